@@ -1,0 +1,116 @@
+"""A number that knows where it comes from, and an interval.
+
+Every figure that a decision rests on is a `Figure`: value, unit, range, grade, source and date.
+Its distribution is given by quantiles, so that one set of uniform draws (common random numbers)
+feeds Monte Carlo and sensitivity analysis alike.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import norm
+
+Grade = Literal["measured", "recorded", "published", "secondary", "assumed", "simulated"]
+"""How much a figure can bear, best first.
+
+measured: from the organisation's own log, invoice, probe or evaluation. recorded: by this project's
+own probe on other hardware. published: a primary source. secondary: a page that quotes one.
+assumed: a judgement. simulated: drawn from a published shape.
+"""
+
+GRADES: tuple[Grade, ...] = get_args(Grade)
+
+Distribution = Literal["fixed", "uniform", "loguniform", "triangular", "lognormal"]
+
+FloatArray = npt.NDArray[np.float64]
+
+_Z90 = float(norm.ppf(0.9))
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with the two ends of its interval, in the unit of the estimate."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A value with its unit, range, grade, source and date.
+
+    `low` and `high` are the bounds of a uniform, log-uniform or triangular distribution and the
+    10th and 90th percentiles of a log-normal one. `expires` is the day from which the figure must
+    not be used any more.
+
+    >>> price = Figure("h100", 2.29, "USD/h", 2.0, 6.88, "loguniform", "published", "catalogue")
+    >>> price.quantile(np.array([0.0, 0.5, 1.0])).round(2).tolist()
+    [2.0, 3.71, 6.88]
+    """
+
+    name: str
+    value: float
+    unit: str
+    low: float | None = None
+    high: float | None = None
+    distribution: Distribution = "fixed"
+    grade: Grade = "assumed"
+    source: str = ""
+    as_of: date | None = None
+    expires: date | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a range that does not hold the value, or that the distribution cannot use."""
+        if self.distribution == "fixed":
+            return
+        if self.low is None or self.high is None:
+            raise ValueError(f"{self.name}: a {self.distribution} figure needs low and high")
+        if not self.low <= self.value <= self.high:
+            raise ValueError(
+                f"{self.name}: value {self.value:g} lies outside its range "
+                f"[{self.low:g}, {self.high:g}]"
+            )
+        if self.distribution in ("loguniform", "lognormal") and self.low <= 0:
+            raise ValueError(f"{self.name}: a {self.distribution} range must be above zero")
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether the figure varies between draws."""
+        return self.distribution != "fixed" and self.low != self.high
+
+    def quantile(self, u: FloatArray) -> FloatArray:
+        """Inverse distribution function. u: any shape, in [0, 1]. Returns the same shape.
+
+        The log-normal takes its median from the geometric mean of low and high, and is cut at the
+        0.1 % and 99.9 % quantiles so that no draw is absurd.
+        """
+        u = np.asarray(u, dtype=float)
+        if not self.uncertain:
+            return np.full(u.shape, self.value)
+        assert self.low is not None
+        assert self.high is not None
+        low, high = self.low, self.high
+        if self.distribution == "uniform":
+            return low + (high - low) * u
+        if self.distribution == "loguniform":
+            return np.asarray(low * (high / low) ** u)
+        if self.distribution == "triangular":
+            share = (self.value - low) / (high - low)
+            left = low + np.sqrt(u * (high - low) * (self.value - low))
+            right = high - np.sqrt((1 - u) * (high - low) * (high - self.value))
+            return np.where(u < share, left, right)
+        z = norm.ppf(np.clip(u, 0.001, 0.999))
+        sigma = np.log(high / low) / (2 * _Z90)
+        return np.asarray(np.sqrt(low * high) * np.exp(sigma * z))
+
+    def renamed(self, name: str) -> "Figure":
+        """The same figure under another name."""
+        return replace(self, name=name)
+
+    def row(self) -> dict[str, Any]:
+        """The figure as a row of the ledger."""
+        return asdict(self)
