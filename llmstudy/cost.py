@@ -1,0 +1,164 @@
+"""What does a workload cost a month on each arm, from the same tokens?
+
+An API bills every request by its tokens. Self-hosting bills whole replicas for every hour of the
+month, busy or not, and the people who keep them up. All functions take numbers or arrays that
+broadcast, and know nothing of studies or workloads.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from llmstudy.figure import FloatArray
+from llmstudy.units import HOURS_PER_MONTH
+
+Number = float | FloatArray
+"""A number, or an array that broadcasts with the other arguments."""
+
+
+@dataclass(frozen=True)
+class TokenPrice:
+    """The mean API bill of one request, split so that it can be rescaled. Unit: usd per request.
+
+    `uncached_input_usd` is the input's price when nothing is cached, `cached_input_usd` when all of
+    it is. `month_factors` holds the scheduled price of each month against today's.
+    """
+
+    uncached_input_usd: float
+    cached_input_usd: float
+    output_usd: float
+    input_tokens: float
+    output_tokens: float
+    month_factors: tuple[float, ...]
+
+
+def token_price(
+    requests: pd.DataFrame,
+    uncached: pd.DataFrame,
+    cached: pd.DataFrame,
+    month_factors: tuple[float, ...],
+) -> TokenPrice:
+    """Mean bill of a request from requests that were priced singly.
+
+    requests: input_tokens, output_tokens. uncached, cached: input_usd, output_usd of the same
+    requests with none and all of the input read from the cache.
+    Raises: ValueError if there are no requests.
+    """
+    if requests.empty:
+        raise ValueError("no requests: a mean bill needs at least one priced request")
+    return TokenPrice(
+        uncached_input_usd=float(uncached["input_usd"].mean()),
+        cached_input_usd=float(cached["input_usd"].mean()),
+        output_usd=float(uncached["output_usd"].mean()),
+        input_tokens=float(requests["input_tokens"].mean()),
+        output_tokens=float(requests["output_tokens"].mean()),
+        month_factors=month_factors,
+    )
+
+
+def api_usd_per_request(
+    price: TokenPrice,
+    input_tokens: Number,
+    output_tokens: Number,
+    cached_input_share: Number = 0.0,
+    retry_share: Number = 0.0,
+) -> Number:
+    """Bill of one request that the user counts, retries included. Unit: usd.
+
+    Linear in the mean tokens: within the study's range of lengths no request changes its price
+    tier other than the ones that did when they were priced singly.
+
+    >>> gpt4o = TokenPrice(0.0029, 0.00145, 0.00211, 1155, 211, (1.0,))
+    >>> round(api_usd_per_request(gpt4o, 1155, 211), 6)
+    0.00501
+    """
+    c = cached_input_share
+    input_usd = (1 - c) * price.uncached_input_usd + c * price.cached_input_usd
+    return (
+        input_usd * input_tokens / price.input_tokens
+        + price.output_usd * output_tokens / price.output_tokens
+    ) * (1 + retry_share)
+
+
+def committed_usd_per_gpu_hour(
+    on_demand_usd: Number,
+    reserved_price_share: Number,
+    spot_usd: Number,
+    on_demand_share: float,
+    reserved_share: float,
+    spot_share: float,
+) -> Number:
+    """Mean rent of a fleet paid for by a mix of commitments. Unit: usd per GPU-hour.
+
+    reserved_price_share: price of a reservation as a share of the on-demand price.
+
+    >>> committed_usd_per_gpu_hour(3.5, 0.7, 1.45, 0.4, 0.6, 0.0)
+    2.87
+    """
+    return (
+        on_demand_share * on_demand_usd
+        + reserved_share * reserved_price_share * on_demand_usd
+        + spot_share * spot_usd
+    )
+
+
+def replica_month_usd(
+    usd_per_gpu_hour: Number, gpus_per_replica: int, overhead_share: Number
+) -> Number:
+    """Rent of one replica for every hour of a month, overheads included. Unit: usd.
+
+    Reservation-based, not usage-based: an idle hour costs what a busy one does.
+    Source: cost.md 4.1, c = R*G*price*730*(1+overhead)/N.
+
+    >>> replica_month_usd(3.5, 2, 0.25)
+    6387.5
+    """
+    return usd_per_gpu_hour * gpus_per_replica * HOURS_PER_MONTH * (1 + overhead_share)
+
+
+def requests_per_replica(
+    capacity_requests_per_s: Number, peak_to_mean: Number, target_utilisation: Number
+) -> Number:
+    """Requests a month that one replica carries when it must hold its SLO in the peak hour.
+
+    Source: cost.md 4.1, R = ceil(lambda_mean * PAR / (mu * rho)) solved for one replica.
+
+    >>> round(requests_per_replica(4.2, 1.86, 0.7))
+    4153935
+    """
+    seconds = HOURS_PER_MONTH * 3600
+    return capacity_requests_per_s * target_utilisation * seconds / peak_to_mean
+
+
+def fleet_replicas(
+    requests_per_month: Number, replica_requests_per_month: Number, spare: int
+) -> npt.NDArray[np.float64]:
+    """Whole replicas for a volume: enough for the peak hour, and `spare` more (N+1 when 1).
+
+    >>> fleet_replicas(np.array([1.0, 4e6, 5e6]), 4e6, spare=1).tolist()
+    [2.0, 2.0, 3.0]
+    """
+    needed = np.ceil(np.asarray(requests_per_month) / replica_requests_per_month)
+    return np.asarray(np.maximum(needed, 1) + spare)
+
+
+def usd_per_million_tokens(usd: Number, requests: Number, tokens_per_request: Number) -> Number:
+    """Cost of a million tokens, input and output alike, from any bill. Unit: usd per Mtok.
+
+    >>> round(usd_per_million_tokens(5010, 1e6, 1366), 2)
+    3.67
+    """
+    return usd / (requests * tokens_per_request) * 1e6
+
+
+def usd_per_accepted_answer(usd_per_request: Number, acceptance_share: Number) -> Number:
+    """Cost of an answer that counts: answers that fail are paid for too. Unit: usd.
+
+    Source: cost.md 6, gap 6, with no cost of repair.
+
+    >>> round(usd_per_accepted_answer(0.005, 0.8), 5)
+    0.00625
+    """
+    return usd_per_request / acceptance_share

@@ -1,0 +1,76 @@
+"""Units of a study file: which are legal for a quantity, and how they convert."""
+
+import re
+
+HOURS_PER_MONTH = 730.0
+"""Mean hours of a month (365 * 24 / 12), the convention of cloud price lists."""
+
+_MONTH_S = HOURS_PER_MONTH * 3600
+
+UNITS: dict[str, dict[str, float]] = {
+    "s": {"s": 1, "ms": 1e-3, "min": 60},
+    "share": {"share": 1, "%": 1e-2, "pp": 1e-2},
+    "share/month": {"share/month": 1, "%/month": 1e-2},
+    "factor/year": {"factor/year": 1},
+    "factor": {"factor": 1, "x": 1},
+    "requests/month": {
+        "requests/month": 1,
+        "requests/day": HOURS_PER_MONTH / 24,
+        "requests/h": HOURS_PER_MONTH,
+        "requests/s": _MONTH_S,
+    },
+    "tokens/request": {"tokens/request": 1, "tokens": 1},
+    "tokens": {"tokens": 1, "k tokens": 1e3},
+    "USD": {"USD": 1, "k USD": 1e3, "M USD": 1e6},
+    "USD/month": {"USD/month": 1, "USD/year": 1 / 12},
+    "USD/year": {"USD/year": 1, "USD/month": 12},
+    "USD/item": {"USD/item": 1},
+    "FTE": {"FTE": 1},
+    "months": {"months": 1, "years": 12},
+    "weeks": {"weeks": 1, "months": 52 / 12},
+}
+"""Unit used inside -> units a study may write -> factor between them."""
+
+_QUANTITY = re.compile(r"([-+]?[0-9][0-9_,]*\.?[0-9]*(?:[eE][-+]?[0-9]+)?)\s*(.*)")
+
+
+def factor(written: str, unit: str) -> float:
+    """What one `written` is worth in `unit`.
+
+    Raises: ValueError naming the legal units.
+
+    >>> factor("ms", "s")
+    0.001
+    """
+    legal = UNITS[unit]
+    if written not in legal:
+        raise ValueError(f'has the unit "{written}", but needs one of: {", ".join(legal)}')
+    return legal[written]
+
+
+def parse(text: str, unit: str) -> float:
+    """A quantity written as number and unit, in `unit`.
+
+    Raises: ValueError if there is no number, no unit or another dimension's unit.
+
+    >>> parse("400 ms", "s")
+    0.4
+    >>> parse("1,200,000 requests/month", "requests/month")
+    1200000.0
+    """
+    found = _QUANTITY.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f'is "{text}", which is not a number with a unit. {examples(1.0, unit)}')
+    number = float(found[1].replace(",", "").replace("_", ""))
+    if not found[2]:
+        raise ValueError(f"is {text}, but a unit is missing. {examples(number, unit)}")
+    return number * factor(found[2], unit)
+
+
+def examples(number: float, unit: str) -> str:
+    """How to write a number that came without its unit.
+
+    >>> examples(400, "s")
+    'Write "400 s" or "400 ms".'
+    """
+    return "Write " + " or ".join(f'"{number:g} {name}"' for name in list(UNITS[unit])[:2]) + "."
