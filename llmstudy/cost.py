@@ -7,8 +7,6 @@ broadcast, and know nothing of studies or workloads.
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from llmstudy.figure import FloatArray
@@ -26,6 +24,7 @@ class TokenPrice:
     it is. `month_factors` holds the scheduled price of each month against today's.
     """
 
+    arm: str
     uncached_input_usd: float
     cached_input_usd: float
     output_usd: float
@@ -35,6 +34,7 @@ class TokenPrice:
 
 
 def token_price(
+    arm: str,
     requests: pd.DataFrame,
     uncached: pd.DataFrame,
     cached: pd.DataFrame,
@@ -49,6 +49,7 @@ def token_price(
     if requests.empty:
         raise ValueError("no requests: a mean bill needs at least one priced request")
     return TokenPrice(
+        arm=arm,
         uncached_input_usd=float(uncached["input_usd"].mean()),
         cached_input_usd=float(cached["input_usd"].mean()),
         output_usd=float(uncached["output_usd"].mean()),
@@ -70,7 +71,7 @@ def api_usd_per_request(
     Linear in the mean tokens: within the study's range of lengths no request changes its price
     tier other than the ones that did when they were priced singly.
 
-    >>> gpt4o = TokenPrice(0.0029, 0.00145, 0.00211, 1155, 211, (1.0,))
+    >>> gpt4o = TokenPrice("proprietary_api", 0.0029, 0.00145, 0.00211, 1155, 211, (1.0,))
     >>> round(api_usd_per_request(gpt4o, 1155, 211), 6)
     0.00501
     """
@@ -130,18 +131,6 @@ def requests_per_replica(
     """
     seconds = HOURS_PER_MONTH * 3600
     return capacity_requests_per_s * target_utilisation * seconds / peak_to_mean
-
-
-def fleet_replicas(
-    requests_per_month: Number, replica_requests_per_month: Number, spare: int
-) -> npt.NDArray[np.float64]:
-    """Whole replicas for a volume: enough for the peak hour, and `spare` more (N+1 when 1).
-
-    >>> fleet_replicas(np.array([1.0, 4e6, 5e6]), 4e6, spare=1).tolist()
-    [2.0, 2.0, 3.0]
-    """
-    needed = np.ceil(np.asarray(requests_per_month) / replica_requests_per_month)
-    return np.asarray(np.maximum(needed, 1) + spare)
 
 
 def usd_per_million_tokens(usd: Number, requests: Number, tokens_per_request: Number) -> Number:

@@ -231,6 +231,14 @@ class Contract(_Strict):
     valid_until: date
 
 
+class TokenRates(_Strict):
+    """A negotiated price, for a route that the public price list lacks."""
+
+    input: Annotated[Figure, quantity("USD/Mtok")]
+    cached_input: Annotated[Figure, quantity("USD/Mtok")]
+    output: Annotated[Figure, quantity("USD/Mtok")]
+
+
 class ApiRoute(_Strict):
     """A route that is billed by the token: a proprietary API, or open weights at a host."""
 
@@ -238,6 +246,7 @@ class ApiRoute(_Strict):
     provider: str
     model: str
     tier: Literal["standard", "batch", "priority", "flex"] = "standard"
+    price: TokenRates | None = None
     context_tokens: Annotated[Figure, quantity("tokens", 1)]
     ttft_p95: Seconds
     contracts: tuple[Contract, ...] = ()
@@ -267,7 +276,7 @@ class SelfHostedRoute(_Strict):
     rented_from: str
     commitment: Commitment
     precision: Literal["bf16", "fp8", "fp4"]
-    engine_version: str = ""
+    engine_version: str = "not recorded"
     tensor_parallel: int = Field(ge=1, le=16)
     context_tokens: Annotated[Figure, quantity("tokens", 1)]
     contracts: tuple[Contract, ...] = ()
@@ -324,6 +333,7 @@ class Moving(_Strict):
 class Thresholds(_Strict):
     """Where this organisation draws its lines."""
 
+    month_budget: Annotated[Figure, quantity("USD/month")]
     probability: Annotated[Figure, quantity("share", 0.5, 1)]
     saving: Annotated[Figure, quantity("USD")]
     price_rise: Share

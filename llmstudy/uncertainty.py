@@ -14,10 +14,10 @@ import pandas as pd
 from SALib.analyze import sobol as sobol_analyze
 from SALib.sample import sobol as sobol_sample
 
+from llmstudy.capacity import replicas
 from llmstudy.cost import (
     TokenPrice,
     api_usd_per_request,
-    fleet_replicas,
     replica_month_usd,
     requests_per_replica,
 )
@@ -63,6 +63,11 @@ def draw(figures: Mapping[str, Figure], n: int, seed: int) -> dict[str, FloatArr
     }
 
 
+def central(figures: Mapping[str, Figure]) -> dict[str, FloatArray]:
+    """Every figure at its stated value, as one draw: (1,) arrays for a point estimate."""
+    return {name: np.array([figure.value]) for name, figure in figures.items()}
+
+
 def drift(factor_per_year: FloatArray, months: int) -> FloatArray:
     """Price of each month against the first. (n,) yearly factors -> (n, months).
 
@@ -86,7 +91,7 @@ def moved_share(ramp_months: FloatArray, months: int) -> FloatArray:
     return np.clip(np.arange(1, months + 1) - ramp_months[:, None], 0, 1)
 
 
-def usd_per_request(price: TokenPrice, d: Draws, drift_name: str, months: int) -> FloatArray:
+def usd_per_request(price: TokenPrice, d: Draws, months: int) -> FloatArray:
     """API bill per request in each month: today's, drifted, with scheduled changes. (n, months)."""
     today = np.asarray(
         api_usd_per_request(
@@ -98,7 +103,9 @@ def usd_per_request(price: TokenPrice, d: Draws, drift_name: str, months: int) -
         )
     )
     return np.asarray(
-        today[:, None] * drift(d[drift_name], months) * np.asarray(price.month_factors[:months])
+        today[:, None]
+        * drift(d[f"drift_{price.arm}"], months)
+        * np.asarray(price.month_factors[:months])
     )
 
 
@@ -115,18 +122,16 @@ def fleet_unit(fleet: Fleet, d: Draws, months: int) -> tuple[FloatArray, FloatAr
     return np.asarray(carries), np.asarray(rent)[:, None] * drift(d["drift_gpu"], months)
 
 
-def month_usd(
-    offer: Offer, d: Draws, drift_name: str, requests: FloatArray, months: int
-) -> FloatArray:
+def month_usd(offer: Offer, d: Draws, requests: FloatArray, months: int) -> FloatArray:
     """Bill of each month for a volume path. requests: (n, months). Returns usd, (n, months).
 
     Staff is part of a fleet's bill: it is owed whatever the volume.
     """
     if isinstance(offer, TokenPrice):
-        return requests * usd_per_request(offer, d, drift_name, months)
+        return requests * usd_per_request(offer, d, months)
     carries, rent = fleet_unit(offer, d, months)
-    replicas = fleet_replicas(requests, carries[:, None], offer.spare)
-    return np.asarray(replicas * rent + staff_month_usd(d)[:, None])
+    running = replicas(requests, carries[:, None], 1.0, offer.spare)
+    return np.asarray(running * rent + staff_month_usd(d)[:, None])
 
 
 def staff_month_usd(d: Draws) -> FloatArray:
@@ -134,39 +139,25 @@ def staff_month_usd(d: Draws) -> FloatArray:
     return np.asarray(d["fte"] * d["usd_per_fte_year"] / 12)
 
 
-def move_saving_usd(
-    current: Offer,
-    challenger: Offer,
-    d_current: Draws,
-    d_challenger: Draws,
-    drift_names: tuple[str, str],
-    months: int,
-) -> FloatArray:
+def move_saving_usd(current: Offer, challenger: Offer, d: Draws, months: int) -> FloatArray:
     """What moving saves over the horizon against staying; negative when it loses. (n,) usd.
 
     Until the ramp is over the current route is still paid; a challenger's staff is paid from the
     first month, since people are hired before the first request moves.
     """
-    requests = volume(d_current["requests"], d_current["growth"], months)
-    moved = moved_share(d_challenger["ramp"], months)
-    stay = month_usd(current, d_current, drift_names[0], requests, months)
-    go = month_usd(challenger, d_challenger, drift_names[1], requests, months)
+    requests = volume(d["requests"], d["growth"], months)
+    moved = moved_share(d["ramp"], months)
+    stay = month_usd(current, d, requests, months)
+    go = month_usd(challenger, d, requests, months)
+    early = np.zeros_like(moved)
     if isinstance(challenger, Fleet):
-        staff = staff_month_usd(d_challenger)[:, None]
-        cost = stay * (1 - moved) + (go - staff) * moved + staff
-    else:
-        cost = stay * (1 - moved) + go * moved
-    return np.asarray(stay.sum(axis=1) - cost.sum(axis=1) - d_challenger["moving_cost"])
+        early = (1 - moved) * staff_month_usd(d)[:, None]
+    cost = stay * (1 - moved) + go * moved + early
+    return np.asarray((stay - cost).sum(axis=1) - d["moving_cost"])
 
 
 def crossover_requests_per_month(
-    current: TokenPrice,
-    challenger: Offer,
-    d_current: Draws,
-    d_challenger: Draws,
-    drift_names: tuple[str, str],
-    months: int,
-    cap: float,
+    current: TokenPrice, challenger: Offer, d: Draws, months: int, cap: float
 ) -> FloatArray:
     """Smallest constant volume from which the challenger stays cheaper over the horizon. (n,).
 
@@ -174,19 +165,18 @@ def crossover_requests_per_month(
     constant here, so that the answer can be held against a month of the log; growth enters the
     saving instead.
     """
-    moved = moved_share(d_challenger["ramp"], months)
-    saved = moved * usd_per_request(current, d_current, drift_names[0], months)
-    fixed = d_challenger["moving_cost"]
+    moved = moved_share(d["ramp"], months)
+    saved = moved * usd_per_request(current, d, months)
     if isinstance(challenger, TokenPrice):
-        paid = moved * usd_per_request(challenger, d_challenger, drift_names[1], months)
-        return _linear_crossover((saved - paid).sum(axis=1), fixed, cap)
-    carries, rent = fleet_unit(challenger, d_challenger, months)
+        paid = moved * usd_per_request(challenger, d, months)
+        return _linear_crossover((saved - paid).sum(axis=1), d["moving_cost"], cap)
+    carries, rent = fleet_unit(challenger, d, months)
     return stepped_crossover(
         per_request=saved.sum(axis=1),
         per_replica=(moved * rent).sum(axis=1),
         carries=carries,
         spare=challenger.spare,
-        fixed=fixed + staff_month_usd(d_challenger) * months,
+        fixed=d["moving_cost"] + staff_month_usd(d) * months,
         cap=cap,
     )
 

@@ -1,0 +1,47 @@
+"""The study with its traffic read: where every chapter starts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llmstudy import evidence
+from llmstudy.evidence import Traffic
+from llmstudy.study import (
+    Study,
+)
+
+Tables = dict[str, Any]
+
+
+Results = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A study with its traffic read: where every chapter starts."""
+
+    study: Study
+    traffic: Traffic
+
+    def grade_of(self, workload: str) -> str:
+        """Grade of a workload's traffic."""
+        return "simulated" if workload in self.traffic.simulated else "measured"
+
+
+def open_case(study: Study) -> Case:
+    """Read or draw the traffic, and put what a log measured in place of what was assumed."""
+    found = evidence.traffic_of(study)
+    return Case(evidence.measured(study, found), found)
+
+
+def logged_weeks(case: Case, name: str) -> float:
+    """Weeks of log that a workload has; 0 where its traffic was drawn."""
+    if case.traffic.summary.empty:
+        return 0.0
+    rows = case.traffic.summary[case.traffic.summary["workload"] == name]
+    return 0.0 if rows.empty else float(rows["span_h"].iloc[0]) / 168
+
+
+def rows_of(table: Any, **wanted: Any) -> list[dict[str, Any]]:
+    """The rows of a list of rows whose columns hold the wanted values."""
+    return [row for row in table if all(row[k] == v for k, v in wanted.items())]

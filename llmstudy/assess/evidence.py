@@ -1,0 +1,46 @@
+"""Chapter 01: what is known, how well, and what is still open."""
+
+from dataclasses import asdict
+
+import pandas as pd
+
+from llmstudy import evidence
+from llmstudy.assess.case import Case, Tables
+
+
+def evidence_tables(case: Case) -> Tables:
+    """Traffic by workload, quarantine, price findings, open questions and the ledger."""
+    study, found = case.study, case.traffic
+    rows = []
+    for name, workload in study.workloads.items():
+        intake = workload.intake
+        rows.append(
+            {
+                "workload": name,
+                "task": workload.task,
+                "requests_per_month": intake.requests.value,
+                "input_tokens": intake.input_tokens.value,
+                "output_tokens": intake.output_tokens.value,
+                "peak_to_mean": intake.peak_to_mean.value,
+                "volume_grade": intake.requests.grade,
+                "tokens_grade": intake.input_tokens.grade,
+                "requests_seen": len(found.of(name)),
+                "traffic": case.grade_of(name),
+            }
+        )
+    reasons: dict[str, int] = {}
+    if len(found.quarantined):
+        reasons = {str(k): int(n) for k, n in found.quarantined["reason"].value_counts().items()}
+    return {
+        "workloads": pd.DataFrame(rows),
+        "log": {
+            "rows_read": found.rows_read,
+            "rows_accepted": found.rows_read - len(found.quarantined),
+            "rows_quarantined": len(found.quarantined),
+            "reasons": reasons,
+        },
+        "warnings": list(found.warnings),
+        "unknown": study.unknown(),
+        "findings": [asdict(finding) for finding in evidence.price_findings(study)],
+        "figures": evidence.ledger({**study.figures(), **evidence.rate_figures(study)}),
+    }

@@ -1,0 +1,100 @@
+"""Chapter 05: every self-hosted route sized for its workload."""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from llmstudy import capacity, evidence
+from llmstudy import uncertainty as mc
+from llmstudy.assess.case import Case, Tables
+from llmstudy.assess.market import figures_of, inputs
+from llmstudy.cost import usd_per_million_tokens
+from llmstudy.evidence import FleetOffer
+from llmstudy.requests.traffic import hourly_shape
+from llmstudy.study import SelfHostedRoute, Study
+from llmstudy.units import HOURS_PER_MONTH
+
+
+def hosting_tables(case: Case) -> Tables:
+    """Fits of the serving curve, and each self-hosted route sized for its workload."""
+    study = case.study
+    fits = capacity.serving_fits(seed=study.seed)
+    fleets, failures, offers = [], [], {}
+    for name, workload in study.workloads.items():
+        for route in workload.routes:
+            spec = study.routes[route]
+            if not isinstance(spec, SelfHostedRoute):
+                continue
+            try:
+                offer, point = evidence.fleet_offer(study, workload, spec, fits)
+            except ValueError as error:  # the model cannot serve this workload: a finding
+                failures.append({"workload": name, "route": route, "reason": str(error)})
+                continue
+            offers[f"{name}/{route}"] = _offer_row(offer)
+            fleets.append(_fleet(study, name, route, offer) | _operating_point(point))
+    return {"serving_fit": fits, "fleets": fleets, "failures": failures, "offers": offers}
+
+
+def _offer_row(offer: FleetOffer) -> dict[str, Any]:
+    return {
+        "fleet": asdict(offer.fleet),
+        "capacity_factor": offer.capacity_factor.row(),
+        "usd_per_gpu_hour": offer.usd_per_gpu_hour.row(),
+    }
+
+
+def _operating_point(point: capacity.Capacity) -> dict[str, Any]:
+    return {
+        "concurrency": point.concurrency,
+        "tpot_s": point.tpot_s,
+        "ttft_lower_bound_s": point.ttft_lower_bound_s,
+        "limited_by": point.limited_by,
+        "outside": list(point.outside),
+    }
+
+
+def _fleet(study: Study, name: str, route: str, offer: FleetOffer) -> dict[str, Any]:
+    workload, spec = study.workloads[name], study.routes[route]
+    d = mc.central(figures_of(inputs(study, name, route, offer)))
+    requests = workload.intake.requests.value
+    mean_per_s = requests / (HOURS_PER_MONTH * 3600)
+    running = int(
+        capacity.replicas(
+            mean_per_s * workload.intake.peak_to_mean.value,
+            offer.fleet.capacity_requests_per_s,
+            study.self_hosting.target_utilisation.value,
+            offer.fleet.spare,
+        )
+    )
+    month = float(mc.month_usd(offer.fleet, d, np.array([[requests]]), 1)[0, 0])
+    tokens = workload.intake.input_tokens.value + workload.intake.output_tokens.value
+    return {
+        "workload": name,
+        "route": route,
+        "model": spec.model,
+        "replicas": running,
+        "spare": offer.fleet.spare,
+        "gpus": running * offer.fleet.gpus_per_replica,
+        "capacity_requests_per_s": offer.fleet.capacity_requests_per_s,
+        "mean_requests_per_s": mean_per_s,
+        "utilisation": float(
+            capacity.utilisation(mean_per_s, running, offer.fleet.capacity_requests_per_s)
+        ),
+        "usd_per_gpu_hour": offer.usd_per_gpu_hour.value,
+        "rent_month_usd": month - float(mc.staff_month_usd(d)[0]),
+        "staff_month_usd": float(mc.staff_month_usd(d)[0]),
+        "month_usd": month,
+        "usd_per_mtok": float(usd_per_million_tokens(month, requests, tokens)),
+        "usd_per_request": month / requests,
+    }
+
+
+def week_load(study: Study, workload: str) -> pd.DataFrame:
+    """Requests per second in each of the first 168 hours of a workload's weekly shape."""
+    spec = study.workloads[workload]
+    shape = hourly_shape(spec.traffic.hours).head(168)
+    mean_per_s = spec.intake.requests.value / (HOURS_PER_MONTH * 3600)
+    relative = shape["relative_to_mean"] / shape["relative_to_mean"].mean()
+    return pd.DataFrame({"hour": range(len(shape)), "requests_per_s": mean_per_s * relative})

@@ -1,0 +1,65 @@
+"""Chapter 03: the first token of every route against its target."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from llmstudy import latency
+from llmstudy.assess.case import Case, Tables
+from llmstudy.study import (
+    ApiRoute,
+)
+
+
+def latency_tables(case: Case, hosting: Mapping[str, Any]) -> Tables:
+    """First-token latency of each route against its target, with the grade of what is known.
+
+    Only a measurement can meet or miss a target; a claim leaves it undecided. A self-hosted route
+    whose prefill alone exceeds the target misses it, whatever else it does.
+    """
+    bounds = {(f["workload"], f["route"]): f for f in hosting["fleets"]}
+    failed = {(f["workload"], f["route"]) for f in hosting["failures"]}
+    rows = []
+    for name, workload in case.study.workloads.items():
+        for route in workload.routes:
+            spec = case.study.routes[route]
+            row: dict[str, Any] = {"workload": name, "route": route, "arm": spec.arm}
+            row["target_s"] = workload.slo.ttft_p95.value
+            if isinstance(spec, ApiRoute):
+                row |= _api_latency(case, name, route, spec)
+            elif (name, route) in failed:
+                row |= _latency_row(None, None, None, "misses", "published")
+            else:
+                bound = bounds[name, route]["ttft_lower_bound_s"]
+                missed = bound > workload.slo.ttft_p95.value
+                verdict = "misses" if missed else "undecided"
+                row |= _latency_row(None, bound, None, verdict, "published")
+            rows.append(row)
+    return {"latency": pd.DataFrame(rows)}
+
+
+def _latency_row(
+    value: float | None, low: float | None, high: float | None, verdict: str, grade: str
+) -> dict[str, Any]:
+    return {"ttft_p95_s": value, "low_s": low, "high_s": high, "verdict": verdict, "grade": grade}
+
+
+def _api_latency(case: Case, name: str, route: str, spec: ApiRoute) -> dict[str, Any]:
+    workload = case.study.workloads[name]
+    target = workload.slo.ttft_p95.value
+    requests = case.traffic.of(name)
+    if route == workload.current_route and requests["ttft_s"].notna().any():
+        streamed = requests[requests["ttft_s"].notna() | ~requests["ok"]]
+        seconds = streamed["ttft_s"].where(streamed["ok"], np.inf).to_numpy(dtype=float)
+        found = latency.quantile_interval(seconds, 0.95)
+        verdict = latency.slo_verdict(found, target)
+        high = found.high if np.isfinite(found.high) else None
+        return _latency_row(found.estimate, found.low, high, verdict, "measured")
+    claim = spec.ttft_p95
+    if claim.grade in ("measured", "recorded"):
+        verdict = "meets" if (claim.high or claim.value) <= target else "misses"
+    else:
+        verdict = "undecided"
+    return _latency_row(claim.value, claim.low, claim.high, verdict, claim.grade)

@@ -1,0 +1,150 @@
+"""What every route charges every workload, which may serve it, and what moving would save."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from llmstudy import privacy
+from llmstudy import uncertainty as mc
+from llmstudy.cost import TokenPrice
+from llmstudy.evidence import FleetOffer
+from llmstudy.figure import Figure, FloatArray
+from llmstudy.study import (
+    Study,
+)
+
+N_DRAWS = 4000
+"""Draws of the Monte Carlo; the standard error of a probability is then at most 0.8 %."""
+
+
+_STUDY_INPUTS = {
+    "drift_proprietary_api": "price_drift.proprietary_api",
+    "drift_hosted_open": "price_drift.hosted_open",
+    "drift_gpu": "price_drift.gpu",
+    "usd_per_fte_year": "team.usd_per_fte_year",
+    "fte": "self_hosting.fte",
+    "overhead_share": "self_hosting.overhead_share",
+    "target_utilisation": "self_hosting.target_utilisation",
+}
+
+
+def inputs(
+    study: Study, name: str, route: str, offer: FleetOffer | None
+) -> dict[str, tuple[str, Figure]]:
+    """Every figure that the cost of a workload on a route depends on: input -> (path, figure).
+
+    The path names the stream of draws, so that routes and workloads share what is common.
+    """
+    workload, at = study.workloads[name], f"workloads.{name}"
+    arm = study.routes[route].arm
+    moving = study.moving[arm]
+    found = {
+        "requests": (f"{at}.intake.requests", workload.intake.requests),
+        "input_tokens": (f"{at}.intake.input_tokens", workload.intake.input_tokens),
+        "output_tokens": (f"{at}.intake.output_tokens", workload.intake.output_tokens),
+        "peak_to_mean": (f"{at}.intake.peak_to_mean", workload.intake.peak_to_mean),
+        "growth": (f"{at}.growth", workload.growth),
+        "cached_input_share": (f"{at}.cached_input_share", workload.cached_input_share),
+        "retry_share": (f"{at}.retry_share", workload.retry_share),
+        "moving_cost": (f"moving.{arm}.cost", moving.cost),
+        "ramp": (f"moving.{arm}.ramp", moving.ramp),
+    }
+    every = study.figures()
+    found |= {short: (path, every[path]) for short, path in _STUDY_INPUTS.items()}
+    if offer is not None:
+        found["usd_per_gpu_hour"] = (f"routes.{route}.rent", offer.usd_per_gpu_hour)
+        found["capacity_factor"] = (f"{at}.routes.{route}.capacity", offer.capacity_factor)
+    return found
+
+
+def figures_of(found: Mapping[str, tuple[str, Figure]]) -> dict[str, Figure]:
+    """Input -> figure, without the paths."""
+    return {short: figure for short, (_, figure) in found.items()}
+
+
+def draws_of(found: Mapping[str, tuple[str, Figure]], n: int, seed: int) -> mc.Draws:
+    """Draws of each input, from the stream of its path."""
+    by_path = mc.draw(dict(found.values()), n, seed)
+    return {short: by_path[path] for short, (path, _) in found.items()}
+
+
+@dataclass(frozen=True)
+class Market:
+    """What every route charges every workload, as the cost and hosting chapters found it."""
+
+    tokens: Mapping[tuple[str, str], TokenPrice]
+    fleets: Mapping[tuple[str, str], FleetOffer]
+
+    def offer(self, workload: str, route: str) -> mc.Offer | None:
+        """The offer of a route, or None where it cannot serve the workload at all."""
+        fleet = self.fleets.get((workload, route))
+        return fleet.fleet if fleet else self.tokens.get((workload, route))
+
+
+def market(cost: Mapping[str, Any], hosting: Mapping[str, Any]) -> Market:
+    """The offers back from the results of chapters 02 and 05."""
+    tokens = {
+        (name, route): TokenPrice(**{**row, "month_factors": tuple(row["month_factors"])})
+        for name, routes in cost["offers"].items()
+        for route, row in routes.items()
+    }
+    fleets = {}
+    for key, row in hosting["offers"].items():
+        name, _, route = key.partition("/")
+        fleets[name, route] = FleetOffer(
+            mc.Fleet(**row["fleet"]),
+            Figure(**row["capacity_factor"]),
+            Figure(**row["usd_per_gpu_hour"]),
+        )
+    return Market(tokens, fleets)
+
+
+def permissions(study: Study) -> pd.DataFrame:
+    """Whether each route may see each workload's data, and is long enough for it. No cost is read.
+
+    Columns: workload, route, arm, current, permitted, contract, permission_reason, fits_context.
+    """
+    matrix = privacy.privacy_matrix()
+    rows = []
+    for name, workload in study.workloads.items():
+        for route in workload.routes:
+            spec = study.routes[route]
+            contracts = {str(c.kind): c.valid_until for c in spec.contracts}
+            found = privacy.permission(
+                workload.intake.data_class, spec.arm, contracts, study.as_of, matrix
+            )
+            rows.append(
+                {
+                    "workload": name,
+                    "route": route,
+                    "arm": spec.arm,
+                    "current": route == workload.current_route,
+                    "permitted": found.permitted,
+                    "contract": found.contract,
+                    "permission_reason": found.reason,
+                    "missing": list(found.missing),
+                    "fits_context": spec.context_tokens.value
+                    >= workload.intake.context_tokens.value,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def saving_draws(
+    study: Study, offers: Market, name: str, route: str, n: int = N_DRAWS
+) -> FloatArray | None:
+    """Draws of what moving a workload to a route saves over the horizon. (n,) usd."""
+    current = offers.offer(name, study.workloads[name].current_route)
+    challenger = offers.offer(name, route)
+    if current is None or challenger is None:
+        return None
+    found = inputs(study, name, route, fleet_of(study, offers, name, route))
+    return mc.move_saving_usd(current, challenger, draws_of(found, n, study.seed), study.months)
+
+
+def fleet_of(study: Study, offers: Market, name: str, route: str) -> FleetOffer | None:
+    """The one fleet of a pair: the candidate's, else today's."""
+    own = offers.fleets.get((name, route))
+    return own or offers.fleets.get((name, study.workloads[name].current_route))

@@ -1,0 +1,141 @@
+"""Chapter 07: the verdicts, the five questions and the plan."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from llmstudy import decision
+from llmstudy.assess.case import Case, Tables
+from llmstudy.assess.market import Market, market, saving_draws
+from llmstudy.assess.triggers import trigger_rows
+from llmstudy.study import (
+    Study,
+    bundled_figures,
+)
+
+
+def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tables:
+    """Triggers, the five questions, the verdicts and the phases. results: by chapter name."""
+    study = case.study
+    routes = route_table(study, results)
+    lines = decision.Lines(
+        study.thresholds.probability.value,
+        study.thresholds.saving.value,
+        study.usd_per_golden_item.value,
+    )
+    verdicts = {
+        name: decision.verdict(routes[routes["workload"] == name], lines)
+        for name in study.workloads
+    }
+    moves = [name for name, v in verdicts.items() if v.decision == "move"]
+    open_ = [name for name, v in verdicts.items() if v.decision == "undecided"]
+    offers = market(results["02_cost"], results["05_self_hosting"])
+    return {
+        "routes": routes,
+        "triggers": trigger_rows(case, results),
+        "five_questions": five_questions(study),
+        "verdicts": {name: v.row() for name, v in verdicts.items()},
+        "overall": decision.overall(verdicts),
+        "saving": _portfolio(study, offers, {n: verdicts[n].target for n in moves}),
+        "at_stake": _portfolio(study, offers, {n: verdicts[n].target for n in open_}),
+        "phases": _phases(study, moves, open_),
+    }
+
+
+def route_table(study: Study, results: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """One row per workload and route with what every chapter found: what `verdict` reads."""
+    key = ["workload", "route"]
+    table = pd.DataFrame(results["06_crossover"]["permissions"])
+    quality_ = pd.DataFrame(results["04_quality"]["quality"]).rename(
+        columns={"verdict": "quality", "grade": "quality_grade", "n": "items"}
+    )
+    latency_ = pd.DataFrame(results["03_latency"]["latency"]).rename(
+        columns={"verdict": "latency", "grade": "latency_grade"}
+    )
+    quality_ = quality_[
+        [*key, "quality", "quality_grade", "lowest_grade", "items", "n_needed", "difference"]
+    ]
+    table = table.merge(quality_, on=key, how="left")
+    table = table.merge(latency_[[*key, "latency", "latency_grade"]], on=key, how="left")
+    savings = pd.DataFrame(results["06_crossover"]["savings"])
+    table = table.merge(savings.drop(columns="arm"), on=key, how="left")
+    table = table.rename(columns={"n_needed": "items_needed"})
+    return table.fillna(
+        {
+            "quality": "baseline",
+            "quality_grade": "measured",
+            "lowest_grade": "measured",
+            "items": 0,
+            "items_needed": 0,
+            "saving_p10_usd": 0.0,
+            "saving_p50_usd": 0.0,
+            "saving_p90_usd": 0.0,
+            "p_cheaper": 0.0,
+        }
+    )
+
+
+def _portfolio(
+    study: Study, offers: Market, targets: Mapping[str, str | None]
+) -> dict[str, float] | None:
+    """Saving over the horizon when every named workload moves to its target. usd, or None."""
+    found = [
+        draws
+        for name, route in targets.items()
+        if route and (draws := saving_draws(study, offers, name, route)) is not None
+    ]
+    if not found:
+        return None
+    total = np.sum(found, axis=0)
+    p10, p50, p90 = np.quantile(total, [0.1, 0.5, 0.9])
+    return {"p10": p10, "p50": p50, "p90": p90, "p_positive": float((total > 0).mean())}
+
+
+def _phases(study: Study, moves: list[str], candidates: list[str]) -> pd.DataFrame:
+    plan = decision.phases(study.decide_by, moves, candidates)
+    figures = [bundled_figures()[name] for name in plan["cost_figure"]]
+    times = np.where(plan["phase"] == 3, len(moves), 1)
+    return plan.assign(
+        cost_usd=[f.value * n for f, n in zip(figures, times, strict=True)],
+        cost_low_usd=[(f.low or f.value) * n for f, n in zip(figures, times, strict=True)],
+        cost_high_usd=[(f.high or f.value) * n for f, n in zip(figures, times, strict=True)],
+    )
+
+
+def five_questions(study: Study) -> dict[str, Any]:
+    """T6 answered from the study's facts."""
+    classes = {name: w.intake.data_class for name, w in study.workloads.items()}
+    regulated = {"mnpi", "government", "phi"}
+    engineers = study.team.experienced_ml_engineers
+    in_a_year = {
+        name: w.intake.requests.value
+        * (1 + w.growth.value) ** 12
+        * (w.intake.input_tokens.value + w.intake.output_tokens.value)
+        for name, w in study.workloads.items()
+    }
+    unsized = any(w.intake.requests.name.startswith("unknown.") for w in study.workloads.values())
+    total = sum(in_a_year.values())
+    fastest = min(w.slo.ttft_p95.value for w in study.workloads.values())
+    unsaid = any(w.slo.ttft_p95.name.startswith("unknown.") for w in study.workloads.values())
+
+    def answer(yes: bool, unknown: bool = False) -> str:
+        return "unknown" if unknown else "yes" if yes else "no"
+
+    answers = {
+        "Q1": answer(bool(regulated & set(classes.values())), set(classes.values()) == {"unknown"}),
+        "Q2": answer(engineers >= 2),
+        "Q3": answer(total > 10e9, unsized),
+        "Q4": study.prompting_and_retrieval_insufficient,
+        "Q5": answer(fastest < 0.1, unsaid),
+    }
+    facts = {
+        "Q1": ", ".join(sorted(set(classes.values()))),
+        "Q2": f"{engineers} on the team",
+        "Q3": f"{total / 1e9:.2g}B tokens a month in a year",
+        "Q4": "study file",
+        "Q5": f"tightest target {1000 * fastest:.0f} ms",
+    }
+    table = decision.five_questions(answers, facts)
+    return {"rows": table, "verdict": decision.five_questions_verdict(list(answers.values()))}

@@ -1,0 +1,268 @@
+"""What should be done, workload by workload and overall, and for which reasons?
+
+Input is one table of routes per workload with what the measures found for each; output is data: a
+verdict with its reasons and what to collect, the five-question matrix (T6), the phases (V2).
+Privacy filters first; then a route must fit, hold its latency, keep its quality, and save enough
+in enough of the draws. A verdict that its evidence cannot carry is *undecided* and says what would
+settle it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date, timedelta
+from typing import Any, Literal
+
+import pandas as pd
+
+from llmstudy import paths
+
+ROUTE_COLUMNS = (
+    "workload",
+    "route",
+    "arm",
+    "current",
+    "permitted",
+    "permission_reason",
+    "contract",
+    "fits_context",
+    "quality",
+    "quality_grade",
+    "lowest_grade",
+    "items",
+    "items_needed",
+    "latency",
+    "saving_p10_usd",
+    "saving_p50_usd",
+    "saving_p90_usd",
+    "p_cheaper",
+)
+"""What `verdict` reads of each route. quality: baseline, non-inferior, inferior, undecided, none;
+latency: meets, misses, undecided; savings over the horizon against staying."""
+
+_GRADE_RANK = {"measured": 0, "recorded": 1, "published": 2}
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Where the organisation draws its lines. probability: share; saving: usd over the horizon."""
+
+    probability: float
+    saving_usd: float
+    usd_per_item: float
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One fact that a verdict rests on: what kind, about which route, in one sentence."""
+
+    code: str
+    route: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Collect:
+    """Evidence that could change a verdict, how much of it, and what it costs."""
+
+    what: str
+    n: int | None
+    usd: float | None
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Where a workload runs until further evidence, and why."""
+
+    arm: str
+    decision: Literal["stay", "move", "undecided"]
+    route: str | None
+    contract: str
+    target: str | None
+    collect: list[Collect] = field(default_factory=list)
+    reasons: list[Reason] = field(default_factory=list)
+
+    def row(self) -> dict[str, Any]:
+        """The verdict as plain data."""
+        return asdict(self)
+
+
+def verdict(routes: pd.DataFrame, lines: Lines) -> Verdict:
+    """The verdict for one workload.
+
+    routes: one row per route with `ROUTE_COLUMNS`; exactly one is current.
+    Raises: ValueError unless exactly one route is current.
+    """
+    routes = _judged(routes, lines)
+    now = routes[routes["current"]]
+    if len(now) != 1:
+        raise ValueError(f"{len(now)} current routes: a workload has exactly one.")
+    current = now.iloc[0]
+    able = routes[routes["usable"] & ~routes["current"]].sort_values(
+        "saving_p50_usd", ascending=False
+    )
+    reasons = [r for row in _rows(routes[~routes["current"]]) for r in _reasons(row, lines)]
+    if not current["permitted"]:
+        return _forced(current, able, reasons, lines)
+    moves, open_ = able[able["proven"] & able["pays"]], able[able["promising"]]
+    wanted = pd.concat([moves.head(1), open_])
+    collect = [item for row in _rows(wanted) for item in _missing_evidence(row, lines)]
+    if not moves.empty:
+        return _to(moves.iloc[0], collect, reasons)
+    return Verdict(
+        arm=current["arm"],
+        decision="stay" if open_.empty else "undecided",
+        route=current["route"],
+        contract=current["contract"],
+        target=None if open_.empty else str(open_.iloc[0]["route"]),
+        collect=collect,
+        reasons=reasons,
+    )
+
+
+def _judged(routes: pd.DataFrame, lines: Lines) -> pd.DataFrame:
+    """The routes with what follows from each row alone: usable, proven, pays, promising."""
+    rank = routes["quality_grade"].map(_GRADE_RANK).fillna(len(_GRADE_RANK))
+    enough = routes["saving_p50_usd"] >= lines.saving_usd
+    proven = (routes["quality"] == "non-inferior") & (
+        rank <= routes["lowest_grade"].map(_GRADE_RANK)
+    )
+    pays = enough & (routes["p_cheaper"] >= lines.probability)
+    likely = enough & (routes["p_cheaper"] >= 0.5) & (routes["quality"] != "inferior")
+    return routes.assign(
+        usable=routes["permitted"] & routes["fits_context"] & (routes["latency"] != "misses"),
+        proven=proven,
+        pays=pays,
+        # better evidence could turn it into a move
+        promising=likely & ~(proven & pays),
+    )
+
+
+def _rows(table: pd.DataFrame) -> list[Any]:
+    return [row for _, row in table.iterrows()]
+
+
+def _to(row: Any, collect: list[Collect], reasons: list[Reason]) -> Verdict:
+    return Verdict(
+        row["arm"], "move", row["route"], row["contract"], row["route"], collect, reasons
+    )
+
+
+def _forced(current: Any, able: pd.DataFrame, reasons: list[Reason], lines: Lines) -> Verdict:
+    """Where to go when today's route may not see the data: the same arm first, then the proven."""
+    reasons = [Reason("privacy", current["route"], str(current["permission_reason"])), *reasons]
+    allowed = able[able["quality"] != "inferior"]
+    if allowed.empty:
+        ask = f"{current['route']}: sign what is missing, or name a route that has it"
+        collect = [Collect("contract", None, None, ask)]
+        return Verdict("self_hosted", "undecided", None, "none in force", None, collect, reasons)
+    same_arm = allowed["arm"] == current["arm"]
+    best = allowed.assign(same_arm=same_arm).sort_values(
+        ["same_arm", "proven", "saving_p50_usd"], ascending=False
+    )
+    first = best.iloc[0]
+    return _to(first, _missing_evidence(first, lines), reasons)
+
+
+def _reasons(row: Any, lines: Lines) -> list[Reason]:
+    """What speaks for or against one candidate. An excluded one says why, and no more."""
+    name = str(row["route"])
+    if not row["permitted"]:
+        return [Reason("privacy", name, f"{name}: {row['permission_reason']}")]
+    if not row["fits_context"]:
+        return [Reason("context", name, f"{name}: its context is shorter than the workload needs")]
+    if row["latency"] == "misses":
+        return [Reason("latency", name, f"{name}: misses the first-token target")]
+    return [
+        Reason("cost", name, f"{name}: {_cost(row, lines)}"),
+        Reason("quality", name, f"{name}: {_quality(row)}"),
+    ]
+
+
+def _cost(row: Any, lines: Lines) -> str:
+    cheaper = f"cheaper in {row['p_cheaper']:.0%} of draws"
+    if row["p_cheaper"] < 0.5:
+        return f"dearer in {1 - row['p_cheaper']:.0%} of draws"
+    if row["saving_p50_usd"] < lines.saving_usd:
+        return f"{cheaper}, but the saving is below the threshold"
+    return cheaper if row["pays"] else f"{cheaper}, below the {lines.probability:.0%} required"
+
+
+def _quality(row: Any) -> str:
+    items = f"{int(row['items']):,} {row['quality_grade']} paired items"
+    if row["quality"] == "none":
+        return "no paired items yet"
+    if row["quality"] == "undecided":
+        return f"{items} cannot tell whether it holds the margin"
+    if row["quality"] == "inferior":
+        return f"inferior on {items}"
+    rests = "" if row["proven"] else f"; a move must rest on {row['lowest_grade']} ones"
+    return f"not inferior on {items}{rests}"
+
+
+def _missing_evidence(row: Any, lines: Lines) -> list[Collect]:
+    name = str(row["route"])
+    found = []
+    if not row["proven"]:
+        n = int(row["items_needed"])
+        ask = f"{name}: score {n:,} of your own items on both routes"
+        found.append(Collect("golden items", n, n * lines.usd_per_item, ask))
+    if row["latency"] == "undecided":
+        found.append(Collect("probe", None, None, f"{name}: probe its first token at your load"))
+    if not row["pays"]:
+        found.append(Collect("cost", None, None, f"{name}: narrow the inputs that decide its cost"))
+    return found
+
+
+def overall(verdicts: Mapping[str, Verdict]) -> str:
+    """The verdict over all workloads.
+
+    api_first: all run on proprietary APIs; hybrid: some do; off_api: none does.
+
+    >>> stay = Verdict("proprietary_api", "stay", "gpt-4o", "none needed", None)
+    >>> overall({"chat": stay})
+    'api_first'
+    """
+    on_api = [v.arm == "proprietary_api" for v in verdicts.values()]
+    return "api_first" if all(on_api) else "hybrid" if any(on_api) else "off_api"
+
+
+def five_questions(answers: Mapping[str, str], evidence: Mapping[str, str]) -> pd.DataFrame:
+    """T6: id, question, answer (yes, no, unknown), evidence. Reported; it never overrides privacy.
+
+    answers, evidence: by question id, Q1 to Q5.
+    """
+    table = pd.read_csv(paths.data("five_questions.csv"))
+    table["answer"] = table["id"].map(dict(answers))
+    table["evidence"] = table["id"].map(dict(evidence))
+    return table
+
+
+def five_questions_verdict(answers: Sequence[str]) -> str:
+    """T6's rule: three or more "no" mean API; where the unknown ones could tip it, undecided.
+
+    >>> five_questions_verdict(["no", "no", "no", "yes", "unknown"])
+    'api'
+    >>> five_questions_verdict(["no", "no", "unknown", "yes", "unknown"])
+    'undecided'
+    """
+    no, unknown = answers.count("no"), answers.count("unknown")
+    return "api" if no >= 3 else "undecided" if no + unknown >= 3 else "consider self-hosting"
+
+
+def phases(start: date, moves: Sequence[str], candidates: Sequence[str]) -> pd.DataFrame:
+    """V2 as a dated plan from the day of the decision.
+
+    moves: workloads whose verdict is to move; candidates: undecided ones.
+    Returns: phase, title, start, end, entry_gate, exit_gate, work_items, owner, cost_figure, scope.
+    """
+    table = pd.read_csv(paths.data("phases.csv"))
+    table["start"] = [start + timedelta(weeks=int(w)) for w in table["start_week"]]
+    table["end"] = [start + timedelta(weeks=int(w)) for w in table["end_week"]]
+    scope = {
+        1: "all workloads",
+        2: "; ".join(candidates) or "all workloads",
+        3: "; ".join(moves) or "none yet: a trigger must fire first",
+    }
+    table["scope"] = table["phase"].map(scope)
+    return table.drop(columns=["start_week", "end_week"])

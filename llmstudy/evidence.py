@@ -1,0 +1,389 @@
+"""What is known for a study: its traffic, what each route charges, and the ledger of figures.
+
+This is where a study's names meet the tables: a log is read or traffic drawn, every request is
+priced singly on every route, and each self-hosted route is sized from measured serving points.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import date
+from math import exp, log
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from llmstudy import capacity, prices
+from llmstudy.cost import TokenPrice, committed_usd_per_gpu_hour, token_price
+from llmstudy.figure import Figure
+from llmstudy.requests import importers, summary, traffic
+from llmstudy.study import ApiRoute, SelfHostedRoute, Study, Workload
+from llmstudy.uncertainty import Fleet
+
+DRAWN_REQUESTS = 2000
+"""Requests drawn per workload without a log: the mean bill is then within 2 % of the mix's own."""
+
+_Z = 1.2816  # 90th percentile of the standard normal
+_MEDIAN_ABS = 0.6745  # median absolute deviation of the standard normal
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """The requests that a study rests on. `simulated` names the workloads that were drawn."""
+
+    requests: pd.DataFrame
+    quarantined: pd.DataFrame
+    rows_read: int
+    summary: pd.DataFrame
+    simulated: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def of(self, workload: str) -> pd.DataFrame:
+        """The requests of one workload."""
+        return self.requests.loc[self.requests["workload"] == workload]
+
+
+def traffic_of(study: Study) -> Traffic:
+    """The study's log where it names one, and requests drawn from published shapes elsewhere.
+
+    Raises: ValueError if the log cannot be read or names a workload that the study lacks.
+    """
+    logged, quarantined, read = _log(study)
+    present = set(logged["workload"].unique()) if len(logged) else set()
+    if strange := present - set(study.workloads):
+        raise ValueError(
+            f"{study.requests.path if study.requests else ''}: the log holds the workload "
+            f"{sorted(strange)[0]!r}, which is not under workloads: {', '.join(study.workloads)}."
+        )
+    missing = [name for name in study.workloads if name not in present]
+    drawn = [_drawn(study, name) for name in missing]
+    requests = pd.concat([*([logged] if len(logged) else []), *drawn], ignore_index=True)
+    measured = summary.summarise(logged) if len(logged) else pd.DataFrame()
+    return Traffic(
+        requests=requests,
+        quarantined=quarantined,
+        rows_read=read,
+        summary=measured,
+        simulated=tuple(missing),
+        warnings=tuple(summary.sufficiency(measured)) if len(measured) else (),
+    )
+
+
+def _log(study: Study) -> tuple[pd.DataFrame, pd.DataFrame, int]:
+    if study.requests is None:
+        return pd.DataFrame(), pd.DataFrame(), 0
+    log_ = study.requests
+    given = {
+        "workload": log_.workload,
+        "provider": log_.provider,
+        "model_served": log_.model,
+    }
+    constants = {name: value for name, value in given.items() if value is not None}
+    read = importers.read_log(log_.path, log_.format, log_.columns, constants)
+    return read.accepted, read.quarantined, read.rows_read
+
+
+def _drawn(study: Study, name: str) -> pd.DataFrame:
+    workload = study.workloads[name]
+    route = study.routes[workload.current_route]
+    rng = np.random.default_rng([study.seed, *name.encode()])
+    return traffic.draw_requests(
+        mix=traffic.token_mix(workload.traffic.tokens),
+        shape=traffic.hourly_shape(workload.traffic.hours),
+        n=DRAWN_REQUESTS,
+        start=pd.Timestamp(study.as_of, tz="UTC"),
+        input_tokens_mean=workload.intake.input_tokens.value,
+        output_tokens_mean=workload.intake.output_tokens.value,
+        cached_input_share=workload.cached_input_share.value,
+        workload=name,
+        provider=route.provider if isinstance(route, ApiRoute) else route.rented_from,
+        model=route.model,
+        rng=rng,
+    )
+
+
+def measured(study: Study, found: Traffic) -> Study:
+    """The study with the log's own figures in place of its assumptions, where there is a log.
+
+    Tokens and volume become measured. A log shorter than a week saw unknown hours of it, so its
+    volume keeps a range as wide as the study's weekly shape allows.
+    """
+    if found.summary.empty:
+        return study
+    workloads = dict(study.workloads)
+    for _, row in found.summary.iterrows():
+        name = str(row["workload"])
+        workloads[name] = _with_log(workloads[name], row, study.as_of)
+    return study.model_copy(update={"workloads": workloads})
+
+
+def _with_log(workload: Workload, row: "pd.Series[Any]", as_of: date) -> Workload:
+    source = f"log: {int(row['requests']):,} requests in {row['span_h']:.1f} h"
+
+    def figure(column: str, unit: str) -> Figure:
+        low, high = row[f"{column}_low"], row[f"{column}_high"]
+        return Figure("", row[column], unit, low, high, "triangular", "measured", source, as_of)
+
+    updates: dict[str, Figure] = {
+        "requests": _measured_volume(workload, row, source, as_of),
+        "input_tokens": figure("input_tokens_mean", "tokens/request"),
+        "output_tokens": figure("output_tokens_mean", "tokens/request"),
+    }
+    if row["covers_week"]:
+        updates["peak_to_mean"] = Figure(
+            "", row["peak_to_mean_hour"], "factor", grade="measured", source=source, as_of=as_of
+        )
+    return workload.model_copy(update={"intake": workload.intake.model_copy(update=updates)})
+
+
+def _measured_volume(workload: Workload, row: "pd.Series[Any]", source: str, as_of: date) -> Figure:
+    rate = row["requests_per_month"]
+    if row["covers_week"]:
+        return Figure("", rate, "requests/month", grade="measured", source=source, as_of=as_of)
+    shape = traffic.hourly_shape(workload.traffic.hours)["relative_to_mean"]
+    quiet, busy = shape.quantile(0.1), shape.quantile(0.9)
+    hours = f"its hours of the week unknown: scaled by {workload.traffic.hours}"
+    return Figure(
+        "",
+        rate,
+        "requests/month",
+        rate / busy,
+        rate / quiet,
+        "lognormal",
+        "measured",
+        f"{source}, {hours}",
+        as_of,
+    )
+
+
+# --- what a route charges -------------------------------------------------------------------
+
+
+def token_offer(study: Study, route_name: str, requests: pd.DataFrame) -> TokenPrice:
+    """What an API route charges for these requests, today and after each scheduled change.
+
+    Raises: PriceError for a price that cannot be given without guessing.
+    """
+    route = study.routes[route_name]
+    assert isinstance(route, ApiRoute)
+    tokens = requests.assign(cache_write_tokens=0)
+    uncached = tokens.assign(cached_input_tokens=0)
+    cached = tokens.assign(cached_input_tokens=tokens["input_tokens"])
+    return token_price(
+        route.arm,
+        requests,
+        _priced(route, uncached, study.as_of),
+        _priced(route, cached, study.as_of),
+        _month_factors(study, route, uncached),
+    )
+
+
+def _priced(route: ApiRoute, requests: pd.DataFrame, on: date) -> pd.DataFrame:
+    if route.price is None:
+        return prices.price_requests(requests, route.provider, route.model, on, route.tier)
+    rates = route.price
+    cached = requests["cached_input_tokens"]
+    input_usd = (requests["input_tokens"] - cached) * rates.input.value
+    return pd.DataFrame(
+        {
+            "input_usd": (input_usd + cached * rates.cached_input.value) / 1e6,
+            "output_usd": requests["output_tokens"] * rates.output.value / 1e6,
+        }
+    )
+
+
+def _month_factors(study: Study, route: ApiRoute, requests: pd.DataFrame) -> tuple[float, ...]:
+    """Scheduled price of each month against today's, for this mix of tokens."""
+    starts = [month_start(study.as_of, m) for m in range(study.months)]
+    if route.price is not None:
+        return (1.0,) * study.months
+    changes = prices.scheduled_changes(route.provider, route.model, study.as_of, starts[-1])
+
+    def bill(on: date) -> float:
+        return float(_priced(route, requests, on)[["input_usd", "output_usd"]].sum().sum())
+
+    today = bill(study.as_of)
+    steps = [(day, bill(day) / today) for day in sorted(set(changes["effective"]))]
+    return tuple(_last(steps, on) for on in starts)
+
+
+def _last(steps: Iterable[tuple[date, float]], on: date) -> float:
+    value = 1.0
+    for day, factor in steps:
+        if day <= on:
+            value = factor
+    return value
+
+
+def month_start(as_of: date, months: int) -> date:
+    """The same day of the month, some months on (the last day where a month is shorter).
+
+    >>> month_start(date(2026, 11, 30), 3)
+    datetime.date(2027, 2, 28)
+    """
+    return (pd.Timestamp(as_of) + pd.DateOffset(months=months)).date()
+
+
+@dataclass(frozen=True)
+class FleetOffer:
+    """A self-hosted route sized for a workload: what a replica carries and costs, with ranges."""
+
+    fleet: Fleet
+    capacity_factor: Figure
+    usd_per_gpu_hour: Figure
+
+
+def fleet_offer(
+    study: Study, workload: Workload, route: SelfHostedRoute, fits: pd.DataFrame
+) -> tuple[FleetOffer, capacity.Capacity]:
+    """What one replica of a self-hosted route carries within a workload's SLO, and its rent.
+
+    Returns the offer, and the operating point that it was solved at.
+
+    fits: as `capacity.serving_fits()`, for the error of the curve.
+    Raises: ValueError if the model does not fit its GPUs or cannot meet the SLO at all.
+    """
+    curve = serving_curve(route)
+    tokens_in, tokens_out = workload.intake.input_tokens.value, workload.intake.output_tokens.value
+
+    def at(in_factor: float, out_factor: float) -> capacity.Capacity:
+        return capacity.capacity_at_slo(
+            curve,
+            tokens_in * in_factor,
+            tokens_out * out_factor,
+            workload.slo.tpot_p95.value,
+            route.tensor_parallel,
+        )
+
+    centre = at(1, 1)
+    step = 1.25
+
+    def elasticity(longer: capacity.Capacity, shorter: capacity.Capacity) -> float:
+        return log(longer.requests_per_s / shorter.requests_per_s) / (2 * log(step))
+
+    offer = FleetOffer(
+        fleet=Fleet(
+            capacity_requests_per_s=centre.requests_per_s,
+            input_tokens=tokens_in,
+            output_tokens=tokens_out,
+            input_elasticity=elasticity(at(step, 1), at(1 / step, 1)),
+            output_elasticity=elasticity(at(1, step), at(1, 1 / step)),
+            gpus_per_replica=route.tensor_parallel,
+            spare=study.self_hosting.spare_replicas,
+        ),
+        capacity_factor=_capacity_factor(route, centre, fits),
+        usd_per_gpu_hour=_rent(route, study.as_of),
+    )
+    return offer, centre
+
+
+def serving_curve(route: SelfHostedRoute) -> capacity.ServingCurve:
+    """The curve fitted to all measured points of a route's model, GPU, precision and engine."""
+    points = capacity.serving_points(route.model, route.gpu, route.precision, route.engine_version)
+    return capacity.fit_serving_curve(
+        points, capacity.model_shape(route.model), capacity.gpu(route.gpu), route.precision
+    )
+
+
+def _capacity_factor(
+    route: SelfHostedRoute, found: capacity.Capacity, fits: pd.DataFrame
+) -> Figure:
+    """How far true capacity may lie from the curve's, as a factor.
+
+    Inside the measured hull the held-out error; outside it, or without one, plus or minus 50 %
+    (cost.md 4.2: the honest default for an untested configuration).
+    """
+    group = ["model", "gpu", "precision", "engine_version"]
+    wanted = [route.model, route.gpu, route.precision, route.engine_version]
+    match = fits[(fits[group] == wanted).all(axis=1)]
+    if match.empty or not found.inside_hull:
+        why = "outside the measured range" if len(match) else "too few points to hold any out"
+        return Figure(
+            "", 1.0, "factor", 0.5, 1.5, "triangular", "assumed", f"{why}: plus or minus 50 %"
+        )
+    error = float(match.iloc[0]["median_abs_error_share"])
+    spread = exp(_Z * error / _MEDIAN_ABS)
+    source = f"held-out error of the serving curve, median {error:.1%}"
+    return Figure("", 1.0, "factor", 1 / spread, spread, "lognormal", "published", source)
+
+
+def _rent(route: SelfHostedRoute, as_of: date) -> Figure:
+    """Mean rent of a GPU-hour under the route's commitment mix, with a range.
+
+    The range is how far one provider's price moved between two catalogue snapshots (15 % to 31 %
+    for H100 and H200: cost.md 0, item 3), and the range of the reserved discount.
+    """
+    quote = prices.gpu_price(route.gpu, route.rented_from, "on_demand")
+    mix = route.commitment
+    spot = prices.gpu_price(route.gpu, route.rented_from, "spot").value if mix.spot.value else 0.0
+    reserved = prices.RESERVED_PRICE_SHARE
+
+    def paid(on_demand_usd: float, reserved_price_share: float) -> float:
+        return float(
+            committed_usd_per_gpu_hour(
+                on_demand_usd,
+                reserved_price_share,
+                spot,
+                mix.on_demand.value,
+                mix.reserved.value,
+                mix.spot.value,
+            )
+        )
+
+    assert reserved.low is not None
+    assert reserved.high is not None
+    return replace(
+        quote,
+        value=paid(quote.value, reserved.value),
+        low=paid(quote.value / 1.31, reserved.low),
+        high=paid(quote.value * 1.31, reserved.high),
+        distribution="triangular",
+        source=f"{quote.source}; {mix.reserved.value:.0%} reserved",
+        as_of=quote.as_of or as_of,
+    )
+
+
+# --- findings and the ledger ----------------------------------------------------------------
+
+
+def price_findings(study: Study) -> list[prices.Finding]:
+    """What a reader must know of the prices used: ends of introductory rates, retirements, age."""
+    until = month_start(study.as_of, study.months)
+    found: list[prices.Finding] = []
+    for route in study.routes.values():
+        if isinstance(route, ApiRoute) and route.price is None:
+            found += prices.price_findings(route.provider, route.model, study.as_of, until)
+    gpus = {r.gpu for r in study.routes.values() if isinstance(r, SelfHostedRoute)}
+    if gpus:
+        table = prices.gpu_prices()
+        found += prices.gpu_price_findings(table[table["gpu"].isin(gpus)], study.as_of)
+    return list(dict.fromkeys(found))
+
+
+def ledger(figures: dict[str, Figure]) -> pd.DataFrame:
+    """The table of figures: name, value, low, high, unit, grade, source, as_of, expires."""
+    rows = [{**figure.row(), "name": name} for name, figure in figures.items()]
+    columns = ["name", "value", "low", "high", "unit", "grade", "source", "as_of", "expires"]
+    return pd.DataFrame(rows)[columns]
+
+
+def rate_figures(study: Study) -> dict[str, Figure]:
+    """The list prices of every API route, as figures that expire with the next dated change."""
+    found: dict[str, Figure] = {}
+    for name, route in study.routes.items():
+        if not isinstance(route, ApiRoute) or route.price is not None:
+            continue
+        rate = prices.rate(route.provider, route.model, study.as_of, route.tier)
+        source = f"genai-prices {rate.package_version}, data {rate.data_sha256[:12]}"
+        for part in ("input", "cached_input", "output"):
+            value = getattr(rate, f"{part}_usd_per_mtok")
+            found[f"routes.{name}.price.{part}"] = Figure(
+                "",
+                value,
+                "USD/Mtok",
+                grade="published",
+                source=f"{source}, {rate.matched_id}",
+                as_of=rate.on,
+                expires=rate.expires,
+            )
+    return found

@@ -1,0 +1,672 @@
+"""What does a request cost at an API, what does a GPU hour cost, and how long will that hold?
+
+API prices come from `genai-prices`, pinned and offline, behind a strict wrapper: where the package
+falls back in silence (an unknown tier, a date before the tier's rows, a loose model match), this
+module raises `PriceError`. GPU prices come from `data/gpu_prices.csv`. Every price is judged at the
+date that the caller gives.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from difflib import get_close_matches
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import genai_prices.data
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from genai_prices.types import (
+    ClauseAnd,
+    ClauseEquals,
+    ClauseOr,
+    ClauseStartsWith,
+    ConditionalPrice,
+    MatchLogic,
+    ModelInfo,
+    ModelPrice,
+    PriceVariant,
+    StartDateConstraint,
+    TieredPrices,
+    TimeOfDateConstraint,
+)
+
+from llmstudy import paths
+from llmstudy.figure import Figure, FloatArray
+
+# Read from the package's data module, not from its snapshot, which `UpdatePrices` can replace.
+_PROVIDERS = {provider.id: provider for provider in genai_prices.data.providers}
+
+_TIER_KEYS = {"processing", "service_tier", "speed"}
+"""The request-context keys of genai-prices that mean a service tier; others are routes or tools."""
+
+_TOKEN_PRICES = ("input_mtok", "cache_read_mtok", "cache_write_mtok", "output_mtok")
+
+_BEYOND_TOKENS = ("requests_kcount", "output_reasoning_mtok", "output_citation_mtok")
+"""Charges that every request bears and that a table of token counts cannot carry."""
+
+_TOKEN_COLUMNS = ["input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens"]
+
+# What may follow a model's name and still name that model: the rest of a date, then versions.
+_VERSION = re.compile(r"(\d{4})?([-@](\d{2,}|v\d+(:\d+)?|preview|exp))*")
+
+_OFFER = ["gpu", "provider", "region", "commitment"]
+
+_REGIONAL_RATIO = 1.6
+"""Suspect rows of the SkyPilot catalogue of GCP differ by 1.7 and 2.3 times between regions."""
+
+RESERVED_PRICE_SHARE = Figure(
+    "reserved_price_share",
+    value=0.675,
+    unit="share of the on-demand price",
+    low=0.55,
+    high=0.80,
+    distribution="uniform",
+    grade="assumed",
+    source=(
+        "AWS Savings Plans FAQ (up to 72 % off, not GPU-specific) and secondary pages (35-40 % off "
+        "for one year); no open list of reserved GPU prices was found"
+    ),
+    as_of=date(2026, 11, 23),
+)
+"""A reserved GPU hour as a share of the same hour on demand; the value is the range's midpoint."""
+
+
+Severity = Literal["info", "warning", "stale"]
+
+
+class PriceError(ValueError):
+    """A price that cannot be given without guessing."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about a price that a reader of the memo must know.
+
+    stale: the price must not be used any more. warning: it will change, or looks wrong.
+    info: it moved, or varies. `effective` is the day of the change, where there is one.
+    """
+
+    severity: Severity
+    subject: str
+    sentence: str
+    effective: date | None = None
+
+
+@dataclass(frozen=True)
+class ApiRate:
+    """A model's rate on a day: USD per million tokens, at midnight UTC, in the lowest context tier.
+
+    A model without a cached rate bills cached tokens as input. `expires` is the day of the next
+    dated change. `data_sha256` identifies the price data that the rate was read from.
+    """
+
+    provider: str
+    model: str
+    matched_id: str
+    tier: str
+    on: date
+    input_usd_per_mtok: float
+    cached_input_usd_per_mtok: float
+    output_usd_per_mtok: float
+    has_context_tiers: bool
+    has_time_of_day: bool
+    deprecated: bool
+    expires: date | None
+    package_version: str
+    data_sha256: str
+
+
+# --- API prices -----------------------------------------------------------------------------------
+
+
+def price_requests(
+    requests: pd.DataFrame, provider: str, model: str, on: date, tier: str = "standard"
+) -> pd.DataFrame:
+    """What each request costs, priced singly at its own time of day on the date `on`.
+
+    Singly, because a sum of requests trips tiers that no request reaches: 1,000 requests of
+    2,000/300 tokens on gemini-2.5-pro cost USD 5.50, their sum is billed at USD 9.50. Cache writes
+    are billed at the short-lived (5 min) rate. Tool and search fees are not included.
+
+    Parameters: requests with ts_start (timezone-aware) and input_tokens, cached_input_tokens,
+    cache_write_tokens, output_tokens; input_tokens includes cached and written ones.
+    Returns: input_usd, output_usd, cost_usd, with the index of `requests`.
+    Raises: PriceError for an unknown provider, model or tier, a tier without rows at `on`, a model
+    that bills more than tokens, or token counts that cannot be.
+    Source: genai-prices 0.2.3, `ModelInfo.get_prices` and `calc_unit_price`.
+
+    >>> row = {"ts_start": pd.Timestamp("2026-11-20T09:00Z"), "input_tokens": 2_000,
+    ...        "cached_input_tokens": 0, "cache_write_tokens": 0, "output_tokens": 300}
+    >>> bill = price_requests(pd.DataFrame([row] * 1_000), "google", "gemini-2.5-pro",
+    ...                       date(2026, 11, 20))
+    >>> f"{bill['cost_usd'].sum():.2f}"
+    '5.50'
+    """
+    found = _find_model(provider, model)
+    tokens, time_of_day = _token_counts(requests), _time_of_day(requests)
+    usd = np.zeros((len(requests), 2))
+    for start, price in _prices_of_day(found, on, tier):
+        since = time_of_day >= pd.Timedelta(start)
+        usd[since] = _bill(price, tokens[since])  # a later price of the day overwrites
+    bill = pd.DataFrame(usd, index=requests.index, columns=["input_usd", "output_usd"])
+    return bill.assign(cost_usd=bill["input_usd"] + bill["output_usd"])
+
+
+def rate(provider: str, model: str, on: date, tier: str = "standard") -> ApiRate:
+    """The rate of a model on a day, with its provenance and the day it expires.
+
+    Raises: PriceError as `price_requests`.
+
+    >>> argon = rate("google", "gemini-4-argon", date(2026, 11, 20))
+    >>> argon.input_usd_per_mtok, argon.output_usd_per_mtok, argon.expires.isoformat()
+    (2.0, 10.0, '2026-12-01')
+    """
+    found = _find_model(provider, model)
+    price = _price_at(found, _midnight(on), tier)
+    changes = scheduled_changes(provider, model, after=on, until=date.max, tier=tier)
+    data_file = Path(genai_prices.data.__file__)
+    return ApiRate(
+        provider=provider,
+        model=model,
+        matched_id=found.id,
+        tier=tier,
+        on=on,
+        input_usd_per_mtok=_base_usd(price, "input_mtok"),
+        cached_input_usd_per_mtok=_base_usd(price, "cache_read_mtok"),
+        output_usd_per_mtok=_base_usd(price, "output_mtok"),
+        has_context_tiers=len(_context_sizes(price)) > 1,
+        has_time_of_day=bool(_windows(found)),
+        deprecated=bool(found.deprecated),
+        expires=None if changes.empty else changes["effective"].iloc[0],
+        package_version=version("genai-prices"),
+        data_sha256=sha256(data_file.read_bytes()).hexdigest(),
+    )
+
+
+def scheduled_changes(
+    provider: str, model: str, after: date, until: date, tier: str = "standard"
+) -> pd.DataFrame:
+    """The dated changes of a model's rate later than `after` and not later than `until`.
+
+    Returns one row per change, in order: effective (date), input_before, input_after,
+    output_before, output_after (USD per million tokens, lowest context tier, midnight UTC),
+    change_share (of the token rate, cached ones included, that moves furthest) and reason.
+    Raises: PriceError as `price_requests`.
+
+    >>> scheduled_changes("google", "gemini-3.8-flash", date(2026, 11, 20), date(2027, 6, 30))[
+    ...     ["effective", "input_before", "input_after", "change_share", "reason"]
+    ... ].values.tolist()
+    [[datetime.date(2027, 1, 1), 0.75, 1.5, 1.0, 'introductory rate ends']]
+    """
+    found = _find_model(provider, model)
+    rows = []
+    for day in _dated(found):
+        if not after < day <= until:
+            continue
+        before = _price_at(found, _midnight(day - timedelta(days=1)), tier)
+        now = _price_at(found, _midnight(day), tier)
+        change_share = _largest_move(before, now)
+        if change_share:
+            inputs = _base_usd(before, "input_mtok"), _base_usd(now, "input_mtok")
+            outputs = _base_usd(before, "output_mtok"), _base_usd(now, "output_mtok")
+            reason = _reason(found, change_share, inputs, outputs)
+            rows.append((day, *inputs, *outputs, change_share, reason))
+    return pd.DataFrame(
+        rows,
+        columns=[
+            "effective",
+            "input_before",
+            "input_after",
+            "output_before",
+            "output_after",
+            "change_share",
+            "reason",
+        ],
+    )
+
+
+def price_findings(provider: str, model: str, on: date, until: date) -> list[Finding]:
+    """What a reader must know about a model's standard price on `on`, with a plan until `until`.
+
+    Changes in the window and retirements are warnings (stale once the model is retired), changes
+    in the 365 days up to `on` are information.
+
+    Source: genai-prices' dated rows and deprecated flags; data/model_retirements.csv.
+
+    >>> [f] = price_findings("google", "gemini-4-argon", date(2026, 11, 20), date(2027, 6, 30))
+    >>> f.severity, f.effective.isoformat()
+    ('warning', '2026-12-01')
+    """
+    found = _find_model(provider, model)
+    subject = f"{provider}/{found.id}"
+    coming = scheduled_changes(provider, model, after=on, until=until)
+    past = scheduled_changes(provider, model, after=on - timedelta(days=365), until=on)
+    deprecated = Finding("warning", subject, f"{subject} is marked as deprecated.")
+    return [
+        *_retirement_findings(found, provider, on, until),
+        *([deprecated] if found.deprecated else []),
+        *_change_findings("warning", subject, coming),
+        *_change_findings("info", subject, past),
+    ]
+
+
+def _reason(
+    model: ModelInfo, change_share: float, inputs: tuple[float, float], outputs: tuple[float, float]
+) -> str:
+    if inputs[0] == inputs[1] and outputs[0] == outputs[1]:
+        return "cached or long-context rate changes"
+    if change_share < 0:
+        return "list price falls"
+    introductory = "introductory" in (model.price_comments or "").lower()
+    return "introductory rate ends" if introductory else "list price rises"
+
+
+def _change_findings(severity: Severity, subject: str, changes: pd.DataFrame) -> list[Finding]:
+    return [
+        Finding(
+            severity,
+            subject,
+            f"{subject}: {row['reason']} on {row['effective']}: per million tokens "
+            f"input USD {row['input_before']:g} to {row['input_after']:g}, "
+            f"output USD {row['output_before']:g} to {row['output_after']:g}.",
+            row["effective"],
+        )
+        for row in changes.to_dict("records")
+    ]
+
+
+def _retirement_findings(model: ModelInfo, provider: str, on: date, until: date) -> list[Finding]:
+    listed = pd.read_csv(paths.data("model_retirements.csv"), dtype=str, keep_default_na=False)
+    findings = []
+    for row in listed[listed["provider"] == provider].to_dict("records"):
+        if _find_model(provider, row["model"]) is not model:
+            continue
+        subject = " on ".join(filter(None, [f"{provider}/{row['model']}", row["place"]]))
+        source = f"({row['source']} {row['source_version']})"
+        if not row["retires"]:
+            sentence = f"{subject} is {row['note']} {source}: check that it is still served."
+            findings.append(Finding("warning", subject, sentence))
+            continue
+        retires = date.fromisoformat(row["retires"])
+        if retires <= on:
+            sentence = f"{subject} was retired on {retires} {source}: compare with a current model."
+            findings.append(Finding("stale", subject, sentence, retires))
+        elif retires <= until:
+            sentence = f"{subject} retires on {retires} {source}: plan the move to a successor."
+            findings.append(Finding("warning", subject, sentence, retires))
+    return findings
+
+
+# --- The strict wrapper around genai-prices -------------------------------------------------------
+
+
+def _find_model(provider: str, model: str) -> ModelInfo:
+    """The model that genai-prices would match, if it matches by name and not by resemblance."""
+    if provider not in _PROVIDERS:
+        raise PriceError(f"genai-prices has no provider {provider!r}{_close(provider, _PROVIDERS)}")
+    listed = _PROVIDERS[provider]
+    reference = model.lower()
+    if reference.endswith("latest"):
+        raise PriceError(f"{provider}/{model} is an alias that moves: name the model it stands for")
+    found = next((each for each in listed.models if each.is_match(reference)), None)
+    if found is not None and any(
+        reference.startswith(name) and _VERSION.fullmatch(reference[len(name) :])
+        for name in _names(found)
+    ):
+        return found
+    names = [name for each in listed.models for name in _names(each) if not name.endswith("latest")]
+    lent = found is None and listed.find_model(reference, all_providers=[*_PROVIDERS.values()])
+    owner = "; another provider prices it: name that one if you pay its rates" if lent else ""
+    raise PriceError(f"{provider} lists no model {model!r}{_close(model, names)}{owner}")
+
+
+def _names(model: ModelInfo) -> list[str]:
+    """The model's id and the names and prefixes, not the patterns, in its match logic."""
+    clauses = list(_clauses(model.match))
+    equals = [each.equals for each in clauses if isinstance(each, ClauseEquals)]
+    prefixes = [each.starts_with for each in clauses if isinstance(each, ClauseStartsWith)]
+    return [name.lower() for name in (model.id, *equals, *prefixes)]
+
+
+def _clauses(match: MatchLogic) -> Iterator[MatchLogic]:
+    if isinstance(match, ClauseOr | ClauseAnd):
+        for clause in match.or_ if isinstance(match, ClauseOr) else match.and_:
+            yield from _clauses(clause)
+    else:
+        yield match
+
+
+def _close(name: str, known: Iterable[str]) -> str:
+    close = get_close_matches(name.lower(), dict.fromkeys(known), n=4)
+    return f"; close to it: {', '.join(close)}" if close else ""
+
+
+def _prices_of_day(model: ModelInfo, on: date, tier: str) -> list[tuple[timedelta, ModelPrice]]:
+    """The prices of a day in order, each with the time since midnight UTC at which it begins."""
+    windows, dates = _windows(model), _dated(model)
+    if windows and dates and on < dates[-1]:
+        raise PriceError(
+            f"{model.id} has peak-hour rates that are known from {dates[-1]}, not on {on}: "
+            "price at a later date"
+        )
+    # Every window in the pinned data is given in UTC.
+    edges = {edge for window in windows for edge in (window.start_time, window.end_time)}
+    midnight = _midnight(on)
+    moments = sorted({midnight, *(datetime.combine(on, edge, UTC) for edge in edges)})
+    return [(moment - midnight, _price_at(model, moment, tier)) for moment in moments]
+
+
+def _price_at(model: ModelInfo, moment: datetime, tier: str) -> ModelPrice:
+    """The prices at a moment in UTC, refused where they would leave something out."""
+    price = model.get_prices(moment, _context(model, moment, tier))
+    if price.input_mtok is None or price.output_mtok is None:
+        raise PriceError(f"{model.id} has no price per input and output token on {moment:%Y-%m-%d}")
+    beyond = [key for key in _BEYOND_TOKENS if getattr(price, key) is not None]
+    if beyond:
+        raise PriceError(
+            f"{model.id} bills more than token counts show ({', '.join(beyond)}): "
+            "give its cost per request as a figure of the study"
+        )
+    return price
+
+
+def _context(model: ModelInfo, moment: datetime, tier: str) -> dict[str, str]:
+    """The request context that selects a tier, refused where it would select the standard rate."""
+    if tier == "standard":
+        return {}
+    tiers = [
+        (value, row)
+        for row in model.price_variants or []
+        for key, value in row.when.items()
+        if key in _TIER_KEYS and value != "default"
+    ]
+    rows = [row for value, row in tiers if value == tier]
+    if not rows:
+        offered = ", ".join(dict.fromkeys(["standard", *(value for value, _ in tiers)]))
+        raise PriceError(f"{model.id} has no {tier!r} rate; it has: {offered}")
+    if not any(row.constraint is None or row.constraint.active(moment) for row in rows):
+        begins = min(_start_dates(rows))
+        raise PriceError(
+            f"the {tier} rate of {model.id} is known from {begins}, not on {moment:%Y-%m-%d}: "
+            "price at a later date"
+        )
+    return rows[0].when
+
+
+def _conditional(model: ModelInfo) -> list[ConditionalPrice]:
+    return [] if isinstance(model.prices, ModelPrice) else model.prices
+
+
+def _windows(model: ModelInfo) -> list[TimeOfDateConstraint]:
+    constraints = [row.constraint for row in _conditional(model)]
+    return [each for each in constraints if isinstance(each, TimeOfDateConstraint)]
+
+
+def _dated(model: ModelInfo) -> list[date]:
+    """The days on which any row of the model begins, in order."""
+    return sorted({*_start_dates(_conditional(model)), *_start_dates(model.price_variants or [])})
+
+
+def _start_dates(rows: Iterable[ConditionalPrice | PriceVariant]) -> list[date]:
+    constraints = [row.constraint for row in rows]
+    return [each.start_date for each in constraints if isinstance(each, StartDateConstraint)]
+
+
+def _midnight(on: date) -> datetime:
+    return datetime.combine(on, time.min, UTC)
+
+
+# --- Arithmetic on prices -------------------------------------------------------------------------
+
+
+def _bill(price: ModelPrice, tokens: FloatArray) -> FloatArray:
+    """tokens: (n, 4) in the order of _TOKEN_COLUMNS. Returns (n, 2): USD of input and of output."""
+    total, cached, written, output = tokens.T
+    usd_per_mtok = {key: _usd_per_mtok(price, key, total) for key in _TOKEN_PRICES}
+    input_usd = (
+        (total - cached - written) * usd_per_mtok["input_mtok"]
+        + cached * usd_per_mtok["cache_read_mtok"]
+        + written * usd_per_mtok["cache_write_mtok"]
+    )
+    return np.column_stack([input_usd, output * usd_per_mtok["output_mtok"]]) / 1e6
+
+
+def _usd_per_mtok(price: ModelPrice, key: str, input_tokens: FloatArray) -> FloatArray:
+    """The rate for prompts of these sizes. A long prompt lifts the rate of all its tokens."""
+    listed = _token_price(price, key)
+    if isinstance(listed, Decimal):
+        return np.full(input_tokens.shape, float(listed))
+    ladder = np.array([listed.base, *(tier.price for tier in listed.tiers)], dtype=float)
+    return np.asarray(ladder[np.searchsorted([tier.start for tier in listed.tiers], input_tokens)])
+
+
+def _token_price(price: ModelPrice, key: str) -> Decimal | TieredPrices:
+    """The price under a key; cached tokens without a price of their own are billed as input."""
+    own: Decimal | TieredPrices | None = getattr(price, key)
+    listed = price.input_mtok if own is None else own
+    assert listed is not None  # _price_at has refused a price without input or output
+    return listed
+
+
+def _base_usd(price: ModelPrice, key: str) -> float:
+    return float(_usd_per_mtok(price, key, np.zeros(1))[0])
+
+
+def _context_sizes(*prices: ModelPrice) -> list[int]:
+    """The smallest prompt in each context tier, in tokens."""
+    listed = [_token_price(price, key) for price in prices for key in _TOKEN_PRICES]
+    tiers = [tier for each in listed if isinstance(each, TieredPrices) for tier in each.tiers]
+    return sorted({0, *(tier.start + 1 for tier in tiers)})
+
+
+def _largest_move(before: ModelPrice, now: ModelPrice) -> float:
+    """The relative change of the token rate, in any context tier, that moves furthest."""
+    sizes = np.array(_context_sizes(before, now), dtype=float)
+    was = np.concatenate([_usd_per_mtok(before, key, sizes) for key in _TOKEN_PRICES])
+    now_is = np.concatenate([_usd_per_mtok(now, key, sizes) for key in _TOKEN_PRICES])
+    moves = now_is[was > 0] / was[was > 0] - 1
+    return float(max(moves, key=abs, default=0.0))
+
+
+# --- Checks of what comes in ----------------------------------------------------------------------
+
+
+def _token_counts(requests: pd.DataFrame) -> FloatArray:
+    """(n, 4) counts in the order of _TOKEN_COLUMNS."""
+    tokens = _columns(requests, _TOKEN_COLUMNS).to_numpy(dtype=float, na_value=np.nan)
+    counted = np.isfinite(tokens) & (tokens >= 0)
+    _refuse(requests, ~counted.all(axis=1), "a missing or negative token count")
+    overfull = tokens[:, 1] + tokens[:, 2] > tokens[:, 0]
+    _refuse(requests, overfull, "fewer input_tokens than cached and cache-write tokens within them")
+    return tokens
+
+
+def _time_of_day(requests: pd.DataFrame) -> pd.TimedeltaIndex:
+    """Time since midnight UTC at which each request started."""
+    started = _columns(requests, ["ts_start"])["ts_start"]
+    if not isinstance(started.dtype, pd.DatetimeTZDtype):
+        raise PriceError(
+            f"ts_start has type {started.dtype}, not times with one timezone: "
+            "convert it with pd.to_datetime(..., utc=True)"
+        )
+    _refuse(requests, started.isna().to_numpy(), "no ts_start")
+    utc = pd.DatetimeIndex(started).tz_convert("UTC")
+    return utc - utc.normalize()
+
+
+def _columns(requests: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    missing = [name for name in names if name not in requests.columns]
+    if missing:
+        raise PriceError(f"the requests lack {', '.join(missing)}: add the column as logged")
+    return requests[names]
+
+
+def _refuse(requests: pd.DataFrame, wrong: npt.NDArray[np.bool_], fault: str) -> None:
+    if wrong.any():
+        first = requests.index[wrong][0]
+        raise PriceError(
+            f"{wrong.sum()} of {len(requests)} requests have {fault} (first: row {first}): "
+            "mend or quarantine them"
+        )
+
+
+# --- GPU prices -----------------------------------------------------------------------------------
+
+
+def gpu_prices() -> pd.DataFrame:
+    """Rents of GPUs, one quote per row: data/gpu_prices.csv.
+
+    Returns gpu, provider, region, usd_per_gpu_hour, commitment (on_demand, spot, reserved_1y),
+    as_of (timestamp; a month counts from its first day, an unknown date is missing), as_of_note,
+    grade, source, licence. The provider `market` is a mean or index over providers.
+
+    >>> gpu_prices().query("gpu == 'l4'")["usd_per_gpu_hour"].tolist()
+    [0.805]
+    """
+    prices = pd.read_csv(paths.data("gpu_prices.csv"), keep_default_na=False)
+    return prices.assign(as_of=pd.to_datetime(prices["as_of"], format="ISO8601"))
+
+
+def gpu_price(gpu: str, provider: str, commitment: str, region: str | None = None) -> Figure:
+    """The rent of one GPU, USD per hour, ranged by what all providers ask for it.
+
+    The range is that of the same GPU and commitment over all providers. Of several quotes for
+    one offer the newest counts and, at equal dates (one GPU or a node of eight), the cheapest;
+    `source` names the quote.
+
+    Raises: PriceError when no quote matches, or quotes from several regions do.
+
+    >>> h100 = gpu_price("h100_sxm", "verda", "on_demand")
+    >>> h100.value, h100.low, h100.high
+    (2.29, 2.29, 10.98)
+    """
+    prices = _current(gpu_prices())
+    of_gpu = prices[prices["gpu"] == gpu]
+    alike = of_gpu[of_gpu["commitment"] == commitment]
+    quotes = alike[alike["provider"] == provider]
+    if region is not None:
+        quotes = quotes[quotes["region"] == region]
+    wanted = f"{gpu} {provider} {commitment}" + (f" {region}" if region else "")
+    if quotes.empty:
+        raise PriceError(f"no GPU price for {wanted}; there is: {_listing(prices, of_gpu)}")
+    regions = sorted(set(quotes["region"]))
+    if len(regions) > 1:
+        raise PriceError(f"{wanted} is priced in several regions, name one: {', '.join(regions)}")
+    quote = quotes.sort_values("usd_per_gpu_hour").iloc[0]
+    return Figure(
+        name=f"gpu_price {wanted}",
+        value=float(quote["usd_per_gpu_hour"]),
+        unit="USD/h",
+        low=float(alike["usd_per_gpu_hour"].min()),
+        high=float(alike["usd_per_gpu_hour"].max()),
+        distribution="loguniform",
+        grade=quote["grade"],
+        source=quote["source"],
+        as_of=None if pd.isna(quote["as_of"]) else quote["as_of"].date(),
+    )
+
+
+def gpu_price_findings(prices: pd.DataFrame, on: date, max_age_days: int = 180) -> list[Finding]:
+    """What looks wrong, old or unsettled in a table of GPU prices, judged on `on`.
+
+    A spot price above its on-demand price and a provider whose regions differ by more than 1.6
+    times are warnings; quotes older than `max_age_days` are stale and undated ones a warning; the
+    spread of on-demand prices over providers is information. Quotes that a newer one of the same
+    offer replaces are not judged.
+
+    Parameters: prices with the columns of `gpu_prices`.
+
+    >>> [f.sentence for f in gpu_price_findings(gpu_prices().query("gpu == 'l40s'"),
+    ...                                         date(2026, 11, 23)) if f.severity == "info"]
+    ['l40s costs USD 0.91 (verda) to 1.861 (aws) per hour on demand, a factor of 2.0.']
+    """
+    current = _current(prices)
+    return [
+        *_spot_above_on_demand(current),
+        *_far_regions(current),
+        *_old_quotes(current, on, max_age_days),
+        *_spreads(current),
+    ]
+
+
+def _current(prices: pd.DataFrame) -> pd.DataFrame:
+    """The quotes that no newer quote of the same offer replaces."""
+    newest = prices.groupby(_OFFER)["as_of"].transform("max")
+    return prices[newest.isna() | (prices["as_of"] == newest)]
+
+
+def _listing(prices: pd.DataFrame, of_gpu: pd.DataFrame) -> str:
+    if of_gpu.empty:
+        return ", ".join(sorted(prices["gpu"].unique()))
+    return "; ".join(" ".join(offer) for offer in of_gpu[_OFFER].drop_duplicates().to_numpy())
+
+
+def _spot_above_on_demand(prices: pd.DataFrame) -> list[Finding]:
+    place = ["gpu", "provider", "region"]
+    spot = prices[prices["commitment"] == "spot"]
+    on_demand = prices[prices["commitment"] == "on_demand"]
+    pairs = spot.merge(on_demand, on=place, suffixes=("_spot", "_on_demand"))
+    wrong = pairs[pairs["usd_per_gpu_hour_spot"] > pairs["usd_per_gpu_hour_on_demand"]]
+    return [
+        Finding(
+            "warning",
+            f"{row.gpu} {row.provider} {row.region}",
+            f"{row.gpu} at {row.provider} in {row.region}: spot costs "
+            f"USD {row.usd_per_gpu_hour_spot:g} per hour, more than "
+            f"{row.usd_per_gpu_hour_on_demand:g} on demand; one of the two is wrong.",
+        )
+        for row in wrong.itertuples()
+    ]
+
+
+def _far_regions(prices: pd.DataFrame) -> list[Finding]:
+    findings = []
+    for (gpu, provider, commitment), offers in prices.groupby(["gpu", "provider", "commitment"]):
+        by_region = offers.groupby("region")["usd_per_gpu_hour"].min()
+        ratio = by_region.max() / by_region.min()
+        if ratio > _REGIONAL_RATIO:
+            sentence = (
+                f"{gpu} at {provider} ({commitment}) costs {ratio:.1f} times as much in "
+                f"{by_region.idxmax()} as in {by_region.idxmin()}; check both quotes."
+            )
+            findings.append(Finding("warning", f"{gpu} {provider}", sentence))
+    return findings
+
+
+def _old_quotes(prices: pd.DataFrame, on: date, max_age_days: int) -> list[Finding]:
+    limit = pd.Timestamp(on) - pd.Timedelta(days=max_age_days)
+    findings = [
+        Finding(
+            "stale",
+            f"{row.gpu} {row.provider} {row.region}",
+            f"{row.gpu} at {row.provider} ({row.commitment}) was quoted in {row.as_of:%Y-%m}, "
+            f"more than {max_age_days} days before {on}: ask for a new quote.",
+        )
+        for row in prices[prices["as_of"] < limit].itertuples()
+    ]
+    undated = prices["as_of"].isna().groupby(prices["gpu"]).agg(["sum", "size"])
+    findings += [
+        Finding("warning", str(gpu), f"{gpu}: {row['sum']} of {row['size']} prices carry no date.")
+        for gpu, row in undated[undated["sum"] > 0].iterrows()
+    ]
+    return findings
+
+
+def _spreads(prices: pd.DataFrame) -> list[Finding]:
+    findings = []
+    for gpu, offers in prices[prices["commitment"] == "on_demand"].groupby("gpu"):
+        usd = offers.set_index("provider")["usd_per_gpu_hour"]
+        sentence = (
+            f"{gpu} costs USD {usd.min():g} ({usd.idxmin()}) to {usd.max():g} ({usd.idxmax()}) "
+            f"per hour on demand, a factor of {usd.max() / usd.min():.1f}."
+            if len(set(usd.index)) > 1
+            else f"{gpu} has the on-demand price of one provider only ({usd.index[0]}): no range."
+        )
+        findings.append(Finding("info", str(gpu), sentence))
+    return findings

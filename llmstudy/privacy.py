@@ -1,0 +1,62 @@
+"""May this route see this data at all? (MEMO C5, T3)
+
+Asked before cost, latency or the five questions: a route without the contract that its data class
+needs is out, whatever it saves. Open weights at a host are third-party processing and need the same
+contracts as a proprietary API.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+
+import pandas as pd
+
+from llmstudy import paths
+
+
+@dataclass(frozen=True)
+class Permission:
+    """Whether a route may serve a data class, and why."""
+
+    permitted: bool
+    missing: tuple[str, ...]
+    contract: str
+    reason: str
+
+
+def privacy_matrix() -> pd.DataFrame:
+    """T3 as a table: data_class, arm, permitted (yes or no), needs (contracts), rule, source."""
+    return pd.read_csv(paths.data("privacy_matrix.csv"), keep_default_na=False)
+
+
+def permission(
+    data_class: str, arm: str, contracts: Mapping[str, date], on: date, matrix: pd.DataFrame
+) -> Permission:
+    """Whether a route on an arm may serve a data class on a day.
+
+    contracts: kind -> last day it holds. matrix: as `privacy_matrix()`.
+    Raises: ValueError for a pair that the matrix lacks.
+
+    >>> baa = {"baa": date(2027, 6, 30)}
+    >>> permission("phi", "hosted_open", {}, date(2026, 11, 23), privacy_matrix()).missing
+    ('baa',)
+    >>> permission("phi", "hosted_open", baa, date(2026, 11, 23), privacy_matrix()).contract
+    'BAA until 2027-06-30'
+    """
+    rows = matrix[(matrix["data_class"] == data_class) & (matrix["arm"] == arm)]
+    if len(rows) != 1:
+        raise ValueError(f"the privacy matrix has no row for {data_class} on {arm}: add one.")
+    rule = rows.iloc[0]
+    needs = str(rule["needs"]).split()
+    missing = tuple(kind for kind in needs if contracts.get(kind, date.min) < on)
+    held = [f"{_spoken(k)} until {contracts[k]}" for k in needs if k not in missing]
+    if rule["permitted"] == "no":
+        return Permission(False, (), "", f"{data_class} data: {rule['rule']}")
+    if missing:
+        names = ", ".join(_spoken(kind) for kind in missing)
+        return Permission(False, missing, "", f"{data_class} data need {names} in force on {on}")
+    return Permission(True, (), "; ".join(held) or "none needed", str(rule["rule"]))
+
+
+def _spoken(kind: str) -> str:
+    return kind.upper() if kind in ("dpa", "baa", "soc2") else kind.replace("_", " ")

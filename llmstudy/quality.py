@@ -1,0 +1,490 @@
+"""Is the open model good enough? Paired comparisons of two models on the same items.
+
+A difference is always b minus a: a is the model in use (proprietary), b the candidate (open).
+Counts go in, numbers come out; only `paired_table`, `paired_counts` and `noise_floor` read a
+file, and it is one of the bundled tables of derived counts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from math import sqrt
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import brentq
+from scipy.stats import binomtest, norm, t
+
+from llmstudy import paths
+from llmstudy.figure import FloatArray, Interval
+
+IMPLAUSIBLE = 0.001
+"""p-value under which a below-chance score accuses the scorer; a benchmark has dozens of rows."""
+
+
+@dataclass(frozen=True)
+class PairedCounts:
+    """Items by who answered them correctly, and where the counts come from. Unit: items."""
+
+    both: int
+    only_a: int
+    only_b: int
+    neither: int
+    model_a: str = "proprietary"
+    model_b: str = "open"
+    benchmark: str = ""
+    subject: str = ""
+    scorer: str = ""
+    source: str = ""
+    flag: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse negative counts and an empty set of items."""
+        cells = (self.both, self.only_a, self.only_b, self.neither)
+        if min(cells) < 0:
+            raise ValueError(f"paired counts {cells} hold a negative number: count items again")
+        if sum(cells) == 0:
+            raise ValueError("no items: a paired comparison needs at least one scored by both")
+
+    @property
+    def n(self) -> int:
+        """Items scored for both models."""
+        return self.both + self.only_a + self.only_b + self.neither
+
+    @property
+    def difference(self) -> float:
+        """Accuracy of b minus accuracy of a, a share in [-1, 1]."""
+        return (self.only_b - self.only_a) / self.n
+
+    @property
+    def discordance_share(self) -> float:
+        """Share of the items that exactly one of the two models answers correctly."""
+        return (self.only_a + self.only_b) / self.n
+
+
+@dataclass(frozen=True)
+class NonInferiority:
+    """Whether b stays within the margin of a, with the evidence for it.
+
+    `difference` is the interval of level 1 - 2 alpha. `n_needed` is the total number of items that
+    would settle an undecided comparison; None when it is settled, or when the observed difference
+    lies on the margin itself, where no number of items would help.
+    """
+
+    verdict: Literal["non-inferior", "inferior", "undecided"]
+    difference: Interval
+    margin_share: float
+    alpha: float
+    n: int
+    n_needed: int | None
+
+
+# ---- one model ----------------------------------------------------------------------------------
+
+
+def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
+    """Share of successes with Wilson's score interval, which never leaves [0, 1].
+
+    Raises: ValueError if there are no trials, or not 0 <= successes <= n.
+    Source: Wilson (1927), JASA 22:209-212.
+
+    >>> round(wilson(0, 100).high, 4)
+    0.037
+    """
+    if not 0 <= successes <= n or n == 0:
+        raise ValueError(f"{successes} successes of {n}: give 0 <= successes <= n and n > 0")
+    p, zz = successes / n, norm.ppf((1 + level) / 2) ** 2
+    centre = (p + zz / (2 * n)) / (1 + zz / n)
+    half = sqrt(zz * (p * (1 - p) / n + zz / (4 * n**2))) / (1 + zz / n)
+    # at the ends of the range rounding may step just outside it
+    return Interval(p, max(float(centre - half), 0.0), min(float(centre + half), 1.0))
+
+
+def acceptance(counts: PairedCounts, level: float = 0.95) -> tuple[Interval, Interval]:
+    """Share of items that a, and that b, answers correctly, each with its Wilson interval.
+
+    >>> a, b = acceptance(PairedCounts(both=747, only_a=383, only_b=95, neither=94))
+    >>> f"{a.estimate:.4f} {b.estimate:.4f}"
+    '0.8567 0.6384'
+    """
+    return (
+        wilson(counts.both + counts.only_a, counts.n, level),
+        wilson(counts.both + counts.only_b, counts.n, level),
+    )
+
+
+def draw_acceptance(counts: PairedCounts, n_draws: int, rng: np.random.Generator) -> FloatArray:
+    """Joint draws of the two acceptance shares for Monte Carlo.
+
+    Returns: (n_draws, 2), columns a and b. They move together, as they do on the same items, from
+    the Dirichlet posterior of the four cells under Jeffreys' prior (1/2 each).
+
+    >>> draws = draw_acceptance(PairedCounts(90, 5, 3, 2), 1000, np.random.default_rng(7))
+    >>> draws.shape, draws.mean(axis=0).round(2).tolist()
+    ((1000, 2), [0.94, 0.92])
+    """
+    cells = np.array([counts.both, counts.only_a, counts.only_b, counts.neither])
+    shares = rng.dirichlet(cells + 0.5, n_draws)
+    return shares[:, [0]] + shares[:, 1:3]
+
+
+# ---- two models ---------------------------------------------------------------------------------
+
+
+def _score_variance(b: float, c: float, n: float, delta: float) -> float:
+    """Variance of c - b when the true difference is delta, its nuisance share fitted by ML."""
+    half = -b - c + (2 * n - c + b) * delta
+    # the fitted share of only_a; max: rounding can take an exact zero below zero
+    q = (sqrt(max(half**2 + 8 * n * b * delta * (1 - delta), 0.0)) - half) / (4 * n)
+    return n * (2 * q + delta * (1 - delta))
+
+
+def paired_difference(counts: PairedCounts, level: float = 0.95) -> Interval:
+    """Accuracy of b minus accuracy of a, with Tango's score interval.
+
+    Keeps its coverage where the usual Wald interval does not: few items, or a difference near the
+    end of its range.
+
+    Returns: shares in [-1, 1].
+    Source: Tango (1998), Statistics in Medicine 17:891-908, eq. 9.
+
+    >>> gsm8k = PairedCounts(both=747, only_a=383, only_b=95, neither=94)
+    >>> d = paired_difference(gsm8k)
+    >>> f"{d.estimate:+.3f} [{d.low:+.3f}, {d.high:+.3f}]"
+    '-0.218 [-0.249, -0.188]'
+    """
+    n, b, c = counts.n, counts.only_a, counts.only_b
+    z = norm.ppf((1 + level) / 2)
+
+    def score(delta: float) -> float:
+        gap = c - b - n * delta
+        if gap == 0:
+            return 0.0  # at the estimate; the variance may be 0 there too
+        return gap / sqrt(_score_variance(b, c, n, delta))
+
+    estimate, edge = counts.difference, 1 - 1e-9
+    low = brentq(lambda d: score(d) - z, -edge, estimate) if c - b > -n else -1.0
+    high = brentq(lambda d: score(d) + z, estimate, edge) if c - b < n else 1.0
+    return Interval(estimate, low, high)
+
+
+def mcnemar_exact(counts: PairedCounts) -> float:
+    """Two-sided p-value of the hypothesis that both models are equally accurate.
+
+    Source: McNemar (1947), Psychometrika 12:153-157; exact binomial form.
+
+    >>> round(mcnemar_exact(PairedCounts(both=1243, only_a=26, only_b=22, neither=28)), 2)
+    0.67
+    """
+    discordant = counts.only_a + counts.only_b
+    return float(binomtest(counts.only_a, discordant).pvalue) if discordant else 1.0
+
+
+def holm(p: Sequence[float] | FloatArray) -> FloatArray:
+    """P-values adjusted for the number of claims made together, in the order given. Shape: (k,).
+
+    Source: Holm (1979), Scandinavian Journal of Statistics 6:65-70.
+
+    >>> holm([0.01, 0.04, 0.03]).round(3).tolist()
+    [0.03, 0.06, 0.06]
+    """
+    p = np.asarray(p, dtype=float)
+    order = np.argsort(p)
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
+    return adjusted
+
+
+# ---- non-inferiority ----------------------------------------------------------------------------
+
+
+def non_inferiority(
+    counts: PairedCounts, margin_share: float, alpha: float = 0.05
+) -> NonInferiority:
+    """Whether b is less than the margin worse than a, at one-sided level alpha.
+
+    Non-inferior when the whole (1 - 2 alpha) Tango interval lies above -margin, inferior when it
+    lies below, undecided otherwise; then with the items that would settle it at 80 % power if the
+    observed shares are the true ones.
+
+    Raises: ValueError if not 0 < margin < 1 or not 0 < alpha < 0.5.
+
+    >>> gsm8k = PairedCounts(both=1200, only_a=43, only_b=42, neither=34)
+    >>> non_inferiority(gsm8k, margin_share=0.02).verdict
+    'non-inferior'
+    >>> few = non_inferiority(PairedCounts(91, 3, 3, 3), margin_share=0.02)
+    >>> few.verdict, few.n_needed
+    ('undecided', 982)
+    """
+    _check_margin(margin_share, alpha)
+    difference = paired_difference(counts, 1 - 2 * alpha)
+    verdict: Literal["non-inferior", "inferior", "undecided"] = "undecided"
+    if difference.low > -margin_share:
+        verdict = "non-inferior"
+    elif difference.high < -margin_share:
+        verdict = "inferior"
+    n_needed = None
+    on_the_margin = abs(difference.estimate + margin_share) < 1e-9
+    if verdict == "undecided" and not on_the_margin:
+        n_needed = score_test_size(
+            counts.discordance_share, margin_share, alpha, true_difference=difference.estimate
+        )
+    return NonInferiority(verdict, difference, margin_share, alpha, counts.n, n_needed)
+
+
+def golden_set_size(
+    discordance_share: float,
+    margin_share: float,
+    alpha: float = 0.05,
+    power: float = 0.8,
+    true_difference: float = 0.0,
+) -> int:
+    """Items that show non-inferiority with the given power: the textbook approximation.
+
+    n = (z_alpha + z_power)^2 (psi - d^2) / (margin + d)^2 for discordance psi and true difference
+    d > -margin. Too few when n psi is under about 20 (at psi 5 %, margin 10 points, it gives 31
+    items, and power 52 % instead of 80 %): plan with `score_test_size`, which does not have that
+    fault.
+
+    Raises: ValueError if no number of items would do, or a share is out of range.
+    Source: normal approximation to the paired difference, e.g. Miller (2024), arXiv 2411.00640.
+
+    >>> golden_set_size(0.10, 0.03)
+    687
+    """
+    _check_margin(margin_share, alpha)
+    _check_plan(discordance_share, power, true_difference)
+    if discordance_share == 0:
+        raise ValueError("no discordance: the approximation gives 0 items; use score_test_size")
+    if true_difference <= -margin_share:
+        raise ValueError(
+            f"a true difference of {true_difference:g} is not above the margin "
+            f"-{margin_share:g}: no number of items shows non-inferiority"
+        )
+    z = norm.ppf(1 - alpha) + norm.ppf(power)
+    variance = discordance_share - true_difference**2
+    return int(np.ceil(z**2 * variance / (margin_share + true_difference) ** 2))
+
+
+def score_test_size(
+    discordance_share: float,
+    margin_share: float,
+    alpha: float = 0.05,
+    power: float = 0.8,
+    true_difference: float = 0.0,
+) -> int:
+    """Items with which Tango's interval decides with the given power, for or against b.
+
+    As `golden_set_size`, but the interval's own variance, fitted at the margin, goes with z_alpha:
+    n = ((z_alpha sqrt(V_margin) + z_power sqrt(psi - d^2)) / (margin + d))^2. Below -margin it is
+    the number of items that shows b to be inferior.
+
+    Raises: ValueError if the true difference is the margin, or a share is out of range.
+    Source: Nam (1997), Biometrics 53:1422-1430.
+
+    >>> score_test_size(0.10, 0.03), score_test_size(0.05, 0.10)
+    (717, 56)
+    """
+    _check_margin(margin_share, alpha)
+    _check_plan(discordance_share, power, true_difference)
+    if true_difference == -margin_share:
+        raise ValueError(f"a true difference on the margin -{margin_share:g} is never decided")
+    only_a = (discordance_share - true_difference) / 2
+    only_b = (discordance_share + true_difference) / 2
+    at_margin = sqrt(_score_variance(only_a, only_b, 1, -margin_share))
+    at_truth = sqrt(discordance_share - true_difference**2)
+    effort = norm.ppf(1 - alpha) * at_margin + norm.ppf(power) * at_truth
+    return int(np.ceil((effort / (margin_share + true_difference)) ** 2))
+
+
+def _check_margin(margin_share: float, alpha: float) -> None:
+    if not 0 < margin_share < 1:
+        raise ValueError(f"margin {margin_share:g}: give a share, such as 0.02 for 2 points")
+    if not 0 < alpha < 0.5:
+        raise ValueError(f"alpha {alpha:g}: give a one-sided level between 0 and 0.5")
+
+
+def _check_plan(discordance_share: float, power: float, true_difference: float) -> None:
+    if not 0.5 <= power < 1:
+        raise ValueError(f"power {power:g}: give a share from 0.5 to below 1")
+    if not abs(true_difference) <= discordance_share <= 1:
+        raise ValueError(
+            f"discordance {discordance_share:g} with true difference {true_difference:g}: "
+            "give a share up to 1 that is at least as large as the difference"
+        )
+
+
+# ---- from a public benchmark to one's own task --------------------------------------------------
+
+
+def new_subject_interval(counts: Sequence[PairedCounts], level: float = 0.95) -> Interval:
+    """The difference to expect on a subject not yet measured: a random-effects prediction interval.
+
+    A public benchmark is a proxy for somebody's own task; the spread between its subjects, and not
+    its number of items, says how good a proxy.
+
+    Parameters: at least 3 subjects, one set of counts each.
+    Returns: mean over subjects and the interval for a new one, shares in [-1, 1].
+    Source: DerSimonian & Laird (1986), Controlled Clinical Trials 7:177-188; interval: Higgins,
+    Thompson & Spiegelhalter (2009), JRSS A 172:137-159; variance within a subject: Bonett &
+    Price (2012), JEBS 37:479-488, which stays above zero where no item is discordant.
+
+    >>> law, maths = PairedCounts(60, 20, 10, 10), PairedCounts(30, 40, 10, 20)
+    >>> i = new_subject_interval([law, maths, PairedCounts(80, 5, 5, 10)], 0.8)
+    >>> f"{i.estimate:+.2f} [{i.low:+.2f}, {i.high:+.2f}]"
+    '-0.13 [-0.63, +0.37]'
+    """
+    k = len(counts)
+    if k < 3:
+        raise ValueError(f"{k} subjects: the spread between subjects needs at least 3")
+    difference = np.array([c.difference for c in counts])
+    n, b, c = np.array([[x.n + 2, x.only_a + 1, x.only_b + 1] for x in counts]).T
+    within = ((b + c) / n - ((c - b) / n) ** 2) / n
+
+    weight = 1 / within
+    q = np.sum(weight * (difference - np.average(difference, weights=weight)) ** 2)
+    scale = weight.sum() - (weight**2).sum() / weight.sum()
+    between = max(0.0, (q - (k - 1)) / scale)
+
+    weight = 1 / (within + between)
+    mean = float(np.average(difference, weights=weight))
+    half = float(t.ppf((1 + level) / 2, k - 2) * np.sqrt(between + 1 / weight.sum()))
+    return Interval(mean, max(mean - half, -1.0), min(mean + half, 1.0))
+
+
+# ---- is the measurement itself sound? -----------------------------------------------------------
+
+
+def noise_floor(benchmark: str) -> Interval:
+    """The difference that a change of host alone can make: same open weights, two hosts.
+
+    95 % half-width z sqrt(psi / n) of the difference between two hosts on the benchmark's items, so
+    that a difference between models can be stated as a multiple of it. Estimate: discordance psi
+    pooled over the pairs of hosts; low and high: the pair that agrees most and least.
+
+    Raises: ValueError if the benchmark has no such runs in data/same_weights_hosts.csv.
+
+    >>> floor = noise_floor("zeroeval_gsm")
+    >>> f"{100 * floor.estimate:.1f} points"
+    '0.8 points'
+    """
+    hosts = _same_weights(benchmark)
+    if hosts.empty:
+        known = sorted(set(_read("same_weights_hosts.csv")["benchmark"]))
+        raise ValueError(
+            f"no runs of the same weights on two hosts for {benchmark!r}; there are for {known}"
+        )
+    discordant = hosts["only_a"] + hosts["only_b"]
+    shares = discordant / hosts["n"]
+    pooled = discordant.sum() / hosts["n"].sum()
+    half = norm.ppf(0.975) * np.sqrt([pooled, shares.min(), shares.max()] / hosts["n"].max())
+    return Interval(*half.tolist())
+
+
+def audit(counts: PairedCounts, choices: int | None) -> list[str]:
+    """What speaks against these counts, in plain sentences; empty when nothing does.
+
+    Looks for a score below guessing, which accuses the scorer and not the model; for two models
+    that differ on no more items than one model does on two hosts (where such runs are bundled for
+    the benchmark); and for a warning that came with the data.
+
+    choices: answers offered per item (4 in MMLU, 10 in MMLU-Pro); None when answers are free.
+
+    >>> audit(PairedCounts(3, 5, 83, 179, model_a="gpt-4"), choices=4)
+    ['gpt-4 answers 8 of 270 correctly, below guessing among 4 (p = 2e-23): suspect its scorer.']
+    """
+    said = []
+    if choices is not None:
+        for model, only in ((counts.model_a, counts.only_a), (counts.model_b, counts.only_b)):
+            right = counts.both + only
+            p = binomtest(right, counts.n, 1 / choices, alternative="less").pvalue
+            if p < IMPLAUSIBLE:
+                said.append(
+                    f"{model} answers {right} of {counts.n} correctly, below guessing among "
+                    f"{choices} (p = {p:.0e}): suspect its scorer."
+                )
+    hosts = _same_weights(counts.benchmark)
+    most = (
+        (hosts["only_a"] + hosts["only_b"]) / hosts["n"]
+    ).max()  # NaN, and silent, without hosts
+    if counts.discordance_share <= most:
+        said.append(
+            f"{counts.model_a} and {counts.model_b} differ on {counts.discordance_share:.1%} of "
+            f"the items; the same weights on two hosts differ on up to {most:.1%}."
+        )
+    if counts.flag:
+        said.append(f"{counts.flag[0].upper()}{counts.flag[1:]}.")
+    return said
+
+
+# ---- bundled counts -----------------------------------------------------------------------------
+
+
+def paired_table() -> pd.DataFrame:
+    """All bundled paired counts: one row per benchmark, subject, scorer and pair of models.
+
+    Columns: benchmark, subject, scorer, model_proprietary, model_open, n, both, only_proprietary,
+    only_open, neither (items), source, commit, licence, flag ("" when nothing is known against it).
+
+    >>> paired_table()["benchmark"].nunique()
+    6
+    """
+    return _read("paired_counts.csv")
+
+
+def paired_counts(
+    benchmark: str,
+    subject: str,
+    model_proprietary: str,
+    model_open: str,
+    scorer: str | None = None,
+) -> PairedCounts:
+    """The bundled counts of one pair of models on one subject, with their provenance.
+
+    Parameters: names as in `paired_table`; scorer is needed only where several scored the answers.
+    Raises: ValueError naming the closest entries, or the scorers to choose from.
+
+    >>> c = paired_counts("mmlu_pro", "law", "gemini-1.5-pro-002", "Meta-Llama-3_1-70B-Instruct")
+    >>> c.n, c.source.split()[0]
+    (1101, 'TIGER-AI-Lab/MMLU-Pro')
+    """
+    rows = paired_table()
+    wanted = {
+        "benchmark": benchmark,
+        "subject": subject,
+        "model_proprietary": model_proprietary,
+        "model_open": model_open,
+    } | ({} if scorer is None else {"scorer": scorer})
+    for column, value in wanted.items():
+        known = sorted(set(rows[column]))
+        if value not in known:
+            close = get_close_matches(value, known, n=5, cutoff=0.0)
+            raise ValueError(f"no paired counts with {column} {value!r}; closest here: {close}")
+        rows = rows[rows[column] == value]
+    if len(rows) > 1:
+        raise ValueError(f"{benchmark} {subject} was scored twice: choose {sorted(rows['scorer'])}")
+    row = rows.iloc[0]
+    return PairedCounts(
+        both=int(row["both"]),
+        only_a=int(row["only_proprietary"]),
+        only_b=int(row["only_open"]),
+        neither=int(row["neither"]),
+        model_a=model_proprietary,
+        model_b=model_open,
+        benchmark=benchmark,
+        subject=subject,
+        scorer=row["scorer"],
+        source=f"{row['source']} at {row['commit']}, {row['licence']}",
+        flag=row["flag"],
+    )
+
+
+def _same_weights(benchmark: str) -> pd.DataFrame:
+    """Pairs of hosts that served the same weights on a benchmark; no rows when there are none."""
+    rows = _read("same_weights_hosts.csv")
+    return rows[rows["benchmark"] == benchmark]
+
+
+def _read(name: str) -> pd.DataFrame:
+    return pd.read_csv(paths.data(name), keep_default_na=False)

@@ -1,0 +1,130 @@
+"""How is a number written? One hand for the memo's prose, its tables and its charts.
+
+Rounded to what a reader can use, with its unit, and never with a dollar sign: Markdown turns `$`
+into mathematics.
+
+A formatter takes a number and, where it stands beside another one, that other number: both are
+then written alike ("USD 0.9M to 1.3M", not "USD 900k to 1.3M").
+"""
+
+import math
+from collections.abc import Callable
+
+Format = Callable[..., str]
+"""A formatter: (x) or (x, beside) -> text."""
+
+_MINUS = "−"
+_UNITS = ((1e9, "B"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+
+
+def usd(x: float, beside: float | None = None) -> str:
+    """Money, to two or three digits.
+
+    Raises: ValueError if x is not finite.
+
+    >>> usd(1_234_000), usd(480_000), usd(2.5), usd(0.005), usd(-20_000)
+    ('USD 1.2M', 'USD 480k', 'USD 2.50', 'USD 0.0050', '−USD 20k')
+    """
+    return f"{_sign(x)}USD {_amount(abs(x), beside)}"
+
+
+def count(x: float, beside: float | None = None) -> str:
+    """A number of things; exact up to 9,999 when whole.
+
+    Raises: ValueError if x is not finite.
+
+    >>> count(9_000), count(12_345), count(1_234_000), count(2.5), count(-3)
+    ('9,000', '12k', '1.2M', '2.5', '−3')
+    """
+    _sign(x)
+    if abs(x) < 10_000 and float(x).is_integer():
+        return f"{_sign(x)}{abs(x):,.0f}"
+    return f"{_sign(x)}{_amount(abs(x), beside, cents=False)}"
+
+
+def share(x: float, beside: float | None = None) -> str:
+    """A share of 1 as a percentage; 0 % and 100 % are said only of exactly 0 and 1.
+
+    Raises: ValueError if x is not finite.
+
+    >>> share(0.83), share(0.052), share(0.9996), share(1), share(-0.218), share(0.00001)
+    ('83 %', '5.2 %', '>99 %', '100 %', '−22 %', '<0.01 %')
+    """
+    sign, percent = _sign(x), 100 * abs(x)
+    if 0 < percent < 0.01:
+        return f"{sign}<0.01 %"
+    if 99.5 <= percent < 100:
+        return f"{sign}>99 %"
+    decimals = _percent_decimals(percent)
+    if percent < 9.95:
+        decimals = max(decimals, _percent_decimals(100 * abs(beside or 0)))
+    return f"{sign}{percent:,.{decimals}f} %"
+
+
+def span(low: float | None, high: float | None, fmt: Format) -> str:
+    """A range, its unit said once. An end that is never reached says so.
+
+    Raises: ValueError if low > high.
+
+    >>> span(900_000, 1_300_000, usd), span(-20_000, 30_000, usd), span(0.05, 0.12, share)
+    ('USD 0.9M to 1.3M', '−USD 20k to USD 30k', '5 to 12 %')
+    >>> span(9_000, None, count)
+    '9,000 to never'
+    """
+    if low is None or _never(low):
+        return "never"
+    if high is None or _never(high):
+        return f"{fmt(low)} to never"
+    if low > high:
+        raise ValueError(f"a range from {low:g} to {high:g} runs backwards: swap its ends.")
+    first, last = fmt(low, high), fmt(high, low)
+    if first == last:
+        return first
+    return f"{first.removesuffix(' %')} to {last.removeprefix('USD ') if low >= 0 else last}"
+
+
+def never_or(x: float | None, fmt: Format) -> str:
+    """A number, or "never" where a table holds null or infinity.
+
+    >>> never_or(None, usd), never_or(float("inf"), count), never_or(2_100_000, count)
+    ('never', 'never', '2.1M')
+    """
+    return "never" if _never(x) else fmt(x)
+
+
+def _never(x: float | None) -> bool:
+    return x is None or not math.isfinite(x)
+
+
+def _sign(x: float) -> str:
+    if not math.isfinite(x):
+        raise ValueError(f"{x} is not a number to print: write it with never_or.")
+    return _MINUS if x < 0 else ""
+
+
+def _amount(x: float, beside: float | None, cents: bool = True) -> str:
+    """x >= 0 in thousands, millions or billions; in the unit of a larger neighbour if near it."""
+    unit, letter = _unit(x)
+    if beside is not None:
+        larger, its_letter = _unit(max(x, abs(beside)))
+        if x >= larger / 2:
+            unit, letter = larger, its_letter
+    scaled = x / unit
+    if letter == "" and 0 < scaled < 1:
+        decimals = 1 - math.floor(math.log10(scaled))
+    else:
+        decimals = 0 if scaled == 0 or scaled >= 9.95 else 2 if letter == "" and cents else 1
+    return f"{scaled:,.{decimals}f}{letter}"
+
+
+def _unit(x: float) -> tuple[float, str]:
+    """The largest unit that x, once rounded, is at least one of."""
+    return next(((u, s) for u, s in _UNITS if x >= 0.9995 * u), _UNITS[-1])
+
+
+def _percent_decimals(percent: float) -> int:
+    """Two digits below ten per cent, without trailing zeros."""
+    if percent >= 9.95:
+        return 0
+    digits = f"{percent:.{1 - math.floor(math.log10(percent))}f}" if percent > 0 else "0"
+    return len(digits.rstrip("0").partition(".")[2])
