@@ -1,0 +1,370 @@
+"""How does a log become the canonical table without losing a row?
+
+Each reader hands over batches of text: one row per record of the file, with its number, its raw
+text, and what is wrong where it could not be taken apart. One SQL statement then casts the text and
+checks the rules of `schema`; a row is accepted, or quarantined with the first reason against it.
+
+Only mapped columns are read, so the text of prompts and answers stays where it is. The exception is
+the raw text of a quarantined row, kept for mending: show its number and its reason, not the text.
+"""
+
+import csv
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+import duckdb
+import pandas as pd
+from duckdb import DuckDBPyConnection as Connection
+
+from llmstudy.requests.schema import BREACH_SQL, COLUMNS, NAMES, conform
+
+VECTOR_ROWS = 2_048  # DuckDB's unit of work
+BATCH_ROWS = 49 * VECTOR_ROWS
+LONGEST_FIELD = 1 << 24  # characters in a CSV field that carries a prompt; Python's limit is 2^17
+
+_QUARANTINE = ["row", "raw", "reason"]
+
+
+@dataclass(frozen=True)
+class Log:
+    """What an import made of a log: each row read is in one of the two tables.
+
+    accepted: the canonical table. quarantined: `row` (from 1: the line of a CSV or JSONL file, the
+    row of a Parquet file), `raw` (its text; in Parquet, the mapped columns), `reason` (in words).
+    """
+
+    accepted: pd.DataFrame
+    quarantined: pd.DataFrame
+    rows_read: int
+
+    def __post_init__(self) -> None:
+        """Refuse an import that lost a row or made one up."""
+        kept = len(self.accepted) + len(self.quarantined)
+        if kept != self.rows_read:
+            raise ValueError(f"{self.rows_read} rows read but {kept} kept: a fault of the importer")
+
+
+def read_log(
+    path: str | Path,
+    format: str,
+    columns: Mapping[str, str] | None = None,
+    constants: Mapping[str, str] | None = None,
+) -> Log:
+    """Import a log file.
+
+    path: the file. format: `csv` (RFC 4180 with a header, UTF-8), `jsonl`, `parquet`, or `azure`
+    (the Azure 2023 trace, whose columns are known and whose every row is an answered request).
+    columns: canonical name -> name in the file; in JSONL, a name that begins with `/` is a JSON
+    Pointer into nested objects. constants: canonical name -> its value in every row, for what the
+    log does not say. Unless given, `source` is the file's name and `request_id` adds the row.
+
+    A time is ISO 8601 (without a zone it is UTC; digits below 1 us are cut) or a number since 1970,
+    taken as the one of s, ms, us and ns that puts it between 1973 and 5138. Empty text, `null`,
+    `none` and `nan` are null. A blank line is no row. Of the rows with one `request_id` the first
+    sound one is accepted: gateways log attempts, and a request must not count twice.
+
+    Raises: ValueError if the file is absent or not of its format, a canonical name is unknown or
+    given twice, a name is not in the file, a constant is not of its column's type, or a required
+    column is not given.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "log.csv")
+    ...     _ = path.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\\n"
+    ...                         "2023-11-16 18:15:46.6805900,374,44\\n"
+    ...                         "2023-11-16 18:15:50.9951690,many,109\\n")
+    ...     log = read_log(path, "azure", constants={
+    ...         "workload": "chat", "provider": "azure", "model_served": "unknown"})
+    >>> log.rows_read, len(log.accepted), log.quarantined[["row", "reason"]].to_numpy().tolist()
+    (2, 1, [[3, "input_tokens is 'many', not a whole number"]])
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such file; check the path of the log")
+    if format not in _FORMATS:
+        raise ValueError(f"{path}: format {format!r} is unknown; use {', '.join(_FORMATS)}")
+    known = _FORMATS[format]
+    mapping = {**known.columns, **(columns or {})}
+    _check_names(path, mapping, constants or {})
+    fixed = {"source": path.name, **known.constants, **(constants or {})}
+    rows_read, seen = 0, set[str]()
+    accepted, quarantined = [pd.DataFrame(columns=NAMES)], [pd.DataFrame(columns=_QUARANTINE)]
+    with duckdb.connect() as connection:
+        # or a time that names no zone would be taken in the zone of this machine
+        connection.execute("SET GLOBAL TimeZone = 'UTC'")
+        texts = _texts(path, mapping, fixed, connection)
+        for batch in known.read(path, mapping, connection):
+            rows_read += len(batch)
+            rows = _judged(batch, texts, seen, connection)
+            sound = rows["reason"].isna()
+            accepted.append(rows.loc[sound, NAMES])
+            quarantined.append(rows.loc[~sound, _QUARANTINE])
+    return Log(conform(_stacked(accepted)), _stacked(quarantined), rows_read)
+
+
+def _stacked(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """The parts one below the other; the first is empty and counts only if it is alone."""
+    return pd.concat(parts[1:] or parts, ignore_index=True)
+
+
+def _check_names(path: Path, mapping: Mapping[str, str], constants: Mapping[str, str]) -> None:
+    if unknown := [name for name in (*mapping, *constants) if name not in NAMES]:
+        raise ValueError(f"{path}: unknown columns {unknown}; map to {', '.join(NAMES)}")
+    if twice := [name for name in constants if name in mapping]:
+        raise ValueError(f"{path}: {twice} are both mapped and constant; keep one of the two")
+
+
+def _check_present(path: Path, mapping: Mapping[str, str], present: list[str]) -> None:
+    for name, source in mapping.items():
+        if (times := present.count(source)) != 1:
+            raise ValueError(
+                f"{path}: {name} is mapped to {source!r}, which is in the file {times} times; "
+                f"map it to one of: {', '.join(present) or 'it has no columns'}"
+            )
+
+
+# Judging: text in, canonical columns and a reason out.
+
+
+class _Cast(NamedTuple):
+    """SQL that turns the text {0} into a type, null where it does not fit; what should be there."""
+
+    sql: str
+    wording: str
+
+
+_WHOLE = _Cast(
+    # a cast to BIGINT alone would round 12.7
+    "CASE WHEN TRY_CAST({0} AS DOUBLE) = TRY_CAST({0} AS BIGINT) THEN TRY_CAST({0} AS BIGINT) END",
+    "a whole number",
+)
+_CASTS = {
+    "string": _Cast("{0}", "a text"),
+    "int64": _WHOLE,
+    "Int64": _WHOLE,
+    "float64": _Cast(
+        "CASE WHEN isfinite(TRY_CAST({0} AS DOUBLE)) THEN TRY_CAST({0} AS DOUBLE) END", "a number"
+    ),
+    "bool": _Cast("TRY_CAST({0} AS BOOLEAN)", "true or false"),
+    "datetime64[us, UTC]": _Cast(
+        # 1e8 s is in 1973 and 1e11 s in 5138; ms, us and ns follow, three digits apart
+        "CASE WHEN TRY_CAST({0} AS DOUBLE) BETWEEN 1e8 AND 9.9e19"
+        " THEN to_timestamp({0}::DOUBLE / 1000 ** floor((log10({0}::DOUBLE) - 8) / 3))"
+        " WHEN isfinite(TRY_CAST({0} AS TIMESTAMPTZ)) THEN TRY_CAST({0} AS TIMESTAMPTZ) END",
+        "a time (ISO 8601, or a number since 1970)",
+    ),
+}
+
+
+def _texts(
+    path: Path, mapping: Mapping[str, str], fixed: Mapping[str, str], connection: Connection
+) -> dict[str, str]:
+    """SQL for the text of each canonical column in a batch, null where the log has none."""
+    texts = {}
+    for name, dtype, required, _ in COLUMNS:
+        cast = _CASTS[dtype]
+        if name in mapping:
+            null = f"lower(trim({name})) IN ('', 'null', 'none', 'nan')"
+            texts[name] = f"CASE WHEN NOT {null} THEN trim({name}) END"
+        elif name in fixed:
+            texts[name] = _literal(fixed[name])
+            fits = f"SELECT {cast.sql.format(texts[name])} IS NOT NULL"
+            if connection.execute(fits).fetchall() != [(True,)]:
+                raise ValueError(f"{path}: constant {name}={fixed[name]!r} is not {cast.wording}")
+        elif name == "request_id":
+            texts[name] = f"{_literal(path.name)} || ':' || row"
+        elif required:
+            raise ValueError(f"{path}: {name} is required; map a column to it or give a constant")
+        else:
+            texts[name] = "NULL::VARCHAR"
+    return texts
+
+
+def _judged(
+    batch: pd.DataFrame, texts: Mapping[str, str], seen: set[str], connection: Connection
+) -> pd.DataFrame:
+    """The batch with its canonical columns typed, and a reason in each row that must not pass.
+
+    seen: the requests accepted so far; those accepted here are added to it.
+    """
+    casts = [(name, _CASTS[dtype]) for name, dtype, *_ in COLUMNS]
+    text = ", ".join(f"{sql} AS {name}_text" for name, sql in texts.items())
+    typed = ", ".join(f"{cast.sql.format(f'{name}_text')} AS {name}" for name, cast in casts)
+    misfit = " ".join(
+        f"WHEN {name} IS NULL AND {name}_text IS NOT NULL"
+        f" THEN '{name} is ''' || left({name}_text, 40) || ''', not {cast.wording}'"
+        for name, cast in casts
+    )
+    rows: pd.DataFrame = connection.sql(
+        f"WITH texts AS (SELECT row, raw, problem, {text} FROM batch),"
+        f" typed AS (SELECT *, {typed} FROM texts)"
+        f" SELECT row, raw, coalesce(problem, CASE {misfit} END, {BREACH_SQL}) AS reason,"
+        f" {', '.join(NAMES)} FROM typed"
+    ).df()
+    sound = rows.loc[rows["reason"].isna(), "request_id"]
+    again = []
+    for index, request_id in zip(sound.index, sound.tolist(), strict=True):
+        if request_id in seen:
+            again.append(index)
+        seen.add(request_id)
+    rows.loc[again, "reason"] = "request_id is that of an earlier row; collapse attempts"
+    return rows
+
+
+# Reading: path and mapping in, batches with row, raw, problem and the mapped columns out.
+
+
+def _read_csv(
+    path: Path, mapping: Mapping[str, str], connection: Connection
+) -> Iterator[pd.DataFrame]:
+    """With Python's reader: DuckDB 2.0, even with store_rejects, loses rows after an open quote."""
+    limit = csv.field_size_limit(LONGEST_FIELD)
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            lines = _Lines(file)
+            header = next(csv.reader(lines), [])
+            _check_present(path, mapping, header)
+            fields_at = [header.index(source) for source in mapping.values()]
+            records = _csv_records(lines, len(header), fields_at)
+            while rows := list(islice(records, BATCH_ROWS)):
+                batch = pd.DataFrame(rows, columns=["row", "raw", "problem", *mapping])
+                yield batch.astype({name: "string" for name in batch.columns if name != "row"})
+    finally:
+        csv.field_size_limit(limit)
+
+
+class _Lines:
+    """Lines of a file that remember which the record at hand took, and take some of them back."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._returned: deque[str] = deque()
+        self.taken: list[str] = []
+        self.number = 1
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        line = self._returned.popleft() if self._returned else next(self._file)
+        self.taken.append(line)
+        return line
+
+    def next_record(self) -> None:
+        """Leave the lines taken so far behind."""
+        self.number += len(self.taken)
+        self.taken.clear()
+
+    def keep_first(self) -> None:
+        """Take back all lines of the record at hand but its first."""
+        self._returned.extendleft(reversed(self.taken[1:]))
+        del self.taken[1:]
+
+
+def _csv_records(
+    lines: _Lines, width: int, fields_at: list[int]
+) -> Iterator[tuple[int | str | None, ...]]:
+    """Row, raw text, problem and wanted fields of each record.
+
+    A record in error keeps one line only: an open quote would swallow the rows that follow.
+    """
+    reader = csv.reader(lines, strict=True)
+    while True:
+        lines.next_record()
+        try:
+            fields = next(reader)
+            problem = None if len(fields) == width else f"{len(fields)} fields instead of {width}"
+        except StopIteration:
+            return
+        except csv.Error as error:
+            fields, problem = [""], f"not CSV: {error}"
+        if not fields:
+            continue
+        if problem:
+            lines.keep_first()
+        values = [None if problem else fields[at] for at in fields_at]
+        yield lines.number, "".join(lines.taken).rstrip("\r\n"), problem, *values
+
+
+def _read_jsonl(
+    path: Path, mapping: Mapping[str, str], connection: Connection
+) -> Iterator[pd.DataFrame]:
+    at = {name: _literal(_pointer(source)) for name, source in mapping.items()}
+    values = [f"json_extract_string(object, {at[name]}) AS {name}" for name in mapping]
+    exists = [f"bool_or(json_exists(object, {at[name]})) AS {name}" for name in mapping]
+    present = set[str]()
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        lines = ((row, line.strip()) for row, line in enumerate(file, 1) if line.strip())
+        while rows := list(islice(lines, BATCH_ROWS)):
+            batch = pd.DataFrame(rows, columns=["row", "raw"]).astype({"raw": "string"})
+            connection.register("lines", batch)
+            objects = connection.sql(f"SELECT *, {_OBJECT_SQL} AS object FROM lines")
+            yield objects.project(", ".join(["row", "raw", _PROBLEM_SQL, *values])).df()
+            found = objects.aggregate(", ".join([_KEYS_SQL, *exists])).df().iloc[0]
+            present.update(found["keys"] if found["objects"] else [])
+            present.update(mapping[name] for name in mapping if found["objects"] and found[name])
+    if present:
+        _check_present(path, mapping, sorted(present))
+
+
+_OBJECT_SQL = "CASE WHEN json_valid(raw) AND json_type(raw) = 'OBJECT' THEN raw::JSON END"
+_PROBLEM_SQL = "CASE WHEN object IS NULL THEN 'not a JSON object on one line' END AS problem"
+_KEYS_SQL = "count(object) AS objects, any_value(json_keys(object)) AS keys"
+
+
+def _pointer(source: str) -> str:
+    """The JSON Pointer (RFC 6901) to a name in an object, unless it is a pointer already."""
+    return source if source.startswith("/") else f"/{source.replace('~', '~0').replace('/', '~1')}"
+
+
+def _read_parquet(
+    path: Path, mapping: Mapping[str, str], connection: Connection
+) -> Iterator[pd.DataFrame]:
+    cursor = connection.cursor()  # judging a batch on the same connection would end this query
+    file = f"read_parquet({_literal(str(path))}, file_row_number = true)"
+    try:
+        described = cursor.execute(f"DESCRIBE SELECT * FROM {file}").fetchall()
+    except duckdb.Error as error:
+        raise ValueError(f"{path}: cannot be read as Parquet: {error}") from error
+    _check_present(path, mapping, [name for name, *_ in described])
+    raw = ", ".join(f"{_literal(name)}: {_quoted(name)}" for name in set(mapping.values()))
+    values = [f"CAST({_quoted(source)} AS VARCHAR) AS {name}" for name, source in mapping.items()]
+    cursor.execute(
+        f"SELECT file_row_number + 1 AS row, CAST(to_json({{{raw}}}) AS VARCHAR) AS raw, "
+        f"NULL::VARCHAR AS problem, {', '.join(values)} FROM {file}"
+    )
+    while len(batch := cursor.fetch_df_chunk(BATCH_ROWS // VECTOR_ROWS)):
+        yield batch
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+class _Format(NamedTuple):
+    """How a file is read, and what is known of every file of the format."""
+
+    read: Callable[[Path, Mapping[str, str], Connection], Iterator[pd.DataFrame]]
+    columns: Mapping[str, str]
+    constants: Mapping[str, str]
+
+
+_AZURE_COLUMNS = {
+    "ts_start": "TIMESTAMP",
+    "input_tokens": "ContextTokens",
+    "output_tokens": "GeneratedTokens",
+}
+_FORMATS = {
+    "azure": _Format(_read_csv, _AZURE_COLUMNS, {"ok": "true"}),
+    "csv": _Format(_read_csv, {}, {}),
+    "jsonl": _Format(_read_jsonl, {}, {}),
+    "parquet": _Format(_read_parquet, {}, {}),
+}

@@ -1,0 +1,117 @@
+"""What is a request? The canonical table that every log is brought to, and the rules it keeps.
+
+One row is one *logical* request: what a caller asked for once, however many attempts a gateway
+made. Tokens are counted as billed: `input_tokens` includes cached and cache-write tokens,
+`output_tokens` includes reasoning tokens. Null means that the log does not say, never zero.
+"""
+
+from typing import Any, NamedTuple
+
+import duckdb
+import pandas as pd
+from pandas.api.types import pandas_dtype
+
+
+class Column(NamedTuple):
+    """A column of the canonical table. A required column holds no null."""
+
+    name: str
+    dtype: str
+    required: bool
+    meaning: str
+
+
+COLUMNS = (
+    Column("request_id", "string", True, "the logical request, unique in its log"),
+    Column("ts_start", "datetime64[us, UTC]", True, "start of the first attempt"),
+    Column("workload", "string", True, "named class of requests, the unit of decision"),
+    Column("tenant", "string", False, "customer, team or key that the request belongs to"),
+    Column("provider", "string", True, "who answered"),
+    Column("model_served", "string", True, "model that answered, which a fallback may change"),
+    Column("input_tokens", "int64", True, "tokens in, cached and cache-write tokens included"),
+    Column("cached_input_tokens", "Int64", False, "part of the input read from the cache"),
+    Column("cache_write_tokens", "Int64", False, "part of the input written to the cache"),
+    Column("output_tokens", "int64", True, "tokens out, reasoning tokens included"),
+    Column("reasoning_tokens", "Int64", False, "part of the output spent on reasoning"),
+    Column("latency_s", "float64", False, "start to last token as the caller saw it, with retries"),
+    Column("ttft_s", "float64", False, "start to first answer token; null unless streamed"),
+    Column("ok", "bool", True, "whether the caller got an answer in the end"),
+    Column("source", "string", True, "file or trace that the row comes from"),
+)
+
+NAMES = [column.name for column in COLUMNS]
+REQUIRED = [column.name for column in COLUMNS if column.required]
+
+
+class Invariant(NamedTuple):
+    """A rule that each row keeps: `holds` in SQL (null passes), `breach` in words."""
+
+    holds: str
+    breach: str
+
+
+_TOKENS = ", ".join(name for name in NAMES if name.endswith("_tokens"))
+
+INVARIANTS = (
+    *(Invariant(f"{name} IS NOT NULL", f"{name} is missing") for name in REQUIRED),
+    Invariant(f"least({_TOKENS}) >= 0", "a token count is below zero"),
+    Invariant(
+        "coalesce(cached_input_tokens, 0) + coalesce(cache_write_tokens, 0) <= input_tokens",
+        "cached and cache-write tokens exceed the input tokens they are part of",
+    ),
+    Invariant(
+        "reasoning_tokens <= output_tokens",
+        "reasoning tokens exceed the output tokens they are part of",
+    ),
+    Invariant("least(latency_s, ttft_s) >= 0", "a duration is below zero"),
+    Invariant("ttft_s <= latency_s", "the first token comes after the last: ttft_s > latency_s"),
+)
+
+BREACH_SQL = f"""CASE {
+    " ".join(f"WHEN NOT ({rule.holds}) THEN '{rule.breach}'" for rule in INVARIANTS)
+} END"""
+"""SQL over the canonical columns: the first rule that a row breaks, in words, or null."""
+
+
+def conform(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame as a canonical table: every column, in order, typed, every rule kept.
+
+    frame: the required columns and any of the others; a column that is absent becomes null.
+    Returns: a copy with the columns of `COLUMNS` and the index 0, 1, 2...
+    Raises: ValueError if a column is unknown or absent, a value is not of its type (a token count
+    with a fraction, a time without a zone), or a row breaks a rule.
+
+    >>> conform(pd.DataFrame({
+    ...     "request_id": ["a"], "ts_start": pd.to_datetime(["2026-11-02T09:00:00Z"]),
+    ...     "workload": ["chat"], "provider": ["openai"], "model_served": ["gpt-4o"],
+    ...     "input_tokens": [374], "output_tokens": [44], "ok": [True], "source": ["example"],
+    ... }))[["workload", "input_tokens", "latency_s"]].to_dict("records")
+    [{'workload': 'chat', 'input_tokens': 374, 'latency_s': nan}]
+    """
+    if unknown := [name for name in frame.columns if name not in NAMES]:
+        raise ValueError(f"requests: unknown columns {unknown}; the table has {', '.join(NAMES)}")
+    if absent := [name for name in REQUIRED if name not in frame.columns]:
+        raise ValueError(f"requests: columns {absent} are absent; add them, they are required")
+    typed = pd.DataFrame({column.name: _typed(frame, column) for column in COLUMNS})
+    with duckdb.connect() as connection:
+        breaches = connection.sql(f"SELECT {BREACH_SQL} AS breach FROM typed").df()["breach"]
+    if breaches.notna().any():
+        row = int(breaches.notna().to_numpy().argmax())
+        raise ValueError(
+            f"requests: row {row} of {len(typed)}: {breaches[row]}; mend it at its source"
+        )
+    return typed.astype({column.name: column.dtype for column in COLUMNS})
+
+
+# A rule must be able to see a null, and a cast must not round: both need the nullable types.
+_NULLABLE = {"int64": "Int64", "bool": "boolean"}
+
+
+def _typed(frame: pd.DataFrame, column: Column) -> "pd.Series[Any]":
+    dtype = pandas_dtype(_NULLABLE.get(column.dtype, column.dtype))
+    if column.name not in frame.columns:
+        return pd.Series(None, index=range(len(frame)), dtype=dtype)
+    try:
+        return frame[column.name].reset_index(drop=True).astype(dtype)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"requests: {column.name} must be {column.dtype}: {error}") from error

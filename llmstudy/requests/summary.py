@@ -1,0 +1,189 @@
+"""What does a log hold, and what can it not tell?
+
+Means come with an interval that counts blocks of time, not requests: the requests of one afternoon
+resemble each other, and an interval that took them for independent would be too narrow.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student_t
+
+from llmstudy.figure import Interval
+
+HOURS_PER_MONTH = 730
+HOURS_PER_WEEK = 168
+P95_REQUESTS = 72  # fewest for a two-sided 95 % interval about a 95th percentile
+FAILURE_REQUESTS = 3_000  # if 1 in 1,000 fails, so many without a failure are a 5 % chance
+
+_DAY = pd.Timedelta(days=1)
+_HOUR = pd.Timedelta(hours=1)
+_TEN_MINUTES = pd.Timedelta(minutes=10)
+
+
+def summarise(requests: pd.DataFrame) -> pd.DataFrame:
+    """What the log holds, one row per workload.
+
+    requests: a canonical table.
+    Returns: workload, requests, span_h (first request to last and one mean gap more, so that
+    requests / span_h is the rate), covers_week (whether each hour of the week lies in the span,
+    at least in part), requests_per_month (of 730 h, at that rate), for input and output tokens
+    `<side>_tokens_mean`, `_mean_low`, `_mean_high` (95 % interval), `_p50` and `_p95` (null under
+    72 requests), cached_input_share (of the input whose cached part is logged; null if none is),
+    failed_share, peak_to_mean_hour (of clock hours; null under 48 h), peak_to_mean_10min (null
+    under 20 min). What needs a span is null for a single request. Among few requests a peak is
+    mostly chance.
+    Raises: ValueError if there are no requests.
+
+    >>> log = pd.DataFrame({
+    ...     "workload": "chat", "input_tokens": [900, 1100] * 3, "output_tokens": 200, "ok": True,
+    ...     "ts_start": pd.date_range("2026-11-02", periods=6, freq="10min", tz="UTC"),
+    ...     "cached_input_tokens": [450, 550] * 3})
+    >>> summarise(log)[["requests", "span_h", "requests_per_month", "cached_input_share"]]
+       requests  span_h  requests_per_month  cached_input_share
+    0         6     1.0              4380.0                 0.5
+    """
+    if requests.empty:
+        raise ValueError("no requests: a summary needs at least one; see the quarantine")
+    return pd.DataFrame(
+        [
+            {"workload": workload, **_summary(of_workload)}
+            for workload, of_workload in requests.groupby("workload")
+        ]
+    )
+
+
+def sufficiency(summary: pd.DataFrame) -> list[str]:
+    """What the log cannot tell, as plain sentences; none if there is nothing to say.
+
+    summary: from `summarise`.
+
+    >>> sufficiency(pd.DataFrame({
+    ...     "workload": ["chat"], "requests": 19_366, "span_h": 0.97, "covers_week": False,
+    ...     "cached_input_share": 0.4, "failed_share": 0.01}))[0]
+    '1.0 hours of log for chat cannot size a fleet: they hold no night, no weekend and no trend; \
+collect at least 168 hours.'
+    """
+    sentences = []
+    for row in summary.to_dict("records"):
+        if not row["covers_week"]:
+            lacking = "no night, no weekend" if row["span_h"] < 24 else "no whole week"
+            sentences.append(
+                f"{row['span_h']:,.1f} hours of log for {row['workload']} cannot size a fleet: "
+                f"they hold {lacking} and no trend; collect at least {HOURS_PER_WEEK} hours."
+            )
+        if row["failed_share"] == 0 and row["requests"] >= FAILURE_REQUESTS:
+            sentences.append(
+                f"None of the {row['requests']:,} requests of {row['workload']} failed: check "
+                f"that the log keeps failures."
+            )
+        if pd.isna(row["cached_input_share"]):
+            sentences.append(
+                f"The log of {row['workload']} does not say which input tokens came from the "
+                f"cache: its bill is reckoned as if none did."
+            )
+    return sentences
+
+
+def hour_of_week(requests: pd.DataFrame) -> pd.DataFrame:
+    """Mean rate in each hour of the week, over all requests given.
+
+    requests: a canonical table whose span covers each hour of the week.
+    Returns: 168 rows: hour_of_week (0 is Monday 00:00 to 01:00 UTC), requests_per_s.
+    Raises: ValueError if the requests cover less than a week.
+
+    >>> week = pd.date_range("2026-11-02", periods=168 * 60, freq="1min", tz="UTC")
+    >>> hour_of_week(pd.DataFrame({"ts_start": week}))["requests_per_s"].round(4).unique().tolist()
+    [0.0167]
+    """
+    times = requests["ts_start"]
+    if requests.empty or not _covers_week(times):
+        raise ValueError(
+            f"{len(times)} requests over {_span(times) / _HOUR:.1f} h cover no whole week; an "
+            f"hour-of-week profile needs {HOURS_PER_WEEK} h of log"
+        )
+    start, end = times.min(), times.min() + _span(times)
+    hours = pd.date_range(start.floor("h"), end.floor("h"), freq="h")
+    until = hours + _HOUR
+    # the first and the last hour are seen in part only
+    observed = until.where(until < end, end) - hours.where(hours > start, start)
+    counts = times.dt.floor("h").value_counts().reindex(hours, fill_value=0)
+    totals = (
+        pd.DataFrame({"requests": counts.to_numpy(), "observed_s": observed.total_seconds()})
+        .groupby(hours.day_of_week * 24 + hours.hour)
+        .sum()
+    )
+    rate = totals["requests"] / totals["observed_s"]
+    return pd.DataFrame({"hour_of_week": totals.index, "requests_per_s": rate.to_numpy()})
+
+
+def _summary(requests: pd.DataFrame) -> dict[str, Any]:
+    times = requests["ts_start"]
+    span = _span(times)
+    span_h = span / _HOUR
+    cached = requests["cached_input_tokens"]
+    told = requests["input_tokens"][cached.notna()].sum()
+    return {
+        "requests": len(requests),
+        "span_h": span_h,
+        "covers_week": _covers_week(times),
+        "requests_per_month": len(times) / span_h * HOURS_PER_MONTH if span_h else np.nan,
+        **_token_summary(requests, "input_tokens"),
+        **_token_summary(requests, "output_tokens"),
+        "cached_input_share": cached.sum() / told if told else np.nan,
+        "failed_share": 1 - requests["ok"].mean(),
+        "peak_to_mean_hour": _peak_to_mean(times, _HOUR) if span >= 48 * _HOUR else np.nan,
+        "peak_to_mean_10min": (
+            _peak_to_mean(times, _TEN_MINUTES) if span >= 2 * _TEN_MINUTES else np.nan
+        ),
+    }
+
+
+def _token_summary(requests: pd.DataFrame, column: str) -> dict[str, Any]:
+    tokens = requests[column]
+    mean = _mean_interval(tokens, requests["ts_start"])
+    return {
+        f"{column}_mean": mean.estimate,
+        f"{column}_mean_low": mean.low,
+        f"{column}_mean_high": mean.high,
+        f"{column}_p50": tokens.quantile(0.5),
+        f"{column}_p95": tokens.quantile(0.95) if len(tokens) >= P95_REQUESTS else np.nan,
+    }
+
+
+def _mean_interval(values: "pd.Series[Any]", times: "pd.Series[Any]") -> Interval:
+    """The mean with a 95 % interval that takes blocks of time for independent, not requests.
+
+    Blocks are days, hours or 10 minutes: the longest of which the span holds ten, else its tenths.
+    Linearised variance of a ratio of block totals: Cochran (1977), Sampling Techniques, ch. 9A.
+    """
+    mean, span = values.mean(), _span(times)
+    if not span:
+        return Interval(mean, np.nan, np.nan)
+    block = next((b for b in (_DAY, _HOUR, _TEN_MINUTES) if span >= 10 * b), span / 10)
+    residuals = (values - mean).groupby((times - times.min()) // block).sum()
+    n_blocks = len(residuals)
+    if n_blocks < 2:
+        return Interval(mean, np.nan, np.nan)
+    error = np.sqrt(n_blocks / (n_blocks - 1) * (residuals**2).sum()) / len(values)
+    half = student_t.ppf(0.975, n_blocks - 1) * error
+    return Interval(mean, mean - half, mean + half)
+
+
+def _span(times: "pd.Series[Any]") -> pd.Timedelta:
+    """From the first request to the last and one mean gap more, as the last too opens a gap."""
+    if len(times) < 2:
+        return pd.Timedelta(0)
+    return pd.Timedelta((times.max() - times.min()) * len(times) / (len(times) - 1))
+
+
+def _covers_week(times: "pd.Series[Any]") -> bool:
+    """Whether the clock hours from first to last are a week's; a week's log seldom spans 168.0."""
+    return bool(times.max().floor("h") - times.min().floor("h") >= (HOURS_PER_WEEK - 1) * _HOUR)
+
+
+def _peak_to_mean(times: "pd.Series[Any]", window: pd.Timedelta) -> float:
+    """Requests in the busiest window of the clock over those in a mean window."""
+    busiest = times.dt.floor(window).value_counts().max()
+    return float(busiest / (len(times) * (window / _span(times))))

@@ -1,0 +1,330 @@
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+
+import duckdb
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from llmstudy import paths
+from llmstudy.requests.importers import Log, read_log
+from llmstudy.requests.schema import NAMES
+
+COLUMNS = {"ts_start": "when", "input_tokens": "in", "output_tokens": "out"}
+CONSTANTS = {"workload": "chat", "provider": "openai", "model_served": "gpt-4o", "ok": "true"}
+TIME = "2026-11-02T09:00:00Z"
+
+AZURE = paths.ROOT.parent / "shared/traces/AzureLLMInferenceTrace_conv.csv"
+RAGPULSE = paths.ROOT.parent / "shared/traces/ragpulse_trace.jsonl"
+
+
+def _read(path, text, format="csv", columns=COLUMNS, constants=CONSTANTS):
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return read_log(path, format, columns, constants)
+
+
+def _lines(log):
+    """Line of each accepted row, read off the request_id that the importer gave it."""
+    return [int(request_id.split(":")[1]) for request_id in log.accepted["request_id"]]
+
+
+# Rows of a dirty log, each with whether it is sound.
+
+LINE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"))
+COUNT = st.integers(0, 10**6).map(str)
+NOT_COUNT = st.sampled_from(["", "many", "-3", "1.5", "inf", "NaN", "1,000", "0x1F", "1e99"])
+NOT_TIME = st.sampled_from(["", "82", "-1", "2026-13-02", "02/11/2026", "infinity", "noon"])
+SOUND = st.tuples(st.just(TIME), COUNT, COUNT)
+UNSOUND = (
+    st.tuples(st.just(TIME), NOT_COUNT, COUNT)
+    | st.tuples(st.just(TIME), COUNT, NOT_COUNT)
+    | st.tuples(NOT_TIME, COUNT, COUNT)
+)
+
+
+def _csv_line(fields):
+    text = io.StringIO()
+    csv.writer(text).writerow(fields)
+    return text.getvalue()
+
+
+PROMPT = st.text(st.characters(exclude_categories=["Cs"]))
+CSV_ROWS = st.lists(
+    st.tuples(st.just(True), st.builds(lambda f, p: _csv_line([*f, p]), SOUND, PROMPT))
+    | st.tuples(st.just(False), st.builds(lambda f, p: _csv_line([*f, p]), UNSOUND, PROMPT))
+    | st.tuples(
+        st.just(False),
+        st.lists(LINE, min_size=1, max_size=7).filter(lambda f: len(f) != 4).map(_csv_line),
+    )
+    | st.tuples(
+        st.just(False),
+        LINE.filter(lambda t: t and '"' not in t and t.count(",") != 3).map("{}\n".format),
+    )
+    | st.tuples(st.none(), st.just("\n"))
+)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(rows=CSV_ROWS)
+def test_each_row_of_a_dirty_csv_is_accepted_or_quarantined(tmp_path_factory, rows):
+    line, sound, unsound = 2, [], []
+    for is_sound, text in rows:
+        if is_sound is not None:
+            (sound if is_sound else unsound).append(line)
+        line += len(io.StringIO(text, newline="").readlines())
+    path = tmp_path_factory.getbasetemp() / "dirty.csv"
+    log = _read(path, "when,in,out,prompt\n" + "".join(text for _, text in rows))
+    assert log.rows_read == len(sound) + len(unsound)
+    assert _lines(log) == sound
+    assert log.quarantined["row"].tolist() == unsound
+    assert log.quarantined["reason"].str.len().gt(0).all()
+
+
+def _json_line(fields):
+    return json.dumps(dict(zip(COLUMNS.values(), fields, strict=True)))
+
+
+JSON_ROWS = st.lists(
+    st.tuples(st.just(True), SOUND.map(_json_line))
+    | st.tuples(
+        st.just(True),
+        st.tuples(st.just(1_793_610_000), st.integers(0, 10**6), st.integers(0, 10**6)).map(
+            _json_line
+        ),
+    )
+    | st.tuples(st.just(False), UNSOUND.map(_json_line))
+    | st.tuples(st.just(False), SOUND.map(_json_line).map(lambda line: line[:-1]))
+    | st.tuples(st.just(False), SOUND.map(list).map(json.dumps))
+    | st.tuples(st.just(False), SOUND.map(lambda f: json.dumps({"when": f[0], "in": f[1]})))
+    | st.tuples(st.just(False), LINE.filter(str.strip))
+    | st.tuples(st.none(), st.sampled_from(["", "  "]))
+)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(rows=JSON_ROWS)
+def test_each_row_of_a_dirty_jsonl_is_accepted_or_quarantined(tmp_path_factory, rows):
+    rows = [(True, _json_line((TIME, "1", "1"))), *rows]
+    path = tmp_path_factory.getbasetemp() / "dirty.jsonl"
+    log = _read(path, "\n".join(text for _, text in rows), "jsonl")
+    assert _lines(log) == [n for n, (sound, _) in enumerate(rows, 1) if sound]
+    unsound = [(n, text.strip()) for n, (sound, text) in enumerate(rows, 1) if sound is False]
+    assert list(zip(log.quarantined["row"], log.quarantined["raw"], strict=True)) == unsound
+    assert log.rows_read == len(log.accepted) + len(log.quarantined)
+
+
+def test_a_log_that_lost_a_row_cannot_be_made():
+    with pytest.raises(ValueError, match="3 rows read but 2 kept"):
+        Log(pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [1]}), 3)
+
+
+def test_a_quote_that_nobody_closed_costs_one_row(tmp_path):
+    text = f'when,in,out\n{TIME},1,1\n{TIME},"2,2\n{TIME},3,3\n{TIME},"4",4\n{TIME},5,5\n'
+    log = _read(tmp_path / "log.csv", text)
+    assert log.accepted["input_tokens"].tolist() == [1, 3, 4, 5]
+    assert log.quarantined[["row", "raw"]].to_numpy().tolist() == [[3, f'{TIME},"2,2']]
+
+
+def test_a_prompt_longer_than_the_limit_of_pythons_reader_is_passed_over(tmp_path):
+    limit = csv.field_size_limit()
+    prompt = "word, " * 50_000
+    log = _read(tmp_path / "log.csv", f'when,in,out,prompt\n{TIME},1,1,"{prompt}"\n')
+    assert len(log.accepted) == 1
+    assert csv.field_size_limit() == limit
+
+
+def test_bytes_that_are_not_utf8_cost_no_row(tmp_path):
+    log = _read(tmp_path / "log.csv", f"\ufeffwhen,in,out,p\r\n{TIME},1,1,".encode() + b"\xff\r\n")
+    assert len(log.accepted) == 1
+
+
+def test_the_text_of_prompts_reaches_no_accepted_row(tmp_path):
+    log = _read(tmp_path / "log.csv", f"when,in,out,prompt\n{TIME},1,1,the secret\n")
+    assert log.accepted.columns.tolist() == NAMES
+    assert not log.accepted.astype(str).apply(lambda c: c.str.contains("secret")).any(axis=None)
+
+
+@pytest.mark.parametrize(
+    ("text", "instant"),
+    [
+        ("2023-11-16 18:15:46.6805900", "2023-11-16T18:15:46.680590Z"),
+        ("2023-11-16T18:15:46.680590123Z", "2023-11-16T18:15:46.680590Z"),
+        ("2023-11-16T18:15:46", "2023-11-16T18:15:46Z"),
+        ("2023-11-16T18:15:46+02:00", "2023-11-16T16:15:46Z"),
+        ("1700158546", "2023-11-16T18:15:46Z"),
+        ("1700158546.25", "2023-11-16T18:15:46.25Z"),
+        ("1700158546250", "2023-11-16T18:15:46.25Z"),
+        ("1700158546250001", "2023-11-16T18:15:46.250001Z"),
+        ("1700158546250000000", "2023-11-16T18:15:46.25Z"),
+    ],
+)
+def test_a_time_is_read_from_any_of_the_usual_forms(tmp_path, text, instant):
+    log = _read(tmp_path / "log.csv", f"when,in,out\n{text},1,1\n")
+    assert log.accepted["ts_start"].tolist() == [pd.Timestamp(instant)]
+
+
+def test_a_time_without_a_zone_is_utc_on_a_machine_in_any_zone(tmp_path):
+    (tmp_path / "log.csv").write_text("when,in,out\n2026-07-01 12:00:00,1,1\n")
+    code = (
+        "import sys; from llmstudy.requests.importers import read_log;"
+        f"log = read_log(sys.argv[1], 'csv', {COLUMNS}, {CONSTANTS});"
+        "print(log.accepted['ts_start'][0])"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code, tmp_path / "log.csv"]
+    environment = {**os.environ, "TZ": "Asia/Tokyo"}
+    done = subprocess.run(
+        command, env=environment, cwd=paths.ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "2026-07-01 12:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        ("input_tokens", "12.7", "input_tokens is '12.7', not a whole number"),
+        ("input_tokens", "", "input_tokens is missing"),
+        ("ts_start", "82", "ts_start is '82', not a time"),
+        ("latency_s", "-1", "a duration is below zero"),
+        ("latency_s", "fast", "latency_s is 'fast', not a number"),
+        ("ok", "success", "ok is 'success', not true or false"),
+        ("cached_input_tokens", "11", "cached and cache-write tokens exceed the input"),
+        ("reasoning_tokens", "6", "reasoning tokens exceed the output"),
+    ],
+)
+def test_the_reason_for_a_quarantine_names_the_column_and_what_was_expected(
+    tmp_path, column, value, reason
+):
+    row = {"ts_start": TIME, "input_tokens": "10", "output_tokens": "5", "ok": "yes", column: value}
+    constants = {name: text for name, text in CONSTANTS.items() if name not in row}
+    text = ",".join(row) + "\n" + ",".join(row.values()) + "\n"
+    log = _read(
+        tmp_path / "log.csv", text, columns={name: name for name in row}, constants=constants
+    )
+    assert log.quarantined["reason"].str.startswith(reason).tolist() == [True]
+
+
+def test_attempts_of_one_request_count_once_also_across_batches(tmp_path, monkeypatch):
+    monkeypatch.setattr("llmstudy.requests.importers.BATCH_ROWS", 2)
+    rows = [("a", ""), ("a", "1"), ("a", "2"), ("b", "3"), ("c", "4"), ("b", "5")]
+    text = "id,when,in,out\n" + "".join(f"{key},{TIME},{n},1\n" for key, n in rows)
+    log = _read(tmp_path / "log.csv", text, columns={**COLUMNS, "request_id": "id"})
+    assert log.accepted["input_tokens"].tolist() == [1, 3, 4]
+    assert log.quarantined["row"].tolist() == [2, 4, 7]
+    assert log.quarantined["reason"][1].startswith("request_id is that of an earlier row")
+
+
+def test_nested_fields_of_jsonl_are_reached_by_pointer(tmp_path):
+    rows = [
+        {"when": 1_793_610_000.5, "usage": {"in": 7, "out": 2}, "user.team": "acme"},
+        {"when": 1_793_610_001, "usage": None, "user.team": "acme"},
+    ]
+    columns = {"ts_start": "when", "input_tokens": "/usage/in", "output_tokens": "/usage/out"}
+    log = _read(
+        tmp_path / "log.jsonl",
+        "\n".join(map(json.dumps, rows)),
+        "jsonl",
+        {**columns, "tenant": "user.team"},
+    )
+    assert log.accepted[["input_tokens", "tenant"]].to_numpy().tolist() == [[7, "acme"]]
+    assert log.quarantined["reason"].tolist() == ["input_tokens is missing"]
+
+
+def test_parquet_keeps_its_types_and_quarantines_by_row(tmp_path):
+    path = tmp_path / "log.parquet"
+    duckdb.sql(
+        "SELECT * FROM (VALUES (TIMESTAMPTZ '2026-11-02 10:00:00+01', 10, 2.0, 'nan'::DOUBLE),"
+        " (NULL, 11, 2.0, 0.5), (TIMESTAMPTZ '2026-11-02 10:00:01+01', 12, 2.5, 0.5))"
+        ' AS log("when", "in", "out", latency)'
+    ).write_parquet(str(path))
+    log = read_log(path, "parquet", {**COLUMNS, "latency_s": "latency"}, CONSTANTS)
+    assert log.accepted["ts_start"].tolist() == [pd.Timestamp(TIME)]
+    assert log.accepted["latency_s"].isna().tolist() == [True]
+    assert log.quarantined["row"].tolist() == [2, 3]
+    assert json.loads(log.quarantined["raw"][1])["in"] == 12
+
+
+def test_a_header_alone_is_an_empty_log(tmp_path):
+    log = _read(tmp_path / "log.csv", "when,in,out\n")
+    assert (log.rows_read, len(log.accepted), len(log.quarantined)) == (0, 0, 0)
+
+
+GOOD = f"when,in,out\n{TIME},1,1\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "format", "columns", "constants", "message"),
+    [
+        (GOOD, "xlsx", COLUMNS, CONSTANTS, "format 'xlsx' is unknown; use azure, csv"),
+        (GOOD, "csv", {**COLUMNS, "prompt": "in"}, CONSTANTS, r"unknown columns \['prompt'\]"),
+        (GOOD, "csv", {**COLUMNS, "tenant": "team"}, CONSTANTS, "tenant is mapped to 'team'.*when"),
+        (GOOD, "csv", COLUMNS, {"workload": "chat"}, "provider is required; map a column"),
+        (GOOD, "csv", COLUMNS, {**CONSTANTS, "ok": "maybe"}, "ok='maybe' is not true or false"),
+        (GOOD, "csv", COLUMNS, {**CONSTANTS, "ts_start": TIME}, "both mapped and constant"),
+        ("when,in,in,out\n", "csv", COLUMNS, CONSTANTS, "'in', which is in the file 2 times"),
+        ("", "csv", COLUMNS, CONSTANTS, "ts_start is mapped to 'when'"),
+        (
+            '{"in": 1, "out": 2}',
+            "jsonl",
+            COLUMNS,
+            CONSTANTS,
+            "'when', which is in the file 0 times",
+        ),
+        (GOOD, "parquet", COLUMNS, CONSTANTS, "cannot be read as Parquet"),
+    ],
+)
+def test_a_wrong_call_is_an_error_that_names_the_file_and_the_fault(
+    tmp_path, text, format, columns, constants, message
+):
+    with pytest.raises(ValueError, match=f"company.log: .*{message}"):
+        _read(tmp_path / "company.log", text, format, columns, constants)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"absent\.csv: there is no such file"):
+        read_log(tmp_path / "absent.csv", "csv", COLUMNS, CONSTANTS)
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not AZURE.exists(), reason="the trace is not beside the checkout")
+def test_the_azure_trace_reads_as_its_publisher_and_our_bundled_tables_say():
+    constants = {"workload": "chat", "provider": "azure", "model_served": "undisclosed"}
+    log = read_log(AZURE, "azure", constants=constants)
+    tokens = log.accepted[["input_tokens", "output_tokens"]]
+    assert (log.rows_read, len(log.quarantined)) == (19_366, 0)
+    assert tokens.mean().round().tolist() == [1_155, 211]
+    assert tokens["input_tokens"].quantile([0.5, 0.95]).tolist() == [1_020, 4_083]
+    published = pd.read_csv(paths.data("azure_conversation_2023_arrivals.csv"))
+    since = log.accepted["ts_start"] - log.accepted["ts_start"].min()
+    counts = (since // pd.Timedelta(seconds=10)).value_counts().sort_index()
+    assert counts.tolist() == published["requests"].tolist()
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not RAGPULSE.exists(), reason="the trace is not beside the checkout")
+def test_ragpulse_with_its_origin_added_reads_as_our_bundled_tables_say(tmp_path):
+    origin = 1_757_476_800  # any whole hour: the trace counts seconds from one that it hides
+    rows = [json.loads(line) for line in RAGPULSE.read_text().splitlines() if line.strip()]
+    text = "\n".join(json.dumps({**r, "timestamp": origin + int(r["timestamp"])}) for r in rows)
+    columns = {
+        "ts_start": "timestamp",
+        "input_tokens": "input_length",
+        "output_tokens": "output_length",
+        "tenant": "session_id",
+    }
+    log = _read(tmp_path / "ragpulse.jsonl", text, "jsonl", columns)
+    assert (log.rows_read, len(log.accepted)) == (7_106, 7_106)
+    hours = (log.accepted["ts_start"] - pd.Timestamp(origin, unit="s", tz="UTC")) // pd.Timedelta(
+        "1h"
+    )
+    hourly = pd.read_csv(paths.data("ragpulse_hourly.csv"))["requests"]
+    counts = hours.value_counts().reindex(range(168), fill_value=0)
+    assert counts.tolist() == hourly.tolist()
+    quantiles = pd.read_csv(paths.data("ragpulse_tokens.csv")).set_index("quantile")
+    for column in ("input_tokens", "output_tokens"):
+        ours = log.accepted[column].quantile(quantiles.index.to_numpy())
+        assert ours.to_numpy() == pytest.approx(quantiles[column].to_numpy(), abs=0.06)
