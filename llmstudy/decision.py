@@ -15,6 +15,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from llmstudy import paths
+from llmstudy.text import share
 
 ROUTE_COLUMNS = (
     "workload",
@@ -161,7 +162,9 @@ def _forced(current: Any, able: pd.DataFrame, reasons: list[Reason], lines: Line
         ["same_arm", "proven", "saving_p50_usd"], ascending=False
     )
     first = best.iloc[0]
-    return _to(first, _missing_evidence(first, lines), reasons)
+    # the move is owed whatever it costs: what is missing about its cost need not be collected
+    asks = [item for item in _missing_evidence(first, lines) if item.what != "cost"]
+    return _to(first, asks, reasons)
 
 
 def _reasons(row: Any, lines: Lines) -> list[Reason]:
@@ -180,12 +183,12 @@ def _reasons(row: Any, lines: Lines) -> list[Reason]:
 
 
 def _cost(row: Any, lines: Lines) -> str:
-    cheaper = f"cheaper in {row['p_cheaper']:.0%} of draws"
+    cheaper = f"cheaper in {share(row['p_cheaper'])} of draws"
     if row["p_cheaper"] < 0.5:
-        return f"dearer in {1 - row['p_cheaper']:.0%} of draws"
+        return f"dearer in {share(1 - row['p_cheaper'])} of draws"
     if row["saving_p50_usd"] < lines.saving_usd:
         return f"{cheaper}, but the saving is below the threshold"
-    return cheaper if row["pays"] else f"{cheaper}, below the {lines.probability:.0%} required"
+    return cheaper if row["pays"] else f"{cheaper}, below the {share(lines.probability)} required"
 
 
 def _quality(row: Any) -> str:

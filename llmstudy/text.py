@@ -29,17 +29,17 @@ def usd(x: float, beside: float | None = None) -> str:
 
 
 def count(x: float, beside: float | None = None) -> str:
-    """A number of things; exact up to 9,999 when whole.
+    """A number of things; to the last one up to 9,999.
 
     Raises: ValueError if x is not finite.
 
-    >>> count(9_000), count(12_345), count(1_234_000), count(2.5), count(-3)
-    ('9,000', '12k', '1.2M', '2.5', '−3')
+    >>> count(9_000), count(12_345), count(1_234_000), count(1_479.6), count(2.5), count(-3)
+    ('9,000', '12k', '1.2M', '1,480', '2.5', '−3')
     """
-    _sign(x)
-    if abs(x) < 10_000 and float(x).is_integer():
-        return f"{_sign(x)}{abs(x):,.0f}"
-    return f"{_sign(x)}{_amount(abs(x), beside, cents=False)}"
+    sign, size = _sign(x), abs(x)
+    if size < 9_999.5 and (size >= 9.95 or float(size).is_integer()):
+        return f"{sign}{size:,.0f}"
+    return f"{sign}{_amount(size, beside, cents=False)}"
 
 
 def share(x: float, beside: float | None = None) -> str:

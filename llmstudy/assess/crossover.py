@@ -18,6 +18,8 @@ from llmstudy.assess.market import (
     market,
     permissions,
     saving_draws,
+    spread,
+    stay_draws,
 )
 from llmstudy.figure import Figure
 from llmstudy.study import (
@@ -194,26 +196,11 @@ def _used(study: Study, name: str, route: str) -> set[str]:
 
 
 def _month_totals(study: Study, offers: Market) -> dict[str, Any]:
-    """Today's monthly bill over all workloads, and its path, when nothing moves. usd."""
-    total = np.zeros((N_DRAWS, study.months))
-    today = {}
-    for name, workload in study.workloads.items():
-        offer = offers.offer(name, workload.current_route)
-        if offer is None:
-            continue
-        found = inputs(
-            study, name, workload.current_route, offers.fleets.get((name, workload.current_route))
-        )
-        d = draws_of(found, N_DRAWS, study.seed)
-        path = mc.month_usd(
-            offer, d, mc.volume(d["requests"], d["growth"], study.months), study.months
-        )
-        total += path
-        today[name] = float(np.median(path[:, 0]))
-    spend = total.sum(axis=1)
-    p10, p50, p90 = np.quantile(spend, [0.1, 0.5, 0.9])
+    """Bills over all workloads when nothing moves: this month's, and the horizon's. usd."""
+    paths = stay_draws(study, offers)
+    total = np.sum(list(paths.values()), axis=0)
     return {
-        "today_by_workload": today,
+        "today_by_workload": {name: float(np.median(p[:, 0])) for name, p in paths.items()},
         "today": float(np.median(total[:, 0])),
-        "horizon": {"p10": p10, "p50": p50, "p90": p90},
+        "horizon": spread(total.sum(axis=1)),
     }

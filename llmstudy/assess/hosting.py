@@ -34,7 +34,14 @@ def hosting_tables(case: Case) -> Tables:
                 continue
             offers[f"{name}/{route}"] = _offer_row(offer)
             fleets.append(_fleet(study, name, route, offer) | _operating_point(point))
-    return {"serving_fit": fits, "fleets": fleets, "failures": failures, "offers": offers}
+    week = pd.concat([week_load(study, name).assign(workload=name) for name in study.workloads])
+    return {
+        "week": week,
+        "serving_fit": fits,
+        "fleets": fleets,
+        "failures": failures,
+        "offers": offers,
+    }
 
 
 def _offer_row(offer: FleetOffer) -> dict[str, Any]:
@@ -98,3 +105,44 @@ def week_load(study: Study, workload: str) -> pd.DataFrame:
     mean_per_s = spec.intake.requests.value / (HOURS_PER_MONTH * 3600)
     relative = shape["relative_to_mean"] / shape["relative_to_mean"].mean()
     return pd.DataFrame({"hour": range(len(shape)), "requests_per_s": mean_per_s * relative})
+
+
+def curve_tables(
+    study: Study, workload: str, spec: SelfHostedRoute
+) -> tuple[pd.DataFrame, pd.DataFrame, float]:
+    """The points nearest to a workload's lengths, the fitted curve there, and its error.
+
+    One prompt and answer length can be drawn at a time: the measured pair closest to the
+    workload's own in log distance. Returns: points (concurrency, tpot_ms,
+    output_tokens_per_s_per_gpu, fitted), curve (the same without fitted), residual share.
+    """
+    fitted = evidence.serving_curve(spec)
+    points = capacity.usable_points(
+        capacity.serving_points(spec.model, spec.gpu, spec.precision, spec.engine_version),
+        capacity.model_shape(spec.model),
+        capacity.gpu(spec.gpu),
+        spec.precision,
+    )
+    points = points[points["tensor_parallel"] == spec.tensor_parallel]
+    intake = study.workloads[workload].intake
+    away = np.abs(np.log(points["input_tokens"] / intake.input_tokens.value))
+    away += np.abs(np.log(points["output_tokens"] / intake.output_tokens.value))
+    near = points[away == away.min()].sort_values("concurrency")
+    lengths = (float(near["input_tokens"].iloc[0]), float(near["output_tokens"].iloc[0]))
+    ttft_s = near["ttft_ms"] / 1e3
+    per_s = capacity.requests_per_s(near["concurrency"], lengths[1], ttft_s, near["tpot_ms"] / 1e3)
+    measured = near[["concurrency", "tpot_ms"]].assign(
+        output_tokens_per_s_per_gpu=per_s * lengths[1] / spec.tensor_parallel, fitted=True
+    )
+    batch = np.arange(1.0, fitted.hull.concurrency[1] + 1)
+    tpot_s = fitted.tpot_s(batch, *lengths, spec.tensor_parallel)
+    prefill_s = fitted.prefill_s(lengths[0], spec.tensor_parallel)
+    tokens = capacity.requests_per_s(batch, lengths[1], prefill_s, tpot_s) * lengths[1]
+    curve = pd.DataFrame(
+        {
+            "concurrency": batch,
+            "tpot_ms": 1e3 * tpot_s,
+            "output_tokens_per_s_per_gpu": tokens / spec.tensor_parallel,
+        }
+    )
+    return measured, curve, fitted.residual_share

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from llmstudy import privacy
@@ -148,3 +149,46 @@ def fleet_of(study: Study, offers: Market, name: str, route: str) -> FleetOffer 
     """The one fleet of a pair: the candidate's, else today's."""
     own = offers.fleets.get((name, route))
     return own or offers.fleets.get((name, study.workloads[name].current_route))
+
+
+def stay_draws(study: Study, offers: Market) -> dict[str, FloatArray]:
+    """Bills of today's routes when nothing moves: workload -> (n_draws, n_months) usd."""
+    found = {}
+    for name, workload in study.workloads.items():
+        route = workload.current_route
+        offer = offers.offer(name, route)
+        if offer is None:
+            continue
+        known = inputs(study, name, route, offers.fleets.get((name, route)))
+        d = draws_of(known, N_DRAWS, study.seed)
+        requests = mc.volume(d["requests"], d["growth"], study.months)
+        found[name] = mc.month_usd(offer, d, requests, study.months)
+    return found
+
+
+def portfolio_saving(study: Study, offers: Market, targets: Mapping[str, str]) -> FloatArray | None:
+    """Saving over the horizon when each named workload moves to its target. (n,) usd, or None.
+
+    One team runs all fleets: staff that every workload's own saving has paid is paid once.
+    """
+    found = [
+        (draws, (name, route) in offers.fleets)
+        for name, route in targets.items()
+        if (draws := saving_draws(study, offers, name, route)) is not None
+    ]
+    if not found:
+        return None
+    staff = {k: study.figures()[path] for k, path in _STUDY_INPUTS.items() if k in _STAFF}
+    d = draws_of({k: (_STUDY_INPUTS[k], f) for k, f in staff.items()}, N_DRAWS, study.seed)
+    teams_too_many = max(0, sum(own for _, own in found) - 1)
+    shared = teams_too_many * study.months * mc.staff_month_usd(d)
+    return np.asarray(np.sum([draws for draws, _ in found], axis=0) + shared)
+
+
+_STAFF = ("fte", "usd_per_fte_year")
+
+
+def spread(draws: FloatArray) -> dict[str, float]:
+    """The 10th, 50th and 90th percentile of finite draws."""
+    p10, p50, p90 = np.quantile(draws, [0.1, 0.5, 0.9])
+    return {"p10": float(p10), "p50": float(p50), "p90": float(p90)}

@@ -8,7 +8,13 @@ import pandas as pd
 
 from llmstudy import decision
 from llmstudy.assess.case import Case, Tables
-from llmstudy.assess.market import Market, market, saving_draws
+from llmstudy.assess.market import (
+    Market,
+    market,
+    portfolio_saving,
+    spread,
+    stay_draws,
+)
 from llmstudy.assess.triggers import trigger_rows
 from llmstudy.study import (
     Study,
@@ -40,6 +46,7 @@ def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tab
         "overall": decision.overall(verdicts),
         "saving": _portfolio(study, offers, {n: verdicts[n].target for n in moves}),
         "at_stake": _portfolio(study, offers, {n: verdicts[n].target for n in open_}),
+        "options": options(study, offers, routes, {n: verdicts[n].target for n in moves}),
         "phases": _phases(study, moves, open_),
     }
 
@@ -80,17 +87,59 @@ def route_table(study: Study, results: Mapping[str, Mapping[str, Any]]) -> pd.Da
 def _portfolio(
     study: Study, offers: Market, targets: Mapping[str, str | None]
 ) -> dict[str, float] | None:
-    """Saving over the horizon when every named workload moves to its target. usd, or None."""
-    found = [
-        draws
-        for name, route in targets.items()
-        if route and (draws := saving_draws(study, offers, name, route)) is not None
-    ]
-    if not found:
+    """Saving when every named workload moves to its target: p10, p50, p90, p_positive. usd."""
+    total = portfolio_saving(study, offers, {n: r for n, r in targets.items() if r})
+    if total is None:
         return None
-    total = np.sum(found, axis=0)
-    p10, p50, p90 = np.quantile(total, [0.1, 0.5, 0.9])
-    return {"p10": p10, "p50": p50, "p90": p90, "p_positive": float((total > 0).mean())}
+    return {**spread(total), "p_positive": float((total > 0).mean())}
+
+
+def options(
+    study: Study, offers: Market, routes: pd.DataFrame, moves: Mapping[str, str | None]
+) -> list[dict[str, Any]]:
+    """What could be done instead, each at its cost over the horizon: nothing, the verdict, or all
+    that may move to one arm (each workload on the permitted route of that arm that saves most).
+    """
+    stay = np.sum([p.sum(axis=1) for p in stay_draws(study, offers).values()], axis=0)
+    able = routes[~routes["current"] & routes["permitted"] & routes["fits_context"]]
+    best = able.sort_values("saving_p50_usd", ascending=False)
+    plans: dict[str, dict[str, str]] = {
+        "stay": {},
+        "verdict": {name: route for name, route in moves.items() if route},
+    }
+    for arm in ("proprietary_api", "hosted_open", "self_hosted"):
+        of_arm = best[best["arm"] == arm].groupby("workload")["route"].first()
+        plans[arm] = {str(name): str(route) for name, route in of_arm.items()}
+    rows = []
+    for option, targets in plans.items():
+        saving = portfolio_saving(study, offers, targets)
+        if saving is None and option not in ("stay", "verdict"):
+            continue
+        cost = stay if saving is None else stay - saving
+        inferior = routes[
+            (routes["quality"] == "inferior") & routes["route"].isin(targets.values())
+        ]
+        unproven = [
+            name
+            for name, route in targets.items()
+            if _quality_of(routes, name, route) not in ("non-inferior", "inferior")
+        ]
+        rows.append(
+            {
+                "option": option,
+                "workloads_moved": sorted(targets),
+                "cost_usd": spread(cost),
+                "saving_usd": spread(stay - cost),
+                "inferior": sorted(set(inferior["workload"]) & set(targets)),
+                "unproven": sorted(unproven),
+            }
+        )
+    return rows
+
+
+def _quality_of(routes: pd.DataFrame, name: str, route: str) -> str:
+    row = routes[(routes["workload"] == name) & (routes["route"] == route)]
+    return str(row["quality"].iloc[0])
 
 
 def _phases(study: Study, moves: list[str], candidates: list[str]) -> pd.DataFrame:

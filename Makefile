@@ -1,0 +1,49 @@
+# Two commands matter: `make memo` (the decision memo on bundled real figures) and `make test`.
+# Everything lives in .venv; nothing is installed outside this folder.
+
+PYTHON ?= python3
+STUDY ?= params/default.yaml
+BIN := .venv/bin
+
+.PHONY: memo test lab reference example env clean
+
+memo: env
+	@$(BIN)/llmstudy run $(STUDY)
+
+test: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -p no:cacheprovider -n 2 --dist loadscope --nbval --nbval-current-env --nbval-cell-timeout=120 outputs/reference
+
+lab: env .venv/.lab
+	$(BIN)/jupyter lab --notebook-dir=. notebooks
+
+# Re-executes the committed reference outputs, which `make test` compares with a fresh execution.
+reference: env
+	$(BIN)/python -c "from llmstudy.run import execute_reference; execute_reference()"
+
+# The rendered example and the picture in the README; needs pdftoppm (poppler-utils).
+example: env
+	$(BIN)/python outputs/example/make.py
+
+env: .venv/.installed
+
+.venv/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "llmstudy needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+.venv/.lab: requirements-lab.lock .venv/.installed
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-lab.lock
+	@touch $@
+
+clean:
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	find outputs -mindepth 1 -maxdepth 1 -not -name reference -not -name example -exec rm -rf {} +

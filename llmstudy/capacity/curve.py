@@ -1,0 +1,211 @@
+"""How long does a token take, and how many requests fit beside the weights?
+
+A serving curve is a roofline with four parameters: the shares of memory bandwidth and of
+arithmetic that the engine attains, and two overheads per step. `fit` finds them.
+
+TTFT is not predicted: the models tried on such points missed it by 22 to 77 %. It enters as
+measured, or as its lower bound, the time to prefill one prompt on an idle replica.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from llmstudy.capacity.hardware import Gpu, ModelShape, bytes_per_weight
+from llmstudy.figure import FloatArray
+
+MEMORY_UTILISATION_SHARE = 0.92
+"""The share of GPU memory that vLLM 0.22 and later takes (`gpu_memory_utilization`)."""
+
+ENGINE_OVERHEAD_BYTES = 3.5e9
+"""Per GPU: CUDA context, captured graphs and activations. Assumed; read vLLM's start-up log."""
+
+
+@dataclass(frozen=True)
+class Hull:
+    """The lowest and highest value measured of each part of a configuration."""
+
+    concurrency: tuple[int, int]
+    input_tokens: tuple[int, int]
+    output_tokens: tuple[int, int]
+    tensor_parallel: tuple[int, int]
+
+    def outside(self, **configuration: float) -> tuple[str, ...]:
+        """Names of the parts that lie outside what was measured.
+
+        >>> hull = Hull((4, 64), (1024, 8192), (1024, 8192), (1, 8))
+        >>> hull.outside(concurrency=32, input_tokens=1155, output_tokens=211, tensor_parallel=1)
+        ('output_tokens',)
+        """
+        bounds = {name: getattr(self, name) for name in configuration}
+        return tuple(n for n, x in configuration.items() if not bounds[n][0] <= x <= bounds[n][1])
+
+
+@dataclass(frozen=True)
+class ServingCurve:
+    """TPOT and throughput of one model on one GPU type under one engine version.
+
+    concurrency counts the requests running at once on one replica, which spans `tensor_parallel`
+    GPUs. Arguments of the methods are arrays that broadcast; returns have the shape they make.
+    `residual_share` is the median absolute error of TPOT on the `n_fit` configurations fitted:
+    what the curve misses elsewhere is `heldout_error`.
+    """
+
+    shape: ModelShape
+    gpu: Gpu
+    precision: str
+    kv_value_bytes: float
+    engine_version: str
+    bandwidth_efficiency: float
+    flop_efficiency: float
+    step_overhead_s: float
+    tp_overhead_s: float
+    n_fit: int
+    residual_share: float
+    hull: Hull
+
+    def decode_step_s(
+        self,
+        concurrency: npt.ArrayLike,
+        input_tokens: npt.ArrayLike,
+        output_tokens: npt.ArrayLike,
+        tensor_parallel: npt.ArrayLike,
+    ) -> FloatArray:
+        """Seconds to write one token for each running request, with no prompt in between.
+
+        The slower of reading (weights once, each cache at its mean length) and arithmetic, plus
+        t0 + t1 log2(GPUs). Source: roofline, Williams et al. (2009), CACM 52(4):65-76.
+        """
+        batch, gpus = (np.asarray(x, dtype=float) for x in (concurrency, tensor_parallel))
+        context = np.asarray(input_tokens) + np.asarray(output_tokens) / 2
+        weights = self.shape.params_read(batch) * bytes_per_weight(self.precision) / gpus
+        cache = batch * self.shape.kv_cache_bytes(context, self.kv_value_bytes)
+        cache = cache / self.shape.kv_shards(gpus)
+        flops = 2 * self.shape.active_params * batch / gpus
+        busy_s = np.maximum((weights + cache) / self._bytes_per_s, flops / self._flops_per_s)
+        return np.asarray(busy_s + self.step_overhead_s + self.tp_overhead_s * np.log2(gpus))
+
+    def prefill_s(
+        self,
+        input_tokens: npt.ArrayLike,
+        tensor_parallel: npt.ArrayLike,
+        cached_share: npt.ArrayLike = 0.0,
+    ) -> FloatArray:
+        """Seconds to read one prompt on an idle replica: a lower bound of TTFT.
+
+        cached_share: the share of the prompt found in the prefix cache.
+        """
+        gpus = np.asarray(tensor_parallel, dtype=float)
+        fresh = np.asarray(input_tokens, dtype=float) * (1 - np.asarray(cached_share, dtype=float))
+        weights = self.shape.params_read(fresh) * bytes_per_weight(self.precision) / gpus
+        flops = self.shape.prefill_flops(input_tokens, cached_share) / gpus
+        busy_s = np.maximum(weights / self._bytes_per_s, flops / self._flops_per_s)
+        return np.asarray(busy_s)
+
+    def tpot_s(
+        self,
+        concurrency: npt.ArrayLike,
+        input_tokens: npt.ArrayLike,
+        output_tokens: npt.ArrayLike,
+        tensor_parallel: npt.ArrayLike,
+        cached_share: npt.ArrayLike = 0.0,
+    ) -> FloatArray:
+        """Seconds per output token under steady load: decode step plus others' prefill.
+
+        While a request writes its output, each of the requests beside it is replaced once, and
+        reading the new prompts stalls it. Source: Agrawal et al. (2024), arXiv 2403.02310,
+        section 3, for the interference.
+
+        >>> from llmstudy.capacity import fit_serving_curve, gpu, model_shape, serving_points
+        >>> points = serving_points("meta-llama/Llama-3.1-70B", "h200_sxm", "fp8")
+        >>> llama, h200 = model_shape("meta-llama/Llama-3.1-70B"), gpu("h200_sxm")
+        >>> curve = fit_serving_curve(points, llama, h200, "fp8")
+        >>> (1e3 * curve.tpot_s([4, 16, 64], 1024, 1024, 2)).round().tolist()
+        [13.0, 15.0, 23.0]
+        """
+        step_s = self.decode_step_s(concurrency, input_tokens, output_tokens, tensor_parallel)
+        prompts = np.asarray(concurrency, dtype=float) / np.asarray(output_tokens, dtype=float)
+        stall_s = prompts * self.prefill_s(input_tokens, tensor_parallel, cached_share)
+        return np.asarray(step_s + stall_s)
+
+    def output_tokens_per_s_per_gpu(
+        self,
+        concurrency: npt.ArrayLike,
+        input_tokens: npt.ArrayLike,
+        output_tokens: npt.ArrayLike,
+        tensor_parallel: npt.ArrayLike,
+        ttft_s: npt.ArrayLike,
+    ) -> FloatArray:
+        """Throughput at a TTFT that was measured, or at `prefill_s` for an upper bound."""
+        tpot_s = self.tpot_s(concurrency, input_tokens, output_tokens, tensor_parallel)
+        rate = requests_per_s(concurrency, output_tokens, ttft_s, tpot_s)
+        return np.asarray(rate * np.asarray(output_tokens) / np.asarray(tensor_parallel))
+
+    def max_concurrency(
+        self,
+        input_tokens: npt.ArrayLike,
+        output_tokens: npt.ArrayLike,
+        tensor_parallel: npt.ArrayLike,
+    ) -> npt.NDArray[np.int64]:
+        """Requests whose whole KV cache fits beside the weights; 0 where the weights do not fit.
+
+        Prompts are taken as unshared: a prefix cache makes room for more.
+        """
+        tokens = np.asarray(input_tokens, dtype=float) + np.asarray(output_tokens, dtype=float)
+        gpus = np.asarray(tensor_parallel, dtype=float)
+        sequence = self.shape.kv_cache_bytes(tokens, self.kv_value_bytes)
+        per_gpu = sequence / self.shape.kv_shards(gpus)
+        room = _free_bytes(self.shape, self.gpu, self.precision, gpus) / gpus
+        return np.asarray(np.floor(np.maximum(room, 0) / per_gpu), dtype=np.int64)
+
+    @property
+    def _bytes_per_s(self) -> float:
+        return self.bandwidth_efficiency * self.gpu.hbm_gb_per_s * 1e9
+
+    @property
+    def _flops_per_s(self) -> float:
+        return self.flop_efficiency * self.gpu.flops_per_s(self.precision)
+
+
+def requests_per_s(
+    concurrency: npt.ArrayLike,
+    output_tokens: npt.ArrayLike,
+    ttft_s: npt.ArrayLike,
+    tpot_s: npt.ArrayLike,
+) -> FloatArray:
+    """Throughput of one replica that always runs so many requests. Arrays that broadcast.
+
+    Source: Little (1961), Operations Research 9:383-387; a request lasts TTFT + TPOT (N - 1).
+
+    >>> float(requests_per_s(64, 101, 1.0, 0.05).round(2))
+    10.67
+    """
+    writing_s = np.asarray(tpot_s) * (np.asarray(output_tokens, dtype=float) - 1)
+    return np.asarray(np.asarray(concurrency) / (np.asarray(ttft_s) + writing_s))
+
+
+def gpu_fit(shape: ModelShape, gpu: Gpu, precision: str, tensor_parallel: int) -> float:
+    """GiB left for KV cache over all GPUs of a replica once the weights are loaded.
+
+    Raises: ValueError when nothing is left.
+
+    >>> from llmstudy.capacity import gpu, model_shape
+    >>> round(gpu_fit(model_shape("meta-llama/Llama-3.1-70B"), gpu("h100_sxm"), "fp8", 2), 1)
+    74.9
+    """
+    free_gib = float(_free_bytes(shape, gpu, precision, np.float64(tensor_parallel))) / 2**30
+    if free_gib <= 0:
+        weights_gib = shape.total_params * bytes_per_weight(precision) / 2**30
+        raise ValueError(
+            f"{shape.model} in {precision} takes {weights_gib:.0f} GiB and does not fit on "
+            f"{tensor_parallel} x {gpu.gpu} ({gpu.memory_gib:g} GiB each): use more GPUs per "
+            "replica or fewer bytes per weight"
+        )
+    return free_gib
+
+
+def _free_bytes(shape: ModelShape, gpu: Gpu, precision: str, gpus: npt.ArrayLike) -> FloatArray:
+    """Memory left for KV cache over all GPUs of a replica; negative when weights do not fit."""
+    per_gpu = MEMORY_UTILISATION_SHARE * gpu.memory_gib * 2**30 - ENGINE_OVERHEAD_BYTES
+    return np.asarray(per_gpu * np.asarray(gpus) - shape.total_params * bytes_per_weight(precision))

@@ -1,0 +1,224 @@
+"""What does a model ask of a GPU, what does the GPU give, and what was measured of the pair?
+
+Architectures, data sheets and published measurements: each a row of a bundled table. Bytes and
+arithmetic per token follow from the architecture alone; nothing is fitted.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from llmstudy import paths
+from llmstudy.figure import FloatArray
+
+BYTES_PER_WEIGHT = {"bf16": 2.0, "fp8": 1.0, "fp4": 0.5625, "int4": 0.5625}
+"""With scales: NVFP4 keeps an 8-bit scale per 16 weights, INT4 a 16-bit scale per 32."""
+
+GROUP = ["model", "gpu", "precision", "engine_version"]
+"""One serving curve each: parameters do not carry over from one engine version to the next."""
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """What a model's architecture says about bytes and arithmetic per token.
+
+    Parameters are counts. A dense model has no experts and active equal to total parameters.
+    `kv_lora_rank` above zero means multi-head latent attention. `sliding_layers` of the `layers`
+    attend to the last `sliding_window` tokens only.
+    """
+
+    model: str
+    total_params: float
+    active_params: float
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    experts: int = 0
+    experts_per_token: int = 0
+    kv_lora_rank: int = 0
+    qk_rope_head_dim: int = 0
+    sliding_window: int = 0
+    sliding_layers: int = 0
+
+    def params_read(self, tokens: npt.ArrayLike) -> FloatArray:
+        """Parameters that one step over so many tokens reads. tokens: any shape; returns the same.
+
+        A mixture of experts reads its shared part and each expert that a token is routed to.
+        Routing is taken as uniform and independent: skewed routing touches fewer.
+
+        >>> gpt_oss = model_shape("openai/gpt-oss-120b")
+        >>> (gpt_oss.params_read([1, 8, 64]) / 1e9).round(1).tolist()
+        [5.1, 27.4, 101.7]
+        """
+        tokens = np.asarray(tokens, dtype=float)
+        if not self.experts:
+            return np.full(tokens.shape, self.total_params)
+        idle_experts = self.experts - self.experts_per_token
+        params_per_expert = (self.total_params - self.active_params) / idle_experts
+        untouched = self.experts * (idle_experts / self.experts) ** tokens
+        return np.asarray(self.total_params - params_per_expert * untouched)
+
+    def kv_cache_bytes(self, context_tokens: npt.ArrayLike, value_bytes: float = 2.0) -> FloatArray:
+        """Bytes of KV cache of one sequence. context_tokens: any shape; returns the same.
+
+        value_bytes: 2 for a BF16 cache, 1 for FP8.
+        Source: 2 x layers x KV heads x head size x bytes per token, Pope et al. (2022), arXiv
+        2211.05102, section 2; DeepSeek-V2 (2024), arXiv 2405.04434, section 2.1, for latent
+        attention.
+
+        >>> float(model_shape("meta-llama/Llama-3.1-70B").kv_cache_bytes(1))
+        327680.0
+        """
+        context = np.asarray(context_tokens, dtype=float)
+        full_layers = self.layers - self.sliding_layers
+        windowed = np.minimum(context, self.sliding_window)
+        if self.kv_lora_rank:
+            values_per_layer = self.kv_lora_rank + self.qk_rope_head_dim
+        else:
+            values_per_layer = 2 * self.kv_heads * self.head_dim
+        layer_tokens = full_layers * context + self.sliding_layers * windowed
+        return np.asarray(values_per_layer * value_bytes * layer_tokens)
+
+    def kv_shards(self, tensor_parallel: npt.ArrayLike) -> FloatArray:
+        """Over how many GPUs a sequence's cache is spread; beyond its KV heads it is copied."""
+        shards = 1 if self.kv_lora_rank else self.kv_heads
+        return np.asarray(np.minimum(np.asarray(tensor_parallel, dtype=float), shards))
+
+    def prefill_flops(
+        self, input_tokens: npt.ArrayLike, cached_share: npt.ArrayLike = 0.0
+    ) -> FloatArray:
+        """Operations to read one prompt, of which `cached_share` is already in the cache.
+
+        Source: 2 per active parameter and token, Pope et al. (2022), section 2; causal attention
+        4 x heads x head size per pair of tokens, half of all pairs.
+        """
+        tokens = np.asarray(input_tokens, dtype=float)
+        cached = tokens * np.asarray(cached_share, dtype=float)
+        pairs = (tokens**2 - cached**2) / 2
+        windowed = np.minimum(pairs, self.sliding_window * (tokens - cached))
+        layer_pairs = (self.layers - self.sliding_layers) * pairs + self.sliding_layers * windowed
+        return np.asarray(
+            2 * self.active_params * (tokens - cached)
+            + 4 * self.heads * self.head_dim * layer_pairs
+        )
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU's data sheet; rates are dense, None where the GPU has no such unit."""
+
+    gpu: str
+    memory_gib: float
+    hbm_gb_per_s: float
+    bf16_dense_tflops: float
+    fp8_dense_tflops: float | None
+    fp4_dense_tflops: float | None
+    power_w: float
+
+    def flops_per_s(self, precision: str) -> float:
+        """Peak arithmetic for weights of this precision.
+
+        Without a unit of its own, a precision is unpacked to BF16 before it is multiplied, as
+        vLLM does for FP4 on Hopper, FP8 on Ampere and INT4 everywhere.
+
+        >>> gpu("h100_sxm").flops_per_s("fp4") == gpu("h100_sxm").flops_per_s("bf16")
+        True
+        """
+        bytes_per_weight(precision)
+        own = {"fp8": self.fp8_dense_tflops, "fp4": self.fp4_dense_tflops}.get(precision)
+        return (own or self.bf16_dense_tflops) * 1e12
+
+
+def bytes_per_weight(precision: str) -> float:
+    """Bytes that a stored weight takes, its scale included.
+
+    >>> bytes_per_weight("fp8")
+    1.0
+    """
+    if precision not in BYTES_PER_WEIGHT:
+        raise ValueError(
+            f"unknown precision {precision!r}: write one of {', '.join(BYTES_PER_WEIGHT)}"
+        )
+    return BYTES_PER_WEIGHT[precision]
+
+
+def model_shape(name: str) -> ModelShape:
+    """A model of `data/model_shapes.csv`, by its name there.
+
+    >>> model_shape("openai/gpt-oss-120b").experts
+    128
+    """
+    row = _row("model_shapes.csv", "model", name)
+    counts = ["layers", "heads", "kv_heads", "head_dim", "experts", "experts_per_token"]
+    counts += ["kv_lora_rank", "qk_rope_head_dim", "sliding_window", "sliding_layers"]
+    return ModelShape(
+        model=name,
+        total_params=row["total_params_b"] * 1e9,
+        active_params=row["active_params_b"] * 1e9,
+        **{key: int(row[key] or 0) for key in counts},
+    )
+
+
+def gpu(name: str) -> Gpu:
+    """A GPU of `data/gpu_specs.csv`, by its name there.
+
+    >>> gpu("h200_sxm").hbm_gb_per_s
+    4800
+    """
+    row = _row("gpu_specs.csv", "gpu", name)
+    return Gpu(**{key: row[key] for key in Gpu.__dataclass_fields__})
+
+
+def serving_points(
+    model: str | None = None,
+    gpu: str | None = None,
+    precision: str | None = None,
+    engine_version: str | None = None,
+) -> pd.DataFrame:
+    """Published vLLM measurements, one row per point: `data/vllm_serving_points.csv`.
+
+    Columns: model, gpu, engine, engine_version ("not recorded" where the source has none),
+    precision, gemm_quant, input_tokens, output_tokens, concurrency, tensor_parallel, attention_dp
+    (empty: not recorded), moe_ep, ttft_ms, tpot_ms, measured, point_id, source, licence.
+    KV cache type, prefix caching and arrival process were not recorded.
+
+    Raises: ValueError when nothing matches, with what there is.
+
+    >>> len(serving_points("meta-llama/Llama-3.1-70B", gpu="h100_sxm"))
+    17
+    """
+    points = pd.read_csv(paths.data("vllm_serving_points.csv"), dtype={"attention_dp": "Int64"})
+    wanted = dict(zip(GROUP, (model, gpu, precision, engine_version), strict=True))
+    asked = {column: value for column, value in wanted.items() if value is not None}
+    match = points[(points[list(asked)] == list(asked.values())).all(axis=1)]
+    if match.empty:
+        known = points[GROUP].drop_duplicates().agg(" ".join, axis=1)
+        raise ValueError(
+            f"no serving points for {' '.join(asked.values())}; there are: {'; '.join(known)}"
+        )
+    return match.reset_index(drop=True)
+
+
+def published_throughput() -> pd.DataFrame:
+    """MLPerf Inference v5.1 results, tuned by vendors for the contest: upper bounds.
+
+    Columns: model, gpu, scenario, output_tokens_per_s_per_gpu, engine, ttft_p99_limit_ms,
+    tpot_p99_limit_ms, source, licence.
+    """
+    return pd.read_csv(paths.data("mlperf_v5_1.csv"))
+
+
+def _row(file: str, column: str, name: str) -> dict[str, Any]:
+    """The row of a bundled table that bears this name, its empty cells as None."""
+    rows = pd.read_csv(paths.data(file)).to_dict("records")
+    found = {row[column]: row for row in rows}
+    if name not in found:
+        raise ValueError(
+            f"no {column} {name!r} in data/{file}; it has {', '.join(found)}: "
+            "use one of these or add a row with its source"
+        )
+    return {str(key): None if pd.isna(value) else value for key, value in found[name].items()}

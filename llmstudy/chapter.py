@@ -1,0 +1,183 @@
+"""What does a notebook need besides prose? A place for its results, and ways to show them.
+
+A chapter computes nothing. What it shows is the same text whenever the results are the same, so
+that `nbval` can compare it; text from a study or a log is escaped before it is shown.
+"""
+
+import html
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from IPython.display import display
+
+from llmstudy import canonical, charts, paths
+from llmstudy.study import Study, load
+
+
+class ChapterError(ValueError):
+    """A chapter that lacks what an earlier one should have written."""
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One notebook at work: its name, the study it is about and the folder that its run fills."""
+
+    name: str
+    study: Study
+    run: Path
+
+    def read(self, name: str) -> dict[str, Any]:
+        """The results of an earlier chapter, as it wrote them.
+
+        Raises: ChapterError if that chapter has not run yet.
+        """
+        file = self.run / "results" / f"{name}.json"
+        if not file.is_file():
+            raise ChapterError(
+                f"{self.name} needs the results of {name}, which are not in the run's folder: "
+                f"execute {name}.ipynb first."
+            )
+        results: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return results
+
+    def write(self, results: Mapping[str, Any]) -> dict[str, Any]:
+        """Keeps the chapter's results as `results/NAME.json`, for later chapters and other tools.
+
+        Returns: the results as any later chapter will read them.
+        Raises: ValueError as `canonical.plain` does: write None, not NaN.
+        """
+        canonical.write(self.run / "results" / f"{self.name}.json", canonical.dumps(results))
+        return self.read(self.name)
+
+    def show(self, chart: charts.Chart | None, name: str) -> None:
+        """Shows a chart with its text alternative, and keeps it as `charts/NAME.svg`.
+
+        A chart that has nothing to show (None) is left out.
+        """
+        if chart is None:
+            return
+        drawing = charts.svg(chart.figure)
+        canonical.write(self.run / "charts" / f"{name}.svg", drawing)
+        alt = {"image/svg+xml": {"alt": chart.alt}}
+        _display({"image/svg+xml": drawing, "text/plain": chart.alt}, alt)
+
+    def table(self, rows_: pd.DataFrame | list[dict[str, Any]], name: str, caption: str) -> None:
+        """Shows a table under its caption, and keeps it unrounded as `tables/NAME.csv`."""
+        rows = canonical.columns(pd.DataFrame(rows_))
+        kept = rows.to_csv(index=False, lineterminator="\n")
+        canonical.write(self.run / "tables" / f"{name}.csv", kept)
+        self.html(table_html(rows, caption))
+
+    def heading(self, text: str) -> None:
+        """Shows a finding as a heading of the third level."""
+        self.say(f"### {text}")
+
+    def say(self, text: str) -> None:
+        """Shows prose in Markdown, in which `$` is a dollar and `<b>` is not a tag."""
+        text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text).replace("$", "&#36;")
+        _display({"text/markdown": text})
+
+    def bullets(self, texts: Iterable[str]) -> None:
+        """Shows a list, one point per text."""
+        self.say("\n".join(f"- {text}" for text in texts))
+
+    def html(self, fragment: str) -> None:
+        """Shows HTML as it stands: whoever composed it has escaped what came from outside."""
+        _display({"text/html": fragment})
+
+
+def _display(data: dict[str, str], metadata: Mapping[str, Any] | None = None) -> None:
+    display(data, raw=True, metadata=metadata)  # type: ignore[no-untyped-call]
+
+
+def open_chapter(name: str, study: str, run: str) -> Chapter:
+    """The chapter that a notebook's first cell opens.
+
+    study: a study file. run: the folder that the run fills, made if it is missing. Both may be
+    relative to the current folder or to the project's root.
+    Raises: StudyError if the study cannot be used.
+    """
+    folder = paths.resolve(run)
+    folder.mkdir(parents=True, exist_ok=True)
+    return Chapter(name, load(study), folder)
+
+
+# ---- tables -------------------------------------------------------------------------------------
+
+
+def table_html(frame: pd.DataFrame, caption: str) -> str:
+    """A table as plain HTML: escaped, figures to the right, the first column heading each row.
+
+    Numbers are shown to four digits, with every digit left of the point; a missing one as a dash.
+    Text that reads as a figure ("USD 1.2M", "83 %", "never") is set like one.
+
+    >>> print(table_html(pd.DataFrame({"arm": ["a < b"], "usd": [1234567.8]}), "Cost"))
+    <div class="table" role="region" tabindex="0" aria-label="Cost"><table>
+    <caption>Cost</caption>
+    <thead>
+    <tr><th scope="col">arm</th><th scope="col" class="n">usd</th></tr>
+    </thead>
+    <tbody>
+    <tr><th scope="row">a &lt; b</th><td class="n">1,234,568</td></tr>
+    </tbody>
+    </table></div>
+    """
+    numeric = [_is_numeric(frame.iloc[:, i]) for i in range(frame.shape[1])]
+    heads = "".join(
+        f'<th scope="col"{_class(right)}>{_escaped(str(name).replace("_", " "))}</th>'
+        for name, right in zip(frame.columns, numeric, strict=True)
+    )
+    rows = "\n".join(_row(row, numeric) for row in frame.itertuples(index=False, name=None))
+    label = _escaped(caption)
+    return (
+        f'<div class="table" role="region" tabindex="0" aria-label="{label}"><table>\n'
+        f"<caption>{label}</caption>\n<thead>\n<tr>{heads}</tr>\n</thead>\n"
+        f"<tbody>\n{rows}\n</tbody>\n</table></div>"
+    )
+
+
+_FIGURE = re.compile(r"never|[<>+−-]{0,2}(USD )?\d[\d.,]*[kMB]?( %)?( to .+)?")
+
+
+def _is_numeric(column: pd.Series) -> bool:
+    cells = column.dropna()
+    return not cells.empty and all(
+        _FIGURE.fullmatch(cell) if isinstance(cell, str) else pd.api.types.is_number(cell)
+        for cell in cells
+    )
+
+
+def _row(cells: tuple[Any, ...], numeric: list[bool]) -> str:
+    # short text stays on one line: "USD 2.29" is one thing
+    shown = [text if len(text) > 12 else text.replace(" ", "\u00a0") for text in map(_cell, cells)]
+    shown = [_escaped(text) for text in shown]
+    head = f'<th scope="row"{_class(numeric[0])}>{shown[0]}</th>' if shown else ""
+    rest = zip(shown[1:], numeric[1:], strict=True)
+    return f"<tr>{head}{''.join(f'<td{_class(n)}>{text}</td>' for text, n in rest)}</tr>"
+
+
+def _cell(cell: Any) -> str:
+    if canonical.missing(cell):
+        return "–"
+    if pd.api.types.is_bool(cell):
+        return "yes" if cell else "no"
+    if pd.api.types.is_number(cell):
+        x: float = float(cell)  # type: ignore[arg-type]
+        return (f"{x:,.0f}" if abs(x) >= 1000 or x.is_integer() else f"{x:.4g}").replace("-", "−")
+    if isinstance(cell, date):
+        return cell.isoformat().removesuffix("T00:00:00")
+    return str(cell)
+
+
+def _class(right: bool) -> str:
+    return ' class="n"' if right else ""
+
+
+def _escaped(text: str) -> str:
+    return html.escape(text, quote=True)

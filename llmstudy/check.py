@@ -1,0 +1,251 @@
+"""Has anything happened since the study was made that somebody must act on? Asked by CI.
+
+Three things: a trigger has fired, the month's bill has passed the budget, or the evidence that the
+study rests on has gone stale. Triggers and bill are judged on the day that is asked about, with
+that day's prices and contracts; what the study took for granted is judged by whether it still held.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from llmstudy import canonical, evidence
+from llmstudy.assess import cost, hosting, latency, market, quality
+from llmstudy.assess.case import Case
+from llmstudy.assess.triggers import trigger_rows
+from llmstudy.prices import Finding
+from llmstudy.study import SelfHostedRoute, Study
+
+NOTHING, ACT, STALE = 0, 3, 4
+"""Exit codes. Stale evidence wins: what a trigger says on it cannot be relied on."""
+
+_ORDER = ("fired", "armed", "unknown", "not_applicable")
+
+
+@dataclass(frozen=True)
+class Stale:
+    """Evidence that must not be used any more, or that is not what the last run used."""
+
+    what: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The month's bill of today's routes against the study's limit. usd."""
+
+    month_usd: float
+    limit_usd: float
+
+    @property
+    def exceeded(self) -> bool:
+        """Whether the bill lies above the limit."""
+        return self.month_usd > self.limit_usd
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What a check found. triggers: rows of `triggers.Trigger` with `name`, fired ones first."""
+
+    study: str
+    on: date
+    triggers: tuple[Mapping[str, Any], ...]
+    budget: Budget
+    stale: tuple[Stale, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """4: evidence is stale. 3: a trigger fired or the budget is exceeded. 0: neither."""
+        fired = any(row["status"] == "fired" for row in self.triggers)
+        return STALE if self.stale else ACT if fired or self.budget.exceeded else NOTHING
+
+    def row(self) -> dict[str, Any]:
+        """The result as JSON holds it."""
+        budget = {"month_usd": self.budget.month_usd, "limit_usd": self.budget.limit_usd}
+        return {
+            "exit_code": self.exit_code,
+            "study": self.study,
+            "on": self.on,
+            "triggers": self.triggers,
+            "budget": budget | {"exceeded": self.budget.exceeded},
+            "stale": self.stale,
+            "warnings": self.warnings,
+        }
+
+
+def on_day(study: Study, day: date) -> Study:
+    """The study as it stands on a day, without the routes that no workload names.
+
+    Raises: ValueError if the day lies before the study's own.
+    """
+    if day < study.as_of:
+        raise ValueError(
+            f"{study.study} is as of {study.as_of}, so it cannot be checked on {day}: "
+            "give that day or a later one."
+        )
+    used = {name for workload in study.workloads.values() for name in workload.routes}
+    routes = {name: route for name, route in study.routes.items() if name in used}
+    return study.model_copy(update={"routes": routes, "as_of": day})
+
+
+def check(study: Study, case: Case, changed: Iterable[Stale] | None) -> CheckResult:
+    """Everything that has happened to a study up to the day of its case.
+
+    case: `on_day(study, day)` opened, with the log that is to be judged.
+    changed: what differs from the last run, by `changes`; None: there is no run to compare with.
+    """
+    made, on = on_day(study, study.as_of), case.study.as_of
+    results = _results(case)
+    rows = canonical.plain(trigger_rows(case, results), "triggers")
+    findings = evidence.price_findings(case.study)
+    no_run = f"There is no run of {study.study} to compare with: its inputs may have changed."
+    return CheckResult(
+        study=study.study,
+        on=on,
+        triggers=tuple(sorted(rows, key=lambda row: _ORDER.index(row["status"]))),
+        budget=Budget(month_usd(case.study, results), study.thresholds.month_budget.value),
+        stale=(*stale_evidence(made, on, findings), *(changed or ())),
+        warnings=(
+            *_warnings(case, results),
+            *_said_of_prices(case.study, findings),
+            *([no_run] if changed is None else []),
+        ),
+    )
+
+
+def _results(case: Case) -> dict[str, Any]:
+    """What the triggers and the bill rest on. Of chapter 06 only what needs no draws."""
+    self_hosting = canonical.plain(hosting.hosting_tables(case))
+    return {
+        "02_cost": canonical.plain(cost.cost_tables(case)),
+        "05_self_hosting": self_hosting,
+        "03_latency": canonical.plain(latency.latency_tables(case, self_hosting)),
+        "04_quality": canonical.plain(quality.quality_tables(case)),
+        "06_crossover": canonical.plain({"permissions": market.permissions(case.study)}),
+    }
+
+
+# --- the bill -------------------------------------------------------------------------------
+
+
+def month_usd(study: Study, results: Mapping[str, Mapping[str, Any]]) -> float:
+    """Bill of a month on today's routes, over all workloads. usd."""
+    rows = [*results["02_cost"]["bills"], *results["05_self_hosting"]["fleets"]]
+    bills = {(row["workload"], row["route"]): row["month_usd"] for row in rows}
+    today = ((name, workload.current_route) for name, workload in study.workloads.items())
+    return float(sum(bills.get(pair, 0.0) for pair in today))
+
+
+# --- the age of the evidence ----------------------------------------------------------------
+
+
+def stale_evidence(study: Study, on: date, findings: Iterable[Finding]) -> list[Stale]:
+    """What the study took for granted at its own day and no longer holds on the day `on`.
+
+    Figures whose `expires` has come, prices found stale, and contracts that have run out since.
+    findings: `evidence.price_findings` at the day `on`.
+    """
+    return [
+        *_expired(study, on),
+        *(
+            Stale(f.subject, f.sentence)
+            for f in findings
+            if f.severity == "stale" and _rests_on(study, f)
+        ),
+        *_lapsed(study, on),
+    ]
+
+
+def _expired(study: Study, on: date) -> list[Stale]:
+    figures = {**study.figures(), **evidence.rate_figures(study)}
+    # the rates of a route expire together: one sentence for the three
+    ends = {
+        name.partition(".price.")[0] + (".price" if ".price." in name else ""): figure.expires
+        for name, figure in figures.items()
+        if figure.expires is not None and figure.expires <= on
+    }
+    return [
+        Stale(name, f"{name} expired on {day}: renew it, set as_of to {on} and run again.")
+        for name, day in ends.items()
+    ]
+
+
+def _rests_on(study: Study, finding: Finding) -> bool:
+    """Whether a stale price is one that the study pays: not so a quote of another GPU host."""
+    gpu, _, place = finding.subject.partition(" ")
+    hosts = {
+        route.rented_from
+        for route in study.routes.values()
+        if isinstance(route, SelfHostedRoute) and route.gpu == gpu
+    }
+    return not hosts or place.split(" ")[0] in hosts
+
+
+def _lapsed(study: Study, on: date) -> list[Stale]:
+    return [
+        Stale(
+            f"routes.{name}.contracts.{contract.kind}",
+            f"the {contract.kind} of {name} ended on {contract.valid_until}: "
+            "renew it, or move what rests on it.",
+        )
+        for name, route in study.routes.items()
+        for contract in route.contracts
+        if study.as_of <= contract.valid_until < on
+    ]
+
+
+def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Stale]:
+    """What differs between the inputs of a run and today's, one by one.
+
+    then, now: `run.provenance.made_of`; the former may hold more, as `provenance.json` does.
+
+    >>> [found] = changes({"package": "0.1.0", "data_sha256": {"a.csv": "1f"}},
+    ...                   {"package": "0.1.0", "data_sha256": {"a.csv": "2e"}})
+    >>> found.sentence
+    'data/a.csv has changed since the last run: run again.'
+    """
+    inputs, before = _inputs(now), _inputs(then)
+    return [
+        Stale(what, f"{what} has changed since the last run: run again.")
+        for what in sorted(inputs.keys() | before.keys())
+        if inputs.get(what) != before.get(what)
+    ]
+
+
+def _inputs(made_of: Mapping[str, Any]) -> dict[str, Any]:
+    data = {f"data/{name}": sha for name, sha in made_of["data_sha256"].items()}
+    return data | {
+        "the study file": made_of.get("study_sha256"),
+        "requirements.lock": made_of.get("lock_sha256"),
+        "the version of llmstudy": made_of["package"],
+    }
+
+
+# --- what is worth a word -------------------------------------------------------------------
+
+
+def _warnings(case: Case, results: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    said = list(case.traffic.warnings)
+    if quarantined := len(case.traffic.quarantined):
+        reasons = case.traffic.quarantined["reason"].value_counts()
+        said.append(
+            f"{quarantined:,} of {case.traffic.rows_read:,} rows of the log were put aside, "
+            f"most often because {reasons.index[0]}."
+        )
+    said += [
+        f"The bill leaves out {row['workload']}, whose route {row['route']} cannot be sized: "
+        f"{row['reason']}"
+        for row in results["05_self_hosting"]["failures"]
+        if case.study.workloads[row["workload"]].current_route == row["route"]
+    ]
+    return said
+
+
+def _said_of_prices(study: Study, findings: Iterable[Finding]) -> list[str]:
+    return [
+        f.sentence
+        for f in findings
+        if f.severity == "warning" or (f.severity == "stale" and not _rests_on(study, f))
+    ]

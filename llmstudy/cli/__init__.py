@@ -1,0 +1,62 @@
+"""The commands. Each reads what it is pointed at, calls the package and prints; it decides nothing.
+
+One module per command; `terminal` is how all of them speak. Libraries are imported inside the
+commands, so that `llmstudy --help` answers at once.
+"""
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from llmstudy.cli.check import check
+from llmstudy.cli.doctor import doctor
+from llmstudy.cli.init import init
+from llmstudy.cli.run import run
+
+app = typer.Typer(
+    name="llmstudy",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_show_locals=False,  # a local may hold a key or a customer's text
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (init, run, check, doctor):
+    app.command()(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"llmstudy {version('llmstudy')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _llmstudy(
+    version_: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Proprietary API, hosted open weights or self-hosting: decided from your own evidence.
+
+    A study is one YAML file of assumptions, each with unit, source, date and grade. From it and
+    your request log comes a memo with the verdict for every workload, what it costs, and what
+    would change it.
+
+    ```
+    llmstudy init acme             ask six questions, write acme/study.yaml
+    llmstudy run acme/study.yaml   execute the chapters, write the memo
+    llmstudy check acme/study.yaml tell CI when a trigger fires or evidence goes stale
+    llmstudy doctor                say what this machine lacks
+    ```
+
+    Every command takes `--json`: then stdout holds one JSON document and nothing else; messages
+    go to stderr. A mistake in what you gave ends with exit code 2 and one sentence per fault.
+    """
+
+
+def main() -> None:
+    """What the `llmstudy` command runs."""
+    app()

@@ -1,0 +1,173 @@
+"""`llmstudy check`: for CI, whether somebody must act."""
+
+import json
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llmstudy.cli.terminal import AsJson, mistakes, print_json, say
+
+if TYPE_CHECKING:
+    from llmstudy.check import CheckResult, Stale
+    from llmstudy.study import Study
+
+
+def check(
+    study: Annotated[Path, typer.Argument(help="The study file.", metavar="STUDY")],
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            help="A newer request log, in place of the study's own and in its format. Where the "
+            "study has none: a .csv, .jsonl or .parquet file with the canonical column names.",
+            metavar="FILE",
+        ),
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            help="The run to compare with. [default: the study's latest one in ./outputs]",
+            metavar="DIR",
+        ),
+    ] = None,
+    on: Annotated[
+        datetime | None,
+        typer.Option(
+            help="The day to judge at. [default: today]", formats=["%Y-%m-%d"], metavar="DATE"
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell CI whether a trigger fired, the budget is exceeded or the evidence went stale.
+
+    Triggers and the month's bill are judged on the day, with that day's prices and contracts.
+    Evidence is stale when a figure or price of the study has expired, a contract has run out, or
+    the study file, the bundled data, the lock file or the package is not what the last run used.
+
+    Exit codes: 0 nothing to do; 2 the study, log or run cannot be used; 3 a trigger fired or
+    today's routes cost more a month than `thresholds.month_budget`; 4 evidence is stale, which
+    wins over 3: renew it and run again before you act on a trigger.
+
+    The canonical columns of a log are `ts_start`, `workload`, `provider`, `model_served`,
+    `input_tokens`, `output_tokens` and `ok`; where known also `request_id`, `tenant`,
+    `cached_input_tokens`, `cache_write_tokens`, `reasoning_tokens`, `latency_s`, `ttft_s` and
+    `source`.
+
+    ```
+    llmstudy check acme/study.yaml
+    llmstudy check acme/study.yaml --log last-month.parquet --json > check.json
+    llmstudy check acme/study.yaml --on 2027-01-31
+    ```
+
+    JSON: `{exit_code, study, on, triggers: [{workload, id, name, status, value, threshold, unit,
+    grade, evidence, owner, sustained_weeks}], budget: {month_usd, limit_usd, exceeded},
+    stale: [{what, sentence}], warnings: [sentence]}`.
+    """
+    with mistakes(as_json):
+        from llmstudy import check as judgement
+        from llmstudy import study as studies
+        from llmstudy.assess.case import open_case
+
+        given = studies.load(study)
+        # a study may be dated tomorrow, by an author east of this machine
+        day = on.date() if on else max(date.today(), given.as_of)
+        today = judgement.on_day(_with_log(given, log) if log else given, day)
+        found = judgement.check(given, open_case(today), _changed(study, given.study, run))
+    if as_json:
+        print_json(found.row())
+    else:
+        _show(found)
+    raise typer.Exit(found.exit_code)
+
+
+def _changed(study: Path, name: str, run: Path | None) -> "list[Stale] | None":
+    from llmstudy import paths
+    from llmstudy.check import changes
+    from llmstudy.run import latest_run
+    from llmstudy.run.provenance import made_of
+
+    folder = run or latest_run(name)
+    if folder is None:
+        return None
+    record = folder / "provenance.json"
+    try:
+        then = json.loads(record.read_text(encoding="utf-8"))
+        return changes(then, made_of(paths.resolve(study)))
+    except (OSError, ValueError, KeyError):
+        raise ValueError(f"{record} does not say what a run was made of: name a run.") from None
+
+
+_READERS = {".csv": "read_csv", ".jsonl": "read_json", ".parquet": "read_parquet"}
+
+
+def _with_log(study: "Study", path: Path) -> "Study":
+    """The study with another log; without one of its own, the columns speak for themselves."""
+    from llmstudy.study import Log
+
+    if study.requests:
+        log = study.requests.model_copy(update={"path": path})
+    elif path.suffix in _READERS:
+        log = Log(path=path, format=path.suffix[1:], columns=_canonical_columns(path))
+    else:
+        raise ValueError(f"{path}: a log ends in {', '.join(_READERS)}; rename or convert it.")
+    return study.model_copy(update={"requests": log})
+
+
+def _canonical_columns(path: Path) -> dict[str, str]:
+    import duckdb
+
+    from llmstudy.requests.schema import NAMES
+
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such file; check the path of the log")
+    with duckdb.connect() as connection:
+        try:
+            present = getattr(connection, _READERS[path.suffix])(str(path)).columns
+        except duckdb.Error as error:
+            raise ValueError(f"{path}: {str(error).splitlines()[0]}") from None
+    return {name: name for name in NAMES if name in present}
+
+
+# --- what a person reads --------------------------------------------------------------------
+
+_STYLES = {"fired": "bold red", "armed": "", "unknown": "dim", "not_applicable": "dim"}
+
+
+def _show(found: "CheckResult") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from llmstudy import text
+
+    console = Console(markup=False, highlight=False, soft_wrap=False)
+    table = Table(title=f"{found.study} on {found.on}", title_justify="left", box=None)
+    for column in ("workload", "trigger", "status", "value", "threshold", "unit", "evidence"):
+        numeric = column in ("value", "threshold")
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in found.triggers:
+        table.add_row(
+            row["workload"],
+            f"{row['id']} {row['name']}",
+            row["status"].replace("_", " "),
+            _number(row["value"]),
+            _number(row["threshold"]),
+            row["unit"],
+            row["evidence"],
+            style=_STYLES[row["status"]],
+        )
+    console.print(table)
+    budget = found.budget
+    verb = "exceeds" if budget.exceeded else "is within"
+    console.print(
+        f"The bill of {text.usd(budget.month_usd)} a month {verb} "
+        f"the budget of {text.usd(budget.limit_usd)}."
+    )
+    for stale in found.stale:
+        console.print(f"Stale: {stale.sentence}")
+    for warning in found.warnings:
+        say(f"Note: {warning}")
+
+
+def _number(x: float | None) -> str:
+    return "–" if x is None else f"{x:.3g}"

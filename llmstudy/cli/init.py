@@ -1,0 +1,229 @@
+"""`llmstudy init`: six questions, one study file."""
+
+import re
+import tempfile
+from collections.abc import Mapping
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmstudy.cli.terminal import AsJson, interactive, mistakes, print_json, say
+
+if TYPE_CHECKING:
+    from llmstudy.starter import Question, Starter
+
+
+def init(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder for the study, made if need be.", metavar="DIR")
+    ],
+    provider: Annotated[
+        str | None, typer.Option(help="Who answers today, such as openai, anthropic or google.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Which model answers today, such as gpt-4o.")
+    ] = None,
+    requests: Annotated[str | None, typer.Option(help="1/6 Requests a month.", metavar="N")] = None,
+    input_tokens: Annotated[
+        str | None, typer.Option(help="1/6 Tokens that a request goes in with.", metavar="N")
+    ] = None,
+    output_tokens: Annotated[
+        str | None, typer.Option(help="1/6 Tokens that an answer comes out with.", metavar="N")
+    ] = None,
+    monthly_tokens: Annotated[
+        str | None,
+        typer.Option(help="Instead: tokens that last month's invoice billed.", metavar="N"),
+    ] = None,
+    invoice_usd: Annotated[
+        str | None, typer.Option(help="What those tokens cost, in USD.", metavar="N")
+    ] = None,
+    ttft_p95: Annotated[
+        str | None,
+        typer.Option(
+            help="2/6 First token within what time at the p95: '800 ms' or '2 s'.", metavar="TIME"
+        ),
+    ] = None,
+    data_class: Annotated[
+        str | None,
+        typer.Option(
+            help="3/6 Most sensitive data: consumer, enterprise, phi, mnpi, government, eu_strict.",
+            metavar="CLASS",
+        ),
+    ] = None,
+    peak_to_mean: Annotated[
+        str | None, typer.Option(help="4/6 Peak hour over mean hour.", metavar="N")
+    ] = None,
+    context: Annotated[
+        str | None, typer.Option(help="5/6 Longest context that must fit, tokens.", metavar="N")
+    ] = None,
+    gpu_platform: Annotated[
+        str | None,
+        typer.Option(help="6/6 Kubernetes with GPUs at work already: yes or no.", metavar="YES/NO"),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The study's name. [default: the folder's]")
+    ] = None,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(
+            help="The day to judge prices at. [default: today]",
+            formats=["%Y-%m-%d"],
+            metavar="DATE",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask six questions and write DIR/study.yaml, ready to run.
+
+    On a terminal it asks what no option answers; an empty answer is `unknown`. Without a terminal
+    what no option answers is `unknown`: it takes a wide prior, and heads the list of what to
+    collect. Numbers may end in k, M or B.
+
+    Monthly tokens and the last invoice suffice: at list prices the two tell how the tokens split
+    into input and output. A study file is never overwritten.
+
+    Exit codes: 0 written; 2 an answer cannot be used, or the file is there already.
+
+    ```
+    llmstudy init acme
+    llmstudy init acme --provider openai --model gpt-4o --monthly-tokens 1.2B --invoice-usd 4800
+    llmstudy init acme --requests 1.2M --input-tokens 1155 --output-tokens 211 \\
+        --ttft-p95 '800 ms' --data-class enterprise --peak-to-mean 2 --gpu-platform no
+    ```
+    """
+    given = {
+        "provider": provider,
+        "model": model,
+        "requests": requests,
+        "input_tokens": input_tokens,
+        "output_tokens": output_tokens,
+        "monthly_tokens": monthly_tokens,
+        "invoice_usd": invoice_usd,
+        "ttft_p95": ttft_p95,
+        "data_class": data_class,
+        "peak_to_mean": peak_to_mean,
+        "context": context,
+        "gpu_platform": gpu_platform,
+    }
+    file = folder / "study.yaml"
+    with mistakes(as_json):
+        _refuse(file, called := name or folder.resolve().name)
+        made = _compose(called, as_of.date() if as_of else date.today(), _answers(given))
+        unknown = _write(file, made)
+    steps = [f"llmstudy run {file}", f"llmstudy check {file}"]
+    if as_json:
+        print_json(
+            {
+                "study": str(file),
+                "month_usd": made.month_usd,
+                "unknown": unknown,
+                "notes": made.notes,
+                "next": steps,
+            }
+        )
+    else:
+        _show(file, made, unknown, steps)
+
+
+def _refuse(file: Path, name: str) -> None:
+    if file.exists():
+        raise ValueError(f"{file} is there already: remove it, or name another folder.")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
+        raise ValueError(
+            f'"{name}" cannot name a study: give --name in lower-case letters, digits, - and _.'
+        )
+
+
+# --- answers --------------------------------------------------------------------------------
+
+
+def _answers(given: Mapping[str, str | None]) -> dict[str, Any]:
+    from llmstudy.starter import QUESTIONS
+
+    found: dict[str, Any] = {}
+    for question in QUESTIONS:
+        text = given[question.field]
+        if text is not None:
+            found[question.field] = _read(question, text)
+        elif interactive() and _open(question.field, given, found):
+            found[question.field] = _ask(question)
+    return found
+
+
+def _read(question: "Question", text: str) -> Any:
+    try:
+        return None if text == "unknown" else question.read(text)
+    except ValueError as error:
+        raise ValueError(f"--{question.field.replace('_', '-')} {error}") from None
+
+
+def _open(field: str, given: Mapping[str, str | None], found: Mapping[str, Any]) -> bool:
+    """Whether an answer would still tell anything: an invoice stands in for tokens of a request."""
+    if field in ("input_tokens", "output_tokens"):
+        return not (given["monthly_tokens"] or given["invoice_usd"])
+    if field == "monthly_tokens":
+        return not (found.get("input_tokens") or found.get("output_tokens"))
+    if field == "invoice_usd":
+        return found.get("monthly_tokens") is not None
+    return True
+
+
+def _ask(question: "Question") -> Any:
+    while True:
+        text = typer.prompt(question.asks, default="unknown", err=True)
+        try:
+            return None if text == "unknown" else question.read(text)
+        except ValueError as error:
+            say(f"The answer {error}")
+
+
+def _compose(name: str, as_of: date, found: dict[str, Any]) -> "Starter":
+    from llmstudy import starter
+
+    while True:
+        try:
+            return starter.compose(starter.Answers(name, as_of, **found))
+        except starter.InvoiceError as error:
+            if not interactive():
+                raise
+            say(str(error))
+            billed = ("monthly_tokens", "invoice_usd")
+            found |= {q.field: _ask(q) for q in starter.QUESTIONS if q.field in billed}
+
+
+# --- the file -------------------------------------------------------------------------------
+
+
+def _write(file: Path, made: "Starter") -> list[str]:
+    """Writes what loads, and nothing else. Returns the questions still open."""
+    from llmstudy import study
+
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder, file.name)
+        draft.write_text(made.text, encoding="utf-8")
+        try:
+            unknown = study.load(draft).unknown()
+        except study.StudyError as error:
+            # the lines of a file that never was help nobody
+            raise ValueError(re.sub(r"^.*?:\d+: ", "", str(error), flags=re.MULTILINE)) from None
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("x", encoding="utf-8") as target:
+        target.write(made.text)
+    return unknown
+
+
+def _show(file: Path, made: "Starter", unknown: list[str], steps: list[str]) -> None:
+    from llmstudy import text
+
+    typer.echo(f"Wrote {file}: today's bill is about {text.usd(made.month_usd)} a month.")
+    for note in made.notes:
+        typer.echo(f"Note: {note}")
+    if unknown:
+        typer.echo("Still unknown, and taken from wide priors:")
+        for path in unknown:
+            typer.echo(f"  {path}")
+    typer.echo("Next:")
+    for step in steps:
+        typer.echo(f"  {step}")

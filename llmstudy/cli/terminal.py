@@ -1,0 +1,52 @@
+"""How every command speaks: answers on stdout, messages on stderr, mistakes in one sentence."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+BAD_INPUT = 2
+
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")
+]
+
+
+def interactive() -> bool:
+    """Whether somebody is there to answer."""
+    return sys.stdin.isatty()
+
+
+def say(text: str) -> None:
+    """A message to the person who watches."""
+    typer.echo(text, err=True)
+
+
+def print_json(value: Any) -> None:
+    """The answer to a program. value: whatever `canonical.plain` takes."""
+    from llmstudy import canonical
+
+    typer.echo(canonical.dumps(value), nl=False)
+
+
+def stop(error: Exception, exit_code: int, as_json: bool) -> NoReturn:
+    """Ends the command with what is wrong, one sentence a line."""
+    say(str(error))
+    if as_json:
+        print_json({"exit_code": exit_code, "errors": str(error).splitlines()})
+    raise typer.Exit(exit_code)
+
+
+@contextmanager
+def mistakes(as_json: bool) -> Iterator[None]:
+    """Whatever is wrong with what the user gave ends the command with exit code 2.
+
+    Every error of the package about its input is a ValueError; a file that cannot be read or
+    written is an OSError.
+    """
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        stop(error, BAD_INPUT, as_json)

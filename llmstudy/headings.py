@@ -1,0 +1,86 @@
+"""What does a chapter find? One sentence per chapter, computed from its results."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from llmstudy.memo.facts import listed
+from llmstudy.text import count, share, usd
+
+Results = Mapping[str, Any]
+
+
+def evidence(found: Results) -> str:
+    """How much of the study is measured."""
+    rows = found["workloads"]
+    measured = [row["workload"] for row in rows if row["traffic"] == "measured"]
+    if not measured:
+        return f"None of {len(rows)} workloads has a log yet; their requests are simulated"
+    log = found["log"]
+    kept = f"{count(log['rows_accepted'])} of {count(log['rows_read'])} rows were usable"
+    return f"{listed(measured)} has a log: {kept}"
+
+
+def cost(found: Results) -> str:
+    """Where today's money goes."""
+    now = [row for row in found["bills"] if row["current"]]
+    total = sum(row["month_usd"] for row in now)
+    if not now:
+        return "No workload runs on a route that bills by the token"
+    most = max(now, key=lambda row: row["month_usd"])
+    part = share(most["month_usd"] / total)
+    return f"Token bills come to {usd(total)} a month; {most['workload']} is {part} of it"
+
+
+def latency(found: Results) -> str:
+    """Which targets are known to be met."""
+    rows = found["latency"]
+    tally = {v: sum(row["verdict"] == v for row in rows) for v in ("meets", "misses", "undecided")}
+    return (
+        f"Of {len(rows)} pairs of workload and route {tally['meets']} meet the first-token target, "
+        f"{tally['misses']} miss it and {tally['undecided']} are not measured"
+    )
+
+
+def quality(found: Results) -> str:
+    """How many candidates are good enough."""
+    rows = found["quality"]
+    scored = [row for row in rows if row["verdict"] != "none"]
+    held = sum(row["verdict"] == "non-inferior" for row in scored)
+    if not scored:
+        return "No candidate has been scored against today's route"
+    return f"{held} of {len(scored)} scored candidates hold the margin; {len(rows)} are wanted"
+
+
+def hosting(found: Results) -> str:
+    """How busy the fleets would be."""
+    fleets = found["fleets"]
+    if not fleets:
+        return "No self-hosted route can serve any of the workloads"
+    least, most = (pick(row["utilisation"] for row in fleets) for pick in (min, max))
+    return f"At today's volume a fleet would be {share(least)} to {share(most)} busy"
+
+
+def crossover(found: Results) -> str:
+    """How often self-hosting never pays."""
+    own = [row for row in found["crossover"] if row["to_arm"] == "self_hosted"]
+    if not own:
+        return "No permitted route is self-hosted, so there is no crossover to look for"
+    low, high = (pick(row["p_never"] for row in own) for pick in (min, max))
+    return f"Self-hosting never becomes cheaper in {share(low)} to {share(high)} of draws"
+
+
+def triggers(found: Results) -> str:
+    """What has fired."""
+    rows = found["triggers"]
+    fired = [f"{row['id']} on {row['workload']}" for row in rows if row["status"] == "fired"]
+    blind = sum(row["status"] == "unknown" for row in rows)
+    what = f"{listed(fired)} fired" if fired else "No trigger has fired"
+    return f"{what}; {blind} of {len(rows)} cannot be judged yet"
+
+
+def verdicts(found: Results) -> str:
+    """What is to be done."""
+    decisions = [v["decision"] for v in found["verdicts"].values()]
+    tally = [f"{decisions.count(d)} {d}" for d in ("move", "stay", "undecided") if d in decisions]
+    name = {"api_first": "API first", "hybrid": "Hybrid", "off_api": "Off the API"}
+    return f"{name[found['overall']]}: {listed(tally)}"

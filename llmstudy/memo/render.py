@@ -1,0 +1,219 @@
+"""How does an executed notebook look on screen and on paper? One file that needs nothing else.
+
+A page carries its look and its pictures inside, so that it can be mailed and archived, and every
+picture has a text alternative. The same notebook gives the same bytes, as HTML and as PDF.
+"""
+
+import base64
+import html
+import re
+from collections.abc import Callable, Mapping
+from html.parser import HTMLParser
+from pathlib import Path
+
+from matplotlib import get_data_path
+from nbconvert.exporters.html import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from nbformat import NotebookNode
+from traitlets.config import Config
+
+HIDDEN_TAGS = {"parameters", "injected-parameters", "setup"}
+"""Cells that are machinery: a reader of the page does not miss them."""
+
+_FOLDER = Path(__file__).parent
+
+
+class RenderError(ValueError):
+    """A notebook that cannot be shown in full, or a page that is not complete in itself."""
+
+
+class PdfError(ValueError):
+    """No PDF can be made on this machine."""
+
+
+def chapter_html(nb: NotebookNode, title: str, links: Mapping[str, str]) -> str:
+    """A chapter as a page: prose, code and every output.
+
+    links: text -> address, for the bar on top; the one that reads as the title is this page.
+    Raises: RenderError if a picture has no text alternative, an output has no form that can be
+    shown, or the page would load something from outside.
+    """
+    return _page(nb, "chapter", title, links)
+
+
+def memo_html(nb: NotebookNode) -> str:
+    """The memo as a page: all that the notebook says and shows, none of its code.
+
+    Its title is the notebook's one heading of the first level.
+    Raises: RenderError as `chapter_html` does, and if there is no such heading.
+    """
+    page = _page(nb, "memo", "", {})
+    heading = re.search(r"<h1\b[^>]*>(.*?)</h1>", page, re.DOTALL)
+    if heading is None:
+        raise RenderError("The memo has no heading of the first level: begin it with one.")
+    title = re.sub(r"<[^>]+>", "", heading[1]).strip()
+    return page.replace("<title></title>", f"<title>{title}</title>", 1)
+
+
+def _page(nb: NotebookNode, kind: str, title: str, links: Mapping[str, str]) -> str:
+    exporter = HTMLExporter(  # type: ignore[no-untyped-call]
+        template_name="template",
+        template_file="page.html.j2",
+        extra_template_basedirs=[str(_FOLDER)],
+        filters={"output_html": _output, "markdown_html": _markdown},
+        config=Config(
+            TagRemovePreprocessor={"enabled": True, "remove_cell_tags": sorted(HIDDEN_TAGS)}
+        ),
+    )
+    css = (_FOLDER / "memo.css").read_text(encoding="utf-8")
+    resources = {"kind": kind, "title": title, "links": dict(links), "css": css}
+    page: str = exporter.from_notebook_node(nb, resources)[0]
+    if outside := external_references(page):
+        raise RenderError(f"The page would load {outside[0]!r} from outside: put it inside.")
+    return page
+
+
+# ---- what a cell puts out -----------------------------------------------------------------------
+
+
+def _markdown(source: str) -> str:
+    renderer = IPythonRenderer(escape=False, exclude_anchor_links=True)
+    return str(MarkdownWithMath(renderer=renderer).render(source))
+
+
+def _output(output: NotebookNode) -> str:
+    """One output in its best form. Nothing is left out: what has no form is an error."""
+    if output.output_type == "stream":
+        return f"<pre>{html.escape(output.text)}</pre>"
+    if output.output_type == "error":
+        return f'<pre class="error">{html.escape(f"{output.ename}: {output.evalue}")}</pre>'
+    for form, show in _FORMS.items():
+        if form in output.data:
+            return show(output, form)
+    raise RenderError(
+        f"An output comes only as {', '.join(output.data)}, which a page cannot show: "
+        f"display it as one of {', '.join(_FORMS)}."
+    )
+
+
+def _picture(output: NotebookNode, form: str) -> str:
+    alt = output.metadata.get(form, {}).get("alt", "")
+    if not alt.strip():
+        raise RenderError(
+            "A picture has no text alternative: show it as chapter.show(Chart(figure, alt), name)."
+        )
+    data = output.data[form]
+    code = base64.b64encode(data.encode()).decode() if form == "image/svg+xml" else data.strip()
+    source = f"data:{form};base64,{code}"
+    return f'<figure class="chart"><img alt="{html.escape(alt)}" src="{source}"></figure>'
+
+
+_FORMS: dict[str, Callable[[NotebookNode, str], str]] = {
+    "image/svg+xml": _picture,
+    "image/png": _picture,
+    "text/html": lambda output, form: str(output.data[form]),
+    "text/markdown": lambda output, form: _markdown(output.data[form]),
+    "text/plain": lambda output, form: f"<pre>{html.escape(output.data[form])}</pre>",
+}
+"""How each form of an output is shown, best first."""
+
+
+# ---- complete in itself -------------------------------------------------------------------------
+
+
+def external_references(page: str) -> list[str]:
+    """Addresses that a page would load when it is opened, in the order they stand in it.
+
+    Links that a reader may follow are not loaded and not listed; nor are data: addresses and places
+    in the page itself.
+
+    >>> external_references('<img src="a.png"><a href="b.html">b</a><p style="background:url(c)">')
+    ['a.png', 'c']
+    """
+    parser = _References()
+    parser.feed(page)
+    return [url for url in parser.urls if not url.startswith(("data:", "#"))]
+
+
+_LOADING = {"src", "srcset", "poster", "data", "background", "href", "xlink:href", "content"}
+_CSS_URL = re.compile(r"""(?:url\(|@import)\s*["']?([^"')\s;]+)""")
+
+
+class _References(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.urls: list[str] = []
+        self._in_style = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._in_style = tag == "style"
+        given = {name: (value or "").strip() for name, value in attrs}
+        self.urls += _CSS_URL.findall(given.get("style", ""))
+        if tag in ("a", "area") or (tag == "meta" and given.get("http-equiv") != "refresh"):
+            return
+        self.urls += [given[name] for name in given if name in _LOADING and given[name]]
+
+    def handle_data(self, data: str) -> None:
+        if self._in_style:
+            self.urls += _CSS_URL.findall(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_style = False
+
+
+# ---- paper --------------------------------------------------------------------------------------
+
+_PANGO = (
+    "No PDF: this machine lacks pango. The command that adds it: "
+    "`apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0` (Debian, Ubuntu) "
+    "or `brew install pango` (macOS)."
+)
+
+
+def check_pdf() -> None:
+    """Loads what draws a PDF, which takes a second.
+
+    Raises: PdfError with the command that mends it where pango is missing.
+    """
+    try:
+        import weasyprint  # noqa: F401  (here, because a machine that makes no PDF need not have it)
+    except OSError:
+        raise PdfError(_PANGO) from None
+
+
+def pdf(page: str, path: Path) -> int:
+    """Writes a page as a tagged PDF/UA-1 file for A4 paper; the same page gives the same bytes.
+
+    It is set in STIX, which comes with matplotlib: a page breaks alike on every machine.
+    Returns: its number of pages.
+    Raises: PdfError as `check_pdf` does.
+    """
+    check_pdf()
+    from weasyprint import CSS, HTML
+    from weasyprint.text.fonts import FontConfiguration
+    from weasyprint.urls import URLFetcher
+
+    fonts = FontConfiguration()
+    files = URLFetcher(allowed_protocols={"file"})
+    look = CSS(string=_font_faces(), font_config=fonts, url_fetcher=files)
+    inside_only = URLFetcher(allowed_protocols={"data"}, fail_on_errors=True)
+    document = HTML(string=page, url_fetcher=inside_only).render(
+        font_config=fonts, stylesheets=[look], pdf_variant="pdf/ua-1"
+    )
+    document.write_pdf(path, pdf_variant="pdf/ua-1")
+    return len(document.pages)
+
+
+def _font_faces() -> str:
+    folder = Path(get_data_path()) / "fonts" / "ttf"
+    faces = [
+        ("STIXGeneral.ttf", "normal", "normal"),
+        ("STIXGeneralItalic.ttf", "italic", "normal"),
+        ("STIXGeneralBol.ttf", "normal", "bold"),
+        ("STIXGeneralBolIta.ttf", "italic", "bold"),
+    ]
+    return "\n".join(
+        f'@font-face {{ font-family: "Memo"; src: url("{(folder / file).as_uri()}"); '
+        f"font-style: {style}; font-weight: {weight} }}"
+        for file, style, weight in faces
+    )

@@ -1,0 +1,41 @@
+"""What does a request cost at an API, what does a GPU hour cost, and how long will that hold?
+
+`api` prices requests by their tokens and knows the dated changes of a rate; `gpu` holds quotes for
+rented GPUs. Both raise `PriceError` rather than guess, and tell what a reader must know as
+`Finding`s, judged at the date that the caller gives.
+
+Bills of a workload and the cost of a fleet are in `cost`; how prices may drift is in
+`uncertainty`. Nothing here reads a clock or dials out.
+"""
+
+from llmstudy.prices.api import (
+    ApiRate,
+    Finding,
+    PriceError,
+    Severity,
+    price_findings,
+    price_requests,
+    rate,
+    scheduled_changes,
+)
+from llmstudy.prices.gpu import (
+    RESERVED_PRICE_SHARE,
+    gpu_price,
+    gpu_price_findings,
+    gpu_prices,
+)
+
+__all__ = [
+    "RESERVED_PRICE_SHARE",
+    "ApiRate",
+    "Finding",
+    "PriceError",
+    "Severity",
+    "gpu_price",
+    "gpu_price_findings",
+    "gpu_prices",
+    "price_findings",
+    "price_requests",
+    "rate",
+    "scheduled_changes",
+]

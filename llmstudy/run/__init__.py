@@ -1,0 +1,27 @@
+"""How is a study executed? From a study file to a folder with the memo and all it rests on.
+
+`chapters.py` runs the notebooks in order and keeps a run whole; `notebook.py` executes one in a
+process of its own and `kernel.py` is what happens in there; `pages.py` makes the pages and
+`provenance.py` says what a run was made of.
+"""
+
+from llmstudy.run.chapters import (
+    CHAPTERS,
+    RunError,
+    RunResult,
+    execute_reference,
+    latest_run,
+    run_study,
+)
+from llmstudy.run.provenance import fingerprint, made_of
+
+__all__ = [
+    "CHAPTERS",
+    "RunError",
+    "RunResult",
+    "execute_reference",
+    "fingerprint",
+    "latest_run",
+    "made_of",
+    "run_study",
+]

@@ -1,0 +1,284 @@
+"""How does a study become a memo? The chapters in order, two at a time, into one folder.
+
+A run is there in full or not at all: it is written to a draft that is renamed at the end, and one
+that fails leaves the last good run as it was.
+"""
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from graphlib import TopologicalSorter
+from multiprocessing.connection import wait
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from llmstudy import canonical, paths
+from llmstudy.run import provenance
+from llmstudy.run.notebook import Execution, NotebookError, load_libraries
+
+CHAPTERS: Mapping[str, tuple[str, ...]] = {
+    "01_evidence": (),
+    "02_cost": ("01_evidence",),
+    "03_latency": ("01_evidence", "05_self_hosting"),
+    "04_quality": ("01_evidence",),
+    "05_self_hosting": ("01_evidence",),
+    "06_crossover": ("02_cost", "04_quality", "05_self_hosting"),
+    "07_triggers_and_routing": ("03_latency", "06_crossover"),
+    "08_memo": ("07_triggers_and_routing",),
+}
+"""Each chapter, and those whose results it reads."""
+
+AT_ONCE = 2
+"""Notebooks that run side by side: a third makes all of them slower on a machine of two cores."""
+
+CELL_TIMEOUT_S = 300.0
+
+_FILES = {
+    "memo": "memo.html",
+    "pdf": "memo.pdf",
+    "index": "index.html",
+    "results": "results.json",
+    "figures": "figures.csv",
+    "provenance": "provenance.json",
+}
+
+_RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
+
+
+class RunError(ValueError):
+    """A run that did not reach its end: which chapter, which cell, and why."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run.
+
+    paths: memo, index, results, figures, provenance, and pdf where one could be made; otherwise
+    `note` names the command that adds it.
+    """
+
+    run_id: str
+    folder: Path
+    paths: Mapping[str, Path]
+    note: str
+
+
+def run_study(
+    study_path: str | Path, out: str | Path | None = None, progress: bool = True
+) -> RunResult:
+    """Executes every chapter for a study and renders the memo, in `out/STUDY/RUN-ID/`.
+
+    out: by default `outputs` in the current folder. progress: whether to show it, on stderr.
+    Raises: StudyError if the study cannot be used; RunError if a chapter fails, and then all that
+    was written is kept in `out/STUDY/failed-RUN-ID/`.
+    """
+    load_libraries()
+    # imported while the server imports the chapters' libraries: neither is quick
+    from llmstudy.run import pages
+    from llmstudy.study import load
+
+    study, file = load(study_path), paths.resolve(study_path).absolute()
+    note = pages.why_no_pdf()
+    started, made = datetime.now(UTC), provenance.made_of(file)
+    run_id = provenance.run_id(started, made)
+    home = Path(out or "outputs").absolute() / study.study
+    with _draft(home, run_id) as draft:
+        parameters = {"study": str(file), "run": str(draft)}
+        seconds = {}
+        for name, took_s in _executed(parameters, draft / "notebooks", progress):
+            seconds[name] = round(took_s, 3)
+            pages.write_chapter(draft, name, CHAPTERS)
+        _collect(draft)
+        record = {
+            "run_id": run_id,
+            "study": study.study,
+            "started": started,
+            "finished": datetime.now(UTC),
+            "seconds": seconds,
+            "memo_pages": pages.write_memo(draft, "08_memo", with_pdf=not note),
+            "seed": study.seed,
+            "command": f"llmstudy run {study_path}",
+            **made,
+        }
+        canonical.write(draft / "provenance.json", canonical.dumps(record))
+        pages.write_index(draft, study.question, CHAPTERS)
+    folder = home / run_id
+    written = {key: folder / file for key, file in _FILES.items() if (folder / file).exists()}
+    return RunResult(run_id, folder, written, note)
+
+
+def latest_run(study_name: str, out: str | Path | None = None) -> Path | None:
+    """The folder of a study's last finished run, or None. study_name: the study's `study` key."""
+    home = Path(out or "outputs").absolute() / study_name
+    runs = [folder for folder in home.glob("*") if _RUN_ID.fullmatch(folder.name)]
+    return max(runs, default=None)
+
+
+def execute_reference(progress: bool = True) -> Path:
+    """Executes every chapter for the default study into `outputs/reference/` of the clone.
+
+    The notebooks there keep their outputs but nothing that changes from one execution to the next;
+    `fingerprint.json` holds the SHA-256 of each source notebook's cells.
+    Returns: the folder. Raises: RunError if a chapter fails, and then the folder is as it was.
+    """
+    load_libraries()
+    folder = paths.ROOT / "outputs" / "reference"
+    with _replaced(folder):
+        parameters = {"study": "params/default.yaml", "run": "outputs/reference"}
+        for name, _ in _executed(parameters, folder, progress):
+            notebook = nbformat.read(folder / f"{name}.ipynb", as_version=4)
+            canonical.write(folder / f"{name}.ipynb", nbformat.writes(_lasting(notebook)) + "\n")
+        found = {name: provenance.fingerprint(_source(name)) for name in CHAPTERS}
+        canonical.write(folder / "fingerprint.json", canonical.dumps(found))
+    return folder
+
+
+# ---- the chapters in order ----------------------------------------------------------------------
+
+
+def _executed(
+    parameters: Mapping[str, str], folder: Path, progress: bool
+) -> Iterator[tuple[str, float]]:
+    """Executes all chapters into a folder; yields each one's name and seconds as it finishes.
+
+    What waited for a chapter has begun when that chapter is yielded.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    order = TopologicalSorter(CHAPTERS)
+    order.prepare()
+    ready: list[str] = []
+    running: dict[str, tuple[Execution, float]] = {}
+    finished: list[tuple[str, float]] = []
+    with _progress(progress) as tell:
+        try:
+            while order.is_active():
+                ready += order.get_ready()
+                while ready and len(running) < AT_ONCE:
+                    name = ready.pop(0)
+                    running[name] = (_begin(name, parameters, folder), time.monotonic())
+                tell(running)
+                yield from finished
+                wait([execution.sentinel for execution, _ in running.values()])
+                finished = [_end(name, *running.pop(name)) for name in _over(running)]
+                order.done(*(name for name, _ in finished))
+            yield from finished
+        finally:
+            for execution, _ in running.values():
+                execution.stop()
+
+
+def _begin(name: str, parameters: Mapping[str, str], folder: Path) -> Execution:
+    return Execution(_source(name), folder / f"{name}.ipynb", parameters, CELL_TIMEOUT_S)
+
+
+def _over(running: Mapping[str, tuple[Execution, float]]) -> list[str]:
+    return [name for name, (execution, _) in running.items() if execution.over]
+
+
+def _end(name: str, execution: Execution, began: float) -> tuple[str, float]:
+    try:
+        execution.finish()
+    except NotebookError as error:
+        raise RunError(f"{name}: {error}") from None
+    return name, time.monotonic() - began
+
+
+def _source(name: str) -> Path:
+    return paths.notebooks() / f"{name}.ipynb"
+
+
+@contextmanager
+def _progress(visible: bool) -> Iterator[Callable[[Iterable[str]], None]]:
+    """Shows on stderr which chapters run and how many have been begun."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    look = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*look, console=Console(stderr=True), transient=True, disable=not visible) as bar:
+        task = bar.add_task("", total=len(CHAPTERS))
+        seen: set[str] = set()
+
+        def tell(running: Iterable[str]) -> None:
+            seen.update(running)
+            done = len(seen) - len(list(running))
+            bar.update(task, completed=done, description=", ".join(running))
+
+        yield tell
+
+
+def _collect(draft: Path) -> None:
+    """What other programs read: the memo's results, and the ledger of figures."""
+    memo = json.loads((draft / "results" / "08_memo.json").read_text(encoding="utf-8"))
+    canonical.write(draft / "results.json", canonical.dumps(memo["results"]))
+    shutil.copyfile(draft / "tables" / "figures.csv", draft / "figures.csv")
+
+
+# ---- whole or not at all ------------------------------------------------------------------------
+
+
+@contextmanager
+def _draft(home: Path, run_id: str) -> Iterator[Path]:
+    draft = home / f".{run_id}.partial"
+    try:
+        draft.mkdir(parents=True)
+    except FileExistsError:
+        raise RunError(f"A run {run_id} of this study is under way: wait for it.") from None
+    try:
+        yield draft
+    except BaseException as error:
+        kept = _settle(draft, home / f"failed-{run_id}")
+        if isinstance(error, ValueError):
+            fault = str(error).rstrip(".")
+            raise RunError(f"{fault}. What was written is in {kept}.") from None
+        raise
+    _settle(draft, home / run_id)
+
+
+def _settle(draft: Path, final: Path) -> Path:
+    """Renames a draft, in its notebooks too: their parameters name the folder."""
+    for notebook in draft.glob("notebooks/*.ipynb"):
+        text = notebook.read_text(encoding="utf-8")
+        canonical.write(notebook, text.replace(str(draft), str(final)))
+    return draft.rename(final)
+
+
+@contextmanager
+def _replaced(folder: Path) -> Iterator[None]:
+    """Fills a folder anew; what it held comes back if that fails."""
+    aside = folder.with_name(f".{folder.name}.previous")
+    if folder.exists():
+        folder.rename(aside)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        if aside.exists():
+            aside.rename(folder)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _lasting(notebook: NotebookNode) -> NotebookNode:
+    """The notebook without clock times, random ids, versions and warnings."""
+    for key in ("papermill", "widgets"):
+        notebook.metadata.pop(key, None)
+    notebook.metadata.language_info = {"name": "python"}
+    for i, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{i:02d}"
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+    return notebook

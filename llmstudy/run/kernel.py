@@ -1,0 +1,117 @@
+"""How does a kernel run one notebook? Forked from this process, driven by papermill.
+
+The kernel is this very interpreter with everything imported here, not a registered one that may be
+another. Its sockets lie in a folder of its own: ports can be taken by a kernel that starts at the
+same moment, and a shared socket path mixes up the kernels' messages.
+"""
+
+import multiprocessing
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+from ipykernel.kernelapp import IPKernelApp
+from jupyter_client.manager import AsyncKernelManager
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+
+from llmstudy.run.notebook import NotebookError
+
+START_TIMEOUT_S = 60
+
+
+def execute(source: Path, target: Path, parameters: Mapping[str, str], timeout_s: float) -> None:
+    """Executes a notebook in target's folder and writes it to target, as far as it came.
+
+    parameters: values for its cell tagged `parameters`, which must name every one of them.
+    timeout_s: for each cell.
+    Raises: NotebookError saying which cell failed and why, in one sentence.
+    """
+    if missing := _unknown(source, parameters):
+        raise NotebookError(f"its cell tagged `parameters` does not set {' and '.join(missing)}")
+    papermill.log.logger.setLevel("CRITICAL")  # what it would say, the error says
+    try:
+        with _kernel(target.parent) as kernel:
+            papermill.execute_notebook(
+                str(source),
+                str(target),
+                parameters=dict(parameters),
+                km=kernel,
+                kernel_name="python3",
+                language="python",
+                progress_bar=False,
+                start_timeout=START_TIMEOUT_S,
+                execution_timeout=timeout_s,
+            )
+    except papermill.PapermillExecutionError as error:
+        reason = f"{error.ename}: {error.evalue}".strip().splitlines()[0]
+        raise NotebookError(f"{_last_cell(target)} failed with {reason}") from None
+    except CellTimeoutError:
+        raise NotebookError(f"{_last_cell(target)} ran longer than {timeout_s:g} s") from None
+    except DeadKernelError:
+        raise NotebookError(f"{_last_cell(target)} ended its kernel: out of memory?") from None
+
+
+class _Kernel(AsyncKernelManager):
+    """Knows the kernel process that was forked, where its parent class would launch a command."""
+
+    process: BaseProcess
+    has_kernel = True
+
+    async def _async_is_alive(self) -> bool:
+        return self.process.is_alive()
+
+    is_alive = _async_is_alive
+
+
+@contextmanager
+def _kernel(folder: Path) -> Iterator[_Kernel]:
+    methods = multiprocessing.get_all_start_methods()
+    context: Any = multiprocessing.get_context("fork" if "fork" in methods else "spawn")
+    with tempfile.TemporaryDirectory(prefix="llmstudy-") as sockets:
+        kernel = _Kernel(connection_file=f"{sockets}/kernel.json")
+        if os.name == "posix":
+            kernel.transport, kernel.ip = "ipc", f"{sockets}/k"
+        kernel.write_connection_file()
+        kernel.process = context.Process(
+            target=_serve, args=(kernel.connection_file, folder, os.getpid()), daemon=True
+        )
+        kernel.process.start()
+        try:
+            yield kernel
+        finally:
+            kernel.process.kill()
+            kernel.process.join()
+
+
+def _serve(connection_file: str, folder: Path, parent: int) -> None:
+    os.chdir(folder)
+    arguments = [
+        f"--IPKernelApp.connection_file={connection_file}",
+        f"--IPKernelApp.parent_handle={parent}",  # ends with its parent, whatever ends that
+        "--HistoryManager.hist_file=:memory:",
+    ]
+    IPKernelApp.launch_instance(argv=arguments)
+
+
+def _unknown(source: Path, parameters: Mapping[str, str]) -> list[str]:
+    """Parameters that the notebook does not name; papermill would set them and nobody read them."""
+    cells = nbformat.read(source, as_version=4).cells
+    tagged = [c.source for c in cells if "parameters" in c.metadata.get("tags", [])]
+    named = set(re.findall(r"^(\w+)\b[^=\n]*=", "\n".join(tagged[:1]), re.MULTILINE))
+    return sorted(set(parameters) - named)
+
+
+def _last_cell(target: Path) -> str:
+    """The last cell that was begun, as a reader of the notebook finds it."""
+    cells = nbformat.read(target, as_version=4).cells
+    begun = [cell for cell in cells if cell.metadata.get("papermill", {}).get("start_time")]
+    code = [cell for cell in begun if cell.cell_type == "code"]
+    first_line = code[-1].source.strip().partition("\n")[0]
+    return f"cell [{len(code)}] `{first_line}`"

@@ -1,0 +1,103 @@
+"""How are notebooks executed side by side? Each in a process of its own, with its libraries loaded.
+
+Importing pandas, scipy and matplotlib takes a notebook longer than its own cells do. So one server
+process imports them once, and every execution is forked from it: fresh state at a fraction of a
+second. Where processes cannot be forked (Windows), each imports for itself.
+"""
+
+import signal
+import sys
+from collections.abc import Mapping
+from multiprocessing import forkserver, get_all_start_methods, get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+LIBRARIES = [
+    "llmstudy.run.kernel",
+    "IPython.core.interactiveshell",
+    "ipykernel.ipkernel",
+    "matplotlib.backends.backend_svg",
+    "matplotlib_inline.backend_inline",
+    "pandas",
+    "scipy.stats",
+    "scipy.optimize",
+    "pydantic",
+    "ruamel.yaml",
+    "duckdb",
+    "genai_prices",
+]
+"""What chapters import, but nothing that is edited: the server may outlive a change to llmstudy."""
+
+
+class NotebookError(ValueError):
+    """A notebook that did not run to its end: which cell, and why."""
+
+
+class Execution:
+    """One notebook on its way. `target` gets the executed notebook, as far as it came.
+
+    timeout_s: for each cell.
+    """
+
+    def __init__(
+        self, source: Path, target: Path, parameters: Mapping[str, str], timeout_s: float
+    ) -> None:
+        self._report, theirs = _context().Pipe(duplex=False)
+        job = (source, target, dict(parameters), timeout_s, theirs)
+        self._process = _context().Process(target=_work, args=job)
+        self._process.start()
+        theirs.close()
+        self.sentinel: int = self._process.sentinel
+        """What `multiprocessing.connection.wait` waits for: ready when the execution is over."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, well or not."""
+        return not self._process.is_alive()
+
+    def finish(self) -> None:
+        """Waits for the end. Raises: NotebookError if the notebook did not run to its end."""
+        self._process.join()
+        try:
+            fault = self._report.recv()
+        except EOFError:
+            fault = f"its process ended with exit code {self._process.exitcode}"
+        if fault:
+            raise NotebookError(fault)
+
+    def stop(self) -> None:
+        """Ends the execution, and its kernel with it."""
+        self._process.terminate()
+        self._process.join()
+
+
+def load_libraries() -> None:
+    """Lets the server begin its imports; the caller need not wait for them."""
+    if _METHOD == "forkserver":
+        forkserver.set_forkserver_preload(LIBRARIES)
+        forkserver.ensure_running()
+
+
+_METHOD = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
+
+
+def _context() -> Any:
+    return get_context(_METHOD)
+
+
+def _work(
+    source: Path, target: Path, parameters: dict[str, str], timeout_s: float, report: Connection
+) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the caller, who then stops us
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the kernel is cleared away
+    from llmstudy.run.kernel import execute
+
+    try:
+        execute(source, target, parameters, timeout_s)
+    except NotebookError as error:
+        report.send(str(error))
+    except Exception as error:  # a traceback in a worker helps nobody: its line is the report
+        report.send(f"{type(error).__name__}: {error}")
+    else:
+        report.send("")

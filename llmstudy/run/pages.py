@@ -1,0 +1,73 @@
+"""What does a reader open? The pages of a run: each chapter, the memo, and the way to all of them."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from llmstudy import canonical
+from llmstudy.memo import render
+
+
+def why_no_pdf() -> str:
+    """Why this machine can make no PDF, with the command that mends it; empty where it can."""
+    try:
+        render.check_pdf()
+    except render.PdfError as error:
+        return str(error)
+    return ""
+
+
+def write_chapter(folder: Path, name: str, chapters: Iterable[str]) -> None:
+    """The executed chapter as `NAME.html`, with links to the others.
+
+    Raises: RenderError as `render.chapter_html` does.
+    """
+    links = {"Overview": "index.html", "Memo": "memo.html"}
+    links |= {_title(chapter): f"{chapter}.html" for chapter in chapters}
+    try:
+        page = render.chapter_html(_notebook(folder, name), _title(name), links)
+    except render.RenderError as error:
+        raise render.RenderError(f"{name}: {error}") from None
+    canonical.write(folder / f"{name}.html", page)
+
+
+def write_memo(folder: Path, name: str, with_pdf: bool) -> int | None:
+    """The memo chapter as `memo.html`, and as `memo.pdf` if asked.
+
+    Returns: pages of the PDF, or None without one. Raises: RenderError as `render.memo_html` does.
+    """
+    page = render.memo_html(_notebook(folder, name))
+    canonical.write(folder / "memo.html", page)
+    return render.pdf(page, folder / "memo.pdf") if with_pdf else None
+
+
+def write_index(folder: Path, question: str, chapters: Iterable[str]) -> None:
+    """`index.html`: links to all that the run's folder holds."""
+    parts = {
+        "Memo": [p.name for p in (folder / "memo.html", folder / "memo.pdf") if p.exists()],
+        "Chapters": [f"{name}.html" for name in chapters],
+        "Charts": _names(folder, "charts/*.svg"),
+        "Tables": ["figures.csv", *_names(folder, "tables/*.csv")],
+        "For programs": ["results.json", "provenance.json", *_names(folder, "results/*.json")],
+        "Executed notebooks": _names(folder, "notebooks/*.ipynb"),
+    }
+    text = [f"# {question}"]
+    for part, files in parts.items():
+        text += [f"## {part}", "\n".join(f"- [{_title(Path(f).stem)}]({f})" for f in files)]
+    cells = [nbformat.v4.new_markdown_cell("\n\n".join(text))]
+    page = render.chapter_html(nbformat.v4.new_notebook(cells=cells), "Overview", {})
+    canonical.write(folder / "index.html", page)
+
+
+def _names(folder: Path, pattern: str) -> list[str]:
+    return sorted(file.relative_to(folder).as_posix() for file in folder.glob(pattern))
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _notebook(folder: Path, name: str) -> NotebookNode:
+    return nbformat.read(folder / "notebooks" / f"{name}.ipynb", as_version=4)

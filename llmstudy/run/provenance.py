@@ -1,0 +1,84 @@
+"""Of what was a run made? Hashes of everything that a result can depend on, and the code's version."""
+
+import hashlib
+import json
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from llmstudy import paths
+
+
+def fingerprint(notebook: Path) -> str:
+    """SHA-256 of a notebook's cells: their kind, source and tags, but not what they put out."""
+    cells = [
+        (cell.cell_type, cell.source, sorted(cell.metadata.get("tags", [])))
+        for cell in nbformat.read(notebook, as_version=4).cells
+    ]
+    return hashlib.sha256(json.dumps(cells).encode()).hexdigest()
+
+
+def run_id(started: datetime, made: Mapping[str, Any]) -> str:
+    """The moment in UTC, and six hex digits of what the run is made of; sorts by time.
+
+    >>> run_id(datetime(2026, 11, 23, 20, 5, tzinfo=UTC), {"study_sha256": "ab"})
+    '20261123T200500Z-de69b2'
+    """
+    hashes = {key: made[key] for key in made if key.endswith("_sha256")}
+    text = json.dumps(hashes, sort_keys=True)
+    return f"{started:%Y%m%dT%H%M%SZ}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+
+
+def made_of(study: Path) -> dict[str, Any]:
+    """What a run of a study file is made of, for `provenance.json`.
+
+    Returns: package and Python versions, git_sha and git_dirty (null outside git), and the SHA-256
+    of the study, of each file in data/, of code and notebooks, and of the lock (null without one).
+    """
+    lock = paths.ROOT / "requirements.lock"
+    package = Path(__file__).parents[1]
+    notebooks = sorted(paths.notebooks().glob("*.ipynb"))
+    code = [f for f in package.rglob("*") if f.suffix in {".py", ".j2", ".css"}]
+    return {
+        "package": version("llmstudy"),
+        "python": platform.python_version(),
+        **_git(),
+        "study_sha256": _sha256(study),
+        "data_sha256": {f.name: _sha256(f) for f in sorted(paths.data().glob("*.csv"))},
+        "code_sha256": _sha256_of_all(code, package),
+        "notebooks_sha256": {f.stem: fingerprint(f) for f in notebooks},
+        "lock_sha256": _sha256(lock) if lock.is_file() else None,
+    }
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _sha256_of_all(files: Iterable[Path], root: Path) -> str:
+    each = {file.relative_to(root).as_posix(): _sha256(file) for file in files}
+    return hashlib.sha256(json.dumps(each, sort_keys=True).encode()).hexdigest()
+
+
+def _git() -> dict[str, Any]:
+    # asked only of our own clone: an installed package may lie inside somebody else's
+    if not (paths.ROOT / ".git").exists():
+        return {"git_sha": None, "git_dirty": None}
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(paths.ROOT), *arguments], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        sha, changes = git("rev-parse", "HEAD"), git("status", "--porcelain")
+        return {"git_sha": sha, "git_dirty": changes != ""}
+    except (OSError, subprocess.CalledProcessError):  # no git here, or no commit yet
+        return {"git_sha": None, "git_dirty": None}

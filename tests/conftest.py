@@ -1,0 +1,97 @@
+"""What tests share: the studies that ship, assessed once each, and the folder of real traces."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmstudy import canonical, paths
+from llmstudy.study import Study, load
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """A case and what its chapters wrote, by chapter name."""
+
+    case: Any
+    results: Mapping[str, Any]
+
+    def rows(self, chapter, table, **wanted):
+        """Rows of a result table whose columns hold the wanted values."""
+        rows = self.results[chapter][table]
+        return [row for row in rows if all(row[k] == v for k, v in wanted.items())]
+
+    def row(self, chapter, table, **wanted):
+        """The one such row."""
+        (found,) = self.rows(chapter, table, **wanted)
+        return found
+
+
+def run_chapters(study: Study) -> Assessment:
+    """The chapters in order; each reads what the ones before it wrote, as the notebooks do."""
+    # imported here: most tests do without the assessment, and it takes seconds to import
+    from llmstudy.assess import case as opened
+    from llmstudy.assess import cost, crossover, evidence, hosting, latency, quality, verdict
+
+    case = opened.open_case(study)
+    results: dict[str, Any] = {}
+    results["01_evidence"] = evidence.evidence_tables(case)
+    results["02_cost"] = canonical.plain(cost.cost_tables(case))
+    results["05_self_hosting"] = canonical.plain(hosting.hosting_tables(case))
+    results["03_latency"] = latency.latency_tables(case, results["05_self_hosting"])
+    results["04_quality"] = quality.quality_tables(case)
+    results["06_crossover"] = crossover.crossover_tables(
+        case, results["02_cost"], results["05_self_hosting"]
+    )
+    results = canonical.plain(results)
+    results["07_triggers_and_routing"] = canonical.plain(verdict.decision_tables(case, results))
+    return Assessment(case, results)
+
+
+@pytest.fixture(scope="session")
+def assess() -> Callable[[Study], Assessment]:
+    """Assesses a study. The fits of the serving curve, the same for every study, are made once."""
+    from llmstudy import capacity
+
+    fits = cache(capacity.serving_fits)
+
+    def assess_(study: Study) -> Assessment:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(capacity, "serving_fits", fits)
+            return run_chapters(study)
+
+    return assess_
+
+
+@pytest.fixture(scope="session")
+def assessed(assess) -> Callable[[str], Assessment]:
+    """The assessment of a study that ships, by its name."""
+    return cache(lambda name: assess(load(paths.params(f"{name}.yaml"))))
+
+
+@pytest.fixture
+def variant(tmp_path) -> Callable[..., Path]:
+    """Writes a study that ships with some of its text replaced, once per (old, new) pair."""
+
+    def write(name: str, *changes: tuple[str, str]) -> Path:
+        text = paths.params(f"{name}.yaml").read_text(encoding="utf-8")
+        for old, new in changes:
+            assert old in text, f"{name}.yaml does not hold {old!r}"
+            text = text.replace(old, new, 1)
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of figures and traces beside the checkout."""
+    folder = paths.ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("needs the folder `shared` beside the checkout")
+    return folder

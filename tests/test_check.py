@@ -1,0 +1,166 @@
+"""What makes `check` speak up, and what leaves it silent."""
+
+from dataclasses import replace
+from datetime import date
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmstudy import canonical, check, evidence, paths, prices, study
+from llmstudy.check import Budget, CheckResult, Stale
+
+ARGON = "routes.google-gemini-4-argon"
+
+
+@pytest.fixture(scope="module")
+def default():
+    return study.load(paths.params("default.yaml"))
+
+
+def whats(of, on):
+    """Names of what is stale on a day."""
+    made = check.on_day(of, of.as_of)
+    findings = evidence.price_findings(check.on_day(of, on))
+    return [stale.what for stale in check.stale_evidence(made, on, findings)]
+
+
+def result(triggers=(), month_usd=1.0, stale=()):
+    return CheckResult("s", date(2026, 11, 23), triggers, Budget(month_usd, 10.0), stale, ())
+
+
+# --- the exit code --------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.sampled_from(["armed", "unknown", "not_applicable", "fired"])),
+    st.floats(0, 20),
+    st.booleans(),
+)
+def test_stale_evidence_wins_over_a_fired_trigger_which_wins_over_nothing(
+    statuses, month_usd, is_stale
+):
+    found = result(
+        tuple({"status": status} for status in statuses),
+        month_usd,
+        (Stale("price", "expired"),) if is_stale else (),
+    )
+    must_act = "fired" in statuses or month_usd > 10
+    assert found.exit_code == (4 if is_stale else 3 if must_act else 0)
+
+
+def test_a_bill_equal_to_the_budget_is_within_it():
+    assert result(month_usd=10.0).exit_code == 0
+
+
+def test_json_holds_what_a_program_needs_and_dates_as_text():
+    row = canonical.plain(result(stale=(Stale("a", "b."),)).row())
+    assert row["on"] == "2026-11-23"
+    assert row["budget"] == {"month_usd": 1.0, "limit_usd": 10.0, "exceeded": False}
+    assert row["stale"] == [{"what": "a", "sentence": "b."}]
+
+
+# --- the day --------------------------------------------------------------------------------
+
+
+def test_a_day_before_the_study_is_refused(default):
+    with pytest.raises(ValueError, match=r"as of 2026-11-23.*cannot be checked on 2026-11-22"):
+        check.on_day(default, date(2026, 11, 22))
+
+
+def test_an_introductory_price_is_stale_from_the_day_it_ends_and_not_before(default):
+    assert whats(default, date(2026, 11, 30)) == []
+    assert whats(default, date(2026, 12, 1)) == [f"{ARGON}.price"]
+
+
+def test_nothing_rests_on_a_route_that_no_workload_names(default):
+    workloads = {n: w for n, w in default.workloads.items() if n != "long-context-reasoning"}
+    without = default.model_copy(update={"workloads": workloads})
+    assert whats(without, date(2026, 12, 2)) == []
+
+
+def test_a_contract_holds_on_its_last_day_and_is_stale_on_the_next(default):
+    lapsed = f"{ARGON}.contracts.dpa"
+    assert lapsed not in whats(default, date(2027, 6, 30))
+    assert lapsed in whats(default, date(2027, 7, 1))
+
+
+def test_a_contract_that_had_lapsed_before_the_study_is_no_news(default):
+    later = default.model_copy(update={"as_of": date(2027, 7, 1)})
+    assert f"{ARGON}.contracts.dpa" not in whats(later, date(2027, 8, 1))
+
+
+def test_an_assumption_is_stale_when_its_own_day_has_come(default):
+    cost = replace(default.usd_per_golden_item, expires=date(2027, 1, 1))
+    dated = default.model_copy(update={"usd_per_golden_item": cost})
+    assert "usd_per_golden_item" not in whats(dated, date(2026, 12, 31))
+    assert "usd_per_golden_item" in whats(dated, date(2027, 1, 1))
+
+
+def test_a_retired_model_is_stale(default):
+    route = default.routes["openai-gpt-4o"].model_copy(
+        update={"provider": "anthropic", "model": "claude-sonnet-4-5"}
+    )
+    moved = default.model_copy(update={"routes": default.routes | {"openai-gpt-4o": route}})
+    assert "anthropic/claude-sonnet-4-5" not in whats(moved, date(2026, 11, 29))
+    assert "anthropic/claude-sonnet-4-5" in whats(moved, date(2026, 11, 30))
+
+
+def test_an_old_quote_counts_only_where_a_route_rents_from_that_host(default, monkeypatch):
+    quotes = prices.gpu_prices()
+    own = (quotes["gpu"] == "h200_sxm") & (quotes["provider"] == "nebius")
+    other = (quotes["gpu"] == "h200_sxm") & (quotes["provider"] == "verda")
+
+    def with_old(which):
+        return quotes.assign(as_of=quotes["as_of"].mask(which, pd.Timestamp("2026-01-01")))
+
+    monkeypatch.setattr(prices, "gpu_prices", lambda: with_old(other))
+    assert whats(default, default.as_of) == []
+    monkeypatch.setattr(prices, "gpu_prices", lambda: with_old(own))
+    assert whats(default, default.as_of) == ["h200_sxm nebius eu"]
+
+
+# --- the bill -------------------------------------------------------------------------------
+
+
+def test_the_bill_counts_todays_routes_on_either_arm_and_no_candidate(default):
+    on_own_gpus = default.workloads["extraction"].model_copy(
+        update={"current_route": "h200-llama-3.1-70b"}
+    )
+    workloads = {"support-chat": default.workloads["support-chat"], "extraction": on_own_gpus}
+    found = default.model_copy(update={"workloads": workloads})
+    bills = [("support-chat", "openai-gpt-4o", 5.0), ("support-chat", "novita-llama-3.1-70b", 7.0)]
+    fleets = [("extraction", "h200-llama-3.1-70b", 11.0)]
+    columns = ("workload", "route", "month_usd")
+    results = {
+        "02_cost": {"bills": [dict(zip(columns, row, strict=True)) for row in bills]},
+        "05_self_hosting": {"fleets": [dict(zip(columns, row, strict=True)) for row in fleets]},
+    }
+    assert check.month_usd(found, results) == 16.0
+
+
+# --- what the last run was made of ----------------------------------------------------------
+
+MADE_OF = {
+    "package": "0.1.0",
+    "study_sha256": "aa",
+    "lock_sha256": "bb",
+    "data_sha256": {"prices.csv": "cc", "gpus.csv": "dd"},
+}
+
+
+@pytest.mark.parametrize(
+    ("now", "named"),
+    [
+        ({}, []),
+        ({"study_sha256": "x"}, ["the study file"]),
+        ({"lock_sha256": None}, ["requirements.lock"]),
+        ({"package": "0.2.0"}, ["the version of llmstudy"]),
+        ({"data_sha256": {"prices.csv": "x", "new.csv": "y"}},
+         ["data/gpus.csv", "data/new.csv", "data/prices.csv"]),
+    ],
+)  # fmt: skip
+def test_each_input_that_changed_since_the_run_is_named(now, named):
+    then = MADE_OF | {"run_id": "1", "python": "3.11"}
+    assert [stale.what for stale in check.changes(then, MADE_OF | now)] == named
