@@ -6,7 +6,6 @@ What the package needs is read from its own metadata, so that it is said once, i
 import os
 import platform
 import shutil
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
@@ -114,15 +113,11 @@ def _install(extra: str) -> str:
 
 def _pdf() -> Part:
     try:
-        from llmstudy.memo import render
-
-        with tempfile.TemporaryDirectory() as folder:
-            render.pdf("<html lang='en'><title>-</title>", Path(folder, "empty.pdf"))
+        from llmstudy.run.pages import why_no_pdf
     except ImportError as error:
         return Part("PDF", False, f"cannot be tried: {error}")
-    except ValueError as error:  # the sentence of `render.pdf` names the command
-        return Part("PDF", False, str(error))
-    return Part("PDF", True, "pango is installed")
+    why = why_no_pdf()
+    return Part("PDF", not why, why or "pango is installed")
 
 
 def _git() -> Part:

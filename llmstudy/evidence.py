@@ -124,7 +124,7 @@ def _with_log(workload: Workload, row: "pd.Series[Any]", as_of: date) -> Workloa
         low, high = row[f"{column}_low"], row[f"{column}_high"]
         return Figure("", row[column], unit, low, high, "triangular", "measured", source, as_of)
 
-    updates: dict[str, Figure] = {
+    updates = {
         "requests": _measured_volume(workload, row, source, as_of),
         "input_tokens": figure("input_tokens_mean", "tokens/request"),
         "output_tokens": figure("output_tokens_mean", "tokens/request"),
@@ -133,7 +133,13 @@ def _with_log(workload: Workload, row: "pd.Series[Any]", as_of: date) -> Workloa
         updates["peak_to_mean"] = Figure(
             "", row["peak_to_mean_hour"], "factor", grade="measured", source=source, as_of=as_of
         )
-    return workload.model_copy(update={"intake": workload.intake.model_copy(update=updates)})
+    found: dict[str, Any] = {"intake": workload.intake.model_copy(update=updates)}
+    cached = row["cached_input_share"]
+    if pd.notna(cached):
+        found["cached_input_share"] = Figure(
+            "", float(cached), "share", grade="measured", source=source, as_of=as_of
+        )
+    return workload.model_copy(update=found)
 
 
 def _measured_volume(workload: Workload, row: "pd.Series[Any]", source: str, as_of: date) -> Figure:
@@ -197,7 +203,9 @@ def _month_factors(study: Study, route: ApiRoute, requests: pd.DataFrame) -> tup
     starts = [month_start(study.as_of, m) for m in range(study.months)]
     if route.price is not None:
         return (1.0,) * study.months
-    changes = prices.scheduled_changes(route.provider, route.model, study.as_of, starts[-1])
+    changes = prices.scheduled_changes(
+        route.provider, route.model, study.as_of, starts[-1], route.tier
+    )
 
     def bill(on: date) -> float:
         return float(_priced(route, requests, on)[["input_usd", "output_usd"]].sum().sum())
@@ -253,21 +261,22 @@ def fleet_offer(
             tokens_out * out_factor,
             workload.slo.tpot_p95.value,
             route.tensor_parallel,
+            workload.slo.ttft_p95.value,
         )
 
     centre = at(1, 1)
-    step = 1.25
+    shorter = 0.75  # only shorter: a longer request might not fit at all
 
-    def elasticity(longer: capacity.Capacity, shorter: capacity.Capacity) -> float:
-        return log(longer.requests_per_s / shorter.requests_per_s) / (2 * log(step))
+    def elasticity(probe: capacity.Capacity) -> float:
+        return log(probe.requests_per_s / centre.requests_per_s) / log(shorter)
 
     offer = FleetOffer(
         fleet=Fleet(
             capacity_requests_per_s=centre.requests_per_s,
             input_tokens=tokens_in,
             output_tokens=tokens_out,
-            input_elasticity=elasticity(at(step, 1), at(1 / step, 1)),
-            output_elasticity=elasticity(at(1, step), at(1, 1 / step)),
+            input_elasticity=elasticity(at(shorter, 1)),
+            output_elasticity=elasticity(at(1, shorter)),
             gpus_per_replica=route.tensor_parallel,
             spare=study.self_hosting.spare_replicas,
         ),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
 from importlib.resources import files
-from math import ceil, floor, log10
+from math import ceil, floor, isclose, log10
 from typing import Any, NamedTuple, get_args
 
 from jinja2 import Environment, StrictUndefined
@@ -141,7 +141,7 @@ def input_share(
     input_usd = (1 - c) * rate.input_usd_per_mtok + c * rate.cached_input_usd_per_mtok
     paid = invoice_usd / monthly_tokens * 1e6
     low, high = sorted((input_usd, output_usd))
-    if rate.has_time_of_day or low == high:
+    if rate.has_time_of_day or isclose(low, high):
         why = "changes with the hour" if rate.has_time_of_day else "is one for input and output"
         raise InvoiceError(
             f"the price of {rate.model} {why}, so an invoice cannot tell input from output: "

@@ -130,7 +130,7 @@ def month_usd(offer: Offer, d: Draws, requests: FloatArray, months: int) -> Floa
     if isinstance(offer, TokenPrice):
         return requests * usd_per_request(offer, d, months)
     carries, rent = fleet_unit(offer, d, months)
-    running = replicas(requests, carries[:, None], 1.0, offer.spare)
+    running = replicas(requests, carries[:, None], 1.0, offer.spare, minimum=1)
     return np.asarray(running * rent + staff_month_usd(d)[:, None])
 
 

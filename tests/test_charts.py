@@ -419,6 +419,19 @@ def test_the_fleet_is_drawn_at_replicas_times_capacity():
     assert levels == pytest.approx([4.8, 3.2])
 
 
+def test_each_dot_stands_at_its_share():
+    dots = [line for line in drawn("never").figure.axes[0].lines if len(line.get_xdata()) == 1]
+    assert [dot.get_xdata()[0] for dot in dots] == pytest.approx(100 * never(SHORT)["p_never"])
+
+
+def test_each_verdict_stands_at_its_difference_within_its_interval():
+    ax = drawn("quality").figure.axes[0]
+    dots = [line.get_xdata()[0] for line in ax.lines if len(line.get_xdata()) == 1]
+    spans = [bars.get_segments()[0][:, 0].tolist() for bars in ax.collections]
+    assert dots == pytest.approx([0.4, -1, -12])
+    assert np.array(spans) == pytest.approx(np.array([[-1.6, 2.4], [-6, 4], [-15, -9]]))
+
+
 def test_a_route_without_items_has_a_margin_but_no_interval():
     ax = drawn("quality").figure.axes[0]
     margins = [

@@ -60,31 +60,33 @@ bools = st.booleans()
 arms = st.sampled_from(["proprietary_api", "hosted_open", "self_hosted"])
 
 
+def mostly(good, *others):
+    """The good value about four times in five, so that a draw of many facts often can move."""
+    return st.sampled_from([good] * 4 * max(1, len(others)) + list(others))
+
+
 @st.composite
 def candidates(draw, min_size=0):
-    found = []
-    savings = draw(st.lists(st.integers(-300, 300), unique=True, min_size=min_size, max_size=5))
-    for i, saving in enumerate(savings):
-        found.append(
-            route(
-                f"route{i}",
-                arm=draw(arms),
-                permitted=draw(bools),
-                fits_context=draw(bools),
-                quality=draw(st.sampled_from(["non-inferior", "inferior", "undecided", "none"])),
-                quality_grade=draw(st.sampled_from(list(RANK))),
-                lowest_grade=draw(st.sampled_from(["measured", "published"])),
-                items=draw(st.integers(0, 2_000)),
-                items_needed=draw(st.integers(1, 2_000)),
-                latency=draw(st.sampled_from(["meets", "misses", "undecided"])),
-                saving_p50_usd=saving * 1_000,
-                p_cheaper=draw(st.sampled_from([0.0, 0.3, 0.5, 0.79, 0.8, 1.0])),
-            )
+    savings = draw(st.lists(st.integers(-50, 300), unique=True, min_size=min_size, max_size=4))
+    return [
+        route(
+            f"route{i}",
+            arm=draw(arms),
+            permitted=draw(mostly(True, False)),
+            fits_context=draw(mostly(True, False)),
+            quality=draw(mostly("non-inferior", "inferior", "undecided", "none")),
+            quality_grade=draw(mostly("measured", "recorded", "published", "assumed")),
+            lowest_grade=draw(st.sampled_from(["measured", "published"])),
+            items_needed=draw(st.integers(1, 2_000)),
+            latency=draw(mostly("meets", "misses", "undecided")),
+            saving_p50_usd=saving * 1_000,
+            p_cheaper=draw(mostly(0.8, 0.0, 0.3, 0.5, 0.79, 1.0)),
         )
-    return found
+        for i, saving in enumerate(savings)
+    ]
 
 
-often = settings(max_examples=300, deadline=None)
+often = settings(max_examples=40, deadline=None)
 
 
 def able(row):
@@ -190,14 +192,12 @@ def test_a_workload_stays_only_when_no_able_route_could_still_win(others):
 
 @pytest.mark.parametrize("forced", [False, True])
 def test_a_forced_move_prefers_the_same_arm_then_the_proven_route_then_the_saving(forced):
-    assume_current = today(permitted=not forced)
+    now = today(permitted=not forced)
     same_arm = route("other-api", arm="proprietary_api", quality="none", saving_p50_usd=-90_000)
     unproven = route("hosted", quality="undecided", saving_p50_usd=900_000)
     sure = route("own", arm="self_hosted", saving_p50_usd=100_000)
-    assert decided(assume_current, sure, unproven, same_arm).route == (
-        "other-api" if forced else "own"
-    )
-    assert decided(assume_current, sure, unproven).route == "own"
+    assert decided(now, sure, unproven, same_arm).route == ("other-api" if forced else "own")
+    assert decided(now, sure, unproven).route == "own"
 
 
 @pytest.mark.parametrize(
@@ -236,9 +236,9 @@ def test_a_workload_has_exactly_one_current_route(count):
 @often
 @given(candidates())
 def test_an_undecided_workload_lists_what_to_collect_with_number_and_price(others):
+    others = [*others, route("maybe", quality="undecided")]
     found = decided(today(), *others)
     assume(found.decision == "undecided")
-    assert found.collect
     target = next(row for row in others if row["route"] == found.target)
     about = [item for item in found.collect if item.sentence.startswith(f"{found.target}: ")]
     assert about
@@ -271,12 +271,12 @@ def test_every_candidate_has_a_reason_and_a_barred_one_only_its_bar(others):
 def test_reasons_say_the_numbers_that_they_rest_on():
     found = decided(today(), route(quality_grade="published", p_cheaper=0.7))
     assert [reason.sentence for reason in found.reasons] == [
-        "open: cheaper in 70% of draws, below the 80% required",
+        "open: cheaper in 70 % of draws, below the 80 % required",
         "open: not inferior on 1,319 published paired items; a move must rest on measured ones",
     ]
     dear = decided(today(), route(p_cheaper=0.2, quality="none"))
     assert [reason.sentence for reason in dear.reasons] == [
-        "open: dearer in 80% of draws",
+        "open: dearer in 80 % of draws",
         "open: no paired items yet",
     ]
 
@@ -324,6 +324,7 @@ def test_the_five_questions_come_with_answer_and_evidence():
     assert set(table["answer"]) == {"no"}
 
 
+@settings(max_examples=20, deadline=None)
 @given(st.dates(date(2020, 1, 1), date(2040, 1, 1)))
 def test_phases_follow_one_another_from_the_day_of_the_decision(start):
     plan = phases(start, ["chat"], ["extraction"])

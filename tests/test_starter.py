@@ -37,14 +37,14 @@ def priced_month_usd(found):
 # --- the invoice ----------------------------------------------------------------------------
 
 
-@given(st.floats(0, 1), st.floats(1e3, 1e13), st.floats(0, 1))
+@given(st.floats(0.001, 0.999), st.floats(1e3, 1e13), st.floats(0, 1))
 def test_the_split_gives_the_invoice_back(share, tokens, cached):
     rate = prices.rate("openai", "gpt-4o", DAY)
     # gpt-4o lists USD 2.50 in, 1.25 cached, 10.00 out per million tokens
     usd_in = share * tokens * (2.5 * (1 - cached) + 1.25 * cached) / 1e6
     usd_out = (1 - share) * tokens * 10 / 1e6
-    invoice = min(max(usd_in + usd_out, tokens * 1.2500001e-6), tokens * 9.999999e-6)
-    assert input_share(rate, tokens, invoice, cached) == pytest.approx(share, abs=1e-6)
+    found = input_share(rate, tokens, usd_in + usd_out, cached)
+    assert found == pytest.approx(share, abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_an_invoice_that_no_split_explains_is_refused_with_the_prices_that_bound
         ({"monthly_tokens": 1e9}, "only help together"),
         ({"invoice_usd": 4e3}, "only help together"),
         (BILLED | {"input_tokens": 900.0}, "give either"),
-        (BILLED | {"provider": "groq", "model": "llama-3.1-70b-versatile"}, "no model"),
+        ({"provider": "grok"}, "no provider"),
         (BILLED | {"provider": None, "model": None}, "which model is the invoice for"),
         ({"model": None}, "go together"),
         ({"model": "gpt-4oo"}, "close to it"),

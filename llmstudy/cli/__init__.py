@@ -9,10 +9,7 @@ from typing import Annotated
 
 import typer
 
-from llmstudy.cli.check import check
-from llmstudy.cli.doctor import doctor
-from llmstudy.cli.init import init
-from llmstudy.cli.run import run
+from llmstudy.cli import check, doctor, init, run
 
 app = typer.Typer(
     name="llmstudy",
@@ -22,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # a local may hold a key or a customer's text
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (init, run, check, doctor):
+for command in (init.init, run.run, check.check, doctor.doctor):
     app.command()(command)
 
 

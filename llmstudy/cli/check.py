@@ -84,8 +84,7 @@ def check(
 def _changed(study: Path, name: str, run: Path | None) -> "list[Stale] | None":
     from llmstudy import paths
     from llmstudy.check import changes
-    from llmstudy.run import latest_run
-    from llmstudy.run.provenance import made_of
+    from llmstudy.run import latest_run, made_of
 
     folder = run or latest_run(name)
     if folder is None:

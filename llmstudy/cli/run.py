@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from llmstudy.cli.terminal import AsJson, mistakes, print_json, stop
+from llmstudy.cli.terminal import AsJson, mistakes, print_json, say, stop
 
 
 def run(
@@ -23,16 +23,18 @@ def run(
 
     The run appears whole as `DIR/<study>/<run>/`, or not at all: `memo.html`, `memo.pdf` (where
     pango is installed), every chapter, its charts and tables, `results.json` for programs and
-    `provenance.json` with what it was made from. The last line on stdout is the memo's path; with
-    `--json` all paths are printed.
+    `provenance.json` with what it was made from. The last line on stdout is the memo's path.
 
-    Exit codes: 0 done; 1 a chapter failed, which is named; 2 the study file or the log cannot be
+    Exit codes: 0 done; 1 a chapter failed: which one, where and why; 2 the study file cannot be
     used.
 
     ```
     llmstudy run acme/study.yaml
     llmstudy run acme/study.yaml --out /srv/studies --json
     ```
+
+    JSON: `{run_id, paths: {memo, pdf, index, results, figures, provenance}, note}`; `pdf` only
+    where one was made, and `note` is what the run lacks.
     """
     with mistakes(as_json):
         from llmstudy.run import RunError, run_study
@@ -41,7 +43,10 @@ def run(
             made = run_study(study, out)
         except RunError as error:
             stop(error, 1, as_json)
+    if made.note:
+        say(made.note)
     if as_json:
-        print_json(made.paths)
+        files = {name: str(path) for name, path in made.paths.items()}
+        print_json({"run_id": made.run_id, "paths": files, "note": made.note})
     else:
         typer.echo(made.paths["memo"])

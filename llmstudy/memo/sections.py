@@ -357,7 +357,7 @@ def _quantity_range(figure: Figure) -> str:
         return span(figure.low, figure.high, usd)
     if figure.unit.startswith("share"):
         return span(figure.low, figure.high, share)
-    return span(figure.low, figure.high, lambda x, beside=None: f"{x:g}" if x < 1000 else count(x))
+    return span(figure.low, figure.high, lambda x, beside=None: f"{x:.3g}" if x < 1000 else count(x))
 
 
 def _short(source: str, words: int = 9) -> str:

@@ -81,7 +81,7 @@ collect at least 168 hours.'
         if pd.isna(row["cached_input_share"]):
             sentences.append(
                 f"The log of {row['workload']} does not say which input tokens came from the "
-                f"cache: its bill is reckoned as if none did."
+                f"cache: the study's own share stands in."
             )
     return sentences
 

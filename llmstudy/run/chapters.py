@@ -21,7 +21,7 @@ from nbformat import NotebookNode
 
 from llmstudy import canonical, paths
 from llmstudy.run import provenance
-from llmstudy.run.notebook import Execution, NotebookError, load_libraries
+from llmstudy.run.notebook import Execution, NotebookError, load_libraries, read_notebook
 
 CHAPTERS: Mapping[str, tuple[str, ...]] = {
     "01_evidence": (),
@@ -133,8 +133,9 @@ def execute_reference(progress: bool = True) -> Path:
     with _replaced(folder):
         parameters = {"study": "params/default.yaml", "run": "outputs/reference"}
         for name, _ in _executed(parameters, folder, progress):
-            notebook = nbformat.read(folder / f"{name}.ipynb", as_version=4)
-            canonical.write(folder / f"{name}.ipynb", nbformat.writes(_lasting(notebook)) + "\n")
+            kept = folder / f"{name}.ipynb"
+            text = nbformat.writes(_lasting(read_notebook(kept)))  # type: ignore[no-untyped-call]
+            canonical.write(kept, text + "\n")
         found = {name: provenance.fingerprint(_source(name)) for name in CHAPTERS}
         canonical.write(folder / "fingerprint.json", canonical.dumps(found))
     return folder
@@ -198,14 +199,9 @@ def _source(name: str) -> Path:
 def _progress(visible: bool) -> Iterator[Callable[[Iterable[str]], None]]:
     """Shows on stderr which chapters run and how many have been begun."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
-    look = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}"),
-    )
+    look = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), "{task.description}")
     with Progress(*look, console=Console(stderr=True), transient=True, disable=not visible) as bar:
         task = bar.add_task("", total=len(CHAPTERS))
         seen: set[str] = set()

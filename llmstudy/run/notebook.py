@@ -13,9 +13,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import nbformat
+from nbformat import NotebookNode
+
 LIBRARIES = [
-    "llmstudy.run.kernel",
-    "IPython.core.interactiveshell",
+    "papermill",
+    "jupyter_client.manager",
+    "ipykernel.kernelapp",
     "ipykernel.ipkernel",
     "matplotlib.backends.backend_svg",
     "matplotlib_inline.backend_inline",
@@ -27,11 +31,16 @@ LIBRARIES = [
     "duckdb",
     "genai_prices",
 ]
-"""What chapters import, but nothing that is edited: the server may outlive a change to llmstudy."""
+"""What chapters import; nothing of llmstudy, since the server may outlive a change to its code."""
 
 
 class NotebookError(ValueError):
     """A notebook that did not run to its end: which cell, and why."""
+
+
+def read_notebook(file: Path) -> NotebookNode:
+    """A notebook of any version, as one of version 4."""
+    return nbformat.read(file, as_version=4)  # type: ignore[no-untyped-call, no-any-return]
 
 
 class Execution:

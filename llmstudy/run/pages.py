@@ -1,13 +1,13 @@
-"""What does a reader open? The pages of a run: each chapter, the memo, and the way to all of them."""
+"""What does a reader open? The pages of a run: chapters, memo, and the way to all of them."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 import nbformat
-from nbformat import NotebookNode
 
 from llmstudy import canonical
 from llmstudy.memo import render
+from llmstudy.run.notebook import read_notebook
 
 
 def why_no_pdf() -> str:
@@ -27,7 +27,9 @@ def write_chapter(folder: Path, name: str, chapters: Iterable[str]) -> None:
     links = {"Overview": "index.html", "Memo": "memo.html"}
     links |= {_title(chapter): f"{chapter}.html" for chapter in chapters}
     try:
-        page = render.chapter_html(_notebook(folder, name), _title(name), links)
+        page = render.chapter_html(
+            read_notebook(folder / "notebooks" / f"{name}.ipynb"), _title(name), links
+        )
     except render.RenderError as error:
         raise render.RenderError(f"{name}: {error}") from None
     canonical.write(folder / f"{name}.html", page)
@@ -38,7 +40,7 @@ def write_memo(folder: Path, name: str, with_pdf: bool) -> int | None:
 
     Returns: pages of the PDF, or None without one. Raises: RenderError as `render.memo_html` does.
     """
-    page = render.memo_html(_notebook(folder, name))
+    page = render.memo_html(read_notebook(folder / "notebooks" / f"{name}.ipynb"))
     canonical.write(folder / "memo.html", page)
     return render.pdf(page, folder / "memo.pdf") if with_pdf else None
 
@@ -56,8 +58,9 @@ def write_index(folder: Path, question: str, chapters: Iterable[str]) -> None:
     text = [f"# {question}"]
     for part, files in parts.items():
         text += [f"## {part}", "\n".join(f"- [{_title(Path(f).stem)}]({f})" for f in files)]
-    cells = [nbformat.v4.new_markdown_cell("\n\n".join(text))]
-    page = render.chapter_html(nbformat.v4.new_notebook(cells=cells), "Overview", {})
+    cell = nbformat.v4.new_markdown_cell("\n\n".join(text))  # type: ignore[no-untyped-call]
+    listing = nbformat.v4.new_notebook(cells=[cell])  # type: ignore[no-untyped-call]
+    page = render.chapter_html(listing, "Overview", {})
     canonical.write(folder / "index.html", page)
 
 
@@ -67,7 +70,3 @@ def _names(folder: Path, pattern: str) -> list[str]:
 
 def _title(name: str) -> str:
     return name.replace("_", " ")
-
-
-def _notebook(folder: Path, name: str) -> NotebookNode:
-    return nbformat.read(folder / "notebooks" / f"{name}.ipynb", as_version=4)

@@ -1,25 +1,24 @@
-"""Of what was a run made? Hashes of everything that a result can depend on, and the code's version."""
+"""Of what was a run made? Hashes of all that a result can depend on, and the code's version."""
 
 import hashlib
 import json
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
 from llmstudy import paths
+from llmstudy.run.notebook import read_notebook
 
 
 def fingerprint(notebook: Path) -> str:
     """SHA-256 of a notebook's cells: their kind, source and tags, but not what they put out."""
     cells = [
         (cell.cell_type, cell.source, sorted(cell.metadata.get("tags", [])))
-        for cell in nbformat.read(notebook, as_version=4).cells
+        for cell in read_notebook(notebook).cells
     ]
     return hashlib.sha256(json.dumps(cells).encode()).hexdigest()
 
@@ -27,6 +26,7 @@ def fingerprint(notebook: Path) -> str:
 def run_id(started: datetime, made: Mapping[str, Any]) -> str:
     """The moment in UTC, and six hex digits of what the run is made of; sorts by time.
 
+    >>> from datetime import UTC
     >>> run_id(datetime(2026, 11, 23, 20, 5, tzinfo=UTC), {"study_sha256": "ab"})
     '20261123T200500Z-de69b2'
     """

@@ -136,8 +136,8 @@ def test_a_log_without_failures_or_cache_says_so():
     sentences = sufficiency(summarise(_log(_every("5min", 12 * 24 * 14), cached=pd.NA)))
     assert sentences == [
         "None of the 4,032 requests of chat failed: check that the log keeps failures.",
-        "The log of chat does not say which input tokens came from the cache: its bill is "
-        "reckoned as if none did.",
+        "The log of chat does not say which input tokens came from the cache: the study's own "
+        "share stands in.",
     ]
 
 

@@ -1,0 +1,298 @@
+import calendar
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmstudy import capacity, paths
+from llmstudy.cost import api_usd_per_request
+from llmstudy.evidence import (
+    fleet_offer,
+    ledger,
+    measured,
+    month_start,
+    price_findings,
+    rate_figures,
+    serving_curve,
+    token_offer,
+    traffic_of,
+)
+from llmstudy.study import load
+
+AZURE = pd.DataFrame(
+    {
+        "input_tokens": [1155],
+        "output_tokens": [211],
+        "ts_start": pd.to_datetime(["2026-11-23T12:00Z"]),
+    }
+)
+H200_70B, H200_8B = "h200-llama-3.1-70b", "h200-llama-3.1-8b"
+
+
+@pytest.fixture(scope="module")
+def default():
+    return load(paths.params("default.yaml"))
+
+
+@pytest.fixture(scope="module")
+def drawn(default):
+    return traffic_of(default)
+
+
+@pytest.fixture(scope="module")
+def fits(default):
+    return capacity.serving_fits(seed=default.seed)
+
+
+# ---- traffic
+
+
+def test_without_a_log_every_workload_is_drawn_at_its_own_lengths_and_marked(default, drawn):
+    assert drawn.simulated == tuple(default.workloads)
+    assert (drawn.rows_read, len(drawn.quarantined), drawn.warnings) == (0, 0, ())
+    assert drawn.requests["source"].str.startswith("simulated").all()
+    for name, workload in default.workloads.items():
+        requests = drawn.of(name)
+        for side in ("input", "output"):
+            tokens = requests[f"{side}_tokens"]
+            asked = getattr(workload.intake, f"{side}_tokens").value
+            assert tokens.mean() == pytest.approx(asked, abs=4 * tokens.std() / len(tokens) ** 0.5)
+    assert measured(default, drawn) is default
+
+
+def test_a_workload_draws_the_same_whatever_other_workloads_there_are(default, drawn):
+    alone = {"extraction": default.workloads["extraction"]}
+    found = traffic_of(default.model_copy(update={"workloads": alone})).requests
+    pd.testing.assert_frame_equal(found, drawn.of("extraction").reset_index(drop=True))
+
+
+LOGGED_COLUMNS = "ts_start: at, input_tokens: in, output_tokens: out, ok: ok, ttft_s: ttft"
+
+
+@pytest.fixture
+def logged(variant, tmp_path):
+    """The default study with a log: one request an hour, and rows that cannot be read."""
+
+    def write(days, workload="support-chat", broken=0):
+        start = datetime(2026, 11, 2)
+        times = [start + timedelta(hours=h) for h in range(24 * days)]
+        rows = [f"{at}Z,{900 + 200 * (at.hour % 2)},200,true,0.5" for at in times]
+        rows += [f"{start}Z,many,200,true,0.5"] * broken
+        (tmp_path / "log.csv").write_text("\n".join(["at,in,out,ok,ttft", *rows]) + "\n")
+        log = (
+            f"requests: {{path: log.csv, format: csv, columns: {{{LOGGED_COLUMNS}}}, "
+            f"workload: {workload}, provider: openai, model: gpt-4o}}\n"
+        )
+        return load(variant("default", ("team:\n", f"{log}team:\n")))
+
+    return write
+
+
+def test_a_log_of_a_week_replaces_what_was_assumed(logged):
+    study = logged(days=8)
+    found = traffic_of(study)
+    assert found.simulated == ("classification", "extraction", "long-context-reasoning")
+    now = measured(study, found)
+    intake = now.workloads["support-chat"].intake
+    assert intake.requests.value == pytest.approx(730)  # one an hour
+    assert not intake.requests.uncertain
+    assert intake.input_tokens.value == pytest.approx(1000)
+    assert intake.output_tokens.value == pytest.approx(200)
+    assert intake.peak_to_mean.value == pytest.approx(1)
+    for figure in (intake.requests, intake.input_tokens, intake.output_tokens, intake.peak_to_mean):
+        assert figure.grade == "measured"
+        assert figure.source.startswith("log: 192 requests in 192")
+    untouched = [name for name in study.workloads if name != "support-chat"]
+    assert all(now.workloads[name] is study.workloads[name] for name in untouched)
+
+
+def test_a_log_of_a_day_leaves_the_volume_as_wide_as_the_week_is_uneven(logged):
+    study = logged(days=1)
+    now = measured(study, traffic_of(study))
+    requests = now.workloads["support-chat"].intake.requests
+    assert requests.value == pytest.approx(730)
+    assert requests.low < 730 < requests.high
+    shape = pd.read_csv(paths.data("servegen_hourly.csv"))
+    hours = shape[shape["service"] == "m-mid"]["mean_requests_per_s"]
+    busy, quiet = hours.quantile([0.9, 0.1]) / hours.mean()
+    assert (requests.low, requests.high) == pytest.approx((730 / busy, 730 / quiet), rel=1e-3)
+    # an hour of the day is no peak of the week: the study's assumption stands
+    assumed = study.workloads["support-chat"].intake.peak_to_mean
+    assert now.workloads["support-chat"].intake.peak_to_mean == assumed
+
+
+def test_no_row_of_a_log_is_lost(logged):
+    found = traffic_of(logged(days=2, broken=3))
+    assert found.rows_read == 51
+    assert len(found.of("support-chat")) == 48
+    assert len(found.quarantined) == 3
+
+
+def test_a_log_of_a_workload_that_the_study_lacks_is_refused(logged, tmp_path):
+    study = logged(days=1)
+    strange = study.requests.model_copy(update={"workload": "chess"})
+    with pytest.raises(ValueError, match=r"log.csv: the log holds the workload 'chess', which is"):
+        traffic_of(study.model_copy(update={"requests": strange}))
+
+
+# ---- what API routes charge
+
+
+@pytest.mark.parametrize(
+    ("route", "usd_per_1k"),
+    [  # cost.md 4.4
+        ("openai-gpt-4o", 5.00),
+        ("openai-gpt-4o-mini", 0.300),
+        ("openai-gpt-6-luna", 0.221),
+        ("novita-llama-3.1-70b", 0.240),
+        ("groq-llama-3.1-8b", 0.075),
+    ],
+)
+def test_a_route_charges_the_azure_mean_request_what_was_published(default, route, usd_per_1k):
+    offer = token_offer(default, route, AZURE)
+    assert 1000 * api_usd_per_request(offer, 1155, 211) == pytest.approx(usd_per_1k, rel=5e-3)
+    assert offer.month_factors == (1.0,) * 24
+
+
+def test_requests_are_priced_singly_so_that_their_sum_is_the_bill(default, drawn):
+    requests = drawn.of("support-chat")
+    offer = token_offer(default, "openai-gpt-4o", requests)
+    by_hand = (2.50 * requests["input_tokens"] + 10 * requests["output_tokens"]).mean() / 1e6
+    assert offer.uncached_input_usd + offer.output_usd == pytest.approx(by_hand)
+    assert offer.cached_input_usd == pytest.approx(offer.uncached_input_usd / 2)
+
+
+def test_a_negotiated_price_bills_as_the_same_list_price_does():
+    study = load(paths.params("regulated.yaml"))
+    listed, negotiated = (token_offer(study, f"{x}-gpt-4o", AZURE) for x in ("openai", "azure"))
+    assert api_usd_per_request(negotiated, 1155, 211, 0.4) == pytest.approx(
+        api_usd_per_request(listed, 1155, 211, 0.4)
+    )
+
+
+def test_an_introductory_rate_doubles_in_the_first_month_that_begins_after_its_end(default):
+    # cost.md 5.3: gemini-4-argon x2 on 2026-12-01; the study's months begin on the 23rd
+    offer = token_offer(default, "google-gemini-4-argon", AZURE)
+    assert offer.month_factors == pytest.approx((1.0, *(2.0,) * 23))
+    [finding] = [f for f in price_findings(default) if "argon" in f.subject]
+    assert finding.effective == date(2026, 12, 1)
+    rates = rate_figures(default)
+    assert rates["routes.google-gemini-4-argon.price.input"].expires == date(2026, 12, 1)
+
+
+def test_list_prices_are_in_the_ledger_with_their_source(default):
+    rates = rate_figures(default)
+    assert rates["routes.openai-gpt-4o.price.input"].value == 2.50
+    assert rates["routes.openai-gpt-4o.price.output"].value == 10.00
+    table = ledger({**default.figures(), **rates})
+    assert table["name"].is_unique
+    assert (table["source"] != "").all()
+    priced = table[table["name"].str.contains(".price.", regex=False)]
+    assert (priced["grade"] == "published").all()
+
+
+@given(st.dates(date(2000, 1, 1), date(2090, 1, 1)), st.integers(0, 60))
+def test_a_month_begins_on_the_same_day_or_the_last_of_a_shorter_month(day, months):
+    found = month_start(day, months)
+    assert (found.year - day.year) * 12 + found.month - day.month == months
+    assert found.day == min(day.day, calendar.monthrange(found.year, found.month)[1])
+
+
+# ---- what a self-hosted route carries and costs
+
+
+def at_lengths(workload, tokens_in, tokens_out):
+    def certain(figure, value):
+        return replace(figure, value=value, low=value, high=value)
+
+    intake = workload.intake
+    return workload.model_copy(
+        update={
+            "intake": intake.model_copy(
+                update={
+                    "input_tokens": certain(intake.input_tokens, tokens_in),
+                    "output_tokens": certain(intake.output_tokens, tokens_out),
+                }
+            )
+        }
+    )
+
+
+def test_elasticities_foretell_the_capacity_at_other_lengths(default, fits):
+    workload, route = default.workloads["extraction"], default.routes[H200_70B]
+    fleet = fleet_offer(default, workload, route, fits)[0].fleet
+    for longer_in, longer_out in [(1.1, 1.0), (0.9, 1.0), (1.0, 1.15), (1.0, 0.85), (1.15, 0.9)]:
+        solved, _ = fleet_offer(default, at_lengths(workload, 2000 * longer_in, 250 * longer_out),
+                                route, fits)  # fmt: skip
+        foretold = (
+            fleet.capacity_requests_per_s
+            * longer_in**fleet.input_elasticity
+            * longer_out**fleet.output_elasticity
+        )
+        assert foretold == pytest.approx(solved.fleet.capacity_requests_per_s, rel=0.03)
+    assert fleet.input_elasticity < 0
+    assert fleet.output_elasticity < 0
+
+
+def test_capacity_has_the_error_of_its_curve_inside_the_measured_range_and_half_outside(
+    default, fits
+):
+    workload, route = default.workloads["support-chat"], default.routes[H200_70B]
+    inside, point = fleet_offer(default, at_lengths(workload, 1024, 1024), route, fits)
+    assert point.inside_hull
+    held_out = fits[(fits["model"] == route.model) & (fits["gpu"] == route.gpu)].iloc[0]
+    u = np.random.default_rng(3).random(20_000)
+    errors = np.abs(inside.capacity_factor.quantile(u) - 1)
+    assert np.median(errors) == pytest.approx(held_out["median_abs_error_share"], rel=0.05)
+    outside, point = fleet_offer(default, at_lengths(workload, 1155, 211), route, fits)
+    assert not point.inside_hull
+    assert (outside.capacity_factor.low, outside.capacity_factor.high) == (0.5, 1.5)
+    assert outside.capacity_factor.grade == "assumed"
+
+
+def test_rent_is_the_mean_of_the_commitments_within_its_range(default, fits):
+    quotes = pd.read_csv(paths.data("gpu_prices.csv"))
+    nebius = quotes.query("gpu == 'h200_sxm' and provider == 'nebius'").set_index("commitment")
+    on_demand = nebius.loc["on_demand", "usd_per_gpu_hour"]
+    route = default.routes[H200_70B]
+    rent = fleet_offer(default, default.workloads["extraction"], route, fits)[0].usd_per_gpu_hour
+    assert 0.4 * on_demand < rent.low < rent.value < rent.high
+    assert rent.value < on_demand
+    everything = route.commitment.on_demand
+    dear = route.model_copy(
+        update={
+            "commitment": route.commitment.model_copy(
+                update={
+                    "on_demand": replace(everything, value=1.0),
+                    "reserved": replace(everything, value=0.0),
+                }
+            )
+        }
+    )
+    found, _ = fleet_offer(default, default.workloads["extraction"], dear, fits)
+    assert found.usd_per_gpu_hour.value == pytest.approx(on_demand)
+
+
+@pytest.mark.xfail(strict=True, reason="a quote without a date takes the study's as_of as its own")
+def test_a_quote_without_a_date_stays_without_one(default, fits):
+    rent = fleet_offer(default, default.workloads["extraction"], default.routes[H200_70B], fits)[
+        0
+    ].usd_per_gpu_hour
+    assert rent.as_of is None
+
+
+def test_a_model_too_large_for_its_gpus_is_a_finding_and_not_a_number(default, fits):
+    route = default.routes[H200_70B].model_copy(update={"tensor_parallel": 1, "precision": "bf16"})
+    with pytest.raises(ValueError, match="70B"):
+        fleet_offer(default, default.workloads["extraction"], route, fits)
+
+
+def test_a_curve_is_fitted_to_the_points_of_its_own_engine(default):
+    route = default.routes[H200_8B]
+    assert serving_curve(route) is not None
+    with pytest.raises(ValueError, match="9.9"):
+        serving_curve(route.model_copy(update={"engine_version": "9.9"}))
