@@ -52,15 +52,21 @@ def run_chapters(study: Study) -> Assessment:
 
 
 @pytest.fixture(scope="session")
-def assess() -> Callable[[Study], Assessment]:
-    """Assesses a study. The fits of the serving curve, the same for every study, are made once."""
+def serving_fits() -> Callable[..., Any]:
+    """`capacity.serving_fits`, which takes seconds, made once for all studies of a seed."""
     from llmstudy import capacity
 
-    fits = cache(capacity.serving_fits)
+    return cache(capacity.serving_fits)
+
+
+@pytest.fixture(scope="session")
+def assess(serving_fits) -> Callable[[Study], Assessment]:
+    """Assesses a study."""
+    from llmstudy import capacity
 
     def assess_(study: Study) -> Assessment:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(capacity, "serving_fits", fits)
+            patch.setattr(capacity, "serving_fits", serving_fits)
             return run_chapters(study)
 
     return assess_

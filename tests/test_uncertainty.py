@@ -152,7 +152,7 @@ def month_bill(offer, d, requests, month):
     per_s = offer.capacity_requests_per_s * d["capacity_factor"]
     per_s *= longer_in**offer.input_elasticity * longer_out**offer.output_elasticity
     peak_per_s = requests / (730 * 3600) * d["peak_to_mean"]
-    replicas = max(2, math.ceil(peak_per_s / (per_s * d["target_utilisation"])) + offer.spare)
+    replicas = math.ceil(peak_per_s / (per_s * d["target_utilisation"])) + offer.spare
     gpu_hours = replicas * offer.gpus_per_replica * 730
     rent = gpu_hours * d["usd_per_gpu_hour"] * (1 + d["overhead_share"]) * d["drift_gpu"] ** years
     return rent + d["fte"] * d["usd_per_fte_year"] / 12
@@ -272,7 +272,7 @@ def test_between_two_prices_per_token_the_crossover_is_the_cost_of_moving_over_t
     assert found == (pytest.approx(expected) if expected <= cap else math.inf)
 
 
-@pytest.mark.parametrize("challenger", [fleet(5, gpus=2), fleet(20, spare=2), api(0.4, 0.4)])
+@pytest.mark.parametrize("challenger", [fleet(5, gpus=2), fleet(20, spare=0), api(0.4, 0.4)])
 def test_at_the_crossover_the_saving_of_a_steady_volume_changes_sign(challenger):
     n = 200
     d = {**some_draws(n, seed=21), "growth": np.zeros(n)}
@@ -290,18 +290,6 @@ def test_at_the_crossover_the_saving_of_a_steady_volume_changes_sign(challenger)
         start = np.floor(found / carries) * carries
     assert (saved(found * (1 + 1e-6)) > 0).all()
     assert (saved((start + found) / 2) < 0).all()
-
-
-@pytest.mark.xfail(
-    strict=True,
-    reason="the crossover counts one replica where two are run and paid: replicas() has a minimum "
-    "of 2, which stepped_crossover does not know when there is no spare",
-)
-def test_the_crossover_without_a_spare_pays_for_the_two_replicas_that_run():
-    d = draws(fte=0.05)
-    (volume,) = mc.crossover_requests_per_month(GPT_4O, fleet(20, spare=0), d, MONTHS, 1e13)
-    at = {**d, "requests": np.array([volume * (1 + 1e-6)])}
-    assert mc.move_saving_usd(GPT_4O, fleet(20, spare=0), at, MONTHS)[0] > 0
 
 
 def published_priors(n, seed):

@@ -86,8 +86,9 @@ def usable_points(
     """The configurations that the model speaks of, one row each: repeats are pooled.
 
     Dropped: attention data parallelism (another parallelism), and more requests than the KV memory
-    holds (queueing and pre-emption). Repeats are pooled by their geometric mean. Columns: those of
-    GROUP and CONFIGURATION, ttft_ms, tpot_ms, attention_dp (1): again serving points.
+    holds (queueing and pre-emption). Where `attention_dp` is empty the source did not record it: 1,
+    vLLM's default, is taken. Repeats are pooled by their geometric mean. Columns: those of GROUP
+    and CONFIGURATION, ttft_ms, tpot_ms, attention_dp (1): again serving points.
     """
     limit = roofline(points, shape, gpu, precision, kv_value_bytes).max_concurrency(
         points["input_tokens"], points["output_tokens"], points["tensor_parallel"]
@@ -313,10 +314,15 @@ def _groups(points: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame
 
 def _hull(points: pd.DataFrame) -> Hull:
     """What the points span."""
-    spans = {name: points[name] for name in Hull.__dataclass_fields__}
-    return Hull(**{name: (int(x.min()), int(x.max())) for name, x in spans.items()})
+    ranges = points.groupby("tensor_parallel")["concurrency"].agg(["min", "max"]).itertuples()
+    pairs = points[["input_tokens", "output_tokens"]].drop_duplicates().to_numpy(dtype=int)
+    return Hull(
+        concurrency_by_size={int(size): (int(low), int(high)) for size, low, high in ranges},
+        lengths=tuple((int(i), int(o)) for i, o in pairs),
+    )
 
 
 def _configuration(points: pd.DataFrame) -> dict[str, FloatArray]:
     """The arguments of `ServingCurve.tpot_s`, one value per point."""
-    return {name: points[name].to_numpy(dtype=float) for name in Hull.__dataclass_fields__}
+    names = ["concurrency", "input_tokens", "output_tokens", "tensor_parallel"]
+    return {name: points[name].to_numpy(dtype=float) for name in names}

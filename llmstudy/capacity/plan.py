@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from llmstudy.capacity.curve import ServingCurve, gpu_fit, requests_per_s
+from llmstudy.capacity.curve import ServingCurve, gpu_fit
 from llmstudy.figure import FloatArray
 
 
@@ -17,8 +17,9 @@ from llmstudy.figure import FloatArray
 class Capacity:
     """The most that one replica carries within its SLO.
 
-    `ttft_lower_bound_s` is the time to read one prompt on an idle replica: measured TTFT is higher,
-    so `requests_per_s` is somewhat high (in the median by 0 to 4 % on each bundled group).
+    `ttft_lower_bound_s` is the time to read one prompt on an idle replica: measured TTFT is higher.
+    `requests_per_s` is that of a replica that is never idle, and so somewhat high (in the median by
+    0 to 4 % on each bundled group).
     `limited_by`: tpot (the SLO), kv_memory, or hull (no higher concurrency was measured).
     `outside` names what lies outside the measured range; then the figure is extrapolated.
     """
@@ -40,13 +41,19 @@ def capacity_at_slo(
     tpot_slo_s: float,
     tensor_parallel: int,
     ttft_slo_s: float | None = None,
+    cached_share: float = 0.0,
 ) -> Capacity:
     """The highest concurrency whose TPOT meets the SLO, and the load that one replica then carries.
 
-    Never above the highest concurrency measured, nor above the KV memory. The SLO is held against
-    mean TPOT; its percentiles are higher. TTFT is only bounded below: a `ttft_slo_s` that prefill
-    alone exceeds is refused, one that it meets is not promised.
-    Raises: ValueError when weights or one request do not fit, or one request alone misses the SLO.
+    Never above the highest concurrency measured on that tensor-parallel size, nor above the KV
+    memory. The SLO is held against mean TPOT; its percentiles are higher. TTFT is only bounded
+    below: a `ttft_slo_s` that prefill alone exceeds is refused, one that it meets is not promised.
+
+    cached_share: the share of each prompt found in the prefix cache, of which the arithmetic is
+    spared but not the memory. An upper bound of what a prefix cache saves; the share that a
+    provider bills as cached is honest here only when the fleet's cache is as warm as theirs.
+    Raises: ValueError when weights or one request do not fit, one request alone misses the SLO, or
+    an SLO or `cached_share` is no such quantity.
 
     >>> from llmstudy.capacity import fit_serving_curve, gpu, model_shape, serving_points
     >>> points = serving_points("meta-llama/Llama-3.1-70B", "h200_sxm", "fp8")
@@ -56,6 +63,14 @@ def capacity_at_slo(
     >>> found.concurrency, found.limited_by, found.inside_hull
     (47, 'tpot', True)
     """
+    # asked this way round, a NaN is refused too
+    for name, slo_s in (("tpot_slo_s", tpot_slo_s), ("ttft_slo_s", ttft_slo_s)):
+        if slo_s is not None and not slo_s > 0:
+            raise ValueError(f"capacity_at_slo: {name} is {slo_s:g}: give seconds above 0")
+    if not 0 <= cached_share <= 1:
+        raise ValueError(
+            f"capacity_at_slo: cached_share is {cached_share:g}: give a share in [0, 1], such as 0.5"
+        )
     gpu_fit(curve.shape, curve.gpu, curve.precision, tensor_parallel)
     where = f"{curve.shape.model} on {tensor_parallel} x {curve.gpu.gpu}"
     fits = int(curve.max_concurrency(input_tokens, output_tokens, tensor_parallel))
@@ -64,15 +79,15 @@ def capacity_at_slo(
             f"{where}: the KV cache of one request of {input_tokens + output_tokens:g} tokens does "
             "not fit beside the weights; use more GPUs per replica or an FP8 cache"
         )
-    measured = curve.hull.concurrency[1]
+    _, measured = curve.hull.concurrency_at(tensor_parallel)
     batches = np.arange(1, min(fits, measured) + 1)
-    tpot_s = curve.tpot_s(batches, input_tokens, output_tokens, tensor_parallel)
+    tpot_s = curve.tpot_s(batches, input_tokens, output_tokens, tensor_parallel, cached_share)
     if tpot_s[0] > tpot_slo_s:
         raise ValueError(
             f"{where}: one request alone has a TPOT of {1e3 * tpot_s[0]:.1f} ms, above the SLO of "
             f"{1e3 * tpot_slo_s:.1f} ms; loosen it, or use more or faster GPUs per replica"
         )
-    ttft_s = float(curve.prefill_s(input_tokens, tensor_parallel))
+    ttft_s = float(curve.prefill_s(input_tokens, tensor_parallel, cached_share))
     if ttft_slo_s is not None and ttft_s > ttft_slo_s:
         raise ValueError(
             f"{where}: reading a prompt of {input_tokens:g} tokens takes {1e3 * ttft_s:.0f} ms "
@@ -80,13 +95,9 @@ def capacity_at_slo(
             "prompt, or use more GPUs per replica"
         )
     best = int(np.count_nonzero(tpot_s <= tpot_slo_s))  # TPOT never falls with concurrency
-    rate = float(requests_per_s(best, output_tokens, ttft_s, tpot_s[best - 1]))
-    outside = curve.hull.outside(
-        concurrency=best,
-        input_tokens=input_tokens,
-        output_tokens=output_tokens,
-        tensor_parallel=tensor_parallel,
-    )
+    point = (best, input_tokens, output_tokens, tensor_parallel)
+    rate = float(curve.max_requests_per_s(*point, cached_share))
+    outside = curve.hull.outside(*point)
     return Capacity(
         concurrency=best,
         requests_per_s=rate,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmstudy.cli.terminal import AsJson, interactive, mistakes, print_json, say
+from llmstudy.cli.terminal import AsJson, ask, interactive, mistakes, print_json, say
 
 if TYPE_CHECKING:
     from llmstudy.starter import Question, Starter
@@ -154,7 +154,7 @@ def _answers(given: Mapping[str, str | None]) -> dict[str, Any]:
 
 def _read(question: "Question", text: str) -> Any:
     try:
-        return None if text == "unknown" else question.read(text)
+        return _value(question, text)
     except ValueError as error:
         raise ValueError(f"--{question.field.replace('_', '-')} {error}") from None
 
@@ -172,11 +172,15 @@ def _open(field: str, given: Mapping[str, str | None], found: Mapping[str, Any])
 
 def _ask(question: "Question") -> Any:
     while True:
-        text = typer.prompt(question.asks, default="unknown", err=True)
+        text = ask(question.asks)
         try:
-            return None if text == "unknown" else question.read(text)
+            return _value(question, text)
         except ValueError as error:
             say(f"The answer {error}")
+
+
+def _value(question: "Question", text: str) -> Any:
+    return None if text == "unknown" else question.read(text)
 
 
 def _compose(name: str, as_of: date, found: dict[str, Any]) -> "Starter":

@@ -24,6 +24,15 @@ def say(text: str) -> None:
     typer.echo(text, err=True)
 
 
+def ask(question: str) -> str:
+    """One line from the person; empty means `unknown`. The question too stays off stdout."""
+    typer.echo(f"{question} [unknown]: ", nl=False, err=True)
+    line = sys.stdin.readline()
+    if not line:
+        raise typer.Abort
+    return line.strip() or "unknown"
+
+
 def print_json(value: Any) -> None:
     """The answer to a program. value: whatever `canonical.plain` takes."""
     from llmstudy import canonical

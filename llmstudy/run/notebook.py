@@ -30,6 +30,7 @@ LIBRARIES = [
     "ruamel.yaml",
     "duckdb",
     "genai_prices",
+    "SALib.analyze.sobol",
 ]
 """What chapters import; nothing of llmstudy, since the server may outlive a change to its code."""
 

@@ -1,0 +1,163 @@
+"""The whole way, as a user goes it: every study that ships, through papermill, to its memo."""
+
+import html
+import json
+import re
+
+import nbformat
+import pandas as pd
+import pytest
+
+from llmstudy import paths
+from llmstudy.memo.render import external_references
+from llmstudy.results import Results
+from llmstudy.run import CHAPTERS, run_study
+
+STUDIES = ("default", "source_memo", "regulated", "hyperscale")
+
+pytestmark = pytest.mark.xdist_group("e2e")  # two runs at once would fight for two cores
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    out = tmp_path_factory.mktemp("outputs")
+    done = {}
+
+    def run(name):
+        if name not in done:
+            done[name] = run_study(paths.params(f"{name}.yaml"), out, progress=False)
+        return done[name]
+
+    return run
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_that_ships_ends_in_a_memo(runs, name):
+    result = runs(name)
+    for key in ("memo", "index", "results", "figures", "provenance"):
+        assert result.paths[key].stat().st_size > 0
+    for chapter in CHAPTERS:
+        assert (result.folder / f"{chapter}.html").is_file()
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_results_follow_the_schema_and_hold_no_nan(runs, name):
+    text = runs(name).paths["results"].read_text()
+    assert not re.search(r"NaN|Infinity", text)
+    Results.model_validate(json.loads(text))
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_memo_needs_nothing_from_outside_and_describes_every_picture(runs, name):
+    page = runs(name).paths["memo"].read_text()
+    assert external_references(page) == []
+    pictures = re.findall(r"<img\b[^>]*>", page)
+    assert pictures
+    assert all(re.search(r'alt="[^"]{20,}"', tag) for tag in pictures)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_memo_keeps_its_budget(runs, name):
+    page = runs(name).paths["memo"].read_text()
+    body = page[page.index("<main") : page.index('class="appendix"')]
+    text = html.unescape(re.sub(r"<[^>]+>", " ", body))
+    assert len(text.split()) <= 900
+    assert len(re.findall(r"<img\b", body)) <= 3
+    assert len(re.findall(r"<table\b", body)) <= 3
+    pages = json.loads(runs(name).paths["provenance"].read_text())["memo_pages"]
+    assert pages is None or pages <= 6
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_confidence_and_likelihood_never_share_a_sentence(runs, name):
+    page = html.unescape(re.sub(r"<[^>]+>", " ", runs(name).paths["memo"].read_text()))
+    words = r"almost no chance|unlikely|roughly even|likely|almost certain"
+    for sentence in re.split(r"(?<=[.!?])\s", page):
+        assert not (re.search("Confidence", sentence) and re.search(words, sentence)), sentence
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_kept_output_is_in_the_chapter_page(runs, name):
+    folder = runs(name).folder
+    for chapter in CHAPTERS:
+        page = (folder / ("memo.html" if chapter == "08_memo" else f"{chapter}.html")).read_text()
+        plain = _words(page)
+        notebook = nbformat.read(folder / "notebooks" / f"{chapter}.ipynb", as_version=4)
+        for cell in notebook.cells:
+            for output in cell.get("outputs", []):
+                data = output.get("data", {})
+                if "image/svg+xml" in data:
+                    alt = output["metadata"]["image/svg+xml"]["alt"]
+                    assert html.escape(alt, quote=True)[:80] in page or alt[:80] in page
+                elif "text/html" in data:
+                    assert _words(data["text/html"]) in plain
+
+
+def _words(page):
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
+
+
+def test_the_same_study_gives_the_same_bytes(runs, tmp_path):
+    again = run_study(paths.params("default.yaml"), tmp_path, progress=False)
+    for key in ("results", "memo", "figures"):
+        assert again.paths[key].read_bytes() == runs("default").paths[key].read_bytes()
+
+
+def test_the_source_memos_case_comes_out_api_first_with_armed_triggers(runs):
+    found = Results.model_validate_json(runs("source_memo").paths["results"].read_text())
+    assert found.verdict.overall == "api_first"
+    assert not [t for t in found.triggers if t.status == "fired"]
+    assert {t.id for t in found.triggers if t.status == "armed"} >= {"G1", "G4"}
+    assert len(found.collect_first) >= 6
+
+
+def test_health_data_stays_with_a_contract(runs):
+    found = Results.model_validate_json(runs("regulated").paths["results"].read_text())
+    for verdict in found.verdict.workloads.values():
+        assert verdict.arm == "self_hosted" or verdict.contract.startswith("BAA until")
+    moved = found.verdict.workloads["patient-messages"]
+    assert (moved.decision, moved.route) == ("move", "azure-gpt-4o")
+
+
+def test_hyperscale_moves_where_the_figures_support_it_and_only_there(runs):
+    found = Results.model_validate_json(runs("hyperscale").paths["results"].read_text())
+    verdicts = found.verdict.workloads
+    assert found.verdict.overall == "hybrid"
+    assert verdicts["homework-help"].decision == "move"
+    assert verdicts["homework-help"].arm in ("hosted_open", "self_hosted")
+    assert verdicts["code-tutor"].decision == "stay"
+
+
+def test_simulated_requests_are_marked_in_memo_and_chapters(runs):
+    folder = runs("default").folder
+    for page in ("memo.html", "01_evidence.html", "06_crossover.html"):
+        assert "simulated from published figures" in (folder / page).read_text()
+
+
+@pytest.mark.shared
+def test_a_real_log_of_an_hour_is_measured_and_said_to_be_too_short(tmp_path):
+    trace = paths.ROOT.parent / "shared" / "traces" / "AzureLLMInferenceTrace_conv.csv"
+    if not trace.is_file():
+        pytest.skip("the Azure 2023 conversation trace is not beside this checkout")
+    text = paths.params("default.yaml").read_text()
+    section = (
+        f"requests: {{path: {trace}, format: azure, workload: support-chat, "
+        "provider: openai, model: gpt-4o}\n"
+    )
+    study = tmp_path / "logged.yaml"
+    study.write_text(text.replace("study: default\n", "study: logged\n") + section)
+    result = run_study(study, tmp_path / "out", progress=False)
+    tables = json.loads((result.folder / "results" / "01_evidence.json").read_text())
+    assert tables["log"] == {
+        "rows_read": 19_366,
+        "rows_accepted": 19_366,
+        "rows_quarantined": 0,
+        "reasons": {},
+    }
+    chat = next(row for row in tables["workloads"] if row["workload"] == "support-chat")
+    assert chat["tokens_grade"] == chat["volume_grade"] == chat["traffic"] == "measured"
+    assert chat["input_tokens"] == pytest.approx(1155, abs=1)
+    assert "cannot size a fleet" in result.paths["memo"].read_text()
+    figures = pd.read_csv(result.paths["figures"])
+    growth = figures.set_index("name").loc["workloads.support-chat.growth"]
+    assert growth["grade"] == "assumed"
