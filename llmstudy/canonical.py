@@ -1,6 +1,7 @@
 """How is a result written down? One text for one value, so that two runs can be compared by byte.
 
-Keys are sorted, floats carry 10 significant digits, dates are ISO text, tables are lists of rows.
+Keys keep the order they were given in (a table's columns have one that a reader wants), floats
+carry 10 significant digits, dates are ISO text, tables are lists of rows.
 There is no NaN and no Infinity: `null` means never, or a figure that cannot be given, and only the
 caller knows which of the two.
 """
@@ -66,9 +67,9 @@ def dumps(value: Any) -> str:
     Raises: ValueError as `plain` does.
 
     >>> dumps({"b": 1 / 3, "a": [1, None]})
-    '{\n  "a": [\n    1,\n    null\n  ],\n  "b": 0.3333333333\n}\n'
+    '{\n  "b": 0.3333333333,\n  "a": [\n    1,\n    null\n  ]\n}\n'
     """
-    text = json.dumps(plain(value), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
     return text + "\n"
 
 

@@ -19,6 +19,25 @@ from IPython.display import display
 from llmstudy import canonical, charts, paths
 from llmstudy.study import Study, load
 
+SHOWN = {
+    "workloads": (
+        "workload requests_per_month volume_grade input_tokens output_tokens tokens_grade traffic"
+    ),
+    "log": "rows_read rows_accepted rows_quarantined",
+    "findings": "severity sentence effective",
+    "figures": "name value low high unit grade source as_of",
+    "bills": "workload route current usd_per_request usd_per_mtok month_usd scheduled_change",
+    "latency": "workload route target_s ttft_p95_s low_s high_s verdict grade",
+    "quality": "workload route verdict grade n difference low high margin n_needed",
+    "serving_fit": "model gpu precision engine_version n_fit n_heldout median_abs_error_share",
+    "fleets": "workload replicas gpus utilisation rent_month_usd staff_month_usd outside",
+    "savings": "workload route saving_p10_usd saving_p50_usd saving_p90_usd p_cheaper",
+    "routes": "workload route permitted fits_context latency quality p_cheaper",
+    "five_questions": "id question answer evidence",
+    "phases": "phase title scope start end owner cost_usd",
+}
+"""The columns that a page shows of a wide table; the table's file holds all of them."""
+
 
 class ChapterError(ValueError):
     """A chapter that lacks what an earlier one should have written."""
@@ -67,12 +86,15 @@ class Chapter:
         alt = {"image/svg+xml": {"alt": chart.alt}}
         _display({"image/svg+xml": drawing, "text/plain": chart.alt}, alt)
 
-    def table(self, rows_: pd.DataFrame | list[dict[str, Any]], name: str, caption: str) -> None:
-        """Shows a table under its caption, and keeps it unrounded as `tables/NAME.csv`."""
-        rows = canonical.columns(pd.DataFrame(rows_))
-        kept = rows.to_csv(index=False, lineterminator="\n")
+    def table(self, rows: pd.DataFrame | list[dict[str, Any]], name: str, caption: str) -> None:
+        """Shows a table under its caption, and keeps all of it, unrounded, as `tables/NAME.csv`."""
+        frame = canonical.columns(pd.DataFrame(rows))
+        kept = frame.to_csv(index=False, lineterminator="\n")
         canonical.write(self.run / "tables" / f"{name}.csv", kept)
-        self.html(table_html(rows, caption))
+        if frame.empty:
+            self.say(f"{caption}: none.")
+        else:
+            self.html(table_html(frame[SHOWN[name].split()] if name in SHOWN else frame, caption))
 
     def heading(self, text: str) -> None:
         """Shows a finding as a heading of the third level."""

@@ -362,10 +362,12 @@ def price_findings(study: Study) -> list[prices.Finding]:
     for route in study.routes.values():
         if isinstance(route, ApiRoute) and route.price is None:
             found += prices.price_findings(route.provider, route.model, study.as_of, until)
-    gpus = {r.gpu for r in study.routes.values() if isinstance(r, SelfHostedRoute)}
-    if gpus:
-        table = prices.gpu_prices()
-        found += prices.gpu_price_findings(table[table["gpu"].isin(gpus)], study.as_of)
+    rented = {
+        (r.gpu, r.rented_from) for r in study.routes.values() if isinstance(r, SelfHostedRoute)
+    }
+    table = prices.gpu_prices()
+    quoted = [pair in rented for pair in zip(table["gpu"], table["provider"], strict=True)]
+    found += prices.gpu_price_findings(table[quoted], study.as_of)
     return list(dict.fromkeys(found))
 
 

@@ -150,8 +150,8 @@ def input_share(
     if not low <= paid <= high:
         raise InvoiceError(
             f"USD {invoice_usd:,.0f} for {monthly_tokens:,.0f} tokens is USD {paid:.3g} a million, "
-            f"but {rate.model} bills between USD {low:.3g} and {high:.3g} ({c:.0%} of the input "
-            "cached, output only): correct the invoice, the tokens or the model."
+            f"but {rate.model} bills USD {input_usd:.3g} for input, {c:.0%} of it cached, and "
+            f"{output_usd:.3g} for output: correct the invoice, the tokens or the model."
         )
     return (output_usd - paid) / (output_usd - input_usd)
 
@@ -186,8 +186,9 @@ def _volume(given: Answers, rate: ApiRate) -> _Volume:
 
 
 def _billed(given: Answers, rate: ApiRate, monthly_tokens: float, invoice_usd: float) -> _Volume:
-    """Volume and tokens of which only the product was measured: each is assumed, without a range,
-    because two independent ranges would make a bill uncertain that is known to the cent."""
+    """Volume and tokens from what was billed: together they cost the invoice again."""
+    # Only their product was measured, so each is assumed; and none has a range, because independent
+    # ranges would make a bill uncertain that is known to the cent.
     said = f"an invoice of USD {invoice_usd:,.2f} for {monthly_tokens:,.0f} tokens (measured)"
     share = input_share(rate, monthly_tokens, invoice_usd, _central("traffic.cached_input_share"))
     once = monthly_tokens / (1 + _central("traffic.retry_share"))  # the invoice holds the retries
@@ -292,6 +293,9 @@ def compose(given: Answers) -> Starter:
     arm = "hosted_open" if OPEN_FAMILIES.search(model) else "proprietary_api"
     volume = _volume(given, rate)
     month_usd = _month_usd(arm, rate, volume)
+    permission = privacy.permission(
+        given.data_class or UNKNOWN, arm, {}, given.as_of, privacy.privacy_matrix()
+    )
     text = _template().render(
         **_route(provider, model, arm),
         **_intake(given, volume),
@@ -301,10 +305,11 @@ def compose(given: Answers) -> Starter:
         seed=f"{given.as_of:%Y%m%d}",
         month_usd=month_usd,
         budget_usd=_rounded_up(1.5 * month_usd),
+        contracts=permission.missing or ("dpa",),
         bill_note="" if volume.known else ", taking the middle of the prior where unknown",
         route_note="" if given.model else f": nobody said which it is, {model} stands in",
     )
-    return Starter(text, month_usd, _notes(given, arm, model))
+    return Starter(text, month_usd, _notes(given, permission))
 
 
 def _template() -> Any:
@@ -369,25 +374,24 @@ def _written(figure: Figure | None) -> str:
 def _rounded_up(x: float) -> str:
     """To two digits, upwards.
 
-    >>> _rounded_up(7_187), _rounded_up(150)
-    ('7200', '150')
+    >>> _rounded_up(7_187), _rounded_up(150), _rounded_up(0)
+    ('7200', '150', '0')
     """
+    if x == 0:
+        return "0"  # some models are free
     step = 10.0 ** (floor(log10(x)) - 1)
     return f"{ceil(x / step - 1e-9) * step:.10g}"
 
 
-def _notes(given: Answers, arm: str, model: str) -> tuple[str, ...]:
+def _notes(given: Answers, permission: privacy.Permission) -> tuple[str, ...]:
     notes = []
     if given.model is None:
-        notes.append(f"Nobody said which model answers today: {PROVIDER}/{model} stands in.")
-    permitted = privacy.permission(
-        given.data_class or UNKNOWN, arm, {}, given.as_of, privacy.privacy_matrix()
-    )
-    if permitted.missing:
+        notes.append(f"Nobody said which model answers today: {PROVIDER}/{MODEL} stands in.")
+    if permission.missing:
         notes.append(
-            f"{permitted.reason}: record what you have signed under `contracts`, "
+            f"{permission.reason}: record what you have signed under `contracts`, "
             "or trigger G3 fires."
         )
-    elif not permitted.permitted:
-        notes.append(f"{permitted.reason}.")
+    elif not permission.permitted:
+        notes.append(f"{permission.reason}.")
     return tuple(notes)

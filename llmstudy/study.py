@@ -444,6 +444,10 @@ def load(path: str | Path) -> Study:
         raise StudyError(f"{shown}: no such study file. Make one with `llmstudy init DIR`.")
     try:
         document = YAML(typ="rt").load(file.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise StudyError(
+            f"{shown}: not UTF-8 text at byte {error.start}: save it as such."
+        ) from None
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise StudyError(f"{shown}:{line}: {error.problem} (not valid YAML).") from None

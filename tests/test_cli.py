@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -32,12 +31,9 @@ def _in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _fits_made_once():
-    """The fits of the serving curve are the same for every study, and take seconds."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(capacity, "serving_fits", cache(capacity.serving_fits))
-        yield
+@pytest.fixture(autouse=True)
+def _fits_made_once(serving_fits, monkeypatch):
+    monkeypatch.setattr(capacity, "serving_fits", serving_fits)
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +118,7 @@ def test_check_exits_3_when_a_trigger_fires_and_lists_it_first():
 
 def test_check_exits_3_when_the_bill_passes_the_budget(variant):
     tight = ("month_budget: 60 k USD", "month_budget: 1 k USD")
-    found = checked(variant("default", *NO_ARGON, tight), "--on", "2026-11-23")
+    found = checked(variant("source_memo", tight), "--on", "2026-11-23")
     assert (found["exit_code"], found["budget"]["exceeded"]) == (3, True)
 
 
@@ -243,6 +239,13 @@ def test_an_unknown_key_ends_with_file_and_line_and_no_traceback(variant, comman
     )
     assert done.stdout == ""
     assert list(Path().iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_a_mistake_and_no_traceback():
+    Path("acme").write_text("a file")
+    done = llmstudy_("init", "acme/inside")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("acme")
 
 
 @pytest.mark.parametrize("command", ["check", "run"])
@@ -380,6 +383,11 @@ def test_init_leaves_nothing_behind_when_an_answer_cannot_be_used(options, says)
 
 
 # --- doctor ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def _pdf_can_be_made(monkeypatch):
+    monkeypatch.setattr(pages, "why_no_pdf", lambda: "")
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """A first study file: it loads, it runs, and it says no more than its author did."""
 
 import json
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -13,6 +14,7 @@ from llmstudy.assess.cost import cost_tables
 from llmstudy.starter import Answers, InvoiceError, compose, input_share, number
 
 DAY = date(2026, 11, 23)
+GPT_4O = prices.rate("openai", "gpt-4o", DAY)
 BILLED = {"monthly_tokens": 1.2e9, "invoice_usd": 4_800.0}
 
 
@@ -39,11 +41,10 @@ def priced_month_usd(found):
 
 @given(st.floats(0.001, 0.999), st.floats(1e3, 1e13), st.floats(0, 1))
 def test_the_split_gives_the_invoice_back(share, tokens, cached):
-    rate = prices.rate("openai", "gpt-4o", DAY)
     # gpt-4o lists USD 2.50 in, 1.25 cached, 10.00 out per million tokens
     usd_in = share * tokens * (2.5 * (1 - cached) + 1.25 * cached) / 1e6
     usd_out = (1 - share) * tokens * 10 / 1e6
-    found = input_share(rate, tokens, usd_in + usd_out, cached)
+    found = input_share(GPT_4O, tokens, usd_in + usd_out, cached)
     assert found == pytest.approx(share, abs=1e-9)
 
 
@@ -94,7 +95,9 @@ def test_known_requests_turn_the_invoice_into_tokens_per_request(loaded):
 
 @pytest.mark.parametrize("usd", [1_000.0, 13_000.0])
 def test_an_invoice_that_no_split_explains_is_refused_with_the_prices_that_bound_it(usd):
-    with pytest.raises(InvoiceError, match=r"between USD 2\.25 and 10.*correct the invoice"):
+    with pytest.raises(
+        InvoiceError, match=r"USD 2\.25 for input, .* and 10 for output: correct the invoice"
+    ):
         compose(Answers("acme", DAY, "openai", "gpt-4o", monthly_tokens=1.2e9, invoice_usd=usd))
 
 
@@ -173,9 +176,13 @@ def test_the_budget_leaves_room_above_todays_bill(loaded):
     assert 1.5 * 4_800 <= budget <= 1.6 * 4_800
 
 
-def test_a_contract_that_the_data_need_is_asked_for(loaded):
-    notes = compose(Answers("acme", DAY, "openai", "gpt-4o", data_class="phi")).notes
-    assert any("BAA" in note and "contracts" in note for note in notes)
+def test_a_contract_that_the_data_need_is_asked_for_and_waits_to_be_uncommented(loaded):
+    made = compose(Answers("acme", DAY, "openai", "gpt-4o", data_class="phi"))
+    assert any("BAA" in note and "contracts" in note for note in made.notes)
+    assert loaded(made).routes["openai-gpt-4o"].contracts == ()
+    signed = made.text.replace("    # contracts:\n    #   - {kind", "    contracts:\n      - {kind")
+    [contract] = loaded(replace(made, text=signed)).routes["openai-gpt-4o"].contracts
+    assert contract.kind == "baa"
 
 
 def test_the_first_study_runs_from_end_to_end(loaded, assess):

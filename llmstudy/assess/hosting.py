@@ -58,7 +58,7 @@ def _operating_point(point: capacity.Capacity) -> dict[str, Any]:
         "tpot_s": point.tpot_s,
         "ttft_lower_bound_s": point.ttft_lower_bound_s,
         "limited_by": point.limited_by,
-        "outside": list(point.outside),
+        "outside": ", ".join(point.outside),
     }
 
 

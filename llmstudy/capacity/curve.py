@@ -28,10 +28,10 @@ ENGINE_OVERHEAD_BYTES = 3.5e9
 class Hull:
     """What was measured: the curve interpolates between these points and extrapolates beyond.
 
-    concurrency_by_size: lowest and highest on each tensor-parallel size, so many GPUs a replica.
-    lengths: the (input, output) token pairs, on any size. Lengths carry over between sizes: fitted
-    without a pair on one size, the curve misses it there by 6.0 %, and configurations left out at
-    random by 5.4 % (median over the bundled groups).
+    concurrency_by_size: lowest and highest on each tensor-parallel size. lengths: the (input,
+    output) token pairs, on any size, since lengths carry over: fitted without a pair on one size,
+    the curve misses it there by 6.4 %, configurations left out at random by 5.8 % (median of the
+    medians of 15 bundled groups).
     """
 
     concurrency_by_size: Mapping[int, tuple[int, int]]
@@ -173,9 +173,9 @@ class ServingCurve:
     ) -> FloatArray:
         """Throughput of one replica that is never idle: no TTFT allows more.
 
-        So many requests take N decode steps together, the first while their prompts are read, and
-        a prefill each: C / (N step + C prefill). That is `requests_per_s` at a TTFT of one prefill
-        and one TPOT, the least that a full replica gives; N or N - 1 matters to short outputs only.
+        In N steps and C prefills each of the C running requests is replaced once, the step that
+        gives a first token included: C / (N step + C prefill). By Little's law this is a TTFT of
+        one prefill and one TPOT.
         """
         batch, output = (np.asarray(x, dtype=float) for x in (concurrency, output_tokens))
         step_s = self.decode_step_s(batch, input_tokens, output, tensor_parallel)

@@ -117,7 +117,7 @@ def fit_serving_curve(
     >>> shape = model_shape("openai/gpt-oss-120b")
     >>> curve = fit_serving_curve(points, shape, gpu("h200_sxm"), "fp4")
     >>> round(curve.bandwidth_efficiency, 2), curve.n_fit
-    (0.65, 37)
+    (0.66, 37)
     """
     used = usable_points(points, shape, gpu, precision, kv_value_bytes)
     if len(used) < len(_PRIOR):

@@ -19,7 +19,7 @@ class Capacity:
 
     `ttft_lower_bound_s` is the time to read one prompt on an idle replica: measured TTFT is higher.
     `requests_per_s` is that of a replica that is never idle, and so somewhat high (in the median by
-    0 to 4 % on each bundled group).
+    0 to 4 % on each group of `serving_fits`).
     `limited_by`: tpot (the SLO), kv_memory, or hull (no higher concurrency was measured).
     `outside` names what lies outside the measured range; then the figure is extrapolated.
     """
@@ -61,15 +61,15 @@ def capacity_at_slo(
     >>> curve = fit_serving_curve(points, llama, h200, "fp8")
     >>> found = capacity_at_slo(curve, 1024, 1024, tpot_slo_s=0.02, tensor_parallel=2)
     >>> found.concurrency, found.limited_by, found.inside_hull
-    (47, 'tpot', True)
+    (46, 'tpot', True)
     """
     # asked this way round, a NaN is refused too
     for name, slo_s in (("tpot_slo_s", tpot_slo_s), ("ttft_slo_s", ttft_slo_s)):
         if slo_s is not None and not slo_s > 0:
-            raise ValueError(f"capacity_at_slo: {name} is {slo_s:g}: give seconds above 0")
+            raise ValueError(f"capacity_at_slo: {name} is {slo_s:g}: give seconds above 0, as 0.05")
     if not 0 <= cached_share <= 1:
         raise ValueError(
-            f"capacity_at_slo: cached_share is {cached_share:g}: give a share in [0, 1], such as 0.5"
+            f"capacity_at_slo: cached_share is {cached_share:g}: give a share in [0, 1], as 0.5"
         )
     gpu_fit(curve.shape, curve.gpu, curve.precision, tensor_parallel)
     where = f"{curve.shape.model} on {tensor_parallel} x {curve.gpu.gpu}"

@@ -42,7 +42,7 @@ def run(
         try:
             made = run_study(study, out)
         except RunError as error:
-            stop(error, 1, as_json)
+            stop(str(error), 1, as_json)
     if made.note:
         say(made.note)
     if as_json:

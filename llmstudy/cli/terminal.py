@@ -40,11 +40,11 @@ def print_json(value: Any) -> None:
     typer.echo(canonical.dumps(value), nl=False)
 
 
-def stop(error: Exception, exit_code: int, as_json: bool) -> NoReturn:
+def stop(wrong: str, exit_code: int, as_json: bool) -> NoReturn:
     """Ends the command with what is wrong, one sentence a line."""
-    say(str(error))
+    say(wrong)
     if as_json:
-        print_json({"exit_code": exit_code, "errors": str(error).splitlines()})
+        print_json({"exit_code": exit_code, "errors": wrong.splitlines()})
     raise typer.Exit(exit_code)
 
 
@@ -57,5 +57,7 @@ def mistakes(as_json: bool) -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, OSError) as error:
-        stop(error, BAD_INPUT, as_json)
+    except OSError as error:
+        stop(f"{error.filename}: {error.strerror}.", BAD_INPUT, as_json)
+    except ValueError as error:
+        stop(str(error), BAD_INPUT, as_json)

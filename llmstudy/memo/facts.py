@@ -114,7 +114,7 @@ class Facts:
     def verdicts(self) -> Mapping[str, Mapping[str, Any]]:
         """Verdict of each workload, in the study's order."""
         found: Mapping[str, Mapping[str, Any]] = self.decided["verdicts"]
-        return {name: found[name] for name in self.study.workloads}
+        return found
 
     def deciding(self, decision: str) -> list[str]:
         """Workloads with this decision: stay, move or undecided."""

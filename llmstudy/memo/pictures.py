@@ -19,9 +19,11 @@ def _grades(facts: Facts, workload: str) -> str:
     return f"volume: {row['volume_grade']} · requests: {seen} · prices: published"
 
 
-def cost_against_volume(facts: Facts, workload: str) -> Chart:
-    """Monthly cost of each arm against volume, for one workload."""
+def cost_against_volume(facts: Facts, workload: str) -> Chart | None:
+    """Monthly cost of each arm against volume, for a workload with more than one arm to compare."""
     curves = pd.DataFrame([r for r in facts.crossing["curves"] if r["workload"] == workload])
+    if curves.empty:
+        return None
     crossovers = pd.DataFrame(
         [
             {"to_arm": r["to_arm"], **r["requests_per_month"], "p_never": r["p_never"]}

@@ -4,9 +4,7 @@ A run is there in full or not at all: it is written to a draft that is renamed a
 that fails leaves the last good run as it was.
 """
 
-import json
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,24 +14,21 @@ from graphlib import TopologicalSorter
 from multiprocessing.connection import wait
 from pathlib import Path
 
-import nbformat
-from nbformat import NotebookNode
-
-from llmstudy import canonical, paths
+from llmstudy import paths
 from llmstudy.run import provenance
-from llmstudy.run.notebook import Execution, NotebookError, load_libraries, read_notebook
+from llmstudy.run.notebook import Execution, NotebookError, load_libraries
 
 CHAPTERS: Mapping[str, tuple[str, ...]] = {
     "01_evidence": (),
+    "05_self_hosting": ("01_evidence",),
     "02_cost": ("01_evidence",),
     "03_latency": ("01_evidence", "05_self_hosting"),
     "04_quality": ("01_evidence",),
-    "05_self_hosting": ("01_evidence",),
     "06_crossover": ("02_cost", "04_quality", "05_self_hosting"),
     "07_triggers_and_routing": ("03_latency", "06_crossover"),
     "08_memo": ("07_triggers_and_routing",),
 }
-"""Each chapter, and those whose results it reads."""
+"""Each chapter, and those whose results it reads. The longest, on which most wait, begins first."""
 
 AT_ONCE = 2
 """Notebooks that run side by side: a third makes all of them slower on a machine of two cores."""
@@ -85,32 +80,36 @@ def run_study(
     from llmstudy.study import load
 
     study, file = load(study_path), paths.resolve(study_path).absolute()
-    note = pages.why_no_pdf()
     started, made = datetime.now(UTC), provenance.made_of(file)
     run_id = provenance.run_id(started, made)
     home = Path(out or "outputs").absolute() / study.study
     with _draft(home, run_id) as draft:
         parameters = {"study": str(file), "run": str(draft)}
+        rounds = executed(parameters, draft / "notebooks", progress)
+        next(rounds)
+        note = pages.why_no_pdf()  # loads what draws it, while the first chapter runs
         seconds = {}
-        for name, took_s in _executed(parameters, draft / "notebooks", progress):
-            seconds[name] = round(took_s, 3)
-            pages.write_chapter(draft, name, CHAPTERS)
-        _collect(draft)
+        for ended in rounds:
+            seconds.update(ended)
+            for name in ended:
+                pages.write_chapter(draft, name, sorted(CHAPTERS))
+        pages.write_results(draft, "08_memo")
+        n_pages = pages.write_memo(draft, "08_memo", with_pdf=not note)
         record = {
             "run_id": run_id,
             "study": study.study,
             "started": started,
             "finished": datetime.now(UTC),
             "seconds": seconds,
-            "memo_pages": pages.write_memo(draft, "08_memo", with_pdf=not note),
+            "memo_pages": n_pages,
             "seed": study.seed,
             "command": f"llmstudy run {study_path}",
             **made,
         }
-        canonical.write(draft / "provenance.json", canonical.dumps(record))
-        pages.write_index(draft, study.question, CHAPTERS)
+        pages.write_provenance(draft, record)
+        pages.write_index(draft, study.question, sorted(CHAPTERS))
     folder = home / run_id
-    written = {key: folder / file for key, file in _FILES.items() if (folder / file).exists()}
+    written = {key: folder / name for key, name in _FILES.items() if (folder / name).exists()}
     return RunResult(run_id, folder, written, note)
 
 
@@ -121,42 +120,23 @@ def latest_run(study_name: str, out: str | Path | None = None) -> Path | None:
     return max(runs, default=None)
 
 
-def execute_reference(progress: bool = True) -> Path:
-    """Executes every chapter for the default study into `outputs/reference/` of the clone.
-
-    The notebooks there keep their outputs but nothing that changes from one execution to the next;
-    `fingerprint.json` holds the SHA-256 of each source notebook's cells.
-    Returns: the folder. Raises: RunError if a chapter fails, and then the folder is as it was.
-    """
-    load_libraries()
-    folder = paths.ROOT / "outputs" / "reference"
-    with _replaced(folder):
-        parameters = {"study": "params/default.yaml", "run": "outputs/reference"}
-        for name, _ in _executed(parameters, folder, progress):
-            kept = folder / f"{name}.ipynb"
-            text = nbformat.writes(_lasting(read_notebook(kept)))  # type: ignore[no-untyped-call]
-            canonical.write(kept, text + "\n")
-        found = {name: provenance.fingerprint(_source(name)) for name in CHAPTERS}
-        canonical.write(folder / "fingerprint.json", canonical.dumps(found))
-    return folder
-
-
 # ---- the chapters in order ----------------------------------------------------------------------
 
 
-def _executed(
+def executed(
     parameters: Mapping[str, str], folder: Path, progress: bool
-) -> Iterator[tuple[str, float]]:
-    """Executes all chapters into a folder; yields each one's name and seconds as it finishes.
+) -> Iterator[dict[str, float]]:
+    """Executes all chapters into a folder, and yields as often as some have begun or ended.
 
-    What waited for a chapter has begun when that chapter is yielded.
+    Yields: seconds by name, of the chapters that ended before those now running began; none of
+    them the first time. Raises: RunError naming chapter and cell; what still runs is ended.
     """
     folder.mkdir(parents=True, exist_ok=True)
     order = TopologicalSorter(CHAPTERS)
     order.prepare()
     ready: list[str] = []
     running: dict[str, tuple[Execution, float]] = {}
-    finished: list[tuple[str, float]] = []
+    ended: dict[str, float] = {}
     with _progress(progress) as tell:
         try:
             while order.is_active():
@@ -165,34 +145,28 @@ def _executed(
                     name = ready.pop(0)
                     running[name] = (_begin(name, parameters, folder), time.monotonic())
                 tell(running)
-                yield from finished
+                yield ended
                 wait([execution.sentinel for execution, _ in running.values()])
-                finished = [_end(name, *running.pop(name)) for name in _over(running)]
-                order.done(*(name for name, _ in finished))
-            yield from finished
+                over = [name for name, (execution, _) in running.items() if execution.over]
+                ended = {name: _end(name, *running.pop(name)) for name in over}
+                order.done(*ended)
+            yield ended
         finally:
             for execution, _ in running.values():
                 execution.stop()
 
 
 def _begin(name: str, parameters: Mapping[str, str], folder: Path) -> Execution:
-    return Execution(_source(name), folder / f"{name}.ipynb", parameters, CELL_TIMEOUT_S)
+    source = paths.notebooks() / f"{name}.ipynb"
+    return Execution(source, folder / f"{name}.ipynb", parameters, CELL_TIMEOUT_S)
 
 
-def _over(running: Mapping[str, tuple[Execution, float]]) -> list[str]:
-    return [name for name, (execution, _) in running.items() if execution.over]
-
-
-def _end(name: str, execution: Execution, began: float) -> tuple[str, float]:
+def _end(name: str, execution: Execution, began: float) -> float:
     try:
         execution.finish()
     except NotebookError as error:
         raise RunError(f"{name}: {error}") from None
-    return name, time.monotonic() - began
-
-
-def _source(name: str) -> Path:
-    return paths.notebooks() / f"{name}.ipynb"
+    return round(time.monotonic() - began, 3)
 
 
 @contextmanager
@@ -212,13 +186,6 @@ def _progress(visible: bool) -> Iterator[Callable[[Iterable[str]], None]]:
             bar.update(task, completed=done, description=", ".join(running))
 
         yield tell
-
-
-def _collect(draft: Path) -> None:
-    """What other programs read: the memo's results, and the ledger of figures."""
-    memo = json.loads((draft / "results" / "08_memo.json").read_text(encoding="utf-8"))
-    canonical.write(draft / "results.json", canonical.dumps(memo["results"]))
-    shutil.copyfile(draft / "tables" / "figures.csv", draft / "figures.csv")
 
 
 # ---- whole or not at all ------------------------------------------------------------------------
@@ -246,35 +213,5 @@ def _settle(draft: Path, final: Path) -> Path:
     """Renames a draft, in its notebooks too: their parameters name the folder."""
     for notebook in draft.glob("notebooks/*.ipynb"):
         text = notebook.read_text(encoding="utf-8")
-        canonical.write(notebook, text.replace(str(draft), str(final)))
+        notebook.write_text(text.replace(str(draft), str(final)), encoding="utf-8")
     return draft.rename(final)
-
-
-@contextmanager
-def _replaced(folder: Path) -> Iterator[None]:
-    """Fills a folder anew; what it held comes back if that fails."""
-    aside = folder.with_name(f".{folder.name}.previous")
-    if folder.exists():
-        folder.rename(aside)
-    try:
-        yield
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        if aside.exists():
-            aside.rename(folder)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _lasting(notebook: NotebookNode) -> NotebookNode:
-    """The notebook without clock times, random ids, versions and warnings."""
-    for key in ("papermill", "widgets"):
-        notebook.metadata.pop(key, None)
-    notebook.metadata.language_info = {"name": "python"}
-    for i, cell in enumerate(notebook.cells):
-        cell.id = f"cell-{i:02d}"
-        for key in ("papermill", "execution"):
-            cell.metadata.pop(key, None)
-        if cell.cell_type == "code":
-            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
-    return notebook

@@ -15,12 +15,13 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import papermill
 from ipykernel.kernelapp import IPKernelApp
 from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
-from llmstudy.run.notebook import NotebookError, read_notebook
+from llmstudy.run.notebook import NotebookError
 
 START_TIMEOUT_S = 60
 
@@ -99,18 +100,23 @@ def _serve(connection_file: str, folder: Path, parent: int) -> None:
     IPKernelApp.launch_instance(argv=arguments)
 
 
+def _cells(notebook: Path) -> list[Any]:
+    cells: list[Any] = nbformat.read(notebook, as_version=4).cells  # type: ignore[no-untyped-call]
+    return cells
+
+
 def _unknown(source: Path, parameters: Mapping[str, str]) -> list[str]:
     """Parameters that the notebook does not name; papermill would set them and nobody read them."""
-    cells = read_notebook(source).cells
-    tagged = [c.source for c in cells if "parameters" in c.metadata.get("tags", [])]
+    tagged = [c.source for c in _cells(source) if "parameters" in c.metadata.get("tags", [])]
     named = set(re.findall(r"^(\w+)\b[^=\n]*=", "\n".join(tagged[:1]), re.MULTILINE))
     return sorted(set(parameters) - named)
 
 
 def _last_cell(target: Path) -> str:
     """The last cell that was begun, as a reader of the notebook finds it."""
-    cells = read_notebook(target).cells
-    begun = [cell for cell in cells if cell.metadata.get("papermill", {}).get("start_time")]
+    begun = [
+        cell for cell in _cells(target) if cell.metadata.get("papermill", {}).get("start_time")
+    ]
     code = [cell for cell in begun if cell.cell_type == "code"]
     first_line = code[-1].source.strip().partition("\n")[0]
     return f"cell [{len(code)}] `{first_line}`"

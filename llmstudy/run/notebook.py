@@ -13,9 +13,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import nbformat
-from nbformat import NotebookNode
-
 LIBRARIES = [
     "papermill",
     "jupyter_client.manager",
@@ -37,11 +34,6 @@ LIBRARIES = [
 
 class NotebookError(ValueError):
     """A notebook that did not run to its end: which cell, and why."""
-
-
-def read_notebook(file: Path) -> NotebookNode:
-    """A notebook of any version, as one of version 4."""
-    return nbformat.read(file, as_version=4)  # type: ignore[no-untyped-call, no-any-return]
 
 
 class Execution:

@@ -1,13 +1,15 @@
-"""What does a reader open? The pages of a run: chapters, memo, and the way to all of them."""
+"""What does a reader open? The pages of a run, and the files that other programs read."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import nbformat
+from nbformat import NotebookNode
 
 from llmstudy import canonical
 from llmstudy.memo import render
-from llmstudy.run.notebook import read_notebook
 
 
 def why_no_pdf() -> str:
@@ -27,9 +29,7 @@ def write_chapter(folder: Path, name: str, chapters: Iterable[str]) -> None:
     links = {"Overview": "index.html", "Memo": "memo.html"}
     links |= {_title(chapter): f"{chapter}.html" for chapter in chapters}
     try:
-        page = render.chapter_html(
-            read_notebook(folder / "notebooks" / f"{name}.ipynb"), _title(name), links
-        )
+        page = render.chapter_html(_notebook(folder, name), _title(name), links)
     except render.RenderError as error:
         raise render.RenderError(f"{name}: {error}") from None
     canonical.write(folder / f"{name}.html", page)
@@ -40,9 +40,21 @@ def write_memo(folder: Path, name: str, with_pdf: bool) -> int | None:
 
     Returns: pages of the PDF, or None without one. Raises: RenderError as `render.memo_html` does.
     """
-    page = render.memo_html(read_notebook(folder / "notebooks" / f"{name}.ipynb"))
+    page = render.memo_html(_notebook(folder, name))
     canonical.write(folder / "memo.html", page)
     return render.pdf(page, folder / "memo.pdf") if with_pdf else None
+
+
+def write_results(folder: Path, name: str) -> None:
+    """`results.json` from the memo chapter's results, and `figures.csv`, the ledger of figures."""
+    memo = json.loads((folder / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    canonical.write(folder / "results.json", canonical.dumps(memo["results"]))
+    canonical.write(folder / "figures.csv", (folder / "tables" / "figures.csv").read_bytes())
+
+
+def write_provenance(folder: Path, record: Mapping[str, Any]) -> None:
+    """`provenance.json`: of what and how the run was made."""
+    canonical.write(folder / "provenance.json", canonical.dumps(record))
 
 
 def write_index(folder: Path, question: str, chapters: Iterable[str]) -> None:
@@ -70,3 +82,8 @@ def _names(folder: Path, pattern: str) -> list[str]:
 
 def _title(name: str) -> str:
     return name.replace("_", " ")
+
+
+def _notebook(folder: Path, name: str) -> NotebookNode:
+    file = folder / "notebooks" / f"{name}.ipynb"
+    return nbformat.read(file, as_version=4)  # type: ignore[no-untyped-call, no-any-return]

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from llmstudy import paths
-from llmstudy.run.notebook import read_notebook
 
 
 def fingerprint(notebook: Path) -> str:
     """SHA-256 of a notebook's cells: their kind, source and tags, but not what they put out."""
     cells = [
-        (cell.cell_type, cell.source, sorted(cell.metadata.get("tags", [])))
-        for cell in read_notebook(notebook).cells
+        (cell["cell_type"], "".join(cell["source"]), sorted(cell["metadata"].get("tags", [])))
+        for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     ]
     return hashlib.sha256(json.dumps(cells).encode()).hexdigest()
 

@@ -1,0 +1,73 @@
+"""What did the chapters put out when they were last right? The notebooks in `outputs/reference/`.
+
+They keep their outputs, which `nbval` compares with a fresh execution, but nothing that changes
+from one execution to the next: executing them again changes no file.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from llmstudy import paths
+from llmstudy.run import provenance
+from llmstudy.run.chapters import CHAPTERS, executed
+from llmstudy.run.notebook import load_libraries
+
+
+def execute_reference(progress: bool = True) -> Path:
+    """Executes every chapter for the default study into `outputs/reference/` of the clone.
+
+    `fingerprint.json` there holds the SHA-256 of each source notebook's cells.
+    Returns: the folder. Raises: RunError if a chapter fails, and then the folder is as it was.
+    """
+    load_libraries()
+    import nbformat  # while the server imports the chapters' libraries
+
+    from llmstudy import canonical
+
+    folder = paths.ROOT / "outputs" / "reference"
+    parameters = {"study": "params/default.yaml", "run": "outputs/reference"}
+    with _replaced(folder):
+        for ended in executed(parameters, folder, progress):
+            for name in ended:
+                notebook: Any = nbformat.read(folder / f"{name}.ipynb", as_version=4)  # type: ignore[no-untyped-call]
+                text: str = nbformat.writes(_lasting(notebook))  # type: ignore[no-untyped-call]
+                canonical.write(folder / f"{name}.ipynb", text + "\n")
+        found = {
+            name: provenance.fingerprint(paths.notebooks() / f"{name}.ipynb")
+            for name in sorted(CHAPTERS)
+        }
+        canonical.write(folder / "fingerprint.json", canonical.dumps(found))
+    return folder
+
+
+@contextmanager
+def _replaced(folder: Path) -> Iterator[None]:
+    """Fills a folder anew; what it held comes back if that fails."""
+    aside = folder.with_name(f".{folder.name}.previous")
+    if folder.exists():
+        folder.rename(aside)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        if aside.exists():
+            aside.rename(folder)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _lasting(notebook: Any) -> Any:
+    """The notebook without clock times, random ids, versions and warnings."""
+    for key in ("papermill", "widgets"):
+        notebook.metadata.pop(key, None)
+    notebook.metadata.language_info = {"name": "python"}
+    for i, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{i:02d}"
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+    return notebook
