@@ -367,7 +367,13 @@ def price_findings(study: Study) -> list[prices.Finding]:
     }
     table = prices.gpu_prices()
     quoted = [pair in rented for pair in zip(table["gpu"], table["provider"], strict=True)]
-    found += prices.gpu_price_findings(table[quoted], study.as_of)
+    # the spread is the market's; age and doubt concern only the hosts that are rented from
+    market = prices.gpu_price_findings(
+        table[table["gpu"].isin({gpu for gpu, _ in rented})], study.as_of
+    )
+    hosts = prices.gpu_price_findings(table[quoted], study.as_of)
+    found += [f for f in market if f.severity == "info"]
+    found += [f for f in hosts if f.severity != "info"]
     return list(dict.fromkeys(found))
 
 

@@ -86,7 +86,7 @@ def candidates(draw, min_size=0):
     ]
 
 
-often = settings(max_examples=40, deadline=None)
+often = settings(max_examples=25, deadline=None)
 
 
 def able(row):
@@ -151,8 +151,9 @@ def test_privacy_overrides_any_saving(others, current_permitted):
 @often
 @given(candidates(min_size=1), st.data())
 def test_a_worse_candidate_never_turns_a_stay_into_a_move(others, data):
+    others = [row for row in others if not (able(row) and proven(row) and pays(row))]
+    assume(others)
     before = decided(today(), *others)
-    assume(before.decision != "move")
     model = data.draw(st.sampled_from(others))
     worse = {
         **model,

@@ -75,9 +75,9 @@ LOGGED_COLUMNS = "ts_start: at, input_tokens: in, output_tokens: out, ok: ok, tt
 
 @pytest.fixture
 def logged(variant, tmp_path):
-    """The default study with a log: one request an hour, and rows that cannot be read."""
+    """The source memo's study with a log: one request an hour, and rows that cannot be read."""
 
-    def write(days, workload="support-chat", broken=0):
+    def write(days, broken=0):
         start = datetime(2026, 11, 2)
         times = [start + timedelta(hours=h) for h in range(24 * days)]
         rows = [f"{at}Z,{900 + 200 * (at.hour % 2)},200,true,0.5" for at in times]
@@ -85,19 +85,19 @@ def logged(variant, tmp_path):
         (tmp_path / "log.csv").write_text("\n".join(["at,in,out,ok,ttft", *rows]) + "\n")
         log = (
             f"requests: {{path: log.csv, format: csv, columns: {{{LOGGED_COLUMNS}}}, "
-            f"workload: {workload}, provider: openai, model: gpt-4o}}\n"
+            "workload: product, provider: openai, model: gpt-4o}\n"
         )
-        return load(variant("default", ("team:\n", f"{log}team:\n")))
+        return load(variant("source_memo", ("team:\n", f"{log}team:\n")))
 
     return write
 
 
-def test_a_log_of_a_week_replaces_what_was_assumed(logged):
+def test_a_log_of_a_week_answers_what_was_unknown(logged):
     study = logged(days=8)
     found = traffic_of(study)
-    assert found.simulated == ("classification", "extraction", "long-context-reasoning")
+    assert found.simulated == ()
     now = measured(study, found)
-    intake = now.workloads["support-chat"].intake
+    intake = now.workloads["product"].intake
     assert intake.requests.value == pytest.approx(730)  # one an hour
     assert not intake.requests.uncertain
     assert intake.input_tokens.value == pytest.approx(1000)
@@ -106,33 +106,33 @@ def test_a_log_of_a_week_replaces_what_was_assumed(logged):
     for figure in (intake.requests, intake.input_tokens, intake.output_tokens, intake.peak_to_mean):
         assert figure.grade == "measured"
         assert figure.source.startswith("log: 192 requests in 192")
-    untouched = [name for name in study.workloads if name != "support-chat"]
-    assert all(now.workloads[name] is study.workloads[name] for name in untouched)
+    answered = {path.split(".")[-1] for path in set(study.unknown()) - set(now.unknown())}
+    assert answered == {"requests", "input_tokens", "output_tokens", "peak_to_mean"}
 
 
 def test_a_log_of_a_day_leaves_the_volume_as_wide_as_the_week_is_uneven(logged):
     study = logged(days=1)
     now = measured(study, traffic_of(study))
-    requests = now.workloads["support-chat"].intake.requests
+    requests = now.workloads["product"].intake.requests
     assert requests.value == pytest.approx(730)
     assert requests.low < 730 < requests.high
     shape = pd.read_csv(paths.data("servegen_hourly.csv"))
-    hours = shape[shape["service"] == "m-mid"]["mean_requests_per_s"]
+    hours = shape[shape["service"] == "m-large"]["mean_requests_per_s"]
     busy, quiet = hours.quantile([0.9, 0.1]) / hours.mean()
     assert (requests.low, requests.high) == pytest.approx((730 / busy, 730 / quiet), rel=1e-3)
     # an hour of the day is no peak of the week: the study's assumption stands
-    assumed = study.workloads["support-chat"].intake.peak_to_mean
-    assert now.workloads["support-chat"].intake.peak_to_mean == assumed
+    assumed = study.workloads["product"].intake.peak_to_mean
+    assert now.workloads["product"].intake.peak_to_mean == assumed
 
 
 def test_no_row_of_a_log_is_lost(logged):
     found = traffic_of(logged(days=2, broken=3))
     assert found.rows_read == 51
-    assert len(found.of("support-chat")) == 48
+    assert len(found.of("product")) == 48
     assert len(found.quarantined) == 3
 
 
-def test_a_log_of_a_workload_that_the_study_lacks_is_refused(logged, tmp_path):
+def test_a_log_of_a_workload_that_the_study_lacks_is_refused(logged):
     study = logged(days=1)
     strange = study.requests.model_copy(update={"workload": "chess"})
     with pytest.raises(ValueError, match=r"log.csv: the log holds the workload 'chess', which is"):

@@ -2,7 +2,7 @@ from datetime import date, timedelta
 from typing import get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmstudy.privacy import permission, privacy_matrix
@@ -17,6 +17,8 @@ third_party = st.sampled_from(["proprietary_api", "hosted_open"])
 contracts_held = st.dictionaries(
     st.sampled_from(KINDS), st.dates(date(2020, 1, 1), date(2035, 1, 1))
 )
+
+few = settings(max_examples=30, deadline=None)
 
 
 def asked(data_class, arm, contracts, on=TODAY):
@@ -52,29 +54,34 @@ def test_a_third_party_needs_the_contracts_that_the_source_memo_names(arm, data_
         assert found.missing == (lacking,)
 
 
+@few
 @given(st.sampled_from(CLASSES), st.sampled_from(ARMS), contracts_held, st.sampled_from(KINDS))
 def test_one_more_contract_never_takes_a_permission_away(data_class, arm, held, kind):
     more = {**held, kind: date(2099, 1, 1)}
     assert asked(data_class, arm, more).permitted >= asked(data_class, arm, held).permitted
 
 
+@few
 @given(third_party, contracts_held)
 def test_health_data_never_reach_a_third_party_without_a_baa_in_force(arm, held):
     assert asked("phi", arm, held).permitted == (held.get("baa", date.min) >= TODAY)
 
 
+@few
 @given(third_party, contracts_held)
 def test_government_data_never_reach_a_third_party_whatever_is_signed(arm, held):
     assert not asked("government", arm, held).permitted
     assert asked("government", "self_hosted", {}).permitted
 
 
+@few
 @given(contracts_held)
 def test_data_that_nobody_classified_reach_no_new_host(held):
     assert not asked("unknown", "hosted_open", held).permitted
     assert asked("unknown", "proprietary_api", {}).permitted
 
 
+@few
 @given(st.dates(date(2020, 1, 1), date(2035, 1, 1)))
 def test_a_contract_holds_through_its_last_day_and_not_the_day_after(last):
     held = {"baa": last}

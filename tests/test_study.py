@@ -19,7 +19,7 @@ from llmstudy.study import (
 SHIPPED = ["default", "hyperscale", "regulated", "source_memo"]
 
 LONG = "{value: 24, unit: months, range: [12, 36], source: x, as_of: 2026-11-01, grade: assumed}"
-CANDIDATES = "candidates: [novita-llama-3.1-70b, h200-llama-3.1-70b, openai-gpt-6-luna]"
+CANDIDATES = "candidates: [together-llama-3.1-70b, h200-llama-3.1-70b]"
 LOG = "requests: {path: log.csv, format: csv, workload: nope}"
 
 
@@ -62,19 +62,21 @@ FAULTS = [
         "      gpu_platform",
         "      gpus: 2\n      gpu_platform",
         "gpus: 2",
-        "workloads.support-chat.intake.gpus is not a key",
+        "workloads.product.intake.gpus is not a key",
         id="unknown key in depth",
     ),
     pytest.param(
-        "      data_class: enterprise\n",
+        "      data_class: unknown\n",
         "",
         "    intake:",
         "intake.data_class is missing: how sensitive is the data? Answer it, or write unknown",
         id="missing intake question",
     ),
-    pytest.param("seed: 20261123\n", "", "# A B2B", "seed is missing: add it", id="missing key"),
     pytest.param(
-        "ttft_p95: 1000 ms",
+        "seed: 20261123\n", "", "# The source memo", "seed is missing: add it", id="missing key"
+    ),
+    pytest.param(
+        "ttft_p95: unknown",
         "ttft_p95: 400",
         "ttft_p95: 400",
         'slo.ttft_p95 is 400, but a unit is missing. Write "400 s" or "400 ms".',
@@ -84,7 +86,7 @@ FAULTS = [
         "tpot_p95: 50 ms",
         "tpot_p95: 0 s",
         "tpot_p95: 0 s",
-        "workloads.support-chat.slo.tpot_p95 is 0 s, but must be 0.0001 to 60 s",
+        "workloads.product.slo.tpot_p95 is 0 s, but must be 0.0001 to 60 s",
         id="out of range in depth",
     ),
     horizon("24 s", 'horizon has the unit "s", but needs one of: months, years', id="wrong unit"),
@@ -152,7 +154,7 @@ FAULTS = [
         id="expired figure",
     ),
     pytest.param(
-        "data_class: enterprise",
+        "data_class: unknown",
         "data_class: secret",
         "data_class: secret",
         "intake.data_class is 'secret', but must be one of 'consumer', 'enterprise'",
@@ -183,7 +185,11 @@ FAULTS = [
         "status: draft", "status: [draft", "as_of: 2026-11-23", "not valid YAML", id="broken YAML"
     ),
     pytest.param(
-        "study: default", "study: My Study", "study: My", "study: String should match", id="name"
+        "study: source_memo",
+        "study: My Study",
+        "study: My",
+        "study: String should match",
+        id="name",
     ),
     pytest.param(
         "tensor_parallel: 2",
@@ -219,16 +225,16 @@ FAULTS = [
     pytest.param(
         "current_route: openai-gpt-4o\n",
         "current_route: openai-gpt-5\n",
-        "  support-chat:",
-        'workloads.support-chat names the route "openai-gpt-5", which is not under routes',
+        "  product:",
+        'workloads.product names the route "openai-gpt-5", which is not under routes',
         id="bad route name",
         marks=bug("the line is 1: a fault between keys has no line of its own"),
     ),
     pytest.param(
-        "        novita-llama-3.1-70b: &llama70b",
+        "        together-llama-3.1-70b: &llama70b",
         "        openai-gpt-4o-mini: &llama70b",
-        "  support-chat:",
-        'workloads.support-chat.quality.evidence speaks for "openai-gpt-4o-mini", which is not',
+        "  product:",
+        'workloads.product.quality.evidence speaks for "openai-gpt-4o-mini", which is not',
         id="evidence for no candidate",
         marks=bug("the line is 1: a fault between keys has no line of its own"),
     ),
@@ -236,14 +242,14 @@ FAULTS = [
         "seed: 20261123",
         f"seed: 1\n{LOG}",
         LOG,
-        'requests.workload is "nope", which is not under workloads: support-chat',
+        'requests.workload is "nope", which is not under workloads: product',
         id="log workload unknown",
         marks=bug("the line is 1: a fault between keys has no line of its own"),
     ),
     pytest.param(
         CANDIDATES,
         CANDIDATES.replace("[", "[openai-gpt-4o, "),
-        "  support-chat:",
+        "  product:",
         "openai-gpt-4o",
         id="current route among the candidates",
         marks=bug("passes, and the verdict then finds two current routes"),
@@ -252,7 +258,7 @@ FAULTS = [
         "margin: 3 pp",
         "margin: 0 pp",
         "margin: 0 pp",
-        "workloads.support-chat.quality.margin is 0 share",
+        "workloads.product.quality.margin is 0 share",
         id="margin of nothing",
         marks=bug("passes, and chapter 04 then stops without naming the file"),
     ),
@@ -269,7 +275,7 @@ FAULTS = [
 
 @pytest.mark.parametrize(("old", "new", "marker", "sentence"), FAULTS)
 def test_a_fault_gives_one_sentence_with_its_line(variant, old, new, marker, sentence):
-    file = variant("default", (old, new))
+    file = variant("source_memo", (old, new))
     # where a figure is shared by a YAML anchor, the fault is told for each use
     line, said = faults(file)[0]
     assert sentence in said
@@ -279,10 +285,10 @@ def test_a_fault_gives_one_sentence_with_its_line(variant, old, new, marker, sen
 
 def test_every_fault_of_a_file_is_told_at_once(variant):
     file = variant(
-        "default",
+        "source_memo",
         ("status: draft", "status: done"),
         ("horizon: 24 months", "horizon: 24"),
-        ("data_class: enterprise", "data_class: secret"),
+        ("data_class: unknown", "data_class: secret"),
     )
     assert [line for line, _ in faults(file)] == [
         line_of(file, marker) for marker in ("status:", "horizon:", "data_class:")
@@ -359,22 +365,22 @@ def test_an_unknown_answer_takes_the_wide_prior(variant):
 
 
 def test_a_relative_log_path_is_relative_to_the_study_file(variant, tmp_path):
-    log = LOG.replace("nope", "support-chat")
-    study = load(variant("default", ("seed: 20261123", f"seed: 1\n{log}")))
+    log = LOG.replace("nope", "product")
+    study = load(variant("source_memo", ("seed: 20261123", f"seed: 1\n{log}")))
     assert study.requests.path == tmp_path / "log.csv"
     absolute = log.replace("log.csv", "/logs/log.csv")
-    study = load(variant("default", ("seed: 20261123", f"seed: 1\n{absolute}")))
+    study = load(variant("source_memo", ("seed: 20261123", f"seed: 1\n{absolute}")))
     assert str(study.requests.path) == "/logs/log.csv"
 
 
 def test_yes_and_no_may_be_written_bare(variant):
-    bare = load(variant("default", ('gpu_platform: "no"', "gpu_platform: yes")))
-    quoted = load(variant("default", ('gpu_platform: "no"', 'gpu_platform: "yes"')))
+    bare = load(variant("source_memo", ("gpu_platform: unknown", "gpu_platform: yes")))
+    quoted = load(variant("source_memo", ("gpu_platform: unknown", 'gpu_platform: "yes"')))
     assert bare == quoted
 
 
 def test_a_long_form_keeps_source_date_grade_and_range(variant):
-    months = load(variant("default", ("horizon: 24 months", f"horizon: {LONG}"))).horizon
+    months = load(variant("source_memo", ("horizon: 24 months", f"horizon: {LONG}"))).horizon
     assert (months.low, months.value, months.high) == (12, 24, 36)
     assert (months.source, months.as_of, months.grade) == ("x", date(2026, 11, 1), "assumed")
     assert months.distribution == "triangular"

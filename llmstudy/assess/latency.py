@@ -55,10 +55,10 @@ def _api_latency(case: Case, name: str, route: str, spec: ApiRoute) -> dict[str,
         seconds = streamed["ttft_s"].where(streamed["ok"], np.inf).to_numpy(dtype=float)
         found = latency.quantile_interval(seconds, 0.95)
         verdict = latency.slo_verdict(found, target)
-        ends = [
+        value, low, high = (
             None if x is None or np.isinf(x) else x for x in (found.estimate, found.low, found.high)
-        ]
-        return _latency_row(*ends, verdict, "measured")
+        )
+        return _latency_row(value, low, high, verdict, "measured")
     claim = spec.ttft_p95
     if claim.grade in ("measured", "recorded"):
         verdict = "meets" if (claim.high or claim.value) <= target else "misses"

@@ -156,13 +156,21 @@ class Facts:
         )
 
     def comparisons(self) -> pd.DataFrame:
-        """The quality verdicts, one row per comparison: routes that rest on the same items share
-        it, and so do routes of a workload without any."""
-        table = self.table("04_quality", "quality")
+        """The quality verdicts of routes that may serve, one row per comparison.
+
+        Routes of a workload that rest on the same items share a row, and so do those without any;
+        `routes` lists them, `route` names them in short.
+        """
+        key = ["workload", "route"]
+        allowed = pd.DataFrame(self.crossing["permissions"])
+        allowed = allowed[allowed["permitted"] & allowed["fits_context"]]
+        table = self.table("04_quality", "quality").merge(allowed[key], on=key)
         same = table.groupby(["workload", "difference"], dropna=False, sort=False)
         lines = same.first().reset_index()
-        routes = same["route"].agg(list)
-        lines["route"] = [f"{r[0]} and {len(r) - 1} more" if len(r) > 1 else r[0] for r in routes]
+        lines["routes"] = list(same["route"].agg(list))
+        lines["route"] = [
+            f"{r[0]} and {len(r) - 1} more" if len(r) > 1 else r[0] for r in lines["routes"]
+        ]
         return lines
 
     def fired(self) -> list[Mapping[str, Any]]:

@@ -125,9 +125,10 @@ def quality_forest(facts: Facts) -> Chart:
     return charts.quality_forest(facts.table("04_quality", "quality"))
 
 
-def quality_in_short(facts: Facts) -> Chart:
+def quality_in_short(facts: Facts) -> Chart | None:
     """The same, one line per comparison: routes that rest on the same items share it."""
-    return charts.quality_forest(facts.comparisons())
+    table = facts.comparisons()
+    return None if table.empty else charts.quality_forest(table)
 
 
 def trigger_status(facts: Facts) -> Chart:

@@ -190,13 +190,15 @@ def quality_finding(facts: Facts) -> str:
     table = facts.comparisons()
     scored = table[table["verdict"] != "none"]
     held = int((scored["verdict"] == "non-inferior").sum())
+    waiting = len(table) - len(scored)
     if scored.empty:
         heading = "No candidate has been scored against today's route"
     else:
-        heading = (
-            f"{held} of {len(scored)} scored comparisons {'holds' if held == 1 else 'hold'} the "
-            f"quality margin; {len(table) - len(scored)} more wait for paired items"
-        )
+        what = "scored comparison" + ("s" if len(scored) > 1 else "")
+        verb = "holds" if held <= 1 else "hold"
+        heading = f"{held or 'None'} of {len(scored)} {what} {verb} the quality margin"
+        if waiting:
+            heading += f"; {waiting} more {'waits' if waiting == 1 else 'wait'} for paired items"
     own = int((scored["grade"] == "measured").sum())
     rest = (
         "None of these comparisons rests"
@@ -217,7 +219,7 @@ def _inferior(scored: pd.DataFrame) -> str:
     row = worse.sort_values("difference").iloc[0]
     points = f"{100 * abs(row['difference']):.0f}"
     return (
-        f"{escape(row['route'])} loses {points} points on {escape(row['workload'])}: "
+        f"{escape(row['routes'][0])} loses {points} points on {escape(row['workload'])}: "
         "its lower price is not a saving."
     )
 
@@ -240,9 +242,9 @@ def vendor_finding(facts: Facts) -> str:
 
 
 def _excluded(missing: list[Any]) -> str:
-    routes = sorted({row["route"] for row in missing})
-    verb = "was" if len(routes) == 1 else "were"
-    return f"{_names(routes)} {verb} ruled out by privacy"
+    pairs = [f"{row['route']} on {row['workload']}" for row in missing]
+    verb = "was" if len(pairs) == 1 else "were"
+    return f"{_names(pairs)} {verb} ruled out by privacy"
 
 
 # --- 4 options ------------------------------------------------------------------------------
@@ -357,7 +359,11 @@ def _quantity_range(figure: Figure) -> str:
         return span(figure.low, figure.high, usd)
     if figure.unit.startswith("share"):
         return span(figure.low, figure.high, share)
-    return span(figure.low, figure.high, lambda x, beside=None: f"{x:.3g}" if x < 1000 else count(x))
+    return span(figure.low, figure.high, _plain)
+
+
+def _plain(x: float, beside: float | None = None) -> str:
+    return f"{x:.3g}" if x < 1000 else count(x, beside)
 
 
 def _short(source: str, words: int = 9) -> str:

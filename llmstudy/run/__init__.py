@@ -2,7 +2,7 @@
 
 `chapters.py` runs the notebooks in order and keeps a run whole; `notebook.py` executes one in a
 process of its own and `kernel.py` is what happens in there; `pages.py` makes the pages,
-`provenance.py` says what a run was made of, and `reference.py` keeps the outputs that tests compare.
+`provenance.py` says what a run was made of, `reference.py` keeps the outputs that tests compare.
 """
 
 from llmstudy.run.chapters import (

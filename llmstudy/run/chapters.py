@@ -6,8 +6,8 @@ that fails leaves the last good run as it was.
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from graphlib import TopologicalSorter
@@ -85,14 +85,14 @@ def run_study(
     home = Path(out or "outputs").absolute() / study.study
     with _draft(home, run_id) as draft:
         parameters = {"study": str(file), "run": str(draft)}
-        rounds = executed(parameters, draft / "notebooks", progress)
-        next(rounds)
-        note = pages.why_no_pdf()  # loads what draws it, while the first chapter runs
         seconds = {}
-        for ended in rounds:
-            seconds.update(ended)
-            for name in ended:
-                pages.write_chapter(draft, name, sorted(CHAPTERS))
+        with closing(executed(parameters, draft / "notebooks", progress)) as rounds:
+            next(rounds)
+            note = pages.why_no_pdf()  # loads what draws it, while the first chapter runs
+            for ended in rounds:
+                seconds.update(ended)
+                for name in ended:
+                    pages.write_chapter(draft, name, sorted(CHAPTERS))
         pages.write_results(draft, "08_memo")
         n_pages = pages.write_memo(draft, "08_memo", with_pdf=not note)
         record = {
@@ -125,11 +125,12 @@ def latest_run(study_name: str, out: str | Path | None = None) -> Path | None:
 
 def executed(
     parameters: Mapping[str, str], folder: Path, progress: bool
-) -> Iterator[dict[str, float]]:
+) -> Generator[dict[str, float]]:
     """Executes all chapters into a folder, and yields as often as some have begun or ended.
 
     Yields: seconds by name, of the chapters that ended before those now running began; none of
-    them the first time. Raises: RunError naming chapter and cell; what still runs is ended.
+    them the first time. Close it to end what still runs.
+    Raises: RunError naming chapter and cell.
     """
     folder.mkdir(parents=True, exist_ok=True)
     order = TopologicalSorter(CHAPTERS)

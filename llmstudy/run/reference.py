@@ -6,7 +6,7 @@ from one execution to the next: executing them again changes no file.
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,8 @@ def execute_reference(progress: bool = True) -> Path:
 
     folder = paths.ROOT / "outputs" / "reference"
     parameters = {"study": "params/default.yaml", "run": "outputs/reference"}
-    with _replaced(folder):
-        for ended in executed(parameters, folder, progress):
+    with _replaced(folder), closing(executed(parameters, folder, progress)) as rounds:
+        for ended in rounds:
             for name in ended:
                 notebook: Any = nbformat.read(folder / f"{name}.ipynb", as_version=4)  # type: ignore[no-untyped-call]
                 text: str = nbformat.writes(_lasting(notebook))  # type: ignore[no-untyped-call]
