@@ -7,6 +7,7 @@ broadcast, and know nothing of studies or workloads.
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from llmstudy.figure import FloatArray
@@ -147,7 +148,11 @@ def usd_per_accepted_answer(usd_per_request: Number, acceptance_share: Number) -
 
     Source: cost.md 6, gap 6, with no cost of repair.
 
+    Raises: ValueError if no answer is accepted.
+
     >>> round(usd_per_accepted_answer(0.005, 0.8), 5)
     0.00625
     """
+    if np.any(np.asarray(acceptance_share) <= 0):
+        raise ValueError("no answer is accepted: an accepted answer has no cost then")
     return usd_per_request / acceptance_share

@@ -254,15 +254,14 @@ def fleet_offer(
     curve = serving_curve(route)
     tokens_in, tokens_out = workload.intake.input_tokens.value, workload.intake.output_tokens.value
 
+    tpot_s, ttft_s = workload.slo.tpot_p95.value, workload.slo.ttft_p95.value
+    size, cached = route.tensor_parallel, workload.cached_input_share.value
+    # the first token of a prompt that nothing is cached of must be in time as well
+    cold = capacity.capacity_at_slo(curve, tokens_in, tokens_out, tpot_s, size, ttft_s)
+
     def at(in_factor: float, out_factor: float) -> capacity.Capacity:
-        return capacity.capacity_at_slo(
-            curve,
-            tokens_in * in_factor,
-            tokens_out * out_factor,
-            workload.slo.tpot_p95.value,
-            route.tensor_parallel,
-            workload.slo.ttft_p95.value,
-        )
+        lengths = (tokens_in * in_factor, tokens_out * out_factor)
+        return capacity.capacity_at_slo(curve, *lengths, tpot_s, size, cached_share=cached)
 
     centre = at(1, 1)
     shorter = 0.75  # only shorter: a longer request might not fit at all
@@ -281,9 +280,9 @@ def fleet_offer(
             spare=study.self_hosting.spare_replicas,
         ),
         capacity_factor=_capacity_factor(route, centre, fits),
-        usd_per_gpu_hour=_rent(route, study.as_of),
+        usd_per_gpu_hour=_rent(route),
     )
-    return offer, centre
+    return offer, replace(centre, ttft_lower_bound_s=cold.ttft_lower_bound_s)
 
 
 def serving_curve(route: SelfHostedRoute) -> capacity.ServingCurve:
@@ -316,7 +315,7 @@ def _capacity_factor(
     return Figure("", 1.0, "factor", 1 / spread, spread, "lognormal", "published", source)
 
 
-def _rent(route: SelfHostedRoute, as_of: date) -> Figure:
+def _rent(route: SelfHostedRoute) -> Figure:
     """Mean rent of a GPU-hour under the route's commitment mix, with a range.
 
     The range is how far one provider's price moved between two catalogue snapshots (15 % to 31 %
@@ -348,7 +347,6 @@ def _rent(route: SelfHostedRoute, as_of: date) -> Figure:
         high=paid(quote.value * 1.31, reserved.high),
         distribution="triangular",
         source=f"{quote.source}; {mix.reserved.value:.0%} reserved",
-        as_of=quote.as_of or as_of,
     )
 
 

@@ -139,18 +139,28 @@ def staff_month_usd(d: Draws) -> FloatArray:
     return np.asarray(d["fte"] * d["usd_per_fte_year"] / 12)
 
 
+TODAY = "today_"
+"""Prefix of the inputs that only today's route has: its own rent and capacity."""
+
+
+def of_today(d: Draws) -> dict[str, FloatArray]:
+    """The draws as today's route sees them, with its own rent and capacity in place."""
+    own = {name.removeprefix(TODAY): x for name, x in d.items() if name.startswith(TODAY)}
+    return {**d, **own}
+
+
 def move_saving_usd(current: Offer, challenger: Offer, d: Draws, months: int) -> FloatArray:
     """What moving saves over the horizon against staying; negative when it loses. (n,) usd.
 
-    Until the ramp is over the current route is still paid; a challenger's staff is paid from the
+    Until the ramp is over the current route is still paid; a first fleet's staff is paid from the
     first month, since people are hired before the first request moves.
     """
     requests = volume(d["requests"], d["growth"], months)
     moved = moved_share(d["ramp"], months)
-    stay = month_usd(current, d, requests, months)
+    stay = month_usd(current, of_today(d), requests, months)
     go = month_usd(challenger, d, requests, months)
     early = np.zeros_like(moved)
-    if isinstance(challenger, Fleet):
+    if isinstance(challenger, Fleet) and not isinstance(current, Fleet):
         early = (1 - moved) * staff_month_usd(d)[:, None]
     cost = stay * (1 - moved) + go * moved + early
     return np.asarray((stay - cost).sum(axis=1) - d["moving_cost"])
@@ -228,6 +238,16 @@ def band(draws: FloatArray, shares: tuple[float, ...] = (0.1, 0.5, 0.9)) -> list
     return [float(x) if np.isfinite(x) else None for x in picks]
 
 
+_SENSITIVITY = (
+    "input",
+    "first_order",
+    "total_effect",
+    "total_effect_error",
+    "low_usd",
+    "high_usd",
+)
+
+
 def sensitivity(
     figures: Mapping[str, Figure],
     outcome: Callable[[Draws], FloatArray],
@@ -240,9 +260,12 @@ def sensitivity(
     Returns: one row per uncertain input, largest total effect first: input, first_order,
     total_effect, total_effect_error (half-width of the 95 % interval), low_usd, high_usd (the
     outcome with this input at its 10th and 90th percentile and the others at their medians).
+    The outcome is clipped to its central 98 % first: in a heavy tail a few draws would decide.
     Source: Saltelli et al. (2010), Computer Physics Communications 181:259-270; SALib 1.6.
     """
     names = [name for name, figure in figures.items() if figure.uncertain]
+    if not names:
+        return pd.DataFrame(columns=list(_SENSITIVITY))
     problem = {"num_vars": len(names), "names": names, "bounds": [[0.0, 1.0]] * len(names)}
     uniforms = sobol_sample.sample(problem, n, calc_second_order=False, seed=seed)
 
@@ -250,7 +273,8 @@ def sensitivity(
         held = {k: np.full(len(u), f.value) for k, f in figures.items() if not f.uncertain}
         return outcome({**held, **{k: figures[k].quantile(u[:, i]) for i, k in enumerate(names)}})
 
-    results = at(np.asarray(uniforms))
+    outcomes = at(np.asarray(uniforms))
+    results = np.clip(outcomes, *np.quantile(outcomes, [0.01, 0.99]))
     found = sobol_analyze.analyze(
         problem, results, calc_second_order=False, seed=seed, num_resamples=100
     )
@@ -258,14 +282,6 @@ def sensitivity(
     for i in range(len(names)):
         middle[2 * i, i], middle[2 * i + 1, i] = 0.1, 0.9
     swings = at(middle).reshape(-1, 2)
-    table = pd.DataFrame(
-        {
-            "input": names,
-            "first_order": found["S1"],
-            "total_effect": found["ST"],
-            "total_effect_error": found["ST_conf"],
-            "low_usd": swings[:, 0],
-            "high_usd": swings[:, 1],
-        }
-    )
+    parts = (names, found["S1"], found["ST"], found["ST_conf"], swings[:, 0], swings[:, 1])
+    table = pd.DataFrame(dict(zip(_SENSITIVITY, parts, strict=True)))
     return table.sort_values("total_effect", ascending=False, ignore_index=True)

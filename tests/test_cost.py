@@ -131,9 +131,6 @@ def test_an_accepted_answer_costs_what_its_failed_attempts_cost_too():
     assert usd_per_accepted_answer(0.005, 0.8) == pytest.approx(spent, rel=0.01)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=ZeroDivisionError, reason="a route that no answer of passed divides by zero"
-)
 def test_a_route_without_any_accepted_answer_is_refused_in_a_sentence():
     with pytest.raises(ValueError, match="accept"):
         usd_per_accepted_answer(0.005, 0.0)

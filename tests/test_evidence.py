@@ -276,7 +276,6 @@ def test_rent_is_the_mean_of_the_commitments_within_its_range(default, fits):
     assert found.usd_per_gpu_hour.value == pytest.approx(on_demand)
 
 
-@pytest.mark.xfail(strict=True, reason="a quote without a date takes the study's as_of as its own")
 def test_a_quote_without_a_date_stays_without_one(default, fits):
     rent = fleet_offer(default, default.workloads["extraction"], default.routes[H200_70B], fits)[
         0

@@ -390,6 +390,5 @@ def test_indices_of_the_ishigami_function_are_its_known_ones():
     assert found["total_effect"].is_monotonic_decreasing
 
 
-@pytest.mark.xfail(strict=True, raises=IndexError, reason="SALib fails on a problem of no inputs")
 def test_an_outcome_of_certain_figures_has_no_input_that_decides_it():
     assert mc.sensitivity({"a": Figure("", 7, "x")}, lambda d: d["a"], 16, seed=1).empty

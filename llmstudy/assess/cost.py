@@ -61,7 +61,7 @@ def accepted_answer_costs(results: Results) -> pd.DataFrame:
     rows = []
     for row in results["04_quality"]["quality"]:
         key = (row["workload"], row["route"])
-        if row["acceptance_route"] is None or key not in bills:
+        if not row["acceptance_route"] or key not in bills:
             continue
         usd = bills[key]
         accepted = float(usd_per_accepted_answer(usd, row["acceptance_route"]))

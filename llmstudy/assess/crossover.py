@@ -13,9 +13,9 @@ from llmstudy.assess.market import (
     Market,
     draws_of,
     figures_of,
-    fleet_of,
     inputs,
     market,
+    pair_inputs,
     permissions,
     saving_draws,
     spread,
@@ -26,7 +26,7 @@ from llmstudy.study import (
     Study,
 )
 
-N_SOBOL = 256
+N_SOBOL = 512
 """Base sample of the sensitivity analysis; runs are N * (inputs + 2)."""
 
 
@@ -162,7 +162,7 @@ def _deciding(study: Study, offers: Market, row: Mapping[str, Any]) -> dict[str,
     challenger = offers.offer(name, route)
     assert current is not None
     assert challenger is not None
-    figures = figures_of(inputs(study, name, route, fleet_of(study, offers, name, route)))
+    figures = figures_of(pair_inputs(study, offers, name, route))
     involved = {k: f for k, f in figures.items() if k in _used(study, name, route)}
     table = mc.sensitivity(
         {**figures, **{k: _held(f) for k, f in figures.items() if k not in involved}},
@@ -192,6 +192,7 @@ def _used(study: Study, name: str, route: str) -> set[str]:
     if "self_hosted" in arms:
         used |= {"drift_gpu", "usd_per_fte_year", "fte", "overhead_share", "target_utilisation"}
         used |= {"usd_per_gpu_hour", "capacity_factor", "peak_to_mean"}
+        used |= {mc.TODAY + "usd_per_gpu_hour", mc.TODAY + "capacity_factor"}
     return used
 
 

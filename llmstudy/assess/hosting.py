@@ -73,6 +73,7 @@ def _fleet(study: Study, name: str, route: str, offer: FleetOffer) -> dict[str, 
             offer.fleet.capacity_requests_per_s,
             study.self_hosting.target_utilisation.value,
             offer.fleet.spare,
+            minimum=1,
         )
     )
     month = float(mc.month_usd(offer.fleet, d, np.array([[requests]]), 1)[0, 0])
@@ -134,15 +135,14 @@ def curve_tables(
     measured = near[["concurrency", "tpot_ms"]].assign(
         output_tokens_per_s_per_gpu=per_s * lengths[1] / spec.tensor_parallel, fitted=True
     )
-    batch = np.arange(1.0, fitted.hull.concurrency[1] + 1)
-    tpot_s = fitted.tpot_s(batch, *lengths, spec.tensor_parallel)
+    batch = np.arange(1.0, fitted.hull.concurrency_at(spec.tensor_parallel)[1] + 1)
+    shape = (batch, *lengths, spec.tensor_parallel)
     prefill_s = fitted.prefill_s(lengths[0], spec.tensor_parallel)
-    tokens = capacity.requests_per_s(batch, lengths[1], prefill_s, tpot_s) * lengths[1]
     curve = pd.DataFrame(
         {
             "concurrency": batch,
-            "tpot_ms": 1e3 * tpot_s,
-            "output_tokens_per_s_per_gpu": tokens / spec.tensor_parallel,
+            "tpot_ms": 1e3 * fitted.tpot_s(*shape),
+            "output_tokens_per_s_per_gpu": fitted.output_tokens_per_s_per_gpu(*shape, prefill_s),
         }
     )
     return measured, curve, fitted.residual_share

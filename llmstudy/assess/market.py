@@ -112,7 +112,9 @@ def permissions(study: Study) -> pd.DataFrame:
     for name, workload in study.workloads.items():
         for route in workload.routes:
             spec = study.routes[route]
-            contracts = {str(c.kind): c.valid_until for c in spec.contracts}
+            # of two contracts of one kind the one that holds longest counts
+            held = sorted(spec.contracts, key=lambda contract: contract.valid_until)
+            contracts = {str(c.kind): c.valid_until for c in held}
             found = privacy.permission(
                 workload.intake.data_class, spec.arm, contracts, study.as_of, matrix
             )
@@ -133,6 +135,19 @@ def permissions(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def pair_inputs(
+    study: Study, offers: Market, name: str, route: str
+) -> dict[str, tuple[str, Figure]]:
+    """The inputs of a move: the candidate's, and where today's route is a fleet its own too."""
+    found = inputs(study, name, route, offers.fleets.get((name, route)))
+    current = study.workloads[name].current_route
+    own = offers.fleets.get((name, current))
+    if own is not None:
+        today = inputs(study, name, current, own)
+        found |= {mc.TODAY + k: today[k] for k in ("usd_per_gpu_hour", "capacity_factor")}
+    return found
+
+
 def saving_draws(
     study: Study, offers: Market, name: str, route: str, n: int = N_DRAWS
 ) -> FloatArray | None:
@@ -141,14 +156,8 @@ def saving_draws(
     challenger = offers.offer(name, route)
     if current is None or challenger is None:
         return None
-    found = inputs(study, name, route, fleet_of(study, offers, name, route))
-    return mc.move_saving_usd(current, challenger, draws_of(found, n, study.seed), study.months)
-
-
-def fleet_of(study: Study, offers: Market, name: str, route: str) -> FleetOffer | None:
-    """The one fleet of a pair: the candidate's, else today's."""
-    own = offers.fleets.get((name, route))
-    return own or offers.fleets.get((name, study.workloads[name].current_route))
+    d = draws_of(pair_inputs(study, offers, name, route), n, study.seed)
+    return mc.move_saving_usd(current, challenger, d, study.months)
 
 
 def stay_draws(study: Study, offers: Market) -> dict[str, FloatArray]:

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from llmstudy import triggers
+from llmstudy import evidence, prices, triggers
 from llmstudy.assess.case import Case, Results, logged_weeks, rows_of
 from llmstudy.figure import Grade
+from llmstudy.study import ApiRoute
 from llmstudy.units import HOURS_PER_MONTH
 
 Fact = tuple[triggers.Status, float | None, float | None, Any, str]
@@ -97,11 +98,15 @@ def _privacy_fact(case: Case, results: Results, name: str) -> Fact:
 
 def _vendor_fact(case: Case, results: Results, name: str) -> Fact:
     """G4: the largest scheduled price rise of today's route within the horizon, or retirement."""
-    workload, limit = case.study.workloads[name], case.study.thresholds.price_rise.value
-    if case.study.routes[workload.current_route].arm == "self_hosted":
+    study, limit = case.study, case.study.thresholds.price_rise.value
+    route = study.workloads[name].current_route
+    spec = study.routes[route]
+    if not isinstance(spec, ApiRoute):
         return "not_applicable", None, limit, "published", "no vendor sets its price"
-    offer = results["02_cost"]["offers"][name][workload.current_route]
-    rise = max(offer["month_factors"]) - 1
+    rise = max(results["02_cost"]["offers"][name][route]["month_factors"]) - 1
+    ends = None if spec.price is not None else prices.retirement(spec.provider, spec.model)
+    if ends is not None and ends <= evidence.month_start(study.as_of, study.months):
+        return "fired", rise, limit, "published", f"{spec.model} retires on {ends}"
     said = "scheduled price changes within the horizon"
     return triggers.judge(rise, limit, "published"), rise, limit, "published", said
 

@@ -55,19 +55,19 @@ def route_table(study: Study, results: Mapping[str, Mapping[str, Any]]) -> pd.Da
     """One row per workload and route with what every chapter found: what `verdict` reads."""
     key = ["workload", "route"]
     table = pd.DataFrame(results["06_crossover"]["permissions"])
-    quality_ = pd.DataFrame(results["04_quality"]["quality"]).rename(
+    # without candidates these lists are empty, and an empty list has no columns
+    scored = [*key, "verdict", "grade", "lowest_grade", "n", "n_needed", "difference"]
+    quality_ = pd.DataFrame(results["04_quality"]["quality"], columns=scored).rename(
         columns={"verdict": "quality", "grade": "quality_grade", "n": "items"}
     )
     latency_ = pd.DataFrame(results["03_latency"]["latency"]).rename(
         columns={"verdict": "latency", "grade": "latency_grade"}
     )
-    quality_ = quality_[
-        [*key, "quality", "quality_grade", "lowest_grade", "items", "n_needed", "difference"]
-    ]
     table = table.merge(quality_, on=key, how="left")
     table = table.merge(latency_[[*key, "latency", "latency_grade"]], on=key, how="left")
-    savings = pd.DataFrame(results["06_crossover"]["savings"])
-    table = table.merge(savings.drop(columns="arm"), on=key, how="left")
+    saved = [*key, "saving_p10_usd", "saving_p50_usd", "saving_p90_usd", "p_cheaper"]
+    savings = pd.DataFrame(results["06_crossover"]["savings"], columns=saved)
+    table = table.merge(savings, on=key, how="left")
     table = table.rename(columns={"n_needed": "items_needed"})
     return table.fillna(
         {
@@ -116,22 +116,15 @@ def options(
         if saving is None and option not in ("stay", "verdict"):
             continue
         cost = stay if saving is None else stay - saving
-        inferior = routes[
-            (routes["quality"] == "inferior") & routes["route"].isin(targets.values())
-        ]
-        unproven = [
-            name
-            for name, route in targets.items()
-            if _quality_of(routes, name, route) not in ("non-inferior", "inferior")
-        ]
+        quality = {name: _quality_of(routes, name, route) for name, route in targets.items()}
         rows.append(
             {
                 "option": option,
                 "workloads_moved": sorted(targets),
                 "cost_usd": spread(cost),
                 "saving_usd": spread(stay - cost),
-                "inferior": sorted(set(inferior["workload"]) & set(targets)),
-                "unproven": sorted(unproven),
+                "inferior": [n for n, verdict in quality.items() if verdict == "inferior"],
+                "unproven": [n for n, v in quality.items() if v in ("none", "undecided")],
             }
         )
     return rows
@@ -173,7 +166,10 @@ def five_questions(study: Study) -> dict[str, Any]:
         return "unknown" if unknown else "yes" if yes else "no"
 
     answers = {
-        "Q1": answer(bool(regulated & set(classes.values())), set(classes.values()) == {"unknown"}),
+        "Q1": answer(
+            bool(regulated & set(classes.values())),
+            unknown="unknown" in classes.values() and not regulated & set(classes.values()),
+        ),
         "Q2": answer(engineers >= 2),
         "Q3": answer(total > 10e9, unsized),
         "Q4": study.prompting_and_retrieval_insufficient,

@@ -35,6 +35,8 @@ INPUTS = {
     "target_utilisation": ("target utilisation", "self_hosting.target_utilisation"),
     "usd_per_gpu_hour": ("GPU rent", ""),
     "capacity_factor": ("error of capacity", ""),
+    "today_usd_per_gpu_hour": ("today's GPU rent", ""),
+    "today_capacity_factor": ("error of today's capacity", ""),
     "moving_cost": ("one-off cost of moving", ""),
     "ramp": ("months until moved", ""),
 }

@@ -16,6 +16,7 @@ from llmstudy.prices.api import (
     price_findings,
     price_requests,
     rate,
+    retirement,
     scheduled_changes,
 )
 from llmstudy.prices.gpu import (
@@ -37,5 +38,6 @@ __all__ = [
     "price_findings",
     "price_requests",
     "rate",
+    "retirement",
     "scheduled_changes",
 ]

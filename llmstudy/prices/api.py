@@ -255,12 +255,29 @@ def _change_findings(severity: Severity, subject: str, changes: pd.DataFrame) ->
     ]
 
 
+def retirement(provider: str, model: str) -> date | None:
+    """The day on which a model is retired, where one is listed for it.
+
+    Raises: PriceError for an unknown provider or model.
+
+    >>> retirement("anthropic", "claude-sonnet-4-5")
+    datetime.date(2026, 11, 30)
+    """
+    days = [row["retires"] for row in _listed(_find_model(provider, model), provider)]
+    return min((date.fromisoformat(day) for day in days if day), default=None)
+
+
+def _listed(model: ModelInfo, provider: str) -> list[dict[str, str]]:
+    """The rows of the retirement calendar that speak of a model."""
+    table = pd.read_csv(paths.data("model_retirements.csv"), dtype=str, keep_default_na=False)
+    rows = [{str(k): str(v) for k, v in row.items()} for row in table.to_dict("records")]
+    of_provider = [row for row in rows if row["provider"] == provider]
+    return [row for row in of_provider if _find_model(provider, row["model"]) is model]
+
+
 def _retirement_findings(model: ModelInfo, provider: str, on: date, until: date) -> list[Finding]:
-    listed = pd.read_csv(paths.data("model_retirements.csv"), dtype=str, keep_default_na=False)
     findings = []
-    for row in listed[listed["provider"] == provider].to_dict("records"):
-        if _find_model(provider, row["model"]) is not model:
-            continue
+    for row in _listed(model, provider):
         subject = " on ".join(filter(None, [f"{provider}/{row['model']}", row["place"]]))
         source = f"({row['source']} {row['source_version']})"
         if not row["retires"]:

@@ -74,13 +74,14 @@ def run_study(
     Raises: StudyError if the study cannot be used; RunError if a chapter fails, and then all that
     was written is kept in `out/STUDY/failed-RUN-ID/`.
     """
+    started = datetime.now(UTC)
     load_libraries()
     # imported while the server imports the chapters' libraries: neither is quick
     from llmstudy.run import pages
     from llmstudy.study import load
 
     study, file = load(study_path), paths.resolve(study_path).absolute()
-    started, made = datetime.now(UTC), provenance.made_of(file)
+    made = provenance.made_of(file)
     run_id = provenance.run_id(started, made)
     home = Path(out or "outputs").absolute() / study.study
     with _draft(home, run_id) as draft:

@@ -46,10 +46,19 @@ def write_memo(folder: Path, name: str, with_pdf: bool) -> int | None:
 
 
 def write_results(folder: Path, name: str) -> None:
-    """`results.json` from the memo chapter's results, and `figures.csv`, the ledger of figures."""
-    memo = json.loads((folder / "results" / f"{name}.json").read_text(encoding="utf-8"))
-    canonical.write(folder / "results.json", canonical.dumps(memo["results"]))
-    canonical.write(folder / "figures.csv", (folder / "tables" / "figures.csv").read_bytes())
+    """`results.json` from the memo chapter's results, and `figures.csv`, the ledger of figures.
+
+    Raises: ValueError if the chapters wrote no such results or no table `figures`.
+    """
+    try:
+        memo = json.loads((folder / "results" / f"{name}.json").read_text(encoding="utf-8"))
+        canonical.write(folder / "results.json", canonical.dumps(memo["results"]))
+        canonical.write(folder / "figures.csv", (folder / "tables" / "figures.csv").read_bytes())
+    except (FileNotFoundError, KeyError) as error:
+        raise ValueError(
+            f"{name} must write `results` and some chapter the table `figures`, but {error} is "
+            "missing."
+        ) from None
 
 
 def write_provenance(folder: Path, record: Mapping[str, Any]) -> None:

@@ -25,7 +25,6 @@ def table(variant):
     return of
 
 
-@pytest.mark.xfail(strict=True, reason="it is 0.15, but the median of the bundled pairs is 0.27")
 def test_the_discordance_assumed_without_a_pair_is_the_median_of_the_bundled_pairs():
     pairs = paired_table()
     discordance = (pairs["only_proprietary"] + pairs["only_open"]) / pairs["n"]

@@ -1,0 +1,164 @@
+"""What a notebook shows is the same text each time, and nothing from outside becomes markup."""
+
+import json
+
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from nbconvert.filters.markdown_mistune import markdown2html_mistune
+
+from llmstudy import chapter as chapters
+from llmstudy import paths
+from llmstudy.chapter import ChapterError, open_chapter, table_html
+from llmstudy.charts import Chart
+from llmstudy.study import load
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What is displayed, as (data, metadata)."""
+    seen = []
+    monkeypatch.setattr(
+        chapters, "display", lambda data, raw, metadata=None: seen.append((data, metadata))
+    )
+    return seen
+
+
+@pytest.fixture
+def chapter(tmp_path):
+    return open_chapter("02_cost", str(paths.params("default.yaml")), str(tmp_path / "run"))
+
+
+def drawing():
+    figure = Figure()
+    figure.subplots().plot([1, 2])
+    return Chart(figure, "cost rises from 1 to 2")
+
+
+def test_a_relative_folder_is_the_same_one_wherever_the_notebook_runs(tmp_path, monkeypatch):
+    study = paths.params("default.yaml")
+    monkeypatch.setattr(chapters, "load", {str(study): load(study)}.get)
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    from_its_own_folder = open_chapter("01_evidence", str(study), "outputs/reference").run
+    monkeypatch.chdir(tmp_path)
+    from_the_root = open_chapter("01_evidence", str(study), "outputs/reference").run
+    assert from_the_root.samefile(from_its_own_folder)
+    assert from_the_root.samefile(tmp_path / "outputs" / "reference")
+
+
+def test_results_reach_the_next_chapter_as_they_were_written(chapter):
+    written = chapter.write({"arms": pd.DataFrame({"usd": [1.0, None]}), "n": 3})
+    later = chapters.Chapter("06_crossover", chapter.study, chapter.run)
+    assert later.read("02_cost") == written == {"arms": [{"usd": 1.0}, {"usd": None}], "n": 3}
+
+
+def test_a_chapter_that_comes_too_early_says_which_one_must_run_first(chapter):
+    with pytest.raises(ChapterError, match="execute 05_self_hosting"):
+        chapter.read("05_self_hosting")
+
+
+def test_results_that_cannot_be_written_leave_the_last_ones(chapter):
+    chapter.write({"usd": 1})
+    with pytest.raises(ValueError, match=r"results\.usd is nan"):
+        chapter.write({"usd": float("nan")})
+    assert chapter.read("02_cost") == {"usd": 1}
+
+
+def test_a_chart_is_shown_with_its_text_alternative_and_kept(chapter, shown):
+    chapter.show(drawing(), "cost")
+    ((data, metadata),) = shown
+    assert metadata["image/svg+xml"]["alt"] == data["text/plain"] == "cost rises from 1 to 2"
+    assert (chapter.run / "charts" / "cost.svg").read_text() == data["image/svg+xml"]
+
+
+def test_showing_the_same_thing_twice_gives_the_same_text(chapter, shown):
+    frame = pd.DataFrame({"arm": ["api"], "usd": [1.25]})
+    for _ in range(2):
+        chapter.show(drawing(), "cost")
+        chapter.table(frame, "arms", "Cost")
+        chapter.heading("API is cheapest")
+    assert shown[:3] == shown[3:]
+
+
+def test_a_table_is_kept_unrounded(chapter, shown):
+    frame = pd.DataFrame({"arm": ["api"], "usd": [1234.56789]})
+    chapter.table(frame, "arms", "Cost")
+    kept = pd.read_csv(chapter.run / "tables" / "arms.csv")
+    pd.testing.assert_frame_equal(kept, frame)
+    assert "1,235" in shown[0][0]["text/html"]
+
+
+def cells(fragment):
+    soup = BeautifulSoup(fragment, "html.parser")
+    return [[c.get_text() for c in row.find_all(["th", "td"])] for row in soup.find_all("tr")]
+
+
+@given(st.text(max_size=30).map("x{}".format))  # the parser drops a cell of blanks alone
+def test_text_in_a_table_stays_text(text):
+    frame = pd.DataFrame({text: [text]})
+    ((head,), (cell,)) = cells(table_html(frame, text))
+    same = str.maketrans({"\r": "\n", "\u00a0": " ", "_": " "})
+    assert head.translate(same) == text.translate(same)
+    assert cell.translate(same) == text.translate(same)
+    caption = BeautifulSoup(table_html(frame, text), "html.parser").caption
+    assert caption.get_text().translate(same) == text.translate(same)
+
+
+def test_figures_stand_to_the_right_whether_numbers_or_text():
+    frame = pd.DataFrame(
+        {
+            "arm": ["api", "gpu"],
+            "n": [1, None],
+            "usd": ["USD 1.2M", "never"],
+            "range": ["USD 0.9M to 1.3M", "−USD 20k to USD 30k"],
+            "share": ["83 %", "<0.01 %"],
+            "by": ["2026-12-18", "2027-01-29"],
+            "moved": ["1 of 4", "4 of 4"],
+        }
+    )
+    row = BeautifulSoup(table_html(frame, "x"), "html.parser").tbody.tr
+    right = {c.get_text() for c in row.find_all(class_="n")}
+    assert {text.replace("\u00a0", " ") for text in right} == {
+        "1",
+        "USD 1.2M",
+        "USD 0.9M to 1.3M",
+        "83 %",
+    }
+
+
+def test_numbers_are_shown_to_four_digits_and_gaps_as_a_dash():
+    frame = pd.DataFrame({"x": [1234567.8, 0.00123456, -2.5, 3.0, None]})
+    assert [row[0] for row in cells(table_html(frame, "x"))[1:]] == [
+        "1,234,568",
+        "0.001235",
+        "−2.5",
+        "3",
+        "–",
+    ]
+
+
+@pytest.mark.parametrize("text", ["<script>x</script>", "a <b>c</b>", "<!-- x -->", "<img src=x>"])
+def test_prose_brings_no_markup_of_its_own(chapter, shown, text):
+    chapter.say(text)
+    chapter.heading(text)
+    for data, _ in shown:
+        page = BeautifulSoup(markdown2html_mistune(data["text/markdown"]), "html.parser")
+        assert not page.find(["script", "b", "img"])
+        assert text in page.get_text()
+
+
+def test_a_dollar_in_prose_is_a_dollar(chapter, shown):
+    chapter.say("between $5 and $9, p95 < 2 s")
+    page = markdown2html_mistune(shown[0][0]["text/markdown"])
+    assert BeautifulSoup(page, "html.parser").get_text().strip() == "between $5 and $9, p95 < 2 s"
+
+
+def test_results_are_canonical_on_disk(chapter):
+    chapter.write({"x": 1 / 3})
+    text = (chapter.run / "results" / "02_cost.json").read_text()
+    assert json.loads(text) == {"x": 0.3333333333}

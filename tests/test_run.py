@@ -1,0 +1,311 @@
+"""A run is there in full or not at all, and says which cell stopped it."""
+
+import hashlib
+import json
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+import nbformat.v4 as v4
+import pytest
+
+from llmstudy import paths
+from llmstudy.run import (
+    CHAPTERS,
+    RunError,
+    chapters,
+    execute_reference,
+    fingerprint,
+    latest_run,
+    run_study,
+)
+from llmstudy.run.notebook import Execution, NotebookError, load_libraries
+from llmstudy.study import StudyError
+
+pytestmark = pytest.mark.xdist_group("e2e")  # shares the server that has the libraries loaded
+
+STUDY = paths.params("default.yaml")
+SHORT = {"01_evidence": (), "02_cost": ("01_evidence",), "08_memo": ("02_cost",)}
+
+WRITE = """
+from pathlib import Path
+folder = Path(run)
+def write(file, text):
+    if folder.is_absolute():
+        (folder / file).parent.mkdir(exist_ok=True)
+        (folder / file).write_text(text)
+"""
+CELLS = {
+    "01_evidence": ["import sys", "write('tables/figures.csv', sys.executable)"],
+    "02_cost": ["x = 6 * 7", "x"],
+    "08_memo": [
+        "from IPython.display import Markdown\nimport sys\nprint('late', file=sys.stderr)",
+        "write('results/08_memo.json', '{\"results\": {\"usd\": 0.1}}')\nMarkdown('# Stay?')",
+    ],
+}
+
+
+def write_notebook(file, *sources):
+    cells = [
+        v4.new_code_cell(
+            "study = ''\nrun = ''  # str: a folder", metadata={"tags": ["parameters"]}
+        ),
+        v4.new_code_cell(WRITE, metadata={"tags": ["setup"]}),
+        *map(v4.new_code_cell, sources),
+    ]
+    nbformat.write(v4.new_notebook(cells=cells), file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def books(tmp_path_factory):
+    """A folder of three tiny chapters, which the runs of this module execute."""
+    folder = tmp_path_factory.mktemp("notebooks")
+    for name, sources in CELLS.items():
+        write_notebook(folder / f"{name}.ipynb", *sources)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paths, "notebooks", lambda: folder)
+        patch.setattr(chapters, "CHAPTERS", SHORT)
+        patch.setattr("llmstudy.run.reference.CHAPTERS", SHORT)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    return tmp_path_factory.mktemp("outputs")
+
+
+@pytest.fixture(scope="module")
+def done(books, out):
+    return run_study(STUDY, out, progress=False)
+
+
+@pytest.fixture
+def broken(books):
+    """Replaces a chapter until the end of the test."""
+    kept = {}
+
+    def break_(name, *sources):
+        file = books / f"{name}.ipynb"
+        kept[file] = file.read_bytes()
+        write_notebook(file, *sources)
+
+    yield break_
+    for file, content in kept.items():
+        file.write_bytes(content)
+
+
+def files(folder):
+    return {
+        file.relative_to(folder).as_posix(): file.read_bytes()
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
+
+
+def test_a_run_is_all_in_its_folder(done, out):
+    found = set(files(done.folder))
+    assert found >= {
+        *(f"{name}.html" for name in SHORT),
+        *(f"notebooks/{name}.ipynb" for name in SHORT),
+        *("index.html", "memo.html", "results.json", "figures.csv", "provenance.json"),
+    }
+    assert set(done.paths) >= {"memo", "index", "results", "figures", "provenance"}
+    assert all(path.is_file() for path in done.paths.values())
+    assert [folder.name for folder in (out / "default").iterdir()] == [done.run_id]
+    assert json.loads(done.paths["results"].read_text()) == {"usd": 0.1}
+
+
+def test_there_is_a_pdf_or_the_command_that_adds_it(done):
+    assert ("pdf" in done.paths) != bool(done.note)
+    assert done.note == "" or "install" in done.note
+
+
+def test_the_index_leads_to_every_file(done):
+    links = re.findall(r'href="([^"#]+)"', done.paths["index"].read_text())
+    assert set(links) == set(files(done.folder)) - {"index.html"}
+
+
+def test_the_kernel_is_this_interpreter(done):
+    assert done.paths["figures"].read_text() == sys.executable
+
+
+def test_executed_notebooks_name_the_folder_they_lie_in(done):
+    for name in SHORT:
+        text = (done.folder / "notebooks" / f"{name}.ipynb").read_text()
+        assert ".partial" not in text
+        assert str(done.folder) in text
+
+
+def test_provenance_tells_what_the_run_was_made_of(done):
+    record = json.loads(done.paths["provenance"].read_text())
+    sha = hashlib.sha256(STUDY.read_bytes()).hexdigest()
+    assert record["study_sha256"] == sha
+    for file in paths.data().glob("*.csv"):
+        assert record["data_sha256"][file.name] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert set(record["seconds"]) == set(SHORT)
+    assert record["started"] < record["finished"]
+    assert record["command"] == f"llmstudy run {STUDY}"
+    assert record["seed"] == 20261123
+    assert re.fullmatch(r"[0-9a-f]{40}", record["git_sha"] or "0" * 40)
+
+
+def test_the_same_study_gives_the_same_bytes(done, tmp_path):
+    again = run_study(STUDY, tmp_path, progress=False)
+    for key in {"memo", "results", "figures", "pdf", "index"} & set(done.paths):
+        assert again.paths[key].read_bytes() == done.paths[key].read_bytes(), key
+    assert again.run_id[-6:] == done.run_id[-6:]
+
+
+def test_a_failed_run_leaves_the_last_one_and_says_where_it_stopped(done, out, broken):
+    before = files(done.folder)
+    broken("02_cost", "kept = 'so far'\nkept", "# the bill\n1 / 0")
+    with pytest.raises(RunError) as error:
+        run_study(STUDY, out, progress=False)
+    (failed,) = (out / "default").glob("failed-*")
+    assert str(error.value) == (
+        "02_cost: cell [5] `# the bill` failed with ZeroDivisionError: division by zero. "
+        f"What was written is in {failed}."
+    )
+    assert "so far" in (failed / "notebooks" / "02_cost.ipynb").read_text()
+    assert files(done.folder) == before
+    assert latest_run("default", out) == done.folder
+    assert not list((out / "default").glob(".*"))
+
+
+def test_a_memo_that_cannot_be_shown_in_full_is_a_failed_run(broken, tmp_path):
+    broken("08_memo", "from IPython.display import SVG\nSVG('<svg></svg>')")
+    with pytest.raises(RunError, match=r"08_memo: A picture has no text alternative"):
+        run_study(STUDY, tmp_path, progress=False)
+    assert latest_run("default", tmp_path) is None
+
+
+def test_a_study_that_cannot_be_used_writes_nothing(tmp_path):
+    study = tmp_path / "study.yaml"
+    study.write_text("study: x\n")
+    with pytest.raises(StudyError, match=r"study\.yaml:1"):
+        run_study(study, tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_latest_run_is_the_last_finished_one(tmp_path):
+    assert latest_run("acme", tmp_path) is None
+    for name in (
+        "20261123T100000Z-aaaaaa",
+        "20261124T090000Z-000000",
+        "failed-20261125T000000Z-bbbbbb",
+        ".20261126T000000Z-cccccc.partial",
+    ):
+        (tmp_path / "acme" / name).mkdir(parents=True)
+    assert latest_run("acme", tmp_path).name == "20261124T090000Z-000000"
+
+
+# ---- one notebook, and several at once ----------------------------------------------------------
+
+PARAMETERS = {"study": "s", "run": "r"}
+
+
+def execute(tmp_path, *sources, timeout_s=60.0, parameters=PARAMETERS):
+    load_libraries()
+    source = write_notebook(tmp_path / "source.ipynb", *sources)
+    execution = Execution(source, tmp_path / "target.ipynb", parameters, timeout_s)
+    execution.finish()
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("import time; time.sleep(600)", r"cell \[4\] `import time; time.sleep\(600\)` ran longer"),
+        ("import os; os._exit(1)", r"cell \[4\] `import os; os._exit\(1\)` ended its kernel"),
+        ("raise ValueError('one\\ntwo')", r"failed with ValueError: one$"),
+    ],
+)
+def test_a_cell_that_stops_a_notebook_is_named(tmp_path, source, sentence):
+    with pytest.raises(NotebookError, match=sentence):
+        execute(tmp_path, source, timeout_s=2.0)
+    assert (tmp_path / "target.ipynb").is_file()
+
+
+def test_a_parameter_that_nobody_reads_is_an_error(tmp_path):
+    with pytest.raises(NotebookError, match="does not set horizon"):
+        execute(tmp_path, parameters={**PARAMETERS, "horizon": "12"})
+
+
+def test_state_does_not_leak_from_one_notebook_to_the_next(tmp_path):
+    source = "import json\nassert not hasattr(json, 'left_behind')\njson.left_behind = 1"
+    execute(tmp_path, source)
+    execute(tmp_path, source)
+
+
+def test_chapters_that_do_not_wait_for_each_other_run_side_by_side(books, monkeypatch, tmp_path):
+    meet = (
+        "import time\nfrom pathlib import Path\nPath('{}').touch()\n"
+        "while not Path('{}').exists(): time.sleep(0.01)"
+    )
+    write_notebook(books / "left.ipynb", meet.format("left", "right"))
+    write_notebook(books / "right.ipynb", meet.format("right", "left"))
+    monkeypatch.setattr(chapters, "CHAPTERS", {"left": (), "right": ()})
+    monkeypatch.setattr(chapters, "CELL_TIMEOUT_S", 30.0)
+    load_libraries()
+    ended = {name for some in chapters.executed(PARAMETERS, tmp_path, False) for name in some}
+    assert ended == {"left", "right"}
+
+
+def test_every_chapter_comes_after_those_whose_results_it_reads():
+    def earlier(name):
+        return {name}.union(*map(earlier, CHAPTERS[name]))
+
+    for name in CHAPTERS:
+        cells = nbformat.read(paths.ROOT / "notebooks" / f"{name}.ipynb", as_version=4).cells
+        code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+        assert set(re.findall(r'"(\d\d_\w+)"', code)) <= earlier(name)
+    assert earlier("08_memo") == set(CHAPTERS)
+
+
+# ---- the reference outputs ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def reference(books, monkeypatch, tmp_path):
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    return tmp_path / "outputs" / "reference"
+
+
+def test_executing_the_reference_again_changes_no_file(reference):
+    execute_reference(progress=False)
+    before = files(reference)
+    execute_reference(progress=False)
+    assert files(reference) == before
+    assert set(before) == {*(f"{name}.ipynb" for name in SHORT), "fingerprint.json"}
+
+
+def test_the_reference_keeps_outputs_but_nothing_of_the_moment(reference, books):
+    execute_reference(progress=False)
+    notebook = nbformat.read(reference / "02_cost.ipynb", as_version=4)
+    assert notebook.cells[-1].outputs[0].data["text/plain"] == "42"
+    assert all(c.execution_count for c in notebook.cells if c.cell_type == "code")
+    text = "".join(file.read_text() for file in reference.glob("*.ipynb"))
+    assert not re.search(r"papermill|T\d\d:\d\d:\d\d|late", text)
+    assert str(Path(sys.prefix)) not in text
+    found = json.loads((reference / "fingerprint.json").read_text())
+    assert found == {name: fingerprint(books / f"{name}.ipynb") for name in SHORT}
+
+
+def test_a_reference_that_fails_is_as_it_was(reference, broken):
+    execute_reference(progress=False)
+    before = files(reference)
+    broken("08_memo", "1 / 0")
+    with pytest.raises(RunError, match=r"08_memo: cell \[4\] `1 / 0`"):
+        execute_reference(progress=False)
+    assert files(reference) == before
+    assert [f.name for f in reference.parent.iterdir()] == ["reference"]
+
+
+def test_a_fingerprint_is_of_the_source_and_not_of_its_outputs(tmp_path):
+    first = fingerprint(write_notebook(tmp_path / "a.ipynb", "1 + 1"))
+    notebook = nbformat.read(tmp_path / "a.ipynb", as_version=4)
+    notebook.cells[-1].outputs = [v4.new_output("stream", text="2")]
+    nbformat.write(notebook, tmp_path / "b.ipynb")
+    assert fingerprint(tmp_path / "b.ipynb") == first
+    assert fingerprint(write_notebook(tmp_path / "c.ipynb", "1 + 2")) != first
