@@ -26,7 +26,7 @@ from llmstudy.study import (
     Study,
 )
 
-N_SOBOL = 512
+N_SOBOL = 1024
 """Base sample of the sensitivity analysis; runs are N * (inputs + 2)."""
 
 
