@@ -5,6 +5,7 @@ Its distribution is given by quantiles, so that one set of uniform draws (common
 feeds Monte Carlo and sensitivity analysis alike.
 """
 
+import math
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import Any, Literal, get_args
@@ -24,6 +25,8 @@ assumed: a judgement. simulated: drawn from a published shape.
 GRADES: tuple[Grade, ...] = get_args(Grade)
 
 Distribution = Literal["fixed", "uniform", "loguniform", "triangular", "lognormal"]
+
+DISTRIBUTIONS: tuple[Distribution, ...] = get_args(Distribution)
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -64,18 +67,29 @@ class Figure:
     expires: date | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a range that does not hold the value, or that the distribution cannot use."""
-        if self.distribution == "fixed":
-            return
-        if self.low is None or self.high is None:
-            raise ValueError(f"{self.name}: a {self.distribution} figure needs low and high")
-        if not self.low <= self.value <= self.high:
-            raise ValueError(
-                f"{self.name}: value {self.value:g} lies outside its range "
-                f"[{self.low:g}, {self.high:g}]"
-            )
-        if self.distribution in ("loguniform", "lognormal") and self.low <= 0:
-            raise ValueError(f"{self.name}: a {self.distribution} range must be above zero")
+        """Refuse a value that is no number, or a range that cannot be drawn from."""
+        if fault := self._fault():
+            raise ValueError(f"{self.name} {fault}.".lstrip())
+
+    def _fault(self) -> str | None:
+        """What is wrong, as words that follow the figure's name."""
+        kind = self.distribution
+        if kind not in DISTRIBUTIONS:
+            return f"has the distribution {kind!r}, but must have one of {', '.join(DISTRIBUTIONS)}"
+        if kind != "fixed" and (self.low is None or self.high is None):
+            return f"is {kind}, so its range needs low and high"
+        if not math.isfinite(self.value):
+            return f"is {self.value:g}, but must be a finite number"
+        low = self.value if self.low is None else self.low
+        high = self.value if self.high is None else self.high
+        span = f"[{low:g}, {high:g}]"
+        if not low <= self.value <= high:
+            return f"with value {self.value:g} lies outside its range {span}"
+        if math.isinf(low) or math.isinf(high):
+            return f"has the range {span}, but both ends must be finite"
+        if kind in ("loguniform", "lognormal") and low <= 0:
+            return f"is {kind}, so its range {span} must be above zero"
+        return None
 
     @property
     def uncertain(self) -> bool:

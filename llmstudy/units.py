@@ -32,7 +32,12 @@ UNITS: dict[str, dict[str, float]] = {
 }
 """Unit used inside -> units a study may write -> factor between them."""
 
-_QUANTITY = re.compile(r"([-+]?[0-9][0-9_,]*\.?[0-9]*(?:[eE][-+]?[0-9]+)?)\s*(.*)")
+_QUANTITY = re.compile(r"([-+]?[0-9][0-9_,.]*(?:[eE][-+]?[0-9]+)?)\s*(.*)")
+
+# a group before a comma starts above zero: 0,400 is a decimal comma, whatever its three digits
+_NUMBER = re.compile(
+    r"[-+]?(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]+(?:_[0-9]+)*)(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?"
+)
 
 
 def factor(written: str, unit: str) -> float:
@@ -52,7 +57,7 @@ def factor(written: str, unit: str) -> float:
 def parse(text: str, unit: str) -> float:
     """A quantity written as number and unit, in `unit`.
 
-    Raises: ValueError if there is no number, no unit or another dimension's unit.
+    Raises: ValueError if there is no number, a decimal comma, no unit or another dimension's unit.
 
     >>> parse("400 ms", "s")
     0.4
@@ -62,6 +67,11 @@ def parse(text: str, unit: str) -> float:
     found = _QUANTITY.fullmatch(text.strip())
     if found is None:
         raise ValueError(f'is "{text}", which is not a number with a unit. {examples(1.0, unit)}')
+    if _NUMBER.fullmatch(found[1]) is None:
+        raise ValueError(
+            f'is "{text}", whose number cannot be read: decimals follow a point, and commas part '
+            f'thousands in groups of three. Write "0.4 {unit}" or "1,200 {unit}".'
+        )
     number = float(found[1].replace(",", "").replace("_", ""))
     if not found[2]:
         raise ValueError(f"is {text}, but a unit is missing. {examples(number, unit)}")

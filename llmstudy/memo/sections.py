@@ -4,8 +4,9 @@ Every sentence is computed: it changes when the evidence does. Everything that c
 or a log is escaped here. Confidence and likelihood never share a sentence (ICD 203).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from hashlib import sha256
 from html import escape
 from typing import Any
 
@@ -500,6 +501,12 @@ def verdict_table(facts: Facts) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def five_questions_caption(facts: Facts) -> str:
+    """T6's answer, and what it may not do."""
+    found = facts.decided["five_questions"]["verdict"]
+    return f"The five questions say: {found} (reported only; they never override privacy)"
+
+
 def method(facts: Facts) -> str:
     """How the figures were made, in a few lines."""
     fits = facts.table("05_self_hosting", "serving_fit")
@@ -515,3 +522,25 @@ def method(facts: Facts) -> str:
         f"below {count(study.volume_cap.value)} requests a month. Quality is judged by Tango "
         "intervals of paired differences against a non-inferiority margin.",
     )
+
+
+def provenance(made: Mapping[str, Any]) -> str:
+    """Of what the run was made, and how to make it again.
+
+    made: command, seed, package, python, git_sha, git_dirty, study_sha256, lock_sha256 and
+    data_sha256 (by file), as `provenance.json` holds them in full.
+    """
+    code = str(made["git_sha"] or "not in git")[:12]
+    if made["git_dirty"]:
+        code += " with uncommitted changes"
+    data = sha256("".join(f"{k}{v}" for k, v in sorted(made["data_sha256"].items())).encode())
+    terms = {
+        "To reproduce": str(made["command"]),
+        "Code": f"llmstudy {made['package']}, {code}",
+        "Python": str(made["python"]),
+        "Seed": str(made["seed"]),
+        "Study": str(made["study_sha256"])[:12],
+        "Data": f"{data.hexdigest()[:12]} ({len(made['data_sha256'])} files)",
+        "Lock": str(made["lock_sha256"] or "none")[:12],
+    }
+    return f"<h2>Provenance</h2>{_definitions(terms)}"

@@ -95,7 +95,9 @@ def run_study(
                 for name in ended:
                     pages.write_chapter(draft, name, sorted(CHAPTERS))
         pages.write_results(draft, "08_memo")
-        n_pages = pages.write_memo(draft, "08_memo", with_pdf=not note)
+        command = f"llmstudy run {study_path}"
+        origin = {"seed": study.seed, "command": command, **made}
+        n_pages = pages.write_memo(draft, "08_memo", origin, with_pdf=not note)
         record = {
             "run_id": run_id,
             "study": study.study,
@@ -103,9 +105,7 @@ def run_study(
             "finished": datetime.now(UTC),
             "seconds": seconds,
             "memo_pages": n_pages,
-            "seed": study.seed,
-            "command": f"llmstudy run {study_path}",
-            **made,
+            **origin,
         }
         pages.write_provenance(draft, record)
         pages.write_index(draft, study.question, sorted(CHAPTERS))

@@ -8,6 +8,7 @@ same moment, and a shared socket path mixes up the kernels' messages.
 import multiprocessing
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -92,6 +93,8 @@ def _kernel(folder: Path) -> Iterator[_Kernel]:
 
 def _serve(connection_file: str, folder: Path, parent: int) -> None:
     os.chdir(folder)
+    # nobody debugs this kernel, and loading the debugger takes longer than all the rest
+    sys.modules["debugpy"] = None  # type: ignore[assignment]
     arguments = [
         f"--IPKernelApp.connection_file={connection_file}",
         f"--IPKernelApp.parent_handle={parent}",  # ends with its parent, whatever ends that

@@ -28,8 +28,13 @@ LIBRARIES = [
     "duckdb",
     "genai_prices",
     "SALib.analyze.sobol",
+    "llmstudy.run.kernel",
+    "llmstudy.assess.case",
+    "llmstudy.headings",
+    "llmstudy.memo.sections",
+    "llmstudy.results",
 ]
-"""What chapters import; nothing of llmstudy, since the server may outlive a change to its code."""
+"""What chapters import. The server keeps it: code that is edited later needs a new process."""
 
 
 class NotebookError(ValueError):

@@ -9,7 +9,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from llmstudy import canonical
-from llmstudy.memo import render
+from llmstudy.memo import render, sections
 
 
 def why_no_pdf() -> str:
@@ -26,21 +26,24 @@ def write_chapter(folder: Path, name: str, chapters: Iterable[str]) -> None:
 
     Raises: RenderError as `render.chapter_html` does.
     """
-    links = {"Overview": "index.html", "Memo": "memo.html"}
-    links |= {_title(chapter): f"{chapter}.html" for chapter in chapters}
     try:
-        page = render.chapter_html(_notebook(folder, name), _title(name), links)
+        page = render.chapter_html(_notebook(folder, name), _title(name), _links(chapters))
     except render.RenderError as error:
         raise render.RenderError(f"{name}: {error}") from None
     canonical.write(folder / f"{name}.html", page)
 
 
-def write_memo(folder: Path, name: str, with_pdf: bool) -> int | None:
+def write_memo(folder: Path, name: str, made: Mapping[str, Any], with_pdf: bool) -> int | None:
     """The memo chapter as `memo.html`, and as `memo.pdf` if asked.
 
+    made: what the run is made of; it closes the memo. The notebook cannot know it: the same
+    chapter must read the same at every commit.
     Returns: pages of the PDF, or None without one. Raises: RenderError as `render.memo_html` does.
     """
-    page = render.memo_html(_notebook(folder, name))
+    notebook = _notebook(folder, name)
+    closing = nbformat.v4.new_markdown_cell(sections.provenance(made))  # type: ignore[no-untyped-call]
+    notebook.cells.append(closing)
+    page = render.memo_html(notebook)
     canonical.write(folder / "memo.html", page)
     return render.pdf(page, folder / "memo.pdf") if with_pdf else None
 
@@ -69,20 +72,26 @@ def write_provenance(folder: Path, record: Mapping[str, Any]) -> None:
 def write_index(folder: Path, question: str, chapters: Iterable[str]) -> None:
     """`index.html`: links to all that the run's folder holds."""
     parts = {
-        "Memo": [p.name for p in (folder / "memo.html", folder / "memo.pdf") if p.exists()],
+        "Memo": _names(folder, "memo.*"),
         "Chapters": [f"{name}.html" for name in chapters],
         "Charts": _names(folder, "charts/*.svg"),
-        "Tables": ["figures.csv", *_names(folder, "tables/*.csv")],
-        "For programs": ["results.json", "provenance.json", *_names(folder, "results/*.json")],
+        "Tables": _names(folder, "tables/*.csv"),
+        "For programs": ["results.json", "figures.csv", "provenance.json"],
+        "Results of each chapter": _names(folder, "results/*.json"),
         "Executed notebooks": _names(folder, "notebooks/*.ipynb"),
     }
     text = [f"# {question}"]
     for part, files in parts.items():
-        text += [f"## {part}", "\n".join(f"- [{_title(Path(f).stem)}]({f})" for f in files)]
+        text += [f"## {part}", " · ".join(f"[{Path(file).name}]({file})" for file in files)]
     cell = nbformat.v4.new_markdown_cell("\n\n".join(text))  # type: ignore[no-untyped-call]
     listing = nbformat.v4.new_notebook(cells=[cell])  # type: ignore[no-untyped-call]
-    page = render.chapter_html(listing, "Overview", {})
+    page = render.chapter_html(listing, "Overview", _links(chapters))
     canonical.write(folder / "index.html", page)
+
+
+def _links(chapters: Iterable[str]) -> dict[str, str]:
+    pages = {"Overview": "index.html", "Memo": "memo.html"}
+    return pages | {_title(chapter): f"{chapter}.html" for chapter in chapters}
 
 
 def _names(folder: Path, pattern: str) -> list[str]:

@@ -1,0 +1,145 @@
+"""What does a study say about one quantity, and where did it get it?
+
+Each way to write one becomes a `Figure` in the unit used inside. The messages are what follows the
+quantity's path in a sentence; `loading` puts file, line and path before them.
+"""
+
+import csv
+import math
+from collections.abc import Mapping
+from datetime import date
+from functools import cache
+from typing import Any
+
+from pydantic import BeforeValidator
+
+from llmstudy import paths, units
+from llmstudy.figure import GRADES, Figure
+
+_MUST_SAY = {"value", "unit", "source", "as_of", "grade"}
+_MAY_SAY = _MUST_SAY | {"range", "distribution", "expires"}
+
+
+@cache
+def bundled_figures() -> Mapping[str, Figure]:
+    """The figures of `data/assumptions.csv` by name, which a study may use as `{figure: NAME}`."""
+    with paths.data("assumptions.csv").open(newline="") as file:
+        return {row["name"]: _bundled(row) for row in csv.DictReader(file)}
+
+
+def _bundled(row: Mapping[str, Any]) -> Figure:
+    return Figure(
+        name=row["name"],
+        value=float(row["value"]),
+        unit=row["unit"],
+        low=float(row["low"]),
+        high=float(row["high"]),
+        distribution=row["distribution"],
+        grade=row["grade"],
+        source=row["source"],
+        as_of=date.fromisoformat(row["as_of"]),
+    )
+
+
+def quantity(
+    unit: str, low: float = 0.0, high: float = math.inf, unknown: str | None = None
+) -> BeforeValidator:
+    """A validator that turns what a study writes into a `Figure` in `unit`.
+
+    Accepts `"400 ms"`; `{value, unit, range, distribution, source, as_of, grade, expires}`;
+    `{figure: NAME}` for a bundled figure; and `unknown`, where `unknown` names the wide prior to
+    take. Value and range must lie in [low, high].
+
+    >>> quantity("s", high=3600).func("400 ms").value
+    0.4
+    """
+
+    def read(given: Any) -> Figure:
+        if isinstance(given, Figure):
+            return given
+        if given == "unknown" and unknown:
+            return bundled_figures()[unknown]
+        figure = _figure(given, unit)
+        ends = [x for x in (figure.value, figure.low, figure.high) if x is not None]
+        if min(ends) < low or max(ends) > high:
+            wrong = min(ends) if min(ends) < low else max(ends)
+            says = "is" if wrong == figure.value else "ranges to"
+            upper = f" to {high:g}" if high < math.inf else " or more"
+            raise ValueError(f"{says} {wrong:g} {unit}, but must be {low:g}{upper} {unit}.")
+        return figure
+
+    return BeforeValidator(read)
+
+
+def _figure(given: Any, unit: str) -> Figure:
+    if isinstance(given, bool | int | float):
+        raise ValueError(f"is {given}, but a unit is missing. {units.examples(float(given), unit)}")
+    if isinstance(given, str):
+        return Figure("", units.parse(given, unit), unit, source="study file")
+    if not isinstance(given, Mapping):
+        raise ValueError(f"is not a quantity. {units.examples(1, unit)}")
+    if set(given) == {"figure"}:
+        return _named(str(given["figure"]), unit)
+    return _long_form(given, unit)
+
+
+def _named(name: str, unit: str) -> Figure:
+    figure = bundled_figures().get(name)
+    if figure is None:
+        raise ValueError(
+            f'names the figure "{name}", which is not bundled. Known: '
+            f"{', '.join(n for n in bundled_figures() if not n.startswith('unknown.'))}."
+        )
+    if figure.unit != unit:
+        raise ValueError(f'names the figure "{name}" in {figure.unit}, but needs {unit}.')
+    return figure
+
+
+def _long_form(given: Mapping[str, Any], unit: str) -> Figure:
+    if strange := set(given) - _MAY_SAY:
+        raise ValueError(
+            f"has the unknown key {sorted(strange)[0]!r}. Use {', '.join(sorted(_MAY_SAY))}."
+        )
+    if missing := {key for key in _MUST_SAY if given.get(key) in (None, "")}:
+        raise ValueError(f"lacks {', '.join(sorted(missing))}: an assumption must say all of them.")
+    if given["grade"] not in GRADES:
+        raise ValueError(f"has the grade {given['grade']!r}. Use one of {', '.join(GRADES)}.")
+    scale = units.factor(str(given["unit"]), unit)
+    ranged = "range" in given
+    low, high = _ends(given["range"]) if ranged else (None, None)
+    return Figure(
+        name="",
+        value=_number(given["value"], "value") * scale,
+        unit=unit,
+        low=None if low is None else low * scale,
+        high=None if high is None else high * scale,
+        distribution=given.get("distribution", "triangular" if ranged else "fixed"),
+        grade=given["grade"],
+        source=str(given["source"]),
+        as_of=_day(given["as_of"], "as_of"),
+        expires=_day(given["expires"], "expires") if "expires" in given else None,
+    )
+
+
+def _ends(given: Any) -> tuple[float, float]:
+    if not isinstance(given, list) or len(given) != 2:
+        raise ValueError(f"has the range {given!r}, but a range is two numbers: [low, high].")
+    return _number(given[0], "low end"), _number(given[1], "high end")
+
+
+def _number(given: Any, what: str) -> float:
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise ValueError(
+            f"has the {what} {given!r}, which is not a number. Write digits, decimals after a "
+            "point; the unit stands in `unit`."
+        )
+    return float(given)
+
+
+def _day(given: Any, key: str) -> date:
+    try:
+        return date.fromisoformat(str(given))
+    except ValueError:
+        raise ValueError(
+            f'has {key} "{given}", which is not a date. Write it as 2026-11-01.'
+        ) from None

@@ -1,0 +1,398 @@
+"""Which keys does a study have, and how must they agree?
+
+Each class is one block of the file. A rule inside a block stands in its class; a rule between
+blocks stands below `Study`, and says at which keys of the file it is broken.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, get_args
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from llmstudy.figure import Figure
+from llmstudy.study.quantities import quantity
+
+
+def _yes_no(given: Any) -> Any:
+    return {True: "yes", False: "no"}.get(given, given) if isinstance(given, bool) else given
+
+
+Seconds = Annotated[Figure, quantity("s")]
+Share = Annotated[Figure, quantity("share", 0, 1)]
+Months = Annotated[Figure, quantity("months")]
+Weeks = Annotated[Figure, quantity("weeks")]
+Usd = Annotated[Figure, quantity("USD")]
+Factor = Annotated[Figure, quantity("factor/year", 0.01, 100)]
+Answer = Annotated[Literal["yes", "no", "unknown"], BeforeValidator(_yes_no)]
+DataClass = Literal["consumer", "enterprise", "phi", "mnpi", "government", "eu_strict", "unknown"]
+ArmName = Literal["proprietary_api", "hosted_open", "self_hosted"]
+Count = Annotated[int, Field(ge=0)]
+Keys = tuple[str, ...]
+"""The keys of a file that lead to a value, outermost first."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+# --- workloads ------------------------------------------------------------------------------
+
+
+class Intake(_Strict):
+    """The Strategist's six questions (MEMO T7); the p95 target, the second, stands in `slo`."""
+
+    requests: Annotated[Figure, quantity("requests/month", 1, 1e12, unknown="unknown.requests")]
+    input_tokens: Annotated[
+        Figure, quantity("tokens/request", 1, 1e7, unknown="unknown.input_tokens")
+    ]
+    output_tokens: Annotated[
+        Figure, quantity("tokens/request", 1, 1e6, unknown="unknown.output_tokens")
+    ]
+    data_class: DataClass
+    peak_to_mean: Annotated[Figure, quantity("factor", 1, 100, unknown="unknown.peak_to_mean")]
+    context_tokens: Annotated[Figure, quantity("tokens", 1, 1e8, unknown="unknown.context_tokens")]
+    gpu_platform: Answer
+
+
+class Slo(_Strict):
+    """What the user must get: time to the first token and pace after it, both at the p95."""
+
+    ttft_p95: Annotated[Figure, quantity("s", 1e-3, 3600, unknown="unknown.ttft_p95")]
+    tpot_p95: Annotated[Figure, quantity("s", 1e-4, 60)]
+
+
+class Traffic(_Strict):
+    """Published shapes that requests are drawn from when there is no log."""
+
+    tokens: Literal["azure_conversation_2023"] = "azure_conversation_2023"
+    hours: Literal["servegen-m-large", "servegen-m-mid", "servegen-m-small", "ragpulse"]
+
+
+class PairedEvidence(_Strict):
+    """Which paired counts speak for a route: rows of `data/paired_counts.csv`, or own counts."""
+
+    benchmark: str
+    subject: str = "all"
+    model_proprietary: str
+    model_open: str
+    counts: tuple[Count, Count, Count, Count] | None = Field(
+        default=None, description="both right, only current, only candidate, neither"
+    )
+    source: str = ""
+    as_of: date | None = None
+
+    @model_validator(mode="after")
+    def _own_counts_are_sourced(self) -> "PairedEvidence":
+        if self.counts is None:
+            return self
+        if missing := [key for key in ("source", "as_of") if not getattr(self, key)]:
+            raise ValueError(f"lacks {' and '.join(missing)}: own counts must say both.")
+        if not any(self.counts):
+            raise ValueError("counts no items: a pair needs at least one.")
+        return self
+
+
+class Quality(_Strict):
+    """How much worse an answer may get, and what a move must rest on."""
+
+    margin: Share
+    lowest_grade: Literal["measured", "published"]
+    evidence: dict[str, PairedEvidence] = {}
+
+    @field_validator("margin")
+    @classmethod
+    def _leaves_room_on_both_sides(cls, margin: Figure) -> Figure:
+        if not 0 < margin.value < 1:
+            raise ValueError(
+                f"is {margin.value:g} share, but must be more than 0 and less than 1 share."
+            )
+        return margin
+
+
+class Workload(_Strict):
+    """One named class of requests, and the routes that could serve it."""
+
+    task: Literal["chat", "classification", "extraction", "summarisation", "routing", "reasoning"]
+    complexity: Literal["low", "medium", "high"]
+    current_route: str
+    candidates: tuple[str, ...]
+    intake: Intake
+    slo: Slo
+    traffic: Traffic
+    growth: Annotated[Figure, quantity("share/month", -0.5, 1)]
+    cached_input_share: Share
+    retry_share: Share
+    quality: Quality
+    format_failure_share: Share | None = None
+
+    @property
+    def routes(self) -> tuple[str, ...]:
+        """Current route first, then the candidates."""
+        return (self.current_route, *self.candidates)
+
+    @model_validator(mode="after")
+    def _names_a_route_once(self) -> "Workload":
+        for route in self.routes:
+            if self.routes.count(route) > 1:
+                raise ValueError(
+                    f'names the route "{route}" more than once: candidates are routes other than '
+                    "the current one, each once."
+                )
+        return self
+
+
+# --- routes ---------------------------------------------------------------------------------
+
+
+class Contract(_Strict):
+    """A signed agreement that a route brings, and the last day it holds."""
+
+    kind: Literal["dpa", "baa", "no_training", "no_retention", "soc2", "eu_region", "mnpi_approval"]
+    valid_until: date
+
+
+class TokenRates(_Strict):
+    """A negotiated price, for a route that the public price list lacks."""
+
+    input: Annotated[Figure, quantity("USD/Mtok")]
+    cached_input: Annotated[Figure, quantity("USD/Mtok")]
+    output: Annotated[Figure, quantity("USD/Mtok")]
+
+
+class ApiRoute(_Strict):
+    """A route that is billed by the token: a proprietary API, or open weights at a host."""
+
+    arm: Literal["proprietary_api", "hosted_open"]
+    provider: str
+    model: str
+    tier: Literal["standard", "batch", "priority", "flex"] = "standard"
+    price: TokenRates | None = None
+    context_tokens: Annotated[Figure, quantity("tokens", 1)]
+    ttft_p95: Seconds
+    contracts: tuple[Contract, ...] = ()
+
+
+class Commitment(_Strict):
+    """How the rented GPUs are paid for; the shares must sum to 1."""
+
+    on_demand: Share
+    reserved: Share
+    spot: Share
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> "Commitment":
+        total = self.on_demand.value + self.reserved.value + self.spot.value
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"sums to {total:.0%}, but the three shares must make 100 %.")
+        return self
+
+
+class SelfHostedRoute(_Strict):
+    """A route on rented GPUs under vLLM, sized from measured serving points."""
+
+    arm: Literal["self_hosted"]
+    model: str
+    gpu: str
+    rented_from: str
+    commitment: Commitment
+    precision: Literal["bf16", "fp8", "fp4"]
+    engine_version: str = "not recorded"
+    tensor_parallel: int = Field(ge=1, le=16)
+    context_tokens: Annotated[Figure, quantity("tokens", 1)]
+    contracts: tuple[Contract, ...] = ()
+
+
+Route = Annotated[ApiRoute | SelfHostedRoute, Field(discriminator="arm")]
+
+
+# --- the rest of a study --------------------------------------------------------------------
+
+
+class Log(_Strict):
+    """A real request log, and what it lacks."""
+
+    path: Path
+    format: Literal["azure", "csv", "jsonl", "parquet"]
+    columns: dict[str, str] = {}
+    workload: str | None = None
+    provider: str | None = None
+    model: str | None = None
+
+
+class Team(_Strict):
+    """Who could run a model service (C6, T4)."""
+
+    experienced_ml_engineers: int = Field(ge=0)
+    usd_per_fte_year: Annotated[Figure, quantity("USD/year")]
+
+
+class PriceDrift(_Strict):
+    """How prices move each year, as a factor, for what each arm buys."""
+
+    proprietary_api: Factor
+    hosted_open: Factor
+    gpu: Factor
+
+
+class SelfHosting(_Strict):
+    """What self-hosting costs beyond the GPUs."""
+
+    fte: Annotated[Figure, quantity("FTE")]
+    overhead_share: Share
+    target_utilisation: Annotated[Figure, quantity("share", 0.05, 1)]
+    spare_replicas: int = Field(ge=0)
+
+
+class Moving(_Strict):
+    """One-off cost of moving one workload, and months until it is served there."""
+
+    cost: Usd
+    ramp: Months
+
+
+class Thresholds(_Strict):
+    """Where this organisation draws its lines."""
+
+    month_budget: Annotated[Figure, quantity("USD/month")]
+    probability: Annotated[Figure, quantity("share", 0.5, 1)]
+    saving: Annotated[Figure, quantity("USD")]
+    price_rise: Share
+    format_failure: Share
+    sustained: Weeks
+
+
+class Study(_Strict):
+    """A question, its assumptions and its evidence."""
+
+    study: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    question: str
+    company: str
+    owner: str
+    decider: str
+    status: Literal["draft", "decided", "superseded"]
+    as_of: date
+    decide_by: date
+    seed: int = Field(ge=0)
+    horizon: Annotated[Figure, quantity("months", 1, 60)]
+    volume_cap: Annotated[Figure, quantity("requests/month", 1e3, 1e13)]
+    prompting_and_retrieval_insufficient: Answer
+    requests: Log | None = None
+    team: Team
+    price_drift: PriceDrift
+    self_hosting: SelfHosting
+    moving: dict[ArmName, Moving]
+    usd_per_golden_item: Annotated[Figure, quantity("USD/item")]
+    thresholds: Thresholds
+    routes: dict[str, Route]
+    workloads: dict[str, Workload]
+
+    @property
+    def months(self) -> int:
+        """The horizon in whole months."""
+        return round(self.horizon.value)
+
+    @model_validator(mode="after")
+    def _blocks_agree(self) -> "Study":
+        if faults := [*_misnamed(self), *_expired(self)]:
+            raise _located(faults)
+        return self
+
+    def figures(self) -> dict[str, Figure]:
+        """Every assumption by its path in the file, as a ledger reads them."""
+        return {".".join(keys): figure for keys, figure in _figures(self)}
+
+    def unknown(self) -> list[str]:
+        """Paths of the intake questions answered `unknown`."""
+        paths_ = [p for p, figure in self.figures().items() if figure.name.startswith("unknown.")]
+        for name, workload in self.workloads.items():
+            intake = workload.intake
+            for question in ("data_class", "gpu_platform"):
+                if getattr(intake, question) == "unknown":
+                    paths_.append(f"workloads.{name}.intake.{question}")
+        if self.prompting_and_retrieval_insufficient == "unknown":
+            paths_.append("prompting_and_retrieval_insufficient")
+        return paths_
+
+
+def _figures(node: Any, keys: Keys = ()) -> Iterator[tuple[Keys, Figure]]:
+    if isinstance(node, Figure):
+        yield keys, node
+    elif isinstance(node, BaseModel):
+        for field in type(node).model_fields:
+            yield from _figures(getattr(node, field), (*keys, field))
+    elif isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from _figures(value, (*keys, key))
+
+
+# --- rules between blocks -------------------------------------------------------------------
+
+BETWEEN_BLOCKS: Final = "between_blocks"
+"""Type of pydantic's error for such a rule: its message is the whole sentence."""
+
+
+def _misnamed(study: Study) -> Iterator[tuple[Keys, str]]:
+    """Names that another block does not know, with the keys under which they stand."""
+    for arm in get_args(ArmName):
+        if arm not in study.moving:
+            yield ("moving",), f"moving.{arm} is missing: what would moving there cost?"
+    for name, workload in study.workloads.items():
+        for route in workload.routes:
+            if route not in study.routes:
+                yield (
+                    ("workloads", name),
+                    f'workloads.{name} names the route "{route}", which is not under routes: '
+                    f"{', '.join(study.routes)}.",
+                )
+        for route in workload.quality.evidence:
+            if route not in workload.candidates:
+                yield (
+                    ("workloads", name),
+                    f'workloads.{name}.quality.evidence speaks for "{route}", which is not '
+                    "one of the workload's candidates.",
+                )
+    log = study.requests
+    if log and log.workload and log.workload not in study.workloads:
+        yield (
+            ("requests", "workload"),
+            f'requests.workload is "{log.workload}", which is not under workloads: '
+            f"{', '.join(study.workloads)}.",
+        )
+
+
+def _expired(study: Study) -> Iterator[tuple[Keys, str]]:
+    """Figures that must not be used any more at the study's day."""
+    for keys, figure in _figures(study):
+        if figure.expires is not None and figure.expires <= study.as_of:
+            yield (
+                keys,
+                f"{'.'.join(keys)} expired on {figure.expires}, and the study is judged at "
+                f"{study.as_of}: renew the figure and its dates.",
+            )
+
+
+def _located(faults: list[tuple[Keys, str]]) -> ValidationError:
+    """Faults between blocks, as pydantic reports those of one key: each with its place."""
+    return ValidationError.from_exception_data(
+        "Study",
+        [
+            InitErrorDetails(
+                # a sentence may hold braces, which a message template would take for its own
+                type=PydanticCustomError(BETWEEN_BLOCKS, "{sentence}", {"sentence": sentence}),
+                loc=keys,
+                input=None,
+            )
+            for keys, sentence in faults
+        ],
+    )
