@@ -139,14 +139,14 @@ def table_html(frame: pd.DataFrame, caption: str) -> str:
     Numbers are shown to four digits, with every digit left of the point; a missing one as a dash.
     Text that reads as a figure ("USD 1.2M", "83 %", "never") is set like one.
 
-    >>> print(table_html(pd.DataFrame({"arm": ["a < b"], "usd": [1234567.8]}), "Cost"))
+    >>> print(table_html(pd.DataFrame({"arm": ["a<b"], "usd": [1234567.8]}), "Cost"))
     <div class="table" role="region" tabindex="0" aria-label="Cost"><table>
     <caption>Cost</caption>
     <thead>
     <tr><th scope="col">arm</th><th scope="col" class="n">usd</th></tr>
     </thead>
     <tbody>
-    <tr><th scope="row">a &lt; b</th><td class="n">1,234,568</td></tr>
+    <tr><th scope="row">a&lt;b</th><td class="n">1,234,568</td></tr>
     </tbody>
     </table></div>
     """

@@ -36,7 +36,9 @@ def number(text: str) -> float:
     >>> number("1,200,000"), number("2.5B"), number("8.4k")
     (1200000.0, 2500000000.0, 8400.0)
     """
-    found = re.fullmatch(r"(\d[\d,_]*\.?\d*(?:e\d+)?|\.\d+) ?([kMB]?)", text.strip())
+    found = re.fullmatch(
+        r"(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+\.?\d*(?:e\d+)?|\.\d+) ?([kMB]?)", text.strip()
+    )
     value = float(found[1].replace(",", "")) * _SCALES[found[2]] if found else 0.0
     if value <= 0:
         raise ValueError(f'is "{text}", which is no number above zero. Write 1200000 or 1.2M.')

@@ -20,6 +20,7 @@ SHIPPED = ["default", "hyperscale", "regulated", "source_memo"]
 
 LONG = "{value: 24, unit: months, range: [12, 36], source: x, as_of: 2026-11-01, grade: assumed}"
 CANDIDATES = "candidates: [together-llama-3.1-70b, h200-llama-3.1-70b]"
+OWN = "counts: [90, 5, 9, 10]\n          source: scored by hand\n          as_of: 2026-11-01"
 LOG = "requests: {path: log.csv, format: csv, workload: nope}"
 
 NOT_OURS = [" : ", "[key]", "unpack", "convert string", "Input tag", "Unable to extract", "{'"]
@@ -247,6 +248,49 @@ FAULTS = [
         "counts",
         id="negative count",
     ),
+    pytest.param(
+        "benchmark: zeroeval_gsm\n",
+        "benchmark: own\n          counts: [90, 5, 9, 10]\n",
+        "together-llama-3.1-70b: &llama70b",
+        "together-llama-3.1-70b lacks source and as_of: own counts must say both",
+        id="own counts from nowhere",
+    ),
+    pytest.param(
+        "benchmark: zeroeval_gsm\n",
+        f"benchmark: own\n          {OWN.replace('90, 5, 9, 10', '0, 0, 0, 0')}\n",
+        "together-llama-3.1-70b: &llama70b",
+        "together-llama-3.1-70b counts no items",
+        id="own counts of nothing",
+    ),
+    pytest.param(
+        "margin: 3 pp",
+        "margin: 100 %",
+        "margin: 100 %",
+        "quality.margin is 1 share, but must be more than 0 and less than 1 share",
+        id="margin of everything",
+    ),
+    pytest.param(
+        CANDIDATES,
+        CANDIDATES.replace("]", ", h200-llama-3.1-70b]"),
+        "  product:",
+        'workloads.product names the route "h200-llama-3.1-70b" more than once',
+        id="candidate named twice",
+    ),
+    pytest.param(
+        "  self_hosted:\n    cost: {figure: self_hosting.migration_usd}\n"
+        "    ramp: {figure: self_hosting.ramp_months}\n",
+        "",
+        "moving:",
+        "moving.self_hosted is missing: what would moving there cost?",
+        id="arm without a cost of moving",
+    ),
+    horizon(
+        LONG.replace("grade", "expires: never, grade"),
+        'horizon has expires "never", which is not a date',
+        id="expires that is no date",
+    ),
+    horizon(LONG.replace("36]", ".inf]"), "both ends must be finite", id="range without an end"),
+    horizon('"2,4 months"', 'is "2,4 months", whose number cannot be read', id="decimal comma"),
 ]
 
 
@@ -258,6 +302,35 @@ def test_a_fault_gives_one_sentence_with_its_line(variant, old, new, marker, sen
     assert sentence in said
     assert not [words for words in NOT_OURS if words in said]
     assert line == line_of(file, marker)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param(
+            "- {kind: dpa, valid_until: 2027-12-31}",
+            "- {kind: dpa, valid_until: 2026-12-31}\n      - {kind: dpa, valid_until: 2027-12-31}",
+            id="a contract and its renewal",
+        ),
+        pytest.param(
+            "benchmark: zeroeval_gsm\n", f"benchmark: own\n          {OWN}\n", id="own counts"
+        ),
+        pytest.param(
+            "horizon: 24 months",
+            f"horizon: {LONG.replace('grade', 'expires: 2026-11-24, grade')}",
+            id="a figure that expires the day after",
+        ),
+    ],
+)
+def test_what_is_in_order_loads(variant, old, new):
+    assert load(variant("source_memo", (old, new))).study == "source_memo"
+
+
+def test_every_name_that_another_block_lacks_is_told_at_once(variant):
+    file = variant("source_memo", (CANDIDATES, "candidates: [a, b]"))
+    assert [said.split('"')[1] for _, said in faults(file)] == [
+        "a", "b", "together-llama-3.1-70b", "h200-llama-3.1-70b"
+    ]  # fmt: skip
 
 
 def test_every_fault_of_a_file_is_told_at_once(variant):

@@ -63,7 +63,7 @@ def test_what_is_not_a_number_is_refused(text):
         units.parse(text, "s")
 
 
-@pytest.mark.parametrize("text", ["0,4 s", "1,5 s", "12,34 s"])
+@pytest.mark.parametrize("text", ["0,4 s", "1,5 s", "12,34 s", "0,400 s", "1,2000 s", "1.234,5 s"])
 def test_a_decimal_comma_is_never_read_as_a_thousands_separator(text):
     with pytest.raises(ValueError, match=text.split()[0]):
         units.parse(text, "s")

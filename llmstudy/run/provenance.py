@@ -27,7 +27,7 @@ def run_id(started: datetime, made: Mapping[str, Any]) -> str:
 
     >>> from datetime import UTC
     >>> run_id(datetime(2026, 11, 23, 20, 5, tzinfo=UTC), {"study_sha256": "ab"})
-    '20261123T200500Z-de69b2'
+    '20261123T200500Z-ea1dec'
     """
     hashes = {key: made[key] for key in made if key.endswith("_sha256")}
     text = json.dumps(hashes, sort_keys=True)
