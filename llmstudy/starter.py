@@ -37,9 +37,9 @@ def number(text: str) -> float:
     (1200000.0, 2500000000.0, 8400.0)
     """
     found = re.fullmatch(
-        r"(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+\.?\d*(?:e\d+)?|\.\d+) ?([kMB]?)", text.strip()
+        r"([1-9]\d{0,2}(?:[,_]\d{3})+(?:\.\d+)?|\d+\.?\d*(?:e\d+)?|\.\d+) ?([kMB]?)", text.strip()
     )
-    value = float(found[1].replace(",", "")) * _SCALES[found[2]] if found else 0.0
+    value = float(found[1].replace(",", "").replace("_", "")) * _SCALES[found[2]] if found else 0.0
     if value <= 0:
         raise ValueError(f'is "{text}", which is no number above zero. Write 1200000 or 1.2M.')
     return value
