@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
+from scipy.special import ndtri
 
 Grade = Literal["measured", "recorded", "published", "secondary", "assumed", "simulated"]
 """How much a figure can bear, best first.
@@ -30,7 +30,7 @@ DISTRIBUTIONS: tuple[Distribution, ...] = get_args(Distribution)
 
 FloatArray = npt.NDArray[np.float64]
 
-_Z90 = float(norm.ppf(0.9))
+_Z90 = float(ndtri(0.9))
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Figure:
             left = low + np.sqrt(u * (high - low) * (self.value - low))
             right = high - np.sqrt((1 - u) * (high - low) * (high - self.value))
             return np.where(u < share, left, right)
-        z = norm.ppf(np.clip(u, 0.001, 0.999))
+        z = ndtri(np.clip(u, 0.001, 0.999))
         sigma = np.log(high / low) / (2 * _Z90)
         return np.asarray(np.sqrt(low * high) * np.exp(sigma * z))
 

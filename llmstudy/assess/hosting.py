@@ -33,7 +33,11 @@ def hosting_tables(case: Case) -> Tables:
                 failures.append({"workload": name, "route": route, "reason": str(error)})
                 continue
             offers[f"{name}/{route}"] = _offer_row(offer)
-            fleets.append(_fleet(study, name, route, offer) | _operating_point(point))
+            seen = {
+                "volume_grade": workload.intake.requests.grade,
+                "traffic": case.grade_of(name),
+            }
+            fleets.append(_fleet(study, name, route, offer) | _operating_point(point) | seen)
     week = pd.concat([week_load(study, name).assign(workload=name) for name in study.workloads])
     return {
         "week": week,

@@ -14,7 +14,11 @@ from llmstudy.text import count, never_or, share
 
 
 def _grades(facts: Facts, workload: str) -> str:
-    row = next(r for r in facts.chapters["01_evidence"]["workloads"] if r["workload"] == workload)
+    rows = facts.chapters["01_evidence"]["workloads"]
+    return _said(next(r for r in rows if r["workload"] == workload))
+
+
+def _said(row: Mapping[str, Any]) -> str:
     seen = "simulated from published figures" if row["traffic"] == "simulated" else "measured"
     return f"volume: {row['volume_grade']} · requests: {seen} · prices: published"
 
@@ -96,7 +100,7 @@ def week_load(facts: Facts, fleet: Mapping[str, Any] | None) -> Chart | None:
         fleet["capacity_requests_per_s"],
         fleet["utilisation"],
         workload,
-        f"{_grades(facts, workload)} · hours: published shape",
+        f"{_said(fleet)} · hours: published shape",
     )
 
 
