@@ -14,7 +14,7 @@ def evidence(found: Results) -> str:
     rows = found["workloads"]
     measured = [row["workload"] for row in rows if row["traffic"] == "measured"]
     if not measured:
-        return f"None of {len(rows)} workloads has a log yet; their requests are simulated"
+        return f"None of {len(rows)} workloads has a log yet; requests are simulated from published figures"
     log = found["log"]
     kept = f"{count(log['rows_accepted'])} of {count(log['rows_read'])} rows were usable"
     return f"{listed(measured)} has a log: {kept}"

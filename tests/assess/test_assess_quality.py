@@ -8,7 +8,11 @@ from llmstudy.assess.quality import UNPAIRED_DISCORDANCE, counts_of, quality_tab
 from llmstudy.quality import paired_table, score_test_size
 from llmstudy.study import load
 
-OWN = "\n          counts: [800, 5, 9, 100]\n          source: scored by hand\n          as_of: 2026-11-01\n"
+OWN = """
+          counts: [800, 5, 9, 100]
+          source: scored by hand
+          as_of: 2026-11-01
+"""
 MODEL = "model_open: Meta-Llama-3.1-70B-Instruct\n"
 
 
