@@ -89,12 +89,16 @@ class Chapter:
     def table(self, rows: pd.DataFrame | list[dict[str, Any]], name: str, caption: str) -> None:
         """Shows a table under its caption, and keeps all of it, unrounded, as `tables/NAME.csv`."""
         frame = canonical.columns(pd.DataFrame(rows))
-        kept = frame.to_csv(index=False, lineterminator="\n")
-        canonical.write(self.run / "tables" / f"{name}.csv", kept)
+        self.keep(frame, name)
         if frame.empty:
             self.say(f"{caption}: none.")
         else:
             self.html(table_html(frame[SHOWN[name].split()] if name in SHOWN else frame, caption))
+
+    def keep(self, frame: pd.DataFrame, name: str) -> None:
+        """Keeps a table as `tables/NAME.csv` without showing it."""
+        kept = canonical.columns(frame).to_csv(index=False, lineterminator="\n")
+        canonical.write(self.run / "tables" / f"{name}.csv", kept)
 
     def heading(self, text: str) -> None:
         """Shows a finding as a heading of the third level."""

@@ -131,11 +131,15 @@ def _results(case: Case) -> dict[str, Any]:
 
 
 def month_usd(study: Study, results: Mapping[str, Mapping[str, Any]]) -> float:
-    """Bill of a month on today's routes, over all workloads. usd."""
-    rows = [*results["02_cost"]["bills"], *results["05_self_hosting"]["fleets"]]
-    bills = {(row["workload"], row["route"]): row["month_usd"] for row in rows}
-    today = ((name, workload.current_route) for name, workload in study.workloads.items())
-    return float(sum(bills.get(pair, 0.0) for pair in today))
+    """Bill of a month on today's routes, over all workloads; one team runs all fleets. usd."""
+    today = {(name, workload.current_route) for name, workload in study.workloads.items()}
+    apis, fleets = (
+        [row for row in rows if (row["workload"], row["route"]) in today]
+        for rows in (results["02_cost"]["bills"], results["05_self_hosting"]["fleets"])
+    )
+    # each fleet's own bill holds the salaries of the whole team
+    twice = sum(row["staff_month_usd"] for row in fleets[1:])
+    return float(sum(row["month_usd"] for row in [*apis, *fleets]) - twice)
 
 
 # --- the age of the evidence ----------------------------------------------------------------

@@ -2,8 +2,9 @@
 
 Input is one table of routes per workload with what the measures found for each; output is data: a
 verdict with its reasons and what to collect, the five-question matrix (T6), the phases (V2).
-Privacy filters first; then a route must fit, hold its latency, keep its quality, and save enough
-in enough of the draws. A verdict that its evidence cannot carry is *undecided* and says what would
+Privacy filters first; then a route must fit, not be known to miss its latency, keep its quality,
+and save enough in enough of the draws. Every move goes through a canary, which must show what has
+not been measured. A verdict that its evidence cannot carry is *undecided* and says what would
 settle it.
 """
 
@@ -24,8 +25,11 @@ ROUTE_COLUMNS = (
     "current",
     "permitted",
     "permission_reason",
+    "missing",
     "contract",
     "fits_context",
+    "sized",
+    "ends",
     "quality",
     "quality_grade",
     "lowest_grade",
@@ -37,8 +41,10 @@ ROUTE_COLUMNS = (
     "saving_p90_usd",
     "p_cheaper",
 )
-"""What `verdict` reads of each route. quality: baseline, non-inferior, inferior, undecided, none;
-latency: meets, misses, undecided; savings over the horizon against staying."""
+"""What `verdict` reads of each route. missing: contracts to sign; sized: whether its cost is known;
+ends: the day its model retires within the horizon, or None. quality: baseline, non-inferior,
+inferior, undecided, none; latency: meets, misses, undecided; savings over the horizon against
+staying."""
 
 _GRADE_RANK = {"measured": 0, "recorded": 1, "published": 2}
 
@@ -104,21 +110,35 @@ def verdict(routes: pd.DataFrame, lines: Lines) -> Verdict:
     )
     reasons = [r for row in _rows(routes[~routes["current"]]) for r in _reasons(row, lines)]
     if not current["permitted"]:
-        return _forced(current, able, reasons, lines)
+        return _forced(current, routes, reasons, lines)
     moves, open_ = able[able["proven"] & able["pays"]], able[able["promising"]]
     wanted = pd.concat([moves.head(1), open_])
     collect = [item for row in _rows(wanted) for item in _missing_evidence(row, lines)]
     if not moves.empty:
         return _to(moves.iloc[0], collect, reasons)
+    unstable = _what_ends(current)
     return Verdict(
         arm=current["arm"],
-        decision="stay" if open_.empty else "undecided",
+        decision="stay" if open_.empty and not unstable else "undecided",
         route=current["route"],
         contract=current["contract"],
         target=None if open_.empty else str(open_.iloc[0]["route"]),
-        collect=collect,
-        reasons=reasons,
+        collect=[item for item, _ in unstable] + collect,
+        reasons=[reason for _, reason in unstable] + reasons,
     )
+
+
+def _what_ends(current: Any) -> list[tuple[Collect, Reason]]:
+    """Why staying is not open: today's model retires, or today's fleet cannot carry the load."""
+    name, found = str(current["route"]), []
+    if isinstance(current["ends"], str):
+        said = f"{name}: its model retires on {current['ends']}"
+        ask = f"{said}; choose its successor and score it"
+        found.append((Collect("successor", None, None, ask), Reason("retirement", name, said)))
+    if not current["sized"]:
+        said = f"{name}: no capacity can be stated for today's route at its targets"
+        found.append((Collect("probe", None, None, said), Reason("capacity", name, said)))
+    return found
 
 
 def _judged(routes: pd.DataFrame, lines: Lines) -> pd.DataFrame:
@@ -131,7 +151,10 @@ def _judged(routes: pd.DataFrame, lines: Lines) -> pd.DataFrame:
     pays = enough & (routes["p_cheaper"] >= lines.probability)
     likely = enough & (routes["p_cheaper"] >= 0.5) & (routes["quality"] != "inferior")
     return routes.assign(
-        usable=routes["permitted"] & routes["fits_context"] & (routes["latency"] != "misses"),
+        usable=routes["permitted"]
+        & routes["fits_context"]
+        & routes["sized"]
+        & (routes["latency"] != "misses"),
         proven=proven,
         pays=pays,
         # better evidence could turn it into a move
@@ -149,22 +172,44 @@ def _to(row: Any, collect: list[Collect], reasons: list[Reason]) -> Verdict:
     )
 
 
-def _forced(current: Any, able: pd.DataFrame, reasons: list[Reason], lines: Lines) -> Verdict:
-    """Where to go when today's route may not see the data: the same arm first, then the proven."""
-    reasons = [Reason("privacy", current["route"], str(current["permission_reason"])), *reasons]
-    allowed = able[able["quality"] != "inferior"]
-    if allowed.empty:
-        ask = f"{current['route']}: sign what is missing, or name a route that has it"
-        collect = [Collect("contract", None, None, ask)]
-        return Verdict("self_hosted", "undecided", None, "none in force", None, collect, reasons)
-    same_arm = allowed["arm"] == current["arm"]
-    best = allowed.assign(same_arm=same_arm).sort_values(
+def _forced(current: Any, routes: pd.DataFrame, reasons: list[Reason], lines: Lines) -> Verdict:
+    """What to do when today's route may not see the data.
+
+    Another route of the same arm that may is taken. Else, where a contract would do, signing it is
+    the open question, and the workload does not change arm for want of a signature. Only data that
+    the arm may never see go to another arm.
+    """
+    name = str(current["route"])
+    reasons = [Reason("privacy", name, f"{name}: {current['permission_reason']}"), *reasons]
+    able = routes[routes["usable"] & ~routes["current"] & (routes["quality"] != "inferior")]
+    if len(current["missing"]):
+        able = able[able["arm"] == current["arm"]]
+    best = able.assign(same_arm=able["arm"] == current["arm"]).sort_values(
         ["same_arm", "proven", "saving_p50_usd"], ascending=False
     )
-    first = best.iloc[0]
-    # the move is owed whatever it costs: what is missing about its cost need not be collected
-    asks = [item for item in _missing_evidence(first, lines) if item.what != "cost"]
-    return _to(first, asks, reasons)
+    if not best.empty:
+        first = best.iloc[0]
+        return _to(first, _labelled_items(first, lines), reasons)
+    signable = routes[routes["missing"].map(len) > 0].sort_values("current", ascending=False)
+    if signable.empty:
+        ask = f"{name}: name a route that may see these data; none here may"
+        collect = [Collect("contract", None, None, ask)]
+        return Verdict("self_hosted", "undecided", None, "none in force", None, collect, reasons)
+    collect = [
+        Collect("contract", None, None, f"{row['route']}: sign {', '.join(row['missing'])}")
+        for row in _rows(signable)
+    ]
+    arm = signable.iloc[0]["arm"]
+    return Verdict(arm, "undecided", None, "none in force", None, collect, reasons)
+
+
+def _labelled_items(row: Any, lines: Lines) -> list[Collect]:
+    """Evidence for a forced move: the route it leaves may not be asked again."""
+    if row["proven"]:
+        return []
+    name, n = str(row["route"]), int(row["items_needed"])
+    ask = f"{name}: score {n:,} labelled items on it alone"
+    return [Collect("golden items", n, n * lines.usd_per_item, ask)]
 
 
 def _reasons(row: Any, lines: Lines) -> list[Reason]:
@@ -176,6 +221,8 @@ def _reasons(row: Any, lines: Lines) -> list[Reason]:
         return [Reason("context", name, f"{name}: its context is shorter than the workload needs")]
     if row["latency"] == "misses":
         return [Reason("latency", name, f"{name}: misses the first-token target")]
+    if not row["sized"]:
+        return [Reason("capacity", name, f"{name}: cannot serve this workload at its targets")]
     return [
         Reason("cost", name, f"{name}: {_cost(row, lines)}"),
         Reason("quality", name, f"{name}: {_quality(row)}"),
@@ -218,15 +265,16 @@ def _missing_evidence(row: Any, lines: Lines) -> list[Collect]:
 
 
 def overall(verdicts: Mapping[str, Verdict]) -> str:
-    """The verdict over all workloads.
+    """The verdict over all workloads that have a route.
 
-    api_first: all run on proprietary APIs; hybrid: some do; off_api: none does.
+    api_first: all of them run on proprietary APIs, or none has a route; hybrid: some do; off_api:
+    none does.
 
     >>> stay = Verdict("proprietary_api", "stay", "gpt-4o", "none needed", None)
     >>> overall({"chat": stay})
     'api_first'
     """
-    on_api = [v.arm == "proprietary_api" for v in verdicts.values()]
+    on_api = [v.arm == "proprietary_api" for v in verdicts.values() if v.route]
     return "api_first" if all(on_api) else "hybrid" if any(on_api) else "off_api"
 
 

@@ -23,13 +23,20 @@ from llmstudy.uncertainty import Fleet
 DRAWN_REQUESTS = 2000
 """Requests drawn per workload without a log: the mean bill is then within 2 % of the mix's own."""
 
+FEWEST_FOR_A_RANGE = 100
+"""Requests of a workload below which the range of its mean tokens is the study's, not the log's."""
+
 _Z = 1.2816  # 90th percentile of the standard normal
 _MEDIAN_ABS = 0.6745  # median absolute deviation of the standard normal
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """The requests that a study rests on. `simulated` names the workloads that were drawn."""
+    """The requests that a study rests on. `simulated` names the workloads that were drawn.
+
+    quarantined: `row` and `reason` of each row put aside, with nothing of its text: that could be
+    anything, and results are handed on.
+    """
 
     requests: pd.DataFrame
     quarantined: pd.DataFrame
@@ -46,7 +53,8 @@ class Traffic:
 def traffic_of(study: Study) -> Traffic:
     """The study's log where it names one, and requests drawn from published shapes elsewhere.
 
-    Raises: ValueError if the log cannot be read or names a workload that the study lacks.
+    Raises: ValueError if the log cannot be read, holds no usable row or names a workload that the
+    study lacks.
     """
     logged, quarantined, read = _log(study)
     present = set(logged["workload"].unique()) if len(logged) else set()
@@ -65,7 +73,7 @@ def traffic_of(study: Study) -> Traffic:
         rows_read=read,
         summary=measured,
         simulated=tuple(missing),
-        warnings=tuple(summary.sufficiency(measured)) if len(measured) else (),
+        warnings=(*summary.sufficiency(measured), *_thinness(measured)) if len(measured) else (),
     )
 
 
@@ -80,7 +88,21 @@ def _log(study: Study) -> tuple[pd.DataFrame, pd.DataFrame, int]:
     }
     constants = {name: value for name, value in given.items() if value is not None}
     read = importers.read_log(log_.path, log_.format, log_.columns, constants)
-    return read.accepted, read.quarantined, read.rows_read
+    # a reason quotes the cell that it is about: "input_tokens is 'many', not a whole number"
+    reasons = read.quarantined["reason"].astype(str)
+    reasons = reasons.str.replace(r"(?s) is '.*', not ", " is not ", regex=True)
+    if read.accepted.empty:
+        raise ValueError(f"{log_.path}: {_unusable(read.rows_read, reasons)}")
+    return read.accepted, read.quarantined[["row"]].assign(reason=reasons), read.rows_read
+
+
+def _unusable(rows_read: int, reasons: "pd.Series[str]") -> str:
+    if not rows_read:
+        return "the log holds no rows; give one with requests, or leave `requests` out."
+    return (
+        f"none of the {rows_read:,} rows of the log can be used, most often because "
+        f"{reasons.value_counts().index[0]}; mend the rows, or `requests` in the study."
+    )
 
 
 def _drawn(study: Study, name: str) -> pd.DataFrame:
@@ -106,7 +128,8 @@ def measured(study: Study, found: Traffic) -> Study:
     """The study with the log's own figures in place of its assumptions, where there is a log.
 
     Tokens and volume become measured. A log shorter than a week saw unknown hours of it, so its
-    volume keeps a range as wide as the study's weekly shape allows.
+    volume keeps a range as wide as the study's weekly shape allows. Of too few requests only the
+    mean is taken: the range stays the study's own, widened to hold it.
     """
     if found.summary.empty:
         return study
@@ -120,15 +143,22 @@ def measured(study: Study, found: Traffic) -> Study:
 def _with_log(workload: Workload, row: "pd.Series[Any]", as_of: date) -> Workload:
     source = f"log: {int(row['requests']):,} requests in {row['span_h']:.1f} h"
 
-    def figure(column: str, unit: str) -> Figure:
-        low, high = row[f"{column}_low"], row[f"{column}_high"]
-        return Figure("", row[column], unit, low, high, "triangular", "measured", source, as_of)
+    def tokens(side: str, assumed: Figure) -> Figure:
+        mean, low, high = (max(1.0, x) for x in row[_mean_columns(side)])
+        said = source
+        if _is_thin(row):
+            own = [x for x in (assumed.value, assumed.low, assumed.high) if x is not None]
+            low, high = min(mean, *own), max(mean, *own)
+            said = f"{source}, too few for a range: the study's own"
+        unit = "tokens/request"
+        return Figure("", mean, unit, low, high, "triangular", "measured", said, as_of)
 
     updates = {
-        "requests": _measured_volume(workload, row, source, as_of),
-        "input_tokens": figure("input_tokens_mean", "tokens/request"),
-        "output_tokens": figure("output_tokens_mean", "tokens/request"),
+        "input_tokens": tokens("input", workload.intake.input_tokens),
+        "output_tokens": tokens("output", workload.intake.output_tokens),
     }
+    if np.isfinite(row["requests_per_month"]):
+        updates["requests"] = _measured_volume(workload, row, source, as_of)
     if row["covers_week"]:
         updates["peak_to_mean"] = Figure(
             "", row["peak_to_mean_hour"], "factor", grade="measured", source=source, as_of=as_of
@@ -140,6 +170,30 @@ def _with_log(workload: Workload, row: "pd.Series[Any]", as_of: date) -> Workloa
             "", float(cached), "share", grade="measured", source=source, as_of=as_of
         )
     return workload.model_copy(update=found)
+
+
+def _mean_columns(side: str) -> list[str]:
+    return [f"{side}_tokens_mean", f"{side}_tokens_mean_low", f"{side}_tokens_mean_high"]
+
+
+def _is_thin(row: "pd.Series[Any]") -> bool:
+    """Whether the log of a workload is too small for a range of its mean tokens."""
+    ends = row[[*_mean_columns("input"), *_mean_columns("output")]].astype(float)
+    return bool(row["requests"] < FEWEST_FOR_A_RANGE or not np.isfinite(ends).all())
+
+
+def _thinness(measured: pd.DataFrame) -> list[str]:
+    """What a small log leaves to the study, a sentence for each workload of which that holds."""
+    sentences = []
+    for _, row in measured.iterrows():
+        if _is_thin(row):
+            n, rated = int(row["requests"]), np.isfinite(row["requests_per_month"])
+            sentences.append(
+                f"The log holds too little of {row['workload']} (requests: {n:,}): only their mean "
+                f"tokens are used, with the study's own range{'' if rated else ' and volume'}; log "
+                f"at least {FEWEST_FOR_A_RANGE} over a week."
+            )
+    return sentences
 
 
 def _measured_volume(workload: Workload, row: "pd.Series[Any]", source: str, as_of: date) -> Figure:
@@ -249,7 +303,8 @@ def fleet_offer(
     Returns the offer, and the operating point that it was solved at.
 
     fits: as `capacity.serving_fits()`, for the error of the curve.
-    Raises: ValueError if the model does not fit its GPUs or cannot meet the SLO at all.
+    Raises: capacity.CannotServe if the model does not fit its GPUs or cannot meet the SLO at all;
+    ValueError for a model, GPU, precision, engine or host of which nothing is known.
     """
     curve = serving_curve(route)
     tokens_in, tokens_out = workload.intake.input_tokens.value, workload.intake.output_tokens.value
@@ -379,7 +434,7 @@ def ledger(figures: dict[str, Figure]) -> pd.DataFrame:
     """The table of figures: name, value, low, high, unit, grade, source, as_of, expires."""
     rows = [{**figure.row(), "name": name} for name, figure in figures.items()]
     columns = ["name", "value", "low", "high", "unit", "grade", "source", "as_of", "expires"]
-    return pd.DataFrame(rows)[columns]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def rate_figures(study: Study) -> dict[str, Figure]:

@@ -14,7 +14,10 @@ def evidence(found: Results) -> str:
     rows = found["workloads"]
     measured = [row["workload"] for row in rows if row["traffic"] == "measured"]
     if not measured:
-        return f"None of {len(rows)} workloads has a log yet; requests are simulated from published figures"
+        return (
+            f"None of {len(rows)} workloads has a log yet; "
+            "requests are simulated from published figures"
+        )
     log = found["log"]
     kept = f"{count(log['rows_accepted'])} of {count(log['rows_read'])} rows were usable"
     return f"{listed(measured)} has a log: {kept}"
@@ -27,7 +30,7 @@ def cost(found: Results) -> str:
     if not now:
         return "No workload runs on a route that bills by the token"
     most = max(now, key=lambda row: row["month_usd"])
-    part = share(most["month_usd"] / total)
+    part = share(most["month_usd"] / total if total else 0)
     return f"Token bills come to {usd(total)} a month; {most['workload']} is {part} of it"
 
 

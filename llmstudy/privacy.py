@@ -30,11 +30,17 @@ def privacy_matrix() -> pd.DataFrame:
 
 
 def permission(
-    data_class: str, arm: str, contracts: Mapping[str, date], on: date, matrix: pd.DataFrame
+    data_class: str,
+    arm: str,
+    contracts: Mapping[str, date],
+    on: date,
+    matrix: pd.DataFrame,
+    current: bool = False,
 ) -> Permission:
     """Whether a route on an arm may serve a data class on a day.
 
-    contracts: kind -> last day it holds. matrix: as `privacy_matrix()`.
+    contracts: kind -> last day it holds. matrix: as `privacy_matrix()`. current: whether the data
+    go there today: while nobody has classified them, they may go on doing so.
     Raises: ValueError for a pair that the matrix lacks.
 
     >>> baa = {"baa": date(2027, 6, 30)}
@@ -50,6 +56,8 @@ def permission(
     needs = str(rule["needs"]).split()
     missing = tuple(kind for kind in needs if contracts.get(kind, date.min) < on)
     held = [f"{_spoken(k)} until {contracts[k]}" for k in needs if k not in missing]
+    if data_class == "unknown" and current:
+        return Permission(True, (), "; ".join(held) or "none needed", str(rule["rule"]))
     if rule["permitted"] == "no":
         return Permission(False, (), "", f"{data_class} data: {rule['rule']}")
     if missing:

@@ -1,8 +1,8 @@
 """How sure are we? Draws of every uncertain input, and what they make of the costs.
 
-One uniform stream per figure, named after it (common random numbers): two routes that share an
-input share its draws, and adding a figure moves no other. Shapes: (n_draws,) for an input,
-(n_draws, n_months) for a path.
+Every figure is drawn from a named uniform stream (common random numbers): what is one thing to two
+routes or workloads has one stream and so the same draws, and adding a figure moves no other.
+Shapes: (n_draws,) for an input, (n_draws, n_months) for a path.
 """
 
 from collections.abc import Callable, Mapping
@@ -48,19 +48,15 @@ Offer = TokenPrice | Fleet
 """What a route charges a workload: by the token, or by the replica."""
 
 
-def draw(figures: Mapping[str, Figure], n: int, seed: int) -> dict[str, FloatArray]:
-    """Draws of each figure from its distribution, each from a stream of its own.
+def draw(figure: Figure, stream: str, n: int, seed: int) -> FloatArray:
+    """Draws of a figure from its distribution, by the uniforms of a named stream. (n,).
 
     >>> share = Figure("", 0.2, "share", 0.0, 0.6, "triangular")
-    >>> alone = draw({"cached": share}, 4, seed=1)["cached"]
-    >>> together = draw({"cached": share, "retries": share}, 4, seed=1)
-    >>> bool((alone == together["cached"]).all()), bool((alone == together["retries"]).all())
+    >>> cached, retries = (draw(share, stream, 4, seed=1) for stream in ("cached", "retries"))
+    >>> bool((cached == draw(share, "cached", 4, seed=1)).all()), bool((cached == retries).any())
     (True, False)
     """
-    return {
-        name: figure.quantile(np.random.default_rng([seed, crc32(name.encode())]).random(n))
-        for name, figure in figures.items()
-    }
+    return figure.quantile(np.random.default_rng([seed, crc32(stream.encode())]).random(n))
 
 
 def central(figures: Mapping[str, Figure]) -> dict[str, FloatArray]:
@@ -125,17 +121,17 @@ def fleet_unit(fleet: Fleet, d: Draws, months: int) -> tuple[FloatArray, FloatAr
 def month_usd(offer: Offer, d: Draws, requests: FloatArray, months: int) -> FloatArray:
     """Bill of each month for a volume path. requests: (n, months). Returns usd, (n, months).
 
-    Staff is part of a fleet's bill: it is owed whatever the volume.
+    A fleet's bill is its rent: its team runs every fleet there is, so it is no workload's own.
     """
     if isinstance(offer, TokenPrice):
         return requests * usd_per_request(offer, d, months)
     carries, rent = fleet_unit(offer, d, months)
     running = replicas(requests, carries[:, None], 1.0, offer.spare, minimum=1)
-    return np.asarray(running * rent + staff_month_usd(d)[:, None])
+    return np.asarray(running * rent)
 
 
 def staff_month_usd(d: Draws) -> FloatArray:
-    """Salaries a month of the people who run a fleet. (n,) usd."""
+    """Salaries a month of the team that runs all fleets. (n,) usd."""
     return np.asarray(d["fte"] * d["usd_per_fte_year"] / 12)
 
 
@@ -149,21 +145,39 @@ def of_today(d: Draws) -> dict[str, FloatArray]:
     return {**d, **own}
 
 
-def move_saving_usd(current: Offer, challenger: Offer, d: Draws, months: int) -> FloatArray:
-    """What moving saves over the horizon against staying; negative when it loses. (n,) usd.
+def bill_saving_usd(current: Offer, challenger: Offer, d: Draws, months: int) -> FloatArray:
+    """What moving saves over the horizon against staying, staff apart. (n,) usd.
 
-    Until the ramp is over the current route is still paid; a first fleet's staff is paid from the
-    first month, since people are hired before the first request moves.
+    Until the ramp is over the current route is still paid. Negative when moving loses.
     """
     requests = volume(d["requests"], d["growth"], months)
     moved = moved_share(d["ramp"], months)
     stay = month_usd(current, of_today(d), requests, months)
     go = month_usd(challenger, d, requests, months)
-    early = np.zeros_like(moved)
-    if isinstance(challenger, Fleet) and not isinstance(current, Fleet):
-        early = (1 - moved) * staff_month_usd(d)[:, None]
-    cost = stay * (1 - moved) + go * moved + early
-    return np.asarray((stay - cost).sum(axis=1) - d["moving_cost"])
+    return np.asarray(((stay - go) * moved).sum(axis=1) - d["moving_cost"])
+
+
+def team_share(current: Offer, challenger: Offer, d: Draws, months: int) -> FloatArray:
+    """Share of each month in which a moving workload needs the team of the fleets. (n, months).
+
+    A new fleet needs it from the first month, since people are hired before the first request
+    moves; one that is left needs it until the last request has moved.
+    """
+    if isinstance(challenger, Fleet):
+        return np.ones((len(d["ramp"]), months))
+    return float(isinstance(current, Fleet)) * (1 - moved_share(d["ramp"], months))
+
+
+def move_saving_usd(current: Offer, challenger: Offer, d: Draws, months: int) -> FloatArray:
+    """What moving saves over the horizon against staying, staff included. (n,) usd.
+
+    The team is the workload's to pay or to save; where other fleets need it anyhow, give `fte` 0.
+    """
+    before = float(isinstance(current, Fleet))
+    released = (before - team_share(current, challenger, d, months)).sum(axis=1)
+    return np.asarray(
+        bill_saving_usd(current, challenger, d, months) + released * staff_month_usd(d)
+    )
 
 
 def crossover_requests_per_month(
@@ -173,7 +187,7 @@ def crossover_requests_per_month(
 
     Infinite means never: there is no volume up to `cap` from which it stays cheaper. Volume is
     constant here, so that the answer can be held against a month of the log; growth enters the
-    saving instead.
+    saving instead. A fleet pays the team of `d`, from the first month.
     """
     moved = moved_share(d["ramp"], months)
     saved = moved * usd_per_request(current, d, months)
@@ -275,9 +289,12 @@ def sensitivity(
 
     outcomes = at(np.asarray(uniforms))
     results = np.clip(outcomes, *np.quantile(outcomes, [0.01, 0.99]))
-    found = sobol_analyze.analyze(
-        problem, results, calc_second_order=False, seed=seed, num_resamples=100
-    )
+    if np.ptp(results) == 0:  # nothing decides what does not vary; its indices would be 0/0
+        found = dict.fromkeys(("S1", "ST", "ST_conf"), np.zeros(len(names)))
+    else:
+        found = sobol_analyze.analyze(
+            problem, results, calc_second_order=False, seed=seed, num_resamples=100
+        )
     middle = np.full((2 * len(names), len(names)), 0.5)
     for i in range(len(names)):
         middle[2 * i, i], middle[2 * i + 1, i] = 0.1, 0.9

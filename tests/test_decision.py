@@ -30,8 +30,11 @@ def route(name="open", **given_):
         "current": False,
         "permitted": True,
         "permission_reason": "PERMISSION",
+        "missing": (),
         "contract": "DPA until 2027-12-31",
         "fits_context": True,
+        "sized": True,
+        "ends": None,
         "quality": "non-inferior",
         "quality_grade": "measured",
         "lowest_grade": "measured",
@@ -223,6 +226,35 @@ def test_a_forced_move_prefers_the_same_arm_then_the_proven_route_then_the_savin
 )
 def test_one_fact_about_the_only_candidate_decides(change, decision):
     assert decided(today(), route(**change)).decision == decision
+
+
+def test_a_missing_signature_is_asked_for_and_moves_nothing_to_another_arm():
+    unsigned = today(permitted=False, missing=("baa",))
+    found = decided(unsigned, route("own", arm="self_hosted"))
+    assert (found.decision, found.arm, found.route) == ("undecided", "proprietary_api", None)
+    assert found.collect[0].sentence == "gpt: sign baa"
+    signed = route("other-api", arm="proprietary_api", quality="none")
+    assert decided(unsigned, signed).route == "other-api"
+
+
+def test_data_that_an_arm_may_never_see_go_to_one_that_may():
+    barred = today(permitted=False)
+    assert decided(barred, route("own", arm="self_hosted")).arm == "self_hosted"
+
+
+@pytest.mark.parametrize(
+    ("fact", "what"), [({"ends": "2026-11-30"}, "successor"), ({"sized": False}, "probe")]
+)
+def test_staying_is_not_open_where_the_model_retires_or_the_fleet_cannot_carry_it(fact, what):
+    found = decided(today(**fact), route(quality="inferior"))
+    assert found.decision == "undecided"
+    assert found.collect[0].what == what
+
+
+def test_a_route_that_cannot_be_sized_is_no_candidate():
+    found = decided(today(), route(sized=False))
+    assert found.decision == "stay"
+    assert [reason.code for reason in found.reasons] == ["capacity"]
 
 
 @pytest.mark.parametrize("count", [0, 2])

@@ -9,6 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmstudy import paths
+from llmstudy.assess.case import open_case
+from llmstudy.assess.evidence import evidence_tables
+from llmstudy.capacity import CannotServe
 from llmstudy.cost import api_usd_per_request
 from llmstudy.evidence import (
     fleet_offer,
@@ -123,6 +126,80 @@ def test_a_log_of_a_day_leaves_the_volume_as_wide_as_the_week_is_uneven(logged):
     # an hour of the day is no peak of the week: the study's assumption stands
     assumed = study.workloads["product"].intake.peak_to_mean
     assert now.workloads["product"].intake.peak_to_mean == assumed
+
+
+@pytest.fixture
+def logged_rows(variant, tmp_path):
+    """The source memo's study with a log of so many rows, ten minutes apart, of uneven length."""
+
+    def write(n, broken=0):
+        start = datetime(2026, 11, 2)
+        times = [start + timedelta(minutes=10 * k) for k in range(n)]
+        rows = [f"{at}Z,{10 + 3000 * (k % 3 == 2)},200,true,0.5" for k, at in enumerate(times)]
+        rows += [f"{start}Z,many,200,true,0.5"] * broken
+        (tmp_path / "log.csv").write_text("\n".join(["at,in,out,ok,ttft", *rows]) + "\n")
+        log = (
+            f"requests: {{path: log.csv, format: csv, columns: {{{LOGGED_COLUMNS}}}, "
+            "workload: product, provider: openai, model: gpt-4o}\n"
+        )
+        return load(variant("source_memo", ("team:\n", f"{log}team:\n")))
+
+    return write
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 6, 30, 99])
+def test_few_rows_give_a_mean_and_leave_the_range_to_the_study(logged_rows, n):
+    study = logged_rows(n)
+    found = traffic_of(study)
+    now, before = (s.workloads["product"].intake for s in (measured(study, found), study))
+    requests = found.of("product")
+    for side in ("input_tokens", "output_tokens"):
+        figure, assumed = getattr(now, side), getattr(before, side)
+        assert figure.value == pytest.approx(requests[side].mean())
+        assert figure.grade == "measured"
+        assert 1 <= figure.low <= min(assumed.low, figure.value)
+        assert figure.high >= max(assumed.high, figure.value)
+    [warning] = [w for w in found.warnings if "the study's own range" in w]
+    assert f"product (requests: {n})" in warning
+    # one request has no rate
+    assert (now.requests == before.requests) == (n == 1)
+    assert ("volume" in warning) == (n == 1)
+
+
+def test_a_hundred_rows_give_a_range_of_their_own_above_nought(logged_rows):
+    study = logged_rows(100)
+    found = traffic_of(study)
+    tokens = measured(study, found).workloads["product"].intake.input_tokens
+    assert 1 <= tokens.low < tokens.value < tokens.high
+    assert tokens.high < study.workloads["product"].intake.input_tokens.high
+    assert not any("the study's own range" in w for w in found.warnings)
+
+
+def test_a_log_of_which_no_row_is_usable_is_refused_with_the_commonest_reason(logged_rows):
+    with pytest.raises(
+        ValueError, match=r"log.csv: none of the 3 rows .* because input_tokens is not a whole"
+    ):
+        traffic_of(logged_rows(0, broken=3))
+
+
+def test_a_log_without_rows_is_refused(logged_rows):
+    with pytest.raises(ValueError, match=r"log.csv: the log holds no rows"):
+        traffic_of(logged_rows(0))
+
+
+def test_the_quarantine_is_reported_by_row_and_reason_and_never_by_its_text(logged_rows):
+    study = logged_rows(3, broken=2)
+    tables = evidence_tables(open_case(study))
+    assert list(tables["quarantine"].columns) == ["row", "reason"]
+    assert len(tables["quarantine"]) == tables["log"]["rows_quarantined"] == 2
+    assert tables["log"]["reasons"] == {"input_tokens is not a whole number": 2}
+    assert set(tables["quarantine"]["reason"]) == set(tables["log"]["reasons"])
+
+
+@pytest.mark.parametrize("n", [3, 6, 30])
+def test_a_study_with_a_small_log_is_assessed_to_the_end(assess, logged_rows, n):
+    results = assess(logged_rows(n)).results
+    assert results["07_triggers_and_routing"]["verdicts"]["product"]["decision"]
 
 
 def test_no_row_of_a_log_is_lost(logged):
@@ -283,10 +360,10 @@ def test_a_quote_without_a_date_stays_without_one(default, fits):
     assert rent.as_of is None
 
 
-def test_a_model_too_large_for_its_gpus_is_a_finding_and_not_a_number(default, fits):
-    route = default.routes[H200_70B].model_copy(update={"tensor_parallel": 1, "precision": "bf16"})
-    with pytest.raises(ValueError, match="70B"):
-        fleet_offer(default, default.workloads["extraction"], route, fits)
+def test_a_request_too_long_for_its_gpus_is_a_finding_and_not_a_number(default, fits):
+    endless = at_lengths(default.workloads["extraction"], 2_000_000, 250)
+    with pytest.raises(CannotServe, match="70B"):
+        fleet_offer(default, endless, default.routes[H200_70B], fits)
 
 
 def test_a_curve_is_fitted_to_the_points_of_its_own_engine(default):

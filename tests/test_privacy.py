@@ -76,9 +76,9 @@ def test_government_data_never_reach_a_third_party_whatever_is_signed(arm, held)
 
 @few
 @given(contracts_held)
-def test_data_that_nobody_classified_reach_no_new_host(held):
-    assert not asked("unknown", "hosted_open", held).permitted
-    assert asked("unknown", "proprietary_api", {}).permitted
+def test_data_that_nobody_classified_reach_a_host_under_contract_only(held):
+    found = asked("unknown", "hosted_open", held)
+    assert found.permitted == (held.get("dpa", date.min) >= TODAY)
 
 
 @few

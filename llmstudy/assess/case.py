@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmstudy import evidence
+from llmstudy.assess.market import permissions
 from llmstudy.evidence import Traffic
-from llmstudy.study import (
-    Study,
-)
+from llmstudy.study import Study
 
 Tables = dict[str, Any]
-
 
 Results = Mapping[str, Mapping[str, Any]]
 
@@ -32,6 +30,17 @@ def open_case(study: Study) -> Case:
     """Read or draw the traffic, and put what a log measured in place of what was assumed."""
     found = evidence.traffic_of(study)
     return Case(evidence.measured(study, found), found)
+
+
+def contenders(study: Study) -> dict[str, tuple[str, ...]]:
+    """The routes of each workload that are worth a measure: workload -> routes, today's first.
+
+    Today's route is being billed, so it is always one; a candidate is one if it may see the
+    workload's data and its context is long enough. What no other may serve is never priced.
+    """
+    known = permissions(study)
+    open_ = known[known["current"] | (known["permitted"] & known["fits_context"])]
+    return {name: tuple(open_.loc[open_["workload"] == name, "route"]) for name in study.workloads}
 
 
 def logged_weeks(case: Case, name: str) -> float:

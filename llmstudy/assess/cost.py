@@ -8,22 +8,23 @@ import pandas as pd
 
 from llmstudy import evidence
 from llmstudy import uncertainty as mc
-from llmstudy.assess.case import Case, Results, Tables
+from llmstudy.assess.case import Case, Results, Tables, contenders, rows_of
 from llmstudy.assess.market import figures_of, inputs
 from llmstudy.cost import TokenPrice, usd_per_accepted_answer, usd_per_million_tokens
-from llmstudy.study import (
-    Study,
-)
+from llmstudy.study import Study
 
 
 def cost_tables(case: Case) -> Tables:
-    """What each API route charges each workload. Offers are kept whole for the later chapters."""
+    """What each API route that may serve a workload charges it, and today's whether it may or not.
+
+    Offers are kept whole for the later chapters.
+    """
     study = case.study
     offers: dict[str, dict[str, Any]] = {}
     bills = []
-    for name, workload in study.workloads.items():
+    for name, routes in contenders(study).items():
         offers[name] = {}
-        for route in workload.routes:
+        for route in routes:
             if study.routes[route].arm == "self_hosted":
                 continue
             offer = evidence.token_offer(study, route, case.traffic.of(name))
@@ -50,21 +51,29 @@ def _bill(study: Study, name: str, route: str, offer: TokenPrice) -> dict[str, A
 
 
 def accepted_answer_costs(results: Results) -> pd.DataFrame:
-    """Cost per accepted answer of today's and each scored route, from the same paired items.
+    """Cost per accepted answer of each scored route, and of today's on the same items.
 
-    Columns: workload, route, usd_per_request, acceptance, usd_per_accepted_answer.
+    Columns: workload, pair (the scored route: two rows, today's and its own), route, current,
+    usd_per_request, acceptance (share), usd_per_accepted_answer.
     """
     bills = {
         (r["workload"], r["route"]): r["usd_per_request"]
         for r in [*results["02_cost"]["bills"], *results["05_self_hosting"]["fleets"]]
     }
+    today = {
+        r["workload"]: r["route"]
+        for r in rows_of(results["06_crossover"]["permissions"], current=True)
+    }
     rows = []
     for row in results["04_quality"]["quality"]:
-        key = (row["workload"], row["route"])
-        if not row["acceptance_route"] or key not in bills:
-            continue
-        usd = bills[key]
-        accepted = float(usd_per_accepted_answer(usd, row["acceptance_route"]))
-        rows.append((*key, usd, row["acceptance_route"], accepted))
-    columns = ["workload", "route", "usd_per_request", "acceptance", "usd_per_accepted_answer"]
-    return pd.DataFrame(rows, columns=columns)
+        name, pair = row["workload"], row["route"]
+        for route, acceptance in (
+            (today[name], row["acceptance_current"]),
+            (pair, row["acceptance_route"]),
+        ):
+            usd = bills.get((name, route))
+            if acceptance and usd is not None:
+                accepted = float(usd_per_accepted_answer(usd, acceptance))
+                rows.append((name, pair, route, route != pair, usd, acceptance, accepted))
+    columns = ["workload", "pair", "route", "current", "usd_per_request", "acceptance"]
+    return pd.DataFrame(rows, columns=[*columns, "usd_per_accepted_answer"])

@@ -13,7 +13,7 @@ from llmstudy.assess.market import (
     Market,
     draws_of,
     figures_of,
-    inputs,
+    marginal_inputs,
     market,
     pair_inputs,
     permissions,
@@ -98,7 +98,7 @@ def _pairs(
 def _crossover(
     study: Study, offers: Market, name: str, from_route: str, to_route: str
 ) -> dict[str, Any]:
-    found = inputs(study, name, to_route, offers.fleets.get((name, to_route)))
+    found = marginal_inputs(study, offers, name, to_route)
     current, challenger = offers.tokens[name, from_route], offers.offer(name, to_route)
     assert challenger is not None
     volumes = mc.crossover_requests_per_month(
@@ -123,18 +123,20 @@ def _crossover(
 def _curves(
     study: Study, offers: Market, pairs: list[tuple[str, str, str]]
 ) -> list[dict[str, Any]]:
-    """Mean monthly cost of each standing route against constant volume, with its 80 % band."""
+    """Mean monthly cost of each standing route against constant volume, with its 80 % band.
+
+    A fleet's cost includes its team, unless other fleets pay for it today.
+    """
     rows = []
     for name, route in dict.fromkeys((n, r) for n, a, b in pairs for r in (a, b)):
         offer = offers.offer(name, route)
         assert offer is not None
-        d = draws_of(
-            inputs(study, name, route, offers.fleets.get((name, route))), N_DRAWS // 8, study.seed
-        )
+        d = draws_of(marginal_inputs(study, offers, name, route), N_DRAWS // 8, study.seed)
+        team = mc.staff_month_usd(d) if isinstance(offer, mc.Fleet) else 0.0
         now = study.workloads[name].intake.requests.value
         for requests in np.geomspace(now / 100, now * 1000, 36):
             flat = np.full((1, study.months), requests)
-            month = mc.month_usd(offer, d, flat, study.months).mean(axis=1)
+            month = mc.month_usd(offer, d, flat, study.months).mean(axis=1) + team
             p10, p50, p90 = np.quantile(month, [0.1, 0.5, 0.9])
             rows.append(
                 {
@@ -199,7 +201,7 @@ def _used(study: Study, name: str, route: str) -> set[str]:
 def _month_totals(study: Study, offers: Market) -> dict[str, Any]:
     """Bills over all workloads when nothing moves: this month's, and the horizon's. usd."""
     paths = stay_draws(study, offers)
-    total = np.sum(list(paths.values()), axis=0)
+    total = sum(paths.values(), np.zeros((N_DRAWS, study.months)))
     return {
         "today_by_workload": {name: float(np.median(p[:, 0])) for name, p in paths.items()},
         "today": float(np.median(total[:, 0])),

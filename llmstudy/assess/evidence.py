@@ -6,10 +6,14 @@ import pandas as pd
 
 from llmstudy import evidence
 from llmstudy.assess.case import Case, Tables
+from llmstudy.assess.quality import difference_figures
 
 
 def evidence_tables(case: Case) -> Tables:
-    """Traffic by workload, quarantine, price findings, open questions and the ledger."""
+    """Traffic by workload, quarantine, price findings, open questions and the ledger.
+
+    The quarantine holds the number of a row and the reason against it, never its text.
+    """
     study, found = case.study, case.traffic
     rows = []
     for name, workload in study.workloads.items():
@@ -28,19 +32,19 @@ def evidence_tables(case: Case) -> Tables:
                 "traffic": case.grade_of(name),
             }
         )
-    reasons: dict[str, int] = {}
-    if len(found.quarantined):
-        reasons = {str(k): int(n) for k, n in found.quarantined["reason"].value_counts().items()}
+    quarantine = pd.DataFrame(found.quarantined, columns=["row", "reason"])  # empty without a log
+    figures = study.figures() | evidence.rate_figures(study) | difference_figures(study)
     return {
         "workloads": pd.DataFrame(rows),
         "log": {
             "rows_read": found.rows_read,
             "rows_accepted": found.rows_read - len(found.quarantined),
             "rows_quarantined": len(found.quarantined),
-            "reasons": reasons,
+            "reasons": {str(k): int(n) for k, n in quarantine["reason"].value_counts().items()},
         },
+        "quarantine": quarantine,
         "warnings": list(found.warnings),
         "unknown": study.unknown(),
         "findings": [asdict(finding) for finding in evidence.price_findings(study)],
-        "figures": evidence.ledger({**study.figures(), **evidence.rate_figures(study)}),
+        "figures": evidence.ledger(figures),
     }

@@ -8,31 +8,43 @@ import pandas as pd
 
 from llmstudy import capacity, evidence
 from llmstudy import uncertainty as mc
-from llmstudy.assess.case import Case, Tables
+from llmstudy.assess.case import Case, Tables, contenders
 from llmstudy.assess.market import figures_of, inputs
 from llmstudy.cost import usd_per_million_tokens
 from llmstudy.evidence import FleetOffer
+from llmstudy.figure import Figure
 from llmstudy.requests.traffic import hourly_shape
 from llmstudy.study import SelfHostedRoute, Study
 from llmstudy.units import HOURS_PER_MONTH
 
 
 def hosting_tables(case: Case) -> Tables:
-    """Fits of the serving curve, and each self-hosted route sized for its workload."""
+    """Fits of the serving curve, and each self-hosted route that may serve a workload sized for it.
+
+    Raises: ValueError that names the route, for a model, GPU, precision, engine or host of which
+    nothing is known. That a route cannot serve a workload is no error but a row of `failures`.
+    """
     study = case.study
     fits = capacity.serving_fits(seed=study.seed)
-    fleets, failures, offers = [], [], {}
-    for name, workload in study.workloads.items():
-        for route in workload.routes:
+    fleets, failures = [], []
+    offers: dict[str, dict[str, Any]] = {name: {} for name in study.workloads}
+    figures: dict[str, Figure] = {}
+    for name, routes in contenders(study).items():
+        workload = study.workloads[name]
+        for route in routes:
             spec = study.routes[route]
             if not isinstance(spec, SelfHostedRoute):
                 continue
             try:
                 offer, point = evidence.fleet_offer(study, workload, spec, fits)
-            except ValueError as error:  # the model cannot serve this workload: a finding
+            except capacity.CannotServe as error:
                 failures.append({"workload": name, "route": route, "reason": str(error)})
                 continue
-            offers[f"{name}/{route}"] = _offer_row(offer)
+            except ValueError as error:
+                raise ValueError(f"routes.{route}: {error}") from error
+            offers[name][route] = _offer_row(offer)
+            figures[f"routes.{route}.rent"] = offer.usd_per_gpu_hour
+            figures[f"workloads.{name}.routes.{route}.capacity"] = offer.capacity_factor
             seen = {
                 "volume_grade": workload.intake.requests.grade,
                 "traffic": case.grade_of(name),
@@ -45,6 +57,7 @@ def hosting_tables(case: Case) -> Tables:
         "fleets": fleets,
         "failures": failures,
         "offers": offers,
+        "figures": evidence.ledger(figures),
     }
 
 
@@ -80,7 +93,9 @@ def _fleet(study: Study, name: str, route: str, offer: FleetOffer) -> dict[str, 
             minimum=1,
         )
     )
-    month = float(mc.month_usd(offer.fleet, d, np.array([[requests]]), 1)[0, 0])
+    rent = float(mc.month_usd(offer.fleet, d, np.array([[requests]]), 1)[0, 0])
+    staff = float(mc.staff_month_usd(d)[0])
+    month = rent + staff
     tokens = workload.intake.input_tokens.value + workload.intake.output_tokens.value
     return {
         "workload": name,
@@ -95,8 +110,8 @@ def _fleet(study: Study, name: str, route: str, offer: FleetOffer) -> dict[str, 
             capacity.utilisation(mean_per_s, running, offer.fleet.capacity_requests_per_s)
         ),
         "usd_per_gpu_hour": offer.usd_per_gpu_hour.value,
-        "rent_month_usd": month - float(mc.staff_month_usd(d)[0]),
-        "staff_month_usd": float(mc.staff_month_usd(d)[0]),
+        "rent_month_usd": rent,
+        "staff_month_usd": staff,
         "month_usd": month,
         "usd_per_mtok": float(usd_per_million_tokens(month, requests, tokens)),
         "usd_per_request": month / requests,

@@ -7,23 +7,23 @@ import numpy as np
 import pandas as pd
 
 from llmstudy import latency
-from llmstudy.assess.case import Case, Tables
-from llmstudy.study import (
-    ApiRoute,
-)
+from llmstudy.assess.case import Case, Tables, contenders
+from llmstudy.figure import Figure
+from llmstudy.study import ApiRoute
 
 
 def latency_tables(case: Case, hosting: Mapping[str, Any]) -> Tables:
-    """First-token latency of each route against its target, with the grade of what is known.
+    """First-token latency of each route that may serve, and today's, against its target.
 
     Only a measurement can meet or miss a target; a claim leaves it undecided. A self-hosted route
-    whose prefill alone exceeds the target misses it, whatever else it does.
+    that cannot serve the workload at all misses it.
     """
     bounds = {(f["workload"], f["route"]): f for f in hosting["fleets"]}
     failed = {(f["workload"], f["route"]) for f in hosting["failures"]}
     rows = []
-    for name, workload in case.study.workloads.items():
-        for route in workload.routes:
+    for name, routes in contenders(case.study).items():
+        workload = case.study.workloads[name]
+        for route in routes:
             spec = case.study.routes[route]
             row: dict[str, Any] = {"workload": name, "route": route, "arm": spec.arm}
             row["target_s"] = workload.slo.ttft_p95.value
@@ -33,9 +33,7 @@ def latency_tables(case: Case, hosting: Mapping[str, Any]) -> Tables:
                 row |= _latency_row(None, None, None, "misses", "published")
             else:
                 bound = bounds[name, route]["ttft_lower_bound_s"]
-                missed = bound > workload.slo.ttft_p95.value
-                verdict = "misses" if missed else "undecided"
-                row |= _latency_row(None, bound, None, verdict, "published")
+                row |= _latency_row(None, bound, None, "undecided", "published")
             rows.append(row)
     return {"latency": pd.DataFrame(rows)}
 
@@ -60,8 +58,15 @@ def _api_latency(case: Case, name: str, route: str, spec: ApiRoute) -> dict[str,
         )
         return _latency_row(value, low, high, verdict, "measured")
     claim = spec.ttft_p95
-    if claim.grade in ("measured", "recorded"):
-        verdict = "meets" if (claim.high or claim.value) <= target else "misses"
-    else:
-        verdict = "undecided"
-    return _latency_row(claim.value, claim.low, claim.high, verdict, claim.grade)
+    return _latency_row(
+        claim.value, claim.low, claim.high, _claim_verdict(claim, target), claim.grade
+    )
+
+
+def _claim_verdict(claim: Figure, target_s: float) -> str:
+    """A measured claim decides only when its whole range lies on one side of the target."""
+    if claim.grade not in ("measured", "recorded"):
+        return "undecided"
+    if (claim.value if claim.high is None else claim.high) <= target_s:
+        return "meets"
+    return "misses" if (claim.value if claim.low is None else claim.low) > target_s else "undecided"

@@ -34,10 +34,7 @@ _STUDY_INPUTS = {
 def inputs(
     study: Study, name: str, route: str, offer: FleetOffer | None
 ) -> dict[str, tuple[str, Figure]]:
-    """Every figure that the cost of a workload on a route depends on: input -> (path, figure).
-
-    The path names the stream of draws, so that routes and workloads share what is common.
-    """
+    """Every figure that the cost of a workload on a route depends on: input -> (path, figure)."""
     workload, at = study.workloads[name], f"workloads.{name}"
     arm = study.routes[route].arm
     moving = study.moving[arm]
@@ -66,9 +63,15 @@ def figures_of(found: Mapping[str, tuple[str, Figure]]) -> dict[str, Figure]:
 
 
 def draws_of(found: Mapping[str, tuple[str, Figure]], n: int, seed: int) -> mc.Draws:
-    """Draws of each input, from the stream of its path."""
-    by_path = mc.draw(dict(found.values()), n, seed)
-    return {short: by_path[path] for short, (path, _) in found.items()}
+    """Draws of each input: (n,) each.
+
+    A figure with a name (a bundled one, a quoted rent) is one thing wherever it is used, so its
+    name is that of its stream; any other has the stream of its path.
+    """
+    return {
+        short: mc.draw(figure, figure.name or path, n, seed)
+        for short, (path, figure) in found.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -91,14 +94,15 @@ def market(cost: Mapping[str, Any], hosting: Mapping[str, Any]) -> Market:
         for name, routes in cost["offers"].items()
         for route, row in routes.items()
     }
-    fleets = {}
-    for key, row in hosting["offers"].items():
-        name, _, route = key.partition("/")
-        fleets[name, route] = FleetOffer(
+    fleets = {
+        (name, route): FleetOffer(
             mc.Fleet(**row["fleet"]),
             Figure(**row["capacity_factor"]),
             Figure(**row["usd_per_gpu_hour"]),
         )
+        for name, routes in hosting["offers"].items()
+        for route, row in routes.items()
+    }
     return Market(tokens, fleets)
 
 
@@ -116,7 +120,12 @@ def permissions(study: Study) -> pd.DataFrame:
             held = sorted(spec.contracts, key=lambda contract: contract.valid_until)
             contracts = {str(c.kind): c.valid_until for c in held}
             found = privacy.permission(
-                workload.intake.data_class, spec.arm, contracts, study.as_of, matrix
+                workload.intake.data_class,
+                spec.arm,
+                contracts,
+                study.as_of,
+                matrix,
+                current=route == workload.current_route,
             )
             rows.append(
                 {
@@ -135,11 +144,35 @@ def permissions(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def todays_fleets(study: Study) -> set[str]:
+    """The workloads whose current route is a fleet, sized or not: they share one team."""
+    return {
+        name
+        for name, workload in study.workloads.items()
+        if study.routes[workload.current_route].arm == "self_hosted"
+    }
+
+
+def marginal_inputs(
+    study: Study, offers: Market, name: str, route: str
+) -> dict[str, tuple[str, Figure]]:
+    """The inputs of a route as this workload alone would pay for it.
+
+    One team runs all fleets: where another workload's current route is one, the team is there
+    whatever this workload does, so it neither pays nor saves it (`fte` is 0).
+    """
+    found = inputs(study, name, route, offers.fleets.get((name, route)))
+    if todays_fleets(study) - {name}:
+        path, fte = found["fte"]
+        found["fte"] = (path, Figure("", 0.0, fte.unit, source="the team of today's fleets"))
+    return found
+
+
 def pair_inputs(
     study: Study, offers: Market, name: str, route: str
 ) -> dict[str, tuple[str, Figure]]:
     """The inputs of a move: the candidate's, and where today's route is a fleet its own too."""
-    found = inputs(study, name, route, offers.fleets.get((name, route)))
+    found = marginal_inputs(study, offers, name, route)
     current = study.workloads[name].current_route
     own = offers.fleets.get((name, current))
     if own is not None:
@@ -151,7 +184,12 @@ def pair_inputs(
 def saving_draws(
     study: Study, offers: Market, name: str, route: str, n: int = N_DRAWS
 ) -> FloatArray | None:
-    """Draws of what moving a workload to a route saves over the horizon. (n,) usd."""
+    """Draws of what moving a workload to a route, and nothing else, saves over the horizon.
+
+    Staff is charged to a move to a fleet if no current route of the study is one, and credited to
+    a move away from the study's only fleet. Returns (n,) usd, or None where either route cannot
+    serve the workload.
+    """
     current = offers.offer(name, study.workloads[name].current_route)
     challenger = offers.offer(name, route)
     if current is None or challenger is None:
@@ -161,7 +199,12 @@ def saving_draws(
 
 
 def stay_draws(study: Study, offers: Market) -> dict[str, FloatArray]:
-    """Bills of today's routes when nothing moves: workload -> (n_draws, n_months) usd."""
+    """Bills of today's routes when nothing moves: workload -> (n_draws, n_months) usd.
+
+    The team that runs today's fleets is shared out among them in equal parts, so that the bills
+    add up to what the company pays. A route that cannot be sized has no bill.
+    """
+    sized = {n for n in todays_fleets(study) if offers.offer(n, study.workloads[n].current_route)}
     found = {}
     for name, workload in study.workloads.items():
         route = workload.current_route
@@ -172,29 +215,40 @@ def stay_draws(study: Study, offers: Market) -> dict[str, FloatArray]:
         d = draws_of(known, N_DRAWS, study.seed)
         requests = mc.volume(d["requests"], d["growth"], study.months)
         found[name] = mc.month_usd(offer, d, requests, study.months)
+        if name in sized:
+            found[name] += staff_draws(study)[:, None] / len(sized)
     return found
 
 
 def portfolio_saving(study: Study, offers: Market, targets: Mapping[str, str]) -> FloatArray | None:
     """Saving over the horizon when each named workload moves to its target. (n,) usd, or None.
 
-    One team runs all fleets: staff that every workload's own saving has paid is paid once.
+    One team runs all fleets: it is paid once in every month in which any workload has one.
     """
-    found = [
-        (draws, (name, route) in offers.fleets)
+    moves = {
+        (name, route): (current, challenger)
         for name, route in targets.items()
-        if (draws := saving_draws(study, offers, name, route)) is not None
-    ]
-    if not found:
+        if (current := offers.offer(name, study.workloads[name].current_route)) is not None
+        and (challenger := offers.offer(name, route)) is not None
+    }
+    if not moves:
         return None
-    staff = {k: study.figures()[path] for k, path in _STUDY_INPUTS.items() if k in _STAFF}
-    d = draws_of({k: (_STUDY_INPUTS[k], f) for k, f in staff.items()}, N_DRAWS, study.seed)
-    teams_too_many = max(0, sum(own for _, own in found) - 1)
-    shared = teams_too_many * study.months * mc.staff_month_usd(d)
-    return np.asarray(np.sum([draws for draws, _ in found], axis=0) + shared)
+    fleets, total = todays_fleets(study), np.zeros(N_DRAWS)
+    kept = fleets - {name for name, _ in moves}
+    after = np.full((N_DRAWS, study.months), float(bool(kept)))
+    for (name, route), pair in moves.items():
+        d = draws_of(pair_inputs(study, offers, name, route), N_DRAWS, study.seed)
+        total += mc.bill_saving_usd(*pair, d, study.months)
+        after = np.maximum(after, mc.team_share(*pair, d, study.months))
+    released = (float(bool(fleets)) - after).sum(axis=1)
+    return np.asarray(total + released * staff_draws(study))
 
 
-_STAFF = ("fte", "usd_per_fte_year")
+def staff_draws(study: Study) -> FloatArray:
+    """Draws of what the team of the fleets costs a month. (N_DRAWS,) usd."""
+    every = study.figures()
+    staff = {k: (_STUDY_INPUTS[k], every[_STUDY_INPUTS[k]]) for k in ("fte", "usd_per_fte_year")}
+    return mc.staff_month_usd(draws_of(staff, N_DRAWS, study.seed))
 
 
 def spread(draws: FloatArray) -> dict[str, float]:

@@ -5,8 +5,9 @@ from typing import Any
 import pandas as pd
 
 from llmstudy import quality
-from llmstudy.assess.case import Case, Tables
-from llmstudy.study import PairedEvidence, Workload
+from llmstudy.assess.case import Case, Tables, contenders
+from llmstudy.figure import Figure, Grade
+from llmstudy.study import PairedEvidence, Study, Workload
 
 UNPAIRED_DISCORDANCE = 0.27
 """Share of items on which two models disagree, assumed where no pair has been scored: the median of
@@ -14,10 +15,14 @@ the bundled pairs."""
 
 
 def quality_tables(case: Case) -> Tables:
-    """Paired verdict of each candidate against today's route, with the items still needed."""
+    """Paired verdict of each candidate that may serve, with the items still needed.
+
+    `low` and `high` are the ends of the test's own interval; `plan` says what `n_needed` rests on.
+    """
     rows: list[dict[str, Any]] = []
-    for name, workload in case.study.workloads.items():
-        for route in workload.candidates:
+    for name, (_, *candidates) in contenders(case.study).items():
+        workload = case.study.workloads[name]
+        for route in candidates:
             given = workload.quality.evidence.get(route)
             row = {"workload": name, "route": route, "margin": workload.quality.margin.value}
             row["lowest_grade"] = workload.quality.lowest_grade
@@ -32,6 +37,7 @@ def _unpaired(workload: Workload) -> dict[str, Any]:
         "grade": "assumed",
         "n": 0,
         "n_needed": quality.score_test_size(UNPAIRED_DISCORDANCE, margin),
+        "plan": "planned for no true difference",
         "source": f"no pair scored; {UNPAIRED_DISCORDANCE:.0%} discordance assumed for the size",
         **dict.fromkeys(
             ("difference", "low", "high", "p_value", "acceptance_current", "acceptance_route")
@@ -53,26 +59,78 @@ def counts_of(given: PairedEvidence) -> quality.PairedCounts:
 
 def _paired(workload: Workload, given: PairedEvidence) -> dict[str, Any]:
     counts = counts_of(given)
-    own = given.counts is not None
-    margin = workload.quality.margin.value
-    found = quality.non_inferiority(counts, margin)
-    interval = quality.paired_difference(counts)
+    found = quality.non_inferiority(counts, workload.quality.margin.value)
     current, candidate = quality.acceptance(counts)
-    grade = "measured" if own else "published"
-    # items of one's own are planned afresh when the pair at hand is only a proxy
-    planned = quality.score_test_size(counts.discordance_share, margin)
-    enough = own and found.n_needed is not None
+    n_needed, plan = _plan(counts, found, own=given.counts is not None)
     return {
         "verdict": found.verdict,
-        "grade": grade,
+        "grade": _grade(given),
         "n": counts.n,
-        "n_needed": found.n_needed if enough else planned,
+        "n_needed": n_needed,
+        "plan": plan,
         "source": given.source or counts.source,
-        "difference": interval.estimate,
-        "low": interval.low,
-        "high": interval.high,
+        "difference": found.difference.estimate,
+        "low": found.difference.low,
+        "high": found.difference.high,
         "p_value": quality.mcnemar_exact(counts),
         "acceptance_current": current.estimate,
         "acceptance_route": candidate.estimate,
         "audit": quality.audit(counts, None),
     }
+
+
+def _grade(given: PairedEvidence) -> Grade:
+    return "published" if given.counts is None else "measured"
+
+
+def _plan(
+    counts: quality.PairedCounts, found: quality.NonInferiority, *, own: bool
+) -> tuple[int, str]:
+    """How many items of one's own would decide, and for which true difference that is planned.
+
+    A public pair is only a proxy. Its difference is planned for where it is clear of the margin by
+    a quarter of the margin: nearer than that the number runs away, for a difference that one's own
+    items may well not show.
+    """
+    margin, seen = found.margin_share, counts.difference
+    points = f"{100 * seen:+.1f} points"
+    if own and found.n_needed is not None:
+        return found.n_needed, f"planned for the {points} of the items at hand"
+    if not own and seen >= -0.75 * margin:
+        n = quality.score_test_size(counts.discordance_share, margin, true_difference=seen)
+        return n, f"planned for the public pair's {points}"
+    n, plan = quality.score_test_size(counts.discordance_share, margin), "no true difference"
+    if own:
+        settled = found.verdict != "undecided"
+        why = "settled by the items at hand" if settled else "they lie on the margin"
+        return n, f"planned for {plan}: {why}"
+    if seen > -margin:
+        return n, f"planned for {plan}: the public pair's {points} are close to the margin"
+    return n, (
+        f"planned for {plan}; the public pair's {points} lie on or beyond the margin and suggest "
+        "that it will fail"
+    )
+
+
+def difference_figures(study: Study) -> dict[str, Figure]:
+    """The paired differences that the verdicts rest on, for the ledger: share, test interval."""
+    figures = {}
+    for name, (_, *candidates) in contenders(study).items():
+        asked = study.workloads[name].quality
+        for route in candidates:
+            given = asked.evidence.get(route)
+            if given is None:
+                continue
+            counts = counts_of(given)
+            found = quality.non_inferiority(counts, asked.margin.value).difference
+            figures[f"workloads.{name}.quality.{route}.difference"] = Figure(
+                "",
+                found.estimate,
+                "share",
+                found.low,
+                found.high,
+                grade=_grade(given),
+                source=f"{given.source or counts.source}, {counts.n:,} items",
+                as_of=given.as_of,
+            )
+    return figures

@@ -52,8 +52,10 @@ def _utilisation_fact(case: Case, results: Results, name: str) -> Fact:
         return "not_applicable", None, None, "published", "no self-hosted candidate can serve it"
     fleet = min(fleets, key=lambda row: row["month_usd"])
     full = fleet["capacity_requests_per_s"] * fleet["replicas"] * HOURS_PER_MONTH * 3600
-    threshold = triggers.break_even_utilisation(
-        fleet["month_usd"], full, bills[0]["usd_per_request"]
+    billed = bills[0]["usd_per_request"]
+    # a free route is never beaten, however busy the fleet
+    threshold = (
+        triggers.break_even_utilisation(fleet["month_usd"], full, billed) if billed else None
     )
     intake = case.study.workloads[name].intake
     if intake.requests.name.startswith("unknown."):

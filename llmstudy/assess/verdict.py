@@ -1,12 +1,13 @@
 """Chapter 07: the verdicts, the five questions and the plan."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import asdict
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
-from llmstudy import decision
+from llmstudy import decision, evidence, prices
 from llmstudy.assess.case import Case, Tables
 from llmstudy.assess.market import (
     Market,
@@ -16,10 +17,7 @@ from llmstudy.assess.market import (
     stay_draws,
 )
 from llmstudy.assess.triggers import trigger_rows
-from llmstudy.study import (
-    Study,
-    bundled_figures,
-)
+from llmstudy.study import ApiRoute, ArmName, Study, bundled_figures
 
 
 def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tables:
@@ -42,13 +40,25 @@ def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tab
         "routes": routes,
         "triggers": trigger_rows(case, results),
         "five_questions": five_questions(study),
-        "verdicts": {name: v.row() for name, v in verdicts.items()},
+        "verdicts": {name: _with_intake(study, name, v) for name, v in verdicts.items()},
         "overall": decision.overall(verdicts),
         "saving": _portfolio(study, offers, {n: verdicts[n].target for n in moves}),
         "at_stake": _portfolio(study, offers, {n: verdicts[n].target for n in open_}),
         "options": options(study, offers, routes, {n: verdicts[n].target for n in moves}),
-        "phases": _phases(study, moves, open_),
+        "phases": _phases(study, verdicts),
     }
+
+
+def _with_intake(study: Study, name: str, found: decision.Verdict) -> dict[str, Any]:
+    """A verdict as data, with the workload's unanswered questions ahead of what to collect."""
+    at = f"workloads.{name}."
+    open_ = [p.removeprefix(at).split(".")[-1] for p in study.unknown() if p.startswith(at)]
+    row = found.row()
+    if open_:
+        ask = f"answer: {', '.join(question.replace('_', ' ') for question in open_)}"
+        intake = decision.Collect("intake", len(open_), None, ask)
+        row["collect"] = [asdict(intake), *row["collect"]]
+    return row
 
 
 def route_table(study: Study, results: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
@@ -66,14 +76,20 @@ def route_table(study: Study, results: Mapping[str, Mapping[str, Any]]) -> pd.Da
     table = table.merge(quality_, on=key, how="left")
     table = table.merge(latency_[[*key, "latency", "latency_grade"]], on=key, how="left")
     saved = [*key, "saving_p10_usd", "saving_p50_usd", "saving_p90_usd", "p_cheaper"]
+    saved = [*key, "saving_p10_usd", "saving_p50_usd", "saving_p90_usd", "p_cheaper"]
     savings = pd.DataFrame(results["06_crossover"]["savings"], columns=saved)
-    table = table.merge(savings, on=key, how="left")
-    table = table.rename(columns={"n_needed": "items_needed"})
+    table = table.merge(savings, on=key, how="left").rename(columns={"n_needed": "items_needed"})
+    failed = {(row["workload"], row["route"]) for row in results["05_self_hosting"]["failures"]}
+    unsized = [pair in failed for pair in zip(table["workload"], table["route"], strict=True)]
+    table["sized"] = np.where(table["current"], ~np.array(unsized), table["p_cheaper"].notna())
+    table["ends"] = [_ends(study, row) for _, row in table.iterrows()]
+    unscored = pd.Series(np.where(table["current"], "baseline", "none"), index=table.index)
     return table.fillna(
         {
-            "quality": "baseline",
-            "quality_grade": "measured",
+            "quality": unscored,
+            "quality_grade": "assumed",
             "lowest_grade": "measured",
+            "latency": "undecided",
             "items": 0,
             "items_needed": 0,
             "saving_p10_usd": 0.0,
@@ -82,6 +98,16 @@ def route_table(study: Study, results: Mapping[str, Mapping[str, Any]]) -> pd.Da
             "p_cheaper": 0.0,
         }
     )
+
+
+def _ends(study: Study, row: "pd.Series[Any]") -> str | None:
+    """The day on which today's model retires, if that is within the horizon."""
+    spec = study.routes[row["route"]]
+    if not row["current"] or not isinstance(spec, ApiRoute) or spec.price is not None:
+        return None
+    day = prices.retirement(spec.provider, spec.model)
+    within = day is not None and day <= evidence.month_start(study.as_of, study.months)
+    return day.isoformat() if day is not None and within else None
 
 
 def _portfolio(
@@ -101,7 +127,13 @@ def options(
     that may move to one arm (each workload on the permitted route of that arm that saves most).
     """
     stay = np.sum([p.sum(axis=1) for p in stay_draws(study, offers).values()], axis=0)
-    able = routes[~routes["current"] & routes["permitted"] & routes["fits_context"]]
+    able = routes[
+        ~routes["current"]
+        & routes["permitted"]
+        & routes["fits_context"]
+        & routes["sized"]
+        & (routes["latency"] != "misses")
+    ]
     best = able.sort_values("saving_p50_usd", ascending=False)
     plans: dict[str, dict[str, str]] = {
         "stay": {},
@@ -135,21 +167,25 @@ def _quality_of(routes: pd.DataFrame, name: str, route: str) -> str:
     return str(row["quality"].iloc[0])
 
 
-def _phases(study: Study, moves: list[str], candidates: list[str]) -> pd.DataFrame:
-    plan = decision.phases(study.decide_by, moves, candidates)
-    figures = [bundled_figures()[name] for name in plan["cost_figure"]]
-    times = np.where(plan["phase"] == 3, len(moves), 1)
-    return plan.assign(
-        cost_usd=[f.value * n for f, n in zip(figures, times, strict=True)],
-        cost_low_usd=[(f.low or f.value) * n for f, n in zip(figures, times, strict=True)],
-        cost_high_usd=[(f.high or f.value) * n for f, n in zip(figures, times, strict=True)],
+def _phases(study: Study, verdicts: Mapping[str, decision.Verdict]) -> pd.DataFrame:
+    """The plan with its costs; the last phase costs what the moves of this verdict cost."""
+    moves = [name for name, v in verdicts.items() if v.decision == "move"]
+    open_ = [name for name, v in verdicts.items() if v.decision == "undecided"]
+    plan = decision.phases(study.decide_by, moves, open_)
+    fixed = [bundled_figures().get(name) for name in plan["cost_figure"].fillna("")]
+    moving = [study.moving[cast(ArmName, verdicts[name].arm)].cost for name in moves]
+    parts = [[figure] if figure else moving for figure in fixed]
+    return plan.drop(columns="cost_figure").assign(
+        cost_usd=[sum(f.value for f in figures) for figures in parts],
+        cost_low_usd=[sum(f.low or f.value for f in figures) for figures in parts],
+        cost_high_usd=[sum(f.high or f.value for f in figures) for figures in parts],
     )
 
 
 def five_questions(study: Study) -> dict[str, Any]:
     """T6 answered from the study's facts."""
     classes = {name: w.intake.data_class for name, w in study.workloads.items()}
-    regulated = {"mnpi", "government", "phi"}
+    regulated = {"mnpi", "government", "phi", "eu_strict"}
     engineers = study.team.experienced_ml_engineers
     in_a_year = {
         name: w.intake.requests.value

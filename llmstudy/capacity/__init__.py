@@ -12,6 +12,7 @@ No GPU is touched here and no endpoint called.
 from llmstudy.capacity.curve import (
     ENGINE_OVERHEAD_BYTES,
     MEMORY_UTILISATION_SHARE,
+    CannotServe,
     Hull,
     ServingCurve,
     gpu_fit,
@@ -47,6 +48,7 @@ __all__ = [
     "ENGINE_OVERHEAD_BYTES",
     "GROUP",
     "MEMORY_UTILISATION_SHARE",
+    "CannotServe",
     "Capacity",
     "Gpu",
     "HeldOut",

@@ -249,10 +249,14 @@ def _mixes(point: FloatArray, corners: FloatArray) -> bool:
     return bool(miss < 1e-9)
 
 
+class CannotServe(ValueError):  # noqa: N818 - a finding, not a fault
+    """A replica that cannot serve at all, whatever its names: nothing that the user must mend."""
+
+
 def gpu_fit(shape: ModelShape, gpu: Gpu, precision: str, tensor_parallel: int) -> float:
     """GiB left for KV cache over all GPUs of a replica once the weights are loaded.
 
-    Raises: ValueError when nothing is left.
+    Raises: CannotServe when nothing is left.
 
     >>> from llmstudy.capacity import gpu, model_shape
     >>> round(gpu_fit(model_shape("meta-llama/Llama-3.1-70B"), gpu("h100_sxm"), "fp8", 2), 1)
@@ -261,7 +265,7 @@ def gpu_fit(shape: ModelShape, gpu: Gpu, precision: str, tensor_parallel: int) -
     free_gib = float(_free_bytes(shape, gpu, precision, np.float64(tensor_parallel))) / 2**30
     if free_gib <= 0:
         weights_gib = shape.total_params * bytes_per_weight(precision) / 2**30
-        raise ValueError(
+        raise CannotServe(
             f"{shape.model} in {precision} takes {weights_gib:.0f} GiB and does not fit on "
             f"{tensor_parallel} x {gpu.gpu} ({gpu.memory_gib:g} GiB each): use more GPUs per "
             "replica or fewer bytes per weight"

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from llmstudy.capacity.curve import ServingCurve, gpu_fit
+from llmstudy.capacity.curve import CannotServe, ServingCurve, gpu_fit
 from llmstudy.figure import FloatArray
 
 
@@ -52,8 +52,8 @@ def capacity_at_slo(
     cached_share: the share of each prompt found in the prefix cache, of which the arithmetic is
     spared but not the memory. An upper bound of what a prefix cache saves; the share that a
     provider bills as cached is honest here only when the fleet's cache is as warm as theirs.
-    Raises: ValueError when weights or one request do not fit, one request alone misses the SLO, or
-    an SLO or `cached_share` is no such quantity.
+    Raises: CannotServe when weights or one request do not fit or one request alone misses the SLO;
+    ValueError when an SLO or `cached_share` is no such quantity.
 
     >>> from llmstudy.capacity import fit_serving_curve, gpu, model_shape, serving_points
     >>> points = serving_points("meta-llama/Llama-3.1-70B", "h200_sxm", "fp8")
@@ -75,7 +75,7 @@ def capacity_at_slo(
     where = f"{curve.shape.model} on {tensor_parallel} x {curve.gpu.gpu}"
     fits = int(curve.max_concurrency(input_tokens, output_tokens, tensor_parallel))
     if fits < 1:
-        raise ValueError(
+        raise CannotServe(
             f"{where}: the KV cache of one request of {input_tokens + output_tokens:g} tokens does "
             "not fit beside the weights; use more GPUs per replica or an FP8 cache"
         )
@@ -83,13 +83,13 @@ def capacity_at_slo(
     batches = np.arange(1, min(fits, measured) + 1)
     tpot_s = curve.tpot_s(batches, input_tokens, output_tokens, tensor_parallel, cached_share)
     if tpot_s[0] > tpot_slo_s:
-        raise ValueError(
+        raise CannotServe(
             f"{where}: one request alone has a TPOT of {1e3 * tpot_s[0]:.1f} ms, above the SLO of "
             f"{1e3 * tpot_slo_s:.1f} ms; loosen it, or use more or faster GPUs per replica"
         )
     ttft_s = float(curve.prefill_s(input_tokens, tensor_parallel, cached_share))
     if ttft_slo_s is not None and ttft_s > ttft_slo_s:
-        raise ValueError(
+        raise CannotServe(
             f"{where}: reading a prompt of {input_tokens:g} tokens takes {1e3 * ttft_s:.0f} ms "
             f"alone, above the TTFT SLO of {1e3 * ttft_slo_s:.0f} ms; loosen it, shorten the "
             "prompt, or use more GPUs per replica"

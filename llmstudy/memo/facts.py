@@ -33,12 +33,12 @@ INPUTS = {
     "usd_per_fte_year": ("salary", "team.usd_per_fte_year"),
     "overhead_share": ("overheads of the fleet", "self_hosting.overhead_share"),
     "target_utilisation": ("target utilisation", "self_hosting.target_utilisation"),
-    "usd_per_gpu_hour": ("GPU rent", ""),
-    "capacity_factor": ("error of capacity", ""),
+    "usd_per_gpu_hour": ("GPU rent", "routes.{route}.rent"),
+    "capacity_factor": ("error of capacity", "routes.{route}.capacity"),
     "today_usd_per_gpu_hour": ("today's GPU rent", ""),
     "today_capacity_factor": ("error of today's capacity", ""),
-    "moving_cost": ("one-off cost of moving", ""),
-    "ramp": ("months until moved", ""),
+    "moving_cost": ("one-off cost of moving", "moving.{arm}.cost"),
+    "ramp": ("months until moved", "moving.{arm}.ramp"),
 }
 """What an input is called, and where the study file states it (in its workload or at the root)."""
 
@@ -133,7 +133,7 @@ class Facts:
         largest bill."""
         gains = {str(r["workload"]): float(r["base_usd"]) for r in self.crossing["sensitivity"]}
         bills: dict[str, float] = self.crossing["month_usd"]["today_by_workload"]
-        sized = gains or bills
+        sized = gains or bills or dict.fromkeys(self.study.workloads, 0.0)
         return max(sized, key=lambda name: sized[name])
 
     def sensitivity(self) -> Mapping[str, Any] | None:
@@ -163,11 +163,17 @@ class Facts:
         Routes of a workload that rest on the same items share a row, and so do those without any;
         `routes` lists them, `route` names them in short.
         """
-        key = ["workload", "route"]
-        allowed = pd.DataFrame(self.crossing["permissions"])
-        allowed = allowed[allowed["permitted"] & allowed["fits_context"]]
-        table = self.table("04_quality", "quality").merge(allowed[key], on=key)
-        same = table.groupby(["workload", "difference"], dropna=False, sort=False)
+        columns = ["workload", "route", "verdict", "grade", "n", "n_needed", "margin", "source"]
+        columns += ["difference", "low", "high"]
+        allowed = {
+            (row["workload"], row["route"])
+            for row in self.crossing["permissions"]
+            if row["permitted"] and row["fits_context"]
+        }
+        rows = self.chapters["04_quality"]["quality"]
+        kept = [row for row in rows if (row["workload"], row["route"]) in allowed]
+        table = pd.DataFrame(kept, columns=columns)
+        same = table.groupby(["workload", "source", "n"], sort=False)
         lines = same.first().reset_index()
         lines["routes"] = list(same["route"].agg(list))
         lines["route"] = [
@@ -185,26 +191,32 @@ class Facts:
         One set of items serves every candidate of a workload, so the largest need counts.
         """
         n, usd = 0, 0.0
-        for verdict in self.verdicts.values():
-            needs = [c for c in verdict["collect"] if c["what"] == "golden items"]
+        for name in self.deciding("undecided"):
+            needs = [c for c in self.verdicts[name]["collect"] if c["what"] == "golden items"]
             if needs:
                 most = max(needs, key=lambda c: c["n"])
                 n, usd = n + most["n"], usd + most["usd"]
         return n, usd
 
+    def barred(self) -> list[str]:
+        """Workloads that no permitted route can serve today."""
+        return [name for name, v in self.verdicts.items() if v["route"] is None]
+
     def confidence(self) -> tuple[str, str]:
         """How far the evidence carries the verdict, and why: (level, reason).
 
-        High when volumes and quality are measured, moderate when one of them is, else low.
+        High when volumes rest on a log that can size a fleet and every comparison on own items;
+        moderate when one of the two holds; else low.
         """
-        volumes = self.table("01_evidence", "workloads")["volume_grade"]
-        quality = self.table("04_quality", "quality")
-        scored = quality[quality["verdict"] != "none"]
-        sized = bool((volumes == "measured").all())
-        judged = len(scored) > 0 and bool((scored["grade"] == "measured").all())
+        rows = self.chapters["01_evidence"]["workloads"]
+        logged = sum(row["traffic"] == "measured" for row in rows)
+        compared = self.comparisons()
+        own = int((compared["grade"] == "measured").sum())
+        sized = logged == len(rows) and not self.chapters["01_evidence"]["warnings"]
+        judged = own == len(compared) > 0
         why = [
-            "volumes come from the log" if sized else "volumes are not all measured",
-            "quality was scored on our own items" if judged else "no item of ours has been scored",
+            f"{logged} of {len(rows)} workloads logged" + (" for long enough" if sized else ""),
+            f"{own} of {len(compared)} comparisons on our own items",
         ]
         level = "high" if sized and judged else "moderate" if sized or judged else "low"
         return level, listed(why)
@@ -214,14 +226,34 @@ class Facts:
         rows = self.chapters["01_evidence"]["workloads"]
         return float(next(r["requests_per_month"] for r in rows if r["workload"] == workload))
 
+    def unbilled(self) -> list[str]:
+        """Workloads whose bill today cannot be stated: no capacity of their fleet is known."""
+        return [
+            n for n in self.verdicts if n not in self.crossing["month_usd"]["today_by_workload"]
+        ]
+
+    def ending(self) -> list[str]:
+        """What must be replaced whatever else is decided: models of today that retire."""
+        return [
+            item["sentence"]
+            for verdict in self.verdicts.values()
+            for item in verdict["collect"]
+            if item["what"] == "successor"
+        ]
+
+    def ledger(self) -> pd.DataFrame:
+        """Every figure that the memo rests on: assumptions, prices, pairs, rents and capacities."""
+        found = [self.chapters[name]["figures"] for name in ("01_evidence", "05_self_hosting")]
+        return pd.DataFrame([row for rows in found for row in rows])
+
     def figure(self, short: str, workload: str) -> Figure | None:
         """The ledger's figure behind an input, where it states one."""
-        path = INPUTS[short][1]
-        if short in ("moving_cost", "ramp"):
-            sensitivity = self.sensitivity()
-            arm = self.study.routes[sensitivity["route"]].arm if sensitivity else ""
-            path = f"moving.{arm}.{'cost' if short == 'moving_cost' else 'ramp'}"
-        ledger = {row["name"]: row for row in self.chapters["01_evidence"]["figures"]}
+        sensitivity = self.sensitivity()
+        route = sensitivity["route"] if sensitivity else ""
+        arm = self.study.routes[route].arm if route else ""
+        path = INPUTS[short][1].format(arm=arm, route=route)
+        names = ("01_evidence", "05_self_hosting")
+        ledger = {row["name"]: row for name in names for row in self.chapters[name]["figures"]}
         row = ledger.get(f"workloads.{workload}.{path}") or ledger.get(path)
         return None if row is None else Figure(**{**row, "distribution": "fixed"})
 

@@ -14,31 +14,41 @@ from llmstudy.text import count, never_or, share
 
 
 def _grades(facts: Facts, workload: str) -> str:
-    rows = facts.chapters["01_evidence"]["workloads"]
-    return _said(next(r for r in rows if r["workload"] == workload))
+    evidence = facts.chapters["01_evidence"]
+    routes = facts.study.workloads[workload].routes
+    starts = tuple(f"routes.{route}.price." for route in routes)
+    priced = sorted({f["grade"] for f in evidence["figures"] if f["name"].startswith(starts)})
+    row = next(r for r in evidence["workloads"] if r["workload"] == workload)
+    return f"{_said(row)} · prices: {', '.join(priced)}"
 
 
 def _said(row: Mapping[str, Any]) -> str:
     seen = "simulated from published figures" if row["traffic"] == "simulated" else "measured"
-    return f"volume: {row['volume_grade']} · requests: {seen} · prices: published"
+    return f"volume: {row['volume_grade']} · requests: {seen}"
 
 
 def cost_against_volume(facts: Facts, workload: str) -> Chart | None:
     """Monthly cost of each arm against volume, for a workload with more than one arm to compare."""
     curves = pd.DataFrame([r for r in facts.crossing["curves"] if r["workload"] == workload])
-    if curves.empty:
+    if curves.empty or (curves["p10_usd"] <= 0).any():  # a free route has no place on a log axis
         return None
+    today = facts.study.routes[facts.study.workloads[workload].current_route].arm
     crossovers = pd.DataFrame(
         [
             {"to_arm": r["to_arm"], **r["requests_per_month"], "p_never": r["p_never"]}
             for r in facts.crossovers(workload)
-            if r["from_arm"] == "proprietary_api"
-        ],
-        columns=["to_arm", "p10", "p50", "p90", "p_never"],
+            if r["from_arm"] == today
+        ]
     )
+    if crossovers.empty:
+        return None
     now = facts.requests_per_month(workload)
     return charts.cost_against_volume(
-        curves, crossovers, now, workload, f"{_grades(facts, workload)} · serving: published"
+        curves,
+        crossovers,
+        now,
+        workload,
+        _grades(facts, workload),
     )
 
 
@@ -48,7 +58,7 @@ def p_never(facts: Facts) -> Chart | None:
         return None
     rows = [{**r, "p50": r["requests_per_month"]["p50"]} for r in facts.crossing["crossover"]]
     table = pd.DataFrame(rows, columns=["workload", "from_arm", "to_arm", "p_never", "p50"])
-    return charts.p_never(table, "prices and serving: published · volumes: as graded per workload")
+    return charts.p_never(table, "volumes, prices and serving as graded in the ledger")
 
 
 def crossover_table(facts: Facts) -> pd.DataFrame:
@@ -74,6 +84,8 @@ def tornado(facts: Facts, inputs: int = 8) -> Chart | None:
     if found is None:
         return None
     table = pd.DataFrame(found["inputs"]).head(inputs)
+    if table.empty:
+        return None
     table["input"] = [INPUTS[name][0] for name in table["input"]]
     subject = f"moving {found['workload']} to {found['route']}"
     return charts.tornado(table, found["base_usd"], subject, _grades(facts, found["workload"]))
@@ -124,9 +136,10 @@ def serving_curve(facts: Facts, fleet: Mapping[str, Any] | None) -> Chart | None
     )
 
 
-def quality_forest(facts: Facts) -> Chart:
+def quality_forest(facts: Facts) -> Chart | None:
     """Paired differences of every candidate against its margin."""
-    return charts.quality_forest(facts.table("04_quality", "quality"))
+    table = facts.table("04_quality", "quality")
+    return None if table.empty else charts.quality_forest(table)
 
 
 def quality_in_short(facts: Facts) -> Chart | None:

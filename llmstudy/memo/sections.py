@@ -72,17 +72,37 @@ def recommendation(facts: Facts) -> str:
 
 
 def _action(facts: Facts) -> str:
-    moves, open_ = facts.deciding("move"), facts.deciding("undecided")
-    if facts.unknown and not moves:
-        return "Stay on the proprietary API, behind a gateway, and answer the open questions first."
-    if not moves and not open_:
-        return "Stay on today's routes; no permitted route has earned a move."
-    if not moves:
-        return "Stay on today's routes for now, and buy the evidence that could change it."
-    verbs = [_move(facts, name) for name in moves]
-    kept = [name for name in facts.verdicts if name not in moves]
-    where = "where it runs" if len(kept) == 1 else "where they run"
-    return f"{'; '.join(verbs)}." + (f" Keep {_names(kept)} {where}." if kept else "")
+    moves, open_, barred = facts.deciding("move"), facts.deciding("undecided"), facts.barred()
+    stop = f"{_stop(facts, barred)} " if barred else ""
+    stop += "".join(f"{escape(sentence)}. " for sentence in facts.ending())
+    if moves:
+        verbs = "; ".join(_move(facts, name) for name in moves)
+        kept = [name for name in facts.verdicts if name not in (*moves, *barred)]
+        where = "where it runs" if len(kept) == 1 else "where they run"
+        return f"{stop}{verbs}." + (f" Keep {_names(kept)} {where}." if kept else "")
+    if barred:
+        return stop.strip()
+    if facts.unknown:
+        return (
+            f"{stop}Stay on today's routes, behind a gateway, and answer the open questions first."
+        )
+    if open_:
+        return f"{stop}Stay on today's routes for now, and buy the evidence that could change it."
+    return "Stay on today's routes; no permitted route has earned a move."
+
+
+def _stop(facts: Facts, barred: list[str]) -> str:
+    """What workloads without a permitted route need before another request is sent."""
+    asks = [
+        c["sentence"]
+        for name in barred
+        for c in facts.verdicts[name]["collect"]
+        if c["what"] == "contract"
+    ]
+    return (
+        f"Stop sending {_names(barred)} data to today's route, or sign what is missing: "
+        f"{escape('; '.join(dict.fromkeys(asks)))}."
+    )
 
 
 def _move(facts: Facts, name: str) -> str:
@@ -93,6 +113,8 @@ def _move(facts: Facts, name: str) -> str:
 
 def _number(facts: Facts) -> str:
     months, saving, stake = facts.study.months, facts.decided["saving"], facts.decided["at_stake"]
+    if unbilled := facts.unbilled():
+        return f"What {_names(unbilled)} costs today cannot be stated: its fleet cannot be sized."
     stay = facts.crossing["month_usd"]["horizon"]
     if saving is not None:
         word, sign = ("saves", 1) if saving["p50"] >= 0 else ("costs", -1)
@@ -100,21 +122,30 @@ def _number(facts: Facts) -> str:
         shown = f"<b>{usd(sign * saving['p50'])}</b> (80 % range {span(low, high, usd)})"
         return f"Over {months} months this {word} {shown} against staying at {usd(stay['p50'])}."
     if stake is not None:
-        n, cost = facts.items_to_collect()
+        named = [name for name in facts.deciding("undecided") if facts.verdicts[name]["target"]]
         return (
             f"Over {months} months <b>{usd(stake['p50'])}</b> (80 % range {_range(stake)}) of the "
-            f"{usd(stay['p50'])} that staying costs hangs on "
-            f"{_names(facts.deciding('undecided'))}; {_favoured(facts)}. Scoring {count(n)} items, "
-            f"about {usd(cost)}, would decide it."
+            f"{usd(stay['p50'])} that staying costs hangs on {_names(named)}; "
+            f"{_favoured(facts)}.{_evidence_cost(facts)}"
         )
     shown = f"<b>{usd(stay['p50'])}</b> (80 % range {_range(stay)})"
     return f"Staying costs {shown} over {months} months."
 
 
+def _evidence_cost(facts: Facts) -> str:
+    n, cost = facts.items_to_collect()
+    if not n:
+        return ""
+    return (
+        f" Scoring {count(n)} items, about {usd(cost)}, settles it with 80 % power if the "
+        "candidates are as good as planned for."
+    )
+
+
 def _favoured(facts: Facts) -> str:
     """Where the favoured candidates are: leaving the API, or another model on one."""
-    open_ = facts.deciding("undecided")
-    arms = [facts.study.routes[facts.verdicts[name]["target"]].arm for name in open_]
+    targets = [facts.verdicts[name]["target"] for name in facts.deciding("undecided")]
+    arms = [facts.study.routes[target].arm for target in targets if target]
     within = arms.count("proprietary_api")
     if within == len(arms):
         return "the favoured candidates are all cheaper models on APIs, not open weights"
@@ -130,7 +161,7 @@ def _reversal(facts: Facts) -> str:
         return "Going back costs the unused GPU commitment; the API stays as the fallback."
     if arms:
         return "It can be undone by changing the route in the gateway."
-    return "Nothing is given up: every call passes a gateway, so the route can change later."
+    return "Nothing changes hands, so there is nothing to undo."
 
 
 # --- 2 the ask ------------------------------------------------------------------------------
@@ -141,12 +172,16 @@ def ask(facts: Facts) -> str:
     study = facts.study
     saving, stake = facts.decided["saving"], facts.decided["at_stake"]
     forced = [name for name in facts.deciding("move") if facts.forced(name)]
-    if forced:
+    if barred := facts.barred():
+        what, waiting = "Stop or sign", f"{listed(barred)} without the contract its data need"
+    elif forced:
         what, waiting = "Sign the move", f"{listed(forced)} without the contract its data need"
     elif saving:
         what, waiting = "Sign the move", usd(saving["p50"] / study.months)
     elif stake:
         what, waiting = "Fund the evidence", f"at most {usd(stake['p50'] / study.months)}"
+    elif facts.unknown:
+        what, waiting = "Answer the open questions", "not known until they are answered"
     else:
         what, waiting = "Confirm the course", "nothing"
     row = {
@@ -164,24 +199,36 @@ def ask(facts: Facts) -> str:
 def cost_finding(facts: Facts) -> str:
     """Finding one: where the money is, and from which volume another arm is cheaper."""
     lead, month = facts.lead, facts.crossing["month_usd"]
-    part = month["today_by_workload"][lead] / month["today"]
-    heading = f"{escape(opening(lead))} is {share(part)} of {usd(month['today'])} a month"
+    heading = "Today's routes cost nothing that can be stated"
+    if month["today"] > 0:
+        part = month["today_by_workload"].get(lead, 0) / month["today"]
+        heading = f"{escape(opening(lead))} is {share(part)} of {usd(month['today'])} a month"
     now = facts.requests_per_month(lead)
-    said = [_crossover_sentence(row, now) for row in facts.crossovers(lead)]
-    return f"<h2>{heading}</h2>" + _p(*said[:2])
+    said = [_crossover_sentence(row, now) for row in _ladder(facts.crossovers(lead))]
+    return f"<h2>{heading}</h2>" + _p(*said)
+
+
+def _ladder(rows: list[Any]) -> list[Any]:
+    """The comparisons that matter: open weights against the API, and self-hosting against the
+    cheaper of the two where both may serve."""
+    by_arm = {(row["from_arm"], row["to_arm"]): row for row in rows}
+    own = by_arm.get(("hosted_open", "self_hosted")) or by_arm.get(
+        ("proprietary_api", "self_hosted")
+    )
+    return [row for row in (by_arm.get(("proprietary_api", "hosted_open")), own) if row]
 
 
 def _crossover_sentence(row: Any, now: float) -> str:
     volume, never = row["requests_per_month"], row["p_never"]
-    arm = opening(ARMS[row["to_arm"]])
+    arm, other = opening(ARMS[row["to_arm"]]), ARMS[row["from_arm"]]
     verb = "are" if row["to_arm"] == "hosted_open" else "is"
     if volume["p50"] is None:
-        return f"{arm} {verb} never cheaper in {share(never)} of draws."
+        return f"{arm} {verb} never cheaper than {other} in {share(never)} of draws."
     times = volume["p50"] / now
     place = f"{count(round(times))} times today's" if times >= 2 else f"{share(times)} of today's"
     unless = f"; never in {share(never)} of draws" if never >= 0.005 else ""
     return (
-        f"{arm} {verb} cheaper from {count(volume['p50'])} requests a month, {place} "
+        f"{arm} {verb} cheaper than {other} from {count(volume['p50'])} requests a month, {place} "
         f"(80 % range {span(volume['p10'], volume['p90'], count)}{unless})."
     )
 
@@ -207,7 +254,8 @@ def quality_finding(facts: Facts) -> str:
         else f"{own} of {len(scored)} rest{'s' if own == 1 else ''}"
     )
     said = [
-        f"{rest} on our own items; public benchmarks stand in for our tasks until we score them.",
+        f"{rest} on our own items"
+        + ("; public benchmarks stand in for the others." if own < len(scored) else "."),
         _inferior(scored),
     ]
     return f"<h2>{heading}</h2>" + _p(*said)
@@ -219,10 +267,7 @@ def _inferior(scored: pd.DataFrame) -> str:
         return ""
     row = worse.sort_values("difference").iloc[0]
     points = f"{100 * abs(row['difference']):.0f}"
-    return (
-        f"{escape(row['routes'][0])} loses {points} points on {escape(row['workload'])}: "
-        "its lower price is not a saving."
-    )
+    return f"{escape(row['routes'][0])} loses {points} points on {escape(row['workload'])}."
 
 
 def vendor_finding(facts: Facts) -> str:
@@ -300,8 +345,8 @@ def _quality(row: Any) -> str:
 def drivers(facts: Facts) -> str:
     """Heading of the tornado: which inputs decide the lead workload's saving."""
     found = facts.sensitivity()
-    if found is None:
-        return "<h2>No permitted move to rank</h2>"
+    if found is None or not found["inputs"]:
+        return "<h2>No uncertain input decides a permitted move</h2>"
     names = [INPUTS[row["input"]][0] for row in found["inputs"][:2]]
     likely = next(
         row["p_cheaper"]
@@ -400,21 +445,27 @@ def _quality_thresholds(facts: Facts) -> list[str]:
 
 def _volume_thresholds(facts: Facts) -> list[str]:
     lead = facts.lead
-    rows = [r for r in facts.crossovers(lead) if r["to_arm"] == "self_hosted"]
+    rows = [r for r in _ladder(facts.crossovers(lead)) if r["to_arm"] == "self_hosted"]
     if not rows:
         return []
-    at = rows[0]["requests_per_month"]["p50"]
+    at, other = rows[0]["requests_per_month"]["p50"], ARMS[rows[0]["from_arm"]]
     if at is None:
-        return [f"{escape(lead)}: no volume below the cap makes self-hosting pay in most draws."]
+        return [
+            f"{escape(lead)}: no volume below the cap makes self-hosting cheaper than {other} in "
+            "most draws."
+        ]
+    if at <= facts.requests_per_month(lead):
+        return []
     return [
-        f"{escape(lead)} above {count(at)} requests a month: self-hosting then pays "
-        "(head of platform, G1)."
+        f"{escape(lead)} above {count(at)} requests a month: self-hosting is then cheaper than "
+        f"{other} (head of platform, G1)."
     ]
 
 
 def _price_threshold(facts: Facts) -> list[str]:
     limit = facts.study.thresholds.price_rise.value
-    fired = [row["workload"] for row in facts.fired() if row["id"] == "G4"]
+    risen = [row for row in facts.fired() if row["id"] == "G4" and row["value"] >= limit]
+    fired = [row["workload"] for row in risen]
     state = f"already true of {_names(fired)}" if fired else "none is scheduled"
     return [f"A price rise of {share(limit)} or more on today's routes: {state} (procurement, G4)."]
 
@@ -425,9 +476,11 @@ def _price_threshold(facts: Facts) -> list[str]:
 def risks(facts: Facts) -> str:
     """At most three lines: what is simulated or unknown, and what the log cannot carry."""
     evidence = facts.chapters["01_evidence"]
-    lines = [escape(sentence) for sentence in evidence["warnings"]]
+    lines = []
     if facts.unknown:
-        lines.insert(0, f"Unanswered, and priced with wide priors: {_questions(facts.unknown)}.")
+        lines.append(f"Unanswered, and priced with wide priors: {_questions(facts.unknown)}.")
+    if evidence["warnings"]:
+        lines.append(escape(" ".join(evidence["warnings"])))
     simulated = [r["workload"] for r in evidence["workloads"] if r["traffic"] == "simulated"]
     if simulated:
         lines.append(
@@ -440,7 +493,7 @@ def risks(facts: Facts) -> str:
             f"The first token of {len({r['route'] for r in late})} routes has not been measured "
             "against its target."
         )
-    return "<h2>Risks and unknowns</h2>" + _list(lines[:3])
+    return "<h2>Risks and unknowns</h2>" + _list(lines[:4])
 
 
 def _questions(paths: list[str]) -> str:
@@ -455,10 +508,18 @@ def next_steps(facts: Facts) -> str:
     rows = []
     if facts.unknown:
         rows.append(("Answer the open intake questions", study.owner, decided))
-    for name in facts.deciding("move"):
-        by = decided if facts.forced(name) else third["end"]
-        owner = study.owner if facts.forced(name) else third["owner"]
-        rows.append((f"Move {name} to {facts.verdicts[name]['route']}", owner, by))
+    if barred := facts.barred():
+        rows.append((f"Stop or sign: {listed(barred)}", study.owner, decided))
+    moves = facts.deciding("move")
+    for forced in (True, False):
+        named = [
+            f"{name} to {facts.verdicts[name]['route']}"
+            for name in moves
+            if facts.forced(name) == forced
+        ]
+        if named:
+            owner, by = (study.owner, decided) if forced else (third["owner"], third["end"])
+            rows.append((f"Move {listed(named)}", owner, by))
     n, cost = facts.items_to_collect()
     if n:
         rows.append(
@@ -467,7 +528,7 @@ def next_steps(facts: Facts) -> str:
     rows.append(("Log every call behind the gateway", first["owner"], first["end"]))
     review = (study.as_of + timedelta(days=91)).isoformat()
     rows.append(("Re-run this study on the new log", study.owner, review))
-    rows = sorted(rows[:4], key=lambda row: str(row[2]))
+    rows = sorted(rows[:5], key=lambda row: str(row[2]))
     frame = pd.DataFrame(rows, columns=["step", "owner", "by"])
     return "<h2>Next steps</h2>" + table_html(frame, "Who does what by when")
 
@@ -513,7 +574,7 @@ def method(facts: Facts) -> str:
     error = fits["median_abs_error_share"].median()
     study = facts.study
     return "<h2>Method</h2>" + _p(
-        f"Every request is priced singly at {study.as_of} on every permitted route. Self-hosted "
+        f"Every request is priced singly at {study.as_of}, on permitted routes only. Self-hosted "
         f"capacity follows a four-parameter serving curve fitted to measured vLLM points; over "
         f"{len(fits)} groups its median held-out error is {share(error)}. Fleets are whole "
         f"replicas with {study.self_hosting.spare_replicas} spare, paid for every hour.",
@@ -521,6 +582,8 @@ def method(facts: Facts) -> str:
         "a crossover is the constant volume from which an arm stays cheaper, and never means none "
         f"below {count(study.volume_cap.value)} requests a month. Quality is judged by Tango "
         "intervals of paired differences against a non-inferiority margin.",
+        "Capacity holds the mean pace of an answer to its target, so the slowest requests may miss "
+        "it; each workload alone carries the whole team in its own verdict.",
     )
 
 

@@ -7,17 +7,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from llmstudy import canonical, paths
+from llmstudy import canonical, check, paths
 from llmstudy.assess import verdict as chapter_07
 from llmstudy.assess.cost import accepted_answer_costs
+from llmstudy.assess.crossover import crossover_tables
 from llmstudy.assess.hosting import week_load
+from llmstudy.assess.latency import latency_tables
 from llmstudy.assess.market import (
+    Market,
     draws_of,
     inputs,
     market,
     permissions,
     portfolio_saving,
     saving_draws,
+    stay_draws,
 )
 from llmstudy.decision import ROUTE_COLUMNS
 from llmstudy.study import load
@@ -76,17 +80,34 @@ def test_drawn_traffic_is_called_simulated(assessed, name):
 # ---- cost and hosting
 
 
+def pairs(rows):
+    return [(row["workload"], row["route"]) for row in rows]
+
+
 @every_study
-def test_every_api_route_of_every_workload_has_a_bill_that_adds_up(assessed, name):
+def test_only_todays_route_and_those_that_may_serve_are_priced_sized_timed_and_judged(
+    assessed, name
+):
+    found = assessed(name).results
+    able = [
+        row
+        for row in found[CROSSOVER]["permissions"]
+        if row["current"] or (row["permitted"] and row["fits_context"])
+    ]
+    token = [row for row in able if row["arm"] != "self_hosted"]
+    own = [row for row in able if row["arm"] == "self_hosted"]
+    assert pairs(found[COST]["bills"]) == pairs(token)
+    sized = [*found[HOSTING]["fleets"], *found[HOSTING]["failures"]]
+    assert sorted(pairs(sized)) == sorted(pairs(own))
+    assert pairs(found[LATENCY]["latency"]) == pairs(able)
+    candidates = [row for row in able if not row["current"]]
+    assert pairs(found[QUALITY]["quality"]) == pairs(candidates)
+
+
+@every_study
+def test_a_bill_adds_up(assessed, name):
     found = assessed(name)
     study = found.case.study
-    billed = {(row["workload"], row["route"]) for row in found.results[COST]["bills"]}
-    assert billed == {
-        (workload, route)
-        for workload, spec in study.workloads.items()
-        for route in spec.routes
-        if study.routes[route].arm != "self_hosted"
-    }
     for row in found.results[COST]["bills"]:
         intake = study.workloads[row["workload"]].intake
         tokens = intake.input_tokens.value + intake.output_tokens.value
@@ -230,6 +251,8 @@ def test_routes_and_workloads_share_the_draws_of_what_they_have_in_common(assess
     assert (own["requests"] != other["requests"]).all()
     assert (own["capacity_factor"] != other["capacity_factor"]).any()
     assert (hosted["ramp"] != own["ramp"]).all()
+    # both workloads name the bundled figure growth.saas
+    assert (own["growth"] == other["growth"]).all()
 
 
 @every_study
@@ -272,7 +295,8 @@ def test_what_the_verdict_reads_is_there_for_every_route(assessed, name):
     assert len(routes) == sum(len(w.routes) for w in found.case.study.workloads.values())
     for row in routes:
         assert set(ROUTE_COLUMNS) <= set(row)
-        assert all(row[column] is not None for column in ROUTE_COLUMNS)
+        # no day on which the model retires: the one thing that may be missing
+        assert all(row[column] is not None for column in ROUTE_COLUMNS if column != "ends")
 
 
 @every_study
@@ -300,6 +324,9 @@ def test_at_the_break_even_utilisation_the_fleet_costs_todays_bill_for_the_same_
     found = assessed(name)
     for trigger in found.rows(DECISION, "triggers", id="G1"):
         fleets = found.rows(HOSTING, "fleets", workload=trigger["workload"])
+        if not fleets:
+            assert trigger["status"] == "not_applicable"
+            continue
         bill = found.row(COST, "bills", workload=trigger["workload"], current=True)
         fleet = min(fleets, key=lambda row: row["month_usd"])
         served = trigger["threshold"] * fleet["replicas"] * fleet["capacity_requests_per_s"]
@@ -421,6 +448,103 @@ def test_one_team_runs_all_fleets(assessed):
     assert np.mean(together - apart) == pytest.approx(staff, rel=0.1)
 
 
+OWN, TWIN, API = "h200-llama-3.1-70b", "twin-llama-3.1-70b", "openai-gpt-4o"
+FLEETS = ("homework-help", "school-reports")
+
+
+@pytest.fixture
+def on_fleets(assessed):
+    """Makes the hyperscale study with workloads on fleets today, and another host's fleet to go to.
+
+    With `fte`, the size of its team is certain.
+    """
+    found = assessed("hyperscale")
+    offers = market(found.results[COST], found.results[HOSTING])
+
+    def dearer(offer):
+        rent = offer.usd_per_gpu_hour
+        rent = replace(rent, value=1.5 * rent.value, low=1.5 * rent.low, high=1.5 * rent.high)
+        return replace(offer, usd_per_gpu_hour=rent)
+
+    twins = {(name, TWIN): dearer(offers.fleets[name, OWN]) for name in FLEETS}
+
+    def make(today=FLEETS, fte=None):
+        study = found.case.study
+        moved = {n: study.workloads[n].model_copy(update={"current_route": OWN}) for n in today}
+        hosting = study.self_hosting
+        if fte is not None:
+            certain = replace(hosting.fte, value=fte, low=None, high=None, distribution="fixed")
+            hosting = hosting.model_copy(update={"fte": certain})
+        changed = {
+            "workloads": {**study.workloads, **moved},
+            "routes": {**study.routes, TWIN: study.routes[OWN]},
+            "self_hosting": hosting,
+        }
+        return study.model_copy(update=changed), Market(offers.tokens, {**offers.fleets, **twins})
+
+    return make
+
+
+def test_moving_two_fleets_to_other_fleets_saves_what_the_two_moves_save(on_fleets):
+    study, offers = on_fleets()
+    together = portfolio_saving(study, offers, dict.fromkeys(FLEETS, TWIN))
+    apart = sum(saving_draws(study, offers, name, TWIN) for name in FLEETS)
+    assert together == pytest.approx(apart)
+    assert np.median(together) < 0
+
+
+@pytest.mark.parametrize("route", [API, TWIN])
+def test_moving_one_of_two_fleets_credits_and_charges_no_salary(on_fleets, route):
+    with_team, without = (saving_draws(*on_fleets(fte=fte), FLEETS[0], route) for fte in (4, 0))
+    assert with_team == pytest.approx(without)
+    assert portfolio_saving(*on_fleets(), {FLEETS[0]: route}) == pytest.approx(without)
+
+
+@pytest.mark.parametrize("today", [FLEETS, FLEETS[:1]])
+def test_leaving_the_last_fleet_credits_one_team_from_the_end_of_the_ramp(on_fleets, today):
+    with_team, without = (
+        portfolio_saving(*on_fleets(today, fte), dict.fromkeys(today, API)) for fte in (4, 0)
+    )
+    study, _ = on_fleets()
+    team = 4 * study.team.usd_per_fte_year.value / 12
+    months = study.months - study.moving["proprietary_api"].ramp.value
+    assert np.mean(with_team - without) == pytest.approx(team * months, rel=0.05)
+
+
+def test_a_workload_that_joins_todays_fleet_finds_the_team_there(on_fleets):
+    joined, without = (
+        saving_draws(*on_fleets(FLEETS[:1], fte), FLEETS[1], OWN) for fte in (None, 0)
+    )
+    assert joined == pytest.approx(without)
+
+
+def test_todays_fleets_pay_one_team_a_month_in_every_bill(on_fleets, assessed):
+    with_team, without = (sum(stay_draws(*on_fleets(fte=fte)).values()) for fte in (4, 0))
+    study, _ = on_fleets()
+    team = 4 * study.team.usd_per_fte_year.value / 12
+    assert np.mean(with_team - without, axis=0) == pytest.approx(np.full(24, team), rel=0.05)
+    found = assessed("hyperscale")
+    fleets = [found.row(HOSTING, "fleets", workload=name, route=OWN) for name in FLEETS]
+    tutor = found.row(COST, "bills", workload="code-tutor", current=True)
+    rents = sum(row["rent_month_usd"] for row in fleets)
+    by_hand = tutor["month_usd"] + rents + fleets[0]["staff_month_usd"]
+    assert check.month_usd(study, found.results) == pytest.approx(by_hand)
+
+
+def test_a_study_whose_routes_cannot_be_sized_has_a_bill_of_nothing(assessed):
+    found = assessed("source_memo")
+    study = found.case.study
+    product = study.workloads["product"].model_copy(update={"current_route": OWN})
+    case = replace(found.case, study=study.model_copy(update={"workloads": {"product": product}}))
+    hosting = {**found.results[HOSTING], "fleets": [], "offers": {"product": {}}}
+    month = crossover_tables(case, found.results[COST], hosting)["month_usd"]
+    assert month == {
+        "today_by_workload": {},
+        "today": 0,
+        "horizon": {"p10": 0, "p50": 0, "p90": 0},
+    }
+
+
 @pytest.mark.parametrize("name", ["hyperscale", "default"])
 def test_an_accepted_answer_costs_at_least_the_answer(assessed, name):
     results = assessed(name).results
@@ -429,6 +553,41 @@ def test_an_accepted_answer_costs_at_least_the_answer(assessed, name):
     by_hand = table["usd_per_request"] / table["acceptance"]
     assert table["usd_per_accepted_answer"].tolist() == pytest.approx(by_hand.tolist())
     assert (table["usd_per_accepted_answer"] >= table["usd_per_request"]).all()
+
+
+@pytest.mark.parametrize("name", ["hyperscale", "default"])
+def test_each_scored_route_is_set_beside_todays_on_the_same_items(assessed, name):
+    found = assessed(name)
+    table = accepted_answer_costs(found.results)
+    for (workload, pair), two in table.groupby(["workload", "pair"]):
+        today, scored = two.sort_values("current", ascending=False).to_dict("records")
+        assert (today["current"], scored["current"]) == (True, False)
+        assert today["route"] == found.case.study.workloads[workload].current_route
+        assert scored["route"] == pair
+        judged = found.row(QUALITY, "quality", workload=workload, route=pair)
+        assert scored["acceptance"] - today["acceptance"] == pytest.approx(judged["difference"])
+
+
+@every_study
+def test_rent_capacity_and_paired_differences_are_in_the_ledger(assessed, name):
+    found = assessed(name)
+    hosting = {row["name"]: row for row in found.results[HOSTING]["figures"]}
+    rows = [*hosting.values(), *found.results[EVIDENCE]["figures"]]
+    assert len({row["name"] for row in rows}) == len(rows)
+    for row in found.results[HOSTING]["fleets"]:
+        assert hosting[f"routes.{row['route']}.rent"]["value"] == pytest.approx(
+            row["usd_per_gpu_hour"]
+        )
+        capacity = hosting[f"workloads.{row['workload']}.routes.{row['route']}.capacity"]
+        assert capacity["low"] < capacity["value"] == 1 < capacity["high"]
+        assert capacity["source"]
+    ledger = {row["name"]: row for row in found.results[EVIDENCE]["figures"]}
+    for row in found.results[QUALITY]["quality"]:
+        figure = ledger.get(f"workloads.{row['workload']}.quality.{row['route']}.difference")
+        assert (figure is None) == (row["verdict"] == "none")
+        if figure:
+            ends = [figure[k] for k in ("low", "value", "high", "grade")]
+            assert ends == [row[k] for k in ("low", "difference", "high", "grade")]
 
 
 # ---- studies at their edges
@@ -499,3 +658,85 @@ def test_moving_between_fleets_to_a_dearer_host_costs_more_than_to_a_twin(assess
     assert more > 5_000
     # the ramp leaves 18 to 21 of 24 months
     assert saved["twin-llama-3.1-70b"] - saved["dear-llama-3.1-70b"] > 12 * more
+
+
+def test_government_data_that_no_route_may_see_are_neither_priced_nor_judged_elsewhere(
+    assess, variant
+):
+    study = load(
+        variant(
+            "source_memo",
+            ("data_class: unknown", "data_class: government"),
+            (CANDIDATES, "candidates: [together-llama-3.1-70b]"),
+            (EVIDENCE_OF_H200, ""),
+        )
+    )
+    found = assess(study)
+    assert not any(row["permitted"] for row in found.results[CROSSOVER]["permissions"])
+    assert pairs(found.results[COST]["bills"]) == [("product", "openai-gpt-4o")]
+    assert pairs(found.results[LATENCY]["latency"]) == [("product", "openai-gpt-4o")]
+    assert found.results[QUALITY]["quality"] == found.results[CROSSOVER]["savings"] == []
+    assert found.row(DECISION, "triggers", id="G3")["status"] == "fired"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("gpu: h200_sxm", "gpu: h2000", "h2000"),
+        ("rented_from: nebius", "rented_from: nebulous", "nebulous"),
+        ("model: meta-llama/Llama-3.1-70B\n", "model: meta-llama/Lama-3.1-70B\n", "Lama"),
+        ("precision: fp8", "precision: fp4", "fp4"),
+    ],
+)
+def test_a_fleet_of_unknown_names_is_an_error_that_names_the_route(assess, variant, old, new, said):
+    study = load(variant("source_memo", (old, new)))
+    with pytest.raises(ValueError, match=rf"^routes\.h200-llama-3\.1-70b: .*{said}"):
+        assess(study)
+
+
+def test_a_fleet_too_slow_for_its_slo_is_a_finding_with_its_reason(assess, variant):
+    study = load(variant("source_memo", ("tpot_p95: 50 ms", "tpot_p95: 1 ms")))
+    results = assess(study).results
+    [failure] = results[HOSTING]["failures"]
+    assert "above the SLO of 1.0 ms" in failure["reason"]
+    assert results[HOSTING]["fleets"] == results[HOSTING]["figures"] == []
+
+
+def test_a_workload_may_have_a_slash_in_its_name(assess, assessed, variant):
+    found = assess(load(variant("source_memo", ("  product:\n", "  web/product:\n"))))
+    [fleet] = found.results[HOSTING]["fleets"]
+    assert fleet["workload"] == "web/product"
+    assert list(found.results[HOSTING]["offers"]) == ["web/product"]
+    [plain] = assessed("source_memo").results[HOSTING]["fleets"]
+    assert fleet["month_usd"] == pytest.approx(plain["month_usd"])
+    assert found.rows(CROSSOVER, "savings", workload="web/product", route=fleet["route"])
+
+
+@pytest.mark.parametrize(
+    ("grade", "low", "high", "verdict"),
+    [
+        ("measured", 0.6, 0.9, "meets"),
+        ("measured", 0.6, 1.0, "meets"),
+        ("measured", 0.8, 1.3, "undecided"),
+        ("measured", 1.0, 1.3, "undecided"),
+        ("measured", 1.1, 1.3, "misses"),
+        ("published", 0.6, 0.9, "undecided"),
+        ("published", 1.1, 1.3, "undecided"),
+    ],
+)
+def test_a_claim_decides_only_when_measured_and_wholly_on_one_side(
+    assessed, grade, low, high, verdict
+):
+    found = assessed("default")
+    study, novita = found.case.study, "novita-llama-3.1-70b"
+    claim = replace(
+        study.routes[novita].ttft_p95, value=(low + high) / 2, low=low, high=high, grade=grade
+    )
+    route = study.routes[novita].model_copy(update={"ttft_p95": claim})
+    case = replace(
+        found.case, study=study.model_copy(update={"routes": {**study.routes, novita: route}})
+    )
+    table = latency_tables(case, found.results[HOSTING])["latency"]
+    row = table.set_index(["workload", "route"]).loc[("support-chat", novita)]
+    assert row["target_s"] == 1.0
+    assert row["verdict"] == verdict

@@ -5,7 +5,7 @@ import pytest
 from llmstudy import paths
 from llmstudy.assess import case as opened
 from llmstudy.assess.quality import UNPAIRED_DISCORDANCE, counts_of, quality_tables
-from llmstudy.quality import paired_table, score_test_size
+from llmstudy.quality import paired_difference, paired_table, score_test_size
 from llmstudy.study import load
 
 OWN = """
@@ -57,6 +57,52 @@ def test_a_published_pair_is_reported_as_counted(table):
     assert found["acceptance_route"] == pytest.approx((row["both"] + row["only_open"]) / 1319)
     assert found["low"] < found["difference"] < found["high"]
     assert found["grade"] == "published"
+
+
+def test_the_interval_shown_is_the_one_that_the_verdict_rests_on(table):
+    found = table().loc[("support-chat", "novita-llama-3.1-70b")]
+    pair = load(paths.params("default.yaml")).workloads["support-chat"].quality.evidence
+    tested = paired_difference(counts_of(pair["novita-llama-3.1-70b"]), 0.90)
+    assert (found["low"], found["high"]) == (tested.low, tested.high)
+
+
+def test_items_are_planned_for_a_public_difference_that_is_clear_of_the_margin(table):
+    # -2.0 points: a third of the margin of 3 is left
+    found = table().loc[("support-chat", "novita-llama-3.1-70b")]
+    pair = paired_table().query(
+        "benchmark == 'zeroeval_gsm' and model_proprietary == 'gpt-4o-2024-08-06' "
+        "and model_open == 'Meta-Llama-3.1-70B-Instruct'"
+    )
+    discordance = (pair["only_proprietary"] + pair["only_open"]).item() / 1319
+    assert found["n_needed"] == score_test_size(
+        discordance, 0.03, true_difference=found["difference"]
+    )
+    assert found["plan"] == "planned for the public pair's -2.0 points"
+
+
+@pytest.mark.parametrize(
+    ("margin", "said"), [("2.5 pp", "close to the margin"), ("2 pp", "suggest that it will fail")]
+)
+def test_items_are_planned_for_no_difference_when_the_public_one_is_at_the_margin(
+    table, margin, said
+):
+    found = table(("margin: 3 pp", f"margin: {margin}")).loc[
+        ("support-chat", "novita-llama-3.1-70b")
+    ]
+    pair = paired_table().query(
+        "benchmark == 'zeroeval_gsm' and model_proprietary == 'gpt-4o-2024-08-06' "
+        "and model_open == 'Meta-Llama-3.1-70B-Instruct'"
+    )
+    discordance = (pair["only_proprietary"] + pair["only_open"]).item() / 1319
+    assert found["n_needed"] == score_test_size(discordance, float(margin.split()[0]) / 100)
+    assert found["plan"].startswith("planned for no true difference")
+    assert said in found["plan"]
+
+
+def test_every_row_says_what_its_number_of_items_is_planned_for(table):
+    own = table((MODEL, MODEL.rstrip() + OWN))
+    assert own["plan"].str.contains("planned for").all()
+    assert "settled" in own.loc[("support-chat", "novita-llama-3.1-70b"), "plan"]
 
 
 def test_own_counts_are_a_measurement_and_keep_their_source(table):
