@@ -704,10 +704,14 @@ def _lay_out(figure: Figure) -> None:
 
 
 def _chart(figure: Figure, alt: str) -> Chart:
-    """The finished chart: laid out here, or matplotlib would do it anew at every drawing."""
+    """The finished chart: laid out here, or matplotlib would do it anew at every drawing.
+
+    Its note, which holds the grades, is part of what a reader without eyes on it must hear.
+    """
     _lay_out(figure)
     figure.set_layout_engine("none")
-    return Chart(figure, alt)
+    note = figure.get_supxlabel().replace("\n", " ")
+    return Chart(figure, f"{alt} {note}".strip())
 
 
 def _name_rows(ax: Axes, names: Sequence[str], seconds: Sequence[str] | None = None) -> None:
