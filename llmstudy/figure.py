@@ -6,7 +6,7 @@ feeds Monte Carlo and sensitivity analysis alike.
 """
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, Literal, get_args
 
@@ -120,10 +120,6 @@ class Figure:
         z = ndtri(np.clip(u, 0.001, 0.999))
         sigma = np.log(high / low) / (2 * _Z90)
         return np.asarray(np.sqrt(low * high) * np.exp(sigma * z))
-
-    def renamed(self, name: str) -> "Figure":
-        """The same figure under another name."""
-        return replace(self, name=name)
 
     def row(self) -> dict[str, Any]:
         """The figure as a row of the ledger."""

@@ -43,6 +43,12 @@ def contenders(study: Study) -> dict[str, tuple[str, ...]]:
     return {name: tuple(open_.loc[open_["workload"] == name, "route"]) for name in study.workloads}
 
 
+def covers_week(case: Case, name: str) -> bool:
+    """Whether a workload's log holds every hour of the week."""
+    found = case.traffic.summary
+    return len(found) > 0 and bool(found.set_index("workload")["covers_week"].get(name, False))
+
+
 def logged_weeks(case: Case, name: str) -> float:
     """Weeks of log that a workload has; 0 where its traffic was drawn."""
     if case.traffic.summary.empty:

@@ -8,11 +8,12 @@ import pandas as pd
 
 from llmstudy import capacity, evidence
 from llmstudy import uncertainty as mc
-from llmstudy.assess.case import Case, Tables, contenders
+from llmstudy.assess.case import Case, Tables, contenders, covers_week
 from llmstudy.assess.market import figures_of, inputs
 from llmstudy.cost import usd_per_million_tokens
 from llmstudy.evidence import FleetOffer
 from llmstudy.figure import Figure
+from llmstudy.requests.summary import hour_of_week
 from llmstudy.requests.traffic import hourly_shape
 from llmstudy.study import SelfHostedRoute, Study
 from llmstudy.units import HOURS_PER_MONTH
@@ -48,9 +49,10 @@ def hosting_tables(case: Case) -> Tables:
             seen = {
                 "volume_grade": workload.intake.requests.grade,
                 "traffic": case.grade_of(name),
+                "week_logged": covers_week(case, name),
             }
             fleets.append(_fleet(study, name, route, offer) | _operating_point(point) | seen)
-    week = pd.concat([week_load(study, name).assign(workload=name) for name in study.workloads])
+    week = pd.concat([week_load(case, name).assign(workload=name) for name in study.workloads])
     return {
         "week": week,
         "serving_fit": fits,
@@ -118,9 +120,13 @@ def _fleet(study: Study, name: str, route: str, offer: FleetOffer) -> dict[str, 
     }
 
 
-def week_load(study: Study, workload: str) -> pd.DataFrame:
-    """Requests per second in each of the first 168 hours of a workload's weekly shape."""
-    spec = study.workloads[workload]
+def week_load(case: Case, workload: str) -> pd.DataFrame:
+    """Requests per second in each of 168 hours: the log's where it covers a week, else drawn from
+    the first week of the workload's published shape. Columns: hour, requests_per_s."""
+    if covers_week(case, workload):
+        seen = hour_of_week(case.traffic.of(workload))
+        return seen.rename(columns={"hour_of_week": "hour"})
+    spec = case.study.workloads[workload]
     shape = hourly_shape(spec.traffic.hours).head(168)
     mean_per_s = spec.intake.requests.value / (HOURS_PER_MONTH * 3600)
     relative = shape["relative_to_mean"] / shape["relative_to_mean"].mean()

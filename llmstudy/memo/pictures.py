@@ -112,8 +112,12 @@ def week_load(facts: Facts, fleet: Mapping[str, Any] | None) -> Chart | None:
         fleet["capacity_requests_per_s"],
         fleet["utilisation"],
         workload,
-        f"{_said(fleet)} · hours: published shape",
+        f"{_said(fleet)} · hours: {_hours(fleet)}",
     )
+
+
+def _hours(fleet: Mapping[str, Any]) -> str:
+    return "measured" if fleet["week_logged"] else "published shape"
 
 
 def serving_curve(facts: Facts, fleet: Mapping[str, Any] | None) -> Chart | None:

@@ -35,10 +35,6 @@ def _range(found: Any) -> str:
     return span(found["p10"], found["p90"], usd)
 
 
-def _chip(decision: str) -> str:
-    return f'<span class="verdict-{decision}">{decision}</span>'
-
-
 def header(facts: Facts) -> str:
     """The question, and who decides what by when."""
     study = facts.study

@@ -5,6 +5,7 @@ from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from llmstudy import canonical, check, paths
@@ -24,6 +25,7 @@ from llmstudy.assess.market import (
     stay_draws,
 )
 from llmstudy.decision import ROUTE_COLUMNS
+from llmstudy.requests.summary import summarise
 from llmstudy.study import load
 
 SHIPPED = ["default", "hyperscale", "regulated", "source_memo"]
@@ -161,10 +163,27 @@ def test_without_a_spare_a_fleet_still_pays_for_the_replicas_it_is_said_to_run(a
 def test_an_hour_by_hour_week_has_the_mean_of_the_month(assessed, name):
     study = assessed(name).case.study
     for workload, spec in study.workloads.items():
-        week = week_load(study, workload)
+        week = week_load(assessed(name).case, workload)
         assert len(week) == 168
         mean = spec.intake.requests.value / (730 * 3600)
         assert week["requests_per_s"].mean() == pytest.approx(mean)
+
+
+def test_a_log_of_a_week_draws_its_own_hours(assessed):
+    case = assessed("default").case
+    starts = pd.date_range("2026-11-02", periods=14 * 24, freq="h", tz="UTC")
+    busy = np.where(starts.hour == 9, 5, 1)  # a five-fold peak that no published shape has
+    times = starts.repeat(busy)
+    seen = (
+        case.traffic.of("support-chat")
+        .iloc[[0] * len(times)]
+        .assign(ts_start=times, request_id=[str(i) for i in range(len(times))])
+    )
+    logged = replace(case, traffic=replace(case.traffic, requests=seen, summary=summarise(seen)))
+    week = week_load(logged, "support-chat").set_index("hour")["requests_per_s"]
+    assert week[9] == pytest.approx(5 * week[10])
+    drawn = week_load(case, "support-chat").set_index("hour")["requests_per_s"]
+    assert drawn[9] < 3 * drawn[10]
 
 
 # ---- crossover
