@@ -430,6 +430,16 @@ def price_findings(study: Study) -> list[prices.Finding]:
     return list(dict.fromkeys(found))
 
 
+def retires_within_horizon(study: Study, route_name: str) -> date | None:
+    """The day on which a list-priced route's model retires, if the horizon reaches it."""
+    route = study.routes[route_name]
+    if not isinstance(route, ApiRoute) or route.price is not None:
+        return None
+    day = prices.retirement(route.provider, route.model)
+    until = month_start(study.as_of, study.months)
+    return day if day is not None and day <= until else None
+
+
 def ledger(figures: dict[str, Figure]) -> pd.DataFrame:
     """The table of figures: name, value, low, high, unit, grade, source, as_of, expires."""
     rows = [{**figure.row(), "name": name} for name, figure in figures.items()]

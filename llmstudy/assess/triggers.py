@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from llmstudy import evidence, prices, triggers
+from llmstudy import evidence, triggers
 from llmstudy.assess.case import Case, Results, logged_weeks, rows_of
 from llmstudy.figure import Grade
 from llmstudy.study import ApiRoute
@@ -106,8 +106,8 @@ def _vendor_fact(case: Case, results: Results, name: str) -> Fact:
     if not isinstance(spec, ApiRoute):
         return "not_applicable", None, limit, "published", "no vendor sets its price"
     rise = max(results["02_cost"]["offers"][name][route]["month_factors"]) - 1
-    ends = None if spec.price is not None else prices.retirement(spec.provider, spec.model)
-    if ends is not None and ends <= evidence.month_start(study.as_of, study.months):
+    ends = evidence.retires_within_horizon(study, route)
+    if ends is not None:
         return "fired", rise, limit, "published", f"{spec.model} retires on {ends}"
     said = "scheduled price changes within the horizon"
     return triggers.judge(rise, limit, "published"), rise, limit, "published", said

@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from llmstudy import decision, evidence, prices
+from llmstudy import decision, evidence
 from llmstudy.assess.case import Case, Tables
 from llmstudy.assess.market import (
     Market,
@@ -17,7 +17,7 @@ from llmstudy.assess.market import (
     stay_draws,
 )
 from llmstudy.assess.triggers import trigger_rows
-from llmstudy.study import ApiRoute, ArmName, Study, bundled_figures
+from llmstudy.study import ArmName, Study, bundled_figures
 
 
 def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tables:
@@ -76,13 +76,16 @@ def route_table(study: Study, results: Mapping[str, Mapping[str, Any]]) -> pd.Da
     table = table.merge(quality_, on=key, how="left")
     table = table.merge(latency_[[*key, "latency", "latency_grade"]], on=key, how="left")
     saved = [*key, "saving_p10_usd", "saving_p50_usd", "saving_p90_usd", "p_cheaper"]
-    saved = [*key, "saving_p10_usd", "saving_p50_usd", "saving_p90_usd", "p_cheaper"]
     savings = pd.DataFrame(results["06_crossover"]["savings"], columns=saved)
     table = table.merge(savings, on=key, how="left").rename(columns={"n_needed": "items_needed"})
     failed = {(row["workload"], row["route"]) for row in results["05_self_hosting"]["failures"]}
     unsized = [pair in failed for pair in zip(table["workload"], table["route"], strict=True)]
     table["sized"] = np.where(table["current"], ~np.array(unsized), table["p_cheaper"].notna())
-    table["ends"] = [_ends(study, row) for _, row in table.iterrows()]
+    ends = [
+        evidence.retires_within_horizon(study, route) if current else None
+        for route, current in zip(table["route"], table["current"], strict=True)
+    ]
+    table["ends"] = [day.isoformat() if day else None for day in ends]
     unscored = pd.Series(np.where(table["current"], "baseline", "none"), index=table.index)
     return table.fillna(
         {
@@ -98,16 +101,6 @@ def route_table(study: Study, results: Mapping[str, Mapping[str, Any]]) -> pd.Da
             "p_cheaper": 0.0,
         }
     )
-
-
-def _ends(study: Study, row: "pd.Series[Any]") -> str | None:
-    """The day on which today's model retires, if that is within the horizon."""
-    spec = study.routes[row["route"]]
-    if not row["current"] or not isinstance(spec, ApiRoute) or spec.price is not None:
-        return None
-    day = prices.retirement(spec.provider, spec.model)
-    within = day is not None and day <= evidence.month_start(study.as_of, study.months)
-    return day.isoformat() if day is not None and within else None
 
 
 def _portfolio(
