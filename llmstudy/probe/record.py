@@ -1,0 +1,110 @@
+"""Where does a run live on disk, and what is left of it when it is killed?
+
+A run is a folder: `run.json` holds the facts, `samples.jsonl` one line per finished request,
+appended and flushed as it finishes. A killed run keeps every finished request: the facts are
+written before the first request, and again at the end.
+
+The facts of a run, None where not known:
+
+- `schema_version` "1"; `tool` {name, version}; `started_at` (ISO, UTC); `ended` ("complete",
+  "running", or why it stopped);
+- `endpoint` {base_url, model, api, engine, engine_version};
+- `load` {process ("poisson", "gamma", "constant", "replay", "ramp", "closed"), rate_per_s,
+  burstiness, concurrency (workers in closed loop, cap in open loop), n, warmup_n, seed,
+  time_scale};
+- `lengths` {source ("fixed" or the log's name), input_tokens, output_tokens (means asked for),
+  shared_prefix_share (of the input tokens)};
+- `client` {wall_s, cpu_share (of one core), loop_lag_p50_s, loop_lag_p99_s, loop_lag_max_s};
+- `serving` {gpu, gpus, tensor_parallel, precision, kv_dtype, prefix_caching, weights ("real",
+  "dummy"), flags, driver, ...};
+- `server_counters`: what the server's own counters grew by during the run, by metric name;
+- `spend` {estimated_usd, cap_usd, spent_usd}.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, TextIO
+
+from llmstudy import canonical
+from llmstudy.probe.samples import Run, Sample, table
+
+FACTS, SAMPLES = "run.json", "samples.jsonl"
+
+
+class Recording:
+    """The open folder of a run: samples are appended to it, facts replaced in it."""
+
+    def __init__(self, folder: Path, lines: TextIO) -> None:
+        self.folder = folder
+        self._lines = lines
+
+    def append(self, sample: Sample) -> None:
+        """Writes one finished request; it survives the death of this process."""
+        self._lines.write(json.dumps(asdict(sample), separators=(",", ":")) + "\n")
+        self._lines.flush()
+
+    def state(self, facts: Mapping[str, Any]) -> None:
+        """Replaces the facts, whole or not at all."""
+        draft = self.folder / f".{FACTS}.partial"
+        draft.write_text(canonical.dumps(dict(facts)), encoding="utf-8")
+        os.replace(draft, self.folder / FACTS)
+
+
+@contextmanager
+def recording(folder: Path, facts: Mapping[str, Any], resume: bool = False) -> Iterator[Recording]:
+    """Opens a run's folder for writing; its facts are there before the first request.
+
+    Raises: ValueError if the folder holds a run already and is not to be resumed.
+    """
+    if (folder / FACTS).exists() and not resume:
+        raise ValueError(f"{folder} holds a run already: name another folder, or resume it")
+    folder.mkdir(parents=True, exist_ok=True)
+    if resume:
+        _end_last_line(folder / SAMPLES)
+    with (folder / SAMPLES).open("a", encoding="utf-8") as lines:
+        opened = Recording(folder, lines)
+        opened.state(facts)
+        yield opened
+
+
+def read(folder: Path) -> Run:
+    """A run from its folder. A last line cut short by a kill is left out.
+
+    Raises: ValueError that names the file and line where it is no run of ours.
+    """
+    facts_file = folder / FACTS
+    if not facts_file.exists():
+        raise ValueError(f"{folder} holds no probe run: it has no {FACTS}")
+    try:
+        facts = json.loads(facts_file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{facts_file}: {error}") from error
+    lines_file = folder / SAMPLES
+    lines = lines_file.read_text(encoding="utf-8").splitlines(keepends=True)
+    known = {field.name for field in fields(Sample)}
+    samples = []
+    for number, line in enumerate(lines, start=1):
+        if not line.endswith("\n"):
+            break
+        try:
+            row = json.loads(line)
+            samples.append(Sample(**row))
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"{lines_file}:{number} is no sample: {error}. Its keys must be {sorted(known)}"
+            ) from error
+    return Run(table(samples), facts)
+
+
+def _end_last_line(file: Path) -> None:
+    """Drops a line that a kill cut short, so that the next begins at its own start."""
+    if not file.exists():
+        return
+    text = file.read_bytes()
+    whole = text[: text.rfind(b"\n") + 1]
+    if whole != text:
+        file.write_bytes(whole)

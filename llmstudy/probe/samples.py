@@ -1,0 +1,151 @@
+"""What is known of one request, and which latencies follow from it?
+
+A sample is one row: the times at which things happened to one logical request, its retries within,
+and what the server said about it. Nothing derived is stored: `with_metrics` derives it, by the
+dictionary in `llmstudy.latency`, for our own runs and for imported ones alike.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from llmstudy.figure import FloatArray
+
+Phase = Literal["warmup", "measure"]
+
+
+@dataclass
+class Sample:
+    """One logical request. Times are seconds since the run began, on one monotonic clock.
+
+    None means not known, or that it never happened. A time of a chunk is that of its arrival,
+    taken before it is parsed. In closed loop nothing was scheduled: `scheduled_s` equals
+    `dispatched_s`.
+    """
+
+    index: int
+    """Place in the schedule: the same index of two runs of one plan is the same request."""
+    phase: Phase
+    scheduled_s: float
+    dispatched_s: float
+    """When the first attempt left our own queue."""
+    headers_s: float | None = None
+    first_reasoning_s: float | None = None
+    content_times_s: list[float] = field(default_factory=list)
+    """Arrival of every chunk with answer text or token ids, in order."""
+    content_tokens: list[int] | None = None
+    """Answer tokens in each of those chunks, where the server counts as it goes."""
+    done_s: float | None = None
+    """End of the stream, or the moment of failure."""
+
+    ok: bool = False
+    error: str | None = None
+    """Why it failed, in one word that can be counted: `timeout`, `http_500`, `rate_limited`,
+    `connection`, `cut`, `malformed`, `server_error`, `empty`."""
+    http_status: int | None = None
+    attempts: int = 1
+    retry_wait_s: float = 0.0
+    """Waited before further attempts, by the server's Retry-After or our own back-off."""
+    finish_reason: str | None = None
+
+    asked_input_tokens: int | None = None
+    asked_output_tokens: int | None = None
+    input_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    """Token counts are the server's. `output_tokens` includes `reasoning_tokens`."""
+
+    dns_s: float | None = None
+    connect_s: float | None = None
+    """Durations of name look-up and of TCP with TLS; None on a connection that was used before."""
+    server_queue_s: float | None = None
+    server_prefill_s: float | None = None
+    """Waiting at the server, and from its scheduling to the first token, as the server says."""
+    server_processing_s: float | None = None
+    """Processing as the provider's header says."""
+
+    served_model: str | None = None
+    fingerprint: str | None = None
+    prefix_group: int | None = None
+    """Requests of one group share a prefix on purpose; None: the prompt is unique."""
+    cost_usd: float | None = None
+
+
+COLUMNS = [f.name for f in fields(Sample)]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Samples of one load, with what is known of how they came about.
+
+    samples: one row per request in the columns of `Sample`, by index. facts: see `record`.
+    """
+
+    samples: pd.DataFrame
+    facts: dict[str, Any]
+
+    @property
+    def measured(self) -> pd.DataFrame:
+        """The samples that count: those after the warm-up."""
+        return self.samples[self.samples["phase"] == "measure"].reset_index(drop=True)
+
+
+def table(samples: Sequence[Sample]) -> pd.DataFrame:
+    """Samples as a table, in the columns of `Sample`, by index.
+
+    >>> table([Sample(1, "measure", 0.5, 0.5), Sample(0, "measure", 0.0, 0.0)])["index"].tolist()
+    [0, 1]
+    """
+    rows = [asdict(sample) for sample in samples]
+    frame = pd.DataFrame(rows, columns=COLUMNS)
+    optional = [f.name for f in fields(Sample) if f.type in ("float | None", "int | None")]
+    frame[optional] = frame[optional].astype(float)
+    return frame.astype({"ok": bool}).sort_values("index", ignore_index=True)
+
+
+def with_metrics(samples: pd.DataFrame) -> pd.DataFrame:
+    """Samples with the latencies that follow from their times.
+
+    samples: columns of `Sample`. Added, in seconds, null where undefined: ttft_s, tpot_s, e2e_s,
+    reasoning_ttft_s, client_queue_s (scheduled to dispatched); failures keep what was observed, and
+    it is for the statistics to count them as +inf. `answer_tokens`: the server's output tokens less
+    its reasoning tokens, null where it gave no count; a server that reasons and does not say how
+    much leaves it null too.
+
+    >>> one = Sample(0, "measure", 1.0, 1.1, content_times_s=[1.5, 1.6, 1.9], ok=True)
+    >>> one.output_tokens, one.reasoning_tokens = 5, 0
+    >>> found = with_metrics(table([one])).iloc[0]
+    >>> [round(float(found[x]), 3) for x in ("ttft_s", "tpot_s", "e2e_s", "client_queue_s")]
+    [0.5, 0.1, 0.9, 0.1]
+    """
+    times = samples["content_times_s"]
+    first = times.map(lambda t: t[0] if t else np.nan).astype(float)
+    last = times.map(lambda t: t[-1] if t else np.nan).astype(float)
+    reasoned = samples["reasoning_tokens"]
+    silent = samples["first_reasoning_s"].notna() & ~(reasoned > 0)
+    answer = (samples["output_tokens"] - reasoned.fillna(0)).where(~silent)
+    start = samples["scheduled_s"]
+    # a chunk may hold several tokens: what came with the first took no time after it
+    return samples.assign(
+        answer_tokens=answer,
+        ttft_s=first - start,
+        tpot_s=(last - first) / (answer - 1).where(answer >= 2),
+        e2e_s=last - start,
+        reasoning_ttft_s=samples["first_reasoning_s"] - start,
+        client_queue_s=samples["dispatched_s"] - start,
+    )
+
+
+def chunk_gaps_s(samples: pd.DataFrame) -> FloatArray:
+    """ITL: the gaps between content chunks of the requests that succeeded, pooled. Shape (n,).
+
+    >>> one = Sample(0, "measure", 0.0, 0.0, content_times_s=[0.5, 0.75, 1.5], ok=True)
+    >>> chunk_gaps_s(table([one])).tolist()
+    [0.25, 0.75]
+    """
+    gaps = [np.diff(times) for times in samples.loc[samples["ok"], "content_times_s"]]
+    return np.concatenate(gaps) if gaps else np.empty(0)
