@@ -76,28 +76,31 @@ def read(folder: Path) -> Run:
 
     Raises: ValueError that names the file and line where it is no run of ours.
     """
-    facts_file = folder / FACTS
+    facts, samples = read_samples(folder)
+    return Run(table(samples), facts)
+
+
+def read_samples(folder: Path) -> tuple[dict[str, Any], list[Sample]]:
+    """The facts and samples of a run's folder, as `read`."""
+    facts_file, lines_file = folder / FACTS, folder / SAMPLES
     if not facts_file.exists():
         raise ValueError(f"{folder} holds no probe run: it has no {FACTS}")
     try:
         facts = json.loads(facts_file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{facts_file}: {error}") from error
-    lines_file = folder / SAMPLES
-    lines = lines_file.read_text(encoding="utf-8").splitlines(keepends=True)
-    known = {field.name for field in fields(Sample)}
     samples = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(lines_file.read_text(encoding="utf-8").splitlines(True), start=1):
         if not line.endswith("\n"):
             break
         try:
-            row = json.loads(line)
-            samples.append(Sample(**row))
+            samples.append(Sample(**json.loads(line)))
         except (ValueError, TypeError) as error:
+            known = ", ".join(field.name for field in fields(Sample))
             raise ValueError(
-                f"{lines_file}:{number} is no sample: {error}. Its keys must be {sorted(known)}"
+                f"{lines_file}:{number} is no sample: {error}. Its keys must be {known}"
             ) from error
-    return Run(table(samples), facts)
+    return facts, samples
 
 
 def _end_last_line(file: Path) -> None:

@@ -60,8 +60,9 @@ class Sample:
     """Token counts are the server's. `output_tokens` includes `reasoning_tokens`."""
 
     dns_s: float | None = None
-    connect_s: float | None = None
-    """Durations of name look-up and of TCP with TLS; None on a connection that was used before."""
+    tcp_s: float | None = None
+    tls_s: float | None = None
+    """Opening the connection: name look-up, TCP, TLS; None on one that was used before."""
     server_queue_s: float | None = None
     server_prefill_s: float | None = None
     """Waiting at the server, and from its scheduling to the first token, as the server says."""

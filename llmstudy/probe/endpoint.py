@@ -1,0 +1,288 @@
+"""How long does one request to an endpoint take, its retries within?
+
+Any endpoint that speaks OpenAI's chat completions or completions: OpenAI, Azure, the compatible
+interfaces of Anthropic and Google, hosts of open weights, vLLM, a LiteLLM proxy. A key is named by
+its environment variable, read when a request is built, and kept nowhere.
+"""
+
+import asyncio
+import json
+import os
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from functools import cached_property
+from time import perf_counter, time
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from llmstudy.probe.connection import Connections, Opening
+from llmstudy.probe.samples import Phase, Sample
+from llmstudy.probe.stream import Answer
+
+Api = Literal["chat", "completions"]
+
+_AZURE = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
+
+# As the OpenAI client decides it: the request may succeed if it is sent again.
+_RETRIED_STATUS = {408, 409, 429, 500, 502, 503, 504}
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where requests go, and as what.
+
+    base_url: up to and without `/chat/completions`. key_env: name of the environment variable that
+    holds the key, None where there is none. body: further fields of every request, recorded with
+    the run. headers: further headers, for a gateway; their values are not recorded.
+    """
+
+    base_url: str
+    model: str
+    api: Api = "chat"
+    key_env: str | None = None
+    body: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse what would fail at every request, or leak."""
+        parts = urlsplit(self.base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(
+                f"{self.base_url!r} is no address of an endpoint: write https://HOST/v1"
+            )
+        if parts.username or parts.password or "key=" in parts.query:
+            raise ValueError(
+                "the endpoint's address holds a credential: put it in an environment variable and "
+                "name that with --key-env"
+            )
+        if self.key_env and not os.environ.get(self.key_env):
+            raise ValueError(f"{self.key_env} is not set: put the endpoint's key in it")
+
+    @property
+    def host(self) -> str:
+        """Name of the host."""
+        return urlsplit(self.base_url).hostname or ""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a run records of its endpoint: no key, no header's value."""
+        return {
+            "base_url": self.base_url,
+            "model": self.model,
+            "api": self.api,
+            "body": dict(self.body),
+            "header_names": sorted(self.headers),
+        }
+
+    def message(self, request: "Request") -> bytes:
+        """The HTTP request as it goes over the wire, the key within."""
+        body: dict[str, Any] = {"model": self.model, "stream": True}
+        if self.api == "chat":
+            body["messages"] = [{"role": "user", "content": request.prompt}]
+        else:
+            body["prompt"] = request.prompt
+        if isinstance(request.prompt, list):
+            body["return_token_ids"] = True  # a server without a tokenizer has no text to stream
+        if request.output_tokens is not None:
+            body[self._token_limit] = request.output_tokens
+        body["stream_options"] = {"include_usage": True}
+        body |= self.body
+        if request.output_tokens is not None and body.get("ignore_eos"):
+            body["min_tokens"] = request.output_tokens
+        payload = json.dumps(body).encode()
+        return b"%b%d\r\n\r\n%b" % (self._head, len(payload), payload)
+
+    @property
+    def _token_limit(self) -> str:
+        """OpenAI's reasoning models refuse the older name; others do not know the newer one."""
+        newer = self.host == "api.openai.com" or self.host.endswith(_AZURE)
+        return "max_completion_tokens" if newer and self.api == "chat" else "max_tokens"
+
+    @cached_property
+    def _head(self) -> bytes:
+        parts = urlsplit(self.base_url)
+        path = f"{parts.path.rstrip('/')}/{'chat/' if self.api == 'chat' else ''}completions"
+        headers = {
+            "host": parts.netloc,
+            "content-type": "application/json",
+            "accept": "text/event-stream",
+            "user-agent": "llmstudy",
+            **self._credentials(),
+            **self.headers,
+        }
+        lines = [f"POST {path}{'?' + parts.query if parts.query else ''} HTTP/1.1"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        if any("\r" in line or "\n" in line for line in lines):
+            raise ValueError("a header holds a line break: check the key and the --header values")
+        return "\r\n".join([*lines, "content-length: "]).encode()
+
+    def _credentials(self) -> dict[str, str]:
+        if not self.key_env:
+            return {}
+        key = os.environ[self.key_env]
+        return (
+            {"api-key": key} if self.host.endswith(_AZURE) else {"authorization": f"Bearer {key}"}
+        )
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request of a plan. prompt: text, or token ids for the completions interface.
+
+    scheduled_s: since the run's start; None in closed loop. input_tokens: what the prompt was made
+    to hold; output_tokens: the limit set, None for none.
+    """
+
+    index: int
+    phase: Phase
+    prompt: str | list[int]
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    scheduled_s: float | None = None
+    prefix_group: int | None = None
+
+
+async def call(
+    endpoint: Endpoint,
+    request: Request,
+    message: bytes,
+    connections: Connections,
+    start: float,
+    timeout_s: float = 600.0,
+    max_retries: int = 2,
+) -> tuple[Sample, str]:
+    """Sends one request now, and again when the server asks for that; never raises for a failure.
+
+    message: `endpoint.message(request)`, built before so that its cost is not measured. start:
+    perf_counter at the run's start. A retry waits as long as Retry-After says, else 0.5 s doubling
+    to 8 s with jitter; the user waits too, so it all counts. Once content has come nothing is sent
+    again. The timeout is that of the logical request.
+
+    Returns: the sample, and what the server said of a failure, for people and not for storage.
+    """
+    dispatched = perf_counter()
+    deadline = dispatched + timeout_s
+    opening, waited_s = None, 0.0
+    for attempt in range(1, max_retries + 2):
+        answer, opened = await _attempt(message, connections, deadline)
+        opening = opened or opening
+        if attempt > max_retries or not _may_retry(answer):
+            break
+        wait_s = _wait_s(answer.headers, attempt)
+        if perf_counter() + wait_s >= deadline:
+            break
+        await asyncio.sleep(wait_s)
+        waited_s += wait_s
+    sample = _sample(request, answer, start, dispatched - start, opening)
+    sample.attempts, sample.retry_wait_s = attempt, waited_s
+    return sample, answer.detail
+
+
+async def _attempt(
+    message: bytes, connections: Connections, deadline: float
+) -> tuple[Answer, Opening | None]:
+    answer, opened, connection = Answer(), None, None
+    try:
+        async with asyncio.timeout(deadline - perf_counter()):
+            connection, opened = await connections.take()
+            await connection.send(message, answer)
+        answer.end(perf_counter())
+    except TimeoutError:
+        answer.fail("timeout", perf_counter())
+    except OSError as error:
+        lost = answer.headers_at is None
+        answer.fail("connection" if lost else "cut", perf_counter(), str(error))
+    finally:
+        if connection is not None:
+            if answer.ended_at is None or answer.error in ("timeout", "cut", "connection"):
+                connection.close()
+            else:
+                connections.give_back(connection)
+    return answer, opened
+
+
+def _may_retry(answer: Answer) -> bool:
+    if answer.error is None or answer.content_at or answer.reasoning_at is not None:
+        return False
+    return answer.error == "connection" or answer.status in _RETRIED_STATUS
+
+
+def _wait_s(headers: Mapping[str, str], attempt: int) -> float:
+    """Seconds until the next attempt. Source: RFC 9110, section 10.2.3, for Retry-After."""
+    for name, unit_s in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
+        try:
+            return max(float(headers[name]) * unit_s, 0.0)
+        except (KeyError, ValueError):
+            continue
+    try:
+        return max(parsedate_to_datetime(headers["retry-after"]).timestamp() - time(), 0.0)
+    except (KeyError, ValueError):
+        longest = min(_FIRST_WAIT_S * 2.0 ** (attempt - 1), _LONGEST_WAIT_S)
+        return longest * random.uniform(0.75, 1.0)  # so that many clients do not return at once
+
+
+def _sample(
+    request: Request, answer: Answer, start: float, dispatched_s: float, opening: Opening | None
+) -> Sample:
+    """The row of one request, its times moved to the run's start."""
+
+    def since(at: float | None) -> float | None:
+        return None if at is None else at - start
+
+    scheduled = dispatched_s if request.scheduled_s is None else request.scheduled_s
+    queue, prefill = _server_times_s(answer)
+    processing = answer.headers.get("openai-processing-ms")
+    return Sample(
+        index=request.index,
+        phase=request.phase,
+        scheduled_s=scheduled,
+        dispatched_s=dispatched_s,
+        headers_s=since(answer.headers_at),
+        first_reasoning_s=since(answer.reasoning_at),
+        content_times_s=[at - start for at in answer.content_at],
+        content_tokens=answer.content_tokens,
+        done_s=since(answer.ended_at),
+        ok=answer.error is None,
+        error=answer.error,
+        http_status=answer.status,
+        finish_reason=answer.finish_reason,
+        asked_input_tokens=request.input_tokens,
+        asked_output_tokens=request.output_tokens,
+        input_tokens=answer.input_tokens,
+        cached_input_tokens=answer.cached_input_tokens,
+        output_tokens=answer.output_tokens,
+        reasoning_tokens=answer.reasoning_tokens,
+        dns_s=opening.dns_s if opening else None,
+        tcp_s=opening.tcp_s if opening else None,
+        tls_s=opening.tls_s if opening else None,
+        server_queue_s=queue,
+        server_prefill_s=prefill,
+        server_processing_s=_number(processing, 1e-3),
+        served_model=answer.served_model,
+        fingerprint=answer.fingerprint,
+        prefix_group=request.prefix_group,
+    )
+
+
+def _server_times_s(answer: Answer) -> tuple[float | None, float | None]:
+    """Queue and prefill as the server says: vLLM in ms, Groq in s.
+
+    vLLM counts its time to the first token from scheduling: the queue is not in it.
+    """
+    if answer.metrics:
+        names = ("queue_time_ms", "time_to_first_token_ms")
+        queue, prefill = (_number(answer.metrics.get(name), 1e-3) for name in names)
+        return queue, prefill
+    queue, prefill = (_number(answer.groq.get(name), 1.0) for name in ("queue_time", "prompt_time"))
+    return queue, prefill
+
+
+def _number(value: Any, unit: float) -> float | None:
+    """A number that a server sent, or None if it is none."""
+    try:
+        return None if value is None else float(value) * unit
+    except (TypeError, ValueError):
+        return None

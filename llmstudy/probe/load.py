@@ -1,0 +1,410 @@
+"""Can the schedule be kept? Sends a plan's requests to an endpoint and keeps what comes of each.
+
+Open loop: every request goes out at its scheduled time, whatever has become of those before. Closed
+loop: a fixed number of users, each sending its next request when its last is answered. Whatever
+holds a request back on our side (a cap, a rate limit) is part of what its user waits.
+"""
+
+import asyncio
+import gc
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Any
+
+import numpy as np
+
+from llmstudy.probe import record
+from llmstudy.probe.connection import Connections
+from llmstudy.probe.endpoint import Endpoint, Request, call
+from llmstudy.probe.prompts import Plan, TokensPerWord
+from llmstudy.probe.samples import Run, Sample, table
+from llmstudy.probe.spend import FREE, Budget, TokenPrice, estimated_usd
+
+if sys.platform == "win32":  # uvloop is not made for it
+    from asyncio import new_event_loop
+else:
+    from uvloop import new_event_loop
+
+_TICK_S = 0.02
+"""Between two looks at how late the event loop is."""
+
+_TOLD_EVERY_S = 0.5
+
+_RECENT = 1_000
+"""Requests that progress is told of: more would cost time that the measurement needs."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where a run holds back, and where it stops. None sets no limit.
+
+    concurrency: requests under way at once. requests_per_min, tokens_per_min: the provider's
+    limits, kept by spacing requests out (tokens: input and the output allowed). errors: failed
+    requests after which no more are sent. spend_usd: what the run may cost at most. timeout_s and
+    max_retries are those of one logical request.
+    """
+
+    concurrency: int | None = None
+    requests_per_min: float | None = None
+    tokens_per_min: float | None = None
+    errors: int | None = None
+    spend_usd: float | None = None
+    timeout_s: float = 600.0
+    max_retries: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuse a limit that would let nothing through."""
+        for name, value in asdict(self).items():
+            if value is not None and (value < 0 or (value == 0 and name != "max_retries")):
+                raise ValueError(f"{name} is {value:g}: give a limit above 0")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How a run stands: rates since its start, latencies of its latest requests, spend."""
+
+    planned: int
+    sent: int
+    finished: int
+    failed: int
+    elapsed_s: float
+    asked_per_s: float | None
+    realised_per_s: float
+    ttft_p50_s: float | None
+    ttft_p95_s: float | None
+    spent_usd: float
+
+
+def run_load(
+    endpoint: Endpoint,
+    plan: Plan,
+    facts: dict[str, Any],
+    limits: Limits | None = None,
+    workers: int | None = None,
+    price: TokenPrice = FREE,
+    folder: Path | None = None,
+    resume: bool = False,
+    tell: Callable[[Progress], None] | None = None,
+) -> Run:
+    """Sends the plan and returns the run; with a folder, each finished request is on disk at once.
+
+    facts: `load`, `lengths` and `serving` as in `record`; the rest is added here. workers: users of
+    a closed loop; None for an open loop, whose requests have scheduled times. resume: of a killed
+    run's folder, send only what did not finish. tell: called about twice a second. Requests are
+    sent from a thread of its own, so that this works inside a notebook. Interrupted (Ctrl-C), the
+    run ends as it stands.
+
+    Raises: ValueError if the folder holds a run already, or another plan's, or a plan without
+    scheduled times is to be sent without workers.
+    """
+    limits = limits or Limits()
+    if workers is None and plan.schedule["scheduled_s"].isna().any():
+        raise ValueError("the plan has no scheduled times: give the number of workers")
+    done = _finished(folder, facts) if resume and folder is not None else []
+    budget = Budget(price, limits.spend_usd, sum(sample.cost_usd or 0.0 for sample in done))
+    facts = {
+        "schema_version": "1",
+        "tool": {"name": "llmstudy", "version": version("llmstudy")},
+        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "ended": "running",
+        "endpoint": endpoint.facts,
+        **facts,
+        "resumed": bool(done),
+    }
+    spend = {"estimated_usd": estimated_usd(plan, price), "cap_usd": limits.spend_usd}
+    with record.recording(folder, facts, resume) if folder else nullcontext() as recording:
+        keep = recording.append if recording else None
+        sending = _Sending(endpoint, plan, limits, workers, budget, done, keep)
+        _run_beside(sending, tell)
+        facts["ended"] = sending.ended
+        facts["client"] = sending.client()
+        facts["spend"] = {**spend, "spent_usd": budget.spent_usd}
+        if recording:
+            recording.state(facts)
+    return Run(table(sending.samples), facts)
+
+
+def calibrate(
+    endpoint: Endpoint, plan: Plan, timeout_s: float = 120.0
+) -> tuple[Plan, dict[str, Any]]:
+    """The plan with its prompts in the endpoint's own tokens, and what two short requests told.
+
+    A prompt of many words and one of few: the difference is what a word counts. A key that is
+    refused, a model that is unknown, a server that is not there show here, before the load.
+
+    Returns: facts dns_s, tcp_s, tls_s, served_model, fingerprint.
+    Raises: ValueError with what the server said.
+    """
+    first, many = 50, 250
+    counted = []
+    facts: dict[str, Any] = {}
+    for number, words in enumerate((first, many)):
+        prompt = replace(plan, tokens_per_word=TokensPerWord()).prompt(-1 - number, words, None)
+        request = Request(number, "warmup", prompt, words, 16)
+        sample, detail = _run_one(endpoint, request, timeout_s)
+        if not sample.ok and sample.error != "empty":
+            said = f": {detail}" if detail else ""
+            raise ValueError(
+                f"{endpoint.host} did not answer model {endpoint.model!r} ({sample.error}{said}). "
+                "Check address, model and key"
+            )
+        counted.append(sample.input_tokens)
+        for name in ("dns_s", "tcp_s", "tls_s", "served_model", "fingerprint"):
+            facts[name] = facts.get(name) or getattr(sample, name)
+    if plan.vocabulary is None and counted[0] and counted[1] and counted[1] > counted[0]:
+        per_word = (counted[1] - counted[0]) / (many - first)
+        scale = TokensPerWord(per_word, counted[0] - per_word * first)
+        return replace(plan, tokens_per_word=scale), facts
+    return plan, facts
+
+
+def _run_one(endpoint: Endpoint, request: Request, timeout_s: float) -> tuple[Sample, str]:
+    async def once() -> tuple[Sample, str]:
+        connections = Connections(endpoint.base_url)
+        message = endpoint.message(request)
+        try:
+            return await call(endpoint, request, message, connections, perf_counter(), timeout_s)
+        finally:
+            connections.close()
+
+    outcome: Future[tuple[Sample, str]] = Future()
+    _thread(once, outcome).join()
+    return outcome.result()
+
+
+def _thread(work: Callable[[], Any], outcome: Future[Any]) -> threading.Thread:
+    """Runs a coroutine function in a thread and event loop of its own."""
+
+    def body() -> None:
+        try:
+            with asyncio.Runner(loop_factory=new_event_loop) as runner:
+                outcome.set_result(runner.run(work()))
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    thread = threading.Thread(target=body, name="llmstudy-probe")
+    thread.start()
+    return thread
+
+
+def _run_beside(sending: "_Sending", tell: Callable[[Progress], None] | None) -> None:
+    """Runs to the end, telling of it; an interrupt ends the run, not its record."""
+    outcome: Future[None] = Future()
+    thread = _thread(sending.run, outcome)
+    try:
+        while not outcome.done():
+            thread.join(_TOLD_EVERY_S)
+            if tell is not None:
+                tell(sending.progress())
+    except KeyboardInterrupt:
+        sending.interrupt()
+    thread.join()
+    outcome.result()
+
+
+def _finished(folder: Path, facts: dict[str, Any]) -> list[Sample]:
+    """The samples of a run that is to be resumed, none where there is no run yet."""
+    if not (folder / record.FACTS).exists():
+        return []
+    before, samples = record.read_samples(folder)
+    for name in ("load", "lengths"):
+        if before.get(name) != facts.get(name):
+            raise ValueError(
+                f"{folder} holds a run with another {name}: resume it with the settings it began "
+                "with, seed included"
+            )
+    return samples
+
+
+class _Sending:
+    """One run under way: what is sent, what came back, when to stop."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        plan: Plan,
+        limits: Limits,
+        workers: int | None,
+        budget: Budget,
+        done: list[Sample],
+        keep: Callable[[Sample], None] | None,
+    ) -> None:
+        self.samples = list(done)
+        self.ended = "complete"
+        self._endpoint, self._plan, self._limits = endpoint, plan, limits
+        self._workers, self._budget, self._keep = workers, budget, keep
+        self._connections = Connections(endpoint.base_url)
+        self._start = perf_counter()
+        self._sent = self._failed = 0
+        self._first_failure = ""
+        self._next_turn = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lags_s: list[float] = []
+        self._wall_s = self._cpu_s = 0.0
+
+    # ---- sending -----------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Sends everything and waits for what is under way."""
+        self._loop = asyncio.get_running_loop()
+        cap = self._limits.concurrency
+        self._gate = asyncio.Semaphore(cap) if cap else nullcontext()
+        requests = self._plan.requests(frozenset(sample.index for sample in self.samples))
+        gc.collect()
+        gc.freeze()  # what lives already is not looked at again while the clock runs
+        lateness = asyncio.create_task(self._watch_lateness())
+        began, cpu_s = perf_counter(), process_time()
+        # a resumed run takes up where it stopped, not where it would be by now
+        self._start = began - max((sample.done_s or 0.0 for sample in self.samples), default=0.0)
+        try:
+            if self._workers:
+                await self._closed_loop(requests, self._workers)
+            else:
+                await self._open_loop(requests)
+        finally:
+            self._wall_s, self._cpu_s = perf_counter() - began, process_time() - cpu_s
+            lateness.cancel()
+            gc.unfreeze()
+            self._connections.close()
+
+    async def _open_loop(self, requests: Iterator[Request]) -> None:
+        for number, request in enumerate(requests):
+            message = self._endpoint.message(request)  # made before its time has come
+            if number == 0 and self.samples:
+                self._start = perf_counter() - (request.scheduled_s or 0.0)
+            due = self._start + (request.scheduled_s or 0.0)
+            while (left_s := due - perf_counter()) > 0 and not self._stopping:
+                await asyncio.sleep(min(left_s, _TOLD_EVERY_S))
+            if not self._may_send(request):
+                break
+            task = asyncio.create_task(self._send(request, message))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        while self._tasks:
+            await asyncio.gather(*self._tasks)
+
+    async def _closed_loop(self, requests: Iterator[Request], workers: int) -> None:
+        async def user() -> None:
+            for request in requests:
+                if not self._may_send(request):
+                    break
+                await self._send(request, self._endpoint.message(request))
+
+        self._tasks = {asyncio.create_task(user()) for _ in range(workers)}
+        await asyncio.gather(*self._tasks)
+
+    async def _send(self, request: Request, message: bytes) -> None:
+        async with self._gate:
+            await self._turn(request)
+            self._sent += 1
+            sample, detail = await call(
+                self._endpoint,
+                request,
+                message,
+                self._connections,
+                self._start,
+                self._limits.timeout_s,
+                self._limits.max_retries,
+            )
+        self._budget.settle(request, sample)
+        self.samples.append(sample)
+        if self._keep is not None:
+            self._keep(sample)
+        if not sample.ok:
+            self._failed += 1
+            self._first_failure = self._first_failure or f"{sample.error}: {detail}".rstrip(": ")
+            if self._limits.errors is not None and self._failed >= self._limits.errors:
+                self._stop(f"stopped: {self._failed} requests failed")
+
+    # ---- holding back and stopping -----------------------------------------------------------
+
+    async def _turn(self, request: Request) -> None:
+        """Spaces requests out as the provider's limits ask."""
+        minutes = 0.0
+        if self._limits.requests_per_min:
+            minutes = 1 / self._limits.requests_per_min
+        if self._limits.tokens_per_min:
+            tokens = (request.input_tokens or 0) + (request.output_tokens or 0)
+            minutes = max(minutes, tokens / self._limits.tokens_per_min)
+        if minutes:
+            now = perf_counter()
+            turn = max(self._next_turn, now)
+            self._next_turn = turn + 60 * minutes
+            await asyncio.sleep(turn - now)
+
+    def _may_send(self, request: Request) -> bool:
+        if not self._stopping and not self._budget.reserve(request):
+            self._stop(f"stopped: another request could pass USD {self._budget.cap_usd:g}")
+        return not self._stopping
+
+    def _stop(self, why: str) -> None:
+        """No more is sent; what is under way is awaited."""
+        if not self._stopping:
+            self._stopping, self.ended = True, why
+
+    def interrupt(self) -> None:
+        """From another thread: nothing is awaited any more."""
+
+        def cancel() -> None:
+            self._stop("stopped: interrupted")
+            for task in self._tasks:
+                task.cancel()
+
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(cancel)
+
+    # ---- telling -----------------------------------------------------------------------------
+
+    async def _watch_lateness(self) -> None:
+        """How late the loop comes back to a task that asked for a time: later means busy."""
+        while True:
+            due = perf_counter() + _TICK_S
+            await asyncio.sleep(_TICK_S)
+            self._lags_s.append(max(perf_counter() - due, 0.0))
+
+    def client(self) -> dict[str, Any]:
+        """Facts of our own side."""
+        lags_s = np.array(self._lags_s or [0.0])
+        return {
+            "wall_s": self._wall_s,
+            "cpu_share": self._cpu_s / max(self._wall_s, 1e-9),
+            "loop_lag_p50_s": float(np.quantile(lags_s, 0.50)),
+            "loop_lag_p99_s": float(np.quantile(lags_s, 0.99)),
+            "loop_lag_max_s": float(lags_s.max()),
+            "first_failure": self._first_failure[:200] or None,
+        }
+
+    def progress(self) -> Progress:
+        """How the run stands; called from another thread."""
+        elapsed_s = max(perf_counter() - self._start, 1e-9)
+        ttft_s = [
+            sample.content_times_s[0] - sample.scheduled_s if sample.ok else np.inf
+            for sample in self.samples[-_RECENT:]
+            if sample.phase == "measure"
+        ]
+        p50, p95 = (
+            np.quantile(ttft_s, [0.50, 0.95], method="inverted_cdf") if ttft_s else (None, None)
+        )
+        due = int((self._plan.schedule["scheduled_s"] <= elapsed_s).sum())
+        return Progress(
+            planned=len(self._plan.schedule),
+            sent=self._sent,
+            finished=len(self.samples),
+            failed=self._failed,
+            elapsed_s=elapsed_s,
+            asked_per_s=None if self._workers else due / elapsed_s,
+            realised_per_s=self._sent / elapsed_s,
+            ttft_p50_s=p50,
+            ttft_p95_s=p95,
+            spent_usd=self._budget.spent_usd,
+        )

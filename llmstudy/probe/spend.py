@@ -1,0 +1,75 @@
+"""What will a run cost, what has it cost, and may the next request be sent?"""
+
+from dataclasses import dataclass
+
+from llmstudy.probe.endpoint import Request
+from llmstudy.probe.prompts import Plan
+from llmstudy.probe.samples import Sample
+
+UNLIMITED_OUTPUT_TOKENS = 4096
+"""Taken for an answer whose length has no limit, when its cost is estimated; assumed."""
+
+
+@dataclass(frozen=True)
+class TokenPrice:
+    """USD per million tokens."""
+
+    input: float
+    cached_input: float
+    output: float
+
+    def usd(self, input_tokens: float, cached_tokens: float, output_tokens: float) -> float:
+        """What a request costs; input_tokens includes cached_tokens.
+
+        >>> TokenPrice(2.0, 0.5, 10.0).usd(1_000_000, 500_000, 100_000)
+        2.25
+        """
+        fresh = (input_tokens - cached_tokens) * self.input
+        return (fresh + cached_tokens * self.cached_input + output_tokens * self.output) / 1e6
+
+
+FREE = TokenPrice(0.0, 0.0, 0.0)
+
+
+def estimated_usd(plan: Plan, price: TokenPrice) -> float:
+    """What a plan costs if every request writes all it may and none is read from a cache."""
+    written = plan.schedule["output_tokens"].fillna(UNLIMITED_OUTPUT_TOKENS)
+    return price.usd(float(plan.schedule["input_tokens"].sum()), 0.0, float(written.sum()))
+
+
+class Budget:
+    """What a run has spent, and what is under way may still cost.
+
+    A request is let through only if all under way could write all they may and stay below the cap.
+    """
+
+    def __init__(self, price: TokenPrice, cap_usd: float | None, spent_usd: float = 0.0) -> None:
+        self.price, self.cap_usd, self.spent_usd = price, cap_usd, spent_usd
+        self._reserved_usd = 0.0
+
+    def reserve(self, request: Request) -> bool:
+        """Sets aside the most that a request can cost; False when the cap leaves no room for it."""
+        worst = self._worst_usd(request)
+        committed = self.spent_usd + self._reserved_usd + worst
+        if self.cap_usd is not None and committed > self.cap_usd:
+            return False
+        self._reserved_usd += worst
+        return True
+
+    def settle(self, request: Request, sample: Sample) -> None:
+        """Puts what a request did cost in the place of what was set aside, and on its sample.
+
+        An answer that began and was not counted may have been billed: it costs the most it could.
+        """
+        worst = self._worst_usd(request)
+        self._reserved_usd -= worst
+        if sample.input_tokens is None or sample.output_tokens is None:
+            sample.cost_usd = worst if sample.http_status == 200 or sample.error == "timeout" else 0
+        else:
+            cached = sample.cached_input_tokens or 0
+            sample.cost_usd = self.price.usd(sample.input_tokens, cached, sample.output_tokens)
+        self.spent_usd += sample.cost_usd
+
+    def _worst_usd(self, request: Request) -> float:
+        written = request.output_tokens or UNLIMITED_OUTPUT_TOKENS
+        return self.price.usd(request.input_tokens or 0, 0, written)
