@@ -1,0 +1,28 @@
+"""What did another load tool measure, in our terms?
+
+The result file of another tool becomes a `Run` of ours: one sample per request with its raw times,
+and the facts of the load. Our metrics are then derived from those times, and our audit runs on
+them. What the tool computed itself is kept beside, as `facts["published"]`, and set against ours.
+
+- `formats`: whose file it is, by its content. `result_file`: what every reader is handed, and the
+  run it hands back.
+- `vllm_bench`, `guidellm`, `aiperf`, `inference_perf`, `genai_bench`: one reader per tool.
+- `published`: which numbers of a tool may be compared with ours, and why not, from
+  data/load_tool_metrics.csv.
+
+An imported run has, beyond the facts in `llmstudy.probe.record`:
+
+- `published`: a list of {name, statistic, value, unit}: the tool's summary, by its own names;
+- `clock`: "monotonic", "wall" (it may step), or "per request" (the file says how long each request
+  took and not when it was sent: every one begins at 0);
+- `notes`: sentences on what the file does not hold and what was made of that.
+
+Where a file holds the first and the last chunk of a request but none between, `content_times_s` is
+[first, NaN, last]: TTFT, TPOT and E2E latency follow, and the gaps are NaN, not one long gap. A
+file with summaries alone makes a run without samples: nothing can be derived from it.
+"""
+
+from llmstudy.probe.importers.formats import TOOLS, read_results
+from llmstudy.probe.importers.published import comparability, published_against_derived
+
+__all__ = ["TOOLS", "comparability", "published_against_derived", "read_results"]

@@ -1,0 +1,90 @@
+"""Whose result file is this? Told from its content, never from its name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmstudy.probe.importers import aiperf, genai_bench, guidellm, inference_perf, vllm_bench
+from llmstudy.probe.importers.result_file import ResultFile, UnreadableError, documents
+from llmstudy.probe.samples import Run
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of result file: its tool, the keys that tell it, and what reads it."""
+
+    tool: str
+    keys: frozenset[str]
+    """Keys of the file's object, or of the first one where it holds a list or lines."""
+    read: Callable[[ResultFile], Run]
+
+    @property
+    def telltale(self) -> str:
+        """What tells its file, in words."""
+        return f"{self.tool} by {', '.join(sorted(self.keys))}"
+
+
+def _format(tool: str, keys: str, read: Callable[[ResultFile], Run]) -> Format:
+    return Format(tool, frozenset(keys.split()), read)
+
+
+FORMATS = [
+    _format(
+        "vllm-bench-serve",
+        "request_throughput total_input_tokens completed",
+        vllm_bench.read_serve,
+    ),
+    _format(
+        "vllm-bench-throughput",
+        "elapsed_time num_requests tokens_per_second",
+        vllm_bench.read_throughput,
+    ),
+    _format("vllm-bench-latency", "avg_latency latencies percentiles", vllm_bench.read_latency),
+    _format("guidellm", "metadata benchmarks", guidellm.read),
+    _format("aiperf", "metadata metrics", aiperf.read_records),
+    _format("aiperf", "input_config", aiperf.read_summary),
+    _format("inference-perf", "start_time end_time info", inference_perf.read_requests),
+    _format("inference-perf", "load_summary successes failures", inference_perf.read_summary),
+    _format("genai-bench", "aggregated_metrics individual_request_metrics", genai_bench.read),
+]
+
+TOOLS = list(dict.fromkeys(format.tool for format in FORMATS))
+
+
+def read_results(path: str | Path, tool: str | None = None, benchmark: int | None = None) -> Run:
+    """A run of ours from the result file of another load tool.
+
+    path: of `vllm bench serve --save-result --save-detailed`, `vllm bench throughput` and `latency`
+    with `--output-json`, guidellm's JSON, aiperf's `profile_export.jsonl` or
+    `profile_export_aiperf.json` (each looks for the other beside it), inference-perf's
+    `per_request_lifecycle_metrics.json` or a summary (likewise), genai-bench's JSON of a run.
+    tool: one of `TOOLS`; unless given, told from the content. benchmark: which one, from 0, where
+    the file holds several (guidellm; `vllm bench serve --append-result`).
+
+    Returns: samples by their place in the schedule, times in seconds since the first was scheduled;
+    no samples where the file has none. The facts are described in `llmstudy.probe.importers`.
+    Raises: ValueError if the tool is unknown, or the file is of none of them or not of the one
+    named, lacks what its format has, or holds several benchmarks and none was named.
+    """
+    path = Path(path)
+    if tool is not None and tool not in TOOLS:
+        raise ValueError(f"tool {tool!r} is not known: choose one of {', '.join(TOOLS)}")
+    found = documents(path)
+    first = found[0][0] if isinstance(found[0], list) and found[0] else found[0]
+    keys: frozenset[str] = frozenset(first if isinstance(first, dict) else ())
+    candidates = [f for f in FORMATS if tool in (None, f.tool)]
+    fitting = [f for f in candidates if f.keys <= keys]
+    if not fitting:
+        told = "; ".join(f.telltale for f in candidates)
+        raise UnreadableError(
+            f"{path} is no result file of a tool that we read, told by keys: {told}"
+        )
+    try:
+        return fitting[0].read(ResultFile(path, found, benchmark))
+    except UnreadableError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise UnreadableError(
+            f"{path} looks like a result of {fitting[0].tool} but is not of the format we read: "
+            f"{type(error).__name__} {error}"
+        ) from error

@@ -1,0 +1,105 @@
+"""Which numbers that a tool publishes may be compared with ours?
+
+A metric of one name is seldom one quantity: guidellm's TPOT contains TTFT, aiperf's ITL divides by
+tokens that the client counted. data/load_tool_metrics.csv says of each what it is, whether it may
+be compared, and why; here the published number and our own from the same file stand side by side.
+"""
+
+from functools import cache
+
+import numpy as np
+import pandas as pd
+
+from llmstudy import paths
+from llmstudy.figure import FloatArray
+from llmstudy.latency import quantile_interval
+from llmstudy.probe.samples import Run, chunk_gaps_s, with_metrics
+
+_COLUMNS = ["metric", "quantity", "statistic", "published_ms", "derived_ms", "ratio"]
+_COLUMNS += ["comparable", "why"]
+
+
+@cache
+def _table() -> pd.DataFrame:
+    return pd.read_csv(paths.data("load_tool_metrics.csv"), keep_default_na=False)
+
+
+def comparability() -> pd.DataFrame:
+    """What each tool's published numbers are, and whether they may be compared with ours.
+
+    Returns: one row per tool, version, API and name: `tool`, `version`, `api` ("any" or the one for
+    which it holds), `quantity` (ours beside which it is laid: ttft, tpot, itl, e2e, client_queue,
+    or empty), `name` (the tool's), `definition`, `comparable` ("yes", "with care", "no"), `why`,
+    `derived_from` (the fields from which ours is derived), `source`.
+
+    >>> table = comparability()
+    >>> table.loc[table["name"] == "time_per_output_token_ms", "comparable"].item()
+    'no'
+    """
+    return _table().copy()
+
+
+def published_against_derived(run: Run) -> pd.DataFrame:
+    """The latencies that a tool published beside those derived from its own raw times.
+
+    run: from `read_results`. Derived: by the dictionary in `llmstudy.latency`, over the samples
+    after the warm-up; a percentile counts failures as +inf and is an observed latency, where the
+    tools leave failures out and interpolate; a mean is over the successes.
+
+    Returns: one row per published latency: `metric` (ours), `quantity` (the tool's name),
+    `statistic` ("mean", "p95"), `published_ms`, `derived_ms` (NaN where it cannot be derived, or
+    falls among failures), `ratio` (published over derived), `comparable` (bool: it is the same
+    quantity, with the care that `why` asks for), `why`.
+    """
+    failed = int((~run.measured["ok"]).sum())
+    api = run.facts["endpoint"]["api"]
+    known = _table()
+    known = known[(known["tool"] == run.facts["tool"]["name"]) & known["api"].isin(["any", api])]
+    known = known[known["quantity"] != ""].set_index("name")
+    latencies = {metric: _latencies_ms(run, metric) for metric in set(known["quantity"])}
+    rows = []
+    for row in run.facts["published"]:
+        if row["unit"] != "ms" or row["name"] not in known.index:
+            continue
+        entry = known.loc[row["name"]]
+        derived = _statistic(latencies[entry["quantity"]], row["statistic"])
+        comparable, why = entry["comparable"] != "no", entry["why"]
+        if failed and row["statistic"] != "mean":
+            comparable = False
+            why = f"its percentiles leave out {failed} failed requests; {why}"
+        rows.append(
+            {
+                "metric": entry["quantity"],
+                "quantity": row["name"],
+                "statistic": row["statistic"],
+                "published_ms": row["value"],
+                "derived_ms": derived,
+                "ratio": row["value"] / derived if derived else np.nan,
+                "comparable": comparable,
+                "why": why,
+            }
+        )
+    return pd.DataFrame(rows, columns=_COLUMNS).astype({"comparable": bool})
+
+
+def _latencies_ms(run: Run, metric: str) -> FloatArray:
+    """The latencies of a run, (n,): failures are +inf, and what is not known is left out."""
+    samples = run.measured
+    if metric == "itl":
+        found = chunk_gaps_s(samples)
+    else:
+        derived = with_metrics(samples)[f"{metric}_s"]
+        found = np.where(samples["ok"], derived.to_numpy(dtype=float), np.inf)
+    known: FloatArray = 1e3 * found[~np.isnan(found)]
+    return known
+
+
+def _statistic(latencies_ms: FloatArray, statistic: str) -> float:
+    if statistic == "mean":
+        finite = latencies_ms[np.isfinite(latencies_ms)]
+        return float(finite.mean()) if len(finite) else np.nan
+    share = float(statistic.removeprefix("p")) / 100
+    if not 0 < share < 1:
+        return np.nan  # an extreme has no estimate: it grows with the number of requests
+    estimate = quantile_interval(latencies_ms, share).estimate
+    return np.nan if estimate is None else estimate

@@ -1,0 +1,30 @@
+"""Which loads are worth measuring, and what do they say?
+
+`goodput`: the highest rate within an SLO. `knee`: the load from which more load yields little.
+`levels`: the few points that fit a serving curve in the least GPU time. `points`: a closed-loop run
+as a row for that fit.
+"""
+
+from llmstudy.probe.search.goodput import SLO, Goodput, Measure, max_goodput, slo_margin
+from llmstudy.probe.search.knee import Knee, backlog_growth, knee, load_point
+from llmstudy.probe.search.levels import guessed_curve, sweep_candidates, sweep_levels
+from llmstudy.probe.search.points import Audited, serving_point, serving_points_table, steady_state
+
+__all__ = [
+    "SLO",
+    "Audited",
+    "Goodput",
+    "Knee",
+    "Measure",
+    "backlog_growth",
+    "guessed_curve",
+    "knee",
+    "load_point",
+    "max_goodput",
+    "serving_point",
+    "serving_points_table",
+    "slo_margin",
+    "steady_state",
+    "sweep_candidates",
+    "sweep_levels",
+]

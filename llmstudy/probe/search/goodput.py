@@ -1,0 +1,277 @@
+"""At which rate do enough requests still keep the SLO?
+
+The search is given `measure(rate, n)`, which sends n requests at a rate, warm-up before them, and
+returns the run: it knows nothing of HTTP.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from math import ceil, inf, log, sqrt
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm, rankdata
+
+from llmstudy.figure import FloatArray
+from llmstudy.probe.samples import Run, with_metrics
+
+Measure = Callable[[float, int], Run]
+"""Sends so many requests at a level, after a warm-up, and returns the run."""
+
+Verdict = Literal["passes", "fails", "unresolved"]
+
+# Blocks of a run, whose increments of backlog tell its growth.
+_BLOCKS = 20
+
+
+@dataclass(frozen=True)
+class SLO:
+    """Limits that a good request holds, all of those given, and the share that must be good.
+
+    Raises: ValueError without any limit, with one that is not above 0, or a share outside (0, 1).
+    """
+
+    ttft_s: float | None = None
+    tpot_s: float | None = None
+    e2e_s: float | None = None
+    attainment_share: float = 0.95
+
+    def __post_init__(self) -> None:
+        if not self.limits or not all(0 < limit < inf for limit in self.limits.values()):
+            raise ValueError(f"{self}: give at least one limit, each above 0 s and finite")
+        if not 0 < self.attainment_share < 1:
+            raise ValueError(f"{self}: give attainment_share between 0 and 1, such as 0.95")
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The limits given, in seconds, by metric."""
+        every = {"ttft_s": self.ttft_s, "tpot_s": self.tpot_s, "e2e_s": self.e2e_s}
+        return {name: limit for name, limit in every.items() if limit is not None}
+
+
+@dataclass(frozen=True)
+class Goodput:
+    """The highest rate within an SLO, as far as it was resolved.
+
+    passing_per_s: the highest rate shown to meet the target, None if none was. failing_per_s: the
+    lowest shown to miss it, None if none was. The rate sought lies between them; rates in between
+    that the request cap left unresolved are in `steps`. goodput_per_s: good requests per second at
+    the passing rate, 0 without one. steps: level, n, attainment_share, low, high,
+    effective_n, verdict, in the order taken. stopped: why the search ended.
+    """
+
+    passing_per_s: float | None
+    failing_per_s: float | None
+    goodput_per_s: float
+    steps: pd.DataFrame
+    stopped: Literal[
+        "resolved",
+        "unresolved",
+        "passes at the highest rate",
+        "fails at the lowest rate",
+        "max_requests",
+    ]
+    n_requests: int
+
+
+def slo_margin(samples: pd.DataFrame, slo: SLO) -> FloatArray:
+    """How much of its limits a request uses up, the worst of them: good is 1 or less. Shape (n,).
+
+    samples: columns of `Sample`. A failure is +inf, and so is a request whose metric is unknown.
+    An answer of one token has no TPOT and holds any limit on it. TTFT and E2E latency run from the
+    scheduled time.
+    Raises: ValueError if no request that succeeded has a metric that the SLO limits.
+
+    >>> from llmstudy.probe.samples import Sample, table
+    >>> late = Sample(0, "measure", 1.0, 1.1, content_times_s=[1.6], ok=True)
+    >>> slo_margin(table([late]), SLO(ttft_s=0.5)).round(2).tolist()
+    [1.2]
+    """
+    known = with_metrics(samples)
+    ok = known["ok"].to_numpy(dtype=bool)
+    margin = np.where(ok, 0.0, inf)
+    for metric, limit in slo.limits.items():
+        used = known[metric].to_numpy(dtype=float) / limit
+        if metric == "tpot_s":
+            used = np.where(known["answer_tokens"] < 2, 0.0, used)
+        if ok.any() and np.isnan(used[ok]).all():
+            raise ValueError(
+                f"no request has a {metric}, which the SLO limits: measure with streaming and "
+                "token counts, or drop the limit"
+            )
+        margin = np.maximum(margin, np.nan_to_num(used, nan=inf, posinf=inf))
+    return margin
+
+
+def max_goodput(
+    measure: Measure,
+    slo: SLO,
+    low: float,
+    high: float,
+    resolution_share: float = 0.1,
+    n_first: int = 200,
+    n_cap: int = 6400,
+    max_requests: int = 100_000,
+) -> Goodput:
+    """The highest offered rate at which the share of good requests meets the SLO's target.
+
+    Doubles the rate from `low` until one fails, then bisects on a logarithmic scale until passing
+    and failing rates lie within `resolution_share` of each other. A step goes on sampling, in runs
+    that double from `n_first` to `n_cap` in all, until the interval of its attainment excludes the
+    target; at the cap it is unresolved, and the search narrows the sides that it left open.
+
+    The interval is Wilson's at 95 % over all looks of a step (Bonferroni), for the effective
+    number of requests: those in one queue are late together. Before the first miss their clumping
+    shows in the ranks of `slo_margin`, and so does a queue that has only begun to grow.
+
+    measure: runs at a rate per second. low, high: the rates to search between.
+    Raises: ValueError if not 0 < low < high, a size is not above 0, or a run measured nothing.
+    Source: Wilson (1927), JASA 22:209-212; batch means as in Law (2015), Simulation Modeling and
+    Analysis, 5th ed., section 9.5.3.
+    """
+    if not 0 < low < high < inf:
+        raise ValueError(f"rates from {low:g} to {high:g} per s: give 0 < low < high")
+    if not (resolution_share > 0 and 0 < n_first <= n_cap <= max_requests):
+        raise ValueError(
+            f"resolution_share {resolution_share:g}, n_first {n_first}, n_cap {n_cap}, "
+            f"max_requests {max_requests}: give a share above 0 and 0 < n_first <= n_cap <= "
+            "max_requests"
+        )
+    steps: list[_Step] = []
+    used = 0
+    while (rate := _next_rate(steps, low, high, resolution_share)) is not None:
+        if used + n_cap > max_requests:
+            break
+        steps.append(_resolve(measure, rate, slo, n_first, n_cap))
+        used += steps[-1].n
+    passing, between, failing = _bracket(steps)
+    best = next((step for step in steps if step.level == passing), None)
+    stopped: Any = "resolved"
+    if rate is not None:
+        stopped = "max_requests"
+    elif between:
+        stopped = "unresolved"
+    elif failing is None:
+        stopped = "passes at the highest rate"
+    elif passing is None:
+        stopped = "fails at the lowest rate"
+    return Goodput(
+        passing,
+        failing,
+        best.level * best.attainment_share if best else 0.0,
+        pd.DataFrame([asdict(step) for step in steps]),
+        stopped,
+        used,
+    )
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A rate, and what its requests say of it."""
+
+    level: float
+    n: int
+    attainment_share: float
+    low: float
+    high: float
+    effective_n: float
+    verdict: Verdict
+
+
+def _resolve(measure: Measure, level: float, slo: SLO, n_first: int, n_cap: int) -> _Step:
+    """Samples at one level until the target is excluded, or the cap is reached."""
+    looks = 1 + ceil(log(n_cap / n_first, 2))
+    z = float(norm.ppf(1 - 0.025 / looks))
+    margins: list[FloatArray] = []
+    asked = 0
+    while True:
+        n = min(max(n_first, asked), n_cap - asked)
+        sent = measure(level, n).measured.sort_values("scheduled_s")
+        if sent.empty:
+            raise ValueError(f"a run of {n} requests at level {level:g} measured none: see why")
+        asked += n
+        margins.append(slo_margin(sent, slo))
+        every = np.concatenate(margins)
+        share = float((every <= 1).mean())
+        effective_n = len(every) / _design_effect(margins)
+        low, high = _wilson(share, effective_n, z)
+        verdict: Verdict = "unresolved"
+        if low >= slo.attainment_share:
+            verdict = "passes"
+        elif high < slo.attainment_share:
+            verdict = "fails"
+        if verdict != "unresolved" or asked >= n_cap:
+            return _Step(level, len(every), share, low, high, effective_n, verdict)
+
+
+def _design_effect(runs: Sequence[FloatArray]) -> float:
+    """By how much clumping swells the variance of a mean, judged from the margins of runs.
+
+    The larger of that of the ranks, which vary while all requests are good, and that of being
+    good, which in a queue comes and goes in longer spells than the rank does.
+    """
+    margins = np.concatenate(runs).round(6)  # what differs by rounding only is a tie
+    ends = np.cumsum([len(run) for run in runs])[:-1]
+    kinds = rankdata(margins), (margins <= 1).astype(float)
+    return max(_clumping(np.split(kind - kind.mean(), ends)) for kind in kinds)
+
+
+def _clumping(runs: Sequence[FloatArray]) -> float:
+    """The larger of what batch means say, and an autoregression from neighbour to neighbour.
+
+    Batches shorter than the clumps miss them, which the autoregression, from neighbours alone, does
+    not. Its lag-1 correlation is freed of the bias of short series: Kendall (1954), Biometrika
+    41:403-404.
+    """
+    n = sum(len(run) for run in runs)
+    squares = sum(float(run @ run) for run in runs)
+    if squares == 0 or n < 4:
+        return 1.0
+    neighbours = sum(float(run[1:] @ run[:-1]) for run in runs) / squares
+    neighbours = min(max(0.0, neighbours + (1 + 3 * neighbours) / n), 1 - 1 / n)
+    length = int(sqrt(n))
+    batches = [run[: len(run) // length * length].reshape(-1, length) for run in runs]
+    means = np.concatenate(batches).mean(axis=1)
+    of_batches = length * float(means.var(ddof=1)) * n / squares if len(means) > 1 else 1.0
+    return max(1.0, of_batches, (1 + neighbours) / (1 - neighbours))
+
+
+def _wilson(share: float, n: float, z: float) -> tuple[float, float]:
+    """Wilson's interval for a share of n, which need not be whole: `quality.wilson` takes counts.
+
+    >>> [round(end, 3) for end in _wilson(0.95, 100, 1.96)]
+    [0.888, 0.978]
+    """
+    zz = z**2 / n
+    centre = (share + zz / 2) / (1 + zz)
+    half = sqrt(zz * (share * (1 - share) + zz / 4)) / (1 + zz)
+    return max(centre - half, 0.0), min(centre + half, 1.0)
+
+
+def _bracket(steps: Sequence[_Step]) -> tuple[float | None, list[float], float | None]:
+    """The highest passing rate below the lowest failing one, that one, the unresolved between."""
+    failing = min((s.level for s in steps if s.verdict == "fails"), default=None)
+    below = [s for s in steps if failing is None or s.level < failing]
+    passing = max((s.level for s in below if s.verdict == "passes"), default=None)
+    unresolved = [s.level for s in below if s.verdict == "unresolved"]
+    return passing, sorted(x for x in unresolved if x > (passing or 0.0)), failing
+
+
+def _next_rate(
+    steps: Sequence[_Step], low: float, high: float, resolution_share: float
+) -> float | None:
+    """The rate to try next; None when the search is done."""
+    if not steps:
+        return low
+    passing, between, failing = _bracket(steps)
+    if failing is None:
+        tried = max(step.level for step in steps)
+        return min(2 * tried, high) if tried < high else None
+    marks = [*([] if passing is None else [passing]), *between, failing]
+    # what is left open: next to a passing rate and next to a failing one, not between unresolved
+    sides = {(marks[-2], marks[-1])} if len(marks) > 1 else set()
+    if passing is not None:
+        sides.add((marks[0], marks[1]))
+    below, above = max(sides, key=lambda side: side[1] / side[0], default=(1.0, 1.0))
+    return sqrt(below * above) if above / below > 1 + resolution_share else None

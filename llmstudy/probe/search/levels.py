@@ -1,0 +1,196 @@
+"""Which few points fit a serving curve best for the GPU time that they take?"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import log, sqrt
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.stats import norm
+
+from llmstudy.capacity import Gpu, Hull, ModelShape, ServingCurve
+from llmstudy.figure import FloatArray
+
+# Bandwidth share, FLOP share and two overheads in s, with spreads: what is supposed of an engine
+# before anything is measured, and how weakly, as `capacity.fit_serving_curve` does.
+_GUESS = {
+    "bandwidth_efficiency": (0.7, 0.2),
+    "flop_efficiency": (0.4, 0.2),
+    "step_overhead_s": (2e-3, 2e-3),
+    "tp_overhead_s": (1e-3, 1e-3),
+}
+_GUESS_WEIGHT = 0.02
+
+_SETTING = ["concurrency", "input_tokens", "output_tokens", "tensor_parallel"]
+"""The arguments of `ServingCurve.tpot_s`, in their order."""
+
+
+def guessed_curve(
+    shape: ModelShape, gpu: Gpu, precision: str, engine_version: str, kv_value_bytes: float = 2.0
+) -> ServingCurve:
+    """A serving curve before anything is measured, to plan with: never to be quoted.
+
+    Bandwidth share 0.7, FLOP share 0.4, overheads 2 ms and 1 ms: assumed, the weak prior of
+    `capacity.fit_serving_curve`.
+    """
+    return ServingCurve(
+        shape=shape,
+        gpu=gpu,
+        precision=precision,
+        kv_value_bytes=kv_value_bytes,
+        engine_version=engine_version,
+        **{name: value for name, (value, _) in _GUESS.items()},
+        n_fit=0,
+        residual_share=float("nan"),
+        hull=Hull({}, ()),
+    )
+
+
+def sweep_candidates(
+    curve: ServingCurve,
+    lengths: Sequence[tuple[int, int]],
+    max_concurrency: int,
+    tensor_parallel: Sequence[int] = (1,),
+) -> pd.DataFrame:
+    """What could be measured: each length pair and size at concurrency 1, 2, 4 and on.
+
+    The last is `max_concurrency`, or what the KV memory holds where that is less. Columns:
+    concurrency, input_tokens, output_tokens, tensor_parallel.
+    Raises: ValueError when not one request fits.
+    """
+    rows = []
+    for size in tensor_parallel:
+        for input_tokens, output_tokens in lengths:
+            room = int(curve.max_concurrency(input_tokens, output_tokens, size))
+            top = min(max_concurrency, room)
+            doubled = {2**k for k in range(top.bit_length())}
+            at = sorted(doubled | {top}) if top else []
+            rows += [(level, input_tokens, output_tokens, size) for level in at]
+    if not rows:
+        raise ValueError(
+            f"not one request of {list(lengths)} fits {curve.shape.model} on {curve.gpu.gpu}: give "
+            "more GPUs, shorter requests or fewer bytes per weight"
+        )
+    return pd.DataFrame(rows, columns=_SETTING)
+
+
+def sweep_levels(
+    curve: ServingCurve,
+    candidates: pd.DataFrame,
+    n_points: int = 6,
+    max_point_s: float = 900.0,
+    tpot_spread_share: float = 0.05,
+    half_width_share: float = 0.02,
+) -> pd.DataFrame:
+    """The points to measure so that the serving curve is known best for the GPU time they take.
+
+    Those with the most information on the four parameters per GPU second: the determinant of the
+    curve's Jacobian crossed with itself, to the power 1/4, over the seconds (D-optimality, by
+    exchange from a greedy start). But first each length pair has a point, each tensor-parallel
+    size its lowest and highest concurrency, and each third of the concurrencies (logarithmic):
+    beyond the ends the curve would extrapolate, and between them it is not quite true.
+
+    Requests per point: two concurrencies of ramp-up and drain, which `steady_state` cuts, and
+    between them at least one concurrency and enough for a median TPOT within `half_width_share`.
+
+    curve: what is supposed of the engine, such as `guessed_curve`, or a curve fitted to its like.
+    candidates: as `sweep_candidates`. max_point_s: points that cannot even send three times their
+    concurrency in that time are left out, others send fewer requests. tpot_spread_share: standard
+    deviation over mean of TPOT between requests of one length; 0.05 is assumed.
+    Returns: the chosen rows, by size, lengths and concurrency, with n_requests, seconds,
+    gpu_seconds, half_width_share (expected).
+    Raises: ValueError with fewer than `n_points` candidates in time, or n_points below four.
+    Source: Atkinson, Donev & Tobias (2007), Optimum Experimental Designs, with SAS, ch. 9-12.
+    """
+    priced = _price(curve, candidates, max_point_s, tpot_spread_share, half_width_share)
+    if not 4 <= n_points <= len(priced):
+        raise ValueError(
+            f"{n_points} points of {len(priced)} candidates that take less than {max_point_s:g} s "
+            f"({len(candidates)} in all): four parameters need at least four; allow more time, "
+            "more concurrency or more lengths"
+        )
+    slopes = _slopes(curve, priced)
+    gpu_s = priced["gpu_seconds"].to_numpy()
+    parts = _parts(priced)
+
+    def worth(chosen: Sequence[int]) -> tuple[int, float]:
+        """Parts covered, then log information per GPU second."""
+        at = list(chosen)
+        information = slopes[at].T @ slopes[at] + _GUESS_WEIGHT**2 * np.eye(len(_GUESS))
+        covered = int(parts[at].any(axis=0).sum())
+        return covered, float(
+            np.linalg.slogdet(information)[1] / len(_GUESS) - log(gpu_s[at].sum())
+        )
+
+    every = range(len(priced))
+    chosen: list[int] = []
+    for _ in range(n_points):
+        chosen = max(([*chosen, i] for i in every if i not in chosen), key=worth)
+    while True:
+        swaps = (
+            [*chosen[:place], i, *chosen[place + 1 :]]
+            for place in range(n_points)
+            for i in every
+            if i not in chosen
+        )
+        best = max(swaps, key=worth, default=chosen)
+        if worth(best) <= worth(chosen):
+            break
+        chosen = best
+    order = ["tensor_parallel", "input_tokens", "output_tokens", "concurrency"]
+    return priced.iloc[chosen].sort_values(order)
+
+
+def _price(
+    curve: ServingCurve,
+    candidates: pd.DataFrame,
+    max_point_s: float,
+    tpot_spread_share: float,
+    half_width_share: float,
+) -> pd.DataFrame:
+    """The candidates that can be measured in time, with requests and time for each."""
+    level, prompt, output, size = (candidates[name].to_numpy(dtype=float) for name in _SETTING)
+    where = (level, prompt, output, size)
+    rate = curve.max_requests_per_s(*where)
+    one_s = curve.prefill_s(prompt, size) + curve.tpot_s(*where) * output
+    # standard error of a median of n normal values: sqrt(pi / 2) spreads over sqrt(n)
+    for_width = norm.ppf(0.975) * sqrt(np.pi / 2) * tpot_spread_share
+    steady = np.maximum(level, np.ceil((for_width / half_width_share) ** 2))
+    in_time = np.floor(rate * (max_point_s - one_s))
+    n = np.minimum(2 * level + steady, in_time)
+    seconds = n / rate + one_s
+    priced: pd.DataFrame = candidates.assign(
+        n_requests=n.astype(int),
+        seconds=seconds,
+        gpu_seconds=seconds * size,
+        half_width_share=for_width / np.sqrt(np.maximum(n - 2 * level, 1)),
+    )
+    return priced.loc[list(n >= 3 * level)]
+
+
+def _slopes(curve: ServingCurve, points: pd.DataFrame) -> FloatArray:
+    """Change of log TPOT per spread of each parameter, at the curve. Shape (points, 4)."""
+    where = [points[name].to_numpy(dtype=float) for name in _SETTING]
+
+    def log_tpot(name: str, step: float) -> FloatArray:
+        moved = replace(curve, **{name: getattr(curve, name) + step})
+        return np.log(moved.tpot_s(*where))
+
+    small = {name: 1e-3 * spread for name, (_, spread) in _GUESS.items()}
+    rises = [log_tpot(name, h) - log_tpot(name, -h) for name, h in small.items()]
+    return np.column_stack(rises) / 2e-3
+
+
+def _parts(points: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Which point covers which part of the hull: (points, parts)."""
+    pairs = pd.get_dummies(points[["input_tokens", "output_tokens"]].agg(tuple, axis=1))
+    sizes = pd.get_dummies(points["tensor_parallel"]).to_numpy(dtype=bool)
+    level = points["concurrency"].astype(float)
+    of_size = level.groupby(points["tensor_parallel"])
+    at_ends = [
+        sizes & (of_size.transform(end) == level).to_numpy()[:, None] for end in ("min", "max")
+    ]
+    thirds = np.geomspace(level.min(), level.max(), 4)[1:-1]
+    third = np.searchsorted(thirds, level)[:, None] == np.arange(3)
+    return np.hstack([pairs.to_numpy(dtype=bool), *at_ends, third])

@@ -1,0 +1,148 @@
+"""What does a closed-loop run say of a server in steady state, as a row for the capacity fit?"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from llmstudy.probe.samples import Run, with_metrics
+
+
+class Audited(Protocol):
+    """What an audit says of a run, as far as this module asks."""
+
+    @property
+    def valid(self) -> bool:
+        """Whether the run did what it says."""
+
+    @property
+    def reasons(self) -> Sequence[str]:
+        """Why not."""
+
+
+def steady_state(run: Run) -> pd.DataFrame:
+    """The measured requests of a closed loop that ran from start to end beside C - 1 others.
+
+    Those dispatched after all C workers were first busy, and done by the time that one goes idle:
+    when a request ends after the last dispatch. What comes before finds free
+    capacity and starts in one burst, what comes after has ever fewer beside it. Of requests that
+    differ in length the long ones straddle the ends more often: keep lengths fixed, or the run many
+    requests long.
+
+    Raises: ValueError if the run is no closed loop, or too short for any such request.
+    """
+    load = run.facts["load"]
+    workers = load["concurrency"]
+    if load["process"] != "closed" or not workers:
+        raise ValueError(
+            f"a run with process {load['process']!r} and concurrency {workers!r}: only a closed "
+            "loop holds its concurrency, so measure serving points with one"
+        )
+    sent = run.measured
+    times = np.concatenate([sent["done_s"], sent["dispatched_s"]])
+    order = times.argsort(kind="stable")  # at one moment, a request ends before the next begins
+    running = np.repeat([-1, 1], len(sent))[order].cumsum()
+    all_busy_s = times[order][running >= workers][:1]
+    if len(all_busy_s):
+        first_idle_s = sent.loc[sent["done_s"] > sent["dispatched_s"].max(), "done_s"].min()
+        inside = (sent["dispatched_s"] > all_busy_s[0]) & (sent["done_s"] <= first_idle_s)
+        steady: pd.DataFrame = sent[inside & sent["ok"]]
+        if len(steady):
+            return steady.reset_index(drop=True)
+    raise ValueError(
+        f"{len(run.measured)} measured requests with {workers} workers: none ran in steady state; "
+        "send at least three times the concurrency, or start the workers closer together"
+    )
+
+
+def serving_point(run: Run, audit: Audited | None = None) -> dict[str, Any]:
+    """A closed-loop run as one row of `capacity.serving_points`.
+
+    ttft_ms and tpot_ms are means over `steady_state`, as the bundled points are (see
+    `serving_points_table`), and because Little's law, by which throughput follows from them, holds
+    for means. Tokens are means of the server's counts, what was asked for where it gave none.
+
+    Columns: those of `capacity.serving_points`, and ttft_median_ms, tpot_median_ms, n (requests in
+    steady state), kv_dtype, prefix_caching, arrival_process, warmup_requests, weights.
+    Raises: ValueError if the audit finds the run invalid, a fact or a time is missing, or as
+    `steady_state`.
+    """
+    if audit is not None and not audit.valid:
+        raise ValueError(
+            f"the run is invalid and gives no serving point: {'; '.join(audit.reasons)}"
+        )
+    endpoint, load, serving = (
+        run.facts.get(part) or {} for part in ("endpoint", "load", "serving")
+    )
+    facts = {
+        "model": serving.get("model") or endpoint.get("model"),
+        "gpu": serving.get("gpu"),
+        "engine": serving.get("engine") or endpoint.get("engine"),
+        "engine_version": serving.get("engine_version") or endpoint.get("engine_version"),
+        "precision": serving.get("precision"),
+        "tensor_parallel": serving.get("tensor_parallel"),
+        "kv_dtype": serving.get("kv_dtype"),
+        "prefix_caching": serving.get("prefix_caching"),
+        "weights": serving.get("weights"),
+    }
+    if missing := [name for name, value in facts.items() if value is None]:
+        raise ValueError(
+            f"the run does not say {', '.join(missing)}: a serving point needs these, so state "
+            "them in `serving` or `endpoint` of run.json"
+        )
+    steady = with_metrics(steady_state(run))
+    if steady["ttft_s"].isna().all() or steady["tpot_s"].isna().all():
+        raise ValueError(
+            "no request has a TTFT and a TPOT: measure with streaming, token counts and at least "
+            "two output tokens"
+        )
+    tokens = {
+        name: round(float(steady[name].fillna(steady[f"asked_{name}"]).mean()))
+        for name in ("input_tokens", "output_tokens")
+    }
+    measured = str(run.facts["started_at"])[:10]
+    level, size = int(load["concurrency"]), int(serving["tensor_parallel"])
+    tool = run.facts["tool"]
+    what = f"{facts['model']}_{facts['gpu']}_{facts['precision']}_tp{size}".replace("/", "_")
+    lengths = f"{tokens['input_tokens']}x{tokens['output_tokens']}"
+    return {
+        "model": facts["model"],
+        "gpu": facts["gpu"],
+        "engine": facts["engine"],
+        "engine_version": facts["engine_version"],
+        "precision": facts["precision"],
+        "gemm_quant": serving.get("gemm_quant", facts["precision"]),
+        **tokens,
+        "concurrency": level,
+        "tensor_parallel": size,
+        "attention_dp": serving.get("attention_dp", 1),
+        "moe_ep": serving.get("moe_ep", 1),
+        "ttft_ms": 1e3 * steady["ttft_s"].mean(),
+        "tpot_ms": 1e3 * steady["tpot_s"].mean(),
+        "ttft_median_ms": 1e3 * steady["ttft_s"].median(),
+        "tpot_median_ms": 1e3 * steady["tpot_s"].median(),
+        "n": len(steady),
+        "kv_dtype": facts["kv_dtype"],
+        "prefix_caching": facts["prefix_caching"],
+        "arrival_process": load["process"],
+        "warmup_requests": load["warmup_n"],
+        "weights": facts["weights"],
+        "measured": measured,
+        "point_id": f"{what}_{lengths}_c{level}_{measured}",
+        "source": f"{tool['name']} {tool['version']}",
+        "licence": "own measurement",
+    }
+
+
+def serving_points_table(
+    runs: Iterable[Run], audit: Callable[[Run], Audited] | None = None
+) -> pd.DataFrame:
+    """One row per run, as `serving_point`, ready for `capacity.fit_serving_curve`.
+
+    audit: judges each run; an invalid one is refused. Bundled points are means too, as far as can
+    be told: their publisher takes its other measured TTFT and TPOT from the `mean_ttft` and
+    `mean_tpot` of the same benchmark, over 10 requests per worker, ramp-up and drain included.
+    Raises: ValueError as `serving_point`.
+    """
+    return pd.DataFrame([serving_point(run, audit(run) if audit else None) for run in runs])
