@@ -5,7 +5,7 @@ PYTHON ?= python3
 STUDY ?= params/default.yaml
 BIN := .venv/bin
 
-.PHONY: memo test lab reference example env clean
+.PHONY: memo test test-vllm probe-gpu lab reference example env clean
 
 memo: env
 	@$(BIN)/llmstudy run $(STUDY)
@@ -16,6 +16,17 @@ test: env
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 --dist loadgroup
 	$(BIN)/pytest -p no:cacheprovider -n 2 --dist loadscope --nbval --nbval-current-env --nbval-cell-timeout=120 outputs/reference
+
+# The probe against a real vLLM on the CPU, in an environment of its own: 3 minutes to make, 8 to run.
+test-vllm: env
+	@sh tests/vllm/make_environment.sh .venv-vllm
+	LLMSTUDY_VLLM_PYTHON=.venv-vllm/bin/python $(BIN)/pytest -p no:cacheprovider tests/vllm
+
+# Records in data/probes what this machine's GPU gives, with random weights: no model is downloaded.
+# VLLM_PYTHON names an interpreter that has vLLM, where this environment has not: see the extra gpu.
+probe-gpu: env
+	$(BIN)/llmstudy probe vllm llama-3.1-8b llama-3.1-70b --quantization none --quantization fp8 \
+	  --bench --record data/probes $(if $(VLLM_PYTHON),--python $(VLLM_PYTHON))
 
 lab: env .venv/.lab
 	$(BIN)/jupyter lab --notebook-dir=. notebooks

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from llmstudy.cli import check, doctor, init, run
+from llmstudy.cli import check, doctor, init, probe, run
 
 app = typer.Typer(
     name="llmstudy",
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 for command in (init.init, run.run, check.check, doctor.doctor):
     app.command()(command)
+app.add_typer(probe.app)
 
 
 def _version(wanted: bool) -> None:
@@ -46,6 +47,7 @@ def _llmstudy(
     llmstudy init acme             ask six questions, write acme/study.yaml
     llmstudy run acme/study.yaml   execute the chapters, write the memo
     llmstudy check acme/study.yaml tell CI when a trigger fires or evidence goes stale
+    llmstudy probe endpoint URL    measure an endpoint, audited; more under `llmstudy probe`
     llmstudy doctor                say what this machine lacks
     ```
 

@@ -10,15 +10,17 @@ The facts of a run, None where not known:
   "running", or why it stopped);
 - `endpoint` {base_url, model, api, engine, engine_version};
 - `load` {process ("poisson", "gamma", "constant", "replay", "ramp", "closed"), rate_per_s,
-  burstiness, concurrency (workers in closed loop, cap in open loop), n, warmup_n, seed,
-  time_scale};
+  burstiness, concurrency (workers in closed loop, cap in open loop), n (requests measured),
+  warmup_n (those before them), seed, time_scale};
 - `lengths` {source ("fixed" or the log's name), input_tokens, output_tokens (means asked for),
   shared_prefix_share (of the input tokens)};
 - `client` {wall_s, cpu_share (of one core), loop_lag_p50_s, loop_lag_p99_s, loop_lag_max_s};
 - `serving` {gpu, gpus, tensor_parallel, precision, kv_dtype, prefix_caching, weights ("real",
   "dummy"), flags, driver, ...};
 - `server_counters`: what the server's own counters grew by during the run, by metric name;
-- `spend` {estimated_usd, cap_usd, spent_usd}.
+- `spend` {estimated_usd, cap_usd, spent_usd};
+- of an imported run: `published` [{name, statistic, value, unit}], the tool's own figures; `clock`
+  ("monotonic", "wall", or "per request": each sample begins at 0); `notes`, in sentences.
 """
 
 import json
@@ -26,6 +28,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields
+from math import isnan, nan
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -44,7 +47,9 @@ class Recording:
 
     def append(self, sample: Sample) -> None:
         """Writes one finished request; it survives the death of this process."""
-        self._lines.write(json.dumps(asdict(sample), separators=(",", ":")) + "\n")
+        row = asdict(sample)
+        row["content_times_s"] = [_cell(time) for time in sample.content_times_s]
+        self._lines.write(json.dumps(row, separators=(",", ":"), allow_nan=False) + "\n")
         self._lines.flush()
 
     def state(self, facts: Mapping[str, Any]) -> None:
@@ -94,8 +99,10 @@ def read_samples(folder: Path) -> tuple[dict[str, Any], list[Sample]]:
         if not line.endswith("\n"):
             break
         try:
-            samples.append(Sample(**json.loads(line)))
-        except (ValueError, TypeError) as error:
+            row = json.loads(line)
+            row["content_times_s"] = [nan if t is None else t for t in row["content_times_s"]]
+            samples.append(Sample(**row))
+        except (ValueError, TypeError, KeyError) as error:
             known = ", ".join(field.name for field in fields(Sample))
             raise ValueError(
                 f"{lines_file}:{number} is no sample: {error}. Its keys must be {known}"
@@ -111,3 +118,15 @@ def _end_last_line(file: Path) -> None:
     whole = text[: text.rfind(b"\n") + 1]
     if whole != text:
         file.write_bytes(whole)
+
+
+def write(folder: Path, run: Run) -> None:
+    """Keeps a run that was made or imported elsewhere. Raises: ValueError if the folder has one."""
+    with recording(folder, run.facts) as opened:
+        for row in run.samples.to_dict("records"):
+            opened.append(Sample(**{str(name): _cell(value) for name, value in row.items()}))
+
+
+def _cell(value: Any) -> Any:
+    """None for NaN, which JSON does not have."""
+    return None if isinstance(value, float) and isnan(value) else value

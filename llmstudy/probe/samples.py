@@ -35,7 +35,8 @@ class Sample:
     headers_s: float | None = None
     first_reasoning_s: float | None = None
     content_times_s: list[float] = field(default_factory=list)
-    """Arrival of every chunk with answer text or token ids, in order."""
+    """Arrival of every chunk with answer text or token ids, in order; NaN for those in between of
+    which an importer knows only that they were."""
     content_tokens: list[int] | None = None
     """Answer tokens in each of those chunks, where the server counts as it goes."""
     done_s: float | None = None
@@ -44,7 +45,7 @@ class Sample:
     ok: bool = False
     error: str | None = None
     """Why it failed, in one word that can be counted: `timeout`, `http_500`, `rate_limited`,
-    `connection`, `cut`, `malformed`, `server_error`, `empty`."""
+    `connection`, `cut`, `malformed`, `server_error`, `empty`; `cancelled` by the tool itself."""
     http_status: int | None = None
     attempts: int = 1
     retry_wait_s: float = 0.0
@@ -103,7 +104,7 @@ def table(samples: Sequence[Sample]) -> pd.DataFrame:
     """
     rows = [asdict(sample) for sample in samples]
     frame = pd.DataFrame(rows, columns=COLUMNS)
-    optional = [f.name for f in fields(Sample) if f.type in ("float | None", "int | None")]
+    optional = [f.name for f in fields(Sample) if f.type in (float | None, int | None)]
     frame[optional] = frame[optional].astype(float)
     return frame.astype({"ok": bool}).sort_values("index", ignore_index=True)
 
@@ -144,9 +145,12 @@ def with_metrics(samples: pd.DataFrame) -> pd.DataFrame:
 def chunk_gaps_s(samples: pd.DataFrame) -> FloatArray:
     """ITL: the gaps between content chunks of the requests that succeeded, pooled. Shape (n,).
 
+    An imported request of which only the first and last chunk are known has NaN between: no gap.
+
     >>> one = Sample(0, "measure", 0.0, 0.0, content_times_s=[0.5, 0.75, 1.5], ok=True)
     >>> chunk_gaps_s(table([one])).tolist()
     [0.25, 0.75]
     """
     gaps = [np.diff(times) for times in samples.loc[samples["ok"], "content_times_s"]]
-    return np.concatenate(gaps) if gaps else np.empty(0)
+    pooled = np.concatenate([*gaps, np.empty(0)])
+    return np.asarray(pooled[~np.isnan(pooled)])

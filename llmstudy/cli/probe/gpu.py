@@ -1,0 +1,268 @@
+"""`llmstudy probe vllm`: what a model gives on this machine."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmstudy.cli.probe import options as o
+from llmstudy.cli.probe.show import INVALID
+from llmstudy.cli.terminal import AsJson, mistakes, print_json, say
+
+if TYPE_CHECKING:
+    from llmstudy.probe.vllm import Variant
+    from llmstudy.probe.vllm.sweep import Sweep
+
+
+def vllm(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            help="Folders with config.json, weights or none; or names in data/model_configs.",
+            metavar="MODEL...",
+        ),
+    ],
+    quantization: Annotated[
+        list[str] | None, typer.Option(help="none, fp8; repeatable. [default: none]")
+    ] = None,
+    tensor_parallel: Annotated[
+        list[int] | None, typer.Option(help="GPUs per server; repeatable. [default: 1]", min=1)
+    ] = None,
+    prefix_caching: Annotated[
+        list[str] | None, typer.Option(help="off, on; repeatable. [default: off]")
+    ] = None,
+    lora: Annotated[
+        list[str] | None,
+        typer.Option(help="off, or on with a random adapter; repeatable. [default: off]"),
+    ] = None,
+    lengths: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Tokens in and out, INxOUT; repeatable. [default: 1024x1024, 8192x1024, 1155x211]"
+        ),
+    ] = None,
+    concurrency: Annotated[
+        list[int] | None,
+        typer.Option(
+            help="Measure at these, each with each length. [default: the most telling points]",
+            min=1,
+        ),
+    ] = None,
+    max_concurrency: Annotated[int, typer.Option(help="Of the points to choose.", min=1)] = 256,
+    points: Annotated[int, typer.Option(help="How many to choose.", min=4)] = 8,
+    max_point: Annotated[str, typer.Option(help="Longest a point may take.")] = "120 s",
+    bench: Annotated[
+        bool, typer.Option(help="Run `vllm bench serve` beside it, at one point per setting.")
+    ] = False,
+    offline: Annotated[
+        bool,
+        typer.Option(help="The engine in this process, whole batches: no server, no arrivals."),
+    ] = False,
+    python: Annotated[
+        Path | None, typer.Option(help="Interpreter that has vLLM. [default: this one]")
+    ] = None,
+    flag: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Further flag of `vllm serve`: --flag=--enforce-eager; repeatable.",
+            metavar="FLAG",
+        ),
+    ] = None,
+    seed: o.Seed = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of its runs. [default: probes/vllm-TIME]", metavar="DIR"),
+    ] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also record the points, with all that they were measured on, in this folder.",
+            metavar="DIR",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start vLLM with each setting and measure the few points that a capacity plan needs.
+
+    A folder with nothing but `config.json` is served with random weights: a dense model is as fast
+    with those as with its own, and every figure says so. Points are chosen for what they tell of
+    the serving curve per second of GPU time. Each is a closed loop with its own audit; a point
+    whose audit fails is named and left out. To measure a server that runs already, use `llmstudy
+    probe endpoint`.
+
+    Exit codes: 0 done; 2 it could not begin, or the server failed, and why; 3 a point's audit finds
+    it invalid.
+
+    JSON: `{settings: [{label, serving, points: [...], invalid: [...], bench: [...]}], audit:
+    {valid, reasons}, runs}`.
+    """
+    with mistakes(as_json):
+        pairs = [_pair(text) for text in lengths or ("1024x1024", "8192x1024", "1155x211")]
+        moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        folder = out or Path("probes", f"vllm-{moment}")
+        every = _variants(models, quantization, tensor_parallel, prefix_caching, lora, folder)
+        if offline:
+            told: dict[str, Any] = {"settings": _offline(every, pairs, concurrency)}
+            reasons: list[str] = []
+        else:
+            max_point_s = o.seconds(max_point, "--max-point") or 120.0
+            chosen = (concurrency, max_concurrency, points, max_point_s)
+            done = _sweeps(every, pairs, chosen, folder, seed, bench, python, flag or ())
+            if record is not None:
+                from llmstudy.probe.vllm.recorded import write
+
+                say(f"Recorded in {write(record, done)}")
+            told = {"settings": [_row(sweep) for sweep in done], "runs": str(folder)}
+            reasons = [
+                f"{sweep.label}, concurrency {row['concurrency']}: {row['reasons']}"
+                for sweep in done
+                for row in sweep.invalid.to_dict("records")
+            ]
+    told["audit"] = {"valid": not reasons, "reasons": reasons}
+    if as_json:
+        print_json(told)
+    else:
+        _show(told)
+    if reasons:
+        raise typer.Exit(INVALID)
+
+
+def _pair(text: str) -> tuple[int, int]:
+    try:
+        taken, given = (int(part) for part in text.split("x"))
+    except ValueError as error:
+        raise ValueError(f"--lengths {text}: write tokens in and out, such as 1024x128") from error
+    if min(taken, given) < 1:
+        raise ValueError(f"--lengths {text}: give at least one token in and two out")
+    return taken, given
+
+
+def _variants(
+    models: list[str],
+    quantization: list[str] | None,
+    tensor_parallel: list[int] | None,
+    prefix_caching: list[str] | None,
+    lora: list[str] | None,
+    folder: Path,
+) -> "list[Variant]":
+    from llmstudy.probe.vllm import bundled_model, random_adapter, variants
+
+    found: list[Variant] = []
+    for name in models:
+        model = Path(name) if Path(name).exists() else bundled_model(name)
+        adapters = [
+            random_adapter(model, folder / f"adapter-{model.name}") if on else None
+            for on in _switches(lora, "--lora")
+        ]
+        for quantized in quantization or ["none"]:
+            if quantized not in ("none", "fp8"):
+                raise ValueError(f"--quantization {quantized}: write none or fp8")
+        found += variants(
+            [model],
+            quantization or ["none"],  # type: ignore[arg-type]
+            tensor_parallel or [1],
+            _switches(prefix_caching, "--prefix-caching"),
+            adapters,
+        )
+    return found
+
+
+def _switches(given: list[str] | None, option: str) -> list[bool]:
+    words = given or ["off"]
+    if wrong := set(words) - {"on", "off"}:
+        raise ValueError(f"{option} {sorted(wrong)[0]}: write on or off")
+    return [word == "on" for word in words]
+
+
+def _sweeps(
+    every: "list[Variant]",
+    pairs: list[tuple[int, int]],
+    chosen: tuple[list[int] | None, int, int, float],
+    folder: Path,
+    seed: int | None,
+    bench: bool,
+    python: Path | None,
+    flags: Any,
+) -> "list[Sweep]":
+    from llmstudy.capacity import CannotServe
+    from llmstudy.probe.vllm.model import read_config
+    from llmstudy.probe.vllm.sweep import levels, named_levels, sweep
+
+    concurrency, max_concurrency, points, max_point_s = chosen
+    done = []
+    for variant in every:
+        if concurrency:
+            table = named_levels(concurrency, pairs)
+        else:
+            try:
+                config = read_config(variant.model)
+                table = levels(config, variant, pairs, max_concurrency, points, max_point_s)
+            except CannotServe as error:
+                say(f"{variant.label} is left out: {error}")
+                continue
+            say(f"{variant.label}: {len(table)} points, about {table['seconds'].sum():.0f} s")
+        middle = sorted(table["concurrency"])[len(table) // 2]
+        place = folder / variant.label.replace(" ", "-")
+        made = sweep(
+            variant,
+            table,
+            place,
+            seed=o.seed_of(seed),
+            bench_at=[middle] if bench else [],
+            python=python,
+            flags=flags,
+            tell=say,
+        )
+        done.append(made)
+    return done
+
+
+def _offline(
+    every: "list[Variant]", pairs: list[tuple[int, int]], concurrency: list[int] | None
+) -> list[dict[str, Any]]:
+    from llmstudy.probe.report import rows_of
+    from llmstudy.probe.vllm import engine_points
+
+    told = []
+    for variant in every:
+        arguments = {"quantization": "fp8"} if "fp8" in variant.flags else {}
+        for taken, given in pairs:
+            batches = concurrency or [1, 8, 64]
+            table = engine_points(variant.model, batches, taken, given, arguments, progress=say)
+            told.append({"label": variant.label, "points": rows_of(table)})
+    return told
+
+
+def _row(sweep: "Sweep") -> dict[str, Any]:
+    from llmstudy.probe.report import rows_of
+
+    return {
+        "label": sweep.label,
+        "serving": sweep.serving,
+        "points": rows_of(sweep.points),
+        "invalid": rows_of(sweep.invalid),
+        "bench": rows_of(sweep.bench),
+    }
+
+
+def _show(told: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    heads = ("in", "out", "at once", "TTFT, ms", "TPOT, ms", "tokens/s per GPU", "of the limit")
+    for setting in told["settings"]:
+        table = Table(*heads, title=setting["label"])
+        for row in setting["points"]:
+            rate = row.get("output_tokens_per_s_per_gpu")
+            share = row.get("throughput_share")
+            table.add_row(
+                *(str(row[name]) for name in ("input_tokens", "output_tokens", "concurrency")),
+                *(f"{row[name]:.3g}" for name in ("ttft_ms", "tpot_ms")),
+                "-" if rate is None else f"{rate:.0f}",
+                "-" if share is None else f"{share:.0%}",
+            )
+        console.print(table)
+    for reason in told["audit"]["reasons"]:
+        say(f"Invalid: {reason}")

@@ -1,0 +1,139 @@
+"""`llmstudy probe import` and `compare`: runs that exist already."""
+
+from math import isinf
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+import typer
+
+from llmstudy.cli.probe.show import INVALID, finish
+from llmstudy.cli.terminal import AsJson, mistakes, print_json, say
+
+if TYPE_CHECKING:
+    from llmstudy.probe.compare import Comparison
+    from llmstudy.probe.samples import Run
+
+
+def import_(
+    file: Annotated[
+        Path,
+        typer.Argument(help="Result file of a load tool, or folder of a run.", metavar="FILE"),
+    ],
+    tool: Annotated[
+        str | None,
+        typer.Option(help="Which tool wrote it. [default: as its content tells]"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Keep it as a run in this folder.", metavar="DIR")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read another load tool's results and derive our metrics from its raw times.
+
+    Knows `vllm bench serve`, `throughput` and `latency`, guidellm (version 2 of its file), aiperf,
+    inference-perf and genai-bench, and our own runs, killed ones too. The same audit runs on all of
+    them: a file without the time of each request cannot be audited, and is invalid. What the tool
+    published stands beside what we derive, with the reason where the two are not comparable.
+
+    Exit codes: 0 a valid run; 2 no such file or format; 3 the audit finds the run invalid.
+
+    JSON: as `llmstudy probe endpoint`, and `published: [{metric, quantity, statistic, published_ms,
+    derived_ms, ratio, comparable, why}]`.
+    """
+    with mistakes(as_json):
+        from llmstudy.probe import record
+        from llmstudy.probe.importers import published_against_derived
+        from llmstudy.probe.report import rows_of
+
+        run = read_run(file, tool)
+        published = rows_of(published_against_derived(run))
+        if out is not None:
+            record.write(out, run)
+    finish(run, as_json, {"run": str(file), "published": published})
+
+
+def compare(
+    a: Annotated[Path, typer.Argument(help="A run: folder or result file.", metavar="A")],
+    b: Annotated[Path, typer.Argument(help="The run to judge against it.", metavar="B")],
+    metric: Annotated[str, typer.Option(help="ttft, tpot, itl or e2e.")] = "ttft",
+    percentile: Annotated[str, typer.Option(help="p50, p95 or p99.")] = "p95",
+    margin: Annotated[
+        float, typer.Option(help="Ratio that makes no difference: 0.05 is 5 %.", min=0.0)
+    ] = 0.05,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.", min=0)] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Is B better than A? Requests of one plan and seed, compared pair by pair.
+
+    The verdict is better or worse only if the whole interval of the ratio lies beyond the margin,
+    and undecided otherwise, with the number of requests that would settle it.
+
+    Exit codes: 0 a verdict, undecided included; 2 the runs cannot be compared; 3 one of them is
+    invalid.
+
+    JSON: `{metric, percentile, a_ms, b_ms, ratio, low, high, n_pairs, verdict, n_needed, audit:
+    {valid, reasons}, ...}`; a high of null is not bounded.
+    """
+    with mistakes(as_json):
+        from llmstudy.probe.audit import audit
+        from llmstudy.probe.compare import Metric, Percentile
+        from llmstudy.probe.compare import compare as judge
+
+        runs = {str(a): read_run(a), str(b): read_run(b)}
+        judged = {name: audit(run) for name, run in runs.items()}
+        first, second = runs.values()
+        found = judge(
+            first,
+            second,
+            _one_of(metric, get_args(Metric), "--metric"),
+            _one_of(percentile, get_args(Percentile), "--percentile"),
+            margin_share=margin,
+            seed=seed,
+        )
+    reasons = [f"{name}: {why}" for name, told in judged.items() for why in told.reasons]
+    if as_json:
+        print_json({**_bounded(vars(found)), "audit": {"valid": not reasons, "reasons": reasons}})
+    else:
+        typer.echo(_sentence(found, b))
+        for reason in reasons:
+            say(f"Invalid: {reason}")
+    if reasons:
+        raise typer.Exit(INVALID)
+
+
+def _sentence(found: "Comparison", b: Path) -> str:
+    """The verdict in words."""
+    what = f"{found.metric} {found.percentile}"
+    if found.ratio is None:
+        return f"{b}: {what} cannot be compared: it lies among failures"
+    high = "unbounded" if isinf(found.high) else f"{found.high:.2f}"
+    settle = f"; {found.n_needed} pairs would settle it" if found.n_needed else ""
+    return (
+        f"{b} is {found.verdict}: {what} {found.ratio:.2f} times as long "
+        f"(95 % interval {found.low:.2f} to {high}, {found.n_pairs} pairs, margin "
+        f"{found.margin_share:.0%}){settle}"
+    )
+
+
+def read_run(file: Path, tool: str | None = None) -> "Run":
+    """A run of ours, or another tool's results. Raises: ValueError if it is neither."""
+    from llmstudy.probe import record
+    from llmstudy.probe.importers import read_results
+
+    if file.is_dir() and (file / record.FACTS).exists():
+        return record.read(file)
+    return read_results(file, tool)
+
+
+def _one_of(given: str, known: tuple[str, ...], option: str) -> Any:
+    if given not in known:
+        raise ValueError(f"{option} {given}: write one of {', '.join(known)}")
+    return given
+
+
+def _bounded(found: dict[str, Any]) -> dict[str, Any]:
+    """None for an end that is not bounded, which JSON does not have."""
+    return {
+        name: None if isinstance(value, float) and isinf(value) else value
+        for name, value in found.items()
+    }

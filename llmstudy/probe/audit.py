@@ -1,0 +1,621 @@
+"""Did the run do what it says? Checks of arrivals, client, clock, tokens and cache, with limits.
+
+A load tool can report the latency of another load than the one asked for, of its own slowness, or
+of a cache. Each check compares what the rows of a run show with what its facts claim. A run is
+valid when no check failed and none that the percentiles rest on is unknown; an invalid run does not
+enter a memo. Failed requests do not make a run invalid: they are +inf in its percentiles.
+
+Checks by chance: an honest run fails such a check once in 1,000 times, whatever its length. There
+are five (rate, gaps, dispersion, correlation, drift), so that about one honest run in 200 is
+refused, and is to be repeated.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.special import log_ndtr, ndtri_exp
+from scipy.stats import chi2, gamma, kstwo, mannwhitneyu, norm, rankdata
+
+from llmstudy import canonical
+from llmstudy.figure import FloatArray
+from llmstudy.probe.intervals import batches
+from llmstudy.probe.samples import Run, chunk_gaps_s, with_metrics
+
+
+class Limit(NamedTuple):
+    """What a check allows. `needed`: the run is invalid, too, when the check cannot be made."""
+
+    limit: float
+    unit: str
+    side: Literal["at most", "at least"]
+    needed: bool
+    why: str
+
+
+CHANCE = 1e-3
+"""Share of honest runs that a check by chance refuses."""
+
+TIMER_S = 0.002
+"""What a timer of a busy shared host may be late without a fault of the client's."""
+
+TEMPLATE_TOKENS = 32
+"""What a chat template may add to a prompt, and what all prompts then share; assumed, after the 8
+to 20 of common templates and two cache blocks of 16."""
+
+LONGEST_RUN_S = 30 * 86_400.0
+"""No time within a run lies farther from its start: a larger one counts from another origin."""
+
+LIMITS: Mapping[str, Limit] = {
+    "complete": Limit(0, "requests", "at most", False, "what is missing may be what was slow"),
+    "answered": Limit(6, "requests", "at least", True, "fewer do not bound a median"),
+    "times": Limit(0.01, "share", "at most", True, "percentiles are derived from them"),
+    "clock": Limit(0, "requests", "at most", True, "contradictory times measure nothing"),
+    # what never reached the server, or what it refused as wrong (4xx but 408 and 429)
+    "own_errors": Limit(0.01, "share", "at most", False, "one in a hundred moves a p99"),
+    "process": Limit(0, "unknown", "at most", True, "a latency belongs to a load"),
+    "concurrency": Limit(0.9, "share", "at least", True, "fewer users are another load"),
+    "rate": Limit(0.05, "share", "at most", True, "moves the wait by 1/4 at 80 % utilisation"),
+    "rate_asked": Limit(CHANCE, "p", "at least", False, "exact: the sum of gamma gaps is gamma"),
+    # of what was sent, 0.05 and the timer's lateness are let pass: no server notices
+    "gaps": Limit(0.05, "KS distance", "at most", True, "Kolmogorov-Smirnov at 1 in 1,000"),
+    "gap_spread": Limit(0.2, "CV", "at most", True, "constant gaps; a late timer is let pass"),
+    "dispersion": Limit(
+        CHANCE, "p", "at least", True, "counts per ten gaps; Cox & Lewis 1966, 6.3"
+    ),
+    "lag1": Limit(0.1, "correlation", "at most", True, "or rank correlation at 1 in 1,000"),
+    # guidellm 0.8.1: workers share a seed, 20 of 199 gaps were distinct
+    "repeated_gaps": Limit(0.9, "share", "at least", True, "random gaps do not recur"),
+    # our lateness is within every TTFT
+    "dispatch_lag": Limit(0.010, "s", "at most", False, "p99; or a tenth of the p99 of TTFT"),
+    "held_by_cap": Limit(0.01, "share", "at most", False, "a loop that waits is not open"),
+    "loop_lag": Limit(0.020, "s", "at most", False, "p99; chunks are stamped that much too late"),
+    "loop_lag_to_itl": Limit(0.5, "median ITL", "at most", False, "else the tail of ITL is ours"),
+    "client_cpu": Limit(0.8, "cores", "at most", False, "beyond it events queue for our loop"),
+    "input_tokens": Limit(0.10, "share", "at most", False, "or a chat template"),
+    "output_tokens": Limit(0.05, "share", "at most", False, "unless the model stopped by itself"),
+    "content_tokens": Limit(0.05, "share", "at most", False, "chunks hold what was billed"),
+    "chunks": Limit(0.05, "share", "at most", False, "more chunks than tokens: one was empty"),
+    # a warm prefix raised throughput by 86 % (vllm#52884)
+    "cached_input": Limit(0.05, "share", "at most", False, "beyond what was meant; or a template"),
+    # a warm-up passed for a regression of 5 % (vllm#43078)
+    "drift": Limit(0.10, "share", "at most", False, "first quarter against rest, beyond chance"),
+}
+"""By check: its limit, and whether a run of which it is unknown is invalid."""
+
+
+class Finding(NamedTuple):
+    """What a check saw. value None: it could not be made, and `seen` says why.
+
+    limit: where the case at hand allows another than the table. passes: where more than the value
+    decides.
+    """
+
+    value: float | None
+    seen: str
+    limit: float | None = None
+    passes: bool | None = None
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Whether a run may be relied on, and why not.
+
+    checks: one row per check that applies: check, value, limit, unit, status ("passed", "failed",
+    "unknown"), why (what was seen).
+    """
+
+    valid: bool
+    reasons: tuple[str, ...]
+    checks: pd.DataFrame
+
+    def as_json(self) -> dict[str, Any]:
+        """`valid`, `reasons` and `checks`, as JSON has them."""
+        found = {"valid": self.valid, "reasons": list(self.reasons), "checks": self.checks}
+        return dict(canonical.plain(found, "audit"))
+
+
+def audit(run: Run) -> Audit:
+    """Judges a run, our own or an imported one, by the table of limits.
+
+    >>> from llmstudy.probe.samples import table
+    >>> empty = audit(Run(table([]), {}))
+    >>> empty.valid, empty.reasons[0]
+    (False, 'answered: 0 of 0 requests were answered (at least 6 requests)')
+    """
+    evidence = _Evidence(run)
+    rows, reasons = [], []
+    for name, rule in LIMITS.items():
+        found = _CHECKS[name](evidence)
+        if found is None:
+            continue
+        limit = rule.limit if found.limit is None else found.limit
+        status = _status(found, limit, rule)
+        if status == "failed":
+            reasons.append(f"{name}: {found.seen} ({rule.side} {limit:.3g} {rule.unit})")
+        elif status == "unknown" and rule.needed:
+            reasons.append(f"{name}: unknown, {found.seen}; {rule.why}")
+        rows.append((name, found.value, limit, rule.unit, status, found.seen))
+    columns = ["check", "value", "limit", "unit", "status", "why"]
+    checks = pd.DataFrame(rows, columns=columns).astype({"value": float, "limit": float})
+    return Audit(not reasons, tuple(reasons), checks)
+
+
+def _status(found: Finding, limit: float, rule: Limit) -> str:
+    if found.value is None:
+        return "unknown"
+    within = found.value <= limit if rule.side == "at most" else found.value >= limit
+    return "passed" if (within if found.passes is None else found.passes) else "failed"
+
+
+class _Evidence:
+    """A run as its checks look at it. Times in seconds, in the order of the schedule."""
+
+    def __init__(self, run: Run) -> None:
+        self.facts = run.facts
+        self.all = run.samples
+        self.measured = with_metrics(run.measured)
+        self.answered = self.measured[self.measured["ok"]]
+        self.load: Mapping[str, Any] = run.facts.get("load") or {}
+        self.client: Mapping[str, Any] = run.facts.get("client") or {}
+        self.process = self.load.get("process")
+
+    @cached_property
+    def scheduled_s(self) -> FloatArray:
+        return np.sort(self.measured["scheduled_s"].to_numpy(dtype=float))
+
+    @cached_property
+    def dispatched_s(self) -> FloatArray:
+        return np.sort(self.measured["dispatched_s"].to_numpy(dtype=float))
+
+    @property
+    def lag_s(self) -> FloatArray:
+        return (self.measured["dispatched_s"] - self.measured["scheduled_s"]).to_numpy(dtype=float)
+
+    @property
+    def open(self) -> bool:
+        return self.process is not None and self.process != "closed"
+
+    @property
+    def scheduled_known(self) -> bool:
+        """A file that holds the sending only is imported with both times the same."""
+        return bool((self.lag_s != 0).any())
+
+    @cached_property
+    def held_by_cap(self) -> npt.NDArray[np.bool_]:
+        """Requests that a cap on concurrency kept waiting. (n,)."""
+        cap = self.load.get("concurrency")
+        if not cap or not self.open:
+            return np.zeros(len(self.measured), dtype=bool)
+        under_way = self.in_flight_at(self.measured["scheduled_s"])
+        return np.asarray((under_way >= cap) & (self.lag_s > TIMER_S))
+
+    def in_flight_at(self, at_s: "pd.Series[float]") -> FloatArray:
+        """Requests sent and not yet done at these times, warm-up among them."""
+        sent, done = (np.sort(self.all[c].dropna()) for c in ("dispatched_s", "done_s"))
+        return np.asarray(
+            np.searchsorted(sent, at_s, "right") - np.searchsorted(done, at_s, "right")
+        )
+
+
+# ---- whole, answered, timed ----------------------------------------------------------------------
+
+
+def _complete(run: _Evidence) -> Finding:
+    ended, planned = run.facts.get("ended"), run.load.get("n")
+    if planned is None and ended is None:
+        return Finding(None, "neither the planned number nor how the run ended is known")
+    missing = 0 if planned is None else planned - len(run.measured)
+    seen = f"{missing} of the planned requests have no row"
+    if ended not in (None, "complete"):
+        return Finding(missing, f"{seen}; the run ended: {ended}", passes=False)
+    return Finding(abs(missing), seen)
+
+
+def _answered(run: _Evidence) -> Finding:
+    n = len(run.answered)
+    return Finding(n, f"{n} of {len(run.measured)} requests were answered")
+
+
+def _times(run: _Evidence) -> Finding:
+    if run.answered.empty:
+        return Finding(None, "no request was answered")
+    lacking = float(run.answered["ttft_s"].isna().mean())
+    return Finding(lacking, f"{lacking:.1%} of the answered requests have no times of their chunks")
+
+
+def _clock(run: _Evidence) -> Finding:
+    chunks = run.measured["content_times_s"]
+    columns = ["scheduled_s", "dispatched_s", "headers_s", "first_reasoning_s", "done_s"]
+    times = run.measured[columns].astype(float)
+    times["first"] = chunks.map(lambda t: t[0] if t else np.nan).astype(float)
+    times["last"] = chunks.map(lambda t: t[-1] if t else np.nan).astype(float)
+    scheduled, sent = times["scheduled_s"], times["dispatched_s"]
+    answers = times[["headers_s", "first_reasoning_s", "first"]]
+    wrong = {
+        "without a time": sent.isna() | scheduled.isna(),
+        "sent before they were scheduled": sent < scheduled - TIMER_S,
+        "answered before they were sent": answers.lt(sent, axis=0).any(axis=1),
+        "with chunks out of order": chunks.map(lambda t: any(np.diff(t) < 0)).astype(bool),
+        "ended before their last chunk": times["done_s"] < times["last"] - TIMER_S,
+        "with times from another origin": times.abs().gt(LONGEST_RUN_S).any(axis=1),
+    }
+    seen = [f"{int(which.sum())} requests {what}" for what, which in wrong.items() if which.any()]
+    bad = np.logical_or.reduce(list(wrong.values()))
+    return Finding(int(bad.sum()), "; ".join(seen) or "no time contradicts another")
+
+
+def _own_errors(run: _Evidence) -> Finding | None:
+    if run.measured.empty:
+        return None
+    error = run.measured["error"].astype(object).where(~run.measured["ok"], "").astype(str)
+    own = (error == "connection") | (
+        error.str.match(r"http_4") & ~error.isin(["http_408", "http_429"])
+    )
+    share = float(own.mean())
+    return Finding(share, f"{share:.1%} of the requests failed on the way or were refused as wrong")
+
+
+# ---- arrivals ------------------------------------------------------------------------------------
+
+
+def _process(run: _Evidence) -> Finding:
+    known = ("poisson", "gamma", "constant", "replay", "ramp", "closed")
+    if run.process in known:
+        return Finding(0, f"{run.process} arrivals were asked for")
+    return Finding(None, f"the arrival process is {run.process!r}, none of {', '.join(known)}")
+
+
+def _concurrency(run: _Evidence) -> Finding | None:
+    if run.process != "closed":
+        return None
+    users = run.load.get("concurrency")
+    if not users:
+        return Finding(None, "the number of users is not known")
+    if run.measured.empty or run.measured["done_s"].isna().all():
+        return Finding(None, "no request's end is known")
+    reached = int(run.in_flight_at(run.measured["dispatched_s"]).max())
+    share = reached / min(users, len(run.measured))
+    return Finding(share, f"at most {reached} of {users} users had a request under way")
+
+
+def _rate(run: _Evidence) -> Finding | None:
+    if not run.open:
+        return None
+    realised, scheduled = _per_s(run.dispatched_s), _per_s(run.scheduled_s)
+    if realised is None or scheduled is None:
+        return Finding(None, "it takes two requests at different times to make a rate")
+    asked = run.load.get("rate_per_s") if run.process == "constant" else None
+    against = {"scheduled": scheduled} | ({"asked": asked} if asked else {})
+    what, other = max(against.items(), key=lambda item: abs(realised / item[1] - 1))
+    off = abs(realised / other - 1)
+    return Finding(off, f"{realised:.4g} requests/s were sent where {other:.4g} were {what}")
+
+
+def _per_s(times_s: FloatArray) -> float | None:
+    if len(times_s) < 2 or not times_s[-1] > times_s[0]:
+        return None
+    return float((len(times_s) - 1) / (times_s[-1] - times_s[0]))
+
+
+def _shape(run: _Evidence) -> float | None:
+    """Shape of the gamma gaps that were asked for; 1 is Poisson. None: no random gaps."""
+    if run.process == "poisson":
+        return 1.0
+    return run.load.get("burstiness") if run.process == "gamma" else None
+
+
+def _rate_asked(run: _Evidence) -> Finding | None:
+    if run.process not in ("poisson", "gamma"):
+        return None
+    shape, rate, n_gaps = _shape(run), run.load.get("rate_per_s"), len(run.scheduled_s) - 1
+    if not shape or not rate or n_gaps < 1:
+        return Finding(None, "the rate or burstiness asked for is not known")
+    span = np.ptp(run.scheduled_s)
+    below = gamma.cdf(span, n_gaps * shape, scale=1 / (rate * shape))
+    p = float(2 * min(below, 1 - below))
+    per_s = n_gaps / span if span else np.inf
+    return Finding(
+        p, f"{per_s:.4g} requests/s were scheduled where {rate:.4g} were asked, p {p:.2g}"
+    )
+
+
+def _unit_gaps(times_s: FloatArray, shape: float) -> FloatArray | None:
+    """Gaps turned into exponential ones of mean 1, if they are gamma of this shape. (n - 1,).
+
+    Source: time rescaling, Brown et al. (2002), Neural Computation 14:325-346.
+    """
+    gaps = np.diff(times_s)
+    if len(gaps) < 5 or not gaps.mean() > 0:
+        return None
+    upper = gamma.sf(gaps, shape, scale=gaps.mean() / shape)
+    return np.asarray(-np.log(np.maximum(upper, 1e-12)))
+
+
+def _random_gaps(
+    run: _Evidence,
+    judge: Callable[[FloatArray, bool], Finding],
+    badness: Callable[[Finding], float],
+) -> Finding | None:
+    """The worse finding of the schedule's gaps and of those that the server saw."""
+    if run.process not in ("poisson", "gamma"):
+        return None
+    shape = _shape(run)
+    if not shape:
+        return Finding(None, "the burstiness asked for is not known")
+    found = []
+    for times_s, sent in ((run.scheduled_s, False), (run.dispatched_s, True)):
+        gaps = _unit_gaps(times_s, shape)
+        if gaps is None:
+            return Finding(None, "it takes six requests at different times")
+        one = judge(gaps, sent)
+        found.append(one._replace(seen=f"{'sent' if sent else 'scheduled'} gaps {one.seen}"))
+    return max(found, key=badness)
+
+
+def _gaps(run: _Evidence) -> Finding | None:
+    per_s = _per_s(run.dispatched_s) or 0.0
+
+    def judge(gaps: FloatArray, sent: bool) -> Finding:
+        n, below = len(gaps), np.sort(-np.expm1(-gaps))
+        steps = np.arange(n + 1) / n
+        distance = float(max((below - steps[:-1]).max(), (steps[1:] - below).max()))
+        # the mean gap is taken from the gaps themselves, which makes the test milder than it says
+        limit = float(kstwo.isf(CHANCE, n))
+        if sent:
+            limit = max(limit, LIMITS["gaps"].limit, min(TIMER_S * per_s, 0.2))
+        p = float(kstwo.sf(distance, n))
+        return Finding(
+            distance, f"lie {distance:.3f} from a {run.process} process, p {p:.2g}", limit
+        )
+
+    return _random_gaps(run, judge, lambda f: (f.value or 0) / (f.limit or 1))
+
+
+def _dispersion(run: _Evidence) -> Finding | None:
+    def judge(gaps: FloatArray, sent: bool) -> Finding:
+        # the last arrival marks the end, so that the others lie anywhere before it
+        at = np.cumsum(gaps)
+        windows = max(len(gaps) // 10, 2)
+        counts = np.bincount((at[:-1] / at[-1] * windows).astype(int), minlength=windows)[:windows]
+        total = float(((counts - counts.mean()) ** 2).sum() / counts.mean())
+        p = float(2 * min(chi2.sf(total, windows - 1), chi2.cdf(total, windows - 1)))
+        index = total / (windows - 1)
+        return Finding(
+            p, f"come in counts with {index:.2f} times the variance of chance, p {p:.2g}"
+        )
+
+    return _random_gaps(run, judge, lambda f: -(f.value or 0))
+
+
+def _lag1(run: _Evidence) -> Finding | None:
+    def judge(gaps: FloatArray, sent: bool) -> Finding:
+        ranks = rankdata(gaps)
+        n = len(gaps) - 1
+        if np.ptp(ranks) == 0:
+            return Finding(1.0, "are all the same")
+        r = float(np.corrcoef(ranks[1:], ranks[:-1])[0, 1])
+        limit = max(float(norm.isf(CHANCE / 2)) / np.sqrt(n), LIMITS["lag1"].limit)
+        return Finding(abs(r), f"follow each other with a rank correlation of {r:+.2f}", limit)
+
+    return _random_gaps(run, judge, lambda f: (f.value or 0) / (f.limit or 1))
+
+
+def _gap_spread(run: _Evidence) -> Finding | None:
+    if run.process != "constant":
+        return None
+    gaps = np.diff(run.dispatched_s)
+    if len(gaps) < 5 or not gaps.mean() > 0:
+        return Finding(None, "it takes six requests at different times")
+    cv = float(gaps.std() / gaps.mean())
+    limit = max(LIMITS["gap_spread"].limit, min(float(TIMER_S / gaps.mean()), 0.6))
+    return Finding(cv, f"sent gaps vary by {cv:.0%} of their mean", limit)
+
+
+def _repeated_gaps(run: _Evidence) -> Finding | None:
+    if run.process not in ("poisson", "gamma"):
+        return None
+    gaps = np.diff(run.scheduled_s)
+    # times are known to a microsecond or so, and shorter gaps are alike for that reason alone
+    gaps = gaps[gaps >= 1e-3].round(6)
+    if len(gaps) < 5:
+        return Finding(None, "fewer than five gaps are longer than a millisecond")
+    # among 200, honest gaps coincide in fewer than 5 of 100 cases at up to 1,000 requests/s
+    blocks = np.array_split(gaps, int(np.ceil(len(gaps) / 200)))
+    distinct = sum(len(np.unique(block)) for block in blocks)
+    share = distinct / len(gaps)
+    return Finding(share, f"{distinct} of {len(gaps)} scheduled gaps are distinct")
+
+
+# ---- our own side --------------------------------------------------------------------------------
+
+
+def _dispatch_lag(run: _Evidence) -> Finding | None:
+    if not run.open or run.measured.empty:
+        return None
+    if not run.scheduled_known:
+        return Finding(None, "the schedule is not recorded apart from the sending")
+    lag = run.lag_s[~run.held_by_cap]
+    if not len(lag):
+        return Finding(None, "the cap on concurrency held every request")
+    p99, ttft = float(np.quantile(lag, 0.99)), run.answered["ttft_s"].dropna()
+    slow = float(ttft.quantile(0.99)) if len(ttft) else 0.0
+    limit = max(LIMITS["dispatch_lag"].limit, slow / 10)
+    return Finding(p99, f"one request in a hundred left {1000 * p99:.1f} ms late or later", limit)
+
+
+def _held_by_cap(run: _Evidence) -> Finding | None:
+    if not run.open or not run.load.get("concurrency") or run.measured.empty:
+        return None
+    share = float(run.held_by_cap.mean())
+    return Finding(share, f"the cap on concurrency held {share:.1%} of the requests")
+
+
+def _loop_lag(run: _Evidence) -> Finding:
+    lag = run.client.get("loop_lag_p99_s")
+    if lag is None:
+        return Finding(None, "the event loop was not watched")
+    return Finding(lag, f"the event loop came {1000 * lag:.1f} ms late at its p99")
+
+
+def _loop_lag_to_itl(run: _Evidence) -> Finding:
+    lag, gaps = run.client.get("loop_lag_p99_s"), chunk_gaps_s(run.measured)
+    if lag is None or not len(gaps) or not np.median(gaps) > 0:
+        return Finding(None, "the event loop was not watched, or there are no gaps between chunks")
+    itl = float(np.median(gaps))
+    ratio, timer = lag / itl, TIMER_S / itl
+    seen = f"the event loop came late by {ratio:.2f} of the median ITL at its p99"
+    return Finding(ratio, seen, max(LIMITS["loop_lag_to_itl"].limit, timer))
+
+
+def _client_cpu(run: _Evidence) -> Finding:
+    share = run.client.get("cpu_share")
+    if share is None:
+        return Finding(None, "the client's CPU time was not measured")
+    return Finding(share, f"the client used {share:.0%} of one core")
+
+
+# ---- tokens and cache ----------------------------------------------------------------------------
+
+
+def _input_tokens(run: _Evidence) -> Finding | None:
+    found = _mismatch(run.answered, "asked_input_tokens", "input_tokens", "input")
+    if found is None or found.value is None:
+        return found
+    template = TEMPLATE_TOKENS / run.answered["asked_input_tokens"].mean()
+    return found._replace(limit=max(LIMITS["input_tokens"].limit, template))
+
+
+def _output_tokens(run: _Evidence) -> Finding | None:
+    # a model that stopped by itself was allowed these tokens, not asked for them
+    held = run.answered[run.answered["finish_reason"] != "stop"]
+    return _mismatch(held, "asked_output_tokens", "output_tokens", "output")
+
+
+def _mismatch(answered: pd.DataFrame, asked: str, counted: str, what: str) -> Finding | None:
+    wanted = answered[answered[asked].notna()]
+    if wanted.empty:
+        return None
+    both = wanted[wanted[counted].notna()]
+    if both.empty:
+        return Finding(None, f"the server counts no {what} tokens")
+    ratio = float(both[counted].sum() / both[asked].sum())
+    seen = f"the server counted {ratio:.3g} {what} tokens for each one asked"
+    return Finding(abs(ratio - 1), seen)
+
+
+def _content_tokens(run: _Evidence) -> Finding | None:
+    told = run.answered[
+        run.answered["content_tokens"].notna() & run.answered["answer_tokens"].notna()
+    ]
+    if told.empty:
+        return None
+    in_chunks = told["content_tokens"].map(sum).astype(float)
+    # the token that ends an answer is billed and has no text
+    allowed = (0.02 * told["answer_tokens"]).clip(lower=1)
+    share = float(((in_chunks - told["answer_tokens"]).abs() > allowed).mean())
+    return Finding(share, f"{share:.1%} of the answers hold other tokens than the server counted")
+
+
+def _chunks(run: _Evidence) -> Finding | None:
+    told = run.answered[run.answered["answer_tokens"].notna()]
+    if told.empty:
+        return Finding(None, "the server counts no answer tokens")
+    share = float((told["content_times_s"].map(len) > told["answer_tokens"]).mean())
+    return Finding(share, f"{share:.1%} of the answers have more chunks than tokens")
+
+
+def _cached_input(run: _Evidence) -> Finding:
+    told = run.answered[
+        run.answered["cached_input_tokens"].notna() & (run.answered["input_tokens"] > 0)
+    ]
+    counters = run.facts.get("server_counters") or {}
+    queries = counters.get("vllm:prefix_cache_queries_total")
+    shares = []
+    if not told.empty:
+        shares.append(float(told["cached_input_tokens"].sum() / told["input_tokens"].sum()))
+    if queries:
+        shares.append(counters.get("vllm:prefix_cache_hits_total", 0.0) / queries)
+    if not shares:
+        return Finding(None, "the server does not say what it read from its cache")
+    on_purpose = (run.facts.get("lengths") or {}).get("shared_prefix_share") or 0.0
+    excess = max(*shares, 0.0) - on_purpose
+    mean_tokens = run.answered["input_tokens"].mean()
+    template = TEMPLATE_TOKENS / mean_tokens if mean_tokens > 0 else 0.0
+    seen = f"{max(shares):.1%} of the input came from the cache, {on_purpose:.1%} on purpose"
+    return Finding(excess, seen, max(LIMITS["cached_input"].limit, min(template, 0.5)))
+
+
+# ---- warm-up -------------------------------------------------------------------------------------
+
+
+def _drift(run: _Evidence) -> Finding:
+    if run.process in ("replay", "ramp"):
+        return Finding(None, "the load changes on purpose")
+    found = [_drift_of(run.answered[column], column) for column in ("ttft_s", "tpot_s")]
+    made = [one for one in found if one.value is not None]
+    if not made:
+        return found[0]
+    return max(made, key=lambda one: (one.passes is False, one.value))
+
+
+def _drift_of(latency: "pd.Series[float]", column: str) -> Finding:
+    """First quarter against the rest, by the medians of batches of consecutive requests.
+
+    Neighbouring batches may still be alike: the rank test's z is reduced by their correlation
+    within the two parts (effective number of a correlated series: Bayley & Hammersley 1946).
+    """
+    x = latency.dropna().to_numpy(dtype=float)
+    if len(x) < 80:
+        return Finding(None, f"{len(x)} values of {column} are too few: it takes 80")
+    unit = batches(len(x))
+    k = int(unit.max()) + 1
+    medians = np.array([np.median(x[unit == i]) for i in range(k)])
+    early, late = medians[: k // 4], medians[k // 4 :]
+    before, after = np.median(x[unit < k // 4]), np.median(x[unit >= k // 4])
+    if not min(before, after) > 0:
+        return Finding(None, f"the median of {column} is 0")
+    residual = np.concatenate([early - early.mean(), late - late.mean()])
+    spread = float(residual @ residual)
+    alike = float(residual[1:] @ residual[:-1]) / spread + 2 / k if spread else 0.0
+    alike = min(max(alike, 0.0), 0.8)
+    p_alone = mannwhitneyu(early, late, method="exact").pvalue / 2
+    z = ndtri_exp(np.log(p_alone)) * np.sqrt((1 - alike) / (1 + alike))
+    p = min(2 * float(np.exp(log_ndtr(z))), 1.0)
+    off = float(max(before, after) / min(before, after) - 1)
+    seen = f"the first quarter's {column} is {before / after:.2f} times the rest's, p {p:.2g}"
+    # two metrics are looked at
+    return Finding(off, seen, passes=off <= LIMITS["drift"].limit or p >= CHANCE / 2)
+
+
+_CHECKS: Mapping[str, Callable[[_Evidence], Finding | None]] = {
+    "complete": _complete,
+    "answered": _answered,
+    "times": _times,
+    "clock": _clock,
+    "own_errors": _own_errors,
+    "process": _process,
+    "concurrency": _concurrency,
+    "rate": _rate,
+    "rate_asked": _rate_asked,
+    "gaps": _gaps,
+    "gap_spread": _gap_spread,
+    "dispersion": _dispersion,
+    "lag1": _lag1,
+    "repeated_gaps": _repeated_gaps,
+    "dispatch_lag": _dispatch_lag,
+    "held_by_cap": _held_by_cap,
+    "loop_lag": _loop_lag,
+    "loop_lag_to_itl": _loop_lag_to_itl,
+    "client_cpu": _client_cpu,
+    "input_tokens": _input_tokens,
+    "output_tokens": _output_tokens,
+    "content_tokens": _content_tokens,
+    "chunks": _chunks,
+    "cached_input": _cached_input,
+    "drift": _drift,
+}

@@ -1,0 +1,160 @@
+"""What is a run to send, and when? A load as a person asks for it, made into a plan and run."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from llmstudy.figure import FloatArray
+from llmstudy.probe import arrivals
+from llmstudy.probe.endpoint import Endpoint
+from llmstudy.probe.load import Limits, Progress, calibrate, run_load
+from llmstudy.probe.prompts import Plan, fixed_lengths, logged_lengths, plan
+from llmstudy.probe.samples import Run
+from llmstudy.probe.spend import FREE, TokenPrice
+
+Process = Literal["poisson", "gamma", "constant", "ramp", "replay", "closed"]
+
+
+@dataclass(frozen=True)
+class Design:
+    """A load: its process, its lengths, its size.
+
+    n: requests measured; warmup_n come before them and are kept apart. rate_per_s: of poisson,
+    gamma and constant, and where a ramp begins; ramp_to_per_s: where it ends. concurrency: users of
+    a closed loop. log: canonical requests, whose lengths are drawn jointly (else input_tokens and
+    output_tokens are fixed) and whose arrivals and order a replay keeps, `time_scale` times as
+    fast. vocabulary: of token-id prompts. shared_prefix_share: of each input, in `prefix_groups`.
+    """
+
+    process: Process
+    n: int
+    seed: int
+    rate_per_s: float | None = None
+    ramp_to_per_s: float | None = None
+    burstiness: float = 1.0
+    concurrency: int | None = None
+    warmup_n: int = 0
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    log: pd.DataFrame | None = None
+    log_name: str | None = None
+    time_scale: float = 1.0
+    shared_prefix_share: float = 0.0
+    prefix_groups: int = 1
+    vocabulary: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a load that lacks a number it needs."""
+        needs: dict[str, Any] = {}
+        if self.process in ("poisson", "gamma", "constant", "ramp"):
+            needs["rate_per_s"] = self.rate_per_s
+        if self.process == "ramp":
+            needs["ramp_to_per_s"] = self.ramp_to_per_s
+        if self.process == "closed":
+            needs["concurrency"] = self.concurrency
+        if self.process == "replay":
+            needs["log"] = self.log
+        if self.log is None:
+            needs["input_tokens"] = self.input_tokens
+        if missing := [name for name, value in needs.items() if value is None]:
+            raise ValueError(f"a {self.process} load needs {' and '.join(missing)}: give it")
+
+    @property
+    def workers(self) -> int | None:
+        """Users of a closed loop; None of an open one."""
+        return self.concurrency if self.process == "closed" else None
+
+    def plan(self) -> Plan:
+        """Every request, drawn from the seed."""
+        rng = np.random.default_rng(self.seed)
+        total = self.warmup_n + self.n
+        if self.process == "replay" and self.log is not None:
+            kept = self.log.sort_values("ts_start").head(total)
+            scheduled_s = arrivals.replay_s(kept["ts_start"], self.time_scale)
+            lengths = kept[["input_tokens", "output_tokens"]].clip(lower=1).astype(float)
+            return self._plan(lengths.reset_index(drop=True), scheduled_s)
+        times_s = self._times_s(total, rng)
+        if times_s is not None:
+            total = len(times_s)  # a ramp has as many as it has
+        if self.log is not None:
+            lengths = logged_lengths(self.log, total, rng)
+        else:
+            lengths = fixed_lengths(total, self.input_tokens or 1, self.output_tokens)
+        return self._plan(lengths, times_s)
+
+    def _times_s(self, total: int, rng: np.random.Generator) -> FloatArray | None:
+        rate = self.rate_per_s or 0.0
+        if self.process == "constant":
+            return arrivals.constant_s(rate, total)
+        if self.process == "ramp":
+            to = self.ramp_to_per_s or 0.0
+            duration_s = 2 * total / max(rate + to, 1e-9)
+            return arrivals.ramp_s(rate, to, duration_s, rng)
+        if self.process in ("poisson", "gamma"):
+            shape = self.burstiness if self.process == "gamma" else 1.0
+            return arrivals.gamma_s(rate, shape, total, rng)
+        return None
+
+    def _plan(self, lengths: pd.DataFrame, scheduled_s: FloatArray | None) -> Plan:
+        return plan(
+            lengths,
+            self.seed,
+            scheduled_s,
+            self.warmup_n,
+            self.vocabulary,
+            self.shared_prefix_share,
+            self.prefix_groups,
+        )
+
+    def facts(self, made: Plan, limits: Limits) -> dict[str, Any]:
+        """What a run records of its load and lengths; see `record`."""
+        is_open = self.process not in ("closed", "replay")
+        return {
+            "load": {
+                "process": self.process,
+                "rate_per_s": self.rate_per_s if is_open else None,
+                "ramp_to_per_s": self.ramp_to_per_s if self.process == "ramp" else None,
+                "burstiness": self.burstiness if self.process == "gamma" else None,
+                "concurrency": self.workers or limits.concurrency,
+                "n": len(made.schedule) - self.warmup_n,
+                "warmup_n": self.warmup_n,
+                "seed": self.seed,
+                "time_scale": self.time_scale if self.process == "replay" else None,
+            },
+            "lengths": {
+                "source": "fixed" if self.log is None else self.log_name,
+                "input_tokens": float(made.schedule["input_tokens"].mean()),
+                "output_tokens": _mean(made.schedule["output_tokens"]),
+                "shared_prefix_share": self.shared_prefix_share,
+                "prefix_groups": self.prefix_groups if self.shared_prefix_share else None,
+            },
+        }
+
+
+def run(
+    endpoint: Endpoint,
+    design: Design,
+    limits: Limits | None = None,
+    price: TokenPrice = FREE,
+    folder: Path | None = None,
+    resume: bool = False,
+    tell: Callable[[Progress], None] | None = None,
+    serving: dict[str, Any] | None = None,
+) -> Run:
+    """Asks the endpoint two short questions, then sends the load; as `load.run_load`.
+
+    serving: what is known of the server, for the record.
+    Raises: ValueError if the endpoint does not answer, with what it said.
+    """
+    limits = limits or Limits()
+    made, connection = calibrate(endpoint, design.plan(), min(limits.timeout_s, 120.0))
+    facts = {**design.facts(made, limits), "connection": connection, "serving": serving}
+    return run_load(endpoint, made, facts, limits, design.workers, price, folder, resume, tell)
+
+
+def _mean(values: "pd.Series[float]") -> float | None:
+    return None if values.isna().any() else float(values.mean())

@@ -1,0 +1,55 @@
+"""What does a run say, whoever made it? Its audit, its metrics and where its first token goes."""
+
+from typing import Any
+
+import pandas as pd
+
+from llmstudy.probe.audit import Audit, audit
+from llmstudy.probe.intervals import decomposition, metrics
+from llmstudy.probe.samples import Run
+
+
+def report(run: Run, judged: Audit | None = None) -> dict[str, Any]:
+    """A run as JSON has it.
+
+    Returns: tool, started_at, ended, endpoint, load, lengths, serving, client, spend (as recorded);
+    audit {valid, reasons, checks}; metrics {ttft_ms, tpot_ms, itl_ms, e2e_ms: {p50, p95, p99, n,
+    ...}}; n, failed_share, errors (count by kind), retried_share, served_models, fingerprints;
+    ttft_parts; prefix_cache (TTFT of cold and warm requests, where a prefix was shared).
+    """
+    measured = run.measured
+    found = metrics(run)
+    answers = {name: found.pop(name) for name in ("n", "failed_share")}
+    recorded = ("tool", "started_at", "ended", "endpoint", "load", "lengths", "serving", "client")
+    return {
+        **{name: run.facts.get(name) for name in (*recorded, "spend", "server_counters")},
+        "audit": (judged or audit(run)).as_json(),
+        "metrics": found,
+        **answers,
+        "errors": measured["error"].value_counts().to_dict(),
+        "retried_share": float((measured["attempts"] > 1).mean()) if len(measured) else None,
+        "served_models": sorted(measured["served_model"].dropna().unique()),
+        "fingerprints": sorted(measured["fingerprint"].dropna().unique()),
+        "ttft_parts": rows_of(decomposition(run.samples)) if len(measured) else [],
+        "prefix_cache": _cold_and_warm(run),
+    }
+
+
+def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table as JSON has them: None for NaN."""
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in rows]
+
+
+def _cold_and_warm(run: Run) -> dict[str, Any] | None:
+    """TTFT of the first request of each shared prefix, and of those after it, which may be cached.
+
+    Warm-up counts here: a prefix is cold only once.
+    """
+    shared = run.samples[run.samples["prefix_group"].notna()].sort_values("dispatched_s")
+    if shared.empty:
+        return None
+    is_cold = ~shared.duplicated("prefix_group")
+    parts = {"cold": shared[is_cold], "warm": shared[~is_cold]}
+    every = {name: part.assign(phase="measure") for name, part in parts.items()}
+    return {name: metrics(part)["ttft_ms"] for name, part in every.items() if len(part)}
