@@ -278,6 +278,8 @@ def _concurrency(run: _Evidence) -> Finding | None:
         return Finding(None, "the number of users is not known")
     if run.measured.empty or run.measured["done_s"].isna().all():
         return Finding(None, "no request's end is known")
+    if run.facts.get("clock") == "per request":
+        return Finding(None, "the file does not say when its requests began")
     reached = int(run.in_flight_at(run.measured["dispatched_s"]).max())
     share = reached / min(users, len(run.measured))
     return Finding(share, f"at most {reached} of {users} users had a request under way")

@@ -62,6 +62,8 @@ class Design:
             needs["input_tokens"] = self.input_tokens
         if missing := [name for name, value in needs.items() if value is None]:
             raise ValueError(f"a {self.process} load needs {' and '.join(missing)}: give it")
+        if self.log is not None and (self.input_tokens or self.output_tokens):
+            raise ValueError("lengths come from the log: leave input_tokens and output_tokens out")
 
     @property
     def workers(self) -> int | None:

@@ -264,7 +264,7 @@ def log_of(file: Path | None, format: str, columns: Iterable[str] | None) -> Any
     from llmstudy.requests.importers import read_log
 
     given = dict(pair.split("=", 1) for pair in columns or () if "=" in pair)
-    filled = {"workload": "log", "provider": "log", "model_served": "log"}
+    filled = {"workload": "log", "provider": "log", "model_served": "log", "ok": "true"}
     constants = {name: value for name, value in filled.items() if name not in given}
     read = read_log(file, format, given, constants)
     if read.accepted.empty:

@@ -46,7 +46,8 @@ def import_(
         from llmstudy.probe.report import rows_of
 
         run = read_run(file, tool)
-        published = rows_of(published_against_derived(run))
+        is_theirs = bool(run.facts.get("published"))
+        published = rows_of(published_against_derived(run)) if is_theirs else []
         if out is not None:
             record.write(out, run)
     finish(run, as_json, {"run": str(file), "published": published})
@@ -79,9 +80,8 @@ def compare(
         from llmstudy.probe.compare import Metric, Percentile
         from llmstudy.probe.compare import compare as judge
 
-        runs = {str(a): read_run(a), str(b): read_run(b)}
-        judged = {name: audit(run) for name, run in runs.items()}
-        first, second = runs.values()
+        first, second = read_run(a), read_run(b)
+        judged = {str(a): audit(first), str(b): audit(second)}
         found = judge(
             first,
             second,

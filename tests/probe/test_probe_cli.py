@@ -1,0 +1,227 @@
+"""What `llmstudy probe` promises: exit codes, JSON, what is kept, and that keys are not."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from llmstudy.cli import app
+from llmstudy.probe import record
+from llmstudy.probe.samples import Run, Sample, table
+
+METRICS = ("ttft_ms", "tpot_ms", "itl_ms", "e2e_ms")
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def probe(*words):
+    return CliRunner().invoke(app, ["probe", *map(str, words)], catch_exceptions=False)
+
+
+def quick(mock, *words):
+    """A load of a second against the mock."""
+    place = ("endpoint", mock.base_url, "--model", "mock", "--input-tokens", 20)
+    return probe(*place, "--output-tokens", 4, "--requests", 40, "--warmup", 5, *words)
+
+
+def simulated(folder, shift_s=0.0, rate_per_s=10.0, n=120, asked_per_s=None):
+    """A run of simulated Poisson arrivals, as `probe endpoint` would have kept it."""
+    rng = np.random.default_rng(4)
+    at = np.cumsum(rng.exponential(1 / rate_per_s, n))
+    first = at + rng.lognormal(-2, 0.3, n) + shift_s
+    samples = [
+        Sample(
+            i,
+            "measure",
+            at[i],
+            at[i],
+            content_times_s=[first[i], first[i] + 0.02, first[i] + 0.04],
+            done_s=first[i] + 0.05,
+            ok=True,
+            output_tokens=3,
+            reasoning_tokens=0,
+        )
+        for i in range(n)
+    ]
+    load = {"process": "poisson", "rate_per_s": asked_per_s or rate_per_s, "n": n, "warmup_n": 0}
+    record.write(folder, Run(table(samples), {"ended": "complete", "load": load}))
+    return folder
+
+
+def test_a_run_prints_its_metrics_and_audit_and_exits_by_its_validity(mock, tmp_path):
+    done = quick(mock, "--rate", 40, "--seed", 7, "--out", tmp_path / "run", "--json")
+    told = json.loads(done.stdout)
+    assert done.exit_code == (0 if told["audit"]["valid"] else 3)
+    assert bool(told["audit"]["reasons"]) != told["audit"]["valid"]
+    for metric in METRICS:
+        assert {"p50", "p95", "p99", "n"} <= set(told["metrics"][metric])
+    assert told["metrics"]["ttft_ms"]["n"] == 40
+    assert told["metrics"]["ttft_ms"]["p95"] is None  # 40 requests do not support it
+    assert told["metrics"]["ttft_ms"]["p50"] > 4  # the mock waits 5 ms
+    assert told["load"]["seed"] == 7
+    kept = record.read(tmp_path / "run")
+    assert len(kept.samples) == 45
+    assert kept.facts["ended"] == "complete"
+
+
+def test_the_report_for_people_names_every_metric_and_every_check(mock):
+    done = quick(mock, "--concurrency", 4)
+    assert done.exit_code in (0, 3)
+    for word in ("ttft", "tpot", "itl", "e2e", "needs n >= 72", "client_cpu", "loop_lag"):
+        assert word in done.stdout
+
+
+def test_a_key_is_sent_and_kept_nowhere(mock, tmp_path, monkeypatch):
+    monkeypatch.setenv("MY_KEY", "sk-very-secret")
+    done = quick(mock, "--rate", 40, "--key-env", "MY_KEY", "--out", tmp_path / "run", "--json")
+    assert mock.truth()[-1]["authorization"]
+    kept = "".join(file.read_text() for file in (tmp_path / "run").iterdir())
+    assert "sk-very-secret" not in kept + done.output
+    missing = quick(mock, "--rate", 40, "--key-env", "NO_KEY")
+    assert missing.exit_code == 2
+    assert "NO_KEY is not set" in missing.output
+
+
+def test_spend_is_told_first_and_stops_the_run(mock, tmp_path):
+    paid = ("--rate", 40, "--price", "100,1000", "--out", tmp_path / "run")
+    refused = quick(mock, *paid)
+    assert refused.exit_code == 2
+    assert "--max-spend" in refused.output
+    done = quick(mock, *paid, "--max-spend", "0.05", "--json")
+    told = json.loads(done.stdout)
+    assert "costs at most USD" in done.stderr
+    assert 0 < told["spend"]["spent_usd"] <= 0.05
+    assert told["n"] < 40
+    assert told["ended"] != "complete"
+
+
+def test_an_unknown_host_needs_a_price_and_nothing_is_sent():
+    done = probe("endpoint", "https://example.com/v1", "--model", "m", "--rate", 1)
+    assert done.exit_code == 2
+    assert "nothing is known of what example.com bills" in done.output
+
+
+def test_a_server_that_is_not_there_is_one_sentence_and_leaves_nothing(tmp_path):
+    place = ("endpoint", "http://127.0.0.1:9/v1", "--model", "m", "--input-tokens", 5)
+    done = probe(*place, "--rate", 1, "--out", tmp_path / "run")
+    assert done.exit_code == 2
+    assert "did not answer" in done.output
+    assert "Traceback" not in done.output
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ((), "give one of --rate, --concurrency and --replay"),
+        (("--rate", 1, "--concurrency", 2), "give one of --rate, --concurrency and --replay"),
+        (("--rate", 1, "--arrivals", "weekly"), "write poisson, gamma, constant or ramp"),
+        (("--rate", 1, "--body", "{"), "--body is no JSON"),
+        (("--rate", 1, "--header", "X"), "write 'NAME: value'"),
+        (("--rate", 1, "--timeout", "5"), "a unit is missing"),
+        (("--rate", 1, "--resume"), "--resume needs --out and --seed"),
+        (("--replay",), "needs log"),
+    ],
+)
+def test_a_mistake_is_one_sentence(mock, words, says):
+    done = quick(mock, *words)
+    assert done.exit_code == 2
+    assert says in re.sub(r"\s+", " ", done.output)
+
+
+def test_a_killed_run_is_reported_as_it_is_and_finished(mock, tmp_path):
+    folder = tmp_path / "run"
+    rate = ("--rate", 40, "--seed", 3, "--out", folder, "--json")
+    quick(mock, *rate)
+    lines = (folder / "samples.jsonl").read_text().splitlines(keepends=True)
+    (folder / "samples.jsonl").write_text("".join(lines[:25]) + lines[25][:40])
+    facts = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**facts, "ended": "running"}))
+    told = json.loads(probe("import", folder, "--json").stdout)
+    assert told["audit"]["valid"] is False
+    assert told["ended"] == "running"
+    quick(mock, *rate, "--resume")
+    kept = record.read(folder)
+    assert kept.samples["index"].tolist() == list(range(45))
+
+
+def test_a_log_gives_lengths_and_arrivals(mock, tmp_path):
+    log = tmp_path / "log.csv"
+    rows = ["id,at,in,out"]
+    rows += [f"{i},2026-11-02T09:00:{i:02d}Z,{20 + i},{2 + i % 5}" for i in range(40)]
+    log.write_text("\n".join(rows))
+    names = {"request_id": "id", "ts_start": "at", "input_tokens": "in", "output_tokens": "out"}
+    columns = [word for pair in names.items() for word in ("--log-column", "=".join(pair))]
+    place = ("endpoint", mock.base_url, "--model", "mock", "--replay", "--time-scale", 20)
+    given = ("--log", log, "--log-format", "csv", *columns, "--requests", 30, "--warmup", 10)
+    done = probe(*place, *given, "--out", tmp_path / "run", "--json")
+    assert done.exit_code in (0, 3), done.output
+    samples = record.read(tmp_path / "run").samples
+    assert samples["asked_input_tokens"].tolist() == [20 + i for i in range(40)]
+    assert samples["scheduled_s"].diff().dropna().round(6).unique().tolist() == [0.05]
+
+
+def test_an_invalid_run_exits_3_after_printing(tmp_path):
+    honest = simulated(tmp_path / "honest")
+    assert probe("import", honest, "--json").exit_code == 0
+    sold = simulated(tmp_path / "sold", rate_per_s=10.0, asked_per_s=30.0)
+    done = probe("import", sold)
+    assert done.exit_code == 3
+    assert "ttft" in done.stdout
+    assert "rate" in done.stderr
+
+
+def test_compare_tells_better_from_worse_and_undecided(tmp_path):
+    a = simulated(tmp_path / "a")
+    slower = simulated(tmp_path / "slower", shift_s=0.2)
+    worse = json.loads(probe("compare", a, slower, "--json").stdout)
+    assert worse["verdict"] == "worse"
+    assert worse["audit"] == {"valid": True, "reasons": []}
+    assert json.loads(probe("compare", slower, a, "--json").stdout)["verdict"] == "better"
+    same = probe("compare", a, a)
+    assert same.exit_code == 0
+    assert "undecided" in same.stdout
+    other = simulated(tmp_path / "other", rate_per_s=12.0)
+    refused = probe("compare", a, other)
+    assert refused.exit_code == 2
+    assert "one plan" in refused.output
+
+
+def test_a_plan_says_requests_time_and_cost():
+    given = ("--rate", 2, "--price", "2,10", "--input-tokens", 1000, "--output-tokens", 100)
+    goals = json.loads(probe("plan", *given, "--json").stdout)["goals"]
+    assert {goal["goal"] for goal in goals} == {"supported", "interval", "difference"}
+    for goal in goals:
+        assert goal["minutes"] == pytest.approx(goal["requests"] / 120)
+        assert goal["usd"] == pytest.approx(goal["requests"] * 0.003)
+    assert "assumed" in probe("plan").stdout
+
+
+def test_a_search_brackets_the_capacity_of_a_server_with_four_slots(mock_server, tmp_path):
+    # four at a time, 0.1 s each: 40 a second is more than it can take
+    with mock_server.running(ttft_ms=80, itl_ms=10, max_concurrent=4) as server:
+        place = ("search", server.base_url, "--model", "mock", "--input-tokens", 5)
+        slo = ("--output-tokens", 3, "--slo-ttft", "400 ms", "--from", 5, "--to", 80)
+        sized = ("--resolution", 0.9, "--max-requests", 2000, "--out", tmp_path / "runs", "--json")
+        done = probe(*place, *slo, *sized)
+    told = json.loads(done.stdout)
+    if done.exit_code == 3:  # a busy machine: the audit says so, and nothing is claimed
+        assert told["audit"]["reasons"]
+        return
+    assert done.exit_code == 0
+    assert told["passing_per_s"] < 40
+    assert told["failing_per_s"] is None or told["failing_per_s"] > 15
+    assert len(told["steps"]) == len({step["level"] for step in told["steps"]})
+
+
+def test_importing_what_no_tool_wrote_is_refused(tmp_path):
+    (tmp_path / "x.json").write_text("{}")
+    done = probe("import", tmp_path / "x.json")
+    assert done.exit_code == 2
+    assert "Traceback" not in done.output
