@@ -1,0 +1,44 @@
+"""What does a model give on a GPU of our own, served by vLLM, and how near is that to its limit?
+
+- `model`: the folder that is served, its shape, and what holds without its weights.
+- `server`: `vllm serve` as a child process, from start to clean stop; `log`: what its log says.
+- `engine`: the engine in this process, for a batch or for arrivals, with no server between.
+- `metrics`: what a running server counted meanwhile, against what the client saw.
+- `hardware`: the GPUs of this machine, and how busy they were.
+- `limits`: measured points as a share of what the data sheet allows.
+- `variants`: settings to compare, as labels and flags.
+
+vLLM comes with the extra `gpu`. It is imported where it is used, so that all the rest, reading a
+running server included, works without it.
+"""
+
+from llmstudy.probe.vllm.engine import engine_points, engine_samples
+from llmstudy.probe.vllm.hardware import GpuUse, gpu_facts, gpu_use
+from llmstudy.probe.vllm.limits import roofline_share
+from llmstudy.probe.vllm.metrics import against_server, counters, read_counters, server_view
+from llmstudy.probe.vllm.model import bundled_model, random_adapter, read_config, shape_of, weights
+from llmstudy.probe.vllm.server import Server, ServerFailed, serve
+from llmstudy.probe.vllm.variants import Variant, variants
+
+__all__ = [
+    "GpuUse",
+    "Server",
+    "ServerFailed",
+    "Variant",
+    "against_server",
+    "bundled_model",
+    "counters",
+    "engine_points",
+    "engine_samples",
+    "gpu_facts",
+    "gpu_use",
+    "random_adapter",
+    "read_config",
+    "read_counters",
+    "roofline_share",
+    "serve",
+    "server_view",
+    "shape_of",
+    "variants",
+    "weights",
+]

@@ -1,0 +1,306 @@
+"""What does a model give on this machine, in the few points that a capacity plan needs?
+
+One server per setting; on it a closed loop at each point, from which `search.serving_point` takes
+steady state; and `vllm bench serve` against the same server, as a second opinion.
+"""
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from llmstudy.capacity import Gpu, gpu, gpu_fit
+from llmstudy.probe.audit import audit
+from llmstudy.probe.design import Design
+from llmstudy.probe.endpoint import Endpoint
+from llmstudy.probe.importers import read_results
+from llmstudy.probe.intervals import metrics
+from llmstudy.probe.load import Limits, run_load
+from llmstudy.probe.samples import Run
+from llmstudy.probe.search import guessed_curve, serving_point, sweep_candidates, sweep_levels
+from llmstudy.probe.vllm.hardware import gpu_facts, gpu_use
+from llmstudy.probe.vllm.limits import roofline_share
+from llmstudy.probe.vllm.metrics import against_server, counters
+from llmstudy.probe.vllm.model import OFFLINE, read_config, shape_of
+from llmstudy.probe.vllm.server import Server, ServerFailed, command, serve
+from llmstudy.probe.vllm.variants import Variant
+
+_SETTING = ["concurrency", "input_tokens", "output_tokens"]
+_BENCH = "vllm_bench.json"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What was measured of one setting.
+
+    points: serving points, as `search.serving_points_table`, with what card and server said of
+    each, and with shares of the roofline where the card is known. invalid: points that the audit
+    refused, with its reasons. bench: `vllm bench serve` beside our probe. serving: the server's
+    facts.
+    """
+
+    label: str
+    points: pd.DataFrame
+    invalid: pd.DataFrame
+    bench: pd.DataFrame
+    serving: dict[str, Any]
+
+
+def levels(
+    config: Mapping[str, Any],
+    variant: Variant,
+    lengths: Sequence[tuple[int, int]],
+    max_concurrency: int,
+    n_points: int,
+    max_point_s: float,
+) -> pd.DataFrame:
+    """The points to measure, chosen for what they tell per second: as `search.sweep_levels`.
+
+    Raises: CannotServe if the weights do not fit; ValueError if this machine's card is unknown, and
+    points must be named instead.
+    """
+    card = _card()
+    if card is None:
+        raise ValueError(
+            f"nothing is known of this machine's GPU ({gpu_facts()['gpu_note']}): name the points "
+            "with --concurrency"
+        )
+    shape = shape_of(config, variant.label)
+    size = int(_flag(variant, "--tensor-parallel-size", "1"))
+    precision = "fp8" if _flag(variant, "--quantization", "") == "fp8" else "bf16"
+    gpu_fit(shape, card, precision, size)
+    curve = guessed_curve(shape, card, precision, "")
+    candidates = sweep_candidates(curve, lengths, max_concurrency, [size])
+    return sweep_levels(curve, candidates, n_points, max_point_s)
+
+
+def named_levels(
+    concurrency: Sequence[int], lengths: Sequence[tuple[int, int]], n_per_worker: int = 4
+) -> pd.DataFrame:
+    """Points at each concurrency and length pair, with requests enough for steady state."""
+    rows = [(c, i, o, max(n_per_worker * c, 16)) for i, o in lengths for c in concurrency]
+    return pd.DataFrame(rows, columns=[*_SETTING, "n_requests"])
+
+
+def sweep(
+    variant: Variant,
+    points: pd.DataFrame,
+    folder: Path,
+    *,
+    seed: int,
+    bench_at: Sequence[int] = (),
+    python: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    flags: Sequence[str] = (),
+    tell: Callable[[str], None] = lambda line: None,
+) -> Sweep:
+    """Starts a server with the variant's settings, measures each point on it, and stops it.
+
+    points: concurrency, input_tokens, output_tokens, n_requests, one row each. folder: keeps every
+    run, the server's log and what `vllm bench` wrote. seed: of the prompts. bench_at: concurrencies
+    at which `vllm bench serve` follows on the same server. python, env, flags: as `serve`.
+    Raises: ValueError or ServerFailed as `serve` does, with what was measured until then kept.
+    """
+    longest = int((points["input_tokens"] + points["output_tokens"]).max())
+    widest = int(points["concurrency"].max())
+    with tempfile.TemporaryDirectory() as scratch:
+        model = speaking(Path(variant.model), Path(scratch) / Path(variant.model).name)
+        name = read_config(model).get("_name_or_path") or model.name
+        size = ["--max-model-len", str(longest + 8), "--max-num-seqs", str(max(widest, 8))]
+        with serve(
+            model,
+            [*variant.flags, *size, "--served-model-name", name, *flags],
+            python=python,
+            env=env,
+            log=folder / "vllm.log",
+            progress=tell,
+        ) as server:
+            _warm(server, variant, points)
+            made, refused, benched = [], [], []
+            for number, point in enumerate(_records(points)):
+                tell(
+                    f"{variant.label}: concurrency {point['concurrency']}, "
+                    f"{point['input_tokens']} in, {point['output_tokens']} out, "
+                    f"{point['n_requests']} requests"
+                )
+                place = folder / f"point-{number:02d}"
+                found = _measure(server, variant, point, place, seed + number)
+                judged = audit(found)
+                setting = {name: point[name] for name in _SETTING}
+                if judged.valid:
+                    made.append(serving_point(found, judged) | _seen(found))
+                else:
+                    refused.append(setting | {"reasons": "; ".join(judged.reasons)})
+                if point["concurrency"] in bench_at:
+                    tell(f"{variant.label}: vllm bench serve at the same point")
+                    second = _bench(server, model, point, place, found, python, env)
+                    benched.append(setting | second)
+            serving = server.serving
+    table = pd.DataFrame(made)
+    card = _card()
+    if len(table) and card is not None:
+        table = _against_limit(table, serving, card)
+    return Sweep(variant.label, table, pd.DataFrame(refused), pd.DataFrame(benched), serving)
+
+
+def speaking(model: Path, folder: Path) -> Path:
+    """A model's folder with a tokenizer that has a word for each token id, and nothing to learn.
+
+    `vllm bench` needs text, and a bare configuration has no tokenizer. Words that are ids go
+    through encoding and decoding unchanged, so that lengths are what was asked for.
+    """
+    config = read_config(model)
+    folder.mkdir(parents=True)
+    for file in model.iterdir():
+        (folder / file.name).symlink_to(file.resolve())
+    if (folder / "tokenizer.json").exists():
+        return folder
+    vocabulary = {f"t{number}": number for number in range(config["vocab_size"])}
+    tokenizer: dict[str, Any] = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [],
+        "normalizer": None,
+        "pre_tokenizer": {"type": "WhitespaceSplit"},
+        "post_processor": None,
+        "decoder": None,
+        "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "t0"},
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": "t0"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    return folder
+
+
+def _endpoint(server: Server, variant: Variant) -> Endpoint:
+    name = variant.request_model or server.model
+    body = {"ignore_eos": True, "temperature": 0}
+    return Endpoint(server.base_url, name, "completions", body=body)
+
+
+def _run(
+    server: Server,
+    variant: Variant,
+    point: Mapping[str, Any],
+    seed: int,
+    folder: Path | None = None,
+) -> Run:
+    """A closed loop at a point: token ids in, answers of the asked length out."""
+    limits = Limits(max_retries=0)
+    design = Design(
+        process="closed",
+        n=int(point["n_requests"]),
+        seed=seed,
+        concurrency=int(point["concurrency"]),
+        input_tokens=int(point["input_tokens"]),
+        output_tokens=int(point["output_tokens"]),
+        vocabulary=int(server.serving["model_config"]["vocab_size"]),
+    )
+    plan = design.plan()
+    facts = {**design.facts(plan, limits), "serving": server.serving}
+    return run_load(_endpoint(server, variant), plan, facts, limits, design.workers, folder=folder)
+
+
+def _warm(server: Server, variant: Variant, points: pd.DataFrame) -> None:
+    """Sends the widest load once, with short answers: kernels are chosen and compiled meanwhile."""
+    widest = max(_records(points), key=lambda point: int(point["concurrency"]))
+    _run(server, variant, {**widest, "output_tokens": 8, "n_requests": widest["concurrency"]}, 0)
+
+
+def _measure(
+    server: Server, variant: Variant, point: Mapping[str, Any], folder: Path, seed: int
+) -> Run:
+    """The run of a point, with what the server and the card said of it."""
+    with gpu_use() as use, counters(server.base_url) as counted:
+        made = _run(server, variant, point, seed, folder)
+    return Run(made.samples, {**made.facts, "server_counters": counted, "gpu_use": use.summary()})
+
+
+def _seen(made: Run) -> dict[str, Any]:
+    """Of a point: what the card did, and how far the server's own means lie from ours."""
+    use, counted = made.facts["gpu_use"], made.facts["server_counters"]
+    rows = against_server(made.samples, counted).to_dict("records")
+    both = {row["metric"]: row for row in rows}
+    return {
+        "gpu_utilisation_share": use["utilisation_mean_share"],
+        "gpu_memory_gib": use["memory_peak_gib"],
+        "gpu_power_w": use["power_mean_w"],
+        "preemptions": counted.get("vllm:num_preemptions_total"),
+        "client_cpu_share": made.facts["client"]["cpu_share"],
+        "client_minus_server_ttft_ms": 1e3 * both["ttft_s"]["client_minus_server_s"],
+        "client_over_server_itl": both["itl_s"]["client_mean_s"] / both["itl_s"]["server_mean_s"],
+    }
+
+
+def _bench(
+    server: Server,
+    model: Path,
+    point: Mapping[str, Any],
+    folder: Path,
+    ours: Run,
+    python: Path | None,
+    env: Mapping[str, str] | None,
+) -> dict[str, Any]:
+    """`vllm bench serve` at the same point, by our dictionary, and ours as a ratio to it."""
+    options = {
+        "--backend": "openai",
+        "--base-url": server.base_url.removesuffix("/v1"),
+        "--endpoint": "/v1/completions",
+        "--model": model,
+        "--served-model-name": server.model,
+        "--dataset-name": "random",
+        "--random-input-len": int(point["input_tokens"]),
+        "--random-output-len": int(point["output_tokens"]),
+        "--num-prompts": int(point["n_requests"]),
+        "--max-concurrency": int(point["concurrency"]),
+        "--seed": 1,
+        "--result-dir": folder,
+        "--result-filename": _BENCH,
+    }
+    words = [str(part) for pair in options.items() for part in pair]
+    switches = ["--ignore-eos", "--save-result", "--save-detailed", "--disable-tqdm"]
+    log = folder / "vllm_bench.log"
+    with log.open("wb") as output:
+        ended = subprocess.run(
+            [*command(python), "bench", "serve", *words, *switches],
+            env={**OFFLINE, **os.environ, **(env or {})},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    if ended.returncode:
+        raise ServerFailed(f"vllm bench serve failed (exit code {ended.returncode}): see {log}")
+    theirs = metrics(read_results(folder / _BENCH))
+    mine = metrics(ours)
+    told: dict[str, Any] = {"n": theirs["n"]}
+    for metric in ("ttft_ms", "tpot_ms", "itl_ms", "e2e_ms"):
+        other, own = theirs[metric]["p50"], mine[metric]["p50"]
+        told[f"{metric}_p50_bench"], told[f"{metric}_p50"] = other, own
+        told[f"{metric}_ratio"] = own / other if own and other else None
+    return told
+
+
+def _against_limit(points: pd.DataFrame, serving: Mapping[str, Any], card: Gpu) -> pd.DataFrame:
+    shape = shape_of(serving["model_config"], str(points["model"].iloc[0]))
+    return roofline_share(points, shape, card, str(serving["precision"]), str(serving["kv_dtype"]))
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def _card() -> Gpu | None:
+    name = gpu_facts()["gpu"]
+    return None if name is None else gpu(name)
+
+
+def _flag(variant: Variant, name: str, default: str) -> str:
+    flags = list(variant.flags)
+    return flags[flags.index(name) + 1] if name in flags else default

@@ -1,0 +1,655 @@
+"""vLLM from outside: the child's life, its counters, the GPU, the limit. No vLLM is needed here.
+
+The server is a stand-in that says what vLLM 0.32.0 said and starts a process of its own, as vLLM
+does. The real one is in `tests/vllm`.
+"""
+
+import json
+import re
+import socket
+import stat
+import sys
+import time
+import types
+from math import isclose
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmstudy.capacity import gpu, model_shape, serving_points
+from llmstudy.probe import vllm
+from llmstudy.probe.samples import Sample, table
+from llmstudy.probe.vllm import hardware, log, metrics, server
+
+TINY = {
+    "model_type": "llama",
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 128,
+    "vocab_size": 512,
+}
+
+ENGINE_LINE = (
+    "(EngineCore pid=1) INFO [core.py:133] Initializing a V1 LLM engine (v0.32.0) with config: "
+    "model='/m/tiny', dtype=torch.float32, max_seq_len=1024, load_format=dummy, "
+    "tensor_parallel_size=1, quantization=None, enforce_eager=True, kv_cache_dtype=auto, "
+    "device_config=cpu, seed=0, enable_prefix_caching=True, "
+    "kernel_config=KernelConfig(enforce_eager=False)\n"
+    "(EngineCore pid=1) INFO CPU KV cache size: 524,288 tokens, Maximum concurrency 512.00x\n"
+)
+
+METRICS = """\
+# HELP vllm:num_requests_running Number of requests in model execution batches.
+# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{engine="0",model_name="tiny"} 2.0
+# TYPE vllm:prompt_tokens_total counter
+vllm:prompt_tokens_total{engine="0",model_name="tiny"} 3.0
+vllm:prompt_tokens_total{engine="1",model_name="tiny"} 4.0
+# TYPE vllm:prompt_tokens_created gauge
+vllm:prompt_tokens_created{engine="0",model_name="tiny"} 1.7954772327866673e+09
+# TYPE vllm:time_to_first_token_seconds histogram
+vllm:time_to_first_token_seconds_bucket{engine="0",le="0.001"} 0.0
+vllm:time_to_first_token_seconds_count{engine="0"} 2.0
+vllm:time_to_first_token_seconds_sum{engine="0"} 0.5
+# TYPE http_requests_total counter
+http_requests_total{handler="/v1/models"} 1.0
+"""
+
+# Takes the place of a Python interpreter: -m MODULE serve MODEL --host H --port P ...
+FAKE = f"""\
+#!{sys.executable}
+import http.server, os, pathlib, signal, subprocess, sys, time
+mode, folder = os.environ.get("FAKE", ""), pathlib.Path(sys.argv[4])
+port = int(sys.argv[sys.argv.index("--port") + 1])
+(folder / "argv").write_text(" ".join(sys.argv[4:]))
+if mode.startswith("says "):
+    print(mode.removeprefix("says "), flush=True)
+    sys.exit(1)
+if mode == "killed":
+    os.kill(os.getpid(), signal.SIGKILL)
+if mode == "stubborn":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+(folder / "worker").write_text(str(worker.pid))
+print({ENGINE_LINE!r}, flush=True)
+if mode == "hangs":
+    time.sleep(60)
+pages = {{"/health": "", "/version": '{{"version":"0.32.0"}}', "/metrics": {METRICS!r}}}
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == "/die":
+            print("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate", flush=True)
+            os._exit(1)
+        if self.path == "/engine-dies":
+            print("torch.OutOfMemoryError: CUDA out of memory", flush=True)
+            print("vllm.v1.engine.exceptions.EngineDeadError: EngineCore failed", flush=True)
+        self.send_response(200 if self.path in pages else 404)
+        self.end_headers()
+        self.wfile.write(pages.get(self.path, "").encode())
+    def log_message(self, *_):
+        pass
+
+http.server.HTTPServer(("127.0.0.1", port), Handler).serve_forever()
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(TINY))
+    return folder
+
+
+@pytest.fixture
+def fake(tmp_path):
+    file = tmp_path / "vllm"
+    file.write_text(FAKE)
+    file.chmod(file.stat().st_mode | stat.S_IXUSR)
+    return file
+
+
+def is_running(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
+
+
+# the child
+
+
+def test_a_server_is_ready_says_what_it_is_and_leaves_no_process(tiny, fake):
+    told = []
+    with vllm.serve(tiny, ["--max-model-len=1024"], python=fake, progress=told.append) as running:
+        worker = int((tiny / "worker").read_text())
+        assert is_running(worker)
+        assert vllm.read_counters(running.base_url)["vllm:prompt_tokens_total"] == 7
+    assert not is_running(worker)
+    assert running.model == "tiny"
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/v1", running.base_url)
+    said = running.serving
+    assert said["weights"] == "dummy"
+    assert said["engine_version"] == "0.32.0"
+    assert said["model_config"] == TINY
+    assert (said["precision"], said["kv_dtype"], said["quantization"]) == ("fp32", "fp32", None)
+    assert (said["tensor_parallel"], said["max_model_len"]) == (1, 1024)
+    assert said["prefix_caching"] is True
+    assert said["enforce_eager"] is True
+    assert said["kv_cache_tokens"] == 524_288
+    assert {"gpu", "driver", "gpu_note"} <= set(said)
+    assert re.fullmatch(r"vLLM: .* \(0 s\)", told[0])
+    assert told[-1].startswith("vLLM: ready after ")
+
+
+def test_a_bare_config_is_served_with_random_weights_and_token_ids(tiny, fake):
+    with vllm.serve(tiny, python=fake):
+        words = (tiny / "argv").read_text()
+    assert "--host 127.0.0.1" in words
+    assert "--load-format dummy --skip-tokenizer-init" in words
+
+
+def test_weights_and_tokenizer_are_used_where_they_are(tiny, fake):
+    (tiny / "model.safetensors").write_bytes(b"")
+    (tiny / "tokenizer.json").write_text("{}")
+    with vllm.serve(tiny, python=fake) as running:
+        words = (tiny / "argv").read_text()
+    assert running.serving["weights"] == "real"
+    assert "dummy" not in words
+    assert "skip-tokenizer" not in words
+
+
+def test_a_server_that_ignores_every_request_to_stop_is_killed(tiny, fake, monkeypatch):
+    monkeypatch.setattr(server, "_PATIENCE_S", {"ask": 0.5, "tell": 0.5, "kill": 10.0})
+    with vllm.serve(tiny, python=fake, env={"FAKE": "stubborn"}):
+        worker = int((tiny / "worker").read_text())
+    assert not is_running(worker)
+
+
+def test_an_error_in_the_block_stops_the_server_and_is_passed_on(tiny, fake):
+    with (
+        pytest.raises(KeyError, match="mine"),
+        vllm.serve(tiny, python=fake),
+    ):
+        raise KeyError("mine")
+    assert not is_running(int((tiny / "worker").read_text()))
+
+
+@pytest.mark.parametrize("what_dies", ["die", "engine-dies"])
+def test_a_server_that_dies_in_use_is_told_apart_from_the_error_it_causes(tiny, fake, what_dies):
+    with (
+        pytest.raises(vllm.ServerFailed, match=r"stopped while it was in use.*memory is full"),
+        vllm.serve(tiny, python=fake) as running,
+    ):
+        metrics._get(running.base_url.replace("/v1", f"/{what_dies}"), 5)
+    assert not is_running(int((tiny / "worker").read_text()))
+
+
+@pytest.mark.parametrize(
+    ("says", "what_to_do"),
+    [
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to", "--gpu-memory-utilization"),
+        ("ValueError: No available memory for the cache blocks. Try", "--quantization fp8"),
+        ("(8.0 GiB KV cache is needed, which is larger than the available KV cache memory",
+         "--max-model-len"),
+        ("ValueError: Free memory on device cuda:0 (3/80 GiB) on startup is less than desired GPU "
+         "memory utilization", "another process"),
+        ("main.py: error: unrecognized arguments: --no-such-flag", "--no-such-flag"),
+        ("Error while finding module specification (ModuleNotFoundError: No module named 'vllm')",
+         "extra `gpu`"),
+        ("OSError: [Errno 98] Address already in use", "port=0"),
+        ("World size (4) is larger than the number of available GPUs (1)", "lower it"),
+        ("RuntimeError: Failed to infer device type", "nvidia-smi"),
+        ("ValueError: Available memory on node 0 (11/12 GiB) on kv cache allocation is less than "
+         "requested memory for kv (99 GiB)", "VLLM_CPU_KVCACHE_SPACE"),
+        ("something\nValueError: a cause of its own", "ValueError: a cause of its own"),
+        ("nothing of use", "does not say why"),
+    ],
+)  # fmt: skip
+def test_a_server_that_does_not_start_says_what_to_change(tiny, fake, says, what_to_do):
+    with (
+        pytest.raises(vllm.ServerFailed, match=re.escape(what_to_do)) as failed,
+        vllm.serve(tiny, python=fake, env={"FAKE": f"says {says}"}),
+    ):
+        pass
+    first, *_, last = str(failed.value).splitlines()
+    assert first.startswith("vLLM did not start (exit code 1): ")
+    assert last == says.splitlines()[-1]
+
+
+def test_a_killed_server_is_explained_by_memory(tiny, fake):
+    with (
+        pytest.raises(vllm.ServerFailed, match="the system killed it"),
+        vllm.serve(tiny, python=fake, env={"FAKE": "killed"}),
+    ):
+        pass
+
+
+def test_a_server_that_is_not_ready_in_time_is_stopped(tiny, fake, tmp_path):
+    kept = tmp_path / "logs" / "vllm.log"
+    with (
+        pytest.raises(vllm.ServerFailed, match="was not ready after"),
+        vllm.serve(tiny, python=fake, env={"FAKE": "hangs"}, timeout_s=2, log=kept),
+    ):
+        pass
+    assert not is_running(int((tiny / "worker").read_text()))
+    assert "Initializing a V1 LLM engine" in kept.read_text()
+
+
+def test_a_taken_port_is_told_before_anything_starts(tiny, fake):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with (
+            pytest.raises(ValueError, match=f"port {port} cannot be used.*port=0"),
+            vllm.serve(tiny, python=fake, port=port),
+        ):
+            pass
+    assert not (tiny / "argv").exists()
+
+
+def test_missing_vllm_names_the_extra(tiny, monkeypatch):
+    monkeypatch.setattr(server, "find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ValueError, match=r"llmstudy\[gpu\]"), vllm.serve(tiny):
+        pass
+
+
+def test_the_command_is_found_on_the_path(tiny, fake, monkeypatch):
+    monkeypatch.setattr(server, "find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", str(fake.parent))
+    assert server.command(None) == [str(fake)]
+
+
+def test_missing_vllm_in_process_names_the_extra(tiny, monkeypatch):
+    monkeypatch.setitem(sys.modules, "vllm", None)
+    with pytest.raises(ValueError, match=r"llmstudy\[gpu\]"):
+        vllm.engine_points(tiny, [1], 8, 8)
+
+
+def test_progress_follows_the_log():
+    lines = [
+        "INFO Initializing a V1 LLM engine (v0.26.0) with config: model='m'",
+        "INFO Starting to load model m...",
+        "INFO Using cache directory: c for vLLM's torch.compile",
+        "Capturing CUDA graphs (decode, FULL): 100%",
+    ]
+    seen = [log.doing("\n".join(lines[:n])) for n in range(len(lines) + 1)]
+    assert seen == [
+        "importing its modules",
+        "starting the engine",
+        "loading the weights",
+        "compiling the model",
+        "capturing CUDA graphs",
+    ]
+
+
+def test_the_first_error_is_the_cause_and_warnings_are_none():
+    text = (
+        "(APIServer pid=1) WARNING 11-24 [u.py:255] fd limit errors like `OSError: [Errno 24]`\n"
+        "(Worker pid=3) ERROR 11-24 [e.py:63] AssertionError: the root\n"
+        "(EngineCore pid=2) ERROR 11-24 [c.py:1510] RuntimeError: Worker failed\n"
+        "RuntimeError: Engine core initialization failed. See root cause above.\n"
+    )
+    assert log.cause(text, 1) == "AssertionError: the root"
+
+
+def test_settings_that_the_engine_does_not_say_are_none():
+    assert set(log.engine_settings("no such line").values()) == {None}
+
+
+# the model
+
+
+def test_parameters_of_dense_models_agree_with_the_model_cards():
+    for name, card in [("llama-3.1-8b", "Llama-3.1-8B"), ("llama-3.1-70b", "Llama-3.1-70B")]:
+        published = model_shape(f"meta-llama/{card}")
+        counted = vllm.shape_of(vllm.read_config(vllm.bundled_model(name)), published.model)
+        assert counted.total_params == pytest.approx(published.total_params, rel=1e-3)
+        assert counted.active_params == counted.total_params
+        for field in ("layers", "heads", "kv_heads", "head_dim", "sliding_layers"):
+            assert getattr(counted, field) == getattr(published, field)
+
+
+def test_tied_embeddings_are_counted_once():
+    two, one = (
+        vllm.shape_of({**TINY, "tie_word_embeddings": tied}, "m").total_params
+        for tied in (False, True)
+    )
+    assert two - one == TINY["vocab_size"] * TINY["hidden_size"]
+
+
+@pytest.mark.parametrize("kind", ["mixtral", "gpt_oss", None])
+def test_other_architectures_are_refused_not_miscounted(kind):
+    with pytest.raises(ValueError, match=r"data/model_shapes\.csv"):
+        vllm.shape_of({**TINY, "model_type": kind}, "m")
+
+
+def test_a_mixture_without_weights_is_refused(tiny, fake):
+    (tiny / "config.json").write_text(json.dumps({**TINY, "num_local_experts": 8}))
+    with pytest.raises(ValueError, match="mixture of experts"), vllm.serve(tiny, python=fake):
+        pass
+    (tiny / "model.safetensors").write_bytes(b"")
+    assert vllm.weights(tiny) == "real"
+    with (
+        pytest.raises(ValueError, match="mixture of experts"),
+        vllm.serve(tiny, ["--load-format", "dummy"], python=fake),
+    ):
+        pass
+
+
+def test_a_folder_without_a_config_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"no readable config\.json"):
+        vllm.read_config(tmp_path)
+    with pytest.raises(ValueError, match=r"llama-3\.1-70b, llama-3\.1-8b"):
+        vllm.bundled_model("gpt-5")
+
+
+def test_an_adapter_has_two_matrices_per_projection_of_the_stated_size(tiny, tmp_path):
+    folder = vllm.random_adapter(tiny, tmp_path / "adapter", rank=4)
+    raw = (folder / "adapter_model.safetensors").read_bytes()
+    length = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + length])
+    assert len(header) == 2 * 7 * TINY["num_hidden_layers"]
+    end = 0
+    for tensor in header.values():
+        begin, end_ = tensor["data_offsets"]
+        assert begin == end
+        assert end_ - begin == 2 * np.prod(tensor["shape"])
+        end = end_
+    assert len(raw) == 8 + length + end
+    stem = "base_model.model.model.layers.1.self_attn.k_proj.lora_"
+    assert header[f"{stem}A.weight"]["shape"] == [4, 64]
+    assert header[f"{stem}B.weight"]["shape"] == [32, 4]
+    assert json.loads((folder / "adapter_config.json").read_text())["r"] == 4
+
+
+def test_variants_are_every_combination_each_with_its_flags():
+    found = vllm.variants(
+        ["a", "b"], ["none", "fp8"], [1, 2], prefix_caching=[False, True], adapters=[None, "lo"]
+    )
+    assert len(found) == len({v.label for v in found}) == 32
+    heaviest = found[-1]
+    assert heaviest.label == "b fp8 tp2 prefix-caching lora"
+    assert heaviest.request_model == "adapter"
+    assert " ".join(heaviest.flags) == (
+        "--quantization fp8 --tensor-parallel-size 2 --enable-prefix-caching "
+        "--enable-lora --max-lora-rank 16 --lora-modules adapter=lo"
+    )
+
+
+# the counters
+
+
+def test_counters_are_summed_over_labels_and_gauges_left_out():
+    assert metrics.parse_counters(METRICS) == {
+        "vllm:prompt_tokens_total": 7,
+        "vllm:time_to_first_token_seconds_count": 2,
+        "vllm:time_to_first_token_seconds_sum": 0.5,
+    }
+
+
+def escaped(value):
+    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=3),
+            st.floats(min_value=0, max_value=1e12),
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)  # fmt: skip
+def test_no_label_however_odd_changes_a_value(rows):
+    text = "# TYPE vllm:x_total counter\n"
+    for labels, value in rows:
+        inside = ",".join(f'l{i}="{escaped(label)}"' for i, label in enumerate(labels))
+        text += f"vllm:x_total{{{inside}}} {value!r}\n" if labels else f"vllm:x_total {value!r}\n"
+    total = metrics.parse_counters(text)["vllm:x_total"]
+    assert isclose(total, sum(value for _, value in rows), rel_tol=1e-12)
+
+
+def test_a_run_is_the_difference_of_two_readings(monkeypatch):
+    later = METRICS.replace("} 3.0", "} 13.0").replace('_sum{engine="0"} 0.5', "_sum{} 0.75")
+    pages = iter([METRICS, later.replace('_count{engine="0"} 2.0', "_count{} 3.0")])
+    monkeypatch.setattr(metrics, "_get", lambda url, timeout_s: next(pages))
+    with vllm.counters("http://127.0.0.1:1/v1") as grown:
+        assert grown == {}
+    view = vllm.server_view(grown)
+    assert view["input_tokens"] == 10
+    assert view["ttft_s"] == 0.25
+    assert view["queue_s"] is None
+    assert view["prefix_cache_hit_share"] is None
+
+
+def test_a_restarted_server_is_an_error():
+    with pytest.raises(ValueError, match="restarted"):
+        metrics.growth({"a": 2.0}, {"a": 1.0})
+
+
+def test_a_server_that_is_not_there_or_not_vllm_is_named(tiny, fake):
+    with pytest.raises(ValueError, match=r"127\.0\.0\.1:9/metrics does not answer"):
+        vllm.read_counters("http://127.0.0.1:9/v1/", timeout_s=1)
+    with pytest.raises(ValueError, match="is no address"):
+        vllm.read_counters("127.0.0.1")
+    with vllm.serve(tiny, python=fake) as running, pytest.raises(ValueError, match="404"):
+        vllm.read_counters(running.base_url + "/elsewhere")
+
+
+def test_client_and_server_are_compared_from_dispatch():
+    one = Sample(0, "measure", 1.0, 1.5, content_times_s=[2.0, 2.1, 2.4], ok=True)
+    one.output_tokens, one.reasoning_tokens = 3, 0
+    lost = Sample(1, "measure", 1.0, 1.5, content_times_s=[9.0])
+    grown = {
+        "vllm:time_to_first_token_seconds_sum": 0.4,
+        "vllm:time_to_first_token_seconds_count": 1.0,
+    }
+    found = vllm.against_server(table([one, lost]), grown).set_index("metric")
+    assert found.loc["ttft_s", "client_mean_s"] == pytest.approx(0.5)
+    assert found.loc["ttft_s", "client_minus_server_s"] == pytest.approx(0.1)
+    assert found.loc["itl_s", "client_mean_s"] == pytest.approx(0.2)
+    assert found.loc["e2e_s", "client_mean_s"] == pytest.approx(0.9)
+    assert pd.isna(found.loc["e2e_s", "server_mean_s"])
+
+
+# the GPU
+
+
+def fake_nvml(product="NVIDIA H200", *, fails=(), init_fails=False):
+    """What the library answers on a host with two GPUs; `fails`: functions it does not support."""
+
+    class NVMLError(Exception):
+        pass
+
+    def answer(name, value):
+        def function(*_):
+            if name in fails:
+                raise NVMLError("Not Supported")
+            return value
+
+        return function
+
+    def start():
+        if init_fails:
+            raise NVMLError("Driver Not Loaded")
+
+    nvml = types.ModuleType("pynvml")
+    values = {
+        "nvmlShutdown": None,
+        "nvmlDeviceGetCount": 2,
+        "nvmlSystemGetDriverVersion": b"580.65.06",
+        "nvmlSystemGetCudaDriverVersion": 13000,
+        "nvmlDeviceGetName": product,
+        "nvmlDeviceGetMemoryInfo": types.SimpleNamespace(total=141 * 2**30, used=70 * 2**30),
+        "nvmlDeviceGetEnforcedPowerLimit": 700_000,
+        "nvmlDeviceGetPowerUsage": 350_000,
+        "nvmlDeviceGetMigMode": [0, 0],
+        "nvmlDeviceGetUtilizationRates": types.SimpleNamespace(gpu=98, memory=50),
+    }
+    for name, value in values.items():
+        setattr(nvml, name, answer(name, value))
+    nvml.nvmlInit = start
+    nvml.nvmlDeviceGetHandleByIndex = nvml.nvmlDeviceGetHandleByUUID = lambda which: which
+    nvml.NVMLError = NVMLError
+    return nvml
+
+
+@pytest.fixture
+def nvml(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+    def install(**kwargs):
+        monkeypatch.setitem(sys.modules, "pynvml", fake_nvml(**kwargs))
+
+    return install
+
+
+def test_gpu_facts_name_the_card_as_its_data_sheet(nvml, monkeypatch):
+    nvml()
+    found = vllm.gpu_facts()
+    assert found == {
+        "gpu": "h200_sxm",
+        "gpu_product": "NVIDIA H200",
+        "gpus": 2,
+        "gpu_memory_gib": 141.0,
+        "power_limit_w": 700.0,
+        "mig": False,
+        "driver": "580.65.06",
+        "cuda": "13.0",
+        "gpu_note": None,
+    }
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert vllm.gpu_facts()["gpus"] == 1
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert "visible" in vllm.gpu_facts()["gpu_note"]
+
+
+def test_every_known_product_is_in_the_data_sheets():
+    for name in hardware.GPU_NAMES.values():
+        assert name is None or gpu(name).gpu == name
+
+
+@pytest.mark.parametrize(
+    ("product", "name"),
+    [
+        ("NVIDIA H100 80GB HBM3", "h100_sxm"),
+        ("NVIDIA H100 PCIe", "h100_pcie"),
+        ("NVIDIA H100 NVL", None),
+        ("NVIDIA H200 NVL", None),
+        ("NVIDIA A100-SXM4-80GB", "a100_80gb_sxm"),
+        ("NVIDIA A100-SXM4-40GB", None),
+        ("NVIDIA L4", "l4"),
+        ("NVIDIA L40S", "l40s"),
+        ("NVIDIA L40", None),
+        ("NVIDIA B200", "b200_sxm"),
+        ("NVIDIA GB200", "gb200"),
+        ("Tesla T4", None),
+    ],
+)
+def test_a_product_is_never_taken_for_another(product, name):
+    assert hardware.spec_name(product) == name
+
+
+def test_without_nvml_facts_are_none_with_the_reason(monkeypatch, nvml):
+    for name in hardware._MODULES:
+        monkeypatch.setitem(sys.modules, name, None)
+    found = vllm.gpu_facts()
+    assert found.pop("gpu_note") == "NVML cannot be read: nvidia-ml-py is not installed"
+    assert set(found.values()) == {None}
+    nvml(init_fails=True)
+    assert vllm.gpu_facts()["gpu_note"] == "NVML finds no NVIDIA driver: Driver Not Loaded"
+    with vllm.gpu_use(0.01) as use:
+        pass
+    assert use.summary()["readings"] == 0
+    assert "driver" in use.summary()["note"]
+
+
+def test_use_is_sampled_while_the_block_runs(nvml):
+    nvml()
+    with vllm.gpu_use(0.02) as use:
+        time.sleep(0.3)
+    found = use.summary()
+    assert 3 <= found["readings"] <= 16
+    assert found["power_mean_w"] == 350
+    assert found["memory_peak_gib"] == 70
+    assert found["utilisation_mean_share"] == pytest.approx(0.98)
+
+
+def test_a_card_without_utilisation_still_tells_memory_and_power(nvml):
+    nvml(fails=("nvmlDeviceGetUtilizationRates", "nvmlDeviceGetMigMode"))
+    with vllm.gpu_use(0.02) as use:
+        time.sleep(0.1)
+    found = use.summary()
+    assert found["utilisation_mean_share"] is None
+    assert found["power_peak_w"] == 350
+    assert "no utilisation" in found["note"]
+    assert vllm.gpu_facts()["mig"] is None
+
+
+# the limit
+
+POINT = {
+    "model": "meta-llama/Llama-3.1-8B",
+    "gpu": "h200_sxm",
+    "precision": "bf16",
+    "engine_version": "0.26.0",
+    "input_tokens": 1024,
+    "output_tokens": 1024,
+    "concurrency": 1,
+    "tensor_parallel": 1,
+    "moe_ep": 1,
+    "attention_dp": 1,
+    "ttft_ms": 20.0,
+    "tpot_ms": 5.0,
+}
+
+
+def shares(**changes):
+    point = pd.DataFrame([{**POINT, **changes}])
+    shape = model_shape(POINT["model"])
+    return vllm.roofline_share(point, shape, gpu("h200_sxm"), "bf16").iloc[0]
+
+
+def test_the_limit_of_one_request_is_the_weights_and_its_cache_read_once_per_token():
+    cache = 2 * 32 * 8 * 128 * 2 * (1024 + 512)
+    by_hand_ms = 1e3 * (8.03e9 * 2 + cache) / 4800e9
+    found = shares()
+    assert found["bytes_tpot_ms"] == pytest.approx(by_hand_ms, rel=1e-9)
+    assert found["flops_tpot_ms"] == pytest.approx(1e3 * 2 * 8.03e9 / 989e12, rel=1e-9)
+    assert found["bound"] == "bytes"
+    assert found["tpot_share"] == pytest.approx(by_hand_ms / 5.0, rel=1e-9)
+    assert not found["above_limit"]
+
+
+def test_points_beyond_the_card_are_flagged_by_either_measure():
+    assert shares(tpot_ms=3.0)["above_limit"]
+    assert shares(output_tokens_per_s_per_gpu=310.0)["above_limit"]
+    assert not shares(output_tokens_per_s_per_gpu=150.0)["above_limit"]
+
+
+def test_no_published_point_of_a_dense_model_beats_the_card():
+    points = serving_points("meta-llama/Llama-3.1-70B", "h200_sxm", "fp8")
+    found = vllm.roofline_share(
+        points, model_shape("meta-llama/Llama-3.1-70B"), gpu("h200_sxm"), "fp8"
+    )
+    assert not found["above_limit"].any()
+    assert found["throughput_share"].between(0.05, 1).all()
+
+
+def test_an_unknown_kv_dtype_is_named():
+    points = pd.DataFrame([POINT])
+    with pytest.raises(ValueError, match="'int3'"):
+        vllm.roofline_share(points, model_shape(POINT["model"]), gpu("h200_sxm"), "bf16", "int3")
