@@ -1,7 +1,7 @@
 """`llmstudy run`: from a study file to the memo."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,6 +17,13 @@ def run(
             metavar="DIR",
         ),
     ] = None,
+    probe: Annotated[
+        Literal["recorded", "gpu"],
+        typer.Option(
+            help="Whether 05_self_hosting first measures the study's self-hosted routes on this "
+            "machine's GPU, or shows the recorded runs in data/probes."
+        ),
+    ] = "recorded",
     as_json: AsJson = False,
 ) -> None:
     """Execute every chapter of a study and write the memo.
@@ -25,12 +32,16 @@ def run(
     pango is installed), every chapter, its charts and tables, `results.json` for programs and
     `provenance.json` with what it was made from. The last line on stdout is the memo's path.
 
-    Exit codes: 0 done; 1 a chapter failed: which one, where and why; 2 the study file cannot be
-    used.
+    With `--probe gpu` the points of a short sweep are recorded in the run's folder `probes`. It
+    takes minutes for each route that this machine can serve; without a GPU the chapter says so.
+
+    Exit codes: 0 done; 1 a chapter failed: which one, where and why; 2 the study file, or a probe
+    run that it names, cannot be used.
 
     ```
     llmstudy run acme/study.yaml
     llmstudy run acme/study.yaml --out /srv/studies --json
+    llmstudy run acme/study.yaml --probe gpu
     ```
 
     JSON: `{run_id, paths: {memo, pdf, index, results, figures, provenance}, note}`; `pdf` only
@@ -40,7 +51,7 @@ def run(
         from llmstudy.run import RunError, run_study
 
         try:
-            made = run_study(study, out)
+            made = run_study(study, out, probe=probe)
         except RunError as error:
             stop(str(error), 1, as_json)
     if made.note:

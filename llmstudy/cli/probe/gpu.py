@@ -109,7 +109,7 @@ def vllm(
             max_point_s = o.seconds(max_point, "--max-point") or 120.0
             chosen = (concurrency, max_concurrency, points, max_point_s)
             done = _sweeps(every, pairs, chosen, folder, seed, bench, python, flag or ())
-            if record is not None:
+            if record is not None and any(len(sweep.points) for sweep in done):
                 from llmstudy.probe.vllm.recorded import write
 
                 say(f"Recorded in {write(record, done)}")

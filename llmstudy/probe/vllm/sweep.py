@@ -141,7 +141,7 @@ def sweep(
                     tell(f"{variant.label}: vllm bench serve at the same point")
                     second = _bench(server, model, point, place, found, python, env)
                     benched.append(setting | second)
-            serving = server.serving
+            serving = _serving(server)
     table = pd.DataFrame(made)
     card = _card()
     if len(table) and card is not None:
@@ -204,8 +204,14 @@ def _run(
         vocabulary=int(server.serving["model_config"]["vocab_size"]),
     )
     plan = design.plan()
-    facts = {**design.facts(plan, limits), "serving": server.serving}
+    facts = {**design.facts(plan, limits), "serving": _serving(server)}
     return run_load(_endpoint(server, variant), plan, facts, limits, design.workers, folder=folder)
+
+
+def _serving(server: Server) -> dict[str, Any]:
+    """The server's facts; a card that has no data sheet here goes by its own name."""
+    told = server.serving
+    return {**told, "gpu": told["gpu"] or told["gpu_product"] or told["device"]}
 
 
 def _warm(server: Server, variant: Variant, points: pd.DataFrame) -> None:
