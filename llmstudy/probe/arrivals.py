@@ -66,9 +66,9 @@ def ramp_s(
     counts = np.cumsum(rng.exponential(size=int(expected + spare)))
     counts = counts[counts <= expected]
     slope = (to_per_s - from_per_s) / duration_s
-    if slope == 0:
-        return np.asarray(counts / from_per_s)
-    return np.asarray((np.sqrt(from_per_s**2 + 2 * slope * counts) - from_per_s) / slope)
+    # the root of the quadratic in the form that loses no digits when the slope is slight
+    at_count_per_s = np.sqrt(np.maximum(from_per_s**2 + 2 * slope * counts, 0))
+    return np.asarray(2 * counts / (from_per_s + at_count_per_s))
 
 
 def replay_s(started: "pd.Series[pd.Timestamp]", time_scale: float) -> FloatArray:

@@ -24,6 +24,7 @@ from scipy.stats import chi2, gamma, kstwo, mannwhitneyu, norm, rankdata
 from llmstudy import canonical
 from llmstudy.figure import FloatArray
 from llmstudy.probe.intervals import batches
+from llmstudy.probe.record import AT_SPEND_CAP
 from llmstudy.probe.samples import Run, chunk_gaps_s, with_metrics
 
 
@@ -211,6 +212,8 @@ def _complete(run: _Evidence) -> Finding:
         return Finding(None, "neither the planned number nor how the run ended is known")
     missing = 0 if planned is None else planned - len(run.measured)
     seen = f"{missing} of the planned requests have no row"
+    if ended == AT_SPEND_CAP:  # nothing that was sent is missing
+        return Finding(0, f"the run ended at its spend cap, {missing} requests short")
     if ended not in (None, "complete"):
         return Finding(missing, f"{seen}; the run ended: {ended}", passes=False)
     return Finding(abs(missing), seen)

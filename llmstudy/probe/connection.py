@@ -9,11 +9,13 @@ measures what that is worth against the other load tools and the `openai` client
 import asyncio
 import socket
 import ssl
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Protocol, cast
-from urllib.parse import urlsplit
+from typing import Any, Protocol, cast
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httptools
 
@@ -27,7 +29,10 @@ class Receiver(Protocol):
 
 @dataclass(frozen=True)
 class Opening:
-    """Seconds that it took to open a connection; tls_s is 0 where there is none."""
+    """Seconds that it took to open a connection; tls_s is 0 where there is none.
+
+    Through a proxy, the name and the connection are the proxy's, its CONNECT within tcp_s.
+    """
 
     dns_s: float
     tcp_s: float
@@ -41,6 +46,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._receiver: Receiver | None = None
         self._headers: dict[str, str] = {}
+        self._until_eof = False
         self._over: asyncio.Future[None] | None = None
         self._at = 0.0
         self.reusable = False
@@ -52,7 +58,7 @@ class Connection(asyncio.Protocol):
         """
         assert self._transport is not None
         self.reusable = False
-        self._receiver, self._headers = receiver, {}
+        self._receiver, self._headers, self._until_eof = receiver, {}, False
         self._parser = httptools.HttpResponseParser(self)
         self._over = asyncio.get_running_loop().create_future()
         if self._transport.is_closing():
@@ -85,9 +91,15 @@ class Connection(asyncio.Protocol):
             self._fail(ConnectionError(f"not an HTTP response: {error}"))
 
     def connection_lost(self, error: Exception | None) -> None:
-        """A response under way is cut."""
+        """A response under way is cut, unless it is one that ends so."""
         self.reusable = False
+        if error is None and self._until_eof:
+            self._end()
         self._fail(ConnectionResetError(f"the server closed the connection: {error or 'EOF'}"))
+
+    def _end(self) -> None:
+        if self._over is not None and not self._over.done():
+            self._over.set_result(None)
 
     def _fail(self, error: ConnectionError) -> None:
         if self._over is not None and not self._over.done():
@@ -102,6 +114,8 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """All headers."""
         assert self._receiver is not None
+        # RFC 9112, section 6.3: with neither, the body lasts as long as the connection
+        self._until_eof = not {"content-length", "transfer-encoding"} & self._headers.keys()
         self._receiver.begin(self._parser.get_status_code(), self._headers, self._at)
 
     def on_body(self, data: bytes) -> None:
@@ -110,14 +124,31 @@ class Connection(asyncio.Protocol):
         self._receiver.feed(data, self._at)
 
     def on_message_complete(self) -> None:
-        """The end of the response."""
+        """The end of the response; one of 1xx goes before the one that was asked for."""
+        if self._parser.get_status_code() < 200:
+            self._headers = {}
+            return
         self.reusable = self._parser.should_keep_alive()
-        if self._over is not None and not self._over.done():
-            self._over.set_result(None)
+        self._end()
+
+
+_Place = tuple[int, tuple[Any, ...]]
+"""Family and address of a socket."""
+
+
+@dataclass(frozen=True)
+class _Proxy:
+    host: str
+    port: int
+    credentials: str
 
 
 class Connections:
-    """The connections to one origin: opened when none is free, kept for the next request."""
+    """The connections to one origin: opened when none is free, kept for the next request.
+
+    A proxy that HTTPS_PROXY names, and NO_PROXY does not exempt the host from, is asked for a
+    tunnel. Plain http goes straight to its host.
+    """
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -126,7 +157,10 @@ class Connections:
         self._host = parts.hostname
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._port = parts.port or (443 if self._tls else 80)
+        self._proxy = _proxy(f"{self._host}:{self._port}") if self._tls else None
         self._free: list[Connection] = []
+        self._lookup: asyncio.Future[Any] | None = None
+        self._opened = 0
 
     async def take(self) -> tuple[Connection, Opening | None]:
         """A free connection, or a new one with what its opening took.
@@ -137,7 +171,7 @@ class Connections:
             connection = self._free.pop()
             if connection.reusable:
                 return connection, None
-        return await self._open()
+        return await self.open()
 
     def give_back(self, connection: Connection) -> None:
         """Keeps a connection for the next request, unless it is spoilt."""
@@ -151,12 +185,13 @@ class Connections:
         while self._free:
             self._free.pop().close()
 
-    async def _open(self) -> tuple[Connection, Opening]:
+    async def open(self) -> tuple[Connection, Opening]:
+        """A new connection with what its opening took. Raises: OSError if it cannot be opened."""
         loop = asyncio.get_running_loop()
         began = perf_counter()
-        found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        places = await self._find()
         named = perf_counter()
-        transport, connection = await self._connect([str(place[4][0]) for place in found])
+        transport, connection = await self._connect(places)
         connected = perf_counter()
         if self._tls:
             secure = await loop.start_tls(
@@ -166,13 +201,82 @@ class Connections:
             connection.connection_made(secure)
         return connection, Opening(named - began, connected - named, perf_counter() - connected)
 
-    async def _connect(self, addresses: list[str]) -> tuple[asyncio.Transport, Connection]:
+    async def _find(self) -> list[_Place]:
+        """The addresses of the host or its proxy, asked for once: many at a time would queue.
+
+        Connections take turns among those of the first's family, as if each had asked.
+        """
+        if self._lookup is None:
+            host, port = (self._host, self._port)
+            if self._proxy:
+                host, port = (self._proxy.host, self._proxy.port)
+            asked = asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            self._lookup = asyncio.ensure_future(asked)
+        try:
+            found = await asyncio.shield(self._lookup)
+        except (OSError, UnicodeError) as error:
+            self._lookup = None
+            raise OSError(f"{self._host} was not found: {error}") from error
+        places: list[_Place] = [(place[0], place[4]) for place in found]
+        equal = [place for place in places if place[0] == places[0][0]]
+        others = [place for place in places if place not in equal]
+        first = self._opened % len(equal)
+        self._opened += 1
+        return [*equal[first:], *equal[:first], *others]
+
+    async def _connect(self, places: list[_Place]) -> tuple[asyncio.Transport, Connection]:
         """Tries the addresses of a name in turn; when none answers, the last error is raised."""
         loop = asyncio.get_running_loop()
         error = OSError(f"{self._host} has no address")
-        for address in addresses:
+        for family, address in places:
+            line = socket.socket(family, socket.SOCK_STREAM)
             try:
-                return await loop.create_connection(Connection, address, self._port)
+                line.setblocking(False)
+                await loop.sock_connect(line, address)
+                if self._proxy:
+                    await _tunnel(line, self._proxy, f"{self._host}:{self._port}")
+                return await loop.create_connection(Connection, sock=line)
             except OSError as refused:
+                line.close()
                 error = refused
+            except BaseException:
+                line.close()
+                raise
+        self._lookup = None
         raise error
+
+
+def _proxy(origin: str) -> _Proxy | None:
+    """The proxy that the environment names for HTTPS to this host, if any."""
+    named = None if proxy_bypass(origin) else getproxies().get("https")
+    if not named:
+        return None
+    parts = urlsplit(named if "://" in named else f"http://{named}")
+    if parts.scheme != "http" or not parts.hostname:
+        raise ValueError(
+            f"HTTPS_PROXY names a proxy of {parts.scheme}: give one as http://HOST:PORT, or exempt "
+            "the endpoint with NO_PROXY"
+        )
+    credentials = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+    return _Proxy(parts.hostname, parts.port or 80, credentials.strip(":"))
+
+
+async def _tunnel(line: socket.socket, proxy: _Proxy, origin: str) -> None:
+    """Has the proxy connect us to the origin. Source: RFC 9110, section 9.3.6.
+
+    Raises: ConnectionError with what the proxy said if it will not.
+    """
+    loop = asyncio.get_running_loop()
+    asked = f"CONNECT {origin} HTTP/1.1\r\nhost: {origin}\r\n"
+    if proxy.credentials:
+        asked += f"proxy-authorization: Basic {b64encode(proxy.credentials.encode()).decode()}\r\n"
+    await loop.sock_sendall(line, f"{asked}\r\n".encode())
+    answer = b""
+    while b"\r\n\r\n" not in answer:
+        data = await loop.sock_recv(line, 4096)
+        if not data:
+            raise ConnectionResetError("the proxy closed the connection")
+        answer += data
+    status = answer.partition(b"\r\n")[0].decode("latin-1")
+    if status.split()[1:2] != ["200"]:
+        raise ConnectionError(f"the proxy answered {status!r}")

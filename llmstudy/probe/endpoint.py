@@ -12,7 +12,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from functools import cached_property
+from math import isfinite
 from time import perf_counter, time
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -25,8 +25,11 @@ Api = Literal["chat", "completions"]
 
 _AZURE = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
 
-# As the OpenAI client decides it: the request may succeed if it is sent again.
-_RETRIED_STATUS = {408, 409, 429, 500, 502, 503, 504}
+# With 500 and above, as the OpenAI client decides it: the request may succeed if sent again.
+_RETRIED_STATUS = {408, 409, 429}
+_SECRET_CHARACTERS = 6
+"""A header's value may be a word; one shorter than this is no secret."""
+
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
 
 
@@ -44,22 +47,25 @@ class Endpoint:
     api: Api = "chat"
     key_env: str | None = None
     body: Mapping[str, Any] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse what would fail at every request, or leak."""
         parts = urlsplit(self.base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(
-                f"{self.base_url!r} is no address of an endpoint: write https://HOST/v1"
-            )
-        if parts.username or parts.password or "key=" in parts.query:
+        query = parts.query.lower()
+        if "@" in parts.netloc or "key=" in query or "token=" in query:
             raise ValueError(
                 "the endpoint's address holds a credential: put it in an environment variable and "
                 "name that with --key-env"
             )
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(
+                f"{self.base_url!r} is no address of an endpoint: write https://HOST/v1"
+            )
         if self.key_env and not os.environ.get(self.key_env):
             raise ValueError(f"{self.key_env} is not set: put the endpoint's key in it")
+        if any(c in line for line in self._lines for c in "\r\n"):
+            raise ValueError("a header holds a line break: check the key and the --header values")
 
     @property
     def host(self) -> str:
@@ -77,6 +83,13 @@ class Endpoint:
             "header_names": sorted(self.headers),
         }
 
+    def redacted(self, text: str) -> str:
+        """What a server said, without the secrets that it may have repeated."""
+        for secret in (*self._credentials.values(), *self.headers.values()):
+            if len(secret := secret.removeprefix("Bearer ")) >= _SECRET_CHARACTERS:
+                text = text.replace(secret, "[secret]")
+        return text
+
     def message(self, request: "Request") -> bytes:
         """The HTTP request as it goes over the wire, the key within."""
         body: dict[str, Any] = {"model": self.model, "stream": True}
@@ -93,16 +106,17 @@ class Endpoint:
         if request.output_tokens is not None and body.get("ignore_eos"):
             body["min_tokens"] = request.output_tokens
         payload = json.dumps(body).encode()
-        return b"%b%d\r\n\r\n%b" % (self._head, len(payload), payload)
+        head = "\r\n".join([*self._lines, f"content-length: {len(payload)}", "", ""])
+        return head.encode() + payload
 
     @property
     def _token_limit(self) -> str:
         """OpenAI's reasoning models refuse the older name; others do not know the newer one."""
-        newer = self.host == "api.openai.com" or self.host.endswith(_AZURE)
+        newer = self.host.endswith(("api.openai.com", *_AZURE))
         return "max_completion_tokens" if newer and self.api == "chat" else "max_tokens"
 
-    @cached_property
-    def _head(self) -> bytes:
+    @property
+    def _lines(self) -> list[str]:
         parts = urlsplit(self.base_url)
         path = f"{parts.path.rstrip('/')}/{'chat/' if self.api == 'chat' else ''}completions"
         headers = {
@@ -110,15 +124,13 @@ class Endpoint:
             "content-type": "application/json",
             "accept": "text/event-stream",
             "user-agent": "llmstudy",
-            **self._credentials(),
-            **self.headers,
+            **self._credentials,
+            **{name.lower(): value for name, value in self.headers.items()},
         }
-        lines = [f"POST {path}{'?' + parts.query if parts.query else ''} HTTP/1.1"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        if any("\r" in line or "\n" in line for line in lines):
-            raise ValueError("a header holds a line break: check the key and the --header values")
-        return "\r\n".join([*lines, "content-length: "]).encode()
+        first = f"POST {path}{'?' + parts.query if parts.query else ''} HTTP/1.1"
+        return [first, *(f"{name}: {value}" for name, value in headers.items())]
 
+    @property
     def _credentials(self) -> dict[str, str]:
         if not self.key_env:
             return {}
@@ -168,7 +180,7 @@ async def call(
     opening, waited_s = None, 0.0
     for attempt in range(1, max_retries + 2):
         answer, opened = await _attempt(message, connections, deadline)
-        opening = opened or opening
+        opening = opening or opened
         if attempt > max_retries or not _may_retry(answer):
             break
         wait_s = _wait_s(answer.headers, attempt)
@@ -178,48 +190,55 @@ async def call(
         waited_s += wait_s
     sample = _sample(request, answer, start, dispatched - start, opening)
     sample.attempts, sample.retry_wait_s = attempt, waited_s
-    return sample, answer.detail
+    return sample, endpoint.redacted(answer.detail)
 
 
 async def _attempt(
     message: bytes, connections: Connections, deadline: float
 ) -> tuple[Answer, Opening | None]:
     answer, opened, connection = Answer(), None, None
+    limit = asyncio.timeout(deadline - perf_counter())
     try:
-        async with asyncio.timeout(deadline - perf_counter()):
+        async with limit:
             connection, opened = await connections.take()
-            await connection.send(message, answer)
+            try:
+                await connection.send(message, answer)
+            except ConnectionError:
+                if opened is not None or answer.headers_at is not None:
+                    raise
+                # the server let go of an idle connection just then: that is no failure of its
+                connections.give_back(connection)
+                connection, opened = await connections.open()
+                await connection.send(message, answer)
         answer.end(perf_counter())
-    except TimeoutError:
-        answer.fail("timeout", perf_counter())
     except OSError as error:
-        lost = answer.headers_at is None
-        answer.fail("connection" if lost else "cut", perf_counter(), str(error))
+        lost = "connection" if answer.headers_at is None else "cut"
+        answer.fail("timeout" if limit.expired() else lost, perf_counter(), str(error))
     finally:
         if connection is not None:
-            if answer.ended_at is None or answer.error in ("timeout", "cut", "connection"):
-                connection.close()
-            else:
-                connections.give_back(connection)
+            connections.give_back(connection)
     return answer, opened
 
 
 def _may_retry(answer: Answer) -> bool:
     if answer.error is None or answer.content_at or answer.reasoning_at is not None:
         return False
-    return answer.error == "connection" or answer.status in _RETRIED_STATUS
+    if answer.headers.get("x-should-retry") in ("true", "false"):
+        return answer.headers["x-should-retry"] == "true"
+    status = answer.status or 0
+    return answer.error == "connection" or status in _RETRIED_STATUS or status >= 500
 
 
 def _wait_s(headers: Mapping[str, str], attempt: int) -> float:
     """Seconds until the next attempt. Source: RFC 9110, section 10.2.3, for Retry-After."""
     for name, unit_s in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
         try:
-            return max(float(headers[name]) * unit_s, 0.0)
+            return max(0.0, float(headers[name]) * unit_s)  # 0 first: what is no number waits 0
         except (KeyError, ValueError):
             continue
     try:
-        return max(parsedate_to_datetime(headers["retry-after"]).timestamp() - time(), 0.0)
-    except (KeyError, ValueError):
+        return max(0.0, parsedate_to_datetime(headers["retry-after"]).timestamp() - time())
+    except (KeyError, ValueError, OverflowError):
         longest = min(_FIRST_WAIT_S * 2.0 ** (attempt - 1), _LONGEST_WAIT_S)
         return longest * random.uniform(0.75, 1.0)  # so that many clients do not return at once
 
@@ -283,6 +302,7 @@ def _server_times_s(answer: Answer) -> tuple[float | None, float | None]:
 def _number(value: Any, unit: float) -> float | None:
     """A number that a server sent, or None if it is none."""
     try:
-        return None if value is None else float(value) * unit
+        number = float(value) * unit
     except (TypeError, ValueError):
         return None
+    return number if isfinite(number) else None

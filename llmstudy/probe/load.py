@@ -11,16 +11,18 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from math import isnan
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
 
+from llmstudy import canonical
 from llmstudy.probe import record
 from llmstudy.probe.connection import Connections
 from llmstudy.probe.endpoint import Endpoint, Request, call
@@ -102,20 +104,25 @@ def run_load(
     sent from a thread of its own, so that this works inside a notebook. Interrupted (Ctrl-C), the
     run ends as it stands.
 
-    Raises: ValueError if the folder holds a run already, or another plan's, or a plan without
-    scheduled times is to be sent without workers.
+    Raises: ValueError if the folder holds a run already, or another plan's; if a plan without
+    scheduled times is to be sent without workers, or one with them by workers; if the spend is
+    capped without a price, or with answers of any length. OSError if a sample cannot be kept: the
+    run ends there.
     """
     limits = limits or Limits()
-    if workers is None and plan.schedule["scheduled_s"].isna().any():
-        raise ValueError("the plan has no scheduled times: give the number of workers")
-    done = _finished(folder, facts) if resume and folder is not None else []
-    budget = Budget(price, limits.spend_usd, sum(sample.cost_usd or 0.0 for sample in done))
+    _check(plan, limits, workers, price)
+    facts = {"endpoint": endpoint.facts, **facts}
+    before, done = _begun(folder, plan, facts) if resume and folder is not None else ({}, [])
+    if before.get("ended") == "complete":
+        return Run(table(done), before)
+    spent_usd = sum(sample.cost_usd or 0.0 for sample in done)
+    spent_usd = max(spent_usd, (before.get("spend") or {}).get("spent_usd") or 0.0)
+    budget = Budget(price, limits.spend_usd, spent_usd)
     facts = {
         "schema_version": "1",
         "tool": {"name": "llmstudy", "version": version("llmstudy")},
-        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "started_at": before.get("started_at") or datetime.now(UTC).isoformat(timespec="seconds"),
         "ended": "running",
-        "endpoint": endpoint.facts,
         **facts,
         "resumed": bool(done),
     }
@@ -123,13 +130,39 @@ def run_load(
     with record.recording(folder, facts, resume) if folder else nullcontext() as recording:
         keep = recording.append if recording else None
         sending = _Sending(endpoint, plan, limits, workers, budget, done, keep)
-        _run_beside(sending, tell)
-        facts["ended"] = sending.ended
-        facts["client"] = sending.client()
-        facts["spend"] = {**spend, "spent_usd": budget.spent_usd}
-        if recording:
-            recording.state(facts)
+        try:
+            _run_beside(sending, tell)
+        except BaseException as error:
+            sending.ended = f"stopped: {error or type(error).__name__}"
+            raise
+        finally:
+            facts["ended"] = sending.ended
+            facts["client"] = sending.client()
+            facts["spend"] = {**spend, "spent_usd": budget.spent_usd}
+            if recording:
+                recording.state(facts)
     return Run(table(sending.samples), facts)
+
+
+def _check(plan: Plan, limits: Limits, workers: int | None, price: TokenPrice) -> None:
+    """Refuse a load that cannot be what was meant."""
+    timed = plan.schedule["scheduled_s"].notna()
+    if workers is None and not timed.all():
+        raise ValueError("the plan has no scheduled times: give the number of workers")
+    if workers is not None and (workers < 1 or timed.any()):
+        raise ValueError(
+            f"{workers} workers: a closed loop needs at least one, and a plan with no scheduled "
+            "times"
+        )
+    if limits.spend_usd is None:
+        return
+    if price == FREE:
+        raise ValueError("the spend is capped but has no price: give what a token costs")
+    if plan.schedule["output_tokens"].isna().any():
+        raise ValueError(
+            "the spend is capped but an answer may have any length: give output_tokens, the most "
+            "that it may hold"
+        )
 
 
 def calibrate(
@@ -190,7 +223,8 @@ def _thread(work: Callable[[], Any], outcome: Future[Any]) -> threading.Thread:
         except BaseException as error:
             outcome.set_exception(error)
 
-    thread = threading.Thread(target=body, name="llmstudy-probe")
+    # daemon: a second Ctrl-C ends the process without waiting for answers
+    thread = threading.Thread(target=body, name="llmstudy-probe", daemon=True)
     thread.start()
     return thread
 
@@ -206,22 +240,40 @@ def _run_beside(sending: "_Sending", tell: Callable[[Progress], None] | None) ->
                 tell(sending.progress())
     except KeyboardInterrupt:
         sending.interrupt()
+    except BaseException:
+        sending.interrupt()  # nobody is told any more: let nothing run on unseen
+        thread.join()
+        raise
     thread.join()
     outcome.result()
 
 
-def _finished(folder: Path, facts: dict[str, Any]) -> list[Sample]:
-    """The samples of a run that is to be resumed, none where there is no run yet."""
+def _begun(folder: Path, plan: Plan, facts: dict[str, Any]) -> tuple[dict[str, Any], list[Sample]]:
+    """Facts and samples of a run that is to be resumed, empty where there is no run yet."""
     if not (folder / record.FACTS).exists():
-        return []
+        return {}, []
     before, samples = record.read_samples(folder)
-    for name in ("load", "lengths"):
-        if before.get(name) != facts.get(name):
-            raise ValueError(
-                f"{folder} holds a run with another {name}: resume it with the settings it began "
-                "with, seed included"
-            )
-    return samples
+    changed = [
+        name
+        for name in ("endpoint", "load", "lengths")
+        if before.get(name) != canonical.plain(facts.get(name))  # rounded as it was written
+    ]
+    columns = ("index", "input_tokens", "scheduled_s")
+    planned = {
+        index: (tokens, at)
+        for index, tokens, at in zip(*(plan.schedule[c].tolist() for c in columns), strict=True)
+    }
+    for sample in samples:
+        tokens, at = planned.get(sample.index, (None, 0.0))
+        if sample.asked_input_tokens != tokens or not (isnan(at) or sample.scheduled_s == at):
+            changed.append("plan")
+            break
+    if changed:
+        raise ValueError(
+            f"{folder} holds a run with another {' and '.join(changed)}: resume it with the "
+            "settings it began with, seed included"
+        )
+    return before, samples
 
 
 class _Sending:
@@ -243,12 +295,13 @@ class _Sending:
         self._workers, self._budget, self._keep = workers, budget, keep
         self._connections = Connections(endpoint.base_url)
         self._start = perf_counter()
-        self._sent = self._failed = 0
+        self._sent, self._failed = len(done), 0
         self._first_failure = ""
         self._next_turn = 0.0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._line = asyncio.Lock()
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._all: asyncio.Task[Any] | None = None
         self._lags_s: list[float] = []
         self._wall_s = self._cpu_s = 0.0
 
@@ -256,6 +309,7 @@ class _Sending:
 
     async def run(self) -> None:
         """Sends everything and waits for what is under way."""
+        self._all = asyncio.current_task()
         self._loop = asyncio.get_running_loop()
         cap = self._limits.concurrency
         self._gate = asyncio.Semaphore(cap) if cap else nullcontext()
@@ -267,55 +321,59 @@ class _Sending:
         # a resumed run takes up where it stopped, not where it would be by now
         self._start = began - max((sample.done_s or 0.0 for sample in self.samples), default=0.0)
         try:
-            if self._workers:
-                await self._closed_loop(requests, self._workers)
-            else:
-                await self._open_loop(requests)
+            async with asyncio.TaskGroup() as tasks:
+                if self._workers:
+                    for _ in range(self._workers):
+                        tasks.create_task(self._user(requests))
+                else:
+                    await self._open_loop(requests, tasks)
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
         finally:
             self._wall_s, self._cpu_s = perf_counter() - began, process_time() - cpu_s
             lateness.cancel()
             gc.unfreeze()
             self._connections.close()
 
-    async def _open_loop(self, requests: Iterator[Request]) -> None:
+    async def _open_loop(self, requests: Iterator[Request], tasks: asyncio.TaskGroup) -> None:
         for number, request in enumerate(requests):
             message = self._endpoint.message(request)  # made before its time has come
-            if number == 0 and self.samples:
-                self._start = perf_counter() - (request.scheduled_s or 0.0)
-            due = self._start + (request.scheduled_s or 0.0)
-            while (left_s := due - perf_counter()) > 0 and not self._stopping:
-                await asyncio.sleep(min(left_s, _TOLD_EVERY_S))
-            if not self._may_send(request):
+            scheduled_s = request.scheduled_s or 0.0
+            if number == 0:
+                self._start = perf_counter() - (scheduled_s if self.samples else 0.0)
+            await self._wait_until(self._start + scheduled_s)
+            if self._stopping:
                 break
-            task = asyncio.create_task(self._send(request, message))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        while self._tasks:
-            await asyncio.gather(*self._tasks)
+            tasks.create_task(self._send(request, message))
 
-    async def _closed_loop(self, requests: Iterator[Request], workers: int) -> None:
-        async def user() -> None:
-            for request in requests:
-                if not self._may_send(request):
-                    break
-                await self._send(request, self._endpoint.message(request))
-
-        self._tasks = {asyncio.create_task(user()) for _ in range(workers)}
-        await asyncio.gather(*self._tasks)
+    async def _user(self, requests: Iterator[Request]) -> None:
+        for request in requests:
+            if self._stopping:
+                break
+            await self._send(request, self._endpoint.message(request))
 
     async def _send(self, request: Request, message: bytes) -> None:
         async with self._gate:
-            await self._turn(request)
+            await self._take_turn(request)
+            if not self._may_send(request):
+                return
             self._sent += 1
-            sample, detail = await call(
-                self._endpoint,
-                request,
-                message,
-                self._connections,
-                self._start,
-                self._limits.timeout_s,
-                self._limits.max_retries,
-            )
+            try:
+                sample, detail = await call(
+                    self._endpoint,
+                    request,
+                    message,
+                    self._connections,
+                    self._start,
+                    self._limits.timeout_s,
+                    self._limits.max_retries,
+                )
+            except BaseException:
+                self._budget.forfeit(request)
+                raise
         self._budget.settle(request, sample)
         self.samples.append(sample)
         if self._keep is not None:
@@ -328,8 +386,8 @@ class _Sending:
 
     # ---- holding back and stopping -----------------------------------------------------------
 
-    async def _turn(self, request: Request) -> None:
-        """Spaces requests out as the provider's limits ask."""
+    async def _take_turn(self, request: Request) -> None:
+        """Spaces requests out as the provider's limits ask; one waits, the others behind it."""
         minutes = 0.0
         if self._limits.requests_per_min:
             minutes = 1 / self._limits.requests_per_min
@@ -337,14 +395,19 @@ class _Sending:
             tokens = (request.input_tokens or 0) + (request.output_tokens or 0)
             minutes = max(minutes, tokens / self._limits.tokens_per_min)
         if minutes:
-            now = perf_counter()
-            turn = max(self._next_turn, now)
-            self._next_turn = turn + 60 * minutes
-            await asyncio.sleep(turn - now)
+            async with self._line:
+                turn = max(self._next_turn, perf_counter())
+                self._next_turn = turn + 60 * minutes
+                await self._wait_until(turn)
+
+    async def _wait_until(self, due: float) -> None:
+        """Until then, or until the run is stopping."""
+        while (left_s := due - perf_counter()) > 0 and not self._stopping:
+            await asyncio.sleep(min(left_s, _TOLD_EVERY_S))
 
     def _may_send(self, request: Request) -> bool:
         if not self._stopping and not self._budget.reserve(request):
-            self._stop(f"stopped: another request could pass USD {self._budget.cap_usd:g}")
+            self._stop(record.AT_SPEND_CAP)
         return not self._stopping
 
     def _stop(self, why: str) -> None:
@@ -354,14 +417,10 @@ class _Sending:
 
     def interrupt(self) -> None:
         """From another thread: nothing is awaited any more."""
-
-        def cancel() -> None:
-            self._stop("stopped: interrupted")
-            for task in self._tasks:
-                task.cancel()
-
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(cancel)
+        self._stop("stopped: interrupted")
+        if self._loop is not None and self._all is not None:
+            with suppress(RuntimeError):  # the loop has ended meanwhile
+                self._loop.call_soon_threadsafe(self._all.cancel)
 
     # ---- telling -----------------------------------------------------------------------------
 

@@ -64,19 +64,21 @@ class Plan:
 
     def requests(self, skip: frozenset[int] = frozenset()) -> Iterator[Request]:
         """The requests in order, each made when it is reached. skip: indices not to make."""
-        for row in self.schedule.to_dict("records"):
-            index, tokens = int(row["index"]), int(row["input_tokens"])
+        columns = ["index", "phase", "scheduled_s", "input_tokens", "output_tokens", "prefix_group"]
+        for index, phase, scheduled_s, read, written, group in zip(
+            *(self.schedule[name].tolist() for name in columns), strict=True
+        ):
             if index in skip:
                 continue
-            group = _known(row["prefix_group"], int)
+            prefix_group = _known(group, int)
             yield Request(
                 index=index,
-                phase=row["phase"],
-                prompt=self.prompt(index, tokens, group),
-                input_tokens=tokens,
-                output_tokens=_known(row["output_tokens"], int),
-                scheduled_s=_known(row["scheduled_s"], float),
-                prefix_group=group,
+                phase=phase,
+                prompt=self.prompt(index, int(read), prefix_group),
+                input_tokens=int(read),
+                output_tokens=_known(written, int),
+                scheduled_s=_known(scheduled_s, float),
+                prefix_group=prefix_group,
             )
 
     def prompt(self, index: int, input_tokens: int, group: int | None) -> str | list[int]:
@@ -89,9 +91,8 @@ class Plan:
                 self._pieces(_REST, index, size - shared),
             ]
         )
-        if self.vocabulary is not None:
-            return [int(piece) for piece in pieces]
-        return " ".join(_WORDS[piece] for piece in pieces)
+        ids: list[int] = pieces.tolist()
+        return ids if self.vocabulary is not None else " ".join(_WORDS[i] for i in ids)
 
     def _pieces(self, stream: int, number: int, size: int) -> npt.NDArray[np.int64]:
         rng = np.random.default_rng([self.seed, stream, number & 0xFFFFFFFF])  # -1 is a number too
@@ -111,8 +112,8 @@ def plan(
 
     lengths: input_tokens, output_tokens, one row per request. scheduled_s: (n,), None in closed
     loop. With a shared prefix the requests take turns among `prefix_groups`.
-    Raises: ValueError if the lengths and times differ in number, a length is below 1, the warm-up
-    leaves nothing, or the share is not in [0, 1).
+    Raises: ValueError if the lengths and times differ in number, the times fall, a length is below
+    1, the warm-up leaves nothing, the share is not in [0, 1), or the seed is negative.
 
     >>> two = plan(fixed_lengths(6, 8, 4), seed=1, warmup_n=2)
     >>> [request.phase for request in two.requests()].count("measure")
@@ -121,6 +122,10 @@ def plan(
     n = len(lengths)
     if scheduled_s is not None and len(scheduled_s) != n:
         raise ValueError(f"{n} lengths for {len(scheduled_s)} arrivals: give one each")
+    if scheduled_s is not None and not (np.diff(scheduled_s, prepend=0.0) >= 0).all():
+        raise ValueError("the arrivals are not in order: give times from 0 that do not fall")
+    if seed < 0:
+        raise ValueError(f"seed {seed}: give one of 0 or more")
     if not 0 <= warmup_n < n:
         raise ValueError(f"{warmup_n} requests of warm-up leave nothing of {n} to measure")
     if not 0 <= shared_prefix_share < 1 or prefix_groups < 1:
@@ -128,7 +133,7 @@ def plan(
             f"shared prefix of {shared_prefix_share:g} of the input in {prefix_groups} groups: "
             "give a share from 0 to below 1, and at least one group"
         )
-    if (lengths < 1).any(axis=None):
+    if not ((lengths >= 1) | lengths.isna()).all(axis=None) or lengths["input_tokens"].isna().any():
         raise ValueError("a request of less than one token: give lengths of at least 1")
     index = np.arange(n)
     schedule = pd.DataFrame(

@@ -7,14 +7,17 @@ written before the first request, and again at the end.
 The facts of a run, None where not known:
 
 - `schema_version` "1"; `tool` {name, version}; `started_at` (ISO, UTC); `ended` ("complete",
-  "running", or why it stopped);
+  "running", `AT_SPEND_CAP`, or why it stopped);
 - `endpoint` {base_url, model, api, engine, engine_version};
 - `load` {process ("poisson", "gamma", "constant", "replay", "ramp", "closed"), rate_per_s,
   burstiness, concurrency (workers in closed loop, cap in open loop), n (requests measured),
   warmup_n (those before them), seed, time_scale};
 - `lengths` {source ("fixed" or the log's name), input_tokens, output_tokens (means asked for),
   shared_prefix_share (of the input tokens)};
-- `client` {wall_s, cpu_share (of one core), loop_lag_p50_s, loop_lag_p99_s, loop_lag_max_s};
+- `client` {wall_s, cpu_share (of one core), loop_lag_p50_s, loop_lag_p99_s, loop_lag_max_s,
+  first_failure (what the server said of it, without the key)};
+- `connection` {dns_s, tcp_s, tls_s, served_model, fingerprint} of two short requests before the
+  load; `resumed`: whether the run was killed in between;
 - `serving` {gpu, gpus, tensor_parallel, precision, kv_dtype, prefix_caching, weights ("real",
   "dummy"), flags, driver, ...};
 - `server_counters`: what the server's own counters grew by during the run, by metric name;
@@ -27,7 +30,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import fields
 from math import isnan, nan
 from pathlib import Path
 from typing import Any, TextIO
@@ -36,6 +39,9 @@ from llmstudy import canonical
 from llmstudy.probe.samples import Run, Sample, table
 
 FACTS, SAMPLES = "run.json", "samples.jsonl"
+
+AT_SPEND_CAP = "stopped: another request could pass the spend cap"
+"""How a run ends that is whole but for the requests there was no money for."""
 
 
 class Recording:
@@ -47,8 +53,8 @@ class Recording:
 
     def append(self, sample: Sample) -> None:
         """Writes one finished request; it survives the death of this process."""
-        row = asdict(sample)
-        row["content_times_s"] = [_cell(time) for time in sample.content_times_s]
+        times = [_cell(time) for time in sample.content_times_s]
+        row = {**vars(sample), "content_times_s": times}
         self._lines.write(json.dumps(row, separators=(",", ":"), allow_nan=False) + "\n")
         self._lines.flush()
 

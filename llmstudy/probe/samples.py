@@ -6,7 +6,7 @@ dictionary in `llmstudy.latency`, for our own runs and for imported ones alike.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -102,7 +102,7 @@ def table(samples: Sequence[Sample]) -> pd.DataFrame:
     >>> table([Sample(1, "measure", 0.5, 0.5), Sample(0, "measure", 0.0, 0.0)])["index"].tolist()
     [0, 1]
     """
-    rows = [asdict(sample) for sample in samples]
+    rows = [vars(sample) for sample in samples]
     frame = pd.DataFrame(rows, columns=COLUMNS)
     optional = [f.name for f in fields(Sample) if f.type in (float | None, int | None)]
     frame[optional] = frame[optional].astype(float)
@@ -116,7 +116,7 @@ def with_metrics(samples: pd.DataFrame) -> pd.DataFrame:
     reasoning_ttft_s, client_queue_s (scheduled to dispatched); failures keep what was observed, and
     it is for the statistics to count them as +inf. `answer_tokens`: the server's output tokens less
     its reasoning tokens, null where it gave no count; a server that reasons and does not say how
-    much leaves it null too.
+    much leaves it null too. tpot_s is null, too, for an answer that came in one piece.
 
     >>> one = Sample(0, "measure", 1.0, 1.1, content_times_s=[1.5, 1.6, 1.9], ok=True)
     >>> one.output_tokens, one.reasoning_tokens = 5, 0
@@ -131,11 +131,11 @@ def with_metrics(samples: pd.DataFrame) -> pd.DataFrame:
     silent = samples["first_reasoning_s"].notna() & ~(reasoned > 0)
     answer = (samples["output_tokens"] - reasoned.fillna(0)).where(~silent)
     start = samples["scheduled_s"]
-    # a chunk may hold several tokens: what came with the first took no time after it
+    # an answer in one piece has no pace: something on the way held it back
     return samples.assign(
         answer_tokens=answer,
         ttft_s=first - start,
-        tpot_s=(last - first) / (answer - 1).where(answer >= 2),
+        tpot_s=(last - first) / (answer - 1).where((answer >= 2) & (times.map(len) >= 2)),
         e2e_s=last - start,
         reasoning_ttft_s=samples["first_reasoning_s"] - start,
         client_queue_s=samples["dispatched_s"] - start,

@@ -40,7 +40,8 @@ def estimated_usd(plan: Plan, price: TokenPrice) -> float:
 class Budget:
     """What a run has spent, and what is under way may still cost.
 
-    A request is let through only if all under way could write all they may and stay below the cap.
+    A request is let through only if all under way could write all they may and stay below the cap,
+    as far as prompts hold the tokens they were made for (`load.calibrate`).
     """
 
     def __init__(self, price: TokenPrice, cap_usd: float | None, spent_usd: float = 0.0) -> None:
@@ -69,6 +70,11 @@ class Budget:
             cached = sample.cached_input_tokens or 0
             sample.cost_usd = self.price.usd(sample.input_tokens, cached, sample.output_tokens)
         self.spent_usd += sample.cost_usd
+
+    def forfeit(self, request: Request) -> None:
+        """A request broken off may have been billed: it costs the most it could."""
+        self._reserved_usd -= self._worst_usd(request)
+        self.spent_usd += self._worst_usd(request)
 
     def _worst_usd(self, request: Request) -> float:
         written = request.output_tokens or UNLIMITED_OUTPUT_TOKENS

@@ -37,7 +37,7 @@ class Answer:
         self.ended_at: float | None = None
         self.error: str | None = None
         self.detail = ""
-        """What the server said of an error; never stored."""
+        """What the server said of an error."""
         self.finish_reason: str | None = None
         self.served_model: str | None = None
         self.fingerprint: str | None = None
@@ -54,7 +54,7 @@ class Answer:
     def begin(self, status: int, headers: Mapping[str, str], at: float) -> None:
         """Status and headers have come. headers: names in lower case."""
         self.status, self.headers, self.headers_at = status, headers, at
-        kind = headers.get("content-type", "")
+        kind = headers.get("content-type", "").lower()
         self._streams = status == 200 and "json" not in kind
 
     def feed(self, data: bytes, at: float) -> None:
@@ -68,8 +68,13 @@ class Answer:
                 self._event(line[5:].strip(), at)
 
     def fail(self, error: str, at: float, detail: str = "") -> None:
-        """The attempt ended otherwise than by the end of its answer."""
-        self.error, self.detail, self.ended_at = error, detail, at
+        """The attempt ended otherwise than by the end of its response."""
+        if self._complete:
+            self.end(at)  # the answer is whole: what was lost is the end of its wrapping
+            return
+        if self.error is None:
+            self.error, self.detail = error, detail
+        self.ended_at = at
 
     def end(self, at: float) -> None:
         """The body is over: judge it."""
@@ -93,38 +98,23 @@ class Answer:
     @property
     def input_tokens(self) -> int | None:
         """As billed: cached ones included."""
-        return self._usage.get("prompt_tokens")
+        return _tokens(self._usage, "prompt_tokens")
 
     @property
     def cached_input_tokens(self) -> int | None:
         """Read from a cache, by OpenAI's name for it or DeepSeek's."""
-        details = self._usage.get("prompt_tokens_details") or {}
-        cached: int | None = details.get(
-            "cached_tokens", self._usage.get("prompt_cache_hit_tokens")
-        )
-        return cached
+        cached = _tokens(_mapping(self._usage, "prompt_tokens_details"), "cached_tokens")
+        return _tokens(self._usage, "prompt_cache_hit_tokens") if cached is None else cached
 
     @property
     def output_tokens(self) -> int | None:
         """As billed: reasoning included."""
-        written = self._usage.get("completion_tokens")
-        return None if written is None else written + self._uncounted_reasoning
+        return _split(self._usage)[0]
 
     @property
     def reasoning_tokens(self) -> int | None:
-        """Where the server says; 0 where it says nothing and no reasoning was seen."""
-        details = self._usage.get("completion_tokens_details") or {}
-        said: int | None = details.get("reasoning_tokens")
-        return said if said is not None else self._uncounted_reasoning or None
-
-    @property
-    def _uncounted_reasoning(self) -> int:
-        """Google's compatible endpoint counts thinking in the total alone."""
-        details = self._usage.get("completion_tokens_details") or {}
-        total, read, written = (
-            self._usage.get(f"{part}_tokens") or 0 for part in ("total", "prompt", "completion")
-        )
-        return 0 if details.get("reasoning_tokens") else max(int(total - read - written), 0)
+        """Where the server says, or its total does; None where neither tells of any."""
+        return _split(self._usage)[1]
 
     def _event(self, payload: bytes, at: float) -> None:
         if payload == b"[DONE]":
@@ -140,12 +130,12 @@ class Answer:
         if error := chunk.get("error"):
             self.error, self.detail = "server_error", str(error)[:_DETAIL_CHARACTERS]
             return
-        self.served_model = chunk.get("model") or self.served_model
-        self.fingerprint = chunk.get("system_fingerprint") or self.fingerprint
-        self.metrics = chunk.get("metrics") or self.metrics
-        self.groq = (chunk.get("x_groq") or {}).get("usage") or self.groq
-        usage = chunk.get("usage")
-        has_content = False
+        self.served_model = _text(chunk, "model") or self.served_model
+        self.fingerprint = _text(chunk, "system_fingerprint") or self.fingerprint
+        self.metrics = _mapping(chunk, "metrics") or self.metrics
+        self.groq = _mapping(_mapping(chunk, "x_groq"), "usage") or self.groq
+        usage = _mapping(chunk, "usage")
+        has_content = has_reasoning = False
         for choice in chunk.get("choices") or ():
             said = choice.get("delta") or choice.get("message") or choice
             reasoning = said.get("reasoning_content") or said.get("reasoning")
@@ -153,23 +143,60 @@ class Answer:
             written = written or said.get("refusal")
             # a server without a tokenizer streams token ids and empty text
             has_content |= bool(written or (choice.get("token_ids") and not reasoning))
-            if reasoning and self.reasoning_at is None:
-                self.reasoning_at = at
-            self.finish_reason = choice.get("finish_reason") or self.finish_reason
+            has_reasoning |= bool(reasoning)
+            self.finish_reason = _text(choice, "finish_reason") or self.finish_reason
+        if has_reasoning and self.reasoning_at is None:
+            self.reasoning_at = at
         if has_content:
             self.content_at.append(at)
         if usage:
             self._usage = usage
-        if self._content_tokens is not None:
+        if self._content_tokens is not None and (has_content or has_reasoning):
             self._count(usage, has_content)
 
-    def _count(self, usage: Mapping[str, Any] | None, has_content: bool) -> None:
-        """Tokens of this chunk, from a count that the server repeats as it goes."""
-        if not usage:
-            if has_content:
-                self._content_tokens = None
-            return
-        written = usage.get("completion_tokens") or 0
-        if has_content and self._content_tokens is not None:
-            self._content_tokens.append(written - self._counted)
-        self._counted = written
+    def _count(self, usage: Mapping[str, Any], has_content: bool) -> None:
+        """Tokens of this chunk, from a count that the server repeats as it goes.
+
+        What it counted without sending text, as for half a character, comes with the next text.
+        """
+        assert self._content_tokens is not None
+        output, reasoning = _split(usage)
+        answered = -1 if output is None else output - (reasoning or 0)
+        if answered < self._counted and has_content:
+            self._content_tokens = None  # no count, or none that grows with the answer
+        elif has_content:
+            self._content_tokens.append(answered - self._counted)
+        self._counted = max(answered, 0)
+
+
+def _split(usage: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """Output tokens and the reasoning among them.
+
+    Google's compatible endpoint counts thinking in the total alone; xAI counts it apart and in the
+    total, but not in the completion.
+    """
+    written = _tokens(usage, "completion_tokens")
+    said = _tokens(_mapping(usage, "completion_tokens_details"), "reasoning_tokens")
+    if written is None:
+        return None, said
+    total, read = (_tokens(usage, f"{part}_tokens") or 0 for part in ("total", "prompt"))
+    apart = max(total - read - written, 0)
+    return written + apart, said or apart or said
+
+
+def _tokens(usage: Mapping[str, Any], name: str) -> int | None:
+    """A count that the server gave, None if it is none."""
+    count = usage.get(name)
+    return count if type(count) is int else None
+
+
+def _mapping(said: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A part of what was said, empty if it is none."""
+    part = said.get(name)
+    return part if isinstance(part, dict) else {}
+
+
+def _text(said: Mapping[str, Any], name: str) -> str | None:
+    """A text among what was said, None if it is none."""
+    text = said.get(name)
+    return text if isinstance(text, str) else None
