@@ -1,7 +1,7 @@
 """What is a run to send, and when? A load as a person asks for it, made into a plan and run."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,8 +13,10 @@ from llmstudy.probe import arrivals
 from llmstudy.probe.endpoint import Endpoint
 from llmstudy.probe.load import Limits, Progress, calibrate, run_load
 from llmstudy.probe.prompts import Plan, fixed_lengths, logged_lengths, plan
+from llmstudy.probe.record import restate
 from llmstudy.probe.samples import Run
 from llmstudy.probe.spend import FREE, TokenPrice
+from llmstudy.probe.vllm.metrics import counters, engine_version
 
 Process = Literal["poisson", "gamma", "constant", "ramp", "replay", "closed"]
 
@@ -137,6 +139,13 @@ class Design:
         }
 
 
+VLLM_BODY = {
+    "ignore_eos": True,
+    "stream_options": {"include_usage": True, "continuous_usage_stats": True},
+}
+"""Fields that vLLM alone knows: answers of the asked length, and a count with every chunk."""
+
+
 def run(
     endpoint: Endpoint,
     design: Design,
@@ -145,17 +154,30 @@ def run(
     folder: Path | None = None,
     resume: bool = False,
     tell: Callable[[Progress], None] | None = None,
-    serving: dict[str, Any] | None = None,
+    is_vllm: bool = False,
 ) -> Run:
     """Asks the endpoint two short questions, then sends the load; as `load.run_load`.
 
-    serving: what is known of the server, for the record.
-    Raises: ValueError if the endpoint does not answer, with what it said.
+    is_vllm: the server is vLLM: answers get the length asked for, tokens are counted chunk by
+    chunk, and what the server's own counters grew by becomes a fact of the run.
+    Raises: ValueError if the endpoint does not answer, with what it said; or if a server that is
+    said to be vLLM shows no counters.
     """
     limits = limits or Limits()
+    if is_vllm:
+        endpoint = replace(endpoint, body={**VLLM_BODY, **endpoint.body})
     made, connection = calibrate(endpoint, design.plan(), min(limits.timeout_s, 120.0))
-    facts = {**design.facts(made, limits), "connection": connection, "serving": serving}
-    return run_load(endpoint, made, facts, limits, design.workers, price, folder, resume, tell)
+    facts = {**design.facts(made, limits), "connection": connection}
+    sent = (limits, design.workers, price, folder, resume, tell)
+    if not is_vllm:
+        return run_load(endpoint, made, facts, *sent)
+    engine = {"engine": "vllm", "engine_version": engine_version(endpoint.base_url)}
+    with counters(endpoint.base_url) as counted:
+        told = run_load(endpoint, made, {**facts, "serving": engine}, *sent)
+    told = Run(told.samples, {**told.facts, "server_counters": counted})
+    if folder is not None:
+        restate(folder, told.facts)
+    return told
 
 
 def _mean(values: "pd.Series[float]") -> float | None:

@@ -60,9 +60,14 @@ class Recording:
 
     def state(self, facts: Mapping[str, Any]) -> None:
         """Replaces the facts, whole or not at all."""
-        draft = self.folder / f".{FACTS}.partial"
-        draft.write_text(canonical.dumps(dict(facts)), encoding="utf-8")
-        os.replace(draft, self.folder / FACTS)
+        restate(self.folder, facts)
+
+
+def restate(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Replaces the facts of a run's folder, whole or not at all."""
+    draft = folder / f".{FACTS}.partial"
+    draft.write_text(canonical.dumps(dict(facts)), encoding="utf-8")
+    os.replace(draft, folder / FACTS)
 
 
 @contextmanager

@@ -77,6 +77,17 @@ def test_the_report_for_people_names_every_metric_and_every_check(mock):
         assert word in done.stdout
 
 
+def test_a_vllm_server_tells_its_counters_and_counts_every_chunk(mock_server, tmp_path):
+    with mock_server.running(ttft_ms=5, itl_ms=1, owned_by="vllm") as server:
+        done = quick(server, "--concurrency", 2, "--vllm", "--out", tmp_path / "run", "--json")
+    told = json.loads(done.stdout)
+    assert told["serving"] == {"engine": "vllm", "engine_version": "0.0.mock"}
+    assert told["server_counters"]["vllm:prefix_cache_queries_total"] > 0
+    kept = record.read(tmp_path / "run")
+    assert kept.facts["server_counters"] == told["server_counters"]
+    assert kept.samples["content_tokens"].map(sum).unique().tolist() == [4]
+
+
 def test_a_key_is_sent_and_kept_nowhere(mock, tmp_path, monkeypatch):
     monkeypatch.setenv("MY_KEY", "sk-very-secret")
     done = quick(mock, "--rate", 40, "--key-env", "MY_KEY", "--out", tmp_path / "run", "--json")

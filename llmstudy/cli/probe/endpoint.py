@@ -19,6 +19,14 @@ def endpoint(
     body: o.Body = None,
     header: o.Headers = None,
     token_ids: o.TokenIds = None,
+    is_vllm: Annotated[
+        bool,
+        typer.Option(
+            "--vllm",
+            help="The server is vLLM: force the answers' length, read its own counters.",
+            rich_help_panel=o.AN_ENDPOINT,
+        ),
+    ] = False,
     requests: Annotated[
         int,
         typer.Option(help="Requests to measure.", min=1, rich_help_panel=o.A_LOAD),
@@ -155,6 +163,6 @@ def endpoint(
         folder = out or Path("probes", f"{target.host}-{moment}")
         o.say_cost(design, cost, max_spend)
         with progress(not as_json or interactive()) as tell:
-            made = run(target, design, limits, cost, folder, resume, tell)
+            made = run(target, design, limits, cost, folder, resume, tell, is_vllm)
     folder_note(folder)
     finish(made, as_json, {"run": str(folder)})

@@ -4,6 +4,7 @@ vLLM keeps counters and histograms for Prometheus under `/metrics`. They only gr
 difference of two readings. What other clients sent meanwhile, and the run's own warm-up, is in it.
 """
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -56,6 +57,12 @@ def read_counters(base_url: str, timeout_s: float = 10.0) -> dict[str, float]:
     if not found:
         raise ValueError(f"{url} has no vLLM counters: is that a vLLM server?")
     return found
+
+
+def engine_version(base_url: str, timeout_s: float = 10.0) -> str | None:
+    """The version of a running vLLM; None where it does not say. Raises as `counters`."""
+    answer = json.loads(_get(base_url.rstrip("/").removesuffix("/v1") + "/version", timeout_s))
+    return str(answer["version"]) if "version" in answer else None
 
 
 def parse_counters(text: str) -> dict[str, float]:

@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from llmstudy.capacity import Gpu, gpu, gpu_fit
+from llmstudy.probe import record
 from llmstudy.probe.audit import audit
 from llmstudy.probe.design import Design
 from llmstudy.probe.endpoint import Endpoint
@@ -226,7 +227,9 @@ def _measure(
     """The run of a point, with what the server and the card said of it."""
     with gpu_use() as use, counters(server.base_url) as counted:
         made = _run(server, variant, point, seed, folder)
-    return Run(made.samples, {**made.facts, "server_counters": counted, "gpu_use": use.summary()})
+    facts = {**made.facts, "server_counters": counted, "gpu_use": use.summary()}
+    record.restate(folder, facts)
+    return Run(made.samples, facts)
 
 
 def _seen(made: Run) -> dict[str, Any]:
