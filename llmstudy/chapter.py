@@ -27,7 +27,20 @@ SHOWN = {
     "findings": "severity sentence effective",
     "figures": "name value low high unit grade source as_of",
     "bills": "workload route current usd_per_request usd_per_mtok month_usd scheduled_change",
-    "latency": "workload route target_s ttft_p95_s low_s high_s verdict grade",
+    "latency": "workload route target_s ttft_p95_s low_s high_s verdict grade source",
+    "probes": (
+        "route model endpoint_model runs requests load failed_share "
+        "ttft_p50_s ttft_p95_s tpot_p50_s tpot_p95_s audit last"
+    ),
+    "tpot": "workload route target_s tpot_p95_s low_s high_s verdict grade",
+    "ttft_parts": "route part median_ms mean_share n",
+    "own_runs": (
+        "recorded model precision gpu gpus engine_version points weights "
+        "best_roofline_share tpot_to_bench ttft_to_bench"
+    ),
+    "own_points": (
+        "model gpu precision input_tokens output_tokens concurrency ttft_ms tpot_ms weights"
+    ),
     "quality": "workload route verdict grade n difference low high margin n_needed",
     "serving_fit": "model gpu precision engine_version n_fit n_heldout median_abs_error_share",
     "fleets": "workload replicas gpus utilisation rent_month_usd staff_month_usd outside",
@@ -85,6 +98,11 @@ class Chapter:
         canonical.write(self.run / "charts" / f"{name}.svg", drawing)
         alt = {"image/svg+xml": {"alt": chart.alt}}
         _display({"image/svg+xml": drawing, "text/plain": chart.alt}, alt)
+
+    def table_if_any(self, rows: list[dict[str, Any]], name: str, caption: str) -> None:
+        """Shows and keeps a table as `table` does, and nothing at all where it has no row."""
+        if rows:
+            self.table(rows, name, caption)
 
     def table(self, rows: pd.DataFrame | list[dict[str, Any]], name: str, caption: str) -> None:
         """Shows a table under its caption, and keeps all of it, unrounded, as `tables/NAME.csv`."""

@@ -16,6 +16,7 @@ import pandas as pd
 from llmstudy import capacity, prices
 from llmstudy.cost import TokenPrice, committed_usd_per_gpu_hour, token_price
 from llmstudy.figure import Figure
+from llmstudy.probed import probe_findings
 from llmstudy.requests import importers, summary, traffic
 from llmstudy.study import ApiRoute, SelfHostedRoute, Study, Workload
 from llmstudy.uncertainty import Fleet
@@ -409,7 +410,10 @@ def _rent(route: SelfHostedRoute) -> Figure:
 
 
 def price_findings(study: Study) -> list[prices.Finding]:
-    """What a reader must know of the prices used: ends of introductory rates, retirements, age."""
+    """What a reader must know of the prices used: ends of introductory rates, retirements, age.
+
+    So, too, of the age of probe runs. Raises: ValueError as `probed.probes_of`.
+    """
     until = month_start(study.as_of, study.months)
     found: list[prices.Finding] = []
     for route in study.routes.values():
@@ -427,6 +431,7 @@ def price_findings(study: Study) -> list[prices.Finding]:
     hosts = prices.gpu_price_findings(table[quoted], study.as_of)
     found += [f for f in market if f.severity == "info"]
     found += [f for f in hosts if f.severity != "info"]
+    found += probe_findings(study)
     return list(dict.fromkeys(found))
 
 

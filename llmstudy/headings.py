@@ -38,9 +38,34 @@ def latency(found: Results) -> str:
     """Which targets are known to be met."""
     rows = found["latency"]
     tally = {v: sum(row["verdict"] == v for row in rows) for v in ("meets", "misses", "undecided")}
+    seen = sum(row["verdict"] == "undecided" and row["grade"] == "measured" for row in rows)
+    open_ = f", {seen} are measured and undecided" if seen else ""
     return (
         f"Of {len(rows)} pairs of workload and route {tally['meets']} meet the first-token target, "
-        f"{tally['misses']} miss it and {tally['undecided']} are not measured"
+        f"{tally['misses']} miss it{open_} and {tally['undecided'] - seen} are not measured"
+    )
+
+
+def probes(found: Results) -> str:
+    """Which routes were probed, and what their runs are too short for."""
+    rows = found["probes"]
+    if not rows:
+        return "No route of this study has been probed."
+    runs, requests = (sum(row[key] for row in rows) for key in ("runs", "requests"))
+    said = (
+        f"Probed: {listed([row['route'] for row in rows])}, with {count(requests)} requests in "
+        f"{count(runs)} {'run' if runs == 1 else 'runs'}, each found valid by its audit."
+    )
+    return " ".join([said, *map(_undersized, found["undersized"])])
+
+
+def _undersized(row: Mapping[str, Any]) -> str:
+    what = f"{row['metric'].removesuffix('_ms').upper()} {row['percentile']}"
+    if row["requests_needed"] is None:
+        return f"{row['route']} told no {what}."
+    return (
+        f"{row['route']}: {count(row['requests'])} requests do not support a {what}; like these it "
+        f"takes {count(row['requests_needed'])}."
     )
 
 
@@ -61,6 +86,33 @@ def hosting(found: Results) -> str:
         return "No self-hosted route can serve any of the workloads"
     least, most = (pick(row["utilisation"] for row in fleets) for pick in (min, max))
     return f"At today's volume a fleet would be {share(least)} to {share(most)} busy"
+
+
+def own_gpu(found: Results) -> str:
+    """What of the serving points was measured on a GPU of ours, and what was not and why."""
+    rows, now = found["own_runs"], found["own_source"] == "this run"
+    if rows:
+        points = count(sum(row["points"] for row in rows))
+        cards, days, weights = (
+            listed(sorted({row[key] for row in rows})) for key in ("gpu", "recorded", "weights")
+        )
+        measured = f"on {cards}, {days}, with {weights} weights"
+    if not rows:
+        said = (
+            "The points below were published by others on real hardware; nothing in this run was "
+            "measured on a GPU of ours."
+        )
+    elif now:
+        said = (
+            f"{points} points were measured in this run {measured}. They lie in its folder "
+            "`probes`; the curves below do not rest on them until that is put into `data/probes`."
+        )
+    else:
+        said = (
+            f"{points} of the points below were recorded by our own probe {measured}; the others "
+            "were published by others. Nothing in this run was measured on a GPU of ours."
+        )
+    return " ".join([said, *(row["reason"] for row in found["own_skipped"])])
 
 
 def crossover(found: Results) -> str:

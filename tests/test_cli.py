@@ -265,9 +265,9 @@ def runs(monkeypatch):
     asked = []
     folder = Path("outputs/default/20261123T120000Z-abcdef")
 
-    def run_study(study_path, out=None):
+    def run_study(study_path, out=None, probe="recorded"):
         study.load(study_path)
-        asked.append((study_path, out))
+        asked.append((study_path, out, probe))
         made = {"memo": folder / "memo.html", "results": folder / "results.json"}
         return llmstudy.run.RunResult(folder.name, folder, made, "No PDF: pango.")
 
@@ -280,7 +280,13 @@ def test_run_ends_with_the_memos_path(runs):
     assert done.exit_code == 0
     assert done.stdout.splitlines()[-1] == "outputs/default/20261123T120000Z-abcdef/memo.html"
     assert "No PDF" in done.stderr
-    assert runs == [(Path("params/default.yaml"), Path("elsewhere"))]
+    assert runs == [(Path("params/default.yaml"), Path("elsewhere"), "recorded")]
+
+
+def test_run_measures_on_a_gpu_only_when_asked_to(runs):
+    assert llmstudy_("run", "params/default.yaml", "--probe", "gpu").exit_code == 0
+    assert runs == [(Path("params/default.yaml"), None, "gpu")]
+    assert llmstudy_("run", "params/default.yaml", "--probe", "cpu").exit_code == 2
 
 
 def test_run_gives_a_program_every_path(runs):
@@ -290,7 +296,7 @@ def test_run_gives_a_program_every_path(runs):
 
 
 def test_a_chapter_that_fails_is_exit_1_and_one_sentence(monkeypatch):
-    def fails(study_path, out=None):
+    def fails(study_path, out=None, probe="recorded"):
         raise llmstudy.run.RunError("02_cost: cell [3] `bill(x)` failed with KeyError: 'x'.")
 
     monkeypatch.setattr(llmstudy.run, "run_study", fails)

@@ -252,6 +252,17 @@ def test_chapters_that_do_not_wait_for_each_other_run_side_by_side(books, monkey
     assert ended == {"left", "right"}
 
 
+def test_the_probe_is_told_to_its_chapter_alone_which_then_has_the_time_it_takes(monkeypatch):
+    begun = []
+    monkeypatch.setattr(chapters, "Execution", lambda *given: begun.append(given))
+    for name in CHAPTERS:
+        chapters._begin(name, {**PARAMETERS, "probe": "gpu"}, paths.ROOT)
+        (_, _, parameters, limit_s) = begun[-1]
+        probing = name == "05_self_hosting"
+        assert parameters == PARAMETERS | ({"probe": "gpu"} if probing else {})
+        assert limit_s == (7200 if probing else 300)
+
+
 def test_every_chapter_comes_after_those_whose_results_it_reads():
     def earlier(name):
         return {name}.union(*map(earlier, CHAPTERS[name]))

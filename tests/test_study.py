@@ -414,6 +414,35 @@ def test_an_unknown_answer_takes_the_wide_prior(variant):
             assert figure.high / figure.low > 2
 
 
+@pytest.mark.parametrize(
+    ("given", "folders"),
+    [
+        ("probes/a", ["probes/a"]),
+        ("[probes/a, probes/b]", ["probes/a", "probes/b"]),
+        ("[/probes/a]", ["/probes/a"]),
+    ],
+)
+def test_probe_runs_of_a_route_are_one_or_several_beside_the_study_file(
+    variant, tmp_path, given, folders
+):
+    routes = {
+        "openai-gpt-4o": "    model: gpt-4o\n",
+        "h200-llama-3.1-70b": "    tensor_parallel: 2\n",
+    }
+    changes = [(line, f"{line}    probe: {given}\n") for line in routes.values()]
+    study = load(variant("default", *changes))
+    for route in routes:
+        assert study.routes[route].probe == tuple(tmp_path / folder for folder in folders)
+    assert study.routes["novita-llama-3.1-70b"].probe == ()
+
+
+def test_a_probe_that_is_no_path_is_refused_with_its_line(variant):
+    line = "    model: gpt-4o\n"
+    study = variant("default", (line, f"{line}    probe: [3]\n"))
+    with pytest.raises(StudyError, match=r"yaml:\d+: routes\.openai-gpt-4o\.probe\.0: .*path"):
+        load(study)
+
+
 def test_a_relative_log_path_is_relative_to_the_study_file(variant, tmp_path):
     log = LOG.replace("nope", "product")
     study = load(variant("source_memo", ("seed: 20261123", f"seed: 1\n{log}")))

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from llmstudy import evidence
 from llmstudy.assess.market import permissions
 from llmstudy.evidence import Traffic
+from llmstudy.probed import RouteProbe, probes_of
 from llmstudy.study import Study
 
 Tables = dict[str, Any]
@@ -20,6 +22,11 @@ class Case:
 
     study: Study
     traffic: Traffic
+
+    @cached_property
+    def probes(self) -> Mapping[str, RouteProbe]:
+        """The probe runs of each route that names some. Raises: ValueError as `probes_of`."""
+        return probes_of(self.study)
 
     def grade_of(self, workload: str) -> str:
         """Grade of a workload's traffic."""

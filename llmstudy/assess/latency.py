@@ -1,6 +1,7 @@
-"""Chapter 03: the first token of every route against its target."""
+"""Chapter 03: the first token of every route against its target, and what probes saw of it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,58 +10,98 @@ import pandas as pd
 from llmstudy import latency
 from llmstudy.assess.case import Case, Tables, contenders
 from llmstudy.figure import Figure
+from llmstudy.latency import QuantileEstimate
+from llmstudy.probe.intervals import decomposition
+from llmstudy.probed import RouteProbe, requests_needed
 from llmstudy.study import ApiRoute
 
 
 def latency_tables(case: Case, hosting: Mapping[str, Any]) -> Tables:
     """First-token latency of each route that may serve, and today's, against its target.
 
-    Only a measurement can meet or miss a target; a claim leaves it undecided. A self-hosted route
-    that cannot serve the workload at all misses it.
+    Only a measurement can meet or miss a target; a claim leaves it undecided. Today's log goes
+    before a probe, a probe before a claim or the serving curve. A self-hosted route that was not
+    probed and cannot serve the workload at all misses it.
+
+    Returns: `latency`; and of the routes that were probed, empty without any: `probes`, `tpot`
+    (pace against its target), `ttft_parts` (where the first token goes) and `undersized` (which
+    percentiles take more requests than were sent).
+
+    Raises: ValueError as `probed.probes_of`.
     """
     bounds = {(f["workload"], f["route"]): f for f in hosting["fleets"]}
     failed = {(f["workload"], f["route"]) for f in hosting["failures"]}
-    rows = []
+    rows, pace = [], []
     for name, routes in contenders(case.study).items():
         workload = case.study.workloads[name]
+        target_s = workload.slo.ttft_p95.value
         for route in routes:
-            spec = case.study.routes[route]
-            row: dict[str, Any] = {"workload": name, "route": route, "arm": spec.arm}
-            row["target_s"] = workload.slo.ttft_p95.value
-            if isinstance(spec, ApiRoute):
-                row |= _api_latency(case, name, route, spec)
+            spec, probe = case.study.routes[route], case.probes.get(route)
+            if route == workload.current_route and _logs_first_token(case, name):
+                found = _of_estimate(_logged(case, name), target_s, "request log")
+            elif probe is not None:
+                found = _of_estimate(probe.estimate_s("ttft_ms", "p95"), target_s, "probe")
+            elif isinstance(spec, ApiRoute):
+                found = _of_claim(spec.ttft_p95, target_s)
             elif (name, route) in failed:
-                row |= _latency_row(None, None, None, "misses", "published")
+                found = _Found(None, None, None, "misses", "published", "serving curve")
             else:
                 bound = bounds[name, route]["ttft_lower_bound_s"]
-                row |= _latency_row(None, bound, None, "undecided", "published")
-            rows.append(row)
-    return {"latency": pd.DataFrame(rows)}
+                found = _Found(None, bound, None, "undecided", "published", "serving curve")
+            place = {"workload": name, "route": route, "arm": spec.arm}
+            rows.append(place | found.row("ttft_p95_s", target_s))
+            if probe is not None:
+                limit_s = workload.slo.tpot_p95.value
+                seen = _of_estimate(probe.estimate_s("tpot_ms", "p95"), limit_s, "probe")
+                pace.append(place | seen.row("tpot_p95_s", limit_s))
+    return {"latency": pd.DataFrame(rows), "tpot": pace, **probe_tables(case)}
 
 
-def _latency_row(
-    value: float | None, low: float | None, high: float | None, verdict: str, grade: str
-) -> dict[str, Any]:
-    return {"ttft_p95_s": value, "low_s": low, "high_s": high, "verdict": verdict, "grade": grade}
+@dataclass(frozen=True)
+class _Found:
+    """A p95 in seconds with its range, what it says of the target, and whence it comes."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    verdict: str
+    grade: str
+    source: str
+
+    def row(self, name: str, target_s: float) -> dict[str, Any]:
+        return {
+            "target_s": target_s,
+            name: self.value,
+            "low_s": self.low,
+            "high_s": self.high,
+            "verdict": self.verdict,
+            "grade": self.grade,
+            "source": self.source,
+        }
 
 
-def _api_latency(case: Case, name: str, route: str, spec: ApiRoute) -> dict[str, Any]:
-    workload = case.study.workloads[name]
-    target = workload.slo.ttft_p95.value
-    requests = case.traffic.of(name)
-    if route == workload.current_route and requests["ttft_s"].notna().any():
-        streamed = requests[requests["ttft_s"].notna() | ~requests["ok"]]
-        seconds = streamed["ttft_s"].where(streamed["ok"], np.inf).to_numpy(dtype=float)
-        found = latency.quantile_interval(seconds, 0.95)
-        verdict = latency.slo_verdict(found, target)
-        value, low, high = (
-            None if x is None or np.isinf(x) else x for x in (found.estimate, found.low, found.high)
-        )
-        return _latency_row(value, low, high, verdict, "measured")
-    claim = spec.ttft_p95
-    return _latency_row(
-        claim.value, claim.low, claim.high, _claim_verdict(claim, target), claim.grade
+def _of_estimate(found: QuantileEstimate, target_s: float, source: str) -> _Found:
+    verdict = latency.slo_verdict(found, target_s)
+    value, low, high = (
+        None if x is None or np.isinf(x) else x for x in (found.estimate, found.low, found.high)
     )
+    return _Found(value, low, high, verdict, "measured", source)
+
+
+def _logs_first_token(case: Case, name: str) -> bool:
+    return bool(case.traffic.of(name)["ttft_s"].notna().any())
+
+
+def _logged(case: Case, name: str) -> QuantileEstimate:
+    requests = case.traffic.of(name)
+    streamed = requests[requests["ttft_s"].notna() | ~requests["ok"]]
+    seconds = streamed["ttft_s"].where(streamed["ok"], np.inf).to_numpy(dtype=float)
+    return latency.quantile_interval(seconds, 0.95)
+
+
+def _of_claim(claim: Figure, target_s: float) -> _Found:
+    verdict = _claim_verdict(claim, target_s)
+    return _Found(claim.value, claim.low, claim.high, verdict, claim.grade, "study file")
 
 
 def _claim_verdict(claim: Figure, target_s: float) -> str:
@@ -70,3 +111,50 @@ def _claim_verdict(claim: Figure, target_s: float) -> str:
     if (claim.value if claim.high is None else claim.high) <= target_s:
         return "meets"
     return "misses" if (claim.value if claim.low is None else claim.low) > target_s else "undecided"
+
+
+# --- probes ---------------------------------------------------------------------------------
+
+
+def probe_tables(case: Case) -> Tables:
+    """What was probed, where the first token goes, and which percentiles need more requests.
+
+    In `probes` the model of the route stands beside that of the endpoint: one model has several
+    names. A p95 of too few requests is null.
+    """
+    probes, parts, undersized = [], [], []
+    for route, probe in case.probes.items():
+        probes.append({"route": route, "model": case.study.routes[route].model} | _probed(probe))
+        known = decomposition(probe.samples)
+        parts += known[known["n"] > 0].assign(route=route).to_dict("records")
+        undersized += [
+            {"route": route, "metric": metric, "percentile": "p95"}
+            | {"requests": found.n, "requests_needed": requests_needed(found, "p95")}
+            for metric in ("ttft_ms", "tpot_ms")
+            if not (found := probe.estimate_s(metric, "p95")).supported
+        ]
+    return {
+        "probes": probes,
+        "ttft_parts": parts,
+        "undersized": undersized,
+    }
+
+
+def _probed(probe: RouteProbe) -> dict[str, Any]:
+    percentiles = {
+        f"{metric.removesuffix('_ms')}_{percentile}_s": probe.estimate_s(metric, percentile)
+        for metric in ("ttft_ms", "tpot_ms")
+        for percentile in ("p50", "p95")
+    }
+    return {
+        "endpoint_model": ", ".join(probe.endpoint_models),
+        "runs": len(probe.runs),
+        "folders": ", ".join(probe.runs),
+        "requests": len(probe.measured),
+        "load": probe.load,
+        "failed_share": float((~probe.measured["ok"]).mean()),
+        **{name: found.estimate for name, found in percentiles.items()},
+        "audit": "valid",
+        "began": min(probe.days),
+        "last": max(probe.days),
+    }

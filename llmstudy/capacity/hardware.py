@@ -179,19 +179,20 @@ def serving_points(
     precision: str | None = None,
     engine_version: str | None = None,
 ) -> pd.DataFrame:
-    """Published vLLM measurements, one row per point: `data/vllm_serving_points.csv`.
+    """Measurements of vLLM, one row per point: those published by others, in
+    `data/vllm_serving_points.csv`, then those that our own probe recorded, in `data/probes`.
 
     Columns: model, gpu, engine, engine_version ("not recorded" where the source has none),
     precision, gemm_quant, input_tokens, output_tokens, concurrency, tensor_parallel, attention_dp
     (empty: not recorded), moe_ep, ttft_ms, tpot_ms, measured, point_id, source, licence.
-    KV cache type, prefix caching and arrival process were not recorded.
+    KV cache type, prefix caching and arrival process of the published ones were not recorded.
 
     Raises: ValueError when nothing matches, with what there is.
 
     >>> len(serving_points("meta-llama/Llama-3.1-70B", gpu="h100_sxm"))
     17
     """
-    points = pd.read_csv(paths.data("vllm_serving_points.csv"), dtype={"attention_dp": "Int64"})
+    points = _measured_points()
     wanted = dict(zip(GROUP, (model, gpu, precision, engine_version), strict=True))
     asked = {column: value for column, value in wanted.items() if value is not None}
     match = points[(points[list(asked)] == list(asked.values())).all(axis=1)]
@@ -201,6 +202,14 @@ def serving_points(
             f"no serving points for {' '.join(asked.values())}; there are: {'; '.join(known)}"
         )
     return match.reset_index(drop=True)
+
+
+def _measured_points() -> pd.DataFrame:
+    integers = {"attention_dp": "Int64"}
+    published = pd.read_csv(paths.data("vllm_serving_points.csv"), dtype=integers)
+    files = sorted(paths.data("probes").glob("*/points.csv"))
+    own = [pd.read_csv(file, dtype=integers)[list(published)] for file in files]
+    return pd.concat([published, *own], ignore_index=True) if own else published
 
 
 def published_throughput() -> pd.DataFrame:

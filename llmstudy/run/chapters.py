@@ -35,6 +35,9 @@ AT_ONCE = 2
 
 CELL_TIMEOUT_S = 300.0
 
+PROBING, PROBING_TIMEOUT_S = "05_self_hosting", 7200.0
+"""The chapter that takes the parameter `probe`, and its cells' limit when it measures on a GPU."""
+
 _FILES = {
     "memo": "memo.html",
     "pdf": "memo.pdf",
@@ -66,13 +69,18 @@ class RunResult:
 
 
 def run_study(
-    study_path: str | Path, out: str | Path | None = None, progress: bool = True
+    study_path: str | Path,
+    out: str | Path | None = None,
+    progress: bool = True,
+    probe: str = "recorded",
 ) -> RunResult:
     """Executes every chapter for a study and renders the memo, in `out/STUDY/RUN-ID/`.
 
     out: by default `outputs` in the current folder. progress: whether to show it, on stderr.
-    Raises: StudyError if the study cannot be used; RunError if a chapter fails, and then all that
-    was written is kept in `out/STUDY/failed-RUN-ID/`.
+    probe: as `assess.probes.own_tables`.
+    Raises: StudyError if the study cannot be used, ValueError if a probe run that it names cannot,
+    and then nothing is written; RunError if a chapter fails, and then all that was written is kept
+    in `out/STUDY/failed-RUN-ID/`.
     """
     started = datetime.now(UTC)
     load_libraries()
@@ -81,11 +89,15 @@ def run_study(
     from llmstudy.study import load
 
     study, file = load(study_path), paths.resolve(study_path).absolute()
+    if any(route.probe for route in study.routes.values()):
+        from llmstudy.probed import probes_of
+
+        probes_of(study)
     made = provenance.made_of(file)
     run_id = provenance.run_id(started, made)
     home = Path(out or "outputs").absolute() / study.study
     with _draft(home, run_id) as draft:
-        parameters = {"study": str(file), "run": str(draft)}
+        parameters = {"study": str(file), "run": str(draft), "probe": probe}
         seconds = {}
         with closing(executed(parameters, draft / "notebooks", progress)) as rounds:
             next(rounds)
@@ -95,7 +107,7 @@ def run_study(
                 for name in ended:
                     pages.write_chapter(draft, name, sorted(CHAPTERS))
         pages.write_results(draft, "08_memo")
-        command = f"llmstudy run {study_path}"
+        command = f"llmstudy run {study_path}" + (" --probe gpu" if probe == "gpu" else "")
         origin = {"seed": study.seed, "command": command, **made}
         n_pages = pages.write_memo(draft, "08_memo", origin, with_pdf=not note)
         record = {
@@ -160,7 +172,10 @@ def executed(
 
 def _begin(name: str, parameters: Mapping[str, str], folder: Path) -> Execution:
     source = paths.notebooks() / f"{name}.ipynb"
-    return Execution(source, folder / f"{name}.ipynb", parameters, CELL_TIMEOUT_S)
+    measures = name == PROBING and parameters.get("probe") == "gpu"
+    limit_s = PROBING_TIMEOUT_S if measures else CELL_TIMEOUT_S
+    own = {key: value for key, value in parameters.items() if key != "probe" or name == PROBING}
+    return Execution(source, folder / f"{name}.ipynb", own, limit_s)
 
 
 def _end(name: str, execution: Execution, began: float) -> float:

@@ -79,9 +79,10 @@ def write_index(folder: Path, question: str, chapters: Iterable[str]) -> None:
         "For programs": ["results.json", "figures.csv", "provenance.json"],
         "Results of each chapter": _names(folder, "results/*.json"),
         "Executed notebooks": _names(folder, "notebooks/*.ipynb"),
+        "Measured in this run": _names(folder, "probes/**/*.*"),
     }
     text = [f"# {question}"]
-    for part, files in parts.items():
+    for part, files in ((part, files) for part, files in parts.items() if files):
         text += [f"## {part}", " · ".join(f"[{Path(file).name}]({file})" for file in files)]
     cell = nbformat.v4.new_markdown_cell("\n\n".join(text))  # type: ignore[no-untyped-call]
     listing = nbformat.v4.new_notebook(cells=[cell])  # type: ignore[no-untyped-call]

@@ -43,13 +43,15 @@ def made_of(study: Path) -> dict[str, Any]:
     lock = paths.ROOT / "requirements.lock"
     package = Path(__file__).parents[1]
     notebooks = sorted(paths.notebooks().glob("*.ipynb"))
+    data = paths.data()
+    tables = [*data.glob("*.csv"), *data.glob("probes/*/*.csv")]
     code = [f for f in package.rglob("*") if f.suffix in {".py", ".j2", ".css"}]
     return {
         "package": version("llmstudy"),
         "python": platform.python_version(),
         **_git(),
         "study_sha256": _sha256(study),
-        "data_sha256": {f.name: _sha256(f) for f in sorted(paths.data().glob("*.csv"))},
+        "data_sha256": {f.relative_to(data).as_posix(): _sha256(f) for f in sorted(tables)},
         "code_sha256": _sha256_of_all(code, package),
         "notebooks_sha256": {f.stem: fingerprint(f) for f in notebooks},
         "lock_sha256": _sha256(lock) if lock.is_file() else None,

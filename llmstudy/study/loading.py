@@ -46,10 +46,19 @@ def load(path: str | Path) -> Study:
     except ValidationError as error:
         faults = [_sentence(shown, document, fault) for fault in error.errors()]
         raise StudyError("\n".join(dict.fromkeys(faults))) from None
-    if study.requests and not study.requests.path.is_absolute():
-        log = study.requests.model_copy(update={"path": file.parent / study.requests.path})
-        study = study.model_copy(update={"requests": log})
-    return study
+    return _placed(study, file.parent)
+
+
+def _placed(study: Study, folder: Path) -> Study:
+    """The study with its relative paths taken from the folder of its file."""
+    log = study.requests
+    if log:
+        log = log.model_copy(update={"path": folder / log.path})
+    routes = {
+        name: route.model_copy(update={"probe": tuple(folder / run for run in route.probe)})
+        for name, route in study.routes.items()
+    }
+    return study.model_copy(update={"requests": log, "routes": routes})
 
 
 def _plain(node: Any) -> Any:

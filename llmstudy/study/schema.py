@@ -28,6 +28,10 @@ def _yes_no(given: Any) -> Any:
     return {True: "yes", False: "no"}.get(given, given) if isinstance(given, bool) else given
 
 
+def _one_or_more(given: Any) -> Any:
+    return given if isinstance(given, list | tuple) else [given]
+
+
 Seconds = Annotated[Figure, quantity("s")]
 Share = Annotated[Figure, quantity("share", 0, 1)]
 Months = Annotated[Figure, quantity("months")]
@@ -38,6 +42,8 @@ Answer = Annotated[Literal["yes", "no", "unknown"], BeforeValidator(_yes_no)]
 DataClass = Literal["consumer", "enterprise", "phi", "mnpi", "government", "eu_strict", "unknown"]
 ArmName = Literal["proprietary_api", "hosted_open", "self_hosted"]
 Count = Annotated[int, Field(ge=0)]
+ProbeRuns = Annotated[tuple[Path, ...], BeforeValidator(_one_or_more)]
+"""Folders of runs of `llmstudy probe endpoint`, all of one load; a single one may stand alone."""
 Keys = tuple[str, ...]
 """The keys of a file that lead to a value, outermost first."""
 
@@ -180,6 +186,7 @@ class ApiRoute(_Strict):
     price: TokenRates | None = None
     context_tokens: Annotated[Figure, quantity("tokens", 1)]
     ttft_p95: Seconds
+    probe: ProbeRuns = ()
     contracts: tuple[Contract, ...] = ()
 
 
@@ -210,6 +217,7 @@ class SelfHostedRoute(_Strict):
     engine_version: str = "not recorded"
     tensor_parallel: int = Field(ge=1, le=16)
     context_tokens: Annotated[Figure, quantity("tokens", 1)]
+    probe: ProbeRuns = ()
     contracts: tuple[Contract, ...] = ()
 
 

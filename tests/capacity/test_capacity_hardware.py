@@ -49,6 +49,23 @@ def test_experts_touched_agree_with_simulated_routing():
     assert GPT_OSS.params_read(24) == pytest.approx(expected, rel=0.01)
 
 
+def test_points_of_our_own_probe_follow_the_published_ones(tmp_path, monkeypatch):
+    published, source = serving_points(), paths.data("vllm_serving_points.csv")
+    (tmp_path / source.name).symlink_to(source)
+    monkeypatch.setattr(paths, "data", lambda name="": tmp_path / name)
+    pd.testing.assert_frame_equal(serving_points(), published)  # the same without any
+    (tmp_path / "probes" / "h200").mkdir(parents=True)
+    own = published.head(2).assign(engine_version="0.26.0", weights="dummy", n=64)
+    own.to_csv(tmp_path / "probes" / "h200" / "points.csv", index=False)
+    joined = serving_points()
+    pd.testing.assert_frame_equal(joined.head(-2), published)
+    pd.testing.assert_frame_equal(
+        serving_points(engine_version="0.26.0"),
+        own[list(published)].reset_index(drop=True),
+    )
+    assert joined.dtypes.to_dict() == published.dtypes.to_dict()
+
+
 def test_precisions_without_a_unit_of_their_own_run_at_the_bf16_rate():
     assert gpu("a100_80gb_sxm").flops_per_s("fp8") == 312e12
     assert gpu("b200_sxm").flops_per_s("fp4") == 9000e12

@@ -30,7 +30,7 @@ HOST = "127.0.0.1"
 
 _CLI = "vllm.entrypoints.cli.main"
 _TAIL_LINES = 15
-_PATIENCE_S = {"ask": 20.0, "tell": 5.0, "kill": 10.0}
+_PATIENCE_S = {"die": 2.0, "ask": 20.0, "tell": 5.0, "kill": 10.0}
 
 
 class ServerFailed(ValueError):  # noqa: N818 - the server's failure, told to the user
@@ -116,6 +116,9 @@ def serve(
         try:
             yield Server(f"http://{HOST}:{port}/v1", name, facts, start_s, log)
         except Exception as error:
+            # its connections end a moment before the process does
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(_PATIENCE_S["die"])
             if _died(child, log):
                 raise _failure("stopped while it was in use", child, log) from error
             raise
