@@ -77,6 +77,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keeps the transport; after STARTTLS it is another."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
+        self.reusable = True
 
     def data_received(self, data: bytes) -> None:
         """Stamps the bytes first."""

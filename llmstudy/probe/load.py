@@ -9,6 +9,7 @@ import asyncio
 import gc
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import nullcontext, suppress
@@ -39,6 +40,11 @@ _TICK_S = 0.02
 """Between two looks at how late the event loop is."""
 
 _TOLD_EVERY_S = 0.5
+
+_AHEAD = 64
+"""Requests of an open loop that are made before their time."""
+
+_OPENED_AT_ONCE = 32
 
 _RECENT = 1_000
 """Requests that progress is told of: more would cost time that the measurement needs."""
@@ -298,6 +304,8 @@ class _Sending:
         self._sent, self._failed = len(done), 0
         self._first_failure = ""
         self._next_turn = 0.0
+        self._coming: Iterator[Request] = iter(())
+        self._ready: deque[tuple[Request, bytes]] = deque()
         self._line = asyncio.Lock()
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -313,10 +321,15 @@ class _Sending:
         self._loop = asyncio.get_running_loop()
         cap = self._limits.concurrency
         self._gate = asyncio.Semaphore(cap) if cap else nullcontext()
-        requests = self._plan.requests(frozenset(sample.index for sample in self.samples))
+        done = frozenset(sample.index for sample in self.samples)
+        self._coming = self._plan.requests(done)
+        self._get_ready(self._workers or _AHEAD)
+        if self._workers:
+            await self._connect(self._workers)
         gc.collect()
         gc.freeze()  # what lives already is not looked at again while the clock runs
-        lateness = asyncio.create_task(self._watch_lateness())
+        beside = [asyncio.create_task(self._watch_lateness())]
+        beside.append(asyncio.create_task(self._stay_ready(self._workers or _AHEAD)))
         began, cpu_s = perf_counter(), process_time()
         # a resumed run takes up where it stopped, not where it would be by now
         self._start = began - max((sample.done_s or 0.0 for sample in self.samples), default=0.0)
@@ -324,9 +337,9 @@ class _Sending:
             async with asyncio.TaskGroup() as tasks:
                 if self._workers:
                     for _ in range(self._workers):
-                        tasks.create_task(self._user(requests))
+                        tasks.create_task(self._user())
                 else:
-                    await self._open_loop(requests, tasks)
+                    await self._open_loop(tasks)
         except asyncio.CancelledError:
             if not self._stopping:
                 raise
@@ -334,26 +347,59 @@ class _Sending:
             raise failures.exceptions[0] from None
         finally:
             self._wall_s, self._cpu_s = perf_counter() - began, process_time() - cpu_s
-            lateness.cancel()
+            for task in beside:
+                task.cancel()
             gc.unfreeze()
             self._connections.close()
 
-    async def _open_loop(self, requests: Iterator[Request], tasks: asyncio.TaskGroup) -> None:
-        for number, request in enumerate(requests):
-            message = self._endpoint.message(request)  # made before its time has come
+    async def _open_loop(self, tasks: asyncio.TaskGroup) -> None:
+        is_first = True
+        while coming := self._next():
+            request, message = coming
             scheduled_s = request.scheduled_s or 0.0
-            if number == 0:
+            if is_first:
                 self._start = perf_counter() - (scheduled_s if self.samples else 0.0)
+                is_first = False
             await self._wait_until(self._start + scheduled_s)
             if self._stopping:
                 break
             tasks.create_task(self._send(request, message))
 
-    async def _user(self, requests: Iterator[Request]) -> None:
-        for request in requests:
-            if self._stopping:
-                break
-            await self._send(request, self._endpoint.message(request))
+    async def _user(self) -> None:
+        while not self._stopping and (coming := self._next()):
+            await self._send(*coming)
+
+    # ---- before the clock runs, and between requests ------------------------------------------
+
+    def _get_ready(self, ahead: int) -> bool:
+        """Makes the coming requests, up to so many. False when there are no more."""
+        while len(self._ready) < ahead:
+            if (request := next(self._coming, None)) is None:
+                return False
+            self._ready.append((request, self._endpoint.message(request)))
+        return True
+
+    async def _stay_ready(self, ahead: int) -> None:
+        """Makes one request at a time while answers come in, so that none waits for its making."""
+        while self._get_ready(min(len(self._ready) + 1, ahead)):
+            await asyncio.sleep(_TICK_S if len(self._ready) >= ahead else 0)
+
+    def _next(self) -> tuple[Request, bytes] | None:
+        """The next request, made by now or made now; None when there is no more."""
+        self._get_ready(1)
+        return self._ready.popleft() if self._ready else None
+
+    async def _connect(self, workers: int) -> None:
+        """Opens the users' connections: together they would queue for our thread, not the server's.
+
+        What opening takes is a fact of the run (`connection`), measured alone.
+        """
+        for begin in range(0, workers, _OPENED_AT_ONCE):
+            batch = range(begin, min(begin + _OPENED_AT_ONCE, workers))
+            opened = [self._connections.open() for _ in batch]
+            for found in await asyncio.gather(*opened, return_exceptions=True):
+                if isinstance(found, tuple):  # one that fails is tried again by its user
+                    self._connections.give_back(found[0])
 
     async def _send(self, request: Request, message: bytes) -> None:
         async with self._gate:

@@ -85,12 +85,9 @@ class Plan:
         """The prompt of one request, the same whenever it is made."""
         size = self.tokens_per_word.words(input_tokens) if self.vocabulary is None else input_tokens
         shared = 0 if group is None else min(round(self.shared_prefix_share * size), size - 1)
-        pieces = np.concatenate(
-            [
-                self._pieces(_PREFIX, group or 0, shared),
-                self._pieces(_REST, index, size - shared),
-            ]
-        )
+        pieces = self._pieces(_REST, index, size - shared)
+        if shared:
+            pieces = np.concatenate([self._pieces(_PREFIX, group or 0, shared), pieces])
         ids: list[int] = pieces.tolist()
         return ids if self.vocabulary is not None else " ".join(_WORDS[i] for i in ids)
 
