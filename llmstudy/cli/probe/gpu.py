@@ -94,8 +94,8 @@ def vllm(
     Exit codes: 0 done; 2 it could not begin, or the server failed, and why; 3 a point's audit finds
     it invalid.
 
-    JSON: `{settings: [{label, serving, points: [...], invalid: [...], bench: [...]}], audit:
-    {valid, reasons}, runs}`.
+    JSON: `{settings: [{label, serving, points: [{..., metrics}], invalid: [...], bench: [...]}],
+    audit: {valid, reasons}, runs}`.
     """
     with mistakes(as_json):
         pairs = [_pair(text) for text in lengths or ("1024x1024", "8192x1024", "1155x211")]
@@ -240,7 +240,10 @@ def _row(sweep: "Sweep") -> dict[str, Any]:
     return {
         "label": sweep.label,
         "serving": sweep.serving,
-        "points": rows_of(sweep.points),
+        "points": [
+            {**point, "metrics": told}
+            for point, told in zip(rows_of(sweep.points), sweep.metrics, strict=True)
+        ],
         "invalid": rows_of(sweep.invalid),
         "bench": rows_of(sweep.bench),
     }

@@ -42,12 +42,13 @@ class Sweep:
 
     points: serving points, as `search.serving_points_table`, with what card and server said of
     each, and with shares of the roofline where the card is known. invalid: points that the audit
-    refused, with its reasons. bench: `vllm bench serve` beside our probe. serving: the server's
-    facts.
+    refused, with its reasons. metrics: of each point, as `intervals.metrics`, in the same order.
+    bench: `vllm bench serve` beside our probe. serving: the server's facts.
     """
 
     label: str
     points: pd.DataFrame
+    metrics: list[dict[str, Any]]
     invalid: pd.DataFrame
     bench: pd.DataFrame
     serving: dict[str, Any]
@@ -123,7 +124,7 @@ def sweep(
             progress=tell,
         ) as server:
             _warm(server, variant, points)
-            made, refused, benched = [], [], []
+            made, told, refused, benched = [], [], [], []
             for number, point in enumerate(_records(points)):
                 tell(
                     f"{variant.label}: concurrency {point['concurrency']}, "
@@ -136,6 +137,7 @@ def sweep(
                 setting = {name: point[name] for name in _SETTING}
                 if judged.valid:
                     made.append(serving_point(found, judged) | _seen(found))
+                    told.append(metrics(found))
                 else:
                     refused.append(setting | {"reasons": "; ".join(judged.reasons)})
                 if point["concurrency"] in bench_at:
@@ -147,7 +149,7 @@ def sweep(
     card = _card()
     if len(table) and card is not None:
         table = _against_limit(table, serving, card)
-    return Sweep(variant.label, table, pd.DataFrame(refused), pd.DataFrame(benched), serving)
+    return Sweep(variant.label, table, told, pd.DataFrame(refused), pd.DataFrame(benched), serving)
 
 
 def speaking(model: Path, folder: Path) -> Path:

@@ -1,0 +1,193 @@
+"""Which measured runs of its endpoints does a study name, and may it rest on them?
+
+A run enters a study only if its audit finds it valid. Several runs of a route are one sample of
+one load, in which days, or else runs, are the independent units.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import cached_property
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from llmstudy.latency import PERCENTILES, percentile_minimum_n
+from llmstudy.prices import Finding
+from llmstudy.probe import record
+from llmstudy.probe.audit import audit
+from llmstudy.probe.intervals import PercentileEstimate, metrics_table
+from llmstudy.probe.samples import Run
+from llmstudy.study import Study
+
+OLD_DAYS = 180
+"""Age from which a run is doubted; assumed: providers change models and hardware within months."""
+
+
+@dataclass(frozen=True)
+class RouteProbe:
+    """The runs of one route, by the name of their folder, each found valid by its audit."""
+
+    runs: Mapping[str, Run]
+
+    @property
+    def days(self) -> tuple[date, ...]:
+        """The day (UTC) on which each run began."""
+        return tuple(_day(run) for run in self.runs.values())
+
+    @property
+    def load(self) -> str:
+        """What was asked of the endpoint, the same in every run."""
+        return load_asked(next(iter(self.runs.values())).facts)
+
+    @property
+    def endpoint_models(self) -> tuple[str, ...]:
+        """The models that the endpoints were asked for, by their names there."""
+        asked = [run.facts.get("endpoint") or {} for run in self.runs.values()]
+        return tuple(dict.fromkeys(str(endpoint.get("model")) for endpoint in asked))
+
+    @cached_property
+    def samples(self) -> pd.DataFrame:
+        """The requests of all runs, in the columns of `Sample`, and run and day."""
+        parts = zip(self.runs.items(), self.days, strict=True)
+        return pd.concat(
+            [run.samples.assign(run=name, day=day.isoformat()) for (name, run), day in parts],
+            ignore_index=True,
+        )
+
+    @property
+    def measured(self) -> pd.DataFrame:
+        """The requests that count: those after the warm-up."""
+        return self.samples[self.samples["phase"] == "measure"]
+
+    def estimate_s(self, metric: str, percentile: str) -> PercentileEstimate:
+        """A percentile of a metric, in seconds. metric: as `intervals.metrics_table`: ttft_ms."""
+        table = self._metrics.set_index(["metric", "percentile"])
+        row: Any = table.loc[(metric, percentile)]
+        return PercentileEstimate(
+            None if pd.isna(row["estimate"]) else row["estimate"] / 1e3,
+            row["low"] / 1e3,
+            row["high"] / 1e3,
+            int(row["n"]),
+            bool(row["supported"]),
+            float(row["n_effective"]),
+        )
+
+    @cached_property
+    def _metrics(self) -> pd.DataFrame:
+        return metrics_table(self.samples)
+
+
+def probes_of(study: Study) -> dict[str, RouteProbe]:
+    """The probe runs of every route that names some.
+
+    Raises: ValueError naming study, route and folder, for a folder that is no run, a run that its
+    audit finds invalid or that is younger than the study, and for runs of different loads.
+    """
+    found = {}
+    for name, route in study.routes.items():
+        if route.probe:
+            where = f"{study.study}: routes.{name}.probe"
+            runs = {_name(route.probe, at): _usable(where, at, study) for at in route.probe}
+            _check_alike(where, runs, len(route.probe))
+            found[name] = RouteProbe(runs)
+    return found
+
+
+def _name(folders: tuple[Path, ...], folder: Path) -> str:
+    """The folder's own name, with its parent's where two runs are called the same."""
+    alike = [other for other in folders if other.name == folder.name]
+    return folder.name if len(alike) == 1 else f"{folder.parent.name}/{folder.name}"
+
+
+def _usable(where: str, folder: Path, study: Study) -> Run:
+    try:
+        run = record.read(folder)
+    except (ValueError, OSError) as error:
+        raise ValueError(
+            f"{where}: {error}. Name the folder that `llmstudy probe endpoint` wrote."
+        ) from None
+    judged = audit(run)
+    if not judged.valid:
+        raise ValueError(
+            f"{where}: the run in {folder} is invalid: {'; '.join(judged.reasons)}. Nothing may "
+            "rest on it: probe again, or take it out of the study."
+        )
+    if not run.facts.get("started_at"):
+        raise ValueError(
+            f"{where}: the run in {folder} does not say when it began: add `started_at` to its "
+            "run.json, or take it out of the study."
+        )
+    if _day(run) > study.as_of:
+        raise ValueError(
+            f"{where}: the run in {folder} is of {_day(run)}, after the study's day: set as_of to "
+            f"{_day(run)} or later, or take it out of the study."
+        )
+    return run
+
+
+def _check_alike(where: str, runs: Mapping[str, Run], named: int) -> None:
+    if len(runs) < named:
+        raise ValueError(
+            f"{where} names one folder twice, or two of one name: runs count as independent, so "
+            "name each once."
+        )
+    loads = {name: load_asked(run.facts) for name, run in runs.items()}
+    if len(set(loads.values())) > 1:
+        said = ", ".join(f"{name} ({load})" for name, load in loads.items())
+        raise ValueError(
+            f"{where} names runs of different loads, which have no percentile in common: {said}. "
+            "Keep those of one load."
+        )
+
+
+def load_asked(facts: Mapping[str, Any]) -> str:
+    """The load of a run in a few words: process, rate or concurrency, and mean lengths.
+
+    >>> load_asked({"load": {"process": "poisson", "rate_per_s": 4.0},
+    ...             "lengths": {"input_tokens": 1155.0, "output_tokens": 211.0}})
+    'poisson, 4 per s, 1155 in, 211 out'
+    """
+    load, lengths = facts.get("load") or {}, facts.get("lengths") or {}
+    closed = load.get("process") == "closed"  # in open loop, concurrency is a cap
+    parts = {
+        "{}": load.get("process"),
+        "{:.4g} per s": load.get("rate_per_s"),
+        "{} at once": load.get("concurrency") if closed else None,
+        "{:.0f} in": lengths.get("input_tokens"),
+        "{:.0f} out": lengths.get("output_tokens"),
+    }
+    return ", ".join(form.format(value) for form, value in parts.items() if value is not None)
+
+
+def requests_needed(found: PercentileEstimate, percentile: str) -> int | None:
+    """Requests like these that would bound the percentile on both sides; None without any.
+
+    >>> requests_needed(PercentileEstimate(None, 0.2, 0.9, 40, False, 20.0), "p95")
+    144
+    """
+    if not found.n:
+        return None
+    least = percentile_minimum_n(PERCENTILES[percentile])
+    return ceil(least * found.n / max(found.n_effective, 1.0))
+
+
+def probe_findings(study: Study) -> list[Finding]:
+    """A warning for each route whose newest probe run is old at the study's day.
+
+    Raises: ValueError as `probes_of`.
+    """
+    found = []
+    for name, probe in probes_of(study).items():
+        newest = max(probe.days)
+        age_days = (study.as_of - newest).days
+        if age_days > OLD_DAYS:
+            said = f"The probe of {name} is {age_days} days old ({newest}): probe again."
+            found.append(Finding("warning", f"routes.{name}.probe", said))
+    return found
+
+
+def _day(run: Run) -> date:
+    return datetime.fromisoformat(run.facts["started_at"]).date()

@@ -1,0 +1,493 @@
+"""Probe runs in a study: what they say, what is refused, and what the chapters tell of them.
+
+Every run here is simulated: arrivals and latencies drawn from a seed, so that the truth is known.
+"""
+
+from math import ceil, exp
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binom
+from typer.testing import CliRunner
+
+from llmstudy import canonical, capacity, check, evidence, headings, paths
+from llmstudy import chapter as chapters
+from llmstudy.assess.case import open_case
+from llmstudy.assess.evidence import evidence_tables
+from llmstudy.assess.latency import latency_tables
+from llmstudy.assess.probes import own_tables
+from llmstudy.cli import app
+from llmstudy.probe import record
+from llmstudy.probe.samples import COLUMNS, Run
+from llmstudy.probe.vllm import recorded
+from llmstudy.probe.vllm import sweep as sweeps
+from llmstudy.study import load
+
+CHAT, EXTRACTION = "support-chat", "extraction"
+API, HOSTED, OWN = "openai-gpt-4o", "novita-llama-3.1-70b", "h200-llama-3.1-70b"
+MEDIAN_S, SPREAD, TPOT_S, QUEUE_S = 0.3, 0.3, 0.02, 0.05
+TRUE_P95_S = MEDIAN_S * exp(1.6449 * SPREAD)
+
+MODEL_OF = {
+    API: "    model: gpt-4o\n",
+    HOSTED: "    model: meta-llama/llama-3.1-70b-instruct\n",
+    OWN: "    model: meta-llama/Llama-3.1-70B\n",
+}
+
+
+def simulated(seed=1, n=400, median_s=MEDIAN_S, rate=5.0, failed=0, day="2026-11-20"):
+    """A run as an honest client would leave it: Poisson arrivals, log-normal TTFT."""
+    rng = np.random.default_rng(seed)
+    scheduled = np.cumsum(rng.exponential(1 / rate, n))
+    sent = scheduled + rng.exponential(2e-4, n)
+    first = scheduled + np.maximum(median_s * np.exp(SPREAD * rng.standard_normal(n)), 0.06)
+    chunks = first[:, None] + TPOT_S * np.arange(8)
+    ok = rng.permutation(n) >= failed
+    samples = pd.DataFrame(
+        {
+            "index": np.arange(n),
+            "phase": "measure",
+            "scheduled_s": scheduled,
+            "dispatched_s": sent,
+            "content_times_s": [
+                list(t) if fine else [] for t, fine in zip(chunks, ok, strict=True)
+            ],
+            "content_tokens": None,
+            "done_s": chunks[:, -1] + 1e-4,
+            "ok": ok,
+            "error": np.where(ok, None, "http_500"),
+            "attempts": 1,
+            "retry_wait_s": 0.0,
+            "finish_reason": "length",
+            "server_queue_s": QUEUE_S,
+            "asked_input_tokens": 512.0,
+            "input_tokens": 520.0,
+            "asked_output_tokens": 8.0,
+            "output_tokens": 8.0,
+            "cached_input_tokens": 0.0,
+        }
+    ).reindex(columns=COLUMNS)
+    samples = samples.astype(object).where(samples.notna(), None)
+    facts = {
+        "schema_version": "1",
+        "started_at": f"{day}T10:00:00+00:00",
+        "ended": "complete",
+        "endpoint": {"base_url": "simulated", "model": "simulated-model"},
+        "load": {"process": "poisson", "rate_per_s": rate, "n": n, "warmup_n": 0},
+        "lengths": {"input_tokens": 512.0, "output_tokens": 8.0},
+        "client": {"cpu_share": 0.2, "loop_lag_p99_s": 0.002},
+    }
+    return Run(samples, facts)
+
+
+def ttft_s(run):
+    """TTFT of each request as the run was drawn, failures as +inf."""
+    times = zip(run.samples["content_times_s"], run.samples["scheduled_s"], strict=True)
+    return np.array([t[0] - at if t else np.inf for t, at in times])
+
+
+@pytest.fixture(autouse=True)
+def _fits_made_once(serving_fits, monkeypatch):
+    monkeypatch.setattr(capacity, "serving_fits", serving_fits)
+
+
+@pytest.fixture
+def probed(variant, tmp_path):
+    """The default study with these runs on its routes, which lie beside it."""
+
+    def write(*more, **runs):
+        changes = []
+        for route, named in runs.items():
+            folders = []
+            for i, run in enumerate(named):
+                folders.append(f"runs/{route}-{i}")
+                record.write(tmp_path / folders[-1], run)
+            line = MODEL_OF[route]
+            changes.append((line, f"{line}    probe: [{', '.join(folders)}]\n"))
+        return variant("default", *changes, *more)
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def hosting(assessed):
+    return assessed("default").results["05_self_hosting"]
+
+
+@pytest.fixture
+def judged(probed, hosting):
+    def tables(*more, **runs):
+        return canonical.plain(latency_tables(open_case(load(probed(*more, **runs))), hosting))
+
+    return tables
+
+
+def row_of(found, route, workload=CHAT, table="latency"):
+    return next(r for r in found[table] if (r["workload"], r["route"]) == (workload, route))
+
+
+# ---- what a run says
+
+
+@pytest.mark.parametrize("route", [API, HOSTED, OWN])
+def test_the_p95_of_a_probed_route_is_the_one_of_its_requests(judged, route):
+    run = simulated()
+    found = judged(**{route: [run]})
+    row, seen = row_of(found, route), np.sort(ttft_s(run))
+    assert row["ttft_p95_s"] == pytest.approx(seen[ceil(0.95 * len(seen)) - 1])
+    assert row["low_s"] < TRUE_P95_S < row["high_s"]
+    assert (row["verdict"], row["grade"], row["source"]) == ("meets", "measured", "probe")
+    assert row["target_s"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("target", "verdict"), [("700 ms", "meets"), ("490 ms", "undecided"), ("350 ms", "misses")]
+)
+def test_the_whole_interval_is_judged_against_the_target(judged, target, verdict):
+    slo = ("slo: {ttft_p95: 1000 ms", f"slo: {{ttft_p95: {target}")
+    found = judged(slo, **{HOSTED: [simulated()]})
+    assert row_of(found, HOSTED)["verdict"] == verdict
+    told = headings.latency(found)
+    assert ("1 are measured and undecided" in told) == (verdict == "undecided")
+
+
+def test_the_pace_is_judged_against_its_own_target_and_only_of_probed_routes(judged):
+    tight = (
+        "slo: {ttft_p95: 1000 ms, tpot_p95: 50 ms}",
+        "slo: {ttft_p95: 1000 ms, tpot_p95: 10 ms}",
+    )
+    found = judged(tight, **{HOSTED: [simulated()]})
+    row = row_of(found, HOSTED, table="tpot")
+    assert row["tpot_p95_s"] == pytest.approx(TPOT_S)
+    assert row["verdict"] == "misses"
+    assert row_of(found, HOSTED, EXTRACTION, "tpot")["verdict"] == "meets"
+    assert {r["route"] for r in found["tpot"]} == {HOSTED}
+
+
+def test_failures_are_in_the_percentile_and_their_share_is_told(judged):
+    found = judged(**{HOSTED: [simulated(failed=40)]})
+    row = row_of(found, HOSTED)
+    assert (row["ttft_p95_s"], row["high_s"], row["verdict"]) == (None, None, "misses")
+    assert found["probes"][0]["failed_share"] == 0.1
+
+
+def test_a_short_run_decides_nothing_and_says_how_many_requests_it_takes(judged):
+    found = judged(**{HOSTED: [simulated(n=40)]})
+    row = row_of(found, HOSTED)
+    assert (row["verdict"], row["ttft_p95_s"], row["high_s"]) == ("undecided", None, None)
+    short = next(r for r in found["undersized"] if r["metric"] == "ttft_ms")
+    assert short["requests_needed"] >= 72
+    # among so many independent requests the largest and smallest enclose the p95
+    assert binom.cdf(0, 72, 0.05) <= 0.025 < binom.cdf(0, 71, 0.05)
+    assert f"{HOSTED}: 40 requests do not support a TTFT p95" in headings.probes(found)
+
+
+def test_days_that_differ_are_the_units_of_the_interval(judged):
+    days = [simulated(1, day="2026-11-18"), simulated(2, median_s=0.15, day="2026-11-19")]
+    row = row_of(judged(**{HOSTED: days}), HOSTED)
+    assert row["high_s"] is None  # two days that disagree bound nothing
+    assert row["verdict"] == "undecided"
+
+
+def test_two_days_that_agree_say_more_than_one(judged, tmp_path):
+    days = [simulated(i, day=f"2026-11-1{i}") for i in (1, 2)]
+    found = judged(**{HOSTED: days})
+    [probe] = found["probes"]
+    assert (probe["runs"], probe["requests"]) == (2, 800)
+    assert (probe["began"], probe["last"]) == ("2026-11-11", "2026-11-12")
+    pooled = np.sort(np.concatenate([ttft_s(run) for run in days]))
+    assert row_of(found, HOSTED)["ttft_p95_s"] == pytest.approx(pooled[759])
+
+
+def test_both_names_of_the_model_and_the_load_are_shown(judged):
+    [probe] = judged(**{HOSTED: [simulated()]})["probes"]
+    assert probe["model"] == "meta-llama/llama-3.1-70b-instruct"
+    assert probe["endpoint_model"] == "simulated-model"
+    assert probe["load"] == "poisson, 5 per s, 512 in, 8 out"
+    assert probe["audit"] == "valid"
+
+
+def test_the_parts_of_the_first_token_add_up(judged):
+    parts = {r["part"]: r for r in judged(**{HOSTED: [simulated()]})["ttft_parts"]}
+    assert parts["server_queue"]["median_ms"] == pytest.approx(1e3 * QUEUE_S)
+    assert "server_prefill" not in parts  # nothing told of it
+    whole = parts.pop("ttft")
+    assert whole["median_ms"] == pytest.approx(1e3 * MEDIAN_S, rel=0.05)
+    assert sum(r["mean_share"] for r in parts.values()) == pytest.approx(1)
+
+
+def test_todays_log_goes_before_a_probe(judged, tmp_path):
+    rows = pd.DataFrame({"time": pd.date_range("2026-11-01", periods=200, freq="min", tz="UTC")})
+    rows = rows.assign(prompt=1000, answer=200, fine=True, first=0.8)
+    rows.to_csv(tmp_path / "log.csv", index=False)
+    columns = (
+        "{ts_start: time, input_tokens: prompt, output_tokens: answer, ok: fine, ttft_s: first}"
+    )
+    log = (
+        "team:\n",
+        f"requests: {{path: log.csv, format: csv, columns: {columns}, workload: {CHAT}, "
+        "provider: openai, model: gpt-4o}\nteam:\n",
+    )
+    found = judged(log, **{API: [simulated()]})
+    row = row_of(found, API)
+    assert (row["ttft_p95_s"], row["source"]) == (0.8, "request log")
+    other = row_of(found, API, EXTRACTION)  # the log is not of this workload
+    assert other["source"] == "probe"
+
+
+def test_without_probes_nothing_is_said_of_any(assessed):
+    found = assessed("default").results["03_latency"]
+    assert {found[k] == [] for k in ("probes", "tpot", "ttft_parts", "undersized")} == {True}
+    assert headings.probes(found) == "No route of this study has been probed."
+    assert "undecided" not in headings.latency(found)
+
+
+# ---- what is refused
+
+
+def bent(run, **facts):
+    return Run(run.samples, {**run.facts, **facts})
+
+
+def slower(run):
+    """The same run, said to have been asked for three times the rate."""
+    return bent(run, load={**run.facts["load"], "rate_per_s": 15.0})
+
+
+def test_an_invalid_run_ends_llmstudy_run_with_exit_2_and_nothing_is_written(
+    probed, tmp_path, monkeypatch
+):
+    study = probed(**{HOSTED: [slower(simulated())]})
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["run", str(study), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 2
+    assert f"default: routes.{HOSTED}.probe: the run in " in done.stderr
+    assert f"runs/{HOSTED}-0 is invalid: rate_asked: " in done.stderr
+    assert "probe again, or take it out of the study" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_invalid_run_ends_llmstudy_check_too(probed):
+    study = probed(**{HOSTED: [slower(simulated())]})
+    done = CliRunner().invoke(app, ["check", str(study), "--on", "2026-11-23"])
+    assert done.exit_code == 2
+    assert "is invalid: rate_asked" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("runs", "sentence"),
+    [
+        ([simulated(day="2026-11-24")], "is of 2026-11-24, after the study's day: set as_of to"),
+        ([bent(simulated(), started_at=None)], "does not say when it began"),
+        ([simulated(), simulated(2, rate=8.0)], "runs of different loads, which have no percenti"),
+    ],
+    ids=["future", "undated", "loads"],
+)
+def test_a_run_that_cannot_be_evidence_is_refused(probed, runs, sentence):
+    with pytest.raises(ValueError, match=f"default: routes.{HOSTED}.probe.*{sentence}"):
+        _ = open_case(load(probed(**{HOSTED: runs}))).probes
+
+
+def test_a_folder_that_is_no_run_is_refused_with_its_route(variant):
+    line = MODEL_OF[API]
+    study = load(variant("default", (line, f"{line}    probe: nowhere\n")))
+    with pytest.raises(ValueError, match=rf"routes\.{API}\.probe: .*nowhere holds no probe run"):
+        evidence_tables(open_case(study))
+
+
+def test_one_run_named_twice_is_not_two(variant, tmp_path):
+    record.write(tmp_path / "run", simulated())
+    line = MODEL_OF[API]
+    study = load(variant("default", (line, f"{line}    probe: [run, run]\n")))
+    with pytest.raises(ValueError, match="names one folder twice"):
+        _ = open_case(study).probes
+
+
+# ---- its age
+
+
+def test_an_old_run_is_a_warning_and_no_error(probed):
+    study = load(probed(**{HOSTED: [simulated(day="2026-05-01")]}))
+    case = open_case(study)
+    old = [f for f in evidence_tables(case)["findings"] if f["subject"] == f"routes.{HOSTED}.probe"]
+    assert [(f["severity"], f["sentence"]) for f in old] == [
+        ("warning", f"The probe of {HOSTED} is 206 days old (2026-05-01): probe again.")
+    ]
+
+
+def test_check_warns_of_a_run_that_has_grown_old_since(probed):
+    study = load(probed(**{HOSTED: [simulated(day="2026-11-20")]}))
+    later = open_case(check.on_day(study, pd.Timestamp("2027-06-01").date()))
+    said = check.check(study, later, None).warnings
+    assert f"The probe of {HOSTED} is 193 days old (2026-11-20): probe again." in said
+
+
+# ---- on a GPU of our own
+
+
+def made_points(n=5):
+    """Points such as `search.serving_point` gives, of the published ones; not measured."""
+    points = capacity.serving_points("meta-llama/Llama-3.1-70B", "h200_sxm", "fp8").head(n)
+    return points.assign(
+        engine_version="0.26.0",
+        kv_dtype="bf16",
+        prefix_caching=False,
+        arrival_process="closed",
+        weights="dummy",
+        tensor_parallel=2,
+        throughput_share=np.linspace(0.2, 0.6, n),
+        source="simulated in a test",
+    )
+
+
+def made_sweep(points, bench=True):
+    beside = pd.DataFrame([{"concurrency": 8, "ttft_ms_ratio": 1.02, "tpot_ms_ratio": 0.99}])
+    serving = points[["model", "precision", "tensor_parallel", "prefix_caching", "weights"]]
+    return sweeps.Sweep(
+        label="llama fp8 tp2",
+        points=points,
+        metrics=[],
+        invalid=pd.DataFrame(),
+        bench=beside if bench else pd.DataFrame(),
+        serving=serving.iloc[0].to_dict(),
+    )
+
+
+@pytest.fixture
+def bundle(tmp_path, monkeypatch):
+    """A data folder like the project's, with a folder `probes` of its own."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for part in paths.data().iterdir():
+        if part.name != "probes":
+            (folder / part.name).symlink_to(part)
+    monkeypatch.setattr(paths, "data", lambda name="": folder / name)
+    return folder
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    facts = {"gpu": None, "gpus": None, "gpu_note": "NVML finds no NVIDIA driver"}
+    monkeypatch.setattr("llmstudy.probe.vllm.gpu_facts", lambda: facts)
+
+
+@pytest.fixture
+def told(monkeypatch, tmp_path):
+    """What a chapter shows as Markdown and tables, its cells executed here."""
+
+    def execute(name, study, **parameters):
+        seen = []
+        monkeypatch.setattr(
+            chapters, "_display", lambda data, metadata=None: seen.extend(data.values())
+        )
+        scope = {}
+        for cell in nbformat.read(paths.notebooks() / f"{name}.ipynb", as_version=4).cells:
+            if cell.cell_type == "code":
+                exec(cell.source, scope)
+            if "parameters" in cell.metadata.get("tags", []):
+                scope |= {"study": str(study), "run": str(tmp_path / "run"), **parameters}
+        return "\n".join(seen)
+
+    return execute
+
+
+DEFAULT = paths.params("default.yaml")
+PUBLISHED = (
+    "published by others on real hardware; nothing in this run was measured on a GPU of ours"
+)
+
+
+def test_chapter_05_says_that_nothing_was_measured_when_nothing_is_recorded(told, bundle):
+    assert PUBLISHED in told("05_self_hosting", DEFAULT)
+
+
+def test_chapter_05_shows_the_recorded_runs_with_card_version_and_weights(told, bundle):
+    recorded.write(bundle / "probes", [made_sweep(made_points())])
+    page = told("05_self_hosting", DEFAULT)
+    assert PUBLISHED not in page
+    assert "5 of the points below were recorded by our own probe on h200_sxm" in page
+    assert "with dummy weights" in page
+    row = page[page.index("Runs of our own probe on a GPU") :].split("</table>")[0]
+    assert all(f">{cell}<" in row for cell in ("0.26.0", "0.6", "0.99", "1.02", "dummy"))
+
+
+def test_without_a_gpu_chapter_05_says_so_and_reads_what_is_recorded(told, bundle, no_gpu):
+    recorded.write(bundle / "probes", [made_sweep(made_points(), bench=False)])
+    page = told("05_self_hosting", DEFAULT, probe="gpu")
+    assert "No GPU is measured here (NVML finds no NVIDIA driver)." in page
+    assert "recorded by our own probe" in page
+
+
+@pytest.fixture
+def two_h200(monkeypatch):
+    facts = {"gpu": "h200_sxm", "gpus": 2, "gpu_note": None}
+    for module in ("llmstudy.probe.vllm", "llmstudy.probe.vllm.sweep"):
+        monkeypatch.setattr(f"{module}.gpu_facts", lambda: facts)
+    asked = []
+
+    def sweep(variant, points, folder, *, seed):
+        asked.append((variant, points))
+        return made_sweep(made_points(), bench=False)
+
+    monkeypatch.setattr(sweeps, "sweep", sweep)
+    return asked
+
+
+def test_on_a_gpu_the_routes_that_fit_are_measured_and_kept_with_the_run(
+    bundle, two_h200, tmp_path
+):
+    run = tmp_path / "run"
+    found = own_tables(open_case(load(DEFAULT)), "gpu", run)
+    [(variant, points)] = two_h200
+    assert Path(variant.model).name == "llama-3.1-70b"
+    assert "--quantization fp8 --tensor-parallel-size 2" in " ".join(variant.flags)
+    assert set(points["input_tokens"]) == {1155, 2000}  # of the two workloads that it may serve
+    assert len(points) == 5
+    assert points["seconds"].max() <= 60
+    assert len(list((run / "probes").glob("*/points.csv"))) == 1
+    assert not (bundle / "probes").exists()
+    assert found["own_source"] == "this run"
+    [skipped] = found["own_skipped"]
+    assert "data/model_configs has no nvidia/Llama-3.1-8B-Instruct-FP8" in skipped["reason"]
+    assert "5 points were measured in this run on h200_sxm" in headings.own_gpu(found)
+
+
+def test_a_route_that_needs_more_gpus_is_skipped_with_its_reason(bundle, two_h200, monkeypatch):
+    one = {"gpu": "h200_sxm", "gpus": 1, "gpu_note": None}
+    monkeypatch.setattr("llmstudy.probe.vllm.gpu_facts", lambda: one)
+    found = own_tables(open_case(load(DEFAULT)), "gpu", bundle / "run")
+    assert two_h200 == []
+    assert any("takes 2 GPUs, and this machine has 1" in r["reason"] for r in found["own_skipped"])
+    assert PUBLISHED in headings.own_gpu(found)
+
+
+def test_another_word_for_the_probe_is_a_mistake(tmp_path):
+    with pytest.raises(ValueError, match="must be one of recorded, gpu"):
+        own_tables(open_case(load(DEFAULT)), "cpu", tmp_path)
+
+
+def test_recorded_points_move_the_curve_of_their_group_and_no_other(bundle):
+    routes = load(DEFAULT).routes
+    before = {name: evidence.serving_curve(routes[name]) for name in (OWN, "h200-llama-3.1-8b")}
+    faster = made_points(17).assign(engine_version="not recorded", tpot_ms=10.0)
+    recorded.write(bundle / "probes", [made_sweep(faster)])
+    after = {name: evidence.serving_curve(routes[name]) for name in before}
+    assert after[OWN].bandwidth_efficiency != before[OWN].bandwidth_efficiency
+    assert after["h200-llama-3.1-8b"] == before["h200-llama-3.1-8b"]
+
+
+# ---- the page with probes
+
+
+def test_chapter_03_shows_the_probes_and_their_models(told, probed, hosting, tmp_path):
+    study = probed(**{HOSTED: [simulated()]})
+    canonical.write(tmp_path / "run/results/05_self_hosting.json", canonical.dumps(hosting))
+    page = told("03_latency", study)
+    assert f"Probed: {HOSTED}, with 400 requests in 1 run, each found valid by its audit." in page
+    for caption in ("Routes probed", "Pace at the p95", "Where the first token goes"):
+        assert f"<caption>{caption}" in page
+    assert "simulated-model" in page
+    assert "poisson, 5 per s, 512 in, 8 out" in page
