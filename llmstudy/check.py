@@ -99,7 +99,7 @@ def check(study: Study, case: Case, changed: Iterable[Stale] | None) -> CheckRes
     made, on = on_day(study, study.as_of), case.study.as_of
     results = _results(case)
     rows = canonical.plain(trigger_rows(case, results), "triggers")
-    findings = evidence.price_findings(case.study)
+    findings = evidence.findings(case.study)
     no_run = f"There is no run of {study.study} to compare with: its inputs may have changed."
     return CheckResult(
         study=study.study,
@@ -149,7 +149,7 @@ def stale_evidence(study: Study, on: date, findings: Iterable[Finding]) -> list[
     """What the study took for granted at its own day and no longer holds on the day `on`.
 
     Figures whose `expires` has come, prices found stale, and contracts that have run out since.
-    findings: `evidence.price_findings` at the day `on`.
+    findings: `evidence.findings` at the day `on`.
     """
     return [
         *_expired(study, on),

@@ -409,7 +409,7 @@ def _rent(route: SelfHostedRoute) -> Figure:
 # --- findings and the ledger ----------------------------------------------------------------
 
 
-def price_findings(study: Study) -> list[prices.Finding]:
+def findings(study: Study) -> list[prices.Finding]:
     """What a reader must know of the prices used: ends of introductory rates, retirements, age.
 
     So, too, of the age of probe runs. Raises: ValueError as `probed.probes_of`.

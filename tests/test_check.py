@@ -22,7 +22,7 @@ def default():
 def whats(of, on):
     """Names of what is stale on a day."""
     made = check.on_day(of, of.as_of)
-    findings = evidence.price_findings(check.on_day(of, on))
+    findings = evidence.findings(check.on_day(of, on))
     return [stale.what for stale in check.stale_evidence(made, on, findings)]
 
 

@@ -59,10 +59,14 @@ def test_help_names_every_command_and_every_option_with_a_word_on_each():
     root = typer.main.get_command(app)
     wide = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
     first_page = llmstudy_("--help", env=wide).stdout
-    assert set(root.commands) == {"init", "run", "check", "doctor"}
-    for name, command in root.commands.items():
-        assert name in first_page
-        page = llmstudy_(name, "--help", env=wide).stdout
+    assert set(root.commands) == {"init", "run", "check", "doctor", "probe"}
+    probes = root.commands["probe"].commands
+    assert set(probes) == {"endpoint", "search", "plan", "compare", "vllm", "import"}
+    assert all(name in first_page for name in root.commands)
+    commands = {name: command for name, command in root.commands.items() if name != "probe"}
+    commands |= {f"probe {name}": command for name, command in probes.items()}
+    for name, command in commands.items():
+        page = llmstudy_(*name.split(), "--help", env=wide).stdout
         assert "Exit codes:" in page
         assert f"llmstudy {name}" in page
         for parameter in command.params:

@@ -14,11 +14,11 @@ from llmstudy.assess.evidence import evidence_tables
 from llmstudy.capacity import CannotServe
 from llmstudy.cost import api_usd_per_request
 from llmstudy.evidence import (
+    findings,
     fleet_offer,
     ledger,
     measured,
     month_start,
-    price_findings,
     rate_figures,
     serving_curve,
     token_offer,
@@ -254,7 +254,7 @@ def test_an_introductory_rate_doubles_in_the_first_month_that_begins_after_its_e
     # cost.md 5.3: gemini-4-argon x2 on 2026-12-01; the study's months begin on the 23rd
     offer = token_offer(default, "google-gemini-4-argon", AZURE)
     assert offer.month_factors == pytest.approx((1.0, *(2.0,) * 23))
-    [finding] = [f for f in price_findings(default) if "argon" in f.subject]
+    [finding] = [f for f in findings(default) if "argon" in f.subject]
     assert finding.effective == date(2026, 12, 1)
     rates = rate_figures(default)
     assert rates["routes.google-gemini-4-argon.price.input"].expires == date(2026, 12, 1)

@@ -45,6 +45,6 @@ def evidence_tables(case: Case) -> Tables:
         "quarantine": quarantine,
         "warnings": list(found.warnings),
         "unknown": study.unknown(),
-        "findings": [asdict(finding) for finding in evidence.price_findings(study)],
+        "findings": [asdict(finding) for finding in evidence.findings(study)],
         "figures": evidence.ledger(figures),
     }

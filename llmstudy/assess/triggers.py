@@ -80,7 +80,7 @@ def _latency_fact(case: Case, results: Results, name: str) -> Fact:
     if row["grade"] != "measured":
         return "unknown", None, row["target_s"], row["grade"], "first token not measured yet"
     status: triggers.Status = "fired" if row["verdict"] == "misses" else "armed"
-    return status, row["ttft_p95_s"], row["target_s"], "measured", "request log"
+    return status, row["ttft_p95_s"], row["target_s"], "measured", row["source"]
 
 
 def _privacy_fact(case: Case, results: Results, name: str) -> Fact:

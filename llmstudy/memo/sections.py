@@ -484,10 +484,16 @@ def risks(facts: Facts) -> str:
             "not read from a log."
         )
     late = [r for r in facts.chapters["03_latency"]["latency"] if r["verdict"] == "undecided"]
-    if late:
+    unmeasured = {r["route"] for r in late if r["grade"] != "measured"}
+    if unmeasured:
         lines.append(
-            f"The first token of {len({r['route'] for r in late})} routes has not been measured "
-            "against its target."
+            f"The first token of {len(unmeasured)} routes has not been measured against its target."
+        )
+    straddling = {r["route"] for r in late} - unmeasured
+    if straddling:
+        lines.append(
+            f"The first token of {_names(sorted(straddling))} was measured, not often enough to "
+            "tell whether it holds its target."
         )
     return "<h2>Risks and unknowns</h2>" + _list(lines[:4])
 

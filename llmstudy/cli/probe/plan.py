@@ -37,6 +37,8 @@ def plan(
     Without a pilot the scatter is assumed, and the table says so. With `--rate` it says how long
     that takes, with a price and token counts what it costs.
 
+    Exit codes: 0 done; 2 bad input.
+
     JSON: `{goals: [{goal, percentile, requests, minutes, usd, assumes}]}`.
     """
     with mistakes(as_json):
