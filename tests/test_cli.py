@@ -447,3 +447,16 @@ def test_every_extra_of_the_project_is_explained():
     project = (paths.ROOT / "pyproject.toml").read_text()
     section = project.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
     assert set(re.findall(r"^(\w+) = \[", section, re.MULTILINE)) == set(doctor.ADDS)
+
+
+def test_a_folder_on_the_path_runs_without_being_installed():
+    hidden = (
+        "import importlib.metadata as m; real = m.version\n"
+        "def version(name):\n"
+        "    if name == 'llmstudy': raise m.PackageNotFoundError(name)\n"
+        "    return real(name)\n"
+        "m.version = version\n"
+        "import llmstudy; print(llmstudy.__version__)"
+    )
+    done = subprocess.run([sys.executable, "-c", hidden], capture_output=True, text=True)
+    assert done.stdout.strip() == "0+source", done.stderr

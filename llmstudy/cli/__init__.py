@@ -4,11 +4,11 @@ One module per command; `terminal` is how all of them speak. Libraries are impor
 commands, so that `llmstudy --help` answers at once.
 """
 
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
+from llmstudy import __version__
 from llmstudy.cli import check, doctor, init, probe, run
 
 app = typer.Typer(
@@ -26,7 +26,7 @@ app.add_typer(probe.app)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"llmstudy {version('llmstudy')}")
+        typer.echo(f"llmstudy {__version__}")
         raise typer.Exit
 
 

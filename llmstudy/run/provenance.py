@@ -6,11 +6,10 @@ import platform
 import subprocess
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from llmstudy import paths
+from llmstudy import __version__, paths
 
 
 def fingerprint(notebook: Path) -> str:
@@ -47,7 +46,7 @@ def made_of(study: Path) -> dict[str, Any]:
     tables = [*data.glob("*.csv"), *data.glob("probes/*/*.csv")]
     code = [f for f in package.rglob("*") if f.suffix in {".py", ".j2", ".css"}]
     return {
-        "package": version("llmstudy"),
+        "package": __version__,
         "python": platform.python_version(),
         **_git(),
         "study_sha256": _sha256(study),
