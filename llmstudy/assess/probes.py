@@ -1,18 +1,20 @@
 """Chapter 05: what our own probe measured on a GPU, recorded earlier or in this very run."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from llmstudy import capacity, paths
+from llmstudy import paths
 from llmstudy.assess.case import Case, Tables, contenders
 from llmstudy.probe.report import rows_of
 from llmstudy.study import SelfHostedRoute
 
 if TYPE_CHECKING:
     from llmstudy.probe.vllm import Variant
+    from llmstudy.probe.vllm.sweep import Sweep
 
 POINTS, LONGEST_POINT_S, WIDEST = 5, 60.0, 256
 """A short sweep: points per route, seconds for one, and its highest concurrency."""
@@ -25,13 +27,13 @@ def own_tables(case: Case, probe: str, folder: Path) -> Tables:
     """The runs of our own probe on GPUs: those in `data/probes`, or one made now.
 
     probe: "recorded", or "gpu" to measure the study's self-hosted routes on this machine, where it
-    has a GPU; what is measured is recorded in `folder/probes`. A route that cannot be measured here
-    is no error but a row of `own_skipped`; without a GPU that is every route, and the recorded runs
-    are read.
+    has a GPU; what is measured is recorded in `folder/probes`, each point as soon as it is done. A
+    route that cannot be measured here, or whose server fails, is no error but a row of
+    `own_skipped`; without a GPU that is every route, and the recorded runs are read.
 
     Returns: `own_source` ("recorded" or "this run"), `own_runs` (a row per run and setting),
     `own_points`, `own_skipped` (route and reason; a route of None is this machine).
-    Raises: ValueError for another word, and as `probe.vllm.serve` if the server fails.
+    Raises: ValueError for another word.
     """
     if probe not in ("recorded", "gpu"):
         raise ValueError(f'probe is "{probe}", but must be one of recorded, gpu.')
@@ -90,7 +92,16 @@ def _measure(case: Case, folder: Path) -> list[dict[str, Any]]:
     facts = gpu_facts()
     if facts["gpu"] is None:
         return [{"route": None, "reason": f"No GPU is measured here ({facts['gpu_note']})."}]
-    done, skipped = [], []
+    began = datetime.now(UTC)
+    done: list[Sweep] = []
+    skipped: list[dict[str, Any]] = []
+
+    def keep(so_far: "Sweep") -> None:
+        """Records after each point, so that a failure later on loses none."""
+        sweeps = [*done, so_far]
+        if any(len(each.points) for each in sweeps):
+            write(folder, sweeps, began)
+
     for route, spec in case.study.routes.items():
         if not isinstance(spec, SelfHostedRoute):
             continue
@@ -99,9 +110,11 @@ def _measure(case: Case, folder: Path) -> list[dict[str, Any]]:
         except _CannotMeasureError as error:
             skipped.append({"route": route, "reason": f"{route} is not measured here: {error}."})
             continue
-        made = sweep(variant, points, folder / "runs" / route, seed=case.study.seed)
-        if len(made.points):
-            done.append(made)
+        made = sweep(variant, points, folder / "runs" / route, seed=case.study.seed, keep=keep)
+        done.append(made)
+        if made.failed:
+            reason = f"{route} was not measured to its end: {made.failed.rstrip('.')}."
+            skipped.append({"route": route, "reason": reason})
         skipped += [
             {
                 "route": route,
@@ -110,8 +123,6 @@ def _measure(case: Case, folder: Path) -> list[dict[str, Any]]:
             }
             for row in made.invalid.to_dict("records")
         ]
-    if done:
-        write(folder, done)
     return skipped
 
 
@@ -151,7 +162,7 @@ def _plan(
     )
     try:
         points = levels(read_config(model), variant, lengths, WIDEST, POINTS, LONGEST_POINT_S)
-    except capacity.CannotServe as error:
+    except ValueError as error:  # it does not fit, or too few points are short enough
         raise _CannotMeasureError(str(error).rstrip(".")) from None
     return variant, points
 

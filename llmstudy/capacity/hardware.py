@@ -205,11 +205,25 @@ def serving_points(
 
 
 def _measured_points() -> pd.DataFrame:
+    """The published points, then the plain ones of our own."""
     integers = {"attention_dp": "Int64"}
     published = pd.read_csv(paths.data("vllm_serving_points.csv"), dtype=integers)
     files = sorted(paths.data("probes").glob("*/points.csv"))
-    own = [pd.read_csv(file, dtype=integers)[list(published)] for file in files]
+    own = [_plain(pd.read_csv(file, dtype=integers))[list(published)] for file in files]
+    own = [points for points in own if len(points)]
     return pd.concat([published, *own], ignore_index=True) if own else published
+
+
+def _plain(points: pd.DataFrame) -> pd.DataFrame:
+    """Recorded points that a model's curve may rest on.
+
+    Prefix caching, an adapter, eager execution or a smaller KV cache are other engines, and a point
+    above the roofline is a wrong one.
+    """
+    special = ("prefix_caching", "lora", "enforce_eager", "above_limit")
+    other = pd.DataFrame({c: points[c].eq(True) for c in special if c in points}).any(axis=1)
+    kv_bits = points["kv_dtype"].isin(["bf16", "fp16", "auto"])
+    return points[~other & kv_bits]
 
 
 def published_throughput() -> pd.DataFrame:

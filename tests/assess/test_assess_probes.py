@@ -3,6 +3,8 @@
 Every run here is simulated: arrivals and latencies drawn from a seed, so that the truth is known.
 """
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from math import ceil, exp
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from llmstudy.probe.vllm import recorded
 from llmstudy.probe.vllm import sweep as sweeps
 from llmstudy.study import load
 
+BEGAN = datetime(2026, 11, 23, 10, tzinfo=UTC)
 CHAT, EXTRACTION = "support-chat", "extraction"
 API, HOSTED, OWN = "openai-gpt-4o", "novita-llama-3.1-70b", "h200-llama-3.1-70b"
 MEDIAN_S, SPREAD, TPOT_S, QUEUE_S = 0.3, 0.3, 0.02, 0.05
@@ -405,17 +408,17 @@ def test_chapter_05_says_that_nothing_was_measured_when_nothing_is_recorded(told
 
 
 def test_chapter_05_shows_the_recorded_runs_with_card_version_and_weights(told, bundle):
-    recorded.write(bundle / "probes", [made_sweep(made_points())])
+    recorded.write(bundle / "probes", [made_sweep(made_points())], BEGAN)
     page = told("05_self_hosting", DEFAULT)
     assert PUBLISHED not in page
-    assert "5 of the points below were recorded by our own probe on h200_sxm" in page
+    assert "5 points were recorded by our own probe on h200_sxm" in page
     assert "with dummy weights" in page
     row = page[page.index("Runs of our own probe on a GPU") :].split("</table>")[0]
     assert all(f">{cell}<" in row for cell in ("0.26.0", "0.6", "0.99", "1.02", "dummy"))
 
 
 def test_without_a_gpu_chapter_05_says_so_and_reads_what_is_recorded(told, bundle, no_gpu):
-    recorded.write(bundle / "probes", [made_sweep(made_points(), bench=False)])
+    recorded.write(bundle / "probes", [made_sweep(made_points(), bench=False)], BEGAN)
     page = told("05_self_hosting", DEFAULT, probe="gpu")
     assert "No GPU is measured here (NVML finds no NVIDIA driver)." in page
     assert "recorded by our own probe" in page
@@ -428,9 +431,11 @@ def two_h200(monkeypatch):
         monkeypatch.setattr(f"{module}.gpu_facts", lambda: facts)
     asked = []
 
-    def sweep(variant, points, folder, *, seed):
+    def sweep(variant, points, folder, *, seed, keep):
         asked.append((variant, points))
-        return made_sweep(made_points(), bench=False)
+        made = made_sweep(made_points(), bench=False)
+        keep(made)
+        return made
 
     monkeypatch.setattr(sweeps, "sweep", sweep)
     return asked
@@ -455,6 +460,30 @@ def test_on_a_gpu_the_routes_that_fit_are_measured_and_kept_with_the_run(
     assert "5 points were measured in this run on h200_sxm" in headings.own_gpu(found)
 
 
+def test_a_server_that_fails_is_a_reason_and_what_it_measured_is_kept(
+    bundle, two_h200, tmp_path, monkeypatch
+):
+    def fails(variant, points, folder, *, seed, keep):
+        made = replace(made_sweep(made_points(2), bench=False), failed="vLLM stopped: no memory.")
+        keep(made)
+        return made
+
+    monkeypatch.setattr(sweeps, "sweep", fails)
+    found = own_tables(open_case(load(DEFAULT)), "gpu", tmp_path / "run")
+    assert len(found["own_points"]) == 2
+    reasons = [row["reason"] for row in found["own_skipped"]]
+    assert f"{OWN} was not measured to its end: vLLM stopped: no memory." in reasons
+
+
+def test_a_route_whose_points_all_take_too_long_is_skipped_with_its_reason(
+    bundle, two_h200, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("llmstudy.assess.probes.LONGEST_POINT_S", 2.0)
+    found = own_tables(open_case(load(DEFAULT)), "gpu", tmp_path / "run")
+    assert two_h200 == []
+    assert any("candidates that take less than 2 s" in r["reason"] for r in found["own_skipped"])
+
+
 def test_a_route_that_needs_more_gpus_is_skipped_with_its_reason(bundle, two_h200, monkeypatch):
     one = {"gpu": "h200_sxm", "gpus": 1, "gpu_note": None}
     monkeypatch.setattr("llmstudy.probe.vllm.gpu_facts", lambda: one)
@@ -473,7 +502,7 @@ def test_recorded_points_move_the_curve_of_their_group_and_no_other(bundle):
     routes = load(DEFAULT).routes
     before = {name: evidence.serving_curve(routes[name]) for name in (OWN, "h200-llama-3.1-8b")}
     faster = made_points(17).assign(engine_version="not recorded", tpot_ms=10.0)
-    recorded.write(bundle / "probes", [made_sweep(faster)])
+    recorded.write(bundle / "probes", [made_sweep(faster)], BEGAN)
     after = {name: evidence.serving_curve(routes[name]) for name in before}
     assert after[OWN].bandwidth_efficiency != before[OWN].bandwidth_efficiency
     assert after["h200-llama-3.1-8b"] == before["h200-llama-3.1-8b"]

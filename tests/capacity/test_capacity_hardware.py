@@ -49,13 +49,42 @@ def test_experts_touched_agree_with_simulated_routing():
     assert GPT_OSS.params_read(24) == pytest.approx(expected, rel=0.01)
 
 
+def recorded(points, **changes):
+    """Published points as if our own probe had measured them."""
+    plain = {"kv_dtype": "bf16", "prefix_caching": False, "lora": False, "enforce_eager": False}
+    plain |= {"engine_version": "0.26.0", "weights": "dummy", "n": 64, "above_limit": False}
+    return points.assign(**{**plain, **changes})
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"prefix_caching": True},
+        {"lora": True},
+        {"enforce_eager": True},
+        {"kv_dtype": "fp8"},
+        {"above_limit": True},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_points_of_another_engine_stay_out_of_the_models_curve(other, tmp_path, monkeypatch):
+    published, source = serving_points(), paths.data("vllm_serving_points.csv")
+    (tmp_path / source.name).symlink_to(source)
+    monkeypatch.setattr(paths, "data", lambda name="": tmp_path / name)
+    (tmp_path / "probes" / "h200").mkdir(parents=True)
+    own = pd.concat([recorded(published.head(1)), recorded(published.tail(1), **other)])
+    own.to_csv(tmp_path / "probes" / "h200" / "points.csv", index=False)
+    [kept] = serving_points(engine_version="0.26.0")["point_id"]
+    assert kept == published["point_id"].iloc[0]
+
+
 def test_points_of_our_own_probe_follow_the_published_ones(tmp_path, monkeypatch):
     published, source = serving_points(), paths.data("vllm_serving_points.csv")
     (tmp_path / source.name).symlink_to(source)
     monkeypatch.setattr(paths, "data", lambda name="": tmp_path / name)
     pd.testing.assert_frame_equal(serving_points(), published)  # the same without any
     (tmp_path / "probes" / "h200").mkdir(parents=True)
-    own = published.head(2).assign(engine_version="0.26.0", weights="dummy", n=64)
+    own = recorded(published.head(2))
     own.to_csv(tmp_path / "probes" / "h200" / "points.csv", index=False)
     joined = serving_points()
     pd.testing.assert_frame_equal(joined.head(-2), published)

@@ -131,7 +131,7 @@ def test_a_search_takes_fewer_requests_than_a_grid_of_the_same_resolution():
     rng, on_grid = np.random.default_rng(1), 0
     for rate in np.geomspace(0.7, 11.0, 1 + int(np.log(11.0 / 0.7) / np.log(1.1))):
         # each rate of the grid is itself resolved in the same thrifty way
-        step = goodput._resolve(lambda level, n: measure(level, n, rng), rate, slo, 200, 6400)
+        *_, step = goodput._looks(lambda level, n: measure(level, n, rng), rate, slo, 200, 6400)
         on_grid += step.n
     assert found.n_requests < 0.7 * on_grid
 
@@ -171,6 +171,31 @@ def test_a_search_stops_within_its_requests():
     )
     assert found.stopped == "max_requests"
     assert found.n_requests <= 2000
+
+
+def test_a_search_of_few_requests_uses_them_in_shorter_steps():
+    share = lambda rate: 0.999 if rate < 5 else 0.5  # noqa: E731
+    (found,) = searches(
+        coin_run(share), 1, SLO(ttft_s=1.0), low=0.7, high=50.0, n_first=100, max_requests=2000,
+        n_cap=2000,
+    )  # fmt: skip
+    assert len(found.steps) >= 6
+    assert (found.passing_per_s or 0) < 5 <= found.failing_per_s
+    assert found.n_requests <= 2000
+
+
+def test_what_ends_a_search_takes_nothing_from_what_it_found():
+    measure, rng, sent = coin_run(lambda rate: 0.97), np.random.default_rng(1), []
+
+    def few(rate, n):
+        if len(sent) == 3:
+            raise goodput.EndOfSearch("spend cap")
+        sent.append(n)
+        return measure(rate, n, rng)
+
+    found = max_goodput(few, SLO(ttft_s=1.0), 1.5, 33.3, n_first=100)
+    assert found.stopped == "spend cap"
+    assert found.steps["n"].sum() == found.n_requests == sum(sent)  # an unfinished step is kept
 
 
 def test_a_failure_is_never_good_and_a_queue_in_the_client_counts():
@@ -345,6 +370,44 @@ def test_a_sweep_spans_lengths_and_concurrency_and_holds_its_promises():
     assert np.allclose(chosen["half_width_share"], expected, rtol=1e-3)
 
 
+def test_eight_points_go_round_three_length_pairs_twice():
+    shape, card = capacity.model_shape("meta-llama/Llama-3.1-8B"), capacity.gpu("h200_sxm")
+    guess = search.guessed_curve(shape, card, "bf16", "0.26.0")
+    pairs = [(1024, 1024), (8192, 1024), (1155, 211)]
+    chosen = search.sweep_levels(guess, search.sweep_candidates(guess, pairs, 256), 8, 60)
+    assert (chosen.groupby(["input_tokens", "output_tokens"]).size() >= 2).all()
+    assert len(chosen.groupby(["input_tokens", "output_tokens"])) == 3
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    max_point_s=st.floats(20, 300),
+    n_points=st.integers(4, 12),
+    model=st.sampled_from(["meta-llama/Llama-3.1-8B", "meta-llama/Llama-3.1-70B"]),
+)
+def test_every_point_sends_enough_requests_for_its_audit_in_its_time(max_point_s, n_points, model):
+    guess = search.guessed_curve(
+        capacity.model_shape(model), capacity.gpu("h200_sxm"), "fp8", "0.26.0"
+    )
+    candidates = search.sweep_candidates(guess, [(8192, 1024), (1155, 211)], 64)
+    try:
+        chosen = search.sweep_levels(guess, candidates, n_points, max_point_s)
+    except ValueError as error:
+        assert "allow more time" in str(error)  # noqa: PT017 - one of two outcomes
+        return
+    assert 4 <= len(chosen) <= n_points
+    assert (chosen["n_requests"] >= np.maximum(3 * chosen["concurrency"], 12)).all()
+    assert (chosen["seconds"] <= max_point_s + 1).all()
+
+
+def test_where_fewer_points_are_in_time_those_are_taken():
+    shape, card = capacity.model_shape("meta-llama/Llama-3.1-70B"), capacity.gpu("h200_sxm")
+    guess = search.guessed_curve(shape, card, "fp8", "0.26.0")
+    candidates = search.sweep_candidates(guess, [(1155, 211)], 256)
+    chosen = search.sweep_levels(guess, candidates, 8, max_point_s=60)
+    assert len(chosen) == 5
+
+
 def test_a_sweep_without_time_or_memory_says_so():
     shape, card = capacity.model_shape("meta-llama/Llama-3.1-70B"), capacity.gpu("h100_sxm")
     guess = search.guessed_curve(shape, card, "bf16", "0.26.0")
@@ -445,6 +508,20 @@ def test_runs_become_serving_points_that_the_capacity_fit_reads():
     curve = capacity.fit_serving_curve(rows, shape, card, "fp8")
     assert curve.n_fit == 4
     assert curve.engine_version == "0.26.0"
+
+
+def test_settings_of_one_model_never_share_a_point_id():
+    run = closed_run(4, 60, np.random.default_rng(0), ramp_s=0.01)
+
+    def point(**serving):
+        return search.serving_point(
+            Run(run.samples, {**run.facts, "serving": FACTS["serving"] | serving})
+        )
+
+    plain, adapted = point(variant="llama fp8 tp2"), point(variant="llama fp8 tp2 lora", lora=True)
+    assert plain["point_id"] != adapted["point_id"]
+    assert " " not in adapted["point_id"]
+    assert (plain["lora"], adapted["lora"]) == (False, True)
 
 
 class Judged:

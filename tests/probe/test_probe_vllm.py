@@ -11,6 +11,9 @@ import stat
 import sys
 import time
 import types
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from inspect import signature
 from math import isclose
 from pathlib import Path
 
@@ -19,11 +22,15 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from llmstudy.capacity import gpu, model_shape, serving_points
+from llmstudy.cli import app
+from llmstudy.cli.probe import gpu as command
 from llmstudy.probe import vllm
-from llmstudy.probe.samples import Sample, table
-from llmstudy.probe.vllm import hardware, log, metrics, server
+from llmstudy.probe.samples import Run, Sample, table
+from llmstudy.probe.vllm import hardware, log, metrics, recorded, server
+from llmstudy.probe.vllm import sweep as sweeps
 
 TINY = {
     "model_type": "llama",
@@ -653,3 +660,232 @@ def test_an_unknown_kv_dtype_is_named():
     points = pd.DataFrame([POINT])
     with pytest.raises(ValueError, match="'int3'"):
         vllm.roofline_share(points, model_shape(POINT["model"]), gpu("h200_sxm"), "bf16", "int3")
+
+
+# a sweep, with a stand-in for the server and its answers
+
+
+def closed_loop(workers, n, seconds=1.0):
+    """A run of a closed loop with the facts of a sweep."""
+    rows = []
+    for i in range(n):
+        sent = (i // workers) * seconds + (i % workers) * 1e-3
+        first, last = sent + 0.2, sent + seconds - 1e-4
+        one = Sample(i, "measure", sent, sent, content_times_s=[first, last], done_s=last, ok=True)
+        one.input_tokens, one.output_tokens, one.reasoning_tokens = 64, 16, 0
+        rows.append(one)
+    serving = {
+        "model": "tiny",
+        "gpu": "cpu",
+        "precision": "bf16",
+        "tensor_parallel": 1,
+        "kv_dtype": "bf16",
+        "prefix_caching": False,
+        "weights": "dummy",
+    }
+    facts = {
+        "tool": {"name": "llmstudy", "version": "0"},
+        "started_at": "2026-11-23T10:00:00+00:00",
+        "endpoint": {"model": "tiny", "engine": "vllm", "engine_version": "0.32.0"},
+        "load": {"process": "closed", "concurrency": workers, "n": n, "warmup_n": 0},
+        "serving": serving,
+        "server_counters": {},
+        "gpu_use": {
+            "utilisation_mean_share": None,
+            "memory_peak_gib": None,
+            "power_mean_w": None,
+        },
+        "client": {"cpu_share": 0.1},
+    }
+    return Run(table(rows), facts)
+
+
+@pytest.fixture
+def stand_in(tiny, monkeypatch):
+    """A server that answers every point, and what it is asked."""
+
+    @contextmanager
+    def serve(model, flags, **_):
+        serving = {"gpu": None, "gpu_product": None, "device": "cpu", "model_config": TINY}
+        yield vllm.Server("http://127.0.0.1:9/v1", "tiny", serving, 0.0, tiny / "log")
+
+    def measure(server, variant, point, folder, seed):
+        made = closed_loop(int(point["concurrency"]), int(point["n_requests"]))
+        made.facts["serving"] |= {"variant": variant.label}
+        return made
+
+    monkeypatch.setattr(sweeps, "serve", serve)
+    monkeypatch.setattr(sweeps, "_warm", lambda *_: None)
+    monkeypatch.setattr(sweeps, "_measure", measure)
+    monkeypatch.setattr(sweeps, "audit", lambda run: types.SimpleNamespace(valid=True, reasons=()))
+    monkeypatch.setattr(sweeps, "_bench", lambda *_: {"n": 16})
+    [variant] = vllm.variants([tiny])
+    return variant
+
+
+def test_each_point_is_handed_over_when_it_is_measured_and_a_kill_loses_none(
+    stand_in, tmp_path, monkeypatch
+):
+    points, began = sweeps.named_levels([1, 2, 4], [(64, 16)]), datetime(2026, 11, 23, tzinfo=UTC)
+    measure, asked = sweeps._measure, []
+
+    def killed_at_the_third(*arguments):
+        asked.append(arguments)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return measure(*arguments)
+
+    monkeypatch.setattr(sweeps, "_measure", killed_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        sweeps.sweep(
+            stand_in,
+            points,
+            tmp_path / "runs",
+            seed=0,
+            keep=lambda done: recorded.write(tmp_path / "recorded", [done], began),
+        )
+    [run] = recorded.recorded_runs(tmp_path / "recorded")
+    assert run["points"]["concurrency"].tolist() == [1, 2]
+    assert run["settings"][0]["failed"] == "stopped before its last point"
+    assert not list((tmp_path / "recorded").rglob("*.partial"))
+
+
+def test_a_server_that_dies_keeps_what_was_measured_and_says_why(stand_in, tmp_path, monkeypatch):
+    measure = sweeps._measure
+
+    def dies_at_four(server, variant, point, *rest):
+        if point["concurrency"] == 4:
+            raise vllm.ServerFailed("vLLM stopped: the GPU's memory is full.\nits log")
+        return measure(server, variant, point, *rest)
+
+    monkeypatch.setattr(sweeps, "_measure", dies_at_four)
+    points = sweeps.named_levels([1, 4, 8], [(64, 16)])
+    done = sweeps.sweep(stand_in, points, tmp_path, seed=0)
+    assert done.points["concurrency"].tolist() == [1]
+    assert done.failed == "vLLM stopped: the GPU's memory is full."
+
+
+def test_a_failing_bench_and_a_point_that_is_none_are_rows_and_the_rest_goes_on(
+    stand_in, tmp_path, monkeypatch
+):
+    measure, benched = sweeps._measure, []
+
+    def too_short(server, variant, point, *rest):
+        short = {"n_requests": 1} if point["concurrency"] == 2 else {}
+        return measure(server, variant, {**point, **short}, *rest)
+
+    def bench(server, model, point, *rest):
+        benched.append(point["concurrency"])
+        raise vllm.ServerFailed("vllm bench serve failed (exit code 1)")
+
+    monkeypatch.setattr(sweeps, "_measure", too_short)
+    monkeypatch.setattr(sweeps, "_bench", bench)
+    points = sweeps.named_levels([1, 2, 4], [(64, 16), (32, 16)])
+    done = sweeps.sweep(stand_in, points, tmp_path, seed=0, bench_at=2)
+    assert benched == [4]  # one point, though two have this concurrency
+    assert done.failed is None
+    assert len(done.points) == 4
+    assert len(done.metrics) == 4
+    assert done.invalid["concurrency"].tolist() == [2, 4, 2]
+    assert "none ran in steady state" in done.invalid["reasons"][0]
+    assert "vllm bench serve failed" in done.invalid["reasons"][1]
+
+
+def test_the_metrics_of_a_point_are_those_of_its_steady_state(stand_in, tmp_path):
+    done = sweeps.sweep(stand_in, sweeps.named_levels([4], [(64, 16)]), tmp_path, seed=0)
+    [point], [told] = done.points.to_dict("records"), done.metrics
+    assert told["n"] == point["n"] < 16
+    assert told["ttft_ms"]["p50"] == pytest.approx(point["ttft_median_ms"])
+
+
+def test_the_default_points_of_each_setting_fit_a_call_of_ten_minutes(monkeypatch):
+    monkeypatch.setattr(sweeps, "_card", lambda: gpu("h200_sxm"))
+    defaults = signature(command.vllm).parameters
+    n_points, longest_s = (
+        defaults["points"].default,
+        command.o.seconds(defaults["max_point"].default, "--max-point"),
+    )
+    pairs = [(1024, 1024), (8192, 1024), (1155, 211)]
+    for name, quantized in [("8b", "none"), ("8b", "fp8"), ("70b", "fp8")]:
+        [variant] = vllm.variants([vllm.bundled_model(f"llama-3.1-{name}")], [quantized])
+        config = vllm.read_config(variant.model)
+        table = sweeps.levels(config, variant, pairs, 256, n_points, longest_s)
+        assert table["seconds"].sum() + 180 < 600
+        assert len(table) >= 5
+
+
+# the command
+
+
+def run_vllm(*words):
+    return CliRunner().invoke(app, ["probe", "vllm", *map(str, words)], catch_exceptions=False)
+
+
+def test_a_setting_that_fails_ends_with_exit_2_and_the_others_are_recorded(
+    stand_in, tiny, tmp_path, monkeypatch
+):
+    served = sweeps.serve
+
+    def serve(model, flags, **rest):
+        if "fp8" in flags:
+            raise vllm.ServerFailed("vLLM did not start: no FP8 here.")
+        return served(model, flags, **rest)
+
+    monkeypatch.setattr(sweeps, "serve", serve)
+    both = ["--quantization", "fp8", "--quantization", "none", "--lengths", "64x16"]
+    place = ["--record", tmp_path / "recorded", "--out", tmp_path / "runs"]
+    done = run_vllm(tiny, *both, *place, "--concurrency", 2, "--bench", "--json")
+    told = json.loads(done.stdout)
+    assert done.exit_code == 2
+    assert [s["failed"] for s in told["settings"]] == ["vLLM did not start: no FP8 here.", None]
+    assert [len(s["points"]) for s in told["settings"]] == [0, 1]
+    [run] = recorded.recorded_runs(tmp_path / "recorded")
+    assert run["settings"][0]["failed"] == "vLLM did not start: no FP8 here."
+    assert run["points"]["variant"].tolist() == ["tiny"]
+
+
+def test_where_every_setting_fails_the_reason_is_the_mistake(stand_in, tiny, tmp_path, monkeypatch):
+    def serve(model, flags, **_):
+        raise ValueError("vLLM is not installed")
+
+    monkeypatch.setattr(sweeps, "serve", serve)
+    done = run_vllm(tiny, "--concurrency", 1, "--out", tmp_path / "runs", "--json")
+    assert done.exit_code == 2
+    assert json.loads(done.stdout)["errors"] == ["tiny: vLLM is not installed"]
+
+
+def test_offline_hands_every_setting_to_the_engine_and_claims_no_audit(tiny, tmp_path, monkeypatch):
+    asked = []
+
+    def engine_points(model, batches, taken, given, arguments, *, adapter, progress):
+        asked.append((arguments, adapter))
+        return pd.DataFrame([{"concurrency": 1, "input_tokens": taken, "output_tokens": given}])
+
+    monkeypatch.setattr(vllm, "engine_points", engine_points)
+    axes = ["--tensor-parallel", 2, "--prefix-caching", "on", "--lora", "on"]
+    place = ["--lengths", "8x2", "--out", tmp_path / "runs", "--json"]
+    done = run_vllm(tiny, "--offline", "--quantization", "fp8", *axes, *place)
+    [(arguments, adapter)] = asked
+    assert arguments["quantization"] == "fp8"
+    assert arguments["tensor_parallel_size"] == 2
+    assert arguments["enable_prefix_caching"] is True
+    assert (adapter / "adapter_config.json").exists()
+    told = json.loads(done.stdout)
+    assert told["audit"]["valid"] is None
+    assert "no arrivals to audit" in told["audit"]["reasons"][0]
+    assert done.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--offline", "--bench", "--flag=--x"], "--bench, --flag with --offline"),
+        (["--offline", "--record", "r"], "--record with --offline"),
+        (["--lengths", "8x1"], "at least one token in and two out"),
+        (["--lengths", "0x2"], "at least one token in and two out"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_a_sentence(tiny, tmp_path, words, sentence):
+    done = run_vllm(tiny, *words, "--out", tmp_path / "runs")
+    assert done.exit_code == 2
+    assert sentence in done.stderr

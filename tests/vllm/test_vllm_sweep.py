@@ -28,6 +28,9 @@ def test_a_sweep_measures_its_points_and_vllm_bench_agrees(
         assert point["weights"] == "dummy"
         assert point["gpu"] == "cpu"
         assert point["engine_version"]
+        assert point["variant"] == "tiny"
+        assert point["enforce_eager"] is True
+        assert point["metrics"]["n"] == point["n"]
     (bench,) = setting["bench"]
     assert bench["n"] == 16
     # two tools, one server, a noisy host: the same order of magnitude, or one of them is wrong
@@ -37,3 +40,4 @@ def test_a_sweep_measures_its_points_and_vllm_bench_agrees(
         assert len(pd.read_csv(recorded / "points.csv")) == len(setting["points"])
         origin = json.loads((recorded / "provenance.json").read_text())
         assert origin["settings"][0]["serving"]["flags"]
+        assert origin["settings"][0]["failed"] is None

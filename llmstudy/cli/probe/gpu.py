@@ -1,5 +1,6 @@
 """`llmstudy probe vllm`: what a model gives on this machine."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,11 +9,13 @@ import typer
 
 from llmstudy.cli.probe import options as o
 from llmstudy.cli.probe.show import INVALID
-from llmstudy.cli.terminal import AsJson, mistakes, print_json, say
+from llmstudy.cli.terminal import BAD_INPUT, AsJson, mistakes, print_json, say
 
 if TYPE_CHECKING:
     from llmstudy.probe.vllm import Variant
     from llmstudy.probe.vllm.sweep import Sweep
+
+_NOT_AUDITED = "whole batches in this process: no arrivals to audit, so throughput only"
 
 
 def vllm(
@@ -50,8 +53,8 @@ def vllm(
         ),
     ] = None,
     max_concurrency: Annotated[int, typer.Option(help="Of the points to choose.", min=1)] = 256,
-    points: Annotated[int, typer.Option(help="How many to choose.", min=4)] = 8,
-    max_point: Annotated[str, typer.Option(help="Longest a point may take.")] = "120 s",
+    points: Annotated[int, typer.Option(help="How many to choose, at most.", min=4)] = 8,
+    max_point: Annotated[str, typer.Option(help="Longest a point may take.")] = "60 s",
     bench: Annotated[
         bool, typer.Option(help="Run `vllm bench serve` beside it, at one point per setting.")
     ] = False,
@@ -88,43 +91,66 @@ def vllm(
     A folder with nothing but `config.json` is served with random weights: a dense model is as fast
     with those as with its own, and every figure says so. Points are chosen for what they tell of
     the serving curve per second of GPU time. Each is a closed loop with its own audit; a point
-    whose audit fails is named and left out. To measure a server that runs already, use `llmstudy
-    probe endpoint`.
+    whose audit fails is named and left out. Each is recorded as soon as it is measured: a setting
+    that fails, or a kill, loses none before it. To measure a server that runs already, use
+    `llmstudy probe endpoint`.
 
-    Exit codes: 0 done; 2 it could not begin, or the server failed, and why; 3 a point's audit finds
-    it invalid.
+    With --offline each batch is sent at once and awaited: throughput only. There are no arrivals to
+    audit, so that audit.valid is null, and such points are never recorded.
 
-    JSON: `{settings: [{label, serving, points: [{..., metrics}], invalid: [...], bench: [...]}],
-    audit: {valid, reasons}, runs}`.
+    Exit codes: 0 done; 2 it could not begin, or a setting failed, and why: the others are measured
+    and told; 3 a point's audit finds it invalid.
+
+    JSON: `{settings: [{label, serving, failed, points: [{..., metrics}], invalid: [...], bench:
+    [...]}], left_out: [{label, reason}], audit: {valid, reasons}, runs}`; with --offline
+    `{settings: [{label, points}], audit}`.
     """
     with mistakes(as_json):
         pairs = [_pair(text) for text in lengths or ("1024x1024", "8192x1024", "1155x211")]
-        moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        folder = out or Path("probes", f"vllm-{moment}")
+        moment = datetime.now(UTC)
+        folder = out or Path("probes", f"vllm-{moment:%Y%m%dT%H%M%SZ}")
+        server_only = {"--record": record, "--bench": bench, "--python": python, "--flag": flag}
+        refused = [name for name, given in server_only.items() if given]
+        if offline and refused:
+            raise ValueError(
+                f"{', '.join(refused)} with --offline: these are of a server, and there is none; "
+                "leave them out, or --offline"
+            )
         every = _variants(models, quantization, tensor_parallel, prefix_caching, lora, folder)
+        failed: list[str] = []
         if offline:
             told: dict[str, Any] = {"settings": _offline(every, pairs, concurrency)}
-            reasons: list[str] = []
+            told["audit"] = {"valid": None, "reasons": [_NOT_AUDITED]}
         else:
-            max_point_s = o.seconds(max_point, "--max-point") or 120.0
+            max_point_s = o.seconds(max_point, "--max-point") or 60.0
             chosen = (concurrency, max_concurrency, points, max_point_s)
-            done = _sweeps(every, pairs, chosen, folder, seed, bench, python, flag or ())
-            if record is not None and any(len(sweep.points) for sweep in done):
-                from llmstudy.probe.vllm.recorded import write
-
-                say(f"Recorded in {write(record, done)}")
-            told = {"settings": [_row(sweep) for sweep in done], "runs": str(folder)}
+            planned, left_out = _plans(every, pairs, chosen)
+            done = _sweeps(
+                planned, folder, o.seed_of(seed), bench, python, flag or (), record, moment
+            )
+            failed = [f"{sweep.label}: {sweep.failed}" for sweep in done if sweep.failed]
+            if failed and not any(len(sweep.points) + len(sweep.invalid) for sweep in done):
+                raise ValueError("\n".join(failed))
             reasons = [
                 f"{sweep.label}, concurrency {row['concurrency']}: {row['reasons']}"
                 for sweep in done
                 for row in sweep.invalid.to_dict("records")
             ]
-    told["audit"] = {"valid": not reasons, "reasons": reasons}
+            told = {
+                "settings": [_row(sweep) for sweep in done],
+                "left_out": left_out,
+                "audit": {"valid": not reasons, "reasons": reasons},
+                "runs": str(folder),
+            }
     if as_json:
         print_json(told)
     else:
         _show(told)
-    if reasons:
+    for line in failed:
+        say(f"Failed: {line}")
+    if failed:
+        raise typer.Exit(BAD_INPUT)
+    if told["audit"]["valid"] is False:
         raise typer.Exit(INVALID)
 
 
@@ -133,7 +159,7 @@ def _pair(text: str) -> tuple[int, int]:
         taken, given = (int(part) for part in text.split("x"))
     except ValueError as error:
         raise ValueError(f"--lengths {text}: write tokens in and out, such as 1024x128") from error
-    if min(taken, given) < 1:
+    if taken < 1 or given < 2:  # one token has no TPOT
         raise ValueError(f"--lengths {text}: give at least one token in and two out")
     return taken, given
 
@@ -175,46 +201,93 @@ def _switches(given: list[str] | None, option: str) -> list[bool]:
     return [word == "on" for word in words]
 
 
-def _sweeps(
+def _plans(
     every: "list[Variant]",
     pairs: list[tuple[int, int]],
     chosen: tuple[list[int] | None, int, int, float],
-    folder: Path,
-    seed: int | None,
-    bench: bool,
-    python: Path | None,
-    flags: Any,
-) -> "list[Sweep]":
+) -> tuple[list[tuple["Variant", Any]], list[dict[str, str]]]:
+    """Each setting with its points, or with the error of choosing them; and those left out because
+    the model does not fit."""
     from llmstudy.capacity import CannotServe
-    from llmstudy.probe.vllm.model import read_config
-    from llmstudy.probe.vllm.sweep import levels, named_levels, sweep
+    from llmstudy.probe.vllm import read_config
+    from llmstudy.probe.vllm.sweep import levels, named_levels
 
     concurrency, max_concurrency, points, max_point_s = chosen
-    done = []
+    planned: list[tuple[Variant, Any]] = []
+    left_out = []
     for variant in every:
         if concurrency:
-            table = named_levels(concurrency, pairs)
+            planned.append((variant, named_levels(concurrency, pairs)))
+            continue
+        try:
+            config = read_config(variant.model)
+            table = levels(config, variant, pairs, max_concurrency, points, max_point_s)
+        except CannotServe as error:
+            say(f"{variant.label} is left out: {error}")
+            left_out.append({"label": variant.label, "reason": str(error)})
+        except ValueError as error:
+            planned.append((variant, error))
         else:
-            try:
-                config = read_config(variant.model)
-                table = levels(config, variant, pairs, max_concurrency, points, max_point_s)
-            except CannotServe as error:
-                say(f"{variant.label} is left out: {error}")
-                continue
-            say(f"{variant.label}: {len(table)} points, about {table['seconds'].sum():.0f} s")
-        middle = sorted(table["concurrency"])[len(table) // 2]
-        place = folder / variant.label.replace(" ", "-")
-        made = sweep(
-            variant,
-            table,
-            place,
-            seed=o.seed_of(seed),
-            bench_at=[middle] if bench else [],
-            python=python,
-            flags=flags,
-            tell=say,
-        )
+            say(_estimate(variant.label, table, pairs, max_point_s))
+            planned.append((variant, table))
+    return planned, left_out
+
+
+def _estimate(label: str, table: Any, pairs: list[tuple[int, int]], max_point_s: float) -> str:
+    """What is to be measured, for how long, and which lengths take too long."""
+    known = set(zip(table["input_tokens"], table["output_tokens"], strict=True))
+    missing = [f"{taken}x{given}" for taken, given in pairs if (taken, given) not in known]
+    told = (
+        f"{label}: {len(table)} points, about {table['seconds'].sum():.0f} s; the server's start "
+        "and warm-up, some 3 minutes, come on top"
+    )
+    if missing:
+        told += f"; none of {', '.join(missing)}, which take longer than {max_point_s:g} s"
+    return told
+
+
+def _sweeps(
+    planned: list[tuple["Variant", Any]],
+    folder: Path,
+    seed: int,
+    bench: bool,
+    python: Path | None,
+    flags: Sequence[str],
+    record: Path | None,
+    moment: datetime,
+) -> "list[Sweep]":
+    """Measures each setting after the other, and records each point at once."""
+    from llmstudy.probe.vllm.recorded import write
+    from llmstudy.probe.vllm.sweep import not_begun, sweep
+
+    done: list[Sweep] = []
+
+    def keep(so_far: "Sweep") -> None:
+        sweeps = [*done, so_far]
+        if record is not None and any(len(each.points) for each in sweeps):
+            write(record, sweeps, moment)
+
+    for variant, table in planned:
+        if isinstance(table, ValueError):
+            say(f"{variant.label} failed: {table}")
+            made = not_begun(variant.label, str(table))
+            keep(made)
+        else:
+            middle = int(table["concurrency"].argsort(kind="stable").iloc[len(table) // 2])
+            made = sweep(
+                variant,
+                table,
+                folder / variant.label.replace(" ", "-"),
+                seed=seed,
+                bench_at=middle if bench else None,
+                python=python,
+                flags=flags,
+                tell=say,
+                keep=keep,
+            )
         done.append(made)
+    if record is not None and any(len(each.points) for each in done):
+        say(f"Recorded in {write(record, done, moment)}")
     return done
 
 
@@ -223,14 +296,19 @@ def _offline(
 ) -> list[dict[str, Any]]:
     from llmstudy.probe.report import rows_of
     from llmstudy.probe.vllm import engine_points
+    from llmstudy.probe.vllm.variants import engine_arguments
 
     told = []
     for variant in every:
-        arguments = {"quantization": "fp8"} if "fp8" in variant.flags else {}
+        arguments, adapter = engine_arguments(variant)
+        rows = []
         for taken, given in pairs:
             batches = concurrency or [1, 8, 64]
-            table = engine_points(variant.model, batches, taken, given, arguments, progress=say)
-            told.append({"label": variant.label, "points": rows_of(table)})
+            table = engine_points(
+                variant.model, batches, taken, given, arguments, adapter=adapter, progress=say
+            )
+            rows += rows_of(table)
+        told.append({"label": variant.label, "points": rows})
     return told
 
 
@@ -240,6 +318,7 @@ def _row(sweep: "Sweep") -> dict[str, Any]:
     return {
         "label": sweep.label,
         "serving": sweep.serving,
+        "failed": sweep.failed,
         "points": [
             {**point, "metrics": told}
             for point, told in zip(rows_of(sweep.points), sweep.metrics, strict=True)
@@ -267,5 +346,6 @@ def _show(told: dict[str, Any]) -> None:
                 "-" if share is None else f"{share:.0%}",
             )
         console.print(table)
+    word = "Not audited" if told["audit"]["valid"] is None else "Invalid"
     for reason in told["audit"]["reasons"]:
-        say(f"Invalid: {reason}")
+        say(f"{word}: {reason}")

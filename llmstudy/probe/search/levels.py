@@ -22,6 +22,10 @@ _GUESS = {
 }
 _GUESS_WEIGHT = 0.02
 
+FEWEST_REQUESTS = 12
+"""Of a point, however slow: the audit asks for six answered, a median's interval for as many again
+between ramp-up and drain."""
+
 _SETTING = ["concurrency", "input_tokens", "output_tokens", "tensor_parallel"]
 """The arguments of `ServingCurve.tpot_s`, in their order."""
 
@@ -87,24 +91,27 @@ def sweep_levels(
 
     Those with the most information on the four parameters per GPU second: the determinant of the
     curve's Jacobian crossed with itself, to the power 1/4, over the seconds (D-optimality, by
-    exchange from a greedy start). But first each length pair has a point, each tensor-parallel
-    size its lowest and highest concurrency, and each third of the concurrencies (logarithmic):
-    beyond the ends the curve would extrapolate, and between them it is not quite true.
+    exchange from a greedy start). But first each length pair has a point, or two where that leaves
+    two of `n_points` over, each tensor-parallel size its lowest and highest concurrency, and each
+    third of the concurrencies (logarithmic) a point: beyond the ends the curve would extrapolate,
+    and between them it is not quite true.
 
     Requests per point: two concurrencies of ramp-up and drain, which `steady_state` cuts, and
     between them at least one concurrency and enough for a median TPOT within `half_width_share`.
 
     curve: what is supposed of the engine, such as `guessed_curve`, or a curve fitted to its like.
     candidates: as `sweep_candidates`. max_point_s: points that cannot even send three times their
-    concurrency in that time are left out, others send fewer requests. tpot_spread_share: standard
-    deviation over mean of TPOT between requests of one length; 0.05 is assumed.
+    concurrency, and `FEWEST_REQUESTS`, in that time are left out, others send fewer requests.
+    tpot_spread_share: standard deviation over mean of TPOT between requests of one length; 0.05 is
+    assumed.
     Returns: the chosen rows, by size, lengths and concurrency, with n_requests, seconds,
-    gpu_seconds, half_width_share (expected).
-    Raises: ValueError with fewer than `n_points` candidates in time, or n_points below four.
+    gpu_seconds, half_width_share (expected); fewer than `n_points` where no more are in time.
+    Raises: ValueError with fewer than four candidates in time, or n_points below four.
     Source: Atkinson, Donev & Tobias (2007), Optimum Experimental Designs, with SAS, ch. 9-12.
     """
     priced = _price(curve, candidates, max_point_s, tpot_spread_share, half_width_share)
-    if not 4 <= n_points <= len(priced):
+    n_points = min(n_points, len(priced))
+    if n_points < len(_GUESS):
         raise ValueError(
             f"{n_points} points of {len(priced)} candidates that take less than {max_point_s:g} s "
             f"({len(candidates)} in all): four parameters need at least four; allow more time, "
@@ -112,13 +119,13 @@ def sweep_levels(
         )
     slopes = _slopes(curve, priced)
     gpu_s = priced["gpu_seconds"].to_numpy()
-    parts = _parts(priced)
+    parts, wanted = _parts(priced, n_points)
 
     def worth(chosen: Sequence[int]) -> tuple[int, float]:
         """Parts covered, then log information per GPU second."""
         at = list(chosen)
         information = slopes[at].T @ slopes[at] + _GUESS_WEIGHT**2 * np.eye(len(_GUESS))
-        covered = int(parts[at].any(axis=0).sum())
+        covered = int(np.minimum(parts[at].sum(axis=0), wanted).sum())
         return covered, float(
             np.linalg.slogdet(information)[1] / len(_GUESS) - log(gpu_s[at].sum())
         )
@@ -166,7 +173,7 @@ def _price(
         gpu_seconds=seconds * size,
         half_width_share=for_width / np.sqrt(np.maximum(n - 2 * level, 1)),
     )
-    return priced.loc[list(n >= 3 * level)]
+    return priced.loc[list(n >= np.maximum(3 * level, FEWEST_REQUESTS))]
 
 
 def _slopes(curve: ServingCurve, points: pd.DataFrame) -> FloatArray:
@@ -182,9 +189,15 @@ def _slopes(curve: ServingCurve, points: pd.DataFrame) -> FloatArray:
     return np.column_stack(rises) / 2e-3
 
 
-def _parts(points: pd.DataFrame) -> npt.NDArray[np.bool_]:
-    """Which point covers which part of the hull: (points, parts)."""
+def _parts(
+    points: pd.DataFrame, n_points: int
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Which point covers which part of the hull: (points, parts); and how many each is to have.
+
+    Two for each length pair once two further points are left for the ends and the thirds.
+    """
     pairs = pd.get_dummies(points[["input_tokens", "output_tokens"]].agg(tuple, axis=1))
+    of_pair = pairs.to_numpy(dtype=bool)
     sizes = pd.get_dummies(points["tensor_parallel"]).to_numpy(dtype=bool)
     level = points["concurrency"].astype(float)
     of_size = level.groupby(points["tensor_parallel"])
@@ -193,4 +206,8 @@ def _parts(points: pd.DataFrame) -> npt.NDArray[np.bool_]:
     ]
     thirds = np.geomspace(level.min(), level.max(), 4)[1:-1]
     third = np.searchsorted(thirds, level)[:, None] == np.arange(3)
-    return np.hstack([pairs.to_numpy(dtype=bool), *at_ends, third])
+    parts = np.hstack([of_pair, *at_ends, third])
+    wanted = np.ones(parts.shape[1], dtype=int)
+    n_pairs = of_pair.shape[1]
+    wanted[:n_pairs] = 2 if n_points >= 2 * n_pairs + 2 else 1
+    return parts, wanted

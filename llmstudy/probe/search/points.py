@@ -64,7 +64,8 @@ def serving_point(run: Run, audit: Audited | None = None) -> dict[str, Any]:
     for means. Tokens are means of the server's counts, what was asked for where it gave none.
 
     Columns: those of `capacity.serving_points`, and ttft_median_ms, tpot_median_ms, n (requests in
-    steady state), kv_dtype, prefix_caching, arrival_process, warmup_requests, weights.
+    steady state), kv_dtype, prefix_caching, lora, enforce_eager (None: not known), variant (the
+    setting's label, which is part of point_id), arrival_process, warmup_requests, weights.
     Raises: ValueError if the audit finds the run invalid, a fact or a time is missing, or as
     `steady_state`.
     """
@@ -104,7 +105,10 @@ def serving_point(run: Run, audit: Audited | None = None) -> dict[str, Any]:
     measured = str(run.facts["started_at"])[:10]
     level, size = int(load["concurrency"]), int(serving["tensor_parallel"])
     tool = run.facts["tool"]
-    what = f"{facts['model']}_{facts['gpu']}_{facts['precision']}_tp{size}".replace("/", "_")
+    variant = serving.get("variant")
+    what = f"{facts['model']}_{facts['gpu']}_{facts['precision']}_tp{size}"
+    what += f"_{variant}" if variant else ""
+    what = what.replace("/", "_").replace(" ", "-")
     lengths = f"{tokens['input_tokens']}x{tokens['output_tokens']}"
     return {
         "model": facts["model"],
@@ -125,6 +129,9 @@ def serving_point(run: Run, audit: Audited | None = None) -> dict[str, Any]:
         "n": len(steady),
         "kv_dtype": facts["kv_dtype"],
         "prefix_caching": facts["prefix_caching"],
+        "lora": serving.get("lora", False),
+        "enforce_eager": serving.get("enforce_eager"),
+        "variant": variant,
         "arrival_process": load["process"],
         "warmup_requests": load["warmup_n"],
         "weights": facts["weights"],

@@ -6,48 +6,62 @@ was run; `provenance.json`, hardware, driver, versions, flags and date of each s
 """
 
 import json
+import os
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from llmstudy import canonical, paths
+from llmstudy import __version__, canonical, paths
 from llmstudy.probe.vllm.sweep import Sweep
 
 
-def write(folder: Path, sweeps: Sequence[Sweep]) -> Path:
+def write(folder: Path, sweeps: Sequence[Sweep], began: datetime) -> Path:
     """Records what was measured in a folder of its own below `folder`, named by card and time.
+
+    Each file is written whole or not at all, and again by each call with the same `began`: call it
+    after every point, and a killed sweep loses none.
 
     Returns: that folder. Raises: ValueError if no point of any setting was valid.
     """
-    points = pd.concat([sweep.points for sweep in sweeps], ignore_index=True)
+    points = _together([sweep.points for sweep in sweeps])
     if points.empty:
         raise ValueError("no point was valid: there is nothing to record")
-    moment = datetime.now(UTC)
-    card = points["gpu"].iloc[0]
-    made = folder / f"{card}-vllm-{moment:%Y%m%dT%H%MZ}"
-    made.mkdir(parents=True)
-    points.to_csv(made / "points.csv", index=False, float_format="%.6g")
-    bench = [sweep.bench.assign(label=sweep.label) for sweep in sweeps if len(sweep.bench)]
-    if bench:
-        pd.concat(bench).to_csv(made / "bench.csv", index=False, float_format="%.6g")
+    made = folder / f"{points['gpu'].iloc[0]}-vllm-{began:%Y%m%dT%H%M%SZ}"
+    made.mkdir(parents=True, exist_ok=True)
+    _put(made / "points.csv", points.to_csv(index=False, float_format="%.6g"))
+    bench = _together([sweep.bench.assign(label=sweep.label) for sweep in sweeps])
+    if len(bench):
+        _put(made / "bench.csv", bench.to_csv(index=False, float_format="%.6g"))
     origin = {
-        "tool": {"name": "llmstudy", "version": version("llmstudy")},
-        "recorded_at": moment.isoformat(timespec="seconds"),
+        "tool": {"name": "llmstudy", "version": __version__},
+        "recorded_at": began.isoformat(timespec="seconds"),
         "settings": [
             {
                 "label": sweep.label,
                 "serving": sweep.serving,
                 "invalid": sweep.invalid.to_dict("records"),
+                "failed": sweep.failed,
             }
             for sweep in sweeps
         ],
     }
-    (made / "provenance.json").write_text(canonical.dumps(origin), encoding="utf-8")
+    _put(made / "provenance.json", canonical.dumps(origin))
     return made
+
+
+def _together(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Tables below each other, those without rows left out: their columns have no type."""
+    filled = [table for table in tables if len(table)]
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
+
+
+def _put(file: Path, text: str) -> None:
+    draft = file.with_name(f".{file.name}.partial")
+    draft.write_text(text, encoding="utf-8")
+    os.replace(draft, file)
 
 
 def recorded_runs(folder: Path | None = None) -> list[dict[str, Any]]:

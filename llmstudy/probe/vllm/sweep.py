@@ -1,7 +1,9 @@
 """What does a model give on this machine, in the few points that a capacity plan needs?
 
 One server per setting; on it a closed loop at each point, from which `search.serving_point` takes
-steady state; and `vllm bench serve` against the same server, as a second opinion.
+steady state; and `vllm bench serve` against the same server, as a second opinion. GPU time is dear:
+each point is handed over as soon as it is measured, and a failure is a row, never the end of what
+was measured before it.
 """
 
 import json
@@ -9,7 +11,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,13 @@ from llmstudy.probe.importers import read_results
 from llmstudy.probe.intervals import metrics
 from llmstudy.probe.load import Limits, run_load
 from llmstudy.probe.samples import Run
-from llmstudy.probe.search import guessed_curve, serving_point, sweep_candidates, sweep_levels
+from llmstudy.probe.search import (
+    guessed_curve,
+    serving_point,
+    steady_state,
+    sweep_candidates,
+    sweep_levels,
+)
 from llmstudy.probe.vllm.hardware import gpu_facts, gpu_use
 from llmstudy.probe.vllm.limits import roofline_share
 from llmstudy.probe.vllm.metrics import against_server, counters
@@ -33,7 +41,7 @@ from llmstudy.probe.vllm.server import Server, ServerFailed, command, serve
 from llmstudy.probe.vllm.variants import Variant
 
 _SETTING = ["concurrency", "input_tokens", "output_tokens"]
-_BENCH = "vllm_bench.json"
+_BENCH, _BENCH_LOG = "vllm_bench.json", "vllm_bench.log"
 
 
 @dataclass(frozen=True)
@@ -42,8 +50,10 @@ class Sweep:
 
     points: serving points, as `search.serving_points_table`, with what card and server said of
     each, and with shares of the roofline where the card is known. invalid: points that the audit
-    refused, with its reasons. metrics: of each point, as `intervals.metrics`, in the same order.
-    bench: `vllm bench serve` beside our probe. serving: the server's facts.
+    refused or that gave no serving point, and failures of `vllm bench`, with their reasons.
+    metrics: of each point in steady state, as `intervals.metrics`, in the same order. bench: `vllm
+    bench serve` beside our probe. serving: the server's facts, none if it never was ready. failed:
+    why it ended before its last point, None if it did not.
     """
 
     label: str
@@ -52,6 +62,7 @@ class Sweep:
     invalid: pd.DataFrame
     bench: pd.DataFrame
     serving: dict[str, Any]
+    failed: str | None = None
 
 
 def levels(
@@ -96,60 +107,111 @@ def sweep(
     folder: Path,
     *,
     seed: int,
-    bench_at: Sequence[int] = (),
+    bench_at: int | None = None,
     python: Path | None = None,
     env: Mapping[str, str] | None = None,
     flags: Sequence[str] = (),
     tell: Callable[[str], None] = lambda line: None,
+    keep: Callable[[Sweep], None] = lambda so_far: None,
 ) -> Sweep:
     """Starts a server with the variant's settings, measures each point on it, and stops it.
 
     points: concurrency, input_tokens, output_tokens, n_requests, one row each. folder: keeps every
-    run, the server's log and what `vllm bench` wrote. seed: of the prompts. bench_at: concurrencies
-    at which `vllm bench serve` follows on the same server. python, env, flags: as `serve`.
-    Raises: ValueError or ServerFailed as `serve` does, with what was measured until then kept.
+    run, the server's log and what `vllm bench` wrote. seed: of the prompts. bench_at: row of the
+    one point that `vllm bench serve` repeats on the same server. python, env, flags: as `serve`.
+    keep: is handed what there is after each point, `failed` until the last is done.
+    A server that fails, or cannot be started, raises nothing: the reason is in `failed`.
     """
+    done = not_begun(variant.label, "stopped before its last point")
     longest = int((points["input_tokens"] + points["output_tokens"]).max())
     widest = int(points["concurrency"].max())
-    with tempfile.TemporaryDirectory() as scratch:
-        model = speaking(Path(variant.model), Path(scratch) / Path(variant.model).name)
-        name = read_config(model).get("_name_or_path") or model.name
-        size = ["--max-model-len", str(longest + 8), "--max-num-seqs", str(max(widest, 8))]
-        with serve(
-            model,
-            [*variant.flags, *size, "--served-model-name", name, *flags],
-            python=python,
-            env=env,
-            log=folder / "vllm.log",
-            progress=tell,
-        ) as server:
-            _warm(server, variant, points)
-            made, told, refused, benched = [], [], [], []
-            for number, point in enumerate(_records(points)):
-                tell(
-                    f"{variant.label}: concurrency {point['concurrency']}, "
-                    f"{point['input_tokens']} in, {point['output_tokens']} out, "
-                    f"{point['n_requests']} requests"
-                )
-                place = folder / f"point-{number:02d}"
-                found = _measure(server, variant, point, place, seed + number)
-                judged = audit(found)
-                setting = {name: point[name] for name in _SETTING}
-                if judged.valid:
-                    made.append(serving_point(found, judged) | _seen(found))
-                    told.append(metrics(found))
-                else:
-                    refused.append(setting | {"reasons": "; ".join(judged.reasons)})
-                if point["concurrency"] in bench_at:
-                    tell(f"{variant.label}: vllm bench serve at the same point")
-                    second = _bench(server, model, point, place, found, python, env)
-                    benched.append(setting | second)
-            serving = _serving(server)
-    table = pd.DataFrame(made)
-    card = _card()
-    if len(table) and card is not None:
-        table = _against_limit(table, serving, card)
-    return Sweep(variant.label, table, told, pd.DataFrame(refused), pd.DataFrame(benched), serving)
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            model = speaking(Path(variant.model), Path(scratch) / Path(variant.model).name)
+            name = read_config(model).get("_name_or_path") or model.name
+            size = ["--max-model-len", str(longest + 8), "--max-num-seqs", str(max(widest, 8))]
+            with serve(
+                model,
+                [*variant.flags, *size, "--served-model-name", name, *flags],
+                python=python,
+                env=env,
+                log=folder / "vllm.log",
+                progress=tell,
+            ) as server:
+                done = replace(done, serving=_serving(server, variant))
+                _warm(server, variant, points)
+                for number, point in enumerate(_records(points)):
+                    tell(f"{variant.label}: {_said(point)}")
+                    place = folder / f"point-{number:02d}"
+                    found = _measure(server, variant, point, place, seed + number)
+                    done = _with_point(done, point, found)
+                    keep(done)
+                    if number == bench_at:
+                        tell(f"{variant.label}: vllm bench serve at the same point")
+                        done = _with_bench(done, server, model, point, place, found, python, env)
+                        keep(done)
+        done = replace(done, failed=None)
+    except ValueError as error:
+        tell(f"{variant.label} failed: {error}")
+        # what follows the first line is the log, which is kept
+        done = replace(done, failed=str(error).partition("\n")[0])
+    keep(done)
+    return done
+
+
+def not_begun(label: str, failed: str) -> Sweep:
+    """A setting of which nothing is measured yet, or never will be, and why."""
+    none = pd.DataFrame()
+    return Sweep(label, none, [], invalid=none, bench=none, serving={}, failed=failed)
+
+
+def _said(point: Mapping[str, Any]) -> str:
+    return (
+        f"concurrency {point['concurrency']}, {point['input_tokens']} in, "
+        f"{point['output_tokens']} out, {point['n_requests']} requests"
+    )
+
+
+def _with_point(done: Sweep, point: Mapping[str, Any], found: Run) -> Sweep:
+    """The sweep and one point more, or the reasons why its run is none."""
+    judged = audit(found)
+    if not judged.valid:
+        return _with_invalid(done, point, "; ".join(judged.reasons))
+    try:
+        row = pd.DataFrame([serving_point(found) | _seen(found)])
+        if (card := _card()) is not None:
+            row = _against_limit(row, done.serving, card)
+        # its failures are in no steady state, but must be told
+        failed_share = float((~found.measured["ok"]).mean())
+        told = metrics(steady_state(found)) | {"failed_share": failed_share}
+    except ValueError as error:
+        return _with_invalid(done, point, str(error))
+    points = pd.concat([done.points, row], ignore_index=True)
+    return replace(done, points=points, metrics=[*done.metrics, told])
+
+
+def _with_bench(
+    done: Sweep,
+    server: Server,
+    model: Path,
+    point: Mapping[str, Any],
+    folder: Path,
+    ours: Run,
+    python: Path | None,
+    env: Mapping[str, str] | None,
+) -> Sweep:
+    """The sweep and `vllm bench serve` at a point, or the reason why it failed."""
+    try:
+        told = _bench(server, model, point, folder, ours, python, env)
+    except ValueError as error:
+        return _with_invalid(done, point, str(error))
+    row = pd.DataFrame([{name: point[name] for name in _SETTING} | told])
+    return replace(done, bench=pd.concat([done.bench, row], ignore_index=True))
+
+
+def _with_invalid(done: Sweep, point: Mapping[str, Any], reasons: str) -> Sweep:
+    row = pd.DataFrame([{name: point[name] for name in _SETTING} | {"reasons": reasons}])
+    return replace(done, invalid=pd.concat([done.invalid, row], ignore_index=True))
 
 
 def speaking(model: Path, folder: Path) -> Path:
@@ -207,20 +269,26 @@ def _run(
         vocabulary=int(server.serving["model_config"]["vocab_size"]),
     )
     plan = design.plan()
-    facts = {**design.facts(plan, limits), "serving": _serving(server)}
+    facts = {**design.facts(plan, limits), "serving": _serving(server, variant)}
     return run_load(_endpoint(server, variant), plan, facts, limits, design.workers, folder=folder)
 
 
-def _serving(server: Server) -> dict[str, Any]:
-    """The server's facts; a card that has no data sheet here goes by its own name."""
+def _serving(server: Server, variant: Variant) -> dict[str, Any]:
+    """The server's facts and the setting's; a card without data sheet goes by its own name."""
     told = server.serving
-    return {**told, "gpu": told["gpu"] or told["gpu_product"] or told["device"]}
+    return {
+        **told,
+        "gpu": told["gpu"] or told["gpu_product"] or told["device"],
+        "variant": variant.label,
+        "lora": variant.request_model is not None,
+    }
 
 
 def _warm(server: Server, variant: Variant, points: pd.DataFrame) -> None:
-    """Sends the widest load once, with short answers: kernels are chosen and compiled meanwhile."""
-    widest = max(_records(points), key=lambda point: int(point["concurrency"]))
-    _run(server, variant, {**widest, "output_tokens": 8, "n_requests": widest["concurrency"]}, 0)
+    """Sends the widest load once, shortly: kernels are chosen and compiled meanwhile."""
+    level, shortest = int(points["concurrency"].max()), int(points["input_tokens"].min())
+    lengths = {"input_tokens": shortest, "output_tokens": 8}
+    _run(server, variant, {"concurrency": level, "n_requests": level, **lengths}, 0)
 
 
 def _measure(
@@ -271,13 +339,14 @@ def _bench(
         "--random-output-len": int(point["output_tokens"]),
         "--num-prompts": int(point["n_requests"]),
         "--max-concurrency": int(point["concurrency"]),
+        "--temperature": 0,
         "--seed": 1,
         "--result-dir": folder,
         "--result-filename": _BENCH,
     }
     words = [str(part) for pair in options.items() for part in pair]
     switches = ["--ignore-eos", "--save-result", "--save-detailed", "--disable-tqdm"]
-    log = folder / "vllm_bench.log"
+    log = folder / _BENCH_LOG
     with log.open("wb") as output:
         ended = subprocess.run(
             [*command(python), "bench", "serve", *words, *switches],
@@ -287,7 +356,9 @@ def _bench(
             check=False,
         )
     if ended.returncode:
-        raise ServerFailed(f"vllm bench serve failed (exit code {ended.returncode}): see {log}")
+        raise ServerFailed(
+            f"vllm bench serve failed (exit code {ended.returncode}): see {_BENCH_LOG}"
+        )
     theirs = metrics(read_results(folder / _BENCH))
     mine = metrics(ours)
     told: dict[str, Any] = {"n": theirs["n"]}
@@ -299,8 +370,13 @@ def _bench(
 
 
 def _against_limit(points: pd.DataFrame, serving: Mapping[str, Any], card: Gpu) -> pd.DataFrame:
-    shape = shape_of(serving["model_config"], str(points["model"].iloc[0]))
-    return roofline_share(points, shape, card, str(serving["precision"]), str(serving["kv_dtype"]))
+    """Points with their shares of the roofline; as they are where it cannot be computed."""
+    try:
+        shape = shape_of(serving["model_config"], str(points["model"].iloc[0]))
+        precision, kv_dtype = str(serving["precision"]), str(serving["kv_dtype"])
+        return roofline_share(points, shape, card, precision, kv_dtype)
+    except ValueError:
+        return points
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

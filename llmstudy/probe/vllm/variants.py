@@ -1,9 +1,9 @@
-"""Which settings of the server are compared, and with which flags is each started?"""
+"""Which settings of the engine are compared, and how is a server or an engine started with each?"""
 
 from collections.abc import Sequence
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 ADAPTER = "adapter"
 """Requests that name this model go through the LoRA adapter."""
@@ -59,3 +59,27 @@ def variants(
             flags += ["--lora-modules", f"{ADAPTER}={adapter}"]
         found.append(Variant(" ".join(label), model, tuple(flags), ADAPTER if adapter else None))
     return found
+
+
+def engine_arguments(variant: Variant) -> tuple[dict[str, Any], Path | None]:
+    """The variant's flags as arguments of the engine in this process, and its LoRA adapter.
+
+    >>> [variant] = variants(["m"], ["fp8"], [2], [True], ["lora"])
+    >>> arguments, adapter = engine_arguments(variant)
+    >>> arguments  # doctest: +NORMALIZE_WHITESPACE
+    {'tensor_parallel_size': 2, 'enable_prefix_caching': True, 'quantization': 'fp8',
+     'enable_lora': True, 'max_lora_rank': 16}
+    >>> str(adapter)
+    'lora'
+    """
+    given = dict(pairwise(variant.flags))
+    arguments: dict[str, Any] = {
+        "tensor_parallel_size": int(given.get("--tensor-parallel-size", 1)),
+        "enable_prefix_caching": "--enable-prefix-caching" in variant.flags,
+    }
+    if "--quantization" in given:
+        arguments["quantization"] = given["--quantization"]
+    if "--lora-modules" not in given:
+        return arguments, None
+    arguments |= {"enable_lora": True, "max_lora_rank": int(given["--max-lora-rank"])}
+    return arguments, Path(given["--lora-modules"].removeprefix(f"{ADAPTER}="))
