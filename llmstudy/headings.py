@@ -56,13 +56,29 @@ def probes(found: Results) -> str:
         f"Probed: {listed([row['route'] for row in rows])}, with {count(requests)} requests in "
         f"{count(runs)} {'run' if runs == 1 else 'runs'}, each found valid by its audit."
     )
-    return " ".join([said, *map(_undersized, found["undersized"])])
+    closed = [
+        f"{row['route']} was probed in closed loop ({row['load']}), which hides the wait of requests "
+        "that arrive on their own: its first token meets or misses no target until a run in open "
+        "loop shows it."
+        for row in rows
+        if row["closed_loop"]
+    ]
+    return " ".join([said, *closed, *map(_undersized, found["undersized"])])
+
+
+_ANOTHER = {"days": "on another day", "runs": "in another run"}
 
 
 def _undersized(row: Mapping[str, Any]) -> str:
     what = f"{row['metric'].removesuffix('_ms').upper()} {row['percentile']}"
-    if row["requests_needed"] is None:
+    if not row["requests"]:
         return f"{row['route']} told no {what}."
+    if row["requests_needed"] is None:
+        units, unit = count(row["units"]), row["unit"]
+        return (
+            f"{row['route']}: {units} {unit} do not support a {what}, however many requests they "
+            f"have: probe {_ANOTHER[unit]}."
+        )
     return (
         f"{row['route']}: {count(row['requests'])} requests do not support a {what}; like these it "
         f"takes {count(row['requests_needed'])}."
@@ -109,8 +125,9 @@ def own_gpu(found: Results) -> str:
         )
     else:
         said = (
-            f"{points} of the points below were recorded by our own probe {measured}; the others "
-            "were published by others. Nothing in this run was measured on a GPU of ours."
+            f"{points} points were recorded by our own probe {measured}; those of a route's own "
+            "model are in its curve, beside points published by others. Nothing in this run was "
+            "measured on a GPU of ours."
         )
     return " ".join([said, *(row["reason"] for row in found["own_skipped"])])
 

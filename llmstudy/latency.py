@@ -6,7 +6,8 @@ k-th content chunk, T the last one. N is answer tokens = output_tokens - reasoni
 
 - TTFT, `ttft_s` = t_1 - t0: answer content; reasoning content is timed apart. Queueing in our own
   client is part of it.
-- TPOT, `tpot_s` = (T - t_1) / (N - 1); null when N < 2 or the split is unknown.
+- TPOT, `tpot_s` = (T - t_1) / (N - 1); null when N < 2, the split is unknown, or the answer came
+  in one piece, which has no pace.
 - ITL, `itl_s`: the pooled gaps between content chunks.
 - E2E latency, `e2e_s` = T - t0.
 - Role-only, empty and usage chunks carry no content. Token counts come from the server's `usage`,

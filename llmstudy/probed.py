@@ -43,6 +43,12 @@ class RouteProbe:
         return load_asked(next(iter(self.runs.values())).facts)
 
     @property
+    def closed_loop(self) -> bool:
+        """Whether each request waited for another's answer: its wait before that is in no TTFT."""
+        facts = next(iter(self.runs.values())).facts
+        return bool((facts.get("load") or {}).get("process") == "closed")
+
+    @property
     def endpoint_models(self) -> tuple[str, ...]:
         """The models that the endpoints were asked for, by their names there."""
         asked = [run.facts.get("endpoint") or {} for run in self.runs.values()]
@@ -74,6 +80,18 @@ class RouteProbe:
             bool(row["supported"]),
             float(row["n_effective"]),
         )
+
+    def needed(self, metric: str, percentile: str) -> "Needed | None":
+        """What would support a percentile, None where it is supported."""
+        found = self.estimate_s(metric, percentile)
+        if found.supported:
+            return None
+        for unit, units in (("days", len(set(self.days))), ("runs", len(self.runs))):
+            if units >= 2:
+                break
+        else:
+            unit, units = "requests", found.n
+        return needed(found, percentile, unit, units)
 
     @cached_property
     def _metrics(self) -> pd.DataFrame:
@@ -134,44 +152,90 @@ def _check_alike(where: str, runs: Mapping[str, Run], named: int) -> None:
             f"{where} names one folder twice, or two of one name: runs count as independent, so "
             "name each once."
         )
-    loads = {name: load_asked(run.facts) for name, run in runs.items()}
-    if len(set(loads.values())) > 1:
-        said = ", ".join(f"{name} ({load})" for name, load in loads.items())
-        raise ValueError(
-            f"{where} names runs of different loads, which have no percentile in common: {said}. "
-            "Keep those of one load."
-        )
+    conditions = {name: _conditions(run.facts) for name, run in runs.items()}
+    for what in _conditions({}):
+        found = {name: of_run[what] for name, of_run in conditions.items()}
+        if len(set(found.values())) > 1:
+            said = ", ".join(f"{name} ({value or 'not known'})" for name, value in found.items())
+            raise ValueError(
+                f"{where} names runs of different {what}, which have no percentile in common: "
+                f"{said}. Keep those of one."
+            )
+
+
+def _conditions(facts: Mapping[str, Any]) -> dict[str, str]:
+    """What the runs of one route must share, in words, by its plural."""
+    endpoint, lengths = facts.get("endpoint") or {}, facts.get("lengths") or {}
+    serving = facts.get("serving") or {}
+    return {
+        "endpoints": str(endpoint.get("base_url") or "").rstrip("/"),
+        "models": str(endpoint.get("model") or ""),
+        "loads": load_asked(facts),
+        "sources of lengths": str(lengths.get("source") or ""),
+        "weights": str(serving.get("weights") or ""),
+    }
 
 
 def load_asked(facts: Mapping[str, Any]) -> str:
-    """The load of a run in a few words: process, rate or concurrency, and mean lengths.
+    """The load of a run in a few words: process, rate or concurrency, mean lengths, shared prefix.
 
     >>> load_asked({"load": {"process": "poisson", "rate_per_s": 4.0},
     ...             "lengths": {"input_tokens": 1155.0, "output_tokens": 211.0}})
     'poisson, 4 per s, 1155 in, 211 out'
+    >>> load_asked({"load": {"process": "closed", "concurrency": 8},
+    ...             "lengths": {"input_tokens": 512, "shared_prefix_share": 0.9}})
+    'closed, 8 at once, 512 in, 90 % of the input shared'
     """
     load, lengths = facts.get("load") or {}, facts.get("lengths") or {}
     closed = load.get("process") == "closed"  # in open loop, concurrency is a cap
+    scale = load.get("time_scale") or 1.0
+    shared = lengths.get("shared_prefix_share")
     parts = {
         "{}": load.get("process"),
+        "{:.4g} times as fast as the log": None if scale == 1 else scale,
         "{:.4g} per s": load.get("rate_per_s"),
+        "rising to {:.4g} per s": load.get("ramp_to_per_s"),
+        "burstiness {:.4g}": load.get("burstiness") if load.get("process") == "gamma" else None,
         "{} at once": load.get("concurrency") if closed else None,
         "{:.0f} in": lengths.get("input_tokens"),
         "{:.0f} out": lengths.get("output_tokens"),
+        "{:.3g} % of the input shared": 100 * shared if shared else None,
     }
     return ", ".join(form.format(value) for form, value in parts.items() if value is not None)
 
 
-def requests_needed(found: PercentileEstimate, percentile: str) -> int | None:
-    """Requests like these that would bound the percentile on both sides; None without any.
+@dataclass(frozen=True)
+class Needed:
+    """What an unsupported percentile lacks: requests, or another day or run.
 
-    >>> requests_needed(PercentileEstimate(None, 0.2, 0.9, 40, False, 20.0), "p95")
-    144
+    unit: what counts as independent ("days", "runs", "requests"), of which there are `units`.
+    requests: like these, that would bound the percentile on both sides; None where they would not
+    do, as days or runs are too few, or where there is none to go by.
     """
-    if not found.n:
-        return None
+
+    unit: str
+    units: int
+    requests: int | None
+
+
+FEW_UNITS = 5
+"""Days or runs below which more of them are needed and not more requests; assumed: a variance of
+fewer is known to a factor of three or worse."""
+
+
+def needed(found: PercentileEstimate, percentile: str, unit: str, units: int) -> Needed:
+    """What would bound a percentile on both sides.
+
+    >>> short = PercentileEstimate(None, 0.2, 0.9, 40, False, 20.0)
+    >>> needed(short, "p95", "requests", 40).requests
+    144
+    >>> needed(short, "p95", "days", 2)
+    Needed(unit='days', units=2, requests=None)
+    """
+    if not found.n or (unit != "requests" and units < FEW_UNITS):
+        return Needed(unit, units, None)
     least = percentile_minimum_n(PERCENTILES[percentile])
-    return ceil(least * found.n / max(found.n_effective, 1.0))
+    return Needed(unit, units, ceil(least * found.n / max(found.n_effective, 1.0)))
 
 
 def probe_findings(study: Study) -> list[Finding]:

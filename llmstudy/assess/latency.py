@@ -1,7 +1,7 @@
 """Chapter 03: the first token of every route against its target, and what probes saw of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from llmstudy.assess.case import Case, Tables, contenders
 from llmstudy.figure import Figure
 from llmstudy.latency import QuantileEstimate
 from llmstudy.probe.intervals import decomposition
-from llmstudy.probed import RouteProbe, requests_needed
+from llmstudy.probed import RouteProbe
 from llmstudy.study import ApiRoute
 
 
@@ -21,11 +21,13 @@ def latency_tables(case: Case, hosting: Mapping[str, Any]) -> Tables:
 
     Only a measurement can meet or miss a target; a claim leaves it undecided. Today's log goes
     before a probe, a probe before a claim or the serving curve. A self-hosted route that was not
-    probed and cannot serve the workload at all misses it.
+    probed and cannot serve the workload at all misses it. A probe in closed loop leaves its first
+    token undecided: a request is sent when another is answered, so that nothing shows of the wait
+    that arrivals of their own would bring about.
 
     Returns: `latency`; and of the routes that were probed, empty without any: `probes`, `tpot`
     (pace against its target), `ttft_parts` (where the first token goes) and `undersized` (which
-    percentiles take more requests than were sent).
+    percentiles take more requests, days or runs than there were).
 
     Raises: ValueError as `probed.probes_of`.
     """
@@ -41,6 +43,8 @@ def latency_tables(case: Case, hosting: Mapping[str, Any]) -> Tables:
                 found = _of_estimate(_logged(case, name), target_s, "request log")
             elif probe is not None:
                 found = _of_estimate(probe.estimate_s("ttft_ms", "p95"), target_s, "probe")
+                if probe.closed_loop:
+                    found = replace(found, verdict="undecided", source="probe in closed loop")
             elif isinstance(spec, ApiRoute):
                 found = _of_claim(spec.ttft_p95, target_s)
             elif (name, route) in failed:
@@ -129,9 +133,10 @@ def probe_tables(case: Case) -> Tables:
         parts += known[known["n"] > 0].assign(route=route).to_dict("records")
         undersized += [
             {"route": route, "metric": metric, "percentile": "p95"}
-            | {"requests": found.n, "requests_needed": requests_needed(found, "p95")}
+            | {"requests": probe.estimate_s(metric, "p95").n, "requests_needed": lacks.requests}
+            | {"unit": lacks.unit, "units": lacks.units}
             for metric in ("ttft_ms", "tpot_ms")
-            if not (found := probe.estimate_s(metric, "p95")).supported
+            if (lacks := probe.needed(metric, "p95"))
         ]
     return {
         "probes": probes,
@@ -152,6 +157,7 @@ def _probed(probe: RouteProbe) -> dict[str, Any]:
         "folders": ", ".join(probe.runs),
         "requests": len(probe.measured),
         "load": probe.load,
+        "closed_loop": probe.closed_loop,
         "failed_share": float((~probe.measured["ok"]).mean()),
         **{name: found.estimate for name, found in percentiles.items()},
         "audit": "valid",

@@ -11,10 +11,10 @@ import pandas as pd
 from llmstudy.figure import FloatArray
 from llmstudy.probe import arrivals
 from llmstudy.probe.endpoint import Endpoint
-from llmstudy.probe.load import Limits, Progress, calibrate, run_load
+from llmstudy.probe.load import Limits, Progress, begun, calibrate, run_load
 from llmstudy.probe.prompts import Plan, fixed_lengths, logged_lengths, plan
 from llmstudy.probe.record import restate
-from llmstudy.probe.samples import Run
+from llmstudy.probe.samples import Run, table
 from llmstudy.probe.spend import FREE, TokenPrice
 from llmstudy.probe.vllm.metrics import counters, engine_version
 
@@ -158,6 +158,8 @@ def run(
 ) -> Run:
     """Asks the endpoint two short questions, then sends the load; as `load.run_load`.
 
+    A run that is to be resumed and is complete is returned as it is, and nothing is sent.
+
     is_vllm: the server is vLLM: answers get the length asked for, tokens are counted chunk by
     chunk, and what the server's own counters grew by becomes a fact of the run.
     Raises: ValueError if the endpoint does not answer, with what it said; or if a server that is
@@ -166,8 +168,14 @@ def run(
     limits = limits or Limits()
     if is_vllm:
         endpoint = replace(endpoint, body={**VLLM_BODY, **endpoint.body})
-    made, connection = calibrate(endpoint, design.plan(), min(limits.timeout_s, 120.0))
-    facts = {**design.facts(made, limits), "connection": connection}
+    made = design.plan()
+    facts = design.facts(made, limits)
+    if resume and folder is not None:
+        before, done = begun(folder, made, {"endpoint": endpoint.facts, **facts})
+        if before.get("ended") == "complete":
+            return Run(table(done), before)
+    made, connection = calibrate(endpoint, made, min(limits.timeout_s, 120.0))
+    facts["connection"] = connection
     sent = (limits, design.workers, price, folder, resume, tell)
     if not is_vllm:
         return run_load(endpoint, made, facts, *sent)

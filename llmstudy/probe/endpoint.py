@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import random
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -29,6 +30,9 @@ _AZURE = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azu
 _RETRIED_STATUS = {408, 409, 429}
 _SECRET_CHARACTERS = 6
 """A header's value may be a word; one shorter than this is no secret."""
+
+_DETAIL_CHARACTERS = 300
+"""Kept of what a server says of an error."""
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
 
@@ -52,11 +56,12 @@ class Endpoint:
     def __post_init__(self) -> None:
         """Refuse what would fail at every request, or leak."""
         parts = urlsplit(self.base_url)
-        query = parts.query.lower()
-        if "@" in parts.netloc or "key=" in query or "token=" in query:
+        harmless = re.fullmatch(r"(api-version=[\w.-]*)?", parts.query) and not parts.fragment
+        if "@" in parts.netloc or not harmless:
             raise ValueError(
-                "the endpoint's address holds a credential: put it in an environment variable and "
-                "name that with --key-env"
+                "the endpoint's address holds a credential, or what may be one: leave out all but "
+                "host, path and api-version, put the key in an environment variable and name that "
+                "with --key-env, or send it with --header"
             )
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(
@@ -103,8 +108,6 @@ class Endpoint:
             body[self._token_limit] = request.output_tokens
         body["stream_options"] = {"include_usage": True}
         body |= self.body
-        if request.output_tokens is not None and body.get("ignore_eos"):
-            body["min_tokens"] = request.output_tokens
         payload = json.dumps(body).encode()
         head = "\r\n".join([*self._lines, f"content-length: {len(payload)}", "", ""])
         return head.encode() + payload
@@ -190,7 +193,8 @@ async def call(
         waited_s += wait_s
     sample = _sample(request, answer, start, dispatched - start, opening)
     sample.attempts, sample.retry_wait_s = attempt, waited_s
-    return sample, endpoint.redacted(answer.detail)
+    # cut last: half a key would not be known for one
+    return sample, endpoint.redacted(answer.detail)[:_DETAIL_CHARACTERS]
 
 
 async def _attempt(

@@ -11,7 +11,7 @@ The dictionary of metrics is in `llmstudy.latency`; the latencies come from `sam
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil, floor, inf, isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -162,17 +162,21 @@ def metrics_table(samples: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     Returns: one row per metric and percentile: metric (`ttft_ms`, `tpot_ms`, `itl_ms`, `e2e_ms`;
     `reasoning_ttft_ms` and `client_queue_ms` where there were any), percentile, estimate (NaN among
     failures or where n is too small), low, high, n, n_undefined (answered requests without the
-    metric), n_effective, supported.
+    metric), n_effective, supported. The n of ITL counts gaps, many of one request: there an
+    estimate takes six requests, too, and the support of n_effective. Of the other metrics an
+    unsupported estimate is given, with an interval that is not bounded.
     """
     measured = with_metrics(samples[samples["phase"] == "measure"])
     order = [c for c in ("day", "run", "index") if c in measured]
     measured = measured.sort_values(order, kind="stable", ignore_index=True)
     unit, consecutive = units(measured)
     rows: list[dict[str, Any]] = []
-    for metric, (x, of_unit, n_undefined) in _latencies_ms(measured, unit).items():
+    for metric, known in _latencies_ms(measured, unit).items():
         for name, q in PERCENTILES.items():
-            found = quantile_interval(x, of_unit, q, level, consecutive)
+            found = quantile_interval(known.x, known.unit, q, level, consecutive)
             enough = found.n >= percentile_minimum_n(q, level)
+            if metric == "itl_ms":
+                enough = found.supported and known.n_requests >= percentile_minimum_n(0.5, level)
             rows.append(
                 {
                     "metric": metric,
@@ -181,7 +185,7 @@ def metrics_table(samples: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
                     "low": found.low,
                     "high": found.high,
                     "n": found.n,
-                    "n_undefined": n_undefined,
+                    "n_undefined": known.n_undefined,
                     "n_effective": found.n_effective,
                     "supported": found.supported,
                 }
@@ -189,18 +193,27 @@ def metrics_table(samples: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     return pd.DataFrame(rows).astype({"estimate": float})
 
 
-Latencies = tuple[FloatArray, IntArray, int]
+class Latencies(NamedTuple):
+    """Latencies and their units; requests behind them; answered requests that have none."""
+
+    x: FloatArray
+    unit: IntArray
+    n_requests: int
+    n_undefined: int
 
 
 def _latencies_ms(measured: pd.DataFrame, unit: IntArray) -> Mapping[str, Latencies]:
-    """Latencies, their units, and the answered requests that have none, by metric."""
+    """The latencies of each metric, failures as +inf."""
     ok = measured["ok"].to_numpy(dtype=bool)
+
+    def kept(x: FloatArray, defined: npt.NDArray[np.bool_]) -> Latencies:
+        n = int(defined.sum())
+        return Latencies(1000 * x[defined], _relabelled(unit[defined]), n, len(x) - n)
 
     def of_requests(column: str) -> Latencies:
         x = np.where(ok, measured[column].to_numpy(dtype=float), inf)
         # times that contradict each other define no latency; the audit refuses such a run
-        defined = x >= 0
-        return 1000 * x[defined], _relabelled(unit[defined]), int((~defined).sum())
+        return kept(x, x >= 0)
 
     found = {m: of_requests(m.replace("_ms", "_s")) for m in METRICS if m != "itl_ms"}
     found["itl_ms"] = _gaps_ms(measured, unit)
@@ -209,8 +222,7 @@ def _latencies_ms(measured: pd.DataFrame, unit: IntArray) -> Mapping[str, Latenc
     # our own queue is known of failed requests too
     queue = measured["client_queue_s"].clip(lower=0).to_numpy(dtype=float)
     if (queue > 0).any():
-        known = ~np.isnan(queue)
-        found["client_queue_ms"] = 1000 * queue[known], _relabelled(unit[known]), int(sum(~known))
+        found["client_queue_ms"] = kept(queue, ~np.isnan(queue))
     return {m: found[m] for m in (*METRICS, *EXTRA_METRICS) if m in found}
 
 
@@ -227,7 +239,8 @@ def _gaps_ms(measured: pd.DataFrame, unit: IntArray) -> Latencies:
         [[inf] * lost if not fine else g for g, fine in zip(gaps, ok, strict=True)] or [[]]
     )
     of_unit, defined = np.repeat(unit, counts), x >= 0
-    return 1000 * x[defined], _relabelled(of_unit[defined]), none
+    behind = int((counts > 0).sum())
+    return Latencies(1000 * x[defined], _relabelled(of_unit[defined]), behind, none)
 
 
 def _relabelled(unit: IntArray) -> IntArray:
@@ -239,8 +252,9 @@ def metrics(run: Run | pd.DataFrame, level: float = 0.95) -> dict[str, Any]:
     """The metrics of a run, or of the samples of several, as JSON has them.
 
     Returns: by metric: p50, p95, p99 (null where n is too small or it falls among the failures),
-    n, n_undefined, and by percentile p50_interval [low, high] (a high of null: not bounded) and
-    n_effective; beside them `n` (requests measured) and `failed_share` (null without any).
+    n, n_undefined, and by percentile p50_interval [low, high] (a high of null: not bounded),
+    n_effective and supported, as `metrics_table`; beside them `n` (requests measured) and
+    `failed_share` (null without any).
 
     >>> from llmstudy.probe.samples import Sample, table
     >>> times = [(i, i + 0.25) for i in range(30)]
@@ -256,13 +270,14 @@ def metrics(run: Run | pd.DataFrame, level: float = 0.95) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for row in metrics_table(samples, level).itertuples():
         estimate, low, high = (float(v) for v in (row.estimate, row.low, row.high))  # type: ignore[arg-type]
-        of_metric = found.setdefault(str(row.metric), {"n_effective": {}})
+        of_metric = found.setdefault(str(row.metric), {"n_effective": {}, "supported": {}})
         of_metric[row.percentile] = estimate if isfinite(estimate) else None
         of_metric[f"{row.percentile}_interval"] = [
             low if isfinite(low) else None,
             high if isfinite(high) else None,
         ]
         of_metric["n_effective"][row.percentile] = row.n_effective
+        of_metric["supported"][row.percentile] = bool(row.supported)
         of_metric |= {"n": row.n, "n_undefined": row.n_undefined}
     failed = float((~measured["ok"]).mean()) if len(measured) else None
     return {**found, "n": len(measured), "failed_share": failed}
@@ -275,6 +290,7 @@ TTFT_PARTS = (
     "tcp",
     "tls",
     "network_and_other",
+    "server_processing",
     "server_queue",
     "server_prefill",
 )
@@ -286,6 +302,10 @@ def decomposition(samples: pd.DataFrame) -> pd.DataFrame:
     The parts of each request add up to its TTFT: what no part claims is `network_and_other` (the
     way there and back, earlier attempts, our own parsing; with nothing known of the server, the
     server too). Their medians need not add up; their mean shares do.
+
+    `server_processing` is what the provider's header says, where the server tells neither its queue
+    nor its prefill. The header of a stream is sent before its body: it covers the time until then,
+    which the first token may lie beyond; one that exceeds the TTFT left is no part of it.
 
     samples: columns of `Sample`. A connection that was used before has no look-up and no set-up,
     which count as nought; a part that no request tells of is unknown. Where some requests tell of
@@ -309,6 +329,11 @@ def decomposition(samples: pd.DataFrame) -> pd.DataFrame:
         },
     )
     parts = [part for part in TTFT_PARTS if part in known]
+    if not {"server_queue", "server_prefill"} & set(parts):
+        said, left = answered["server_processing_s"], known["ttft_s"] - known[parts].sum(axis=1)
+        if (fits := said <= left).any():
+            known["server_processing"] = said.where(fits)
+            parts.append("server_processing")
     known = known.dropna(subset=parts)
     known["network_and_other"] = known["ttft_s"] - known[parts].sum(axis=1)
     known = known.rename(columns={"ttft_s": "ttft"})

@@ -15,15 +15,14 @@ from concurrent.futures import Future
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
-from math import isnan
+from math import inf, isnan
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
 
-from llmstudy import canonical
+from llmstudy import __version__, canonical
 from llmstudy.probe import record
 from llmstudy.probe.connection import Connections
 from llmstudy.probe.endpoint import Endpoint, Request, call
@@ -55,9 +54,10 @@ class Limits:
     """Where a run holds back, and where it stops. None sets no limit.
 
     concurrency: requests under way at once. requests_per_min, tokens_per_min: the provider's
-    limits, kept by spacing requests out (tokens: input and the output allowed). errors: failed
-    requests after which no more are sent. spend_usd: what the run may cost at most. timeout_s and
-    max_retries are those of one logical request.
+    limits, kept by spacing requests out (tokens: input and the output allowed). errors: so many
+    failed requests end the run once they are more than half of those finished: a server that fails
+    now and then is measured, one that is gone is not. spend_usd: what the run may cost at most.
+    timeout_s and max_retries are those of one logical request.
     """
 
     concurrency: int | None = None
@@ -71,8 +71,9 @@ class Limits:
     def __post_init__(self) -> None:
         """Refuse a limit that would let nothing through."""
         for name, value in asdict(self).items():
-            if value is not None and (value < 0 or (value == 0 and name != "max_retries")):
-                raise ValueError(f"{name} is {value:g}: give a limit above 0")
+            if value is None or 0 < value < inf or (value == 0 and name == "max_retries"):
+                continue
+            raise ValueError(f"{name} is {value:g}: give a limit above 0")
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def run_load(
     limits = limits or Limits()
     _check(plan, limits, workers, price)
     facts = {"endpoint": endpoint.facts, **facts}
-    before, done = _begun(folder, plan, facts) if resume and folder is not None else ({}, [])
+    before, done = begun(folder, plan, facts) if resume and folder is not None else ({}, [])
     if before.get("ended") == "complete":
         return Run(table(done), before)
     spent_usd = sum(sample.cost_usd or 0.0 for sample in done)
@@ -126,7 +127,7 @@ def run_load(
     budget = Budget(price, limits.spend_usd, spent_usd)
     facts = {
         "schema_version": "1",
-        "tool": {"name": "llmstudy", "version": version("llmstudy")},
+        "tool": {"name": "llmstudy", "version": __version__},
         "started_at": before.get("started_at") or datetime.now(UTC).isoformat(timespec="seconds"),
         "ended": "running",
         **facts,
@@ -163,7 +164,10 @@ def _check(plan: Plan, limits: Limits, workers: int | None, price: TokenPrice) -
     if limits.spend_usd is None:
         return
     if price == FREE:
-        raise ValueError("the spend is capped but has no price: give what a token costs")
+        raise ValueError(
+            "the spend is capped but has no price: give what a token costs (--price), or leave out "
+            "the cap (--max-spend)"
+        )
     if plan.schedule["output_tokens"].isna().any():
         raise ValueError(
             "the spend is capped but an answer may have any length: give output_tokens, the most "
@@ -254,8 +258,12 @@ def _run_beside(sending: "_Sending", tell: Callable[[Progress], None] | None) ->
     outcome.result()
 
 
-def _begun(folder: Path, plan: Plan, facts: dict[str, Any]) -> tuple[dict[str, Any], list[Sample]]:
-    """Facts and samples of a run that is to be resumed, empty where there is no run yet."""
+def begun(folder: Path, plan: Plan, facts: dict[str, Any]) -> tuple[dict[str, Any], list[Sample]]:
+    """Facts and samples of a run that is to be resumed, empty where there is no run yet.
+
+    facts: endpoint, load and lengths of what is to be sent.
+    Raises: ValueError if the folder holds the run of another plan.
+    """
     if not (folder / record.FACTS).exists():
         return {}, []
     before, samples = record.read_samples(folder)
@@ -427,8 +435,9 @@ class _Sending:
         if not sample.ok:
             self._failed += 1
             self._first_failure = self._first_failure or f"{sample.error}: {detail}".rstrip(": ")
-            if self._limits.errors is not None and self._failed >= self._limits.errors:
-                self._stop(f"stopped: {self._failed} requests failed")
+            cap, finished = self._limits.errors, len(self.samples)
+            if cap and self._failed >= cap and 2 * self._failed > finished:
+                self._stop(f"stopped: {self._failed} of {finished} requests failed")
 
     # ---- holding back and stopping -----------------------------------------------------------
 

@@ -8,11 +8,18 @@ from llmstudy.probe.audit import Audit, audit
 from llmstudy.probe.intervals import decomposition, metrics
 from llmstudy.probe.samples import Run
 
+RECORDED = (
+    *("tool", "started_at", "ended", "resumed", "endpoint", "load", "lengths", "serving"),
+    *("client", "connection", "clock", "notes", "spend", "server_counters"),
+)
+"""The facts of a run that its report repeats."""
+
 
 def report(run: Run, judged: Audit | None = None) -> dict[str, Any]:
     """A run as JSON has it.
 
-    Returns: tool, started_at, ended, endpoint, load, lengths, serving, client, spend (as recorded);
+    Returns: tool, started_at, ended, resumed, endpoint, load, lengths, serving, client, connection,
+    clock, notes, spend, server_counters (as recorded, see `record`; null where there is none);
     audit {valid, reasons, checks}; metrics {ttft_ms, tpot_ms, itl_ms, e2e_ms: {p50, p95, p99, n,
     ...}}; n, failed_share, errors (count by kind), retried_share, served_models, fingerprints;
     ttft_parts; prefix_cache (TTFT of cold and warm requests, where a prefix was shared).
@@ -20,9 +27,8 @@ def report(run: Run, judged: Audit | None = None) -> dict[str, Any]:
     measured = run.measured
     found = metrics(run)
     answers = {name: found.pop(name) for name in ("n", "failed_share")}
-    recorded = ("tool", "started_at", "ended", "endpoint", "load", "lengths", "serving", "client")
     return {
-        **{name: run.facts.get(name) for name in (*recorded, "spend", "server_counters")},
+        **{name: run.facts.get(name) for name in RECORDED},
         "audit": (judged or audit(run)).as_json(),
         "metrics": found,
         **answers,

@@ -1,6 +1,7 @@
 """What will a run cost, what has it cost, and may the next request be sent?"""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from math import inf
 
 from llmstudy.probe.endpoint import Request
 from llmstudy.probe.prompts import Plan
@@ -12,11 +13,16 @@ UNLIMITED_OUTPUT_TOKENS = 4096
 
 @dataclass(frozen=True)
 class TokenPrice:
-    """USD per million tokens."""
+    """USD per million tokens. Raises: ValueError for a price below 0 or not finite."""
 
     input: float
     cached_input: float
     output: float
+
+    def __post_init__(self) -> None:
+        """Refuse a price that would let any spend through."""
+        if not all(0 <= price < inf for price in astuple(self)):
+            raise ValueError(f"{self}: give prices that are finite and not below 0")
 
     def usd(self, input_tokens: float, cached_tokens: float, output_tokens: float) -> float:
         """What a request costs; input_tokens includes cached_tokens.

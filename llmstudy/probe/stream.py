@@ -9,8 +9,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-_DETAIL_CHARACTERS = 300
-
 
 class Answer:
     """One attempt's answer as it comes in. Times are those passed in, on the caller's clock.
@@ -37,7 +35,7 @@ class Answer:
         self.ended_at: float | None = None
         self.error: str | None = None
         self.detail = ""
-        """What the server said of an error."""
+        """All that the server said of an error: it may repeat a key (`Endpoint.redacted`)."""
         self.finish_reason: str | None = None
         self.served_model: str | None = None
         self.fingerprint: str | None = None
@@ -81,7 +79,7 @@ class Answer:
         self.ended_at = at
         if self.status != 200:
             self.error = "rate_limited" if self.status == 429 else f"http_{self.status}"
-            self.detail = self._rest.decode(errors="replace")[:_DETAIL_CHARACTERS]
+            self.detail = self._rest.decode(errors="replace")
         elif not self._streams:
             self._event(self._rest, at)
             self._complete = True
@@ -124,11 +122,11 @@ class Answer:
             self._chunk(json.loads(payload), at)
         except (ValueError, TypeError, AttributeError, LookupError):
             self.error = "malformed"
-            self.detail = payload.decode(errors="replace")[:_DETAIL_CHARACTERS]
+            self.detail = payload.decode(errors="replace")
 
     def _chunk(self, chunk: Mapping[str, Any], at: float) -> None:
         if error := chunk.get("error"):
-            self.error, self.detail = "server_error", str(error)[:_DETAIL_CHARACTERS]
+            self.error, self.detail = "server_error", str(error)
             return
         self.served_model = _text(chunk, "model") or self.served_model
         self.fingerprint = _text(chunk, "system_fingerprint") or self.fingerprint

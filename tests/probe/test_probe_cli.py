@@ -90,7 +90,8 @@ def test_a_vllm_server_tells_its_counters_and_counts_every_chunk(mock_server, tm
 
 def test_a_key_is_sent_and_kept_nowhere(mock, tmp_path, monkeypatch):
     monkeypatch.setenv("MY_KEY", "sk-very-secret")
-    done = quick(mock, "--rate", 40, "--key-env", "MY_KEY", "--out", tmp_path / "run", "--json")
+    place = ("--rate", 40, "--key-env", "MY_KEY", "--out", tmp_path / "run", "--json")
+    done = quick(mock, *place, "--price", "0,0")
     assert mock.truth()[-1]["authorization"]
     kept = "".join(file.read_text() for file in (tmp_path / "run").iterdir())
     assert "sk-very-secret" not in kept + done.output
@@ -116,6 +117,47 @@ def test_an_unknown_host_needs_a_price_and_nothing_is_sent():
     done = probe("endpoint", "https://example.com/v1", "--model", "m", "--rate", 1)
     assert done.exit_code == 2
     assert "nothing is known of what example.com bills" in done.output
+
+
+def test_a_server_of_ones_own_that_takes_a_key_may_be_a_gateway_and_needs_a_price(
+    mock, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MY_KEY", "sk-very-secret")
+    asked = len(mock.truth())
+    for given in (("--key-env", "MY_KEY"), ("--header", "x-key: $MY_KEY")):
+        done = quick(mock, "--rate", 40, *given)
+        assert done.exit_code == 2
+        assert "0,0 if it bills nothing" in done.output
+    assert len(mock.truth()) == asked
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--price", "nan,1"), "finite and not below 0"),
+        (("--price", "1,inf"), "finite and not below 0"),
+        (("--price=-1,1",), "finite and not below 0"),
+        (("--price", "1,1", "--max-spend", "nan"), "spend_usd is nan: give a limit above 0"),
+        (("--price", "1,1", "--max-spend", "inf"), "spend_usd is inf: give a limit above 0"),
+        (("--price", "1,1", "--max-spend", "0"), "spend_usd is 0: give a limit above 0"),
+        (("--price", "1,1", "--max-spend", "-1"), "spend_usd is -1: give a limit above 0"),
+        (("--price", "0,0", "--max-spend", "1"), "give what a token costs (--price), or leave out"),
+    ],
+)
+def test_a_price_or_cap_that_limits_nothing_is_refused(mock, words, says):
+    slo = ("--input-tokens", 5, "--slo-ttft", "1 s")
+    for done in (
+        quick(mock, "--rate", 40, *words),
+        probe("search", mock.base_url, "--model", "mock", *slo, "--output-tokens", 3, *words),
+    ):
+        assert done.exit_code == 2
+        assert says in re.sub(r"\s+", " ", done.output)
+
+
+def test_users_who_start_together_are_warmed_up_until_they_have_drifted_apart(mock, tmp_path):
+    words = ("--concurrency", 8, "--requests", 20, "--json", "--out", tmp_path / "run")
+    done = probe("endpoint", mock.base_url, "--model", "mock", "--input-tokens", 5, *words)
+    assert json.loads(done.stdout)["load"]["warmup_n"] == 16
 
 
 def test_a_server_that_is_not_there_is_one_sentence_and_leaves_nothing(tmp_path):
@@ -229,6 +271,45 @@ def test_a_search_brackets_the_capacity_of_a_server_with_four_slots(mock_server,
     assert told["passing_per_s"] < 40
     assert told["failing_per_s"] is None or told["failing_per_s"] > 15
     assert len(told["steps"]) == len({step["level"] for step in told["steps"]})
+
+
+SEARCH = ("--model", "mock", "--input-tokens", 5, "--output-tokens", 3, "--slo-ttft", "9 s")
+
+
+def test_a_search_at_its_spend_cap_tells_what_it_has_found(mock, tmp_path):
+    # 110 requests at up to 0.0035 a step: the cap comes in the third
+    sized = ("--from", 60, "--to", 500, "--resolution", 0.9, "--out", tmp_path / "runs", "--json")
+    money = ("--price", "100,1000", "--max-spend", "0.9")
+    done = probe("search", mock.base_url, *SEARCH, *sized, *money)
+    assert "costs at most USD 77.00" in done.stderr  # 20,000 and a tenth, at 0.0035
+    told = json.loads(done.stdout)
+    if done.exit_code == 3:  # a busy machine
+        assert told["stopped"] == "invalid step"
+        return
+    assert told["stopped"] == "spend cap"
+    assert told["passing_per_s"] >= 60
+    assert told["steps"][0]["verdict"] == "passes"
+
+
+def test_a_search_keeps_what_it_found_before_an_invalid_step(mock, tmp_path, monkeypatch):
+    from llmstudy.probe import audit
+
+    seen = []
+
+    def third_is_invalid(run):
+        seen.append(run)
+        reasons = ("a reason",) if len(seen) == 3 else ()
+        return audit.Audit(not reasons, reasons, None)
+
+    monkeypatch.setattr(audit, "audit", third_is_invalid)
+    sized = ("--from", 60, "--to", 500, "--resolution", 0.9, "--out", tmp_path / "runs")
+    done = probe("search", mock.base_url, *SEARCH, *sized, "--attainment", 0.8, "--json")
+    told = json.loads(done.stdout)
+    assert (done.exit_code, told["stopped"]) == (3, "invalid step")
+    assert told["audit"]["valid"] is False
+    assert "a reason" in told["audit"]["reasons"][0]
+    assert told["passing_per_s"] == 120
+    assert [step["level"] for step in told["steps"]] == [60, 120]
 
 
 def test_importing_what_no_tool_wrote_is_refused(tmp_path):

@@ -133,7 +133,8 @@ def test_the_body_is_the_interfaces_and_further_fields_win():
     assert (chat["temperature"], chat["max_tokens"], chat["stream"]) == (0, 5, True)
     assert chat["stream_options"] == {"include_usage": True}
     _, ids = sent(Endpoint("http://h/v1", "m", "completions", body={"ignore_eos": True}), [4, 5])
-    assert (ids["prompt"], ids["return_token_ids"], ids["min_tokens"]) == ([4, 5], True, 32)
+    assert (ids["prompt"], ids["return_token_ids"], ids["max_tokens"]) == ([4, 5], True, 32)
+    assert "min_tokens" not in ids  # ignore_eos fixes the length; this would cost vLLM a pass more
     _, free = sent(Endpoint("http://h/v1", "m"), output_tokens=None)
     assert "max_tokens" not in free
 
@@ -154,6 +155,11 @@ def test_a_header_given_replaces_ours_whatever_its_case(key):
         f"https://host/v1?api_key={KEY}",
         f"https://host/v1?Subscription-Key={KEY}",
         f"https://host/v1?access_token={KEY}",
+        f"https://host/v1?code={KEY}",
+        f"https://host/v1?sig={KEY}",
+        f"https://host/v1?api-version=2024-10-21&x={KEY}",
+        f"https://host/v1?api-version=2024-10-21;{KEY}=",
+        f"https://host/v1#{KEY}",
         f"ftp://me:{KEY}@host/v1",
     ],
 )
@@ -198,6 +204,26 @@ def test_no_secret_is_in_facts_samples_repr_or_a_servers_echo(key, timed, tmp_pa
     for text in (on_disk, json.dumps(run.facts), run.samples.to_json()):
         assert KEY not in text
         assert header not in text
+
+
+@pytest.mark.parametrize("before", [0, 150, 271, 299])
+@pytest.mark.parametrize("kind", ["status", "event", "malformed"])
+def test_a_key_across_the_cut_of_what_a_server_said_is_not_kept_in_part(
+    monkeypatch, timed, before, kind
+):
+    long_key = "sk-proj-" + "".join(f"{i:04d}" for i in range(40))
+    monkeypatch.setenv("PROBE_LONG_KEY", long_key)
+    said = "x" * before + long_key + " is not valid"
+    replies = {
+        "status": (401, {}, said.encode()),
+        "event": (200, SSE, b"data: " + json.dumps({"error": {"message": said}}).encode() + b"\n"),
+        "malformed": (200, SSE, b"data: " + said.encode() + b"\n"),
+    }
+    with serving(lambda _: replies[kind]) as (url, _):
+        run = run_load(Endpoint(url, "m", key_env="PROBE_LONG_KEY"), timed([0]), {})
+    kept = json.dumps(run.facts)
+    assert not any(long_key[i : i + 8] in kept for i in range(len(long_key) - 8))
+    assert len(run.facts["client"]["first_failure"]) <= 200
 
 
 # ---- sent again ----------------------------------------------------------------------------
@@ -350,4 +376,7 @@ def test_limits_that_let_nothing_through_are_refused():
     for name in ("concurrency", "errors", "spend_usd", "timeout_s", "requests_per_min"):
         with pytest.raises(ValueError, match=f"{name} is 0: give a limit above 0"):
             Limits(**{name: 0})
+        for no_limit in (float("nan"), float("inf"), -1):
+            with pytest.raises(ValueError, match=f"{name} is .*: give a limit above 0"):
+                Limits(**{name: no_limit})
     assert Limits(max_retries=0).max_retries == 0

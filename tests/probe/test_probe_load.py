@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic, perf_counter, sleep
 
 import numpy as np
 import pytest
 
-from llmstudy.probe import load, record
+from llmstudy.probe import design, load, record
 from llmstudy.probe.connection import Connections
 from llmstudy.probe.endpoint import Endpoint, Request, call
 from llmstudy.probe.load import Limits, run_load
@@ -152,9 +153,35 @@ def test_after_so_many_errors_nothing_more_is_sent_not_even_what_is_queued(mock_
         limits = Limits(concurrency=1, errors=3, max_retries=0)
         run = run_load(ask(server, status=400, slow_headers_ms=20), timed(np.zeros(30)), {}, limits)
         assert len(server.truth()) == 3
-    assert run.facts["ended"] == "stopped: 3 requests failed"
+    assert run.facts["ended"] == "stopped: 3 of 3 requests failed"
     assert run.facts["client"]["first_failure"].startswith("http_400: ")
     assert len(run.samples) == 3
+
+
+def test_a_server_that_fails_now_and_then_is_measured_to_the_end(timed):
+    # every third answer is a failure: many, and never more than half
+    replies = iter(range(10_000))
+
+    async def answer(reader, writer):
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split()[0]))
+            fails = next(replies) % 3 == 0
+            body = b"no" if fails else b'{"choices": [{"message": {"content": "yes"}}]}'
+            kind = b"HTTP/1.1 400 Bad\r\n" if fails else b"HTTP/1.1 200 OK\r\n"
+            writer.write(kind + b"content-type: application/json\r\n")
+            writer.write(b"content-length: %d\r\n\r\n" % len(body) + body)
+
+    async def both():
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            endpoint = Endpoint(f"http://127.0.0.1:{port}/v1", "m")
+            limits = Limits(errors=5, concurrency=1, max_retries=0)
+            plan_ = timed(0.002 * np.arange(60))
+            return await asyncio.to_thread(run_load, endpoint, plan_, {}, limits)
+
+    run = asyncio.run(asyncio.wait_for(both(), 30))
+    assert run.facts["ended"] == "complete"
+    assert (~run.samples["ok"]).sum() == 20
 
 
 def test_a_stop_is_not_held_up_by_requests_that_await_their_turn(mock, ask, timed):
@@ -189,7 +216,7 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_sent(mock, ask, time
         (untimed(3), {}, "no scheduled times"),
         (untimed(3), {"workers": 0}, "0 workers"),
         (timed([0, 1]), {"workers": 2}, "a plan with no scheduled times"),
-        (timed([0, 1]), {"limits": Limits(spend_usd=1)}, "has no price"),
+        (timed([0, 1]), {"limits": Limits(spend_usd=1)}, "has no price: .*--price.*--max-spend"),
         (timed([0, 1], output_tokens=None),
          {"limits": Limits(spend_usd=1), "price": PRICE}, "give output_tokens"),
     ]  # fmt: skip
@@ -354,6 +381,23 @@ def test_a_killed_run_is_readable_and_resumes_with_every_request_once(
         assert len(again.samples) == 40  # a run that is complete is not touched
         assert again.facts["client"] == record.read(folder).facts["client"]
         assert len(server.truth()) == len(before)
+
+
+def test_a_complete_run_is_returned_as_it_is_and_nothing_is_asked_of_the_server(
+    mock_server, tmp_path
+):
+    wanted = design.Design("constant", n=8, seed=1, rate_per_s=100, input_tokens=5, output_tokens=3)
+    with mock_server.running(owned_by="vllm") as server:
+        endpoint, folder = Endpoint(server.base_url, "mock"), tmp_path / "run"
+        made = design.run(endpoint, wanted, folder=folder, is_vllm=True)
+        before, asked = (folder / "run.json").read_bytes(), len(server.truth())
+        again = design.run(endpoint, wanted, folder=folder, is_vllm=True, resume=True)
+        assert len(server.truth()) == asked
+    assert (folder / "run.json").read_bytes() == before
+    assert again.facts["server_counters"] == pytest.approx(made.facts["server_counters"])
+    assert any(again.facts["server_counters"].values())
+    with pytest.raises(ValueError, match="holds a run with another load"):
+        design.run(endpoint, replace(wanted, n=9), folder=folder, is_vllm=True, resume=True)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGINT")

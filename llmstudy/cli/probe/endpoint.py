@@ -1,6 +1,5 @@
 """`llmstudy probe endpoint`: one load against one endpoint."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -85,7 +84,7 @@ def endpoint(
     max_concurrency: o.MaxConcurrency = None,
     rpm: o.RequestsPerMin = None,
     tpm: o.TokensPerMin = None,
-    max_errors: o.MaxErrors = 50,
+    max_errors: o.MaxErrors = 20,
     max_spend: o.MaxSpend = None,
     provider: o.Provider = None,
     price: o.Price = None,
@@ -131,7 +130,8 @@ def endpoint(
             raise ValueError("--resume needs --out and --seed of the run: see its run.json")
         process = "replay" if replay else "closed" if concurrency else arrivals
         target = o.endpoint_of(url, model, api, key_env, body, header)
-        cost = o.price_of(url, model, provider, price, max_spend)
+        has_key = bool(key_env or header) and not is_vllm
+        cost = o.price_of(url, model, provider, price, max_spend, has_key)
         design = Design(
             process=process,  # type: ignore[arg-type]
             n=requests,
@@ -140,7 +140,7 @@ def endpoint(
             ramp_to_per_s=ramp_to,
             burstiness=burstiness,
             concurrency=concurrency,
-            warmup_n=o.warmup_of(warmup, requests),
+            warmup_n=o.warmup_of(warmup, requests, concurrency),
             input_tokens=input_tokens,
             output_tokens=output_tokens,
             log=o.log_of(log, log_format, log_column),
@@ -159,8 +159,7 @@ def endpoint(
             timeout_s=o.seconds(timeout, "--timeout") or 600.0,
             max_retries=max_retries,
         )
-        moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        folder = out or Path("probes", f"{target.host}-{moment}")
+        folder = o.folder_of(out, target)
         o.say_cost(design, cost, max_spend)
         with progress(not as_json or interactive()) as tell:
             made = run(target, design, limits, cost, folder, resume, tell, is_vllm)

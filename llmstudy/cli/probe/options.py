@@ -4,7 +4,7 @@ import ipaddress
 import json
 import secrets
 from collections.abc import Iterable
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
@@ -113,7 +113,8 @@ Seed = Annotated[
 Warmup = Annotated[
     int | None,
     typer.Option(
-        help="Requests before those that count. [default: a tenth, at least 5]",
+        help="Requests before those that count. [default: a tenth, at least 5; of a closed loop at "
+        "least two for each user, so that their start together is not measured]",
         min=0,
         rich_help_panel=A_LOAD,
     ),
@@ -129,7 +130,12 @@ TokensPerMin = Annotated[
     float | None, typer.Option("--tpm", help="Tokens a minute.", rich_help_panel=LIMITS)
 ]
 MaxErrors = Annotated[
-    int, typer.Option(help="Failed requests after which it stops.", rich_help_panel=LIMITS)
+    int,
+    typer.Option(
+        help="So many failed requests stop it, once more than half have failed.",
+        min=1,
+        rich_help_panel=LIMITS,
+    ),
 ]
 MaxSpend = Annotated[
     float | None,
@@ -209,10 +215,17 @@ def _header(line: str) -> tuple[str, str]:
 
 
 def price_of(
-    url: str, model: str, provider: str | None, price: str | None, max_spend: float | None
+    url: str,
+    model: str,
+    provider: str | None,
+    price: str | None,
+    max_spend: float | None,
+    has_key: bool = False,
 ) -> "TokenPrice":
     """What requests cost: as given, by the price list, or nothing on a machine of one's own.
 
+    has_key: a key or header goes with the requests: then a machine of one's own may be a gateway
+    to one that bills.
     Raises: ValueError where that is not known, or a billed endpoint is to be used without a cap.
     """
     from llmstudy.prices.api import rate
@@ -235,12 +248,13 @@ def price_of(
             listed.cached_input_usd_per_mtok,
             listed.output_usd_per_mtok,
         )
-    elif _is_own(host):
+    elif _is_own(host) and not has_key:
         return FREE
     else:
+        behind = ", or what it hands them on to with their key," if _is_own(host) else ""
         raise ValueError(
-            f"nothing is known of what {host} bills: give --price IN,OUT (USD per million tokens; "
-            "0,0 if it bills nothing), or --provider as the price list names it"
+            f"nothing is known of what {host}{behind} bills: give --price IN,OUT (USD per million "
+            "tokens; 0,0 if it bills nothing), or --provider as the price list names it"
         )
     if found != FREE and max_spend is None:
         raise ValueError(f"{host} bills its requests: say with --max-spend how many USD at most")
@@ -289,9 +303,20 @@ def seed_of(seed: int | None) -> int:
     return secrets.randbits(31) if seed is None else seed
 
 
-def warmup_of(warmup: int | None, n: int) -> int:
-    """Requests of warm-up: as given, else a tenth, at least five."""
-    return max(n // 10, 5) if warmup is None else warmup
+def warmup_of(warmup: int | None, n: int, users: int | None = None) -> int:
+    """Requests of warm-up: as given, else a tenth, at least five and two for each user.
+
+    The users of a closed loop begin at once: by their second request they have drifted apart.
+
+    >>> warmup_of(None, 400), warmup_of(None, 400, users=64), warmup_of(0, 400)
+    (40, 128, 0)
+    """
+    return max(n // 10, 5, 2 * (users or 0)) if warmup is None else warmup
+
+
+def folder_of(out: Path | None, target: "Endpoint") -> Path:
+    """Where a run is kept: as given, else named by host and time."""
+    return out or Path("probes", f"{target.host}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
 
 
 def say_cost(design: "Design", price: "TokenPrice", max_spend: float | None) -> None:
@@ -302,4 +327,7 @@ def say_cost(design: "Design", price: "TokenPrice", max_spend: float | None) -> 
     if price == FREE:
         return
     most = estimated_usd(design.plan(), price)
-    say(f"This costs at most USD {most:.2f} and stops at USD {max_spend:.2f}.")
+    say(
+        f"This costs at most USD {most:.2f}, and two requests of some 150 tokens before each load. "
+        f"It stops at USD {max_spend:.2f}."
+    )

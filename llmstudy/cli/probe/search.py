@@ -1,7 +1,6 @@
 """`llmstudy probe search`: the highest rate within an SLO."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,10 +45,14 @@ def search(
     log_column: o.LogColumn = None,
     shared_prefix: o.SharedPrefix = 0.0,
     seed: o.Seed = None,
+    max_concurrency: o.MaxConcurrency = None,
+    rpm: o.RequestsPerMin = None,
+    tpm: o.TokensPerMin = None,
     max_spend: o.MaxSpend = None,
     provider: o.Provider = None,
     price: o.Price = None,
     timeout: o.Timeout = "600 s",
+    max_retries: o.Retries = 2,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder of its runs. [default: probes/HOST-TIME]", metavar="DIR"),
@@ -61,10 +64,11 @@ def search(
     A request is good when it keeps every limit given, the first token timed from the moment it was
     wanted. Rates are doubled until one fails, then bisected; each goes on until its interval tells
     passing from failing. Then the knee: the rate from which more load yields little throughput.
-    Every step is a run with its own audit; an invalid one ends the search.
+    Every step is a run with its own audit; an invalid one ends the search, and so does the spend
+    cap: what was found up to then is told.
 
     Exit codes: 0 done, resolved or not (it says which); 2 it could not begin; 3 a step's audit
-    finds it invalid.
+    finds it invalid, and why.
 
     JSON: `{passing_per_s, failing_per_s, goodput_per_s, stopped, n_requests, steps: [...], knee,
     audit: {valid, reasons}, metrics, runs}`; metrics are those of the run at the passing rate.
@@ -74,8 +78,10 @@ def search(
         from llmstudy.probe.design import Design, run
         from llmstudy.probe.intervals import metrics
         from llmstudy.probe.load import Limits
+        from llmstudy.probe.record import AT_SPEND_CAP
         from llmstudy.probe.report import rows_of
-        from llmstudy.probe.search import SLO, knee, load_point, max_goodput
+        from llmstudy.probe.search import SLO, max_goodput
+        from llmstudy.probe.search.goodput import EndOfSearch
 
         slo = SLO(
             ttft_s=o.seconds(slo_ttft, "--slo-ttft"),
@@ -84,12 +90,13 @@ def search(
             attainment_share=attainment,
         )
         target = o.endpoint_of(url, model, api, key_env, body, header)
-        cost = o.price_of(url, model, provider, price, max_spend)
+        cost = o.price_of(url, model, provider, price, max_spend, bool(key_env or header))
         design = Design(
             process="poisson",
             n=max_requests,
             seed=o.seed_of(seed),
             rate_per_s=low,
+            warmup_n=o.warmup_of(None, max_requests),
             input_tokens=input_tokens,
             output_tokens=output_tokens,
             log=o.log_of(log, log_format, log_column),
@@ -97,17 +104,25 @@ def search(
             shared_prefix_share=shared_prefix,
             vocabulary=token_ids,
         )
+        limits = Limits(
+            concurrency=max_concurrency,
+            requests_per_min=rpm,
+            tokens_per_min=tpm,
+            spend_usd=max_spend,
+            timeout_s=o.seconds(timeout, "--timeout") or 600.0,
+            max_retries=max_retries,
+        )
+        folder = o.folder_of(out, target)
         o.say_cost(design, cost, max_spend)
-        moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        folder = out or Path("probes", f"{target.host}-{moment}")
         taken: list[tuple[float, Run]] = []
+        invalid: list[str] = []
 
         def measure(rate: float, n: int) -> "Run":
-            spent = sum((made.facts["spend"] or {}).get("spent_usd", 0.0) for _, made in taken)
-            limits = Limits(
-                spend_usd=None if max_spend is None else max(max_spend - spent, 1e-9),
-                timeout_s=o.seconds(timeout, "--timeout") or 600.0,
-            )
+            spent = sum(made.facts["spend"]["spent_usd"] for _, made in taken)
+            left_usd = None if max_spend is None else max_spend - spent
+            at_cap = bool(taken) and taken[-1][1].facts["ended"] == AT_SPEND_CAP
+            if at_cap or (left_usd is not None and left_usd <= 0):
+                raise EndOfSearch("spend cap")
             step = replace(
                 design,
                 rate_per_s=rate,
@@ -117,56 +132,66 @@ def search(
             )
             place = folder / f"step-{len(taken):02d}"
             say(f"{rate:.3g} requests/s, {n} requests")
-            with progress(not as_json or interactive()) as tell:
-                made = run(target, step, limits, cost, place, tell=tell)
+            held = replace(limits, spend_usd=left_usd)
+            try:
+                with progress(not as_json or interactive()) as tell:
+                    made = run(target, step, held, cost, place, tell=tell)
+            except ValueError as error:
+                if not taken:
+                    raise
+                invalid.append(f"the step at {rate:.3g} requests/s: {error}")
+                raise EndOfSearch("invalid step") from error
+            reasons = audit(made).reasons
+            if reasons and made.facts["ended"] == AT_SPEND_CAP:
+                raise EndOfSearch("spend cap")  # too few were sent to be judged
+            if reasons:
+                invalid.extend(f"the step at {rate:.3g} requests/s: {why}" for why in reasons)
+                raise EndOfSearch("invalid step")
             taken.append((rate, made))
-            if reasons := audit(made).reasons:
-                raise InvalidStep(f"the step at {rate:.3g} requests/s: {'; '.join(reasons)}")
             return made
 
-        try:
-            found = max_goodput(
-                measure,
-                slo,
-                low,
-                high,
-                resolution,
-                max_requests=max_requests,
-                n_first=100,
-                n_cap=min(3200, max_requests),
-            )
-        except InvalidStep as refused:
-            _refuse(str(refused), as_json)
-        points = [load_point(rate, made) for rate, made in taken]
-    bend: dict[str, Any] | None = None
-    if len(points) >= 5:
-        import pandas as pd
-
-        bend = vars(knee(pd.DataFrame(points)))
+        found = max_goodput(
+            measure,
+            slo,
+            low,
+            high,
+            resolution,
+            max_requests=max_requests,
+            n_first=100,
+            n_cap=min(3200, max_requests),
+        )
     best = [made for rate, made in taken if rate == found.passing_per_s]
     told = {
         **{name: value for name, value in vars(found).items() if name != "steps"},
         "steps": rows_of(found.steps),
-        "knee": bend,
-        "audit": {"valid": True, "reasons": []},
+        "knee": _knee(taken),
+        "audit": {"valid": not invalid, "reasons": invalid},
         "metrics": metrics(best[-1]) if best else None,
         "runs": str(folder),
     }
     if as_json:
         print_json(told)
-        return
-    _show(told)
+    else:
+        _show(told)
+    if invalid:
+        for why in invalid:
+            say(f"Invalid: {why}")
+        raise typer.Exit(INVALID)
 
 
-class InvalidStep(Exception):  # noqa: N818 - the audit's finding, which ends the search
-    """A step whose audit found it invalid."""
+def _knee(taken: "list[tuple[float, Run]]") -> dict[str, Any] | None:
+    """The knee of the steps; None where they are too few, or too short, to show one."""
+    import pandas as pd
 
+    from llmstudy.probe.search import knee, load_point
 
-def _refuse(why: str, as_json: bool) -> None:
-    say(f"Invalid: {why}")
-    if as_json:
-        print_json({"audit": {"valid": False, "reasons": [why]}})
-    raise typer.Exit(INVALID)
+    whole = [(rate, made) for rate, made in taken if made.facts["ended"] == "complete"]
+    if not whole:
+        return None
+    try:
+        return vars(knee(pd.DataFrame([load_point(rate, made) for rate, made in whole])))
+    except ValueError:
+        return None
 
 
 def _show(told: dict[str, Any]) -> None:
@@ -185,7 +210,7 @@ def _show(told: dict[str, Any]) -> None:
     console = Console()
     console.print(table)
     passing, failing = told["passing_per_s"], told["failing_per_s"]
-    holds = "at no rate tried" if passing is None else f"up to {passing:.3g} requests/s"
+    holds = "at no rate for certain" if passing is None else f"up to {passing:.3g} requests/s"
     fails = "" if failing is None else f", fails from {failing:.3g}"
     console.print(f"The SLO holds {holds}{fails} ({told['stopped']}).")
     if told["knee"]:

@@ -76,12 +76,16 @@ def show(told: Mapping[str, Any]) -> None:
         f"{told['n']} requests measured"
         + (f", {failed:.1%} failed" if failed else ", none failed" if told["n"] else "")
         + (f"; ended: {told['ended']}" if told["ended"] else "")
+        + ("; killed in between, and resumed" if told.get("resumed") else "")
     )
+    for note in told.get("notes") or []:
+        console.print(f"- {note}", markup=False)
     latencies = Table("ms", "p50", "p95", "p99", "n", title="Latency, with 95 % intervals")
     for column in latencies.columns[1:]:
         column.justify = "right"
     for metric, found in told["metrics"].items():
-        cells = [_cell(found, name) for name in ("p50", "p95", "p99")]
+        of_gaps = metric == "itl_ms"
+        cells = [_cell(found, name, of_gaps) for name in ("p50", "p95", "p99")]
         latencies.add_row(metric.removesuffix("_ms"), *cells, str(found["n"]))
     console.print(latencies)
     if told["ttft_parts"]:
@@ -116,13 +120,17 @@ def _published(rows: list[Mapping[str, Any]]) -> Any:
     return table
 
 
-def _cell(found: Mapping[str, Any], name: str) -> str:
+def _cell(found: Mapping[str, Any], name: str, of_gaps: bool = False) -> str:
     """A percentile with its interval, or why there is none."""
     from llmstudy.latency import PERCENTILES, percentile_minimum_n
 
     if found[name] is None:
         enough = percentile_minimum_n(PERCENTILES[name])
-        return f"needs n >= {enough}" if found["n"] < enough else "among failures"
+        if found["n"] < enough:
+            return f"needs n >= {enough}"
+        # gaps may be plenty, and of few requests
+        few = of_gaps and not found["supported"][name]
+        return "needs more requests" if few else "among failures"
     low, high = found[f"{name}_interval"]
     return f"{_ms(found[name])} [{_ms(low)}, {'-' if high is None else _ms(high)}]"
 

@@ -4,10 +4,10 @@ The search is given `measure(rate, n)`, which sends n requests at a rate, warm-u
 returns the run: it knows nothing of HTTP.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil, inf, log, sqrt
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -17,12 +17,13 @@ from llmstudy.figure import FloatArray
 from llmstudy.probe.samples import Run, with_metrics
 
 Measure = Callable[[float, int], Run]
-"""Sends so many requests at a level, after a warm-up, and returns the run."""
+"""Sends so many requests at a level, after a warm-up, and returns the run, or ends the search."""
 
 Verdict = Literal["passes", "fails", "unresolved"]
 
-# Blocks of a run, whose increments of backlog tell its growth.
-_BLOCKS = 20
+
+class EndOfSearch(Exception):  # noqa: N818 - how a search may end, which is no error
+    """Raised by what measures when it can measure no more; its text is why the search stopped."""
 
 
 @dataclass(frozen=True)
@@ -58,20 +59,16 @@ class Goodput:
     lowest shown to miss it, None if none was. The rate sought lies between them; rates in between
     that the request cap left unresolved are in `steps`. goodput_per_s: good requests per second at
     the passing rate, 0 without one. steps: level, n, attainment_share, low, high,
-    effective_n, verdict, in the order taken. stopped: why the search ended.
+    effective_n, verdict, in the order taken. stopped: why the search ended, "resolved",
+    "unresolved", "passes at the highest rate", "fails at the lowest rate", "max_requests", or as
+    `EndOfSearch` said.
     """
 
     passing_per_s: float | None
     failing_per_s: float | None
     goodput_per_s: float
     steps: pd.DataFrame
-    stopped: Literal[
-        "resolved",
-        "unresolved",
-        "passes at the highest rate",
-        "fails at the lowest rate",
-        "max_requests",
-    ]
+    stopped: str
     n_requests: int
 
 
@@ -119,7 +116,8 @@ def max_goodput(
     Doubles the rate from `low` until one fails, then bisects on a logarithmic scale until passing
     and failing rates lie within `resolution_share` of each other. A step goes on sampling, in runs
     that double from `n_first` to `n_cap` in all, until the interval of its attainment excludes the
-    target; at the cap it is unresolved, and the search narrows the sides that it left open.
+    target; at the cap, or when `max_requests` leaves no further run of `n_first`, it is unresolved,
+    and the search narrows the sides that it left open.
 
     The interval is Wilson's at 95 % over all looks of a step (Bonferroni), for the effective
     number of requests: those in one queue are late together. Before the first miss their clumping
@@ -138,18 +136,25 @@ def max_goodput(
             f"max_requests {max_requests}: give a share above 0 and 0 < n_first <= n_cap <= "
             "max_requests"
         )
-    steps: list[_Step] = []
-    used = 0
-    while (rate := _next_rate(steps, low, high, resolution_share)) is not None:
-        if used + n_cap > max_requests:
+    taken: dict[float, _Step] = {}
+    left, ended = max_requests, None
+    while (rate := _next_rate([*taken.values()], low, high, resolution_share)) is not None:
+        if left < n_first:
+            ended = "max_requests"
             break
-        steps.append(_resolve(measure, rate, slo, n_first, n_cap))
-        used += steps[-1].n
+        try:
+            for step in _looks(measure, rate, slo, n_first, min(n_cap, left)):
+                taken[rate] = step
+        except EndOfSearch as end:
+            ended = str(end)
+            break
+        left -= taken[rate].n
+    steps = [*taken.values()]
     passing, between, failing = _bracket(steps)
-    best = next((step for step in steps if step.level == passing), None)
-    stopped: Any = "resolved"
-    if rate is not None:
-        stopped = "max_requests"
+    best = None if passing is None else taken[passing]
+    stopped = "resolved"
+    if ended is not None:
+        stopped = ended
     elif between:
         stopped = "unresolved"
     elif failing is None:
@@ -162,7 +167,7 @@ def max_goodput(
         best.level * best.attainment_share if best else 0.0,
         pd.DataFrame([asdict(step) for step in steps]),
         stopped,
-        used,
+        sum(step.n for step in steps),
     )
 
 
@@ -179,13 +184,14 @@ class _Step:
     verdict: Verdict
 
 
-def _resolve(measure: Measure, level: float, slo: SLO, n_first: int, n_cap: int) -> _Step:
-    """Samples at one level until the target is excluded, or the cap is reached."""
+def _looks(measure: Measure, level: float, slo: SLO, n_first: int, n_cap: int) -> Iterator[_Step]:
+    """What is known of a level after each run, until the target is excluded or the cap reached."""
     looks = 1 + ceil(log(n_cap / n_first, 2))
     z = float(norm.ppf(1 - 0.025 / looks))
     margins: list[FloatArray] = []
     asked = 0
-    while True:
+    verdict: Verdict = "unresolved"
+    while verdict == "unresolved" and n_cap - asked >= n_first:
         n = min(max(n_first, asked), n_cap - asked)
         sent = measure(level, n).measured.sort_values("scheduled_s")
         if sent.empty:
@@ -196,13 +202,11 @@ def _resolve(measure: Measure, level: float, slo: SLO, n_first: int, n_cap: int)
         share = float((every <= 1).mean())
         effective_n = len(every) / _design_effect(margins)
         low, high = _wilson(share, effective_n, z)
-        verdict: Verdict = "unresolved"
         if low >= slo.attainment_share:
             verdict = "passes"
         elif high < slo.attainment_share:
             verdict = "fails"
-        if verdict != "unresolved" or asked >= n_cap:
-            return _Step(level, len(every), share, low, high, effective_n, verdict)
+        yield _Step(level, len(every), share, low, high, effective_n, verdict)
 
 
 def _design_effect(runs: Sequence[FloatArray]) -> float:
