@@ -57,9 +57,9 @@ def probes(found: Results) -> str:
         f"{count(runs)} {'run' if runs == 1 else 'runs'}, each found valid by its audit."
     )
     closed = [
-        f"{row['route']} was probed in closed loop ({row['load']}), which hides the wait of requests "
-        "that arrive on their own: its first token meets or misses no target until a run in open "
-        "loop shows it."
+        f"{row['route']} was probed in closed loop ({row['load']}), which hides the wait of "
+        "requests that arrive on their own: whether its first token meets a target takes a run in "
+        "open loop."
         for row in rows
         if row["closed_loop"]
     ]

@@ -86,11 +86,9 @@ class RouteProbe:
         found = self.estimate_s(metric, percentile)
         if found.supported:
             return None
-        for unit, units in (("days", len(set(self.days))), ("runs", len(self.runs))):
-            if units >= 2:
-                break
-        else:
-            unit, units = "requests", found.n
+        levels = (("days", len(set(self.days))), ("runs", len(self.runs)))
+        several = (level for level in levels if level[1] >= 2)  # as `intervals.units`
+        unit, units = next(several, ("requests", found.n))
         return needed(found, percentile, unit, units)
 
     @cached_property

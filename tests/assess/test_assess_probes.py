@@ -195,6 +195,27 @@ def test_days_that_differ_are_the_units_of_the_interval(judged):
     assert row["verdict"] == "undecided"
 
 
+def test_two_days_that_disagree_ask_for_another_day_and_not_for_requests(judged):
+    days = [simulated(1, day="2026-11-18"), simulated(2, median_s=0.15, day="2026-11-19")]
+    found = judged(**{HOSTED: days})
+    short = next(r for r in found["undersized"] if r["metric"] == "ttft_ms")
+    assert (short["unit"], short["units"], short["requests_needed"]) == ("days", 2, None)
+    assert "2 days do not support a TTFT p95" in headings.probes(found)
+    assert "probe on another day" in headings.probes(found)
+
+
+def test_a_closed_loop_decides_no_first_token_target(judged):
+    run = simulated()
+    load = {"process": "closed", "concurrency": 1, "n": len(run.samples), "warmup_n": 0}
+    alone = run.samples.assign(scheduled_s=run.samples["dispatched_s"])
+    found = judged(**{HOSTED: [Run(alone, {**run.facts, "load": load})]})
+    row = row_of(found, HOSTED)
+    assert (row["verdict"], row["source"]) == ("undecided", "probe in closed loop")
+    assert row["high_s"] < row["target_s"]
+    assert row_of(found, HOSTED, table="tpot")["verdict"] == "meets"
+    assert f"{HOSTED} was probed in closed loop (closed, 1 at once, 512" in headings.probes(found)
+
+
 def test_two_days_that_agree_say_more_than_one(judged, tmp_path):
     days = [simulated(i, day=f"2026-11-1{i}") for i in (1, 2)]
     found = judged(**{HOSTED: days})
@@ -255,6 +276,9 @@ def bent(run, **facts):
     return Run(run.samples, {**run.facts, **facts})
 
 
+SHORT = {"input_tokens": 512.0, "output_tokens": 8.0}
+
+
 def slower(run):
     """The same run, said to have been asked for three times the rate."""
     return bent(run, load={**run.facts["load"], "rate_per_s": 15.0})
@@ -286,8 +310,31 @@ def test_an_invalid_run_ends_llmstudy_check_too(probed):
         ([simulated(day="2026-11-24")], "is of 2026-11-24, after the study's day: set as_of to"),
         ([bent(simulated(), started_at=None)], "does not say when it began"),
         ([simulated(), simulated(2, rate=8.0)], "runs of different loads, which have no percenti"),
+        (
+            [simulated(), bent(simulated(2), endpoint={"base_url": "simulated", "model": "mini"})],
+            r"runs of different models.*-0 \(simulated-model\).*-1 \(mini\)",
+        ),
+        (
+            [simulated(), bent(simulated(2), endpoint={"model": "simulated-model"})],
+            "runs of different endpoints",
+        ),
+        (
+            [
+                simulated(),
+                bent(simulated(2), lengths=SHORT | {"shared_prefix_share": 0.9}),
+            ],
+            "runs of different loads.*90 % of the input shared",
+        ),
+        (
+            [simulated(), bent(simulated(2), lengths=SHORT | {"source": "log.csv"})],
+            "runs of different sources of lengths",
+        ),
+        (
+            [simulated(), bent(simulated(2), serving={"weights": "dummy"})],
+            "runs of different weights",
+        ),
     ],
-    ids=["future", "undated", "loads"],
+    ids=["future", "undated", "loads", "models", "endpoints", "shared", "lengths", "weights"],
 )
 def test_a_run_that_cannot_be_evidence_is_refused(probed, runs, sentence):
     with pytest.raises(ValueError, match=f"default: routes.{HOSTED}.probe.*{sentence}"):

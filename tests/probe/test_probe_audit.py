@@ -58,18 +58,20 @@ def honest(process="poisson", seed=7, **known):
     return run_of(arrivals(process, rng), rng, process, **known)
 
 
-def closed(seed=7, users=8, n=N):
+def closed(seed=7, users=8, n=N, warmup=0, spread=0.3):
     rng = np.random.default_rng(seed)
     free, starts, ends = np.zeros(users), [], []
-    for took in rng.lognormal(-0.5, 0.3, n):
+    n += warmup
+    for took in rng.lognormal(-0.5, spread, n):
         user = int(free.argmin())
         starts.append(free[user])
         free[user] += took
         ends.append(free[user])
     starts, took = np.array(starts), np.array(ends) - np.array(starts)
     run = run_of(starts, rng, "closed", np.zeros(n), 0.5 * took, 0.5 * took / 7)
-    run.facts["load"]["concurrency"] = users
+    run.facts["load"] |= {"concurrency": users, "n": n - warmup, "warmup_n": warmup}
     run.samples["done_s"] = ends
+    run.samples.loc[: warmup - 1, "phase"] = "warmup"
     return run
 
 
@@ -108,6 +110,13 @@ def test_honest_runs_of_a_busy_queue_are_not_taken_for_a_warm_up():
         run = run_of(at[-400:], rng, ttft=(wait + rng.exponential(0.1, len(at)))[-400:], rate=7.0)
         refused += "drift" in failed_checks(audit(run))
     assert refused <= 1
+
+
+def test_closed_loops_that_warmed_up_are_valid_however_unlike_their_answers():
+    for users, spread in ((8, 0.8), (64, 0.5), (256, 0.8)):
+        for seed in range(5):
+            found = audit(closed(seed, users, 3 * users, 2 * users, spread))
+            assert not failed_checks(found) & {"concurrency", "drift"}, found.reasons
 
 
 def test_failures_of_the_server_do_not_make_a_run_invalid():
@@ -161,6 +170,21 @@ def capped(rng):
     return run
 
 
+def fading(rng):
+    """A warm-up over half the run, which makes neighbouring batches alike."""
+    slow = 1 + 4 * np.exp(-np.arange(N) / 40)
+    return run_of(arrivals("poisson", rng), rng, ttft=slow * rng.lognormal(-1.5, 0.1, N))
+
+
+def all_at_once(rng):
+    """256 users whose first prompts wait for each other, measured from the first on."""
+    run = closed(users=256, n=768)
+    first = np.where(np.arange(768) < 256, 0.05 * np.arange(768), rng.lognormal(-2, 0.3, 768))
+    chunks = run.samples["dispatched_s"].to_numpy() + first
+    times = (chunks[:, None] + 0.01 * np.arange(8)).tolist()
+    return changed(run, content_times_s=times, done_s=[t[-1] for t in times])
+
+
 DEFECTS = {
     "gaps repeated by workers of one seed": (of_schedule(worker_copies), {"repeated_gaps", "lag1"}),
     "targets near the epoch": (epoch_race, {"clock", "dispatch_lag"}),
@@ -210,6 +234,12 @@ DEFECTS = {
         {"cached_input"},
     ),
     "a slow first quarter": (drifting, {"drift"}),
+    "a warm-up that fades": (fading, {"drift"}),
+    "users who all begin at once": (all_at_once, {"drift"}),
+    "a closed loop that only drains": (
+        lambda r: closed(users=64, n=64, spread=0.8),
+        {"concurrency"},
+    ),
     "shorter prompts than asked": (
         lambda r: changed(honest(), input_tokens=256.0),
         {"input_tokens"},
@@ -262,7 +292,23 @@ def test_a_model_that_stops_by_itself_is_no_mismatch():
     assert audit(run).valid
 
 
+def test_where_nothing_was_answered_that_alone_is_the_reason():
+    silent = changed(honest(), ok=False, error="http_401", content_times_s=[[]] * N)
+    [reason] = audit(silent).reasons
+    assert reason.startswith("answered: 0 of 240")
+    short = audit(Run(silent.samples.iloc[:9], silent.facts | {"ended": "stopped"}))
+    assert [r.split(":")[0] for r in short.reasons] == ["complete", "answered"]
+
+
 # ---- what is not known
+
+
+def test_a_resumed_run_is_valid_and_says_what_is_not_known_of_it():
+    found = audit(honest(resumed=True))
+    [row] = found.checks[found.checks["check"] == "resumed"].to_dict("records")
+    assert (found.valid, row["status"]) == (True, "unknown")
+    assert "killed and resumed" in row["why"]
+    assert "resumed" not in set(audit(honest(resumed=False)).checks["check"])
 
 
 def test_what_an_import_does_not_tell_is_unknown_and_lets_the_run_pass():

@@ -260,9 +260,9 @@ def test_a_search_brackets_the_capacity_of_a_server_with_four_slots(mock_server,
     # four at a time, 0.1 s each: 40 a second is more than it can take
     with mock_server.running(ttft_ms=80, itl_ms=10, max_concurrent=4) as server:
         place = ("search", server.base_url, "--model", "mock", "--input-tokens", 5)
-        slo = ("--output-tokens", 3, "--slo-ttft", "400 ms", "--from", 5, "--to", 80)
-        sized = ("--resolution", 0.9, "--max-requests", 2000, "--out", tmp_path / "runs", "--json")
-        done = probe(*place, *slo, *sized)
+        slo = ("--output-tokens", 3, "--slo-ttft", "400 ms", "--from", 15, "--to", 80)
+        sized = ("--resolution", 0.9, "--attainment", 0.8, "--max-requests", 300, "--json")
+        done = probe(*place, *slo, *sized, "--out", tmp_path / "runs")
     told = json.loads(done.stdout)
     if done.exit_code == 3:  # a busy machine: the audit says so, and nothing is claimed
         assert told["audit"]["reasons"]

@@ -240,6 +240,31 @@ def test_gaps_of_a_stalling_request_count_as_one_piece_of_evidence():
     assert found["n_effective"]["p50"] < 400
 
 
+def test_gaps_of_few_requests_support_no_percentile():
+    def itl(n, n_gaps, seed=7):
+        rng = np.random.default_rng(seed)
+        gaps = [rng.lognormal(-3, 0.5) * rng.lognormal(0, 0.3, n_gaps) for _ in range(n)]
+        return metrics(table([answered(i, float(i), gaps=g) for i, g in enumerate(gaps)]))["itl_ms"]
+
+    eight = itl(8, 60)
+    assert eight["n"] == 480  # more than a p99 of independent requests takes
+    assert (eight["p95"], eight["p99"]) == (None, None)
+    assert not any(eight["supported"][p] for p in ("p95", "p99"))
+    five = itl(5, 60)
+    assert five["p50"] is None  # five requests do not bound a median, whatever their gaps
+    many = itl(600, 20)
+    assert many["supported"]["p95"]
+    assert many["p95"] is not None
+
+
+def test_other_metrics_give_an_unsupported_percentile_with_an_open_interval():
+    times = np.sort(np.random.default_rng(7).lognormal(-1, 0.5, 400))
+    found = metrics(table([answered(i, float(i), ttft=t) for i, t in enumerate(times)]))["ttft_ms"]
+    assert not found["supported"]["p95"]
+    assert found["p95"] is not None
+    assert found["p95_interval"][1] is None
+
+
 def test_several_runs_and_days_widen_the_interval_to_what_they_differ_by():
     rng = np.random.default_rng(7)
     frames = []
@@ -281,6 +306,19 @@ def test_parts_add_up_to_ttft_and_unknown_ones_are_null():
     assert (
         bare.loc[["dns", "tcp", "tls", "server_queue", "server_prefill"], "median_ms"].isna().all()
     )
+
+
+def test_what_the_header_says_is_a_part_where_nothing_else_is_told_of_the_server():
+    def parts(**known):
+        samples = [answered(i, float(i), **known) for i in range(9)]
+        return decomposition(table(samples)).set_index("part")["median_ms"]
+
+    told = parts(server_processing_s=0.1)
+    assert told[["server_processing", "network_and_other"]].tolist() == pytest.approx([100, 150])
+    assert np.isnan(parts(server_processing_s=0.3)["server_processing"])  # beyond the TTFT
+    both = parts(server_processing_s=0.1, server_queue_s=0.05)
+    assert np.isnan(both["server_processing"])
+    assert both["network_and_other"] == pytest.approx(200)
 
 
 def test_a_reused_connection_has_no_set_up():
