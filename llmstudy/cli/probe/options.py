@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+import os
 import secrets
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
@@ -200,8 +201,6 @@ def endpoint_of(
 
 
 def _header(line: str) -> tuple[str, str]:
-    import os
-
     name, colon, value = line.partition(":")
     value = value.strip()
     if not (colon and name and value):

@@ -25,6 +25,7 @@ from llmstudy.probe.endpoint import Endpoint
 from llmstudy.probe.importers import read_results
 from llmstudy.probe.intervals import metrics
 from llmstudy.probe.load import Limits, run_load
+from llmstudy.probe.report import rows_of
 from llmstudy.probe.samples import Run
 from llmstudy.probe.search import (
     guessed_curve,
@@ -140,7 +141,7 @@ def sweep(
             ) as server:
                 done = replace(done, serving=_serving(server, variant))
                 _warm(server, variant, points)
-                for number, point in enumerate(_records(points)):
+                for number, point in enumerate(rows_of(points)):
                     tell(f"{variant.label}: {_said(point)}")
                     place = folder / f"point-{number:02d}"
                     found = _measure(server, variant, point, place, seed + number)
@@ -377,10 +378,6 @@ def _against_limit(points: pd.DataFrame, serving: Mapping[str, Any], card: Gpu) 
         return roofline_share(points, shape, card, precision, kv_dtype)
     except ValueError:
         return points
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
 def _card() -> Gpu | None:
