@@ -1,0 +1,74 @@
+"""From which volume, month and number of tokens is another route cheaper? Infinite means never."""
+
+import numpy as np
+
+from llmstudy.cost import TokenPrice
+from llmstudy.figure import FloatArray
+from llmstudy.uncertainty.bills import (
+    Offer,
+    fleet_unit,
+    moved_share,
+    staff_month_usd,
+    usd_per_request,
+)
+from llmstudy.uncertainty.draws import Draws
+
+
+def crossover_requests_per_month(
+    current: TokenPrice, challenger: Offer, d: Draws, months: int, cap: float
+) -> FloatArray:
+    """Smallest constant volume from which the challenger stays cheaper over the horizon. (n,).
+
+    Infinite means never: there is no volume up to `cap` from which it stays cheaper. Volume is
+    constant here, so that the answer can be held against a month of the log; growth enters the
+    saving instead. A fleet pays the team of `d`, from the first month.
+    """
+    moved = moved_share(d["ramp"], months)
+    saved = moved * usd_per_request(current, d, months)
+    if isinstance(challenger, TokenPrice):
+        paid = moved * usd_per_request(challenger, d, months)
+        return _linear_crossover((saved - paid).sum(axis=1), d["moving_cost"], cap)
+    carries, rent = fleet_unit(challenger, d, months)
+    return stepped_crossover(
+        per_request=saved.sum(axis=1),
+        per_replica=(moved * rent).sum(axis=1),
+        carries=carries,
+        spare=challenger.spare,
+        fixed=d["moving_cost"] + staff_month_usd(d) * months,
+        cap=cap,
+    )
+
+
+def _linear_crossover(per_request: FloatArray, fixed: FloatArray, cap: float) -> FloatArray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        volume_ = np.where(per_request > 0, fixed / per_request, np.inf)
+    return np.where(volume_ <= cap, volume_, np.inf)
+
+
+def stepped_crossover(
+    per_request: FloatArray,
+    per_replica: FloatArray,
+    carries: FloatArray,
+    spare: int,
+    fixed: FloatArray,
+    cap: float,
+) -> FloatArray:
+    """The volume N from which per_request * N stays above the bill of whole replicas.
+
+    All arrays (n,), in usd over the horizon and requests a month; inf where there is none up to
+    `cap`. With a = per_request, k = per_replica, q = carries, s = spare and f = fixed, the saving
+    a*N - (ceil(N/q) + s)*k - f climbs within a replica and drops by k when one is added. If a full
+    replica earns its rent (a*q > k), its value at the start of the r-th replica climbs with r, and
+    the last change of sign lies within the replica before the first start that is not negative.
+
+    >>> one = np.array([1.0])
+    >>> stepped_crossover(one, 3 * one, 10 * one, 1, 8 * one, 1e6)
+    array([17.])
+    """
+    a, k, q, s, f = per_request, per_replica, carries, spare, fixed
+    margin = a * q - k  # what one more full replica adds
+    with np.errstate(divide="ignore", invalid="ignore"):
+        first = np.ceil((a * q + s * k + f) / margin)
+        found = np.where(first > 1, ((first - 1 + s) * k + f) / a, 0.0)
+    found = np.where(margin > 0, found, np.inf)
+    return np.where(found <= cap, found, np.inf)
