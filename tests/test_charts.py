@@ -23,6 +23,7 @@ from matplotlib.transforms import Bbox
 
 from llmstudy import charts, text
 from llmstudy.charts import Chart
+from llmstudy.charts.drawing import wrap
 
 NOTE = "volumes: assumed · prices: published · serving: published"
 LONG = [
@@ -578,7 +579,7 @@ def test_what_never_happens_is_said_so():
 @settings(max_examples=40)
 @given(st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=40))
 def test_wrapping_loses_no_letter_and_keeps_to_the_width(said):
-    wrapped = charts._wrap(said, 0.8, lines=40)
+    wrapped = wrap(said, 0.8, lines=40)
     assert re.sub(r"\s", "", wrapped) == re.sub(r"\s", "", said)
     font = FontProperties(family="DejaVu Sans", size=charts.SMALL_PT)
     for line in wrapped.split():

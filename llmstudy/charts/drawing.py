@@ -1,0 +1,187 @@
+"""Where do the words go? Figures, rows, ticks and labels that every chart is made of."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.text import Annotation, Text
+from matplotlib.textpath import text_to_path
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from scipy.optimize import isotonic_regression
+
+from llmstudy.charts.style import GREY, INK, ON_WHITE, SMALL_PT, STYLE, WIDTH_IN, Chart
+from llmstudy.text import usd
+
+
+def blank(title: str, note: str, height_in: float) -> Figure:
+    """An empty figure with its finding on top and its evidence below, both over the whole width.
+
+    Made without pyplot, which would keep it alive. height_in: with one line of title and of note.
+    """
+    head = wrap(title, WIDTH_IN - 0.4, 9, lines=4, weight="bold")
+    foot = wrap(note, WIDTH_IN - 0.4, lines=3)
+    height_in += 0.15 * head.count("\n") + 0.12 * foot.count("\n")
+    figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
+    figure.suptitle(head, x=0.01, ha="left")
+    if foot:
+        figure.supxlabel(foot, x=0.01, ha="left", color=GREY)
+    return figure
+
+
+def finish(figure: Figure, alt: str) -> Chart:
+    """The finished chart: laid out here, or matplotlib would do it anew at every drawing.
+
+    Its note, which holds the grades, is part of what a reader without eyes on it must hear.
+    """
+    _lay_out(figure)
+    figure.set_layout_engine("none")
+    note = figure.get_supxlabel().replace("\n", " ")
+    return Chart(figure, f"{alt} {note}".strip())
+
+
+def _lay_out(figure: Figure) -> None:
+    layout = figure.get_layout_engine()
+    assert layout is not None
+    layout.execute(figure)
+
+
+def wrap(
+    text: str, width_in: float, size: float = SMALL_PT, lines: int = 2, weight: str = "normal"
+) -> str:
+    """Text broken to a width, at spaces and after hyphens; cut when it takes too many lines."""
+    font = FontProperties(family=STYLE["font.family"], size=size, weight=weight)
+
+    def fits(line: str) -> bool:
+        width_pt = text_to_path.get_text_width_height_descent(line.strip(), font, ismath=False)[0]
+        return bool(width_pt <= 72 * width_in)
+
+    wrapped = [""]
+    for piece in re.findall(r"[^\s\-_/]*[\-_/]*\s*", text):
+        if wrapped[-1] and not fits(wrapped[-1] + piece):
+            wrapped.append("")
+        wrapped[-1] += piece
+        while len(wrapped[-1]) > 1 and not fits(wrapped[-1]):  # a word wider than the line
+            shorter = range(len(wrapped[-1]) - 1, 0, -1)
+            cut = next((n for n in shorter if fits(wrapped[-1][:n])), 1)
+            wrapped[-1:] = [wrapped[-1][:cut], wrapped[-1][cut:]]
+    if len(wrapped) > lines:
+        last = wrapped[lines - 1].strip()
+        while not fits(last + "…"):
+            last = last[:-1]
+        wrapped = [*wrapped[: lines - 1], last + "…"]
+    return "\n".join(line.strip() for line in wrapped)
+
+
+def plain_usd(x: float) -> str:
+    """Money where the axis already says USD."""
+    return usd(x).replace("USD ", "")
+
+
+def name_rows(ax: Axes, names: Sequence[str], seconds: Sequence[str] | None = None) -> None:
+    """Names the rows 0, 1, ... from the top down, with a second line each if given.
+
+    Without one, a name said in the row above is not said again.
+    """
+    if seconds is None:
+        above = ["", *names[:-1]]
+        labels = [
+            "" if name == last else wrap(name, 1.5, 8)
+            for name, last in zip(names, above, strict=True)
+        ]
+    else:
+        labels = [
+            f"{wrap(name, 1.9, 8, lines=1)}\n{wrap(second, 1.9, 8, lines=1)}"
+            for name, second in zip(names, seconds, strict=True)
+        ]
+    ax.set_yticks(range(len(labels)), labels=labels)
+    ax.set_ylim(len(labels) - 0.5, -0.5)
+    ax.tick_params(axis="y", length=0, pad=7)
+    ax.spines["left"].set_visible(False)
+
+
+def log_ticks(axis: Axis) -> None:
+    """Ticks of a logarithmic axis: the fewer decades, the more of them."""
+    low, high = axis.get_view_interval()
+    decades = np.log10(high / low)
+    subs = (1,) if decades >= 2.6 else (1, 2, 5) if decades >= 0.7 else tuple(range(1, 10))
+    axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(tick))
+
+
+def tick(x: float, _: int | None = None) -> str:
+    """A number on an axis, with every digit that tells it from the next tick."""
+    units = ((1e9, "B"), (1e6, "M"), (1e3, "k"))
+    unit, letter = next(((u, s) for u, s in units if abs(x) >= u), (1.0, ""))
+    return f"{x / unit:g}{letter}".replace("-", "−")
+
+
+def top_label(ax: Axes, x: float, text: str, color: str = INK) -> None:
+    """Words above the axes at x, not beyond their ends. Call it once the limits of x are set."""
+    pixel = ax.get_xaxis_transform().transform((x, 0))
+    at = ax.transAxes.inverted().transform(pixel)[0]
+    ax.annotate(
+        text,
+        (x, 1),
+        (0, 2),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        ha="left" if at < 0.2 else "right" if at > 0.8 else "center",
+        color=color,
+        fontsize=SMALL_PT,
+    )
+
+
+def beside(ax: Axes, x: float, y: float, text: str, left: bool) -> None:
+    """Words next to a mark."""
+    ax.annotate(
+        text,
+        (x, y),
+        (-6 if left else 6, 0),
+        textcoords="offset points",
+        ha="right" if left else "left",
+        va="center",
+        fontsize=SMALL_PT,
+        bbox=ON_WHITE,
+    )
+
+
+def right_label(
+    ax: Axes, y: float, text: str, color: str = INK, leader: bool = False
+) -> Annotation:
+    """Words at the right of the axes, at the height of y; with a leader if they may be moved."""
+    line = {"arrowstyle": "-", "color": color, "lw": 0.5, "relpos": (-0.05, 0.5)}
+    line |= {"patchA": None, "shrinkA": 0, "shrinkB": 0}  # nothing to clip, which is slow
+    return ax.annotate(
+        text,
+        (1, y),
+        (14 if leader else 8, 0),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        va="center",
+        color=color,
+        fontsize=SMALL_PT,
+        arrowprops=line if leader else None,
+    )
+
+
+def spread(figure: Figure, ax: Axes, labels: Sequence[Annotation]) -> None:
+    """Moves labels up or down, together as little as it takes, until none covers another.
+
+    Least squares under an order and a gap is isotonic regression.
+    """
+    _lay_out(figure)
+    boxes = [Text.get_window_extent(label) for label in labels]
+    middles = np.array([(box.y0 + box.y1) / 2 for box in boxes])
+    order = np.argsort(middles, kind="stable")
+    heights = np.array([box.height for box in boxes])[order] + 2
+    stacked = np.cumsum(heights) - heights / 2
+    room = max(ax.bbox.y0, ax.bbox.y1 - heights.sum())
+    placed = np.clip(isotonic_regression(middles[order] - stacked).x, ax.bbox.y0, room) + stacked
+    for i, middle in zip(order, placed, strict=True):
+        moved_pt = (middle - middles[i]) * 72 / figure.dpi
+        labels[i].set_position((labels[i].get_position()[0], moved_pt))

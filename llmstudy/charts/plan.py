@@ -1,0 +1,147 @@
+"""What should make us move, and in which order?"""
+
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+
+from llmstudy.charts.drawing import blank, finish, name_rows, right_label, top_label, wrap
+from llmstudy.charts.style import ACCENT, GREY, INK, ON_WHITE, PALE, SMALL_PT, WIDTH_IN, Chart
+from llmstudy.charts.tables import look_up, need, numbered
+from llmstudy.text import count
+
+STATUS = {
+    "fired": "● fired",
+    "armed": "○ armed",
+    "unknown": "? unknown",
+    "not_applicable": "– not applicable",
+}
+
+
+def trigger_status(triggers: pd.DataFrame) -> Chart:
+    """Which triggers have fired: a grid of workloads against triggers.
+
+    triggers: id, workload, status (armed, fired, not_applicable, unknown), value and threshold in
+    unit (null: not known), name.
+    """
+    need("triggers", triggers, "id workload status value threshold unit name")
+    ids = triggers[["id", "name"]].drop_duplicates("id").sort_values("id")
+    workloads = list(triggers["workload"].unique())
+    fired = triggers[triggers["status"] == "fired"].groupby("id")["workload"].agg(list)
+    named = [f"{i} on {w[0] if len(w) == 1 else f'{len(w)} workloads'}" for i, w in fired.items()]
+    tally = triggers["status"].value_counts()
+    title = (
+        f"{tally.get('fired', 'None')} of {len(triggers)} triggers fired{': ' if named else ''}"
+        f"{', '.join(named)}; {tally.get('armed', 0)} armed, {tally.get('unknown', 0)} unknown"
+    )
+    cell_in = (WIDTH_IN - 1.4) / len(ids) - 0.1
+    figure = blank(title, "In each cell: value / threshold", 0.75 + 0.52 * len(workloads))
+    ax = figure.subplots()
+    facts = []
+    for _, row in numbered(triggers):
+        at = list(ids["id"]).index(row.id), workloads.index(row.workload)
+        facts.append(f"{row.workload} {row.id} {row.name}: {_cell(ax, at, row, cell_in)}")
+    ax.set(xlim=(0, len(ids)), ylim=(len(workloads), 0))
+    heads = [f"{row.id}\n{wrap(row.name, cell_in, 8)}" for _, row in numbered(ids)]
+    ax.set_xticks(np.arange(len(ids)) + 0.5, labels=heads)
+    names = [wrap(name, 1.2, 8, lines=3) for name in workloads]
+    ax.set_yticks(np.arange(len(workloads)) + 0.5, labels=names)
+    ax.xaxis.tick_top()
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    return finish(figure, f"{title}. {'; '.join(facts)}.")
+
+
+def _cell(ax: Axes, at: tuple[int, int], row: Any, width_in: float) -> str:
+    """Draws one trigger, in words, on its ground."""
+    fired, seen = row.status == "fired", row.status in ("fired", "armed")
+    word, fact = look_up("a status", row.status, STATUS), ""
+    if row.status != "not_applicable":
+        fact = f"{_quantity(row.value, row.unit)} / {_quantity(row.threshold, row.unit)}"
+        fact += "" if row.unit == "share" else f" {row.unit}"
+    ax.add_patch(
+        Rectangle(
+            (at[0] + 0.02, at[1] + 0.04),
+            0.96,
+            0.92,
+            facecolor=ACCENT if fired else "white",
+            edgecolor=ACCENT if fired else PALE,
+            linestyle="-" if seen else ":",
+        )
+    )
+    ax.text(
+        at[0] + 0.5,
+        at[1] + 0.5,
+        f"{wrap(word, width_in)}\n{wrap(fact, width_in)}".strip(),
+        ha="center",
+        va="center",
+        fontsize=SMALL_PT,
+        color="white" if fired else INK if seen else GREY,
+    )
+    return f"{word[2:]}{', ' if fact else ''}{fact}"
+
+
+def _quantity(value: float | None, unit: str) -> str:
+    """A trigger's value or threshold: to three digits, or a value just past would look equal.
+
+    A unit other than a share is said once, behind the two.
+    """
+    if value is None or pd.isna(value):
+        return "?"
+    if unit == "share":
+        return f"{100 * value:.3g} %"
+    return f"{value:.3g}" if abs(value) < 1000 else count(value)
+
+
+def phase_timeline(phases: pd.DataFrame, decide_by: date) -> Chart:
+    """The plan: each phase from start to end, with the gate that closes it.
+
+    phases: phase, title, start, end (dates), gate, owner. decide_by: the day of the decision.
+    """
+    need("phases", phases, "phase title start end gate owner")
+    table = phases.assign(start=pd.to_datetime(phases["start"]), end=pd.to_datetime(phases["end"]))
+    table = table.sort_values("start", ignore_index=True)
+    title = (
+        f"Decide by {_day(decide_by)}: {len(table)} {'phase' if len(table) == 1 else 'phases'}, "
+        f"each closed by a gate, until {_day(table['end'].max())}"
+    )
+    first = min(pd.Timestamp(decide_by), table["start"].min())
+    last = max(pd.Timestamp(decide_by), table["end"].max())
+    length, deadline = (last - first).days, (pd.Timestamp(decide_by) - first).days
+    figure = blank(title, "◆ gate that closes the phase", 0.85 + 0.55 * len(table))
+    ax = figure.subplots()
+    ax.set_xlim(-0.04 * length - 1, 1.04 * length + 1)  # days
+    facts = []
+    for y, row in numbered(table):
+        start, end = (row.start - first).days, (row.end - first).days
+        dates = f"{_day(row.start)} to {_day(row.end)}"
+        late = start + end > length
+        ax.barh(y, end - start, 0.3, start, color=PALE, edgecolor=GREY, lw=0.5)
+        ax.plot(end, y, "D", color=INK, ms=6)
+        ax.annotate(
+            dates,
+            (end if late else start, y + 0.15),
+            (0, -3),
+            textcoords="offset points",
+            ha="right" if late else "left",
+            va="top",
+            color=GREY,
+            fontsize=SMALL_PT,
+            bbox=ON_WHITE,
+        )
+        right_label(ax, y, wrap(row.gate, 1.9, lines=4))
+        facts.append(f"{row.phase} {row.title}, {dates}, owner {row.owner}, gate: {row.gate}")
+    name_rows(ax, [f"{row.phase} {row.title}" for _, row in numbered(table)], list(table["owner"]))
+    months = pd.date_range(first, last, freq="MS")
+    months = months[:: 1 + len(months) // 5]
+    ax.set_xticks((months - first).days, labels=[f"{month:%b %Y}" for month in months])
+    ax.axvline(deadline, color=ACCENT, lw=1.2, linestyle="--")
+    top_label(ax, deadline, f"decide by {_day(decide_by)}", ACCENT)
+    return finish(figure, f"{title}. {'; '.join(facts)}.")
+
+
+def _day(day: date) -> str:
+    return f"{day.day} {day:%b %Y}"

@@ -1,0 +1,71 @@
+"""Does a candidate answer as well as today's route?"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from llmstudy.charts.drawing import blank, finish, name_rows, right_label, top_label, wrap
+from llmstudy.charts.style import ACCENT, GREY, INK, Chart
+from llmstudy.charts.tables import by_workload, look_up, need, numbered
+
+VERDICT_MARKS = {  # marker, edge, face
+    "non-inferior": ("o", INK, INK),
+    "undecided": ("o", INK, "white"),
+    "inferior": ("X", ACCENT, ACCENT),
+}
+
+
+def quality_forest(verdicts: pd.DataFrame) -> Chart:
+    """Difference in quality per route, candidate minus today's, against each row's margin.
+
+    verdicts: workload, route, difference, low, high, margin (shares; difference null: no paired
+    items yet), verdict (non-inferior, inferior, undecided), grade.
+    """
+    need("verdicts", verdicts, "workload route difference low high margin verdict grade")
+    table = by_workload(verdicts).astype({"difference": float, "low": float, "high": float})
+    known = table["difference"].notna()
+    tally = table["verdict"].where(known, "untested").value_counts(sort=False)
+    rest = ", ".join(f"{n} {verdict}" for verdict, n in tally.items() if verdict != "non-inferior")
+    title = (
+        f"Quality holds its margin on {tally.get('non-inferior', 0)} of {len(table)} routes"
+        f"{'; ' if rest else ''}{rest}"
+    )
+    figure = blank(title, "", 1.0 + 0.36 * len(table))
+    ax = figure.subplots()
+    ends = 100 * np.concatenate([[0], -table["margin"], table["low"], table["high"]])
+    room = 0.06 * (np.nanmax(ends) - np.nanmin(ends))
+    ax.set_xlim(np.nanmin(ends) - room, np.nanmax(ends) + room)
+    ax.axvline(0, color=GREY, lw=0.6)
+    facts = [_difference(ax, y, row) for y, row in numbered(table)]
+    top_label(ax, -100 * table["margin"][0], "margin", ACCENT)
+    name_rows(ax, list(table["workload"]), list(table["route"]))
+    ax.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    ax.set_xlabel("candidate minus today's route, percentage points (interval of the test)")
+    said = zip(table["workload"], table["route"], facts, strict=True)
+    return finish(figure, f"{title}. {'; '.join(f'{w}, {r}: {f}' for w, r, f in said)}.")
+
+
+def _difference(ax: Axes, y: int, row: Any) -> str:
+    """Draws one verdict: its margin, its interval and what it came to."""
+    margin = -100 * row.margin
+    ax.plot([margin, margin], [y - 0.3, y + 0.3], color=ACCENT, lw=1.6)
+    if np.isnan(row.difference):
+        right_label(ax, y, "no paired items yet", GREY)
+        return "no paired items yet"
+    verdict = f"{row.verdict} ({row.grade})"
+    marker, edge, face = look_up("a verdict", row.verdict, VERDICT_MARKS)
+    ax.hlines(y, 100 * row.low, 100 * row.high, color=GREY)
+    ax.plot(100 * row.difference, y, marker, mec=edge, mfc=face, ms=6)
+    right_label(ax, y, wrap(verdict, 1.3))
+    return (
+        f"{_points(row.difference)} [{_points(row.low)}, {_points(row.high)}] points, "
+        f"margin {_points(-row.margin)}: {verdict}"
+    )
+
+
+def _points(difference: float) -> str:
+    """A difference of shares in percentage points."""
+    return f"{100 * difference:+.1f}".replace("-", "−")

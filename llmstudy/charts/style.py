@@ -1,0 +1,85 @@
+"""What do our charts look like, and what is one?"""
+
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+
+class Chart(NamedTuple):
+    """A drawing, and the same finding in words for whoever cannot see it."""
+
+    figure: Figure
+    alt: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """How an arm is named and drawn: told apart by line and marker where there is no colour."""
+
+    name: str
+    color: str
+    linestyle: str
+    marker: str
+
+
+WIDTH_IN = 6.4
+SMALL_PT = 7.0
+INK, GREY, PALE = "#222222", "#6b6b6b", "#d4d4d4"
+ACCENT = "#b2182b"
+"""Limits and alarms: a margin, an SLO, a deadline, a fired trigger. Nothing else is red."""
+
+ON_WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
+"""A ground for words that a line would cross."""
+
+ARMS = {
+    "proprietary_api": Look("proprietary API", "#111111", "-", "o"),
+    "hosted_open": Look("hosted open weights", "#0B4F8A", "--", "s"),
+    "self_hosted": Look("self-hosted", "#B8520A", "-.", "D"),
+}
+
+STYLE: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8.0,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 8.0,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.labelsize": SMALL_PT,
+    "figure.titlesize": 9.0,
+    "figure.titleweight": "bold",
+    "hatch.linewidth": 0.5,
+    "lines.linewidth": 1.4,
+    "text.color": INK,
+    "text.hinting": "none",  # a label is then as wide on paper as on the screen
+    "text.parse_math": False,  # a workload may have a dollar sign in its name
+    "xtick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.color": GREY,
+    "ytick.labelcolor": INK,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "llmstudy",
+}
+
+
+def use_style() -> None:
+    """Applies the house style to matplotlib. Done once, when this module is imported."""
+    mpl.rcParams.update(STYLE)
+
+
+use_style()
+
+
+def svg(figure: Figure) -> str:
+    """The figure as SVG: the same text for the same figure, whatever the day or the kernel.
+
+    >>> svg(Figure()).startswith("<?xml")
+    True
+    """
+    drawing = StringIO()
+    with mpl.rc_context(STYLE):  # a notebook may have set a style of its own since
+        figure.savefig(drawing, format="svg", metadata={"Date": None})
+    return drawing.getvalue()

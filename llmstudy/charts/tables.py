@@ -1,0 +1,43 @@
+"""Can this table be drawn, and in which order? What every chart asks of its table first."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from llmstudy.charts.style import ARMS, Look
+
+T = TypeVar("T")
+
+
+def need(name: str, table: pd.DataFrame, columns: str) -> None:
+    """Refuses a table that a chart cannot be drawn from."""
+    missing = [column for column in columns.split() if column not in table.columns]
+    if missing:
+        raise ValueError(f"{name} lacks {', '.join(missing)}: give it the columns {columns}.")
+    if table.empty:
+        raise ValueError(f"{name} has no rows: there is nothing to draw.")
+
+
+def numbered(table: pd.DataFrame) -> list[tuple[int, Any]]:
+    """Each row with its place from the top."""
+    return list(enumerate(table.itertuples()))
+
+
+def by_workload(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a workload together, workloads in order of appearance."""
+    group = table.groupby("workload", sort=False).ngroup()
+    return table.iloc[np.argsort(group, kind="stable")].reset_index(drop=True)
+
+
+def look_of(name: str) -> Look:
+    """How an arm is named and drawn."""
+    return look_up("an arm", name, ARMS)
+
+
+def look_up(kind: str, name: str, names: Mapping[str, T]) -> T:
+    """What a word stands for; an unknown word must not be drawn as if it were another."""
+    if name not in names:
+        raise ValueError(f'"{name}" is not {kind}: write one of {", ".join(names)}.')
+    return names[name]
