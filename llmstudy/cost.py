@@ -22,7 +22,8 @@ class TokenPrice:
     """The mean API bill of one request, split so that it can be rescaled. Unit: usd per request.
 
     `uncached_input_usd` is the input's price when nothing is cached, `cached_input_usd` when all of
-    it is. `month_factors` holds the scheduled price of each month against today's.
+    it is, `written_input_usd` when all of it is written to the cache. `month_factors` holds the
+    scheduled price of each month against today's.
     """
 
     arm: str
@@ -32,6 +33,7 @@ class TokenPrice:
     input_tokens: float
     output_tokens: float
     month_factors: tuple[float, ...]
+    written_input_usd: float
 
 
 def token_price(
@@ -39,12 +41,13 @@ def token_price(
     requests: pd.DataFrame,
     uncached: pd.DataFrame,
     cached: pd.DataFrame,
+    written: pd.DataFrame,
     month_factors: tuple[float, ...],
 ) -> TokenPrice:
     """Mean bill of a request from requests that were priced singly.
 
-    requests: input_tokens, output_tokens. uncached, cached: input_usd, output_usd of the same
-    requests with none and all of the input read from the cache.
+    requests: input_tokens, output_tokens. uncached, cached, written: input_usd, output_usd of the
+    same requests with none of the input in the cache, all read from it, and all written to it.
     Raises: ValueError if there are no requests.
     """
     if requests.empty:
@@ -57,6 +60,7 @@ def token_price(
         input_tokens=float(requests["input_tokens"].mean()),
         output_tokens=float(requests["output_tokens"].mean()),
         month_factors=month_factors,
+        written_input_usd=float(written["input_usd"].mean()),
     )
 
 
@@ -65,19 +69,26 @@ def api_usd_per_request(
     input_tokens: Number,
     output_tokens: Number,
     cached_input_share: Number = 0.0,
+    cache_write_share: Number = 0.0,
     retry_share: Number = 0.0,
 ) -> Number:
     """Bill of one request that the user counts, retries included. Unit: usd.
 
+    Shares are of the input: read from the cache, and written to it; together at most 1.
+
     Linear in the mean tokens: within the study's range of lengths no request changes its price
     tier other than the ones that did when they were priced singly.
 
-    >>> gpt4o = TokenPrice("proprietary_api", 0.0029, 0.00145, 0.00211, 1155, 211, (1.0,))
+    >>> gpt4o = TokenPrice("proprietary_api", 0.0029, 0.00145, 0.00211, 1155, 211, (1.0,), 0.0029)
     >>> round(api_usd_per_request(gpt4o, 1155, 211), 6)
     0.00501
     """
-    c = cached_input_share
-    input_usd = (1 - c) * price.uncached_input_usd + c * price.cached_input_usd
+    c, w = cached_input_share, cache_write_share
+    input_usd = (
+        (1 - c - w) * price.uncached_input_usd
+        + c * price.cached_input_usd
+        + w * price.written_input_usd
+    )
     return (
         input_usd * input_tokens / price.input_tokens
         + price.output_usd * output_tokens / price.output_tokens

@@ -230,11 +230,11 @@ def token_offer(study: Study, route_name: str, requests: pd.DataFrame) -> TokenP
     tokens = requests.assign(cache_write_tokens=0)
     uncached = tokens.assign(cached_input_tokens=0)
     cached = tokens.assign(cached_input_tokens=tokens["input_tokens"])
+    written = uncached.assign(cache_write_tokens=tokens["input_tokens"])
     return token_price(
         route.arm,
         requests,
-        _priced(route, uncached, study.as_of),
-        _priced(route, cached, study.as_of),
+        *(_priced(route, priced, study.as_of) for priced in (uncached, cached, written)),
         _month_factors(study, route, uncached),
     )
 
@@ -334,9 +334,11 @@ def fleet_offer(
             output_elasticity=elasticity(at(1, shorter)),
             gpus_per_replica=route.tensor_parallel,
             spare=study.self_hosting.spare_replicas,
+            reserved_share=_reserved_share(route),
+            term_months=route.commitment.term,
         ),
         capacity_factor=_capacity_factor(route, centre, fits),
-        usd_per_gpu_hour=_rent(route),
+        usd_per_gpu_hour=_rent(route, study.self_hosting.spot_rerun.value),
     )
     return offer, replace(centre, ttft_lower_bound_s=cold.ttft_lower_bound_s)
 
@@ -371,8 +373,17 @@ def _capacity_factor(
     return Figure("", 1.0, "factor", 1 / spread, spread, "lognormal", "published", source)
 
 
-def _rent(route: SelfHostedRoute) -> Figure:
+def _reserved_share(route: SelfHostedRoute) -> float:
+    """The part of the rent whose price is fixed for a term."""
+    mix = route.commitment
+    reserved = mix.reserved.value * prices.RESERVED_PRICE_SHARE.value
+    return reserved / (reserved + mix.on_demand.value) if reserved else 0.0
+
+
+def _rent(route: SelfHostedRoute, spot_rerun_share: float) -> Figure:
     """Mean rent of a GPU-hour under the route's commitment mix, with a range.
+
+    An hour on spot GPUs is paid once and a share more, since an interruption loses work.
 
     The range is how far one provider's price moved between two catalogue snapshots (15 % to 31 %
     for H100 and H200: cost.md 0, item 3), and the range of the reserved discount.
@@ -380,6 +391,7 @@ def _rent(route: SelfHostedRoute) -> Figure:
     quote = prices.gpu_price(route.gpu, route.rented_from, "on_demand")
     mix = route.commitment
     spot = prices.gpu_price(route.gpu, route.rented_from, "spot").value if mix.spot.value else 0.0
+    spot *= 1 + spot_rerun_share
     reserved = prices.RESERVED_PRICE_SHARE
 
     def paid(on_demand_usd: float, reserved_price_share: float) -> float:

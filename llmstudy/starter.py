@@ -232,6 +232,7 @@ def _month_usd(arm: str, rate: ApiRate, volume: _Volume) -> float:
         input_tokens=1.0,
         output_tokens=1.0,
         month_factors=(1.0,),
+        written_input_usd=rate.input_usd_per_mtok / 1e6,
     )
 
     def value(figure: Figure | None, prior: str) -> float:
@@ -241,8 +242,8 @@ def _month_usd(arm: str, rate: ApiRate, volume: _Volume) -> float:
         per_token,
         value(volume.input_tokens, "unknown.input_tokens"),
         value(volume.output_tokens, "unknown.output_tokens"),
-        _central("traffic.cached_input_share"),
-        _central("traffic.retry_share"),
+        cached_input_share=_central("traffic.cached_input_share"),
+        retry_share=_central("traffic.retry_share"),
     )
     return float(usd_per_request) * value(volume.requests, "unknown.requests")
 

@@ -11,6 +11,7 @@ UNITS: dict[str, dict[str, float]] = {
     "s": {"s": 1, "ms": 1e-3, "min": 60},
     "share": {"share": 1, "%": 1e-2, "pp": 1e-2},
     "share/month": {"share/month": 1, "%/month": 1e-2},
+    "share/year": {"share/year": 1, "%/year": 1e-2},
     "factor/year": {"factor/year": 1},
     "factor": {"factor": 1, "x": 1},
     "requests/month": {
@@ -25,8 +26,14 @@ UNITS: dict[str, dict[str, float]] = {
     "USD/month": {"USD/month": 1, "k USD/month": 1e3, "USD/year": 1 / 12},
     "USD/year": {"USD/year": 1, "USD/month": 12},
     "USD/item": {"USD/item": 1},
+    "USD/upgrade": {"USD/upgrade": 1},
+    "USD/1k requests": {"USD/1k requests": 1, "USD/request": 1000},
     "USD/Mtok": {"USD/Mtok": 1},
     "FTE": {"FTE": 1},
+    "replicas": {"replicas": 1},
+    "upgrades/year": {"upgrades/year": 1},
+    "switches/year": {"switches/year": 1},
+    "jumps/year": {"jumps/year": 1},
     "months": {"months": 1, "years": 12},
     "weeks": {"weeks": 1, "months": 52 / 12},
 }

@@ -40,7 +40,8 @@ def offer(model, requests=AZURE):
             }
         )
 
-    return token_price("proprietary_api", requests, bill(per_input), bill(per_cached), (1.0,))
+    parts = [bill(usd) for usd in (per_input, per_cached, 1.25 * per_input)]
+    return token_price("proprietary_api", requests, *parts, (1.0,))
 
 
 @pytest.mark.parametrize("model", LIST_PRICES)
@@ -60,11 +61,13 @@ def test_the_mix_of_azure_requests_costs_what_its_mean_request_does():
     assert found == pytest.approx(5.00, abs=0.01)
 
 
-@given(shares, st.floats(0, 0.5), st.floats(1, 1e5), st.floats(1, 1e4))
-def test_cached_input_and_retries_are_billed_as_by_hand(cached, retries, tokens_in, tokens_out):
-    found = api_usd_per_request(offer("gpt-4o"), tokens_in, tokens_out, cached, retries)
-    fresh, again = tokens_in * (1 - cached), tokens_in * cached
-    by_hand = (fresh * 2.50 + again * 1.25 + tokens_out * 10.00) / 1e6
+@given(shares, shares, st.floats(0, 0.5), st.floats(1, 1e5), st.floats(1, 1e4))
+def test_caching_and_retries_are_billed_as_by_hand(read, of_rest, retries, tokens_in, tokens_out):
+    written = of_rest * (1 - read)
+    found = api_usd_per_request(offer("gpt-4o"), tokens_in, tokens_out, read, written, retries)
+    fresh = tokens_in * (1 - read - written)
+    prompt = fresh * 2.50 + tokens_in * (read * 1.25 + written * 1.25 * 2.50)
+    by_hand = (prompt + tokens_out * 10.00) / 1e6
     assert found == pytest.approx(by_hand + retries * by_hand)
 
 
@@ -77,7 +80,7 @@ def test_a_bill_takes_arrays_as_it_takes_numbers():
 def test_no_requests_is_an_error_that_says_so():
     none = AZURE.head(0)
     with pytest.raises(ValueError, match="no requests"):
-        token_price("proprietary_api", none, none, none, (1.0,))
+        token_price("proprietary_api", none, none, none, none, (1.0,))
 
 
 @given(st.floats(0.1, 20), st.floats(0.3, 1), st.floats(0.1, 20), shares, shares)

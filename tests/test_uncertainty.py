@@ -18,17 +18,20 @@ def api(usd_per_mtok_in, usd_per_mtok_out, arm="proprietary_api", cached=0.5, fa
     """A price at the Azure mean request, 1155 tokens in and 211 out."""
     uncached = 1155 * usd_per_mtok_in / 1e6
     return TokenPrice(
-        arm, uncached, cached * uncached, 211 * usd_per_mtok_out / 1e6, 1155, 211, factors
-    )
+        arm, uncached, cached * uncached, 211 * usd_per_mtok_out / 1e6, 1155, 211, factors,
+        1.25 * uncached,
+    )  # fmt: skip
 
 
 GPT_4O, MINI, SONNET = api(2.5, 10), api(0.15, 0.6), api(3, 15, cached=0.1)
 
 
-def fleet(requests_per_s, gpus=1, spare=1, input_elasticity=-0.8, output_elasticity=-0.3):
+def fleet(
+    requests_per_s, gpus=1, spare=1, input_elasticity=-0.8, output_elasticity=-0.3, reserved=0.0
+):
     return mc.Fleet(
         requests_per_s, 1155, 211, input_elasticity, output_elasticity, gpus_per_replica=gpus,
-        spare=spare,
+        spare=spare, reserved_share=reserved,
     )  # fmt: skip
 
 
@@ -51,6 +54,27 @@ CERTAIN = {
     "capacity_factor": 1,
     "usd_per_gpu_hour": 3,
     "overhead_share": 0.2,
+    "volatility": 0,
+    "prompt_growth": 0,
+    "cache_write_share": 0,
+    "tokenizer": 1,
+    "dual_running": 0,
+    "staging_replicas": 0,
+    "observability": 0,
+    "on_call": 0,
+    "security": 0,
+    "upgrades": 0,
+    "upgrade_usd": 0,
+    "fine_tuning": 0,
+    "api_evaluation": 0,
+    "model_life_proprietary_api": 24,
+    "model_life_hosted_open": 24,
+    "migration_proprietary_api": 0,
+    "migration_hosted_open": 0,
+    "provisioned": 0,
+    "tool_usd": 0,
+    "jumps": 0,
+    "gpu_volatility": 0,
 }
 
 
@@ -82,7 +106,33 @@ def some_draws(n, seed):
         capacity_factor=rng.uniform(0.5, 1.5, n),
         usd_per_gpu_hour=rng.uniform(1, 8, n),
         overhead_share=rng.uniform(0, 0.4, n),
+        **other_costs(n, rng),
     )
+
+
+def other_costs(n, rng):
+    """What a month costs beside tokens, rent and salaries, over wide ranges."""
+    return {
+        "prompt_growth": rng.uniform(-0.01, 0.03, n),
+        "cache_write_share": rng.uniform(0, 0.4, n),
+        "tokenizer": rng.uniform(0.9, 1.2, n),
+        "today_tokenizer": np.ones(n),
+        "dual_running": rng.uniform(0, 2, n),
+        "staging_replicas": rng.uniform(0, 1, n),
+        "observability": rng.uniform(0, 3e3, n),
+        "on_call": rng.uniform(0, 5e3, n),
+        "security": rng.uniform(0, 4e4, n),
+        "upgrades": rng.uniform(0, 4, n),
+        "upgrade_usd": rng.uniform(0, 1e4, n),
+        "fine_tuning": rng.uniform(0, 5e4, n),
+        "api_evaluation": rng.uniform(0, 1e4, n),
+        "model_life_proprietary_api": rng.uniform(12, 30, n),
+        "model_life_hosted_open": rng.uniform(12, 48, n),
+        "migration_proprietary_api": rng.uniform(0, 3e4, n),
+        "migration_hosted_open": rng.uniform(0, 6e4, n),
+        "provisioned": rng.uniform(0, 2e3, n),
+        "tool_usd": rng.uniform(0, 10, n),
+    }
 
 
 # ---- draws
@@ -107,7 +157,7 @@ def test_one_stream_moves_figures_together_and_another_stream_or_seed_draws_apar
 
 
 def test_moving_to_the_same_price_loses_the_cost_of_moving_in_every_draw():
-    d = some_draws(1_000, seed=4)
+    d = {**some_draws(1_000, seed=4), "tokenizer": np.ones(1_000), "dual_running": np.zeros(1_000)}
     saved = mc.move_saving_usd(GPT_4O, GPT_4O, d, MONTHS)
     assert saved == pytest.approx(-d["moving_cost"], abs=1e-3)
 
@@ -123,38 +173,56 @@ def test_central_draws_are_the_stated_values():
 def months_of_one_draw(current, challenger, d):
     """What moving saves, month by month as an accountant would add it up."""
     saved = -d["moving_cost"]
+    now = {**d, "tokenizer": d["today_tokenizer"]}
+    cutover = math.ceil(d["ramp"])
     for month in range(MONTHS):
         requests = d["requests"] * (1 + d["growth"]) ** month
         moved = min(1.0, max(0.0, month + 1 - d["ramp"]))
-        stay = month_bill(current, d, requests, month)
+        stay = month_bill(current, now, requests, month)
         go = month_bill(challenger, d, requests, month)
         paid = (1 - moved) * stay + moved * go
         if isinstance(challenger, mc.Fleet) and not isinstance(current, mc.Fleet):
-            paid += (1 - moved) * d["fte"] * d["usd_per_fte_year"] / 12
+            paid += (1 - moved) * team_bill(d)
+        if month == min(cutover, MONTHS - 1) and d["ramp"] < MONTHS:
+            team = team_bill(d) if isinstance(challenger, mc.Fleet) else 0
+            paid += d["dual_running"] * (go - team)
         saved += stay - paid
     return saved
 
 
+def team_bill(d):
+    return d["fte"] * d["usd_per_fte_year"] / 12 + d["on_call"] + d["security"] / 12
+
+
 def month_bill(offer, d, requests, month):
-    years = month / 12
+    years, prompts = month / 12, d["input_tokens"] * d["tokenizer"]
     if isinstance(offer, TokenPrice):
-        cached = d["cached_input_share"]
+        cached, wrote = d["cached_input_share"], d["cache_write_share"]
         a_token = (
-            (1 - cached) * offer.uncached_input_usd + cached * offer.cached_input_usd
+            (1 - cached - wrote) * offer.uncached_input_usd
+            + cached * offer.cached_input_usd
+            + wrote * offer.written_input_usd
         ) / offer.input_tokens
-        usd = a_token * d["input_tokens"]
-        usd += offer.output_usd / offer.output_tokens * d["output_tokens"]
+        usd = a_token * prompts * (1 + d["prompt_growth"]) ** month
+        usd += offer.output_usd / offer.output_tokens * d["output_tokens"] * d["tokenizer"]
         usd *= (1 + d["retry_share"]) * d[f"drift_{offer.arm}"] ** years
-        return requests * usd * offer.month_factors[month]
-    longer_in = d["input_tokens"] / offer.input_tokens
-    longer_out = d["output_tokens"] / offer.output_tokens
+        usd *= offer.month_factors[month]
+        beside = d["api_evaluation"] / 12 + d["provisioned"]
+        beside += d[f"migration_{offer.arm}"] / d[f"model_life_{offer.arm}"]
+        return requests * (usd + d["tool_usd"] / 1000) + beside
+    longer_in = prompts * (1 + d["prompt_growth"]) ** month / offer.input_tokens
+    longer_out = d["output_tokens"] * d["tokenizer"] / offer.output_tokens
     per_s = offer.capacity_requests_per_s * d["capacity_factor"]
     per_s *= longer_in**offer.input_elasticity * longer_out**offer.output_elasticity
     peak_per_s = requests / (730 * 3600) * d["peak_to_mean"]
     replicas = math.ceil(peak_per_s / (per_s * d["target_utilisation"])) + offer.spare
-    gpu_hours = replicas * offer.gpus_per_replica * 730
-    rent = gpu_hours * d["usd_per_gpu_hour"] * (1 + d["overhead_share"]) * d["drift_gpu"] ** years
-    return rent + d["fte"] * d["usd_per_fte_year"] / 12  # its team, as if it were the only fleet
+    gpu_hours = (replicas + d["staging_replicas"]) * offer.gpus_per_replica * 730
+    a_term = month // offer.term_months * offer.term_months
+    price = (1 - offer.reserved_share) * d["drift_gpu"] ** years
+    price += offer.reserved_share * d["drift_gpu"] ** (a_term / 12)
+    rent = gpu_hours * d["usd_per_gpu_hour"] * (1 + d["overhead_share"]) * price
+    upkeep = d["observability"] + (d["upgrades"] * d["upgrade_usd"] + d["fine_tuning"]) / 12
+    return rent + upkeep + team_bill(d)  # its team, as if it were the only fleet
 
 
 DOUBLED = (1.0,) * 3 + (2.0,) * (MONTHS - 3)
@@ -166,6 +234,7 @@ DOUBLED = (1.0,) * 3 + (2.0,) * (MONTHS - 3)
         (GPT_4O, MINI),
         (api(2.5, 10, factors=DOUBLED), api(0.4, 0.4, arm="hosted_open")),
         (GPT_4O, fleet(5, gpus=2)),
+        (GPT_4O, fleet(5, gpus=2, reserved=0.6)),
         (MINI, fleet(20, spare=2)),
         (api(0.4, 0.4, arm="hosted_open"), fleet(20, spare=0)),
         (fleet(5, gpus=2), GPT_4O),
@@ -263,7 +332,7 @@ def test_just_below_the_crossover_moving_loses_and_from_it_on_it_does_not(earns,
 def test_between_two_prices_per_token_the_crossover_is_the_cost_of_moving_over_the_gain(
     usd, gain, cost, cap
 ):
-    now, then = (TokenPrice(arm, 0, 0, x, 1, 1, TWO_YEARS) for arm, x in
+    now, then = (TokenPrice(arm, 0, 0, x, 1, 1, TWO_YEARS, 0) for arm, x in
                  (("proprietary_api", usd), ("hosted_open", usd * (1 - gain))))  # fmt: skip
     assume(abs(gain) > 1e-6)
     d = draws(input_tokens=1, output_tokens=1, moving_cost=cost)
@@ -275,7 +344,7 @@ def test_between_two_prices_per_token_the_crossover_is_the_cost_of_moving_over_t
 @pytest.mark.parametrize("challenger", [fleet(5, gpus=2), fleet(20, spare=0), api(0.4, 0.4)])
 def test_at_the_crossover_the_saving_of_a_steady_volume_changes_sign(challenger):
     n = 200
-    d = {**some_draws(n, seed=21), "growth": np.zeros(n)}
+    d = {**some_draws(n, seed=21), "growth": np.zeros(n), "prompt_growth": np.zeros(n)}
     volumes = mc.crossover_requests_per_month(GPT_4O, challenger, d, MONTHS, 1e13)
     reached = np.isfinite(volumes)
     assert reached.sum() > 20
@@ -286,7 +355,7 @@ def test_at_the_crossover_the_saving_of_a_steady_volume_changes_sign(challenger)
 
     found, start = volumes[reached], 0.0
     if isinstance(challenger, mc.Fleet):  # what loses may be a part of the last replica alone
-        carries, _ = mc.fleet_unit(challenger, met, MONTHS)
+        carries = mc.fleet_unit(challenger, met, MONTHS)[0][:, 0]
         start = np.floor(found / carries) * carries
     assert (saved(found * (1 + 1e-6)) > 0).all()
     assert (saved((start + found) / 2) < 0).all()

@@ -11,8 +11,8 @@ from llmstudy.assess.case import Case, Tables
 from llmstudy.assess.market import (
     N_DRAWS,
     Market,
-    draws_of,
     figures_of,
+    futures_of,
     marginal_inputs,
     market,
     pair_inputs,
@@ -104,7 +104,7 @@ def _crossover(
     volumes = mc.crossover_requests_per_month(
         current,
         challenger,
-        draws_of(found, N_DRAWS, study.seed),
+        futures_of(study, name, found),
         study.months,
         study.volume_cap.value,
     )
@@ -131,7 +131,7 @@ def _curves(
     for name, route in dict.fromkeys((n, r) for n, a, b in pairs for r in (a, b)):
         offer = offers.offer(name, route)
         assert offer is not None
-        d = draws_of(marginal_inputs(study, offers, name, route), N_DRAWS // 8, study.seed)
+        d = futures_of(study, name, marginal_inputs(study, offers, name, route), N_DRAWS // 8)
         team = mc.staff_month_usd(d) if isinstance(offer, mc.Fleet) else 0.0
         now = study.workloads[name].intake.requests.value
         for requests in np.geomspace(now / 100, now * 1000, 36):

@@ -12,9 +12,7 @@ from llmstudy import uncertainty as mc
 from llmstudy.cost import TokenPrice
 from llmstudy.evidence import FleetOffer
 from llmstudy.figure import Figure, FloatArray
-from llmstudy.study import (
-    Study,
-)
+from llmstudy.study import ApiRoute, Study
 
 N_DRAWS = 4000
 """Draws of the Monte Carlo; the standard error of a probability is then at most 0.8 %."""
@@ -28,7 +26,26 @@ _STUDY_INPUTS = {
     "fte": "self_hosting.fte",
     "overhead_share": "self_hosting.overhead_share",
     "target_utilisation": "self_hosting.target_utilisation",
+    "staging_replicas": "self_hosting.staging_replicas",
+    "observability": "self_hosting.observability",
+    "on_call": "self_hosting.on_call",
+    "security": "self_hosting.security",
+    "upgrades": "self_hosting.upgrades",
+    "upgrade_usd": "self_hosting.upgrade",
+    "fine_tuning": "self_hosting.fine_tuning",
+    "api_evaluation": "api_use.evaluation",
+    "model_life_proprietary_api": "api_use.model_life",
+    "model_life_hosted_open": "api_use.hosted_model_life",
+    "migration_proprietary_api": "moving.proprietary_api.cost",
+    "migration_hosted_open": "moving.hosted_open.cost",
+    "provisioned": "api_use.provisioned",
+    "tool_usd": "api_use.tools",
+    "jumps": "price_paths.jumps",
+    "gpu_volatility": "price_paths.gpu_volatility",
 }
+
+_TEAM = ("fte", "usd_per_fte_year", "on_call", "security")
+"""The inputs of what the team costs that runs all fleets."""
 
 
 def inputs(
@@ -44,10 +61,16 @@ def inputs(
         "output_tokens": (f"{at}.intake.output_tokens", workload.intake.output_tokens),
         "peak_to_mean": (f"{at}.intake.peak_to_mean", workload.intake.peak_to_mean),
         "growth": (f"{at}.growth", workload.growth),
+        "volatility": (f"{at}.volatility", workload.volatility),
+        "prompt_growth": (f"{at}.prompt_growth", workload.prompt_growth),
         "cached_input_share": (f"{at}.cached_input_share", workload.cached_input_share),
+        "cache_write_share": (f"{at}.cache_write_share", workload.cache_write_share),
         "retry_share": (f"{at}.retry_share", workload.retry_share),
         "moving_cost": (f"moving.{arm}.cost", moving.cost),
         "ramp": (f"moving.{arm}.ramp", moving.ramp),
+        "dual_running": _dual_running(study, arm),
+        "tokenizer": _tokenizer(study, workload.current_route, route),
+        mc.TODAY + "tokenizer": ("", _SAME_TOKENS),
     }
     every = study.figures()
     found |= {short: (path, every[path]) for short, path in _STUDY_INPUTS.items()}
@@ -55,6 +78,27 @@ def inputs(
         found["usd_per_gpu_hour"] = (f"routes.{route}.rent", offer.usd_per_gpu_hour)
         found["capacity_factor"] = (f"{at}.routes.{route}.capacity", offer.capacity_factor)
     return found
+
+
+_SAME_TOKENS = Figure("", 1.0, "factor", source="the tokenizer of today's route")
+
+
+def _tokenizer(study: Study, current: str, route: str) -> tuple[str, Figure]:
+    """Tokens that a route makes of the same text over those of today's, where the vendor differs."""
+    now, then = study.routes[current], study.routes[route]
+    alike = now == then or (
+        isinstance(now, ApiRoute)
+        and isinstance(then, ApiRoute)
+        and now.arm == then.arm
+        and now.provider == then.provider
+    )
+    return ("", _SAME_TOKENS) if alike else ("api_use.tokenizer", study.api_use.tokenizer)
+
+
+def _dual_running(study: Study, arm: str) -> tuple[str, Figure]:
+    if arm == "self_hosted":
+        return "self_hosting.dual_running", study.self_hosting.dual_running
+    return "api_use.dual_running", study.api_use.dual_running
 
 
 def figures_of(found: Mapping[str, tuple[str, Figure]]) -> dict[str, Figure]:
@@ -72,6 +116,15 @@ def draws_of(found: Mapping[str, tuple[str, Figure]], n: int, seed: int) -> mc.D
         short: mc.draw(figure, figure.name or path, n, seed)
         for short, (path, figure) in found.items()
     }
+
+
+def futures_of(
+    study: Study, name: str, found: Mapping[str, tuple[str, Figure]], n: int = N_DRAWS
+) -> mc.Draws:
+    """Draws of each input with the paths of prices and of a workload's volume: (n, months) each."""
+    d = draws_of(found, n, study.seed)
+    paths = mc.drawn_paths(d, study.price_paths.jump_factor, name, study.months, study.seed)
+    return {**d, **paths}
 
 
 @dataclass(frozen=True)
@@ -159,12 +212,13 @@ def marginal_inputs(
     """The inputs of a route as this workload alone would pay for it.
 
     One team runs all fleets: where another workload's current route is one, the team is there
-    whatever this workload does, so it neither pays nor saves it (`fte` is 0).
+    whatever this workload does, so it neither pays nor saves it (its inputs are 0).
     """
     found = inputs(study, name, route, offers.fleets.get((name, route)))
     if todays_fleets(study) - {name}:
-        path, fte = found["fte"]
-        found["fte"] = (path, Figure("", 0.0, fte.unit, source="the team of today's fleets"))
+        for part in _TEAM:
+            path, figure = found[part]
+            found[part] = (path, Figure("", 0.0, figure.unit, source="the team of today's fleets"))
     return found
 
 
@@ -194,7 +248,7 @@ def saving_draws(
     challenger = offers.offer(name, route)
     if current is None or challenger is None:
         return None
-    d = draws_of(pair_inputs(study, offers, name, route), n, study.seed)
+    d = futures_of(study, name, pair_inputs(study, offers, name, route), n)
     return mc.move_saving_usd(current, challenger, d, study.months)
 
 
@@ -212,9 +266,8 @@ def stay_draws(study: Study, offers: Market) -> dict[str, FloatArray]:
         if offer is None:
             continue
         known = inputs(study, name, route, offers.fleets.get((name, route)))
-        d = draws_of(known, N_DRAWS, study.seed)
-        requests = mc.volume(d["requests"], d["growth"], study.months)
-        found[name] = mc.month_usd(offer, d, requests, study.months)
+        d = futures_of(study, name, known)
+        found[name] = mc.month_usd(offer, d, mc.volumes(d, study.months), study.months)
         if name in sized:
             found[name] += staff_draws(study)[:, None] / len(sized)
     return found
@@ -237,7 +290,7 @@ def portfolio_saving(study: Study, offers: Market, targets: Mapping[str, str]) -
     kept = fleets - {name for name, _ in moves}
     after = np.full((N_DRAWS, study.months), float(bool(kept)))
     for (name, route), pair in moves.items():
-        d = draws_of(pair_inputs(study, offers, name, route), N_DRAWS, study.seed)
+        d = futures_of(study, name, pair_inputs(study, offers, name, route))
         total += mc.bill_saving_usd(*pair, d, study.months)
         after = np.maximum(after, mc.team_share(*pair, d, study.months))
     released = (float(bool(fleets)) - after).sum(axis=1)
@@ -247,7 +300,7 @@ def portfolio_saving(study: Study, offers: Market, targets: Mapping[str, str]) -
 def staff_draws(study: Study) -> FloatArray:
     """Draws of what the team of the fleets costs a month. (N_DRAWS,) usd."""
     every = study.figures()
-    staff = {k: (_STUDY_INPUTS[k], every[_STUDY_INPUTS[k]]) for k in ("fte", "usd_per_fte_year")}
+    staff = {k: (_STUDY_INPUTS[k], every[_STUDY_INPUTS[k]]) for k in _TEAM}
     return mc.staff_month_usd(draws_of(staff, N_DRAWS, study.seed))
 
 

@@ -21,11 +21,16 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from llmstudy.figure import Figure
-from llmstudy.study.quantities import quantity
+from llmstudy.study.quantities import bundled_figures, quantity
 
 
 def _yes_no(given: Any) -> Any:
     return {True: "yes", False: "no"}.get(given, given) if isinstance(given, bool) else given
+
+
+def _bundled(name: str) -> Any:
+    """A field that takes a bundled figure where the study says nothing."""
+    return Field(default_factory=lambda: bundled_figures()[name])
 
 
 def _one_or_more(given: Any) -> Any:
@@ -37,6 +42,8 @@ Share = Annotated[Figure, quantity("share", 0, 1)]
 Months = Annotated[Figure, quantity("months")]
 Weeks = Annotated[Figure, quantity("weeks")]
 Usd = Annotated[Figure, quantity("USD")]
+MonthUsd = Annotated[Figure, quantity("USD/month")]
+YearUsd = Annotated[Figure, quantity("USD/year")]
 Factor = Annotated[Figure, quantity("factor/year", 0.01, 100)]
 Answer = Annotated[Literal["yes", "no", "unknown"], BeforeValidator(_yes_no)]
 DataClass = Literal["consumer", "enterprise", "phi", "mnpi", "government", "eu_strict", "unknown"]
@@ -138,6 +145,11 @@ class Workload(_Strict):
     traffic: Traffic
     growth: Annotated[Figure, quantity("share/month", -0.5, 1)]
     cached_input_share: Share
+    cache_write_share: Share = _bundled("traffic.cache_write_share")
+    prompt_growth: Annotated[Figure, quantity("share/month", -0.5, 1)] = _bundled(
+        "traffic.prompt_growth"
+    )
+    volatility: Annotated[Figure, quantity("share/month", 0, 1)] = _bundled("traffic.volatility")
     retry_share: Share
     quality: Quality
     format_failure_share: Share | None = None
@@ -191,11 +203,12 @@ class ApiRoute(_Strict):
 
 
 class Commitment(_Strict):
-    """How the rented GPUs are paid for; the shares must sum to 1."""
+    """How the rented GPUs are paid for; the shares must sum to 1. A reservation lasts one term."""
 
     on_demand: Share
     reserved: Share
     spot: Share
+    term: Annotated[int, Field(ge=1, le=60, description="months of a reservation")] = 12
 
     @model_validator(mode="after")
     def _sums_to_one(self) -> "Commitment":
@@ -246,20 +259,63 @@ class Team(_Strict):
 
 
 class PriceDrift(_Strict):
-    """How prices move each year, as a factor, for what each arm buys."""
+    """The trend of prices, as a factor a year, for what each arm buys."""
 
     proprietary_api: Factor
     hosted_open: Factor
     gpu: Factor
 
 
+class PricePaths(_Strict):
+    """How prices leave their trend: a named model's jumps, a GPU's rent moves both ways.
+
+    same_quality is the other way to stay on an API: price a year later at equal quality, for a
+    buyer who moves to each cheaper model that is worth the cost of moving.
+    """
+
+    jumps: Annotated[Figure, quantity("jumps/year", 0, 12)] = _bundled("named_model.jumps")
+    jump_factor: Annotated[Figure, quantity("factor", 0.01, 100)] = _bundled(
+        "named_model.jump_factor"
+    )
+    same_quality: Factor = _bundled("drift.same_quality")
+    switches: Annotated[Figure, quantity("switches/year", 0, 12)] = _bundled(
+        "same_quality.switches"
+    )
+    gpu_volatility: Annotated[Figure, quantity("share/year", 0, 2)] = _bundled("gpu.volatility")
+
+
 class SelfHosting(_Strict):
-    """What self-hosting costs beyond the GPUs."""
+    """What self-hosting costs beyond the GPUs (research cost.md 5.1)."""
 
     fte: Annotated[Figure, quantity("FTE")]
     overhead_share: Share
     target_utilisation: Annotated[Figure, quantity("share", 0.05, 1)]
     spare_replicas: int = Field(ge=0)
+    staging_replicas: Annotated[Figure, quantity("replicas", 0, 100)] = _bundled(
+        "self_hosting.staging_replicas"
+    )
+    observability: MonthUsd = _bundled("self_hosting.observability_usd")
+    on_call: MonthUsd = _bundled("self_hosting.on_call_usd")
+    security: YearUsd = _bundled("self_hosting.security_usd")
+    upgrades: Annotated[Figure, quantity("upgrades/year", 0, 52)] = _bundled(
+        "self_hosting.upgrades"
+    )
+    upgrade: Annotated[Figure, quantity("USD/upgrade")] = _bundled("self_hosting.upgrade_usd")
+    fine_tuning: YearUsd = _bundled("self_hosting.fine_tuning_usd")
+    dual_running: Months = _bundled("self_hosting.dual_running")
+    spot_rerun: Share = _bundled("self_hosting.spot_rerun")
+
+
+class ApiUse(_Strict):
+    """What a workload on an API costs beyond its tokens (research cost.md 5.2)."""
+
+    evaluation: YearUsd = _bundled("api.evaluation_usd")
+    model_life: Months = _bundled("api.model_life")
+    hosted_model_life: Months = _bundled("hosted.model_life")
+    provisioned: MonthUsd = _bundled("api.provisioned_usd")
+    tools: Annotated[Figure, quantity("USD/1k requests")] = _bundled("api.tool_usd")
+    dual_running: Months = _bundled("api.dual_running")
+    tokenizer: Annotated[Figure, quantity("factor", 0.1, 10)] = _bundled("traffic.tokenizer_factor")
 
 
 class Moving(_Strict):
@@ -298,7 +354,9 @@ class Study(_Strict):
     requests: Log | None = None
     team: Team
     price_drift: PriceDrift
+    price_paths: PricePaths = PricePaths()
     self_hosting: SelfHosting
+    api_use: ApiUse = ApiUse()
     moving: dict[ArmName, Moving]
     usd_per_golden_item: Annotated[Figure, quantity("USD/item")]
     thresholds: Thresholds

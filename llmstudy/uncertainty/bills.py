@@ -1,6 +1,11 @@
 """What does each month cost on a route, in every draw?
 
-Shapes: (n,) for an input, (n, months) for a path.
+An API bills each request, and needs an evaluation when its provider updates a model and a migration
+when it retires one. A fleet bills whole replicas, busy or not, a part of one for staging, and its
+upgrades; the team that runs all fleets is apart, since it is no workload's own.
+
+Shapes: (n,) for an input, (n, months) for a path. Inputs named `path_` are factors on the trend
+(see `paths`); where they are absent the trend holds.
 """
 
 from dataclasses import dataclass
@@ -16,6 +21,7 @@ from llmstudy.cost import (
 )
 from llmstudy.figure import FloatArray
 from llmstudy.uncertainty.draws import Draws
+from llmstudy.uncertainty.paths import path
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,8 @@ class Fleet:
     """A self-hosted route as its cost sees it: what one replica carries.
 
     Capacity changes with the mean lengths as a power law around the lengths it was solved for
-    (elasticities by finite difference of the serving curve).
+    (elasticities by finite difference of the serving curve). `reserved_share` of the rent is fixed
+    for `term_months` at the price of the month in which each term begins.
     """
 
     capacity_requests_per_s: float
@@ -33,6 +40,8 @@ class Fleet:
     output_elasticity: float
     gpus_per_replica: int
     spare: int
+    reserved_share: float = 0.0
+    term_months: int = 12
 
 
 Offer = TokenPrice | Fleet
@@ -62,56 +71,97 @@ def moved_share(ramp_months: FloatArray, months: int) -> FloatArray:
     return np.clip(np.arange(1, months + 1) - ramp_months[:, None], 0, 1)
 
 
+def volumes(d: Draws, months: int) -> FloatArray:
+    """Requests of each month: growth, and the scatter about it. (n, months)."""
+    return volume(d["requests"], d["growth"], months) * path(d, "requests", months)
+
+
 def usd_per_request(price: TokenPrice, d: Draws, months: int) -> FloatArray:
-    """API bill per request in each month: today's, drifted, with scheduled changes. (n, months)."""
-    today = np.asarray(
-        api_usd_per_request(
-            price,
-            d["input_tokens"],
-            d["output_tokens"],
-            d["cached_input_share"],
-            d["retry_share"],
-        )
+    """API bill per request in each month: today's, drifted, with scheduled changes. (n, months).
+
+    Prompts grow from month to month; what a request's tools cost does not drift.
+    """
+    lengths = (d["input_tokens"] * d["tokenizer"], d["output_tokens"] * d["tokenizer"])
+    caching = (d["cached_input_share"], d["cache_write_share"])
+    read, written = (
+        np.asarray(api_usd_per_request(price, *side, *caching, d["retry_share"]))[:, None]
+        for side in ((lengths[0], np.zeros(1)), (np.zeros(1), lengths[1]))
     )
-    return np.asarray(
-        today[:, None]
+    tokens_usd = (
+        (read * _prompts(d, months) + written)
         * drift(d[f"drift_{price.arm}"], months)
+        * path(d, price.arm, months)
         * np.asarray(price.month_factors[:months])
     )
+    return np.asarray(tokens_usd + d["tool_usd"][:, None] / 1000)
+
+
+def _prompts(d: Draws, months: int) -> FloatArray:
+    """Length of a prompt in each month over today's. (n, months)."""
+    return np.asarray((1 + d["prompt_growth"][:, None]) ** np.arange(months))
+
+
+def api_month_usd(arm: str, d: Draws) -> FloatArray:
+    """What a workload on an API costs a month beside its requests. (n,) usd.
+
+    Evaluation at the provider's updates, throughput bought ahead, and the migrations that
+    retirements force, each once in a model's life.
+    """
+    forced = d[f"migration_{arm}"] / d[f"model_life_{arm}"]
+    return np.asarray(d["api_evaluation"] / 12 + d["provisioned"] + forced)
 
 
 def fleet_unit(fleet: Fleet, d: Draws, months: int) -> tuple[FloatArray, FloatArray]:
-    """Requests a month one replica carries (n,), and its rent in each month (n, months)."""
+    """Requests a month that one replica carries, and its rent, in each month. (n, months) each."""
     capacity = (
         fleet.capacity_requests_per_s
-        * (d["input_tokens"] / fleet.input_tokens) ** fleet.input_elasticity
-        * (d["output_tokens"] / fleet.output_tokens) ** fleet.output_elasticity
+        * (d["input_tokens"] * d["tokenizer"] / fleet.input_tokens) ** fleet.input_elasticity
+        * (d["output_tokens"] * d["tokenizer"] / fleet.output_tokens) ** fleet.output_elasticity
         * d["capacity_factor"]
     )
     carries = requests_per_replica(capacity, d["peak_to_mean"], d["target_utilisation"])
+    shrinking = np.asarray(carries)[:, None] * _prompts(d, months) ** fleet.input_elasticity
     rent = replica_month_usd(d["usd_per_gpu_hour"], fleet.gpus_per_replica, d["overhead_share"])
-    return np.asarray(carries), np.asarray(rent)[:, None] * drift(d["drift_gpu"], months)
+    return shrinking, np.asarray(rent)[:, None] * rent_path(fleet, d, months)
+
+
+def rent_path(fleet: Fleet, d: Draws, months: int) -> FloatArray:
+    """Price of a GPU hour in each month over today's: what is reserved waits for its term's end."""
+    market = drift(d["drift_gpu"], months) * path(d, "gpu", months)
+    term_start = np.arange(months) // fleet.term_months * fleet.term_months
+    return np.asarray(
+        (1 - fleet.reserved_share) * market + fleet.reserved_share * market[:, term_start]
+    )
+
+
+def fleet_month_usd(d: Draws) -> FloatArray:
+    """What a fleet costs a month beside its replicas and its team. (n,) usd."""
+    upkeep = d["upgrades"] * d["upgrade_usd"] + d["fine_tuning"]
+    return np.asarray(d["observability"] + upkeep / 12)
 
 
 def month_usd(offer: Offer, d: Draws, requests: FloatArray, months: int) -> FloatArray:
     """Bill of each month for a volume path. requests: (n, months). Returns usd, (n, months).
 
-    A fleet's bill is its rent: its team runs every fleet there is, so it is no workload's own.
+    A fleet's bill is without salaries: its team runs every fleet there is, so it is no workload's
+    own.
     """
     if isinstance(offer, TokenPrice):
-        return requests * usd_per_request(offer, d, months)
+        per_request = usd_per_request(offer, d, months)
+        return requests * per_request + api_month_usd(offer.arm, d)[:, None]
     carries, rent = fleet_unit(offer, d, months)
-    running = replicas(requests, carries[:, None], 1.0, offer.spare, minimum=1)
-    return np.asarray(running * rent)
+    running = replicas(requests, carries, 1.0, offer.spare, minimum=1)
+    staging = d["staging_replicas"][:, None]
+    return np.asarray((running + staging) * rent + fleet_month_usd(d)[:, None])
 
 
 def staff_month_usd(d: Draws) -> FloatArray:
-    """Salaries a month of the team that runs all fleets. (n,) usd."""
-    return np.asarray(d["fte"] * d["usd_per_fte_year"] / 12)
+    """What the team that runs all fleets costs a month: salaries, on-call, reviews. (n,) usd."""
+    return np.asarray(d["fte"] * d["usd_per_fte_year"] / 12 + d["on_call"] + d["security"] / 12)
 
 
 TODAY = "today_"
-"""Prefix of the inputs that only today's route has: its own rent and capacity."""
+"""Prefix of the inputs that only today's route has: its own rent, capacity and tokens."""
 
 
 def of_today(d: Draws) -> dict[str, FloatArray]:
@@ -123,13 +173,26 @@ def of_today(d: Draws) -> dict[str, FloatArray]:
 def bill_saving_usd(current: Offer, challenger: Offer, d: Draws, months: int) -> FloatArray:
     """What moving saves over the horizon against staying, staff apart. (n,) usd.
 
-    Until the ramp is over the current route is still paid. Negative when moving loses.
+    Until the ramp is over the current route is still paid, and the new one is paid for the months
+    of dual running in addition. Negative when moving loses.
     """
-    requests = volume(d["requests"], d["growth"], months)
+    requests = volumes(d, months)
     moved = moved_share(d["ramp"], months)
     stay = month_usd(current, of_today(d), requests, months)
     go = month_usd(challenger, d, requests, months)
-    return np.asarray(((stay - go) * moved).sum(axis=1) - d["moving_cost"])
+    twice = dual_months(d, months) * at_cutover(go, d["ramp"])
+    return np.asarray(((stay - go) * moved).sum(axis=1) - twice - d["moving_cost"])
+
+
+def dual_months(d: Draws, months: int) -> FloatArray:
+    """Months for which both routes are paid; none where the ramp outlasts the horizon. (n,)."""
+    return np.asarray(d["dual_running"] * (d["ramp"] < months))
+
+
+def at_cutover(bills: FloatArray, ramp_months: FloatArray) -> FloatArray:
+    """The bill of the first month that is served in full by the new route. (n, months) -> (n,)."""
+    month = np.minimum(np.ceil(ramp_months), bills.shape[1] - 1).astype(int)
+    return bills[np.arange(len(bills)), month]
 
 
 def team_share(current: Offer, challenger: Offer, d: Draws, months: int) -> FloatArray:

@@ -6,8 +6,13 @@ from llmstudy.cost import TokenPrice
 from llmstudy.figure import FloatArray
 from llmstudy.uncertainty.bills import (
     Offer,
+    api_month_usd,
+    at_cutover,
+    dual_months,
+    fleet_month_usd,
     fleet_unit,
     moved_share,
+    of_today,
     staff_month_usd,
     usd_per_request,
 )
@@ -21,27 +26,36 @@ def crossover_requests_per_month(
 
     Infinite means never: there is no volume up to `cap` from which it stays cheaper. Volume is
     constant here, so that the answer can be held against a month of the log; growth enters the
-    saving instead. A fleet pays the team of `d`, from the first month.
+    saving instead, and so does its scatter. A fleet pays the team of `d`, from the first month, and
+    its replicas carry what they do on average while prompts grow.
     """
     moved = moved_share(d["ramp"], months)
-    saved = moved * usd_per_request(current, d, months)
+    twice = dual_months(d, months)
+    saved = moved * usd_per_request(current, of_today(d), months)
+    # what staying costs whatever the volume is spared from the month of the move
+    served = moved.sum(axis=1)
+    fixed = d["moving_cost"] - served * api_month_usd(current.arm, d)
     if isinstance(challenger, TokenPrice):
-        paid = moved * usd_per_request(challenger, d, months)
-        return _linear_crossover((saved - paid).sum(axis=1), d["moving_cost"], cap)
+        price = usd_per_request(challenger, d, months)
+        paid = (moved * price).sum(axis=1) + twice * at_cutover(price, d["ramp"])
+        fixed += (served + twice) * api_month_usd(challenger.arm, d)
+        return _linear_crossover(saved.sum(axis=1) - paid, fixed, cap)
     carries, rent = fleet_unit(challenger, d, months)
+    per_replica = (moved * rent).sum(axis=1) + twice * at_cutover(rent, d["ramp"])
+    fixed += d["staging_replicas"] * per_replica + (served + twice) * fleet_month_usd(d)
     return stepped_crossover(
         per_request=saved.sum(axis=1),
-        per_replica=(moved * rent).sum(axis=1),
-        carries=carries,
+        per_replica=per_replica,
+        carries=carries.mean(axis=1),
         spare=challenger.spare,
-        fixed=d["moving_cost"] + staff_month_usd(d) * months,
+        fixed=fixed + staff_month_usd(d) * months,
         cap=cap,
     )
 
 
 def _linear_crossover(per_request: FloatArray, fixed: FloatArray, cap: float) -> FloatArray:
     with np.errstate(divide="ignore", invalid="ignore"):
-        volume_ = np.where(per_request > 0, fixed / per_request, np.inf)
+        volume_ = np.where(per_request > 0, np.maximum(fixed, 0) / per_request, np.inf)
     return np.where(volume_ <= cap, volume_, np.inf)
 
 
