@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from llmstudy import __version__
-from llmstudy.cli import check, doctor, init, probe, run
+from llmstudy.cli import check, doctor, init, probe, run, sweep
 
 app = typer.Typer(
     name="llmstudy",
@@ -19,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # a local may hold a key or a customer's text
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (init.init, run.run, check.check, doctor.doctor):
+for command in (init.init, run.run, sweep.sweep, check.check, doctor.doctor):
     app.command()(command)
 app.add_typer(probe.app)
 
@@ -46,6 +46,7 @@ def _llmstudy(
     ```
     llmstudy init acme             ask six questions, write acme/study.yaml
     llmstudy run acme/study.yaml   execute the chapters, write the memo
+    llmstudy sweep */study.yaml    run many studies, compare them on one page
     llmstudy check acme/study.yaml tell CI when a trigger fires or evidence goes stale
     llmstudy probe endpoint URL    measure an endpoint, audited; more under `llmstudy probe`
     llmstudy doctor                say what this machine lacks

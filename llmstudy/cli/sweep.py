@@ -1,0 +1,77 @@
+"""`llmstudy sweep`: many studies, and the page that compares them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llmstudy.cli.terminal import AsJson, mistakes, print_json, say
+
+
+def sweep(
+    studies: Annotated[list[Path], typer.Argument(help="The study files.", metavar="STUDY...")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of all studies' runs. [default: outputs, in the current folder]",
+            metavar="DIR",
+        ),
+    ] = None,
+    memos: Annotated[
+        bool,
+        typer.Option(
+            "--memos/--no-memos",
+            help="Whether every study becomes a full run whose memo the page links to, or only "
+            "the same figures, some ten times sooner.",
+        ),
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Run many studies and compare them on one page.
+
+    The page has a row per study: its verdict, this month's bill, what staying costs, what moves
+    save or better evidence could, which triggers fired, what to collect first, and the way to its
+    memo. Amounts are added up only where they may be. It appears whole as `DIR/portfolio-ID/`, with
+    `portfolio.html`, `portfolio.csv` and `portfolio.json`, beside the runs of the studies. The last
+    line on stdout is the page's path.
+
+    Studies run side by side on this machine's cores. On a cluster, call `llmstudy.sweep.sweep`
+    under `joblib.parallel_config("dask")`, with a folder that all workers share.
+
+    Exit codes: 0 done; 1 a study failed: its row says why, and the others are there; 2 a study file
+    cannot be used, and nothing was run.
+
+    ```
+    llmstudy sweep studies/*.yaml
+    llmstudy sweep studies/*.yaml --out /srv/studies --json
+    llmstudy sweep studies/*.yaml --no-memos
+    ```
+
+    JSON: `{portfolio, studies: [{study, company, question, as_of, horizon_months, overall,
+    workloads: [{workload, decision, route, target, forced}], month_usd, stay_usd: {p10, p50, p90},
+    saving_usd, at_stake_usd, unbilled, runs_fleets, fired: [{id, name, workload}], collect_first,
+    memo, error}], totals: {month_usd, stay_usd, saving_usd, at_stake_usd, why_not}}`; the amounts
+    over the horizon have the form of `stay_usd`, or are null where there is none.
+    """
+    with mistakes(as_json):
+        import joblib
+
+        from llmstudy import sweep as portfolios
+        from llmstudy.run.chapters import AT_ONCE
+
+        portfolios.planned(studies)  # a fault is told at once, before anybody waits
+        cores = joblib.cpu_count()
+        at_once = max(1, cores // AT_ONCE) if memos else cores  # a run has AT_ONCE processes
+        if len(studies) > 1:
+            say(f"{len(studies)} studies, {min(at_once, len(studies))} at a time.")
+        with joblib.parallel_config("loky", n_jobs=at_once):
+            made = portfolios.sweep(studies, out, memos)
+    for row in made.failures:
+        say(f"{row.study} failed: {row.error}")
+    if as_json:
+        print_json(
+            {"portfolio": made.paths["portfolio"], "studies": made.rows, "totals": made.totals}
+        )
+    else:
+        typer.echo(made.paths["portfolio"])
+    raise typer.Exit(1 if made.failures else 0)

@@ -1,0 +1,182 @@
+"""How are many studies run at once, so that one that fails loses none of the others?
+
+With memos, a study is a `llmstudy run` in a process of its own: a worker of a cluster may be barred
+from starting the processes that notebooks need (Dask's are, by default), and a run that dies takes
+no worker with it. Without, the chapters' functions are called in the worker: the same figures, some
+ten times sooner, and nothing to open but the portfolio.
+"""
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import joblib
+
+from llmstudy import canonical, paths
+from llmstudy.assess.case import open_case
+from llmstudy.assess.cost import cost_tables
+from llmstudy.assess.crossover import crossover_tables
+from llmstudy.assess.evidence import evidence_tables
+from llmstudy.assess.hosting import hosting_tables
+from llmstudy.assess.latency import latency_tables
+from llmstudy.assess.quality import quality_tables
+from llmstudy.assess.verdict import decision_tables
+from llmstudy.memo.facts import BEFORE_MEMO, Facts
+from llmstudy.run.provenance import run_id
+from llmstudy.study import Study, StudyError, load
+from llmstudy.sweep import page
+from llmstudy.sweep.portfolio import Row, Totals, failed, row, totals
+
+Chapters = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Portfolio:
+    """A finished sweep: its rows in the order of the files, and where they are kept.
+
+    paths: portfolio (the page), csv and json.
+    """
+
+    rows: tuple[Row, ...]
+    totals: Totals
+    paths: Mapping[str, Path]
+
+    @property
+    def failures(self) -> list[Row]:
+        """The studies that did not come to their end."""
+        return [row for row in self.rows if row.error]
+
+
+def planned(files: Iterable[str | Path]) -> dict[Path, Study]:
+    """The studies of these files, all of them checked before any is run.
+
+    Raises: StudyError with one line per fault of any file; of two studies with one name, too.
+
+    >>> [study.study for study in planned([paths.params("default.yaml")]).values()]
+    ['default']
+    """
+    found: dict[Path, Study] = {}
+    faults: list[str] = []
+    named: dict[str, str | Path] = {}
+    for given in files:
+        try:
+            study = load(given)
+        except StudyError as error:
+            faults += str(error).splitlines()
+            continue
+        if study.study in named:
+            faults.append(
+                f"{given}: its study is called {study.study}, as that of {named[study.study]} is: "
+                "name one of them otherwise."
+            )
+        named.setdefault(study.study, given)
+        found[paths.resolve(given).absolute()] = study
+    if faults:
+        raise StudyError("\n".join(faults))
+    if not found:
+        raise StudyError("No study to run: name at least one study file.")
+    return found
+
+
+def sweep(
+    files: Iterable[str | Path],
+    out: str | Path | None = None,
+    memos: bool = True,
+    n_jobs: int | None = None,
+) -> Portfolio:
+    """Runs many studies, some at once, and keeps them as one portfolio.
+
+    The portfolio appears whole as `out/portfolio-ID/`, beside the runs of its studies. The rows are
+    the same whatever the workers; a study that fails keeps its row, which then says why.
+
+    out: by default `outputs` in the current folder; on a cluster a folder that all workers share.
+    memos: whether every study becomes a full run with a memo. n_jobs: studies at once, as
+    `joblib.Parallel`; None means as the active `joblib.parallel_config` says, else 1.
+    Raises: StudyError as `planned` does, and then nothing is run.
+    """
+    studies = planned(files)
+    started = datetime.now(UTC)
+    home = Path(out or "outputs").absolute()
+    each = ((file, study, home if memos else None) for file, study in studies.items())
+    rows = tuple(joblib.Parallel(n_jobs=n_jobs)(joblib.delayed(_row)(*one) for one in each))
+    hashes = {s.study: hashlib.sha256(f.read_bytes()).hexdigest() for f, s in studies.items()}
+    folder = home / f"portfolio-{run_id(started, {'studies_sha256': hashes})}"
+    return _kept(rows, folder)
+
+
+def _kept(rows: tuple[Row, ...], folder: Path) -> Portfolio:
+    """Writes a portfolio to a draft that is renamed at the end."""
+    summed = totals(rows)
+    near = [replace(r, memo=r.memo and page.relative(Path(r.memo), folder)) for r in rows]
+    draft = folder.with_name(f".{folder.name}.partial")
+    written = {
+        "portfolio": ("portfolio.html", page.html(near, summed)),
+        "csv": ("portfolio.csv", page.csv(near)),
+        "json": ("portfolio.json", canonical.dumps({"studies": near, "totals": summed})),
+    }
+    for name, text in written.values():
+        canonical.write(draft / name, text)
+    draft.rename(folder)
+    return Portfolio(rows, summed, {key: folder / name for key, (name, _) in written.items()})
+
+
+# ---- one study ----------------------------------------------------------------------------------
+
+
+def _row(file: Path, study: Study, home: Path | None) -> Row:
+    """One study in a worker. home: where its run goes; None for the figures alone."""
+    try:
+        if home is None:
+            return row(Facts(study, assess(study)))
+        memo = _run(file, home)
+        results = memo.parent / "results"
+        chapters = {
+            name: json.loads((results / f"{name}.json").read_text(encoding="utf-8"))
+            for name in BEFORE_MEMO
+        }
+        return row(Facts(study, chapters), str(memo))
+    except ValueError as error:
+        return failed(study, str(error))
+    except Exception as error:  # one study's traceback must not take the other studies along
+        return failed(study, f"{type(error).__name__}: {error}")
+
+
+def _run(file: Path, home: Path) -> Path:
+    """`llmstudy run` of a study. Returns: its memo. Raises: ValueError with what it said."""
+    command = [sys.executable, "-m", "llmstudy", "run", str(file), "--out", str(home), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+    try:
+        said = json.loads(done.stdout)
+    except json.JSONDecodeError:  # it did not live to say anything
+        last = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
+        raise ValueError(f"Its run ended with exit code {done.returncode}: {last[0]}") from None
+    if done.returncode:
+        raise ValueError(" ".join(said["errors"]))
+    return Path(said["paths"]["memo"])
+
+
+def assess(study: Study) -> Chapters:
+    """The results of a study's chapters, by name, as the notebooks would write them.
+
+    A test holds them to those of a run. What a chapter only shows (our own GPU runs) is left out.
+    Raises: ValueError if the study's evidence cannot be used.
+    """
+    case, found = open_case(study), {}
+
+    def write(name: str, tables: Mapping[str, Any]) -> None:
+        found[name] = canonical.plain(tables)
+
+    write("01_evidence", evidence_tables(case))
+    write("02_cost", cost_tables(case))
+    write("05_self_hosting", hosting_tables(case))
+    write("03_latency", latency_tables(case, found["05_self_hosting"]))
+    write("04_quality", quality_tables(case))
+    write("06_crossover", crossover_tables(case, found["02_cost"], found["05_self_hosting"]))
+    write("07_triggers_and_routing", decision_tables(case, found))
+    return found
