@@ -1,0 +1,287 @@
+"""What is it worth to know more before deciding, and which measurement should be bought next?
+
+Net benefit is a table of draws by actions, in usd, larger is better: the negative cost of each
+route, say. What a measurement would tell is one value, or a few, per draw. Its worth is what is
+gained on average by choosing after it instead of now:
+
+- the inputs themselves: perfect information on them (EVPPI);
+- a summary that a finite sample would give, simulated from each draw's inputs: the value of that
+  sample (EVSI). For 200 golden items draw the paired counts from the drawn shares; for a day of
+  logs the drawn mean plus its noise; for a probe the drawn capacity times its error.
+
+Draws are taken to be independent rows, and to hold all that is known today. All intervals are of
+the Monte Carlo error: more draws make them narrower, and say nothing about a wrong prior.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from scipy.interpolate import CubicSpline
+from scipy.stats import norm
+
+from llmstudy.figure import FloatArray, Interval
+
+_KNOTS = 8
+_PAIR_KNOTS = 4
+_MAX_INPUTS = 6
+_FOLDS = 10
+_MIN_DRAWS = 100
+
+# Ridge penalties that are tried, in units of an input's variance, and the length of a column that
+# bends: a tenth, so that it is shrunk a hundred times as hard as a straight line.
+_PENALTIES = np.logspace(-8, 0, 9)
+_BEND = 0.1
+
+_WORTH = (
+    "measurement",
+    "inputs",
+    "value_usd",
+    "low_usd",
+    "high_usd",
+    "cost_usd",
+    "net_usd",
+    "verdict",
+)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Something that could be measured before deciding.
+
+    learned: (n_draws,) or (n_draws, k), what it would tell in each draw: the inputs themselves, or
+    a simulated summary of a sample. cost_usd: its bill, with what the wait for it costs.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    learned: FloatArray
+    cost_usd: float
+
+
+# ---- what knowing is worth ----------------------------------------------------------------------
+
+
+def evpi(net_benefit_usd: FloatArray, level: float = 0.95) -> Interval:
+    """Expected value of perfect information: no measurement, of anything, is worth more.
+
+    net_benefit_usd: (n_draws, n_actions). The interval is of the Monte Carlo error: a normal one
+    on the paired gain of each draw.
+    Raises: ValueError if the table is not finite numbers of at least 100 draws.
+    Source: Raiffa and Schlaifer (1961), Applied Statistical Decision Theory, 4.5.
+
+    >>> gain = np.random.default_rng(7).normal(size=100_000)
+    >>> found = evpi(np.column_stack([gain, 0 * gain]))  # the truth is 1 / sqrt(2 pi)
+    >>> f"{found.estimate:.3f} [{found.low:.3f}, {found.high:.3f}]"
+    '0.397 [0.394, 0.401]'
+    """
+    gains = _gains(net_benefit_usd)
+    return _interval(gains.max(axis=1), level)
+
+
+def value_of_information(
+    net_benefit_usd: FloatArray, learned: FloatArray, level: float = 0.95
+) -> Interval:
+    """Expected gain in usd from choosing after `learned` is known, instead of now: EVPPI and EVSI.
+
+    The gain of every action over today's best is regressed on what is learned, on nine tenths of
+    the draws; on the other tenth the action with the best fitted gain is taken, and what it really
+    gains is counted. A fit that mistakes noise for knowledge so loses by it, and what tells nothing
+    is worth nothing; the estimate errs low. Fitted and judged on the same draws, as is usual, the
+    estimate errs high: that one sets the upper end of the interval. Both are blind to structure
+    that the splines cannot follow (more than two inputs bending together).
+
+    net_benefit_usd: (n_draws, n_actions). learned: (n_draws,) or (n_draws, k), k <= 6.
+    Returns: usd, none below 0.
+    Raises: ValueError if shapes do not match, numbers are not finite, or draws are fewer than 100.
+    Source: Strong, Oakley and Brennan (2014), Medical Decision Making 34:311-326 (EVPPI), and
+    Strong et al. (2015), ibid. 35:570-583 (EVSI), both by regression; the interval of a value
+    under a fitted choice: Luedtke and van der Laan (2016), Annals of Statistics 44:713-742.
+
+    >>> x, noise = np.random.default_rng(7).normal(size=(2, 100_000))
+    >>> found = value_of_information(np.column_stack([x + noise, 0 * x]), x)
+    >>> f"{found.estimate:.2f}"
+    '0.40'
+    >>> value_of_information(np.column_stack([x, 0 * x]), noise).low
+    0.0
+    """
+    gains = _gains(net_benefit_usd)
+    design = spline_design(_learned(learned, len(gains)), _KNOTS, _PAIR_KNOTS)
+    folds = [slice(k, None, _FOLDS) for k in range(_FOLDS)]
+    parts = [moments(design[fold], gains[fold]) for fold in folds]
+    whole, p = np.sum(parts, axis=0), design.shape[1]
+    ahead = np.empty_like(gains)
+    for fold, part in zip(folds, parts, strict=True):
+        ahead[fold] = predicted(design[fold], ridge(whole - part, p))
+    rows = np.arange(len(gains))
+    taken = gains[rows, ahead.argmax(axis=1)]
+    honest = _interval(taken, level)
+    hopeful = float(predicted(design, ridge(whole, p)).max(axis=1).mean())
+    return Interval(honest.estimate, honest.low, honest.high + max(0.0, hopeful - honest.estimate))
+
+
+def worth_measuring(
+    net_benefit_usd: FloatArray, measurements: Sequence[Measurement], level: float = 0.95
+) -> pd.DataFrame:
+    """What each measurement is worth against its cost, the best first.
+
+    Returns: measurement, inputs, value_usd, low_usd, high_usd (interval of the value), cost_usd,
+    net_usd (value less cost), verdict: "measure" when the whole interval is above the cost, "not
+    worth it" when none of it is, else "undecided", which more draws would settle.
+    Raises: as `value_of_information`, with the measurement's name.
+
+    >>> x, y = np.random.default_rng(7).normal(scale=1e4, size=(2, 100_000))
+    >>> probe = Measurement("8-point probe", ("capacity_factor",), x, 900.0)
+    >>> quote = Measurement("price quote", ("usd_per_gpu_hour",), y, 250.0)
+    >>> table = worth_measuring(np.column_stack([x, 0 * x]), [quote, probe])
+    >>> table[["measurement", "verdict"]].to_numpy().tolist()
+    [['8-point probe', 'measure'], ['price quote', 'not worth it']]
+    """
+    rows = []
+    for one in measurements:
+        try:
+            value = value_of_information(net_benefit_usd, one.learned, level)
+        except ValueError as error:
+            raise ValueError(f"measurement {one.name!r}: {error}") from error
+        if value.low > one.cost_usd:
+            verdict = "measure"
+        else:
+            verdict = "not worth it" if value.high <= one.cost_usd else "undecided"
+        net = value.estimate - one.cost_usd
+        inputs = ", ".join(one.inputs)
+        found = (value.estimate, value.low, value.high, one.cost_usd, net, verdict)
+        rows.append((one.name, inputs, *found))
+    table = pd.DataFrame(rows, columns=list(_WORTH))
+    return table.sort_values("net_usd", ascending=False, kind="stable", ignore_index=True)
+
+
+def measure_next(worth: pd.DataFrame) -> pd.Series | None:
+    """The row of `worth_measuring` to buy next; None when nothing is surely worth measuring."""
+    buys = worth[worth["verdict"] == "measure"]
+    return None if buys.empty else buys.loc[buys["net_usd"].idxmax()]
+
+
+def _gains(net_benefit_usd: FloatArray) -> FloatArray:
+    """Net benefit of every action over that of the action which is best today."""
+    table = np.asarray(net_benefit_usd, dtype=float)
+    if table.ndim != 2 or len(table) < _MIN_DRAWS:
+        raise ValueError(
+            f"net benefit has the shape {table.shape}: give (n_draws, n_actions), with at least "
+            f"{_MIN_DRAWS} draws"
+        )
+    if not np.isfinite(table).all():
+        raise ValueError("net benefit holds values that are not finite: drop what cannot be done")
+    return np.asarray(table - table[:, [table.mean(axis=0).argmax()]])
+
+
+def _learned(learned: FloatArray, n: int) -> FloatArray:
+    """What is learned as (n, k)."""
+    table = np.asarray(learned, dtype=float)
+    table = table[:, None] if table.ndim == 1 else table
+    if table.ndim != 2 or len(table) != n or not 1 <= table.shape[1] <= _MAX_INPUTS:
+        raise ValueError(
+            f"what is learned has the shape {np.shape(learned)}: give ({n},) or ({n}, k) with k "
+            f"from 1 to {_MAX_INPUTS}"
+        )
+    if not np.isfinite(table).all():
+        raise ValueError("what is learned holds values that are not finite")
+    return table
+
+
+def _interval(gain: FloatArray, level: float) -> Interval:
+    """Mean of a gain that cannot be negative on average, with its normal interval. gain: (n,)."""
+    mean = float(gain.mean())
+    half = float(norm.ppf((1 + level) / 2) * gain.std(ddof=1) / np.sqrt(len(gain)))
+    return Interval(max(0.0, mean), max(0.0, mean - half), max(0.0, mean + half))
+
+
+# ---- regression on draws ------------------------------------------------------------------------
+
+
+def spline_design(inputs: FloatArray, knots: int, pair_knots: int) -> FloatArray:
+    """Columns on which a smooth function of the inputs is nearly linear. (n, k) -> (n, p).
+
+    Each input, its natural cubic splines, products of coarser ones for each pair, and the product
+    of each three. Knots stand at the quantiles, or at every value where there are few; an input
+    that never varies has no columns. Columns have mean 0; the inputs have standard deviation 1 and
+    all others less, so that a ridge bends only where the data insist.
+    Source: Hastie, Tibshirani and Friedman (2009), The Elements of Statistical Learning, 5.2.1.
+
+    >>> spline_design(np.arange(20.0)[:, None], knots=4, pair_knots=3).shape
+    (20, 4)
+    """
+    varying = [x for x in np.asarray(inputs, dtype=float).T if np.ptp(x) > 0]
+    if not varying:
+        return np.empty((len(inputs), 0))
+    scaled = [(x - x.mean()) / x.std() for x in varying]
+    bends = [_natural_spline(x, knots) for x in scaled]
+    coarse = [_natural_spline(x, pair_knots) for x in scaled]
+    for a, b in combinations(coarse, 2):
+        bends.append((a[:, :, None] * b[:, None, :]).reshape(len(a), -1))
+    bends += [np.prod(three, axis=0)[:, None] for three in combinations(scaled, 3)]
+    bent = np.hstack(bends)
+    bent -= bent.mean(axis=0)
+    spread = np.sqrt(np.einsum("np,np->p", bent, bent) / len(bent))
+    bent *= np.where(spread > 1e-9, _BEND / np.maximum(spread, 1e-9), 0.0)
+    return np.hstack([np.column_stack(scaled), bent])
+
+
+def _natural_spline(x: FloatArray, knots: int) -> FloatArray:
+    """Natural cubic splines that are 1 at one knot and 0 at the others, less the first. (n, p)."""
+    if knots < 3:
+        return x[:, None]
+    shares = np.linspace(0.01, 0.99, knots)
+    at = np.unique(np.quantile(x, shares))
+    if len(at) < knots:  # a few values, or one that is frequent: knots over all that occur
+        values = np.unique(x)
+        at = values if len(values) <= knots else np.quantile(values, shares)
+    if len(at) < 3:
+        return x[:, None]
+    spline = CubicSpline(at, np.eye(len(at))[:, 1:], bc_type="natural")
+    inside = np.clip(x, at[0], at[-1])
+    beyond = np.flatnonzero(x != inside)
+    basis = spline(inside)
+    # straight lines beyond the outer knots, so that a tail cannot swing
+    basis[beyond] += (x - inside)[beyond, None] * spline(inside[beyond], 1)
+    return np.asarray(basis)
+
+
+def moments(design: FloatArray, target: FloatArray) -> FloatArray:
+    """All that a regression needs of its rows; those of two sets of rows add up.
+
+    design: (n, p). target: (n, m). Returns: (1 + p + m, 1 + p + m), the products of the columns of
+    1, design and target.
+    """
+    table = np.hstack([np.ones((len(design), 1)), design, target])
+    return np.asarray(table.T @ table)
+
+
+def ridge(of: FloatArray, p: int) -> FloatArray:
+    """Coefficients (1 + p, m) from the moments of a design of p columns and m targets.
+
+    Each target has its own penalty, the one of least generalised cross-validation error.
+    Source: Golub, Heath and Wahba (1979), Technometrics 21:215-223.
+    """
+    n = of[0, 0]
+    mean = of[0, 1:] / n
+    covariance = of[1:, 1:] / n - np.outer(mean, mean)
+    scale, rotation = np.linalg.eigh(covariance[:p, :p])
+    scale = np.maximum(scale, 0.0)
+    along = rotation.T @ covariance[:p, p:]
+    kept = scale / (scale + _PENALTIES[:, None])  # (penalties, p)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        explained = np.where(scale[:, None] > 0, along**2 / scale[:, None], 0.0)
+    total = np.diag(covariance)[p:]
+    missed = np.maximum(total - (2 * kept - kept**2) @ explained, 0.0)
+    # a fit on nearly as many columns as rows explains everything and nothing
+    freedom = np.maximum(1 - (1 + kept.sum(axis=1)) / n, 1e-6)
+    best = (missed / freedom[:, None] ** 2).argmin(axis=0)
+    slopes = rotation @ (along / (scale[:, None] + _PENALTIES[best]))
+    return np.vstack([mean[p:] - mean[:p] @ slopes, slopes])
+
+
+def predicted(design: FloatArray, coefficients: FloatArray) -> FloatArray:
+    """Fitted values at a design. (n, p), (1 + p, m) -> (n, m)."""
+    return np.asarray(coefficients[0] + design @ coefficients[1:])

@@ -1,0 +1,251 @@
+"""What is it worth to wait, and by which rule should the switch be made?
+
+A switch is made once, at the start of some month, or never. Its cost is a table `(n_paths,
+n_months + 1)` in usd: what a path costs over the whole horizon when the switch is made at the start
+of month t, and in the last column when it never is. What is known at the start of month t, and
+nothing later, is the state: `(n_paths, n_months, k)`.
+
+Rules are fitted on one half of the paths (every other row) and judged on the other half, each half
+in turn. A fitted rule is at best as good as the best rule, so that waiting is never made to look
+better than it is. Paths are independent rows; costs are discounted, or not, by who makes them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.stats import norm
+
+from llmstudy.figure import FloatArray, Interval
+from llmstudy.uncertainty.information import moments, predicted, ridge, spline_design
+
+Months = npt.NDArray[np.int_]
+"""Month of the switch on each path, (n_paths,); the number of months where there is none."""
+
+_KNOTS = 5
+_PAIR_KNOTS = 2  # two states act together by their product only
+_MIN_PATHS = 200
+_CANDIDATES = 200
+
+
+@dataclass(frozen=True)
+class ThresholdRule:
+    """Switch in the first month in which the signal is at least `threshold`; None: never switch.
+
+    `low` and `high` span the thresholds whose cost cannot be told from the best one's (None at the
+    upper end: never switching is among them). Costs and savings are of the half of the paths that
+    the threshold was not found on. `mean_switch_month` is None where no path switches.
+    """
+
+    threshold: float | None
+    low: float | None
+    high: float | None
+    mean_cost_usd: Interval
+    saving_vs_now_usd: Interval
+    mean_switch_month: float | None
+    p_never: float
+
+
+def switch_costs(
+    before_usd: FloatArray, after_usd: FloatArray, switch_usd: FloatArray | float = 0.0
+) -> FloatArray:
+    """Cost over the horizon by the month of the switch; last column: never. (n, months + 1) usd.
+
+    before_usd, after_usd: (n, months), the month's cost on the old and on the new side. switch_usd:
+    what the switch itself costs, for all, by path (n, 1) or by path and month (n, months).
+
+    For a commitment that can be left again swap the sides and add the first move: the costs by
+    month of leaving, for `value_of_waiting`, are move_usd + switch_costs(after, before, exit_usd).
+
+    >>> api, fleet = np.array([[5.0, 5.0, 5.0]]), np.array([[4.0, 3.0, 2.0]])
+    >>> switch_costs(api, fleet, 4.0).tolist()
+    [[13.0, 14.0, 16.0, 15.0]]
+    """
+    before, after = np.asarray(before_usd, dtype=float), np.asarray(after_usd, dtype=float)
+    if before.ndim != 2 or before.shape != after.shape:
+        raise ValueError(
+            f"monthly costs have the shapes {before.shape} and {after.shape}: give two tables "
+            "(n_paths, n_months) of one shape"
+        )
+    nothing = np.zeros((len(before), 1))
+    spent = np.hstack([nothing, before.cumsum(axis=1)])
+    to_come = np.hstack([after[:, ::-1].cumsum(axis=1)[:, ::-1], nothing])
+    costs = spent + to_come
+    costs[:, :-1] += switch_usd
+    return costs
+
+
+def value_of_waiting(
+    switch_costs_usd: FloatArray,
+    states: FloatArray,
+    waits: Sequence[int] = (3, 6, 12),
+    short_commitments: Mapping[int, FloatArray] | None = None,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """What each way of waiting costs on average, held against committing now.
+
+    switch_costs_usd: (n_paths, n_months + 1). states: (n_paths, n_months) or (n_paths, n_months,
+    k), numbers that a straight line or a gentle bend suits (logarithms of bills and prices).
+    waits: months k after which to choose between switching then and never. short_commitments:
+    months k for which a move made now binds -> (n_paths, n_months + 1), the cost by the month in
+    which it is left again, from month k on; last column: never left (`switch_costs` says how).
+
+    Policies: commit now; never; the month that is best on average, set in advance; wait k months,
+    then choose; optimal stopping; commit for k months, then free to leave when that pays;
+    hindsight, which knows the whole path and which no single switch beats. Every choice is by the
+    gain expected given the state, from a spline regression of the realised gain, backwards from the
+    last month.
+
+    Returns: policy, mean_cost_usd, low_usd, high_usd (interval of the mean), saving_vs_now_usd with
+    saving_low_usd and saving_high_usd (paired on the path, so much narrower), mean_switch_month (of
+    the paths that switch; NaN where none does) and p_never.
+    Raises: ValueError if shapes do not match, numbers are not finite, paths are fewer than 200 or a
+    wait does not end within the horizon.
+    Source: Longstaff and Schwartz (2001), Review of Financial Studies 14:113-147.
+
+    >>> price = np.repeat([[1.0], [1.0], [9.0], [9.0]], 100, axis=0)  # shown in month 1
+    >>> costs = np.hstack([5.5 + 0 * price, 0.5 + price, 5.0 + 0 * price])
+    >>> table = value_of_waiting(costs, np.hstack([0 * price, price]), waits=[1])
+    >>> table.set_index("policy")["mean_cost_usd"].round(2)[["commit now", "optimal stopping"]]
+    policy
+    commit now          5.50
+    optimal stopping    3.25
+    Name: mean_cost_usd, dtype: float64
+    """
+    costs, states = _checked(switch_costs_usd, states)
+    last = costs.shape[1] - 1
+    if late := [k for k in waits if not 1 <= k < last]:
+        raise ValueError(f"a wait of {late[0]} months: give from 1 to {last - 1}, within the paths")
+    now, never = np.zeros(len(costs), dtype=int), np.full(len(costs), last)
+    policies: dict[str, tuple[FloatArray, Months]] = {
+        "commit now": (costs, now),
+        "never": (costs, never),
+        "best month set in advance": (costs, _set_months(costs)),
+    }
+    for k in waits:
+        policies[f"{k}-month wait, then choose"] = costs, _stopping_months(costs, states, [k])
+    policies["optimal stopping"] = costs, _stopping_months(costs, states, range(last))
+    rows = [_row(name, *policy, costs[:, 0], level) for name, policy in policies.items()]
+    for k, leaving in (short_commitments or {}).items():
+        leaving, _ = _checked(leaving, states)
+        left = _stopping_months(leaving, states, range(k, last))
+        row = _row(f"{k}-month commitment, then free", leaving, left, costs[:, 0], level)
+        rows.append(row | {"mean_switch_month": 0.0, "p_never": 0.0})
+    rows.append(_row("hindsight", costs, costs.argmin(axis=1), costs[:, 0], level))
+    return pd.DataFrame(rows)
+
+
+def threshold_rule(
+    switch_costs_usd: FloatArray, signal: FloatArray, level: float = 0.95
+) -> ThresholdRule:
+    """The threshold of a signal at which switching costs least, and what it costs out of sample.
+
+    switch_costs_usd: (n_paths, n_months + 1). signal: (n_paths, n_months), known at the start of
+    the month, such as the API bill over the fleet's; its minimum over w months makes a rule that
+    must hold for w months. Found on the even rows among 200 quantiles of what the signal's running
+    maximum reaches, and judged on the odd ones.
+    Raises: as `value_of_waiting`.
+    """
+    costs, states = _checked(switch_costs_usd, signal)
+    reached = np.maximum.accumulate(states[:, :, 0], axis=1)
+    found, judged = slice(0, None, 2), slice(1, None, 2)
+    levels = np.unique(np.quantile(reached[found], np.linspace(0, 1, _CANDIDATES)))
+    candidates = np.append(levels, np.inf)
+    paid = np.array([_picked(costs[found], _passage(reached[found], x)) for x in candidates])
+    best = int(paid.mean(axis=1).argmin())
+    excess = paid - paid[best]
+    half = norm.ppf((1 + level) / 2) * excess.std(axis=1, ddof=1) / np.sqrt(excess.shape[1])
+    alike = candidates[excess.mean(axis=1) <= half]
+    month = _passage(reached[judged], float(candidates[best]))
+    cost, now, switched = _picked(costs[judged], month), costs[judged, 0], month < reached.shape[1]
+    return ThresholdRule(
+        threshold=_none_if_infinite(candidates[best]),
+        low=_none_if_infinite(alike.min()),
+        high=_none_if_infinite(alike.max()),
+        mean_cost_usd=_mean(cost, level),
+        saving_vs_now_usd=_mean(now - cost, level),
+        mean_switch_month=float(month[switched].mean()) if switched.any() else None,
+        p_never=float(1 - switched.mean()),
+    )
+
+
+# ---- rules --------------------------------------------------------------------------------------
+
+
+def _stopping_months(costs: FloatArray, states: FloatArray, allowed: Iterable[int]) -> Months:
+    """When each path switches, if it may only in the allowed months, by the other half's rule."""
+    rows = np.arange(len(costs))
+    months = np.full((2, len(costs)), costs.shape[1] - 1)  # by the half the rule is fitted on
+    for t in sorted(allowed, reverse=True):
+        design = spline_design(states[:, t], _KNOTS, _PAIR_KNOTS)
+        for half, month in enumerate(months):
+            seen = slice(half, None, 2)
+            gain = (costs[rows, month] - costs[:, t])[:, None]
+            fit = ridge(moments(design[seen], gain[seen]), design.shape[1])
+            month[predicted(design, fit)[:, 0] > 0] = t
+    return np.where(rows % 2 == 0, months[1], months[0])
+
+
+def _set_months(costs: FloatArray) -> Months:
+    """The month that is cheapest on average over the other half."""
+    even, odd = (int(costs[half::2].mean(axis=0).argmin()) for half in (0, 1))
+    return np.where(np.arange(len(costs)) % 2 == 0, odd, even)
+
+
+def _passage(reached: FloatArray, threshold: float) -> Months:
+    """First month in which a running maximum is at least the threshold. (n, months) -> (n,)."""
+    return np.asarray((reached < threshold).sum(axis=1))
+
+
+# ---- what they cost -----------------------------------------------------------------------------
+
+
+def _row(
+    policy: str, costs: FloatArray, month: Months, now: FloatArray, level: float
+) -> dict[str, str | float]:
+    cost = _picked(costs, month)
+    mean, saving = _mean(cost, level), _mean(now - cost, level)
+    switched = month < costs.shape[1] - 1
+    return {
+        "policy": policy,
+        "mean_cost_usd": mean.estimate,
+        "low_usd": mean.low,
+        "high_usd": mean.high,
+        "saving_vs_now_usd": saving.estimate,
+        "saving_low_usd": saving.low,
+        "saving_high_usd": saving.high,
+        "mean_switch_month": float(month[switched].mean()) if switched.any() else float("nan"),
+        "p_never": float(1 - switched.mean()),
+    }
+
+
+def _picked(costs: FloatArray, month: Months) -> FloatArray:
+    return np.asarray(costs[np.arange(len(costs)), month])
+
+
+def _mean(x: FloatArray, level: float) -> Interval:
+    half = float(norm.ppf((1 + level) / 2) * x.std(ddof=1) / np.sqrt(len(x)))
+    mean = float(x.mean())
+    return Interval(mean, mean - half, mean + half)
+
+
+def _none_if_infinite(x: float) -> float | None:
+    return float(x) if np.isfinite(x) else None
+
+
+def _checked(costs_usd: FloatArray, states: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Costs as (n, months + 1) and states as (n, months, k), both finite."""
+    costs, known = np.asarray(costs_usd, dtype=float), np.asarray(states, dtype=float)
+    known = known[:, :, None] if known.ndim == 2 else known
+    if costs.ndim != 2 or known.ndim != 3 or costs.shape != (len(known), known.shape[1] + 1):
+        raise ValueError(
+            f"costs have the shape {costs.shape} and states {np.shape(states)}: give (n_paths, "
+            "n_months + 1) and (n_paths, n_months, k)"
+        )
+    if len(costs) < _MIN_PATHS:
+        raise ValueError(f"{len(costs)} paths: a rule is fitted and judged on {_MIN_PATHS} or more")
+    if not (np.isfinite(costs).all() and np.isfinite(known).all()):
+        raise ValueError("costs or states hold values that are not finite")
+    return costs, known
