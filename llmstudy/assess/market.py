@@ -119,12 +119,22 @@ def draws_of(found: Mapping[str, tuple[str, Figure]], n: int, seed: int) -> mc.D
 
 
 def futures_of(
-    study: Study, name: str, found: Mapping[str, tuple[str, Figure]], n: int = N_DRAWS
+    study: Study,
+    name: str,
+    found: Mapping[str, tuple[str, Figure]],
+    n: int = N_DRAWS,
+    months: int | None = None,
 ) -> mc.Draws:
-    """Draws of each input with the paths of prices and of a workload's volume: (n, months) each."""
+    """Draws of each input with the paths of prices and of a workload's volume: (n, months) each.
+
+    months: of the paths; the study's horizon by default.
+    """
     d = draws_of(found, n, study.seed)
-    paths = mc.drawn_paths(d, study.price_paths.jump_factor, name, study.months, study.seed)
-    return {**d, **paths}
+    length = months or study.months
+    return {
+        **d,
+        **mc.drawn_paths(d, study.price_paths.jump_factor, name, length, study.seed),
+    }
 
 
 @dataclass(frozen=True)
@@ -297,11 +307,11 @@ def portfolio_saving(study: Study, offers: Market, targets: Mapping[str, str]) -
     return np.asarray(total + released * staff_draws(study))
 
 
-def staff_draws(study: Study) -> FloatArray:
-    """Draws of what the team of the fleets costs a month. (N_DRAWS,) usd."""
+def staff_draws(study: Study, n: int = N_DRAWS) -> FloatArray:
+    """Draws of what the team of the fleets costs a month. (n,) usd."""
     every = study.figures()
     staff = {k: (_STUDY_INPUTS[k], every[_STUDY_INPUTS[k]]) for k in _TEAM}
-    return mc.staff_month_usd(draws_of(staff, N_DRAWS, study.seed))
+    return mc.staff_month_usd(draws_of(staff, n, study.seed))
 
 
 def spread(draws: FloatArray) -> dict[str, float]:

@@ -1,13 +1,15 @@
 """Chapter 04: is a candidate good enough, on the same items as today's route?"""
 
 from typing import Any
+from zlib import crc32
 
+import numpy as np
 import pandas as pd
 
 from llmstudy import quality
 from llmstudy.assess.case import Case, Tables, contenders
-from llmstudy.figure import Figure, Grade
-from llmstudy.study import PairedEvidence, Study, Workload
+from llmstudy.figure import Figure, FloatArray, Grade
+from llmstudy.study import PairedEvidence, Study, Workload, bundled_figures
 
 UNPAIRED_DISCORDANCE = 0.27
 """Share of items on which two models disagree, assumed where no pair has been scored: the median of
@@ -110,6 +112,23 @@ def _plan(
         f"planned for {plan}; the public pair's {points} lie on or beyond the margin and suggest "
         "that it will fail"
     )
+
+
+def difference_draws(study: Study, name: str, route: str, n: int) -> FloatArray:
+    """Draws of what a candidate's accuracy on our own task lies above today's. (n,) shares.
+
+    From own items: the posterior of their counts. From a public pair: that, and how far one's own
+    task may lie from a public subject (`quality.proxy_spread`). With no pair: that spread about no
+    difference, an assumption that stands for nothing known.
+    """
+    given = study.workloads[name].quality.evidence.get(route)
+    rng = np.random.default_rng([study.seed, crc32(f"quality {name} {route}".encode())])
+    proxy = bundled_figures()["quality.proxy_spread"].value * rng.standard_normal(n)
+    if given is None:
+        return np.clip(proxy, -1, 1)
+    current, candidate = quality.draw_acceptance(counts_of(given), n, rng).T
+    own = given.counts is not None
+    return np.clip(candidate - current + (0.0 if own else proxy), -1, 1)
 
 
 def difference_figures(study: Study) -> dict[str, Figure]:

@@ -88,15 +88,21 @@ def usd_per_request(price: TokenPrice, d: Draws, months: int) -> FloatArray:
         for side in ((lengths[0], np.zeros(1)), (np.zeros(1), lengths[1]))
     )
     tokens_usd = (
-        (read * _prompts(d, months) + written)
+        (read * prompt_lengths(d, months) + written)
         * drift(d[f"drift_{price.arm}"], months)
         * path(d, price.arm, months)
-        * np.asarray(price.month_factors[:months])
+        * _scheduled(price, months)
     )
     return np.asarray(tokens_usd + d["tool_usd"][:, None] / 1000)
 
 
-def _prompts(d: Draws, months: int) -> FloatArray:
+def _scheduled(price: TokenPrice, months: int) -> FloatArray:
+    """Scheduled price of each month over today's; after the last one known it stays. (months,)."""
+    factors = np.asarray(price.month_factors)
+    return factors[np.minimum(np.arange(months), len(factors) - 1)]
+
+
+def prompt_lengths(d: Draws, months: int) -> FloatArray:
     """Length of a prompt in each month over today's. (n, months)."""
     return np.asarray((1 + d["prompt_growth"][:, None]) ** np.arange(months))
 
@@ -120,7 +126,7 @@ def fleet_unit(fleet: Fleet, d: Draws, months: int) -> tuple[FloatArray, FloatAr
         * d["capacity_factor"]
     )
     carries = requests_per_replica(capacity, d["peak_to_mean"], d["target_utilisation"])
-    shrinking = np.asarray(carries)[:, None] * _prompts(d, months) ** fleet.input_elasticity
+    shrinking = np.asarray(carries)[:, None] * prompt_lengths(d, months) ** fleet.input_elasticity
     rent = replica_month_usd(d["usd_per_gpu_hour"], fleet.gpus_per_replica, d["overhead_share"])
     return shrinking, np.asarray(rent)[:, None] * rent_path(fleet, d, months)
 
