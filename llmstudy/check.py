@@ -3,6 +3,7 @@
 Three things: a trigger has fired, the month's bill has passed the budget, or the evidence that the
 study rests on has gone stale. Triggers and bill are judged on the day that is asked about, with
 that day's prices and contracts; what the study took for granted is judged by whether it still held.
+What a log shows week by week fires a trigger once it has held for as long as the study asks.
 """
 
 from collections.abc import Iterable, Mapping

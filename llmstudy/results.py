@@ -91,6 +91,11 @@ class TriggerRecord(_Record):
     evidence: str
     owner: str
     sustained_weeks: float
+    weeks_held: int | None = Field(
+        default=None,
+        description="whole weeks of the log, up to the last, that reached the threshold; null where "
+        "the fact is no weekly one",
+    )
 
 
 class ServingFit(_Record):

@@ -42,6 +42,10 @@ def check(
     """Tell CI whether a trigger fired, the budget is exceeded or the evidence went stale.
 
     Triggers and the month's bill are judged on the day, with that day's prices and contracts.
+    With a log, utilisation (G1) and latency (G2) are judged by its whole weeks, Monday to Sunday
+    UTC: they fire once held for `thresholds.sustained` weeks in a row, and stand down when they
+    stay below a lower level for as long, so that one bad day fires nothing.
+
     Evidence is stale when a figure or price of the study has expired, a contract has run out, or
     the study file, the bundled data, the lock file or the package is not what the last run used.
 
@@ -61,7 +65,7 @@ def check(
     ```
 
     JSON: `{exit_code, study, on, triggers: [{workload, id, name, status, value, threshold, unit,
-    grade, evidence, owner, sustained_weeks}], budget: {month_usd, limit_usd, exceeded},
+    grade, evidence, owner, sustained_weeks, weeks_held}], budget: {month_usd, limit_usd, exceeded},
     stale: [{what, sentence}], warnings: [sentence]}`.
     """
     with mistakes(as_json):

@@ -20,7 +20,11 @@ FIRING_GRADES: tuple[Grade, ...] = ("measured", "recorded", "published")
 
 @dataclass(frozen=True)
 class Trigger:
-    """One trigger of one workload. value and threshold are in `unit`; None: not known."""
+    """One trigger of one workload. value and threshold are in `unit`; None: not known.
+
+    weeks_held: for how many whole weeks of the log, up to the last, the threshold has been reached;
+    None where the fact is no weekly one.
+    """
 
     id: str
     workload: str
@@ -32,6 +36,7 @@ class Trigger:
     evidence: str
     owner: str
     sustained_weeks: float
+    weeks_held: int | None = None
 
     def row(self) -> dict[str, Any]:
         """The trigger as a row of a table."""
@@ -39,7 +44,8 @@ class Trigger:
 
 
 def trigger_table() -> pd.DataFrame:
-    """What the triggers are: id, name, asks, unit, owner, moves_to, source."""
+    """What the triggers are: id, name, asks, unit, owner, moves_to, source, and of those that are
+    judged by the weeks of a log release_share (of the threshold) and release_source."""
     return pd.read_csv(paths.data("triggers.csv"))
 
 

@@ -1,0 +1,101 @@
+"""Has a signal held long enough to act on, and has it stayed away long enough to stand down?
+
+A trigger fires when its signal holds at or above a level for w periods (weeks, months) in a row,
+and is released only when it stays below a lower level for w in a row: one bad week does not fire
+it, one good week does not calm it.
+
+NaN means that nobody knows. An unknown period is passed over: it neither counts towards a run nor
+breaks one, and the trigger stays as it was. So an unknown period never fires and never releases,
+and w periods in a row are w known ones.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from llmstudy.figure import FloatArray
+
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
+
+
+def held_level(signal: FloatArray, periods: int) -> FloatArray:
+    """The highest level at which the signal has held for the last `periods` known periods.
+
+    signal: (n_paths, n_periods). Returns the same shape: the least of the last known values; -inf
+    in an unknown period, and while fewer are known.
+    Raises: ValueError if the signal is not of two dimensions or periods is below 1.
+
+    >>> held_level(np.array([[3.0, 5.0, np.nan, 4.0, 9.0]]), periods=2)
+    array([[-inf,   3., -inf,   4.,   4.]])
+    """
+    signal = np.asarray(signal, dtype=float)
+    if signal.ndim != 2:
+        raise ValueError(f"a signal of shape {signal.shape}: give (n_paths, n_periods)")
+    if periods < 1:
+        raise ValueError(f"periods is {periods}: a signal holds for at least one period")
+    known = ~np.isnan(signal)
+    held = np.full(signal.shape, -np.inf)
+    last = np.full((periods, len(signal)), -np.inf)
+    for t in range(signal.shape[1]):
+        seen = known[:, t]
+        last[:, seen] = np.vstack([last[1:, seen], signal[seen, t]])
+        held[seen, t] = last[:, seen].min(axis=0)
+    return held
+
+
+def sustained(
+    signal: FloatArray, fire_level: float, release_level: float, periods: int
+) -> BoolArray:
+    """Whether the trigger is fired in each period, as known at its end. (n_paths, n_periods).
+
+    signal: (n_paths, n_periods), NaN where unknown. It fires when the signal is at or above
+    fire_level for `periods` in a row, and is released when it is below release_level for as many.
+    Raises: ValueError unless release_level < fire_level, or as `held_level`.
+
+    >>> sustained(np.array([[3.0, 3.0, 1.0, 3.0, 1.0, 1.0]]), 3.0, 2.0, periods=2).tolist()
+    [[False, True, True, True, True, False]]
+    """
+    if not release_level < fire_level:
+        raise ValueError(
+            f"released below {release_level:g} but fired at {fire_level:g}: a trigger is released "
+            "at a lower level than it fires at"
+        )
+    fires = held_level(signal, periods) >= fire_level
+    releases = -held_level(-np.asarray(signal, dtype=float), periods) < release_level
+    # a signal cannot be above the one level and below the other: the last of the two events rules
+    months = np.arange(fires.shape[1])
+    last_fire, last_release = (
+        np.maximum.accumulate(np.where(event, months, -1), axis=1) for event in (fires, releases)
+    )
+    return np.asarray(last_fire > last_release)
+
+
+def first_fired(signal: FloatArray, fire_level: float, periods: int) -> IntArray:
+    """The first period in which the trigger is fired; n_periods where it never is. (n_paths,).
+
+    The level of release has no part in it: what has never fired cannot be released.
+    Raises: ValueError as `held_level`.
+
+    >>> first_fired(np.array([[3.0, 1.0, 3.0, 3.0], [3.0, 1.0, 3.0, 1.0]]), 3.0, periods=2)
+    array([3, 4])
+    """
+    return first(held_level(signal, periods) >= fire_level)
+
+
+def first(happens: BoolArray) -> IntArray:
+    """The first period in which something happens; n_periods where it never does. (n_paths,)."""
+    never = np.ones((len(happens), 1), dtype=bool)  # what never happens does so after the last
+    return np.argmax(np.hstack([happens, never]), axis=1)
+
+
+def held_for(signal: FloatArray, level: float) -> IntArray:
+    """For how many known periods up to the last the signal has held at the level. (n_paths,).
+
+    >>> held_for(np.array([[9.0, 1.0, 4.0, np.nan, 5.0], [9.0, 9.0, 9.0, 9.0, 1.0]]), level=4.0)
+    array([2, 0])
+    """
+    signal = np.asarray(signal, dtype=float)
+    falls_short = signal < level
+    since = first(falls_short[:, ::-1])  # periods, counted back from the last, without a fall
+    back = np.arange(signal.shape[1])[::-1]
+    return np.asarray((~np.isnan(signal) & (back < since[:, None])).sum(axis=1))
