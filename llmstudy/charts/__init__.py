@@ -4,16 +4,36 @@ Each takes result tables and returns a `Chart`; none computes a result. The titl
 built from the table; words stand on the marks instead of in a legend; colour never carries a
 meaning alone; the last line says how good the evidence is.
 
-`crossover` holds the charts of when another route pays, `hosting` those of fleets and their
-capacity, `quality` those of answers, `plan` those of triggers and phases, `information` those of
-what decides and what to measure. `style` is the look of them all, `drawing` puts the words where
-they can be read, `tables` refuses what cannot be drawn.
+`cost` holds the charts of what a month costs, `crossover` those of when another route pays,
+`hosting` those of fleets and their capacity, `quality` those of answers, `plan` those of triggers
+and phases, `information` those of what decides, what to measure and whether to wait. `style` is the
+look of them all, `drawing` puts the words where they can be read, `tables` refuses what cannot be
+drawn.
 """
 
-from llmstudy.charts.crossover import cost_against_volume, p_never
-from llmstudy.charts.hosting import serving_curve, week_load
-from llmstudy.charts.information import tornado
-from llmstudy.charts.plan import STATUS, phase_timeline, trigger_status
+from llmstudy.charts.cost import calculator_bridge, cost_items, projection
+from llmstudy.charts.crossover import (
+    cost_against_volume,
+    crossover_claims,
+    p_cheaper_by_month,
+    p_cheaper_heat,
+    p_never,
+)
+from llmstudy.charts.hosting import (
+    base_load_split,
+    heldout_errors,
+    replicas_week,
+    serving_curve,
+    week_load,
+)
+from llmstudy.charts.information import (
+    convergence,
+    information_bars,
+    p_never_drivers,
+    tornado,
+    waiting_bars,
+)
+from llmstudy.charts.plan import STATUS, phase_timeline, regret_bars, trigger_status
 from llmstudy.charts.quality import quality_forest
 from llmstudy.charts.style import ACCENT, ARMS, GREY, SMALL_PT, Chart, Look, svg, use_style
 
@@ -25,14 +45,28 @@ __all__ = [
     "STATUS",
     "Chart",
     "Look",
+    "base_load_split",
+    "calculator_bridge",
+    "convergence",
     "cost_against_volume",
+    "cost_items",
+    "crossover_claims",
+    "heldout_errors",
+    "information_bars",
+    "p_cheaper_by_month",
+    "p_cheaper_heat",
     "p_never",
+    "p_never_drivers",
     "phase_timeline",
+    "projection",
     "quality_forest",
+    "regret_bars",
+    "replicas_week",
     "serving_curve",
     "svg",
     "tornado",
     "trigger_status",
     "use_style",
+    "waiting_bars",
     "week_load",
 ]

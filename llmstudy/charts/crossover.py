@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from llmstudy.charts.drawing import (
     beside,
     blank,
+    even_ticks,
     finish,
     log_ticks,
     name_rows,
@@ -17,8 +18,8 @@ from llmstudy.charts.drawing import (
     top_label,
     wrap,
 )
-from llmstudy.charts.style import INK, ON_WHITE, PALE, SMALL_PT, Chart
-from llmstudy.charts.tables import by_workload, look_of, need, numbered
+from llmstudy.charts.style import ACCENT, GREY, INK, LINES, ON_WHITE, PALE, SMALL_PT, Chart
+from llmstudy.charts.tables import by_workload, look_of, need, numbered, once
 from llmstudy.text import count, never_or, share, span, usd
 
 
@@ -169,3 +170,214 @@ def p_never(crossover: pd.DataFrame, note: str) -> Chart:
     ax.set_xlabel("share of draws in which the move never pays (%); median in requests a month")
     said = zip(table["workload"], moves, facts, strict=True)
     return finish(figure, f"{title}. {'; '.join(f'{w}, {m}: {f}' for w, m, f in said)}.")
+
+
+def crossover_claims(bands: pd.DataFrame, claims: pd.DataFrame, subject: str, note: str) -> Chart:
+    """Where others say that a move begins to pay, above where our bands say it does.
+
+    bands: workload, from_route, to_route, p10, p50, p90 (tokens a month; null: never), p_never.
+    claims: who, claim, low, high (tokens a month, equal for a single figure; low null: no volume
+    follows from it; high null: or more), unit_note (how it was converted).
+    """
+    need("bands", bands, "workload from_route to_route p10 p50 p90 p_never")
+    need("claims", claims, "who claim low high unit_note")
+    bands = bands.astype({"p10": float, "p50": float, "p90": float})  # null: NaN
+    claims = claims.astype({"low": float, "high": float})
+    met = sum(_meets(claim, bands) for _, claim in numbered(claims))
+    title = (
+        f"{subject}: {met} of {len(claims)} claims of where it pays "
+        f"{'meets' if met == 1 else 'meet'} our 80 % bands; {_earliest(bands)}"
+    )
+    n = len(claims) + len(bands)
+    figure = blank(title, note, 0.9 + 0.38 * n)
+    ax = figure.subplots()
+    known = np.concatenate([claims[["low", "high"]], bands[["p10", "p90"]]], axis=None)
+    known = known[~np.isnan(known)]
+    ends = (known.min() / 3, known.max() * 3) if known.size else (1e6, 1e12)
+    ax.set(xscale="log", xlim=ends, xlabel="tokens a month (◇ claim, ● our median, — 80 % range)")
+    log_ticks(ax.xaxis)
+    facts = [_claim(ax, y, n, row, ends[1]) for y, row in numbered(claims)]
+    facts += [_band(ax, len(claims) + y, row, ends[1]) for y, row in numbered(bands)]
+    ax.axhline(len(claims) - 0.5, color=GREY, lw=0.6)
+    routes = [f"→ {route}" for route in bands["to_route"]]
+    name_rows(ax, [*claims["who"], *bands["workload"]], [*claims["claim"], *routes])
+    who = [f"{row.who}, {row.claim} ({row.unit_note})" for _, row in numbered(claims)]
+    who += [f"{row.workload}, {row.from_route} → {row.to_route}" for _, row in numbered(bands)]
+    said = "; ".join(f"{w}: {fact}" for w, fact in zip(who, facts, strict=True))
+    return finish(figure, f"{title}. {said}.")
+
+
+def _meets(claim: Any, bands: pd.DataFrame) -> bool:
+    """Whether a claim and one of the bands have a volume in common."""
+    high = np.inf if np.isnan(claim.high) else claim.high
+    return bool(((bands["p10"] <= high) & (claim.low <= bands["p90"].fillna(np.inf))).any())
+
+
+def _earliest(bands: pd.DataFrame) -> str:
+    """The lowest median crossover, as the second half of a title."""
+    paying = bands.dropna(subset="p50").sort_values("p50")
+    if paying.empty:
+        return "no band of ours is reached in half of the draws"
+    row = paying.iloc[0]
+    return f"our earliest is {count(row.p50)} tokens a month, {row.workload} → {row.to_route}"
+
+
+def _claim(ax: Axes, y: int, n: int, row: Any, far: float) -> str:
+    """Draws a claim, with its shadow over the bands below, which end at row n."""
+    if np.isnan(row.low):
+        fact = "no volume follows"
+    else:
+        high = far if np.isnan(row.high) else row.high
+        ax.fill_betweenx([y, n], row.low, high, color=PALE, alpha=0.4, lw=0)
+        ax.vlines([row.low, high], y, n, color=GREY, lw=0.5, linestyle=":")
+        ax.plot([row.low, high], [y, y], color=GREY)
+        ax.plot([row.low, row.high], [y, y], "D", color=GREY, mfc="white", ms=5)
+        if np.isnan(row.high):
+            ax.plot(far, y, ">", color=GREY, ms=5, clip_on=False)
+            fact = f"{count(row.low)} or more"
+        else:
+            fact = span(row.low, row.high, count)
+    right_label(ax, y, f"{fact}\n{wrap(row.unit_note, 1.6, lines=1)}", GREY)
+    return fact
+
+
+def _band(ax: Axes, y: int, row: Any, far: float) -> str:
+    """Draws one of our crossovers."""
+    never = f"never in {share(row.p_never)}"
+    if np.isnan(row.p10):
+        right_label(ax, y, f"{never} of draws")
+        return f"{never} of draws"
+    high = far if np.isnan(row.p90) else row.p90
+    ax.plot([row.p10, high], [y, y], color=INK)
+    ax.plot(row.p10, y, "|", color=INK, ms=7)
+    ax.plot(high, y, ">" if np.isnan(row.p90) else "|", color=INK, ms=6, clip_on=False)
+    ax.plot(row.p50, y, "o", color=INK, ms=5)
+    median, reach = never_or(row.p50, count), span(row.p10, row.p90, count)
+    right_label(ax, y, f"{median} ({reach})\n{never} of draws")
+    return f"{median} (80 % range {reach}), {never} of draws"
+
+
+def p_cheaper_heat(
+    table: pd.DataFrame, subject: str, now: float, line_share: float, note: str
+) -> Chart:
+    """How surely a move is cheaper, by volume and by how much quality may be given up.
+
+    table: one row per pair: requests_per_month (above zero), quality_margin (share), p_cheaper
+    (share; null: unknown). now: today's requests a month. line_share: the study's probability line.
+    Raises: ValueError if the table lacks columns or rows, holds a pair twice or misses now.
+    """
+    need("table", table, "requests_per_month quality_margin p_cheaper")
+    once("table", table, "requests_per_month quality_margin")
+    grid = table.astype({"p_cheaper": float}).pivot_table(
+        "p_cheaper", "quality_margin", "requests_per_month", dropna=False
+    )
+    p, volumes = grid.to_numpy(), grid.columns.to_numpy(dtype=float)
+    if not 0 < volumes[0] <= now <= volumes[-1]:
+        raise ValueError(
+            f"{subject}: table runs from {count(volumes[0])} to {count(volumes[-1])} requests a "
+            f"month; it must start above zero and hold today's {count(now)}: compute it anew."
+        )
+    at = float(np.interp(np.log(now), np.log(volumes), np.arange(len(volumes)) + 0.5))
+    today = p[:, int(at)]
+    title = (
+        f"{subject}: near today's {count(now)} requests a month the move is cheaper in "
+        f"{_extent(today)} of draws; {_reached(grid, line_share)}"
+    )
+    figure = blank(title, note, 1.25 + 0.24 * len(p))
+    ax = figure.subplots()
+    ax.pcolormesh(
+        p, cmap="Greys", vmin=0, vmax=2.2, edgecolor="white", lw=0.5
+    )  # words stay legible
+    for (y, x), value in np.ndenumerate(p):
+        said = "?" if np.isnan(value) else share(value).removesuffix(" %")
+        weight = "bold" if value >= line_share else "normal"
+        ax.text(x + 0.5, y + 0.5, said, ha="center", va="center", size=SMALL_PT, weight=weight)
+    _outline(ax, p >= line_share)
+    step = 1 + len(volumes) // 10
+    ax.set_xticks(np.arange(len(volumes))[::step] + 0.5, labels=map(count, volumes[::step]))
+    ax.set_yticks(np.arange(len(p)) + 0.5, labels=[f"{100 * m:g}" for m in grid.index])
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.plot([at, at], [0, len(p)], linestyle="none", marker=2, color=INK, ms=6, clip_on=False)
+    top_label(ax, at, f"▾ today: {count(now)}")
+    ax.set_xlabel(f"requests a month (in a cell: % of draws; framed and bold: {share(line_share)})")
+    ax.set_ylabel("quality margin,\n% points")
+    cells = "; ".join(
+        f"margin {100 * m:g} points: {_extent(row)}" for m, row in zip(grid.index, p, strict=True)
+    )
+    return finish(figure, f"{title}. Over all volumes, {cells}.")
+
+
+def _extent(p: Any) -> str:
+    """The lowest to the highest of some shares."""
+    return "an unknown share" if np.isnan(p).all() else span(np.nanmin(p), np.nanmax(p), share)
+
+
+def _reached(grid: pd.DataFrame, line_share: float) -> str:
+    """The lowest volume, and there the smallest margin, that reaches the line."""
+    passing = grid >= line_share
+    if not passing.any(axis=None):
+        return f"{share(line_share)} is reached nowhere"
+    volume = passing.any().idxmax()
+    margin = f"{100 * passing[volume].idxmax():g}"
+    return f"{share(line_share)} is reached from {count(volume)} at a margin of {margin} points"
+
+
+def _outline(ax: Axes, inside: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
+    """Draws the border between the cells inside and the others."""
+    y, x = np.nonzero(inside[:, 1:] != inside[:, :-1])
+    ax.vlines(x + 1, y, y + 1, color=INK, lw=1.8)
+    y, x = np.nonzero(inside[1:] != inside[:-1])
+    ax.hlines(y + 1, x, x + 1, color=INK, lw=1.8)
+
+
+def p_cheaper_by_month(table: pd.DataFrame, line_share: float, note: str) -> Chart:
+    """How surely each route is cheaper than today's, month by month.
+
+    table: workload, route, month (from now), p_cheaper (share). line_share: the study's probability
+    line, from which on we move.
+    """
+    need("table", table, "workload route month p_cheaper")
+    once("table", table, "workload route month")
+    table = table.sort_values("month", kind="stable")
+    pairs = list(table.groupby(["workload", "route"], sort=False))
+    firsts = {pair: _first_month(rows, line_share) for pair, rows in pairs}
+    reached = {pair: month for pair, month in firsts.items() if month is not None}
+    last = count(table["month"].max())
+    line = share(line_share)
+    title = (
+        f"{len(reached)} of {len(pairs)} routes are cheaper with {line} probability by month {last}"
+    )
+    if reached:
+        (workload, route), month = min(reached.items(), key=lambda item: item[1])
+        title += f"; first {workload} on {route}, from month {count(month)}"
+    figure = blank(title, note, max(2.4, 0.9 + 0.3 * len(pairs)))
+    ax = figure.subplots()
+    ax.axhline(100 * line_share, color=ACCENT, linestyle="--", lw=1.2)
+    ax.set(ylim=(-2, 102), xlim=(table["month"].min(), table["month"].max() or 1))
+    labels = [right_label(ax, 100 * line_share, f"line: {line}", ACCENT, leader=True)]
+    facts = []
+    for i, ((workload, route), rows) in enumerate(pairs):
+        color, style, marker = LINES[i % len(LINES)]
+        p, first, end = 100 * rows["p_cheaper"], firsts[workload, route], rows["p_cheaper"].iloc[-1]
+        ax.plot(rows["month"], p, color=color, linestyle=style)
+        if first is not None:
+            at = p[rows["month"] == first].iloc[0]
+            ax.plot(first, at, marker, color=color, mfc="white", ms=6, clip_on=False, zorder=3)
+        name = f"{wrap(workload, 1.6, lines=1)}\n{wrap(route, 1.3, lines=1)}, {share(end)}"
+        labels.append(right_label(ax, p.iloc[-1], name, leader=True))
+        when = f"{line} not reached" if first is None else f"{line} from month {count(first)}"
+        facts.append(f"{workload}, {route}: {when}, {share(end)} at the end")
+    even_ticks(ax.xaxis)
+    ax.set(
+        xlabel=f"months from now (a mark: the first month at {line})",
+        ylabel="draws in which it is\ncheaper, %",
+    )
+    spread(figure, ax, labels)
+    return finish(figure, f"{title}. {'; '.join(facts)}.")
+
+
+def _first_month(rows: pd.DataFrame, line_share: float) -> float | None:
+    """The first month at or above the line, of rows in order of time."""
+    reached = rows.loc[rows["p_cheaper"] >= line_share, "month"]
+    return None if reached.empty else float(reached.iloc[0])

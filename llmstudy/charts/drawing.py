@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.text import Annotation, Text
 from matplotlib.textpath import text_to_path
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from scipy.optimize import isotonic_regression
 
 from llmstudy.charts.style import GREY, INK, ON_WHITE, SMALL_PT, STYLE, WIDTH_IN, Chart
@@ -97,7 +97,12 @@ def name_rows(ax: Axes, names: Sequence[str], seconds: Sequence[str] | None = No
             f"{wrap(name, 1.9, 8, lines=1)}\n{wrap(second, 1.9, 8, lines=1)}"
             for name, second in zip(names, seconds, strict=True)
         ]
-    ax.set_yticks(range(len(labels)), labels=labels)
+    label_rows(ax, labels)
+
+
+def label_rows(ax: Axes, labels: Sequence[str], size: float = 8.0) -> None:
+    """Sets labels, as they stand, beside the rows 0, 1, ... from the top down."""
+    ax.set_yticks(range(len(labels)), labels=labels, fontsize=size)
     ax.set_ylim(len(labels) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0, pad=7)
     ax.spines["left"].set_visible(False)
@@ -110,6 +115,12 @@ def log_ticks(axis: Axis) -> None:
     subs = (1,) if decades >= 2.6 else (1, 2, 5) if decades >= 0.7 else tuple(range(1, 10))
     axis.set_major_locator(LogLocator(subs=subs))
     axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(tick))
+
+
+def even_ticks(axis: Axis) -> None:
+    """Ticks of an axis with even steps: about five, at round numbers."""
+    axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axis.set_major_formatter(FuncFormatter(tick))
 
 
@@ -136,6 +147,11 @@ def top_label(ax: Axes, x: float, text: str, color: str = INK) -> None:
     )
 
 
+def whisker(ax: Axes, y: float, low: float, high: float, color: str = INK) -> None:
+    """An interval along x, with a cap at each end."""
+    ax.plot([low, high], [y, y], "|-", color=color, lw=1.2, ms=6, mew=1.2)
+
+
 def beside(ax: Axes, x: float, y: float, text: str, left: bool) -> None:
     """Words next to a mark."""
     ax.annotate(
@@ -146,6 +162,24 @@ def beside(ax: Axes, x: float, y: float, text: str, left: bool) -> None:
         ha="right" if left else "left",
         va="center",
         fontsize=SMALL_PT,
+        bbox=ON_WHITE,
+    )
+
+
+def above(
+    ax: Axes, x: float, y: float, text: str, color: str = INK, weight: str = "normal"
+) -> None:
+    """Words over a mark."""
+    ax.annotate(
+        text,
+        (x, y),
+        (0, 3),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        color=color,
+        fontsize=SMALL_PT,
+        fontweight=weight,
         bbox=ON_WHITE,
     )
 

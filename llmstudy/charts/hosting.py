@@ -1,12 +1,34 @@
 """What can a fleet carry, how many replicas does the week take, and what stands idle?"""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
-from llmstudy.charts.drawing import blank, finish, log_ticks, right_label, spread, top_label
-from llmstudy.charts.style import ACCENT, GREY, INK, PALE, Chart
-from llmstudy.charts.tables import need
-from llmstudy.text import count, share
+from llmstudy.charts.drawing import (
+    above,
+    blank,
+    even_ticks,
+    finish,
+    label_rows,
+    log_ticks,
+    plain_usd,
+    right_label,
+    spread,
+    top_label,
+    wrap,
+)
+from llmstudy.charts.style import ACCENT, ARMS, GREY, INK, PALE, SMALL_PT, Chart
+from llmstudy.charts.tables import need, numbered
+from llmstudy.text import count, share, span, usd
+
+FLEETS: dict[str, Any] = {  # one may lie on another, and both must be seen
+    "static": {"color": PALE, "lw": 5.0},
+    "scheduled": {"color": GREY, "lw": 2.4},
+    "autoscaled": {"color": INK, "lw": 0.9},
+}
 
 
 def week_load(
@@ -50,18 +72,117 @@ def week_load(
         labels.append(right_label(ax, enough, f"needed: {needed} × {each}", color, leader=True))
     if spare > 0:
         ax.axhspan(enough, rented, fc="none", ec=PALE, hatch="///", lw=0, zorder=0)
-    ax.set_xticks(range(0, 169, 24), labels=[])
-    days = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
-    ax.set_xticks(range(12, 168, 24), labels=days, minor=True)
-    ax.tick_params(axis="x", which="minor", length=0)
-    ax.set(xlim=(0, 168), ylim=(0, 1.08 * max(load.max(), rented, enough)))
-    ax.set(xlabel="hour of the week (UTC)", ylabel="requests per s")
+    _week_ticks(ax)
+    ax.set(ylim=(0, 1.08 * max(load.max(), rented, enough)), ylabel="requests per s")
     spread(figure, ax, labels)
     return finish(
         figure,
         f"{title}. The load is at most {count(load.max())} requests per s; rented are {replicas} × "
         f"{each} = {count(rented)}.",
     )
+
+
+def _week_ticks(ax: Axes) -> None:
+    """An axis of 168 hours, the days named between their midnights."""
+    ax.set_xticks(range(0, 169, 24), labels=[])
+    days = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
+    ax.set_xticks(range(12, 168, 24), labels=days, minor=True)
+    ax.tick_params(axis="x", which="minor", length=0)
+    ax.set(xlim=(0, 168), xlabel="hour of the week (UTC)")
+
+
+def replicas_week(table: pd.DataFrame, gpus_per_replica: int, subject: str, note: str) -> Chart:
+    """How many replicas each kind of fleet holds over the week, and the load that asks for them.
+
+    table: one row per hour: hour (0 to 167, from Monday 00:00), requests_per_s, and the replicas
+    held in that hour (a mean may be broken): static, scheduled, autoscaled.
+    """
+    need("table", table, "hour requests_per_s static scheduled autoscaled")
+    hours = table.sort_values("hour")
+    gpu_hours = {fleet: gpus_per_replica * float(hours[fleet].sum()) for fleet in FLEETS}
+    static = gpu_hours["static"]
+    title = (
+        f"{subject}: a static fleet takes {count(static)} GPU-hours a week; a schedule "
+        f"{_spared(static, gpu_hours['scheduled'])}, autoscaling "
+        f"{_spared(static, gpu_hours['autoscaled'])}"
+    )
+    figure = blank(title, note, 2.9)
+    top, strip = figure.subplots(2, sharex=True, height_ratios=[2.2, 1])
+    edge = [*hours["hour"], hours["hour"].iloc[-1] + 1]  # the last hour lasts an hour too
+    labels = []
+    for fleet, line in FLEETS.items():
+        held = [*hours[fleet], hours[fleet].iloc[-1]]
+        top.step(edge, held, where="post", **line)
+        text = f"{fleet}: {span(min(held), max(held), count)},\n{count(gpu_hours[fleet])} GPU-hours"
+        labels.append(right_label(top, held[-1], text, leader=True))
+    load = hours["requests_per_s"]
+    strip.fill_between(edge, [*load, load.iloc[-1]], step="post", color=PALE, lw=0)
+    strip.step(edge, [*load, load.iloc[-1]], where="post", color=INK, lw=1)
+    right_label(strip, load.max() / 2, f"load, at most\n{count(load.max())}")
+    top.set(ylim=(0, 1.12 * hours[list(FLEETS)].max(axis=None) or 1), ylabel="replicas")
+    top.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    strip.set(ylim=(0, 1.08 * load.max() or 1), ylabel="requests per s")
+    strip.yaxis.set_major_locator(MaxNLocator(2))
+    _week_ticks(strip)
+    top.tick_params(axis="x", which="both", length=0, labelbottom=False)
+    figure.align_ylabels()
+    spread(figure, top, labels)
+    held = "; ".join(f"{f} {span(hours[f].min(), hours[f].max(), count)}" for f in FLEETS)
+    return finish(
+        figure,
+        f"{title}. Replicas: {held}. The load is at most {count(load.max())} requests per s.",
+    )
+
+
+def _spared(static: float, other: float) -> str:
+    """GPU-hours of a fleet beside those of a static one, in words."""
+    if other == static:
+        return "spares none"
+    hours = (
+        f"{count(abs(static - other))}{f' ({share(abs(1 - other / static))})' if static else ''}"
+    )
+    return f"spares {hours}" if other < static else f"takes {hours} more"
+
+
+def base_load_split(table: pd.DataFrame, subject: str, note: str) -> Chart:
+    """What a month costs when so many replicas carry the base load and the API takes the rest.
+
+    table: one row per number of replicas: replicas, fleet_share, api_share (of the requests),
+    usd_month_fleet, usd_month_api, usd_month (their sum), none below zero.
+    """
+    need("table", table, "replicas fleet_share api_share usd_month_fleet usd_month_api usd_month")
+    table = table.sort_values("replicas", ignore_index=True)
+    best, last = int(table["usd_month"].argmin()), len(table) - 1
+    said = [f"{_split(row)} {usd(row.usd_month)}" for _, row in numbered(table)]
+    cheapest, cost = table.iloc[best], usd(table["usd_month"][best])
+    title = f"{subject}: {_split(cheapest)} is cheapest at {cost} a month"
+    ends = [said[i] for i in (0, last) if i != best]
+    title += f"; {', '.join(ends)}" if ends else ""
+    figure = blank(title, note, 2.7)
+    ax = figure.subplots()
+    for i, row in numbered(table):
+        ax.bar(i, row.usd_month_fleet, 0.75, fc="white", ec=ARMS["self_hosted"].color, hatch="////")
+        ax.bar(i, row.usd_month_api, 0.75, row.usd_month_fleet, fc=PALE, ec=GREY, lw=0.6)
+    ax.bar(best, cheapest.usd_month, 0.75, fc="none", ec=INK, lw=1.8)
+    step = 1 + last // 10
+    near = set(range(best - step + 1, best + step)) - {best}
+    for i in {*range(0, last + 1, step), best} - near:
+        words = f"{plain_usd(table['usd_month'][i])}\n{share(table['fleet_share'][i])}"
+        above(ax, i, table["usd_month"][i], words, weight="bold" if i == best else "normal")
+    ax.set(xlim=(-0.6, last + 0.6), ylim=(0, 1.25 * table["usd_month"].max() or 1))
+    ax.set_xticks(range(0, last + 1, step), labels=table["replicas"][::step])
+    ax.set(xlabel="replicas of our own (▨ fleet, ■ API for the rest)", ylabel="USD a month")
+    even_ticks(ax.yaxis)
+    top_label(ax, -0.6, "over each bar: USD a month, share of requests on the fleet", GREY)
+    return finish(figure, f"{title}. {'; '.join(said)}.")
+
+
+def _split(row: Any) -> str:
+    """Who serves what with so many replicas."""
+    if row.replicas == 0:
+        return "the API alone"
+    replicas = f"{row.replicas:g} {'replica' if row.replicas == 1 else 'replicas'}"
+    return f"{replicas} for {share(row.fleet_share)} of requests"
 
 
 def serving_curve(
@@ -125,3 +246,49 @@ def serving_curve(
         f"{title}. Chosen concurrency {chosen}. {fitted.sum()} measured points fitted, "
         f"{(~fitted).sum()} held out; error of the curve {share(error_share)}.",
     )
+
+
+def heldout_errors(table: pd.DataFrame, goal_share: float, note: str) -> Chart:
+    """How far the fitted serving curve errs on points it has not seen, group by group.
+
+    table: one row per group, all fitted in one way: model, gpu, precision, engine_version, n_fit
+    (points), median_abs_error_share, p90_abs_error_share. goal_share: for the median of groups.
+    """
+    need(
+        "table",
+        table,
+        "model gpu precision engine_version n_fit median_abs_error_share p90_abs_error_share",
+    )
+    table = table.sort_values("median_abs_error_share", ignore_index=True)
+    names = [
+        f"{r.model} · {r.gpu} · {r.precision} · {r.engine_version}" for _, r in numbered(table)
+    ]
+    errors = table["median_abs_error_share"]
+    within = f"{(errors <= goal_share).sum()} of {len(table)} serving groups"
+    title = (
+        f"The median group errs {share(errors.median())} on points held out, "
+        f"{'within' if errors.median() <= goal_share else 'beyond'} the goal of "
+        f"{share(goal_share)}; {within} meet it, the worst errs {share(errors.max())}"
+    )
+    figure = blank(title, note, 0.9 + 0.19 * len(table))
+    ax = figure.subplots()
+    right = 100 * max(1.6 * errors.max(), 1.6 * goal_share)
+    ax.axvline(100 * goal_share, color=ACCENT, linestyle="--", lw=1.2, zorder=0)
+    facts = []
+    for y, row in numbered(table):
+        median, p90 = 100 * row.median_abs_error_share, 100 * row.p90_abs_error_share
+        ax.hlines(y, median, min(p90, right), color=GREY)
+        ax.plot(min(p90, right), y, ">" if p90 > right else "|", color=GREY, ms=5, clip_on=False)
+        ax.plot(
+            median, y, "o", color=INK, mfc=INK if median <= 100 * goal_share else "white", ms=4.5
+        )
+        fact = f"{share(row.median_abs_error_share)}, p90 {share(row.p90_abs_error_share)}"
+        facts.append(f"{fact}, {row.n_fit:g} points")
+        right_label(ax, y, facts[-1])
+    label_rows(ax, [wrap(name, 2.4, lines=1) for name in names], SMALL_PT)
+    ax.set(xlim=(0, right))
+    even_ticks(ax.xaxis)
+    ax.set_xlabel("absolute error of throughput, % (● median, ○ beyond the goal, — to p90)")
+    top_label(ax, 100 * goal_share, f"goal {share(goal_share)}", ACCENT)
+    said = "; ".join(f"{name}: {fact}" for name, fact in zip(names, facts, strict=True))
+    return finish(figure, f"{title}. {said}.")

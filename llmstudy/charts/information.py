@@ -1,22 +1,35 @@
 """Which inputs decide, and which of them is worth measuring?"""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from llmstudy.charts.drawing import (
     beside,
     blank,
+    even_ticks,
     finish,
+    log_ticks,
     name_rows,
     plain_usd,
     right_label,
-    tick,
     top_label,
+    whisker,
+    wrap,
 )
-from llmstudy.charts.style import GREY, INK, PALE, Chart
-from llmstudy.charts.tables import need, numbered
-from llmstudy.text import span, usd
+from llmstudy.charts.style import ACCENT, GREY, INK, PALE, Chart
+from llmstudy.charts.tables import look_up, need, numbered
+from llmstudy.text import Format, count, share, span, usd
+
+HINDSIGHT = "hindsight"
+"""The policy that knows the future; no other is out of reach."""
+
+WORTH: dict[str, Any] = {
+    "measure": {"fc": GREY},
+    "undecided": {"fc": PALE},
+    "not worth it": {"fc": "white"},
+}
 
 
 def tornado(sensitivity: pd.DataFrame, base_usd: float, subject: str, note: str) -> Chart:
@@ -55,9 +68,192 @@ def tornado(sensitivity: pd.DataFrame, base_usd: float, subject: str, note: str)
         right_label(ax, y, effects[y])
     name_rows(ax, list(table["input"]))
     right_label(ax, -0.85, "total effect", GREY)
-    ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    ax.xaxis.set_major_formatter(FuncFormatter(tick))
+    even_ticks(ax.xaxis)
     said = zip(table["input"], ranges, effects, strict=True)
     return finish(
         figure, f"{title}. {'; '.join(f'{i}: {r}, total effect {e}' for i, r, e in said)}."
     )
+
+
+def p_never_drivers(table: pd.DataFrame, note: str) -> Chart:
+    """Which inputs decide whether a move ever pays: P(never) at each one's ends, eight strongest.
+
+    table: input, p_never_low_bin, p_never_high_bin (share of draws, in its lowest and its highest
+    bin), spread (how far the input moves P(never), share), low, high (interval of the spread).
+    """
+    need("table", table, "input p_never_low_bin p_never_high_bin spread low high")
+    table = table.sort_values("spread", ascending=False, ignore_index=True).head(8)
+    spreads = [
+        f"{100 * r.spread:.0f} [{100 * r.low:.0f}, {100 * r.high:.0f}]".replace("-", "−")
+        for _, r in numbered(table)
+    ]
+    most = table.iloc[0]
+    low, high = share(most.p_never_low_bin), share(most.p_never_high_bin)
+    title = (
+        f"{most.input} decides most whether it never pays: never in {low} of draws where it is "
+        f"lowest, {high} where it is highest"
+        if most.low > 0
+        else f"No input clearly decides whether it never pays: the strongest, {most.input}, moves "
+        f"P(never) by {spreads[0]} points"
+    )
+    figure = blank(title, note, 1.15 + 0.29 * len(table))
+    ax = figure.subplots()
+    facts = []
+    for y, row in numbered(table):
+        x = 100 * np.array([row.p_never_low_bin, row.p_never_high_bin])
+        ax.hlines(y, 0, 100, color=PALE, lw=0.6)
+        ax.plot(x, [y, y], color=GREY, lw=2.4)
+        ax.plot(x[1], y, "o", color=INK, ms=5, clip_on=False, zorder=3)
+        ax.plot(x[0], y, "o", color=INK, mfc="white", ms=5, clip_on=False, zorder=3)
+        facts.append(f"{share(x[0] / 100)} where lowest, {share(x[1] / 100)} where highest")
+        right_label(ax, y, spreads[y])
+    name_rows(ax, list(table["input"]))
+    right_label(ax, -0.85, "by how many points", GREY)
+    ax.set_xlim(0, 100)
+    ax.set_xlabel("share of draws in which it never pays, % (○ input in its lowest bin, ● highest)")
+    said = zip(table["input"], facts, spreads, strict=True)
+    return finish(
+        figure, f"{title}. {'; '.join(f'{i}: {f}, moves it by {s} points' for i, f, s in said)}."
+    )
+
+
+def information_bars(table: pd.DataFrame, note: str) -> Chart:
+    """What each measurement would be worth to the decision, against what it costs.
+
+    table, the best first: measurement, value_usd, low_usd, high_usd (its interval), cost_usd,
+    verdict (measure, undecided, not worth it).
+    """
+    need("table", table, "measurement value_usd low_usd high_usd cost_usd verdict")
+    title = _measure_next(table)
+    figure = blank(title, note, 0.9 + 0.36 * len(table))
+    ax = figure.subplots()
+    facts = []
+    for y, row in numbered(table):
+        look = look_up("a verdict", row.verdict, WORTH)
+        ax.barh(y, row.value_usd, 0.5, ec=GREY, lw=0.6, **look)
+        whisker(ax, y, row.low_usd, row.high_usd)
+        ax.plot([row.cost_usd] * 2, [y - 0.4, y + 0.4], color=ACCENT, lw=2.2)
+        facts.append(f"{row.verdict}: {usd(row.value_usd)}\nfor {usd(row.cost_usd)}")
+        right_label(ax, y, facts[-1])
+    names = list(table["measurement"])
+    name_rows(ax, names)
+    high = table[["value_usd", "high_usd", "cost_usd"]].max(axis=None)
+    ax.set_xlim(min(0, table["low_usd"].min()), 1.05 * high or 1)
+    even_ticks(ax.xaxis)
+    ax.set_xlabel("USD: bar, what knowing is worth, with its interval; red tick, what it costs")
+    said = "; ".join(
+        f"{name}, {fact} (interval {span(row.low_usd, row.high_usd, usd)})".replace("\n", " ")
+        for name, fact, (_, row) in zip(names, facts, numbered(table), strict=True)
+    )
+    return finish(figure, f"{title}. {said}.")
+
+
+def _measure_next(table: pd.DataFrame) -> str:
+    """What to measure next, or that nothing is worth measuring."""
+    paying = table[table["verdict"] == "measure"]
+    row = (paying if len(paying) else table).iloc[0]
+    sums = f"worth {usd(row.value_usd)}, costs {usd(row.cost_usd)}"
+    if len(paying):
+        return f"Measure {row.measurement} next: {sums}"
+    if (table["verdict"] == "undecided").any():
+        return f"Nothing is sure to be worth measuring; nearest is {row.measurement}: {sums}"
+    return f"Nothing is worth measuring; nearest is {row.measurement}: {sums}"
+
+
+def waiting_bars(table: pd.DataFrame, note: str) -> Chart:
+    """What it costs to commit now, to wait and see, or never to move; and what hindsight would.
+
+    table: policy, mean_cost_usd, low_usd, high_usd (interval of the mean), saving_vs_now_usd,
+    saving_low_usd, saving_high_usd (its own interval, paired, so narrower), p_never (share of
+    futures in which the policy never moves). The policy "hindsight" is out of reach.
+    Raises: ValueError if the table lacks columns or rows, or holds hindsight alone.
+    """
+    need(
+        "table",
+        table,
+        "policy mean_cost_usd low_usd high_usd saving_vs_now_usd saving_low_usd saving_high_usd "
+        "p_never",
+    )
+    title = _best_policy(table)
+    figure = blank(title, note, 0.9 + 0.36 * len(table))
+    ax = figure.subplots()
+    facts = []
+    for y, row in numbered(table):
+        look = {"fc": "white", "hatch": "////"} if row.policy == HINDSIGHT else {"fc": PALE}
+        ax.barh(y, row.mean_cost_usd, 0.5, ec=GREY, lw=0.6, **look)
+        whisker(ax, y, row.low_usd, row.high_usd)
+        cost, moves = usd(row.mean_cost_usd), f"never moves in {share(row.p_never)}"
+        right_label(ax, y, f"{cost}, {moves}\n{_saving(row)}")
+        reach = span(row.low_usd, row.high_usd, usd)
+        facts.append(f"{row.policy}: {cost} (interval {reach}), {_saving(row)}, {moves} of futures")
+    name_rows(ax, list(table["policy"]))
+    ax.axvline(0, color=GREY, lw=0.6)
+    low = min(0, table[["mean_cost_usd", "low_usd"]].min(axis=None))
+    high = max(0, table[["mean_cost_usd", "high_usd"]].max(axis=None))
+    ax.set_xlim(1.05 * low, 1.05 * high or 1)
+    even_ticks(ax.xaxis)
+    ax.set_xlabel("mean cost over the horizon, USD, with its interval (▨ out of reach)")
+    return finish(figure, f"{title}. {'; '.join(facts)}.")
+
+
+def _best_policy(table: pd.DataFrame) -> str:
+    """Which policy costs least of those within reach, and whether it is sure to beat now."""
+    followed, seen = (table[(table["policy"] == HINDSIGHT) == known] for known in (False, True))
+    if followed.empty:
+        raise ValueError("table holds hindsight alone: add a policy that can be followed.")
+    best = followed.loc[followed["mean_cost_usd"].idxmin()]
+    if best.saving_low_usd > 0:
+        title = f"{_sentence(best.policy)} costs least: it {_saving(best)}"
+    elif best.saving_vs_now_usd > 0:
+        title = f"Nothing is sure to cost less than committing now: {best.policy} {_saving(best)}"
+    else:
+        title = f"No way to wait costs less than committing now, {usd(best.mean_cost_usd)}"
+    return title + (f"; hindsight {_saving(seen.iloc[0])}" if len(seen) else "")
+
+
+def _saving(row: Any) -> str:
+    """What a policy saves against committing now."""
+    if row.saving_vs_now_usd == row.saving_low_usd == row.saving_high_usd == 0:
+        return "costs what committing now does"
+    reach = span(row.saving_low_usd, row.saving_high_usd, usd)
+    return f"saves {usd(row.saving_vs_now_usd)} ({reach}) against now"
+
+
+def convergence(table: pd.DataFrame, subject: str, fmt: Format, note: str) -> Chart:
+    """Were enough draws made? The estimate and its interval against their number.
+
+    table: n (draws), estimate, low, high. subject: the estimate, as a noun. fmt: how it is written.
+    """
+    need("table", table, "n estimate low high")
+    table = table.sort_values("n", ignore_index=True)
+    said = [f"{fmt(r.estimate)}, give or take {_error(r, fmt)}" for _, r in numbered(table)]
+    draws = [count(n) for n in table["n"]]
+    title = f"{_sentence(subject)} is {said[-1]}, after {draws[-1]} draws"
+    title += f"; after {draws[0]} it was {said[0]}" if len(table) > 1 else ""
+    figure = blank(title, note, 1.9)
+    ax = figure.subplots()
+    unit = 100 if fmt is share else 1
+    n, (estimate, low, high) = table["n"], (unit * table[c] for c in ("estimate", "low", "high"))
+    ax.axhline(estimate.iloc[-1], color=GREY, lw=0.8, linestyle=":")
+    ax.fill_between(n, low, high, color=PALE, alpha=0.6, lw=0)
+    ax.vlines(n, low, high, color=GREY)
+    ax.plot(n, estimate, "o-", color=INK, ms=4, lw=0.8)
+    right_label(ax, estimate.iloc[-1], wrap(said[-1], 1.2))
+    ax.set(xscale="log", xlim=(n.min() / 1.3, n.max() * 1.3), xlabel="draws")
+    ax.set_ylabel(f"estimate, with\nits interval{', %' if unit == 100 else ''}")
+    log_ticks(ax.xaxis)
+    even_ticks(ax.yaxis)
+    facts = "; ".join(f"{n} draws: {fact}" for n, fact in zip(draws, said, strict=True))
+    return finish(figure, f"{title}. {facts}.")
+
+
+def _error(row: Any, fmt: Format) -> str:
+    """Half the interval: in points of a share, else as a share of the estimate where it has one."""
+    half = (row.high - row.low) / 2
+    if fmt is share:
+        return f"{100 * half:.2g} points"
+    return share(half / abs(row.estimate)) if row.estimate else fmt(half)
+
+
+def _sentence(words: str) -> str:
+    return words[0].upper() + words[1:]

@@ -8,10 +8,21 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from llmstudy.charts.drawing import blank, finish, name_rows, right_label, top_label, wrap
+from llmstudy.charts.drawing import (
+    beside,
+    blank,
+    even_ticks,
+    finish,
+    name_rows,
+    plain_usd,
+    right_label,
+    top_label,
+    whisker,
+    wrap,
+)
 from llmstudy.charts.style import ACCENT, GREY, INK, ON_WHITE, PALE, SMALL_PT, WIDTH_IN, Chart
 from llmstudy.charts.tables import look_up, need, numbered
-from llmstudy.text import count
+from llmstudy.text import count, share, span, usd
 
 STATUS = {
     "fired": "● fired",
@@ -145,3 +156,66 @@ def phase_timeline(phases: pd.DataFrame, decide_by: date) -> Chart:
 
 def _day(day: date) -> str:
     return f"{day.day} {day:%b %Y}"
+
+
+def regret_bars(table: pd.DataFrame, note: str) -> Chart:
+    """What each trigger rule would have cost against the switch that hindsight would have made.
+
+    table: rule, advisor, regret_usd (mean over the futures), low_usd, high_usd (its interval),
+    false_alarm_share, missed_share, switch_share (of futures), delay_months (late; below zero:
+    early; null: nothing to time), improved (bool: found by the back-test).
+    """
+    need(
+        "table",
+        table,
+        "rule advisor regret_usd low_usd high_usd false_alarm_share missed_share delay_months "
+        "switch_share improved",
+    )
+    table = table.sort_values("regret_usd", ignore_index=True).astype({"delay_months": float})
+    title = _least_regret(table)
+    figure = blank(title, note, 1.0 + 0.4 * len(table))
+    ax = figure.subplots()
+    facts = []
+    for y, row in numbered(table):
+        ax.barh(y, row.regret_usd, 0.5, fc=GREY if row.improved else PALE, ec=GREY, lw=0.6)
+        whisker(ax, y, row.low_usd, row.high_usd)
+        beside(ax, max(row.high_usd, row.regret_usd), y, plain_usd(row.regret_usd), left=False)
+        alarms, timing = _alarms(row)
+        right_label(ax, y, f"{alarms}\n{timing}")
+        reach = span(row.low_usd, row.high_usd, usd)
+        facts.append(
+            f"{row.rule} ({row.advisor}): {usd(row.regret_usd)} [{reach}], {alarms}, {timing}"
+        )
+    names = [f"★ {row.rule}" if row.improved else row.rule for _, row in numbered(table)]
+    name_rows(ax, names, list(table["advisor"]))
+    ax.axvline(0, color=GREY, lw=0.6)
+    low, high = min(0, table["low_usd"].min()), table[["regret_usd", "high_usd"]].max(axis=None)
+    ax.set_xlim(1.1 * low, high + 0.2 * (high - low) or 1)
+    even_ticks(ax.xaxis)
+    star = "; ★ improved by the back-test" if table["improved"].any() else ""
+    ax.set_xlabel(f"mean regret against hindsight, USD, with its interval{star}")
+    return finish(figure, f"{title}. {'; '.join(facts)}.")
+
+
+def _least_regret(table: pd.DataFrame) -> str:
+    """Which rule loses least, of rules in order of regret, and how many may be as good."""
+    best, worst = table.iloc[0], table.iloc[-1]
+    star = "the improved rule, " if best.improved else ""
+    title = (
+        f"Against hindsight {star}{best.rule} ({best.advisor}) loses least, {usd(best.regret_usd)}"
+    )
+    if len(table) == 1:
+        return title
+    near = int((table["low_usd"][1:] <= best.high_usd).sum())
+    unsure = f"; the intervals of {near} of {len(table) - 1} others reach it" if near else ""
+    return f"{title}; {worst.rule} loses most, {usd(worst.regret_usd)}{unsure}"
+
+
+def _alarms(row: Any) -> tuple[str, str]:
+    """How often a rule errs, and when it switches."""
+    late = "late" if row.delay_months >= 0 else "early"
+    delay = "" if np.isnan(row.delay_months) else f", {count(abs(row.delay_months))} months {late}"
+    return (
+        f"false alarms {share(row.false_alarm_share)}, missed {share(row.missed_share)}",
+        f"switches in {share(row.switch_share)}{delay}",
+    )

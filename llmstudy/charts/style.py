@@ -40,6 +40,17 @@ ARMS = {
     "self_hosted": Look("self-hosted", "#B8520A", "-.", "D"),
 }
 
+LINES = [  # colour, line, marker: for what has no look of its own, such as one route among many
+    (INK, "-", "o"),
+    (INK, "--", "s"),
+    (GREY, "-", "D"),
+    (GREY, "--", "^"),
+    (INK, "-.", "v"),
+    (INK, ":", "P"),
+    (GREY, "-.", "X"),
+    (GREY, ":", "p"),
+]
+
 STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 8.0,

@@ -20,6 +20,14 @@ def need(name: str, table: pd.DataFrame, columns: str) -> None:
         raise ValueError(f"{name} has no rows: there is nothing to draw.")
 
 
+def once(name: str, table: pd.DataFrame, columns: str) -> None:
+    """Refuses a table that says two things of one mark."""
+    twice = table[table.duplicated(columns.split())]
+    if len(twice):
+        which = ", ".join(str(twice[column].iloc[0]) for column in columns.split())
+        raise ValueError(f"{name} holds {which} more than once: keep one row of each {columns}.")
+
+
 def numbered(table: pd.DataFrame) -> list[tuple[int, Any]]:
     """Each row with its place from the top."""
     return list(enumerate(table.itertuples()))

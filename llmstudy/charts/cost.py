@@ -1,0 +1,200 @@
+"""What does a month cost, and two years, and where does another sum come from?"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.text import Annotation
+
+from llmstudy.charts.drawing import (
+    above,
+    blank,
+    even_ticks,
+    finish,
+    label_rows,
+    log_ticks,
+    name_rows,
+    plain_usd,
+    right_label,
+    spread,
+    wrap,
+)
+from llmstudy.charts.style import GREY, INK, PALE, SMALL_PT, Chart
+from llmstudy.charts.tables import by_workload, look_of, look_up, need, numbered, once
+from llmstudy.text import count, share, span, usd
+
+SIDES = {"self_hosted": "self-hosted", "api": "the API"}
+
+GRADES: dict[str, Any] = {  # filled: somebody saw it; hatched: nobody has
+    "measured": {"fc": GREY, "ec": GREY},
+    "recorded": {"fc": GREY, "ec": GREY},
+    "published": {"fc": PALE, "ec": GREY},
+    "assumed": {"fc": "white", "ec": GREY, "hatch": "////"},
+    "simulated": {"fc": "white", "ec": GREY, "hatch": "...."},
+}
+
+
+def projection(table: pd.DataFrame, note: str) -> Chart:
+    """What each arm has cost by each horizon, with its range.
+
+    table: one row per workload ("all" for their sum), arm and horizon: workload, arm, months,
+    p10_usd, p50_usd, p90_usd (cumulative).
+    """
+    need("table", table, "workload arm months p10_usd p50_usd p90_usd")
+    once("table", table, "workload arm months")
+    table = by_workload(table)
+    months = sorted(table["months"].unique())
+    panels = [(str(name), rows) for name, rows in table.groupby("workload", sort=False)]
+    title = _cheapest(table[table["months"] == months[-1]], count(months[-1]))
+    figure = blank(title, note, 0.7 + 1.6 * len(panels))
+    axes = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
+    labels = [_horizons(ax, rows, months) for ax, (_, rows) in zip(axes, panels, strict=True)]
+    for ax, (workload, _) in zip(axes, panels, strict=True):
+        ax.set_ylabel(wrap(workload, 1.2, 8))
+    axes[-1].set_xticks(range(len(months)), labels=[f"by month {count(m)}" for m in months])
+    axes[-1].set_xlabel("USD spent since today: median, with its 80 % range")
+    for ax, its in zip(axes, labels, strict=True):
+        spread(figure, ax, its)
+    facts = [
+        f"{r.workload}, {look_of(r.arm).name}, by month {count(r.months)}: {usd(r.p50_usd)} "
+        f"(80 % range {span(r.p10_usd, r.p90_usd, usd)})"
+        for _, r in numbered(table)
+    ]
+    return finish(figure, f"{title}. {'; '.join(facts)}.")
+
+
+def _cheapest(table: pd.DataFrame, month: str) -> str:
+    """Who has cost least at the last horizon; of several workloads, on how many."""
+    total = table[table["workload"] == "all"] if (table["workload"] == "all").any() else table
+    if len(total["workload"].unique()) == 1:
+        first, *rest = (row for _, row in numbered(total.sort_values("p50_usd")))
+        others = ", ".join(f"{look_of(r.arm).name} {usd(r.p50_usd)}" for r in rest)
+        return (
+            f"{first.workload}: by month {month} {look_of(first.arm).name} has cost least, "
+            f"{usd(first.p50_usd)} (80 % range {span(first.p10_usd, first.p90_usd, usd)})"
+            f"{'; ' if others else ''}{others}"
+        )
+    least = table.loc[table.groupby("workload")["p50_usd"].idxmin(), "arm"].value_counts()
+    wins = ", ".join(f"{look_of(str(arm)).name} on {n}" for arm, n in least.items())
+    return f"By month {month} the arm that has cost least is {wins} of {least.sum()} workloads"
+
+
+def _horizons(ax: Axes, rows: pd.DataFrame, months: Sequence[float]) -> list[Annotation]:
+    """Draws the arms of one workload side by side at each horizon. Returns their names."""
+    low, high = rows["p10_usd"].min(), rows["p90_usd"].max()
+    if low > 0 and high > 30 * low:
+        ax.set(yscale="log", ylim=(low / 1.5, high * (high / low) ** 0.2))
+        log_ticks(ax.yaxis)
+    else:
+        room = 0.2 * (max(high, 0) - min(low, 0)) or 1.0
+        ax.set_ylim(low - room if low < 0 else 0, max(high, 0) + room)
+        even_ticks(ax.yaxis)
+    arms, labels = list(rows["arm"].unique()), []
+    for arm, its in rows.sort_values("months").groupby("arm", sort=False):
+        look = look_of(str(arm))
+        aside = (arms.index(arm) - (len(arms) - 1) / 2) * 0.27
+        x = [months.index(month) + aside for month in its["months"]]
+        ax.plot(x, its["p50_usd"], look.marker, color=look.color, linestyle=look.linestyle, lw=0.7)
+        ax.vlines(x, its["p10_usd"], its["p90_usd"], color=look.color, lw=1.4)
+        for at, (_, row) in zip(x, numbered(its), strict=True):
+            above(ax, at, row.p90_usd, plain_usd(row.p50_usd), color=look.color)
+        labels.append(right_label(ax, its["p50_usd"].iloc[-1], look.name, look.color, leader=True))
+    ax.set_xlim(-0.5, len(months) - 0.5)
+    return labels
+
+
+def calculator_bridge(table: pd.DataFrame, subject: str, note: str) -> Chart:
+    """How the answer of the usual web calculator becomes ours, step by step.
+
+    table: step, usd_month, kind: "start" in the first row, "end" in the last, "add" (of either
+    sign) in between.
+    Raises: ValueError if the table lacks columns or rows, or its steps do not lead from its start
+    to its end.
+    """
+    need("table", table, "step usd_month kind")
+    kinds, amounts = list(table["kind"]), table["usd_month"].to_numpy(dtype=float)
+    if kinds != ["start", *["add"] * (len(kinds) - 2), "end"]:
+        raise ValueError(f"{subject}: a bridge is one start, its adds and one end, in this order.")
+    sums = np.cumsum(amounts[:-1])
+    if abs(sums[-1] - amounts[-1]) > 0.001 * np.abs(amounts).max():
+        raise ValueError(
+            f"{subject}: the steps lead to {usd(sums[-1])} a month, the end is {usd(amounts[-1])}: "
+            "add the step that is missing."
+        )
+    words = [f"+{usd(x)}" if x > 0 else usd(x) for x in amounts[1:-1]]
+    words = [usd(amounts[0]), *words, usd(amounts[-1])]
+    title = f"{subject}: the usual calculator says {words[0]} a month, we say {words[-1]}"
+    if amounts[1:-1].any():
+        most = int(np.abs(amounts[1:-1]).argmax()) + 1
+        title += f"; most comes from {table['step'].iloc[most]}, {words[most]}"
+    figure = blank(title, note, 0.85 + 0.33 * len(table))
+    ax = figure.subplots()
+    lefts = [0.0, *sums[:-1], 0.0]
+    for y, (left, amount, kind) in enumerate(zip(lefts, amounts, kinds, strict=True)):
+        ax.barh(y, amount, 0.6, left, ec=INK, lw=0.6, **_step(kind, amount))
+        right_label(ax, y, words[y])
+    for y, total in enumerate(sums):
+        ax.plot([total, total], [y - 0.3, y + 1.3], color=INK, lw=0.6)
+    ax.axvline(0, color=GREY, lw=0.6, zorder=0)
+    name_rows(ax, list(table["step"]))
+    low, high = min(0, sums.min()), max(0, sums.max())
+    room = 0.03 * (high - low) or 1.0
+    ax.set_xlim(low - room, high + room)
+    even_ticks(ax.xaxis)
+    ax.set_xlabel("USD a month (■ added to the calculator's sum, ▨ taken from it)")
+    said = "; ".join(f"{step}: {word}" for step, word in zip(table["step"], words, strict=True))
+    return finish(figure, f"{title}. {said}.")
+
+
+def _step(kind: str, amount: float) -> dict[str, Any]:
+    """How a bar of the bridge is filled."""
+    if kind != "add":
+        return {"fc": PALE}
+    return {"fc": GREY} if amount > 0 else {"fc": "white", "hatch": "////"}
+
+
+def cost_items(table: pd.DataFrame, subject: str, note: str) -> Chart:
+    """What a month consists of on each side, with the items that a price per GPU or token hides.
+
+    table: item, usd_month, side (self_hosted, api), grade.
+    """
+    need("table", table, "item usd_month side grade")
+    for side in table["side"]:
+        look_up("a side", side, SIDES)
+    table = table.sort_values("usd_month", ascending=False, kind="stable")
+    panels = [(name, table[table["side"] == side]) for side, name in SIDES.items()]
+    panels = [(name, rows) for name, rows in panels if len(rows)]
+    title = f"{subject}, a month: {'; '.join(f'{name} {_month(rows)}' for name, rows in panels)}"
+    figure = blank(title, note, 0.6 + 0.3 * len(panels) + 0.22 * len(table))
+    heights = [len(rows) + 0.2 for _, rows in panels]
+    axes = figure.subplots(len(panels), sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    facts = []
+    for ax, (name, rows) in zip(axes, panels, strict=True):
+        total = rows["usd_month"].sum()
+        ax.set_title(f"{name}: {usd(total)}", loc="left", fontsize=8, fontweight="bold", pad=3)
+        for y, row in numbered(rows):
+            part = f", {share(row.usd_month / total)}" if total > 0 else ""
+            fact = f"{usd(row.usd_month)}{part} ({row.grade})"
+            ax.barh(y, row.usd_month, 0.65, lw=0.6, **look_up("a grade", row.grade, GRADES))
+            right_label(ax, y, fact)
+            facts.append(f"{name}, {row.item}: {fact}")
+        ax.axvline(0, color=GREY, lw=0.6)
+        label_rows(ax, [wrap(item, 2.0, lines=1) for item in rows["item"]], SMALL_PT)
+    low, high = min(0, table["usd_month"].min()), max(0, table["usd_month"].max())
+    axes[-1].set_xlim(low, high + 0.02 * (high - low) or 1)
+    for ax in axes[:-1]:
+        ax.tick_params(axis="x", bottom=False, labelbottom=False)
+        ax.spines["bottom"].set_visible(False)
+    even_ticks(axes[-1].xaxis)
+    axes[-1].set_xlabel("USD a month (■ measured, recorded or published, ▨ assumed or simulated)")
+    return finish(figure, f"{title}. {'; '.join(facts)}.")
+
+
+def _month(rows: pd.DataFrame) -> str:
+    """The total of a side and how much of it is not its largest item, which comes first."""
+    total, largest = rows["usd_month"].sum(), rows.iloc[0]
+    if total <= 0 or len(rows) == 1:
+        return usd(total)
+    return f"{usd(total)}, {share(1 - largest.usd_month / total)} of it beside {largest['item']}"
