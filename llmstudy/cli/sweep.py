@@ -48,10 +48,11 @@ def sweep(
     ```
 
     JSON: `{portfolio, studies: [{study, company, question, as_of, horizon_months, overall,
-    workloads: [{workload, decision, route, target, forced}], month_usd, stay_usd: {p10, p50, p90},
-    saving_usd, at_stake_usd, unbilled, runs_fleets, fired: [{id, name, workload}], collect_first,
-    memo, error}], totals: {month_usd, stay_usd, saving_usd, at_stake_usd, why_not}}`; the amounts
-    over the horizon have the form of `stay_usd`, or are null where there is none.
+    confidence, evidence, workloads: [{workload, decision, route, target, forced}], month_usd,
+    stay_usd: {p10, p50, p90}, saving_usd, at_stake_usd, unbilled, runs_fleets,
+    fired: [{id, name, workload}], collect_first, memo, error}],
+    totals: {month_usd, stay_usd, saving_usd, at_stake_usd, why_not}}`; the other amounts over the
+    horizon have the form of `stay_usd`, or are null where there is none.
     """
     with mistakes(as_json):
         import joblib

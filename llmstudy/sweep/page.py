@@ -126,7 +126,10 @@ def comparison(rows: Sequence[Row]) -> Chart | None:
     if not billed:
         return None
     title = _title(billed)
-    note = "Dot: median; line: 80 % range. Mean month over each study's horizon."
+    note = (
+        "Dot: median; line: 80 % range. Mean month over each study's horizon. "
+        f"Confidence in the evidence: {_confidences(billed)}."
+    )
     figure = blank(title, note, 0.85 + 0.56 * len(billed))
     ax = figure.subplots()
     ax.set_xscale("log")
@@ -151,6 +154,15 @@ def _title(rows: Sequence[Row]) -> str:
             most = " most" if len(rows) > 1 else ""
             return f"{what}{most} in {best}: {text.share(shares[best])} of what staying costs"
     return "No study has found a move that could save"
+
+
+def _confidences(rows: Sequence[Row]) -> str:
+    """Which studies rest on how good evidence, the best first."""
+    found = {
+        level: [row.study for row in rows if row.confidence == level]
+        for level in ("high", "moderate", "low")
+    }
+    return "; ".join(f"{level} in {listed(names)}" for level, names in found.items() if names)
 
 
 _MARKS = (  # amount, place in the row, face of the dot, words before the amount
@@ -212,6 +224,8 @@ def csv(rows: Sequence[Row]) -> str:
             "as_of": r.as_of,
             "horizon_months": r.horizon_months,
             "overall": r.overall,
+            "confidence": r.confidence,
+            "evidence": r.evidence,
             "workloads": "; ".join(_course(c.workload, c.decision, c.target) for c in r.workloads),
             "month_usd": r.month_usd,
             **{

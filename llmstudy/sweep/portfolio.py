@@ -43,6 +43,7 @@ class Fired:
 class Row:
     """One study of a portfolio. Where it failed, `error` says why and nothing else is known.
 
+    confidence, evidence: how far the evidence carries the verdict, and what there is of it.
     month_usd: this month's bill at the median; stay_usd: over the horizon when nothing moves;
     saving_usd: of the recommended moves, None where there is none; at_stake_usd: what better
     evidence could release. unbilled: workloads whose bill cannot be stated and is in no amount.
@@ -55,6 +56,8 @@ class Row:
     as_of: str
     horizon_months: int
     overall: str | None = None
+    confidence: str | None = None
+    evidence: str | None = None
     workloads: tuple[Course, ...] = ()
     month_usd: float | None = None
     stay_usd: Range | None = None
@@ -73,10 +76,13 @@ def row(facts: Facts, memo: str | None = None) -> Row:
     study, month = facts.study, facts.crossing["month_usd"]
     arms = {study.routes[w.current_route].arm for w in study.workloads.values()}
     arms |= {study.routes[v["target"]].arm for v in facts.verdicts.values() if v["target"]}
+    confidence, why = facts.confidence()
     billed = bool(month["today_by_workload"])
     return Row(
         **_named(study),
         overall=facts.decided["overall"],
+        confidence=confidence,
+        evidence=why,
         workloads=tuple(
             Course(name, v["decision"], v["route"], v["target"], facts.forced(name))
             for name, v in facts.verdicts.items()

@@ -30,7 +30,6 @@ from llmstudy.assess.verdict import decision_tables
 from llmstudy.memo.facts import BEFORE_MEMO, Facts
 from llmstudy.run.provenance import run_id
 from llmstudy.study import Study, StudyError, load
-from llmstudy.sweep import page
 from llmstudy.sweep.portfolio import Row, Totals, failed, row, totals
 
 Chapters = dict[str, Any]
@@ -112,6 +111,8 @@ def sweep(
 
 def _kept(rows: tuple[Row, ...], folder: Path) -> Portfolio:
     """Writes a portfolio to a draft that is renamed at the end."""
+    from llmstudy.sweep import page  # here, because workers make no page: it takes long to import
+
     summed = totals(rows)
     near = [replace(r, memo=r.memo and page.relative(Path(r.memo), folder)) for r in rows]
     draft = folder.with_name(f".{folder.name}.partial")
