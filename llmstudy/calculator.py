@@ -129,6 +129,7 @@ class World:
     staff_month_usd: float
     other_month_usd: float
     api_usd_per_request: float
+    api_other_month_usd: float
     api_price_factor: float
     gpu_price_factor: float
     accepted_ratio: float
@@ -142,7 +143,7 @@ ITEMS: dict[str, tuple[str, ...]] = {
     "overhead": ("overhead_share",),
     "staff": ("staff_month_usd",),
     "other": ("other_month_usd",),
-    "api_bill": ("api_usd_per_request",),
+    "api_bill": ("api_usd_per_request", "api_other_month_usd"),
     "price_drift": ("api_price_factor", "gpu_price_factor"),
     "quality": ("accepted_ratio",),
 }
@@ -150,7 +151,8 @@ ITEMS: dict[str, tuple[str, ...]] = {
 
 throughput: a vendor's peak becomes what was measured within the SLO. idle: typed utilisation
 becomes the traffic's. redundancy: whole replicas that follow the volume, and the spare. other: what
-the fleet's month holds beyond these. api_bill: list price becomes the bill with cache and retries.
+the fleet's month holds beyond these, taken as fixed. api_bill: the list price becomes the bill with
+cache and retries, and what the API costs a month beside its requests.
 """
 
 
@@ -167,8 +169,13 @@ def fleet_month_usd(world: World) -> float:
 
 def saving_month_usd(world: World) -> float:
     """The API's bill less the fleet's, for the same accepted answers. Unit: usd a month."""
-    billed = world.requests_per_month * world.api_usd_per_request * world.api_price_factor
-    return billed - fleet_month_usd(world)
+    return api_month_usd(world) - fleet_month_usd(world)
+
+
+def api_month_usd(world: World) -> float:
+    """The API's bill at the mean month's prices. Unit: usd a month."""
+    per_request = world.api_usd_per_request * world.api_price_factor
+    return world.requests_per_month * per_request + world.api_other_month_usd
 
 
 def break_even_requests(world: World, cap: float) -> float:
@@ -177,9 +184,10 @@ def break_even_requests(world: World, cap: float) -> float:
     A fleet that does not follow the volume gives the web formula, fixed cost / price per request.
     """
     per_request = world.api_usd_per_request * world.api_price_factor * world.accepted_ratio
+    spared = world.api_other_month_usd * world.accepted_ratio
     if not world.follows_volume:
-        fixed = _running(world) * _rent(world) + _fixed(world)
-        volume = fixed / per_request if per_request > 0 else np.inf
+        fixed = _running(world) * _rent(world) + _fixed(world) - spared
+        volume = max(fixed, 0.0) / per_request if per_request > 0 else np.inf
         return float(volume) if volume <= cap else np.inf
     carries = _per_replica(world) * world.target_utilisation / world.peak_to_mean
     found = stepped_crossover(
@@ -187,7 +195,7 @@ def break_even_requests(world: World, cap: float) -> float:
         per_replica=np.array([_rent(world)]),
         carries=np.array([carries * _SECONDS_PER_MONTH]),
         spare=world.spare,
-        fixed=np.array([_fixed(world)]),
+        fixed=np.array([_fixed(world) - spared]),
         cap=cap,
     )
     return float(found[0])

@@ -35,6 +35,7 @@ CALCULATOR = World(
     staff_month_usd=0.0,
     other_month_usd=0.0,
     api_usd_per_request=0.005,
+    api_other_month_usd=0.0,
     api_price_factor=1.0,
     gpu_price_factor=1.0,
     accepted_ratio=1.0,
@@ -53,6 +54,7 @@ OURS = replace(
     staff_month_usd=25_000.0,
     other_month_usd=400.0,
     api_usd_per_request=0.0048,
+    api_other_month_usd=1_000.0,
     api_price_factor=0.95,
     gpu_price_factor=1.02,
     accepted_ratio=0.979,
@@ -73,6 +75,7 @@ worlds = st.builds(
     staff_month_usd=st.floats(0, 1e5),
     other_month_usd=st.floats(0, 1e4),
     api_usd_per_request=st.floats(1e-5, 0.1),
+    api_other_month_usd=st.floats(0, 1e4),
     api_price_factor=st.floats(0.2, 2),
     gpu_price_factor=st.floats(0.5, 1.5),
     accepted_ratio=st.floats(0.5, 1.2),
@@ -162,7 +165,7 @@ def test_attributions_sum_to_the_whole_difference_whatever_the_worlds(calculator
     table = attribution(calculator, ours, CAP)
     month = fleet_month_usd(ours) - fleet_month_usd(calculator)
     saving = saving_month_usd(ours) - saving_month_usd(calculator)
-    volumes = [min(break_even_requests(w, CAP), CAP) for w in (calculator, ours)]
+    volumes = [min(max(break_even_requests(w, CAP), 1), CAP) for w in (calculator, ours)]
     size = fleet_month_usd(ours) + fleet_month_usd(calculator) + abs(saving)
     assert table["in_order_usd"].sum() == pytest.approx(month, abs=1e-9 * size)
     assert table["shapley_usd"].sum() == pytest.approx(month, abs=1e-9 * size)

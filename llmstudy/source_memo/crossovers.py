@@ -1,0 +1,54 @@
+"""At how many tokens a month would each advisor move? Three units, one axis."""
+
+import pandas as pd
+
+from llmstudy.units import HOURS_PER_MONTH
+
+_MONTHS_PER_YEAR = 12
+_DAYS_PER_MONTH = HOURS_PER_MONTH / 24
+
+
+def claims_in_tokens(
+    claims: pd.DataFrame, tokens_per_request: float, usd_per_request: float
+) -> pd.DataFrame:
+    """The advisors' thresholds as tokens a month of a workload with this mix and price.
+
+    claims: as `crossover_claims`, in tokens/month, tokens/day, requests/month, USD/month or
+    USD/year. tokens_per_request: input and output. usd_per_request: today's bill of a request; a
+    claim in USD of a request that costs nothing is never reached (NaN).
+    Returns: who, claim, low, high (tokens/month), unit_note (how it was turned into tokens),
+    baseline, source.
+    Raises: ValueError for another unit, or a mix or price that is none.
+
+    >>> spend = pd.DataFrame([{"who": "Architect", "claim": "API spend", "low": 1e4, "high": 1e4,
+    ...                        "unit": "USD/month", "baseline": "any", "source": "G"}])
+    >>> claims_in_tokens(spend, 1366, 0.005)["low"].tolist()
+    [2732000000.0]
+    """
+    if not (tokens_per_request > 0 and usd_per_request >= 0):
+        raise ValueError("claims_in_tokens: give tokens above 0 and a bill of at least 0 a request")
+    per_usd = tokens_per_request / usd_per_request if usd_per_request else float("nan")
+    at_price = f"at USD {usd_per_request:.4g} and {tokens_per_request:,.0f} tokens a request"
+    factors = {
+        "tokens/month": (1.0, "as stated"),
+        "tokens/day": (_DAYS_PER_MONTH, f"{_DAYS_PER_MONTH:.1f} days a month"),
+        "requests/month": (tokens_per_request, f"at {tokens_per_request:,.0f} tokens a request"),
+        "USD/month": (per_usd, at_price),
+        "USD/year": (per_usd / _MONTHS_PER_YEAR, f"a twelfth a month, {at_price}"),
+    }
+    if strange := sorted(set(claims["unit"]) - set(factors)):
+        raise ValueError(
+            f"claims_in_tokens: unknown unit {strange[0]!r}; write one of {', '.join(factors)}"
+        )
+    factor = claims["unit"].map({unit: number for unit, (number, _) in factors.items()})
+    return pd.DataFrame(
+        {
+            "who": claims["who"],
+            "claim": claims["claim"],
+            "low": claims["low"] * factor,
+            "high": claims["high"] * factor,
+            "unit_note": claims["unit"].map({unit: said for unit, (_, said) in factors.items()}),
+            "baseline": claims["baseline"],
+            "source": claims["source"],
+        }
+    )
