@@ -63,9 +63,9 @@ def sustained(
     fires = held_level(signal, periods) >= fire_level
     releases = -held_level(-np.asarray(signal, dtype=float), periods) < release_level
     # a signal cannot be above the one level and below the other: the last of the two events rules
-    months = np.arange(fires.shape[1])
+    at = np.arange(fires.shape[1])
     last_fire, last_release = (
-        np.maximum.accumulate(np.where(event, months, -1), axis=1) for event in (fires, releases)
+        np.maximum.accumulate(np.where(event, at, -1), axis=1) for event in (fires, releases)
     )
     return np.asarray(last_fire > last_release)
 
