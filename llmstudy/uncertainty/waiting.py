@@ -19,7 +19,13 @@ import pandas as pd
 from scipy.stats import norm
 
 from llmstudy.figure import FloatArray, Interval
-from llmstudy.uncertainty.information import moments, predicted, ridge, spline_design
+from llmstudy.uncertainty.information import (
+    best_penalties,
+    moments,
+    predicted,
+    ridge,
+    spline_design,
+)
 
 Months = npt.NDArray[np.int_]
 """Month of the switch on each path, (n_paths,); the number of months where there is none."""
@@ -183,7 +189,8 @@ def _stopping_months(costs: FloatArray, states: FloatArray, allowed: Iterable[in
         for half, month in enumerate(months):
             seen = slice(half, None, 2)
             gain = (costs[rows, month] - costs[:, t])[:, None]
-            fit = ridge(moments(design[seen], gain[seen]), design.shape[1])
+            of, p = moments(design[seen], gain[seen]), design.shape[1]
+            fit = ridge(of, p, best_penalties(of, p))
             month[predicted(design, fit)[:, 0] > 0] = t
     return np.where(rows % 2 == 0, months[1], months[0])
 
