@@ -144,9 +144,9 @@ def test_the_interval_covers_the_index_of_linear_normal_outcomes_strong_weak_and
     weights = {"strong": 0.8, "middling": 0.4, "weak": 0.15, "none": 0.0}
     rest = np.sqrt(1 - sum(w**2 for w in weights.values()))
     covered = {name: [] for name in weights}
-    for seed in range(20):
-        x = {name: rng.normal(size=1_500) for name in weights}
-        y = sum(w * x[name] for name, w in weights.items()) + rest * rng.normal(size=1_500)
+    for seed in range(16):
+        x = {name: rng.normal(size=1_000) for name in weights}
+        y = sum(w * x[name] for name, w in weights.items()) + rest * rng.normal(size=1_000)
         for row in pawn(x, y, seed).itertuples():
             truth = median_distance(weights[row.input])
             covered[row.input].append(row.low <= truth <= row.high)
