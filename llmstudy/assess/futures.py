@@ -4,14 +4,21 @@ A future is one draw of everything, month by month. On it stand the value of wai
 trial and the month from which another route is cheaper.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from llmstudy import uncertainty as mc
-from llmstudy.assess.market import Market, futures_of, pair_inputs, staff_draws, todays_fleets
+from llmstudy.assess.market import (
+    Market,
+    draws_of,
+    pair_inputs,
+    paths_of,
+    staff_draws,
+    todays_fleets,
+)
 from llmstudy.cost import TokenPrice
 from llmstudy.figure import FloatArray
 from llmstudy.study import Study
@@ -24,7 +31,8 @@ Buyer = Literal["named_model", "same_quality"]
 class Futures:
     """Bills of staying and of having moved, in every draw and month. usd, (n, months).
 
-    requests, tokens: of each month. once_usd, ramp_months, dual_months: of the move, (n,).
+    requests, tokens: of each month. price: what a token costs the one who stays, over today's price
+    (1 on a fleet). once_usd, ramp_months, dual_months: of the move, (n,).
     team_usd: salaries a month of the team that the move needs, (n,); 0 where it needs none.
     """
 
@@ -32,6 +40,7 @@ class Futures:
     go_usd: FloatArray
     requests: FloatArray
     tokens: FloatArray
+    price: FloatArray
     once_usd: FloatArray
     ramp_months: FloatArray
     dual_months: FloatArray
@@ -85,10 +94,52 @@ class Futures:
     def cheaper_from_month(self) -> FloatArray:
         """The first month from which having moved stays cheaper to the end; inf: never. (n,)."""
         dearer = self.with_team() > self.stay_usd
-        last = np.where(
-            dearer.any(axis=1), self.months - 1 - dearer[:, ::-1].argmax(axis=1), -1
-        )
+        last = np.where(dearer.any(axis=1), self.months - 1 - dearer[:, ::-1].argmax(axis=1), -1)
         return np.where(last == self.months - 1, np.inf, last + 1.0)
+
+
+def futures_of_routes(
+    study: Study,
+    offers: Market,
+    name: str,
+    routes: Iterable[str],
+    months: int,
+    n: int,
+    buyer: Buyer = "named_model",
+) -> dict[str, Futures]:
+    """The futures in which one workload, and no other, moves to each of the routes.
+
+    Raises: ValueError where the workload's route of today, or one of the routes, has no offer.
+    """
+    today = study.workloads[name].current_route
+    current, paths = _offer(offers, name, today), paths_of(study, name, n, months)
+    d = _draws(study, offers, name, today, n) | paths
+    requests = mc.volumes(d, months)
+    stay, price = mc.month_usd(current, mc.of_today(d), requests, months), np.ones((n, months))
+    if isinstance(current, TokenPrice):
+        price = mc.price_factor(current, d, months) * price
+        if buyer == "same_quality":
+            paid, moves = _followed(study, current.arm, stay, d, n, months)
+            stay, price = stay * paid + moves, price * paid
+    lengths = d["input_tokens"][:, None] * mc.prompt_lengths(d, months)
+    tokens = requests * (lengths + d["output_tokens"][:, None])
+    has_team = bool(todays_fleets(study))
+    found = {}
+    for route in routes:
+        d = _draws(study, offers, name, route, n) | paths
+        is_first_fleet = study.routes[route].arm == "self_hosted" and not has_team
+        found[route] = Futures(
+            stay_usd=stay,
+            go_usd=mc.month_usd(_offer(offers, name, route), d, requests, months),
+            requests=requests,
+            tokens=tokens,
+            price=price,
+            once_usd=d["moving_cost"],
+            ramp_months=d["ramp"],
+            dual_months=mc.dual_months(d, months),
+            team_usd=staff_draws(study, n) if is_first_fleet else np.zeros(n),
+        )
+    return found
 
 
 def futures_of_moves(
@@ -101,66 +152,46 @@ def futures_of_moves(
 ) -> Futures:
     """The futures in which each named workload moves to its target, all at one time.
 
-    One team runs all fleets: it is paid once, and not at all where today's routes have one or no
-    target is a fleet. Raises: ValueError without a target, or where a route has no offer.
+    One team runs all fleets: it is paid once. Raises: ValueError without a target, or as
+    `futures_of_routes`.
     """
     if not targets:
         raise ValueError("no workload is to move: name at least one with its target")
-    parts = [_future(study, offers, *pair, months, n, buyer) for pair in targets.items()]
-    new_team = any(study.routes[route].arm == "self_hosted" for route in targets.values())
-    team = staff_draws(study, n) if new_team and not todays_fleets(study) else np.zeros(n)
+    parts = [
+        futures_of_routes(study, offers, name, [route], months, n, buyer)[route]
+        for name, route in targets.items()
+    ]
+    summed = ("stay_usd", "go_usd", "requests", "tokens", "once_usd")
+    longest = ("ramp_months", "dual_months", "team_usd")
+    weights = np.array([part.stay_usd[:, :1] for part in parts])
+    prices = np.array([part.price for part in parts])
     return Futures(
-        stay_usd=sum((part.stay_usd for part in parts), np.zeros((n, months))),
-        go_usd=sum((part.go_usd for part in parts), np.zeros((n, months))),
-        requests=sum((part.requests for part in parts), np.zeros((n, months))),
-        tokens=sum((part.tokens for part in parts), np.zeros((n, months))),
-        once_usd=sum((part.once_usd for part in parts), np.zeros(n)),
-        ramp_months=np.max([part.ramp_months for part in parts], axis=0),
-        dual_months=np.max([part.dual_months for part in parts], axis=0),
-        team_usd=team,
+        price=(weights * prices).sum(axis=0) / weights.sum(axis=0),
+        **{key: np.sum([getattr(part, key) for part in parts], axis=0) for key in summed},
+        **{key: np.max([getattr(part, key) for part in parts], axis=0) for key in longest},
     )
 
 
-def _future(
-    study: Study,
-    offers: Market,
-    name: str,
-    route: str,
-    months: int,
-    n: int,
-    buyer: Buyer,
-) -> Futures:
-    current = offers.offer(name, study.workloads[name].current_route)
-    challenger = offers.offer(name, route)
-    if current is None or challenger is None:
-        raise ValueError(f"{name} has no offer for its route of today or for {route}")
-    d = futures_of(study, name, pair_inputs(study, offers, name, route), n, months)
-    requests = mc.volumes(d, months)
-    stay = mc.month_usd(current, mc.of_today(d), requests, months)
-    if buyer == "same_quality" and isinstance(current, TokenPrice):
-        stay = _followed(study, name, current.arm, stay, d, n, months)
-    lengths = d["input_tokens"][:, None] * mc.prompt_lengths(d, months)
-    return Futures(
-        stay_usd=stay,
-        go_usd=mc.month_usd(challenger, d, requests, months),
-        requests=requests,
-        tokens=requests * (lengths + d["output_tokens"][:, None]),
-        once_usd=d["moving_cost"],
-        ramp_months=d["ramp"],
-        dual_months=mc.dual_months(d, months),
-        team_usd=np.zeros(n),
-    )
+def _offer(offers: Market, name: str, route: str) -> mc.Offer:
+    found = offers.offer(name, route)
+    if found is None:
+        raise ValueError(f"{route} has no offer for {name}: it cannot serve it, or is not priced")
+    return found
+
+
+def _draws(study: Study, offers: Market, name: str, route: str, n: int) -> dict[str, FloatArray]:
+    return dict(draws_of(pair_inputs(study, offers, name, route), n, study.seed))
 
 
 def _followed(
-    study: Study, name: str, arm: str, stay: FloatArray, d: mc.Draws, n: int, months: int
-) -> FloatArray:
-    """The bills of a buyer who moves on to each cheaper model of equal quality that pays."""
+    study: Study, arm: str, stay: FloatArray, d: mc.Draws, n: int, months: int
+) -> tuple[FloatArray, FloatArray]:
+    """The price paid by a buyer who moves on to each cheaper model of equal quality that pays, over
+    today's, and the cost of the moves. (n, months) each."""
     spec = study.price_paths
     market = mc.same_quality(
         mc.draw(spec.same_quality, spec.same_quality.name or "same_quality", n, study.seed),
         mc.draw(spec.switches, spec.switches.name or "switches", n, study.seed),
         mc.noise(f"same quality {arm}", n, months, study.seed),
     )
-    paid, moves = mc.follow(market, stay, d[f"migration_{arm}"])
-    return np.asarray(stay * paid + moves)
+    return mc.follow(market, stay, d[f"migration_{arm}"])

@@ -84,7 +84,7 @@ _SAME_TOKENS = Figure("", 1.0, "factor", source="the tokenizer of today's route"
 
 
 def _tokenizer(study: Study, current: str, route: str) -> tuple[str, Figure]:
-    """Tokens that a route makes of the same text over those of today's, where the vendor differs."""
+    """Tokens that a route makes of the same text over those of today's; a vendor has its own."""
     now, then = study.routes[current], study.routes[route]
     alike = now == then or (
         isinstance(now, ApiRoute)
@@ -118,23 +118,22 @@ def draws_of(found: Mapping[str, tuple[str, Figure]], n: int, seed: int) -> mc.D
     }
 
 
-def futures_of(
-    study: Study,
-    name: str,
-    found: Mapping[str, tuple[str, Figure]],
-    n: int = N_DRAWS,
-    months: int | None = None,
-) -> mc.Draws:
-    """Draws of each input with the paths of prices and of a workload's volume: (n, months) each.
+def paths_of(study: Study, name: str, n: int = N_DRAWS, months: int | None = None) -> mc.Draws:
+    """The paths of prices and of a workload's volume: (n, months) each.
 
-    months: of the paths; the study's horizon by default.
+    months: the study's horizon by default.
     """
-    d = draws_of(found, n, study.seed)
-    length = months or study.months
-    return {
-        **d,
-        **mc.drawn_paths(d, study.price_paths.jump_factor, name, length, study.seed),
-    }
+    found = inputs(study, name, study.workloads[name].current_route, None)
+    d = draws_of({key: found[key] for key in mc.PATH_INPUTS}, n, study.seed)
+    factor = study.price_paths.jump_factor
+    return mc.drawn_paths(d, factor, name, months or study.months, study.seed)
+
+
+def futures_of(
+    study: Study, name: str, found: Mapping[str, tuple[str, Figure]], n: int = N_DRAWS
+) -> mc.Draws:
+    """Draws of each input, (n,), with the paths of prices and volume, (n, months)."""
+    return {**draws_of(found, n, study.seed), **paths_of(study, name, n)}
 
 
 @dataclass(frozen=True)

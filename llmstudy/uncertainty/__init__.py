@@ -4,8 +4,9 @@ Every figure is drawn from a named uniform stream (common random numbers): what 
 routes or workloads has one stream and so the same draws, and adding a figure moves no other.
 
 `draws` makes the draws, `paths` the way of prices and volumes, `bills` the bill of each month,
-`crossover` the volume from which another route is cheaper, `sensitivity` the ranking of the inputs
-that decide.
+`crossover` the volume from which another route is cheaper; `sensitivity` ranks the inputs that
+decide, `thresholds` finds where each flips the answer, `convergence` says whether the draws
+suffice; `information` values what could be measured next, and `waiting` what waiting is worth.
 """
 
 from llmstudy.uncertainty.bills import (
@@ -22,6 +23,7 @@ from llmstudy.uncertainty.bills import (
     move_saving_usd,
     moved_share,
     of_today,
+    price_factor,
     prompt_lengths,
     staff_month_usd,
     team_share,
@@ -29,41 +31,72 @@ from llmstudy.uncertainty.bills import (
     volume,
     volumes,
 )
+from llmstudy.uncertainty.convergence import convergence
 from llmstudy.uncertainty.crossover import crossover_requests_per_month, stepped_crossover
 from llmstudy.uncertainty.draws import Draws, band, central, draw
-from llmstudy.uncertainty.paths import PATH, drawn_paths, follow, noise, same_quality
-from llmstudy.uncertainty.sensitivity import sensitivity
+from llmstudy.uncertainty.information import (
+    Measurement,
+    evpi,
+    measure_next,
+    value_of_information,
+    worth_measuring,
+)
+from llmstudy.uncertainty.paths import (
+    PATH,
+    PATH_INPUTS,
+    drawn_paths,
+    follow,
+    noise,
+    same_quality,
+)
+from llmstudy.uncertainty.sensitivity import never_by_input, never_effects, pawn, sensitivity
+from llmstudy.uncertainty.thresholds import solve_thresholds
+from llmstudy.uncertainty.waiting import threshold_rule, value_of_waiting
 
 __all__ = [
     "PATH",
+    "PATH_INPUTS",
     "TODAY",
     "Draws",
     "Fleet",
+    "Measurement",
     "Offer",
     "api_month_usd",
     "band",
     "bill_saving_usd",
     "central",
+    "convergence",
     "crossover_requests_per_month",
     "draw",
     "drawn_paths",
     "drift",
     "dual_months",
+    "evpi",
     "fleet_month_usd",
     "fleet_unit",
     "follow",
+    "measure_next",
     "month_usd",
     "move_saving_usd",
     "moved_share",
+    "never_by_input",
+    "never_effects",
     "noise",
     "of_today",
+    "pawn",
+    "price_factor",
     "prompt_lengths",
     "same_quality",
     "sensitivity",
+    "solve_thresholds",
     "staff_month_usd",
     "stepped_crossover",
     "team_share",
+    "threshold_rule",
     "usd_per_request",
+    "value_of_information",
+    "value_of_waiting",
     "volume",
     "volumes",
+    "worth_measuring",
 ]

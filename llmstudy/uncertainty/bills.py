@@ -87,19 +87,18 @@ def usd_per_request(price: TokenPrice, d: Draws, months: int) -> FloatArray:
         np.asarray(api_usd_per_request(price, *side, *caching, d["retry_share"]))[:, None]
         for side in ((lengths[0], np.zeros(1)), (np.zeros(1), lengths[1]))
     )
-    tokens_usd = (
-        (read * prompt_lengths(d, months) + written)
-        * drift(d[f"drift_{price.arm}"], months)
-        * path(d, price.arm, months)
-        * _scheduled(price, months)
-    )
+    tokens_usd = (read * prompt_lengths(d, months) + written) * price_factor(price, d, months)
     return np.asarray(tokens_usd + d["tool_usd"][:, None] / 1000)
 
 
-def _scheduled(price: TokenPrice, months: int) -> FloatArray:
-    """Scheduled price of each month over today's; after the last one known it stays. (months,)."""
+def price_factor(price: TokenPrice, d: Draws, months: int) -> FloatArray:
+    """The list price of each month over today's: trend, jumps, scheduled changes. (n, months).
+
+    After the last month whose schedule is known, its price stays.
+    """
     factors = np.asarray(price.month_factors)
-    return factors[np.minimum(np.arange(months), len(factors) - 1)]
+    scheduled = factors[np.minimum(np.arange(months), len(factors) - 1)]
+    return drift(d[f"drift_{price.arm}"], months) * path(d, price.arm, months) * scheduled
 
 
 def prompt_lengths(d: Draws, months: int) -> FloatArray:

@@ -19,6 +19,10 @@ PATH = "path_"
 """Prefix of the inputs that are paths, (n, months); a path that is absent is 1 throughout."""
 
 
+PATH_INPUTS = ("jumps", "gpu_volatility", "volatility")
+"""The inputs that say how far paths leave their trend."""
+
+
 def noise(stream: str, n: int, months: int, seed: int) -> FloatArray:
     """Uniforms of a named stream, (n, months); more draws leave the first ones as they are.
 
@@ -39,13 +43,14 @@ def jumps(
     Source: cost.md 5.3: a named model almost never drifts; model its price as jumps.
 
     >>> always, half = np.ones((1, 1)), Figure("", 0.5, "factor")
-    >>> jumps(np.array([1e9]), half, np.full((1, 4), 0.5), np.full((1, 4), 0.5)).round(3).tolist()
+    >>> jumps(np.array([1e9]), half, np.full((1, 4), 0.5), np.full((1, 4), 0.5)).tolist()
     [[1.0, 0.5, 0.25, 0.125]]
     """
     jumped = uniforms < -np.expm1(-per_year[:, None] / 12)
     jumped[:, 0] = False
-    logs = np.where(jumped, np.log(factor.quantile(sizes)), 0.0)
-    return np.exp(np.cumsum(logs, axis=1))
+    steps = np.ones(uniforms.shape)
+    steps[jumped] = factor.quantile(sizes[jumped])
+    return np.cumprod(steps, axis=1)
 
 
 def wander(volatility_per_year: FloatArray, uniforms: FloatArray) -> FloatArray:
@@ -131,7 +136,7 @@ def drawn_paths(
 ) -> dict[str, FloatArray]:
     """The paths that belong to draws: input name -> (n, months).
 
-    d: needs jumps, gpu_volatility and volatility, (n,) each. factor: the size of a jump. The list
+    d: needs PATH_INPUTS, (n,) each. factor: the size of a jump. The list
     prices of the two API arms jump apart; rents wander together, and each workload's volume alone.
     """
     n = len(d["jumps"])

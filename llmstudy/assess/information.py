@@ -1,0 +1,212 @@
+"""Chapter 06: what would it be worth to measure next?
+
+Two kinds of measurement, valued apart. Paired items decide whether a candidate may move at all:
+nothing moves unproven, so that their worth is the saving which a passed test releases, less what a
+wrongly passed one costs. A log, a probe or a quote sharpens the costs: its worth is what choosing
+after it gains over choosing now, with quality taken as proven, which is as much as it could be
+worth.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from llmstudy import uncertainty as mc
+from llmstudy.assess.case import Results, rows_of
+from llmstudy.assess.market import Market, draws_of, pair_inputs
+from llmstudy.assess.projection import Moves
+from llmstudy.assess.quality import UNPAIRED_DISCORDANCE, counts_of, difference_draws
+from llmstudy.figure import FloatArray, Interval
+from llmstudy.study import Study, bundled_figures
+from llmstudy.uncertainty.convergence import estimate
+
+GOLDEN_ITEMS = 200
+"""A batch of labelled items, beside the number that the plan of chapter 04 asks for."""
+
+_OF_A_LOG = ("requests", "input_tokens", "output_tokens", "cached_input_share", "peak_to_mean")
+"""What a week more of log tells of a workload."""
+
+
+def information_tables(
+    study: Study, offers: Market, futures: Moves, quality: Results
+) -> dict[str, Any]:
+    """What each measurement is worth against its cost, the best first, and the one to buy next.
+
+    Returns: `worth` (workload, measurement, inputs, value_usd, low_usd, high_usd, cost_usd,
+    net_usd, verdict: measure, not worth it or undecided; is_bound: the value is that of
+    perfect information, which is as much as it could be), `next` (its first row to buy, or None),
+    `evpi` (workload, usd with the interval of the draws: perfect knowledge of everything that a
+    cost rests on).
+    """
+    worth, perfect = [], []
+    for name in study.workloads:
+        moves = {route: f for (workload, route), f in futures.items() if workload == name}
+        if not moves:
+            continue
+        saved = {route: future.saving_by_month()[:, -1] for route, future in moves.items()}
+        worth += _items(study, name, saved, quality)
+        benefit = np.column_stack([np.zeros(len(next(iter(saved.values())))), *saved.values()])
+        found = mc.evpi(benefit)
+        worth += _costs(study, offers, name, list(saved), benefit, found)
+        perfect.append(
+            {"workload": name, "usd": found.estimate, "low_usd": found.low, "high_usd": found.high}
+        )
+    table = pd.DataFrame(worth, columns=list(_COLUMNS))
+    table = table.sort_values("net_usd", ascending=False, kind="stable", ignore_index=True)
+    best = mc.measure_next(table) if len(table) else None
+    return {
+        "worth": table,
+        "next": None if best is None else {str(k): v for k, v in best.items()},
+        "evpi": perfect,
+    }
+
+
+_COLUMNS = (
+    "workload",
+    "measurement",
+    "inputs",
+    "value_usd",
+    "low_usd",
+    "high_usd",
+    "cost_usd",
+    "net_usd",
+    "verdict",
+    "is_bound",
+)
+
+
+# --- paired items -------------------------------------------------------------------------------
+
+
+def _items(
+    study: Study, name: str, saved: Mapping[str, FloatArray], quality: Results
+) -> list[dict[str, Any]]:
+    """What a batch of labelled items, scored on every candidate still open, would be worth.
+
+    One set of items serves all candidates. Beside what may move already, it is worth only what it
+    adds.
+    """
+    rows = rows_of(quality["quality"], workload=name)
+    open_ = [row for row in rows if row["route"] in saved and _is_open(study, row)]
+    if not open_:
+        return []
+    proven = [row["route"] for row in rows if row["route"] in saved and row not in open_]
+    proven = [r for r in proven if rows_of(rows, route=r)[0]["verdict"] == "non-inferior"]
+    already = max((float(np.mean(saved[route])) for route in proven), default=0.0)
+    already = max(already, 0.0)
+    price = study.usd_per_golden_item.value
+    needed = max(int(row["n_needed"] or 0) for row in open_)
+    found = []
+    for n in sorted({GOLDEN_ITEMS, needed} - {0}):
+        gained = _released(study, name, open_, saved, n)
+        value = estimate(gained - np.where(gained > 0, already, 0.0), "mean")
+        routes = ", ".join(row["route"] for row in open_)
+        about = {"workload": name, "measurement": f"{n:,} golden items", "inputs": routes}
+        ends = (max(value.estimate, 0.0), max(value.low, 0.0), max(value.high, 0.0))
+        found.append(about | _against_cost(*ends, n * price) | {"is_bound": False})
+    return found
+
+
+def _is_open(study: Study, row: Mapping[str, Any]) -> bool:
+    """Whether items of one's own could still settle a candidate."""
+    proven = row["verdict"] in ("non-inferior", "inferior")
+    own = row["grade"] == "measured" or row["lowest_grade"] == "published"
+    return not (proven and own)
+
+
+def _released(
+    study: Study,
+    name: str,
+    open_: list[dict[str, Any]],
+    saved: Mapping[str, FloatArray],
+    n: int,
+) -> FloatArray:
+    """What a test of n items gains in each draw. (n_draws,) usd.
+
+    A candidate passes when the lower end of its 95 % interval lies above the margin; of those that
+    pass, the one with the largest expected saving moves, if that is worth a move at all. One that
+    passed although its true difference lies beyond the margin is found out and left again: it costs
+    the way there and back. Normal approximation of the paired difference, whose variance is
+    (discordance - difference^2) / n (Tango 1998, section 2).
+    """
+    margin = study.workloads[name].quality.margin.value
+    n_draws = len(next(iter(saved.values())))
+    gained, settled = np.zeros(n_draws), np.zeros(n_draws, dtype=bool)
+    for row in sorted(open_, key=lambda row: -float(np.mean(saved[row["route"]]))):
+        route = row["route"]
+        if np.mean(saved[route]) < study.thresholds.saving.value:
+            break
+        true = difference_draws(study, name, route, n_draws)
+        spread = np.sqrt(np.maximum(_discordance(study, name, route) - true**2, 1e-4) / n)
+        luck = mc.noise(f"items {name} {route}", n_draws, 1, study.seed)[:, 0]
+        seen = true + spread * norm.ppf(np.clip(luck, 1e-9, 1 - 1e-9))
+        moves = (seen - norm.ppf(0.975) * spread > -margin) & ~settled
+        there_and_back = 2 * study.moving[study.routes[route].arm].cost.value
+        gained[moves] = np.where(true >= -margin, saved[route], -there_and_back)[moves]
+        settled |= moves
+    return gained
+
+
+def _discordance(study: Study, name: str, route: str) -> float:
+    given = study.workloads[name].quality.evidence.get(route)
+    return UNPAIRED_DISCORDANCE if given is None else counts_of(given).discordance_share
+
+
+# --- costs --------------------------------------------------------------------------------------
+
+
+def _costs(
+    study: Study,
+    offers: Market,
+    name: str,
+    routes: list[str],
+    benefit: FloatArray,
+    perfect: Interval,
+) -> list[dict[str, Any]]:
+    """What a week of log, a probe and a quote for each self-hosted route would be worth.
+
+    None is worth more than perfect information: where that is worth less than a measurement costs,
+    it stands as the bound, and nothing is regressed.
+    """
+    n, bundled = len(benefit), bundled_figures()
+    own = [route for route in routes if study.routes[route].arm == "self_hosted"]
+
+    def draws(route: str, inputs: tuple[str, ...]) -> FloatArray:
+        known = pair_inputs(study, offers, name, route)
+        d = draws_of({key: known[key] for key in inputs}, n, study.seed)
+        varying = [x for x in d.values() if np.ptp(x) > 0]
+        return np.column_stack(varying) if varying else np.zeros((n, 0))
+
+    asked = [("a week more of log", _OF_A_LOG, routes[0], "measuring.log_usd")]
+    asked += [
+        (f"8-point probe of {r}", ("capacity_factor",), r, "measuring.probe_usd") for r in own
+    ]
+    asked += [(f"quote for {r}", ("usd_per_gpu_hour",), r, "measuring.quote_usd") for r in own]
+    rows = []
+    for measurement, inputs, route, price in asked:
+        learned = draws(route, inputs)
+        if not learned.shape[1]:
+            continue  # all of it is known already
+        is_bound = perfect.high <= bundled[price].value
+        value = perfect if is_bound else mc.value_of_information(benefit, learned)
+        rows.append(
+            {"workload": name, "measurement": measurement, "inputs": ", ".join(inputs)}
+            | _against_cost(value.estimate, value.low, value.high, bundled[price].value)
+            | {"is_bound": is_bound}
+        )
+    return rows
+
+
+def _against_cost(value: float, low: float, high: float, cost: float) -> dict[str, Any]:
+    unsure = "not worth it" if high <= cost else "undecided"
+    return {
+        "value_usd": value,
+        "low_usd": low,
+        "high_usd": high,
+        "cost_usd": cost,
+        "net_usd": value - cost,
+        "verdict": "measure" if low > cost else unsure,
+    }

@@ -1,0 +1,145 @@
+"""Chapter 06: what each arm will have cost in half a year, a year and at the horizon, and when a
+move is cheaper."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from llmstudy.assess.futures import Buyer, Futures, futures_of_routes
+from llmstudy.assess.market import N_DRAWS, Market, spread
+from llmstudy.figure import FloatArray
+from llmstudy.study import Study
+from llmstudy.uncertainty import band
+
+AFTER_MONTHS = (6, 12, 24)
+"""Months after which a projection is read (MEMO.md S9), beside the horizon itself."""
+
+
+Moves = Mapping[tuple[str, str], Futures]
+"""The futures of moves: (workload, route) -> futures."""
+
+
+def move_futures(
+    study: Study, offers: Market, candidates: pd.DataFrame, buyer: Buyer = "named_model"
+) -> Moves:
+    """The futures of every permitted move that can be priced.
+
+    candidates: workload, route of each permitted move.
+    """
+    found: dict[tuple[str, str], Futures] = {}
+    for name, rows in candidates.groupby("workload", sort=False):
+        workload = str(name)
+        routes = [str(r) for r in rows["route"] if offers.offer(workload, r)]
+        if routes and offers.offer(workload, study.workloads[workload].current_route):
+            each = futures_of_routes(study, offers, workload, routes, study.months, N_DRAWS, buyer)
+            found |= {(workload, route): future for route, future in each.items()}
+    return found
+
+
+def savings_table(study: Study, futures: Moves) -> pd.DataFrame:
+    """What each move saves over the horizon, how surely, and from which month it pays.
+
+    Columns: workload, route, arm, saving_p10_usd, saving_p50_usd, saving_p90_usd, p_cheaper,
+    pays_from_month_p10, _p50, _p90 (months from now; null: never), p_never_pays (share of draws in
+    which the route is not the cheaper one at the horizon's end).
+    """
+    rows = []
+    for (name, route), future in futures.items():
+        saved, from_month = future.saving_by_month()[:, -1], future.cheaper_from_month()
+        found = {f"saving_{key}_usd": usd for key, usd in spread(saved).items()}
+        months = dict(zip(("p10", "p50", "p90"), band(from_month), strict=True))
+        rows.append(
+            {
+                "workload": name,
+                "route": route,
+                "arm": study.routes[route].arm,
+                **found,
+                "p_cheaper": float((saved > 0).mean()),
+                **{f"pays_from_month_{key}": month for key, month in months.items()},
+                "p_never_pays": float(np.isinf(from_month).mean()),
+            }
+        )
+    columns = "workload route arm saving_p10_usd saving_p50_usd saving_p90_usd p_cheaper"
+    columns += " pays_from_month_p10 pays_from_month_p50 pays_from_month_p90 p_never_pays"
+    return pd.DataFrame(rows, columns=columns.split())
+
+
+def by_buyer(study: Study, named: Moves, wary: Moves) -> list[dict[str, Any]]:
+    """How surely a move off a proprietary model is cheaper, against both ways to stay there.
+
+    named: staying on today's named model at its list price. wary: moving on to each cheaper model
+    of equal quality. Rows: workload, route, arm, p_cheaper_named, p_cheaper_same_quality, and the
+    median saving against each. Only moves away from a proprietary API have a row.
+    """
+    rows = []
+    for (name, route), future in named.items():
+        current = study.workloads[name].current_route
+        if study.routes[current].arm != "proprietary_api":
+            continue
+        saved, against_equal = (f.saving_by_month()[:, -1] for f in (future, wary[name, route]))
+        rows.append(
+            {
+                "workload": name,
+                "route": route,
+                "arm": study.routes[route].arm,
+                "p_cheaper_named": float((saved > 0).mean()),
+                "p_cheaper_same_quality": float((against_equal > 0).mean()),
+                "saving_named_usd": float(np.median(saved)),
+                "saving_same_quality_usd": float(np.median(against_equal)),
+            }
+        )
+    return rows
+
+
+def projection(study: Study, futures: Moves, savings: pd.DataFrame) -> list[dict[str, Any]]:
+    """Cumulative cost of each arm after 6, 12 and 24 months and at the horizon, per workload.
+
+    An arm is its move that saves most; today's arm, where nothing moves, is the row `stay`.
+    Rows: workload, arm, route, months, p10_usd, p50_usd, p90_usd; 80 % range.
+    """
+    ends = sorted({m for m in (*AFTER_MONTHS, study.months) if m <= study.months})
+    best = savings.sort_values("saving_p50_usd", ascending=False)
+    best = best.groupby(["workload", "arm"], sort=False).head(1)
+    rows: list[dict[str, Any]] = []
+    for name in study.workloads:
+        moves = best[best["workload"] == name]
+        if moves.empty:
+            continue
+        stay = futures[name, moves["route"].iloc[0]].stay_usd.cumsum(axis=1)
+        rows += _ends(stay, ends, name, "stay", study.workloads[name].current_route)
+        for row in moves.itertuples():
+            future = futures[name, str(row.route)]
+            cost = future.stay_usd.cumsum(axis=1) - future.saving_by_month()
+            rows += _ends(cost, ends, name, str(row.arm), str(row.route))
+    return rows
+
+
+def _ends(
+    cumulative: FloatArray, ends: Iterable[int], name: str, arm: str, route: str
+) -> list[dict[str, Any]]:
+    return [
+        {"workload": name, "arm": arm, "route": route, "months": end}
+        | {f"{key}_usd": usd for key, usd in spread(cumulative[:, end - 1]).items()}
+        for end in ends
+    ]
+
+
+def cheaper_by_month(study: Study, futures: Moves) -> list[dict[str, Any]]:
+    """P(a move has paid for itself by the end of each month). Rows: workload, route, arm, month,
+    p_cheaper."""
+    rows = []
+    for (name, route), future in futures.items():
+        paid = (future.saving_by_month() > 0).mean(axis=0)
+        rows += [
+            {
+                "workload": name,
+                "route": route,
+                "arm": study.routes[route].arm,
+                "month": month,
+                "p_cheaper": float(p),
+            }
+            for month, p in enumerate(paid, start=1)
+        ]
+    return rows

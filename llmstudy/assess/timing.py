@@ -1,0 +1,249 @@
+"""Chapter 07: when should self-hosting begin? What waiting is worth, and the rules on trial.
+
+One move is looked at: every workload that may be self-hosted, each to the route that saves most,
+begun in one month or never. It is played through simulated futures that are longer than the study's
+horizon, since a move that begins late must have time to pay.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from llmstudy import prices, triggers
+from llmstudy import uncertainty as mc
+from llmstudy.assess.case import Results, rows_of
+from llmstudy.assess.futures import Buyer, Futures, futures_of_moves
+from llmstudy.assess.market import Market
+from llmstudy.figure import FloatArray
+from llmstudy.study import SelfHostedRoute, Study
+from llmstudy.uncertainty.waiting import switch_costs
+
+MONTHS = 36
+"""Length of a simulated future: beyond it growth and prices of today say nothing."""
+
+N_PATHS = 2000
+
+BUYERS: tuple[Buyer, ...] = ("named_model", "same_quality")
+
+WAITS = (3, 6, 12)
+"""Months to wait before choosing (source memo: revisit every 3-6 months; 6-12 month window)."""
+
+SHORT_COMMITMENT = 6
+"""Months for which a fleet on demand is tried before it may be left again."""
+
+FOLDS = 5
+
+
+def timing_tables(
+    study: Study, offers: Market, results: Results, trigger_rows: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """The value of waiting, the rules' regret, and a better threshold; empty where none may move.
+
+    Returns: `timing` (workloads and routes of the move, months, paths, or why there is none),
+    `waiting` (by buyer and policy), `regret` (by buyer and rule), `improved` (by buyer: the
+    threshold of the ratio of bills that the back-test finds, with its regret out of sample),
+    `lens` (what each rule would decide today).
+    """
+    targets = _targets(study, results)
+    if not targets:
+        about = {"targets": {}, "reason": "no workload has a self-hosted route that may serve it"}
+        nothing: dict[str, Any] = {"waiting": [], "regret": [], "improved": [], "lens": []}
+        return {"timing": about | {"months": MONTHS, "paths": N_PATHS}, **nothing}
+    signals = _todays_signals([row for row in trigger_rows if row["workload"] in targets])
+    found: dict[str, Any] = {"waiting": [], "regret": [], "improved": []}
+    for buyer in BUYERS:
+        future = futures_of_moves(study, offers, targets, MONTHS, N_PATHS, buyer)
+        costs = future.switch_costs()
+        found["waiting"] += _waiting(study, targets, future, costs, buyer)
+        regret, improved = _trial(study, future, costs, signals, buyer)
+        found["regret"] += regret
+        found["improved"].append(improved)
+        if buyer == "named_model":
+            found["lens"] = _lens(study, future, signals)
+    about = {"targets": targets, "reason": "", "months": MONTHS, "paths": N_PATHS}
+    return {"timing": about, **found}
+
+
+def _targets(study: Study, results: Results) -> dict[str, str]:
+    """The self-hosted route that saves most of each workload that is not self-hosted today."""
+    rows = pd.DataFrame(results["06_crossover"]["savings"], columns=["workload", "route", "arm"])
+    savings = rows.assign(
+        saved=[row["saving_p50_usd"] for row in results["06_crossover"]["savings"]]
+    )
+    own = savings[savings["arm"] == "self_hosted"].sort_values("saved", ascending=False)
+    best = own.groupby("workload")["route"].first()
+    return {
+        name: str(best[name])
+        for name, workload in study.workloads.items()
+        if name in best and study.routes[workload.current_route].arm != "self_hosted"
+    }
+
+
+# --- waiting ------------------------------------------------------------------------------------
+
+
+def known(path: FloatArray) -> FloatArray:
+    """What is known of a path when a month begins: the month before. (n, months), as `path`.
+
+    >>> known(np.array([[1.0, 2.0, 3.0]])).tolist()
+    [[1.0, 1.0, 2.0]]
+    """
+    return np.concatenate([path[:, :1], path[:, :-1]], axis=1)
+
+
+def _waiting(
+    study: Study, targets: Mapping[str, str], future: Futures, costs: FloatArray, buyer: Buyer
+) -> list[dict[str, Any]]:
+    stay, go = (np.log(known(bills)) for bills in (future.stay_usd, future.with_team()))
+    leaving = {SHORT_COMMITMENT: _leaving(study, targets, future)}
+    table = mc.value_of_waiting(costs, np.stack([stay - go, stay], axis=2), WAITS, leaving)
+    return [
+        {"buyer": buyer} | {str(k): _null(v) for k, v in row.items()}
+        for row in table.to_dict("records")
+    ]
+
+
+def _leaving(study: Study, targets: Mapping[str, str], future: Futures) -> FloatArray:
+    """Cost of a move made now on demand, by the month in which it is left again for today's route.
+
+    Nothing is reserved, so that every hour costs the price on demand; the way back costs what
+    moving to today's arm costs.
+    """
+    premium = np.mean([_on_demand_premium(study.routes[route]) for route in targets.values()])
+    moved = mc.moved_share(future.ramp_months, future.months)
+    go = future.go_usd * premium
+    bills = future.stay_usd + (go - future.stay_usd) * moved + future.team_usd[:, None]
+    back = sum(
+        study.moving[study.routes[study.workloads[name].current_route].arm].cost.value
+        for name in targets
+    )
+    return np.asarray(switch_costs(bills, future.stay_usd, back) + future.once_usd[:, None])
+
+
+def _on_demand_premium(route: Any) -> float:
+    """The price of an hour on demand over that of the route's mix."""
+    assert isinstance(route, SelfHostedRoute)
+    mix = route.commitment
+    paid = mix.on_demand.value + mix.reserved.value * prices.RESERVED_PRICE_SHARE.value
+    return 1.0 if mix.spot.value == 1 else (mix.on_demand.value + mix.reserved.value) / paid
+
+
+def _null(x: Any) -> Any:
+    return None if isinstance(x, float) and not np.isfinite(x) else x
+
+
+# --- the rules on trial -------------------------------------------------------------------------
+
+Signals = Mapping[str, float | None]
+
+
+def _todays_signals(trigger_rows: list[dict[str, Any]]) -> Signals:
+    """What is known today of the signals that no bill tells: yes 1, no 0, None where nobody knows.
+
+    Over several workloads one that says yes is enough, and one that is unknown leaves a no open.
+    """
+
+    def any_fired(of: str) -> float | None:
+        statuses = {row["status"] for row in rows_of(trigger_rows, id=of)}
+        if "fired" in statuses:
+            return 1.0
+        return None if "unknown" in statuses else 0.0
+
+    def largest(of: str) -> float | None:
+        values = [
+            row["value"] / row["threshold"]
+            for row in rows_of(trigger_rows, id=of)
+            if row["value"] is not None and row["threshold"]
+        ]
+        return max(values, default=None)
+
+    waits = [row["value"] for row in rows_of(trigger_rows, id="G2") if row["value"] is not None]
+    retires = [row for row in rows_of(trigger_rows, id="G4") if "retires on" in row["evidence"]]
+    return {
+        "ttft_p95_s": max(waits, default=None),
+        "ttft_p95_missed": any_fired("G2"),
+        "compliance_block": any_fired("G3"),
+        "model_retires": float(bool(retires)),
+        "quality_ceiling": any_fired("G5"),
+        "format_failure_over_limit": largest("G6"),
+        "price_rise_over_limit": largest("G4"),
+    }
+
+
+def _money_signals(study: Study, future: Futures) -> dict[str, FloatArray]:
+    """The signals that follow from bills and volumes, as known when each month begins."""
+    stay, go, tokens = future.stay_usd, future.with_team(), future.tokens
+    return {
+        "api_usd_month": known(stay),
+        "api_usd_year": 12 * known(stay),
+        "tokens_month": known(tokens),
+        "tokens_month_in_12_months": _ahead(study, known(tokens)),
+        "requests_month": known(future.requests),
+        # a fleet is busier than at break-even exactly when it costs less than the bill it replaces
+        "utilisation_over_break_even": known(stay / go),
+        "price_rise_over_limit": known(future.price - 1) / study.thresholds.price_rise.value,
+    }
+
+
+def _ahead(study: Study, tokens: FloatArray, months: int = 12) -> FloatArray:
+    """A forecast from the growth of the last six months; at first from the study's own growth."""
+    growths = [workload.growth.value for workload in study.workloads.values()]
+    growth = np.full(tokens.shape, 1 + float(np.mean(growths)))
+    for month in range(3, tokens.shape[1]):
+        back = min(month, 6)
+        growth[:, month] = (tokens[:, month] / tokens[:, month - back]) ** (1 / back)
+    return np.asarray(tokens * growth**months)
+
+
+def _trial(
+    study: Study, future: Futures, costs: FloatArray, today: Signals, buyer: Buyer
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Regret of each rule, and of the threshold of the ratio of bills that the back-test finds."""
+    money = _money_signals(study, future)
+    held = {
+        name: np.full(future.stay_usd.shape, np.nan if value is None else value)
+        for name, value in today.items()
+    }
+    rules = triggers.advisor_rules()
+    months = triggers.decide(rules, held | money)
+    ratio = money["utilisation_over_break_even"]
+    levels = triggers.candidate_levels(ratio, 25)
+    rng = np.random.default_rng(study.seed)
+    best = triggers.improved_threshold(
+        ratio, costs, months["strategist"], levels, (1, 3, 6), FOLDS, rng
+    )
+    months["improved"] = triggers.first_fired(ratio, best.level, best.periods)
+    advisors = dict(zip(rules["rule"], rules["advisor"], strict=True))
+    rows = [
+        {"buyer": buyer, "advisor": advisors.get(str(row["rule"]), ""), "improved": False}
+        | {str(k): _null(v) for k, v in row.items()}
+        for row in triggers.backtest(costs, months).to_dict("records")
+    ]
+    for row in rows:
+        if row["rule"] == "improved":  # judged on paths that its threshold was not chosen on
+            row["improved"] = True
+            row["regret_usd"] = best.out_of_sample_usd.estimate
+            row["regret_low_usd"] = best.out_of_sample_usd.low
+            row["regret_high_usd"] = best.out_of_sample_usd.high
+    improved = {
+        "buyer": buyer,
+        "level": _null(best.level),
+        "held_months": best.periods,
+        "in_sample_usd": best.in_sample_usd.estimate,
+        "out_of_sample_usd": best.out_of_sample_usd.estimate,
+        "improvement_usd": best.improvement_usd.estimate,
+        "improvement_low_usd": best.improvement_usd.low,
+        "improvement_high_usd": best.improvement_usd.high,
+        "levels_by_fold": [_null(level) for level, _ in best.by_fold],
+    }
+    return rows, improved
+
+
+def _lens(study: Study, future: Futures, today: Signals) -> pd.DataFrame:
+    """What each rule would decide today, on the middle of what is known of the first month."""
+    money = {
+        name: float(np.median(path[:, 0])) for name, path in _money_signals(study, future).items()
+    }
+    return triggers.lens(triggers.advisor_rules(), {**money, **today})
