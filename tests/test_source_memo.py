@@ -53,11 +53,10 @@ def t1(memo, serving):
 
 @pytest.fixture(scope="module")
 def t2(memo, serving):
+    about = (memo, MIX, serving, CARD_RATE, *FLEET.values(), 0.1)
     tables = [
-        price_claims(
-            memo_claims(), memo_models(), on, memo, MIX, serving, CARD_RATE, **FLEET, tpot_slo_s=0.1
-        ).set_index("id")
-        for on in (MEMO_DATE, NOW)
+        price_claims(memo_claims(), memo_models(era), on, *about).set_index("id")
+        for era, on in (("memo", MEMO_DATE), ("successor", NOW))
     ]
     return dict(zip((MEMO_DATE, NOW), tables, strict=True))
 
@@ -222,6 +221,14 @@ def test_each_claim_is_judged_and_says_why(t2):
 def test_small_tier_ratios_by_hand(t2):
     row = t2[MEMO_DATE].loc["small_tier"]
     assert (row["ours_low"], row["ours_high"]) == pytest.approx((15 / 4, 10 / 0.6))
+
+
+def test_prices_of_today_are_judged_on_the_models_of_today(t2):
+    then, now = t2[MEMO_DATE], t2[NOW]
+    # the memo's "10-20x cheaper" came true: gpt-6-luna against gpt-6.1-sol is 20
+    assert (then.loc["small_tier", "agrees"], now.loc["small_tier", "agrees"]) == ("partly", "yes")
+    assert now.loc["api_input", "ours_low"] == 0.10
+    assert now.loc["gpt_4o_input", "ours_low"] == 2.5  # the named model is still priced by name
 
 
 def test_a_million_queries_a_day_by_hand(t2):

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from datetime import date
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -53,32 +54,22 @@ def _cost_tables(study: Study) -> Tables:
     )
     peak = bundled_figures()["unknown.peak_to_mean"].value
     fleet = (peak, study.self_hosting.target_utilisation.value)
-    said = claims.set_index("id")
-    claimed = tuple(said.loc["card_rate", ["low", "high"]].astype(float))
-    volumes = [float(said.loc[name, "low"]) for name in ("mini_crossover", "matrix_crossover")]
+    said = memo.ranges_of(claims)
+    volumes = (said["mini_crossover"][0], said["matrix_crossover"][0])
+
+    def checked(era: Literal["memo", "successor"], on: date) -> pd.DataFrame:
+        about = (premises, QUERY, serving, card_rate, *fleet, TPOT_SLO_S)
+        return memo.price_claims(claims, memo.memo_models(era), on, *about)
+
     return {
         "t1": memo.cost_table(table, premises, QUERY, serving, *fleet),
         "t1_explanations": memo.explanations(
-            table, premises, QUERY, card_rate, claimed, volumes[1], *volumes
+            table, premises, QUERY, card_rate, said["card_rate"], volumes[1], *volumes
         ),
         "t1_memory": memo.memory_fits(),
         "t1_card_rates": rates,
         "t2": pd.concat(
-            [
-                memo.price_claims(
-                    claims,
-                    memo.memo_models(),
-                    on,
-                    premises,
-                    QUERY,
-                    serving,
-                    card_rate,
-                    *fleet,
-                    TPOT_SLO_S,
-                )
-                for on in (memo.MEMO_DATE, study.as_of)
-            ],
-            ignore_index=True,
+            [checked("memo", memo.MEMO_DATE), checked("successor", study.as_of)], ignore_index=True
         ),
     }
 

@@ -26,6 +26,7 @@ from llmstudy.source_memo.tables import (
     memo_claims,
     memo_models,
     memo_table,
+    ranges_of,
 )
 
 __all__ = [
@@ -48,4 +49,5 @@ __all__ = [
     "most_tokens_per_request",
     "premises",
     "price_claims",
+    "ranges_of",
 ]

@@ -106,8 +106,8 @@ def explanations(
     rates = (premises.mini_input_usd_per_mtok, usd_per_mtok)
     blend, mixed = BLEND.usd_per_mtok(*rates), mix.usd_per_mtok(*rates)
     staff = premises.staff_month_usd
-    own = table.set_index("tokens_per_month")
-    hosting, row = float(table["hosting_low_usd"].iloc[0]), own.loc[threshold_tokens]
+    hosting = float(table["hosting_low_usd"].iloc[0])
+    [row] = table[table["tokens_per_month"] == threshold_tokens].to_dict("records")
     billed = at_tokens / 1e6
     crosses = [k * hosting / usd_per_mtok * 1e6 for k in (1, 2)]
     more_cards = [

@@ -6,6 +6,7 @@ import pandas as pd
 
 from llmstudy.cost import committed_usd_per_gpu_hour, replica_month_usd
 from llmstudy.prices import ApiRate
+from llmstudy.source_memo.tables import ranges_of
 
 GPUS_PER_NODE = 8
 """A p4d.24xlarge is eight A100 of 40 GB (AWS EC2 P4 instances); none of 80 GB is sold singly."""
@@ -79,17 +80,13 @@ def premises(claims: pd.DataFrame, mini: ApiRate, usd_per_gpu_hour: float) -> Pr
 
     claims: as `memo_claims`. mini: its rate on the memo's date.
     """
-    named = claims.set_index("id")
-
-    def pair(claim: str) -> tuple[float, float]:
-        return float(named.loc[claim, "low"]), float(named.loc[claim, "high"])
-
+    said = ranges_of(claims)
     return Premises(
         usd_per_gpu_hour=usd_per_gpu_hour,
-        quoted_month_usd=pair("node_reserved")[0],
-        reserved_price_share=pair("node_reserved")[0] / pair("node_on_demand")[0],
-        engineer_usd_per_year=pair("engineer"),
-        engineers=pair("engineers"),
+        quoted_month_usd=said["node_reserved"][0],
+        reserved_price_share=said["node_reserved"][0] / said["node_on_demand"][0],
+        engineer_usd_per_year=said["engineer"],
+        engineers=said["engineers"],
         mini_input_usd_per_mtok=mini.input_usd_per_mtok,
         mini_output_usd_per_mtok=mini.output_usd_per_mtok,
     )

@@ -14,6 +14,7 @@ from llmstudy.capacity import (
     serving_points,
 )
 from llmstudy.cost import usd_per_million_tokens
+from llmstudy.figure import FloatArray
 from llmstudy.prices import RESERVED_PRICE_SHARE, gpu_prices, rate
 from llmstudy.source_memo.premises import BLEND, GPUS_PER_NODE, Mix, Premises
 from llmstudy.source_memo.serving import MODEL, Serving
@@ -25,6 +26,11 @@ Ranges = dict[str, tuple[float, float, str]]
 
 ROUNDING_SHARE = 0.05
 """The memo's figures are rounded and most carry a tilde: within this they are the same."""
+
+_NAMED = {
+    "gpt_4o": ("openai", "gpt-4o"),
+    "sonnet_4": ("anthropic", "claude-sonnet-4-20250514"),
+}
 
 _QUERIES_PER_MONTH = 1e6 * HOURS_PER_MONTH / 24
 _GPUS = 2  # H100 per replica of the 70B in FP8: the fewest that were measured
@@ -44,8 +50,9 @@ def price_claims(
 ) -> pd.DataFrame:
     """Each claim of the memo against our range of the same figure, at the prices of the day `on`.
 
-    claims: as `memo_claims`. models: as `memo_models`. mix: tokens of a query, where the memo gives
-    none. serving, card_rate, peak_to_mean, target_utilisation: as in `cost_table`, `explanations`.
+    claims: as `memo_claims`. models: as `memo_models`, those sold on the day. mix: tokens of a
+    query, where the memo gives none. serving, card_rate, peak_to_mean, target_utilisation: as in
+    `cost_table` and `explanations`.
     tpot_slo_s: of the H100 cluster. GPU quotes bear no date of 2025: they are today's on any day.
     Returns: as `check`, with the column on. Raises: PriceError for a model without a price.
     """
@@ -55,6 +62,7 @@ def price_claims(
         output_usd=[each.output_usd_per_mtok for each in listed],
     )
     ranges = {
+        **_named_ranges(on),
         **_api_ranges(rates, mix),
         **_cluster_ranges(mix, peak_to_mean, target_utilisation, tpot_slo_s),
         **_node_ranges(premises, card_rate),
@@ -107,41 +115,40 @@ def _agrees(claim_low: float, claim_high: float, low: float, high: float) -> str
 # --- our ranges -----------------------------------------------------------------------------------
 
 
+def _named_ranges(on: date) -> Ranges:
+    """The models that the memo names, whatever is sold beside them."""
+    found: Ranges = {}
+    for claim, (provider, model) in _NAMED.items():
+        price = rate(provider, model, on)
+        for side in ("input", "output"):
+            usd = float(getattr(price, f"{side}_usd_per_mtok"))
+            found[f"{claim}_{side}"] = (usd, usd, f"list price of {model}")
+    return found
+
+
 def _api_ranges(rates: pd.DataFrame, mix: Mix) -> Ranges:
     """What the price list says, with no serving curve."""
-
-    def listed(role: str, provider: str) -> pd.DataFrame:
-        return rates[(rates["role"] == role) & (rates["provider"] == provider)]
-
-    found: Ranges = {}
-    for short, provider in (("gpt_4o", "openai"), ("sonnet_4", "anthropic")):
-        for side in ("input", "output"):
-            usd = float(listed("frontier", provider)[f"{side}_usd"].iloc[0])
-            found[f"{short}_{side}"] = (usd, usd, "list price")
-    ratios = {
-        small["model"]: float(
-            listed("frontier", small["provider"])["output_usd"].iloc[0] / small["output_usd"]
-        )
-        for small in rates[rates["role"] == "small"].to_dict("records")
-    }
+    tiers = {role: rows.to_dict("records") for role, rows in rates.groupby("role")}
+    frontier = {row["provider"]: row["output_usd"] for row in tiers["frontier"]}
+    ratios = {row["model"]: frontier[row["provider"]] / row["output_usd"] for row in tiers["small"]}
     said = ", ".join(f"{model} {ratio:.1f}" for model, ratio in ratios.items())
+    found: Ranges = {}
     found["small_tier"] = (min(ratios.values()), max(ratios.values()), f"output price: {said}")
-    apis = rates[rates["role"] != "managed_open"]
+    apis = rates[rates["role"] != "managed_open"].sort_values("input_usd")
     inputs = apis["input_usd"]
-    cheapest = apis.loc[inputs.idxmin(), "model"]
     found["api_input"] = (
-        float(inputs.min()),
-        float(inputs.max()),
-        f"input price of {len(apis)} models of its date; the cheapest is {cheapest}",
+        float(inputs.iloc[0]),
+        float(inputs.iloc[-1]),
+        f"input price of {len(apis)} models; the cheapest is {apis['model'].iloc[0]}",
     )
     hosts = rates[rates["role"] == "managed_open"]
-    blends = BLEND.usd_per_mtok(hosts["input_usd"], hosts["output_usd"])
+    blends = _blended(BLEND, hosts)
     found["managed_open_tokens"] = (
         float(blends.min()),
         float(blends.max()),
         f"Llama 70B at {len(hosts)} hosts, blended 3:1",
     )
-    per_query = mix.usd_per_mtok(apis["input_usd"], apis["output_usd"]) * mix.tokens / 1e6
+    per_query = _blended(mix, apis) * mix.tokens / 1e6
     found["million_queries"] = (
         float(per_query.min() * _QUERIES_PER_MONTH),
         float(per_query.max() * _QUERIES_PER_MONTH),
@@ -149,6 +156,12 @@ def _api_ranges(rates: pd.DataFrame, mix: Mix) -> Ranges:
         f"{mix.output_tokens:.0f} out, output tokens included",
     )
     return found
+
+
+def _blended(mix: Mix, rates: pd.DataFrame) -> FloatArray:
+    """USD per Mtok of each model at a mix. (n,)."""
+    sides = zip(rates["input_usd"], rates["output_usd"], strict=True)
+    return np.array([mix.usd_per_mtok(*pair) for pair in sides])
 
 
 def _cluster_ranges(
@@ -160,8 +173,8 @@ def _cluster_ranges(
     curve = fit_serving_curve(points, model_shape(MODEL), card, "fp8")
     found = capacity_at_slo(curve, mix.input_tokens, mix.output_tokens, tpot_slo_s, _GPUS)
     quotes = gpu_prices().query("gpu == @card.gpu and commitment == 'on_demand'")
-    hour = quotes["usd_per_gpu_hour"] * _GPUS
-    full = usd_per_million_tokens(hour, found.requests_per_s * 3600, mix.tokens)
+    hour = quotes["usd_per_gpu_hour"].to_numpy(dtype=float) * _GPUS
+    full = np.asarray(usd_per_million_tokens(hour, found.requests_per_s * 3600, mix.tokens))
     busy = target_utilisation / peak_to_mean
     running = int(
         replicas(
@@ -236,15 +249,15 @@ def _crossover_ranges(
 
     def between(role: str) -> tuple[float, float]:
         tier = rates[rates["role"] == role]
-        blended = [m.usd_per_mtok(tier["input_usd"], tier["output_usd"]) for m in (mix, BLEND)]
+        blended = np.concatenate([_blended(mix, tier), _blended(BLEND, tier)])
         staff_low, staff_high = premises.staff_month_usd
         best = (premises.reserved_node_month_usd, staff_low, serving.requests_per_s_high)
         worst = (premises.node_month_usd, staff_high, serving.requests_per_s_low)
-        highest, lowest = max(x.max() for x in blended), min(x.min() for x in blended)
-        return crossover(highest, *best), crossover(lowest, *worst)
+        return crossover(blended.max(), *best), crossover(blended.min(), *worst)
 
     said = "p4d instances with one to two engineers, sized for the peak hour"
-    mini = rates[rates["model"] == "gpt-4o-mini"].assign(role="mini")
+    small = rates["role"] == "small"
+    mini = rates[small & (rates["provider"] == "openai")].assign(role="mini")
     rates = pd.concat([rates, mini])
     found = {f"{tier}_crossover": between(tier) for tier in ("frontier", "mini")}
     per_mtok = premises.quoted_month_usd / premises.mini_output_usd_per_mtok

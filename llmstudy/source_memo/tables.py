@@ -1,6 +1,7 @@
 """The source memo's own figures, as it prints them."""
 
 from datetime import date
+from typing import Literal
 
 import pandas as pd
 
@@ -29,9 +30,25 @@ def memo_claims() -> pd.DataFrame:
     return pd.read_csv(paths.data("source_memo_t2.csv"))
 
 
-def memo_models() -> pd.DataFrame:
-    """The models that stand for each tier of the memo: role, provider, model, source."""
-    return pd.read_csv(paths.data("source_memo_models.csv"))
+def ranges_of(claims: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    """Claim id -> (low, high).
+
+    >>> ranges_of(memo_claims())["engineer"]
+    (150000.0, 250000.0)
+    """
+    return {row["id"]: (float(row["low"]), float(row["high"])) for row in claims.to_dict("records")}
+
+
+def memo_models(era: Literal["memo", "successor"]) -> pd.DataFrame:
+    """The models that stand for each tier of the memo, of its date or of today.
+
+    Columns: role (frontier, small, other, managed_open), era, provider, model, source.
+
+    >>> memo_models("memo")["model"].tolist()[:2]
+    ['gpt-4o', 'claude-sonnet-4-20250514']
+    """
+    models = pd.read_csv(paths.data("source_memo_models.csv"))
+    return models[models["era"].isin([era, "any"])].reset_index(drop=True)
 
 
 def crossover_claims() -> pd.DataFrame:
