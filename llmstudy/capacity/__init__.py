@@ -2,13 +2,23 @@
 
 `hardware` holds what is known before measuring (the shapes of models, the data sheets of GPUs) and
 loads the published points; `curve` is the serving curve, which predicts TPOT and the room for KV
-cache; `fit` finds its parameters from measured points, with their error on others, and names the
-points to doubt; `plan` sizes a fleet: capacity within the SLO, replicas, utilisation.
+cache; `choose` says which points to measure for it; `fit` finds its parameters from measured
+points, with intervals, and names the points to doubt; `judge` holds it against points that it did
+not see, and against other GPUs; `scope` says how wrong it may be where; `plan` sizes a fleet:
+capacity within the SLO, replicas, utilisation.
 
 What a GPU hour costs is in `prices`, what a fleet costs in `cost`, measured latency in `latency`.
 No GPU is touched here and no endpoint called.
 """
 
+from llmstudy.capacity.choose import (
+    PRIOR,
+    PRIOR_WEIGHT,
+    SETTING,
+    choose_points,
+    guessed_curve,
+    log_tpot_slopes,
+)
 from llmstudy.capacity.curve import (
     ENGINE_OVERHEAD_BYTES,
     MEMORY_UTILISATION_SHARE,
@@ -20,13 +30,10 @@ from llmstudy.capacity.curve import (
 )
 from llmstudy.capacity.fit import (
     CONFIGURATION,
-    HeldOut,
     fit_serving_curve,
     flags,
-    heldout_error,
+    parameter_intervals,
     roofline,
-    serving_fits,
-    throughput_error_share,
     usable_points,
 )
 from llmstudy.capacity.hardware import (
@@ -36,11 +43,24 @@ from llmstudy.capacity.hardware import (
     ModelShape,
     bytes_per_weight,
     gpu,
+    gpu_family,
     model_shape,
     published_throughput,
     serving_points,
 )
+from llmstudy.capacity.judge import (
+    GroupFit,
+    HeldOut,
+    LeftOut,
+    fit_groups,
+    heldout_error,
+    serving_fits,
+    throughput_error_share,
+    transfer_error,
+    transfers,
+)
 from llmstudy.capacity.plan import Capacity, capacity_at_slo, replicas, utilisation
+from llmstudy.capacity.scope import Scope, scope
 
 __all__ = [
     "BYTES_PER_WEIGHT",
@@ -48,28 +68,43 @@ __all__ = [
     "ENGINE_OVERHEAD_BYTES",
     "GROUP",
     "MEMORY_UTILISATION_SHARE",
+    "PRIOR",
+    "PRIOR_WEIGHT",
+    "SETTING",
     "CannotServe",
     "Capacity",
     "Gpu",
+    "GroupFit",
     "HeldOut",
     "Hull",
+    "LeftOut",
     "ModelShape",
+    "Scope",
     "ServingCurve",
     "bytes_per_weight",
     "capacity_at_slo",
+    "choose_points",
+    "fit_groups",
     "fit_serving_curve",
     "flags",
     "gpu",
+    "gpu_family",
     "gpu_fit",
+    "guessed_curve",
     "heldout_error",
+    "log_tpot_slopes",
     "model_shape",
+    "parameter_intervals",
     "published_throughput",
     "replicas",
     "requests_per_s",
     "roofline",
+    "scope",
     "serving_fits",
     "serving_points",
     "throughput_error_share",
+    "transfer_error",
+    "transfers",
     "usable_points",
     "utilisation",
 ]

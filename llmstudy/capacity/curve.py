@@ -74,6 +74,26 @@ class Hull:
         }
         return tuple(name for name, found in is_outside.items() if found)
 
+    def doublings_outside(
+        self, concurrency: float, input_tokens: float, output_tokens: float, tensor_parallel: int
+    ) -> float:
+        """How far outside it lies: doublings of each setting to what was measured, as a distance.
+
+        >>> hull = Hull({1: (4, 32), 2: (8, 64)}, ((1024, 1024), (1024, 8192), (8192, 1024)))
+        >>> hull.doublings_outside(128, 1024, 4096, tensor_parallel=1)
+        2.0
+        >>> hull.doublings_outside(48, 2048, 256, tensor_parallel=4)  # doctest: +ELLIPSIS
+        2.236...
+        """
+        low, high = self.concurrency_at(tensor_parallel)
+        of_load = max(np.log2(low / concurrency), np.log2(concurrency / high), 0.0)
+        sizes = np.array(list(self.concurrency_by_size))
+        of_size = np.abs(np.log2(sizes / tensor_parallel)).min()
+        of_lengths = _distance(
+            np.log2([input_tokens, output_tokens]), np.log2(np.array(self.lengths, dtype=float))
+        )
+        return float(np.sqrt(of_load**2 + of_size**2 + of_lengths**2))
+
 
 @dataclass(frozen=True)
 class ServingCurve:
@@ -117,7 +137,7 @@ class ServingCurve:
         cache = cache / self.shape.kv_shards(gpus)
         flops = 2 * self.shape.active_params * batch / gpus
         busy_s = np.maximum((weights + cache) / self._bytes_per_s, flops / self._flops_per_s)
-        return np.asarray(busy_s + self.step_overhead_s + self.tp_overhead_s * np.log2(gpus))
+        return np.asarray(busy_s + self._overhead_s(gpus))
 
     def prefill_s(
         self,
@@ -127,6 +147,9 @@ class ServingCurve:
     ) -> FloatArray:
         """Seconds to read one prompt on an idle replica: a lower bound of TTFT.
 
+        Reading is a step like any other and pays the overhead of one: without it the bundled groups
+        are missed by 6.9 % from 8 random configurations, with it by 6.2 % (mean of the medians).
+
         cached_share: the share of the prompt found in the prefix cache.
         """
         gpus = np.asarray(tensor_parallel, dtype=float)
@@ -134,7 +157,7 @@ class ServingCurve:
         weights = self.shape.params_read(fresh) * bytes_per_weight(self.precision) / gpus
         flops = self.shape.prefill_flops(input_tokens, cached_share) / gpus
         busy_s = np.maximum(weights / self._bytes_per_s, flops / self._flops_per_s)
-        return np.asarray(busy_s)
+        return np.asarray(busy_s + self._overhead_s(gpus))
 
     def tpot_s(
         self,
@@ -216,6 +239,9 @@ class ServingCurve:
         room = _free_bytes(self.shape, self.gpu, self.precision, gpus) / gpus
         return np.asarray(np.floor(np.maximum(room, 0) / per_gpu), dtype=np.int64)
 
+    def _overhead_s(self, gpus: FloatArray) -> FloatArray:
+        return np.asarray(self.step_overhead_s + self.tp_overhead_s * np.log2(gpus))
+
     @property
     def _bytes_per_s(self) -> float:
         return self.bandwidth_efficiency * self.gpu.hbm_gb_per_s * 1e9
@@ -244,9 +270,15 @@ def requests_per_s(
 
 def _mixes(point: FloatArray, corners: FloatArray) -> bool:
     """Is the point (2,) a weighted mean of the corners (n, 2), that is, in their convex hull?"""
-    weighted = np.vstack([corners.T, np.ones(len(corners))])
-    _, miss = nnls(weighted, np.append(point, 1.0))
-    return bool(miss < 1e-9)
+    return _distance(point, corners) < 1e-6
+
+
+def _distance(point: FloatArray, corners: FloatArray) -> float:
+    """From the point (2,) to the nearest weighted mean of the corners (n, 2)."""
+    strict = 1e3  # how much more than distance a sum of weights other than 1 counts
+    sides = np.vstack([corners.T, np.full(len(corners), strict)])
+    weights, _ = nnls(sides, np.append(point, strict))
+    return float(np.linalg.norm(corners.T @ (weights / weights.sum()) - point))
 
 
 class CannotServe(ValueError):  # noqa: N818 - a finding, not a fault

@@ -173,6 +173,30 @@ def gpu(name: str) -> Gpu:
     return Gpu(**{key: row[key] for key in Gpu.__dataclass_fields__})
 
 
+_FAMILY = {
+    "l4": "ada",
+    "l40s": "ada",
+    "a100_80gb_sxm": "ampere",
+    "h100_sxm": "hopper",
+    "h100_pcie": "hopper",
+    "h200_sxm": "hopper",
+    "b200_sxm": "blackwell",
+    "b300_sxm": "blackwell",
+    "gb200": "blackwell",
+}
+
+
+def gpu_family(name: str) -> str:
+    """The architecture of a GPU; a GPU of which none is known is a family of its own.
+
+    Source: the vendor's names. RTX PRO 6000, Blackwell too, has other tensor cores and no NVLink.
+
+    >>> gpu_family("h100_sxm") == gpu_family("h200_sxm") != gpu_family("b200_sxm")
+    True
+    """
+    return _FAMILY.get(name, name)
+
+
 def serving_points(
     model: str | None = None,
     gpu: str | None = None,

@@ -45,7 +45,7 @@ def test_usable_points_pool_repeats_and_leave_out_what_the_model_does_not_speak_
 ):
     points = synthetic_points(6)
     points.loc[6] = {**points.loc[0], "tpot_ms": 4 * points.loc[0, "tpot_ms"]}
-    points.loc[7] = {**points.loc[1], "attention_dp": 8}
+    points.loc[7] = {**points.loc[1], "attention_dp": 3}
     points.loc[8] = {**points.loc[2], "concurrency": 10_000}
     usable = usable_points(points, LLAMA_70B, H200, "fp8")
     assert len(usable) == 6
@@ -175,8 +175,8 @@ def test_heldout_error_grows_with_the_noise_of_the_points(synthetic_points):
 
 
 def test_heldout_error_needs_points_to_judge_on(synthetic_points):
-    with pytest.raises(ValueError, match="to fit 8 and judge on at least 4 others takes 12"):
-        heldout_error(synthetic_points(11), LLAMA_70B, H200, "fp8", n_fit=8, seed=0)
+    with pytest.raises(ValueError, match="takes 11 settings, and 10 points give 10"):
+        heldout_error(synthetic_points(10), LLAMA_70B, H200, "fp8", n_fit=8, seed=0)
 
 
 def test_heldout_error_is_the_same_for_the_same_seed_and_not_for_another():
@@ -189,7 +189,10 @@ def test_heldout_error_is_the_same_for_the_same_seed_and_not_for_another():
 
 def test_eight_points_predict_the_rest_within_a_tenth_in_most_groups(fits):
     assert not fits.duplicated(GROUP).any()
-    assert (fits["n_heldout"] == fits["n_used"] - 8).all()
+    # fewer than the rest only where a fitted setting has a second parallelism
+    assert (fits["n_heldout"] <= fits["n_used"] - 8).all()
+    assert (fits["n_heldout"] == fits["n_used"] - 8).mean() > 0.7
+    assert fits["n_heldout"].min() >= 3
     assert fits["median_abs_error_share"].median() <= 0.08
     assert (fits["median_abs_error_share"] <= 0.10).mean() >= 0.9
     assert fits[["bandwidth_efficiency", "flop_efficiency"]].le(1).all(axis=None)

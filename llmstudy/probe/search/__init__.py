@@ -5,9 +5,10 @@
 as a row for that fit.
 """
 
+from llmstudy.capacity import guessed_curve
 from llmstudy.probe.search.goodput import SLO, Goodput, Measure, max_goodput, slo_margin
 from llmstudy.probe.search.knee import Knee, backlog_growth, knee, load_point
-from llmstudy.probe.search.levels import guessed_curve, sweep_candidates, sweep_levels
+from llmstudy.probe.search.levels import sweep_candidates, sweep_levels
 from llmstudy.probe.search.points import Audited, serving_point, serving_points_table, steady_state
 
 __all__ = [

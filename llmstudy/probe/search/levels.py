@@ -1,7 +1,6 @@
 """Which few points fit a serving curve best for the GPU time that they take?"""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from math import log, sqrt
 
 import numpy as np
@@ -9,46 +8,11 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import norm
 
-from llmstudy.capacity import Gpu, Hull, ModelShape, ServingCurve
-from llmstudy.figure import FloatArray
-
-# Bandwidth share, FLOP share and two overheads in s, with spreads: what is supposed of an engine
-# before anything is measured, and how weakly, as `capacity.fit_serving_curve` does.
-_GUESS = {
-    "bandwidth_efficiency": (0.7, 0.2),
-    "flop_efficiency": (0.4, 0.2),
-    "step_overhead_s": (2e-3, 2e-3),
-    "tp_overhead_s": (1e-3, 1e-3),
-}
-_GUESS_WEIGHT = 0.02
+from llmstudy.capacity import PRIOR, PRIOR_WEIGHT, SETTING, ServingCurve, log_tpot_slopes
 
 FEWEST_REQUESTS = 12
 """Of a point, however slow: the audit asks for six answered, a median's interval for as many again
 between ramp-up and drain."""
-
-_SETTING = ["concurrency", "input_tokens", "output_tokens", "tensor_parallel"]
-"""The arguments of `ServingCurve.tpot_s`, in their order."""
-
-
-def guessed_curve(
-    shape: ModelShape, gpu: Gpu, precision: str, engine_version: str, kv_value_bytes: float = 2.0
-) -> ServingCurve:
-    """A serving curve before anything is measured, to plan with: never to be quoted.
-
-    Bandwidth share 0.7, FLOP share 0.4, overheads 2 ms and 1 ms: assumed, the weak prior of
-    `capacity.fit_serving_curve`.
-    """
-    return ServingCurve(
-        shape=shape,
-        gpu=gpu,
-        precision=precision,
-        kv_value_bytes=kv_value_bytes,
-        engine_version=engine_version,
-        **{name: value for name, (value, _) in _GUESS.items()},
-        n_fit=0,
-        residual_share=float("nan"),
-        hull=Hull({}, ()),
-    )
 
 
 def sweep_candidates(
@@ -76,7 +40,7 @@ def sweep_candidates(
             f"not one request of {list(lengths)} fits {curve.shape.model} on {curve.gpu.gpu}: give "
             "more GPUs, shorter requests or fewer bytes per weight"
         )
-    return pd.DataFrame(rows, columns=_SETTING)
+    return pd.DataFrame(rows, columns=SETTING)
 
 
 def sweep_levels(
@@ -111,24 +75,22 @@ def sweep_levels(
     """
     priced = _price(curve, candidates, max_point_s, tpot_spread_share, half_width_share)
     n_points = min(n_points, len(priced))
-    if n_points < len(_GUESS):
+    if n_points < len(PRIOR):
         raise ValueError(
             f"{n_points} points of {len(priced)} candidates that take less than {max_point_s:g} s "
             f"({len(candidates)} in all): four parameters need at least four; allow more time, "
             "more concurrency or more lengths"
         )
-    slopes = _slopes(curve, priced)
+    slopes = log_tpot_slopes(curve, priced)
     gpu_s = priced["gpu_seconds"].to_numpy()
     parts, wanted = _parts(priced, n_points)
 
     def worth(chosen: Sequence[int]) -> tuple[int, float]:
         """Parts covered, then log information per GPU second."""
         at = list(chosen)
-        information = slopes[at].T @ slopes[at] + _GUESS_WEIGHT**2 * np.eye(len(_GUESS))
+        information = slopes[at].T @ slopes[at] + PRIOR_WEIGHT**2 * np.eye(len(PRIOR))
         covered = int(np.minimum(parts[at].sum(axis=0), wanted).sum())
-        return covered, float(
-            np.linalg.slogdet(information)[1] / len(_GUESS) - log(gpu_s[at].sum())
-        )
+        return covered, float(np.linalg.slogdet(information)[1] / len(PRIOR) - log(gpu_s[at].sum()))
 
     every = range(len(priced))
     chosen: list[int] = []
@@ -157,7 +119,7 @@ def _price(
     half_width_share: float,
 ) -> pd.DataFrame:
     """The candidates that can be measured in time, with requests and time for each."""
-    level, prompt, output, size = (candidates[name].to_numpy(dtype=float) for name in _SETTING)
+    level, prompt, output, size = (candidates[name].to_numpy(dtype=float) for name in SETTING)
     where = (level, prompt, output, size)
     rate = curve.max_requests_per_s(*where)
     one_s = curve.prefill_s(prompt, size) + curve.tpot_s(*where) * output
@@ -174,19 +136,6 @@ def _price(
         half_width_share=for_width / np.sqrt(np.maximum(n - 2 * level, 1)),
     )
     return priced.loc[list(n >= np.maximum(3 * level, FEWEST_REQUESTS))]
-
-
-def _slopes(curve: ServingCurve, points: pd.DataFrame) -> FloatArray:
-    """Change of log TPOT per spread of each parameter, at the curve. Shape (points, 4)."""
-    where = [points[name].to_numpy(dtype=float) for name in _SETTING]
-
-    def log_tpot(name: str, step: float) -> FloatArray:
-        moved = replace(curve, **{name: getattr(curve, name) + step})
-        return np.log(moved.tpot_s(*where))
-
-    small = {name: 1e-3 * spread for name, (_, spread) in _GUESS.items()}
-    rises = [log_tpot(name, h) - log_tpot(name, -h) for name, h in small.items()]
-    return np.column_stack(rises) / 2e-3
 
 
 def _parts(

@@ -1,0 +1,356 @@
+"""How far does a curve fitted to a few points miss the others, and another GPU?
+
+Every group (model, GPU type, precision, engine version and KV cache type) is judged alone, on
+configurations that its fit did not see.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from llmstudy.capacity.choose import PRIOR, SETTING, choose_points, guessed_curve
+from llmstudy.capacity.curve import ServingCurve, requests_per_s
+from llmstudy.capacity.fit import (
+    configuration,
+    fit_serving_curve,
+    fit_usable,
+    flags,
+    groups,
+    parameter_intervals,
+    roofline,
+    spoken_of,
+    usable_points,
+)
+from llmstudy.capacity.hardware import (
+    GROUP,
+    Gpu,
+    ModelShape,
+    gpu,
+    gpu_family,
+    model_shape,
+    serving_points,
+)
+from llmstudy.figure import FloatArray, Interval
+
+_MIN_HELDOUT = 3
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Error of throughput on configurations that the fit did not see, over repeated splits.
+
+    n_heldout: the fewest that any split held out.
+    """
+
+    n_fit: int
+    n_heldout: int
+    repeats: int
+    median_abs_error_share: float
+    max_abs_error_share: float
+
+
+@dataclass(frozen=True)
+class GroupFit:
+    """One group fitted to points chosen for information and judged on the rest.
+
+    n_rows: measurements of the group; n_heldout: configurations judged. The random error is the
+    median over fits to as many points chosen at random. `flags` counts the group's measurements by
+    what is doubtful of them: they are not dropped.
+    """
+
+    model: str
+    gpu: str
+    precision: str
+    engine_version: str
+    kv_value_bytes: float
+    n_rows: int
+    n_fit: int
+    n_heldout: int
+    median_abs_error_share: float
+    p90_abs_error_share: float
+    random_median_abs_error_share: float
+    parameters: Mapping[str, Interval]
+    flags: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A group that was not fitted, and why."""
+
+    model: str
+    gpu: str
+    precision: str
+    engine_version: str
+    n_rows: int
+    reason: str
+
+
+def throughput_error_share(curve: ServingCurve, points: pd.DataFrame) -> FloatArray:
+    """|predicted / measured - 1| of throughput, one per point, both at the measured TTFT.
+
+    points: any configurations of the curve's model, of its own GPU type or of another (to judge a
+    transfer, `dataclasses.replace` the curve's gpu first).
+    """
+    batch, output = points["concurrency"], points["output_tokens"]
+    ttft_s, tpot_s = points["ttft_ms"] / 1e3, points["tpot_ms"] / 1e3
+    predicted = requests_per_s(batch, output, ttft_s, curve.tpot_s(**configuration(points)))
+    return np.abs(predicted / requests_per_s(batch, output, ttft_s, tpot_s) - 1)
+
+
+def heldout_error(
+    points: pd.DataFrame,
+    shape: ModelShape,
+    gpu: Gpu,
+    precision: str,
+    n_fit: int,
+    seed: int,
+    repeats: int = 5,
+    kv_value_bytes: float = 2.0,
+) -> HeldOut:
+    """How far a curve fitted to `n_fit` random configurations misses the others.
+
+    The median and maximum run over the held-out configurations of all `repeats` splits; one that
+    differs from a fitted one in expert or attention parallelism only is not held out.
+    Raises: ValueError when fewer than three settings would be held out.
+    """
+    used = usable_points(points, shape, gpu, precision, kv_value_bytes)
+    limit = roofline(points, shape, gpu, precision, kv_value_bytes)
+    if reason := _too_few(points, used, limit, n_fit):
+        raise ValueError(f"{shape.model} on {gpu.gpu}: {reason}")
+    return _heldout(used, limit, n_fit, seed, repeats)
+
+
+def serving_fits(n_fit: int = 8, seed: int = 0) -> pd.DataFrame:
+    """Each group of the bundled points: its parameters, and what they are worth.
+
+    The error comes from five random splits of `n_fit` configurations against the rest, the
+    parameters and residual from all usable configurations (`n_used`). Random, and not chosen for
+    information as in `fit_groups`, since a study asks for any configuration and not only for those
+    that a good choice leaves: it is the larger and the steadier figure. KV caches are taken as
+    BF16, since the source does not record them. Groups with fewer than `n_fit` + 3 usable settings
+    have no row.
+
+    Columns: model, gpu, precision, engine_version, n_fit, n_heldout, median_abs_error_share,
+    max_abs_error_share, n_used, residual_share, bandwidth_efficiency, flop_efficiency,
+    step_overhead_s, tp_overhead_s.
+    """
+    rows = []
+    for key, points, shape, card in groups(serving_points()):
+        used = usable_points(points, shape, card, key["precision"])
+        limit = roofline(points, shape, card, key["precision"])
+        if _too_few(points, used, limit, n_fit):
+            continue
+        error, curve = _heldout(used, limit, n_fit, seed, repeats=5), fit_usable(used, limit)
+        rows.append(
+            {
+                **key,
+                "n_fit": error.n_fit,
+                "n_heldout": error.n_heldout,
+                "median_abs_error_share": error.median_abs_error_share,
+                "max_abs_error_share": error.max_abs_error_share,
+                "n_used": curve.n_fit,
+                "residual_share": curve.residual_share,
+                **{name: getattr(curve, name) for name in PRIOR},
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def fit_groups(
+    points: pd.DataFrame, n_fit: int, seed: int, level: float = 0.95, random_choices: int = 5
+) -> tuple[list[GroupFit], list[LeftOut]]:
+    """Each group fitted to `n_fit` configurations chosen for information, judged on all others.
+
+    points: as `serving_points`, any number of groups; with a column kv_value_bytes where the KV
+    caches are known, or else BF16 is taken. seed: for ties in the choice, and the random choices.
+    level: of the parameters' intervals.
+    Returns: the groups fitted, largest error first, and those left out, with the reason.
+    Raises: ValueError with `n_fit` below four, one point per parameter.
+
+    >>> points = serving_points("openai/gpt-oss-120b", "h200_sxm")
+    >>> fitted, left_out = fit_groups(points, n_fit=8, seed=0)
+    >>> [(g.engine_version, g.n_heldout, round(g.median_abs_error_share, 3)) for g in fitted]
+    [('0.18.0', 29, 0.027)]
+    >>> left_out[0].reason[:49]
+    'to fit 8 and judge on at least 3 others takes 11'
+    """
+    if n_fit < len(PRIOR):
+        raise ValueError(f"{n_fit} points: four parameters need at least four; eight are better")
+    if "kv_value_bytes" not in points:
+        points = points.assign(kv_value_bytes=2.0)
+    fitted, left_out = [], []
+    for (*key, kv_value_bytes), group in points.groupby([*GROUP, "kv_value_bytes"]):
+        try:
+            fitted.append(_fit_group(group, kv_value_bytes, n_fit, seed, level, random_choices))
+        except ValueError as error:
+            left_out.append(LeftOut(*map(str, key), len(group), str(error)))
+    return sorted(fitted, key=lambda g: -g.median_abs_error_share), left_out
+
+
+def transfer_error(
+    points: pd.DataFrame, other: pd.DataFrame, kv_value_bytes: float = 2.0
+) -> FloatArray:
+    """Errors of throughput on one GPU type of the curve fitted to points of another.
+
+    points, other: as `serving_points`, each of one group, of the same model, precision and engine
+    version. Returns: one error per usable configuration of `other`, in the order of
+    `usable_points`.
+    Raises: ValueError when the two differ in more than the GPU, or cannot be fitted.
+
+    >>> h100, h200 = (
+    ...     serving_points("meta-llama/Llama-3.1-70B", card, "fp8")
+    ...     for card in ("h100_sxm", "h200_sxm")
+    ... )
+    >>> float(np.median(transfer_error(h200, h100)).round(3))
+    0.051
+    """
+    (key, home, shape, card), (away_key, away, _, away_card) = (
+        next(iter(groups(table))) for table in (points, other)
+    )
+    if len(home) < len(points) or len(away) < len(other):
+        raise ValueError("a transfer is from one group to one other: pass the points of each")
+    if {**key, "gpu": ""} != {**away_key, "gpu": ""}:
+        raise ValueError(
+            f"a transfer is to another GPU only, and {list(key.values())} differs from "
+            f"{list(away_key.values())} in more than that"
+        )
+    curve = fit_serving_curve(home, shape, card, key["precision"], kv_value_bytes)
+    used = usable_points(away, shape, away_card, key["precision"], kv_value_bytes)
+    return throughput_error_share(replace(curve, gpu=away_card), used)
+
+
+def transfers(points: pd.DataFrame) -> pd.DataFrame:
+    """`transfer_error` from every GPU type to each other one of its family.
+
+    Where model, precision and engine version are the same and both sides have at least five usable
+    configurations, one more than parameters. Columns: model, precision, engine_version, fitted_on,
+    judged_on, n_fit, n_judged, median_abs_error_share, p90_abs_error_share, outside_share (of the
+    configurations judged, those outside the hull of those fitted, the GPU apart).
+    """
+    rows = []
+    same = [name for name in GROUP if name != "gpu"]
+    for key, alike in points.groupby(same):
+        for home, away in _related(alike):
+            shape = model_shape(str(key[0]))
+            used = [
+                usable_points(table, shape, gpu(table["gpu"].iloc[0]), str(key[1]))
+                for table in (home, away)
+            ]
+            if min(map(len, used)) <= len(PRIOR):
+                continue
+            errors = transfer_error(*used)
+            hull = fit_usable(used[0], roofline(home, shape, gpu(home["gpu"].iloc[0]), key[1])).hull
+            outside = [bool(hull.outside(**at)) for at in used[1][SETTING].to_dict("records")]
+            rows.append(
+                {
+                    **dict(zip(same, key, strict=True)),
+                    "fitted_on": home["gpu"].iloc[0],
+                    "judged_on": away["gpu"].iloc[0],
+                    "n_fit": len(used[0]),
+                    "n_judged": len(errors),
+                    "median_abs_error_share": float(np.median(errors)),
+                    "p90_abs_error_share": float(np.quantile(errors, 0.9)),
+                    "outside_share": float(np.mean(outside)),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _related(points: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """The points of each two GPU types of one family, both ways."""
+    cards = dict(iter(points.groupby("gpu")))
+    for home in cards:
+        for away in cards:
+            if home != away and gpu_family(home) == gpu_family(away):
+                yield cards[home], cards[away]
+
+
+def _fit_group(
+    points: pd.DataFrame,
+    kv_value_bytes: float,
+    n_fit: int,
+    seed: int,
+    level: float,
+    random_choices: int,
+) -> GroupFit:
+    """Raises: ValueError with the reason why this group cannot be fitted and judged."""
+    key = {name: str(points[name].iloc[0]) for name in GROUP}
+    shape, card = model_shape(key["model"]), gpu(key["gpu"])
+    limit = roofline(points, shape, card, key["precision"], kv_value_bytes)
+    used = usable_points(points, shape, card, key["precision"], kv_value_bytes)
+    if reason := _too_few(points, used, limit, n_fit):
+        raise ValueError(reason)
+    guess = guessed_curve(shape, card, key["precision"], key["engine_version"], kv_value_bytes)
+    chosen = choose_points(guess, used, n_fit, seed)
+    curve, errors = _split(used, limit, chosen)
+    rng = np.random.default_rng(seed)
+    at_random = [
+        np.median(_split(used, limit, rng.permutation(len(used))[:n_fit])[1])
+        for _ in range(random_choices)
+    ]
+    doubts = flags(points.assign(point_id=range(len(points))), kv_value_bytes)
+    return GroupFit(
+        **key,
+        kv_value_bytes=kv_value_bytes,
+        n_rows=len(points),
+        n_fit=n_fit,
+        n_heldout=len(errors),
+        median_abs_error_share=float(np.median(errors)),
+        p90_abs_error_share=float(np.quantile(errors, 0.9)),
+        random_median_abs_error_share=float(np.median(at_random)),
+        parameters=parameter_intervals(curve, used.iloc[chosen], level),
+        flags={str(flag): int(n) for flag, n in doubts["flag"].value_counts().items()},
+    )
+
+
+def _too_few(points: pd.DataFrame, used: pd.DataFrame, limit: ServingCurve, n_fit: int) -> str:
+    """Why a group cannot be fitted to so many points and judged; empty where it can."""
+    settings = len(used.drop_duplicates(SETTING))
+    if settings >= n_fit + _MIN_HELDOUT:
+        return ""
+    room = limit.max_concurrency(
+        points["input_tokens"], points["output_tokens"], points["tensor_parallel"]
+    )
+    spoken = spoken_of(points)
+    full = int((spoken & (points["concurrency"] > room)).sum())
+    kept = int(spoken.sum()) - full
+    found = (
+        (kept - settings, "repeat a setting"),
+        (full, "exceed the KV memory"),
+        (len(points) - int(spoken.sum()), "split attention over part of the GPUs"),
+    )
+    lost = ", ".join(f"{n} {why}" for n, why in found if n)
+    return (
+        f"to fit {n_fit} and judge on at least {_MIN_HELDOUT} others takes {n_fit + _MIN_HELDOUT} "
+        f"settings, and {len(points)} points give {settings}{f' ({lost})' if lost else ''}; "
+        "measure more, or fit fewer"
+    )
+
+
+def _split(
+    used: pd.DataFrame, limit: ServingCurve, chosen: Sequence[int] | npt.NDArray[np.int64]
+) -> tuple[ServingCurve, FloatArray]:
+    """The curve of the chosen usable points, and its errors on those of other settings."""
+    setting = pd.MultiIndex.from_frame(used[SETTING])
+    seen = setting.isin(setting[chosen])
+    curve = fit_usable(used.iloc[chosen], limit)
+    return curve, throughput_error_share(curve, used[~seen])
+
+
+def _heldout(
+    used: pd.DataFrame, limit: ServingCurve, n_fit: int, seed: int, repeats: int
+) -> HeldOut:
+    """Errors pooled over random splits of usable points."""
+    rng = np.random.default_rng(seed)
+    splits = [_split(used, limit, rng.permutation(len(used))[:n_fit])[1] for _ in range(repeats)]
+    every = np.concatenate(splits)
+    return HeldOut(
+        n_fit=n_fit,
+        n_heldout=min(map(len, splits)),
+        repeats=repeats,
+        median_abs_error_share=float(np.median(every)),
+        max_abs_error_share=float(every.max()),
+    )
