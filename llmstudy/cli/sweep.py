@@ -65,7 +65,7 @@ def sweep(
         at_once = max(1, cores // AT_ONCE) if memos else cores  # a run has AT_ONCE processes
         if len(studies) > 1:
             say(f"{len(studies)} studies, {min(at_once, len(studies))} at a time.")
-        with joblib.parallel_config("loky", n_jobs=at_once):
+        with joblib.parallel_config("loky", n_jobs=at_once, verbose=10):  # says what is done
             made = portfolios.sweep(studies, out, memos)
     for row in made.failures:
         say(f"{row.study} failed: {row.error}")

@@ -87,8 +87,9 @@ def _findings(rows: Sequence[Row]) -> Iterator[str]:
         ("at_stake_usd", "The most that waits for better evidence is"),
     ):
         found = [(r, getattr(r, name)) for r in rows if getattr(r, name)]
-        best, amount = max(found, key=lambda one: one[1]["p50"], default=(None, None))
-        if best and amount["p50"] > 0:
+        gains = [(r, amount) for r, amount in found if amount["p50"] > 0]
+        if gains:
+            best, amount = max(gains, key=lambda gain: gain[1]["p50"])
             yield (
                 f"{what} {text.usd(amount['p50'])} over {best.horizon_months} months, in "
                 f"{best.study} (80 % range {_ends(amount)})."

@@ -5,7 +5,7 @@ Pure: from the results of a study's chapters to a row, and from rows to totals.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmstudy.memo.facts import Facts, listed
 from llmstudy.study import Study
@@ -78,8 +78,8 @@ def row(facts: Facts, memo: str | None = None) -> Row:
     arms |= {study.routes[v["target"]].arm for v in facts.verdicts.values() if v["target"]}
     confidence, why = facts.confidence()
     billed = bool(month["today_by_workload"])
-    return Row(
-        **_named(study),
+    return replace(
+        _open(study),
         overall=facts.decided["overall"],
         confidence=confidence,
         evidence=why,
@@ -101,17 +101,13 @@ def row(facts: Facts, memo: str | None = None) -> Row:
 
 def failed(study: Study, error: str) -> Row:
     """The row of a study that did not come to its end. error: why, in a sentence or more."""
-    return Row(**_named(study), error=error)
+    return replace(_open(study), error=error)
 
 
-def _named(study: Study) -> dict[str, str | int]:
-    return {
-        "study": study.study,
-        "company": study.company,
-        "question": study.question,
-        "as_of": study.as_of.isoformat(),
-        "horizon_months": study.months,
-    }
+def _open(study: Study) -> Row:
+    """A row that says which study it is, and nothing yet of what it came to."""
+    as_of = study.as_of.isoformat()
+    return Row(study.study, study.company, study.question, as_of, study.months)
 
 
 def _range(found: Mapping[str, float] | None) -> Range | None:
