@@ -31,7 +31,7 @@ from llmstudy.charts.information import (
     information_bars,
     p_never_drivers,
     tornado,
-    waiting_bars,
+    waiting_costs,
 )
 from llmstudy.charts.plan import STATUS, phase_timeline, regret_bars, trigger_status
 from llmstudy.charts.quality import quality_forest
@@ -67,6 +67,6 @@ __all__ = [
     "tornado",
     "trigger_status",
     "use_style",
-    "waiting_bars",
+    "waiting_costs",
     "week_load",
 ]

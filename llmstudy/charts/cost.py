@@ -188,7 +188,7 @@ def cost_items(table: pd.DataFrame, subject: str, note: str) -> Chart:
         ax.tick_params(axis="x", bottom=False, labelbottom=False)
         ax.spines["bottom"].set_visible(False)
     even_ticks(axes[-1].xaxis)
-    axes[-1].set_xlabel("USD a month (■ measured, recorded or published, ▨ assumed or simulated)")
+    axes[-1].set_xlabel("USD a month (■ measured or recorded, ▒ published, ▨ assumed, ░ simulated)")
     return finish(figure, f"{title}. {'; '.join(facts)}.")
 
 

@@ -295,15 +295,16 @@ def p_cheaper_heat(
     _outline(ax, p >= line_share)
     step = 1 + len(volumes) // 10
     ax.set_xticks(np.arange(len(volumes))[::step] + 0.5, labels=map(count, volumes[::step]))
-    ax.set_yticks(np.arange(len(p)) + 0.5, labels=[f"{100 * m:g}" for m in grid.index])
+    ax.set_yticks(np.arange(len(p)) + 0.5, labels=[f"{100 * m:.3g}" for m in grid.index])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    ax.plot([at, at], [0, len(p)], linestyle="none", marker=2, color=INK, ms=6, clip_on=False)
-    top_label(ax, at, f"▾ today: {count(now)}")
+    ax.plot(at, len(p), marker=3, color=INK, ms=4, mew=1.5)
+    ax.plot(at, 0, marker=2, color=INK, ms=4, mew=1.5)
+    top_label(ax, at, f"today: {count(now)}")
     ax.set_xlabel(f"requests a month (in a cell: % of draws; framed and bold: {share(line_share)})")
-    ax.set_ylabel("quality margin,\n% points")
+    ax.set_ylabel("quality margin,\npoints")
     cells = "; ".join(
-        f"margin {100 * m:g} points: {_extent(row)}" for m, row in zip(grid.index, p, strict=True)
+        f"margin {100 * m:.3g} points: {_extent(row)}" for m, row in zip(grid.index, p, strict=True)
     )
     return finish(figure, f"{title}. Over all volumes, {cells}.")
 
@@ -319,7 +320,7 @@ def _reached(grid: pd.DataFrame, line_share: float) -> str:
     if not passing.any(axis=None):
         return f"{share(line_share)} is reached nowhere"
     volume = passing.any().idxmax()
-    margin = f"{100 * passing[volume].idxmax():g}"
+    margin = f"{100 * passing[volume].idxmax():.3g}"
     return f"{share(line_share)} is reached from {count(volume)} at a margin of {margin} points"
 
 
@@ -346,7 +347,8 @@ def p_cheaper_by_month(table: pd.DataFrame, line_share: float, note: str) -> Cha
     last = count(table["month"].max())
     line = share(line_share)
     title = (
-        f"{len(reached)} of {len(pairs)} routes are cheaper with {line} probability by month {last}"
+        f"{len(reached)} of {len(pairs)} routes {'is' if len(reached) == 1 else 'are'} cheaper "
+        f"with {line} probability by month {last}"
     )
     if reached:
         (workload, route), month = min(reached.items(), key=lambda item: item[1])

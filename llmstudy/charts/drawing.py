@@ -22,7 +22,7 @@ def blank(title: str, note: str, height_in: float) -> Figure:
 
     Made without pyplot, which would keep it alive. height_in: with one line of title and of note.
     """
-    head = wrap(title, WIDTH_IN - 0.4, 9, lines=4, weight="bold")
+    head = wrap(_held(title), WIDTH_IN - 0.4, 9, lines=4, weight="bold")
     foot = wrap(note, WIDTH_IN - 0.4, lines=3)
     height_in += 0.15 * head.count("\n") + 0.12 * foot.count("\n")
     figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
@@ -60,7 +60,7 @@ def wrap(
         return bool(width_pt <= 72 * width_in)
 
     wrapped = [""]
-    for piece in re.findall(r"[^\s\-_/]*[\-_/]*\s*", text):
+    for piece in re.findall(r"(?:[^\s\-_/]|\xa0)*[\-_/]*\s*", text):
         if wrapped[-1] and not fits(wrapped[-1] + piece):
             wrapped.append("")
         wrapped[-1] += piece
@@ -73,12 +73,17 @@ def wrap(
         while not fits(last + "…"):
             last = last[:-1]
         wrapped = [*wrapped[: lines - 1], last + "…"]
-    return "\n".join(line.strip() for line in wrapped)
+    return "\n".join(line.strip().replace("\xa0", " ") for line in wrapped)
 
 
 def plain_usd(x: float) -> str:
     """Money where the axis already says USD."""
     return usd(x).replace("USD ", "")
+
+
+def _held(text: str) -> str:
+    """Text with every number held to its unit, which no line may break."""
+    return re.sub(r"(?<=\bUSD) | (?=%)", "\xa0", text)
 
 
 def name_rows(ax: Axes, names: Sequence[str], seconds: Sequence[str] | None = None) -> None:
@@ -89,7 +94,7 @@ def name_rows(ax: Axes, names: Sequence[str], seconds: Sequence[str] | None = No
     if seconds is None:
         above = ["", *names[:-1]]
         labels = [
-            "" if name == last else wrap(name, 1.5, 8)
+            "" if name == last else wrap(_held(name), 1.5, 8)
             for name, last in zip(names, above, strict=True)
         ]
     else:
@@ -113,7 +118,7 @@ def log_ticks(axis: Axis) -> None:
     low, high = axis.get_view_interval()
     decades = np.log10(high / low)
     subs = (1,) if decades >= 2.6 else (1, 2, 5) if decades >= 0.7 else tuple(range(1, 10))
-    axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_major_locator(LogLocator(subs=subs, numticks=6 if decades > 10 else None))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(tick))
 

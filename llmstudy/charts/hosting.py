@@ -24,10 +24,10 @@ from llmstudy.charts.style import ACCENT, ARMS, GREY, INK, PALE, SMALL_PT, Chart
 from llmstudy.charts.tables import need, numbered
 from llmstudy.text import count, share, span, usd
 
-FLEETS: dict[str, Any] = {  # one may lie on another, and both must be seen
-    "static": {"color": PALE, "lw": 5.0},
-    "scheduled": {"color": GREY, "lw": 2.4},
-    "autoscaled": {"color": INK, "lw": 0.9},
+FLEETS = {  # mark in words, colour, width: one may lie on another, and both must be seen
+    "static": ("▬", PALE, 5.0),
+    "scheduled": ("━", GREY, 2.4),
+    "autoscaled": ("─", INK, 0.9),
 }
 
 
@@ -107,21 +107,22 @@ def replicas_week(table: pd.DataFrame, gpus_per_replica: int, subject: str, note
         f"{_spared(static, gpu_hours['autoscaled'])}"
     )
     figure = blank(title, note, 2.9)
-    top, strip = figure.subplots(2, sharex=True, height_ratios=[2.2, 1])
+    top, strip = figure.subplots(2, sharex=True, height_ratios=[2, 1])
     edge = [*hours["hour"], hours["hour"].iloc[-1] + 1]  # the last hour lasts an hour too
     labels = []
-    for fleet, line in FLEETS.items():
+    for fleet, (mark, color, width) in FLEETS.items():
         held = [*hours[fleet], hours[fleet].iloc[-1]]
-        top.step(edge, held, where="post", **line)
-        text = f"{fleet}: {span(min(held), max(held), count)},\n{count(gpu_hours[fleet])} GPU-hours"
+        top.step(edge, held, where="post", color=color, lw=width)
+        reach = f"{mark} {fleet}: {span(min(held), max(held), count)}"
+        text = f"{reach},\n{count(gpu_hours[fleet])} GPU-hours"
         labels.append(right_label(top, held[-1], text, leader=True))
     load = hours["requests_per_s"]
     strip.fill_between(edge, [*load, load.iloc[-1]], step="post", color=PALE, lw=0)
     strip.step(edge, [*load, load.iloc[-1]], where="post", color=INK, lw=1)
-    right_label(strip, load.max() / 2, f"load, at most\n{count(load.max())}")
+    right_label(strip, load.max() / 2, f"load: at most\n{count(load.max())} per s")
     top.set(ylim=(0, 1.12 * hours[list(FLEETS)].max(axis=None) or 1), ylabel="replicas")
     top.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-    strip.set(ylim=(0, 1.08 * load.max() or 1), ylabel="requests per s")
+    strip.set(ylim=(0, 1.08 * load.max() or 1), ylabel="requests\nper s")
     strip.yaxis.set_major_locator(MaxNLocator(2))
     _week_ticks(strip)
     top.tick_params(axis="x", which="both", length=0, labelbottom=False)
@@ -168,10 +169,11 @@ def base_load_split(table: pd.DataFrame, subject: str, note: str) -> Chart:
     near = set(range(best - step + 1, best + step)) - {best}
     for i in {*range(0, last + 1, step), best} - near:
         words = f"{plain_usd(table['usd_month'][i])}\n{share(table['fleet_share'][i])}"
-        above(ax, i, table["usd_month"][i], words, weight="bold" if i == best else "normal")
+        below = table["usd_month"][max(i - step // 2, 0) : i + step // 2 + 1]
+        above(ax, i, below.max(), words, weight="bold" if i == best else "normal")
     ax.set(xlim=(-0.6, last + 0.6), ylim=(0, 1.25 * table["usd_month"].max() or 1))
     ax.set_xticks(range(0, last + 1, step), labels=table["replicas"][::step])
-    ax.set(xlabel="replicas of our own (▨ fleet, ■ API for the rest)", ylabel="USD a month")
+    ax.set(xlabel="replicas of our own (▨ fleet, ▒ API for the rest)", ylabel="USD a month")
     even_ticks(ax.yaxis)
     top_label(ax, -0.6, "over each bar: USD a month, share of requests on the fleet", GREY)
     return finish(figure, f"{title}. {'; '.join(said)}.")
@@ -279,9 +281,8 @@ def heldout_errors(table: pd.DataFrame, goal_share: float, note: str) -> Chart:
         median, p90 = 100 * row.median_abs_error_share, 100 * row.p90_abs_error_share
         ax.hlines(y, median, min(p90, right), color=GREY)
         ax.plot(min(p90, right), y, ">" if p90 > right else "|", color=GREY, ms=5, clip_on=False)
-        ax.plot(
-            median, y, "o", color=INK, mfc=INK if median <= 100 * goal_share else "white", ms=4.5
-        )
+        face = INK if row.median_abs_error_share <= goal_share else "white"
+        ax.plot(median, y, "o", color=INK, mfc=face, ms=4.5, clip_on=False)
         fact = f"{share(row.median_abs_error_share)}, p90 {share(row.p90_abs_error_share)}"
         facts.append(f"{fact}, {row.n_fit:g} points")
         right_label(ax, y, facts[-1])

@@ -16,7 +16,6 @@ from llmstudy.charts.drawing import (
     right_label,
     top_label,
     whisker,
-    wrap,
 )
 from llmstudy.charts.style import ACCENT, GREY, INK, PALE, Chart
 from llmstudy.charts.tables import look_up, need, numbered
@@ -132,7 +131,8 @@ def information_bars(table: pd.DataFrame, note: str) -> Chart:
         look = look_up("a verdict", row.verdict, WORTH)
         ax.barh(y, row.value_usd, 0.5, ec=GREY, lw=0.6, **look)
         whisker(ax, y, row.low_usd, row.high_usd)
-        ax.plot([row.cost_usd] * 2, [y - 0.4, y + 0.4], color=ACCENT, lw=2.2)
+        for color, width in (("white", 4.5), (ACCENT, 2.2)):  # seen on a dark bar too
+            ax.plot([row.cost_usd] * 2, [y - 0.4, y + 0.4], color=color, lw=width)
         facts.append(f"{row.verdict}: {usd(row.value_usd)}\nfor {usd(row.cost_usd)}")
         right_label(ax, y, facts[-1])
     names = list(table["measurement"])
@@ -140,7 +140,7 @@ def information_bars(table: pd.DataFrame, note: str) -> Chart:
     high = table[["value_usd", "high_usd", "cost_usd"]].max(axis=None)
     ax.set_xlim(min(0, table["low_usd"].min()), 1.05 * high or 1)
     even_ticks(ax.xaxis)
-    ax.set_xlabel("USD: bar, what knowing is worth, with its interval; red tick, what it costs")
+    ax.set_xlabel("USD: bar with interval, what knowing is worth; tall tick, what measuring costs")
     said = "; ".join(
         f"{name}, {fact} (interval {span(row.low_usd, row.high_usd, usd)})".replace("\n", " ")
         for name, fact, (_, row) in zip(names, facts, numbered(table), strict=True)
@@ -160,7 +160,7 @@ def _measure_next(table: pd.DataFrame) -> str:
     return f"Nothing is worth measuring; nearest is {row.measurement}: {sums}"
 
 
-def waiting_bars(table: pd.DataFrame, note: str) -> Chart:
+def waiting_costs(table: pd.DataFrame, note: str) -> Chart:
     """What it costs to commit now, to wait and see, or never to move; and what hindsight would.
 
     table: policy, mean_cost_usd, low_usd, high_usd (interval of the mean), saving_vs_now_usd,
@@ -175,25 +175,28 @@ def waiting_bars(table: pd.DataFrame, note: str) -> Chart:
         "p_never",
     )
     title = _best_policy(table)
-    figure = blank(title, note, 0.9 + 0.36 * len(table))
+    figure = blank(title, note, 0.95 + 0.36 * len(table))
     ax = figure.subplots()
     facts = []
     for y, row in numbered(table):
-        look = {"fc": "white", "hatch": "////"} if row.policy == HINDSIGHT else {"fc": PALE}
-        ax.barh(y, row.mean_cost_usd, 0.5, ec=GREY, lw=0.6, **look)
         whisker(ax, y, row.low_usd, row.high_usd)
+        ax.plot(row.mean_cost_usd, y, "o", color=INK, mfc=_face(row), ms=5)
         cost, moves = usd(row.mean_cost_usd), f"never moves in {share(row.p_never)}"
         right_label(ax, y, f"{cost}, {moves}\n{_saving(row)}")
         reach = span(row.low_usd, row.high_usd, usd)
         facts.append(f"{row.policy}: {cost} (interval {reach}), {_saving(row)}, {moves} of futures")
     name_rows(ax, list(table["policy"]))
-    ax.axvline(0, color=GREY, lw=0.6)
-    low = min(0, table[["mean_cost_usd", "low_usd"]].min(axis=None))
-    high = max(0, table[["mean_cost_usd", "high_usd"]].max(axis=None))
-    ax.set_xlim(1.05 * low, 1.05 * high or 1)
+    now = table.loc[table["saving_vs_now_usd"] == 0, "mean_cost_usd"]
+    for cost in now[:1]:
+        ax.axvline(cost, color=GREY, lw=0.8, linestyle=":", zorder=0)
+        top_label(ax, cost, "now", GREY)
     even_ticks(ax.xaxis)
-    ax.set_xlabel("mean cost over the horizon, USD, with its interval (▨ out of reach)")
-    return finish(figure, f"{title}. {'; '.join(facts)}.")
+    ax.set_xlabel("mean cost over the horizon, USD, with its interval (○ out of reach)")
+    return finish(figure, f"{title}. Against committing now, {'; '.join(facts)}.")
+
+
+def _face(row: Any) -> str:
+    return "white" if row.policy == HINDSIGHT else INK
 
 
 def _best_policy(table: pd.DataFrame) -> str:
@@ -203,7 +206,7 @@ def _best_policy(table: pd.DataFrame) -> str:
         raise ValueError("table holds hindsight alone: add a policy that can be followed.")
     best = followed.loc[followed["mean_cost_usd"].idxmin()]
     if best.saving_low_usd > 0:
-        title = f"{_sentence(best.policy)} costs least: it {_saving(best)}"
+        title = f"{_sentence(best.policy)} costs least: against committing now it {_saving(best)}"
     elif best.saving_vs_now_usd > 0:
         title = f"Nothing is sure to cost less than committing now: {best.policy} {_saving(best)}"
     else:
@@ -212,11 +215,13 @@ def _best_policy(table: pd.DataFrame) -> str:
 
 
 def _saving(row: Any) -> str:
-    """What a policy saves against committing now."""
-    if row.saving_vs_now_usd == row.saving_low_usd == row.saving_high_usd == 0:
-        return "costs what committing now does"
-    reach = span(row.saving_low_usd, row.saving_high_usd, usd)
-    return f"saves {usd(row.saving_vs_now_usd)} ({reach}) against now"
+    """What a policy saves against committing now, with its interval."""
+    saved, low, high = row.saving_vs_now_usd, row.saving_low_usd, row.saving_high_usd
+    if saved == low == high == 0:
+        return "saves nothing"
+    if saved < 0:
+        return f"loses {usd(-saved)} ({span(-high, -low, usd)})"
+    return f"saves {usd(saved)} ({span(low, high, usd)})"
 
 
 def convergence(table: pd.DataFrame, subject: str, fmt: Format, note: str) -> Chart:
@@ -238,7 +243,7 @@ def convergence(table: pd.DataFrame, subject: str, fmt: Format, note: str) -> Ch
     ax.fill_between(n, low, high, color=PALE, alpha=0.6, lw=0)
     ax.vlines(n, low, high, color=GREY)
     ax.plot(n, estimate, "o-", color=INK, ms=4, lw=0.8)
-    right_label(ax, estimate.iloc[-1], wrap(said[-1], 1.2))
+    right_label(ax, estimate.iloc[-1], said[-1].replace(", ", ",\n", 1))
     ax.set(xscale="log", xlim=(n.min() / 1.3, n.max() * 1.3), xlabel="draws")
     ax.set_ylabel(f"estimate, with\nits interval{', %' if unit == 100 else ''}")
     log_ticks(ax.xaxis)

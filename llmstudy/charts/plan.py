@@ -200,10 +200,8 @@ def regret_bars(table: pd.DataFrame, note: str) -> Chart:
 def _least_regret(table: pd.DataFrame) -> str:
     """Which rule loses least, of rules in order of regret, and how many may be as good."""
     best, worst = table.iloc[0], table.iloc[-1]
-    star = "the improved rule, " if best.improved else ""
-    title = (
-        f"Against hindsight {star}{best.rule} ({best.advisor}) loses least, {usd(best.regret_usd)}"
-    )
+    least, star = usd(best.regret_usd), ", the improved rule," if best.improved else ""
+    title = f"{best.rule} ({best.advisor}){star} loses least against hindsight, {least}"
     if len(table) == 1:
         return title
     near = int((table["low_usd"][1:] <= best.high_usd).sum())
