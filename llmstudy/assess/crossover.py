@@ -9,6 +9,7 @@ import pandas as pd
 from llmstudy import uncertainty as mc
 from llmstudy.assess import drivers, projection
 from llmstudy.assess.case import Case, Tables
+from llmstudy.assess.items import cost_items
 from llmstudy.assess.market import (
     N_DRAWS,
     Market,
@@ -43,7 +44,19 @@ def crossover_tables(case: Case, cost: Mapping[str, Any], hosting: Mapping[str, 
         "crossover": [_crossover(study, offers, *pair) for pair in pairs],
         "curves": _curves(study, offers, pairs),
         "month_usd": _month_totals(study, offers, cost, hosting),
+        "cost_items": cost_items(study, offers, _own_fleets(study, savings)),
         **drivers.driver_tables(study, offers, futures, savings),
+    }
+
+
+def _own_fleets(study: Study, savings: pd.DataFrame) -> dict[str, str]:
+    """The self-hosted move of each workload that saves most, where today's route is an API."""
+    own = savings[savings["arm"] == "self_hosted"].sort_values("saving_p50_usd", ascending=False)
+    best = own.groupby("workload")["route"].first()
+    return {
+        name: str(best[name])
+        for name, workload in study.workloads.items()
+        if name in best and study.routes[workload.current_route].arm != "self_hosted"
     }
 
 
