@@ -1,11 +1,11 @@
 """How much traffic does one replica carry within its SLO, and how many replicas does that take?
 
 `hardware` holds what is known before measuring (the shapes of models, the data sheets of GPUs) and
-loads the published points; `curve` is the serving curve, which predicts TPOT and the room for KV
-cache; `choose` says which points to measure for it; `fit` finds its parameters from measured
-points, with intervals, and names the points to doubt; `judge` holds it against points that it did
-not see, and against other GPUs; `scope` says how wrong it may be where; `plan` sizes a fleet:
-capacity within the SLO, replicas, utilisation.
+loads the published points, `points` reads a table of others; `curve` is the serving curve, which
+predicts TPOT and the room for KV cache; `choose` says which points to measure for it; `fit` finds
+its parameters from measured points, with intervals, and names the points to doubt; `judge` holds it
+against points that it did not see, and against other GPUs; `scope` says how wrong it may be where;
+`plan` sizes a fleet: capacity within the SLO, replicas, utilisation.
 
 What a GPU hour costs is in `prices`, what a fleet costs in `cost`, measured latency in `latency`.
 No GPU is touched here and no endpoint called.
@@ -60,6 +60,7 @@ from llmstudy.capacity.judge import (
     transfers,
 )
 from llmstudy.capacity.plan import Capacity, capacity_at_slo, replicas, utilisation
+from llmstudy.capacity.points import read_points
 from llmstudy.capacity.scope import Scope, scope
 
 __all__ = [
@@ -96,6 +97,7 @@ __all__ = [
     "model_shape",
     "parameter_intervals",
     "published_throughput",
+    "read_points",
     "replicas",
     "requests_per_s",
     "roofline",

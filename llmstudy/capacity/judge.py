@@ -6,6 +6,7 @@ configurations that its fit did not see.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -57,8 +58,9 @@ class GroupFit:
     """One group fitted to points chosen for information and judged on the rest.
 
     n_rows: measurements of the group; n_heldout: configurations judged. The random error is the
-    median over fits to as many points chosen at random. `flags` counts the group's measurements by
-    what is doubtful of them: they are not dropped.
+    median over fits to as many points chosen at random; that of all points is the error there of a
+    curve fitted to all, which no choice of points can mend. `flags` counts the measurements by what
+    is doubtful of them: they are not dropped.
     """
 
     model: str
@@ -72,6 +74,7 @@ class GroupFit:
     median_abs_error_share: float
     p90_abs_error_share: float
     random_median_abs_error_share: float
+    all_points_median_abs_error_share: float
     parameters: Mapping[str, Interval]
     flags: Mapping[str, int]
 
@@ -174,7 +177,7 @@ def fit_groups(
     >>> fitted, left_out = fit_groups(points, n_fit=8, seed=0)
     >>> [(g.engine_version, g.n_heldout, round(g.median_abs_error_share, 3)) for g in fitted]
     [('0.18.0', 29, 0.027)]
-    >>> left_out[0].reason[:49]
+    >>> left_out[0].reason[:48]
     'to fit 8 and judge on at least 3 others takes 11'
     """
     if n_fit < len(PRIOR):
@@ -225,38 +228,49 @@ def transfer_error(
 def transfers(points: pd.DataFrame) -> pd.DataFrame:
     """`transfer_error` from every GPU type to each other one of its family.
 
-    Where model, precision and engine version are the same and both sides have at least five usable
-    configurations, one more than parameters. Columns: model, precision, engine_version, fitted_on,
-    judged_on, n_fit, n_judged, median_abs_error_share, p90_abs_error_share, outside_share (of the
-    configurations judged, those outside the hull of those fitted, the GPU apart).
+    Where model, precision, engine version and KV cache type are the same and both sides have at
+    least five usable configurations, one more than parameters; a model, GPU or precision of which
+    nothing is known has no row. points: as for `fit_groups`.
+
+    Columns: model, precision, engine_version, kv_value_bytes, fitted_on, judged_on, n_fit,
+    n_judged, median_abs_error_share, p90_abs_error_share, outside_share (of the configurations
+    judged, those outside the hull of those fitted).
     """
+    if "kv_value_bytes" not in points:
+        points = points.assign(kv_value_bytes=2.0)
+    same = ["model", "precision", "engine_version", "kv_value_bytes"]
     rows = []
-    same = [name for name in GROUP if name != "gpu"]
     for key, alike in points.groupby(same):
         for home, away in _related(alike):
-            shape = model_shape(str(key[0]))
-            used = [
-                usable_points(table, shape, gpu(table["gpu"].iloc[0]), str(key[1]))
-                for table in (home, away)
-            ]
-            if min(map(len, used)) <= len(PRIOR):
+            try:
+                found = _transfer(home, away, float(key[-1]))
+            except ValueError:  # of an unknown model, GPU or precision, as `fit_groups` says
                 continue
-            errors = transfer_error(*used)
-            hull = fit_usable(used[0], roofline(home, shape, gpu(home["gpu"].iloc[0]), key[1])).hull
-            outside = [bool(hull.outside(**at)) for at in used[1][SETTING].to_dict("records")]
-            rows.append(
-                {
-                    **dict(zip(same, key, strict=True)),
-                    "fitted_on": home["gpu"].iloc[0],
-                    "judged_on": away["gpu"].iloc[0],
-                    "n_fit": len(used[0]),
-                    "n_judged": len(errors),
-                    "median_abs_error_share": float(np.median(errors)),
-                    "p90_abs_error_share": float(np.quantile(errors, 0.9)),
-                    "outside_share": float(np.mean(outside)),
-                }
-            )
+            if min(found["n_fit"], found["n_judged"]) > len(PRIOR):
+                rows.append(dict(zip(same, key, strict=True)) | found)
     return pd.DataFrame(rows)
+
+
+def _transfer(home: pd.DataFrame, away: pd.DataFrame, kv_value_bytes: float) -> dict[str, Any]:
+    """One row of `transfers`, its key apart."""
+    shape, precision = model_shape(home["model"].iloc[0]), home["precision"].iloc[0]
+    cards = [gpu(table["gpu"].iloc[0]) for table in (home, away)]
+    fitted, judged = (
+        usable_points(table, shape, card, precision, kv_value_bytes)
+        for table, card in zip((home, away), cards, strict=True)
+    )
+    errors = transfer_error(fitted, judged, kv_value_bytes)
+    hull = roofline(fitted, shape, cards[0], precision).hull
+    outside = [bool(hull.outside(**at)) for at in judged[SETTING].to_dict("records")]
+    return {
+        "fitted_on": cards[0].gpu,
+        "judged_on": cards[1].gpu,
+        "n_fit": len(fitted),
+        "n_judged": len(judged),
+        "median_abs_error_share": float(np.median(errors)),
+        "p90_abs_error_share": float(np.quantile(errors, 0.9)),
+        "outside_share": float(np.mean(outside)),
+    }
 
 
 def _related(points: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
@@ -286,6 +300,7 @@ def _fit_group(
     guess = guessed_curve(shape, card, key["precision"], key["engine_version"], kv_value_bytes)
     chosen = choose_points(guess, used, n_fit, seed)
     curve, errors = _split(used, limit, chosen)
+    whole = fit_usable(used, limit)
     rng = np.random.default_rng(seed)
     at_random = [
         np.median(_split(used, limit, rng.permutation(len(used))[:n_fit])[1])
@@ -301,6 +316,7 @@ def _fit_group(
         median_abs_error_share=float(np.median(errors)),
         p90_abs_error_share=float(np.quantile(errors, 0.9)),
         random_median_abs_error_share=float(np.median(at_random)),
+        all_points_median_abs_error_share=float(np.median(throughput_error_share(whole, used))),
         parameters=parameter_intervals(curve, used.iloc[chosen], level),
         flags={str(flag): int(n) for flag, n in doubts["flag"].value_counts().items()},
     )

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from llmstudy import __version__
-from llmstudy.cli import check, doctor, init, probe, run, sweep
+from llmstudy.cli import capacity, check, doctor, init, probe, run, sweep
 
 app = typer.Typer(
     name="llmstudy",
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 for command in (init.init, run.run, sweep.sweep, check.check, doctor.doctor):
     app.command()(command)
+app.add_typer(capacity.app)
 app.add_typer(probe.app)
 
 

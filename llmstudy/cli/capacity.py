@@ -1,0 +1,247 @@
+"""`llmstudy capacity`: what measured points say of a model on a GPU."""
+
+from collections.abc import Sequence
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmstudy.cli.terminal import AsJson, mistakes, print_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from llmstudy.capacity import GroupFit, LeftOut
+    from llmstudy.figure import Interval
+
+app = typer.Typer(
+    name="capacity",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="""How much traffic a replica carries, from measured points.
+
+```
+llmstudy capacity fit data/vllm_serving_points.csv --points 8
+```
+""",
+)
+
+_LEVEL = 0.95
+
+
+@app.callback()
+def _capacity() -> None:
+    """A group of commands, however few it holds."""
+
+
+@app.command()
+def fit(
+    points: Annotated[
+        Path,
+        typer.Argument(
+            help="A CSV file with the columns of data/vllm_serving_points.csv.",
+            metavar="POINTS.csv",
+        ),
+    ],
+    n_points: Annotated[
+        int, typer.Option("--points", help="Configurations to fit on, four or more.", metavar="N")
+    ] = 8,
+    seed: Annotated[int, typer.Option(help="For ties, and the random choices to compare.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Fit a serving curve to a few points of each model and GPU, and judge it on all others.
+
+    The points are chosen for information: which configurations they are counts, what was measured
+    there does not. Each model, GPU, precision and engine version (and KV cache type, where a column
+    kv_dtype names it) is a group of its own; a group of which nothing is known, or with too few
+    points, is named and left out. Repeats of a configuration are pooled.
+
+    The curve is judged by its throughput at the measured TTFT, which it does not predict. In the
+    table, `random` is the error from as many points chosen at random, and `all` that on every point
+    of a curve fitted to every point: what no choice of points can mend.
+
+    Exit codes: 0 done; 2 the points cannot be used, or no group can be fitted.
+
+    JSON: `{points, n_points, seed, level, median_of_medians_abs_error_share,
+    random_median_of_medians_abs_error_share, groups: [{model, gpu, precision, engine_version,
+    kv_value_bytes, n_rows, n_fit, n_heldout, median_abs_error_share, p90_abs_error_share,
+    random_median_abs_error_share, all_points_median_abs_error_share, parameters: {name: {value,
+    low, high}}, flags: [{flag, n_points}]}], left_out: [{model, gpu, precision, engine_version,
+    n_rows, reason}], transfers: [{model, precision, engine_version, kv_value_bytes, fitted_on,
+    judged_on, n_fit, n_judged, median_abs_error_share, p90_abs_error_share, outside_share}],
+    set_aside: {column: n_rows}}`, groups by error, the largest first. A `high` of null: the points
+    set no upper end.
+    """
+    with mistakes(as_json):
+        import numpy as np
+
+        from llmstudy import capacity
+
+        table, set_aside = capacity.read_points(points)
+        groups, left_out = capacity.fit_groups(table, n_points, seed, _LEVEL)
+        if not groups:
+            raise ValueError(_nothing(points, left_out, set_aside))
+        carried = capacity.transfers(table)
+        median, at_random = (
+            float(np.median([getattr(group, name) for group in groups]))
+            for name in ("median_abs_error_share", "random_median_abs_error_share")
+        )
+    if as_json:
+        print_json(
+            {
+                "points": points,
+                "n_points": n_points,
+                "seed": seed,
+                "level": _LEVEL,
+                "median_of_medians_abs_error_share": median,
+                "random_median_of_medians_abs_error_share": at_random,
+                "groups": [_row(group) for group in groups],
+                "left_out": left_out,
+                "transfers": carried,
+                "set_aside": set_aside,
+            }
+        )
+    else:
+        _show(groups, left_out, carried, set_aside, median, at_random)
+
+
+def _nothing(path: Path, left_out: "Sequence[LeftOut]", set_aside: dict[str, int]) -> str:
+    """Why no group of the file can be fitted, the first of the reasons in full."""
+    if not left_out:
+        return f"{path}: all rows are set aside ({', '.join(set_aside)}); measure plain points"
+    first = left_out[0]
+    return f"{path}: none of {len(left_out)} groups can be fitted; {_name(first)}: {first.reason}"
+
+
+def _row(group: "GroupFit") -> dict[str, Any]:
+    """A group for a program: an infinite end is null."""
+    from dataclasses import asdict
+
+    parameters = {
+        name: {
+            "value": found.estimate,
+            "low": found.low,
+            "high": found.high if isfinite(found.high) else None,
+        }
+        for name, found in group.parameters.items()
+    }
+    doubts = [{"flag": flag, "n_points": n} for flag, n in group.flags.items()]
+    return asdict(group) | {"parameters": parameters, "flags": doubts}
+
+
+# --- what a person reads --------------------------------------------------------------------
+
+
+def _show(
+    groups: "Sequence[GroupFit]",
+    left_out: "Sequence[LeftOut]",
+    carried: "pd.DataFrame",
+    set_aside: dict[str, int],
+    median: float,
+    at_random: float,
+) -> None:
+    from rich.console import Console
+
+    from llmstudy import text
+
+    console = Console(markup=False, highlight=False, soft_wrap=False)
+    console.print(_fits_table(groups))
+    console.print(
+        f"From {groups[0].n_fit} points chosen for information the curve misses the others by "
+        f"{text.share(median)}, from as many chosen at random by {text.share(at_random)} (median "
+        f"of the medians of {len(groups)} groups)."
+    )
+    console.print(_worst(groups[0]))
+    for group in left_out:
+        console.print(f"Left out: {_name(group)}: {group.reason}.")
+    for column, n in set_aside.items():
+        console.print(f"Set aside: {n} rows where {column} is true.")
+    if len(carried):
+        console.print(_transfers_table(carried))
+
+
+def _fits_table(groups: "Sequence[GroupFit]") -> Any:
+    from rich.table import Table
+
+    from llmstudy import text
+
+    table = Table(
+        title="Held-out error of throughput, worst first; parameters with 95 % intervals",
+        title_justify="left",
+        box=None,
+    )
+    table.add_column("group", overflow="fold")
+    for column in ("fit", "held out", "median", "p90", "random", "all", "bandwidth", "FLOPs"):
+        table.add_column(column, justify="right")
+    for column in ("step ms", "TP ms"):
+        table.add_column(column, justify="right")
+    for group in groups:
+        errors = (
+            group.median_abs_error_share,
+            group.p90_abs_error_share,
+            group.random_median_abs_error_share,
+            group.all_points_median_abs_error_share,
+        )
+        scales = {"bandwidth_efficiency": 1.0, "flop_efficiency": 1.0}
+        table.add_row(
+            _name(group),
+            str(group.n_fit),
+            str(group.n_heldout),
+            *(text.share(error) for error in errors),
+            *(_range(found, scales.get(name, 1e3)) for name, found in group.parameters.items()),
+        )
+    return table
+
+
+def _transfers_table(carried: "pd.DataFrame") -> Any:
+    from rich.table import Table
+
+    from llmstudy import text
+
+    table = Table(
+        title="Fitted on one GPU, judged on another of its family", title_justify="left", box=None
+    )
+    table.add_column("model", overflow="fold")
+    for column in ("fitted on", "judged on"):
+        table.add_column(column)
+    for column in ("configurations", "median", "p90", "not measured"):
+        table.add_column(column, justify="right")
+    for row in carried.to_dict("records"):
+        table.add_row(
+            f"{row['model']} {row['precision']} {row['engine_version']}",
+            row["fitted_on"],
+            row["judged_on"],
+            str(row["n_judged"]),
+            text.share(row["median_abs_error_share"]),
+            text.share(row["p90_abs_error_share"]),
+            text.share(row["outside_share"]),
+        )
+    return table
+
+
+def _worst(group: "GroupFit") -> str:
+    """Why the worst group is the worst, as far as its points tell."""
+    from llmstudy import text
+
+    every = text.share(group.all_points_median_abs_error_share)
+    said = [
+        f"Worst: {_name(group)}, missed by {text.share(group.median_abs_error_share)}; a curve "
+        f"through all its points misses them by {every}."
+    ]
+    doubts = "; ".join(f"{n} x {flag}" for flag, n in group.flags.items())
+    said.append(f"Doubtful among its {group.n_rows} points: {doubts}." if doubts else "")
+    return " ".join(filter(None, said))
+
+
+def _name(group: "GroupFit | LeftOut") -> str:
+    return f"{group.model} {group.gpu} {group.precision} {group.engine_version}"
+
+
+def _range(found: "Interval", scale: float) -> str:
+    """An estimate above its interval."""
+    estimate, low, high = (
+        f"{round(scale * x, 3):.2g}" if isfinite(x) else "?"
+        for x in (found.estimate, found.low, found.high)
+    )
+    return f"{estimate}\n{low} to {high}"
