@@ -1,0 +1,279 @@
+"""Chapter 05: every self-hosted route replayed over a week, static, scheduled and autoscaled.
+
+Where `hosting` sizes a fleet by a formula, this follows requests through it: what they wait, what
+the fleet could carry, and what it would leave to an API.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from llmstudy import evidence
+from llmstudy import uncertainty as mc
+from llmstudy.assess.case import Case, Tables, contenders, covers_week
+from llmstudy.assess.cost import cost_tables
+from llmstudy.assess.hosting import week_load
+from llmstudy.assess.market import figures_of, inputs
+from llmstudy.capacity import CannotServe, sizing
+from llmstudy.capacity.hardware import GROUP
+from llmstudy.capacity.replay import Slo, engine
+from llmstudy.capacity.sizing.week import outstanding_at
+from llmstudy.cost import replica_month_usd
+from llmstudy.requests.summary import hour_of_week
+from llmstudy.study import SelfHostedRoute
+
+BOOT_S = 300.0
+"""From order to readiness: a node at hand, 70 to 140 GB of weights read, graphs captured. Assumed;
+time your own."""
+
+GPU_MTBF_H = 16_384 * 54 * 24 / 419
+"""Of one GPU, all causes of an interrupted job: 419 in 54 days on 16,384 H100. Source: Llama Team
+(2024), arXiv 2407.21783, section 3.3.4."""
+
+MTTR_S = 3600.0
+"""Until a failed replica serves again, its boot included. Assumed."""
+
+SPLIT_SIZES = 8
+"""Fleets of the base-load split at most; beyond, sizes at even steps."""
+
+SPLIT_REQUESTS = 100_000
+"""Requests replayed for each of them, but for the fewest hours."""
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A self-hosted route for a workload: what serves, what comes, what it costs."""
+
+    workload: str
+    route: str
+    service: sizing.Service
+    traffic: sizing.Traffic
+    spare: int
+    replica_month_usd: float
+    team_month_usd: float
+
+
+def sizing_tables(case: Case) -> Tables:
+    """Fleets of every self-hosted route that may serve a workload, replayed on its traffic.
+
+    Tables: `fleet_sizing` (a row per kind of fleet), `replicas_week` (per hour), `base_load` (per
+    size of a fleet backed by an API), `sustainable` (the share of capacity that a fleet of each
+    size carries in its peak hour), `unsized` (workload, route, reason), `sizing_notes` (workload,
+    route, note).
+
+    Raises: ValueError that names the route, for a model, GPU, precision, engine or host of which
+    nothing is known.
+    """
+    tables: dict[str, list[pd.DataFrame]] = {
+        name: [] for name in ("fleet_sizing", "replicas_week", "base_load", "sustainable")
+    }
+    unsized, notes = [], []
+    bills = pd.DataFrame(cost_tables(case)["bills"])
+    for name, route, spec in _self_hosted(case):
+        key = {"workload": name, "route": route}
+        try:
+            candidate = _candidate(case, name, route, spec)
+            found = _replayed(candidate, bills, case.study.seed, _months_requests(case, name))
+        except CannotServe as error:
+            unsized.append({**key, "reason": str(error)})
+            continue
+        except ValueError as error:
+            raise ValueError(f"routes.{route}: {error}") from error
+        for table, rows in found.items():
+            tables[table].append(pd.DataFrame(rows).assign(**key))
+        sampled = int(pd.DataFrame(found["fleet_sizing"])["simulated_hours"].min())
+        notes += [{**key, "note": note} for note in _notes(case, name, candidate, sampled)]
+    return {
+        **{name: _keyed(parts) for name, parts in tables.items()},
+        "unsized": pd.DataFrame(unsized, columns=["workload", "route", "reason"]),
+        "sizing_notes": pd.DataFrame(notes, columns=["workload", "route", "note"]),
+    }
+
+
+def _keyed(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """The parts one below the other, workload and route first."""
+    if not parts:
+        return pd.DataFrame(columns=["workload", "route"])
+    whole = pd.concat(parts, ignore_index=True)
+    return whole[["workload", "route", *whole.columns.drop(["workload", "route"])]]
+
+
+def _self_hosted(case: Case) -> Iterator[tuple[str, str, SelfHostedRoute]]:
+    for name, routes in contenders(case.study).items():
+        for route in routes:
+            spec = case.study.routes[route]
+            if isinstance(spec, SelfHostedRoute):
+                yield name, route, spec
+
+
+def _months_requests(case: Case, name: str) -> float:
+    return case.study.workloads[name].intake.requests.value
+
+
+def _candidate(case: Case, name: str, route: str, spec: SelfHostedRoute) -> _Candidate:
+    study = case.study
+    workload = study.workloads[name]
+    # the range of capacity is chapter 05's own; only its centre is replayed
+    offer, point = evidence.fleet_offer(study, workload, spec, pd.DataFrame(columns=GROUP))
+    d = mc.central(figures_of(inputs(study, name, route, offer)))
+    curve = evidence.serving_curve(spec)
+    service = sizing.Service(
+        curve,
+        spec.tensor_parallel,
+        engine(curve, spec.tensor_parallel, point.concurrency),
+        Slo(workload.slo.ttft_p95.value, workload.slo.tpot_p95.value),
+        point.requests_per_s,
+    )
+    rent = replica_month_usd(
+        offer.usd_per_gpu_hour.value, spec.tensor_parallel, d["overhead_share"]
+    )
+    return _Candidate(
+        name,
+        route,
+        service,
+        traffic_for(case, name),
+        offer.fleet.spare,
+        float(np.asarray(rent).item()),
+        float(mc.staff_month_usd(d)[0]),
+    )
+
+
+def traffic_for(case: Case, name: str) -> sizing.Traffic:
+    """A workload's week: its log's own where that covers one, else its shape at its own level.
+
+    Lengths are always those of its requests, logged or drawn. A cached part that the log does not
+    tell is the study's share.
+    """
+    rows, workload = case.traffic.of(name), case.study.workloads[name]
+    inputs_, outputs = (rows[c].to_numpy(dtype=np.int64) for c in ("input_tokens", "output_tokens"))
+    share = rows["input_tokens"] * workload.cached_input_share.value
+    cached = rows["cached_input_tokens"].astype(float).fillna(share).to_numpy().astype(np.int64)
+    lengths = (np.maximum(inputs_, 1), np.maximum(outputs, 1), cached)
+    if not covers_week(case, name):
+        shape = sizing.published_burstiness(workload.traffic.hours)
+        rates = week_load(case, name)["requests_per_s"].to_numpy(dtype=float)
+        return sizing.Traffic(rates, *lengths, shape)
+    times = rows["ts_start"]
+    own_s = (times - times.min().floor("h")).dt.total_seconds().to_numpy()
+    last = (times > times.max() - pd.Timedelta(hours=168)).to_numpy()
+    # hour 0 of the week is Monday's first, UTC, as in hour_of_week
+    monday = times[last].min().floor("D") - pd.Timedelta(days=int(times[last].min().dayofweek))
+    arrival_s = (times[last] - monday).dt.total_seconds().to_numpy() % (168 * 3600)
+    names = ("input_tokens", "output_tokens", "cached_tokens")
+    logged = {n: values[last] for n, values in zip(names, lengths, strict=True)}
+    return sizing.Traffic(
+        hour_of_week(rows)["requests_per_s"].to_numpy(dtype=float),
+        *lengths,
+        sizing.burstiness_of(own_s),
+        pd.DataFrame({"arrival_s": arrival_s, **logged}).sort_values("arrival_s"),
+    )
+
+
+def _replayed(
+    it: _Candidate, bills: pd.DataFrame, seed: int, requests_month: float
+) -> dict[str, Any]:
+    service, traffic = it.service, it.traffic
+    peak = float(traffic.requests_per_s.max())
+    most = sizing.smallest_replicas(service, traffic, peak, seed)
+    needed = sizing.needed_by_hour(service, traffic, most, seed)
+    aim = outstanding_at(
+        service,
+        traffic,
+        most,
+        max(peak, sizing.sustained_requests_per_s(service, traffic, most, seed)),
+        seed,
+    )
+    plans = (
+        sizing.static(most, it.spare, BOOT_S),
+        sizing.scheduled(needed, it.spare, BOOT_S),
+        sizing.autoscaled(needed, it.spare, BOOT_S, aim),
+    )
+    mtbf_s = 3600 * GPU_MTBF_H / service.tensor_parallel
+    weeks = {
+        plan.kind: sizing.replay_week(service, traffic, plan, seed, mtbf_s, MTTR_S)
+        for plan in plans
+    }
+    hours = {"hour": range(168), "requests_per_s": traffic.requests_per_s}
+    sizes = sorted({1, 2, 4, most})
+    shares = sizing.sustainable_utilisation(service, traffic, sizes, seed)
+    return {
+        "fleet_sizing": [_fleet_row(it, kind, found) for kind, found in weeks.items()],
+        "replicas_week": hours | {kind: found.replicas for kind, found in weeks.items()},
+        "base_load": _base_load(it, most, bills, seed, requests_month),
+        "sustainable": {"replicas": sizes, "utilisation_share": shares},
+    }
+
+
+def _fleet_row(it: _Candidate, kind: str, found: sizing.WeekOutcome) -> dict[str, Any]:
+    replica_hour_usd = it.replica_month_usd / 730
+    return {
+        "kind": kind,
+        "replicas_min": round(float(found.replicas.min())),
+        "replicas_max": int(np.ceil(found.replicas.max() - 1e-9)),
+        "spare": it.spare,
+        "gpu_hours_week": found.replica_hours * it.service.tensor_parallel,
+        "usd_week": found.replica_hours * replica_hour_usd,
+        **found.found,
+        "utilisation": found.utilisation,
+        "busy_share": found.busy_share,
+        "simulated_requests": found.simulated_requests,
+        "simulated_hours": found.simulated_hours,
+    }
+
+
+def _base_load(
+    it: _Candidate, most: int, bills: pd.DataFrame, seed: int, requests_month: float
+) -> pd.DataFrame | list[dict[str, Any]]:
+    """Bills of fleets of each size backed by an API: today's, or else the cheapest that may serve.
+
+    usd_month_fleet: rent, and the team as soon as there is a replica.
+    """
+    own = bills[bills["workload"] == it.workload] if len(bills) else bills
+    if own.empty:
+        return []
+    api = own.sort_values(["current", "usd_per_request"], ascending=[False, True]).iloc[0]
+    sizes = np.unique(np.linspace(0, most, SPLIT_SIZES + 1).round().astype(int)).tolist()
+    split = sizing.base_load_split(it.service, it.traffic, sizes, seed, SPLIT_REQUESTS)
+    fleet_usd, api_usd, best = sizing.cheapest_split(
+        split["replicas"],
+        split["api_share"],
+        requests_month,
+        it.replica_month_usd,
+        it.team_month_usd,
+        api["usd_per_request"],
+    )
+    return split.assign(
+        api_route=api["route"],
+        usd_month_fleet=fleet_usd,
+        usd_month_api=api_usd,
+        usd_month=fleet_usd + api_usd,
+        cheapest=np.arange(len(split)) == best,
+    )
+
+
+def _notes(case: Case, name: str, it: _Candidate, hours: int) -> list[str]:
+    """What a reader must know of the figures."""
+    bursts = it.traffic.burstiness
+    whence = (
+        "the log's own week"
+        if it.traffic.logged is not None
+        else (f"drawn: hours of {case.study.workloads[name].traffic.hours}")
+    )
+    notes = [
+        f"Arrivals: {whence}; the rate varies by {bursts.cv_10min:.0%} from ten minutes to ten "
+        f"minutes and by {bursts.cv_10s:.0%} from ten seconds to ten seconds beyond Poisson.",
+        f"At most {it.service.engine.max_num_seqs} requests run at once on a replica; a boot takes "
+        f"{BOOT_S:.0f} s (assumed).",
+    ]
+    if hours < 168:
+        notes.append(
+            f"{hours} of the 168 hours were replayed, the busiest among them; each stands for the "
+            "hours nearest to it in load."
+        )
+    if not all(isfinite(x) for x in (it.replica_month_usd, it.team_month_usd)):
+        notes.append("Rent or salaries are unknown: no split has a price.")
+    return notes

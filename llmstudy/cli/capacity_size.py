@@ -1,0 +1,149 @@
+"""`llmstudy capacity size`: how many replicas a study's traffic takes."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmstudy.cli.terminal import AsJson, mistakes, print_json, say
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def size(
+    study: Annotated[Path, typer.Argument(help="The study file.", metavar="STUDY")],
+    as_json: AsJson = False,
+) -> None:
+    """Replay each workload's traffic on every self-hosted route that may serve it.
+
+    Arrivals are the log's own where it covers a week, else drawn from published shapes with their
+    bursts. For each route: the smallest fleet that holds the SLO in the peak hour, and its spare;
+    the same by hour of the week, and autoscaled; what users wait in each, how full it is and what
+    GPU-hours it takes; how full a fleet of each size may be; what a smaller fleet would serve with
+    an API for the peaks, and what that costs a month.
+
+    Exit codes: 0 done, even where a route cannot serve (the reason is in its row); 2 the study
+    cannot be used.
+
+    ```
+    llmstudy capacity size acme/study.yaml
+    llmstudy capacity size acme/study.yaml --json > sizing.json
+    ```
+
+    JSON: `{study, workloads: [{workload, route, fleets: [{kind, replicas_min, replicas_max, spare,
+    gpu_hours_week, usd_week, ttft_p50_s, ttft_p95_s, ttft_p99_s, e2e_p50_s, e2e_p95_s, e2e_p99_s,
+    slo_attainment_share, utilisation, busy_share, simulated_requests, simulated_hours}],
+    replicas_week: [{hour, requests_per_s, static, scheduled, autoscaled}], base_load_split:
+    [{replicas, fleet_share, api_share, slo_attainment_share, utilisation, api_route,
+    usd_month_fleet, usd_month_api, usd_month, cheapest}], sustainable_utilisation: [{replicas,
+    utilisation_share}], notes: [sentence], reason}]}`; a percentile among requests that never end
+    is null; `reason` says why a route cannot serve, and is null where it can.
+    """
+    with mistakes(as_json):
+        from llmstudy import study as studies
+        from llmstudy.assess.case import open_case
+        from llmstudy.assess.sizing import sizing_tables
+
+        given = studies.load(study)
+        tables = sizing_tables(open_case(given))
+    rows = _rows(tables)
+    if as_json:
+        print_json({"study": given.study, "workloads": rows})
+        return
+    if not rows:
+        say("No workload has a self-hosted route that may serve it: nothing to size.")
+    for row in rows:
+        _show(row)
+
+
+def _rows(tables: "dict[str, pd.DataFrame]") -> list[dict[str, Any]]:
+    """One row for each workload and route, its tables inside."""
+    key = ["workload", "route"]
+
+    def of(table: str, pair: tuple[str, str]) -> "list[dict[str, Any]]":
+        whole = tables[table]
+        match = whole[(whole[key] == list(pair)).all(axis=1)] if len(whole) else whole
+        found = match.drop(columns=key).to_dict("records")
+        return [{str(k): None if v != v else v for k, v in row.items()} for row in found]
+
+    rows = []
+    for pair in tables["fleet_sizing"][key].drop_duplicates().itertuples(index=False, name=None):
+        rows.append(
+            {
+                "workload": pair[0],
+                "route": pair[1],
+                "fleets": of("fleet_sizing", pair),
+                "replicas_week": of("replicas_week", pair),
+                "base_load_split": of("base_load", pair),
+                "sustainable_utilisation": of("sustainable", pair),
+                "notes": [row["note"] for row in of("sizing_notes", pair)],
+                "reason": None,
+            }
+        )
+    empty = ("fleets", "replicas_week", "base_load_split", "sustainable_utilisation", "notes")
+    for failed in tables["unsized"].to_dict("records"):
+        rows.append({**failed, **{name: [] for name in empty}})
+    return rows
+
+
+def _show(row: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if row["reason"]:
+        console.print(f"{row['workload']} on {row['route']}: cannot serve. {row['reason']}.\n")
+        return
+    fleets = Table(
+        *("fleet", "replicas", "GPU-hours/week", "USD/week", "TTFT p50/p95/p99 s"),
+        *("E2E p50/p95/p99 s", "in SLO", "utilisation"),
+        title=f"{row['workload']} on {row['route']}",
+        title_justify="left",
+    )
+    for found in row["fleets"]:
+        low, high = found["replicas_min"], found["replicas_max"]
+        count = str(high) if low == high else f"{low} to {high}"
+        fleets.add_row(
+            found["kind"],
+            f"{count} (spare: {found['spare']})",
+            f"{found['gpu_hours_week']:,.0f}",
+            f"{found['usd_week']:,.0f}",
+            _percentiles(found, "ttft"),
+            _percentiles(found, "e2e"),
+            f"{found['slo_attainment_share']:.1%}",
+            f"{found['utilisation']:.0%}",
+        )
+    console.print(fleets)
+    shares = (
+        f"{x['replicas']}: {x['utilisation_share']:.0%}" for x in row["sustainable_utilisation"]
+    )
+    console.print(f"Share of capacity that so many replicas carry in SLO: {', '.join(shares)}.")
+    if row["base_load_split"]:
+        _show_split(console, row["base_load_split"])
+    for note in row["notes"]:
+        say(f"Note: {note}")
+    console.print()
+
+
+def _show_split(console: Any, split: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    table = Table(
+        *("replicas", "fleet serves", f"{split[0]['api_route']} serves"),
+        *("USD/month fleet", "API", "sum"),
+    )
+    for x in split:
+        table.add_row(
+            str(x["replicas"]),
+            f"{x['fleet_share']:.1%}",
+            f"{x['api_share']:.1%}",
+            *(f"{x[name]:,.0f}" for name in ("usd_month_fleet", "usd_month_api", "usd_month")),
+            style="bold" if x["cheapest"] else "",
+        )
+    console.print(table)
+
+
+def _percentiles(found: dict[str, Any], name: str) -> str:
+    values = (found[f"{name}_p{q}_s"] for q in (50, 95, 99))
+    return " / ".join("never" if x is None or x == float("inf") else f"{x:.2g}" for x in values)
