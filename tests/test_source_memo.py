@@ -156,6 +156,11 @@ def test_an_explanations_amount_moves_with_its_input(memo, row, premise, given):
     assert after.loc[row, "low_usd"] != pytest.approx(before.loc[row, "low_usd"])
 
 
+def test_a_threshold_without_a_row_of_its_own_is_refused(memo):
+    with pytest.raises(ValueError, match="no row of 2e"):
+        explained(memo, threshold_tokens=2e9)
+
+
 # --- serving on an A100 ---------------------------------------------------------------------------
 
 

@@ -100,6 +100,7 @@ def explanations(
     volume (10B). A positive amount is a cost that the memo leaves out or a bill that it overstates.
     Columns: id, says, low_usd, high_usd, tokens_per_month (the volume that the amount is of, or the
     crossover that it speaks of; NaN where none).
+    Raises: ValueError if the table has no row of `threshold_tokens`.
     """
     reserved, usd_per_mtok = premises.reserved_node_month_usd, premises.mini_output_usd_per_mtok
     card = reserved / GPUS_PER_NODE
@@ -107,7 +108,10 @@ def explanations(
     blend, mixed = BLEND.usd_per_mtok(*rates), mix.usd_per_mtok(*rates)
     staff = premises.staff_month_usd
     hosting = float(table["hosting_low_usd"].iloc[0])
-    [row] = table[table["tokens_per_month"] == threshold_tokens].to_dict("records")
+    rows_there = table[table["tokens_per_month"] == threshold_tokens].to_dict("records")
+    if not rows_there:
+        raise ValueError(f"the memo's table has no row of {threshold_tokens:g} tokens a month")
+    row = rows_there[0]
     billed = at_tokens / 1e6
     crosses = [k * hosting / usd_per_mtok * 1e6 for k in (1, 2)]
     more_cards = [

@@ -188,14 +188,14 @@ def _cluster_ranges(
             float(full.min()),
             float(full.max() / busy),
             f"Llama 70B in FP8 on {_GPUS} H100 at USD {quotes['usd_per_gpu_hour'].min():g} to "
-            f"{quotes['usd_per_gpu_hour'].max():g} per GPU-hour, staff apart: always full at the "
-            f"cheapest host, {busy:.0%} busy at the dearest",
+            f"{quotes['usd_per_gpu_hour'].max():g} per GPU-hour by today's quotes, "
+            f"staff apart: always full at the cheapest host, {busy:.0%} busy at the dearest",
         ),
         "cluster": (
             float(running * hour.min() * HOURS_PER_MONTH),
             float(running * hour.max() * HOURS_PER_MONTH),
             f"{running} replicas of {_GPUS} H100 carry the peak hour of 1M queries a day with one "
-            "spare, staff apart",
+            "spare, by today's quotes, staff apart",
         ),
     }
 
