@@ -20,6 +20,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 from scipy.interpolate import CubicSpline
+from scipy.special import ndtr
 from scipy.stats import norm
 
 from llmstudy.figure import FloatArray, Interval
@@ -161,7 +162,7 @@ def worth_measuring(
 def measure_next(worth: pd.DataFrame) -> pd.Series | None:
     """The row of `worth_measuring` to buy next; None when nothing is surely worth measuring."""
     buys = worth[worth["verdict"] == "measure"]
-    return None if buys.empty else buys.loc[buys["net_usd"].idxmax()]
+    return None if buys.empty else buys.nlargest(1, "net_usd").iloc[0]
 
 
 def _gains(net_benefit_usd: FloatArray) -> FloatArray:
@@ -233,7 +234,7 @@ def _natural_spline(x: FloatArray, knots: int) -> FloatArray:
     """Natural cubic splines that are 1 at one knot and 0 at the others, less the first. (n, p)."""
     if knots < 3:
         return x[:, None]
-    shares = norm.cdf(np.linspace(-2.33, 2.33, knots))  # even steps where x is normal
+    shares = ndtr(np.linspace(-2.33, 2.33, knots))  # even steps where x is normal
     at = np.unique(np.quantile(x, shares))
     if len(at) < knots:  # a few values, or one that is frequent: knots over all that occur
         values = np.unique(x)

@@ -6,8 +6,8 @@ of month t, and in the last column when it never is. What is known at the start 
 nothing later, is the state: `(n_paths, n_months, k)`.
 
 Rules are fitted on one half of the paths (every other row) and judged on the other half, each half
-in turn. A fitted rule is at best as good as the best rule, so that waiting is never made to look
-better than it is. Paths are independent rows; costs are discounted, or not, by who makes them.
+in turn. A fitted rule is at best as good as the best rule, so that waiting is, on average, never
+made to look better than it is. Paths are independent rows; whoever makes the costs discounts them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -78,7 +78,7 @@ def switch_costs(
     nothing = np.zeros((len(before), 1))
     spent = np.hstack([nothing, before.cumsum(axis=1)])
     to_come = np.hstack([after[:, ::-1].cumsum(axis=1)[:, ::-1], nothing])
-    costs = spent + to_come
+    costs = np.asarray(spent + to_come)
     costs[:, :-1] += switch_usd
     return costs
 
@@ -192,13 +192,13 @@ def _stopping_months(costs: FloatArray, states: FloatArray, allowed: Iterable[in
             of, p = moments(design[seen], gain[seen]), design.shape[1]
             fit = ridge(of, p, best_penalties(of, p))
             month[predicted(design, fit)[:, 0] > 0] = t
-    return np.where(rows % 2 == 0, months[1], months[0])
+    return np.asarray(np.where(rows % 2 == 0, months[1], months[0]))
 
 
 def _set_months(costs: FloatArray) -> Months:
     """The month that is cheapest on average over the other half."""
     even, odd = (int(costs[half::2].mean(axis=0).argmin()) for half in (0, 1))
-    return np.where(np.arange(len(costs)) % 2 == 0, odd, even)
+    return np.asarray(np.where(np.arange(len(costs)) % 2 == 0, odd, even))
 
 
 def _passage(reached: FloatArray, threshold: float) -> Months:
