@@ -17,6 +17,7 @@ from llmstudy.assess.case import Case, Results, rows_of
 from llmstudy.capacity import utilisation
 from llmstudy.figure import FloatArray, Grade
 from llmstudy.study import ApiRoute
+from llmstudy.text import share
 from llmstudy.units import HOURS_PER_MONTH
 
 _WEEK_S = 168 * 3600
@@ -63,9 +64,8 @@ def trigger_rows(case: Case, results: Results) -> list[dict[str, Any]]:
         "G6": _format_fact,
     }
     table = triggers.trigger_table()
-    known = _Known(
-        case, results, _weeks_of_log(case), table.set_index("id")["release_share"].to_dict()
-    )
+    release_share = dict(zip(table["id"], table["release_share"], strict=True))
+    known = _Known(case, results, _weeks_of_log(case), release_share)
     rows = []
     for name in case.study.workloads:
         for about in table.to_dict("records"):
@@ -108,11 +108,12 @@ def _held(known: _Known, id_: str, signal: FloatArray, level: float, release: fl
     path = signal[None, :]
     weeks = int(triggers.held_for(path, level)[0])
     fired = bool(triggers.sustained(path, level, release, needed)[0, -1:].any())
-    said = f"held for {min(weeks, needed)} of {needed} weeks"
-    if fired and weeks < needed:
-        said += f", and not below {known.release_share[id_]:.0%} of it for {needed} since it fired"
+    said = f"held for {weeks} of {needed} weeks"
     if weeks > needed:
         said = f"held for {weeks} weeks, {needed} needed"
+    elif fired and weeks < needed:
+        line = share(known.release_share[id_])
+        said += f", but not below {line} of the threshold for {needed} since it fired"
     return _Held(fired, weeks, said)
 
 

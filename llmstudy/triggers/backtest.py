@@ -32,7 +32,7 @@ def hindsight(switch_costs: FloatArray) -> IntArray:
     never = switch_costs.shape[1] - 1
     cheapest = switch_costs[:, :never].argmin(axis=1)
     saves = switch_costs.min(axis=1) < switch_costs[:, never]
-    return np.where(saves, cheapest, never)
+    return np.asarray(np.where(saves, cheapest, never))
 
 
 def backtest(switch_costs: FloatArray, switches: Mapping[str, IntArray]) -> pd.DataFrame:
@@ -117,11 +117,11 @@ def _tried(switch_costs: FloatArray, months: IntArray, best: IntArray) -> dict[s
 
 
 def _cost(switch_costs: FloatArray, months: IntArray) -> FloatArray:
-    return np.take_along_axis(switch_costs, months[:, None], axis=1)[:, 0]
+    return np.asarray(np.take_along_axis(switch_costs, months[:, None], axis=1)[:, 0])
 
 
 def _regret(switch_costs: FloatArray, months: IntArray) -> FloatArray:
-    return _cost(switch_costs, months) - switch_costs.min(axis=1)
+    return np.asarray(_cost(switch_costs, months) - switch_costs.min(axis=1))
 
 
 def _mean(x: FloatArray, inflation: float = 1.0) -> Interval:

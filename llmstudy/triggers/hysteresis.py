@@ -85,7 +85,7 @@ def first_fired(signal: FloatArray, fire_level: float, periods: int) -> IntArray
 def first(happens: BoolArray) -> IntArray:
     """The first period in which something happens; n_periods where it never does. (n_paths,)."""
     never = np.ones((len(happens), 1), dtype=bool)  # what never happens does so after the last
-    return np.argmax(np.hstack([happens, never]), axis=1)
+    return np.asarray(np.argmax(np.hstack([happens, never]), axis=1))
 
 
 def held_for(signal: FloatArray, level: float) -> IntArray:

@@ -6,7 +6,7 @@ two rules. An alert calls for attention and moves nothing.
 """
 
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,7 @@ def decide(rules: pd.DataFrame, signals: Mapping[str, FloatArray]) -> dict[str, 
     moving = rules[rules["kind"] == "trigger"]
     _check(moving, signals)
     return {
-        str(rule): first(np.any([_met(row, signals) for row in _rows(conditions)], axis=0))
+        str(rule): first(np.any([_met(row, signals) for row in conditions_of(conditions)], axis=0))
         for rule, conditions in moving.groupby("rule", sort=False)
     }
 
@@ -119,7 +119,7 @@ def lens(rules: pd.DataFrame, facts: Mapping[str, float | None]) -> pd.DataFrame
 def _check(rules: pd.DataFrame, given: Mapping[str, Any]) -> None:
     if unknown := sorted(set(rules["operator"]) - set(_OPERATORS)):
         raise ValueError(f"rules: operators {unknown}; use {', '.join(_OPERATORS)}")
-    wanted = dict.fromkeys(column_of(row) for row in _rows(rules))
+    wanted = dict.fromkeys(column_of(row) for row in conditions_of(rules))
     if absent := [name for name in wanted if name not in given]:
         raise ValueError(
             f"rules: {', '.join(absent)} are not given; where nobody knows, say so by null or NaN"
@@ -141,7 +141,7 @@ def _met(condition: Mapping[str, Any], signals: Mapping[str, FloatArray]) -> Boo
 def _today(conditions: pd.DataFrame, facts: Mapping[str, float | None]) -> tuple[str, str]:
     """Whether any condition is met today, and the sentence that says so."""
     met, unmet, blind = [], [], []
-    for row in _rows(conditions):
+    for row in conditions_of(conditions):
         fact = facts[column_of(row)]
         if fact is None or np.isnan(fact):
             blind.append(row["says"])
@@ -164,5 +164,6 @@ def _said(condition: Mapping[str, Any], fact: float, negated: str) -> str:
     return f"{says} {count(fact)}, {negated}{level} {unit}"
 
 
-def _rows(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    yield from table.to_dict("records")
+def conditions_of(rules: pd.DataFrame) -> list[dict[str, Any]]:
+    """The conditions of a table of rules, one by one."""
+    return [{str(name): cell for name, cell in row.items()} for row in rules.to_dict("records")]

@@ -12,7 +12,7 @@ import pandas as pd
 from llmstudy.figure import FloatArray
 from llmstudy.latency import quantile_interval
 from llmstudy.triggers.hysteresis import BoolArray
-from llmstudy.triggers.rules import column_of, decide
+from llmstudy.triggers.rules import column_of, conditions_of, decide
 from llmstudy.units import HOURS_PER_MONTH
 
 HOURS_PER_WEEK = 168
@@ -21,7 +21,7 @@ WEEKS_PER_MONTH = HOURS_PER_MONTH / HOURS_PER_WEEK
 _WEEK = pd.Timedelta(hours=HOURS_PER_WEEK)
 _HOUR = pd.Timedelta(hours=1)
 
-_COLUMNS = {
+_COLUMNS: Mapping[str, Any] = {
     "workload": "object",
     "week": "datetime64[us, UTC]",
     "requests": float,
@@ -86,7 +86,7 @@ def weekly_signals(
             seen = by_week.get(week, own.iloc[:0])
             found = _week(seen, streams) if week in logged else {"requests": np.nan, "n_ttft": 0}
             rows.append({"workload": workload, "week": week} | found)
-    return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS)
+    return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(dict(_COLUMNS))
 
 
 def _column(name: str, given: Any, n: int) -> FloatArray:
@@ -99,7 +99,9 @@ def _column(name: str, given: Any, n: int) -> FloatArray:
 
 
 def _monday(times: "pd.Series[Any]") -> "pd.Series[Any]":
-    return times.dt.floor("D") - pd.to_timedelta(times.dt.day_of_week, unit="D")
+    into_week = pd.to_timedelta(times.dt.day_of_week, unit="D")
+    mondays: pd.Series[Any] = times.dt.floor("D") - into_week
+    return mondays
 
 
 def _whole_weeks(times: "pd.Series[Any]") -> list[pd.Timestamp]:
@@ -113,8 +115,8 @@ def _whole_weeks(times: "pd.Series[Any]") -> list[pd.Timestamp]:
 def _week(own: pd.DataFrame, streams: bool) -> dict[str, Any]:
     """One week of one workload, of which the log holds `own`."""
     # a failed request has no first token: it counts as +inf where the workload streams at all
-    seconds = own["ttft_s"].where(own["ok"], np.inf).dropna().to_numpy() if streams else []
-    p95 = quantile_interval(np.asarray(seconds, dtype=float), 0.95)
+    seconds = own["ttft_s"].where(own["ok"], np.inf).dropna()
+    p95 = quantile_interval(seconds.to_numpy(dtype=float) if streams else np.empty(0), 0.95)
     known = p95.n > 0
     return {
         "requests": len(own),
@@ -176,14 +178,14 @@ def fired_weeks(
     mondays = sorted(weeks["week"].unique())
     unknown = np.full((len(names), len(mondays)), np.nan)
     signals = {**log_signals(weeks), **(known or {})}
-    wanted = {column_of(row): row["says"] for row in rules.to_dict("records")}
+    wanted = {column_of(row): row["says"] for row in conditions_of(rules)}
     signals |= {column: unknown for column in wanted if column not in signals}
     weekly = rules.assign(sustained_periods=sustained_weeks, not_before_month=0)
     fired = decide(weekly, signals)
     blind = {column for column in wanted if np.isnan(signals[column]).all()}
     rows = []
     for rule, at in fired.items():
-        conditions = rules[rules["rule"] == rule].to_dict("records")
+        conditions = conditions_of(rules[rules["rule"] == rule])
         not_judged = [row["says"] for row in conditions if column_of(row) in blind]
         rows += [
             {

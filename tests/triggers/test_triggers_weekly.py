@@ -264,7 +264,7 @@ def utilisation_trigger(per_week, sustained):
         ([600, 600, 600, 600], "fired", 4, "held for 4 of 4 weeks"),
         ([600] * 6, "fired", 6, "held for 6 weeks, 4 needed"),
         ([600, 600, 600, 490, 600], "armed", 1, "held for 1 of 4 weeks"),
-        ([600] * 4 + [470], "fired", 0, "not below 90% of it for 4 since it fired"),
+        ([600] * 4 + [470], "fired", 0, "not below 90 % of the threshold for 4 since it fired"),
         ([600] * 4 + [470] * 9, "fired", 0, "since it fired"),  # between the two levels
         ([600] * 4 + [440] * 3, "fired", 0, "since it fired"),
         ([600] * 4 + [440] * 4, "armed", 0, "held for 0 of 4 weeks"),
