@@ -8,7 +8,7 @@ the indicator, `never_by_input` from existing draws.
 Every ranking comes with the ranks that its intervals allow: see `possible_ranks`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -352,7 +352,7 @@ def _chance(sizes: tuple[int, ...], never: int, inputs: int, rng: np.random.Gene
     return float(np.quantile(spreads, _CONFIDENCE ** (1 / inputs)))
 
 
-def _spreads(rows: list[tuple[object, ...]]) -> pd.DataFrame:
+def _spreads(rows: Sequence[tuple[object, ...]]) -> pd.DataFrame:
     columns = ["input", "spread", "low", "high", "p_never_low_bin", "p_never_high_bin"]
     table = pd.DataFrame(rows, columns=[*columns, "chance", "above_chance"])
     ends = (table[end].to_numpy(dtype=float) for end in ("low", "high"))
