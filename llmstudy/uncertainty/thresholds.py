@@ -4,8 +4,9 @@ One input is held at a value in all draws while the others are drawn as ever, on
 every value (common random numbers), so that the verdict is a plain function of that value. Its sign
 is read on a grid, and every change of sign between two neighbours is narrowed down.
 
-About 2,000 draws are enough: an input takes some 70 readings of the margin, which with 20 inputs
-are 1,400 runs of the model, and the noise of the draws moves a threshold by a few per cent at most.
+About 2,000 draws are enough: an input takes some 70 readings of the margin, which with 18 inputs
+are 1,200 runs of the model. Against 8,000 draws, a saving's thresholds near an input's range then
+lay up to 3 % off, those far outside it up to 14 %.
 """
 
 from collections.abc import Callable, Mapping
