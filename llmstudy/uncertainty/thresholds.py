@@ -6,7 +6,7 @@ is read on a grid, and every change of sign between two neighbours is narrowed d
 
 About 2,000 draws are enough: an input takes some 70 readings of the margin, which with 18 inputs
 are 1,200 runs of the model. Against 8,000 draws, a saving's thresholds near an input's range then
-lay up to 3 % off, those far outside it up to 14 %.
+lay up to 4 % off, those far outside it up to 14 %.
 """
 
 from collections.abc import Callable, Mapping
