@@ -1,0 +1,201 @@
+"""Charts of cost: the projection, the calculator's sum and ours, what a month consists of."""
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from llmstudy import charts
+from llmstudy.charts import Chart
+
+NOTE = "volumes: assumed · prices: published · staff: assumed"
+LONG = "customer-support-triage-and-escalation-in-the-emea-region"
+
+
+def projection(workloads: list[str], scale: float = 1.0, arms: int = 3) -> pd.DataFrame:
+    monthly = {"proprietary_api": 9_000.0, "hosted_open": 2_500.0, "self_hosted": 30_000.0}
+    rows = [
+        (w, arm, m, 0.7 * usd * m * scale, usd * m * scale, 1.6 * usd * m * scale)
+        for w in workloads
+        for arm, usd in list(monthly.items())[:arms]
+        for m in (6, 12, 24)
+    ]
+    return pd.DataFrame(
+        rows, columns=["workload", "arm", "months", "p10_usd", "p50_usd", "p90_usd"]
+    )
+
+
+BRIDGE = pd.DataFrame(
+    [
+        ("web calculator: GPUs at 60 % utilisation", 12_000, "start"),
+        ("idle hours: utilisation is 19 %", 9_500, "add"),
+        ("a spare replica", 4_000, "add"),
+        ("staff", 14_000, "add"),
+        ("reserved instead of on demand", -6_500, "add"),
+        ("our TCO", 33_000, "end"),
+    ],
+    columns=["step", "usd_month", "kind"],
+)
+ITEMS = pd.DataFrame(
+    [
+        ("GPU rent", 13_000, "self_hosted", "published"),
+        ("staff", 14_000, "self_hosted", "assumed"),
+        ("idle spare replica", 4_000, "self_hosted", "simulated"),
+        ("evaluation per upgrade", 1_200, "self_hosted", "assumed"),
+        ("storage and egress", 90, "self_hosted", "published"),
+        ("input tokens", 8_000, "api", "measured"),
+        ("output tokens", 5_500, "api", "measured"),
+        ("retries", 400, "api", "recorded"),
+        ("cached input, given back", -900, "api", "measured"),
+    ],
+    columns=["item", "usd_month", "side", "grade"],
+)
+
+CHARTS: dict[str, Callable[[], Chart]] = {
+    "projection": lambda: charts.projection(projection(["support-chat"]), NOTE),
+    "projection_many": lambda: charts.projection(projection(["a", LONG, "c"], 1e3, 2), NOTE),
+    "projection_negative": lambda: charts.projection(
+        projection(["all", "x"]).assign(p10_usd=-2e5), ""
+    ),
+    "bridge": lambda: charts.calculator_bridge(BRIDGE, "support-chat", NOTE),
+    "bridge_none": lambda: charts.calculator_bridge(
+        BRIDGE.iloc[[0, -1]].assign(usd_month=0.0), LONG, NOTE
+    ),
+    "bridge_below_zero": lambda: charts.calculator_bridge(
+        BRIDGE.assign(step=LONG, usd_month=[1e3, -4e6, 2e6, 0, 1, -1_999_000 + 1e0]), "x", ""
+    ),
+    "items": lambda: charts.cost_items(ITEMS, "support-chat", NOTE),
+    "items_one": lambda: charts.cost_items(ITEMS[:1].assign(item=LONG), LONG, NOTE),
+    "items_zero": lambda: charts.cost_items(ITEMS.assign(usd_month=0.0), "x", ""),
+}
+
+
+@cache
+def drawn(name: str) -> Chart:
+    """One of the charts above; drawing takes time, so each is drawn once."""
+    return CHARTS[name]()
+
+
+def title(chart: Chart) -> str:
+    return " ".join(chart.figure.get_suptitle().split())
+
+
+def letters(text: str) -> str:
+    return "".join(text.split())  # a title is broken at spaces and after hyphens
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_no_words_overlap_or_leave_the_canvas(name, assert_readable):
+    assert_readable(drawn(name).figure)
+
+
+@pytest.mark.parametrize(
+    ("name", "in_title", "in_alt"),
+    [
+        (
+            "projection",
+            "by month 24 hosted open weights has cost least, USD 60k (80 % range USD 42k to",
+            "self-hosted, by month 6: USD 180k (80 % range USD 126k to 288k)",
+        ),
+        (
+            "projection_many",
+            "By month 24 the arm that has cost least is hosted open weights on 3 of 3",
+            "a, proprietary API, by month 12: USD 108M",
+        ),
+        (
+            "projection_negative",
+            "all: by month 24 hosted open weights has cost least, USD 60k (80 % range −USD 2",
+            "x, self-hosted",
+        ),
+        (
+            "bridge",
+            "calculator says USD 12k a month, we say USD 33k; most comes from staff, +USD 14k",
+            "reserved instead of on demand: −USD 6.5k",
+        ),
+        ("bridge_none", "says USD 0 a month, we say USD 0", "our TCO: USD 0"),
+        (
+            "items",
+            "self-hosted USD 32k, 57 % of it beside staff; the API USD 13k, 38 % of it beside",
+            "staff: USD 14k, 43 % (assumed)",
+        ),
+        ("items_one", "a month: self-hosted USD 13k", "USD 13k, 100 % (published)"),
+    ],
+)
+def test_title_and_alt_carry_the_numbers_of_the_table(name, in_title, in_alt):
+    chart = drawn(name)
+    assert in_title in title(chart)
+    assert in_alt in chart.alt
+    assert letters(chart.alt).startswith(letters(title(chart)))
+
+
+@pytest.mark.parametrize("name", ["projection", "bridge", "items"])
+def test_the_grade_of_the_evidence_is_on_the_chart_and_in_the_alt(name):
+    assert " ".join(drawn(name).figure.get_supxlabel().split()) == NOTE
+    assert drawn(name).alt.endswith(NOTE)
+
+
+def test_medians_and_ranges_of_the_projection_stand_at_their_sums():
+    (ax,) = drawn("projection").figure.axes
+    medians = np.sort(np.concatenate([line.get_ydata() for line in ax.lines]))
+    assert medians == pytest.approx(np.sort(projection(["x"])["p50_usd"]))
+    bars = np.concatenate([c.get_segments() for c in ax.collections])[:, :, 1]
+    expected = projection(["x"])[["p10_usd", "p90_usd"]].to_numpy()
+    assert np.sort(bars, axis=0) == pytest.approx(np.sort(expected, axis=0))
+
+
+def test_who_has_cost_least_is_counted_by_workload():
+    cheap = projection(["a", "b"])
+    cheap.loc[(cheap["workload"] == "b") & (cheap["arm"] == "self_hosted"), "p50_usd"] = 1.0
+    said = title(charts.projection(cheap, NOTE))
+    assert "hosted open weights on 1" in said
+    assert "self-hosted on 1 of 2 workloads" in said
+
+
+def test_each_bar_of_the_bridge_begins_where_the_last_one_ended():
+    (ax,) = drawn("bridge").figure.axes
+    bars = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in ax.patches]
+    assert bars[0] == (0, 12_000)
+    assert bars[-1] == (0, 33_000)
+    assert [left for left, _ in bars[1:-1]] == [right for _, right in bars[:-2]]
+    assert bars[-2][1] == bars[-1][1]
+    hatched = [bool(bar.get_hatch()) for bar in ax.patches]
+    assert hatched == [False, False, False, False, True, False]  # what lowers the sum
+
+
+def test_every_item_has_its_bar_and_an_assumption_is_hatched():
+    own, api = drawn("items").figure.axes
+    table = ITEMS.sort_values("usd_month", ascending=False)
+    for ax, side in ((own, "self_hosted"), (api, "api")):
+        rows = table[table["side"] == side]
+        assert [bar.get_width() for bar in ax.patches] == list(rows["usd_month"])
+        believed = rows["grade"].isin(["assumed", "simulated"])
+        assert [bool(bar.get_hatch()) for bar in ax.patches] == list(believed)
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: charts.projection(projection(["x"])[:0], ""), "table has no rows"),
+        (lambda: charts.projection(projection(["x", "x"]), ""), "x, proprietary_api, 6 more than"),
+        (
+            lambda: charts.projection(
+                projection(["x"]).assign(arm="cloud", months=[*range(9)]), ""
+            ),
+            '"cloud" is not an arm',
+        ),
+        (lambda: charts.calculator_bridge(BRIDGE[1:], "x", ""), "one start, its adds and one end"),
+        (lambda: charts.calculator_bridge(BRIDGE[:1], "x", ""), "one start, its adds and one end"),
+        (
+            lambda: charts.calculator_bridge(BRIDGE.drop(index=3), "chat", ""),
+            "chat: the steps lead to USD 19k a month, the end is USD 33k: add the step",
+        ),
+        (lambda: charts.cost_items(ITEMS.assign(side="cloud"), "x", ""), '"cloud" is not a side'),
+        (lambda: charts.cost_items(ITEMS.assign(grade="sure"), "x", ""), '"sure" is not a grade'),
+        (lambda: charts.cost_items(ITEMS.drop(columns="grade"), "x", ""), "lacks grade"),
+    ],
+)
+def test_a_table_that_cannot_be_drawn_is_an_error_that_says_so(draw, message):
+    with pytest.raises(ValueError, match=message):
+        draw()

@@ -1,0 +1,128 @@
+"""The chart of trigger rules on trial."""
+
+from collections.abc import Callable
+from functools import cache
+
+import pandas as pd
+import pytest
+
+from llmstudy import charts
+from llmstudy.charts import Chart
+
+NOTE = "4,000 simulated futures of the study's priors; out of sample for the improved rule"
+LONG = "spend above USD 10k a month sustained for four weeks, released below USD 7k"
+REGRET = pd.DataFrame(
+    [
+        ("2 to 5B tokens a month", "advisor A", 2.1e5, 1.8e5, 2.4e5, 0.31, 0.02, -3.0, 0.92, False),
+        ("never move", "nobody", 4.4e5, 4.1e5, 4.7e5, 0.0, 1.0, None, 0.0, False),
+        ("spend 1.4 × fleet", "back-test", 9e4, 7e4, 1.1e5, 0.08, 0.05, 2.4, 0.55, True),
+        (LONG, "the advisor with a rather long name", 1.2e5, 1e5, 1.4e5, 0.2, 0.1, 5.0, 0.7, False),
+    ],
+    columns=[
+        "rule",
+        "advisor",
+        "regret_usd",
+        "low_usd",
+        "high_usd",
+        "false_alarm_share",
+        "missed_share",
+        "delay_months",
+        "switch_share",
+        "improved",
+    ],
+)
+
+CHARTS: dict[str, Callable[[], Chart]] = {
+    "regret": lambda: charts.regret_bars(REGRET, NOTE),
+    "regret_zero": lambda: charts.regret_bars(
+        REGRET[:1].assign(regret_usd=0.0, low_usd=0.0, high_usd=0.0), ""
+    ),
+    "regret_negative": lambda: charts.regret_bars(
+        REGRET.assign(low_usd=-3e5, high_usd=[1e6, 5e5, 1e7, 2e5]), NOTE
+    ),
+}
+
+
+@cache
+def drawn(name: str) -> Chart:
+    """One of the charts above; drawing takes time, so each is drawn once."""
+    return CHARTS[name]()
+
+
+def title(chart: Chart) -> str:
+    return " ".join(chart.figure.get_suptitle().split())
+
+
+def letters(text: str) -> str:
+    return "".join(text.split())  # a title is broken at spaces and after hyphens
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_no_words_overlap_or_leave_the_canvas(name, assert_readable):
+    assert_readable(drawn(name).figure)
+
+
+@pytest.mark.parametrize(
+    ("name", "in_title", "in_alt"),
+    [
+        (
+            "regret",
+            "spend 1.4 × fleet (back-test), the improved rule, loses least against hindsight",
+            "USD 90k [USD 70k to 110k], false alarms 8 %, missed 5 %, switches in 55 %, 2.4 mo",
+        ),
+        (
+            "regret",
+            "USD 90k; never move loses most, USD 440k; the intervals of 1 of 3 others reach it",
+            "3 months early",
+        ),
+        (
+            "regret_zero",
+            "2 to 5B tokens a month (advisor A) loses least against hindsight, USD 0",
+            "USD 0 [USD 0]",
+        ),
+    ],
+)
+def test_title_and_alt_carry_the_numbers_of_the_table(name, in_title, in_alt):
+    chart = drawn(name)
+    assert in_title in title(chart)
+    assert in_alt in chart.alt
+    assert letters(chart.alt).startswith(letters(title(chart)))
+
+
+@pytest.mark.parametrize("name", ["regret"])
+def test_the_grade_of_the_evidence_is_on_the_chart_and_in_the_alt(name):
+    assert " ".join(drawn(name).figure.get_supxlabel().split()) == NOTE
+    assert drawn(name).alt.endswith(NOTE)
+
+
+def test_bars_and_intervals_stand_at_their_regrets_least_first():
+    ax = drawn("regret").figure.axes[0]
+    rows = REGRET.sort_values("regret_usd")
+    assert [bar.get_width() for bar in ax.patches] == list(rows["regret_usd"])
+    intervals = [tuple(line.get_xdata()) for line in ax.lines if line.get_marker() == "|"]
+    assert intervals == list(zip(rows["low_usd"], rows["high_usd"], strict=True))
+
+
+def test_the_improved_rule_is_starred_and_darker():
+    ax = drawn("regret").figure.axes[0]
+    starred = [label.get_text().startswith("★") for label in ax.get_yticklabels()]
+    assert starred == [True, False, False, False]
+    assert len({bar.get_facecolor() for bar in ax.patches[1:]}) == 1
+    assert ax.patches[0].get_facecolor() != ax.patches[1].get_facecolor()
+
+
+def test_a_rule_that_never_switches_has_no_delay():
+    assert "never move (nobody): USD 440k" in drawn("regret").alt
+    assert "missed 100 %, switches in 0 %. " in drawn("regret").alt
+
+
+def test_other_regrets_give_another_finding():
+    worse = charts.regret_bars(REGRET.assign(regret_usd=[1e4, 2e4, 3e4, 4e4]), NOTE)
+    assert title(worse).startswith("2 to 5B tokens a month (advisor A) loses least")
+
+
+def test_a_table_that_cannot_be_drawn_is_an_error_that_says_so():
+    with pytest.raises(ValueError, match="lacks improved"):
+        charts.regret_bars(REGRET.drop(columns="improved"), "")
+    with pytest.raises(ValueError, match="no rows"):
+        charts.regret_bars(REGRET[:0], "")
