@@ -33,14 +33,14 @@ def held_level(signal: FloatArray, periods: int) -> FloatArray:
         raise ValueError(f"a signal of shape {signal.shape}: give (n_paths, n_periods)")
     if periods < 1:
         raise ValueError(f"periods is {periods}: a signal holds for at least one period")
-    known = ~np.isnan(signal)
-    held = np.full(signal.shape, -np.inf)
+    by_period = np.ascontiguousarray(signal.T)
+    held = np.empty(by_period.shape)
     last = np.full((periods, len(signal)), -np.inf)
-    for t in range(signal.shape[1]):
-        seen = known[:, t]
-        last[:, seen] = np.vstack([last[1:, seen], signal[seen, t]])
-        held[seen, t] = last[:, seen].min(axis=0)
-    return held
+    for t, x in enumerate(by_period):
+        known = ~np.isnan(x)
+        last = np.where(known, np.vstack([last[1:], x]), last)
+        held[t] = np.where(known, last.min(axis=0), -np.inf)
+    return np.ascontiguousarray(held.T)
 
 
 def sustained(
