@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llmstudy import canonical, paths
+from llmstudy import paths
 from llmstudy.study import Study, load
 
 
@@ -33,22 +33,11 @@ class Assessment:
 def run_chapters(study: Study) -> Assessment:
     """The chapters in order; each reads what the ones before it wrote, as the notebooks do."""
     # imported here: most tests do without the assessment, and it takes seconds to import
-    from llmstudy.assess import case as opened
-    from llmstudy.assess import cost, crossover, evidence, hosting, latency, quality, verdict
+    from llmstudy.assess.case import open_case
+    from llmstudy.assess.chapters import chapter_results
 
-    case = opened.open_case(study)
-    results: dict[str, Any] = {}
-    results["01_evidence"] = evidence.evidence_tables(case)
-    results["02_cost"] = canonical.plain(cost.cost_tables(case))
-    results["05_self_hosting"] = canonical.plain(hosting.hosting_tables(case))
-    results["03_latency"] = latency.latency_tables(case, results["05_self_hosting"])
-    results["04_quality"] = quality.quality_tables(case)
-    results["06_crossover"] = crossover.crossover_tables(
-        case, results["02_cost"], results["05_self_hosting"]
-    )
-    results = canonical.plain(results)
-    results["07_triggers_and_routing"] = canonical.plain(verdict.decision_tables(case, results))
-    return Assessment(case, results)
+    case = open_case(study)
+    return Assessment(case, chapter_results(case))
 
 
 @pytest.fixture(scope="session")

@@ -59,7 +59,7 @@ def test_help_names_every_command_and_every_option_with_a_word_on_each():
     root = typer.main.get_command(app)
     wide = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
     first_page = llmstudy_("--help", env=wide).stdout
-    assert set(root.commands) == {"init", "run", "check", "doctor", "probe"}
+    assert set(root.commands) == {"init", "run", "sweep", "check", "doctor", "probe", "capacity"}
     probes = root.commands["probe"].commands
     assert set(probes) == {"endpoint", "search", "plan", "compare", "vllm", "import"}
     assert all(name in first_page for name in root.commands)

@@ -8,7 +8,8 @@ import pandas as pd
 
 from llmstudy import uncertainty as mc
 from llmstudy.assess import drivers, projection
-from llmstudy.assess.case import Case, Tables
+from llmstudy.assess.case import Case, Results, Tables
+from llmstudy.assess.information import information_tables
 from llmstudy.assess.items import cost_items
 from llmstudy.assess.market import (
     N_DRAWS,
@@ -20,13 +21,18 @@ from llmstudy.assess.market import (
     spread,
     stay_draws,
 )
+from llmstudy.assess.source_memo import source_memo_tables
 from llmstudy.figure import FloatArray
 from llmstudy.study import Study
 
 
-def crossover_tables(case: Case, cost: Mapping[str, Any], hosting: Mapping[str, Any]) -> Tables:
-    """Savings of every permitted move, crossovers of every pair of arms, and what decides them."""
-    study = case.study
+def crossover_tables(case: Case, results: Results) -> Tables:
+    """Savings of every permitted move, crossovers of every pair of arms, what decides them, what to
+    measure next, and how the source memo and the usual calculators compare.
+
+    results: of chapters 02, 04 and 05.
+    """
+    study, cost, hosting = case.study, results["02_cost"], results["05_self_hosting"]
     offers = market(cost, hosting)
     allowed = permissions(study)
     able = allowed[allowed["permitted"] & allowed["fits_context"]]
@@ -46,6 +52,8 @@ def crossover_tables(case: Case, cost: Mapping[str, Any], hosting: Mapping[str, 
         "month_usd": _month_totals(study, offers, cost, hosting),
         "cost_items": cost_items(study, offers, _own_fleets(study, savings)),
         **drivers.driver_tables(study, offers, futures, savings),
+        **information_tables(study, offers, futures, results["04_quality"]),
+        **source_memo_tables(case, results),
     }
 
 

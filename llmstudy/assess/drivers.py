@@ -22,6 +22,9 @@ from llmstudy.study import Study
 N_SOBOL = 1024
 """Base sample of the sensitivity analysis; runs are N * (inputs + 2)."""
 
+N_PAWN = 2000
+"""Draws of the rank-based indices: 200 in each of their ten slides."""
+
 N_FLIPS = 600
 """Draws on which a threshold is solved: their noise moves it by some per cent."""
 
@@ -40,8 +43,8 @@ def driver_tables(
 ) -> dict[str, Any]:
     """What decides the saving of each workload's moves.
 
-    Returns: `sensitivity` (Sobol indices of the best move), `pawn` (of each move asked about, paths
-    included), `never` (what decides that a move never pays), `flips` (solved thresholds),
+    Returns: `sensitivity` (Sobol indices of the best move), `pawn` (of the move
+    that saves most of all and of the best self-hosted one, paths included), `never` (what decides that a move never pays), `flips` (solved thresholds),
     `chances` (P(cheaper and within the margin) by volume and margin), `convergence`.
     """
     best = savings.sort_values("saving_p50_usd", ascending=False)
@@ -59,7 +62,9 @@ def driver_tables(
             }
             for row in leads.to_dict("records")
         ],
-        "pawn": [row for move in moves for row in _pawn(study, offers, futures, *move)],
+        "pawn": [
+            row for move in [*moves[:1], *own[:1]] for row in _pawn(study, offers, futures, *move)
+        ],
         "never": [_never(study, offers, futures, *move) for move in own],
         "flips": [row for move in moves for row in _flips(study, offers, *move, ranked[move])],
         "chances": [row for move in moves for row in _chances(study, offers, *move)],
@@ -168,7 +173,7 @@ def _pawn(
     study: Study, offers: Market, futures: Moves, name: str, route: str
 ) -> list[dict[str, Any]]:
     """Which inputs and paths move the distribution of a move's saving, on the draws themselves."""
-    saved = futures[name, route].saving_by_month()[:, -1]
+    saved = futures[name, route].saving_by_month()[:N_PAWN, -1]
     inputs, paths = _drawn(study, offers, name, route, len(saved))
     found = mc.pawn(inputs | paths, saved, study.seed).to_dict("records")
     return [{"workload": name, "route": route} | {str(k): v for k, v in r.items()} for r in found]

@@ -15,7 +15,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from llmstudy import uncertainty as mc
-from llmstudy.assess.case import Results, rows_of
+from llmstudy.assess.case import rows_of
 from llmstudy.assess.market import Market, draws_of, pair_inputs
 from llmstudy.assess.projection import Moves
 from llmstudy.assess.quality import UNPAIRED_DISCORDANCE, counts_of, difference_draws
@@ -31,13 +31,14 @@ _OF_A_LOG = ("requests", "input_tokens", "output_tokens", "cached_input_share", 
 
 
 def information_tables(
-    study: Study, offers: Market, futures: Moves, quality: Results
+    study: Study, offers: Market, futures: Moves, quality: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What each measurement is worth against its cost, the best first, and the one to buy next.
 
     Returns: `worth` (workload, measurement, inputs, value_usd, low_usd, high_usd, cost_usd,
     net_usd, verdict: measure, not worth it or undecided; is_bound: the value is that of
-    perfect information, which is as much as it could be), `next` (its first row to buy, or None),
+    perfect information, which is as much as it could be), `measure_next` (the row to buy
+    first, or None),
     `evpi` (workload, usd with the interval of the draws: perfect knowledge of everything that a
     cost rests on).
     """
@@ -59,7 +60,7 @@ def information_tables(
     best = mc.measure_next(table) if len(table) else None
     return {
         "worth": table,
-        "next": None if best is None else {str(k): v for k, v in best.items()},
+        "measure_next": None if best is None else {str(k): v for k, v in best.items()},
         "evpi": perfect,
     }
 
@@ -82,7 +83,7 @@ _COLUMNS = (
 
 
 def _items(
-    study: Study, name: str, saved: Mapping[str, FloatArray], quality: Results
+    study: Study, name: str, saved: Mapping[str, FloatArray], quality: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """What a batch of labelled items, scored on every candidate still open, would be worth.
 

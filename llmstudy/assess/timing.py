@@ -23,7 +23,7 @@ from llmstudy.uncertainty.waiting import switch_costs
 MONTHS = 36
 """Length of a simulated future: beyond it growth and prices of today say nothing."""
 
-N_PATHS = 2000
+N_PATHS = 4000
 
 BUYERS: tuple[Buyer, ...] = ("named_model", "same_quality")
 

@@ -16,6 +16,7 @@ from llmstudy.assess.market import (
     spread,
     stay_draws,
 )
+from llmstudy.assess.timing import timing_tables
 from llmstudy.assess.triggers import trigger_rows
 from llmstudy.study import ArmName, Study, bundled_figures
 
@@ -36,9 +37,10 @@ def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tab
     moves = [name for name, v in verdicts.items() if v.decision == "move"]
     open_ = [name for name, v in verdicts.items() if v.decision == "undecided"]
     offers = market(results["02_cost"], results["05_self_hosting"])
+    watched = trigger_rows(case, results)
     return {
         "routes": routes,
-        "triggers": trigger_rows(case, results),
+        "triggers": watched,
         "five_questions": five_questions(study),
         "verdicts": {name: _with_intake(study, name, v) for name, v in verdicts.items()},
         "overall": decision.overall(verdicts),
@@ -46,6 +48,7 @@ def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tab
         "at_stake": _portfolio(study, offers, {n: verdicts[n].target for n in open_}),
         "options": options(study, offers, routes, {n: verdicts[n].target for n in moves}),
         "phases": _phases(study, verdicts),
+        **timing_tables(study, offers, results, watched),
     }
 
 

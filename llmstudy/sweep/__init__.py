@@ -10,13 +10,12 @@ caller says so, for example `with joblib.parallel_config("dask"): sweep(files, s
 
 from llmstudy.sweep.blocks import in_blocks
 from llmstudy.sweep.portfolio import Row, Totals, row, totals
-from llmstudy.sweep.studies import Portfolio, assess, planned, sweep
+from llmstudy.sweep.studies import Portfolio, planned, sweep
 
 __all__ = [
     "Portfolio",
     "Row",
     "Totals",
-    "assess",
     "in_blocks",
     "planned",
     "row",

@@ -20,13 +20,7 @@ import joblib
 
 from llmstudy import canonical, paths
 from llmstudy.assess.case import open_case
-from llmstudy.assess.cost import cost_tables
-from llmstudy.assess.crossover import crossover_tables
-from llmstudy.assess.evidence import evidence_tables
-from llmstudy.assess.hosting import hosting_tables
-from llmstudy.assess.latency import latency_tables
-from llmstudy.assess.quality import quality_tables
-from llmstudy.assess.verdict import decision_tables
+from llmstudy.assess.chapters import chapter_results
 from llmstudy.memo.facts import BEFORE_MEMO, Facts
 from llmstudy.run.provenance import run_id
 from llmstudy.study import Study, StudyError, load
@@ -134,7 +128,7 @@ def _row(file: Path, study: Study, home: Path | None) -> Row:
     """One study in a worker. home: where its run goes; None for the figures alone."""
     try:
         if home is None:
-            return row(Facts(study, assess(study)))
+            return row(Facts(study, chapter_results(open_case(study))))
         memo = _run(file, home)
         results = memo.parent / "results"
         chapters = {
@@ -160,24 +154,3 @@ def _run(file: Path, home: Path) -> Path:
     if done.returncode:
         raise ValueError(" ".join(said["errors"]))
     return Path(said["paths"]["memo"])
-
-
-def assess(study: Study) -> Chapters:
-    """The results of a study's chapters, by name, as the notebooks would write them.
-
-    A test holds them to those of a run. What a chapter only shows (our own GPU runs) is left out.
-    Raises: ValueError if the study's evidence cannot be used.
-    """
-    case, found = open_case(study), {}
-
-    def write(name: str, tables: Mapping[str, Any]) -> None:
-        found[name] = canonical.plain(tables)
-
-    write("01_evidence", evidence_tables(case))
-    write("02_cost", cost_tables(case))
-    write("05_self_hosting", hosting_tables(case))
-    write("03_latency", latency_tables(case, found["05_self_hosting"]))
-    write("04_quality", quality_tables(case))
-    write("06_crossover", crossover_tables(case, found["02_cost"], found["05_self_hosting"]))
-    write("07_triggers_and_routing", decision_tables(case, found))
-    return found
