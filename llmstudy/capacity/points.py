@@ -41,6 +41,7 @@ def read_points(path: Path) -> tuple[pd.DataFrame, dict[str, int]]:
     for column in GROUP:
         _refuse(path, table[column], table[column].str.strip() == "", "name it, as text")
     points = table.assign(
+        **{column: table[column].str.strip() for column in GROUP},
         **{column: _number(path, table[column]) for column in _COUNTS + _TIMES},
         **{column: _number(path, table[column], may_lack=True) for column in _RANKS},
         kv_value_bytes=_kv_value_bytes(path, table),
@@ -72,7 +73,9 @@ def _number(path: Path, cells: "pd.Series[str]", may_lack: bool = False) -> "pd.
     """The cells as numbers above zero; counts and ranks as whole ones."""
     numbers = pd.to_numeric(cells, errors="coerce").astype(float)
     lacking = (cells.str.strip() == "") & may_lack
-    _refuse(path, cells, ~(np.isfinite(numbers) & (numbers > 0)) & ~lacking, "write one above 0")
+    _refuse(
+        path, cells, ~(np.isfinite(numbers) & (numbers > 0)) & ~lacking, "write a number above 0"
+    )
     if cells.name not in _TIMES:
         whole = (numbers % 1 == 0) | lacking
         _refuse(path, cells, ~whole, "write a whole number")
