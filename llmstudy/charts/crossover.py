@@ -1,5 +1,6 @@
 """From which volume, quality or month on does another route pay, and how surely?"""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -319,9 +320,10 @@ def _reached(grid: pd.DataFrame, line_share: float) -> str:
     passing = grid >= line_share
     if not passing.any(axis=None):
         return f"{share(line_share)} is reached nowhere"
-    volume = passing.any().idxmax()
-    margin = f"{100 * passing[volume].idxmax():.3g}"
-    return f"{share(line_share)} is reached from {count(volume)} at a margin of {margin} points"
+    x = int(passing.any().argmax())
+    volume = count(float(grid.columns[x]))
+    margin = f"{100 * grid.index[int(passing.iloc[:, x].argmax())]:.3g}"
+    return f"{share(line_share)} is reached from {volume} at a margin of {margin} points"
 
 
 def _outline(ax: Axes, inside: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
@@ -341,42 +343,49 @@ def p_cheaper_by_month(table: pd.DataFrame, line_share: float, note: str) -> Cha
     need("table", table, "workload route month p_cheaper")
     once("table", table, "workload route month")
     table = table.sort_values("month", kind="stable")
-    pairs = list(table.groupby(["workload", "route"], sort=False))
-    firsts = {pair: _first_month(rows, line_share) for pair, rows in pairs}
-    reached = {pair: month for pair, month in firsts.items() if month is not None}
-    last = count(table["month"].max())
+    routes = list(table.groupby(["workload", "route"], sort=False))
+    firsts = [_first_month(rows, line_share) for _, rows in routes]
     line = share(line_share)
-    title = (
-        f"{len(reached)} of {len(pairs)} routes {'is' if len(reached) == 1 else 'are'} cheaper "
-        f"with {line} probability by month {last}"
-    )
-    if reached:
-        (workload, route), month = min(reached.items(), key=lambda item: item[1])
-        title += f"; first {workload} on {route}, from month {count(month)}"
-    figure = blank(title, note, max(2.4, 0.9 + 0.3 * len(pairs)))
+    title = _soonest(table, [pair for pair, _ in routes], firsts, line)
+    figure = blank(title, note, max(2.4, 0.9 + 0.3 * len(routes)))
     ax = figure.subplots()
     ax.axhline(100 * line_share, color=ACCENT, linestyle="--", lw=1.2)
-    ax.set(ylim=(-2, 102), xlim=(table["month"].min(), table["month"].max() or 1))
     labels = [right_label(ax, 100 * line_share, f"line: {line}", ACCENT, leader=True)]
     facts = []
-    for i, ((workload, route), rows) in enumerate(pairs):
+    for i, ((pair, rows), first) in enumerate(zip(routes, firsts, strict=True)):
         color, style, marker = LINES[i % len(LINES)]
-        p, first, end = 100 * rows["p_cheaper"], firsts[workload, route], rows["p_cheaper"].iloc[-1]
-        ax.plot(rows["month"], p, color=color, linestyle=style)
+        p, end = 100 * rows["p_cheaper"], share(rows["p_cheaper"].iloc[-1])
+        ax.plot(rows["month"], p, color=color, linestyle=style, marker="." if len(p) == 1 else "")
         if first is not None:
             at = p[rows["month"] == first].iloc[0]
             ax.plot(first, at, marker, color=color, mfc="white", ms=6, clip_on=False, zorder=3)
-        name = f"{wrap(workload, 1.6, lines=1)}\n{wrap(route, 1.3, lines=1)}, {share(end)}"
+        workload, route = (str(name) for name in pair)
+        name = f"{wrap(workload, 1.6, lines=1)}\n{wrap(route, 1.3, lines=1)}, {end}"
         labels.append(right_label(ax, p.iloc[-1], name, leader=True))
         when = f"{line} not reached" if first is None else f"{line} from month {count(first)}"
-        facts.append(f"{workload}, {route}: {when}, {share(end)} at the end")
+        facts.append(f"{workload}, {route}: {when}, {end} at the end")
+    start, stop = table["month"].iloc[0], table["month"].iloc[-1]
+    ax.set(ylim=(-2, 102), xlim=(start, stop) if start < stop else (start - 1, start + 1))
     even_ticks(ax.xaxis)
-    ax.set(
-        xlabel=f"months from now (a mark: the first month at {line})",
-        ylabel="draws in which it is\ncheaper, %",
-    )
+    ax.set_xlabel(f"months from now (a mark: the first month at {line})")
+    ax.set_ylabel("draws in which it is\ncheaper, %")
     spread(figure, ax, labels)
     return finish(figure, f"{title}. {'; '.join(facts)}.")
+
+
+def _soonest(table: pd.DataFrame, pairs: Sequence[Any], firsts: Sequence[Any], line: str) -> str:
+    """How many routes reach the line, and which one first."""
+    months = [np.inf if first is None else first for first in firsts]
+    n = int(np.isfinite(months).sum())
+    title = (
+        f"{n} of {len(pairs)} routes {'is' if n == 1 else 'are'} cheaper with {line} probability "
+        f"by month {count(table['month'].max())}"
+    )
+    if n == 0:
+        return title
+    soonest = int(np.argmin(months))
+    workload, route = pairs[soonest]
+    return f"{title}; first {workload} on {route}, from month {count(months[soonest])}"
 
 
 def _first_month(rows: pd.DataFrame, line_share: float) -> float | None:

@@ -120,7 +120,9 @@ def replicas_week(table: pd.DataFrame, gpus_per_replica: int, subject: str, note
     strip.fill_between(edge, [*load, load.iloc[-1]], step="post", color=PALE, lw=0)
     strip.step(edge, [*load, load.iloc[-1]], where="post", color=INK, lw=1)
     right_label(strip, load.max() / 2, f"load: at most\n{count(load.max())} per s")
-    top.set(ylim=(0, 1.12 * hours[list(FLEETS)].max(axis=None) or 1), ylabel="replicas")
+    top.set(
+        ylim=(0, 1.12 * hours[list(FLEETS)].to_numpy(dtype=float).max() or 1), ylabel="replicas"
+    )
     top.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     strip.set(ylim=(0, 1.08 * load.max() or 1), ylabel="requests\nper s")
     strip.yaxis.set_major_locator(MaxNLocator(2))
@@ -128,10 +130,10 @@ def replicas_week(table: pd.DataFrame, gpus_per_replica: int, subject: str, note
     top.tick_params(axis="x", which="both", length=0, labelbottom=False)
     figure.align_ylabels()
     spread(figure, top, labels)
-    held = "; ".join(f"{f} {span(hours[f].min(), hours[f].max(), count)}" for f in FLEETS)
+    fleets = "; ".join(f"{f} {span(hours[f].min(), hours[f].max(), count)}" for f in FLEETS)
     return finish(
         figure,
-        f"{title}. Replicas: {held}. The load is at most {count(load.max())} requests per s.",
+        f"{title}. Replicas: {fleets}. The load is at most {count(load.max())} requests per s.",
     )
 
 
@@ -274,7 +276,8 @@ def heldout_errors(table: pd.DataFrame, goal_share: float, note: str) -> Chart:
     )
     figure = blank(title, note, 0.9 + 0.19 * len(table))
     ax = figure.subplots()
-    right = 100 * max(1.6 * errors.max(), 1.6 * goal_share)
+    middle, far = max(errors.max(), goal_share), table["p90_abs_error_share"].max()
+    right = 100 * max(1.2 * middle, min(1.05 * far, 3 * middle))  # one wild p90 hides no median
     ax.axvline(100 * goal_share, color=ACCENT, linestyle="--", lw=1.2, zorder=0)
     facts = []
     for y, row in numbered(table):

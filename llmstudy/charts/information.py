@@ -137,7 +137,7 @@ def information_bars(table: pd.DataFrame, note: str) -> Chart:
         right_label(ax, y, facts[-1])
     names = list(table["measurement"])
     name_rows(ax, names)
-    high = table[["value_usd", "high_usd", "cost_usd"]].max(axis=None)
+    high = table[["value_usd", "high_usd", "cost_usd"]].to_numpy(dtype=float).max()
     ax.set_xlim(min(0, table["low_usd"].min()), 1.05 * high or 1)
     even_ticks(ax.xaxis)
     ax.set_xlabel("USD: bar with interval, what knowing is worth; tall tick, what measuring costs")
@@ -204,7 +204,7 @@ def _best_policy(table: pd.DataFrame) -> str:
     followed, seen = (table[(table["policy"] == HINDSIGHT) == known] for known in (False, True))
     if followed.empty:
         raise ValueError("table holds hindsight alone: add a policy that can be followed.")
-    best = followed.loc[followed["mean_cost_usd"].idxmin()]
+    best = followed.iloc[int(followed["mean_cost_usd"].argmin())]
     if best.saving_low_usd > 0:
         title = f"{_sentence(best.policy)} costs least: against committing now it {_saving(best)}"
     elif best.saving_vs_now_usd > 0:

@@ -189,7 +189,7 @@ def regret_bars(table: pd.DataFrame, note: str) -> Chart:
     names = [f"★ {row.rule}" if row.improved else row.rule for _, row in numbered(table)]
     name_rows(ax, names, list(table["advisor"]))
     ax.axvline(0, color=GREY, lw=0.6)
-    low, high = min(0, table["low_usd"].min()), table[["regret_usd", "high_usd"]].max(axis=None)
+    low, high = min(0, table["low_usd"].min()), table[["regret_usd", "high_usd"]].to_numpy().max()
     ax.set_xlim(1.1 * low, high + 0.2 * (high - low) or 1)
     even_ticks(ax.xaxis)
     star = "; ★ improved by the back-test" if table["improved"].any() else ""

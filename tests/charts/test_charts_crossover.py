@@ -66,6 +66,7 @@ CHARTS: dict[str, Callable[[], Chart]] = {
         by_month([*PAIRS, *(("all", f"route-{i}") for i in range(6))], 6, 0.0), 0.8, NOTE
     ),
     "months_one": lambda: charts.p_cheaper_by_month(by_month([("x", "y")], 60), 0.8, ""),
+    "months_single": lambda: charts.p_cheaper_by_month(by_month([("x", "y")], 6)[-1:], 0.8, ""),
 }
 
 
