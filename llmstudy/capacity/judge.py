@@ -4,8 +4,9 @@ Every group (model, GPU type, precision, engine version and KV cache type) is ju
 configurations that its fit did not see.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -185,11 +186,11 @@ def fit_groups(
     if "kv_value_bytes" not in points:
         points = points.assign(kv_value_bytes=2.0)
     fitted, left_out = [], []
-    for (*key, kv_value_bytes), group in points.groupby([*GROUP, "kv_value_bytes"]):
+    for _, group in points.groupby([*GROUP, "kv_value_bytes"]):
         try:
-            fitted.append(_fit_group(group, kv_value_bytes, n_fit, seed, level, random_choices))
+            fitted.append(_fit_group(group, n_fit, seed, level, random_choices))
         except ValueError as error:
-            left_out.append(LeftOut(*map(str, key), len(group), str(error)))
+            left_out.append(LeftOut(**_key(group), n_rows=len(group), reason=str(error)))
     return sorted(fitted, key=lambda g: -g.median_abs_error_share), left_out
 
 
@@ -240,19 +241,20 @@ def transfers(points: pd.DataFrame) -> pd.DataFrame:
         points = points.assign(kv_value_bytes=2.0)
     same = ["model", "precision", "engine_version", "kv_value_bytes"]
     rows = []
-    for key, alike in points.groupby(same):
+    for _, alike in points.groupby(same):
         for home, away in _related(alike):
             try:
-                found = _transfer(home, away, float(key[-1]))
+                found = _transfer(home, away)
             except ValueError:  # of an unknown model, GPU or precision, as `fit_groups` says
                 continue
             if min(found["n_fit"], found["n_judged"]) > len(PRIOR):
-                rows.append(dict(zip(same, key, strict=True)) | found)
+                rows.append({name: alike[name].iloc[0] for name in same} | found)
     return pd.DataFrame(rows)
 
 
-def _transfer(home: pd.DataFrame, away: pd.DataFrame, kv_value_bytes: float) -> dict[str, Any]:
+def _transfer(home: pd.DataFrame, away: pd.DataFrame) -> dict[str, Any]:
     """One row of `transfers`, its key apart."""
+    kv_value_bytes = float(home["kv_value_bytes"].iloc[0])
     shape, precision = model_shape(home["model"].iloc[0]), home["precision"].iloc[0]
     cards = [gpu(table["gpu"].iloc[0]) for table in (home, away)]
     fitted, judged = (
@@ -261,7 +263,7 @@ def _transfer(home: pd.DataFrame, away: pd.DataFrame, kv_value_bytes: float) -> 
     )
     errors = transfer_error(fitted, judged, kv_value_bytes)
     hull = roofline(fitted, shape, cards[0], precision).hull
-    outside = [bool(hull.outside(**at)) for at in judged[SETTING].to_dict("records")]
+    outside = [bool(hull.outside(*at)) for at in judged[SETTING].itertuples(index=False)]
     return {
         "fitted_on": cards[0].gpu,
         "judged_on": cards[1].gpu,
@@ -275,23 +277,22 @@ def _transfer(home: pd.DataFrame, away: pd.DataFrame, kv_value_bytes: float) -> 
 
 def _related(points: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """The points of each two GPU types of one family, both ways."""
-    cards = dict(iter(points.groupby("gpu")))
-    for home in cards:
-        for away in cards:
-            if home != away and gpu_family(home) == gpu_family(away):
-                yield cards[home], cards[away]
+    cards = {str(card): some for card, some in points.groupby("gpu")}
+    for home, away in permutations(cards, 2):
+        if gpu_family(home) == gpu_family(away):
+            yield cards[home], cards[away]
+
+
+def _key(points: pd.DataFrame) -> dict[str, str]:
+    """What all points of a group share."""
+    return {name: str(points[name].iloc[0]) for name in GROUP}
 
 
 def _fit_group(
-    points: pd.DataFrame,
-    kv_value_bytes: float,
-    n_fit: int,
-    seed: int,
-    level: float,
-    random_choices: int,
+    points: pd.DataFrame, n_fit: int, seed: int, level: float, random_choices: int
 ) -> GroupFit:
     """Raises: ValueError with the reason why this group cannot be fitted and judged."""
-    key = {name: str(points[name].iloc[0]) for name in GROUP}
+    key, kv_value_bytes = _key(points), float(points["kv_value_bytes"].iloc[0])
     shape, card = model_shape(key["model"]), gpu(key["gpu"])
     limit = roofline(points, shape, card, key["precision"], kv_value_bytes)
     used = usable_points(points, shape, card, key["precision"], kv_value_bytes)
@@ -347,7 +348,7 @@ def _too_few(points: pd.DataFrame, used: pd.DataFrame, limit: ServingCurve, n_fi
 
 
 def _split(
-    used: pd.DataFrame, limit: ServingCurve, chosen: Sequence[int] | npt.NDArray[np.int64]
+    used: pd.DataFrame, limit: ServingCurve, chosen: npt.NDArray[np.int64]
 ) -> tuple[ServingCurve, FloatArray]:
     """The curve of the chosen usable points, and its errors on those of other settings."""
     setting = pd.MultiIndex.from_frame(used[SETTING])

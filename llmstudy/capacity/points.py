@@ -72,7 +72,7 @@ def _text(path: Path) -> pd.DataFrame:
 def _number(path: Path, cells: "pd.Series[str]", may_lack: bool = False) -> "pd.Series[float]":
     """The cells as numbers above zero; counts and ranks as whole ones."""
     numbers = pd.to_numeric(cells, errors="coerce").astype(float)
-    lacking = (cells.str.strip() == "") & may_lack
+    lacking = (cells.str.strip() == "") & may_lack  # not recorded
     _refuse(
         path, cells, ~(np.isfinite(numbers) & (numbers > 0)) & ~lacking, "write a number above 0"
     )
@@ -92,7 +92,9 @@ def _kv_value_bytes(path: Path, table: pd.DataFrame) -> "pd.Series[float]":
 
 
 def _refuse(path: Path, cells: "pd.Series[str]", wrong: "pd.Series[bool]", mend: str) -> None:
-    if wrong.any():
-        row = wrong.idxmax()
-        more = f" (and in {int(wrong.sum()) - 1} more rows)" if wrong.sum() > 1 else ""
-        raise ValueError(f"{path}, row {row}: {cells.name} is {cells[row]!r}{more}; {mend}")
+    found = cells[wrong]
+    if len(found):
+        more = f" (and wrong in {len(found) - 1} more rows)" if len(found) > 1 else ""
+        raise ValueError(
+            f"{path}, row {found.index[0]}: {cells.name} is {found.iloc[0]!r}{more}; {mend}"
+        )
