@@ -56,14 +56,6 @@ def covers_week(case: Case, name: str) -> bool:
     return len(found) > 0 and bool(found.set_index("workload")["covers_week"].get(name, False))
 
 
-def logged_weeks(case: Case, name: str) -> float:
-    """Weeks of log that a workload has; 0 where its traffic was drawn."""
-    if case.traffic.summary.empty:
-        return 0.0
-    rows = case.traffic.summary[case.traffic.summary["workload"] == name]
-    return 0.0 if rows.empty else float(rows["span_h"].iloc[0]) / 168
-
-
 def rows_of(table: Any, **wanted: Any) -> list[dict[str, Any]]:
     """The rows of a list of rows whose columns hold the wanted values."""
     return [row for row in table if all(row[k] == v for k, v in wanted.items())]

@@ -43,9 +43,10 @@ def driver_tables(
 ) -> dict[str, Any]:
     """What decides the saving of each workload's moves.
 
-    Returns: `sensitivity` (Sobol indices of the best move), `pawn` (of the move
-    that saves most of all and of the best self-hosted one, paths included), `never` (what decides that a move never pays), `flips` (solved thresholds),
-    `chances` (P(cheaper and within the margin) by volume and margin), `convergence`.
+    Returns: `sensitivity` (Sobol indices of each best move), `pawn` (of the move that saves most
+    of all and of the best self-hosted one, paths included), `never` (what decides that a move never
+    pays), `flips` (solved thresholds), `chances` (P(cheaper and within the margin) by volume and
+    margin), `convergence`.
     """
     best = savings.sort_values("saving_p50_usd", ascending=False)
     moves = _asked(best)

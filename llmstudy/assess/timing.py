@@ -200,7 +200,10 @@ def _ahead(study: Study, tokens: FloatArray, months: int = 12) -> FloatArray:
 def _trial(
     study: Study, future: Futures, costs: FloatArray, today: Signals, buyer: Buyer
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Regret of each rule, and of the threshold of the ratio of bills that the back-test finds."""
+    """Regret of each rule, and of the threshold of the ratio of bills that the back-test finds.
+
+    The threshold is held against the best of the rules and benchmarks on these same futures.
+    """
     money = _money_signals(study, future)
     held = {
         name: np.full(future.stay_usd.shape, np.nan if value is None else value)
@@ -211,8 +214,11 @@ def _trial(
     ratio = money["utilisation_over_break_even"]
     levels = triggers.candidate_levels(ratio, 25)
     rng = np.random.default_rng(study.seed)
+    tried = triggers.backtest(costs, months)
+    benchmarks = {"always_now": np.zeros(len(costs), int), "never": np.full(len(costs), MONTHS)}
+    baseline = str(tried.loc[tried["regret_usd"].idxmin(), "rule"])
     best = triggers.improved_threshold(
-        ratio, costs, months["strategist"], levels, (1, 3, 6), FOLDS, rng
+        ratio, costs, (months | benchmarks)[baseline], levels, (1, 3, 6), FOLDS, rng
     )
     months["improved"] = triggers.first_fired(ratio, best.level, best.periods)
     advisors = dict(zip(rules["rule"], rules["advisor"], strict=True))
@@ -229,6 +235,7 @@ def _trial(
             row["regret_high_usd"] = best.out_of_sample_usd.high
     improved = {
         "buyer": buyer,
+        "baseline": baseline,
         "level": _null(best.level),
         "held_months": best.periods,
         "in_sample_usd": best.in_sample_usd.estimate,

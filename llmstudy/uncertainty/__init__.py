@@ -4,9 +4,9 @@ Every figure is drawn from a named uniform stream (common random numbers): what 
 routes or workloads has one stream and so the same draws, and adding a figure moves no other.
 
 `draws` makes the draws, `paths` the way of prices and volumes, `bills` the bill of each month,
-`crossover` the volume from which another route is cheaper; `sensitivity` ranks the inputs that
-decide, `thresholds` finds where each flips the answer, `convergence` says whether the draws
-suffice; `information` values what could be measured next, and `waiting` what waiting is worth.
+`crossover` the volume from which another route is cheaper; `ranking` ranks the inputs that decide,
+`thresholds` finds where each flips the answer, `sufficiency` says whether the draws suffice;
+`information` values what could be measured next, and `waiting` what waiting is worth.
 """
 
 from llmstudy.uncertainty.bills import (
@@ -31,7 +31,6 @@ from llmstudy.uncertainty.bills import (
     volume,
     volumes,
 )
-from llmstudy.uncertainty.convergence import convergence
 from llmstudy.uncertainty.crossover import crossover_requests_per_month, stepped_crossover
 from llmstudy.uncertainty.draws import Draws, band, central, draw
 from llmstudy.uncertainty.information import (
@@ -49,7 +48,8 @@ from llmstudy.uncertainty.paths import (
     noise,
     same_quality,
 )
-from llmstudy.uncertainty.sensitivity import never_by_input, never_effects, pawn, sensitivity
+from llmstudy.uncertainty.ranking import never_by_input, never_effects, pawn, sensitivity
+from llmstudy.uncertainty.sufficiency import convergence
 from llmstudy.uncertainty.thresholds import solve_thresholds
 from llmstudy.uncertainty.waiting import threshold_rule, value_of_waiting
 

@@ -9,7 +9,7 @@ from SALib.analyze import pawn as salib_pawn
 from scipy.stats import norm
 
 from llmstudy.figure import Figure
-from llmstudy.uncertainty.sensitivity import (
+from llmstudy.uncertainty.ranking import (
     never_by_bin,
     never_by_input,
     never_effects,

@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 from scipy.stats import norm, qmc
 
-from llmstudy.uncertainty.convergence import convergence, enough, estimate
+from llmstudy.uncertainty.sufficiency import convergence, enough, estimate
 
 LOGNORMAL = stats.lognorm(1.0)
 TRUTHS = {
