@@ -21,7 +21,6 @@ from llmstudy.assess.market import figures_of, inputs
 from llmstudy.capacity import CannotServe, sizing
 from llmstudy.capacity.hardware import GROUP
 from llmstudy.capacity.replay import Slo, engine
-from llmstudy.capacity.sizing.week import outstanding_at
 from llmstudy.cost import replica_month_usd
 from llmstudy.requests.summary import hour_of_week
 from llmstudy.study import SelfHostedRoute
@@ -37,7 +36,10 @@ GPU_MTBF_H = 16_384 * 54 * 24 / 419
 MTTR_S = 3600.0
 """Until a failed replica serves again, its boot included. Assumed."""
 
-SPLIT_SIZES = 8
+SUSTAINED_SIZES = (1, 4)
+"""Fleets of which it is said how full they may be, whatever the study needs: volumes grow."""
+
+SPLIT_SIZES = 6
 """Fleets of the base-load split at most; beyond, sizes at even steps."""
 
 SPLIT_REQUESTS = 100_000
@@ -179,14 +181,11 @@ def _replayed(
     service, traffic = it.service, it.traffic
     peak = float(traffic.requests_per_s.max())
     most = sizing.smallest_replicas(service, traffic, peak, seed)
-    needed = sizing.needed_by_hour(service, traffic, most, seed)
-    aim = outstanding_at(
-        service,
-        traffic,
-        most,
-        max(peak, sizing.sustained_requests_per_s(service, traffic, most, seed)),
-        seed,
-    )
+    ladder = sizing.ladder(most)
+    sizes = sorted({*ladder, *SUSTAINED_SIZES})
+    rates = {n: sizing.sustained_requests_per_s(service, traffic, n, seed) for n in sizes}
+    needed = sizing.needed_by_hour(traffic.requests_per_s, ladder, [rates[n] for n in ladder])
+    aim = sizing.outstanding_at(service, traffic, most, max(peak, rates[most]), seed)
     plans = (
         sizing.static(most, it.spare, BOOT_S),
         sizing.scheduled(needed, it.spare, BOOT_S),
@@ -198,8 +197,7 @@ def _replayed(
         for plan in plans
     }
     hours = {"hour": range(168), "requests_per_s": traffic.requests_per_s}
-    sizes = sorted({1, 2, 4, most})
-    shares = sizing.sustainable_utilisation(service, traffic, sizes, seed)
+    shares = [rates[n] / (n * service.capacity_requests_per_s) for n in sizes]
     return {
         "fleet_sizing": [_fleet_row(it, kind, found) for kind, found in weeks.items()],
         "replicas_week": hours | {kind: found.replicas for kind, found in weeks.items()},

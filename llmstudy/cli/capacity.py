@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmstudy.cli import capacity_size
 from llmstudy.cli.terminal import AsJson, mistakes, print_json
 
 if TYPE_CHECKING:
@@ -19,13 +20,15 @@ app = typer.Typer(
     name="capacity",
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="""How much traffic a replica carries, from measured points.
+    help="""How much traffic a replica carries, from measured points, and how many it takes.
 
 ```
 llmstudy capacity fit data/vllm_serving_points.csv --points 8
+llmstudy capacity size acme/study.yaml
 ```
 """,
 )
+app.command("size")(capacity_size.size)
 
 _LEVEL = 0.95
 

@@ -20,7 +20,7 @@ from llmstudy.capacity.replay import (
     engine,
     fleet,
     holds,
-    percentile,
+    percentiles,
     replay,
     request_table,
     requests_on,
@@ -324,7 +324,7 @@ def test_more_replicas_never_make_the_p95_worse(truth):
         for k in (1, 2, 3, 4, 6, 8)
     ]
     for name in ("ttft_s", "tpot_s", "e2e_s"):
-        p95 = [percentile(table[name], 0.95) for table in tables]
+        p95 = [percentiles(table[name], [0.95])[0] for table in tables]
         assert all(more <= fewer for fewer, more in pairwise(p95))
 
 

@@ -29,7 +29,7 @@ from llmstudy.capacity.replay import (
 from llmstudy.capacity.sizing.load import WINDOW_S, Traffic, draw
 from llmstudy.figure import FloatArray
 
-PEAK_REQUESTS = 120_000
+PEAK_REQUESTS = 80_000
 """Requests of a replayed peak: its p95 is then known to a few percent, bursts included."""
 
 FEWEST_WINDOWS = 12
@@ -42,7 +42,7 @@ CELL = 32
 """Replicas of the part that stands for a larger fleet, at least."""
 
 SEARCH_STEPS = 7
-"""Halvings when a rate is sought: to within 1 % of a replica's capacity."""
+"""Halvings when a rate is sought: to within 1 % of the fleet's capacity."""
 
 
 @dataclass(frozen=True)
@@ -105,19 +105,17 @@ def smallest_replicas(
 def sustained_requests_per_s(service: Service, traffic: Traffic, replicas: int, seed: int) -> float:
     """The highest rate at which so many replicas hold the SLO; 0 where none does.
 
-    By bisection, to 1 % of a replica's capacity.
+    By bisection, to 1 % of the fleet's capacity.
     """
     parts = max(1, replicas // CELL)
     cell = replicas // parts
     low, high = 0.0, cell * service.capacity_requests_per_s
-    for _ in range(SEARCH_STEPS + (cell - 1).bit_length()):
+    for _ in range(SEARCH_STEPS):
         middle = (low + high) / 2
         if holds_at(service, traffic, cell, middle, seed):
             low = middle
         else:
             high = middle
-        if high - low < 0.01 * service.capacity_requests_per_s:
-            break
     return low * replicas / cell
 
 
@@ -135,7 +133,7 @@ def sustainable_utilisation(
 
 def holds_at(service: Service, traffic: Traffic, replicas: int, rate: float, seed: int) -> bool:
     """Whether so many replicas hold the SLO while this rate of requests per second lasts."""
-    windows = max(FEWEST_WINDOWS, ceil(PEAK_REQUESTS / 6 / (rate * WINDOW_S)))
+    windows = max(FEWEST_WINDOWS, ceil(PEAK_REQUESTS / 4 / (rate * WINDOW_S)))
     window_s = np.clip(PEAK_REQUESTS / (rate * windows), SHORTEST_WINDOW_S, WINDOW_S)
     arrivals = draw(traffic, np.full(windows, rate), float(window_s), seed)
     table, _ = service.replayed(arrivals, fleet(replicas))

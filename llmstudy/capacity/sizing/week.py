@@ -8,6 +8,7 @@ another load: whole hours are replayed, the busiest and others at even ranks of 
 last `RUN_IN_S` of the hour before it, and each stands for the hours nearest to it in load.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil, inf
 from typing import Any
@@ -18,7 +19,7 @@ import pandas as pd
 
 from llmstudy.capacity.replay import ACCOUNT_S, Autoscaler, Fleet, draw_outages, fleet, summary
 from llmstudy.capacity.sizing.load import WINDOW_S, Traffic, draw
-from llmstudy.capacity.sizing.peak import CELL, Service, sustained_requests_per_s
+from llmstudy.capacity.sizing.peak import CELL, Service
 from llmstudy.figure import FloatArray
 
 HOURS_PER_WEEK = 168
@@ -88,18 +89,32 @@ def autoscaled(needed: IntArray, spare: int, boot_s: float, outstanding_per_repl
     return Plan("autoscaled", needed + spare, boot_s, rule)
 
 
-def needed_by_hour(service: Service, traffic: Traffic, most: int, seed: int) -> IntArray:
-    """The fewest replicas that hold the SLO in each hour of the week, (168,), from 1 to `most`.
+def ladder(most: int) -> list[int]:
+    """Sizes of fleets to replay in order to know all up to `most`: 1, 2, 3, 4, 6, 8, 12 ...
 
-    What fleets of 1, 2, 3, 4, 6, 8, 12 ... replicas sustain is replayed; between these sizes their
-    utilisation is interpolated.
+    >>> ladder(10)
+    [1, 2, 3, 4, 6, 8, 10]
     """
-    sizes = [n for k in range(most.bit_length()) for n in (2**k, 3 * 2**k // 2) if n < most]
-    grid = sorted({1, *sizes} - {0})
-    rates = [sustained_requests_per_s(service, traffic, n, seed) for n in grid]
-    each = np.arange(1, most)
-    carried = np.interp(each, grid, np.array(rates) / grid) * each
-    return 1 + np.searchsorted(np.maximum.accumulate(carried), traffic.requests_per_s)
+    steps = {n for k in range(most.bit_length()) for n in (2**k, 3 * 2**k // 2)}
+    return sorted({n for n in steps if n < most} | {most})
+
+
+def needed_by_hour(
+    requests_per_s: FloatArray, replicas: Sequence[int], sustained_requests_per_s: npt.ArrayLike
+) -> IntArray:
+    """The fewest replicas that hold the SLO in each hour, at least 1 and at most the last size.
+
+    requests_per_s: (168,). replicas, sustained_requests_per_s: (k,) from 1 up, as `ladder` and
+    `sustained_requests_per_s`; between the sizes utilisation is interpolated. The last size is
+    taken to carry the peak.
+
+    >>> needed_by_hour(np.array([0.0, 1.9, 2.0, 9.0]), [1, 2, 4], [1.0, 2.0, 4.0]).tolist()
+    [1, 2, 2, 4]
+    """
+    sizes = np.asarray(replicas)
+    each = np.arange(1, sizes[-1])
+    carried = np.interp(each, sizes, np.asarray(sustained_requests_per_s) / sizes) * each
+    return 1 + np.searchsorted(np.maximum.accumulate(carried), requests_per_s)
 
 
 def outstanding_at(
@@ -199,8 +214,8 @@ def _stretches(rates: FloatArray, most_requests: int) -> tuple[list[_Stretch], I
     nearest = ranks[np.abs(every[:, None] - ranks).argmin(axis=1)]
     stand_in = np.empty(HOURS_PER_WEEK, dtype=np.int64)
     stand_in[ranked] = ranked[nearest]
-    chosen = [int(ranked[rank]) for rank in ranks if rates[ranked[rank]] > 0]
-    weight = {hour: rates[stand_in == hour].sum() / rates[hour] for hour in chosen}
+    chosen = [int(ranked[rank]) for rank in ranks]
+    weight = {hour: rates[stand_in == hour].sum() / (rates[hour] or 1.0) for hour in chosen}
     return [_Stretch(hour, 1, RUN_IN_S, weight[hour]) for hour in chosen], stand_in
 
 
