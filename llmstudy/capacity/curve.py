@@ -30,7 +30,7 @@ class Hull:
 
     concurrency_by_size: lowest and highest on each tensor-parallel size. lengths: the (input,
     output) token pairs, on any size, since lengths carry over: fitted without a pair on one size,
-    the curve misses it there by 6.4 %, configurations left out at random by 5.8 % (median of the
+    the curve misses it there by 6.0 %, configurations left out at random by 4.6 % (median of the
     medians of 15 bundled groups).
     """
 
@@ -148,7 +148,7 @@ class ServingCurve:
         """Seconds to read one prompt on an idle replica: a lower bound of TTFT.
 
         Reading is a step like any other and pays the overhead of one: without it the bundled groups
-        are missed by 6.9 % from 8 random configurations, with it by 6.2 % (mean of the medians).
+        are missed by 5.0 % from 8 chosen points, with it by 4.5 % (mean of the groups' medians).
 
         cached_share: the share of the prompt found in the prefix cache.
         """

@@ -75,7 +75,7 @@ def usable_points(
     Dropped: more requests than the KV memory holds (queueing and pre-emption). Attention data
     parallelism over all GPUs of the replica splits requests between them rather than heads, so that
     each reads as many bytes: such points lie on the curve of the others (fitted without them, it
-    misses them by 1.6 to 4.5 % in the median of each bundled group) and are kept; over fewer GPUs
+    misses them by 1.6 to 7.8 % in the median of each bundled group) and are kept; over fewer GPUs
     than all it is another parallelism, and dropped. Where `attention_dp` is empty the source did
     not record it: 1, vLLM's default, is taken. Repeats are pooled by their geometric mean.
 
@@ -139,7 +139,7 @@ def parameter_intervals(
     Returns: by parameter name, in the order of `PRIOR`.
     Source: Huber (1981), Robust Statistics, section 7.6, for the noise under a robust loss. In
     simulations with normal noise of 3 and 6 % and with heavy tails the 95 % intervals hold the
-    truth in 90 to 100 of 100 fits to 5, 8 and 16 configurations.
+    truth in 88 to 100 of 100 fits to 5, 8 and 16 configurations (in the median, 98).
 
     >>> from llmstudy.capacity import serving_points
     >>> points = serving_points("openai/gpt-oss-120b", "h200_sxm", engine_version="0.18.0")

@@ -73,9 +73,8 @@ def _number(path: Path, cells: "pd.Series[str]", may_lack: bool = False) -> "pd.
     """The cells as numbers above zero; counts and ranks as whole ones."""
     numbers = pd.to_numeric(cells, errors="coerce").astype(float)
     lacking = (cells.str.strip() == "") & may_lack  # not recorded
-    _refuse(
-        path, cells, ~(np.isfinite(numbers) & (numbers > 0)) & ~lacking, "write a number above 0"
-    )
+    usable = numbers.between(0, np.inf, inclusive="neither") | lacking
+    _refuse(path, cells, ~usable, "write a number above 0")
     if cells.name not in _TIMES:
         whole = (numbers % 1 == 0) | lacking
         _refuse(path, cells, ~whole, "write a whole number")
