@@ -163,7 +163,8 @@ def traffic_for(case: Case, name: str) -> sizing.Traffic:
     own_s = (times - times.min().floor("h")).dt.total_seconds().to_numpy()
     last = (times > times.max() - pd.Timedelta(hours=168)).to_numpy()
     # hour 0 of the week is Monday's first, UTC, as in hour_of_week
-    monday = times[last].min().floor("D") - pd.Timedelta(days=int(times[last].min().dayofweek))
+    first = times[last].min().floor("D")
+    monday = first - pd.Timedelta(days=int(first.day_of_week))
     arrival_s = (times[last] - monday).dt.total_seconds().to_numpy() % (168 * 3600)
     names = ("input_tokens", "output_tokens", "cached_tokens")
     logged = {n: values[last] for n, values in zip(names, lengths, strict=True)}

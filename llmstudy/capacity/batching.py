@@ -11,11 +11,17 @@ schedule: Agrawal et al. (2024), arXiv 2403.02310, section 4.
 """
 
 from math import ceil, inf
+from typing import Any
 
 import numpy as np
 from numba import njit
 
-from llmstudy.capacity.replay import ACCOUNT_S, Engine, Rules, StepTime
+from llmstudy.capacity.replay import ACCOUNT_S, Engine, IntArray, Rules, StepTime
+from llmstudy.figure import FloatArray
+
+Record = Any
+Records = Any
+"""Of structured arrays (`replay`), whose fields numpy's types do not know."""
 
 OFF, BOOTING, UP, DRAINING, FAILED = 0, 1, 2, 3, 4
 NONE = -1
@@ -47,7 +53,7 @@ def prefill_s(time: StepTime, tokens: int, arithmetic_s: float) -> float:
 
 
 @njit(cache=True)
-def _push(heap, n, key, i):
+def _push(heap: IntArray, n: int, key: int, i: int) -> None:
     """Adds to a heap of n: (key, request) pairs, the least key first."""
     at = n
     while at > 0 and heap[(at - 1) // 2, 0] > key:
@@ -57,9 +63,9 @@ def _push(heap, n, key, i):
 
 
 @njit(cache=True)
-def _pop(heap, n):
+def _pop(heap: IntArray, n: int) -> int:
     """Takes the request with the least key off a heap of n."""
-    least = heap[0, 1]
+    least: int = heap[0, 1]
     key, i = heap[n - 1, 0], heap[n - 1, 1]
     at = 0
     while 2 * at + 1 < n - 1:
@@ -75,7 +81,7 @@ def _pop(heap, n):
 
 
 @njit(cache=True)
-def _append(queue, book, i):
+def _append(queue: Record, book: Records, i: int) -> None:
     book[i].following = NONE
     if queue.waiting == 0:
         queue.head = i
@@ -86,22 +92,22 @@ def _append(queue, book, i):
 
 
 @njit(cache=True)
-def _take(queue, book):
-    i = queue.head
+def _take(queue: Record, book: Records) -> int:
+    i: int = queue.head
     queue.head = book[i].following
     queue.waiting -= 1
     return i
 
 
 @njit(cache=True)
-def _finish(it, request, now):
+def _finish(it: Record, request: Record, now: float) -> None:
     request.finish_s = now
     it.outstanding -= 1
     it.kv_held = it.kv_held - request.kv_share if it.outstanding > 0 else 0.0
 
 
 @njit(cache=True)
-def _close(it, lists, book, now):
+def _close(it: Record, lists: IntArray, book: Records, now: float) -> None:
     """Ends the steps that a replica was taking: tokens written, requests finished, prompts read."""
     it.clock += it.steps
     it.busy_s += now - it.began_s
@@ -127,7 +133,7 @@ def _close(it, lists, book, now):
 
 
 @njit(cache=True)
-def _read(it, lists, book, engine):
+def _read(it: Record, lists: IntArray, book: Records, engine: Engine) -> tuple[int, float]:
     """Fills a step with prompts. Returns their tokens, and the seconds of arithmetic for them.
 
     A prompt is admitted when its whole cache, answer included, has room beside those that run.
@@ -156,7 +162,7 @@ def _read(it, lists, book, engine):
 
 
 @njit(cache=True)
-def _plan(it, lists, book, engine, now):
+def _plan(it: Record, lists: IntArray, book: Records, engine: Engine, now: float) -> None:
     """Chooses what a replica does next: a step that reads prompts, or tokens until one is done."""
     tokens, arithmetic_s = 0, 0.0
     if it.waiting > 0 or it.partial != NONE:
@@ -180,7 +186,7 @@ def _plan(it, lists, book, engine, now):
 
 
 @njit(cache=True)
-def _arrive(it, lists, book, engine, now, i):
+def _arrive(it: Record, lists: IntArray, book: Records, engine: Engine, now: float, i: int) -> None:
     """Hands a request to a replica, which sees it at the end of the step at hand."""
     it.outstanding += 1
     _append(it, book, i)
@@ -199,7 +205,15 @@ def _arrive(it, lists, book, engine, now, i):
 
 
 @njit(cache=True)
-def _route(replicas, lists, book, engine, rules, now, i):
+def _route(
+    replicas: Records,
+    lists: IntArray,
+    book: Records,
+    engine: Engine,
+    rules: Rules,
+    now: float,
+    i: int,
+) -> None:
     """To the replica with the fewest outstanding; where all are full, to the router's queue."""
     best, fewest = NONE, engine.max_num_seqs
     for r in range(len(replicas) - 1):
@@ -215,7 +229,16 @@ def _route(replicas, lists, book, engine, rules, now, i):
 
 
 @njit(cache=True)
-def _fail(replicas, r, lists, book, engine, rules, now, end_s):
+def _fail(
+    replicas: Records,
+    r: int,
+    lists: IntArray,
+    book: Records,
+    engine: Engine,
+    rules: Rules,
+    now: float,
+    end_s: float,
+) -> None:
     """A replica dies: what it had is run again elsewhere, from the start."""
     it = replicas[r]
     if it.steps > 0:
@@ -243,7 +266,7 @@ def _fail(replicas, r, lists, book, engine, rules, now, end_s):
 
 
 @njit(cache=True)
-def _count(replicas):
+def _count(replicas: Records) -> tuple[int, int]:
     """Replicas that are to serve (they boot, serve or have failed), and those that are paid for."""
     ordered, paid = 0, 0
     for r in range(len(replicas) - 1):
@@ -254,7 +277,7 @@ def _count(replicas):
 
 
 @njit(cache=True)
-def _scale(replicas, wanted, now, boot_s):
+def _scale(replicas: Records, wanted: int, now: float, boot_s: float) -> None:
     """Orders or releases replicas until so many are to serve. One that serves is first drained."""
     ordered, _ = _count(replicas)
     while ordered < wanted:
@@ -289,7 +312,9 @@ def _scale(replicas, wanted, now, boot_s):
 
 
 @njit(cache=True)
-def _autoscale(replicas, rules, now, quiet_since_s, most_desired):
+def _autoscale(
+    replicas: Records, rules: Rules, now: float, quiet_since_s: float, most_desired: int
+) -> tuple[float, int]:
     """As many replicas as the requests in the house call for; fewer only after a cool-down.
 
     Returns since when fewer were called for, and how many at most since then.
@@ -312,7 +337,7 @@ def _autoscale(replicas, rules, now, quiet_since_s, most_desired):
 
 
 @njit(cache=True)
-def _pay(start_s, end_s, replicas, paid_s):
+def _pay(start_s: float, end_s: float, replicas: int, paid_s: FloatArray) -> None:
     """Adds so many replicas to the account of the time between two moments."""
     while start_s < end_s:
         k = int(start_s // ACCOUNT_S)
@@ -324,7 +349,9 @@ def _pay(start_s, end_s, replicas, paid_s):
 
 
 @njit(cache=True)
-def _happen(replicas, r, lists, book, engine, now):
+def _happen(
+    replicas: Records, r: int, lists: IntArray, book: Records, engine: Engine, now: float
+) -> None:
     """A replica is ready, back, or at the end of its steps: it takes on more and goes on."""
     it, router = replicas[r], replicas[len(replicas) - 1]
     if it.state == BOOTING or it.state == FAILED:
@@ -342,7 +369,16 @@ def _happen(replicas, r, lists, book, engine, now):
 
 
 @njit(cache=True)
-def run(book, replicas, lists, paid_s, engine: Engine, rules: Rules, changes, outages) -> None:
+def run(
+    book: Records,
+    replicas: Records,
+    lists: IntArray,
+    paid_s: FloatArray,
+    engine: Engine,
+    rules: Rules,
+    changes: FloatArray,
+    outages: FloatArray,
+) -> None:
     """Plays the arrivals through the fleet until the last request is done.
 
     book: a record per request. replicas: a record each, and one more that is the router's queue.

@@ -23,7 +23,7 @@ Left out: the time on the network, tokenising, and the length of answers not kno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -432,7 +432,9 @@ def holds(table: pd.DataFrame, slo: Slo) -> bool:
     return all(x.empty or percentiles(x, [0.95])[0] <= limit for x, limit in limits)
 
 
-def summary(table: pd.DataFrame, slo: Slo, weights: npt.ArrayLike | None = None) -> dict[str, Any]:
+def summary(
+    table: pd.DataFrame, slo: Slo, weights: npt.ArrayLike | None = None
+) -> dict[str, float]:
     """Percentiles of TTFT and E2E, and the share of requests that meet both parts of the SLO.
 
     table: as `request_table`; overflowed requests are left out. weights: what each row stands for.
@@ -441,7 +443,7 @@ def summary(table: pd.DataFrame, slo: Slo, weights: npt.ArrayLike | None = None)
     weighted = np.ones(len(table)) if weights is None else np.asarray(weights, dtype=float)
     served, weighted = table[keep], weighted[keep]
     met = (served["ttft_s"] <= slo.ttft_p95_s) & ~(served["tpot_s"] > slo.tpot_p95_s)
-    found = {}
+    found: dict[str, float] = {}
     for name in ("ttft", "e2e"):
         values = percentiles(served[f"{name}_s"], (0.5, 0.95, 0.99), weighted)
         found |= {f"{name}_p{q}_s": x for q, x in zip((50, 95, 99), values, strict=True)}

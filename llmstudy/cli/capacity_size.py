@@ -83,7 +83,7 @@ def _rows(tables: "dict[str, pd.DataFrame]") -> list[dict[str, Any]]:
         )
     empty = ("fleets", "replicas_week", "base_load_split", "sustainable_utilisation", "notes")
     for failed in tables["unsized"].to_dict("records"):
-        rows.append({**failed, **{name: [] for name in empty}})
+        rows.append({**{str(k): v for k, v in failed.items()}, **{name: [] for name in empty}})
     return rows
 
 
@@ -95,30 +95,26 @@ def _show(row: dict[str, Any]) -> None:
     if row["reason"]:
         console.print(f"{row['workload']} on {row['route']}: cannot serve. {row['reason']}.\n")
         return
-    fleets = Table(
-        *("fleet", "replicas", "GPU-hours/week", "USD/week", "TTFT p50/p95/p99 s"),
-        *("E2E p50/p95/p99 s", "in SLO", "utilisation"),
-        title=f"{row['workload']} on {row['route']}",
-        title_justify="left",
-    )
+    console.print(f"{row['workload']} on {row['route']}")
+    fleets = Table("fleet", "replicas", "GPU-hours/week", "USD/week", "in SLO", "utilisation")
+    waits = Table("fleet", "TTFT p50 / p95 / p99 s", "E2E p50 / p95 / p99 s")
     for found in row["fleets"]:
         low, high = found["replicas_min"], found["replicas_max"]
-        count = str(high) if low == high else f"{low} to {high}"
         fleets.add_row(
             found["kind"],
-            f"{count} (spare: {found['spare']})",
+            f"{high if low == high else f'{low} to {high}'} (spare: {found['spare']})",
             f"{found['gpu_hours_week']:,.0f}",
             f"{found['usd_week']:,.0f}",
-            _percentiles(found, "ttft"),
-            _percentiles(found, "e2e"),
             f"{found['slo_attainment_share']:.1%}",
             f"{found['utilisation']:.0%}",
         )
+        waits.add_row(found["kind"], _percentiles(found, "ttft"), _percentiles(found, "e2e"))
     console.print(fleets)
+    console.print(waits)
     shares = (
         f"{x['replicas']}: {x['utilisation_share']:.0%}" for x in row["sustainable_utilisation"]
     )
-    console.print(f"Share of capacity that so many replicas carry in SLO: {', '.join(shares)}.")
+    console.print(f"Share of capacity that so many replicas carry in SLO: {', '.join(shares)}")
     if row["base_load_split"]:
         _show_split(console, row["base_load_split"])
     for note in row["notes"]:

@@ -73,10 +73,10 @@ def base_load_split(
 def cheapest_split(
     replicas: npt.ArrayLike,
     api_share: npt.ArrayLike,
-    requests_month: npt.ArrayLike,
-    usd_month_per_replica: npt.ArrayLike,
-    usd_month_fixed: npt.ArrayLike,
-    usd_per_api_request: npt.ArrayLike,
+    requests_month: float,
+    usd_month_per_replica: float,
+    usd_month_fixed: float,
+    usd_per_api_request: float,
 ) -> tuple[FloatArray, FloatArray, int]:
     """The monthly bills of fleet and API for each size, and the index of the cheapest sum.
 
@@ -86,7 +86,7 @@ def cheapest_split(
     >>> rent.tolist(), api.round().tolist(), best
     ([0.0, 2500.0, 4500.0], [4000.0, 800.0, 40.0], 1)
     """
-    sizes = np.asarray(replicas, dtype=float)
-    fleet_usd = sizes * np.asarray(usd_month_per_replica) + (sizes > 0) * usd_month_fixed
-    api_usd = np.asarray(api_share, dtype=float) * requests_month * usd_per_api_request
+    sizes, shares = np.asarray(replicas, dtype=float), np.asarray(api_share, dtype=float)
+    fleet_usd = np.asarray(sizes * usd_month_per_replica + (sizes > 0) * usd_month_fixed)
+    api_usd = np.asarray(shares * requests_month * usd_per_api_request)
     return fleet_usd, api_usd, int(np.argmin(fleet_usd + api_usd))

@@ -11,7 +11,6 @@ last `RUN_IN_S` of the hour before it, and each stands for the hours nearest to 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil, inf
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -59,7 +58,7 @@ class WeekOutcome:
     """
 
     replicas: FloatArray
-    found: dict[str, Any]
+    found: dict[str, float]
     overflow_share: float
     utilisation: float
     busy_share: float
