@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 from scipy.optimize import least_squares
-from scipy.stats import t
+from scipy.special import stdtrit
 
 from llmstudy.capacity.choose import PRIOR, PRIOR_WEIGHT, SETTING, log_tpot_slopes
 from llmstudy.capacity.curve import Hull, ServingCurve, requests_per_s
@@ -158,7 +158,7 @@ def parameter_intervals(
     spare = len(used) - len(PRIOR)
     if spare:
         noise = np.sqrt(((weight * misses) ** 2).sum() / spare) / (weight**3).mean()
-        error *= float(t.ppf((1 + level) / 2, spare)) * noise
+        error *= float(stdtrit(spare, (1 + level) / 2)) * noise
     else:
         error[:] = np.inf
     reach = error * _SPREAD

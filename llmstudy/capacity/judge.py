@@ -211,11 +211,10 @@ def transfer_error(
     >>> float(np.median(transfer_error(h200, h100)).round(3))
     0.051
     """
-    (key, home, shape, card), (away_key, away, _, away_card) = (
-        next(iter(groups(table))) for table in (points, other)
-    )
-    if len(home) < len(points) or len(away) < len(other):
+    found = [*groups(points), *groups(other)]
+    if len(found) != 2 or points.empty or other.empty:
         raise ValueError("a transfer is from one group to one other: pass the points of each")
+    (key, home, shape, card), (away_key, away, _, away_card) = found
     if {**key, "gpu": ""} != {**away_key, "gpu": ""}:
         raise ValueError(
             f"a transfer is to another GPU only, and {list(key.values())} differs from "
@@ -245,10 +244,9 @@ def transfers(points: pd.DataFrame) -> pd.DataFrame:
         for home, away in _related(alike):
             try:
                 found = _transfer(home, away)
-            except ValueError:  # of an unknown model, GPU or precision, as `fit_groups` says
+            except ValueError:  # nothing is known of it, as `fit_groups` says, or too few points
                 continue
-            if min(found["n_fit"], found["n_judged"]) > len(PRIOR):
-                rows.append({name: alike[name].iloc[0] for name in same} | found)
+            rows.append({name: alike[name].iloc[0] for name in same} | found)
     return pd.DataFrame(rows)
 
 
@@ -261,6 +259,8 @@ def _transfer(home: pd.DataFrame, away: pd.DataFrame) -> dict[str, Any]:
         usable_points(table, shape, card, precision, kv_value_bytes)
         for table, card in zip((home, away), cards, strict=True)
     )
+    if min(len(fitted), len(judged)) <= len(PRIOR):
+        raise ValueError("too few usable configurations to fit or to judge")
     errors = transfer_error(fitted, judged, kv_value_bytes)
     hull = roofline(fitted, shape, cards[0], precision).hull
     outside = [bool(hull.outside(*at)) for at in judged[SETTING].itertuples(index=False)]

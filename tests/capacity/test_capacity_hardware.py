@@ -122,7 +122,7 @@ def test_every_bundled_point_has_a_known_model_gpu_source_and_licence():
     for name in points["gpu"].unique():
         gpu(name)
     assert points["point_id"].is_unique
-    filled = [*GROUP, *CONFIGURATION, "gemm_quant", "source", "licence"]
+    filled = [*GROUP, *SETTING, "moe_ep", "gemm_quant", "source", "licence"]
     assert points[filled].notna().all(axis=None)
     assert points.loc[points["gemm_quant"] == "bf16", "precision"].eq("bf16").all()
 

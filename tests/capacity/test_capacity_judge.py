@@ -172,8 +172,16 @@ def test_a_transfer_changes_the_gpu_and_nothing_else(synthetic_points):
     other = points.assign(gpu="h100_sxm", engine_version="0.99")
     with pytest.raises(ValueError, match=r"another GPU only, and .* in more than that"):
         transfer_error(points, other)
-    with pytest.raises(ValueError, match="from one group to one other"):
-        transfer_error(points, pd.concat([points, other]))
+    for table in (pd.concat([points, other]), points.head(0)):
+        with pytest.raises(ValueError, match="from one group to one other"):
+            transfer_error(points, table)
+
+
+def test_gpus_without_points_within_their_memory_are_no_transfer(synthetic_points):
+    points = synthetic_points(12)
+    full = points.assign(gpu="h100_sxm", concurrency=10**6)
+    assert transfers(pd.concat([points, full])).empty
+    assert transfers(points.assign(model="acme/Secret-9B")).empty
 
 
 def test_a_curve_of_one_hopper_gpu_predicts_the_other():
