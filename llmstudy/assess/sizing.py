@@ -193,10 +193,12 @@ def _replayed(
         sizing.autoscaled(needed, it.spare, BOOT_S, aim),
     )
     mtbf_s = 3600 * GPU_MTBF_H / service.tensor_parallel
+    # where one replica is enough the three are the same fleet, and one replay tells of all
     weeks = {
         plan.kind: sizing.replay_week(service, traffic, plan, seed, mtbf_s, MTTR_S)
-        for plan in plans
+        for plan in (plans if most > 1 else plans[:1])
     }
+    weeks = {plan.kind: weeks.get(plan.kind, weeks["static"]) for plan in plans}
     hours = {"hour": range(168), "requests_per_s": traffic.requests_per_s}
     shares = [rates[n] / (n * service.capacity_requests_per_s) for n in sizes]
     return {

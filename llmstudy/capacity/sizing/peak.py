@@ -35,7 +35,7 @@ PEAK_REQUESTS = 80_000
 FEWEST_WINDOWS = 12
 """Windows of ten minutes that a replayed peak has at least; shorter ones where it is busy."""
 
-SHORTEST_WINDOW_S = 60.0
+SHORTEST_WINDOW_S = 30.0
 """Of a busy peak: long enough that a burst beyond capacity is felt."""
 
 CELL = 32
