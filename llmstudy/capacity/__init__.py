@@ -5,7 +5,9 @@ loads the published points, `points` reads a table of others; `curve` is the ser
 predicts TPOT and the room for KV cache; `choose` says which points to measure for it; `fit` finds
 its parameters from measured points, with intervals, and names the points to doubt; `judge` holds it
 against points that it did not see, and against other GPUs; `scope` says how wrong it may be where;
-`plan` sizes a fleet: capacity within the SLO, replicas, utilisation.
+`plan` sizes a fleet by formula: capacity within the SLO, replicas, utilisation. `replay` follows
+every request through a fleet (`batching` is its compiled event loop), and `sizing` sizes fleets by
+it; both are used by their own names, since importing what compiles takes a while.
 
 What a GPU hour costs is in `prices`, what a fleet costs in `cost`, measured latency in `latency`.
 No GPU is touched here and no endpoint called.
