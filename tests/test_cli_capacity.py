@@ -131,12 +131,32 @@ def test_the_type_of_the_kv_cache_is_read_and_said(points, write):
     assert sorted(group["kv_value_bytes"] for group in groups) == [1, 2]
 
 
+def test_what_an_empty_cell_is_taken_for_is_said(points, write):
+    found = document(write(points.assign(precision="", engine_version="", moe_ep="")))
+    (group,) = found["groups"]
+    assert (group["precision"], group["engine_version"]) == ("bf16", "not recorded")
+    assert found["notes"] == [
+        "precision is empty in 34 rows: taken as bf16",
+        "engine_version is empty in 34 rows: taken as not recorded",
+    ]
+
+
+@pytest.mark.shared
+def test_the_table_as_it_was_collected_gives_the_goal_and_the_bundled_groups(shared):
+    found = document(shared / "figures" / "vllm_serving_points.csv", "--points", 5)
+    assert found["median_of_medians_abs_error_share"] <= 0.12
+    groups = [*found["groups"], *found["left_out"]]
+    keys = {tuple(group[name] for name in capacity.GROUP) for group in groups}
+    assert keys == set(capacity.serving_points()[capacity.GROUP].itertuples(index=False, name=None))
+    assert sum(group["n_rows"] for group in groups) == 746
+
+
 def test_rows_of_another_engine_setting_are_set_aside_and_counted(points, write):
     cached = np.where(np.arange(len(points)) < 3, "True", "False")
     found = document(write(points.assign(prefix_caching=cached)))
-    assert found["set_aside"] == {"prefix_caching": 3}
+    assert "3 rows are set aside: prefix_caching is true" in found["notes"]
     assert found["groups"][0]["n_rows"] == len(points) - 3
-    assert "all rows are set aside" in refusal(write(points.assign(lora="true")))
+    assert "lora is true; none is left" in refusal(write(points.assign(lora="true")))
 
 
 @pytest.mark.parametrize("column", ["model", "engine_version", "tensor_parallel", "tpot_ms"])

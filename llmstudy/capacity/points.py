@@ -18,15 +18,21 @@ _SPECIAL = ["prefix_caching", "lora", "enforce_eager", "above_limit"]
 measurement above the roofline."""
 
 
-def read_points(path: Path) -> tuple[pd.DataFrame, dict[str, int]]:
+_EMPTY = {"precision": "bf16", "engine_version": "not recorded"}
+"""What an empty cell means: weights of which no quantisation is recorded have none."""
+
+
+def read_points(path: Path) -> tuple[pd.DataFrame, list[str]]:
     """Serving points from a CSV file with the columns of `data/vllm_serving_points.csv`.
 
-    Needed: model, gpu, precision, engine_version, input_tokens, output_tokens, concurrency,
-    tensor_parallel, attention_dp and moe_ep (empty: not recorded), ttft_ms, tpot_ms. Read where
+    Needed: model, gpu, precision (empty: bf16), engine_version, input_tokens, output_tokens,
+    concurrency, tensor_parallel, attention_dp and moe_ep (these three empty: not recorded),
+    ttft_ms, tpot_ms. Read where
     present: kv_dtype (empty: BF16 is taken), point_id, and those that our own probe writes of
     prefix caching, adapters, eager execution and points above the roofline: such are set aside.
 
-    Returns: the points with kv_value_bytes, and how many rows were set aside for which column.
+    Returns: the points with kv_value_bytes, and in sentences what was taken for empty cells and how
+    many rows were set aside.
     Raises: ValueError that names the file, the row (the header is row 1) and the column.
     """
     table = _text(path)
@@ -38,20 +44,31 @@ def read_points(path: Path) -> tuple[pd.DataFrame, dict[str, int]]:
         )
     if table.empty:
         raise ValueError(f"{path} holds no points: add a row for each measurement")
+    notes = []
     for column in GROUP:
-        _refuse(path, table[column], table[column].str.strip() == "", "name it, as text")
+        empty = table[column] == ""
+        if column not in _EMPTY:
+            _refuse(path, table[column], empty, "name it, as text")
+        elif empty.any():
+            notes.append(f"{column} is empty in {empty.sum()} rows: taken as {_EMPTY[column]}")
     points = table.assign(
-        **{column: table[column].str.strip() for column in GROUP},
-        **{column: _number(path, table[column]) for column in _COUNTS + _TIMES},
-        **{column: _number(path, table[column], may_lack=True) for column in _RANKS},
+        **{name: table[name].replace("", _EMPTY.get(name, "")) for name in GROUP},
+        **{name: _number(path, table[name]) for name in _COUNTS + _TIMES},
+        **{name: _number(path, table[name], may_lack=True) for name in _RANKS},
         kv_value_bytes=_kv_value_bytes(path, table),
     )
     if "point_id" not in points:
         points["point_id"] = [f"row {row}" for row in points.index]
-    special = {c: table[c].str.lower() == "true" for c in _SPECIAL if c in table}
+    special = {name: table[name].str.lower() == "true" for name in _SPECIAL if name in table}
     aside = pd.DataFrame(special, index=table.index).any(axis=1)
-    counted = {column: int(found.sum()) for column, found in special.items() if found.any()}
-    return points[~aside].reset_index(drop=True), counted
+    notes += [
+        f"{found.sum()} rows are set aside: {name} is true"
+        for name, found in special.items()
+        if found.any()
+    ]
+    if aside.all():
+        raise ValueError(f"{path}: {'; '.join(notes)}; none is left: measure plain points")
+    return points[~aside].reset_index(drop=True), notes
 
 
 def _text(path: Path) -> pd.DataFrame:
@@ -66,13 +83,14 @@ def _text(path: Path) -> pd.DataFrame:
         wrong = str(error).strip().splitlines()[-1]
         raise ValueError(f"{path} is no CSV file in UTF-8: {wrong}") from None
     table.index = pd.RangeIndex(2, len(table) + 2)
-    return table
+    stripped: pd.DataFrame = table.apply(lambda cells: cells.str.strip())
+    return stripped
 
 
 def _number(path: Path, cells: "pd.Series[str]", may_lack: bool = False) -> "pd.Series[float]":
     """The cells as numbers above zero; counts and ranks as whole ones."""
     numbers = pd.to_numeric(cells, errors="coerce").astype(float)
-    lacking = (cells.str.strip() == "") & may_lack  # not recorded
+    lacking = (cells == "") & may_lack  # not recorded
     usable = numbers.between(0, np.inf, inclusive="neither") | lacking
     _refuse(path, cells, ~usable, "write a number above 0")
     if cells.name not in _TIMES:
@@ -84,7 +102,7 @@ def _number(path: Path, cells: "pd.Series[str]", may_lack: bool = False) -> "pd.
 def _kv_value_bytes(path: Path, table: pd.DataFrame) -> "pd.Series[float]":
     if "kv_dtype" not in table:
         return pd.Series(2.0, index=table.index)
-    cells = table["kv_dtype"].str.strip().str.lower()
+    cells = table["kv_dtype"].str.lower()
     known = ", ".join(name for name in _KV_VALUE_BYTES if name)
     _refuse(path, table["kv_dtype"], ~cells.isin(list(_KV_VALUE_BYTES)), f"write one of {known}")
     return cells.map(_KV_VALUE_BYTES)

@@ -73,7 +73,7 @@ def fit(
     low, high}}, flags: [{flag, n_points}]}], left_out: [{model, gpu, precision, engine_version,
     n_rows, reason}], transfers: [{model, precision, engine_version, kv_value_bytes, fitted_on,
     judged_on, n_fit, n_judged, median_abs_error_share, p90_abs_error_share, outside_share}],
-    set_aside: {column: n_rows}}`, groups by error, the largest first. A `high` of null: the points
+    notes: [sentence]}`, groups by error, the largest first. A `high` of null: the points
     set no upper end.
     """
     with mistakes(as_json):
@@ -81,10 +81,10 @@ def fit(
 
         from llmstudy import capacity
 
-        table, set_aside = capacity.read_points(points)
+        table, notes = capacity.read_points(points)
         groups, left_out = capacity.fit_groups(table, n_points, seed, _LEVEL)
         if not groups:
-            raise ValueError(_nothing(points, left_out, set_aside))
+            raise ValueError(_nothing(points, left_out))
         carried = capacity.transfers(table)
         median, at_random = (
             float(np.median([getattr(group, name) for group in groups]))
@@ -102,17 +102,15 @@ def fit(
                 "groups": [_row(group) for group in groups],
                 "left_out": left_out,
                 "transfers": carried,
-                "set_aside": set_aside,
+                "notes": notes,
             }
         )
     else:
-        _show(groups, left_out, carried, set_aside, median, at_random)
+        _show(groups, left_out, carried, notes, median, at_random)
 
 
-def _nothing(path: Path, left_out: "Sequence[LeftOut]", set_aside: dict[str, int]) -> str:
+def _nothing(path: Path, left_out: "Sequence[LeftOut]") -> str:
     """Why no group of the file can be fitted, the first of the reasons in full."""
-    if not left_out:
-        return f"{path}: all rows are set aside ({', '.join(set_aside)}); measure plain points"
     first = left_out[0]
     return f"{path}: none of {len(left_out)} groups can be fitted; {_name(first)}: {first.reason}"
 
@@ -140,7 +138,7 @@ def _show(
     groups: "Sequence[GroupFit]",
     left_out: "Sequence[LeftOut]",
     carried: "pd.DataFrame",
-    set_aside: dict[str, int],
+    notes: Sequence[str],
     median: float,
     at_random: float,
 ) -> None:
@@ -158,8 +156,8 @@ def _show(
     console.print(_worst(groups[0]))
     for group in left_out:
         console.print(f"Left out: {_name(group)}: {group.reason}.")
-    for column, n in set_aside.items():
-        console.print(f"Set aside: {n} rows where {column} is true.")
+    for note in notes:
+        console.print(f"Note: {note}.")
     if len(carried):
         console.print(_transfers_table(carried))
 

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from llmstudy import paths
-from llmstudy.capacity import CONFIGURATION, GROUP, gpu, model_shape, serving_points
+from llmstudy.capacity import GROUP, SETTING, gpu, model_shape, serving_points
 
 LLAMA_8B = model_shape("meta-llama/Llama-3.1-8B")
 LLAMA_70B = model_shape("meta-llama/Llama-3.1-70B")
