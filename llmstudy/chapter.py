@@ -44,7 +44,31 @@ SHOWN = {
     "quality": "workload route verdict grade n difference low high margin n_needed",
     "serving_fit": "model gpu precision engine_version n_fit n_heldout median_abs_error_share",
     "fleets": "workload replicas gpus utilisation rent_month_usd staff_month_usd outside",
-    "savings": "workload route saving_p10_usd saving_p50_usd saving_p90_usd p_cheaper",
+    "savings": (
+        "workload route saving_p10_usd saving_p50_usd saving_p90_usd p_cheaper pays_from_month_p50"
+    ),
+    "by_buyer": (
+        "workload route p_cheaper_named p_cheaper_same_quality "
+        "saving_named_usd saving_same_quality_usd"
+    ),
+    "t1": (
+        "tokens_per_month memo_api_usd reproduced_api_usd mix_api_usd memo_hosting_low_usd "
+        "memo_hosting_high_usd our_hosting_low_usd our_hosting_high_usd memo_cheaper our_cheaper"
+    ),
+    "t2": "claim unit claim_low claim_high ours_low ours_high agrees on why",
+    "claims": "workload who claim low high unit_note",
+    "attribution": "workload route item changes shapley_usd break_even_factor",
+    "worth": "workload measurement value_usd low_usd high_usd cost_usd verdict",
+    "regret": (
+        "buyer rule advisor regret_usd regret_low_usd regret_high_usd "
+        "false_alarm_share missed_share delay_months switch_share"
+    ),
+    "lens": "rule advisor would_move because",
+    "waiting": "buyer policy mean_cost_usd low_usd high_usd saving_vs_now_usd p_never",
+    "fleet_sizing": (
+        "workload route kind replicas_min replicas_max gpu_hours_week ttft_p95_s e2e_p95_s "
+        "slo_attainment_share utilisation"
+    ),
     "routes": "workload route permitted fits_context latency quality p_cheaper",
     "five_questions": "id question answer evidence",
     "phases": "phase title scope start end owner cost_usd",

@@ -7,7 +7,7 @@ priced singly on every route, and each self-hosted route is sized from measured 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date
-from math import exp, log
+from math import log
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import pandas as pd
 
 from llmstudy import capacity, prices
 from llmstudy.cost import TokenPrice, committed_usd_per_gpu_hour, token_price
-from llmstudy.figure import Figure
+from llmstudy.figure import Figure, Grade
 from llmstudy.probed import probe_findings
 from llmstudy.requests import importers, summary, traffic
 from llmstudy.study import ApiRoute, SelfHostedRoute, Study, Workload
@@ -26,9 +26,6 @@ DRAWN_REQUESTS = 2000
 
 FEWEST_FOR_A_RANGE = 100
 """Requests of a workload below which the range of its mean tokens is the study's, not the log's."""
-
-_Z = 1.2816  # 90th percentile of the standard normal
-_MEDIAN_ABS = 0.6745  # median absolute deviation of the standard normal
 
 
 @dataclass(frozen=True)
@@ -337,7 +334,7 @@ def fleet_offer(
             reserved_share=_reserved_share(route),
             term_months=route.commitment.term,
         ),
-        capacity_factor=_capacity_factor(route, centre, fits),
+        capacity_factor=_capacity_factor(route, curve, workload, centre, fits),
         usd_per_gpu_hour=_rent(route, study.self_hosting.spot_rerun.value),
     )
     return offer, replace(centre, ttft_lower_bound_s=cold.ttft_lower_bound_s)
@@ -352,25 +349,26 @@ def serving_curve(route: SelfHostedRoute) -> capacity.ServingCurve:
 
 
 def _capacity_factor(
-    route: SelfHostedRoute, found: capacity.Capacity, fits: pd.DataFrame
+    route: SelfHostedRoute,
+    curve: capacity.ServingCurve,
+    workload: Workload,
+    found: capacity.Capacity,
+    fits: pd.DataFrame,
 ) -> Figure:
     """How far true capacity may lie from the curve's, as a factor.
 
-    Inside the measured hull the held-out error; outside it, or without one, plus or minus 50 %
-    (cost.md 4.2: the honest default for an untested configuration).
+    Inside the measured hull the held-out error; outside it wider, by how far outside; without a
+    held-out error the error of an untested model (`capacity.scope`).
     """
     group = ["model", "gpu", "precision", "engine_version"]
     wanted = [route.model, route.gpu, route.precision, route.engine_version]
     match = fits[(fits[group] == wanted).all(axis=1)]
-    if match.empty or not found.inside_hull:
-        why = "outside the measured range" if len(match) else "too few points to hold any out"
-        return Figure(
-            "", 1.0, "factor", 0.5, 1.5, "triangular", "assumed", f"{why}: plus or minus 50 %"
-        )
-    error = float(match.iloc[0]["median_abs_error_share"])
-    spread = exp(_Z * error / _MEDIAN_ABS)
-    source = f"held-out error of the serving curve, median {error:.1%}"
-    return Figure("", 1.0, "factor", 1 / spread, spread, "lognormal", "published", source)
+    error = None if match.empty else float(match.iloc[0]["median_abs_error_share"])
+    intake = workload.intake
+    lengths = (intake.input_tokens.value, intake.output_tokens.value)
+    seen = capacity.scope(curve, error, found.concurrency, *lengths, route.tensor_parallel)
+    grade: Grade = "assumed" if seen.outside or error is None else "published"
+    return Figure("", 1.0, "factor", seen.low, seen.high, "lognormal", grade, seen.why)
 
 
 def _reserved_share(route: SelfHostedRoute) -> float:

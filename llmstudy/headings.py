@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from llmstudy.memo.facts import listed
+from llmstudy.memo.facts import listed, opening
 from llmstudy.text import count, share, usd
 
 Results = Mapping[str, Any]
@@ -139,6 +139,57 @@ def crossover(found: Results) -> str:
         return "No permitted route is self-hosted, so there is no crossover to look for"
     low, high = (pick(row["p_never"] for row in own) for pick in (min, max))
     return f"Self-hosting never becomes cheaper in {share(low)} to {share(high)} of draws"
+
+
+def measure_next(found: Results) -> str:
+    """What to measure next, or that nothing is worth it."""
+    row = found["measure_next"]
+    if row is not None:
+        what = f"{row['workload']}, {row['measurement']}"
+        return f"Measure next: {what}, worth {usd(row['value_usd'])} for {usd(row['cost_usd'])}"
+    open_ = [row for row in found["worth"] if row["verdict"] == "undecided"]
+    if open_:
+        return f"Whether {open_[0]['measurement']} is worth its cost takes more draws to tell"
+    if not found["worth"]:
+        return "There is no permitted move, so there is nothing to measure for"
+    return "No measurement is worth what it costs: decide on what is known"
+
+
+def rules(found: Results) -> str:
+    """What the rules of thumb would have cost."""
+    rows = [row for row in found["regret"] if row["buyer"] == "named_model"]
+    if not rows:
+        return opening(f"{found['timing']['reason']}, so that no rule is on trial")
+    told = [row for row in rows if row["advisor"] and not row["improved"]]
+    best, worst = (pick(told, key=lambda row: row["regret_usd"]) for pick in (min, max))
+    improved = next(row for row in rows if row["improved"])
+    return (
+        f"{_rule(worst)} costs {usd(worst['regret_usd'])} against hindsight, "
+        f"{_rule(best)} {usd(best['regret_usd'])}, and the threshold that the back-test finds "
+        f"{usd(improved['regret_usd'])}"
+    )
+
+
+def _rule(row: Mapping[str, Any]) -> str:
+    name = row["rule"].replace("_", " ")
+    return "This product's own triggers" if row["rule"] == "triggers" else f"The rule {name}"
+
+
+def waiting(found: Results) -> str:
+    """Whether it pays to wait."""
+    rows = [row for row in found["waiting"] if row["buyer"] == "named_model"]
+    if not rows:
+        return "There is no commitment to wait with"
+    now = next(row for row in rows if row["policy"] == "commit now")
+    real = [row for row in rows if row["policy"] not in ("commit now", "hindsight")]
+    best = min(real, key=lambda row: row["mean_cost_usd"])
+    if best["saving_low_usd"] <= 0:
+        cost = usd(now["mean_cost_usd"])
+        return f"No way of waiting is surely cheaper than to commit now, at {cost}"
+    return (
+        f"{opening(best['policy'])} costs {usd(best['saving_vs_now_usd'])} less than to commit "
+        f"now, over {found['timing']['months']} months"
+    )
 
 
 def triggers(found: Results) -> str:

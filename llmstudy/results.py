@@ -5,8 +5,8 @@ The schema is versioned: a field may be added under the same version, but never 
 Infinity. `llmstudy.results.schema()` is the JSON Schema.
 """
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -74,6 +74,7 @@ class CrossoverRecord(_Record):
     from_route: str
     to_route: str
     requests_per_month: Spread
+    tokens_per_month: Spread
     p_never: float = Field(description="share of draws with no such volume up to the cap")
 
 
@@ -110,6 +111,73 @@ class ServingFit(_Record):
     median_abs_error_share: float
 
 
+class SavingRecord(_Record):
+    """What one permitted move saves over the horizon."""
+
+    workload: str
+    route: str
+    arm: Arm
+    saving_usd: Spread
+    p_cheaper: float
+    pays_from_month: Spread = Field(
+        description="months from now after which the month's bill stays lower; null: never"
+    )
+    p_never_pays: float
+
+
+class MeasurementRecord(_Record):
+    """What a measurement is worth to the decision, against its cost."""
+
+    workload: str
+    measurement: str
+    value_usd: float
+    low_usd: float
+    high_usd: float
+    cost_usd: float
+    verdict: Literal["measure", "not worth it", "undecided"]
+    is_bound: bool = Field(description="the value is that of perfect information: it is no more")
+
+
+class RegretRecord(_Record):
+    """What a rule would cost against hindsight, in simulated futures."""
+
+    buyer: Literal["named_model", "same_quality"] = Field(
+        description="who stays: on today's named model, or moving on to cheaper equals"
+    )
+    rule: str
+    regret_usd: float
+    regret_low_usd: float
+    regret_high_usd: float
+    false_alarm_share: float
+    missed_share: float
+    delay_months: float | None
+    switch_share: float
+
+
+class PolicyRecord(_Record):
+    """What a way of waiting costs on average, in simulated futures."""
+
+    buyer: Literal["named_model", "same_quality"]
+    policy: str
+    mean_cost_usd: float
+    low_usd: float
+    high_usd: float
+    saving_vs_now_usd: float
+
+
+class FlipRecord(_Record):
+    """The value of an input at which a move passes or fails the study's lines on cost."""
+
+    workload: str
+    route: str
+    input: str
+    value_now: float
+    flips_at: float
+    unit: str
+    direction: Literal["above", "below"] = Field(description="on which side the move passes")
+    inside_range: bool
+
+
 class Results(_Record):
     """One run of one study."""
 
@@ -126,6 +194,12 @@ class Results(_Record):
     saving_usd: Spread | None = Field(description="saving of the moves over the horizon")
     at_stake_usd: Spread | None = Field(description="saving that better evidence could release")
     crossover: list[CrossoverRecord]
+    savings: list[SavingRecord]
+    measurements: list[MeasurementRecord]
+    measure_next: str | None = Field(description="null: nothing is worth measuring")
+    flips: list[FlipRecord]
+    regret: list[RegretRecord]
+    waiting: list[PolicyRecord]
     triggers: list[TriggerRecord]
     serving_fit: list[ServingFit]
     five_questions: str = Field(description="T6: api, undecided or consider self-hosting")
@@ -154,13 +228,37 @@ def assemble(study: Study, chapters: Mapping[str, Mapping[str, Any]]) -> Results
         saving_usd=spread(decided["saving"]),
         at_stake_usd=spread(decided["at_stake"]),
         crossover=crossing["crossover"],
+        savings=[_saving(row) for row in crossing["savings"]],
+        measurements=_picked(MeasurementRecord, crossing["worth"]),
+        measure_next=_next(crossing["measure_next"]),
+        flips=_picked(FlipRecord, [r for r in crossing["flips"] if r["flips_at"] is not None]),
+        regret=_picked(RegretRecord, decided["regret"]),
+        waiting=_picked(PolicyRecord, decided["waiting"]),
         triggers=decided["triggers"],
-        serving_fit=[
-            ServingFit(**{k: row[k] for k in ServingFit.model_fields})
-            for row in hosting["serving_fit"]
-        ],
+        serving_fit=_picked(ServingFit, hosting["serving_fit"]),
         five_questions=decided["five_questions"]["verdict"],
     )
+
+
+Record = TypeVar("Record", bound=_Record)
+
+
+def _picked(kind: type[Record], rows: Iterable[Mapping[str, Any]]) -> list[Record]:
+    """The rows as records, without the columns that a record does not hold."""
+    return [kind(**{key: row[key] for key in kind.model_fields}) for row in rows]
+
+
+def _saving(row: Mapping[str, Any]) -> SavingRecord:
+    ends = ("p10", "p50", "p90")
+    return SavingRecord(
+        **{key: row[key] for key in ("workload", "route", "arm", "p_cheaper", "p_never_pays")},
+        saving_usd=Spread(**{end: row[f"saving_{end}_usd"] for end in ends}),
+        pays_from_month=Spread(**{end: row[f"pays_from_month_{end}"] for end in ends}),
+    )
+
+
+def _next(row: Mapping[str, Any] | None) -> str | None:
+    return None if row is None else f"{row['workload']}: {row['measurement']}"
 
 
 def schema() -> dict[str, Any]:

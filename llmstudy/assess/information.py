@@ -21,7 +21,7 @@ from llmstudy.assess.projection import Moves
 from llmstudy.assess.quality import UNPAIRED_DISCORDANCE, counts_of, difference_draws
 from llmstudy.figure import FloatArray, Interval
 from llmstudy.study import Study, bundled_figures
-from llmstudy.uncertainty.convergence import estimate
+from llmstudy.uncertainty.sufficiency import estimate
 
 GOLDEN_ITEMS = 200
 """A batch of labelled items, beside the number that the plan of chapter 04 asks for."""

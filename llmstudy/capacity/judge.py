@@ -51,6 +51,7 @@ class HeldOut:
     n_heldout: int
     repeats: int
     median_abs_error_share: float
+    p90_abs_error_share: float
     max_abs_error_share: float
 
 
@@ -138,8 +139,8 @@ def serving_fits(n_fit: int = 8, seed: int = 0) -> pd.DataFrame:
     have no row.
 
     Columns: model, gpu, precision, engine_version, n_fit, n_heldout, median_abs_error_share,
-    max_abs_error_share, n_used, residual_share, bandwidth_efficiency, flop_efficiency,
-    step_overhead_s, tp_overhead_s.
+    p90_abs_error_share, max_abs_error_share, n_used, residual_share, bandwidth_efficiency,
+    flop_efficiency, step_overhead_s, tp_overhead_s.
     """
     rows = []
     for key, points, shape, card in groups(serving_points()):
@@ -154,6 +155,7 @@ def serving_fits(n_fit: int = 8, seed: int = 0) -> pd.DataFrame:
                 "n_fit": error.n_fit,
                 "n_heldout": error.n_heldout,
                 "median_abs_error_share": error.median_abs_error_share,
+                "p90_abs_error_share": error.p90_abs_error_share,
                 "max_abs_error_share": error.max_abs_error_share,
                 "n_used": curve.n_fit,
                 "residual_share": curve.residual_share,
@@ -369,5 +371,6 @@ def _heldout(
         n_heldout=min(map(len, splits)),
         repeats=repeats,
         median_abs_error_share=float(np.median(every)),
+        p90_abs_error_share=float(np.quantile(every, 0.9)),
         max_abs_error_share=float(every.max()),
     )

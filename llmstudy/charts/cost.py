@@ -31,6 +31,7 @@ GRADES: dict[str, Any] = {  # filled: somebody saw it; hatched: nobody has
     "measured": {"fc": GREY, "ec": GREY},
     "recorded": {"fc": GREY, "ec": GREY},
     "published": {"fc": PALE, "ec": GREY},
+    "secondary": {"fc": PALE, "ec": GREY},
     "assumed": {"fc": "white", "ec": GREY, "hatch": "////"},
     "simulated": {"fc": "white", "ec": GREY, "hatch": "...."},
 }
@@ -188,7 +189,7 @@ def cost_items(table: pd.DataFrame, subject: str, note: str) -> Chart:
         ax.tick_params(axis="x", bottom=False, labelbottom=False)
         ax.spines["bottom"].set_visible(False)
     even_ticks(axes[-1].xaxis)
-    axes[-1].set_xlabel("USD a month (■ measured or recorded, ▒ published, ▨ assumed, ░ simulated)")
+    axes[-1].set_xlabel("USD a month (■ measured or recorded, ▒ published or quoted, ▨ assumed, ░ simulated)")
     return finish(figure, f"{title}. {'; '.join(facts)}.")
 
 

@@ -39,6 +39,28 @@ INPUTS = {
     "today_capacity_factor": ("error of today's capacity", ""),
     "moving_cost": ("one-off cost of moving", "moving.{arm}.cost"),
     "ramp": ("months until moved", "moving.{arm}.ramp"),
+    "prompt_growth": ("growth of prompts", "prompt_growth"),
+    "cache_write_share": ("input written to the cache", "cache_write_share"),
+    "tokenizer": ("tokens of another vendor", "api_use.tokenizer"),
+    "today_tokenizer": ("tokens of today's vendor", ""),
+    "dual_running": ("months of dual running", ""),
+    "staging_replicas": ("staging replicas", "self_hosting.staging_replicas"),
+    "observability": ("observability", "self_hosting.observability"),
+    "on_call": ("on-call pay", "self_hosting.on_call"),
+    "security": ("security review", "self_hosting.security"),
+    "upgrades": ("upgrades a year", "self_hosting.upgrades"),
+    "upgrade_usd": ("cost of an upgrade", "self_hosting.upgrade"),
+    "fine_tuning": ("fine-tuning", "self_hosting.fine_tuning"),
+    "api_evaluation": ("evaluation on an API", "api_use.evaluation"),
+    "model_life_proprietary_api": ("life of a provider's model", "api_use.model_life"),
+    "model_life_hosted_open": ("life of a hosted model", "api_use.hosted_model_life"),
+    "migration_proprietary_api": ("forced change of API", "moving.proprietary_api.cost"),
+    "migration_hosted_open": ("forced change of host", "moving.hosted_open.cost"),
+    "provisioned": ("provisioned throughput", "api_use.provisioned"),
+    "tool_usd": ("tools and search", "api_use.tools"),
+    "jumps": ("jumps of list prices", "price_paths.jumps"),
+    "gpu_volatility": ("volatility of GPU rents", "price_paths.gpu_volatility"),
+    "volatility": ("scatter of the volume", "volatility"),
 }
 """What an input is called, and where the study file states it (in its workload or at the root)."""
 
@@ -252,6 +274,9 @@ class Facts:
         route = sensitivity["route"] if sensitivity else ""
         arm = self.study.routes[route].arm if route else ""
         path = INPUTS[short][1].format(arm=arm, route=route)
+        if short == "dual_running":  # each kind of move has its own
+            path = "self_hosting" if arm == "self_hosted" else "api_use"
+            path += ".dual_running"
         names = ("01_evidence", "05_self_hosting")
         ledger = {row["name"]: row for name in names for row in self.chapters[name]["figures"]}
         row = ledger.get(f"workloads.{workload}.{path}") or ledger.get(path)

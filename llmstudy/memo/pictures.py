@@ -91,6 +91,239 @@ def tornado(facts: Facts, inputs: int = 8) -> Chart | None:
     return charts.tornado(table, found["base_usd"], subject, _grades(facts, found["workload"]))
 
 
+def _named(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with its inputs in a reader's words; a path is named in words already."""
+    return table.assign(input=[INPUTS[x][0] if x in INPUTS else x for x in table["input"]])
+
+
+def p_never_drivers(facts: Facts) -> Chart | None:
+    """What decides that self-hosting never pays, for the workload where that is least settled."""
+    found = [row for row in facts.crossing["never"] if row["inputs"]]
+    if not found:
+        return None
+    row = min(found, key=lambda r: abs(r["p_never"]["estimate"] - 0.5))
+    note = f"{row['workload']} to {row['route']} · {_grades(facts, row['workload'])}"
+    return charts.p_never_drivers(_named(pd.DataFrame(row["inputs"])), note)
+
+
+def flips_table(facts: Facts) -> pd.DataFrame:
+    """The value of each deciding input at which a move passes or fails the lines on cost.
+
+    An input that flips nothing in what was searched is left out. The verdict at the value now is
+    that of the study's lines with this input held there and the others drawn.
+    """
+    rows = [row for row in facts.crossing["flips"] if row["flips_at"] is not None]
+    return pd.DataFrame(
+        [
+            {
+                "workload": row["workload"],
+                "route": row["route"],
+                "passes now": row["passes_now"],
+                "input": INPUTS[row["input"]][0],
+                "now": row["value_now"],
+                "passes": row["direction"],
+                "flips at": row["flips_at"],
+                "unit": row["unit"],
+                "within its range": row["inside_range"],
+            }
+            for row in rows
+        ],
+        columns=[
+            "workload",
+            "route",
+            "passes now",
+            "input",
+            "now",
+            "passes",
+            "flips at",
+            "unit",
+            "within its range",
+        ],
+    )
+
+
+def _self_hosted_move(facts: Facts) -> Mapping[str, Any] | None:
+    """The self-hosted move that comes nearest to paying."""
+    rows = [row for row in facts.crossing["savings"] if row["arm"] == "self_hosted"]
+    return max(rows, key=lambda row: row["saving_p50_usd"]) if rows else None
+
+
+def crossover_claims(facts: Facts) -> Chart | None:
+    """Where the source memo's advisors say that self-hosting pays, above our bands."""
+    move = _self_hosted_move(facts)
+    if move is None:
+        return None
+    name = str(move["workload"])
+    bands = [
+        {**{k: row[k] for k in ("workload", "from_route", "to_route", "p_never")}}
+        | row["tokens_per_month"]
+        for row in facts.crossovers(name)
+        if row["to_arm"] == "self_hosted"
+    ]
+    claims = [row for row in facts.crossing["claims"] if row["workload"] == name]
+    if not bands or not claims:
+        return None
+    return charts.crossover_claims(
+        pd.DataFrame(bands), pd.DataFrame(claims), name, _grades(facts, name)
+    )
+
+
+def chances(facts: Facts) -> Chart | None:
+    """How surely self-hosting is cheaper and good enough, by volume and quality margin."""
+    move = _self_hosted_move(facts) or next(iter(facts.crossing["savings"]), None)
+    if move is None:
+        return None
+    name, route = str(move["workload"]), str(move["route"])
+    rows = [r for r in facts.crossing["chances"] if (r["workload"], r["route"]) == (name, route)]
+    if not rows:
+        return None
+    return charts.p_cheaper_heat(
+        pd.DataFrame(rows),
+        f"{name} to {route}",
+        facts.study.workloads[name].intake.requests.value,
+        facts.study.thresholds.probability.value,
+        f"{_grades(facts, name)} · quality from paired items, else assumed",
+    )
+
+
+def cheaper_by_month(facts: Facts) -> Chart | None:
+    """How surely each move of the lead workload has paid for itself, month by month."""
+    rows = [r for r in facts.crossing["by_month"] if r["workload"] == facts.lead]
+    if not rows:
+        return None
+    line = facts.study.thresholds.probability.value
+    return charts.p_cheaper_by_month(pd.DataFrame(rows), line, _grades(facts, facts.lead))
+
+
+def projection(facts: Facts) -> Chart | None:
+    """Cumulative cost of each arm for the lead workload."""
+    rows = [r for r in facts.crossing["projection"] if r["workload"] == facts.lead]
+    if not rows:
+        return None
+    today = facts.study.routes[facts.study.workloads[facts.lead].current_route].arm
+    # what today's arm costs is what staying costs: its own cheaper routes are another question
+    kept = [r for r in rows if r["arm"] != today]
+    shown = pd.DataFrame(kept).assign(arm=[today if r["arm"] == "stay" else r["arm"] for r in kept])
+    return charts.projection(shown, _grades(facts, facts.lead))
+
+
+def cost_items(facts: Facts) -> Chart | None:
+    """Of what a month consists, on today's API and on the fleet that comes nearest to paying."""
+    move = _self_hosted_move(facts)
+    rows = [r for r in facts.crossing["cost_items"] if move and r["workload"] == move["workload"]]
+    if not rows:
+        return None
+    table = pd.DataFrame(rows)
+    table = table[table["usd_month"] > 0]
+    return charts.cost_items(table, str(rows[0]["workload"]), "at the stated value of each figure")
+
+
+def calculator_bridge(facts: Facts) -> Chart | None:
+    """How the usual web calculator's fleet becomes ours, item by item."""
+    move = _self_hosted_move(facts)
+    if move is None:
+        return None
+    place = (move["workload"], move["route"])
+    items = [r for r in facts.crossing["attribution"] if (r["workload"], r["route"]) == place]
+    found = [r for r in facts.crossing["calculators"] if (r["workload"], r["route"]) == place]
+    if not items or not found:
+        return None
+    adds = [r for r in items if r["shapley_usd"]]
+    steps = [("the calculator", found[0]["calculator_month_usd"], "start")]
+    steps += [(r["item"].replace("_", " "), r["shapley_usd"], "add") for r in adds]
+    steps += [("this study", found[0]["our_month_usd"], "end")]
+    table = pd.DataFrame(steps, columns=["step", "usd_month", "kind"])
+    return charts.calculator_bridge(
+        table, f"{place[0]} on {place[1]}", "each item's share of the difference (Shapley)"
+    )
+
+
+def information(facts: Facts) -> Chart | None:
+    """What each measurement is worth against its cost."""
+    table = facts.table("06_crossover", "worth")
+    if table.empty:
+        return None
+    shown = table.assign(measurement=table["workload"] + ": " + table["measurement"]).head(12)
+    return charts.information_bars(shown, "volumes, prices and quality as graded in the ledger")
+
+
+def convergence(facts: Facts) -> Chart | None:
+    """Whether the draws suffice for the chance that the lead move is cheaper."""
+    table = facts.table("06_crossover", "convergence")
+    if table.empty:
+        return None
+    subject = f"the chance that {table['route'][0]} is cheaper for {table['workload'][0]}"
+    return charts.convergence(table, subject, share, "Monte Carlo error alone")
+
+
+def regret(facts: Facts) -> Chart | None:
+    """What each rule would cost against hindsight, where staying means today's named model."""
+    rows = [row for row in facts.decided["regret"] if row["buyer"] == "named_model"]
+    if not rows:
+        return None
+    names = {"regret_low_usd": "low_usd", "regret_high_usd": "high_usd"}
+    table = pd.DataFrame(rows).rename(columns=names)
+    table["rule"] = table["rule"].str.replace("_", " ")
+    return charts.regret_bars(table, _futures_note(facts))
+
+
+def waiting(facts: Facts) -> Chart | None:
+    """What committing now, waiting and never moving cost, where staying means today's model."""
+    rows = [row for row in facts.decided["waiting"] if row["buyer"] == "named_model"]
+    return charts.waiting_costs(pd.DataFrame(rows), _futures_note(facts)) if rows else None
+
+
+def _futures_note(facts: Facts) -> str:
+    about = facts.decided["timing"]
+    return f"simulated: {about['paths']:,} futures of {about['months']} months, priors as graded"
+
+
+def heldout_errors(facts: Facts) -> Chart:
+    """How far each serving curve misses points that it was not fitted to."""
+    table = facts.table("05_self_hosting", "serving_fit")
+    return charts.heldout_errors(table, HELDOUT_GOAL, "points: published (vLLM)")
+
+
+HELDOUT_GOAL = 0.08
+"""Median held-out error that a curve from eight points should keep to."""
+
+
+def sized_week(facts: Facts, fleet: Mapping[str, Any] | None) -> Chart | None:
+    """Replicas over the week of the busiest fleet: static, scheduled, autoscaled."""
+    if fleet is None:
+        return None
+    hours = facts.chapters["05_self_hosting"]["replicas_week"]
+    place = (fleet["workload"], fleet["route"])
+    rows = [row for row in hours if (row["workload"], row["route"]) == place]
+    if not rows:
+        return None
+    gpus = fleet["gpus"] // fleet["replicas"]
+    return charts.replicas_week(
+        pd.DataFrame(rows), gpus, str(fleet["workload"]), f"{_said(fleet)} · sized by replay"
+    )
+
+
+def base_load(facts: Facts, fleet: Mapping[str, Any] | None) -> Chart | None:
+    """What the busiest fleet's workload costs when the API takes what its replicas cannot."""
+    if fleet is None:
+        return None
+    split = facts.chapters["05_self_hosting"]["base_load"]
+    place = (fleet["workload"], fleet["route"])
+    rows = [row for row in split if (row["workload"], row["route"]) == place]
+    if not rows:
+        return None
+    note = f"{_said(fleet)} · sized by replay"
+    return charts.base_load_split(pd.DataFrame(rows), str(fleet["workload"]), note)
+
+
+def sizing_notes(facts: Facts) -> list[str]:
+    """What a reader must know of the replay: arrivals, limits, hours left out; and what failed."""
+    hosting = facts.chapters["05_self_hosting"]
+    said = [f"{r['workload']} on {r['route']}: {r['note']}" for r in hosting["sizing_notes"]]
+    said += [f"{r['workload']} on {r['route']}: {r['reason']}" for r in hosting["unsized"]]
+    return said or ["No fleet could be replayed."]
+
+
 def busiest_fleet(facts: Facts) -> Mapping[str, Any] | None:
     """The sized fleet with the highest mean utilisation, where any can serve."""
     fleets = facts.chapters["05_self_hosting"]["fleets"]
