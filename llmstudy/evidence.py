@@ -18,7 +18,7 @@ from llmstudy.cost import TokenPrice, committed_usd_per_gpu_hour, token_price
 from llmstudy.figure import Figure, Grade
 from llmstudy.probed import probe_findings
 from llmstudy.requests import importers, summary, traffic
-from llmstudy.study import ApiRoute, SelfHostedRoute, Study, Workload
+from llmstudy.study import ApiRoute, SelfHostedRoute, Study, Workload, bundled_figures
 from llmstudy.uncertainty import Fleet
 
 DRAWN_REQUESTS = 2000
@@ -286,11 +286,16 @@ def month_start(as_of: date, months: int) -> date:
 
 @dataclass(frozen=True)
 class FleetOffer:
-    """A self-hosted route sized for a workload: what a replica carries and costs, with ranges."""
+    """A self-hosted route sized for a workload: what a replica carries and costs, with ranges.
+
+    target_utilisation: how full the fleet may be in its busiest hour, a bundled assumption until
+    a replay of the workload's traffic takes its place.
+    """
 
     fleet: Fleet
     capacity_factor: Figure
     usd_per_gpu_hour: Figure
+    target_utilisation: Figure
 
 
 def fleet_offer(
@@ -336,6 +341,7 @@ def fleet_offer(
         ),
         capacity_factor=_capacity_factor(route, curve, workload, centre, fits),
         usd_per_gpu_hour=_rent(route, study.self_hosting.spot_rerun.value),
+        target_utilisation=bundled_figures()["self_hosting.target_utilisation"],
     )
     return offer, replace(centre, ttft_lower_bound_s=cold.ttft_lower_bound_s)
 

@@ -160,7 +160,7 @@ def rules(found: Results) -> str:
     rows = [row for row in found["regret"] if row["buyer"] == "named_model"]
     if not rows:
         return opening(f"{found['timing']['reason']}, so that no rule is on trial")
-    told = [row for row in rows if row["advisor"] and not row["improved"]]
+    told = [row for row in rows if not row["improved"] and not row["benchmark"]]
     best, worst = (pick(told, key=lambda row: row["regret_usd"]) for pick in (min, max))
     improved = next(row for row in rows if row["improved"])
     return (

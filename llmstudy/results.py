@@ -94,8 +94,8 @@ class TriggerRecord(_Record):
     sustained_weeks: float
     weeks_held: int | None = Field(
         default=None,
-        description="whole weeks of the log, up to the last, that reached the threshold; null where "
-        "the fact is no weekly one",
+        description="whole weeks of the log, up to the last, that reached the threshold; null "
+        "where the fact is no weekly one",
     )
 
 

@@ -5,11 +5,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import pandas as pd
+
 from llmstudy import evidence
 from llmstudy.assess.market import permissions
 from llmstudy.evidence import Traffic
 from llmstudy.probed import RouteProbe, probes_of
+from llmstudy.requests.summary import hour_of_week
+from llmstudy.requests.traffic import hourly_shape
 from llmstudy.study import Study
+from llmstudy.units import HOURS_PER_MONTH
 
 Tables = dict[str, Any]
 
@@ -54,6 +59,19 @@ def covers_week(case: Case, name: str) -> bool:
     """Whether a workload's log holds every hour of the week."""
     found = case.traffic.summary
     return len(found) > 0 and bool(found.set_index("workload")["covers_week"].get(name, False))
+
+
+def week_load(case: Case, workload: str) -> pd.DataFrame:
+    """Requests per second in each of 168 hours: the log's where it covers a week, else drawn from
+    the first week of the workload's published shape. Columns: hour, requests_per_s."""
+    if covers_week(case, workload):
+        seen = hour_of_week(case.traffic.of(workload))
+        return seen.rename(columns={"hour_of_week": "hour"})
+    spec = case.study.workloads[workload]
+    shape = hourly_shape(spec.traffic.hours).head(168)
+    mean_per_s = spec.intake.requests.value / (HOURS_PER_MONTH * 3600)
+    relative = shape["relative_to_mean"] / shape["relative_to_mean"].mean()
+    return pd.DataFrame({"hour": range(len(shape)), "requests_per_s": mean_per_s * relative})
 
 
 def rows_of(table: Any, **wanted: Any) -> list[dict[str, Any]]:

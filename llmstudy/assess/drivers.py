@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from llmstudy import uncertainty as mc
-from llmstudy.assess.futures import Futures
 from llmstudy.assess.market import Market, draws_of, figures_of, pair_inputs, paths_of
 from llmstudy.assess.projection import Moves
 from llmstudy.assess.quality import difference_draws
@@ -69,7 +68,7 @@ def driver_tables(
         "never": [_never(study, offers, futures, *move) for move in own],
         "flips": [row for move in moves for row in _flips(study, offers, *move, ranked[move])],
         "chances": [row for move in moves for row in _chances(study, offers, *move)],
-        "convergence": [row for move in moves[:1] for row in _convergence(futures[move], *move)],
+        "convergence": _convergence(futures, moves),
     }
 
 
@@ -135,6 +134,7 @@ _ON_A_FLEET = {"drift_gpu", "usd_per_fte_year", "fte", "on_call", "security", "o
 _ON_A_FLEET |= {"target_utilisation", "peak_to_mean", "staging_replicas", "observability"}
 _ON_A_FLEET |= {"upgrades", "upgrade_usd", "fine_tuning", "usd_per_gpu_hour", "capacity_factor"}
 _ON_A_FLEET |= {mc.TODAY + "usd_per_gpu_hour", mc.TODAY + "capacity_factor"}
+_ON_A_FLEET |= {mc.TODAY + "target_utilisation"}
 
 
 def _used(study: Study, name: str, route: str) -> set[str]:
@@ -270,10 +270,14 @@ def _chances(study: Study, offers: Market, name: str, route: str) -> list[dict[s
 # --- are there draws enough? --------------------------------------------------------------------
 
 
-def _convergence(future: Futures, name: str, route: str) -> list[dict[str, Any]]:
-    """The chance that the best move is cheaper, as the draws double."""
-    cheaper = (future.saving_by_month()[:, -1] > 0).astype(float)
+def _convergence(futures: Moves, moves: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    """The chance that a move is cheaper, as the draws double; of the move where it is least sure,
+    whose error is therefore the largest."""
+    if not moves:
+        return []
+    chances = {move: futures[move].saving_by_month()[:, -1] > 0 for move in moves}
+    name, route = least = min(moves, key=lambda move: abs(chances[move].mean() - 0.5))
     return [
         {"workload": name, "route": route} | {str(k): v for k, v in found.items()}
-        for found in mc.convergence(cheaper, "share").to_dict("records")
+        for found in mc.convergence(chances[least].astype(float), "share").to_dict("records")
     ]

@@ -1,6 +1,6 @@
 """Chapter 05: every self-hosted route sized for its workload."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -8,13 +8,12 @@ import pandas as pd
 
 from llmstudy import capacity, evidence
 from llmstudy import uncertainty as mc
-from llmstudy.assess.case import Case, Tables, contenders, covers_week
+from llmstudy.assess.case import Case, Tables, contenders, covers_week, week_load
 from llmstudy.assess.market import figures_of, inputs
+from llmstudy.assess.sizing import sustained_utilisation
 from llmstudy.cost import usd_per_million_tokens
 from llmstudy.evidence import FleetOffer
 from llmstudy.figure import Figure
-from llmstudy.requests.summary import hour_of_week
-from llmstudy.requests.traffic import hourly_shape
 from llmstudy.study import SelfHostedRoute, Study
 from llmstudy.units import HOURS_PER_MONTH
 
@@ -38,6 +37,9 @@ def hosting_tables(case: Case) -> Tables:
                 continue
             try:
                 offer, point = evidence.fleet_offer(study, workload, spec, fits)
+                offer = replace(
+                    offer, target_utilisation=sustained_utilisation(case, name, spec, point)
+                )
             except capacity.CannotServe as error:
                 failures.append({"workload": name, "route": route, "reason": str(error)})
                 continue
@@ -46,6 +48,7 @@ def hosting_tables(case: Case) -> Tables:
             offers[name][route] = _offer_row(offer)
             figures[f"routes.{route}.rent"] = offer.usd_per_gpu_hour
             figures[f"workloads.{name}.routes.{route}.capacity"] = offer.capacity_factor
+            figures[f"workloads.{name}.routes.{route}.utilisation"] = offer.target_utilisation
             seen = {
                 "volume_grade": workload.intake.requests.grade,
                 "traffic": case.grade_of(name),
@@ -68,6 +71,7 @@ def _offer_row(offer: FleetOffer) -> dict[str, Any]:
         "fleet": asdict(offer.fleet),
         "capacity_factor": offer.capacity_factor.row(),
         "usd_per_gpu_hour": offer.usd_per_gpu_hour.row(),
+        "target_utilisation": offer.target_utilisation.row(),
     }
 
 
@@ -90,7 +94,7 @@ def _fleet(study: Study, name: str, route: str, offer: FleetOffer) -> dict[str, 
         capacity.replicas(
             mean_per_s * workload.intake.peak_to_mean.value,
             offer.fleet.capacity_requests_per_s,
-            study.self_hosting.target_utilisation.value,
+            offer.target_utilisation.value,
             offer.fleet.spare,
             minimum=1,
         )
@@ -106,6 +110,7 @@ def _fleet(study: Study, name: str, route: str, offer: FleetOffer) -> dict[str, 
         "replicas": running,
         "spare": offer.fleet.spare,
         "gpus": running * offer.fleet.gpus_per_replica,
+        "sustained_utilisation": offer.target_utilisation.value,
         "capacity_requests_per_s": offer.fleet.capacity_requests_per_s,
         "mean_requests_per_s": mean_per_s,
         "utilisation": float(
@@ -118,19 +123,6 @@ def _fleet(study: Study, name: str, route: str, offer: FleetOffer) -> dict[str, 
         "usd_per_mtok": float(usd_per_million_tokens(month, requests, tokens)),
         "usd_per_request": month / requests,
     }
-
-
-def week_load(case: Case, workload: str) -> pd.DataFrame:
-    """Requests per second in each of 168 hours: the log's where it covers a week, else drawn from
-    the first week of the workload's published shape. Columns: hour, requests_per_s."""
-    if covers_week(case, workload):
-        seen = hour_of_week(case.traffic.of(workload))
-        return seen.rename(columns={"hour_of_week": "hour"})
-    spec = case.study.workloads[workload]
-    shape = hourly_shape(spec.traffic.hours).head(168)
-    mean_per_s = spec.intake.requests.value / (HOURS_PER_MONTH * 3600)
-    relative = shape["relative_to_mean"] / shape["relative_to_mean"].mean()
-    return pd.DataFrame({"hour": range(len(shape)), "requests_per_s": mean_per_s * relative})
 
 
 def curve_tables(

@@ -25,7 +25,6 @@ _STUDY_INPUTS = {
     "usd_per_fte_year": "team.usd_per_fte_year",
     "fte": "self_hosting.fte",
     "overhead_share": "self_hosting.overhead_share",
-    "target_utilisation": "self_hosting.target_utilisation",
     "staging_replicas": "self_hosting.staging_replicas",
     "observability": "self_hosting.observability",
     "on_call": "self_hosting.on_call",
@@ -43,6 +42,9 @@ _STUDY_INPUTS = {
     "jumps": "price_paths.jumps",
     "gpu_volatility": "price_paths.gpu_volatility",
 }
+
+_OF_A_FLEET = ("usd_per_gpu_hour", "capacity_factor", "target_utilisation")
+"""The inputs that each fleet has of its own."""
 
 _TEAM = ("fte", "usd_per_fte_year", "on_call", "security")
 """The inputs of what the team costs that runs all fleets."""
@@ -77,6 +79,8 @@ def inputs(
     if offer is not None:
         found["usd_per_gpu_hour"] = (f"routes.{route}.rent", offer.usd_per_gpu_hour)
         found["capacity_factor"] = (f"{at}.routes.{route}.capacity", offer.capacity_factor)
+        sustained = offer.target_utilisation
+        found["target_utilisation"] = (f"{at}.routes.{route}.utilisation", sustained)
     return found
 
 
@@ -161,6 +165,7 @@ def market(cost: Mapping[str, Any], hosting: Mapping[str, Any]) -> Market:
             mc.Fleet(**row["fleet"]),
             Figure(**row["capacity_factor"]),
             Figure(**row["usd_per_gpu_hour"]),
+            Figure(**row["target_utilisation"]),
         )
         for name, routes in hosting["offers"].items()
         for route, row in routes.items()
@@ -240,7 +245,7 @@ def pair_inputs(
     own = offers.fleets.get((name, current))
     if own is not None:
         today = inputs(study, name, current, own)
-        found |= {mc.TODAY + k: today[k] for k in ("usd_per_gpu_hour", "capacity_factor")}
+        found |= {mc.TODAY + k: today[k] for k in _OF_A_FLEET}
     return found
 
 

@@ -14,16 +14,16 @@ import pandas as pd
 
 from llmstudy import evidence
 from llmstudy import uncertainty as mc
-from llmstudy.assess.case import Case, Tables, contenders, covers_week
+from llmstudy.assess.case import Case, Tables, contenders, covers_week, week_load
 from llmstudy.assess.cost import cost_tables
-from llmstudy.assess.hosting import week_load
 from llmstudy.assess.market import figures_of, inputs
-from llmstudy.capacity import CannotServe, sizing
+from llmstudy.capacity import CannotServe, Capacity, sizing
 from llmstudy.capacity.hardware import GROUP
 from llmstudy.capacity.replay import Slo, engine
 from llmstudy.cost import replica_month_usd
+from llmstudy.figure import Figure
 from llmstudy.requests.summary import hour_of_week
-from llmstudy.study import SelfHostedRoute
+from llmstudy.study import SelfHostedRoute, Workload
 
 BOOT_S = 300.0
 """From order to readiness: a node at hand, 70 to 140 GB of weights read, graphs captured. Assumed;
@@ -122,14 +122,7 @@ def _candidate(case: Case, name: str, route: str, spec: SelfHostedRoute) -> _Can
     # the range of capacity is chapter 05's own; only its centre is replayed
     offer, point = evidence.fleet_offer(study, workload, spec, pd.DataFrame(columns=GROUP))
     d = mc.central(figures_of(inputs(study, name, route, offer)))
-    curve = evidence.serving_curve(spec)
-    service = sizing.Service(
-        curve,
-        spec.tensor_parallel,
-        engine(curve, spec.tensor_parallel, point.concurrency),
-        Slo(workload.slo.ttft_p95.value, workload.slo.tpot_p95.value),
-        point.requests_per_s,
-    )
+    service = _service(workload, spec, point)
     rent = replica_month_usd(
         offer.usd_per_gpu_hour.value, spec.tensor_parallel, d["overhead_share"]
     )
@@ -141,6 +134,47 @@ def _candidate(case: Case, name: str, route: str, spec: SelfHostedRoute) -> _Can
         offer.fleet.spare,
         float(np.asarray(rent).item()),
         float(mc.staff_month_usd(d)[0]),
+    )
+
+
+def _service(workload: Workload, spec: SelfHostedRoute, point: Capacity) -> sizing.Service:
+    curve = evidence.serving_curve(spec)
+    return sizing.Service(
+        curve,
+        spec.tensor_parallel,
+        engine(curve, spec.tensor_parallel, point.concurrency),
+        Slo(workload.slo.ttft_p95.value, workload.slo.tpot_p95.value),
+        point.requests_per_s,
+    )
+
+
+def sustained_utilisation(case: Case, name: str, spec: SelfHostedRoute, point: Capacity) -> Figure:
+    """How full a fleet may be in its busiest hour, by replay: what the bills are reckoned with.
+
+    The value is that of the fleet which today's peak needs; the range spans fleets of the sizes
+    looked at, since a small one sustains less. Where the study sets a limit of its own, no value
+    lies above it. Raises: CannotServe where no load is within the SLO.
+    """
+    workload = case.study.workloads[name]
+    service, traffic = _service(workload, spec, point), traffic_for(case, name)
+    most = sizing.smallest_replicas(
+        service, traffic, float(traffic.requests_per_s.max()), case.study.seed
+    )
+    sizes = sorted({*SUSTAINED_SIZES, most})
+    found = sizing.sustainable_utilisation(service, traffic, sizes, case.study.seed)
+    shares = dict(zip(sizes, found.tolist(), strict=True))
+    limit = case.study.self_hosting.target_utilisation
+    if limit is not None:
+        shares = {n: min(share, limit.value) for n, share in shares.items()}
+    low, high = min(shares.values()), max(shares.values())
+    if low <= 0:
+        raise CannotServe(
+            f"{spec.model} on {spec.tensor_parallel} x {spec.gpu}: a replica alone misses the SLO "
+            "at any load; loosen it or use more GPUs per replica"
+        )
+    said = f"replay of the busiest hour on {', '.join(map(str, sizes))} replicas"
+    return Figure(
+        "", shares[most], "share", low, high, "triangular", "simulated", said, case.study.as_of
     )
 
 

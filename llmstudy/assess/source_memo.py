@@ -53,7 +53,7 @@ def _cost_tables(study: Study) -> Tables:
         float(rates["requests_per_s_high"].max()),
     )
     peak = bundled_figures()["unknown.peak_to_mean"].value
-    fleet = (peak, study.self_hosting.target_utilisation.value)
+    fleet = (peak, bundled_figures()["self_hosting.target_utilisation"].value)
     said = memo.ranges_of(claims)
     volumes = (said["mini_crossover"][0], said["matrix_crossover"][0])
 
@@ -195,7 +195,7 @@ def _our_world(
         requests_per_month=requests,
         requests_per_s_per_gpu=fleet["capacity_requests_per_s"] / size,
         peak_to_mean=workload.intake.peak_to_mean.value,
-        target_utilisation=study.self_hosting.target_utilisation.value,
+        target_utilisation=fleet["sustained_utilisation"],
         gpus_per_replica=size,
         spare=fleet["spare"],
         follows_volume=True,

@@ -222,8 +222,9 @@ def _trial(
     )
     months["improved"] = triggers.first_fired(ratio, best.level, best.periods)
     advisors = dict(zip(rules["rule"], rules["advisor"], strict=True))
+    advisors |= {"improved": "the back-test", **dict.fromkeys(benchmarks, "benchmark")}
     rows = [
-        {"buyer": buyer, "advisor": advisors.get(str(row["rule"]), ""), "improved": False}
+        {"buyer": buyer, "advisor": advisors[str(row["rule"])], "improved": False}
         | {str(k): _null(v) for k, v in row.items()}
         for row in triggers.backtest(costs, months).to_dict("records")
     ]

@@ -189,7 +189,9 @@ def cost_items(table: pd.DataFrame, subject: str, note: str) -> Chart:
         ax.tick_params(axis="x", bottom=False, labelbottom=False)
         ax.spines["bottom"].set_visible(False)
     even_ticks(axes[-1].xaxis)
-    axes[-1].set_xlabel("USD a month (■ measured or recorded, ▒ published or quoted, ▨ assumed, ░ simulated)")
+    axes[-1].set_xlabel(
+        "USD a month (■ measured or recorded, ▒ published or quoted, ▨ assumed, ░ simulated)"
+    )
     return finish(figure, f"{title}. {'; '.join(facts)}.")
 
 

@@ -155,7 +155,8 @@ def crossover_claims(facts: Facts) -> Chart | None:
         return None
     name = str(move["workload"])
     bands = [
-        {**{k: row[k] for k in ("workload", "from_route", "to_route", "p_never")}}
+        {key: row[key] for key in ("from_route", "to_route", "p_never")}
+        | {"workload": f"from {row['from_route']}"}
         | row["tokens_per_month"]
         for row in facts.crossovers(name)
         if row["to_arm"] == "self_hosted"

@@ -289,7 +289,9 @@ class SelfHosting(_Strict):
 
     fte: Annotated[Figure, quantity("FTE")]
     overhead_share: Share
-    target_utilisation: Annotated[Figure, quantity("share", 0.05, 1)]
+    target_utilisation: Annotated[Figure, quantity("share", 0.05, 1)] | None = Field(
+        default=None, description="a limit of one's own beside what the replay sustains"
+    )
     spare_replicas: int = Field(ge=0)
     staging_replicas: Annotated[Figure, quantity("replicas", 0, 100)] = _bundled(
         "self_hosting.staging_replicas"

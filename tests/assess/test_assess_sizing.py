@@ -9,8 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from llmstudy import paths, study
-from llmstudy.assess.case import open_case
-from llmstudy.assess.hosting import week_load
+from llmstudy.assess.case import open_case, week_load
 from llmstudy.assess.sizing import sizing_tables, traffic_for
 from llmstudy.capacity.sizing import peak
 from llmstudy.cli import app
