@@ -50,12 +50,18 @@ def serving_fits() -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def assess(serving_fits) -> Callable[[Study], Assessment]:
-    """Assesses a study."""
+    """Assesses a study, with smaller samples where only a ranking or a replay rests on them."""
     from llmstudy import capacity
+    from llmstudy.assess import drivers
+    from llmstudy.capacity.sizing import peak
 
     def assess_(study: Study) -> Assessment:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(capacity, "serving_fits", serving_fits)
+            patch.setattr(drivers, "N_SOBOL", 256)
+            patch.setattr(drivers, "N_PAWN", 1000)
+            patch.setattr(drivers, "MOST_FLIPS", 4)
+            patch.setattr(peak, "PEAK_REQUESTS", 20_000)
             return run_chapters(study)
 
     return assess_

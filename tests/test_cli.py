@@ -63,8 +63,11 @@ def test_help_names_every_command_and_every_option_with_a_word_on_each():
     probes = root.commands["probe"].commands
     assert set(probes) == {"endpoint", "search", "plan", "compare", "vllm", "import"}
     assert all(name in first_page for name in root.commands)
-    commands = {name: command for name, command in root.commands.items() if name != "probe"}
-    commands |= {f"probe {name}": command for name, command in probes.items()}
+    capacities = root.commands["capacity"].commands
+    assert set(capacities) == {"fit", "size"}
+    groups = {"probe": probes, "capacity": capacities}
+    commands = {name: command for name, command in root.commands.items() if name not in groups}
+    commands |= {f"{g} {name}": c for g, of in groups.items() for name, c in of.items()}
     for name, command in commands.items():
         page = llmstudy_(*name.split(), "--help", env=wide).stdout
         assert "Exit codes:" in page

@@ -314,7 +314,7 @@ def test_elasticities_foretell_the_capacity_at_other_lengths(default, fits):
     assert fleet.output_elasticity < 0
 
 
-def test_capacity_has_the_error_of_its_curve_inside_the_measured_range_and_half_outside(
+def test_capacity_has_the_error_of_its_curve_inside_the_measured_range_and_more_outside(
     default, fits
 ):
     workload, route = default.workloads["support-chat"], default.routes[H200_70B]
@@ -326,7 +326,8 @@ def test_capacity_has_the_error_of_its_curve_inside_the_measured_range_and_half_
     assert np.median(errors) == pytest.approx(held_out["median_abs_error_share"], rel=0.05)
     outside, point = fleet_offer(default, at_lengths(workload, 1155, 211), route, fits)
     assert not point.inside_hull
-    assert (outside.capacity_factor.low, outside.capacity_factor.high) == (0.5, 1.5)
+    assert outside.capacity_factor.low < inside.capacity_factor.low < 1
+    assert outside.capacity_factor.high > inside.capacity_factor.high > 1
     assert outside.capacity_factor.grade == "assumed"
 
 
