@@ -127,10 +127,10 @@ def _released(
 ) -> FloatArray:
     """What a test of n items gains in each draw. (n_draws,) usd.
 
-    A candidate passes when the lower end of its 95 % interval lies above the margin; of those that
-    pass, the one with the largest expected saving moves, if that is worth a move at all. One that
-    passed although its true difference lies beyond the margin is found out and left again: it costs
-    the way there and back. Normal approximation of the paired difference, whose variance is
+    A candidate passes as in `quality.non_inferiority`, one-sided at 5 %; of those that pass, the
+    one with the largest expected saving moves, if that is worth a move at all. One that passed
+    although its true difference lies beyond the margin is found out and left again: it costs the
+    way there and back. Normal approximation of the paired difference, whose variance is
     (discordance - difference^2) / n (Tango 1998, section 2).
     """
     margin = study.workloads[name].quality.margin.value
@@ -144,7 +144,7 @@ def _released(
         spread = np.sqrt(np.maximum(_discordance(study, name, route) - true**2, 1e-4) / n)
         luck = mc.noise(f"items {name} {route}", n_draws, 1, study.seed)[:, 0]
         seen = true + spread * norm.ppf(np.clip(luck, 1e-9, 1 - 1e-9))
-        moves = (seen - norm.ppf(0.975) * spread > -margin) & ~settled
+        moves = (seen - norm.ppf(0.95) * spread > -margin) & ~settled
         there_and_back = 2 * study.moving[study.routes[route].arm].cost.value
         gained[moves] = np.where(true >= -margin, saved[route], -there_and_back)[moves]
         settled |= moves
