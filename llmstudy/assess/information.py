@@ -87,8 +87,8 @@ def _items(
 ) -> list[dict[str, Any]]:
     """What a batch of labelled items, scored on every candidate still open, would be worth.
 
-    One set of items serves all candidates. Beside what may move already, it is worth only what it
-    adds.
+    One set of items serves all candidates. Beside a candidate that may move already, it is worth
+    only what it adds to that one's expected saving.
     """
     rows = rows_of(quality["quality"], workload=name)
     open_ = [row for row in rows if row["route"] in saved and _is_open(study, row)]
@@ -102,8 +102,7 @@ def _items(
     needed = max(int(row["n_needed"] or 0) for row in open_)
     found = []
     for n in sorted({GOLDEN_ITEMS, needed} - {0}):
-        gained = _released(study, name, open_, saved, n)
-        value = estimate(gained - np.where(gained > 0, already, 0.0), "mean")
+        value = estimate(_released(study, name, open_, saved, n, already), "mean")
         routes = ", ".join(row["route"] for row in open_)
         about = {"workload": name, "measurement": f"{n:,} golden items", "inputs": routes}
         ends = (max(value.estimate, 0.0), max(value.low, 0.0), max(value.high, 0.0))
@@ -124,13 +123,14 @@ def _released(
     open_: list[dict[str, Any]],
     saved: Mapping[str, FloatArray],
     n: int,
+    already: float = 0.0,
 ) -> FloatArray:
-    """What a test of n items gains in each draw. (n_draws,) usd.
+    """What a test of n items gains in each draw over what may move already. (n_draws,) usd.
 
     A candidate passes as in `quality.non_inferiority`, one-sided at 5 %; of those that pass, the
-    one with the largest expected saving moves, if that is worth a move at all. One that passed
-    although its true difference lies beyond the margin is found out and left again: it costs the
-    way there and back. Normal approximation of the paired difference, whose variance is
+    one with the largest expected saving moves, if that is worth a move at all and more than is
+    saved `already`. One that passed although its true difference lies beyond the margin is found
+    out and left again: it costs the way there and back. Normal approximation of the paired difference, whose variance is
     (discordance - difference^2) / n (Tango 1998, section 2).
     """
     margin = study.workloads[name].quality.margin.value
@@ -138,7 +138,7 @@ def _released(
     gained, settled = np.zeros(n_draws), np.zeros(n_draws, dtype=bool)
     for row in sorted(open_, key=lambda row: -float(np.mean(saved[row["route"]]))):
         route = row["route"]
-        if np.mean(saved[route]) < study.thresholds.saving.value:
+        if np.mean(saved[route]) < max(study.thresholds.saving.value, already):
             break
         true = difference_draws(study, name, route, n_draws)
         spread = np.sqrt(np.maximum(_discordance(study, name, route) - true**2, 1e-4) / n)
@@ -146,7 +146,8 @@ def _released(
         seen = true + spread * norm.ppf(np.clip(luck, 1e-9, 1 - 1e-9))
         moves = (seen - norm.ppf(0.95) * spread > -margin) & ~settled
         there_and_back = 2 * study.moving[study.routes[route].arm].cost.value
-        gained[moves] = np.where(true >= -margin, saved[route], -there_and_back)[moves]
+        gain = np.where(true >= -margin, saved[route] - already, -there_and_back)
+        gained[moves] = gain[moves]
         settled |= moves
     return gained
 
