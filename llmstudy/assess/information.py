@@ -8,6 +8,7 @@ worth.
 """
 
 from collections.abc import Mapping
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -130,8 +131,8 @@ def _released(
     A candidate passes as in `quality.non_inferiority`, one-sided at 5 %; of those that pass, the
     one with the largest expected saving moves, if that is worth a move at all and more than is
     saved `already`. One that passed although its true difference lies beyond the margin is found
-    out and left again: it costs the way there and back. Normal approximation of the paired difference, whose variance is
-    (discordance - difference^2) / n (Tango 1998, section 2).
+    out and left again: it costs the way there and back. Normal approximation of the paired
+    difference, whose variance is (discordance - difference^2) / n (Tango 1998, section 2).
     """
     margin = study.workloads[name].quality.margin.value
     n_draws = len(next(iter(saved.values())))
@@ -170,8 +171,8 @@ def _costs(
 ) -> list[dict[str, Any]]:
     """What a week of log, a probe and a quote for each self-hosted route would be worth.
 
-    None is worth more than perfect information: where that is worth less than a measurement costs,
-    it stands as the bound, and nothing is regressed.
+    None is worth more than perfect information, which caps every interval; where that is worth less
+    than a measurement costs, it stands as the bound, and nothing is regressed.
     """
     n, bundled = len(benefit), bundled_figures()
     own = [route for route in routes if study.routes[route].arm == "self_hosted"]
@@ -194,9 +195,10 @@ def _costs(
             continue  # all of it is known already
         is_bound = perfect.high <= bundled[price].value
         value = perfect if is_bound else mc.value_of_information(benefit, learned)
+        ends = np.minimum(astuple(value), astuple(perfect)).tolist()
         rows.append(
             {"workload": name, "measurement": measurement, "inputs": ", ".join(inputs)}
-            | _against_cost(value.estimate, value.low, value.high, bundled[price].value)
+            | _against_cost(*ends, bundled[price].value)
             | {"is_bound": is_bound}
         )
     return rows
