@@ -188,11 +188,14 @@ def _money_signals(study: Study, future: Futures) -> dict[str, FloatArray]:
 
 
 def _ahead(study: Study, tokens: FloatArray, months: int = 12) -> FloatArray:
-    """A forecast from the growth of the last six months; at first from the study's own growth."""
+    """A forecast from the growth of the last six months; at first from the study's own growth.
+
+    tokens: (n, months), as `known` tells them.
+    """
     growths = [workload.growth.value for workload in study.workloads.values()]
     growth = np.full(tokens.shape, 1 + float(np.mean(growths)))
     for month in range(3, tokens.shape[1]):
-        back = min(month, 6)
+        back = min(month - 1, 6)  # the first two columns of what is known are one month
         growth[:, month] = (tokens[:, month] / tokens[:, month - back]) ** (1 / back)
     return np.asarray(tokens * growth**months)
 
