@@ -6,6 +6,7 @@ horizon, since a move that begins late must have time to pay.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -108,18 +109,18 @@ def _waiting(
 def _leaving(study: Study, targets: Mapping[str, str], future: Futures) -> FloatArray:
     """Cost of a move made now on demand, by the month in which it is left again for today's route.
 
-    Nothing is reserved, so that every hour costs the price on demand; the way back costs what
-    moving to today's arm costs.
+    Nothing is reserved, so that every hour costs the price on demand; the way there costs what it
+    costs at any time, dual running included, and the way back what moving to today's arm costs.
     """
     premium = np.mean([_on_demand_premium(study.routes[route]) for route in targets.values()])
-    moved = mc.moved_share(future.ramp_months, future.months)
-    go = future.go_usd * premium
-    bills = future.stay_usd + (go - future.stay_usd) * moved + future.team_usd[:, None]
+    on_demand = replace(future, go_usd=future.go_usd * premium)
+    spent = future.stay_usd.cumsum(axis=1) - on_demand.saving_by_month()
+    bills = np.diff(spent, prepend=0.0, axis=1)
     back = sum(
         study.moving[study.routes[study.workloads[name].current_route].arm].cost.value
         for name in targets
     )
-    return np.asarray(switch_costs(bills, future.stay_usd, back) + future.once_usd[:, None])
+    return switch_costs(bills, future.stay_usd, back)
 
 
 def _on_demand_premium(route: Any) -> float:
