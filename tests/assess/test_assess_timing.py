@@ -1,0 +1,394 @@
+"""The rules on trial and the value of waiting, against brute force on a handful of paths."""
+
+import json
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from llmstudy import triggers
+from llmstudy.assess import timing
+from llmstudy.assess.futures import Futures, futures_of_moves
+from llmstudy.assess.market import market
+from llmstudy.canonical import plain
+
+DECISION = "07_triggers_and_routing"
+FLEETS = {"support-chat": "h200-llama-3.1-70b", "extraction": "h200-llama-3.1-70b"}
+
+
+@pytest.fixture(scope="module")
+def default(assessed):
+    return assessed("default")
+
+
+@pytest.fixture(scope="module")
+def priced(default):
+    results = default.results
+    return default.case.study, market(results["02_cost"], results["05_self_hosting"])
+
+
+@pytest.fixture(scope="module")
+def future(priced):
+    study, offers = priced
+    return futures_of_moves(study, offers, FLEETS, timing.MONTHS, 1000)
+
+
+@pytest.fixture(scope="module")
+def signals(default):
+    rows = default.results[DECISION]["triggers"]
+    return timing._todays_signals([row for row in rows if row["workload"] in FLEETS])
+
+
+def calm(signals):
+    """Today's signals where nothing that no bill tells has happened."""
+    return dict.fromkeys(signals, 0.0)
+
+
+def small_future(stay, go, **changed):
+    """A future whose bills are given, with nothing to pay beside them. (n, months) usd each."""
+    stay, go = np.asarray(stay, dtype=float), np.asarray(go, dtype=float)
+    nothing = np.zeros(len(stay))
+    made = Futures(stay, go, stay, 1000 * stay, np.ones_like(stay), *[nothing] * 4)
+    return replace(made, **changed)
+
+
+# ---- what is known
+
+
+def test_a_month_begins_with_what_the_month_before_told():
+    path = np.arange(1.0, 13.0).reshape(2, 6)
+    for month in range(1, 6):
+        assert (timing.known(path)[:, month] == path[:, month - 1]).all()
+    assert timing.known(path).shape == path.shape
+
+
+@pytest.mark.parametrize("month", [1, 6, 17, 35])
+def test_no_signal_of_a_month_is_told_by_that_month_or_a_later_one(priced, future, month):
+    study, _ = priced
+    rng = np.random.default_rng(1)
+
+    def shaken(path):
+        other = path.copy()
+        other[:, month:] *= rng.uniform(0.2, 5, other[:, month:].shape)
+        return other
+
+    paths = ("stay_usd", "go_usd", "requests", "tokens", "price")
+    other = replace(future, **{key: shaken(getattr(future, key)) for key in paths})
+    before, after = (timing._money_signals(study, f) for f in (future, other))
+    assert len(before) == 7
+    for name in before:
+        assert (before[name][:, : month + 1] == after[name][:, : month + 1]).all(), name
+        if month < 35:
+            assert (before[name][:, month + 1] != after[name][:, month + 1]).any(), name
+
+
+@pytest.mark.parametrize("month", [4, 20])
+def test_no_rule_decides_by_what_is_still_to_come(priced, future, signals, month):
+    study, _ = priced
+    rng = np.random.default_rng(2)
+
+    def months_of(found):
+        held = {k: np.full(found.stay_usd.shape, v) for k, v in calm(signals).items()}
+        known = held | timing._money_signals(study, found)
+        return triggers.decide(triggers.advisor_rules(), known)
+
+    paths = ("stay_usd", "go_usd", "requests", "tokens", "price")
+    changed = {}
+    for key in paths:
+        changed[key] = getattr(future, key).copy()
+        changed[key][:, month:] *= rng.uniform(0.1, 10, changed[key][:, month:].shape)
+    before, after = months_of(future), months_of(replace(future, **changed))
+    assert any((before[rule] != after[rule]).any() for rule in before)
+    for rule in before:
+        early = (before[rule] <= month) | (after[rule] <= month)
+        assert (before[rule][early] == after[rule][early]).all(), rule
+
+
+@pytest.mark.parametrize("growth", [0.0, 0.04, -0.02])
+def test_a_forecast_of_steady_growth_compounds_it(priced, growth):
+    study, _ = priced
+    path = 5e8 * (1 + growth) ** np.arange(24.0)[None, :]
+    told = timing._ahead(study, timing.known(path))
+    for month in range(3, 24):
+        assert told[0, month] == pytest.approx(path[0, month - 1] * (1 + growth) ** 12), month
+
+
+def test_a_forecast_without_a_past_takes_the_growth_of_the_study(priced):
+    study, _ = priced
+    expected = 1 + np.mean([w.growth.value for w in study.workloads.values()])
+    told = timing._ahead(study, timing.known(np.full((2, 12), 7.0)))
+    assert told[:, 0] == pytest.approx(7.0 * expected**12)
+
+
+def test_bills_and_volumes_are_told_in_the_units_of_the_rules(priced):
+    study, _ = priced
+    stay, go = np.full((2, 5), 12_000.0), np.full((2, 5), 8_000.0)
+    price = np.array([[1, 1, 1.5, 1.5, 1.5]] * 2)
+    team = np.array([0.0, 7_000.0])
+    found = timing._money_signals(study, small_future(stay, go, price=price, team_usd=team))
+    assert (found["api_usd_month"] == 12_000).all()
+    assert (found["api_usd_year"] == 144_000).all()
+    assert found["utilisation_over_break_even"][:, 0] == pytest.approx([12 / 8, 12 / 15])
+    rise = 0.5 / study.thresholds.price_rise.value
+    assert found["price_rise_over_limit"][0] == pytest.approx([0, 0, 0, rise, rise])
+    wanted = {
+        triggers.column_of(row) for row in triggers.rules.conditions_of(triggers.advisor_rules())
+    }
+    told_today = set(timing._todays_signals([]))
+    assert wanted == (set(found) | told_today)
+
+
+# ---- what is known today of what no bill tells
+
+
+def fact(id_, status, value=None, threshold=None, evidence=""):
+    return {
+        "id": id_,
+        "status": status,
+        "value": value,
+        "threshold": threshold,
+        "evidence": evidence,
+    }
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        (("armed", "armed"), 0.0),
+        (("armed", "fired"), 1.0),
+        (("unknown", "fired"), 1.0),
+        (("armed", "unknown"), None),
+        (("not_applicable", "armed"), 0.0),
+    ],
+)
+def test_over_workloads_one_yes_is_enough_and_one_unknown_leaves_a_no_open(statuses, expected):
+    rows = [fact("G3", status) for status in statuses]
+    assert timing._todays_signals(rows)["compliance_block"] == expected
+
+
+def test_signals_of_today_are_the_worst_of_the_workloads():
+    rows = [
+        fact("G2", "armed", 0.3, 0.5),
+        fact("G2", "fired", 0.9, 0.5),
+        fact("G6", "armed", 0.01, 0.02),
+        fact("G6", "armed", 0.005, 0.02),
+        fact("G4", "fired", 0.3, 0.2, "gpt-4o retires on 2027-01-01"),
+        fact("G5", "armed"),
+    ]
+    found = timing._todays_signals(rows)
+    assert found["ttft_p95_s"] == 0.9
+    assert found["ttft_p95_missed"] == 1.0
+    assert found["format_failure_over_limit"] == pytest.approx(0.5)
+    assert found["price_rise_over_limit"] == pytest.approx(1.5)
+    assert found["model_retires"] == 1.0
+    assert found["quality_ceiling"] == 0.0
+
+
+# ---- the rules on trial
+
+
+def test_a_compliance_block_moves_at_once_whoever_heeds_it(priced, future, signals):
+    study, _ = priced
+    costs = future.switch_costs()
+    blocked = {**calm(signals), "compliance_block": 1.0}
+    quiet, _ = timing._trial(study, future, costs, calm(signals), "named_model")
+    rows, _ = timing._trial(study, future, costs, blocked, "named_model")
+    at_once = (costs[:, 0] - costs.min(axis=1)).mean()
+    by_rule = {row["rule"]: row for row in rows}
+    for rule in ("triggers", "architect", "strategist"):
+        assert by_rule[rule]["switch_share"] == 1.0
+        assert by_rule[rule]["regret_usd"] == pytest.approx(at_once)
+    assert by_rule["challenger_low"] == next(r for r in quiet if r["rule"] == "challenger_low")
+    assert next(r for r in quiet if r["rule"] == "triggers")["switch_share"] < 1.0
+
+
+def month_by_hand(conditions, told, path, months):
+    """The first month in which a condition of a rule is met, month by month."""
+    for month in range(months):
+        for row in conditions.to_dict("records"):
+            series = told[triggers.column_of(row)]
+            value = series if np.isscalar(series) else series[path, month]
+            held = row["sustained_periods"]
+            assert held == 1  # as the advisors word them
+            met = value > row["level"] if row["operator"] == ">" else value >= row["level"]
+            if met and month >= row["not_before_month"]:
+                return month
+    return months
+
+
+def test_the_regret_of_every_rule_is_what_brute_force_finds_on_a_handful_of_paths(
+    priced, future, signals
+):
+    study, _ = priced
+    few = replace(
+        future,
+        **{key: getattr(future, key)[:12] for key in Futures.__dataclass_fields__},
+    )
+    costs = few.switch_costs()
+    rows, _ = timing._trial(study, few, costs, calm(signals), "named_model")
+    told = {**calm(signals), **timing._money_signals(study, few)}
+    rules = triggers.advisor_rules()
+    rules = rules[rules["kind"] == "trigger"]
+    by_rule = {row["rule"]: row for row in rows}
+    for rule, conditions in rules.groupby("rule"):
+        regret, switched = [], []
+        for path in range(12):
+            month = month_by_hand(conditions, told, path, timing.MONTHS)
+            regret.append(costs[path, month] - min(costs[path]))
+            switched.append(month < timing.MONTHS)
+        assert by_rule[rule]["regret_usd"] == pytest.approx(np.mean(regret)), rule
+        assert by_rule[rule]["switch_share"] == np.mean(switched), rule
+    assert len({row["regret_usd"] for row in rows}) > 3
+
+
+def test_the_threshold_that_is_found_is_judged_on_paths_that_it_was_not_chosen_on(default):
+    regret = pd.DataFrame(default.results[DECISION]["regret"])
+    for found in default.results[DECISION]["improved"]:
+        rows = regret[regret["buyer"] == found["buyer"]]
+        row = rows[rows["improved"]].iloc[0]
+        assert row["rule"] == "improved"
+        assert row["regret_usd"] == found["out_of_sample_usd"] >= found["in_sample_usd"]
+        others = rows[~rows["improved"]].set_index("rule")["regret_usd"]
+        assert others[found["baseline"]] == others.min()
+        gain = others.min() - found["out_of_sample_usd"]
+        assert found["improvement_usd"] == pytest.approx(gain, abs=1.0)
+        assert len(found["levels_by_fold"]) == timing.FOLDS
+
+
+def test_where_the_ratio_of_bills_tells_when_to_move_the_threshold_is_found(priced, signals):
+    """Half of the paths climb past break-even for good; the others stay below it."""
+    study, _ = priced
+    n, months = 400, timing.MONTHS
+    climbs = np.arange(n) % 2 == 0
+    begins = np.random.default_rng(3).integers(3, 20, n)
+    ratio = np.where(climbs[:, None] & (np.arange(months) >= begins[:, None]), 3.0, 0.5)
+    found = small_future(10_000.0 * ratio, np.full((n, months), 10_000.0))
+    _, improved = timing._trial(study, found, found.switch_costs(), calm(signals), "named_model")
+    assert improved["held_months"] == 1
+    assert 0.5 < improved["level"] <= 3.0
+    # one month late, since a month is known when the next begins
+    assert improved["out_of_sample_usd"] == pytest.approx(climbs.mean() * 20_000.0)
+
+
+# ---- waiting
+
+
+def test_hindsight_beats_every_policy_and_no_policy_beats_waiting_freely_by_much(default):
+    waiting = pd.DataFrame(default.results[DECISION]["waiting"])
+    for _, rows in waiting.groupby("buyer"):
+        cost = rows.set_index("policy")["mean_cost_usd"]
+        assert cost["hindsight"] == cost.min()
+        single = cost.drop(["hindsight", "6-month commitment, then free"])
+        assert cost["optimal stopping"] <= 1.01 * single.min()
+        assert {"commit now", "never", "3-month wait, then choose"} <= set(single.index)
+
+
+def test_staying_and_moving_now_cost_what_the_trial_says_they_cost(default):
+    waiting = pd.DataFrame(default.results[DECISION]["waiting"]).set_index(["buyer", "policy"])
+    regret = pd.DataFrame(default.results[DECISION]["regret"]).set_index(["buyer", "rule"])
+    for buyer in timing.BUYERS:
+        best = waiting.loc[(buyer, "hindsight"), "mean_cost_usd"]
+        for policy, rule in (("commit now", "always_now"), ("never", "never")):
+            over = waiting.loc[(buyer, policy), "mean_cost_usd"] - best
+            assert regret.loc[(buyer, rule), "regret_usd"] == pytest.approx(over)
+
+
+def test_staying_costs_the_wary_buyer_less_and_moving_as_much(default):
+    waiting = pd.DataFrame(default.results[DECISION]["waiting"]).set_index(["policy", "buyer"])
+    cost = waiting["mean_cost_usd"]
+    assert cost["never", "same_quality"] < cost["never", "named_model"]
+    assert set(waiting.index.get_level_values("buyer")) == set(timing.BUYERS)
+
+
+def on_demand(study, route):
+    mix = study.routes[route].commitment
+    shares = {"on_demand": 1.0, "reserved": 0.0, "spot": 0.0}
+    bare = mix.model_copy(update={k: replace(getattr(mix, k), value=v) for k, v in shares.items()})
+    changed = study.routes[route].model_copy(update={"commitment": bare})
+    return study.model_copy(update={"routes": {**study.routes, route: changed}})
+
+
+def test_a_short_commitment_that_is_never_left_costs_what_moving_now_costs(priced, future):
+    study, _ = priced
+    bare = on_demand(study, "h200-llama-3.1-70b")
+    leaving = timing._leaving(bare, FLEETS, future)
+    assert leaving[:, -1] == pytest.approx(future.switch_costs()[:, 0])
+
+
+def test_leaving_again_costs_the_fleet_till_then_the_way_back_and_the_api_after(priced):
+    study, _ = priced
+    bare = on_demand(study, "h200-llama-3.1-70b")
+    stay, go = np.array([[10.0, 20, 30, 40]]), np.array([[1.0, 2, 3, 4]])
+    one = small_future(stay, go, once_usd=np.array([100.0]), team_usd=np.array([5.0]))
+    back = bare.moving["proprietary_api"].cost.value
+    found = timing._leaving(bare, {"extraction": "h200-llama-3.1-70b"}, one)
+    assert found[0, 2] == pytest.approx(100 + (1 + 5) + (2 + 5) + back + 30 + 40)
+    assert found[0, 4] == pytest.approx(100 + 10 + 4 * 5)
+
+
+def test_an_hour_that_is_not_reserved_costs_the_price_on_demand(priced):
+    study, _ = priced
+    route = study.routes["h200-llama-3.1-70b"]
+    bare = on_demand(study, "h200-llama-3.1-70b").routes["h200-llama-3.1-70b"]
+    assert timing._on_demand_premium(bare) == 1.0
+    reserved = bare.commitment.model_copy(
+        update={
+            "on_demand": replace(bare.commitment.on_demand, value=0.0),
+            "reserved": replace(bare.commitment.reserved, value=1.0),
+        }
+    )
+    whole = route.model_copy(update={"commitment": reserved})
+    share = timing.prices.RESERVED_PRICE_SHARE.value
+    assert timing._on_demand_premium(whole) == pytest.approx(1 / share)
+    assert share < 1
+
+
+# ---- what the chapter is told
+
+
+def test_the_move_on_trial_is_each_workloads_best_fleet(default):
+    savings = pd.DataFrame(default.results["06_crossover"]["savings"])
+    own = savings[savings["arm"] == "self_hosted"]
+    best = own.loc[own.groupby("workload")["saving_p50_usd"].idxmax()]
+    expected = dict(zip(best["workload"], best["route"], strict=True))
+    assert default.results[DECISION]["timing"]["targets"] == expected
+
+
+def test_without_a_fleet_that_may_serve_the_tables_are_empty_and_say_why(priced, default):
+    study, offers = priced
+    crossing = default.results["06_crossover"]
+    hosted = [row for row in crossing["savings"] if row["arm"] != "self_hosted"]
+    for savings in (hosted, []):
+        results = {"06_crossover": {**crossing, "savings": savings}}
+        found = timing.timing_tables(study, offers, results, default.results[DECISION]["triggers"])
+        assert found["timing"]["targets"] == {}
+        assert "self-hosted" in found["timing"]["reason"]
+        assert [found[key] for key in ("waiting", "regret", "improved", "lens")] == [[]] * 4
+        assert plain(found)
+
+
+def test_a_workload_that_is_self_hosted_already_is_no_move(priced, default):
+    study, _ = priced
+    at_home = study.workloads["extraction"].model_copy(
+        update={"current_route": "h200-llama-3.1-70b"}
+    )
+    moved = study.model_copy(update={"workloads": {**study.workloads, "extraction": at_home}})
+    targets = timing._targets(moved, default.results)
+    assert "extraction" not in targets
+    assert "support-chat" in targets
+
+
+@pytest.mark.parametrize("name", ["default", "regulated", "hyperscale", "source_memo"])
+def test_every_study_tells_both_buyers_in_json_without_nan(assessed, name):
+    decided = assessed(name).results[DECISION]
+    kept = {key: decided[key] for key in ("timing", "waiting", "regret", "improved", "lens")}
+    json.dumps(kept, allow_nan=False)
+    assert plain(kept) == kept
+    for table, rows in (("waiting", 9), ("regret", 12), ("improved", 1)):
+        buyers = [row["buyer"] for row in kept[table]]
+        assert sorted(buyers) == sorted(list(timing.BUYERS) * rows), table
+    assert len(kept["lens"]) == len({row["rule"] for row in kept["lens"]})
+    for row, key in product(kept["waiting"], ("mean_cost_usd", "low_usd", "high_usd")):
+        assert np.isfinite(row[key])
