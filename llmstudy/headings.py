@@ -163,7 +163,7 @@ def rules(found: Results) -> str:
     told = [row for row in rows if not row["improved"] and not row["benchmark"]]
     best, worst = (pick(told, key=lambda row: row["regret_usd"]) for pick in (min, max))
     improved = next(row for row in rows if row["improved"])
-    return (
+    return opening(
         f"{_rule(worst)} costs {usd(worst['regret_usd'])} against hindsight, "
         f"{_rule(best)} {usd(best['regret_usd'])}, and the threshold that the back-test finds "
         f"{usd(improved['regret_usd'])}"
@@ -172,7 +172,7 @@ def rules(found: Results) -> str:
 
 def _rule(row: Mapping[str, Any]) -> str:
     name = row["rule"].replace("_", " ")
-    return "This product's own triggers" if row["rule"] == "triggers" else f"The rule {name}"
+    return "this product's own rule" if row["rule"] == "triggers" else f"the rule {name}"
 
 
 def waiting(found: Results) -> str:
