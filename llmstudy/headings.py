@@ -182,10 +182,11 @@ def waiting(found: Results) -> str:
         return "There is no commitment to wait with"
     now = next(row for row in rows if row["policy"] == "commit now")
     real = [row for row in rows if row["policy"] not in ("commit now", "hindsight")]
-    best = min(real, key=lambda row: row["mean_cost_usd"])
-    if best["saving_low_usd"] <= 0:
+    sure = [row for row in real if row["saving_low_usd"] > 0]
+    if not sure:
         cost = usd(now["mean_cost_usd"])
         return f"No way of waiting is surely cheaper than to commit now, at {cost}"
+    best = min(sure, key=lambda row: row["mean_cost_usd"])
     return (
         f"{opening(best['policy'])} costs {usd(best['saving_vs_now_usd'])} less than to commit "
         f"now, over {found['timing']['months']} months"
