@@ -43,7 +43,10 @@ SHOWN = {
     ),
     "quality": "workload route verdict grade n difference low high margin n_needed",
     "serving_fit": "model gpu precision engine_version n_fit n_heldout median_abs_error_share",
-    "fleets": "workload replicas gpus utilisation rent_month_usd staff_month_usd outside",
+    "fleets": (
+        "workload route replicas gpus sustained_utilisation utilisation rent_month_usd "
+        "upkeep_month_usd staff_month_usd outside"
+    ),
     "savings": (
         "workload route saving_p10_usd saving_p50_usd saving_p90_usd p_cheaper pays_from_month_p50"
     ),

@@ -58,7 +58,6 @@ def assess(serving_fits) -> Callable[[Study], Assessment]:
     def assess_(study: Study) -> Assessment:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(capacity, "serving_fits", serving_fits)
-            patch.setattr(drivers, "N_SOBOL", 256)
             patch.setattr(drivers, "N_PAWN", 1000)
             patch.setattr(drivers, "MOST_FLIPS", 4)
             patch.setattr(peak, "PEAK_REQUESTS", 20_000)

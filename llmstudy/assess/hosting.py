@@ -99,9 +99,10 @@ def _fleet(study: Study, name: str, route: str, offer: FleetOffer) -> dict[str, 
             minimum=1,
         )
     )
-    rent = float(mc.month_usd(offer.fleet, d, np.array([[requests]]), 1)[0, 0])
+    rent = running * float(mc.fleet_unit(offer.fleet, d, 1)[1][0, 0])
+    upkeep = float(mc.month_usd(offer.fleet, d, np.array([[requests]]), 1)[0, 0]) - rent
     staff = float(mc.staff_month_usd(d)[0])
-    month = rent + staff
+    month = rent + upkeep + staff
     tokens = workload.intake.input_tokens.value + workload.intake.output_tokens.value
     return {
         "workload": name,
@@ -118,6 +119,7 @@ def _fleet(study: Study, name: str, route: str, offer: FleetOffer) -> dict[str, 
         ),
         "usd_per_gpu_hour": offer.usd_per_gpu_hour.value,
         "rent_month_usd": rent,
+        "upkeep_month_usd": upkeep,
         "staff_month_usd": staff,
         "month_usd": month,
         "usd_per_mtok": float(usd_per_million_tokens(month, requests, tokens)),

@@ -134,7 +134,14 @@ def test_a_fleet_pays_for_the_replicas_it_is_said_to_run(assessed, name):
     for row in found.results[HOSTING]["fleets"]:
         gpu_month = row["usd_per_gpu_hour"] * 730 * (1 + overhead)
         assert row["rent_month_usd"] == pytest.approx(row["gpus"] * gpu_month)
-        assert row["month_usd"] == pytest.approx(row["rent_month_usd"] + row["staff_month_usd"])
+        parts = row["rent_month_usd"] + row["upkeep_month_usd"] + row["staff_month_usd"]
+        assert row["month_usd"] == pytest.approx(parts)
+        staging = study.self_hosting.staging_replicas.value * gpu_month
+        staging *= study.routes[row["route"]].tensor_parallel
+        hosted = study.self_hosting
+        upgrades = hosted.upgrades.value * hosted.upgrade.value + hosted.fine_tuning.value
+        upkeep = staging + hosted.observability.value + upgrades / 12
+        assert row["upkeep_month_usd"] == pytest.approx(upkeep)
         assert row["usd_per_request"] == pytest.approx(
             row["month_usd"] / study.workloads[row["workload"]].intake.requests.value
         )
@@ -237,8 +244,10 @@ def test_at_a_quantile_of_the_crossover_that_share_of_draws_saves(assessed, name
             if volume is not None:
                 steady = with_steady_volume(study, workload, volume * (1 + 1e-9))
                 saved = saving_draws(steady, offers, workload, row["to_route"])
-                # a draw may save a little before the volume from which it always does
-                assert share - 1e-9 <= (saved > -1e-3).mean() <= share + 0.05
+                # a draw may save a little before the volume from which it always does; and a fleet
+                # whose prompts grow is taken at its mean over the horizon
+                slack = 0.03 if row["to_arm"] == "self_hosted" else 1e-9
+                assert share - slack <= (saved > -1e-3).mean() <= share + 0.05
 
 
 def with_steady_volume(study, name, requests):
@@ -249,7 +258,8 @@ def with_steady_volume(study, name, requests):
     intake = workload.intake.model_copy(
         update={"requests": certain(workload.intake.requests, requests)}
     )
-    steady = workload.model_copy(update={"intake": intake, "growth": certain(workload.growth, 0.0)})
+    still = {key: certain(getattr(workload, key), 0.0) for key in ("growth", "volatility")}
+    steady = workload.model_copy(update={"intake": intake, **still})
     return study.model_copy(update={"workloads": {**study.workloads, name: steady}})
 
 
@@ -301,7 +311,7 @@ def test_todays_bill_is_the_sum_of_its_workloads_and_the_horizon_holds_it_many_t
 ):
     month = assessed(name).results[CROSSOVER]["month_usd"]
     total = sum(month["today_by_workload"].values())
-    assert month["today"] == pytest.approx(total, rel=0.05)  # medians need not add up exactly
+    assert month["today"] == pytest.approx(total)
     assert month["horizon"]["p10"] <= month["horizon"]["p50"] <= month["horizon"]["p90"]
 
 
@@ -464,8 +474,9 @@ def test_one_team_runs_all_fleets(assessed):
     own = dict.fromkeys(("homework-help", "school-reports"), "h200-llama-3.1-70b")
     together = portfolio_saving(study, offers, own)
     apart = sum(saving_draws(study, offers, name, route) for name, route in own.items())
-    staff = 24 * study.self_hosting.fte.value * study.team.usd_per_fte_year.value / 12
-    assert np.mean(together - apart) == pytest.approx(staff, rel=0.1)
+    own_, month = study.self_hosting, study.team.usd_per_fte_year.value / 12
+    staff = own_.fte.value * month + own_.on_call.value + own_.security.value / 12
+    assert np.mean(together - apart) == pytest.approx(24 * staff, rel=0.1)
 
 
 OWN, TWIN, API = "h200-llama-3.1-70b", "twin-llama-3.1-70b", "openai-gpt-4o"
@@ -546,7 +557,7 @@ def test_todays_fleets_pay_one_team_a_month_in_every_bill(on_fleets, assessed):
     found = assessed("hyperscale")
     fleets = [found.row(HOSTING, "fleets", workload=name, route=OWN) for name in FLEETS]
     tutor = found.row(COST, "bills", workload="code-tutor", current=True)
-    rents = sum(row["rent_month_usd"] for row in fleets)
+    rents = sum(row["rent_month_usd"] + row["upkeep_month_usd"] for row in fleets)
     by_hand = tutor["month_usd"] + rents + fleets[0]["staff_month_usd"]
     assert check.month_usd(study, found.results) == pytest.approx(by_hand)
 

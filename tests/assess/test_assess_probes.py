@@ -17,10 +17,12 @@ from typer.testing import CliRunner
 
 from llmstudy import canonical, capacity, check, evidence, headings, paths
 from llmstudy import chapter as chapters
+from llmstudy.assess import sizing
 from llmstudy.assess.case import open_case
 from llmstudy.assess.evidence import evidence_tables
 from llmstudy.assess.latency import latency_tables
 from llmstudy.assess.probes import own_tables
+from llmstudy.capacity.sizing import peak, week
 from llmstudy.cli import app
 from llmstudy.probe import record
 from llmstudy.probe.samples import COLUMNS, Run
@@ -426,7 +428,10 @@ def no_gpu(monkeypatch):
 
 @pytest.fixture
 def told(monkeypatch, tmp_path):
-    """What a chapter shows as Markdown and tables, its cells executed here."""
+    """What a chapter shows as Markdown and tables, its cells executed here; replays are short."""
+    monkeypatch.setattr(peak, "PEAK_REQUESTS", 5_000)
+    monkeypatch.setattr(week, "WEEK_REQUESTS", 10_000)
+    monkeypatch.setattr(sizing, "SPLIT_REQUESTS", 5_000)
 
     def execute(name, study, **parameters):
         seen = []
