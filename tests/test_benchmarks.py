@@ -1,25 +1,52 @@
-"""The arithmetic of benchmarks/probe.py; its runs are timed and are no tests."""
+"""The arithmetic of benchmarks/; its runs are timed and are no tests."""
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from llmstudy import uncertainty as mc
+from llmstudy.assess.market import Market
+from llmstudy.capacity import (
+    fit_groups,
+    fit_serving_curve,
+    gpu,
+    model_shape,
+    serving_points,
+    throughput_error_share,
+)
+from llmstudy.capacity.replay import Requests, engine, fleet, replay
+from llmstudy.cost import TokenPrice
+from llmstudy.evidence import FleetOffer
+from llmstudy.figure import Figure
 from llmstudy.probe.samples import Run, Sample, table
+from llmstudy.study import load
 
-FILE = Path(__file__).parents[1] / "benchmarks" / "probe.py"
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+
+
+def opened(path, name):
+    """A benchmark as a module; those of benchmarks/capacity find `clock` beside them."""
+    spec = importlib.util.spec_from_file_location(name, FOLDER / path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend((FOLDER / path).parent)
+        spec.loader.exec_module(module)
+    return module
+
+
+# ---- probe.py
 
 
 @pytest.fixture(scope="module")
 def bench():
-    spec = importlib.util.spec_from_file_location("probe_benchmark", FILE)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return opened("probe.py", "probe_benchmark")
 
 
 def truth_and_samples(bench, late_s, mean_only=False):
@@ -96,3 +123,163 @@ def test_poisson_arrivals_pass_and_repeated_gaps_do_not(bench):
 
 def test_no_run_gives_no_figures(bench):
     assert bench.spread(pd.Series([], dtype=float)) is None
+
+
+# ---- capacity: replay
+
+
+def test_simpy_ends_each_request_when_the_replay_does():
+    simpy_bench = opened("capacity/replay_simpy.py", "replay_benchmark")
+    card, model = "h200_sxm", simpy_bench.MODEL
+    points = serving_points(model, card, "fp8")
+    curve = fit_serving_curve(points, model_shape(model), gpu(card), "fp8")
+    of = engine(curve, 2, 64)
+    requests = simpy_bench._traffic(curve, 2, 3.0, 60)
+    lists = Requests(*(x.tolist() for x in requests))
+    theirs = simpy_bench.simpy_replay(lists, of, 2)
+    assert theirs == pytest.approx(replay(requests, of, fleet(2)).finish_s, abs=1e-6)
+
+
+# ---- capacity: serving
+
+
+@pytest.fixture(scope="module")
+def serving():
+    return opened("capacity/serving.py", "serving_benchmark")
+
+
+@pytest.fixture(scope="module")
+def points():
+    kimi = serving_points("moonshotai/Kimi-K2.5", "b200_sxm", "fp4")
+    qwen = serving_points("Qwen/Qwen3-235B-A22B-FP8", "h200_sxm")
+    return pd.concat([kimi, qwen], ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def groups(serving, points):
+    return serving.fitted_groups(points, seed=0)
+
+
+def test_the_points_compared_are_those_that_the_judge_holds_out(serving, points, groups):
+    judged = {g.model: g for g in fit_groups(points, serving.N_FIT, seed=0, random_choices=1)[0]}
+    assert len(groups) == len(judged) == 2
+    for group in groups:
+        known = judged[group.key["model"]]
+        errors = throughput_error_share(group.curve, group.heldout)
+        assert len(errors) == known.n_heldout
+        assert np.median(errors) == pytest.approx(known.median_abs_error_share)
+        assert len(group.fitted) == serving.N_FIT
+        assert not set(group.fitted["point_id"]) & set(group.heldout["point_id"])
+        assert group.heldout["point_id"].is_unique
+
+
+def test_points_whose_gpus_are_read_in_two_ways_are_not_compared(serving, groups):
+    qwen, kimi = sorted(groups, key=lambda g: g.key["model"])
+    assert serving.comparable(qwen, qwen.heldout).empty
+    kept = serving.comparable(kimi, kimi.heldout)
+    assert 0 < len(kept) < len(kimi.heldout)
+    assert (kept["attention_dp"] == 1).all()
+
+
+def test_both_are_judged_by_the_same_arithmetic(serving, groups):
+    curve, points = groups[0].curve, groups[0].heldout
+    where = [points[name].to_numpy(dtype=float) for name in serving.SETTING]
+    found = serving.throughput_error_of(points, 1e3 * curve.tpot_s(*where))
+    assert found == pytest.approx(throughput_error_share(curve, points))
+
+
+def test_a_peer_that_is_off_by_a_factor_is_right_once_scaled(serving, groups):
+    points, fitted = groups[0].heldout, groups[0].fitted
+    known = pd.concat([points, fitted])
+    said = pd.DataFrame({"point_id": known["point_id"], "modes": "sample", "problem": ""})
+    said["tpot_ms"] = 1.5 * known["tpot_ms"]
+    silent = said.assign(modes="checkpoint", tpot_ms=np.nan, problem="no table")
+    plain, scaled, problem = serving.peer_errors(points, fitted, pd.concat([said, silent]))
+    assert plain.keys() == scaled.keys() == {"sample"}
+    assert (plain["sample"] > 0.25).all()
+    assert scaled["sample"] == pytest.approx(0, abs=1e-9)
+    assert problem == "no table"
+
+
+def test_aiconfigurator_is_asked_what_its_sample_says(monkeypatch):
+    asked = []
+
+    def cli_estimate(model, system, **settings):
+        asked.append((model, system, settings))
+        if settings["batch_size"] > 64:
+            raise ValueError("no table")
+        return SimpleNamespace(tpot=7.5)
+
+    api = ModuleType("aiconfigurator.cli.api")
+    api.cli_estimate = cli_estimate
+    for name in ("aiconfigurator_core", "aiconfigurator", "aiconfigurator.cli"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setitem(sys.modules, api.__name__, api)
+    peer = opened("capacity/aiconfigurator_points.py", "aiconfigurator_points")
+    row = dict.fromkeys(["tp_size", "moe_tp_size"], "4.0") | {
+        "id": "p", "model_path": "meta-llama/Llama-3.1-70B", "system": "h200_sxm", "isl": "1024",
+        "osl": "512", "batch_size": "64", "attention_dp_size": "", "moe_ep_size": "1.0",
+        "gemm_quant_mode": "fp8", "moe_quant_mode": "",
+    }  # fmt: skip
+    assert peer.foretold(row, "sample")["tpot_ms"] == 7.5
+    assert peer.foretold(row | {"batch_size": "65"}, "checkpoint")["problem"].endswith("no table")
+    (model, system, settings), (_, _, bare) = asked
+    assert (model, system) == ("meta-llama/Meta-Llama-3.1-70B", "h200_sxm")
+    assert settings | {"batch_size": 65} == bare | {"gemm_quant_mode": "fp8"}
+    assert settings == {
+        "backend_name": "vllm", "isl": 1024, "osl": 512, "batch_size": 64, "tp_size": 4,
+        "attention_dp_size": 1, "moe_tp_size": 4, "moe_ep_size": 1, "gemm_quant_mode": "fp8",
+    }  # fmt: skip
+
+
+# ---- capacity: Monte Carlo
+
+
+@pytest.fixture(scope="module")
+def montecarlo():
+    return opened("capacity/montecarlo.py", "montecarlo_benchmark")
+
+
+@pytest.fixture(scope="module")
+def moves(montecarlo):
+    """Two moves of the default study at prices of our own, since pricing it takes long."""
+    study = load("params/default.yaml")
+    current = study.workloads["extraction"].current_route
+    dear = TokenPrice("proprietary_api", 0.003, 0.0015, 0.002, 1155, 211, (1.0, 1.2), 0.003)
+    cheap = replace(dear, arm="hosted_open", uncached_input_usd=0.0009, month_factors=(1.0,))
+    figures = (Figure("", 1, "factor", 0.7, 1.2, "triangular"), Figure("", 3.5, "USD", 2, 5))
+    own = FleetOffer(
+        mc.Fleet(4.0, 1155, 211, -0.8, -0.3, gpus_per_replica=2, spare=1, reserved_share=0.6),
+        *figures,
+        Figure("", 0.6, "share", 0.5, 0.8, "triangular"),
+    )
+    routes = ("novita-llama-3.1-70b", "h200-llama-3.1-70b")
+    offers = Market(
+        {("extraction", current): dear, ("extraction", routes[0]): cheap},
+        {("extraction", routes[1]): own},
+    )
+    return montecarlo.Moves(study, offers, {"extraction": routes})
+
+
+@pytest.mark.parametrize("months", [3, 26])
+def test_the_loop_over_draws_adds_up_to_what_the_monte_carlo_saves(montecarlo, moves, months):
+    assert montecarlo.largest_difference(moves, months, 12) < 1e-12
+
+
+def test_savings_of_a_block_are_one_row_per_draw_and_one_column_per_move(montecarlo, moves):
+    found = montecarlo.savings(moves, 26, moves.study.seed, 12)
+    (loop,) = montecarlo.loops(moves, 26, 12).values()
+    expected = np.array(list(loop().values()))[:, :, -1].T
+    assert found == pytest.approx(expected)
+    assert not np.allclose(found, montecarlo.savings(moves, 26, 1, 12))
+
+
+def test_slopes_are_the_exponents_of_a_power_law(montecarlo):
+    rows = [
+        {"draws": n, "months": m, "cpu_s": 1e-6 * n * m**0.5, "peak_mb": 3.0 * n**2}
+        for n in (10, 100)
+        for m in (12, 60)
+    ]
+    (found,) = montecarlo.slopes(rows)
+    exponents = [found[f"{x}_in_{y}"] for x in ("cpu_s", "peak_mb") for y in ("draws", "months")]
+    assert exponents == pytest.approx([1, 0.5, 2, 0])

@@ -1,23 +1,12 @@
-"""How fast and how right is the capacity model beside what else one would use?
+"""How fast, and how much the same, is our replay beside a plain SimPy model of the same queue?"""
 
-One function per comparison, each a table of ratios from one run; see README.md beside this file.
-
-    python benchmarks/capacity.py --only replay --json replay.json
-"""
-
-import argparse
-import json
-import platform
-import sys
-import time
 from collections import deque
-from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import simpy
+from clock import cpu_s
 
 from llmstudy.capacity import ServingCurve, fit_serving_curve, gpu, model_shape, serving_points
 from llmstudy.capacity.replay import (
@@ -30,8 +19,6 @@ from llmstudy.capacity.replay import (
 )
 
 MODEL, GPU, PRECISION, SIZE = "meta-llama/Llama-3.1-70B", "h200_sxm", "fp8", 2
-
-# ---- replay against SimPy ------------------------------------------------------------------------
 
 
 class SimpyReplica:
@@ -142,8 +129,8 @@ def replay_against_simpy(repeats: int = 3) -> list[dict[str, Any]]:
         few = Requests(*(x[:2_000] for x in many))
         lists = Requests(*(x.tolist() for x in few))  # which Python reads faster than arrays
         apart = replay(few, of, fleet(replicas)).finish_s - simpy_replay(lists, of, replicas)
-        ours = _cpu_s(partial(replay, many, of, fleet(replicas)), repeats) / 1_000_000
-        theirs = _cpu_s(partial(simpy_replay, lists, of, replicas), repeats) / 2_000
+        ours = cpu_s(partial(replay, many, of, fleet(replicas)), repeats) / 1_000_000
+        theirs = cpu_s(partial(simpy_replay, lists, of, replicas), repeats) / 2_000
         rows.append(
             {
                 "replicas": replicas,
@@ -162,38 +149,3 @@ def _traffic(curve: ServingCurve, replicas: int, per_replica_s: float, n: int) -
     arrival_s = np.cumsum(rng.exponential(1 / (replicas * per_replica_s), n))
     lengths = rng.integers(200, 2_110, n), rng.integers(20, 402, n)
     return requests_on(curve, SIZE, arrival_s, *lengths)
-
-
-def _cpu_s(call: Callable[[], Any], repeats: int) -> float:
-    """Processor seconds of a call, the median of several."""
-    took = []
-    for _ in range(repeats):
-        began = time.process_time()
-        call()
-        took.append(time.process_time() - began)
-    return float(np.median(took))
-
-
-# ---- the command ---------------------------------------------------------------------------------
-
-COMPARISONS: Mapping[str, Callable[[], list[dict[str, Any]]]] = {"replay": replay_against_simpy}
-
-
-def main() -> None:
-    """Runs the comparisons named, all unless named."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=COMPARISONS, action="append")
-    parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
-    found = {name: COMPARISONS[name]() for name in given.only or COMPARISONS}
-    for name, rows in found.items():
-        sys.stdout.write(f"{name}\n")
-        for row in rows:
-            sys.stdout.write("  " + "  ".join(f"{k} {v:.4g}" for k, v in row.items()) + "\n")
-    if given.json:
-        about = {"python": platform.python_version(), "machine": platform.machine()}
-        given.json.write_text(json.dumps({"about": about, **found}, indent=2))
-
-
-if __name__ == "__main__":
-    main()
