@@ -1,0 +1,197 @@
+"""What a chapter says changes with its results, and every chart takes what every study tells."""
+
+import inspect
+
+import matplotlib.pyplot as plt
+import pytest
+
+from llmstudy import capacity, headings, paths
+from llmstudy.assess.sizing import sizing_tables
+from llmstudy.canonical import plain
+from llmstudy.charts import Chart
+from llmstudy.memo import pictures
+from llmstudy.memo.facts import Facts
+from llmstudy.study import load
+
+STUDIES = ("default", "regulated", "hyperscale", "source_memo")
+
+
+# ---- what to measure next
+
+
+def worth(measurement, verdict):
+    return {"workload": "chat", "measurement": measurement, "verdict": verdict}
+
+
+def test_the_best_buy_is_told_with_its_worth_and_its_cost():
+    row = worth("675 golden items", "measure") | {"value_usd": 596_270.0, "cost_usd": 4200.0}
+    said = headings.measure_next({"measure_next": row, "worth": [row]})
+    assert said == "Measure next: chat, 675 golden items, worth USD 596k for USD 4.2k"
+    dearer = headings.measure_next({"measure_next": row | {"cost_usd": 8e4}, "worth": [row]})
+    assert dearer.endswith("worth USD 596k for USD 80k")
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "said"),
+    [
+        ([], "There is no permitted move, so there is nothing to measure for"),
+        (
+            ["not worth it", "not worth it"],
+            "No measurement is worth what it costs: decide on what is known",
+        ),
+        (
+            ["not worth it", "undecided", "undecided"],
+            "Whether m1 is worth its cost takes more draws to tell",
+        ),
+    ],
+)
+def test_where_nothing_is_surely_worth_measuring_the_reason_is_told(verdicts, said):
+    rows = [worth(f"m{i}", verdict) for i, verdict in enumerate(verdicts)]
+    assert headings.measure_next({"measure_next": None, "worth": rows}) == said
+
+
+# ---- the rules on trial
+
+
+def tried(rule, usd, buyer="named_model", **more):
+    about = {"rule": rule, "regret_usd": usd, "buyer": buyer}
+    return about | {"improved": False, "benchmark": False} | more
+
+
+REGRET = [
+    tried("architect", 600e3),
+    tried("challenger_low", 20e3),
+    tried("triggers", 300e3),
+    tried("improved", 15e3, improved=True),
+    tried("always_now", 900e3, benchmark=True),
+    tried("never", 1e3, benchmark=True),
+    tried("strategist", 5e6, buyer="same_quality"),
+]
+
+
+def rules_said(regret):
+    return headings.rules({"regret": regret, "timing": {"reason": ""}})
+
+
+def test_the_dearest_and_the_cheapest_rule_are_told_beside_the_threshold_that_is_found():
+    assert rules_said(REGRET) == (
+        "The rule architect costs USD 600k against hindsight, the rule challenger low USD 20k, "
+        "and the threshold that the back-test finds USD 15k"
+    )
+
+
+def test_other_regrets_change_what_is_said_of_the_rules():
+    changed = [row | {"regret_usd": 7e6} if row["rule"] == "triggers" else row for row in REGRET]
+    said = rules_said(changed)
+    assert said.startswith("This product's own rule costs USD 7.0M against hindsight")
+    assert "architect" not in said
+    cheap = [row | {"regret_usd": 10.0} if row["rule"] == "triggers" else row for row in REGRET]
+    assert "this product's own rule USD 10" in rules_said(cheap)
+
+
+def test_without_a_fleet_the_reason_stands_where_the_rules_would():
+    reason = "no workload has a self-hosted route that may serve it"
+    said = headings.rules({"regret": [], "timing": {"reason": reason}})
+    assert said == (
+        "No workload has a self-hosted route that may serve it, so that no rule is on trial"
+    )
+
+
+# ---- waiting
+
+
+def waited(policy, usd, low, now=2e6, buyer="named_model"):
+    return {
+        "buyer": buyer,
+        "policy": policy,
+        "mean_cost_usd": usd,
+        "saving_vs_now_usd": now - usd,
+        "saving_low_usd": low,
+    }
+
+
+def waiting_said(*rows):
+    return headings.waiting({"waiting": list(rows), "timing": {"months": 36}})
+
+
+NOW, HINDSIGHT = waited("commit now", 2e6, 0.0), waited("hindsight", 0.5e6, 1.4e6)
+
+
+def test_the_cheapest_way_of_waiting_is_told_with_what_it_saves():
+    wait = waited("3-month wait, then choose", 1.4e6, 0.5e6)
+    assert waiting_said(NOW, HINDSIGHT, wait, waited("never", 1.6e6, 0.1e6)) == (
+        "3-month wait, then choose costs USD 600k less than to commit now, over 36 months"
+    )
+    said = waiting_said(NOW, HINDSIGHT, wait, waited("never", 1.1e6, 0.1e6))
+    assert said == "Never costs USD 900k less than to commit now, over 36 months"
+
+
+def test_where_no_wait_is_surely_cheaper_that_is_said_whatever_hindsight_saves():
+    said = waiting_said(NOW, HINDSIGHT, waited("never", 1.9e6, -5e4))
+    assert said == "No way of waiting is surely cheaper than to commit now, at USD 2.0M"
+
+
+def test_a_wait_that_is_surely_cheaper_is_told_though_another_may_save_more():
+    unsure, sure = waited("never", 1.2e6, -1e5), waited("6-month wait, then choose", 1.5e6, 4e5)
+    said = waiting_said(NOW, HINDSIGHT, unsure, sure)
+    assert said.startswith("6-month wait, then choose costs USD 500k less")
+
+
+def test_what_another_buyer_would_do_is_not_told():
+    other = waited("never", 1e5, 1.9e6, buyer="same_quality")
+    assert waiting_said(NOW, HINDSIGHT, other, waited("never", 3e6, -2e6)).startswith("No way")
+    assert waiting_said(other) == "There is no commitment to wait with"
+
+
+# ---- every study that ships
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_has_its_headings(assessed, name):
+    results = assessed(name).results
+    crossing, decided = results["06_crossover"], results["07_triggers_and_routing"]
+    for said in (
+        headings.measure_next(crossing),
+        headings.rules(decided),
+        headings.waiting(decided),
+    ):
+        assert said[0].isupper()
+        assert not said.endswith(".")
+        assert "nan" not in said
+        assert len(said) < 200
+
+
+def facts_of(found, name):
+    """The facts of a memo. Only one study is replayed, the quickest; no other shows a sizing."""
+    sized = dict.fromkeys(("replicas_week", "base_load", "sizing_notes", "unsized"), ())
+    if name == "regulated":
+        sized = plain(sizing_tables(found.case))
+    hosting = {**found.results["05_self_hosting"], **sized}
+    study = load(paths.params(f"{name}.yaml"))
+    return Facts(study, found.results).with_results("05_self_hosting", hosting)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_picture_takes_what_the_study_tells(assessed, serving_fits, monkeypatch, name):
+    monkeypatch.setattr(capacity, "serving_fits", serving_fits)
+    facts = facts_of(assessed(name), name)
+    given = {"facts": facts, "fleet": pictures.busiest_fleet(facts), "workload": facts.lead}
+    drawn = set()
+    for function, draw in inspect.getmembers(pictures, inspect.isfunction):
+        asked = inspect.signature(draw)
+        if function.startswith("_") or asked.return_annotation not in (Chart, Chart | None):
+            continue
+        wanted = [p.name for p in asked.parameters.values() if p.default is p.empty]
+        chart = draw(*(given[key] for key in wanted))
+        plt.close("all")
+        if chart is not None:
+            assert isinstance(chart, Chart), function
+            assert chart.alt, function
+            drawn.add(function)
+    assert drawn >= {
+        *("projection", "cheaper_by_month", "chances", "information", "convergence", "tornado"),
+        *("regret", "waiting", "cost_items", "calculator_bridge", "crossover_claims"),
+    }
+    assert {"sized_week", "base_load"} <= drawn or name != "regulated"
+    assert len(pictures.flips_table(facts))
+    assert pictures.sizing_notes(facts)
