@@ -18,6 +18,8 @@ from IPython.display import display
 
 from llmstudy import canonical, charts, paths
 from llmstudy.study import Study, load
+from llmstudy.text import share
+from llmstudy.words import heading, named
 
 SHOWN = {
     "workloads": (
@@ -26,32 +28,32 @@ SHOWN = {
     "log": "rows_read rows_accepted rows_quarantined",
     "findings": "severity sentence effective",
     "figures": "name value low high unit grade source as_of",
-    "bills": "workload route current usd_per_request usd_per_mtok month_usd scheduled_change",
+    "bills": "workload route current usd_per_request usd_per_mtok month_usd scheduled_change%",
     "latency": "workload route target_s ttft_p95_s low_s high_s verdict grade source",
     "probes": (
-        "route model endpoint_model runs requests load failed_share "
+        "route model endpoint_model runs requests load failed_share% "
         "ttft_p50_s ttft_p95_s tpot_p50_s tpot_p95_s audit last"
     ),
     "tpot": "workload route target_s tpot_p95_s low_s high_s verdict grade",
-    "ttft_parts": "route part median_ms mean_share n",
+    "ttft_parts": "route part median_ms mean_share% n",
     "own_runs": (
         "recorded model precision gpu gpus engine_version points weights "
-        "best_roofline_share tpot_to_bench ttft_to_bench"
+        "best_roofline_share% tpot_to_bench ttft_to_bench"
     ),
     "own_points": (
         "model gpu precision input_tokens output_tokens concurrency ttft_ms tpot_ms weights"
     ),
-    "quality": "workload route verdict grade n difference low high margin n_needed",
-    "serving_fit": "model gpu precision engine_version n_fit n_heldout median_abs_error_share",
+    "quality": "workload route verdict grade n difference% low% high% margin% n_needed",
+    "serving_fit": "model gpu precision engine_version n_fit n_heldout median_abs_error_share%",
     "fleets": (
-        "workload route replicas gpus sustained_utilisation utilisation rent_month_usd "
+        "workload route replicas gpus sustained_utilisation% utilisation% rent_month_usd "
         "upkeep_month_usd staff_month_usd outside"
     ),
     "savings": (
-        "workload route saving_p10_usd saving_p50_usd saving_p90_usd p_cheaper pays_from_month_p50"
+        "workload route saving_p10_usd saving_p50_usd saving_p90_usd p_cheaper% pays_from_month_p50"
     ),
     "by_buyer": (
-        "workload route p_cheaper_named p_cheaper_same_quality "
+        "workload route p_cheaper_named% p_cheaper_same_quality% "
         "saving_named_usd saving_same_quality_usd"
     ),
     "t1": (
@@ -64,19 +66,20 @@ SHOWN = {
     "worth": "workload measurement value_usd low_usd high_usd cost_usd verdict",
     "regret": (
         "buyer rule advisor regret_usd regret_low_usd regret_high_usd "
-        "false_alarm_share missed_share delay_months switch_share"
+        "false_alarm_share% missed_share% delay_months switch_share%"
     ),
     "lens": "rule advisor would_move because",
-    "waiting": "buyer policy mean_cost_usd low_usd high_usd saving_vs_now_usd p_never",
+    "waiting": "buyer policy mean_cost_usd low_usd high_usd saving_vs_now_usd p_never%",
     "fleet_sizing": (
         "workload route kind replicas_min replicas_max gpu_hours_week ttft_p95_s e2e_p95_s "
-        "slo_attainment_share utilisation"
+        "slo_attainment_share% utilisation%"
     ),
-    "routes": "workload route permitted fits_context latency quality p_cheaper",
+    "routes": "workload route permitted fits_context latency quality p_cheaper%",
     "five_questions": "id question answer evidence",
     "phases": "phase title scope start end owner cost_usd",
 }
-"""The columns that a page shows of a wide table; the table's file holds all of them."""
+"""The columns that a page shows of a wide table, a share in per cent where marked with %; the
+table's file holds all of them, as they are."""
 
 
 class ChapterError(ValueError):
@@ -138,7 +141,7 @@ class Chapter:
         if frame.empty:
             self.say(f"{caption}: none.")
         else:
-            self.html(table_html(frame[SHOWN[name].split()] if name in SHOWN else frame, caption))
+            self.html(table_html(_shown(frame, name), caption))
 
     def keep(self, frame: pd.DataFrame, name: str) -> None:
         """Keeps a table as `tables/NAME.csv` without showing it."""
@@ -182,17 +185,32 @@ def open_chapter(name: str, study: str, run: str) -> Chapter:
 # ---- tables -------------------------------------------------------------------------------------
 
 
+def _shown(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    """What a page shows of a table."""
+    if name not in SHOWN:
+        return frame
+    asked = SHOWN[name].split()
+    shown = frame[[column.removesuffix("%") for column in asked]]
+    shares = [column.removesuffix("%") for column in asked if column.endswith("%")]
+    return shown.assign(**{column: [_percent(x) for x in frame[column]] for column in shares})
+
+
+def _percent(x: Any) -> str | None:
+    return None if canonical.missing(x) else share(x)
+
+
 def table_html(frame: pd.DataFrame, caption: str) -> str:
     """A table as plain HTML: escaped, figures to the right, the first column heading each row.
 
-    Numbers are shown to four digits, with every digit left of the point; a missing one as a dash.
-    Text that reads as a figure ("USD 1.2M", "83 %", "never") is set like one.
+    Columns and cells that bear names of the code are put in the words of `llmstudy.words`. Numbers
+    are shown to four digits, with every digit left of the point; a missing one as a dash. Text that
+    reads as a figure ("USD 1.2M", "83 %", "never") is set like one.
 
     >>> print(table_html(pd.DataFrame({"arm": ["a<b"], "usd": [1234567.8]}), "Cost"))
     <div class="table" role="region" tabindex="0" aria-label="Cost"><table>
     <caption>Cost</caption>
     <thead>
-    <tr><th scope="col">arm</th><th scope="col" class="n">usd</th></tr>
+    <tr><th scope="col">arm</th><th scope="col" class="n">USD</th></tr>
     </thead>
     <tbody>
     <tr><th scope="row">a&lt;b</th><td class="n">1,234,568</td></tr>
@@ -201,10 +219,14 @@ def table_html(frame: pd.DataFrame, caption: str) -> str:
     """
     numeric = [_is_numeric(frame.iloc[:, i]) for i in range(frame.shape[1])]
     heads = "".join(
-        f'<th scope="col"{_class(right)}>{_escaped(str(name).replace("_", " "))}</th>'
+        f'<th scope="col"{_class(right)}>{_escaped(heading(str(name)))}</th>'
         for name, right in zip(frame.columns, numeric, strict=True)
     )
-    rows = "\n".join(_row(row, numeric) for row in frame.itertuples(index=False, name=None))
+    worded = [
+        [named(str(name), cell) if isinstance(cell, str) else cell for cell in frame.iloc[:, i]]
+        for i, name in enumerate(frame.columns)
+    ]
+    rows = "\n".join(_row(row, numeric) for row in zip(*worded, strict=True))
     label = _escaped(caption)
     return (
         f'<div class="table" role="region" tabindex="0" aria-label="{label}"><table>\n'

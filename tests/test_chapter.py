@@ -1,6 +1,7 @@
 """What a notebook shows is the same text each time, and nothing from outside becomes markup."""
 
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -11,10 +12,12 @@ from matplotlib.figure import Figure
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
 from llmstudy import chapter as chapters
-from llmstudy import paths
+from llmstudy import paths, words
+from llmstudy.calculator import ITEMS
 from llmstudy.chapter import ChapterError, open_chapter, table_html
 from llmstudy.charts import Chart
 from llmstudy.study import load
+from llmstudy.triggers import advisor_rules
 
 
 @pytest.fixture
@@ -98,7 +101,8 @@ def cells(fragment):
     return [[c.get_text() for c in row.find_all(["th", "td"])] for row in soup.find_all("tr")]
 
 
-@given(st.text(max_size=30).map("x{}".format))  # the parser drops a cell of blanks alone
+# the parser drops a cell of blanks alone, and a heading of words is no name of the code
+@given(st.text(max_size=30).map("x {}x".format))
 def test_text_in_a_table_stays_text(text):
     frame = pd.DataFrame({text: [text]})
     ((head,), (cell,)) = cells(table_html(frame, text))
@@ -107,6 +111,44 @@ def test_text_in_a_table_stays_text(text):
     assert cell.translate(same) == text.translate(same)
     caption = BeautifulSoup(table_html(frame, text), "html.parser").caption
     assert caption.get_text().translate(same) == text.translate(same)
+
+
+def test_a_page_shows_words_and_per_cent_where_the_file_keeps_names_and_shares(chapter, shown):
+    row = {
+        "buyer": "named_model",
+        "rule": "always_now",
+        "advisor": "benchmark",
+        "regret_usd": 2e6,
+        "regret_low_usd": 1.9e6,
+        "regret_high_usd": 2.1e6,
+        "false_alarm_share": 0.83,
+        "missed_share": None,
+        "delay_months": -6.0,
+        "switch_share": 1.0,
+    }
+    chapter.table([row], "regret", "Regret")
+    head, cell = cells(shown[0][0]["text/html"])
+    said = dict(zip(head, (text.replace("\u00a0", " ") for text in cell), strict=True))
+    assert said["who stays"] == "keeps the named model"
+    assert said["rule"] == "move now"
+    assert (said["false alarms"], said["missed"], said["switches"]) == ("83 %", "–", "100 %")
+    kept = pd.read_csv(chapter.run / "tables" / "regret.csv")
+    assert kept.loc[0, ["rule", "false_alarm_share"]].tolist() == ["always_now", 0.83]
+
+
+def test_every_rule_on_trial_and_every_item_of_a_bill_has_its_words():
+    rules = {*advisor_rules()["rule"], "improved", "always_now", "never"}
+    assert rules == set(words.NAMES["rule"])
+    fields = {field for item in ITEMS.values() for field in item}
+    said = words.named("changes", "; ".join(f"{field} 0 to 1" for field in fields))
+    assert not re.findall(r"[a-z]+_[a-z]+", said)
+    assert not any("_" in words.named("item", item) for item in ITEMS)
+
+
+def test_no_heading_of_a_shown_table_is_a_name_of_the_code():
+    for columns in chapters.SHOWN.values():
+        for column in columns.replace("%", "").split():
+            assert not re.search(r"_|\busd\b|\bgpus?\b|\bmtok\b", words.heading(column)), column
 
 
 def test_figures_stand_to_the_right_whether_numbers_or_text():
