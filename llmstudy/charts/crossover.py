@@ -33,14 +33,15 @@ def cost_against_volume(
 ) -> Chart:
     """What each route costs a month as volume grows, and where another one begins to pay.
 
-    curves: arm, route, requests_per_month, p10_usd, p50_usd, p90_usd (a month), all above zero.
-    crossovers: to_arm, p10, p50, p90 (requests a month; null: never), p_never (share).
+    curves: arm, route, requests_per_month, p10_usd, p50_usd, p90_usd (the mean month over the
+    horizon at this volume throughout), all above zero. crossovers: to_arm, from_route (what it pays
+    against), p10, p50, p90 (requests a month; null: never), p_never (share).
     volume_now: requests a month, within the curves.
     Raises: ValueError if a table lacks rows or columns, the curves do not reach volume_now, or a
     cost is not above zero.
     """
     need("curves", curves, "arm route requests_per_month p10_usd p50_usd p90_usd")
-    need("crossovers", crossovers, "to_arm p10 p50 p90 p_never")
+    need("crossovers", crossovers, "to_arm from_route p10 p50 p90 p_never")
     low, high = curves["requests_per_month"].min(), curves["requests_per_month"].max()
     if not low <= volume_now <= high:
         raise ValueError(
@@ -57,12 +58,15 @@ def cost_against_volume(
     routes = {str(name): rows for name, rows in curves.groupby("route", sort=False)}
     today = sorted((_usd_at(rows, volume_now), rows["arm"].iloc[0]) for rows in routes.values())
     title = (
-        f"{workload}: {look_of(today[0][1]).name} is cheapest today at {usd(today[0][0])} a month; "
+        f"{workload}: at today's volume {look_of(today[0][1]).name} is cheapest, "
+        f"{usd(today[0][0])} in the mean month over the horizon; "
         f"{_first_to_pay(crossovers, today[0][1])}"
     )
-    n = len(crossovers)
-    figure = blank(title, note, 2.2 + 0.3 * n)
-    top, strip = figure.subplots(2, sharex=True, height_ratios=[1.5, 0.1 + 0.3 * n])
+    n, facts = len(crossovers), [_pays(row) for _, row in numbered(crossovers)]
+    words = [wrap(fact, 5.3) for fact in facts]
+    row_in = 0.3 + 0.11 * max(text.count("\n") for text in words)
+    figure = blank(title, note, 2.2 + row_in * n)
+    top, strip = figure.subplots(2, sharex=True, height_ratios=[1.5, 0.1 + row_in * n])
     labels = []
     for route, rows in routes.items():
         look, x = look_of(rows["arm"].iloc[0]), rows["requests_per_month"]
@@ -70,7 +74,7 @@ def cost_against_volume(
         top.plot(x, rows["p50_usd"], color=look.color, linestyle=look.linestyle)
         name = f"{look.name}\n{wrap(route, 1.4)}"
         labels.append(right_label(top, rows["p50_usd"].iloc[-1], name, look.color, leader=True))
-    top.set(xscale="log", yscale="log", xlim=(low, high), ylabel="USD a month")
+    top.set(xscale="log", yscale="log", xlim=(low, high), ylabel="USD a month,\nmean over the horizon")
     log_ticks(top.yaxis)
     top.tick_params(axis="x", bottom=False, labelbottom=False)
     top.spines["bottom"].set_visible(False)
@@ -80,12 +84,13 @@ def cost_against_volume(
     for ax in (top, strip):
         ax.axvline(volume_now, color=INK, lw=0.8, linestyle=":")
     top_label(top, volume_now, f"today: {count(volume_now)} requests")
-    facts = [_crossover(strip, y, row, (low, high)) for y, row in numbered(crossovers)]
+    for y, row in numbered(crossovers):
+        _crossover(strip, y, row, words[y], (low, high))
     spread(figure, top, labels)
     costs = "; ".join(f"{look_of(arm).name} {usd(cost)}" for cost, arm in today)
     return finish(
         figure,
-        f"{title}. Median cost a month at today's {count(volume_now)} requests: {costs}. "
+        f"{title}. Median cost of that month at {count(volume_now)} requests: {costs}. "
         f"{'. '.join(facts)}.",
     )
 
@@ -95,21 +100,24 @@ def _first_to_pay(crossovers: pd.DataFrame, cheapest: str) -> str:
     paying = crossovers.dropna(subset="p50").sort_values("p50")
     if paying.empty:
         return "no other arm pays in half of the draws"
-    arm, volume = paying[["to_arm", "p50"]].iloc[0]
-    who = "it" if arm == cheapest else look_of(arm).name
-    return f"{who} pays from {count(volume)} requests a month"
+    first = paying.iloc[0]
+    who = "it" if first.to_arm == cheapest else look_of(first.to_arm).name
+    return f"{who} pays against {first.from_route} from {count(first.p50)} requests a month"
 
 
-def _crossover(ax: Axes, y: int, row: Any, ends: tuple[float, float]) -> str:
-    """Draws one crossover: its sentence, and under it a bracket from p10 to p90."""
-    look = look_of(row.to_arm)
-    never = f"never in {share(row.p_never)} of draws"
+def _pays(row: Any) -> str:
+    """One crossover in words: from which volume an arm pays, and against what."""
+    who, never = look_of(row.to_arm).name, f"never in {share(row.p_never)} of draws"
     if np.isnan(row.p50):
-        text = f"{look.name}: {never}"
-    else:
-        reach = span(row.p10, row.p90, count)
-        text = f"{look.name} pays from {count(row.p50)} requests a month (80 % range {reach})"
-        text += f", {never}" if row.p_never > 0 else ""
+        return f"{who} against {row.from_route}: {never}"
+    reach = span(row.p10, row.p90, count)
+    text = f"{who} pays against {row.from_route} from {count(row.p50)} requests a month"
+    return f"{text} (80 % range {reach}){f', {never}' if row.p_never > 0 else ''}"
+
+
+def _crossover(ax: Axes, y: int, row: Any, text: str, ends: tuple[float, float]) -> None:
+    """Draws one crossover: its words, and under them a bracket from p10 to p90."""
+    look = look_of(row.to_arm)
     ax.annotate(
         text,
         (0, y - 0.2),
@@ -122,7 +130,7 @@ def _crossover(ax: Axes, y: int, row: Any, ends: tuple[float, float]) -> str:
         bbox=ON_WHITE,
     )
     if np.isnan(row.p10):
-        return text
+        return
     far = np.inf if np.isnan(row.p90) else row.p90
     left, right = np.clip([row.p10, far], *ends)
     # a bar where the range ends, an arrowhead where it runs out of the picture
@@ -133,7 +141,6 @@ def _crossover(ax: Axes, y: int, row: Any, ends: tuple[float, float]) -> str:
     ax.hlines(y + 0.3, left, right, color=look.color, lw=1.2)
     for marker, x in marks:
         ax.plot(x, y + 0.3, marker, color=look.color, ms=5, clip_on=False)
-    return text
 
 
 def _usd_at(curve: pd.DataFrame, requests: float) -> float:

@@ -11,6 +11,7 @@ from llmstudy.charts import Chart
 from llmstudy.memo.facts import INPUTS, Facts
 from llmstudy.study import SelfHostedRoute
 from llmstudy.text import count, never_or, share
+from llmstudy.words import named
 
 
 def _grades(facts: Facts, workload: str) -> str:
@@ -35,7 +36,7 @@ def cost_against_volume(facts: Facts, workload: str) -> Chart | None:
     today = facts.study.routes[facts.study.workloads[workload].current_route].arm
     crossovers = pd.DataFrame(
         [
-            {"to_arm": r["to_arm"], **r["requests_per_month"], "p_never": r["p_never"]}
+            {key: r[key] for key in ("to_arm", "from_route", "p_never")} | r["requests_per_month"]
             for r in facts.crossovers(workload)
             if r["from_arm"] == today
         ]
@@ -231,7 +232,7 @@ def calculator_bridge(facts: Facts) -> Chart | None:
         return None
     adds = [r for r in items if r["shapley_usd"]]
     steps = [("the calculator", found[0]["calculator_month_usd"], "start")]
-    steps += [(r["item"].replace("_", " "), r["shapley_usd"], "add") for r in adds]
+    steps += [(named("item", r["item"]), r["shapley_usd"], "add") for r in adds]
     steps += [("this study", found[0]["our_month_usd"], "end")]
     table = pd.DataFrame(steps, columns=["step", "usd_month", "kind"])
     return charts.calculator_bridge(
@@ -264,7 +265,7 @@ def regret(facts: Facts) -> Chart | None:
         return None
     names = {"regret_low_usd": "low_usd", "regret_high_usd": "high_usd"}
     table = pd.DataFrame(rows).rename(columns=names)
-    table["rule"] = table["rule"].str.replace("_", " ")
+    table["rule"] = [named("rule", rule) for rule in table["rule"]]
     return charts.regret_bars(table, _futures_note(facts))
 
 

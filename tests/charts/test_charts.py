@@ -61,7 +61,8 @@ def curves(low: float = 1e4, high: float = 1e8, fixed: float = 30_000) -> pd.Dat
 
 
 def crossovers(*rows: tuple[str, float | None, float | None, float | None, float]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=["to_arm", "p10", "p50", "p90", "p_never"])
+    table = pd.DataFrame(rows, columns=["to_arm", "p10", "p50", "p90", "p_never"])
+    return table.assign(from_route=ROUTES["proprietary_api"])
 
 
 CROSSED = crossovers(
@@ -309,10 +310,12 @@ def test_the_four_states_of_a_trigger_differ_by_their_first_letter():
     ("name", "in_title", "in_alt"),
     [
         # today: 1.2M x 0.0006 + 300 = 1,020; 1.2M x 0.005 = 6,000; 1.2M x 0.0004 + 30,000 = 30,480
-        ("cost", "hosted open weights is cheapest today at USD 1.0k", "proprietary API USD 6.0k"),
-        ("cost", "it pays from 70k requests", "80 % range 3.1M to never), never in 12 % of draws"),
-        ("cost_one", "self-hosted pays from 6.6M", "self-hosted USD 30k"),
-        ("cost_never", "no other arm pays in half of the draws", "self-hosted: never in 83 % of"),
+        ("cost", "hosted open weights is cheapest, USD 1.0k", "proprietary API USD 6.0k"),
+        ("cost", "at today's volume", "Median cost of that month at 1.2M requests"),
+        ("cost", "in the mean month over the horizon", "self-hosted pays against openai-gpt-4o"),
+        ("cost", "it pays against openai-gpt-4o from 70k", "3.1M to never), never in 12 % of dr"),
+        ("cost_one", "self-hosted pays against openai-gpt-4o from 6.6M", "self-hosted USD 30k"),
+        ("cost_never", "no other arm pays in half of the draws", "openai-gpt-4o: never in 83 % of"),
         ("never_all", "for 18 of 18 moves", "hosted open weights → self-hosted: 100 %, median nev"),
         ("never_one", "for 0 of 1 moves", "proprietary API → self-hosted: 0 %, median 2.1M"),
         ("tornado", "is USD 0.5M to 1.9M over its range, USD 1.1M in", "total effect 0.60 ± 0.05"),
