@@ -129,12 +129,13 @@ def _fleet(study: Study, name: str, route: str, offer: FleetOffer) -> dict[str, 
 
 def curve_tables(
     study: Study, workload: str, spec: SelfHostedRoute
-) -> tuple[pd.DataFrame, pd.DataFrame, float]:
+) -> tuple[pd.DataFrame, pd.DataFrame, tuple[float, float], float]:
     """The points nearest to a workload's lengths, the fitted curve there, and its error.
 
     One prompt and answer length can be drawn at a time: the measured pair closest to the
     workload's own in log distance. Returns: points (concurrency, tpot_ms,
-    output_tokens_per_s_per_gpu, fitted), curve (the same without fitted), residual share.
+    output_tokens_per_s_per_gpu, fitted), curve (the same without fitted), the pair of lengths
+    (tokens in, tokens out) that both hold for, residual share.
     """
     fitted = evidence.serving_curve(spec)
     points = capacity.usable_points(
@@ -164,4 +165,4 @@ def curve_tables(
             "output_tokens_per_s_per_gpu": fitted.output_tokens_per_s_per_gpu(*shape, prefill_s),
         }
     )
-    return measured, curve, fitted.residual_share
+    return measured, curve, lengths, fitted.residual_share

@@ -192,17 +192,20 @@ def _split(row: Any) -> str:
 def serving_curve(
     points: pd.DataFrame,
     curve: pd.DataFrame,
-    slo_tpot_ms: float,
+    lengths: tuple[float, float],
+    slo_tpot_ms: float | None,
     chosen_concurrency: float,
     model: str,
     gpu: str,
     error_share: float,
     note: str,
 ) -> Chart:
-    """How TPOT grows with the requests in flight, and how many the SLO allows.
+    """How TPOT grows with the requests in flight, at one pair of lengths.
 
     points: concurrency, tpot_ms, output_tokens_per_s_per_gpu as measured, fitted (bool: the curve
     was fitted to it; otherwise held out). curve: the same columns without fitted.
+    lengths: tokens of the prompt and of the answer that all of this holds for. slo_tpot_ms: the
+    workload's, None where these lengths are not its own: nothing is judged there.
     chosen_concurrency: the operating point, on the curve. error_share: of the curve.
     Raises: ValueError if a table lacks rows or columns, or the curve does not reach the point.
     """
@@ -219,31 +222,34 @@ def serving_curve(
         float(np.interp(chosen_concurrency, curve["concurrency"], curve[column]))
         for column in ("tpot_ms", "output_tokens_per_s_per_gpu")
     )
+    prompt, answer = map(count, lengths)
     title = (
-        f"{model} on {gpu}: TPOT is {tpot_ms:.3g} ms at concurrency {count(chosen_concurrency)}, "
-        f"{'within' if tpot_ms <= slo_tpot_ms else 'outside'} the SLO of {slo_tpot_ms:g} ms"
+        f"{model} on {gpu}, {prompt} tokens in and {answer} out: TPOT is {tpot_ms:.3g} ms at "
+        f"concurrency {count(chosen_concurrency)}"
     )
+    if slo_tpot_ms is not None:
+        side = "within" if tpot_ms <= slo_tpot_ms else "outside"
+        title += f", {side} the SLO of {slo_tpot_ms:g} ms"
     figure = blank(title, note, 2.65)
     ax = figure.subplots()
     ax.plot(curve["concurrency"], curve["tpot_ms"], color=GREY)
     fitted = points["fitted"].astype(bool)
     for group, face in ((points[fitted], INK), (points[~fitted], "white")):
         ax.plot(group["concurrency"], group["tpot_ms"], "o", color=INK, mfc=face, ms=4)
-    top = 1.1 * max(slo_tpot_ms, points["tpot_ms"].max(), curve["tpot_ms"].max())
+    top = 1.1 * max(slo_tpot_ms or 0, points["tpot_ms"].max(), curve["tpot_ms"].max())
     left, right = min(low, points["concurrency"].min()), max(high, points["concurrency"].max())
     ax.set(xscale="log", xlim=(left / 1.1, right * 1.1), ylim=(0, top), ylabel="TPOT (ms)")
     ax.set_xlabel("concurrency: requests in flight per replica, log scale (● fitted, ○ held out)")
     log_ticks(ax.xaxis)
-    ax.axhline(slo_tpot_ms, color=ACCENT, linestyle="--", lw=1.2)
     ax.vlines(chosen_concurrency, tpot_ms, top, color=INK, lw=0.8, linestyle=":")
     ax.plot(chosen_concurrency, tpot_ms, "D", color=ACCENT, ms=7, zorder=3)
     chosen = f"{count(chosen_concurrency)}, {count(tokens_per_s)} output tokens/s per GPU"
     top_label(ax, chosen_concurrency, f"chosen: concurrency {chosen}")
     error = f"fitted curve,\nerror {share(error_share)}"
-    labels = [
-        right_label(ax, slo_tpot_ms, f"SLO {slo_tpot_ms:g} ms", ACCENT, leader=True),
-        right_label(ax, curve["tpot_ms"].iloc[-1], error, GREY, leader=True),
-    ]
+    labels = [right_label(ax, curve["tpot_ms"].iloc[-1], error, GREY, leader=True)]
+    if slo_tpot_ms is not None:
+        ax.axhline(slo_tpot_ms, color=ACCENT, linestyle="--", lw=1.2)
+        labels.append(right_label(ax, slo_tpot_ms, f"SLO {slo_tpot_ms:g} ms", ACCENT, leader=True))
     spread(figure, ax, labels)
     return finish(
         figure,

@@ -356,22 +356,31 @@ def _hours(fleet: Mapping[str, Any]) -> str:
 
 
 def serving_curve(facts: Facts, fleet: Mapping[str, Any] | None) -> Chart | None:
-    """Measured points and fitted curve behind a fleet, at its workload's target."""
+    """Measured points and fitted curve behind a fleet, at the measured lengths nearest to its own.
+
+    The target is judged at the workload's own lengths: in the chart only where they are the same.
+    """
     if fleet is None:
         return None
     workload = fleet["workload"]
     spec = facts.study.routes[fleet["route"]]
     assert isinstance(spec, SelfHostedRoute)
-    points, curve, error = curve_tables(facts.study, workload, spec)
+    points, curve, lengths, error = curve_tables(facts.study, workload, spec)
+    intake = facts.study.workloads[workload].intake
+    own = (intake.input_tokens.value, intake.output_tokens.value)
+    slo_ms = 1000 * facts.study.workloads[workload].slo.tpot_p95.value
+    said = f"{workload} itself, {count(own[0])} in and {count(own[1])} out"
     return charts.serving_curve(
         points,
         curve,
-        1000 * facts.study.workloads[workload].slo.tpot_p95.value,
+        lengths,
+        slo_ms if lengths == own else None,
         fleet["concurrency"],
         spec.model.split("/")[-1],
         spec.gpu,
         error,
-        "points: published (vLLM, aiconfigurator-core sample) · curve: fitted",
+        "points: published (vLLM, aiconfigurator-core sample) · curve: fitted · "
+        f"{said}: {1000 * fleet['tpot_s']:.3g} ms, target {slo_ms:g} ms",
     )
 
 

@@ -206,6 +206,7 @@ PHASES = pd.DataFrame(
     }
 )
 POINTS, CURVE = serving([1, 2, 4, 8, 16, 32, 64, 128, 256], [True, False] * 4 + [True])
+LENGTHS, LLAMA_405B = (1155.0, 211.0), "Llama-3.1-405B-Instruct-FP8"
 FEW, SHORT_CURVE = serving([4, 6], [True, True])
 
 CHARTS: dict[str, Callable[[], Chart]] = {
@@ -233,16 +234,19 @@ CHARTS: dict[str, Callable[[], Chart]] = {
     "week_short": lambda: charts.week_load(week(), 1, 2, 1.6, 0.94, LONG[2], NOTE),
     "week_many": lambda: charts.week_load(week(60.0), 41, 40, 1.513, 0.41, SHORT[3], NOTE),
     "serving": lambda: charts.serving_curve(
-        POINTS, CURVE, 50, 100, "Llama-3.1-70B", "H200 × 2", 0.062, NOTE
+        POINTS, CURVE, LENGTHS, 50, 100, "Llama-3.1-70B", "H200 × 2", 0.062, NOTE
     ),
     "serving_edge": lambda: charts.serving_curve(
-        POINTS, CURVE, 64, 256, "meta-llama/Llama-3.1-405B-Instruct-FP8", "8 × H200 SXM", 0.2, NOTE
+        POINTS, CURVE, LENGTHS, 64, 256, f"meta-llama/{LLAMA_405B}", "8 × H200 SXM", 0.2, NOTE
     ),
     "serving_miss": lambda: charts.serving_curve(
-        POINTS, CURVE, 10, 1, "Llama-3.1-70B", "H100", 0.062, NOTE
+        POINTS, CURVE, LENGTHS, 10, 1, "Llama-3.1-70B", "H100", 0.062, NOTE
     ),
     "serving_few": lambda: charts.serving_curve(
-        FEW, SHORT_CURVE, 50, 5, "gpt-oss", "B200", 0, NOTE
+        FEW, SHORT_CURVE, LENGTHS, 50, 5, "gpt-oss", "B200", 0, NOTE
+    ),
+    "serving_elsewhere": lambda: charts.serving_curve(
+        POINTS, CURVE, LENGTHS, None, 100, "Llama-3.1-70B", "H200", 0.062, NOTE
     ),
     "quality": lambda: charts.quality_forest(verdicts(SHORT)),
     "quality_long": lambda: charts.quality_forest(verdicts(LONG)),
@@ -352,7 +356,7 @@ def test_title_and_alt_carry_the_numbers_of_the_table(name, in_title, in_alt):
         ("never", lambda: charts.p_never(never(SHORT, p=0.4), NOTE)),
         ("tornado", lambda: charts.tornado(sensitivity(INPUTS, 1e6, 6e5), 1e6, "saving", NOTE)),
         ("week", lambda: charts.week_load(week(), 4, 2, 1.6, 0.23, SHORT[0], NOTE)),
-        ("serving", lambda: charts.serving_curve(POINTS, CURVE, 30, 100, "L", "H", 0.062, NOTE)),
+        ("serving", lambda: charts.serving_curve(POINTS, CURVE, (9, 9), 9, 9, "L", "H", 0, NOTE)),
         ("quality", lambda: charts.quality_forest(verdicts(SHORT[:3]))),
         ("triggers", lambda: charts.trigger_status(triggers(SHORT, fired=False))),
         ("phases", lambda: charts.phase_timeline(PHASES[:2], date(2026, 12, 4))),
@@ -362,6 +366,15 @@ def test_another_table_gives_another_finding(before, after):
     first, second = drawn(before), after()
     assert title(first) != title(second)
     assert first.alt != second.alt
+
+
+def test_a_target_is_judged_only_at_the_workloads_own_lengths():
+    own, elsewhere = drawn("serving"), drawn("serving_elsewhere")
+    for chart in (own, elsewhere):
+        assert "1,155 tokens in and 211 out" in title(chart)
+    assert "SLO" in own.alt
+    assert "SLO" not in elsewhere.alt
+    assert len(own.figure.axes[0].lines) == len(elsewhere.figure.axes[0].lines) + 1
 
 
 def test_curves_and_brackets_stand_at_their_numbers():
@@ -487,7 +500,7 @@ def test_no_figure_stays_open_in_pyplot():
             "zero or less",
         ),
         (
-            lambda: charts.serving_curve(POINTS, CURVE, 50, 300, "L", "H", 0.1, NOTE),
+            lambda: charts.serving_curve(POINTS, CURVE, LENGTHS, 50, 300, "L", "H", 0.1, NOTE),
             "L on H: the curve runs from concurrency 1 to 256 and misses the chosen 300",
         ),
     ],
