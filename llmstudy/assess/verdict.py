@@ -18,6 +18,7 @@ from llmstudy.assess.market import (
 )
 from llmstudy.assess.timing import timing_tables
 from llmstudy.assess.triggers import trigger_rows
+from llmstudy.figure import GRADES
 from llmstudy.study import ArmName, Study, bundled_figures
 
 
@@ -121,6 +122,8 @@ def options(
 ) -> list[dict[str, Any]]:
     """What could be done instead, each at its cost over the horizon: nothing, the verdict, or all
     that may move to one arm (each workload on the permitted route of that arm that saves most).
+
+    What it costs to find out (items asked for, the phases before a move) is in none of them.
     """
     stay = np.sum([p.sum(axis=1) for p in stay_draws(study, offers).values()], axis=0)
     able = routes[
@@ -152,15 +155,22 @@ def options(
                 "cost_usd": spread(cost),
                 "saving_usd": spread(stay - cost),
                 "inferior": [n for n, verdict in quality.items() if verdict == "inferior"],
-                "unproven": [n for n, v in quality.items() if v in ("none", "undecided")],
+                "unproven": [n for n, verdict in quality.items() if verdict == "unproven"],
             }
         )
     return rows
 
 
 def _quality_of(routes: pd.DataFrame, name: str, route: str) -> str:
-    row = routes[(routes["workload"] == name) & (routes["route"] == route)]
-    return str(row["quality"].iloc[0])
+    """What is known of a move's quality: inferior, proven, or else unproven.
+
+    What holds the margin on evidence below the grade that the study asks for is unproven too.
+    """
+    row = routes[(routes["workload"] == name) & (routes["route"] == route)].iloc[0]
+    if row["quality"] == "inferior":
+        return "inferior"
+    rests = GRADES.index(row["quality_grade"]) <= GRADES.index(row["lowest_grade"])
+    return "proven" if row["quality"] == "non-inferior" and rests else "unproven"
 
 
 def _phases(study: Study, verdicts: Mapping[str, decision.Verdict]) -> pd.DataFrame:
