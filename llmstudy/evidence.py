@@ -385,9 +385,11 @@ def _reserved_share(route: SelfHostedRoute) -> float:
 
 
 def _rent(route: SelfHostedRoute, spot_rerun_share: float) -> Figure:
-    """Mean rent of a GPU-hour under the route's commitment mix, with a range.
+    """Mean rent of a GPU-hour today under the route's commitment mix, with a range.
 
-    An hour on spot GPUs is paid once and a share more, since an interruption loses work.
+    An hour on spot GPUs is paid once and a share more, since an interruption loses work. The range
+    is that of the reserved discount, which no list tells: how rents move is in the price paths.
+    Where a part is reserved the rent is no better known than that discount.
 
     The range is how far one provider's price moved between two catalogue snapshots (15 % to 31 %
     for H100 and H200: cost.md 0, item 3), and the range of the reserved discount.
@@ -415,9 +417,10 @@ def _rent(route: SelfHostedRoute, spot_rerun_share: float) -> Figure:
     return replace(
         quote,
         value=paid(quote.value, reserved.value),
-        low=paid(quote.value / 1.31, reserved.low),
-        high=paid(quote.value * 1.31, reserved.high),
+        low=paid(quote.value, reserved.low),
+        high=paid(quote.value, reserved.high),
         distribution="triangular",
+        grade=reserved.grade if mix.reserved.value else quote.grade,
         source=f"{quote.source}; {mix.reserved.value:.0%} reserved",
     )
 

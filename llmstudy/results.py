@@ -119,8 +119,9 @@ class SavingRecord(_Record):
     arm: Arm
     saving_usd: Spread
     p_cheaper: float
+    p_cheaper_team_there: float = Field(description="were the team of the fleets there anyhow")
     pays_from_month: Spread = Field(
-        description="months from now after which the month's bill stays lower; null: never"
+        description="month, from 1, by whose end the move has earned back its cost; null: never"
     )
     p_never_pays: float
 
@@ -248,10 +249,13 @@ def _picked(kind: type[Record], rows: Iterable[Mapping[str, Any]]) -> list[Recor
     return [kind(**{key: row[key] for key in kind.model_fields}) for row in rows]
 
 
+_SAVING = ("workload", "route", "arm", "p_cheaper", "p_cheaper_team_there", "p_never_pays")
+
+
 def _saving(row: Mapping[str, Any]) -> SavingRecord:
     ends = ("p10", "p50", "p90")
     return SavingRecord(
-        **{key: row[key] for key in ("workload", "route", "arm", "p_cheaper", "p_never_pays")},
+        **{key: row[key] for key in _SAVING},
         saving_usd=Spread(**{end: row[f"saving_{end}_usd"] for end in ends}),
         pays_from_month=Spread(**{end: row[f"pays_from_month_{end}"] for end in ends}),
     )

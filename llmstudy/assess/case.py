@@ -62,8 +62,9 @@ def covers_week(case: Case, name: str) -> bool:
 
 
 def week_load(case: Case, workload: str) -> pd.DataFrame:
-    """Requests per second in each of 168 hours: the log's where it covers a week, else drawn from
-    the first week of the workload's published shape. Columns: hour, requests_per_s."""
+    """Requests per second in each of 168 hours: the log's where it covers a week, else the first
+    week of the workload's published shape, stretched to its own peak. Columns: hour,
+    requests_per_s."""
     if covers_week(case, workload):
         seen = hour_of_week(case.traffic.of(workload))
         return seen.rename(columns={"hour_of_week": "hour"})
@@ -71,6 +72,10 @@ def week_load(case: Case, workload: str) -> pd.DataFrame:
     shape = hourly_shape(spec.traffic.hours).head(168)
     mean_per_s = spec.intake.requests.value / (HOURS_PER_MONTH * 3600)
     relative = shape["relative_to_mean"] / shape["relative_to_mean"].mean()
+    # stretched about its mean, so that its busiest hour is the study's own
+    stretch = (spec.intake.peak_to_mean.value - 1) / (relative.max() - 1)
+    relative = (1 + (relative - 1) * stretch).clip(lower=0.0)
+    relative /= relative.mean()
     return pd.DataFrame({"hour": range(len(shape)), "requests_per_s": mean_per_s * relative})
 
 

@@ -20,6 +20,7 @@ from llmstudy.assess.market import (
     permissions,
     spread,
     stay_draws,
+    todays_fleets,
 )
 from llmstudy.assess.source_memo import source_memo_tables
 from llmstudy.figure import FloatArray
@@ -95,7 +96,10 @@ def _pairs(
 def _crossover(
     study: Study, offers: Market, name: str, from_route: str, to_route: str
 ) -> dict[str, Any]:
-    d = futures_of(study, name, marginal_inputs(study, offers, name, to_route))
+    inputs_ = marginal_inputs(study, offers, name, to_route)
+    # two routes off today's vendor count tokens alike: they serve models of one kind
+    inputs_[mc.TODAY + "tokenizer"] = marginal_inputs(study, offers, name, from_route)["tokenizer"]
+    d = futures_of(study, name, inputs_)
     current, challenger = offers.tokens[name, from_route], offers.offer(name, to_route)
     assert challenger is not None
     volumes = mc.crossover_requests_per_month(
@@ -160,6 +164,10 @@ def _month_totals(
         for row in bills
         if row["route"] == study.workloads[row["workload"]].current_route
     }
+    staff = [row["staff_month_usd"] for row in hosting["fleets"] if row["workload"] in today]
+    fleets = todays_fleets(study) & set(today)
+    for name in fleets:  # one team runs them all, and each fleet's own month holds the whole of it
+        today[name] -= staff[0] * (1 - 1 / len(fleets))
     stay = stay_draws(study, offers)
     total = sum(stay.values(), np.zeros((N_DRAWS, study.months)))
     return {

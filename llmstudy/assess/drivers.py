@@ -149,7 +149,6 @@ def _used(study: Study, name: str, route: str) -> set[str]:
 
 _PATHS = {
     "proprietary_api": "jumps of the proprietary price",
-    "hosted_open": "jumps of the hosted price",
     "gpu": "path of GPU rents",
     "requests": "scatter of the volume",
 }
@@ -162,7 +161,8 @@ def _drawn(
     """The inputs that a move depends on, and the mean of each path that it follows. (n,) each."""
     used = _used(study, name, route)
     arms = {study.routes[study.workloads[name].current_route].arm, study.routes[route].arm}
-    followed = {"requests", *(arms - {"self_hosted"}), *(["gpu"] if "self_hosted" in arms else [])}
+    followed = {"requests", *(arms & {"proprietary_api"})}
+    followed |= {"gpu"} if "self_hosted" in arms else set()
     inputs = pair_inputs(study, offers, name, route)
     d, same = draws_of(inputs, n, study.seed), _same(inputs)
     paths = paths_of(study, name, n)
@@ -182,7 +182,7 @@ def _pawn(
 
 def _never(study: Study, offers: Market, futures: Moves, name: str, route: str) -> dict[str, Any]:
     """Which inputs decide that a move never pays within the horizon."""
-    never = np.isinf(futures[name, route].cheaper_from_month())
+    never = np.isinf(futures[name, route].pays_from_month())
     inputs, paths = _drawn(study, offers, name, route, len(never))
     found = mc.never_by_input(inputs | paths, never, study.seed)
     return {

@@ -5,13 +5,14 @@ trial and the month from which another route is cheaper.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from llmstudy import uncertainty as mc
 from llmstudy.assess.market import (
+    N_DRAWS,
     Market,
     draws_of,
     pair_inputs,
@@ -28,12 +29,44 @@ Buyer = Literal["named_model", "same_quality"]
 
 
 @dataclass(frozen=True)
+class Reserved:
+    """The part of a fleet's rent whose price is fixed for a term from the month of the move.
+
+    usd: that part at today's price, (n, months). market: price of a GPU hour over today's,
+    (n, months).
+    """
+
+    usd: FloatArray
+    market: FloatArray
+    term_months: int
+
+    def beside(self, start: int) -> FloatArray:
+        """What a move in month `start` pays beyond one in the first month. (n, months) usd."""
+        every = np.arange(self.market.shape[1])
+        first = every // self.term_months * self.term_months
+        begun = start + np.maximum(every - start, 0) // self.term_months * self.term_months
+        return np.asarray(self.usd * (self.market[:, begun] - self.market[:, first]))
+
+    def on_demand(self, reserved_price_share: float) -> FloatArray:
+        """What the same hours cost more on demand, with nothing reserved. (n, months) usd."""
+        first = np.arange(self.market.shape[1]) // self.term_months * self.term_months
+        return np.asarray(self.usd * (self.market / reserved_price_share - self.market[:, first]))
+
+    def unused_usd(self, months_in: int) -> FloatArray:
+        """Rent still owed when a fleet is left so many months after it was begun now. (n,) usd."""
+        left = -months_in % self.term_months
+        fixed = self.market[:, months_in // self.term_months * self.term_months]
+        return np.asarray(left * self.usd[:, months_in] * fixed)
+
+
+@dataclass(frozen=True)
 class Futures:
     """Bills of staying and of having moved, in every draw and month. usd, (n, months).
 
-    requests, tokens: of each month. price: what a token costs the one who stays, over today's price
-    (1 on a fleet). once_usd, ramp_months, dual_months: of the move, (n,).
-    team_usd: salaries a month of the team that the move needs, (n,); 0 where it needs none.
+    go_usd: of a move that begins in the first month. requests, tokens: of each month. price: what a
+    token costs the one who stays, over today's price (1 on a fleet). once_usd, ramp_months,
+    dual_months: of the move, (n,). team_usd: what a month of the team costs, (n,): it is paid from
+    the beginning of the move (`team` 1), spared as the move proceeds (-1), or neither (0).
     """
 
     stay_usd: FloatArray
@@ -45,6 +78,8 @@ class Futures:
     ramp_months: FloatArray
     dual_months: FloatArray
     team_usd: FloatArray
+    team: int
+    reserved: Reserved | None
 
     @property
     def months(self) -> int:
@@ -52,19 +87,15 @@ class Futures:
         return self.stay_usd.shape[1]
 
     def with_team(self) -> FloatArray:
-        """The bill of each month after the move, salaries included. (n, months) usd."""
-        return np.asarray(self.go_usd + self.team_usd[:, None])
+        """The bill of each month after the move, with what the team then costs more or less."""
+        return np.asarray(self.go_usd + self.team * self.team_usd[:, None])
 
     def saving_by_month(self) -> FloatArray:
         """What moving now has saved by the end of each month, one-off costs included. (n, months).
 
         In the last month this is the saving over the horizon.
         """
-        moved = mc.moved_share(self.ramp_months, self.months)
-        saved = (self.stay_usd - self.go_usd) * moved - self.team_usd[:, None]
-        cutover = np.minimum(np.ceil(self.ramp_months), self.months - 1).astype(int)
-        twice = self.dual_months * self.go_usd[np.arange(len(cutover)), cutover]
-        saved[np.arange(len(cutover)), cutover] -= twice
+        saved = self.stay_usd - self._paid(0)
         saved[:, 0] -= self.once_usd
         return np.asarray(saved.cumsum(axis=1))
 
@@ -74,28 +105,32 @@ class Futures:
         The last column never moves. A move that begins late still pays its one-off cost in full,
         so that none pays in the last months: read it with a horizon that is long enough.
         """
-        n, months = self.stay_usd.shape
-        costs = np.empty((n, months + 1))
-        costs[:, months] = self.stay_usd.sum(axis=1)
-        every, draws = np.arange(months), np.arange(n)
-        for start in range(months):
-            moved = np.clip(every + 1 - start - self.ramp_months[:, None], 0, 1)
-            bills = self.stay_usd + (self.go_usd - self.stay_usd) * moved
-            cutover = np.ceil(start + self.ramp_months).astype(int)
-            twice = np.where(
-                cutover < months,
-                self.dual_months * self.go_usd[draws, np.minimum(cutover, months - 1)],
-                0.0,
-            )
-            team = self.team_usd * (months - start)
-            costs[:, start] = bills.sum(axis=1) + twice + team + self.once_usd
-        return costs
+        months = self.months
+        costs = [self._paid(start).sum(axis=1) + self.once_usd for start in range(months)]
+        return np.column_stack([*costs, self.stay_usd.sum(axis=1)])
 
-    def cheaper_from_month(self) -> FloatArray:
-        """The first month from which having moved stays cheaper to the end; inf: never. (n,)."""
-        dearer = self.with_team() > self.stay_usd
-        last = np.where(dearer.any(axis=1), self.months - 1 - dearer[:, ::-1].argmax(axis=1), -1)
-        return np.where(last == self.months - 1, np.inf, last + 1.0)
+    def _paid(self, start: int) -> FloatArray:
+        """The bill of each month when the move begins at the start of one, less what is once."""
+        every, draws = np.arange(self.months), np.arange(len(self.once_usd))
+        go = self.go_usd + self.reserved.beside(start) if self.reserved else self.go_usd
+        moved = np.clip(every + 1 - start - self.ramp_months[:, None], 0, 1)
+        paid = self.stay_usd + (go - self.stay_usd) * moved
+        needed = (every >= start) if self.team > 0 else moved
+        paid += self.team * self.team_usd[:, None] * needed
+        cutover = np.ceil(start + self.ramp_months).astype(int)
+        within = cutover < self.months
+        month = np.minimum(cutover, self.months - 1)
+        paid[draws, month] += np.where(within, self.dual_months * go[draws, month], 0.0)
+        return np.asarray(paid)
+
+    def pays_from_month(self) -> FloatArray:
+        """The first month by whose end a move made now has earned back what it cost, for good.
+
+        Months count from 1, and inf means never within the horizon. (n,).
+        """
+        owing = self.saving_by_month() <= 0
+        last = np.where(owing.any(axis=1), self.months - owing[:, ::-1].argmax(axis=1), 0)
+        return np.where(last == self.months, np.inf, last + 1.0)
 
 
 def futures_of_routes(
@@ -109,37 +144,49 @@ def futures_of_routes(
 ) -> dict[str, Futures]:
     """The futures in which one workload, and no other, moves to each of the routes.
 
+    The team is the move's own where no other workload has a fleet today: paid by a move to a fleet,
+    spared by a move away from the only one.
     Raises: ValueError where the workload's route of today, or one of the routes, has no offer.
     """
     today = study.workloads[name].current_route
     current, paths = _offer(offers, name, today), paths_of(study, name, n, months)
-    d = _draws(study, offers, name, today, n) | paths
+    d = mc.of_today(_draws(study, offers, name, today, n) | paths)
     requests = mc.volumes(d, months)
-    stay, price = mc.month_usd(current, mc.of_today(d), requests, months), np.ones((n, months))
+    stay, price = mc.month_usd(current, d, requests, months), np.ones((n, months))
     if isinstance(current, TokenPrice):
         price = mc.price_factor(current, d, months) * price
         if buyer == "same_quality":
-            paid, moves = _followed(study, current.arm, stay, d, n, months)
-            stay, price = stay * paid + moves, price * paid
+            stay, price = _followed(study, current, d, requests, price)
     lengths = d["input_tokens"][:, None] * mc.prompt_lengths(d, months)
     tokens = requests * (lengths + d["output_tokens"][:, None])
-    has_team = bool(todays_fleets(study))
+    others = todays_fleets(study) - {name}
+    before = study.routes[today].arm == "self_hosted"
     found = {}
     for route in routes:
         d = _draws(study, offers, name, route, n) | paths
-        is_first_fleet = study.routes[route].arm == "self_hosted" and not has_team
+        offer, after = _offer(offers, name, route), study.routes[route].arm == "self_hosted"
         found[route] = Futures(
             stay_usd=stay,
-            go_usd=mc.month_usd(_offer(offers, name, route), d, requests, months),
+            go_usd=mc.month_usd(offer, d, requests, months),
             requests=requests,
             tokens=tokens,
             price=price,
             once_usd=d["moving_cost"],
             ramp_months=d["ramp"],
             dual_months=mc.dual_months(d, months),
-            team_usd=staff_draws(study, n) if is_first_fleet else np.zeros(n),
+            team_usd=staff_draws(study, n),
+            team=0 if others else int(after) - int(before),
+            reserved=_reserved(offer, d, requests, months),
         )
     return found
+
+
+def _reserved(offer: mc.Offer, d: mc.Draws, requests: FloatArray, months: int) -> Reserved | None:
+    if not isinstance(offer, mc.Fleet) or not offer.reserved_share:
+        return None
+    market, paid = mc.rent_market(d, months), mc.rent_path(offer, d, months)
+    rent = mc.fleet_rent_usd(offer, d, requests, months) / paid  # at today's price
+    return Reserved(rent * offer.reserved_share, market, offer.term_months)
 
 
 def futures_of_moves(
@@ -150,26 +197,68 @@ def futures_of_moves(
     n: int,
     buyer: Buyer = "named_model",
 ) -> Futures:
-    """The futures in which each named workload moves to its target, all at one time.
+    """The futures in which workloads on APIs move to fleets, all at one time.
 
-    One team runs all fleets: it is paid once. Raises: ValueError without a target, or as
-    `futures_of_routes`.
+    targets: workload -> route. One team runs all fleets, and what their platform costs once is paid
+    for the first: the others pay what a move to hosted open weights costs. Fleets share one term.
+    Raises: ValueError without a target, where one is no fleet, or as `futures_of_routes`.
     """
-    if not targets:
-        raise ValueError("no workload is to move: name at least one with its target")
+    arms = {study.routes[route].arm for route in targets.values()}
+    if arms != {"self_hosted"}:
+        raise ValueError("all targets must be self-hosted, and at least one is needed")
     parts = [
         futures_of_routes(study, offers, name, [route], months, n, buyer)[route]
         for name, route in targets.items()
     ]
-    summed = ("stay_usd", "go_usd", "requests", "tokens", "once_usd")
-    longest = ("ramp_months", "dual_months", "team_usd")
-    weights = np.array([part.stay_usd[:, :1] for part in parts])
+    first, others = parts[0], parts[1:]
+    weights = np.array([part.stay_usd[:, :1] for part in parts]) + 1e-9  # a free route counts too
     prices = np.array([part.price for part in parts])
-    return Futures(
-        price=(weights * prices).sum(axis=0) / weights.sum(axis=0),
+    once = first.once_usd + len(others) * _next_move(study, first.once_usd)
+    held = [part.reserved for part in parts if part.reserved]
+    summed = ("stay_usd", "go_usd", "requests", "tokens")
+    return replace(
+        first,
         **{key: np.sum([getattr(part, key) for part in parts], axis=0) for key in summed},
-        **{key: np.max([getattr(part, key) for part in parts], axis=0) for key in longest},
+        price=(weights * prices).sum(axis=0) / weights.sum(axis=0),
+        once_usd=once,
+        reserved=replace(held[0], usd=np.sum([r.usd for r in held], axis=0)) if held else None,
     )
+
+
+def _next_move(study: Study, first_usd: FloatArray) -> FloatArray:
+    """What a further workload costs to move where a fleet's platform is paid for already. (n,)."""
+    cost = study.moving["hosted_open"].cost
+    every = draws_of({"cost": ("moving.hosted_open.cost", cost)}, len(first_usd), study.seed)
+    return np.minimum(every["cost"], first_usd)
+
+
+def portfolio_saving(study: Study, offers: Market, targets: Mapping[str, str]) -> FloatArray | None:
+    """Saving over the horizon when each named workload moves to its target. (n,) usd, or None.
+
+    One team runs all fleets: it is paid once in every month in which any workload has one. What the
+    platform of the fleets costs once is paid by the first workload that gets one, if none has.
+    """
+    moves = {
+        name: route
+        for name, route in targets.items()
+        if offers.offer(name, study.workloads[name].current_route) and offers.offer(name, route)
+    }
+    if not moves:
+        return None
+    fleets, months = todays_fleets(study), study.months
+    total, platform = np.zeros(N_DRAWS), bool(fleets)
+    needed = np.full((N_DRAWS, months), float(bool(fleets - set(moves))))
+    for name, route in moves.items():
+        part = futures_of_routes(study, offers, name, [route], months, N_DRAWS)[route]
+        total += replace(part, team=0).saving_by_month()[:, -1]
+        if study.routes[route].arm == "self_hosted":
+            if platform and not fleets - {name}:
+                total += part.once_usd - _next_move(study, part.once_usd)
+            needed, platform = np.ones_like(needed), True
+        elif name in fleets:
+            needed = np.maximum(needed, 1 - mc.moved_share(part.ramp_months, months))
+    released = (float(bool(fleets)) - needed).sum(axis=1)
+    return np.asarray(total + released * staff_draws(study))
 
 
 def _offer(offers: Market, name: str, route: str) -> mc.Offer:
@@ -184,14 +273,21 @@ def _draws(study: Study, offers: Market, name: str, route: str, n: int) -> dict[
 
 
 def _followed(
-    study: Study, arm: str, stay: FloatArray, d: mc.Draws, n: int, months: int
+    study: Study, price: TokenPrice, d: mc.Draws, requests: FloatArray, named: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """The price paid by a buyer who moves on to each cheaper model of equal quality that pays, over
-    today's, and the cost of the moves. (n, months) each."""
-    spec = study.price_paths
+    """Bills of a buyer who moves on to each cheaper model of equal quality that pays, and the price
+    paid over today's. (n, months) each.
+
+    What is beside the tokens is paid as ever, but a retirement forces nobody who has moved on.
+    """
+    spec, (n, months) = study.price_paths, requests.shape
     market = mc.same_quality(
         mc.draw(spec.same_quality, spec.same_quality.name or "same_quality", n, study.seed),
         mc.draw(spec.switches, spec.switches.name or "switches", n, study.seed),
-        mc.noise(f"same quality {arm}", n, months, study.seed),
+        mc.noise(f"same quality {price.arm}", n, months, study.seed),
     )
-    return mc.follow(market, stay, d[f"migration_{arm}"])
+    tokens = requests * mc.usd_per_request(price, d, months) / named  # at today's price
+    paid, moves = mc.follow(named, market, tokens, d[f"migration_{price.arm}"])
+    forced = (d[f"migration_{price.arm}"] / d[f"model_life_{price.arm}"])[:, None]
+    beside = mc.api_month_usd(price.arm, d)[:, None] - forced * (moves.cumsum(axis=1) > 0)
+    return tokens * paid + moves + beside, paid

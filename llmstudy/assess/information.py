@@ -19,13 +19,23 @@ from llmstudy import uncertainty as mc
 from llmstudy.assess.case import rows_of
 from llmstudy.assess.market import Market, draws_of, pair_inputs
 from llmstudy.assess.projection import Moves
-from llmstudy.assess.quality import UNPAIRED_DISCORDANCE, counts_of, difference_draws
+from llmstudy.assess.quality import (
+    UNPAIRED_DISCORDANCE,
+    counts_of,
+    difference_draws,
+    quality_stream,
+)
 from llmstudy.figure import FloatArray, Interval
 from llmstudy.study import Study, bundled_figures
 from llmstudy.uncertainty.sufficiency import estimate
 
 GOLDEN_ITEMS = 200
 """A batch of labelled items, beside the number that the plan of chapter 04 asks for."""
+
+_ERROR = {"log": 0.05, "probe": 0.07, "quote": 0.0}
+"""Standard error, in logarithms, with which a measurement tells its inputs. A probe: eight points
+fit a curve whose median held-out error is 4.5 % (median over groups of `capacity.fit_groups`), over
+0.67 for a standard deviation. A log: a week of one month's variation. Assumed."""
 
 _OF_A_LOG = ("requests", "input_tokens", "output_tokens", "cached_input_share", "peak_to_mean")
 """What a week more of log tells of a workload."""
@@ -97,6 +107,7 @@ def _items(
         return []
     proven = [row["route"] for row in rows if row["route"] in saved and row not in open_]
     proven = [r for r in proven if rows_of(rows, route=r)[0]["verdict"] == "non-inferior"]
+    proven = [r for r in proven if _worth_moving(study, saved[r])]
     already = max((float(np.mean(saved[route])) for route in proven), default=0.0)
     already = max(already, 0.0)
     price = study.usd_per_golden_item.value
@@ -128,22 +139,23 @@ def _released(
 ) -> FloatArray:
     """What a test of n items gains in each draw over what may move already. (n_draws,) usd.
 
-    A candidate passes as in `quality.non_inferiority`, one-sided at 5 %; of those that pass, the
-    one with the largest expected saving moves, if that is worth a move at all and more than is
-    saved `already`. One that passed although its true difference lies beyond the margin is found
-    out and left again: it costs the way there and back. Normal approximation of the paired
-    difference, whose variance is (discordance - difference^2) / n (Tango 1998, section 2).
+    A candidate passes as in `quality.non_inferiority`, one-sided at 5 %; of those that pass and
+    whose cost meets the study's lines, the one with the largest expected saving moves, if that is
+    more than is saved `already`. One that passed although its true difference lies beyond the
+    margin is found out and left again: it costs the way there and back. Normal approximation of
+    the paired difference, whose variance is (discordance - difference^2) / n (Tango 1998,
+    section 2).
     """
     margin = study.workloads[name].quality.margin.value
     n_draws = len(next(iter(saved.values())))
     gained, settled = np.zeros(n_draws), np.zeros(n_draws, dtype=bool)
     for row in sorted(open_, key=lambda row: -float(np.mean(saved[row["route"]]))):
         route = row["route"]
-        if np.mean(saved[route]) < max(study.thresholds.saving.value, already):
-            break
+        if np.mean(saved[route]) < already or not _worth_moving(study, saved[route]):
+            continue
         true = difference_draws(study, name, route, n_draws)
         spread = np.sqrt(np.maximum(_discordance(study, name, route) - true**2, 1e-4) / n)
-        luck = mc.noise(f"items {name} {route}", n_draws, 1, study.seed)[:, 0]
+        luck = mc.noise(quality_stream(study, name, route), n_draws, 1, study.seed)[:, 0]
         seen = true + spread * norm.ppf(np.clip(luck, 1e-9, 1 - 1e-9))
         moves = (seen - norm.ppf(0.95) * spread > -margin) & ~settled
         there_and_back = 2 * study.moving[study.routes[route].arm].cost.value
@@ -151,6 +163,14 @@ def _released(
         gained[moves] = gain[moves]
         settled |= moves
     return gained
+
+
+def _worth_moving(study: Study, saved: FloatArray) -> bool:
+    """Whether a move passes the lines on cost that the verdict draws."""
+    lines = study.thresholds
+    return bool(
+        np.median(saved) >= lines.saving.value and (saved > 0).mean() >= lines.probability.value
+    )
 
 
 def _discordance(study: Study, name: str, route: str) -> float:
@@ -171,34 +191,40 @@ def _costs(
 ) -> list[dict[str, Any]]:
     """What a week of log, a probe and a quote for each self-hosted route would be worth.
 
-    None is worth more than perfect information, which caps every interval; where that is worth less
-    than a measurement costs, it stands as the bound, and nothing is regressed.
+    A log and a probe tell their inputs with an error (`_ERROR`), a quote tells the rent. A log is
+    bought once for all workloads. None is worth more than perfect information, which caps every
+    interval; where that is worth less than a measurement costs, it stands as the bound, and nothing
+    is regressed.
     """
     n, bundled = len(benefit), bundled_figures()
     own = [route for route in routes if study.routes[route].arm == "self_hosted"]
 
-    def draws(route: str, inputs: tuple[str, ...]) -> FloatArray:
+    def told(route: str, inputs: tuple[str, ...], error_share: float) -> FloatArray:
         known = pair_inputs(study, offers, name, route)
         d = draws_of({key: known[key] for key in inputs}, n, study.seed)
         varying = [x for x in d.values() if np.ptp(x) > 0]
-        return np.column_stack(varying) if varying else np.zeros((n, 0))
+        seen = [
+            x * np.exp(error_share * norm.ppf(mc.noise(f"seen {name} {i}", n, 1, study.seed)[:, 0]))
+            for i, x in enumerate(varying)
+        ]
+        return np.column_stack(seen) if seen else np.zeros((n, 0))
 
-    asked = [("a week more of log", _OF_A_LOG, routes[0], "measuring.log_usd")]
-    asked += [
-        (f"8-point probe of {r}", ("capacity_factor",), r, "measuring.probe_usd") for r in own
-    ]
-    asked += [(f"quote for {r}", ("usd_per_gpu_hour",), r, "measuring.quote_usd") for r in own]
+    asked = [("a week more of log", _OF_A_LOG, routes[0], "log")]
+    asked += [(f"8-point probe of {route}", ("capacity_factor",), route, "probe") for route in own]
+    asked += [(f"quote for {route}", ("usd_per_gpu_hour",), route, "quote") for route in own]
     rows = []
-    for measurement, inputs, route, price in asked:
-        learned = draws(route, inputs)
+    for measurement, inputs, route, kind in asked:
+        learned = told(route, inputs, _ERROR[kind])
         if not learned.shape[1]:
             continue  # all of it is known already
-        is_bound = perfect.high <= bundled[price].value
+        cost = bundled[f"measuring.{kind}_usd"].value
+        cost /= len(study.workloads) if kind == "log" else 1
+        is_bound = perfect.high <= cost
         value = perfect if is_bound else mc.value_of_information(benefit, learned)
         ends = np.minimum(astuple(value), astuple(perfect)).tolist()
         rows.append(
             {"workload": name, "measurement": measurement, "inputs": ", ".join(inputs)}
-            | _against_cost(*ends, bundled[price].value)
+            | _against_cost(*ends, cost)
             | {"is_bound": is_bound}
         )
     return rows

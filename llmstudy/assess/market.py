@@ -78,7 +78,8 @@ def inputs(
     found |= {short: (path, every[path]) for short, path in _STUDY_INPUTS.items()}
     if offer is not None:
         found["usd_per_gpu_hour"] = (f"routes.{route}.rent", offer.usd_per_gpu_hour)
-        found["capacity_factor"] = (f"{at}.routes.{route}.capacity", offer.capacity_factor)
+        # one curve errs alike for all workloads that it serves
+        found["capacity_factor"] = (f"routes.{route}.capacity", offer.capacity_factor)
         sustained = offer.target_utilisation
         found["target_utilisation"] = (f"{at}.routes.{route}.utilisation", sustained)
     return found
@@ -226,13 +227,16 @@ def marginal_inputs(
     """The inputs of a route as this workload alone would pay for it.
 
     One team runs all fleets: where another workload's current route is one, the team is there
-    whatever this workload does, so it neither pays nor saves it (its inputs are 0).
+    whatever this workload does, so it neither pays nor saves it (its inputs are 0), and a further
+    fleet costs once what any other move to open weights does.
     """
     found = inputs(study, name, route, offers.fleets.get((name, route)))
     if todays_fleets(study) - {name}:
         for part in _TEAM:
             path, figure = found[part]
             found[part] = (path, Figure("", 0.0, figure.unit, source="the team of today's fleets"))
+        if study.routes[route].arm == "self_hosted":  # and so is their platform
+            found["moving_cost"] = ("moving.hosted_open.cost", study.moving["hosted_open"].cost)
     return found
 
 
@@ -247,23 +251,6 @@ def pair_inputs(
         today = inputs(study, name, current, own)
         found |= {mc.TODAY + k: today[k] for k in _OF_A_FLEET}
     return found
-
-
-def saving_draws(
-    study: Study, offers: Market, name: str, route: str, n: int = N_DRAWS
-) -> FloatArray | None:
-    """Draws of what moving a workload to a route, and nothing else, saves over the horizon.
-
-    Staff is charged to a move to a fleet if no current route of the study is one, and credited to
-    a move away from the study's only fleet. Returns (n,) usd, or None where either route cannot
-    serve the workload.
-    """
-    current = offers.offer(name, study.workloads[name].current_route)
-    challenger = offers.offer(name, route)
-    if current is None or challenger is None:
-        return None
-    d = futures_of(study, name, pair_inputs(study, offers, name, route), n)
-    return mc.move_saving_usd(current, challenger, d, study.months)
 
 
 def stay_draws(study: Study, offers: Market) -> dict[str, FloatArray]:
@@ -285,30 +272,6 @@ def stay_draws(study: Study, offers: Market) -> dict[str, FloatArray]:
         if name in sized:
             found[name] += staff_draws(study)[:, None] / len(sized)
     return found
-
-
-def portfolio_saving(study: Study, offers: Market, targets: Mapping[str, str]) -> FloatArray | None:
-    """Saving over the horizon when each named workload moves to its target. (n,) usd, or None.
-
-    One team runs all fleets: it is paid once in every month in which any workload has one.
-    """
-    moves = {
-        (name, route): (current, challenger)
-        for name, route in targets.items()
-        if (current := offers.offer(name, study.workloads[name].current_route)) is not None
-        and (challenger := offers.offer(name, route)) is not None
-    }
-    if not moves:
-        return None
-    fleets, total = todays_fleets(study), np.zeros(N_DRAWS)
-    kept = fleets - {name for name, _ in moves}
-    after = np.full((N_DRAWS, study.months), float(bool(kept)))
-    for (name, route), pair in moves.items():
-        d = futures_of(study, name, pair_inputs(study, offers, name, route))
-        total += mc.bill_saving_usd(*pair, d, study.months)
-        after = np.maximum(after, mc.team_share(*pair, d, study.months))
-    released = (float(bool(fleets)) - after).sum(axis=1)
-    return np.asarray(total + released * staff_draws(study))
 
 
 def staff_draws(study: Study, n: int = N_DRAWS) -> FloatArray:

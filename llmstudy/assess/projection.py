@@ -42,12 +42,13 @@ def savings_table(study: Study, futures: Moves) -> pd.DataFrame:
     """What each move saves over the horizon, how surely, and from which month it pays.
 
     Columns: workload, route, arm, saving_p10_usd, saving_p50_usd, saving_p90_usd, p_cheaper,
-    pays_from_month_p10, _p50, _p90 (months from now; null: never), p_never_pays (share of draws in
-    which the route is not the cheaper one at the horizon's end).
+    p_cheaper_team_there (were the team of the fleets there anyhow), pays_from_month_p10, _p50, _p90
+    (the month, from 1, by whose end the move has earned back what it cost, for good; null: never),
+    p_never_pays (share of draws in which it has not by the horizon's end).
     """
     rows = []
     for (name, route), future in futures.items():
-        saved, from_month = future.saving_by_month()[:, -1], future.cheaper_from_month()
+        saved, from_month = future.saving_by_month()[:, -1], future.pays_from_month()
         found = {f"saving_{key}_usd": usd for key, usd in spread(saved).items()}
         months = dict(zip(("p10", "p50", "p90"), band(from_month), strict=True))
         rows.append(
@@ -57,13 +58,21 @@ def savings_table(study: Study, futures: Moves) -> pd.DataFrame:
                 "arm": study.routes[route].arm,
                 **found,
                 "p_cheaper": float((saved > 0).mean()),
+                "p_cheaper_team_there": _team_there(future, saved),
                 **{f"pays_from_month_{key}": month for key, month in months.items()},
                 "p_never_pays": float(np.isinf(from_month).mean()),
             }
         )
     columns = "workload route arm saving_p10_usd saving_p50_usd saving_p90_usd p_cheaper"
-    columns += " pays_from_month_p10 pays_from_month_p50 pays_from_month_p90 p_never_pays"
+    columns += " p_cheaper_team_there pays_from_month_p10 pays_from_month_p50 pays_from_month_p90"
+    columns += " p_never_pays"
     return pd.DataFrame(rows, columns=columns.split())
+
+
+def _team_there(future: Futures, saved: FloatArray) -> float:
+    """How surely a move is cheaper where other fleets pay for the team."""
+    spared = future.team_usd * future.months if future.team > 0 else 0.0
+    return float((saved + spared > 0).mean())
 
 
 def by_buyer(study: Study, named: Moves, wary: Moves) -> list[dict[str, Any]]:

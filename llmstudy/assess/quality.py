@@ -114,6 +114,17 @@ def _plan(
     )
 
 
+def quality_stream(study: Study, name: str, route: str) -> str:
+    """The stream that a route's quality on a workload is drawn from.
+
+    Routes that rest on the same pair serve the same model, so that their difference is one.
+    """
+    given = study.workloads[name].quality.evidence.get(route)
+    if given is None:
+        return f"quality {name} {study.routes[route].model}"
+    return f"quality {name} {given.benchmark} {given.subject} {given.model_open}"
+
+
 def difference_draws(study: Study, name: str, route: str, n: int) -> FloatArray:
     """Draws of what a candidate's accuracy on our own task lies above today's. (n,) shares.
 
@@ -122,7 +133,7 @@ def difference_draws(study: Study, name: str, route: str, n: int) -> FloatArray:
     difference, an assumption that stands for nothing known.
     """
     given = study.workloads[name].quality.evidence.get(route)
-    rng = np.random.default_rng([study.seed, crc32(f"quality {name} {route}".encode())])
+    rng = np.random.default_rng([study.seed, crc32(quality_stream(study, name, route).encode())])
     proxy = bundled_figures()["quality.proxy_spread"].value * rng.standard_normal(n)
     if given is None:
         return np.clip(proxy, -1, 1)

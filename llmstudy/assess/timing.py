@@ -1,12 +1,13 @@
 """Chapter 07: when should self-hosting begin? What waiting is worth, and the rules on trial.
 
-One move is looked at: every workload that may be self-hosted, each to the route that saves most,
-begun in one month or never. It is played through simulated futures that are longer than the study's
-horizon, since a move that begins late must have time to pay.
+One move is looked at: the workloads that are best self-hosted together, each on the route that
+saves most, begun in one month or never. It is played through simulated futures that are longer than
+the study's horizon, since a move that begins late must have time to pay.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,13 @@ from llmstudy import prices, triggers
 from llmstudy import uncertainty as mc
 from llmstudy.assess.case import Results, rows_of
 from llmstudy.assess.futures import Buyer, Futures, futures_of_moves
-from llmstudy.assess.market import Market
+from llmstudy.assess.market import Market, spread
 from llmstudy.figure import FloatArray
-from llmstudy.study import SelfHostedRoute, Study
+from llmstudy.study import Study
 from llmstudy.uncertainty.waiting import switch_costs
 
-MONTHS = 36
-"""Length of a simulated future: beyond it growth and prices of today say nothing."""
+FEWEST_MONTHS = 36
+"""Length of a simulated future, at least, and a year beyond the study's horizon."""
 
 N_PATHS = 4000
 
@@ -37,25 +38,34 @@ SHORT_COMMITMENT = 6
 FOLDS = 5
 
 
+SUBSET_PATHS = 400
+"""Futures on which the workloads of the move are chosen."""
+
+
 def timing_tables(
     study: Study, offers: Market, results: Results, trigger_rows: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """The value of waiting, the rules' regret, and a better threshold; empty where none may move.
 
+    What a fleet would cost is taken as known each month, as from a quote and a probe.
+
     Returns: `timing` (workloads and routes of the move, months, paths, or why there is none),
     `waiting` (by buyer and policy), `regret` (by buyer and rule), `improved` (by buyer: the
     threshold of the ratio of bills that the back-test finds, with its regret out of sample),
-    `lens` (what each rule would decide today).
+    `reversal` (what leaving again costs, by months since the move), `lens` (what each rule would
+    decide today).
     """
-    targets = _targets(study, results)
+    months = max(FEWEST_MONTHS, study.months + 12)
+    length = {"months": months, "paths": N_PATHS}
+    targets = _best_together(study, offers, _targets(study, results), months)
     if not targets:
         about = {"targets": {}, "reason": "no workload has a self-hosted route that may serve it"}
-        nothing: dict[str, Any] = {"waiting": [], "regret": [], "improved": [], "lens": []}
-        return {"timing": about | {"months": MONTHS, "paths": N_PATHS}, **nothing}
+        tables = ("waiting", "regret", "improved", "reversal", "lens")
+        return {"timing": about | length, **{name: [] for name in tables}}
     signals = _todays_signals([row for row in trigger_rows if row["workload"] in targets])
     found: dict[str, Any] = {"waiting": [], "regret": [], "improved": []}
     for buyer in BUYERS:
-        future = futures_of_moves(study, offers, targets, MONTHS, N_PATHS, buyer)
+        future = futures_of_moves(study, offers, targets, months, N_PATHS, buyer)
         costs = future.switch_costs()
         found["waiting"] += _waiting(study, targets, future, costs, buyer)
         regret, improved = _trial(study, future, costs, signals, buyer)
@@ -63,8 +73,8 @@ def timing_tables(
         found["improved"].append(improved)
         if buyer == "named_model":
             found["lens"] = _lens(study, future, signals)
-    about = {"targets": targets, "reason": "", "months": MONTHS, "paths": N_PATHS}
-    return {"timing": about, **found}
+            found["reversal"] = _reversal(study, targets, future)
+    return {"timing": {"targets": targets, "reason": ""} | length, **found}
 
 
 def _targets(study: Study, results: Results) -> dict[str, str]:
@@ -82,6 +92,27 @@ def _targets(study: Study, results: Results) -> dict[str, str]:
     }
 
 
+def _best_together(
+    study: Study, offers: Market, targets: Mapping[str, str], months: int
+) -> dict[str, str]:
+    """Those of the targets that are best moved together: who knew the future would gain most.
+
+    Nobody would move a workload that loses in every future; where even the best set gains nothing
+    in any, the one that loses least is on trial.
+    """
+
+    def gain(names: tuple[str, ...]) -> tuple[float, float]:
+        moves = {name: targets[name] for name in names}
+        costs = futures_of_moves(study, offers, moves, months, SUBSET_PATHS).switch_costs()
+        saved = costs[:, -1] - costs[:, :-1].min(axis=1)
+        return float(np.maximum(saved, 0).mean()), float(saved.mean())
+
+    sizes = range(1, len(targets) + 1)
+    sets = [names for size in sizes for names in combinations(targets, size)]
+    best = max(sets, key=gain, default=())
+    return {name: targets[name] for name in best}
+
+
 # --- waiting ------------------------------------------------------------------------------------
 
 
@@ -97,7 +128,8 @@ def known(path: FloatArray) -> FloatArray:
 def _waiting(
     study: Study, targets: Mapping[str, str], future: Futures, costs: FloatArray, buyer: Buyer
 ) -> list[dict[str, Any]]:
-    stay, go = (np.log(known(bills)) for bills in (future.stay_usd, future.with_team()))
+    bills = future.stay_usd, future.with_team()
+    stay, go = (np.log(np.maximum(known(usd), 1.0)) for usd in bills)  # a route may be free
     leaving = {SHORT_COMMITMENT: _leaving(study, targets, future)}
     table = mc.value_of_waiting(costs, np.stack([stay - go, stay], axis=2), WAITS, leaving)
     return [
@@ -112,23 +144,34 @@ def _leaving(study: Study, targets: Mapping[str, str], future: Futures) -> Float
     Nothing is reserved, so that every hour costs the price on demand; the way there costs what it
     costs at any time, dual running included, and the way back what moving to today's arm costs.
     """
-    premium = np.mean([_on_demand_premium(study.routes[route]) for route in targets.values()])
-    on_demand = replace(future, go_usd=future.go_usd * premium)
+    held = future.reserved
+    dearer = held.on_demand(prices.RESERVED_PRICE_SHARE.value) if held else 0.0
+    on_demand = replace(future, go_usd=future.go_usd + dearer, reserved=None)
     spent = future.stay_usd.cumsum(axis=1) - on_demand.saving_by_month()
     bills = np.diff(spent, prepend=0.0, axis=1)
-    back = sum(
-        study.moving[study.routes[study.workloads[name].current_route].arm].cost.value
-        for name in targets
-    )
-    return switch_costs(bills, future.stay_usd, back)
+    return switch_costs(bills, future.stay_usd, _way_back_usd(study, targets))
 
 
-def _on_demand_premium(route: Any) -> float:
-    """The price of an hour on demand over that of the route's mix."""
-    assert isinstance(route, SelfHostedRoute)
-    mix = route.commitment
-    paid = mix.on_demand.value + mix.reserved.value * prices.RESERVED_PRICE_SHARE.value
-    return 1.0 if mix.spot.value == 1 else (mix.on_demand.value + mix.reserved.value) / paid
+def _way_back_usd(study: Study, targets: Mapping[str, str]) -> float:
+    """What it costs once to return every workload to the arm of today's route."""
+    arms = [study.routes[study.workloads[name].current_route].arm for name in targets]
+    return sum(study.moving[arm].cost.value for arm in arms)
+
+
+def _reversal(study: Study, targets: Mapping[str, str], future: Futures) -> list[dict[str, Any]]:
+    """What leaving the fleets again costs: rent owed for the rest of a term, and the way back.
+
+    Rows: months (since the move), unused_p10_usd, unused_p50_usd, unused_p90_usd, back_usd, usd
+    (median in all).
+    """
+    rows = []
+    for months in WAITS:
+        unused = future.reserved.unused_usd(months) if future.reserved else np.zeros(N_PATHS)
+        owed = {f"unused_{key}_usd": usd for key, usd in spread(unused).items()}
+        back = _way_back_usd(study, targets)
+        total = owed["unused_p50_usd"] + back
+        rows.append({"months": months, **owed, "back_usd": back, "usd": total})
+    return rows
 
 
 def _null(x: Any) -> Any:
@@ -219,7 +262,10 @@ def _trial(
     levels = triggers.candidate_levels(ratio, 25)
     rng = np.random.default_rng(study.seed)
     tried = triggers.backtest(costs, months)
-    benchmarks = {"always_now": np.zeros(len(costs), int), "never": np.full(len(costs), MONTHS)}
+    benchmarks = {
+        "always_now": np.zeros(len(costs), int),
+        "never": np.full(len(costs), future.months),
+    }
     baseline = str(tried.loc[tried["regret_usd"].idxmin(), "rule"])
     best = triggers.improved_threshold(
         ratio, costs, (months | benchmarks)[baseline], levels, (1, 3, 6), FOLDS, rng

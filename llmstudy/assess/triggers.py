@@ -15,6 +15,7 @@ import pandas as pd
 from llmstudy import evidence, triggers
 from llmstudy.assess.case import Case, Results, rows_of
 from llmstudy.capacity import utilisation
+from llmstudy.cost import TokenPrice, api_usd_per_request
 from llmstudy.figure import FloatArray, Grade
 from llmstudy.study import ApiRoute
 from llmstudy.text import share
@@ -88,6 +89,43 @@ def _weeks_of_log(case: Case) -> pd.DataFrame:
     """The whole weeks of what was logged; what was drawn is no evidence of any week."""
     requests = case.traffic.requests
     return triggers.weekly_signals(requests[~requests["workload"].isin(case.traffic.simulated)])
+
+
+def log_backtest(case: Case, results: Results) -> list[dict[str, Any]]:
+    """In which week of the log each advisor's rule would have fired, had it been watched.
+
+    Over all logged workloads together, at the bill of each request on today's route. Rows: rule,
+    advisor, week (its Monday; null: in none), not_judged (what the log does not tell), weeks (whole
+    ones in the log). No rows without a log that covers a whole week.
+    """
+    requests = case.traffic.requests
+    logged = requests[~requests["workload"].isin(case.traffic.simulated)]
+    if logged.empty:
+        return []
+    usd = np.full(len(logged), np.nan)
+    for name, workload in case.study.workloads.items():
+        offer = results["02_cost"]["offers"][name].get(workload.current_route)
+        own = (logged["workload"] == name).to_numpy()
+        if offer and own.any():
+            price = TokenPrice(**{**offer, "month_factors": tuple(offer["month_factors"])})
+            rows = logged[own]
+            read = (rows["cached_input_tokens"].astype(float) / rows["input_tokens"]).fillna(0.0)
+            lengths = (rows["input_tokens"].astype(float), rows["output_tokens"].astype(float))
+            usd[own] = np.asarray(api_usd_per_request(price, *lengths, read))
+    weeks = triggers.weekly_signals(logged.assign(workload="all"), usd)
+    needed = max(1, ceil(case.study.thresholds.sustained.value))
+    fired = triggers.fired_weeks(triggers.advisor_rules(), weeks, needed)
+    count = weeks["week"].nunique() if len(weeks) else 0
+    return [
+        {
+            "rule": row["rule"],
+            "advisor": row["advisor"],
+            "week": None if pd.isna(row["week"]) else row["week"].date(),
+            "not_judged": row["not_judged"],
+            "weeks": count,
+        }
+        for row in fired.to_dict("records")
+    ]
 
 
 class _Held(NamedTuple):

@@ -9,15 +9,15 @@ import pandas as pd
 
 from llmstudy import decision, evidence
 from llmstudy.assess.case import Case, Tables
+from llmstudy.assess.futures import portfolio_saving
 from llmstudy.assess.market import (
     Market,
     market,
-    portfolio_saving,
     spread,
     stay_draws,
 )
 from llmstudy.assess.timing import timing_tables
-from llmstudy.assess.triggers import trigger_rows
+from llmstudy.assess.triggers import log_backtest, trigger_rows
 from llmstudy.figure import GRADES
 from llmstudy.study import ArmName, Study, bundled_figures
 
@@ -50,6 +50,7 @@ def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tab
         "options": options(study, offers, routes, {n: verdicts[n].target for n in moves}),
         "phases": _phases(study, verdicts),
         **timing_tables(study, offers, results, watched),
+        "log_backtest": log_backtest(case, results),
     }
 
 

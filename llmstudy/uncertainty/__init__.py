@@ -18,6 +18,7 @@ from llmstudy.uncertainty.bills import (
     drift,
     dual_months,
     fleet_month_usd,
+    fleet_rent_usd,
     fleet_unit,
     month_usd,
     move_saving_usd,
@@ -25,6 +26,8 @@ from llmstudy.uncertainty.bills import (
     of_today,
     price_factor,
     prompt_lengths,
+    rent_market,
+    rent_path,
     staff_month_usd,
     team_share,
     usd_per_request,
@@ -47,6 +50,7 @@ from llmstudy.uncertainty.paths import (
     follow,
     noise,
     same_quality,
+    without_paths,
 )
 from llmstudy.uncertainty.ranking import never_by_input, never_effects, pawn, sensitivity
 from llmstudy.uncertainty.sufficiency import convergence
@@ -73,6 +77,7 @@ __all__ = [
     "dual_months",
     "evpi",
     "fleet_month_usd",
+    "fleet_rent_usd",
     "fleet_unit",
     "follow",
     "measure_next",
@@ -86,6 +91,8 @@ __all__ = [
     "pawn",
     "price_factor",
     "prompt_lengths",
+    "rent_market",
+    "rent_path",
     "same_quality",
     "sensitivity",
     "solve_thresholds",
@@ -98,5 +105,6 @@ __all__ = [
     "value_of_waiting",
     "volume",
     "volumes",
+    "without_paths",
     "worth_measuring",
 ]

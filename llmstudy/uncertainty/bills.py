@@ -130,9 +130,17 @@ def fleet_unit(fleet: Fleet, d: Draws, months: int) -> tuple[FloatArray, FloatAr
     return shrinking, np.asarray(rent)[:, None] * rent_path(fleet, d, months)
 
 
+def rent_market(d: Draws, months: int) -> FloatArray:
+    """Price of a GPU hour in each month over today's: its trend, and the way about it."""
+    return drift(d["drift_gpu"], months) * path(d, "gpu", months)
+
+
 def rent_path(fleet: Fleet, d: Draws, months: int) -> FloatArray:
-    """Price of a GPU hour in each month over today's: what is reserved waits for its term's end."""
-    market = drift(d["drift_gpu"], months) * path(d, "gpu", months)
+    """What a fleet begun now pays for a GPU hour over today's price. (n, months).
+
+    What is reserved keeps the price of the month in which its term began.
+    """
+    market = rent_market(d, months)
     term_start = np.arange(months) // fleet.term_months * fleet.term_months
     return np.asarray(
         (1 - fleet.reserved_share) * market + fleet.reserved_share * market[:, term_start]
@@ -154,10 +162,14 @@ def month_usd(offer: Offer, d: Draws, requests: FloatArray, months: int) -> Floa
     if isinstance(offer, TokenPrice):
         per_request = usd_per_request(offer, d, months)
         return requests * per_request + api_month_usd(offer.arm, d)[:, None]
-    carries, rent = fleet_unit(offer, d, months)
-    running = replicas(requests, carries, 1.0, offer.spare, minimum=1)
-    staging = d["staging_replicas"][:, None]
-    return np.asarray((running + staging) * rent + fleet_month_usd(d)[:, None])
+    return np.asarray(fleet_rent_usd(offer, d, requests, months) + fleet_month_usd(d)[:, None])
+
+
+def fleet_rent_usd(fleet: Fleet, d: Draws, requests: FloatArray, months: int) -> FloatArray:
+    """Rent of the whole replicas that a volume takes, and of staging. (n, months) usd."""
+    carries, rent = fleet_unit(fleet, d, months)
+    running = replicas(requests, carries, 1.0, fleet.spare, minimum=1)
+    return np.asarray((running + d["staging_replicas"][:, None]) * rent)
 
 
 def staff_month_usd(d: Draws) -> FloatArray:

@@ -2,8 +2,8 @@
 
 A named model keeps its list price and now and then jumps. At equal quality prices fall in steps,
 for a buyer who moves each time. The rent of a GPU wanders both ways, and so does a month's volume.
-Every path is a factor on the trend, (n, months), 1 in the first month, and comes from a named
-stream: the same thing has the same path in every workload.
+Every path is a factor on the trend, (n, months), and comes from a named stream: the same thing has
+the same path in every workload. Prices begin at 1; a volume scatters from the first month on.
 """
 
 from collections.abc import Mapping
@@ -80,42 +80,46 @@ def same_quality(
     """The lowest price of equal quality, as models appear that reach it cheaper. (n, months).
 
     factor_per_year: price a year later over today's, (n,). switches_per_year: how many such models
-    appear, (n,); each takes its share of the year's fall (or rise, at a factor above 1, which comes
-    where the old model is withdrawn). Nothing is said of who moves: see `follow`.
+    appear a year, (n,); each brings the price to where the trend then stands, and until the next
+    one it stays there. So it follows the trend in steps and never runs ahead of it. Nothing is said
+    of who moves: see `follow`.
+
+    >>> same_quality(np.array([0.5]), np.array([1e9]), np.full((1, 13), 0.5))[0, 12]
+    np.float64(0.5)
     """
+    months = np.arange(uniforms.shape[1])
     appeared = uniforms < -np.expm1(-switches_per_year[:, None] / 12)
-    appeared[:, 0] = False
-    # mean of the product over a year is the year's factor: exp(rate (step - 1)) = factor
-    with np.errstate(divide="ignore"):
-        step = 1 + np.log(factor_per_year) / np.maximum(switches_per_year, 1e-9)
-    step = np.maximum(step, 0.05)[:, None]
-    return np.cumprod(np.where(appeared, step, 1.0), axis=1)
+    latest = np.maximum.accumulate(np.where(appeared, months, 0), axis=1)
+    return np.asarray(factor_per_year[:, None] ** (latest / 12))
 
 
 def follow(
-    market: FloatArray, bill_usd: FloatArray, switch_usd: FloatArray
+    named: FloatArray, market: FloatArray, bill_usd: FloatArray, switch_usd: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """What a buyer pays who moves whenever the rest of the horizon repays the cost of moving.
 
-    market: lowest price of equal quality, (n, months), as a factor on today's. bill_usd: the bill
-    of each month at today's price, (n, months). switch_usd: cost of one move, (n,).
-    Returns: the factor paid, (n, months), and the cost of the moves made in each month, (n, months)
-    usd. A buyer judges by the bills still to come and by today's market, not by its future. Where
-    the market rises, the one who has not moved keeps the old price.
+    named: price of today's model over today's, market: lowest price of equal quality, (n, months)
+    each. bill_usd: the bill of each month at today's price, (n, months). switch_usd: cost of one
+    move, (n,). Returns: the factor paid, (n, months), and the cost of the moves made in each month,
+    (n, months) usd.
 
-    >>> market = np.array([[1.0, 0.5, 0.5]])
-    >>> paid, moves = follow(market, np.full((1, 3), 100.0), np.array([80.0]))
+    A buyer knows this month's prices and bill and takes the rest of the horizon to be like it. The
+    model that was moved to keeps its price until the next move, whatever the market does.
+
+    >>> named, market = np.ones((1, 3)), np.array([[1.0, 0.5, 0.5]])
+    >>> paid, moves = follow(named, market, np.full((1, 3), 100.0), np.array([80.0]))
     >>> paid.tolist(), moves.tolist()
     ([[1.0, 0.5, 0.5]], [[0.0, 80.0, 0.0]])
     """
-    to_come = np.cumsum(bill_usd[:, ::-1], axis=1)[:, ::-1]
-    paid, moves = np.ones_like(market), np.zeros_like(market)
-    now = np.ones(len(market))
-    for month in range(1, market.shape[1]):
-        gain = (now - market[:, month]) * to_come[:, month]
+    n, months = market.shape
+    paid, moves = named.copy(), np.zeros((n, months))
+    held = np.full(n, np.nan)  # the price of the model that was moved to
+    for month in range(1, months):
+        now = np.where(np.isnan(held), named[:, month], held)
+        gain = (now - market[:, month]) * bill_usd[:, month] * (months - month)
         moved = gain > switch_usd
-        now = np.where(moved, market[:, month], now)
-        paid[:, month] = now
+        held = np.where(moved, market[:, month], held)
+        paid[:, month] = np.where(moved, market[:, month], now)
         moves[:, month] = np.where(moved, switch_usd, 0.0)
     return paid, moves
 
@@ -136,21 +140,21 @@ def drawn_paths(
 ) -> dict[str, FloatArray]:
     """The paths that belong to draws: input name -> (n, months).
 
-    d: needs PATH_INPUTS, (n,) each. factor: the size of a jump. The list
-    prices of the two API arms jump apart; rents wander together, and each workload's volume alone.
+    d: needs PATH_INPUTS, (n,) each. factor: the size of a jump. List prices of providers jump
+    together and rents wander together, each workload's volume alone. The history of hosted prices
+    is in their trend, so that they do not jump beside it.
     """
     n = len(d["jumps"])
 
     def uniforms(stream: str) -> FloatArray:
         return noise(stream, n, months, seed)
 
-    found = {
-        f"{PATH}{arm}": jumps(d["jumps"], factor, uniforms(arm), uniforms(f"{arm} size"))
-        for arm in ("proprietary_api", "hosted_open")
+    arm = "proprietary_api"
+    return {
+        f"{PATH}{arm}": jumps(d["jumps"], factor, uniforms(arm), uniforms(f"{arm} size")),
+        f"{PATH}gpu": wander(d["gpu_volatility"], uniforms("gpu")),
+        f"{PATH}requests": scatter(d["volatility"], uniforms(f"requests {workload}")),
     }
-    found[f"{PATH}gpu"] = wander(d["gpu_volatility"], uniforms("gpu"))
-    found[f"{PATH}requests"] = scatter(d["volatility"], uniforms(f"requests {workload}"))
-    return found
 
 
 def _normal(uniforms: FloatArray) -> FloatArray:

@@ -13,6 +13,7 @@ from llmstudy.assess import verdict as chapter_07
 from llmstudy.assess.case import week_load
 from llmstudy.assess.cost import accepted_answer_costs
 from llmstudy.assess.crossover import crossover_tables
+from llmstudy.assess.futures import portfolio_saving
 from llmstudy.assess.latency import latency_tables
 from llmstudy.assess.market import (
     Market,
@@ -20,8 +21,6 @@ from llmstudy.assess.market import (
     inputs,
     market,
     permissions,
-    portfolio_saving,
-    saving_draws,
     stay_draws,
 )
 from llmstudy.decision import ROUTE_COLUMNS
@@ -243,7 +242,7 @@ def test_at_a_quantile_of_the_crossover_that_share_of_draws_saves(assessed, name
         for share, volume in zip((0.1, 0.5, 0.9), row["requests_per_month"].values(), strict=True):
             if volume is not None:
                 steady = with_steady_volume(study, workload, volume * (1 + 1e-9))
-                saved = saving_draws(steady, offers, workload, row["to_route"])
+                saved = portfolio_saving(steady, offers, {workload: row["to_route"]})
                 # a draw may save a little before the volume from which it always does; and a fleet
                 # whose prompts grow is taken at its mean over the horizon
                 slack = 0.03 if row["to_arm"] == "self_hosted" else 1e-9
@@ -473,7 +472,7 @@ def test_one_team_runs_all_fleets(assessed):
     offers = market(found.results[COST], found.results[HOSTING])
     own = dict.fromkeys(("homework-help", "school-reports"), "h200-llama-3.1-70b")
     together = portfolio_saving(study, offers, own)
-    apart = sum(saving_draws(study, offers, name, route) for name, route in own.items())
+    apart = sum(portfolio_saving(study, offers, {n: route}) for n, route in own.items())
     own_, month = study.self_hosting, study.team.usd_per_fte_year.value / 12
     staff = own_.fte.value * month + own_.on_call.value + own_.security.value / 12
     assert np.mean(together - apart) == pytest.approx(24 * staff, rel=0.1)
@@ -519,14 +518,15 @@ def on_fleets(assessed):
 def test_moving_two_fleets_to_other_fleets_saves_what_the_two_moves_save(on_fleets):
     study, offers = on_fleets()
     together = portfolio_saving(study, offers, dict.fromkeys(FLEETS, TWIN))
-    apart = sum(saving_draws(study, offers, name, TWIN) for name in FLEETS)
+    apart = sum(portfolio_saving(study, offers, {name: TWIN}) for name in FLEETS)
     assert together == pytest.approx(apart)
     assert np.median(together) < 0
 
 
 @pytest.mark.parametrize("route", [API, TWIN])
 def test_moving_one_of_two_fleets_credits_and_charges_no_salary(on_fleets, route):
-    with_team, without = (saving_draws(*on_fleets(fte=fte), FLEETS[0], route) for fte in (4, 0))
+    move = {FLEETS[0]: route}
+    with_team, without = (portfolio_saving(*on_fleets(fte=fte), move) for fte in (4, 0))
     assert with_team == pytest.approx(without)
     assert portfolio_saving(*on_fleets(), {FLEETS[0]: route}) == pytest.approx(without)
 
@@ -544,7 +544,7 @@ def test_leaving_the_last_fleet_credits_one_team_from_the_end_of_the_ramp(on_fle
 
 def test_a_workload_that_joins_todays_fleet_finds_the_team_there(on_fleets):
     joined, without = (
-        saving_draws(*on_fleets(FLEETS[:1], fte), FLEETS[1], OWN) for fte in (None, 0)
+        portfolio_saving(*on_fleets(FLEETS[:1], fte), {FLEETS[1]: OWN}) for fte in (None, 0)
     )
     assert joined == pytest.approx(without)
 

@@ -9,13 +9,13 @@ from scipy.stats import spearmanr
 
 from llmstudy import uncertainty as mc
 from llmstudy.assess import drivers
+from llmstudy.assess.futures import portfolio_saving
 from llmstudy.assess.market import (
     N_DRAWS,
     draws_of,
     market,
     pair_inputs,
     paths_of,
-    saving_draws,
 )
 from llmstudy.assess.projection import move_futures, savings_table
 
@@ -231,7 +231,7 @@ def test_where_one_input_alone_varies_it_explains_everything(priced, monkeypatch
 def test_pawn_reads_each_saving_beside_the_inputs_it_came_from(priced):
     study, offers = priced
     inputs, paths = drivers._drawn(study, offers, "extraction", LUNA, 500)
-    saved = saving_draws(study, offers, "extraction", LUNA)[:500]
+    saved = portfolio_saving(study, offers, {"extraction": LUNA})[:500]
     assert spearmanr(inputs["requests"], saved).statistic > 0.3
     shuffled = np.roll(inputs["requests"], 1)
     assert abs(spearmanr(shuffled, saved).statistic) < 0.15
@@ -247,8 +247,7 @@ def test_a_path_that_no_route_of_the_move_follows_is_not_ranked(priced):
         "scatter of the volume",
     }
     of_host = drivers._drawn(study, offers, "extraction", HOSTED, 50)[1]
-    assert "path of GPU rents" not in of_host
-    assert "jumps of the hosted price" in of_host
+    assert set(of_host) == {"jumps of the proprietary price", "scatter of the volume"}
 
 
 def test_the_ranking_of_never_is_of_the_same_chance_as_the_savings_tell(default):
@@ -296,7 +295,7 @@ def test_at_todays_steady_volume_and_any_margin_the_chance_is_that_of_being_chea
         columns=["workload", "route"],
     )
     savings = savings_table(steady, move_futures(steady, offers, table))
-    assert savings["p_cheaper"].between(0.02, 0.98).all()
+    assert savings["p_cheaper"].between(0.01, 0.99).all()
     for row in savings.to_dict("records"):
         [found] = drivers._chances(steady, offers, "classification", row["route"])
         p = row["p_cheaper"]

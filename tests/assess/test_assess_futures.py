@@ -1,17 +1,21 @@
-"""The futures of a move, against the other ways in which the package adds up the same money."""
+"""The futures of a move, against a loop over months in plain Python."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from llmstudy import uncertainty as mc
 from llmstudy.assess.case import open_case
 from llmstudy.assess.cost import cost_tables
-from llmstudy.assess.futures import futures_of_moves, futures_of_routes
+from llmstudy.assess.futures import futures_of_moves, futures_of_routes, portfolio_saving
 from llmstudy.assess.hosting import hosting_tables
-from llmstudy.assess.market import market, portfolio_saving, saving_draws
+from llmstudy.assess.market import futures_of, market, pair_inputs, staff_draws
 from llmstudy.canonical import plain
 from llmstudy.study import load
 
-FLEETS = {"support-chat": "h200-llama-3.1-70b", "extraction": "h200-llama-3.1-70b"}
+OWN, HOSTED = "h200-llama-3.1-70b", "novita-llama-3.1-70b"
+FLEETS = {"support-chat": OWN, "extraction": OWN}
 N = 4000
 
 
@@ -21,62 +25,114 @@ def priced():
     return case.study, market(plain(cost_tables(case)), plain(hosting_tables(case)))
 
 
-@pytest.mark.parametrize("route", ["novita-llama-3.1-70b", "h200-llama-3.1-70b"])
-def test_what_a_move_saves_by_the_end_is_its_saving_over_the_horizon(priced, route):
-    study, offers = priced
-    future = futures_of_routes(study, offers, "extraction", [route], study.months, N)[route]
-    expected = saving_draws(study, offers, "extraction", route)
-    assert future.saving_by_month()[:, -1] == pytest.approx(expected)
+def on_a_fleet_today(study):
+    """The study with support-chat on the fleet, and gpt-4o among its candidates."""
+    chat = study.workloads["support-chat"]
+    moved = chat.model_copy(update={"current_route": OWN, "candidates": ("openai-gpt-4o", HOSTED)})
+    return study.model_copy(update={"workloads": {**study.workloads, "support-chat": moved}})
 
 
-def test_workloads_that_move_together_pay_one_team(priced):
+@pytest.mark.parametrize("route", [HOSTED, OWN])
+def test_with_no_path_a_move_saves_what_the_model_of_the_sensitivity_says(priced, route):
     study, offers = priced
-    future = futures_of_moves(study, offers, FLEETS, study.months, N)
-    expected = portfolio_saving(study, offers, FLEETS)
-    assert future.saving_by_month()[:, -1] == pytest.approx(expected)
+    still = study.workloads["extraction"].volatility
+    flat = replace(still, value=0.0, low=None, high=None, distribution="fixed")
+    calm = study.price_paths.model_copy(update={"jumps": flat, "gpu_volatility": flat})
+    quiet = study.workloads["extraction"].model_copy(update={"volatility": flat})
+    study = study.model_copy(
+        update={"price_paths": calm, "workloads": {**study.workloads, "extraction": quiet}}
+    )
+    found = portfolio_saving(study, offers, {"extraction": route})
+    d = mc.without_paths(
+        futures_of(study, "extraction", pair_inputs(study, offers, "extraction", route))
+    )
+    current, offer = (offers.offer("extraction", r) for r in ("openai-gpt-4o", route))
+    assert found == pytest.approx(mc.move_saving_usd(current, offer, d, study.months))
+
+
+@pytest.mark.parametrize("start", [0, 5, 17])
+def test_the_cost_of_beginning_in_a_month_is_what_a_loop_over_months_adds_up_to(priced, start):
+    study, offers = priced
+    future = futures_of_moves(study, offers, FLEETS, 18, 6)
+    costs, fixed, market_ = future.switch_costs(), future.reserved.usd, future.reserved.market
+    for i in range(6):
+        ramp, total = future.ramp_months[i], future.once_usd[i]
+        cutover = int(np.ceil(start + ramp))
+        for month in range(18):
+            moved = min(1.0, max(0.0, month + 1 - start - ramp))
+            go = future.go_usd[i, month]
+            if month >= start:  # the reservation was signed when the move began
+                signed = start + (month - start) // 12 * 12
+                go += fixed[i, month] * (market_[i, signed] - market_[i, month // 12 * 12])
+            total += (1 - moved) * future.stay_usd[i, month] + moved * go
+            total += future.team_usd[i] if month >= start else 0.0
+            total += future.dual_months[i] * go if month == cutover else 0.0
+        assert costs[i, start] == pytest.approx(total)
 
 
 def test_beginning_now_costs_what_staying_costs_less_what_moving_saves(priced):
     study, offers = priced
     future = futures_of_moves(study, offers, FLEETS, 30, 500)
-    costs = future.switch_costs()
-    saved = future.saving_by_month()[:, -1]
+    costs, saved = future.switch_costs(), future.saving_by_month()[:, -1]
     assert costs[:, -1] - costs[:, 0] == pytest.approx(saved)
     assert costs[:, -1] == pytest.approx(future.stay_usd.sum(axis=1))
 
 
-def test_the_cost_of_beginning_in_a_month_is_what_a_loop_over_months_adds_up_to(priced):
+def test_workloads_that_move_together_pay_one_team_and_one_platform(priced):
     study, offers = priced
-    future = futures_of_moves(study, offers, FLEETS, 18, 6)
-    costs = future.switch_costs()
-    for i in range(6):
-        for start in (0, 5, 17):
-            ramp, total = future.ramp_months[i], future.once_usd[i]
-            cutover = int(np.ceil(start + ramp))
-            for month in range(18):
-                moved = min(1.0, max(0.0, month + 1 - start - ramp))
-                stay, go = future.stay_usd[i, month], future.go_usd[i, month]
-                total += (1 - moved) * stay + moved * go
-                total += future.team_usd[i] if month >= start else 0.0
-                total += future.dual_months[i] * go if month == cutover else 0.0
-            assert costs[i, start] == pytest.approx(total)
+    future = futures_of_moves(study, offers, FLEETS, study.months, N)
+    together = future.saving_by_month()[:, -1]
+    assert together == pytest.approx(portfolio_saving(study, offers, FLEETS))
+    apart = sum(portfolio_saving(study, offers, {name: OWN}) for name in FLEETS)
+    own, hosted = (study.moving[arm].cost.value for arm in ("self_hosted", "hosted_open"))
+    spared = staff_draws(study).mean() * study.months + own - hosted
+    assert (together - apart).mean() == pytest.approx(spared, rel=0.1)
 
 
-def test_the_month_from_which_moving_stays_cheaper_is_the_first_after_the_last_dearer_one(priced):
+def test_leaving_the_only_fleet_spares_its_team_as_the_move_proceeds(priced):
+    study, offers = priced
+    study = on_a_fleet_today(study)
+    future = futures_of_routes(study, offers, "support-chat", [HOSTED], 24, N)[HOSTED]
+    saved = future.saving_by_month()[:, -1]
+    moved = mc.moved_share(future.ramp_months, 24).sum(axis=1)
+    without = replace(future, team=0).saving_by_month()[:, -1]
+    assert saved - without == pytest.approx(staff_draws(study) * moved)
+    assert saved == pytest.approx(portfolio_saving(study, offers, {"support-chat": HOSTED}))
+
+
+def test_a_second_fleet_finds_the_team_and_the_platform_there(priced):
+    study, offers = priced
+    study = on_a_fleet_today(study)
+    future = futures_of_routes(study, offers, "extraction", [OWN], 24, N)[OWN]
+    assert future.team == 0
+    assert future.once_usd.mean() < 0.5 * study.moving["self_hosted"].cost.value
+    assert future.saving_by_month()[:, -1] == pytest.approx(
+        portfolio_saving(study, offers, {"extraction": OWN})
+    )
+
+
+def test_a_move_pays_from_the_first_month_by_whose_end_it_has_earned_its_cost_for_good(priced):
     study, offers = priced
     future = futures_of_moves(study, offers, FLEETS, 60, 300)
-    found, go = future.cheaper_from_month(), future.with_team()
+    found, saved = future.pays_from_month(), future.saving_by_month()
     assert 0.05 < np.isinf(found).mean() < 0.95
     for i, month in enumerate(found):
-        dearer = go[i] > future.stay_usd[i]
         if np.isinf(month):
-            assert dearer[-1]
+            assert saved[i, -1] <= 0
         else:
-            assert not dearer[int(month) :].any()
-            assert month == 0 or dearer[int(month) - 1]
+            assert (saved[i, int(month) - 1 :] > 0).all()
+            assert month == 1 or saved[i, int(month) - 2] <= 0
 
 
-def test_a_buyer_who_follows_the_market_pays_no_more_on_average_and_moving_then_pays_less(priced):
+def test_what_is_still_owed_on_leaving_is_the_rest_of_the_term(priced):
+    study, offers = priced
+    held = futures_of_moves(study, offers, FLEETS, 30, 50).reserved
+    assert (held.unused_usd(12) == 0).all()
+    assert held.unused_usd(3) == pytest.approx(9 * held.usd[:, 3] * held.market[:, 0])
+    assert held.unused_usd(14) == pytest.approx(10 * held.usd[:, 14] * held.market[:, 12])
+
+
+def test_a_buyer_who_follows_the_market_pays_less_on_average_and_moving_stays_the_same(priced):
     study, offers = priced
     named, wary = (
         futures_of_moves(study, offers, FLEETS, 24, N, buyer)
@@ -84,4 +140,19 @@ def test_a_buyer_who_follows_the_market_pays_no_more_on_average_and_moving_then_
     )
     assert wary.stay_usd.sum(axis=1).mean() < named.stay_usd.sum(axis=1).mean()
     assert (wary.go_usd == named.go_usd).all()
-    assert (wary.price <= named.price + 1e-12).mean() > 0.9
+
+
+def test_in_a_market_that_never_falls_both_buyers_pay_the_same(priced):
+    study, offers = priced
+    paths = study.price_paths
+    certain = {"low": None, "high": None, "distribution": "fixed"}
+    still = {
+        "same_quality": replace(paths.same_quality, value=1.0, **certain),
+        "jumps": replace(paths.jumps, value=0.0, **certain),
+    }
+    study = study.model_copy(update={"price_paths": paths.model_copy(update=still)})
+    named, wary = (
+        futures_of_routes(study, offers, "extraction", [HOSTED], 24, 500, buyer)[HOSTED]
+        for buyer in ("named_model", "same_quality")
+    )
+    assert wary.stay_usd == pytest.approx(named.stay_usd)

@@ -110,16 +110,22 @@ def test_by_the_last_month_a_move_has_paid_as_surely_as_it_is_cheaper(default):
         assert own["p_cheaper"].iloc[-1] == row["p_cheaper"]
 
 
-def test_where_no_cheaper_equal_ever_appears_both_buyers_are_one(priced):
+def held(figure, value):
+    return replace(figure, value=value, low=value, high=value, distribution="fixed")
+
+
+def test_where_prices_stand_still_both_buyers_are_one(priced):
     study, offers = priced
-    paths = study.price_paths
+    paths, drift = study.price_paths, study.price_drift
     still = paths.model_copy(
         update={
-            "same_quality": replace(paths.same_quality, value=1.0, low=1.0, high=1.0),
-            "switches": replace(paths.switches, value=0.0, low=0.0, high=0.0),
+            "same_quality": held(paths.same_quality, 1.0),
+            "switches": held(paths.switches, 0.0),
+            "jumps": held(paths.jumps, 0.0),
         }
     )
-    calm = study.model_copy(update={"price_paths": still})
+    no_drift = drift.model_copy(update={"proprietary_api": held(drift.proprietary_api, 1.0)})
+    calm = study.model_copy(update={"price_paths": still, "price_drift": no_drift})
     pairs = [("extraction", FLEET), ("extraction", HOSTED), ("support-chat", HOSTED)]
     named, wary = moves(calm, offers, *pairs), moves(calm, offers, *pairs, buyer="same_quality")
     rows = projection.by_buyer(calm, named, wary)
@@ -127,8 +133,9 @@ def test_where_no_cheaper_equal_ever_appears_both_buyers_are_one(priced):
     for row in rows:
         assert row["p_cheaper_same_quality"] == row["p_cheaper_named"]
         assert row["saving_same_quality_usd"] == pytest.approx(row["saving_named_usd"])
-    moving = projection.by_buyer(study, named, moves(study, offers, *pairs, buyer="same_quality"))
-    assert all(row["saving_same_quality_usd"] < row["saving_named_usd"] for row in moving)
+    named, wary = moves(study, offers, *pairs), moves(study, offers, *pairs, buyer="same_quality")
+    rows = projection.by_buyer(study, named, wary)
+    assert all(row["saving_same_quality_usd"] < row["saving_named_usd"] for row in rows)
 
 
 def test_only_who_is_on_a_proprietary_api_has_two_ways_to_stay(priced):
@@ -145,22 +152,44 @@ def test_only_who_is_on_a_proprietary_api_has_two_ways_to_stay(priced):
     ]
 
 
+def small_future(team_usd):
+    """Three draws of four months: pays at once, pays in the fourth month, never pays."""
+    stay, nothing = np.full((3, 4), 10.0), np.zeros(3)
+    return Futures(
+        stay_usd=stay,
+        go_usd=np.array([[7.0, 7, 7, 7], [16, 16, 2, 2], [9, 9, 11, 11]]),
+        requests=stay,
+        tokens=stay,
+        price=stay,
+        once_usd=np.array([2.0, 3, 4]),
+        ramp_months=nothing,
+        dual_months=nothing,
+        team_usd=np.array(team_usd),
+        team=1,
+        reserved=None,
+    )
+
+
 def test_the_table_of_savings_is_what_three_small_futures_add_up_to(priced):
     study, _ = priced
-    stay, nothing = np.full((3, 4), 10.0), np.zeros(3)
-    # saves 3 a month from the start; breaks even only after two dear months; never pays
-    go = np.array([[7.0, 7, 7, 7], [16, 16, 2, 2], [9, 9, 11, 11]])
-    future = Futures(stay, go, stay, stay, stay, np.array([2.0, 3, 4]), *[nothing] * 3)
-    table = projection.savings_table(study, {("extraction", FLEET): future})
-    row = table.iloc[0]
+    futures = {("extraction", FLEET): small_future([0.0, 0, 0])}
+    row = projection.savings_table(study, futures).iloc[0]
     assert row["saving_p50_usd"] == 1.0  # savings of 12 - 2, 4 - 3 and 0 - 4
     assert row["saving_p90_usd"] == pytest.approx(np.quantile([10, 1, -4], 0.9))
     assert row["p_cheaper"] == pytest.approx(2 / 3)
-    assert (row["pays_from_month_p10"], row["pays_from_month_p50"]) == (0.0, 2.0)
+    assert (row["pays_from_month_p10"], row["pays_from_month_p50"]) == (1.0, 4.0)
     assert row["pays_from_month_p90"] is None or np.isnan(row["pays_from_month_p90"])
     assert row["p_never_pays"] == pytest.approx(1 / 3)
-    months = projection.cheaper_by_month(study, {("extraction", FLEET): future})
+    months = projection.cheaper_by_month(study, futures)
     assert [r["p_cheaper"] for r in months] == pytest.approx([1 / 3, 1 / 3, 1 / 3, 2 / 3])
+
+
+def test_a_team_that_others_pay_for_is_the_difference_between_the_two_chances(priced):
+    study, _ = priced
+    futures = {("extraction", FLEET): small_future([0.0, 2, 0])}
+    row = projection.savings_table(study, futures).iloc[0]
+    assert row["p_cheaper"] == pytest.approx(1 / 3)  # the second draw now loses 1 - 4 * 2
+    assert row["p_cheaper_team_there"] == pytest.approx(2 / 3)
 
 
 def test_what_cannot_be_priced_has_no_future(priced):

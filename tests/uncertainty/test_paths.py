@@ -36,42 +36,58 @@ def test_volumes_scatter_about_their_trend_without_moving_it():
     assert np.abs(np.corrcoef(found[:, 1], found[:, 2])[0, 1]) < 0.02
 
 
-@pytest.mark.parametrize(("factor", "switches"), [(0.6, 1.5), (0.8, 3.0), (1.2, 1.0)])
-def test_a_year_of_cheaper_equals_moves_the_price_by_the_years_factor_on_average(factor, switches):
-    u = mc.noise("q", 4 * N, 13, 4)
-    found = paths.same_quality(np.full(4 * N, factor), np.full(4 * N, switches), u)
-    # months instead of a continuous year: at most one model appears in each
-    assert found[:, 12].mean() == pytest.approx(factor, abs=0.03)
+@pytest.mark.parametrize(("factor", "switches"), [(0.6, 1.5), (0.2, 0.5), (1.2, 1.0)])
+def test_the_market_follows_its_trend_in_steps_and_never_runs_ahead_of_it(factor, switches):
+    found = paths.same_quality(np.full(N, factor), np.full(N, switches), mc.noise("q", N, 25, 4))
+    trend = factor ** (np.arange(25) / 12)
+    if factor < 1:
+        assert (found >= trend - 1e-12).all()
+    else:
+        assert (found <= trend + 1e-12).all()
+    # a month without a new model has the chance exp(-switches / 12)
+    stood_still = (np.diff(found, axis=1) == 0).mean()
+    assert stood_still == pytest.approx(np.exp(-switches / 12), abs=0.01)
 
 
-def followed(market, bills, switch):
+def followed(named, market, bills, switch):
     """A buyer played month by month in plain Python."""
-    now, paid, moves = 1.0, [], []
-    for month in range(len(bills)):
-        to_come = sum(bills[month:])
-        moves_now = month > 0 and (now - market[month]) * to_come > switch
-        now = market[month] if moves_now else now
-        paid.append(now)
+    held, paid, moves = None, [named[0]], [0.0]
+    for month in range(1, len(bills)):
+        now = named[month] if held is None else held
+        moves_now = (now - market[month]) * bills[month] * (len(bills) - month) > switch
+        held = market[month] if moves_now else held
+        paid.append(market[month] if moves_now else now)
         moves.append(switch if moves_now else 0.0)
     return paid, moves
 
 
 @settings(max_examples=60)
-@given(st.lists(st.tuples(st.floats(0.1, 2), st.floats(0, 100)), min_size=2, max_size=12),
-       st.floats(0.1, 200))  # fmt: skip
-def test_a_buyer_follows_the_market_when_what_is_to_come_repays_the_move(months, switch):
-    market, bills = (np.array([column]) for column in zip(*months, strict=True))
-    paid, moves = mc.follow(market, bills, np.array([switch]))
-    expected = followed(market[0], bills[0].tolist(), switch)
-    assert paid[0].tolist() == expected[0]
-    assert moves[0].tolist() == expected[1]
+@given(
+    st.lists(
+        st.tuples(st.floats(0.1, 3), st.floats(0.1, 2), st.floats(0, 100)), min_size=2, max_size=12
+    ),
+    st.floats(0.1, 200),
+)
+def test_a_buyer_moves_when_the_rest_of_the_horizon_repays_it(months, switch):
+    named, market, bills = (np.array([column]) for column in zip(*months, strict=True))
+    paid, moves = mc.follow(named, market, bills, np.array([switch]))
+    expected = followed(named[0], market[0], bills[0], switch)
+    assert paid[0].tolist() == pytest.approx(expected[0])
+    assert moves[0].tolist() == pytest.approx(expected[1])
 
 
-def test_following_never_costs_more_than_staying_with_a_market_that_holds_its_falls():
+def test_a_buyer_leaves_a_model_whose_price_doubles_for_one_that_did_not():
+    named, market = np.array([[1.0, 2.0, 2.0, 2.0]]), np.ones((1, 4))
+    paid, moves = mc.follow(named, market, np.full((1, 4), 100.0), np.array([50.0]))
+    assert paid.tolist() == [[1.0, 1.0, 1.0, 1.0]]
+    assert moves.tolist() == [[0.0, 50.0, 0.0, 0.0]]
+
+
+def test_following_a_falling_market_never_costs_more_than_staying_where_bills_hold():
     rng = np.random.default_rng(5)
     market = np.cumprod(rng.uniform(0.8, 1.0, (500, 24)), axis=1)
-    bills, switch = rng.uniform(10, 100, (500, 24)), rng.uniform(10, 2000, 500)
-    paid, moves = mc.follow(market, bills, switch)
+    bills = np.repeat(rng.uniform(10, 100, (500, 1)), 24, axis=1)
+    paid, moves = mc.follow(np.ones((500, 24)), market, bills, rng.uniform(10, 2000, 500))
     assert ((bills * paid + moves).sum(axis=1) <= bills.sum(axis=1) + 1e-9).all()
 
 
