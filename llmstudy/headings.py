@@ -5,6 +5,7 @@ from typing import Any
 
 from llmstudy.memo.facts import listed, opening
 from llmstudy.text import count, share, usd
+from llmstudy.words import named
 
 Results = Mapping[str, Any]
 
@@ -171,26 +172,42 @@ def rules(found: Results) -> str:
 
 
 def _rule(row: Mapping[str, Any]) -> str:
-    name = row["rule"].replace("_", " ")
-    return "this product's own rule" if row["rule"] == "triggers" else f"the rule {name}"
+    if row["rule"] == "triggers":
+        return "this product's own rule"
+    return f"the {row['advisor']}'s rule on {named('rule', row['rule'])}"
+
+
+_UNSEEN = {
+    "commit now": "Committing now",
+    "never": "Never moving",
+    "best month set in advance": "Moving in the best month set in advance",
+}
+"""The policies that watch nothing: what waiting and watching is worth is told against the best."""
 
 
 def waiting(found: Results) -> str:
-    """Whether it pays to wait."""
+    """What waiting and watching saves against the best that can be done without.
+
+    Each saving against committing now has its interval; that of the difference of two of them is
+    taken at its widest, so that a gain is told only where no pairing of the ends could undo it.
+    """
     rows = [row for row in found["waiting"] if row["buyer"] == "named_model"]
     if not rows:
         return "There is no commitment to wait with"
-    now = next(row for row in rows if row["policy"] == "commit now")
-    real = [row for row in rows if row["policy"] not in ("commit now", "hindsight")]
-    sure = [row for row in real if row["saving_low_usd"] > 0]
+    base = min((row for row in rows if row["policy"] in _UNSEEN), key=_mean_cost)
+    watching = [row for row in rows if row["policy"] not in (*_UNSEEN, "hindsight")]
+    cost, months = usd(base["mean_cost_usd"]), found["timing"]["months"]
+    said = f"{_UNSEEN[base['policy']]} costs {cost} over {months} months"
+    sure = [row for row in watching if row["saving_low_usd"] > base["saving_high_usd"]]
     if not sure:
-        cost = usd(now["mean_cost_usd"])
-        return f"No way of waiting is surely cheaper than to commit now, at {cost}"
-    best = min(sure, key=lambda row: row["mean_cost_usd"])
-    return (
-        f"{opening(best['policy'])} costs {usd(best['saving_vs_now_usd'])} less than to commit "
-        f"now, over {found['timing']['months']} months"
-    )
+        return f"{said}; waiting and watching is worth nothing that can be told"
+    best = min(sure, key=_mean_cost)
+    more = usd(base["mean_cost_usd"] - best["mean_cost_usd"])
+    return f"{said}; waiting and watching ({best['policy']}) saves another {more}"
+
+
+def _mean_cost(row: Mapping[str, Any]) -> float:
+    return float(row["mean_cost_usd"])
 
 
 def triggers(found: Results) -> str:

@@ -74,7 +74,9 @@ def cost_against_volume(
         top.plot(x, rows["p50_usd"], color=look.color, linestyle=look.linestyle)
         name = f"{look.name}\n{wrap(route, 1.4)}"
         labels.append(right_label(top, rows["p50_usd"].iloc[-1], name, look.color, leader=True))
-    top.set(xscale="log", yscale="log", xlim=(low, high), ylabel="USD a month,\nmean over the horizon")
+    top.set(
+        xscale="log", yscale="log", xlim=(low, high), ylabel="USD a month,\nmean over the horizon"
+    )
     log_ticks(top.yaxis)
     top.tick_params(axis="x", bottom=False, labelbottom=False)
     top.spines["bottom"].set_visible(False)
