@@ -221,6 +221,34 @@ class Facts:
                 n, usd = n + most["n"], usd + most["usd"]
         return n, usd
 
+    def month_usd(self, routes: Mapping[str, str]) -> float | None:
+        """A month of these workloads on these routes, at today's prices and volumes. usd.
+
+        Fleets share one team. None where a bill is not known.
+        """
+        known = [*self.chapters["02_cost"]["bills"], *self.chapters["05_self_hosting"]["fleets"]]
+        bills = {(row["workload"], row["route"]): row for row in known}
+        if not bills.keys() >= set(routes.items()):
+            return None
+        asked = [bills[pair] for pair in routes.items()]
+        teams = [float(row.get("staff_month_usd", 0.0)) for row in asked]
+        return sum(float(row["month_usd"]) for row in asked) - sum(teams) + max(teams, default=0.0)
+
+    def waiting_usd(self, decision: str) -> float | None:
+        """What the next month costs more for want of the moves of workloads with this decision.
+
+        Today's bill less the one on their targets, at today's volumes; at least nothing. None where
+        one of the bills is not known. usd.
+        """
+        today = {
+            name: self.study.workloads[name].current_route
+            for name in self.crossing["month_usd"]["today_by_workload"]
+        }
+        targets = {name: self.verdicts[name]["target"] for name in self.deciding(decision)}
+        moved = {name: target for name, target in targets.items() if target and name in today}
+        now, then = self.month_usd(today), self.month_usd(today | moved)
+        return None if now is None or then is None else max(now - then, 0.0)
+
     def barred(self) -> list[str]:
         """Workloads that no permitted route can serve today."""
         return [name for name, v in self.verdicts.items() if v["route"] is None]

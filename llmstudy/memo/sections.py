@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from llmstudy import headings
 from llmstudy.assess.market import N_DRAWS
 from llmstudy.chapter import table_html
 from llmstudy.figure import Figure
@@ -116,16 +117,28 @@ def _number(facts: Facts) -> str:
         word, sign = ("saves", 1) if saving["p50"] >= 0 else ("costs", -1)
         low, high = sorted((sign * saving["p10"], sign * saving["p90"]))
         shown = f"<b>{usd(sign * saving['p50'])}</b> (80 % range {span(low, high, usd)})"
-        return f"Over {months} months this {word} {shown} against staying at {usd(stay['p50'])}."
+        return (
+            f"Over {months} months{_growth(facts)} this {word} {shown} against staying at "
+            f"{usd(stay['p50'])}."
+        )
     if stake is not None:
         named = [name for name in facts.deciding("undecided") if facts.verdicts[name]["target"]]
         return (
-            f"Over {months} months <b>{usd(stake['p50'])}</b> (80 % range {_range(stake)}) of the "
-            f"{usd(stay['p50'])} that staying costs hangs on {_names(named)}; "
+            f"Over {months} months{_growth(facts)} <b>{usd(stake['p50'])}</b> (80 % range "
+            f"{_range(stake)}) of the {usd(stay['p50'])} that staying costs hangs on "
+            f"{_names(named)}; "
             f"{_favoured(facts)}.{_evidence_cost(facts)}"
         )
     shown = f"<b>{usd(stay['p50'])}</b> (80 % range {_range(stay)})"
-    return f"Staying costs {shown} over {months} months."
+    return f"Staying costs {shown} over {months} months{_growth(facts)}."
+
+
+def _growth(facts: Facts) -> str:
+    """The growth that a sum over the horizon rests on, with its grades."""
+    growths = [workload.growth for workload in facts.study.workloads.values()]
+    low, high = (pick(figure.value for figure in growths) for pick in (min, max))
+    grades = ", ".join(sorted({figure.grade for figure in growths}))
+    return f" (volume growth {span(low, high, share)} a month, {grades})"
 
 
 def _evidence_cost(facts: Facts) -> str:
@@ -173,9 +186,9 @@ def ask(facts: Facts) -> str:
     elif forced:
         what, waiting = "Sign the move", f"{listed(forced)} without the contract its data need"
     elif saving:
-        what, waiting = "Sign the move", usd(saving["p50"] / study.months)
+        what, waiting = "Sign the move", _waiting(facts, "move")
     elif stake:
-        what, waiting = "Fund the evidence", f"at most {usd(stake['p50'] / study.months)}"
+        what, waiting = "Fund the evidence", _waiting(facts, "undecided")
     elif facts.unknown:
         what, waiting = "Answer the open questions", "not known until they are answered"
     else:
@@ -187,6 +200,17 @@ def ask(facts: Facts) -> str:
         "A month of waiting costs": waiting,
     }
     return f"<h2>The ask</h2>{_definitions(row)}"
+
+
+def _waiting(facts: Facts, decision: str) -> str:
+    """What the next month costs without the moves decided on, or without those still open."""
+    cost, today = facts.waiting_usd(decision), facts.crossing["month_usd"]["today"]
+    if cost is None:
+        return "not known: a bill is missing"
+    if cost == 0:
+        return "nothing at today's volume"
+    most = "at most " if decision == "undecided" else ""
+    return f"{most}{usd(cost)} of today's {usd(today)}"
 
 
 # --- 3 findings -----------------------------------------------------------------------------
@@ -322,8 +346,15 @@ def options(facts: Facts) -> str:
             }
         )
     return "<h2>Options</h2>" + table_html(
-        pd.DataFrame(rows), "Workloads moved, cost over the horizon, quality and the way back"
+        pd.DataFrame(rows), f"Cost over the horizon, quality and the way back; {_beside(facts)}"
     )
+
+
+def _beside(facts: Facts) -> str:
+    """What it costs to find out, which no option holds."""
+    early = facts.decided["phases"][:2]
+    low, high = (sum(row[f"cost_{end}_usd"] for row in early) for end in ("low", "high"))
+    return f"phases 1 and 2 ({span(low, high, usd)}, golden sets included) are in no row"
 
 
 def _quality(row: Any) -> str:
@@ -417,9 +448,10 @@ def _short(source: str, words: int = 9) -> str:
 
 
 def change_our_mind(facts: Facts) -> str:
-    """At most four solved thresholds, with who watches each."""
+    """At most four solved thresholds, with who watches each, and what to measure next."""
     lines = [*_quality_thresholds(facts), *_volume_thresholds(facts), *_price_threshold(facts)]
-    return "<h2>What would change our mind</h2>" + _list(lines[:4])
+    measure = _p(f"{escape(headings.measure_next(facts.crossing))}.")
+    return "<h2>What would change our mind</h2>" + _list(lines[:4]) + measure
 
 
 def _quality_thresholds(facts: Facts) -> list[str]:
