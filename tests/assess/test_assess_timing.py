@@ -349,6 +349,41 @@ def test_without_a_reservation_nothing_is_owed_and_every_hour_costs_more(priced)
     assert found[0, -1] == pytest.approx(by_the_hour.sum())
 
 
+def test_leaving_within_a_term_owes_the_rest_of_it_at_the_price_it_was_begun_at(priced):
+    study, _ = priced
+    market = np.linspace(1.0, 2.7, 18)[None, :]
+    held = Reserved(usd=np.full((1, 18), 100.0), market=market, term_months=12)
+    stay = np.full((1, 18), 1.0)
+    rows = timing._reversal(
+        study, FLEETS, small_future(stay, stay, reserved=held, team_usd=np.zeros(1))
+    )
+    back = 2 * study.moving["proprietary_api"].cost.value
+    owed = {row["months"]: row["unused_p50_usd"] for row in rows}
+    assert owed == pytest.approx({3: 9 * 100.0, 6: 6 * 100.0, 12: 0.0})
+    assert [row["usd"] for row in rows] == pytest.approx([u + back for u in owed.values()])
+    free = timing._reversal(study, FLEETS, small_future(stay, stay))
+    assert [row["usd"] for row in free] == pytest.approx([back] * 3)
+
+
+def test_a_workload_that_would_lose_in_every_future_is_not_on_trial(priced, monkeypatch):
+    study, offers = priced
+    stay = np.full((4, 6), 10.0)
+    bills = {"wins": stay - 4, "loses": stay + 4, "loses more": stay + 9}
+
+    def moved(_study, _offers, moves, *_):
+        extra = sum(bills[name] - stay for name in moves)
+        return small_future(stay, stay + extra)
+
+    monkeypatch.setattr(timing, "futures_of_moves", moved)
+
+    def best(*names):
+        return timing._best_together(study, offers, dict.fromkeys(names, "fleet"), 6)
+
+    assert best(*bills) == {"wins": "fleet"}
+    assert best("loses more", "loses") == {"loses": "fleet"}
+    assert best() == {}
+
+
 # ---- what the chapter is told
 
 
