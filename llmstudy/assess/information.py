@@ -209,6 +209,7 @@ def _costs(
         ]
         return np.column_stack(seen) if seen else np.zeros((n, 0))
 
+    asked: list[tuple[str, tuple[str, ...], str, str]]
     asked = [("a week more of log", _OF_A_LOG, routes[0], "log")]
     asked += [(f"8-point probe of {route}", ("capacity_factor",), route, "probe") for route in own]
     asked += [(f"quote for {route}", ("usd_per_gpu_hour",), route, "quote") for route in own]
@@ -221,10 +222,10 @@ def _costs(
         cost /= len(study.workloads) if kind == "log" else 1
         is_bound = perfect.high <= cost
         value = perfect if is_bound else mc.value_of_information(benefit, learned)
-        ends = np.minimum(astuple(value), astuple(perfect)).tolist()
+        usd, low, high = map(float, np.minimum(astuple(value), astuple(perfect)))
         rows.append(
             {"workload": name, "measurement": measurement, "inputs": ", ".join(inputs)}
-            | _against_cost(*ends, cost)
+            | _against_cost(usd, low, high, cost)
             | {"is_bound": is_bound}
         )
     return rows

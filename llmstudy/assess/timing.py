@@ -266,7 +266,7 @@ def _trial(
         "always_now": np.zeros(len(costs), int),
         "never": np.full(len(costs), future.months),
     }
-    baseline = str(tried.loc[tried["regret_usd"].idxmin(), "rule"])
+    baseline = str(tried["rule"].iloc[int(tried["regret_usd"].argmin())])
     best = triggers.improved_threshold(
         ratio, costs, (months | benchmarks)[baseline], levels, (1, 3, 6), FOLDS, rng
     )
