@@ -156,16 +156,29 @@ def test_two_figures_that_only_look_alike_stay_two(priced):
     assert drivers._same(alike) == {"c": "a"}
 
 
-def test_inputs_that_are_one_figure_move_together(priced, flips):
-    """Held apart, the second name would keep its draws, and the flip would lie elsewhere."""
-    study, _ = priced
-    row = flips[(flips["workload"] == "support-chat") & (flips["input"] == "moving_cost")].iloc[0]
-    assert row["direction"] == "below"
-    beyond = row["flips_at"] * 1.005
-    together = {"moving_cost": beyond, "migration_proprietary_api": beyond}
-    apart = savings_at(priced, "support-chat", LUNA, {"moving_cost": beyond})
-    assert not meets_both_lines(study, savings_at(priced, "support-chat", LUNA, together))
-    assert np.median(apart) != np.median(savings_at(priced, "support-chat", LUNA, together))
+def test_inputs_that_are_one_figure_move_together(priced, monkeypatch):
+    """Held apart, the second name would keep its draws, and the margin would be another."""
+    study, offers = priced
+    asked = {}
+
+    def kept(_figures, draws, margin, _bounds):
+        asked.update(draws=draws, margin=margin)
+        return pd.DataFrame()
+
+    monkeypatch.setattr(mc, "solve_thresholds", kept)
+    drivers._flips(study, offers, "support-chat", LUNA, pd.DataFrame({"input": ["moving_cost"]}))
+    cost = np.full(drivers.N_FLIPS, 200e3)
+    found = asked["margin"]({**asked["draws"], "moving_cost": cost})
+    lines = study.thresholds
+
+    def margin_at(**held):
+        saved = savings_at(priced, "support-chat", LUNA, held)
+        enough = (np.median(saved) - lines.saving.value) / lines.saving.value
+        return min((saved > 0).mean() - lines.probability.value, enough)
+
+    together = margin_at(moving_cost=200e3, migration_proprietary_api=200e3)
+    assert found == pytest.approx(together)
+    assert found != pytest.approx(margin_at(moving_cost=200e3))
 
 
 def test_no_ranking_names_one_figure_twice(default, priced):
