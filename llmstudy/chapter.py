@@ -60,6 +60,7 @@ SHOWN = {
         "tokens_per_month memo_api_usd reproduced_api_usd mix_api_usd memo_hosting_low_usd "
         "memo_hosting_high_usd our_hosting_low_usd our_hosting_high_usd memo_cheaper our_cheaper"
     ),
+    "t1_explanations": "says low_usd high_usd tokens_per_month",
     "t2": "claim unit claim_low claim_high ours_low ours_high agrees on why",
     "claims": "workload who claim low high unit_note",
     "attribution": "workload route item changes shapley_usd break_even_factor",
@@ -75,6 +76,7 @@ SHOWN = {
         "slo_attainment_share% utilisation%"
     ),
     "routes": "workload route permitted fits_context latency quality p_cheaper%",
+    "accepted": ("workload pair route current usd_per_request acceptance% usd_per_accepted_answer"),
     "five_questions": "id question answer evidence",
     "phases": "phase title scope start end owner cost_usd",
 }

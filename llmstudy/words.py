@@ -25,6 +25,8 @@ HEADINGS: Mapping[str, str] = {
     "n": "items",
     "n_needed": "items needed",
     "difference": "difference in quality",
+    "pair": "against the candidate",
+    "acceptance": "answers accepted",
     "n_fit": "points fitted",
     "n_heldout": "points held out",
     "median_abs_error_share": "median error",
@@ -132,6 +134,8 @@ NAMES: Mapping[str, Mapping[str, str]] = {
         "gpu_price_factor": "mean GPU price against today's",
         "accepted_ratio": "accepted answers against the API's",
     },
+    "verdict": {"none": "not scored"},
+    "quality": {"none": "not scored", "baseline": "today's own"},
     "outside": {
         "input_tokens": "prompt length",
         "output_tokens": "answer length",

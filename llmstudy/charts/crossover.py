@@ -104,7 +104,7 @@ def _first_to_pay(crossovers: pd.DataFrame, cheapest: str) -> str:
         return "no other arm pays in half of the draws"
     first = paying.iloc[0]
     who = "it" if first.to_arm == cheapest else look_of(first.to_arm).name
-    return f"{who} pays against {first.from_route} from {count(first.p50)} requests a month"
+    return f"{who} pays against {first.from_route} from {count(first.p50)} requests"
 
 
 def _pays(row: Any) -> str:
@@ -114,7 +114,7 @@ def _pays(row: Any) -> str:
         return f"{who} against {row.from_route}: {never}"
     reach = span(row.p10, row.p90, count)
     text = f"{who} pays against {row.from_route} from {count(row.p50)} requests a month"
-    return f"{text} (80 % range {reach}){f', {never}' if row.p_never > 0 else ''}"
+    return f"{text} (80 % range {reach}){f', {never}' if row.p_never >= 0.005 else ''}"
 
 
 def _crossover(ax: Axes, y: int, row: Any, text: str, ends: tuple[float, float]) -> None:

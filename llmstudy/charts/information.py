@@ -44,7 +44,7 @@ def tornado(sensitivity: pd.DataFrame, base_usd: float, subject: str, note: str)
     ranges = [span(left, right, usd) for left, right in ends]
     effects = [f"{r.total_effect:.2f} ± {r.total_effect_error:.2f}" for _, r in numbered(table)]
     title = (
-        f"{table['input'][0]} decides most: {subject} is {ranges[0]} over its range, "
+        f"{_sentence(table['input'][0])} decides most: {subject} is {ranges[0]} over its range, "
         f"{usd(base_usd)} in the base case"
     )
     figure = blank(title, note, 1.15 + 0.29 * len(table))
@@ -89,8 +89,8 @@ def p_never_drivers(table: pd.DataFrame, note: str) -> Chart:
     most = table.iloc[0]
     low, high = share(most.p_never_low_bin), share(most.p_never_high_bin)
     title = (
-        f"{most.input} decides most whether it never pays: never in {low} of draws where it is "
-        f"lowest, {high} where it is highest"
+        f"{_sentence(most.input)} decides most whether it never pays: never in {low} of draws "
+        f"where it is lowest, {high} where it is highest"
         if most.low > 0
         else f"No input clearly decides whether it never pays: the strongest, {most.input}, moves "
         f"P(never) by {spreads[0]} points"

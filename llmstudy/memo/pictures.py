@@ -88,7 +88,7 @@ def tornado(facts: Facts, inputs: int = 8) -> Chart | None:
     if table.empty:
         return None
     table["input"] = [INPUTS[name][0] for name in table["input"]]
-    subject = f"moving {found['workload']} to {found['route']}"
+    subject = f"the saving of moving {found['workload']} to {found['route']}"
     return charts.tornado(table, found["base_usd"], subject, _grades(facts, found["workload"]))
 
 

@@ -134,11 +134,14 @@ def _number(facts: Facts) -> str:
 
 
 def _growth(facts: Facts) -> str:
-    """The growth that a sum over the horizon rests on, with its grades."""
+    """The growth that a sum over the horizon rests on, and whether prices change in it."""
     growths = [workload.growth for workload in facts.study.workloads.values()]
     low, high = (pick(figure.value for figure in growths) for pick in (min, max))
     grades = ", ".join(sorted({figure.grade for figure in growths}))
-    return f" (volume growth {span(low, high, share)} a month, {grades})"
+    bills = facts.chapters["02_cost"]["bills"]
+    change = any(row["current"] and row["scheduled_change"] for row in bills)
+    prices = "; announced price changes included" if change else ""
+    return f" (volume growth {span(low, high, share)} a month, {grades}{prices})"
 
 
 def _evidence_cost(facts: Facts) -> str:
@@ -419,10 +422,12 @@ def _quantity(figure: Figure, x: float) -> str:
     if figure.unit == "USD":
         return usd(x)
     if figure.unit.startswith("share"):
-        return share(x) + figure.unit.removeprefix("share")
+        return share(x) + figure.unit.removeprefix("share").replace("/", " a ")
     if figure.unit == "factor/year":
         return f"×{x:g} a year"
-    return f"{count(x)} {figure.unit.removesuffix('/month').removesuffix('/request')}"
+    if figure.unit in ("requests/month", "tokens/request"):
+        return count(x)  # the assumption's name holds its unit
+    return f"{count(x)} {figure.unit.removesuffix('/month')}"
 
 
 def _quantity_range(figure: Figure) -> str:
@@ -450,8 +455,8 @@ def _short(source: str, words: int = 9) -> str:
 def change_our_mind(facts: Facts) -> str:
     """At most four solved thresholds, with who watches each, and what to measure next."""
     lines = [*_quality_thresholds(facts), *_volume_thresholds(facts), *_price_threshold(facts)]
-    measure = _p(f"{escape(headings.measure_next(facts.crossing))}.")
-    return "<h2>What would change our mind</h2>" + _list(lines[:4]) + measure
+    measure = f"{escape(headings.measure_next(facts.crossing))}."
+    return "<h2>What would change our mind</h2>" + _list([*lines[:4], measure])
 
 
 def _quality_thresholds(facts: Facts) -> list[str]:

@@ -89,12 +89,17 @@ def test_the_ask_sets_the_month_beside_todays_bill(study):
 
 
 def test_the_growth_behind_a_sum_is_named_with_its_grade(study):
-    def growing(*shares):
+    def growing(*shares, change=0.0):
         workloads = {
             name: workload.model_copy(update={"growth": replace(workload.growth, value=x)})
             for (name, workload), x in zip(study.workloads.items(), shares, strict=False)
         }
-        return Facts(study.model_copy(update={"workloads": workloads}), {})
+        bills = [{"current": True, "scheduled_change": change}]
+        bills.append({"current": False, "scheduled_change": 1.0})
+        changed = study.model_copy(update={"workloads": workloads})
+        return Facts(changed, {"02_cost": {"bills": bills}})
 
     assert sections._growth(growing(0.04, 0.04)) == " (volume growth 4 % a month, assumed)"
+    risen = sections._growth(growing(0.04, 0.04, change=1.0))
+    assert risen == (" (volume growth 4 % a month, assumed; announced price changes included)")
     assert sections._growth(growing(0.02, 0.06)) == " (volume growth 2 to 6 % a month, assumed)"
