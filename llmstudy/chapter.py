@@ -50,7 +50,8 @@ SHOWN = {
         "upkeep_month_usd staff_month_usd outside"
     ),
     "savings": (
-        "workload route saving_p10_usd saving_p50_usd saving_p90_usd p_cheaper% pays_from_month_p50"
+        "workload route saving_p10_usd saving_p50_usd saving_p90_usd p_cheaper% "
+        "p_cheaper_team_there% pays_from_month_p50"
     ),
     "by_buyer": (
         "workload route p_cheaper_named% p_cheaper_same_quality% "

@@ -43,6 +43,7 @@ HEADINGS: Mapping[str, str] = {
     "e2e_p95_s": "whole answer p95, s",
     "slo_attainment_share": "SLO attained",
     "p_cheaper": "chance of being cheaper",
+    "p_cheaper_team_there": "chance, were the team there anyhow",
     "p_cheaper_named": "chance against the named model",
     "p_cheaper_same_quality": "chance against equal quality",
     "saving_named_usd": "saving against the named model, USD",
