@@ -20,8 +20,8 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 from scipy.interpolate import CubicSpline
-from scipy.special import ndtr
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
+from scipy.stats import norm, rankdata
 
 from llmstudy.figure import FloatArray, Interval
 
@@ -35,6 +35,13 @@ _MIN_DRAWS = 100
 # bends: a tenth, so that it is shrunk a hundred times as hard as a straight line.
 _PENALTIES = np.logspace(-8, 0, 9)
 _BEND = 0.1
+
+_LEAST_SIZE = 0.1  # of the median size of gains: a row that gains nothing has no logarithm
+
+# What gains are divided by: powers of their usual size. 0 suits a normal gain; 1 one that spans a
+# thousandfold; with 1/2 large gains still count for more than small ones, which sets the border
+# between two actions best where several inputs move it.
+_POWERS = np.array([0.0, 0.5, 1.0])
 
 _WORTH = (
     "measurement",
@@ -90,9 +97,15 @@ def value_of_information(
     The gain of every action over today's best is regressed on what is learned, on nine tenths of
     the draws; on the other tenth the action with the best fitted gain is taken, and what it really
     gains is counted. A fit that mistakes noise for knowledge so loses by it, and what tells nothing
-    is worth nothing; the estimate errs low. Fitted and judged on the same draws, as is usual, the
+    is worth nothing; the estimate errs low. Chosen and judged on the same draws, as is usual, the
     estimate errs high: that one sets the upper end of the interval. Both are blind to structure
-    that the splines cannot follow (more than two inputs bending together).
+    that the splines cannot follow (more than two inputs bending together). Nothing is worth more
+    than perfect information on the same draws.
+
+    A volume may span a thousandfold, and gains with it. So an input counts by its rank, and gains
+    are also fitted over (powers of) their usual size at what is learned, which leaves the best
+    action what it is; the model is the one that gained most on the other nine tenths. Where a few
+    draws hold most of the gain, the normal interval is too narrow, as that of `evpi` is.
 
     net_benefit_usd: (n_draws, n_actions). learned: (n_draws,) or (n_draws, k), k <= 6.
     Returns: usd, none below 0.
@@ -109,19 +122,25 @@ def value_of_information(
     0.0
     """
     gains = _gains(net_benefit_usd)
-    design = spline_design(_learned(learned, len(gains)), _KNOTS, _PAIR_KNOTS)
+    told, rows = _learned(learned, len(gains)), np.arange(len(gains))
     folds = [slice(k, None, _FOLDS) for k in range(_FOLDS)]
-    parts = [moments(design[fold], gains[fold]) for fold in folds]
-    whole, p = np.sum(parts, axis=0), design.shape[1]
-    penalties = best_penalties(whole, p)
-    ahead = np.empty_like(gains)
-    for fold, part in zip(folds, parts, strict=True):
-        ahead[fold] = predicted(design[fold], ridge(whole - part, p, penalties))
-    rows = np.arange(len(gains))
-    taken = gains[rows, ahead.argmax(axis=1)]
-    honest = _interval(taken, level)
-    hopeful = float(predicted(design, ridge(whole, p, penalties)).max(axis=1).mean())
-    return Interval(honest.estimate, honest.low, honest.high + max(0.0, hopeful - honest.estimate))
+    fits = [
+        _fitted_gains(spline_design(told, _KNOTS, pair_knots), gains, folds)
+        for pair_knots in (0, _PAIR_KNOTS)[: told.shape[1]]
+    ]
+    ahead, behind = (np.concatenate(of) for of in zip(*fits, strict=True))  # (models, n, m)
+    # beside the models: nothing is learned, and today's best is taken
+    taken = np.vstack([np.zeros(len(gains)), gains[rows, ahead.argmax(axis=2)]])
+    by_fold = np.array([taken[:, fold].sum(axis=1) for fold in folds])
+    honest = np.empty(len(gains))
+    for fold, model in zip(folds, (by_fold.sum(axis=0) - by_fold).argmax(axis=1), strict=True):
+        honest[fold] = taken[model, fold]
+    found = _interval(honest, level)
+    seen = gains[rows, behind.argmax(axis=2)].mean(axis=1)
+    best = int(seen.argmax())
+    hopeful = max(float(seen[best]), float(behind[best].max(axis=1).mean()))
+    high = found.high + max(0.0, hopeful - found.estimate)
+    return Interval(found.estimate, found.low, min(high, evpi(gains, level).high))
 
 
 def worth_measuring(
@@ -192,6 +211,27 @@ def _learned(learned: FloatArray, n: int) -> FloatArray:
     return table
 
 
+def _fitted_gains(
+    design: FloatArray, gains: FloatArray, folds: Sequence[slice]
+) -> tuple[FloatArray, FloatArray]:
+    """Gains in usd as fitted by each model: to the gains over each power of their usual size.
+
+    Returns: (models, n, m) by fits that have not seen the row's fold, and by ones that have.
+    """
+    n, m = gains.shape
+    sizes = usual_size(design, gains) ** _POWERS  # (n, models)
+    target = (gains[:, None, :] / sizes[:, :, None]).reshape(n, -1)
+    parts = [moments(design[fold], target[fold]) for fold in folds]
+    whole, p = np.sum(parts, axis=0), design.shape[1]
+    penalties = best_penalties(whole, p)
+    ahead = np.empty_like(target)
+    for fold, part in zip(folds, parts, strict=True):
+        ahead[fold] = predicted(design[fold], ridge(whole - part, p, penalties))
+    behind = predicted(design, ridge(whole, p, penalties))
+    in_usd = [fit.reshape(n, -1, m) * sizes[:, :, None] for fit in (ahead, behind)]
+    return in_usd[0].swapaxes(0, 1), in_usd[1].swapaxes(0, 1)
+
+
 def _interval(gain: FloatArray, level: float) -> Interval:
     """Mean of a gain that cannot be negative on average, with its normal interval. gain: (n,)."""
     mean = float(gain.mean())
@@ -205,10 +245,12 @@ def _interval(gain: FloatArray, level: float) -> Interval:
 def spline_design(inputs: FloatArray, knots: int, pair_knots: int) -> FloatArray:
     """Columns on which a smooth function of the inputs is nearly linear. (n, k) -> (n, p).
 
-    Each input, its natural cubic splines, products of coarser ones for each pair, and the product
-    of each three. Knots stand at quantiles from the 1st to the 99th percentile, or at every value
-    where there are few; an input that never varies has no columns. Columns have mean 0; the inputs
-    have standard deviation 1 and all others less, so that a ridge bends only where the data insist.
+    Each input as the normal score of its rank, so that a heavy tail is no lever; its natural cubic
+    splines, products of coarser ones for each pair, and the product of each three (no products
+    where pair_knots is 0). Knots stand at quantiles from the 1st to the 99th percentile, or at
+    every value where there are few; an input that never varies has no columns. Columns have mean 0;
+    the scores have standard deviation 1 and all others less, so that a ridge bends only where the
+    data insist.
     Source: Hastie, Tibshirani and Friedman (2009), The Elements of Statistical Learning, 5.2.1.
 
     >>> spline_design(np.arange(20.0)[:, None], knots=4, pair_knots=3).shape
@@ -217,12 +259,14 @@ def spline_design(inputs: FloatArray, knots: int, pair_knots: int) -> FloatArray
     varying = [x for x in np.asarray(inputs, dtype=float).T if np.ptp(x) > 0]
     if not varying:
         return np.empty((len(inputs), 0))
-    scaled = [(x - x.mean()) / x.std() for x in varying]
+    scores = [ndtri((rankdata(x) - 0.5) / len(x)) for x in varying]  # ties share their mean rank
+    scaled = [(x - x.mean()) / x.std() for x in scores]
     bends = [_natural_spline(x, knots) for x in scaled]
-    coarse = [_natural_spline(x, pair_knots) for x in scaled]
-    for a, b in combinations(coarse, 2):
-        bends.append((a[:, :, None] * b[:, None, :]).reshape(len(a), -1))
-    bends += [np.prod(three, axis=0)[:, None] for three in combinations(scaled, 3)]
+    if pair_knots:
+        coarse = [_natural_spline(x, pair_knots) for x in scaled]
+        for a, b in combinations(coarse, 2):
+            bends.append((a[:, :, None] * b[:, None, :]).reshape(len(a), -1))
+        bends += [np.prod(three, axis=0)[:, None] for three in combinations(scaled, 3)]
     bent = np.hstack(bends)
     bent -= bent.mean(axis=0)
     spread = np.sqrt(np.einsum("np,np->p", bent, bent) / len(bent))
@@ -248,6 +292,21 @@ def _natural_spline(x: FloatArray, knots: int) -> FloatArray:
     # straight lines beyond the outer knots, so that a tail cannot swing
     basis[beyond] += (x - inside)[beyond, None] * spline(inside[beyond], 1)
     return np.asarray(basis)
+
+
+def usual_size(design: FloatArray, gains: FloatArray) -> FloatArray:
+    """Size in usd that the largest of a row's gains usually has at its inputs. (n, m) -> (n, 1).
+
+    What is divided by a function of the inputs keeps the sign and the order of its expected values
+    given the inputs; by this one it also keeps a few huge rows from setting the fit of all others.
+    Source: Harvey (1976), Econometrica 44:461-465 (the logarithm of the residual's size regressed).
+    """
+    size = np.abs(gains).max(axis=1, keepdims=True)
+    if not size.any():
+        return np.ones_like(size)
+    floor = _LEAST_SIZE * np.median(size[size > 0])
+    of, p = moments(design, np.log(np.maximum(size, floor))), design.shape[1]
+    return np.exp(predicted(design, ridge(of, p, best_penalties(of, p))))
 
 
 def moments(design: FloatArray, target: FloatArray) -> FloatArray:

@@ -128,6 +128,59 @@ def test_an_input_that_never_varies_is_worth_nothing():
     assert (found.estimate, found.low, found.high) == (0, 0, 0)
 
 
+# ---- heavy tails --------------------------------------------------------------------------------
+
+UNKNOWN = np.array([2.4, 0.5, 0.4])  # of logarithms: a volume from 1 to 2,500, and two factors
+
+
+def unknown_volume(seed, fixed, draws=4000):
+    """Three log-normal factors, the first one known within a few thousandfold, and their gain."""
+    logs = np.random.default_rng(seed).normal(size=(draws, 4)) * [*UNKNOWN, 0.3]
+    bill = np.exp(logs[:, :3].sum(axis=1) - (UNKNOWN[1:] ** 2).sum() / 2)
+    return np.exp(logs[:, :3]), bill - fixed * np.exp(logs[:, 3] - 0.3**2 / 2)
+
+
+@pytest.mark.parametrize("group", [[0], [0, 1], [0, 1, 2]])
+def test_an_unknown_volume_against_a_fixed_cost_is_worth_what_black_says(group):
+    """Black (1976), Journal of Financial Economics 3:167-179: a put on a log-normal bill."""
+    forward, fixed = np.exp(UNKNOWN[0] ** 2 / 2), 3.0
+    truth = lognormal_loss(forward, fixed, np.sqrt((UNKNOWN[group] ** 2).sum()))
+    covered, estimates = [], []
+    for seed in range(20):
+        inputs, gain = unknown_volume(seed, fixed)
+        found = value_of_information(against_nothing(gain), inputs[:, group])
+        covered.append(found.low <= truth <= found.high)
+        estimates.append(found.estimate)
+    assert np.mean(estimates) == pytest.approx(truth, rel=0.02)
+    assert np.mean(covered) >= 0.85
+
+
+@pytest.mark.parametrize("fixed", [0.3, 3.0, 30.0, 300.0])
+def test_no_knowledge_is_worth_more_than_perfect_information_however_heavy_the_tail(fixed):
+    for seed in range(5):
+        inputs, gain = unknown_volume(seed, fixed, draws=1000)
+        table = against_nothing(gain)
+        most = evpi(table)
+        for learned in (inputs, inputs[:, 0], inputs[:, 1:], gain):
+            found = value_of_information(table, learned)
+            assert 0 <= found.low <= found.estimate <= found.high <= most.high
+            assert found.estimate <= most.estimate
+
+
+@pytest.mark.parametrize("fixed", [3.0, 17.8, 100.0])  # 17.8: both actions cost alike on average
+def test_what_says_nothing_of_an_unknown_volume_is_worth_nothing(fixed):
+    alarms, shares = [], []
+    for seed in range(20):
+        _, gain = unknown_volume(seed, fixed)
+        table = against_nothing(gain)
+        noise = np.random.default_rng([seed, 1]).normal(size=(len(gain), 2))
+        found = value_of_information(table, noise)
+        alarms.append(found.low > 0)
+        shares.append(found.estimate / evpi(table).estimate)
+    assert sum(alarms) <= 1  # of 20: an interval of 95 % errs on this side once in 40
+    assert np.mean(shares) < 0.05
+
+
 # ---- a finite sample ----------------------------------------------------------------------------
 
 
@@ -187,13 +240,14 @@ def test_what_all_actions_share_and_how_they_are_ordered_changes_nothing():
     x, other, common = rng.normal(size=(3, 2000))
     table = np.column_stack([x + other, np.zeros(2000), 0.5 * other])
     plain = value_of_information(table, x)
-    again = value_of_information(1000 * (table + 5 * common[:, None])[:, [2, 0, 1]], 3 + 7 * x)
+    moved = 1000 * (table + 5 * common[:, None])[:, [2, 0, 1]]
+    again = value_of_information(moved, np.exp(3 + 7 * x))  # the same knowledge, on another scale
     assert again.estimate / 1000 == pytest.approx(plain.estimate)
     assert (again.low / 1000, again.high / 1000) == pytest.approx((plain.low, plain.high))
 
 
 def test_splines_follow_a_curve_and_run_straight_beyond_the_outer_knots():
-    x = np.sort(np.random.default_rng(14).normal(size=4000))
+    x = norm.ppf((np.arange(4000) + 0.5) / 4000)  # its own normal scores
     design = np.column_stack([np.ones(4000), spline_design(x[:, None], 10, 4)])
     fitted = design @ np.linalg.lstsq(design, np.sin(2 * x), rcond=None)[0]
     inside = np.abs(x) < 2
