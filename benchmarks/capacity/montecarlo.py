@@ -53,6 +53,12 @@ class Moves:
         """How many moves there are."""
         return sum(map(len, self.routes.values()))
 
+    def offer(self, name: str, route: str) -> mc.Offer:
+        """What a route of a move, or the one of today, charges."""
+        found = self.offers.offer(name, route)
+        assert found is not None
+        return found
+
 
 def default_moves() -> Moves:
     """Those of params/default.yaml."""
@@ -93,7 +99,10 @@ Numbers = dict[str, Any]
 
 
 def inputs_of(moves: Moves, name: str, route: str, months: int, n: int) -> list[Numbers]:
-    """The inputs of a move, draw by draw, with `team_usd`, what the team costs a month."""
+    """The inputs of a move, draw by draw, with `team_usd`, what the team costs a month.
+
+    The study has no fleet today: a move to one pays the team, and no other spares it.
+    """
     study, offers = moves.study, moves.offers
     drawn = dict(draws_of(pair_inputs(study, offers, name, route), n, study.seed))
     drawn |= paths_of(study, name, n, months)
@@ -111,18 +120,24 @@ def stay_bills(current: mc.Offer, d: Numbers, months: int) -> list[float]:
 
 def volume(d: Numbers, month: int) -> float:
     """Requests of a month in one draw."""
-    return d["requests"] * (1 + d["growth"]) ** month * d["path_requests"][month]
+    requests: float = d["requests"] * (1 + d["growth"]) ** month
+    return requests * off_trend(d, "requests", month)
+
+
+def off_trend(d: Numbers, name: str, month: int) -> float:
+    """The factor by which a price or a volume leaves its trend; 1 where it has no path."""
+    path = d.get(mc.PATH + name)
+    return path[month] if path else 1.0
 
 
 def loop_savings(stay: list[float], challenger: mc.Offer, d: Numbers) -> list[float]:
     """What a move has saved by the end of each month, in one draw. stay: bills of today's route."""
-    cutover = min(math.ceil(d["ramp"]), len(stay) - 1)
     saved, by_month = -d["moving_cost"], []
     for month, stay_usd in enumerate(stay):
         go_usd = month_bill(challenger, d, volume(d, month), month)
         moved = min(1.0, max(0.0, month + 1 - d["ramp"]))
         saved += moved * (stay_usd - go_usd) - d["team_usd"]
-        if month == cutover and d["ramp"] < len(stay):
+        if month == math.ceil(d["ramp"]):  # the first that the new route serves in full
             saved -= d["dual_running"] * go_usd
         by_month.append(saved)
     return by_month
@@ -159,11 +174,12 @@ def month_bill(offer: mc.Offer, d: Numbers, requests: float, month: int) -> floa
         usd = usd_per_token * prompts * (1 + d["prompt_growth"]) ** month
         usd += offer.output_usd / offer.output_tokens * d["output_tokens"] * d["tokenizer"]
         usd *= (1 + d["retry_share"]) * d[f"drift_{offer.arm}"] ** years
-        usd *= d[f"path_{offer.arm}"][month]
+        usd *= off_trend(d, offer.arm, month)
         usd *= offer.month_factors[min(month, len(offer.month_factors) - 1)]
-        beside = d["api_evaluation"] / 12 + d["provisioned"]
+        beside: float = d["api_evaluation"] / 12 + d["provisioned"]
         beside += d[f"migration_{offer.arm}"] / d[f"model_life_{offer.arm}"]
-        return requests * (usd + d["tool_usd"] / 1000) + beside
+        of_requests: float = requests * (usd + d["tool_usd"] / 1000)
+        return of_requests + beside
     longer_in = prompts * (1 + d["prompt_growth"]) ** month / offer.input_tokens
     longer_out = d["output_tokens"] * d["tokenizer"] / offer.output_tokens
     per_s = offer.capacity_requests_per_s * d["capacity_factor"]
@@ -172,11 +188,12 @@ def month_bill(offer: mc.Offer, d: Numbers, requests: float, month: int) -> floa
     needed = math.ceil(peak_per_s / (per_s * d["target_utilisation"]) * (1 - 1e-12))
     replicas = max(needed + offer.spare, 1) + d["staging_replicas"]
     term = month // offer.term_months * offer.term_months
-    price = (1 - offer.reserved_share) * d["drift_gpu"] ** years * d["path_gpu"][month]
-    price += offer.reserved_share * d["drift_gpu"] ** (term / 12) * d["path_gpu"][term]
-    rent = replicas * offer.gpus_per_replica * 730 * d["usd_per_gpu_hour"] * price
-    upkeep = d["observability"] + (d["upgrades"] * d["upgrade_usd"] + d["fine_tuning"]) / 12
-    return rent * (1 + d["overhead_share"]) + upkeep
+    price = (1 - offer.reserved_share) * d["drift_gpu"] ** years * off_trend(d, "gpu", month)
+    price += offer.reserved_share * d["drift_gpu"] ** (term / 12) * off_trend(d, "gpu", term)
+    rent: float = replicas * offer.gpus_per_replica * 730 * d["usd_per_gpu_hour"] * price
+    upkeep: float = d["observability"] + (d["upgrades"] * d["upgrade_usd"] + d["fine_tuning"]) / 12
+    rent *= 1 + d["overhead_share"]
+    return rent + upkeep
 
 
 # ---- both ----------------------------------------------------------------------------------------
@@ -186,12 +203,9 @@ def loops(moves: Moves, months: int, n: int) -> dict[str, Callable[[], dict[str,
     """The loop of each workload over n draws, its inputs drawn beforehand: workload -> call."""
     found: dict[str, Callable[[], dict[str, Any]]] = {}
     for name, routes in moves.routes.items():
-        current, *rest = (
-            moves.offers.offer(name, route)
-            for route in (moves.study.workloads[name].current_route, *routes)
-        )
+        current = moves.offer(name, moves.study.workloads[name].current_route)
+        offers = {route: moves.offer(name, route) for route in routes}
         draws = {route: inputs_of(moves, name, route, months, n) for route in routes}
-        offers = dict(zip(routes, rest, strict=True))
         found[name] = partial(loop_over_draws, current, offers, draws, months)
     return found
 
@@ -288,11 +302,14 @@ def _blocks(moves: Moves) -> list[dict[str, Any]]:
     rows, outcomes = [], []
     for workers in (1, 2):
         in_blocks(outcome, BLOCK * workers, BLOCK, seed=0, n_jobs=workers)  # starts the workers
-        began = time.perf_counter()
+        began = time.perf_counter(), time.process_time()
         outcomes.append(in_blocks(outcome, n, BLOCK, moves.study.seed, n_jobs=workers))
-        took = time.perf_counter() - began
-        rows.append({"draws": n, "months": months, "block": BLOCK, "workers": workers, "s": took})
-    assert np.array_equal(*outcomes)
+        row: dict[str, Any] = {"draws": n, "months": months, "block": BLOCK, "workers": workers}
+        row["s"] = time.perf_counter() - began[0]
+        if workers == 1:  # what other processes take is not in this one's processor time
+            row["cpu_s"] = time.process_time() - began[1]
+        rows.append(row)
+    assert np.array_equal(outcomes[0], outcomes[1])
     tracemalloc.start()
     in_blocks(outcome, 3 * BLOCK, BLOCK, seed=0)
     peak = tracemalloc.get_traced_memory()[1]

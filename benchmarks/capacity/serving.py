@@ -63,7 +63,7 @@ def fitted_groups(points: pd.DataFrame, seed: int) -> list[Group]:
 
     Raises: AssertionError where the held-out error is not the one that `fit_groups` reports.
     """
-    judged = {
+    judged: dict[tuple[str, ...], float] = {
         (g.model, g.gpu, g.precision, g.engine_version): g.median_abs_error_share
         for g in fit_groups(points, N_FIT, seed, random_choices=1)[0]
     }
@@ -173,7 +173,8 @@ def against_aiconfigurator(peer_env: Path, sample: int, seed: int = 0) -> list[d
     drawn = [sampled(comparable(g, g.heldout), sample, seed) for g in every]
     known = [comparable(g, g.fitted) for g in every]
     answers = ask_peer(peer_env, pd.concat([*drawn, *known])["point_id"])
-    rows, left_out, errors = [], [], []
+    rows: list[dict[str, Any]] = []
+    left_out, errors = [], []
     for group, points, fitted in zip(every, drawn, known, strict=True):
         if points.empty:
             reason = "the source does not say how attention is spread over the GPUs"
