@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmstudy.memo.facts import listed, opening
-from llmstudy.text import count, share, usd
+from llmstudy.text import count, share, span, usd
 from llmstudy.words import named
 
 Results = Mapping[str, Any]
@@ -102,7 +102,7 @@ def hosting(found: Results) -> str:
     if not fleets:
         return "No self-hosted route can serve any of the workloads"
     least, most = (pick(row["utilisation"] for row in fleets) for pick in (min, max))
-    return f"At today's volume a fleet would be {share(least)} to {share(most)} busy"
+    return f"At today's volume a fleet would be {span(least, most, share)} busy"
 
 
 def own_gpu(found: Results) -> str:
@@ -139,7 +139,7 @@ def crossover(found: Results) -> str:
     if not own:
         return "No permitted route is self-hosted, so there is no crossover to look for"
     low, high = (pick(row["p_never"] for row in own) for pick in (min, max))
-    return f"Self-hosting never becomes cheaper in {share(low)} to {share(high)} of draws"
+    return f"Self-hosting never becomes cheaper in {span(low, high, share)} of draws"
 
 
 def measure_next(found: Results) -> str:
@@ -150,7 +150,8 @@ def measure_next(found: Results) -> str:
         return f"Measure next: {what}, worth {usd(row['value_usd'])} for {usd(row['cost_usd'])}"
     open_ = [row for row in found["worth"] if row["verdict"] == "undecided"]
     if open_:
-        return f"Whether {open_[0]['measurement']} is worth its cost takes more draws to tell"
+        what = f"{open_[0]['workload']}, {open_[0]['measurement']}"
+        return f"Whether to measure takes more draws to tell: {what}"
     if not found["worth"]:
         return "There is no permitted move, so there is nothing to measure for"
     return "No measurement is worth what it costs: decide on what is known"
