@@ -192,10 +192,11 @@ def _shown(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     """What a page shows of a table."""
     if name not in SHOWN:
         return frame
-    asked = SHOWN[name].split()
-    shown = frame[[column.removesuffix("%") for column in asked]]
-    shares = [column.removesuffix("%") for column in asked if column.endswith("%")]
-    return shown.assign(**{column: [_percent(x) for x in frame[column]] for column in shares})
+    columns = {}
+    for asked in SHOWN[name].split():
+        column = asked.removesuffix("%")
+        columns[column] = frame[column].map(_percent) if asked != column else frame[column]
+    return pd.DataFrame(columns)
 
 
 def _percent(x: Any) -> str | None:
