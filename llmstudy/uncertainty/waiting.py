@@ -10,7 +10,7 @@ in turn. A fitted rule is at best as good as the best rule, so that waiting is, 
 made to look better than it is. Paths are independent rows; whoever makes the costs discounts them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,7 @@ from llmstudy.uncertainty.information import (
     predicted,
     ridge,
     spline_design,
+    usual_size,
 )
 
 Months = npt.NDArray[np.int_]
@@ -34,6 +35,11 @@ _KNOTS = 5
 _PAIR_KNOTS = 2  # two states act together by their product only
 _MIN_PATHS = 200
 _CANDIDATES = 200
+_TRIED = 50  # thresholds of each state, as rivals of the regression
+_SURE = 2.0  # standard errors
+
+# Gains are regressed as they are, and over their usual size: see `value_of_information`.
+_POWERS = (0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -93,16 +99,18 @@ def value_of_waiting(
     """What each way of waiting costs on average, held against committing now.
 
     switch_costs_usd: (n_paths, n_months + 1). states: (n_paths, n_months) or (n_paths, n_months,
-    k), numbers that a straight line or a gentle bend suits (logarithms of bills and prices).
+    k); only the order of a month's values counts, for thresholds their order over all months.
     waits: months k after which to choose between switching then and never. short_commitments:
     months k for which a move made now binds -> (n_paths, n_months + 1), the cost by the month in
     which it is left again, from month k on; last column: never left (`switch_costs` says how).
 
     Policies: commit now; never; the month that is best on average, set in advance; wait k months,
     then choose; optimal stopping; commit for k months, then free to leave when that pays;
-    hindsight, which knows the whole path and which no single switch beats. Every choice is by the
-    gain expected given the state, from a spline regression of the realised gain, backwards from the
-    last month.
+    hindsight, which knows the whole path and which no single switch beats. A choice is by the gain
+    expected given the state, from a spline regression of the realised gain, backwards from the last
+    month, or by a threshold of one state, or by a month set in advance: whichever costs least on a
+    part of the paths that it was not fitted on (the regression: surely least). Where a few huge
+    paths hold most of the cost, a regression alone does worse than either of the others.
 
     Returns: policy, mean_cost_usd, low_usd, high_usd (interval of the mean), saving_vs_now_usd with
     saving_low_usd and saving_high_usd (paired on the path, so much narrower), mean_switch_month (of
@@ -157,9 +165,7 @@ def threshold_rule(
     costs, states = _checked(switch_costs_usd, signal)
     reached = np.maximum.accumulate(states[:, :, 0], axis=1)
     found, judged = slice(0, None, 2), slice(1, None, 2)
-    levels = np.unique(np.quantile(reached[found], np.linspace(0, 1, _CANDIDATES)))
-    candidates = np.append(levels, np.inf)
-    paid = np.array([_picked(costs[found], _passage(reached[found], x)) for x in candidates])
+    candidates, paid = _thresholds(costs[found], reached[found], _CANDIDATES)
     best = int(paid.mean(axis=1).argmin())
     excess = paid - paid[best]
     half = norm.ppf((1 + level) / 2) * excess.std(axis=1, ddof=1) / np.sqrt(excess.shape[1])
@@ -180,19 +186,86 @@ def threshold_rule(
 # ---- rules --------------------------------------------------------------------------------------
 
 
-def _stopping_months(costs: FloatArray, states: FloatArray, allowed: Iterable[int]) -> Months:
-    """When each path switches, if it may only in the allowed months, by the other half's rule."""
-    rows = np.arange(len(costs))
-    months = np.full((2, len(costs)), costs.shape[1] - 1)  # by the half the rule is fitted on
-    for t in sorted(allowed, reverse=True):
+def _stopping_months(costs: FloatArray, states: FloatArray, allowed: Sequence[int]) -> Months:
+    """When each path switches, if it may only in the allowed months, by the other half's rule.
+
+    Each kind of rule is fitted on either quarter of a half and judged on its other quarter; the
+    kind that does best there, fitted on the whole half, is that half's rule.
+    """
+    months = np.array([*allowed, costs.shape[1] - 1])
+    if len(months) == 1:
+        return np.full(len(costs), months[-1])
+    costs, states = costs[:, months], states[:, months[:-1]]
+    quarters, halves = ([slice(k, None, n) for k in range(n)] for n in (4, 2))
+    rules = _rules(costs, states, [*quarters, *halves])  # (kinds, quarters and halves, n)
+    found = np.empty(len(costs), dtype=int)
+    for half in (0, 1):
+        judged = [(quarters[half], half + 2), (quarters[half + 2], half)]
+        paid = [
+            np.concatenate([_picked(costs[rows], kind[fit, rows]) for rows, fit in judged])
+            for kind in rules
+        ]
+        other = halves[1 - half]
+        found[other] = rules[_best_kind(np.array(paid)), 4 + half, other]
+    return np.asarray(months[found])
+
+
+def _best_kind(paid: FloatArray) -> int:
+    """The kind of rule that costs least; a regression only if it surely saves. (kinds, n) usd.
+
+    On a path larger than all it has seen, a regression may lose more than it ever saved.
+    """
+    mean = paid.mean(axis=1)
+    simple = int(mean[: -len(_POWERS)].argmin())
+    saved = paid[simple] - paid
+    sure = saved.mean(axis=1) > _SURE * saved.std(axis=1) / np.sqrt(paid.shape[1])
+    sure[: -len(_POWERS)] = False
+    sure[simple] = True
+    return int(np.where(sure, mean, np.inf).argmin())
+
+
+def _rules(costs: FloatArray, states: FloatArray, fits: Sequence[slice]) -> Months:
+    """When each path switches by each kind of rule, fitted on each set of rows. (kinds, fits, n).
+
+    Kinds: a month set in advance; each state above, and each below, a threshold (among them: at
+    once, and never); regressions of the gain of waiting.
+    """
+    n = len(costs)
+    kinds = [[np.full(n, costs[rows].mean(axis=0).argmin()) for rows in fits]]
+    for signal in np.concatenate([states, -states], axis=2).transpose(2, 0, 1):
+        reached = np.maximum.accumulate(signal, axis=1)
+        kind = []
+        for rows in fits:
+            levels, paid = _thresholds(costs[rows], reached[rows], _TRIED)
+            kind.append(_passage(reached, float(levels[paid.mean(axis=1).argmin()])))
+        kinds.append(kind)
+    return np.array([*kinds, *_regressed(costs, states, fits)])
+
+
+def _regressed(costs: FloatArray, states: FloatArray, fits: Sequence[slice]) -> Months:
+    """As `_rules`: switch where the fitted gain of doing so is positive, backwards in time."""
+    last = costs.shape[1] - 1
+    months = np.full((len(_POWERS), len(fits), len(costs)), last)
+    for t in reversed(range(last)):
         design = spline_design(states[:, t], _KNOTS, _PAIR_KNOTS)
-        for half, month in enumerate(months):
-            seen = slice(half, None, 2)
-            gain = (costs[rows, month] - costs[:, t])[:, None]
-            of, p = moments(design[seen], gain[seen]), design.shape[1]
-            fit = ridge(of, p, best_penalties(of, p))
-            month[predicted(design, fit)[:, 0] > 0] = t
-    return np.asarray(np.where(rows % 2 == 0, months[1], months[0]))
+        for power, kind in zip(_POWERS, months, strict=True):
+            for rows, month in zip(fits, kind, strict=True):
+                seen = design[rows]
+                gain = (_picked(costs[rows], month[rows]) - costs[rows, t])[:, None]
+                if power:
+                    gain = gain / usual_size(seen, gain) ** power
+                of, p = moments(seen, gain), design.shape[1]
+                fit = ridge(of, p, best_penalties(of, p))
+                month[predicted(design, fit)[:, 0] > 0] = t
+    return months
+
+
+def _thresholds(
+    costs: FloatArray, reached: FloatArray, levels: int
+) -> tuple[FloatArray, FloatArray]:
+    """Thresholds of a signal's running maximum, never the last, and what each costs every path."""
+    found = np.append(np.unique(np.quantile(reached, np.linspace(0, 1, levels))), np.inf)
+    return found, np.array([_picked(costs, _passage(reached, x)) for x in found])
 
 
 def _set_months(costs: FloatArray) -> Months:
@@ -203,7 +276,7 @@ def _set_months(costs: FloatArray) -> Months:
 
 def _passage(reached: FloatArray, threshold: float) -> Months:
     """First month in which a running maximum is at least the threshold. (n, months) -> (n,)."""
-    return np.asarray((reached < threshold).sum(axis=1))
+    return np.asarray(np.count_nonzero(reached < threshold, axis=1))
 
 
 # ---- what they cost -----------------------------------------------------------------------------

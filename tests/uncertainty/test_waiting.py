@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 
 from llmstudy.uncertainty.waiting import switch_costs, threshold_rule, value_of_waiting
 
@@ -145,6 +146,45 @@ def test_choosing_after_a_wait_uses_what_the_wait_has_shown():
     assert found.loc["3-month wait, then choose", "mean_cost_usd"] == pytest.approx(best_from_3)
     assert found.loc["3-month wait, then choose", "p_never"] == 0.5
     assert found.loc["optimal stopping", "mean_cost_usd"] <= best_from_3 + 1e-9
+
+
+# ---- heavy tails --------------------------------------------------------------------------------
+
+
+def test_an_unknown_bill_that_is_shown_next_month_is_worth_waiting_for_as_black_says():
+    """The bill is log-normal from 1 to 2,500, and known in month 1; the fleet costs 3, or 3.5."""
+    rng = np.random.default_rng(10)
+    known = 2.4 * norm.ppf((rng.permutation(4000)[:, None] + 0.5) / 4000)
+    bill = np.exp(known + rng.normal(-(0.5**2) / 2, 0.5, size=(4000, 1)))
+    costs = np.hstack([np.full_like(bill, 3.0), np.full_like(bill, 3.5), bill])
+    found = table(costs, np.hstack([0 * known, known]), waits=[1])
+    best = np.where(known[:, 0] >= np.log(3.5), 3.5, bill[:, 0])
+    d = (np.log(1 / 3.5) + 2.4**2) / 2.4  # of a put on a log-normal bill of mean exp(2.4^2 / 2)
+    black = 3.5 * norm.cdf(d - 2.4) + np.exp(2.4**2 / 2) * norm.cdf(-d)
+    assert best.mean() == pytest.approx(black, rel=0.02)
+    for policy in ("1-month wait, then choose", "optimal stopping"):
+        assert found.loc[policy, "mean_cost_usd"] == pytest.approx(best.mean(), rel=0.02)
+        assert found.loc[policy, "low_usd"] <= black <= found.loc[policy, "high_usd"]
+
+
+@pytest.mark.parametrize(("fleet", "move"), [(3.0, 10.0), (0.3, 1.0), (30.0, 100.0)])
+def test_with_an_unknown_volume_optimal_stopping_loses_to_no_simple_rule(fleet, move):
+    """Not to now, never or the best month, nor to: switch once the bill is above the fleet's."""
+    months, regrets = 12, []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        volume = geometric(rng, 2000, months, np.exp(rng.normal(0, 2.4, (2000, 1))), 0.02, 0.15)
+        upkeep = fleet * np.exp(rng.normal(-(0.3**2) / 2, 0.3, (2000, 1))) + 0.05 * volume
+        costs = switch_costs(volume, upkeep, move)
+        found = table(costs, np.log(volume))["mean_cost_usd"] - costs.min(axis=1).mean()
+        above = volume >= fleet
+        month = np.where(above.any(axis=1), above.argmax(axis=1), months)
+        rule = costs[np.arange(2000), month].mean() - costs.min(axis=1).mean()
+        fixed = found[["commit now", "never", "best month set in advance"]].min()
+        assert found["optimal stopping"] < 0.1 * fixed
+        regrets.append((found["optimal stopping"], rule))
+    stopping, rule = np.mean(regrets, axis=0)
+    assert stopping < rule
 
 
 # ---- a commitment that can be left --------------------------------------------------------------
