@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def main() -> None:
     wanted = given.only or COMPARISONS
     if "serving" in wanted and not given.peer_env:
         parser.error("serving needs --peer-env DIR, a folder for aiconfigurator's environment")
-    run = {
+    run: dict[str, Callable[[], list[dict[str, Any]]]] = {
         "replay": replay_simpy.replay_against_simpy,
         "serving": partial(serving.against_aiconfigurator, given.peer_env, given.sample),
         "montecarlo": montecarlo.against_a_loop,
