@@ -42,7 +42,7 @@ def test_the_best_buy_is_told_with_its_worth_and_its_cost():
         ),
         (
             ["not worth it", "undecided", "undecided"],
-            "Whether m1 is worth its cost takes more draws to tell",
+            "Whether to measure takes more draws to tell: chat, m1",
         ),
     ],
 )

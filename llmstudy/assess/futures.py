@@ -286,8 +286,10 @@ def _followed(
         mc.draw(spec.switches, spec.switches.name or "switches", n, study.seed),
         mc.noise(f"same quality {price.arm}", n, months, study.seed),
     )
-    tokens = requests * mc.usd_per_request(price, d, months) / named  # at today's price
+    tools = requests * d["tool_usd"][:, None] / 1000
+    # at today's price
+    tokens = (requests * mc.usd_per_request(price, d, months) - tools) / named
     paid, moves = mc.follow(named, market, tokens, d[f"migration_{price.arm}"])
     forced = (d[f"migration_{price.arm}"] / d[f"model_life_{price.arm}"])[:, None]
     beside = mc.api_month_usd(price.arm, d)[:, None] - forced * (moves.cumsum(axis=1) > 0)
-    return tokens * paid + moves + beside, paid
+    return tokens * paid + tools + moves + beside, paid

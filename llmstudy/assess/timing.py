@@ -7,7 +7,6 @@ the study's horizon, since a move that begins late must have time to pay.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -97,6 +96,8 @@ def _best_together(
 ) -> dict[str, str]:
     """Those of the targets that are best moved together: who knew the future would gain most.
 
+    Grown from the best one by the one that adds most, as long as one adds anything.
+
     Nobody would move a workload that loses in every future; where even the best set gains nothing
     in any, the one that loses least is on trial.
     """
@@ -107,10 +108,13 @@ def _best_together(
         saved = costs[:, -1] - costs[:, :-1].min(axis=1)
         return float(np.maximum(saved, 0).mean()), float(saved.mean())
 
-    sizes = range(1, len(targets) + 1)
-    sets = [names for size in sizes for names in combinations(targets, size)]
-    best = max(sets, key=gain, default=())
-    return {name: targets[name] for name in best}
+    chosen: tuple[str, ...] = ()
+    while others := [name for name in targets if name not in chosen]:
+        more = max(((*chosen, name) for name in others), key=gain)
+        if chosen and gain(more) <= gain(chosen):
+            break
+        chosen = more
+    return {name: targets[name] for name in targets if name in chosen}
 
 
 # --- waiting ------------------------------------------------------------------------------------
@@ -236,8 +240,8 @@ def _ahead(study: Study, tokens: FloatArray, months: int = 12) -> FloatArray:
 
     tokens: (n, months), as `known` tells them.
     """
-    growths = [workload.growth.value for workload in study.workloads.values()]
-    growth = np.full(tokens.shape, 1 + float(np.mean(growths)))
+    stated = [workload.growth.value for workload in study.workloads.values()]
+    growth = np.full(tokens.shape, 1 + float(np.mean(stated)))
     for month in range(3, tokens.shape[1]):
         back = min(month - 1, 6)  # the first two columns of what is known are one month
         growth[:, month] = (tokens[:, month] / tokens[:, month - back]) ** (1 / back)
