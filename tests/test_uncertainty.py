@@ -183,7 +183,7 @@ def months_of_one_draw(current, challenger, d):
         paid = (1 - moved) * stay + moved * go
         if isinstance(challenger, mc.Fleet) and not isinstance(current, mc.Fleet):
             paid += (1 - moved) * team_bill(d)
-        if month == min(cutover, MONTHS - 1) and d["ramp"] < MONTHS:
+        if month == cutover:
             team = team_bill(d) if isinstance(challenger, mc.Fleet) else 0
             paid += d["dual_running"] * (go - team)
         saved += stay - paid

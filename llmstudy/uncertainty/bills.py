@@ -202,8 +202,8 @@ def bill_saving_usd(current: Offer, challenger: Offer, d: Draws, months: int) ->
 
 
 def dual_months(d: Draws, months: int) -> FloatArray:
-    """Months for which both routes are paid; none where the ramp outlasts the horizon. (n,)."""
-    return np.asarray(d["dual_running"] * (d["ramp"] < months))
+    """Months for which both routes are paid; none where no month is served in full. (n,)."""
+    return np.asarray(d["dual_running"] * (np.ceil(d["ramp"]) < months))
 
 
 def at_cutover(bills: FloatArray, ramp_months: FloatArray) -> FloatArray:
