@@ -231,7 +231,9 @@ def token_offer(study: Study, route_name: str, requests: pd.DataFrame) -> TokenP
     return token_price(
         route.arm,
         requests,
-        *(_priced(route, priced, study.as_of) for priced in (uncached, cached, written)),
+        _priced(route, uncached, study.as_of),
+        _priced(route, cached, study.as_of),
+        _priced(route, written, study.as_of),
         _month_factors(study, route, uncached),
     )
 

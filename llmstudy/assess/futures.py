@@ -84,7 +84,7 @@ class Futures:
     @property
     def months(self) -> int:
         """Length of the horizon."""
-        return self.stay_usd.shape[1]
+        return int(self.stay_usd.shape[1])
 
     def with_team(self) -> FloatArray:
         """The bill of each month after the move, with what the team then costs more or less."""
@@ -150,7 +150,7 @@ def futures_of_routes(
     """
     today = study.workloads[name].current_route
     current, paths = _offer(offers, name, today), paths_of(study, name, n, months)
-    d = mc.of_today(_draws(study, offers, name, today, n) | paths)
+    d: mc.Draws = mc.of_today({**_draws(study, offers, name, today, n), **paths})
     requests = mc.volumes(d, months)
     stay, price = mc.month_usd(current, d, requests, months), np.ones((n, months))
     if isinstance(current, TokenPrice):
@@ -163,7 +163,7 @@ def futures_of_routes(
     before = study.routes[today].arm == "self_hosted"
     found = {}
     for route in routes:
-        d = _draws(study, offers, name, route, n) | paths
+        d = {**_draws(study, offers, name, route, n), **paths}
         offer, after = _offer(offers, name, route), study.routes[route].arm == "self_hosted"
         found[route] = Futures(
             stay_usd=stay,
@@ -268,8 +268,8 @@ def _offer(offers: Market, name: str, route: str) -> mc.Offer:
     return found
 
 
-def _draws(study: Study, offers: Market, name: str, route: str, n: int) -> dict[str, FloatArray]:
-    return dict(draws_of(pair_inputs(study, offers, name, route), n, study.seed))
+def _draws(study: Study, offers: Market, name: str, route: str, n: int) -> mc.Draws:
+    return draws_of(pair_inputs(study, offers, name, route), n, study.seed)
 
 
 def _followed(

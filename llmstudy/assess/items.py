@@ -61,10 +61,12 @@ Items = dict[str, tuple[Any, str]]
 
 def _of_an_api(price: TokenPrice, d: mc.Draws) -> Items:
     nothing = np.zeros(1)
-    shares = d["cached_input_share"], d["cache_write_share"]
     prompts, answers = (
-        d["requests"] * api_usd_per_request(price, *lengths, *shares)
-        for lengths in (
+        d["requests"]
+        * api_usd_per_request(
+            price, tokens_in, tokens_out, d["cached_input_share"], d["cache_write_share"]
+        )
+        for tokens_in, tokens_out in (
             (d["input_tokens"] * d["tokenizer"], nothing),
             (nothing, d["output_tokens"] * d["tokenizer"]),
         )

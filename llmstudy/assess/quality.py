@@ -136,10 +136,10 @@ def difference_draws(study: Study, name: str, route: str, n: int) -> FloatArray:
     rng = np.random.default_rng([study.seed, crc32(quality_stream(study, name, route).encode())])
     proxy = bundled_figures()["quality.proxy_spread"].value * rng.standard_normal(n)
     if given is None:
-        return np.clip(proxy, -1, 1)
+        return np.asarray(np.clip(proxy, -1, 1))
     current, candidate = quality.draw_acceptance(counts_of(given), n, rng).T
     own = given.counts is not None
-    return np.clip(candidate - current + (0.0 if own else proxy), -1, 1)
+    return np.asarray(np.clip(candidate - current + (0.0 if own else proxy), -1, 1))
 
 
 def difference_figures(study: Study) -> dict[str, Figure]:

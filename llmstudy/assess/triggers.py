@@ -109,9 +109,12 @@ def log_backtest(case: Case, results: Results) -> list[dict[str, Any]]:
         if offer and own.any():
             price = TokenPrice(**{**offer, "month_factors": tuple(offer["month_factors"])})
             rows = logged[own]
-            read = (rows["cached_input_tokens"].astype(float) / rows["input_tokens"]).fillna(0.0)
-            lengths = (rows["input_tokens"].astype(float), rows["output_tokens"].astype(float))
-            usd[own] = np.asarray(api_usd_per_request(price, *lengths, read))
+            tokens_in, tokens_out, cached = (
+                rows[column].to_numpy(dtype=float, na_value=0.0)
+                for column in ("input_tokens", "output_tokens", "cached_input_tokens")
+            )
+            read = cached / np.maximum(tokens_in, 1.0)
+            usd[own] = np.asarray(api_usd_per_request(price, tokens_in, tokens_out, read))
     weeks = triggers.weekly_signals(logged.assign(workload="all"), usd)
     needed = max(1, ceil(case.study.thresholds.sustained.value))
     fired = triggers.fired_weeks(triggers.advisor_rules(), weeks, needed)

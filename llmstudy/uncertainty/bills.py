@@ -81,11 +81,22 @@ def usd_per_request(price: TokenPrice, d: Draws, months: int) -> FloatArray:
 
     Prompts grow from month to month; what a request's tools cost does not drift.
     """
-    lengths = (d["input_tokens"] * d["tokenizer"], d["output_tokens"] * d["tokenizer"])
-    caching = (d["cached_input_share"], d["cache_write_share"])
+    nothing = np.zeros(1)
     read, written = (
-        np.asarray(api_usd_per_request(price, *side, *caching, d["retry_share"]))[:, None]
-        for side in ((lengths[0], np.zeros(1)), (np.zeros(1), lengths[1]))
+        np.asarray(
+            api_usd_per_request(
+                price,
+                tokens_in,
+                tokens_out,
+                d["cached_input_share"],
+                d["cache_write_share"],
+                d["retry_share"],
+            )
+        )[:, None]
+        for tokens_in, tokens_out in (
+            (d["input_tokens"] * d["tokenizer"], nothing),
+            (nothing, d["output_tokens"] * d["tokenizer"]),
+        )
     )
     tokens_usd = (read * prompt_lengths(d, months) + written) * price_factor(price, d, months)
     return np.asarray(tokens_usd + d["tool_usd"][:, None] / 1000)
@@ -98,7 +109,9 @@ def price_factor(price: TokenPrice, d: Draws, months: int) -> FloatArray:
     """
     factors = np.asarray(price.month_factors)
     scheduled = factors[np.minimum(np.arange(months), len(factors) - 1)]
-    return drift(d[f"drift_{price.arm}"], months) * path(d, price.arm, months) * scheduled
+    return np.asarray(
+        drift(d[f"drift_{price.arm}"], months) * path(d, price.arm, months) * scheduled
+    )
 
 
 def prompt_lengths(d: Draws, months: int) -> FloatArray:
@@ -209,7 +222,7 @@ def dual_months(d: Draws, months: int) -> FloatArray:
 def at_cutover(bills: FloatArray, ramp_months: FloatArray) -> FloatArray:
     """The bill of the first month that is served in full by the new route. (n, months) -> (n,)."""
     month = np.minimum(np.ceil(ramp_months), bills.shape[1] - 1).astype(int)
-    return bills[np.arange(len(bills)), month]
+    return np.asarray(bills[np.arange(len(bills)), month])
 
 
 def team_share(current: Offer, challenger: Offer, d: Draws, months: int) -> FloatArray:

@@ -50,7 +50,7 @@ def jumps(
     jumped[:, 0] = False
     steps = np.ones(uniforms.shape)
     steps[jumped] = factor.quantile(sizes[jumped])
-    return np.cumprod(steps, axis=1)
+    return np.asarray(np.cumprod(steps, axis=1), dtype=float)
 
 
 def wander(volatility_per_year: FloatArray, uniforms: FloatArray) -> FloatArray:
@@ -65,13 +65,13 @@ def wander(volatility_per_year: FloatArray, uniforms: FloatArray) -> FloatArray:
     sigma = volatility_per_year[:, None] / np.sqrt(12)
     steps = sigma * _normal(uniforms) - sigma**2 / 2
     steps[:, 0] = 0.0
-    return np.exp(np.cumsum(steps, axis=1))
+    return np.asarray(np.exp(np.cumsum(steps, axis=1)))
 
 
 def scatter(volatility_per_month: FloatArray, uniforms: FloatArray) -> FloatArray:
     """Volumes that scatter about their trend from month to month, with mean 1. (n, months)."""
     sigma = volatility_per_month[:, None]
-    return np.exp(sigma * _normal(uniforms) - sigma**2 / 2)
+    return np.asarray(np.exp(sigma * _normal(uniforms) - sigma**2 / 2))
 
 
 def same_quality(
