@@ -71,6 +71,8 @@ SHOWN = {
         "false_alarm_share% missed_share% delay_months switch_share%"
     ),
     "lens": "rule advisor would_move because",
+    "reversal": "months unused_p10_usd unused_p50_usd unused_p90_usd back_usd usd",
+    "log_backtest": "rule advisor week weeks not_judged",
     "waiting": "buyer policy mean_cost_usd low_usd high_usd saving_vs_now_usd p_never%",
     "fleet_sizing": (
         "workload route kind replicas_min replicas_max gpu_hours_week ttft_p95_s e2e_p95_s "
