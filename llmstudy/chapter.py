@@ -80,6 +80,10 @@ SHOWN = {
     ),
     "routes": "workload route permitted fits_context latency quality p_cheaper%",
     "accepted": ("workload pair route current usd_per_request acceptance% usd_per_accepted_answer"),
+    "accepted_ranges": (
+        "workload route today_p10_usd today_p50_usd today_p90_usd "
+        "route_p10_usd route_p50_usd route_p90_usd p_cheaper%"
+    ),
     "five_questions": "id question answer evidence",
     "phases": "phase title scope start end owner cost_usd",
 }

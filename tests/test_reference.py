@@ -114,7 +114,7 @@ def with_a_wrong_digit(cell):
     cell.id = "wrong"
     (table,) = cell.outputs
     page = table.data["text/html"]
-    last = page.rindex("</td>") - 1
+    last = max(found.start() for found in re.finditer(r"\d(?=[^<>]*</td>)", page))
     digit = str((int(page[last]) + 1) % 10)
     table.data["text/html"] = page[:last] + digit + page[last + 1 :]
     return cell

@@ -47,6 +47,7 @@ def crossover_tables(case: Case, results: Results) -> Tables:
         "savings": savings,
         "by_buyer": projection.by_buyer(study, futures, wary),
         "projection": projection.projection(study, futures, savings),
+        "accepted": projection.accepted_answers(study, futures),
         "by_month": projection.cheaper_by_month(study, futures),
         "crossover": [_crossover(study, offers, *pair) for pair in pairs],
         "curves": _curves(study, offers, pairs),

@@ -9,6 +9,8 @@ import pandas as pd
 
 from llmstudy.assess.futures import Buyer, Futures, futures_of_routes
 from llmstudy.assess.market import N_DRAWS, Market, spread
+from llmstudy.assess.quality import acceptance_draws
+from llmstudy.cost import usd_per_accepted_answer
 from llmstudy.figure import FloatArray
 from llmstudy.study import Study
 from llmstudy.uncertainty import band
@@ -133,6 +135,33 @@ def _ends(
         | {f"{key}_usd": usd for key, usd in spread(cumulative[:, end - 1]).items()}
         for end in ends
     ]
+
+
+def accepted_answers(study: Study, futures: Moves) -> list[dict[str, Any]]:
+    """What an answer that counts costs on each scored route and on today's, quality and cost drawn
+    together: how surely is it the cheaper one?
+
+    Bills of the first month, as if moved already, a fleet's team included; acceptance from the same
+    paired items for both. Rows: workload, route, today_p10_usd, today_p50_usd, today_p90_usd,
+    route_p10_usd, route_p50_usd, route_p90_usd (per accepted answer), p_cheaper.
+    """
+    rows = []
+    for (name, route), future in futures.items():
+        given = study.workloads[name].quality.evidence.get(route)
+        if given is None:
+            continue
+        n = len(future.once_usd)
+        today, scored = acceptance_draws(study, name, route, n)
+        requests = future.requests[:, 0]
+        now = usd_per_accepted_answer(future.stay_usd[:, 0] / requests, today)
+        then = usd_per_accepted_answer(future.with_team()[:, 0] / requests, scored)
+        rows.append(
+            {"workload": name, "route": route}
+            | {f"today_{key}_usd": usd for key, usd in spread(np.asarray(now)).items()}
+            | {f"route_{key}_usd": usd for key, usd in spread(np.asarray(then)).items()}
+            | {"p_cheaper": float(np.mean(np.less(then, now)))}
+        )
+    return rows
 
 
 def cheaper_by_month(study: Study, futures: Moves) -> list[dict[str, Any]]:

@@ -125,6 +125,18 @@ def quality_stream(study: Study, name: str, route: str) -> str:
     return f"quality {name} {given.benchmark} {given.subject} {given.model_open}"
 
 
+def acceptance_draws(study: Study, name: str, route: str, n: int) -> tuple[FloatArray, FloatArray]:
+    """Draws of the share of answers accepted, today's and a scored candidate's. (n,) each.
+
+    From the posterior of their paired counts, so that they move together as they do on the items.
+    """
+    given = study.workloads[name].quality.evidence[route]
+    stream = f"accepted {quality_stream(study, name, route)}"
+    rng = np.random.default_rng([study.seed, crc32(stream.encode())])
+    current, candidate = quality.draw_acceptance(counts_of(given), n, rng).T
+    return current, candidate
+
+
 def difference_draws(study: Study, name: str, route: str, n: int) -> FloatArray:
     """Draws of what a candidate's accuracy on our own task lies above today's. (n,) shares.
 

@@ -466,7 +466,7 @@ def test_chapter_05_shows_the_recorded_runs_with_card_version_and_weights(told, 
     assert "5 points were recorded by our own probe on h200_sxm" in page
     assert "with dummy weights" in page
     row = page[page.index("Runs of our own probe on a GPU") :].split("</table>")[0]
-    assert all(f">{cell}<" in row for cell in ("0.26.0", "0.6", "0.99", "1.02", "dummy"))
+    assert all(f">{cell}<" in row for cell in ("0.26.0", "60\u00a0%", "0.99", "1.02", "dummy"))
 
 
 def test_without_a_gpu_chapter_05_says_so_and_reads_what_is_recorded(told, bundle, no_gpu):

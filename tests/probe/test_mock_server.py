@@ -301,8 +301,8 @@ def test_a_split_event_comes_in_two_pieces_even_within_a_character(server):
 
 def test_headers_may_be_slow_and_nothing_precedes_them(server):
     _, known = streamed(server, {"slow_headers_ms": 40})
-    assert known["headers_s"] - known["started_s"] >= 0.040
-    assert known["intended_s"][0] - known["started_s"] >= 0.040
+    assert known["headers_s"] - known["started_s"] > 0.0399
+    assert known["intended_s"][0] - known["started_s"] > 0.0399
 
 
 def test_server_timings_are_those_of_the_truth(server):
