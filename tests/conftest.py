@@ -40,14 +40,6 @@ def run_chapters(study: Study) -> Assessment:
     return Assessment(case, chapter_results(case))
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker for all that rests on whole assessments: each takes seconds, and is made once."""
-    for item in items:
-        if "assessed" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("assessed"))
-
-
 @pytest.fixture(scope="session")
 def serving_fits() -> Callable[..., Any]:
     """`capacity.serving_fits`, which takes seconds, made once for all studies of a seed."""
