@@ -52,21 +52,10 @@ def crossover_tables(case: Case, results: Results) -> Tables:
         "crossover": [_crossover(study, offers, *pair) for pair in pairs],
         "curves": _curves(study, offers, pairs),
         "month_usd": _month_totals(study, offers, cost, hosting),
-        "cost_items": cost_items(study, offers, _own_fleets(study, savings)),
+        "cost_items": cost_items(study, offers, projection.best_fleet_moves(study, savings)),
         **drivers.driver_tables(study, offers, futures, savings),
         **information_tables(study, offers, futures, results["04_quality"]),
         **source_memo_tables(case, results),
-    }
-
-
-def _own_fleets(study: Study, savings: pd.DataFrame) -> dict[str, str]:
-    """The self-hosted move of each workload that saves most, where today's route is an API."""
-    own = savings[savings["arm"] == "self_hosted"].sort_values("saving_p50_usd", ascending=False)
-    best = own.groupby("workload")["route"].first()
-    return {
-        name: str(best[name])
-        for name, workload in study.workloads.items()
-        if name in best and study.routes[workload.current_route].arm != "self_hosted"
     }
 
 

@@ -117,8 +117,8 @@ def _items(
         value = estimate(_released(study, name, open_, saved, n, already), "mean")
         routes = ", ".join(row["route"] for row in open_)
         about = {"workload": name, "measurement": f"{n:,} golden items", "inputs": routes}
-        ends = (max(value.estimate, 0.0), max(value.low, 0.0), max(value.high, 0.0))
-        found.append(about | _against_cost(*ends, n * price) | {"is_bound": False})
+        worth = Interval(*(max(x, 0.0) for x in astuple(value)))
+        found.append(about | mc.against_cost(worth, n * price) | {"is_bound": False})
     return found
 
 
@@ -222,22 +222,10 @@ def _costs(
         cost /= len(study.workloads) if kind == "log" else 1
         is_bound = perfect.high <= cost
         value = perfect if is_bound else mc.value_of_information(benefit, learned)
-        usd, low, high = map(float, np.minimum(astuple(value), astuple(perfect)))
+        capped = Interval(*map(float, np.minimum(astuple(value), astuple(perfect))))
         rows.append(
             {"workload": name, "measurement": measurement, "inputs": ", ".join(inputs)}
-            | _against_cost(usd, low, high, cost)
+            | mc.against_cost(capped, cost)
             | {"is_bound": is_bound}
         )
     return rows
-
-
-def _against_cost(value: float, low: float, high: float, cost: float) -> dict[str, Any]:
-    unsure = "not worth it" if high <= cost else "undecided"
-    return {
-        "value_usd": value,
-        "low_usd": low,
-        "high_usd": high,
-        "cost_usd": cost,
-        "net_usd": value - cost,
-        "verdict": "measure" if low > cost else unsure,
-    }

@@ -71,6 +71,21 @@ def savings_table(study: Study, futures: Moves) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns.split())
 
 
+def best_fleet_moves(study: Study, savings: pd.DataFrame | list[dict[str, Any]]) -> dict[str, str]:
+    """The self-hosted route that saves most of each workload that is not self-hosted today.
+
+    savings: as `savings_table`, or its rows.
+    """
+    table = pd.DataFrame(savings, columns=["workload", "route", "arm", "saving_p50_usd"])
+    own = table[table["arm"] == "self_hosted"].sort_values("saving_p50_usd", ascending=False)
+    best = own.groupby("workload")["route"].first()
+    return {
+        name: str(best[name])
+        for name, workload in study.workloads.items()
+        if name in best and study.routes[workload.current_route].arm != "self_hosted"
+    }
+
+
 def _team_there(future: Futures, saved: FloatArray) -> float:
     """How surely a move is cheaper where other fleets pay for the team."""
     spared = future.team_usd * future.months if future.team > 0 else 0.0

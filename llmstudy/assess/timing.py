@@ -17,6 +17,7 @@ from llmstudy import uncertainty as mc
 from llmstudy.assess.case import Results, rows_of
 from llmstudy.assess.futures import Buyer, Futures, futures_of_moves
 from llmstudy.assess.market import Market, spread
+from llmstudy.assess.projection import best_fleet_moves
 from llmstudy.figure import FloatArray
 from llmstudy.study import Study
 from llmstudy.uncertainty.waiting import switch_costs
@@ -56,7 +57,8 @@ def timing_tables(
     """
     months = max(FEWEST_MONTHS, study.months + 12)
     length = {"months": months, "paths": N_PATHS}
-    targets = _best_together(study, offers, _targets(study, results), months)
+    candidates = best_fleet_moves(study, results["06_crossover"]["savings"])
+    targets = _best_together(study, offers, candidates, months)
     if not targets:
         about = {"targets": {}, "reason": "no workload has a self-hosted route that may serve it"}
         tables = ("waiting", "regret", "improved", "reversal", "lens")
@@ -74,21 +76,6 @@ def timing_tables(
             found["lens"] = _lens(study, future, signals)
             found["reversal"] = _reversal(study, targets, future)
     return {"timing": {"targets": targets, "reason": ""} | length, **found}
-
-
-def _targets(study: Study, results: Results) -> dict[str, str]:
-    """The self-hosted route that saves most of each workload that is not self-hosted today."""
-    rows = pd.DataFrame(results["06_crossover"]["savings"], columns=["workload", "route", "arm"])
-    savings = rows.assign(
-        saved=[row["saving_p50_usd"] for row in results["06_crossover"]["savings"]]
-    )
-    own = savings[savings["arm"] == "self_hosted"].sort_values("saved", ascending=False)
-    best = own.groupby("workload")["route"].first()
-    return {
-        name: str(best[name])
-        for name, workload in study.workloads.items()
-        if name in best and study.routes[workload.current_route].arm != "self_hosted"
-    }
 
 
 def _best_together(

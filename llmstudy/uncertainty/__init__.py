@@ -38,6 +38,7 @@ from llmstudy.uncertainty.crossover import crossover_requests_per_month, stepped
 from llmstudy.uncertainty.draws import Draws, band, central, draw
 from llmstudy.uncertainty.information import (
     Measurement,
+    against_cost,
     evpi,
     measure_next,
     value_of_information,
@@ -65,6 +66,7 @@ __all__ = [
     "Fleet",
     "Measurement",
     "Offer",
+    "against_cost",
     "api_month_usd",
     "band",
     "bill_saving_usd",

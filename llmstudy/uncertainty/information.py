@@ -16,6 +16,7 @@ the Monte Carlo error: more draws make them narrower, and say nothing about a wr
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -166,16 +167,27 @@ def worth_measuring(
             value = value_of_information(net_benefit_usd, one.learned, level)
         except ValueError as error:
             raise ValueError(f"measurement {one.name!r}: {error}") from error
-        if value.low > one.cost_usd:
-            verdict = "measure"
-        else:
-            verdict = "not worth it" if value.high <= one.cost_usd else "undecided"
-        net = value.estimate - one.cost_usd
-        inputs = ", ".join(one.inputs)
-        found = (value.estimate, value.low, value.high, one.cost_usd, net, verdict)
-        rows.append((one.name, inputs, *found))
+        about: dict[str, Any] = {"measurement": one.name, "inputs": ", ".join(one.inputs)}
+        rows.append(about | against_cost(value, one.cost_usd))
     table = pd.DataFrame(rows, columns=list(_WORTH))
     return table.sort_values("net_usd", ascending=False, kind="stable", ignore_index=True)
+
+
+def against_cost(value: Interval, cost_usd: float) -> dict[str, Any]:
+    """The value of a measurement against its cost, as columns of `worth_measuring`.
+
+    >>> against_cost(Interval(900.0, 800.0, 1000.0), 500.0)["verdict"]
+    'measure'
+    """
+    unsure = "not worth it" if value.high <= cost_usd else "undecided"
+    return {
+        "value_usd": value.estimate,
+        "low_usd": value.low,
+        "high_usd": value.high,
+        "cost_usd": cost_usd,
+        "net_usd": value.estimate - cost_usd,
+        "verdict": "measure" if value.low > cost_usd else unsure,
+    }
 
 
 def measure_next(worth: pd.DataFrame) -> pd.Series | None:

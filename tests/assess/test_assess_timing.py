@@ -12,6 +12,7 @@ from llmstudy import triggers
 from llmstudy.assess import timing
 from llmstudy.assess.futures import Futures, Reserved, futures_of_moves
 from llmstudy.assess.market import market
+from llmstudy.assess.projection import best_fleet_moves
 from llmstudy.canonical import plain
 
 DECISION = "07_triggers_and_routing"
@@ -423,7 +424,7 @@ def test_a_workload_that_is_self_hosted_already_is_no_move(priced, default):
         update={"current_route": "h200-llama-3.1-70b"}
     )
     moved = study.model_copy(update={"workloads": {**study.workloads, "extraction": at_home}})
-    targets = timing._targets(moved, default.results)
+    targets = best_fleet_moves(moved, default.results["06_crossover"]["savings"])
     assert "extraction" not in targets
     assert "support-chat" in targets
 
