@@ -8,12 +8,16 @@ from llmstudy.figure import GRADES
 from llmstudy.study import bundled_figures
 
 TABLES = sorted(path.name for path in paths.data().glob("*.csv") if path.name != "SOURCES.csv")
-CONFIGS = [str(p.relative_to(paths.data())) for p in paths.data().glob("model_configs/*/*.json")]
+NESTED = [
+    str(path.relative_to(paths.data()))
+    for pattern in ("model_configs/*/*.json", "probes/*/*.csv")
+    for path in paths.data().glob(pattern)
+]
 
 
 def test_every_table_is_listed_with_source_version_licence_and_derivation():
     sources = pd.read_csv(paths.data("SOURCES.csv"))
-    assert sorted(sources["file"]) == sorted(TABLES + CONFIGS)
+    assert sorted(sources["file"]) == sorted(TABLES + NESTED)
     assert not sources.isna().any().any()
 
 

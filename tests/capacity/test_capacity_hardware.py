@@ -79,10 +79,10 @@ def test_points_of_another_engine_stay_out_of_the_models_curve(other, tmp_path, 
 
 
 def test_points_of_our_own_probe_follow_the_published_ones(tmp_path, monkeypatch):
-    published, source = serving_points(), paths.data("vllm_serving_points.csv")
+    source = paths.data("vllm_serving_points.csv")
     (tmp_path / source.name).symlink_to(source)
     monkeypatch.setattr(paths, "data", lambda name="": tmp_path / name)
-    pd.testing.assert_frame_equal(serving_points(), published)  # the same without any
+    published = serving_points()
     (tmp_path / "probes" / "h200").mkdir(parents=True)
     own = recorded(published.head(2))
     own.to_csv(tmp_path / "probes" / "h200" / "points.csv", index=False)
@@ -133,4 +133,5 @@ def test_bundled_points_are_the_shared_figures():
     if not original.exists():
         pytest.skip("the shared figures are not beside this checkout")
     columns = ["point_id", "model", "gpu", "ttft_ms", "tpot_ms", "concurrency", "tensor_parallel"]
-    pd.testing.assert_frame_equal(pd.read_csv(original)[columns], serving_points()[columns])
+    bundled = pd.read_csv(paths.data("vllm_serving_points.csv"))
+    pd.testing.assert_frame_equal(pd.read_csv(original)[columns], bundled[columns])
