@@ -220,7 +220,7 @@ def engine(
             pair_s=pair_flops * full * flop_s,
             window_pair_s=pair_flops * shape.sliding_layers * flop_s,
             window=float(shape.sliding_window),
-            overhead_s=float(curve.step_overhead_s + curve.tp_overhead_s * np.log2(gpus)),
+            overhead_s=float(curve.overhead_s(gpus)),
         ),
         int(max_num_seqs),
         int(max_batched_tokens),
