@@ -1,21 +1,19 @@
 """What should be done, workload by workload and overall, and for which reasons?
 
 Input is one table of routes per workload with what the measures found for each; output is data: a
-verdict with its reasons and what to collect, the five-question matrix (T6), the phases (V2).
+verdict with its reasons and what to collect.
 Privacy filters first; then a route must fit, not be known to miss its latency, keep its quality,
 and save enough in enough of the draws. Every move goes through a canary, which must show what has
 not been measured. A verdict that its evidence cannot carry is *undecided* and says what would
 settle it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import date, timedelta
 from typing import Any, Literal
 
 import pandas as pd
 
-from llmstudy import paths
 from llmstudy.text import share
 
 ROUTE_COLUMNS = (
@@ -276,44 +274,3 @@ def overall(verdicts: Mapping[str, Verdict]) -> str:
     """
     on_api = [v.arm == "proprietary_api" for v in verdicts.values() if v.route]
     return "api_first" if all(on_api) else "hybrid" if any(on_api) else "off_api"
-
-
-def five_questions(answers: Mapping[str, str], evidence: Mapping[str, str]) -> pd.DataFrame:
-    """T6: id, question, answer (yes, no, unknown), evidence. Reported; it never overrides privacy.
-
-    answers, evidence: by question id, Q1 to Q5.
-    """
-    table = pd.read_csv(paths.data("five_questions.csv"))
-    table["answer"] = table["id"].map(dict(answers))
-    table["evidence"] = table["id"].map(dict(evidence))
-    return table
-
-
-def five_questions_verdict(answers: Sequence[str]) -> str:
-    """T6's rule: three or more "no" mean API; where the unknown ones could tip it, undecided.
-
-    >>> five_questions_verdict(["no", "no", "no", "yes", "unknown"])
-    'api'
-    >>> five_questions_verdict(["no", "no", "unknown", "yes", "unknown"])
-    'undecided'
-    """
-    no, unknown = answers.count("no"), answers.count("unknown")
-    return "api" if no >= 3 else "undecided" if no + unknown >= 3 else "consider self-hosting"
-
-
-def phases(start: date, moves: Sequence[str], candidates: Sequence[str]) -> pd.DataFrame:
-    """V2 as a dated plan from the day of the decision.
-
-    moves: workloads whose verdict is to move; candidates: undecided ones.
-    Returns: phase, title, start, end, entry_gate, exit_gate, work_items, owner, cost_figure, scope.
-    """
-    table = pd.read_csv(paths.data("phases.csv"))
-    table["start"] = [start + timedelta(weeks=int(w)) for w in table["start_week"]]
-    table["end"] = [start + timedelta(weeks=int(w)) for w in table["end_week"]]
-    scope = {
-        1: "all workloads",
-        2: "; ".join(candidates) or "all workloads",
-        3: "; ".join(moves) or "none yet: a trigger must fire first",
-    }
-    table["scope"] = table["phase"].map(scope)
-    return table.drop(columns=["start_week", "end_week"])

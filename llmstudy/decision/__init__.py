@@ -1,0 +1,30 @@
+"""What should be done, and on what grounds.
+
+`verdicts`: one workload, and all of them together. `questions`: the five-question matrix.
+`plan`: the phases. Pure functions: measures in, decisions out as data.
+"""
+
+from llmstudy.decision.plan import phases
+from llmstudy.decision.questions import five_questions, five_questions_verdict
+from llmstudy.decision.verdicts import (
+    ROUTE_COLUMNS,
+    Collect,
+    Lines,
+    Reason,
+    Verdict,
+    overall,
+    verdict,
+)
+
+__all__ = [
+    "ROUTE_COLUMNS",
+    "Collect",
+    "Lines",
+    "Reason",
+    "Verdict",
+    "five_questions",
+    "five_questions_verdict",
+    "overall",
+    "phases",
+    "verdict",
+]
