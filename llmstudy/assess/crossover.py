@@ -8,6 +8,7 @@ import pandas as pd
 
 from llmstudy import uncertainty as mc
 from llmstudy.assess import drivers, projection
+from llmstudy.assess.bridge import stay_parts
 from llmstudy.assess.case import Case, Results, Tables
 from llmstudy.assess.information import information_tables
 from llmstudy.assess.items import cost_items
@@ -42,6 +43,7 @@ def crossover_tables(case: Case, results: Results) -> Tables:
     wary = projection.move_futures(study, offers, candidates, "same_quality")
     savings = projection.savings_table(study, futures)
     pairs = _pairs(study, cost, hosting, able)
+    month = _month_totals(study, offers, cost, hosting)
     return {
         "permissions": allowed,
         "savings": savings,
@@ -51,7 +53,8 @@ def crossover_tables(case: Case, results: Results) -> Tables:
         "by_month": projection.cheaper_by_month(study, futures),
         "crossover": [_crossover(study, offers, *pair) for pair in pairs],
         "curves": _curves(study, offers, pairs),
-        "month_usd": _month_totals(study, offers, cost, hosting),
+        "month_usd": month,
+        "stay_parts": stay_parts(study, offers, month),
         "cost_items": cost_items(study, offers, projection.best_fleet_moves(study, savings)),
         **drivers.driver_tables(study, offers, futures, savings),
         **information_tables(study, offers, futures, results["04_quality"]),

@@ -30,7 +30,7 @@ from llmstudy.study import Study, bundled_figures
 from llmstudy.uncertainty.sufficiency import estimate
 
 GOLDEN_ITEMS = 200
-"""A batch of labelled items, beside the number that the plan of chapter 04 asks for."""
+"""A batch of labelled items, beside the numbers that the plans of chapter 04 ask for."""
 
 _ERROR = {"log": 0.05, "probe": 0.07, "quote": 0.0}
 """Standard error, in logarithms, with which a measurement tells its inputs. A probe: eight points
@@ -111,9 +111,9 @@ def _items(
     already = max((float(np.mean(saved[route])) for route in proven), default=0.0)
     already = max(already, 0.0)
     price = study.usd_per_golden_item.value
-    needed = max(int(row["n_needed"] or 0) for row in open_)
+    needs = {int(row["n_needed"] or 0) for row in open_}
     found = []
-    for n in sorted({GOLDEN_ITEMS, needed} - {0}):
+    for n in sorted({GOLDEN_ITEMS, *needs} - {0}):
         value = estimate(_released(study, name, open_, saved, n, already), "mean")
         routes = ", ".join(row["route"] for row in open_)
         about = {"workload": name, "measurement": f"{n:,} golden items", "inputs": routes}
