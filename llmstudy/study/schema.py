@@ -28,6 +28,10 @@ def _yes_no(given: Any) -> Any:
     return {True: "yes", False: "no"}.get(given, given) if isinstance(given, bool) else given
 
 
+def _known_or_none(given: Any) -> Any:
+    return None if given == "unknown" else given
+
+
 def _bundled(name: str) -> Any:
     """A field that takes a bundled figure where the study says nothing."""
     return Field(default_factory=lambda: bundled_figures()[name])
@@ -133,6 +137,36 @@ class Quality(_Strict):
         return margin
 
 
+Schemas = Literal["none", "json_schema", "provider_specific", "unknown"]
+"""How calls say what they expect: not at all, in plain JSON Schema, or in a vendor's own form."""
+
+ProviderFeature = Literal[
+    "assistants",
+    "batch",
+    "built_in_tools",
+    "embeddings",
+    "file_store",
+    "guardrails",
+    "prompt_caching",
+    "realtime",
+]
+
+
+class Portability(_Strict):
+    """What ties a workload's calls to today's vendor (MEMO C4, S11); unsaid is unknown."""
+
+    behind_gateway: Answer = "unknown"
+    provider_features: Annotated[
+        tuple[ProviderFeature, ...] | None, BeforeValidator(_known_or_none)
+    ] = Field(default=None, description="null: unknown")
+    prompts_versioned: Answer = "unknown"
+    tool_schemas: Schemas = "unknown"
+    structured_output: Schemas = "unknown"
+    fine_tuned_weights_at_provider: Answer = "unknown"
+    source: str = ""
+    grade: Literal["measured", "assumed"] = "assumed"
+
+
 class Workload(_Strict):
     """One named class of requests, and the routes that could serve it."""
 
@@ -153,6 +187,7 @@ class Workload(_Strict):
     retry_share: Share
     quality: Quality
     format_failure_share: Share | None = None
+    portability: Portability = Portability()
 
     @property
     def routes(self) -> tuple[str, ...]:
