@@ -7,12 +7,15 @@ import pandas as pd
 from llmstudy import evidence
 from llmstudy.assess.case import Case, Tables
 from llmstudy.assess.quality import difference_figures
+from llmstudy.study.kept import kept
 
 
 def evidence_tables(case: Case) -> Tables:
     """Traffic by workload, quarantine, price findings, open questions and the ledger.
 
-    The quarantine holds the number of a row and the reason against it, never its text.
+    The quarantine holds the number of a row and the reason against it, never its text. `study` is
+    the study as it is assessed, each figure in full and the log's own in place: a later run is
+    compared with it.
     """
     study, found = case.study, case.traffic
     rows = []
@@ -47,4 +50,5 @@ def evidence_tables(case: Case) -> Tables:
         "unknown": study.unknown(),
         "findings": [asdict(finding) for finding in evidence.findings(study)],
         "figures": evidence.ledger(figures),
+        "study": kept(study),
     }

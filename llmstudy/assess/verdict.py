@@ -26,15 +26,7 @@ def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tab
     """Triggers, the five questions, the verdicts and the phases. results: by chapter name."""
     study = case.study
     routes = route_table(study, results)
-    lines = decision.Lines(
-        study.thresholds.probability.value,
-        study.thresholds.saving.value,
-        study.usd_per_golden_item.value,
-    )
-    verdicts = {
-        name: decision.verdict(routes[routes["workload"] == name], lines)
-        for name in study.workloads
-    }
+    verdicts = verdicts_of(study, routes)
     moves = [name for name, v in verdicts.items() if v.decision == "move"]
     open_ = [name for name, v in verdicts.items() if v.decision == "undecided"]
     offers = market(results["02_cost"], results["05_self_hosting"])
@@ -51,6 +43,19 @@ def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tab
         "phases": _phases(study, verdicts),
         **timing_tables(study, offers, results, watched),
         "log_backtest": log_backtest(case, results),
+    }
+
+
+def verdicts_of(study: Study, routes: pd.DataFrame) -> dict[str, decision.Verdict]:
+    """The verdict on each workload, by the study's own lines. routes: as `route_table`."""
+    lines = decision.Lines(
+        study.thresholds.probability.value,
+        study.thresholds.saving.value,
+        study.usd_per_golden_item.value,
+    )
+    return {
+        name: decision.verdict(routes[routes["workload"] == name], lines)
+        for name in study.workloads
     }
 
 
