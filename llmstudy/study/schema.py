@@ -223,18 +223,46 @@ class TokenRates(_Strict):
     output: Annotated[Figure, quantity("USD/Mtok")]
 
 
+class RateLimit(_Strict):
+    """What a provider lets this account send in a minute; tokens are those of prompt and answer."""
+
+    requests_per_minute: Annotated[Figure, quantity("requests/min", 1)] | None = None
+    tokens_per_minute: Annotated[Figure, quantity("tokens/min", 1)] | None = None
+
+    @model_validator(mode="after")
+    def _names_a_limit(self) -> "RateLimit":
+        if self.requests_per_minute is None and self.tokens_per_minute is None:
+            raise ValueError(
+                "names no limit: give requests_per_minute, tokens_per_minute or both; where "
+                "neither is known leave rate_limit out."
+            )
+        return self
+
+
 class ApiRoute(_Strict):
-    """A route that is billed by the token: a proprietary API, or open weights at a host."""
+    """A route that is billed by the token: a proprietary API, or open weights at a host.
+
+    regional_premium: what processing within one region costs over the price per token.
+    """
 
     arm: Literal["proprietary_api", "hosted_open"]
     provider: str
     model: str
     tier: Literal["standard", "batch", "priority", "flex"] = "standard"
     price: TokenRates | None = None
+    regional_premium: Annotated[Figure, quantity("factor", 1, 10)] | None = None
+    rate_limit: RateLimit | None = None
     context_tokens: Annotated[Figure, quantity("tokens", 1)]
     ttft_p95: Seconds
     probe: ProbeRuns = ()
     contracts: tuple[Contract, ...] = ()
+
+    @field_validator("regional_premium")
+    @classmethod
+    def _is_listed(cls, premium: Figure | None) -> Figure | None:
+        if premium is not None and premium.uncertain:
+            raise ValueError("has a range, but a premium stands on a price list: give the value.")
+        return premium
 
 
 class Commitment(_Strict):
@@ -253,20 +281,69 @@ class Commitment(_Strict):
         return self
 
 
+class OwnedGpus(_Strict):
+    """GPUs that are bought: what an hour of one costs for as long as it is kept, busy or not.
+
+    price: of one card. server, spares, residual, maintenance: shares of what is bought. life:
+    months over which it is written off. power: rated, with the card's part of the server (default:
+    the card's own times a bundled factor); load is the share of it that is drawn on the mean.
+    overhead_share: beside all that, in place of `self_hosting.overhead_share`, which holds a host.
+    """
+
+    price: Annotated[Figure, quantity("USD/GPU", 1)]
+    server: Annotated[Figure, quantity("share", 0, 10)] = _bundled("owned.server_share")
+    spares: Share = _bundled("owned.spares_share")
+    life: Annotated[Figure, quantity("months", 1, 240)] = _bundled("owned.life")
+    residual: Share = _bundled("owned.residual_share")
+    cost_of_capital: Annotated[Figure, quantity("share/year", 0, 1)] = _bundled(
+        "owned.cost_of_capital"
+    )
+    maintenance: Annotated[Figure, quantity("share/year", 0, 1)] = _bundled("owned.maintenance")
+    power: Annotated[Figure, quantity("W/GPU", 1)] | None = None
+    load: Share = _bundled("owned.load_share")
+    pue: Annotated[Figure, quantity("factor", 1, 5)] = _bundled("owned.pue")
+    electricity: Annotated[Figure, quantity("USD/kWh")] = _bundled("owned.electricity_usd")
+    colocation: Annotated[Figure, quantity("USD/kW/month")] = _bundled("owned.colocation_usd")
+    overhead_share: Share = _bundled("owned.overhead_share")
+
+
 class SelfHostedRoute(_Strict):
-    """A route on rented GPUs under vLLM, sized from measured serving points."""
+    """A route on GPUs under vLLM, rented or owned, sized from measured serving points."""
 
     arm: Literal["self_hosted"]
     model: str
     gpu: str
-    rented_from: str
-    commitment: Commitment
+    rented_from: str | None = None
+    commitment: Commitment | None = None
+    owned: OwnedGpus | None = None
     precision: Literal["bf16", "fp8", "fp4"]
     engine_version: str = "not recorded"
     tensor_parallel: int = Field(ge=1, le=16)
     context_tokens: Annotated[Figure, quantity("tokens", 1)]
     probe: ProbeRuns = ()
     contracts: tuple[Contract, ...] = ()
+
+    @property
+    def host(self) -> str:
+        """Who runs the machines: whom they are rented from, or `own`."""
+        return self.rented_from or "own"
+
+    @model_validator(mode="after")
+    def _is_rented_or_owned(self) -> "SelfHostedRoute":
+        rented = {"rented_from": self.rented_from, "commitment": self.commitment}
+        given = [key for key, value in rented.items() if value is not None]
+        if self.owned is not None and given:
+            raise ValueError(
+                f"is owned and has {' and '.join(given)} as well: GPUs are rented or owned; keep "
+                "one of the two."
+            )
+        if self.owned is None and len(given) < len(rented):
+            missing = [key for key in rented if key not in given]
+            raise ValueError(
+                f"lacks {' and '.join(missing)}: say whom its GPUs are rented from and how they "
+                "are paid for, or that they are owned."
+            )
+        return self
 
 
 Route = Annotated[ApiRoute | SelfHostedRoute, Field(discriminator="arm")]
@@ -386,6 +463,9 @@ class Study(_Strict):
     decide_by: date
     seed: int = Field(ge=0)
     horizon: Annotated[Figure, quantity("months", 1, 60)]
+    discount_rate: Annotated[Figure, quantity("share/year", 0, 1)] = _bundled(
+        "horizon.discount_rate"
+    )
     volume_cap: Annotated[Figure, quantity("requests/month", 1e3, 1e13)]
     prompting_and_retrieval_insufficient: Answer
     requests: Log | None = None
