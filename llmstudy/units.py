@@ -31,6 +31,7 @@ UNITS: dict[str, dict[str, float]] = {
     "USD/Mtok": {"USD/Mtok": 1},
     "requests/min": {"requests/min": 1, "k requests/min": 1e3},
     "tokens/min": {"tokens/min": 1, "k tokens/min": 1e3, "M tokens/min": 1e6},
+    "USD/h": {"USD/h": 1},
     "USD/GPU": {"USD/GPU": 1, "k USD/GPU": 1e3},
     "W/GPU": {"W/GPU": 1, "kW/GPU": 1e3},
     "USD/kWh": {"USD/kWh": 1, "USD/MWh": 1e-3},

@@ -314,6 +314,9 @@ class SelfHostedRoute(_Strict):
     model: str
     gpu: str
     rented_from: str | None = None
+    on_demand_quote: Annotated[Figure, quantity("USD/h")] | None = Field(
+        default=None, description="of one GPU, in place of the public list's price on demand"
+    )
     commitment: Commitment | None = None
     owned: OwnedGpus | None = None
     precision: Literal["bf16", "fp8", "fp4"]
@@ -322,6 +325,13 @@ class SelfHostedRoute(_Strict):
     context_tokens: Annotated[Figure, quantity("tokens", 1)]
     probe: ProbeRuns = ()
     contracts: tuple[Contract, ...] = ()
+
+    @field_validator("on_demand_quote")
+    @classmethod
+    def _is_one_offer(cls, quote: Figure | None) -> Figure | None:
+        if quote is not None and quote.uncertain:
+            raise ValueError("has a range, but a quote is one offer: give the value.")
+        return quote
 
     @property
     def host(self) -> str:
@@ -332,7 +342,8 @@ class SelfHostedRoute(_Strict):
     def _is_rented_or_owned(self) -> "SelfHostedRoute":
         rented = {"rented_from": self.rented_from, "commitment": self.commitment}
         given = [key for key, value in rented.items() if value is not None]
-        if self.owned is not None and given:
+        quoted = [] if self.on_demand_quote is None else ["on_demand_quote"]
+        if self.owned is not None and (given := [*given, *quoted]):
             raise ValueError(
                 f"is owned and has {' and '.join(given)} as well: GPUs are rented or owned; keep "
                 "one of the two."
