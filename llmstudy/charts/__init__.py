@@ -5,7 +5,8 @@ built from the table; words stand on the marks instead of in a legend; colour ne
 meaning alone; the last line says how good the evidence is.
 
 `cost` holds the charts of what a month costs, `crossover` those of when another route pays,
-`hosting` those of fleets and their capacity, `quality` those of answers, `plan` those of triggers
+`hosting` those of fleets and their capacity, `measures` those of today's bills and first tokens,
+`quality` those of answers, `plan` those of triggers
 and phases, `information` those of what decides, what to measure and whether to wait. `style` is the
 look of them all, `drawing` puts the words where they can be read, `tables` refuses what cannot be
 drawn.
@@ -33,6 +34,7 @@ from llmstudy.charts.information import (
     tornado,
     waiting_costs,
 )
+from llmstudy.charts.measures import first_tokens, month_bills
 from llmstudy.charts.plan import STATUS, phase_timeline, regret_bars, trigger_status
 from llmstudy.charts.quality import quality_forest
 from llmstudy.charts.style import ACCENT, ARMS, GREY, SMALL_PT, Chart, Look, svg, use_style
@@ -51,8 +53,10 @@ __all__ = [
     "cost_against_volume",
     "cost_items",
     "crossover_claims",
+    "first_tokens",
     "heldout_errors",
     "information_bars",
+    "month_bills",
     "p_cheaper_by_month",
     "p_cheaper_heat",
     "p_never",

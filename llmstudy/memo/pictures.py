@@ -407,3 +407,19 @@ def phase_timeline(facts: Facts) -> Chart:
     for column in ("start", "end"):
         table[column] = pd.to_datetime(table[column]).dt.date
     return charts.phase_timeline(table.rename(columns={"exit_gate": "gate"}), facts.study.decide_by)
+
+
+def month_bills(facts: Facts) -> Chart | None:
+    """This month's bill of each token-billed route."""
+    bills = facts.table("02_cost", "bills")
+    if bills.empty:
+        return None
+    ledger = facts.chapters["01_evidence"]["figures"]
+    grades = sorted({row["grade"] for row in ledger if ".price." in row["name"]})
+    return charts.month_bills(bills, f"prices at {facts.study.as_of}: {', '.join(grades)}")
+
+
+def first_tokens(facts: Facts) -> Chart:
+    """The first token of each route against its target."""
+    note = "A range that nobody measured decides nothing: such a route is undecided."
+    return charts.first_tokens(facts.table("03_latency", "latency"), note)

@@ -1,0 +1,102 @@
+"""What does each route cost today, and how soon does its first token come?"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from llmstudy.charts.drawing import blank, finish, log_ticks, name_rows, right_label, whisker, wrap
+from llmstudy.charts.style import ACCENT, GREY, INK, PALE, Chart
+from llmstudy.charts.tables import by_workload, look_of, look_up, need, numbered
+from llmstudy.text import count, usd
+
+TARGETS = {"meets": INK, "undecided": "white", "misses": ACCENT}  # face of the mark
+
+
+def month_bills(bills: pd.DataFrame, note: str) -> Chart:
+    """This month's bill of each token-billed route, today's route beside what could replace it.
+
+    bills: workload, route, arm, current, month_usd.
+    """
+    need("bills", bills, "workload route arm current month_usd")
+    table = by_workload(bills)
+    rows = [(w, part) for w, part in table.groupby("workload", sort=False)]
+    cheaper = [w for w, part in rows if _cheapest(part) is not None]
+    title = (
+        f"{count(len(cheaper))} of {count(len(rows))} workloads have a candidate that lists below "
+        "today's bill for tokens"
+    )
+    figure = blank(title, note, 1.0 + 0.36 * len(table))
+    ax = figure.subplots()
+    ax.set_xscale("log")
+    facts = [_bill(ax, y, row) for y, row in numbered(table)]
+    positive = table["month_usd"][table["month_usd"] > 0]
+    ax.set_xlim(positive.min() / 1.6, positive.max() * 1.6)
+    for y in np.flatnonzero(table["workload"].ne(table["workload"].shift())):
+        ax.axhline(y - 0.5, color=PALE, lw=0.6)
+    name_rows(ax, list(table["workload"]), list(table["route"]))
+    log_ticks(ax.xaxis)
+    ax.set_xlabel("USD a month for tokens, at today's volume (filled: today's route)")
+    said = zip(table["workload"], table["route"], facts, strict=True)
+    return finish(figure, f"{title}. {'; '.join(f'{w}, {r}: {f}' for w, r, f in said)}.")
+
+
+def _cheapest(part: pd.DataFrame) -> float | None:
+    """The lowest bill of a workload's candidates, where it lies below today's."""
+    today = part.loc[part["current"], "month_usd"]
+    lowest = part.loc[~part["current"], "month_usd"].min()
+    return float(lowest) if len(today) and lowest < today.iloc[0] else None
+
+
+def _bill(ax: Axes, y: int, row: Any) -> str:
+    """Draws one bill, and tells it."""
+    look = look_of(row.arm)
+    face = look.color if row.current else "white"
+    ax.plot(row.month_usd, y, look.marker, mec=look.color, mfc=face, ms=6)
+    said = f"{usd(row.month_usd)}{', today' if row.current else ''}"
+    right_label(ax, y, said)
+    return f"{said}, {look.name}"
+
+
+def first_tokens(latency: pd.DataFrame, note: str) -> Chart:
+    """The first token of each route at the p95 against its target.
+
+    latency: workload, route, target_s, ttft_p95_s, low_s, high_s (null: not known), verdict (meets,
+    misses, undecided), grade.
+    """
+    need("latency", latency, "workload route target_s ttft_p95_s low_s high_s verdict grade")
+    times = ["target_s", "ttft_p95_s", "low_s", "high_s"]
+    table = by_workload(latency).astype(dict.fromkeys(times, float))
+    tally = [f"{count(int(n))} {v}" for v in TARGETS if (n := (table["verdict"] == v).sum())]
+    title = f"First token at the p95 against its target: {', '.join(tally)}"
+    figure = blank(title, note, 1.0 + 0.36 * len(table))
+    ax = figure.subplots()
+    ax.set_xscale("log")
+    seen = table[times].to_numpy().ravel()
+    seen = seen[np.isfinite(seen) & (seen > 0)]
+    ax.set_xlim(seen.min() / 1.5, seen.max() * 1.5)
+    facts = [_first_token(ax, y, row) for y, row in numbered(table)]
+    name_rows(ax, list(table["workload"]), list(table["route"]))
+    log_ticks(ax.xaxis)
+    ax.set_xlabel("seconds to the first token at the p95 (red: target; arrow: no upper end known)")
+    said = zip(table["workload"], table["route"], facts, strict=True)
+    return finish(figure, f"{title}. {'; '.join(f'{w}, {r}: {f}' for w, r, f in said)}.")
+
+
+def _first_token(ax: Axes, y: int, row: Any) -> str:
+    """Draws one route's target and range, and tells them."""
+    face = look_up("a verdict", row.verdict, TARGETS)
+    ax.plot([row.target_s] * 2, [y - 0.3, y + 0.3], color=ACCENT, lw=1.6)
+    if np.isfinite(row.low_s) and np.isfinite(row.high_s):
+        whisker(ax, y, row.low_s, row.high_s, GREY)
+    elif np.isfinite(row.low_s):
+        end = ax.get_xlim()[1]
+        ax.plot([row.low_s, end], [y, y], "|-", color=GREY, lw=1.2, ms=6, markevery=[0])
+        ax.plot(end, y, ">", color=GREY, ms=4, clip_on=False)
+    if np.isfinite(row.ttft_p95_s):
+        ax.plot(row.ttft_p95_s, y, "o", mec=INK, mfc=face, ms=6)
+    said = f"{row.verdict} ({row.grade})"
+    right_label(ax, y, wrap(said, 1.3))
+    low, high = (f"{x:.3g}" if np.isfinite(x) else "unknown" for x in (row.low_s, row.high_s))
+    return f"{low} to {high} s against {row.target_s:g} s, {said}"
