@@ -30,7 +30,7 @@ LATENCY = pd.DataFrame(
         ("extraction", "openai-gpt-4o", 2.0, 0.4, 0.38, 0.43, "meets", "measured"),
         ("extraction", "novita-llama-3.1-70b", 2.0, 3.1, 2.9, 3.6, "misses", "measured"),
     ],
-    columns="workload route target_s ttft_p95_s low_s high_s verdict grade".split(),
+    columns=["workload", "route", "target_s", "ttft_p95_s", "low_s", "high_s", "verdict", "grade"],
 )
 
 
