@@ -166,23 +166,68 @@ def fleet_month_usd(d: Draws) -> FloatArray:
     return np.asarray(d["observability"] + upkeep / 12)
 
 
-def month_usd(offer: Offer, d: Draws, requests: FloatArray, months: int) -> FloatArray:
-    """Bill of each month for a volume path. requests: (n, months). Returns usd, (n, months).
+@dataclass(frozen=True)
+class TokenBill:
+    """What an API route bills, with the volume left open. per_request: (n, months); fixed: (n,)
+    usd a month."""
+
+    per_request: FloatArray
+    fixed: FloatArray
+
+    def usd(self, requests: FloatArray) -> FloatArray:
+        """Bill of each month for a volume path. (n, months) requests -> (n, months) usd."""
+        return np.asarray(requests * self.per_request + self.fixed[:, None])
+
+
+@dataclass(frozen=True)
+class FleetBill:
+    """What a fleet bills, with the volume left open.
+
+    carries: requests a month that one replica carries; rent: of a replica; (n, months) each.
+    staging: replicas that serve nobody; fixed: usd a month beside the rent; (n,) each.
+    """
+
+    carries: FloatArray
+    rent: FloatArray
+    staging: FloatArray
+    fixed: FloatArray
+    spare: int
+
+    def usd(self, requests: FloatArray) -> FloatArray:
+        """Bill of each month for a volume path. (n, months) requests -> (n, months) usd."""
+        return np.asarray(self.rent_usd(requests) + self.fixed[:, None])
+
+    def rent_usd(self, requests: FloatArray) -> FloatArray:
+        """Rent of the whole replicas that a volume takes, and of staging. (n, months) usd."""
+        running = replicas(requests, self.carries, 1.0, self.spare, minimum=1)
+        return np.asarray((running + self.staging[:, None]) * self.rent)
+
+
+Bill = TokenBill | FleetBill
+
+
+def bill(offer: Offer, d: Draws, months: int) -> Bill:
+    """What a route bills in every draw and month, whatever the volume.
 
     A fleet's bill is without salaries: its team runs every fleet there is, so it is no workload's
     own.
     """
     if isinstance(offer, TokenPrice):
-        per_request = usd_per_request(offer, d, months)
-        return requests * per_request + api_month_usd(offer.arm, d)[:, None]
-    return np.asarray(fleet_rent_usd(offer, d, requests, months) + fleet_month_usd(d)[:, None])
+        return TokenBill(usd_per_request(offer, d, months), api_month_usd(offer.arm, d))
+    carries, rent = fleet_unit(offer, d, months)
+    return FleetBill(carries, rent, d["staging_replicas"], fleet_month_usd(d), offer.spare)
+
+
+def month_usd(offer: Offer, d: Draws, requests: FloatArray, months: int) -> FloatArray:
+    """Bill of each month for a volume path. requests: (n, months). Returns usd, (n, months)."""
+    return bill(offer, d, months).usd(requests)
 
 
 def fleet_rent_usd(fleet: Fleet, d: Draws, requests: FloatArray, months: int) -> FloatArray:
     """Rent of the whole replicas that a volume takes, and of staging. (n, months) usd."""
-    carries, rent = fleet_unit(fleet, d, months)
-    running = replicas(requests, carries, 1.0, fleet.spare, minimum=1)
-    return np.asarray((running + d["staging_replicas"][:, None]) * rent)
+    found = bill(fleet, d, months)
+    assert isinstance(found, FleetBill)
+    return found.rent_usd(requests)
 
 
 def staff_month_usd(d: Draws) -> FloatArray:
@@ -207,9 +252,17 @@ def bill_saving_usd(current: Offer, challenger: Offer, d: Draws, months: int) ->
     of dual running in addition. Negative when moving loses.
     """
     requests = volumes(d, months)
-    moved = moved_share(d["ramp"], months)
     stay = month_usd(current, of_today(d), requests, months)
-    go = month_usd(challenger, d, requests, months)
+    return saved_usd(stay, month_usd(challenger, d, requests, months), d)
+
+
+def saved_usd(stay: FloatArray, go: FloatArray, d: Draws) -> FloatArray:
+    """What moving saves over the horizon, from the bills of both routes, staff apart. (n,) usd.
+
+    stay, go: (n, months) usd. d: needs ramp, dual_running, moving_cost.
+    """
+    months = stay.shape[1]
+    moved = moved_share(d["ramp"], months)
     twice = dual_months(d, months) * at_cutover(go, d["ramp"])
     return np.asarray(((stay - go) * moved).sum(axis=1) - twice - d["moving_cost"])
 
