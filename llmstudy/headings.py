@@ -35,6 +35,20 @@ def cost(found: Results) -> str:
     return f"Token bills come to {usd(total)} a month; {most['workload']} is {part} of it"
 
 
+def controls(found: Results) -> str:
+    """Which control of today's bill saves most."""
+    known = [row for row in found["controls"] if row["saving_usd"] is not None]
+    spared = [row for row in known if row["control"] != "cap on loops"]
+    if not spared or max(row["saving_usd"] for row in spared) <= 0:
+        return "No control would lower today's token bills"
+    best = max(spared, key=lambda row: row["saving_usd"])
+    ends = span(best["saving_low_usd"], best["saving_high_usd"], usd)
+    return (
+        f"Of the controls of today's bills {best['control']} on {best['workload']} would save "
+        f"most: {usd(best['saving_usd'])} a month, {ends}"
+    )
+
+
 def latency(found: Results) -> str:
     """Which targets are known to be met."""
     rows = found["latency"]

@@ -19,6 +19,8 @@ HEADINGS: Mapping[str, str] = {
     "usd_per_mtok": "USD per Mtok",
     "month_usd": "USD a month",
     "scheduled_change": "scheduled change of price",
+    "to": "goes as far as",
+    "share_of_bill": "share of the bill",
     "ttft_to_bench": "TTFT against the published bench",
     "tpot_to_bench": "TPOT against the published bench",
     "best_roofline_share": "best share of the roofline",

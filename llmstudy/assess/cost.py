@@ -9,6 +9,7 @@ import pandas as pd
 from llmstudy import evidence
 from llmstudy import uncertainty as mc
 from llmstudy.assess.case import Case, Results, Tables, contenders, rows_of
+from llmstudy.assess.cost_control import cost_controls
 from llmstudy.assess.market import figures_of, inputs
 from llmstudy.cost import TokenPrice, usd_per_accepted_answer, usd_per_million_tokens
 from llmstudy.study import Study
@@ -20,7 +21,7 @@ def cost_tables(case: Case) -> Tables:
     Offers are kept whole for the later chapters.
     """
     study = case.study
-    offers: dict[str, dict[str, Any]] = {}
+    offers: dict[str, dict[str, TokenPrice]] = {}
     bills = []
     for name, routes in contenders(study).items():
         offers[name] = {}
@@ -28,9 +29,17 @@ def cost_tables(case: Case) -> Tables:
             if study.routes[route].arm == "self_hosted":
                 continue
             offer = evidence.token_offer(study, route, case.traffic.of(name))
-            offers[name][route] = asdict(offer)
+            offers[name][route] = offer
             bills.append(_bill(study, name, route, offer))
-    return {"offers": offers, "bills": pd.DataFrame(bills)}
+    kept = {
+        name: {route: asdict(offer) for route, offer in of_name.items()}
+        for name, of_name in offers.items()
+    }
+    return {
+        "offers": kept,
+        "bills": pd.DataFrame(bills),
+        "controls": cost_controls(case, offers),
+    }
 
 
 def _bill(study: Study, name: str, route: str, offer: TokenPrice) -> dict[str, Any]:
