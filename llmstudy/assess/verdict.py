@@ -12,10 +12,12 @@ from llmstudy.assess.case import Case, Tables
 from llmstudy.assess.futures import portfolio_saving
 from llmstudy.assess.market import (
     Market,
+    discount_draws,
     market,
     spread,
     stay_draws,
 )
+from llmstudy.assess.plan import plan_tables
 from llmstudy.assess.timing import timing_tables
 from llmstudy.assess.triggers import log_backtest, trigger_rows
 from llmstudy.figure import GRADES
@@ -31,7 +33,7 @@ def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tab
     open_ = [name for name, v in verdicts.items() if v.decision == "undecided"]
     offers = market(results["02_cost"], results["05_self_hosting"])
     watched = trigger_rows(case, results)
-    return {
+    found = {
         "routes": routes,
         "triggers": watched,
         "five_questions": five_questions(study),
@@ -44,6 +46,7 @@ def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tab
         **timing_tables(study, offers, results, watched),
         "log_backtest": log_backtest(case, results),
     }
+    return {**found, **plan_tables(case, results, found)}
 
 
 def verdicts_of(study: Study, routes: pd.DataFrame) -> dict[str, decision.Verdict]:
@@ -131,7 +134,8 @@ def options(
 
     What it costs to find out (items asked for, the phases before a move) is in none of them.
     """
-    stay = np.sum([p.sum(axis=1) for p in stay_draws(study, offers).values()], axis=0)
+    worth = discount_draws(study)
+    stay = np.sum([(p * worth).sum(axis=1) for p in stay_draws(study, offers).values()], axis=0)
     able = routes[
         ~routes["current"]
         & routes["permitted"]

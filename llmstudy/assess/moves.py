@@ -1,0 +1,163 @@
+"""Chapter 07: what moves first, and with how much traffic each step of a move is tried."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from llmstudy.assess.case import Case, Results, rows_of
+from llmstudy.decision.canary import canary_plan
+from llmstudy.decision.first_moves import SENSITIVE, first_moves
+from llmstudy.figure import GRADES
+from llmstudy.study import Study
+from llmstudy.units import HOURS_PER_MONTH
+
+Found = Mapping[str, Any]
+"""What the chapter has found so far: verdicts, routes, triggers, phases."""
+
+_WORST_ACCEPTANCE = 0.5
+"""Of an acceptance that nobody knows: no other share takes as many requests to test."""
+
+_LATE_AT_TARGET = 0.05
+"""Share of first tokens later than a p95 that lies on its target."""
+
+
+def targets_of(found: Found) -> dict[str, str]:
+    """Workloads that move, or may when the evidence asked for favours it, with the route."""
+    return {name: v["target"] for name, v in found["verdicts"].items() if v["target"]}
+
+
+def proven(row: Any) -> bool:
+    """Whether a route's quality holds on evidence that may bear a move. row: of `route_table`."""
+    rests = GRADES.index(row["quality_grade"]) <= GRADES.index(row["lowest_grade"])
+    return bool(row["quality"] == "non-inferior" and rests)
+
+
+# --- what moves first -----------------------------------------------------------------------
+
+
+def first_move_rows(study: Study, results: Results, found: Found) -> pd.DataFrame:
+    """The workloads in the order in which they should move: see `decision.first_moves`.
+
+    With the verdict of each (decision), and agrees: whether it is what the source memo's class
+    says. An undecided workload agrees with the class that is open.
+    """
+    table = first_moves(pd.DataFrame(_workloads(study, results, found)))
+    same = {"moves": "move", "stays": "stay", "open": "undecided"}
+    return table.assign(agrees=table["v3"].map(same) == table["decision"])
+
+
+def _workloads(study: Study, results: Results, found: Found) -> list[dict[str, Any]]:
+    """What `first_moves` reads of each workload."""
+    table, rows = found["routes"], []
+    for name, workload in study.workloads.items():
+        own = table[table["workload"] == name]
+        current = own[own["current"]].iloc[0]
+        best = _looked_at(own, found["verdicts"][name]["target"])
+        open_models = own[(own["arm"] != "proprietary_api") & own["permitted"]]
+        exposed = workload.intake.data_class in SENSITIVE and best is not None
+        asked = f"workloads.{name}."
+        rows.append(
+            {
+                "workload": name,
+                "task": workload.task,
+                "complexity": workload.complexity,
+                "data_class": workload.intake.data_class,
+                "barred": not bool(current["permitted"]),
+                "long_context": len(open_models) > 0 and not open_models["fits_context"].any(),
+                "requests_per_month": workload.intake.requests.value,
+                "crossover_requests": _crossover(results, name),
+                "target": None if best is None else str(best["route"]),
+                "saving_p50_usd": 0.0 if best is None else float(best["saving_p50_usd"]),
+                "p_cheaper": 0.0 if best is None else float(best["p_cheaper"]),
+                "proven": best is not None and proven(best),
+                "quality": "none" if best is None else str(best["quality"]),
+                "latency": "undecided" if best is None else str(best["latency"]),
+                "exposed": exposed and best is not None and best["arm"] != "self_hosted",
+                "unknowns": sum(path.startswith(asked) for path in study.unknown()),
+                "decision": found["verdicts"][name]["decision"],
+            }
+        )
+    return rows
+
+
+def _looked_at(own: pd.DataFrame, target: str | None) -> Any:
+    """The route that the verdict favours, else the permitted one that saves most; None without."""
+    if target is not None:
+        return own[own["route"] == target].iloc[0]
+    able = own[~own["current"] & own["permitted"] & own["fits_context"] & own["sized"]]
+    return None if able.empty else able.loc[able["saving_p50_usd"].idxmax()]
+
+
+def _crossover(results: Results, name: str) -> float | None:
+    """The lowest median volume from which open weights or a fleet beat today's arm."""
+    volumes = [
+        row["requests_per_month"]["p50"]
+        for row in rows_of(results["06_crossover"]["crossover"], workload=name)
+        if row["from_arm"] == "proprietary_api" and row["requests_per_month"]["p50"] is not None
+    ]
+    return min(volumes, default=None)
+
+
+# --- canary ---------------------------------------------------------------------------------
+
+
+def canary_rows(case: Case, results: Results, found: Found) -> pd.DataFrame:
+    """The canary of each move and of each favoured candidate, at the workload's own volume.
+
+    Columns: workload, route, those of `canary_plan`, acceptance_grade (assumed: not scored, taken
+    at the share that takes most requests) and rollback, the rule in words. No rows without a move.
+    """
+    parts = []
+    for name, route in targets_of(found).items():
+        workload = case.study.workloads[name]
+        accepted, grade = _acceptance(results, name, route)
+        baselines = {
+            "acceptance": accepted,
+            "errors": _error_share(case, name),
+            "slow_first_token": _LATE_AT_TARGET,
+        }
+        per_day = workload.intake.requests.value * 24 / HOURS_PER_MONTH
+        plan = canary_plan(per_day, workload.quality.margin.value, baselines)
+        plan["rollback"] = [
+            _rollback(row, workload.slo.ttft_p95.value) for row in plan.to_dict("records")
+        ]
+        plan["acceptance_grade"] = grade
+        plan.insert(0, "route", route)
+        plan.insert(0, "workload", name)
+        parts.append(plan)
+    if parts:
+        return pd.concat(parts, ignore_index=True)
+    return pd.DataFrame(columns=["workload", "route", "step", "share", "requests", "days"])
+
+
+def _acceptance(results: Results, name: str, route: str) -> tuple[float, str]:
+    rows = rows_of(results["04_quality"]["quality"], workload=name, route=route)
+    if rows and rows[0]["acceptance_current"] is not None:
+        return float(rows[0]["acceptance_current"]), str(rows[0]["grade"])
+    return _WORST_ACCEPTANCE, "assumed"
+
+
+def _error_share(case: Case, name: str) -> float:
+    """Failures of the log where there is one, none of many taken for one; else the retries."""
+    if name in case.traffic.simulated:
+        return case.study.workloads[name].retry_share.value
+    ok = case.traffic.of(name)["ok"].to_numpy(dtype=bool)
+    return max(int((~ok).sum()), 1) / len(ok)
+
+
+def _rollback(row: Mapping[Any, Any], target_s: float) -> str:
+    """The rule of one step, at the numbers of its own size."""
+    fewer, fail, late = (_points(row[f"{name}_alarm_gap"]) for name in _IN_RULE)
+    return (
+        f"back if, against today's route, {fewer} fewer answers are accepted, {fail} more requests "
+        f"fail or {late} more first tokens come later than {target_s:g} s"
+    )
+
+
+_IN_RULE = ("acceptance", "errors", "slow_first_token")
+
+
+def _points(gap: float) -> str:
+    """A difference of shares to the tenth of a point: a margin is a few points."""
+    return f"{100 * gap:.1f} points"

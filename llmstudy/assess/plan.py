@@ -1,0 +1,324 @@
+"""Chapter 07: the plan. Its gates as they stand today, its work and what that costs."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from math import ceil
+from typing import Any
+
+import pandas as pd
+
+from llmstudy.assess.case import Case, Results, rows_of
+from llmstudy.assess.key_tradeoffs import key_tradeoffs
+from llmstudy.assess.moves import Found, canary_rows, first_move_rows, proven, targets_of
+from llmstudy.decision.plan import ALL, GateFact, GateState, ItemCost, gates, items, passage, worst
+from llmstudy.study import Study
+from llmstudy.text import count, share, usd
+
+CANARY_ITEM = "canary up to full traffic"
+"""What `phase_items.csv` calls the canaries."""
+
+_FULL_TRAFFIC = 0.95
+"""Share of the last week's requests at which a move is done: the fallback takes the rest."""
+
+_REVISIT = timedelta(weeks=13), timedelta(weeks=26)
+"""How long after the decision it is looked at again. Source: MEMO V2, every 3-6 months."""
+
+
+def plan_tables(case: Case, results: Results, found: Found) -> dict[str, Any]:
+    """The plan's tables.
+
+    Returns: `plan_gates` and `plan_items` (see `decision.plan`), `phases` with what their gates say
+    together (entry_state, exit_state), `first_moves` (see `decision.first_moves`), `canary` (steps
+    of each move and of each favoured candidate, see `decision.canary`) and `key_tradeoffs`.
+    """
+    study = case.study
+    judged = gates(study.decide_by, gate_facts(case, results, found))
+    steps = canary_rows(case, results, found)
+    plan = found["phases"].assign(
+        entry_state=[passage(judged, phase, "entry") for phase in found["phases"]["phase"]],
+        exit_state=[passage(judged, phase, "exit") for phase in found["phases"]["phase"]],
+    )
+    work = items(plan, study.decide_by, _item_costs(study, found))
+    canary = work["item"] == CANARY_ITEM
+    planned = (work.loc[canary, "end"] - work.loc[canary, "start"]).iloc[0].days
+    work.loc[canary, "note"] = _canary_note(steps, planned)
+    return {
+        "phases": plan,
+        "plan_gates": judged,
+        "plan_items": work,
+        "key_tradeoffs": key_tradeoffs(study, results, found),
+        "first_moves": first_move_rows(study, results, found),
+        "canary": steps,
+    }
+
+
+def _route_row(found: Found, workload: str, route: str) -> Any:
+    table = found["routes"]
+    return table[(table["workload"] == workload) & (table["route"] == route)].iloc[0]
+
+
+# --- gates ----------------------------------------------------------------------------------
+
+
+def gate_facts(case: Case, results: Results, found: Found) -> dict[str, dict[str, GateFact]]:
+    """What is known today of everything that a gate rests on."""
+    targets = targets_of(found)
+    each = {
+        "G1-G6": _fired,
+        "saving": _saving,
+        "quality": _quality,
+        "canary": _canary_share,
+        "fallback": _fallback,
+    }
+    about_workloads = {
+        name: {w: fact(case, found, w, route) for w, route in targets.items()}
+        for name, fact in each.items()
+    }
+    about_all = {
+        "decision": _signed(case.study),
+        "log": _logged(case),
+        "second_vendor": _second_vendor(case.study, found),
+        "G3": _trigger_known(found, "G3"),
+        "log_weeks": _log_weeks(case),
+        "golden_set": _golden_set(found),
+        "G2": _first_token(found),
+        "triggers": _triggers_judged(found),
+        "ab_test": _ab_test(case.study, targets),
+        "revisit": _revisit(case.study),
+    }
+    return {**{name: {ALL: fact} for name, fact in about_all.items()}, **about_workloads}
+
+
+def _over(states: Mapping[str, GateState], what: str, unit: str, grade: str) -> GateFact:
+    """A gate that every workload must pass. what: what those do that pass it, in words."""
+    passing = [name for name, state in states.items() if state == "passed"]
+    lacking = [name for name in states if name not in passing]
+    said = f"{len(passing)} of {len(states)} workloads {what}"
+    if lacking and passing:
+        said += f"; not {', '.join(lacking)}"
+    return GateFact(worst(states.values()), len(passing), len(states), unit, grade, said)
+
+
+def _signed(study: Study) -> GateFact:
+    """Signed when the study says so; failed when it was superseded or its day has gone by."""
+    late = study.as_of > study.decide_by
+    open_: GateState = "failed" if late or study.status == "superseded" else "open"
+    state: GateState = "passed" if study.status == "decided" else open_
+    said = f"the study is {study.status}; its decision is due on {study.decide_by}"
+    return GateFact(state, None, None, "", "measured", said)
+
+
+def _logged(case: Case) -> GateFact:
+    names = case.study.workloads
+    states: dict[str, GateState] = {
+        name: "open" if name in case.traffic.simulated else "passed" for name in names
+    }
+    return _over(states, "have a log", "workloads logged", "measured")
+
+
+def _second_vendor(study: Study, found: Found) -> GateFact:
+    """Of how many workloads two vendors at least may see the data and hold the context."""
+    table = found["routes"]
+    able = table[table["permitted"] & table["fits_context"]]
+    states: dict[str, GateState] = {}
+    for name in study.workloads:
+        routes = able.loc[able["workload"] == name, "route"]
+        vendors = {getattr(study.routes[route], "provider", "own fleet") for route in routes}
+        states[name] = "passed" if len(vendors) >= 2 else "open"
+    return _over(states, "have two permitted vendors", "workloads", "measured")
+
+
+_OF_TRIGGER: Mapping[str, GateState] = {
+    "fired": "failed",
+    "armed": "passed",
+    "not_applicable": "passed",
+    "unknown": "unknown",
+}
+
+
+def _trigger_known(found: Found, id_: str) -> GateFact:
+    rows = rows_of(found["triggers"], id=id_)
+    states = {row["workload"]: _OF_TRIGGER[row["status"]] for row in rows}
+    return _over(states, "have every contract they need", "workloads", "measured")
+
+
+def _log_weeks(case: Case) -> GateFact:
+    """Whole weeks of log of each workload against those for which a trigger must hold."""
+    needed = max(1, ceil(case.study.thresholds.sustained.value))
+    table = case.traffic.summary
+    spans = dict(zip(table["workload"], table["span_h"], strict=True)) if len(table) else {}
+    weeks = {
+        name: 0 if name in case.traffic.simulated else int(spans.get(name, 0.0) // 168)
+        for name in case.study.workloads
+    }
+    states: dict[str, GateState] = {
+        name: "passed" if n >= needed else "open" for name, n in weeks.items()
+    }
+    fact = _over(states, f"have {needed} whole weeks of log", "workloads", "measured")
+    longest = max(weeks.values())
+    said = f"{fact.evidence}; the longest log holds {longest}"
+    return GateFact(fact.state, fact.value, fact.needed, fact.unit, fact.grade, said)
+
+
+def _golden_set(found: Found) -> GateFact:
+    """Whether any verdict still asks for items of one's own."""
+    wanted = _items_wanted(found)
+    states: dict[str, GateState] = {
+        name: "open" if name in wanted else "passed" for name in found["verdicts"]
+    }
+    fact = _over(states, "ask for no more items", "workloads", "measured")
+    items_ = sum(n for n, _ in wanted.values())
+    said = f"{fact.evidence}; {count(items_)} items to score" if items_ else fact.evidence
+    return GateFact(fact.state, fact.value, fact.needed, fact.unit, fact.grade, said)
+
+
+def _items_wanted(found: Found) -> dict[str, tuple[int, float]]:
+    """Golden items that each verdict asks for, and their cost: the most that any route needs."""
+    wanted = {}
+    for name, v in found["verdicts"].items():
+        needs = [(c["n"], c["usd"]) for c in v["collect"] if c["what"] == "golden items"]
+        if needs:
+            wanted[name] = max(needs)
+    return wanted
+
+
+def _first_token(found: Found) -> GateFact:
+    states: dict[str, GateState] = {
+        row["workload"]: "open" if row["status"] == "unknown" else "passed"
+        for row in rows_of(found["triggers"], id="G2")
+    }
+    return _over(states, "have the first token of today's route measured", "workloads", "measured")
+
+
+def _triggers_judged(found: Found) -> GateFact:
+    rows = found["triggers"]
+    blind = [row for row in rows if row["status"] == "unknown"]
+    ids = ", ".join(sorted({row["id"] for row in blind}))
+    said = f"{len(rows) - len(blind)} of {len(rows)} triggers can be judged"
+    said += f"; not yet everywhere: {ids}" if blind else ""
+    state: GateState = "open" if blind else "passed"
+    return GateFact(state, len(rows) - len(blind), len(rows), "triggers", "measured", said)
+
+
+def _fired(case: Case, found: Found, name: str, route: str) -> GateFact:
+    rows = rows_of(found["triggers"], workload=name)
+    fired = [row["id"] for row in rows if row["status"] == "fired"]
+    blind = [row["id"] for row in rows if row["status"] == "unknown"]
+    state: GateState = "passed" if fired else "unknown" if len(blind) == len(rows) else "open"
+    said = f"{', '.join(fired)} fired" if fired else f"none of {len(rows)} fired"
+    said += f"; not judged: {', '.join(blind)}" if blind else ""
+    return GateFact(state, len(fired), 1, "triggers fired", "measured", said)
+
+
+def _saving(case: Case, found: Found, name: str, route: str) -> GateFact:
+    row, lines = _route_row(found, name, route), case.study.thresholds
+    chance, saved = float(row["p_cheaper"]), float(row["saving_p50_usd"])
+    asked, least = lines.probability.value, lines.saving.value
+    state: GateState = "passed" if chance >= asked and saved >= least else "open"
+    if chance < 0.5:
+        state = "failed"
+    said = (
+        f"{route} is cheaper in {share(chance)} of draws, {share(asked)} asked; it saves "
+        f"{usd(saved)} at the median, {usd(least)} asked"
+    )
+    return GateFact(state, chance, asked, "share of draws", "simulated", said)
+
+
+def _quality(case: Case, found: Found, name: str, route: str) -> GateFact:
+    row = _route_row(found, name, route)
+    states: dict[str, GateState] = {"none": "unknown", "inferior": "failed"}
+    state = "passed" if proven(row) else states.get(str(row["quality"]), "open")
+    said = f"{route}: no paired items"
+    if row["quality"] != "none":
+        n, grade = count(float(row["items"])), row["quality_grade"]
+        said = f"{route}: {row['quality']} on {n} {grade} items; {row['lowest_grade']} ones asked"
+    needed = float(row["items_needed"]) or None
+    return GateFact(state, float(row["items"]), needed, "items", str(row["quality_grade"]), said)
+
+
+def _served(case: Case, name: str, since: pd.Timedelta | None = None) -> pd.Series | None:
+    """Which model answered each logged request of a workload; None without a log."""
+    if name in case.traffic.simulated:
+        return None
+    rows = case.traffic.of(name)
+    if since is not None:
+        rows = rows[rows["ts_start"] >= rows["ts_start"].max() - since]
+    return rows["model_served"]
+
+
+def _canary_share(case: Case, found: Found, name: str, route: str) -> GateFact:
+    """Share of the last week's requests that the new route's model answered."""
+    served = _served(case, name, pd.Timedelta(weeks=1))
+    if served is None:
+        said = "no log shows who answers"
+        return GateFact("open", None, _FULL_TRAFFIC, "share of requests", "measured", said)
+    part = float((served == case.study.routes[route].model).mean())
+    state: GateState = "passed" if part >= _FULL_TRAFFIC else "open"
+    said = f"{route} answered {share(part)} of the last week's requests"
+    return GateFact(state, part, _FULL_TRAFFIC, "share of requests", "measured", said)
+
+
+def _fallback(case: Case, found: Found, name: str, route: str) -> GateFact:
+    """Whether another model than today's has ever answered: a fallback that was never used is a
+    hope."""
+    served = _served(case, name)
+    if served is None:
+        return GateFact("open", None, 1, "requests", "measured", "no log shows a fallback")
+    today = case.study.routes[case.study.workloads[name].current_route].model
+    others = int((served != today).sum())
+    said = f"{count(others)} of {count(len(served))} logged requests were answered by another model"
+    return GateFact("passed" if others else "open", others, 1, "requests", "measured", said)
+
+
+def _ab_test(study: Study, targets: Mapping[str, str]) -> GateFact:
+    """Own paired counts of a moved workload that are dated half a year after the decision."""
+    due = study.decide_by + _REVISIT[1]
+    pairs = [study.workloads[name].quality.evidence.get(route) for name, route in targets.items()]
+    dated = [pair.as_of for pair in pairs if pair and pair.as_of and pair.as_of >= due]
+    state: GateState = "passed" if dated else "failed" if study.as_of > due else "open"
+    said = f"{len(dated)} comparisons of {len(targets)} are dated {due} or later"
+    return GateFact(state, len(dated), 1, "comparisons", "measured", said)
+
+
+def _revisit(study: Study) -> GateFact:
+    first, last = (study.decide_by + after for after in _REVISIT)
+    state: GateState = "open" if study.as_of < first else "passed"
+    if study.as_of > last:
+        state = "failed"
+    said = f"judged at {study.as_of}; to be looked at again from {first} to {last}"
+    return GateFact(state, None, None, "", "measured", said)
+
+
+# --- work and its cost ----------------------------------------------------------------------
+
+
+def _item_costs(study: Study, found: Found) -> dict[str, list[ItemCost]]:
+    """What figures split of the phases: golden items by workload, and each move's one-off cost."""
+    price = study.usd_per_golden_item
+    ends = (price.value, price.low or price.value, price.high or price.value)
+    golden = [
+        ItemCost(name, *(n * end for end in ends), f"{count(n)} items at {usd(price.value)}")
+        for name, (n, _) in _items_wanted(found).items()
+    ]
+    moves = []
+    for name, v in found["verdicts"].items():
+        if v["decision"] == "move":
+            cost = study.moving[v["arm"]].cost
+            low, high = cost.low or cost.value, cost.high or cost.value
+            moves.append(ItemCost(name, cost.value, low, high, f"moving.{v['arm']}.cost"))
+    return {"golden_set": golden, "move": moves}
+
+
+def _canary_note(steps: pd.DataFrame, window_days: int) -> str | None:
+    """How long the canaries take against the days planned for them, and where to begin instead."""
+    notes = []
+    for name, own in steps.groupby("workload", sort=False):
+        days = own["days"].to_numpy()
+        said = f"{name}: {count(days.sum())} days"
+        if days.sum() > window_days:
+            left = days[::-1].cumsum()[::-1]  # from each step to the end
+            fitting = own["share"].to_numpy()[left <= window_days]
+            begin = f"begin at {share(float(fitting[0]))}" if len(fitting) else "no step fits"
+            said += f", more than the {count(window_days)} planned ({begin})"
+        notes.append(said)
+    return "; ".join(notes) or None
