@@ -63,7 +63,7 @@ def timing_tables(
         about = {"targets": {}, "reason": "no workload has a self-hosted route that may serve it"}
         tables = ("waiting", "regret", "improved", "reversal", "lens")
         return {"timing": about | length, **{name: [] for name in tables}}
-    signals = _todays_signals([row for row in trigger_rows if row["workload"] in targets])
+    signals = todays_signals([row for row in trigger_rows if row["workload"] in targets])
     found: dict[str, Any] = {"waiting": [], "regret": [], "improved": []}
     for buyer in BUYERS:
         future = futures_of_moves(study, offers, targets, months, N_PATHS, buyer)
@@ -134,13 +134,18 @@ def _leaving(study: Study, targets: Mapping[str, str], future: Futures) -> Float
 
     Nothing is reserved, so that every hour costs the price on demand; the way there costs what it
     costs at any time, dual running included, and the way back what moving to today's arm costs.
+    Cards that are owned cannot be tried on demand: they are carried to the end of their life.
     """
-    held = future.reserved
-    dearer = held.on_demand(prices.RESERVED_PRICE_SHARE.value) if held else 0.0
-    on_demand = replace(future, go_usd=future.go_usd + dearer, reserved=None)
-    spent = future.stay_usd.cumsum(axis=1) - on_demand.saving_by_month()
+    share, months = prices.RESERVED_PRICE_SHARE.value, future.months
+    go = sum((part.on_demand(share) for part in future.reserved), future.go_usd)
+    on_demand = replace(future, go_usd=go, reserved=())
+    spent = future.stay_by_month() - on_demand.saving_by_month()
     bills = np.diff(spent, prepend=0.0, axis=1)
-    return switch_costs(bills, future.stay_usd, _way_back_usd(study, targets))
+    owned = [part for part in future.reserved if part.owned]
+    carried = [sum((part.unused_usd(m) for part in owned), np.zeros(1)) for m in range(months)]
+    leaving = _way_back_usd(study, targets) + np.column_stack(carried)
+    leaving = leaving * mc.discount_once(future.discount_rate, months)
+    return switch_costs(bills, future.stay_usd * future.discount, leaving)
 
 
 def _way_back_usd(study: Study, targets: Mapping[str, str]) -> float:
@@ -150,14 +155,16 @@ def _way_back_usd(study: Study, targets: Mapping[str, str]) -> float:
 
 
 def _reversal(study: Study, targets: Mapping[str, str], future: Futures) -> list[dict[str, Any]]:
-    """What leaving the fleets again costs: rent owed for the rest of a term, and the way back.
+    """What leaving the fleets again costs: what is owed for the rest of a term, and the way back.
+
+    At the day of leaving, undiscounted: what a contract or a purchase binds.
 
     Rows: months (since the move), unused_p10_usd, unused_p50_usd, unused_p90_usd, back_usd, usd
     (median in all).
     """
     rows = []
     for months in WAITS:
-        unused = future.reserved.unused_usd(months) if future.reserved else np.zeros(N_PATHS)
+        unused = sum((part.unused_usd(months) for part in future.reserved), np.zeros(N_PATHS))
         owed = {f"unused_{key}_usd": usd for key, usd in spread(unused).items()}
         back = _way_back_usd(study, targets)
         total = owed["unused_p50_usd"] + back
@@ -174,7 +181,7 @@ def _null(x: Any) -> Any:
 Signals = Mapping[str, float | None]
 
 
-def _todays_signals(trigger_rows: list[dict[str, Any]]) -> Signals:
+def todays_signals(trigger_rows: list[dict[str, Any]]) -> Signals:
     """What is known today of the signals that no bill tells: yes 1, no 0, None where nobody knows.
 
     Over several workloads one that says yes is enough, and one that is unknown leaves a no open.

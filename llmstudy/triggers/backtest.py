@@ -46,8 +46,9 @@ def backtest(switch_costs: FloatArray, switches: Mapping[str, IntArray]) -> pd.D
     path's, nothing interpolated), false_alarm_share (of all paths: switched where never switching
     was cheapest) and false_alarm_usd (the mean regret there), missed_share and missed_usd (never
     switched where a switch was cheapest), delay_months (median of the rule's month less the
-    cheapest one, where both switch; positive: late), switch_share, n_paths. What has no path to
-    take a mean over is null.
+    cheapest one, where both switch; positive: late), switch_share, switch_month_p50 (median over all
+    paths, an observed path's; null: never in most of them), n_paths. What has no path to take a
+    mean over is null.
     Raises: ValueError for fewer than two paths, a cost that is not finite, a month that is none, or
     a rule named as a benchmark is.
 
@@ -100,6 +101,7 @@ def _tried(switch_costs: FloatArray, months: IntArray, best: IntArray) -> dict[s
     missed = (months == never) & (best < never)
     both = (months < never) & (best < never)
     p50, p90 = np.quantile(regret, [0.5, 0.9], method="inverted_cdf")
+    month = int(np.quantile(months, 0.5, method="inverted_cdf"))
     return {
         "regret_usd": mean.estimate,
         "regret_low_usd": mean.low,
@@ -112,6 +114,7 @@ def _tried(switch_costs: FloatArray, months: IntArray, best: IntArray) -> dict[s
         "missed_usd": float(regret[missed].mean()) if missed.any() else np.nan,
         "delay_months": float(np.median((months - best)[both])) if both.any() else np.nan,
         "switch_share": float((months < never).mean()),
+        "switch_month_p50": month if month < never else np.nan,
         "n_paths": len(regret),
     }
 

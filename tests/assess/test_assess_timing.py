@@ -39,7 +39,7 @@ def future(priced):
 @pytest.fixture(scope="module")
 def signals(default):
     rows = default.results[DECISION]["triggers"]
-    return timing._todays_signals([row for row in rows if row["workload"] in FLEETS])
+    return timing.todays_signals([row for row in rows if row["workload"] in FLEETS])
 
 
 def calm(signals):
@@ -62,7 +62,7 @@ def small_future(stay, go, **changed):
         dual_months=nothing,
         team_usd=nothing,
         team=1,
-        reserved=None,
+        reserved=(),
     )
     return replace(made, **changed)
 
@@ -149,7 +149,7 @@ def test_bills_and_volumes_are_told_in_the_units_of_the_rules(priced):
     wanted = {
         triggers.column_of(row) for row in triggers.rules.conditions_of(triggers.advisor_rules())
     }
-    told_today = set(timing._todays_signals([]))
+    told_today = set(timing.todays_signals([]))
     assert wanted == (set(found) | told_today)
 
 
@@ -178,7 +178,7 @@ def fact(id_, status, value=None, threshold=None, evidence=""):
 )
 def test_over_workloads_one_yes_is_enough_and_one_unknown_leaves_a_no_open(statuses, expected):
     rows = [fact("G3", status) for status in statuses]
-    assert timing._todays_signals(rows)["compliance_block"] == expected
+    assert timing.todays_signals(rows)["compliance_block"] == expected
 
 
 def test_signals_of_today_are_the_worst_of_the_workloads():
@@ -190,7 +190,7 @@ def test_signals_of_today_are_the_worst_of_the_workloads():
         fact("G4", "fired", 0.3, 0.2, "gpt-4o retires on 2027-01-01"),
         fact("G5", "armed"),
     ]
-    found = timing._todays_signals(rows)
+    found = timing.todays_signals(rows)
     assert found["ttft_p95_s"] == 0.9
     assert found["ttft_p95_missed"] == 1.0
     assert found["format_failure_over_limit"] == pytest.approx(0.5)
@@ -236,7 +236,7 @@ def test_the_regret_of_every_rule_is_what_brute_force_finds_on_a_handful_of_path
 ):
     study, _ = priced
     arrays = [key for key, x in vars(future).items() if isinstance(x, np.ndarray)]
-    few = replace(future, reserved=None, **{key: getattr(future, key)[:12] for key in arrays})
+    few = replace(future, reserved=(), **{key: getattr(future, key)[:12] for key in arrays})
     costs = few.switch_costs()
     rows, _ = timing._trial(study, few, costs, calm(signals), "named_model")
     told = {**calm(signals), **timing._money_signals(study, few)}
@@ -317,7 +317,7 @@ def test_a_short_commitment_that_is_never_left_costs_what_moving_now_on_demand_c
     priced, future
 ):
     study, _ = priced
-    bare = replace(future, reserved=None)
+    bare = replace(future, reserved=())
     leaving = timing._leaving(study, FLEETS, bare)
     assert leaving[:, -1] == pytest.approx(bare.switch_costs()[:, 0])
 
@@ -342,7 +342,7 @@ def test_without_a_reservation_nothing_is_owed_and_every_hour_costs_more(priced)
     go = 5.0 * market + 5.0  # the reserved half keeps the price of the first month
     stay = np.full((1, 4), 100.0)
     moved = {"extraction": "h200-llama-3.1-70b"}
-    one = small_future(stay, go, reserved=held)
+    one = small_future(stay, go, reserved=(held,))
     share = timing.prices.RESERVED_PRICE_SHARE.value
     found = timing._leaving(study, moved, one)
     by_the_hour = (5.0 + 5.0 / share) * market
@@ -356,7 +356,7 @@ def test_leaving_within_a_term_owes_the_rest_of_it_at_the_price_it_was_begun_at(
     held = Reserved(usd=np.full((1, 18), 100.0), market=market, term_months=12)
     stay = np.full((1, 18), 1.0)
     rows = timing._reversal(
-        study, FLEETS, small_future(stay, stay, reserved=held, team_usd=np.zeros(1))
+        study, FLEETS, small_future(stay, stay, reserved=(held,), team_usd=np.zeros(1))
     )
     back = 2 * study.moving["proprietary_api"].cost.value
     owed = {row["months"]: row["unused_p50_usd"] for row in rows}

@@ -55,6 +55,11 @@ def test_regret_alarms_misses_and_delay_are_those_counted_path_by_path(given_):
     assert found["false_alarm_share"] == len(alarms) / n
     assert found["missed_share"] == len(missed) / n
     assert found["switch_share"] == sum(m < never for m in months) / n
+    in_order = sorted(months)
+    middle_month = in_order[(n - 1) // 2]  # the earliest by which half of the paths have switched
+    assert found["switch_month_p50"] == pytest.approx(
+        middle_month if middle_month < never else np.nan, nan_ok=True
+    )
     for name, parts, middle in (
         ("false_alarm_usd", alarms, np.mean),
         ("missed_usd", missed, np.mean),
