@@ -295,9 +295,9 @@ def _revisit(study: Study) -> GateFact:
 def _item_costs(study: Study, found: Found) -> dict[str, list[ItemCost]]:
     """What figures split of the phases: golden items by workload, and each move's one-off cost."""
     price = study.usd_per_golden_item
-    ends = (price.value, price.low or price.value, price.high or price.value)
+    low, high = price.low or price.value, price.high or price.value
     golden = [
-        ItemCost(name, *(n * end for end in ends), f"{count(n)} items at {usd(price.value)}")
+        ItemCost(name, n * price.value, n * low, n * high, f"{count(n)} items")
         for name, (n, _) in _items_wanted(found).items()
     ]
     moves = []

@@ -67,7 +67,8 @@ def canary_requests(
     at_none = norm.ppf(1 - alpha) * sqrt((1 + per_control) * pooled * (1 - pooled))
     at_truth = norm.ppf(power) * sqrt(p1 * (1 - p1) + per_control * p0 * (1 - p0))
     rarest = min(share for share in (p0, 1 - p0, p1, 1 - p1) if share > 0)
-    return max(ceil(((at_none + at_truth) / (p1 - p0)) ** 2), ceil(_FEWEST_EXPECTED / rarest))
+    effort = float(at_none + at_truth) / (p1 - p0)
+    return max(ceil(effort**2), ceil(_FEWEST_EXPECTED / rarest))
 
 
 def alarm_gap(baseline_share: float, traffic_share: float, n: int, alpha: float) -> float:

@@ -157,10 +157,11 @@ def items(plan: pd.DataFrame, start: date, costs: Mapping[str, Sequence[ItemCost
     that has no figure of its own. Each phase's costs then sum to its own, unless its items cost
     more than its figure, which the note of that row says.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for about in pd.read_csv(paths.data("phase_items.csv")).to_dict("records"):
         own = costs.get(about["costs"], ()) if isinstance(about["costs"], str) else ()
-        for cost in own or [None]:
+        priced: Sequence[ItemCost | None] = own or (None,)
+        for cost in priced:
             rows.append(
                 {
                     "phase": about["phase"],
@@ -178,7 +179,8 @@ def items(plan: pd.DataFrame, start: date, costs: Mapping[str, Sequence[ItemCost
                 }
             )
     rests = [_rest(phase, rows) for phase in plan.to_dict("records")]
-    return pd.DataFrame(sorted([*rows, *filter(None, rests)], key=lambda row: row["phase"]))
+    rows += [rest for rest in rests if rest is not None]
+    return pd.DataFrame(rows).sort_values("phase", kind="stable", ignore_index=True)
 
 
 def _rest(phase: Mapping[Any, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
