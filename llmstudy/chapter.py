@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 from IPython.display import display
+from markupsafe import Markup
 
 from llmstudy import canonical, charts, paths
 from llmstudy.study import Study, load
@@ -212,9 +213,10 @@ def _percent(x: Any) -> str | None:
 def table_html(frame: pd.DataFrame, caption: str) -> str:
     """A table as plain HTML: escaped, figures to the right, the first column heading each row.
 
-    Columns and cells that bear names of the code are put in the words of `llmstudy.words`. Numbers
-    are shown to four digits, with every digit left of the point; a missing one as a dash. Text that
-    reads as a figure ("USD 1.2M", "83 %", "never") is set like one.
+    Columns and cells that bear names of the code are put in the words of `llmstudy.words`; what is
+    `Markup` is HTML already. Numbers are shown to four digits, with every digit left of the point;
+    a missing one as a dash. Text that reads as a figure ("USD 1.2M", "83 %", "never") is set like
+    one.
 
     >>> print(table_html(pd.DataFrame({"arm": ["a<b"], "usd": [1234567.8]}), "Cost"))
     <div class="table" role="region" tabindex="0" aria-label="Cost"><table>
@@ -233,14 +235,14 @@ def table_html(frame: pd.DataFrame, caption: str) -> str:
         for name, right in zip(frame.columns, numeric, strict=True)
     )
     worded = [
-        [named(str(name), cell) if isinstance(cell, str) else cell for cell in frame.iloc[:, i]]
+        [_worded(str(name), cell) for cell in frame.iloc[:, i]]
         for i, name in enumerate(frame.columns)
     ]
     rows = "\n".join(_row(row, numeric) for row in zip(*worded, strict=True))
-    label = _escaped(caption)
+    label, shown = _escaped(_plain(caption)), _escaped(caption)
     return (
         f'<div class="table" role="region" tabindex="0" aria-label="{label}"><table>\n'
-        f"<caption>{label}</caption>\n<thead>\n<tr>{heads}</tr>\n</thead>\n"
+        f"<caption>{shown}</caption>\n<thead>\n<tr>{heads}</tr>\n</thead>\n"
         f"<tbody>\n{rows}\n</tbody>\n</table></div>"
     )
 
@@ -251,15 +253,24 @@ _FIGURE = re.compile(r"never|[<>+−-]{0,2}(USD )?\d[\d.,]*[kMB]?( %)?( to .+)?"
 def _is_numeric(column: pd.Series) -> bool:
     cells = column.dropna()
     return not cells.empty and all(
-        _FIGURE.fullmatch(cell) if isinstance(cell, str) else pd.api.types.is_number(cell)
+        _FIGURE.fullmatch(_plain(cell)) if isinstance(cell, str) else pd.api.types.is_number(cell)
         for cell in cells
     )
 
 
+def _plain(cell: str) -> str:
+    return cell.striptags() if isinstance(cell, Markup) else cell
+
+
+def _worded(column: str, cell: Any) -> Any:
+    return named(column, cell) if isinstance(cell, str) and not isinstance(cell, Markup) else cell
+
+
 def _row(cells: tuple[Any, ...], numeric: list[bool]) -> str:
     # short text stays on one line: "USD 2.29" is one thing
-    shown = [text if len(text) > 12 else text.replace(" ", "\u00a0") for text in map(_cell, cells)]
-    shown = [_escaped(text) for text in shown]
+    texts = [cell if isinstance(cell, Markup) else _cell(cell) for cell in cells]
+    kept = [text if len(text) > 12 else text.replace(" ", "\u00a0") for text in texts]
+    shown = [_escaped(text) for text in kept]
     head = f'<th scope="row"{_class(numeric[0])}>{shown[0]}</th>' if shown else ""
     rest = zip(shown[1:], numeric[1:], strict=True)
     return f"<tr>{head}{''.join(f'<td{_class(n)}>{text}</td>' for text, n in rest)}</tr>"
@@ -283,4 +294,4 @@ def _class(right: bool) -> str:
 
 
 def _escaped(text: str) -> str:
-    return html.escape(text, quote=True)
+    return text if isinstance(text, Markup) else html.escape(text, quote=True)

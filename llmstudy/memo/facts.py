@@ -10,6 +10,7 @@ import pandas as pd
 
 from llmstudy.chapter import Chapter
 from llmstudy.figure import Figure
+from llmstudy.memo.binding import located
 from llmstudy.study import Study
 
 ARMS = {
@@ -131,6 +132,12 @@ class Facts:
         return self.chapters["07_triggers_and_routing"]
 
     @property
+    def reckoned(self) -> Mapping[str, Any]:
+        """What the memo reckoned from the chapters, as its own chapter wrote it."""
+        found: Mapping[str, Any] = self.chapters["08_memo"]["reckoned"]
+        return found
+
+    @property
     def crossing(self) -> Mapping[str, Any]:
         """Results of the crossover chapter."""
         return self.chapters["06_crossover"]
@@ -208,18 +215,32 @@ class Facts:
         """Triggers that have fired."""
         return [row for row in self.decided["triggers"] if row["status"] == "fired"]
 
-    def items_to_collect(self) -> tuple[int, float]:
-        """Golden items that the undecided workloads need, and what they cost. (items, usd).
+    def asked_items(self) -> list[dict[str, Any]]:
+        """Golden items that would settle the favoured candidate of each undecided workload.
 
-        One set of items serves every candidate of a workload, so the largest need counts.
+        Rows: workload, route, n, usd (what scoring them costs), value_usd (what chapter 06 expects
+        them to release, the chance of failing counted; None where it did not value them).
         """
-        n, usd = 0, 0.0
+        scored = self.chapters["04_quality"]["quality"]
+        needs = {(row["workload"], row["route"]): int(row["n_needed"] or 0) for row in scored}
+        worth = {(r["workload"], r["measurement"]): r["value_usd"] for r in self.crossing["worth"]}
+        price = self.study.usd_per_golden_item.value
+        rows = []
         for name in self.deciding("undecided"):
-            needs = [c for c in self.verdicts[name]["collect"] if c["what"] == "golden items"]
-            if needs:
-                most = max(needs, key=lambda c: c["n"])
-                n, usd = n + most["n"], usd + most["usd"]
-        return n, usd
+            route = self.verdicts[name]["target"]
+            asked = any(c["what"] == "golden items" for c in self.verdicts[name]["collect"])
+            n = needs.get((name, route), 0) if asked else 0
+            if n:
+                value = worth.get((name, f"{n:,} golden items"))
+                rows.append(
+                    {"workload": name, "route": route, "n": n, "usd": n * price, "value_usd": value}
+                )
+        return rows
+
+    def items_to_collect(self) -> tuple[int, float]:
+        """Golden items that the favoured candidates need in all, and their cost. (items, usd)."""
+        rows = self.asked_items()
+        return sum(row["n"] for row in rows), sum((row["usd"] for row in rows), 0.0)
 
     def month_usd(self, routes: Mapping[str, str]) -> float | None:
         """A month of these workloads on these routes, at today's prices and volumes. usd.
@@ -291,6 +312,17 @@ class Facts:
             for item in verdict["collect"]
             if item["what"] == "successor"
         ]
+
+    def stated(self, name: str) -> Mapping[str, Any]:
+        """The ledger's row of a figure, by its path in the study.
+
+        Raises: StopIteration if the ledger has none.
+        """
+        return next(r for r in self.chapters["01_evidence"]["figures"] if r["name"] == name)
+
+    def located(self) -> "Facts":
+        """The same facts with numbers and words that know their place."""
+        return Facts(self.study, located(self.chapters, self.study.as_of.isoformat()))
 
     def ledger(self) -> pd.DataFrame:
         """Every figure that the memo rests on: assumptions, prices, pairs, rents and capacities."""

@@ -1,0 +1,125 @@
+"""Which figures does the memo reckon itself from those of the chapters?
+
+Its own chapter writes them as `reckoned` in its results, so that every number in its prose has a
+place that a reader can look up and a program can read.
+"""
+
+from typing import Any
+
+from llmstudy.assess.market import N_DRAWS
+from llmstudy.memo.facts import Facts
+
+RANGE_SHARE = 0.9 - 0.1
+"""Share of the draws that a range holds: from the 10th to the 90th percentile."""
+
+
+def reckoned(facts: Facts) -> dict[str, Any]:
+    """The memo's own figures, by name."""
+    study = facts.study
+    return {
+        "range_share": round(RANGE_SHARE, 9),
+        "draws": N_DRAWS,
+        "spare_replicas": study.self_hosting.spare_replicas,
+        "lead_share": _lead_share(facts),
+        "waiting_usd": {kind: facts.waiting_usd(kind) for kind in ("move", "undecided")},
+        "items": _items(facts),
+        "confidence": _confidence(facts),
+        "comparisons": _comparisons(facts),
+        "favoured": _favoured(facts),
+        "times_today": _times_today(facts),
+        "before_a_move_usd": _before_a_move(facts),
+        "against_this_memo_usd": _against_this_memo(facts),
+        "unmeasured_routes": sorted(_unmeasured(facts)),
+        "heldout_error": _heldout_error(facts),
+    }
+
+
+def _lead_share(facts: Facts) -> float | None:
+    month = facts.crossing["month_usd"]
+    if month["today"] <= 0:
+        return None
+    return float(month["today_by_workload"].get(facts.lead, 0.0) / month["today"])
+
+
+def _items(facts: Facts) -> dict[str, Any]:
+    """Items asked for by workload, and in all; the value is None where a part of it is not known.
+
+    Values of workloads add up: each has its own bill.
+    """
+    rows = facts.asked_items()
+    values = [row["value_usd"] for row in rows]
+    n, usd = facts.items_to_collect()
+    known = rows and None not in values
+    return {"rows": rows, "n": n, "usd": usd, "value_usd": sum(values) if known else None}
+
+
+def _confidence(facts: Facts) -> dict[str, Any]:
+    """What the level of confidence counts."""
+    rows, compared = facts.chapters["01_evidence"]["workloads"], facts.comparisons()
+    return {
+        "logged": sum(row["traffic"] == "measured" for row in rows),
+        "workloads": len(rows),
+        "own": int((compared["grade"] == "measured").sum()),
+        "comparisons": len(compared),
+    }
+
+
+def _comparisons(facts: Facts) -> dict[str, Any]:
+    """Scored comparisons, those that hold the margin, those on own items, those that wait; and the
+    worst inferior one, in points."""
+    table = facts.comparisons()
+    scored = table[table["verdict"] != "none"]
+    worse = scored[scored["verdict"] == "inferior"].sort_values("difference")
+    worst = None
+    if not worse.empty:
+        row = worse.iloc[0]
+        lost = -float(row["difference"])
+        worst = {"workload": row["workload"], "route": row["routes"][0], "lost_share": lost}
+    return {
+        "scored": len(scored),
+        "held": int((scored["verdict"] == "non-inferior").sum()),
+        "own": int((scored["grade"] == "measured").sum()),
+        "waiting": len(table) - len(scored),
+        "worst": worst,
+    }
+
+
+def _favoured(facts: Facts) -> dict[str, int]:
+    """How many favoured candidates of undecided workloads there are, and are models on APIs."""
+    targets = [facts.verdicts[name]["target"] for name in facts.deciding("undecided")]
+    arms = [facts.study.routes[target].arm for target in targets if target]
+    return {"all": len(arms), "on_apis": arms.count("proprietary_api")}
+
+
+def _times_today(facts: Facts) -> list[dict[str, Any]]:
+    """Each crossover of the lead workload as a multiple of its volume today."""
+    now = facts.requests_per_month(facts.lead)
+    return [
+        {"from_arm": row["from_arm"], "to_arm": row["to_arm"], "times": at / now if at else None}
+        for row in facts.crossovers(facts.lead)
+        for at in (row["requests_per_month"]["p50"],)
+    ]
+
+
+def _before_a_move(facts: Facts) -> dict[str, float]:
+    """What the phases before any move cost."""
+    early = facts.decided["phases"][:2]
+    return {end: sum(row[f"cost_{end}_usd"] for row in early) for end in ("low", "high")}
+
+
+def _against_this_memo(facts: Facts) -> dict[str, float]:
+    """Median cost of each option over the horizon, less that of what the memo recommends."""
+    cost = {row["option"]: row["cost_usd"]["p50"] for row in facts.decided["options"]}
+    chosen = cost["verdict" if facts.deciding("move") else "stay"]
+    return {option: usd - chosen for option, usd in cost.items()}
+
+
+def _unmeasured(facts: Facts) -> set[str]:
+    """Routes whose first token has not been measured against its target."""
+    rows = facts.chapters["03_latency"]["latency"]
+    return {r["route"] for r in rows if r["verdict"] == "undecided" and r["grade"] != "measured"}
+
+
+def _heldout_error(facts: Facts) -> float:
+    fits = facts.table("05_self_hosting", "serving_fit")
+    return float(fits["median_abs_error_share"].median())
