@@ -46,9 +46,9 @@ def backtest(switch_costs: FloatArray, switches: Mapping[str, IntArray]) -> pd.D
     path's, nothing interpolated), false_alarm_share (of all paths: switched where never switching
     was cheapest) and false_alarm_usd (the mean regret there), missed_share and missed_usd (never
     switched where a switch was cheapest), delay_months (median of the rule's month less the
-    cheapest one, where both switch; positive: late), switch_share, switch_month_p50 (median over all
-    paths, an observed path's; null: never in most of them), n_paths. What has no path to take a
-    mean over is null.
+    cheapest one, where both switch; positive: late), switch_share, switch_month_p50 (median over
+    all paths, an observed path's; null: never in most of them), n_paths. What has no path to take
+    a mean over is null.
     Raises: ValueError for fewer than two paths, a cost that is not finite, a month that is none, or
     a rule named as a benchmark is.
 
