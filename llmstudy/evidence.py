@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from llmstudy import capacity, prices
-from llmstudy.cost import TokenPrice, committed_usd_per_gpu_hour, token_price
+from llmstudy import capacity, prices, rent
+from llmstudy.cost import TokenPrice, token_price
 from llmstudy.figure import Figure, Grade
 from llmstudy.probed import probe_findings
 from llmstudy.requests import importers, summary, traffic
@@ -116,7 +116,7 @@ def _drawn(study: Study, name: str) -> pd.DataFrame:
         output_tokens_mean=workload.intake.output_tokens.value,
         cached_input_share=workload.cached_input_share.value,
         workload=name,
-        provider=route.provider if isinstance(route, ApiRoute) else route.rented_from,
+        provider=route.provider if isinstance(route, ApiRoute) else route.host,
         model=route.model,
         rng=rng,
     )
@@ -239,15 +239,18 @@ def token_offer(study: Study, route_name: str, requests: pd.DataFrame) -> TokenP
 
 
 def _priced(route: ApiRoute, requests: pd.DataFrame, on: date) -> pd.DataFrame:
+    """The bill of each request: input_usd, output_usd, with what its region costs."""
+    premium = route.regional_premium.value if route.regional_premium else 1.0
     if route.price is None:
-        return prices.price_requests(requests, route.provider, route.model, on, route.tier)
+        billed = prices.price_requests(requests, route.provider, route.model, on, route.tier)
+        return billed[["input_usd", "output_usd"]] * premium
     rates = route.price
     cached = requests["cached_input_tokens"]
     input_usd = (requests["input_tokens"] - cached) * rates.input.value
     return pd.DataFrame(
         {
-            "input_usd": (input_usd + cached * rates.cached_input.value) / 1e6,
-            "output_usd": requests["output_tokens"] * rates.output.value / 1e6,
+            "input_usd": (input_usd + cached * rates.cached_input.value) / 1e6 * premium,
+            "output_usd": requests["output_tokens"] * rates.output.value / 1e6 * premium,
         }
     )
 
@@ -303,7 +306,7 @@ class FleetOffer:
 def fleet_offer(
     study: Study, workload: Workload, route: SelfHostedRoute, fits: pd.DataFrame
 ) -> tuple[FleetOffer, capacity.Capacity]:
-    """What one replica of a self-hosted route carries within a workload's SLO, and its rent.
+    """What one replica of a self-hosted route carries within a workload's SLO, and its GPUs' hour.
 
     Returns the offer, and the operating point that it was solved at.
 
@@ -338,11 +341,12 @@ def fleet_offer(
             output_elasticity=elasticity(at(1, shorter)),
             gpus_per_replica=route.tensor_parallel,
             spare=study.self_hosting.spare_replicas,
-            reserved_share=_reserved_share(route),
-            term_months=route.commitment.term,
+            reserved_share=rent.reserved_share(route),
+            term_months=rent.term_months(route),
+            capital_share=rent.capital_share(route),
         ),
         capacity_factor=_capacity_factor(route, curve, workload, centre, fits),
-        usd_per_gpu_hour=_rent(route, study.self_hosting.spot_rerun.value),
+        usd_per_gpu_hour=rent.gpu_hour(route, study.self_hosting.spot_rerun.value),
         target_utilisation=bundled_figures()["self_hosting.target_utilisation"],
     )
     return offer, replace(centre, ttft_lower_bound_s=cold.ttft_lower_bound_s)
@@ -379,54 +383,6 @@ def _capacity_factor(
     return Figure("", 1.0, "factor", seen.low, seen.high, "lognormal", grade, seen.why)
 
 
-def _reserved_share(route: SelfHostedRoute) -> float:
-    """The part of the rent whose price is fixed for a term."""
-    mix = route.commitment
-    reserved = mix.reserved.value * prices.RESERVED_PRICE_SHARE.value
-    return reserved / (reserved + mix.on_demand.value) if reserved else 0.0
-
-
-def _rent(route: SelfHostedRoute, spot_rerun_share: float) -> Figure:
-    """Mean rent of a GPU-hour today under the route's commitment mix, with a range.
-
-    An hour on spot GPUs is paid once and a share more, since an interruption loses work. The range
-    is that of the reserved discount, which no list tells: how rents move is in the price paths.
-    Where a part is reserved the rent is no better known than that discount.
-
-    The range is how far one provider's price moved between two catalogue snapshots (15 % to 31 %
-    for H100 and H200: cost.md 0, item 3), and the range of the reserved discount.
-    """
-    quote = prices.gpu_price(route.gpu, route.rented_from, "on_demand")
-    mix = route.commitment
-    spot = prices.gpu_price(route.gpu, route.rented_from, "spot").value if mix.spot.value else 0.0
-    spot *= 1 + spot_rerun_share
-    reserved = prices.RESERVED_PRICE_SHARE
-
-    def paid(on_demand_usd: float, reserved_price_share: float) -> float:
-        return float(
-            committed_usd_per_gpu_hour(
-                on_demand_usd,
-                reserved_price_share,
-                spot,
-                mix.on_demand.value,
-                mix.reserved.value,
-                mix.spot.value,
-            )
-        )
-
-    assert reserved.low is not None
-    assert reserved.high is not None
-    return replace(
-        quote,
-        value=paid(quote.value, reserved.value),
-        low=paid(quote.value, reserved.low),
-        high=paid(quote.value, reserved.high),
-        distribution="triangular",
-        grade=reserved.grade if mix.reserved.value else quote.grade,
-        source=f"{quote.source}; {mix.reserved.value:.0%} reserved",
-    )
-
-
 # --- findings and the ledger ----------------------------------------------------------------
 
 
@@ -441,7 +397,9 @@ def findings(study: Study) -> list[prices.Finding]:
         if isinstance(route, ApiRoute) and route.price is None:
             found += prices.price_findings(route.provider, route.model, study.as_of, until)
     rented = {
-        (r.gpu, r.rented_from) for r in study.routes.values() if isinstance(r, SelfHostedRoute)
+        (r.gpu, r.rented_from)
+        for r in study.routes.values()
+        if isinstance(r, SelfHostedRoute) and r.rented_from
     }
     table = prices.gpu_prices()
     quoted = [pair in rented for pair in zip(table["gpu"], table["provider"], strict=True)]

@@ -15,6 +15,7 @@ from llmstudy.assess.items import cost_items
 from llmstudy.assess.market import (
     N_DRAWS,
     Market,
+    discount_draws,
     futures_of,
     marginal_inputs,
     market,
@@ -166,5 +167,5 @@ def _month_totals(
     return {
         "today_by_workload": today,
         "today": float(sum(today.values())),
-        "horizon": spread(total.sum(axis=1)),
+        "horizon": spread((total * discount_draws(study)).sum(axis=1)),
     }

@@ -125,7 +125,7 @@ def _held(figure: Figure) -> Figure:
 
 
 _EITHER_WAY = {"requests", "input_tokens", "output_tokens", "growth", "prompt_growth"}
-_EITHER_WAY |= {"moving_cost", "ramp", "dual_running", "tokenizer"}
+_EITHER_WAY |= {"moving_cost", "ramp", "dual_running", "tokenizer", "discount_rate"}
 
 _ON_AN_API = {"cached_input_share", "cache_write_share", "retry_share", "api_evaluation"}
 _ON_AN_API |= {"provisioned", "tool_usd"}
@@ -134,7 +134,7 @@ _ON_A_FLEET = {"drift_gpu", "usd_per_fte_year", "fte", "on_call", "security", "o
 _ON_A_FLEET |= {"target_utilisation", "peak_to_mean", "staging_replicas", "observability"}
 _ON_A_FLEET |= {"upgrades", "upgrade_usd", "fine_tuning", "usd_per_gpu_hour", "capacity_factor"}
 _ON_A_FLEET |= {mc.TODAY + "usd_per_gpu_hour", mc.TODAY + "capacity_factor"}
-_ON_A_FLEET |= {mc.TODAY + "target_utilisation"}
+_ON_A_FLEET |= {mc.TODAY + "target_utilisation", mc.TODAY + "overhead_share"}
 
 
 def _used(study: Study, name: str, route: str) -> set[str]:

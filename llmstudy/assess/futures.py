@@ -5,7 +5,7 @@ trial and the month from which another route is cheaper.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from llmstudy import uncertainty as mc
 from llmstudy.assess.market import (
     N_DRAWS,
     Market,
+    discount_draws,
     draws_of,
     pair_inputs,
     paths_of,
@@ -30,15 +31,17 @@ Buyer = Literal["named_model", "same_quality"]
 
 @dataclass(frozen=True)
 class Reserved:
-    """The part of a fleet's rent whose price is fixed for a term from the month of the move.
+    """The part of a fleet's cost whose price is fixed for a term from the month of the move.
 
     usd: that part at today's price, (n, months). market: price of a GPU hour over today's,
-    (n, months).
+    (n, months). owned: it is the capital in cards that were bought, their term is their life, and
+    their price does not follow the market.
     """
 
     usd: FloatArray
     market: FloatArray
     term_months: int
+    owned: bool = False
 
     def beside(self, start: int) -> FloatArray:
         """What a move in month `start` pays beyond one in the first month. (n, months) usd."""
@@ -48,12 +51,21 @@ class Reserved:
         return np.asarray(self.usd * (self.market[:, begun] - self.market[:, first]))
 
     def on_demand(self, reserved_price_share: float) -> FloatArray:
-        """What the same hours cost more on demand, with nothing reserved. (n, months) usd."""
+        """What the same hours cost more on demand, with nothing reserved. (n, months) usd.
+
+        Nobody lets cards on demand that one has bought: it is nothing for what is owned.
+        """
+        if self.owned:
+            return np.zeros(self.usd.shape)
         first = np.arange(self.market.shape[1]) // self.term_months * self.term_months
         return np.asarray(self.usd * (self.market / reserved_price_share - self.market[:, first]))
 
     def unused_usd(self, months_in: int) -> FloatArray:
-        """Rent still owed when a fleet is left so many months after it was begun now. (n,) usd."""
+        """What is still owed when a fleet is left so many months after it was begun now. (n,) usd.
+
+        Cards that are owned are carried to the end of their life: no sale before it is reckoned
+        with.
+        """
         left = -months_in % self.term_months
         fixed = self.market[:, months_in // self.term_months * self.term_months]
         return np.asarray(left * self.usd[:, months_in] * fixed)
@@ -67,6 +79,8 @@ class Futures:
     token costs the one who stays, over today's price (1 on a fleet). once_usd, ramp_months,
     dual_months: of the move, (n,). team_usd: what a month of the team costs, (n,): it is paid from
     the beginning of the move (`team` 1), spared as the move proceeds (-1), or neither (0).
+    reserved: a part for each term there is. discount_rate: a year's, (n,): the bills are as they
+    fall due, and what is summed over months is what they are worth today.
     """
 
     stay_usd: FloatArray
@@ -79,12 +93,18 @@ class Futures:
     dual_months: FloatArray
     team_usd: FloatArray
     team: int
-    reserved: Reserved | None
+    reserved: tuple[Reserved, ...] = ()
+    discount_rate: FloatArray = field(default_factory=lambda: np.zeros(1))
 
     @property
     def months(self) -> int:
         """Length of the horizon."""
         return int(self.stay_usd.shape[1])
+
+    @property
+    def discount(self) -> FloatArray:
+        """What a dollar of each month's bill is worth today. (n, months), or (1, months)."""
+        return mc.discount({"discount_rate": self.discount_rate}, self.months)
 
     def with_team(self) -> FloatArray:
         """The bill of each month after the move, with what the team then costs more or less."""
@@ -95,9 +115,13 @@ class Futures:
 
         In the last month this is the saving over the horizon.
         """
-        saved = self.stay_usd - self._paid(0)
+        saved = (self.stay_usd - self._paid(0)) * self.discount
         saved[:, 0] -= self.once_usd
         return np.asarray(saved.cumsum(axis=1))
+
+    def stay_by_month(self) -> FloatArray:
+        """What staying has cost by the end of each month. (n, months) usd."""
+        return np.asarray((self.stay_usd * self.discount).cumsum(axis=1))
 
     def switch_costs(self) -> FloatArray:
         """Cost of the horizon when the move begins at the start of month t. (n, months + 1) usd.
@@ -105,14 +129,17 @@ class Futures:
         The last column never moves. A move that begins late still pays its one-off cost in full,
         so that none pays in the last months: read it with a horizon that is long enough.
         """
-        months = self.months
-        costs = [self._paid(start).sum(axis=1) + self.once_usd for start in range(months)]
-        return np.column_stack([*costs, self.stay_usd.sum(axis=1)])
+        discount, months = self.discount, self.months
+        once = self.once_usd[:, None] * mc.discount_once(self.discount_rate, months)
+        costs = [
+            (self._paid(start) * discount).sum(axis=1) + once[:, start] for start in range(months)
+        ]
+        return np.column_stack([*costs, (self.stay_usd * discount).sum(axis=1)])
 
     def _paid(self, start: int) -> FloatArray:
         """The bill of each month when the move begins at the start of one, less what is once."""
         every, draws = np.arange(self.months), np.arange(len(self.once_usd))
-        go = self.go_usd + self.reserved.beside(start) if self.reserved else self.go_usd
+        go = sum((part.beside(start) for part in self.reserved), self.go_usd)
         moved = np.clip(every + 1 - start - self.ramp_months[:, None], 0, 1)
         paid = self.stay_usd + (go - self.stay_usd) * moved
         needed = (every >= start) if self.team > 0 else moved
@@ -177,16 +204,31 @@ def futures_of_routes(
             team_usd=staff_draws(study, n),
             team=0 if others else int(after) - int(before),
             reserved=_reserved(offer, d, requests, months),
+            discount_rate=d["discount_rate"],
         )
     return found
 
 
-def _reserved(offer: mc.Offer, d: mc.Draws, requests: FloatArray, months: int) -> Reserved | None:
-    if not isinstance(offer, mc.Fleet) or not offer.reserved_share:
-        return None
+def _reserved(
+    offer: mc.Offer, d: mc.Draws, requests: FloatArray, months: int
+) -> tuple[Reserved, ...]:
+    if not isinstance(offer, mc.Fleet) or not (offer.reserved_share or offer.capital_share):
+        return ()
     market, paid = mc.rent_market(d, months), mc.rent_path(offer, d, months)
     rent = mc.fleet_rent_usd(offer, d, requests, months) / paid  # at today's price
-    return Reserved(rent * offer.reserved_share, market, offer.term_months)
+    if offer.capital_share:
+        bought = rent / (1 + d["overhead_share"][:, None]) * offer.capital_share
+        return (Reserved(bought, np.ones(rent.shape), offer.term_months, owned=True),)
+    return (Reserved(rent * offer.reserved_share, market, offer.term_months),)
+
+
+def _by_term(parts: Iterable[Reserved]) -> tuple[Reserved, ...]:
+    """The parts of several fleets, those of one term added up."""
+    found: dict[tuple[int, bool], Reserved] = {}
+    for part in parts:
+        key = part.term_months, part.owned
+        found[key] = replace(part, usd=found[key].usd + part.usd) if key in found else part
+    return tuple(found.values())
 
 
 def futures_of_moves(
@@ -200,7 +242,7 @@ def futures_of_moves(
     """The futures in which workloads on APIs move to fleets, all at one time.
 
     targets: workload -> route. One team runs all fleets, and what their platform costs once is paid
-    for the first: the others pay what a move to hosted open weights costs. Fleets share one term.
+    for the first: the others pay what a move to hosted open weights costs.
     Raises: ValueError without a target, where one is no fleet, or as `futures_of_routes`.
     """
     arms = {study.routes[route].arm for route in targets.values()}
@@ -214,14 +256,13 @@ def futures_of_moves(
     weights = np.array([part.stay_usd[:, :1] for part in parts]) + 1e-9  # a free route counts too
     prices = np.array([part.price for part in parts])
     once = first.once_usd + len(others) * _next_move(study, first.once_usd)
-    held = [part.reserved for part in parts if part.reserved]
     summed = ("stay_usd", "go_usd", "requests", "tokens")
     return replace(
         first,
         **{key: np.sum([getattr(part, key) for part in parts], axis=0) for key in summed},
         price=(weights * prices).sum(axis=0) / weights.sum(axis=0),
         once_usd=once,
-        reserved=replace(held[0], usd=np.sum([r.usd for r in held], axis=0)) if held else None,
+        reserved=_by_term(held for part in parts for held in part.reserved),
     )
 
 
@@ -257,7 +298,7 @@ def portfolio_saving(study: Study, offers: Market, targets: Mapping[str, str]) -
             needed, platform = np.ones_like(needed), True
         elif name in fleets:
             needed = np.maximum(needed, 1 - mc.moved_share(part.ramp_months, months))
-    released = (float(bool(fleets)) - needed).sum(axis=1)
+    released = ((float(bool(fleets)) - needed) * discount_draws(study)).sum(axis=1)
     return np.asarray(total + released * staff_draws(study))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from llmstudy import capacity, evidence
+from llmstudy import capacity, evidence, rent
 from llmstudy import uncertainty as mc
 from llmstudy.assess.case import Case, Tables, contenders, covers_week, week_load
 from llmstudy.assess.market import figures_of, inputs
@@ -18,14 +18,15 @@ from llmstudy.study import SelfHostedRoute, Study
 from llmstudy.units import HOURS_PER_MONTH
 
 
-def hosting_tables(case: Case) -> Tables:
+def hosting_tables(case: Case, fits: pd.DataFrame | None = None) -> Tables:
     """Fits of the serving curve, and each self-hosted route that may serve a workload sized for it.
 
+    fits: `capacity.serving_fits` of the study's seed, where the caller has them already.
     Raises: ValueError that names the route, for a model, GPU, precision, engine or host of which
     nothing is known. That a route cannot serve a workload is no error but a row of `failures`.
     """
     study = case.study
-    fits = capacity.serving_fits(seed=study.seed)
+    fits = capacity.serving_fits(seed=study.seed) if fits is None else fits
     fleets, failures = [], []
     offers: dict[str, dict[str, Any]] = {name: {} for name in study.workloads}
     figures: dict[str, Figure] = {}
@@ -61,9 +62,20 @@ def hosting_tables(case: Case) -> Tables:
         "serving_fit": fits,
         "fleets": fleets,
         "failures": failures,
+        "owned": owned_hours(study),
         "offers": offers,
         "figures": evidence.ledger(figures),
     }
+
+
+def owned_hours(study: Study) -> list[dict[str, Any]]:
+    """Of what an hour of each route's owned GPUs consists, as `rent.owned_hour_parts`."""
+    return [
+        row
+        for name, route in study.routes.items()
+        if isinstance(route, SelfHostedRoute)
+        for row in rent.owned_hour_parts(name, route)
+    ]
 
 
 def _offer_row(offer: FleetOffer) -> dict[str, Any]:
@@ -99,10 +111,10 @@ def _fleet(study: Study, name: str, route: str, offer: FleetOffer) -> dict[str, 
             minimum=1,
         )
     )
-    rent = running * float(mc.fleet_unit(offer.fleet, d, 1)[1][0, 0])
-    upkeep = float(mc.month_usd(offer.fleet, d, np.array([[requests]]), 1)[0, 0]) - rent
+    hours = running * float(mc.fleet_unit(offer.fleet, d, 1)[1][0, 0])
+    upkeep = float(mc.month_usd(offer.fleet, d, np.array([[requests]]), 1)[0, 0]) - hours
     staff = float(mc.staff_month_usd(d)[0])
-    month = rent + upkeep + staff
+    month = hours + upkeep + staff
     tokens = workload.intake.input_tokens.value + workload.intake.output_tokens.value
     return {
         "workload": name,
@@ -118,7 +130,7 @@ def _fleet(study: Study, name: str, route: str, offer: FleetOffer) -> dict[str, 
             capacity.utilisation(mean_per_s, running, offer.fleet.capacity_requests_per_s)
         ),
         "usd_per_gpu_hour": offer.usd_per_gpu_hour.value,
-        "rent_month_usd": rent,
+        "rent_month_usd": hours,
         "upkeep_month_usd": upkeep,
         "staff_month_usd": staff,
         "month_usd": month,

@@ -12,7 +12,7 @@ from llmstudy import uncertainty as mc
 from llmstudy.cost import TokenPrice
 from llmstudy.evidence import FleetOffer
 from llmstudy.figure import Figure, FloatArray
-from llmstudy.study import ApiRoute, Study
+from llmstudy.study import ApiRoute, SelfHostedRoute, Study
 
 N_DRAWS = 4000
 """Draws of the Monte Carlo; the standard error of a probability is then at most 0.8 %."""
@@ -39,11 +39,12 @@ _STUDY_INPUTS = {
     "migration_hosted_open": "moving.hosted_open.cost",
     "provisioned": "api_use.provisioned",
     "tool_usd": "api_use.tools",
+    "discount_rate": "discount_rate",
     "jumps": "price_paths.jumps",
     "gpu_volatility": "price_paths.gpu_volatility",
 }
 
-_OF_A_FLEET = ("usd_per_gpu_hour", "capacity_factor", "target_utilisation")
+_OF_A_FLEET = ("usd_per_gpu_hour", "capacity_factor", "target_utilisation", "overhead_share")
 """The inputs that each fleet has of its own."""
 
 _TEAM = ("fte", "usd_per_fte_year", "on_call", "security")
@@ -76,6 +77,11 @@ def inputs(
     }
     every = study.figures()
     found |= {short: (path, every[path]) for short, path in _STUDY_INPUTS.items()}
+    spec = study.routes[route]
+    if isinstance(spec, SelfHostedRoute) and spec.owned is not None:
+        # a host is part of what was bought
+        path = f"routes.{route}.owned.overhead_share"
+        found["overhead_share"] = (path, spec.owned.overhead_share)
     if offer is not None:
         found["usd_per_gpu_hour"] = (f"routes.{route}.rent", offer.usd_per_gpu_hour)
         # one curve errs alike for all workloads that it serves
@@ -279,6 +285,12 @@ def staff_draws(study: Study, n: int = N_DRAWS) -> FloatArray:
     every = study.figures()
     staff = {k: (_STUDY_INPUTS[k], every[_STUDY_INPUTS[k]]) for k in _TEAM}
     return mc.staff_month_usd(draws_of(staff, n, study.seed))
+
+
+def discount_draws(study: Study, n: int = N_DRAWS) -> FloatArray:
+    """What a dollar of each month's bill is worth today, in every draw. (n, months)."""
+    found = {"discount_rate": ("discount_rate", study.discount_rate)}
+    return mc.discount(draws_of(found, n, study.seed), study.months)
 
 
 def spread(draws: FloatArray) -> dict[str, float]:

@@ -133,11 +133,11 @@ def projection(study: Study, futures: Moves, savings: pd.DataFrame) -> list[dict
         moves = best[best["workload"] == name]
         if moves.empty:
             continue
-        stay = futures[name, moves["route"].iloc[0]].stay_usd.cumsum(axis=1)
+        stay = futures[name, moves["route"].iloc[0]].stay_by_month()
         rows += _ends(stay, ends, name, "stay", study.workloads[name].current_route)
         for row in moves.itertuples():
             future = futures[name, str(row.route)]
-            cost = future.stay_usd.cumsum(axis=1) - future.saving_by_month()
+            cost = future.stay_by_month() - future.saving_by_month()
             rows += _ends(cost, ends, name, str(row.arm), str(row.route))
     return rows
 

@@ -57,6 +57,7 @@ class _Candidate:
     spare: int
     replica_month_usd: float
     team_month_usd: float
+    owned: bool
 
 
 def sizing_tables(case: Case) -> Tables:
@@ -134,6 +135,7 @@ def _candidate(case: Case, name: str, route: str, spec: SelfHostedRoute) -> _Can
         offer.fleet.spare,
         float(np.asarray(rent).item()),
         float(mc.staff_month_usd(d)[0]),
+        spec.owned is not None,
     )
 
 
@@ -245,13 +247,16 @@ def _replayed(
 
 def _fleet_row(it: _Candidate, kind: str, found: sizing.WeekOutcome) -> dict[str, Any]:
     replica_hour_usd = it.replica_month_usd / 730
+    most = int(np.ceil(found.replicas.max() - 1e-9))
+    # what is owned is paid for all week, whether a schedule or a queue asks for it or not
+    paid_hours = most * len(found.replicas) if it.owned else found.replica_hours
     return {
         "kind": kind,
         "replicas_min": round(float(found.replicas.min())),
-        "replicas_max": int(np.ceil(found.replicas.max() - 1e-9)),
+        "replicas_max": most,
         "spare": it.spare,
         "gpu_hours_week": found.replica_hours * it.service.tensor_parallel,
-        "usd_week": found.replica_hours * replica_hour_usd,
+        "usd_week": paid_hours * replica_hour_usd,
         **found.found,
         "utilisation": found.utilisation,
         "busy_share": found.busy_share,

@@ -137,7 +137,9 @@ def _worlds(
         return f"no vendor published a peak of {spec.model} on {spec.gpu}"
     price = _price(results, name, bill["route"])
     typed = calculator.typed_defaults().set_index("name")["value"]
-    rent = prices.gpu_price(spec.gpu, spec.rented_from, "on_demand").value
+    rent = fleet["usd_per_gpu_hour"]
+    if spec.rented_from:
+        rent = prices.gpu_price(spec.gpu, spec.rented_from, "on_demand").value
     tokens_in, tokens_out = workload.intake.input_tokens.value, workload.intake.output_tokens.value
     listed = float(api_usd_per_request(price, tokens_in, tokens_out))
     requests, tokens = workload.intake.requests.value, tokens_in + tokens_out
@@ -191,7 +193,10 @@ def _our_world(
     workload, size = study.workloads[fleet["workload"]], spec.tensor_parallel
     requests = workload.intake.requests.value
     api_path = drift(np.array([_drift(study, price.arm)]), study.months)[0]
-    rented = World(
+    overhead, rent_drift = study.self_hosting.overhead_share, study.price_drift.gpu.value
+    if spec.owned:
+        overhead, rent_drift = spec.owned.overhead_share, 1.0
+    today = World(
         requests_per_month=requests,
         requests_per_s_per_gpu=fleet["capacity_requests_per_s"] / size,
         peak_to_mean=workload.intake.peak_to_mean.value,
@@ -200,7 +205,7 @@ def _our_world(
         spare=fleet["spare"],
         follows_volume=True,
         usd_per_gpu_hour=fleet["usd_per_gpu_hour"],
-        overhead_share=study.self_hosting.overhead_share.value,
+        overhead_share=overhead.value,
         staff_month_usd=fleet["staff_month_usd"],
         other_month_usd=0.0,
         api_usd_per_request=bill["usd_per_request"],
@@ -210,10 +215,10 @@ def _our_world(
         accepted_ratio=1.0,
     )
     return replace(
-        rented,
-        other_month_usd=fleet["month_usd"] - calculator.fleet_month_usd(rented),
+        today,
+        other_month_usd=fleet["month_usd"] - calculator.fleet_month_usd(today),
         api_price_factor=float((api_path * np.array(price.month_factors)).mean()),
-        gpu_price_factor=float(drift(np.array([study.price_drift.gpu.value]), study.months).mean()),
+        gpu_price_factor=float(drift(np.array([rent_drift]), study.months).mean()),
         accepted_ratio=_accepted_ratio(results, fleet) or 1.0,
     )
 

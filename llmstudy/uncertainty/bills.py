@@ -30,7 +30,9 @@ class Fleet:
 
     Capacity changes with the mean lengths as a power law around the lengths it was solved for
     (elasticities by finite difference of the serving curve). `reserved_share` of the rent is fixed
-    for `term_months` at the price of the month in which each term begins.
+    for `term_months` at the price of the month in which each term begins. `capital_share` is the
+    part of an owned GPU's hour that was bought, for `term_months`: 0 where GPUs are rented. What is
+    owned keeps its price, and a card that was bought for a busy month stays.
     """
 
     capacity_requests_per_s: float
@@ -42,6 +44,7 @@ class Fleet:
     spare: int
     reserved_share: float = 0.0
     term_months: int = 12
+    capital_share: float = 0.0
 
 
 Offer = TokenPrice | Fleet
@@ -151,8 +154,11 @@ def rent_market(d: Draws, months: int) -> FloatArray:
 def rent_path(fleet: Fleet, d: Draws, months: int) -> FloatArray:
     """What a fleet begun now pays for a GPU hour over today's price. (n, months).
 
-    What is reserved keeps the price of the month in which its term began.
+    What is reserved keeps the price of the month in which its term began; what is owned does not
+    follow the market.
     """
+    if fleet.capital_share:
+        return np.ones((1, months))
     market = rent_market(d, months)
     term_start = np.arange(months) // fleet.term_months * fleet.term_months
     return np.asarray(
@@ -184,7 +190,8 @@ class FleetBill:
     """What a fleet bills, with the volume left open.
 
     carries: requests a month that one replica carries; rent: of a replica; (n, months) each.
-    staging: replicas that serve nobody; fixed: usd a month beside the rent; (n,) each.
+    staging: replicas that serve nobody; fixed: usd a month beside the rent; (n,) each. owned: what
+    was bought for a busy month is kept.
     """
 
     carries: FloatArray
@@ -192,6 +199,7 @@ class FleetBill:
     staging: FloatArray
     fixed: FloatArray
     spare: int
+    owned: bool = False
 
     def usd(self, requests: FloatArray) -> FloatArray:
         """Bill of each month for a volume path. (n, months) requests -> (n, months) usd."""
@@ -200,6 +208,8 @@ class FleetBill:
     def rent_usd(self, requests: FloatArray) -> FloatArray:
         """Rent of the whole replicas that a volume takes, and of staging. (n, months) usd."""
         running = replicas(requests, self.carries, 1.0, self.spare, minimum=1)
+        if self.owned:
+            running = np.maximum.accumulate(running, axis=1)
         return np.asarray((running + self.staging[:, None]) * self.rent)
 
 
@@ -215,7 +225,8 @@ def bill(offer: Offer, d: Draws, months: int) -> Bill:
     if isinstance(offer, TokenPrice):
         return TokenBill(usd_per_request(offer, d, months), api_month_usd(offer.arm, d))
     carries, rent = fleet_unit(offer, d, months)
-    return FleetBill(carries, rent, d["staging_replicas"], fleet_month_usd(d), offer.spare)
+    fixed, owned = fleet_month_usd(d), offer.capital_share > 0
+    return FleetBill(carries, rent, d["staging_replicas"], fixed, offer.spare, owned)
 
 
 def month_usd(offer: Offer, d: Draws, requests: FloatArray, months: int) -> FloatArray:
@@ -245,6 +256,23 @@ def of_today(d: Draws) -> dict[str, FloatArray]:
     return {**d, **own}
 
 
+def discount(d: Draws, months: int) -> FloatArray:
+    """What a dollar of each month's bill is worth today. (n, months); 1 where d has no rate.
+
+    A month is paid for at its end; `discount_rate` is a year's, compounded.
+
+    >>> discount({"discount_rate": np.array([0.21])}, 24)[0, [5, 11, 23]].round(4).tolist()
+    [0.9091, 0.8264, 0.683]
+    """
+    rate = d.get("discount_rate", np.zeros(1))
+    return np.asarray((1 + rate[:, None]) ** (-np.arange(1, months + 1) / 12))
+
+
+def discount_once(rate: FloatArray, months: int) -> FloatArray:
+    """What a dollar is worth today that is paid once, as a month begins. (n,) -> (n, months)."""
+    return np.asarray((1 + rate[:, None]) ** (-np.arange(months) / 12))
+
+
 def bill_saving_usd(current: Offer, challenger: Offer, d: Draws, months: int) -> FloatArray:
     """What moving saves over the horizon against staying, staff apart. (n,) usd.
 
@@ -259,12 +287,12 @@ def bill_saving_usd(current: Offer, challenger: Offer, d: Draws, months: int) ->
 def saved_usd(stay: FloatArray, go: FloatArray, d: Draws) -> FloatArray:
     """What moving saves over the horizon, from the bills of both routes, staff apart. (n,) usd.
 
-    stay, go: (n, months) usd. d: needs ramp, dual_running, moving_cost.
+    stay, go: (n, months) usd, discounted here. d: needs ramp, dual_running, moving_cost.
     """
     months = stay.shape[1]
-    moved = moved_share(d["ramp"], months)
-    twice = dual_months(d, months) * at_cutover(go, d["ramp"])
-    return np.asarray(((stay - go) * moved).sum(axis=1) - twice - d["moving_cost"])
+    moved, worth = moved_share(d["ramp"], months), discount(d, months)
+    twice = dual_months(d, months) * at_cutover(go * worth, d["ramp"])
+    return np.asarray(((stay - go) * moved * worth).sum(axis=1) - twice - d["moving_cost"])
 
 
 def dual_months(d: Draws, months: int) -> FloatArray:
@@ -294,8 +322,14 @@ def move_saving_usd(current: Offer, challenger: Offer, d: Draws, months: int) ->
 
     The team is the workload's to pay or to save; where other fleets need it anyhow, give `fte` 0.
     """
-    before = float(isinstance(current, Fleet))
-    released = (before - team_share(current, challenger, d, months)).sum(axis=1)
+    released = released_months(current, challenger, d, months)
     return np.asarray(
         bill_saving_usd(current, challenger, d, months) + released * staff_month_usd(d)
     )
+
+
+def released_months(current: Offer, challenger: Offer, d: Draws, months: int) -> FloatArray:
+    """Months of the team that a move spares, worth what they are today; negative: it needs. (n,)"""
+    before = float(isinstance(current, Fleet))
+    spared = before - team_share(current, challenger, d, months)
+    return np.asarray((spared * discount(d, months)).sum(axis=1))

@@ -8,6 +8,7 @@ from llmstudy.uncertainty.bills import (
     Offer,
     api_month_usd,
     at_cutover,
+    discount,
     dual_months,
     fleet_month_usd,
     fleet_unit,
@@ -29,8 +30,9 @@ def crossover_requests_per_month(
     saving instead, and so does its scatter. A fleet pays the team of `d`, from the first month, and
     its replicas carry what they do on average while prompts grow.
     """
-    moved = moved_share(d["ramp"], months)
-    twice = dual_months(d, months)
+    worth = np.broadcast_to(discount(d, months), (len(d["ramp"]), months))
+    moved = moved_share(d["ramp"], months) * worth
+    twice = dual_months(d, months) * at_cutover(worth, d["ramp"])
     saved = moved * usd_per_request(current, of_today(d), months)
     # what staying costs whatever the volume is spared from the month of the move
     served = moved.sum(axis=1)
@@ -48,7 +50,7 @@ def crossover_requests_per_month(
         per_replica=per_replica,
         carries=carries.mean(axis=1),
         spare=challenger.spare,
-        fixed=fixed + staff_month_usd(d) * months,
+        fixed=fixed + staff_month_usd(d) * worth.sum(axis=1),
         cap=cap,
     )
 

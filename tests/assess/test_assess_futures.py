@@ -54,7 +54,8 @@ def test_with_no_path_a_move_saves_what_the_model_of_the_sensitivity_says(priced
 def test_the_cost_of_beginning_in_a_month_is_what_a_loop_over_months_adds_up_to(priced, start):
     study, offers = priced
     future = futures_of_moves(study, offers, FLEETS, 18, 6)
-    costs, fixed, market_ = future.switch_costs(), future.reserved.usd, future.reserved.market
+    (held,) = future.reserved
+    costs, fixed, market_ = future.switch_costs(), held.usd, held.market
     for i in range(6):
         ramp, total = future.ramp_months[i], future.once_usd[i]
         cutover = int(np.ceil(start + ramp))
@@ -126,7 +127,7 @@ def test_a_move_pays_from_the_first_month_by_whose_end_it_has_earned_its_cost_fo
 
 def test_what_is_still_owed_on_leaving_is_the_rest_of_the_term(priced):
     study, offers = priced
-    held = futures_of_moves(study, offers, FLEETS, 30, 50).reserved
+    (held,) = futures_of_moves(study, offers, FLEETS, 30, 50).reserved
     assert (held.unused_usd(12) == 0).all()
     assert held.unused_usd(3) == pytest.approx(9 * held.usd[:, 3] * held.market[:, 0])
     assert held.unused_usd(14) == pytest.approx(10 * held.usd[:, 14] * held.market[:, 12])

@@ -166,7 +166,7 @@ def small_future(team_usd):
         dual_months=nothing,
         team_usd=np.array(team_usd),
         team=1,
-        reserved=None,
+        reserved=(),
     )
 
 
