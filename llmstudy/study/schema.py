@@ -469,9 +469,12 @@ class Study(_Strict):
     company: str
     owner: str
     decider: str
+    version: int = Field(default=1, ge=1, description="of the memo, counted up by its owner")
     status: Literal["draft", "decided", "superseded"]
     as_of: date
     decide_by: date
+    decided_on: date | None = Field(default=None, description="the day the decider signed")
+    superseded_by: str | None = Field(default=None, description="the memo that replaced this one")
     seed: int = Field(ge=0)
     horizon: Annotated[Figure, quantity("months", 1, 60)]
     discount_rate: Annotated[Figure, quantity("share/year", 0, 1)] = _bundled(
@@ -498,7 +501,7 @@ class Study(_Strict):
 
     @model_validator(mode="after")
     def _blocks_agree(self) -> "Study":
-        if faults := [*_misnamed(self), *_expired(self)]:
+        if faults := [*_misnamed(self), *_expired(self), *_unsigned(self)]:
             raise _located(faults)
         return self
 
@@ -563,6 +566,21 @@ def _misnamed(study: Study) -> Iterator[tuple[Keys, str]]:
             f'requests.workload is "{log.workload}", which is not under workloads: '
             f"{', '.join(study.workloads)}.",
         )
+
+
+def _unsigned(study: Study) -> Iterator[tuple[Keys, str]]:
+    """What a decision state leaves unsaid: when it was taken, and what replaced it."""
+    if study.status == "decided" and study.decided_on is None:
+        yield ("status",), "status is decided, but decided_on is missing: on which day?"
+    if study.status == "draft" and study.decided_on is not None:
+        yield ("status",), "status is draft, but decided_on names a day: write decided."
+    if study.status == "superseded" and not study.superseded_by:
+        yield (
+            ("status",),
+            "status is superseded, but superseded_by is missing: which memo replaced this one?",
+        )
+    if study.superseded_by and study.status != "superseded":
+        yield ("status",), "superseded_by names a memo, so that status must be superseded."
 
 
 def _expired(study: Study) -> Iterator[tuple[Keys, str]]:
