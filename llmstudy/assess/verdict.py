@@ -10,6 +10,7 @@ import pandas as pd
 from llmstudy import decision, evidence
 from llmstudy.assess.case import Case, Tables
 from llmstudy.assess.futures import portfolio_saving
+from llmstudy.assess.intake import five_questions
 from llmstudy.assess.market import (
     Market,
     discount_draws,
@@ -17,6 +18,8 @@ from llmstudy.assess.market import (
     spread,
     stay_draws,
 )
+from llmstudy.assess.matrices import matrix_tables
+from llmstudy.assess.panel import panel_tables
 from llmstudy.assess.plan import plan_tables
 from llmstudy.assess.timing import timing_tables
 from llmstudy.assess.triggers import log_backtest, trigger_rows
@@ -46,7 +49,7 @@ def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tab
         **timing_tables(study, offers, results, watched),
         "log_backtest": log_backtest(case, results),
     }
-    return {**found, **plan_tables(case, results, found)}
+    return {**found, **plan_tables(case, results, found), **matrix_tables(case, results, found)}
 
 
 def verdicts_of(study: Study, routes: pd.DataFrame) -> dict[str, decision.Verdict]:
@@ -196,43 +199,3 @@ def _phases(study: Study, verdicts: Mapping[str, decision.Verdict]) -> pd.DataFr
         cost_low_usd=[sum(f.low or f.value for f in figures) for figures in parts],
         cost_high_usd=[sum(f.high or f.value for f in figures) for figures in parts],
     )
-
-
-def five_questions(study: Study) -> dict[str, Any]:
-    """T6 answered from the study's facts."""
-    classes = {name: w.intake.data_class for name, w in study.workloads.items()}
-    regulated = {"mnpi", "government", "phi", "eu_strict"}
-    engineers = study.team.experienced_ml_engineers
-    in_a_year = {
-        name: w.intake.requests.value
-        * (1 + w.growth.value) ** 12
-        * (w.intake.input_tokens.value + w.intake.output_tokens.value)
-        for name, w in study.workloads.items()
-    }
-    unsized = any(w.intake.requests.name.startswith("unknown.") for w in study.workloads.values())
-    total = sum(in_a_year.values())
-    fastest = min(w.slo.ttft_p95.value for w in study.workloads.values())
-    unsaid = any(w.slo.ttft_p95.name.startswith("unknown.") for w in study.workloads.values())
-
-    def answer(yes: bool, unknown: bool = False) -> str:
-        return "unknown" if unknown else "yes" if yes else "no"
-
-    answers = {
-        "Q1": answer(
-            bool(regulated & set(classes.values())),
-            unknown="unknown" in classes.values() and not regulated & set(classes.values()),
-        ),
-        "Q2": answer(engineers >= 2),
-        "Q3": answer(total > 10e9, unsized),
-        "Q4": study.prompting_and_retrieval_insufficient,
-        "Q5": answer(fastest < 0.1, unsaid),
-    }
-    facts = {
-        "Q1": ", ".join(sorted(set(classes.values()))),
-        "Q2": f"{engineers} on the team",
-        "Q3": f"{total / 1e9:.2g}B tokens a month in a year",
-        "Q4": "study file",
-        "Q5": f"tightest target {1000 * fastest:.0f} ms",
-    }
-    table = decision.five_questions(answers, facts)
-    return {"rows": table, "verdict": decision.five_questions_verdict(list(answers.values()))}
