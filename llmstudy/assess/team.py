@@ -1,0 +1,54 @@
+"""Chapter 07: is the team there that a fleet needs, and what would it cost?"""
+
+from dataclasses import asdict
+from typing import Any
+
+from llmstudy.decision import team
+from llmstudy.figure import GRADES, Figure
+from llmstudy.study import Study
+
+
+def ends(figure: Figure) -> team.Span:
+    """The range of a figure; its value at both ends where it has none."""
+    low = figure.value if figure.low is None else figure.low
+    return low, figure.value if figure.high is None else figure.high
+
+
+def readiness_of(study: Study) -> team.Readiness:
+    """The engineers of a study against its own staffing figure and the source memo's heads."""
+    heads = team.headcount(team.roles())
+    return team.readiness(study.team.experienced_ml_engineers, ends(study.self_hosting.fte), heads)
+
+
+def team_table(study: Study) -> dict[str, Any]:
+    """C6: the gate, the heads and what they cost a year, the ramp, and what an API saves of them.
+
+    asked_by: the workloads with a self-hosted route; without any the gate decides nothing. The ramp
+    is 0 where the team is there. saved: the staffing that no API route takes.
+    """
+    staffing, salary = study.self_hosting.fte, study.team.usd_per_fte_year
+    found = readiness_of(study)
+    heads = team.headcount(team.roles())
+    ramp = (0.0, 0.0) if found.verdict == "ready" else ends(study.moving["self_hosted"].ramp)
+    return {
+        **asdict(found),
+        "sentence": found.sentence,
+        "asked_by": [
+            name
+            for name, workload in study.workloads.items()
+            if any(study.routes[route].arm == "self_hosted" for route in workload.routes)
+        ],
+        "roles": team.roles().to_dict("records"),
+        "staffing_fte": _range(ends(staffing)),
+        "heads_fte": _range(heads),
+        "staffing_usd_year": _range(team.yearly_usd(ends(staffing), ends(salary))),
+        "heads_usd_year": _range(team.yearly_usd(heads, ends(salary))),
+        "ramp_months": _range(ramp),
+        "saved_fte": _range(ends(staffing)),
+        # the heads are the source memo's
+        "grade": max(["secondary", staffing.grade, salary.grade], key=GRADES.index),
+    }
+
+
+def _range(span: team.Span) -> dict[str, float]:
+    return {"low": span[0], "high": span[1]}

@@ -1,0 +1,265 @@
+"""How does each arm do on the six criteria of the source memo (C1 to C6)?
+
+One scale for all six, and one rule for each that binds it to evidence:
+
+4     holds with room to spare
+3     holds
+2     even: evidence on both sides of the line, or today's own bill, against which others are held
+1     short of the line, in a way that could be mended
+0     far short of it, or barred
+null  no evidence that carries a score: a claim, a prior, an unanswered question
+
+A vendor's or the source memo's claim is no evidence, whatever it says. Scores of different criteria
+are not added up: privacy bars an arm whatever the others say, and then each of its rows says so.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+import pandas as pd
+
+from llmstudy import paths
+from llmstudy.decision.team import Readiness
+from llmstudy.text import count, share, span, usd
+
+CRITERIA = {
+    "C1": "latency",
+    "C2": "cost at scale",
+    "C3": "customisation",
+    "C4": "lock-in",
+    "C5": "privacy",
+    "C6": "team",
+}
+"""The source memo's criteria, in its order."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score on the scale above, and the fact that earned it."""
+
+    score: int | None
+    verdict: str
+
+
+def best_route(routes: pd.DataFrame) -> pd.Series | None:
+    """The permitted route of an arm that its evidence speaks for most; None where none may serve.
+
+    A route that can serve before one that cannot; then one that keeps its quality (today's own, or
+    not inferior) before one that nobody has scored, and that before an inferior one; then the one
+    that saves most. routes: those of one workload and arm, with `ROUTE_COLUMNS`.
+    """
+    open_ = routes[routes["permitted"].astype(bool)]
+    if open_.empty:
+        return None
+    able = open_["fits_context"] & open_["sized"] & (open_["latency"] != "misses")
+    kept = open_["quality"].map({"baseline": 2, "non-inferior": 2, "inferior": 0}).fillna(1)
+    ranked = open_.assign(able=able.astype(int), kept=kept)
+    order = ["able", "kept", "saving_p50_usd"]
+    return ranked.sort_values(order, ascending=False, kind="stable").iloc[0]
+
+
+# --- C1 to C6 -------------------------------------------------------------------------------
+
+
+def latency(
+    verdict: str,
+    grade: str,
+    p95_s: tuple[float | None, float | None],
+    target_s: float,
+    replayed_s: float | None = None,
+) -> Score:
+    """C1: the p95 of the first token against its target, as chapter 03 judged it.
+
+    verdict: meets, misses, undecided. p95_s: low and high end (None: among failures, or not known).
+    replayed_s: what a replay of the fleet gives, which is told where nothing is measured and earns
+    no score. 4 and 0 where the interval's far end lies beyond half, or twice, the target.
+    """
+    low, high = p95_s
+    target = f"against {count(1000 * target_s)} ms"
+    seen = "no p95"
+    if low is not None and high is not None:
+        seen = span(1000 * low, 1000 * high, count) + " ms"
+    said = f"first token at the p95: {seen} {target}"
+    if verdict == "meets":
+        roomy = high is not None and high <= target_s / 2
+        return Score(4 if roomy else 3, f"holds; {said}")
+    if verdict == "misses":
+        far = low is None or low > 2 * target_s
+        return Score(0 if far else 1, f"missed; {said}")
+    if grade in ("measured", "recorded"):
+        return Score(2, f"measured on both sides of the target; {said}")
+    if replayed_s is not None:
+        return Score(None, f"not measured; replayed p95 {count(1000 * replayed_s)} ms {target}")
+    return Score(None, f"not measured; {said}, {grade} only")
+
+
+def cost(
+    *,
+    current: bool,
+    sized: bool,
+    p_cheaper: float,
+    saving_usd: float,
+    probability: float,
+    line_usd: float,
+) -> Score:
+    """C2: what moving to the route saves over the horizon, against the study's two lines.
+
+    Cheaper in enough draws: 4 with a saving of at least the line, 3 without. Dearer in as many: 0
+    with a loss of at least the line, 1 without. Between them, and for today's own bill, 2.
+    """
+    if not sized:
+        return Score(None, "no bill can be stated: it cannot be sized at its targets")
+    if current:
+        return Score(2, "today's own bill, against which the others are held")
+    sure, gain = share(p_cheaper), usd(saving_usd)
+    if p_cheaper >= probability:
+        enough = saving_usd >= line_usd
+        kind = "at least" if enough else "less than"
+        said = (
+            f"cheaper in {sure} of draws, {gain} at the median, {kind} the line of {usd(line_usd)}"
+        )
+        return Score(4 if enough else 3, said)
+    if p_cheaper <= 1 - probability:
+        far = saving_usd <= -line_usd
+        said = f"dearer in {share(1 - p_cheaper)} of draws, by {usd(-saving_usd)} at the median"
+        return Score(0 if far else 1, said)
+    return Score(2, f"cheaper in {sure} of draws, {gain} at the median: neither way is sure")
+
+
+def customisation(
+    *,
+    quality: str,
+    items: int,
+    difference: float | None,
+    margin: float,
+    insufficient: str,
+    tuning: str,
+    claimed_gain: float,
+) -> Score:
+    """C3: does the arm answer well enough, or can it be made to?
+
+    quality: baseline, non-inferior, inferior, undecided or none, from paired items. insufficient:
+    whether prompting and retrieval are proven to be (yes, no, unknown). tuning: `fine_tuning` of
+    `arm_facts()`: yes where weights can be tuned freely. claimed_gain: the most that tuning is
+    claimed to add (share).
+    Today's route scores 3 where prompting suffices; where it does not, 2 with free tuning and 1
+    without. A candidate scores 3 when not inferior, 4 when it can be tuned besides where that is
+    needed; inferior, 1 where the claimed gain would close the gap and the arm is free to tune.
+    """
+    free = tuning == "yes"
+    if quality == "baseline":
+        if insufficient == "unknown":
+            return Score(None, "nobody has said whether prompting and retrieval suffice")
+        if insufficient == "no":
+            return Score(3, "prompting and retrieval are not proven insufficient on today's route")
+        can = "its weights can be tuned" if free else f"tuning: {tuning} only"
+        return Score(2 if free else 1, f"prompting and retrieval are proven insufficient; {can}")
+    if quality == "none" or difference is None:
+        return Score(None, "no paired items yet")
+    said = f"{100 * difference:+.1f} points on {count(items)} paired items".replace("-", "−")
+    said += f", margin {100 * margin:.1f}"
+    if quality == "non-inferior":
+        needed = insufficient == "yes" and free
+        also = "; can be tuned, which is proven to be needed" if needed else ""
+        return Score(4 if needed else 3, f"not inferior: {said}{also}")
+    if quality == "undecided":
+        return Score(2, f"undecided: {said}")
+    closes = free and difference + claimed_gain >= -margin
+    gain = f"the {share(claimed_gain)} that tuning is claimed to add at most"
+    return Score(
+        1 if closes else 0,
+        f"inferior: {said}; {gain} {'would close the gap' if closes else 'would not close it'}"
+        if free
+        else f"inferior: {said}; its weights are not free to tune",
+    )
+
+
+def cannot_serve() -> Score:
+    """C1 to C3 of a route whose context is shorter than the workload needs."""
+    return Score(0, "cannot serve: its context is shorter than the workload needs")
+
+
+def lock_in(low: float, high: float) -> Score:
+    """C4: the portability score, 0 to 100, in five equal bands.
+
+    null where its ends lie more than one band apart: too much is unknown.
+    """
+    least, most = (min(4, int(points // 20)) for points in (low, high))
+    said = f"portability {span(low, high, count)} of 100"
+    if most - least > 1:
+        return Score(None, f"{said}: too much is unknown")
+    return Score(min(4, int((low + high) / 2 // 20)), said)
+
+
+def privacy(
+    *,
+    data_class: str,
+    permitted: bool,
+    signable: bool,
+    reason: str,
+    ends: date | None,
+    until: date,
+) -> Score:
+    """C5: may the data go there, and for how long?
+
+    signable: a contract would do. ends: the first day on which a needed contract ends; None where
+    none is needed. until: the end of the horizon.
+    """
+    if data_class == "unknown":
+        return Score(None, "data not classified yet: classify before anything else")
+    if not permitted:
+        return Score(1 if signable else 0, f"barred: {reason}")
+    if ends is None:
+        return Score(4, f"permitted without a contract: {reason}")
+    if ends >= until:
+        return Score(4, f"permitted: contracts hold beyond the horizon, to {ends}")
+    return Score(3, f"permitted: contracts hold to {ends}, before the horizon ends on {until}")
+
+
+def team(needs_engineers: bool, found: Readiness) -> Score:
+    """C6: the readiness gate, where the arm takes engineers at all."""
+    if not needs_engineers:
+        return Score(4, "takes no ML engineers")
+    if found.verdict == "ready":
+        return Score(4, found.sentence)
+    if found.verdict == "unknown":
+        return Score(2, found.sentence)
+    return Score(1 if found.engineers >= found.need_low / 2 else 0, found.sentence)
+
+
+# --- the memo's claims and facts ------------------------------------------------------------
+
+
+def arm_facts() -> pd.DataFrame:
+    """What each arm lets one tune, and whom it needs: by arm, columns as in `arm_facts.csv`."""
+    return pd.read_csv(paths.data("arm_facts.csv")).set_index("arm")
+
+
+def claims() -> pd.DataFrame:
+    """The source memo's claims: id, criterion, arm, who, claim, low, high, unit, source.
+
+    low and high are null where it gives no number.
+    """
+    return pd.read_csv(paths.data("criteria_claims.csv"))
+
+
+Placed = Literal["inside", "partly", "outside", "no figure of ours", "no number claimed"]
+
+
+def placed(claim: tuple[float, float] | None, ours: tuple[float, float] | None) -> Placed:
+    """Where our own range lies against the claimed one.
+
+    inside: all of it; partly: they overlap; outside: they do not.
+
+    >>> placed((0.05, 0.3), (0.06, 0.2)), placed((0, 1), (0.5, 1.5)), placed((0, 1), (2, 3))
+    ('inside', 'partly', 'outside')
+    """
+    if claim is None:
+        return "no number claimed"
+    if ours is None:
+        return "no figure of ours"
+    low, high = ours
+    if high < claim[0] or claim[1] < low:
+        return "outside"
+    return "inside" if claim[0] <= low and high <= claim[1] else "partly"
