@@ -33,11 +33,13 @@ def run_id(started: datetime, made: Mapping[str, Any]) -> str:
     return f"{started:%Y%m%dT%H%M%SZ}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
-def made_of(study: Path) -> dict[str, Any]:
+def made_of(study: Path, log: Path | None = None) -> dict[str, Any]:
     """What a run of a study file is made of, for `provenance.json`.
 
+    log: the request log that the study names.
     Returns: package and Python versions, git_sha and git_dirty (null outside git), and the SHA-256
-    of the study, of each file in data/, of code and notebooks, and of the lock (null without one).
+    of the study, of its log (null without it), of each file in data/, of code and notebooks, and
+    of the lock (null without one).
     """
     lock = paths.ROOT / "requirements.lock"
     package = Path(__file__).parents[1]
@@ -50,6 +52,7 @@ def made_of(study: Path) -> dict[str, Any]:
         "python": platform.python_version(),
         **_git(),
         "study_sha256": _sha256(study),
+        "log_sha256": _sha256(log) if log and log.is_file() else None,
         "data_sha256": {f.relative_to(data).as_posix(): _sha256(f) for f in sorted(tables)},
         "code_sha256": _sha256_of_all(code, package),
         "notebooks_sha256": {f.stem: fingerprint(f) for f in notebooks},
@@ -57,8 +60,30 @@ def made_of(study: Path) -> dict[str, Any]:
     }
 
 
+def inputs(made: Mapping[str, Any]) -> dict[str, str | None]:
+    """What a run rests on by the name that a reader knows, each with its hash or version.
+
+    made: as `made_of`; it may hold more, and an older run's may lack something.
+
+    >>> inputs({"package": "0.1.0", "data_sha256": {"a.csv": "1f"}})["data/a.csv"]
+    '1f'
+    """
+    data = {f"data/{name}": sha for name, sha in made.get("data_sha256", {}).items()}
+    chapters = made.get("notebooks_sha256", {})
+    return {
+        **data,
+        **{f"the notebook {name}": sha for name, sha in chapters.items()},
+        "the study file": made.get("study_sha256"),
+        "the request log": made.get("log_sha256"),
+        "requirements.lock": made.get("lock_sha256"),
+        "the code of llmstudy": made.get("code_sha256"),
+        "the version of llmstudy": made["package"],
+    }
+
+
 def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    with file.open("rb") as stream:  # a log may be larger than the memory
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _sha256_of_all(files: Iterable[Path], root: Path) -> str:

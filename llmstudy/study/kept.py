@@ -36,7 +36,7 @@ def restored(plain: Mapping[str, Any]) -> Study:
     Raises: ValueError if this version of the package does not know its keys.
     """
     try:
-        return Study.model_validate(_with_figures(plain))
+        return Study.model_validate(with_figures(plain))
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
         raise ValueError(
@@ -58,17 +58,15 @@ def _named_only(node: Any) -> Any:
 _FIGURE = {field.name for field in fields(Figure)}
 
 
-def _with_figures(node: Any) -> Any:
-    """What stands for a figure as a figure again."""
+def with_figures(node: Any) -> Any:
+    """A study's values with a `Figure` wherever a mapping has the keys of one."""
     if isinstance(node, Mapping):
         if set(node) == _FIGURE:
             days = {key: _day(node[key]) for key in ("as_of", "expires")}
             return Figure(**{**node, **days})
-        return {key: _with_figures(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_with_figures(value) for value in node]
-    return node
+        return {key: with_figures(value) for key, value in node.items()}
+    return [with_figures(value) for value in node] if isinstance(node, list) else node
 
 
-def _day(given: str | None) -> date | None:
-    return None if given is None else date.fromisoformat(given)
+def _day(given: str | date | None) -> date | None:
+    return date.fromisoformat(given) if isinstance(given, str) else given

@@ -1,0 +1,189 @@
+"""What is the one number of a memo, and what would it be under other assumptions?
+
+A whole assessment takes a minute; the number that leads the memo needs little of it: what each
+route charges, what each move saves, and the verdict that follows. `Replay` answers for many studies
+that differ in a few assumptions, and works out again only what those touch.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from llmstudy import canonical, capacity, evidence
+from llmstudy.assess import cost, hosting, latency, projection, quality
+from llmstudy.assess.case import Case, Results
+from llmstudy.assess.futures import portfolio_saving
+from llmstudy.assess.market import (
+    N_DRAWS,
+    discount_draws,
+    market,
+    permissions,
+    spread,
+    stay_draws,
+    todays_fleets,
+)
+from llmstudy.assess.verdict import route_table, verdicts_of
+from llmstudy.evidence import Traffic
+from llmstudy.study import Study
+
+Kind = Literal["saving", "at_stake", "stay"]
+"""Saving of the recommended moves; saving that better evidence could release; cost of staying."""
+
+Spread = Mapping[str, float]
+"""p10, p50 and p90 of an amount over the horizon. Unit: usd."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a study recommends, and its amounts over the horizon.
+
+    verdicts: workload -> (decision, target route or None). saving: of the recommended moves, None
+    without any; at_stake: of what better evidence could release, None where there is no such thing;
+    stay: what staying costs.
+    """
+
+    verdicts: Mapping[str, tuple[str, str | None]]
+    saving: Spread | None
+    at_stake: Spread | None
+    stay: Spread
+
+    @property
+    def amounts(self) -> dict[Kind, Spread | None]:
+        """The amounts by kind, in the order in which a memo leads with them."""
+        return {"saving": self.saving, "at_stake": self.at_stake, "stay": self.stay}
+
+
+def answer(study: Study, results: Results) -> Answer:
+    """The recommendation and its amounts, as chapter 07 finds them.
+
+    results: `02_cost`, `03_latency`, `04_quality` and `05_self_hosting`.
+    """
+    return _answer(
+        study, results, {name: _verdict(study, name, results) for name in study.workloads}
+    )
+
+
+def _answer(
+    study: Study, results: Results, verdicts: Mapping[str, tuple[str, str | None]]
+) -> Answer:
+    offers = market(results["02_cost"], results["05_self_hosting"])
+
+    def saved(asked: str) -> Spread | None:
+        targets = {n: target for n, (decision, target) in verdicts.items() if decision == asked}
+        found = portfolio_saving(study, offers, {n: to for n, to in targets.items() if to})
+        return None if found is None else spread(found)
+
+    worth = discount_draws(study)
+    bills = stay_draws(study, offers).values()
+    stay = sum(((bill * worth).sum(axis=1) for bill in bills), np.zeros(N_DRAWS))
+    return Answer(verdicts, saved("move"), saved("undecided"), spread(stay))
+
+
+def _verdict(study: Study, name: str, results: Results) -> tuple[str, str | None]:
+    """Decision and target of one workload."""
+    offers = market(results["02_cost"], results["05_self_hosting"])
+    alone = _alone(study, name)
+    allowed = permissions(alone)
+    able = allowed[allowed["permitted"] & allowed["fits_context"] & ~allowed["current"]]
+    # the whole study: whether another workload has a fleet decides who pays for the team
+    savings = projection.savings_table(study, projection.move_futures(study, offers, able))
+    crossing = canonical.plain({"permissions": allowed, "savings": savings})
+    routes = route_table(alone, {**results, "06_crossover": crossing})
+    found = verdicts_of(alone, routes)[name]
+    return found.decision, found.target
+
+
+# --- many studies that differ in a little -------------------------------------------------------
+
+
+class Replay:
+    """Answers for studies like that of a case, on the case's log and on today's data and code.
+
+    What the routes of a workload charge is worked out once for all studies that agree on what it
+    rests on, and so is its verdict: a study that differs in one assumption takes a fraction of a
+    second.
+    """
+
+    def __init__(self, case: Case) -> None:
+        logged = ~case.traffic.requests["workload"].isin(case.traffic.simulated)
+        self._logged = replace(case.traffic, requests=case.traffic.requests[logged], simulated=())
+        self._names = set(self._logged.requests["workload"])
+        self._fits: dict[int, pd.DataFrame] = {}
+        self._tables: dict[str, Results] = {}
+        self._verdicts: dict[str, tuple[str, str | None]] = {}
+
+    def answer(self, study: Study) -> Answer:
+        """What a study comes to. Figures that the log gave stand in it already.
+
+        Raises: ValueError if the study's evidence cannot be used.
+        """
+        parts = {name: self._priced(study, name) for name in study.workloads}
+        verdicts = {name: self._settled(study, name, part) for name, part in parts.items()}
+        return _answer(study, _joined(parts.values()), verdicts)
+
+    def _priced(self, study: Study, name: str) -> Results:
+        """The tables of chapters 02 to 05 for one workload."""
+        alone = _alone(study, name)
+        key = _priced_by(alone, name)
+        if key not in self._tables:
+            if study.seed not in self._fits:
+                self._fits[study.seed] = capacity.serving_fits(seed=study.seed)
+            case = Case(alone, self._traffic(alone, name))
+            hosts = canonical.plain(hosting.hosting_tables(case, self._fits[study.seed]))
+            self._tables[key] = {
+                "02_cost": canonical.plain(cost.cost_tables(case)),
+                "03_latency": canonical.plain(latency.latency_tables(case, hosts)),
+                "04_quality": canonical.plain(quality.quality_tables(case)),
+                "05_self_hosting": hosts,
+            }
+        return self._tables[key]
+
+    def _traffic(self, alone: Study, name: str) -> Traffic:
+        """The log's requests of a workload, or else requests drawn for it."""
+        if name not in self._names:
+            return evidence.traffic_of(alone.model_copy(update={"requests": None}))
+        return replace(self._logged, requests=self._logged.of(name))
+
+    def _settled(self, study: Study, name: str, part: Results) -> tuple[str, str | None]:
+        key = repr((_alone(study, name), bool(todays_fleets(study) - {name})))
+        if key not in self._verdicts:
+            self._verdicts[key] = _verdict(study, name, part)
+        return self._verdicts[key]
+
+
+def _alone(study: Study, name: str) -> Study:
+    """The study with one workload and the routes that it names."""
+    workload = study.workloads[name]
+    routes = {route: study.routes[route] for route in workload.routes}
+    return study.model_copy(update={"workloads": {name: workload}, "routes": routes})
+
+
+_NOT_PRICED = {"growth", "volatility", "prompt_growth", "retry_share", "cache_write_share"}
+"""What a workload says that no offer of a route, no size of a fleet and no verdict on latency or
+quality rests on. A test changes all of it, and the blocks left out below, and looks."""
+
+
+def _priced_by(alone: Study, name: str) -> str:
+    """All that the tables of a workload's routes rest on, as text that tells two of them apart.
+
+    The bills in those tables rest on more, but nothing here reads those.
+    """
+    own = alone.self_hosting
+    rests_on = (
+        (alone.seed, alone.as_of, alone.horizon, alone.routes),
+        (own.spare_replicas, own.target_utilisation, own.spot_rerun),
+        alone.workloads[name].model_dump(exclude=_NOT_PRICED),
+    )
+    return repr(rests_on)
+
+
+def _joined(parts: Iterable[Results]) -> Results:
+    """The offers of all workloads in one."""
+    chapters: dict[str, dict[str, Any]] = {"02_cost": {}, "05_self_hosting": {}}
+    for part in parts:
+        for chapter, offers in chapters.items():
+            offers |= part[chapter]["offers"]
+    return {chapter: {"offers": offers} for chapter, offers in chapters.items()}

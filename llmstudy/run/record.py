@@ -1,0 +1,64 @@
+"""What did an earlier run find, and from what? Reads a run's folder as it was kept."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from llmstudy.diff import Run
+from llmstudy.results import assemble
+from llmstudy.study import Study
+from llmstudy.study.kept import restored
+
+READ = (
+    "01_evidence",
+    "02_cost",
+    "05_self_hosting",
+    "06_crossover",
+    "07_triggers_and_routing",
+)
+"""The chapters whose results a comparison reads."""
+
+
+def read_run(folder: Path) -> Run:
+    """A finished run. Raises: ValueError if the folder does not hold one that can be read."""
+    try:
+        results, made_of = (_json(folder / f"{name}.json") for name in ("results", "provenance"))
+        chapters = {name: _json(folder / "results" / f"{name}.json") for name in READ}
+        run_id = str(made_of["run_id"])
+        study, no_study = _study(chapters, f"the run {run_id}")
+        return Run(run_id, results, chapters, made_of, study, no_study)
+    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"{folder} is not a run that can be compared ({_said(error)}): give a folder that "
+            "`llmstudy run` made."
+        ) from None
+
+
+def run_under_way(folder: Path, run_id: str, study: Study, made_of: dict[str, Any]) -> Run:
+    """A run whose memo is still to be written: all its chapters but that one are there."""
+    chapters = {
+        file.stem: _json(file) for file in folder.glob("results/*.json") if file.stem[:2].isdigit()
+    }
+    results: dict[str, Any] = assemble(study, chapters).model_dump()
+    kept, no_study = _study(chapters, f"the run {run_id}")
+    return Run(run_id, results, chapters, made_of, kept, no_study)
+
+
+def _study(chapters: dict[str, Any], which: str) -> tuple[Study | None, str]:
+    found = chapters["01_evidence"].get("study")
+    if found is None:
+        return None, f"{which} was made before runs kept their study"
+    try:
+        return restored(found), ""
+    except ValueError as error:
+        return None, f"{which}: {str(error).rstrip('.')}"
+
+
+def _json(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{Path(error.filename).name}: {error.strerror}"
+    return f"it lacks {error}" if isinstance(error, KeyError) else str(error)
