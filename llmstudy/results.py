@@ -179,6 +179,69 @@ class FlipRecord(_Record):
     inside_range: bool
 
 
+class TradeoffRecord(_Record):
+    """One dimension of T5 on one arm: the memo's words, and this study's figure where it has one."""
+
+    dimension: str
+    arm: Arm
+    memo: str
+    value: float | None
+    low: float | None
+    high: float | None
+    unit: str
+    agrees: Literal["agrees", "lower", "higher", "not comparable"]
+    grade: str | None
+    evidence: str
+
+
+class IntakeRecord(_Record):
+    """One answer to the six intake questions (T7)."""
+
+    workload: str
+    id: str
+    field: str
+    answer: str
+    grade: str
+    unknown: bool
+    moves_usd: float | None = Field(description="saving between the ends of the answer's range")
+    rank: int | None = Field(description="1 is to be asked first; null: the answer is known")
+
+
+class RiskRecord(_Record):
+    """One risk of the merged register (T8), with the state of what watches it."""
+
+    id: str
+    path: Literal["proprietary_api", "self_hosted", "both"]
+    risk: str
+    likelihood: str = Field(description="the source memo's; empty: it gives none")
+    impact: str
+    source_ids: str
+    state: Literal["active", "warning", "quiet", "no live evidence"]
+    live: str
+
+
+class IndicatorRecord(_Record):
+    """What a live indicator of risks reads, against the line at which it is active."""
+
+    name: str
+    value: float | None
+    unit: str
+    threshold: float
+    state: Literal["active", "warning", "quiet", "no evidence"]
+    grade: str
+    evidence: str
+
+
+class AlternativeRecord(_Record):
+    """One alternative of T9, and whether the conditions for choosing it are met."""
+
+    id: str
+    alternative: str
+    verdict: Literal["met", "not met", "open"]
+    fails: str
+    open: str
+
+
 class Results(_Record):
     """One run of one study."""
 
@@ -204,6 +267,11 @@ class Results(_Record):
     triggers: list[TriggerRecord]
     serving_fit: list[ServingFit]
     five_questions: str = Field(description="T6: api, undecided or consider self-hosting")
+    tradeoffs: list[TradeoffRecord]
+    intake: list[IntakeRecord]
+    risks: list[RiskRecord]
+    risk_indicators: list[IndicatorRecord]
+    alternatives: list[AlternativeRecord]
 
 
 def assemble(study: Study, chapters: Mapping[str, Mapping[str, Any]]) -> Results:
@@ -238,6 +306,11 @@ def assemble(study: Study, chapters: Mapping[str, Mapping[str, Any]]) -> Results
         triggers=decided["triggers"],
         serving_fit=_picked(ServingFit, hosting["serving_fit"]),
         five_questions=decided["five_questions"]["verdict"],
+        tradeoffs=_picked(TradeoffRecord, decided["tradeoffs"]),
+        intake=_picked(IntakeRecord, decided["intake"]),
+        risks=_picked(RiskRecord, decided["risks"]),
+        risk_indicators=_picked(IndicatorRecord, decided["risk_indicators"]),
+        alternatives=_picked(AlternativeRecord, decided["alternatives"]),
     )
 
 
