@@ -1,5 +1,6 @@
-"""What tests share: the studies that ship, assessed once each, and the folder of real traces."""
+"""What tests share: the studies that ship, assessed once each, a run's pages, real traces."""
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -86,6 +87,24 @@ def variant(tmp_path) -> Callable[..., Path]:
         return file
 
     return write
+
+
+@pytest.fixture(scope="session")
+def reference_pages(tmp_path_factory) -> Path:
+    """A folder of the pages that a run writes, made from the chapters of `outputs/reference`."""
+    from llmstudy.run import CHAPTERS, made_of, pages
+
+    folder = tmp_path_factory.mktemp("reference") / "run"
+    chapters, study = sorted(CHAPTERS), paths.params("default.yaml")
+    shutil.copytree(paths.ROOT / "outputs" / "reference", folder)
+    (folder / "notebooks").mkdir()
+    for name in chapters:
+        (folder / f"{name}.ipynb").rename(folder / "notebooks" / f"{name}.ipynb")
+        pages.write_chapter(folder, name, chapters)
+    made = {"command": "llmstudy run params/default.yaml", "seed": 1, **made_of(study)}
+    pages.write_memo(folder, "08_memo", made, with_pdf=False)
+    pages.write_index(folder, load(study), chapters)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,9 @@ import base64
 import html
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from html.parser import HTMLParser
+from itertools import chain, count
 from pathlib import Path
 
 from matplotlib import get_data_path
@@ -32,9 +34,10 @@ class PdfError(ValueError):
 
 
 def chapter_html(nb: NotebookNode, title: str, links: Mapping[str, str]) -> str:
-    """A chapter as a page: prose, code and every output.
+    """A chapter as a page: prose and every output, the code folded, each heading with an address.
 
     links: text -> address, for the bar on top; the one that reads as the title is this page.
+    A figure whose `data-figure` names its chapter leads to that chapter's page, which lies beside.
     Raises: RenderError if a picture has no text alternative, an output has no form that can be
     shown, or the page would load something from outside.
     """
@@ -68,9 +71,71 @@ def _page(nb: NotebookNode, kind: str, title: str, links: Mapping[str, str]) -> 
     css = (_FOLDER / "memo.css").read_text(encoding="utf-8")
     resources = {"kind": kind, "title": title, "links": dict(links), "css": css}
     page: str = exporter.from_notebook_node(nb, resources)[0]
+    page = _outlined(page)
+    if kind == "chapter":
+        page = _followable(page)
     if outside := external_references(page):
         raise RenderError(f"The page would load {outside[0]!r} from outside: put it inside.")
     return page
+
+
+# ---- headings, and where figures come from ------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading of a page: its level from 1, its address in the page, and its words."""
+
+    level: int
+    anchor: str
+    text: str
+
+
+_HEADING = re.compile(r"<h([1-6])([^>]*)>(.*?)</h\1>", re.DOTALL)
+
+
+def headings(page: str) -> list[Heading]:
+    """The headings of a page that was made here, in its order.
+
+    >>> headings('<h1 id="stay">Stay?</h1><p>x</p><h2 id="b">A &amp; <i>B</i></h2>')
+    [Heading(level=1, anchor='stay', text='Stay?'), Heading(level=2, anchor='b', text='A & B')]
+    """
+    return [
+        Heading(int(level), re.findall(r'id="([^"]+)"', attributes)[0], _words(content))
+        for level, attributes, content in _HEADING.findall(page)
+    ]
+
+
+def _words(content: str) -> str:
+    return html.unescape(re.sub(r"<[^>]+>", "", content)).strip()
+
+
+def _outlined(page: str) -> str:
+    """The page with an address at each heading, and with no level skipped.
+
+    A notebook sets its findings at the third level, below parts that a chapter may not have; who
+    hears a page finds the way by its levels.
+    """
+    levels = sorted({"1", *(level for level, _, _ in _HEADING.findall(page))})
+    taken = {"main"}
+
+    def heading(match: re.Match[str]) -> str:
+        level, attributes, content = match.groups()
+        slug = re.sub(r"[^a-z0-9]+", "-", _words(content).lower()).strip("-") or "part"
+        anchor = next(a for a in chain([slug], (f"{slug}-{n}" for n in count(2))) if a not in taken)
+        taken.add(anchor)
+        rank = levels.index(level) + 1
+        return f'<h{rank} id="{anchor}"{attributes}>{content}</h{rank}>'
+
+    return _HEADING.sub(heading, page)
+
+
+_FIGURE = re.compile(r'<(data|span)\b[^>]* data-figure="(\d\d_\w+)#.*?</\1>', re.DOTALL)
+
+
+def _followable(page: str) -> str:
+    """The page with each figure leading to the chapter that made it."""
+    return _FIGURE.sub(r'<a class="made" href="\2.html">\g<0></a>', page)
 
 
 # ---- what a cell puts out -----------------------------------------------------------------------

@@ -120,7 +120,7 @@ def run_study(
             **origin,
         }
         pages.write_provenance(draft, record)
-        pages.write_index(draft, study.question, sorted(CHAPTERS))
+        pages.write_index(draft, study, sorted(CHAPTERS))
     folder = home / run_id
     written = {key: folder / name for key, name in _FILES.items() if (folder / name).exists()}
     return RunResult(run_id, folder, written, note)

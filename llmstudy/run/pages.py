@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import nbformat
 from nbformat import NotebookNode
 
 from llmstudy import canonical
 from llmstudy.memo import render, sections
+from llmstudy.study import Study
 
 
 def why_no_pdf() -> str:
@@ -69,25 +72,59 @@ def write_provenance(folder: Path, record: Mapping[str, Any]) -> None:
     canonical.write(folder / "provenance.json", canonical.dumps(record))
 
 
-def write_index(folder: Path, question: str, chapters: Iterable[str]) -> None:
-    """`index.html`: links to all that the run's folder holds."""
-    parts = {
-        "Memo": _names(folder, "memo.*"),
-        "Chapters": [f"{name}.html" for name in chapters],
+def write_index(folder: Path, study: Study, chapters: Iterable[str]) -> None:
+    """`index.html`: the memo, what each chapter found, and all else that the run's folder holds."""
+    files = {
         "Charts": _names(folder, "charts/*.svg"),
         "Tables": _names(folder, "tables/*.csv"),
-        "For programs": ["results.json", "figures.csv", "provenance.json"],
+        "For programs": [*_names(folder, "*.json"), *_names(folder, "figures.csv")],
         "Results of each chapter": _names(folder, "results/*.json"),
         "Executed notebooks": _names(folder, "notebooks/*.ipynb"),
         "Measured in this run": _names(folder, "probes/**/*.*"),
     }
-    text = [f"# {question}"]
-    for part, files in ((part, files) for part, files in parts.items() if files):
-        text += [f"## {part}", " · ".join(f"[{Path(file).name}]({file})" for file in files)]
-    cell = nbformat.v4.new_markdown_cell("\n\n".join(text))  # type: ignore[no-untyped-call]
+    parts = [
+        f"<h1>{escape(study.question)}</h1>",
+        f'<p class="source">Study {escape(study.study)} · {escape(study.company)} · '
+        f"evidence as of {study.as_of.isoformat()}</p>",
+        f"<h2>The memo</h2><ul>{_memos(folder)}</ul>",
+        "<h2>The chapters, and what each found</h2>",
+        *(_found(folder, name) for name in chapters if f"{name}.html" not in _MEMOS),
+        "<h2>Files</h2>",
+        *(f"<h3>{part}</h3><p>{_listed(names)}</p>" for part, names in files.items() if names),
+    ]
+    shown = {"text/html": "\n".join(parts)}
+    output = nbformat.v4.new_output("display_data", shown)  # type: ignore[no-untyped-call]
+    cell = nbformat.v4.new_code_cell(outputs=[output])  # type: ignore[no-untyped-call]
     listing = nbformat.v4.new_notebook(cells=[cell])  # type: ignore[no-untyped-call]
     page = render.chapter_html(listing, "Overview", _links(chapters))
     canonical.write(folder / "index.html", page)
+
+
+_MEMOS = {
+    "memo.html": "Read it: one file, which can be mailed",
+    "memo.pdf": "Print it",
+    "08_memo.html": "Ask it: each figure leads to the chapter that made it",
+}
+
+
+def _memos(folder: Path) -> str:
+    there = {file: text for file, text in _MEMOS.items() if (folder / file).exists()}
+    return "".join(f'<li><a href="{file}">{text}</a></li>' for file, text in there.items())
+
+
+def _found(folder: Path, name: str) -> str:
+    """A chapter's question, which leads to its page, and its findings, each to its own place."""
+    page = f"{name}.html"
+    first, *rest = render.headings((folder / page).read_text(encoding="utf-8")) or [None]
+    question = first.text if first else _title(name)
+    findings = "".join(
+        f'<li><a href="{page}#{heading.anchor}">{escape(heading.text)}</a></li>' for heading in rest
+    )
+    return f'<h3>{name[:2]} <a href="{page}">{escape(question)}</a></h3><ul>{findings}</ul>'
+
+
+def _listed(files: Iterable[str]) -> str:
+    return " · ".join(f'<a href="{quote(file)}">{escape(Path(file).name)}</a>' for file in files)
 
 
 def _links(chapters: Iterable[str]) -> dict[str, str]:

@@ -71,6 +71,42 @@ def test_code_is_for_chapters_and_not_for_the_memo():
     assert "bill" in soup(chapter_html(nb, "02 cost", {})).main.get_text()
 
 
+def levels(page):
+    return [(h.name, h["id"], h.get_text()) for h in soup(page).find_all(re.compile("^h[1-6]$"))]
+
+
+def test_headings_skip_no_level_and_each_has_an_address():
+    text = "<h3>A &amp; <i>B</i></h3><h4>Main</h4><h3 class='x'>A, b!</h3><h3>–</h3>"
+    page = chapter_html(notebook(cell(shown({"text/html": text}))), "02 cost", {})
+    assert levels(page) == [
+        ("h1", "should-we-stay", "Should we stay?"),
+        ("h2", "a-b", "A & B"),
+        ("h3", "main-2", "Main"),
+        ("h2", "a-b-2", "A, b!"),
+        ("h2", "part", "–"),
+    ]
+    assert soup(page).find(id="a-b-2")["class"] == ["x"]
+    found = [(f"h{h.level}", h.anchor, h.text) for h in render.headings(page)]
+    assert found == levels(page)
+
+
+FIGURES = (
+    '<h2><data class="figure" value="7" data-figure="06_crossover#/never" title="a">7</data></h2>'
+    '<span class="figure" data-figure="02_cost#/bills/0/route" title="b">gpt</span>'
+)
+
+
+def test_a_figure_leads_to_its_chapter_but_not_in_the_memo_that_is_mailed():
+    nb = notebook(cell(shown({"text/html": FIGURES})))
+    links = soup(chapter_html(nb, "08 memo", {})).main.find_all("a")
+    assert [(a["href"], a.get_text()) for a in links] == [
+        ("06_crossover.html", "7"),
+        ("02_cost.html", "gpt"),
+    ]
+    assert links[0].data["title"] == "a"
+    assert not soup(memo_html(nb)).main.find_all("a")
+
+
 @pytest.mark.parametrize("form", ["image/svg+xml", "image/png"])
 def test_a_picture_is_an_image_with_its_text_alternative(form):
     data = {"image/svg+xml": SVG, "image/png": PIXEL}[form]
