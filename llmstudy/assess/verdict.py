@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 
 from llmstudy import decision, evidence
-from llmstudy.assess.case import Case, Tables
+from llmstudy.assess.case import Case, Results, Tables
+from llmstudy.assess.criteria import criteria_tables
 from llmstudy.assess.futures import portfolio_saving
 from llmstudy.assess.intake import five_questions
+from llmstudy.assess.limits import higher_tiers
 from llmstudy.assess.market import (
     Market,
     discount_draws,
@@ -38,9 +40,13 @@ def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tab
     watched = trigger_rows(case, results)
     found = {
         "routes": routes,
+        **criteria_tables(case, results, routes),
         "triggers": watched,
         "five_questions": five_questions(study),
-        "verdicts": {name: _with_intake(study, name, v) for name, v in verdicts.items()},
+        "verdicts": {
+            name: _with_limits(results, name, _with_intake(study, name, v))
+            for name, v in verdicts.items()
+        },
         "overall": decision.overall(verdicts),
         "saving": _portfolio(study, offers, {n: verdicts[n].target for n in moves}),
         "at_stake": _portfolio(study, offers, {n: verdicts[n].target for n in open_}),
@@ -49,7 +55,9 @@ def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tab
         **timing_tables(study, offers, results, watched),
         "log_backtest": log_backtest(case, results),
     }
-    return {**found, **plan_tables(case, results, found), **matrix_tables(case, results, found)}
+    found |= plan_tables(case, results, found)
+    found |= matrix_tables(case, results, found)
+    return found | panel_tables(case, results, found)
 
 
 def verdicts_of(study: Study, routes: pd.DataFrame) -> dict[str, decision.Verdict]:
@@ -75,6 +83,13 @@ def _with_intake(study: Study, name: str, found: decision.Verdict) -> dict[str, 
         intake = decision.Collect("intake", len(open_), None, ask)
         row["collect"] = [asdict(intake), *row["collect"]]
     return row
+
+
+def _with_limits(results: Results, name: str, row: dict[str, Any]) -> dict[str, Any]:
+    """A verdict as data, with the rate limit to ask for on the routes that it names."""
+    tiers = higher_tiers(results["02_cost"]["rate_limits"], name, [row["route"], row["target"]])
+    asked, reasons = ([asdict(found[i]) for found in tiers] for i in (0, 1))
+    return row | {"collect": [*row["collect"], *asked], "reasons": [*row["reasons"], *reasons]}
 
 
 def route_table(study: Study, results: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
