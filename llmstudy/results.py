@@ -32,7 +32,7 @@ class Spread(_Record):
 class ReasonRecord(_Record):
     """One fact that a verdict rests on."""
 
-    code: str = Field(description="privacy, context, latency, cost or quality")
+    code: str = Field(description="privacy, context, latency, cost, quality or rate limit")
     route: str
     sentence: str
 
@@ -40,7 +40,7 @@ class ReasonRecord(_Record):
 class CollectRecord(_Record):
     """Evidence that could change a verdict."""
 
-    what: str = Field(description="intake, golden items, probe, cost or contract")
+    what: str = Field(description="intake, golden items, probe, cost, contract or rate limit")
     n: int | None = Field(description="how many, where that can be counted")
     usd: float | None
     sentence: str
@@ -180,7 +180,7 @@ class FlipRecord(_Record):
 
 
 class TradeoffRecord(_Record):
-    """One dimension of T5 on one arm: the memo's words, and this study's figure where it has one."""
+    """One dimension of T5 on one arm: the memo's words and this study's figure, if it has one."""
 
     dimension: str
     arm: Arm
