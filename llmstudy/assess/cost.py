@@ -10,6 +10,7 @@ from llmstudy import evidence
 from llmstudy import uncertainty as mc
 from llmstudy.assess.case import Case, Results, Tables, contenders, rows_of
 from llmstudy.assess.cost_control import cost_controls
+from llmstudy.assess.limits import rate_limit_rows
 from llmstudy.assess.market import figures_of, inputs
 from llmstudy.cost import TokenPrice, usd_per_accepted_answer, usd_per_million_tokens
 from llmstudy.study import Study
@@ -38,6 +39,7 @@ def cost_tables(case: Case) -> Tables:
     return {
         "offers": kept,
         "bills": pd.DataFrame(bills),
+        "rate_limits": rate_limit_rows(case),
         "controls": cost_controls(case, offers),
     }
 

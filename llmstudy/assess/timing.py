@@ -5,7 +5,7 @@ saves most, begun in one month or never. It is played through simulated futures 
 the study's horizon, since a move that begins late must have time to pay.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -63,7 +63,8 @@ def timing_tables(
         about = {"targets": {}, "reason": "no workload has a self-hosted route that may serve it"}
         tables = ("waiting", "regret", "improved", "reversal", "lens")
         return {"timing": about | length, **{name: [] for name in tables}}
-    signals = todays_signals([row for row in trigger_rows if row["workload"] in targets])
+    watched = [row for row in trigger_rows if row["workload"] in targets]
+    signals = todays_signals(watched, cured_by_an_api(results))
     found: dict[str, Any] = {"waiting": [], "regret": [], "improved": []}
     for buyer in BUYERS:
         future = futures_of_moves(study, offers, targets, months, N_PATHS, buyer)
@@ -181,14 +182,27 @@ def _null(x: Any) -> Any:
 Signals = Mapping[str, float | None]
 
 
-def todays_signals(trigger_rows: list[dict[str, Any]]) -> Signals:
+def cured_by_an_api(results: Results) -> set[str]:
+    """The workloads whose data another API or host may see: no block there calls for a fleet."""
+    return {
+        row["workload"]
+        for row in rows_of(results["06_crossover"]["permissions"], permitted=True)
+        if row["fits_context"] and not row["current"] and row["arm"] != "self_hosted"
+    }
+
+
+def todays_signals(
+    trigger_rows: list[dict[str, Any]], cured: Collection[str] = frozenset()
+) -> Signals:
     """What is known today of the signals that no bill tells: yes 1, no 0, None where nobody knows.
 
-    Over several workloads one that says yes is enough, and one that is unknown leaves a no open.
+    Over several workloads one that says yes is enough, and one that is unknown leaves a no open. Of
+    a compliance block the `cured` workloads say nothing: they need another API, not a fleet.
     """
 
-    def any_fired(of: str) -> float | None:
-        statuses = {row["status"] for row in rows_of(trigger_rows, id=of)}
+    def any_fired(of: str, spared: Collection[str] = ()) -> float | None:
+        rows = rows_of(trigger_rows, id=of)
+        statuses = {row["status"] for row in rows if row["workload"] not in spared}
         if "fired" in statuses:
             return 1.0
         return None if "unknown" in statuses else 0.0
@@ -206,7 +220,7 @@ def todays_signals(trigger_rows: list[dict[str, Any]]) -> Signals:
     return {
         "ttft_p95_s": max(waits, default=None),
         "ttft_p95_missed": any_fired("G2"),
-        "compliance_block": any_fired("G3"),
+        "compliance_block": any_fired("G3", cured),
         "model_retires": float(bool(retires)),
         "quality_ceiling": any_fired("G5"),
         "format_failure_over_limit": largest("G6"),

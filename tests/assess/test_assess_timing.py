@@ -159,6 +159,7 @@ def test_bills_and_volumes_are_told_in_the_units_of_the_rules(priced):
 def fact(id_, status, value=None, threshold=None, evidence=""):
     return {
         "id": id_,
+        "workload": "chat",
         "status": status,
         "value": value,
         "threshold": threshold,
