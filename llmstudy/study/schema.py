@@ -374,6 +374,26 @@ class Log(_Strict):
     model: str | None = None
 
 
+class Invoice(_Strict):
+    """What a calendar month was billed, for one workload or (without one) for all of them."""
+
+    month: Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$", description="as 2026-11")]
+    usd: float = Field(ge=0, allow_inf_nan=False)
+    source: str = Field(min_length=1)
+    workload: str | None = None
+
+    @property
+    def begins(self) -> date:
+        """The first day of the month."""
+        return date.fromisoformat(f"{self.month}-01")
+
+    @property
+    def ends(self) -> date:
+        """The first day of the next month."""
+        year, month = divmod(12 * self.begins.year + self.begins.month, 12)
+        return date(year, month + 1, 1)
+
+
 class Team(_Strict):
     """Who could run a model service (C6, T4)."""
 
@@ -483,6 +503,7 @@ class Study(_Strict):
     volume_cap: Annotated[Figure, quantity("requests/month", 1e3, 1e13)]
     prompting_and_retrieval_insufficient: Answer
     requests: Log | None = None
+    invoices: tuple[Invoice, ...] = ()
     team: Team
     price_drift: PriceDrift
     price_paths: PricePaths = PricePaths()
@@ -507,7 +528,11 @@ class Study(_Strict):
 
     def figures(self) -> dict[str, Figure]:
         """Every assumption by its path in the file, as a ledger reads them."""
-        return {".".join(keys): figure for keys, figure in _figures(self)}
+        return {".".join(keys): figure for keys, figure in self.figures_by_keys().items()}
+
+    def figures_by_keys(self) -> dict[Keys, Figure]:
+        """Every assumption by the keys that lead to it, for whoever writes to the file."""
+        return dict(_figures(self))
 
     def unknown(self) -> list[str]:
         """Paths of the intake questions answered `unknown`."""
@@ -566,6 +591,27 @@ def _misnamed(study: Study) -> Iterator[tuple[Keys, str]]:
             f'requests.workload is "{log.workload}", which is not under workloads: '
             f"{', '.join(study.workloads)}.",
         )
+
+
+def _misbilled(study: Study) -> Iterator[tuple[Keys, str]]:
+    """Invoices of an unknown workload, of a month that is not over, or given twice."""
+    seen: set[tuple[str, str | None]] = set()
+    for i, invoice in enumerate(study.invoices):
+        name, at = invoice.workload, f"invoices.{i}"
+        if name is not None and name not in study.workloads:
+            known = ", ".join(study.workloads)
+            yield (
+                ("invoices",),
+                f'{at}.workload is "{name}", which is not under workloads: {known}.',
+            )
+        if invoice.ends > study.as_of:
+            yield (
+                ("invoices",),
+                f"{at} is of {invoice.month}, which is not over on {study.as_of}: leave it out.",
+            )
+        if (invoice.month, name) in seen:
+            yield ("invoices",), f"{at} bills {invoice.month} once more: sum its invoices up."
+        seen.add((invoice.month, name))
 
 
 def _unsigned(study: Study) -> Iterator[tuple[Keys, str]]:
