@@ -1,0 +1,134 @@
+"""Which advisor decides what, when would each switch, and what would following it cost?"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from llmstudy.charts.drawing import (
+    beside,
+    blank,
+    finish,
+    label_rows,
+    plain_usd,
+    right_label,
+    tick,
+    whisker,
+    wrap,
+)
+from llmstudy.charts.style import GREY, INK, PALE, SMALL_PT, Chart
+from llmstudy.charts.tables import look_up, need, numbered
+from llmstudy.text import count, share, span, usd
+
+ANSWERS = {"now": "● now", "later": "◐ later", "no": "○ no", "unknown": "? unknown"}
+
+ALL = "all"
+"""The column of all workloads together."""
+
+_MOST_WORDS = 6  # columns; of more, only the marks have room
+
+
+def panel(lenses: pd.DataFrame, answers: pd.DataFrame, note: str) -> Chart:
+    """The advisors' answers per workload, beside the regret of their rules and the month of switch.
+
+    lenses: lens, switch_month_p50 (null: never in most futures), p_never, regret_usd with its
+    interval regret_low_usd and regret_high_usd (all null: not on trial), in the order to show.
+    answers: lens, workload (`ALL`: together), decides (now, later, no, unknown).
+    """
+    need(
+        "lenses", lenses, "lens switch_month_p50 p_never regret_usd regret_low_usd regret_high_usd"
+    )
+    need("answers", answers, "lens workload decides")
+    table = lenses.reset_index(drop=True)
+    columns = [ALL, *[name for name in answers["workload"].unique() if name != ALL]]
+    title = _title(table, answers)
+    figure = blank(title, note, 1.15 + 0.36 * len(table))
+    tried = bool(table["regret_usd"].notna().any())
+    widths = [0.7 * len(columns), 1.2] if tried else [1.0]
+    axes = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
+    told = _grid(axes[0], table, answers, columns)
+    costs = _regrets(axes[1], table) if tried else [""] * len(table)
+    facts = [
+        f"{row.lens}: {told[y]}{'; ' if costs[y] else ''}{costs[y]}" for y, row in numbered(table)
+    ]
+    return finish(figure, f"{title}. {'. '.join(facts)}.")
+
+
+def _grid(ax: Axes, table: pd.DataFrame, answers: pd.DataFrame, columns: list[str]) -> list[str]:
+    """Draws each answer in words on its ground; returns each row's answers, told."""
+    said = answers.set_index(["lens", "workload"])["decides"]
+    told = []
+    for y, row in numbered(table):
+        words = []
+        for x, name in enumerate(columns):
+            word = look_up("an answer", str(said[row.lens, name]), ANSWERS)
+            moves = word == ANSWERS["now"]
+            ax.add_patch(
+                Rectangle((x - 0.48, y - 0.42), 0.96, 0.84, fc=PALE if moves else "white", ec=PALE)
+            )
+            weight = "bold" if moves else "normal"
+            shown = word if len(columns) <= _MOST_WORDS else word[0]
+            ink = GREY if word == ANSWERS["unknown"] else INK
+            ax.text(
+                x, y, shown, ha="center", va="center", size=SMALL_PT, weight=weight, color=ink
+            )  # fmt: skip
+            words.append(f"{name} {word[2:]}")
+        told.append(", ".join(words))
+    label_rows(ax, [wrap(str(row.lens), 1.0, 8) for _, row in numbered(table)])
+    ax.set_xlim(-0.5, len(columns) - 0.5)
+    ax.set_xticks(range(len(columns)), labels=[wrap(name, 0.72, lines=3) for name in columns])
+    ax.xaxis.tick_top()
+    ax.tick_params(length=0, labelsize=SMALL_PT)
+    ax.spines[:].set_visible(False)
+    return told
+
+
+def _regrets(ax: Axes, table: pd.DataFrame) -> list[str]:
+    """Draws each regret with its interval and the month of the switch; returns them, told."""
+    told = []
+    for y, row in numbered(table):
+        if np.isnan(row.regret_usd):
+            told.append("")
+            continue
+        ax.barh(y, row.regret_usd, 0.5, fc=PALE, ec=GREY, lw=0.6)
+        whisker(ax, y, row.regret_low_usd, row.regret_high_usd)
+        top = max(row.regret_high_usd, row.regret_usd)
+        beside(ax, top, y, plain_usd(row.regret_usd), left=False)
+        when = _when(row)
+        right_label(ax, y, when.replace("; ", "\n"))
+        reach = span(row.regret_low_usd, row.regret_high_usd, usd)
+        told.append(f"regret {usd(row.regret_usd)} [{reach}], {when}")
+    label_rows(ax, [""] * len(table))
+    high = float(table[["regret_usd", "regret_high_usd"]].max().max())
+    low = min(0.0, float(table["regret_low_usd"].min()))
+    ax.set_xlim(1.1 * low, high + 0.45 * (high - low) or 1)
+    ax.xaxis.set_major_locator(MaxNLocator(2, steps=[1, 2, 5, 10]))
+    ax.xaxis.set_major_formatter(FuncFormatter(tick))
+    ax.set_xlabel("mean regret against hindsight, USD", fontsize=SMALL_PT)
+    return told
+
+
+def _when(row: Any) -> str:
+    """When a rule switches in the simulated futures."""
+    if np.isnan(row.switch_month_p50):
+        return f"never in {share(row.p_never)}; of futures"
+    month = "at once" if row.switch_month_p50 == 0 else f"month {count(row.switch_month_p50)}"
+    return f"{month}; never in {share(row.p_never)}"
+
+
+def _title(table: pd.DataFrame, answers: pd.DataFrame) -> str:
+    """How many would move today, and whose rule loses least."""
+    overall = answers[(answers["workload"] == ALL) & answers["lens"].isin(table["lens"])]
+    tried = table.dropna(subset="regret_usd")
+    judged = overall if tried.empty else overall[overall["lens"].isin(tried["lens"])]
+    n = judged["decides"].value_counts()
+    said = f"{n.get('now', 0) or 'None'} of {len(judged)} lenses would move now"
+    if blind := n.get("unknown", 0):
+        said += f", {blind} cannot tell"
+    if tried.empty:
+        return said
+    best = tried.loc[tried["regret_usd"].idxmin()]
+    return f"{said}; {best['lens']} loses least against hindsight, {usd(best['regret_usd'])}"
