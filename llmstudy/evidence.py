@@ -231,14 +231,14 @@ def token_offer(study: Study, route_name: str, requests: pd.DataFrame) -> TokenP
     return token_price(
         route.arm,
         requests,
-        _priced(route, uncached, study.as_of),
-        _priced(route, cached, study.as_of),
-        _priced(route, written, study.as_of),
+        priced(route, uncached, study.as_of),
+        priced(route, cached, study.as_of),
+        priced(route, written, study.as_of),
         _month_factors(study, route, uncached),
     )
 
 
-def _priced(route: ApiRoute, requests: pd.DataFrame, on: date) -> pd.DataFrame:
+def priced(route: ApiRoute, requests: pd.DataFrame, on: date) -> pd.DataFrame:
     """The bill of each request: input_usd, output_usd, with what its region costs."""
     premium = route.regional_premium.value if route.regional_premium else 1.0
     if route.price is None:
@@ -265,7 +265,7 @@ def _month_factors(study: Study, route: ApiRoute, requests: pd.DataFrame) -> tup
     )
 
     def bill(on: date) -> float:
-        return float(_priced(route, requests, on)[["input_usd", "output_usd"]].sum().sum())
+        return float(priced(route, requests, on)[["input_usd", "output_usd"]].sum().sum())
 
     today = bill(study.as_of)
     steps = [(day, bill(day) / today) for day in sorted(set(changes["effective"]))]

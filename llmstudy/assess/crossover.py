@@ -11,6 +11,7 @@ from llmstudy.assess import drivers, projection
 from llmstudy.assess.bridge import stay_parts
 from llmstudy.assess.case import Case, Results, Tables
 from llmstudy.assess.information import information_tables
+from llmstudy.assess.invoiced import monthly_bills
 from llmstudy.assess.items import cost_items
 from llmstudy.assess.market import (
     N_DRAWS,
@@ -52,6 +53,7 @@ def crossover_tables(case: Case, results: Results) -> Tables:
         "projection": projection.projection(study, futures, savings),
         "accepted": projection.accepted_answers(study, futures),
         "by_month": projection.cheaper_by_month(study, futures),
+        "monthly_bills": monthly_bills(study, offers, candidates),
         "crossover": [_crossover(study, offers, *pair) for pair in pairs],
         "curves": _curves(study, offers, pairs),
         "month_usd": month,

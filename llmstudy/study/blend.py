@@ -19,7 +19,7 @@ Leaf = Any
 """A figure, a text, number, date or None, or a list of such."""
 
 _NO_NUMBER = {"study", "question", "company", "owner", "decider", "status", "decide_by"}
-_NO_NUMBER |= {"requests", "invoices"}
+_NO_NUMBER |= {"version", "decided_on", "superseded_by", "requests", "invoices"}
 """Blocks that bear on no amount. The log's figures stand in the study already."""
 
 

@@ -522,7 +522,7 @@ class Study(_Strict):
 
     @model_validator(mode="after")
     def _blocks_agree(self) -> "Study":
-        if faults := [*_misnamed(self), *_expired(self), *_unsigned(self)]:
+        if faults := [*_misnamed(self), *_expired(self), *_unsigned(self), *_misbilled(self)]:
             raise _located(faults)
         return self
 
