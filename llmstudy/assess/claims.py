@@ -72,7 +72,7 @@ def _kept(found: dict[str, _Ours | None]) -> dict[str, _Ours]:
 
 
 def _latencies(case: Case, results: Results) -> dict[str, _Ours]:
-    """First tokens that were measured on an API; of our fleets measured ones, else replayed."""
+    """First tokens that were measured on an API; of our fleets probed ones, else the bound."""
     study, timed = case.study, results["03_latency"]
     arms = {name: route.arm for name, route in study.routes.items()}
     probed = {
@@ -91,7 +91,7 @@ def _latencies(case: Case, results: Results) -> dict[str, _Ours]:
         for requests in [case.traffic.of(name)]
         if requests["ttft_s"].notna().any()
     ]
-    replayed = [row["ttft_p50_s"] for row in results["05_self_hosting"]["fleet_sizing"]]
+    bounds = [row["ttft_lower_bound_s"] for row in results["05_self_hosting"]["fleets"]]
     own = _spanned(probed["self_hosted"], "probes of self-hosted routes, p50", "measured")
     return _kept(
         {
@@ -100,7 +100,7 @@ def _latencies(case: Case, results: Results) -> dict[str, _Ours]:
             ),
             "api_ttft_p95": _spanned(api, "log and probes, p95", "measured"),
             "self_ttft_p50": own
-            or _spanned(replayed, "replay of the fleets that would be sized, p50", "simulated"),
+            or _spanned(bounds, "least first token of the fleets, without a queue", "published"),
         }
     )
 

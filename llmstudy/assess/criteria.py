@@ -166,20 +166,16 @@ def _served(known: _Known, name: str, route: "pd.Series[Any]") -> dict[str, _Fou
 
 
 def _latency(known: _Known, name: str, route: "pd.Series[Any]") -> _Found:
-    place = {"workload": name, "route": route["route"]}
-    [seen] = rows_of(known.results["03_latency"]["latency"], **place)
-    replays = rows_of(known.results["05_self_hosting"]["fleet_sizing"], **place, kind="static")
-    replayed = replays[0]["ttft_p95_s"] if replays else None
+    [seen] = rows_of(known.results["03_latency"]["latency"], workload=name, route=route["route"])
     target = known.case.study.workloads[name].slo.ttft_p95
     ends = (seen["low_s"], seen["high_s"])
-    score = criteria.latency(seen["verdict"], seen["grade"], ends, target.value, replayed)
+    score = criteria.latency(seen["verdict"], seen["grade"], ends, target.value)
     rests = [f"workloads.{name}.slo.ttft_p95", "03_latency.latency"]
     grades = [seen["grade"], *([target.grade] if target.name.startswith("unknown.") else [])]
     if seen["source"] == "study file":
         rests.append(f"routes.{route['route']}.ttft_p95")
-    elif seen["verdict"] == "undecided" and replayed is not None and seen["grade"] != "measured":
-        rests.append("05_self_hosting.fleet_sizing")
-        grades.append("simulated")
+    elif seen["source"] == "serving curve":
+        rests.append("05_self_hosting.fleets")
     return _Found(score, _worst(grades), tuple(rests))
 
 

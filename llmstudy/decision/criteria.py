@@ -63,23 +63,21 @@ def best_route(routes: pd.DataFrame) -> pd.Series | None:
 
 
 def latency(
-    verdict: str,
-    grade: str,
-    p95_s: tuple[float | None, float | None],
-    target_s: float,
-    replayed_s: float | None = None,
+    verdict: str, grade: str, p95_s: tuple[float | None, float | None], target_s: float
 ) -> Score:
     """C1: the p95 of the first token against its target, as chapter 03 judged it.
 
-    verdict: meets, misses, undecided. p95_s: low and high end (None: among failures, or not known).
-    replayed_s: what a replay of the fleet gives, which is told where nothing is measured and earns
-    no score. 4 and 0 where the interval's far end lies beyond half, or twice, the target.
+    verdict: meets, misses, undecided. p95_s: low and high end (None: among failures, or not known;
+    of a fleet that was not probed the low one is a bound). 4 and 0 where the interval's far end
+    lies beyond half, or twice, the target.
     """
     low, high = p95_s
     target = f"against {count(1000 * target_s)} ms"
     seen = "no p95"
     if low is not None and high is not None:
-        seen = span(1000 * low, 1000 * high, count) + " ms"
+        seen = f"{span(1000 * low, 1000 * high, count)} ms"
+    elif low is not None:
+        seen = f"at least {count(1000 * low)} ms"
     said = f"first token at the p95: {seen} {target}"
     if verdict == "meets":
         roomy = high is not None and high <= target_s / 2
@@ -89,8 +87,6 @@ def latency(
         return Score(0 if far else 1, f"missed; {said}")
     if grade in ("measured", "recorded"):
         return Score(2, f"measured on both sides of the target; {said}")
-    if replayed_s is not None:
-        return Score(None, f"not measured; replayed p95 {count(1000 * replayed_s)} ms {target}")
     return Score(None, f"not measured; {said}, {grade} only")
 
 
@@ -206,10 +202,10 @@ def privacy(
     signable: a contract would do. ends: the first day on which a needed contract ends; None where
     none is needed. until: the end of the horizon.
     """
-    if data_class == "unknown":
-        return Score(None, "data not classified yet: classify before anything else")
     if not permitted:
         return Score(1 if signable else 0, f"barred: {reason}")
+    if data_class == "unknown":
+        return Score(None, "data not classified yet: classify before anything else")
     if ends is None:
         return Score(4, f"permitted without a contract: {reason}")
     if ends >= until:
