@@ -30,6 +30,11 @@ SHOWN = {
     "findings": "severity sentence effective",
     "figures": "name value low high unit grade source as_of",
     "bills": "workload route current usd_per_request usd_per_mtok month_usd scheduled_change%",
+    "rate_limits": (
+        "workload route counted per_minute busiest_p50 p_reached_today% "
+        "from_month_p10 from_month_p50 beside"
+    ),
+    "owned": "route part usd_per_gpu_hour low_usd high_usd grade decided_by source",
     "latency": "workload route target_s ttft_p95_s low_s high_s verdict grade source",
     "probes": (
         "route model endpoint_model runs requests load failed_share% "
@@ -85,7 +90,16 @@ SHOWN = {
         "workload route today_p10_usd today_p50_usd today_p90_usd "
         "route_p10_usd route_p50_usd route_p90_usd p_cheaper%"
     ),
-    "five_questions": "id question answer evidence",
+    "five_questions": "id question answer evidence grade",
+    "tradeoffs": "title arm memo value low high unit said agrees grade",
+    "challenger_lens": "title proprietary_api self_hosted favours study_favours agrees",
+    "intake": "workload question field answer grade moves_usd rank",
+    "risks": "id path risk likelihood impact advisors state live",
+    "risk_mitigation": "id risk mitigation source_ids",
+    "risk_indicators": "asks value unit operator warning threshold state grade evidence",
+    "alternatives": "id alternative verdict fails open",
+    "alternative_conditions": "alternative condition value operator threshold unit holds grade",
+    "open_models": "named_then successor provider priced_as note",
     "phases": "phase title scope start end owner cost_usd",
 }
 """The columns that a page shows of a wide table, a share in per cent where marked with %; the

@@ -12,7 +12,7 @@ import numpy as np
 from llmstudy import uncertainty as mc
 from llmstudy.assess.market import Market, figures_of, pair_inputs
 from llmstudy.cost import TokenPrice, api_usd_per_request, replica_month_usd
-from llmstudy.study import Study
+from llmstudy.study import ApiRoute, Study
 from llmstudy.uncertainty.bills import at_cutover
 
 
@@ -32,7 +32,7 @@ def cost_items(study: Study, offers: Market, moves: Mapping[str, str]) -> list[d
             offer = offers.offer(name, route)
             if isinstance(offer, TokenPrice):
                 seen = mc.of_today(d) if route == current else d
-                items = _of_an_api(offer, seen)
+                items = _of_an_api(offer, seen, _premium(study, route))
                 side = "api"
             elif isinstance(offer, mc.Fleet):
                 items = _of_a_fleet(offer, d)
@@ -59,7 +59,15 @@ Items = dict[str, tuple[Any, str]]
 """Item -> usd a month, and the input whose grade it bears ("": a list price)."""
 
 
-def _of_an_api(price: TokenPrice, d: mc.Draws) -> Items:
+def _premium(study: Study, route: str) -> float:
+    """What a route's region costs, as a factor that is in its prices already."""
+    spec = study.routes[route]
+    return (
+        spec.regional_premium.value if isinstance(spec, ApiRoute) and spec.regional_premium else 1
+    )
+
+
+def _of_an_api(price: TokenPrice, d: mc.Draws, premium: float) -> Items:
     nothing = np.zeros(1)
     prompts, answers = (
         d["requests"]
@@ -73,10 +81,12 @@ def _of_an_api(price: TokenPrice, d: mc.Draws) -> Items:
     )
     repeated = d["retry_share"] * (prompts + answers)
     forced = d[f"migration_{price.arm}"] / d[f"model_life_{price.arm}"]
+    for_region = (1 - 1 / premium) * (prompts + answers + repeated)
     return {
-        "prompts, caching included": (prompts, "input_tokens"),
-        "answers, reasoning included": (answers, "output_tokens"),
-        "retries": (repeated, "retry_share"),
+        "prompts, caching included": (prompts / premium, "input_tokens"),
+        "answers, reasoning included": (answers / premium, "output_tokens"),
+        "retries": (repeated / premium, "retry_share"),
+        **({"regional premium": (for_region, "")} if premium > 1 else {}),
         "tools and search": (d["requests"] * d["tool_usd"] / 1000, "tool_usd"),
         "provisioned throughput": (d["provisioned"], "provisioned"),
         "evaluation at updates": (d["api_evaluation"] / 12, "api_evaluation"),

@@ -29,7 +29,7 @@ def rate_limit_rows(case: Case) -> list[dict[str, Any]]:
     A route carries what it carries today and the workload, all of it, as if they had their peaks
     together. No rows where no route of the study states a limit.
 
-    Rows: workload, route, limit (requests, tokens, or "not stated": the rest is null), per_minute
+    Rows: workload, route, counted (requests, tokens, or "not stated": the rest is null), per_minute
     (what is let through), busiest_p10, busiest_p50, busiest_p90 (a minute, today), p_reached_today,
     from_month_p10, from_month_p50, from_month_p90 (month, from 1, in which it is reached; null: not
     within the horizon), beside (other workloads on the route).
@@ -53,7 +53,7 @@ def _rows(case: Case, name: str, route: str) -> list[dict[str, Any]]:
     about = {"workload": name, "route": route}
     if spec.rate_limit is None:
         nothing = ("per_minute", *_keys("busiest"), "p_reached_today", *_keys("from_month"))
-        return [about | {"limit": NOT_STATED} | dict.fromkeys(nothing) | {"beside": ""}]
+        return [about | {"counted": NOT_STATED} | dict.fromkeys(nothing) | {"beside": ""}]
     stated = {
         "requests": spec.rate_limit.requests_per_minute,
         "tokens": spec.rate_limit.tokens_per_minute,
@@ -67,7 +67,7 @@ def _rows(case: Case, name: str, route: str) -> list[dict[str, Any]]:
         months = mc.band(limits.reached_from(asked, limit.value))
         rows.append(
             about
-            | {"limit": counted, "per_minute": limit.value}
+            | {"counted": counted, "per_minute": limit.value}
             | {f"busiest_{end}": x for end, x in spread(asked[:, 0]).items()}
             | {"p_reached_today": float((asked[:, 0] >= limit.value).mean())}
             | dict(zip(_keys("from_month"), months, strict=True))
@@ -128,12 +128,11 @@ def higher_tiers(
             continue
         row = min(reached, key=lambda row: (row["from_month_p10"], -_taken(row)))
         month = int(row["from_month_p10"])
-        when, then = ("now", "now") if month == 1 else (f"before month {month}", f"in month {month}")
-        ask = f"{route}: ask for a higher tier {when}"
+        ask = f"{route}: ask for a higher tier {'now' if month == 1 else f'before month {month}'}"
         said = (
             f"{route}: its busiest minute takes {share(_taken(row))} of the "
-            f"{count(row['per_minute'])} {row['limit']} a minute that are let through, and may "
-            f"reach all of them {then}"
+            f"{count(row['per_minute'])} {row['counted']} a minute that are let through, and may "
+            f"reach all of them {'now' if month == 1 else f'in month {month}'}"
         )
         found.append((Collect("rate limit", None, None, ask), Reason("rate limit", route, said)))
     return found
