@@ -242,6 +242,136 @@ class AlternativeRecord(_Record):
     open: str
 
 
+class GateRecord(_Record):
+    """One gate of a phase, as it stands (V2)."""
+
+    phase: int
+    kind: Literal["entry", "exit"]
+    workload: str = Field(description="all: the gate is about the whole study")
+    one_of: str | None = Field(description="of the gates that share it, one suffices")
+    gate: str
+    rests_on: str = Field(description="a quantity, or the id of a trigger")
+    due: str
+    state: Literal["passed", "open", "unknown", "failed"]
+    evidence: str
+
+
+class ItemRecord(_Record):
+    """One work item of a phase; without a figure of its own its cost is null."""
+
+    phase: int
+    item: str
+    scope: str
+    owner: str
+    start: str
+    end: str
+    cost_usd: float | None
+    cost_low_usd: float | None
+    cost_high_usd: float | None
+    note: str | None
+
+
+class KeyTradeoffRecord(_Record):
+    """One of the synthesis's three trade-offs, with a figure on either side."""
+
+    id: str
+    tradeoff: str
+    option: str
+    gains: str
+    gives_up: str
+    gain_figure: str
+    gain_value: float | None
+    gain_low: float | None
+    gain_high: float | None
+    gain_unit: str
+    gain_grade: str
+    price_figure: str
+    price_value: float | None
+    price_low: float | None
+    price_high: float | None
+    price_unit: str
+    price_grade: str
+
+
+class FirstMoveRecord(_Record):
+    """Where a workload stands among those to move (V3)."""
+
+    rank: int
+    workload: str
+    v3: Literal["moves", "open", "stays"]
+    because: str
+    target: str | None
+    saving_p50_usd: float
+    p_cheaper: float
+    risk: int = Field(description="how many of the risks named in `risks` hold")
+    risks: str
+    decision: Literal["stay", "move", "undecided"]
+
+
+class CanaryRecord(_Record):
+    """One step of a canary: how much of the traffic, for how long, and what ends it."""
+
+    workload: str
+    route: str
+    step: int
+    share: float
+    requests: int
+    days: int
+    power: float
+    alpha: float = Field(description="one-sided, of each test of the step")
+    decided_by: str
+    rollback: str
+
+
+class LensRecord(_Record):
+    """One advisor's rule: what it decides, when it would switch, and its regret."""
+
+    lens: str
+    advisor: str
+    rule: str
+    written: str
+    decides: Literal["now", "later", "no", "unknown"]
+    because: str
+    agrees: Literal["yes", "no", "unknown"]
+    switch_month_p50: int | None = Field(description="null: never in most futures, or no trial")
+    p_never: float | None
+    regret_usd: float | None
+    regret_se_usd: float | None
+    false_alarm_share: float | None
+
+
+class SideRecord(_Record):
+    """What acting on one side of a disagreement costs. null: not priced."""
+
+    side: str
+    usd: float | None
+    low_usd: float | None
+    high_usd: float | None
+    against: str
+
+
+class DisagreementRecord(_Record):
+    """One of the advisors' disagreements (D1 to D4), judged by this study."""
+
+    id: str
+    question: str
+    says: str
+    holds: str | None = Field(description="null: open")
+    resolution: str
+    grade: str
+    costs: list[SideRecord]
+
+
+class AgreementRecord(_Record):
+    """How far the advisors agree on a workload, or on all together."""
+
+    workload: str
+    pairs: int
+    judged: int
+    agree: int
+    agree_share: float | None
+
+
 class Results(_Record):
     """One run of one study."""
 
@@ -272,6 +402,14 @@ class Results(_Record):
     risks: list[RiskRecord]
     risk_indicators: list[IndicatorRecord]
     alternatives: list[AlternativeRecord]
+    plan_gates: list[GateRecord]
+    plan_items: list[ItemRecord]
+    key_tradeoffs: list[KeyTradeoffRecord]
+    first_moves: list[FirstMoveRecord]
+    canary: list[CanaryRecord]
+    panel: list[LensRecord]
+    agreement: list[AgreementRecord]
+    disagreements: list[DisagreementRecord]
 
 
 def assemble(study: Study, chapters: Mapping[str, Mapping[str, Any]]) -> Results:
@@ -311,6 +449,14 @@ def assemble(study: Study, chapters: Mapping[str, Mapping[str, Any]]) -> Results
         risks=_picked(RiskRecord, decided["risks"]),
         risk_indicators=_picked(IndicatorRecord, decided["risk_indicators"]),
         alternatives=_picked(AlternativeRecord, decided["alternatives"]),
+        plan_gates=_picked(GateRecord, decided["plan_gates"]),
+        plan_items=_picked(ItemRecord, decided["plan_items"]),
+        key_tradeoffs=_picked(KeyTradeoffRecord, decided["key_tradeoffs"]),
+        first_moves=_picked(FirstMoveRecord, decided["first_moves"]),
+        canary=_picked(CanaryRecord, decided["canary"]),
+        panel=_picked(LensRecord, decided["panel"]),
+        agreement=_picked(AgreementRecord, decided["agreement"]),
+        disagreements=_picked(DisagreementRecord, decided["disagreements"]),
     )
 
 
