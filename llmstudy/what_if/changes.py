@@ -1,0 +1,172 @@
+"""Which study does a setting of the levers make?
+
+A lever changes figures of the study and nothing else, so that a slider and a run of the changed
+study file mean the same.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from llmstudy import prices
+from llmstudy.figure import Figure
+from llmstudy.study import SelfHostedRoute, Study, Workload
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The levers, each at the base case unless given.
+
+    volume: factor on the requests of every workload. growth: added to the growth of every workload,
+    share a month. slo: factor on the first-token and the pace target of every workload. gpu_price:
+    factor on what GPUs are rented for on demand, or bought for. reserved: share of the rented hours
+    that is reserved for a term; what is not on spot either is paid on demand. api_route: the one
+    candidate of its arm for every workload that names it. margin: added to the quality margin of
+    every workload, share. team: factor on the engineers whom fleets take.
+    """
+
+    volume: float = 1.0
+    growth: float = 0.0
+    slo: float = 1.0
+    gpu_price: float = 1.0
+    reserved: float | None = None
+    api_route: str | None = None
+    margin: float = 0.0
+    team: float = 1.0
+
+
+BASE = Changes()
+
+
+def with_quotes(study: Study) -> Study:
+    """The study with the list's price of each rented GPU as a quote, so that a factor has a base.
+
+    Raises: PriceError where the list has none.
+    """
+    routes = {name: _quoted(route, study) for name, route in study.routes.items()}
+    return study.model_copy(update={"routes": routes})
+
+
+def _quoted(route: Any, study: Study) -> Any:
+    if not isinstance(route, SelfHostedRoute) or route.rented_from is None:
+        return route
+    if route.on_demand_quote is not None:
+        return route
+    listed = prices.gpu_price(route.gpu, route.rented_from, "on_demand")
+    quote = Figure(
+        "",
+        listed.value,
+        listed.unit,
+        grade=listed.grade,
+        source=listed.source,
+        as_of=listed.as_of or study.as_of,
+    )
+    return route.model_copy(update={"on_demand_quote": quote})
+
+
+def changed(study: Study, changes: Changes) -> Study:
+    """The study at a setting of the levers.
+
+    study: with a quote for each rented GPU, as `with_quotes`. A figure that a lever moves is an
+    assumption and says so; it keeps its name, and so its draws.
+
+    >>> from llmstudy import paths
+    >>> from llmstudy.study import load
+    >>> study = with_quotes(load(paths.params("default.yaml")))
+    >>> twice = changed(study, Changes(volume=2.0)).workloads["classification"].intake.requests
+    >>> twice.value, twice.low, twice.high, twice.grade
+    (18000000.0, 14000000.0, 24000000.0, 'assumed')
+    """
+    hosting = study.self_hosting
+    team = _times(changes.team, study)
+    return study.model_copy(
+        update={
+            "workloads": {n: _workload(w, study, changes) for n, w in study.workloads.items()},
+            "routes": {n: _route(r, study, changes) for n, r in study.routes.items()},
+            "self_hosting": hosting.model_copy(update={"fte": team(hosting.fte)}),
+        }
+    )
+
+
+def _workload(workload: Workload, study: Study, changes: Changes) -> Workload:
+    volume, slo = _times(changes.volume, study), _times(changes.slo, study)
+    growth, margin = _plus(changes.growth, study), _plus(changes.margin, study)
+    intake, target, quality = workload.intake, workload.slo, workload.quality
+    ttft, tpot = slo(target.ttft_p95), slo(target.tpot_p95)
+    kept = _candidates(workload, study, changes.api_route)
+    evidence = {route: e for route, e in quality.evidence.items() if route in kept}
+    return workload.model_copy(
+        update={
+            "candidates": kept,
+            "intake": intake.model_copy(update={"requests": volume(intake.requests)}),
+            "growth": growth(workload.growth),
+            "slo": target.model_copy(update={"ttft_p95": ttft, "tpot_p95": tpot}),
+            "quality": quality.model_copy(
+                update={"margin": margin(quality.margin), "evidence": evidence}
+            ),
+        }
+    )
+
+
+def _candidates(workload: Workload, study: Study, only: str | None) -> tuple[str, ...]:
+    if only not in workload.candidates:
+        return workload.candidates
+    arm = study.routes[only].arm
+    return tuple(r for r in workload.candidates if r == only or study.routes[r].arm != arm)
+
+
+def _route(route: Any, study: Study, changes: Changes) -> Any:
+    if not isinstance(route, SelfHostedRoute):
+        return route
+    price = _times(changes.gpu_price, study)
+    if route.owned is not None:
+        owned = route.owned.model_copy(update={"price": price(route.owned.price)})
+        return route.model_copy(update={"owned": owned})
+    assert route.on_demand_quote is not None
+    assert route.commitment is not None
+    found: dict[str, Any] = {"on_demand_quote": price(route.on_demand_quote)}
+    mix = route.commitment
+    if changes.reserved is not None:
+        reserved = min(changes.reserved, 1 - mix.spot.value)
+        parts = {"reserved": reserved, "on_demand": 1 - mix.spot.value - reserved}
+        found["commitment"] = mix.model_copy(
+            update={key: _set(getattr(mix, key), share, study) for key, share in parts.items()}
+        )
+    return route.model_copy(update=found)
+
+
+# --- one figure ---------------------------------------------------------------------------------
+
+
+def _times(factor: float, study: Study) -> Callable[[Figure], Figure]:
+    return lambda figure: _moved(figure, lambda x: x * factor, f"times {factor:g}", study)
+
+
+def _plus(step: float, study: Study) -> Callable[[Figure], Figure]:
+    return lambda figure: _moved(figure, lambda x: x + step, f"{100 * step:+g} points", study)
+
+
+def _set(figure: Figure, value: float, study: Study) -> Figure:
+    return _moved(
+        replace(figure, low=None, high=None, distribution="fixed"),
+        lambda _: value,
+        "set",
+        study,
+    )
+
+
+def _moved(figure: Figure, to: Callable[[float], float], said: str, study: Study) -> Figure:
+    """A figure with its value and its range moved alike; itself where nothing moves."""
+    ends = (figure.value, figure.low, figure.high)
+    value, low, high = (None if x is None else to(x) for x in ends)
+    if value == figure.value or value is None:
+        return figure
+    return replace(
+        figure,
+        value=value,
+        low=low,
+        high=high,
+        grade="assumed",
+        source=f"{figure.source}; what if: {said}",
+        as_of=figure.as_of or study.as_of,
+    )

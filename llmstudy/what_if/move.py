@@ -1,0 +1,96 @@
+"""What does a move save when only volumes and prices change between one question and the next?"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from llmstudy import uncertainty as mc
+from llmstudy.figure import FloatArray
+from llmstudy.study import Study
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How much of each month's two bills a saving holds: ramp, dual running and discount.
+
+    stay, go: weights, (n, months). once: (n,) usd, paid at the start. team_months: months of the
+    team that the move spares, worth what they are today; negative where it needs one. (n,).
+    """
+
+    stay: FloatArray
+    go: FloatArray
+    once: FloatArray
+    team_months: FloatArray
+
+
+def terms(current: mc.Offer, offer: mc.Offer, d: mc.Draws, months: int) -> Terms:
+    """The terms of a move: `move_saving_usd` with both bills left open, in which it is linear."""
+    worth = mc.discount(d, months)
+    stay = mc.moved_share(d["ramp"], months) * worth
+    go, draws = stay.copy(), np.arange(len(stay))
+    cutover = np.minimum(np.ceil(d["ramp"]), months - 1).astype(int)
+    go[draws, cutover] += (
+        mc.dual_months(d, months) * np.broadcast_to(worth, stay.shape)[draws, cutover]
+    )
+    spared = float(isinstance(current, mc.Fleet)) - mc.team_share(current, offer, d, months)
+    return Terms(stay, go, d["moving_cost"], (spared * worth).sum(axis=1))
+
+
+@dataclass(frozen=True)
+class Move:
+    """A workload on a route, in every draw. team_usd: of a month of the team, (n,).
+
+    stay, go: bills of today's route and of this one, with the volume open; paid, due: what comes to
+    be paid on each for the requests. (n, months).
+    """
+
+    workload: str
+    route: str
+    terms: Terms
+    growth: FloatArray
+    requests: FloatArray
+    stay: mc.Bill
+    go: mc.Bill
+    paid: FloatArray
+    due: FloatArray
+    team_usd: FloatArray
+
+    def saved(self) -> FloatArray:
+        """What moving saves over the horizon, team included. (n,) usd."""
+        held = self.terms
+        kept = np.einsum("ij,ij->i", held.stay, self.paid)
+        bill = np.einsum("ij,ij->i", held.go, self.due)
+        return np.asarray(kept - bill - held.once + held.team_months * self.team_usd)
+
+    def margin(self, saved: FloatArray, study: Study) -> float:
+        """How far a saving is beyond the study's lines; negative where it falls short."""
+        lines = study.thresholds
+        sure = float((saved > 0).mean()) - lines.probability.value
+        enough = (float(np.median(saved)) - lines.saving.value) / max(lines.saving.value, 1.0)
+        return min(sure, enough)
+
+    def on(self, requests: FloatArray) -> "Move":
+        """The same move at another volume. requests: (n, months)."""
+        paid, due = self.stay.usd(requests), self.go.usd(requests)
+        return replace(self, requests=requests, paid=paid, due=due)
+
+    def head(self, n: int) -> "Move":
+        """The move in its first draws, which are those of a smaller sample."""
+        held = self.terms
+        return replace(
+            self,
+            terms=Terms(held.stay[:n], held.go[:n], held.once[:n], held.team_months[:n]),
+            growth=self.growth[:n],
+            requests=self.requests[:n],
+            stay=_head(self.stay, n),
+            go=_head(self.go, n),
+            paid=self.paid[:n],
+            due=self.due[:n],
+            team_usd=self.team_usd[:n],
+        )
+
+
+def _head(bill: mc.Bill, n: int) -> mc.Bill:
+    """A bill in its first draws; what is one row for all draws stays so."""
+    arrays = {key: x[:n] for key, x in vars(bill).items() if isinstance(x, np.ndarray)}
+    return replace(bill, **arrays)

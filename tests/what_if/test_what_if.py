@@ -1,0 +1,228 @@
+"""The sliders' model against the chapters, a run of the changed study, and closed forms."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from llmstudy import capacity, paths, quality
+from llmstudy import uncertainty as mc
+from llmstudy.assess.case import open_case
+from llmstudy.assess.market import market, permissions
+from llmstudy.assess.projection import move_futures, savings_table
+from llmstudy.assess.quality import counts_of
+from llmstudy.capacity.sizing import peak
+from llmstudy.study import load
+from llmstudy.what_if import BASE, Changes, changed, prepare, priced, save, what_if, with_quotes
+
+OWN = "h200-llama-3.1-70b"
+
+
+@pytest.fixture(scope="module")
+def at_base(base):
+    return what_if(base)
+
+
+# --- the base case is what the chapters say ---------------------------------------------------
+
+
+def test_at_the_base_case_savings_and_chances_are_those_of_chapter_06(at_base, reference):
+    rows = reference["06_crossover"]["savings"]
+    assert sum(len(w.routes) - 1 for w in at_base.workloads.values()) == len(rows)
+    for row in rows:
+        found = at_base.workloads[row["workload"]].of(row["route"])
+        for key in ("p10", "p50", "p90"):
+            assert found.saving_usd[key] == pytest.approx(row[f"saving_{key}_usd"], rel=1e-6)
+        assert found.p_cheaper == pytest.approx(row["p_cheaper"], abs=1e-9)
+
+
+def test_at_the_base_case_verdicts_are_those_of_chapter_07(at_base, reference):
+    wanted = reference["07_triggers_and_routing"]
+    assert at_base.overall == wanted["overall"]
+    for name, verdict in wanted["verdicts"].items():
+        found = at_base.workloads[name].verdict
+        assert (found.decision, found.target) == (verdict["decision"], verdict["target"])
+
+
+def test_at_the_base_case_a_crossover_is_that_of_chapter_06_within_its_error(at_base, reference):
+    seen = 0
+    for row in reference["06_crossover"]["crossover"]:
+        found = at_base.workloads[row["workload"]].of(row["to_route"])
+        if found is None or found.crossover_requests is None or row["p_never"] > 0.05:
+            continue
+        if row["from_route"] != at_base.workloads[row["workload"]].routes[0].route:
+            continue
+        seen += 1
+        assert found.crossover_requests[1] == pytest.approx(
+            row["requests_per_month"]["p50"], rel=0.06
+        )
+    assert seen >= 3
+
+
+def test_the_horizon_on_todays_routes_costs_what_chapter_06_projects(at_base, reference):
+    for row in reference["06_crossover"]["projection"]:
+        workload = at_base.workloads[row["workload"]]
+        if row["months"] == 24 and row["arm"] == "stay":
+            assert workload.routes[0].horizon_usd["p50"] == pytest.approx(row["p50_usd"], rel=1e-6)
+
+
+# --- a slider and a run of the changed study agree --------------------------------------------
+
+
+@pytest.fixture
+def short_replays(monkeypatch, reference):
+    """Replays of fewer requests, and the reference's fits: both cost seconds and nothing here."""
+    fits = pd.DataFrame(reference["05_self_hosting"]["serving_fit"])
+    monkeypatch.setattr(capacity, "serving_fits", lambda seed: fits)
+    monkeypatch.setattr(peak, "PEAK_REQUESTS", 10_000)
+
+
+def test_the_changed_study_run_from_its_file_agrees_with_the_slider(base, tmp_path, short_replays):
+    """A changed figure is a figure of its own, so that its draws are other ones."""
+    changes = Changes(volume=2.0, growth=0.01, gpu_price=0.7, reserved=0.2, team=0.5)
+    slider = what_if(base, changes, breaks=False)
+    study = load(save(paths.params("default.yaml"), changes, tmp_path / "my-case.yaml"))
+    found = priced(open_case(study))
+    offers = market(found["02_cost"], found["05_self_hosting"])
+    able = permissions(study)
+    able = able[able["permitted"] & able["fits_context"] & ~able["current"]]
+    table = savings_table(study, move_futures(study, offers, able))
+    assert len(table) == sum(len(w.routes) - 1 for w in slider.workloads.values())
+    for row in table.to_dict("records"):
+        at = slider.workloads[row["workload"]].of(row["route"])
+        # of a median of 4,000 draws; a fleet of another size also sustains a little more or less
+        error = 0.06 * (at.saving_usd["p90"] - at.saving_usd["p10"])
+        error += 0.02 * at.horizon_usd["p50"] * (at.arm == "self_hosted")
+        assert row["saving_p50_usd"] == pytest.approx(at.saving_usd["p50"], abs=error)
+        assert row["p_cheaper"] == pytest.approx(at.p_cheaper, abs=0.04)
+
+
+# --- each lever does what it says -------------------------------------------------------------
+
+
+def test_a_bill_by_the_token_grows_in_proportion_to_the_volume_beyond_what_is_fixed(base):
+    once, twice, thrice = (what_if(base, Changes(volume=v), breaks=False) for v in (1.0, 2.0, 3.0))
+    for name in once.workloads:
+        bills = [found.workloads[name].routes[0].month_usd for found in (once, twice, thrice)]
+        assert bills[1] > bills[0]
+        assert bills[2] - bills[1] == pytest.approx(bills[1] - bills[0], rel=0.02)
+
+
+def test_a_gpu_price_moves_fleets_and_nothing_else(base, at_base):
+    cheap = what_if(base, Changes(gpu_price=0.5), breaks=False)
+    for name, workload in cheap.workloads.items():
+        for route in workload.routes:
+            before = at_base.workloads[name].of(route.route).saving_usd["p50"]
+            if route.arm == "self_hosted":
+                assert route.saving_usd["p50"] > before
+            else:
+                assert route.saving_usd["p50"] == before
+
+
+def test_a_wider_margin_proves_what_the_interval_lets_it_prove(base):
+    """Independently: the least margin is the lower end of Tango's interval."""
+    evidence = base.study.workloads["classification"].quality.evidence["groq-llama-3.1-8b"]
+    low = quality.paired_difference(counts_of(evidence), 0.9).low
+    own = base.study.workloads["classification"].quality.margin.value
+    assert not _proven(base, -low - own - 0.001)
+    assert _proven(base, -low - own + 0.001)
+
+
+def _proven(base, margin):
+    table = base.quality(margin)
+    row = table[(table["workload"] == "classification") & (table["route"] == "groq-llama-3.1-8b")]
+    return row["verdict"].iloc[0] == "non-inferior"
+
+
+def test_choosing_an_api_model_leaves_its_arm_that_one_candidate(base):
+    kept = what_if(base, Changes(api_route="novita-llama-3.1-70b"), breaks=False)
+    for workload in kept.workloads.values():
+        hosted = {r.route for r in workload.routes if r.arm == "hosted_open"}
+        if "novita-llama-3.1-70b" in hosted:
+            assert hosted == {"novita-llama-3.1-70b"}
+
+
+def test_targets_that_were_not_sized_are_refused_with_those_that_were(base):
+    with pytest.raises(ValueError, match="not sized: take one of 1"):
+        what_if(base, Changes(slo=2.0))
+
+
+def test_looser_targets_let_a_fleet_carry_more(reference, short_replays):
+    case = open_case(load(paths.params("default.yaml")))
+    loose = prepare(case, reference, slo_factors=(1.0, 2.0))
+    key = ("extraction", OWN)
+    tight, wide = (loose.at(slo).fleets[key].fleet for slo in (1.0, 2.0))
+    assert wide.capacity_requests_per_s >= tight.capacity_requests_per_s
+    rows = [row for row in loose.at(2.0).latency if row["workload"] == "extraction"]
+    assert {row["target_s"] for row in rows} == {4.0}
+
+
+# --- the model inside -------------------------------------------------------------------------
+
+
+def test_a_saving_is_that_of_the_model_of_the_sensitivity(base):
+    offers = base.offers(base.study, BASE)
+    for name, route in [("extraction", OWN), ("extraction", "openai-gpt-6-luna")]:
+        d = base.move(base.study, offers, name, route)
+        current, offer = offers.offer(name, "openai-gpt-4o"), offers.offer(name, route)
+        wanted = mc.move_saving_usd(current, offer, d, base.months)
+        requests = mc.volumes(d, base.months)
+        held = base.terms(name, route)
+        paid = base.bill(name, "openai-gpt-4o", d, BASE).usd(requests)
+        due = base.bill(name, route, d, BASE).usd(requests)
+        saved = (held.stay * paid - held.go * due).sum(axis=1) - held.once
+        saved += held.team_months * mc.staff_month_usd(d)
+        assert saved == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(
+    ("lever", "workload", "route"),
+    [
+        ("volume", "extraction", OWN),
+        ("volume", "extraction", "openai-gpt-6-luna"),
+        ("growth", "extraction", OWN),
+    ],
+)
+def test_a_break_even_is_where_the_move_begins_to_pass(base, at_base, lever, workload, route):
+    (turn,) = (
+        b for b in at_base.workloads[workload].breaks if b.lever == lever and b.route == route
+    )
+    step = {"volume": lambda x, f: x * (1 + 0.15 * f), "growth": lambda x, f: x + 0.008 * f}[lever]
+    passes = [
+        what_if(base, Changes(**{lever: step(turn.at, side)}), breaks=False)
+        .workloads[workload]
+        .of(route)
+        .passes
+        for side in (-1, 1)
+    ]
+    assert passes == [not turn.passes_above, turn.passes_above]
+
+
+def test_a_break_even_in_price_or_team_is_found_where_there_is_one(base):
+    """At ten times the volume a fleet pays, so that rent and engineers may cost too much."""
+    busy = Changes(volume=10.0)
+    found = {
+        b.lever: b
+        for b in what_if(base, busy).workloads["extraction"].breaks
+        if b.route == OWN and b.lever in ("gpu_price", "team")
+    }
+    for lever, turn in found.items():
+        assert turn.at is not None
+        assert not turn.passes_above
+        for factor, wanted in ((0.85, True), (1.15, False)):
+            at = replace(busy, **{lever: turn.at * factor})
+            assert what_if(base, at, breaks=False).workloads["extraction"].of(OWN).passes is wanted
+
+
+def test_the_base_study_is_left_as_it_is(base):
+    before = base.study.figures()
+    what_if(base, Changes(volume=3.0, growth=0.01, gpu_price=2.0, margin=0.01, team=2.0))
+    assert base.study.figures() == before
+    assert changed(with_quotes(base.study), BASE).figures() == before
+
+
+def test_the_same_setting_gives_the_same_answer(base):
+    one, two = (what_if(base, Changes(volume=1.7, gpu_price=0.8)) for _ in range(2))
+    assert one == two
+    assert np.isfinite(one.stay_month_usd)
