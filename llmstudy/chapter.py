@@ -100,7 +100,25 @@ SHOWN = {
     "alternatives": "id alternative verdict fails open",
     "alternative_conditions": "alternative condition value operator threshold unit holds grade",
     "open_models": "named_then successor provider priced_as note",
-    "phases": "phase title scope start end owner cost_usd",
+    "phases": "phase title scope start end owner cost_usd entry_state exit_state",
+    "plan_gates": "phase at workload gate rests_on due state evidence",
+    "plan_items": "phase item scope owner start end cost_usd cost_low_usd cost_high_usd note",
+    "key_tradeoffs": (
+        "tradeoff option gains gain_figure gain_value gain_unit "
+        "gives_up price_figure price_value price_unit"
+    ),
+    "first_moves": (
+        "rank workload v3 because target saving_p50_usd p_cheaper% risk_count risks decision"
+    ),
+    "canary": "workload route step traffic_share% requests needs_most days days_so_far rollback",
+    "panel": (
+        "lens written decides because agrees switch_month_p50 p_never% "
+        "regret_usd regret_se_usd false_alarm_share%"
+    ),
+    "panel_workloads": "lens workload decides because agrees",
+    "agreement": (
+        "workload strategist challenger analyst architect this_memo judged agree agree_share%"
+    ),
 }
 """The columns that a page shows of a wide table, a share in per cent where marked with %; the
 table's file holds all of them, as they are."""

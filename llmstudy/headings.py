@@ -240,3 +240,104 @@ def verdicts(found: Results) -> str:
     tally = [f"{decisions.count(d)} {d}" for d in ("move", "stay", "undecided") if d in decisions]
     name = {"api_first": "API first", "hybrid": "Hybrid", "off_api": "Off the API"}
     return f"{name[found['overall']]}: {listed(tally)}"
+
+
+def tradeoffs(found: Results) -> str:
+    """Where this study's figures and the source memo's can be compared, and where they part."""
+    told = [row for row in found["tradeoffs"] if row["agrees"] != "not comparable"]
+    if not told:
+        return "None of the memo's trade-offs can be compared with a figure of this study"
+    other = [
+        f"{row['title']} of {named('arm', row['arm'])} ({row['agrees']})"
+        for row in told
+        if row["agrees"] != "agrees"
+    ]
+    agreed = f"{len(told) - len(other)} of {len(told)} of the memo's figures for trade-offs hold"
+    return f"{agreed}; this study's differ on {listed(other)}" if other else agreed
+
+
+def intake(found: Results) -> str:
+    """How many of the six questions are open, and which to ask first."""
+    open_ = sorted((r for r in found["intake"] if r["unknown"]), key=lambda r: r["rank"])
+    if not open_:
+        return f"All {len(found['intake'])} answers that intake asks for are there"
+    first = f"{open_[0]['field'].replace('_', ' ')} of {open_[0]['workload']}"
+    return f"{len(open_)} of {len(found['intake'])} intake answers are unknown; ask first: {first}"
+
+
+def risks(found: Results) -> str:
+    """Which risks show already, and how many nobody watches."""
+    rows = found["risks"]
+    active = [f"{row['id']} ({row['live']})" for row in rows if row["state"] == "active"]
+    blind = sum(row["state"] == "no live evidence" for row in rows)
+    shows = f"Active risks: {listed(active)}" if active else "No risk is active"
+    return f"{shows}; {blind} of {len(rows)} have no live evidence"
+
+
+def alternatives(found: Results) -> str:
+    """Which alternatives this study's facts ask for."""
+    said = []
+    for verdict in ("met", "open", "not met"):
+        names = [row["alternative"] for row in found["alternatives"] if row["verdict"] == verdict]
+        if names:
+            said.append(f"{verdict} for {listed(names)}")
+    return f"The conditions for choosing it are {'; '.join(said)}"
+
+
+def plan(found: Results) -> str:
+    """Which phase the work is in, and what it waits for."""
+    gates = found["plan_gates"]
+    passed = sum(row["state"] == "passed" for row in gates)
+    said = f"{passed} of {len(gates)} gates are passed"
+    at = next((row for row in found["phases"] if row["exit_state"] != "passed"), None)
+    if at is None:
+        return f"{said}, and every phase is done"
+    own = [row for row in gates if row["phase"] == at["phase"] and row["state"] != "passed"]
+    waits = list(dict.fromkeys(row["gate"] for row in own))
+    return f"{said}; phase {at['phase']}, {at['title'].lower()}, waits first for: {waits[0]}"
+
+
+def first_moves(found: Results) -> str:
+    """What moves first, and what stays."""
+    rows = found["first_moves"]
+    of = {v3: [row["workload"] for row in rows if row["v3"] == v3] for v3 in ("moves", "stays")}
+    moves, stays = of["moves"], of["stays"]
+    first = (
+        f"{opening(listed(moves))} should move first"
+        if moves
+        else "No workload is sensitive, or simple and much asked, so that none should move first"
+    )
+    return f"{first}; {listed(stays)} should stay" if stays else first
+
+
+def canary(found: Results) -> str:
+    """How long each canary takes."""
+    days: dict[str, int] = {}
+    for row in found["canary"]:
+        days[row["workload"]] = row["days_so_far"]
+    if not days:
+        return "Nothing moves and no candidate is favoured, so that there is no canary to plan"
+    told = [f"{count(n)} {'day' if n == 1 else 'days'} on {name}" for name, n in days.items()]
+    return f"Up to full traffic a canary takes {listed(told)}"
+
+
+def panel(found: Results) -> str:
+    """How many lenses would move, what this memo does, and how far the advisors agree."""
+    rows, whole = found["panel"], found["agreement"][0]
+    n = sum(row["decides"] == "now" for row in rows)
+    memo = "leaves the API for a workload" if whole["this_memo"] == "now" else "does not yet"
+    said = f"{n or 'None'} of {len(rows)} lenses would move now, and this memo {memo}"
+    if not whole["judged"]:
+        return f"{said}; no two advisors can be compared on what is known"
+    return f"{said}; of {whole['judged']} pairs of advisors that can judge, {whole['agree']} agree"
+
+
+def disagreements(found: Results) -> str:
+    """Which of the advisors' disagreements this study settles."""
+    rows = found["disagreements"]
+    open_ = [row["id"] for row in rows if not row["holds"]]
+    settled = [f"{row['id']} ({row['holds']})" for row in rows if row["holds"]]
+    if not settled:
+        return f"None of the {len(rows)} disagreements is settled here"
+    said = f"{len(settled)} of {len(rows)} disagreements are settled here: {listed(settled)}"
+    return f"{said}; open: {listed(open_)}" if open_ else said

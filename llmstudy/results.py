@@ -246,7 +246,7 @@ class GateRecord(_Record):
     """One gate of a phase, as it stands (V2)."""
 
     phase: int
-    kind: Literal["entry", "exit"]
+    at: Literal["entry", "exit"]
     workload: str = Field(description="all: the gate is about the whole study")
     one_of: str | None = Field(description="of the gates that share it, one suffices")
     gate: str
@@ -303,7 +303,7 @@ class FirstMoveRecord(_Record):
     target: str | None
     saving_p50_usd: float
     p_cheaper: float
-    risk: int = Field(description="how many of the risks named in `risks` hold")
+    risk_count: int = Field(description="how many of the risks named in `risks` hold")
     risks: str
     decision: Literal["stay", "move", "undecided"]
 
@@ -314,12 +314,12 @@ class CanaryRecord(_Record):
     workload: str
     route: str
     step: int
-    share: float
+    traffic_share: float
     requests: int
     days: int
     power: float
     alpha: float = Field(description="one-sided, of each test of the step")
-    decided_by: str
+    needs_most: str
     rollback: str
 
 

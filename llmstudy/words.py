@@ -82,6 +82,18 @@ HEADINGS: Mapping[str, str] = {
     "would_move": "would move today",
     "failed_share": "failed",
     "mean_share": "mean share of TTFT",
+    "v3": "by the source memo",
+    "written": "rule as written",
+    "decides": "decides today",
+    "switch_month_p50": "switches in month (median)",
+    "regret_se_usd": "standard error of regret, USD",
+    "days_so_far": "days in all",
+    "risk_count": "risks, how many",
+    "judged": "pairs of advisors that can judge",
+    "agree": "pairs that agree",
+    "agree_share": "agreement",
+    "entry_state": "may begin",
+    "exit_state": "is done",
 }
 """Columns whose name says too little or in the wrong order; the others follow from `heading`."""
 

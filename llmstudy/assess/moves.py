@@ -128,7 +128,7 @@ def canary_rows(case: Case, results: Results, found: Found) -> pd.DataFrame:
         parts.append(plan)
     if parts:
         return pd.concat(parts, ignore_index=True)
-    return pd.DataFrame(columns=["workload", "route", "step", "share", "requests", "days"])
+    return pd.DataFrame(columns=["workload", "route", "step", "traffic_share", "requests", "days"])
 
 
 def _acceptance(results: Results, name: str, route: str) -> tuple[float, str]:

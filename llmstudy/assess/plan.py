@@ -317,7 +317,7 @@ def _canary_note(steps: pd.DataFrame, window_days: int) -> str | None:
         said = f"{name}: {count(days.sum())} days"
         if days.sum() > window_days:
             left = days[::-1].cumsum()[::-1]  # from each step to the end
-            fitting = own["share"].to_numpy()[left <= window_days]
+            fitting = own["traffic_share"].to_numpy()[left <= window_days]
             begin = f"begin at {share(float(fitting[0]))}" if len(fitting) else "no step fits"
             said += f", more than the {count(window_days)} planned ({begin})"
         notes.append(said)

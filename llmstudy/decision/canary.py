@@ -99,15 +99,15 @@ def canary_plan(
     margin_share: the loss to be seen, the same for every metric, since each is a share of requests
     that did not go well. baselines: metric -> share on today's route.
 
-    Returns: one row per step: step, share, requests (to the new route, by the metric that needs
-    most), decided_by (that metric), days (whole ones, so that every hour is seen), days_so_far,
+    Returns: one row per step: step, traffic_share, requests (to the new route, by the metric that
+    needs most), needs_most (that metric), days (whole ones, so that every hour is seen), days_so_far,
     alpha (one-sided, of each test), power, and of each metric `<metric>_requests` and
     `<metric>_alarm_gap` (so much worse than today's route, the step is rolled back).
     Raises: ValueError if nothing is asked, a baseline is missing, or as `canary_requests`.
 
     >>> plan = canary_plan(80_000, 0.03, {"acceptance": 0.9, "errors": 0.01,
     ...                                   "slow_first_token": 0.05})
-    >>> plan[["share", "requests", "decided_by", "days"]].to_dict("split")["data"][0]
+    >>> plan[["traffic_share", "requests", "needs_most", "days"]].to_dict("split")["data"][0]
     [0.01, 1353, 'acceptance', 2]
     """
     metrics, steps = canary_metrics(), canary_steps()
@@ -127,8 +127,8 @@ def canary_plan(
         gaps = {name: alarm_gap(baselines[name], share, n, alpha) for name in worse}
         days = ceil(n / (requests_per_day * share))
         rows.append(
-            {"step": step["step"], "share": share, "requests": n}
-            | {"decided_by": max(needs, key=lambda name: needs[name]), "days": days}
+            {"step": step["step"], "traffic_share": share, "requests": n}
+            | {"needs_most": max(needs, key=lambda name: needs[name]), "days": days}
             | {"days_so_far": days + (rows[-1]["days_so_far"] if rows else 0)}
             | {"alpha": alpha, "power": POWER}
             | {f"{name}_requests": need for name, need in needs.items()}

@@ -48,7 +48,7 @@ def first_moves(workloads: pd.DataFrame) -> pd.DataFrame:
     """The workloads in the order in which they should move.
 
     workloads: one row each with `WORKLOAD_COLUMNS`.
-    Returns: those, with v3 (moves, open, stays), because, risks (in words), risk (how many), front
+    Returns: those, with v3 (moves, open, stays), because, risks (in words), risk_count, front
     (1: no other of its class is better on saving, chance and risk together) and rank, in order.
     """
     table = workloads.copy()
@@ -56,8 +56,8 @@ def first_moves(workloads: pd.DataFrame) -> pd.DataFrame:
     table["v3"], table["because"] = zip(*[_class(row) for row in rows], strict=True)
     found = [_risks(row) for row in rows]
     table["risks"] = ["; ".join(risks) or "none seen" for risks in found]
-    table["risk"] = [len(risks) for risks in found]
-    judged = ["saving_p50_usd", "p_cheaper", "risk"]
+    table["risk_count"] = [len(risks) for risks in found]
+    judged = ["saving_p50_usd", "p_cheaper", "risk_count"]
     table["front"] = pd.concat([_fronts(own[judged]) for _, own in table.groupby("v3")])
     order = {MOVES: 0, OPEN: 1, STAYS: 2}
     table = table.assign(order=table["v3"].map(order)).sort_values(
@@ -109,7 +109,7 @@ def _risks(row: Mapping[Any, Any]) -> list[str]:
 
 def _fronts(group: pd.DataFrame) -> pd.Series:
     """Non-dominated fronts of (saving, chance, risk). Source: Goldberg (1989), section 5.6."""
-    left, front = group.assign(risk=-group["risk"]), 1
+    left, front = group.assign(risk_count=-group["risk_count"]), 1
     fronts = pd.Series(0, index=group.index)
     while len(left):
         points = left.to_numpy(dtype=float)

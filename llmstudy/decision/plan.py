@@ -79,7 +79,7 @@ def gates(start: date, facts: Mapping[str, Mapping[str, GateFact]]) -> pd.DataFr
     start: the day of the decision. facts: by what a gate rests on (column `rests_on` of
     `phase_gates.csv`), then by workload, or under `ALL` where it is about the whole study.
 
-    Returns: phase, kind (entry, exit), workload, one_of (of gates with the same words one
+    Returns: phase, at (entry, exit), workload, one_of (of gates with the same words one
     suffices), gate, rests_on, due, state, value, needed, unit, grade, evidence, source.
     Raises: ValueError where nothing is said of a gate.
     """
@@ -91,7 +91,7 @@ def gates(start: date, facts: Mapping[str, Mapping[str, GateFact]]) -> pd.DataFr
             rows.append(
                 {
                     "phase": about["phase"],
-                    "kind": about["kind"],
+                    "at": about["at"],
                     "workload": workload,
                     "one_of": None if pd.isna(about["one_of"]) else about["one_of"],
                     "gate": about["gate"],
@@ -104,23 +104,23 @@ def gates(start: date, facts: Mapping[str, Mapping[str, GateFact]]) -> pd.DataFr
     return pd.DataFrame(rows)
 
 
-def passage(found: pd.DataFrame, phase: int, kind: str) -> GateState:
+def passage(found: pd.DataFrame, phase: int, at: str) -> GateState:
     """Whether a phase may be entered, or is done: what its gates say together.
 
     found: from `gates`. All gates of the study must be passed, and those of one workload at least:
     a phase begins with the first workload that is ready. Where gates are about single workloads and
     none is named, there is nothing to begin with, and the passage is open.
     """
-    rows = found[(found["phase"] == phase) & (found["kind"] == kind)]
+    rows = found[(found["phase"] == phase) & (found["at"] == at)]
     of_study = rows[rows["workload"] == ALL]
     each = [_of_workload(own) for _, own in rows[rows["workload"] != ALL].groupby("workload")]
     states: list[GateState] = list(of_study["state"])
-    return worst([*states, best(each)] if each or _is_about_workloads(phase, kind) else states)
+    return worst([*states, best(each)] if each or _is_about_workloads(phase, at) else states)
 
 
-def _is_about_workloads(phase: int, kind: str) -> bool:
+def _is_about_workloads(phase: int, at: str) -> bool:
     table = pd.read_csv(paths.data("phase_gates.csv"))
-    own = table[(table["phase"] == phase) & (table["kind"] == kind)]
+    own = table[(table["phase"] == phase) & (table["at"] == at)]
     return bool((own["scope"] == "workload").any())
 
 

@@ -10,7 +10,7 @@ from llmstudy.assess.hosting import curve_tables
 from llmstudy.charts import Chart
 from llmstudy.memo.facts import INPUTS, Facts
 from llmstudy.study import SelfHostedRoute
-from llmstudy.text import count, never_or, share
+from llmstudy.text import count, never_or, share, usd
 from llmstudy.words import named
 
 
@@ -401,6 +401,23 @@ def trigger_status(facts: Facts) -> Chart:
     return charts.trigger_status(pd.DataFrame(facts.decided["triggers"]))
 
 
+def risk_register(facts: Facts) -> Chart:
+    """The risks by the source memo's rating, marked by what this study sees of them."""
+    seen = [r["grade"] for r in facts.decided["risk_indicators"] if r["state"] != "no evidence"]
+    grades = ", ".join(sorted(set(seen)))
+    note = f"likelihood and impact: the source memo's · what is seen: {grades or 'nothing'}"
+    return charts.risk_register(pd.DataFrame(facts.decided["risks"]), note)
+
+
+def criteria(facts: Facts) -> Chart:
+    """The scores of every workload and arm on the six criteria."""
+    note = (
+        "0: fails outright · 4: holds with room · ?: no evidence that carries a score · "
+        "word: the worst grade that a score rests on"
+    )
+    return charts.criteria(pd.DataFrame(facts.decided["criteria"]), note)
+
+
 def phase_timeline(facts: Facts) -> Chart:
     """The phases as dated bars with their gates."""
     table = pd.DataFrame(facts.decided["phases"])
@@ -423,3 +440,42 @@ def first_tokens(facts: Facts) -> Chart:
     """The first token of each route against its target."""
     note = "A range that nobody measured decides nothing: such a route is undecided."
     return charts.first_tokens(facts.table("03_latency", "latency"), note)
+
+
+def panel(facts: Facts) -> Chart:
+    """What each advisor decides on each workload, beside this memo, with its rule's regret."""
+    decided = facts.decided
+    whole = [{**row, "workload": charts.ALL} for row in decided["panel"]]
+    memo = [
+        {"lens": "This memo", "workload": row["workload"], "decides": row["this_memo"]}
+        for row in decided["agreement"]
+    ]
+    cells = pd.DataFrame([*whole, *decided["panel_workloads"], *memo])
+    lenses = pd.DataFrame([*decided["panel"], {"lens": "This memo"}])
+    numbers = [f"regret_{end}usd" for end in ("", "low_", "high_")]
+    lenses = lenses.astype(dict.fromkeys([*numbers, "switch_month_p50", "p_never"], float))
+    note = _futures_note(facts) if decided["regret"] else decided["timing"]["reason"]
+    return charts.panel(lenses, cells, note)
+
+
+def disagreement_table(facts: Facts) -> pd.DataFrame:
+    """D1 to D4: what each advisor holds, what holds here, and what each side would have cost."""
+    return pd.DataFrame(
+        [
+            {
+                "disagreement": f"{row['id']}: {row['question']}",
+                **{who: row[who] for who in ("strategist", "challenger", "analyst", "architect")},
+                "holds here": row["holds"] or "open",
+                "because": row["resolution"],
+                "grade": row["grade"],
+                "costs": "; ".join(map(_side, row["costs"])),
+            }
+            for row in facts.decided["disagreements"]
+        ]
+    )
+
+
+def _side(cost: Mapping[str, Any]) -> str:
+    if cost["usd"] is None:
+        return f"{cost['side']}: not priced"
+    return f"{cost['side']}: {usd(cost['usd'])} against {cost['against']}"
