@@ -6,13 +6,13 @@ meaning alone; the last line says how good the evidence is.
 
 `cost` holds the charts of what a month costs, `crossover` those of when another route pays,
 `hosting` those of fleets and their capacity, `measures` those of today's bills and first tokens,
-`quality` those of answers, `plan` those of triggers
-and phases, `information` those of what decides, what to measure and whether to wait. `style` is the
-look of them all, `drawing` puts the words where they can be read, `tables` refuses what cannot be
-drawn.
+`quality` those of answers, `criteria` that of the six criteria, `plan` those of triggers and phases, `risks` that of risks,
+`information` those of what decides, what to measure and whether to wait. `style` is the look of
+them all, `drawing` puts the words where they can be read, `tables` refuses what cannot be drawn.
 """
 
 from llmstudy.charts.cost import calculator_bridge, cost_items, projection
+from llmstudy.charts.criteria import criteria
 from llmstudy.charts.crossover import (
     cost_against_volume,
     crossover_claims,
@@ -35,14 +35,18 @@ from llmstudy.charts.information import (
     waiting_costs,
 )
 from llmstudy.charts.measures import first_tokens, month_bills
+from llmstudy.charts.panel import ALL, panel
 from llmstudy.charts.plan import STATUS, phase_timeline, regret_bars, trigger_status
 from llmstudy.charts.quality import quality_forest
+from llmstudy.charts.risks import MARKS, risk_register
 from llmstudy.charts.style import ACCENT, ARMS, GREY, SMALL_PT, Chart, Look, svg, use_style
 
 __all__ = [
     "ACCENT",
+    "ALL",
     "ARMS",
     "GREY",
+    "MARKS",
     "SMALL_PT",
     "STATUS",
     "Chart",
@@ -52,6 +56,7 @@ __all__ = [
     "convergence",
     "cost_against_volume",
     "cost_items",
+    "criteria",
     "crossover_claims",
     "first_tokens",
     "heldout_errors",
@@ -61,11 +66,13 @@ __all__ = [
     "p_cheaper_heat",
     "p_never",
     "p_never_drivers",
+    "panel",
     "phase_timeline",
     "projection",
     "quality_forest",
     "regret_bars",
     "replicas_week",
+    "risk_register",
     "serving_curve",
     "svg",
     "tornado",

@@ -1,0 +1,104 @@
+"""How does each arm do on the six criteria?"""
+
+from collections import Counter
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+
+from llmstudy.charts.drawing import blank, finish, name_rows, wrap
+from llmstudy.charts.style import ACCENT, GREY, INK, PALE, SMALL_PT, WIDTH_IN, Chart
+from llmstudy.charts.tables import look_of, need, numbered, once
+
+FIRM = ("measured", "recorded", "published")
+"""Grades that no judgement and no second-hand page stands behind."""
+
+MOST = 4
+"""The best score of the scale."""
+
+_LABELS_IN = 2.2
+"""Room for the names of the rows."""
+
+
+def criteria(scores: pd.DataFrame, note: str) -> Chart:
+    """Scores of every workload and arm on every criterion: the darker, the better.
+
+    scores: one row per cell: id, criterion, workload, arm, score (0 to 4; null: no evidence), grade
+    (null: nothing was read), overridden (whether privacy bars the arm).
+    Raises: ValueError if the table lacks columns or rows, or holds a cell twice.
+    """
+    need("scores", scores, "id criterion workload arm score grade overridden")
+    once("scores", scores, "id workload arm")
+    table = scores.astype({"score": float})
+    heads = table[["id", "criterion"]].drop_duplicates("id").sort_values("id")
+    lines = dict.fromkeys(zip(table["workload"], table["arm"], strict=True))
+    at_row = {line: y for y, line in enumerate(lines)}
+    at_column = {id_: x for x, id_ in enumerate(heads["id"])}
+    title = _title(table)
+    figure = blank(title, note, 0.95 + 0.36 * len(at_row))
+    ax = figure.subplots()
+    cell_in = (WIDTH_IN - _LABELS_IN) / len(at_column) - 0.1
+    said: dict[Any, list[str]] = {line: [] for line in at_row}
+    for _, row in numbered(table):
+        line = row.workload, row.arm
+        at = at_column[row.id], at_row[line]
+        said[line].append(f"{row.criterion} {_cell(ax, at, row, cell_in)}")
+    ax.set_xlim(-0.5, len(at_column) - 0.5)
+    names = [f"{row.id}\n{wrap(row.criterion, cell_in + 0.15)}" for _, row in numbered(heads)]
+    ax.set_xticks(range(len(at_column)), labels=names, fontsize=SMALL_PT)
+    ax.xaxis.tick_top()
+    name_rows(ax, [w for w, _ in at_row], [look_of(arm).name for _, arm in at_row])
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    cells = "; ".join(
+        f"{workload}, {look_of(arm).name}: {', '.join(said[workload, arm])}"
+        for workload, arm in at_row
+    )
+    return finish(figure, f"{title}. {cells}.")
+
+
+def _title(table: pd.DataFrame) -> str:
+    """How many scores can be given, on what grade, how many fail, and what privacy bars."""
+    known = table[table["score"].notna()]
+    firm = known["grade"].isin(FIRM).sum()
+    said = (
+        f"{len(known)} of {len(table)} scores can be given, {firm} on published evidence or better"
+    )
+    failed = known[known["score"] == 0]
+    if len(failed):
+        tally = Counter(zip(failed["arm"], failed["criterion"], strict=True))
+        (arm, criterion), most = tally.most_common(1)[0]
+        said += f"; {len(failed)} {'fails' if len(failed) == 1 else 'fail'} outright"
+        said += f", {most} of them {look_of(arm).name} on {criterion}"
+    barred = table[table["overridden"].astype(bool)].groupby(["workload", "arm"]).ngroups
+    if barred:
+        said += f"; privacy bars {barred} {'arm' if barred == 1 else 'arms'} before the rest"
+    return said
+
+
+def _cell(ax: Axes, at: tuple[int, int], row: Any, width_in: float) -> str:
+    """Draws one score on its ground, with its grade, and says it."""
+    known, barred = pd.notna(row.score), bool(row.overridden)
+    alarm = barred or (known and row.score == 0)
+    grade = "" if pd.isna(row.grade) else str(row.grade)
+    word = "barred" if barred else f"{row.score:.0f}" if known else "?"
+    beneath = "privacy" if barred else grade if known else "no evidence" if grade else "no route"
+    ground = mpl.colormaps["Greys"](0.45 * row.score / MOST) if known else "white"
+    ax.add_patch(
+        Rectangle(
+            (at[0] - 0.47, at[1] - 0.45),
+            0.94,
+            0.9,
+            facecolor=ground,
+            edgecolor=ACCENT if alarm else PALE,
+            linestyle="-" if known or barred else ":",
+        )
+    )
+    style: dict[str, Any] = {"ha": "center", "color": INK if known or barred else GREY}
+    ax.text(*at, word, va="bottom", weight="bold" if known else "normal", fontsize=8, **style)
+    ax.text(*at, wrap(beneath, width_in, lines=1), va="top", fontsize=SMALL_PT, **style)
+    return (
+        f"{word} of {MOST} ({grade})" if known else beneath if not barred else "barred by privacy"
+    )
