@@ -5,9 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmstudy.cost import (
+    OwnedGpu,
     TokenPrice,
     api_usd_per_request,
+    capital_month_usd,
     committed_usd_per_gpu_hour,
+    owned_gpu_hour_parts,
+    owned_usd_per_gpu_hour,
     replica_month_usd,
     requests_per_replica,
     token_price,
@@ -89,6 +93,35 @@ def test_a_mix_of_commitments_costs_its_weighted_mean(on_demand, reserved, spot,
     found = committed_usd_per_gpu_hour(on_demand, reserved, spot, first, second, third)
     rents = [on_demand, reserved * on_demand, spot]
     assert found == pytest.approx(np.average(rents, weights=[first, second, third]))
+
+
+@given(
+    st.floats(1e3, 1e6),
+    st.floats(0, 0.9),
+    st.integers(1, 120),
+    st.one_of(st.just(0.0), st.floats(1e-4, 0.5)),
+)
+def test_what_months_bring_in_is_worth_the_purchase_less_what_its_sale_is_worth(
+    bought, residual_share, months, rate
+):
+    month = capital_month_usd(bought, residual_share * bought, months, rate)
+    worth = sum(month / (1 + rate) ** (m / 12) for m in range(1, months + 1))
+    sale = residual_share * bought / (1 + rate) ** (months / 12)
+    assert worth + sale == pytest.approx(bought, rel=1e-9)
+
+
+def test_an_hour_of_an_owned_gpu_is_what_its_purchase_and_its_socket_cost_by_hand():
+    card = OwnedGpu(30_000, 0.4, 0.05, 48, 0.1, 0.0, 0.05, 1260, 0.7, 1.4, 0.09, 184)
+    bought = 30_000 * 1.4 * 1.05
+    by_hand = {
+        "depreciation": 0.9 * bought / 48 / 730,
+        "cost of capital": 0.0,
+        "maintenance": 0.05 * bought / 8760,
+        "electricity and cooling": 1.26 * 0.7 * 1.4 * 0.09,
+        "colocation": 1.26 * 184 / 730,
+    }
+    assert owned_gpu_hour_parts(card) == pytest.approx(by_hand)
+    assert owned_usd_per_gpu_hour(card) == pytest.approx(sum(by_hand.values()))
 
 
 def test_a_month_of_one_replica_is_730_hours_of_its_gpus():

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -132,6 +133,7 @@ def other_costs(n, rng):
         "migration_hosted_open": rng.uniform(0, 6e4, n),
         "provisioned": rng.uniform(0, 2e3, n),
         "tool_usd": rng.uniform(0, 10, n),
+        "discount_rate": rng.uniform(0, 0.2, n),
     }
 
 
@@ -186,7 +188,7 @@ def months_of_one_draw(current, challenger, d):
         if month == cutover:
             team = team_bill(d) if isinstance(challenger, mc.Fleet) else 0
             paid += d["dual_running"] * (go - team)
-        saved += stay - paid
+        saved += (stay - paid) / (1 + d["discount_rate"]) ** ((month + 1) / 12)
     return saved
 
 
@@ -249,6 +251,41 @@ def test_a_saving_is_what_a_loop_over_the_months_adds_up_to(current, challenger)
     ]
     found = mc.move_saving_usd(current, challenger, d, MONTHS)
     assert found == pytest.approx(np.array(by_hand), rel=1e-9, abs=1e-3)
+
+
+def test_an_owned_card_that_was_bought_for_a_busy_month_stays_and_its_price_holds():
+    rented = fleet(5)
+    owned = replace(rented, capital_share=0.7)
+    carried = mc.fleet_unit(rented, draws(), 1)[0][0, 0]
+    requests = carried * np.array([[0.5, 3.5, 1.5, 0.5, 4.5]])
+    d = draws(drift_gpu=2.0, overhead_share=0.0)
+    a_replica = 730 * d["usd_per_gpu_hour"][0] * owned.gpus_per_replica
+    found = mc.fleet_rent_usd(owned, d, requests, 5)[0] / a_replica
+    assert found == pytest.approx([1 + owned.spare, *[4 + owned.spare] * 3, 5 + owned.spare])
+    rent = mc.fleet_rent_usd(rented, d, requests, 5)[0] / a_replica
+    wanted = np.array([1, 4, 2, 1, 5]) + rented.spare
+    assert rent == pytest.approx(wanted * 2.0 ** (np.arange(5) / 12))
+
+
+def test_level_bills_are_worth_an_annuity_and_no_rate_leaves_them_as_they_are():
+    """Present value of an ordinary annuity: s (1 - v^n) / i, i the month's rate of the year's."""
+    stay, go = np.full((1, 24), 1000.0), np.full((1, 24), 400.0)
+    d = draws(moving_cost=5000.0, ramp=0.0, dual_running=0.0)
+    assert mc.saved_usd(stay, go, d)[0] == pytest.approx(24 * 600 - 5000)
+    i = 1.08 ** (1 / 12) - 1
+    worth = 600 * (1 - (1 + i) ** -24) / i
+    found = mc.saved_usd(stay, go, {**d, "discount_rate": np.array([0.08])})[0]
+    assert found == pytest.approx(worth - 5000)
+
+
+def test_a_discounted_crossover_is_where_the_discounted_saving_is_nought():
+    d = draws(discount_rate=0.15, moving_cost=40_000.0, ramp=2.5, dual_running=0.5)
+    volume = mc.crossover_requests_per_month(GPT_4O, MINI, d, MONTHS, 1e12)
+    at = {**d, "requests": volume}
+    assert mc.bill_saving_usd(GPT_4O, MINI, at, MONTHS)[0] == pytest.approx(0.0, abs=1e-6)
+    undiscounted = draws(moving_cost=40_000.0, ramp=2.5, dual_running=0.5)
+    cheap = mc.crossover_requests_per_month(GPT_4O, MINI, undiscounted, MONTHS, 1e12)
+    assert cheap[0] < volume[0]
 
 
 def test_nothing_moves_before_the_ramp_and_all_after_it():
