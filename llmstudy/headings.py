@@ -1,5 +1,6 @@
 """What does a chapter find? One sentence per chapter, computed from its results."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -341,3 +342,65 @@ def disagreements(found: Results) -> str:
         return f"None of the {len(rows)} disagreements is settled here"
     said = f"{len(settled)} of {len(rows)} disagreements are settled here: {listed(settled)}"
     return f"{said}; open: {listed(open_)}" if open_ else said
+
+
+def criteria(found: Results) -> str:
+    """How many scores can be given, what each arm fails, and what privacy bars."""
+    rows = found["criteria"]
+    known = [row for row in rows if row["score"] is not None]
+    failed = Counter(row["arm"] for row in known if row["score"] == 0)
+    barred = {(row["workload"], row["arm"]) for row in rows if row["overridden"]}
+    said = f"{len(known)} of {len(rows)} scores can be given"
+    if barred:
+        said += f"; privacy bars {len(barred)} {'arm' if len(barred) == 1 else 'arms'}"
+    arms = [
+        f"{named('arm', arm)} fails {failed[arm] or 'none'} of "
+        f"{sum(row['arm'] == arm for row in known)}"
+        for arm in dict.fromkeys(row["arm"] for row in known)
+    ]
+    return f"{said}; {listed(arms)} outright" if arms else said
+
+
+def portability(found: Results) -> str:
+    """How free today's routes are, and how long leaving them takes."""
+    now = [row for row in found["portability"] if row["current"]]
+    least = min(row["score_low"] for row in now)
+    most = max(row["score_high"] for row in now)
+    out = found["switching"]
+    days = min(row["low_days"] for row in out), max(row["high_days"] for row in out)
+    week = sum(row["within_a_week"] == "yes" for row in out)
+    return (
+        f"Today's routes score {span(least, most, count)} of 100 on portability; leaving one takes "
+        f"{span(*days, count)} working days, and a week suffices for {week or 'none'} of {len(out)}"
+    )
+
+
+def contracts(found: Results) -> str:
+    """Which contracts the data need, and which of those are not in force or end first."""
+    needed = [row for row in found["contracts"] if row["needed_by"]]
+    if not needed:
+        return "No contract is known to be needed for these data"
+    held = [row for row in needed if row["state"] == "in force"]
+    lacking = [f"{row['item']} of {row['route']} {row['state']}" for row in needed]
+    lacking = [said for said, row in zip(lacking, needed, strict=True) if row not in held]
+    said = f"{len(held)} of {len(needed)} contracts that the data need are in force"
+    if lacking:
+        said += f"; {listed(lacking)}"
+    if held:
+        first = min(held, key=lambda row: row["days_left"])
+        said += f"; the first to end is the {first['item']} of {first['route']}"
+        said += f" in {count(first['days_left'])} days"
+    return said
+
+
+def team(found: Results) -> str:
+    """Whether the team for a fleet is there, and what it would cost and take."""
+    gate = found["team"]
+    if not gate["asked_by"]:
+        return "No workload has a self-hosted route, so that no team is asked for"
+    usd_year = span(gate["heads_usd_year"]["low"], gate["heads_usd_year"]["high"], usd)
+    said = f"The team for a fleet is {gate['sentence']}; a full one costs {usd_year} a year"
+    if gate["verdict"] == "ready":
+        return said
+    ramp = span(gate["ramp_months"]["low"], gate["ramp_months"]["high"], count)
+    return f"{said} and takes {ramp} months to build"

@@ -6,9 +6,10 @@ meaning alone; the last line says how good the evidence is.
 
 `cost` holds the charts of what a month costs, `crossover` those of when another route pays,
 `hosting` those of fleets and their capacity, `measures` those of today's bills and first tokens,
-`quality` those of answers, `criteria` that of the six criteria, `plan` those of triggers and phases, `risks` that of risks,
-`information` those of what decides, what to measure and whether to wait. `style` is the look of
-them all, `drawing` puts the words where they can be read, `tables` refuses what cannot be drawn.
+`quality` those of answers, `criteria` that of the six criteria, `plan` those of triggers and
+phases, `risks` that of risks, `information` those of what decides, what to measure and whether to
+wait. `style` is the look of them all, `drawing` puts the words where they can be read, `tables`
+refuses what cannot be drawn.
 """
 
 from llmstudy.charts.cost import calculator_bridge, cost_items, projection
