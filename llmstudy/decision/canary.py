@@ -100,8 +100,8 @@ def canary_plan(
     that did not go well. baselines: metric -> share on today's route.
 
     Returns: one row per step: step, traffic_share, requests (to the new route, by the metric that
-    needs most), needs_most (that metric), days (whole ones, so that every hour is seen), days_so_far,
-    alpha (one-sided, of each test), power, and of each metric `<metric>_requests` and
+    needs most), needs_most (that metric), days (whole ones, so that every hour is seen),
+    days_so_far, alpha (one-sided, of each test), power, and of each metric `<metric>_requests` and
     `<metric>_alarm_gap` (so much worse than today's route, the step is rolled back).
     Raises: ValueError if nothing is asked, a baseline is missing, or as `canary_requests`.
 
