@@ -90,6 +90,21 @@ SHOWN = {
         "workload route today_p10_usd today_p50_usd today_p90_usd "
         "route_p10_usd route_p50_usd route_p90_usd p_cheaper%"
     ),
+    "criteria": "id criterion workload arm route score grade verdict",
+    "contracts": "route item state valid_until days_left",
+    "portability": (
+        "workload route vendor score_low score_high pinned retires spend_share% other_vendors verdict"
+    ),
+    "portability_parts": "workload route part dimension points low high why",
+    "switching": "workload route low_days mid_days high_days within_a_week work",
+    "vendors": (
+        "vendor workloads spend_share% requests_share% listed_changes largest_factor "
+        "smallest_factor last_change"
+    ),
+    "team_roles": "role fte_low fte_high does",
+    "criteria_claims": (
+        "criterion arm who claim unit claim_low claim_high ours_low ours_high placed ours grade"
+    ),
     "five_questions": "id question answer evidence grade",
     "tradeoffs": "title arm memo value low high unit said agrees grade",
     "challenger_lens": "title proprietary_api self_hosted favours study_favours agrees",
