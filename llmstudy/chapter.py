@@ -93,7 +93,8 @@ SHOWN = {
     "criteria": "id criterion workload arm route score grade verdict",
     "contracts": "route item state valid_until days_left",
     "portability": (
-        "workload route vendor score_low score_high pinned retires spend_share% other_vendors verdict"
+        "workload route vendor score_low score_high pinned retires spend_share% "
+        "other_vendors verdict"
     ),
     "portability_parts": "workload route part dimension points low high why",
     "switching": "workload route low_days mid_days high_days within_a_week work",
