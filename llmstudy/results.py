@@ -6,7 +6,7 @@ Infinity. `llmstudy.results.schema()` is the JSON Schema.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -372,6 +372,74 @@ class AgreementRecord(_Record):
     agree_share: float | None
 
 
+class CriterionRecord(_Record):
+    """One of the six criteria (C1 to C6) of a workload on an arm."""
+
+    id: str
+    criterion: str
+    workload: str
+    arm: Arm
+    route: str | None = Field(description="the arm's best permitted route; null: none may serve")
+    score: Annotated[int, Field(ge=0, le=4)] | None = Field(
+        description="4 holds with room, 3 holds, 2 even, 1 short, 0 fails; null: no evidence"
+    )
+    grade: str | None = Field(description="the worst of what it rests on")
+    verdict: str
+    overridden: bool = Field(description="privacy bars the arm, so that this was not weighed")
+    rests_on: list[str] = Field(description="names of figures and result tables")
+
+
+class ContractRecord(_Record):
+    """One item of a route's contracts (C5, S12)."""
+
+    route: str
+    item: str
+    state: Literal["in force", "expired", "missing", "not required", "unknown"]
+    valid_until: str | None
+    days_left: int | None
+    needed_by: list[str] = Field(description="the workloads whose data need it")
+
+
+class PortabilityRecord(_Record):
+    """How free a workload is to leave a route's vendor: 0 tied, 100 free (C4, S11)."""
+
+    workload: str
+    route: str
+    vendor: str
+    current: bool
+    score_low: float
+    score_high: float
+    grade: str
+    pinned: bool = Field(description="the model's name stands for one version")
+    retires: str | None
+    spend_share: float | None = Field(description="of this month's bills, what goes to the vendor")
+    other_vendors: int = Field(description="that have a permitted route for the workload")
+    verdict: str
+
+
+class SwitchRecord(_Record):
+    """Working days to leave a workload's route of today."""
+
+    workload: str
+    route: str
+    low_days: float
+    mid_days: float
+    high_days: float
+    within_a_week: Literal["yes", "no", "unknown"]
+
+
+class TeamRecord(_Record):
+    """The engineers at hand against those that a fleet needs (C6, T4)."""
+
+    engineers: float
+    need_low: float
+    need_high: float
+    verdict: Literal["ready", "short", "unknown"]
+    short_low: float
+    short_high: float
+    grade: str
+
+
 class Results(_Record):
     """One run of one study."""
 
@@ -410,6 +478,11 @@ class Results(_Record):
     panel: list[LensRecord]
     agreement: list[AgreementRecord]
     disagreements: list[DisagreementRecord]
+    criteria: list[CriterionRecord]
+    contracts: list[ContractRecord]
+    portability: list[PortabilityRecord]
+    switching: list[SwitchRecord]
+    team: TeamRecord
 
 
 def assemble(study: Study, chapters: Mapping[str, Mapping[str, Any]]) -> Results:
@@ -457,6 +530,11 @@ def assemble(study: Study, chapters: Mapping[str, Mapping[str, Any]]) -> Results
         panel=_picked(LensRecord, decided["panel"]),
         agreement=_picked(AgreementRecord, decided["agreement"]),
         disagreements=_picked(DisagreementRecord, decided["disagreements"]),
+        criteria=_picked(CriterionRecord, decided["criteria"]),
+        contracts=_picked(ContractRecord, decided["contracts"]),
+        portability=_picked(PortabilityRecord, decided["portability"]),
+        switching=_picked(SwitchRecord, decided["switching"]),
+        team=_picked(TeamRecord, [decided["team"]])[0],
     )
 
 
