@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmstudy import paths
+from llmstudy import paths, rent
 from llmstudy.assess.case import open_case
 from llmstudy.assess.evidence import evidence_tables
 from llmstudy.capacity import CannotServe
@@ -24,7 +24,8 @@ from llmstudy.evidence import (
     token_offer,
     traffic_of,
 )
-from llmstudy.study import load
+from llmstudy.figure import Figure
+from llmstudy.study import OwnedGpus, TokenRates, load
 
 AZURE = pd.DataFrame(
     {
@@ -352,6 +353,38 @@ def test_rent_is_the_mean_of_the_commitments_within_its_range(default, fits):
     )
     found, _ = fleet_offer(default, default.workloads["extraction"], dear, fits)
     assert found.usd_per_gpu_hour.value == pytest.approx(on_demand)
+
+
+def test_an_owned_fleet_carries_what_a_rented_one_does_at_its_own_price(default, fits):
+    workload, rented = default.workloads["extraction"], default.routes[H200_70B]
+    price = Figure("", 36_000.0, "USD/GPU", source="a quote", as_of=default.as_of)
+    gone = {"rented_from": None, "commitment": None, "owned": OwnedGpus(price=price)}
+    owned = rented.model_copy(update=gone)
+    theirs, _ = fleet_offer(default, workload, rented, fits)
+    found, _ = fleet_offer(default, workload, owned, fits)
+    assert found.usd_per_gpu_hour == rent.gpu_hour(owned, 0.0)
+    assert (found.fleet.reserved_share, found.fleet.term_months) == (0.0, 48)
+    assert found.fleet.capital_share == rent.capital_share(owned)
+    paid = {"reserved_share": 0.0, "term_months": 12, "capital_share": 0.0}
+    assert replace(found.fleet, **paid) == replace(theirs.fleet, **paid)
+    assert findings(default.model_copy(update={"routes": {H200_70B: rented}}))
+    assert not findings(default.model_copy(update={"routes": {H200_70B: owned}}))
+
+
+@pytest.mark.parametrize("route", ["openai-gpt-4o", "negotiated"])
+def test_a_regional_premium_is_on_every_part_of_the_price_in_every_month(default, route):
+    listed = default.routes["openai-gpt-4o"]
+    usd = Figure("", 2.0, "USD/Mtok", source="contract", as_of=default.as_of)
+    rates = TokenRates(input=usd, cached_input=usd, output=usd)
+    spec = listed if route == "openai-gpt-4o" else listed.model_copy(update={"price": rates})
+    dearer = spec.model_copy(update={"regional_premium": Figure("", 1.1, "factor")})
+    plain, premium = (
+        token_offer(default.model_copy(update={"routes": {route: each}}), route, AZURE)
+        for each in (spec, dearer)
+    )
+    for part in ("uncached_input_usd", "cached_input_usd", "written_input_usd", "output_usd"):
+        assert getattr(premium, part) == pytest.approx(1.1 * getattr(plain, part))
+    assert premium.month_factors == pytest.approx(plain.month_factors)
 
 
 def test_a_quote_without_a_date_stays_without_one(default, fits):

@@ -23,6 +23,12 @@ CANDIDATES = "candidates: [together-llama-3.1-70b, h200-llama-3.1-70b]"
 OWN = "counts: [90, 5, 9, 10]\n          source: scored by hand\n          as_of: 2026-11-01"
 LOG = "requests: {path: log.csv, format: csv, workload: nope}"
 
+COMMITMENT = "    commitment: {on_demand: 40 %, reserved: 60 %, spot: 0 %}\n"
+OWNED = "{price: 36 k USD/GPU}"
+PREMIUM = (
+    "{value: 1.1, unit: x, range: [1, 1.2], source: list, as_of: 2026-11-01, grade: published}"
+)
+
 NOT_OURS = [" : ", "[key]", "unpack", "convert string", "Input tag", "Unable to extract", "{'"]
 """Marks of a sentence that a library made, or that lacks a name."""
 
@@ -228,6 +234,34 @@ FAULTS = [
         id="log workload unknown",
     ),
     pytest.param(
+        COMMITMENT,
+        f"{COMMITMENT}    owned: {OWNED}\n",
+        "h200-llama-3.1-70b:",
+        "routes.h200-llama-3.1-70b is owned and has rented_from and commitment as well",
+        id="rented and owned",
+    ),
+    pytest.param(
+        COMMITMENT,
+        "",
+        "h200-llama-3.1-70b:",
+        "routes.h200-llama-3.1-70b lacks commitment: say whom its GPUs are rented from",
+        id="neither rented nor owned",
+    ),
+    pytest.param(
+        "    model: gpt-4o\n",
+        "    model: gpt-4o\n    rate_limit: {}\n",
+        "rate_limit:",
+        "routes.openai-gpt-4o.rate_limit names no limit",
+        id="rate limit of nothing",
+    ),
+    pytest.param(
+        "    model: gpt-4o\n",
+        f"    model: gpt-4o\n    regional_premium: {PREMIUM}\n",
+        "regional_premium:",
+        "routes.openai-gpt-4o.regional_premium has a range, but a premium stands on a price list",
+        id="premium with a range",
+    ),
+    pytest.param(
         CANDIDATES,
         CANDIDATES.replace("[", "[openai-gpt-4o, "),
         "  product:",
@@ -314,6 +348,18 @@ def test_a_fault_gives_one_sentence_with_its_line(variant, old, new, marker, sen
         ),
         pytest.param(
             "benchmark: zeroeval_gsm\n", f"benchmark: own\n          {OWN}\n", id="own counts"
+        ),
+        pytest.param(
+            f"    rented_from: nebius\n{COMMITMENT}", f"    owned: {OWNED}\n", id="owned cards"
+        ),
+        pytest.param(
+            "    model: gpt-4o\n",
+            "    model: gpt-4o\n    rate_limit: {tokens_per_minute: 2 M tokens/min}\n"
+            "    regional_premium: {figure: api.regional_premium}\n",
+            id="rate limit and premium",
+        ),
+        pytest.param(
+            "horizon: 24 months", "horizon: 24 months\ndiscount_rate: 8 %/year", id="discount rate"
         ),
         pytest.param(
             "horizon: 24 months",

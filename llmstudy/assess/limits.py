@@ -126,17 +126,18 @@ def higher_tiers(
         ]
         if not reached:
             continue
-        row = min(reached, key=lambda row: (row["from_month_p10"], -_taken(row)))
+        row = min(reached, key=lambda row: (row["from_month_p10"], -_asked(row)))
         month = int(row["from_month_p10"])
         ask = f"{route}: ask for a higher tier {'now' if month == 1 else f'before month {month}'}"
         said = (
-            f"{route}: its busiest minute takes {share(_taken(row))} of the "
-            f"{count(row['per_minute'])} {row['counted']} a minute that are let through, and may "
-            f"reach all of them {'now' if month == 1 else f'in month {month}'}"
+            f"{route}: its busiest minute asks for {share(_asked(row))} of the "
+            f"{count(row['per_minute'])} {row['counted']} a minute that are let through"
         )
+        if month > 1:
+            said += f", and may ask for all of them in month {month}"
         found.append((Collect("rate limit", None, None, ask), Reason("rate limit", route, said)))
     return found
 
 
-def _taken(row: Mapping[str, Any]) -> float:
+def _asked(row: Mapping[str, Any]) -> float:
     return float(row["busiest_p50"] / row["per_minute"])
