@@ -72,9 +72,10 @@ class WorkloadOutcome:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The answer at one setting of the levers."""
+    """The answer at one setting of the levers. requests: a month's, by workload."""
 
     changes: Changes
+    requests: Mapping[str, float]
     workloads: Mapping[str, WorkloadOutcome]
     overall: str
 
@@ -101,7 +102,8 @@ def what_if(base: Prepared, changes: Changes = BASE, *, breaks: bool = True) -> 
         solved = [break_evens(base, study, changes, m) for m in moves[name] if m.route in asked]
         found = tuple(turn for turns in solved for turn in turns)
         outcomes[name] = WorkloadOutcome(routes, verdicts[name], found)
-    return Outcome(changes, outcomes, decision.overall(verdicts))
+    requests = {name: w.intake.requests.value for name, w in study.workloads.items()}
+    return Outcome(changes, requests, outcomes, decision.overall(verdicts))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,203 @@
+"""How does an analyst turn the levers? A panel of sliders with linked charts, for JupyterLab.
+
+The charts are text in an `HTML` widget: with ipykernel 7 a cell that shows an `Output` widget, and
+so `interact`, now and then hangs a headless run (nbclient issue 312).
+"""
+
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as w
+
+from llmstudy import paths
+from llmstudy.assess.case import open_case
+from llmstudy.study import load
+from llmstudy.what_if import (
+    BASE,
+    SLO_FACTORS,
+    Changes,
+    Prepared,
+    prepare,
+    priced,
+    save,
+    what_if,
+)
+from llmstudy.what_if.page import page
+
+MY_CASE = "my-case.yaml"
+
+NO_CHOICE = "all candidates"
+
+_WIDE = {"description_width": "15rem"}
+_LAYOUT = {"width": "34rem"}
+
+
+class Panel:
+    """Sliders over a prepared study. `view` is what a notebook shows.
+
+    folder: where a setting is saved; the study file's own unless given. Every slider stands at the base case until it is moved; `changes` is where they stand now.
+    """
+
+    def __init__(self, base: Prepared, study_file: str | Path, folder: Path | None = None) -> None:
+        self._base, self._study_file = base, study_file
+        self._folder = paths.resolve(study_file).parent if folder is None else folder
+        self._at_base = what_if(base)
+        self.levers = _levers(base)
+        self.page = w.HTML()
+        self.reset = w.Button(description="Reset to the base case", layout={"width": "16rem"})
+        self.save = w.Button(description=f"Save as {MY_CASE}", layout={"width": "16rem"})
+        self.said = w.HTML()
+        self._quiet = False
+        for lever in self.levers.values():
+            lever.observe(self._moved, names="value")
+        self.reset.on_click(lambda _: self.to_base())
+        self.save.on_click(lambda _: self.keep())
+        buttons = w.HBox([self.reset, self.save])
+        self.view = w.VBox([*self.levers.values(), buttons, self.said, self.page])
+        self._draw()
+
+    @property
+    def changes(self) -> Changes:
+        """The setting of the levers."""
+        at: dict[str, Any] = {name: lever.value for name, lever in self.levers.items()}
+        if at.get("reserved") == self._own_reserved:
+            at["reserved"] = BASE.reserved
+        if "api_route" in at and at["api_route"] == NO_CHOICE:
+            at["api_route"] = BASE.api_route
+        for points in ("growth", "margin"):
+            at[points] = round(at[points] / 100, 6)
+        return Changes(**at)
+
+    @property
+    def _own_reserved(self) -> float | None:
+        return _reserved(self._base)
+
+    def to_base(self) -> None:
+        """Puts every lever back, and draws once."""
+        self._quiet = True
+        for name, lever in _levers(self._base).items():
+            self.levers[name].value = lever.value
+        self._quiet = False
+        self.said.value = ""
+        self._draw()
+
+    def keep(self) -> None:
+        """Saves the setting as a study file, or says why that cannot be."""
+        try:
+            file = save(self._study_file, self.changes, self._folder / MY_CASE)
+        except ValueError as error:
+            self.said.value = _note(str(error), "#a11d2b")
+        else:
+            self.said.value = _note(f"Saved as {file}: llmstudy run {file}", "#14643a")
+
+    def _moved(self, _: Any) -> None:
+        if not self._quiet:
+            self.said.value = ""
+            self._draw()
+
+    def _draw(self) -> None:
+        self.page.value = page(what_if(self._base, self.changes), self._at_base)
+
+
+def open_panel(
+    study_file: str | Path,
+    note: Callable[[str], None] = print,
+    slo_factors: tuple[float, ...] = SLO_FACTORS,
+) -> Panel:
+    """A panel on a study file: prices it, sizes its fleets at each setting of the targets.
+
+    Takes some seconds for each fleet and setting, and says so through `note`.
+    Raises: StudyError, ValueError as `llmstudy run`.
+    """
+    study = load(study_file)
+    note(f"Pricing {study.study}; its fleets are sized at {len(slo_factors)} settings of targets.")
+    case = open_case(study)
+    return Panel(prepare(case, priced(case), slo_factors), study_file)
+
+
+# --- the levers ---------------------------------------------------------------------------------
+
+
+def _levers(base: Prepared) -> dict[str, Any]:
+    """A slider for each lever that the study has, at its base case."""
+    fte = base.study.self_hosting.fte.value
+    least = min(x.quality.margin.value for x in base.study.workloads.values())
+    levers = {
+        "volume": _by_ratio("Volume, times the base", -1.5, 1.5),
+        "growth": _slider("Growth, points a month added", 0.0, -5.0, 10.0, 0.5),
+        "slo": w.SelectionSlider(
+            options=[(f"{x:g} times", x) for x in base.sized],
+            value=BASE.slo,
+            description="Targets (SLO)",
+            continuous_update=False,
+            style=_WIDE,
+            layout=_LAYOUT,
+        ),
+        "gpu_price": _by_ratio("GPU price, times the base", -0.7, 0.5),
+        "reserved": _slider("GPU hours reserved, share", _reserved(base), 0.0, 1.0, 0.05),
+        "api_route": w.Dropdown(
+            options=[NO_CHOICE, *_api_routes(base)],
+            value=NO_CHOICE,
+            description="API model",
+            style=_WIDE,
+            layout=_LAYOUT,
+        ),
+        "margin": _slider("Quality margin, points added", 0.0, _fewest(least), 10.0, 0.5),
+        "team": _by_ratio(f"Engineers, times {fte:g} FTE", -0.6, 0.6),
+    }
+    if _reserved(base) is None:
+        del levers["reserved"]
+    return levers
+
+
+def _slider(said: str, value: float | None, low: float, high: float, step: float) -> Any:
+    return w.FloatSlider(
+        value=value or 0.0,
+        min=low,
+        max=high,
+        step=step,
+        description=said,
+        continuous_update=False,
+        style=_WIDE,
+        layout=_LAYOUT,
+    )
+
+
+def _by_ratio(said: str, low: float, high: float) -> Any:
+    """A slider between powers of ten, whose base case is 1."""
+    return w.FloatLogSlider(
+        value=1.0,
+        base=10,
+        min=low,
+        max=high,
+        step=0.02,
+        description=said,
+        readout_format=".2f",
+        continuous_update=False,
+        style=_WIDE,
+        layout=_LAYOUT,
+    )
+
+
+def _fewest(margin_share: float) -> float:
+    """The lowest setting, in half points, that leaves every workload a margin."""
+    halves = int(200 * margin_share - 1e-9)
+    return -min(halves / 2, 3.0)
+
+
+def _reserved(base: Prepared) -> float | None:
+    """The reserved share of the study's rented hours, the first route's; None without any."""
+    mixes = [getattr(route, "commitment", None) for route in base.study.routes.values()]
+    return next((mix.reserved.value for mix in mixes if mix is not None), None)
+
+
+def _api_routes(base: Prepared) -> list[str]:
+    study = base.study
+    named = {route for workload in study.workloads.values() for route in workload.candidates}
+    return sorted(route for route in named if study.routes[route].arm != "self_hosted")
+
+
+def _note(text: str, color: str) -> str:
+    return f'<p role="status" style="color:{color}">{escape(text)}</p>'

@@ -1,0 +1,271 @@
+"""How is an outcome shown beside the base case? Tables and charts as HTML and SVG text.
+
+Text and no figure object, since a slider draws anew with every step. The base is always marked:
+hollow where the setting is filled.
+"""
+
+from collections.abc import Callable, Sequence
+from html import escape
+from math import floor, log10
+from typing import NamedTuple
+
+from llmstudy.charts.style import ARMS, GREY, INK, PALE
+from llmstudy.text import count, never_or, share, span, usd
+from llmstudy.what_if.breaks import BreakEven, Lever
+from llmstudy.what_if.outcome import Outcome, RouteCost, WorkloadOutcome
+
+_OVERALL = {"api_first": "API first", "hybrid": "Hybrid", "off_api": "Off the API"}
+
+LEVERS: dict[Lever, tuple[str, Callable[[float], str]]] = {
+    "volume": ("volume", lambda x: f"{x:.2g} times"),
+    "growth": ("growth", lambda x: f"{100 * x:+.1f} points a month"),
+    "gpu_price": ("GPU price", lambda x: f"{x:.2g} times"),
+    "team": ("engineers of the fleet", lambda x: f"{x:.2g} times"),
+    "margin": ("quality margin", lambda x: f"{100 * x:+.1f} points"),
+}
+"""What a lever is called, and how a value of it is written."""
+
+
+def page(now: Outcome, base: Outcome) -> str:
+    """Headline, verdicts, charts and break-evens of one setting, beside the base case."""
+    parts = (
+        headline(now, base),
+        verdicts(now, base),
+        savings_chart(now, base),
+        months_chart(now, base),
+        volumes_chart(now, base),
+        break_evens(now),
+    )
+    return f'<div style="color:{INK};background:#fff;max-width:60rem">{"".join(parts)}</div>'
+
+
+def headline(now: Outcome, base: Outcome) -> str:
+    """What is to be done, what staying costs, and how far both are from the base case."""
+    decided = [w.verdict.decision for w in now.workloads.values()]
+    tally = ", ".join(f"{decided.count(d)} {d}" for d in ("move", "stay", "undecided"))
+    was = "as at base" if now.overall == base.overall else f"at base {_OVERALL[base.overall]}"
+    cost, before = now.stay_month_usd, base.stay_month_usd
+    paid = f"Staying costs {usd(cost)} in the first month, {_delta(cost - before)} the base."
+    changed = [n for n, w in now.workloads.items() if _said(w) != _said(base.workloads[n])]
+    turned = f" Changed: {escape(', '.join(changed))}." if changed else " No verdict changes."
+    return (
+        f'<p role="status"><strong>{_OVERALL[now.overall]}</strong> ({was}): {tally}. '
+        f"{paid}{turned}</p>"
+    )
+
+
+def _said(found: WorkloadOutcome) -> tuple[str, str | None]:
+    return found.verdict.decision, found.verdict.target
+
+
+def _delta(usd_: float) -> str:
+    return "as at" if abs(usd_) < 0.5 else f"{usd(abs(usd_))} {'above' if usd_ > 0 else 'below'}"
+
+
+def verdicts(now: Outcome, base: Outcome) -> str:
+    """A row per workload: verdict, the move that saves most, and its difference to the base."""
+    head = ("workload", "verdict", "at base", "best move", "saving over the horizon (80 % range)")
+    head += (
+        "against base",
+        "chance of being cheaper",
+        "a month now",
+        "a month moved",
+        "to settle it",
+    )
+    rows = []
+    for name, found in now.workloads.items():
+        then, best = base.workloads[name], found.best
+        cells = [name, _verdict(found), _verdict(then)]
+        if best is None or not found.routes:
+            cells += ["none permitted or priced", *[""] * 5]
+        else:
+            saved = best.saving_usd
+            before = then.of(best.route)
+            cells += [
+                best.route,
+                f"{usd(saved['p50'])} ({span(saved['p10'], saved['p90'], usd)})",
+                "" if before is None else _signed(saved["p50"] - before.saving_usd["p50"]),
+                share(best.p_cheaper),
+                usd(found.routes[0].month_usd),
+                usd(best.month_usd),
+            ]
+        asked = "; ".join(item.sentence for item in found.verdict.collect)
+        rows.append([*cells, asked or "nothing"])
+    return _table("Verdicts", head, rows)
+
+
+def _verdict(found: WorkloadOutcome) -> str:
+    decision, target = _said(found)
+    return f"{decision}: {target}" if target else decision
+
+
+def _signed(x: float) -> str:
+    return "0" if abs(x) < 0.5 else f"{'+' if x > 0 else ''}{usd(x)}"
+
+
+def break_evens(now: Outcome) -> str:
+    """Where each lever, by itself, turns a move: where it begins or ceases to save enough."""
+    rows = [
+        [name, turn.route, LEVERS[turn.lever][0], _turns(turn)]
+        for name, found in now.workloads.items()
+        for turn in found.breaks
+    ]
+    return _table("Break-evens, the other levers as set", ("workload", "move", "lever", "at"), rows)
+
+
+def _turns(turn: BreakEven) -> str:
+    if turn.at is None:
+        return "turns at no value looked at"
+    what = "holds the margin" if turn.lever == "margin" else "pays"
+    side = "above" if turn.passes_above else "below"
+    return f"{what} {side} {LEVERS[turn.lever][1](turn.at)}"
+
+
+def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    cell = 'style="text-align:left;padding:.15em .6em;vertical-align:top"'
+    top = "".join(f'<th scope="col" {cell}>{escape(h)}</th>' for h in head)
+    body = "".join(
+        "<tr>" + "".join(f"<td {cell}>{escape(text)}</td>" for text in row) + "</tr>"
+        for row in rows
+    )
+    return (
+        f'<table style="border-collapse:collapse;margin:.6em 0"><caption style="text-align:left;'
+        f'font-weight:600">{escape(title)}</caption><thead><tr>{top}</tr></thead>'
+        f"<tbody>{body}</tbody></table>"
+    )
+
+
+# --- charts -------------------------------------------------------------------------------------
+
+_WIDTH, _LEFT, _RIGHT, _ROW = 860, 330, 20, 20
+
+
+class Mark(NamedTuple):
+    """One row of a chart: a value with its range, and where the base case has it."""
+
+    label: str
+    color: str
+    value: float | None
+    low: float | None
+    high: float | None
+    base: float | None
+    tick: float | None = None
+
+
+def savings_chart(now: Outcome, base: Outcome) -> str:
+    """What the favoured route of each arm saves over the horizon, with its 80 % range."""
+    rows = []
+    for name, found in now.workloads.items():
+        for route in (r for r in found.favoured if not r.stays):
+            before, saved = base.workloads[name].of(route.route), route.saving_usd
+            was = None if before is None else before.saving_usd["p50"]
+            marks = (saved["p50"], saved["p10"], saved["p90"], was)
+            rows.append(Mark(f"{name}: {route.route}", ARMS[route.arm].color, *marks))
+    pays = sum(r.passes for w in now.workloads.values() for r in w.favoured if not r.stays)
+    title = f"{pays} of {len(rows)} favoured moves save enough, and surely enough"
+    return _chart(title, "saving over the horizon, USD", rows, usd, zero=True)
+
+
+def months_chart(now: Outcome, base: Outcome) -> str:
+    """The first month's bill on today's route and on the favoured route of each arm."""
+    rows = []
+    for name, found in now.workloads.items():
+        for route in found.favoured:
+            before = base.workloads[name].of(route.route)
+            was = None if before is None else before.month_usd
+            label = f"{name}: {route.route}{' (today)' if route.stays else ''}"
+            rows.append(Mark(label, ARMS[route.arm].color, route.month_usd, None, None, was))
+    own = [r for w in now.workloads.values() for r in w.favoured if r.arm == "self_hosted"]
+    least = f"; the least with a fleet and its team {usd(min(r.month_usd for r in own))}"
+    title = f"Staying costs {usd(now.stay_month_usd)} in the first month{least if own else ''}"
+    return _chart(title, "bill of the first month as if moved, USD (log scale)", rows, usd)
+
+
+def volumes_chart(now: Outcome, base: Outcome) -> str:
+    """The monthly volume from which each arm is cheaper than today's API, and the volume now."""
+    rows, beyond = [], 0
+    for name, found in now.workloads.items():
+        for route in (r for r in found.favoured if r.crossover_requests):
+            before = base.workloads[name].of(route.route)
+            rows.append(_crossing(now, name, route, before))
+            beyond += rows[-1].value is None or rows[-1].value > now.requests[name]
+    title = f"The volume now is short of the crossover on {beyond} of {len(rows)} favoured routes"
+    axis = "requests a month (log scale); bar: volume now"
+    return _chart(title, axis, rows, count) if rows else ""
+
+
+def _crossing(now: Outcome, name: str, route: RouteCost, before: RouteCost | None) -> Mark:
+    assert route.crossover_requests is not None
+    low, value, high = route.crossover_requests
+    was = before.crossover_requests[1] if before and before.crossover_requests else None
+    label, color = f"{name}: {route.route}", ARMS[route.arm].color
+    return Mark(label, color, value, low, high, was, tick=now.requests[name])
+
+
+def _chart(
+    title: str, axis: str, rows: Sequence[Mark], fmt: Callable[[float], str], *, zero: bool = False
+) -> str:
+    """Rows of marks on one axis, linear about zero or else by ratio; each value in words too."""
+    drawn = [x for m in rows for x in m[2:] if isinstance(x, float) and (zero or x > 0)]
+    low, high = min([*drawn, *([0.0] if zero else [])]), max([*drawn, *([0.0] if zero else [])])
+    wide = _WIDTH - _LEFT - _RIGHT - 90
+
+    def x(value: float) -> float:
+        if zero:
+            at = (value - low) / (high - low or 1)
+        else:
+            at = log10(max(value, low) / low) / (log10(high / low) or 1)
+        return round(_LEFT + wide * at, 1)
+
+    body = [_row(m, 34 + _ROW * i, x, fmt) for i, m in enumerate(rows)]
+    bottom = 30 + _ROW * len(rows)
+    lines = []
+    for tick in _ticks(low, high, zero):
+        ink = GREY if zero and tick == 0 else PALE
+        lines.append(f'<path d="M{x(tick)} 24V{bottom}" stroke="{ink}"/>')
+        lines.append(_text(x(tick), bottom + 13, fmt(tick), GREY, "middle"))
+    said = "; ".join(f"{m.label} {never_or(m.value, fmt)}" for m in rows)
+    return (
+        f'<svg role="img" aria-label="{escape(f"{title}. {axis}: {said}.")}" '
+        f'viewBox="0 0 {_WIDTH} {bottom + 34}" style="width:100%;font:12px sans-serif">'
+        f"{_text(0, 14, title, INK, weight=600)}{''.join(lines)}{''.join(body)}"
+        f"{_text(_LEFT, bottom + 29, f'{axis}; hollow: base case', GREY)}</svg>"
+    )
+
+
+def _row(m: Mark, y: float, x: Callable[[float], float], fmt: Callable[[float], str]) -> str:
+    parts = [_text(_LEFT - 8, y + 4, m.label, INK, "end")]
+    if m.low is not None and m.high is not None:
+        parts.append(f'<path d="M{x(m.low)} {y}H{x(m.high)}" stroke="{m.color}" stroke-width="3"/>')
+    if m.tick is not None:
+        parts.append(f'<path d="M{x(m.tick)} {y - 7}v14" stroke="{INK}" stroke-width="2"/>')
+    if m.value is not None:
+        parts.append(f'<circle cx="{x(m.value)}" cy="{y}" r="4" fill="{m.color}"/>')
+    if m.base is not None:
+        ring = f'r="6" fill="none" stroke="{INK}" stroke-width="1.2"'
+        parts.append(f'<circle class="base" cx="{x(m.base)}" cy="{y}" {ring}/>')
+    parts.append(_text(_WIDTH, y + 4, never_or(m.value, fmt), INK, "end"))
+    return "".join(parts)
+
+
+def _text(
+    x: float, y: float, text: str, color: str, anchor: str = "start", weight: int = 400
+) -> str:
+    return (
+        f'<text x="{x}" y="{y}" fill="{color}" text-anchor="{anchor}" font-weight="{weight}">'
+        f"{escape(text)}</text>"
+    )
+
+
+def _ticks(low: float, high: float, zero: bool) -> list[float]:
+    """A few round values: steps of 1, 2 or 5 about zero, else powers of ten and their 2 and 5."""
+    if not zero:
+        tens = [10.0**k for k in range(floor(log10(low)), floor(log10(high)) + 1)]
+        within = [p for p in tens if low <= p <= high]
+        if len(within) < 3:
+            within = [k * p for p in tens for k in (1, 2, 5) if low <= k * p <= high]
+        return within[:: 1 + len(within) // 8]
+    size = (high - low or 1) / 4
+    power = 10.0 ** floor(log10(size))
+    step = next(k * power for k in (1, 2, 5, 10) if k * power >= size)
+    return [step * k for k in range(floor(low / step), floor(high / step) + 1) if low <= step * k]
