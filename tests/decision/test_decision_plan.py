@@ -1,0 +1,347 @@
+"""Canary sizes against statsmodels and simulation, gates against a truth table, fronts by hand."""
+
+from datetime import date, timedelta
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binom
+from statsmodels.stats.proportion import power_proportions_2indep
+
+from llmstudy import paths
+from llmstudy.decision import phases
+from llmstudy.decision.canary import (
+    FALSE_ALARM_SHARE,
+    POWER,
+    alarm_gap,
+    canary_metrics,
+    canary_plan,
+    canary_requests,
+    canary_steps,
+)
+from llmstudy.decision.first_moves import WORKLOAD_COLUMNS, first_moves
+from llmstudy.decision.plan import ALL, GateFact, ItemCost, best, gates, items, passage, worst
+
+START = date(2026, 12, 18)
+BASELINES = {"acceptance": 0.92, "errors": 0.02, "slow_first_token": 0.05}
+
+
+# ---- canary: how many requests
+
+
+@pytest.mark.parametrize("traffic_share", [0.01, 0.05, 0.25, 0.5])
+@pytest.mark.parametrize(("p0", "p1"), [(0.95, 0.92), (0.5, 0.47), (0.05, 0.08), (0.9, 0.88)])
+@pytest.mark.parametrize("alpha", [0.05, 0.05 / 15])
+def test_a_step_has_the_power_that_statsmodels_gives_its_size(traffic_share, p0, p1, alpha):
+    n = canary_requests(p0, p1, traffic_share, alpha)
+    side = "smaller" if p1 < p0 else "larger"
+    stays_per_canary = (1 - traffic_share) / traffic_share
+
+    def power(size):
+        found = power_proportions_2indep(
+            p1 - p0, p0, size, ratio=stays_per_canary, alpha=alpha, alternative=side
+        )
+        return found.power
+
+    # theirs takes the pooled share for the variance at none, as ours does
+    assert power(n) == pytest.approx(POWER, abs=0.004)
+    assert power(0.9 * n) < POWER < power(1.1 * n)
+
+
+@pytest.mark.parametrize(("p0", "p1"), [(0.95, 0.92), (0.6, 0.56), (0.05, 0.08)])
+def test_at_full_traffic_the_exact_binomial_test_has_about_the_power(p0, p1):
+    alpha = 0.05 / 15
+    n = canary_requests(p0, p1, 1.0, alpha)
+    gap = alarm_gap(p0, 1.0, n, alpha)
+    if p1 < p0:
+        seen, false = (binom.cdf(np.ceil(n * (p0 - gap)) - 1, n, p) for p in (p1, p0))
+    else:
+        seen, false = (binom.sf(np.floor(n * (p0 + gap)), n, p) for p in (p1, p0))
+    assert seen == pytest.approx(POWER, abs=0.03)
+    assert false < 2 * alpha  # the normal tail is thinner than the binomial one
+
+
+def test_fewer_requests_stay_behind_so_that_the_middle_step_needs_most():
+    sizes = [canary_requests(0.9, 0.87, share, 0.01) for share in (0.01, 0.25, 0.5)]
+    assert sizes == sorted(sizes)
+    assert canary_requests(0.9, 0.87, 1.0, 0.01) < sizes[-1]  # the baseline is known by then
+
+
+def test_a_rare_outcome_needs_enough_requests_to_be_seen_at_all():
+    assert canary_requests(0.001, 0.031, 0.01, 0.01) == 5000
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ((0.9, 0.9, 0.5, 0.05), "two different ones"),
+        ((1.2, 0.9, 0.5, 0.05), "from 0 to 1"),
+        ((0.9, 0.8, 0.0, 0.05), "share up to 1"),
+        ((0.9, 0.8, 0.5, 0.7), "alpha"),
+    ],
+)
+def test_what_no_canary_can_be_planned_from_is_an_error_that_says_so(asked, message):
+    with pytest.raises(ValueError, match=message):
+        canary_requests(*asked)
+
+
+def run(rng, plan, canary, n_runs):
+    """How often each of n_runs canaries is sent back at any step by any metric."""
+    back = np.zeros(n_runs, dtype=bool)
+    for row in plan.to_dict("records"):
+        share, n = row["traffic_share"], row["requests"]
+        for metric, side in canary_metrics()[["metric", "worse"]].itertuples(index=False):
+            p0, p1 = BASELINES[metric], canary[metric]
+            stays = int(n * (1 - share) / share)
+            seen = rng.binomial(n, p1, n_runs) / n
+            known = rng.binomial(stays, p0, n_runs) / stays if stays else p0
+            worse = known - seen if side == "lower" else seen - known
+            back |= worse > row[f"{metric}_alarm_gap"]
+    return back.mean()
+
+
+def test_an_equally_good_route_is_seldom_sent_back_and_a_worse_one_nearly_always():
+    plan = canary_plan(50_000, 0.03, BASELINES)
+    rng = np.random.default_rng(7)
+    assert run(rng, plan, BASELINES, 20_000) < 1.3 * FALSE_ALARM_SHARE
+    for metric, moved in (("acceptance", -0.03), ("errors", 0.03), ("slow_first_token", 0.03)):
+        worse = BASELINES | {metric: BASELINES[metric] + moved}
+        # each step sees it with the power stated, and it has five of them
+        assert run(rng, plan, worse, 5_000) > POWER
+
+
+def test_the_steps_sum_their_days_and_last_long_enough_for_their_requests():
+    per_day = 4_000
+    plan = canary_plan(per_day, 0.03, BASELINES)
+    assert plan["traffic_share"].tolist() == canary_steps()["share"].tolist()
+    assert (plan["days"] * per_day * plan["traffic_share"] >= plan["requests"]).all()
+    assert ((plan["days"] - 1) * per_day * plan["traffic_share"] < plan["requests"]).all()
+    assert plan["days_so_far"].tolist() == plan["days"].cumsum().tolist()
+    needs = plan[[f"{metric}_requests" for metric in BASELINES]]
+    assert (plan["requests"] == needs.max(axis=1)).all()
+    named = [row[f"{row['needs_most']}_requests"] for row in plan.to_dict("records")]
+    assert named == plan["requests"].tolist()
+    assert (plan["alpha"] * len(plan) * len(BASELINES)).to_numpy() == pytest.approx(
+        FALSE_ALARM_SHARE
+    )
+
+
+def test_a_tighter_margin_and_a_thinner_stream_take_longer():
+    days = [
+        canary_plan(per_day, margin, BASELINES)["days"].sum()
+        for per_day, margin in ((50_000, 0.03), (50_000, 0.01), (5_000, 0.01))
+    ]
+    assert days[0] < days[1] < days[2]
+
+
+def test_a_canary_without_traffic_or_baseline_is_refused():
+    with pytest.raises(ValueError, match="needs traffic"):
+        canary_plan(0, 0.03, BASELINES)
+    with pytest.raises(ValueError, match="no baseline of errors"):
+        canary_plan(100, 0.03, {k: v for k, v in BASELINES.items() if k != "errors"})
+
+
+# ---- gates
+
+
+def fact(state):
+    return GateFact(state, 1.0, 1.0, "things", "measured", f"it is {state}")
+
+
+def facts(own=None, **changed):
+    """Facts of every gate, all passed but those changed. own: of workloads, by rests_on."""
+    table = pd.read_csv(paths.data("phase_gates.csv"))
+    known = {}
+    for rests_on, scope in table[["rests_on", "scope"]].itertuples(index=False):
+        state = changed.get(rests_on.replace("-", "_"), "passed")
+        known[rests_on] = {ALL: fact(state)} if scope == "study" else {}
+    return known | (own or {})
+
+
+def of_workload(saving, fired, quality):
+    return {
+        "saving": {"chat": fact(saving)},
+        "G1-G6": {"chat": fact(fired)},
+        "quality": {"chat": fact(quality)},
+    }
+
+
+STATES = ("passed", "open", "unknown", "failed")
+
+
+def test_a_phase_is_entered_on_one_reason_to_move_and_on_quality_by_the_truth_table():
+    for saving, fired, quality in product(STATES, repeat=3):
+        found = gates(START, facts(of_workload(saving, fired, quality)))
+        reason = min(saving, fired, key=STATES.index)
+        expected = max(reason, quality, key=STATES.index)
+        assert passage(found, 3, "entry") == expected
+
+
+def test_one_ready_workload_opens_the_phase_and_a_gate_of_the_study_shuts_it():
+    ready = of_workload("passed", "open", "passed")
+    for row in ready.values():
+        row["search"] = fact("failed")
+    assert passage(gates(START, facts(ready)), 3, "entry") == "passed"
+    assert passage(gates(START, facts()), 3, "entry") == "open"  # nobody is named who could move
+    assert passage(gates(START, facts(G3="failed")), 1, "exit") == "failed"
+    assert passage(gates(START, facts(log="open")), 1, "exit") == "open"
+    assert passage(gates(START, facts()), 1, "exit") == "passed"
+
+
+def test_a_gate_of_which_nothing_is_said_is_an_error_that_names_it():
+    known = facts()
+    del known["golden_set"]
+    with pytest.raises(ValueError, match=r"golden set scored.*golden_set"):
+        gates(START, known)
+
+
+def test_gates_are_due_within_their_phase_or_after_it_for_what_looks_back():
+    found = gates(START, facts(of_workload("open", "open", "open")))
+    plan = phases(START, [], []).set_index("phase")
+    dated = found[~found["rests_on"].isin(["ab_test", "revisit"])]
+    for row in dated.to_dict("records"):
+        own = plan.loc[row["phase"]]
+        assert row["due"] == (own["start"] if row["at"] == "entry" else own["end"])
+    late = found.set_index("rests_on")["due"]
+    assert late["revisit"] == START + timedelta(weeks=26)  # V2: every 3-6 months
+    assert late["ab_test"] > plan.loc[3, "end"]
+
+
+@given(st.lists(st.sampled_from(STATES), min_size=1))
+def test_one_of_several_and_all_of_several_are_opposite_ends_of_one_order(states):
+    assert best(states) == STATES[min(STATES.index(s) for s in states)]
+    assert worst(states) == STATES[max(STATES.index(s) for s in states)]
+
+
+# ---- work
+
+
+def priced_plan(cost=(60_000.0, 30_000.0, 120_000.0)):
+    plan = phases(START, ["chat"], []).assign(cost_usd=0.0, cost_low_usd=0.0, cost_high_usd=0.0)
+    ends = ["cost_usd", "cost_low_usd", "cost_high_usd"]
+    plan.loc[plan["phase"] == 2, ends] = cost
+    return plan
+
+
+def test_the_items_of_a_phase_sum_to_its_figure():
+    golden = [ItemCost("chat", 12_000.0, 4_000.0, 30_000.0, "2,000 items")]
+    found = items(priced_plan(), START, {"golden_set": golden})
+    own = found[found["phase"] == 2]
+    assert own["cost_usd"].sum() == 60_000
+    assert own["cost_low_usd"].sum() == 30_000
+    assert own["cost_high_usd"].sum() == 120_000
+    assert own["note"].isna().all()
+    assert found[found["phase"] == 1]["cost_usd"].isna().all()  # nothing to split
+
+
+def test_items_that_cost_more_than_their_phase_are_said_to():
+    golden = [ItemCost("chat", 90_000.0, 30_000.0, 200_000.0, "15,000 items")]
+    own = items(priced_plan(), START, {"golden_set": golden}).query("phase == 2")
+    assert own["cost_usd"].sum() == 90_000
+    assert own["note"].dropna().tolist() == ["the items cost more than the phase's figure"]
+
+
+def test_work_lies_within_its_phase_but_for_what_is_looked_at_later():
+    found = items(priced_plan(), START, {})
+    plan = phases(START, [], []).set_index("phase")
+    for row in found[~found["item"].str.startswith("A/B")].to_dict("records"):
+        own = plan.loc[row["phase"]]
+        assert own["start"] <= row["start"] < row["end"] <= own["end"]
+
+
+# ---- what moves first
+
+
+def workload(name="a", **changed):
+    about = {
+        "workload": name,
+        "task": "extraction",
+        "complexity": "low",
+        "data_class": "enterprise",
+        "barred": False,
+        "long_context": False,
+        "requests_per_month": 2e6,
+        "crossover_requests": 1e6,
+        "target": "open-70b",
+        "saving_p50_usd": 1e5,
+        "p_cheaper": 0.9,
+        "proven": True,
+        "quality": "non-inferior",
+        "latency": "meets",
+        "exposed": False,
+        "unknowns": 0,
+    }
+    assert set(about) == set(WORKLOAD_COLUMNS)
+    assert set(changed) <= set(about)
+    return about | changed
+
+
+@pytest.mark.parametrize(
+    ("changed", "v3", "because"),
+    [
+        ({}, "moves", "2.0M requests a month, 2 times the crossover"),
+        ({"requests_per_month": 5e5}, "open", "but only 500k requests a month, 0.50 times"),
+        ({"crossover_requests": None}, "open", "at no volume is an open model cheaper"),
+        ({"task": "chat"}, "open", "neither simple nor complex"),
+        ({"complexity": "high"}, "stays", "complex"),
+        ({"task": "reasoning"}, "stays", "complex"),
+        ({"long_context": True}, "stays", "long context"),
+        ({"data_class": "phi", "complexity": "high"}, "moves", "privacy-sensitive: phi"),
+        ({"barred": True, "long_context": True}, "moves", "may not see its data"),
+    ],
+)
+def test_the_class_is_the_source_memos_and_privacy_goes_first(changed, v3, because):
+    (row,) = first_moves(pd.DataFrame([workload(**changed)])).to_dict("records")
+    assert row["v3"] == v3
+    assert because in row["because"]
+
+
+def test_each_risk_counts_once():
+    sure = first_moves(pd.DataFrame([workload()])).iloc[0]
+    assert (sure["risk_count"], sure["risks"]) == (0, "none seen")
+    risky = workload(proven=False, latency="undecided", unknowns=2, exposed=True)
+    found = first_moves(pd.DataFrame([risky])).iloc[0]
+    assert found["risk_count"] == 4 == len(found["risks"].split("; "))
+    assert "2 intake questions open" in found["risks"]
+
+
+values = st.tuples(st.integers(-3, 3), st.integers(0, 3), st.integers(0, 2))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(values, min_size=1, max_size=6))
+def test_nobody_stands_before_one_that_is_better_on_every_count(points):
+    rows = [
+        workload(
+            str(i), saving_p50_usd=float(s), p_cheaper=p / 3, unknowns=int(r > 0), proven=r < 2
+        )
+        for i, (s, p, r) in enumerate(points)
+    ]
+    found = first_moves(pd.DataFrame(rows))
+    key = [
+        (row["saving_p50_usd"], row["p_cheaper"], -row["risk_count"])
+        for row in found.to_dict("records")
+    ]
+    for i, j in product(range(len(key)), repeat=2):
+        better = key[i] != key[j] and all(a >= b for a, b in zip(key[i], key[j], strict=True))
+        if better:
+            assert i < j
+            assert found["front"][i] < found["front"][j]
+    assert found["rank"].tolist() == list(range(1, len(points) + 1))
+    for i, own in enumerate(key):  # whom nobody beats stands in the first front
+        beaten = any(
+            other != own and all(a >= b for a, b in zip(other, own, strict=True)) for other in key
+        )
+        assert (found["front"][i] == 1) == (not beaten)
+
+
+def test_classes_come_in_order_whatever_they_save():
+    rows = [
+        workload("think", complexity="high", saving_p50_usd=9e9),
+        workload("talk", task="chat", saving_p50_usd=1e6),
+        workload("tag"),
+    ]
+    assert first_moves(pd.DataFrame(rows))["workload"].tolist() == ["tag", "talk", "think"]
