@@ -136,10 +136,11 @@ def _finding(risks: pd.DataFrame) -> str:
     tally = risks["state"].value_counts()
     active = risks.loc[risks["state"] == "active", "id"]
     which = f" ({', '.join(active)})" if len(active) else ""
+    warn, blind = tally.get("warning", 0), tally.get("no live evidence", 0)
     return (
         f"{len(active) or 'None'} of {len(risks)} risks {'is' if len(active) < 2 else 'are'} "
-        f"active{which}; {tally.get('warning', 0)} warn, "
-        f"{tally.get('no live evidence', 0)} have no live evidence"
+        f"active{which}; {warn} {'warns' if warn == 1 else 'warn'}, "
+        f"{blind} {'has' if blind == 1 else 'have'} no live evidence"
     )
 
 
