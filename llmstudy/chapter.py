@@ -91,12 +91,10 @@ SHOWN = {
         "route_p10_usd route_p50_usd route_p90_usd p_cheaper%"
     ),
     "criteria": "id criterion workload arm route score grade verdict",
-    "contracts": "route item state valid_until days_left",
     "portability": (
         "workload route vendor score_low score_high pinned retires spend_share% "
         "other_vendors verdict"
     ),
-    "portability_parts": "workload route part dimension points low high why",
     "switching": "workload route low_days mid_days high_days within_a_week work",
     "vendors": (
         "vendor workloads spend_share% requests_share% listed_changes largest_factor "

@@ -10,7 +10,7 @@ from llmstudy.assess.hosting import curve_tables
 from llmstudy.charts import Chart
 from llmstudy.memo.facts import INPUTS, Facts
 from llmstudy.study import SelfHostedRoute
-from llmstudy.text import count, never_or, share, usd
+from llmstudy.text import count, never_or, share, span, usd
 from llmstudy.words import named
 
 
@@ -391,9 +391,10 @@ def quality_forest(facts: Facts) -> Chart | None:
 
 
 def quality_in_short(facts: Facts) -> Chart | None:
-    """The same, one line per comparison: routes that rest on the same items share it."""
+    """The scored ones alone, one line per comparison: routes that rest on the same items share it."""
     table = facts.comparisons()
-    return None if table.empty else charts.quality_forest(table)
+    scored = table[table["verdict"] != "none"].reset_index(drop=True)
+    return None if scored.empty else charts.quality_forest(scored)
 
 
 def trigger_status(facts: Facts) -> Chart:
@@ -416,6 +417,27 @@ def criteria(facts: Facts) -> Chart:
         "word: the worst grade that a score rests on"
     )
     return charts.criteria(pd.DataFrame(facts.decided["criteria"]), note)
+
+
+def portability_table(facts: Facts) -> pd.DataFrame:
+    """The points that each route earns, part by part, out of the most that it could."""
+    rows = facts.decided["portability_parts"]
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    for row in rows:
+        line = cells.setdefault((row["workload"], row["route"]), {})
+        part = f"{row['part'].replace('_', ' ')} ({row['points']})"
+        line[part] = span(row["low"], row["high"], count)
+    return pd.DataFrame([{"workload": w, "route": r, **line} for (w, r), line in cells.items()])
+
+
+def contract_table(facts: Facts) -> pd.DataFrame:
+    """The checklist of every route: its state item by item, with the days left on it."""
+    cells: dict[str, dict[str, str]] = {}
+    for row in facts.decided["contracts"]:
+        days = row["days_left"]
+        told = row["state"] if days is None else f"{row['state']} ({count(days)} days)"
+        cells.setdefault(row["route"], {})[row["item"]] = told + ("*" if row["needed_by"] else "")
+    return pd.DataFrame([{"route": route, **line} for route, line in cells.items()])
 
 
 def phase_timeline(facts: Facts) -> Chart:
