@@ -1,4 +1,4 @@
-"""`llmstudy init`: six questions, one study file."""
+"""`llmstudy init`: six questions, one study file, and on request the workflow that runs it."""
 
 import re
 import tempfile
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmstudy.cli import workflow
 from llmstudy.cli.terminal import AsJson, ask, interactive, mistakes, print_json, say
 
 if TYPE_CHECKING:
@@ -73,6 +74,14 @@ def init(
             metavar="DATE",
         ),
     ] = None,
+    ci: Annotated[
+        bool,
+        typer.Option(
+            "--ci",
+            help="Also write .github/workflows/llmstudy.yml, which runs the study every month. "
+            "Where DIR/study.yaml is there already, write only that.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask six questions and write DIR/study.yaml, ready to run.
@@ -84,13 +93,18 @@ def init(
     Monthly tokens and the last invoice suffice: at list prices the two tell how the tokens split
     into input and output. A study file is never overwritten.
 
-    Exit codes: 0 written; 2 an answer cannot be used, or the file is there already.
+    With `--ci` the repository that holds DIR gets a GitHub Actions workflow. Once a month, and when
+    asked for, it executes the study with this version of llmstudy, publishes the memo as an
+    artefact, and fails when a trigger fires or evidence is stale on the newest log in DIR/logs.
+
+    Exit codes: 0 written; 2 an answer cannot be used, or a file is there already.
 
     ```
     llmstudy init acme
     llmstudy init acme --provider openai --model gpt-4o --monthly-tokens 1.2B --invoice-usd 4800
     llmstudy init acme --requests 1.2M --input-tokens 1155 --output-tokens 211 \\
         --ttft-p95 '800 ms' --data-class enterprise --peak-to-mean 2 --gpu-platform no
+    llmstudy init acme --ci
     ```
     """
     given = {
@@ -109,22 +123,29 @@ def init(
     }
     file = folder / "study.yaml"
     with mistakes(as_json):
-        _refuse(file, called := name or folder.resolve().name)
-        made = _compose(called, as_of.date() if as_of else date.today(), _answers(given))
-        unknown = _write(file, made)
+        flow = workflow.planned(file) if ci else None
+        if flow and file.exists() and not any(given.values()):
+            found = _found(file)
+        else:
+            _refuse(file, called := name or folder.resolve().name)
+            made = _compose(called, as_of.date() if as_of else date.today(), _answers(given))
+            unknown = _write(file, made)
+            found = {"month_usd": made.month_usd, "unknown": unknown, "notes": made.notes}
+        if flow:
+            _write_workflow(flow, file)
     steps = [f"llmstudy run {file}", f"llmstudy check {file}"]
     if as_json:
-        print_json(
-            {
-                "study": str(file),
-                "month_usd": made.month_usd,
-                "unknown": unknown,
-                "notes": made.notes,
-                "next": steps,
-            }
-        )
+        added = {"workflow": str(flow)} if flow else {}
+        print_json({"study": str(file), **added, **found, "next": steps})
     else:
-        _show(file, made, unknown, steps)
+        _show(file, found, flow, steps)
+
+
+def _found(file: Path) -> dict[str, Any]:
+    """What is to be said of a study that is there already."""
+    from llmstudy import study
+
+    return {"unknown": study.load(file).unknown()}
 
 
 def _refuse(file: Path, name: str) -> None:
@@ -218,15 +239,26 @@ def _write(file: Path, made: "Starter") -> list[str]:
     return unknown
 
 
-def _show(file: Path, made: "Starter", unknown: list[str], steps: list[str]) -> None:
+def _write_workflow(flow: Path, file: Path) -> None:
+    from llmstudy import __version__
+
+    flow.parent.mkdir(parents=True, exist_ok=True)
+    with flow.open("x", encoding="utf-8") as target:
+        target.write(workflow.text(file, flow.parents[2], __version__))
+
+
+def _show(file: Path, found: Mapping[str, Any], flow: Path | None, steps: list[str]) -> None:
     from llmstudy import text
 
-    typer.echo(f"Wrote {file}: today's bill is about {text.usd(made.month_usd)} a month.")
-    for note in made.notes:
-        typer.echo(f"Note: {note}")
-    if unknown:
+    if "month_usd" in found:
+        typer.echo(f"Wrote {file}: today's bill is about {text.usd(found['month_usd'])} a month.")
+        for note in found["notes"]:
+            typer.echo(f"Note: {note}")
+    if flow:
+        typer.echo(f"Wrote {flow}: commit it; put each log into {file.parent / 'logs'}.")
+    if found["unknown"]:
         typer.echo("Still unknown, and taken from wide priors:")
-        for path in unknown:
+        for path in found["unknown"]:
             typer.echo(f"  {path}")
     typer.echo("Next:")
     for step in steps:

@@ -19,7 +19,8 @@ class StudyError(ValueError):
 def load(path: str | Path) -> Study:
     """The study in a YAML file, checked in full.
 
-    Relative paths inside the file are relative to the file.
+    Relative paths inside the file are relative to the file. A log's may be a folder: the file in
+    it whose name sorts last is then read, such as 2026-11.parquet.
 
     Raises: StudyError with one line per fault, `file:line: sentence`.
 
@@ -53,12 +54,18 @@ def _placed(study: Study, folder: Path) -> Study:
     """The study with its relative paths taken from the folder of its file."""
     log = study.requests
     if log:
-        log = log.model_copy(update={"path": folder / log.path})
+        log = log.model_copy(update={"path": _newest(folder / log.path)})
     routes = {
         name: route.model_copy(update={"probe": tuple(folder / run for run in route.probe)})
         for name, route in study.routes.items()
     }
     return study.model_copy(update={"requests": log, "routes": routes})
+
+
+def _newest(path: Path) -> Path:
+    """The file itself; of a folder of logs the file whose name sorts last: git keeps no times."""
+    logs = path.iterdir() if path.is_dir() else []
+    return max((file for file in logs if not file.name.startswith(".")), default=path)
 
 
 def _plain(node: Any) -> Any:
