@@ -29,6 +29,7 @@ ALL = "all"
 """The column of all workloads together."""
 
 _MOST_WORDS = 6  # columns; of more, only the marks have room
+_GRID_IN = 3.5
 
 
 def panel(lenses: pd.DataFrame, answers: pd.DataFrame, note: str) -> Chart:
@@ -47,7 +48,7 @@ def panel(lenses: pd.DataFrame, answers: pd.DataFrame, note: str) -> Chart:
     title = _title(table, answers)
     figure = blank(title, note, 1.15 + 0.36 * len(table))
     tried = bool(table["regret_usd"].notna().any())
-    widths = [0.7 * len(columns), 1.2] if tried else [1.0]
+    widths = [min(0.7 * len(columns), _GRID_IN), 1.2] if tried else [1.0]
     axes = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
     told = _grid(axes[0], table, answers, columns)
     costs = _regrets(axes[1], table) if tried else [""] * len(table)
@@ -79,7 +80,8 @@ def _grid(ax: Axes, table: pd.DataFrame, answers: pd.DataFrame, columns: list[st
         told.append(", ".join(words))
     label_rows(ax, [wrap(str(row.lens), 1.0, 8) for _, row in numbered(table)])
     ax.set_xlim(-0.5, len(columns) - 0.5)
-    ax.set_xticks(range(len(columns)), labels=[wrap(name, 0.72, lines=3) for name in columns])
+    room = min(0.72, (_GRID_IN - 0.2) / len(columns))
+    ax.set_xticks(range(len(columns)), labels=[wrap(name, room, lines=3) for name in columns])
     ax.xaxis.tick_top()
     ax.tick_params(length=0, labelsize=SMALL_PT)
     ax.spines[:].set_visible(False)
