@@ -157,3 +157,95 @@ def test_in_a_market_that_never_falls_both_buyers_pay_the_same(priced):
         for buyer in ("named_model", "same_quality")
     )
     assert wary.stay_usd == pytest.approx(named.stay_usd)
+
+
+# ---- bought cards, and months that are worth less
+
+
+def owned_in(offers, share=0.75, life=48):
+    """The offers, with every fleet on cards that were bought."""
+    return replace(
+        offers,
+        fleets={
+            key: replace(
+                offer,
+                fleet=replace(
+                    offer.fleet, reserved_share=0.0, capital_share=share, term_months=life
+                ),
+            )
+            for key, offer in offers.fleets.items()
+        },
+    )
+
+
+def test_a_fleet_that_is_owned_never_shrinks_and_no_market_moves_its_price(priced):
+    study, offers = priced
+    offers = owned_in(offers)
+    future = futures_of_moves(study, offers, {"extraction": OWN}, 24, 200)
+    upkeep = mc.fleet_month_usd(draws(study, offers, 200))[:, None]
+    hours = future.go_usd - upkeep
+    assert (np.diff(hours, axis=1) >= -1e-6).all()
+    wide = replace(study.price_paths.gpu_volatility, value=0.9, high=1.8)
+    paths = study.price_paths.model_copy(update={"gpu_volatility": wide})
+    wild = study.model_copy(update={"price_paths": paths})
+    found = futures_of_moves(wild, offers, {"extraction": OWN}, 24, 200)
+    assert found.go_usd == pytest.approx(future.go_usd)
+    assert found.switch_costs() == pytest.approx(future.switch_costs())
+
+
+def draws(study, offers, n):
+    return futures_of(study, "extraction", pair_inputs(study, offers, "extraction", OWN), n)
+
+
+def test_who_leaves_owned_cards_carries_their_capital_to_the_end_of_their_life(priced):
+    study, offers = priced
+    future = futures_of_moves(study, owned_in(offers), {"extraction": OWN}, 24, 200)
+    (held,) = future.reserved
+    d = draws(study, owned_in(offers), 200)
+    hours = future.go_usd - mc.fleet_month_usd(d)[:, None]
+    capital = 0.75 * hours / (1 + d["overhead_share"][:, None])
+    assert held.usd == pytest.approx(capital)
+    assert held.unused_usd(6) == pytest.approx(42 * capital[:, 6])
+    assert (held.on_demand(0.7) == 0).all()
+    assert (held.beside(7) == 0).all()
+
+
+def test_rented_and_owned_fleets_keep_their_own_terms_when_they_move_together(priced):
+    study, offers = priced
+    mixed = {**offers.fleets}
+    mixed["extraction", OWN] = owned_in(offers).fleets["extraction", OWN]
+    both = futures_of_moves(study, replace(offers, fleets=mixed), FLEETS, 24, 50)
+    assert {(part.term_months, part.owned) for part in both.reserved} == {(12, False), (48, True)}
+    together = futures_of_moves(study, offers, FLEETS, 24, 50)
+    (one,) = together.reserved
+    alone = [futures_of_moves(study, offers, {n: OWN}, 24, 50).reserved[0].usd for n in FLEETS]
+    assert one.usd == pytest.approx(sum(alone))
+
+
+def test_months_are_worth_what_a_loop_discounts_them_to(priced):
+    study, offers = priced
+    rate = replace(study.discount_rate, value=0.1, low=None, high=None)
+    dear = study.model_copy(update={"discount_rate": rate})
+    future = futures_of_moves(study, offers, FLEETS, 18, 6)
+    found = futures_of_moves(dear, offers, FLEETS, 18, 6)
+    assert found.stay_usd == pytest.approx(future.stay_usd)  # bills are as they fall due
+    for start in (0, 7):
+        paid = future._paid(start)
+        for i in range(6):
+            by_hand = sum(paid[i, m] / 1.1 ** ((m + 1) / 12) for m in range(18))
+            by_hand += future.once_usd[i] / 1.1 ** (start / 12)
+            assert found.switch_costs()[i, start] == pytest.approx(by_hand)
+    never, begun = found.switch_costs()[:, -1], found.switch_costs()[:, 0]
+    assert found.saving_by_month()[:, -1] == pytest.approx(never - begun)
+    assert found.stay_by_month()[:, -1] == pytest.approx(never)
+
+
+def test_all_that_moves_is_discounted_alike_whichever_way_it_is_added_up(priced):
+    study, offers = priced
+    rate = replace(study.discount_rate, value=0.1, low=None, high=None)
+    dear = study.model_copy(update={"discount_rate": rate})
+    one = futures_of_moves(dear, offers, {"extraction": OWN}, dear.months, N)
+    found = portfolio_saving(dear, offers, {"extraction": OWN})
+    assert found == pytest.approx(one.saving_by_month()[:, -1])
+    undiscounted = portfolio_saving(study, offers, {"extraction": OWN})
+    assert np.abs(found / undiscounted - 1).mean() > 0.01

@@ -9,6 +9,7 @@ from llmstudy.assess.hosting import hosting_tables
 from llmstudy.assess.items import cost_items
 from llmstudy.assess.market import figures_of, market, pair_inputs
 from llmstudy.canonical import plain
+from llmstudy.figure import Figure
 from llmstudy.study import load
 
 
@@ -47,3 +48,21 @@ def test_every_item_bears_a_grade_and_none_is_negative(priced):
     assert rows["grade"].isin(["measured", "published", "secondary", "assumed"]).all()
     assert (rows["usd_month"] >= 0).all()
     assert np.isfinite(rows["usd_month"]).all()
+
+
+def test_a_regional_premium_is_an_item_of_its_own_and_the_items_still_add_up(priced):
+    study, offers = priced
+    plain = pd.DataFrame(cost_items(study, offers, MOVE)).query("side == 'api'")
+    route = study.routes["openai-gpt-4o"].model_copy(
+        update={"regional_premium": Figure("", 1.1, "factor")}
+    )
+    inside = study.model_copy(update={"routes": {**study.routes, "openai-gpt-4o": route}})
+    # the premium is in the offers already, since it is on the price of each request
+    found = pd.DataFrame(cost_items(inside, offers, MOVE)).query("side == 'api'")
+    assert found["usd_month"].sum() == pytest.approx(plain["usd_month"].sum())
+    tokens = plain.set_index("item").loc[
+        ["prompts, caching included", "answers, reasoning included", "retries"], "usd_month"
+    ]
+    premium = found.set_index("item").loc["regional premium", "usd_month"]
+    assert premium == pytest.approx(tokens.sum() * 0.1 / 1.1)
+    assert "regional premium" not in set(plain["item"])

@@ -182,6 +182,29 @@ def test_over_workloads_one_yes_is_enough_and_one_unknown_leaves_a_no_open(statu
     assert timing.todays_signals(rows)["compliance_block"] == expected
 
 
+@pytest.mark.parametrize(("cured", "expected"), [((), 1.0), (("chat",), 0.0), (("other",), 1.0)])
+def test_a_block_that_another_api_cures_calls_for_no_fleet(cured, expected):
+    rows = [fact("G3", "fired"), fact("G2", "fired", 0.9, 0.5)]
+    found = timing.todays_signals(rows, cured)
+    assert found["compliance_block"] == expected
+    assert found["ttft_p95_missed"] == 1.0
+
+
+def test_a_workload_is_cured_by_a_permitted_api_that_is_long_enough_and_not_todays():
+    def row(workload, arm="hosted_open", permitted=True, current=False, fits=True):
+        found = {"workload": workload, "arm": arm, "permitted": permitted, "current": current}
+        return {**found, "fits_context": fits}
+
+    rows = [
+        row("cured"),
+        row("fleet only", arm="self_hosted"),
+        row("barred", permitted=False),
+        row("today's", current=True),
+        row("too short", fits=False),
+    ]
+    assert timing.cured_by_an_api({"06_crossover": {"permissions": rows}}) == {"cured"}
+
+
 def test_signals_of_today_are_the_worst_of_the_workloads():
     rows = [
         fact("G2", "armed", 0.3, 0.5),
@@ -349,6 +372,22 @@ def test_without_a_reservation_nothing_is_owed_and_every_hour_costs_more(priced)
     by_the_hour = (5.0 + 5.0 / share) * market
     assert share < 1
     assert found[0, -1] == pytest.approx(by_the_hour.sum())
+
+
+def test_owned_cards_are_carried_to_the_end_of_their_life_by_who_leaves_them(priced):
+    study, _ = priced
+    go, stay = np.full((1, 6), 10.0), np.full((1, 6), 100.0)
+    held = Reserved(np.full((1, 6), 7.0), np.ones((1, 6)), term_months=48, owned=True)
+    moved = {"extraction": "h200-llama-3.1-70b"}
+    back = timing._way_back_usd(study, moved)
+    one = small_future(stay, go, reserved=(held,))
+    found = timing._leaving(study, moved, one)
+    assert found[0, -1] == pytest.approx(6 * 10.0)
+    assert found[0, 4] == pytest.approx(4 * 10 + 44 * 7 + back + 2 * 100)
+    rate = np.array([0.1])
+    worth = timing._leaving(study, moved, replace(one, discount_rate=rate))
+    by_hand = sum((10 if m < 4 else 100) / 1.1 ** ((m + 1) / 12) for m in range(6))
+    assert worth[0, 4] == pytest.approx(by_hand + (44 * 7 + back) / 1.1 ** (4 / 12))
 
 
 def test_leaving_within_a_term_owes_the_rest_of_it_at_the_price_it_was_begun_at(priced):
