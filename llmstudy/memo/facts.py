@@ -345,5 +345,10 @@ class Facts:
 
 
 def read_facts(chapter: Chapter, names: Iterable[str] = ()) -> Facts:
-    """The facts that a chapter goes on from: all earlier chapters, or those named."""
-    return Facts(chapter.study, {name: chapter.read(name) for name in names or BEFORE_MEMO})
+    """The facts that a chapter goes on from: all earlier chapters, or those named.
+
+    All of them come with the change against the previous run, where the run has kept one.
+    """
+    compared = ("diff",) if not names and (chapter.run / "results" / "diff.json").is_file() else ()
+    asked = (*(names or BEFORE_MEMO), *compared)
+    return Facts(chapter.study, {name: chapter.read(name) for name in asked})

@@ -391,7 +391,7 @@ def quality_forest(facts: Facts) -> Chart | None:
 
 
 def quality_in_short(facts: Facts) -> Chart | None:
-    """The scored ones alone, one line per comparison: routes that rest on the same items share it."""
+    """The scored ones alone: routes that rest on the same items share a line."""
     table = facts.comparisons()
     scored = table[table["verdict"] != "none"].reset_index(drop=True)
     return None if scored.empty else charts.quality_forest(scored)

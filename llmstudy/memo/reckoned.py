@@ -6,6 +6,9 @@ place that a reader can look up and a program can read.
 
 from typing import Any
 
+import pandas as pd
+
+from llmstudy import paths
 from llmstudy.assess.market import N_DRAWS
 from llmstudy.memo.facts import Facts
 
@@ -17,10 +20,12 @@ def reckoned(facts: Facts) -> dict[str, Any]:
     """The memo's own figures, by name."""
     study = facts.study
     return {
+        "version": study.version,
         "range_share": round(RANGE_SHARE, 9),
         "draws": N_DRAWS,
         "spare_replicas": study.self_hosting.spare_replicas,
         "lead_share": _lead_share(facts),
+        "extra_usd": _extra(facts),
         "waiting_usd": {kind: facts.waiting_usd(kind) for kind in ("move", "undecided")},
         "items": _items(facts),
         "confidence": _confidence(facts),
@@ -31,6 +36,9 @@ def reckoned(facts: Facts) -> dict[str, Any]:
         "against_this_memo_usd": _against_this_memo(facts),
         "unmeasured_routes": sorted(_unmeasured(facts)),
         "heldout_error": _heldout_error(facts),
+        "gates": {"passed": _in_state(facts, "plan_gates", "passed")},
+        "risks": {state: _in_state(facts, "risks", state) for state in ("active", "warning")},
+        "roadmap": roadmap(),
     }
 
 
@@ -39,6 +47,14 @@ def _lead_share(facts: Facts) -> float | None:
     if month["today"] <= 0:
         return None
     return float(month["today_by_workload"].get(facts.lead, 0.0) / month["today"])
+
+
+def _extra(facts: Facts) -> dict[str, float] | None:
+    """What moves that must be made cost more than staying, where they save nothing."""
+    saving = facts.decided["saving"]
+    if saving is None or saving["p50"] >= 0:
+        return None
+    return {"p10": -saving["p90"], "p50": -saving["p50"], "p90": -saving["p10"]}
 
 
 def _items(facts: Facts) -> dict[str, Any]:
@@ -123,3 +139,27 @@ def _unmeasured(facts: Facts) -> set[str]:
 def _heldout_error(facts: Facts) -> float:
     fits = facts.table("05_self_hosting", "serving_fit")
     return float(fits["median_abs_error_share"].median())
+
+
+def _in_state(facts: Facts, table: str, state: str) -> int:
+    """How many rows of a table of the last analysis chapter are in a state."""
+    return sum(row["state"] == state for row in facts.decided.get(table, []))
+
+
+def roadmap() -> list[dict[str, str]]:
+    """Systems that nothing in this package proves yet: id, line, phase and owner.
+
+    Which they are stands in `source_memo_lines.csv`: those that no function carries.
+    """
+    lines = pd.read_csv(paths.data("source_memo_lines.csv"), keep_default_na=False)
+    open_ = lines[lines["id"].str.startswith("S") & (lines["functions"] == "")]
+    phases = pd.read_csv(paths.data("phases.csv")).set_index("phase")
+    return [
+        {"id": row.id, "line": row.line}
+        | {key: str(phases.loc[_PHASE[row.id], key]) for key in ("title", "owner")}
+        for row in open_.itertuples()
+    ]
+
+
+_PHASE = {"S1": 1, "S3": 2, "S4": 2, "S6": 3, "S7": 3, "S8": 3}
+"""The phase in which a system is wanted. Source: source memo, phases of the synthesis (V2)."""

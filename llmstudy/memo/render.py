@@ -247,10 +247,15 @@ def check_pdf() -> None:
 
 
 def pdf(page: str, path: Path) -> int:
+    """Writes a page as `paper` does. Returns: its number of pages."""
+    return sum(paper(page, path))
+
+
+def paper(page: str, path: Path) -> tuple[int, int]:
     """Writes a page as a tagged PDF/UA-1 file for A4 paper; the same page gives the same bytes.
 
     It is set in fonts that come with matplotlib: a page breaks alike on every machine.
-    Returns: its number of pages.
+    Returns: the number of pages before its appendix (all of them without one), and of the rest.
     Raises: PdfError as `check_pdf` does.
     """
     check_pdf()
@@ -266,7 +271,10 @@ def pdf(page: str, path: Path) -> int:
         font_config=fonts, stylesheets=[look], pdf_variant="pdf/ua-1"
     )
     document.write_pdf(path, pdf_variant="pdf/ua-1")
-    return len(document.pages)
+    appendix = re.search(r'<h[1-6] id="([^"]+)"[^>]*class="appendix"', page)
+    begins = [n for n, p in enumerate(document.pages) if appendix and appendix[1] in p.anchors]
+    before = begins[0] if begins else len(document.pages)
+    return before, len(document.pages) - before
 
 
 _OUTLINES = re.compile(

@@ -11,8 +11,9 @@ import nbformat
 from nbformat import NotebookNode
 
 from llmstudy import canonical
-from llmstudy.memo import render, sections
+from llmstudy.memo import lint, render, sections
 from llmstudy.study import Study
+from llmstudy.study.kept import restored
 
 
 def why_no_pdf() -> str:
@@ -41,14 +42,29 @@ def write_memo(folder: Path, name: str, made: Mapping[str, Any], with_pdf: bool)
 
     made: what the run is made of; it closes the memo. The notebook cannot know it: the same
     chapter must read the same at every commit.
-    Returns: pages of the PDF, or None without one. Raises: RenderError as `render.memo_html` does.
+    Returns: pages of the PDF, or None without one. Raises: RenderError as `render.memo_html` does,
+    LintError if the memo breaks a rule of its own; what was written can then be looked at.
     """
     notebook = _notebook(folder, name)
     closing = nbformat.v4.new_markdown_cell(sections.provenance(made))  # type: ignore[no-untyped-call]
     notebook.cells.append(closing)
     page = render.memo_html(notebook)
     canonical.write(folder / "memo.html", page)
-    return render.pdf(page, folder / "memo.pdf") if with_pdf else None
+    pages = render.paper(page, folder / "memo.pdf") if with_pdf else None
+    check_memo(folder, page, pages)
+    return sum(pages) if pages else None
+
+
+def check_memo(folder: Path, page: str, pages: tuple[int, int] | None) -> None:
+    """Refuses a memo that breaks a rule of its own, against the results in its run's folder.
+
+    pages: before the appendix and of it, where they were counted. Raises: LintError.
+    """
+    results = {
+        file.stem: json.loads(file.read_text(encoding="utf-8"))
+        for file in folder.glob("results/*.json")
+    }
+    lint.check(page, results, restored(results["01_evidence"]["study"]), pages)
 
 
 def write_results(folder: Path, name: str) -> None:

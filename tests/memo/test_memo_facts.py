@@ -1,12 +1,11 @@
 """What a month of waiting costs, on bills small enough to add up by hand."""
 
-from dataclasses import replace
-
 import pytest
+from markupsafe import Markup
 
 from llmstudy import paths
-from llmstudy.memo import sections
 from llmstudy.memo.facts import Facts
+from llmstudy.memo.sections.recommendation import waiting_costs
 from llmstudy.study import load
 
 TODAY = {"support-chat": 6000.0, "classification": 900.0, "extraction": 5000.0}
@@ -76,30 +75,59 @@ def test_waiting_never_costs_more_than_todays_bill(study):
 def test_a_bill_that_is_missing_leaves_it_unknown(study):
     facts = facts_of(study, HOSTED, known=False)
     assert facts.waiting_usd("undecided") is None
-    assert "not known" in sections._waiting(facts, "undecided")
+    assert "not known" in said_of_waiting(facts, "undecided")
+
+
+def said_of_waiting(facts, decision):
+    """The words of the ask, whose numbers are what the memo reckoned."""
+    reckoned = {"waiting_usd": {decision: facts.waiting_usd(decision)}}
+    told = facts.with_results("08_memo", {"reckoned": reckoned}).located()
+    return Markup(waiting_costs(told, decision)).striptags()
 
 
 def test_the_ask_sets_the_month_beside_todays_bill(study):
     facts = facts_of(study, HOSTED)
-    assert sections._waiting(facts, "undecided") == "at most USD 5.5k of today's USD 12k"
+    assert said_of_waiting(facts, "undecided") == "at most USD 5.5k of today's USD 12k"
     facts = facts_of(study, HOSTED, "move")
-    assert sections._waiting(facts, "move") == "USD 5.5k of today's USD 12k"
+    assert said_of_waiting(facts, "move") == "USD 5.5k of today's USD 12k"
     dearer = facts_of(study, HOSTED, hosted_usd=7000.0)
-    assert sections._waiting(dearer, "undecided") == "nothing at today's volume"
+    assert said_of_waiting(dearer, "undecided") == "nothing at today's volume"
 
 
-def test_the_growth_behind_a_sum_is_named_with_its_grade(study):
-    def growing(*shares, change=0.0):
-        workloads = {
-            name: workload.model_copy(update={"growth": replace(workload.growth, value=x)})
-            for (name, workload), x in zip(study.workloads.items(), shares, strict=False)
-        }
-        bills = [{"current": True, "scheduled_change": change}]
-        bills.append({"current": False, "scheduled_change": 1.0})
-        changed = study.model_copy(update={"workloads": workloads})
-        return Facts(changed, {"02_cost": {"bills": bills}})
+def with_scores(study, needs, worth):
+    """The undecided workloads with the items that each route needs, and what scoring is worth."""
+    facts = facts_of(study, HOSTED | {"extraction": "openai-gpt-6-luna"})
+    for verdict in facts.verdicts.values():
+        verdict["collect"] = [{"what": "golden items"}]
+    rows = [{"workload": w, "route": r, "n_needed": n} for (w, r), n in needs.items()]
+    values = [
+        {"workload": w, "measurement": f"{n:,} golden items", "value_usd": v}
+        for (w, n), v in worth.items()
+    ]
+    facts.crossing["worth"] = values
+    return facts.with_results("04_quality", {"quality": rows})
 
-    assert sections._growth(growing(0.04, 0.04)) == " (volume growth 4 % a month, assumed)"
-    risen = sections._growth(growing(0.04, 0.04, change=1.0))
-    assert risen == (" (volume growth 4 % a month, assumed; announced price changes included)")
-    assert sections._growth(growing(0.02, 0.06)) == " (volume growth 2 to 6 % a month, assumed)"
+
+NEEDS = {
+    ("support-chat", "novita-llama-3.1-70b"): 1862,
+    ("support-chat", "h200-llama-3.1-70b"): 3629,  # not favoured
+    ("extraction", "openai-gpt-6-luna"): 675,
+}
+
+
+def test_items_are_asked_for_the_favoured_candidates_alone(study):
+    facts = with_scores(study, NEEDS, {})
+    n, usd = facts.items_to_collect()
+    assert n == 1862 + 675
+    assert usd == pytest.approx((1862 + 675) * study.usd_per_golden_item.value)
+
+
+def test_what_the_items_release_is_that_of_as_many_as_are_asked_for(study):
+    facts = with_scores(study, NEEDS, {("support-chat", 1862): 1e5, ("support-chat", 3629): 9e5})
+    assert [row["value_usd"] for row in facts.asked_items()] == [1e5, None]
+
+
+def test_a_workload_that_asks_for_no_items_adds_none(study):
+    facts = with_scores(study, NEEDS, {})
+    facts.verdicts["support-chat"]["collect"] = [{"what": "probe"}]
+    assert [row["workload"] for row in facts.asked_items()] == ["extraction"]

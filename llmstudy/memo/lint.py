@@ -1,0 +1,351 @@
+"""Does a memo keep its promises? Structure, budget, and no number that nothing stands behind.
+
+The page is read as a reader gets it. Every number in it must be bound to a result
+(`llmstudy.memo.binding`): its place must lead to that result, and its text must say it. Quoted text
+must stand in the results word for word. Beyond that a digit may only be part of a date, of a name
+that the study gives, of a metric or of an ID. A memo that breaks a rule is not published.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from typing import Any
+
+from llmstudy.memo.binding import resolve
+from llmstudy.memo.facts import BEFORE_MEMO, LIKELIHOODS, likelihood
+from llmstudy.study import SelfHostedRoute, Study
+
+REQUIRED = (
+    *("title", "recommendation", "ask", "finding-cost", "finding-quality", "finding-vendor"),
+    *("options", "drivers", "assumptions", "change-our-mind", "risks", "next-steps"),
+    *("appendix", "since-last", "method", "provenance"),
+)
+"""The sections that a memo has, in their order (DESIGN.md 9)."""
+
+MEMO_PAGES, APPENDIX_PAGES = 2, 4
+MEMO_WORDS, RECOMMENDATION_WORDS = 900, 80
+MEMO_CHARTS, MEMO_TABLES = 3, 3
+ROWS = {"options": (2, 5), "assumptions": (1, 7), "next-steps": (1, 4)}
+LINES = {"change-our-mind": (2, 4), "risks": (1, 3)}
+"""The budget (research/notebooks.md 5): fewest and most rows of a table, and lines of a list.
+
+Options: the source allows doing nothing and two more; a row for each arm is this study's question.
+"""
+
+Results = Mapping[str, Mapping[str, Any]]
+
+
+class LintError(ValueError):
+    """A memo that must not be published, with each fault on a line of its own."""
+
+
+def check(page: str, results: Results, study: Study, pages: tuple[int, int] | None = None) -> None:
+    """Refuses a memo that breaks a rule.
+
+    page: the memo as HTML. results: of the run's chapters, the memo's own included, by name.
+    pages: of the memo and of its appendix on paper, where they were counted.
+    Raises: LintError with all faults.
+    """
+    found = [*faults(page, results, study), *(page_faults(*pages) if pages else ())]
+    if found:
+        raise LintError("The memo breaks its own rules:\n- " + "\n- ".join(found))
+
+
+def page_faults(memo: int, appendix: int) -> list[str]:
+    """What exceeds the pages that a memo may have."""
+    found = []
+    if memo > MEMO_PAGES:
+        found.append(f"the memo takes {memo} pages before its appendix; {MEMO_PAGES} are allowed")
+    if appendix > APPENDIX_PAGES:
+        found.append(f"the appendix takes {appendix} pages; {APPENDIX_PAGES} are allowed")
+    return found
+
+
+def faults(page: str, results: Results, study: Study) -> list[str]:
+    """Every rule that a page breaks, each as a sentence; empty where it keeps them all."""
+    read = _read(page)
+    memo = [text for text in read if not text.in_appendix]
+    return [
+        *_order(read),
+        *_budget(memo),
+        *_rows(read),
+        *_bindings(read, results),
+        *_typed(read, allowed_names(study)),
+        *_likelihoods(read),
+        *_confidence(read),
+        *_money(read),
+    ]
+
+
+# --- the page as a reader gets it -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Element:
+    """An open element: its tag and attributes."""
+
+    tag: str
+    attributes: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Text:
+    """A piece of text (or an image without any), with the elements around it and its section.
+
+    block: the number of the paragraph, list item or cell that it stands in.
+    """
+
+    text: str
+    around: tuple[Element, ...]
+    section: str
+    in_appendix: bool
+    block: int
+
+    def within(self, tag: str) -> bool:
+        """Whether an element of this tag is around it."""
+        return any(element.tag == tag for element in self.around)
+
+    @property
+    def figure(self) -> Element | None:
+        """The element that binds it to a result, if one does."""
+        return next((e for e in self.around if "data-figure" in e.attributes), None)
+
+
+_VOID = {"area", "base", "br", "col", "hr", "img", "input", "link", "meta", "source", "wbr"}
+_INLINE = {"a", "abbr", "b", "code", "data", "em", "i", "output", "q", "small", "span", "strong"}
+_UNREAD = {"script", "style", "title"}
+
+
+class _Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[Element] = []
+        self.texts: list[Text] = []
+        self.section, self.in_appendix, self.block = "title", False, 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        element = Element(tag, {name: value or "" for name, value in attrs})
+        if section := element.attributes.get("data-section"):
+            self.section = section
+            self.in_appendix = self.in_appendix or section == "appendix"
+        if tag not in _INLINE:
+            self.block += 1
+        if tag in _VOID:
+            self._keep("", (*self.open, element))
+        else:
+            self.open.append(element)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in _INLINE:
+            self.block += 1
+        for i in reversed(range(len(self.open))):
+            if self.open[i].tag == tag:
+                del self.open[i:]
+                return
+
+    def handle_data(self, data: str) -> None:
+        if data.strip():
+            self._keep(data, tuple(self.open))
+
+    def _keep(self, text: str, around: tuple[Element, ...]) -> None:
+        self.texts.append(Text(text, around, self.section, self.in_appendix, self.block))
+
+
+def _read(page: str) -> list[Text]:
+    """What stands in the page's main part, in its order."""
+    reader = _Reader()
+    reader.feed(page)
+    reader.close()
+    kept = [text for text in reader.texts if not any(text.within(tag) for tag in _UNREAD)]
+    return [text for text in kept if text.within("main")]
+
+
+def _blocks(read: Iterable[Text]) -> Iterator[tuple[str, str]]:
+    """(section, text) of each paragraph, item or cell."""
+    found: dict[int, tuple[str, list[str]]] = {}
+    for text in read:
+        found.setdefault(text.block, (text.section, []))[1].append(text.text)
+    return ((section, " ".join("".join(parts).split())) for section, parts in found.values())
+
+
+# --- structure and budget -------------------------------------------------------------------------
+
+
+def _order(read: Sequence[Text]) -> list[str]:
+    seen = list(dict.fromkeys(text.section for text in read))
+    missing = [section for section in REQUIRED if section not in seen]
+    if missing:
+        return [f"the section {section} is missing" for section in missing]
+    known = [section for section in seen if section in REQUIRED]
+    if known != list(REQUIRED):
+        return [f"the sections stand in the order {', '.join(known)}; write {', '.join(REQUIRED)}"]
+    return []
+
+
+def _words(read: Iterable[Text]) -> int:
+    return sum(len(said.split()) for _, said in _blocks(read))
+
+
+def _budget(memo: Sequence[Text]) -> Iterator[str]:
+    counted = {
+        "words before the appendix": (_words(memo), MEMO_WORDS),
+        "words in the recommendation": (
+            _words(text for text in memo if text.section == "recommendation"),
+            RECOMMENDATION_WORDS,
+        ),
+        "charts before the appendix": (sum(t.around[-1].tag == "img" for t in memo), MEMO_CHARTS),
+        "tables before the appendix": (len(_elements(memo, "table")), MEMO_TABLES),
+    }
+    for what, (n, most) in counted.items():
+        if n > most:
+            yield f"{n} {what}; {most} are allowed"
+
+
+def _elements(read: Iterable[Text], tag: str) -> set[int]:
+    """The elements of a tag around any text, by identity."""
+    return {id(element) for text in read for element in text.around if element.tag == tag}
+
+
+def _rows(read: Sequence[Text]) -> Iterator[str]:
+    for section, (fewest, most) in {**ROWS, **LINES}.items():
+        inside = [text for text in read if text.section == section]
+        tag = "tr" if section in ROWS else "li"
+        body = [text for text in inside if tag == "li" or text.within("tbody")]
+        n = len(_elements(body, tag))
+        if inside and not fewest <= n <= most:
+            what = "rows" if tag == "tr" else "lines"
+            yield f"{section} has {n} {what}; {fewest} to {most} are allowed"
+
+
+# --- numbers --------------------------------------------------------------------------------------
+
+_LIKELY = re.compile(
+    "|".join(sorted((re.escape(word) for _, word in LIKELIHOODS), key=len, reverse=True))
+)
+
+_NUMBER = re.compile(r"([−-]?)(?:[<>+×])?(?:USD )?[<>]?(\d[\d,]*\.?\d*)([kMB]?)( %)?")
+_SCALE = {"": 1.0, "k": 1e3, "M": 1e6, "B": 1e9}
+_UNIT_WITH_DIGITS = "1k requests"
+
+
+def _bindings(read: Sequence[Text], results: Results) -> Iterator[str]:
+    """What is bound to a place that is not there, or says something else than stands there."""
+    for element, said in _bound(read):
+        place = element.attributes["data-figure"]
+        try:
+            result = resolve(place, results)
+        except KeyError:
+            yield f"{said!r} is bound to {place}, where the results hold nothing"
+            continue
+        if not element.attributes.get("title", "").strip():
+            yield f"{said!r} does not say its grade, source and date"
+        if element.tag != "data":
+            if not isinstance(result, str) or said.removesuffix("…").strip() not in result:
+                yield f"{said!r} is quoted from {place}, which reads {result!r}"
+        elif fault := _says_otherwise(element, said, result):
+            yield f"{said!r} is bound to {place}, {fault}"
+
+
+def _bound(read: Sequence[Text]) -> Iterator[tuple[Element, str]]:
+    """Each element that binds, and its whole text."""
+    found: dict[int, tuple[Element, list[str]]] = {}
+    for text in read:
+        if element := text.figure:
+            found.setdefault(id(element), (element, []))[1].append(text.text)
+    return ((element, " ".join("".join(parts).split())) for element, parts in found.values())
+
+
+def _says_otherwise(element: Element, said: str, result: Any) -> str:
+    """How a bound number differs from the result at its place; empty where it does not."""
+    if isinstance(result, (list, dict)):
+        result = len(result)
+    if isinstance(result, bool) or not isinstance(result, (int, float)):
+        return f"which is no number but {result!r}"
+    if abs(float(element.attributes.get("value") or "nan") - result) > 1e-9 * abs(result):
+        return f"which is {result:g}, not its value {element.attributes.get('value')}"
+    if _LIKELY.fullmatch(said):
+        return ""  # `_likelihoods` holds the word to the probability
+    match = _NUMBER.search(said)
+    if match is None:
+        return f"which is {result:g}: the text says no number"
+    rest = (said[: match.start()] + said[match.end() :]).replace(_UNIT_WITH_DIGITS, "")
+    if re.search(r"\d", rest):
+        return "but says more than one number"
+    return "" if _rounds_to(match, result) else f"which is {result:g}"
+
+
+def _rounds_to(match: re.Match[str], result: float) -> bool:
+    """Whether a written number is a rounding of a result, as itself or as a percentage of it."""
+    sign, digits, unit, percent = match.groups()
+    decimals = len(digits.partition(".")[2])
+    scale = _SCALE[unit] / (100 if percent else 1)
+    written = float(digits.replace(",", "")) * (-1 if sign else 1)
+    # a range says its % once, and points are a share's hundredths
+    scales = [scale] if unit or percent else [scale, scale / 100]
+    half = 0.5000001 * 10.0**-decimals
+    bound = re.search(r"[<>]", match[0])
+    return any(abs(written * s - result) <= (2 * half if bound else half) * s for s in scales)
+
+
+_IDS = r"\b[CTGDSVQIR]\d{1,2}\b"
+_DATE = r"\b\d{4}-\d{2}-\d{2}\b"
+_METRIC = r"\bp(50|90|95|99)\b"
+
+
+def allowed_names(study: Study) -> list[str]:
+    """Names in which a digit is no number, the longest first: what the study calls its things.
+
+    Texts that the study's owner writes (question, company, people, the memo that replaces this one)
+    and the names of chapters and of the source memo's models count among them.
+    """
+    owner = [study.question, study.company, study.owner, study.decider, study.superseded_by or ""]
+    routes = [
+        str(part)
+        for name, route in study.routes.items()
+        for part in (name, route.model, route.gpu if isinstance(route, SelfHostedRoute) else "")
+    ]
+    chapters = [part for name in BEFORE_MEMO for part in (name, name.replace("_", " "), name[:2])]
+    chapters = [name for name in chapters if len(name) > 2] + [
+        f"chapter {n[:2]}" for n in BEFORE_MEMO
+    ]
+    found = {*owner, *routes, *study.workloads, *chapters, *study.figures()} - {""}
+    return sorted(found, key=lambda name: (-len(name), name))
+
+
+def _typed(read: Sequence[Text], names: Sequence[str]) -> Iterator[str]:
+    """Digits in text that nothing stands behind."""
+    free = re.compile("|".join([*map(re.escape, names), _DATE, _IDS, _METRIC]))
+    for text in read:
+        if text.figure or text.section == "provenance" or text.within("output"):
+            continue
+        if re.search(r"\d", free.sub("", text.text)):
+            said = " ".join(text.text.split())
+            yield f"{said!r} in {text.section} holds a number that is bound to no result"
+
+
+# --- words ----------------------------------------------------------------------------------------
+
+
+def _likelihoods(read: Sequence[Text]) -> Iterator[str]:
+    """Words for a likelihood that are bound to no probability, or to one that they do not mean."""
+    for text in read:
+        for word in _LIKELY.findall(text.text):
+            element = text.figure
+            if element is None or element.tag != "data":
+                yield f"{word!r} in {text.section} is bound to no probability"
+            elif likelihood(float(element.attributes["value"])) != word:
+                yield f"{word!r} does not mean {element.attributes['value']}"
+
+
+def _confidence(read: Sequence[Text]) -> Iterator[str]:
+    for section, said in _blocks(read):
+        for sentence in re.split(r"(?<=[.!?])\s", said):
+            if re.search(r"\bconfidence\b", sentence, re.IGNORECASE) and _LIKELY.search(sentence):
+                yield f"confidence and likelihood share a sentence in {section}: {sentence!r}"
+
+
+def _money(read: Sequence[Text]) -> Iterator[str]:
+    for section, said in _blocks(read):
+        if re.search(r"\$|€|\b(dollars?|US\$)\b", said):
+            yield f"money in {section} must be written as USD: {said!r}"

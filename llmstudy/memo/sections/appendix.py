@@ -1,0 +1,280 @@
+"""What leadership may want to look up: verdicts, the panel, the criteria, the plan and its risks.
+
+The rest stands in chapter 07. A section whose results a run does not have is left out.
+"""
+
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from llmstudy.memo.binding import counted, quoted, told, told_span
+from llmstudy.memo.facts import Facts, listed
+from llmstudy.memo.sections.prose import bullets, heading, html, names, paragraph, table
+from llmstudy.text import share, usd
+
+MOST_RISKS = 6
+"""Rows of the register that the appendix shows: those that are active, then those that warn."""
+
+
+def appendix_heading() -> str:
+    """Where the appendix begins, on a page of its own in print."""
+    said = "Appendix: the verdicts and their triggers"
+    return f'<h2 class="appendix" data-section="appendix">{said}</h2>'
+
+
+# --- verdicts -----------------------------------------------------------------------------------
+
+
+def verdict_table(facts: Facts) -> pd.DataFrame:
+    """One row per workload: verdict, route, contract and the reasons in short."""
+    return pd.DataFrame([_verdict(facts, name, plain=True) for name in facts.verdicts])
+
+
+def verdicts(facts: Facts) -> str:
+    """The same in the memo, each reason with its place."""
+    rows = [_verdict(facts, name, plain=False) for name in facts.verdicts]
+    return table(rows, "Verdict of each workload")
+
+
+def _verdict(facts: Facts, name: str, plain: bool) -> dict[str, Any]:
+    v = facts.verdicts[name]
+    target = v["target"] or facts.study.workloads[name].current_route
+    said = [r["sentence"] for r in v["reasons"] if r["route"] == target]
+    short = [str(sentence).removeprefix(f"{target}: ") for sentence in said]
+    why: Any = "; ".join(short)
+    if not plain:
+        why = html("; ".join(quoted(*pair) for pair in zip(said, short, strict=True)))
+    return {
+        "workload": name,
+        "verdict": v["decision"],
+        "runs on": v["route"] or "no permitted route",
+        "favoured": v["target"] or "none",
+        "contract": v["contract"],
+        "why": why or "no candidate saves enough, surely enough",
+    }
+
+
+# --- the panel ----------------------------------------------------------------------------------
+
+
+def panel(facts: Facts) -> str:
+    """What each advisor's rule decides today, when it would switch, and what it would cost."""
+    rows = facts.decided.get("panel")
+    if not rows:
+        return ""
+    shown = [
+        {
+            "lens": row["lens"],
+            "decides today": row["decides"],
+            "agrees with this memo": row["agrees"],
+            "switches": _switch(row),
+            "regret": html(told(row["regret_usd"], usd)) if row["regret_usd"] is not None else None,
+            "because": quoted(row["because"]),
+        }
+        for row in rows
+    ]
+    return heading("panel", "The panel: what each advisor's rule would do") + table(
+        shown, "Month of switch and mean regret against hindsight, in simulated futures"
+    )
+
+
+def _switch(row: Any) -> Markup | str | None:
+    if row["p_never"] is None:
+        return None
+    if row["switch_month_p50"] is None:
+        return "never in most futures"
+    if row["switch_month_p50"] == 0:
+        return "at once"
+    return html("month ", told(row["switch_month_p50"]))
+
+
+def disagreements(facts: Facts) -> str:
+    """The advisors' four disagreements, each with what this study's evidence says."""
+    rows = facts.decided.get("disagreements")
+    if not rows:
+        return ""
+    shown = [
+        {
+            "id": row["id"],
+            "question": row["question"],
+            "this study says": quoted(row["resolution"], _first_sentence(row["resolution"])),
+            "grade": row["grade"],
+        }
+        for row in rows
+    ]
+    return table(shown, "The advisors' disagreements, on this study's evidence") + _five(facts)
+
+
+def _first_sentence(text: str) -> str:
+    first, end, _ = str(text).partition(". ")
+    return first + end.strip()
+
+
+def _five(facts: Facts) -> str:
+    found = facts.decided["five_questions"]
+    no = [row["id"] for row in found["rows"] if row["answer"] == "no"]
+    answered = f"no to {names(no)}" if no else "no to none of them"
+    return paragraph(
+        f"The source memo's five questions say: {quoted(found['verdict'])} ({answered}); they are "
+        "reported only, and never override privacy."
+    )
+
+
+# --- criteria -----------------------------------------------------------------------------------
+
+_ARMS = {
+    "proprietary_api": "proprietary API",
+    "hosted_open": "hosted open weights",
+    "self_hosted": "self-hosting",
+}
+
+
+def criteria(facts: Facts) -> str:
+    """C1 to C6 of the lead workload, each arm's verdict in its own words."""
+    rows = [r for r in facts.decided.get("criteria", []) if r["workload"] == facts.lead]
+    if not rows:
+        return ""
+    shown: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        line = shown.setdefault(row["id"], {"criterion": f"{row['id']} {row['criterion']}"})
+        line[_ARMS[row["arm"]]] = html(
+            "overridden: " if row["overridden"] else "", quoted(row["verdict"])
+        )
+    return heading("criteria", "The six criteria") + table(
+        list(shown.values()),
+        f"What each rests on for {facts.lead}; the other workloads: chapter 07",
+    )
+
+
+# --- the plan -----------------------------------------------------------------------------------
+
+
+def plan_heading() -> str:
+    """Heading of the timeline and of what is said of it."""
+    return heading("plan", "The plan and its gates")
+
+
+def plan(facts: Facts) -> str:
+    """How the gates stand, what the phases cost, and what moves first."""
+    gates, moves = facts.decided.get("plan_gates"), facts.decided.get("first_moves")
+    said = [_phase_costs(facts)]
+    if gates:
+        passed = facts.reckoned["gates"]["passed"]
+        open_ = [
+            row for row in gates if row["state"] != "passed" and row["phase"] == gates[0]["phase"]
+        ]
+        said.append(
+            f"{told(passed)} of {counted(gates)} gates are passed. Open in the first phase: "
+            + "; ".join(f"{row['gate']} ({quoted(row['evidence'])})" for row in open_)
+            + "."
+        )
+    first = [
+        {
+            "workload": row["workload"],
+            "by the rule": row["v3"],
+            "because": quoted(row["because"]),
+            "held back by": quoted(row["risks"]) if row["risks"] else "nothing",
+        }
+        for row in moves or []
+    ]
+    return paragraph(*said) + (table(first, "What moves first, and what stays") if first else "")
+
+
+def _phase_costs(facts: Facts) -> str:
+    parts = [
+        f"{row['title']} {told_span(row['cost_low_usd'], row['cost_high_usd'], usd)}"
+        for row in facts.decided["phases"]
+        if row["cost_high_usd"]
+    ]
+    return f"The phases cost: {listed(parts)}." if parts else ""
+
+
+# --- risks and alternatives ---------------------------------------------------------------------
+
+
+def risk_register(facts: Facts) -> str:
+    """The risks whose indicators are active or warn, with what is to be done."""
+    rows = facts.decided.get("risks")
+    if not rows:
+        return ""
+    live = [row for state in ("active", "warning") for row in rows if row["state"] == state]
+    shown = [
+        {
+            "risk": row["risk"],
+            "state": row["state"],
+            "indicator": quoted(row["live"]),
+            "mitigation": quoted(row["mitigation"], _longest(row["mitigation"])),
+        }
+        for row in live[:MOST_RISKS]
+    ]
+    found = facts.reckoned["risks"]
+    title = (
+        f"{told(found['active'])} of {counted(rows)} risks are active, "
+        f"{told(found['warning'])} give warning"
+    )
+    if not shown:
+        return heading("risk-register", title)
+    return heading("risk-register", title) + table(shown, "Risks with live evidence, active first")
+
+
+def _longest(mitigation: str) -> str:
+    """The fullest of the measures that the advisors name; the others stand in chapter 07."""
+    return max(str(mitigation).split("; "), key=len)
+
+
+def alternatives(facts: Facts) -> str:
+    """Each alternative, whether its conditions are met here, and what is missing."""
+    rows = facts.decided.get("alternatives")
+    if not rows:
+        return ""
+    shown = [
+        {
+            "alternative": f"{row['id']} {row['alternative']}",
+            "conditions": row["verdict"],
+            "what is missing": _missing(row),
+        }
+        for row in rows
+    ]
+    return table(shown, "Alternatives, and whether what they are for is given here")
+
+
+def _missing(row: Any) -> Markup | str:
+    said = [quoted(row[key], str(row[key]).split(";")[0]) for key in ("fails", "open") if row[key]]
+    return html("; ".join(said)) or "nothing"
+
+
+# --- roadmap ------------------------------------------------------------------------------------
+
+
+def roadmap(facts: Facts) -> str:
+    """Systems that are recommended work: nothing here proves them yet."""
+    rows = facts.reckoned["roadmap"]
+    if not rows:
+        return ""
+    return heading("roadmap", "Roadmap: systems to build or buy") + bullets(
+        f"{row['id']}: {quoted(row['line'])} ({row['title']}, {row['owner']})" for row in rows
+    )
+
+
+# --- crossovers ---------------------------------------------------------------------------------
+
+
+def crossovers(facts: Facts) -> str:
+    """The volume from which one route stays cheaper than another, by pair of arms."""
+    rows = [
+        {
+            "workload": row["workload"],
+            "from route": row["from_route"],
+            "to route": row["to_route"],
+            "median": told(volume["p50"]) if volume["p50"] is not None else "never",
+            "range": told_span(volume["p10"], volume["p90"]),
+            "never": told(row["p_never"], share),
+        }
+        for row in facts.crossing["crossover"]
+        for volume in (row["requests_per_month"],)
+    ]
+    if not rows:
+        return ""
+    within = told(facts.reckoned["range_share"], share)
+    return table(rows, html(f"Crossover in requests a month, with its {within} range"))

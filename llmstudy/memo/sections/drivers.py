@@ -1,0 +1,122 @@
+"""What drives the answer, and on which assumptions it rests."""
+
+from html import escape
+from typing import Any
+
+from markupsafe import Markup
+
+from llmstudy.figure import Figure
+from llmstudy.memo.binding import bound, quoted, told, told_span
+from llmstudy.memo.facts import INPUTS, Facts, likelihood, listed, opening
+from llmstudy.memo.sections.prose import heading, html, paragraph, table
+from llmstudy.text import count, share, usd
+
+MOST_ASSUMPTIONS = 5
+"""Rows of the assumptions' table: the budget allows seven, and a page two."""
+
+_STATED = ("requests", "growth", "input_tokens", "output_tokens", "peak_to_mean")
+"""The inputs that a bill rests on, where no move is possible whose drivers could be ranked."""
+
+
+def drivers(facts: Facts) -> str:
+    """Heading of the tornado: which inputs decide the lead workload's saving, and how far each may
+    go before the answer turns."""
+    found = facts.sensitivity()
+    if found is None or not found["inputs"]:
+        return heading("drivers", "No uncertain input decides a permitted move")
+    first = [INPUTS[row["input"]][0] for row in found["inputs"][:2]]
+    likely = next(
+        row["p_cheaper"]
+        for row in facts.crossing["savings"]
+        if (row["workload"], row["route"]) == (found["workload"], found["route"])
+    )
+    return heading("drivers", f"{escape(opening(listed(first)))} decide the saving") + paragraph(
+        f"Moving {escape(found['workload'])} to {escape(found['route'])} is "
+        f"{likely_word(likely)} to be cheaper than staying over "
+        f"{told(facts.stated('horizon')['value'])} months.",
+        _break_even(facts, found),
+    )
+
+
+def likely_word(p: Any) -> Markup:
+    """The fixed word for a probability of the results, bound to it."""
+    return bound(likelihood(p), p)
+
+
+def _break_even(facts: Facts, found: Any) -> str:
+    """The input whose turning point lies nearest to its value today, for the lead move."""
+    move = (found["workload"], found["route"])
+    rows = [row for row in facts.crossing["flips"] if (row["workload"], row["route"]) == move]
+    rows = [row for row in rows if row["flips_at"] is not None and row["value_now"]]
+    if not rows:
+        return ""
+    near = min(rows, key=lambda row: abs(row["distance_share"]))
+    does = "stops paying" if near["passes_now"] else "pays"
+    side = {"above": "below", "below": "above"}[near["direction"]]
+    side = side if near["passes_now"] else near["direction"]
+    figure = facts.figure(near["input"], found["workload"])
+    at = bound(_value(near["flips_at"], figure.unit if figure else near["unit"]), near["flips_at"])
+    where = "inside" if near["inside_range"] else "outside"
+    return f"It {does} with {escape(INPUTS[near['input']][0])} {side} {at}, {where} its range."
+
+
+def assumptions(facts: Facts) -> str:
+    """The inputs that decide most, with value, range, effect, grade, source and date."""
+    found = facts.sensitivity()
+    name = found["workload"] if found else facts.lead
+    ranked = found["inputs"] if found else [{"input": short} for short in _STATED]
+    figures = [(row, facts.figure(row["input"], name)) for row in ranked]
+    rows = [_assumption(facts, row, figure) for row, figure in figures if figure is not None]
+    what = "the saving on" if found else "the bill of"
+    caption = f"What {what} {name} rests on" + (", most deciding first" if found else "")
+    return heading("assumptions", "Assumptions") + table(rows[:MOST_ASSUMPTIONS], caption)
+
+
+def _assumption(facts: Facts, row: Any, figure: Figure) -> dict[str, Any]:
+    effect = {"saving at its ends": _ends(row)} if "low_usd" in row else {}
+    return {
+        "assumption": INPUTS[row["input"]][0],
+        "value": bound(_value(figure.value, figure.unit), figure.value),
+        "range": _range(figure),
+        **effect,
+        "grade": figure.grade,
+        "source": html(
+            quoted(figure.source, _short(figure.source)),
+            f" ({escape(str(figure.as_of or facts.study.as_of))})",
+        ),
+    }
+
+
+def _ends(row: Any) -> Markup:
+    return told_span(*sorted((row["low_usd"], row["high_usd"])), usd)
+
+
+def _value(x: float, unit: str) -> str:
+    if unit == "USD":
+        return usd(x)
+    if unit.startswith("share"):
+        return share(x) + unit.removeprefix("share").replace("/", " a ")
+    if unit == "factor/year":
+        return f"×{x:g} a year"
+    if unit in ("requests/month", "tokens/request"):
+        return count(x)  # the assumption's name holds its unit
+    return f"{count(x)} {unit.removesuffix('/month')}"
+
+
+def _range(figure: Figure) -> Markup | str:
+    if figure.low is None or figure.high is None:
+        return "none stated"
+    if figure.unit.startswith("USD"):
+        return told_span(figure.low, figure.high, usd)
+    if figure.unit.startswith("share"):
+        return told_span(figure.low, figure.high, share)
+    return told_span(figure.low, figure.high, _plain)
+
+
+def _plain(x: float, beside: float | None = None) -> str:
+    return f"{x:.3g}" if x < 1000 else count(x, beside)
+
+
+def _short(source: str, words: int = 9) -> str:
+    parts = str(source).split()
+    return " ".join(parts[:words]) + (" …" if len(parts) > words else "")

@@ -1,0 +1,139 @@
+"""Why: three findings, each heading a sentence. Where the money is, whether the candidates are good
+enough, and what contracts and vendors force."""
+
+from html import escape
+from typing import Any
+
+from llmstudy.memo.binding import quoted, told, told_span
+from llmstudy.memo.facts import ARMS, Facts, listed, opening
+from llmstudy.memo.sections.prose import heading, names, paragraph
+from llmstudy.text import count, share, usd
+
+_PARTS = {
+    "growth": "growth of volume",
+    "scheduled": "announced prices",
+    "prompts": "growing prompts",
+    "drift": "the trend of prices",
+    "upkeep": "evaluation and forced migrations",
+    "spread": "the upward skew of the draws",
+    "discount": "discounting",
+}
+
+
+def cost_finding(facts: Facts) -> str:
+    """Finding one: where the money is, what makes it grow, and from which volume another arm is
+    cheaper."""
+    lead, month, part = facts.lead, facts.crossing["month_usd"], facts.reckoned["lead_share"]
+    found = "Today's routes cost nothing that can be stated"
+    if part is not None:
+        of = f"{told(part, share)} of {told(month['today'], usd)} a month"
+        found = f"{escape(opening(lead))} is {of}"
+    said = [_crossover_sentence(row, facts) for row in ladder(facts.crossovers(lead))]
+    return heading("finding-cost", found) + paragraph(_reconciled(facts), *said)
+
+
+def _reconciled(facts: Facts) -> str:
+    """From this month's bill to what staying costs, the largest part first."""
+    rows = facts.crossing.get("stay_parts", [])
+    if facts.unbilled() or not rows:
+        return ""
+    stay, months = facts.crossing["month_usd"]["horizon"]["p50"], facts.stated("horizon")["value"]
+    first, *rest = sorted(rows, key=lambda row: (row["part"] != "today", -abs(row["usd"])))
+    adds = [f"{told(row['usd'], usd)} {_PARTS[row['part']]}" for row in rest]
+    return (
+        f"Staying costs {told(stay, usd)}: {told(months)} such months, {told(first['usd'], usd)}, "
+        f"plus {listed(adds)}."
+    )
+
+
+def ladder(rows: list[Any]) -> list[Any]:
+    """The comparisons that matter: open weights against the API, and self-hosting against the
+    cheaper of the two where both may serve."""
+    by_arm = {(row["from_arm"], row["to_arm"]): row for row in rows}
+    own = by_arm.get(("hosted_open", "self_hosted")) or by_arm.get(
+        ("proprietary_api", "self_hosted")
+    )
+    return [row for row in (by_arm.get(("proprietary_api", "hosted_open")), own) if row]
+
+
+def _crossover_sentence(row: Any, facts: Facts) -> str:
+    volume, never = row["requests_per_month"], row["p_never"]
+    arm, other = opening(ARMS[row["to_arm"]]), ARMS[row["from_arm"]]
+    verb = "are" if row["to_arm"] == "hosted_open" else "is"
+    if volume["p50"] is None:
+        return f"{arm} {verb} never cheaper than {other} in {told(never, share)} of draws."
+    arms = (row["from_arm"], row["to_arm"])
+    known = facts.reckoned["times_today"]
+    times = next(r["times"] for r in known if (r["from_arm"], r["to_arm"]) == arms)
+    place = (
+        f"{told(times, _times)} times today's" if times >= 2 else f"{told(times, share)} of today's"
+    )
+    unless = f"; never in {told(never, share)} of draws" if never >= 0.005 else ""
+    within = f"{told(facts.reckoned['range_share'], share)} range"
+    return (
+        f"{arm} {verb} cheaper than {other} from {told(volume['p50'])} requests a month, {place} "
+        f"({within} {told_span(volume['p10'], volume['p90'])}{unless})."
+    )
+
+
+def _times(x: float) -> str:
+    return count(x) if x < 10 else count(round(x))
+
+
+def quality_finding(facts: Facts) -> str:
+    """Finding two: whether the candidates are good enough."""
+    found = facts.reckoned["comparisons"]
+    scored, held, waiting, own = (found[key] for key in ("scored", "held", "waiting", "own"))
+    if not scored:
+        return heading("finding-quality", "No candidate has been scored against today's route")
+    what = "scored comparison" + ("s" if scored > 1 else "")
+    verb = "holds" if held <= 1 else "hold"
+    title = f"{told(held) if held else 'None'} of {told(scored)} {what} {verb} the quality margin"
+    if waiting:
+        title += f"; {told(waiting)} more {'waits' if waiting == 1 else 'wait'} for paired items"
+    rest = (
+        "None of these comparisons rests"
+        if own == 0
+        else f"{told(own)} of {told(scored)} rest{'s' if own == 1 else ''}"
+    )
+    said = f"{rest} on our own items"
+    said += "; public benchmarks stand in for the others." if own < scored else "."
+    return heading("finding-quality", title) + paragraph(said, _inferior(found["worst"]))
+
+
+def _inferior(worst: Any) -> str:
+    if worst is None:
+        return ""
+    lost = told(worst["lost_share"], points)
+    return f"{escape(worst['route'])} loses {lost} points on {escape(worst['workload'])}."
+
+
+def points(x: float) -> str:
+    """A share as percentage points.
+
+    >>> points(0.03), points(0.1023)
+    ('3', '10')
+    """
+    return f"{100 * x:.0f}" if abs(x) >= 0.095 else f"{100 * x:.2g}"
+
+
+def vendor_finding(facts: Facts) -> str:
+    """Finding three: contracts and vendors, from the triggers that fired and from what ends."""
+    fired = facts.fired()
+    ends = [f for f in facts.chapters["01_evidence"]["findings"] if f["severity"] != "info"]
+    dated = sorted((f for f in ends if f["effective"]), key=lambda f: str(f["effective"]))
+    said = [str(quoted(f["sentence"])) for f in dated[:2]]
+    missing = [r for r in facts.crossing["permissions"] if not r["permitted"]]
+    if missing:
+        said.append(f"{_excluded(missing)} before any cost was read.")
+    title = "No trigger has fired"
+    if fired:
+        which = [f"{row['id']} ({row['name']}) on {row['workload']}" for row in fired]
+        title = f"Fired: {names(which)}"
+    return heading("finding-vendor", title) + paragraph(*said)
+
+
+def _excluded(missing: list[Any]) -> str:
+    pairs = [f"{row['route']} on {row['workload']}" for row in missing]
+    verb = "was" if len(pairs) == 1 else "were"
+    return f"{names(pairs)} {verb} ruled out by privacy"

@@ -1,0 +1,87 @@
+"""What could be done instead: doing nothing, this memo, and each arm, in the same columns."""
+
+from typing import Any
+
+from markupsafe import Markup
+
+from llmstudy.memo.binding import counted, told, told_span
+from llmstudy.memo.facts import Facts, listed
+from llmstudy.memo.sections.prose import heading, html, paragraph, table, usd_range
+from llmstudy.text import share, usd
+
+_OPTIONS = {
+    "stay": ("Do nothing", "yes"),
+    "verdict": ("▸ This memo", "yes: a route in the gateway"),
+    "proprietary_api": ("Other models on APIs", "yes: a route in the gateway"),
+    "hosted_open": ("All to hosted open weights", "yes: a route in the gateway"),
+    "self_hosted": ("All to self-hosting", "partly: commitments and staff"),
+}
+
+
+def options(facts: Facts) -> str:
+    """The options as a table, what tells them apart, and why not the others."""
+    rows = [(_name(facts, row), row) for row in facts.decided["options"]]
+    shown = [_row(facts, name, row) for name, row in rows if name]
+    within = told(facts.reckoned["range_share"], share)
+    early = facts.reckoned["before_a_move_usd"]
+    cost = told_span(early["low"], early["high"], usd)
+    caption = html(
+        f"Cost over {told(facts.stated('horizon')['value'])} months with its {within} range; what "
+        f"finding out costs ({cost}, phases before any move) is in no row"
+    )
+    tradeoffs = [row["tradeoff"] for row in facts.decided.get("key_tradeoffs", [])]
+    others = [(name, row) for name, row in rows if name and "▸" not in name]
+    return (
+        heading("options", "Options")
+        + paragraph(f"What is traded: {listed(tradeoffs)}." if tradeoffs else "")
+        + table(shown, caption)
+        + paragraph(f"Why not the others: {listed([_why_not(facts, *other) for other in others])}.")
+    )
+
+
+def _name(facts: Facts, row: Any) -> str:
+    """What an option is called; empty where it is another one already."""
+    if not facts.deciding("move"):
+        if row["option"] == "verdict":
+            return ""
+        if row["option"] == "stay":
+            return "▸ This memo: do nothing yet"
+    return _OPTIONS[row["option"]][0]
+
+
+def _row(facts: Facts, name: str, row: Any) -> dict[str, Any]:
+    return {
+        "option": name,
+        "moved": html(counted(row["workloads_moved"]), " of ", told(_all(facts))),
+        "cost": told(row["cost_usd"]["p50"], usd),
+        "range": usd_range(row["cost_usd"]),
+        "quality": _quality(row),
+        "reversible": _OPTIONS[row["option"]][1],
+    }
+
+
+def _all(facts: Facts) -> Any:
+    return facts.reckoned["confidence"]["workloads"]
+
+
+def _quality(row: Any) -> Markup | str:
+    parts = []
+    if row["inferior"]:
+        parts.append(f"inferior on {counted(row['inferior'])}")
+    if row["unproven"]:
+        parts.append(f"unproven on {counted(row['unproven'])}")
+    return html(", ".join(parts)) or (
+        "as today" if not row["workloads_moved"] else "holds the margin"
+    )
+
+
+def _why_not(facts: Facts, name: str, row: Any) -> str:
+    """What speaks against an option: lost quality, more cost, want of proof."""
+    more = facts.reckoned["against_this_memo_usd"][row["option"]]
+    against = [f"inferior on {counted(row['inferior'])}"] if row["inferior"] else []
+    if more > 0:
+        against.append(f"{told(more, usd)} dearer")
+    if row["unproven"] and not row["inferior"]:
+        against.append(f"unproven on {counted(row['unproven'])}")
+    short = name.removeprefix("All to ")
+    return f"{short[:1].lower()}{short[1:]} ({'; '.join(against) or 'no more is surely saved'})"

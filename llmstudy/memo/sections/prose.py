@@ -1,0 +1,55 @@
+"""How is a section put together? Paragraphs, lists and tables of HTML that is escaped already."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from llmstudy.chapter import table_html
+from llmstudy.memo.binding import told_span
+from llmstudy.memo.facts import listed
+from llmstudy.text import usd
+
+
+def heading(section: str, text: str) -> str:
+    """A section's heading. section: the name by which the lint knows it."""
+    return f'<h2 data-section="{section}">{text}</h2>'
+
+
+def paragraph(*sentences: str) -> str:
+    """Sentences as a paragraph; empty ones are left out, and so is an empty paragraph."""
+    said = " ".join(s for s in sentences if s)
+    return f"<p>{said}</p>" if said else ""
+
+
+def bullets(items: Iterable[str]) -> str:
+    """Items as a list."""
+    return "<ul>" + "".join(f"<li>{item}</li>" for item in items) + "</ul>"
+
+
+def names(found: Iterable[str]) -> str:
+    """Names as prose, escaped."""
+    return escape(listed([str(name) for name in found]))
+
+
+def definitions(terms: Mapping[str, str]) -> str:
+    """Terms and what they say. terms: text -> HTML."""
+    cells = "".join(f"<div><dt>{escape(k)}</dt><dd>{v}</dd></div>" for k, v in terms.items())
+    return f'<dl class="meta">{cells}</dl>'
+
+
+def table(rows: Sequence[Mapping[str, Any]], caption: str) -> str:
+    """Rows under a caption. Cells and caption: text, or Markup that is HTML already."""
+    return table_html(pd.DataFrame(list(rows), dtype=object), caption)
+
+
+def usd_range(found: Mapping[str, Any]) -> Markup:
+    """The 80 % range of an amount."""
+    return told_span(found["p10"], found["p90"], usd)
+
+
+def html(*parts: Any) -> Markup:
+    """Parts of HTML, escaped already, as one cell of a table."""
+    return Markup("".join(str(part) for part in parts))

@@ -1,0 +1,191 @@
+"""The top of page one: the question, the recommendation, and what is asked of whom."""
+
+from html import escape
+
+from llmstudy.memo.binding import quoted, told
+from llmstudy.memo.facts import ARMS, Facts, listed
+from llmstudy.memo.sections.prose import definitions, names, paragraph, usd_range
+from llmstudy.memo.sections.thresholds import changes
+from llmstudy.text import count, share, usd
+
+
+def header(facts: Facts) -> str:
+    """The question, its state, and who decides what by when."""
+    study = facts.study
+    meta = {
+        "Status": escape(_status(facts)),
+        "Version": str(told(facts.reckoned["version"])),
+        "Owner": escape(study.owner),
+        "Decider": escape(study.decider),
+        "Decide by": study.decide_by.isoformat(),
+        "Evidence as of": study.as_of.isoformat(),
+        "For": escape(study.company),
+    }
+    return f"<h1>{escape(study.question)}</h1>{definitions(meta)}"
+
+
+def _status(facts: Facts) -> str:
+    study = facts.study
+    signed = f"decided on {study.decided_on} by {study.decider}" if study.decided_on else ""
+    if study.status == "superseded":
+        return ", ".join(part for part in (f"superseded by {study.superseded_by}", signed) if part)
+    return signed or study.status
+
+
+def recommendation(facts: Facts) -> str:
+    """What to do by when, the one number with its range, how sure, whether it can be undone."""
+    body = paragraph(f"<strong>{_action(facts)}</strong>", _number(facts))
+    about = paragraph(_confidence(facts), _reversal(facts))
+    return (
+        '<section class="recommendation" data-section="recommendation" '
+        f'aria-label="Recommendation">{body}{about}</section>'
+    )
+
+
+def _action(facts: Facts) -> str:
+    moves, open_, barred = facts.deciding("move"), facts.deciding("undecided"), facts.barred()
+    by = f"By {facts.study.decide_by.isoformat()}"
+    if barred:
+        return f"{by}, stop sending {names(barred)} data to today's route, or sign its contract."
+    if moves:
+        verbs = "; ".join(_move(facts, name) for name in moves)
+        kept = [name for name in facts.verdicts if name not in moves]
+        stay = f" Keep {names(kept)} where {'it runs' if len(kept) == 1 else 'they run'}."
+        return f"{by}, sign: move {verbs}.{stay if kept else ''}"
+    if facts.unknown:
+        return f"Stay on today's routes behind a gateway; {by.lower()}, answer the open questions."
+    if open_:
+        return f"Stay on today's routes; {by.lower()}, fund the evidence that could change it."
+    return f"{by}, confirm: stay on today's routes; no permitted route has earned a move."
+
+
+def _move(facts: Facts, name: str) -> str:
+    verdict = facts.verdicts[name]
+    why = ", as today's route may not see its data" if facts.forced(name) else ""
+    return f"{escape(name)} to {ARMS[verdict['arm']]} ({escape(verdict['route'])}){why}"
+
+
+def _number(facts: Facts) -> str:
+    saving, stake = facts.decided["saving"], facts.decided["at_stake"]
+    if unbilled := facts.unbilled():
+        return f"What {names(unbilled)} costs today cannot be stated: its fleet cannot be sized."
+    within, over = _within(facts), _over(facts)
+    stay = facts.crossing["month_usd"]["horizon"]
+    if saving is not None and saving["p50"] >= 0:
+        return (
+            f"{over} this saves <b>{told(saving['p50'], usd)}</b> ({within} {usd_range(saving)}) "
+            f"of the {told(stay['p50'], usd)} that staying costs."
+        )
+    if saving is not None:
+        extra = facts.reckoned["extra_usd"]
+        return (
+            f"{over} this costs <b>{told(extra['p50'], usd)}</b> ({within} {usd_range(extra)}) "
+            f"more than staying at {told(stay['p50'], usd)}."
+        )
+    if stake is not None:
+        expected = facts.reckoned["items"]["value_usd"]
+        failing = f"; counting the chance to fail, {told(expected, usd)}" if expected else ""
+        open_ = [name for name in facts.deciding("undecided") if facts.verdicts[name]["target"]]
+        return (
+            f"{over} moving {names(open_)} would save <b>{told(stake['p50'], usd)}</b> ({within} "
+            f"{usd_range(stake)}) of {told(stay['p50'], usd)} if all candidates "
+            f"({_favoured(facts)}) pass{failing}."
+        )
+    return f"{over} staying costs <b>{told(stay['p50'], usd)}</b> ({within} {usd_range(stay)})."
+
+
+def _over(facts: Facts) -> str:
+    return f"Over {told(facts.stated('horizon')['value'])} months"
+
+
+def _within(facts: Facts) -> str:
+    return f"{told(facts.reckoned['range_share'], share)} range"
+
+
+def _favoured(facts: Facts) -> str:
+    """Where the favoured candidates are: leaving the API, or another model on one."""
+    found = facts.reckoned["favoured"]
+    if found["on_apis"] == found["all"]:
+        return "all on APIs"
+    targets = [facts.verdicts[name]["target"] for name in facts.deciding("undecided")]
+    arms = {facts.study.routes[target].arm for target in targets if target}
+    outside = listed(sorted(ARMS[arm] for arm in arms if arm != "proprietary_api"))
+    if found["on_apis"] == 0:
+        return outside
+    on_apis, all_ = told(found["on_apis"], count), told(found["all"], count)
+    return f"{on_apis} of {all_} on APIs, else {outside}"
+
+
+def _confidence(facts: Facts) -> str:
+    level, _ = facts.confidence()
+    found = facts.reckoned["confidence"]
+    return (
+        f"Confidence is {level}: {told(found['logged'])} of {told(found['workloads'])} workloads "
+        f"logged, {told(found['own'])} of {told(found['comparisons'])} comparisons on own items."
+    )
+
+
+def _reversal(facts: Facts) -> str:
+    arms = {facts.verdicts[name]["arm"] for name in facts.deciding("move")}
+    if "self_hosted" in arms:
+        return "Going back costs the unused GPU commitment; the API stays as the fallback."
+    if arms:
+        return "It is undone by changing the route in the gateway."
+    return "Nothing moves, so there is nothing to undo."
+
+
+# --- the ask ------------------------------------------------------------------------------------
+
+
+def ask(facts: Facts) -> str:
+    """What is to be decided, by whom and when, what a month of waiting costs, what would change it
+    and who watches."""
+    study, saving, stake = facts.study, facts.decided["saving"], facts.decided["at_stake"]
+    forced = [name for name in facts.deciding("move") if facts.forced(name)]
+    if barred := facts.barred():
+        asks = [
+            quoted(c["sentence"])
+            for name in barred
+            for c in facts.verdicts[name]["collect"]
+            if c["what"] == "contract"
+        ]
+        what = f"Stop or sign: {'; '.join(dict.fromkeys(asks))}"
+        waiting = f"{names(barred)} without the contract its data need"
+    elif forced:
+        what, waiting = "Sign the move", f"{names(forced)} without the contract its data need"
+    elif saving:
+        what, waiting = "Sign the move", waiting_costs(facts, "move")
+    elif stake:
+        what, waiting = f"Fund the evidence{_evidence(facts)}", waiting_costs(facts, "undecided")
+    elif facts.unknown:
+        what, waiting = "Answer the open questions", "not known until they are answered"
+    else:
+        what, waiting = "Confirm the course", "nothing"
+    ends = "; ".join(quoted(sentence) for sentence in facts.ending())
+    row = {
+        "Decision": what + (f"; {ends}" if ends else ""),
+        "Decider": escape(study.decider),
+        "By": study.decide_by.isoformat(),
+        "A month of waiting costs": waiting,
+    }
+    if found := changes(facts):
+        row["Would change it first"] = found[0]
+    return f'<h2 data-section="ask">The ask</h2>{definitions(row)}'
+
+
+def _evidence(facts: Facts) -> str:
+    items = facts.reckoned["items"]
+    if not items["n"]:
+        return ""
+    return f": {told(items['n'])} items for {told(items['usd'], usd)}"
+
+
+def waiting_costs(facts: Facts, decision: str) -> str:
+    """What the next month costs without the moves decided on, or without those still open."""
+    cost, today = facts.reckoned["waiting_usd"][decision], facts.crossing["month_usd"]["today"]
+    if cost is None:
+        return "not known: a bill is missing"
+    if cost == 0:
+        return "nothing at today's volume"
+    most = "at most " if decision == "undecided" else ""
+    return f"{most}{told(cost, usd)} of today's {told(today, usd)}"

@@ -1,0 +1,88 @@
+"""What has changed since the last memo, and did its forecast hold?"""
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+from llmstudy.diff import LEADS, course, signed
+from llmstudy.memo.binding import quoted, told
+from llmstudy.memo.facts import Facts, listed
+from llmstudy.memo.sections.prose import bullets, heading, names, paragraph
+from llmstudy.text import share, usd
+
+MOST_INPUTS = 5
+"""Inputs, assumptions and triggers that are named each; the rest stands in `results/diff.json`."""
+
+
+def since_last(facts: Facts) -> str:
+    """The change against the previous memo, and its forecast against the bills that came."""
+    title = heading("since-last", "Change against the previous memo")
+    found = facts.chapters.get("diff")
+    if found is None:
+        return title + paragraph("There is no earlier memo of this study to compare with.")
+    said = [
+        *_recommendation(found),
+        *_headline(found["headline"]),
+        *_inputs(found["attribution"]),
+        *_assumptions(found["assumptions"]),
+        *_triggers(found["triggers"]),
+        _forecast(found["forecast"]),
+    ]
+    return title + bullets(said)
+
+
+def _recommendation(found: Mapping[str, Any]) -> list[str]:
+    if found["same_recommendation"]:
+        return [f"The recommendation is that of the memo of {escape(found['then']['as_of'])}."]
+    return [
+        f"{escape(row['workload'])}: {escape(course(row['then']))} then, "
+        f"{escape(course(row['now']))} now."
+        for row in found["recommendation"]
+        if row["changed"]
+    ]
+
+
+def _headline(found: Mapping[str, Any]) -> list[str]:
+    if found["moved_usd"] is None:
+        return ["The two headlines cannot be compared: one of them cannot be stated."]
+    return [
+        f"The {LEADS[found['kind']]} was {told(found['then_usd'], usd)} and is "
+        f"{told(found['now_usd'], usd)}: {told(found['moved_usd'], signed)}."
+    ]
+
+
+def _inputs(found: Mapping[str, Any]) -> list[str]:
+    if found["why_not"]:
+        return [f"The move is not attributed: {quoted(found['why_not'])}."]
+    moved = [
+        f"{escape(row['input'])} {told(row['moved_usd'], signed)}"
+        for row in found["inputs"][:MOST_INPUTS]
+    ]
+    return [f"What moved it: {listed(moved)}."] if moved else []
+
+
+def _assumptions(rows: list[Any]) -> list[str]:
+    changed = [row["name"] for row in rows[:MOST_INPUTS]]
+    return [f"Assumptions that changed: {names(changed)}."] if changed else []
+
+
+def _triggers(rows: list[Any]) -> list[str]:
+    return [
+        f"Trigger {escape(row['id'])} on {escape(row['workload'])} was "
+        f"{_state(row['then'])} and is {_state(row['now'])}."
+        for row in rows[:MOST_INPUTS]
+    ]
+
+
+def _state(status: str | None) -> str:
+    return "not there" if status is None else escape(status.replace("_", " "))
+
+
+def _forecast(found: Mapping[str, Any] | None) -> str:
+    if found is None or not found["summary"]:
+        return "No bill has come yet that the last memo's forecast could be held against."
+    row = found["summary"][-1]
+    return (
+        f"Of {told(row['months'])} months billed, {told(row['inside'])} lie in the range that the "
+        f"last memo forecast; its mean error is {told(row['mean_abs_error_share'], share)}."
+    )

@@ -1,0 +1,150 @@
+"""What would change our mind, what is not known, and who does what next."""
+
+from datetime import timedelta
+from html import escape
+from typing import Any
+
+from llmstudy.memo.binding import counted, quoted, told
+from llmstudy.memo.facts import ARMS, Facts, listed
+from llmstudy.memo.sections.findings import ladder, points
+from llmstudy.memo.sections.prose import bullets, heading, html, names, table
+from llmstudy.text import share, usd
+
+MOST_CHANGES, MOST_RISKS, MOST_STEPS = 4, 3, 4
+"""The budget of each list (research/notebooks.md 5)."""
+
+_REVIEW_AFTER = timedelta(days=91)
+"""When the study is run again: MEMO V2 asks for every three to six months."""
+
+
+def change_our_mind(facts: Facts) -> str:
+    """Two to four solved thresholds, with who watches each, and what to measure next."""
+    lines = [*changes(facts)[: MOST_CHANGES - 1], _measure_next(facts)]
+    return heading("change-our-mind", "What would change our mind") + bullets(lines)
+
+
+def changes(facts: Facts) -> list[str]:
+    """The thresholds, the nearest to a decision first."""
+    return [*_quality_thresholds(facts), *_volume_threshold(facts), _price_threshold(facts)]
+
+
+def _quality_thresholds(facts: Facts) -> list[str]:
+    quality = {(r["workload"], r["route"]): r for r in facts.chapters["04_quality"]["quality"]}
+    asked = facts.reckoned["items"]["rows"]
+    worth = sorted(asked, key=lambda row: -(row["value_usd"] or 0.0))
+    found = []
+    for row in worth[:2]:
+        margin = quality[row["workload"], row["route"]]["margin"]
+        found.append(
+            f"{escape(row['workload'])} moves to {escape(row['route'])} if {told(row['n'])} of "
+            f"our own items show a loss below {told(margin, points)} points (the evaluation lead "
+            "watches)."
+        )
+    return found
+
+
+def _volume_threshold(facts: Facts) -> list[str]:
+    lead = facts.lead
+    rows = [r for r in ladder(facts.crossovers(lead)) if r["to_arm"] == "self_hosted"]
+    if not rows:
+        return []
+    at, other = rows[0]["requests_per_month"]["p50"], ARMS[rows[0]["from_arm"]]
+    if at is None:
+        return [
+            f"{escape(lead)}: no volume below the cap makes self-hosting cheaper than {other} in "
+            "most draws (the head of platform watches, G1)."
+        ]
+    if at <= facts.requests_per_month(lead):
+        return []
+    return [
+        f"{escape(lead)} above {told(at)} requests a month: self-hosting is then cheaper than "
+        f"{other} (the head of platform watches, G1)."
+    ]
+
+
+def _price_threshold(facts: Facts) -> str:
+    limit = facts.stated("thresholds.price_rise")["value"]
+    risen = [row for row in facts.fired() if row["id"] == "G4" and row["value"] >= limit]
+    fired = [row["workload"] for row in risen]
+    state = f"already true of {names(fired)}" if fired else "none is scheduled"
+    return (
+        f"A price rise of {told(limit, share)} or more on today's routes: {state} "
+        "(procurement watches, G4)."
+    )
+
+
+def _measure_next(facts: Facts) -> str:
+    row = facts.crossing["measure_next"]
+    if row is None:
+        return "Nothing more is worth measuring at its cost."
+    return (
+        f"Measure next: {escape(row['workload'])}, {quoted(row['measurement'])}, worth "
+        f"{told(row['value_usd'], usd)} for {told(row['cost_usd'], usd)}."
+    )
+
+
+def risks(facts: Facts) -> str:
+    """At most three lines: what is simulated or unknown, and what the log cannot carry."""
+    evidence = facts.chapters["01_evidence"]
+    lines = []
+    if facts.unknown:
+        lines.append(f"Unanswered, and priced with wide priors: {_questions(facts.unknown)}.")
+    if evidence["warnings"]:
+        lines.append(" ".join(quoted(warning) for warning in evidence["warnings"]))
+    simulated = [r["workload"] for r in evidence["workloads"] if r["traffic"] == "simulated"]
+    if simulated:
+        lines.append(
+            f"Requests of {names(simulated)} are simulated from published figures, not read from "
+            "a log."
+        )
+    unmeasured = facts.reckoned["unmeasured_routes"]
+    if unmeasured:
+        lines.append(
+            f"The first token of {counted(unmeasured)} routes has not been measured against its "
+            "target."
+        )
+    late = [r for r in facts.chapters["03_latency"]["latency"] if r["verdict"] == "undecided"]
+    straddling = {r["route"] for r in late} - set(unmeasured)
+    if straddling:
+        lines.append(
+            f"The first token of {names(sorted(straddling))} was measured, not often enough to "
+            "tell whether it holds its target."
+        )
+    said = lines[:MOST_RISKS] or ["No gap in the evidence was found that a reader must know of."]
+    return heading("risks", "Risks and unknowns") + bullets(said)
+
+
+def _questions(paths: list[str]) -> str:
+    return names(dict.fromkeys(p.split(".")[-1].replace("_", " ") for p in paths))
+
+
+def next_steps(facts: Facts) -> str:
+    """At most four steps with owner and date, in the order of their dates."""
+    steps = sorted(_steps(facts)[:MOST_STEPS], key=lambda step: str(step["by"]))
+    return heading("next-steps", "Next steps") + table(steps, "Who does what by when")
+
+
+def _steps(facts: Facts) -> list[dict[str, Any]]:
+    """The steps, those without which nothing else may go on first."""
+    study = facts.study
+    first, second, third = facts.decided["phases"]
+    decided = study.decide_by.isoformat()
+    rows: list[tuple[Any, str, str]] = []
+    if barred := facts.barred():
+        rows.append((f"Stop or sign: {listed(barred)}", study.owner, decided))
+    if facts.unknown:
+        rows.append(("Answer the open intake questions", study.owner, decided))
+    for forced in (True, False):
+        moves = [name for name in facts.deciding("move") if facts.forced(name) == forced]
+        if moves:
+            named = listed([f"{name} to {facts.verdicts[name]['route']}" for name in moves])
+            owner, by = (study.owner, decided) if forced else (third["owner"], third["end"])
+            rows.append((f"Move {named}", owner, by))
+    items = facts.reckoned["items"]
+    if items["n"]:
+        what = html(f"Score {told(items['n'])} golden items ({told(items['usd'], usd)})")
+        rows.append((what, second["owner"], second["end"]))
+    rows.append(("Log every call behind the gateway", first["owner"], first["end"]))
+    review = (study.as_of + _REVIEW_AFTER).isoformat()
+    rows.append(("Re-run this study on the new log", study.owner, review))
+    return [{"step": step, "owner": owner, "by": by} for step, owner, by in rows]
