@@ -108,14 +108,15 @@ def _spend(
     With workload and route: were the workload's bill paid to that route's vendor.
     """
     bills = results["06_crossover"]["month_usd"]["today_by_workload"]
-    total = sum(bills.values())
-    if set(bills) != set(study.workloads) or not total:
+    if set(bills) != set(study.workloads) or not any(bills.values()):
         return None
-    found: dict[str, float] = {}
+    paid: dict[str, float] = {}
     for name, spec in study.workloads.items():
-        paid = vendor(study.routes[route if name == workload else spec.current_route])
-        found[paid] = found.get(paid, 0.0) + bills[name] / total
-    return found
+        to = vendor(study.routes[route if name == workload else spec.current_route])
+        paid[to] = paid.get(to, 0.0) + bills[name]
+    # added up in the order of the parts, so that who is paid everything has a share of exactly 1
+    total = sum(bills[name] for name in study.workloads)
+    return {to: usd / total for to, usd in paid.items()}
 
 
 # --- portability ----------------------------------------------------------------------------

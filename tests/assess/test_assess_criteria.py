@@ -419,3 +419,14 @@ def test_unanswered_ties_are_unknown():
         k: f.default for k, f in fields.items() if "unknown" in map(str, get_args(f.annotation))
     }
     assert set(answers.values()) == {"unknown"}
+
+
+def test_who_is_paid_everything_earns_nothing_for_it(case, before):
+    kept = {name: w for name, w in case.study.workloads.items() if name != LONG}  # all at OpenAI
+    changed = deepcopy(before)
+    del changed["06_crossover"]["month_usd"]["today_by_workload"][LONG]
+    study = case.study.model_copy(update={"workloads": kept})
+    found = reassessed(case, changed, study)
+    now = {r["route"] for r in found["portability"] if r["current"]}
+    shares = [r for r in found["portability_parts"] if r["part"] == "vendor_share"]
+    assert {(r["low"], r["high"]) for r in shares if r["route"] in now} == {(0, 0)}
