@@ -38,8 +38,8 @@ def own(rows, name="homework-help"):
     return [row for row in rows if (row["workload"], row["route"]) == (name, ROUTE)]
 
 
-def test_without_a_stated_limit_nothing_is_compared(study):
-    assert rate_limit_rows(open_case(study)) == []
+def test_without_a_stated_limit_nothing_is_compared():
+    assert rate_limit_rows(open_case(load("params/source_memo.yaml"))) == []
 
 
 def test_a_limit_that_nobody_stated_is_listed_as_such_and_asks_for_nothing(study):
