@@ -37,7 +37,8 @@ _LAYOUT = {"width": "34rem"}
 class Panel:
     """Sliders over a prepared study. `view` is what a notebook shows.
 
-    folder: where a setting is saved; the study file's own unless given. Every slider stands at the base case until it is moved; `changes` is where they stand now.
+    folder: where a setting is saved; the study file's own unless given. Every slider stands at the
+    base case until it is moved; `changes` is where they stand now.
     """
 
     def __init__(self, base: Prepared, study_file: str | Path, folder: Path | None = None) -> None:

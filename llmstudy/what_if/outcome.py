@@ -1,7 +1,8 @@
 """What does each arm cost at other assumptions, what would moving save, what is the verdict?"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -91,18 +92,16 @@ def what_if(base: Prepared, changes: Changes = BASE, *, breaks: bool = True) -> 
     breaks: whether to solve where each lever turns the best moves of each workload.
     Raises: ValueError for targets that were not sized.
     """
-    study = changed(base.study, changes)
-    at = _Setting(base, changes, study, base.offers(study, changes))
-    moves = {name: _moves(at, name) for name in study.workloads}
-    costs = {name: _costs(at, found) for name, found in moves.items()}
+    at, moves, costs = _costed(base, replace(changes, margin=BASE.margin))
+    at = replace(at, changes=changes)
     verdicts = _verdicts(at, costs)
     outcomes = {}
     for name, routes in costs.items():
         asked = _asked(routes) if breaks else set()
-        solved = [break_evens(base, study, changes, m) for m in moves[name] if m.route in asked]
+        solved = [break_evens(base, at.study, changes, m) for m in moves[name] if m.route in asked]
         found = tuple(turn for turns in solved for turn in turns)
         outcomes[name] = WorkloadOutcome(routes, verdicts[name], found)
-    requests = {name: w.intake.requests.value for name, w in study.workloads.items()}
+    requests = {name: w.intake.requests.value for name, w in at.study.workloads.items()}
     return Outcome(changes, requests, outcomes, decision.overall(verdicts))
 
 
@@ -114,6 +113,20 @@ class _Setting:
     changes: Changes
     study: Study
     offers: Market
+
+
+@lru_cache(maxsize=1)
+def _costed(
+    base: Prepared, changes: Changes
+) -> tuple[_Setting, dict[str, list[Move]], dict[str, tuple[RouteCost, ...]]]:
+    """Moves and costs of every workload. Kept while only the margin is turned, which costs nothing.
+
+    Nobody reads the margin of this study: the gates hold their own.
+    """
+    study = changed(base.study, changes)
+    at = _Setting(base, changes, study, base.offers(study, changes))
+    moves = {name: _moves(at, name) for name in study.workloads}
+    return at, moves, {name: _costs(at, found) for name, found in moves.items()}
 
 
 def _moves(at: _Setting, name: str) -> list[Move]:

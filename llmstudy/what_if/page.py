@@ -89,8 +89,8 @@ def verdicts(now: Outcome, base: Outcome) -> str:
                 usd(found.routes[0].month_usd),
                 usd(best.month_usd),
             ]
-        asked = "; ".join(item.sentence for item in found.verdict.collect)
-        rows.append([*cells, asked or "nothing"])
+        first, *more = [item.sentence for item in found.verdict.collect] or ["nothing"]
+        rows.append([*cells, f"{first} (and {len(more)} more)" if more else first])
     return _table("Verdicts", head, rows)
 
 
