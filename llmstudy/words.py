@@ -63,6 +63,13 @@ HEADINGS: Mapping[str, str] = {
     "break_even_factor": "factor on the break-even volume",
     "memo_cheaper": "cheaper, the memo says",
     "our_cheaper": "cheaper, we say",
+    "moves_usd": "moves the saving by, USD",
+    "favours": "it favours",
+    "study_favours": "this study favours",
+    "fails": "what does not hold",
+    "open": "what cannot be told yet",
+    "live": "what is seen",
+    "self_hosted": "self-hosting",
     "agrees": "agrees with us",
     "on": "as of",
     "unit_note": "how it was converted",
@@ -126,6 +133,9 @@ _CHEAPER = {"api": "the API", "self_hosted": "self-hosting"}
 
 NAMES: Mapping[str, Mapping[str, str]] = {
     "arm": _ARMS,
+    "path": _ARMS,
+    "favours": _ARMS,
+    "study_favours": _ARMS,
     "memo_cheaper": _CHEAPER,
     "our_cheaper": _CHEAPER,
     "buyer": {
@@ -170,6 +180,12 @@ NAMES: Mapping[str, Mapping[str, str]] = {
         "api_price_factor": "mean API price against today's",
         "gpu_price_factor": "mean GPU price against today's",
         "accepted_ratio": "accepted answers against the API's",
+    },
+    "field": {
+        **{"data_class": "class of data", "input_tokens": "input tokens"},
+        **{"output_tokens": "output tokens", "ttft_p95": "TTFT p95"},
+        **{"peak_to_mean": "peak hour against mean", "context_tokens": "context"},
+        **{"gpu_platform": "Kubernetes or GPUs"},
     },
     "verdict": {"none": "not scored"},
     "quality": {"none": "not scored", "baseline": "today's own"},

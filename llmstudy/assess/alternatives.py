@@ -19,7 +19,7 @@ def alternative_tables(case: Case, results: Results, decided: Tables) -> Tables:
     decided: the tables of chapter 07 so far: verdicts, saving and at_stake.
     """
     study = case.study
-    facts = _stated(study) | _of_data(study) | _computed(study, results, decided)
+    facts = _stated(study) | _of_data(study) | _computed(case, results, decided)
     conditions = alternatives.conditions(facts)
     return {
         "alternatives": alternatives.alternatives(conditions),
@@ -81,14 +81,15 @@ def _tally(known: Collection[str], is_one: Callable[[str], bool], n: int) -> flo
     return float(found) if found or len(known) == n else None
 
 
-def _computed(study: Study, results: Results, decided: Tables) -> dict[str, Fact]:
+def _computed(case: Case, results: Results, decided: Tables) -> dict[str, Fact]:
+    study = case.study
     grades = [w.intake.requests.grade for w in study.workloads.values()]
-    logged = results["01_evidence"]["log"]["rows_accepted"]
+    logged = case.traffic.rows_read - len(case.traffic.quarantined)
     month_usd = results["06_crossover"]["month_usd"]["today"]
     saved = [found["p50"] for key in ("saving", "at_stake") if (found := decided[key])]
     return {
         "spend_year_usd": Fact(12 * month_usd, least_certain(grades), "06_crossover: month_usd"),
-        "logged_requests": _own(logged or None, "01_evidence: log"),
+        "logged_requests": _own(logged or None, "request log"),
         "at_stake_usd": Fact(sum(saved), least_certain(grades), "saving, at_stake"),
         "moves_off_api": Fact(_off_api(study, decided), least_certain(grades), "verdicts"),
     }
