@@ -1,0 +1,239 @@
+"""A memo is held to its rules: each broken one is found, and a real memo breaks none."""
+
+import json
+import re
+from datetime import date
+
+import nbformat
+import pytest
+
+from llmstudy import canonical, paths
+from llmstudy.memo import lint, render, sections
+from llmstudy.memo.facts import BEFORE_MEMO, Facts
+from llmstudy.memo.lint import LintError, faults
+from llmstudy.memo.reckoned import reckoned
+from llmstudy.run import provenance
+from llmstudy.study import load
+
+REFERENCE = paths.ROOT / "outputs" / "reference" / "results"
+MEMO = (
+    *("header", "recommendation", "ask", "cost_finding", "quality_finding", "vendor_finding"),
+    *("options", "drivers", "assumptions", "change_our_mind", "risks", "next_steps"),
+)
+APPENDIX = (
+    *("verdicts", "criteria", "panel", "disagreements", "plan", "risk_register", "alternatives"),
+    *("roadmap", "crossovers", "since_last", "method"),
+)
+
+
+@pytest.fixture(scope="module")
+def study():
+    return load(paths.params("default.yaml"))
+
+
+@pytest.fixture(scope="module")
+def results(study):
+    """The reference run's results, with what the memo reckons from them."""
+    found = {name: json.loads((REFERENCE / f"{name}.json").read_text()) for name in BEFORE_MEMO}
+    return found | {"08_memo": canonical.plain({"reckoned": reckoned(Facts(study, found))})}
+
+
+@pytest.fixture(scope="module")
+def page(study, results):
+    """The memo of the reference run, without its charts."""
+    told = Facts(study, results).located()
+    parts = [getattr(sections, name)(told) for name in MEMO]
+    parts += [sections.appendix_heading()]
+    parts += [getattr(sections, name)(told) for name in APPENDIX]
+    made = {"command": "llmstudy run params/default.yaml", "seed": study.seed}
+    made |= provenance.made_of(paths.params("default.yaml"))
+    cells = [nbformat.v4.new_markdown_cell(part) for part in (*parts, sections.provenance(made))]
+    return render.memo_html(nbformat.v4.new_notebook(cells=cells))
+
+
+@pytest.fixture(scope="module")
+def broken(page, results, study):
+    """What is found in the memo with one piece of its text replaced."""
+
+    def found(old, new):
+        assert old in page
+        return faults(page.replace(old, new, 1), results, study)
+
+    return found
+
+
+def test_the_reference_memo_keeps_every_rule(page, results, study):
+    assert faults(page, results, study) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("Nothing moves,", "This saves 12 %, nothing moves,", "bound to no result"),
+        ("Nothing moves,", "Nothing in 3 of them moves,", "bound to no result"),
+        ("Risks and unknowns", "2 risks", "bound to no result"),
+        ("Nothing moves,", "<b>7</b>", "bound to no result"),
+        ("Nothing moves,", "$ matter,", "must be written as USD"),
+        ("Nothing moves,", "It is very likely that nothing moves,", "bound to no probability"),
+        ("Confidence is low:", "Confidence is low, success likely:", "share a sentence"),
+        ('data-section="ask"', 'data-section="asked"', "the section ask is missing"),
+        ('data-section="risks"', 'data-section="options"', "the section risks is missing"),
+    ],
+)
+def test_a_rule_that_is_broken_is_told(broken, old, new, said):
+    assert any(said in fault for fault in broken(old, new)), broken(old, new)
+
+
+def test_a_name_of_the_study_or_a_date_is_no_number(broken):
+    said = "On 2026-12-18 h200-llama-3.1-70b meets its p95, G4 and chapter 07 agree,"
+    assert broken("Nothing moves,", said) == []
+
+
+def bound_to(page, place):
+    """The first element that is bound to a place."""
+    return re.search(rf'<data [^>]*data-figure="{re.escape(place)}[^>]*>[^<]*</data>', page)[0]
+
+
+STAY = "06_crossover#/month_usd/horizon/p50"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda e: re.sub(r">[^<]+<", ">USD 1.9M<", e), "is bound to"),
+        (lambda e: re.sub(r">[^<]+<", ">USD 1.8k<", e), "is bound to"),
+        (lambda e: re.sub(r">[^<]+<", ">USD 1.8M of 9<", e), "more than one number"),
+        (lambda e: re.sub(r' value="[^"]+"', ' value="1800000"', e), "not its value"),
+        (lambda e: e.replace("horizon/p50", "horizon/p51"), "the results hold nothing"),
+        (lambda e: re.sub(r' title="[^"]+"', ' title=""', e), "grade, source and date"),
+    ],
+)
+def test_a_number_that_its_place_does_not_bear_out_is_told(page, broken, change, said):
+    element = bound_to(page, STAY)
+    assert any(said in fault for fault in broken(element, change(element)))
+
+
+def test_a_quotation_that_the_results_do_not_hold_is_told(page, broken):
+    element = re.search(r"<span [^>]*data-figure[^>]*>[^<]+</span>", page)[0]
+    assert any("is quoted from" in f for f in broken(element, element.replace("</", " 99</")))
+
+
+def test_likelihood_words_mean_what_they_are_bound_to(page, broken):
+    element = bound_to(page, "06_crossover#/savings/")
+    assert any(
+        "does not mean" in f for f in broken(element, re.sub(">[^<]+<", ">unlikely<", element))
+    )
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        ("<p>" + "word " * 900 + "</p>", "words before the appendix"),
+        ('<img alt="x" src="data:,">' * 4, "charts before the appendix"),
+        ("<table><tr><td>x</td></tr></table>" * 2, "tables before the appendix"),
+    ],
+)
+def test_a_budget_that_is_passed_is_told(broken, extra, said):
+    heading = '<h2 id="risks-and-unknowns" data-section="risks">'
+    assert any(said in fault for fault in broken(heading, extra + heading))
+
+
+def test_a_long_recommendation_and_long_lists_are_told(broken):
+    assert any("words in the recommendation" in f for f in broken("Nothing moves,", "so " * 60))
+    more = "<li>and more</li>" * 4
+    heading = re.escape("Risks and unknowns</h2><ul>").replace("\\", "")
+    assert any("risks has" in fault for fault in broken(heading, heading + more))
+
+
+def test_pages_beyond_the_budget_are_told():
+    assert lint.page_faults(2, 4) == []
+    assert len(lint.page_faults(3, 5)) == 2
+
+
+def test_a_memo_with_faults_is_refused_with_all_of_them(page, results, study):
+    lint.check(page, results, study, (2, 3))
+    with pytest.raises(LintError) as refused:
+        lint.check(page.replace("Nothing moves,", "$ 9,", 1), results, study, (3, 3))
+    for said in ("bound to no result", "USD", "takes 3 pages"):
+        assert said in str(refused.value)
+
+
+# --- decision states ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ({"status": "draft"}, "draft"),
+        ({"status": "decided", "decided_on": date(2026, 12, 10)}, "decided on 2026-12-10 by CFO"),
+        (
+            {
+                "status": "superseded",
+                "superseded_by": "memo of 2027",
+                "decided_on": date(2026, 12, 1),
+            },
+            "superseded by memo of 2027, decided on 2026-12-01 by CFO",
+        ),
+    ],
+)
+def test_a_memo_tells_its_state(study, results, state, said):
+    told = Facts(study.model_copy(update=state), results).located()
+    assert f"<dt>Status</dt><dd>{said}</dd>" in sections.header(told)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("status: draft", "status: decided", "decided_on is missing"),
+        ("status: draft", "status: superseded", "superseded_by is missing"),
+        ("status: draft", "status: draft\ndecided_on: 2026-12-01", "write decided"),
+        ("status: draft", "status: draft\nsuperseded_by: v2", "must be superseded"),
+    ],
+)
+def test_a_state_that_leaves_something_unsaid_is_refused(variant, old, new, said):
+    with pytest.raises(ValueError, match=said):
+        load(variant("default", (old, new)))
+
+
+# --- change against the previous memo -------------------------------------------------------------
+
+
+def test_a_run_with_a_previous_one_tells_what_moved(study, results):
+    amount = {"kind": "at_stake", "p10": 1.0, "p50": 2.0, "p90": 3.0}
+    found = {
+        "then": {"run_id": "a", "study": "default", "as_of": "2026-08-23"},
+        "now": {"run_id": "b", "study": "default", "as_of": "2026-11-23"},
+        "same_recommendation": True,
+        "recommendation": [],
+        "headline": {
+            **{"then": amount, "now": amount, "kind": "at_stake"},
+            **{"then_usd": 1.1e6, "now_usd": 1.364e6, "moved_usd": 2.64e5},
+        },
+        "attribution": {
+            "method": "shapley",
+            "inputs": [
+                {"input": "growth", "moved_usd": 3e5},
+                {"input": "rent", "moved_usd": -3.6e4},
+            ],
+            "why_not": None,
+        },
+        "assumptions": [{"name": "workloads.extraction.growth", "then": None, "now": None}],
+        "triggers": [
+            {"workload": "extraction", "id": "G1", "name": "x", "then": "armed", "now": "fired"}
+        ],
+        "made_of": [],
+        "forecast": {"summary": [{"months": 3, "inside": 2, "mean_abs_error_share": 0.07}]},
+    }
+    with_diff = results | {"diff": found}
+    told = sections.since_last(Facts(study, with_diff).located())
+    text = re.sub("<[^>]+>", "", told)
+    assert "was USD 1.1M and is USD 1.4M: +USD 264k." in text
+    assert "What moved it: growth +USD 300k and rent −USD 36k." in text
+    assert "Of 3 months billed, 2 lie in the range" in text
+    assert "Trigger G1 on extraction was armed and is fired." in text
+    page = f'<main><section data-section="since-last">{told}</section></main>'
+    assert [f for f in faults(page, with_diff, study) if "missing" not in f] == []
+
+
+def test_a_first_memo_says_that_there_is_none_before(study, results):
+    assert "no earlier memo" in sections.since_last(Facts(study, results).located())
