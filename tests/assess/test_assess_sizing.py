@@ -9,9 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from llmstudy import paths, study
+from llmstudy.assess import sizing
 from llmstudy.assess.case import open_case, week_load
 from llmstudy.assess.sizing import sizing_tables, traffic_for
-from llmstudy.capacity.sizing import peak
+from llmstudy.capacity.sizing import WeekOutcome, peak
 from llmstudy.cli import app
 
 
@@ -46,6 +47,19 @@ def test_each_fleet_is_there_once_with_its_week(tables):
     paid = 2 * hours[["static", "scheduled", "autoscaled"]].sum()
     assert paid.tolist() == pytest.approx(fleets["gpu_hours_week"].tolist())
     assert (fleets["slo_attainment_share"] > 0.95).all()
+
+
+def test_what_is_owned_is_paid_for_all_week_at_its_most(case):
+    route = "h200-llama-3.1-70b"
+    rented = sizing._candidate(case, "product", route, case.study.routes[route])
+    replicas = np.repeat([2.0, 5.0], [100, 68])
+    week = WeekOutcome(replicas, {}, 0.0, 0.5, 0.5, 1000, 168)
+    an_hour = rented.replica_month_usd / 730
+    found = sizing._fleet_row(rented, "scheduled", week)
+    assert found["usd_week"] == pytest.approx((100 * 2 + 68 * 5) * an_hour)
+    owned = sizing._fleet_row(replace(rented, owned=True), "scheduled", week)
+    assert owned["usd_week"] == pytest.approx(168 * 5 * an_hour)
+    assert owned["gpu_hours_week"] == found["gpu_hours_week"]  # in use
 
 
 def test_the_split_is_priced_with_todays_api_and_the_team(tables):
