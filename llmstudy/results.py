@@ -452,7 +452,9 @@ class Results(_Record):
     verdict: VerdictRecord
     collect_first: list[str] = Field(description="intake questions answered unknown")
     month_usd: float = Field(description="this month's bill over all workloads, at the median")
-    stay_usd: Spread = Field(description="bill over the horizon when nothing moves")
+    stay_usd: Spread = Field(
+        description="bill over the horizon when nothing moves, at the study's discount rate"
+    )
     saving_usd: Spread | None = Field(description="saving of the moves over the horizon")
     at_stake_usd: Spread | None = Field(description="saving that better evidence could release")
     crossover: list[CrossoverRecord]
