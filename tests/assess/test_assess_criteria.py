@@ -314,6 +314,19 @@ def test_a_figure_that_is_the_memos_own_is_no_check_on_it(case, before, found):
     assert by_id["headcount"]["grade"] == own.grade
 
 
+def test_a_bound_can_rule_a_claim_out_but_never_bear_it_out(case, before):
+    def placed(bound_s):
+        changed = deepcopy(before)
+        for fleet in changed["05_self_hosting"]["fleets"]:
+            fleet["ttft_lower_bound_s"] = bound_s
+        claims = tables(case, changed)["criteria_claims"]
+        one = next(r for r in claims if r["id"] == "self_ttft_p50")
+        assert (one["ours_low"], one["ours_high"]) == (bound_s, None)
+        return one["placed"]
+
+    assert [placed(s) for s in (0.01, 0.1, 0.31)] == ["partly", "partly", "outside"]
+
+
 def test_open_models_are_placed_by_the_gaps_that_were_scored(before, found):
     gaps = [
         -r["difference"]
