@@ -173,13 +173,13 @@ def _golden_set(found: Found) -> GateFact:
 
 
 def _items_wanted(found: Found) -> dict[str, tuple[int, float]]:
-    """Golden items that each verdict asks for, and their cost: the most that any route needs."""
-    wanted = {}
-    for name, v in found["verdicts"].items():
-        needs = [(c["n"], c["usd"]) for c in v["collect"] if c["what"] == "golden items"]
-        if needs:
-            wanted[name] = max(needs)
-    return wanted
+    """Golden items that the favoured route of each verdict needs, and their cost."""
+    return {
+        name: (c["n"], c["usd"])
+        for name, v in found["verdicts"].items()
+        for c in v["collect"]
+        if c["what"] == "golden items" and c["sentence"].startswith(f"{v['target']}: ")
+    }
 
 
 def _first_token(found: Found) -> GateFact:

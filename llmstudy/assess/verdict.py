@@ -169,6 +169,7 @@ def options(
     for arm in ("proprietary_api", "hosted_open", "self_hosted"):
         of_arm = best[best["arm"] == arm].groupby("workload")["route"].first()
         plans[arm] = {str(name): str(route) for name, route in of_arm.items()}
+    today = {name: workload.current_route for name, workload in study.workloads.items()}
     rows = []
     for option, targets in plans.items():
         saving = portfolio_saving(study, offers, targets)
@@ -184,9 +185,16 @@ def options(
                 "saving_usd": spread(stay - cost),
                 "inferior": [n for n, verdict in quality.items() if verdict == "inferior"],
                 "unproven": [n for n, verdict in quality.items() if verdict == "unproven"],
+                "unmeasured": _unmeasured(routes, today | targets),
             }
         )
     return rows
+
+
+def _unmeasured(routes: pd.DataFrame, serving: Mapping[str, str]) -> list[str]:
+    """Workloads whose first token on these routes is not known to hold its target."""
+    served = routes[routes["route"] == routes["workload"].map(serving)]
+    return sorted(served.loc[served["latency"] != "meets", "workload"])
 
 
 def _quality_of(routes: pd.DataFrame, name: str, route: str) -> str:

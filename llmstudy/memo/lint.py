@@ -107,6 +107,11 @@ class Text:
         return any(element.tag == tag for element in self.around)
 
     @property
+    def in_sliders(self) -> bool:
+        """Whether it belongs to the what-if sliders."""
+        return any(element.attributes.get("id") == "what-if" for element in self.around)
+
+    @property
     def figure(self) -> Element | None:
         """The element that binds it to a result, if one does."""
         return next((e for e in self.around if "data-figure" in e.attributes), None)
@@ -153,12 +158,13 @@ class _Reader(HTMLParser):
 
 
 def _read(page: str) -> list[Text]:
-    """What stands in the page's main part, in its order."""
+    """What stands in the page's main part, in its order; the what-if sliders are left out, since
+    what they show is looked up in a grid of their own."""
     reader = _Reader()
     reader.feed(page)
     reader.close()
     kept = [text for text in reader.texts if not any(text.within(tag) for tag in _UNREAD)]
-    return [text for text in kept if text.within("main")]
+    return [text for text in kept if text.within("main") and not text.in_sliders]
 
 
 def _blocks(read: Iterable[Text]) -> Iterator[tuple[str, str]]:
@@ -317,7 +323,7 @@ def _typed(read: Sequence[Text], names: Sequence[str]) -> Iterator[str]:
     """Digits in text that nothing stands behind."""
     free = re.compile("|".join([*map(re.escape, names), _DATE, _IDS, _METRIC]))
     for text in read:
-        if text.figure or text.section == "provenance" or text.within("output"):
+        if text.figure or text.section == "provenance":
             continue
         if re.search(r"\d", free.sub("", text.text)):
             said = " ".join(text.text.split())

@@ -480,6 +480,36 @@ def panel(facts: Facts) -> Chart:
     return charts.panel(lenses, cells, note)
 
 
+def tradeoff_table(facts: Facts) -> pd.DataFrame:
+    """The three key trade-offs, with this study's figure on either side."""
+    return pd.DataFrame(
+        [
+            {
+                "trade-off": f"{row['option']}: {row['tradeoff']}",
+                "gains": row["gains"],
+                "in figures": _figure(row, "gain"),
+                "gives up": row["gives_up"],
+                "at": _figure(row, "price"),
+            }
+            for row in facts.decided["key_tradeoffs"]
+        ]
+    )
+
+
+def _figure(row: Mapping[str, Any], side: str) -> str:
+    """One side's figure with its range, unit, meaning and grade."""
+    value, low, high, unit, grade = (
+        row[f"{side}_{key}"] for key in ("value", "low", "high", "unit", "grade")
+    )
+    if value is None:
+        return row[f"{side}_figure"]
+    fmt = usd if unit.startswith("USD") else share if unit == "share" else count
+    said = fmt(value) + {"USD/month": " a month", "USD": "", "share": ""}.get(unit, f" {unit}")
+    if low is not None and low != high:
+        said += f" ({span(low, high, fmt)})"
+    return f"{said}: {row[f'{side}_figure']} ({grade})"
+
+
 def disagreement_table(facts: Facts) -> pd.DataFrame:
     """D1 to D4: what each advisor holds, what holds here, and what each side would have cost."""
     return pd.DataFrame(

@@ -11,10 +11,10 @@ from llmstudy.text import share, usd
 
 _OPTIONS = {
     "stay": ("Do nothing", "yes"),
-    "verdict": ("▸ This memo", "yes: a route in the gateway"),
-    "proprietary_api": ("Other models on APIs", "yes: a route in the gateway"),
-    "hosted_open": ("All to hosted open weights", "yes: a route in the gateway"),
-    "self_hosted": ("All to self-hosting", "partly: commitments and staff"),
+    "verdict": ("▸ This memo", "yes, in the gateway"),
+    "proprietary_api": ("Other models on APIs", "yes, in the gateway"),
+    "hosted_open": ("All to hosted open weights", "yes, in the gateway"),
+    "self_hosted": ("All to self-hosting", "partly: commitments, staff"),
 }
 
 
@@ -56,6 +56,7 @@ def _row(facts: Facts, name: str, row: Any) -> dict[str, Any]:
         "cost": told(row["cost_usd"]["p50"], usd),
         "range": usd_range(row["cost_usd"]),
         "quality": _quality(row),
+        "first token": _latency(row),
         "reversible": _OPTIONS[row["option"]][1],
     }
 
@@ -73,6 +74,11 @@ def _quality(row: Any) -> Markup | str:
     return html(", ".join(parts)) or (
         "as today" if not row["workloads_moved"] else "holds the margin"
     )
+
+
+def _latency(row: Any) -> Markup | str:
+    unmeasured = row.get("unmeasured", [])
+    return html("not known on ", counted(unmeasured)) if unmeasured else "holds its target"
 
 
 def _why_not(facts: Facts, name: str, row: Any) -> str:
