@@ -117,10 +117,6 @@ SHOWN = {
     "phases": "phase title scope start end owner cost_usd entry_state exit_state",
     "plan_gates": "phase at workload gate rests_on due state evidence",
     "plan_items": "phase item scope owner start end cost_usd cost_low_usd cost_high_usd note",
-    "key_tradeoffs": (
-        "tradeoff option gains gain_figure gain_value gain_unit "
-        "gives_up price_figure price_value price_unit"
-    ),
     "first_moves": (
         "rank workload v3 because target saving_p50_usd p_cheaper% risk_count risks decision"
     ),

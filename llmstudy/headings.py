@@ -295,7 +295,7 @@ def plan(found: Results) -> str:
         return f"{said}, and every phase is done"
     own = [row for row in gates if row["phase"] == at["phase"] and row["state"] != "passed"]
     waits = list(dict.fromkeys(row["gate"] for row in own))
-    return f"{said}; phase {at['phase']}, {at['title'].lower()}, waits first for: {waits[0]}"
+    return f"{said}; phase {at['phase']} ({at['title']}) waits first for: {waits[0]}"
 
 
 def first_moves(found: Results) -> str:

@@ -244,22 +244,22 @@ def _privacy(found: Found) -> Resolution:
     said = f"{len(barred)} of {len(routes)} pairs of workload and route may not see the data"
     said += f"; {', '.join(forced)} may not stay where it is" if forced else ""
     said += f"; not classified: {', '.join(unclassified)}" if unclassified else ""
-    nothing = Side("it does not", 0.0, 0.0, 0.0, "what is permitted")
-    bars = Side("it overrides", None, None, None, "what is barred, which is never priced")
+    nothing = Side("privacy overrides nothing", 0.0, 0.0, 0.0, "what is permitted")
+    bars = Side("privacy overrides", None, None, None, "what is barred, which is never priced")
     if barred.empty:
-        bars = Side("it overrides", 0.0, 0.0, 0.0, "what is barred: nothing is")
+        bars = Side("privacy overrides", 0.0, 0.0, 0.0, "what is barred: nothing is")
     holds: tuple[str, ...]
     if forced:
-        holds, sentence = ("it overrides",), f"It overrides here: {said}."
+        holds, sentence = ("privacy overrides",), f"It overrides here: {said}."
     elif len(barred):
         holds, sentence = (
-            ("it overrides",),
+            ("privacy overrides",),
             f"It overrides where it bars: {said}; no verdict falls.",
         )
     elif unclassified:
         holds, sentence = (), f"Open: {said}."
     else:
-        holds, sentence = ("it does not",), f"It decides nothing here: {said}."
+        holds, sentence = ("privacy overrides nothing",), f"It decides nothing here: {said}."
     return Resolution(said, holds, sentence, "measured", (bars, nothing))
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from llmstudy import charts
 from llmstudy.assess.hosting import curve_tables
 from llmstudy.charts import Chart
-from llmstudy.memo.facts import INPUTS, Facts
+from llmstudy.memo.facts import INPUTS, Facts, opening
 from llmstudy.study import SelfHostedRoute
 from llmstudy.text import count, never_or, share, span, usd
 from llmstudy.words import named
@@ -485,7 +485,7 @@ def tradeoff_table(facts: Facts) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "trade-off": f"{row['option']}: {row['tradeoff']}",
+                "trade-off": f"{opening(row['option'])}: {row['tradeoff']}",
                 "gains": row["gains"],
                 "in figures": _figure(row, "gain"),
                 "gives up": row["gives_up"],
@@ -501,13 +501,14 @@ def _figure(row: Mapping[str, Any], side: str) -> str:
     value, low, high, unit, grade = (
         row[f"{side}_{key}"] for key in ("value", "low", "high", "unit", "grade")
     )
+    figure = str(row[f"{side}_figure"])
     if value is None:
-        return row[f"{side}_figure"]
+        return figure
     fmt = usd if unit.startswith("USD") else share if unit == "share" else count
-    said = fmt(value) + {"USD/month": " a month", "USD": "", "share": ""}.get(unit, f" {unit}")
+    said = fmt(value) + (" a month" if unit == "USD/month" else "")
     if low is not None and low != high:
         said += f" ({span(low, high, fmt)})"
-    return f"{said}: {row[f'{side}_figure']} ({grade})"
+    return f"{said} {figure} ({grade})" if fmt is count else f"{said}: {figure} ({grade})"
 
 
 def disagreement_table(facts: Facts) -> pd.DataFrame:

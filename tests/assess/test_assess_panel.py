@@ -14,6 +14,9 @@ from llmstudy.assess.panel import facts_of, panel_tables
 from llmstudy.assess.plan import gate_facts, plan_tables
 from llmstudy.decision.canary import canary_requests
 from llmstudy.decision.plan import ALL
+from llmstudy.memo import pictures
+from llmstudy.memo.facts import Facts
+from llmstudy.text import usd
 
 DECISION = "07_triggers_and_routing"
 every_study = pytest.mark.parametrize("name", ["default", "regulated", "source_memo"])
@@ -385,9 +388,9 @@ def test_d3_holds_the_claims_that_meet_a_band(chapter):
 
 
 def test_d4_overrides_where_it_bars_and_decides_nothing_where_it_does_not(chapter):
-    assert d(chapter("default"), "D4")["holds"] == "it does not"
+    assert d(chapter("default"), "D4")["holds"] == "privacy overrides nothing"
     forced = d(chapter("regulated"), "D4")
-    assert forced["holds"] == "it overrides"
+    assert forced["holds"] == "privacy overrides"
     assert "patient-messages may not stay" in forced["resolution"]
 
 
@@ -421,3 +424,16 @@ def test_the_plan_of_a_chapter_is_the_same_from_its_written_results(chapter):
     one = chapter("default")
     again = plan_tables(one.case, one.results, one.found)
     assert [row["state"] for row in one.found["plan_gates"]] == list(again["plan_gates"]["state"])
+
+
+def test_trade_offs_and_disagreements_are_told_with_their_figures(chapter):
+    one = chapter("default")
+    told = pictures.tradeoff_table(Facts(one.case.study, {DECISION: one.results[DECISION]}))
+    bills = [row["month_usd"] for row in one.results["02_cost"]["bills"] if row["current"]]
+    assert told["at"][0].startswith(f"{usd(sum(bills))} a month")
+    assert told["in figures"][1].startswith("0 (0 to 4) of 4 workloads")  # G2 is unknown of all
+    rows = pictures.disagreement_table(Facts(one.case.study, {DECISION: one.results[DECISION]}))
+    assert rows["disagreement"].str[:2].tolist() == ["D1", "D2", "D3", "D4"]
+    never = one.results[DECISION]["disagreements"][0]["costs"][0]["usd"]
+    assert f"API only: {usd(never)}" in rows["costs"][0]
+    assert rows["holds here"][1] == "open"
