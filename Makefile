@@ -5,7 +5,7 @@ PYTHON ?= python3
 STUDY ?= params/default.yaml
 BIN := .venv/bin
 
-.PHONY: memo test test-vllm probe-gpu lab reference example env clean
+.PHONY: memo test test-wheel test-vllm probe-gpu lab reference example env clean
 
 memo: env
 	@$(BIN)/llmstudy run $(STUDY)
@@ -21,6 +21,12 @@ test: env
 test-vllm: env
 	@sh tests/vllm/make_environment.sh .venv-vllm
 	LLMSTUDY_VLLM_PYTHON=.venv-vllm/bin/python $(BIN)/pytest -p no:cacheprovider tests/vllm
+
+# The package as users get it: a wheel in an environment of its own, with the workflow that
+# `llmstudy init --ci` writes. Half a minute beside the run of a study.
+test-wheel: env
+	@$(BIN)/uv build --quiet --wheel --out-dir dist --clear
+	LLMSTUDY_WHEEL=$$(ls dist/*.whl) $(BIN)/pytest -p no:cacheprovider tests/wheel
 
 # Records in data/probes what this machine's GPU gives, with random weights: no model is downloaded.
 # VLLM_PYTHON names an interpreter that has vLLM, where this environment has not: see the extra gpu.
