@@ -134,7 +134,8 @@ def _contract_months(known: _Known) -> Reading:
     if first is None:
         return Reading(None, "measured", "routes: contracts", "no contract is stated")
     which, months = first
-    said = f"{which.replace('_', ' ')} ends on {days[which]}"
+    ends = "ended" if months < 0 else "ends"
+    said = f"{which.replace('_', ' ')} {ends} on {days[which]}"
     return Reading(months, "measured", "routes: contracts", said)
 
 

@@ -38,7 +38,7 @@ def intake_rows(study: Study, results: Results) -> pd.DataFrame:
     the answer's range, from the sensitivity analysis of chapter 06.
     """
     moves = {
-        (found["workload"], row["input"]): row["high_usd"] - row["low_usd"]
+        (found["workload"], row["input"]): abs(row["high_usd"] - row["low_usd"])
         for found in results["06_crossover"]["sensitivity"]
         for row in found["inputs"]
     }

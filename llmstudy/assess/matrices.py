@@ -49,7 +49,7 @@ def _computed(study: Study, results: Results) -> Found:
         found["dependency", arm] = _vendors(study, arm)
         if lead is not None:
             found["marginal_low_volume", arm] = _usd_at_todays_volume(study, results, lead, arm)
-            found["marginal_high_volume", arm] = _usd_at_high_volume(results, lead, arm)
+            found["marginal_high_volume", arm] = _usd_at_high_volume(study, results, lead, arm)
             found["quality_ceiling", arm] = _quality(study, results, lead, arm)
             found["operations", arm] = _operations(study, results, lead, arm)
     answer = study.prompting_and_retrieval_insufficient
@@ -100,9 +100,13 @@ def _usd_at_todays_volume(study: Study, results: Results, name: str, arm: str) -
     return Computed(figure, source, said)
 
 
-def _usd_at_high_volume(results: Results, name: str, arm: str) -> Computed:
-    """USD per request at the largest volume that chapter 06 draws: median and 80 % range."""
-    rows = rows_of(results["06_crossover"]["curves"], workload=name, arm=arm)
+def _usd_at_high_volume(study: Study, results: Results, name: str, arm: str) -> Computed:
+    """USD per request at the largest volume of chapter 06's curves up to the study's cap.
+
+    Median and 80 % range.
+    """
+    curves = rows_of(results["06_crossover"]["curves"], workload=name, arm=arm)
+    rows = [row for row in curves if row["requests_per_month"] <= study.volume_cap.value]
     if not rows:
         return Computed(None, "", f"{name}: no route of this arm")
     row = max(rows, key=lambda r: r["requests_per_month"])

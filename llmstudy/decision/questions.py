@@ -62,8 +62,9 @@ def intake(answers: pd.DataFrame, moves_usd: Mapping[tuple[str, str], float]) ->
     keys = list(zip(rows["workload"], rows["field"], strict=True))
     rows["moves_usd"] = pd.Series([moves_usd.get(key) for key in keys], dtype=float)
     # what moves no saving by itself comes after what does, in the memo's own order
+    rows["swing_usd"] = rows["moves_usd"].fillna(0.0)
     order = rows[rows["unknown"]].sort_values(
-        ["moves_usd", "place"], ascending=[False, True], na_position="last", kind="stable"
+        ["swing_usd", "place"], ascending=[False, True], kind="stable"
     )
     ranks = dict(zip(order.index, range(1, len(order) + 1), strict=True))
     rows["rank"] = pd.Series([ranks.get(at) for at in rows.index], dtype=object)

@@ -18,6 +18,7 @@ from llmstudy.decision.alternatives import alternatives as judged
 from llmstudy.decision.alternatives import conditions
 from llmstudy.figure import Figure
 from llmstudy.study import bundled_figures, load
+from llmstudy.text import count
 
 CHAPTERS = (
     "01_evidence",
@@ -105,6 +106,19 @@ def test_at_high_volume_a_fleet_is_shared_by_more_requests(found):
     assert value[high] < value[low] / 2
     api = [value[f"marginal_{x}_volume", "proprietary_api"] for x in ("low", "high")]
     assert api[1] == pytest.approx(api[0], rel=0.25)  # retries and prices aside, tokens are tokens
+
+
+def test_no_volume_beyond_the_studys_cap_is_compared(case, chapters, decided):
+    cap = Figure("", 1e9, "requests/month")
+    capped = replace(case, study=case.study.model_copy(update={"volume_cap": cap}))
+    rows = matrices.matrix_tables(capped, chapters, decided)["tradeoffs"].set_index("dimension")
+    volumes = [
+        row["requests_per_month"]
+        for row in chapters["06_crossover"]["curves"]
+        if row["workload"] == "extraction" and row["requests_per_month"] <= 1e9
+    ]
+    said = rows.loc["marginal_high_volume", "said"]
+    assert all(count(max(volumes)) in text for text in said)
 
 
 def test_upfront_costs_are_the_phases_and_the_move(found, case):

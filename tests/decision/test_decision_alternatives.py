@@ -82,6 +82,11 @@ def test_a_hybrid_is_viable_above_two_hundred_thousand_a_year():
     assert verdicts(**ready).loc["D", "open"] == "spend makes a hybrid viable"
 
 
+def test_staying_on_apis_is_for_whoever_has_no_reason_to_leave_however_many_vendors_are_asked():
+    assert verdicts(moves_off_api=0, api_vendors=1).loc["F", "verdict"] == "met"
+    assert verdicts(moves_off_api=1, api_vendors=3).loc["F", "verdict"] == "not met"
+
+
 def test_strict_residency_asks_for_the_edge_whether_or_not_the_product_works_offline():
     assert verdicts(residency_workloads=1).loc["E", "verdict"] == "met"
     assert verdicts(residency_workloads=0).loc["E", "open"] == "the product must work offline"

@@ -40,15 +40,16 @@ def test_no_unknown_answer_is_asked_before_one_that_moves_more(unknown, moves):
     open_ = table[table["unknown"]].sort_values("rank", key=lambda r: r.astype(int))
     assert list(open_["rank"]) == list(range(1, len(unknown) + 1))
     assert table.loc[~table["unknown"], "rank"].map(lambda rank: rank is None).all()
-    swings = [-1.0 if swing is None else swing for swing in open_["moves_usd"]]
+    swings = [swing or 0.0 for swing in open_["moves_usd"]]
     assert swings == sorted(swings, reverse=True)
 
 
 def test_what_moves_nothing_by_itself_comes_last_in_the_memos_order():
     unknown = {("chat", "gpu_platform"), ("chat", "data_class"), ("chat", "requests")}
-    table = intake(answers(unknown), {("chat", "requests"): 5.0})
+    unknown |= {("chat", "peak_to_mean")}
+    table = intake(answers(unknown), {("chat", "requests"): 5.0, ("chat", "peak_to_mean"): 0.0})
     asked = table[table["unknown"]].sort_values("rank", key=lambda r: r.astype(int))
-    assert list(asked["field"]) == ["requests", "data_class", "gpu_platform"]
+    assert list(asked["field"]) == ["requests", "data_class", "peak_to_mean", "gpu_platform"]
 
 
 def test_the_six_questions_are_asked_of_every_workload():
