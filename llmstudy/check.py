@@ -14,8 +14,11 @@ from typing import Any
 from llmstudy import canonical, evidence
 from llmstudy.assess import cost, hosting, latency, market, quality
 from llmstudy.assess.case import Case
+from llmstudy.assess.headline import Answer, answer
 from llmstudy.assess.triggers import trigger_rows
+from llmstudy.diff import Run, amount_said, compared_kind, headline_of, signed
 from llmstudy.prices import Finding
+from llmstudy.run.provenance import inputs
 from llmstudy.study import SelfHostedRoute, Study
 
 NOTHING, ACT, STALE = 0, 3, 4
@@ -46,8 +49,43 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class Headline:
+    """The number that leads the memo, in the last run and recomputed on the inputs of the day.
+
+    then, now: {kind, p10, p50, p90}, usd over the horizon, or None where it cannot be stated.
+    moved_usd: from the one median to the other, in the amount that leads; None, with the reason in
+    `why_not`, where they cannot be compared.
+    """
+
+    then: Mapping[str, Any] | None
+    now: Mapping[str, Any] | None
+    moved_usd: float | None
+    why_not: str
+
+    @property
+    def sentence(self) -> str:
+        """The move, for a person."""
+        if self.moved_usd is None:
+            return f"The headline is not compared: {self.why_not}."
+        then, now = amount_said(self.then), amount_said(self.now)
+        return f"The headline moves by {signed(self.moved_usd)}: {then} in the last run, {now} now."
+
+
+@dataclass(frozen=True)
+class Last:
+    """The last run: what it was made of, and the run in full or why it cannot be read."""
+
+    made_of: Mapping[str, Any]
+    run: Run | None
+    why_not: str = ""
+
+
+@dataclass(frozen=True)
 class CheckResult:
-    """What a check found. triggers: rows of `triggers.Trigger` with `name`, fired ones first."""
+    """What a check found. triggers: rows of `triggers.Trigger` with `name`, fired ones first.
+
+    headline: None where there is no run to compare with.
+    """
 
     study: str
     on: date
@@ -55,6 +93,7 @@ class CheckResult:
     budget: Budget
     stale: tuple[Stale, ...]
     warnings: tuple[str, ...]
+    headline: Headline | None = None
 
     @property
     def exit_code(self) -> int:
@@ -73,6 +112,7 @@ class CheckResult:
             "budget": budget | {"exceeded": self.budget.exceeded},
             "stale": self.stale,
             "warnings": self.warnings,
+            "headline": self.headline,
         }
 
 
@@ -91,28 +131,30 @@ def on_day(study: Study, day: date) -> Study:
     return study.model_copy(update={"routes": routes, "as_of": day})
 
 
-def check(study: Study, case: Case, changed: Iterable[Stale] | None) -> CheckResult:
+def check(study: Study, case: Case, last: Last | None, made_of: Mapping[str, Any]) -> CheckResult:
     """Everything that has happened to a study up to the day of its case.
 
-    case: `on_day(study, day)` opened, with the log that is to be judged.
-    changed: what differs from the last run, by `changes`; None: there is no run to compare with.
+    case: `on_day(study, day)` opened, with the log that is to be judged. last: the run to compare
+    with, None without any. made_of: what a run would be made of now.
     """
     made, on = on_day(study, study.as_of), case.study.as_of
     results = _results(case)
     rows = canonical.plain(trigger_rows(case, results), "triggers")
     findings = evidence.findings(case.study)
     no_run = f"There is no run of {study.study} to compare with: its inputs may have changed."
+    changed = changes(last.made_of, made_of) if last else []
     return CheckResult(
         study=study.study,
         on=on,
         triggers=tuple(sorted(rows, key=lambda row: _ORDER.index(row["status"]))),
         budget=Budget(month_usd(case.study, results), study.thresholds.month_budget.value),
-        stale=(*stale_evidence(made, on, findings), *(changed or ())),
+        stale=(*stale_evidence(made, on, findings), *changed),
         warnings=(
             *_warnings(case, results),
             *_said_of_prices(case.study, findings),
-            *([no_run] if changed is None else []),
+            *([] if last else [no_run]),
         ),
+        headline=headline(last, case, results) if last else None,
     )
 
 
@@ -141,6 +183,40 @@ def month_usd(study: Study, results: Mapping[str, Mapping[str, Any]]) -> float:
     # each fleet's own bill holds the salaries of the whole team
     twice = sum(row["staff_month_usd"] for row in fleets[1:])
     return float(sum(row["month_usd"] for row in [*apis, *fleets]) - twice)
+
+
+# --- the headline ---------------------------------------------------------------------------
+
+
+def headline(last: Last, case: Case, results: Mapping[str, Mapping[str, Any]]) -> Headline:
+    """The last run's headline against the same number on the case's own inputs.
+
+    results: of chapters 02 to 05.
+    """
+    if last.run is None:
+        return Headline(None, None, None, f"the last run cannot be read ({last.why_not})")
+    return moved_headline(last.run, answer(case.study, results))
+
+
+def moved_headline(then: Run, now: Answer) -> Headline:
+    """A run's headline and today's, and how far one is from the other.
+
+    Where the two lead with different amounts they are compared in the one that leads first, which
+    counts as 0 where it is not there.
+    """
+    before, after = headline_of(then), now.headline
+    if before is None:
+        return Headline(None, after, None, "the last run could not bill every workload")
+    if after is None:
+        said = f"no bill is known of {', '.join(now.unbilled)} any more"
+        return Headline(before, None, None, said)
+    kind = compared_kind(before, after)
+    was, is_ = then.results[f"{kind}_usd"], now.amounts[kind]
+    return Headline(before, after, _median(is_) - _median(was), "")
+
+
+def _median(amount: Mapping[str, float] | None) -> float:
+    return 0.0 if amount is None else amount["p50"]
 
 
 # --- the age of the evidence ----------------------------------------------------------------
@@ -204,28 +280,22 @@ def _lapsed(study: Study, on: date) -> list[Stale]:
 def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Stale]:
     """What differs between the inputs of a run and today's, one by one.
 
-    then, now: `run.provenance.made_of`; the former may hold more, as `provenance.json` does.
+    Study file, log, tables in data/, notebooks, code, lock and version of the package.
+    then, now: `run.provenance.made_of`, or as much of it as is to be compared: what only one of
+    them tells (an older run knows nothing of its log) is left out.
 
     >>> [found] = changes({"package": "0.1.0", "data_sha256": {"a.csv": "1f"}},
     ...                   {"package": "0.1.0", "data_sha256": {"a.csv": "2e"}})
     >>> found.sentence
     'data/a.csv has changed since the last run: run again.'
     """
-    inputs, before = _inputs(now), _inputs(then)
+    told = then.keys() & now.keys()
+    before, after = (inputs({key: made[key] for key in told}) for made in (then, now))
     return [
         Stale(what, f"{what} has changed since the last run: run again.")
-        for what in sorted(inputs.keys() | before.keys())
-        if inputs.get(what) != before.get(what)
+        for what in sorted(before.keys() | after.keys())
+        if before.get(what) != after.get(what)
     ]
-
-
-def _inputs(made_of: Mapping[str, Any]) -> dict[str, Any]:
-    data = {f"data/{name}": sha for name, sha in made_of["data_sha256"].items()}
-    return data | {
-        "the study file": made_of.get("study_sha256"),
-        "requirements.lock": made_of.get("lock_sha256"),
-        "the version of llmstudy": made_of["package"],
-    }
 
 
 # --- what is worth a word -------------------------------------------------------------------

@@ -19,17 +19,20 @@
   their hash or version
 - `forecast`: the previous run's forecast against actual bills, as `llmstudy.forecast`, or null
 
-`change_log` is the same as sentences, for a memo.
+A memo tells it in `memo.sections.since_last`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmstudy import attribution, text
 from llmstudy.run.provenance import inputs
 from llmstudy.study import Study
 from llmstudy.study.blend import Leaf, blended, changed_inputs, leaves
+
+if TYPE_CHECKING:
+    from llmstudy.assess.headline import Kind
 
 MOST_FOR_SHAPLEY = 10
 """Changed inputs up to which all 2^n mixtures are replayed."""
@@ -37,10 +40,10 @@ MOST_FOR_SHAPLEY = 10
 DATA_AND_CODE = "data and code"
 """What no replay can change back: data files, the log's requests, notebooks and the package."""
 
-KINDS = ("saving", "at_stake", "stay")
+KINDS: tuple["Kind", ...] = ("saving", "at_stake", "stay")
 """What a memo may lead with, first to last: as `assess.headline.Kind`."""
 
-Amount = Callable[[Study, str], float]
+Amount = Callable[[Study, "Kind"], float]
 """The median of one kind of amount for a study, on today's data and code; 0 where it has none."""
 
 
@@ -70,7 +73,14 @@ def diff(
     """What has changed from one run to a later one, as the module's docstring says.
 
     amount: for the attribution; None where nothing can be replayed, and `why_not` says why.
+    Raises: ValueError if they are not runs of one study.
     """
+    names = [run.results["study"] for run in (then, now)]
+    if names[0] != names[1]:
+        raise ValueError(
+            f"{then.run_id} is a run of {names[0]} and {now.run_id} of {names[1]}: compare two "
+            "runs of one study."
+        )
     recommended = list(_recommendations(then, now))
     headline = _headlines(then, now)
     return {
@@ -121,7 +131,7 @@ def headline_of(run: Run) -> dict[str, Any] | None:
     return {"kind": kind, **run.results[f"{kind}_usd"]}
 
 
-def compared_kind(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def compared_kind(then: Mapping[str, Any], now: Mapping[str, Any]) -> "Kind":
     """The amount in which two headlines are compared: of two kinds the one that leads.
 
     >>> compared_kind({"kind": "stay"}, {"kind": "at_stake"})
@@ -187,7 +197,7 @@ def _stated(run: Run) -> dict[str, dict[str, Any]]:
 
 def _plain(leaf: Leaf) -> str:
     if isinstance(leaf, list | tuple):
-        return ", ".join(_plain(item) for item in leaf)
+        return ", ".join(_plain(item) for item in leaf) or "none"
     if isinstance(leaf, Mapping):
         return " ".join(_plain(item) for item in leaf.values())
     return "none" if leaf is None else str(leaf)
@@ -223,7 +233,10 @@ def _attribution(
     def value(taken: frozenset[str]) -> float:
         return amount(blended(before, after, taken), kind)
 
-    method, moved = attributed(value, changed_inputs(before, after))
+    try:
+        method, moved = attributed(value, changed_inputs(before, after))
+    except ValueError as error:
+        return none(f"a mixture of the two studies cannot be assessed: {str(error).rstrip('.')}")
     rest = headline["moved_usd"] - sum(moved.values())
     shares = {**moved, DATA_AND_CODE: rest} if _tells(rest, headline) else moved
     ordered = sorted(shares.items(), key=lambda item: (-abs(item[1]), item[0]))
@@ -233,7 +246,8 @@ def _attribution(
 
 def _tells(rest: float, headline: Mapping[str, Any]) -> bool:
     """Whether what is left is more than the rounding of the amounts that were kept."""
-    return abs(rest) > 1e-8 * max(abs(headline["then_usd"]), abs(headline["now_usd"]), 1.0)
+    largest = max(abs(headline["then_usd"]), abs(headline["now_usd"]), 1.0)
+    return bool(abs(rest) > 1e-8 * largest)
 
 
 def attributed(value: attribution.Value, names: list[str]) -> tuple[str, dict[str, float]]:
@@ -258,42 +272,7 @@ def attributed(value: attribution.Value, names: list[str]) -> tuple[str, dict[st
     return "one at a time", moved | {f"{others} more, and all of them together": rest}
 
 
-# --- for a memo -----------------------------------------------------------------------------
-
-
-def change_log(found: Mapping[str, Any], most: int = 5) -> list[str]:
-    """What has changed since the previous run, as sentences; the largest moves first.
-
-    found: as `diff`. most: inputs, and assumptions, that are named.
-    """
-    since = f"the run of {found['then']['as_of']}"
-    said = list(_said_of_recommendation(found, since))
-    said += _said_of_headline(found["headline"])
-    said += _said_of_inputs(found["attribution"], most)
-    if changed := found["assumptions"]:
-        names = [row["name"] for row in changed[:most]]
-        more = f" and {len(changed) - most} more" if len(changed) > most else ""
-        said.append(f"Assumptions that changed: {', '.join(names)}{more}.")
-    said += [
-        f"Trigger {row['id']} ({row['name']}) of {row['workload']} was "
-        f"{_state(row['then'])} and is {_state(row['now'])}."
-        for row in found["triggers"]
-    ]
-    if found["made_of"]:
-        said.append(f"Changed underneath: {', '.join(row['what'] for row in found['made_of'])}.")
-    return said
-
-
-def _state(status: str | None) -> str:
-    return "not there" if status is None else status.replace("_", " ")
-
-
-def _said_of_recommendation(found: Mapping[str, Any], since: str) -> Iterator[str]:
-    if found["same_recommendation"]:
-        yield f"The recommendation is that of {since}."
-    for row in found["recommendation"]:
-        if row["changed"]:
-            yield f"{row['workload']}: {course(row['then'])} then, {course(row['now'])} now."
+# --- in words -------------------------------------------------------------------------------
 
 
 def course(verdict: Mapping[str, Any] | None) -> str:
@@ -331,23 +310,6 @@ def amount_said(headline: Mapping[str, Any] | None) -> str:
         return "no number that can be stated"
     ends = text.span(headline["p10"], headline["p90"], text.usd)
     return f"{LEADS[headline['kind']]} {text.usd(headline['p50'])} (80 % range {ends})"
-
-
-def _said_of_headline(headline: Mapping[str, Any]) -> Iterator[str]:
-    then, now = amount_said(headline["then"]), amount_said(headline["now"])
-    yield f"Headline then: {then}; now: {now}."
-
-
-def _said_of_inputs(found: Mapping[str, Any], most: int) -> Iterator[str]:
-    if found["why_not"]:
-        yield f"The move is not attributed: {found['why_not']}."
-    elif found["inputs"]:
-        rows = found["inputs"]
-        named = ", ".join(f"{row['input']} {signed(row['moved_usd'])}" for row in rows[:most])
-        left = sum(row["moved_usd"] for row in rows[most:])
-        more = f", all else {signed(left)}" if rows[most:] else ""
-        how = " (each changed alone)" if found["method"] != "shapley" else ""
-        yield f"What moved it{how}: {named}{more}."
 
 
 def signed(usd: float) -> str:

@@ -41,7 +41,7 @@ def against_actual(
       error_share, inside, source, summed}; summed: whether the ends of several forecasts were
       added up, which is exact only where they come out high or low together
     - `summary`: rows {workload, months, inside, coverage_share, coverage_low, coverage_high,
-      bias_usd, bias_share, mean_abs_error_share}, one per workload and for all; bias is the mean
+      bias_usd, bias_share, mean_abs_error_share}, one per workload, then for all; bias is the mean
       error, over the mean forecast as a share; the interval of coverage is Clopper and Pearson's
       at 95 %, of months as if independent
     - `not_compared`: rows {month, workload, reason}
@@ -49,7 +49,7 @@ def against_actual(
     Source: Hyndman and Athanasopoulos (2021), Forecasting: Principles and Practice, 3rd ed., 5.8-9.
     """
     months, left_out = [], []
-    for bill in sorted(bills, key=lambda bill: (bill.workload or "", bill.month)):
+    for bill in sorted(bills, key=lambda bill: (not bill.workload, bill.workload, bill.month)):
         place = {"month": bill.month, "workload": bill.workload}
         rows, why = _forecasts(forecasts, bill.workload, then_routes, now_routes)
         weights = _days(as_of, bill, len(rows[0]["p50_usd"])) if rows else {}

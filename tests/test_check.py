@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmstudy import canonical, check, evidence, paths, prices, study
+from llmstudy.assess.headline import Answer
 from llmstudy.check import Budget, CheckResult, Stale
+from llmstudy.diff import Run, signed
 
 ARGON = "routes.google-gemini-4-argon"
 
@@ -146,7 +148,10 @@ MADE_OF = {
     "package": "0.1.0",
     "study_sha256": "aa",
     "lock_sha256": "bb",
+    "log_sha256": "ee",
+    "code_sha256": "ff",
     "data_sha256": {"prices.csv": "cc", "gpus.csv": "dd"},
+    "notebooks_sha256": {"02_cost": "gg"},
 }
 
 
@@ -157,6 +162,10 @@ MADE_OF = {
         ({"study_sha256": "x"}, ["the study file"]),
         ({"lock_sha256": None}, ["requirements.lock"]),
         ({"package": "0.2.0"}, ["the version of llmstudy"]),
+        ({"log_sha256": "x"}, ["the request log"]),
+        ({"code_sha256": "x"}, ["the code of llmstudy"]),
+        ({"notebooks_sha256": {"02_cost": "x", "09_more": "y"}},
+         ["the notebook 02_cost", "the notebook 09_more"]),
         ({"data_sha256": {"prices.csv": "x", "new.csv": "y"}},
          ["data/gpus.csv", "data/new.csv", "data/prices.csv"]),
     ],
@@ -164,3 +173,61 @@ MADE_OF = {
 def test_each_input_that_changed_since_the_run_is_named(now, named):
     then = MADE_OF | {"run_id": "1", "python": "3.11"}
     assert [stale.what for stale in check.changes(then, MADE_OF | now)] == named
+
+
+def test_what_a_run_did_not_record_is_no_change():
+    older = {key: MADE_OF[key] for key in ("package", "data_sha256")}
+    assert check.changes(older, MADE_OF) == []
+    newer_log = {key: sha for key, sha in MADE_OF.items() if key != "log_sha256"}
+    assert check.changes(MADE_OF, newer_log) == []
+
+
+# --- by how much the headline moves ---------------------------------------------------------
+
+
+def amount(usd):
+    return {"p10": 0.5 * usd, "p50": usd, "p90": 2 * usd}
+
+
+def last(saving=None, at_stake=None, stay=90.0, billed=("chat",)):
+    """A run of one workload by its amounts over the horizon."""
+    every = {"saving_usd": saving, "at_stake_usd": at_stake, "stay_usd": stay}
+    results = {key: usd and amount(usd) for key, usd in every.items()}
+    results["verdict"] = {"workloads": {"chat": {}}}
+    bills = {"06_crossover": {"month_usd": {"today_by_workload": dict.fromkeys(billed, 1.0)}}}
+    return Run("1", results, bills, {}, None)
+
+
+def now(saving=None, at_stake=None, stay=90.0, unbilled=()):
+    return Answer(
+        {}, saving and amount(saving), at_stake and amount(at_stake), amount(stay), unbilled
+    )
+
+
+@pytest.mark.parametrize(
+    ("then", "today", "moved"),
+    [
+        (last(), now(stay=100.0), 10.0),
+        (last(saving=40.0), now(saving=30.0), -10.0),
+        (last(at_stake=40.0), now(saving=30.0), 30.0),
+        (last(saving=40.0, at_stake=5.0), now(stay=100.0), -40.0),
+    ],
+)  # fmt: skip
+def test_the_headline_moves_in_the_amount_that_leads(then, today, moved):
+    found = check.moved_headline(then, today)
+    assert found.moved_usd == moved
+    assert f"moves by {signed(moved)}" in found.sentence
+    assert canonical.plain(found)["now"]["kind"] == today.headline["kind"]
+
+
+@pytest.mark.parametrize(
+    ("then", "today", "why"),
+    [
+        (last(billed=()), now(), "the last run could not bill every workload"),
+        (last(), now(unbilled=("chat",)), "no bill is known of chat any more"),
+    ],
+)
+def test_a_headline_that_cannot_be_stated_is_not_compared_and_says_why(then, today, why):
+    found = check.moved_headline(then, today)
+    assert (found.moved_usd, found.why_not) == (None, why)
+    assert found.sentence == f"The headline is not compared: {why}."

@@ -59,7 +59,16 @@ def test_help_names_every_command_and_every_option_with_a_word_on_each():
     root = typer.main.get_command(app)
     wide = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
     first_page = llmstudy_("--help", env=wide).stdout
-    assert set(root.commands) == {"init", "run", "sweep", "check", "doctor", "probe", "capacity"}
+    assert set(root.commands) == {
+        "init",
+        "run",
+        "sweep",
+        "check",
+        "diff",
+        "doctor",
+        "probe",
+        "capacity",
+    }
     probes = root.commands["probe"].commands
     assert set(probes) == {"endpoint", "search", "plan", "compare", "vllm", "import"}
     assert all(name in first_page for name in root.commands)
@@ -200,6 +209,9 @@ def test_check_names_what_has_changed_since_the_run(variant):
     canonical.write(run / "provenance.json", canonical.dumps(made_of(file)))
     options = ("--run", run, "--on", "2026-11-23")
     assert checked(file, *options)["exit_code"] == 0
+    unread = checked(file, *options)["headline"]
+    assert unread["moved_usd"] is None
+    assert "results.json" in unread["why_not"]
     file.write_text(file.read_text() + "# a word more\n")
     found = checked(file, *options)
     assert found["exit_code"] == 4
@@ -272,9 +284,9 @@ def runs(monkeypatch):
     asked = []
     folder = Path("outputs/default/20261123T120000Z-abcdef")
 
-    def run_study(study_path, out=None, probe="recorded"):
+    def run_study(study_path, out=None, probe="recorded", previous=None):
         study.load(study_path)
-        asked.append((study_path, out, probe))
+        asked.append((study_path, out, probe, previous))
         made = {"memo": folder / "memo.html", "results": folder / "results.json"}
         return llmstudy.run.RunResult(folder.name, folder, made, "No PDF: pango.")
 
@@ -287,13 +299,18 @@ def test_run_ends_with_the_memos_path(runs):
     assert done.exit_code == 0
     assert done.stdout.splitlines()[-1] == "outputs/default/20261123T120000Z-abcdef/memo.html"
     assert "No PDF" in done.stderr
-    assert runs == [(Path("params/default.yaml"), Path("elsewhere"), "recorded")]
+    assert runs == [(Path("params/default.yaml"), Path("elsewhere"), "recorded", None)]
 
 
 def test_run_measures_on_a_gpu_only_when_asked_to(runs):
     assert llmstudy_("run", "params/default.yaml", "--probe", "gpu").exit_code == 0
-    assert runs == [(Path("params/default.yaml"), None, "gpu")]
+    assert runs == [(Path("params/default.yaml"), None, "gpu", None)]
     assert llmstudy_("run", "params/default.yaml", "--probe", "cpu").exit_code == 2
+
+
+def test_run_follows_the_run_that_it_is_told_to(runs):
+    assert llmstudy_("run", "params/default.yaml", "--previous", "outputs/x").exit_code == 0
+    assert runs == [(Path("params/default.yaml"), None, "recorded", Path("outputs/x"))]
 
 
 def test_run_gives_a_program_every_path(runs):
@@ -303,7 +320,7 @@ def test_run_gives_a_program_every_path(runs):
 
 
 def test_a_chapter_that_fails_is_exit_1_and_one_sentence(monkeypatch):
-    def fails(study_path, out=None, probe="recorded"):
+    def fails(study_path, out=None, probe="recorded", previous=None):
         raise llmstudy.run.RunError("02_cost: cell [3] `bill(x)` failed with KeyError: 'x'.")
 
     monkeypatch.setattr(llmstudy.run, "run_study", fails)

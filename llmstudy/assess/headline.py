@@ -1,13 +1,13 @@
 """What is the one number of a memo, and what would it be under other assumptions?
 
 A whole assessment takes a minute; the number that leads the memo needs little of it: what each
-route charges, what each move saves, and the verdict that follows. `Replay` answers for many studies
-that differ in a few assumptions, and works out again only what those touch.
+route charges, what each move saves, and the verdict that follows. `Replay` gives it for many
+studies that differ in a few assumptions, and works out again only what those touch.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from llmstudy.assess.case import Case, Results
 from llmstudy.assess.futures import portfolio_saving
 from llmstudy.assess.market import (
     N_DRAWS,
+    Market,
     discount_draws,
     market,
     permissions,
@@ -27,6 +28,7 @@ from llmstudy.assess.market import (
 )
 from llmstudy.assess.verdict import route_table, verdicts_of
 from llmstudy.evidence import Traffic
+from llmstudy.figure import FloatArray
 from llmstudy.study import Study
 
 Kind = Literal["saving", "at_stake", "stay"]
@@ -42,18 +44,30 @@ class Answer:
 
     verdicts: workload -> (decision, target route or None). saving: of the recommended moves, None
     without any; at_stake: of what better evidence could release, None where there is no such thing;
-    stay: what staying costs.
+    stay: what staying costs. unbilled: workloads whose route of today has no known cost.
     """
 
     verdicts: Mapping[str, tuple[str, str | None]]
     saving: Spread | None
     at_stake: Spread | None
     stay: Spread
+    unbilled: tuple[str, ...]
 
     @property
     def amounts(self) -> dict[Kind, Spread | None]:
         """The amounts by kind, in the order in which a memo leads with them."""
         return {"saving": self.saving, "at_stake": self.at_stake, "stay": self.stay}
+
+    @property
+    def headline(self) -> dict[str, Any] | None:
+        """The number that leads a memo: kind, p10, p50, p90. None if it cannot be stated."""
+        if self.unbilled:
+            return None
+        kind, found = next((kind, found) for kind, found in self.amounts.items() if found)
+        return {"kind": kind, **found}
+
+
+Verdicts = Mapping[str, tuple[str, str | None]]
 
 
 def answer(study: Study, results: Results) -> Answer:
@@ -61,25 +75,28 @@ def answer(study: Study, results: Results) -> Answer:
 
     results: `02_cost`, `03_latency`, `04_quality` and `05_self_hosting`.
     """
-    return _answer(
-        study, results, {name: _verdict(study, name, results) for name in study.workloads}
+    offers = market(results["02_cost"], results["05_self_hosting"])
+    verdicts = {name: _verdict(study, name, results) for name in study.workloads}
+    routes = {name: workload.current_route for name, workload in study.workloads.items()}
+    saving, at_stake, stay = (_draws(study, offers, verdicts, kind) for kind in get_args(Kind))
+    assert stay is not None
+    return Answer(
+        verdicts,
+        None if saving is None else spread(saving),
+        None if at_stake is None else spread(at_stake),
+        spread(stay),
+        tuple(name for name, route in routes.items() if offers.offer(name, route) is None),
     )
 
 
-def _answer(
-    study: Study, results: Results, verdicts: Mapping[str, tuple[str, str | None]]
-) -> Answer:
-    offers = market(results["02_cost"], results["05_self_hosting"])
-
-    def saved(asked: str) -> Spread | None:
-        targets = {n: target for n, (decision, target) in verdicts.items() if decision == asked}
-        found = portfolio_saving(study, offers, {n: to for n, to in targets.items() if to})
-        return None if found is None else spread(found)
-
-    worth = discount_draws(study)
-    bills = stay_draws(study, offers).values()
-    stay = sum(((bill * worth).sum(axis=1) for bill in bills), np.zeros(N_DRAWS))
-    return Answer(verdicts, saved("move"), saved("undecided"), spread(stay))
+def _draws(study: Study, offers: Market, verdicts: Verdicts, kind: Kind) -> FloatArray | None:
+    """Draws of one amount, (n,) usd, or None where the study has none of that kind."""
+    if kind == "stay":
+        worth, bills = discount_draws(study), stay_draws(study, offers).values()
+        return sum(((bill * worth).sum(axis=1) for bill in bills), np.zeros(N_DRAWS))
+    asked = {"saving": "move", "at_stake": "undecided"}[kind]
+    targets = {name: to for name, (decision, to) in verdicts.items() if decision == asked and to}
+    return portfolio_saving(study, offers, targets)
 
 
 def _verdict(study: Study, name: str, results: Results) -> tuple[str, str | None]:
@@ -100,7 +117,7 @@ def _verdict(study: Study, name: str, results: Results) -> tuple[str, str | None
 
 
 class Replay:
-    """Answers for studies like that of a case, on the case's log and on today's data and code.
+    """Amounts for studies like that of a case, on the case's log and on today's data and code.
 
     What the routes of a workload charge is worked out once for all studies that agree on what it
     rests on, and so is its verdict: a study that differs in one assumption takes a fraction of a
@@ -114,15 +131,34 @@ class Replay:
         self._fits: dict[int, pd.DataFrame] = {}
         self._tables: dict[str, Results] = {}
         self._verdicts: dict[str, tuple[str, str | None]] = {}
+        self._amounts: dict[str, FloatArray | None] = {}
 
-    def answer(self, study: Study) -> Answer:
-        """What a study comes to. Figures that the log gave stand in it already.
+    def median_usd(self, study: Study, kind: Kind) -> float:
+        """The median of one amount; 0 where the study has none. The log's figures stand in it.
 
         Raises: ValueError if the study's evidence cannot be used.
         """
         parts = {name: self._priced(study, name) for name in study.workloads}
         verdicts = {name: self._settled(study, name, part) for name, part in parts.items()}
-        return _answer(study, _joined(parts.values()), verdicts)
+        arms = {study.routes[to].arm for _, to in verdicts.values() if to}
+        if "self_hosted" in arms or todays_fleets(study):  # one team for all: not a sum
+            offers = market(_joined(parts.values(), "02_cost"), _joined(parts.values(), _HOSTING))
+            found = _draws(study, offers, verdicts, kind)
+        else:
+            each = [self._own_draws(study, n, parts[n], verdicts[n], kind) for n in parts]
+            found = sum((draws for draws in each if draws is not None), np.zeros(1))
+        return 0.0 if found is None else float(np.median(found))
+
+    def _own_draws(
+        self, study: Study, name: str, part: Results, verdict: tuple[str, str | None], kind: Kind
+    ) -> FloatArray | None:
+        """What one workload adds to an amount where no workload has a fleet or gets one."""
+        alone = _alone(study, name)
+        key = f"{kind} {alone!r}"
+        if key not in self._amounts:
+            offers = market(part["02_cost"], part[_HOSTING])
+            self._amounts[key] = _draws(alone, offers, {name: verdict}, kind)
+        return self._amounts[key]
 
     def _priced(self, study: Study, name: str) -> Results:
         """The tables of chapters 02 to 05 for one workload."""
@@ -180,10 +216,9 @@ def _priced_by(alone: Study, name: str) -> str:
     return repr(rests_on)
 
 
-def _joined(parts: Iterable[Results]) -> Results:
+_HOSTING = "05_self_hosting"
+
+
+def _joined(parts: Iterable[Results], chapter: str) -> dict[str, Any]:
     """The offers of all workloads in one."""
-    chapters: dict[str, dict[str, Any]] = {"02_cost": {}, "05_self_hosting": {}}
-    for part in parts:
-        for chapter, offers in chapters.items():
-            offers |= part[chapter]["offers"]
-    return {chapter: {"offers": offers} for chapter, offers in chapters.items()}
+    return {"offers": {k: row for part in parts for k, row in part[chapter]["offers"].items()}}

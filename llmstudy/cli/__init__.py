@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from llmstudy import __version__
-from llmstudy.cli import capacity, check, doctor, init, probe, run, sweep
+from llmstudy.cli import capacity, check, diff, doctor, init, probe, run, sweep
 
 app = typer.Typer(
     name="llmstudy",
@@ -19,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # a local may hold a key or a customer's text
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (init.init, run.run, sweep.sweep, check.check, doctor.doctor):
+for command in (init.init, run.run, sweep.sweep, check.check, diff.diff, doctor.doctor):
     app.command()(command)
 app.add_typer(capacity.app)
 app.add_typer(probe.app)
@@ -49,6 +49,7 @@ def _llmstudy(
     llmstudy run acme/study.yaml   execute the chapters, write the memo
     llmstudy sweep */study.yaml    run many studies, compare them on one page
     llmstudy check acme/study.yaml tell CI when a trigger fires or evidence goes stale
+    llmstudy diff RUN_A RUN_B      say what changed between two runs, and which input moved it
     llmstudy probe endpoint URL    measure an endpoint, audited; more under `llmstudy probe`
     llmstudy doctor                say what this machine lacks
     ```

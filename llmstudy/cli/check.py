@@ -10,7 +10,7 @@ import typer
 from llmstudy.cli.terminal import AsJson, mistakes, print_json, say
 
 if TYPE_CHECKING:
-    from llmstudy.check import CheckResult, Stale
+    from llmstudy.check import CheckResult, Last
     from llmstudy.study import Study
 
 
@@ -47,7 +47,9 @@ def check(
     stay below a lower level for as long, so that one bad day fires nothing.
 
     Evidence is stale when a figure or price of the study has expired, a contract has run out, or
-    the study file, the bundled data, the lock file or the package is not what the last run used.
+    the study file, its log, the bundled data, a notebook, the code, the lock file or the version of
+    the package is not what the last run used. The headline is then recomputed on the inputs of the
+    day, and set against the last run's: by so much would a new run move it.
 
     Exit codes: 0 nothing to do; 2 the study, log or run cannot be used; 3 a trigger fired or
     today's routes cost more a month than `thresholds.month_budget`; 4 evidence is stale, which
@@ -66,18 +68,25 @@ def check(
 
     JSON: `{exit_code, study, on, triggers: [{workload, id, name, status, value, threshold, unit,
     grade, evidence, owner, sustained_weeks, weeks_held}], budget: {month_usd, limit_usd, exceeded},
-    stale: [{what, sentence}], warnings: [sentence]}`.
+    stale: [{what, sentence}], warnings: [sentence], headline: {then: {kind, p10, p50, p90}, now,
+    moved_usd, why_not}}`; `headline` is null without a run to compare with.
     """
     with mistakes(as_json):
         from llmstudy import check as judgement
+        from llmstudy import paths
         from llmstudy import study as studies
         from llmstudy.assess.case import open_case
+        from llmstudy.run import made_of
 
         given = studies.load(study)
         # a study may be dated tomorrow, by an author east of this machine
         day = on.date() if on else max(date.today(), given.as_of)
         today = judgement.on_day(_with_log(given, log) if log else given, day)
-        found = judgement.check(given, open_case(today), _changed(study, given.study, run))
+        last = _last(given.study, run)
+        made = made_of(paths.resolve(study), given.requests.path if given.requests else None)
+        if log:  # it is newer than the study's by intent
+            del made["log_sha256"]
+        found = judgement.check(given, open_case(today), last, made)
     if as_json:
         print_json(found.row())
     else:
@@ -85,20 +94,25 @@ def check(
     raise typer.Exit(found.exit_code)
 
 
-def _changed(study: Path, name: str, run: Path | None) -> "list[Stale] | None":
-    from llmstudy import paths
-    from llmstudy.check import changes
-    from llmstudy.run import latest_run, made_of
+def _last(name: str, run: Path | None) -> "Last | None":
+    """The run to compare with: the one given, else the study's latest."""
+    from llmstudy.check import Last
+    from llmstudy.run import latest_run
+    from llmstudy.run.record import read_run
 
     folder = run or latest_run(name)
     if folder is None:
         return None
     record = folder / "provenance.json"
     try:
-        then = json.loads(record.read_text(encoding="utf-8"))
-        return changes(then, made_of(paths.resolve(study)))
-    except (OSError, ValueError, KeyError):
+        made_of = json.loads(record.read_text(encoding="utf-8"))
+        made_of["package"]
+    except (OSError, ValueError, KeyError, TypeError):
         raise ValueError(f"{record} does not say what a run was made of: name a run.") from None
+    try:
+        return Last(made_of, read_run(folder))
+    except ValueError as error:
+        return Last(made_of, None, str(error).rstrip("."))
 
 
 _READERS = {".csv": "read_csv", ".jsonl": "read_json", ".parquet": "read_parquet"}
@@ -168,6 +182,8 @@ def _show(found: "CheckResult") -> None:
     )
     for stale in found.stale:
         console.print(f"Stale: {stale.sentence}")
+    if found.headline:
+        console.print(found.headline.sentence)
     for warning in found.warnings:
         say(f"Note: {warning}")
 

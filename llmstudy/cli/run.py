@@ -24,6 +24,14 @@ def run(
             "machine's GPU, or shows the recorded runs in data/probes."
         ),
     ] = "recorded",
+    previous: Annotated[
+        Path | None,
+        typer.Option(
+            help="The run whose memo this one follows, and tells what has changed since. "
+            "[default: the study's latest run in the same folder, if it can be compared]",
+            metavar="RUN",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Execute every chapter of a study and write the memo.
@@ -35,13 +43,18 @@ def run(
     With `--probe gpu` the points of a short sweep are recorded in the run's folder `probes`. It
     takes minutes for each route that this machine can serve; without a GPU the chapter says so.
 
-    Exit codes: 0 done; 1 a chapter failed: which one, where and why; 2 the study file, or a probe
-    run that it names, cannot be used.
+    The memo tells what has changed since the previous run, which is kept as `results/diff.json`:
+    the same study, data, seed and previous run give the same bytes. In an empty folder there is
+    nothing to tell.
+
+    Exit codes: 0 done; 1 a chapter failed: which one, where and why; 2 the study file, a probe run
+    that it names, or the previous run cannot be used.
 
     ```
     llmstudy run acme/study.yaml
     llmstudy run acme/study.yaml --out /srv/studies --json
     llmstudy run acme/study.yaml --probe gpu
+    llmstudy run acme/study.yaml --previous outputs/acme/20261101T080000Z-ab12cd
     ```
 
     JSON: `{run_id, paths: {memo, pdf, index, results, figures, provenance}, note}`; `pdf` only
@@ -51,7 +64,7 @@ def run(
         from llmstudy.run import RunError, run_study
 
         try:
-            made = run_study(study, out, probe=probe)
+            made = run_study(study, out, probe=probe, previous=previous)
         except RunError as error:
             stop(str(error), 1, as_json)
     if made.note:

@@ -10,13 +10,19 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from graphlib import TopologicalSorter
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from llmstudy import paths
 from llmstudy.run import provenance
 from llmstudy.run.notebook import Execution, NotebookError, load_libraries
+
+if TYPE_CHECKING:
+    from llmstudy.diff import Run
+    from llmstudy.study import Study
 
 CHAPTERS: Mapping[str, tuple[str, ...]] = {
     "05_self_hosting": (),
@@ -73,19 +79,23 @@ def run_study(
     out: str | Path | None = None,
     progress: bool = True,
     probe: str = "recorded",
+    previous: Path | None = None,
 ) -> RunResult:
     """Executes every chapter for a study and renders the memo, in `out/STUDY/RUN-ID/`.
 
     out: by default `outputs` in the current folder. progress: whether to show it, on stderr.
-    probe: as `assess.probes.own_tables`.
-    Raises: StudyError if the study cannot be used, ValueError if a probe run that it names cannot,
-    and then nothing is written; RunError if a chapter fails, and then all that was written is kept
-    in `out/STUDY/failed-RUN-ID/`.
+    probe: as `assess.probes.own_tables`. previous: the run's folder whose memo this one follows: by
+    default the study's latest in `out` that can be compared. What has changed since is written as
+    `results/diff.json` (see `llmstudy.diff`) before the memo is.
+    Raises: StudyError if the study cannot be used, ValueError if a probe run that it names or the
+    previous run cannot, and then nothing is written; RunError if a chapter fails, and then all that
+    was written is kept in `out/STUDY/failed-RUN-ID/`.
     """
     started = datetime.now(UTC)
     load_libraries()
     # imported while the server imports the chapters' libraries: neither is quick
     from llmstudy.run import pages
+    from llmstudy.run.record import paths_of
     from llmstudy.study import load
 
     study, file = load(study_path), paths.resolve(study_path).absolute()
@@ -93,13 +103,16 @@ def run_study(
         from llmstudy.probed import probes_of
 
         probes_of(study)
-    made = provenance.made_of(file)
+    then = _previous(previous, study.study, out)
+    made = provenance.made_of(file, study.requests.path if study.requests else None)
+    made |= {"paths": paths_of(study), "previous": then and then.run_id}
     run_id = provenance.run_id(started, made)
     home = Path(out or "outputs").absolute() / study.study
     with _draft(home, run_id) as draft:
         parameters = {"study": str(file), "run": str(draft), "probe": probe}
         seconds = {}
-        with closing(executed(parameters, draft / "notebooks", progress)) as rounds:
+        before = {"08_memo": partial(_keep_changes, then, draft, run_id, study, made)}
+        with closing(executed(parameters, draft / "notebooks", progress, before)) as rounds:
             next(rounds)
             note = pages.why_no_pdf()  # loads what draws it, while the first chapter runs
             for ended in rounds:
@@ -108,6 +121,7 @@ def run_study(
                     pages.write_chapter(draft, name, sorted(CHAPTERS))
         pages.write_results(draft, "08_memo")
         command = f"llmstudy run {study_path}" + (" --probe gpu" if probe == "gpu" else "")
+        command += f" --previous {previous}" if previous else ""
         origin = {"seed": study.seed, "command": command, **made}
         n_pages = pages.write_memo(draft, "08_memo", origin, with_pdf=not note)
         record = {
@@ -133,14 +147,55 @@ def latest_run(study_name: str, out: str | Path | None = None) -> Path | None:
     return max(runs, default=None)
 
 
+# ---- the memo before this one -------------------------------------------------------------------
+
+
+def _previous(folder: Path | None, study_name: str, out: str | Path | None) -> "Run | None":
+    """The run to compare with: the one asked for, else the latest if it can be read."""
+    from llmstudy.run.record import read_run
+
+    if folder is not None:
+        found = read_run(folder)
+        if found.results["study"] != study_name:
+            raise ValueError(
+                f"{folder} is a run of {found.results['study']}, not of {study_name}: a memo "
+                "follows one of its own study."
+            )
+        return found
+    latest = latest_run(study_name, out)
+    try:
+        return None if latest is None else read_run(latest)
+    except ValueError:  # of another version, say: nobody asked for it
+        return None
+
+
+def _keep_changes(
+    then: "Run | None", draft: Path, run_id: str, study: "Study", made: Mapping[str, Any]
+) -> None:
+    """What has changed since the previous run, for the memo to tell."""
+    if then is None:
+        return
+    from llmstudy import canonical
+    from llmstudy.run.compare import compared
+    from llmstudy.run.record import run_under_way
+
+    found = compared(then, run_under_way(draft, run_id, study, made))
+    found["now"]["run_id"] = None  # a moment's name, which the memo's own provenance tells
+    canonical.write(draft / "results" / "diff.json", canonical.dumps(found))
+
+
 # ---- the chapters in order ----------------------------------------------------------------------
 
 
 def executed(
-    parameters: Mapping[str, str], folder: Path, progress: bool
+    parameters: Mapping[str, str],
+    folder: Path,
+    progress: bool,
+    before: Mapping[str, Callable[[], None]] | None = None,
 ) -> Generator[dict[str, float]]:
     """Executes all chapters into a folder, and yields as often as some have begun or ended.
 
+    before: what is to be done before a chapter begins, by its name.
     Yields: seconds by name, of the chapters that ended before those now running began; none of
     them the first time. Close it to end what still runs.
     Raises: RunError naming chapter and cell.
@@ -157,6 +212,8 @@ def executed(
                 ready += order.get_ready()
                 while ready and len(running) < AT_ONCE:
                     name = ready.pop(0)
+                    if before and name in before:
+                        before[name]()
                     running[name] = (_begin(name, parameters, folder), time.monotonic())
                 tell(running)
                 yield ended

@@ -51,12 +51,12 @@ def made_of(study: Path, log: Path | None = None) -> dict[str, Any]:
         "package": __version__,
         "python": platform.python_version(),
         **_git(),
-        "study_sha256": _sha256(study),
-        "log_sha256": _sha256(log) if log and log.is_file() else None,
-        "data_sha256": {f.relative_to(data).as_posix(): _sha256(f) for f in sorted(tables)},
+        "study_sha256": sha256(study),
+        "log_sha256": sha256(log) if log and log.is_file() else None,
+        "data_sha256": {f.relative_to(data).as_posix(): sha256(f) for f in sorted(tables)},
         "code_sha256": _sha256_of_all(code, package),
         "notebooks_sha256": {f.stem: fingerprint(f) for f in notebooks},
-        "lock_sha256": _sha256(lock) if lock.is_file() else None,
+        "lock_sha256": sha256(lock) if lock.is_file() else None,
     }
 
 
@@ -81,13 +81,14 @@ def inputs(made: Mapping[str, Any]) -> dict[str, str | None]:
     }
 
 
-def _sha256(file: Path) -> str:
+def sha256(file: Path) -> str:
+    """SHA-256 of a file's bytes."""
     with file.open("rb") as stream:  # a log may be larger than the memory
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _sha256_of_all(files: Iterable[Path], root: Path) -> str:
-    each = {file.relative_to(root).as_posix(): _sha256(file) for file in files}
+    each = {file.relative_to(root).as_posix(): sha256(file) for file in files}
     return hashlib.sha256(json.dumps(each, sort_keys=True).encode()).hexdigest()
 
 

@@ -1,6 +1,7 @@
 """What did an earlier run find, and from what? Reads a run's folder as it was kept."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def read_run(folder: Path) -> Run:
         results, made_of = (_json(folder / f"{name}.json") for name in ("results", "provenance"))
         chapters = {name: _json(folder / "results" / f"{name}.json") for name in READ}
         run_id = str(made_of["run_id"])
-        study, no_study = _study(chapters, f"the run {run_id}")
+        study, no_study = _study(chapters, made_of, f"the run {run_id}")
         return Run(run_id, results, chapters, made_of, study, no_study)
     except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(
@@ -34,24 +35,45 @@ def read_run(folder: Path) -> Run:
         ) from None
 
 
-def run_under_way(folder: Path, run_id: str, study: Study, made_of: dict[str, Any]) -> Run:
+def run_under_way(folder: Path, run_id: str, study: Study, made_of: Mapping[str, Any]) -> Run:
     """A run whose memo is still to be written: all its chapters but that one are there."""
     chapters = {
         file.stem: _json(file) for file in folder.glob("results/*.json") if file.stem[:2].isdigit()
     }
     results: dict[str, Any] = assemble(study, chapters).model_dump()
-    kept, no_study = _study(chapters, f"the run {run_id}")
+    kept, no_study = _study(chapters, made_of, f"the run {run_id}")
     return Run(run_id, results, chapters, made_of, kept, no_study)
 
 
-def _study(chapters: dict[str, Any], which: str) -> tuple[Study | None, str]:
+def paths_of(study: Study) -> dict[str, Any]:
+    """Where a study's log and probe runs lie, for `provenance.json`: no result holds a path."""
+    log = study.requests.path.absolute() if study.requests else None
+    probes = {name: [p.absolute() for p in r.probe] for name, r in study.routes.items() if r.probe}
+    return {"log": log, "probes": probes}
+
+
+def _study(
+    chapters: Mapping[str, Any], made_of: Mapping[str, Any], which: str
+) -> tuple[Study | None, str]:
     found = chapters["01_evidence"].get("study")
     if found is None:
         return None, f"{which} was made before runs kept their study"
     try:
-        return restored(found), ""
+        return _placed(restored(found), made_of.get("paths") or {}), ""
     except ValueError as error:
         return None, f"{which}: {str(error).rstrip('.')}"
+
+
+def _placed(study: Study, places: Mapping[str, Any]) -> Study:
+    """The study with its paths where the run found them."""
+    log, probes = study.requests, places.get("probes") or {}
+    if log and places.get("log"):
+        log = log.model_copy(update={"path": Path(places["log"])})
+    routes = {
+        name: route.model_copy(update={"probe": tuple(map(Path, probes.get(name, route.probe)))})
+        for name, route in study.routes.items()
+    }
+    return study.model_copy(update={"requests": log, "routes": routes})
 
 
 def _json(file: Path) -> Any:
