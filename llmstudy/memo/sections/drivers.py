@@ -97,7 +97,7 @@ def _value(x: float, unit: str) -> str:
     if unit.startswith("share"):
         return share(x) + unit.removeprefix("share").replace("/", " a ")
     if unit == "factor/year":
-        return f"×{x:g} a year"
+        return f"×{x:.3g} a year"
     if unit in ("requests/month", "tokens/request"):
         return count(x)  # the assumption's name holds its unit
     return f"{count(x)} {unit.removesuffix('/month')}"

@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from llmstudy.memo.binding import counted, told, told_span
 from llmstudy.memo.facts import Facts, listed
-from llmstudy.memo.sections.prose import heading, html, paragraph, table, usd_range
+from llmstudy.memo.sections.prose import heading, html, names, paragraph, table, usd_range
 from llmstudy.text import share, usd
 
 _OPTIONS = {
@@ -21,7 +21,8 @@ _OPTIONS = {
 def options(facts: Facts) -> str:
     """The options as a table, what tells them apart, and why not the others."""
     rows = [(_name(facts, row), row) for row in facts.decided["options"]]
-    shown = [_row(facts, name, row) for name, row in rows if name]
+    rows = [(name, row) for name, row in rows if name]
+    shown = [_row(facts, name, row) for name, row in rows]
     within = told(facts.reckoned["range_share"], share)
     early = facts.reckoned["before_a_move_usd"]
     cost = told_span(early["low"], early["high"], usd)
@@ -30,7 +31,7 @@ def options(facts: Facts) -> str:
         f"finding out costs ({cost}, phases before any move) is in no row"
     )
     tradeoffs = [row["tradeoff"] for row in facts.decided.get("key_tradeoffs", [])]
-    others = [(name, row) for name, row in rows if name and "▸" not in name]
+    others = [(name, row) for name, row in rows if "▸" not in name]
     return (
         heading("options", "Options")
         + paragraph(f"What is traded: {listed(tradeoffs)}." if tradeoffs else "")
@@ -41,12 +42,17 @@ def options(facts: Facts) -> str:
 
 def _name(facts: Facts, row: Any) -> str:
     """What an option is called; empty where it is another one already."""
+    option = row["option"]
     if not facts.deciding("move"):
-        if row["option"] == "verdict":
+        if option == "verdict":
             return ""
-        if row["option"] == "stay":
+        if option == "stay":
             return "▸ This memo: do nothing yet"
-    return _OPTIONS[row["option"]][0]
+    verdict = next(r for r in facts.decided["options"] if r["option"] == "verdict")
+    same = all(row[key] == verdict[key] for key in ("workloads_moved", "cost_usd"))
+    if same and option not in ("verdict", "stay"):
+        return ""
+    return _OPTIONS[option][0]
 
 
 def _row(facts: Facts, name: str, row: Any) -> dict[str, Any]:
@@ -84,10 +90,13 @@ def _latency(row: Any) -> Markup | str:
 def _why_not(facts: Facts, name: str, row: Any) -> str:
     """What speaks against an option: lost quality, more cost, want of proof."""
     more = facts.reckoned["against_this_memo_usd"][row["option"]]
+    forced = [n for n in facts.deciding("move") if facts.forced(n)] + facts.barred()
     against = [f"inferior on {counted(row['inferior'])}"] if row["inferior"] else []
+    if row["option"] == "stay" and forced:
+        against.append(f"privacy rules it out for {names(forced)}")
     if more > 0:
         against.append(f"{told(more, usd)} dearer")
     if row["unproven"] and not row["inferior"]:
         against.append(f"unproven on {counted(row['unproven'])}")
     short = name.removeprefix("All to ")
-    return f"{short[:1].lower()}{short[1:]} ({'; '.join(against) or 'no more is surely saved'})"
+    return f"{short[:1].lower()}{short[1:]} ({'; '.join(against) or 'not surely better'})"

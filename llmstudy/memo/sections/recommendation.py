@@ -150,9 +150,10 @@ def ask(facts: Facts) -> str:
             if c["what"] == "contract"
         ]
         what = f"Stop or sign: {'; '.join(dict.fromkeys(asks))}"
-        waiting = f"{names(barred)} without the contract its data need"
+        waiting = f"a month of {names(barred)} without the contract its data need"
     elif forced:
-        what, waiting = "Sign the move", f"{names(forced)} without the contract its data need"
+        what = "Sign the move"
+        waiting = f"a month of {names(forced)} without the contract its data need"
     elif saving:
         what, waiting = "Sign the move", waiting_costs(facts, "move")
     elif stake:
