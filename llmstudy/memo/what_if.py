@@ -147,14 +147,17 @@ def _verdict(workload: Any) -> str:
 
 
 def _cells(found: Outcome, at_base: Outcome) -> dict[str, tuple[str, ...]]:
-    """Workload -> verdict, best move, saving with its range, difference to the base, chance."""
+    """Workload -> verdict, best move, saving with its range, difference to the base, chance, and
+    what the best fleet saves: the one that a GPU's price moves."""
     cells = {}
     for name, workload in found.workloads.items():
-        best, saved = workload.best, None
+        best = workload.best
         if best is None or not workload.routes:
-            cells[name] = (_verdict(workload), "none", "", "", "")
+            cells[name] = (_verdict(workload), "none", "", "", "", "")
             continue
         saved, before = best.saving_usd, at_base.workloads[name].of(best.route)
+        own = [r for r in workload.routes if r.arm == "self_hosted" and not r.stays]
+        fleets = [route.saving_usd["p50"] for route in own]
         less = saved["p50"] - (before.saving_usd["p50"] if before else 0.0)
         cells[name] = (
             _verdict(workload),
@@ -162,6 +165,7 @@ def _cells(found: Outcome, at_base: Outcome) -> dict[str, tuple[str, ...]]:
             f"{usd(saved['p50'])} ({span(saved['p10'], saved['p90'], usd)})",
             "0" if abs(less) < 0.5 else f"{'+' if less > 0 else ''}{usd(less)}",
             share(best.p_cheaper),
+            usd(max(fleets)) if fleets else "no fleet",
         )
     return cells
 

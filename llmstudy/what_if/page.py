@@ -36,7 +36,7 @@ def page(now: Outcome, base: Outcome) -> str:
         volumes_chart(now, base),
         break_evens(now),
     )
-    return f'<div style="color:{INK};background:#fff;max-width:60rem">{"".join(parts)}</div>'
+    return f'<div style="color:{INK};background:#fff;max-width:60rem;line-height:1.35">{"".join(parts)}</div>'
 
 
 def headline(now: Outcome, base: Outcome) -> str:

@@ -30,7 +30,7 @@ def lab(tmp_path_factory):
     settings += ["--IdentityProvider.token=", "--ServerApp.ip=127.0.0.1"]
     # it would ask for news and for extensions from elsewhere
     settings += ["--LabApp.news_url=null", "--LabApp.extension_manager=readonly"]
-    log = (folder / "server.log").open("w")
+    log = (tmp_path_factory.mktemp("log") / "server.log").open("w")
     server = subprocess.Popen(
         [sys.executable, "-m", "jupyterlab", *settings], stdout=log, stderr=log
     )
@@ -82,6 +82,9 @@ def test_a_slider_moved_in_jupyterlab_changes_the_verdict(lab, chromium, screens
     assert charts.count() == 3
     page.locator(".widget-hslider").first.scroll_into_view_if_needed()
     page.screenshot(path=screenshots / "explore.png")
+    page.locator(".jp-OutputArea-child", has=page.locator("svg[role=img]")).screenshot(
+        path=screenshots / "panel.png"
+    )
 
     page.get_by_role("button", name="Reset to the base case").click()
     page.locator("[role=status]", has_text="No verdict changes").wait_for(timeout=REDRAW_MS)

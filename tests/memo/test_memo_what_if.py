@@ -50,11 +50,13 @@ def test_every_setting_of_the_grid_is_what_the_function_answers(base, data):
         said, *cells = (data["text"][i] for i in row)
         assert usd(found.stay_month_usd) in said
         for k, workload in enumerate(found.workloads.values()):
-            verdict, best, saving, _, chance = cells[5 * k : 5 * k + 5]
+            verdict, best, saving, _, chance, fleet = cells[6 * k : 6 * k + 6]
             assert verdict.split(":")[0] == workload.verdict.decision
             assert best == workload.best.route
             assert saving.startswith(usd(workload.best.saving_usd["p50"]) + " (")
             assert chance == share(workload.best.p_cheaper)
+            own = [r.saving_usd["p50"] for r in workload.routes if r.arm == "self_hosted"]
+            assert fleet == (usd(max(own)) if own else "no fleet")
         turned += "Changed against base" in said
     assert 0 < turned < len(data["rows"])
 
@@ -66,7 +68,7 @@ def test_a_difference_to_the_base_is_between_the_same_move_of_both(base, data):
         route = workload.best.route
         before = then.workloads[name].of(route).saving_usd["p50"]
         less = workload.best.saving_usd["p50"] - before
-        assert data["text"][row[1 + 5 * k + 3]] == f"+{usd(less)}"
+        assert data["text"][row[1 + 6 * k + 3]] == f"+{usd(less)}"
 
 
 def test_the_base_case_is_marked_and_is_where_the_sliders_stand(made, data):
