@@ -28,6 +28,12 @@ test-wheel: env
 	@$(BIN)/uv build --quiet --wheel --out-dir dist --clear
 	LLMSTUDY_WHEEL=$$(ls dist/*.whl) $(BIN)/pytest -p no:cacheprovider tests/wheel
 
+# JupyterLab and the memo in a real Chromium, in an environment of their own: some 4 minutes. Pictures
+# are kept in outputs/browser. CHROMIUM names the browser, where it is not on the PATH.
+test-browser: env
+	@sh tests/browser/make_environment.sh .venv-browser
+	.venv-browser/bin/pytest -p no:cacheprovider tests/browser
+
 # Records in data/probes what this machine's GPU gives, with random weights: no model is downloaded.
 # VLLM_PYTHON names an interpreter that has vLLM, where this environment has not: see the extra gpu.
 # About 25 minutes on an H200; a setting at a time, as `llmstudy probe vllm llama-3.1-8b --record
