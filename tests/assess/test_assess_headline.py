@@ -1,0 +1,156 @@
+"""Whether the number that leads a memo, found the quick way, is the one that a run finds."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from llmstudy import canonical, capacity, evidence, paths, study
+from llmstudy.assess import cost, hosting, latency, market, quality
+from llmstudy.assess.case import Case, open_case
+from llmstudy.assess.futures import portfolio_saving
+from llmstudy.assess.headline import Replay, answer
+from llmstudy.assess.invoiced import logged_bills, monthly_bills
+from llmstudy.figure import Figure
+
+REFERENCE = paths.ROOT / "outputs" / "reference" / "results"
+
+
+@pytest.fixture(autouse=True)
+def _fits_made_once(serving_fits, monkeypatch):
+    monkeypatch.setattr(capacity, "serving_fits", serving_fits)
+
+
+@pytest.fixture(scope="module")
+def reference():
+    """What the notebooks of the reference run wrote, by chapter."""
+    return {
+        file.stem: json.loads(file.read_text(encoding="utf-8"))
+        for file in REFERENCE.glob("0*.json")
+    }
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A study with one workload."""
+    return study.load(paths.params("source_memo.yaml"))
+
+
+def tables(of):
+    """Chapters 02 to 05 of a study, made anew."""
+    case = open_case(of)
+    hosts = canonical.plain(hosting.hosting_tables(case))
+    return {
+        "02_cost": canonical.plain(cost.cost_tables(case)),
+        "03_latency": canonical.plain(latency.latency_tables(case, hosts)),
+        "04_quality": canonical.plain(quality.quality_tables(case)),
+        "05_self_hosting": hosts,
+    }
+
+
+def test_the_quick_answer_is_that_of_the_reference_run(reference):
+    found = answer(study.load(paths.params("default.yaml")), reference)
+    decided = reference["07_triggers_and_routing"]
+    assert found.verdicts == {
+        name: (verdict["decision"], verdict["target"])
+        for name, verdict in decided["verdicts"].items()
+    }
+    assert (found.saving is None) == (decided["saving"] is None)
+    for kind in ("at_stake", "saving"):
+        if decided[kind]:
+            known = {key: decided[kind][key] for key in ("p10", "p50", "p90")}
+            assert found.amounts[kind] == pytest.approx(known, rel=1e-6)
+    horizon = reference["06_crossover"]["month_usd"]["horizon"]
+    assert found.stay == pytest.approx(horizon, rel=1e-6)
+
+
+def scaled(node, factor):
+    """A block of a study with every uncertain figure, and its range, nearer to one end."""
+    changes = {}
+    for key in type(node).model_fields:
+        figure = getattr(node, key)
+        if isinstance(figure, Figure) and figure.uncertain:
+            value = figure.low + factor * (figure.high - figure.low)
+            changes[key] = replace(figure, name="", value=value)
+    return node.model_copy(update=changes)
+
+
+def test_nothing_that_the_replay_keeps_rests_on_what_it_leaves_out(small):
+    """All blocks that its cache does not look at are changed, and what it kept still holds."""
+    (name,) = small.workloads
+    replay = Replay(open_case(small))
+    kinds = ("saving", "at_stake", "stay")
+    first = {kind: replay.median_usd(small, kind) for kind in kinds}
+    workload = small.workloads[name]
+    drifting = {"growth", "volatility", "prompt_growth", "retry_share", "cache_write_share"}
+    other = {key: value for key, value in vars(scaled(workload, 0.2)).items() if key in drifting}
+    own = small.self_hosting
+    priced = ("spare_replicas", "target_utilisation", "spot_rerun")
+    hosts = scaled(own, 0.2).model_copy(update={key: getattr(own, key) for key in priced})
+    changed = small.model_copy(
+        update={
+            "workloads": {name: workload.model_copy(update=other)},
+            "self_hosting": hosts,
+            "team": scaled(small.team, 0.2),
+            "price_drift": scaled(small.price_drift, 0.2),
+            "price_paths": scaled(small.price_paths, 0.2),
+            "api_use": scaled(small.api_use, 0.2),
+            "moving": {arm: scaled(block, 0.2) for arm, block in small.moving.items()},
+        }
+    )
+    anew = answer(changed, tables(changed))
+    for kind in kinds:
+        amount = anew.amounts[kind]
+        kept = replay.median_usd(changed, kind)
+        assert kept == pytest.approx(amount["p50"] if amount else 0.0, rel=1e-6)
+    assert replay.median_usd(changed, "stay") != pytest.approx(first["stay"], rel=1e-3)
+
+
+def test_what_each_month_is_billed_is_the_bill_of_staying_without_what_no_invoice_holds(reference):
+    default = study.load(paths.params("default.yaml"))
+    free = replace(default.api_use.evaluation, value=0.0, low=0.0, high=0.0)
+    for_ever = replace(default.api_use.model_life, name="", value=1e9, low=None, high=None,
+                       distribution="fixed")  # fmt: skip
+    use = default.api_use.model_copy(
+        update={"evaluation": free, "model_life": for_ever, "hosted_model_life": for_ever}
+    )
+    bare = default.model_copy(update={"api_use": use})
+    offers = market.market(reference["02_cost"], reference["05_self_hosting"])
+    allowed = market.permissions(bare)
+    rows = monthly_bills(bare, offers, allowed[~allowed["current"] & allowed["permitted"]])
+    stay = market.stay_draws(bare, offers)
+    by_place = {(row["workload"], row["route"]): row for row in rows}
+    for name, bills in stay.items():
+        row = by_place[name, bare.workloads[name].current_route]
+        p10, p50, p90 = (row[key] for key in ("p10_usd", "p50_usd", "p90_usd"))
+        for month in (0, 11, 23):
+            known = market.spread(bills[:, month])
+            assert (p10[month], p50[month], p90[month]) == pytest.approx(tuple(known.values()))
+    whole = market.spread(sum(stay.values())[:, 5])
+    assert by_place[None, None]["p50_usd"][5] == pytest.approx(whole["p50"])
+
+
+def test_a_whole_month_of_a_log_is_billed_by_its_tokens_at_list_price(tmp_path, small):
+    log = tmp_path / "log.csv"
+    days = [f"2026-10-{day:02d}T12:00:00Z" for day in range(1, 32)]
+    lines = [f"{at},1000,100,0,true" for at in ["2026-09-30T12:00:00Z", *days]]
+    log.write_text("at,in,out,cached,ok\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    columns = {"ts_start": "at", "input_tokens": "in", "output_tokens": "out",
+               "cached_input_tokens": "cached", "ok": "ok"}  # fmt: skip
+    (name,) = small.workloads
+    given = study.Log(path=log, format="csv", columns=columns, workload=name, provider="openai",
+                      model="gpt-4o")  # fmt: skip
+    logged = small.model_copy(update={"requests": given})
+    bills = logged_bills(Case(logged, evidence.traffic_of(logged)))
+    # USD 2.50 a million tokens in, USD 10 out; September is no whole month
+    assert [(bill.month, bill.workload) for bill in bills] == [("2026-10", name), ("2026-10", None)]
+    for bill in bills:
+        assert bill.usd == pytest.approx(31 * (1000 * 2.5 + 100 * 10) / 1e6)
+
+
+def test_where_nobody_has_a_fleet_the_savings_of_moves_add_up(reference):
+    default = study.load(paths.params("default.yaml"))
+    offers = market.market(reference["02_cost"], reference["05_self_hosting"])
+    targets = {"support-chat": "openai-gpt-6-luna", "classification": "groq-llama-3.1-8b"}
+    each = [portfolio_saving(default, offers, {name: to}) for name, to in targets.items()]
+    assert portfolio_saving(default, offers, targets) == pytest.approx(sum(each))
