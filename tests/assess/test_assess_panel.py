@@ -77,13 +77,15 @@ def test_the_costs_of_the_items_are_those_of_their_phase(assessed, name):
             assert sum(row[end] or 0 for row in own) == pytest.approx(phase[end])
 
 
-def test_golden_items_cost_what_the_verdicts_ask_for(assessed):
-    found = assessed("default").results[DECISION]
-    for row in found["plan_items"]:
-        if row["item"].startswith("golden") and row["scope"] != ALL:
-            collect = found["verdicts"][row["scope"]]["collect"]
-            most = max(c["usd"] for c in collect if c["what"] == "golden items")
-            assert row["cost_usd"] == pytest.approx(most)
+def test_golden_items_cost_what_the_favoured_candidates_need(assessed):
+    found, study = assessed("default").results[DECISION], assessed("default").case.study
+    rows = {r["scope"]: r for r in found["plan_items"] if r["item"].startswith("golden")}
+    needs = {(row["workload"], row["route"]): row["items_needed"] for row in found["routes"]}
+    asked = {n for n, v in found["verdicts"].items() if v["decision"] == "undecided"}
+    assert set(rows) == asked
+    for name, row in rows.items():
+        n = needs[name, found["verdicts"][name]["target"]]
+        assert row["cost_usd"] == pytest.approx(n * study.usd_per_golden_item.value)
 
 
 def test_a_gate_on_contracts_follows_its_trigger(chapter):
