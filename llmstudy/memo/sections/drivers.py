@@ -117,6 +117,6 @@ def _plain(x: float, beside: float | None = None) -> str:
     return f"{x:.3g}" if x < 1000 else count(x, beside)
 
 
-def _short(source: str, words: int = 9) -> str:
+def _short(source: str, words: int = 6) -> str:
     parts = str(source).split()
     return " ".join(parts[:words]) + (" …" if len(parts) > words else "")

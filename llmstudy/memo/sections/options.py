@@ -14,7 +14,7 @@ _OPTIONS = {
     "verdict": ("▸ This memo", "yes, in the gateway"),
     "proprietary_api": ("Other models on APIs", "yes, in the gateway"),
     "hosted_open": ("All to hosted open weights", "yes, in the gateway"),
-    "self_hosted": ("All to self-hosting", "partly: commitments, staff"),
+    "self_hosted": ("All to self-hosting", "in part: staff, rent"),
 }
 
 
@@ -47,7 +47,7 @@ def _name(facts: Facts, row: Any) -> str:
         if option == "verdict":
             return ""
         if option == "stay":
-            return "▸ This memo: do nothing yet"
+            return "▸ This memo: stay for now"
     verdict = next(r for r in facts.decided["options"] if r["option"] == "verdict")
     same = all(row[key] == verdict[key] for key in ("workloads_moved", "cost_usd"))
     if same and option not in ("verdict", "stay"):
@@ -74,9 +74,9 @@ def _all(facts: Facts) -> Any:
 def _quality(row: Any) -> Markup | str:
     parts = []
     if row["inferior"]:
-        parts.append(f"inferior on {counted(row['inferior'])}")
+        parts.append(f"{counted(row['inferior'])} inferior")
     if row["unproven"]:
-        parts.append(f"unproven on {counted(row['unproven'])}")
+        parts.append(f"{counted(row['unproven'])} unproven")
     return html(", ".join(parts)) or (
         "as today" if not row["workloads_moved"] else "holds the margin"
     )
@@ -84,7 +84,7 @@ def _quality(row: Any) -> Markup | str:
 
 def _latency(row: Any) -> Markup | str:
     unmeasured = row.get("unmeasured", [])
-    return html("not known on ", counted(unmeasured)) if unmeasured else "holds its target"
+    return html(counted(unmeasured), " not known") if unmeasured else "holds its target"
 
 
 def _why_not(facts: Facts, name: str, row: Any) -> str:

@@ -37,8 +37,8 @@ def _quality_thresholds(facts: Facts) -> list[str]:
         margin = quality[row["workload"], row["route"]]["margin"]
         found.append(
             f"{escape(row['workload'])} moves to {escape(row['route'])} if {told(row['n'])} of "
-            f"our own items show a loss below {told(margin, points)} points (the evaluation lead "
-            "watches)."
+            f"our own items show a loss below {told(margin, points)} points (evaluation "
+            "lead watches)."
         )
     return found
 
@@ -52,13 +52,13 @@ def _volume_threshold(facts: Facts) -> list[str]:
     if at is None:
         return [
             f"{escape(lead)}: no volume below the cap makes self-hosting cheaper than {other} in "
-            "most draws (the head of platform watches, G1)."
+            "most draws (G1: head of platform watches)."
         ]
     if at <= facts.requests_per_month(lead):
         return []
     return [
         f"{escape(lead)} above {told(at)} requests a month: self-hosting is then cheaper than "
-        f"{other} (the head of platform watches, G1)."
+        f"{other} (G1: head of platform watches)."
     ]
 
 
@@ -69,7 +69,7 @@ def _price_threshold(facts: Facts) -> str:
     state = f"already true of {names(fired)}" if fired else "none is scheduled"
     return (
         f"A price rise of {told(limit, share)} or more on today's routes: {state} "
-        "(procurement watches, G4)."
+        "(G4: procurement watches)."
     )
 
 
