@@ -132,5 +132,5 @@ def _title(table: pd.DataFrame, answers: pd.DataFrame) -> str:
         said += f", {blind} cannot tell"
     if tried.empty:
         return said
-    best = tried.loc[tried["regret_usd"].idxmin()]
+    best = tried.sort_values("regret_usd", kind="stable").iloc[0]
     return f"{said}; {best['lens']} loses least against hindsight, {usd(best['regret_usd'])}"

@@ -441,11 +441,12 @@ def contract_table(facts: Facts) -> pd.DataFrame:
 
 
 def phase_timeline(facts: Facts) -> Chart:
-    """The phases as dated bars with their gates."""
+    """The phases as dated bars, each with the gate that closes it and how that stands."""
     table = pd.DataFrame(facts.decided["phases"])
     for column in ("start", "end"):
         table[column] = pd.to_datetime(table[column]).dt.date
-    return charts.phase_timeline(table.rename(columns={"exit_gate": "gate"}), facts.study.decide_by)
+    table["gate"] = table["exit_state"] + ": " + table["exit_gate"]
+    return charts.phase_timeline(table, facts.study.decide_by)
 
 
 def month_bills(facts: Facts) -> Chart | None:
