@@ -21,7 +21,16 @@ MEMO = (
     *("options", "drivers", "assumptions", "change_our_mind", "risks", "next_steps"),
 )
 APPENDIX = (
-    *("verdicts", "criteria", "panel", "disagreements", "plan", "risk_register", "alternatives"),
+    *(
+        "verdicts",
+        "criteria",
+        "panel",
+        "disagreements",
+        "plan",
+        "risk_register",
+        "tradeoffs",
+        "alternatives",
+    ),
     *("roadmap", "crossovers", "since_last", "method"),
 )
 

@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from llmstudy.memo.binding import counted, quoted, told, told_span
+from llmstudy.memo.binding import bound, counted, quoted, told, told_span
 from llmstudy.memo.facts import Facts, listed
+from llmstudy.memo.sections.drivers import quantity
 from llmstudy.memo.sections.prose import bullets, heading, html, names, paragraph, table
 from llmstudy.text import share, usd
 
@@ -58,6 +59,11 @@ def _verdict(facts: Facts, name: str, plain: bool) -> dict[str, Any]:
 # --- the panel ----------------------------------------------------------------------------------
 
 
+def panel_heading() -> str:
+    """Heading of the panel's picture and tables."""
+    return heading("panel", "The panel: what each advisor's rule would do")
+
+
 def panel(facts: Facts) -> str:
     """What each advisor's rule decides today, when it would switch, and what it would cost."""
     rows = facts.decided.get("panel")
@@ -74,9 +80,8 @@ def panel(facts: Facts) -> str:
         }
         for row in rows
     ]
-    return heading("panel", "The panel: what each advisor's rule would do") + table(
-        shown, "Month of switch and mean regret against hindsight, in simulated futures"
-    )
+    caption = "Month of switch and mean regret against hindsight, in simulated futures"
+    return table(shown, caption)
 
 
 def _switch(row: Any) -> Markup | str | None:
@@ -221,6 +226,34 @@ def risk_register(facts: Facts) -> str:
 def _longest(mitigation: str) -> str:
     """The fullest of the measures that the advisors name; the others stand in chapter 07."""
     return max(str(mitigation).split("; "), key=len)
+
+
+def tradeoffs(facts: Facts) -> str:
+    """The three key trade-offs, each side with the figure that this study has for it."""
+    rows = facts.decided.get("key_tradeoffs")
+    if not rows:
+        return ""
+    shown = [
+        {
+            "trade-off": row["tradeoff"],
+            "option": row["option"],
+            "gains": _side(row, "gains", "gain"),
+            "gives up": _side(row, "gives_up", "price"),
+        }
+        for row in rows
+    ]
+    return heading("tradeoffs", "Trade-offs and alternatives") + table(
+        shown, "The three key trade-offs, with this study's figure for each side"
+    )
+
+
+def _side(row: Any, says: str, side: str) -> Markup:
+    """What one side of a trade-off brings, with its figure where the study has one."""
+    value, unit = row[f"{side}_value"], row[f"{side}_unit"]
+    if value is None:
+        return quoted(row[says])
+    figure = quoted(row[f"{side}_figure"])
+    return html(quoted(row[says]), " (", figure, ": ", bound(quantity(value, unit), value), ")")
 
 
 def alternatives(facts: Facts) -> str:

@@ -55,7 +55,9 @@ def _break_even(facts: Facts, found: Any) -> str:
     side = {"above": "below", "below": "above"}[near["direction"]]
     side = side if near["passes_now"] else near["direction"]
     figure = facts.figure(near["input"], found["workload"])
-    at = bound(_value(near["flips_at"], figure.unit if figure else near["unit"]), near["flips_at"])
+    at = bound(
+        quantity(near["flips_at"], figure.unit if figure else near["unit"]), near["flips_at"]
+    )
     where = "inside" if near["inside_range"] else "outside"
     return f"It {does} with {escape(INPUTS[near['input']][0])} {side} {at}, {where} its range."
 
@@ -76,7 +78,7 @@ def _assumption(facts: Facts, row: Any, figure: Figure) -> dict[str, Any]:
     effect = {"saving at its ends": _ends(row)} if "low_usd" in row else {}
     return {
         "assumption": INPUTS[row["input"]][0],
-        "value": bound(_value(figure.value, figure.unit), figure.value),
+        "value": bound(quantity(figure.value, figure.unit), figure.value),
         "range": _range(figure),
         **effect,
         "grade": figure.grade,
@@ -91,13 +93,20 @@ def _ends(row: Any) -> Markup:
     return told_span(*sorted((row["low_usd"], row["high_usd"])), usd)
 
 
-def _value(x: float, unit: str) -> str:
-    if unit == "USD":
-        return usd(x)
+def quantity(x: float, unit: str) -> str:
+    """A figure's value with its unit.
+
+    >>> quantity(0.04, "share/month"), quantity(5000, "USD/month"), quantity(3, "routes")
+    ('4 % a month', 'USD 5.0k a month', '3 routes')
+    """
+    if unit in ("USD", "USD/month"):
+        return usd(x) + unit.removeprefix("USD").replace("/", " a ")
     if unit.startswith("share"):
         return share(x) + unit.removeprefix("share").replace("/", " a ")
     if unit == "factor/year":
         return f"×{x:.3g} a year"
+    if unit == "factor":
+        return f"×{x:.3g}"
     if unit in ("requests/month", "tokens/request"):
         return count(x)  # the assumption's name holds its unit
     return f"{count(x)} {unit.removesuffix('/month')}"
