@@ -5,7 +5,7 @@ do; a reading never bears more than the least certain figure in it.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -91,15 +91,9 @@ def _price_rise(known: _Known) -> Reading:
     routes = [r for r in study.routes.values() if isinstance(r, ApiRoute) and r.price is None]
     since = study.as_of - timedelta(days=365)
     until = evidence.month_start(study.as_of, study.months)
-    found = [_listed_changes({r.provider for r in routes}, since.isoformat(), until.isoformat())]
-    for route in routes:
-        dated = prices.scheduled_changes(route.provider, route.model, since, until, route.tier)
-        found += [
-            pd.DataFrame({"item": route.model, "before": dated[f"{side}_before"],
-                          "after": dated[f"{side}_after"]})
-            for side in ("input", "output")
-        ]  # fmt: skip
-    largest = risks.largest_rise(pd.concat([table for table in found if len(table)] or found[:1]))
+    seen = _listed_changes({route.provider for route in routes}, since, until)
+    dated = [_dated_changes(route, since, until) for route in routes]
+    largest = risks.largest_rise(pd.concat([seen, *dated], ignore_index=True))
     source = "data/price_changes.csv and genai-prices, by provider"
     if largest is None:
         return Reading(None, "published", source, "no change of price is known")
@@ -108,11 +102,23 @@ def _price_rise(known: _Known) -> Reading:
     return Reading(rise, "published", source, said)
 
 
-def _listed_changes(providers: set[str], since: str, until: str) -> pd.DataFrame:
-    """Rows of the bundled changes of these vendors. Dates are ISO text, some without a day."""
+def _listed_changes(providers: set[str], since: date, until: date) -> pd.DataFrame:
+    """Bundled changes of any model of these vendors: item, before, after."""
     table = pd.read_csv(paths.data("price_changes.csv"), dtype={"effective": str})
     own = table["provider"].isin(providers) & (table["kind"] == "api")
-    return table.loc[own & table["effective"].between(since, until), ["item", "before", "after"]]
+    # ISO text, some of it without a day, which sorts as dates do
+    in_time = table["effective"].between(since.isoformat(), until.isoformat())
+    return table.loc[own & in_time, ["item", "before", "after"]]
+
+
+def _dated_changes(route: ApiRoute, since: date, until: date) -> pd.DataFrame:
+    """Dated changes of a route's own model in the price list: item, before, after."""
+    found = prices.scheduled_changes(route.provider, route.model, since, until, route.tier)
+    sides = [
+        found[[f"{side}_before", f"{side}_after"]].set_axis(["before", "after"], axis=1)
+        for side in ("input", "output")
+    ]
+    return pd.concat(sides).astype(float).assign(item=route.model)
 
 
 def _retirements(known: _Known) -> Reading:

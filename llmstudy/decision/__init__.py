@@ -1,7 +1,7 @@
 """What should be done, and on what grounds.
 
 `verdicts`: one workload, and all of them together. `questions`: the five-question matrix and the
-six questions of intake. `tradeoffs`, `risks`, `alternatives`: the memo's tables, judged. `plan`: the
+six of intake. `tradeoffs`, `risks` and `alternatives`: the memo's tables, judged. `plan`: the
 phases, their gates and their work. `first_moves`: what moves first, and `canary`: how much traffic
 tries it. `panel`: the four advisors. `criteria`: the six criteria, which rest on `portability`,
 `contracts` and `team`. Pure functions: measures in, decisions out as data.
