@@ -68,6 +68,8 @@ class Headline:
         if self.moved_usd is None:
             return f"The headline is not compared: {self.why_not}."
         then, now = amount_said(self.then), amount_said(self.now)
+        if then == now:
+            return f"The headline has not moved: {now}."
         return f"The headline moves by {signed(self.moved_usd)}: {then} in the last run, {now} now."
 
 
