@@ -153,11 +153,11 @@ def roadmap() -> list[dict[str, str]]:
     """
     lines = pd.read_csv(paths.data("source_memo_lines.csv"), keep_default_na=False)
     open_ = lines[lines["id"].str.startswith("S") & (lines["functions"] == "")]
-    phases = pd.read_csv(paths.data("phases.csv")).set_index("phase")
+    phases = {row["phase"]: row for row in pd.read_csv(paths.data("phases.csv")).to_dict("records")}
     return [
-        {"id": row.id, "line": row.line}
-        | {key: str(phases.loc[_PHASE[row.id], key]) for key in ("title", "owner")}
-        for row in open_.itertuples()
+        {"id": system, "line": line, "title": phase["title"], "owner": phase["owner"]}
+        for system, line in zip(open_["id"], open_["line"], strict=True)
+        for phase in (phases[_PHASE[system]],)
     ]
 
 

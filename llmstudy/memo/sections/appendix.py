@@ -252,8 +252,11 @@ def _side(row: Any, says: str, side: str) -> Markup:
     value, unit = row[f"{side}_value"], row[f"{side}_unit"]
     if value is None:
         return quoted(row[says])
-    figure = quoted(row[f"{side}_figure"])
-    return html(quoted(row[says]), " (", figure, ": ", bound(quantity(value, unit), value), ")")
+    what = row[f"{side}_figure"]
+    figure = quoted(what, str(what).split("; ")[0])
+    if what.startswith("of "):  # of so many things
+        return html(quoted(row[says]), " (", told(value), " ", figure, ")")
+    return html(quoted(row[says]), " (", bound(quantity(value, unit), value), ", ", figure, ")")
 
 
 def alternatives(facts: Facts) -> str:

@@ -90,7 +90,8 @@ def _assumption(facts: Facts, row: Any, figure: Figure) -> dict[str, Any]:
 
 
 def _ends(row: Any) -> Markup:
-    return told_span(*sorted((row["low_usd"], row["high_usd"])), usd)
+    low, high = sorted((row["low_usd"], row["high_usd"]))
+    return told_span(low, high, usd)
 
 
 def quantity(x: float, unit: str) -> str:

@@ -89,6 +89,9 @@ def quality_finding(facts: Facts) -> str:
     what = "scored comparison" + ("s" if scored > 1 else "")
     verb = "holds" if held <= 1 else "hold"
     title = f"{told(held) if held else 'None'} of {told(scored)} {what} {verb} the quality margin"
+    if scored == 1:
+        does = "holds" if held else "does not hold"
+        title = f"The one scored comparison {does} the quality margin"
     if waiting:
         title += f"; {told(waiting)} more {'waits' if waiting == 1 else 'wait'} for paired items"
     rest = (
