@@ -44,6 +44,9 @@ ends: the day its model retires within the horizon, or None. quality: baseline, 
 inferior, undecided, none; latency: meets, misses, undecided; savings over the horizon against
 staying."""
 
+Row = Mapping[str, Any]
+"""One row of the table of routes."""
+
 _GRADE_RANK = {"measured": 0, "recorded": 1, "published": 2}
 
 
@@ -98,35 +101,34 @@ def verdict(routes: pd.DataFrame, lines: Lines) -> Verdict:
     routes: one row per route with `ROUTE_COLUMNS`; exactly one is current.
     Raises: ValueError unless exactly one route is current.
     """
-    routes = _judged(routes, lines)
-    now = routes[routes["current"]]
+    # plain rows: of a handful, a table's own operations take most of the time
+    rows = [_judged(row, lines) for row in routes.to_dict("records")]
+    now = [row for row in rows if row["current"]]
     if len(now) != 1:
         raise ValueError(f"{len(now)} current routes: a workload has exactly one.")
-    current = now.iloc[0]
-    able = routes[routes["usable"] & ~routes["current"]].sort_values(
-        "saving_p50_usd", ascending=False
-    )
-    reasons = [r for row in _rows(routes[~routes["current"]]) for r in _reasons(row, lines)]
+    current, others = now[0], [row for row in rows if not row["current"]]
+    able = sorted((row for row in others if row["usable"]), key=_saving, reverse=True)
+    reasons = [r for row in others for r in _reasons(row, lines)]
     if not current["permitted"]:
-        return _forced(current, routes, reasons, lines)
-    moves, open_ = able[able["proven"] & able["pays"]], able[able["promising"]]
-    wanted = pd.concat([moves.head(1), open_])
-    collect = [item for row in _rows(wanted) for item in _missing_evidence(row, lines)]
-    if not moves.empty:
-        return _to(moves.iloc[0], collect, reasons)
+        return _forced(current, rows, reasons, lines)
+    moves = [row for row in able if row["proven"] and row["pays"]]
+    open_ = [row for row in able if row["promising"]]
+    collect = [item for row in [*moves[:1], *open_] for item in _missing_evidence(row, lines)]
+    if moves:
+        return _to(moves[0], collect, reasons)
     unstable = _what_ends(current)
     return Verdict(
         arm=current["arm"],
-        decision="stay" if open_.empty and not unstable else "undecided",
+        decision="undecided" if open_ or unstable else "stay",
         route=current["route"],
         contract=current["contract"],
-        target=None if open_.empty else str(open_.iloc[0]["route"]),
+        target=str(open_[0]["route"]) if open_ else None,
         collect=[item for item, _ in unstable] + collect,
         reasons=[reason for _, reason in unstable] + reasons,
     )
 
 
-def _what_ends(current: Any) -> list[tuple[Collect, Reason]]:
+def _what_ends(current: Row) -> list[tuple[Collect, Reason]]:
     """Why staying is not open: today's model retires, or today's fleet cannot carry the load."""
     name, found = str(current["route"]), []
     if isinstance(current["ends"], str):
@@ -139,38 +141,32 @@ def _what_ends(current: Any) -> list[tuple[Collect, Reason]]:
     return found
 
 
-def _judged(routes: pd.DataFrame, lines: Lines) -> pd.DataFrame:
-    """The routes with what follows from each row alone: usable, proven, pays, promising."""
-    rank = routes["quality_grade"].map(_GRADE_RANK).fillna(len(_GRADE_RANK))
-    enough = routes["saving_p50_usd"] >= lines.saving_usd
-    proven = (routes["quality"] == "non-inferior") & (
-        rank <= routes["lowest_grade"].map(_GRADE_RANK)
-    )
-    pays = enough & (routes["p_cheaper"] >= lines.probability)
-    likely = enough & (routes["p_cheaper"] >= 0.5) & (routes["quality"] != "inferior")
-    return routes.assign(
-        usable=routes["permitted"]
-        & routes["fits_context"]
-        & routes["sized"]
-        & (routes["latency"] != "misses"),
-        proven=proven,
-        pays=pays,
-        # better evidence could turn it into a move
-        promising=likely & ~(proven & pays),
-    )
+def _judged(row: Row, lines: Lines) -> Row:
+    """The row with what follows from it alone: usable, proven, pays, promising."""
+    worst = len(_GRADE_RANK)
+    enough = row["saving_p50_usd"] >= lines.saving_usd
+    rank = _GRADE_RANK.get(row["quality_grade"], worst)
+    asked = _GRADE_RANK.get(row["lowest_grade"], -1)
+    proven = row["quality"] == "non-inferior" and rank <= asked
+    pays = enough and row["p_cheaper"] >= lines.probability
+    likely = enough and row["p_cheaper"] >= 0.5 and row["quality"] != "inferior"
+    can = row["permitted"] and row["fits_context"] and row["sized"] and row["latency"] != "misses"
+    # promising: better evidence could turn it into a move
+    promising = likely and not (proven and pays)
+    return {**row, "usable": can, "proven": proven, "pays": pays, "promising": promising}
 
 
-def _rows(table: pd.DataFrame) -> list[Any]:
-    return [row for _, row in table.iterrows()]
+def _saving(row: Row) -> float:
+    return float(row["saving_p50_usd"])
 
 
-def _to(row: Any, collect: list[Collect], reasons: list[Reason]) -> Verdict:
+def _to(row: Row, collect: list[Collect], reasons: list[Reason]) -> Verdict:
     return Verdict(
         row["arm"], "move", row["route"], row["contract"], row["route"], collect, reasons
     )
 
 
-def _forced(current: Any, routes: pd.DataFrame, reasons: list[Reason], lines: Lines) -> Verdict:
+def _forced(current: Row, rows: list[Row], reasons: list[Reason], lines: Lines) -> Verdict:
     """What to do when today's route may not see the data.
 
     Another route of the same arm that may is taken. Else, where a contract would do, signing it is
@@ -179,29 +175,28 @@ def _forced(current: Any, routes: pd.DataFrame, reasons: list[Reason], lines: Li
     """
     name = str(current["route"])
     reasons = [Reason("privacy", name, f"{name}: {current['permission_reason']}"), *reasons]
-    able = routes[routes["usable"] & ~routes["current"] & (routes["quality"] != "inferior")]
+    able = [
+        row for row in rows if row["usable"] and not row["current"] and row["quality"] != "inferior"
+    ]
     if len(current["missing"]):
-        able = able[able["arm"] == current["arm"]]
-    best = able.assign(same_arm=able["arm"] == current["arm"]).sort_values(
-        ["same_arm", "proven", "saving_p50_usd"], ascending=False
-    )
-    if not best.empty:
-        first = best.iloc[0]
+        able = [row for row in able if row["arm"] == current["arm"]]
+    if able:
+        first = max(able, key=lambda r: (r["arm"] == current["arm"], r["proven"], _saving(r)))
         return _to(first, _labelled_items(first, lines), reasons)
-    signable = routes[routes["missing"].map(len) > 0].sort_values("current", ascending=False)
-    if signable.empty:
+    signable = sorted((r for r in rows if len(r["missing"])), key=lambda r: not r["current"])
+    if not signable:
         ask = f"{name}: name a route that may see these data; none here may"
         collect = [Collect("contract", None, None, ask)]
         return Verdict("self_hosted", "undecided", None, "none in force", None, collect, reasons)
     collect = [
         Collect("contract", None, None, f"{row['route']}: sign {', '.join(row['missing'])}")
-        for row in _rows(signable)
+        for row in signable
     ]
-    arm = signable.iloc[0]["arm"]
+    arm = signable[0]["arm"]
     return Verdict(arm, "undecided", None, "none in force", None, collect, reasons)
 
 
-def _labelled_items(row: Any, lines: Lines) -> list[Collect]:
+def _labelled_items(row: Row, lines: Lines) -> list[Collect]:
     """Evidence for a forced move: the route it leaves may not be asked again."""
     if row["proven"]:
         return []
@@ -210,7 +205,7 @@ def _labelled_items(row: Any, lines: Lines) -> list[Collect]:
     return [Collect("golden items", n, n * lines.usd_per_item, ask)]
 
 
-def _reasons(row: Any, lines: Lines) -> list[Reason]:
+def _reasons(row: Row, lines: Lines) -> list[Reason]:
     """What speaks for or against one candidate. An excluded one says why, and no more."""
     name = str(row["route"])
     if not row["permitted"]:
@@ -227,7 +222,7 @@ def _reasons(row: Any, lines: Lines) -> list[Reason]:
     ]
 
 
-def _cost(row: Any, lines: Lines) -> str:
+def _cost(row: Row, lines: Lines) -> str:
     cheaper = f"cheaper in {share(row['p_cheaper'])} of draws"
     if row["p_cheaper"] < 0.5:
         return f"dearer in {share(1 - row['p_cheaper'])} of draws"
@@ -236,7 +231,7 @@ def _cost(row: Any, lines: Lines) -> str:
     return cheaper if row["pays"] else f"{cheaper}, below the {share(lines.probability)} required"
 
 
-def _quality(row: Any) -> str:
+def _quality(row: Row) -> str:
     items = f"{int(row['items']):,} {row['quality_grade']} paired items"
     if row["quality"] == "none":
         return "no paired items yet"
@@ -248,7 +243,7 @@ def _quality(row: Any) -> str:
     return f"not inferior on {items}{rests}"
 
 
-def _missing_evidence(row: Any, lines: Lines) -> list[Collect]:
+def _missing_evidence(row: Row, lines: Lines) -> list[Collect]:
     name = str(row["route"])
     found = []
     if not row["proven"]:
