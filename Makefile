@@ -5,7 +5,7 @@ PYTHON ?= python3
 STUDY ?= params/default.yaml
 BIN := .venv/bin
 
-.PHONY: memo test test-wheel test-vllm probe-gpu lab reference example env clean
+.PHONY: memo test test-wheel test-vllm test-browser probe-gpu lab reference example env clean
 
 memo: env
 	@$(BIN)/llmstudy run $(STUDY)

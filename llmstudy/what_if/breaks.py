@@ -76,7 +76,7 @@ def break_evens(
         by_cost["gpu_price"] = _linear(_priced(few), changes.gpu_price)
         by_cost["team"] = _linear(_staffed(base, study, few), changes.team)
     found = [
-        _turn(move.route, lever, lambda x, f=saved: few.margin(f(x), study))  # type: ignore[misc]
+        _turn(move.route, lever, lambda x, f=saved: few.passes(f(x), study))  # type: ignore[misc]
         for lever, saved in by_cost.items()
     ]
     return (*found, _margin(base, changes, move))
@@ -117,15 +117,15 @@ def _staffed(base: "Prepared", study: Study, few: Move) -> Callable[[float], Flo
     ).saved()
 
 
-def _turn(route: str, lever: Lever, margin: Callable[[float], float]) -> BreakEven:
+def _turn(route: str, lever: Lever, passes: Callable[[float], bool]) -> BreakEven:
     low, high = RANGES[lever]
-    above = margin(high) >= 0
-    if (margin(low) >= 0) == above:
+    above = passes(high)
+    if passes(low) == above:
         return BreakEven(route, lever, None, None)
     for _ in range(STEPS):
-        middle = np.sqrt(low * high) if lever in _BY_RATIO else (low + high) / 2
-        low, high = (low, middle) if (margin(middle) >= 0) == above else (middle, high)
-    return BreakEven(route, lever, float((low + high) / 2), above)
+        middle = float(np.sqrt(low * high)) if lever in _BY_RATIO else (low + high) / 2
+        low, high = (low, middle) if passes(middle) == above else (middle, high)
+    return BreakEven(route, lever, (low + high) / 2, above)
 
 
 def _margin(base: "Prepared", changes: Changes, move: Move) -> BreakEven:

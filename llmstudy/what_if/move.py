@@ -62,12 +62,11 @@ class Move:
         bill = np.einsum("ij,ij->i", held.go, self.due)
         return np.asarray(kept - bill - held.once + held.team_months * self.team_usd)
 
-    def margin(self, saved: FloatArray, study: Study) -> float:
-        """How far a saving is beyond the study's lines; negative where it falls short."""
-        lines = study.thresholds
-        sure = float((saved > 0).mean()) - lines.probability.value
-        enough = (float(np.median(saved)) - lines.saving.value) / max(lines.saving.value, 1.0)
-        return min(sure, enough)
+    def passes(self, saved: FloatArray, study: Study) -> bool:
+        """Whether a saving meets the study's lines: in enough of the draws, and enough in half."""
+        lines, n = study.thresholds, len(saved)
+        sure = np.count_nonzero(saved > 0) >= lines.probability.value * n
+        return bool(sure and 2 * np.count_nonzero(saved >= lines.saving.value) >= n)
 
     def on(self, requests: FloatArray) -> "Move":
         """The same move at another volume. requests: (n, months)."""

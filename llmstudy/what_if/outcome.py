@@ -204,7 +204,7 @@ def _cost(
         horizon_usd=spread(horizon),
         saving_usd=spread(saved),
         p_cheaper=float((saved > 0).mean()),
-        passes=not stays and move.margin(saved, at.study) >= 0,
+        passes=not stays and move.passes(saved, at.study),
         crossover_requests=crossover,
     )
 

@@ -36,7 +36,8 @@ def page(now: Outcome, base: Outcome) -> str:
         volumes_chart(now, base),
         break_evens(now),
     )
-    return f'<div style="color:{INK};background:#fff;max-width:60rem;line-height:1.35">{"".join(parts)}</div>'
+    look = f"color:{INK};background:#fff;max-width:60rem;line-height:1.35"
+    return f'<div style="{look}">{"".join(parts)}</div>'
 
 
 def headline(now: Outcome, base: Outcome) -> str:

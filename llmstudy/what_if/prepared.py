@@ -224,9 +224,10 @@ class Prepared:
         """Monthly volume from which a route is cheaper than today's API, as in chapter 06.
 
         p10, p50, p90, None for never; None where today's route is a fleet. What becomes of the
-        volume, and which quality is asked for, does not enter.
+        volume, and which quality is asked for, does not enter; nor do fleets where there is none.
         """
-        return self._crossed(name, route, replace(changes, volume=1.0, growth=0.0, margin=0.0))
+        held = replace(changes, volume=1.0, growth=0.0, margin=0.0, api_route=None)
+        return self._crossed(name, route, held if (name, route) in self.at(1.0).fleets else BASE)
 
     def _crossover(
         self, name: str, route: str, changes: Changes

@@ -11,6 +11,8 @@ from llmstudy.study import load
 from llmstudy.text import usd
 from llmstudy.what_if import Changes, prepare, what_if
 
+pytest.importorskip("playwright.sync_api", reason="needs Playwright: run `make test-browser`")
+
 
 @pytest.fixture(scope="module")
 def base():
