@@ -7,7 +7,7 @@ import pandas as pd
 
 from llmstudy.assess.case import Case, Results, rows_of
 from llmstudy.decision.canary import canary_plan
-from llmstudy.decision.first_moves import SENSITIVE, first_moves
+from llmstudy.decision.first_moves import MOVES, OPEN, SENSITIVE, STAYS, first_moves
 from llmstudy.figure import GRADES
 from llmstudy.study import Study
 from llmstudy.units import HOURS_PER_MONTH
@@ -40,11 +40,11 @@ def first_move_rows(study: Study, results: Results, found: Found) -> pd.DataFram
     """The workloads in the order in which they should move: see `decision.first_moves`.
 
     With the verdict of each (decision), and agrees: whether it is what the source memo's class
-    says. An undecided workload agrees with the class that is open.
+    says. Where the class is open nothing is said, and any verdict agrees.
     """
     table = first_moves(pd.DataFrame(_workloads(study, results, found)))
-    same = {"moves": "move", "stays": "stay", "open": "undecided"}
-    return table.assign(agrees=table["v3"].map(same) == table["decision"])
+    same = table["v3"].map({MOVES: "move", STAYS: "stay"}) == table["decision"]
+    return table.assign(agrees=same | (table["v3"] == OPEN))
 
 
 def _workloads(study: Study, results: Results, found: Found) -> list[dict[str, Any]]:
@@ -63,6 +63,7 @@ def _workloads(study: Study, results: Results, found: Found) -> list[dict[str, A
                 "task": workload.task,
                 "complexity": workload.complexity,
                 "data_class": workload.intake.data_class,
+                "on_api": str(current["arm"]) == "proprietary_api",
                 "barred": not bool(current["permitted"]),
                 "long_context": len(open_models) > 0 and not open_models["fits_context"].any(),
                 "requests_per_month": workload.intake.requests.value,
@@ -107,6 +108,8 @@ def canary_rows(case: Case, results: Results, found: Found) -> pd.DataFrame:
 
     Columns: workload, route, those of `canary_plan`, acceptance_grade (assumed: not scored, taken
     at the share that takes most requests) and rollback, the rule in words. No rows without a move.
+    Where today's route may not see the data, no part of the traffic may stay on it: the one step is
+    that of the full traffic, and a failure stops it instead of sending it back.
     """
     parts = []
     for name, route in targets_of(found).items():
@@ -119,8 +122,13 @@ def canary_rows(case: Case, results: Results, found: Found) -> pd.DataFrame:
         }
         per_day = workload.intake.requests.value * 24 / HOURS_PER_MONTH
         plan = canary_plan(per_day, workload.quality.margin.value, baselines)
+        routes = found["routes"]
+        current = routes[(routes["workload"] == name) & routes["current"]].iloc[0]
+        if not current["permitted"]:
+            plan = plan[plan["traffic_share"] == 1].assign(days_so_far=lambda step: step["days"])
         plan["rollback"] = [
-            _rollback(row, workload.slo.ttft_p95.value) for row in plan.to_dict("records")
+            _rollback(row, workload.slo.ttft_p95.value, bool(current["permitted"]))
+            for row in plan.to_dict("records")
         ]
         plan["acceptance_grade"] = grade
         plan.insert(0, "route", route)
@@ -146,12 +154,13 @@ def _error_share(case: Case, name: str) -> float:
     return max(int((~ok).sum()), 1) / len(ok)
 
 
-def _rollback(row: Mapping[Any, Any], target_s: float) -> str:
+def _rollback(row: Mapping[Any, Any], target_s: float, may_return: bool) -> str:
     """The rule of one step, at the numbers of its own size."""
+    undo = "back" if may_return else "stop, since today's route may not see the data,"
     fewer, fail, late = (_points(row[f"{name}_alarm_gap"]) for name in _IN_RULE)
     return (
-        f"back if, against today's route, {fewer} fewer answers are accepted, {fail} more requests "
-        f"fail or {late} more first tokens come later than {target_s:g} s"
+        f"{undo} if, against today's route, {fewer} fewer answers are accepted, {fail} more "
+        f"requests fail or {late} more first tokens come later than {target_s:g} s"
     )
 
 

@@ -8,10 +8,8 @@ from llmstudy.assess.disagreements import resolutions
 from llmstudy.assess.moves import Found
 from llmstudy.assess.timing import cured_by_an_api, todays_signals
 from llmstudy.decision import panel
+from llmstudy.decision.plan import ALL
 from llmstudy.study import ApiRoute, Study
-
-ALL = "all"
-"""Stands for all workloads together."""
 
 
 def panel_tables(case: Case, results: Results, found: Found) -> dict[str, Any]:

@@ -25,6 +25,7 @@ WORKLOAD_COLUMNS = (
     "task",
     "complexity",
     "data_class",
+    "on_api",
     "barred",
     "long_context",
     "requests_per_month",
@@ -38,10 +39,11 @@ WORKLOAD_COLUMNS = (
     "exposed",
     "unknowns",
 )
-"""What `first_moves` reads of each workload. barred: today's route may not see its data;
-long_context: no open model here holds it; crossover_requests: the volume from which open weights or
-a fleet are cheaper (None: never, or no such route); target: the route looked at, or None; exposed:
-regulated data would go to a third party on it; unknowns: intake questions without an answer."""
+"""What `first_moves` reads of each workload. on_api: it runs on a proprietary API today; barred:
+today's route may not see its data; long_context: no open model here holds it; crossover_requests:
+the volume from which open weights or a fleet are cheaper (None: never, or no such route); target:
+the route looked at, or None; exposed: regulated data would go to a third party on it; unknowns:
+intake questions without an answer."""
 
 
 def first_moves(workloads: pd.DataFrame) -> pd.DataFrame:
@@ -71,6 +73,8 @@ def _class(row: Mapping[Any, Any]) -> tuple[str, str]:
     """V3's class of a workload, and why. Privacy goes first: it may override the rest (C5)."""
     if row["barred"]:
         return MOVES, f"privacy: today's route may not see its data ({row['data_class']})"
+    if not row["on_api"]:
+        return OPEN, "off the proprietary API already"
     if row["data_class"] in SENSITIVE:
         return MOVES, f"privacy-sensitive: {row['data_class']}"
     if row["task"] == "reasoning" or row["complexity"] == "high":

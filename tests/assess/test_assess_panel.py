@@ -213,6 +213,17 @@ def test_a_scored_candidate_is_tried_at_its_own_acceptance_and_an_unscored_at_th
     assert len(set(graded.values())) == 2  # the study has one of each
 
 
+def test_no_traffic_is_left_on_a_route_that_may_not_see_it(assessed):
+    found = assessed("regulated")
+    forced = found.rows(DECISION, "canary", workload="patient-messages")
+    assert [row["traffic_share"] for row in forced] == [1]
+    assert forced[0]["days_so_far"] == forced[0]["days"]
+    assert forced[0]["rollback"].startswith("stop, since today's route may not see the data,")
+    free = found.rows(DECISION, "canary", workload="clinical-summaries")
+    assert [row["traffic_share"] for row in free] == [0.01, 0.05, 0.25, 0.5, 1]
+    assert all(row["rollback"].startswith("back if") for row in free)
+
+
 # ---- the panel
 
 

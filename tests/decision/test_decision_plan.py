@@ -261,6 +261,7 @@ def workload(name="a", **changed):
         "task": "extraction",
         "complexity": "low",
         "data_class": "enterprise",
+        "on_api": True,
         "barred": False,
         "long_context": False,
         "requests_per_month": 2e6,
@@ -289,7 +290,9 @@ def workload(name="a", **changed):
         ({"complexity": "high"}, "stays", "complex"),
         ({"task": "reasoning"}, "stays", "complex"),
         ({"long_context": True}, "stays", "long context"),
+        ({"on_api": False, "crossover_requests": None}, "open", "off the proprietary API already"),
         ({"data_class": "phi", "complexity": "high"}, "moves", "privacy-sensitive: phi"),
+        ({"data_class": "phi", "on_api": False}, "open", "off the proprietary API already"),
         ({"barred": True, "long_context": True}, "moves", "may not see its data"),
     ],
 )
