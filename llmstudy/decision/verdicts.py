@@ -102,7 +102,8 @@ def verdict(routes: pd.DataFrame, lines: Lines) -> Verdict:
     Raises: ValueError unless exactly one route is current.
     """
     # plain rows: of a handful, a table's own operations take most of the time
-    rows = [_judged(row, lines) for row in routes.to_dict("records")]
+    records: list[Any] = routes.to_dict("records")
+    rows = [_judged(row, lines) for row in records]
     now = [row for row in rows if row["current"]]
     if len(now) != 1:
         raise ValueError(f"{len(now)} current routes: a workload has exactly one.")

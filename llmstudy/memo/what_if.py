@@ -149,7 +149,7 @@ def _verdict(workload: Any) -> str:
 def _cells(found: Outcome, at_base: Outcome) -> dict[str, tuple[str, ...]]:
     """Workload -> verdict, best move, saving with its range, difference to the base, chance, and
     what the best fleet saves: the one that a GPU's price moves."""
-    cells = {}
+    cells: dict[str, tuple[str, ...]] = {}
     for name, workload in found.workloads.items():
         best = workload.best
         if best is None or not workload.routes:

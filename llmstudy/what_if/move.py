@@ -1,6 +1,7 @@
 """What does a move save when only volumes and prices change between one question and the next?"""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -91,5 +92,5 @@ class Move:
 
 def _head(bill: mc.Bill, n: int) -> mc.Bill:
     """A bill in its first draws; what is one row for all draws stays so."""
-    arrays = {key: x[:n] for key, x in vars(bill).items() if isinstance(x, np.ndarray)}
+    arrays: Any = {key: x[:n] for key, x in vars(bill).items() if isinstance(x, np.ndarray)}
     return replace(bill, **arrays)

@@ -65,14 +65,9 @@ def _delta(usd_: float) -> str:
 
 def verdicts(now: Outcome, base: Outcome) -> str:
     """A row per workload: verdict, the move that saves most, and its difference to the base."""
-    head = ("workload", "verdict", "at base", "best move", "saving over the horizon (80 % range)")
-    head += (
-        "against base",
-        "chance of being cheaper",
-        "a month now",
-        "a month moved",
-        "to settle it",
-    )
+    head = ["workload", "verdict", "at base", "best move", "saving over the horizon (80 % range)"]
+    head += ["against base", "chance of being cheaper", "a month now", "a month moved"]
+    head += ["to settle it"]
     rows = []
     for name, found in now.workloads.items():
         then, best = base.workloads[name], found.best

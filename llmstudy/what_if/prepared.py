@@ -205,7 +205,7 @@ class Prepared:
         The price of a GPU is one factor on a fleet's rent, so that the rest is kept.
         """
         found, hour = self._open_bill(name, route, changes.slo, changes.reserved)
-        if not isinstance(found, mc.FleetBill) or d["usd_per_gpu_hour"] is hour:
+        if not isinstance(found, mc.FleetBill) or hour is None or d["usd_per_gpu_hour"] is hour:
             return found
         return replace(found, rent=found.rent * (d["usd_per_gpu_hour"] / hour)[:, None])
 
@@ -256,11 +256,11 @@ class Prepared:
         pairs = list(zip(table["workload"], table["route"], strict=True))
         allowed = table[[pair in served for pair in pairs]]
         priced_ = [
-            {"workload": row.workload, "route": row.route, "p_cheaper": 0.0}
-            for row in allowed.itertuples()
-            if self.may_move(offers, row.workload, row.route)
+            {"workload": name, "route": route, "p_cheaper": 0.0}
+            for name, route in zip(allowed["workload"], allowed["route"], strict=True)
+            if self.may_move(offers, name, route)
         ]
-        results = {
+        results: dict[str, dict[str, Any]] = {
             "03_latency": {"latency": self.at(slo).latency},
             "04_quality": {"quality": self.quality(margin)},
             "05_self_hosting": {"failures": self.at(slo).failures},
@@ -282,4 +282,4 @@ class Prepared:
         if margin == BASE.margin:
             return pd.DataFrame(self._results["04_quality"]["quality"])
         other = changed(self.study, Changes(margin=margin))
-        return quality_tables(replace(self._case, study=other))["quality"]
+        return pd.DataFrame(quality_tables(replace(self._case, study=other))["quality"])
