@@ -9,10 +9,11 @@ import pytest
 from llmstudy import capacity, paths, quality
 from llmstudy import uncertainty as mc
 from llmstudy.assess.case import open_case
-from llmstudy.assess.market import market, permissions
+from llmstudy.assess.market import discount_draws, market, permissions, stay_draws
 from llmstudy.assess.projection import move_futures, savings_table
 from llmstudy.assess.quality import counts_of
 from llmstudy.capacity.sizing import peak
+from llmstudy.figure import Figure
 from llmstudy.study import load
 from llmstudy.what_if import BASE, Changes, changed, prepare, priced, save, what_if, with_quotes
 
@@ -65,6 +66,29 @@ def test_the_horizon_on_todays_routes_costs_what_chapter_06_projects(at_base, re
         workload = at_base.workloads[row["workload"]]
         if row["months"] == 24 and row["arm"] == "stay":
             assert workload.routes[0].horizon_usd["p50"] == pytest.approx(row["p50_usd"], rel=1e-6)
+
+
+def test_with_a_discount_and_a_fleet_today_it_is_still_the_chapters_model(reference):
+    study = load(paths.params("default.yaml"))
+    ours = study.workloads["extraction"].model_copy(
+        update={"current_route": OWN, "candidates": ("openai-gpt-4o", "novita-llama-3.1-70b")}
+    )
+    rate = Figure("", 0.1, "share/year", 0.05, 0.2, "triangular")
+    study = study.model_copy(
+        update={"discount_rate": rate, "workloads": {**study.workloads, "extraction": ours}}
+    )
+    offers = market(reference["02_cost"], reference["05_self_hosting"])
+    found = what_if(prepare(replace(open_case(study), study=study), reference), breaks=False)
+    able = permissions(study)
+    able = able[able["permitted"] & able["fits_context"] & ~able["current"]]
+    for row in savings_table(study, move_futures(study, offers, able)).to_dict("records"):
+        at = found.workloads[row["workload"]].of(row["route"])
+        assert at.saving_usd["p90"] == pytest.approx(row["saving_p90_usd"], rel=1e-9)
+        assert at.p_cheaper == row["p_cheaper"]
+    worth = discount_draws(study)
+    for name, bills in stay_draws(study, offers).items():
+        wanted = np.median((bills * worth).sum(axis=1))
+        assert found.workloads[name].routes[0].horizon_usd["p50"] == pytest.approx(wanted)
 
 
 # --- a slider and a run of the changed study agree --------------------------------------------
