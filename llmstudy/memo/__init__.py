@@ -1,5 +1,8 @@
-"""How does an executed notebook become a page that leadership reads? Rendering, and its look.
+"""How does an executed notebook become a page that leadership reads? What it says, and its look.
 
-`render.py` turns a notebook into one HTML file and that into a PDF; `template/` is the page and
-`memo.css` its look. What the memo says is not here: the notebook composes it.
+`facts.py` holds the study and the results of its chapters; `reckoned.py` the few figures that the
+memo reckons itself. `sections/` is the prose, whose numbers `binding.py` binds to their place in
+the results; `pictures/` the charts. `render.py` turns a notebook into one HTML file and that into a
+PDF; `template/` is the page and `memo.css` its look. `lint.py` refuses a memo that breaks a rule.
+`what_if.py` makes the sliders.
 """

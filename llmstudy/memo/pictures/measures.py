@@ -1,0 +1,34 @@
+"""Bills, first tokens and quality."""
+
+from llmstudy import charts
+from llmstudy.charts import Chart
+from llmstudy.memo.facts import Facts
+
+
+def month_bills(facts: Facts) -> Chart | None:
+    """This month's bill of each token-billed route."""
+    bills = facts.table("02_cost", "bills")
+    if bills.empty:
+        return None
+    ledger = facts.chapters["01_evidence"]["figures"]
+    grades = sorted({row["grade"] for row in ledger if ".price." in row["name"]})
+    return charts.month_bills(bills, f"prices at {facts.study.as_of}: {', '.join(grades)}")
+
+
+def first_tokens(facts: Facts) -> Chart:
+    """The first token of each route against its target."""
+    note = "A range that nobody measured decides nothing: such a route is undecided."
+    return charts.first_tokens(facts.table("03_latency", "latency"), note)
+
+
+def quality_forest(facts: Facts) -> Chart | None:
+    """Paired differences of every candidate against its margin."""
+    table = facts.table("04_quality", "quality")
+    return None if table.empty else charts.quality_forest(table)
+
+
+def quality_in_short(facts: Facts) -> Chart | None:
+    """The scored ones alone: routes that rest on the same items share a line."""
+    table = facts.comparisons()
+    scored = table[table["verdict"] != "none"].reset_index(drop=True)
+    return None if scored.empty else charts.quality_forest(scored)
