@@ -180,7 +180,8 @@ def _crossover(results: Results, trial: Trial) -> Resolution:
     )
     if len(found) < 2:
         sentence = f"In tokens a month for {said}; one workload cannot tell the best unit."
-        return Resolution(said, tuple(held), sentence, "simulated", sides)
+        claimants = tuple(dict.fromkeys(claim.partition(" on ")[0] for claim in held))
+        return Resolution(said, claimants, sentence, "simulated", sides)
     volumes = _in_units(results, found)
     factors = {unit: max(x) / min(x) for unit, x in volumes.items()}
     unit = min(factors, key=lambda name: factors[name])
@@ -251,13 +252,11 @@ def _privacy(found: Found) -> Resolution:
     holds: tuple[str, ...]
     if forced:
         holds, sentence = ("privacy overrides",), f"It overrides here: {said}."
-    elif len(barred):
-        holds, sentence = (
-            ("privacy overrides",),
-            f"It overrides where it bars: {said}; no verdict falls.",
-        )
     elif unclassified:
         holds, sentence = (), f"Open: {said}."
+    elif len(barred):
+        holds = ("privacy overrides",)
+        sentence = f"It overrides where it bars: {said}; every workload may stay where it is."
     else:
         holds, sentence = ("privacy overrides nothing",), f"It decides nothing here: {said}."
     return Resolution(said, holds, sentence, "measured", (bars, nothing))

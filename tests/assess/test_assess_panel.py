@@ -407,6 +407,29 @@ def test_d4_overrides_where_it_bars_and_decides_nothing_where_it_does_not(chapte
     assert "patient-messages may not stay" in forced["resolution"]
 
 
+def test_d4_is_open_while_data_are_not_classified(chapter):
+    found = d(chapter("source_memo"), "D4")
+    assert pd.isna(found["holds"])
+    assert "not classified: product" in found["resolution"]
+
+
+def test_d3_of_one_workload_names_who_claims_within_its_band_and_no_unit(chapter):
+    one = chapter("source_memo")
+    found = d(one, "D3")
+    assert "one workload cannot tell the best unit" in found["resolution"]
+    band = next(
+        row["tokens_per_month"]
+        for row in one.results["06_crossover"]["crossover"]
+        if row["to_arm"] == "self_hosted"
+    )
+    held = {
+        claim["who"]
+        for claim in one.results["06_crossover"]["claims"]
+        if claim["low"] <= band["p90"] and claim["high"] >= band["p10"]
+    }
+    assert set(found["holds"].split("; ")) == held
+
+
 # ---- what is said of it
 
 
