@@ -168,8 +168,9 @@ def _said(row: Mapping[str, Any]) -> str:
         by = text.usd(abs(row["bias_usd"])) if share is None else text.share(abs(share))
         lay = f"was {by} {'above' if row['bias_usd'] > 0 else 'below'} the forecast"
     months = "month" if n == 1 else "months"
-    kept = "as often as it should" if row["coverage_high"] >= NOMINAL_COVERAGE else "too seldom"
+    seldom = row["coverage_high"] < NOMINAL_COVERAGE
+    kept = "too seldom for" if seldom else "not too seldom, for so few, for"
     return (
-        f"{whose} {lay} over {n} {months} and lay in its 80 % range in {row['inside']} of {n}: "
-        f"{kept}, as far as so few can tell."
+        f"{whose} {lay} over {n} {months}. It lay in its range in {row['inside']} of {n}: {kept} "
+        f"one that should hold {text.share(NOMINAL_COVERAGE)}."
     )

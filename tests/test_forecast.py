@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmstudy.forecast import against_actual, forecast_said
-from llmstudy.study import Invoice
+from llmstudy.study import Invoice, StudyError, load
 
 ROUTES = {"chat": "api", "tags": "api"}
 
@@ -123,3 +123,33 @@ def test_the_words_follow_the_numbers():
     assert "was what was forecast" in exact
     far = [bill(f"2026-{m:02d}", 1.0) for m in range(1, 11)]
     assert "in 0 of 10: too seldom" in forecast_said(compare(far))[0]
+
+
+# --- invoices in a study --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("invoice", "says"),
+    [
+        ("{month: 2026-13, usd: 1, source: x}", r"invoices\.1\.month"),
+        ("{month: 2026-10, usd: -1, source: x}", r"invoices\.1\.usd is -1, but must be 0"),
+        ("{month: 2026-10, usd: 1}", r"invoices\.1\.source is missing"),
+        ("{month: 2026-11, usd: 1, source: x}", r"2026-11, which is not over on 2026-11-23"),
+        ("{month: 2026-10, usd: 1, source: x, workload: search}", r'"search", which is not under'),
+        ("{month: 2026-09, usd: 1, source: x}", r"bills 2026-09 once more"),
+    ],
+)
+def test_an_invoice_that_cannot_be_right_is_refused_where_it_stands(variant, invoice, says):
+    block = f"invoices:\n  - {{month: 2026-09, usd: 30000.5, source: billing}}\n  - {invoice}\n"
+    file = variant("default", ("team:\n", f"{block}\nteam:\n"))
+    line = file.read_text().splitlines().index("invoices:") + 1
+    with pytest.raises(StudyError, match=says) as error:
+        load(file)
+    assert int(str(error.value).split(":")[1]) in range(line, line + 3)
+
+
+def test_a_study_may_say_what_its_months_were_billed(variant):
+    block = "invoices:\n  - {month: 2025-12, usd: 30000.5, source: billing, workload: extraction}\n"
+    (found,) = load(variant("default", ("team:\n", f"{block}\nteam:\n"))).invoices
+    assert (found.usd, found.workload) == (30000.5, "extraction")
+    assert (found.begins, found.ends) == (date(2025, 12, 1), date(2026, 1, 1))

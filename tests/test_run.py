@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import sys
+from types import SimpleNamespace
 
 import nbformat
 import nbformat.v4 as v4
@@ -201,6 +202,69 @@ def test_the_latest_run_is_the_last_finished_one(tmp_path):
     ):
         (tmp_path / "acme" / name).mkdir(parents=True)
     assert latest_run("acme", tmp_path).name == "20261124T090000Z-000000"
+
+
+# ---- the memo before this one -------------------------------------------------------------------
+
+
+@pytest.fixture
+def comparison(monkeypatch):
+    """Any folder is a run of the study that a file in it names; what has changed is made up."""
+
+    def read_run(folder):
+        if not (folder / "study").is_file():
+            raise ValueError(f"{folder} is not a run that can be compared")
+        return SimpleNamespace(results={"study": (folder / "study").read_text()}, run_id="before")
+
+    def compared(then, now):
+        return {"then": {"run_id": then.run_id}, "now": {"run_id": now}}
+
+    monkeypatch.setattr("llmstudy.run.record.read_run", read_run)
+    monkeypatch.setattr("llmstudy.run.record.run_under_way", lambda draft, run_id, *_: run_id)
+    monkeypatch.setattr("llmstudy.run.compare.compared", compared)
+
+
+def earlier(folder, study):
+    folder.mkdir(parents=True)
+    (folder / "study").write_text(study)
+    return folder
+
+
+def test_the_memo_is_written_when_what_has_changed_is_known(comparison, broken, tmp_path):
+    read = "print((folder / 'results/diff.json').read_text() if folder.is_absolute() else '')"
+    broken("08_memo", read, *CELLS["08_memo"])
+    before = earlier(tmp_path / "other", "default")
+    runs = [run_study(STUDY, tmp_path / out, progress=False, previous=before) for out in ("a", "b")]
+    changes = [(run.folder / "results" / "diff.json").read_bytes() for run in runs]
+    assert json.loads(changes[0]) == {"then": {"run_id": "before"}, "now": {"run_id": None}}
+    assert changes[0] == changes[1]
+    assert runs[0].paths["memo"].read_bytes() == runs[1].paths["memo"].read_bytes()
+    record = json.loads(runs[0].paths["provenance"].read_text())
+    assert record["previous"] == "before"
+    assert record["command"] == f"llmstudy run {STUDY} --previous {before}"
+
+
+def test_a_memo_follows_the_latest_run_that_can_be_compared_and_else_none(
+    comparison, books, tmp_path
+):
+    for name, study in (("20261101T000000Z-aaaaaa", "default"), ("20261102T000000Z-bbbbbb", None)):
+        folder = tmp_path / "out" / "default" / name
+        folder.mkdir(parents=True) if study is None else earlier(folder, study)
+    unread = run_study(STUDY, tmp_path / "out", progress=False)
+    assert not (unread.folder / "results" / "diff.json").exists()
+    (unread.folder / "study").write_text("default")
+    follows = run_study(STUDY, tmp_path / "out", progress=False)
+    assert (follows.folder / "results" / "diff.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("study", "says"), [(None, "is not a run"), ("acme", "a run of acme, not of default")]
+)
+def test_a_previous_run_that_cannot_be_used_writes_nothing(comparison, tmp_path, study, says):
+    before = tmp_path / "before" if study is None else earlier(tmp_path / "before", study)
+    with pytest.raises(ValueError, match=says):
+        run_study(STUDY, tmp_path / "out", progress=False, previous=before)
+    assert not (tmp_path / "out").exists()
 
 
 # ---- one notebook, and several at once ----------------------------------------------------------
