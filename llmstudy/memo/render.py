@@ -117,7 +117,7 @@ def _outlined(page: str) -> str:
     hears a page finds the way by its levels.
     """
     levels = sorted({"1", *(level for level, _, _ in _HEADING.findall(page))})
-    taken = {"main"}
+    taken = set(re.findall(r'<[^>]* id="([^"]+)"', page))
 
     def heading(match: re.Match[str]) -> str:
         level, attributes, content = match.groups()

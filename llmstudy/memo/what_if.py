@@ -54,7 +54,9 @@ def what_if_html(base: Prepared) -> str:
         f'<div class="what-if-levers" hidden>{sliders}'
         '<button type="button">Back to the base case</button></div>'
         f'<p class="what-if-said" aria-live="polite">{escape(_said(at_base, at_base))}</p>'
-        f"<table><thead><tr>{_HEAD}</tr></thead><tbody>{rows}</tbody></table>"
+        f'<div class="table" role="region" tabindex="0" aria-label="{_CAPTION}">'
+        f"<table><caption>{_CAPTION}</caption><thead><tr>{_HEAD}</tr></thead>"
+        f"<tbody>{rows}</tbody></table></div>"
         f"<p><small>{_NOTE}</small></p>"
         f'<script type="application/json">{text}</script><script>{SCRIPT}</script></section>'
     )
@@ -107,6 +109,8 @@ _HEAD = "".join(
         "Chance",
     )
 )
+
+_CAPTION = "Each workload at these settings"
 
 _NOTE = (
     "Volume and margin are those of every workload, the price is that of a GPU hour on demand; all "

@@ -77,6 +77,7 @@ def levels(page):
 
 def test_headings_skip_no_level_and_each_has_an_address():
     text = "<h3>A &amp; <i>B</i></h3><h4>Main</h4><h3 class='x'>A, b!</h3><h3>–</h3>"
+    text += '<section id="what-if"><h3>What if</h3></section>'
     page = chapter_html(notebook(cell(shown({"text/html": text}))), "02 cost", {})
     assert levels(page) == [
         ("h1", "should-we-stay", "Should we stay?"),
@@ -84,6 +85,7 @@ def test_headings_skip_no_level_and_each_has_an_address():
         ("h3", "main-2", "Main"),
         ("h2", "a-b-2", "A, b!"),
         ("h2", "part", "–"),
+        ("h2", "what-if-2", "What if"),
     ]
     assert soup(page).find(id="a-b-2")["class"] == ["x"]
     found = [(f"h{h.level}", h.anchor, h.text) for h in render.headings(page)]
