@@ -27,8 +27,8 @@ def diff(
     forecast of each month against what was billed since (`invoices` in the study, or its log).
 
     The studies of both runs are mixed input by input and assessed again. Up to ten changed inputs
-    share the move by Shapley's value, which takes 2^n mixtures, about a tenth of a second each; of
-    more inputs, each is changed alone and the ten that move most are named. Either way the parts
+    share the move by Shapley's value, which takes 2^n mixtures: seconds for three, minutes for ten.
+    Of more inputs each is changed alone, and the ten that move most are named. Either way the parts
     add up to the whole. Data files, log and package are today's in every mixture: what they moved
     is the part `data and code`.
 

@@ -12,6 +12,7 @@ from llmstudy.assess.futures import portfolio_saving
 from llmstudy.assess.headline import Replay, answer
 from llmstudy.assess.invoiced import logged_bills, monthly_bills
 from llmstudy.figure import Figure
+from llmstudy.study.kept import kept, restored
 
 REFERENCE = paths.ROOT / "outputs" / "reference" / "results"
 
@@ -130,22 +131,45 @@ def test_what_each_month_is_billed_is_the_bill_of_staying_without_what_no_invoic
     assert by_place[None, None]["p50_usd"][5] == pytest.approx(whole["p50"])
 
 
-def test_a_whole_month_of_a_log_is_billed_by_its_tokens_at_list_price(tmp_path, small):
+@pytest.fixture
+def logged(tmp_path, small):
+    """The small study with a log: a request a day, from the last of September through October."""
     log = tmp_path / "log.csv"
     days = [f"2026-10-{day:02d}T12:00:00Z" for day in range(1, 32)]
     lines = [f"{at},1000,100,0,true" for at in ["2026-09-30T12:00:00Z", *days]]
     log.write_text("at,in,out,cached,ok\n" + "\n".join(lines) + "\n", encoding="utf-8")
-    columns = {"ts_start": "at", "input_tokens": "in", "output_tokens": "out",
-               "cached_input_tokens": "cached", "ok": "ok"}  # fmt: skip
+    columns = {
+        "ts_start": "at",
+        "input_tokens": "in",
+        "output_tokens": "out",
+        "cached_input_tokens": "cached",
+        "ok": "ok",
+    }
     (name,) = small.workloads
-    given = study.Log(path=log, format="csv", columns=columns, workload=name, provider="openai",
-                      model="gpt-4o")  # fmt: skip
-    logged = small.model_copy(update={"requests": given})
+    given = study.Log(
+        path=log, format="csv", columns=columns, workload=name, provider="openai", model="gpt-4o"
+    )
+    return small.model_copy(update={"requests": given})
+
+
+def test_a_whole_month_of_a_log_is_billed_by_its_tokens_at_list_price(logged):
     bills = logged_bills(Case(logged, evidence.traffic_of(logged)))
+    (name,) = logged.workloads
     # USD 2.50 a million tokens in, USD 10 out; September is no whole month
     assert [(bill.month, bill.workload) for bill in bills] == [("2026-10", name), ("2026-10", None)]
     for bill in bills:
         assert bill.usd == pytest.approx(31 * (1000 * 2.5 + 100 * 10) / 1e6)
+
+
+def test_a_study_that_was_kept_with_its_logs_figures_is_replayed_on_the_log(logged):
+    """As `llmstudy diff` does it: the figures stand in the study, and nothing is measured twice."""
+    case = open_case(logged)
+    later = restored(kept(case.study)).model_copy(update={"requests": logged.requests})
+    replay = Replay(Case(later, evidence.traffic_of(later)))
+    anew = answer(case.study, tables(logged))
+    unlogged = later.model_copy(update={"requests": None})  # as a mixture of two studies is
+    for kind, amount in anew.amounts.items():
+        assert replay.median_usd(unlogged, kind) == pytest.approx(amount["p50"] if amount else 0.0)
 
 
 def test_where_nobody_has_a_fleet_the_savings_of_moves_add_up(reference):
