@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from llmstudy import uncertainty as mc
-from llmstudy.assess.market import Market, inputs, staff_draws, todays_fleets
+from llmstudy.assess.market import Market, inputs, todays_fleets
 from llmstudy.attribution import shapley
 from llmstudy.cost import TokenPrice
 from llmstudy.study import Study
@@ -25,8 +25,10 @@ PARTS = {
         *("api_evaluation", "provisioned", "tool_usd"),
         *("migration_proprietary_api", "migration_hosted_open"),
     ),
+    "discount": (),
 }
-"""What changes after this month, and the inputs that hold it. `scheduled`: announced prices."""
+"""What changes after this month, and the inputs that hold it. `scheduled`: announced prices;
+`discount`: later months are worth less."""
 
 _UNCHANGED = {"drift_proprietary_api": 1.0, "drift_hosted_open": 1.0, "drift_gpu": 1.0}
 """The value of an input whose part is left out, where that is not 0."""
@@ -53,7 +55,9 @@ def _stay_usd(
 ) -> float:
     """Bills over the horizon at the stated values, with what these parts change. usd."""
     fleets = todays_fleets(study) & set(month["today_by_workload"])
-    total = float(staff_draws(study, 1)[0]) * study.months if fleets else 0.0
+    rate = study.discount_rate.value if "discount" in parts else 0.0
+    worth = mc.discount({"discount_rate": np.array([rate])}, study.months)
+    total, team = 0.0, 0.0
     for name in month["today_by_workload"]:
         route = study.workloads[name].current_route
         offer = offers.offer(name, route)
@@ -64,5 +68,8 @@ def _stay_usd(
         d = {short: np.array([figure.value]) for short, (_, figure) in known.items()}
         for short in (s for part, held in PARTS.items() if part not in parts for s in held):
             d[short] = np.array([_UNCHANGED.get(short, 0.0)])
-        total += float(mc.month_usd(offer, d, mc.volumes(d, study.months), study.months).sum())
-    return total
+        bills = mc.month_usd(offer, d, mc.volumes(d, study.months), study.months)
+        total += float((bills * worth).sum())
+        if name in fleets:  # one team runs them all
+            team = float((mc.staff_month_usd(d) * worth).sum())
+    return total + team

@@ -82,3 +82,19 @@ def test_an_announced_price_adds_what_it_charges_from_its_month_on(study, offers
         expected += usd * sum(factor - 1 for factor in longer)
     assert expected > 0
     assert parts(still, offers, month)["scheduled"] == pytest.approx(expected)
+
+
+def test_a_rate_of_discount_takes_off_what_later_months_are_worth_less(study, offers, month):
+    rate = replace(study.discount_rate, value=0.12, high=0.12)
+    still = held(study, growth=0.0, prompt_growth=0.0)
+    flat = {
+        key: replace(offer, month_factors=(1.0,)) if hasattr(offer, "month_factors") else offer
+        for key, offer in offers.tokens.items()
+    }
+    unannounced = replace(offers, tokens=flat)
+    upkeep = parts(still, unannounced, month)["upkeep"]
+    found = parts(still.model_copy(update={"discount_rate": rate}), unannounced, month)
+    lost = sum(1 - 1.12 ** (-k / 12) for k in range(1, study.months + 1))  # paid at a month's end
+    a_month = month["today"] + upkeep / study.months
+    assert found["discount"] + found["upkeep"] == pytest.approx(upkeep - lost * a_month)
+    assert sum(found.values()) == pytest.approx(month["horizon"]["p50"])
