@@ -21,6 +21,8 @@ from llmstudy.run import CHAPTERS
 PAGES = ["index", "memo", *sorted(CHAPTERS)]
 CSS = (Path(render.__file__).parent / "memo.css").read_text(encoding="utf-8")
 
+(HIDDEN,) = re.findall(r"([^{}]+)\{ display: none \}", CSS[CSS.index("@media print") :])
+
 
 @pytest.fixture(scope="module", params=PAGES)
 def page(request, reference_pages):
@@ -196,7 +198,7 @@ def test_charts_are_readable_on_the_white_card_on_which_they_always_lie():
 
 @pytest.fixture(scope="module")
 def paper(reference_pages, tmp_path_factory):
-    """The memo's page and its PDF twice, made from it independently."""
+    """What of the memo's page is for paper, and its PDF twice, made from it independently."""
     try:
         render.check_pdf()
     except render.PdfError as error:
@@ -205,9 +207,10 @@ def paper(reference_pages, tmp_path_factory):
     folder = tmp_path_factory.mktemp("paper")
     for name in ("a.pdf", "b.pdf"):
         render.pdf(page, folder / name)
-    return BeautifulSoup(page, "html.parser"), *(
-        (folder / name).read_bytes() for name in ("a.pdf", "b.pdf")
-    )
+    soup = BeautifulSoup(page, "html.parser")
+    for hidden in soup.select(HIDDEN):
+        hidden.decompose()
+    return soup, *((folder / name).read_bytes() for name in ("a.pdf", "b.pdf"))
 
 
 def objects(pdf: bytes) -> bytes:
@@ -257,9 +260,7 @@ def test_the_tags_of_the_pdf_are_those_of_the_page(paper):
 
 
 def test_paper_shows_nothing_that_only_a_screen_can_use():
-    printed = CSS[CSS.index("@media print") :]
-    (hidden,) = re.findall(r"([^{}]+)\{ display: none \}", printed)
-    assert {part.strip() for part in hidden.split(",")} >= {"nav", ".skip", ".what-if"}
+    assert {part.strip() for part in HIDDEN.split(",")} >= {"nav", ".skip", ".what-if"}
     (sheet,) = re.findall(r"@page \{(.*?)@bottom", CSS, re.DOTALL)
     assert "margin" in sheet
     assert "size" not in sheet  # A4 or Letter: what the reader's printer holds
