@@ -75,8 +75,7 @@ def inputs(
         "tokenizer": _tokenizer(study, workload.current_route, route),
         mc.TODAY + "tokenizer": ("", _SAME_TOKENS),
     }
-    every = study.figures()
-    found |= {short: (path, every[path]) for short, path in _STUDY_INPUTS.items()}
+    found |= {short: (path, _stated(study, path)) for short, path in _STUDY_INPUTS.items()}
     spec = study.routes[route]
     if isinstance(spec, SelfHostedRoute) and spec.owned is not None:
         # a host is part of what was bought
@@ -88,6 +87,15 @@ def inputs(
         found["capacity_factor"] = (f"routes.{route}.capacity", offer.capacity_factor)
         sustained = offer.target_utilisation
         found["target_utilisation"] = (f"{at}.routes.{route}.utilisation", sustained)
+    return found
+
+
+def _stated(study: Study, path: str) -> Figure:
+    """The figure at a path of the study; all of them are many, and this is asked often."""
+    node: Any = study
+    for key in path.split("."):
+        node = node[key] if isinstance(node, Mapping) else getattr(node, key)
+    found: Figure = node
     return found
 
 
