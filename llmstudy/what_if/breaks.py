@@ -15,7 +15,7 @@ import pandas as pd
 from llmstudy import uncertainty as mc
 from llmstudy.figure import FloatArray
 from llmstudy.study import Study
-from llmstudy.what_if.changes import Changes
+from llmstudy.what_if.changes import Changes, changed
 from llmstudy.what_if.move import Move
 
 if TYPE_CHECKING:
@@ -27,12 +27,13 @@ N_BREAKS = 600
 STEPS = 10
 """Halvings of a lever's range: to within a thousandth of it, 1 % of a volume or a price."""
 
-Lever = Literal["volume", "growth", "gpu_price", "team", "margin"]
+Lever = Literal["volume", "growth", "gpu_price", "reserved", "team", "margin"]
 
 RANGES: dict[Lever, tuple[float, float]] = {
     "volume": (0.01, 100.0),
     "growth": (-0.1, 0.2),
     "gpu_price": (0.05, 20.0),
+    "reserved": (0.0, 1.0),
     "team": (0.0, 10.0),
 }
 """Where a lever is searched: beyond what a slider offers, short of what nobody would believe."""
@@ -58,7 +59,8 @@ def break_evens(
 ) -> tuple[BreakEven, ...]:
     """Where each lever, by itself, turns a move, the others as they are set.
 
-    Volume, growth, GPU price and team turn it on cost; the quality margin turns its proof.
+    Volume, growth, GPU price, reservations and team turn it on cost; the quality margin turns its
+    proof. Targets and API models are a handful of settings: the panel shows each.
     """
     few = move.head(N_BREAKS)
     months = np.arange(base.months)
@@ -73,8 +75,12 @@ def break_evens(
         "growth": at_growth,
     }
     if fleets:
-        by_cost["gpu_price"] = _linear(_priced(few), changes.gpu_price)
-        by_cost["team"] = _linear(_staffed(base, study, few), changes.team)
+        now = changes.gpu_price
+        by_cost["gpu_price"] = _linear(
+            lambda x: _rented(base, replace(changes, gpu_price=x), few), now, 2 * now
+        )
+        by_cost["reserved"] = lambda x: _rented(base, replace(changes, reserved=x), few)
+        by_cost["team"] = _linear(_staffed(base, study, few, changes.team), 0.0, changes.team)
     found = [
         _turn(move.route, lever, lambda x, f=saved: few.passes(f(x), study))  # type: ignore[misc]
         for lever, saved in by_cost.items()
@@ -85,36 +91,46 @@ def break_evens(
 def _by_volume(few: Move, now: float, *, linear: bool) -> Callable[[float], FloatArray]:
     """A saving by volume: linear where both routes bill by the token, in steps on a fleet."""
 
-    def at(factor: float) -> FloatArray:
-        return few.on(factor * few.requests).saved()
+    def at(x: float) -> FloatArray:
+        return few.on(few.requests * (x / now)).saved()
 
-    return _linear(at, now) if linear else lambda x: at(x / now)
-
-
-def _linear(saved: Callable[[float], FloatArray], now: float) -> Callable[[float], FloatArray]:
-    """A saving that is linear in a lever, from two of its values. saved: of the lever over now."""
-    nothing, as_is = saved(0.0), saved(1.0)
-    return lambda x: nothing + (as_is - nothing) * (x / now)
+    return _linear(at, 0.0, now) if linear else at
 
 
-def _priced(few: Move) -> Callable[[float], FloatArray]:
-    def saved(factor: float) -> FloatArray:
-        stay, go = (
-            replace(bill, rent=factor * bill.rent) if isinstance(bill, mc.FleetBill) else bill
-            for bill in (few.stay, few.go)
-        )
-        return replace(few, stay=stay, go=go).on(few.requests).saved()
-
-    return saved
+def _linear(
+    saved: Callable[[float], FloatArray], first: float, second: float
+) -> Callable[[float], FloatArray]:
+    """A saving that is linear in a lever, from its values at two settings."""
+    start, end = saved(first), saved(second)
+    slope = (end - start) / (second - first)
+    return lambda x: start + slope * (x - first)
 
 
-def _staffed(base: "Prepared", study: Study, few: Move) -> Callable[[float], FloatArray]:
-    """A saving by the engineers whom fleets take, over those of now; the rest of the team stays."""
+def _rented(base: "Prepared", changes: Changes, few: Move) -> FloatArray:
+    """A saving at another price of the GPUs, or another share of the hours reserved."""
+    on = base.first(N_BREAKS)
+    study = changed(on.study, changes)
+    offers = on.offers(study, changes)
+    stay, go = (
+        on.bill(few.workload, route, on.move(study, offers, few.workload, route), changes)
+        for route in (study.workloads[few.workload].current_route, few.route)
+    )
+    return replace(few, stay=stay, go=go).on(few.requests).saved()
+
+
+def _staffed(
+    base: "Prepared", study: Study, few: Move, now: float
+) -> Callable[[float], FloatArray]:
+    """A saving by the engineers whom fleets take; the rest of what the team costs stays."""
     engineers = base.engineers_month_usd(study)[: len(few.team_usd)]
     paid = few.team_usd > 0  # nothing where another fleet pays for the team
-    return lambda factor: replace(
-        few, team_usd=few.team_usd + np.where(paid, (factor - 1) * engineers, 0.0)
-    ).saved()
+
+    def at(x: float) -> FloatArray:
+        return replace(
+            few, team_usd=few.team_usd + np.where(paid, (x / now - 1) * engineers, 0.0)
+        ).saved()
+
+    return at
 
 
 def _turn(route: str, lever: Lever, passes: Callable[[float], bool]) -> BreakEven:

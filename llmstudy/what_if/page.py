@@ -20,6 +20,7 @@ LEVERS: dict[Lever, tuple[str, Callable[[float], str]]] = {
     "volume": ("volume", lambda x: f"{x:.2g} times"),
     "growth": ("growth", lambda x: f"{100 * x:+.1f} points a month"),
     "gpu_price": ("GPU price", lambda x: f"{x:.2g} times"),
+    "reserved": ("hours reserved", share),
     "team": ("engineers of the fleet", lambda x: f"{x:.2g} times"),
     "margin": ("quality margin", lambda x: f"{100 * x:+.1f} points"),
 }

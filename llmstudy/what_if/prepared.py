@@ -116,7 +116,12 @@ class Prepared:
         self._open_bill = lru_cache(maxsize=48)(self._at_todays_price)
         self.quality = lru_cache(maxsize=64)(self._quality)
         self.gates = lru_cache(maxsize=64)(self._gates)
+        self.first = lru_cache(maxsize=1)(self._first)
         self._crossed = lru_cache(maxsize=512)(self._crossover)
+
+    def _first(self, n: int) -> "Prepared":
+        """The same on the first draws, which are those of a smaller sample."""
+        return Prepared(self._case, self._results, self.sized, n)
 
     @property
     def months(self) -> int:
