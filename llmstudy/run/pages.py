@@ -131,10 +131,11 @@ def _memos(folder: Path) -> str:
 def _found(folder: Path, name: str) -> str:
     """A chapter's question, which leads to its page, and its findings, each to its own place."""
     page = f"{name}.html"
-    first, *rest = render.headings((folder / page).read_text(encoding="utf-8")) or [None]
-    question = first.text if first else _title(name)
+    found = render.headings((folder / page).read_text(encoding="utf-8"))
+    question = found[0].text if found else _title(name)
     findings = "".join(
-        f'<li><a href="{page}#{heading.anchor}">{escape(heading.text)}</a></li>' for heading in rest
+        f'<li><a href="{page}#{heading.anchor}">{escape(heading.text)}</a></li>'
+        for heading in found[1:]
     )
     return f'<h3>{name[:2]} <a href="{page}">{escape(question)}</a></h3><ul>{findings}</ul>'
 
