@@ -13,7 +13,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 from llmstudy.memo.binding import resolve
-from llmstudy.memo.facts import BEFORE_MEMO, LIKELIHOODS, likelihood
+from llmstudy.memo.facts import BEFORE_MEMO, LIKELIHOODS, likelihood, opening
 from llmstudy.study import SelfHostedRoute, Study
 
 REQUIRED = (
@@ -315,7 +315,8 @@ def allowed_names(study: Study) -> list[str]:
     chapters = [name for name in chapters if len(name) > 2] + [
         f"chapter {n[:2]}" for n in BEFORE_MEMO
     ]
-    found = {*owner, *routes, *study.workloads, *chapters, *study.figures()} - {""}
+    workloads = [said for name in study.workloads for said in (name, opening(name))]
+    found = {*owner, *routes, *workloads, *chapters, *study.figures()} - {""}
     return sorted(found, key=lambda name: (-len(name), name))
 
 

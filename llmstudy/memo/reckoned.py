@@ -25,6 +25,10 @@ def reckoned(facts: Facts) -> dict[str, Any]:
         "draws": N_DRAWS,
         "spare_replicas": study.self_hosting.spare_replicas,
         "lead_share": _lead_share(facts),
+        "decisions": {
+            **{kind: len(facts.deciding(kind)) for kind in ("move", "stay", "undecided")},
+            "barred": len(facts.barred()),
+        },
         "extra_usd": _extra(facts),
         "waiting_usd": {kind: facts.waiting_usd(kind) for kind in ("move", "undecided")},
         "items": _items(facts),

@@ -27,8 +27,18 @@ def quality_forest(facts: Facts) -> Chart | None:
     return None if table.empty else charts.quality_forest(table)
 
 
+MOST_COMPARISONS = 5
+"""Lines of the memo's chart: what is left of page one."""
+
+
 def quality_in_short(facts: Facts) -> Chart | None:
-    """The scored ones alone: routes that rest on the same items share a line."""
+    """The scored ones alone: routes that rest on the same items share a line.
+
+    Of too many, those of the largest bills.
+    """
     table = facts.comparisons()
-    scored = table[table["verdict"] != "none"].reset_index(drop=True)
-    return None if scored.empty else charts.quality_forest(scored)
+    bills = facts.crossing["month_usd"]["today_by_workload"]
+    scored = table[table["verdict"] != "none"]
+    order = scored["workload"].map(lambda name: -bills.get(name, 0.0)).sort_values(kind="stable")
+    shown = scored.loc[sorted(order.index[:MOST_COMPARISONS])].reset_index(drop=True)
+    return None if shown.empty else charts.quality_forest(shown)

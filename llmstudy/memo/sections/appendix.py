@@ -18,6 +18,10 @@ MOST_RISKS = 6
 """Rows of the register that the appendix shows: those that are active, then those that warn."""
 
 
+MOST_ROWS = 9
+"""Rows of a table that grows with the study; chapters 06 and 07 hold all of them."""
+
+
 def appendix_heading() -> str:
     """Where the appendix begins, on a page of its own in print."""
     said = "Appendix: the verdicts and their triggers"
@@ -181,7 +185,7 @@ def plan(facts: Facts) -> str:
             "because": quoted(row["because"]),
             "held back by": quoted(row["risks"]) if row["risks"] else "nothing",
         }
-        for row in moves or []
+        for row in (moves or [])[:MOST_ROWS]
     ]
     return paragraph(*said) + (table(first, "What moves first, and what stays") if first else "")
 
@@ -307,10 +311,19 @@ def crossovers(facts: Facts) -> str:
             "range": told_span(volume["p10"], volume["p90"]),
             "never": told(row["p_never"], share),
         }
-        for row in facts.crossing["crossover"]
+        for row in _largest(facts)[:MOST_ROWS]
         for volume in (row["requests_per_month"],)
     ]
     if not rows:
         return ""
     within = told(facts.reckoned["range_share"], share)
     return table(rows, html(f"Crossover in requests a month, with its {within} range"))
+
+
+def _largest(facts: Facts) -> list[Any]:
+    """The crossovers in the order of the study, those of the largest bills alone where all are too
+    many."""
+    rows = facts.crossing["crossover"]
+    bills = facts.crossing["month_usd"]["today_by_workload"]
+    by_bill = sorted(rows, key=lambda row: -bills.get(row["workload"], 0.0))[:MOST_ROWS]
+    return [row for row in rows if row in by_bill]

@@ -6,7 +6,7 @@ from typing import Any
 
 from llmstudy.memo.binding import quoted, told, told_span
 from llmstudy.memo.facts import ARMS, Facts, listed, opening
-from llmstudy.memo.sections.prose import heading, names, paragraph
+from llmstudy.memo.sections.prose import first_few, heading, paragraph
 from llmstudy.text import count, share, usd
 
 _PARTS = {
@@ -132,11 +132,11 @@ def vendor_finding(facts: Facts) -> str:
     title = "No trigger has fired"
     if fired:
         which = [f"{row['id']} ({row['name']}) on {row['workload']}" for row in fired]
-        title = f"Fired: {names(which)}"
+        title = f"Fired: {first_few(which)}"
     return heading("finding-vendor", title) + paragraph(*said)
 
 
 def _excluded(missing: list[Any]) -> str:
     pairs = [f"{row['route']} on {row['workload']}" for row in missing]
     verb = "was" if len(pairs) == 1 else "were"
-    return f"{names(pairs)} {verb} ruled out by privacy"
+    return f"{first_few(pairs)} {verb} ruled out by privacy"

@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from llmstudy.memo.binding import counted, told, told_span
 from llmstudy.memo.facts import Facts, listed
-from llmstudy.memo.sections.prose import heading, html, names, paragraph, table, usd_range
+from llmstudy.memo.sections.prose import first_few, heading, html, paragraph, table, usd_range
 from llmstudy.text import share, usd
 
 _OPTIONS = {
@@ -93,7 +93,7 @@ def _why_not(facts: Facts, name: str, row: Any) -> str:
     forced = [n for n in facts.deciding("move") if facts.forced(n)] + facts.barred()
     against = [f"inferior on {counted(row['inferior'])}"] if row["inferior"] else []
     if row["option"] == "stay" and forced:
-        against.append(f"privacy rules it out for {names(forced)}")
+        against.append(f"privacy rules it out for {first_few(forced)}")
     if more > 0:
         against.append(f"{told(more, usd)} dearer")
     if row["unproven"] and not row["inferior"]:

@@ -8,7 +8,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from llmstudy.chapter import table_html
-from llmstudy.memo.binding import told_span
+from llmstudy.memo.binding import told, told_span
 from llmstudy.memo.facts import listed
 from llmstudy.text import usd
 
@@ -32,6 +32,21 @@ def bullets(items: Iterable[str]) -> str:
 def names(found: Iterable[str]) -> str:
     """Names as prose, escaped."""
     return escape(listed([str(name) for name in found]))
+
+
+MOST_NAMES = 3
+"""Names that a sentence lists; of more it tells how many there are."""
+
+
+def few(found: Sequence[str], how_many: Any, what: str = "workloads") -> str:
+    """Names as prose while they are few, else their number. how_many: it, with its place."""
+    return names(found) if len(found) <= MOST_NAMES else f"{told(how_many)} {what}"
+
+
+def first_few(found: Sequence[str]) -> str:
+    """The first names as prose, and that there are others."""
+    rest = ["others"] if len(found) > MOST_NAMES else []
+    return names([*found[:MOST_NAMES], *rest])
 
 
 def definitions(terms: Mapping[str, str]) -> str:

@@ -4,9 +4,20 @@ from html import escape
 
 from llmstudy.memo.binding import quoted, told
 from llmstudy.memo.facts import ARMS, Facts, listed
-from llmstudy.memo.sections.prose import definitions, names, paragraph, usd_range
+from llmstudy.memo.sections.prose import (
+    MOST_NAMES,
+    definitions,
+    few,
+    first_few,
+    names,
+    paragraph,
+    usd_range,
+)
 from llmstudy.memo.sections.thresholds import changes
 from llmstudy.text import count, share, usd
+
+MOST_MOVES = 2
+"""Moves that the recommendation names with their routes: it has eighty words."""
 
 
 def header(facts: Facts) -> str:
@@ -44,14 +55,18 @@ def recommendation(facts: Facts) -> str:
 
 def _action(facts: Facts) -> str:
     moves, open_, barred = facts.deciding("move"), facts.deciding("undecided"), facts.barred()
-    by = f"By {facts.study.decide_by.isoformat()}"
+    by, n = f"By {facts.study.decide_by.isoformat()}", facts.reckoned["decisions"]
     if barred:
-        return f"{by}, stop sending {names(barred)} data to today's route, or sign its contract."
+        which = few(barred, n["barred"])
+        return f"{by}, stop sending data of {which} to today's route, or sign its contract."
     if moves:
         verbs = "; ".join(_move(facts, name) for name in moves)
+        if len(moves) > MOST_MOVES:
+            verbs = f"{told(n['move'])} workloads, as listed in the appendix"
         kept = [name for name in facts.verdicts if name not in moves]
-        stay = f" Keep {names(kept)} where {'it runs' if len(kept) == 1 else 'they run'}."
-        return f"{by}, sign: move {verbs}.{stay if kept else ''}"
+        where = "where it runs" if len(kept) == 1 else "where they run"
+        which = names(kept) if len(kept) <= MOST_NAMES else "the others"
+        return f"{by}, sign: move {verbs}.{f' Keep {which} {where}.' if kept else ''}"
     if facts.unknown:
         return f"Stay on today's routes behind a gateway; {by.lower()}, answer the open questions."
     if open_:
@@ -68,7 +83,9 @@ def _move(facts: Facts, name: str) -> str:
 def _number(facts: Facts) -> str:
     saving, stake = facts.decided["saving"], facts.decided["at_stake"]
     if unbilled := facts.unbilled():
-        return f"What {names(unbilled)} costs today cannot be stated: its fleet cannot be sized."
+        return (
+            f"What {first_few(unbilled)} costs today cannot be stated: its fleet cannot be sized."
+        )
     within, over = _within(facts), _over(facts)
     stay = facts.crossing["month_usd"]["horizon"]
     if saving is not None and saving["p50"] >= 0:
@@ -86,8 +103,9 @@ def _number(facts: Facts) -> str:
         expected = facts.reckoned["items"]["value_usd"]
         failing = f"; counting the chance to fail, {told(expected, usd)}" if expected else ""
         open_ = [name for name in facts.deciding("undecided") if facts.verdicts[name]["target"]]
+        which = few(open_, facts.reckoned["favoured"]["all"])
         return (
-            f"{over} moving {names(open_)} would save <b>{told(stake['p50'], usd)}</b> ({within} "
+            f"{over} moving {which} would save <b>{told(stake['p50'], usd)}</b> ({within} "
             f"{usd_range(stake)}) of {told(stay['p50'], usd)} if all candidates "
             f"({_favoured(facts)}) pass{failing}."
         )
@@ -150,10 +168,10 @@ def ask(facts: Facts) -> str:
             if c["what"] == "contract"
         ]
         what = f"Stop or sign: {'; '.join(dict.fromkeys(asks))}"
-        waiting = f"a month of {names(barred)} without the contract its data need"
+        waiting = f"a month of {first_few(barred)} without the contract its data need"
     elif forced:
         what = "Sign the move"
-        waiting = f"a month of {names(forced)} without the contract its data need"
+        waiting = f"a month of {first_few(forced)} without the contract its data need"
     elif saving:
         what, waiting = "Sign the move", waiting_costs(facts, "move")
     elif stake:

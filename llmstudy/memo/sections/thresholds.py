@@ -5,9 +5,9 @@ from html import escape
 from typing import Any
 
 from llmstudy.memo.binding import counted, quoted, told
-from llmstudy.memo.facts import ARMS, Facts, listed
+from llmstudy.memo.facts import ARMS, Facts
 from llmstudy.memo.sections.findings import ladder, points
-from llmstudy.memo.sections.prose import bullets, heading, html, names, table
+from llmstudy.memo.sections.prose import bullets, first_few, heading, html, names, table
 from llmstudy.text import share, usd
 
 MOST_CHANGES, MOST_RISKS, MOST_STEPS = 4, 3, 4
@@ -36,8 +36,8 @@ def _quality_thresholds(facts: Facts) -> list[str]:
     for row in worth[:2]:
         margin = quality[row["workload"], row["route"]]["margin"]
         found.append(
-            f"{escape(row['workload'])} moves to {escape(row['route'])} if {told(row['n'])} of "
-            f"our own items show a loss below {told(margin, points)} points (evaluation "
+            f"{escape(row['workload'])} moves to {escape(row['route'])} if {told(row['n'])} "
+            f"own items show a loss below {told(margin, points)} points (evaluation "
             "lead watches)."
         )
     return found
@@ -66,7 +66,7 @@ def _price_threshold(facts: Facts) -> str:
     limit = facts.stated("thresholds.price_rise")["value"]
     risen = [row for row in facts.fired() if row["id"] == "G4" and row["value"] >= limit]
     fired = [row["workload"] for row in risen]
-    state = f"already true of {names(fired)}" if fired else "none is scheduled"
+    state = f"already true of {first_few(fired)}" if fired else "none is scheduled"
     return (
         f"A price rise of {told(limit, share)} or more on today's routes: {state} "
         "(G4: procurement watches)."
@@ -94,8 +94,8 @@ def risks(facts: Facts) -> str:
     simulated = [r["workload"] for r in evidence["workloads"] if r["traffic"] == "simulated"]
     if simulated:
         lines.append(
-            f"Requests of {names(simulated)} are simulated from published figures, not read from "
-            "a log."
+            f"Requests of {first_few(simulated)} are simulated from published figures, not read "
+            "from a log."
         )
     unmeasured = facts.reckoned["unmeasured_routes"]
     if unmeasured:
@@ -107,7 +107,7 @@ def risks(facts: Facts) -> str:
     straddling = {r["route"] for r in late} - set(unmeasured)
     if straddling:
         lines.append(
-            f"The first token of {names(sorted(straddling))} was measured, not often enough to "
+            f"The first token of {first_few(sorted(straddling))} was measured, not often enough to "
             "tell whether it holds its target."
         )
     said = lines[:MOST_RISKS] or ["No gap in the evidence was found that a reader must know of."]
@@ -131,15 +131,15 @@ def _steps(facts: Facts) -> list[dict[str, Any]]:
     decided = study.decide_by.isoformat()
     rows: list[tuple[Any, str, str]] = []
     if barred := facts.barred():
-        rows.append((f"Stop or sign: {listed(barred)}", study.owner, decided))
+        rows.append((html(f"Stop or sign: {first_few(barred)}"), study.owner, decided))
     if facts.unknown:
         rows.append(("Answer the open intake questions", study.owner, decided))
     for forced in (True, False):
         moves = [name for name in facts.deciding("move") if facts.forced(name) == forced]
         if moves:
-            named = listed([f"{name} to {facts.verdicts[name]['route']}" for name in moves])
+            named = [f"{name} to {facts.verdicts[name]['route']}" for name in moves]
             owner, by = (study.owner, decided) if forced else (third["owner"], third["end"])
-            rows.append((f"Move {named}", owner, by))
+            rows.append((html(f"Move {first_few(named)}"), owner, by))
     items = facts.reckoned["items"]
     if items["n"]:
         what = html(f"Score {told(items['n'])} golden items ({told(items['usd'], usd)})")
