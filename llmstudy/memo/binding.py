@@ -186,10 +186,11 @@ def counted(rows: Any) -> Markup:
     return bound(count(len(rows)), rows, len(rows))
 
 
-def bound(text: str, x: Any, value: float | None = None) -> Markup:
+def bound(text: str, x: Any, value: float | None = None, meaning: str = "") -> Markup:
     """A text that says a number, bound to the number's place.
 
-    value: what the text says, where `x` is the list that it counts.
+    value: what the text says, where `x` is the list that it counts. meaning: what stands before
+    grade, source and date when a reader rests on it.
     Raises: TypeError if `x` knows no place.
     """
     origin = getattr(x, "origin", None)
@@ -200,7 +201,7 @@ def bound(text: str, x: Any, value: float | None = None) -> Markup:
         )
     said = float(x) if value is None else value
     return Markup('<data class="figure" value="{}" data-figure="{}" title="{}">{}</data>').format(
-        f"{said:.10g}", origin.place, origin.behind, text
+        f"{said:.10g}", origin.place, " · ".join(filter(None, (meaning, origin.behind))), text
     )
 
 

@@ -12,6 +12,7 @@ from llmstudy.chapter import Chapter
 from llmstudy.figure import Figure
 from llmstudy.memo.binding import located
 from llmstudy.study import Study
+from llmstudy.text import share, span
 
 ARMS = {
     "proprietary_api": "a proprietary API",
@@ -95,6 +96,17 @@ def likelihood(p: float) -> str:
     ('very likely', 'a roughly even chance')
     """
     return next(word for bound, word in LIKELIHOODS if p < bound)
+
+
+def meaning(word: str) -> str:
+    """The range of probabilities that a word for a likelihood stands for.
+
+    >>> meaning("very likely"), meaning("almost certain")
+    ('80 to 95 %', '95 to 100 %')
+    """
+    bounds = [0.0, *(bound for bound, _ in LIKELIHOODS)]
+    i = [known for _, known in LIKELIHOODS].index(word)
+    return span(bounds[i], min(bounds[i + 1], 1.0), share)
 
 
 def opening(text: str) -> str:

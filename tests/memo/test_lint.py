@@ -160,6 +160,11 @@ def test_a_quotation_that_the_results_do_not_hold_is_told(page, broken):
     assert any("is quoted from" in f for f in broken(element, element.replace("</", " 99</")))
 
 
+def test_a_likelihood_tells_its_probability_and_its_range(page):
+    element = bound_to(page, "06_crossover#/savings/")
+    assert 'title="100 %; almost certain means 95 to 100 % ·' in element
+
+
 def test_likelihood_words_mean_what_they_are_bound_to(page, broken):
     element = bound_to(page, "06_crossover#/savings/")
     assert any(

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from llmstudy.figure import Figure
 from llmstudy.memo.binding import bound, quoted, told, told_span
-from llmstudy.memo.facts import INPUTS, Facts, likelihood, listed, opening
+from llmstudy.memo.facts import INPUTS, Facts, likelihood, listed, meaning, opening
 from llmstudy.memo.sections.prose import heading, html, paragraph, table
 from llmstudy.text import count, share, usd
 
@@ -40,7 +40,8 @@ def drivers(facts: Facts) -> str:
 
 def likely_word(p: Any) -> Markup:
     """The fixed word for a probability of the results, bound to it."""
-    return bound(likelihood(p), p)
+    word = likelihood(p)
+    return bound(word, p, meaning=f"{share(p)}; {word} means {meaning(word)}")
 
 
 def _break_even(facts: Facts, found: Any) -> str:
