@@ -57,7 +57,7 @@ def _wait_for(address, server):
 
 
 def test_a_slider_moved_in_jupyterlab_changes_the_verdict(lab, chromium, screenshots):
-    page = chromium.new_page(viewport={"width": 1500, "height": 1300})
+    page = chromium.new_page(viewport={"width": 1500, "height": 2700})
     faults = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
