@@ -250,8 +250,15 @@ def test_a_run_with_a_previous_one_tells_what_moved(study, results):
     found = {
         "then": {"run_id": "a", "study": "default", "as_of": "2026-08-23"},
         "now": {"run_id": "b", "study": "default", "as_of": "2026-11-23"},
-        "same_recommendation": True,
-        "recommendation": [],
+        "same_recommendation": False,
+        "recommendation": [
+            {
+                "workload": "extraction",
+                "then": {"decision": "stay", "route": "gone-4o", "target": None},
+                "now": {"decision": "undecided", "route": "b", "target": "openai-gpt-6-luna"},
+                "changed": True,
+            }
+        ],
         "headline": {
             **{"then": amount, "now": amount, "kind": "at_stake"},
             **{"then_usd": 1.1e6, "now_usd": 1.364e6, "moved_usd": 2.64e5},
@@ -274,6 +281,7 @@ def test_a_run_with_a_previous_one_tells_what_moved(study, results):
     with_diff = results | {"diff": found}
     told = sections.since_last(Facts(study, with_diff).located())
     text = re.sub("<[^>]+>", "", told)
+    assert "extraction: stay on gone-4o then, undecided on openai-gpt-6-luna now." in text
     assert "was USD 1.1M and is USD 1.4M: +USD 264k." in text
     assert "What moved it: growth +USD 300k and rent −USD 36k." in text
     assert "Of 3 months billed, 2 lie in the range" in text

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from llmstudy.diff import LEADS, course, signed
+from llmstudy.diff import LEADS, signed
 from llmstudy.memo.binding import quoted, told
 from llmstudy.memo.facts import Facts, listed
-from llmstudy.memo.sections.prose import bullets, heading, names, paragraph
+from llmstudy.memo.sections.prose import bullets, heading, paragraph
 from llmstudy.text import share, usd
 
 MOST_INPUTS = 5
-"""Inputs, assumptions and triggers that are named each; the rest stands in `results/diff.json`."""
+"""Inputs, assumptions and triggers that are named; the rest stands in `results/diff.json`."""
 
 
 def since_last(facts: Facts) -> str:
@@ -35,16 +35,29 @@ def _recommendation(found: Mapping[str, Any]) -> list[str]:
     if found["same_recommendation"]:
         return [f"The recommendation is that of the memo of {escape(found['then']['as_of'])}."]
     return [
-        f"{escape(row['workload'])}: {escape(course(row['then']))} then, "
-        f"{escape(course(row['now']))} now."
+        f"{quoted(row['workload'])}: {_course(row['then'])} then, {_course(row['now'])} now."
         for row in found["recommendation"]
         if row["changed"]
     ]
 
 
+def _course(verdict: Mapping[str, Any] | None) -> str:
+    """A verdict in a few words. Its names are quoted: this study need not have them any more."""
+    if verdict is None:
+        return "not in the study"
+    decision, route, target = (verdict[key] for key in ("decision", "route", "target"))
+    if decision == "move":
+        return f"move to {quoted(target)}"
+    if decision == "undecided" and target:
+        return f"undecided on {quoted(target)}"
+    return f"{decision} on {quoted(route) if route else 'no permitted route'}"
+
+
 def _headline(found: Mapping[str, Any]) -> list[str]:
     if found["moved_usd"] is None:
         return ["The two headlines cannot be compared: one of them cannot be stated."]
+    if found["moved_usd"] == 0:
+        return [f"The {LEADS[found['kind']]} has not moved: {told(found['now_usd'], usd)}."]
     return [
         f"The {LEADS[found['kind']]} was {told(found['then_usd'], usd)} and is "
         f"{told(found['now_usd'], usd)}: {told(found['moved_usd'], signed)}."
@@ -55,20 +68,20 @@ def _inputs(found: Mapping[str, Any]) -> list[str]:
     if found["why_not"]:
         return [f"The move is not attributed: {quoted(found['why_not'])}."]
     moved = [
-        f"{escape(row['input'])} {told(row['moved_usd'], signed)}"
+        f"{quoted(row['input'])} {told(row['moved_usd'], signed)}"
         for row in found["inputs"][:MOST_INPUTS]
     ]
     return [f"What moved it: {listed(moved)}."] if moved else []
 
 
 def _assumptions(rows: list[Any]) -> list[str]:
-    changed = [row["name"] for row in rows[:MOST_INPUTS]]
-    return [f"Assumptions that changed: {names(changed)}."] if changed else []
+    changed = [str(quoted(row["name"])) for row in rows[:MOST_INPUTS]]
+    return [f"Assumptions that changed: {listed(changed)}."] if changed else []
 
 
 def _triggers(rows: list[Any]) -> list[str]:
     return [
-        f"Trigger {escape(row['id'])} on {escape(row['workload'])} was "
+        f"Trigger {escape(row['id'])} on {quoted(row['workload'])} was "
         f"{_state(row['then'])} and is {_state(row['now'])}."
         for row in rows[:MOST_INPUTS]
     ]
