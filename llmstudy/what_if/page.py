@@ -111,6 +111,8 @@ def break_evens(now: Outcome) -> str:
 
 
 def _turns(turn: BreakEven) -> str:
+    if turn.at is None and turn.lever == "margin":
+        return "no paired items that would turn it"
     if turn.at is None:
         return "turns at no value looked at"
     what = "holds the margin" if turn.lever == "margin" else "pays"
