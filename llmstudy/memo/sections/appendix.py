@@ -55,7 +55,7 @@ def _verdict(facts: Facts, name: str, plain: bool) -> dict[str, Any]:
         "verdict": v["decision"],
         "runs on": v["route"] or "no permitted route",
         "favoured": v["target"] or "none",
-        "contract": v["contract"],
+        "contract": v["contract"] if plain else quoted(v["contract"]),
         "why": why or "no candidate saves enough, surely enough",
     }
 
