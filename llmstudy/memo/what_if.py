@@ -107,6 +107,7 @@ _HEAD = "".join(
         "Saving (80 % range)",
         "Against base",
         "Chance",
+        "Best fleet saves",
     )
 )
 

@@ -87,6 +87,15 @@ def test_without_a_script_the_base_case_stands_there_and_no_dead_slider(made, ba
         assert usd(workload.best.saving_usd["p50"]) in shown
 
 
+def test_every_column_of_its_table_has_a_head_and_the_table_a_caption(made):
+    table = re.search(r"<table>.*?</table>", made, re.S).group()
+    heads = len(re.findall('<th scope="col">', table))
+    assert "<caption>" in table
+    rows = re.findall("<tr>(.*?)</tr>", table.partition("<tbody>")[2], re.S)
+    assert rows
+    assert {len(re.findall("<t[hd]", row)) for row in rows} == {heads}
+
+
 def test_it_needs_nothing_from_elsewhere_and_its_script_is_small(made):
     assert not re.search(r"(?:src|href|url|import|fetch|XMLHttp)\s*[=(]", made)
     assert "//" not in re.sub(r"</?\w+|/>", "", made.replace("<\\/", ""))
