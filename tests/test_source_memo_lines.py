@@ -1,0 +1,69 @@
+"""Every line of the source memo is carried by the product, or stands in the list of open ones."""
+
+import importlib
+import json
+import re
+
+import pandas as pd
+import pytest
+
+from llmstudy import paths
+
+COUNTS = {"V": 3, "C": 6, "T": 9, "G": 6, "D": 4, "S": 12}
+OPEN = {"S1", "S3", "S4", "S6", "S7", "S8"}
+LINES = pd.read_csv(paths.data("source_memo_lines.csv"), keep_default_na=False).set_index("id")
+CARRIED = LINES[LINES["open_because"] == ""]
+REFERENCE = paths.ROOT / "outputs" / "reference"
+
+
+def names(cell: str) -> list[str]:
+    return [name.strip() for name in cell.split(";") if name.strip()]
+
+
+def test_every_id_has_one_row():
+    expected = [f"{letter}{n}" for letter, last in COUNTS.items() for n in range(1, last + 1)]
+    assert LINES.index.tolist() == expected
+
+
+@pytest.mark.shared
+def test_the_ids_are_those_of_the_source_memo():
+    memo = paths.ROOT.parent / "shared" / "MEMO.md"
+    if not memo.exists():
+        pytest.skip("the source memo is not beside this checkout")
+    found = set(re.findall(r"\b([VCTGDS]\d{1,2})\b", memo.read_text(encoding="utf-8")))
+    # p4d and the like are names of machines; G and S ids need no other filter
+    assert found == set(LINES.index)
+
+
+@pytest.mark.parametrize("line", CARRIED.index)
+def test_a_line_is_carried_by_functions_that_exist(line):
+    carriers = names(LINES.loc[line, "functions"])
+    assert carriers
+    for carrier in carriers:
+        module, _, attribute = carrier.partition(":")
+        found = importlib.import_module(module)
+        assert not attribute or callable(getattr(found, attribute))
+
+
+@pytest.mark.parametrize("line", CARRIED.index)
+def test_a_line_is_shown_by_a_chapter(line):
+    carriers = names(LINES.loc[line, "results"])
+    assert carriers
+    for carrier in carriers:
+        chapter, _, key = carrier.partition(".")
+        results = json.loads((REFERENCE / "results" / f"{chapter}.json").read_text("utf-8"))
+        assert key in results, carrier
+        assert results[key] not in (None, [], {}), carrier
+
+
+def test_what_is_not_carried_is_exactly_what_is_open_and_says_why():
+    assert set(LINES.index) - set(CARRIED.index) == OPEN
+    nothing = LINES.loc[sorted(OPEN), ["functions", "results"]]
+    assert (nothing == "").all(axis=None)
+
+
+def test_the_memo_shows_open_systems_as_recommended_work():
+    memo = json.loads((REFERENCE / "08_memo.ipynb").read_text("utf-8"))
+    said = json.dumps(memo["cells"])
+    for line in sorted(OPEN):
+        assert re.search(rf"\b{line}\b", said), line
