@@ -147,9 +147,7 @@ def criteria(facts: Facts) -> str:
     shown: dict[str, dict[str, Any]] = {}
     for row in rows:
         line = shown.setdefault(row["id"], {"criterion": f"{row['id']} {row['criterion']}"})
-        line[_ARMS[row["arm"]]] = html(
-            "overridden: " if row["overridden"] else "", quoted(row["verdict"])
-        )
+        line[_ARMS[row["arm"]]] = quoted(row["verdict"])
     return heading("criteria", "The six criteria") + table(
         list(shown.values()),
         f"What each rests on for {facts.lead}; the other workloads: chapter 07",
