@@ -45,7 +45,10 @@ def _first_or_hybrid(found: Found, trial: Trial) -> Resolution:
     holds = cheaper_of(sides)
     if holds:
         first, second = sorted(side.usd or 0.0 for side in sides)
-        sentence = f"{_opening(holds[0])} costs {usd(second - first)} less on average."
+        sentence = (
+            f"{_opening(holds[0])} costs {usd(second - first)} less on average, where the choice "
+            "is between today's named models and self-hosting alone."
+        )
     else:
         sentence = "Open: the simulated futures cannot tell the two apart."
     return Resolution(said, holds, sentence, "simulated", sides)

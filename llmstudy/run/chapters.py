@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 CHAPTERS: Mapping[str, tuple[str, ...]] = {
     "05_self_hosting": (),
     "01_evidence": (),
-    "02_cost": (),
+    "02_cost": ("01_evidence",),
     "04_quality": (),
     "03_latency": ("05_self_hosting",),
     "06_crossover": ("01_evidence", "02_cost", "04_quality", "05_self_hosting"),
