@@ -19,7 +19,7 @@ from llmstudy.assess.triggers import trigger_rows
 from llmstudy.diff import Run, amount_said, compared_kind, headline_of, signed
 from llmstudy.prices import Finding
 from llmstudy.run.provenance import inputs
-from llmstudy.study import SelfHostedRoute, Study
+from llmstudy.study import Study
 
 NOTHING, ACT, STALE = 0, 3, 4
 """Exit codes. Stale evidence wins: what a trigger says on it cannot be relied on."""
@@ -153,7 +153,7 @@ def check(study: Study, case: Case, last: Last | None, made_of: Mapping[str, Any
         stale=(*stale_evidence(made, on, findings), *changed),
         warnings=(
             *_warnings(case, results),
-            *_said_of_prices(case.study, findings),
+            *(f.sentence for f in findings if f.severity == "warning"),
             *([] if last else [no_run]),
         ),
         headline=headline(last, case, results) if last else None,
@@ -232,11 +232,7 @@ def stale_evidence(study: Study, on: date, findings: Iterable[Finding]) -> list[
     """
     return [
         *_expired(study, on),
-        *(
-            Stale(f.subject, f.sentence)
-            for f in findings
-            if f.severity == "stale" and _rests_on(study, f)
-        ),
+        *(Stale(f.subject, f.sentence) for f in findings if f.severity == "stale"),
         *_lapsed(study, on),
     ]
 
@@ -253,17 +249,6 @@ def _expired(study: Study, on: date) -> list[Stale]:
         Stale(name, f"{name} expired on {day}: renew it, set as_of to {on} and run again.")
         for name, day in ends.items()
     ]
-
-
-def _rests_on(study: Study, finding: Finding) -> bool:
-    """Whether a stale price is one that the study pays: not so a quote of another GPU host."""
-    gpu, _, place = finding.subject.partition(" ")
-    hosts = {
-        route.rented_from
-        for route in study.routes.values()
-        if isinstance(route, SelfHostedRoute) and route.gpu == gpu
-    }
-    return not hosts or place.split(" ")[0] in hosts
 
 
 def _lapsed(study: Study, on: date) -> list[Stale]:
@@ -318,11 +303,3 @@ def _warnings(case: Case, results: Mapping[str, Mapping[str, Any]]) -> list[str]
         if case.study.workloads[row["workload"]].current_route == row["route"]
     ]
     return said
-
-
-def _said_of_prices(study: Study, findings: Iterable[Finding]) -> list[str]:
-    return [
-        f.sentence
-        for f in findings
-        if f.severity == "warning" or (f.severity == "stale" and not _rests_on(study, f))
-    ]

@@ -396,22 +396,37 @@ def findings(study: Study) -> list[prices.Finding]:
     for route in study.routes.values():
         if isinstance(route, ApiRoute) and route.price is None:
             found += prices.price_findings(route.provider, route.model, study.as_of, until)
+    table, listed = prices.gpu_prices(), _listed_rents(study)
+    offers = zip(table["gpu"], table["provider"], table["commitment"], strict=True)
+    paid = [offer in listed for offer in offers]
+    # the spread is the market's; age and doubt concern only what is paid by the list
     rented = {
-        (r.gpu, r.rented_from)
-        for r in study.routes.values()
-        if isinstance(r, SelfHostedRoute) and r.rented_from
+        r.gpu for r in study.routes.values() if isinstance(r, SelfHostedRoute) and r.rented_from
     }
-    table = prices.gpu_prices()
-    quoted = [pair in rented for pair in zip(table["gpu"], table["provider"], strict=True)]
-    # the spread is the market's; age and doubt concern only the hosts that are rented from
-    market = prices.gpu_price_findings(
-        table[table["gpu"].isin({gpu for gpu, _ in rented})], study.as_of
-    )
-    hosts = prices.gpu_price_findings(table[quoted], study.as_of)
+    market = prices.gpu_price_findings(table[table["gpu"].isin(rented)], study.as_of)
+    hosts = prices.gpu_price_findings(table[paid], study.as_of)
     found += [f for f in market if f.severity == "info"]
     found += [f for f in hosts if f.severity != "info"]
     found += probe_findings(study)
     return list(dict.fromkeys(found))
+
+
+def _listed_rents(study: Study) -> set[tuple[str, str, str]]:
+    """GPU, host and commitment of each hour that a route pays by the list, not by its own quote.
+
+    What a reservation costs is a share of the same hour on demand.
+    """
+    found = set()
+    for route in study.routes.values():
+        if not isinstance(route, SelfHostedRoute) or route.rented_from is None:
+            continue
+        assert route.commitment is not None
+        spot = route.commitment.spot.value
+        if route.on_demand_quote is None and spot < 1:
+            found.add((route.gpu, route.rented_from, "on_demand"))
+        if spot:
+            found.add((route.gpu, route.rented_from, "spot"))
+    return found
 
 
 def retires_within_horizon(study: Study, route_name: str) -> date | None:

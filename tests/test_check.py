@@ -123,6 +123,34 @@ def test_an_old_quote_counts_only_where_a_route_rents_from_that_host(default, mo
     assert whats(default, default.as_of) == ["h200_sxm nebius eu"]
 
 
+def test_the_lists_price_ages_only_where_it_is_paid(default, monkeypatch):
+    listed = prices.gpu_prices()
+    spot = listed[(listed["gpu"] == "h200_sxm") & (listed["provider"] == "nebius")]
+    aged = pd.concat([listed, spot.assign(commitment="spot")], ignore_index=True)
+    nebius = (aged["gpu"] == "h200_sxm") & (aged["provider"] == "nebius")
+    aged["as_of"] = aged["as_of"].mask(nebius, pd.Timestamp("2026-01-01"))
+    monkeypatch.setattr(prices, "gpu_prices", lambda: aged)
+
+    def old(**asked):
+        """Which of the two old prices is stale, for a route that asks for its GPUs so."""
+        on_gpus = {
+            name: route.model_copy(update=asked) if route.arm == "self_hosted" else route
+            for name, route in default.routes.items()
+        }
+        changed = default.model_copy(update={"routes": on_gpus})
+        found = evidence.findings(changed)
+        return [f.sentence.split("(")[1].split(")")[0] for f in found if f.severity == "stale"]
+
+    route = default.routes["h200-llama-3.1-70b"]
+    quote = replace(default.usd_per_golden_item, value=3.0, unit="USD/h")
+    spare = replace(route.commitment.spot, value=0.2)
+    on_spot = route.commitment.model_copy(update={"spot": spare})
+    assert old() == ["on_demand"]
+    assert old(on_demand_quote=quote) == []
+    assert old(commitment=on_spot) == ["on_demand", "spot"]
+    assert old(commitment=on_spot, on_demand_quote=quote) == ["spot"]
+
+
 # --- the bill -------------------------------------------------------------------------------
 
 
