@@ -103,7 +103,8 @@ def canary_plan(
     needs most), needs_most (that metric), days (whole ones, so that every hour is seen),
     days_so_far, alpha (one-sided, of each test), power, and of each metric `<metric>_requests` and
     `<metric>_alarm_gap` (so much worse than today's route, the step is rolled back).
-    Raises: ValueError if nothing is asked, a baseline is missing, or as `canary_requests`.
+    Raises: ValueError if nothing is asked, a baseline is missing, none of them could get worse, or
+    as `canary_requests`.
 
     >>> plan = canary_plan(80_000, 0.03, {"acceptance": 0.9, "errors": 0.01,
     ...                                   "slow_first_token": 0.05})
@@ -122,8 +123,14 @@ def canary_plan(
         share, needs = step["share"], {}
         for name, side in worse.items():
             degraded = _degraded(baselines[name], margin_share, side)
-            needs[name] = canary_requests(baselines[name], degraded, share, alpha)
+            needs[name] = 0  # of what is as bad as it can be already
+            if degraded != baselines[name]:
+                needs[name] = canary_requests(baselines[name], degraded, share, alpha)
         n = max(needs.values())
+        if not n:
+            raise ValueError(
+                "canary: no share could get worse than it is; there is nothing to test"
+            )
         gaps = {name: alarm_gap(baselines[name], share, n, alpha) for name in worse}
         days = ceil(n / (requests_per_day * share))
         rows.append(

@@ -144,6 +144,15 @@ def test_a_canary_without_traffic_or_baseline_is_refused():
         canary_plan(100, 0.03, {k: v for k, v in BASELINES.items() if k != "errors"})
 
 
+def test_what_cannot_get_worse_asks_for_no_requests():
+    lost = canary_plan(50_000, 0.03, BASELINES | {"acceptance": 0.0, "errors": 1.0})
+    assert set(lost["acceptance_requests"]) == set(lost["errors_requests"]) == {0}
+    kept = canary_plan(50_000, 0.03, BASELINES)
+    assert lost["requests"].tolist() == kept["slow_first_token_requests"].tolist()
+    with pytest.raises(ValueError, match="no share could get worse"):
+        canary_plan(100, 0.03, {"acceptance": 0.0, "errors": 1.0, "slow_first_token": 1.0})
+
+
 # ---- gates
 
 
