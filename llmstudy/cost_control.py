@@ -87,10 +87,10 @@ def control_savings(price: TokenPrice, use: Use, figures: Mapping[str, Figure]) 
     """What each control saves a month, at the ends of its figure and at its value.
 
     figures: by name, those of `CONTROLS`.
-    Returns: control, quantity, to (how far it goes), month_usd (without it), saving_usd,
-    saving_low_usd, saving_high_usd (null where nothing is known), grade.
+    Returns: control, to (how far it goes), unit, saving_usd, saving_low_usd, saving_high_usd (null
+    where nothing is known), share_of_bill (null too where nothing is billed), grade.
     """
-    rows = []
+    rows, bill = [], use.month_usd(price)
     for control, name in CONTROLS.items():
         figure = figures[name]
         saved = [_saving(price, use, control, to) for to in _ends(figure)]
@@ -103,7 +103,7 @@ def control_savings(price: TokenPrice, use: Use, figures: Mapping[str, Figure]) 
                 "saving_usd": saved[0],
                 "saving_low_usd": min(known, default=None),
                 "saving_high_usd": max(known, default=None),
-                "share_of_bill": None if saved[0] is None else saved[0] / use.month_usd(price),
+                "share_of_bill": saved[0] / bill if saved[0] is not None and bill else None,
                 "grade": figure.grade,
             }
         )

@@ -60,6 +60,12 @@ def test_a_use_that_is_under_control_already_saves_nothing():
     assert found.loc[["caching", "retry budget", "tenant quota"], "saving_usd"].eq(0).all()
 
 
+def test_of_a_bill_of_nothing_no_share_is_saved():
+    free = replace(PRICE, uncached_input_usd=0.0, cached_input_usd=0.0, output_usd=0.0)
+    found = control_savings(replace(free, written_input_usd=0.0), USE, bundled_figures())
+    assert found["share_of_bill"].isna().all()
+
+
 def test_a_quota_saves_an_unknown_sum_where_no_tenant_is_named():
     row = savings(replace(USE, largest_tenant_share=None)).loc["tenant quota"]
     assert pd.isna(row["saving_usd"])
