@@ -13,6 +13,9 @@ import pandas as pd
 
 from llmstudy import paths
 
+REGULATED = frozenset({"eu_strict", "government", "mnpi", "phi"})
+"""Classes of data that a law or a regulator speaks of (T3)."""
+
 
 @dataclass(frozen=True)
 class Permission:

@@ -11,6 +11,7 @@ from llmstudy.assess.indicators import least_certain
 from llmstudy.assess.market import N_DRAWS, draws_of, inputs, paths_of
 from llmstudy.decision import questions
 from llmstudy.figure import Figure, FloatArray, Grade
+from llmstudy.privacy import REGULATED
 from llmstudy.study import Study, Workload
 from llmstudy.text import count, share, span
 
@@ -26,9 +27,6 @@ ENGINEERS = 2
 MONTHS = 12
 
 _TOKEN_INPUTS = ("requests", "growth", "input_tokens", "output_tokens", "prompt_growth")
-
-REGULATED = ("eu_strict", "government", "mnpi", "phi")
-"""Classes of data that T3 takes for regulated."""
 
 
 def intake_rows(study: Study, results: Results) -> pd.DataFrame:

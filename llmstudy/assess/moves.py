@@ -7,8 +7,9 @@ import pandas as pd
 
 from llmstudy.assess.case import Case, Results, rows_of
 from llmstudy.decision.canary import canary_plan
-from llmstudy.decision.first_moves import MOVES, OPEN, SENSITIVE, STAYS, first_moves
+from llmstudy.decision.first_moves import MOVES, OPEN, STAYS, first_moves
 from llmstudy.figure import GRADES
+from llmstudy.privacy import REGULATED
 from llmstudy.study import Study
 from llmstudy.units import HOURS_PER_MONTH
 
@@ -55,7 +56,7 @@ def _workloads(study: Study, results: Results, found: Found) -> list[dict[str, A
         current = own[own["current"]].iloc[0]
         best = _looked_at(own, found["verdicts"][name]["target"])
         open_models = own[(own["arm"] != "proprietary_api") & own["permitted"]]
-        exposed = workload.intake.data_class in SENSITIVE and best is not None
+        exposed = workload.intake.data_class in REGULATED and best is not None
         asked = f"workloads.{name}."
         rows.append(
             {

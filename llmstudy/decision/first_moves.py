@@ -11,12 +11,10 @@ from typing import Any
 
 import pandas as pd
 
+from llmstudy.privacy import REGULATED
 from llmstudy.text import count
 
 MOVES, OPEN, STAYS = "moves", "open", "stays"
-
-SENSITIVE = frozenset({"mnpi", "government", "phi", "eu_strict"})
-"""Data classes that a law or a regulator speaks of (T3)."""
 
 _FIRST_TASKS = frozenset({"classification", "extraction", "summarisation", "routing"})
 
@@ -75,7 +73,7 @@ def _class(row: Mapping[Any, Any]) -> tuple[str, str]:
         return MOVES, f"privacy: today's route may not see its data ({row['data_class']})"
     if not row["on_api"]:
         return OPEN, "off the proprietary API already"
-    if row["data_class"] in SENSITIVE:
+    if row["data_class"] in REGULATED:
         return MOVES, f"privacy-sensitive: {row['data_class']}"
     if row["task"] == "reasoning" or row["complexity"] == "high":
         return STAYS, f"complex: {row['task']} of {row['complexity']} complexity"
@@ -106,7 +104,7 @@ def _risks(row: Mapping[Any, Any]) -> list[str]:
         "scored inferior": row["quality"] == "inferior",
         "first token not measured": row["latency"] == "undecided",
         "first token misses its target": row["latency"] == "misses",
-        f"{row['unknowns']} intake questions open": row["unknowns"] > 0,
+        f"{row['unknowns']} intake question{'s' * (row['unknowns'] > 1)} open": row["unknowns"] > 0,
     }
     return [said for said, holds in held.items() if holds]
 
