@@ -12,6 +12,7 @@ import pandas as pd
 
 from llmstudy import evidence, paths, prices
 from llmstudy.assess.case import Case, Results, rows_of
+from llmstudy.assess.lock_in import vendor
 from llmstudy.decision import risks
 from llmstudy.decision.risks import Reading
 from llmstudy.figure import GRADES, Grade
@@ -162,8 +163,7 @@ def _bill_share(known: _Known, of: str) -> Reading:
     grades: list[Grade] = []
     for name, workload in known.study.workloads.items():
         spec = known.study.routes[workload.current_route]
-        vendor = spec.host if isinstance(spec, SelfHostedRoute) else spec.provider
-        key = spec.model if of == "model" else vendor
+        key = spec.model if of == "model" else vendor(spec)
         bill = _todays_bill(known, name)
         if bill is not None:
             usd[key] = usd.get(key, 0.0) + bill

@@ -8,6 +8,8 @@ import pandas as pd
 
 from llmstudy import paths
 from llmstudy.assess.case import Results, rows_of
+from llmstudy.assess.indicators import least_certain
+from llmstudy.assess.lock_in import vendor
 from llmstudy.study import ApiRoute, Study
 
 
@@ -59,8 +61,7 @@ def _token_bill(study: Study, results: Results) -> _Side:
         for row in rows_of(results["02_cost"]["bills"], current=True)
         if isinstance(study.routes[row["route"]], ApiRoute)
     ]
-    grades = {w.intake.requests.grade for w in study.workloads.values()}
-    grade = next(iter(grades)) if len(grades) == 1 else "assumed"
+    grade = least_certain(w.intake.requests.grade for w in study.workloads.values())
     total = sum(bills) if bills else None
     return _Side("today's bill by the token", total, None, None, "USD/month", grade)
 
@@ -70,7 +71,8 @@ def _control_needed(study: Study, found: Mapping[str, Any]) -> _Side:
     rows = [row for row in found["triggers"] if row["id"] in ("G2", "G3")]
     fired = {row["workload"] for row in rows if row["status"] == "fired"}
     most = len({row["workload"] for row in rows if row["status"] in ("fired", "unknown")})
-    said = f"of {len(study.workloads)} workloads miss latency or privacy; high: unknown too"
+    what = "workloads" if len(study.workloads) > 1 else "workload"
+    said = f"of {len(study.workloads)} {what} miss latency or privacy; high: unknown too"
     return _Side(said, len(fired), len(fired), most, "workloads", "measured")
 
 
@@ -88,7 +90,8 @@ def _fixed_cost(results: Results) -> _Side:
     without = [float(row["month_usd"]) - team for row, team in zip(rows, teams, strict=True)]
     total = sum(without) + max(teams)
     smallest = min(alone + team for alone, team in zip(without, teams, strict=True))
-    said = f"fleets of {len(rows)} workloads with one team; low: the smallest alone"
+    whose = f"fleets of {len(rows)} workloads" if len(rows) > 1 else "the fleet of one workload"
+    said = f"{whose} with one team; low: the smallest alone"
     return _Side(said, total, smallest, total, "USD/month", "published")
 
 
@@ -98,18 +101,13 @@ def _covered_bill(study: Study, results: Results, found: Mapping[str, Any]) -> _
     covered = 0.0
     for name, usd in bills.items():
         own = table[(table["workload"] == name) & table["permitted"] & table["fits_context"]]
-        today = _vendor(study, study.workloads[name].current_route)
-        others = {_vendor(study, route) for route in own["route"]} - {today}
+        today = vendor(study.routes[study.workloads[name].current_route])
+        others = {vendor(study.routes[route]) for route in own["route"]} - {today}
         covered += usd if others else 0.0
     total = sum(bills.values())
     part = covered / total if total else None
-    figure = "share of today's bill that another vendor may serve"
+    figure = "of today's bill, which another vendor may serve"
     return _Side(figure, part, None, None, "share", "measured")
-
-
-def _vendor(study: Study, route: str) -> str:
-    spec = study.routes[route]
-    return spec.provider if isinstance(spec, ApiRoute) else "own fleet"
 
 
 def _routes_to_run(study: Study, found: Mapping[str, Any]) -> _Side:
@@ -117,6 +115,7 @@ def _routes_to_run(study: Study, found: Mapping[str, Any]) -> _Side:
     the fallback, and the new ones."""
     today = {workload.current_route for workload in study.workloads.values()}
     new = {v["target"] for v in found["verdicts"].values() if v["target"]}
-    figure = "routes to run at once, today's as the fallback; low: today's alone"
     most = len(today | new)
+    figure = f"{'routes' if most > 1 else 'route'} to run at once, today's as the fallback"
+    figure += "; low: today's alone"
     return _Side(figure, most, len(today), most, "routes", "measured")

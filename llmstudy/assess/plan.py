@@ -9,8 +9,11 @@ import pandas as pd
 
 from llmstudy.assess.case import Case, Results, rows_of
 from llmstudy.assess.key_tradeoffs import key_tradeoffs
+from llmstudy.assess.lock_in import vendor
 from llmstudy.assess.moves import Found, canary_rows, first_move_rows, proven, targets_of
+from llmstudy.assess.team import ends
 from llmstudy.decision.plan import ALL, GateFact, GateState, ItemCost, gates, items, passage, worst
+from llmstudy.prices import same_model
 from llmstudy.study import Study
 from llmstudy.text import count, share, usd
 
@@ -123,7 +126,7 @@ def _second_vendor(study: Study, found: Found) -> GateFact:
     states: dict[str, GateState] = {}
     for name in study.workloads:
         routes = able.loc[able["workload"] == name, "route"]
-        vendors = {getattr(study.routes[route], "provider", "own fleet") for route in routes}
+        vendors = {vendor(study.routes[route]) for route in routes}
         states[name] = "passed" if len(vendors) >= 2 else "open"
     return _over(states, "have two permitted vendors", "workloads", "measured")
 
@@ -252,7 +255,8 @@ def _canary_share(case: Case, found: Found, name: str, route: str) -> GateFact:
     if served is None:
         said = "no log shows who answers"
         return GateFact("open", None, _FULL_TRAFFIC, "share of requests", "measured", said)
-    part = float((served == case.study.routes[route].model).mean())
+    model = case.study.routes[route].model
+    part = float(served.map(lambda name: same_model(name, model)).mean())
     state: GateState = "passed" if part >= _FULL_TRAFFIC else "open"
     said = f"{route} answered {share(part)} of the last week's requests"
     return GateFact(state, part, _FULL_TRAFFIC, "share of requests", "measured", said)
@@ -265,7 +269,7 @@ def _fallback(case: Case, found: Found, name: str, route: str) -> GateFact:
     if served is None:
         return GateFact("open", None, 1, "requests", "measured", "no log shows a fallback")
     today = case.study.routes[case.study.workloads[name].current_route].model
-    others = int((served != today).sum())
+    others = int((~served.map(lambda name: same_model(name, today))).sum())
     said = f"{count(others)} of {count(len(served))} logged requests were answered by another model"
     return GateFact("passed" if others else "open", others, 1, "requests", "measured", said)
 
@@ -295,7 +299,7 @@ def _revisit(study: Study) -> GateFact:
 def _item_costs(study: Study, found: Found) -> dict[str, list[ItemCost]]:
     """What figures split of the phases: golden items by workload, and each move's one-off cost."""
     price = study.usd_per_golden_item
-    low, high = price.low or price.value, price.high or price.value
+    low, high = ends(price)
     golden = [
         ItemCost(name, n * price.value, n * low, n * high, f"{count(n)} items")
         for name, (n, _) in _items_wanted(found).items()
@@ -304,8 +308,7 @@ def _item_costs(study: Study, found: Found) -> dict[str, list[ItemCost]]:
     for name, v in found["verdicts"].items():
         if v["decision"] == "move":
             cost = study.moving[v["arm"]].cost
-            low, high = cost.low or cost.value, cost.high or cost.value
-            moves.append(ItemCost(name, cost.value, low, high, f"moving.{v['arm']}.cost"))
+            moves.append(ItemCost(name, cost.value, *ends(cost), f"moving.{v['arm']}.cost"))
     return {"golden_set": golden, "move": moves}
 
 

@@ -17,6 +17,7 @@ from llmstudy.prices.api import (
     price_requests,
     rate,
     retirement,
+    same_model,
     scheduled_changes,
 )
 from llmstudy.prices.gpu import (
@@ -39,5 +40,6 @@ __all__ = [
     "price_requests",
     "rate",
     "retirement",
+    "same_model",
     "scheduled_changes",
 ]

@@ -1,6 +1,7 @@
 """The plan and the panel on the studies that ship, and on facts changed by hand."""
 
 from copy import deepcopy
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -146,6 +147,46 @@ def test_the_study_is_to_be_revisited_within_three_to_six_months(chapter, weeks,
     as_of = one.case.study.decide_by + timedelta(weeks=weeks)
     one.case = type(one.case)(one.case.study.model_copy(update={"as_of": as_of}), one.case.traffic)
     assert one.gates()["revisit"][ALL].state == state
+
+
+def answered_by(one, served):
+    """The chapter with the requests of extraction taken for logged ones, answered by these."""
+    traffic = one.case.traffic
+    requests = traffic.requests.copy()
+    own = requests["workload"] == "extraction"
+    requests.loc[own, "model_served"] = np.resize(np.array(served, dtype=object), own.sum())
+    simulated = tuple(name for name in traffic.simulated if name != "extraction")
+    one.case = type(one.case)(
+        one.case.study, replace(traffic, requests=requests, simulated=simulated)
+    )
+    return one
+
+
+@pytest.mark.parametrize(
+    ("served", "fallback", "canary"),
+    [
+        (["gpt-4o-2024-08-06"], "open", "open"),  # today's model by its version is no other model
+        (["gpt-4o-2024-08-06", "gpt-4o-mini"], "passed", "open"),
+        (["gpt-6-luna"], "passed", "passed"),
+    ],
+)
+def test_a_fallback_is_drilled_once_another_model_has_answered(chapter, served, fallback, canary):
+    gates = answered_by(chapter("default"), served).gates()
+    assert gates["fallback"]["extraction"].state == fallback
+    assert gates["canary"]["extraction"].state == canary
+
+
+def test_a_cost_whose_low_end_is_nothing_keeps_it(chapter):
+    one = chapter("regulated")  # which moves a workload to another API
+    moving = one.case.study.moving
+    spec = moving["proprietary_api"]
+    free = spec.model_copy(update={"cost": replace(spec.cost, low=0.0)})
+    moving = moving | {"proprietary_api": free}
+    study = one.case.study.model_copy(update={"moving": moving})
+    one.case = type(one.case)(study, one.case.traffic)
+    items = plan_tables(one.case, one.results, one.found)["plan_items"]
+    (low,) = items.loc[items["rests_on"] == "moving.proprietary_api.cost", "cost_low_usd"]
+    assert low == 0
 
 
 # ---- what moves first, and the canary

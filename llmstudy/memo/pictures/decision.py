@@ -60,8 +60,19 @@ def phase_timeline(facts: Facts) -> Chart:
     table = pd.DataFrame(facts.decided["phases"])
     for column in ("start", "end"):
         table[column] = pd.to_datetime(table[column]).dt.date
-    table["gate"] = table["exit_state"] + ": " + table["exit_gate"]
+    table["gate"] = [
+        f"{row['exit_state']}: {'; '.join(_at_stake(facts, row)[:2]) or row['exit_gate']}"
+        for row in facts.decided["phases"]
+    ]
     return charts.phase_timeline(table, facts.study.decide_by)
+
+
+def _at_stake(facts: Facts, phase: Mapping[str, Any]) -> list[str]:
+    """The exit gates of a phase that hold it in its state; none once it is passed."""
+    held = {"phase": phase["phase"], "at": "exit", "state": phase["exit_state"]}
+    rows = [] if phase["exit_state"] == "passed" else facts.decided["plan_gates"]
+    own = [row["gate"] for row in rows if all(row[key] == held[key] for key in held)]
+    return list(dict.fromkeys(own))
 
 
 def regret(facts: Facts) -> Chart | None:
@@ -130,7 +141,7 @@ def _figure(row: Mapping[str, Any], side: str) -> str:
     said = fmt(value) + (" a month" if unit == "USD/month" else "")
     if low is not None and low != high:
         said += f" ({span(low, high, fmt)})"
-    return f"{said} {figure} ({grade})" if fmt is count else f"{said}: {figure} ({grade})"
+    return f"{said}{':' if fmt is usd else ''} {figure} ({grade})"
 
 
 def disagreement_table(facts: Facts) -> pd.DataFrame:
