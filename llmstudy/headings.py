@@ -22,7 +22,7 @@ def evidence(found: Results) -> str:
         )
     log = found["log"]
     kept = f"{count(log['rows_accepted'])} of {count(log['rows_read'])} rows were usable"
-    return f"{listed(measured)} has a log: {kept}"
+    return f"{listed(measured)} {'has' if len(measured) == 1 else 'have'} a log: {kept}"
 
 
 def cost(found: Results) -> str:

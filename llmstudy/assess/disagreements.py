@@ -46,8 +46,9 @@ def _first_or_hybrid(found: Found, trial: Trial) -> Resolution:
     if holds:
         first, second = sorted(side.usd or 0.0 for side in sides)
         sentence = (
-            f"{_opening(holds[0])} costs {usd(second - first)} less on average, where the choice "
-            "is between today's named models and self-hosting alone."
+            f"{_opening(holds[0])} costs {usd(second - first)} less on average over "
+            f"{found['timing']['months']} months, where the choice is between today's named models "
+            "and self-hosting alone."
         )
     else:
         sentence = "Open: the simulated futures cannot tell the two apart."
@@ -83,7 +84,8 @@ def _tails(case: Case, results: Results) -> Resolution:
     )
     if not known:
         n = percentile_minimum_n(0.95)
-        said = f"no first token of {len(seen)} workloads on APIs is measured"
+        said = f"no first token of {len(seen)} {'workload' if len(seen) == 1 else 'workloads'} on "
+        said += "APIs is measured"
         sentence = (
             f"Open: {said}; {count(n)} requests support a p95 and "
             f"{count(percentile_minimum_n(0.99))} a p99."

@@ -11,6 +11,7 @@ from llmstudy.assess.alternatives import alternative_tables
 from llmstudy.assess.case import Case, Results, Tables, rows_of
 from llmstudy.assess.indicators import indicator_table
 from llmstudy.assess.intake import intake_rows
+from llmstudy.assess.team import readiness_of
 from llmstudy.decision import risks
 from llmstudy.decision.tradeoffs import ARMS, Computed, challenger_lens, tradeoffs
 from llmstudy.figure import Figure, Grade
@@ -214,8 +215,7 @@ def _favoured(study: Study, results: Results, found: Found) -> dict[str, tuple[s
         alike = may["proprietary_api"] == may["self_hosted"]
         ours = "neither" if alike else max(names, key=may.__getitem__)
         favoured["privacy"] = ours, "06_crossover: permissions"
-    enough = study.team.experienced_ml_engineers >= study.self_hosting.fte.value
-    favoured["team"] = "neither" if enough else "proprietary_api", "team, self_hosting.fte"
+    favoured["team"] = _READY[readiness_of(study).verdict], "07_triggers_and_routing: team"
     verdicts = {
         arm: {row["verdict"] for row in rows_of(results["03_latency"]["latency"], arm=arm)}
         for arm in names
@@ -223,6 +223,10 @@ def _favoured(study: Study, results: Results, found: Found) -> dict[str, tuple[s
     if all(verdicts.values()):
         favoured["latency"] = _faster(verdicts), "03_latency: latency"
     return favoured
+
+
+_READY = {"ready": "neither", "short": "proprietary_api", "unknown": "undecided"}
+"""Which arm the gate of the team favours, by its verdict."""
 
 
 def _cheaper(study: Study, results: Results) -> tuple[str, str]:
