@@ -108,6 +108,19 @@ def test_a_study_of_many_workloads_keeps_the_budget_too(study, results):
     assert faults(page_of(large, many), many, large) == []
 
 
+def test_what_stays_says_what_its_best_candidate_lacks(study, results):
+    found = results["07_triggers_and_routing"]
+    rows = sections.verdict_table(Facts(study, results)).set_index("workload")
+    seen = {row["workload"]: row["target"] for row in found["first_moves"]}
+    staying = [name for name, v in found["verdicts"].items() if v["decision"] == "stay"]
+    assert staying
+    for name in staying:
+        reasons = found["verdicts"][name]["reasons"]
+        said = [row["sentence"] for row in reasons if row["route"] == seen[name]]
+        assert rows.loc[name, "why"].startswith(said[0])
+        assert rows.loc[name, "favoured"] == "none"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

@@ -12,7 +12,7 @@ from llmstudy.memo.binding import bound, counted, quoted, told, told_span
 from llmstudy.memo.facts import Facts, listed
 from llmstudy.memo.sections.drivers import quantity
 from llmstudy.memo.sections.prose import bullets, heading, html, names, paragraph, table
-from llmstudy.text import share, usd
+from llmstudy.text import count, share, usd
 
 MOST_RISKS = 6
 """Rows of the register that the appendix shows: those that are active, then those that warn."""
@@ -44,20 +44,34 @@ def verdicts(facts: Facts) -> str:
 
 def _verdict(facts: Facts, name: str, plain: bool) -> dict[str, Any]:
     v = facts.verdicts[name]
-    target = v["target"] or facts.study.workloads[name].current_route
-    said = [r["sentence"] for r in v["reasons"] if r["route"] == target]
-    short = [str(sentence).removeprefix(f"{target}: ") for sentence in said]
+    routes = [v["target"]] if v["target"] else _looked_at(facts, name)
+    said = [r for route in routes for r in v["reasons"] if r["route"] == route]
+    short: list[str] = []
+    for i, r in enumerate(said):  # a route is named once, where the row does not name it already
+        known = r["route"] == v["target"] or (i and r["route"] == said[i - 1]["route"])
+        sentence = str(r["sentence"])
+        short.append(sentence.removeprefix(f"{r['route']}: ") if known else sentence)
     why: Any = "; ".join(short)
     if not plain:
-        why = html("; ".join(quoted(*pair) for pair in zip(said, short, strict=True)))
+        why = html("; ".join(quoted(r["sentence"], s) for r, s in zip(said, short, strict=True)))
     return {
         "workload": name,
         "verdict": v["decision"],
         "runs on": v["route"] or "no permitted route",
         "favoured": v["target"] or "none",
         "contract": v["contract"] if plain else quoted(v["contract"]),
-        "why": why or "no candidate saves enough, surely enough",
+        "why": why or "no candidate is named",
     }
+
+
+def _looked_at(facts: Facts, name: str) -> list[str]:
+    """Whose reasons tell why nothing is favoured: the candidate that saves most, and today's route,
+    which alone counts where it may not see the data."""
+    moves = facts.decided.get("first_moves", [])
+    best = [row["target"] for row in moves if row["workload"] == name]
+    staying = facts.verdicts[name]["route"] is not None
+    today = facts.study.workloads[name].current_route
+    return [*(route for route in best if route and staying), today]
 
 
 # --- the panel ----------------------------------------------------------------------------------
@@ -171,21 +185,21 @@ def plan(facts: Facts) -> str:
         open_ = [
             row for row in gates if row["state"] != "passed" and row["phase"] == gates[0]["phase"]
         ]
-        said.append(
-            f"{told(passed)} of {counted(gates)} gates are passed. Open in the first phase: "
-            + "; ".join(f"{row['gate']} ({quoted(row['evidence'])})" for row in open_)
-            + "."
-        )
+        waits = "; ".join(f"{row['gate']} ({quoted(row['evidence'])})" for row in open_)
+        said.append(f"{told(passed)} of {counted(gates)} gates are passed.")
+        said.append(f"Not yet true in the first phase: {waits}." if waits else "")
     first = [
         {
             "workload": row["workload"],
             "by the rule": row["v3"],
+            "this memo": row["decision"],
             "because": quoted(row["because"]),
-            "held back by": quoted(row["risks"]) if row["risks"] else "nothing",
+            "held back by": quoted(row["risks"]),
         }
         for row in (moves or [])[:MOST_ROWS]
     ]
-    return paragraph(*said) + (table(first, "What moves first, and what stays") if first else "")
+    caption = "What moves first and what stays, by the source memo's rule and by this memo"
+    return paragraph(*said) + (table(first, caption) if first else "")
 
 
 def _phase_costs(facts: Facts) -> str:
@@ -222,7 +236,9 @@ def risk_register(facts: Facts) -> str:
     )
     if not shown:
         return heading("risk-register", title)
-    return heading("risk-register", title) + table(shown, "Risks with live evidence, active first")
+    rest = "; the other ones: chapter 07" if len(live) > len(shown) else ""
+    caption = f"Risks with live evidence, active first{rest}"
+    return heading("risk-register", title) + table(shown, caption)
 
 
 def _longest(mitigation: str) -> str:
@@ -251,14 +267,16 @@ def tradeoffs(facts: Facts) -> str:
 
 def _side(row: Any, says: str, side: str) -> Markup:
     """What one side of a trade-off brings, with its figure where the study has one."""
-    value, unit = row[f"{side}_value"], row[f"{side}_unit"]
+    value, unit, what = (row[f"{side}_{key}"] for key in ("value", "unit", "figure"))
     if value is None:
         return quoted(row[says])
-    what = row[f"{side}_figure"]
     figure = quoted(what, str(what).split("; ")[0])
-    if what.startswith("of "):  # of so many things
-        return html(quoted(row[says]), " (", told(value), " ", figure, ")")
-    return html(quoted(row[says]), " (", bound(quantity(value, unit), value), ", ", figure, ")")
+    if unit.startswith("USD"):
+        return html(quoted(row[says]), " (", bound(quantity(value, unit), value), ", ", figure, ")")
+    fmt = share if unit == "share" else count
+    low, high = row[f"{side}_low"], row[f"{side}_high"]
+    number = told(value, fmt) if low is None else told_span(low, high, fmt)
+    return html(quoted(row[says]), " (", number, " ", figure, ")")
 
 
 def alternatives(facts: Facts) -> str:
@@ -278,8 +296,10 @@ def alternatives(facts: Facts) -> str:
 
 
 def _missing(row: Any) -> Markup | str:
-    said = [quoted(row[key], str(row[key]).split(";")[0]) for key in ("fails", "open") if row[key]]
-    return html("; ".join(said)) or "nothing"
+    shown = [(row[key], str(row[key]).split("; ")) for key in ("fails", "open") if row[key]]
+    said = [quoted(text, parts[0]) for text, parts in shown]
+    more = ", and more" if any(len(parts) > 1 for _, parts in shown) else ""
+    return html("; ".join(said), more) if said else "nothing"
 
 
 # --- roadmap ------------------------------------------------------------------------------------

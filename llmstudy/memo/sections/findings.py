@@ -87,10 +87,10 @@ def quality_finding(facts: Facts) -> str:
     if not scored:
         return heading("finding-quality", "No candidate has been scored against today's route")
     what = "scored comparison" + ("s" if scored > 1 else "")
-    verb = "holds" if held <= 1 else "hold"
+    verb = "is shown to hold" if held <= 1 else "are shown to hold"
     title = f"{told(held) if held else 'None'} of {told(scored)} {what} {verb} the quality margin"
     if scored == 1:
-        does = "holds" if held else "does not hold"
+        does = "holds" if held else "is not shown to hold"
         title = f"The one scored comparison {does} the quality margin"
     if waiting:
         title += f"; {told(waiting)} more {'waits' if waiting == 1 else 'wait'} for paired items"
