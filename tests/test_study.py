@@ -181,7 +181,7 @@ FAULTS = [
         "study: source_memo",
         "study: My Study",
         "study: My",
-        "study: String should match",
+        'study is "My Study", but a name has lower-case letters',
         id="name",
     ),
     pytest.param(
@@ -232,6 +232,34 @@ FAULTS = [
         LOG,
         'requests.workload is "nope", which is not under workloads: product',
         id="log workload unknown",
+    ),
+    pytest.param(
+        "seed: 20261123",
+        "seed: 1\ninvoices: [{month: 2026-13, usd: 1, source: x}]",
+        "invoices:",
+        "invoices.0.month is 2026-13, but must be a month, such as 2026-11.",
+        id="month of no calendar",
+    ),
+    pytest.param(
+        "seed: 20261123",
+        "seed: 1\ninvoices: [{month: 2026-10-01, usd: 1, source: x}]",
+        "invoices:",
+        "invoices.0.month is 2026-10-01, but must be a month",
+        id="day for a month",
+    ),
+    pytest.param(
+        "seed: 20261123",
+        "seed: 1\ninvoices: {month: 2026-10, usd: 1, source: x}",
+        "invoices:",
+        "invoices is no list",
+        id="one invoice, not in a list",
+    ),
+    pytest.param(
+        "seed: 20261123",
+        "seed: \x07",
+        "seed: \x07",
+        "the character 0x7 may not stand in YAML",
+        id="control character",
     ),
     pytest.param(
         COMMITMENT,
@@ -415,6 +443,12 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path, text):
     file = tmp_path / "empty.yaml"
     file.write_text(text)
     assert faults(file) == [(1, "a study file is a mapping of keys; this one is empty or not.")]
+
+
+def test_the_folder_of_a_study_is_told_from_the_study_itself(tmp_path):
+    (tmp_path / "study.yaml").touch()
+    with pytest.raises(StudyError, match=r"is a folder: name the study in it, .*/study\.yaml\.$"):
+        load(tmp_path)
 
 
 def test_a_missing_file_is_named_with_the_way_to_make_one(tmp_path):

@@ -7,6 +7,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.reader import ReaderError
 
 from llmstudy import paths
 from llmstudy.study.schema import BETWEEN_BLOCKS, ArmName, Study
@@ -30,12 +31,20 @@ def load(path: str | Path) -> Study:
     file = paths.resolve(path)
     shown = Path(path)
     if not file.is_file():
+        if (file / "study.yaml").is_file():
+            raise StudyError(f"{shown} is a folder: name the study in it, {shown / 'study.yaml'}.")
         raise StudyError(f"{shown}: no such study file. Make one with `llmstudy init DIR`.")
     try:
-        document = YAML(typ="rt").load(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        document = YAML(typ="rt").load(text)
     except UnicodeDecodeError as error:
         raise StudyError(
             f"{shown}: not UTF-8 text at byte {error.start}: save it as such."
+        ) from None
+    except ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise StudyError(
+            f"{shown}:{line}: the character {error.character:#x} may not stand in YAML: remove it."
         ) from None
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
@@ -138,6 +147,8 @@ def _wrong(keys: Sequence[Any], fault: Any) -> str:
             return f"{name} is {given!r}, but must be one of {context['expected']}."
         case "greater_than_equal":
             return f"{name} is {given}, but must be {context['ge']} or more."
+        case "tuple_type":
+            return f"{name} is no list: write `- ` before each of its entries."
         case "less_than_equal":
             return f"{name} is {given}, but must be {context['le']} or less."
         case "union_tag_invalid":

@@ -4,12 +4,14 @@ Each class is one block of the file. A rule inside a block stands in its class; 
 blocks stands below `Study`, and says at which keys of the file it is broken.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -39,6 +41,18 @@ def _bundled(name: str) -> Any:
 
 def _one_or_more(given: Any) -> Any:
     return given if isinstance(given, list | tuple) else [given]
+
+
+def _named(given: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", given):
+        raise ValueError(f'is "{given}", but a name has lower-case letters, digits, - and _ only.')
+    return given
+
+
+def _month(given: Any) -> Any:
+    if not re.fullmatch(r"(19|20)\d\d-(0[1-9]|1[0-2])", str(given)):
+        raise ValueError(f"is {given}, but must be a month, such as 2026-11.")
+    return given
 
 
 Seconds = Annotated[Figure, quantity("s")]
@@ -377,7 +391,7 @@ class Log(_Strict):
 class Invoice(_Strict):
     """What a calendar month was billed, for one workload or (without one) for all of them."""
 
-    month: Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$", description="as 2026-11")]
+    month: Annotated[str, BeforeValidator(_month), Field(description="as 2026-11")]
     usd: float = Field(ge=0, allow_inf_nan=False)
     source: str = Field(min_length=1)
     workload: str | None = None
@@ -484,7 +498,7 @@ class Thresholds(_Strict):
 class Study(_Strict):
     """A question, its assumptions and its evidence."""
 
-    study: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    study: Annotated[str, AfterValidator(_named)]
     question: str
     company: str
     owner: str
