@@ -111,6 +111,13 @@ def test_two_studies_of_one_name_are_refused_since_their_runs_would_mix(variant)
         planned([paths.params("source_memo.yaml"), again])
 
 
+def test_where_nothing_can_be_written_nothing_is_run(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(joblib, "Parallel", lambda **_: pytest.fail("a study was run"))
+    with pytest.raises(NotADirectoryError):
+        sweep([paths.params("source_memo.yaml")], tmp_path / "file")
+
+
 def test_a_run_that_dies_says_how(files, monkeypatch, tmp_path):
     dies = tmp_path / "python"
     dies.write_text("#!/bin/sh\necho 'Killed' >&2\nexit 137\n")

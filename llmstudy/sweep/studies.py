@@ -8,9 +8,11 @@ ten times sooner, and nothing to open but the portfolio.
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,25 +93,34 @@ def sweep(
     out: by default `outputs` in the current folder; on a cluster a folder that all workers share.
     memos: whether every study becomes a full run with a memo. n_jobs: studies at once, as
     `joblib.Parallel`; None means as the active `joblib.parallel_config` says, else 1.
-    Raises: StudyError as `planned` does, and then nothing is run.
+    Raises: StudyError as `planned`, OSError if nothing can be written; and then nothing is run.
     """
     studies = planned(files)
-    started = datetime.now(UTC)
+    hashes = {s.study: hashlib.sha256(f.read_bytes()).hexdigest() for f, s in studies.items()}
+    named = f"portfolio-{run_id(datetime.now(UTC), {'studies_sha256': hashes})}"
     home = Path(out or "outputs").absolute()
     each = ((file, study, home if memos else None) for file, study in studies.items())
-    rows = tuple(joblib.Parallel(n_jobs=n_jobs)(joblib.delayed(_row)(*one) for one in each))
-    hashes = {s.study: hashlib.sha256(f.read_bytes()).hexdigest() for f, s in studies.items()}
-    folder = home / f"portfolio-{run_id(started, {'studies_sha256': hashes})}"
-    return _kept(rows, folder)
+    with _draft(home / f".{named}.partial") as draft:  # fails before anybody waits
+        rows = tuple(joblib.Parallel(n_jobs=n_jobs)(joblib.delayed(_row)(*one) for one in each))
+        return _kept(rows, draft, home / named)
 
 
-def _kept(rows: tuple[Row, ...], folder: Path) -> Portfolio:
-    """Writes a portfolio to a draft that is renamed at the end."""
+@contextmanager
+def _draft(folder: Path) -> Iterator[Path]:
+    """A new folder to write to, which is renamed at the end, or else is gone."""
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _kept(rows: tuple[Row, ...], draft: Path, folder: Path) -> Portfolio:
+    """Writes a portfolio to a draft, and renames it."""
     from llmstudy.sweep import page  # here, because workers make no page: it takes long to import
 
     summed = totals(rows)
     near = [replace(r, memo=r.memo and page.relative(Path(r.memo), folder)) for r in rows]
-    draft = folder.with_name(f".{folder.name}.partial")
     written = {
         "portfolio": ("portfolio.html", page.html(near, summed)),
         "csv": ("portfolio.csv", page.csv(near)),
