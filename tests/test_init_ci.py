@@ -223,3 +223,19 @@ def test_outside_git_nothing_is_written(tmp_path_factory, monkeypatch):
     assert done.exit_code == 2
     assert "is in no git repository" in done.stderr
     assert list(Path().iterdir()) == []
+
+
+def test_a_workflow_that_cannot_be_written_leaves_no_study_without_one():
+    Path(".github").write_text("no folder")
+    done = init("acme", "--ci")
+    assert (done.exit_code, Path("acme").exists()) == (2, False)
+    assert done.stderr.endswith(".github/workflows: Not a directory.\n")
+
+
+def test_a_study_that_is_a_link_is_run_where_the_repository_has_it(tmp_path_factory):
+    init("acme")
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "study.yaml"
+    Path("acme/study.yaml").rename(elsewhere)
+    Path("acme/study.yaml").symlink_to(elsewhere)
+    assert init("acme", "--ci").exit_code == 0
+    assert workflow()["env"]["STUDY"] == "acme/study.yaml"

@@ -129,6 +129,8 @@ def init(
         else:
             _refuse(file, called := name or folder.resolve().name)
             made = _compose(called, as_of.date() if as_of else date.today(), _answers(given))
+            if flow:  # where nothing can be written, no study is left without its workflow
+                flow.parent.mkdir(parents=True, exist_ok=True)
             unknown = _write(file, made)
             found = {"month_usd": made.month_usd, "unknown": unknown, "notes": made.notes}
         if flow:
@@ -242,9 +244,10 @@ def _write(file: Path, made: "Starter") -> list[str]:
 def _write_workflow(flow: Path, file: Path) -> None:
     from llmstudy import __version__
 
+    text = workflow.text(file, flow.parents[2], __version__)
     flow.parent.mkdir(parents=True, exist_ok=True)
     with flow.open("x", encoding="utf-8") as target:
-        target.write(workflow.text(file, flow.parents[2], __version__))
+        target.write(text)
 
 
 def _show(file: Path, found: Mapping[str, Any], flow: Path | None, steps: list[str]) -> None:

@@ -38,7 +38,7 @@ def text(study: Path, root: Path, version: str) -> str:
     """The workflow of a study file in a repository, with the package pinned to a version."""
     from jinja2 import Environment, StrictUndefined
 
-    place = study.resolve().relative_to(root)
+    place = (study.parent.resolve() / study.name).relative_to(root)  # the file may be a link
     source = files("llmstudy.cli").joinpath("workflow.yml.j2").read_text(encoding="utf-8")
     # GitHub's own expressions are in double braces
     environment = Environment(
