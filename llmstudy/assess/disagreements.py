@@ -84,8 +84,10 @@ def _tails(case: Case, results: Results) -> Resolution:
     )
     if not known:
         n = percentile_minimum_n(0.95)
-        said = f"no first token of {len(seen)} {'workload' if len(seen) == 1 else 'workloads'} on "
-        said += "APIs is measured"
+        what = "workload" if len(seen) == 1 else "workloads"
+        said = f"no first token of {len(seen)} {what} on APIs is measured"
+        if not seen:
+            said = "no workload runs on an API today"
         sentence = (
             f"Open: {said}; {count(n)} requests support a p95 and "
             f"{count(percentile_minimum_n(0.99))} a p99."

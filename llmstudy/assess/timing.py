@@ -60,7 +60,7 @@ def timing_tables(
     candidates = best_fleet_moves(study, results["06_crossover"]["savings"])
     targets = _best_together(study, offers, candidates, months)
     if not targets:
-        about = {"targets": {}, "reason": "no workload has a self-hosted route that may serve it"}
+        about = {"targets": {}, "reason": "no workload can move to a self-hosted route"}
         tables = ("waiting", "regret", "improved", "reversal", "lens")
         return {"timing": about | length, **{name: [] for name in tables}}
     watched = [row for row in trigger_rows if row["workload"] in targets]

@@ -26,11 +26,12 @@ REQUIRED = (
 MEMO_PAGES, APPENDIX_PAGES = 2, 4
 MEMO_WORDS, RECOMMENDATION_WORDS = 900, 80
 MEMO_CHARTS, MEMO_TABLES = 3, 3
-ROWS = {"options": (2, 5), "assumptions": (1, 7), "next-steps": (1, 4)}
+ROWS = {"options": (1, 5), "assumptions": (1, 7), "next-steps": (1, 4)}
 LINES = {"change-our-mind": (2, 4), "risks": (1, 3)}
 """The budget (research/notebooks.md 5): fewest and most rows of a table, and lines of a list.
 
-Options: the source allows doing nothing and two more; a row for each arm is this study's question.
+Options: the source allows doing nothing and two more; a row for each arm is this study's question,
+and a study that names no candidate has doing nothing alone.
 """
 
 Results = Mapping[str, Mapping[str, Any]]

@@ -2,6 +2,7 @@
 
 import json
 import re
+from copy import deepcopy
 from datetime import date
 
 import nbformat
@@ -305,3 +306,21 @@ def test_a_run_with_a_previous_one_tells_what_moved(study, results):
 
 def test_a_first_memo_says_that_there_is_none_before(study, results):
     assert "no earlier memo" in sections.since_last(Facts(study, results).located())
+
+
+def test_without_a_candidate_the_memo_says_so_and_offers_no_other_option(study, results):
+    found = deepcopy(dict(results))
+    decided = found["07_triggers_and_routing"]
+    kept = [row for row in decided["options"] if row["option"] == "stay"]
+    decided["options"] = kept + [row for row in decided["options"] if row["option"] == "verdict"]
+    for v in decided["verdicts"].values():
+        v |= {"decision": "stay", "target": None, "collect": [], "reasons": []}
+    for row in decided["first_moves"]:
+        row["target"] = None
+    alone = {name: w.model_copy(update={"candidates": ()}) for name, w in study.workloads.items()}
+    lonely = study.model_copy(update={"workloads": alone})
+    found["08_memo"] = canonical.plain({"reckoned": reckoned(Facts(lonely, found))})
+    page = page_of(lonely, found)
+    assert faults(page, found, lonely) == []
+    assert "Why not the others" not in page
+    assert page.count("no candidate is named") == len(alone)

@@ -51,16 +51,18 @@ def _verdict(facts: Facts, name: str, plain: bool) -> dict[str, Any]:
         known = r["route"] == v["target"] or (i and r["route"] == said[i - 1]["route"])
         sentence = str(r["sentence"])
         short.append(sentence.removeprefix(f"{r['route']}: ") if known else sentence)
-    why: Any = "; ".join(short)
+    none = [] if facts.study.workloads[name].candidates else ["no candidate is named"]
+    why: Any = "; ".join([*none, *short])
     if not plain:
-        why = html("; ".join(quoted(r["sentence"], s) for r, s in zip(said, short, strict=True)))
+        pairs = zip(said, short, strict=True)
+        why = html("; ".join([*none, *(quoted(r["sentence"], s) for r, s in pairs)]))
     return {
         "workload": name,
         "verdict": v["decision"],
         "runs on": v["route"] or "no permitted route",
         "favoured": v["target"] or "none",
         "contract": v["contract"] if plain else quoted(v["contract"]),
-        "why": why or "no candidate is named",
+        "why": why or "no candidate can serve it",
     }
 
 

@@ -31,12 +31,12 @@ def options(facts: Facts) -> str:
         f"finding out costs ({cost}, phases before any move) is in no row"
     )
     tradeoffs = [row["tradeoff"] for row in facts.decided.get("key_tradeoffs", [])]
-    others = [(name, row) for name, row in rows if "▸" not in name]
+    against = [_why_not(facts, name, row) for name, row in rows if "▸" not in name]
     return (
         heading("options", "Options")
         + paragraph(f"What is traded: {listed(tradeoffs)}." if tradeoffs else "")
         + table(shown, caption)
-        + paragraph(f"Why not the others: {listed([_why_not(facts, *other) for other in others])}.")
+        + paragraph(f"Why not the others: {listed(against)}." if against else "")
     )
 
 

@@ -99,8 +99,9 @@ def risks(facts: Facts) -> str:
         )
     unmeasured = facts.reckoned["unmeasured_routes"]
     if unmeasured:
+        routes = "route" if len(unmeasured) == 1 else "routes"
         lines.append(
-            f"The first token of {counted(unmeasured)} routes has not been measured against its "
+            f"The first token of {counted(unmeasured)} {routes} has not been measured against its "
             "target."
         )
     late = [r for r in facts.chapters["03_latency"]["latency"] if r["verdict"] == "undecided"]
