@@ -256,8 +256,7 @@ def folder(tmp_path):
         home = tmp_path / run.run_id
         canonical.write(home / "results.json", canonical.dumps(run.results))
         canonical.write(home / "provenance.json", canonical.dumps(run.made_of))
-        chapters = {"02_cost": {}, "07_triggers_and_routing": {}, **run.chapters}
-        for name, found in chapters.items():
+        for name, found in run.chapters.items():
             canonical.write(home / "results" / f"{name}.json", canonical.dumps(found))
         return home
 
@@ -340,6 +339,26 @@ def test_a_folder_that_is_no_run_ends_with_exit_code_2(default, folder, tmp_path
     done, found = compared(tmp_path, folder(run_of(default, 9.0)))
     assert done.exit_code == 2
     assert "is not a run that can be compared (results.json: No such file" in found["errors"][0]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "why"),
+    [
+        ("results.json", b"{}", "it lacks 'study'"),
+        ("results.json", b"[]", "list indices must be integers"),
+        ("results.json", b"{", "line 1 column 2"),
+        ("provenance.json", b"\xff", "'utf-8' codec"),
+        ("results/06_crossover.json", b"{}", "it lacks 'month_usd'"),
+    ],
+)
+def test_a_run_of_another_form_is_refused_before_it_is_compared(
+    default, folder, file, content, why
+):
+    run = folder(run_of(default, 9.0))
+    (run / file).write_bytes(content)
+    with pytest.raises(ValueError, match="is not a run that can be compared") as refused:
+        read_run(run)
+    assert why in str(refused.value)
 
 
 def test_the_terminal_says_then_now_and_what_moved_it(default, folder, replayed):

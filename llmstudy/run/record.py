@@ -5,18 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llmstudy.diff import Run
+from llmstudy.diff import Run, diff
 from llmstudy.results import assemble
 from llmstudy.study import Study
 from llmstudy.study.kept import restored
 
-READ = (
-    "01_evidence",
-    "02_cost",
-    "05_self_hosting",
-    "06_crossover",
-    "07_triggers_and_routing",
-)
+READ = ("01_evidence", "05_self_hosting", "06_crossover")
 """The chapters whose results a comparison reads."""
 
 
@@ -27,12 +21,14 @@ def read_run(folder: Path) -> Run:
         chapters = {name: _json(folder / "results" / f"{name}.json") for name in READ}
         run_id = str(made_of["run_id"])
         study, no_study = _study(chapters, made_of, f"the run {run_id}")
-        return Run(run_id, results, chapters, made_of, study, no_study)
-    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        run = Run(run_id, results, chapters, made_of, study, no_study)
+        diff(run, run, None)  # reads all that a comparison with another run will
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{folder} is not a run that can be compared ({_said(error)}): give a folder that "
             "`llmstudy run` made."
         ) from None
+    return run
 
 
 def run_under_way(folder: Path, run_id: str, study: Study, made_of: Mapping[str, Any]) -> Run:
