@@ -324,3 +324,22 @@ def test_without_a_candidate_the_memo_says_so_and_offers_no_other_option(study, 
     assert faults(page, found, lonely) == []
     assert "Why not the others" not in page
     assert page.count("no candidate is named") == len(alone)
+
+
+@pytest.mark.parametrize(
+    ("missing", "cure"),
+    [(["dpa"], "or sign its contract"), ([], "or name a route that may see them")],
+)
+def test_data_that_no_route_may_see_are_stopped_and_not_told_to_stay(study, results, missing, cure):
+    found = deepcopy(dict(results))
+    barred = found["07_triggers_and_routing"]["verdicts"]["extraction"]
+    ask = {"what": "contract", "n": None, "usd": None, "sentence": "openai-gpt-4o: sign dpa"}
+    barred |= {"decision": "undecided", "route": None, "target": None, "collect": [ask]}
+    for row in found["06_crossover"]["permissions"]:
+        if row["workload"] == "extraction":
+            row |= {"permitted": False, "missing": missing}
+    found["08_memo"] = canonical.plain({"reckoned": reckoned(Facts(study, found))})
+    told = Facts(study, found).located()
+    assert cure in sections.recommendation(told)
+    assert "stay for now" not in sections.options(told)
+    assert "do nothing (privacy rules it out for extraction" in sections.options(told)

@@ -46,7 +46,7 @@ def _name(facts: Facts, row: Any) -> str:
     if not facts.deciding("move"):
         if option == "verdict":
             return ""
-        if option == "stay":
+        if option == "stay" and not facts.barred():
             return "▸ This memo: stay for now"
     verdict = next(r for r in facts.decided["options"] if r["option"] == "verdict")
     same = all(row[key] == verdict[key] for key in ("workloads_moved", "cost_usd"))

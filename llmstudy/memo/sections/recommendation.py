@@ -57,8 +57,11 @@ def _action(facts: Facts) -> str:
     moves, open_, barred = facts.deciding("move"), facts.deciding("undecided"), facts.barred()
     by, n = f"By {facts.study.decide_by.isoformat()}", facts.reckoned["decisions"]
     if barred:
-        which = few(barred, n["barred"])
-        return f"{by}, stop sending data of {which} to today's route, or sign its contract."
+        which, cure = few(barred, n["barred"]), "name a route that may see them"
+        asked = [row for row in facts.crossing["permissions"] if row["missing"]]
+        if {row["workload"] for row in asked} >= set(barred):
+            cure = "sign its contract"
+        return f"{by}, stop sending data of {which} to today's route, or {cure}."
     if moves:
         verbs = "; ".join(_move(facts, name) for name in moves)
         if len(moves) > MOST_MOVES:
