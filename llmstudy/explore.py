@@ -88,7 +88,7 @@ class Panel:
         """Saves the setting as a study file, or says why that cannot be."""
         try:
             file = save(self._study_file, self.changes, self._folder / MY_CASE)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             self.said.value = _note(str(error), "#a11d2b")
         else:
             self.said.value = _note(f"Saved as {file}: llmstudy run {file}", "#14643a")

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import ipywidgets
 import nbformat
@@ -107,6 +108,26 @@ def test_a_value_that_a_study_may_not_have_is_refused_in_words(panel, tmp_path):
     assert "not saved" in panel.said.value
     assert "requests" in panel.said.value
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_said(base, tmp_path):
+    panel = explore.Panel(base, STUDY, tmp_path / "gone")
+    panel.save.click()
+    assert "No such file or directory" in panel.said.value
+
+
+@pytest.mark.parametrize("candidates", [(), ("novita-llama-3.1-70b",)])
+def test_a_study_without_fleets_or_without_candidates_has_a_page(base, candidates):
+    found = what_if(base)
+    kept = {
+        name: replace(
+            w, routes=tuple(r for r in w.routes if r.stays or r.route in candidates), breaks=()
+        )
+        for name, w in found.workloads.items()
+    }
+    shown = page(replace(found, workloads=kept), found)
+    assert "with a fleet" not in shown
+    assert shown.count("<svg") == (3 if candidates else 1)
 
 
 def test_no_slider_reaches_a_margin_of_nothing(panel, base):

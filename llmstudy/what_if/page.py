@@ -174,9 +174,10 @@ def months_chart(now: Outcome, base: Outcome) -> str:
             was = None if before is None else before.month_usd
             label = f"{name}: {route.route}{' (today)' if route.stays else ''}"
             rows.append(Mark(label, ARMS[route.arm].color, route.month_usd, None, None, was))
-    own = [r for w in now.workloads.values() for r in w.favoured if r.arm == "self_hosted"]
-    least = f"; the least with a fleet and its team {usd(min(r.month_usd for r in own))}"
-    title = f"Staying costs {usd(now.stay_month_usd)} in the first month{least if own else ''}"
+    found = [route for workload in now.workloads.values() for route in workload.favoured]
+    own = [route.month_usd for route in found if route.arm == "self_hosted"]
+    least = f"; the least with a fleet and its team {usd(min(own))}" if own else ""
+    title = f"Staying costs {usd(now.stay_month_usd)} in the first month{least}"
     return _chart(title, "bill of the first month as if moved, USD (log scale)", rows, usd)
 
 
@@ -190,7 +191,7 @@ def volumes_chart(now: Outcome, base: Outcome) -> str:
             beyond += rows[-1].value is None or rows[-1].value > now.requests[name]
     title = f"The volume now is short of the crossover on {beyond} of {len(rows)} favoured routes"
     axis = "requests a month (log scale); bar: volume now"
-    return _chart(title, axis, rows, count) if rows else ""
+    return _chart(title, axis, rows, count)
 
 
 def _crossing(now: Outcome, name: str, route: RouteCost, before: RouteCost | None) -> Mark:
@@ -204,9 +205,15 @@ def _crossing(now: Outcome, name: str, route: RouteCost, before: RouteCost | Non
 def _chart(
     title: str, axis: str, rows: Sequence[Mark], fmt: Callable[[float], str], *, zero: bool = False
 ) -> str:
-    """Rows of marks on one axis, linear about zero or else by ratio; each value in words too."""
+    """Rows of marks on one axis, linear about zero or else by ratio; each value in words too.
+
+    Nothing where there is no row: a study without candidates, say.
+    """
+    if not rows:
+        return ""
     drawn = [x for m in rows for x in m[2:] if isinstance(x, float) and (zero or x > 0)]
-    low, high = min([*drawn, *([0.0] if zero else [])]), max([*drawn, *([0.0] if zero else [])])
+    drawn = [*drawn, 0.0] if zero else drawn or [1.0]
+    low, high = min(drawn), max(drawn)
     wide = _WIDTH - _LEFT - _RIGHT - 90
 
     def x(value: float) -> float:
