@@ -192,6 +192,15 @@ def test_a_study_that_cannot_be_used_writes_nothing(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_log_that_cannot_be_read_is_told_before_any_chapter_runs(tmp_path):
+    study = tmp_path / "study.yaml"
+    log = "requests: {path: gone.csv, format: azure}\n"
+    study.write_text(log + paths.params("default.yaml").read_text())
+    with pytest.raises(ValueError, match=r"gone\.csv: there is no such file"):
+        run_study(study, tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_latest_run_is_the_last_finished_one(tmp_path):
     assert latest_run("acme", tmp_path) is None
     for name in (

@@ -47,8 +47,8 @@ def run(
     the same study, data, seed and previous run give the same bytes. In an empty folder there is
     nothing to tell.
 
-    Exit codes: 0 done; 1 a chapter failed: which one, where and why; 2 the study file, a probe run
-    that it names, or the previous run cannot be used.
+    Exit codes: 0 done; 1 a chapter failed: which one, where and why; 2 the study file, a log or
+    probe run that it names, or the previous run cannot be used.
 
     ```
     llmstudy run acme/study.yaml

@@ -87,9 +87,9 @@ def run_study(
     probe: as `assess.probes.own_tables`. previous: the run's folder whose memo this one follows: by
     default the study's latest in `out` that can be compared. What has changed since is written as
     `results/diff.json` (see `llmstudy.diff`) before the memo is.
-    Raises: StudyError if the study cannot be used, ValueError if a probe run that it names or the
-    previous run cannot, and then nothing is written; RunError if a chapter fails, and then all that
-    was written is kept in `out/STUDY/failed-RUN-ID/`.
+    Raises: StudyError if the study cannot be used, ValueError if its log, a probe run that it names
+    or the previous run cannot, and then nothing is written; RunError if a chapter fails, and then
+    all that was written is kept in `out/STUDY/failed-RUN-ID/`.
     """
     started = datetime.now(UTC)
     load_libraries()
@@ -99,6 +99,11 @@ def run_study(
     from llmstudy.study import load
 
     study, file = load(study_path), paths.resolve(study_path).absolute()
+    # what the chapters read is tried first: a fault is told before anybody waits for one of them
+    if study.requests:
+        from llmstudy.evidence import traffic_of
+
+        traffic_of(study)
     if any(route.probe for route in study.routes.values()):
         from llmstudy.probed import probes_of
 
