@@ -343,3 +343,11 @@ def test_data_that_no_route_may_see_are_stopped_and_not_told_to_stay(study, resu
     assert cure in sections.recommendation(told)
     assert "stay for now" not in sections.options(told)
     assert "do nothing (privacy rules it out for extraction" in sections.options(told)
+
+
+def test_what_takes_off_the_cost_of_staying_is_not_added_to_it(study, results):
+    found = deepcopy(dict(results))
+    found["06_crossover"]["stay_parts"].append({"part": "discount", "usd": -50e3})
+    said = sections.cost_finding(Facts(study, found).located())
+    text = re.sub(r"<[^>]+>", "", said)
+    assert re.search(r"plus [^.−]*prompts, and −USD 50k discounting\.", text)

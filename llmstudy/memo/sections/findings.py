@@ -39,11 +39,12 @@ def _reconciled(facts: Facts) -> str:
         return ""
     stay, months = facts.crossing["month_usd"]["horizon"]["p50"], facts.stated("horizon")["value"]
     first, *rest = sorted(rows, key=lambda row: (row["part"] != "today", -abs(row["usd"])))
-    adds = [f"{told(row['usd'], usd)} {_PARTS[row['part']]}" for row in rest]
-    return (
-        f"Staying costs {told(stay, usd)}: {told(months)} such months, {told(first['usd'], usd)}, "
-        f"plus {listed(adds)}."
-    )
+    parts = [(row["usd"], f"{told(row['usd'], usd)} {_PARTS[row['part']]}") for row in rest]
+    more = listed([part for amount, part in parts if amount >= 0])
+    less = listed([part for amount, part in parts if amount < 0])
+    adds = [f"{word} {said}" for word, said in (("plus", more), ("and", less)) if said]
+    month = f"{told(months)} such months, {told(first['usd'], usd)}"
+    return f"Staying costs {told(stay, usd)}: {', '.join([month, *adds])}."
 
 
 def ladder(rows: list[Any]) -> list[Any]:
