@@ -3,15 +3,18 @@
 import json
 from dataclasses import replace
 from datetime import date
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
 from llmstudy import canonical, prices, starter, study
 from llmstudy.assess.case import open_case
 from llmstudy.assess.cost import cost_tables
 from llmstudy.starter import Answers, InvoiceError, compose, input_share, number
+from llmstudy.study.schema import Portability, ProviderFeature, Schemas
 
 DAY = date(2026, 11, 23)
 GPT_4O = prices.rate("openai", "gpt-4o", DAY)
@@ -183,6 +186,15 @@ def test_a_contract_that_the_data_need_is_asked_for_and_waits_to_be_uncommented(
     signed = made.text.replace("    # contracts:\n    #   - {kind", "    contracts:\n      - {kind")
     [contract] = loaded(replace(made, text=signed)).routes["openai-gpt-4o"].contracts
     assert contract.kind == "baa"
+
+
+def test_what_ties_a_workload_to_its_vendor_is_asked_for_in_full_and_left_open(loaded):
+    made = compose(Answers("acme", DAY))
+    (asked,) = YAML(typ="safe").load(made.text)["workloads"].values()
+    assert asked["portability"].keys() == Portability.model_fields.keys() - {"source"}
+    assert loaded(made).workloads["product"].portability == Portability()
+    for choice in (*get_args(ProviderFeature), *get_args(Schemas)):
+        assert choice in made.text
 
 
 def test_the_first_study_runs_from_end_to_end(loaded, assess):
