@@ -12,9 +12,10 @@ from datetime import date
 from typing import Any
 
 from llmstudy import canonical, evidence
-from llmstudy.assess import cost, hosting, latency, market, quality
+from llmstudy.assess import market
 from llmstudy.assess.case import Case
 from llmstudy.assess.headline import Answer, answer
+from llmstudy.assess.measured import measured
 from llmstudy.assess.triggers import trigger_rows
 from llmstudy.diff import Run, amount_said, compared_kind, headline_of, signed
 from llmstudy.prices import Finding
@@ -140,8 +141,10 @@ def check(study: Study, case: Case, last: Last | None, made_of: Mapping[str, Any
     with, None without any. made_of: what a run would be made of now.
     """
     made, on = on_day(study, study.as_of), case.study.as_of
-    results = _results(case)
-    rows = canonical.plain(trigger_rows(case, results), "triggers")
+    results = measured(case)
+    # of chapter 06 only what needs no draws
+    crossing = {"06_crossover": canonical.plain({"permissions": market.permissions(case.study)})}
+    rows = canonical.plain(trigger_rows(case, {**results, **crossing}), "triggers")
     findings = evidence.findings(case.study)
     no_run = f"There is no run of {study.study} to compare with: its inputs may have changed."
     changed = changes(last.made_of, made_of) if last else []
@@ -158,18 +161,6 @@ def check(study: Study, case: Case, last: Last | None, made_of: Mapping[str, Any
         ),
         headline=headline(last, case, results) if last else None,
     )
-
-
-def _results(case: Case) -> dict[str, Any]:
-    """What the triggers and the bill rest on. Of chapter 06 only what needs no draws."""
-    self_hosting = canonical.plain(hosting.hosting_tables(case))
-    return {
-        "02_cost": canonical.plain(cost.cost_tables(case)),
-        "05_self_hosting": self_hosting,
-        "03_latency": canonical.plain(latency.latency_tables(case, self_hosting)),
-        "04_quality": canonical.plain(quality.quality_tables(case)),
-        "06_crossover": canonical.plain({"permissions": market.permissions(case.study)}),
-    }
 
 
 # --- the bill -------------------------------------------------------------------------------

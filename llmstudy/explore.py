@@ -13,6 +13,7 @@ import ipywidgets as w
 
 from llmstudy import paths
 from llmstudy.assess.case import open_case
+from llmstudy.assess.measured import measured
 from llmstudy.study import load
 from llmstudy.what_if import (
     BASE,
@@ -20,7 +21,6 @@ from llmstudy.what_if import (
     Changes,
     Prepared,
     prepare,
-    priced,
     save,
     what_if,
 )
@@ -115,7 +115,7 @@ def open_panel(
     study = load(study_file)
     note(f"Pricing {study.study}; its fleets are sized at {len(slo_factors)} settings of targets.")
     case = open_case(study)
-    return Panel(prepare(case, priced(case), slo_factors), study_file)
+    return Panel(prepare(case, measured(case), slo_factors), study_file)
 
 
 # --- the levers ---------------------------------------------------------------------------------

@@ -175,7 +175,7 @@ def test_the_notebook_holds_no_logic_and_no_typed_figure(notebook):
 
 
 def test_what_the_notebook_calls_opens_a_panel(monkeypatch, base):
-    monkeypatch.setattr(explore, "priced", lambda case: {})
+    monkeypatch.setattr(explore, "measured", lambda case: {})
     monkeypatch.setattr(explore, "prepare", lambda case, results, factors: base)
     said = []
     assert explore.open_panel(STUDY, said.append).changes == BASE

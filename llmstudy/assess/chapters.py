@@ -5,12 +5,9 @@ from typing import Any
 
 from llmstudy import canonical
 from llmstudy.assess.case import Case
-from llmstudy.assess.cost import cost_tables
 from llmstudy.assess.crossover import crossover_tables
 from llmstudy.assess.evidence import evidence_tables
-from llmstudy.assess.hosting import hosting_tables
-from llmstudy.assess.latency import latency_tables
-from llmstudy.assess.quality import quality_tables
+from llmstudy.assess.measured import measured
 from llmstudy.assess.verdict import decision_tables
 
 
@@ -26,10 +23,7 @@ def chapter_results(case: Case) -> dict[str, dict[str, Any]]:
         found[name] = canonical.plain(tables)
 
     write("01_evidence", evidence_tables(case))
-    write("02_cost", cost_tables(case))
-    write("05_self_hosting", hosting_tables(case))
-    write("03_latency", latency_tables(case, found["05_self_hosting"]))
-    write("04_quality", quality_tables(case))
+    found |= measured(case)
     write("06_crossover", crossover_tables(case, found))
     write("07_triggers_and_routing", decision_tables(case, found))
     return found

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from llmstudy import canonical, capacity, evidence
-from llmstudy.assess import cost, hosting, latency, projection, quality
+from llmstudy.assess import projection
 from llmstudy.assess.case import Case, Results
 from llmstudy.assess.futures import portfolio_saving
 from llmstudy.assess.market import (
@@ -26,6 +26,7 @@ from llmstudy.assess.market import (
     stay_draws,
     todays_fleets,
 )
+from llmstudy.assess.measured import measured
 from llmstudy.assess.verdict import route_table, verdicts_of
 from llmstudy.evidence import Traffic
 from llmstudy.figure import FloatArray
@@ -168,13 +169,7 @@ class Replay:
             if study.seed not in self._fits:
                 self._fits[study.seed] = capacity.serving_fits(seed=study.seed)
             case = Case(alone, self._traffic(alone, name))
-            hosts = canonical.plain(hosting.hosting_tables(case, self._fits[study.seed]))
-            self._tables[key] = {
-                "02_cost": canonical.plain(cost.cost_tables(case)),
-                "03_latency": canonical.plain(latency.latency_tables(case, hosts)),
-                "04_quality": canonical.plain(quality.quality_tables(case)),
-                "05_self_hosting": hosts,
-            }
+            self._tables[key] = measured(case, self._fits[study.seed])
         return self._tables[key]
 
     def _traffic(self, alone: Study, name: str) -> Traffic:

@@ -10,7 +10,7 @@ asks the chapters' own functions, so that a run of the changed study file says t
 
 from llmstudy.what_if.changes import BASE, Changes, changed, with_quotes
 from llmstudy.what_if.outcome import Outcome, what_if
-from llmstudy.what_if.prepared import SLO_FACTORS, Prepared, prepare, priced
+from llmstudy.what_if.prepared import SLO_FACTORS, Prepared, prepare
 from llmstudy.what_if.saved import save
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "Prepared",
     "changed",
     "prepare",
-    "priced",
     "save",
     "what_if",
     "with_quotes",

@@ -10,7 +10,6 @@ import pandas as pd
 from llmstudy import canonical, rent
 from llmstudy import uncertainty as mc
 from llmstudy.assess.case import Case, Results
-from llmstudy.assess.cost import cost_tables
 from llmstudy.assess.hosting import hosting_tables
 from llmstudy.assess.latency import latency_tables
 from llmstudy.assess.market import (
@@ -38,17 +37,6 @@ SLO_FACTORS = (0.5, 0.75, 1.0, 1.5, 2.0)
 """Targets over the study's own at which an analyst's fleets are sized."""
 
 
-def priced(case: Case) -> dict[str, Mapping[str, Any]]:
-    """What of a study's results a what-if rests on: chapters 02 to 05, as they write them."""
-    hosting = canonical.plain(hosting_tables(case))
-    return {
-        "02_cost": canonical.plain(cost_tables(case)),
-        "03_latency": canonical.plain(latency_tables(case, hosting)),
-        "04_quality": canonical.plain(quality_tables(case)),
-        "05_self_hosting": hosting,
-    }
-
-
 @dataclass(frozen=True)
 class Sized:
     """Fleets and latencies at one setting of the targets, as chapters 03 and 05 write them."""
@@ -66,7 +54,7 @@ def prepare(
 ) -> "Prepared":
     """Everything that a setting of the levers does not change, worked out once.
 
-    results: `02_cost` to `05_self_hosting` of the case, as its chapters wrote them or `priced`.
+    results: `02_cost` to `05_self_hosting` of the case, as its chapters wrote them, or `measured`.
     slo_factors: targets over the study's own; each but 1 is sized anew, in seconds per fleet.
     n: draws; with those of the chapters the base case is theirs.
     Raises: ValueError as `hosting_tables`.

@@ -10,12 +10,13 @@ from llmstudy import capacity, paths, quality
 from llmstudy import uncertainty as mc
 from llmstudy.assess.case import open_case
 from llmstudy.assess.market import discount_draws, market, permissions, stay_draws
+from llmstudy.assess.measured import measured
 from llmstudy.assess.projection import move_futures, savings_table
 from llmstudy.assess.quality import counts_of
 from llmstudy.capacity.sizing import peak
 from llmstudy.figure import Figure
 from llmstudy.study import load
-from llmstudy.what_if import BASE, Changes, changed, prepare, priced, save, what_if, with_quotes
+from llmstudy.what_if import BASE, Changes, changed, prepare, save, what_if, with_quotes
 
 OWN = "h200-llama-3.1-70b"
 
@@ -107,7 +108,7 @@ def test_the_changed_study_run_from_its_file_agrees_with_the_slider(base, tmp_pa
     changes = Changes(volume=2.0, growth=0.01, gpu_price=0.7, reserved=0.2, team=0.5)
     slider = what_if(base, changes, breaks=False)
     study = load(save(paths.params("default.yaml"), changes, tmp_path / "my-case.yaml"))
-    found = priced(open_case(study))
+    found = measured(open_case(study))
     offers = market(found["02_cost"], found["05_self_hosting"])
     able = permissions(study)
     able = able[able["permitted"] & able["fits_context"] & ~able["current"]]
