@@ -18,7 +18,6 @@ REFERENCE = paths.ROOT / "outputs" / "reference"
 MEND = "the reference is not of these notebooks: run `make reference`"
 
 each_chapter = pytest.mark.parametrize("name", sorted(CHAPTERS))
-one_comparison = pytest.mark.xdist_group("reference")  # it takes seconds, and serves several tests
 
 
 def cells(file):
@@ -100,13 +99,13 @@ def compared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reference")
     filled = folder / "outputs" / "reference"
     filled.mkdir(parents=True)  # without it the parameters would mean the committed folder
-    notebook = nbformat.read(REFERENCE / "02_cost.ipynb", as_version=4)
+    notebook = nbformat.read(REFERENCE / "04_quality.ipynb", as_version=4)
     notebook.cells.append(with_a_wrong_digit(notebook.cells[-1]))
-    nbformat.write(notebook, folder / "02_cost.ipynb")
+    nbformat.write(notebook, folder / "04_quality.ipynb")
     options = ["-p", "no:cacheprovider", "--nbval", "--nbval-current-env", "--color=no", "-rA"]
-    command = [sys.executable, "-m", "pytest", *options, "02_cost.ipynb"]
+    command = [sys.executable, "-m", "pytest", *options, "04_quality.ipynb"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    return Comparison(done, len(code("02_cost")), filled)
+    return Comparison(done, len(code("04_quality")), filled)
 
 
 def with_a_wrong_digit(cell):
@@ -120,20 +119,19 @@ def with_a_wrong_digit(cell):
     return cell
 
 
-@one_comparison
 def test_one_wrong_digit_fails_and_its_cell_is_named(compared):
     assert compared.done.returncode == pytest.ExitCode.TESTS_FAILED
-    assert f"FAILED 02_cost.ipynb::Cell {compared.wrong}" in compared.done.stdout
+    assert f"FAILED 04_quality.ipynb::Cell {compared.wrong}" in compared.done.stdout
     assert "mismatch 'text/html'" in compared.done.stdout
 
 
-@one_comparison
 def test_the_cells_as_they_are_committed_agree_with_a_fresh_execution(compared):
-    passed = re.findall(r"^PASSED 02_cost\.ipynb::Cell (\d+)", compared.done.stdout, re.MULTILINE)
+    passed = re.findall(
+        r"^PASSED 04_quality\.ipynb::Cell (\d+)", compared.done.stdout, re.MULTILINE
+    )
     assert passed == [str(i) for i in range(compared.wrong)], compared.done.stdout
 
 
-@one_comparison
-@pytest.mark.parametrize("file", ["results/02_cost.json", "tables/bills.csv"])
+@pytest.mark.parametrize("file", ["results/04_quality.json", "tables/quality.csv"])
 def test_executing_a_reference_again_changes_no_file(compared, file):
     assert (compared.filled / file).read_bytes() == (REFERENCE / file).read_bytes(), MEND

@@ -23,8 +23,6 @@ from llmstudy.run import (
 from llmstudy.run.notebook import Execution, NotebookError, load_libraries
 from llmstudy.study import StudyError
 
-pytestmark = pytest.mark.xdist_group("e2e")  # shares the server that has the libraries loaded
-
 STUDY = paths.params("default.yaml")
 SHORT = {"01_evidence": (), "02_cost": ("01_evidence",), "08_memo": ("02_cost",)}
 

@@ -20,8 +20,6 @@ from llmstudy.study import StudyError, load
 from llmstudy.sweep import Row, in_blocks, page, planned, sweep, totals
 from llmstudy.sweep.portfolio import Course, Fired, failed
 
-pytestmark = pytest.mark.xdist_group("e2e")  # workers of its own: not beside other runs
-
 
 @pytest.fixture
 def _fits_made_once(serving_fits, monkeypatch):

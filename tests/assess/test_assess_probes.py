@@ -373,7 +373,7 @@ def test_an_old_run_is_a_warning_and_no_error(probed):
 def test_check_warns_of_a_run_that_has_grown_old_since(probed):
     study = load(probed(**{HOSTED: [simulated(day="2026-11-20")]}))
     later = open_case(check.on_day(study, pd.Timestamp("2027-06-01").date()))
-    said = check.check(study, later, None).warnings
+    said = check.check(study, later, None, {}).warnings
     assert f"The probe of {HOSTED} is 193 days old (2026-11-20): probe again." in said
 
 
