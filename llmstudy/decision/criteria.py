@@ -120,7 +120,8 @@ def cost(
         far = saving_usd <= -line_usd
         said = f"dearer in {share(1 - p_cheaper)} of draws, by {usd(-saving_usd)} at the median"
         return Score(0 if far else 1, said)
-    return Score(2, f"cheaper in {sure} of draws, {gain} at the median: neither way is sure")
+    said = f"cheaper in {sure} of draws, saving {gain} at the median: neither way is sure"
+    return Score(2, said)
 
 
 def customisation(
