@@ -17,7 +17,7 @@ from llmstudy.assess.case import Case
 from llmstudy.assess.headline import Answer, answer
 from llmstudy.assess.measured import measured
 from llmstudy.assess.triggers import trigger_rows
-from llmstudy.diff import Run, amount_said, compared_kind, headline_of, signed
+from llmstudy.diff import Run, amount_said, compared_kind, headline_of, median_usd, signed
 from llmstudy.prices import Finding
 from llmstudy.run.provenance import inputs
 from llmstudy.study import Study
@@ -205,11 +205,7 @@ def moved_headline(then: Run, now: Answer) -> Headline:
         return Headline(before, None, None, said)
     kind = compared_kind(before, after)
     was, is_ = then.results[f"{kind}_usd"], now.amounts[kind]
-    return Headline(before, after, _median(is_) - _median(was), "")
-
-
-def _median(amount: Mapping[str, float] | None) -> float:
-    return 0.0 if amount is None else amount["p50"]
+    return Headline(before, after, median_usd(is_) - median_usd(was), "")
 
 
 # --- the age of the evidence ----------------------------------------------------------------

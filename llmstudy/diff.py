@@ -146,12 +146,13 @@ def _headlines(then: Run, now: Run) -> dict[str, Any]:
         gaps = dict.fromkeys(("kind", "then_usd", "now_usd", "moved_usd"))
         return {"then": before, "now": after, **gaps}
     kind = compared_kind(before, after)
-    was, is_ = (_median(run.results[f"{kind}_usd"]) for run in (then, now))
+    was, is_ = (median_usd(run.results[f"{kind}_usd"]) for run in (then, now))
     moved = {"kind": kind, "then_usd": was, "now_usd": is_, "moved_usd": is_ - was}
     return {"then": before, "now": after, **moved}
 
 
-def _median(amount: Mapping[str, float] | None) -> float:
+def median_usd(amount: Mapping[str, float] | None) -> float:
+    """The median of an amount, which counts as 0 in a run that has none of it."""
     return 0.0 if amount is None else amount["p50"]
 
 
