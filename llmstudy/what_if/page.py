@@ -174,8 +174,8 @@ def months_chart(now: Outcome, base: Outcome) -> str:
             was = None if before is None else before.month_usd
             label = f"{name}: {route.route}{' (today)' if route.stays else ''}"
             rows.append(Mark(label, ARMS[route.arm].color, route.month_usd, None, None, was))
-    found = [route for workload in now.workloads.values() for route in workload.favoured]
-    own = [route.month_usd for route in found if route.arm == "self_hosted"]
+    shown = [route for workload in now.workloads.values() for route in workload.favoured]
+    own = [route.month_usd for route in shown if route.arm == "self_hosted"]
     least = f"; the least with a fleet and its team {usd(min(own))}" if own else ""
     title = f"Staying costs {usd(now.stay_month_usd)} in the first month{least}"
     return _chart(title, "bill of the first month as if moved, USD (log scale)", rows, usd)
