@@ -36,8 +36,10 @@ test-browser: env
 
 # Records in data/probes what this machine's GPU gives, with random weights: no model is downloaded.
 # VLLM_PYTHON names an interpreter that has vLLM, where this environment has not: see the extra gpu.
-# About 25 minutes on an H200; a setting at a time, as `llmstudy probe vllm llama-3.1-8b --record
-# data/probes`, takes 8 to 9. Where nothing can be installed: PYTHONPATH=. python3 -m llmstudy ...
+# Where time is short, a setting at a time: the runs in data/probes, `llmstudy probe vllm
+# llama-3.1-8b --max-point 25s --bench --record data/probes` with and without `--quantization fp8`,
+# took four and two and a half minutes on an H100, the server's start included. Where nothing can be
+# installed: PYTHONPATH=. python3 -m llmstudy ...
 probe-gpu: env
 	$(BIN)/llmstudy probe vllm llama-3.1-8b llama-3.1-70b --quantization none --quantization fp8 \
 	  --bench --record data/probes $(if $(VLLM_PYTHON),--python $(VLLM_PYTHON))

@@ -15,7 +15,7 @@ _PARTS = {
     "prompts": "growing prompts",
     "drift": "the trend of prices",
     "upkeep": "evaluation and forced migrations",
-    "spread": "the upward skew of the draws",
+    "spread": "the long upper tail of the draws",
     "discount": "discounting",
 }
 
@@ -29,7 +29,23 @@ def cost_finding(facts: Facts) -> str:
         of = f"{told(part, share)} of {told(month['today'], usd)} a month"
         found = f"{escape(opening(lead))} is {of}"
     said = [_crossover_sentence(row, facts) for row in ladder(facts.crossovers(lead))]
-    return heading("finding-cost", found) + paragraph(_reconciled(facts), *said)
+    return heading("finding-cost", found) + paragraph(_reconciled(facts), *said, _undrawn(facts))
+
+
+def _undrawn(facts: Facts) -> str:
+    """The favoured route where the chart, with one line for each arm, leaves it out."""
+    lead, routes = facts.lead, facts.study.routes
+    target, today = facts.verdicts[lead]["target"], facts.study.workloads[lead].current_route
+    if target is None or target == today or routes[target].arm != routes[today].arm:
+        return ""
+    bills = facts.chapters["02_cost"]["bills"]
+    bill = next((r for r in bills if (r["workload"], r["route"]) == (lead, target)), None)
+    if bill is None:
+        return ""
+    return (
+        f"The favoured {escape(target)}, on the same arm as today's route and not drawn, bills "
+        f"{told(bill['month_usd'], usd)} a month."
+    )
 
 
 def _reconciled(facts: Facts) -> str:
@@ -102,7 +118,20 @@ def quality_finding(facts: Facts) -> str:
     )
     said = f"{rest} on our own items"
     said += "; public benchmarks stand in for the others." if own < scored else "."
-    return heading("finding-quality", title) + paragraph(said, _inferior(found["worst"]))
+    return heading("finding-quality", title) + paragraph(
+        said, _inferior(found["worst"]), _by_own_rule(facts)
+    )
+
+
+def _by_own_rule(facts: Facts) -> str:
+    """Which moves rest on published items, because the study lets them, and which may not."""
+    lowest = {name: spec.quality.lowest_grade for name, spec in facts.study.workloads.items()}
+    moves = [name for name in facts.deciding("move") if not facts.forced(name)]
+    resting = [name for name in moves if lowest[name] == "published"]
+    if not resting:
+        return ""
+    strict = "; the others must rest on our own" if "measured" in lowest.values() else ""
+    return f"By the study's rule {first_few(resting)} may move on published items{strict}."
 
 
 def _inferior(worst: Any) -> str:
@@ -131,6 +160,9 @@ def vendor_finding(facts: Facts) -> str:
     if missing:
         said.append(f"{_excluded(missing)} before any cost was read.")
     title = "No trigger has fired"
+    parts = {row["part"]: row["usd"] for row in facts.crossing.get("stay_parts", [])}
+    if any(row["id"] == "G4" for row in fired) and parts.get("scheduled"):
+        said.append(f"Announced prices are {told(parts['scheduled'], usd)} of what staying costs.")
     if fired:
         which = [f"{row['id']} ({row['name']}) on {row['workload']}" for row in fired]
         title = f"Fired: {first_few(which)}"

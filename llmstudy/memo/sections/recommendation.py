@@ -147,7 +147,10 @@ def _confidence(facts: Facts) -> str:
 
 
 def _reversal(facts: Facts) -> str:
-    arms = {facts.verdicts[name]["arm"] for name in facts.deciding("move")}
+    moves = facts.deciding("move")
+    arms = {facts.verdicts[name]["arm"] for name in moves}
+    if moves and all(facts.forced(name) for name in moves):
+        return "There is no way back to a route that may not see the data."
     if "self_hosted" in arms:
         return "Going back costs the unused GPU commitment; the API stays as the fallback."
     if arms:

@@ -25,7 +25,36 @@ def change_our_mind(facts: Facts) -> str:
 
 def changes(facts: Facts) -> list[str]:
     """The thresholds, the nearest to a decision first."""
-    return [*_quality_thresholds(facts), *_volume_threshold(facts), _price_threshold(facts)]
+    return [
+        *_ways_back(facts),
+        *_quality_thresholds(facts),
+        *_volume_threshold(facts),
+        _price_threshold(facts),
+    ]
+
+
+def _ways_back(facts: Facts) -> list[str]:
+    """What would undo the moves of this memo, the forced ones first; of many one line each kind."""
+    found = []
+    moves = facts.deciding("move")
+    if forced := [name for name in moves if facts.forced(name)]:
+        found.append(
+            f"{first_few(forced)} may stay if today's route gets the contract its data need "
+            f"(G3: {_watches(facts, 'G3')} watches)."
+        )
+    if chosen := [name for name in moves if not facts.forced(name)]:
+        margin = facts.stated(f"workloads.{chosen[0]}.quality.margin")["value"]
+        found.append(
+            f"{escape(chosen[0])} goes back if its canary loses more than {told(margin, points)} "
+            f"points of accepted answers ({escape(facts.decided['phases'][2]['owner'])} watches)."
+        )
+    return found
+
+
+def _watches(facts: Facts, trigger: str) -> str:
+    """Whose trigger it is."""
+    owners = {row["id"]: row["owner"] for row in facts.decided["triggers"]}
+    return escape(owners[trigger])
 
 
 def _quality_thresholds(facts: Facts) -> list[str]:
@@ -52,13 +81,13 @@ def _volume_threshold(facts: Facts) -> list[str]:
     if at is None:
         return [
             f"{escape(lead)}: no volume below the cap makes self-hosting cheaper than {other} in "
-            "most draws (G1: head of platform watches)."
+            f"most draws (G1: {_watches(facts, 'G1')} watches)."
         ]
     if at <= facts.requests_per_month(lead):
         return []
     return [
         f"{escape(lead)} above {told(at)} requests a month: self-hosting is then cheaper than "
-        f"{other} (G1: head of platform watches)."
+        f"{other} (G1: {_watches(facts, 'G1')} watches)."
     ]
 
 
@@ -69,7 +98,7 @@ def _price_threshold(facts: Facts) -> str:
     state = f"already true of {first_few(fired)}" if fired else "none is scheduled"
     return (
         f"A price rise of {told(limit, share)} or more on today's routes: {state} "
-        "(G4: procurement watches)."
+        f"(G4: {_watches(facts, 'G4')} watches)."
     )
 
 

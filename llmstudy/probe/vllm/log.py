@@ -20,6 +20,11 @@ _DOING = (
 _CAUSES = (
     (r"No module named '?vllm\b", "vLLM is not installed in that Python: add the extra `gpu`"),
     (
+        r"No module named '?flashinfer\b",
+        "this vLLM takes FlashInfer for granted and it is not installed: install it, or set "
+        "VLLM_USE_FLASHINFER_SAMPLER=0 for vLLM's own sampler",
+    ),
+    (
         r"unrecognized arguments: (?P<what>.*)",
         "this version of vLLM has no flag {what}: leave it out or spell it as in `vllm serve "
         "--help=all`",
