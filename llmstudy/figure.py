@@ -6,9 +6,10 @@ feeds Monte Carlo and sensitivity analysis alike.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import date
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,20 @@ assumed: a judgement. simulated: drawn from a published shape.
 """
 
 GRADES: tuple[Grade, ...] = get_args(Grade)
+
+_G = TypeVar("_G", bound=str)
+
+
+def least_certain(grades: Iterable[_G]) -> _G:
+    """The grade of what rests on several figures.
+
+    Raises: ValueError for none, or for one that is no grade.
+
+    >>> least_certain(["measured", "assumed", "published"])
+    'assumed'
+    """
+    return max(grades, key=GRADES.index)
+
 
 Distribution = Literal["fixed", "uniform", "loguniform", "triangular", "lognormal"]
 

@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from llmstudy.memo.facts import listed, opening
-from llmstudy.text import count, share, span, usd
+from llmstudy.text import count, listed, opening, share, span, usd
 from llmstudy.words import named
 
 Results = Mapping[str, Any]

@@ -12,7 +12,7 @@ from llmstudy.cost import (
     owned_gpu_hour_parts,
     owned_usd_per_gpu_hour,
 )
-from llmstudy.figure import GRADES, Figure
+from llmstudy.figure import Figure, least_certain
 from llmstudy.study import Commitment, OwnedGpus, SelfHostedRoute, bundled_figures
 
 
@@ -232,6 +232,6 @@ def _spread(usd: Callable[[OwnedGpu], float], figures: Mapping[str, Figure]) -> 
         value,
         value - hypot(*(down for down, _ in moves.values())),
         value + hypot(*(up for _, up in moves.values())),
-        max(grades, key=GRADES.index),
+        least_certain(grades),
         decided_by,
     )

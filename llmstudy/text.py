@@ -1,4 +1,4 @@
-"""How is a number written? One hand for the memo's prose, its tables and its charts.
+"""How is a number written, or a list? One hand for the memo's prose, its tables and its charts.
 
 Rounded to what a reader can use, with its unit, and never with a dollar sign: Markdown turns `$`
 into mathematics.
@@ -128,3 +128,21 @@ def _percent_decimals(percent: float) -> int:
         return 0
     digits = f"{percent:.{1 - math.floor(math.log10(percent))}f}" if percent > 0 else "0"
     return len(digits.rstrip("0").partition(".")[2])
+
+
+def opening(text: str) -> str:
+    """A text as the start of a sentence.
+
+    >>> opening("API price drift"), opening("growth")
+    ('API price drift', 'Growth')
+    """
+    return text[:1].upper() + text[1:]
+
+
+def listed(names: list[str]) -> str:
+    """Names as prose.
+
+    >>> listed(["chat", "search", "tagging"])
+    'chat, search and tagging'
+    """
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

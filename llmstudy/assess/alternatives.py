@@ -3,9 +3,9 @@
 from collections.abc import Callable, Collection
 
 from llmstudy.assess.case import Case, Results, Tables
-from llmstudy.assess.indicators import least_certain
 from llmstudy.decision import alternatives
 from llmstudy.decision.alternatives import Fact
+from llmstudy.figure import least_certain
 from llmstudy.privacy import privacy_matrix
 from llmstudy.study import ApiRoute, ArmName, Study
 

@@ -9,7 +9,7 @@ import pandas as pd
 from llmstudy.assess.case import Case, Results, Tables
 from llmstudy.assess.team import ends
 from llmstudy.decision import criteria, team
-from llmstudy.figure import GRADES, Figure
+from llmstudy.figure import Figure, least_certain
 
 _QUOTED = "source memo"
 """How the source of a figure begins that is the memo's own, and so is no check on it."""
@@ -182,7 +182,7 @@ def _hidden(case: Case) -> dict[str, _Ours]:
         {
             "hidden_evaluation": _spanned(tests, "upgrades, tested", spec.upgrade.grade),
             "hidden_monitoring": _spanned(
-                watch, "observability and on-call pay", max(grades, key=GRADES.index)
+                watch, "observability and on-call pay", least_certain(grades)
             ),
         }
     )

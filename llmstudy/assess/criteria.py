@@ -6,7 +6,6 @@ draws (a target, a margin, a threshold) is a choice and has no grade, unless it 
 unanswered question.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, get_args
@@ -20,7 +19,7 @@ from llmstudy.assess.lock_in import contract_rows, held_contracts, portability_t
 from llmstudy.assess.team import readiness_of, team_table
 from llmstudy.decision import contracts, criteria, team
 from llmstudy.decision.criteria import CRITERIA, Score
-from llmstudy.figure import GRADES, Figure
+from llmstudy.figure import Figure, least_certain
 from llmstudy.study import ArmName
 
 ARMS: tuple[str, ...] = get_args(ArmName)
@@ -100,10 +99,6 @@ class _Found:
     rests_on: tuple[str, ...]
 
 
-def _worst(grades: Iterable[str]) -> str:
-    return max(grades, key=GRADES.index)
-
-
 # --- one workload on one arm ----------------------------------------------------------------
 
 
@@ -156,7 +151,7 @@ def _served(known: _Known, name: str, route: "pd.Series[Any]") -> dict[str, _Fou
     if not route["fits_context"]:
         asked = f"workloads.{name}.intake.context_tokens"
         rests = (f"routes.{route['route']}.context_tokens", asked)
-        grade = _worst(known.ledger[path] for path in rests)
+        grade = least_certain(known.ledger[path] for path in rests)
         return dict.fromkeys(("C1", "C2", "C3"), _Found(criteria.cannot_serve(), grade, rests))
     return {
         "C1": _latency(known, name, route),
@@ -176,7 +171,7 @@ def _latency(known: _Known, name: str, route: "pd.Series[Any]") -> _Found:
         rests.append(f"routes.{route['route']}.ttft_p95")
     elif seen["source"] == "serving curve":
         rests.append("05_self_hosting.fleets")
-    return _Found(score, _worst(grades), tuple(rests))
+    return _Found(score, least_certain(grades), tuple(rests))
 
 
 def _cost(known: _Known, name: str, route: "pd.Series[Any]") -> _Found:
@@ -197,7 +192,7 @@ def _cost(known: _Known, name: str, route: "pd.Series[Any]") -> _Found:
         if study.routes[one].arm == "self_hosted":
             wanted += ["self_hosting.fte", "team.usd_per_fte_year"]
     rests = [path for path in dict.fromkeys(wanted) if path in known.ledger]
-    grade = _worst(known.ledger[path] for path in rests)
+    grade = least_certain(known.ledger[path] for path in rests)
     return _Found(score, grade, (*rests, "06_crossover.savings"))
 
 
@@ -220,7 +215,7 @@ def _customisation(known: _Known, name: str, route: "pd.Series[Any]") -> _Found:
     rests = ["04_quality.quality"] if route["quality"] == "none" else [figure]
     if route["quality"] == "inferior":
         rests.append("criteria_claims.tuning_gain")
-        return _Found(score, _worst([route["quality_grade"], "secondary"]), tuple(rests))
+        return _Found(score, least_certain([route["quality_grade"], "secondary"]), tuple(rests))
     return _Found(score, route["quality_grade"], tuple(rests))
 
 
@@ -258,6 +253,6 @@ def _team(known: _Known, route: "pd.Series[Any]") -> _Found:
     score = criteria.team(needs, known.readiness)
     if not needs:
         return _Found(score, "secondary", ("arm_facts",))
-    grade = _worst(["secondary", known.case.study.self_hosting.fte.grade])
+    grade = least_certain(["secondary", known.case.study.self_hosting.fte.grade])
     rests = ("team.experienced_ml_engineers", "self_hosting.fte", "team_roles")
     return _Found(score, grade, rests)

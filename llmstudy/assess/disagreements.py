@@ -10,7 +10,7 @@ from llmstudy.assess.moves import Found
 from llmstudy.decision.panel import Resolution, Side, cheaper_of
 from llmstudy.latency import QuantileEstimate, percentile_minimum_n, quantile_interval
 from llmstudy.study import ApiRoute
-from llmstudy.text import count, span, usd
+from llmstudy.text import count, opening, span, usd
 
 Trial = Mapping[str, Mapping[str, Any]]
 """The back-test of each lens, by its name; empty where no rule is on trial."""
@@ -46,7 +46,7 @@ def _first_or_hybrid(found: Found, trial: Trial) -> Resolution:
     if holds:
         first, second = sorted(side.usd or 0.0 for side in sides)
         sentence = (
-            f"{_opening(holds[0])} costs {usd(second - first)} less on average over "
+            f"{opening(holds[0])} costs {usd(second - first)} less on average over "
             f"{found['timing']['months']} months, where the choice is between today's named models "
             "and self-hosting alone."
         )
@@ -65,10 +65,6 @@ def _priced(side: Side) -> str:
     if side.usd is None or side.low_usd is None:
         return f"{side.side}: not priced"
     return f"{side.side} costs {usd(side.usd)} above {side.against.split(',')[0]}"
-
-
-def _opening(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 # --- D2 -------------------------------------------------------------------------------------
@@ -105,7 +101,7 @@ def _tails(case: Case, results: Results) -> Resolution:
     elif over:
         holds = ("good at the p95", "unpredictable at the p99") if under else ("unpredictable",)
     line = f"{count(_CLAIM_S)} s"
-    sentence = f"{_opening(' and '.join(holds))}, judged at {line}: {said}." if holds else (
+    sentence = f"{opening(' and '.join(holds))}, judged at {line}: {said}." if holds else (
         f"Open: the intervals straddle {line}: {said}."
     )  # fmt: skip
     return Resolution(said, holds, sentence, "measured", sides)

@@ -4,7 +4,7 @@ What the organisation states of itself (its team, its contracts) is graded measu
 do; a reading never bears more than the least certain figure in it.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from llmstudy.assess.case import Case, Results, rows_of
 from llmstudy.assess.lock_in import vendor
 from llmstudy.decision import risks
 from llmstudy.decision.risks import Reading
-from llmstudy.figure import GRADES, Grade
+from llmstudy.figure import Grade, least_certain
 from llmstudy.requests.summary import FAILURE_REQUESTS
 from llmstudy.study import ApiRoute, SelfHostedRoute, Study, Workload
 from llmstudy.text import count, share
@@ -72,15 +72,6 @@ def indicator_table(case: Case, results: Results, triggers: list[dict[str, Any]]
         "format_failures": case.study.thresholds.format_failure.value,
     }
     return risks.indicators({name: read(known) for name, read in readings.items()}, lines)
-
-
-def least_certain(grades: Iterable[Grade]) -> Grade:
-    """The grade of what rests on several figures.
-
-    >>> least_certain(["measured", "assumed", "published"])
-    'assumed'
-    """
-    return max(grades, key=GRADES.index)
 
 
 # --- vendors --------------------------------------------------------------------------------

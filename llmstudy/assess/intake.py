@@ -7,10 +7,9 @@ import pandas as pd
 
 from llmstudy import uncertainty as mc
 from llmstudy.assess.case import Results
-from llmstudy.assess.indicators import least_certain
 from llmstudy.assess.market import N_DRAWS, draws_of, inputs, paths_of
 from llmstudy.decision import questions
-from llmstudy.figure import Figure, FloatArray, Grade
+from llmstudy.figure import Figure, FloatArray, Grade, least_certain
 from llmstudy.privacy import REGULATED
 from llmstudy.study import Study, Workload
 from llmstudy.text import count, share, span

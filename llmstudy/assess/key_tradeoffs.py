@@ -8,8 +8,8 @@ import pandas as pd
 
 from llmstudy import paths
 from llmstudy.assess.case import Results, rows_of
-from llmstudy.assess.indicators import least_certain
 from llmstudy.assess.lock_in import vendor
+from llmstudy.figure import least_certain
 from llmstudy.study import ApiRoute, Study
 
 

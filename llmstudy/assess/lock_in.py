@@ -15,7 +15,7 @@ import pandas as pd
 from llmstudy import evidence, paths, prices, privacy
 from llmstudy.assess.case import Case, Results, Tables
 from llmstudy.decision import contracts, portability
-from llmstudy.figure import GRADES
+from llmstudy.figure import least_certain
 from llmstudy.study import ApiRoute, Portability, Route, Study
 from llmstudy.text import count, span
 
@@ -228,7 +228,7 @@ def _score(
         "current": route == workload.current_route,
         "score_low": low,
         "score_high": high,
-        "grade": max(grades, key=GRADES.index),
+        "grade": least_certain(grades),
         "pinned": ties.pinned,
         "retires": retires,
         "days_to_retirement": ties.days_to_retirement,

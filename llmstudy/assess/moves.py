@@ -8,7 +8,7 @@ import pandas as pd
 from llmstudy.assess.case import Case, Results, rows_of
 from llmstudy.decision.canary import canary_plan
 from llmstudy.decision.first_moves import MOVES, OPEN, STAYS, first_moves
-from llmstudy.figure import GRADES
+from llmstudy.decision.verdicts import is_proven
 from llmstudy.privacy import REGULATED
 from llmstudy.study import Study
 from llmstudy.units import HOURS_PER_MONTH
@@ -26,12 +26,6 @@ _LATE_AT_TARGET = 0.05
 def targets_of(found: Found) -> dict[str, str]:
     """Workloads that move, or may when the evidence asked for favours it, with the route."""
     return {name: v["target"] for name, v in found["verdicts"].items() if v["target"]}
-
-
-def proven(row: Any) -> bool:
-    """Whether a route's quality holds on evidence that may bear a move. row: of `route_table`."""
-    rests = GRADES.index(row["quality_grade"]) <= GRADES.index(row["lowest_grade"])
-    return bool(row["quality"] == "non-inferior" and rests)
 
 
 # --- what moves first -----------------------------------------------------------------------
@@ -72,7 +66,7 @@ def _workloads(study: Study, results: Results, found: Found) -> list[dict[str, A
                 "target": None if best is None else str(best["route"]),
                 "saving_p50_usd": 0.0 if best is None else float(best["saving_p50_usd"]),
                 "p_cheaper": 0.0 if best is None else float(best["p_cheaper"]),
-                "proven": best is not None and proven(best),
+                "proven": best is not None and is_proven(best),
                 "quality": "none" if best is None else str(best["quality"]),
                 "latency": "undecided" if best is None else str(best["latency"]),
                 "exposed": exposed and best is not None and best["arm"] != "self_hosted",

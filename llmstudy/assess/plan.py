@@ -10,9 +10,10 @@ import pandas as pd
 from llmstudy.assess.case import Case, Results, rows_of
 from llmstudy.assess.key_tradeoffs import key_tradeoffs
 from llmstudy.assess.lock_in import vendor
-from llmstudy.assess.moves import Found, canary_rows, first_move_rows, proven, targets_of
+from llmstudy.assess.moves import Found, canary_rows, first_move_rows, targets_of
 from llmstudy.assess.team import ends
 from llmstudy.decision.plan import ALL, GateFact, GateState, ItemCost, gates, items, passage, worst
+from llmstudy.decision.verdicts import is_proven
 from llmstudy.prices import same_model
 from llmstudy.study import Study
 from llmstudy.text import count, share, usd
@@ -230,7 +231,7 @@ def _saving(case: Case, found: Found, name: str, route: str) -> GateFact:
 def _quality(case: Case, found: Found, name: str, route: str) -> GateFact:
     row = _route_row(found, name, route)
     states: dict[str, GateState] = {"none": "unknown", "inferior": "failed"}
-    state = "passed" if proven(row) else states.get(str(row["quality"]), "open")
+    state = "passed" if is_proven(row) else states.get(str(row["quality"]), "open")
     said = f"{route}: no paired items"
     if row["quality"] != "none":
         n, grade = count(float(row["items"])), row["quality_grade"]

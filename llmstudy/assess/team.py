@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from llmstudy.decision import team
-from llmstudy.figure import GRADES, Figure
+from llmstudy.figure import Figure, least_certain
 from llmstudy.study import Study
 
 
@@ -46,7 +46,7 @@ def team_table(study: Study) -> dict[str, Any]:
         "ramp_months": _range(ramp),
         "saved_fte": _range(ends(staffing)),
         # the heads are the source memo's
-        "grade": max(["secondary", staffing.grade, salary.grade], key=GRADES.index),
+        "grade": least_certain(["secondary", staffing.grade, salary.grade]),
     }
 
 

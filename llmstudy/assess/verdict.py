@@ -25,7 +25,6 @@ from llmstudy.assess.panel import panel_tables
 from llmstudy.assess.plan import plan_tables
 from llmstudy.assess.timing import timing_tables
 from llmstudy.assess.triggers import log_backtest, trigger_rows
-from llmstudy.figure import GRADES
 from llmstudy.study import ArmName, Study, bundled_figures
 
 
@@ -205,8 +204,7 @@ def _quality_of(routes: pd.DataFrame, name: str, route: str) -> str:
     row = routes[(routes["workload"] == name) & (routes["route"] == route)].iloc[0]
     if row["quality"] == "inferior":
         return "inferior"
-    rests = GRADES.index(row["quality_grade"]) <= GRADES.index(row["lowest_grade"])
-    return "proven" if row["quality"] == "non-inferior" and rests else "unproven"
+    return "proven" if decision.is_proven(row) else "unproven"
 
 
 def _phases(study: Study, verdicts: Mapping[str, decision.Verdict]) -> pd.DataFrame:

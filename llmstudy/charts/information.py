@@ -19,7 +19,7 @@ from llmstudy.charts.drawing import (
 )
 from llmstudy.charts.style import ACCENT, GREY, INK, PALE, Chart
 from llmstudy.charts.tables import look_up, need, numbered
-from llmstudy.text import Format, count, share, span, usd
+from llmstudy.text import Format, count, opening, share, span, usd
 
 HINDSIGHT = "hindsight"
 """The policy that knows the future; no other is out of reach."""
@@ -44,7 +44,7 @@ def tornado(sensitivity: pd.DataFrame, base_usd: float, subject: str, note: str)
     ranges = [span(left, right, usd) for left, right in ends]
     effects = [f"{r.total_effect:.2f} ± {r.total_effect_error:.2f}" for _, r in numbered(table)]
     title = (
-        f"{_sentence(table['input'][0])} decides most: {subject} is {ranges[0]} over its range, "
+        f"{opening(table['input'][0])} decides most: {subject} is {ranges[0]} over its range, "
         f"{usd(base_usd)} in the base case"
     )
     figure = blank(title, note, 1.15 + 0.29 * len(table))
@@ -89,7 +89,7 @@ def p_never_drivers(table: pd.DataFrame, note: str) -> Chart:
     most = table.iloc[0]
     low, high = share(most.p_never_low_bin), share(most.p_never_high_bin)
     title = (
-        f"{_sentence(most.input)} decides most whether it never pays: never in {low} of draws "
+        f"{opening(most.input)} decides most whether it never pays: never in {low} of draws "
         f"where it is lowest, {high} where it is highest"
         if most.low > 0
         else f"No input clearly decides whether it never pays: the strongest, {most.input}, moves "
@@ -206,7 +206,7 @@ def _best_policy(table: pd.DataFrame) -> str:
         raise ValueError("table holds hindsight alone: add a policy that can be followed.")
     best = followed.iloc[int(followed["mean_cost_usd"].argmin())]
     if best.saving_low_usd > 0:
-        title = f"{_sentence(best.policy)} costs least: against committing now it {_saving(best)}"
+        title = f"{opening(best.policy)} costs least: against committing now it {_saving(best)}"
     elif best.saving_vs_now_usd > 0:
         title = f"Nothing is sure to cost less than committing now: {best.policy} {_saving(best)}"
     else:
@@ -233,7 +233,7 @@ def convergence(table: pd.DataFrame, subject: str, fmt: Format, note: str) -> Ch
     table = table.sort_values("n", ignore_index=True)
     said = [f"{fmt(r.estimate)}, give or take {_error(r, fmt)}" for _, r in numbered(table)]
     draws = [count(n) for n in table["n"]]
-    title = f"{_sentence(subject)} is {said[-1]}, after {draws[-1]} draws"
+    title = f"{opening(subject)} is {said[-1]}, after {draws[-1]} draws"
     title += f"; after {draws[0]} it was {said[0]}" if len(table) > 1 else ""
     figure = blank(title, note, 1.9)
     ax = figure.subplots()
@@ -258,7 +258,3 @@ def _error(row: Any, fmt: Format) -> str:
     if fmt is share:
         return f"{100 * half:.2g} points"
     return share(half / abs(row.estimate)) if row.estimate else fmt(half)
-
-
-def _sentence(words: str) -> str:
-    return words[0].upper() + words[1:]

@@ -15,6 +15,7 @@ from llmstudy.decision.verdicts import (
     Lines,
     Reason,
     Verdict,
+    is_proven,
     overall,
     verdict,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "Verdict",
     "five_questions",
     "five_questions_verdict",
+    "is_proven",
     "overall",
     "phases",
     "verdict",

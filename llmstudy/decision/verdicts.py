@@ -142,13 +142,20 @@ def _what_ends(current: Row) -> list[tuple[Collect, Reason]]:
     return found
 
 
+def is_proven(row: Any) -> bool:
+    """Whether a route holds its quality on evidence that may bear a move.
+
+    row: quality, quality_grade and lowest_grade, as in `ROUTE_COLUMNS`.
+    """
+    rank = _GRADE_RANK.get(row["quality_grade"], len(_GRADE_RANK))
+    asked = _GRADE_RANK.get(row["lowest_grade"], -1)
+    return bool(row["quality"] == "non-inferior" and rank <= asked)
+
+
 def _judged(row: Row, lines: Lines) -> Row:
     """The row with what follows from it alone: usable, proven, pays, promising."""
-    worst = len(_GRADE_RANK)
     enough = row["saving_p50_usd"] >= lines.saving_usd
-    rank = _GRADE_RANK.get(row["quality_grade"], worst)
-    asked = _GRADE_RANK.get(row["lowest_grade"], -1)
-    proven = row["quality"] == "non-inferior" and rank <= asked
+    proven = is_proven(row)
     pays = enough and row["p_cheaper"] >= lines.probability
     likely = enough and row["p_cheaper"] >= 0.5 and row["quality"] != "inferior"
     can = row["permitted"] and row["fits_context"] and row["sized"] and row["latency"] != "misses"

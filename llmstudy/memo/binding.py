@@ -13,7 +13,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from llmstudy.figure import GRADES
+from llmstudy.figure import GRADES, least_certain
 from llmstudy.text import Format, count, span
 
 
@@ -109,9 +109,9 @@ def _weakest(chapters: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     found: dict[str, str] = {}
     for row in evidence.get("workloads", []):
         grades = [row["volume_grade"], row["tokens_grade"], row["traffic"]]
-        found[row["workload"]] = max(grades, key=GRADES.index)
+        found[row["workload"]] = least_certain(grades)
     ledger = [row["grade"] for row in evidence.get("figures", [])]
-    found[""] = max([*ledger, *found.values()], key=GRADES.index, default="assumed")
+    found[""] = least_certain([*ledger, *found.values()] or ["assumed"])
     return found
 
 

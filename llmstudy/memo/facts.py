@@ -12,7 +12,7 @@ from llmstudy.chapter import Chapter
 from llmstudy.figure import Figure
 from llmstudy.memo.binding import located
 from llmstudy.study import Study
-from llmstudy.text import share, span
+from llmstudy.text import listed, share, span
 
 ARMS = {
     "proprietary_api": "a proprietary API",
@@ -107,24 +107,6 @@ def meaning(word: str) -> str:
     bounds = [0.0, *(bound for bound, _ in LIKELIHOODS)]
     i = [known for _, known in LIKELIHOODS].index(word)
     return span(bounds[i], min(bounds[i + 1], 1.0), share)
-
-
-def opening(text: str) -> str:
-    """A text as the start of a sentence.
-
-    >>> opening("API price drift"), opening("growth")
-    ('API price drift', 'Growth')
-    """
-    return text[:1].upper() + text[1:]
-
-
-def listed(names: list[str]) -> str:
-    """Names as prose.
-
-    >>> listed(["chat", "search", "tagging"])
-    'chat, search and tagging'
-    """
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 @dataclass(frozen=True)

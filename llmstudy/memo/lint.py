@@ -13,8 +13,9 @@ from html.parser import HTMLParser
 from typing import Any
 
 from llmstudy.memo.binding import resolve
-from llmstudy.memo.facts import BEFORE_MEMO, LIKELIHOODS, likelihood, opening
+from llmstudy.memo.facts import BEFORE_MEMO, LIKELIHOODS, likelihood
 from llmstudy.study import SelfHostedRoute, Study
+from llmstudy.text import opening
 
 REQUIRED = (
     *("title", "recommendation", "ask", "finding-cost", "finding-quality", "finding-vendor"),

@@ -16,8 +16,8 @@ from llmstudy.charts import Chart
 from llmstudy.charts.drawing import beside, blank, finish, log_ticks, name_rows
 from llmstudy.charts.style import GREY, INK
 from llmstudy.memo import render
-from llmstudy.memo.facts import listed
 from llmstudy.sweep.portfolio import Range, Row, Totals
+from llmstudy.text import listed
 
 OVERALL = {"api_first": "API first", "hybrid": "Hybrid", "off_api": "Off the API"}
 

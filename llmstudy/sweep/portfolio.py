@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from llmstudy.memo.facts import Facts, listed
+from llmstudy.memo.facts import Facts
 from llmstudy.study import Study
-from llmstudy.text import count, usd
+from llmstudy.text import count, listed, usd
 
 Range = Mapping[str, float]
 """p10, p50 and p90 of an amount. Unit: usd."""

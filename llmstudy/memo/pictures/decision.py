@@ -7,8 +7,8 @@ import pandas as pd
 
 from llmstudy import charts
 from llmstudy.charts import Chart
-from llmstudy.memo.facts import Facts, opening
-from llmstudy.text import count, share, span, usd
+from llmstudy.memo.facts import Facts
+from llmstudy.text import count, opening, share, span, usd
 from llmstudy.words import named
 
 

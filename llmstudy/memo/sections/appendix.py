@@ -9,10 +9,10 @@ import pandas as pd
 from markupsafe import Markup
 
 from llmstudy.memo.binding import bound, counted, quoted, told, told_span
-from llmstudy.memo.facts import Facts, listed
+from llmstudy.memo.facts import Facts
 from llmstudy.memo.sections.drivers import quantity
 from llmstudy.memo.sections.prose import bullets, heading, html, names, paragraph, table
-from llmstudy.text import count, share, usd
+from llmstudy.text import count, listed, share, usd
 
 MOST_RISKS = 6
 """Rows of the register that the appendix shows: those that are active, then those that warn."""

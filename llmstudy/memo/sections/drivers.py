@@ -7,9 +7,9 @@ from markupsafe import Markup
 
 from llmstudy.figure import Figure
 from llmstudy.memo.binding import bound, quoted, told, told_span
-from llmstudy.memo.facts import INPUTS, Facts, likelihood, listed, meaning, opening
+from llmstudy.memo.facts import INPUTS, Facts, likelihood, meaning
 from llmstudy.memo.sections.prose import heading, html, paragraph, table
-from llmstudy.text import count, share, usd
+from llmstudy.text import count, listed, opening, share, usd
 
 MOST_ASSUMPTIONS = 5
 """Rows of the assumptions' table: the budget allows seven, and a page two."""

@@ -5,9 +5,9 @@ from html import escape
 from typing import Any
 
 from llmstudy.memo.binding import quoted, told, told_span
-from llmstudy.memo.facts import ARMS, Facts, listed, opening
+from llmstudy.memo.facts import ARMS, Facts
 from llmstudy.memo.sections.prose import first_few, heading, paragraph
-from llmstudy.text import count, share, usd
+from llmstudy.text import count, listed, opening, share, usd
 
 _PARTS = {
     "growth": "growth of volume",

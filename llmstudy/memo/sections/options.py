@@ -5,9 +5,9 @@ from typing import Any
 from markupsafe import Markup
 
 from llmstudy.memo.binding import counted, told, told_span
-from llmstudy.memo.facts import Facts, listed
+from llmstudy.memo.facts import Facts
 from llmstudy.memo.sections.prose import first_few, heading, html, paragraph, table, usd_range
-from llmstudy.text import share, usd
+from llmstudy.text import listed, share, usd
 
 _OPTIONS = {
     "stay": ("Do nothing", "yes"),

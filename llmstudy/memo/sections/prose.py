@@ -9,8 +9,7 @@ from markupsafe import Markup
 
 from llmstudy.chapter import table_html
 from llmstudy.memo.binding import told, told_span
-from llmstudy.memo.facts import listed
-from llmstudy.text import usd
+from llmstudy.text import listed, usd
 
 
 def heading(section: str, text: str) -> str:

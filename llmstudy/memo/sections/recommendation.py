@@ -3,7 +3,7 @@
 from html import escape
 
 from llmstudy.memo.binding import quoted, told
-from llmstudy.memo.facts import ARMS, Facts, listed
+from llmstudy.memo.facts import ARMS, Facts
 from llmstudy.memo.sections.prose import (
     MOST_NAMES,
     definitions,
@@ -14,7 +14,7 @@ from llmstudy.memo.sections.prose import (
     usd_range,
 )
 from llmstudy.memo.sections.thresholds import changes
-from llmstudy.text import count, share, usd
+from llmstudy.text import count, listed, share, usd
 
 MOST_MOVES = 2
 """Moves that the recommendation names with their routes: it has eighty words."""

@@ -6,9 +6,9 @@ from typing import Any
 
 from llmstudy.diff import LEADS, signed
 from llmstudy.memo.binding import quoted, told
-from llmstudy.memo.facts import Facts, listed
+from llmstudy.memo.facts import Facts
 from llmstudy.memo.sections.prose import bullets, heading, paragraph
-from llmstudy.text import share, usd
+from llmstudy.text import listed, share, usd
 
 MOST_INPUTS = 5
 """Inputs, assumptions and triggers that are named; the rest stands in `results/diff.json`."""
