@@ -97,7 +97,7 @@ def vendor_peak(model: str, gpu: str) -> Figure | None:
     alike = results[(results["model"] == named.get(model)) & (results["gpu"] == gpu)]
     if alike.empty:
         return None
-    best = alike.sort_values("output_tokens_per_s_per_gpu").iloc[-1]
+    best = alike.sort_values("output_tokens_per_s_per_gpu", kind="stable").iloc[-1]
     return Figure(
         name=f"vendor_peak {model} {gpu}",
         value=float(best["output_tokens_per_s_per_gpu"]),

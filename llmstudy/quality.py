@@ -190,7 +190,7 @@ def holm(p: Sequence[float] | FloatArray) -> FloatArray:
     [0.03, 0.06, 0.06]
     """
     p = np.asarray(p, dtype=float)
-    order = np.argsort(p)
+    order = np.argsort(p, kind="stable")
     adjusted = np.empty_like(p)
     adjusted[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
     return adjusted

@@ -115,7 +115,9 @@ def _rows(
         found = _Found(Score(None, "the study names no route of this arm"), "", ())
         return [_row(id_, place, found) for id_ in CRITERIA]
     if route is None:
-        barred = _privacy(known, name, of_arm.sort_values("current", ascending=False).iloc[0])
+        barred = _privacy(
+            known, name, of_arm.sort_values("current", ascending=False, kind="stable").iloc[0]
+        )
         said = f"not weighed, privacy overrides: {barred.score.verdict}"
         other = _Found(Score(None, said), barred.grade, barred.rests_on)
         return [

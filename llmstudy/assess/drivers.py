@@ -47,7 +47,7 @@ def driver_tables(
     pays), `flips` (solved thresholds), `chances` (P(cheaper and within the margin) by volume and
     margin), `convergence`.
     """
-    best = savings.sort_values("saving_p50_usd", ascending=False)
+    best = savings.sort_values("saving_p50_usd", ascending=False, kind="stable")
     moves = _asked(best)
     ranked = {move: _ranked(study, offers, *move) for move in moves}
     own = [move for move in moves if study.routes[move[1]].arm == "self_hosted"]

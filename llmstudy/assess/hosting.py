@@ -160,7 +160,7 @@ def curve_tables(
     intake = study.workloads[workload].intake
     away = np.abs(np.log(points["input_tokens"] / intake.input_tokens.value))
     away += np.abs(np.log(points["output_tokens"] / intake.output_tokens.value))
-    near = points[away == away.min()].sort_values("concurrency")
+    near = points[away == away.min()].sort_values("concurrency", kind="stable")
     lengths = (float(near["input_tokens"].iloc[0]), float(near["output_tokens"].iloc[0]))
     ttft_s = near["ttft_ms"] / 1e3
     per_s = capacity.requests_per_s(near["concurrency"], lengths[1], ttft_s, near["tpot_ms"] / 1e3)

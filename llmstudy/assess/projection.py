@@ -77,7 +77,9 @@ def best_fleet_moves(study: Study, savings: pd.DataFrame | list[dict[str, Any]])
     savings: as `savings_table`, or its rows.
     """
     table = pd.DataFrame(savings, columns=["workload", "route", "arm", "saving_p50_usd"])
-    own = table[table["arm"] == "self_hosted"].sort_values("saving_p50_usd", ascending=False)
+    own = table[table["arm"] == "self_hosted"].sort_values(
+        "saving_p50_usd", ascending=False, kind="stable"
+    )
     best = own.groupby("workload")["route"].first()
     return {
         name: str(best[name])
@@ -126,7 +128,7 @@ def projection(study: Study, futures: Moves, savings: pd.DataFrame) -> list[dict
     Rows: workload, arm, route, months, p10_usd, p50_usd, p90_usd; 80 % range.
     """
     ends = sorted({m for m in (*AFTER_MONTHS, study.months) if m <= study.months})
-    best = savings.sort_values("saving_p50_usd", ascending=False)
+    best = savings.sort_values("saving_p50_usd", ascending=False, kind="stable")
     best = best.groupby(["workload", "arm"], sort=False).head(1)
     rows: list[dict[str, Any]] = []
     for name in study.workloads:

@@ -208,7 +208,7 @@ def traffic_for(case: Case, name: str) -> sizing.Traffic:
         hour_of_week(rows)["requests_per_s"].to_numpy(dtype=float),
         *lengths,
         sizing.burstiness_of(own_s),
-        pd.DataFrame({"arrival_s": arrival_s, **logged}).sort_values("arrival_s"),
+        pd.DataFrame({"arrival_s": arrival_s, **logged}).sort_values("arrival_s", kind="stable"),
     )
 
 

@@ -160,7 +160,7 @@ def options(
         & routes["sized"]
         & (routes["latency"] != "misses")
     ]
-    best = able.sort_values("saving_p50_usd", ascending=False)
+    best = able.sort_values("saving_p50_usd", ascending=False, kind="stable")
     plans: dict[str, dict[str, str]] = {
         "stay": {},
         "verdict": {name: route for name, route in moves.items() if route},

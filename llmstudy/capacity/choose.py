@@ -95,8 +95,8 @@ def choose_points(
         measured = np.diag(unknown) + _NOISE_SHARE**2
         gain = (unknown**2).sum(axis=0) / measured
         gain[chosen] = -1.0
-        # rounded, or the last bit decides between equals and not the seed
-        best = int(shuffled[np.argmax(gain[shuffled].round(12))])
+        # equal but for what BLAS kernels differ in: the seed decides, not the last bit
+        best = int(shuffled[np.argmax(gain[shuffled] >= gain.max() * (1 - 1e-9))])
         unknown = unknown - np.outer(unknown[best], unknown[best]) / measured[best]
         chosen.append(best)
     return np.array(chosen, dtype=np.int64)

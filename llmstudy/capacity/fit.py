@@ -28,6 +28,10 @@ _HIGHEST = np.array([1.0, 1.0, np.inf, np.inf])
 # Residuals above this count linearly, not squared: one bad point must not bend the curve.
 _OUTLIER_SHARE = 0.05
 
+# Of a parameter in spreads of its prior: more than five to eight points determine, and fewer than
+# BLAS kernels agree on.
+_FITTED_DECIMALS = 4
+
 
 def roofline(
     points: pd.DataFrame, shape: ModelShape, gpu: Gpu, precision: str, kv_value_bytes: float = 2.0
@@ -161,8 +165,8 @@ def parameter_intervals(
         error *= float(stdtrit(spare, (1 + level) / 2)) * noise
     else:
         error[:] = np.inf
-    reach = error * _SPREAD
     found = np.array([getattr(curve, name) for name in PRIOR])
+    reach = np.round(error, _FITTED_DECIMALS) * _SPREAD
     low, high = np.maximum(found - reach, _LOWEST), np.minimum(found + reach, _HIGHEST)
     ends = zip(PRIOR, found, low, high, strict=True)
     return {name: Interval(float(x), float(a), float(b)) for name, x, a, b in ends}
@@ -207,9 +211,11 @@ def fit_usable(used: pd.DataFrame, limit: ServingCurve) -> ServingCurve:
         bounds=((_LOWEST - _CENTRE) / _SPREAD, (_HIGHEST - _CENTRE) / _SPREAD),
         loss="soft_l1",
         f_scale=_OUTLIER_SHARE,
-        ftol=1e-6,
+        ftol=1e-15,
+        xtol=1e-10,
+        gtol=1e-12,
     )
-    fitted = curve(best.x)
+    fitted = curve(np.round(best.x, _FITTED_DECIMALS))
     misses = np.abs(fitted.tpot_s(**where) / measured_s - 1)
     return replace(
         fitted, n_fit=len(used), residual_share=float(np.median(misses)), hull=_hull(used)
@@ -226,7 +232,7 @@ def _doubts(points: pd.DataFrame, kv_value_bytes: float) -> Iterator[tuple["pd.S
 
     setting = [column for column in alike if column != "concurrency"]
     heaviest_first = points.assign(tpot_ms=repeats.transform("min"))
-    heaviest_first = heaviest_first.sort_values("concurrency", ascending=False)
+    heaviest_first = heaviest_first.sort_values("concurrency", ascending=False, kind="stable")
     lowest = heaviest_first.groupby(setting, dropna=False)["tpot_ms"].cummin()
     lowest = lowest.reindex(points.index)
     yield tpot > 1.25 * lowest, "TPOT is over 25 % higher than under as much or more load"

@@ -285,7 +285,7 @@ def draw_outages(
             rows.append((start_s, end_s, replica))
             start_s = end_s + rng.exponential(mtbf_s)
     table = pd.DataFrame(rows, columns=["start_s", "end_s", "replica"])
-    return table.sort_values("start_s", ignore_index=True)
+    return table.sort_values("start_s", ignore_index=True, kind="stable")
 
 
 def fleet(

@@ -70,7 +70,7 @@ def _cheapest(table: pd.DataFrame, month: str) -> str:
     """Who has cost least at the last horizon; of several workloads, on how many."""
     total = table[table["workload"] == "all"] if (table["workload"] == "all").any() else table
     if len(total["workload"].unique()) == 1:
-        first, *rest = (row for _, row in numbered(total.sort_values("p50_usd")))
+        first, *rest = (row for _, row in numbered(total.sort_values("p50_usd", kind="stable")))
         others = ", ".join(f"{look_of(r.arm).name} {usd(r.p50_usd)}" for r in rest)
         return (
             f"{first.workload}: by month {month} {look_of(first.arm).name} has cost least, "
@@ -93,7 +93,7 @@ def _horizons(ax: Axes, rows: pd.DataFrame, months: Sequence[float]) -> list[Ann
         ax.set_ylim(low - room if low < 0 else 0, max(high, 0) + room)
         even_ticks(ax.yaxis)
     arms, labels = list(rows["arm"].unique()), []
-    for arm, its in rows.sort_values("months").groupby("arm", sort=False):
+    for arm, its in rows.sort_values("months", kind="stable").groupby("arm", sort=False):
         look = look_of(str(arm))
         aside = (arms.index(arm) - (len(arms) - 1) / 2) * 0.27
         x = [months.index(month) + aside for month in its["months"]]

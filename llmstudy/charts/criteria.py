@@ -32,7 +32,7 @@ def criteria(scores: pd.DataFrame, note: str) -> Chart:
     need("scores", scores, "id criterion workload arm score grade overridden")
     once("scores", scores, "id workload arm")
     table = scores.astype({"score": float})
-    heads = table[["id", "criterion"]].drop_duplicates("id").sort_values("id")
+    heads = table[["id", "criterion"]].drop_duplicates("id").sort_values("id", kind="stable")
     lines = dict.fromkeys(zip(table["workload"], table["arm"], strict=True))
     at_row = {line: y for y, line in enumerate(lines)}
     at_column = {id_: x for x, id_ in enumerate(heads["id"])}

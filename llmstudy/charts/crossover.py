@@ -99,7 +99,7 @@ def cost_against_volume(
 
 def _first_to_pay(crossovers: pd.DataFrame, cheapest: str) -> str:
     """The crossover at the lowest volume, as the second half of a title."""
-    paying = crossovers.dropna(subset="p50").sort_values("p50")
+    paying = crossovers.dropna(subset="p50").sort_values("p50", kind="stable")
     if paying.empty:
         return "no other arm pays in half of the draws"
     first = paying.iloc[0]
@@ -225,7 +225,7 @@ def _meets(claim: Any, bands: pd.DataFrame) -> bool:
 
 def _earliest(bands: pd.DataFrame) -> str:
     """The lowest median crossover, as the second half of a title."""
-    paying = bands.dropna(subset="p50").sort_values("p50")
+    paying = bands.dropna(subset="p50").sort_values("p50", kind="stable")
     if paying.empty:
         return "no band of ours is reached in half of the draws"
     row = paying.iloc[0]

@@ -46,7 +46,7 @@ def week_load(
     busiest hour takes. capacity_requests_per_s: of one replica at its SLO. utilisation: share.
     """
     need("hours", hours, "hour requests_per_s")
-    hours = hours.sort_values("hour")
+    hours = hours.sort_values("hour", kind="stable")
     load, each = hours["requests_per_s"], count(capacity_requests_per_s)
     rented, enough = replicas * capacity_requests_per_s, needed * capacity_requests_per_s
     spare = replicas - needed
@@ -98,7 +98,7 @@ def replicas_week(table: pd.DataFrame, gpus_per_replica: int, subject: str, note
     held in that hour (a mean may be broken): static, scheduled, autoscaled.
     """
     need("table", table, "hour requests_per_s static scheduled autoscaled")
-    hours = table.sort_values("hour")
+    hours = table.sort_values("hour", kind="stable")
     gpu_hours = {fleet: gpus_per_replica * float(hours[fleet].sum()) for fleet in FLEETS}
     static = gpu_hours["static"]
     title = (
@@ -154,7 +154,7 @@ def base_load_split(table: pd.DataFrame, subject: str, note: str) -> Chart:
     usd_month_fleet, usd_month_api, usd_month (their sum), none below zero.
     """
     need("table", table, "replicas fleet_share api_share usd_month_fleet usd_month_api usd_month")
-    table = table.sort_values("replicas", ignore_index=True)
+    table = table.sort_values("replicas", ignore_index=True, kind="stable")
     best, last = int(table["usd_month"].argmin()), len(table) - 1
     said = [f"{_split(row)} {usd(row.usd_month)}" for _, row in numbered(table)]
     cheapest, cost = table.iloc[best], usd(table["usd_month"][best])
@@ -211,7 +211,7 @@ def serving_curve(
     """
     need("points", points, "concurrency tpot_ms output_tokens_per_s_per_gpu fitted")
     need("curve", curve, "concurrency tpot_ms output_tokens_per_s_per_gpu")
-    curve = curve.sort_values("concurrency")
+    curve = curve.sort_values("concurrency", kind="stable")
     low, high = curve["concurrency"].min(), curve["concurrency"].max()
     if not low <= chosen_concurrency <= high:
         raise ValueError(
@@ -269,7 +269,7 @@ def heldout_errors(table: pd.DataFrame, goal_share: float, note: str) -> Chart:
         table,
         "model gpu precision engine_version n_fit median_abs_error_share p90_abs_error_share",
     )
-    table = table.sort_values("median_abs_error_share", ignore_index=True)
+    table = table.sort_values("median_abs_error_share", ignore_index=True, kind="stable")
     names = [
         f"{r.model} · {r.gpu} · {r.precision} · {r.engine_version}" for _, r in numbered(table)
     ]

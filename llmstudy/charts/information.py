@@ -39,7 +39,9 @@ def tornado(sensitivity: pd.DataFrame, base_usd: float, subject: str, note: str)
     base_usd: the outcome with every input at its median. subject: the outcome, as a noun.
     """
     need("sensitivity", sensitivity, "input low_usd high_usd total_effect total_effect_error")
-    table = sensitivity.sort_values("total_effect", ascending=False, ignore_index=True).head(8)
+    table = sensitivity.sort_values(
+        "total_effect", ascending=False, ignore_index=True, kind="stable"
+    ).head(8)
     ends = np.sort(table[["low_usd", "high_usd"]].to_numpy(dtype=float), axis=1)
     ranges = [span(left, right, usd) for left, right in ends]
     effects = [f"{r.total_effect:.2f} ± {r.total_effect_error:.2f}" for _, r in numbered(table)]
@@ -81,7 +83,7 @@ def p_never_drivers(table: pd.DataFrame, note: str) -> Chart:
     bin), spread (how far the input moves P(never), share), low, high (interval of the spread).
     """
     need("table", table, "input p_never_low_bin p_never_high_bin spread low high")
-    table = table.sort_values("spread", ascending=False, ignore_index=True).head(8)
+    table = table.sort_values("spread", ascending=False, ignore_index=True, kind="stable").head(8)
     spreads = [
         f"{100 * r.spread:.0f} [{100 * r.low:.0f}, {100 * r.high:.0f}]".replace("-", "−")
         for _, r in numbered(table)
@@ -230,7 +232,7 @@ def convergence(table: pd.DataFrame, subject: str, fmt: Format, note: str) -> Ch
     table: n (draws), estimate, low, high. subject: the estimate, as a noun. fmt: how it is written.
     """
     need("table", table, "n estimate low high")
-    table = table.sort_values("n", ignore_index=True)
+    table = table.sort_values("n", ignore_index=True, kind="stable")
     said = [f"{fmt(r.estimate)}, give or take {_error(r, fmt)}" for _, r in numbered(table)]
     draws = [count(n) for n in table["n"]]
     title = f"{opening(subject)} is {said[-1]}, after {draws[-1]} draws"

@@ -39,7 +39,7 @@ def trigger_status(triggers: pd.DataFrame) -> Chart:
     unit (null: not known), name.
     """
     need("triggers", triggers, "id workload status value threshold unit name")
-    ids = triggers[["id", "name"]].drop_duplicates("id").sort_values("id")
+    ids = triggers[["id", "name"]].drop_duplicates("id").sort_values("id", kind="stable")
     workloads = list(triggers["workload"].unique())
     fired = triggers[triggers["status"] == "fired"].groupby("id")["workload"].agg(list)
     named = [f"{i} on {w[0] if len(w) == 1 else f'{len(w)} workloads'}" for i, w in fired.items()]
@@ -114,7 +114,7 @@ def phase_timeline(phases: pd.DataFrame, decide_by: date) -> Chart:
     """
     need("phases", phases, "phase title start end gate owner")
     table = phases.assign(start=pd.to_datetime(phases["start"]), end=pd.to_datetime(phases["end"]))
-    table = table.sort_values("start", ignore_index=True)
+    table = table.sort_values("start", ignore_index=True, kind="stable")
     title = (
         f"Decide by {_day(decide_by)}: {len(table)} {'phase' if len(table) == 1 else 'phases'}, "
         f"each closed by a gate, until {_day(table['end'].max())}"
@@ -171,7 +171,9 @@ def regret_bars(table: pd.DataFrame, note: str) -> Chart:
         "rule advisor regret_usd low_usd high_usd false_alarm_share missed_share delay_months "
         "switch_share improved",
     )
-    table = table.sort_values("regret_usd", ignore_index=True).astype({"delay_months": float})
+    table = table.sort_values("regret_usd", ignore_index=True, kind="stable").astype(
+        {"delay_months": float}
+    )
     title = _least_regret(table)
     figure = blank(title, note, 1.0 + 0.4 * len(table))
     ax = figure.subplots()

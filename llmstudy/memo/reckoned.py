@@ -89,7 +89,7 @@ def _comparisons(facts: Facts) -> dict[str, Any]:
     worst inferior one, in points."""
     table = facts.comparisons()
     scored = table[table["verdict"] != "none"]
-    worse = scored[scored["verdict"] == "inferior"].sort_values("difference")
+    worse = scored[scored["verdict"] == "inferior"].sort_values("difference", kind="stable")
     worst = None
     if not worse.empty:
         row = worse.iloc[0]

@@ -72,7 +72,7 @@ def gpu_price(gpu: str, provider: str, commitment: str, region: str | None = Non
     regions = sorted(set(quotes["region"]))
     if len(regions) > 1:
         raise PriceError(f"{wanted} is priced in several regions, name one: {', '.join(regions)}")
-    quote = quotes.sort_values("usd_per_gpu_hour").iloc[0]
+    quote = quotes.sort_values("usd_per_gpu_hour", kind="stable").iloc[0]
     return Figure(
         name=f"gpu_price {wanted}",
         value=float(quote["usd_per_gpu_hour"]),

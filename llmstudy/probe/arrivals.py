@@ -83,7 +83,7 @@ def replay_s(started: "pd.Series[pd.Timestamp]", time_scale: float) -> FloatArra
         raise ValueError("no request to replay: the log holds none")
     if not time_scale > 0:
         raise ValueError(f"time scale {time_scale:g}: give it above 0; 2 is twice as fast")
-    ordered = started.sort_values()
+    ordered = started.sort_values(kind="stable")
     return np.asarray((ordered - ordered.iloc[0]).dt.total_seconds() / time_scale)
 
 

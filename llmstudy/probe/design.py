@@ -77,7 +77,7 @@ class Design:
         rng = np.random.default_rng(self.seed)
         total = self.warmup_n + self.n
         if self.process == "replay" and self.log is not None:
-            kept = self.log.sort_values("ts_start").head(total)
+            kept = self.log.sort_values("ts_start", kind="stable").head(total)
             scheduled_s = arrivals.replay_s(kept["ts_start"], self.time_scale)
             lengths = kept[["input_tokens", "output_tokens"]].clip(lower=1).astype(float)
             return self._plan(lengths.reset_index(drop=True), scheduled_s)

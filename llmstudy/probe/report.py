@@ -52,7 +52,9 @@ def _cold_and_warm(run: Run) -> dict[str, Any] | None:
 
     Warm-up counts here: a prefix is cold only once.
     """
-    shared = run.samples[run.samples["prefix_group"].notna()].sort_values("dispatched_s")
+    shared = run.samples[run.samples["prefix_group"].notna()].sort_values(
+        "dispatched_s", kind="stable"
+    )
     if shared.empty:
         return None
     is_cold = ~shared.duplicated("prefix_group")

@@ -106,7 +106,7 @@ def table(samples: Sequence[Sample]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=COLUMNS)
     optional = [f.name for f in fields(Sample) if f.type in (float | None, int | None)]
     frame[optional] = frame[optional].astype(float)
-    return frame.astype({"ok": bool}).sort_values("index", ignore_index=True)
+    return frame.astype({"ok": bool}).sort_values("index", ignore_index=True, kind="stable")
 
 
 def with_metrics(samples: pd.DataFrame) -> pd.DataFrame:

@@ -134,7 +134,7 @@ def _api_ranges(rates: pd.DataFrame, mix: Mix) -> Ranges:
     said = ", ".join(f"{model} {ratio:.1f}" for model, ratio in ratios.items())
     found: Ranges = {}
     found["small_tier"] = (min(ratios.values()), max(ratios.values()), f"output price: {said}")
-    apis = rates[rates["role"] != "managed_open"].sort_values("input_usd")
+    apis = rates[rates["role"] != "managed_open"].sort_values("input_usd", kind="stable")
     inputs = apis["input_usd"]
     found["api_input"] = (
         float(inputs.iloc[0]),

@@ -119,8 +119,9 @@ def _indices(names: list[str], results: FloatArray, seed: int) -> pd.DataFrame:
             seed=seed or 1,  # SALib takes 0 for none, and would draw anew in every run
             num_resamples=100,
         )
-    parts = (names, found["S1"], found["ST"], found["ST_conf"])
-    return pd.DataFrame(dict(zip(_INDICES, parts, strict=True)))
+    # differences of sums: beyond six decimals they are another processor's
+    parts = (np.round(found[name], 6) for name in ("S1", "ST", "ST_conf"))
+    return pd.DataFrame(dict(zip(_INDICES, (names, *parts), strict=True)))
 
 
 def _with_ranks(table: pd.DataFrame) -> pd.DataFrame:
@@ -130,7 +131,7 @@ def _with_ranks(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _largest_first(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    return table.sort_values(column, ascending=False, ignore_index=True)
+    return table.sort_values(column, ascending=False, ignore_index=True, kind="stable")
 
 
 # ---- its whole distribution: PAWN ----------------------------------------------------------------

@@ -228,7 +228,7 @@ def _arrivals(
     own = traffic.logged.iloc[::parts]
     since = (own["arrival_s"] - stretch.start_s) % (HOUR_S * HOURS_PER_WEEK)
     inside = own.assign(arrival_s=since)[since < stretch.span_s]
-    return inside.sort_values("arrival_s", ignore_index=True)
+    return inside.sort_values("arrival_s", ignore_index=True, kind="stable")
 
 
 def _fleet(

@@ -193,7 +193,7 @@ def _looks(measure: Measure, level: float, slo: SLO, n_first: int, n_cap: int) -
     verdict: Verdict = "unresolved"
     while verdict == "unresolved" and n_cap - asked >= n_first:
         n = min(max(n_first, asked), n_cap - asked)
-        sent = measure(level, n).measured.sort_values("scheduled_s")
+        sent = measure(level, n).measured.sort_values("scheduled_s", kind="stable")
         if sent.empty:
             raise ValueError(f"a run of {n} requests at level {level:g} measured none: see why")
         asked += n

@@ -105,7 +105,7 @@ def knee(points: pd.DataFrame) -> Knee:
     >>> found.found, round(found.level, 1)
     (True, 6.0)
     """
-    points = points.sort_values("level")
+    points = points.sort_values("level", kind="stable")
     x = points["level"].to_numpy(dtype=float)
     y = points["throughput_per_s"].to_numpy(dtype=float)
     levels = np.unique(x)

@@ -108,7 +108,7 @@ def sweep_levels(
             break
         chosen = best
     order = ["tensor_parallel", "input_tokens", "output_tokens", "concurrency"]
-    return priced.iloc[chosen].sort_values(order)
+    return priced.iloc[chosen].sort_values(order, kind="stable")
 
 
 def _price(
