@@ -18,7 +18,7 @@ from llmstudy.assess.case import Results, rows_of
 from llmstudy.assess.futures import Buyer, Futures, futures_of_moves
 from llmstudy.assess.market import Market, spread
 from llmstudy.assess.projection import best_fleet_moves
-from llmstudy.figure import FloatArray
+from llmstudy.figure import FloatArray, first_least
 from llmstudy.study import Study
 from llmstudy.uncertainty.waiting import switch_costs
 
@@ -278,7 +278,7 @@ def _trial(
         "always_now": np.zeros(len(costs), int),
         "never": np.full(len(costs), future.months),
     }
-    baseline = str(tried["rule"].iloc[int(tried["regret_usd"].argmin())])
+    baseline = str(tried["rule"].iloc[int(first_least(tried["regret_usd"]))])
     best = triggers.improved_threshold(
         ratio, costs, (months | benchmarks)[baseline], levels, (1, 3, 6), FOLDS, rng
     )

@@ -12,7 +12,7 @@ import pandas as pd
 
 from llmstudy.capacity.curve import Hull, ServingCurve
 from llmstudy.capacity.hardware import Gpu, ModelShape
-from llmstudy.figure import FloatArray
+from llmstudy.figure import FloatArray, first_least
 
 PRIOR = {
     "bandwidth_efficiency": (0.7, 0.2),
@@ -95,8 +95,7 @@ def choose_points(
         measured = np.diag(unknown) + _NOISE_SHARE**2
         gain = (unknown**2).sum(axis=0) / measured
         gain[chosen] = -1.0
-        # equal but for what BLAS kernels differ in: the seed decides, not the last bit
-        best = int(shuffled[np.argmax(gain[shuffled] >= gain.max() * (1 - 1e-9))])
+        best = int(shuffled[first_least(-gain[shuffled])])  # the seed decides between equals
         unknown = unknown - np.outer(unknown[best], unknown[best]) / measured[best]
         chosen.append(best)
     return np.array(chosen, dtype=np.int64)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student_t
 
-from llmstudy.figure import FloatArray, Interval
+from llmstudy.figure import FloatArray, Interval, first_least
 from llmstudy.triggers.hysteresis import IntArray, first_fired, held_level
 
 
@@ -30,9 +30,8 @@ def hindsight(switch_costs: FloatArray) -> IntArray:
     array([1, 3])
     """
     never = switch_costs.shape[1] - 1
-    cheapest = switch_costs[:, :never].argmin(axis=1)
-    saves = switch_costs.min(axis=1) < switch_costs[:, never]
-    return np.asarray(np.where(saves, cheapest, never))
+    # never first: it wins every tie
+    return np.asarray((first_least(np.roll(switch_costs, 1, axis=1), axis=1) - 1) % (never + 1))
 
 
 def backtest(switch_costs: FloatArray, switches: Mapping[str, IntArray]) -> pd.DataFrame:
@@ -214,11 +213,11 @@ def improved_threshold(
     fold = rng.permutation(n_paths) % folds
     sums = _fold_sums(signal, costs, tried, fold, folds)
     regret = np.empty(n_paths)
-    chosen = [tried[i] for i in (sums.sum(axis=0) - sums).argmin(axis=1)]
+    chosen = [tried[i] for i in first_least(sums.sum(axis=0) - sums, axis=1)]
     for k, (level, held) in enumerate(chosen):
         own = fold == k
         regret[own] = _regret(costs[own], first_fired(signal[own], level, held))
-    level, held = tried[int(sums.sum(axis=0).argmin())]
+    level, held = tried[int(first_least(sums.sum(axis=0)))]
     shared = 1 + folds / (folds - 1)
     return ImprovedThreshold(
         level=float(level),

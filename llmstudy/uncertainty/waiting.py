@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import norm
 
-from llmstudy.figure import FloatArray, Interval
+from llmstudy.figure import FloatArray, Interval, first_least
 from llmstudy.uncertainty.information import (
     best_penalties,
     moments,
@@ -147,7 +147,7 @@ def value_of_waiting(
         left = _stopping_months(leaving, states, range(k, last))
         row = _row(f"{k}-month commitment, then free", leaving, left, costs[:, 0], level)
         rows.append(row | {"mean_switch_month": 0.0, "p_never": 0.0})
-    rows.append(_row("hindsight", costs, costs.argmin(axis=1), costs[:, 0], level))
+    rows.append(_row("hindsight", costs, first_least(costs, axis=1), costs[:, 0], level))
     return pd.DataFrame(rows)
 
 
@@ -166,7 +166,7 @@ def threshold_rule(
     reached = np.maximum.accumulate(states[:, :, 0], axis=1)
     found, judged = slice(0, None, 2), slice(1, None, 2)
     candidates, paid = _thresholds(costs[found], reached[found], _CANDIDATES)
-    best = int(paid.mean(axis=1).argmin())
+    best = int(first_least(paid.mean(axis=1)))
     excess = paid - paid[best]
     half = norm.ppf((1 + level) / 2) * excess.std(axis=1, ddof=1) / np.sqrt(excess.shape[1])
     alike = candidates[excess.mean(axis=1) <= half]
@@ -216,12 +216,12 @@ def _best_kind(paid: FloatArray) -> int:
     On a path larger than all it has seen, a regression may lose more than it ever saved.
     """
     mean = paid.mean(axis=1)
-    simple = int(mean[: -len(_POWERS)].argmin())
+    simple = int(first_least(mean[: -len(_POWERS)]))
     saved = paid[simple] - paid
     sure = saved.mean(axis=1) > _SURE * saved.std(axis=1) / np.sqrt(paid.shape[1])
     sure[: -len(_POWERS)] = False
     sure[simple] = True
-    return int(np.where(sure, mean, np.inf).argmin())
+    return int(first_least(np.where(sure, mean, np.inf)))
 
 
 def _rules(costs: FloatArray, states: FloatArray, fits: Sequence[slice]) -> Months:
@@ -231,13 +231,13 @@ def _rules(costs: FloatArray, states: FloatArray, fits: Sequence[slice]) -> Mont
     once, and never); regressions of the gain of waiting.
     """
     n = len(costs)
-    kinds = [[np.full(n, costs[rows].mean(axis=0).argmin()) for rows in fits]]
+    kinds = [[np.full(n, first_least(costs[rows].mean(axis=0))) for rows in fits]]
     for signal in np.concatenate([states, -states], axis=2).transpose(2, 0, 1):
         reached = np.maximum.accumulate(signal, axis=1)
         kind = []
         for rows in fits:
             levels, paid = _thresholds(costs[rows], reached[rows], _TRIED)
-            kind.append(_passage(reached, float(levels[paid.mean(axis=1).argmin()])))
+            kind.append(_passage(reached, float(levels[first_least(paid.mean(axis=1))])))
         kinds.append(kind)
     return np.array([*kinds, *_regressed(costs, states, fits)])
 
@@ -270,7 +270,7 @@ def _thresholds(
 
 def _set_months(costs: FloatArray) -> Months:
     """The month that is cheapest on average over the other half."""
-    even, odd = (int(costs[half::2].mean(axis=0).argmin()) for half in (0, 1))
+    even, odd = (int(first_least(costs[half::2].mean(axis=0))) for half in (0, 1))
     return np.asarray(np.where(np.arange(len(costs)) % 2 == 0, odd, even))
 
 

@@ -15,7 +15,7 @@ from llmstudy.capacity.replay import fleet, holds
 from llmstudy.capacity.sizing.load import Traffic, draw
 from llmstudy.capacity.sizing.peak import Service
 from llmstudy.capacity.sizing.week import replay_week, static
-from llmstudy.figure import FloatArray
+from llmstudy.figure import FloatArray, first_least
 
 OVERLOAD = 1.5
 """Load over capacity at which a replica is taken as always full."""
@@ -89,4 +89,4 @@ def cheapest_split(
     sizes, shares = np.asarray(replicas, dtype=float), np.asarray(api_share, dtype=float)
     fleet_usd = np.asarray(sizes * usd_month_per_replica + (sizes > 0) * usd_month_fixed)
     api_usd = np.asarray(shares * requests_month * usd_per_api_request)
-    return fleet_usd, api_usd, int(np.argmin(fleet_usd + api_usd))
+    return fleet_usd, api_usd, int(first_least(fleet_usd + api_usd))
