@@ -73,4 +73,4 @@ env: .venv/.installed
 clean:
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
-	find outputs -mindepth 1 -maxdepth 1 -not -name reference -not -name example -exec rm -rf {} +
+	find outputs -mindepth 1 -maxdepth 1 -not -name reference -not -name example -not -name conftest.py -exec rm -rf {} +

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from markupsafe import Markup
 
 from llmstudy import canonical, charts, paths
 from llmstudy.study import Study, load
+from llmstudy.study.kept import kept
 from llmstudy.text import share
 from llmstudy.words import heading, named
 
@@ -135,30 +138,46 @@ table's file holds all of them, as they are."""
 
 
 class ChapterError(ValueError):
-    """A chapter that lacks what an earlier one should have written."""
+    """A chapter that lacks what an earlier one of the same study should have written."""
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """One notebook at work: its name, the study it is about and the folder that its run fills."""
+    """One notebook at work: its name, the study it is about and the folder that its run fills.
+
+    The committed reference is read and never written: `make reference` executes into a folder of
+    its own and renames that.
+    """
 
     name: str
     study: Study
     run: Path
 
-    def read(self, name: str) -> dict[str, Any]:
-        """The results of an earlier chapter, as it wrote them.
+    @cached_property
+    def study_sha256(self) -> str:
+        """SHA-256 of the study with its figures, which every result carries."""
+        return sha256(canonical.dumps(kept(self.study)).encode()).hexdigest()
 
-        Raises: ChapterError if that chapter has not run yet.
+    def read(self, name: str) -> dict[str, Any]:
+        """The results of an earlier chapter of this study, as it wrote them.
+
+        In a folder of `outputs/notebooks`, where a notebook lands that is executed alone, those of
+        the committed reference stand in for them, if they are of this study.
+        Raises: ChapterError if that chapter has not run yet, or ran on another study.
         """
-        file = self.run / "results" / f"{name}.json"
-        if not file.is_file():
-            raise ChapterError(
-                f"{self.name} needs the results of {name}, which are not in the run's folder: "
-                f"execute {name}.ipynb first."
-            )
-        results: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return results
+        alone = self.run.parent == paths.outputs() / "notebooks"
+        folders = [self.run, paths.reference()] if alone else [self.run]
+        files = [folder / "results" / f"{name}.json" for folder in folders]
+        there = [json.loads(f.read_text(encoding="utf-8")) for f in files if f.is_file()]
+        for results in there:
+            if results.pop("study_sha256", None) == self.study_sha256:
+                return dict(results)
+        changed = "are of another study, or of this one before a change,"
+        fault = changed if files[0].is_file() else "are missing"
+        raise ChapterError(
+            f"{self.name} needs the results of {name}, which {fault} in {self.run}: execute "
+            f"{name}.ipynb for this study first, or `llmstudy run` for all chapters."
+        )
 
     def write(self, results: Mapping[str, Any]) -> dict[str, Any]:
         """Keeps the chapter's results as `results/NAME.json`, for later chapters and other tools.
@@ -166,8 +185,13 @@ class Chapter:
         Returns: the results as any later chapter will read them.
         Raises: ValueError as `canonical.plain` does: write None, not NaN.
         """
-        canonical.write(self.run / "results" / f"{self.name}.json", canonical.dumps(results))
-        return self.read(self.name)
+        text = canonical.dumps({"study_sha256": self.study_sha256, **results})
+        self._save(f"results/{self.name}.json", text)
+        return {key: x for key, x in json.loads(text).items() if key != "study_sha256"}
+
+    def _save(self, name: str, content: str) -> None:
+        if self.run.resolve() != paths.reference().resolve():
+            canonical.write(self.run / name, content)
 
     def show(self, chart: charts.Chart | None, name: str) -> None:
         """Shows a chart with its text alternative, and keeps it as `charts/NAME.svg`.
@@ -177,7 +201,7 @@ class Chapter:
         if chart is None:
             return
         drawing = charts.svg(chart.figure)
-        canonical.write(self.run / "charts" / f"{name}.svg", drawing)
+        self._save(f"charts/{name}.svg", drawing)
         alt = {"image/svg+xml": {"alt": chart.alt}}
         _display({"image/svg+xml": drawing, "text/plain": chart.alt}, alt)
 
@@ -197,8 +221,8 @@ class Chapter:
 
     def keep(self, frame: pd.DataFrame, name: str) -> None:
         """Keeps a table as `tables/NAME.csv` without showing it."""
-        kept = canonical.columns(frame).to_csv(index=False, lineterminator="\n")
-        canonical.write(self.run / "tables" / f"{name}.csv", kept)
+        text = canonical.columns(frame).to_csv(index=False, lineterminator="\n")
+        self._save(f"tables/{name}.csv", text)
 
     def heading(self, text: str) -> None:
         """Shows a finding as a heading of the third level."""
@@ -222,16 +246,23 @@ def _display(data: dict[str, str], metadata: Mapping[str, Any] | None = None) ->
     display(data, raw=True, metadata=metadata)  # type: ignore[no-untyped-call]
 
 
-def open_chapter(name: str, study: str, run: str) -> Chapter:
+def open_chapter(name: str, study: str, run: str = "") -> Chapter:
     """The chapter that a notebook's first cell opens.
 
-    study: a study file. run: the folder that the run fills, made if it is missing. Both may be
-    relative to the current folder or to the project's root.
+    study: a study file, relative to the current folder or to the project's root. run: the folder
+    that the run fills, likewise, made if it is missing; without it `outputs/notebooks/STUDY-HASH`,
+    which no other study file shares.
     Raises: StudyError if the study cannot be used.
     """
-    folder = paths.resolve(run)
+    loaded = load(study)
+    folder = Path(run)
+    if not run:
+        place = sha256(str(paths.resolve(study).resolve()).encode()).hexdigest()[:6]
+        folder = paths.outputs() / "notebooks" / f"{loaded.study}-{place}"
+    elif not folder.exists():
+        folder = paths.outputs().parent / folder
     folder.mkdir(parents=True, exist_ok=True)
-    return Chapter(name, load(study), folder)
+    return Chapter(name, loaded, folder)
 
 
 # ---- tables -------------------------------------------------------------------------------------

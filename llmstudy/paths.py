@@ -26,6 +26,16 @@ def params(name: str = "") -> Path:
     return ROOT / "params" / name
 
 
+def outputs() -> Path:
+    """The folder of runs: the clone's, or with an installed package the current folder's."""
+    return (Path.cwd() if ROOT == _PACKAGE / "_bundled" else ROOT) / "outputs"
+
+
+def reference() -> Path:
+    """The default study's chapters, executed and committed: `make reference` alone writes it."""
+    return outputs() / "reference"
+
+
 def resolve(path: str | Path) -> Path:
     """An existing file, looked for from the current folder first, then from the project's root.
 

@@ -47,11 +47,44 @@ def test_a_relative_folder_is_the_same_one_wherever_the_notebook_runs(tmp_path, 
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     (tmp_path / "notebooks").mkdir()
     monkeypatch.chdir(tmp_path / "notebooks")
-    from_its_own_folder = open_chapter("01_evidence", str(study), "outputs/reference").run
+    from_its_own_folder = open_chapter("01_evidence", str(study), "outputs/mine").run
     monkeypatch.chdir(tmp_path)
-    from_the_root = open_chapter("01_evidence", str(study), "outputs/reference").run
+    from_the_root = open_chapter("01_evidence", str(study), "outputs/mine").run
     assert from_the_root.samefile(from_its_own_folder)
-    assert from_the_root.samefile(tmp_path / "outputs" / "reference")
+    assert from_the_root.samefile(tmp_path / "outputs" / "mine")
+
+
+def test_a_notebook_without_a_folder_gets_one_of_its_study_files_own(variant, monkeypatch):
+    original, copied = paths.params("default.yaml"), variant("default")
+    monkeypatch.setattr(paths, "ROOT", copied.parent)
+    mine, theirs = (open_chapter("01_evidence", str(f)).run for f in (original, copied))
+    assert mine != theirs
+    assert {f.parent for f in (mine, theirs)} == {copied.parent / "outputs" / "notebooks"}
+    assert mine.name.startswith("default-")
+
+
+def test_results_of_another_study_are_refused_with_what_to_run(chapter, variant):
+    chapter.write({"n": 3})
+    other = variant("default", ("seed: ", "seed: 1"))
+    later = open_chapter("06_crossover", str(other), str(chapter.run))
+    with pytest.raises(ChapterError, match=r"another study.* execute 02_cost\.ipynb"):
+        later.read("02_cost")
+
+
+def test_the_committed_reference_is_read_and_never_written():
+    study = paths.params("default.yaml")
+    chapter = open_chapter("04_quality", str(study), str(paths.reference()))
+    before = {f: f.stat().st_mtime_ns for f in chapter.run.rglob("*")}
+    assert chapter.write({"n": 3}) == {"n": 3}
+    chapter.keep(pd.DataFrame({"a": [1]}), "quality")
+    assert {f: f.stat().st_mtime_ns for f in chapter.run.rglob("*")} == before
+
+
+def test_a_lone_notebook_of_the_default_study_reads_the_committed_reference(tmp_path):
+    study = str(paths.params("default.yaml"))
+    assert open_chapter("06_crossover", study).read("04_quality")["quality"]
+    with pytest.raises(ChapterError, match="missing"):
+        open_chapter("06_crossover", study, str(tmp_path)).read("04_quality")
 
 
 def test_results_reach_the_next_chapter_as_they_were_written(chapter):
@@ -203,4 +236,4 @@ def test_a_dollar_in_prose_is_a_dollar(chapter, shown):
 def test_results_are_canonical_on_disk(chapter):
     chapter.write({"x": 1 / 3})
     text = (chapter.run / "results" / "02_cost.json").read_text()
-    assert json.loads(text) == {"x": 0.3333333333}
+    assert json.loads(text) == {"study_sha256": chapter.study_sha256, "x": 0.3333333333}

@@ -387,3 +387,22 @@ def test_a_fingerprint_is_of_the_source_and_not_of_its_outputs(tmp_path):
     nbformat.write(notebook, tmp_path / "b.ipynb")
     assert fingerprint(tmp_path / "b.ipynb") == first
     assert fingerprint(write_notebook(tmp_path / "c.ipynb", "1 + 2")) != first
+
+
+# ---- one folder, one study ----------------------------------------------------------------------
+
+
+def test_a_copied_study_with_an_old_name_does_not_land_in_the_other_s_folder(done, out, variant):
+    copied = variant("default", ("seed: ", "seed: 1"))
+    with pytest.raises(
+        ValueError, match=r"is also the name of .*default\.yaml.* a name of its own"
+    ):
+        run_study(copied, out, progress=False)
+    assert not list(out.glob("*/.*partial"))
+
+
+def test_no_study_lands_in_a_folder_of_the_project(variant, monkeypatch):
+    named = variant("default", ("study: default", "study: reference"))
+    monkeypatch.chdir(paths.ROOT)
+    with pytest.raises(ValueError, match="give the study another"):
+        run_study(named, progress=False)

@@ -6,6 +6,7 @@ picture has a text alternative. The same notebook gives the same bytes, as HTML 
 
 import base64
 import html
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -263,6 +264,8 @@ def paper(page: str, path: Path) -> tuple[int, int]:
     from weasyprint.text.fonts import FontConfiguration
     from weasyprint.urls import URLFetcher
 
+    # without HarfBuzz-Subset, fontTools stamps each font with the moment, or with this
+    os.environ.setdefault("SOURCE_DATE_EPOCH", "0")
     fonts = FontConfiguration()
     files = URLFetcher(allowed_protocols={"file"})
     look = CSS(string=_font_faces(), font_config=fonts, url_fetcher=files)

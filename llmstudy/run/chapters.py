@@ -4,6 +4,7 @@ A run is there in full or not at all: it is written to a draft that is renamed a
 that fails leaves the last good run as it was.
 """
 
+import json
 import re
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -99,6 +100,8 @@ def run_study(
     from llmstudy.study import load
 
     study, file = load(study_path), paths.resolve(study_path).absolute()
+    home = Path(out or "outputs").absolute() / study.study
+    _own(home, file)
     # what the chapters read is tried first: a fault is told before anybody waits for one of them
     if study.requests:
         from llmstudy.evidence import traffic_of
@@ -110,9 +113,8 @@ def run_study(
         probes_of(study)
     then = _previous(previous, study.study, out)
     made = provenance.made_of(file, study.requests.path if study.requests else None)
-    made |= {"paths": paths_of(study), "previous": then and then.run_id}
+    made |= {"paths": {"study": file, **paths_of(study)}, "previous": then and then.run_id}
     run_id = provenance.run_id(started, made)
-    home = Path(out or "outputs").absolute() / study.study
     with _draft(home, run_id) as draft:
         parameters = {"study": str(file), "run": str(draft), "probe": probe}
         seconds = {}
@@ -147,9 +149,33 @@ def run_study(
 
 def latest_run(study_name: str, out: str | Path | None = None) -> Path | None:
     """The folder of a study's last finished run, or None. study_name: the study's `study` key."""
-    home = Path(out or "outputs").absolute() / study_name
+    return _latest(Path(out or "outputs").absolute() / study_name)
+
+
+def _latest(home: Path) -> Path | None:
     runs = [folder for folder in home.glob("*") if _RUN_ID.fullmatch(folder.name)]
     return max(runs, default=None)
+
+
+def _own(home: Path, study: Path) -> None:
+    """Refuses a folder that is not this study's: a copied file has its original's name."""
+    taken = [paths.outputs() / name for name in ("reference", "example", "notebooks")]
+    if home in [folder.absolute() for folder in taken]:
+        raise ValueError(
+            f"{study}: study: {home.name} is the name of a folder that this "
+            "project keeps for itself: give the study another."
+        )
+    try:
+        record = json.loads((_latest(home) or home).joinpath("provenance.json").read_text("utf-8"))
+        other = Path(record["paths"]["study"])
+        theirs = other.exists() and not other.samefile(study)
+    except (OSError, ValueError, KeyError, TypeError):  # of another version, or nobody's
+        return
+    if theirs and other.read_bytes() != study.read_bytes():
+        raise ValueError(
+            f"{study}: study: {home.name} is also the name of {other}, whose runs are in {home}: "
+            "give the study a name of its own, or its runs another folder with --out."
+        )
 
 
 # ---- the memo before this one -------------------------------------------------------------------

@@ -27,9 +27,11 @@ def execute_reference(progress: bool = True) -> Path:
 
     from llmstudy import canonical
 
-    folder = paths.ROOT / "outputs" / "reference"
-    parameters = {"study": "params/default.yaml", "run": "outputs/reference"}
-    with _replaced(folder), closing(executed(parameters, folder, progress)) as rounds:
+    parameters = {"study": "params/default.yaml", "run": "."}  # the folder of the notebook itself
+    with (
+        _replaced(paths.reference()) as folder,
+        closing(executed(parameters, folder, progress)) as rounds,
+    ):
         for ended in rounds:
             for name in ended:
                 notebook: Any = nbformat.read(folder / f"{name}.ipynb", as_version=4)  # type: ignore[no-untyped-call]
@@ -40,23 +42,20 @@ def execute_reference(progress: bool = True) -> Path:
             for name in sorted(CHAPTERS)
         }
         canonical.write(folder / "fingerprint.json", canonical.dumps(found))
-    return folder
+    return paths.reference()
 
 
 @contextmanager
-def _replaced(folder: Path) -> Iterator[None]:
-    """Fills a folder anew; what it held comes back if that fails."""
-    aside = folder.with_name(f".{folder.name}.previous")
-    if folder.exists():
-        folder.rename(aside)
+def _replaced(folder: Path) -> Iterator[Path]:
+    """A draft that becomes the folder once it is whole; if it fails, the folder is as it was."""
+    draft = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(draft, ignore_errors=True)
     try:
-        yield
-    except BaseException:
+        yield draft
         shutil.rmtree(folder, ignore_errors=True)
-        if aside.exists():
-            aside.rename(folder)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
+        draft.rename(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _lasting(notebook: Any) -> Any:
