@@ -352,8 +352,11 @@ def best_penalties(of: FloatArray, p: int) -> FloatArray:
 def ridge(of: FloatArray, p: int, penalties: FloatArray) -> FloatArray:
     """Coefficients of the regression, its constant first. Moments, (m,) -> (1 + p, m)."""
     _, mean, covariance = _centred(of)
-    shrunk = covariance[:p, :p] + penalties[:, None, None] * np.eye(p)
-    slopes = np.linalg.solve(shrunk, covariance[:p, p:].T[:, :, None])[:, :, 0].T
+    among, along = covariance[:p, :p], covariance[:p, p:]
+    slopes = np.empty_like(along)
+    for penalty in np.unique(penalties):  # many targets share one
+        own = penalties == penalty
+        slopes[:, own] = np.linalg.solve(among + penalty * np.eye(p), along[:, own])
     return np.vstack([mean[p:] - mean[:p] @ slopes, slopes])
 
 
