@@ -123,7 +123,8 @@ class Answer:
     def fail(self, error: str, at: float, detail: str = "") -> None:
         """The attempt ended otherwise than by the end of its response."""
         self._finish()
-        if self._ends:
+        counted = self.finish_reason is not None and self.output_tokens is not None
+        if counted or "[DONE]" in self._ends:
             self.end(at)  # the answer is whole: what was lost is the end of its wrapping
             return
         self._set_error(error, detail)
@@ -135,8 +136,13 @@ class Answer:
         self._finish()
         if failure := self._failure():
             self._set_error(*failure)
-        elif self._documents_n == 1 and not self._events_n and self.error is None:
+        elif self._is_document and self.error is None:
             self.detail = NOT_STREAMED
+
+    @property
+    def _is_document(self) -> bool:
+        """Whether the body was one JSON document, whose end is the answer's."""
+        return self._documents_n == 1 and not self._events_n
 
     def _finish(self) -> None:
         for event in self._events.rest():
@@ -161,7 +167,7 @@ class Answer:
             return "server_error", self._notice
         if self.finish_reason == "content_filter":
             return "filtered", "the provider's filter withheld the answer or its end"
-        if not self._ends:
+        if not self._ends and not self._is_document:
             n = len(self.content_at)
             return "cut", f"it ended after {n} chunks without finish reason, usage or [DONE]"
         if not self.content_at:

@@ -297,9 +297,9 @@ def judged(monkeypatch):
 
 def test_a_search_at_its_spend_cap_tells_what_it_has_found(mock, tmp_path, judged):
     judged()
-    # 110 requests at up to 0.0035 a look: the cap comes in the third
+    # 110 requests at up to 0.0035 a look, and two before it at 0.036: the cap comes in the third
     sized = ("--from", 60, "--to", 500, "--resolution", 0.9, "--out", tmp_path / "runs", "--json")
-    money = ("--price", "100,1000", "--max-spend", "0.9")
+    money = ("--price", "100,1000", "--max-spend", "1")
     done = probe("search", mock.base_url, *SEARCH, *sized, *money)
     assert "costs at most USD 77.00" in done.stderr  # 20,000 and a tenth, at 0.0035
     told = json.loads(done.stdout)
