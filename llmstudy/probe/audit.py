@@ -27,7 +27,7 @@ from llmstudy import canonical
 from llmstudy.figure import FloatArray
 from llmstudy.probe.intervals import batches
 from llmstudy.probe.record import AT_SPEND_CAP
-from llmstudy.probe.samples import Run, chunk_gaps_s, with_metrics
+from llmstudy.probe.samples import BUFFERED_SHARE, Run, chunk_gaps_s, with_metrics
 
 
 class Limit(NamedTuple):
@@ -93,7 +93,9 @@ LIMITS: Mapping[str, Limit] = {
     "output_tokens": Limit(0.05, "share", "at most", False, "unless the model stopped by itself"),
     "content_tokens": Limit(0.05, "share", "at most", False, "chunks hold what was billed"),
     "chunks": Limit(0.05, "share", "at most", False, "more chunks than tokens: one was empty"),
-    "pace": Limit(0.05, "share", "at most", False, "buffered answers have no TPOT and no ITL"),
+    "pace": Limit(
+        BUFFERED_SHARE, "share", "at most", False, "buffered answers have no TPOT and no ITL"
+    ),
     # a warm prefix raised throughput by 86 % (vllm#52884)
     "cached_input": Limit(0.05, "share", "at most", False, "beyond what was meant; or a template"),
     # a warm-up passed for a regression of 5 % (vllm#43078)
@@ -580,7 +582,7 @@ def _pace(run: _Evidence) -> Finding | None:
     share = float(several["buffered"].mean())
     seen = f"{share:.0%} of the answers came in one piece or their beginning was held back"
     if share > LIMITS["pace"].limit:
-        return Finding(None, f"{seen}, as by a proxy that buffers: their TPOT and ITL are unknown")
+        return Finding(None, f"{seen}, as by a proxy that buffers: TPOT and ITL are unknown")
     if not several["has_gaps"].mean() > 0.5:
         tokens = several["answer_tokens"].sum() / chunks[several.index].sum()
         return Finding(

@@ -82,8 +82,13 @@ TOGETHER_S = 0.0002
 waited in a buffer comes in one read, or in several at once."""
 
 TOGETHER_SHARE = 0.1
-"""Of an answer's chunks that came with its first: its TPOT is short by as much. Beyond it, it is
-not known; nor is ITL beyond the same share of gaps within one delivery."""
+"""Of an answer's gaps that lie within one delivery, beyond which they are not those of tokens."""
+
+FIRST_SHARE = 0.2
+"""Of an answer's chunks that came with its first one, beyond which its beginning was held back."""
+
+BUFFERED_SHARE = 0.05
+"""Of the answers that may be buffered and pass for chance; of a p95, all that may be unknown."""
 
 TOKENS_PER_CHUNK = 1.2
 """In the mean of an answer, beyond which the gap between two chunks is not that of two tokens. One
@@ -130,7 +135,8 @@ def with_metrics(samples: pd.DataFrame) -> pd.DataFrame:
     its reasoning tokens, null where it gave no count; a server that reasons and does not say how
     much leaves it null too. `buffered`: an answer of several tokens that came in one piece, or with
     its beginning held back: it has no pace, and its tpot_s is null. `has_gaps`: its gaps are those
-    between tokens. Where most answers are buffered the others are luck: none has a pace or gaps.
+    between tokens. Where more than `BUFFERED_SHARE` are buffered, the others' pace is not that of
+    the endpoint: none has a tpot_s or gaps.
 
     >>> one = Sample(0, "measure", 1.0, 1.1, content_times_s=[1.5, 1.6, 1.9], ok=True)
     >>> one.output_tokens, one.reasoning_tokens = 3, 0
@@ -150,7 +156,7 @@ def with_metrics(samples: pd.DataFrame) -> pd.DataFrame:
         {"tokens_after": float, "buffered": bool, "has_gaps": bool}
     )
     several = samples["ok"] & ((answer >= 2) | (times.map(len) >= 2))
-    if pace["buffered"][several].mean() > 0.5:
+    if pace["buffered"][several].mean() > BUFFERED_SHARE:
         pace["tokens_after"], pace["has_gaps"] = np.nan, False
     start = samples["scheduled_s"]
     return samples.assign(
@@ -166,7 +172,7 @@ def with_metrics(samples: pd.DataFrame) -> pd.DataFrame:
 
 
 class _Pace(NamedTuple):
-    """tokens_after: those that came after the first chunk, NaN where that is not known."""
+    """tokens_after: those that came after the first delivery, NaN where that is not known."""
 
     tokens_after: float
     buffered: bool
@@ -179,21 +185,24 @@ def _pace(
     """How the chunks of one answer came.
 
     A server that sends several tokens in a chunk and counts them at the end alone leaves open how
-    many were in the first: as many as in the others, where they are ten or more.
+    many were in the first: as many as in the others, where there are ten or more.
     """
     n = len(times_s)
     if n < 2:
         return _Pace(np.nan, answer_tokens >= 2, False)
     together = np.diff(times_s) <= TOGETHER_S
     with_first = n - 1 if together.all() else int(together.argmin())
+    # as many in little time at the end come over a slow line from a buffer
     at_the_end = times_s[-1] - times_s[0] < TOGETHER_SHARE * (times_s[-1] - sent_s)
-    buffered = with_first > TOGETHER_SHARE * (n - 1) or (at_the_end and together.mean() > 0.5)
+    buffered = with_first > FIRST_SHARE * (n - 1) or (at_the_end and together.mean() > 0.5)
     # where only the first and the last are known, those between are taken for one token each
     single = not answer_tokens > TOKENS_PER_CHUNK * n + 1 or np.isnan(times_s).any()
     if isinstance(tokens, list):
-        first_tokens: float = tokens[0]
+        first_tokens: float = sum(tokens[: with_first + 1])
     else:
-        first_tokens = 1 if single else answer_tokens / n if n >= 10 else np.nan
+        first_tokens = (with_first + 1) * (
+            1 if single else answer_tokens / n if n >= 10 else np.nan
+        )
     after = answer_tokens - first_tokens
     has_gaps = not buffered and single and together.mean() <= TOGETHER_SHARE
     return _Pace(after if after > 0 else np.nan, bool(buffered), bool(has_gaps))

@@ -14,16 +14,12 @@ import pandas as pd
 from scipy.stats import norm, rankdata
 
 from llmstudy.figure import FloatArray
-from llmstudy.probe.samples import Run, with_metrics
+from llmstudy.probe.samples import BUFFERED_SHARE, Run, with_metrics
 
 Measure = Callable[[float, int], Run]
 """Sends so many requests at a level, after a warm-up, and returns the run, or ends the search."""
 
 Verdict = Literal["passes", "fails", "unresolved"]
-
-
-UNKNOWN_SHARE = 0.05
-"""Of the answers, that may lack a metric and count as misses of its limit."""
 
 
 class EndOfSearch(Exception):  # noqa: N818 - how a search may end, which is no error
@@ -82,7 +78,7 @@ def slo_margin(samples: pd.DataFrame, slo: SLO) -> FloatArray:
     samples: columns of `Sample`. A failure is +inf, and so is a request whose metric is unknown.
     An answer of one token has no TPOT and holds any limit on it. TTFT and E2E latency run from the
     scheduled time.
-    Raises: ValueError if a metric that the SLO limits is unknown of more than `UNKNOWN_SHARE` of
+    Raises: ValueError if a metric that the SLO limits is unknown of more than `BUFFERED_SHARE` of
     the requests that succeeded: that is no miss of theirs.
 
     >>> from llmstudy.probe.samples import Sample, table
@@ -98,7 +94,7 @@ def slo_margin(samples: pd.DataFrame, slo: SLO) -> FloatArray:
         if metric == "tpot_s":
             used = np.where(known["answer_tokens"] < 2, 0.0, used)
         unknown = float(np.isnan(used[ok]).mean()) if ok.any() else 0.0
-        if unknown > UNKNOWN_SHARE:
+        if unknown > BUFFERED_SHARE:
             raise ValueError(
                 f"{unknown:.0%} of the answers have no {metric}, which the SLO limits: measure "
                 "where answers are streamed, not held back in a buffer, and their tokens counted; "
