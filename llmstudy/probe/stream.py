@@ -412,18 +412,22 @@ class _Decoder:
 
     def __init__(self) -> None:
         self._inflate = zlib.decompressobj(47)
-        self._is_first = True
+        self._undecided: bytes | None = b""
 
     def decoded(self, data: bytes) -> bytes:
         """What the bytes hold. Raises: zlib.error if they are something else."""
+        if self._undecided is not None:
+            self._undecided += data
         try:
             plain = self._inflate.decompress(data)
         except zlib.error:
-            if not self._is_first:
+            if self._undecided is None:
                 raise
             self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-            plain = self._inflate.decompress(data)
-        self._is_first = False
+            plain = self._inflate.decompress(self._undecided)
+            self._undecided = None
+        if plain:
+            self._undecided = None
         while rest := self._inflate.unused_data:  # each flush may be a file of its own
             self._inflate = zlib.decompressobj(47)
             plain += self._inflate.decompress(rest)
