@@ -580,6 +580,8 @@ def _pace(run: _Evidence) -> Finding | None:
     if several.empty:
         return None
     share = float(several["buffered"].mean())
+    if (run.facts.get("connection") or {}).get("streamed") is False:
+        return Finding(None, "the endpoint does not stream: TPOT and ITL are unknown")
     seen = f"{share:.0%} of the answers came in one piece or their beginning was held back"
     if share > LIMITS["pace"].limit:
         return Finding(None, f"{seen}, as by a proxy that buffers: TPOT and ITL are unknown")

@@ -255,7 +255,8 @@ async def _attempt(
         answer.end(perf_counter())
     except OSError as error:
         lost = "connection" if answer.headers_at is None else "cut"
-        answer.fail("timeout" if limit.expired() else lost, perf_counter(), str(error))
+        what = str(error) or ("the connection did not open" if connection is None else "")
+        answer.fail("timeout" if limit.expired() else lost, perf_counter(), what)
     finally:
         if connection is not None:
             connections.give_back(connection)

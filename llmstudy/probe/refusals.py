@@ -18,6 +18,9 @@ _BY_TEXT: Mapping[str, str] = {
     r"wrong_version|record_layer|wrong version|http_request|unexpected_eof|packet length": (
         "The port may not speak TLS: write http:// in the address"
     ),
+    r"did not open|ssl handshake": (
+        "Check host and port: nothing answers there, or it does not speak TLS and http:// is right"
+    ),
     r"certificate": (
         "Name the file of its certificate's authority in SSL_CERT_FILE, or write the host as its "
         "certificate has it"
@@ -25,7 +28,8 @@ _BY_TEXT: Mapping[str, str] = {
     r"^http_401|^http_403": "Check the key, and name its variable with --key-env",
     r"^http_404|^http_405": "Check the address, which ends before /chat, and the model's name",
     r"^rate_limited": "Wait; or keep to its limits with --rpm and --tpm",
-    r"^http_5": "Try again when the server is well",
+    r"^filtered": "Have its filter let random words pass, of which the prompts consist",
+    r"^http_5|^server_error": "Try again when the server is well",
     r"^timeout": "Give it more time with --timeout",
     r"^malformed.*html": (
         "That is a web page: check the address, up to /v1, and what stands before the endpoint"
@@ -48,7 +52,7 @@ def advice(endpoint: Endpoint, error: str, detail: str) -> str:
     if target := re.search(r"^it redirects to (\S+)", detail):
         to = urljoin(endpoint.base_url, target[1])
         return f"Redirects are not followed: give {_up_to_interface(to)} if that is the endpoint"
-    if error.startswith("http_4") and (field := _field(endpoint, error, detail)):
+    if error.startswith(("http_4", "server_error")) and (field := _field(endpoint, error, detail)):
         return field
     if error == "connection" and endpoint.base_url.startswith("http://") and "EOF" in detail:
         return "If the port expects TLS, write https:// in the address"
@@ -68,7 +72,7 @@ def _field(endpoint: Endpoint, error: str, detail: str) -> str:
             return "Let it write more with --output-tokens"
         if name in TOKEN_LIMITS and re.search(_TOO_HIGH, detail, re.I):
             return "Let it write less with --output-tokens"
-        if error not in ("http_400", "http_422") or not re.search(_UNKNOWN, detail, re.I):
+        if not re.search(_UNKNOWN, detail, re.I):
             continue
         if name in endpoint.body:
             return f"Leave {name} out of --body"
