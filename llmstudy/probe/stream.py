@@ -15,13 +15,14 @@ from typing import Any, Literal, NamedTuple
 
 NOT_STREAMED = "the answer came as one JSON document, not as a stream"
 
-_REASONING = (
-    *("reasoning_content", "reasoning", "reasoning_details", "reasoning_text"),
-    *("thinking", "thinking_blocks", "thoughts"),
-)
+_REASONING = frozenset(
+    """
+reasoning reasoning_content reasoning_details reasoning_text thinking thinking_blocks thoughts
+""".split()
+)  # noqa: SIM905 - names read best as words
 """Fields of a message in which servers send what the model thinks."""
 
-_BESIDE_TEXT = ("tool_calls", "function_call", "refusal", "audio", "images")
+_BESIDE_TEXT = frozenset(("tool_calls", "function_call", "refusal", "audio", "images"))
 """Fields of a message that an answer may consist of."""
 
 _THINKING_TAGS = {
@@ -43,10 +44,13 @@ _UNOPENED = "</think>"
 _FAILED = re.compile("error|abort|cancel|fail|timeout|interrupt|overload|insufficient", re.I)
 """In a finish reason: the answer is not whole."""
 
-_ERRORS = (
-    *("error", "errors", "exception", "fault"),
-    *("error_message", "error_msg", "errorMessage", "error_code", "errorCode"),
-)
+_ERRORS = frozenset(
+    """
+error errors exception fault error_code errorCode error_message error_msg errorMessage
+""".split()
+)  # noqa: SIM905
+_CODES = ("code", "status_code", "statusCode")
+_KINDS = frozenset(("type", "status", "success", "base_resp", *_CODES))  # base_resp: MiniMax
 _MESSAGES = ("message", "msg", "detail", "error_message", "error_msg", "errorMessage", "title")
 _GOOD_CODES = (None, "", 0, 200, "0", "200", "ok", "OK", "success", "Success")
 
@@ -241,8 +245,8 @@ class Answer:
         for choice in choices:
             message = self._message(choice)
             thought, written = _parts(message.get("content") or message.get("text"))
-            thought |= any(message.get(name) for name in _REASONING)
-            answers |= any(message.get(name) for name in _BESIDE_TEXT)
+            thought |= _any_of(message, _REASONING)
+            answers |= _any_of(message, _BESIDE_TEXT)
             # a server without a tokenizer streams token ids and empty text
             answers |= bool(choice.get("token_ids") and not thought and not written)
             thinks |= thought
@@ -372,23 +376,24 @@ class _Events:
     def _line(self, line: bytes, at: float, events: list[_Event]) -> None:
         if not self._begun:
             line, self._begun = line.removeprefix(b"\xef\xbb\xbf"), True
-        if self._name is None or line.lstrip()[:1] in (b"{", b"["):
+        if self._name is None:
             self._document(line, at, events)
             return
         if not line:
             self._dispatch(events)
             return
         name, _, value = line.partition(b":")
-        value = value.removeprefix(b" ")
         if name == b"data":
             if self._data and _json(b"\n".join(self._data)) is not None:
                 self._dispatch(events)
-            self._data.append(value)
+            self._data.append(value.removeprefix(b" "))
             self._at = at
         elif name == b"event":
             self._name = value.decode(errors="replace").strip()
         elif name == b"error":  # llama.cpp
             events.append(_Event("error", value, at))
+        elif line.lstrip()[:1] in (b"{", b"["):
+            self._document(line, at, events)
 
     def _document(self, line: bytes, at: float, events: list[_Event]) -> None:
         """A line of a JSON document, which may have several."""
@@ -455,6 +460,8 @@ class _Tags:
         "tag": nothing but a tag or blanks beside one.
         """
         self.retracts = False
+        if self._place == "answer" and (self.opened or not (self._text or "<" in text)):
+            return "answer"
         self._text += text
         if self._place == "before":
             begun = self._text.lstrip()
@@ -495,26 +502,33 @@ class _Tags:
 def _json(payload: bytes) -> Any:
     """The value that a text holds, None if it holds none, or null."""
     try:
-        return json.loads(payload)
+        return json.loads(payload.decode())
     except (ValueError, RecursionError):
         return None
 
 
 def _error(chunk: Mapping[str, Any], choices: Any) -> str:
     """What a chunk says of an error, in whichever envelope; empty if it tells of none."""
-    for part in (chunk, *(choice for choice in choices if isinstance(choice, dict))):
-        if error := next((part[name] for name in _ERRORS if part.get(name)), None):
+    for part in (chunk, *choices):
+        if _any_of(part, _ERRORS):
+            error = next(part[name] for name in sorted(_ERRORS) if part.get(name))
             return _words(error) or _words(part) or json.dumps(error, ensure_ascii=False)
-    kinds = (chunk.get("object"), chunk.get("type"), chunk.get("status"))
-    answer = _mapping(chunk, "base_resp")  # MiniMax
-    codes = () if choices else (chunk.get(name) for name in ("code", "status_code", "statusCode"))
-    if (
-        any(isinstance(kind, str) and re.search("error|failed", kind) for kind in kinds)
-        or chunk.get("success") is False
-        or any(code not in _GOOD_CODES for code in (*codes, answer.get("status_code")))
-    ):
-        return _words(chunk) or json.dumps(chunk, ensure_ascii=False)
+    if not _KINDS.isdisjoint(chunk) or "error" in str(chunk.get("object")):
+        kinds = f"{chunk.get('object')} {chunk.get('type')} {chunk.get('status')}"
+        answer = _mapping(chunk, "base_resp")
+        codes = [] if choices else [chunk.get(name) for name in _CODES]
+        if (
+            re.search("error|failed", kinds)
+            or chunk.get("success") is False
+            or any(code not in _GOOD_CODES for code in (*codes, answer.get("status_code")))
+        ):
+            return _words(chunk) or json.dumps(chunk, ensure_ascii=False)
     return ""
+
+
+def _any_of(part: Mapping[str, Any], names: frozenset[str]) -> bool:
+    """Whether a part has something under one of these names. Few chunks have: that is seen fast."""
+    return not names.isdisjoint(part) and any(part.get(name) for name in names)
 
 
 def _words(error: Any) -> str:
