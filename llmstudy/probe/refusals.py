@@ -57,8 +57,8 @@ def advice(endpoint: Endpoint, error: str, detail: str) -> str:
     if error == "connection" and endpoint.base_url.startswith("http://") and "EOF" in detail:
         return "If the port expects TLS, write https:// in the address"
     text = f"{error}: {detail}"
-    found = (words for pattern, words in _BY_TEXT.items() if re.search(pattern, text, re.I | re.S))
-    return next(found, "Check address, model and key")
+    fitting = (words for about, words in _BY_TEXT.items() if re.search(about, text, re.I | re.S))
+    return next(fitting, "Check address, model and key")
 
 
 def _field(endpoint: Endpoint, error: str, detail: str) -> str:

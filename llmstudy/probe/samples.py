@@ -45,7 +45,8 @@ class Sample:
     ok: bool = False
     error: str | None = None
     """Why it failed, in one word that can be counted: `timeout`, `http_500`, `rate_limited`,
-    `connection`, `cut`, `malformed`, `server_error`, `empty`; `cancelled` by the tool itself."""
+    `connection`, `cut`, `malformed`, `server_error`, `empty`, `filtered`; `cancelled` by the tool
+    itself."""
     http_status: int | None = None
     attempts: int = 1
     retry_wait_s: float = 0.0

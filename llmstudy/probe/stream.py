@@ -16,10 +16,11 @@ from typing import Any, Literal, NamedTuple
 NOT_STREAMED = "the answer came as one JSON document, not as a stream"
 
 _REASONING = frozenset(
-    """
-reasoning reasoning_content reasoning_details reasoning_text thinking thinking_blocks thoughts
-""".split()
-)  # noqa: SIM905 - names read best as words
+    [
+        *("reasoning", "reasoning_content", "reasoning_details", "reasoning_text"),
+        *("thinking", "thinking_blocks", "thoughts"),
+    ]
+)
 """Fields of a message in which servers send what the model thinks."""
 
 _BESIDE_TEXT = frozenset(("tool_calls", "function_call", "refusal", "audio", "images"))
@@ -45,10 +46,11 @@ _FAILED = re.compile("error|abort|cancel|fail|timeout|interrupt|overload|insuffi
 """In a finish reason: the answer is not whole."""
 
 _ERRORS = frozenset(
-    """
-error errors exception fault error_code errorCode error_message error_msg errorMessage
-""".split()
-)  # noqa: SIM905
+    [
+        *("error", "errors", "exception", "fault", "error_code", "errorCode"),
+        *("error_message", "error_msg", "errorMessage"),
+    ]
+)
 _CODES = ("code", "status_code", "statusCode")
 _KINDS = frozenset(("type", "status", "success", "base_resp", *_CODES))  # base_resp: MiniMax
 _MESSAGES = ("message", "msg", "detail", "error_message", "error_msg", "errorMessage", "title")
@@ -256,37 +258,42 @@ class Answer:
                 self._ends.add("finish reason")
         if usage:
             self._usage = _merged(self._usage, usage)
-            if not choices and _tokens(usage, "completion_tokens"):
+            if self._has_begun and not choices and _tokens(usage, "completion_tokens"):
                 self._ends.add("usage")  # a count by itself is the last that a server sends
         self._time(text, answers, thinks, usage, at)
 
     def _message(self, choice: Mapping[str, Any]) -> Mapping[str, Any]:
         """What a choice adds. A whole message beside its deltas repeats them."""
-        delta = choice.get("delta")
-        has_begun = self.content_at or self._undecided or self.reasoning_at is not None
-        added = delta or (isinstance(delta, dict) and has_begun)
-        said: Mapping[str, Any] = delta if added else choice.get("message") or choice  # type: ignore[assignment]
-        return said
+        delta: Any = choice.get("delta")
+        repeats = isinstance(delta, dict) and self._has_begun
+        message: Mapping[str, Any] = delta or ({} if repeats else choice.get("message") or choice)
+        return message
+
+    @property
+    def _has_begun(self) -> bool:
+        """Whether any text has come."""
+        return bool(self.content_at or self._undecided or self.reasoning_at is not None)
 
     def _time(
         self, text: str, answers: bool, thinks: bool, usage: Mapping[str, Any], at: float
     ) -> None:
         """Puts a chunk down as answer or reasoning. Tags in its text may tell which, or will."""
-        place = self._tags.read(text) if text else None
-        if place == "undecided":
-            self._undecided.append((at, usage))
-        elif place is not None:
-            self._decide(is_answer=place == "answer" and not self._tags.opened)
+        if text:
+            is_answer = self._tags.read(text)
+            if is_answer is None:
+                self._undecided.append((at, usage))
+                return
+            self._decide(is_answer and not self._tags.opened)
             if self._tags.retracts:
-                self._retract()
-            answers, thinks = answers or place == "answer", thinks or place == "thinking"
+                self._retract(at)
+            answers, thinks = answers or is_answer, thinks or self._tags.thinks
         elif answers:
             self._decide(is_answer=True)
         if thinks and self.reasoning_at is None:
             self.reasoning_at = at
         if answers:
             self.content_at.append(at)
-        if answers or thinks or place == "tag":
+        if answers or thinks or text:
             self._count(usage, answers)
 
     def _decide(self, is_answer: bool) -> None:
@@ -297,10 +304,10 @@ class Answer:
             self._count(usage, is_answer)
         self._undecided.clear()
 
-    def _retract(self) -> None:
+    def _retract(self, at: float) -> None:
         """What came up to now was thinking."""
-        if self.content_at:
-            self.reasoning_at = min(self.content_at[0], self.reasoning_at or self.content_at[0])
+        first = self.content_at[0] if self.content_at else at
+        self.reasoning_at = first if self.reasoning_at is None else min(first, self.reasoning_at)
         self.content_at.clear()
         if self._content_tokens:
             self._content_tokens.clear()
@@ -445,55 +452,47 @@ class _Decoder:
 class _Tags:
     """Where in its text a model is, that may write its thinking between tags before its answer.
 
-    opened: its text began with a tag. retracts: its last piece closed what no tag had opened, so
-    that all text up to then was thinking.
+    opened: its text began with a tag. Of the last piece: thinks, whether it holds thinking, and
+    retracts, whether it closed what no tag had opened, so that all text before was thinking.
     """
 
     def __init__(self) -> None:
-        self.opened = self.retracts = False
+        self.opened = self.thinks = self.retracts = False
         self._place: Literal["before", "thinking", "after", "answer"] = "before"
         self._text, self._closing = "", _UNOPENED
 
-    def read(self, text: str) -> Literal["undecided", "thinking", "tag", "answer"]:
-        """What this piece of text is; "undecided" while it may be the beginning of a tag.
-
-        "tag": nothing but a tag or blanks beside one.
-        """
-        self.retracts = False
+    def read(self, text: str) -> bool | None:
+        """Whether this piece holds text of the answer; None while it may be half of a tag."""
+        self.thinks = self.retracts = False
         if self._place == "answer" and (self.opened or not (self._text or "<" in text)):
-            return "answer"
+            return True
         self._text += text
         if self._place == "before":
             begun = self._text.lstrip()
             tag = next((tag for tag in _THINKING_TAGS if begun.startswith(tag)), None)
             if tag is None and any(tag.startswith(begun) for tag in _THINKING_TAGS):
-                return "undecided"
+                return None
             self._place = "answer"
             if tag is not None:
                 self._place, self.opened = "thinking", True
                 self._text, self._closing = begun[len(tag) :], _THINKING_TAGS[tag]
-        if self._place == "thinking" or (self._place == "answer" and not self.opened):
-            return self._until_closed()
+        if self._place != "after":
+            self._until_closed()
         if self._place == "after" and self._text.strip():
             self._place = "answer"
-        self._text = ""
-        return "answer" if self._place == "answer" else "tag"
+        return self._place == "answer"
 
-    def _until_closed(self) -> Literal["thinking", "tag", "answer"]:
+    def _until_closed(self) -> None:
         """Looks for the closing tag, of which the end of the text may be the beginning."""
-        inside, closed, outside = self._text.partition(self._closing)
-        if closed:
-            self.retracts, self.opened = not self.opened, True
-            self._place, self._text = ("answer" if outside.strip() else "after"), ""
-            if self._place == "answer":
-                return "answer"
-            return "thinking" if inside.strip() else "tag"
+        inside, closing, after = self._text.partition(self._closing)
+        if closing:
+            self.thinks, self.retracts = bool(inside.strip()), not self.opened
+            self._place, self._text, self.opened = "after", after, True
+            return
         lengths = range(min(len(self._closing), len(inside)), 0, -1)
-        held = next((k for k in lengths if self._closing.startswith(inside[-k:])), 0)
-        self._text = inside[len(inside) - held :]
-        if self._place == "answer":
-            return "answer"
-        return "thinking" if inside[: len(inside) - held].strip() else "tag"
+        half = next((k for k in lengths if self._closing.startswith(inside[-k:])), 0)
+        self._text = inside[len(inside) - half :]
+        self.thinks = self._place == "thinking" and bool(inside[: len(inside) - half].strip())
 
 
 # ---- what is in a chunk --------------------------------------------------------------------------

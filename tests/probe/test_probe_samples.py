@@ -19,7 +19,7 @@ def written(n, itl_s=ITL_S, jitter=0.1, seed=0):
     return TTFT_S + np.concatenate([[0.0], np.cumsum(gaps[1:])])
 
 
-def held(times, size):
+def buffered(times, size):
     """Each token comes when a buffer of so many is full, or at the end."""
     full = np.minimum((np.arange(len(times)) // size + 1) * size, len(times)) - 1
     return times[full]
@@ -52,14 +52,14 @@ def run_of(samples):
     ("delivery", "known"),
     [
         (lambda t: t, True),
-        (lambda t: held(t, len(t)), False),
-        (lambda t: held(t, len(t) // 2), False),
-        (lambda t: held(t, max(len(t) // 4, 3)), False),
+        (lambda t: buffered(t, len(t)), False),
+        (lambda t: buffered(t, len(t) // 2), False),
+        (lambda t: buffered(t, max(len(t) // 4, 3)), False),
         (over_a_slow_line, False),
         (lambda t: np.concatenate([t[:1], np.full(len(t) - 1, t[-1])]), None),
-        (lambda t: held(t, 2), None),
-        (lambda t: held(t, 5), None),
-        (lambda t: held(t, 40), None),
+        (lambda t: buffered(t, 2), None),
+        (lambda t: buffered(t, 5), None),
+        (lambda t: buffered(t, 40), None),
     ],
 )
 def test_a_tpot_is_right_or_unknown_whatever_buffer_lies_between(n, delivery, known):
@@ -110,8 +110,8 @@ def test_an_engine_of_thousands_of_tokens_a_second_is_no_buffer():
 
 def test_an_unknown_pace_is_null_named_and_ranks_nowhere():
     plain = [answer(i, written(20, seed=i), 20) for i in range(100)]
-    buffered = [answer(i, held(written(20, seed=i), 20), 20) for i in range(100)]
-    run = run_of(buffered)
+    late = [answer(i, buffered(written(20, seed=i), 20), 20) for i in range(100)]
+    run = run_of(late)
     found = metrics(run)
     assert {found[m][p] for m in ("tpot_ms", "itl_ms") for p in ("p50", "p95")} == {None}
     assert (found["tpot_ms"]["n"], found["tpot_ms"]["n_undefined"]) == (0, 100)
@@ -131,7 +131,7 @@ def test_an_unknown_pace_is_null_named_and_ranks_nowhere():
 def test_where_some_answers_are_buffered_the_pace_of_the_others_is_not_the_endpoints():
     def mixed(share):
         return [
-            answer(i, held(written(20), 20) if i % 100 < 100 * share else written(20), 20)
+            answer(i, buffered(written(20), 20) if i % 100 < 100 * share else written(20), 20)
             for i in range(200)
         ]
 
@@ -144,8 +144,8 @@ def test_where_some_answers_are_buffered_the_pace_of_the_others_is_not_the_endpo
 
 def test_failures_do_not_make_a_metric_that_no_answer_has():
     failed = [Sample(i, "measure", i, i, error="cut", done_s=i + 1.0) for i in range(50)]
-    buffered = [answer(50 + i, held(written(20), 20), 20) for i in range(50)]
-    found = metrics(table(failed + buffered))
+    late = [answer(50 + i, buffered(written(20), 20), 20) for i in range(50)]
+    found = metrics(table(failed + late))
     assert found["failed_share"] == 0.5
     assert (found["tpot_ms"]["n"], found["itl_ms"]["n"]) == (0, 0)
     assert metrics(table(failed))["tpot_ms"]["n"] == 50  # all failed: it is infinite
