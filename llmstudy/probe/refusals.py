@@ -45,8 +45,8 @@ def advice(endpoint: Endpoint, error: str, detail: str) -> str:
 
     error: as `Sample.error`; detail: what the server said of it.
 
-    >>> said = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
-    >>> advice(Endpoint("http://127.0.0.1:8000/v1", "m"), "http_400", said)
+    >>> text = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+    >>> advice(Endpoint("http://127.0.0.1:8000/v1", "m"), "http_400", text)
     'Send it without: --drop max_tokens, and the limit goes as max_completion_tokens'
     """
     if target := re.search(r"^it redirects to (\S+)", detail):
