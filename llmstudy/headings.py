@@ -87,7 +87,10 @@ _ANOTHER = {"days": "on another day", "runs": "in another run"}
 def _undersized(row: Mapping[str, Any]) -> str:
     what = f"{row['metric'].removesuffix('_ms').upper()} {row['percentile']}"
     if not row["requests"]:
-        return f"{row['route']} told no {what}."
+        return (
+            f"{row['route']}: no {what} is known, as the tokens of its answers were not counted, "
+            "or the answers came in one piece or in bursts."
+        )
     if row["requests_needed"] is None:
         units, unit = count(row["units"]), row["unit"]
         return (

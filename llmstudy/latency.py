@@ -6,9 +6,12 @@ k-th content chunk, T the last one. N is answer tokens = output_tokens - reasoni
 
 - TTFT, `ttft_s` = t_1 - t0: answer content; reasoning content is timed apart. Queueing in our own
   client is part of it.
-- TPOT, `tpot_s` = (T - t_1) / (N - 1); null when N < 2, the split is unknown, or the answer came
-  in one piece, which has no pace.
-- ITL, `itl_s`: the pooled gaps between content chunks.
+- TPOT, `tpot_s` = (T - t_1) / (N - n_1), n_1 the tokens that came at t_1: 1 where chunks are
+  tokens and come one by one. Null when N < 2, the split is unknown, or the answer came in one
+  piece or with its beginning held back, as by a proxy that buffers: it has no pace, nor have the
+  other answers where many are so (`probe.samples.with_metrics`).
+- ITL, `itl_s`: the pooled gaps between content chunks; none of an answer whose TPOT is null for
+  that reason, whose chunks came in bursts, or hold several tokens each.
 - E2E latency, `e2e_s` = T - t0.
 - Role-only, empty and usage chunks carry no content. Token counts come from the server's `usage`,
   never from re-tokenising.

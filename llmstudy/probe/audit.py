@@ -27,7 +27,7 @@ from llmstudy import canonical
 from llmstudy.figure import FloatArray
 from llmstudy.probe.intervals import batches
 from llmstudy.probe.record import AT_SPEND_CAP
-from llmstudy.probe.samples import Run, chunk_gaps_s, with_metrics
+from llmstudy.probe.samples import BUFFERED_SHARE, Run, chunk_gaps_s, with_metrics
 
 
 class Limit(NamedTuple):
@@ -93,6 +93,9 @@ LIMITS: Mapping[str, Limit] = {
     "output_tokens": Limit(0.05, "share", "at most", False, "unless the model stopped by itself"),
     "content_tokens": Limit(0.05, "share", "at most", False, "chunks hold what was billed"),
     "chunks": Limit(0.05, "share", "at most", False, "more chunks than tokens: one was empty"),
+    "pace": Limit(
+        BUFFERED_SHARE, "share", "at most", False, "buffered answers have no TPOT and no ITL"
+    ),
     # a warm prefix raised throughput by 86 % (vllm#52884)
     "cached_input": Limit(0.05, "share", "at most", False, "beyond what was meant; or a template"),
     # a warm-up passed for a regression of 5 % (vllm#43078)
@@ -568,6 +571,28 @@ def _chunks(run: _Evidence) -> Finding | None:
     return Finding(share, f"{share:.1%} of the answers have more chunks than tokens")
 
 
+def _pace(run: _Evidence) -> Finding | None:
+    """Whether answers come as they are written. Where not, TPOT and ITL are null, and the rest
+    of the run stands: what a user behind the same buffer waits for is its TTFT and E2E latency.
+    """
+    chunks = run.answered["content_times_s"].map(len)
+    several = run.answered[(run.answered["answer_tokens"] >= 2) | (chunks >= 2)]
+    if several.empty:
+        return None
+    share = float(several["buffered"].mean())
+    if (run.facts.get("connection") or {}).get("streamed") is False:
+        return Finding(None, "the endpoint does not stream: TPOT and ITL are unknown")
+    seen = f"{share:.0%} of the answers came in one piece or their beginning was held back"
+    if share > LIMITS["pace"].limit:
+        return Finding(None, f"{seen}, as by a proxy that buffers: TPOT and ITL are unknown")
+    if not several["has_gaps"].mean() > 0.5:
+        tokens = several["answer_tokens"].sum() / chunks[several.index].sum()
+        return Finding(
+            None, f"chunks come in bursts, or hold several tokens ({tokens:.1f}): ITL is unknown"
+        )
+    return Finding(share, seen)
+
+
 def _cached_input(run: _Evidence) -> Finding:
     told = run.answered[
         run.answered["cached_input_tokens"].notna() & (run.answered["input_tokens"] > 0)
@@ -675,6 +700,7 @@ _CHECKS: Mapping[str, Callable[[_Evidence], Finding | None]] = {
     "output_tokens": _output_tokens,
     "content_tokens": _content_tokens,
     "chunks": _chunks,
+    "pace": _pace,
     "cached_input": _cached_input,
     "drift": _drift,
     "resumed": _resumed,

@@ -18,7 +18,7 @@ from scipy.stats import t as student_t
 from llmstudy.figure import FloatArray
 from llmstudy.latency import PERCENTILES, percentile_minimum_n
 from llmstudy.probe.intervals import BATCHES, IntArray, batches, quantile_interval
-from llmstudy.probe.samples import Run, with_metrics
+from llmstudy.probe.samples import Run, gaps_s, with_metrics
 
 Metric = Literal["ttft", "tpot", "itl", "e2e"]
 Percentile = Literal["p50", "p95", "p99"]
@@ -169,8 +169,15 @@ def _paired(a: Run, b: Run, metric: Metric) -> _Paired:
     values = [_values(frame.iloc[order], metric) for frame in (one, other)]
     # a pair of which one side has no such latency tells nothing of the difference
     kept = np.flatnonzero([len(x) > 0 and len(y) > 0 for x, y in zip(*values, strict=True)])
-    if not len(kept):
-        raise ValueError(f"no pair of requests has {metric} on both sides: choose another metric")
+    unknown = [
+        frame["ok"].any() and not any(np.isfinite(x).any() for x in side)
+        for frame, side in zip((one, other), values, strict=True)
+    ]
+    if not len(kept) or any(unknown):
+        raise ValueError(
+            f"no pair of requests has {metric} on both sides: answers of one token, without a "
+            "count of tokens, or held back in a buffer have none; choose another metric"
+        )
     sides = []
     for side in values:
         chosen = [side[i] for i in kept]
@@ -202,7 +209,7 @@ def _values(frame: pd.DataFrame, metric: Metric) -> list[FloatArray]:
     """The latencies of each request: one, none, or all its gaps; a failure is one of +inf."""
     ok = frame["ok"].to_numpy(dtype=bool)
     if metric == "itl":
-        found = [np.diff(times) for times in frame["content_times_s"]]
+        found = gaps_s(frame)
     else:
         column = frame[f"{metric}_s"].to_numpy(dtype=float)
         found = [np.array([] if np.isnan(value) else [value]) for value in column]

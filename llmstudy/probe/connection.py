@@ -89,7 +89,9 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             self.close()
-            self._fail(ConnectionError(f"not an HTTP response: {error}"))
+            # RFC 8446, section 5.1: an alert, and the version of its record
+            what = "the port answers in TLS" if data[:2] == b"\x15\x03" else "not an HTTP response"
+            self._fail(ConnectionError(f"{what}: {error}"))
 
     def connection_lost(self, error: Exception | None) -> None:
         """A response under way is cut, unless it is one that ends so."""

@@ -15,7 +15,8 @@ from llmstudy.probe.load import Limits, Progress, begun, calibrate, run_load
 from llmstudy.probe.prompts import Plan, fixed_lengths, logged_lengths, plan
 from llmstudy.probe.record import restate
 from llmstudy.probe.samples import Run, table
-from llmstudy.probe.spend import FREE, TokenPrice
+from llmstudy.probe.spend import FREE, TokenPrice, checks_usd
+from llmstudy.probe.stream import NOT_STREAMED
 from llmstudy.probe.vllm.metrics import counters, engine_version
 
 Process = Literal["poisson", "gamma", "constant", "ramp", "replay", "closed"]
@@ -174,8 +175,15 @@ def run(
         before, done = begun(folder, made, {"endpoint": endpoint.facts, **facts})
         if before.get("ended") == "complete":
             return Run(table(done), before)
+    if limits.spend_usd is not None and checks_usd(made, price) > limits.spend_usd:
+        raise ValueError(
+            f"the two requests before the load may cost USD {checks_usd(made, price):.2g} by "
+            f"themselves, and --max-spend is USD {limits.spend_usd:g}: raise it"
+        )
     made, connection = calibrate(endpoint, made, min(limits.timeout_s, 120.0))
     facts["connection"] = connection
+    if not connection["streamed"]:
+        facts["notes"] = [f"{endpoint.host} does not stream: {NOT_STREAMED}"]
     sent = (limits, design.workers, price, folder, resume, tell)
     if not is_vllm:
         return run_load(endpoint, made, facts, *sent)

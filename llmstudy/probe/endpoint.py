@@ -36,6 +36,24 @@ _DETAIL_CHARACTERS = 300
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
 
+TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
+
+DROPPABLE = (*TOKEN_LIMITS, "stream_options", "return_token_ids")
+"""Fields of our requests that some servers refuse, and that a request can do without."""
+
+_DURATION = (
+    r"(\d+(?:\.\d+)?)\s*(ms|milli[a-z]*|s|secs?|seconds?|m|mins?|minutes?|h|hours?)(?![a-z])"
+)
+_UNIT_S = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+_WAIT = re.compile(
+    r"(?:try again|retry[_-]?(?:after|delay|in)|retry|wait)(?P<ms>_ms)?\W*(?:in|after|for)?\W*"
+    rf"(?P<wait>(?:{_DURATION}\W*)+|\d+(?:\.\d+)?)",
+    re.I,
+)
+"""How servers word a wait: "Please try again in 1m3.5s", "retry after 13 seconds",
+`"retryDelay": "34s"`, `"retry_after": 20`."""
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -43,7 +61,9 @@ class Endpoint:
 
     base_url: up to and without `/chat/completions`. key_env: name of the environment variable that
     holds the key, None where there is none. body: further fields of every request, recorded with
-    the run. headers: further headers, for a gateway; their values are not recorded.
+    the run. headers: further headers, for a gateway; their values are not recorded. drop: fields of
+    ours that are not sent (`DROPPABLE`); a limit of tokens goes under its other name, if that is
+    not dropped too.
     """
 
     base_url: str
@@ -52,6 +72,7 @@ class Endpoint:
     key_env: str | None = None
     body: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    drop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what would fail at every request, or leak."""
@@ -71,6 +92,10 @@ class Endpoint:
             raise ValueError(f"{self.key_env} is not set: put the endpoint's key in it")
         if any(c in line for line in self._lines for c in "\r\n"):
             raise ValueError("a header holds a line break: check the key and the --header values")
+        if unknown := [name for name in self.drop if name not in DROPPABLE]:
+            raise ValueError(
+                f"--drop {unknown[0]}: only {', '.join(DROPPABLE)} can be left out of a request"
+            )
 
     @property
     def host(self) -> str:
@@ -86,6 +111,7 @@ class Endpoint:
             "api": self.api,
             "body": dict(self.body),
             "header_names": sorted(self.headers),
+            **({"drop": sorted(self.drop)} if self.drop else {}),
         }
 
     def redacted(self, text: str) -> str:
@@ -97,6 +123,26 @@ class Endpoint:
 
     def message(self, request: "Request") -> bytes:
         """The HTTP request as it goes over the wire, the key within."""
+        payload = json.dumps(self._body(request)).encode()
+        head = "\r\n".join([*self._lines, f"content-length: {len(payload)}", "", ""])
+        return head.encode() + payload
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Every field that a request may have."""
+        return tuple(self._body(Request(0, "warmup", [], output_tokens=1)))
+
+    @property
+    def token_limit(self) -> str | None:
+        """The field in which an answer's limit goes; None where all that could hold it are dropped.
+
+        OpenAI's reasoning models refuse the older name; others do not know the newer one.
+        """
+        newer = self.host.endswith(("api.openai.com", *_AZURE)) and self.api == "chat"
+        names = reversed(TOKEN_LIMITS) if newer else TOKEN_LIMITS
+        return next((name for name in names if name not in self.drop), None)
+
+    def _body(self, request: "Request") -> dict[str, Any]:
         body: dict[str, Any] = {"model": self.model, "stream": True}
         if self.api == "chat":
             body["messages"] = [{"role": "user", "content": request.prompt}]
@@ -104,19 +150,11 @@ class Endpoint:
             body["prompt"] = request.prompt
         if isinstance(request.prompt, list):
             body["return_token_ids"] = True  # a server without a tokenizer has no text to stream
-        if request.output_tokens is not None:
-            body[self._token_limit] = request.output_tokens
+        if request.output_tokens is not None and self.token_limit is not None:
+            body[self.token_limit] = request.output_tokens
         body["stream_options"] = {"include_usage": True}
         body |= self.body
-        payload = json.dumps(body).encode()
-        head = "\r\n".join([*self._lines, f"content-length: {len(payload)}", "", ""])
-        return head.encode() + payload
-
-    @property
-    def _token_limit(self) -> str:
-        """OpenAI's reasoning models refuse the older name; others do not know the newer one."""
-        newer = self.host.endswith(("api.openai.com", *_AZURE))
-        return "max_completion_tokens" if newer and self.api == "chat" else "max_tokens"
+        return {name: value for name, value in body.items() if name not in self.drop}
 
     @property
     def _lines(self) -> list[str]:
@@ -186,7 +224,7 @@ async def call(
         opening = opening or opened
         if attempt > max_retries or not _may_retry(answer):
             break
-        wait_s = _wait_s(answer.headers, attempt)
+        wait_s = _wait_s(answer.headers, attempt, answer.detail)
         if perf_counter() + wait_s >= deadline:
             break
         await asyncio.sleep(wait_s)
@@ -217,7 +255,8 @@ async def _attempt(
         answer.end(perf_counter())
     except OSError as error:
         lost = "connection" if answer.headers_at is None else "cut"
-        answer.fail("timeout" if limit.expired() else lost, perf_counter(), str(error))
+        what = str(error) or ("the connection did not open" if connection is None else "")
+        answer.fail("timeout" if limit.expired() else lost, perf_counter(), what)
     finally:
         if connection is not None:
             connections.give_back(connection)
@@ -233,18 +272,48 @@ def _may_retry(answer: Answer) -> bool:
     return answer.error == "connection" or status in _RETRIED_STATUS or status >= 500
 
 
-def _wait_s(headers: Mapping[str, str], attempt: int) -> float:
-    """Seconds until the next attempt. Source: RFC 9110, section 10.2.3, for Retry-After."""
+def _wait_s(headers: Mapping[str, str], attempt: int, detail: str = "") -> float:
+    """Seconds until the next attempt: as a header says, else the server's words, else our own.
+
+    Source: RFC 9110, section 10.2.3, for Retry-After.
+    """
     for name, unit_s in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
-        try:
-            return max(0.0, float(headers[name]) * unit_s)  # 0 first: what is no number waits 0
-        except (KeyError, ValueError):
-            continue
+        if (wait_s := _seconds(headers.get(name, ""), unit_s)) is not None:
+            return wait_s
     try:
-        return max(0.0, parsedate_to_datetime(headers["retry-after"]).timestamp() - time())
+        until = parsedate_to_datetime(headers["retry-after"]).timestamp()
     except (KeyError, ValueError, OverflowError):
-        longest = min(_FIRST_WAIT_S * 2.0 ** (attempt - 1), _LONGEST_WAIT_S)
-        return longest * random.uniform(0.75, 1.0)  # so that many clients do not return at once
+        pass
+    else:
+        try:  # the server's clock may be another than ours
+            now = parsedate_to_datetime(headers["date"]).timestamp()
+        except (KeyError, ValueError, OverflowError):
+            now = time()
+        return max(0.0, until - now)
+    if words := _WAIT.search(detail):
+        wait_s = _seconds(words["wait"], 1e-3 if words["ms"] else 1.0)
+        if wait_s is not None:
+            return wait_s
+    longest = min(_FIRST_WAIT_S * 2.0 ** (attempt - 1), _LONGEST_WAIT_S)
+    return longest * random.uniform(0.75, 1.0)  # so that many clients do not return at once
+
+
+def _seconds(text: str, unit_s: float) -> float | None:
+    """A duration as a number in a unit, or as 1m3.5s; None if it is neither.
+
+    >>> _seconds("20", 1.0), _seconds("1m3.5s", 1.0), _seconds("150 ms", 1.0), _seconds("soon", 1.0)
+    (20.0, 63.5, 0.15, None)
+    """
+    try:
+        return max(0.0, float(text) * unit_s)  # 0 first: what is no number waits 0
+    except ValueError:
+        parts = re.findall(_DURATION, text, re.I)
+    if not parts:
+        return None
+    units_s = (
+        _UNIT_S["ms" if u.lower().startswith(("ms", "mil")) else u[0].lower()] for _, u in parts
+    )
+    return sum(float(n) * unit for (n, _), unit in zip(parts, units_s, strict=True))
 
 
 def _sample(

@@ -26,7 +26,7 @@ from llmstudy.latency import (
     percentile_minimum_n,
 )
 from llmstudy.latency import quantile_interval as independent_interval
-from llmstudy.probe.samples import Run, with_metrics
+from llmstudy.probe.samples import Run, gaps_s, with_metrics
 
 IntArray = npt.NDArray[np.int64]
 
@@ -213,7 +213,10 @@ def _latencies_ms(measured: pd.DataFrame, unit: IntArray) -> Mapping[str, Latenc
     def of_requests(column: str) -> Latencies:
         x = np.where(ok, measured[column].to_numpy(dtype=float), inf)
         # times that contradict each other define no latency; the audit refuses such a run
-        return kept(x, x >= 0)
+        defined = x >= 0
+        if ok.any() and not defined[ok].any():
+            defined[:] = False  # failures alone do not make a metric that no answer has
+        return kept(x, defined)
 
     found = {m: of_requests(m.replace("_ms", "_s")) for m in METRICS if m != "itl_ms"}
     found["itl_ms"] = _gaps_ms(measured, unit)
@@ -228,9 +231,7 @@ def _latencies_ms(measured: pd.DataFrame, unit: IntArray) -> Mapping[str, Latenc
 
 def _gaps_ms(measured: pd.DataFrame, unit: IntArray) -> Latencies:
     ok = measured["ok"].to_numpy(dtype=bool)
-    gaps = [
-        np.diff(t) if fine else [] for t, fine in zip(measured["content_times_s"], ok, strict=True)
-    ]
+    gaps = gaps_s(measured)
     counts = np.array([len(g) for g in gaps], dtype=np.int64)
     none = int((counts[ok] == 0).sum())
     lost = ceil(counts[ok].mean()) if counts.sum() else 0

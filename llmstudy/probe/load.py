@@ -26,9 +26,11 @@ from llmstudy import __version__, canonical
 from llmstudy.probe import record
 from llmstudy.probe.connection import Connections
 from llmstudy.probe.endpoint import Endpoint, Request, call
-from llmstudy.probe.prompts import Plan, TokensPerWord
+from llmstudy.probe.prompts import CHECK_WORDS, Plan, TokensPerWord
+from llmstudy.probe.refusals import advice
 from llmstudy.probe.samples import Run, Sample, table
 from llmstudy.probe.spend import FREE, Budget, TokenPrice, estimated_usd
+from llmstudy.probe.stream import NOT_STREAMED
 
 if sys.platform == "win32":  # uvloop is not made for it
     from asyncio import new_event_loop
@@ -117,13 +119,16 @@ def run_load(
     run ends there.
     """
     limits = limits or Limits()
-    _check(plan, limits, workers, price)
+    _check(endpoint, plan, limits, workers, price)
     facts = {"endpoint": endpoint.facts, **facts}
     before, done = begun(folder, plan, facts) if resume and folder is not None else ({}, [])
     if before.get("ended") == "complete":
         return Run(table(done), before)
     spent_usd = sum(sample.cost_usd or 0.0 for sample in done)
     spent_usd = max(spent_usd, (before.get("spend") or {}).get("spent_usd") or 0.0)
+    checked = facts.get("connection") or {}
+    tokens = (checked.get(f"{side}_tokens") or 0 for side in ("input", "output"))
+    spent_usd += price.usd(next(tokens), 0, next(tokens))
     budget = Budget(price, limits.spend_usd, spent_usd)
     facts = {
         "schema_version": "1",
@@ -151,7 +156,9 @@ def run_load(
     return Run(table(sending.samples), facts)
 
 
-def _check(plan: Plan, limits: Limits, workers: int | None, price: TokenPrice) -> None:
+def _check(
+    endpoint: Endpoint, plan: Plan, limits: Limits, workers: int | None, price: TokenPrice
+) -> None:
     """Refuse a load that cannot be what was meant."""
     timed = plan.schedule["scheduled_s"].notna()
     if workers is None and not timed.all():
@@ -168,6 +175,11 @@ def _check(plan: Plan, limits: Limits, workers: int | None, price: TokenPrice) -
             "the spend is capped but has no price: give what a token costs (--price), or leave out "
             "the cap (--max-spend)"
         )
+    if endpoint.token_limit is None:
+        raise ValueError(
+            "the spend is capped but no field is left to limit an answer in: drop max_tokens or "
+            "max_completion_tokens, not both"
+        )
     if plan.schedule["output_tokens"].isna().any():
         raise ValueError(
             "the spend is capped but an answer may have any length: give output_tokens, the most "
@@ -180,31 +192,36 @@ def calibrate(
 ) -> tuple[Plan, dict[str, Any]]:
     """The plan with its prompts in the endpoint's own tokens, and what two short requests told.
 
-    A prompt of many words and one of few: the difference is what a word counts. A key that is
-    refused, a model that is unknown, a server that is not there show here, before the load.
+    A prompt of many words and one of few: the difference is what a word counts. Their answers have
+    the median of the plan's limits, and are read to their ends. A key that is refused, a model that
+    is unknown, a server that is not there or that fails in its stream show here, before the load.
 
-    Returns: facts dns_s, tcp_s, tls_s, served_model, fingerprint.
-    Raises: ValueError with what the server said.
+    Returns: facts dns_s, tcp_s, tls_s, served_model, fingerprint, input_tokens and output_tokens
+    (of both together); `streamed`: whether the answers came as streams.
+    Raises: ValueError with what the server said, and how to mend it.
     """
-    first, many = 50, 250
     counted = []
-    facts: dict[str, Any] = {}
-    for number, words in enumerate((first, many)):
+    facts: dict[str, Any] = {"streamed": True}
+    for number, words in enumerate(CHECK_WORDS):
         prompt = replace(plan, tokens_per_word=TokensPerWord()).prompt(-1 - number, words, None)
-        request = Request(number, "warmup", prompt, words, 16)
+        request = Request(number, "warmup", prompt, words, plan.usual_limit)
         sample, detail = _run_one(endpoint, request, timeout_s)
-        if not sample.ok and sample.error != "empty":
-            said = f": {detail}" if detail else ""
+        if not sample.ok:
+            what = f"{sample.error}: {detail}".rstrip(": ")
+            mend = advice(endpoint, sample.error or "", detail)
             raise ValueError(
-                f"{endpoint.host} did not answer model {endpoint.model!r} ({sample.error}{said}). "
-                "Check address, model and key"
+                f"{endpoint.host} did not answer model {endpoint.model!r} ({what}). {mend}."
             )
         counted.append(sample.input_tokens)
+        facts["streamed"] &= detail != NOT_STREAMED
         for name in ("dns_s", "tcp_s", "tls_s", "served_model", "fingerprint"):
             facts[name] = facts.get(name) or getattr(sample, name)
-    if plan.vocabulary is None and counted[0] and counted[1] and counted[1] > counted[0]:
-        per_word = (counted[1] - counted[0]) / (many - first)
-        scale = TokensPerWord(per_word, counted[0] - per_word * first)
+        for name in ("input_tokens", "output_tokens"):
+            facts[name] = facts.get(name, 0) + (getattr(sample, name) or 0)
+    few, many = counted
+    if plan.vocabulary is None and few and many and many > few:
+        per_word = (many - few) / (CHECK_WORDS[1] - CHECK_WORDS[0])
+        scale = TokensPerWord(per_word, few - per_word * CHECK_WORDS[0])
         return replace(plan, tokens_per_word=scale), facts
     return plan, facts
 

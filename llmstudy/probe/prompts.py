@@ -32,6 +32,9 @@ arm difference value building action
 
 _Number = TypeVar("_Number", int, float)
 
+CHECK_WORDS = (50, 250)
+"""In the prompts of the two requests before a load."""
+
 _PREFIX, _REST = 1, 2  # streams of random numbers under one seed
 
 
@@ -61,6 +64,12 @@ class Plan:
     vocabulary: int | None = None
     shared_prefix_share: float = 0.0
     tokens_per_word: TokensPerWord = TokensPerWord()
+
+    @property
+    def usual_limit(self) -> int | None:
+        """The median of the answers' limits, in tokens; None where answers have none."""
+        limits = self.schedule["output_tokens"]
+        return None if limits.isna().any() or limits.empty else int(limits.median())
 
     def requests(self, skip: frozenset[int] = frozenset()) -> Iterator[Request]:
         """The requests in order, each made when it is reached. skip: indices not to make."""

@@ -8,7 +8,8 @@ The facts of a run, None where not known:
 
 - `schema_version` "1"; `tool` {name, version}; `started_at` (ISO, UTC); `ended` ("complete",
   "running", `AT_SPEND_CAP`, or why it stopped);
-- `endpoint` {base_url, model, api, engine, engine_version};
+- `endpoint` {base_url, model, api, body, header_names, drop (fields left out of the requests; no
+  such key where there are none), engine, engine_version};
 - `load` {process ("poisson", "gamma", "constant", "replay", "ramp", "closed"), rate_per_s,
   burstiness, concurrency (workers in closed loop, cap in open loop), n (requests measured),
   warmup_n (those before them), seed, time_scale};
@@ -16,14 +17,14 @@ The facts of a run, None where not known:
   shared_prefix_share (of the input tokens)};
 - `client` {wall_s, cpu_share (of one core), loop_lag_p50_s, loop_lag_p99_s, loop_lag_max_s,
   first_failure (what the server said of it, without the key)};
-- `connection` {dns_s, tcp_s, tls_s, served_model, fingerprint} of two short requests before the
-  load; `resumed`: whether the run was killed in between;
+- `connection` {dns_s, tcp_s, tls_s, served_model, fingerprint, input_tokens, output_tokens,
+  streamed} of the two requests before the load; `resumed`: whether the run was killed in between;
 - `serving` {gpu, gpus, tensor_parallel, precision, kv_dtype, prefix_caching, weights ("real",
   "dummy"), flags, driver, ...};
 - `server_counters`: what the server's own counters grew by during the run, by metric name;
 - `spend` {estimated_usd, cap_usd, spent_usd};
-- of an imported run: `published` [{name, statistic, value, unit}], the tool's own figures; `clock`
-  ("monotonic", "wall", or "per request": each sample begins at 0); `notes`, in sentences.
+- `notes`, in sentences; of an imported run: `published` [{name, statistic, value, unit}], the
+  tool's own figures, and `clock` ("monotonic", "wall", or "per request": each sample begins at 0).
 """
 
 import json

@@ -4,7 +4,7 @@ from dataclasses import astuple, dataclass
 from math import inf
 
 from llmstudy.probe.endpoint import Request
-from llmstudy.probe.prompts import Plan
+from llmstudy.probe.prompts import CHECK_WORDS, Plan
 from llmstudy.probe.samples import Sample
 
 UNLIMITED_OUTPUT_TOKENS = 4096
@@ -41,6 +41,12 @@ def estimated_usd(plan: Plan, price: TokenPrice) -> float:
     """What a plan costs if every request writes all it may and none is read from a cache."""
     written = plan.schedule["output_tokens"].fillna(UNLIMITED_OUTPUT_TOKENS)
     return price.usd(float(plan.schedule["input_tokens"].sum()), 0.0, float(written.sum()))
+
+
+def checks_usd(plan: Plan, price: TokenPrice) -> float:
+    """What the two requests before a load may cost; a word is taken for a token."""
+    written = plan.usual_limit or UNLIMITED_OUTPUT_TOKENS
+    return price.usd(sum(CHECK_WORDS), 0.0, len(CHECK_WORDS) * written)
 
 
 class Budget:

@@ -190,6 +190,18 @@ def test_a_short_run_decides_nothing_and_says_how_many_requests_it_takes(judged)
     assert f"{HOSTED}: 40 requests do not support a TTFT p95" in headings.probes(found)
 
 
+def test_a_pace_that_a_buffer_hides_is_judged_by_nothing_and_said_to_be_unknown(judged):
+    run = simulated(failed=20)
+    late = [[t[-1]] * len(t) if t else [] for t in run.samples["content_times_s"]]
+    found = judged(**{HOSTED: [Run(run.samples.assign(content_times_s=late), run.facts)]})
+    pace = row_of(found, HOSTED, table="tpot")
+    assert (pace["verdict"], pace["tpot_p95_s"], pace["low_s"]) == ("undecided", None, 0)
+    [probe] = found["probes"]
+    assert (probe["tpot_p50_s"], probe["tpot_p95_s"]) == (None, None)
+    assert probe["ttft_p50_s"] > 0
+    assert f"{HOSTED}: no TPOT p95 is known" in headings.probes(found)
+
+
 def test_days_that_differ_are_the_units_of_the_interval(judged):
     days = [simulated(1, day="2026-11-18"), simulated(2, median_s=0.15, day="2026-11-19")]
     row = row_of(judged(**{HOSTED: days}), HOSTED)

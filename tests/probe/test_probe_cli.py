@@ -30,7 +30,7 @@ def quick(mock, *words):
     return probe(*place, "--output-tokens", 4, "--requests", 40, "--warmup", 5, *words)
 
 
-def simulated(folder, shift_s=0.0, rate_per_s=10.0, n=120, asked_per_s=None):
+def simulated(folder, shift_s=0.0, rate_per_s=10.0, n=120, asked_per_s=None, itl_s=0.02):
     """A run of simulated Poisson arrivals, as `probe endpoint` would have kept it."""
     rng = np.random.default_rng(4)
     at = np.cumsum(rng.exponential(1 / rate_per_s, n))
@@ -41,7 +41,7 @@ def simulated(folder, shift_s=0.0, rate_per_s=10.0, n=120, asked_per_s=None):
             "measure",
             at[i],
             at[i],
-            content_times_s=[first[i], first[i] + 0.02, first[i] + 0.04],
+            content_times_s=[first[i], first[i] + itl_s, first[i] + 2 * itl_s],
             done_s=first[i] + 0.05,
             ok=True,
             output_tokens=3,
@@ -177,6 +177,7 @@ def test_a_server_that_is_not_there_is_one_sentence_and_leaves_nothing(tmp_path)
         (("--rate", 1, "--arrivals", "weekly"), "write poisson, gamma, constant or ramp"),
         (("--rate", 1, "--body", "{"), "--body is no JSON"),
         (("--rate", 1, "--header", "X"), "write 'NAME: value'"),
+        (("--rate", 1, "--drop", "model"), "--drop model: only max_tokens, max_completion_tokens"),
         (("--rate", 1, "--timeout", "5"), "a unit is missing"),
         (("--rate", 1, "--resume"), "--resume needs --out and --seed"),
         (("--replay",), "needs log"),
@@ -186,6 +187,27 @@ def test_a_mistake_is_one_sentence(mock, words, says):
     done = quick(mock, *words)
     assert done.exit_code == 2
     assert says in re.sub(r"\s+", " ", done.output)
+
+
+def test_a_dropped_field_is_not_sent_and_recorded(mock, tmp_path):
+    words = ("--rate", 40, "--drop", "max_tokens", "--out", tmp_path / "run", "--json")
+    told = json.loads(quick(mock, *words).stdout)
+    keys = mock.truth()[-1]["body_keys"]
+    assert "max_completion_tokens" in keys
+    assert "max_tokens" not in keys
+    assert told["endpoint"]["drop"] == ["max_tokens"]
+
+
+def test_a_buffered_run_says_that_its_pace_is_unknown_and_is_compared_by_nothing_else(tmp_path):
+    plain, late = simulated(tmp_path / "a"), simulated(tmp_path / "b", itl_s=0.0)
+    done = probe("import", late)
+    assert done.exit_code == 0
+    lines = done.output.splitlines()
+    assert all("unknown" in x for x in lines if re.match(r"\W*(tpot|itl)\b", x))
+    assert "100% of the answers came in one piece" in done.output
+    refused = probe("compare", plain, late, "--metric", "tpot")
+    assert refused.exit_code == 2
+    assert "held back in a buffer" in re.sub(r"\s+", " ", refused.output)
 
 
 def test_a_killed_run_is_reported_as_it_is_and_finished(mock, tmp_path):
@@ -297,9 +319,9 @@ def judged(monkeypatch):
 
 def test_a_search_at_its_spend_cap_tells_what_it_has_found(mock, tmp_path, judged):
     judged()
-    # 110 requests at up to 0.0035 a look: the cap comes in the third
+    # 110 requests at up to 0.0035 a look, and two before it at 0.036: the cap comes in the third
     sized = ("--from", 60, "--to", 500, "--resolution", 0.9, "--out", tmp_path / "runs", "--json")
-    money = ("--price", "100,1000", "--max-spend", "0.9")
+    money = ("--price", "100,1000", "--max-spend", "1")
     done = probe("search", mock.base_url, *SEARCH, *sized, *money)
     assert "costs at most USD 77.00" in done.stderr  # 20,000 and a tenth, at 0.0035
     told = json.loads(done.stdout)

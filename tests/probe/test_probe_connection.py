@@ -210,6 +210,13 @@ def test_what_is_no_http_is_a_failed_connection():
     assert "not an HTTP response" in detail
 
 
+def test_a_port_that_answers_in_tls_is_named():
+    alert = b"\x15\x03\x01\x00\x02\x02\x16"
+    sample, detail = talk(lambda n: [alert], lambda url, seen: asked(url))
+    assert sample.error == "connection"
+    assert detail.startswith("the port answers in TLS")
+
+
 def test_bytes_after_a_response_spoil_its_connection():
     found, seen = talk(lambda n: [sized(), 0.02, b"HTTP/1.1 200 OK\r\n"], responses(2, 0.1))
     assert seen == [1, 2]

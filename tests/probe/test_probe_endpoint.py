@@ -8,14 +8,19 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from time import perf_counter, time
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llmstudy.probe.connection import Connections
+from llmstudy.probe.design import Design, run
 from llmstudy.probe.endpoint import Endpoint, Request, _wait_s, call
-from llmstudy.probe.load import Limits, run_load
+from llmstudy.probe.load import Limits, calibrate, run_load
+from llmstudy.probe.prompts import plan
+from llmstudy.probe.report import report
 from llmstudy.probe.samples import table, with_metrics
+from llmstudy.probe.spend import TokenPrice
 
 KEY = "sk-very-secret-0123456789"
 AZURE = "https://acme.openai.azure.com/openai/deployments/gpt/v1?api-version=2024-10-21"
@@ -36,15 +41,20 @@ def sent(endpoint, prompt="hello", output_tokens=32):
 
 
 @contextmanager
-def serving(reply):
-    """A server that answers request n with reply(n): status, headers, body; yields its address."""
+def serving(reply, bodies=None):
+    """A server that answers request n with reply(n): status, headers, body; yields its address.
+
+    bodies: of the requests, appended as they come.
+    """
     heads = []
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self):
-            self.rfile.read(int(self.headers["content-length"]))
+            body = self.rfile.read(int(self.headers["content-length"]))
+            if bodies is not None:
+                bodies.append(body)
             heads.append((time(), dict(self.headers)))
             status, headers, body = reply(len(heads))
             self.send_response(status)
@@ -137,6 +147,106 @@ def test_the_body_is_the_interfaces_and_further_fields_win():
     assert "min_tokens" not in ids  # ignore_eos fixes the length; this would cost vLLM a pass more
     _, free = sent(Endpoint("http://h/v1", "m"), output_tokens=None)
     assert "max_tokens" not in free
+
+
+@pytest.mark.parametrize(
+    ("url", "drop", "limits"),
+    [
+        ("http://h/v1", (), {"max_tokens": 32}),
+        ("http://h/v1", ("max_tokens",), {"max_completion_tokens": 32}),
+        ("http://h/v1", ("max_tokens", "max_completion_tokens"), {}),
+        ("https://api.openai.com/v1", ("max_tokens",), {"max_completion_tokens": 32}),
+        ("https://api.openai.com/v1", ("max_completion_tokens",), {"max_tokens": 32}),
+    ],
+)
+def test_a_dropped_limit_goes_under_its_other_name_while_there_is_one(url, drop, limits):
+    _, body = sent(Endpoint(url, "m", drop=drop))
+    assert {name: value for name, value in body.items() if name.startswith("max_")} == limits
+
+
+def test_a_dropped_field_is_not_sent_and_is_a_fact_of_the_run():
+    endpoint = Endpoint("http://h/v1", "m", drop=("stream_options",))
+    assert "stream_options" not in sent(endpoint)[1]
+    assert endpoint.facts["drop"] == ["stream_options"]
+    assert "drop" not in Endpoint("http://h/v1", "m").facts
+    with pytest.raises(ValueError, match=r"--drop strem: only max_tokens, .* can be left out"):
+        Endpoint("http://h/v1", "m", drop=("strem",))
+
+
+def test_a_spend_cap_needs_a_limit_that_is_sent(timed):
+    endpoint = Endpoint("http://h/v1", "m", drop=("max_tokens", "max_completion_tokens"))
+    with pytest.raises(ValueError, match="no field is left to limit an answer in"):
+        run_load(endpoint, timed([0]), {}, Limits(spend_usd=1), price=TokenPrice(1, 1, 1))
+
+
+# ---- before the load -----------------------------------------------------------------------
+
+
+def test_the_check_asks_for_the_limit_of_the_load():
+    counted = {"prompt_tokens": 60, "completion_tokens": 7, "total_tokens": 67}
+    whole = stream({"choices": [{"delta": {"content": "y"}}]}, {"choices": [], "usage": counted})
+    bodies = []
+    with serving(lambda n: (200, SSE, whole), bodies) as (url, _):
+        for limits in ([5.0, 7.0, 900.0], [float("nan")] * 3):
+            lengths = pd.DataFrame({"input_tokens": 5.0, "output_tokens": limits})
+            _, facts = calibrate(Endpoint(url, "m"), plan(lengths, 1))
+    assert [json.loads(body).get("max_tokens") for body in bodies] == [7, 7, None, None]
+    assert (facts["input_tokens"], facts["output_tokens"], facts["streamed"]) == (120, 14, True)
+
+
+JSON_ERROR = b'{"error": {"message": "model is loading"}}'
+THINKING = stream({"choices": [{"delta": {"reasoning": "h"}, "finish_reason": "length"}]})
+ONE = b'data: {"choices": [{"delta": {"content": "y"}}]}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("reply", "says"),
+    [
+        (
+            (200, SSE, stream({"error": {"message": "out of memory"}})),
+            "server_error: out of memory",
+        ),
+        ((200, SSE, ONE + stream({"object": "error", "message": "CUDA"})), "server_error: CUDA"),
+        ((200, {"content-type": "application/json"}, JSON_ERROR), "server_error: model is loading"),
+        ((200, {"content-type": "text/html"}, b"<html>log in"), "text/html: <html>log in"),
+        ((200, {"content-type": "text/html"}, b"<html>log in"), "That is a web page: check"),
+        ((200, SSE, ONE), "cut: it ended after 1 chunks without finish reason, usage or"),
+        ((200, SSE, b"data: [DONE]\n\n"), "empty: no text of an answer"),
+        ((200, SSE, THINKING), "empty: reasoning came, .* Let it write more with --output-tokens"),
+        ((502, {}, b"<h1>Bad Gateway</h1>"), "http_502: <h1>Bad Gateway</h1>"),
+        (
+            (307, {"location": "/b/v1/chat/completions?t=1"}, b""),
+            "give http://127.0.0.1:\\d+/b/v1 if",
+        ),
+        ((301, {"location": "https://h/v1/chat/completions"}, b"x"), "give https://h/v1 if that"),
+        ((429, {"retry-after": "99"}, b"slow down"), "slow down.*keep to its limits with --rpm"),
+    ],
+)
+def test_what_is_no_answer_stops_before_the_load_with_what_came_and_how_to_mend_it(
+    timed, reply, says
+):
+    with serving(lambda n: reply) as (url, heads):
+        with pytest.raises(ValueError, match=says):
+            calibrate(Endpoint(url, "m"), timed([0]), timeout_s=20)
+        assert len(heads) <= 3
+
+
+def test_an_endpoint_that_does_not_stream_is_measured_and_named(tmp_path):
+    usage = {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14}
+    body = {"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}], "usage": usage}
+    reply = (200, {"content-type": "application/json"}, json.dumps(body).encode())
+    design = Design("constant", 12, 1, rate_per_s=100, input_tokens=5, output_tokens=5)
+    with serving(lambda n: reply) as (url, _):
+        made = run(Endpoint(url, "m"), design, folder=tmp_path / "run")
+    assert made.samples["ok"].all()
+    assert made.facts["notes"] == [
+        "127.0.0.1 does not stream: the answer came as one JSON document, not as a stream"
+    ]
+    found = report(made)
+    assert found["metrics"]["e2e_ms"]["p50"] == found["metrics"]["ttft_ms"]["p50"] > 0
+    assert found["metrics"]["tpot_ms"]["p50"] is None
+    [pace] = [row for row in found["audit"]["checks"] if row["check"] == "pace"]
+    assert (pace["status"], "does not stream" in pace["why"]) == ("unknown", True)
 
 
 def test_a_header_given_replaces_ours_whatever_its_case(key):
@@ -259,6 +369,47 @@ def test_retry_after_is_obeyed_and_is_part_of_what_the_user_waits(headers):
 def test_whatever_retry_after_says_the_wait_is_a_time(said):
     for name in ("retry-after", "retry-after-ms"):
         assert _wait_s({name: said}, 1) >= 0
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "wait_s"),
+    [
+        ({"retry-after": "20s"}, "", 20),
+        ({"retry-after-ms": "150"}, "try again in 20s", 0.15),
+        ({"retry-after": "150ms"}, "", 0.15),
+        ({}, "Rate limit reached. Please try again in 20s.", 20),
+        ({}, "Please try again in 350ms. Visit https://example.com/429", 0.35),
+        ({}, "Please try again in 6m0s.", 360),
+        ({}, "Please try again in 1h2m3.5s", 3723.5),
+        ({}, "Please retry after 13 seconds.", 13),
+        ({}, "Please retry in 34.07s.", 34.07),
+        ({}, '"retryDelay": "34s"', 34),
+        ({}, '{"error": {"retry_after": 2.5}}', 2.5),
+        ({}, '{"retry_after_ms": 1500}', 1.5),
+        ({}, "You must wait 2 minutes before the next request", 120),
+        ({"date": formatdate(0, usegmt=True), "retry-after": formatdate(7, usegmt=True)}, "", 7),
+        ({"date": formatdate(9, usegmt=True), "retry-after": formatdate(7, usegmt=True)}, "", 0),
+    ],
+)
+def test_a_wait_is_read_in_whatever_words_and_by_the_servers_own_clock(headers, body, wait_s):
+    assert _wait_s(headers, 1, body) == pytest.approx(wait_s)
+
+
+@pytest.mark.parametrize("body", ["", "slow down", "try again later (code 429)", "wait for it"])
+def test_without_a_time_the_wait_is_our_own(body):
+    assert 0.375 <= _wait_s({}, 1, body) <= 0.5
+    assert 1.5 <= _wait_s({}, 3, body) <= 2.0
+
+
+def test_a_wait_that_stands_in_the_text_alone_is_kept_to():
+    def reply(n):
+        said = b'{"error": {"message": "Limit 30000. Please try again in 900ms."}}'
+        return (429, {}, said) if n == 1 else (200, SSE, YES)
+
+    with serving(reply) as (url, heads):
+        sample, _ = once(Endpoint(url, "m"))
+    assert (sample.ok, sample.attempts, sample.retry_wait_s) == (True, 2, 0.9)
+    assert heads[1][0] - heads[0][0] >= 0.85
 
 
 def test_a_wait_beyond_the_timeout_is_not_begun():

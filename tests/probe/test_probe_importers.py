@@ -345,7 +345,7 @@ def test_vllm_batch_tools_give_summaries_alone(written):
     assert [row["value"] for row in run.facts["published"]] == pytest.approx([80.0, 80.0])
 
 
-durations = st.floats(1e-6, 1e3)
+durations = st.floats(1e-3, 1e3)
 requests = st.lists(
     st.tuples(durations, st.floats(0, 10), durations, st.lists(durations, max_size=6)),
     min_size=1,
@@ -793,7 +793,8 @@ def test_real_vllm_chat_itl_is_low_by_the_role_chunk(load_tools):
     run, raw = read_results(path), json.loads(path.read_text(encoding="utf-8"))
     opening = np.array([gaps[0] for gaps in raw["itls"]])
     rest = np.concatenate([gaps[1:] for gaps in raw["itls"]])
-    assert chunk_gaps_s(run.samples).mean() == pytest.approx(rest.mean())
+    # but for one answer, of whose chunks most hold two tokens or more
+    assert chunk_gaps_s(run.samples).mean() == pytest.approx(rest.mean(), rel=0.005)
     assert ratios(run, "itl")["mean"] == pytest.approx(31 / 32, abs=0.005)
     assert np.median(opening) < 1e-4
     dispatched = metrics(run)["ttft_s"] - metrics(run)["client_queue_s"]

@@ -38,7 +38,8 @@ def run_of(sent_s, first_s, done_s, tokens=11, warmup=0, **facts):
     samples["scheduled_s"] = samples["dispatched_s"] = sent_s
     samples["done_s"] = done_s
     samples["output_tokens"] = float(tokens)
-    samples["content_times_s"] = [list(pair) for pair in zip(first_s, done_s, strict=True)]
+    times = zip(first_s, done_s, strict=True)
+    samples["content_times_s"] = [[first, np.nan, last] for first, last in times]
     return Run(samples, facts)
 
 

@@ -1,13 +1,15 @@
 """The answer is read the same however the network cuts it, and nothing in it stops the run."""
 
+import gzip
 import json
+import zlib
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmstudy.probe.stream import Answer
+from llmstudy.probe.stream import NOT_STREAMED, Answer
 
 STREAM = {"content-type": "text/event-stream; charset=utf-8"}
 
@@ -252,12 +254,325 @@ def test_json_instead_of_a_stream_is_read_whole(kind):
     ).encode()
     found = read(body[:20], body[20:], headers={"content-type": kind})
     assert (found.content_at, found.content_tokens, found.error) == ([2.0], [4], None)
+    assert found.detail == NOT_STREAMED
 
 
 @pytest.mark.parametrize(("status", "error"), [(429, "rate_limited"), (500, "http_500")])
 def test_a_status_is_the_error_and_its_body_the_detail(status, error):
     found = read(b"too ", b"many", status=status, headers={})
     assert (found.error, found.detail) == (error, "too many")
+
+
+# ---- the form of a stream ------------------------------------------------------------------
+
+
+def as_lines(*lines):
+    """Events of these lines, each event's own in a tuple."""
+    return [line for event_lines in lines for line in (*event_lines, b"")]
+
+
+A, B = (b'{"choices": [{"delta": {"content": "%s"}}]}' % text for text in (b"a", "ö".encode()))
+LINES = as_lines(
+    (b": comment", b"event: message", b"id: 1", b"retry: 5", b"data:" + A),
+    (b'data: {"choices": [{"delta":', b'data:  {"content": "b"}}]}'),
+    (b"event: ping", b"data: now"),
+    (b"data", b"other: field"),
+    (b"data: " + B,),
+    (b"data: [DONE]",),
+)
+
+
+@given(
+    st.lists(st.sampled_from([b"\n", b"\r", b"\r\n"]), min_size=len(LINES), max_size=len(LINES)),
+    st.booleans(),
+    st.lists(st.integers(0, 400), max_size=30),
+)
+def test_lines_end_in_any_way_and_bytes_are_cut_anywhere(ends, has_bom, cuts):
+    ends = [
+        b"\r\n" if end == b"\r" and not nxt else end
+        for end, nxt in zip(ends, [*LINES[1:], b"x"], strict=True)
+    ]
+    body = b"\xef\xbb\xbf" * has_bom + b"".join(a + b for a, b in zip(LINES, ends, strict=True))
+    edges = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
+    found = read(*(body[a:b] for a, b in pairwise(edges)))
+    assert (found.error, len(found.content_at)) == (None, 3)
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/event-stream", "application/json", "application/x-ndjson", "text/plain", None]
+)
+def test_a_stream_is_known_by_what_is_in_it_whatever_its_type(kind):
+    headers = {"content-type": kind} if kind else {}
+    found = read(event(delta(content="a")), event(delta(content="b")), DONE, headers=headers)
+    assert (found.content_at, found.error, found.detail) == ([1.0, 2.0], None, "")
+
+
+def test_chunks_as_lines_of_json_are_a_stream_too():
+    lines = [event(delta(content=x)).removeprefix(b"data: ")[:-1] for x in "ab"]
+    found = read(*lines, STOP.removeprefix(b"data: "))
+    assert (found.content_at, found.error, found.detail) == ([1.0, 2.0], None, "")
+
+
+def test_events_without_an_empty_line_between_them_and_a_last_one_without_end():
+    body = event(delta(content="a"), end=b"\n") + event(delta(content="b"), end=b"\n")
+    assert read(body + b"data: [DONE]").error is None
+    assert len(read(body + b"data: [DONE]").content_at) == 2
+    assert read(body + b"data: [DO").error == "cut"
+
+
+def deflated(data):
+    return zlib.compress(data)[2:-4]
+
+
+@pytest.mark.parametrize(
+    ("coding", "packed"),
+    [("gzip", gzip.compress), ("x-gzip", gzip.compress), ("deflate", zlib.compress),
+     ("deflate", deflated)],
+)  # fmt: skip
+@given(st.lists(st.integers(0, 200), max_size=9))
+def test_a_compressed_body_is_the_same_answer(coding, packed, cuts):
+    body = packed(WHOLE)
+    edges = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
+    headers = STREAM | {"content-encoding": coding}
+    found = read(*(body[a:b] for a, b in pairwise(edges)), headers=headers)
+    assert gist(found) == gist(read(WHOLE))
+
+
+def test_flushed_and_joined_gzip_is_read_as_it_comes():
+    press = zlib.compressobj(6, zlib.DEFLATED, 31)
+    headers = STREAM | {"content-encoding": "gzip"}
+    chunks = [event(delta(content="a")), event(delta(content="b")), DONE]
+    flushed = [press.compress(x) + press.flush(zlib.Z_SYNC_FLUSH) for x in chunks]
+    for pieces in (flushed, [gzip.compress(x) for x in chunks]):
+        found = read(*pieces, headers=headers)
+        assert (found.content_at, found.error) == ([1.0, 2.0], None)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br"])
+def test_a_coding_that_is_not_what_it_says_or_not_read_is_named(coding):
+    found = read(b"\x0b\x00plain\xff", headers=STREAM | {"content-encoding": coding})
+    assert found.error == "malformed"
+    assert "content-encoding" in found.detail
+
+
+# ---- errors under status 200 ---------------------------------------------------------------
+
+AFTER_TOKENS = [ROLE, event(delta(content="a")), event(delta(content="b"))]
+
+
+def data(value):
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+@pytest.mark.parametrize(
+    "envelope",
+    [
+        data({"error": {"message": "out of memory", "code": 500}}),
+        data({"error": "out of memory"}),
+        data({"error_msg": "out of memory", "error_code": 17}),
+        data({"errors": [{"message": "out of memory"}]}),
+        data({"object": "error", "message": "out of memory", "code": 500}),
+        data({"type": "error", "message": "out of memory"}),
+        data({"code": 503, "msg": "out of memory"}),
+        data({"statusCode": 429, "message": "out of memory"}),
+        data({"status": "failed", "detail": "out of memory"}),
+        data({"success": False, "message": "out of memory"}),
+        data({"base_resp": {"status_code": 1004, "status_msg": "out of memory"}}),
+        data({"choices": [{"error": {"message": "out of memory"}, "finish_reason": "error"}]}),
+        data([{"error": {"message": "out of memory"}}]),
+        b"event: error\n" + data({"message": "out of memory"}),
+        data({"message": "out of memory"})[:-1] + b"event: error\n\n",
+        b"event: InternalServerException\ndata: out of memory\n\n",
+        b'error: {"message": "out of memory"}\n\n',
+        b'{"error": {"message": "out of memory"}}\n',
+        b'{\n  "error": {\n    "message": "out of memory"\n  }\n}\n',
+    ],
+)
+@pytest.mark.parametrize("before", [[], AFTER_TOKENS])
+def test_an_error_is_a_failure_in_whatever_envelope(envelope, before):
+    for after in ([], [DONE], [STOP, DONE]):
+        found = read(*before, envelope, *after)
+        assert found.error == "server_error"
+        assert "out of memory" in found.detail
+
+
+@pytest.mark.parametrize("reason", ["error", "abort", "cancelled", "engine_overloaded", "timeout"])
+def test_a_finish_reason_may_tell_of_a_failure(reason):
+    last = event({"index": 0, "delta": {}, "finish_reason": reason}, usage=usage(3, 2))
+    found = read(*AFTER_TOKENS, last, DONE)
+    assert (found.error, reason in found.detail) == ("server_error", True)
+
+
+def test_an_answer_that_a_filter_ended_is_none():
+    last = event({"index": 0, "delta": {}, "finish_reason": "content_filter"})
+    assert read(*AFTER_TOKENS, last, DONE).error == "filtered"
+
+
+def test_a_notice_without_a_code_is_an_error_where_no_finish_reason_follows():
+    notice = data({"status": "queued", "message": "you are third"})
+    assert read(notice, *AFTER_TOKENS, STOP, DONE).error is None
+    assert read(*AFTER_TOKENS, data({"detail": "worker lost"}), DONE).detail == "worker lost"
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        data({"type": "ping"}),
+        b"event: ping\ndata: 2026-11-29\n\n",
+        data({"choices": [], "prompt_filter_results": [{"content_filter_results": {"hate": {}}}]}),
+        data({"code": 0, "message": "Success", "choices": [{"delta": {"content": ""}}]}),
+        data({"error": None, "choices": []}),
+        data({"base_resp": {"status_code": 0, "status_msg": ""}}),
+    ],
+)
+def test_what_is_no_error_is_none(chunk):
+    found = read(chunk, *AFTER_TOKENS, chunk, STOP, DONE)
+    assert (found.error, len(found.content_at)) == (None, 2)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "error", "shows"),
+    [
+        ([b"<html>Please log in</html>"], "malformed", "text/html: <html>Please log in"),
+        ([b"upstream connect error\n"], "malformed", "upstream connect error"),
+        ([], "cut", ""),
+        ([b": ping\n\n"], "malformed", ": ping"),
+        (AFTER_TOKENS, "cut", "2 chunks without finish reason"),
+        ([ROLE, DONE], "empty", "no text"),
+        ([ROLE, STOP, DONE], "empty", "finish reason stop"),
+        ([event(usage=usage(3, 0)), *AFTER_TOKENS], "cut", "2 chunks"),
+        ([event(usage=usage(3, 1)), *AFTER_TOKENS], "cut", "2 chunks"),
+    ],
+)
+def test_the_end_of_a_body_is_no_proof_of_an_answer(pieces, error, shows):
+    found = read(*pieces, headers={"content-type": "text/html"})
+    assert found.error == error
+    assert shows in found.detail
+
+
+@pytest.mark.parametrize("ending", [[STOP], [event(usage=usage(3, 2))], [DONE], [STOP, DONE]])
+def test_any_one_sign_of_the_end_makes_an_answer_with_text_whole(ending):
+    assert read(*AFTER_TOKENS, *ending).error is None
+
+
+def test_a_limit_that_went_to_reasoning_is_a_failure_that_says_so():
+    cut = event({"index": 0, "delta": {}, "finish_reason": "length"})
+    found = read(event(delta(reasoning="h")), cut, event(usage=usage(3, 20)), DONE)
+    assert found.error == "empty"
+    assert found.detail.startswith("reasoning came, and no text")
+
+
+# ---- thinking within the answer ------------------------------------------------------------
+
+
+def thinking_parts(text):
+    return delta(content=[{"type": "thinking", "thinking": [{"type": "text", "text": text}]}])
+
+
+@pytest.mark.parametrize(
+    "thought",
+    [
+        thinking_parts("hm"),
+        delta(content=[{"type": "reasoning", "text": "hm"}]),
+        delta(content="", reasoning_details=[{"type": "reasoning.summary", "summary": "hm"}]),
+        delta(thinking="hm"),
+        delta(content=None, thinking_blocks=[{"thinking": "hm"}]),
+    ],
+)
+def test_thinking_in_parts_and_other_fields_is_timed_apart(thought):
+    both = delta(content=[{"type": "text", "text": "yes"}])
+    found = read(ROLE, event(thought), event(thought), event(both), event(delta(content="!")), DONE)
+    assert (found.reasoning_at, found.content_at) == (2.0, [4.0, 5.0])
+
+
+TAGS = [("<think>", "</think>"), ("<thought>", "</thought>"), ("[THINK]", "[/THINK]"),
+        ("◁think▷", "◁/think▷"), ("<thinking>", "</thinking>"), ("", "</think>"),
+        ("<|channel|>analysis<|message|>", "<|end|><|channel|>final<|message|>")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("opening", "closing"), TAGS)
+@given(st.lists(st.integers(0, 80), max_size=25), st.sampled_from(["", "\n"]))
+def test_thinking_between_tags_is_no_answer_however_it_is_cut(opening, closing, cuts, blank):
+    thinking, answer = (
+        f"{blank}{opening}{blank}hm, 1 < 2{blank}{closing}",
+        f"{blank}{blank}Yes <b>.",
+    )
+    text = thinking + answer
+    edges = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
+    pieces = [text[a:b] for a, b in pairwise(edges)]
+    found = read(*(event(delta(content=piece)) for piece in pieces), STOP, DONE)
+    # the piece in which the first letter of the answer comes
+    first = next(k for k, end in enumerate(edges[1:], start=1) if end > text.index("Yes"))
+    later = sum(1 for piece in pieces[first:] if piece)
+    assert found.content_at[0] == first
+    assert len(found.content_at) == 1 + later
+    assert found.error is None
+    assert found.reasoning_at <= first
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=12), st.integers(0, 60))
+def test_tokens_of_the_answer_are_counted_apart_from_those_between_tags(sizes, cut):
+    text = "<think>one two</think>\n\n" + "answer " * len(sizes)
+    head = [text[:cut], text[cut : text.index("answer")]] if cut < text.index("answer") else [
+        text[: text.index("answer")]]  # fmt: skip
+    events, counted = [], 0
+    for piece in head:
+        counted += 3
+        events.append(event(delta(content=piece), usage=usage(9, counted)))
+    for size in sizes:
+        counted += size
+        events.append(event(delta(content="answer "), usage=usage(9, counted)))
+    found = read(*events, STOP, DONE)
+    assert len(found.content_at) == len(found.content_tokens) == len(sizes)
+    assert found.content_tokens[1:] == sizes[1:]
+
+
+@pytest.mark.parametrize("text", ["<", "<thin", "<b>bold</b>", " \n", "[T", "a </thin b"])
+def test_what_only_looks_like_a_tag_is_the_answer_from_its_first_piece(text):
+    found = read(*(event(delta(content=x)) for x in text), STOP, DONE)
+    assert found.content_at == [float(k) for k in range(1, len(text) + 1)]
+    assert found.reasoning_at is None
+
+
+def test_an_empty_thought_is_no_reasoning():
+    found = read(
+        *(event(delta(content=x)) for x in ("<think>", "\n\n", "</think>", "\n", "Yes")), DONE
+    )
+    assert (found.reasoning_at, found.content_at) == (None, [5.0])
+
+
+# ---- counts --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", [int, float, str])
+def test_a_count_may_be_written_as_any_number(form):
+    counts = {name: form(count) for name, count in usage(7, 20).items()}
+    found = read(event(delta(content="a")), event(usage=counts), DONE)
+    assert (found.input_tokens, found.output_tokens) == (7, 20)
+
+
+@pytest.mark.parametrize("wrong", [True, -1, 1.5, "many", None, [], float("nan")])
+def test_what_is_no_count_is_none(wrong):
+    found = read(event(delta(content="a")), event(usage={"prompt_tokens": wrong}), DONE)
+    assert found.input_tokens is None
+
+
+def test_counts_that_come_apart_are_put_together():
+    early = event(usage={"prompt_tokens": 7, "completion_tokens": 0, "total_tokens": 7})
+    late = event(usage={"prompt_tokens": 0, "completion_tokens": 20})
+    found = read(early, *AFTER_TOKENS, STOP, late, DONE)
+    assert (found.input_tokens, found.output_tokens, found.reasoning_tokens) == (7, 20, None)
+
+
+def test_counts_of_nothing_were_not_made_where_text_came():
+    found = read(*AFTER_TOKENS, STOP, event(usage=usage(0, 0)), DONE)
+    assert (found.input_tokens, found.output_tokens) == (None, None)
+
+
+def test_a_whole_message_beside_its_deltas_is_no_second_answer():
+    both = {**delta(content="a"), "message": {"content": "aa"}}
+    last = {"index": 0, "delta": {}, "message": {"content": "aaa"}, "finish_reason": "stop"}
+    assert read(event(delta(content="a")), event(both), event(last), DONE).content_at == [1.0, 2.0]
 
 
 JSON = st.recursive(
@@ -267,7 +582,7 @@ JSON = st.recursive(
 )
 FIELDS = """
 choices usage metrics x_groq model finish_reason error delta content text message token_ids
-reasoning
+reasoning object type code status base_resp errors
 prompt_tokens completion_tokens prompt_tokens_details completion_tokens_details
 """.split()  # noqa: SIM905 - names read best as words
 CHUNK = st.recursive(

@@ -672,7 +672,8 @@ def closed_loop(workers, n, seconds=1.0):
     for i in range(n):
         sent = (i // workers) * seconds + (i % workers) * 1e-3
         first, last = sent + 0.2, sent + seconds - 1e-4
-        one = Sample(i, "measure", sent, sent, content_times_s=[first, last], done_s=last, ok=True)
+        times = [first, float("nan"), last]  # those between are not known
+        one = Sample(i, "measure", sent, sent, content_times_s=times, done_s=last, ok=True)
         one.input_tokens, one.output_tokens, one.reasoning_tokens = 64, 16, 0
         rows.append(one)
     serving = {

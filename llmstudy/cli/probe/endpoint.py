@@ -17,6 +17,7 @@ def endpoint(
     key_env: o.KeyEnv = None,
     body: o.Body = None,
     header: o.Headers = None,
+    drop: o.Drop = None,
     token_ids: o.TokenIds = None,
     is_vllm: Annotated[
         bool,
@@ -105,8 +106,8 @@ def endpoint(
     """Send a load to an endpoint and measure every answer from the moment it was wanted.
 
     Give `--rate` (open loop: what users do), `--concurrency` (closed loop: what throughput
-    tests do) or `--replay` with `--log`. Before the load, two short requests show whether the key,
-    the model and the address are right, and how the endpoint counts tokens.
+    tests do) or `--replay` with `--log`. Before the load, two requests show whether the key, the
+    model, the address and the fields are right, and how the endpoint counts tokens.
 
     Each finished request is on disk at once, as `DIR/samples.jsonl`; a killed run is finished with
     `--resume` or reported as it is with `llmstudy probe import DIR`.
@@ -129,7 +130,7 @@ def endpoint(
         if resume and (out is None or seed is None):
             raise ValueError("--resume needs --out and --seed of the run: see its run.json")
         process = "replay" if replay else "closed" if concurrency else arrivals
-        target = o.endpoint_of(url, model, api, key_env, body, header)
+        target = o.endpoint_of(url, model, api, key_env, body, header, drop)
         has_key = bool(key_env or header) and not is_vllm
         cost = o.price_of(url, model, provider, price, max_spend, has_key)
         design = Design(

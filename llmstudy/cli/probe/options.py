@@ -53,6 +53,17 @@ Headers = Annotated[
         rich_help_panel=AN_ENDPOINT,
     ),
 ]
+Drop = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--drop",
+        help="Field that the endpoint refuses: max_tokens (the limit then goes as "
+        "max_completion_tokens), max_completion_tokens, stream_options, return_token_ids; "
+        "repeatable.",
+        metavar="FIELD",
+        rich_help_panel=AN_ENDPOINT,
+    ),
+]
 TokenIds = Annotated[
     int | None,
     typer.Option(
@@ -182,6 +193,7 @@ def endpoint_of(
     key_env: str | None,
     body: str | None,
     headers: Iterable[str] | None,
+    drop: Iterable[str] | None,
 ) -> "Endpoint":
     """Raises: ValueError for what cannot be sent."""
     from llmstudy.probe.endpoint import Endpoint
@@ -195,9 +207,8 @@ def endpoint_of(
     if not isinstance(fields, dict):
         raise ValueError("--body must be a JSON object, such as '{\"temperature\": 0}'")
     named: Any = api
-    return Endpoint(
-        url.rstrip("/"), model, named, key_env, fields, dict(map(_header, headers or ()))
-    )
+    given = dict(map(_header, headers or ()))
+    return Endpoint(url.rstrip("/"), model, named, key_env, fields, given, tuple(drop or ()))
 
 
 def _header(line: str) -> tuple[str, str]:
@@ -321,12 +332,13 @@ def folder_of(out: Path | None, target: "Endpoint") -> Path:
 def say_cost(design: "Design", price: "TokenPrice", max_spend: float | None) -> None:
     """Says before the start what a load costs at most, and where it stops."""
     from llmstudy.cli.terminal import say
-    from llmstudy.probe.spend import FREE, estimated_usd
+    from llmstudy.probe.spend import FREE, checks_usd, estimated_usd
 
     if price == FREE:
         return
-    most = estimated_usd(design.plan(), price)
+    plan = design.plan()
     say(
-        f"This costs at most USD {most:.2f}, and two requests of some 150 tokens before each load. "
-        f"It stops at USD {max_spend:.2f}."
+        f"This costs at most USD {estimated_usd(plan, price):.2f}, and USD "
+        f"{checks_usd(plan, price):.2g} for the two requests before each load. It stops at USD "
+        f"{max_spend:.2f}."
     )

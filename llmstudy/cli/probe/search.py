@@ -37,6 +37,7 @@ def search(
     key_env: o.KeyEnv = None,
     body: o.Body = None,
     header: o.Headers = None,
+    drop: o.Drop = None,
     token_ids: o.TokenIds = None,
     input_tokens: o.InputTokens = None,
     output_tokens: o.OutputTokens = None,
@@ -82,6 +83,7 @@ def search(
         from llmstudy.probe.report import rows_of
         from llmstudy.probe.search import SLO, max_goodput
         from llmstudy.probe.search.goodput import EndOfSearch
+        from llmstudy.probe.spend import checks_usd
 
         slo = SLO(
             ttft_s=o.seconds(slo_ttft, "--slo-ttft"),
@@ -89,7 +91,7 @@ def search(
             e2e_s=o.seconds(slo_e2e, "--slo-e2e"),
             attainment_share=attainment,
         )
-        target = o.endpoint_of(url, model, api, key_env, body, header)
+        target = o.endpoint_of(url, model, api, key_env, body, header, drop)
         cost = o.price_of(url, model, provider, price, max_spend, bool(key_env or header))
         design = Design(
             process="poisson",
@@ -121,8 +123,6 @@ def search(
             spent = sum(made.facts["spend"]["spent_usd"] for _, made in taken)
             left_usd = None if max_spend is None else max_spend - spent
             at_cap = bool(taken) and taken[-1][1].facts["ended"] == AT_SPEND_CAP
-            if at_cap or (left_usd is not None and left_usd <= 0):
-                raise EndOfSearch("spend cap")
             step = replace(
                 design,
                 rate_per_s=rate,
@@ -130,6 +130,9 @@ def search(
                 warmup_n=o.warmup_of(None, n),
                 seed=design.seed + len(taken),
             )
+            too_little = left_usd is not None and left_usd <= checks_usd(step.plan(), cost)
+            if at_cap or (taken and too_little):
+                raise EndOfSearch("spend cap")
             place = folder / f"step-{len(taken):02d}"
             say(f"{rate:.3g} requests/s, {n} requests")
             held = replace(limits, spend_usd=left_usd)

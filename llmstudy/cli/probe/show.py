@@ -103,6 +103,9 @@ def show(told: Mapping[str, Any]) -> None:
         value, limit = (_number(row[key], row.get("unit")) for key in ("value", "limit"))
         checks.add_row(row["check"], value, limit, row["status"])
     console.print(checks)
+    for row in told["audit"]["checks"]:
+        if row["check"] == "pace" and row["status"] == "unknown":
+            console.print(f"pace: {row['why']}", markup=False)
 
 
 def _published(rows: list[Mapping[str, Any]]) -> Any:
@@ -126,6 +129,8 @@ def _cell(found: Mapping[str, Any], name: str, of_gaps: bool = False) -> str:
 
     if found[name] is None:
         enough = percentile_minimum_n(PERCENTILES[name])
+        if not found["n"] and found["n_undefined"]:
+            return "unknown"
         if found["n"] < enough:
             return f"needs n >= {enough}"
         # gaps may be plenty, and of few requests

@@ -95,8 +95,8 @@ def serving_point(run: Run, audit: Audited | None = None) -> dict[str, Any]:
     steady = with_metrics(steady_state(run))
     if steady["ttft_s"].isna().all() or steady["tpot_s"].isna().all():
         raise ValueError(
-            "no request has a TTFT and a TPOT: measure with streaming, token counts and at least "
-            "two output tokens"
+            "no request has a TTFT and a TPOT: measure with streaming that nothing buffers, token "
+            "counts and at least two output tokens"
         )
     tokens = {
         name: round(float(steady[name].fillna(steady[f"asked_{name}"]).mean()))
