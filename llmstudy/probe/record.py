@@ -40,6 +40,9 @@ from llmstudy.probe.samples import Run, Sample, table
 
 FACTS, SAMPLES = "run.json", "samples.jsonl"
 
+PER_REQUEST = "per request"
+"""The clock of an imported run that does not say when its requests were sent: each begins at 0."""
+
 AT_SPEND_CAP = "stopped: another request could pass the spend cap"
 """How a run ends that is whole but for the requests there was no money for."""
 
