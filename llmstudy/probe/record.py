@@ -31,7 +31,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
-from math import isnan, nan
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -142,5 +142,5 @@ def write(folder: Path, run: Run) -> None:
 
 
 def _cell(value: Any) -> Any:
-    """None for NaN, which JSON does not have."""
-    return None if isinstance(value, float) and isnan(value) else value
+    """None for NaN and infinity, which JSON does not have."""
+    return None if isinstance(value, float) and not isfinite(value) else value

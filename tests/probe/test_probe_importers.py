@@ -307,11 +307,11 @@ def test_vllm_at_an_infinite_rate_counts_from_the_dispatch(written):
 
 
 def test_vllm_without_details_has_no_samples_and_says_what_is_missing(written):
-    bare = {k: v for k, v in serve().items() if k not in ("ttfts", "itls", "start_times")}
+    bare = {k: v for k, v in serve().items() if k not in ("ttfts", "itls", "latencies")}
     run = read_results(written(bare))
     assert run.samples.empty
     assert list(run.samples.columns) == COLUMNS
-    assert "start_times, ttfts, itls" in run.facts["notes"][0]
+    assert "missing (ttfts, itls)" in run.facts["notes"][0]
     assert {row["name"] for row in run.facts["published"]} >= {"ttft", "itl"}
     assert published_against_derived(run)["derived_ms"].isna().all()
 
@@ -323,7 +323,7 @@ def test_vllm_file_before_queue_times_counts_from_the_dispatch(written):
 
 def test_vllm_appended_results_are_read_one_by_one(written):
     path = written(serve(), serve(request_rate=7.0))
-    with pytest.raises(ValueError, match=r"2 benchmarks.*benchmark=0"):
+    with pytest.raises(ValueError, match=r"2 benchmarks: 0 \(openai@1\.0\), 1 \(op.*--benchmark"):
         read_results(path)
     assert read_results(path, benchmark=1).facts["load"]["rate_per_s"] == 7.0
     with pytest.raises(ValueError, match="2 benchmarks"):
@@ -659,7 +659,9 @@ def test_what_is_no_file_no_json_or_no_tool_says_so(tmp_path):
     (tmp_path / "cut.jsonl").write_text('{"a": 1}\n{"b": ', encoding="utf-8")
     with pytest.raises(ValueError, match=r"cut\.jsonl:2 is not JSON"):
         read_results(tmp_path / "cut.jsonl")
-    with pytest.raises(ValueError, match="'ab' is not known: choose one of vllm-bench-serve"):
+    with pytest.raises(
+        ValueError, match="'ab' is not known: choose one of sglang-bench-serving, vllm"
+    ):
         read_results(tmp_path / "cut.jsonl", "ab")
 
 

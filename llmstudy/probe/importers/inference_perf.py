@@ -11,6 +11,7 @@ from typing import Any
 from llmstudy.probe.importers.result_file import (
     ResultFile,
     documents,
+    earliest,
     error_word,
     imported,
     published_rows,
@@ -46,7 +47,7 @@ def read_summary(file: ResultFile) -> Run:
 
 def _run(requests: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> Run:
     ordered = sorted(requests, key=lambda request: float(request["start_time"]))
-    origin = ordered[0]["start_time"] if ordered else 0.0
+    origin = earliest([request["start_time"] for request in ordered])
     samples = [_sample(i, request, origin) for i, request in enumerate(ordered)]
     load = summary.get("load_summary") or {}
     return imported(
