@@ -8,12 +8,12 @@ are taken as wanted when the run began, so that the arrivals show the burst that
 """
 
 from collections.abc import Mapping
-from math import nan
 from typing import Any
 
 from llmstudy.probe.importers.result_file import (
     ResultFile,
     UnreadableError,
+    between,
     earliest,
     error_word,
     imported,
@@ -142,7 +142,7 @@ def _sample(
     dispatched = t["request_start"] - origin
     sample = Sample(
         index,
-        "warmup" if t["request_start"] < measured_from else "measure",
+        "warmup" if max(wanted, t["request_start"]) < measured_from else "measure",
         wanted - origin,
         dispatched,
         done_s=since("request_end"),
@@ -155,7 +155,7 @@ def _sample(
     first = since("first_output_token_iteration" if split else "first_token_iteration")
     last, begun = since("last_token_iteration"), since("first_token_iteration")
     if first is not None and last is not None:
-        sample.content_times_s = [first, nan, last] if last > first else [first]
+        sample.content_times_s = between(first, last)
     elif begun is None and sample.ok and sample.done_s is not None:
         sample.content_times_s = [sample.done_s]  # not streamed: the answer came as a whole
     if begun is not None and (first is None or begun < first):

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from math import inf, isfinite, nan
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,10 @@ _BINARY = {
     b"SQLite format 3": "an SQLite database: give the JSON file",
 }
 """What a file that is no text is, by its first bytes, and what to do."""
+
+
+LATEST_S = 1e12
+"""No time of a run is farther from its start; such a one is no number."""
 
 
 class UnreadableError(ValueError):
@@ -94,7 +98,7 @@ def documents(path: Path) -> list[Any]:
         raise UnreadableError(f"{path} is no file: give the result file of a load tool")
     text = _text(path)
     try:
-        return [json.loads(text)]
+        return [json.loads(text, parse_int=_whole)]
     except RecursionError:
         raise UnreadableError(f"{path} is nested too deeply to be a load tool's result") from None
     except ValueError as error:
@@ -102,7 +106,7 @@ def documents(path: Path) -> list[Any]:
     found: list[Any] = []
     for number, line in enumerate(text.splitlines(), start=1):
         try:
-            found += [json.loads(line)] if line.strip() else []
+            found += [json.loads(line, parse_int=_whole)] if line.strip() else []
         except ValueError as error:
             at, wrong = (number, error) if found else (getattr(whole, "lineno", number), whole)
             raise UnreadableError(f"{path}:{at} is not JSON: {wrong}") from error
@@ -129,6 +133,11 @@ def _text(path: Path) -> str:
     return text
 
 
+def _whole(digits: str) -> float:
+    """A whole number; infinite where no count or time is so long."""
+    return int(digits) if len(digits) < 30 else float(digits)
+
+
 def number(value: Any) -> float:
     """A number of a file as it stands; NaN where it has none."""
     return nan if value is None else float(value)
@@ -140,8 +149,30 @@ def earliest(times: Sequence[float]) -> float:
 
 
 def between(first_s: float, last_s: float) -> list[float]:
-    """Chunks of which only the first and the last are timed; NaN stands for those between."""
-    return [first_s] if last_s <= first_s and first_s < inf else [first_s, nan, last_s]
+    """Chunks of which only the first and the last are timed; NaN stands for those between.
+
+    >>> between(0.1, 0.4), between(0.1, 0.1), between(0.4, 0.1)
+    ([0.1, nan, 0.4], [0.1], [0.4, 0.1])
+    """
+    if last_s == first_s:
+        return [first_s]
+    return [first_s, last_s] if last_s < first_s else [first_s, nan, last_s]
+
+
+def _with_numbers(sample: Sample) -> Sample:
+    """A sample whose times are numbers or NaN; a NaN of the file leaves it without a dispatch.
+
+    The audit then finds it, whatever the time was of: no other value tells it from one unknown.
+    """
+    times = ("scheduled_s", "dispatched_s", "headers_s", "first_reasoning_s", "done_s")
+    known = [getattr(sample, name) for name in times if getattr(sample, name) is not None]
+    sample.content_times_s = [t if abs(t) < LATEST_S else nan for t in sample.content_times_s]
+    if all(abs(time) < LATEST_S for time in known):
+        return sample
+    for name in times[2:]:
+        setattr(sample, name, None)
+    sample.scheduled_s = sample.dispatched_s = nan
+    return sample
 
 
 def imported(
@@ -185,7 +216,7 @@ def imported(
             key: None if isinstance(value, float) and not isfinite(value) else value
             for key, value in given[part].items()
         }
-    return Run(table(samples), facts)
+    return Run(table([_with_numbers(sample) for sample in samples]), facts)
 
 
 def published_rows(name: str, statistic: str, value: Any, unit: str) -> list[dict[str, Any]]:
