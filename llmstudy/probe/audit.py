@@ -346,14 +346,20 @@ def _served_model(run: _Evidence) -> Finding | None:
     served = run.answered["served_model"].dropna().astype(str).value_counts()
     if served.empty:
         return Finding(None, "no answer names the model that gave it")
-    alike = [str(served.index[0]), *([str(asked)] if asked else [])]
-    others = served[[not all(same_model(str(m), one) for one in alike) for m in served.index]]
+    meant = (run.facts.get("serving") or {}).get("model") or asked  # what an alias stands for
+    alike = [str(served.index[0]), *([str(meant)] if meant else [])]
+    others = served[
+        [
+            not all(same_model(str(model), one) for one in alike) and model != asked
+            for model in served.index
+        ]
+    ]
     named = ", ".join(f"{n} by {model}" for model, n in served.items())
     seen = f"{asked or 'a model'} was asked for, and the answers are {named}"
     if len(served) == 1 and len(others):
         seen += (
             f"; where {asked} is only an alias of that model, write the model's own name as "
-            "endpoint.model in the run's run.json"
+            "serving.model in the run's run.json"
         )
     return Finding(int(others.sum()), seen)
 

@@ -18,6 +18,9 @@ _SNAPSHOT = re.compile(
 )
 
 
+_TUNING = re.compile(r"^meta-|-(?:instruct|chat|it|hf|base)(?=-|$)")
+
+
 def same_model(a: str, b: str) -> bool:
     """Whether two names are of one model: provider's prefix, case and punctuation apart.
 
@@ -33,6 +36,15 @@ def same_model(a: str, b: str) -> bool:
     """
     (name_a, snapshot_a), (name_b, snapshot_b) = _parts(a), _parts(b)
     return name_a == name_b and (snapshot_a == snapshot_b or not (snapshot_a and snapshot_b))
+
+
+def same_weights(a: str, b: str) -> bool:
+    """Whether two names are of weights of one shape: tuned or not, in the words of any host.
+
+    >>> same_weights("meta-llama/Llama-3.1-70B", "Meta-Llama-3.1-70B-Instruct")
+    True
+    """
+    return same_model(*(_TUNING.sub("", _parts(name)[0]) for name in (a, b)))
 
 
 def _parts(name: str) -> tuple[str, str]:

@@ -18,8 +18,8 @@ The facts of a run, None where not known:
   first_failure (what the server said of it, without the key)};
 - `connection` {dns_s, tcp_s, tls_s, served_model, fingerprint} of two short requests before the
   load; `resumed`: whether the run was killed in between;
-- `serving` {gpu, gpus, tensor_parallel, precision, kv_dtype, prefix_caching, weights ("real",
-  "dummy"), flags, driver, ...};
+- `serving` {model (its own name, where the endpoint's is an alias), gpu, gpus, tensor_parallel,
+  precision, kv_dtype, prefix_caching, weights ("real", "dummy"), flags, driver, ...};
 - `server_counters`: what the server's own counters grew by during the run, by metric name;
 - `spend` {estimated_usd, cap_usd, spent_usd};
 - of an imported run: `published` [{name, statistic, value, unit}], the tool's own figures; `clock`
