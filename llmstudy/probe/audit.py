@@ -343,25 +343,21 @@ def _served_model(run: _Evidence) -> Finding | None:
     if run.answered.empty:
         return None
     asked = (run.facts.get("endpoint") or {}).get("model")
+    own = (run.facts.get("serving") or {}).get("model")  # what an alias stands for
+    meant = [str(name) for name in (asked, own) if name]
     served = run.answered["served_model"].dropna().astype(str).value_counts()
     if served.empty:
         return Finding(None, "no answer names the model that gave it")
-    meant = (run.facts.get("serving") or {}).get("model") or asked  # what an alias stands for
-    alike = [str(served.index[0]), *([str(meant)] if meant else [])]
-    others = served[
-        [
-            not all(same_model(str(model), one) for one in alike) and model != asked
-            for model in served.index
-        ]
-    ]
+    right = [m for m in served.index if not meant or any(same_model(m, name) for name in meant)]
+    one = [m for m in right if same_model(m, right[0])]  # two snapshots are two models
     named = ", ".join(f"{n} by {model}" for model, n in served.items())
     seen = f"{asked or 'a model'} was asked for, and the answers are {named}"
-    if len(served) == 1 and len(others):
+    if len(served) == 1 and not right:
         seen += (
             f"; where {asked} is only an alias of that model, write the model's own name as "
             "serving.model in the run's run.json"
         )
-    return Finding(int(others.sum()), seen)
+    return Finding(int(served.drop(one).sum()), seen)
 
 
 # ---- arrivals ------------------------------------------------------------------------------------

@@ -94,25 +94,27 @@ def read_results(
         raise ValueError(f"tool {tool!r} is not known: choose one of {', '.join(TOOLS)}")
     found = documents(path)
     keys = _keys(found[0])
-    candidates = [f for f in FORMATS if tool in (None, f.tool)]
-    fitting = [f for f in candidates if f.keys <= keys]
-    if not fitting:
-        told = "; ".join(f.telltale for f in candidates)
-        raise UnreadableError(
-            f"{path} is no result file of a tool that we read, told by keys: {told}"
+    fitting = next((f for f in FORMATS if f.keys <= keys), None)
+    if fitting is None or tool not in (None, fitting.tool):
+        is_no = (
+            "no result file of a tool that we read"
+            if fitting is None
+            else (f"a result of {fitting.tool} and not of {tool}")
         )
-    if benchmark is not None and not fitting[0].several:
+        told = "; ".join(f.telltale for f in FORMATS if tool in (None, f.tool))
+        raise UnreadableError(f"{path} is {is_no}, told by keys: {told}")
+    if benchmark is not None and not fitting.several:
         raise UnreadableError(
-            f"{path} is of {fitting[0].tool}, whose files hold one result: leave out --benchmark"
+            f"{path} is of {fitting.tool}, whose files hold one result: leave out --benchmark"
         )
     wanted = None if benchmark is None else str(benchmark)
     try:
-        return fitting[0].read(ResultFile(path, found, wanted))
+        return fitting.read(ResultFile(path, found, wanted))
     except UnreadableError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
         raise UnreadableError(
-            f"{path} looks like a result of {fitting[0].tool} but is not of the format we read: "
+            f"{path} looks like a result of {fitting.tool} but is not of the format we read: "
             f"{type(error).__name__} {error}"
         ) from error
 

@@ -6,6 +6,7 @@ written, so t0 is the dispatch, and waiting in the tool's own queue is out of si
 """
 
 from collections.abc import Mapping, Sequence
+from math import isfinite, nan
 from typing import Any
 
 from llmstudy.probe.importers.result_file import (
@@ -14,6 +15,7 @@ from llmstudy.probe.importers.result_file import (
     earliest,
     error_word,
     imported,
+    number,
     published_rows,
 )
 from llmstudy.probe.samples import Run, Sample
@@ -87,7 +89,8 @@ def _sample(index: int, request: Mapping[str, Any], origin: float) -> Sample:
     )
     # older versions have the times per token, which are those of the token's chunk
     times = response.get("chunk_times") or response.get("output_token_times") or []
-    sample.content_times_s = [time - origin for time in times]
+    known = [number(time) - origin for time in times]
+    sample.content_times_s = known if all(map(isfinite, known)) else [nan]
     if reasoned := response.get("reasoning_chunk_times"):
         sample.first_reasoning_s = reasoned[0] - origin
     if not times and not reasoned and not failed:
