@@ -132,11 +132,11 @@ def probe_tables(case: Case) -> Tables:
     serves = contenders(case.study)
     for route, probe in case.probes.items():
         reasons = {
-            name: found
+            name: why
             for name, routes in serves.items()
-            if route in routes and (found := unlike(probe, case.study, route, name))
+            if route in routes and (why := unlike(probe, case.study, route, name))
         }
-        other = [not_comparable(route, name, found) for name, found in reasons.items()]
+        other = [not_comparable(route, name, why) for name, why in reasons.items()]
         probes.append(
             {"route": route, "model": case.study.routes[route].model}
             | _probed(probe)

@@ -402,7 +402,7 @@ def _rate(run: _Evidence) -> Finding | None:
     what, other = max(against.items(), key=lambda item: abs(realised / item[1] - 1))
     off = abs(realised / other - 1)
     seen = f"{realised:.4g} requests/s were sent where {other:.4g} were {what}"
-    timer = TIMER_S / float(np.ptp(run.dispatched_s))
+    timer = 2 * TIMER_S / float(np.ptp(run.dispatched_s))  # at the first and at the last
     return Finding(off, seen, max(LIMITS["rate"].limit, timer))
 
 
@@ -469,7 +469,7 @@ def _random_gaps(
 def _gaps(run: _Evidence) -> Finding | None:
     """Kolmogorov-Smirnov distance of the gaps from a gamma law with their own mean.
 
-    Source: Stephens (1974), JASA 69:730-737, section 5, for the scaling with n; the critical values
+    Source: Stephens (1974), JASA 69:730-737, for the scaling with n; the critical values
     of other shapes and of 1 in 1,000 are simulated.
     """
     per_s = _per_s(run.dispatched_s) or 0.0
@@ -478,9 +478,9 @@ def _gaps(run: _Evidence) -> Finding | None:
         n, below = len(gaps), np.sort(gamma.cdf(gaps, shape, scale=gaps.mean() / shape))
         steps = np.arange(n + 1) / n
         distance = float(max((below - steps[:-1]).max(), (steps[1:] - below).max()))
-        known = np.log(KS_BY_SHAPE["shape"])
+        shapes = np.log(KS_BY_SHAPE["shape"])
         critical, needed = (
-            float(np.interp(np.log(shape), known, KS_BY_SHAPE[column]))
+            float(np.interp(np.log(shape), shapes, KS_BY_SHAPE[column]))
             for column in ("critical", "gaps")
         )
         limit = critical / (np.sqrt(n) + 0.26 + 0.5 / np.sqrt(n)) + 0.2 / n
@@ -520,6 +520,8 @@ def _dispersion(run: _Evidence) -> Finding | None:
 
 
 def _lag1(run: _Evidence) -> Finding | None:
+    per_s = _per_s(run.dispatched_s) or 0.0
+
     def judge(gaps: FloatArray, shape: float, sent: bool) -> Finding:
         ranks = rankdata(gaps)
         n = len(gaps) - 1
@@ -527,6 +529,8 @@ def _lag1(run: _Evidence) -> Finding | None:
             return Finding(1.0, "are all the same")
         r = float(np.corrcoef(ranks[1:], ranks[:-1])[0, 1])
         limit = max(float(norm.isf(CHANCE / 2)) / np.sqrt(n), LIMITS["lag1"].limit)
+        if sent and r < 0:  # one sent late takes from the gap after it what it adds to that before
+            limit += min(TIMER_S * per_s, 0.5)
         seen = f"follow each other with a rank correlation of {r:+.2f}"
         return Finding(abs(r), seen, limit, short_of=_short_of(len(gaps), LAG1_GAPS))
 
@@ -739,13 +743,13 @@ def _drift_of(latency: "pd.Series[float]", column: str, slower_first: float) -> 
     quarter = np.concatenate([[0], np.cumsum(np.bincount(unit))])[k // 4]
     parts = np.split(np.log(np.maximum(x, 1e-6)), [quarter])
     independent = len(x) / _requests_as_one(np.concatenate([_less_its_trend(y) for y in parts]))
-    told = len(x) >= DRIFT_REQUESTS and independent >= DRIFT_INDEPENDENT
+    enough = len(x) >= DRIFT_REQUESTS and independent >= DRIFT_INDEPENDENT
     takes = ceil(max(DRIFT_REQUESTS, DRIFT_INDEPENDENT * len(x) / independent))
     # two metrics are looked at
     much = len(x) >= DRIFT_REQUESTS and bool(before / after > slower_first)
-    by_chance = not much and (p >= CHANCE / 10 or not told)
+    by_chance = not much and (p >= CHANCE / 10 or not enough)
     passes = off <= LIMITS["drift"].limit or by_chance
-    return Finding(off, seen, passes=passes, short_of=None if told else takes)
+    return Finding(off, seen, passes=passes, short_of=None if enough else takes)
 
 
 def _requests_as_one(y: FloatArray) -> float:

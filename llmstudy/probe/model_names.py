@@ -50,7 +50,7 @@ def same_weights(a: str, b: str) -> bool:
 def _parts(name: str) -> tuple[str, str]:
     """A model's bare name, and the digits of its snapshot's date where it has one."""
     bare = _NO_VERSION.sub("", _PROVIDER.sub("", name.strip().lower().rstrip("/")))
-    found = _SNAPSHOT.search(bare)
-    date = re.sub(r"\D", "", found[1] or found[2]) if found else ""
+    snapshot = _SNAPSHOT.search(bare)
+    date = re.sub(r"\D", "", snapshot[1] or snapshot[2]) if snapshot else ""
     bare = re.sub(r"[\s._:]+", "-", _SNAPSHOT.sub("", bare))
     return bare.replace("gpt-35-", "gpt-3-5-"), date  # Azure's names have no dots

@@ -191,6 +191,13 @@ def recommended():
     return sorted(n for n in numbers if n <= 2_500)
 
 
+@pytest.mark.parametrize(("check", "process"), ARRIVALS)
+def test_a_late_timer_at_a_high_rate_is_no_fault(check, process, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "RATE", 200.0)
+    failed, _ = shares(check, process, gaps, 400, 500)
+    assert failed * 500 <= at_most(500)
+
+
 def main(runs):
     """Prints each check's share of false alarms, and of its fault what it fails and passes."""
     row = "{:14} {:18} {:>6} {:>12} {:>8} {:>8}"

@@ -101,8 +101,8 @@ def read_results(
             if fitting is None
             else (f"a result of {fitting.tool} and not of {tool}")
         )
-        told = "; ".join(f.telltale for f in FORMATS if tool in (None, f.tool))
-        raise UnreadableError(f"{path} is {is_no}, told by keys: {told}")
+        telltales = "; ".join(f.telltale for f in FORMATS if tool in (None, f.tool))
+        raise UnreadableError(f"{path} is {is_no}, told by keys: {telltales}")
     if benchmark is not None and not fitting.several:
         raise UnreadableError(
             f"{path} is of {fitting.tool}, whose files hold one result: leave out --benchmark"

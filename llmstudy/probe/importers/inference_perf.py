@@ -89,8 +89,8 @@ def _sample(index: int, request: Mapping[str, Any], origin: float) -> Sample:
     )
     # older versions have the times per token, which are those of the token's chunk
     times = response.get("chunk_times") or response.get("output_token_times") or []
-    known = [number(time) - origin for time in times]
-    sample.content_times_s = known if all(map(isfinite, known)) else [nan]
+    since = [number(time) - origin for time in times]
+    sample.content_times_s = since if all(map(isfinite, since)) else [nan]
     if reasoned := response.get("reasoning_chunk_times"):
         sample.first_reasoning_s = reasoned[0] - origin
     if not times and not reasoned and not failed:

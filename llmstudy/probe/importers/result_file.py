@@ -165,9 +165,9 @@ def _with_numbers(sample: Sample) -> Sample:
     The audit then finds it, whatever the time was of: no other value tells it from one unknown.
     """
     times = ("scheduled_s", "dispatched_s", "headers_s", "first_reasoning_s", "done_s")
-    known = [getattr(sample, name) for name in times if getattr(sample, name) is not None]
+    given = [getattr(sample, name) for name in times if getattr(sample, name) is not None]
     sample.content_times_s = [t if abs(t) < LATEST_S else nan for t in sample.content_times_s]
-    if all(abs(time) < LATEST_S for time in known):
+    if all(abs(time) < LATEST_S for time in given):
         return sample
     for name in times[2:]:
         setattr(sample, name, None)
