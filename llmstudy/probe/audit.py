@@ -717,8 +717,9 @@ def _drift_of(latency: "pd.Series[float]", column: str, slower_first: float) -> 
     Neighbouring batches may still be alike: Student's t is reduced by their correlation within the
     two parts (effective number of a correlated series: Bayley & Hammersley 1946), each less its own
     trend, which is what is looked for and no likeness. That correlation is of 20 batches and itself
-    uncertain: the check asks for ten times less chance than its promise, and the promise then holds
-    for queues of one server up to 80 % utilisation; at 90 % up to 3 honest runs in 1,000 fail.
+    uncertain: the check asks for ten times less chance than its promise. The promise then holds for
+    latencies without a queue and for queues of one server up to 70 % utilisation; of those at 80 %
+    up to 3 in 1,000 honest runs fail, at 90 % up to 4.
     """
     x = latency.dropna().to_numpy(dtype=float)
     if len(x) < 80:
