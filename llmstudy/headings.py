@@ -78,7 +78,8 @@ def probes(found: Results) -> str:
         for row in rows
         if row["closed_loop"]
     ]
-    return " ".join([said, *closed, *map(_undersized, found["undersized"])])
+    other = [f"{row['not_comparable']}." for row in rows if row["not_comparable"]]
+    return " ".join([said, *other, *closed, *map(_undersized, found["undersized"])])
 
 
 _ANOTHER = {"days": "on another day", "runs": "in another run"}

@@ -4,7 +4,7 @@ A run enters a study only if its audit finds it valid. Several runs of a route a
 one load, in which days, or else runs, are the independent units.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
@@ -19,11 +19,18 @@ from llmstudy.prices import Finding
 from llmstudy.probe import record
 from llmstudy.probe.audit import audit
 from llmstudy.probe.intervals import PercentileEstimate, metrics_table
+from llmstudy.probe.model_names import same_model, same_weights
 from llmstudy.probe.samples import Run
-from llmstudy.study import Study
+from llmstudy.study import SelfHostedRoute, Study
+from llmstudy.text import count
 
 OLD_DAYS = 180
 """Age from which a run is doubted; assumed: providers change models and hardware within months."""
+
+LENGTH_RATIOS = {"input_tokens": 1.5, "output_tokens": 2.0}
+"""Mean tokens of a run and of a workload, the larger to the smaller, beyond which the run does not
+tell of the workload; assumed. Reading the prompt is most of a first token and takes time in
+proportion to it; longer answers share the server with more others, and slow each by less."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,24 @@ class RouteProbe:
         """The models that the endpoints were asked for, by their names there."""
         asked = [run.facts.get("endpoint") or {} for run in self.runs.values()]
         return tuple(dict.fromkeys(str(endpoint.get("model")) for endpoint in asked))
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Every name of the model: what was asked for, what answered, what it is served from."""
+        serving = [(run.facts.get("serving") or {}).get("model") for run in self.runs.values()]
+        served = self.samples["served_model"].dropna().astype(str)
+        return tuple(dict.fromkeys([*self.endpoint_models, *served, *filter(None, serving)]))
+
+    def mean_tokens(self, counted: str) -> float | None:
+        """Mean of `input_tokens` or `output_tokens` of an answer: the server's count, else asked.
+
+        None where neither is known.
+        """
+        answered = self.measured[self.measured["ok"]]
+        for column in (counted, f"asked_{counted}"):
+            if answered[column].notna().any():
+                return float(answered[column].astype(float).mean())
+        return None
 
     @cached_property
     def samples(self) -> pd.DataFrame:
@@ -94,6 +119,33 @@ class RouteProbe:
     @cached_property
     def _metrics(self) -> pd.DataFrame:
         return metrics_table(self.samples)
+
+
+def unlike(probe: RouteProbe, study: Study, route: str, workload: str) -> tuple[str, ...]:
+    """Why the runs of a route tell nothing of a workload on it, in words; empty where they do.
+
+    They must be of the route's model, of like lengths (`LENGTH_RATIOS`; a length that the study
+    does not know is not compared) and not too old (`OLD_DAYS`).
+    """
+    spec, intake = study.routes[route], study.workloads[workload].intake
+    alike = same_weights if isinstance(spec, SelfHostedRoute) else same_model
+    reasons = []
+    if not any(alike(spec.model, model) for model in probe.models):
+        reasons.append(f"it is of {', '.join(probe.models)} and the route is {spec.model}")
+    for counted, most in LENGTH_RATIOS.items():
+        wanted, seen = getattr(intake, counted), probe.mean_tokens(counted)
+        words = counted.replace("_", " ")
+        if wanted.name.startswith("unknown."):
+            continue
+        if not seen:
+            reasons.append(f"its {words} are not known")
+        elif max(seen / wanted.value, wanted.value / seen) > most:
+            pair = f"{count(seen)} {words} against {count(wanted.value)}"
+            reasons.append(f"it has {pair}, more than {most:g} times apart")
+    age_days = (study.as_of - max(probe.days)).days
+    if age_days > OLD_DAYS:
+        reasons.append(f"it is {age_days} days old")
+    return tuple(reasons)
 
 
 def probes_of(study: Study) -> dict[str, RouteProbe]:
@@ -237,7 +289,8 @@ def needed(found: PercentileEstimate, percentile: str, unit: str, units: int) ->
 
 
 def probe_findings(study: Study) -> list[Finding]:
-    """A warning for each route whose newest probe run is old at the study's day.
+    """A warning for each route whose newest probe run is old at the study's day, or tells nothing
+    of a workload that may run on it.
 
     Raises: ValueError as `probes_of`.
     """
@@ -248,7 +301,19 @@ def probe_findings(study: Study) -> list[Finding]:
         if age_days > OLD_DAYS:
             said = f"The probe of {name} is {age_days} days old ({newest}): probe again."
             found.append(Finding("warning", f"routes.{name}.probe", said))
+            continue
+        for workload, spec in study.workloads.items():
+            if name not in (spec.current_route, *spec.candidates):
+                continue
+            if reasons := unlike(probe, study, name, workload):
+                said = f"{not_comparable(name, workload, reasons)}: probe at its own load."
+                found.append(Finding("warning", f"routes.{name}.probe", said))
     return found
+
+
+def not_comparable(route: str, workload: str, reasons: Sequence[str]) -> str:
+    """The sentence, without its full stop, that says why a probe is not used for a workload."""
+    return f"The probe of {route} is not comparable with {workload}: {'; '.join(reasons)}"
 
 
 def _day(run: Run) -> date:

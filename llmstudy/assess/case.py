@@ -10,7 +10,7 @@ import pandas as pd
 from llmstudy import evidence
 from llmstudy.assess.market import permissions
 from llmstudy.evidence import Traffic
-from llmstudy.probed import RouteProbe, probes_of
+from llmstudy.probed import RouteProbe, probes_of, unlike
 from llmstudy.requests.summary import hour_of_week
 from llmstudy.requests.traffic import hourly_shape
 from llmstudy.study import Study
@@ -32,6 +32,11 @@ class Case:
     def probes(self) -> Mapping[str, RouteProbe]:
         """The probe runs of each route that names some. Raises: ValueError as `probes_of`."""
         return probes_of(self.study)
+
+    def probe_of(self, workload: str, route: str) -> RouteProbe | None:
+        """The probe of a route, where it has one that tells of the workload."""
+        probe = self.probes.get(route)
+        return None if probe is None or unlike(probe, self.study, route, workload) else probe
 
     def grade_of(self, workload: str) -> str:
         """Grade of a workload's traffic."""

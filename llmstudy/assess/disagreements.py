@@ -118,7 +118,7 @@ def _tail(case: Case, name: str) -> tuple[QuantileEstimate, QuantileEstimate] | 
         streamed = requests[requests["ttft_s"].notna() | ~requests["ok"]]
         seconds = streamed["ttft_s"].where(streamed["ok"], np.inf).to_numpy(dtype=float)
         return quantile_interval(seconds, 0.95), quantile_interval(seconds, 0.99)
-    probe = case.probes.get(case.study.workloads[name].current_route)
+    probe = case.probe_of(name, case.study.workloads[name].current_route)
     if probe is None or probe.closed_loop:
         return None
     return probe.estimate_s("ttft_ms", "p95"), probe.estimate_s("ttft_ms", "p99")

@@ -12,7 +12,7 @@ from llmstudy.assess.case import Case, Tables, contenders
 from llmstudy.figure import Figure
 from llmstudy.latency import QuantileEstimate
 from llmstudy.probe.intervals import decomposition
-from llmstudy.probed import RouteProbe
+from llmstudy.probed import RouteProbe, not_comparable, unlike
 from llmstudy.study import ApiRoute
 
 
@@ -23,7 +23,8 @@ def latency_tables(case: Case, hosting: Mapping[str, Any]) -> Tables:
     before a probe, a probe before a claim or the serving curve. A self-hosted route that was not
     probed and cannot serve the workload at all misses it. A probe in closed loop leaves its first
     token undecided: a request is sent when another is answered, so that nothing shows of the wait
-    that arrivals of their own would bring about.
+    that arrivals of their own would bring about. A probe of another model, of other lengths or too
+    old (`probed.unlike`) is not comparable, and counts as none.
 
     Returns: `latency`; and of the routes that were probed, empty without any: `probes`, `tpot`
     (pace against its target), `ttft_parts` (where the first token goes) and `undersized` (which
@@ -38,7 +39,7 @@ def latency_tables(case: Case, hosting: Mapping[str, Any]) -> Tables:
         workload = case.study.workloads[name]
         target_s = workload.slo.ttft_p95.value
         for route in routes:
-            spec, probe = case.study.routes[route], case.probes.get(route)
+            spec, probe = case.study.routes[route], case.probe_of(name, route)
             if route == workload.current_route and _logs_first_token(case, name):
                 found = _of_estimate(_logged(case, name), target_s, "request log")
             elif probe is not None:
@@ -124,11 +125,23 @@ def probe_tables(case: Case) -> Tables:
     """What was probed, where the first token goes, and which percentiles need more requests.
 
     In `probes` the model of the route stands beside that of the endpoint: one model has several
-    names. A p95 of too few requests is null.
+    names; `not_comparable` says of which workloads it does not tell, and why. A p95 of too few
+    requests is null.
     """
     probes, parts, undersized = [], [], []
+    serves = contenders(case.study)
     for route, probe in case.probes.items():
-        probes.append({"route": route, "model": case.study.routes[route].model} | _probed(probe))
+        reasons = {
+            name: why
+            for name, routes in serves.items()
+            if route in routes and (why := unlike(probe, case.study, route, name))
+        }
+        other = [not_comparable(route, name, why) for name, why in reasons.items()]
+        probes.append(
+            {"route": route, "model": case.study.routes[route].model}
+            | _probed(probe)
+            | {"not_comparable": ". ".join(other) or None}
+        )
         known = decomposition(probe.samples)
         parts += known[known["n"] > 0].assign(route=route).to_dict("records")
         undersized += [

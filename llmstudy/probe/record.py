@@ -19,8 +19,8 @@ The facts of a run, None where not known:
   first_failure (what the server said of it, without the key)};
 - `connection` {dns_s, tcp_s, tls_s, served_model, fingerprint, input_tokens, output_tokens,
   streamed} of the two requests before the load; `resumed`: whether the run was killed in between;
-- `serving` {gpu, gpus, tensor_parallel, precision, kv_dtype, prefix_caching, weights ("real",
-  "dummy"), flags, driver, ...};
+- `serving` {model (its own name, where the endpoint's is an alias), gpu, gpus, tensor_parallel,
+  precision, kv_dtype, prefix_caching, weights ("real", "dummy"), flags, driver, ...};
 - `server_counters`: what the server's own counters grew by during the run, by metric name;
 - `spend` {estimated_usd, cap_usd, spent_usd};
 - `notes`, in sentences; of an imported run: `published` [{name, statistic, value, unit}], the
@@ -32,7 +32,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
-from math import isnan, nan
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -40,6 +40,9 @@ from llmstudy import canonical
 from llmstudy.probe.samples import Run, Sample, table
 
 FACTS, SAMPLES = "run.json", "samples.jsonl"
+
+PER_REQUEST = "per request"
+"""The clock of an imported run that does not say when its requests were sent: each begins at 0."""
 
 AT_SPEND_CAP = "stopped: another request could pass the spend cap"
 """How a run ends that is whole but for the requests there was no money for."""
@@ -140,5 +143,5 @@ def write(folder: Path, run: Run) -> None:
 
 
 def _cell(value: Any) -> Any:
-    """None for NaN, which JSON does not have."""
-    return None if isinstance(value, float) and isnan(value) else value
+    """None for NaN and infinity, which JSON does not have."""
+    return None if isinstance(value, float) and not isfinite(value) else value

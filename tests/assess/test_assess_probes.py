@@ -43,13 +43,20 @@ MODEL_OF = {
 }
 
 
+NAME_OF = {API: "gpt-4o-2024-08-06", HOSTED: "Llama-3.1-70B-Instruct", OWN: "llama-3.1-70b"}
+"""What a run's endpoint calls the model of each route."""
+
+LENGTHS = {"input_tokens": 1500.0, "output_tokens": 220.0}
+"""Means of a run: near enough to chat and to extraction."""
+
+
 def simulated(seed=1, n=400, median_s=MEDIAN_S, rate=5.0, failed=0, day="2026-11-20"):
     """A run as an honest client would leave it: Poisson arrivals, log-normal TTFT."""
     rng = np.random.default_rng(seed)
     scheduled = np.cumsum(rng.exponential(1 / rate, n))
     sent = scheduled + rng.exponential(2e-4, n)
     first = scheduled + np.maximum(median_s * np.exp(SPREAD * rng.standard_normal(n)), 0.06)
-    chunks = first[:, None] + TPOT_S * np.arange(8)
+    chunks = first[:, None] + TPOT_S * np.linspace(0, LENGTHS["output_tokens"] - 1, 8)
     ok = rng.permutation(n) >= failed
     samples = pd.DataFrame(
         {
@@ -68,10 +75,10 @@ def simulated(seed=1, n=400, median_s=MEDIAN_S, rate=5.0, failed=0, day="2026-11
             "retry_wait_s": 0.0,
             "finish_reason": "length",
             "server_queue_s": QUEUE_S,
-            "asked_input_tokens": 512.0,
-            "input_tokens": 520.0,
-            "asked_output_tokens": 8.0,
-            "output_tokens": 8.0,
+            "asked_input_tokens": LENGTHS["input_tokens"],
+            "input_tokens": LENGTHS["input_tokens"] + 8,
+            "asked_output_tokens": LENGTHS["output_tokens"],
+            "output_tokens": LENGTHS["output_tokens"],
             "cached_input_tokens": 0.0,
         }
     ).reindex(columns=COLUMNS)
@@ -80,9 +87,9 @@ def simulated(seed=1, n=400, median_s=MEDIAN_S, rate=5.0, failed=0, day="2026-11
         "schema_version": "1",
         "started_at": f"{day}T10:00:00+00:00",
         "ended": "complete",
-        "endpoint": {"base_url": "simulated", "model": "simulated-model"},
+        "endpoint": {"base_url": "simulated"},
         "load": {"process": "poisson", "rate_per_s": rate, "n": n, "warmup_n": 0},
-        "lengths": {"input_tokens": 512.0, "output_tokens": 8.0},
+        "lengths": LENGTHS,
         "client": {"cpu_share": 0.2, "loop_lag_p99_s": 0.002},
     }
     return Run(samples, facts)
@@ -109,7 +116,8 @@ def probed(variant, tmp_path):
             folders = []
             for i, run in enumerate(named):
                 folders.append(f"runs/{route}-{i}")
-                record.write(tmp_path / folders[-1], run)
+                asked = {"model": NAME_OF[route]} | run.facts["endpoint"]
+                record.write(tmp_path / folders[-1], bent(run, endpoint=asked))
             line = MODEL_OF[route]
             changes.append((line, f"{line}    probe: [{', '.join(folders)}]\n"))
         return variant("default", *changes, *more)
@@ -227,7 +235,7 @@ def test_a_closed_loop_decides_no_first_token_target(judged):
     assert (row["verdict"], row["source"]) == ("undecided", "probe in closed loop")
     assert row["high_s"] < row["target_s"]
     assert row_of(found, HOSTED, table="tpot")["verdict"] == "meets"
-    assert f"{HOSTED} was probed in closed loop (closed, 1 at once, 512" in headings.probes(found)
+    assert f"{HOSTED} was probed in closed loop (closed, 1 at once, 1500" in headings.probes(found)
 
 
 def test_two_days_that_agree_say_more_than_one(judged, tmp_path):
@@ -243,8 +251,9 @@ def test_two_days_that_agree_say_more_than_one(judged, tmp_path):
 def test_both_names_of_the_model_and_the_load_are_shown(judged):
     [probe] = judged(**{HOSTED: [simulated()]})["probes"]
     assert probe["model"] == "meta-llama/llama-3.1-70b-instruct"
-    assert probe["endpoint_model"] == "simulated-model"
-    assert probe["load"] == "poisson, 5 per s, 512 in, 8 out"
+    assert probe["endpoint_model"] == "Llama-3.1-70B-Instruct"
+    assert probe["load"] == "poisson, 5 per s, 1500 in, 220 out"
+    assert probe["not_comparable"] is None
     assert probe["audit"] == "valid"
 
 
@@ -290,9 +299,6 @@ def bent(run, **facts):
     return Run(run.samples, {**run.facts, **facts})
 
 
-SHORT = {"input_tokens": 512.0, "output_tokens": 8.0}
-
-
 def slower(run):
     """The same run, said to have been asked for three times the rate."""
     return bent(run, load={**run.facts["load"], "rate_per_s": 15.0})
@@ -326,21 +332,21 @@ def test_an_invalid_run_ends_llmstudy_check_too(probed):
         ([simulated(), simulated(2, rate=8.0)], "runs of different loads, which have no percenti"),
         (
             [simulated(), bent(simulated(2), endpoint={"base_url": "simulated", "model": "mini"})],
-            r"runs of different models.*-0 \(simulated-model\).*-1 \(mini\)",
+            r"runs of different models.*-0 \(Llama-3.1-70B-Instruct\).*-1 \(mini\)",
         ),
         (
-            [simulated(), bent(simulated(2), endpoint={"model": "simulated-model"})],
+            [simulated(), bent(simulated(2), endpoint={"base_url": "elsewhere"})],
             "runs of different endpoints",
         ),
         (
             [
                 simulated(),
-                bent(simulated(2), lengths=SHORT | {"shared_prefix_share": 0.9}),
+                bent(simulated(2), lengths=LENGTHS | {"shared_prefix_share": 0.9}),
             ],
             "runs of different loads.*90 % of the input shared",
         ),
         (
-            [simulated(), bent(simulated(2), lengths=SHORT | {"source": "log.csv"})],
+            [simulated(), bent(simulated(2), lengths=LENGTHS | {"source": "log.csv"})],
             "runs of different sources of lengths",
         ),
         (
@@ -368,6 +374,75 @@ def test_one_run_named_twice_is_not_two(variant, tmp_path):
     study = load(variant("default", (line, f"{line}    probe: [run, run]\n")))
     with pytest.raises(ValueError, match="names one folder twice"):
         _ = open_case(study).probes
+
+
+# ---- what is not comparable
+
+
+def with_tokens(run, **counts):
+    asked = {f"asked_{name}": mean for name, mean in counts.items()}
+    return Run(run.samples.assign(**counts, **asked), run.facts | {"lengths": LENGTHS | counts})
+
+
+OTHER = {
+    "another model": (
+        bent(simulated(), endpoint={"base_url": "simulated", "model": "llama-3.1-8b-instruct"}),
+        "it is of llama-3.1-8b-instruct and the route is meta-llama/llama-3.1-70b-instruct",
+    ),
+    "short prompts": (
+        with_tokens(simulated(), input_tokens=100.0),
+        "it has 100 input tokens against 1,155, more than 1.5 times apart",
+    ),
+    "long answers": (
+        with_tokens(simulated(), output_tokens=900.0),
+        "it has 900 output tokens against 211, more than 2 times apart",
+    ),
+    "old": (simulated(day="2026-05-01"), "it is 206 days old"),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER)
+def test_a_run_of_other_conditions_judges_no_target_and_the_tables_say_why(judged, kind):
+    run, why = OTHER[kind]
+    found = judged(**{HOSTED: [run]})
+    row = row_of(found, HOSTED)
+    assert (row["verdict"], row["source"], row["grade"]) == ("undecided", "study file", "assumed")
+    assert not [r for r in found["tpot"] if r["workload"] == CHAT]
+    [probe] = found["probes"]
+    said = f"The probe of {HOSTED} is not comparable with {CHAT}: {why}"
+    assert said in probe["not_comparable"]
+    assert said in headings.probes(found)
+
+
+def test_a_run_is_judged_by_the_workloads_it_is_like_and_by_no_other(judged):
+    run = with_tokens(simulated(), input_tokens=900.0)  # near chat's 1,155, far from 2,000
+    found = judged(**{HOSTED: [run]})
+    assert row_of(found, HOSTED, CHAT)["source"] == "probe"
+    assert row_of(found, HOSTED, EXTRACTION)["source"] == "study file"
+    assert "900 input tokens against 2,000" in found["probes"][0]["not_comparable"]
+
+
+def test_a_study_warns_of_a_run_that_is_not_comparable(probed):
+    run, why = OTHER["short prompts"]
+    case = open_case(load(probed(**{HOSTED: [run]})))
+    said = [f["sentence"] for f in evidence_tables(case)["findings"]]
+    sentence = f"The probe of {HOSTED} is not comparable with {CHAT}: {why}: probe at its own load."
+    assert sentence in said
+
+
+def test_an_alias_is_the_model_that_the_run_says_it_serves(judged):
+    served = {"serving": {"model": "meta-llama/Llama-3.1-70B-Instruct"}}
+    run = bent(simulated(), endpoint={"base_url": "simulated", "model": "prod"}, **served)
+    assert row_of(judged(**{OWN: [run]}), OWN)["source"] == "probe"
+
+
+def test_an_unknown_length_is_not_compared(judged):
+    line = "      input_tokens: {value: 1155, unit: tokens/request, range: [900, 1500],"
+    text = paths.params("default.yaml").read_text(encoding="utf-8")
+    whole = text[text.index(line) :].split("grade: assumed}", 1)[0] + "grade: assumed}"
+    run, _ = OTHER["short prompts"]
+    found = judged((whole, "      input_tokens: unknown"), **{HOSTED: [run]})
+    assert row_of(found, HOSTED)["source"] == "probe"
 
 
 # ---- its age
@@ -582,5 +657,5 @@ def test_chapter_03_shows_the_probes_and_their_models(told, probed, hosting, tmp
     assert f"Probed: {HOSTED}, with 400 requests in 1 run, each found valid by its audit." in page
     for caption in ("Routes probed", "Pace at the p95", "Where the first token goes"):
         assert f"<caption>{caption}" in page
-    assert "simulated-model" in page
-    assert "poisson, 5 per s, 512 in, 8 out" in page
+    assert "Llama-3.1-70B-Instruct" in page
+    assert "poisson, 5 per s, 1500 in, 220 out" in page

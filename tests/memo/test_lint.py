@@ -242,6 +242,15 @@ def test_a_memo_tells_its_state(study, results, state, said):
     assert f"<dt>Status</dt><dd>{said}</dd>" in sections.header(told)
 
 
+def test_a_memo_tells_of_a_probe_that_is_not_comparable(study, results):
+    said = "The probe of a is not comparable with chat: it has 100 input tokens against 1,155"
+    probes = [{"route": "a", "not_comparable": said}, {"route": "b", "not_comparable": None}]
+    latency = results["03_latency"] | {"probes": probes}
+    told = Facts(study, results | {"03_latency": latency}).located()
+    assert f"{said}</" in sections.risks(told)
+    assert "None" not in sections.risks(told)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

@@ -84,6 +84,11 @@ def failed_checks(found):
     return set(found.checks.loc[found.checks["status"] == "failed", "check"])
 
 
+def status_of(found, check):
+    [status] = found.checks.loc[found.checks["check"] == check, "status"]
+    return status
+
+
 # ---- honest runs
 
 
@@ -266,6 +271,13 @@ DEFECTS = {
         ),
         {"clock"},
     ),
+    "a time that is no number": (
+        lambda r: changed(
+            honest(),
+            content_times_s=[[np.nan, *t[1:]] for t in honest().samples["content_times_s"]],
+        ),
+        {"clock"},
+    ),
     "half the users": (
         lambda r: changed(closed(users=4), {"load": {"concurrency": 8}}),
         {"concurrency"},
@@ -290,6 +302,95 @@ def test_a_prefix_shared_on_purpose_is_no_contamination():
 def test_a_model_that_stops_by_itself_is_no_mismatch():
     run = changed(honest(), finish_reason="stop", asked_output_tokens=256.0)
     assert audit(run).valid
+
+
+@pytest.mark.parametrize("reason", ["stop", "eos_token", "end_turn"])
+def test_more_tokens_than_asked_are_never_stopped_by_itself(reason):
+    run = changed(honest(), finish_reason=reason, output_tokens=24.0, content_tokens=None)
+    found = audit(run)
+    assert failed_checks(found) == {"output_tokens"}
+    assert "3 output tokens for each one asked" in found.reasons[0]
+
+
+def served(*names, asked="gpt-4o", **facts):
+    """A run whose answers name these models in turn."""
+    models = [names[i % len(names)] for i in range(N)]
+    return changed(honest(endpoint={"model": asked}, **facts), served_model=models)
+
+
+@pytest.mark.parametrize(
+    ("asked", "names"),
+    [
+        ("gpt-4o", ["gpt-4o"]),
+        ("gpt-4o", ["gpt-4o-2024-08-06"]),
+        ("openai/gpt-4o", ["GPT-4o"]),
+        ("gpt-4o", ["gpt-4o", "gpt-4o-2024-08-06"]),
+        ("m", ["openai/M-20250101"]),
+        ("claude-3-5-sonnet-latest", ["us.anthropic.claude-3-5-sonnet-20241022-v2:0"]),
+        ("accounts/fireworks/models/llama-v3p1-8b-instruct", ["llama-v3p1-8b-instruct"]),
+        ("gpt-4", ["gpt-4-0613"]),
+        ("gemini-1.5-pro", ["models/gemini-1.5-pro-002"]),
+        ("gpt-35-turbo", ["gpt-3.5-turbo-0125"]),
+        ("claude-3-5-sonnet@20240620", ["claude-3.5-sonnet"]),
+    ],
+)
+def test_a_model_of_another_spelling_or_a_dated_snapshot_is_the_same(asked, names):
+    found = audit(served(*names, asked=asked))
+    assert found.valid, found.reasons
+    assert status_of(found, "served_model") == "passed"
+
+
+@pytest.mark.parametrize(
+    ("asked", "names"),
+    [
+        ("gpt-4o", ["gpt-4o", "gpt-3.5-turbo"]),
+        ("gpt-4o", ["gpt-4o"] * 79 + ["gpt-4o-mini"]),
+        ("gpt-4o", ["gpt-3.5-turbo"]),
+        ("gpt-4o", ["gpt-4o-mini-2024-07-18"]),
+        ("gpt-4o", ["gpt-4o-2024-05-13", "gpt-4o-2024-08-06"]),
+        ("gpt-4o-2024-08-06", ["gpt-4o-2024-05-13"]),
+        ("gpt-4", ["gpt-4-1106-preview"]),
+        ("llama-3.1-70b", ["llama-3.1-8b"]),
+        (None, ["a", "b"]),
+    ],
+)
+def test_answers_of_another_model_make_a_run_invalid(asked, names):
+    found = audit(served(*names, asked=asked))
+    assert failed_checks(found) == {"served_model"}
+    assert all(name in found.reasons[0] for name in names)
+
+
+def test_an_alias_is_refused_with_its_cure_and_passes_with_the_models_own_name():
+    alias = served("gpt-4o-2024-08-06", asked="prod-chat")
+    [reason] = audit(alias).reasons
+    assert "write the model's own name as serving.model" in reason
+    assert audit(served("gpt-4o-2024-08-06", asked="prod-chat", serving={"model": "gpt-4o"})).valid
+
+
+def test_answers_that_name_no_model_cannot_tell():
+    found = audit(changed(honest(), served_model=None))
+    assert found.valid
+    assert status_of(found, "served_model") == "unknown"
+
+
+# ---- runs too short to tell
+
+
+@pytest.mark.parametrize("process", ["poisson", "gamma"])
+def test_a_short_honest_run_is_valid_and_says_what_it_takes_to_tell(process):
+    rng = np.random.default_rng(3)
+    found = audit(run_of(arrivals(process, rng, 20), rng, process))
+    assert found.valid, found.reasons
+    told = found.checks.set_index("check")
+    for check in ("gaps", "dispersion", "lag1"):
+        assert told.loc[check, "status"] == "unknown"
+        assert "requests to tell" in told.loc[check, "why"]
+
+
+def test_a_short_run_fails_where_its_fault_is_plain():
+    rng = np.random.default_rng(3)
+    found = audit(run_of(worker_copies(rng, 40), rng))
+    assert {"repeated_gaps", "lag1"} <= failed_checks(found)
 
 
 def test_where_nothing_was_answered_that_alone_is_the_reason():

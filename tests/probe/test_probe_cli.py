@@ -344,6 +344,28 @@ def test_a_search_keeps_what_it_found_before_an_invalid_step(mock, tmp_path, jud
     assert told["passing_per_s"] in (None, 60, 120)
 
 
+def served_benchmark(rate):
+    """A result of SGLang's tool without its requests."""
+    return {
+        "backend": "sglang-oai",
+        "request_rate": rate,
+        "completed": 2,
+        "request_throughput": rate,
+        "total_output_tokens_retokenized": 5,
+    }
+
+
+def test_one_of_several_benchmarks_is_imported_by_number_or_name(tmp_path):
+    file = tmp_path / "runs.jsonl"
+    file.write_text("\n".join(json.dumps(served_benchmark(rate)) for rate in (4.0, 8.0)))
+    done = probe("import", file)
+    assert done.exit_code == 2
+    assert "2 benchmarks: 0 (sglang-oai@4.0), 1 (sglang-oai@8.0)" in done.stderr
+    for name in ("1", "sglang-oai@8.0"):
+        told = json.loads(probe("import", file, "--benchmark", name, "--json").stdout)
+        assert told["load"]["rate_per_s"] == 8.0
+
+
 def test_importing_what_no_tool_wrote_is_refused(tmp_path):
     (tmp_path / "x.json").write_text("{}")
     done = probe("import", tmp_path / "x.json")

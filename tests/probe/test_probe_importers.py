@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmstudy import canonical
+from llmstudy.probe import record as run_folder
+from llmstudy.probe.audit import audit
 from llmstudy.probe.importers import (
     TOOLS,
     comparability,
@@ -20,7 +22,8 @@ from llmstudy.probe.importers import (
     read_results,
 )
 from llmstudy.probe.importers.result_file import error_word
-from llmstudy.probe.samples import COLUMNS, chunk_gaps_s, with_metrics
+from llmstudy.probe.report import report
+from llmstudy.probe.samples import COLUMNS, Run, chunk_gaps_s, with_metrics
 
 # ---------------------------------------------------------------------------- files made by hand
 
@@ -307,11 +310,11 @@ def test_vllm_at_an_infinite_rate_counts_from_the_dispatch(written):
 
 
 def test_vllm_without_details_has_no_samples_and_says_what_is_missing(written):
-    bare = {k: v for k, v in serve().items() if k not in ("ttfts", "itls", "start_times")}
+    bare = {k: v for k, v in serve().items() if k not in ("ttfts", "itls", "latencies")}
     run = read_results(written(bare))
     assert run.samples.empty
     assert list(run.samples.columns) == COLUMNS
-    assert "start_times, ttfts, itls" in run.facts["notes"][0]
+    assert "missing (ttfts, itls)" in run.facts["notes"][0]
     assert {row["name"] for row in run.facts["published"]} >= {"ttft", "itl"}
     assert published_against_derived(run)["derived_ms"].isna().all()
 
@@ -323,7 +326,7 @@ def test_vllm_file_before_queue_times_counts_from_the_dispatch(written):
 
 def test_vllm_appended_results_are_read_one_by_one(written):
     path = written(serve(), serve(request_rate=7.0))
-    with pytest.raises(ValueError, match=r"2 benchmarks.*benchmark=0"):
+    with pytest.raises(ValueError, match=r"2 benchmarks: 0 \(openai@1\.0\), 1 \(op.*--benchmark"):
         read_results(path)
     assert read_results(path, benchmark=1).facts["load"]["rate_per_s"] == 7.0
     with pytest.raises(ValueError, match="2 benchmarks"):
@@ -379,7 +382,138 @@ def test_vllm_round_trip_keeps_every_latency(tmp_path_factory, requests):
     assert found["tpot_s"].to_numpy() == pytest.approx(np.array(tpot), abs=1e-9, nan_ok=True)
 
 
+def without(document, *keys):
+    return {key: value for key, value in document.items() if key not in keys}
+
+
+OLD = ("start_times", "queue_times", "latencies", "failed")
+
+
+def test_vllm_file_without_times_of_sending_gives_its_latencies_and_no_arrivals(written):
+    run = read_results(written(without(serve(), *OLD)))
+    found = metrics(run)
+    assert found["ttft_s"].tolist()[:2] == pytest.approx([0.1, 0.2])
+    assert found["tpot_s"].tolist()[:2] == pytest.approx([0.04, 0.04])
+    assert chunk_gaps_s(run.samples).tolist() == pytest.approx([0.03, 0.05, 0.04, 0.04])
+    assert run.facts["clock"] == "per request"
+    checks = audit(run).checks.set_index("check")["status"]
+    arrivals = ["rate", "rate_asked", "gaps", "dispersion", "lag1", "repeated_gaps"]
+    assert set(checks[[*arrivals, "dispatch_lag"]]) == {"unknown"}
+    assert any("rate: unknown, the file does not say when" in r for r in audit(run).reasons)
+
+
+def test_vllm_file_with_the_end_of_each_answer_alone_gives_ttft_tpot_and_e2e(written):
+    bare = without(serve(latencies=[0.18, 0.28, 0.0]), "itls", "start_times", "queue_times")
+    found = metrics(read_results(written(bare)))
+    assert found["tpot_s"].tolist()[:2] == pytest.approx([0.04, 0.04])
+    assert found["e2e_s"].tolist()[:2] == pytest.approx([0.18, 0.28])
+
+
+@pytest.mark.parametrize(
+    ("date", "began"),
+    [("20261123-132028", "2026-11-23T13:20:28+00:00"), ("yesterday", None), (None, None)],
+)
+def test_vllm_date_is_when_the_run_began(written, date, began):
+    assert read_results(written(serve(date=date))).facts["started_at"] == began
+
+
+# ---------------------------------------------------------------------------------------- SGLang
+
+
+def sglang(**changes):
+    """Two requests of SGLang's bench_serving with details; the second failed."""
+    return {
+        "tag": None,
+        "backend": "sglang-oai-chat",
+        "dataset_name": "random",
+        "request_rate": 4.0,
+        "max_concurrency": None,
+        "random_input_len": 10,
+        "random_output_len": 3,
+        "random_range_ratio": 1.0,
+        "duration": 1.0,
+        "completed": 1,
+        "total_input_tokens": 10,
+        "total_output_tokens": 3,
+        "total_output_tokens_retokenized": 3,
+        "request_throughput": 1.0,
+        "median_e2e_latency_ms": 180.0,
+        "mean_ttft_ms": 100.0,
+        "input_lens": [10, 10],
+        "output_lens": [3, 0],
+        "ttfts": [0.1, 0.0],
+        "itls": [[0.03, 0.05], []],
+        "errors": ["", "Service Unavailable: 503"],
+    } | changes
+
+
+def test_sglang_details_give_every_latency_and_no_arrivals(written):
+    run = read_results(written(sglang(), name="r.jsonl"))
+    found = metrics(run)
+    assert run.facts["tool"]["name"] == "sglang-bench-serving"
+    assert found.loc[0, ["ttft_s", "tpot_s", "e2e_s"]].tolist() == pytest.approx([0.1, 0.04, 0.18])
+    assert found["error"].iloc[1] == "http_503"
+    assert (run.facts["load"]["process"], run.facts["load"]["n"]) == ("poisson", 2)
+    assert run.facts["lengths"]["source"] == "fixed"
+    assert run.facts["endpoint"]["api"] == "chat"
+    table = published_against_derived(run).set_index("quantity")
+    assert table.loc["ttft", "ratio"] == pytest.approx(1.0)
+    assert {"complete", "answered"} & {r.split(":")[0] for r in audit(run).reasons}
+
+
+@pytest.mark.parametrize(
+    ("asked", "process"), [(4.0, "poisson"), ("trace", "replay"), (float("inf"), "closed")]
+)
+def test_sglang_load_is_named_in_our_words(written, asked, process):
+    assert read_results(written(sglang(request_rate=asked))).facts["load"]["process"] == process
+
+
+def test_sglang_summary_alone_has_no_samples_and_names_the_option(written):
+    run = read_results(
+        written(without(sglang(), "ttfts", "itls", "input_lens", "output_lens", "errors"))
+    )
+    assert run.samples.empty
+    assert "`sglang.bench_serving` again with --output-details" in run.facts["notes"][0]
+    assert {row["name"] for row in run.facts["published"]} >= {"ttft", "e2e_latency"}
+
+
+def test_sglang_appends_its_runs_and_one_is_chosen(written):
+    path = written(sglang(), sglang(request_rate=8.0, tag="peak"), name="r.jsonl")
+    with pytest.raises(ValueError, match=r"0 \(sglang-oai-chat@4.0\), 1 \(peak@8.0\)"):
+        read_results(path)
+    assert read_results(path, benchmark="peak@8.0").facts["load"]["rate_per_s"] == 8.0
+
+
 # -------------------------------------------------------------------------------------- guidellm
+
+
+def several():
+    slow, fast = guidellm([timings(1001.0)]), guidellm([timings(1001.0)])
+    fast["benchmarks"][0]["config"]["strategy"] = {"type_": "concurrent", "streams": 8}
+    return slow | {"benchmarks": slow["benchmarks"] + fast["benchmarks"]}
+
+
+@pytest.mark.parametrize("name", [1, "1", "concurrent@8", "CONCURRENT@8"])
+def test_guidellm_benchmark_is_chosen_by_number_or_name(written, name):
+    path = written(several())
+    assert read_results(path, benchmark=name).facts["load"]["concurrency"] == 8
+    with pytest.raises(ValueError, match=r"2 benchmarks: 0 \(poisson@1.0\), 1 \(concurrent@8\)"):
+        read_results(path)
+
+
+def test_guidellm_benchmarks_of_one_name_are_told_apart_by_number(written):
+    document = several()
+    document["benchmarks"][1] = document["benchmarks"][0]
+    path = written(document)
+    assert len(read_results(path, benchmark="1").samples) == 1
+    with pytest.raises(ValueError, match="number, since names recur"):
+        read_results(path, benchmark="poisson@1.0")
+
+
+def test_guidellm_file_of_an_older_schema_is_named(written):
+    old = {"benchmarks": [{"args": {}, "metrics": {}, "requests": {"successful": []}}]}
+    with pytest.raises(ValueError, match=r"guidellm result of schema before 2.*guidellm 0\.8"):
+        read_results(written(old))
 
 
 def test_guidellm_latencies_count_from_the_targeted_start(written):
@@ -620,6 +754,67 @@ def test_genai_bench_in_milliseconds_gives_the_same_seconds(written):
     assert metrics(read_results(written(document)))["e2e_s"].iloc[0] == pytest.approx(0.3)
 
 
+# ----------------------------------------------------------------------------- genai-perf, llmperf
+
+GENAI_PERF = {
+    "request_throughput": {"unit": "requests/sec", "avg": 9.9},
+    "request_latency": {"unit": "ms", "avg": 410.0, "p95": 425.0},
+    "time_to_first_token": {"unit": "ms", "avg": 100.0},
+    "input_config": {"model": ["tiny"], "backend": "vllm", "concurrency": 10},
+}
+
+LLMPERF = [
+    {
+        "error_code": None,
+        "error_msg": "",
+        "inter_token_latency_s": 0.1,
+        "ttft_s": 0.1,
+        "end_to_end_latency_s": 0.3,
+        "number_output_tokens": 3,
+        "number_input_tokens": 9,
+    },
+    {"error_code": 429, "error_msg": "Too Many Requests", "ttft_s": 0},
+]
+
+LLMPERF_SUMMARY = {
+    "model": "tiny",
+    "num_concurrent_requests": 2,
+    "mean_input_tokens": 9,
+    "mean_output_tokens": 3,
+    "results_ttft_s_mean": 0.1,
+    "results_ttft_s_quantiles_p95": 0.1,
+    "results_num_completed_requests": 1,
+    "timestamp": 1_795_440_892,
+}
+
+
+def test_genai_perf_is_named_for_what_it_is_and_not_taken_for_aiperf(written):
+    run = read_results(written(GENAI_PERF))
+    assert (run.facts["tool"]["name"], len(run.samples)) == ("genai-perf", 0)
+    assert (run.facts["endpoint"]["model"], run.facts["load"]["concurrency"]) == ("tiny", 10)
+    assert "aiperf" in run.facts["notes"][0]
+    assert len(published_against_derived(run)) == 3
+
+
+def test_raw_profile_of_genai_perf_is_refused_with_what_to_give(written):
+    raw = {"service_kind": "openai", "endpoint": "v1/chat/completions", "experiments": []}
+    with pytest.raises(ValueError, match=r"raw profile.*give profile_export_genai_perf\.json"):
+        read_results(written(raw))
+
+
+def test_llmperf_gives_its_latencies_without_its_token_counts(written):
+    requests = written(LLMPERF, name="tiny_9_3_individual_responses.json")
+    found = metrics(read_results(requests))
+    assert found.loc[0, ["ttft_s", "e2e_s"]].tolist() == pytest.approx([0.1, 0.3])
+    assert found["tpot_s"].isna().all()
+    assert (found["ok"].tolist(), found["error"].iloc[1]) == ([True, False], "rate_limited")
+    summary = written(LLMPERF_SUMMARY, name="tiny_9_3_summary.json")
+    for run in (read_results(requests), read_results(summary)):
+        assert (len(run.samples), run.facts["load"]["concurrency"]) == (2, 2)
+        assert run.facts["started_at"].startswith("2026-11-23")
+    assert read_results(written(LLMPERF_SUMMARY, name="alone.json")).samples.empty
+
+
 # ------------------------------------------------------------------------------------- any tool
 
 SMALL = {
@@ -628,6 +823,9 @@ SMALL = {
     "aiperf": record(START_NS),
     "inference-perf": [lifecycle(20.0)],
     "genai-bench": GENAI_BENCH,
+    "sglang-bench-serving": sglang(),
+    "genai-perf": GENAI_PERF,
+    "llmperf": LLMPERF,
 }
 
 
@@ -659,7 +857,9 @@ def test_what_is_no_file_no_json_or_no_tool_says_so(tmp_path):
     (tmp_path / "cut.jsonl").write_text('{"a": 1}\n{"b": ', encoding="utf-8")
     with pytest.raises(ValueError, match=r"cut\.jsonl:2 is not JSON"):
         read_results(tmp_path / "cut.jsonl")
-    with pytest.raises(ValueError, match="'ab' is not known: choose one of vllm-bench-serve"):
+    with pytest.raises(
+        ValueError, match="'ab' is not known: choose one of sglang-bench-serving, vllm"
+    ):
         read_results(tmp_path / "cut.jsonl", "ab")
 
 
@@ -704,6 +904,100 @@ def test_a_file_with_any_value_missing_or_wrong_is_read_or_refused_by_name(writt
             assert str(path) in found, place
         else:
             assert list(found.samples.columns) == COLUMNS, place
+
+
+NO_NUMBERS = [float("nan"), -1.0, float("inf"), 1e308, 10**400]
+
+
+@pytest.mark.parametrize("change", NO_NUMBERS, ids=["nan", "-1", "inf", "1e308", "1e400"])
+@pytest.mark.parametrize("tool", SMALL)
+def test_a_file_with_any_number_absurd_is_imported_reported_and_kept(written, tool, change):
+    for i, place in enumerate(places(SMALL[tool])):
+        if not isinstance(value_at(SMALL[tool], place), int | float):
+            continue
+        path = written(changed(SMALL[tool], place, change))
+        found = reading(path)
+        if isinstance(found, str):
+            assert str(path) in found, place
+            assert "version" in place or change in (1e308, 10**400), found
+            continue
+        canonical.dumps(canonical.plain(report(found), "run"))
+        published_against_derived(found)
+        run_folder.write(path.parent / f"run-{i}", found)
+        assert len(run_folder.read(path.parent / f"run-{i}").samples) == len(found.samples)
+
+
+def value_at(document, place):
+    for key in place:
+        document = document[key]
+    return document
+
+
+TIMES = {
+    "vllm-bench-serve": [("start_times", 0), ("queue_times", 1), ("ttfts", 0), ("itls", 0, 1)],
+    "sglang-bench-serving": [("ttfts", 0), ("itls", 0, 0)],
+    "guidellm": [
+        ("benchmarks", 0, "requests", "successful", 0, "info", "timings", name)
+        for name in ("request_start", "first_output_token_iteration", "last_token_iteration")
+    ],
+    "aiperf": [
+        ("metadata", "credit_issued_ns"),
+        ("metrics", "time_to_first_token", "value"),
+        ("metrics", "inter_chunk_latency", "value", 0),
+    ],
+    "inference-perf": [(0, "start_time"), (0, "info", "response_metrics", "chunk_times", 1)],
+    "genai-bench": [("individual_request_metrics", 0, name) for name in ("ttft", "e2e_latency")],
+    "llmperf": [(0, "ttft_s"), (0, "end_to_end_latency_s")],
+}
+
+
+@pytest.mark.parametrize("tool", TIMES)
+def test_a_time_that_is_no_number_or_negative_makes_the_run_invalid_by_the_clock(written, tool):
+    for place in TIMES[tool]:
+        for change in (float("nan"), -1.0):
+            if change == -1.0 and place[0] in ("start_times", "metadata", 0) and len(place) == 2:
+                continue  # of a clock without an origin, or so far off that nothing else is near
+            run = read_results(written(changed(SMALL[tool], place, change)))
+            reasons = [r for r in audit(with_answers(run)).reasons if r.startswith("clock: ")]
+            assert reasons, (place, change)
+
+
+def with_answers(run):
+    """The run six times over, so that it has enough answers to be judged."""
+    samples = pd.concat([run.samples] * 6, ignore_index=True)
+    return Run(samples.assign(index=np.arange(len(samples))), run.facts)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_no_obstacle(tmp_path, encoding):
+    path = tmp_path / "marked.json"
+    path.write_text(json.dumps(serve()), encoding=encoding)
+    assert len(read_results(path).samples) == 3
+
+
+@pytest.mark.parametrize(
+    ("raw", "sentence"),
+    [
+        (b"\x1f\x8b\x08abc", "compressed by gzip: unpack it first"),
+        (b"PK\x03\x04abc", "a zip archive or an Excel workbook"),
+        (b"PAR1abc", "a Parquet table"),
+        (b"\x80abc", "no text in UTF-8"),
+        (b"\x00\x01\x02", "is binary"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{\n "a": 1,\n "b": \n', r":4 is not JSON"),
+    ],
+)
+def test_a_file_that_is_no_json_is_named_for_what_it_is(tmp_path, raw, sentence):
+    path = tmp_path / "x.json"
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match=sentence):
+        read_results(path)
+
+
+def test_a_benchmark_is_not_chosen_where_a_file_holds_one(written):
+    with pytest.raises(ValueError, match=r"genai-bench, whose files hold one result"):
+        read_results(written(GENAI_BENCH), benchmark="0")
+    assert len(read_results(written(serve()), benchmark="0").samples) == 3
 
 
 @pytest.mark.parametrize("tool", SMALL)

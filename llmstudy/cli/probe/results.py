@@ -23,6 +23,10 @@ def import_(
         str | None,
         typer.Option(help="Which tool wrote it. [default: as its content tells]"),
     ] = None,
+    benchmark: Annotated[
+        str | None,
+        typer.Option(help="Which, where the file holds several: number from 0, or name."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Keep it as a run in this folder.", metavar="DIR")
     ] = None,
@@ -30,10 +34,11 @@ def import_(
 ) -> None:
     """Read another load tool's results and derive our metrics from its raw times.
 
-    Knows `vllm bench serve`, `throughput` and `latency`, guidellm (version 2 of its file), aiperf,
-    inference-perf and genai-bench, and our own runs, killed ones too. The same audit runs on all of
-    them: a file without the time of each request cannot be audited, and is invalid. What the tool
-    published stands beside what we derive, with the reason where the two are not comparable.
+    Knows `vllm bench serve`, `throughput` and `latency`, SGLang's `bench_serving`, guidellm
+    (version 2 of its file), aiperf, genai-perf, inference-perf, genai-bench and llmperf, and our
+    own runs, killed ones too. The same audit runs on all of them: a file without the time of each
+    request cannot be audited, and is invalid. What the tool published stands beside what we derive,
+    with the reason where the two are not comparable.
 
     Exit codes: 0 a valid run; 2 no such file or format; 3 the audit finds the run invalid.
 
@@ -45,7 +50,7 @@ def import_(
         from llmstudy.probe.importers import published_against_derived
         from llmstudy.probe.report import rows_of
 
-        run = read_run(file, tool)
+        run = read_run(file, tool, benchmark)
         is_theirs = bool(run.facts.get("published"))
         published = rows_of(published_against_derived(run)) if is_theirs else []
         if out is not None:
@@ -115,14 +120,14 @@ def _sentence(found: "Comparison", b: Path) -> str:
     )
 
 
-def read_run(file: Path, tool: str | None = None) -> "Run":
+def read_run(file: Path, tool: str | None = None, benchmark: str | None = None) -> "Run":
     """A run of ours, or another tool's results. Raises: ValueError if it is neither."""
     from llmstudy.probe import record
     from llmstudy.probe.importers import read_results
 
     if file.is_dir() and (file / record.FACTS).exists():
         return record.read(file)
-    return read_results(file, tool)
+    return read_results(file, tool, benchmark)
 
 
 def _one_of(given: str, known: tuple[str, ...], option: str) -> Any:

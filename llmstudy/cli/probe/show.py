@@ -101,7 +101,8 @@ def show(told: Mapping[str, Any]) -> None:
     checks = Table("audit", "value", "limit", "", title="Did the run do what it says?")
     for row in told["audit"]["checks"]:
         value, limit = (_number(row[key], row.get("unit")) for key in ("value", "limit"))
-        checks.add_row(row["check"], value, limit, row["status"])
+        status = "cannot tell" if row["status"] == "unknown" else row["status"]
+        checks.add_row(row["check"], value, limit, status)
     console.print(checks)
     for row in told["audit"]["checks"]:
         if row["check"] == "pace" and row["status"] == "unknown":

@@ -126,6 +126,8 @@ def risks(facts: Facts) -> str:
             f"Requests of {first_few(simulated)} are simulated from published figures, not read "
             "from a log."
         )
+    other = [r["not_comparable"] for r in facts.chapters["03_latency"]["probes"]]
+    lines += [html(quoted(said), ".") for said in other if said]
     unmeasured = facts.reckoned["unmeasured_routes"]
     if unmeasured:
         routes = "route" if len(unmeasured) == 1 else "routes"

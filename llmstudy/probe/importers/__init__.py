@@ -6,7 +6,8 @@ them. What the tool computed itself is kept beside, as `facts["published"]`, and
 
 - `formats`: whose file it is, by its content. `result_file`: what every reader is handed, and the
   run it hands back.
-- `vllm_bench`, `guidellm`, `aiperf`, `inference_perf`, `genai_bench`: one reader per tool.
+- `vllm_bench` (SGLang's tool, too), `guidellm`, `aiperf` (and genai-perf), `inference_perf`,
+  `genai_bench` (and llmperf): one reader per family of tools.
 - `published`: which numbers of a tool may be compared with ours, and why not, from
   data/load_tool_metrics.csv.
 
@@ -19,7 +20,8 @@ An imported run has, beyond the facts in `llmstudy.probe.record`:
 
 Where a file holds the first and the last chunk of a request but none between, `content_times_s` is
 [first, NaN, last]: TTFT, TPOT and E2E latency follow, and the gaps are NaN, not one long gap. A
-file with summaries alone makes a run without samples: nothing can be derived from it.
+file with summaries alone makes a run without samples: nothing can be derived from it. A time that
+is no number is kept as NaN, and a negative one as it is: the audit finds the run invalid.
 """
 
 from llmstudy.probe.importers.formats import TOOLS, read_results

@@ -4,6 +4,8 @@ A record has the time at which its credit was issued, which is when the schedule
 it was sent, its TTFT, and the list of gaps between chunks. Tokens are counted by the client's own
 tokenizer unless told otherwise, and a text does not always tokenise to what the server generated:
 only the `usage_*` metrics are the server's, so only those are taken.
+
+genai-perf, its predecessor, writes the same summary in other words, and no requests beside it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +16,9 @@ import numpy as np
 
 from llmstudy.probe.importers.result_file import (
     ResultFile,
+    UnreadableError,
     documents,
+    earliest,
     error_word,
     imported,
     published_rows,
@@ -54,6 +58,39 @@ def read_summary(file: ResultFile) -> Run:
     return _run(documents(beside) if beside.is_file() else [], summary)
 
 
+def read_genai_perf(file: ResultFile) -> Run:
+    """A run without samples from the summary of genai-perf."""
+    summary = file.document
+    config = summary["input_config"]
+    models = config.get("model") or config.get("model_names") or [None]
+    rate, users = config.get("request_rate"), config.get("concurrency")
+    return imported(
+        "genai-perf",
+        None,
+        [],
+        clock="monotonic",
+        published=_published(summary),
+        notes=[
+            "genai-perf's summary holds no single requests: nothing can be derived. Measure with "
+            "its successor aiperf, and give its profile_export.jsonl."
+        ],
+        load={"process": None if rate else "closed", "rate_per_s": rate, "concurrency": users},
+        endpoint={
+            "model": models if isinstance(models, str) else models[0],
+            "api": config.get("endpoint_type"),
+            "engine": config.get("backend"),
+        },
+    )
+
+
+def refuse_raw_genai_perf(file: ResultFile) -> Run:
+    """Refuse the raw profile of perf_analyzer, whose answers are not taken apart."""
+    raise UnreadableError(
+        f"{file.path} is the raw profile that perf_analyzer writes for genai-perf, which is not "
+        "read: give profile_export_genai_perf.json, or measure with its successor aiperf"
+    )
+
+
 def _run(records: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> Run:
     config = summary.get("input_config") or {}
     phases = {p.get("kind"): p for p in config.get("phases") or []}
@@ -63,9 +100,9 @@ def _run(records: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> Ru
     process = "closed" if alone else _PROCESSES.get(str(phase.get("type")))
     # in closed loop nothing is scheduled: a credit is issued when a worker is free
     t0 = "request_start_ns" if process == "closed" else "credit_issued_ns"
-    ordered = sorted(records, key=lambda record: int(record["metadata"][t0]))
-    origin = ordered[0]["metadata"][t0] if ordered else None
-    samples = [_sample(i, record, t0, origin or 0) for i, record in enumerate(ordered)]
+    ordered = sorted(records, key=lambda record: record["metadata"][t0])
+    origin = earliest([record["metadata"][t0] for record in ordered])
+    samples = [_sample(i, record, t0, origin) for i, record in enumerate(ordered)]
     warmup_n = sum(sample.phase == "warmup" for sample in samples)
     endpoint = config.get("endpoint") or {}
     return imported(
@@ -90,13 +127,13 @@ def _run(records: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> Ru
             "api": endpoint.get("type"),
         },
         lengths=_lengths(config),
-        started_unix_s=None if origin is None else origin / 1e9,
+        started_unix_s=origin / 1e9,
         wall_s=(summary.get("benchmark_duration") or {}).get("avg"),
         ended="cancelled" if summary.get("was_cancelled") else "complete",
     )
 
 
-def _sample(index: int, record: Mapping[str, Any], t0: str, origin: int) -> Sample:
+def _sample(index: int, record: Mapping[str, Any], t0: str, origin: float) -> Sample:
     metadata, metrics = record["metadata"], record["metrics"]
 
     def at(name: str) -> float:

@@ -8,12 +8,13 @@ are taken as wanted when the run began, so that the arrivals show the burst that
 """
 
 from collections.abc import Mapping
-from math import nan
 from typing import Any
 
 from llmstudy.probe.importers.result_file import (
     ResultFile,
     UnreadableError,
+    between,
+    earliest,
     error_word,
     imported,
     published_rows,
@@ -43,13 +44,15 @@ _MS_PER_UNIT = {
 def read(file: ResultFile) -> Run:
     """A run from one benchmark of a guidellm file."""
     document = file.document
-    metadata = document["metadata"]
+    metadata = document.get("metadata") or {}
     if metadata.get("version") != 2:
+        schema = metadata.get("version") or "before 2 (guidellm 0.7 or older)"
         raise UnreadableError(
-            f"{file.path} is of guidellm's schema {metadata.get('version')}: schema 2 is read. "
-            "Run the benchmark again with guidellm 0.8."
+            f"{file.path} is a guidellm result of schema {schema}: schema 2 is read. Run the "
+            "benchmark again with guidellm 0.8."
         )
-    benchmark = file.one_of(document["benchmarks"])
+    benchmarks = document["benchmarks"]
+    benchmark = file.one_of(benchmarks, [_name(one) for one in benchmarks])
     config = benchmark["config"]
     strategy = config["strategy"]
     process = _PROCESSES.get(str(strategy["type_"]))
@@ -66,12 +69,11 @@ def read(file: ResultFile) -> Run:
         r["info"]["timings"]["request_start"] if process == "closed" else max(_wanted(r), began)
         for r in sent
     ]
-    origin = min(wanted, default=None)
+    origin = earliest(wanted)
     ordered = sorted(zip(wanted, sent, strict=True), key=lambda pair: pair[0])
     measured_from = bounds.get("measure_start_time") or began
     samples = [
-        _sample(i, request, at, origin or 0.0, measured_from)
-        for i, (at, request) in enumerate(ordered)
+        _sample(i, request, at, origin, measured_from) for i, (at, request) in enumerate(ordered)
     ]
     warmup_n = sum(sample.phase == "warmup" for sample in samples)
     made = (benchmark["metrics"].get("request_totals") or {}).get("total") or 0
@@ -104,6 +106,13 @@ def read(file: ResultFile) -> Run:
     )
 
 
+def _name(benchmark: Mapping[str, Any]) -> str:
+    """What a benchmark is called: its strategy and rate or streams, such as poisson@4.0."""
+    strategy = benchmark["config"]["strategy"]
+    size = strategy.get("rate") or strategy.get("streams")
+    return f"{strategy['type_']}@{size}" if size else str(strategy["type_"])
+
+
 def _wanted(request: Mapping[str, Any]) -> float:
     timings = request["info"]["timings"]
     at = timings.get("targeted_start")
@@ -133,7 +142,7 @@ def _sample(
     dispatched = t["request_start"] - origin
     sample = Sample(
         index,
-        "warmup" if t["request_start"] < measured_from else "measure",
+        "warmup" if max(wanted, t["request_start"]) < measured_from else "measure",
         wanted - origin,
         dispatched,
         done_s=since("request_end"),
@@ -146,7 +155,7 @@ def _sample(
     first = since("first_output_token_iteration" if split else "first_token_iteration")
     last, begun = since("last_token_iteration"), since("first_token_iteration")
     if first is not None and last is not None:
-        sample.content_times_s = [first, nan, last] if last > first else [first]
+        sample.content_times_s = between(first, last)
     elif begun is None and sample.ok and sample.done_s is not None:
         sample.content_times_s = [sample.done_s]  # not streamed: the answer came as a whole
     if begun is not None and (first is None or begun < first):

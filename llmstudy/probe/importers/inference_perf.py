@@ -6,13 +6,16 @@ written, so t0 is the dispatch, and waiting in the tool's own queue is out of si
 """
 
 from collections.abc import Mapping, Sequence
+from math import isfinite, nan
 from typing import Any
 
 from llmstudy.probe.importers.result_file import (
     ResultFile,
     documents,
+    earliest,
     error_word,
     imported,
+    number,
     published_rows,
 )
 from llmstudy.probe.samples import Run, Sample
@@ -46,7 +49,7 @@ def read_summary(file: ResultFile) -> Run:
 
 def _run(requests: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> Run:
     ordered = sorted(requests, key=lambda request: float(request["start_time"]))
-    origin = ordered[0]["start_time"] if ordered else 0.0
+    origin = earliest([request["start_time"] for request in ordered])
     samples = [_sample(i, request, origin) for i, request in enumerate(ordered)]
     load = summary.get("load_summary") or {}
     return imported(
@@ -86,7 +89,8 @@ def _sample(index: int, request: Mapping[str, Any], origin: float) -> Sample:
     )
     # older versions have the times per token, which are those of the token's chunk
     times = response.get("chunk_times") or response.get("output_token_times") or []
-    sample.content_times_s = [time - origin for time in times]
+    since = [number(time) - origin for time in times]
+    sample.content_times_s = since if all(map(isfinite, since)) else [nan]
     if reasoned := response.get("reasoning_chunk_times"):
         sample.first_reasoning_s = reasoned[0] - origin
     if not times and not reasoned and not failed:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,21 @@ _FACTS = {
 """The facts of a run that have parts, as in `llmstudy.probe.record`."""
 
 
+_BINARY = {
+    b"\x1f\x8b": "compressed by gzip: unpack it first",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd: unpack it first",
+    b"BZh": "compressed by bzip2: unpack it first",
+    b"PK\x03\x04": "a zip archive or an Excel workbook: give the JSON file",
+    b"PAR1": "a Parquet table: give the JSON file",
+    b"SQLite format 3": "an SQLite database: give the JSON file",
+}
+"""What a file that is no text is, by its first bytes, and what to do."""
+
+
+LATEST_S = 1e12
+"""No time of a run is farther from its start; such a one is no number."""
+
+
 class UnreadableError(ValueError):
     """What is wrong with a result file, in a sentence that names it."""
 
@@ -40,8 +56,8 @@ class ResultFile:
 
     path: Path
     documents: list[Any]
-    benchmark: int | None
-    """Which of the results in the file is wanted; None: there is one."""
+    benchmark: str | None
+    """Which of the results in the file is wanted, by number from 0 or name; None: there is one."""
 
     @property
     def document(self) -> Any:
@@ -50,18 +66,27 @@ class ResultFile:
             raise UnreadableError(f"{self.path} holds {n} lines: one result is needed")
         return self.documents[0]
 
-    def one_of(self, results: Sequence[Any]) -> Any:
-        """The result that was asked for.
+    def one_of(self, results: Sequence[Any], names: Sequence[str]) -> Any:
+        """The result that was asked for. names: of the results, in their order.
 
         Raises: UnreadableError if there are several and none was named, or no such one.
         """
-        wanted = 0 if self.benchmark is None and len(results) == 1 else self.benchmark
-        if wanted is None or not 0 <= wanted < len(results):
-            raise UnreadableError(
-                f"{self.path} holds {len(results)} benchmarks: name one, "
-                f"benchmark=0 is the first and benchmark={len(results) - 1} the last"
-            )
-        return results[wanted]
+        if self.benchmark is None and len(results) == 1:
+            return results[0]
+        meant = (self.benchmark or "").strip().lower()
+        fitting = [
+            result
+            for i, (result, name) in enumerate(zip(results, names, strict=True))
+            if meant in (str(i), name.lower())
+        ]
+        if len(fitting) == 1:
+            return fitting[0]
+        listed = ", ".join(f"{i} ({name})" for i, name in enumerate(names))
+        by = "number, since names recur," if len(fitting) > 1 else "number or name"
+        raise UnreadableError(
+            f"{self.path} holds {len(results)} benchmark{'' if len(results) == 1 else 's'}: "
+            f"{listed}. Name one by its {by} with --benchmark"
+        )
 
 
 def documents(path: Path) -> list[Any]:
@@ -71,20 +96,83 @@ def documents(path: Path) -> list[Any]:
     """
     if not path.is_file():
         raise UnreadableError(f"{path} is no file: give the result file of a load tool")
-    text = path.read_text(encoding="utf-8")
+    text = _text(path)
     try:
-        return [json.loads(text)]
-    except ValueError:
-        pass
-    found = []
+        return [json.loads(text, parse_int=_whole)]
+    except RecursionError:
+        raise UnreadableError(f"{path} is nested too deeply to be a load tool's result") from None
+    except ValueError as error:
+        whole = error
+    found: list[Any] = []
     for number, line in enumerate(text.splitlines(), start=1):
         try:
-            found += [json.loads(line)] if line.strip() else []
+            found += [json.loads(line, parse_int=_whole)] if line.strip() else []
         except ValueError as error:
-            raise UnreadableError(f"{path}:{number} is not JSON: {error}") from error
+            at, wrong = (number, error) if found else (getattr(whole, "lineno", number), whole)
+            raise UnreadableError(f"{path}:{at} is not JSON: {wrong}") from error
     if not found:
         raise UnreadableError(f"{path} is empty: give the result file of a load tool")
     return found
+
+
+def _text(path: Path) -> str:
+    """The text of a file, its byte-order mark left out. Raises: UnreadableError if it is none."""
+    raw = path.read_bytes()
+    for first, kind in _BINARY.items():
+        if raw.startswith(first):
+            raise UnreadableError(f"{path} is {kind}")
+    marked = raw.startswith((b"\xff\xfe", b"\xfe\xff"))
+    try:
+        text = raw.decode("utf-16" if marked else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UnreadableError(
+            f"{path} is no text in UTF-8 (byte {error.start}): give the result file of a load tool"
+        ) from None
+    if "\0" in text:
+        raise UnreadableError(f"{path} is binary: give the result file of a load tool")
+    return text
+
+
+def _whole(digits: str) -> float:
+    """A whole number; infinite where no count or time is so long."""
+    return int(digits) if len(digits) < 30 else float(digits)
+
+
+def number(value: Any) -> float:
+    """A number of a file as it stands; NaN where it has none."""
+    return nan if value is None else float(value)
+
+
+def earliest(times: Sequence[float]) -> float:
+    """The earliest time that is a number; 0 without any."""
+    return min((time for time in times if isfinite(time)), default=0)
+
+
+def between(first_s: float, last_s: float) -> list[float]:
+    """Chunks of which only the first and the last are timed; NaN stands for those between.
+
+    >>> between(0.1, 0.4), between(0.1, 0.1), between(0.4, 0.1)
+    ([0.1, nan, 0.4], [0.1], [0.4, 0.1])
+    """
+    if last_s == first_s:
+        return [first_s]
+    return [first_s, last_s] if last_s < first_s else [first_s, nan, last_s]
+
+
+def _with_numbers(sample: Sample) -> Sample:
+    """A sample whose times are numbers or NaN; a NaN of the file leaves it without a dispatch.
+
+    The audit then finds it, whatever the time was of: no other value tells it from one unknown.
+    """
+    times = ("scheduled_s", "dispatched_s", "headers_s", "first_reasoning_s", "done_s")
+    given = [getattr(sample, name) for name in times if getattr(sample, name) is not None]
+    sample.content_times_s = [t if abs(t) < LATEST_S else nan for t in sample.content_times_s]
+    if all(abs(time) < LATEST_S for time in given):
+        return sample
+    for name in times[2:]:
+        setattr(sample, name, None)
+    sample.scheduled_s = sample.dispatched_s = nan
+    return sample
 
 
 def imported(
@@ -121,11 +209,14 @@ def imported(
         "published": [dict(row) for row in published],
         "notes": list(notes),
     }
-    if started_unix_s is not None:
+    if started_unix_s:
         facts["started_at"] = datetime.fromtimestamp(started_unix_s, UTC).isoformat()
     for part, keys in _FACTS.items():
-        facts[part] = dict.fromkeys(keys.split()) | dict(given[part])
-    return Run(table(samples), facts)
+        facts[part] = dict.fromkeys(keys.split()) | {
+            key: None if isinstance(value, float) and not isfinite(value) else value
+            for key, value in given[part].items()
+        }
+    return Run(table([_with_numbers(sample) for sample in samples]), facts)
 
 
 def published_rows(name: str, statistic: str, value: Any, unit: str) -> list[dict[str, Any]]:
@@ -134,7 +225,7 @@ def published_rows(name: str, statistic: str, value: Any, unit: str) -> list[dic
     >>> published_rows("ttft", "p95", 61.4, "ms")
     [{'name': 'ttft', 'statistic': 'p95', 'value': 61.4, 'unit': 'ms'}]
     """
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
         return []
     return [{"name": name, "statistic": statistic, "value": float(value), "unit": unit}]
 

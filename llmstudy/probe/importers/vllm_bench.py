@@ -1,7 +1,7 @@
-"""What did `vllm bench` measure?
+"""What did `vllm bench` measure, or SGLang's `bench_serving`, which grew from it?
 
 `serve` with `--save-detailed` writes, per request, when it was sent, its TTFT, and the gap before
-each further chunk. Three things need care (read and measured with 0.32.0):
+each further chunk. Four things need care (read and measured with 0.32.0):
 
 - A chunk counts if it has `choices`, so on the chat API the opening chunk, which carries a role and
   no text, is its first token. N tokens come in N chunks at most, so any request with one chunk more
@@ -10,10 +10,17 @@ each further chunk. Three things need care (read and measured with 0.32.0):
 - `start_times` are of dispatch: `queue_times` before it the request was wanted.
 - A failed request has zeros. A server that sends no reason phrase leaves its error text empty, so a
   TTFT of zero tells it as well.
+- Older versions leave out when requests were sent: their latencies hold, and their arrivals say
+  nothing.
+
+SGLang's tool (read at 0.5, not run) writes the same lists without the times of sending, with
+`--output-details`, and appends each run as a line. It times only chunks with text, so that no role
+chunk is among them; on its own API it spreads the gap before a chunk evenly over its tokens.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from math import isinf
 from typing import Any
 
@@ -22,59 +29,112 @@ import numpy as np
 from llmstudy.probe.importers.result_file import (
     ResultFile,
     UnreadableError,
+    between,
+    earliest,
     error_word,
     imported,
+    number,
     published_rows,
 )
+from llmstudy.probe.record import PER_REQUEST
 from llmstudy.probe.samples import Run, Sample
 
-_LISTS = ("start_times", "ttfts", "itls", "input_lens", "output_lens", "errors")
+_NEEDED = ("ttfts", "output_lens")
+_LISTS = (*_NEEDED, "itls", "latencies", "start_times", "queue_times", "input_lens", "errors")
 _RATES = ("request_throughput", "output_throughput", "total_token_throughput", "request_goodput")
 _WITHOUT_TEXT = {("chat", 1): (1, 0), ("chat", 2): (1, 1), ("completions", 1): (0, 1)}
 """Chunks without text that open and close every stream, by API and chunks beyond the tokens."""
-_APIS = {"openai": "completions", "vllm": "completions", "openai-chat": "chat"}
+_APIS = {
+    **dict.fromkeys(("openai", "vllm", "sglang-oai", "lmdeploy"), "completions"),
+    **dict.fromkeys(("openai-chat", "vllm-chat", "sglang-oai-chat", "lmdeploy-chat"), "chat"),
+    **dict.fromkeys(("sglang", "sglang-native"), "generate"),
+}
+_DETAILS = {
+    "vllm-bench-serve": "`vllm bench serve` again with --save-result --save-detailed",
+    "sglang-bench-serving": "`sglang.bench_serving` again with --output-details",
+}
+"""By tool: the command that writes each request."""
 
 
 def read_serve(file: ResultFile) -> Run:
     """A run from `vllm bench serve`; without samples unless it was saved with every detail."""
-    result = file.one_of(file.documents)
-    rate = float(result["request_rate"])
+    return _read_serving(file, "vllm-bench-serve")
+
+
+def read_sglang(file: ResultFile) -> Run:
+    """A run from a line of SGLang's `bench_serving`, likewise."""
+    return _read_serving(file, "sglang-bench-serving")
+
+
+def _read_serving(file: ResultFile, tool: str) -> Run:
+    result = _chosen(file)
     kind = result.get("endpoint_type") or result.get("backend")
     api = _APIS.get(kind, kind)
+    load = _load(result)
+    lists: dict[str, Any] = {k: result[k] for k in _LISTS if result.get(k) is not None}
+    if "itls" in lists:
+        lists.pop("latencies", None)
+    missing = [name for name in _NEEDED if name not in lists]
+    if not {"itls", "latencies"} & set(lists):
+        missing.append("itls")
+    opening, closing = 0, 0
     samples: list[Sample] = []
-    notes: list[str] = []
-    if missing := [name for name in _LISTS if name not in result]:
-        notes.append(
+    if missing:
+        notes = [
             f"Per-request times are missing ({', '.join(missing)}): nothing can be derived. Run "
-            "`vllm bench serve` again with --save-result --save-detailed."
-        )
+            f"{_DETAILS[tool]}."
+        ]
     else:
-        lists = [name for name in (*_LISTS, "queue_times") if result.get(name) is not None]
-        lengths = {name: len(result[name]) for name in lists}
+        lengths = {name: len(values) for name, values in lists.items()}
         if len(set(lengths.values())) > 1:
             raise UnreadableError(
                 f"{file.path}: lists of one length each are needed, found {lengths}"
             )
-        surplus = _chunks_beyond_tokens(result)
-        opening, closing = _WITHOUT_TEXT.get((str(api), surplus), (0, 0))
-        samples = _samples(result, opening, closing, closed=isinf(rate))
-        notes += _notes(api, surplus, opening, closing)
+        for name, value in (("errors", ""), ("input_lens", None), ("itls", None)):
+            lists.setdefault(name, [value] * len(lists["ttfts"]))
+        notes = _notes(tool, lists)
+        if tool == "vllm-bench-serve":
+            surplus = _chunks_beyond_tokens(lists)
+            opening, closing = _WITHOUT_TEXT.get((str(api), surplus), (0, 0))
+            notes += _chunk_notes(api, surplus, opening, closing)
+        samples = _samples(lists, opening, closing, closed=load["process"] == "closed")
+    if "date" in result:
+        notes.append("The date is of the file's writing, without a time zone: it is taken as UTC.")
     return imported(
-        "vllm-bench-serve",
+        tool,
         None,
         samples,
-        clock="monotonic",
+        clock="monotonic" if "start_times" in lists else PER_REQUEST,
         published=_published(result),
         notes=notes,
-        load=_load(result, rate),
+        load=load,
         endpoint={"model": result.get("model_id"), "api": api},
+        lengths=_lengths(result),
+        started_unix_s=_written_unix_s(result.get("date")),
         wall_s=result.get("duration"),
     )
 
 
+def _chosen(file: ResultFile) -> Any:
+    """The result that was asked for, of those in the file, which are called: backend@rate."""
+    names = []
+    for result in file.documents:
+        called = result.get("label") or result.get("tag") or result.get("backend")
+        cap = result.get("max_concurrency")
+        names.append(f"{called}@{result.get('request_rate')}" + (f"x{cap}" if cap else ""))
+    return file.one_of(file.documents, names)
+
+
+def _written_unix_s(date: Any) -> float | None:
+    try:
+        return datetime.strptime(date, "%Y%m%d-%H%M%S").replace(tzinfo=UTC).timestamp()
+    except (TypeError, ValueError):
+        return None
+
+
 def read_throughput(file: ResultFile) -> Run:
     """A run without samples from `vllm bench throughput`, which times the whole batch."""
-    result = file.one_of(file.documents)
+    result = file.document
     rates = [
         row
         for name in ("requests_per_second", "tokens_per_second")
@@ -85,7 +145,7 @@ def read_throughput(file: ResultFile) -> Run:
 
 def read_latency(file: ResultFile) -> Run:
     """A run without samples from `vllm bench latency`, which times whole batches."""
-    result = file.one_of(file.documents)
+    result = file.document
     rows = published_rows("avg_latency", "mean", 1e3 * result["avg_latency"], "ms")
     for percent, value in result["percentiles"].items():
         rows += published_rows("percentiles", f"p{percent}", 1e3 * value, "ms")
@@ -106,48 +166,65 @@ def _offline(tool: str, result: Mapping[str, Any], rows: list[dict[str, Any]], n
     )
 
 
-def _chunks_beyond_tokens(result: Mapping[str, Any]) -> int:
+def _chunks_beyond_tokens(lists: Mapping[str, Sequence[Any]]) -> int:
     """By how many its chunks outnumber the tokens of a request: the most of any, 0 or more."""
-    counted = zip(result["itls"], result["output_lens"], result["errors"], strict=True)
-    beyond = [len(gaps) + 1 - tokens for gaps, tokens, error in counted if tokens and not error]
+    counted = zip(lists["itls"], lists["output_lens"], lists["errors"], strict=True)
+    beyond = [len(gaps) + 1 - n for gaps, n, error in counted if gaps and n and not error]
     return max(0, *beyond) if beyond else 0
 
 
 def _samples(
-    result: Mapping[str, Any], opening: int, closing: int, *, closed: bool
+    lists: Mapping[str, Sequence[Any]], opening: int, closing: int, *, closed: bool
 ) -> list[Sample]:
-    dispatched = np.array(result["start_times"], dtype=float)
-    queued = np.array(result.get("queue_times") or np.zeros(len(dispatched)), dtype=float)
+    unsent = [0.0] * len(lists["ttfts"])
+    dispatched = np.array([number(at) for at in lists.get("start_times", unsent)])
+    queued = np.array([number(wait) for wait in lists.get("queue_times", unsent)])
     # at an infinite rate nothing was scheduled: each request goes as soon as the cap lets it
-    scheduled = dispatched if closed else dispatched - queued
-    origin = scheduled.min(initial=np.inf)
+    scheduled = dispatched if closed or "start_times" not in lists else dispatched - queued
+    origin = earliest(scheduled.tolist())
     samples = []
     for i, (ttft, gaps, error) in enumerate(
-        zip(result["ttfts"], result["itls"], result["errors"], strict=True)
+        zip(map(number, lists["ttfts"]), lists["itls"], lists["errors"], strict=True)
     ):
-        ok = not error and ttft > 0
+        # a failed request has a TTFT of zero; any other that is none is for the audit to find
+        ok = not error and ttft != 0
         sent = float(dispatched[i] - origin)
         sample = Sample(i, "measure", float(scheduled[i] - origin), sent, ok=ok)
-        if ttft > 0:
-            times = (sent + np.cumsum([ttft, *gaps])).tolist()
+        if ok or ttft > 0:
+            times = _times(sent, ttft, gaps, lists.get("latencies", unsent)[i])
             sample.content_times_s = times[opening : len(times) - closing]
             sample.done_s = times[-1] if ok else None
         if ok:
-            sample.input_tokens = result["input_lens"][i]
-            sample.output_tokens = result["output_lens"][i]
+            sample.input_tokens = lists["input_lens"][i]
+            sample.output_tokens = lists["output_lens"][i]
         else:
             sample.error = error_word(error)
         samples.append(sample)
     return samples
 
 
-def _notes(api: str | None, surplus: int, opening: int, closing: int) -> list[str]:
-    notes = [
+def _times(sent: float, ttft: float, gaps: Sequence[Any] | None, latency: Any) -> list[float]:
+    if gaps is None:  # the answer's end is all that is known of it
+        return between(sent + ttft, sent + number(latency))
+    times: list[float] = (sent + np.cumsum([ttft, *map(number, gaps)])).tolist()
+    return times
+
+
+def _notes(tool: str, lists: Mapping[str, Sequence[Any]]) -> list[str]:
+    sending = (
         "Requests were wanted at start_times less queue_times; how late the tool woke to its own "
-        "schedule is not in the file.",
-        "Token counts are the server's where it sent usage, else the client's: the file does not "
-        "say which.",
-    ]
+        "schedule is not in the file."
+        if "start_times" in lists
+        else "When requests were sent is not in the file: arrivals cannot be audited, and "
+        "latencies count from the dispatch."
+    )
+    count = "the client's" if tool == "vllm-bench-serve" else "the number asked for"
+    counted = f"Token counts are the server's where it sent usage, else {count}"
+    return [sending, f"{counted}: the file does not say which."]
+
+
+def _chunk_notes(api: str | None, surplus: int, opening: int, closing: int) -> list[str]:
+    notes = []
     if opening:
         notes.append(
             "A chunk without text opens every stream (the role): TTFT is of the chunk after it, "
@@ -168,10 +245,22 @@ def _notes(api: str | None, surplus: int, opening: int, closing: int) -> list[st
     return notes
 
 
-def _load(result: Mapping[str, Any], rate: float) -> dict[str, Any]:
+def _lengths(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What SGLang's tool asked for, where every request was asked the same."""
+    if result.get("dataset_name") != "random" or result.get("random_range_ratio") != 1:
+        return {"source": result.get("dataset_name")}
+    means = {f"{part}_tokens": result.get(f"random_{part}_len") for part in ("input", "output")}
+    return means | {"source": "fixed"}
+
+
+def _load(result: Mapping[str, Any]) -> dict[str, Any]:
     burstiness = float(result.get("burstiness", 1.0))
     cap = result.get("max_concurrency")
-    n = result.get("num_prompts", result["completed"])
+    sent = result.get("ttfts")
+    n = result.get("num_prompts") or (len(sent) if sent else result["completed"])
+    if result["request_rate"] == "trace":
+        return {"process": "replay", "concurrency": cap, "n": n}
+    rate = float(result["request_rate"])
     if isinf(rate):  # all at once, or as many as the cap lets through: a closed loop
         return {"process": "closed", "concurrency": cap or n, "n": n}
     process = {1.0: "poisson", np.inf: "constant"}.get(burstiness, "gamma")
