@@ -139,6 +139,15 @@ def opening(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def excerpt(text: str, most: int = 60) -> str:
+    """The beginning of a text that somebody else wrote, for a sentence about it.
+
+    >>> excerpt("x" * 100, 8)
+    'xxxxxxx…'
+    """
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def listed(names: list[str]) -> str:
     """Names as prose.
 
