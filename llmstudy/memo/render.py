@@ -19,6 +19,8 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
 from traitlets.config import Config
 
+from llmstudy.memo.script import SOURCE
+
 HIDDEN_TAGS = {"parameters", "injected-parameters", "setup"}
 """Cells that are machinery: a reader of the page does not miss them."""
 
@@ -69,7 +71,7 @@ def _page(nb: NotebookNode, kind: str, title: str, links: Mapping[str, str]) -> 
         ),
     )
     css = (_FOLDER / "memo.css").read_text(encoding="utf-8")
-    resources = {"kind": kind, "title": title, "links": dict(links), "css": css}
+    resources = {"kind": kind, "title": title, "links": dict(links), "css": css, "script": SOURCE}
     page: str = exporter.from_notebook_node(nb, resources)[0]
     page = _outlined(page)
     if kind == "chapter":
@@ -147,9 +149,12 @@ def _markdown(source: str) -> str:
 
 
 def _output(output: NotebookNode) -> str:
-    """One output in its best form. Nothing is left out: what has no form is an error."""
+    """One output in its best form; what has none is an error.
+
+    Only what a library writes to stderr is left out: it is for whoever runs the notebook.
+    """
     if output.output_type == "stream":
-        return f"<pre>{html.escape(output.text)}</pre>"
+        return "" if output.name == "stderr" else f"<pre>{html.escape(output.text)}</pre>"
     if output.output_type == "error":
         return f'<pre class="error">{html.escape(f"{output.ename}: {output.evalue}")}</pre>'
     for form, show in _FORMS.items():
