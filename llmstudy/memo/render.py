@@ -19,6 +19,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
 from traitlets.config import Config
 
+from llmstudy import charts
 from llmstudy.memo.script import SOURCE
 
 HIDDEN_TAGS = {"parameters", "injected-parameters", "setup"}
@@ -282,14 +283,6 @@ def paper(page: str, path: Path) -> tuple[int, int]:
     return before, len(document.pages) - before
 
 
-_OUTLINES = re.compile(
-    r"<!-- ([^\n]+) -->\s*"
-    r'<g style="([^"]*)" transform="([^"]*?) scale\(([\d.]+) -[\d.]+\)">(.*?)</g>',
-    re.DOTALL,
-)
-"""Words as matplotlib draws them in SVG: a comment with the text, then an outline per letter."""
-
-
 def _lettered(page: str) -> str:
     """The page with the words of its charts as text.
 
@@ -297,15 +290,10 @@ def _lettered(page: str) -> str:
     fast. On screen they stay outlines: an SVG that is shown as a picture cannot bring its font.
     """
 
-    def words(match: re.Match[str]) -> str:
-        text, style, place, scale, outlines = match.groups()
-        weight = "bold" if "DejaVuSans-Bold" in outlines else "normal"
-        font = f"font-family: Chart; font-weight: {weight}; font-size: {100 * float(scale):g}px"
-        return f'<text style="{style}; {font}" transform="{place}">{text}</text>'
-
     def chart(match: re.Match[str]) -> str:
         drawing = base64.b64decode(match[2]).decode()
-        return match[1] + base64.b64encode(_OUTLINES.sub(words, drawing).encode()).decode()
+        words = charts.lettered(drawing, lambda text, outlines: True)
+        return match[1] + base64.b64encode(words.encode()).decode()
 
     return re.sub(r'("data:image/svg\+xml;base64,)([^"]+)', chart, page)
 

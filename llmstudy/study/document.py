@@ -7,7 +7,6 @@ written. A line break or a tab inside a value becomes a space, as YAML itself fo
 """
 
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping
 from itertools import count
 from pathlib import Path
@@ -22,7 +21,7 @@ from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.scalarbool import ScalarBoolean
 from ruamel.yaml.tag import Tag
 
-from llmstudy.text import excerpt
+from llmstudy.text import excerpt, unshowable
 
 MOST_BYTES, MOST_VALUES, DEEPEST, MOST_DIGITS = 1_000_000, 100_000, 30, 50
 """Far beyond any study: forty workloads on twelve routes hold 70 kB and some 5,000 values."""
@@ -111,8 +110,6 @@ class _Composer(Composer):
 _STR = Tag(suffix="tag:yaml.org,2002:str")
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _BREAK = re.compile(r"\s*[\t\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
-_TURNING = {chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
-"""Marks that turn the direction of all text after them."""
 
 
 def _check_text(node: ScalarNode, line: int, is_key: bool) -> None:
@@ -142,16 +139,6 @@ def _check_text(node: ScalarNode, line: int, is_key: bool) -> None:
                 f"{excerpt(ascii(node.value))} holds the character U+{ord(character):04X}, "
                 "which no page can show: remove it.",
             )
-
-
-def unshowable(character: str) -> bool:
-    """Whether a character controls a terminal, a page or the direction of text, or is none."""
-    return (
-        unicodedata.category(character) in ("Cc", "Cs")
-        or character in _TURNING
-        or ord(character) & 0xFFFE == 0xFFFE
-        or 0xFDD0 <= ord(character) <= 0xFDEF
-    )
 
 
 def plain(document: Any) -> Any:
