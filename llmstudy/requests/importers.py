@@ -159,8 +159,12 @@ def _check_present(path: Path, mapping: Mapping[str, str], present: list[str]) -
         if (times := present.count(source)) != 1:
             raise ValueError(
                 f"{path}: {name} is mapped to {source!r}, which is in the file {times} times; "
-                f"map it to one of: {', '.join(present) or 'it has no columns'}"
+                f"map it to one of: {_columns(present) or 'it has no columns'}"
             )
+
+
+def _columns(present: list[str]) -> str:
+    return excerpt(", ".join(" ".join(excerpt(name).split()) for name in present), 500)
 
 
 # Judging: text in, canonical columns and a reason out.
@@ -269,6 +273,11 @@ def _read_csv(
                     f"{path}:1: the header cannot be read as CSV ({error}): mend it, or correct "
                     "`requests.format`"
                 ) from None
+            if any(mark in name for name in header for mark in "\0\ufffd"):
+                raise ValueError(
+                    f"{path}:1: the header is not UTF-8 text: unpack or convert the file, or "
+                    "correct `requests.format`"
+                )
             _check_present(path, mapping, header)
             fields_at = [header.index(source) for source in mapping.values()]
             records = _csv_records(lines, len(header), fields_at)
@@ -376,19 +385,15 @@ def _read_parquet(
     _check_present(path, mapping, [name for name, *_ in described])
     raw = ", ".join(f"{_literal(name)}: {_quoted(name)}" for name in set(mapping.values()))
     values = [f"CAST({_quoted(source)} AS VARCHAR) AS {name}" for name, source in mapping.items()]
-    rows = 0
     try:
         cursor.execute(
             f"SELECT file_row_number + 1 AS row, CAST(to_json({{{raw}}}) AS VARCHAR) AS raw, "
             f"NULL::VARCHAR AS problem, {', '.join(values)} FROM {file}"
         )
         while len(batch := cursor.fetch_df_chunk(BATCH_ROWS // VECTOR_ROWS)):
-            rows += len(batch)
             yield batch
     except duckdb.Error as error:
-        raise ValueError(
-            f"{path}: damaged after row {rows:,}; {unreadable} ({_first_line(error)})"
-        ) from None
+        raise ValueError(f"{path}: damaged, it {unreadable} ({_first_line(error)})") from None
 
 
 def _first_line(error: Exception) -> str:
