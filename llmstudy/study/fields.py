@@ -56,9 +56,10 @@ def _not_blank(given: str) -> str:
 
 
 def _name(given: str) -> str:
-    if given != given.strip() or not given:
+    if given != given.strip() or not given.strip("."):
         raise ValueError(
-            f'is "{given}", but a name neither is empty nor begins or ends in a space.'
+            f'is "{given}", but a name is neither empty nor dots alone, and begins and ends with '
+            "no space."
         )
     return given
 
