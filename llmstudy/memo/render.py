@@ -257,10 +257,12 @@ def pdf(page: str, path: Path) -> int:
     return sum(paper(page, path))
 
 
-def paper(page: str, path: Path) -> tuple[int, int]:
+def paper(page: str, path: Path, most: tuple[int, int] | None = None) -> tuple[int, int]:
     """Writes a page as a tagged PDF/UA-1 file for A4 paper; the same page gives the same bytes.
 
-    It is set in fonts that come with matplotlib: a page breaks alike on every machine.
+    It is set in fonts that come with matplotlib: a page breaks alike on every machine. Letters that
+    those lack come from this machine's fonts, or are empty boxes.
+    most: pages before its appendix and of it, beyond which it is set smaller.
     Returns: the number of pages before its appendix (all of them without one), and of the rest.
     Raises: PdfError as `check_pdf` does.
     """
@@ -271,16 +273,34 @@ def paper(page: str, path: Path) -> tuple[int, int]:
 
     fonts = FontConfiguration()
     files = URLFetcher(allowed_protocols={"file"})
-    look = CSS(string=_font_faces(), font_config=fonts, url_fetcher=files)
     inside_only = URLFetcher(allowed_protocols={"data"}, fail_on_errors=True)
-    document = HTML(string=_lettered(page), url_fetcher=inside_only).render(
-        font_config=fonts, stylesheets=[look], pdf_variant="pdf/ua-1"
-    )
-    document.write_pdf(path, pdf_variant="pdf/ua-1")
     appendix = re.search(r'<h[1-6] id="([^"]+)"[^>]*class="appendix"', page)
-    begins = [n for n, p in enumerate(document.pages) if appendix and appendix[1] in p.anchors]
-    before = begins[0] if begins else len(document.pages)
-    return before, len(document.pages) - before
+    look = CSS(string=_font_faces(), font_config=fonts, url_fetcher=files)
+    lettered = _lettered(page)
+    for size in ("", _SMALLER) if most else ("",):
+        sized = lettered.replace("</head>", f"{size}</head>", 1)
+        document = HTML(string=sized, url_fetcher=inside_only).render(
+            font_config=fonts, stylesheets=[look], pdf_variant="pdf/ua-1"
+        )
+        begins = [n for n, p in enumerate(document.pages) if appendix and appendix[1] in p.anchors]
+        before = begins[0] if begins else len(document.pages)
+        rest = len(document.pages) - before
+        if most is None or (before <= most[0] and rest <= most[1]):
+            break
+    document.write_pdf(path, pdf_variant="pdf/ua-1")
+    return before, rest
+
+
+_SMALLER = """<style>
+@page { margin: 11mm 15mm 13mm }
+@media print {
+  html { font-size: 9pt; line-height: 1.2 }
+  h1 { font-size: 13pt }
+  h2 { font-size: 11pt }
+  table { font-size: 7.8pt; line-height: 1.15 }
+  .chart img { width: 106mm }
+}
+</style>"""
 
 
 def _lettered(page: str) -> str:

@@ -36,33 +36,40 @@ def write_chapter(folder: Path, name: str, chapters: Iterable[str]) -> None:
     canonical.write(folder / f"{name}.html", page)
 
 
-def write_memo(folder: Path, name: str, made: Mapping[str, Any], with_pdf: bool) -> int | None:
+def write_memo(
+    folder: Path, name: str, made: Mapping[str, Any], with_pdf: bool
+) -> tuple[int | None, str]:
     """The memo chapter as `memo.html`, and as `memo.pdf` if asked.
 
     made: what the run is made of; it closes the memo. The notebook cannot know it: the same
     chapter must read the same at every commit.
-    Returns: pages of the PDF, or None without one. Raises: RenderError as `render.memo_html` does,
-    LintError if the memo breaks a rule of its own; what was written can then be looked at.
+    Returns: pages of the PDF (None without one), and what makes it longer than it should be.
+    Raises: RenderError as `render.memo_html` does, LintError if the memo breaks a rule of its own;
+    what was written can then be looked at.
     """
     notebook = _notebook(folder, name)
     notebook.cells.append(_showing(sections.provenance(made)))
     page = render.memo_html(notebook)
     canonical.write(folder / "memo.html", page)
-    pages = render.paper(page, folder / "memo.pdf") if with_pdf else None
-    check_memo(folder, page, pages)
-    return sum(pages) if pages else None
+    most = lint.MEMO_PAGES, lint.APPENDIX_PAGES
+    pages = render.paper(page, folder / "memo.pdf", most) if with_pdf else None
+    check_memo(folder, page)
+    if pages is None:
+        return None, ""
+    long = " and ".join(lint.page_faults(*pages))
+    return sum(pages), f"memo.pdf is long: {long}. Shorter names would help." if long else ""
 
 
-def check_memo(folder: Path, page: str, pages: tuple[int, int] | None) -> None:
+def check_memo(folder: Path, page: str) -> None:
     """Refuses a memo that breaks a rule of its own, against the results in its run's folder.
 
-    pages: before the appendix and of it, where they were counted. Raises: LintError.
+    Raises: LintError.
     """
     results = {
         file.stem: json.loads(file.read_text(encoding="utf-8"))
         for file in folder.glob("results/*.json")
     }
-    lint.check(page, results, pages)
+    lint.check(page, results)
 
 
 def write_results(folder: Path, name: str) -> None:
