@@ -107,9 +107,10 @@ _FORMULA = re.compile(
 
 def _inert(cell: Any) -> Any:
     """A cell's text with no formula in it; a written number, or what is no text, as it is."""
-    if not isinstance(cell, str) or _NUMBER.fullmatch(cell):
+    text = str(cell) if isinstance(cell, list | tuple | dict) else cell
+    if not isinstance(text, str) or _NUMBER.fullmatch(text):
         return cell
-    return _FORMULA.sub("'", cell)
+    return _FORMULA.sub("'", text)
 
 
 _NUMBER = re.compile(r"[-+]?[0-9][0-9_,.]*([eE][-+]?[0-9]+)?( ?%)?")

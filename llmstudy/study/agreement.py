@@ -1,7 +1,8 @@
 """Does a study agree with the calendar, and with the tables that price and score what it names?
 
 Asked of a file when it is loaded, not of a study that a run kept: a later price list may have
-dropped a model, and a mixture of two studies may hold a figure that is newer than its day.
+dropped a model, and a mixture of two studies may hold a figure that is newer than its day, or no
+workload.
 """
 
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from llmstudy.study.schema import ApiRoute, Keys, Study
 
 def disagreements(study: Study) -> Iterator[tuple[Keys, str]]:
     """Each fault as a sentence, with the keys of the file under which it stands."""
+    if not study.workloads:
+        yield ("workloads",), "workloads names none: a study needs at least one."
     yield from _untimely(study)
     yield from _unpriced(study)
     yield from _unscored(study)

@@ -160,8 +160,6 @@ def _wrong(keys: Sequence[Any], fault: Any) -> str:
                 f"{name} has {len(given):,} characters, but at most {context['max_length']} have "
                 "room: shorten it."
             )
-        case "too_short":
-            return f"{name} names none: a study needs at least {context['min_length']}."
         case "too_long":
             return (
                 f"{name} has {context['actual_length']} entries, but must have "

@@ -543,8 +543,8 @@ class Study(_Strict):
     moving: dict[ArmName, Moving]
     usd_per_golden_item: Annotated[Figure, quantity("USD/item")]
     thresholds: Thresholds
-    routes: dict[Name, Route] = Field(min_length=1)
-    workloads: dict[WorkloadName, Workload] = Field(min_length=1)
+    routes: dict[Name, Route]
+    workloads: dict[WorkloadName, Workload]
 
     @property
     def months(self) -> int:
