@@ -221,25 +221,40 @@ class Chapter:
 
     def keep(self, frame: pd.DataFrame, name: str) -> None:
         """Keeps a table as `tables/NAME.csv` without showing it."""
-        text = canonical.columns(frame).to_csv(index=False, lineterminator="\n")
-        self._save(f"tables/{name}.csv", text)
+        self._save(f"tables/{name}.csv", canonical.csv(frame))
 
     def heading(self, text: str) -> None:
-        """Shows a finding as a heading of the third level."""
-        self.say(f"### {text}")
+        """Shows a finding as a heading of the third level. text: plain, as `say` takes it."""
+        _display({"text/markdown": f"### {_literal(text)}"})
 
     def say(self, text: str) -> None:
-        """Shows prose in Markdown, in which `$` is a dollar and `<b>` is not a tag."""
-        text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text).replace("$", "&#36;")
-        _display({"text/markdown": text})
+        """Shows prose: plain text, in which `$` is a dollar, `<b>` no tag and `[a](b)` no link."""
+        _display({"text/markdown": _literal(text)})
 
     def bullets(self, texts: Iterable[str]) -> None:
-        """Shows a list, one point per text."""
-        self.say("\n".join(f"- {text}" for text in texts))
+        """Shows a list, one point per text. texts: plain, as `say` takes them."""
+        _display({"text/markdown": "\n".join(f"- {_literal(text)}" for text in texts)})
 
     def html(self, fragment: str) -> None:
         """Shows HTML as it stands: whoever composed it has escaped what came from outside."""
         _display({"text/html": fragment})
+
+
+_MARKUP = re.compile(
+    r"[\\`*_\[\]<>|~$&@#^{}]"  # emphasis, links, tags, code, tables, mathematics
+    r"|^\s*[-+=]|(?<=^\d)[.)]|(?<=^\d\d)[.)]"  # lists and underlined headings
+    r"|:(?=//)|(?<=www)\."  # addresses that would become links
+)
+
+
+def _literal(text: str) -> str:
+    """Text as Markdown that shows it as it is, on one line.
+
+    >>> _literal("[x](http://a) costs $5")
+    '&#91;x&#93;(http&#58;//a) costs &#36;5'
+    """
+    line = " ".join(text.split())
+    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", line)
 
 
 def _display(data: dict[str, str], metadata: Mapping[str, Any] | None = None) -> None:

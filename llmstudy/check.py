@@ -21,6 +21,7 @@ from llmstudy.diff import Run, amount_said, compared_kind, headline_of, median_u
 from llmstudy.prices import Finding
 from llmstudy.run.provenance import inputs
 from llmstudy.study import Study
+from llmstudy.study.fields import LAST_DAY
 
 NOTHING, ACT, STALE = 0, 3, 4
 """Exit codes. Stale evidence wins: what a trigger says on it cannot be relied on."""
@@ -122,8 +123,10 @@ class CheckResult:
 def on_day(study: Study, day: date) -> Study:
     """The study as it stands on a day, without the routes that no workload names.
 
-    Raises: ValueError if the day lies before the study's own.
+    Raises: ValueError if the day lies before the study's own, or beyond `fields.LAST_DAY`.
     """
+    if day > LAST_DAY:
+        raise ValueError(f"{study.study} cannot be checked on {day}: give a day up to {LAST_DAY}.")
     if day < study.as_of:
         raise ValueError(
             f"{study.study} is as of {study.as_of}, so it cannot be checked on {day}: "

@@ -139,8 +139,8 @@ def own_gpu(found: Results) -> str:
         )
     elif now:
         said = (
-            f"{points} points were measured in this run {measured}. They lie in its folder "
-            "`probes`; the curves below do not rest on them until that is put into `data/probes`."
+            f"{points} points were measured in this run {measured}. They lie in its folder probes; "
+            "the curves below do not rest on them until that is put into data/probes."
         )
     else:
         said = (

@@ -9,6 +9,7 @@ then written alike ("USD 0.9M to 1.3M", not "USD 900k to 1.3M").
 
 import math
 from collections.abc import Callable
+from unicodedata import category
 
 Format = Callable[..., str]
 """A formatter: (x) or (x, beside) -> text."""
@@ -137,6 +138,31 @@ def opening(text: str) -> str:
     ('API price drift', 'Growth')
     """
     return text[:1].upper() + text[1:]
+
+
+def unshowable(character: str) -> bool:
+    """Whether a character controls a terminal or the direction of all text after it, or is none.
+
+    >>> unshowable("\x1b"), unshowable("\u202e"), unshowable("é")
+    (True, True, False)
+    """
+    code = ord(character)
+    return (
+        category(character) in ("Cc", "Cs")
+        or 0x202A <= code <= 0x202E
+        or 0x2066 <= code <= 0x2069
+        or 0xFDD0 <= code <= 0xFDEF
+        or code & 0xFFFE == 0xFFFE
+    )
+
+
+def excerpt(text: str, most: int = 60) -> str:
+    """The beginning of a text that somebody else wrote, for a sentence about it.
+
+    >>> excerpt("x" * 100, 8)
+    'xxxxxxx…'
+    """
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def listed(names: list[str]) -> str:

@@ -2,6 +2,8 @@
 
 import re
 
+from llmstudy.text import excerpt
+
 HOURS_PER_MONTH = 730.0
 """Mean hours of a month (365 * 24 / 12), the convention of cloud price lists."""
 
@@ -64,7 +66,7 @@ def factor(written: str, unit: str) -> float:
     """
     legal = UNITS[unit]
     if written not in legal:
-        raise ValueError(f'has the unit "{written}", but needs one of: {", ".join(legal)}')
+        raise ValueError(f'has the unit "{excerpt(written)}", but needs one of: {", ".join(legal)}')
     return legal[written]
 
 
@@ -80,15 +82,17 @@ def parse(text: str, unit: str) -> float:
     """
     found = _QUANTITY.fullmatch(text.strip())
     if found is None:
-        raise ValueError(f'is "{text}", which is not a number with a unit. {examples(1.0, unit)}')
+        raise ValueError(
+            f'is "{excerpt(text)}", which is not a number with a unit. {examples(1.0, unit)}'
+        )
     if _NUMBER.fullmatch(found[1]) is None:
         raise ValueError(
-            f'is "{text}", whose number cannot be read: decimals follow a point, and commas part '
-            f'thousands in groups of three. Write "0.4 {unit}" or "1,200 {unit}".'
+            f'is "{excerpt(text)}", whose number cannot be read: decimals follow a point, and '
+            f'commas part thousands in groups of three. Write "0.4 {unit}" or "1,200 {unit}".'
         )
     number = float(found[1].replace(",", "").replace("_", ""))
     if not found[2]:
-        raise ValueError(f"is {text}, but a unit is missing. {examples(number, unit)}")
+        raise ValueError(f"is {excerpt(text)}, but a unit is missing. {examples(number, unit)}")
     return number * factor(found[2], unit)
 
 

@@ -1,5 +1,7 @@
 """What a notebook shows is the same text each time, and nothing from outside becomes markup."""
 
+import csv
+import io
 import json
 import re
 
@@ -11,8 +13,8 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
+from llmstudy import canonical, paths, words
 from llmstudy import chapter as chapters
-from llmstudy import paths, words
 from llmstudy.calculator import ITEMS
 from llmstudy.chapter import ChapterError, open_chapter, table_html
 from llmstudy.charts import Chart
@@ -225,6 +227,57 @@ def test_prose_brings_no_markup_of_its_own(chapter, shown, text):
         page = BeautifulSoup(markdown2html_mistune(data["text/markdown"]), "html.parser")
         assert not page.find(["script", "b", "img"])
         assert text in page.get_text()
+
+
+HOSTILE = [
+    *("[click](javascript:alert(1))", "![x](http://evil.example/x.png)", "<http://evil.example>"),
+    *("see http://evil.example or www.evil.example", "a@evil.example", "[x]: http://evil.example"),
+    *(
+        "*a* _b_ __c__ ~~d~~ `e`",
+        "# a",
+        "> a",
+        "1. a",
+        "12) a",
+        "- a",
+        "+ a",
+        "a | b",
+        "---",
+        "===",
+    ),
+    *("$x$ $$y$$", r"\\(x\\) \\[y\\]", "&lt;b&gt; &#60;", "{{ 7*7 }}", "    code", "a^b^ [^1]"),
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_name_in_prose_is_neither_link_nor_image_nor_anything_but_text(chapter, shown, text):
+    chapter.say(text)
+    chapter.heading(text)
+    chapter.bullets([text, text])
+    for (data, _), tag, times in zip(shown, ["p", "h3", "li"], [1, 1, 2], strict=True):
+        page = BeautifulSoup(markdown2html_mistune(data["text/markdown"]), "html.parser")
+        found = page.find_all(tag)
+        anchors = {"¶"}  # of the converter's own, at headings
+        read = ["".join(s for s in one.strings if s not in anchors).strip() for one in found]
+        assert read == [" ".join(text.split())] * times
+        inside = {t.name for one in found for t in one.find_all(True) if "¶" not in t.get_text()}
+        assert not inside
+
+
+@given(st.text(max_size=20), st.sampled_from(["", " ", "a;", "a,", "a\t", "\t", "a\n", "a; "]))
+def test_no_text_of_a_table_is_a_formula_in_a_spreadsheet(text, before):
+    for sign in "=+-@＝＠":
+        cell = before + sign + "x" + text
+        written = canonical.csv(pd.DataFrame({"a": [cell]}))
+        kept = list(csv.reader(io.StringIO(written, newline="")))
+        parts = re.split(r"[;,\t\r\n]", kept[1][0])
+        first = [part.lstrip()[:1] for part in parts]
+        assert not {"=", "@", "＝", "＠"} & set(first)
+        assert first[0] not in ("+", "-")
+
+
+def test_numbers_of_a_table_stay_numbers():
+    frame = pd.DataFrame({"x": [-2.5, 1.0], "text": ["-3", "+4.5 %"], "none": [None, None]})
+    assert canonical.csv(frame) == "x,text,none\n-2.5,-3,\n1.0,+4.5 %,\n"
 
 
 def test_a_dollar_in_prose_is_a_dollar(chapter, shown):

@@ -97,7 +97,7 @@ FAULTS = [
     horizon("unknown", 'horizon is "unknown"', id="unknown where it is not legal"),
     horizon(
         "{figure: nope}",
-        'horizon names the figure "nope", which is not bundled. Known: staff.usd',
+        'names the figure "nope", which is not bundled. In months there is: self_hosting.ramp',
         id="bad figure name",
     ),
     horizon(
@@ -171,7 +171,7 @@ FAULTS = [
         "seed: 20261123",
         "seed: 1\nseed: 2",
         "seed: 2",
-        'found duplicate key "seed"',
+        "the key seed stands twice: keep one of the two",
         id="duplicate YAML key",
     ),
     pytest.param(
@@ -188,7 +188,7 @@ FAULTS = [
         "tensor_parallel: 2",
         "tensor_parallel: two",
         "tensor_parallel: two",
-        "tensor_parallel: Input should be a valid integer",
+        "tensor_parallel is 'two', but must be a whole number",
         id="not an integer",
     ),
     pytest.param(
@@ -251,7 +251,7 @@ FAULTS = [
         "seed: 20261123",
         "seed: 1\ninvoices: {month: 2026-10, usd: 1, source: x}",
         "invoices:",
-        "invoices is no list",
+        "invoices is a mapping, but must be a list: write `- ` before each of its entries",
         id="one invoice, not in a list",
     ),
     pytest.param(
@@ -519,7 +519,9 @@ def test_probe_runs_of_a_route_are_one_or_several_beside_the_study_file(
 def test_a_probe_that_is_no_path_is_refused_with_its_line(variant):
     line = "    model: gpt-4o\n"
     study = variant("default", (line, f"{line}    probe: [3]\n"))
-    with pytest.raises(StudyError, match=r"yaml:\d+: routes\.openai-gpt-4o\.probe\.0: .*path"):
+    with pytest.raises(
+        StudyError, match=r"yaml:\d+: routes\.openai-gpt-4o\.probe\.0 is 3, .* path"
+    ):
         load(study)
 
 

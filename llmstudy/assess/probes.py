@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -110,7 +111,13 @@ def _measure(case: Case, folder: Path) -> list[dict[str, Any]]:
         except _CannotMeasureError as error:
             skipped.append({"route": route, "reason": f"{route} is not measured here: {error}."})
             continue
-        made = sweep(variant, points, folder / "runs" / route, seed=case.study.seed, keep=keep)
+        made = sweep(
+            variant,
+            points,
+            folder / "runs" / quote(route, safe=""),
+            seed=case.study.seed,
+            keep=keep,
+        )
         done.append(made)
         if made.failed:
             reason = f"{route} was not measured to its end: {made.failed.rstrip('.')}."

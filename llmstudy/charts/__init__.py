@@ -40,7 +40,17 @@ from llmstudy.charts.panel import ALL, panel
 from llmstudy.charts.plan import STATUS, phase_timeline, regret_bars, trigger_status
 from llmstudy.charts.quality import quality_forest
 from llmstudy.charts.risks import MARKS, risk_register
-from llmstudy.charts.style import ACCENT, ARMS, GREY, SMALL_PT, Chart, Look, svg, use_style
+from llmstudy.charts.style import (
+    ACCENT,
+    ARMS,
+    GREY,
+    SMALL_PT,
+    Chart,
+    Look,
+    lettered,
+    svg,
+    use_style,
+)
 
 __all__ = [
     "ACCENT",
@@ -62,6 +72,7 @@ __all__ = [
     "first_tokens",
     "heldout_errors",
     "information_bars",
+    "lettered",
     "month_bills",
     "p_cheaper_by_month",
     "p_cheaper_heat",

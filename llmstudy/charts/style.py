@@ -1,8 +1,12 @@
 """What do our charts look like, and what is one?"""
 
+import re
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any, NamedTuple
+from unicodedata import bidirectional
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -79,6 +83,7 @@ STYLE: Any = {
 def use_style() -> None:
     """Applies the house style to matplotlib. Done once, when this module is imported."""
     mpl.rcParams.update(STYLE)
+    warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)  # see `svg`
 
 
 use_style()
@@ -87,10 +92,46 @@ use_style()
 def svg(figure: Figure) -> str:
     """The figure as SVG: the same text for the same figure, whatever the day or the kernel.
 
+    Words are outlines, which look alike everywhere. Those with letters that matplotlib's font lacks
+    or would set in the wrong order (Chinese, Arabic, emoji) are text, for the reader's own fonts.
+
     >>> svg(Figure()).startswith("<?xml")
     True
     """
     drawing = StringIO()
     with mpl.rc_context(STYLE):  # a notebook may have set a style of its own since
         figure.savefig(drawing, format="svg", metadata={"Date": None})
-    return drawing.getvalue()
+    return lettered(drawing.getvalue(), _foreign)
+
+
+_OUTLINES = re.compile(
+    r"<!-- ([^\n]+) -->\s*"
+    r'<g style="([^"]*)" transform="([^"]*?) scale\(([\d.]+) -[\d.]+\)">(.*?)</g>',
+    re.DOTALL,
+)
+"""Words as matplotlib draws them in SVG: a comment with the text, then an outline per letter."""
+
+_NO_FONT = "LastResort"
+"""The font of matplotlib's empty boxes."""
+
+
+def lettered(drawing: str, chosen: Callable[[str, str], bool]) -> str:
+    """A drawing of `svg` with some of its words as text. chosen: of (words, their outlines)."""
+
+    def words(match: re.Match[str]) -> str:
+        text, style, place, scale, outlines = match.groups()
+        if not chosen(text, outlines):
+            return match[0]
+        weight = "bold" if "DejaVuSans-Bold" in outlines else "normal"
+        font = f"font-family: Chart, sans-serif; font-weight: {weight}"
+        font += f"; font-size: {100 * float(scale):g}px"
+        # later words may use a letter whose outline stands here
+        outlined = re.findall(rf'<path id="(?!{_NO_FONT}).*?/>', outlines, re.DOTALL)
+        letters = f"<defs>{''.join(outlined)}</defs>" if outlined else ""
+        return f'{letters}<text style="{style}; {font}" transform="{place}">{text}</text>'
+
+    return _OUTLINES.sub(words, drawing)
+
+
+def _foreign(text: str, outlines: str) -> bool:
+    return _NO_FONT in outlines or any(bidirectional(c) in ("R", "AL") for c in text)

@@ -7,6 +7,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from llmstudy.text import unshowable
+
 BAD_INPUT = 2
 
 AsJson = Annotated[
@@ -21,7 +23,16 @@ def interactive() -> bool:
 
 def say(text: str) -> None:
     """A message to the person who watches."""
-    typer.echo(text, err=True)
+    typer.echo(printable(text), err=True)
+
+
+def printable(text: str) -> str:
+    r"""Text from anywhere as a terminal may show it: what would steer it is written as in JSON.
+
+    >>> print(printable("a\x1b[31mb"))
+    a\u001b[31mb
+    """
+    return "".join(f"\\u{ord(c):04x}" if c != "\n" and unshowable(c) else c for c in text)
 
 
 def ask(question: str) -> str:
@@ -37,7 +48,7 @@ def print_json(value: Any) -> None:
     """The answer to a program. value: whatever `canonical.plain` takes."""
     from llmstudy import canonical
 
-    typer.echo(canonical.dumps(value), nl=False)
+    typer.echo(printable(canonical.dumps(value)), nl=False)
 
 
 def stop(wrong: str, exit_code: int, as_json: bool) -> NoReturn:

@@ -4,5 +4,5 @@
 memo reckons itself. `sections/` is the prose, whose numbers `binding.py` binds to their place in
 the results; `pictures/` the charts. `render.py` turns a notebook into one HTML file and that into a
 PDF; `template/` is the page and `memo.css` its look. `lint.py` refuses a memo that breaks a rule.
-`what_if.py` makes the sliders.
+`what_if.py` makes the sliders, `what_if.js` moves them; `script.py` is that no other script runs.
 """

@@ -20,6 +20,9 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
 from traitlets.config import Config
 
+from llmstudy import charts
+from llmstudy.memo.script import SOURCE
+
 HIDDEN_TAGS = {"parameters", "injected-parameters", "setup"}
 """Cells that are machinery: a reader of the page does not miss them."""
 
@@ -70,7 +73,7 @@ def _page(nb: NotebookNode, kind: str, title: str, links: Mapping[str, str]) -> 
         ),
     )
     css = (_FOLDER / "memo.css").read_text(encoding="utf-8")
-    resources = {"kind": kind, "title": title, "links": dict(links), "css": css}
+    resources = {"kind": kind, "title": title, "links": dict(links), "css": css, "script": SOURCE}
     page: str = exporter.from_notebook_node(nb, resources)[0]
     page = _outlined(page)
     if kind == "chapter":
@@ -148,9 +151,12 @@ def _markdown(source: str) -> str:
 
 
 def _output(output: NotebookNode) -> str:
-    """One output in its best form. Nothing is left out: what has no form is an error."""
+    """One output in its best form; what has none is an error.
+
+    Only what a library writes to stderr is left out: it is for whoever runs the notebook.
+    """
     if output.output_type == "stream":
-        return f"<pre>{html.escape(output.text)}</pre>"
+        return "" if output.name == "stderr" else f"<pre>{html.escape(output.text)}</pre>"
     if output.output_type == "error":
         return f'<pre class="error">{html.escape(f"{output.ename}: {output.evalue}")}</pre>'
     for form, show in _FORMS.items():
@@ -252,10 +258,12 @@ def pdf(page: str, path: Path) -> int:
     return sum(paper(page, path))
 
 
-def paper(page: str, path: Path) -> tuple[int, int]:
+def paper(page: str, path: Path, most: tuple[int, int] | None = None) -> tuple[int, int]:
     """Writes a page as a tagged PDF/UA-1 file for A4 paper; the same page gives the same bytes.
 
-    It is set in fonts that come with matplotlib: a page breaks alike on every machine.
+    It is set in fonts that come with matplotlib: a page breaks alike on every machine. Letters that
+    those lack come from this machine's fonts, or are empty boxes.
+    most: pages before its appendix and of it, beyond which it is set smaller.
     Returns: the number of pages before its appendix (all of them without one), and of the rest.
     Raises: PdfError as `check_pdf` does.
     """
@@ -268,24 +276,34 @@ def paper(page: str, path: Path) -> tuple[int, int]:
     os.environ.setdefault("SOURCE_DATE_EPOCH", "0")
     fonts = FontConfiguration()
     files = URLFetcher(allowed_protocols={"file"})
-    look = CSS(string=_font_faces(), font_config=fonts, url_fetcher=files)
     inside_only = URLFetcher(allowed_protocols={"data"}, fail_on_errors=True)
-    document = HTML(string=_lettered(page), url_fetcher=inside_only).render(
-        font_config=fonts, stylesheets=[look], pdf_variant="pdf/ua-1"
-    )
-    document.write_pdf(path, pdf_variant="pdf/ua-1")
     appendix = re.search(r'<h[1-6] id="([^"]+)"[^>]*class="appendix"', page)
-    begins = [n for n, p in enumerate(document.pages) if appendix and appendix[1] in p.anchors]
-    before = begins[0] if begins else len(document.pages)
-    return before, len(document.pages) - before
+    look = CSS(string=_font_faces(), font_config=fonts, url_fetcher=files)
+    lettered = _lettered(page)
+    for size in ("", _SMALLER) if most else ("",):
+        sized = lettered.replace("</head>", f"{size}</head>", 1)
+        document = HTML(string=sized, url_fetcher=inside_only).render(
+            font_config=fonts, stylesheets=[look], pdf_variant="pdf/ua-1"
+        )
+        begins = [n for n, p in enumerate(document.pages) if appendix and appendix[1] in p.anchors]
+        before = begins[0] if begins else len(document.pages)
+        rest = len(document.pages) - before
+        if most is None or (before <= most[0] and rest <= most[1]):
+            break
+    document.write_pdf(path, pdf_variant="pdf/ua-1")
+    return before, rest
 
 
-_OUTLINES = re.compile(
-    r"<!-- ([^\n]+) -->\s*"
-    r'<g style="([^"]*)" transform="([^"]*?) scale\(([\d.]+) -[\d.]+\)">(.*?)</g>',
-    re.DOTALL,
-)
-"""Words as matplotlib draws them in SVG: a comment with the text, then an outline per letter."""
+_SMALLER = """<style>
+@page { margin: 11mm 15mm 13mm }
+@media print {
+  html { font-size: 9pt; line-height: 1.2 }
+  h1 { font-size: 13pt }
+  h2 { font-size: 11pt }
+  table { font-size: 7.8pt; line-height: 1.15 }
+  .chart img { width: 106mm }
+}
+</style>"""
 
 
 def _lettered(page: str) -> str:
@@ -295,15 +313,10 @@ def _lettered(page: str) -> str:
     fast. On screen they stay outlines: an SVG that is shown as a picture cannot bring its font.
     """
 
-    def words(match: re.Match[str]) -> str:
-        text, style, place, scale, outlines = match.groups()
-        weight = "bold" if "DejaVuSans-Bold" in outlines else "normal"
-        font = f"font-family: Chart; font-weight: {weight}; font-size: {100 * float(scale):g}px"
-        return f'<text style="{style}; {font}" transform="{place}">{text}</text>'
-
     def chart(match: re.Match[str]) -> str:
         drawing = base64.b64decode(match[2]).decode()
-        return match[1] + base64.b64encode(_OUTLINES.sub(words, drawing).encode()).decode()
+        words = charts.lettered(drawing, lambda text, outlines: True)
+        return match[1] + base64.b64encode(words.encode()).decode()
 
     return re.sub(r'("data:image/svg\+xml;base64,)([^"]+)', chart, page)
 

@@ -12,6 +12,7 @@ from itertools import product
 from typing import Any
 
 from llmstudy import canonical
+from llmstudy.memo.script import SCRIPT
 from llmstudy.text import share, span, usd
 from llmstudy.what_if import BASE, Changes, Outcome, Prepared, what_if
 
@@ -65,11 +66,11 @@ def what_if_html(base: Prepared) -> str:
 def embedded(data: dict[str, Any]) -> str:
     """JSON that can stand within a script element, whatever the names in it are.
 
-    >>> embedded({"text": ["</script>"]})
-    '{"text":["<\\\\/script>"]}'
+    >>> embedded({"text": ["<!--<script>"]})
+    '{"text":["\\\\u003c!--\\\\u003cscript>"]}'
     """
     plain = canonical.plain(data)
-    return json.dumps(plain, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+    return json.dumps(plain, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def grid_data(base: Prepared, outcomes: Sequence[Outcome], at_base: Outcome) -> dict[str, Any]:
@@ -203,36 +204,3 @@ _STYLE = """<style>
 .what-if-levers[hidden] { display: none }
 @media print { .what-if { display: none } }
 </style>"""
-
-SCRIPT = """
-(function () {
-  "use strict";
-  var root = document.getElementById("what-if");
-  var data = JSON.parse(root.querySelector('script[type="application/json"]').textContent);
-  var inputs = [].slice.call(root.querySelectorAll("input"));
-  var outputs = root.querySelectorAll("output");
-  var said = root.querySelector(".what-if-said");
-  var cells = root.querySelectorAll("tbody td");
-  function show() {
-    var place = 0;
-    inputs.forEach(function (input, i) {
-      var at = Number(input.value), value = data.values[i][at];
-      outputs[i].textContent = value;
-      input.setAttribute("aria-valuetext", value);
-      place = place * data.values[i].length + at;
-    });
-    var row = data.rows[place];
-    said.textContent = data.text[row[0]];
-    for (var k = 0; k < cells.length; k++) cells[k].textContent = data.text[row[k + 1]];
-  }
-  inputs.forEach(function (input) { input.addEventListener("input", show); });
-  root.querySelector("button").addEventListener("click", function () {
-    inputs.forEach(function (input, i) { input.value = data.base[i]; });
-    show();
-  });
-  root.querySelector(".what-if-levers").hidden = false;
-  inputs.forEach(function (input, i) { input.value = data.base[i]; });
-  show();
-})();
-"""
-"""Looks up the setting in the grid, by the places of the sliders; it computes nothing."""

@@ -132,6 +132,14 @@ def price_requests(
     return bill.assign(cost_usd=bill["input_usd"] + bill["output_usd"])
 
 
+def check_listed(provider: str, model: str, on: date, tier: str = "standard") -> None:
+    """Whether requests to a model can be priced on a day.
+
+    Raises: PriceError as `price_requests`, with the nearest names where one is unknown.
+    """
+    _prices_of_day(_find_model(provider, model), on, tier)
+
+
 def rate(provider: str, model: str, on: date, tier: str = "standard") -> ApiRate:
     """The rate of a model on a day, with its provenance and the day it expires.
 

@@ -14,17 +14,23 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import duckdb
 import pandas as pd
 from duckdb import DuckDBPyConnection as Connection
 
 from llmstudy.requests.schema import BREACH_SQL, COLUMNS, NAMES, conform
+from llmstudy.text import excerpt
 
 VECTOR_ROWS = 2_048  # DuckDB's unit of work
 BATCH_ROWS = 49 * VECTOR_ROWS
 LONGEST_FIELD = 1 << 24  # characters in a CSV field that carries a prompt; Python's limit is 2^17
+
+FEWEST_FOR_A_STRAY = 10
+"""Rows of a log from which a single time far from all others is taken for an error."""
+
+_YEAR = pd.Timedelta(days=365)
 
 _QUARANTINE = ["row", "raw", "reason"]
 
@@ -67,6 +73,9 @@ def read_log(
     `none` and `nan` are null. A blank line is no row. Of the rows with one `request_id` the first
     sound one is accepted: gateways log attempts, and a request must not count twice.
 
+    A time that lies a year and more from those of 99 in 100 rows is an error of a clock or an empty
+    field (1970), and its row is quarantined: it would stretch the log over years.
+
     Raises: ValueError if the file is absent or not of its format, a canonical name is unknown or
     given twice, a name is not in the file, a constant is not of its column's type, or a required
     column is not given.
@@ -92,7 +101,10 @@ def read_log(
     _check_names(path, mapping, constants or {})
     fixed = {"source": path.name, **known.constants, **(constants or {})}
     rows_read, seen = 0, set[str]()
-    accepted, quarantined = [pd.DataFrame(columns=NAMES)], [pd.DataFrame(columns=_QUARANTINE)]
+    accepted, quarantined = (
+        [pd.DataFrame(columns=["row", *NAMES])],
+        [pd.DataFrame(columns=_QUARANTINE)],
+    )
     with duckdb.connect() as connection:
         # or a time that names no zone would be taken in the zone of this machine
         connection.execute("SET GLOBAL TimeZone = 'UTC'")
@@ -101,9 +113,33 @@ def read_log(
             rows_read += len(batch)
             rows = _judged(batch, texts, seen, connection)
             sound = rows["reason"].isna()
-            accepted.append(rows.loc[sound, NAMES])
+            accepted.append(rows.loc[sound, ["row", *NAMES]])
             quarantined.append(rows.loc[~sound, _QUARANTINE])
-    return Log(conform(_stacked(accepted)), _stacked(quarantined), rows_read)
+    rows = _stacked(accepted)
+    stray = _stray(rows["ts_start"])
+    quarantined.append(_put_aside(rows[stray]))
+    return Log(conform(rows.loc[~stray, NAMES]), _stacked(quarantined), rows_read)
+
+
+def _stray(times: "pd.Series[Any]") -> "pd.Series[bool]":
+    """Which times lie a year and more from all but a hundredth of the others."""
+    ordered = times.sort_values()
+    few = len(times) // 100 if len(times) >= 100 else int(len(times) >= FEWEST_FOR_A_STRAY)
+    after_a_year = ordered.diff() > _YEAR
+    first, last = (part[part].index for part in (after_a_year[: few + 1], after_a_year[-few:]))
+    far = pd.Series(False, index=times.index)
+    if few and len(first):
+        far |= times < times[first[-1]]
+    if few and len(last):
+        far |= times >= times[last[0]]
+    return far
+
+
+def _put_aside(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with stray times as quarantined ones; of their text only the time is there."""
+    days = rows["ts_start"].map(lambda time: f"{time:%Y-%m-%d}").astype("string")
+    reason = "its time, " + days + ", lies a year and more from the other rows"
+    return pd.DataFrame({"row": rows["row"], "raw": days, "reason": reason})
 
 
 def _stacked(parts: list[pd.DataFrame]) -> pd.DataFrame:
@@ -123,8 +159,12 @@ def _check_present(path: Path, mapping: Mapping[str, str], present: list[str]) -
         if (times := present.count(source)) != 1:
             raise ValueError(
                 f"{path}: {name} is mapped to {source!r}, which is in the file {times} times; "
-                f"map it to one of: {', '.join(present) or 'it has no columns'}"
+                f"map it to one of: {_columns(present) or 'it has no columns'}"
             )
+
+
+def _columns(present: list[str]) -> str:
+    return excerpt(", ".join(" ".join(excerpt(name).split()) for name in present), 500)
 
 
 # Judging: text in, canonical columns and a reason out.
@@ -226,7 +266,18 @@ def _read_csv(
     try:
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
             lines = _Lines(file)
-            header = next(csv.reader(lines), [])
+            try:
+                header = next(csv.reader(lines), [])
+            except csv.Error as error:
+                raise ValueError(
+                    f"{path}:1: the header cannot be read as CSV ({error}): mend it, or correct "
+                    "`requests.format`"
+                ) from None
+            if any(mark in name for name in header for mark in "\0\ufffd"):
+                raise ValueError(
+                    f"{path}:1: the header is not UTF-8 text: unpack or convert the file, or "
+                    "correct `requests.format`"
+                )
             _check_present(path, mapping, header)
             fields_at = [header.index(source) for source in mapping.values()]
             records = _csv_records(lines, len(header), fields_at)
@@ -326,19 +377,27 @@ def _read_parquet(
 ) -> Iterator[pd.DataFrame]:
     cursor = connection.cursor()  # judging a batch on the same connection would end this query
     file = f"read_parquet({_literal(str(path))}, file_row_number = true)"
+    unreadable = "cannot be read as Parquet: export the log again, or correct `requests.format`"
     try:
         described = cursor.execute(f"DESCRIBE SELECT * FROM {file}").fetchall()
     except duckdb.Error as error:
-        raise ValueError(f"{path}: cannot be read as Parquet: {error}") from error
+        raise ValueError(f"{path}: {unreadable} ({_first_line(error)})") from None
     _check_present(path, mapping, [name for name, *_ in described])
     raw = ", ".join(f"{_literal(name)}: {_quoted(name)}" for name in set(mapping.values()))
     values = [f"CAST({_quoted(source)} AS VARCHAR) AS {name}" for name, source in mapping.items()]
-    cursor.execute(
-        f"SELECT file_row_number + 1 AS row, CAST(to_json({{{raw}}}) AS VARCHAR) AS raw, "
-        f"NULL::VARCHAR AS problem, {', '.join(values)} FROM {file}"
-    )
-    while len(batch := cursor.fetch_df_chunk(BATCH_ROWS // VECTOR_ROWS)):
-        yield batch
+    try:
+        cursor.execute(
+            f"SELECT file_row_number + 1 AS row, CAST(to_json({{{raw}}}) AS VARCHAR) AS raw, "
+            f"NULL::VARCHAR AS problem, {', '.join(values)} FROM {file}"
+        )
+        while len(batch := cursor.fetch_df_chunk(BATCH_ROWS // VECTOR_ROWS)):
+            yield batch
+    except duckdb.Error as error:
+        raise ValueError(f"{path}: damaged, it {unreadable} ({_first_line(error)})") from None
+
+
+def _first_line(error: Exception) -> str:
+    return excerpt(str(error).partition("\n")[0], 160)
 
 
 def _literal(text: str) -> str:

@@ -54,6 +54,7 @@ _TOKENS = ", ".join(name for name in NAMES if name.endswith("_tokens"))
 
 INVARIANTS = (
     *(Invariant(f"{name} IS NOT NULL", f"{name} is missing") for name in REQUIRED),
+    Invariant("year(ts_start) BETWEEN 1970 AND 2199", "ts_start is before 1970 or after 2199"),
     Invariant(f"least({_TOKENS}) >= 0", "a token count is below zero"),
     Invariant(
         "coalesce(cached_input_tokens, 0) + coalesce(cache_write_tokens, 0) <= input_tokens",

@@ -175,7 +175,8 @@ def _span(times: "pd.Series[Any]") -> pd.Timedelta:
     """From the first request to the last and one mean gap more, as the last too opens a gap."""
     if len(times) < 2:
         return pd.Timedelta(0)
-    return pd.Timedelta((times.max() - times.min()) * len(times) / (len(times) - 1))
+    # the factor first: nanoseconds times requests can pass 64 bits
+    return pd.Timedelta((times.max() - times.min()) * (len(times) / (len(times) - 1)))
 
 
 def _covers_week(times: "pd.Series[Any]") -> bool:

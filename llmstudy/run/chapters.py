@@ -66,7 +66,7 @@ class RunResult:
     """A finished run.
 
     paths: memo, index, results, figures, provenance, and pdf where one could be made; otherwise
-    `note` names the command that adds it.
+    `note` names the command that adds it. It also says where the PDF is longer than it should be.
     """
 
     run_id: str
@@ -130,7 +130,7 @@ def run_study(
         command = f"llmstudy run {study_path}" + (" --probe gpu" if probe == "gpu" else "")
         command += f" --previous {previous}" if previous else ""
         origin = {"seed": study.seed, "command": command, **made}
-        n_pages = pages.write_memo(draft, "08_memo", origin, with_pdf=not note)
+        n_pages, long = pages.write_memo(draft, "08_memo", origin, with_pdf=not note)
         record = {
             "run_id": run_id,
             "study": study.study,
@@ -144,7 +144,7 @@ def run_study(
         pages.write_index(draft, study, sorted(CHAPTERS))
     folder = home / run_id
     written = {key: folder / name for key, name in _FILES.items() if (folder / name).exists()}
-    return RunResult(run_id, folder, written, note)
+    return RunResult(run_id, folder, written, note or long)
 
 
 def latest_run(study_name: str, out: str | Path | None = None) -> Path | None:

@@ -13,7 +13,6 @@ from nbformat import NotebookNode
 from llmstudy import canonical
 from llmstudy.memo import lint, render, sections
 from llmstudy.study import Study
-from llmstudy.study.kept import restored
 
 
 def why_no_pdf() -> str:
@@ -37,34 +36,40 @@ def write_chapter(folder: Path, name: str, chapters: Iterable[str]) -> None:
     canonical.write(folder / f"{name}.html", page)
 
 
-def write_memo(folder: Path, name: str, made: Mapping[str, Any], with_pdf: bool) -> int | None:
+def write_memo(
+    folder: Path, name: str, made: Mapping[str, Any], with_pdf: bool
+) -> tuple[int | None, str]:
     """The memo chapter as `memo.html`, and as `memo.pdf` if asked.
 
     made: what the run is made of; it closes the memo. The notebook cannot know it: the same
     chapter must read the same at every commit.
-    Returns: pages of the PDF, or None without one. Raises: RenderError as `render.memo_html` does,
-    LintError if the memo breaks a rule of its own; what was written can then be looked at.
+    Returns: pages of the PDF (None without one), and what makes it longer than it should be.
+    Raises: RenderError as `render.memo_html` does, LintError if the memo breaks a rule of its own;
+    what was written can then be looked at.
     """
     notebook = _notebook(folder, name)
-    closing = nbformat.v4.new_markdown_cell(sections.provenance(made))  # type: ignore[no-untyped-call]
-    notebook.cells.append(closing)
+    notebook.cells.append(_showing(sections.provenance(made)))
     page = render.memo_html(notebook)
     canonical.write(folder / "memo.html", page)
-    pages = render.paper(page, folder / "memo.pdf") if with_pdf else None
-    check_memo(folder, page, pages)
-    return sum(pages) if pages else None
+    most = lint.MEMO_PAGES, lint.APPENDIX_PAGES
+    pages = render.paper(page, folder / "memo.pdf", most) if with_pdf else None
+    check_memo(folder, page)
+    if pages is None:
+        return None, ""
+    long = " and ".join(lint.page_faults(*pages))
+    return sum(pages), f"memo.pdf is long: {long}. Shorter names would help." if long else ""
 
 
-def check_memo(folder: Path, page: str, pages: tuple[int, int] | None) -> None:
+def check_memo(folder: Path, page: str) -> None:
     """Refuses a memo that breaks a rule of its own, against the results in its run's folder.
 
-    pages: before the appendix and of it, where they were counted. Raises: LintError.
+    Raises: LintError.
     """
     results = {
         file.stem: json.loads(file.read_text(encoding="utf-8"))
         for file in folder.glob("results/*.json")
     }
-    lint.check(page, results, restored(results["01_evidence"]["study"]), pages)
+    lint.check(page, results)
 
 
 def write_results(folder: Path, name: str) -> None:
@@ -108,12 +113,16 @@ def write_index(folder: Path, study: Study, chapters: Iterable[str]) -> None:
         "<h2>Files</h2>",
         *(f"<h3>{part}</h3><p>{_listed(names)}</p>" for part, names in files.items() if names),
     ]
-    shown = {"text/html": "\n".join(parts)}
-    output = nbformat.v4.new_output("display_data", shown)  # type: ignore[no-untyped-call]
-    cell = nbformat.v4.new_code_cell(outputs=[output])  # type: ignore[no-untyped-call]
-    listing = nbformat.v4.new_notebook(cells=[cell])  # type: ignore[no-untyped-call]
+    listing = nbformat.v4.new_notebook(cells=[_showing("\n".join(parts))])  # type: ignore[no-untyped-call]
     page = render.chapter_html(listing, "Overview", _links(chapters))
     canonical.write(folder / "index.html", page)
+
+
+def _showing(fragment: str) -> NotebookNode:
+    """A cell that shows HTML."""
+    output = nbformat.v4.new_output("display_data", {"text/html": fragment})  # type: ignore[no-untyped-call]
+    cell: NotebookNode = nbformat.v4.new_code_cell(outputs=[output])  # type: ignore[no-untyped-call]
+    return cell
 
 
 _MEMOS = {

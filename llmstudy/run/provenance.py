@@ -46,7 +46,7 @@ def made_of(study: Path, log: Path | None = None) -> dict[str, Any]:
     notebooks = sorted(paths.notebooks().glob("*.ipynb"))
     data = paths.data()
     tables = [*data.glob("*.csv"), *data.glob("probes/*/*.csv")]
-    code = [f for f in package.rglob("*") if f.suffix in {".py", ".j2", ".css"}]
+    code = [f for f in package.rglob("*") if f.suffix in {".py", ".j2", ".js", ".css"}]
     return {
         "package": __version__,
         "python": platform.python_version(),

@@ -1,16 +1,19 @@
 """Is this file a study, and if not, where and why not?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
-from ruamel.yaml.reader import ReaderError
 
 from llmstudy import paths
+from llmstudy.study import document
+from llmstudy.study.agreement import disagreements
 from llmstudy.study.schema import BETWEEN_BLOCKS, ArmName, Study
+from llmstudy.text import excerpt
+
+MOST_FAULTS = 30
+"""Sentences that an error lists."""
 
 
 class StudyError(ValueError):
@@ -35,28 +38,31 @@ def load(path: str | Path) -> Study:
             raise StudyError(f"{shown} is a folder: name the study in it, {shown / 'study.yaml'}.")
         raise StudyError(f"{shown}: no such study file. Make one with `llmstudy init DIR`.")
     try:
-        text = file.read_text(encoding="utf-8")
-        document = YAML(typ="rt").load(text)
-    except UnicodeDecodeError as error:
-        raise StudyError(
-            f"{shown}: not UTF-8 text at byte {error.start}: save it as such."
-        ) from None
-    except ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise StudyError(
-            f"{shown}:{line}: the character {error.character:#x} may not stand in YAML: remove it."
-        ) from None
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise StudyError(f"{shown}:{line}: {error.problem} (not valid YAML).") from None
-    if not isinstance(document, Mapping):
+        written = document.read(file)
+        values = document.plain(written)
+    except document.DocumentError as error:
+        raise StudyError(f"{shown}:{error.line}: {error}") from None
+    if not isinstance(values, dict):
         raise StudyError(f"{shown}:1: a study file is a mapping of keys; this one is empty or not.")
+
+    def refused(faults: Iterable[tuple[Sequence[Any], str]]) -> StudyError:
+        lines = [f"{shown}:{_line(written, keys)}: {sentence}" for keys, sentence in faults]
+        lines = list(dict.fromkeys(lines))
+        if len(lines) > MOST_FAULTS:
+            rest = len(lines) - MOST_FAULTS
+            lines[MOST_FAULTS:] = [f"{shown}:1: {rest:,} more faults are not listed."]
+        return StudyError("\n".join(lines))
+
     try:
-        study = Study.model_validate(_plain(document))
+        study = Study.model_validate(values)
     except ValidationError as error:
-        faults = [_sentence(shown, document, fault) for fault in error.errors()]
-        raise StudyError("\n".join(dict.fromkeys(faults))) from None
-    return _placed(study, file.parent)
+        raise refused(map(_fault, error.errors())) from None
+    if faults := list(disagreements(study)):
+        raise refused(faults)
+    try:
+        return _placed(study, file.parent)
+    except OSError as error:
+        raise refused([(("requests", "path"), f"requests.path: {error.strerror}.")]) from None
 
 
 def _placed(study: Study, folder: Path) -> Study:
@@ -77,25 +83,10 @@ def _newest(path: Path) -> Path:
     return max((file for file in logs if not file.name.startswith(".")), default=path)
 
 
-def _plain(node: Any) -> Any:
-    """ruamel's round-trip types as plain ones, which pydantic checks strictly."""
-    if isinstance(node, Mapping):
-        return {str(key): _plain(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_plain(value) for value in node]
-    if isinstance(node, bool) or node is None:
-        return node
-    for kind in (int, float, str):
-        if isinstance(node, kind):
-            return kind(node)
-    return node
-
-
-def _sentence(file: Path, document: Any, fault: Any) -> str:
-    """One pydantic fault as `file:line: sentence`."""
+def _fault(fault: Any) -> tuple[Sequence[Any], str]:
+    """One pydantic fault: the keys of the file at which it stands, and a sentence."""
     keys = _keys(fault["loc"])
-    said = fault["msg"] if fault["type"] == BETWEEN_BLOCKS else _wrong(keys, fault)
-    return f"{file}:{_line(document, keys)}: {said}"
+    return keys, fault["msg"] if fault["type"] == BETWEEN_BLOCKS else _wrong(keys, fault)
 
 
 _ARMS = get_args(ArmName)
@@ -126,15 +117,28 @@ _ASKED = {
 """Questions about a workload, which may be answered `unknown`."""
 
 
+_KINDS = {
+    "string": "text: put it in quotes",
+    "int": "a whole number",
+    "float": "a number",
+    "finite": "a finite number",
+    "bool": "true or false",
+    "dict": "a mapping: write `key: value` lines below it",
+    "model": "a mapping: write `key: value` lines below it",
+    "tuple": "a list: write `- ` before each of its entries",
+}
+"""What pydantic names in the first word of a fault's type -> what must stand there."""
+
+
 def _wrong(keys: Sequence[Any], fault: Any) -> str:
     """What is wrong with the last of these keys, and how to mend it."""
-    name = ".".join(map(str, keys))
-    given, context = fault["input"], fault.get("ctx", {})
-    message = fault["msg"].removeprefix("Value error, ")
+    name = ".".join(excerpt(str(key)) if str(key).strip() else f'"{key}"' for key in keys)
+    given, context, kind = fault["input"], fault.get("ctx", {}), fault["type"]
+    shown = _shown(given)
     arms = ", ".join(map(repr, _ARMS))
-    match fault["type"]:
+    match kind:
         case "value_error":
-            return f"{name} {message}"
+            return f"{name} {fault['msg'].removeprefix('Value error, ')}"
         case "missing" if keys[0] == "workloads" and keys[-1] in _ASKED:
             return f"{name} is missing: {_ASKED[keys[-1]]} Answer it, or write unknown."
         case "missing":
@@ -144,19 +148,39 @@ def _wrong(keys: Sequence[Any], fault: Any) -> str:
         case "literal_error" if fault["loc"][-1] == "[key]":
             return f"{name} is not a key that a study knows. Use one of {context['expected']}."
         case "literal_error":
-            return f"{name} is {given!r}, but must be one of {context['expected']}."
+            return f"{name} is {shown}, but must be one of {context['expected']}."
         case "greater_than_equal":
-            return f"{name} is {given}, but must be {context['ge']} or more."
-        case "tuple_type":
-            return f"{name} is no list: write `- ` before each of its entries."
+            return f"{name} is {shown}, but must be {context['ge']} or more."
         case "less_than_equal":
-            return f"{name} is {given}, but must be {context['le']} or less."
+            return f"{name} is {shown}, but must be {context['le']} or less."
+        case "less_than":
+            return f"{name} is {shown}, but must be less than {context['lt']}."
+        case "string_too_long":
+            return (
+                f"{name} has {len(given):,} characters, but at most {context['max_length']} have "
+                "room: shorten it."
+            )
+        case "too_long":
+            return (
+                f"{name} has {context['actual_length']} entries, but must have "
+                f"{context['max_length']}."
+            )
         case "union_tag_invalid":
-            return f"{name}.arm is {context['tag']!r}, but must be one of {arms}."
-        case "union_tag_not_found":
+            return f"{name}.arm is {excerpt(repr(context['tag']))}, but must be one of {arms}."
+        case "union_tag_not_found" | "model_attributes_type":
             return f"{name}.arm is missing: add one of {arms}."
         case _:
-            return f"{name}: {message} (got {given!r})."
+            must = _KINDS.get(kind.partition("_")[0], fault["msg"])
+            return f"{name} is {shown}, but must be {must}."
+
+
+def _shown(given: Any) -> str:
+    """A value as its author would name it."""
+    if given is None or isinstance(given, bool):
+        return "empty" if given is None else str(given).lower()
+    if isinstance(given, dict | list):
+        return "a mapping" if isinstance(given, dict) else "a list"
+    return excerpt(repr(given))
 
 
 def _line(document: Any, location: Sequence[Any]) -> int:

@@ -5,7 +5,6 @@ quantity's path in a sentence; `loading` puts file, line and path before them.
 """
 
 import csv
-import math
 from collections.abc import Mapping
 from datetime import date
 from functools import cache
@@ -14,10 +13,15 @@ from typing import Any
 from pydantic import BeforeValidator
 
 from llmstudy import paths, units
-from llmstudy.figure import GRADES, Figure
+from llmstudy.figure import DISTRIBUTIONS, GRADES, Figure
+from llmstudy.study.fields import TEXT_LENGTH, day
+from llmstudy.text import excerpt
 
 _MUST_SAY = {"value", "unit", "source", "as_of", "grade"}
 _MAY_SAY = _MUST_SAY | {"range", "distribution", "expires"}
+
+MOST = 1e15
+"""No quantity of a study is larger: sums and products would leave the range of floats."""
 
 
 @cache
@@ -42,7 +46,7 @@ def _bundled(row: Mapping[str, Any]) -> Figure:
 
 
 def quantity(
-    unit: str, low: float = 0.0, high: float = math.inf, unknown: str | None = None
+    unit: str, low: float = 0.0, high: float = MOST, unknown: str | None = None
 ) -> BeforeValidator:
     """A validator that turns what a study writes into a `Figure` in `unit`.
 
@@ -64,7 +68,7 @@ def quantity(
         if min(ends) < low or max(ends) > high:
             wrong = min(ends) if min(ends) < low else max(ends)
             says = "is" if wrong == figure.value else "ranges to"
-            upper = f" to {high:g}" if high < math.inf else " or more"
+            upper = f" to {high:g}" if high < MOST or wrong > high else " or more"
             raise ValueError(f"{says} {wrong:g} {unit}, but must be {low:g}{upper} {unit}.")
         return figure
 
@@ -72,7 +76,7 @@ def quantity(
 
 
 def _figure(given: Any, unit: str) -> Figure:
-    if isinstance(given, bool | int | float):
+    if isinstance(given, int | float) and not isinstance(given, bool):
         raise ValueError(f"is {given}, but a unit is missing. {units.examples(float(given), unit)}")
     if isinstance(given, str):
         return Figure("", units.parse(given, unit), unit, source="study file")
@@ -86,9 +90,11 @@ def _figure(given: Any, unit: str) -> Figure:
 def _named(name: str, unit: str) -> Figure:
     figure = bundled_figures().get(name)
     if figure is None:
+        alike = (n for n, f in bundled_figures().items() if f.unit == unit)
+        known = ", ".join(n for n in alike if not n.startswith("unknown.")) or "none"
         raise ValueError(
-            f'names the figure "{name}", which is not bundled. Known: '
-            f"{', '.join(n for n in bundled_figures() if not n.startswith('unknown.'))}."
+            f'names the figure "{excerpt(name)}", which is not bundled. '
+            f"In {unit} there is: {known}."
         )
     if figure.unit != unit:
         raise ValueError(f'names the figure "{name}" in {figure.unit}, but needs {unit}.')
@@ -98,12 +104,19 @@ def _named(name: str, unit: str) -> Figure:
 def _long_form(given: Mapping[str, Any], unit: str) -> Figure:
     if strange := set(given) - _MAY_SAY:
         raise ValueError(
-            f"has the unknown key {sorted(strange)[0]!r}. Use {', '.join(sorted(_MAY_SAY))}."
+            f"has the unknown key {excerpt(repr(min(strange)))}. Use {', '.join(sorted(_MAY_SAY))}."
         )
     if missing := {key for key in _MUST_SAY if given.get(key) in (None, "")}:
         raise ValueError(f"lacks {', '.join(sorted(missing))}: an assumption must say all of them.")
     if given["grade"] not in GRADES:
-        raise ValueError(f"has the grade {given['grade']!r}. Use one of {', '.join(GRADES)}.")
+        raise ValueError(
+            f"has the grade {excerpt(repr(given['grade']))}. Use one of {', '.join(GRADES)}."
+        )
+    if given.get("distribution", "fixed") not in DISTRIBUTIONS:
+        raise ValueError(
+            f"has the distribution {excerpt(repr(given['distribution']))}. "
+            f"Use one of {', '.join(DISTRIBUTIONS)}."
+        )
     scale = units.factor(str(given["unit"]), unit)
     ranged = "range" in given
     low, high = _ends(given["range"]) if ranged else (None, None)
@@ -115,7 +128,7 @@ def _long_form(given: Mapping[str, Any], unit: str) -> Figure:
         high=None if high is None else high * scale,
         distribution=given.get("distribution", "triangular" if ranged else "fixed"),
         grade=given["grade"],
-        source=str(given["source"]),
+        source=_source(given["source"]),
         as_of=_day(given["as_of"], "as_of"),
         expires=_day(given["expires"], "expires") if "expires" in given else None,
     )
@@ -123,23 +136,35 @@ def _long_form(given: Mapping[str, Any], unit: str) -> Figure:
 
 def _ends(given: Any) -> tuple[float, float]:
     if not isinstance(given, list) or len(given) != 2:
-        raise ValueError(f"has the range {given!r}, but a range is two numbers: [low, high].")
+        raise ValueError(
+            f"has the range {excerpt(repr(given))}, but a range is two numbers: [low, high]."
+        )
     return _number(given[0], "low end"), _number(given[1], "high end")
 
 
 def _number(given: Any, what: str) -> float:
     if isinstance(given, bool) or not isinstance(given, int | float):
         raise ValueError(
-            f"has the {what} {given!r}, which is not a number. Write digits, decimals after a "
-            "point; the unit stands in `unit`."
+            f"has the {what} {excerpt(repr(given))}, which is not a number. Write digits, decimals "
+            "after a point; the unit stands in `unit`."
         )
     return float(given)
 
 
+def _source(given: Any) -> str:
+    if not isinstance(given, str) or not given.strip():
+        raise ValueError(
+            f"has the source {excerpt(repr(given))}, which is no text: write it in quotes."
+        )
+    if len(given) > TEXT_LENGTH:
+        raise ValueError(
+            f"has a source of {len(given):,} characters, but at most {TEXT_LENGTH}: shorten it."
+        )
+    return given
+
+
 def _day(given: Any, key: str) -> date:
     try:
-        return date.fromisoformat(str(given))
-    except ValueError:
-        raise ValueError(
-            f'has {key} "{given}", which is not a date. Write it as 2026-11-01.'
-        ) from None
+        return day(given)
+    except ValueError as error:
+        raise ValueError(f"has {key} {str(error).removeprefix('is ')}") from None

@@ -7,7 +7,6 @@ blocks stands below `Study`, and says at which keys of the file it is broken.
 import re
 from collections.abc import Iterator, Mapping
 from datetime import date
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import (
@@ -23,7 +22,19 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from llmstudy.figure import Figure
-from llmstudy.study.quantities import bundled_figures, quantity
+from llmstudy.study.fields import (
+    NAME_LENGTH,
+    TEXT_LENGTH,
+    Count,
+    Day,
+    Name,
+    NearDay,
+    Place,
+    Text,
+    WorkloadName,
+)
+from llmstudy.study.quantities import MOST, bundled_figures, quantity
+from llmstudy.text import excerpt
 
 
 def _yes_no(given: Any) -> Any:
@@ -45,13 +56,15 @@ def _one_or_more(given: Any) -> Any:
 
 def _named(given: str) -> str:
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", given):
-        raise ValueError(f'is "{given}", but a name has lower-case letters, digits, - and _ only.')
+        raise ValueError(
+            f'is "{excerpt(given)}", but a name has lower-case letters, digits, - and _ only.'
+        )
     return given
 
 
 def _month(given: Any) -> Any:
-    if not re.fullmatch(r"(19|20)\d\d-(0[1-9]|1[0-2])", str(given)):
-        raise ValueError(f"is {given}, but must be a month, such as 2026-11.")
+    if not re.fullmatch(r"(19|20)[0-9][0-9]-(0[1-9]|1[0-2])", str(given)):
+        raise ValueError(f"is {excerpt(str(given))}, but must be a month, such as 2026-11.")
     return given
 
 
@@ -66,8 +79,8 @@ Factor = Annotated[Figure, quantity("factor/year", 0.01, 100)]
 Answer = Annotated[Literal["yes", "no", "unknown"], BeforeValidator(_yes_no)]
 DataClass = Literal["consumer", "enterprise", "phi", "mnpi", "government", "eu_strict", "unknown"]
 ArmName = Literal["proprietary_api", "hosted_open", "self_hosted"]
-Count = Annotated[int, Field(ge=0)]
-ProbeRuns = Annotated[tuple[Path, ...], BeforeValidator(_one_or_more)]
+Source = Annotated[str, Field(max_length=TEXT_LENGTH)]
+ProbeRuns = Annotated[tuple[Place, ...], BeforeValidator(_one_or_more)]
 """Folders of runs of `llmstudy probe endpoint`, all of one load; a single one may stand alone."""
 Keys = tuple[str, ...]
 """The keys of a file that lead to a value, outermost first."""
@@ -113,15 +126,15 @@ class Traffic(_Strict):
 class PairedEvidence(_Strict):
     """Which paired counts speak for a route: rows of `data/paired_counts.csv`, or own counts."""
 
-    benchmark: str
-    subject: str = "all"
-    model_proprietary: str
-    model_open: str
+    benchmark: Text
+    subject: Text = "all"
+    model_proprietary: Text
+    model_open: Text
     counts: tuple[Count, Count, Count, Count] | None = Field(
         default=None, description="both right, only current, only candidate, neither"
     )
-    source: str = ""
-    as_of: date | None = None
+    source: Source = ""
+    as_of: Day | None = None
 
     @model_validator(mode="after")
     def _own_counts_are_sourced(self) -> "PairedEvidence":
@@ -139,7 +152,7 @@ class Quality(_Strict):
 
     margin: Share
     lowest_grade: Literal["measured", "published"]
-    evidence: dict[str, PairedEvidence] = {}
+    evidence: dict[Name, PairedEvidence] = {}
 
     @field_validator("margin")
     @classmethod
@@ -177,7 +190,7 @@ class Portability(_Strict):
     tool_schemas: Schemas = "unknown"
     structured_output: Schemas = "unknown"
     fine_tuned_weights_at_provider: Answer = "unknown"
-    source: str = ""
+    source: Source = ""
     grade: Literal["measured", "assumed"] = "assumed"
 
 
@@ -186,8 +199,8 @@ class Workload(_Strict):
 
     task: Literal["chat", "classification", "extraction", "summarisation", "routing", "reasoning"]
     complexity: Literal["low", "medium", "high"]
-    current_route: str
-    candidates: tuple[str, ...]
+    current_route: Name
+    candidates: tuple[Name, ...]
     intake: Intake
     slo: Slo
     traffic: Traffic
@@ -226,7 +239,7 @@ class Contract(_Strict):
     """A signed agreement that a route brings, and the last day it holds."""
 
     kind: Literal["dpa", "baa", "no_training", "no_retention", "soc2", "eu_region", "mnpi_approval"]
-    valid_until: date
+    valid_until: Day
 
 
 class TokenRates(_Strict):
@@ -260,8 +273,8 @@ class ApiRoute(_Strict):
     """
 
     arm: Literal["proprietary_api", "hosted_open"]
-    provider: str
-    model: str
+    provider: Text
+    model: Text
     tier: Literal["standard", "batch", "priority", "flex"] = "standard"
     price: TokenRates | None = None
     regional_premium: Annotated[Figure, quantity("factor", 1, 10)] | None = None
@@ -285,7 +298,9 @@ class Commitment(_Strict):
     on_demand: Share
     reserved: Share
     spot: Share
-    term: Annotated[int, Field(ge=1, le=60, description="months of a reservation")] = 12
+    term: Annotated[int, Field(strict=True, ge=1, le=60, description="months of a reservation")] = (
+        12
+    )
 
     @model_validator(mode="after")
     def _sums_to_one(self) -> "Commitment":
@@ -325,17 +340,17 @@ class SelfHostedRoute(_Strict):
     """A route on GPUs under vLLM, rented or owned, sized from measured serving points."""
 
     arm: Literal["self_hosted"]
-    model: str
-    gpu: str
-    rented_from: str | None = None
+    model: Text
+    gpu: Text
+    rented_from: Text | None = None
     on_demand_quote: Annotated[Figure, quantity("USD/h")] | None = Field(
         default=None, description="of one GPU, in place of the public list's price on demand"
     )
     commitment: Commitment | None = None
     owned: OwnedGpus | None = None
     precision: Literal["bf16", "fp8", "fp4"]
-    engine_version: str = "not recorded"
-    tensor_parallel: int = Field(ge=1, le=16)
+    engine_version: Text = "not recorded"
+    tensor_parallel: int = Field(strict=True, ge=1, le=16)
     context_tokens: Annotated[Figure, quantity("tokens", 1)]
     probe: ProbeRuns = ()
     contracts: tuple[Contract, ...] = ()
@@ -380,21 +395,21 @@ Route = Annotated[ApiRoute | SelfHostedRoute, Field(discriminator="arm")]
 class Log(_Strict):
     """A real request log, and what it lacks."""
 
-    path: Path
+    path: Place
     format: Literal["azure", "csv", "jsonl", "parquet"]
-    columns: dict[str, str] = {}
-    workload: str | None = None
-    provider: str | None = None
-    model: str | None = None
+    columns: dict[Text, Text] = {}
+    workload: Name | None = None
+    provider: Text | None = None
+    model: Text | None = None
 
 
 class Invoice(_Strict):
     """What a calendar month was billed, for one workload or (without one) for all of them."""
 
     month: Annotated[str, BeforeValidator(_month), Field(description="as 2026-11")]
-    usd: float = Field(ge=0, allow_inf_nan=False)
-    source: str = Field(min_length=1)
-    workload: str | None = None
+    usd: float = Field(strict=True, ge=0, le=MOST, allow_inf_nan=False)
+    source: Text
+    workload: Name | None = None
 
     @property
     def begins(self) -> date:
@@ -411,7 +426,7 @@ class Invoice(_Strict):
 class Team(_Strict):
     """Who could run a model service (C6, T4)."""
 
-    experienced_ml_engineers: int = Field(ge=0)
+    experienced_ml_engineers: Count
     usd_per_fte_year: Annotated[Figure, quantity("USD/year")]
 
 
@@ -449,7 +464,7 @@ class SelfHosting(_Strict):
     target_utilisation: Annotated[Figure, quantity("share", 0.05, 1)] | None = Field(
         default=None, description="a limit of one's own beside what the replay sustains"
     )
-    spare_replicas: int = Field(ge=0)
+    spare_replicas: int = Field(strict=True, ge=0, le=1000)
     staging_replicas: Annotated[Figure, quantity("replicas", 0, 100)] = _bundled(
         "self_hosting.staging_replicas"
     )
@@ -498,18 +513,20 @@ class Thresholds(_Strict):
 class Study(_Strict):
     """A question, its assumptions and its evidence."""
 
-    study: Annotated[str, AfterValidator(_named)]
-    question: str
-    company: str
-    owner: str
-    decider: str
-    version: int = Field(default=1, ge=1, description="of the memo, counted up by its owner")
+    study: Annotated[str, Field(max_length=NAME_LENGTH), AfterValidator(_named)]
+    question: Text
+    company: Text
+    owner: Text
+    decider: Text
+    version: int = Field(
+        default=1, strict=True, ge=1, le=9999, description="of the memo, counted up by its owner"
+    )
     status: Literal["draft", "decided", "superseded"]
-    as_of: date
-    decide_by: date
-    decided_on: date | None = Field(default=None, description="the day the decider signed")
-    superseded_by: str | None = Field(default=None, description="the memo that replaced this one")
-    seed: int = Field(ge=0)
+    as_of: NearDay
+    decide_by: NearDay
+    decided_on: Day | None = Field(default=None, description="the day the decider signed")
+    superseded_by: Text | None = Field(default=None, description="the memo that replaced this one")
+    seed: int = Field(strict=True, ge=0, lt=2**53)
     horizon: Annotated[Figure, quantity("months", 1, 60)]
     discount_rate: Annotated[Figure, quantity("share/year", 0, 1)] = _bundled(
         "horizon.discount_rate"
@@ -526,8 +543,8 @@ class Study(_Strict):
     moving: dict[ArmName, Moving]
     usd_per_golden_item: Annotated[Figure, quantity("USD/item")]
     thresholds: Thresholds
-    routes: dict[str, Route]
-    workloads: dict[str, Workload]
+    routes: dict[Name, Route]
+    workloads: dict[WorkloadName, Workload]
 
     @property
     def months(self) -> int:

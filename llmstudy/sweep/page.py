@@ -11,7 +11,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.axes import Axes
 
-from llmstudy import charts, text
+from llmstudy import canonical, charts, text
 from llmstudy.charts import Chart
 from llmstudy.charts.drawing import beside, blank, finish, log_ticks, name_rows
 from llmstudy.charts.style import GREY, INK
@@ -242,7 +242,7 @@ def csv(rows: Sequence[Row]) -> str:
         }
         for r in rows
     ]
-    return pd.DataFrame(lines).to_csv(index=False, lineterminator="\n")
+    return canonical.csv(pd.DataFrame(lines))
 
 
 def _course(workload: str, decision: str, target: str | None) -> str:

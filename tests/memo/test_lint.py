@@ -15,6 +15,7 @@ from llmstudy.memo.lint import LintError, faults
 from llmstudy.memo.reckoned import reckoned
 from llmstudy.run import provenance
 from llmstudy.study import load
+from llmstudy.study.kept import restored
 
 REFERENCE = paths.ROOT / "outputs" / "reference" / "results"
 MEMO = (
@@ -61,7 +62,11 @@ def page_of(study, results):
     parts += [getattr(sections, name)(told) for name in APPENDIX]
     made = {"command": "llmstudy run params/default.yaml", "seed": study.seed}
     made |= provenance.made_of(paths.params("default.yaml"))
-    cells = [nbformat.v4.new_markdown_cell(part) for part in (*parts, sections.provenance(made))]
+    shown = [
+        nbformat.v4.new_output("display_data", {"text/html": part})
+        for part in (*parts, sections.provenance(made))
+    ]
+    cells = [nbformat.v4.new_code_cell(outputs=[part]) for part in shown]
     return render.memo_html(nbformat.v4.new_notebook(cells=cells))
 
 
@@ -71,13 +76,13 @@ def broken(page, results, study):
 
     def found(old, new):
         assert old in page
-        return faults(page.replace(old, new, 1), results, study)
+        return faults(page.replace(old, new, 1), results)
 
     return found
 
 
 def test_the_reference_memo_keeps_every_rule(page, results, study):
-    assert faults(page, results, study) == []
+    assert faults(page, results) == []
 
 
 def times(node, names, n):
@@ -106,7 +111,7 @@ def test_a_study_of_many_workloads_keeps_the_budget_too(study, results):
     large = study.model_copy(update={"workloads": copies})
     many["08_memo"] = canonical.plain({"reckoned": reckoned(Facts(large, many))})
     assert len(many["08_memo"]["reckoned"]["items"]["rows"]) == 9
-    assert faults(page_of(large, many), many, large) == []
+    assert faults(page_of(large, many), many) == []
 
 
 def test_what_stays_says_what_its_best_candidate_lacks(study, results):
@@ -141,8 +146,45 @@ def test_a_rule_that_is_broken_is_told(broken, old, new, said):
 
 
 def test_a_name_of_the_study_or_a_date_is_no_number(broken):
-    said = "not read from a log: h200-llama-3.1-70b meets its p95 on 2026-12-18, G4, chapter 07."
+    name = sections.prose.owner_text("h200-llama-3.1-70b")
+    said = f"not read from a log: {name} meets its p95 on 2026-12-18, G4, chapter 07."
     assert broken("not read from a log.", said) == []
+
+
+OWNER = "likely $5k a ? 7 × <b>A$AP</b> [x](javascript:x) confidence & Söhne 客服 🙂"
+
+
+def renamed(node, names):
+    """Results as they would be, were a study's things called otherwise."""
+    if isinstance(node, list):
+        return [renamed(each, names) for each in node]
+    if isinstance(node, dict):
+        task = {"task": node["task"]} if "task" in node else {}
+        return {renamed(k, names): renamed(value, names) for k, value in node.items()} | task
+    if isinstance(node, str):
+        return re.sub("|".join(map(re.escape, names)), lambda name: names[name[0]], node)
+    return node
+
+
+def test_the_owners_own_words_break_no_rule(study, results):
+    names = {
+        name: f"{OWNER[:39]} {name}"[:80].strip() for name in (*study.routes, *study.workloads)
+    }
+    names = dict(sorted(names.items(), key=lambda pair: -len(pair[0])))
+    found = renamed({n: table for n, table in results.items() if n != "08_memo"}, names)
+    said = dict.fromkeys(("question", "company", "owner", "decider"), OWNER)
+    theirs = restored(found["01_evidence"]["study"]).model_copy(update=said)
+    found["08_memo"] = canonical.plain({"reckoned": reckoned(Facts(theirs, found))})
+    page = page_of(theirs, found)
+    assert faults(page, found) == []
+    assert "<b>A$AP" not in page
+    assert 'href="javascript' not in page
+
+
+def test_what_a_chapter_quotes_of_itself_keeps_the_rules_too(page):
+    quoted = [text.text for text in lint._read(page) if text.figure and not text.own]
+    assert len(quoted) > 50
+    assert not [text for text in quoted if re.search(r"\$|€|dollar", text)]
 
 
 def bound_to(page, place):
@@ -212,10 +254,10 @@ def test_pages_beyond_the_budget_are_told():
 
 
 def test_a_memo_with_faults_is_refused_with_all_of_them(page, results, study):
-    lint.check(page, results, study, (2, 3))
+    lint.check(page, results)
     with pytest.raises(LintError) as refused:
-        lint.check(page.replace("Nothing moves,", "$ 9,", 1), results, study, (3, 3))
-    for said in ("bound to no result", "USD", "takes 3 pages"):
+        lint.check(page.replace("Nothing moves,", "$ 9,", 1), results)
+    for said in ("bound to no result", "USD"):
         assert said in str(refused.value)
 
 
@@ -239,7 +281,7 @@ def test_a_memo_with_faults_is_refused_with_all_of_them(page, results, study):
 )
 def test_a_memo_tells_its_state(study, results, state, said):
     told = Facts(study.model_copy(update=state), results).located()
-    assert f"<dt>Status</dt><dd>{said}</dd>" in sections.header(told)
+    assert f"<dt>Status</dt><dd>{said}</dd>" in re.sub("</?bdi>", "", sections.header(told))
 
 
 def test_a_memo_tells_of_a_probe_that_is_not_comparable(study, results):
@@ -310,7 +352,7 @@ def test_a_run_with_a_previous_one_tells_what_moved(study, results):
     assert "Of 3 months billed, 2 lie in the range" in text
     assert "Trigger G1 on extraction was armed and is fired." in text
     page = f'<main><section data-section="since-last">{told}</section></main>'
-    assert [f for f in faults(page, with_diff, study) if "missing" not in f] == []
+    assert [f for f in faults(page, with_diff) if "missing" not in f] == []
 
 
 def test_a_first_memo_says_that_there_is_none_before(study, results):
@@ -330,7 +372,7 @@ def test_without_a_candidate_the_memo_says_so_and_offers_no_other_option(study, 
     lonely = study.model_copy(update={"workloads": alone})
     found["08_memo"] = canonical.plain({"reckoned": reckoned(Facts(lonely, found))})
     page = page_of(lonely, found)
-    assert faults(page, found, lonely) == []
+    assert faults(page, found) == []
     assert "Why not the others" not in page
     assert page.count("no candidate is named") == len(alone)
 
@@ -351,7 +393,7 @@ def test_data_that_no_route_may_see_are_stopped_and_not_told_to_stay(study, resu
     told = Facts(study, found).located()
     assert cure in sections.recommendation(told)
     assert "stay for now" not in sections.options(told)
-    assert "do nothing (privacy rules it out for extraction" in sections.options(told)
+    assert "do nothing (privacy rules it out for <bdi>extraction</bdi>" in sections.options(told)
 
 
 def test_what_takes_off_the_cost_of_staying_is_not_added_to_it(study, results):

@@ -116,10 +116,10 @@ def test_each_slider_has_a_label_and_says_its_value(made):
 
 
 def test_a_route_cannot_write_markup_into_the_memo(base):
-    evil = "</script><script>alert(1)</script>"
+    evil = "<!--<script></script><script>alert(1)</script>"
     assert evil not in snippet._row(evil, [evil])
     within = snippet.embedded({"text": [evil]})
-    assert "</script" not in within
+    assert "<" not in within
     assert json.loads(within) == {"text": [evil]}
 
 

@@ -4,6 +4,7 @@ import base64
 import re
 import sys
 import zlib
+from hashlib import sha256
 
 import nbformat.v4 as v4
 import pytest
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 from llmstudy import charts
 from llmstudy.memo import render
 from llmstudy.memo.render import RenderError, chapter_html, external_references, memo_html
+from llmstudy.memo.script import SCRIPT
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><circle r="4"/></svg>'
 PIXEL = (
@@ -47,7 +49,6 @@ KEPT = {
     "displayed table": shown({"text/html": "<p>KEPT</p>", "text/plain": "x"}),
     "prose": shown({"text/markdown": "### KEPT"}),
     "print": v4.new_output("stream", name="stdout", text="KEPT"),
-    "warning": v4.new_output("stream", name="stderr", text="KEPT"),
     "error": v4.new_output("error", ename="KeyError", evalue="KEPT", traceback=["x"]),
 }
 
@@ -56,6 +57,24 @@ KEPT = {
 @pytest.mark.parametrize("draw", [memo_html, lambda nb: chapter_html(nb, "02 cost", {})])
 def test_every_output_appears(kind, draw):
     assert "KEPT" in soup(draw(notebook(cell(KEPT[kind])))).main.get_text()
+
+
+@pytest.mark.parametrize("draw", [memo_html, lambda nb: chapter_html(nb, "02 cost", {})])
+def test_a_librarys_warning_is_not_part_of_a_page(draw):
+    warned = v4.new_output("stream", name="stderr", text="/home/x/draw.py:59: UserWarning: glyph")
+    assert "Warning" not in draw(notebook(cell(warned)))
+
+
+def test_a_page_runs_the_sliders_script_and_no_other():
+    sliders = f'<script type="application/json">{{}}</script><script>{SCRIPT}</script>'
+    page = memo_html(notebook(cell(shown({"text/html": sliders}))))
+    policy = soup(page).find("meta", {"http-equiv": "Content-Security-Policy"})["content"]
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    (allowed,) = rules["script-src"].split()
+    scripts = [s.string for s in soup(page).find_all("script") if not s.get("type")]
+    hashes = [base64.b64encode(sha256(text.encode()).digest()).decode() for text in scripts]
+    assert hashes == [allowed.strip("'").removeprefix("sha256-")]
+    assert rules["default-src"] == "'none'"
 
 
 @pytest.mark.parametrize("tag", ["parameters", "injected-parameters", "setup"])

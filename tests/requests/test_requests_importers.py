@@ -248,6 +248,51 @@ def test_parquet_keeps_its_types_and_quarantines_by_row(tmp_path):
     assert json.loads(log.quarantined["raw"][1])["in"] == 12
 
 
+def test_a_parquet_file_that_is_damaged_within_is_named(tmp_path):
+    path = tmp_path / "log.parquet"
+    duckdb.sql(f"COPY (SELECT random() x FROM range(50000)) TO '{path}' (COMPRESSION gzip)")
+    raw = bytearray(path.read_bytes())
+    raw[1000:3000] = bytes(byte ^ 0xFF for byte in raw[1000:3000])
+    path.write_bytes(raw)
+    columns = dict.fromkeys(["ts_start", "input_tokens", "output_tokens"], "x")
+    with pytest.raises(ValueError, match=r"log\.parquet: .*cannot be read as Parquet") as told:
+        read_log(path, "parquet", columns, CONSTANTS)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (b'"' + b"x" * (1 << 25), ":1: the header cannot be read as CSV"),
+        ("ts,in".encode("utf-16"), ":1: the header is not UTF-8 text"),
+        (b"\x1f\x8b\x08\x00\xff", ":1: the header is not UTF-8 text"),
+    ],
+)
+def test_a_header_that_cannot_be_read_is_named(tmp_path, raw, says):
+    path = tmp_path / "log.csv"
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match=says):
+        read_log(path, "csv", COLUMNS, CONSTANTS)
+
+
+def _times(tmp_path, times):
+    lines = ["when,in,out", *(f"{time},1,2" for time in times)]
+    return _read(tmp_path / "log.csv", "\n".join(lines))
+
+
+@pytest.mark.parametrize("stray", ["1970-01-01", "2016-05-01", "2040-01-01"])
+@pytest.mark.parametrize("n", [10, 250])
+def test_a_time_years_from_all_others_is_put_aside(tmp_path, stray, n):
+    log = _times(tmp_path, [stray, *(f"2026-11-{1 + i % 28:02d}T09:00:00Z" for i in range(n - 1))])
+    assert log.quarantined["row"].tolist() == [2]
+    assert f"its time, {stray}, lies a year and more" in log.quarantined["reason"][0]
+
+
+def test_a_log_of_two_seasons_years_apart_keeps_both(tmp_path):
+    half = [f"20{year}-11-0{day}" for year in (21, 26) for day in range(1, 8)]
+    assert _times(tmp_path, half).quarantined.empty
+
+
 def test_a_header_alone_is_an_empty_log(tmp_path):
     log = _read(tmp_path / "log.csv", "when,in,out\n")
     assert (log.rows_read, len(log.accepted), len(log.quarantined)) == (0, 0, 0)

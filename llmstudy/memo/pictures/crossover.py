@@ -102,7 +102,7 @@ def chances(facts: Facts) -> Chart | None:
     return charts.p_cheaper_heat(
         pd.DataFrame(rows),
         f"{name} to {route}",
-        facts.study.workloads[name].intake.requests.value,
+        facts.requests_per_month(name),
         facts.study.thresholds.probability.value,
         f"{grades(facts, name)} · quality from paired items, else assumed",
     )

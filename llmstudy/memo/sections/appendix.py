@@ -11,7 +11,14 @@ from markupsafe import Markup
 from llmstudy.memo.binding import bound, counted, quoted, told, told_span
 from llmstudy.memo.facts import Facts
 from llmstudy.memo.sections.drivers import quantity
-from llmstudy.memo.sections.prose import bullets, heading, html, names, paragraph, table
+from llmstudy.memo.sections.prose import (
+    bullets,
+    heading,
+    html,
+    owner_text,
+    paragraph,
+    table,
+)
 from llmstudy.text import count, listed, share, usd
 
 MOST_RISKS = 6
@@ -43,7 +50,7 @@ def verdicts(facts: Facts) -> str:
 
 
 def _verdict(facts: Facts, name: str, plain: bool) -> dict[str, Any]:
-    v = facts.verdicts[name]
+    v, named = facts.verdicts[name], str if plain else owner_text
     routes = [v["target"]] if v["target"] else _looked_at(facts, name)
     said = [r for route in routes for r in v["reasons"] if r["route"] == route]
     short: list[str] = []
@@ -57,10 +64,10 @@ def _verdict(facts: Facts, name: str, plain: bool) -> dict[str, Any]:
         pairs = zip(said, short, strict=True)
         why = html("; ".join([*none, *(quoted(r["sentence"], s) for r, s in pairs)]))
     return {
-        "workload": name,
+        "workload": named(name),
         "verdict": v["decision"],
-        "runs on": v["route"] or "no permitted route",
-        "favoured": v["target"] or "none",
+        "runs on": named(v["route"]) if v["route"] else "no permitted route",
+        "favoured": named(v["target"]) if v["target"] else "none",
         "contract": v["contract"] if plain else quoted(v["contract"]),
         "why": why or "no candidate can serve it",
     }
@@ -139,7 +146,7 @@ def _first_sentence(text: str) -> str:
 def _five(facts: Facts) -> str:
     found = facts.decided["five_questions"]
     no = [row["id"] for row in found["rows"] if row["answer"] == "no"]
-    answered = f"no to {names(no)}" if no else "no to none of them"
+    answered = f"no to {listed(no)}" if no else "no to none of them"
     return paragraph(
         f"The source memo's five questions say: {quoted(found['verdict'])} ({answered}); they are "
         "reported only, and never override privacy."
@@ -166,7 +173,7 @@ def criteria(facts: Facts) -> str:
         line[_ARMS[row["arm"]]] = quoted(row["verdict"])
     return heading("criteria", "The six criteria") + table(
         list(shown.values()),
-        f"What each rests on for {facts.lead}; the other workloads: chapter 07",
+        html(f"What each rests on for {owner_text(facts.lead)}; the other workloads: chapter 07"),
     )
 
 
@@ -192,7 +199,7 @@ def plan(facts: Facts) -> str:
         said.append(f"Not yet true in the first phase: {waits}." if waits else "")
     first = [
         {
-            "workload": row["workload"],
+            "workload": owner_text(row["workload"]),
             "by the rule": row["v3"],
             "this memo": row["decision"],
             "because": quoted(row["because"]),
@@ -324,9 +331,9 @@ def crossovers(facts: Facts) -> str:
     """The volume from which one route stays cheaper than another, by pair of arms."""
     rows = [
         {
-            "workload": row["workload"],
-            "from route": row["from_route"],
-            "to route": row["to_route"],
+            "workload": owner_text(row["workload"]),
+            "from route": owner_text(row["from_route"]),
+            "to route": owner_text(row["to_route"]),
             "median": told(volume["p50"]) if volume["p50"] is not None else "never",
             "range": told_span(volume["p10"], volume["p90"]),
             "never": told(row["p_never"], share),

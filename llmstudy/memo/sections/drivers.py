@@ -8,7 +8,7 @@ from markupsafe import Markup
 from llmstudy.figure import Figure
 from llmstudy.memo.binding import bound, quoted, told, told_span
 from llmstudy.memo.facts import INPUTS, Facts, likelihood, meaning
-from llmstudy.memo.sections.prose import heading, html, paragraph, table
+from llmstudy.memo.sections.prose import heading, html, owner_text, paragraph, table
 from llmstudy.text import count, listed, opening, share, usd
 
 MOST_ASSUMPTIONS = 5
@@ -31,7 +31,7 @@ def drivers(facts: Facts) -> str:
         if (row["workload"], row["route"]) == (found["workload"], found["route"])
     )
     return heading("drivers", f"{escape(opening(listed(first)))} decide the saving") + paragraph(
-        f"Moving {escape(found['workload'])} to {escape(found['route'])} is "
+        f"Moving {owner_text(found['workload'])} to {owner_text(found['route'])} is "
         f"{likely_word(likely)} to be cheaper than staying over "
         f"{told(facts.stated('horizon')['value'])} months.",
         _break_even(facts, found),
@@ -71,7 +71,9 @@ def assumptions(facts: Facts) -> str:
     figures = [(row, facts.figure(row["input"], name)) for row in ranked]
     rows = [_assumption(facts, row, figure) for row, figure in figures if figure is not None]
     what = "the saving on" if found else "the bill of"
-    caption = f"What {what} {name} rests on" + (", most deciding first" if found else "")
+    caption = html(
+        f"What {what} {owner_text(name)} rests on", ", most deciding first" if found else ""
+    )
     return heading("assumptions", "Assumptions") + table(rows[:MOST_ASSUMPTIONS], caption)
 
 

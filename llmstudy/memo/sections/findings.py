@@ -1,12 +1,13 @@
 """Why: three findings, each heading a sentence. Where the money is, whether the candidates are good
 enough, and what contracts and vendors force."""
 
-from html import escape
 from typing import Any
+
+from markupsafe import Markup
 
 from llmstudy.memo.binding import quoted, told, told_span
 from llmstudy.memo.facts import ARMS, Facts
-from llmstudy.memo.sections.prose import first_few, heading, paragraph
+from llmstudy.memo.sections.prose import first_few, heading, owner_text, paragraph
 from llmstudy.text import count, listed, opening, share, usd
 
 _PARTS = {
@@ -27,7 +28,7 @@ def cost_finding(facts: Facts) -> str:
     found = "Today's routes cost nothing that can be stated"
     if part is not None:
         of = f"{told(part, share)} of {told(month['today'], usd)} a month"
-        found = f"{escape(opening(lead))} is {of}"
+        found = f"{owner_text(opening(lead))} is {of}"
     said = [_crossover_sentence(row, facts) for row in ladder(facts.crossovers(lead))]
     return heading("finding-cost", found) + paragraph(_reconciled(facts), *said, _undrawn(facts))
 
@@ -43,7 +44,7 @@ def _undrawn(facts: Facts) -> str:
     if bill is None:
         return ""
     return (
-        f"The favoured {escape(target)}, on the same arm as today's route and not drawn, bills "
+        f"The favoured {owner_text(target)}, on the same arm as today's route and not drawn, bills "
         f"{told(bill['month_usd'], usd)} a month."
     )
 
@@ -138,7 +139,8 @@ def _inferior(worst: Any) -> str:
     if worst is None:
         return ""
     lost = told(worst["lost_share"], points)
-    return f"{escape(worst['route'])} loses {lost} points on {escape(worst['workload'])}."
+    route, workload = owner_text(worst["route"]), owner_text(worst["workload"])
+    return f"{route} loses {lost} points on {workload}."
 
 
 def points(x: float) -> str:
@@ -164,12 +166,17 @@ def vendor_finding(facts: Facts) -> str:
     if any(row["id"] == "G4" for row in fired) and parts.get("scheduled"):
         said.append(f"Announced prices are {told(parts['scheduled'], usd)} of what staying costs.")
     if fired:
-        which = [f"{row['id']} ({row['name']}) on {row['workload']}" for row in fired]
+        which = [
+            Markup("{} ({}) on {}").format(row["id"], row["name"], owner_text(row["workload"]))
+            for row in fired
+        ]
         title = f"Fired: {first_few(which)}"
     return heading("finding-vendor", title) + paragraph(*said)
 
 
 def _excluded(missing: list[Any]) -> str:
-    pairs = [f"{row['route']} on {row['workload']}" for row in missing]
+    pairs = [
+        owner_text(row["route"]) + Markup(" on ") + owner_text(row["workload"]) for row in missing
+    ]
     verb = "was" if len(pairs) == 1 else "were"
     return f"{first_few(pairs)} {verb} ruled out by privacy"

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
-from html import escape
 from typing import Any
+
+from markupsafe import escape
 
 from llmstudy.memo.binding import counted, told
 from llmstudy.memo.facts import BEFORE_MEMO, Facts
-from llmstudy.memo.sections.prose import definitions, heading, paragraph
+from llmstudy.memo.sections.prose import definitions, heading, owner_text, paragraph
 from llmstudy.text import share
 
 
@@ -51,7 +52,7 @@ def provenance(made: Mapping[str, Any]) -> str:
         code += " with uncommitted changes"
     data = sha256("".join(f"{k}{v}" for k, v in sorted(made["data_sha256"].items())).encode())
     terms = {
-        "To reproduce": str(made["command"]),
+        "To reproduce": owner_text(made["command"]),
         "Code": f"llmstudy {made['package']}, {code}",
         "Python": str(made["python"]),
         "Seed": str(made["seed"]),
@@ -59,7 +60,7 @@ def provenance(made: Mapping[str, Any]) -> str:
         "Data": f"{data.hexdigest()[:12]} ({len(made['data_sha256'])} files)",
         "Lock": str(made["lock_sha256"] or "none")[:12],
     }
-    said = definitions({term: escape(text) for term, text in terms.items()})
+    said = definitions({term: str(escape(text)) for term, text in terms.items()})
     return (
         '<section data-section="provenance" aria-label="Provenance">'
         f"<h2>Provenance</h2>{said}</section>"

@@ -1,7 +1,5 @@
 """The top of page one: the question, the recommendation, and what is asked of whom."""
 
-from html import escape
-
 from llmstudy.memo.binding import quoted, told
 from llmstudy.memo.facts import ARMS, Facts
 from llmstudy.memo.sections.prose import (
@@ -10,6 +8,7 @@ from llmstudy.memo.sections.prose import (
     few,
     first_few,
     names,
+    owner_text,
     paragraph,
     usd_range,
 )
@@ -24,22 +23,24 @@ def header(facts: Facts) -> str:
     """The question, its state, and who decides what by when."""
     study = facts.study
     meta = {
-        "Status": escape(_status(facts)),
+        "Status": _status(facts),
         "Version": str(told(facts.reckoned["version"])),
-        "Owner": escape(study.owner),
-        "Decider": escape(study.decider),
+        "Owner": owner_text(study.owner),
+        "Decider": owner_text(study.decider),
         "Decide by": study.decide_by.isoformat(),
         "Evidence as of": study.as_of.isoformat(),
-        "For": escape(study.company),
+        "For": owner_text(study.company),
     }
-    return f"<h1>{escape(study.question)}</h1>{definitions(meta)}"
+    return f"<h1>{owner_text(study.question)}</h1>{definitions(meta)}"
 
 
 def _status(facts: Facts) -> str:
     study = facts.study
-    signed = f"decided on {study.decided_on} by {study.decider}" if study.decided_on else ""
+    by = owner_text(study.decider)
+    signed = f"decided on {study.decided_on} by {by}" if study.decided_on else ""
     if study.status == "superseded":
-        return ", ".join(part for part in (f"superseded by {study.superseded_by}", signed) if part)
+        later = f"superseded by {owner_text(study.superseded_by or '')}"
+        return ", ".join(part for part in (later, signed) if part)
     return signed or study.status
 
 
@@ -80,7 +81,7 @@ def _action(facts: Facts) -> str:
 def _move(facts: Facts, name: str) -> str:
     verdict = facts.verdicts[name]
     why = ", as today's route may not see its data" if facts.forced(name) else ""
-    return f"{escape(name)} to {ARMS[verdict['arm']]} ({escape(verdict['route'])}){why}"
+    return f"{owner_text(name)} to {ARMS[verdict['arm']]} ({owner_text(verdict['route'])}){why}"
 
 
 def _number(facts: Facts) -> str:
@@ -189,7 +190,7 @@ def ask(facts: Facts) -> str:
     ends = "; ".join(quoted(sentence) for sentence in facts.ending())
     row = {
         "Decision": what + (f"; {ends}" if ends else ""),
-        "Decider": escape(study.decider),
+        "Decider": owner_text(study.decider),
         "By": study.decide_by.isoformat(),
         "A month of waiting costs": waiting,
     }

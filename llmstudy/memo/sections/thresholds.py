@@ -4,10 +4,12 @@ from datetime import timedelta
 from html import escape
 from typing import Any
 
+from markupsafe import Markup
+
 from llmstudy.memo.binding import counted, quoted, told
 from llmstudy.memo.facts import ARMS, Facts
 from llmstudy.memo.sections.findings import ladder, points
-from llmstudy.memo.sections.prose import bullets, first_few, heading, html, names, table
+from llmstudy.memo.sections.prose import bullets, first_few, heading, html, names, owner_text, table
 from llmstudy.text import share, usd
 
 MOST_CHANGES, MOST_RISKS, MOST_STEPS = 4, 3, 4
@@ -45,8 +47,9 @@ def _ways_back(facts: Facts) -> list[str]:
     if chosen := [name for name in moves if not facts.forced(name)]:
         margin = facts.stated(f"workloads.{chosen[0]}.quality.margin")["value"]
         found.append(
-            f"{escape(chosen[0])} goes back if its canary loses more than {told(margin, points)} "
-            f"points of accepted answers ({escape(facts.decided['phases'][2]['owner'])} watches)."
+            f"{owner_text(chosen[0])} goes back if its canary loses more than "
+            f"{told(margin, points)} points of accepted answers "
+            f"({escape(facts.decided['phases'][2]['owner'])} watches)."
         )
     return found
 
@@ -65,9 +68,9 @@ def _quality_thresholds(facts: Facts) -> list[str]:
     for row in worth[:2]:
         margin = quality[row["workload"], row["route"]]["margin"]
         found.append(
-            f"{escape(row['workload'])} moves to {escape(row['route'])} if {told(row['n'])} "
-            f"own items show a loss below {told(margin, points)} points (evaluation "
-            "lead watches)."
+            f"{owner_text(row['workload'])} moves to {owner_text(row['route'])} if "
+            f"{told(row['n'])} own items show a loss below {told(margin, points)} points "
+            "(evaluation lead watches)."
         )
     return found
 
@@ -80,13 +83,13 @@ def _volume_threshold(facts: Facts) -> list[str]:
     at, other = rows[0]["requests_per_month"]["p50"], ARMS[rows[0]["from_arm"]]
     if at is None:
         return [
-            f"{escape(lead)}: no volume below the cap makes self-hosting cheaper than {other} in "
-            f"most draws (G1: {_watches(facts, 'G1')} watches)."
+            f"{owner_text(lead)}: no volume below the cap makes self-hosting cheaper than {other} "
+            f"in most draws (G1: {_watches(facts, 'G1')} watches)."
         ]
     if at <= facts.requests_per_month(lead):
         return []
     return [
-        f"{escape(lead)} above {told(at)} requests a month: self-hosting is then cheaper than "
+        f"{owner_text(lead)} above {told(at)} requests a month: self-hosting is then cheaper than "
         f"{other} (G1: {_watches(facts, 'G1')} watches)."
     ]
 
@@ -107,7 +110,7 @@ def _measure_next(facts: Facts) -> str:
     if row is None:
         return "Nothing more is worth measuring at its cost."
     return (
-        f"Measure next: {escape(row['workload'])}, {quoted(row['measurement'])}, worth "
+        f"Measure next: {owner_text(row['workload'])}, {quoted(row['measurement'])}, worth "
         f"{told(row['value_usd'], usd)} for {told(row['cost_usd'], usd)}."
     )
 
@@ -147,7 +150,7 @@ def risks(facts: Facts) -> str:
 
 
 def _questions(paths: list[str]) -> str:
-    return names(dict.fromkeys(p.split(".")[-1].replace("_", " ") for p in paths))
+    return names(dict.fromkeys(Markup(p.split(".")[-1].replace("_", " ")) for p in paths))
 
 
 def next_steps(facts: Facts) -> str:
@@ -158,19 +161,22 @@ def next_steps(facts: Facts) -> str:
 
 def _steps(facts: Facts) -> list[dict[str, Any]]:
     """The steps, those without which nothing else may go on first."""
-    study = facts.study
+    study, own = facts.study, owner_text(facts.study.owner)
     first, second, third = facts.decided["phases"]
     decided = study.decide_by.isoformat()
     rows: list[tuple[Any, str, str]] = []
     if barred := facts.barred():
-        rows.append((html(f"Stop or sign: {first_few(barred)}"), study.owner, decided))
+        rows.append((html(f"Stop or sign: {first_few(barred)}"), own, decided))
     if facts.unknown:
-        rows.append(("Answer the open intake questions", study.owner, decided))
+        rows.append(("Answer the open intake questions", own, decided))
     for forced in (True, False):
         moves = [name for name in facts.deciding("move") if facts.forced(name) == forced]
         if moves:
-            named = [f"{name} to {facts.verdicts[name]['route']}" for name in moves]
-            owner, by = (study.owner, decided) if forced else (third["owner"], third["end"])
+            named = [
+                owner_text(name) + Markup(" to ") + owner_text(facts.verdicts[name]["route"])
+                for name in moves
+            ]
+            owner, by = (own, decided) if forced else (third["owner"], third["end"])
             rows.append((html(f"Move {first_few(named)}"), owner, by))
     items = facts.reckoned["items"]
     if items["n"]:
@@ -178,5 +184,5 @@ def _steps(facts: Facts) -> list[dict[str, Any]]:
         rows.append((what, second["owner"], second["end"]))
     rows.append(("Log every call behind the gateway", first["owner"], first["end"]))
     review = (study.as_of + _REVIEW_AFTER).isoformat()
-    rows.append(("Re-run this study on the new log", study.owner, review))
+    rows.append(("Re-run this study on the new log", own, review))
     return [{"step": step, "owner": owner, "by": by} for step, owner, by in rows]
