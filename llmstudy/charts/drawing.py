@@ -1,6 +1,7 @@
 """Where do the words go? Figures, rows, ticks and labels that every chart is made of."""
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
@@ -61,16 +62,21 @@ def wrap(
 
     wrapped = [""]
     for piece in re.findall(r"(?:[^\s\-_/]|\xa0)*[\-_/]*\s*", text):
+        if len(wrapped) > lines:
+            break
         if wrapped[-1] and not fits(wrapped[-1] + piece):
             wrapped.append("")
         wrapped[-1] += piece
         while len(wrapped[-1]) > 1 and not fits(wrapped[-1]):  # a word wider than the line
-            shorter = range(len(wrapped[-1]) - 1, 0, -1)
-            cut = next((n for n in shorter if fits(wrapped[-1][:n])), 1)
+            if len(wrapped) > lines:
+                break
+            # a longer part is a wider one: halve the question
+            parts = range(2, len(wrapped[-1]))
+            cut = 1 + bisect_left(parts, True, key=lambda n: not fits(wrapped[-1][:n]))
             wrapped[-1:] = [wrapped[-1][:cut], wrapped[-1][cut:]]
     if len(wrapped) > lines:
         last = wrapped[lines - 1].strip()
-        while not fits(last + "…"):
+        while last and not fits(last + "…"):
             last = last[:-1]
         wrapped = [*wrapped[: lines - 1], last + "…"]
     return "\n".join(line.strip().replace("\xa0", " ") for line in wrapped)

@@ -28,7 +28,8 @@ ANSWERS = {"now": "● now", "later": "◐ later", "no": "○ no", "unknown": "?
 ALL = "all"
 """The column of all workloads together."""
 
-_MOST_WORDS = 6  # columns; of more, only the marks have room
+_MOST_WORDS = 6  # columns; of more, only the marks have room, and names stand on end
+_MARK_IN = 0.11
 _GRID_IN = 3.5
 
 
@@ -61,6 +62,7 @@ def panel(lenses: pd.DataFrame, answers: pd.DataFrame, note: str) -> Chart:
 def _grid(ax: Axes, table: pd.DataFrame, answers: pd.DataFrame, columns: list[str]) -> list[str]:
     """Draws each answer in words on its ground; returns each row's answers, told."""
     said = answers.set_index(["lens", "workload"])["decides"]
+    upright, room = len(columns) <= _MOST_WORDS, min(0.72, (_GRID_IN - 0.2) / len(columns))
     told = []
     for y, row in numbered(table):
         words = []
@@ -71,7 +73,7 @@ def _grid(ax: Axes, table: pd.DataFrame, answers: pd.DataFrame, columns: list[st
                 Rectangle((x - 0.48, y - 0.42), 0.96, 0.84, fc=PALE if moves else "white", ec=PALE)
             )
             weight = "bold" if moves else "normal"
-            shown = word if len(columns) <= _MOST_WORDS else word[0]
+            shown = word[: None if upright else 1 if room > _MARK_IN else 0]
             ink = GREY if word == ANSWERS["unknown"] else INK
             ax.text(
                 x, y, shown, ha="center", va="center", size=SMALL_PT, weight=weight, color=ink
@@ -80,8 +82,8 @@ def _grid(ax: Axes, table: pd.DataFrame, answers: pd.DataFrame, columns: list[st
         told.append(", ".join(words))
     label_rows(ax, [wrap(str(row.lens), 1.0, 8) for _, row in numbered(table)])
     ax.set_xlim(-0.5, len(columns) - 0.5)
-    room = min(0.72, (_GRID_IN - 0.2) / len(columns))
-    ax.set_xticks(range(len(columns)), labels=[wrap(name, room, lines=3) for name in columns])
+    names = [wrap(name, room, lines=3) if upright else wrap(name, 1.2, lines=1) for name in columns]
+    ax.set_xticks(range(len(columns)), labels=names, rotation=0 if upright else 90)
     ax.xaxis.tick_top()
     ax.tick_params(length=0, labelsize=SMALL_PT)
     ax.spines[:].set_visible(False)

@@ -4,6 +4,8 @@ One module per command; `terminal` is how all of them speak. Libraries are impor
 commands, so that `llmstudy --help` answers at once.
 """
 
+import signal
+import sys
 from typing import Annotated
 
 import typer
@@ -60,5 +62,9 @@ def _llmstudy(
 
 
 def main() -> None:
-    """What the `llmstudy` command runs."""
+    """What the `llmstudy` command runs. A signal that ends it ends its children first."""
+    for ending in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, ending, None)
+        if number and signal.getsignal(number) == signal.SIG_DFL:  # not under nohup
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
     app()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmstudy import paths
-from llmstudy.run import provenance
+from llmstudy.run import leftovers, provenance
 from llmstudy.run.notebook import Execution, NotebookError, load_libraries
 
 if TYPE_CHECKING:
@@ -153,7 +153,8 @@ def latest_run(study_name: str, out: str | Path | None = None) -> Path | None:
 
 
 def _latest(home: Path) -> Path | None:
-    runs = [folder for folder in home.glob("*") if _RUN_ID.fullmatch(folder.name)]
+    finished = (file.parent for file in home.glob("*/provenance.json"))
+    runs = [folder for folder in finished if _RUN_ID.fullmatch(folder.name)]
     return max(runs, default=None)
 
 
@@ -298,13 +299,15 @@ def _progress(visible: bool) -> Iterator[Callable[[Iterable[str]], None]]:
 
 @contextmanager
 def _draft(home: Path, run_id: str) -> Iterator[Path]:
+    leftovers.clear(home, ".*.partial")
     draft = home / f".{run_id}.partial"
     try:
         draft.mkdir(parents=True)
     except FileExistsError:
         raise RunError(f"A run {run_id} of this study is under way: wait for it.") from None
     try:
-        yield draft
+        with leftovers.locked(draft):
+            yield draft
     except BaseException as error:
         kept = _settle(draft, home / f"failed-{run_id}")
         if isinstance(error, ValueError):

@@ -22,6 +22,7 @@ from ipykernel.kernelapp import IPKernelApp
 from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
+from llmstudy.run import leftovers
 from llmstudy.run.notebook import NotebookError
 
 START_TIMEOUT_S = 60
@@ -75,7 +76,10 @@ class _Kernel(AsyncKernelManager):
 def _kernel(folder: Path) -> Iterator[_Kernel]:
     methods = multiprocessing.get_all_start_methods()
     context: Any = multiprocessing.get_context("fork" if "fork" in methods else "spawn")
-    with tempfile.TemporaryDirectory(prefix="llmstudy-") as sockets:
+    with (
+        tempfile.TemporaryDirectory(prefix="llmstudy-") as sockets,
+        leftovers.locked(Path(sockets)),
+    ):
         kernel = _Kernel(connection_file=f"{sockets}/kernel.json")
         if os.name == "posix":
             kernel.transport, kernel.ip = "ipc", f"{sockets}/k"

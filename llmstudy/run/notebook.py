@@ -5,13 +5,18 @@ process imports them once, and every execution is forked from it: fresh state at
 second. Where processes cannot be forked (Windows), each imports for itself.
 """
 
+import os
 import signal
 import sys
+import tempfile
 from collections.abc import Mapping
-from multiprocessing import forkserver, get_all_start_methods, get_context
+from multiprocessing import forkserver, get_all_start_methods, get_context, parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
+from threading import Thread
 from typing import Any
+
+from llmstudy.run import leftovers
 
 LIBRARIES = [
     "papermill",
@@ -81,6 +86,8 @@ class Execution:
 
 def load_libraries() -> None:
     """Lets the server begin its imports; the caller need not wait for them."""
+    leftovers.short_temporary_folder()
+    leftovers.clear(Path(tempfile.gettempdir()), "llmstudy-*")
     if _METHOD == "forkserver":
         forkserver.set_forkserver_preload(LIBRARIES)
         forkserver.ensure_running()
@@ -98,6 +105,7 @@ def _work(
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the caller, who then stops us
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the kernel is cleared away
+    Thread(target=_end_with_caller, daemon=True).start()
     from llmstudy.run.kernel import execute
 
     try:
@@ -108,3 +116,11 @@ def _work(
         report.send(f"{type(error).__name__}: {error}")
     else:
         report.send("")
+
+
+def _end_with_caller() -> None:
+    """Ends this process when the one that executes it is gone: killed, it could not tell us."""
+    caller = parent_process()
+    assert caller is not None
+    caller.join()
+    os.kill(os.getpid(), signal.SIGTERM)

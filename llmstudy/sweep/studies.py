@@ -24,6 +24,7 @@ from llmstudy import canonical, paths
 from llmstudy.assess.case import open_case
 from llmstudy.assess.chapters import chapter_results
 from llmstudy.memo.facts import BEFORE_MEMO, Facts
+from llmstudy.run import leftovers
 from llmstudy.run.provenance import run_id
 from llmstudy.study import Study, StudyError, load
 from llmstudy.sweep.portfolio import Row, Totals, failed, row, totals
@@ -100,23 +101,27 @@ def sweep(
     named = f"portfolio-{run_id(datetime.now(UTC), {'studies_sha256': hashes})}"
     home = Path(out or "outputs").absolute()
     each = ((file, study, home if memos else None) for file, study in studies.items())
-    with _draft(home / f".{named}.partial") as draft:  # fails before anybody waits
+    with _draft(home / named) as draft:  # fails before anybody waits
         rows = tuple(joblib.Parallel(n_jobs=n_jobs)(joblib.delayed(_row)(*one) for one in each))
         return _kept(rows, draft, home / named)
 
 
 @contextmanager
 def _draft(folder: Path) -> Iterator[Path]:
-    """A new folder to write to, which is renamed at the end, or else is gone."""
-    folder.mkdir(parents=True)
+    """What becomes a folder at the end, or else is gone."""
+    leftovers.clear(folder.parent, ".portfolio-*.partial")
+    draft = folder.with_name(f".{folder.name}.partial")
+    draft.mkdir(parents=True)
     try:
-        yield folder
+        with leftovers.locked(draft):
+            yield draft
+        draft.rename(folder)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _kept(rows: tuple[Row, ...], draft: Path, folder: Path) -> Portfolio:
-    """Writes a portfolio to a draft, and renames it."""
+    """Writes a portfolio to the draft of its folder."""
     from llmstudy.sweep import page  # here, because workers make no page: it takes long to import
 
     summed = totals(rows)
@@ -128,7 +133,6 @@ def _kept(rows: tuple[Row, ...], draft: Path, folder: Path) -> Portfolio:
     }
     for name, text in written.values():
         canonical.write(draft / name, text)
-    draft.rename(folder)
     return Portfolio(rows, summed, {key: folder / name for key, (name, _) in written.items()})
 
 

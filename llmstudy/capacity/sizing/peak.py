@@ -35,6 +35,9 @@ PEAK_REQUESTS = 80_000
 FEWEST_WINDOWS = 12
 """Windows of ten minutes that a replayed peak has at least; shorter ones where it is busy."""
 
+MOST_WINDOWS = 5_000
+"""Windows of ten minutes that a replayed peak has at most, where hardly a request meets another."""
+
 SHORTEST_WINDOW_S = 30.0
 """Of a busy peak: long enough that a burst beyond capacity is felt."""
 
@@ -132,7 +135,13 @@ def sustainable_utilisation(
 
 
 def holds_at(service: Service, traffic: Traffic, replicas: int, rate: float, seed: int) -> bool:
-    """Whether so many replicas hold the SLO while this rate of requests per second lasts."""
+    """Whether so many replicas hold the SLO while this rate of requests per second lasts.
+
+    A rate that would take more than `MOST_WINDOWS`, at a load of under a fiftieth of one replica,
+    is replayed as the rate that does not: it errs to the safe side, by next to nothing.
+    """
+    idle = 0.02 * service.capacity_requests_per_s
+    rate = max(rate, min(idle, PEAK_REQUESTS / 4 / (MOST_WINDOWS * WINDOW_S)))
     windows = max(FEWEST_WINDOWS, ceil(PEAK_REQUESTS / 4 / (rate * WINDOW_S)))
     window_s = np.clip(PEAK_REQUESTS / (rate * windows), SHORTEST_WINDOW_S, WINDOW_S)
     arrivals = draw(traffic, np.full(windows, rate), float(window_s), seed)
