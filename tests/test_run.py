@@ -208,6 +208,7 @@ def test_the_latest_run_is_the_last_finished_one(tmp_path):
         ".20261126T000000Z-cccccc.partial",
     ):
         (tmp_path / "acme" / name).mkdir(parents=True)
+        (tmp_path / "acme" / name / "provenance.json").write_text("{}")
     assert latest_run("acme", tmp_path).name == "20261124T090000Z-000000"
 
 

@@ -17,7 +17,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 _LOCK = ".lock"
-_SOCKET_BYTES = 60
+SOCKET_BYTES = 60
 """Of a temporary folder's name: a socket's whole path may have 107, and ours need the rest."""
 
 
@@ -46,5 +46,5 @@ def clear(parent: Path, pattern: str) -> None:
 
 def short_temporary_folder() -> None:
     """Lets this process and its children use /tmp where TMPDIR is too long for a socket's path."""
-    if len(os.fsencode(tempfile.gettempdir())) > _SOCKET_BYTES and os.access("/tmp", os.W_OK):
+    if len(os.fsencode(tempfile.gettempdir())) > SOCKET_BYTES and os.access("/tmp", os.W_OK):
         os.environ["TMPDIR"] = tempfile.tempdir = "/tmp"

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from math import inf
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -289,3 +290,17 @@ def test_holding_the_slo_is_about_both_parts(service):
     assert holds(table, Slo(ttft_s, tpot_s))
     assert not holds(table, Slo(0.99 * ttft_s, tpot_s))
     assert not holds(table, Slo(ttft_s, 0.99 * tpot_s))
+
+
+def test_a_peak_where_hardly_a_request_meets_another_takes_no_more_memory(monkeypatch):
+    from llmstudy.capacity.sizing import peak
+
+    sizes = []
+    monkeypatch.setattr(peak, "draw", lambda t, rates, w, seed: sizes.append(len(rates)))
+    monkeypatch.setattr(peak, "holds", lambda table, slo: True)
+    service = SimpleNamespace(
+        capacity_requests_per_s=1.0, slo=None, replayed=lambda arrivals, of: (None, None)
+    )
+    for a_month in (10, 100, 1_000):
+        assert peak.holds_at(service, None, 1, a_month / 2.6e6, 0)
+    assert max(sizes) <= peak.MOST_WINDOWS

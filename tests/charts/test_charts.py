@@ -570,3 +570,8 @@ def test_wrapping_loses_no_letter_and_keeps_to_the_width(said):
     font = FontProperties(family="DejaVu Sans", size=charts.SMALL_PT)
     for line in wrapped.split():
         assert TextPath((0, 0), line, prop=font).get_extents().width <= 72 * 0.8
+
+
+def test_words_that_have_no_room_end_in_a_mark_and_not_never():
+    assert wrap("x" * 3_000, 0.02, lines=3).endswith("…")
+    assert wrap("support-chat", 0.01, lines=1) == "…"
