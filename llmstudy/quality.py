@@ -147,7 +147,7 @@ def paired_difference(counts: PairedCounts, level: float = 0.95) -> Interval:
     end of its range.
 
     Returns: shares in [-1, 1].
-    Source: Tango (1998), Statistics in Medicine 17:891-908, eq. 9.
+    Source: Tango (1998), Statistics in Medicine 17:891-908.
 
     >>> gsm8k = PairedCounts(both=747, only_a=383, only_b=95, neither=94)
     >>> d = paired_difference(gsm8k)
@@ -328,7 +328,7 @@ def new_subject_interval(counts: Sequence[PairedCounts], level: float = 0.95) ->
     Returns: mean over subjects and the interval for a new one, shares in [-1, 1].
     Source: DerSimonian & Laird (1986), Controlled Clinical Trials 7:177-188; interval: Higgins,
     Thompson & Spiegelhalter (2009), JRSS A 172:137-159; variance within a subject: Bonett &
-    Price (2012), JEBS 37:479-488, which stays above zero where no item is discordant.
+    Price (2012), JEBS 37, which stays above zero where no item is discordant.
 
     >>> law, maths = PairedCounts(60, 20, 10, 10), PairedCounts(30, 40, 10, 20)
     >>> i = new_subject_interval([law, maths, PairedCounts(80, 5, 5, 10)], 0.8)

@@ -143,8 +143,7 @@ def _released(
     whose cost meets the study's lines, the one with the largest expected saving moves, if that is
     more than is saved `already`. One that passed although its true difference lies beyond the
     margin is found out and left again: it costs the way there and back. Normal approximation of
-    the paired difference, whose variance is (discordance - difference^2) / n (Tango 1998,
-    section 2).
+    the paired difference, whose variance is (discordance - difference^2) / n (Tango 1998).
     """
     margin = study.workloads[name].quality.margin.value
     n_draws = len(next(iter(saved.values())))

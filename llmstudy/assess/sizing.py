@@ -31,7 +31,7 @@ time your own."""
 
 GPU_MTBF_H = 16_384 * 54 * 24 / 419
 """Of one GPU, all causes of an interrupted job: 419 in 54 days on 16,384 H100. Source: Llama Team
-(2024), arXiv 2407.21783, section 3.3.4."""
+(2024), arXiv 2407.21783."""
 
 MTTR_S = 3600.0
 """Until a failed replica serves again, its boot included. Assumed."""

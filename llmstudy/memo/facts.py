@@ -86,7 +86,9 @@ LIKELIHOODS = (
     (0.95, "very likely"),
     (1.01, "almost certain"),
 )
-"""Upper bounds of the words for a likelihood. Source: ICD 203, Analytic Standards (2015), 6.a."""
+"""Upper bounds of the words for a likelihood.
+
+Source: ICD 203, Analytic Standards (2015), 6.e(2)(a)."""
 
 
 def likelihood(p: float) -> str:

@@ -75,8 +75,8 @@ def quantile_interval(
     or q or level is not between 0 and 1.
     Source: Woodruff (1952), JASA 47:635-646; effective size with degrees of freedom k-1: Korn &
     Graubard (1998), Survey Methodology 24:193-201; ratio variance: Cochran (1977), Sampling
-    Techniques, ch. 9A; correlated batches: Tafazzoli et al. (2011), Skart, INFORMS Journal on
-    Computing 23:255-271.
+    Techniques, ch. 9A; correlated batches: Tafazzoli, Wilson, Lada & Steiger (2011), Performance of
+    Skart, INFORMS Journal on Computing.
 
     >>> steady = np.tile([0.2, 0.3, 0.4, 0.5, 0.6], 40)
     >>> found = quantile_interval(steady, batches(200), 0.5)

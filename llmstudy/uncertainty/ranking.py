@@ -38,8 +38,8 @@ def possible_ranks(low: FloatArray, high: FloatArray) -> tuple[IntArray, IntArra
     The best rank is one more than the number of inputs whose whole interval lies above, the worst
     is k less the number whose whole interval lies below. Inputs whose intervals overlap so have a
     rank that either could hold, and no order of them should be told.
-    Source: Klein, Wright & Wieczorek (2020), JRSS A 183:589-606. Each interval holds with 95 % by
-    itself; that two of them are apart by chance is rarer than 5 %.
+    Source: Klein, Wright & Wieczorek (2020), JRSS C, doi 10.1111/rssc.12402. Each interval holds
+    with 95 % by itself; that two of them are apart by chance is rarer than 5 %.
 
     >>> best, worst = possible_ranks(np.array([0.5, 0.4, 0.1]), np.array([0.7, 0.6, 0.2]))
     >>> best.tolist(), worst.tolist()
