@@ -5,7 +5,9 @@ month, busy or not, and the people who keep them up. All functions take numbers 
 broadcast, and know nothing of studies or workloads.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -23,7 +25,9 @@ class TokenPrice:
 
     `uncached_input_usd` is the input's price when nothing is cached, `cached_input_usd` when all of
     it is, `written_input_usd` when all of it is written to the cache. `month_factors` holds the
-    scheduled price of each month against today's.
+    scheduled price of each month against today's. `context_factors` holds what longer prompts cost
+    where a model charges more beyond a threshold: length over today's (ascending), and the price of
+    a token that goes in and of one that comes out over today's.
     """
 
     arm: str
@@ -34,6 +38,26 @@ class TokenPrice:
     output_tokens: float
     month_factors: tuple[float, ...]
     written_input_usd: float
+    context_factors: tuple[tuple[float, float, float], ...] = ()
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        """The price that `dataclasses.asdict` and JSON made a row of."""
+        months = tuple(row["month_factors"])
+        lengths = tuple((a, b, c) for a, b, c in row.get("context_factors", ()))
+        return cls(**{**row, "month_factors": months, "context_factors": lengths})
+
+    def at_lengths(self, longer: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Price of a token in and of one out over today's, for prompts so many times as long.
+
+        Between the lengths that were priced by straight lines in the logarithm of the length,
+        beyond them as at the last. Returns: two arrays of the shape of `longer`.
+        """
+        if not self.context_factors:
+            return np.ones_like(longer), np.ones_like(longer)
+        lengths, read, written = np.array(self.context_factors).T
+        at = np.log(longer)
+        return np.interp(at, np.log(lengths), read), np.interp(at, np.log(lengths), written)
 
 
 def token_price(
@@ -43,6 +67,7 @@ def token_price(
     cached: pd.DataFrame,
     written: pd.DataFrame,
     month_factors: tuple[float, ...],
+    context_factors: tuple[tuple[float, float, float], ...] = (),
 ) -> TokenPrice:
     """Mean bill of a request from requests that were priced singly.
 
@@ -61,6 +86,7 @@ def token_price(
         output_tokens=float(requests["output_tokens"].mean()),
         month_factors=month_factors,
         written_input_usd=float(written["input_usd"].mean()),
+        context_factors=context_factors,
     )
 
 
@@ -76,8 +102,8 @@ def api_usd_per_request(
 
     Shares are of the input: read from the cache, and written to it; together at most 1.
 
-    Linear in the mean tokens: within the study's range of lengths no request changes its price
-    tier other than the ones that did when they were priced singly.
+    Linear in the mean tokens: no request changes its price tier here other than the ones that did
+    when they were priced singly; `TokenPrice.at_lengths` says what longer prompts cost.
 
     >>> gpt4o = TokenPrice("proprietary_api", 0.0029, 0.00145, 0.00211, 1155, 211, (1.0,), 0.0029)
     >>> round(api_usd_per_request(gpt4o, 1155, 211), 6)

@@ -235,6 +235,7 @@ def token_offer(study: Study, route_name: str, requests: pd.DataFrame) -> TokenP
         priced(route, cached, study.as_of),
         priced(route, written, study.as_of),
         _month_factors(study, route, uncached),
+        _context_factors(study, route, uncached),
     )
 
 
@@ -270,6 +271,30 @@ def _month_factors(study: Study, route: ApiRoute, requests: pd.DataFrame) -> tup
     today = bill(study.as_of)
     steps = [(day, bill(day) / today) for day in sorted(set(changes["effective"]))]
     return tuple(_last(steps, on) for on in starts)
+
+
+_LENGTHS = (0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+"""Lengths of a prompt over today's at which a model with price thresholds is priced."""
+
+
+def _context_factors(
+    study: Study, route: ApiRoute, requests: pd.DataFrame
+) -> tuple[tuple[float, float, float], ...]:
+    """What longer prompts cost a token, as `TokenPrice.context_factors`; none without tiers."""
+    listed = route.price is None and prices.rate(
+        route.provider, route.model, study.as_of, route.tier
+    )
+    if not listed or not listed.has_context_tiers:
+        return ()
+
+    def bill(longer: float) -> "pd.Series[float]":
+        prompts = (requests["input_tokens"] * longer).round().astype("int64")
+        billed = priced(route, requests.assign(input_tokens=prompts), study.as_of).sum()
+        return billed[["input_usd", "output_usd"]] / (prompts.sum(), 1)
+
+    today = bill(1.0).replace(0, np.nan)
+    factors = {longer: (bill(longer) / today).fillna(1.0) for longer in _LENGTHS}
+    return tuple((longer, float(f.iloc[0]), float(f.iloc[1])) for longer, f in factors.items())
 
 
 def _last(steps: Iterable[tuple[date, float]], on: date) -> float:

@@ -405,3 +405,30 @@ def test_a_curve_is_fitted_to_the_points_of_its_own_engine(default):
     assert serving_curve(route) is not None
     with pytest.raises(ValueError, match=r"9\.9"):
         serving_curve(route.model_copy(update={"engine_version": "9.9"}))
+
+
+def test_prompts_that_grow_past_a_price_threshold_are_billed_beyond_it():
+    from llmstudy import uncertainty as mc
+    from llmstudy.evidence import priced
+
+    rng = np.random.default_rng(1)
+    lengths = rng.lognormal(np.log(75_000), 0.6, 4_000).astype(int)  # about 90,000 on the mean
+    requests = pd.DataFrame(
+        {"ts_start": pd.Timestamp("2026-11-20T09:00Z"), "input_tokens": lengths}
+    ).assign(cached_input_tokens=0, cache_write_tokens=0, output_tokens=400)
+    study = load(paths.params("default.yaml"))
+    known = study.routes["openai-gpt-4o"]
+    gemini = known.model_copy(update={"provider": "google", "model": "gemini-2.5-pro"})
+    study = study.model_copy(update={"routes": {**study.routes, "gemini": gemini}})
+    offer = replace(token_offer(study, "gemini", requests), month_factors=(1.0,))
+    one = {"tokenizer": 1.0, "prompt_growth": 0.02, "drift_proprietary_api": 1.0}
+    one |= {"input_tokens": offer.input_tokens, "output_tokens": offer.output_tokens}
+    none = dict.fromkeys(("cached_input_share", "cache_write_share", "retry_share", "tool_usd"), 0)
+    d = {name: np.array([float(x)]) for name, x in {**one, **none}.items()}
+    billed = mc.usd_per_request(offer, d, 25)[0]
+    for month in (0, 6, 12, 24):
+        longer = (requests["input_tokens"] * 1.02**month).round().astype("int64")
+        exact = priced(gemini, requests.assign(input_tokens=longer), study.as_of)
+        assert billed[month] == pytest.approx(exact.sum(axis=1).mean(), rel=0.005)
+    flat = mc.usd_per_request(replace(offer, context_factors=()), d, 25)[0]
+    assert flat[24] < 0.85 * billed[24]

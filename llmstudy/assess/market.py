@@ -171,7 +171,7 @@ class Market:
 def market(cost: Mapping[str, Any], hosting: Mapping[str, Any]) -> Market:
     """The offers back from the results of chapters 02 and 05."""
     tokens = {
-        (name, route): TokenPrice(**{**row, "month_factors": tuple(row["month_factors"])})
+        (name, route): TokenPrice.of(row)
         for name, routes in cost["offers"].items()
         for route, row in routes.items()
     }

@@ -178,7 +178,7 @@ def _worlds(
 
 def _price(results: Results, name: str, route: str) -> TokenPrice:
     row = results["02_cost"]["offers"][name][route]
-    return TokenPrice(**{**row, "month_factors": tuple(row["month_factors"])})
+    return TokenPrice.of(row)
 
 
 def _our_world(

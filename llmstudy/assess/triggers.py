@@ -107,7 +107,7 @@ def log_backtest(case: Case, results: Results) -> list[dict[str, Any]]:
         offer = results["02_cost"]["offers"][name].get(workload.current_route)
         own = (logged["workload"] == name).to_numpy()
         if offer and own.any():
-            price = TokenPrice(**{**offer, "month_factors": tuple(offer["month_factors"])})
+            price = TokenPrice.of(offer)
             rows = logged[own]
             tokens_in, tokens_out, cached = (
                 rows[column].to_numpy(dtype=float, na_value=0.0)

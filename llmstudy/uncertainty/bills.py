@@ -82,7 +82,8 @@ def volumes(d: Draws, months: int) -> FloatArray:
 def usd_per_request(price: TokenPrice, d: Draws, months: int) -> FloatArray:
     """API bill per request in each month: today's, drifted, with scheduled changes. (n, months).
 
-    Prompts grow from month to month; what a request's tools cost does not drift.
+    Prompts grow from month to month, past a model's price thresholds too; what a request's tools
+    cost does not drift.
     """
     nothing = np.zeros(1)
     read, written = (
@@ -101,7 +102,11 @@ def usd_per_request(price: TokenPrice, d: Draws, months: int) -> FloatArray:
             (nothing, d["output_tokens"] * d["tokenizer"]),
         )
     )
-    tokens_usd = (read * prompt_lengths(d, months) + written) * price_factor(price, d, months)
+    longer = prompt_lengths(d, months)
+    mean = (d["input_tokens"] * d["tokenizer"] / price.input_tokens)[:, None]
+    dearer_in, dearer_out = price.at_lengths(mean * longer)
+    listed_usd = read * longer * dearer_in + written * dearer_out
+    tokens_usd = listed_usd * price_factor(price, d, months)
     return np.asarray(tokens_usd + d["tool_usd"][:, None] / 1000)
 
 
