@@ -290,7 +290,7 @@ def _context_factors(
     def bill(longer: float) -> "pd.Series[float]":
         prompts = (requests["input_tokens"] * longer).round().astype("int64")
         billed = priced(route, requests.assign(input_tokens=prompts), study.as_of).sum()
-        return billed[["input_usd", "output_usd"]] / (prompts.sum(), 1)
+        return billed / pd.Series({"input_usd": prompts.sum(), "output_usd": 1})
 
     today = bill(1.0).replace(0, np.nan)
     factors = {longer: (bill(longer) / today).fillna(1.0) for longer in _LENGTHS}
