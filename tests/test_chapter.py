@@ -58,7 +58,7 @@ def test_a_relative_folder_is_the_same_one_wherever_the_notebook_runs(tmp_path, 
 
 def test_a_notebook_without_a_folder_gets_one_of_its_study_files_own(variant, monkeypatch):
     original, copied = paths.params("default.yaml"), variant("default")
-    monkeypatch.setattr(paths, "ROOT", copied.parent)
+    monkeypatch.setattr(paths, "outputs", lambda: copied.parent / "outputs")
     mine, theirs = (open_chapter("01_evidence", str(f)).run for f in (original, copied))
     assert mine != theirs
     assert {f.parent for f in (mine, theirs)} == {copied.parent / "outputs" / "notebooks"}

@@ -23,6 +23,7 @@ from llmstudy.assess.evidence import evidence_tables
 from llmstudy.assess.latency import latency_tables
 from llmstudy.assess.probes import own_tables
 from llmstudy.capacity.sizing import peak, week
+from llmstudy.chapter import open_chapter
 from llmstudy.cli import app
 from llmstudy.probe import record
 from llmstudy.probe.samples import COLUMNS, Run
@@ -56,7 +57,7 @@ def simulated(seed=1, n=400, median_s=MEDIAN_S, rate=5.0, failed=0, day="2026-11
     scheduled = np.cumsum(rng.exponential(1 / rate, n))
     sent = scheduled + rng.exponential(2e-4, n)
     first = scheduled + np.maximum(median_s * np.exp(SPREAD * rng.standard_normal(n)), 0.06)
-    chunks = first[:, None] + TPOT_S * np.linspace(0, LENGTHS["output_tokens"] - 1, 8)
+    chunks = first[:, None] + TPOT_S * np.arange(LENGTHS["output_tokens"])
     ok = rng.permutation(n) >= failed
     samples = pd.DataFrame(
         {
@@ -550,7 +551,7 @@ def test_chapter_05_shows_the_recorded_runs_with_card_version_and_weights(told, 
     recorded.write(bundle / "probes", [made_sweep(made_points())], BEGAN)
     page = told("05_self_hosting", DEFAULT)
     assert PUBLISHED not in page
-    assert "5 points were recorded by our own probe on h200_sxm" in page
+    assert "5 points were recorded by our own probe on h200&#95;sxm" in page
     assert "with dummy weights" in page
     row = page[page.index("Runs of our own probe on a GPU") :].split("</table>")[0]
     assert all(f">{cell}<" in row for cell in ("0.26.0", "60\u00a0%", "0.99", "1.02", "dummy"))
@@ -652,7 +653,7 @@ def test_recorded_points_move_the_curve_of_their_group_and_no_other(bundle):
 
 def test_chapter_03_shows_the_probes_and_their_models(told, probed, hosting, tmp_path):
     study = probed(**{HOSTED: [simulated()]})
-    canonical.write(tmp_path / "run/results/05_self_hosting.json", canonical.dumps(hosting))
+    open_chapter("05_self_hosting", str(study), str(tmp_path / "run")).write(hosting)
     page = told("03_latency", study)
     assert f"Probed: {HOSTED}, with 400 requests in 1 run, each found valid by its audit." in page
     for caption in ("Routes probed", "Pace at the p95", "Where the first token goes"):
