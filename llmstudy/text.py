@@ -62,6 +62,19 @@ def share(x: float, beside: float | None = None) -> str:
     return f"{sign}{percent:,.{decimals}f} %"
 
 
+def allowed_loss(mark: float) -> str:
+    """The lowest difference of two shares that passes a test, as a loss or a gain in points.
+
+    Rounded towards what surely passes.
+
+    >>> allowed_loss(-0.017224), allowed_loss(0.0021)
+    ('a loss of at most 1.7 points', 'a gain of at least 0.3 points')
+    """
+    if mark > 0:
+        return f"a gain of at least {math.ceil(1000 * mark) / 10:.1f} points"
+    return f"a loss of at most {math.floor(-1000 * mark) / 10:.1f} points"
+
+
 def span(low: float | None, high: float | None, fmt: Format) -> str:
     """A range, its unit said once. An end that is never reached says so.
 

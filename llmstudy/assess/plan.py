@@ -16,7 +16,7 @@ from llmstudy.decision.plan import ALL, GateFact, GateState, ItemCost, gates, it
 from llmstudy.decision.verdicts import is_proven
 from llmstudy.prices import same_model
 from llmstudy.study import Study
-from llmstudy.text import count, share, usd
+from llmstudy.text import allowed_loss, count, share, usd
 
 CANARY_ITEM = "canary up to full traffic"
 """What `phase_items.csv` calls the canaries."""
@@ -237,6 +237,8 @@ def _quality(case: Case, found: Found, name: str, route: str) -> GateFact:
         n, grade = count(float(row["items"])), row["quality_grade"]
         said = f"{route}: {row['quality']} on {n} {grade} items; {row['lowest_grade']} ones asked"
     needed = float(row["items_needed"]) or None
+    if needed and state != "passed" and pd.notna(row["pass_mark"]):
+        said += f"; {count(needed)} own items pass at {allowed_loss(float(row['pass_mark']))}"
     return GateFact(state, float(row["items"]), needed, "items", str(row["quality_grade"]), said)
 
 
