@@ -74,6 +74,8 @@ def test_the_costs_of_the_items_are_those_of_their_phase(assessed, name):
     found = assessed(name).results[DECISION]
     for phase in found["phases"]:
         own = [row for row in found["plan_items"] if row["phase"] == phase["phase"]]
+        if any("cost more than" in (row["note"] or "") for row in own):
+            continue  # as `decision.plan.items` says
         for end in ("cost_usd", "cost_low_usd", "cost_high_usd"):
             assert sum(row[end] or 0 for row in own) == pytest.approx(phase[end])
 
@@ -262,7 +264,7 @@ def test_no_traffic_is_left_on_a_route_that_may_not_see_it(assessed):
     assert forced[0]["rollback"].startswith("stop, since today's route may not see the data,")
     free = found.rows(DECISION, "canary", workload="clinical-summaries")
     assert [row["traffic_share"] for row in free] == [0.01, 0.05, 0.25, 0.5, 1]
-    assert all(row["rollback"].startswith("back if") for row in free)
+    assert all(row["rollback"].startswith("back as soon as") for row in free)
 
 
 # ---- the panel

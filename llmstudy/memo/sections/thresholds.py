@@ -45,11 +45,12 @@ def _ways_back(facts: Facts) -> list[str]:
             f"(G3: {_watches(facts, 'G3')} watches)."
         )
     if chosen := [name for name in moves if not facts.forced(name)]:
-        margin = facts.stated(f"workloads.{chosen[0]}.quality.margin")["value"]
+        last = [row for row in facts.decided["canary"] if row["workload"] == chosen[0]][-1]
+        gap = last["acceptance_alarm_gap"]
         found.append(
-            f"{owner_text(chosen[0])} goes back if its canary loses more than "
-            f"{told(margin, points)} points of accepted answers "
-            f"({escape(facts.decided['phases'][2]['owner'])} watches)."
+            f"{owner_text(chosen[0])} goes back as soon as its canary's evidence says so: "
+            f"{told(gap, points)} points fewer accepted answers on {told(last['requests'])} "
+            f"requests at full traffic ({escape(facts.decided['phases'][2]['owner'])} watches)."
         )
     return found
 
