@@ -42,6 +42,11 @@ def canary_metrics() -> pd.DataFrame:
     return pd.read_csv(paths.data("canary_metrics.csv"))
 
 
+def step_alpha() -> float:
+    """Chance of a false alarm that one metric has in one step: evidence of 1 / alpha ends it."""
+    return FALSE_ALARM_SHARE / (len(canary_metrics()) * len(canary_steps()))
+
+
 class Weights(NamedTuple):
     """What one request adds to the logarithm of the evidence, by its side and its outcome."""
 
@@ -181,13 +186,13 @@ def canary_plan(
         raise ValueError(f"{requests_per_day:g} requests a day: a canary needs traffic")
     if absent := [name for name in metrics["metric"] if name not in baselines]:
         raise ValueError(f"canary: no baseline of {', '.join(absent)}; give today's share of each")
-    alpha = FALSE_ALARM_SHARE / (len(metrics) * len(steps))
+    alpha = step_alpha()
     worse = dict(zip(metrics["metric"], metrics["worse"], strict=True))
     rows: list[dict[str, Any]] = []
     for step in steps.to_dict("records"):
         share, pairs = step["share"], {}
         for name, side in worse.items():
-            pair = _shares(baselines[name], margin_share, side)
+            pair = degradation(baselines[name], margin_share, side)
             pairs[name] = pair if pair[0] != pair[1] else None
         needs = {
             n: canary_requests(*pair, share, alpha) if pair else 0 for n, pair in pairs.items()
@@ -210,7 +215,7 @@ def canary_plan(
     return pd.DataFrame(rows)
 
 
-def _shares(baseline_share: float, margin_share: float, worse: str) -> tuple[float, float]:
+def degradation(baseline_share: float, margin_share: float, worse: str) -> tuple[float, float]:
     """The baseline and the share that is worse by the margin, neither quite 0 nor 1."""
     moved = baseline_share - margin_share if worse == "lower" else baseline_share + margin_share
     baseline, degraded = (

@@ -169,13 +169,39 @@ def answered_by(one, served):
     [
         (["gpt-4o-2024-08-06"], "open", "open"),  # today's model by its version is no other model
         (["gpt-4o-2024-08-06", "gpt-4o-mini"], "passed", "open"),
-        (["gpt-6-luna"], "passed", "passed"),
+        (["gpt-6-luna"], "passed", "unknown"),  # nothing of today's to hold it against
     ],
 )
 def test_a_fallback_is_drilled_once_another_model_has_answered(chapter, served, fallback, canary):
     gates = answered_by(chapter("default"), served).gates()
     assert gates["fallback"]["extraction"].state == fallback
     assert gates["canary"]["extraction"].state == canary
+
+
+@pytest.mark.parametrize(
+    ("failed_share", "late_share", "state"),
+    [(0.01, 0.05, "passed"), (0.02, 0.05, "passed"), (0.12, 0.05, "failed"), (0.01, 0.3, "failed")],
+)
+def test_a_canary_at_full_traffic_passes_only_if_it_holds_its_margins(
+    chapter, failed_share, late_share, state
+):
+    """Against 1 % failures and 5 % late first tokens before; the margin is 5 points."""
+    one = answered_by(chapter("default"), ["gpt-4o-2024-08-06"])
+    requests = one.case.traffic.requests
+    own = requests.index[requests["workload"] == "extraction"]
+    n, target_s = 4_000, one.case.study.workloads["extraction"].slo.ttft_p95.value
+    rows = requests.loc[np.resize(own, n)].reset_index(drop=True)
+    last = np.arange(n) >= n // 2
+    rows["ts_start"] = requests["ts_start"].min() + pd.to_timedelta(np.where(last, 60, 0), "D")
+    rows["model_served"] = np.where(last, "gpt-6-luna", "gpt-4o-2024-08-06")
+    place = np.arange(n) % 1_000 / 1_000
+    rows["ok"] = place >= np.where(last, failed_share, 0.01)
+    rows["ttft_s"] = np.where(place >= np.where(last, late_share, 0.05), 0.5, 2.0) * target_s
+    others = requests[requests["workload"] != "extraction"]
+    traffic = replace(one.case.traffic, requests=pd.concat([others, rows], ignore_index=True))
+    one.case = type(one.case)(one.case.study, traffic)
+    gate = one.gates()["canary"]["extraction"]
+    assert (gate.state, "300" in gate.evidence) == (state, True)
 
 
 def test_a_cost_whose_low_end_is_nothing_keeps_it(chapter):
