@@ -367,7 +367,7 @@ def pass_mark(
     Raises: ValueError for a share out of range.
 
     >>> pass_mark(675, discordance_share=0.27, margin_share=0.05)
-    -0.017224
+    -0.016987
     """
     _check_margin(margin_share, alpha)
     _check_plan(discordance_share, 0.8, 0.0)

@@ -65,14 +65,11 @@ def share(x: float, beside: float | None = None) -> str:
 def allowed_loss(mark: float) -> str:
     """The lowest difference of two shares that passes a test, as a loss or a gain in points.
 
-    Rounded towards what surely passes.
-
-    >>> allowed_loss(-0.017224), allowed_loss(0.0021)
-    ('a loss of at most 1.7 points', 'a gain of at least 0.3 points')
+    >>> allowed_loss(-0.016987), allowed_loss(0.0021)
+    ('a loss of at most 1.7 points', 'a gain of at least 0.2 points')
     """
-    if mark > 0:
-        return f"a gain of at least {math.ceil(1000 * mark) / 10:.1f} points"
-    return f"a loss of at most {math.floor(-1000 * mark) / 10:.1f} points"
+    side = "gain of at least" if mark > 0 else "loss of at most"
+    return f"a {side} {100 * abs(mark):.1f} points"
 
 
 def span(low: float | None, high: float | None, fmt: Format) -> str:

@@ -10,7 +10,7 @@ from llmstudy.memo.binding import counted, quoted, told
 from llmstudy.memo.facts import ARMS, Facts
 from llmstudy.memo.sections.findings import ladder, points
 from llmstudy.memo.sections.prose import bullets, first_few, heading, html, names, owner_text, table
-from llmstudy.text import allowed_loss, share, usd
+from llmstudy.text import share, usd
 
 MOST_CHANGES, MOST_RISKS, MOST_STEPS = 4, 3, 4
 """The budget of each list (research/notebooks.md 5)."""
@@ -71,8 +71,8 @@ def _quality_thresholds(facts: Facts) -> list[str]:
         if mark is not None:
             found.append(
                 f"{owner_text(row['workload'])} moves to {owner_text(row['route'])} if "
-                f"{told(row['n'])} own items show {told(mark, allowed_loss)} "
-                "(evaluation lead watches)."
+                f"{told(row['n'])} own items show a difference of {told(mark, points)} points or "
+                "better (evaluation lead watches)."
             )
     return found
 
