@@ -52,7 +52,7 @@ SHOWN = {
     "own_points": (
         "model gpu precision input_tokens output_tokens concurrency ttft_ms tpot_ms weights"
     ),
-    "quality": "workload route verdict grade n difference% low% high% margin% n_needed",
+    "quality": "workload route verdict grade n difference% low% high% margin% n_needed pass_mark%",
     "serving_fit": "model gpu precision engine_version n_fit n_heldout median_abs_error_share%",
     "fleets": (
         "workload route replicas gpus sustained_utilisation% utilisation% rent_month_usd "

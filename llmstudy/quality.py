@@ -19,6 +19,10 @@ from scipy.stats import binomtest, norm, t
 from llmstudy import paths
 from llmstudy.figure import FloatArray, Interval
 
+ALPHA = 0.05
+"""Chance that any candidate of a study passes although it is worse than its margin, at most: over
+all its comparisons (`holm_levels`) and however often each is judged (`look_share`)."""
+
 IMPLAUSIBLE = 0.001
 """p-value under which a below-chance score accuses the scorer; a benchmark has dozens of rows."""
 
@@ -68,8 +72,8 @@ class NonInferiority:
     """Whether b stays within the margin of a, with the evidence for it.
 
     `difference` is the interval of level 1 - 2 alpha. `n_needed` is the total number of items that
-    would settle an undecided comparison; None when it is settled, or when the observed difference
-    lies on the margin itself, where no number of items would help.
+    would settle an undecided comparison at its next test; None when it is settled, or when the
+    observed difference lies on the margin itself, where no number of items would help.
     """
 
     verdict: Literal["non-inferior", "inferior", "undecided"]
@@ -140,6 +144,13 @@ def _score_variance(b: float, c: float, n: float, delta: float) -> float:
     return n * (2 * q + delta * (1 - delta))
 
 
+def _score(b: float, c: float, n: float, delta: float) -> float:
+    """Tango's statistic of a true difference delta, in standard errors."""
+    gap = c - b - n * delta
+    # at the estimate the variance may be 0 too
+    return gap / sqrt(_score_variance(b, c, n, delta)) if gap else 0.0
+
+
 def paired_difference(counts: PairedCounts, level: float = 0.95) -> Interval:
     """Accuracy of b minus accuracy of a, with Tango's score interval.
 
@@ -157,15 +168,9 @@ def paired_difference(counts: PairedCounts, level: float = 0.95) -> Interval:
     n, b, c = counts.n, counts.only_a, counts.only_b
     z = norm.ppf((1 + level) / 2)
 
-    def score(delta: float) -> float:
-        gap = c - b - n * delta
-        if gap == 0:
-            return 0.0  # at the estimate; the variance may be 0 there too
-        return gap / sqrt(_score_variance(b, c, n, delta))
-
     estimate, edge = counts.difference, 1 - 1e-9
-    low = brentq(lambda d: score(d) - z, -edge, estimate) if c - b > -n else -1.0
-    high = brentq(lambda d: score(d) + z, estimate, edge) if c - b < n else 1.0
+    low = brentq(lambda d: _score(b, c, n, d) - z, -edge, estimate) if c - b > -n else -1.0
+    high = brentq(lambda d: _score(b, c, n, d) + z, estimate, edge) if c - b < n else 1.0
     return Interval(estimate, low, high)
 
 
@@ -196,17 +201,66 @@ def holm(p: Sequence[float] | FloatArray) -> FloatArray:
     return adjusted
 
 
+def holm_levels(p: Sequence[float] | FloatArray, alpha: float = ALPHA) -> FloatArray:
+    """Level at which Holm's procedure tests each claim, in the order given. Shape: (k,).
+
+    A claim passes where its p-value is at most its level, which is where `holm` is at most alpha.
+    One that does not is tested at alpha over the number of claims that have not passed.
+
+    >>> holm_levels([0.01, 0.04, 0.03]).round(4).tolist()
+    [0.0167, 0.025, 0.025]
+    """
+    p = np.asarray(p, dtype=float)
+    rank = np.argsort(np.argsort(p, kind="stable"), kind="stable")
+    passed = int((holm(p) <= alpha).sum())
+    return np.asarray(alpha / (len(p) - np.minimum(rank, passed)))
+
+
 # ---- non-inferiority ----------------------------------------------------------------------------
 
 
+def look_share(looks: int) -> float:
+    """Share of alpha that a comparison may spend on its next test, after `looks` earlier ones.
+
+    1/2, 1/6, 1/12, 1/20, ...: they sum to 1, so that a comparison may be judged, extended by new
+    items and judged again any number of times, and still passes falsely with alpha at most
+    (Bonferroni over the looks). The first look has the largest share, since most are settled there.
+
+    Raises: ValueError for a negative number of looks.
+    Source: alpha spending, Lan & DeMets (1983), Biometrika 70:659-663.
+
+    >>> [round(0.05 * look_share(looks), 4) for looks in range(3)]
+    [0.025, 0.0083, 0.0042]
+    """
+    if looks < 0:
+        raise ValueError(f"looks {looks}: give how many times the items were judged already")
+    return 1 / ((looks + 1) * (looks + 2))
+
+
+def non_inferiority_p(counts: PairedCounts, margin_share: float) -> float:
+    """One-sided p-value of the hypothesis that b is worse than a by the margin or more.
+
+    Raises: ValueError if not 0 < margin < 1.
+
+    >>> round(non_inferiority_p(PairedCounts(both=1200, only_a=43, only_b=42, neither=34), 0.02), 4)
+    0.004
+    """
+    _check_margin(margin_share, ALPHA)
+    return float(norm.sf(_score(counts.only_a, counts.only_b, counts.n, -margin_share)))
+
+
 def non_inferiority(
-    counts: PairedCounts, margin_share: float, alpha: float = 0.05
+    counts: PairedCounts,
+    margin_share: float,
+    alpha: float = ALPHA,
+    next_alpha: float | None = None,
 ) -> NonInferiority:
     """Whether b is less than the margin worse than a, at one-sided level alpha.
 
     Non-inferior when the whole (1 - 2 alpha) Tango interval lies above -margin, inferior when it
     lies below, undecided otherwise; then with the items that would settle it at 80 % power if the
-    observed shares are the true ones.
+    observed shares are the true ones. next_alpha: level of the test of those items (None: alpha,
+    which holds for a comparison that is judged once).
 
     Raises: ValueError if not 0 < margin < 1 or not 0 < alpha < 0.5.
 
@@ -228,7 +282,10 @@ def non_inferiority(
     on_the_margin = abs(difference.estimate + margin_share) < 1e-9
     if verdict == "undecided" and not on_the_margin:
         n_needed = score_test_size(
-            counts.discordance_share, margin_share, alpha, true_difference=difference.estimate
+            counts.discordance_share,
+            margin_share,
+            next_alpha or alpha,
+            true_difference=difference.estimate,
         )
     return NonInferiority(verdict, difference, margin_share, alpha, counts.n, n_needed)
 
@@ -236,7 +293,7 @@ def non_inferiority(
 def golden_set_size(
     discordance_share: float,
     margin_share: float,
-    alpha: float = 0.05,
+    alpha: float = ALPHA,
     power: float = 0.8,
     true_difference: float = 0.0,
 ) -> int:
@@ -270,7 +327,7 @@ def golden_set_size(
 def score_test_size(
     discordance_share: float,
     margin_share: float,
-    alpha: float = 0.05,
+    alpha: float = ALPHA,
     power: float = 0.8,
     true_difference: float = 0.0,
 ) -> int:
@@ -296,6 +353,36 @@ def score_test_size(
     at_truth = sqrt(discordance_share - true_difference**2)
     effort = norm.ppf(1 - alpha) * at_margin + norm.ppf(power) * at_truth
     return int(np.ceil((effort / (margin_share + true_difference)) ** 2))
+
+
+def pass_mark(
+    n: int, discordance_share: float, margin_share: float, alpha: float = ALPHA
+) -> float | None:
+    """Lowest observed difference with which n items show b to be non-inferior.
+
+    It lies above -margin, by what chance may hide: a loss of the whole margin never passes.
+
+    Returns: a share in [-1, 1], to six decimals, negative where a loss passes; None where so few
+    items pass with no result.
+    Raises: ValueError for a share out of range.
+
+    >>> pass_mark(675, discordance_share=0.27, margin_share=0.05)
+    -0.016987
+    """
+    _check_margin(margin_share, alpha)
+    _check_plan(discordance_share, 0.8, 0.0)
+    z = float(norm.ppf(1 - alpha))
+
+    def beyond(difference: float) -> float:
+        only_a, only_b = (discordance_share + sign * difference for sign in (-1, 1))
+        return _score(n * only_a / 2, n * only_b / 2, n, -margin_share) - z
+
+    if beyond(discordance_share) < 0:
+        return None
+    lowest = max(-discordance_share, -margin_share)
+    if beyond(lowest) >= 0:
+        return round(lowest, 6)
+    return round(float(brentq(beyond, lowest, discordance_share)), 6)
 
 
 def _check_margin(margin_share: float, alpha: float) -> None:

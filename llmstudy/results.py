@@ -318,7 +318,7 @@ class CanaryRecord(_Record):
     requests: int
     days: int
     power: float
-    alpha: float = Field(description="one-sided, of each test of the step")
+    alpha: float = Field(description="of each test; evidence of 1 / alpha ends the step")
     needs_most: str
     rollback: str
 

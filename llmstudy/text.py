@@ -62,6 +62,16 @@ def share(x: float, beside: float | None = None) -> str:
     return f"{sign}{percent:,.{decimals}f} %"
 
 
+def allowed_loss(mark: float) -> str:
+    """The lowest difference of two shares that passes a test, as a loss or a gain in points.
+
+    >>> allowed_loss(-0.016987), allowed_loss(0.0021)
+    ('a loss of at most 1.7 points', 'a gain of at least 0.2 points')
+    """
+    side = "gain of at least" if mark > 0 else "loss of at most"
+    return f"a {side} {100 * abs(mark):.1f} points"
+
+
 def span(low: float | None, high: float | None, fmt: Format) -> str:
     """A range, its unit said once. An end that is never reached says so.
 

@@ -34,6 +34,7 @@ HEADINGS: Mapping[str, str] = {
     "best_roofline_share": "best share of the roofline",
     "n": "items",
     "n_needed": "items needed",
+    "pass_mark": "which pass from a difference of",
     "difference": "difference in quality",
     "pair": "against the candidate",
     "acceptance": "answers accepted",

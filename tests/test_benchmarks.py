@@ -25,6 +25,7 @@ from llmstudy.cost import TokenPrice
 from llmstudy.evidence import FleetOffer
 from llmstudy.figure import Figure
 from llmstudy.probe.samples import Run, Sample, table
+from llmstudy.quality import look_share
 from llmstudy.study import load
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -123,6 +124,26 @@ def test_poisson_arrivals_pass_and_repeated_gaps_do_not(bench):
 
 def test_no_run_gives_no_figures(bench):
     assert bench.spread(pd.Series([], dtype=float)) is None
+
+
+# ---- looks.py
+
+
+@pytest.mark.parametrize("first_items", [None, 100])
+def test_items_judged_and_extended_as_asked_up_to_five_times_pass_falsely_in_five_percent(
+    first_items,
+):
+    """A small cut of benchmarks/looks.py: 20,000 runs there give 3.9 % for both."""
+    looks = opened("looks.py", "looks_benchmark")
+    runs = {"discordance": 0.27, "margin": 0.05, "n_runs": 1_500, "first_items": first_items}
+
+    def passed(difference, share):
+        found, _ = looks.passed_at(difference, share=share, rng=np.random.default_rng(7), **runs)
+        return (found > 0).mean()
+
+    assert passed(-0.05, look_share) <= 0.05
+    assert passed(-0.05, lambda k: 1.0) > 0.12  # what a whole alpha at each look comes to
+    assert passed(0.0, look_share) > 0.98
 
 
 # ---- capacity: replay

@@ -20,6 +20,8 @@ from llmstudy.quality import (
     draw_acceptance,
     golden_set_size,
     holm,
+    holm_levels,
+    look_share,
     mcnemar_exact,
     new_subject_interval,
     noise_floor,
@@ -27,6 +29,7 @@ from llmstudy.quality import (
     paired_counts,
     paired_difference,
     paired_table,
+    pass_mark,
     score_test_size,
     wilson,
 )
@@ -158,6 +161,12 @@ def test_mcnemar_agrees_with_statsmodels(counts):
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_holm_agrees_with_statsmodels(p):
     assert holm(p) == pytest.approx(multipletests(p, method="holm")[1])
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_a_claim_passes_at_its_level_where_holm_lets_it_pass(p):
+    assert ((np.array(p) <= holm_levels(p)) == multipletests(p, method="holm")[0]).all()
 
 
 def test_57_mmlu_subjects_give_the_published_counts_of_findings():
@@ -380,6 +389,41 @@ def test_a_pair_carries_its_provenance():
     assert "$20.00" in found.flag
 
 
+# ---- pass mark, and looking again
+
+
+@pytest.mark.parametrize(
+    ("n", "discordance", "margin", "alpha"),
+    [(675, 0.27, 0.05, 0.05), (717, 0.1, 0.03, 0.05), (2_364, 0.27, 0.03, 0.025)],
+)
+def test_the_pass_mark_parts_the_counts_that_pass_from_those_that_do_not(
+    n, discordance, margin, alpha
+):
+    mark, discordant = pass_mark(n, discordance, margin, alpha), round(n * discordance)
+    for only_b in range(discordant + 1):
+        counts = PairedCounts(n - discordant, discordant - only_b, only_b, 0)
+        far = abs(counts.difference - mark) > 2 / n  # the discordance is rounded to whole items
+        if far:
+            passes = non_inferiority(counts, margin, alpha).verdict == "non-inferior"
+            assert passes == (counts.difference > mark)
+
+
+def test_675_items_pass_at_a_loss_of_17_tenths_of_a_point_and_not_of_5_points():
+    assert pass_mark(675, 0.27, 0.05) == pytest.approx(-0.017, abs=0.0005)
+    # the textbook's approximation: the margin less z standard errors
+    assert pass_mark(675, 0.27, 0.05) == pytest.approx(
+        -0.05 + 1.645 * np.sqrt(0.27 / 675), abs=2e-4
+    )
+
+
+def test_too_few_items_pass_with_no_result():
+    assert pass_mark(10, 0.05, 0.05) is None
+
+
+def test_the_shares_of_all_looks_sum_to_the_whole():
+    assert sum(look_share(k) for k in range(10_000)) == pytest.approx(1, abs=1e-3)
+
+
 # ---- errors
 
 
@@ -392,6 +436,7 @@ def test_a_pair_carries_its_provenance():
         (lambda: wilson(0, 0), "n > 0"),
         (lambda: non_inferiority(MMLU, 2), "margin 2: give a share"),
         (lambda: non_inferiority(MMLU, 0.02, alpha=0.95), "one-sided"),
+        (lambda: look_share(-1), "looks -1: give how many times"),
         (lambda: golden_set_size(0.1, 0.02, true_difference=-0.02), "not above the margin"),
         (lambda: golden_set_size(0.0, 0.02), "score_test_size"),
         (lambda: score_test_size(0.1, 0.02, true_difference=-0.02), "never decided"),

@@ -139,10 +139,10 @@ def _released(
 ) -> FloatArray:
     """What a test of n items gains in each draw over what may move already. (n_draws,) usd.
 
-    A candidate passes as in `quality.non_inferiority`, one-sided at 5 %; of those that pass and
-    whose cost meets the study's lines, the one with the largest expected saving moves, if that is
-    more than is saved `already`. One that passed although its true difference lies beyond the
-    margin is found out and left again: it costs the way there and back. Normal approximation of
+    A candidate passes as in `quality.non_inferiority`, at its level in chapter 04; of those that
+    pass and whose cost meets the study's lines, the one with the largest expected saving moves, if
+    that is more than is saved `already`. One that passed although its true difference lies beyond
+    the margin is found out and left again: it costs the way there and back. Normal approximation of
     the paired difference, whose variance is (discordance - difference^2) / n (Tango 1998).
     """
     margin = study.workloads[name].quality.margin.value
@@ -156,7 +156,7 @@ def _released(
         spread = np.sqrt(np.maximum(_discordance(study, name, route) - true**2, 1e-4) / n)
         luck = mc.noise(quality_stream(study, name, route), n_draws, 1, study.seed)[:, 0]
         seen = true + spread * norm.ppf(np.clip(luck, 1e-9, 1 - 1e-9))
-        moves = (seen - norm.ppf(0.95) * spread > -margin) & ~settled
+        moves = (seen - norm.ppf(1 - row["next_alpha"]) * spread > -margin) & ~settled
         there_and_back = 2 * study.moving[study.routes[route].arm].cost.value
         gain = np.where(true >= -margin, saved[route] - already, -there_and_back)
         gained[moves] = gain[moves]

@@ -11,6 +11,7 @@ from llmstudy.decision.first_moves import MOVES, OPEN, STAYS, first_moves
 from llmstudy.decision.verdicts import is_proven
 from llmstudy.privacy import REGULATED
 from llmstudy.study import Study
+from llmstudy.text import count
 from llmstudy.units import HOURS_PER_MONTH
 
 Found = Mapping[str, Any]
@@ -150,16 +151,20 @@ def _error_share(case: Case, name: str) -> float:
 
 
 def _rollback(row: Mapping[Any, Any], target_s: float, may_return: bool) -> str:
-    """The rule of one step, at the numbers of its own size."""
+    """The rule of one step, and what it comes to when all of its requests are in."""
     undo = "back" if may_return else "stop, since today's route may not see the data,"
-    fewer, fail, late = (_points(row[f"{name}_alarm_gap"]) for name in _IN_RULE)
+    worse = {
+        "acceptance": "fewer answers are accepted",
+        "errors": "more requests fail",
+        "slow_first_token": f"more first tokens come later than {target_s:g} s",
+    }
+    gaps = {name: row[f"{name}_alarm_gap"] for name in worse}
+    said = [f"{_points(gap)} {worse[name]}" for name, gap in gaps.items() if pd.notna(gap)]
     return (
-        f"{undo} if, against today's route, {fewer} fewer answers are accepted, {fail} more "
-        f"requests fail or {late} more first tokens come later than {target_s:g} s"
+        f"{undo} as soon as the evidence of one metric reaches {1 / row['alpha']:.0f}, however "
+        f"often it is read; at {count(row['requests'])} requests that is where, against today's "
+        f"route, {' or '.join(said)}"
     )
-
-
-_IN_RULE = ("acceptance", "errors", "slow_first_token")
 
 
 def _points(gap: float) -> str:

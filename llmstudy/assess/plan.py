@@ -12,11 +12,12 @@ from llmstudy.assess.key_tradeoffs import key_tradeoffs
 from llmstudy.assess.lock_in import vendor
 from llmstudy.assess.moves import Found, canary_rows, first_move_rows, targets_of
 from llmstudy.assess.team import ends
+from llmstudy.decision.canary import degradation, evidence, evidence_weights, step_alpha
 from llmstudy.decision.plan import ALL, GateFact, GateState, ItemCost, gates, items, passage, worst
 from llmstudy.decision.verdicts import is_proven
 from llmstudy.prices import same_model
 from llmstudy.study import Study
-from llmstudy.text import count, share, usd
+from llmstudy.text import allowed_loss, count, share, usd
 
 CANARY_ITEM = "canary up to full traffic"
 """What `phase_items.csv` calls the canaries."""
@@ -237,41 +238,79 @@ def _quality(case: Case, found: Found, name: str, route: str) -> GateFact:
         n, grade = count(float(row["items"])), row["quality_grade"]
         said = f"{route}: {row['quality']} on {n} {grade} items; {row['lowest_grade']} ones asked"
     needed = float(row["items_needed"]) or None
+    if needed and state != "passed" and pd.notna(row["pass_mark"]):
+        said += f"; {count(needed)} own items pass at {allowed_loss(float(row['pass_mark']))}"
     return GateFact(state, float(row["items"]), needed, "items", str(row["quality_grade"]), said)
 
 
-def _served(case: Case, name: str, since: pd.Timedelta | None = None) -> pd.Series | None:
-    """Which model answered each logged request of a workload; None without a log."""
-    if name in case.traffic.simulated:
-        return None
-    rows = case.traffic.of(name)
-    if since is not None:
-        rows = rows[rows["ts_start"] >= rows["ts_start"].max() - since]
-    return rows["model_served"]
+def _answered_by(rows: pd.DataFrame, model: str) -> pd.Series:
+    """Which of the logged requests a model answered."""
+    return rows["model_served"].map(lambda name: same_model(name, model)).astype(bool)
 
 
 def _canary_share(case: Case, found: Found, name: str, route: str) -> GateFact:
-    """Share of the last week's requests that the new route's model answered."""
-    served = _served(case, name, pd.Timedelta(weeks=1))
-    if served is None:
+    """Share of the last week's requests that the new route's model answered, and how well."""
+    if name in case.traffic.simulated:
         said = "no log shows who answers"
         return GateFact("open", None, _FULL_TRAFFIC, "share of requests", "measured", said)
-    model = case.study.routes[route].model
-    part = float(served.map(lambda name: same_model(name, model)).mean())
-    state: GateState = "passed" if part >= _FULL_TRAFFIC else "open"
+    rows, model = case.traffic.of(name), case.study.routes[route].model
+    week = rows[rows["ts_start"] >= rows["ts_start"].max() - pd.Timedelta(weeks=1)]
+    new = _answered_by(week, model)
+    part = float(new.mean())
     said = f"{route} answered {share(part)} of the last week's requests"
+    state: GateState = "open"
+    if part >= _FULL_TRAFFIC:
+        state, held = _margins_held(case, name, week[new])
+        said += f"; {held}"
     return GateFact(state, part, _FULL_TRAFFIC, "share of requests", "measured", said)
+
+
+def _gone_wrong(rows: pd.DataFrame, target_s: float) -> dict[str, pd.Series]:
+    """Which of the requests failed, and which timed first tokens came after the target."""
+    late = rows["ttft_s"].dropna() > target_s
+    return {"failures": ~rows["ok"].astype(bool), "late first tokens": late}
+
+
+def _margins_held(case: Case, name: str, canary: pd.DataFrame) -> tuple[GateState, str]:
+    """Whether the requests of a canary at full traffic hold against what the log shows of today's.
+
+    By the rule of `decision.canary` for its last step, on the metrics that a log has: failures and
+    first tokens. Unknown where the log holds no request of today's route.
+    """
+    workload = case.study.workloads[name]
+    rows = case.traffic.of(name)
+    today = rows[_answered_by(rows, case.study.routes[workload.current_route].model)]
+    if today.empty:
+        return "unknown", "the log holds no request of today's route to hold them against"
+    limit = 1 / step_alpha()
+    befores, afters = (_gone_wrong(part, workload.slo.ttft_p95.value) for part in (today, canary))
+    against = []
+    for what, before in befores.items():
+        after = afters[what]
+        if before.empty or after.empty:
+            continue
+        pair = degradation(float(before.mean()), workload.quality.margin.value, "higher")
+        if pair[0] == pair[1]:
+            continue  # as bad as it can be already
+        weights = evidence_weights(*pair, 1.0)
+        if evidence(weights, (int(after.sum()), len(after))) >= limit:
+            against.append(
+                f"{what} {share(float(after.mean()))}, {share(float(before.mean()))} on today's"
+            )
+    if against:
+        return "failed", f"the evidence against it passes {limit:.0f}: {'; '.join(against)}"
+    return "passed", f"the evidence of failures and late first tokens stays below {limit:.0f}"
 
 
 def _fallback(case: Case, found: Found, name: str, route: str) -> GateFact:
     """Whether another model than today's has ever answered: a fallback that was never used is a
     hope."""
-    served = _served(case, name)
-    if served is None:
+    if name in case.traffic.simulated:
         return GateFact("open", None, 1, "requests", "measured", "no log shows a fallback")
+    rows = case.traffic.of(name)
     today = case.study.routes[case.study.workloads[name].current_route].model
-    others = int((~served.map(lambda name: same_model(name, today))).sum())
-    said = f"{count(others)} of {count(len(served))} logged requests were answered by another model"
+    others = int((~_answered_by(rows, today)).sum())
+    said = f"{count(others)} of {count(len(rows))} logged requests were answered by another model"
     return GateFact("passed" if others else "open", others, 1, "requests", "measured", said)
 
 

@@ -1,6 +1,6 @@
 """Chapter 04: is a candidate good enough, on the same items as today's route?"""
 
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -19,8 +19,11 @@ the bundled pairs."""
 def quality_tables(case: Case) -> Tables:
     """Paired verdict of each candidate that may serve, with the items still needed.
 
-    `low` and `high` are the ends of the test's own interval; `plan` says what `n_needed` rests on.
+    `low` and `high` are the ends of the test's own interval, `alpha` is its level (null: nothing
+    scored); `plan` says what `n_needed` rests on, `next_alpha` is the level at which those items
+    are tested, and `pass_mark` the lowest difference with which they pass (null: none does).
     """
+    levels = test_levels(case.study)
     rows: list[dict[str, Any]] = []
     for name, (_, *candidates) in contenders(case.study).items():
         workload = case.study.workloads[name]
@@ -28,17 +31,74 @@ def quality_tables(case: Case) -> Tables:
             given = workload.quality.evidence.get(route)
             row = {"workload": name, "route": route, "margin": workload.quality.margin.value}
             row["lowest_grade"] = workload.quality.lowest_grade
-            rows.append(row | (_unpaired(workload) if given is None else _paired(workload, given)))
+            at = levels[name, route]
+            verdict = _unpaired(workload, at) if given is None else _paired(workload, given, at)
+            rows.append(row | verdict)
     return {"quality": pd.DataFrame(rows)}
 
 
-def _unpaired(workload: Workload) -> dict[str, Any]:
+class Levels(NamedTuple):
+    """One-sided levels: of a comparison's test (None: nothing scored), and of its next one."""
+
+    test: float | None
+    following: float
+
+
+def test_levels(study: Study) -> dict[tuple[str, str], Levels]:
+    """The levels at which each candidate is tested: (workload, route) -> levels.
+
+    A study makes one claim for each workload and model. `quality.ALPHA` is shared out by Holm over
+    all of them, those not scored yet among them: were they left out, each would bring a chance of a
+    false pass of its own with it. Of its part each claim spends what `quality.look_share` leaves to
+    the look at hand. A public pair is looked at once; one's own items begin at their first look.
+    Routes that rest on the same counts are one claim.
+    """
+    claims: dict[Any, list[tuple[str, str]]] = {}
+    for name, (_, *candidates) in contenders(study).items():
+        for route in candidates:
+            given = study.workloads[name].quality.evidence.get(route)
+            model = study.routes[route].model
+            rests_on = model if given is None else (counts_of(given), given.looks)
+            claims.setdefault((name, rests_on), []).append((name, route))
+    evidence = [
+        study.workloads[name].quality.evidence.get(route) for (name, route), *_ in claims.values()
+    ]
+    shares = [quality.look_share(given.looks if given else 0) for given in evidence]
+    p = np.array(
+        [
+            min(_p_value(study, name, given) / share, 1.0) if given else 1.0
+            for (name, _), given, share in zip(claims, evidence, shares, strict=True)
+        ]
+    )
+    levels = quality.holm_levels(p)
+    passed = p <= levels
+    found: dict[tuple[str, str], Levels] = {}
+    for i, (routes, given) in enumerate(zip(claims.values(), evidence, strict=True)):
+        own = given is not None and given.counts is not None
+        next_share = quality.look_share(given.looks + 1 if given and own else 0)
+        not_passed = len(p) - (int(passed.sum()) - int(passed[i]))
+        test = float(levels[i]) * shares[i] if given else None
+        found |= dict.fromkeys(routes, Levels(test, quality.ALPHA / not_passed * next_share))
+    return found
+
+
+def _p_value(study: Study, name: str, given: PairedEvidence) -> float:
+    margin = study.workloads[name].quality.margin.value
+    return quality.non_inferiority_p(counts_of(given), margin)
+
+
+def _unpaired(workload: Workload, at: Levels) -> dict[str, Any]:
     margin = workload.quality.margin.value
+    n = quality.score_test_size(UNPAIRED_DISCORDANCE, margin, at.following)
     return {
         "verdict": "none",
         "grade": "assumed",
         "n": 0,
-        "n_needed": quality.score_test_size(UNPAIRED_DISCORDANCE, margin),
+        "looks": 0,
+        "alpha": None,
+        "n_needed": n,
+        "next_alpha": at.following,
+        "pass_mark": quality.pass_mark(n, UNPAIRED_DISCORDANCE, margin, at.following),
         "plan": "planned for no true difference",
         "source": f"no pair scored; {UNPAIRED_DISCORDANCE:.0%} discordance assumed for the size",
         **dict.fromkeys(
@@ -59,16 +119,20 @@ def counts_of(given: PairedEvidence) -> quality.PairedCounts:
     )
 
 
-def _paired(workload: Workload, given: PairedEvidence) -> dict[str, Any]:
-    counts = counts_of(given)
-    found = quality.non_inferiority(counts, workload.quality.margin.value)
+def _paired(workload: Workload, given: PairedEvidence, at: Levels) -> dict[str, Any]:
+    counts, margin = counts_of(given), workload.quality.margin.value
+    found = quality.non_inferiority(counts, margin, at.test or quality.ALPHA, at.following)
     current, candidate = quality.acceptance(counts)
-    n_needed, plan = _plan(counts, found, own=given.counts is not None)
+    n_needed, plan = _plan(counts, found, at.following, own=given.counts is not None)
     return {
         "verdict": found.verdict,
         "grade": _grade(given),
         "n": counts.n,
+        "looks": given.looks,
+        "alpha": at.test,
         "n_needed": n_needed,
+        "next_alpha": at.following,
+        "pass_mark": quality.pass_mark(n_needed, counts.discordance_share, margin, at.following),
         "plan": plan,
         "source": given.source or counts.source,
         "difference": found.difference.estimate,
@@ -86,7 +150,7 @@ def _grade(given: PairedEvidence) -> Grade:
 
 
 def _plan(
-    counts: quality.PairedCounts, found: quality.NonInferiority, *, own: bool
+    counts: quality.PairedCounts, found: quality.NonInferiority, alpha: float, *, own: bool
 ) -> tuple[int, str]:
     """How many items of one's own would decide, and for which true difference that is planned.
 
@@ -99,9 +163,9 @@ def _plan(
     if own and found.n_needed is not None:
         return found.n_needed, f"planned for the {points} of the items at hand"
     if not own and seen >= -0.75 * margin:
-        n = quality.score_test_size(counts.discordance_share, margin, true_difference=seen)
+        n = quality.score_test_size(counts.discordance_share, margin, alpha, true_difference=seen)
         return n, f"planned for the public pair's {points}"
-    n, plan = quality.score_test_size(counts.discordance_share, margin), "no true difference"
+    n, plan = quality.score_test_size(counts.discordance_share, margin, alpha), "no true difference"
     if own:
         settled = found.verdict != "undecided"
         why = "settled by the items at hand" if settled else "they lie on the margin"
@@ -157,6 +221,7 @@ def difference_draws(study: Study, name: str, route: str, n: int) -> FloatArray:
 def difference_figures(study: Study) -> dict[str, Figure]:
     """The paired differences that the verdicts rest on, for the ledger: share, test interval."""
     figures = {}
+    levels = test_levels(study)
     for name, (_, *candidates) in contenders(study).items():
         asked = study.workloads[name].quality
         for route in candidates:
@@ -164,7 +229,8 @@ def difference_figures(study: Study) -> dict[str, Figure]:
             if given is None:
                 continue
             counts = counts_of(given)
-            found = quality.non_inferiority(counts, asked.margin.value).difference
+            level = 1 - 2 * (levels[name, route].test or quality.ALPHA)
+            found = quality.paired_difference(counts, level)
             figures[f"workloads.{name}.quality.{route}.difference"] = Figure(
                 "",
                 found.estimate,

@@ -96,7 +96,8 @@ def route_table(study: Study, results: Mapping[str, Mapping[str, Any]]) -> pd.Da
     key = ["workload", "route"]
     table = pd.DataFrame(results["06_crossover"]["permissions"])
     # without candidates these lists are empty, and an empty list has no columns
-    scored = [*key, "verdict", "grade", "lowest_grade", "n", "n_needed", "difference"]
+    scored = [*key, "verdict", "grade", "lowest_grade", "n", "looks", "n_needed", "pass_mark"]
+    scored += ["difference"]
     quality_ = pd.DataFrame(results["04_quality"]["quality"], columns=scored).rename(
         columns={"verdict": "quality", "grade": "quality_grade", "n": "items"}
     )
@@ -125,6 +126,7 @@ def route_table(study: Study, results: Mapping[str, Mapping[str, Any]]) -> pd.Da
             "latency": "undecided",
             "items": 0,
             "items_needed": 0,
+            "looks": 0,
             "saving_p10_usd": 0.0,
             "saving_p50_usd": 0.0,
             "saving_p90_usd": 0.0,

@@ -1,19 +1,24 @@
 """How much traffic must a canary see at each step before the next may begin, and what ends it?
 
-A step sends a share of the requests to the new route and compares shares (accepted answers,
-failures, late first tokens) with the requests that stay behind. It lasts until a loss of the margin
-would be seen with the power asked for. All tests of a canary together raise a false alarm no more
-often than `FALSE_ALARM_SHARE`: it is split evenly over steps and metrics (Bonferroni).
+A step sends a random share of the requests to the new route and compares shares (accepted answers,
+failures, late first tokens) with the requests that stay behind. The rule that ends it: each request
+multiplies the evidence of a metric against the new route (`evidence`), and the step is rolled back
+as soon as one metric's reaches 1 / alpha. Evidence against a route that is no worse is 1 at most in
+the mean, whenever one looks (an e-process), so that it may be read after every request: by Ville's
+inequality it ever reaches 1 / alpha with chance alpha at most. All tests of a canary together raise
+a false alarm no more often than `FALSE_ALARM_SHARE`: it is split evenly over steps and metrics.
 """
 
 from collections.abc import Mapping
-from math import ceil, sqrt
-from typing import Any
+from math import ceil, log, sqrt
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
 from llmstudy import paths
+from llmstudy.figure import FloatArray
 
 POWER = 0.8
 """Chance that a step sees a loss of the whole margin, as for golden sets (`quality`)."""
@@ -21,7 +26,10 @@ POWER = 0.8
 FALSE_ALARM_SHARE = 0.05
 """Chance that a canary of an equally good route is rolled back at any step, at most."""
 
-_FEWEST_EXPECTED = 5  # of the rarer outcome, for the normal approximation to hold
+_FEWEST_EXPECTED = 10  # of the rarer outcome on a bad route, for the normal approximation to hold
+
+_LEAST_SHARE = 1e-4
+"""No outcome is taken for rarer: whoever bets that it never happens loses all when it does."""
 
 
 def canary_steps() -> pd.DataFrame:
@@ -34,6 +42,73 @@ def canary_metrics() -> pd.DataFrame:
     return pd.read_csv(paths.data("canary_metrics.csv"))
 
 
+def step_alpha() -> float:
+    """Chance of a false alarm that one metric has in one step: evidence of 1 / alpha ends it."""
+    return FALSE_ALARM_SHARE / (len(canary_metrics()) * len(canary_steps()))
+
+
+class Weights(NamedTuple):
+    """What one request adds to the logarithm of the evidence, by its side and its outcome."""
+
+    canary_yes: float
+    canary_no: float
+    stays_yes: float
+    stays_no: float
+
+
+def evidence_weights(baseline_share: float, degraded_share: float, traffic_share: float) -> Weights:
+    """The weights of a step that looks for a degradation of one metric.
+
+    baseline_share, degraded_share: of requests with the outcome, on today's route and on a new one
+    that is just bad enough to be rolled back. traffic_share: of the step. The weights are the log
+    likelihood ratio of "the canary has the degraded share, the others the baseline" to "all have
+    one share", taken where the two mix alike. That a request's mean factor is 1 whatever the one
+    share is, even when it changes from hour to hour, rests on the random split and not on the
+    baseline, which decides only how soon a degradation is seen. At all of the traffic nothing is
+    left to compare with, and the baseline is taken as known from the steps before.
+
+    Raises: ValueError for a share out of range, or no degradation to see.
+    Source: Turner, Ly & Gruenwald (2024), Statistical Planning and Inference 230:106116 (two-sample
+    e-variables); at the full traffic Wald (1945), Annals of Mathematical Statistics 16:117-186.
+
+    >>> round(evidence_weights(0.95, 0.92, 0.5).canary_no, 4)
+    0.2076
+    """
+    p0, p1, s = baseline_share, degraded_share, traffic_share
+    if not (0 < p0 < 1 and 0 < p1 < 1) or p0 == p1:
+        raise ValueError(f"shares {p0:g} and {p1:g}: give two different ones between 0 and 1")
+    if not 0 < s <= 1:
+        raise ValueError(f"a step of {s:g} of the traffic: give a share up to 1")
+    mixed = s * p1 + (1 - s) * p0 if s < 1 else p0
+    return Weights(
+        *(log(p / mixed) if yes else log((1 - p) / (1 - mixed)) for p in (p1, p0) for yes in (1, 0))
+    )
+
+
+def evidence(
+    weights: Weights,
+    canary: tuple[int | FloatArray, int | FloatArray],
+    stays: tuple[int | FloatArray, int | FloatArray] = (0, 0),
+) -> FloatArray:
+    """Evidence against the new route so far: an e-value, 1 where nothing is seen.
+
+    canary, stays: requests with the outcome, and all requests, of either side; numbers or arrays of
+    one shape, whose shape the result has.
+
+    >>> weights = evidence_weights(0.95, 0.92, 0.5)
+    >>> round(float(evidence(weights, canary=(1840, 2000), stays=(1900, 2000))))
+    1750
+    """
+    (canary_yes, canary_all), (stays_yes, stays_all) = canary, stays
+    logarithm = (
+        np.asarray(canary_yes) * weights.canary_yes
+        + (np.asarray(canary_all) - canary_yes) * weights.canary_no
+        + np.asarray(stays_yes) * weights.stays_yes
+        + (np.asarray(stays_all) - stays_yes) * weights.stays_no
+    )
+    return np.asarray(np.exp(np.clip(logarithm, -700, 700)))[()]
+
+
 def canary_requests(
     baseline_share: float,
     degraded_share: float,
@@ -43,52 +118,46 @@ def canary_requests(
 ) -> int:
     """Requests to send to the new route so that a step sees the degradation with the given power.
 
-    baseline_share, degraded_share: of requests, on today's route and on a new one that is just bad
-    enough to be rolled back. traffic_share: of the step; the rest of the traffic is compared with.
-    At all of the traffic nothing is left to compare with, and the baseline is taken as known from
-    the steps before. alpha: one-sided.
-    n = ((z_alpha sqrt((1 + k) P Q) + z_power sqrt(p1 q1 + k p0 q0)) / (p1 - p0))^2 with k = s / (1
-    - s) canary requests to each that stays (0 at the full traffic) and P the share over both.
+    Parameters as of `evidence_weights`. alpha: the step is rolled back at evidence of 1 / alpha.
+    The power is that of one reading after the last request; whoever reads more often sees it
+    sooner. With mean m and standard deviation d of a request's weight on a degraded route, N
+    requests of both sides reach log(1 / alpha) with the power where N m - log(1 / alpha) = z d
+    sqrt(N).
 
     Raises: ValueError for a share, level or power out of range, or no degradation to see.
-    Source: Fleiss, Levin & Paik (2003), Statistical Methods for Rates and Proportions, 3rd ed., eq.
-    4.19 (unequal groups, no continuity correction).
 
     >>> canary_requests(0.95, 0.92, traffic_share=0.5, alpha=0.05)
-    834
+    1569
     """
-    p0, p1 = baseline_share, degraded_share
-    if not (0 <= p0 <= 1 and 0 <= p1 <= 1) or p0 == p1:
-        raise ValueError(f"shares {p0:g} and {p1:g}: give two different ones from 0 to 1")
+    p0, p1, s = baseline_share, degraded_share, traffic_share
     if not (0 < alpha < 0.5 and 0.5 <= power < 1):
         raise ValueError(f"alpha {alpha:g}, power {power:g}: give 0 < alpha < 0.5 <= power < 1")
-    per_control = _per_control(traffic_share)
-    pooled = (per_control * p1 + p0) / (per_control + 1)
-    at_none = norm.ppf(1 - alpha) * sqrt((1 + per_control) * pooled * (1 - pooled))
-    at_truth = norm.ppf(power) * sqrt(p1 * (1 - p1) + per_control * p0 * (1 - p0))
-    rarest = min(share for share in (p0, 1 - p0, p1, 1 - p1) if share > 0)
-    effort = float(at_none + at_truth) / (p1 - p0)
-    return max(ceil(effort**2), ceil(_FEWEST_EXPECTED / rarest))
+    weights = evidence_weights(p0, p1, s)
+    chances = (s * p1, s * (1 - p1), (1 - s) * p0, (1 - s) * (1 - p0))
+    mean = sum(chance * w for chance, w in zip(chances, weights, strict=True))
+    square = sum(chance * w**2 for chance, w in zip(chances, weights, strict=True))
+    spread = float(norm.ppf(power)) * sqrt(square - mean**2)
+    root = (spread + sqrt(spread**2 + 4 * mean * log(1 / alpha))) / (2 * mean)
+    return max(ceil(s * root**2), ceil(_FEWEST_EXPECTED / min(p1, 1 - p1)))
 
 
-def alarm_gap(baseline_share: float, traffic_share: float, n: int, alpha: float) -> float:
-    """By how much a step of n canary requests must be worse than today's route to be rolled back.
+def alarm_gap(
+    baseline_share: float, degraded_share: float, traffic_share: float, n: int, alpha: float
+) -> float:
+    """By how much n canary requests must be worse than the others to be rolled back.
 
-    A difference of shares: further than chance would go with probability alpha (one-sided), were
-    the new route as good.
+    A difference of shares, positive: where the evidence reaches 1 / alpha if the requests that stay
+    have the baseline's share exactly.
 
-    >>> round(alarm_gap(0.95, 0.5, 834, 0.05), 4)
-    0.0176
+    >>> round(alarm_gap(0.95, 0.92, 0.5, 1569, 0.05), 4)
+    0.0218
     """
-    spread = baseline_share * (1 - baseline_share) * (1 + _per_control(traffic_share)) / n
-    return float(norm.ppf(1 - alpha) * sqrt(spread))
-
-
-def _per_control(traffic_share: float) -> float:
-    """Canary requests to each request that stays behind; 0 where none does."""
-    if not 0 < traffic_share <= 1:
-        raise ValueError(f"a step of {traffic_share:g} of the traffic: give a share up to 1")
-    return traffic_share / (1 - traffic_share) if traffic_share < 1 else 0.0
+    weights = evidence_weights(baseline_share, degraded_share, traffic_share)
+    p0 = baseline_share
+    canary = p0 * weights.canary_yes + (1 - p0) * weights.canary_no
+    stays = p0 * weights.stays_yes + (1 - p0) * weights.stays_no
+    per_canary = canary + stays * (1 - traffic_share) / traffic_share
+    return (log(1 / alpha) / n - per_canary) / abs(weights.canary_yes - weights.canary_no)
 
 
 def canary_plan(
@@ -101,37 +170,39 @@ def canary_plan(
 
     Returns: one row per step: step, traffic_share, requests (to the new route, by the metric that
     needs most), needs_most (that metric), days (whole ones, so that every hour is seen),
-    days_so_far, alpha (one-sided, of each test), power, and of each metric `<metric>_requests` and
-    `<metric>_alarm_gap` (so much worse than today's route, the step is rolled back).
+    days_so_far, alpha (of each test: evidence of 1 / alpha ends the step), power, and of each
+    metric `<metric>_requests` and `<metric>_alarm_gap` (so much worse than today's route after all
+    requests, the step is rolled back; None of what is as bad as it can be already).
     Raises: ValueError if nothing is asked, a baseline is missing, none of them could get worse, or
     as `canary_requests`.
 
     >>> plan = canary_plan(80_000, 0.03, {"acceptance": 0.9, "errors": 0.01,
     ...                                   "slow_first_token": 0.05})
     >>> plan[["traffic_share", "requests", "needs_most", "days"]].to_dict("split")["data"][0]
-    [0.01, 1353, 'acceptance', 2]
+    [0.01, 2085, 'acceptance', 3]
     """
     metrics, steps = canary_metrics(), canary_steps()
     if requests_per_day <= 0:
         raise ValueError(f"{requests_per_day:g} requests a day: a canary needs traffic")
     if absent := [name for name in metrics["metric"] if name not in baselines]:
         raise ValueError(f"canary: no baseline of {', '.join(absent)}; give today's share of each")
-    alpha = FALSE_ALARM_SHARE / (len(metrics) * len(steps))
+    alpha = step_alpha()
     worse = dict(zip(metrics["metric"], metrics["worse"], strict=True))
     rows: list[dict[str, Any]] = []
     for step in steps.to_dict("records"):
-        share, needs = step["share"], {}
+        share, pairs = step["share"], {}
         for name, side in worse.items():
-            degraded = _degraded(baselines[name], margin_share, side)
-            needs[name] = 0  # of what is as bad as it can be already
-            if degraded != baselines[name]:
-                needs[name] = canary_requests(baselines[name], degraded, share, alpha)
+            pair = degradation(baselines[name], margin_share, side)
+            pairs[name] = pair if pair[0] != pair[1] else None
+        needs = {
+            n: canary_requests(*pair, share, alpha) if pair else 0 for n, pair in pairs.items()
+        }
         n = max(needs.values())
         if not n:
             raise ValueError(
                 "canary: no share could get worse than it is; there is nothing to test"
             )
-        gaps = {name: alarm_gap(baselines[name], share, n, alpha) for name in worse}
+        gaps = {m: alarm_gap(*pair, share, n, alpha) if pair else None for m, pair in pairs.items()}
         days = ceil(n / (requests_per_day * share))
         rows.append(
             {"step": step["step"], "traffic_share": share, "requests": n}
@@ -144,6 +215,10 @@ def canary_plan(
     return pd.DataFrame(rows)
 
 
-def _degraded(baseline_share: float, margin_share: float, worse: str) -> float:
+def degradation(baseline_share: float, margin_share: float, worse: str) -> tuple[float, float]:
+    """The baseline and the share that is worse by the margin, neither quite 0 nor 1."""
     moved = baseline_share - margin_share if worse == "lower" else baseline_share + margin_share
-    return min(max(moved, 0.0), 1.0)
+    baseline, degraded = (
+        min(max(x, _LEAST_SHARE), 1 - _LEAST_SHARE) for x in (baseline_share, moved)
+    )
+    return baseline, degraded

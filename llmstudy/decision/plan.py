@@ -191,7 +191,7 @@ def _rest(phase: Mapping[Any, Any], rows: Sequence[Mapping[str, Any]]) -> dict[s
     if not any(left.values()):
         return None
     low, high = sorted(max(left[end], 0.0) for end in ends[1:])
-    short = left["cost_usd"] < 0
+    short = "" if min(left.values()) >= 0 else "cost" if left["cost_usd"] < 0 else "may cost"
     return {
         "phase": phase["phase"],
         "item": "the items of this phase without a figure of their own",
@@ -203,6 +203,6 @@ def _rest(phase: Mapping[Any, Any], rows: Sequence[Mapping[str, Any]]) -> dict[s
         "cost_low_usd": low,
         "cost_high_usd": high,
         "rests_on": "what the phase's figure leaves",
-        "note": "the items cost more than the phase's figure" if short else None,
+        "note": f"the items {short} more than the phase's figure" if short else None,
         "source": "phases.csv",
     }

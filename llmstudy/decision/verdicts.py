@@ -33,6 +33,7 @@ ROUTE_COLUMNS = (
     "lowest_grade",
     "items",
     "items_needed",
+    "looks",
     "latency",
     "saving_p10_usd",
     "saving_p50_usd",
@@ -41,8 +42,8 @@ ROUTE_COLUMNS = (
 )
 """What `verdict` reads of each route. missing: contracts to sign; sized: whether its cost is known;
 ends: the day its model retires within the horizon, or None. quality: baseline, non-inferior,
-inferior, undecided, none; latency: meets, misses, undecided; savings over the horizon against
-staying."""
+inferior, undecided, none; looks: how often the items were judged before; latency: meets, misses,
+undecided; savings over the horizon against staying."""
 
 Row = Mapping[str, Any]
 """One row of the table of routes."""
@@ -255,8 +256,11 @@ def _missing_evidence(row: Row, lines: Lines) -> list[Collect]:
     name = str(row["route"])
     found = []
     if not row["proven"]:
-        n = int(row["items_needed"])
+        n, items = int(row["items_needed"]), int(row["items"])
         ask = f"{name}: score {n:,} of your own items on both routes"
+        if row["quality_grade"] == "measured" and n > items:
+            ask += f", {n - items:,} more than now, and judge all of them with looks: "
+            ask += f"{int(row['looks']) + 1}"
         found.append(Collect("golden items", n, n * lines.usd_per_item, ask))
     if row["latency"] == "undecided":
         found.append(Collect("probe", None, None, f"{name}: probe its first token at your load"))

@@ -133,12 +133,18 @@ class PairedEvidence(_Strict):
     counts: tuple[Count, Count, Count, Count] | None = Field(
         default=None, description="both right, only current, only candidate, neither"
     )
+    looks: Count = Field(default=0, description="how often fewer of these items were judged before")
     source: Source = ""
     as_of: Day | None = None
 
     @model_validator(mode="after")
     def _own_counts_are_sourced(self) -> "PairedEvidence":
         if self.counts is None:
+            if self.looks:
+                raise ValueError(
+                    f"says looks: {self.looks}, but a public pair is judged once: give your own "
+                    "counts, or leave looks out."
+                )
             return self
         if missing := [key for key in ("source", "as_of") if not getattr(self, key)]:
             raise ValueError(f"lacks {' and '.join(missing)}: own counts must say both.")

@@ -122,7 +122,8 @@ def test_a_candidate_passes_as_often_as_drawn_counts_pass_the_test_of_the_verdic
     study, _ = priced
     few, margin = 1500, study.workloads[NAME].quality.margin.value
     saved = {LUNA: constant(1e6)[:few]}
-    gained = information._released(study, NAME, open_rows(default, study, LUNA), saved, n)
+    rows = open_rows(default, study, LUNA)
+    gained = information._released(study, NAME, rows, saved, n)
     true, rng = difference_draws(study, NAME, LUNA, few), np.random.default_rng(3)
     split = np.clip(np.abs(true), UNPAIRED_DISCORDANCE, 1)  # who differs, disagrees
     passed = np.zeros(few, dtype=bool)
@@ -130,7 +131,8 @@ def test_a_candidate_passes_as_often_as_drawn_counts_pass_the_test_of_the_verdic
         only_a, only_b = (apart - difference) / 2, (apart + difference) / 2
         drawn = rng.multinomial(n, [1 - apart, only_a, only_b])
         counts = quality.PairedCounts(*(int(x) for x in (*drawn, 0)))
-        passed[i] = quality.non_inferiority(counts, margin).verdict == "non-inferior"
+        found = quality.non_inferiority(counts, margin, rows[0]["next_alpha"])
+        passed[i] = found.verdict == "non-inferior"
     error = np.sqrt(0.5 / few)
     assert (gained != 0).mean() == pytest.approx(passed.mean(), abs=3 * error)
     wrongly = passed & (true < -margin)

@@ -1,11 +1,20 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from statsmodels.stats.multitest import multipletests
 
 from llmstudy import paths
 from llmstudy.assess import case as opened
 from llmstudy.assess.quality import UNPAIRED_DISCORDANCE, counts_of, quality_tables
-from llmstudy.quality import paired_difference, paired_table, score_test_size
+from llmstudy.quality import (
+    PairedCounts,
+    non_inferiority,
+    non_inferiority_p,
+    paired_difference,
+    paired_table,
+    score_test_size,
+)
 from llmstudy.study import load
 
 OWN = """
@@ -14,6 +23,9 @@ OWN = """
           as_of: 2026-11-01
 """
 MODEL = "model_open: Meta-Llama-3.1-70B-Instruct\n"
+
+OPEN_LEVEL = 0.05 / 6 / 2
+"""Six of the default study's seven claims have not passed; a first look spends half of its part."""
 
 
 @pytest.fixture
@@ -38,7 +50,7 @@ def test_the_discordance_assumed_without_a_pair_is_the_median_of_the_bundled_pai
 def test_a_route_without_a_pair_says_how_many_items_would_do(table):
     found = table().loc[("support-chat", "openai-gpt-6-luna")]
     assert (found["verdict"], found["grade"], found["n"]) == ("none", "assumed", 0)
-    assert found["n_needed"] == score_test_size(UNPAIRED_DISCORDANCE, 0.03)
+    assert found["n_needed"] == score_test_size(UNPAIRED_DISCORDANCE, 0.03, OPEN_LEVEL)
     assert f"{UNPAIRED_DISCORDANCE:.0%}" in found["source"]
 
 
@@ -62,7 +74,7 @@ def test_a_published_pair_is_reported_as_counted(table):
 def test_the_interval_shown_is_the_one_that_the_verdict_rests_on(table):
     found = table().loc[("support-chat", "novita-llama-3.1-70b")]
     pair = load(paths.params("default.yaml")).workloads["support-chat"].quality.evidence
-    tested = paired_difference(counts_of(pair["novita-llama-3.1-70b"]), 0.90)
+    tested = paired_difference(counts_of(pair["novita-llama-3.1-70b"]), 1 - 2 * OPEN_LEVEL)
     assert (found["low"], found["high"]) == (tested.low, tested.high)
 
 
@@ -75,7 +87,7 @@ def test_items_are_planned_for_a_public_difference_that_is_clear_of_the_margin(t
     )
     discordance = (pair["only_proprietary"] + pair["only_open"]).item() / 1319
     assert found["n_needed"] == score_test_size(
-        discordance, 0.03, true_difference=found["difference"]
+        discordance, 0.03, OPEN_LEVEL, true_difference=found["difference"]
     )
     assert found["plan"] == "planned for the public pair's -2.0 points"
 
@@ -94,7 +106,9 @@ def test_items_are_planned_for_no_difference_when_the_public_one_is_at_the_margi
         "and model_open == 'Meta-Llama-3.1-70B-Instruct'"
     )
     discordance = (pair["only_proprietary"] + pair["only_open"]).item() / 1319
-    assert found["n_needed"] == score_test_size(discordance, float(margin.split()[0]) / 100)
+    assert found["n_needed"] == score_test_size(
+        discordance, float(margin.split()[0]) / 100, OPEN_LEVEL
+    )
     assert found["plan"].startswith("planned for no true difference")
     assert said in found["plan"]
 
@@ -127,3 +141,70 @@ def test_counts_of_a_study_carry_the_names_of_its_models():
     assert (own.model_a, own.model_b) == (given.model_proprietary, given.model_open)
     assert (own.both, own.only_a, own.only_b, own.neither) == (1, 2, 3, 4)
     assert replace(bundled, both=1).n != bundled.n
+
+
+# ---- looking again, and looking at several
+
+
+def scored(*counts, looks):
+    """Own counts of support-chat on the open model, judged before."""
+    text = f"          counts: {list(counts)}\n          looks: {looks}\n"
+    return (MODEL, MODEL + text + "          source: by hand\n          as_of: 2026-11-01\n")
+
+
+def test_the_same_counts_prove_less_the_more_often_they_were_judged(table):
+    key, counts = ("support-chat", "novita-llama-3.1-70b"), (860, 12, 12, 30)
+    rows = [table(scored(*counts, looks=looks)).loc[key] for looks in range(4)]
+    assert [row["looks"] for row in rows] == [0, 1, 2, 3]
+    levels = np.array([row["alpha"] for row in rows])
+    assert levels / levels[0] == pytest.approx([1, 1 / 3, 1 / 6, 1 / 10])
+    assert all(np.diff([row["low"] for row in rows]) < 0)
+    assert [row["next_alpha"] for row in rows[:-1]] == pytest.approx(levels[1:])
+    settled = [table(scored(800, 28, 24, 62, looks=looks)).loc[key] for looks in (0, 9)]
+    assert [row["verdict"] for row in settled] == ["non-inferior", "undecided"]
+
+
+def test_claims_share_one_level_as_holm_has_it(table):
+    found = table().reset_index()
+    study = load(paths.params("default.yaml"))
+    p, same = [], []
+    for row in found.to_dict("records"):
+        given = study.workloads[row["workload"]].quality.evidence.get(row["route"])
+        claim = (row["workload"], given.model_open if given else row["route"])
+        if claim in same:
+            continue
+        same.append(claim)
+        # the share of a first look is a half
+        counts = None if given is None else counts_of(given)
+        p.append(1.0 if given is None else min(2 * non_inferiority_p(counts, row["margin"]), 1.0))
+    passes = dict(zip(same, multipletests(p, 0.05, "holm")[0], strict=True))
+    assert len(passes) == 7
+    for row in found.to_dict("records"):
+        given = study.workloads[row["workload"]].quality.evidence.get(row["route"])
+        claim = (row["workload"], given.model_open if given else row["route"])
+        assert passes[claim] == (row["verdict"] == "non-inferior")
+
+
+def test_a_study_of_one_workload_tests_it_at_the_whole_of_a_first_look():
+    study = load(paths.params("source_memo.yaml"))
+    [row] = quality_tables(opened.Case(study, traffic=None))["quality"].to_dict("records")
+    assert row["alpha"] == row["next_alpha"] == 0.025
+
+
+def test_the_pass_mark_is_where_the_items_asked_for_begin_to_pass(table):
+    for row in table().to_dict("records"):
+        n, mark = row["n_needed"], row["pass_mark"]
+        discordant = round(n * UNPAIRED_DISCORDANCE)
+        if row["n"]:
+            continue  # with a discordance of its own
+        for gained, passes in ((mark + 0.001, True), (mark - 0.001, False)):
+            only_b = round((discordant + gained * n) / 2)
+            counts = PairedCounts(n - discordant, discordant - only_b, only_b, 0)
+            verdict = non_inferiority(counts, row["margin"], row["next_alpha"]).verdict
+            assert (verdict == "non-inferior") == passes
+        assert -row["margin"] < mark < 0
+
+
+def test_looks_at_a_public_pair_are_refused(variant):
+    with pytest.raises(ValueError, match="a public pair is judged once"):
+        load(variant("default", (MODEL, MODEL + "          looks: 1\n")))

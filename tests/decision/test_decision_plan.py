@@ -1,4 +1,4 @@
-"""Canary sizes against statsmodels and simulation, gates against a truth table, fronts by hand."""
+"""Canary sizes and alarms against simulation, gates against a truth table, fronts by hand."""
 
 from datetime import date, timedelta
 from itertools import product
@@ -8,8 +8,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binom
-from statsmodels.stats.proportion import power_proportions_2indep
 
 from llmstudy import paths
 from llmstudy.decision import phases
@@ -21,6 +19,8 @@ from llmstudy.decision.canary import (
     canary_plan,
     canary_requests,
     canary_steps,
+    evidence,
+    evidence_weights,
 )
 from llmstudy.decision.first_moves import WORKLOAD_COLUMNS, first_moves
 from llmstudy.decision.plan import ALL, GateFact, ItemCost, best, gates, items, passage, worst
@@ -32,36 +32,82 @@ BASELINES = {"acceptance": 0.92, "errors": 0.02, "slow_first_token": 0.05}
 # ---- canary: how many requests
 
 
-@pytest.mark.parametrize("traffic_share", [0.01, 0.05, 0.25, 0.5])
-@pytest.mark.parametrize(("p0", "p1"), [(0.95, 0.92), (0.5, 0.47), (0.05, 0.08), (0.9, 0.88)])
-@pytest.mark.parametrize("alpha", [0.05, 0.05 / 15])
-def test_a_step_has_the_power_that_statsmodels_gives_its_size(traffic_share, p0, p1, alpha):
-    n = canary_requests(p0, p1, traffic_share, alpha)
-    side = "smaller" if p1 < p0 else "larger"
-    stays_per_canary = (1 - traffic_share) / traffic_share
-
-    def power(size):
-        found = power_proportions_2indep(
-            p1 - p0, p0, size, ratio=stays_per_canary, alpha=alpha, alternative=side
-        )
-        return found.power
-
-    # theirs takes the pooled share for the variance at none, as ours does
-    assert power(n) == pytest.approx(POWER, abs=0.004)
-    assert power(0.9 * n) < POWER < power(1.1 * n)
+STEPS = (0.01, 0.05, 0.25, 0.5, 1.0)
+ONE_OF_15 = FALSE_ALARM_SHARE / 15
 
 
-@pytest.mark.parametrize(("p0", "p1"), [(0.95, 0.92), (0.6, 0.56), (0.05, 0.08)])
-def test_at_full_traffic_the_exact_binomial_test_has_about_the_power(p0, p1):
-    alpha = 0.05 / 15
-    n = canary_requests(p0, p1, 1.0, alpha)
-    gap = alarm_gap(p0, 1.0, n, alpha)
-    if p1 < p0:
-        seen, false = (binom.cdf(np.ceil(n * (p0 - gap)) - 1, n, p) for p in (p1, p0))
-    else:
-        seen, false = (binom.sf(np.floor(n * (p0 + gap)), n, p) for p in (p1, p0))
-    assert seen == pytest.approx(POWER, abs=0.03)
-    assert false < 2 * alpha  # the normal tail is thinner than the binomial one
+def read(rng, weights, traffic_share, n, canary, stays, n_runs, readings):
+    """Evidence at each of the readings of a step of n canary requests. (readings, n_runs).
+
+    canary, stays: shares with the outcome on either side, one for each reading or one for all.
+    """
+    split = np.diff(np.linspace(0, n, readings + 1).astype(int))
+    rates = [np.broadcast_to(share, readings) for share in (canary, stays)]
+    sent = np.broadcast_to(split[:, None], (readings, n_runs))
+    others = np.zeros_like(sent)
+    if traffic_share < 1:  # a random split: so many stay until so many are sent
+        others = rng.negative_binomial(sent, traffic_share)
+    seen, known = (
+        rng.binomial(size, share[:, None]).cumsum(axis=0)
+        for size, share in zip((sent, others), rates, strict=True)
+    )
+    return evidence(weights, (seen, sent.cumsum(axis=0)), (known, others.cumsum(axis=0)))
+
+
+@pytest.mark.parametrize("traffic_share", STEPS)
+@pytest.mark.parametrize(
+    ("p0", "p1"), [(0.95, 0.92), (0.5, 0.47), (0.05, 0.08), (0.9, 0.88), (0.001, 0.031)]
+)
+def test_a_step_sees_its_degradation_with_the_power_stated(traffic_share, p0, p1):
+    n = canary_requests(p0, p1, traffic_share, ONE_OF_15)
+    weights = evidence_weights(p0, p1, traffic_share)
+    rng = np.random.default_rng(7)
+    found = read(rng, weights, traffic_share, n, p1, p0, 4_000, 20)
+    assert (found[-1] >= 1 / ONE_OF_15).mean() >= POWER - 0.03  # read once, at its end
+    assert (found.max(axis=0) >= 1 / ONE_OF_15).mean() >= POWER  # read twenty times
+    fewer = read(rng, weights, traffic_share, int(0.8 * n), p1, p0, 4_000, 1)
+    assert p0 == 0.001 or (fewer >= 1 / ONE_OF_15).mean() < POWER
+
+
+@pytest.mark.parametrize("traffic_share", STEPS)
+@pytest.mark.parametrize(("p0", "p1"), [(0.95, 0.92), (0.5, 0.47), (0.01, 0.04)])
+@pytest.mark.parametrize("readings", [1, 10, 300])
+def test_reading_a_step_often_raises_no_more_false_alarms(traffic_share, p0, p1, readings):
+    alpha = 0.05
+    weights = evidence_weights(p0, p1, traffic_share)
+    n = 2 * canary_requests(p0, p1, traffic_share, alpha)
+    rng = np.random.default_rng(7)
+    found = read(rng, weights, traffic_share, n, p0, p0, 3_000, readings)
+    assert (found.max(axis=0) >= 1 / alpha).mean() <= alpha
+
+
+def test_a_baseline_that_drifts_or_was_guessed_wrong_raises_no_more_false_alarms():
+    alpha, hours = 0.05, 0.05 + 0.04 * np.sin(np.arange(200))
+    for guessed in (0.02, 0.05, 0.3):
+        weights = evidence_weights(guessed, guessed + 0.03, 0.25)
+        found = read(np.random.default_rng(7), weights, 0.25, 4_000, hours, hours, 3_000, 200)
+        assert (found.max(axis=0) >= 1 / alpha).mean() <= alpha
+
+
+@pytest.mark.parametrize("traffic_share", [0.05, 0.5, 1.0])
+def test_the_evidence_is_one_in_the_mean_while_both_sides_are_alike(traffic_share):
+    p0, p1 = 0.9, 0.87
+    weights = evidence_weights(p0, p1, traffic_share)
+    for share in (p0,) if traffic_share == 1 else (0.2, p0):
+        chances = [traffic_share, 1 - traffic_share]
+        one = [x * y for x in chances for y in (share, 1 - share)]
+        assert np.dot(one, np.exp(weights)) == pytest.approx(1)
+    # against a better route it is less
+    better = np.dot([0.93, 0.07], np.exp(weights[:2])), np.dot([p0, 1 - p0], np.exp(weights[2:]))
+    assert np.dot(chances, better) < 1
+
+
+def test_the_gap_that_ends_a_step_is_where_its_evidence_reaches_the_limit():
+    p0, p1, share, n = 0.9, 0.87, 0.25, 4_000
+    gap = alarm_gap(p0, p1, share, n, ONE_OF_15)
+    weights = evidence_weights(p0, p1, share)
+    found = evidence(weights, (n * (p0 - gap), n), (3 * n * p0, 3 * n))
+    assert found == pytest.approx(1 / ONE_OF_15)
 
 
 def test_fewer_requests_stay_behind_so_that_the_middle_step_needs_most():
@@ -70,15 +116,11 @@ def test_fewer_requests_stay_behind_so_that_the_middle_step_needs_most():
     assert canary_requests(0.9, 0.87, 1.0, 0.01) < sizes[-1]  # the baseline is known by then
 
 
-def test_a_rare_outcome_needs_enough_requests_to_be_seen_at_all():
-    assert canary_requests(0.001, 0.031, 0.01, 0.01) == 5000
-
-
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
         ((0.9, 0.9, 0.5, 0.05), "two different ones"),
-        ((1.2, 0.9, 0.5, 0.05), "from 0 to 1"),
+        ((1.2, 0.9, 0.5, 0.05), "between 0 and 1"),
         ((0.9, 0.8, 0.0, 0.05), "share up to 1"),
         ((0.9, 0.8, 0.5, 0.7), "alpha"),
     ],
@@ -88,29 +130,28 @@ def test_what_no_canary_can_be_planned_from_is_an_error_that_says_so(asked, mess
         canary_requests(*asked)
 
 
-def run(rng, plan, canary, n_runs):
-    """How often each of n_runs canaries is sent back at any step by any metric."""
-    back = np.zeros(n_runs, dtype=bool)
+def back(rng, plan, canary, n_runs, readings):
+    """How often each of n_runs canaries is sent back at any reading of any step by any metric."""
+    ended = np.zeros(n_runs, dtype=bool)
     for row in plan.to_dict("records"):
         share, n = row["traffic_share"], row["requests"]
         for metric, side in canary_metrics()[["metric", "worse"]].itertuples(index=False):
-            p0, p1 = BASELINES[metric], canary[metric]
-            stays = int(n * (1 - share) / share)
-            seen = rng.binomial(n, p1, n_runs) / n
-            known = rng.binomial(stays, p0, n_runs) / stays if stays else p0
-            worse = known - seen if side == "lower" else seen - known
-            back |= worse > row[f"{metric}_alarm_gap"]
-    return back.mean()
+            p0 = BASELINES[metric]
+            weights = evidence_weights(p0, p0 + (-0.03 if side == "lower" else 0.03), share)
+            found = read(rng, weights, share, n, canary[metric], p0, n_runs, readings)
+            ended |= (found >= 1 / row["alpha"]).any(axis=0)
+    return ended.mean()
 
 
-def test_an_equally_good_route_is_seldom_sent_back_and_a_worse_one_nearly_always():
+@pytest.mark.parametrize("readings", [1, 10])
+def test_an_equally_good_route_is_seldom_sent_back_and_a_worse_one_nearly_always(readings):
     plan = canary_plan(50_000, 0.03, BASELINES)
     rng = np.random.default_rng(7)
-    assert run(rng, plan, BASELINES, 20_000) < 1.3 * FALSE_ALARM_SHARE
+    assert back(rng, plan, BASELINES, 20_000, readings) <= FALSE_ALARM_SHARE
     for metric, moved in (("acceptance", -0.03), ("errors", 0.03), ("slow_first_token", 0.03)):
         worse = BASELINES | {metric: BASELINES[metric] + moved}
         # each step sees it with the power stated, and it has five of them
-        assert run(rng, plan, worse, 5_000) > POWER
+        assert back(rng, plan, worse, 5_000, readings) > POWER
 
 
 def test_the_steps_sum_their_days_and_last_long_enough_for_their_requests():

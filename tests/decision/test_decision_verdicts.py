@@ -40,6 +40,7 @@ def route(name="open", **given_):
         "lowest_grade": "measured",
         "items": 1_319,
         "items_needed": 405,
+        "looks": 0,
         "latency": "meets",
         "saving_p10_usd": 10_000,
         "saving_p50_usd": 200_000,

@@ -146,10 +146,10 @@ def _inferior(worst: Any) -> str:
 def points(x: float) -> str:
     """A share as percentage points.
 
-    >>> points(0.03), points(0.1023)
-    ('3', '10')
+    >>> points(0.03), points(0.1023), points(-0.0121)
+    ('3', '10', '−1.2')
     """
-    return f"{100 * x:.0f}" if abs(x) >= 0.095 else f"{100 * x:.2g}"
+    return (f"{100 * x:.0f}" if abs(x) >= 0.095 else f"{100 * x:.2g}").replace("-", "−")
 
 
 def vendor_finding(facts: Facts) -> str:

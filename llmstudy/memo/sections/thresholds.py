@@ -45,11 +45,12 @@ def _ways_back(facts: Facts) -> list[str]:
             f"(G3: {_watches(facts, 'G3')} watches)."
         )
     if chosen := [name for name in moves if not facts.forced(name)]:
-        margin = facts.stated(f"workloads.{chosen[0]}.quality.margin")["value"]
+        last = [row for row in facts.decided["canary"] if row["workload"] == chosen[0]][-1]
+        gap = last["acceptance_alarm_gap"]
         found.append(
-            f"{owner_text(chosen[0])} goes back if its canary loses more than "
-            f"{told(margin, points)} points of accepted answers "
-            f"({escape(facts.decided['phases'][2]['owner'])} watches)."
+            f"{owner_text(chosen[0])} goes back as soon as its canary's evidence says so: "
+            f"{told(gap, points)} points fewer accepted answers on {told(last['requests'])} "
+            f"requests at full traffic ({escape(facts.decided['phases'][2]['owner'])} watches)."
         )
     return found
 
@@ -66,12 +67,13 @@ def _quality_thresholds(facts: Facts) -> list[str]:
     worth = sorted(asked, key=lambda row: -(row["value_usd"] or 0.0))
     found = []
     for row in worth[:2]:
-        margin = quality[row["workload"], row["route"]]["margin"]
-        found.append(
-            f"{owner_text(row['workload'])} moves to {owner_text(row['route'])} if "
-            f"{told(row['n'])} own items show a loss below {told(margin, points)} points "
-            "(evaluation lead watches)."
-        )
+        mark = quality[row["workload"], row["route"]]["pass_mark"]
+        if mark is not None:
+            found.append(
+                f"{owner_text(row['workload'])} moves to {owner_text(row['route'])} if "
+                f"{told(row['n'])} own items show a difference of {told(mark, points)} points or "
+                "better (evaluation lead watches)."
+            )
     return found
 
 
