@@ -202,8 +202,8 @@ def _flips(
 ) -> list[dict[str, Any]]:
     """The value of each deciding input at which a move passes, or fails, the study's cost lines.
 
-    A move passes when the chance that it is cheaper reaches `thresholds.probability` and its median
-    saving `thresholds.saving`.
+    A move passes when the chance that it is cheaper than staying on today's named model reaches
+    `thresholds.probability` and its median saving `thresholds.saving`.
     """
     current = offers.offer(name, study.workloads[name].current_route)
     challenger = offers.offer(name, route)

@@ -10,10 +10,10 @@ import pandas as pd
 from llmstudy.assess.case import Case, Results, rows_of
 from llmstudy.assess.key_tradeoffs import key_tradeoffs
 from llmstudy.assess.lock_in import vendor
-from llmstudy.assess.moves import Found, canary_rows, first_move_rows, targets_of
+from llmstudy.assess.moves import Found, canary_rows, first_move_rows, lines_of, targets_of
 from llmstudy.assess.team import ends
 from llmstudy.decision.plan import ALL, GateFact, GateState, ItemCost, gates, items, passage, worst
-from llmstudy.decision.verdicts import is_proven
+from llmstudy.decision.verdicts import against_equals, is_proven, meets_lines, pays
 from llmstudy.prices import same_model
 from llmstudy.study import Study
 from llmstudy.text import count, share, usd
@@ -215,16 +215,18 @@ def _fired(case: Case, found: Found, name: str, route: str) -> GateFact:
 
 
 def _saving(case: Case, found: Found, name: str, route: str) -> GateFact:
-    row, lines = _route_row(found, name, route), case.study.thresholds
+    row, lines = _route_row(found, name, route), lines_of(case.study)
     chance, saved = float(row["p_cheaper"]), float(row["saving_p50_usd"])
-    asked, least = lines.probability.value, lines.saving.value
-    state: GateState = "passed" if chance >= asked and saved >= least else "open"
+    asked, least, paid = lines.probability, lines.saving_usd, pays(row, lines)
+    state: GateState = "passed" if paid else "open"
     if chance < 0.5:
         state = "failed"
     said = (
         f"{route} is cheaper in {share(chance)} of draws, {share(asked)} asked; it saves "
         f"{usd(saved)} at the median, {usd(least)} asked"
     )
+    if meets_lines(chance, saved, lines) and not paid:
+        said += f"; it {against_equals(row)}"
     return GateFact(state, chance, asked, "share of draws", "simulated", said)
 
 

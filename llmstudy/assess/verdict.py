@@ -21,6 +21,7 @@ from llmstudy.assess.market import (
     stay_draws,
 )
 from llmstudy.assess.matrices import matrix_tables
+from llmstudy.assess.moves import lines_of
 from llmstudy.assess.panel import panel_tables
 from llmstudy.assess.plan import plan_tables
 from llmstudy.assess.timing import timing_tables
@@ -61,11 +62,7 @@ def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tab
 
 def verdicts_of(study: Study, routes: pd.DataFrame) -> dict[str, decision.Verdict]:
     """The verdict on each workload, by the study's own lines. routes: as `route_table`."""
-    lines = decision.Lines(
-        study.thresholds.probability.value,
-        study.thresholds.saving.value,
-        study.usd_per_golden_item.value,
-    )
+    lines = lines_of(study)
     return {
         name: decision.verdict(routes[routes["workload"] == name], lines)
         for name in study.workloads
@@ -108,6 +105,12 @@ def route_table(study: Study, results: Mapping[str, Mapping[str, Any]]) -> pd.Da
     saved = [*key, "saving_p10_usd", "saving_p50_usd", "saving_p90_usd", "p_cheaper"]
     savings = pd.DataFrame(results["06_crossover"]["savings"], columns=saved)
     table = table.merge(savings, on=key, how="left").rename(columns={"n_needed": "items_needed"})
+    equals = ["p_cheaper_same_quality", "saving_same_quality_usd"]
+    buyers = pd.DataFrame(results["06_crossover"]["by_buyer"], columns=[*key, *equals])
+    table = table.merge(buyers, on=key, how="left")
+    # who is on no proprietary API has one way to stay
+    for column, named in zip(equals, ("p_cheaper", "saving_p50_usd"), strict=True):
+        table[column] = table[column].fillna(table[named]).fillna(0.0)
     failed = {(row["workload"], row["route"]) for row in results["05_self_hosting"]["failures"]}
     unsized = [pair in failed for pair in zip(table["workload"], table["route"], strict=True)]
     table["sized"] = np.where(table["current"], ~np.array(unsized), table["p_cheaper"].notna())

@@ -3,9 +3,9 @@
 Input is one table of routes per workload with what the measures found for each; output is data: a
 verdict with its reasons and what to collect.
 Privacy filters first; then a route must fit, not be known to miss its latency, keep its quality,
-and save enough in enough of the draws. Every move goes through a canary, which must show what has
-not been measured. A verdict that its evidence cannot carry is *undecided* and says what would
-settle it.
+and save enough in enough of the draws, against both buyers who stay. Every move goes through a
+canary, which must show what has not been measured. A verdict that its evidence cannot carry is
+*undecided* and says what would settle it.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from llmstudy.text import share
+from llmstudy.text import share, usd
 
 ROUTE_COLUMNS = (
     "workload",
@@ -38,11 +38,14 @@ ROUTE_COLUMNS = (
     "saving_p50_usd",
     "saving_p90_usd",
     "p_cheaper",
+    "saving_same_quality_usd",
+    "p_cheaper_same_quality",
 )
 """What `verdict` reads of each route. missing: contracts to sign; sized: whether its cost is known;
 ends: the day its model retires within the horizon, or None. quality: baseline, non-inferior,
 inferior, undecided, none; latency: meets, misses, undecided; savings over the horizon against
-staying."""
+staying on today's named model, and the median one and its chance against a buyer who stays and
+moves on to each cheaper model of equal quality."""
 
 Row = Mapping[str, Any]
 """One row of the table of routes."""
@@ -152,16 +155,31 @@ def is_proven(row: Any) -> bool:
     return bool(row["quality"] == "non-inferior" and rank <= asked)
 
 
+def meets_lines(p_cheaper: float, saving_p50_usd: float, lines: Lines) -> bool:
+    """Whether a saving is sure enough and large enough."""
+    return p_cheaper >= lines.probability and saving_p50_usd >= lines.saving_usd
+
+
+def pays(row: Any, lines: Lines) -> bool:
+    """Whether a move meets the lines against both buyers who stay: the one on today's named model
+    and the one who moves on to each cheaper model of equal quality.
+
+    row: the savings of `ROUTE_COLUMNS`.
+    """
+    return meets_lines(row["p_cheaper"], row["saving_p50_usd"], lines) and meets_lines(
+        row["p_cheaper_same_quality"], row["saving_same_quality_usd"], lines
+    )
+
+
 def _judged(row: Row, lines: Lines) -> Row:
     """The row with what follows from it alone: usable, proven, pays, promising."""
+    proven, paid = is_proven(row), pays(row, lines)
     enough = row["saving_p50_usd"] >= lines.saving_usd
-    proven = is_proven(row)
-    pays = enough and row["p_cheaper"] >= lines.probability
     likely = enough and row["p_cheaper"] >= 0.5 and row["quality"] != "inferior"
     can = row["permitted"] and row["fits_context"] and row["sized"] and row["latency"] != "misses"
     # promising: better evidence could turn it into a move
-    promising = likely and not (proven and pays)
-    return {**row, "usable": can, "proven": proven, "pays": pays, "promising": promising}
+    promising = likely and not (proven and paid)
+    return {**row, "usable": can, "proven": proven, "pays": paid, "promising": promising}
 
 
 def _saving(row: Row) -> float:
@@ -236,7 +254,23 @@ def _cost(row: Row, lines: Lines) -> str:
         return f"dearer in {share(1 - row['p_cheaper'])} of draws"
     if row["saving_p50_usd"] < lines.saving_usd:
         return f"{cheaper}, but the saving is below the threshold"
-    return cheaper if row["pays"] else f"{cheaper}, below the {share(lines.probability)} required"
+    if row["p_cheaper"] < lines.probability:
+        return f"{cheaper}, below the {share(lines.probability)} required"
+    return cheaper if row["pays"] else f"{cheaper}; {against_equals(row)}"
+
+
+def against_equals(row: Any) -> str:
+    """Why a move that pays against standing still does not pay against moving on. row: as `pays`.
+
+    >>> against_equals({"p_cheaper_same_quality": 0.68, "saving_same_quality_usd": 34e3})
+    'holds only against standing still: against a buyer who moves on to each cheaper model of equal
+    quality it is cheaper in 68 % of draws and saves USD 34k at the median'
+    """
+    return (
+        "holds only against standing still: against a buyer who moves on to each cheaper model of "
+        f"equal quality it is cheaper in {share(row['p_cheaper_same_quality'])} of draws and saves "
+        f"{usd(row['saving_same_quality_usd'])} at the median"
+    )
 
 
 def _quality(row: Row) -> str:
