@@ -91,6 +91,7 @@ def _looked_at(own: pd.DataFrame, target: str | None) -> Any:
     if target is not None:
         return own[own["route"] == target].iloc[0]
     able = own[~own["current"] & own["permitted"] & own["fits_context"] & own["sized"]]
+    able = able[able["latency"] != "misses"]
     return None if able.empty else able.sort_values("saving_p50_usd", kind="stable").iloc[-1]
 
 

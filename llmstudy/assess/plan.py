@@ -188,7 +188,7 @@ def _items_wanted(found: Found) -> dict[str, tuple[int, float]]:
 
 def _first_token(found: Found) -> GateFact:
     states: dict[str, GateState] = {
-        row["workload"]: "open" if row["status"] == "unknown" else "passed"
+        row["workload"]: "passed" if row["grade"] == "measured" else "open"
         for row in rows_of(found["triggers"], id="G2")
     }
     return _over(states, "have the first token of today's route measured", "workloads", "measured")

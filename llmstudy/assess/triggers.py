@@ -18,7 +18,7 @@ from llmstudy.capacity import utilisation
 from llmstudy.cost import TokenPrice, api_usd_per_request
 from llmstudy.figure import FloatArray, Grade
 from llmstudy.study import ApiRoute
-from llmstudy.text import share
+from llmstudy.text import count, share
 from llmstudy.units import HOURS_PER_MONTH
 
 _WEEK_S = 168 * 3600
@@ -203,18 +203,23 @@ def _utilisation_fact(known: _Known, name: str) -> _Fact:
 
 
 def _latency_fact(known: _Known, name: str) -> _Fact:
-    """G2: the p95 of the first token against its target; only a measurement can fire it.
+    """G2: the p95 of the first token against its target.
 
-    Of a log, a week counts when the whole interval of its p95 lies above the target; of a probe,
-    its one verdict stands.
+    A measurement fires it, or a published best case above the target. Of a log, a week counts when
+    the whole interval of its p95 lies above the target; of a probe, its one verdict stands.
     """
     current = known.case.study.workloads[name].current_route
     row = rows_of(known.results["03_latency"]["latency"], workload=name, route=current)[0]
     target = row["target_s"]
+    status: triggers.Status
+    if row["grade"] != "measured" and row["verdict"] == "misses" and row["low_s"] is not None:
+        status = triggers.judge(row["low_s"], target, row["grade"], inclusive=False)
+        said = f"the best case stated is {count(1000 * row['low_s'])} ms; not measured yet"
+        return _Fact(status, row["low_s"], target, row["grade"], said)
     if row["grade"] != "measured":
         return _Fact("unknown", None, target, row["grade"], "first token not measured yet")
     if row["source"] != "request log":
-        status: triggers.Status = "fired" if row["verdict"] == "misses" else "armed"
+        status = "fired" if row["verdict"] == "misses" else "armed"
         return _Fact(status, row["ttft_p95_s"], target, "measured", row["source"])
     lows = known.week_column(name, "ttft_p95_low_s")
     above = np.nextafter(target, np.inf)  # a p95 equal to its target meets it

@@ -42,7 +42,7 @@ def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tab
         "routes": routes,
         **criteria_tables(case, results, routes),
         "triggers": watched,
-        "five_questions": five_questions(study),
+        "five_questions": five_questions(study, results),
         "verdicts": {
             name: _with_limits(results, name, _with_intake(study, name, v))
             for name, v in verdicts.items()
@@ -187,16 +187,17 @@ def options(
                 "saving_usd": spread(stay - cost),
                 "inferior": [n for n, verdict in quality.items() if verdict == "inferior"],
                 "unproven": [n for n, verdict in quality.items() if verdict == "unproven"],
-                "unmeasured": _unmeasured(routes, today | targets),
+                "unmeasured": _first_tokens(routes, today | targets, "undecided"),
+                "late": _first_tokens(routes, today | targets, "misses"),
             }
         )
     return rows
 
 
-def _unmeasured(routes: pd.DataFrame, serving: Mapping[str, str]) -> list[str]:
-    """Workloads whose first token on these routes is not known to hold its target."""
+def _first_tokens(routes: pd.DataFrame, serving: Mapping[str, str], verdict: str) -> list[str]:
+    """Workloads of whose first token on these routes a verdict holds."""
     served = routes[routes["route"] == routes["workload"].map(serving)]
-    return sorted(served.loc[served["latency"] != "meets", "workload"])
+    return sorted(served.loc[served["latency"] == verdict, "workload"])
 
 
 def _quality_of(routes: pd.DataFrame, name: str, route: str) -> str:

@@ -133,7 +133,8 @@ def verdict(routes: pd.DataFrame, lines: Lines) -> Verdict:
 
 
 def _what_ends(current: Row) -> list[tuple[Collect, Reason]]:
-    """Why staying is not open: today's model retires, or today's fleet cannot carry the load."""
+    """Why staying is not open: today's model retires, today's fleet cannot carry the load, or
+    today's route misses its first-token target."""
     name, found = str(current["route"]), []
     if isinstance(current["ends"], str):
         said = f"{name}: its model retires on {current['ends']}"
@@ -142,6 +143,10 @@ def _what_ends(current: Row) -> list[tuple[Collect, Reason]]:
     if not current["sized"]:
         said = f"{name}: no capacity can be stated for today's route at its targets"
         found.append((Collect("probe", None, None, said), Reason("capacity", name, said)))
+    elif current["latency"] == "misses":
+        said = f"{name}: misses the first-token target"
+        ask = f"{said}; name a route that can hold it, or loosen the target"
+        found.append((Collect("latency", None, None, ask), Reason("latency", name, said)))
     return found
 
 

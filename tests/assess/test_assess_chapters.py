@@ -753,10 +753,12 @@ def test_a_workload_may_have_a_slash_in_its_name(assess, assessed, variant):
         ("measured", 1.0, 1.3, "undecided"),
         ("measured", 1.1, 1.3, "misses"),
         ("published", 0.6, 0.9, "undecided"),
-        ("published", 1.1, 1.3, "undecided"),
+        ("published", 1.0, 1.3, "undecided"),
+        ("published", 1.1, 1.3, "misses"),
+        ("assumed", 1.1, 1.3, "misses"),
     ],
 )
-def test_a_claim_decides_only_when_measured_and_wholly_on_one_side(
+def test_a_claim_meets_only_when_measured_and_misses_when_its_best_case_does(
     assessed, grade, low, high, verdict
 ):
     found = assessed("default")

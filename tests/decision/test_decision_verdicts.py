@@ -263,7 +263,12 @@ def test_data_that_an_arm_may_never_see_go_to_one_that_may():
 
 
 @pytest.mark.parametrize(
-    ("fact", "what"), [({"ends": "2026-11-30"}, "successor"), ({"sized": False}, "probe")]
+    ("fact", "what"),
+    [
+        ({"ends": "2026-11-30"}, "successor"),
+        ({"sized": False}, "probe"),
+        ({"latency": "misses"}, "latency"),
+    ],
 )
 def test_staying_is_not_open_where_the_model_retires_or_the_fleet_cannot_carry_it(fact, what):
     found = decided(today(**fact), route(quality="inferior"))
