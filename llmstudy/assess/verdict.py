@@ -152,7 +152,8 @@ def options(
     """What could be done instead, each at its cost over the horizon: nothing, the verdict, or all
     that may move to one arm (each workload on the permitted route of that arm that saves most).
 
-    What it costs to find out (items asked for, the phases before a move) is in none of them.
+    beyond_verdict_usd: what it costs more than the verdict, draw by draw. What it costs to find
+    out (items asked for, the phases before a move) is in none of them.
     """
     worth = discount_draws(study)
     stay = np.sum([(p * worth).sum(axis=1) for p in stay_draws(study, offers).values()], axis=0)
@@ -172,7 +173,9 @@ def options(
         of_arm = best[best["arm"] == arm].groupby("workload")["route"].first()
         plans[arm] = {str(name): str(route) for name, route in of_arm.items()}
     today = {name: workload.current_route for name, workload in study.workloads.items()}
-    rows = []
+    rows: list[dict[str, Any]] = []
+    chosen = portfolio_saving(study, offers, plans["verdict"])
+    gained = np.zeros_like(stay) if chosen is None else chosen
     for option, targets in plans.items():
         saving = portfolio_saving(study, offers, targets)
         if saving is None and option not in ("stay", "verdict"):
@@ -185,6 +188,7 @@ def options(
                 "workloads_moved": sorted(targets),
                 "cost_usd": spread(cost),
                 "saving_usd": spread(stay - cost),
+                "beyond_verdict_usd": spread(gained - (stay - cost)),
                 "inferior": [n for n, verdict in quality.items() if verdict == "inferior"],
                 "unproven": [n for n, verdict in quality.items() if verdict == "unproven"],
                 "unmeasured": _first_tokens(routes, today | targets, "undecided"),

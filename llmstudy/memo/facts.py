@@ -155,7 +155,10 @@ class Facts:
     def lead(self) -> str:
         """The workload that the memo shows: the one with most to gain from a move, else the
         largest bill."""
-        gains = {str(r["workload"]): float(r["base_usd"]) for r in self.crossing["sensitivity"]}
+        gains: dict[str, float] = {}
+        for row in self.crossing["savings"]:
+            name, saving = str(row["workload"]), float(row["saving_p50_usd"])
+            gains[name] = max(saving, gains.get(name, saving))
         bills: dict[str, float] = self.crossing["month_usd"]["today_by_workload"]
         sized = gains or bills or dict.fromkeys(self.study.workloads, 0.0)
         return max(sized, key=lambda name: sized[name])

@@ -344,6 +344,9 @@ def test_the_options_start_from_staying_and_the_verdict_is_one_of_them(assessed,
         assert options["verdict"]["saving_usd"]["p50"] == pytest.approx(saving["p50"])
     else:
         assert saving is None
+    assert options["verdict"]["beyond_verdict_usd"] == {"p10": 0, "p50": 0, "p90": 0}
+    beyond = options["stay"]["beyond_verdict_usd"]["p50"]
+    assert beyond == pytest.approx(saving["p50"] if moved else 0)  # draw by draw, then its median
 
 
 @every_study
