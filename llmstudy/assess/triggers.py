@@ -158,6 +158,11 @@ def _held(known: _Known, id_: str, signal: FloatArray, level: float, release: fl
     return _Held(fired, weeks, said)
 
 
+def _weekly(held: _Held, over: bool) -> triggers.Status:
+    """Status of a trigger that must hold for weeks. over: whether it is over its line now."""
+    return "fired" if held.fired else "pending" if over else "armed"
+
+
 def _last(x: FloatArray) -> float | None:
     """The latest week's value, where there is a finite one."""
     return float(x[-1]) if len(x) and np.isfinite(x[-1]) else None
@@ -187,14 +192,16 @@ def _utilisation_fact(known: _Known, name: str) -> _Fact:
     if name in case.traffic.simulated or threshold is None:
         # no log: a volume that was only stated holds for no week
         status = triggers.judge(fleet["utilisation"], threshold, "assumed")
+        said += "; over its line, its weeks not yet logged" if status == "pending" else ""
         return _Fact(status, fleet["utilisation"], threshold, "assumed", said)
     per_s = known.week_column(name, "requests") / _WEEK_S
     busy = utilisation(per_s, fleet["replicas"], fleet["capacity_requests_per_s"])
     held = _held(known, "G1", busy, threshold, known.release_share["G1"] * threshold)
     last = _last(busy)
+    value = fleet["utilisation"] if last is None else last
     return _Fact(
-        "fired" if held.fired else "armed",
-        fleet["utilisation"] if last is None else last,
+        _weekly(held, value >= threshold),
+        value,
         threshold,
         "measured" if len(busy) >= known.weeks_needed else "assumed",
         f"{said}, {held.said}",
@@ -226,7 +233,7 @@ def _latency_fact(known: _Known, name: str) -> _Fact:
     held = _held(known, "G2", lows, above, known.release_share["G2"] * target)
     weekly = known.week_column(name, "ttft_p95_s")
     return _Fact(
-        "fired" if held.fired else "armed",
+        _weekly(held, held.weeks > 0 if len(weekly) else row["verdict"] == "misses"),
         _last(weekly) if len(weekly) else row["ttft_p95_s"],
         target,
         "measured",
