@@ -25,6 +25,7 @@ ROUTE_COLUMNS = (
     "permission_reason",
     "missing",
     "contract",
+    "self_hosting",
     "fits_context",
     "sized",
     "ends",
@@ -41,7 +42,8 @@ ROUTE_COLUMNS = (
     "saving_same_quality_usd",
     "p_cheaper_same_quality",
 )
-"""What `verdict` reads of each route. missing: contracts to sign; sized: whether its cost is known;
+"""What `verdict` reads of each route. missing: contracts to sign; self_hosting: whether a fleet of
+one's own may see the data, whether the table has one or not; sized: whether its cost is known;
 ends: the day its model retires within the horizon, or None. quality: baseline, non-inferior,
 inferior, undecided, none; latency: meets, misses, undecided; savings over the horizon against
 staying on today's named model, and the median one and its chance against a buyer who stays and
@@ -215,16 +217,26 @@ def _forced(current: Row, rows: list[Row], reasons: list[Reason], lines: Lines) 
         first = max(able, key=lambda r: (r["arm"] == current["arm"], r["proven"], _saving(r)))
         return _to(first, _labelled_items(first, lines), reasons)
     signable = sorted((r for r in rows if len(r["missing"])), key=lambda r: not r["current"])
-    if not signable:
-        ask = f"{name}: name a route that may see these data; none here may"
-        collect = [Collect("contract", None, None, ask)]
-        return Verdict("self_hosted", "undecided", None, "none in force", None, collect, reasons)
-    collect = [
-        Collect("contract", None, None, f"{row['route']}: sign {', '.join(row['missing'])}")
-        for row in signable
-    ]
-    arm = signable[0]["arm"]
+    lacking: dict[tuple[str, ...], list[str]] = {}  # what is missing -> routes: one cure each
+    for row in signable:
+        lacking.setdefault(tuple(row["missing"]), []).append(str(row["route"]))
+    cures = [f"{' or '.join(routes)}: sign {', '.join(kinds)}" for kinds, routes in lacking.items()]
+    if current["self_hosting"]:
+        cures.append(_self_hosting(name, rows))
+    elif not cures:
+        cures = [f"{name}: name a route that may see these data; none here may"]
+    collect = [Collect("contract", None, None, cure) for cure in cures]
+    arm = signable[0]["arm"] if signable else "self_hosted"
     return Verdict(arm, "undecided", None, "none in force", None, collect, reasons)
+
+
+def _self_hosting(name: str, rows: list[Row]) -> str:
+    """How data that may stay inside come to do so: on a route of the study, or on one to name."""
+    own = [row for row in rows if row["arm"] == "self_hosted" and not row["current"]]
+    ready = [row for row in own if row["usable"] and row["quality"] != "inferior"]
+    if ready:
+        return f"{max(ready, key=_saving)['route']}: self-host it; it may see these data"
+    return f"{name}: name a self-hosted route that can serve it; it may see these data"
 
 
 def _labelled_items(row: Row, lines: Lines) -> list[Collect]:

@@ -32,6 +32,7 @@ def route(name="open", **given_):
         "permission_reason": "PERMISSION",
         "missing": (),
         "contract": "DPA until 2027-12-31",
+        "self_hosting": True,
         "fits_context": True,
         "sized": True,
         "ends": None,
@@ -252,9 +253,32 @@ def test_a_missing_signature_is_asked_for_and_moves_nothing_to_another_arm():
     unsigned = today(permitted=False, missing=("baa",))
     found = decided(unsigned, route("own", arm="self_hosted"))
     assert (found.decision, found.arm, found.route) == ("undecided", "proprietary_api", None)
-    assert found.collect[0].sentence == "gpt: sign baa"
+    assert [item.sentence for item in found.collect] == [
+        "gpt: sign baa",
+        "own: self-host it; it may see these data",
+    ]
     signed = route("other-api", arm="proprietary_api", quality="none")
     assert decided(unsigned, signed).route == "other-api"
+
+
+@pytest.mark.parametrize(
+    ("own_fleet", "cure"),
+    [
+        (True, "gpt: name a self-hosted route that can serve it; it may see these data"),
+        (False, "gpt: name a route that may see these data; none here may"),
+    ],
+)
+def test_data_that_no_route_may_see_are_offered_a_fleet_where_that_is_permitted(own_fleet, cure):
+    barred = {"permitted": False, "self_hosting": own_fleet}
+    found = decided(today(**barred), route(**barred))
+    assert [item.sentence for item in found.collect] == [cure]
+
+
+def test_one_signature_that_opens_several_routes_is_listed_once():
+    unsigned = {"permitted": False, "missing": ("baa", "dpa"), "self_hosting": False}
+    found = decided(today(**unsigned), route("hosted", **unsigned), route("other", **unsigned))
+    asked = [item.sentence for item in found.collect]
+    assert asked == ["gpt or hosted or other: sign baa, dpa"]
 
 
 def test_data_that_an_arm_may_never_see_go_to_one_that_may():
