@@ -75,12 +75,12 @@ def _items(facts: Facts) -> dict[str, Any]:
 
 def _confidence(facts: Facts) -> dict[str, Any]:
     """What the level of confidence counts."""
-    rows, compared = facts.chapters["01_evidence"]["workloads"], facts.comparisons()
+    rows, found = facts.chapters["01_evidence"]["workloads"], _comparisons(facts)
     return {
         "logged": sum(row["traffic"] == "measured" for row in rows),
         "workloads": len(rows),
-        "own": int((compared["grade"] == "measured").sum()),
-        "comparisons": len(compared),
+        "own": found["own"],
+        "comparisons": found["scored"],
     }
 
 

@@ -151,7 +151,8 @@ def _confidence(facts: Facts) -> str:
     found = facts.reckoned["confidence"]
     return (
         f"Confidence is {level}: {told(found['logged'])} of {told(found['workloads'])} workloads "
-        f"logged, {told(found['own'])} of {told(found['comparisons'])} comparisons on own items."
+        f"logged, {told(found['own'])} of {told(found['comparisons'])} scored comparisons on own "
+        "items."
     )
 
 
