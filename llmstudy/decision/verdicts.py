@@ -279,14 +279,14 @@ def _cost(row: Row, lines: Lines) -> str:
 def against_equals(row: Any) -> str:
     """Why a move that pays against standing still does not pay against moving on. row: as `pays`.
 
-    >>> against_equals({"p_cheaper_same_quality": 0.68, "saving_same_quality_usd": 34e3})
-    'holds only against standing still: against a buyer who moves on to each cheaper model of equal
-    quality it is cheaper in 68 % of draws and saves USD 34k at the median'
+    >>> against_equals({"p_cheaper_same_quality": 0.4, "saving_same_quality_usd": -9e3})[-60:]
+    'is cheaper in 40 % of draws and loses USD 9.0k at the median'
     """
+    saved = row["saving_same_quality_usd"]
     return (
         "holds only against standing still: against a buyer who moves on to each cheaper model of "
-        f"equal quality it is cheaper in {share(row['p_cheaper_same_quality'])} of draws and saves "
-        f"{usd(row['saving_same_quality_usd'])} at the median"
+        f"equal quality it is cheaper in {share(row['p_cheaper_same_quality'])} of draws and "
+        f"{'saves' if saved >= 0 else 'loses'} {usd(abs(saved))} at the median"
     )
 
 
