@@ -26,7 +26,7 @@ from llmstudy.study.fields import LAST_DAY
 NOTHING, ACT, STALE = 0, 3, 4
 """Exit codes. Stale evidence wins: what a trigger says on it cannot be relied on."""
 
-_ORDER = ("fired", "armed", "unknown", "not_applicable")
+_ORDER = ("fired", "pending", "armed", "unknown", "not_applicable")
 
 
 @dataclass(frozen=True)

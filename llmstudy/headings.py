@@ -106,12 +106,17 @@ def _undersized(row: Mapping[str, Any]) -> str:
 
 def quality(found: Results) -> str:
     """How many candidates are good enough."""
-    rows = found["quality"]
-    scored = [row for row in rows if row["verdict"] != "none"]
-    held = sum(row["verdict"] == "non-inferior" for row in scored)
+    # routes of a workload that rest on the same items are one comparison
+    rows = {(row["workload"], row["source"], row["n"]): row["verdict"] for row in found["quality"]}
+    scored = [verdict for verdict in rows.values() if verdict != "none"]
     if not scored:
         return "No candidate has been scored against today's route"
-    return f"{held} of {len(scored)} scored candidates hold the margin; {len(rows)} are wanted"
+    held, waiting = scored.count("non-inferior"), len(rows) - len(scored)
+    said = (
+        f"{held} of {len(scored)} scored comparisons {'holds' if held == 1 else 'hold'} the margin"
+    )
+    more = f"; {waiting} more {'waits' if waiting == 1 else 'wait'} for paired items"
+    return said + (more if waiting else "")
 
 
 def hosting(found: Results) -> str:

@@ -59,14 +59,16 @@ def permission(
     needs = str(rule["needs"]).split()
     missing = tuple(kind for kind in needs if contracts.get(kind, date.min) < on)
     held = [f"{_spoken(k)} until {contracts[k]}" for k in needs if k not in missing]
+    nothing = "not known: data not classified" if data_class == "unknown" else "none needed"
+    contract = "; ".join(held) or nothing
     if data_class == "unknown" and current:
-        return Permission(True, (), "; ".join(held) or "none needed", str(rule["rule"]))
+        return Permission(True, (), contract, str(rule["rule"]))
     if rule["permitted"] == "no":
         return Permission(False, (), "", f"{data_class} data: {rule['rule']}")
     if missing:
         names = ", ".join(_spoken(kind) for kind in missing)
         return Permission(False, missing, "", f"{data_class} data need {names} in force on {on}")
-    return Permission(True, (), "; ".join(held) or "none needed", str(rule["rule"]))
+    return Permission(True, (), contract, str(rule["rule"]))
 
 
 def _spoken(kind: str) -> str:

@@ -84,7 +84,7 @@ class TriggerRecord(_Record):
     id: str
     name: str
     workload: str
-    status: Literal["armed", "fired", "not_applicable", "unknown"]
+    status: Literal["armed", "pending", "fired", "not_applicable", "unknown"]
     value: float | None
     threshold: float | None
     unit: str

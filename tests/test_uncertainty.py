@@ -481,8 +481,28 @@ def test_indices_of_a_linear_outcome_are_its_shares_of_variance():
         assert found.loc[name, "first_order"] == pytest.approx(share, abs=0.02)
         assert found.loc[name, "total_effect"] == pytest.approx(share, abs=0.02)
         others = 7 + sum(w / 2 for other, w in weights.items() if other != name)
-        assert found.loc[name, "low_usd"] == pytest.approx(others + 0.1 * weight)
-        assert found.loc[name, "high_usd"] == pytest.approx(others + 0.9 * weight)
+        assert found.loc[name, "low_usd"] == pytest.approx(others)
+        assert found.loc[name, "high_usd"] == pytest.approx(others + weight)
+
+
+def test_the_swings_go_to_the_stated_ends_and_their_base_is_the_outcome_at_the_medians():
+    figures = {
+        "a": Figure("", 2.0, "x", 1.0, 4.0, "loguniform"),
+        "b": Figure("", 1.0, "x", 0.5, 2.0, "lognormal"),  # its ends are P10 and P90
+        "c": Figure("", 1.0, "x", 0.0, 4.0, "triangular"),
+    }
+
+    def outcome(d):
+        return 10 * d["a"] + d["b"] - d["c"]
+
+    found = mc.sensitivity(figures, outcome, 64, seed=1).set_index("input")
+    c = 4 - np.sqrt(0.5 * 4 * 3)
+    base = mc.at_medians(figures, outcome)
+    assert base == pytest.approx(20 + 1 - c)
+    ends = {"a": (10, 40, 20), "b": (0.5, 2, 1), "c": (0, -4, -c)}
+    for name, (low, high, middle) in ends.items():
+        assert found.loc[name, "low_usd"] == pytest.approx(base - middle + low)
+        assert found.loc[name, "high_usd"] == pytest.approx(base - middle + high)
 
 
 def test_indices_of_the_ishigami_function_are_its_known_ones():

@@ -16,6 +16,7 @@ from llmstudy import evidence, privacy
 from llmstudy.assess.case import Case, Results, Tables, rows_of
 from llmstudy.assess.claims import claim_rows
 from llmstudy.assess.lock_in import contract_rows, held_contracts, portability_tables
+from llmstudy.assess.moves import lines_of
 from llmstudy.assess.team import readiness_of, team_table
 from llmstudy.decision import contracts, criteria, team
 from llmstudy.decision.criteria import CRITERIA, Score
@@ -181,10 +182,8 @@ def _cost(known: _Known, name: str, route: "pd.Series[Any]") -> _Found:
     score = criteria.cost(
         current=bool(route["current"]),
         sized=bool(route["sized"]),
-        p_cheaper=route["p_cheaper"],
-        saving_usd=route["saving_p50_usd"],
-        probability=study.thresholds.probability.value,
-        line_usd=study.thresholds.saving.value,
+        savings=route,
+        lines=lines_of(study),
     )
     at = f"workloads.{name}"
     wanted = [f"{at}.intake.{x}" for x in ("requests", "input_tokens", "output_tokens")]

@@ -6,7 +6,7 @@ that saves most where that is another.
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -42,7 +42,8 @@ def driver_tables(
 ) -> dict[str, Any]:
     """What decides the saving of each workload's moves.
 
-    Returns: `sensitivity` (Sobol indices of each best move), `pawn` (of the move that saves most
+    Returns: `sensitivity` (Sobol indices of each best move; base_usd: its saving with every input
+    at its median, about which the inputs swing it), `pawn` (of the move that saves most
     of all and of the best self-hosted one, paths included), `never` (what decides that a move never
     pays), `flips` (solved thresholds), `chances` (P(cheaper and within the margin) by volume and
     margin), `convergence`.
@@ -57,8 +58,8 @@ def driver_tables(
             {
                 "workload": row["workload"],
                 "route": row["route"],
-                "base_usd": row["saving_p50_usd"],
-                "inputs": ranked[row["workload"], row["route"]],
+                "base_usd": ranked[row["workload"], row["route"]].base_usd,
+                "inputs": ranked[row["workload"], row["route"]].inputs,
             }
             for row in leads.to_dict("records")
         ],
@@ -66,7 +67,9 @@ def driver_tables(
             row for move in [*moves[:1], *own[:1]] for row in _pawn(study, offers, futures, *move)
         ],
         "never": [_never(study, offers, futures, *move) for move in own],
-        "flips": [row for move in moves for row in _flips(study, offers, *move, ranked[move])],
+        "flips": [
+            row for move in moves for row in _flips(study, offers, *move, ranked[move].inputs)
+        ],
         "chances": [row for move in moves for row in _chances(study, offers, *move)],
         "convergence": _convergence(futures, moves),
     }
@@ -83,7 +86,14 @@ def _asked(best: pd.DataFrame) -> list[tuple[str, str]]:
 # --- which inputs decide ------------------------------------------------------------------------
 
 
-def _ranked(study: Study, offers: Market, name: str, route: str) -> pd.DataFrame:
+class _Ranking(NamedTuple):
+    """The inputs of a move as `mc.sensitivity` ranks them, and its saving at their medians."""
+
+    inputs: pd.DataFrame
+    base_usd: float
+
+
+def _ranked(study: Study, offers: Market, name: str, route: str) -> _Ranking:
     """Sobol indices of a move's saving, prices and volumes at their trend."""
     current = offers.offer(name, study.workloads[name].current_route)
     challenger = offers.offer(name, route)
@@ -101,7 +111,8 @@ def _ranked(study: Study, offers: Market, name: str, route: str) -> pd.DataFrame
         both = {**d, **{key: d[first] for key, first in same.items()}}
         return mc.move_saving_usd(current, challenger, both, study.months)
 
-    return mc.sensitivity(figures, saved, N_SOBOL, study.seed)
+    ranking = mc.sensitivity(figures, saved, N_SOBOL, study.seed)
+    return _Ranking(ranking, mc.at_medians(figures, saved))
 
 
 def _same(found: Mapping[str, tuple[str, Figure]]) -> dict[str, str]:
@@ -202,8 +213,8 @@ def _flips(
 ) -> list[dict[str, Any]]:
     """The value of each deciding input at which a move passes, or fails, the study's cost lines.
 
-    A move passes when the chance that it is cheaper reaches `thresholds.probability` and its median
-    saving `thresholds.saving`.
+    A move passes when the chance that it is cheaper than staying on today's named model reaches
+    `thresholds.probability` and its median saving `thresholds.saving`.
     """
     current = offers.offer(name, study.workloads[name].current_route)
     challenger = offers.offer(name, route)

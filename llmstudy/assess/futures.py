@@ -183,7 +183,7 @@ def futures_of_routes(
     if isinstance(current, TokenPrice):
         price = mc.price_factor(current, d, months) * price
         if buyer == "same_quality":
-            stay, price = _followed(study, current, d, requests, price)
+            stay, price = followed(study, current, d, requests, price)
     lengths = d["input_tokens"][:, None] * mc.prompt_lengths(d, months)
     tokens = requests * (lengths + d["output_tokens"][:, None])
     others = todays_fleets(study) - {name}
@@ -313,12 +313,13 @@ def _draws(study: Study, offers: Market, name: str, route: str, n: int) -> mc.Dr
     return draws_of(pair_inputs(study, offers, name, route), n, study.seed)
 
 
-def _followed(
+def followed(
     study: Study, price: TokenPrice, d: mc.Draws, requests: FloatArray, named: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Bills of a buyer who moves on to each cheaper model of equal quality that pays, and the price
     paid over today's. (n, months) each.
 
+    requests, named: volume, and price of today's model over today's, (n, months) each.
     What is beside the tokens is paid as ever, but a retirement forces nobody who has moved on.
     """
     spec, (n, months) = study.price_paths, requests.shape

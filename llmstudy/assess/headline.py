@@ -107,8 +107,15 @@ def _verdict(study: Study, name: str, results: Results) -> tuple[str, str | None
     allowed = permissions(alone)
     able = allowed[allowed["permitted"] & allowed["fits_context"] & ~allowed["current"]]
     # the whole study: whether another workload has a fleet decides who pays for the team
-    savings = projection.savings_table(study, projection.move_futures(study, offers, able))
-    crossing = canonical.plain({"permissions": allowed, "savings": savings})
+    futures = projection.move_futures(study, offers, able)
+    wary = projection.move_futures(study, offers, able, "same_quality")
+    crossing = canonical.plain(
+        {
+            "permissions": allowed,
+            "savings": projection.savings_table(study, futures),
+            "by_buyer": projection.by_buyer(study, futures, wary),
+        }
+    )
     routes = route_table(alone, {**results, "06_crossover": crossing})
     found = verdicts_of(alone, routes)[name]
     return found.decision, found.target

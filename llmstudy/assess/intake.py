@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from llmstudy import uncertainty as mc
-from llmstudy.assess.case import Results
+from llmstudy.assess.case import Results, rows_of
 from llmstudy.assess.market import N_DRAWS, draws_of, inputs, paths_of
 from llmstudy.decision import questions
 from llmstudy.figure import Figure, FloatArray, Grade, least_certain
@@ -69,14 +69,17 @@ class _Answered(NamedTuple):
     basis: str
 
 
-def five_questions(study: Study) -> dict[str, Any]:
-    """T6 answered from the study's facts, with the grade and the basis of each answer."""
+def five_questions(study: Study, results: Results) -> dict[str, Any]:
+    """T6 answered from the study's facts, with the grade and the basis of each answer.
+
+    results: `03_latency`.
+    """
     found = {
         "Q1": _regulated(study),
         "Q2": _engineers(study),
         "Q3": _volume(study),
         "Q4": _insufficient(study),
-        "Q5": _first_token(study),
+        "Q5": _first_token(study, results),
     }
     answers = {key: row.answer for key, row in found.items()}
     table = questions.five_questions(answers, {key: row.evidence for key, row in found.items()})
@@ -141,11 +144,15 @@ def _insufficient(study: Study) -> _Answered:
     return _Answered(answer, "as the study states", grade, "prompting_and_retrieval_insufficient")
 
 
-def _first_token(study: Study) -> _Answered:
+def _first_token(study: Study, results: Results) -> _Answered:
+    """Yes where the tightest target asks for no more than the question's time."""
     targets = {name: w.slo.ttft_p95 for name, w in study.workloads.items()}
     name, fastest = min(targets.items(), key=lambda x: x[1].value)
     said = f"tightest target {count(1000 * fastest.value)} ms, {name}"
+    rows = rows_of(results["03_latency"]["latency"], workload=name, verdict="misses")
+    if rows:
+        said += f"; out, since they miss it: {', '.join(row['route'] for row in rows)}"
     basis = f"workloads.{name}.slo.ttft_p95"
     if any(target.name.startswith("unknown.") for target in targets.values()):
         return _Answered("unknown", said, "assumed", basis)
-    return _Answered("yes" if fastest.value < FIRST_TOKEN_S else "no", said, fastest.grade, basis)
+    return _Answered("yes" if fastest.value <= FIRST_TOKEN_S else "no", said, fastest.grade, basis)

@@ -70,7 +70,8 @@ def _control_needed(study: Study, found: Mapping[str, Any]) -> _Side:
     """How many workloads need what only a fleet of one's own gives: latency or privacy missed."""
     rows = [row for row in found["triggers"] if row["id"] in ("G2", "G3")]
     fired = {row["workload"] for row in rows if row["status"] == "fired"}
-    most = len({row["workload"] for row in rows if row["status"] in ("fired", "unknown")})
+    open_ = ("fired", "pending", "unknown")
+    most = len({row["workload"] for row in rows if row["status"] in open_})
     what = "workloads" if len(study.workloads) > 1 else "workload"
     said = f"of {len(study.workloads)} {what} miss latency or privacy; high: unknown too"
     return _Side(said, len(fired), len(fired), most, "workloads", "measured")

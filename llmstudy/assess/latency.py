@@ -19,9 +19,10 @@ from llmstudy.study import ApiRoute
 def latency_tables(case: Case, hosting: Mapping[str, Any]) -> Tables:
     """First-token latency of each route that may serve, and today's, against its target.
 
-    Only a measurement can meet or miss a target; a claim leaves it undecided. Today's log goes
-    before a probe, a probe before a claim or the serving curve. A self-hosted route that was not
-    probed and cannot serve the workload at all misses it. A probe in closed loop leaves its first
+    Only a measurement can meet a target. A claim leaves it undecided, unless even the best case
+    that it states lies above the target: then it misses, as a self-hosted route does that was not
+    probed and cannot serve the workload at all. Today's log goes before a probe, a probe before a
+    claim or the serving curve. A probe in closed loop leaves its first
     token undecided: a request is sent when another is answered, so that nothing shows of the wait
     that arrivals of their own would bring about. A probe of another model, of other lengths or too
     old (`probed.unlike`) is not comparable, and counts as none.
@@ -110,12 +111,12 @@ def _of_claim(claim: Figure, target_s: float) -> _Found:
 
 
 def _claim_verdict(claim: Figure, target_s: float) -> str:
-    """A measured claim decides only when its whole range lies on one side of the target."""
-    if claim.grade not in ("measured", "recorded"):
-        return "undecided"
-    if (claim.value if claim.high is None else claim.high) <= target_s:
-        return "meets"
-    return "misses" if (claim.value if claim.low is None else claim.low) > target_s else "undecided"
+    """A claim whose best case misses is out, whatever its grade; only a measured one can meet."""
+    if (claim.value if claim.low is None else claim.low) > target_s:
+        return "misses"
+    measured = claim.grade in ("measured", "recorded")
+    late = (claim.value if claim.high is None else claim.high) > target_s
+    return "meets" if measured and not late else "undecided"
 
 
 # --- probes ---------------------------------------------------------------------------------

@@ -191,11 +191,13 @@ def market(cost: Mapping[str, Any], hosting: Mapping[str, Any]) -> Market:
 def permissions(study: Study) -> pd.DataFrame:
     """Whether each route may see each workload's data, and is long enough for it. No cost is read.
 
-    Columns: workload, route, arm, current, permitted, contract, permission_reason, fits_context.
+    Columns: workload, route, arm, current, permitted, contract, permission_reason, missing,
+    fits_context, self_hosting (whether a fleet of one's own may see the data, named here or not).
     """
     matrix = privacy.privacy_matrix()
     rows = []
     for name, workload in study.workloads.items():
+        own = matrix[matrix["data_class"] == workload.intake.data_class].set_index("arm")
         for route in workload.routes:
             spec = study.routes[route]
             # of two contracts of one kind the one that holds longest counts
@@ -221,6 +223,7 @@ def permissions(study: Study) -> pd.DataFrame:
                     "missing": list(found.missing),
                     "fits_context": spec.context_tokens.value
                     >= workload.intake.context_tokens.value,
+                    "self_hosting": bool(own.loc["self_hosted", "permitted"] == "yes"),
                 }
             )
     return pd.DataFrame(rows)

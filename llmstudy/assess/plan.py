@@ -1,6 +1,7 @@
 """Chapter 07: the plan. Its gates as they stand today, its work and what that costs."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from math import ceil
 from typing import Any
@@ -10,14 +11,25 @@ import pandas as pd
 from llmstudy.assess.case import Case, Results, rows_of
 from llmstudy.assess.key_tradeoffs import key_tradeoffs
 from llmstudy.assess.lock_in import vendor
-from llmstudy.assess.moves import Found, canary_rows, first_move_rows, targets_of
+from llmstudy.assess.moves import Found, canary_rows, first_move_rows, lines_of, targets_of
 from llmstudy.assess.team import ends
 from llmstudy.decision.canary import degradation, evidence, evidence_weights, step_alpha
-from llmstudy.decision.plan import ALL, GateFact, GateState, ItemCost, gates, items, passage, worst
-from llmstudy.decision.verdicts import is_proven
+from llmstudy.decision.plan import (
+    ALL,
+    GateFact,
+    GateState,
+    ItemCost,
+    TriggerStep,
+    gates,
+    items,
+    passage,
+    worst,
+)
+from llmstudy.decision.verdicts import against_equals, is_proven, meets_lines, pays
 from llmstudy.prices import same_model
 from llmstudy.study import Study
 from llmstudy.text import allowed_loss, count, share, usd
+from llmstudy.triggers import trigger_table
 
 CANARY_ITEM = "canary up to full traffic"
 """What `phase_items.csv` calls the canaries."""
@@ -43,7 +55,7 @@ def plan_tables(case: Case, results: Results, found: Found) -> dict[str, Any]:
         entry_state=[passage(judged, phase, "entry") for phase in found["phases"]["phase"]],
         exit_state=[passage(judged, phase, "exit") for phase in found["phases"]["phase"]],
     )
-    work = items(plan, study.decide_by, _item_costs(study, found))
+    work = items(plan, study.decide_by, _item_costs(study, found), _fired_steps(found))
     canary = work["item"] == CANARY_ITEM
     planned = (work.loc[canary, "end"] - work.loc[canary, "start"]).iloc[0].days
     work.loc[canary, "note"] = _canary_note(steps, planned)
@@ -118,7 +130,7 @@ def _logged(case: Case) -> GateFact:
     states: dict[str, GateState] = {
         name: "open" if name in case.traffic.simulated else "passed" for name in names
     }
-    return _over(states, "have a log", "workloads logged", "measured")
+    return _behind_gateway(case.study, states, "have a log", "workloads logged")
 
 
 def _second_vendor(study: Study, found: Found) -> GateFact:
@@ -130,11 +142,27 @@ def _second_vendor(study: Study, found: Found) -> GateFact:
         routes = able.loc[able["workload"] == name, "route"]
         vendors = {vendor(study.routes[route]) for route in routes}
         states[name] = "passed" if len(vendors) >= 2 else "open"
-    return _over(states, "have two permitted vendors", "workloads", "measured")
+    return _behind_gateway(study, states, "have two permitted vendors", "workloads")
+
+
+def _behind_gateway(
+    study: Study, states: Mapping[str, GateState], what: str, unit: str
+) -> GateFact:
+    """A gate that every workload must pass, behind a gateway: as the study states it of its calls,
+    so that none passes where there is no gateway or nobody has said so."""
+    answers = {name: study.workloads[name].portability.behind_gateway for name in states}
+    behind: dict[str, GateState] = {"yes": "passed", "unknown": "unknown", "no": "open"}
+    both = {name: worst([state, behind[answers[name]]]) for name, state in states.items()}
+    fact = _over(both, f"{what} behind a gateway", unit, "measured")
+    said = {"no": "not behind a gateway", "unknown": "not stated whether behind a gateway"}
+    lacking = {answer: [n for n in states if answers[n] == answer] for answer in said}
+    parts = [f"{said[answer]}: {', '.join(names)}" for answer, names in lacking.items() if names]
+    return replace(fact, evidence="; ".join([fact.evidence, *parts]))
 
 
 _OF_TRIGGER: Mapping[str, GateState] = {
     "fired": "failed",
+    "pending": "open",
     "armed": "passed",
     "not_applicable": "passed",
     "unknown": "unknown",
@@ -144,7 +172,12 @@ _OF_TRIGGER: Mapping[str, GateState] = {
 def _trigger_known(found: Found, id_: str) -> GateFact:
     rows = rows_of(found["triggers"], id=id_)
     states = {row["workload"]: _OF_TRIGGER[row["status"]] for row in rows}
-    return _over(states, "have every contract they need", "workloads", "measured")
+    fact = _over(states, "have every contract they need", "workloads", "measured")
+    unclassified = [name for name, state in states.items() if state == "unknown"]
+    if not unclassified:
+        return fact
+    said = f"{fact.evidence}; data not classified yet: {', '.join(unclassified)}"
+    return replace(fact, evidence=said)
 
 
 def _log_weeks(case: Case) -> GateFact:
@@ -161,8 +194,7 @@ def _log_weeks(case: Case) -> GateFact:
     }
     fact = _over(states, f"have {needed} whole weeks of log", "workloads", "measured")
     longest = max(weeks.values())
-    said = f"{fact.evidence}; the longest log holds {longest}"
-    return GateFact(fact.state, fact.value, fact.needed, fact.unit, fact.grade, said)
+    return replace(fact, evidence=f"{fact.evidence}; the longest log holds {longest}")
 
 
 def _golden_set(found: Found) -> GateFact:
@@ -189,7 +221,7 @@ def _items_wanted(found: Found) -> dict[str, tuple[int, float]]:
 
 def _first_token(found: Found) -> GateFact:
     states: dict[str, GateState] = {
-        row["workload"]: "open" if row["status"] == "unknown" else "passed"
+        row["workload"]: "passed" if row["grade"] == "measured" else "open"
         for row in rows_of(found["triggers"], id="G2")
     }
     return _over(states, "have the first token of today's route measured", "workloads", "measured")
@@ -216,16 +248,18 @@ def _fired(case: Case, found: Found, name: str, route: str) -> GateFact:
 
 
 def _saving(case: Case, found: Found, name: str, route: str) -> GateFact:
-    row, lines = _route_row(found, name, route), case.study.thresholds
+    row, lines = _route_row(found, name, route), lines_of(case.study)
     chance, saved = float(row["p_cheaper"]), float(row["saving_p50_usd"])
-    asked, least = lines.probability.value, lines.saving.value
-    state: GateState = "passed" if chance >= asked and saved >= least else "open"
+    asked, least, paid = lines.probability, lines.saving_usd, pays(row, lines)
+    state: GateState = "passed" if paid else "open"
     if chance < 0.5:
         state = "failed"
     said = (
         f"{route} is cheaper in {share(chance)} of draws, {share(asked)} asked; it saves "
         f"{usd(saved)} at the median, {usd(least)} asked"
     )
+    if meets_lines(chance, saved, lines) and not paid:
+        said += f"; it {against_equals(row)}"
     return GateFact(state, chance, asked, "share of draws", "simulated", said)
 
 
@@ -331,6 +365,16 @@ def _revisit(study: Study) -> GateFact:
         state = "failed"
     said = f"judged at {study.as_of}; to be looked at again from {first} to {last}"
     return GateFact(state, None, None, "", "measured", said)
+
+
+def _fired_steps(found: Found) -> list[TriggerStep]:
+    """The step of every trigger that has fired, for its owner."""
+    steps = trigger_table().set_index("id")["step"]
+    return [
+        TriggerStep(row["id"], row["workload"], row["owner"], steps[row["id"]], row["evidence"])
+        for row in found["triggers"]
+        if row["status"] == "fired"
+    ]
 
 
 # --- work and its cost ----------------------------------------------------------------------

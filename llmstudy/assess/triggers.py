@@ -18,7 +18,7 @@ from llmstudy.capacity import utilisation
 from llmstudy.cost import TokenPrice, api_usd_per_request
 from llmstudy.figure import FloatArray, Grade
 from llmstudy.study import ApiRoute
-from llmstudy.text import share
+from llmstudy.text import count, share
 from llmstudy.units import HOURS_PER_MONTH
 
 _WEEK_S = 168 * 3600
@@ -158,6 +158,11 @@ def _held(known: _Known, id_: str, signal: FloatArray, level: float, release: fl
     return _Held(fired, weeks, said)
 
 
+def _weekly(held: _Held, over: bool) -> triggers.Status:
+    """Status of a trigger that must hold for weeks. over: whether it is over its line now."""
+    return "fired" if held.fired else "pending" if over else "armed"
+
+
 def _last(x: FloatArray) -> float | None:
     """The latest week's value, where there is a finite one."""
     return float(x[-1]) if len(x) and np.isfinite(x[-1]) else None
@@ -187,14 +192,16 @@ def _utilisation_fact(known: _Known, name: str) -> _Fact:
     if name in case.traffic.simulated or threshold is None:
         # no log: a volume that was only stated holds for no week
         status = triggers.judge(fleet["utilisation"], threshold, "assumed")
+        said += "; over its line, its weeks not yet logged" if status == "pending" else ""
         return _Fact(status, fleet["utilisation"], threshold, "assumed", said)
     per_s = known.week_column(name, "requests") / _WEEK_S
     busy = utilisation(per_s, fleet["replicas"], fleet["capacity_requests_per_s"])
     held = _held(known, "G1", busy, threshold, known.release_share["G1"] * threshold)
     last = _last(busy)
+    value = fleet["utilisation"] if last is None else last
     return _Fact(
-        "fired" if held.fired else "armed",
-        fleet["utilisation"] if last is None else last,
+        _weekly(held, value >= threshold),
+        value,
         threshold,
         "measured" if len(busy) >= known.weeks_needed else "assumed",
         f"{said}, {held.said}",
@@ -203,25 +210,30 @@ def _utilisation_fact(known: _Known, name: str) -> _Fact:
 
 
 def _latency_fact(known: _Known, name: str) -> _Fact:
-    """G2: the p95 of the first token against its target; only a measurement can fire it.
+    """G2: the p95 of the first token against its target.
 
-    Of a log, a week counts when the whole interval of its p95 lies above the target; of a probe,
-    its one verdict stands.
+    A measurement fires it, or a published best case above the target. Of a log, a week counts when
+    the whole interval of its p95 lies above the target; of a probe, its one verdict stands.
     """
     current = known.case.study.workloads[name].current_route
     row = rows_of(known.results["03_latency"]["latency"], workload=name, route=current)[0]
     target = row["target_s"]
+    status: triggers.Status
+    if row["grade"] != "measured" and row["verdict"] == "misses" and row["low_s"] is not None:
+        status = triggers.judge(row["low_s"], target, row["grade"], inclusive=False)
+        said = f"the best case stated is {count(1000 * row['low_s'])} ms; not measured yet"
+        return _Fact(status, row["low_s"], target, row["grade"], said)
     if row["grade"] != "measured":
         return _Fact("unknown", None, target, row["grade"], "first token not measured yet")
     if row["source"] != "request log":
-        status: triggers.Status = "fired" if row["verdict"] == "misses" else "armed"
+        status = "fired" if row["verdict"] == "misses" else "armed"
         return _Fact(status, row["ttft_p95_s"], target, "measured", row["source"])
     lows = known.week_column(name, "ttft_p95_low_s")
     above = np.nextafter(target, np.inf)  # a p95 equal to its target meets it
     held = _held(known, "G2", lows, above, known.release_share["G2"] * target)
     weekly = known.week_column(name, "ttft_p95_s")
     return _Fact(
-        "fired" if held.fired else "armed",
+        _weekly(held, held.weeks > 0 if len(weekly) else row["verdict"] == "misses"),
         _last(weekly) if len(weekly) else row["ttft_p95_s"],
         target,
         "measured",

@@ -21,6 +21,7 @@ from llmstudy.assess.market import (
     stay_draws,
 )
 from llmstudy.assess.matrices import matrix_tables
+from llmstudy.assess.moves import lines_of
 from llmstudy.assess.panel import panel_tables
 from llmstudy.assess.plan import plan_tables
 from llmstudy.assess.timing import timing_tables
@@ -41,7 +42,7 @@ def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tab
         "routes": routes,
         **criteria_tables(case, results, routes),
         "triggers": watched,
-        "five_questions": five_questions(study),
+        "five_questions": five_questions(study, results),
         "verdicts": {
             name: _with_limits(results, name, _with_intake(study, name, v))
             for name, v in verdicts.items()
@@ -61,11 +62,7 @@ def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tab
 
 def verdicts_of(study: Study, routes: pd.DataFrame) -> dict[str, decision.Verdict]:
     """The verdict on each workload, by the study's own lines. routes: as `route_table`."""
-    lines = decision.Lines(
-        study.thresholds.probability.value,
-        study.thresholds.saving.value,
-        study.usd_per_golden_item.value,
-    )
+    lines = lines_of(study)
     return {
         name: decision.verdict(routes[routes["workload"] == name], lines)
         for name in study.workloads
@@ -109,6 +106,12 @@ def route_table(study: Study, results: Mapping[str, Mapping[str, Any]]) -> pd.Da
     saved = [*key, "saving_p10_usd", "saving_p50_usd", "saving_p90_usd", "p_cheaper"]
     savings = pd.DataFrame(results["06_crossover"]["savings"], columns=saved)
     table = table.merge(savings, on=key, how="left").rename(columns={"n_needed": "items_needed"})
+    equals = ["p_cheaper_same_quality", "saving_same_quality_usd"]
+    buyers = pd.DataFrame(results["06_crossover"]["by_buyer"], columns=[*key, *equals])
+    table = table.merge(buyers, on=key, how="left")
+    # who is on no proprietary API has one way to stay
+    for column, named in zip(equals, ("p_cheaper", "saving_p50_usd"), strict=True):
+        table[column] = table[column].fillna(table[named]).fillna(0.0)
     failed = {(row["workload"], row["route"]) for row in results["05_self_hosting"]["failures"]}
     unsized = [pair in failed for pair in zip(table["workload"], table["route"], strict=True)]
     table["sized"] = np.where(table["current"], ~np.array(unsized), table["p_cheaper"].notna())
@@ -151,7 +154,8 @@ def options(
     """What could be done instead, each at its cost over the horizon: nothing, the verdict, or all
     that may move to one arm (each workload on the permitted route of that arm that saves most).
 
-    What it costs to find out (items asked for, the phases before a move) is in none of them.
+    beyond_verdict_usd: what it costs more than the verdict, draw by draw. What it costs to find
+    out (items asked for, the phases before a move) is in none of them.
     """
     worth = discount_draws(study)
     stay = np.sum([(p * worth).sum(axis=1) for p in stay_draws(study, offers).values()], axis=0)
@@ -171,7 +175,9 @@ def options(
         of_arm = best[best["arm"] == arm].groupby("workload")["route"].first()
         plans[arm] = {str(name): str(route) for name, route in of_arm.items()}
     today = {name: workload.current_route for name, workload in study.workloads.items()}
-    rows = []
+    rows: list[dict[str, Any]] = []
+    chosen = portfolio_saving(study, offers, plans["verdict"])
+    gained = np.zeros_like(stay) if chosen is None else chosen
     for option, targets in plans.items():
         saving = portfolio_saving(study, offers, targets)
         if saving is None and option not in ("stay", "verdict"):
@@ -184,18 +190,20 @@ def options(
                 "workloads_moved": sorted(targets),
                 "cost_usd": spread(cost),
                 "saving_usd": spread(stay - cost),
+                "beyond_verdict_usd": spread(gained - (stay - cost)),
                 "inferior": [n for n, verdict in quality.items() if verdict == "inferior"],
                 "unproven": [n for n, verdict in quality.items() if verdict == "unproven"],
-                "unmeasured": _unmeasured(routes, today | targets),
+                "unmeasured": _first_tokens(routes, today | targets, "undecided"),
+                "late": _first_tokens(routes, today | targets, "misses"),
             }
         )
     return rows
 
 
-def _unmeasured(routes: pd.DataFrame, serving: Mapping[str, str]) -> list[str]:
-    """Workloads whose first token on these routes is not known to hold its target."""
+def _first_tokens(routes: pd.DataFrame, serving: Mapping[str, str], verdict: str) -> list[str]:
+    """Workloads of whose first token on these routes a verdict holds."""
     served = routes[routes["route"] == routes["workload"].map(serving)]
-    return sorted(served.loc[served["latency"] != "meets", "workload"])
+    return sorted(served.loc[served["latency"] == verdict, "workload"])
 
 
 def _quality_of(routes: pd.DataFrame, name: str, route: str) -> str:

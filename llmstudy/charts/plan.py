@@ -26,6 +26,7 @@ from llmstudy.text import count, share, span, usd
 
 STATUS = {
     "fired": "● fired",
+    "pending": "○ pending",
     "armed": "○ armed",
     "unknown": "? unknown",
     "not_applicable": "– not applicable",
@@ -35,8 +36,8 @@ STATUS = {
 def trigger_status(triggers: pd.DataFrame) -> Chart:
     """Which triggers have fired: a grid of workloads against triggers.
 
-    triggers: id, workload, status (armed, fired, not_applicable, unknown), value and threshold in
-    unit (null: not known), name.
+    triggers: id, workload, status (of `STATUS`), value and threshold in unit (null: not known),
+    name.
     """
     need("triggers", triggers, "id workload status value threshold unit name")
     ids = triggers[["id", "name"]].drop_duplicates("id").sort_values("id", kind="stable")
@@ -44,9 +45,11 @@ def trigger_status(triggers: pd.DataFrame) -> Chart:
     fired = triggers[triggers["status"] == "fired"].groupby("id")["workload"].agg(list)
     named = [f"{i} on {w[0] if len(w) == 1 else f'{len(w)} workloads'}" for i, w in fired.items()]
     tally = triggers["status"].value_counts()
+    armed = f"{tally.get('armed', 0)} armed, {tally.get('unknown', 0)} unknown"
+    pending = f"{tally['pending']} pending, " if "pending" in tally else ""
     title = (
         f"{tally.get('fired', 'None')} of {len(triggers)} triggers fired{': ' if named else ''}"
-        f"{', '.join(named)}; {tally.get('armed', 0)} armed, {tally.get('unknown', 0)} unknown"
+        f"{', '.join(named)}; {pending}{armed}"
     )
     cell_in = (WIDTH_IN - 1.4) / len(ids) - 0.1
     figure = blank(title, "In each cell: value / threshold", 0.75 + 0.52 * len(workloads))
@@ -68,7 +71,7 @@ def trigger_status(triggers: pd.DataFrame) -> Chart:
 
 def _cell(ax: Axes, at: tuple[int, int], row: Any, width_in: float) -> str:
     """Draws one trigger, in words, on its ground."""
-    fired, seen = row.status == "fired", row.status in ("fired", "armed")
+    fired, seen = row.status == "fired", row.status in ("fired", "pending", "armed")
     word, fact = look_up("a status", row.status, STATUS), ""
     if row.status != "not_applicable":
         fact = f"{_quantity(row.value, row.unit)} / {_quantity(row.threshold, row.unit)}"

@@ -19,7 +19,7 @@ VERDICT_MARKS = {  # marker, edge, face
 
 
 def quality_forest(verdicts: pd.DataFrame) -> Chart:
-    """Difference in quality per route, candidate minus today's, against each row's margin.
+    """Difference in quality per comparison, candidate minus today's, against each row's margin.
 
     verdicts: workload, route, difference, low, high, margin (shares; difference null: no paired
     items yet), verdict (non-inferior, inferior, undecided), grade.
@@ -27,11 +27,12 @@ def quality_forest(verdicts: pd.DataFrame) -> Chart:
     need("verdicts", verdicts, "workload route difference low high margin verdict grade")
     table = by_workload(verdicts).astype({"difference": float, "low": float, "high": float})
     known = table["difference"].notna()
-    tally = table["verdict"].where(known, "untested").value_counts(sort=False)
+    tally = table.loc[known, "verdict"].value_counts(sort=False)
     rest = ", ".join(f"{n} {verdict}" for verdict, n in tally.items() if verdict != "non-inferior")
+    waiting = f"{(~known).sum()} without paired items" if not known.all() else ""
     title = (
-        f"Quality holds its margin on {tally.get('non-inferior', 0)} of {len(table)} routes"
-        f"{'; ' if rest else ''}{rest}"
+        f"Quality holds its margin in {tally.get('non-inferior', 0)} of {known.sum()} scored "
+        f"comparisons{''.join(f'; {part}' for part in (rest, waiting) if part)}"
     )
     figure = blank(title, "", 1.0 + 0.36 * len(table))
     ax = figure.subplots()

@@ -148,7 +148,13 @@ def _canonical_columns(path: Path) -> dict[str, str]:
 
 # --- what a person reads --------------------------------------------------------------------
 
-_STYLES = {"fired": "bold red", "armed": "", "unknown": "dim", "not_applicable": "dim"}
+_STYLES = {
+    "fired": "bold red",
+    "pending": "bold",
+    "armed": "",
+    "unknown": "dim",
+    "not_applicable": "dim",
+}
 
 
 def _show(found: "CheckResult") -> None:

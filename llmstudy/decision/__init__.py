@@ -15,8 +15,11 @@ from llmstudy.decision.verdicts import (
     Lines,
     Reason,
     Verdict,
+    against_equals,
     is_proven,
+    meets_lines,
     overall,
+    pays,
     verdict,
 )
 
@@ -26,10 +29,13 @@ __all__ = [
     "Lines",
     "Reason",
     "Verdict",
+    "against_equals",
     "five_questions",
     "five_questions_verdict",
     "is_proven",
+    "meets_lines",
     "overall",
+    "pays",
     "phases",
     "verdict",
 ]

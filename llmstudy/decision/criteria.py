@@ -15,12 +15,13 @@ are not added up: privacy bars an arm whatever the others say, and then each of 
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
 from llmstudy import paths
 from llmstudy.decision.team import Readiness
+from llmstudy.decision.verdicts import Lines, against_equals, pays
 from llmstudy.text import count, share, span, usd
 
 CRITERIA = {
@@ -94,28 +95,32 @@ def cost(
     *,
     current: bool,
     sized: bool,
-    p_cheaper: float,
-    saving_usd: float,
-    probability: float,
-    line_usd: float,
+    savings: Any,
+    lines: Lines,
 ) -> Score:
     """C2: what moving to the route saves over the horizon, against the study's two lines.
 
-    Cheaper in enough draws: 4 with a saving of at least the line, 3 without. Dearer in as many: 0
-    with a loss of at least the line, 1 without. Between them, and for today's own bill, 2.
+    savings: p_cheaper, saving_p50_usd and the same against cheaper equals, as in `ROUTE_COLUMNS`.
+    Cheaper in enough draws: 4 where the move pays against both buyers who stay, 3 where not. Dearer
+    in as many: 0 with a loss of at least the line, 1 without. Between them, and for today's own
+    bill, 2.
     """
     if not sized:
         return Score(None, "no bill can be stated: it cannot be sized at its targets")
     if current:
         return Score(2, "today's own bill, against which the others are held")
+    p_cheaper, saving_usd = savings["p_cheaper"], savings["saving_p50_usd"]
+    probability, line_usd = lines.probability, lines.saving_usd
     sure, gain = share(p_cheaper), usd(saving_usd)
     if p_cheaper >= probability:
-        enough = saving_usd >= line_usd
+        enough, paid = saving_usd >= line_usd, pays(savings, lines)
         kind = "at least" if enough else "less than"
         said = (
             f"cheaper in {sure} of draws, {gain} at the median, {kind} the line of {usd(line_usd)}"
         )
-        return Score(4 if enough else 3, said)
+        if enough and not paid:
+            said += f"; {against_equals(savings)}"
+        return Score(4 if paid else 3, said)
     if p_cheaper <= 1 - probability:
         far = saving_usd <= -line_usd
         said = f"dearer in {share(1 - p_cheaper)} of draws, by {usd(-saving_usd)} at the median"

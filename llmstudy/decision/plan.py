@@ -145,12 +145,29 @@ class ItemCost:
     rests_on: str
 
 
-def items(plan: pd.DataFrame, start: date, costs: Mapping[str, Sequence[ItemCost]]) -> pd.DataFrame:
+@dataclass(frozen=True)
+class TriggerStep:
+    """What a trigger that fired on a workload asks for, of whom, and on which evidence."""
+
+    id: str
+    workload: str
+    owner: str
+    step: str
+    evidence: str
+
+
+def items(
+    plan: pd.DataFrame,
+    start: date,
+    costs: Mapping[str, Sequence[ItemCost]],
+    fired: Sequence[TriggerStep] = (),
+) -> pd.DataFrame:
     """The work of each phase, dated, and its cost as far as figures split it.
 
     plan: phases with phase, start, end, owner, cost_usd, cost_low_usd, cost_high_usd. costs: by the
     column `costs` of `phase_items.csv`; an item with a cost for several workloads has a row for
-    each, one without any has one row and no cost of its own.
+    each, one without any has one row and no cost of its own. fired: triggers, whose steps are work
+    of the first phase.
 
     Returns: phase, item, scope, owner, start, end, cost_usd, cost_low_usd, cost_high_usd, rests_on,
     note, source; and for each phase whose figure is not used up by its items one row more, the work
@@ -178,6 +195,21 @@ def items(plan: pd.DataFrame, start: date, costs: Mapping[str, Sequence[ItemCost
                     "source": about["source"],
                 }
             )
+    phase = plan.iloc[0]
+    rows += [
+        {
+            "phase": phase["phase"],
+            "item": f"{one.id} fired: {one.step}",
+            "scope": one.workload,
+            "owner": one.owner,
+            "start": phase["start"],
+            "end": phase["end"],
+            **dict.fromkeys(("cost_usd", "cost_low_usd", "cost_high_usd", "rests_on")),
+            "note": one.evidence,
+            "source": "triggers.csv",
+        }
+        for one in fired
+    ]
     rests = [_rest(phase, rows) for phase in plan.to_dict("records")]
     rows += [rest for rest in rests if rest is not None]
     return pd.DataFrame(rows).sort_values("phase", kind="stable", ignore_index=True)

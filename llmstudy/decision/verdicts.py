@@ -3,9 +3,9 @@
 Input is one table of routes per workload with what the measures found for each; output is data: a
 verdict with its reasons and what to collect.
 Privacy filters first; then a route must fit, not be known to miss its latency, keep its quality,
-and save enough in enough of the draws. Every move goes through a canary, which must show what has
-not been measured. A verdict that its evidence cannot carry is *undecided* and says what would
-settle it.
+and save enough in enough of the draws, against both buyers who stay. Every move goes through a
+canary, which must show what has not been measured. A verdict that its evidence cannot carry is
+*undecided* and says what would settle it.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from llmstudy.text import share
+from llmstudy.text import share, usd
 
 ROUTE_COLUMNS = (
     "workload",
@@ -25,6 +25,7 @@ ROUTE_COLUMNS = (
     "permission_reason",
     "missing",
     "contract",
+    "self_hosting",
     "fits_context",
     "sized",
     "ends",
@@ -39,11 +40,15 @@ ROUTE_COLUMNS = (
     "saving_p50_usd",
     "saving_p90_usd",
     "p_cheaper",
+    "saving_same_quality_usd",
+    "p_cheaper_same_quality",
 )
-"""What `verdict` reads of each route. missing: contracts to sign; sized: whether its cost is known;
+"""What `verdict` reads of each route. missing: contracts to sign; self_hosting: whether a fleet of
+one's own may see the data, whether the table has one or not; sized: whether its cost is known;
 ends: the day its model retires within the horizon, or None. quality: baseline, non-inferior,
 inferior, undecided, none; looks: how often the items were judged before; latency: meets, misses,
-undecided; savings over the horizon against staying."""
+undecided; savings over the horizon against staying on today's named model, and the median one and
+its chance against a buyer who stays and moves on to each cheaper model of equal quality."""
 
 Row = Mapping[str, Any]
 """One row of the table of routes."""
@@ -131,7 +136,8 @@ def verdict(routes: pd.DataFrame, lines: Lines) -> Verdict:
 
 
 def _what_ends(current: Row) -> list[tuple[Collect, Reason]]:
-    """Why staying is not open: today's model retires, or today's fleet cannot carry the load."""
+    """Why staying is not open: today's model retires, today's fleet cannot carry the load, or
+    today's route misses its first-token target."""
     name, found = str(current["route"]), []
     if isinstance(current["ends"], str):
         said = f"{name}: its model retires on {current['ends']}"
@@ -140,6 +146,10 @@ def _what_ends(current: Row) -> list[tuple[Collect, Reason]]:
     if not current["sized"]:
         said = f"{name}: no capacity can be stated for today's route at its targets"
         found.append((Collect("probe", None, None, said), Reason("capacity", name, said)))
+    elif current["latency"] == "misses":
+        said = f"{name}: misses the first-token target"
+        ask = f"{said}; name a route that can hold it, or loosen the target"
+        found.append((Collect("latency", None, None, ask), Reason("latency", name, said)))
     return found
 
 
@@ -153,16 +163,31 @@ def is_proven(row: Any) -> bool:
     return bool(row["quality"] == "non-inferior" and rank <= asked)
 
 
+def meets_lines(p_cheaper: float, saving_p50_usd: float, lines: Lines) -> bool:
+    """Whether a saving is sure enough and large enough."""
+    return p_cheaper >= lines.probability and saving_p50_usd >= lines.saving_usd
+
+
+def pays(row: Any, lines: Lines) -> bool:
+    """Whether a move meets the lines against both buyers who stay: the one on today's named model
+    and the one who moves on to each cheaper model of equal quality.
+
+    row: the savings of `ROUTE_COLUMNS`.
+    """
+    return meets_lines(row["p_cheaper"], row["saving_p50_usd"], lines) and meets_lines(
+        row["p_cheaper_same_quality"], row["saving_same_quality_usd"], lines
+    )
+
+
 def _judged(row: Row, lines: Lines) -> Row:
     """The row with what follows from it alone: usable, proven, pays, promising."""
+    proven, paid = is_proven(row), pays(row, lines)
     enough = row["saving_p50_usd"] >= lines.saving_usd
-    proven = is_proven(row)
-    pays = enough and row["p_cheaper"] >= lines.probability
     likely = enough and row["p_cheaper"] >= 0.5 and row["quality"] != "inferior"
     can = row["permitted"] and row["fits_context"] and row["sized"] and row["latency"] != "misses"
     # promising: better evidence could turn it into a move
-    promising = likely and not (proven and pays)
-    return {**row, "usable": can, "proven": proven, "pays": pays, "promising": promising}
+    promising = likely and not (proven and paid)
+    return {**row, "usable": can, "proven": proven, "pays": paid, "promising": promising}
 
 
 def _saving(row: Row) -> float:
@@ -193,16 +218,26 @@ def _forced(current: Row, rows: list[Row], reasons: list[Reason], lines: Lines) 
         first = max(able, key=lambda r: (r["arm"] == current["arm"], r["proven"], _saving(r)))
         return _to(first, _labelled_items(first, lines), reasons)
     signable = sorted((r for r in rows if len(r["missing"])), key=lambda r: not r["current"])
-    if not signable:
-        ask = f"{name}: name a route that may see these data; none here may"
-        collect = [Collect("contract", None, None, ask)]
-        return Verdict("self_hosted", "undecided", None, "none in force", None, collect, reasons)
-    collect = [
-        Collect("contract", None, None, f"{row['route']}: sign {', '.join(row['missing'])}")
-        for row in signable
-    ]
-    arm = signable[0]["arm"]
+    lacking: dict[tuple[str, ...], list[str]] = {}  # what is missing -> routes: one cure each
+    for row in signable:
+        lacking.setdefault(tuple(row["missing"]), []).append(str(row["route"]))
+    cures = [f"{' or '.join(routes)}: sign {', '.join(kinds)}" for kinds, routes in lacking.items()]
+    if current["self_hosting"]:
+        cures.append(_self_hosting(name, rows))
+    elif not cures:
+        cures = [f"{name}: name a route that may see these data; none here may"]
+    collect = [Collect("contract", None, None, cure) for cure in cures]
+    arm = signable[0]["arm"] if signable else "self_hosted"
     return Verdict(arm, "undecided", None, "none in force", None, collect, reasons)
+
+
+def _self_hosting(name: str, rows: list[Row]) -> str:
+    """How data that may stay inside come to do so: on a route of the study, or on one to name."""
+    own = [row for row in rows if row["arm"] == "self_hosted" and not row["current"]]
+    ready = [row for row in own if row["usable"] and row["quality"] != "inferior"]
+    if ready:
+        return f"{max(ready, key=_saving)['route']}: self-host it; it may see these data"
+    return f"{name}: name a self-hosted route that can serve it; it may see these data"
 
 
 def _labelled_items(row: Row, lines: Lines) -> list[Collect]:
@@ -237,7 +272,23 @@ def _cost(row: Row, lines: Lines) -> str:
         return f"dearer in {share(1 - row['p_cheaper'])} of draws"
     if row["saving_p50_usd"] < lines.saving_usd:
         return f"{cheaper}, but the saving is below the threshold"
-    return cheaper if row["pays"] else f"{cheaper}, below the {share(lines.probability)} required"
+    if row["p_cheaper"] < lines.probability:
+        return f"{cheaper}, below the {share(lines.probability)} required"
+    return cheaper if row["pays"] else f"{cheaper}; {against_equals(row)}"
+
+
+def against_equals(row: Any) -> str:
+    """Why a move that pays against standing still does not pay against moving on. row: as `pays`.
+
+    >>> against_equals({"p_cheaper_same_quality": 0.4, "saving_same_quality_usd": -9e3})[-60:]
+    'is cheaper in 40 % of draws and loses USD 9.0k at the median'
+    """
+    saved = row["saving_same_quality_usd"]
+    return (
+        "holds only against standing still: against a buyer who moves on to each cheaper model of "
+        f"equal quality it is cheaper in {share(row['p_cheaper_same_quality'])} of draws and "
+        f"{'saves' if saved >= 0 else 'loses'} {usd(abs(saved))} at the median"
+    )
 
 
 def _quality(row: Row) -> str:

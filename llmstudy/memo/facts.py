@@ -157,7 +157,10 @@ class Facts:
     def lead(self) -> str:
         """The workload that the memo shows: the one with most to gain from a move, else the
         largest bill."""
-        gains = {str(r["workload"]): float(r["base_usd"]) for r in self.crossing["sensitivity"]}
+        gains: dict[str, float] = {}
+        for row in self.crossing["savings"]:
+            name, saving = str(row["workload"]), float(row["saving_p50_usd"])
+            gains[name] = max(saving, gains.get(name, saving))
         bills: dict[str, float] = self.crossing["month_usd"]["today_by_workload"]
         sized = gains or bills or dict.fromkeys(self.study.workloads, 0.0)
         return max(sized, key=lambda name: sized[name])
@@ -184,21 +187,15 @@ class Facts:
         )
 
     def comparisons(self) -> pd.DataFrame:
-        """The quality verdicts of routes that may serve, one row per comparison.
+        """The quality verdicts of routes that may serve, one row per comparison: what every count
+        of comparisons rests on.
 
         Routes of a workload that rest on the same items share a row, and so do those without any;
         `routes` lists them, `route` names them in short.
         """
         columns = ["workload", "route", "verdict", "grade", "n", "n_needed", "margin", "source"]
         columns += ["difference", "low", "high"]
-        allowed = {
-            (row["workload"], row["route"])
-            for row in self.crossing["permissions"]
-            if row["permitted"] and row["fits_context"]
-        }
-        rows = self.chapters["04_quality"]["quality"]
-        kept = [row for row in rows if (row["workload"], row["route"]) in allowed]
-        table = pd.DataFrame(kept, columns=columns)
+        table = pd.DataFrame(self.chapters["04_quality"]["quality"], columns=columns)
         same = table.groupby(["workload", "source", "n"], sort=False)
         lines = same.first().reset_index()
         lines["routes"] = list(same["route"].agg(list))
@@ -284,7 +281,8 @@ class Facts:
         judged = own == len(compared) > 0
         why = [
             f"{logged} of {len(rows)} workloads logged" + (" for long enough" if sized else ""),
-            f"{own} of {len(compared)} comparisons on our own items",
+            f"{own} of {int((compared['verdict'] != 'none').sum())} scored comparisons on our own "
+            "items",
         ]
         level = "high" if sized and judged else "moderate" if sized or judged else "low"
         return level, listed(why)

@@ -75,12 +75,12 @@ def _items(facts: Facts) -> dict[str, Any]:
 
 def _confidence(facts: Facts) -> dict[str, Any]:
     """What the level of confidence counts."""
-    rows, compared = facts.chapters["01_evidence"]["workloads"], facts.comparisons()
+    rows, found = facts.chapters["01_evidence"]["workloads"], _comparisons(facts)
     return {
         "logged": sum(row["traffic"] == "measured" for row in rows),
         "workloads": len(rows),
-        "own": int((compared["grade"] == "measured").sum()),
-        "comparisons": len(compared),
+        "own": found["own"],
+        "comparisons": found["scored"],
     }
 
 
@@ -128,10 +128,8 @@ def _before_a_move(facts: Facts) -> dict[str, float]:
 
 
 def _against_this_memo(facts: Facts) -> dict[str, float]:
-    """Median cost of each option over the horizon, less that of what the memo recommends."""
-    cost = {row["option"]: row["cost_usd"]["p50"] for row in facts.decided["options"]}
-    chosen = cost["verdict" if facts.deciding("move") else "stay"]
-    return {option: usd - chosen for option, usd in cost.items()}
+    """Median of what each option costs over the horizon beyond what the memo recommends."""
+    return {row["option"]: row["beyond_verdict_usd"]["p50"] for row in facts.decided["options"]}
 
 
 def _unmeasured(facts: Facts) -> set[str]:

@@ -1,7 +1,8 @@
 """Has something happened that should move a workload? The triggers G1 to G6.
 
-Each takes a fact and a threshold. It is *fired* by evidence only: an assumption, however alarming,
-leaves it armed. It is *unknown* while nobody has looked, and *not_applicable* where no move could
+Each takes a fact and a threshold. It is *fired* by evidence only: an assumption over the threshold,
+or a signal that has not held for its weeks yet, leaves it *pending*; below the threshold it is
+*armed*. It is *unknown* while nobody has looked, and *not_applicable* where no move could
 follow.
 """
 
@@ -13,7 +14,7 @@ import pandas as pd
 from llmstudy import paths
 from llmstudy.figure import Grade
 
-Status = Literal["armed", "fired", "not_applicable", "unknown"]
+Status = Literal["armed", "pending", "fired", "not_applicable", "unknown"]
 
 FIRING_GRADES: tuple[Grade, ...] = ("measured", "recorded", "published")
 
@@ -44,8 +45,9 @@ class Trigger:
 
 
 def trigger_table() -> pd.DataFrame:
-    """What the triggers are: id, name, asks, unit, owner, moves_to, source, and of those that are
-    judged by the weeks of a log release_share (of the threshold) and release_source."""
+    """What the triggers are: id, name, asks, unit, owner, moves_to, step (to be taken once it has
+    fired), source, and of those that are judged by the weeks of a log release_share (of the
+    threshold) and release_source."""
     return pd.read_csv(paths.data("triggers.csv"))
 
 
@@ -55,15 +57,17 @@ def judge(
     """Status of a trigger from its fact.
 
     Fired when evidence of a firing grade reaches the threshold (or exceeds it, when not
-    `inclusive`); armed below it or on weaker evidence; unknown without a fact or a threshold.
+    `inclusive`); pending on weaker evidence; armed below it; unknown without a fact or a threshold.
 
     >>> judge(0.35, 0.30, "measured"), judge(0.35, 0.30, "assumed"), judge(None, 0.3, "measured")
-    ('fired', 'armed', 'unknown')
+    ('fired', 'pending', 'unknown')
     """
     if value is None or threshold is None:
         return "unknown"
     reached = value >= threshold if inclusive else value > threshold
-    return "fired" if reached and grade in FIRING_GRADES else "armed"
+    if not reached:
+        return "armed"
+    return "fired" if grade in FIRING_GRADES else "pending"
 
 
 def break_even_utilisation(

@@ -61,7 +61,13 @@ from llmstudy.uncertainty.paths import (
     same_quality,
     without_paths,
 )
-from llmstudy.uncertainty.ranking import never_by_input, never_effects, pawn, sensitivity
+from llmstudy.uncertainty.ranking import (
+    at_medians,
+    never_by_input,
+    never_effects,
+    pawn,
+    sensitivity,
+)
 from llmstudy.uncertainty.sufficiency import convergence
 from llmstudy.uncertainty.thresholds import solve_thresholds
 from llmstudy.uncertainty.waiting import threshold_rule, value_of_waiting
@@ -79,6 +85,7 @@ __all__ = [
     "TokenBill",
     "against_cost",
     "api_month_usd",
+    "at_medians",
     "band",
     "bill",
     "bill_saving_usd",

@@ -64,8 +64,8 @@ def sensitivity(
     figures: name -> Figure; certain ones are held. outcome: draws -> (n,). n: a power of two.
     Returns: one row per uncertain input, largest total effect first: input, first_order,
     total_effect, total_effect_error (half-width of the 95 % interval), low_usd, high_usd (the
-    outcome with this input at its 10th and 90th percentile and the others at their medians), rank,
-    rank_worst (`possible_ranks` of the total effects).
+    outcome with this input at the low and high end of its range and the others at their medians,
+    see `at_medians`), rank, rank_worst (`possible_ranks` of the total effects).
     The outcome is clipped to its central 98 % first: in a heavy tail a few draws would decide.
     Raises: ValueError if an outcome is not finite.
     Source: Saltelli et al. (2010), Computer Physics Communications 181:259-270; SALib 1.6.
@@ -81,11 +81,22 @@ def sensitivity(
         )
     table = _indices(names, np.clip(outcomes, *np.quantile(outcomes, [0.01, 0.99])), seed)
     middle = np.full((2 * len(names), len(names)), 0.5)
-    for i in range(len(names)):
-        middle[2 * i, i], middle[2 * i + 1, i] = 0.1, 0.9
-    swings = outcome(_at(figures, names, middle)).reshape(-1, 2)
+    ends = _at(figures, names, middle)
+    for i, name in enumerate(names):
+        ends[name][2 * i : 2 * i + 2] = figures[name].low, figures[name].high
+    swings = outcome(ends).reshape(-1, 2)
     table = table.assign(low_usd=swings[:, 0], high_usd=swings[:, 1])
     return _largest_first(_with_ranks(table), "total_effect")
+
+
+def at_medians(figures: Mapping[str, Figure], outcome: Callable[[Draws], FloatArray]) -> float:
+    """The outcome with every input at its median: what `sensitivity` swings about.
+
+    >>> at_medians({"a": Figure("", 2.0, "USD", 1.0, 3.0, "uniform")}, lambda d: 5 * d["a"])
+    10.0
+    """
+    names = _uncertain(figures)
+    return float(outcome(_at(figures, names, np.full((1, len(names)), 0.5)))[0])
 
 
 def _uncertain(figures: Mapping[str, Figure]) -> list[str]:

@@ -1,8 +1,8 @@
 """At which value does one lever, by itself, turn a move?
 
-A move passes when the chance that it is cheaper and its median saving reach the study's lines. A
-value is sought between the ends of a lever's range, where it turns once or not at all; one that
-turns twice between them is not found.
+A move passes when the chance that it is cheaper than staying on today's named model and its median
+saving reach the study's lines. A value is sought between the ends of a lever's range, where it
+turns once or not at all; one that turns twice between them is not found.
 """
 
 from collections.abc import Callable

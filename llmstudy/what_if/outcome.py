@@ -8,8 +8,10 @@ import numpy as np
 
 from llmstudy import decision
 from llmstudy import uncertainty as mc
+from llmstudy.assess.futures import followed
 from llmstudy.assess.market import Market, inputs, spread, todays_fleets
 from llmstudy.assess.verdict import verdicts_of
+from llmstudy.cost import TokenPrice
 from llmstudy.figure import FloatArray
 from llmstudy.study import Study
 from llmstudy.what_if.breaks import BreakEven, break_evens
@@ -28,8 +30,10 @@ class RouteCost:
     month_usd: the median bill of the first month as if moved already, a fleet's team included.
     horizon_usd: ramp, one-off costs and dual running included, worth what it is today.
     stays: today's route; its saving is 0. favoured: of its arm the route that saves most. passes:
-    the saving meets the study's lines. crossover_requests: monthly volume from which the route is
-    cheaper than today's API, p10, p50 and p90 with None for never; None where that is not asked.
+    the saving against today's named model meets the study's lines. _same_quality: the chance and
+    the median saving against a buyer who moves on to each cheaper equal. crossover_requests:
+    monthly volume from which the route is cheaper than today's API, p10, p50 and p90 with None for
+    never; None where that is not asked.
     """
 
     route: str
@@ -41,6 +45,8 @@ class RouteCost:
     saving_usd: Spread
     p_cheaper: float
     passes: bool
+    p_cheaper_same_quality: float
+    saving_same_quality_usd: float
     crossover_requests: tuple[float | None, ...] | None = None
 
 
@@ -153,13 +159,14 @@ def _costs(at: _Setting, moves: list[Move]) -> tuple[RouteCost, ...]:
     """The costs of a workload's routes, today's first."""
     if not moves:
         return ()
-    stay = _stay_usd(at, moves[0])
+    stay, equal = _stay_usd(at, moves[0]), _followed(at, moves[0])
     saved = [np.zeros_like(stay), *(move.saved() for move in moves[1:])]
+    against = [saved[0], *(replace(move, paid=equal).saved() for move in moves[1:])]
     best: dict[str, int] = {}  # arm -> place of the move that saves most
     for i in sorted(range(1, len(moves)), key=lambda i: -float(np.median(saved[i]))):
         best.setdefault(at.study.routes[moves[i].route].arm, i)
     return tuple(
-        _cost(at, move, stay - saved[i], saved[i], stays=i == 0, favoured=i in best.values())
+        _cost(at, move, stay, saved[i], against[i], stays=i == 0, favoured=i in best.values())
         for i, move in enumerate(moves)
     )
 
@@ -169,6 +176,17 @@ def _stay_usd(at: _Setting, today: Move) -> FloatArray:
     worth = at.base.discount()
     bills = (today.paid * worth).sum(axis=1)
     return np.asarray(bills + _team_usd(at, today) * worth.sum(axis=1))
+
+
+def _followed(at: _Setting, today: Move) -> FloatArray:
+    """Bills of a buyer who stays and moves on to each cheaper equal, as chapter 06 has them;
+    today's own off the proprietary APIs. (n, months) usd."""
+    offer = at.offers.offer(today.workload, today.route)
+    if not isinstance(offer, TokenPrice) or offer.arm != "proprietary_api":
+        return today.paid
+    d, months = at.base.move(at.study, at.offers, today.workload, today.route), at.base.months
+    named = mc.price_factor(offer, d, months) * np.ones_like(today.requests)
+    return followed(at.study, offer, d, today.requests, named)[0]
 
 
 def _team_usd(at: _Setting, today: Move) -> FloatArray:
@@ -185,8 +203,9 @@ def _team_usd(at: _Setting, today: Move) -> FloatArray:
 def _cost(
     at: _Setting,
     move: Move,
-    horizon: FloatArray,
+    stay: FloatArray,
     saved: FloatArray,
+    against: FloatArray,
     *,
     stays: bool,
     favoured: bool,
@@ -201,10 +220,12 @@ def _cost(
         stays=stays,
         favoured=favoured,
         month_usd=float(np.median(month)),
-        horizon_usd=spread(horizon),
+        horizon_usd=spread(stay - saved),
         saving_usd=spread(saved),
         p_cheaper=float((saved > 0).mean()),
         passes=not stays and move.passes(saved, at.study),
+        p_cheaper_same_quality=float((against > 0).mean()),
+        saving_same_quality_usd=float(np.median(against)),
         crossover_requests=crossover,
     )
 
@@ -229,5 +250,6 @@ def _verdicts(
         f"saving_{key}_usd": [row.saving_usd[key] if row else 0.0 for row in found]
         for key in ("p10", "p50", "p90")
     }
-    columns["p_cheaper"] = [row.p_cheaper if row else 0.0 for row in found]
+    for key in ("p_cheaper", "p_cheaper_same_quality", "saving_same_quality_usd"):
+        columns[key] = [getattr(row, key) if row else 0.0 for row in found]
     return verdicts_of(at.study, table.assign(**columns).copy())

@@ -257,7 +257,7 @@ class Prepared:
             "03_latency": {"latency": self.at(slo).latency},
             "04_quality": {"quality": self.quality(margin)},
             "05_self_hosting": {"failures": self.at(slo).failures},
-            "06_crossover": {"permissions": allowed, "savings": priced_},
+            "06_crossover": {"permissions": allowed, "savings": priced_, "by_buyer": []},
         }
         return route_table(study, results)
 

@@ -344,6 +344,9 @@ def test_the_options_start_from_staying_and_the_verdict_is_one_of_them(assessed,
         assert options["verdict"]["saving_usd"]["p50"] == pytest.approx(saving["p50"])
     else:
         assert saving is None
+    assert options["verdict"]["beyond_verdict_usd"] == {"p10": 0, "p50": 0, "p90": 0}
+    beyond = options["stay"]["beyond_verdict_usd"]["p50"]
+    assert beyond == pytest.approx(saving["p50"] if moved else 0)  # draw by draw, then its median
 
 
 @every_study
@@ -753,10 +756,12 @@ def test_a_workload_may_have_a_slash_in_its_name(assess, assessed, variant):
         ("measured", 1.0, 1.3, "undecided"),
         ("measured", 1.1, 1.3, "misses"),
         ("published", 0.6, 0.9, "undecided"),
-        ("published", 1.1, 1.3, "undecided"),
+        ("published", 1.0, 1.3, "undecided"),
+        ("published", 1.1, 1.3, "misses"),
+        ("assumed", 1.1, 1.3, "misses"),
     ],
 )
-def test_a_claim_decides_only_when_measured_and_wholly_on_one_side(
+def test_a_claim_meets_only_when_measured_and_misses_when_its_best_case_does(
     assessed, grade, low, high, verdict
 ):
     found = assessed("default")

@@ -142,7 +142,7 @@ def test_the_cost_of_changing_api_is_one_figure_whether_chosen_or_forced(priced)
     found = pair_inputs(study, offers, "support-chat", LUNA)
     assert drivers._same(found) == {"migration_proprietary_api": "moving_cost"}
     assert found["moving_cost"][1] == found["migration_proprietary_api"][1]
-    inputs = drivers._ranked(study, offers, "support-chat", LUNA)["input"].tolist()
+    inputs = drivers._ranked(study, offers, "support-chat", LUNA).inputs["input"].tolist()
     assert "moving_cost" in inputs
     assert "migration_proprietary_api" not in inputs
 
@@ -214,18 +214,16 @@ def test_inputs_that_are_left_out_of_the_rankings_cannot_change_the_saving(price
         assert savings_at(priced, name, route, {key: 0.77}) == pytest.approx(base), key
 
 
-def test_the_swings_start_from_the_median_saving_of_the_workloads_best_move(default):
-    for row in default.results[CROSSOVER]["sensitivity"]:
-        own = [
-            r
-            for r in default.rows(CROSSOVER, "savings", workload=row["workload"])
-            if r["saving_p50_usd"] == row["base_usd"]
-        ]
-        assert [r["route"] for r in own] == [row["route"]]
-        assert row["base_usd"] == max(
-            r["saving_p50_usd"]
-            for r in default.rows(CROSSOVER, "savings", workload=row["workload"])
-        )
+@pytest.mark.parametrize("name", ["default", "source_memo"])
+def test_the_base_of_the_swings_lies_inside_each_of_them(assessed, name):
+    found = assessed(name)
+    for row in found.results[CROSSOVER]["sensitivity"]:
+        savings = found.rows(CROSSOVER, "savings", workload=row["workload"])
+        best = max(savings, key=lambda r: r["saving_p50_usd"])
+        assert best["route"] == row["route"]
+        for one in row["inputs"]:
+            low, high = sorted((one["low_usd"], one["high_usd"]))
+            assert low - 1e-6 <= row["base_usd"] <= high + 1e-6, one["input"]
 
 
 def test_where_one_input_alone_varies_it_explains_everything(priced, monkeypatch):
@@ -235,7 +233,7 @@ def test_where_one_input_alone_varies_it_explains_everything(priced, monkeypatch
         for key, (path, figure) in pair_inputs(study, offers, "extraction", LUNA).items()
     }
     monkeypatch.setattr(drivers, "pair_inputs", lambda *_: found)
-    table = drivers._ranked(study, offers, "extraction", LUNA)
+    table = drivers._ranked(study, offers, "extraction", LUNA).inputs
     assert table["input"].tolist() == ["requests"]
     assert table["first_order"][0] == pytest.approx(1.0, abs=0.02)
     assert table["total_effect"][0] == pytest.approx(1.0, abs=0.02)

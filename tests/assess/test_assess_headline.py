@@ -178,3 +178,20 @@ def test_where_nobody_has_a_fleet_the_savings_of_moves_add_up(reference):
     targets = {"support-chat": "openai-gpt-6-luna", "classification": "groq-llama-3.1-8b"}
     each = [portfolio_saving(default, offers, {name: to}) for name, to in targets.items()]
     assert portfolio_saving(default, offers, targets) == pytest.approx(sum(each))
+
+
+@pytest.mark.parametrize("target_ms", [80, 100, 199])
+def test_a_target_below_every_stated_best_case_leaves_no_api_favoured(target_ms):
+    """The bundled claims begin at 200 ms: on every arm, and in both engines, they are out."""
+    found = study.load(paths.params("default.yaml"))
+    chat = found.workloads["support-chat"]
+    slo = chat.slo.model_copy(update={"ttft_p95": Figure("", target_ms / 1000, "s")})
+    tight = found.model_copy(
+        update={"workloads": {"support-chat": chat.model_copy(update={"slo": slo})}}
+    )
+    results = tables(tight)
+    rows = results["03_latency"]["latency"]
+    apis = [row for row in rows if row["arm"] != "self_hosted"]
+    assert {row["verdict"] for row in apis} == {"misses"}
+    decision, target = answer(tight, results).verdicts["support-chat"]
+    assert (decision, target) == ("undecided", None)

@@ -52,7 +52,7 @@ def test_an_hour_of_log_cannot_size_a_fleet_and_the_memo_is_warned(logged):
 def test_an_hour_of_log_fires_no_utilisation_trigger(logged):
     trigger = logged.row(DECISION, "triggers", id="G1", workload="support-chat")
     assert trigger["value"] > trigger["threshold"]
-    assert (trigger["status"], trigger["grade"]) == ("armed", "assumed")
+    assert (trigger["status"], trigger["grade"]) == ("pending", "assumed")
 
 
 def test_the_logs_own_requests_are_what_is_priced(logged):

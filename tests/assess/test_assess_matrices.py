@@ -208,8 +208,11 @@ def test_tokens_in_a_year_are_todays_grown_by_volume_and_prompts(case):
     assert intake.tokens_in(study, 12) == pytest.approx(np.full(4000, total))
 
 
-def answer(study, id_):
-    rows = intake.five_questions(study)["rows"].set_index("id")
+NOT_JUDGED = {"03_latency": {"latency": []}}
+
+
+def answer(study, id_, results=NOT_JUDGED):
+    rows = intake.five_questions(study, results)["rows"].set_index("id")
     return rows.loc[id_]
 
 
@@ -236,7 +239,7 @@ def test_a_volume_of_which_the_draws_disagree_is_unknown(case):
     assert "80 % range" in found_["evidence"]
 
 
-@pytest.mark.parametrize(("seconds", "expected"), [(0.09, "yes"), (0.1, "no"), (1.0, "no")])
+@pytest.mark.parametrize(("seconds", "expected"), [(0.09, "yes"), (0.1, "yes"), (0.101, "no")])
 def test_the_first_token_is_held_against_a_hundred_milliseconds(case, seconds, expected):
     slo = case.study.workloads["support-chat"].slo
     tight = slo.model_copy(update={"ttft_p95": Figure("", seconds, "s")})
@@ -245,8 +248,15 @@ def test_the_first_token_is_held_against_a_hundred_milliseconds(case, seconds, e
     assert found_["basis"] == "workloads.support-chat.slo.ttft_p95"
 
 
+def test_the_fifth_answer_names_the_routes_that_miss_the_tightest_target(case):
+    about = {"workload": "support-chat", "verdict": "misses"}
+    rows = [about | {"route": "gpt"}, about | {"route": "llama", "verdict": "undecided"}]
+    found_ = answer(case.study, "Q5", {"03_latency": {"latency": rows}})
+    assert found_["evidence"].endswith("support-chat; out, since they miss it: gpt")
+
+
 def test_each_answer_says_what_it_rests_on(case):
-    rows = intake.five_questions(case.study)["rows"]
+    rows = intake.five_questions(case.study, NOT_JUDGED)["rows"]
     assert rows[["evidence", "grade", "basis"]].ne("").all().all()
     regulated = answer(changed(case.study, "extraction", data_class="phi"), "Q1")
     assert (regulated["answer"], regulated["evidence"]) == ("yes", "extraction: phi")

@@ -102,6 +102,55 @@ def test_a_gate_on_contracts_follows_its_trigger(chapter):
     assert "support-chat" in found.evidence
 
 
+@pytest.mark.parametrize(
+    ("answer", "state", "said"),
+    [
+        ("yes", "passed", "behind a gateway"),
+        ("no", "open", "; not behind a gateway: "),
+        ("unknown", "unknown", "; not stated whether behind a gateway: "),
+    ],
+)
+def test_no_gate_behind_a_gateway_is_passed_without_one(chapter, answer, state, said):
+    """The default study says that it has none: two permitted vendors alone pass no such gate."""
+    one = chapter("default")
+    names = list(one.case.study.workloads)
+    alike = {
+        name: w.model_copy(
+            update={"portability": w.portability.model_copy(update={"behind_gateway": answer})}
+        )
+        for name, w in one.case.study.workloads.items()
+    }
+    study = one.case.study.model_copy(update={"workloads": alike})
+    one.case = type(one.case)(study, replace(one.case.traffic, simulated=()))
+    for gate in ("log", "second_vendor"):
+        found = one.gates()[gate][ALL]
+        assert (found.state, found.value) == (state, len(names) if state == "passed" else 0)
+        assert said in found.evidence
+
+
+def test_the_contracts_of_data_that_nobody_classified_are_known_to_no_gate_and_no_verdict(chapter):
+    one = chapter("source_memo")
+    gate = one.gates()["G3"][ALL]
+    assert gate.state == "unknown"
+    assert gate.evidence.endswith("data not classified yet: product")
+    assert one.found["verdicts"]["product"]["contract"] == "not known: data not classified"
+
+
+@every_study
+def test_every_trigger_that_fired_has_its_step_in_the_first_phase(assessed, name):
+    found = assessed(name).results[DECISION]
+    fired = [row for row in found["triggers"] if row["status"] == "fired"]
+    first = [row for row in found["plan_items"] if row["phase"] == found["phases"][0]["phase"]]
+    for row in fired:
+        [step] = [
+            item
+            for item in first
+            if item["item"].startswith(f"{row['id']} fired: ") and item["scope"] == row["workload"]
+        ]
+        assert (step["owner"], step["note"]) == (row["owner"], row["evidence"])
+    assert sum(" fired: " in item["item"] for item in found["plan_items"]) == len(fired)
+
+
 def test_a_reason_to_move_follows_triggers_and_savings(chapter):
     one, route = chapter("default"), "openai-gpt-6-luna"
     before = one.gates()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmstudy.decision import criteria, team
+from llmstudy.decision import Lines, criteria, team
 
 UNTIL = date(2028, 11, 23)
 
@@ -44,9 +44,13 @@ def test_what_is_only_bounded_says_so():
 # ---- C2
 
 
-def cost(p_cheaper, saving_usd, **other):
-    given = {"current": False, "sized": True, "probability": 0.8, "line_usd": 50e3} | other
-    return criteria.cost(p_cheaper=p_cheaper, saving_usd=saving_usd, **given)
+def cost(p_cheaper, saving_usd, equals=None, probability=0.8, line_usd=50e3, **other):
+    """equals: chance and saving against a buyer who moves on; by default no price falls."""
+    savings = {"p_cheaper": p_cheaper, "saving_p50_usd": saving_usd}
+    p, usd = equals or (p_cheaper, saving_usd)
+    savings |= {"p_cheaper_same_quality": p, "saving_same_quality_usd": usd}
+    lines = Lines(probability, line_usd, usd_per_item=6)
+    return criteria.cost(savings=savings, lines=lines, **{"current": False, "sized": True, **other})
 
 
 @pytest.mark.parametrize(
@@ -63,6 +67,13 @@ def cost(p_cheaper, saving_usd, **other):
 )
 def test_cost_scores_by_the_studys_own_two_lines(p, saving, score):
     assert cost(p, saving).score == score
+
+
+def test_a_saving_against_standing_still_alone_is_no_room_to_spare():
+    score = cost(0.95, 60e3, equals=(0.68, 34e3))
+    assert score.score == 3
+    assert "only against standing still" in score.verdict
+    assert "cheaper in 68 % of draws and saves USD 34k" in score.verdict
 
 
 @given(st.floats(0, 1), st.floats(-1e6, 1e6), st.floats(0.5, 0.99), st.floats(1, 1e6))

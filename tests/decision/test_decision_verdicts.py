@@ -22,8 +22,8 @@ RANK = {"measured": 0, "recorded": 1, "published": 2, "assumed": 3}
 
 
 def route(name="open", **given_):
-    """A candidate that may move, unless told otherwise."""
-    return {
+    """A candidate that may move, unless told otherwise; no price falls at equal quality."""
+    made = {
         "workload": "chat",
         "route": name,
         "arm": "hosted_open",
@@ -32,6 +32,7 @@ def route(name="open", **given_):
         "permission_reason": "PERMISSION",
         "missing": (),
         "contract": "DPA until 2027-12-31",
+        "self_hosting": True,
         "fits_context": True,
         "sized": True,
         "ends": None,
@@ -48,6 +49,9 @@ def route(name="open", **given_):
         "p_cheaper": 0.95,
         **given_,
     }
+    equal = {"p_cheaper_same_quality": made["p_cheaper"]}
+    equal["saving_same_quality_usd"] = made["saving_p50_usd"]
+    return {**equal, **made}
 
 
 def today(**given_):
@@ -85,6 +89,7 @@ def candidates(draw, min_size=0):
             latency=draw(mostly("meets", "misses", "undecided")),
             saving_p50_usd=saving * 1_000,
             p_cheaper=draw(mostly(0.8, 0.0, 0.3, 0.5, 0.79, 1.0)),
+            p_cheaper_same_quality=draw(mostly(0.8, 0.0, 0.79)),
         )
         for i, saving in enumerate(savings)
     ]
@@ -103,7 +108,9 @@ def proven(row):
 
 
 def pays(row):
-    return row["saving_p50_usd"] >= LINES.saving_usd and row["p_cheaper"] >= LINES.probability
+    savings = row["saving_p50_usd"], row["saving_same_quality_usd"]
+    chances = row["p_cheaper"], row["p_cheaper_same_quality"]
+    return min(savings) >= LINES.saving_usd and min(chances) >= LINES.probability
 
 
 # ---- who may move where
@@ -223,19 +230,56 @@ def test_a_forced_move_prefers_the_same_arm_then_the_proven_route_then_the_savin
         ({"p_cheaper": 0.49}, "stay"),
         ({"saving_p50_usd": 50_000}, "move"),
         ({"saving_p50_usd": 49_999}, "stay"),
+        ({"p_cheaper_same_quality": 0.8}, "move"),
+        ({"p_cheaper_same_quality": 0.68}, "undecided"),
+        ({"saving_same_quality_usd": 49_999}, "undecided"),
+        ({"p_cheaper_same_quality": 0.0, "saving_same_quality_usd": -1e6}, "undecided"),
     ],
 )
 def test_one_fact_about_the_only_candidate_decides(change, decision):
     assert decided(today(), route(**change)).decision == decision
 
 
+def test_a_move_that_pays_against_standing_still_alone_is_open_and_says_so():
+    only = route(p_cheaper_same_quality=0.68, saving_same_quality_usd=34_000)
+    found = decided(today(), only)
+    assert (found.decision, found.route, found.target) == ("undecided", "gpt", "open")
+    said = next(reason.sentence for reason in found.reasons if reason.code == "cost")
+    assert "holds only against standing still" in said
+    assert "cheaper in 68 % of draws and saves USD 34k" in said
+    assert "cost" in [item.what for item in found.collect]
+
+
 def test_a_missing_signature_is_asked_for_and_moves_nothing_to_another_arm():
     unsigned = today(permitted=False, missing=("baa",))
     found = decided(unsigned, route("own", arm="self_hosted"))
     assert (found.decision, found.arm, found.route) == ("undecided", "proprietary_api", None)
-    assert found.collect[0].sentence == "gpt: sign baa"
+    assert [item.sentence for item in found.collect] == [
+        "gpt: sign baa",
+        "own: self-host it; it may see these data",
+    ]
     signed = route("other-api", arm="proprietary_api", quality="none")
     assert decided(unsigned, signed).route == "other-api"
+
+
+@pytest.mark.parametrize(
+    ("own_fleet", "cure"),
+    [
+        (True, "gpt: name a self-hosted route that can serve it; it may see these data"),
+        (False, "gpt: name a route that may see these data; none here may"),
+    ],
+)
+def test_data_that_no_route_may_see_are_offered_a_fleet_where_that_is_permitted(own_fleet, cure):
+    barred = {"permitted": False, "self_hosting": own_fleet}
+    found = decided(today(**barred), route(**barred))
+    assert [item.sentence for item in found.collect] == [cure]
+
+
+def test_one_signature_that_opens_several_routes_is_listed_once():
+    unsigned = {"permitted": False, "missing": ("baa", "dpa"), "self_hosting": False}
+    found = decided(today(**unsigned), route("hosted", **unsigned), route("other", **unsigned))
+    asked = [item.sentence for item in found.collect]
+    assert asked == ["gpt or hosted or other: sign baa, dpa"]
 
 
 def test_data_that_an_arm_may_never_see_go_to_one_that_may():
@@ -244,7 +288,12 @@ def test_data_that_an_arm_may_never_see_go_to_one_that_may():
 
 
 @pytest.mark.parametrize(
-    ("fact", "what"), [({"ends": "2026-11-30"}, "successor"), ({"sized": False}, "probe")]
+    ("fact", "what"),
+    [
+        ({"ends": "2026-11-30"}, "successor"),
+        ({"sized": False}, "probe"),
+        ({"latency": "misses"}, "latency"),
+    ],
 )
 def test_staying_is_not_open_where_the_model_retires_or_the_fleet_cannot_carry_it(fact, what):
     found = decided(today(**fact), route(quality="inferior"))

@@ -378,17 +378,24 @@ def test_without_a_candidate_the_memo_says_so_and_offers_no_other_option(study, 
 
 
 @pytest.mark.parametrize(
-    ("missing", "cure"),
-    [(["dpa"], "or sign its contract"), ([], "or name a route that may see them")],
+    ("missing", "own_fleet", "cure"),
+    [
+        (["dpa"], False, "or sign its contract."),
+        (["dpa"], True, "or sign its contract or self-host."),
+        ([], False, "or name a route that may see them."),
+        ([], True, "or name a route that may see them, such as one of your own."),
+    ],
 )
-def test_data_that_no_route_may_see_are_stopped_and_not_told_to_stay(study, results, missing, cure):
+def test_data_that_no_route_may_see_are_stopped_and_not_told_to_stay(
+    study, results, missing, own_fleet, cure
+):
     found = deepcopy(dict(results))
     barred = found["07_triggers_and_routing"]["verdicts"]["extraction"]
     ask = {"what": "contract", "n": None, "usd": None, "sentence": "openai-gpt-4o: sign dpa"}
     barred |= {"decision": "undecided", "route": None, "target": None, "collect": [ask]}
     for row in found["06_crossover"]["permissions"]:
         if row["workload"] == "extraction":
-            row |= {"permitted": False, "missing": missing}
+            row |= {"permitted": False, "missing": missing, "self_hosting": own_fleet}
     found["08_memo"] = canonical.plain({"reckoned": reckoned(Facts(study, found))})
     told = Facts(study, found).located()
     assert cure in sections.recommendation(told)

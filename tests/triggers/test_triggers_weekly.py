@@ -248,7 +248,9 @@ def utilisation_trigger(per_week, sustained):
             "bills": [place | {"current": True, "usd_per_request": 0.01}],
             "offers": {"support-chat": {"openai-gpt-4o": {"month_factors": [1.0]}}},
         },
-        "03_latency": {"latency": [place | {"grade": "assumed", "target_s": 1.0}]},
+        "03_latency": {
+            "latency": [place | {"grade": "assumed", "target_s": 1.0, "verdict": "undecided"}]
+        },
         "04_quality": {"quality": []},
         "06_crossover": {
             "permissions": [place | {"current": True, "permitted": True, "permission_reason": ""}]
@@ -260,10 +262,10 @@ def utilisation_trigger(per_week, sustained):
 @pytest.mark.parametrize(
     ("per_week", "status", "weeks_held", "said"),
     [
-        ([600, 600, 600], "armed", 3, "held for 3 of 4 weeks"),
+        ([600, 600, 600], "pending", 3, "held for 3 of 4 weeks"),
         ([600, 600, 600, 600], "fired", 4, "held for 4 of 4 weeks"),
         ([600] * 6, "fired", 6, "held for 6 weeks, 4 needed"),
-        ([600, 600, 600, 490, 600], "armed", 1, "held for 1 of 4 weeks"),
+        ([600, 600, 600, 490, 600], "pending", 1, "held for 1 of 4 weeks"),
         ([600] * 4 + [470], "fired", 0, "not below 90 % of the threshold for 4 since it fired"),
         ([600] * 4 + [470] * 9, "fired", 0, "since it fired"),  # between the two levels
         ([600] * 4 + [440] * 3, "fired", 0, "since it fired"),
@@ -284,7 +286,7 @@ def test_utilisation_fires_after_four_weeks_at_break_even_and_is_released_after_
 
 
 def test_part_of_a_week_is_asked_for_as_a_whole_one():
-    assert utilisation_trigger([600, 600], 2.5)["status"] == "armed"
+    assert utilisation_trigger([600, 600], 2.5)["status"] == "pending"
     assert utilisation_trigger([600, 600, 600], 2.5)["status"] == "fired"
     assert utilisation_trigger([600], 0.0)["status"] == "fired"
 
@@ -322,9 +324,9 @@ WEEK = 7 * 48
 SLOW, QUICK = [1.4], [0.4]
 
 
-def test_a_log_that_is_slow_for_three_weeks_arms_latency_and_for_four_fires_it(checked):
+def test_a_log_that_is_slow_for_three_weeks_leaves_latency_pending_and_for_four_fires_it(checked):
     code, trigger = checked(SLOW * (3 * WEEK))
-    assert (code, trigger["status"], trigger["weeks_held"]) == (0, "armed", 3)
+    assert (code, trigger["status"], trigger["weeks_held"]) == (0, "pending", 3)
     assert trigger["evidence"] == "request log, held for 3 of 4 weeks"
     code, trigger = checked(SLOW * (4 * WEEK))
     assert (code, trigger["status"], trigger["weeks_held"]) == (3, "fired", 4)
@@ -335,7 +337,7 @@ def test_a_log_that_is_slow_for_three_weeks_arms_latency_and_for_four_fires_it(c
 def test_a_single_bad_day_fires_nothing_and_a_good_week_does_not_calm_what_fired(checked):
     one_day = QUICK * (4 * WEEK - 48) + SLOW * 48
     code, trigger = checked(one_day)
-    assert (code, trigger["status"], trigger["weeks_held"]) == (0, "armed", 1)
+    assert (code, trigger["status"], trigger["weeks_held"]) == (0, "pending", 1)
     code, trigger = checked(SLOW * (4 * WEEK) + QUICK * WEEK)
     assert (code, trigger["status"], trigger["value"]) == (3, "fired", 0.4)
     assert (trigger["weeks_held"], "since it fired" in trigger["evidence"]) == (0, True)
@@ -343,5 +345,5 @@ def test_a_single_bad_day_fires_nothing_and_a_good_week_does_not_calm_what_fired
 
 def test_half_a_week_of_bad_answers_is_no_week(checked):
     code, trigger = checked(SLOW * (WEEK // 2))
-    assert (code, trigger["status"], trigger["weeks_held"]) == (0, "armed", 0)
+    assert (code, trigger["status"], trigger["weeks_held"]) == (0, "pending", 0)
     assert trigger["value"] == 1.4  # what was measured is still said

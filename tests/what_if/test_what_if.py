@@ -11,7 +11,7 @@ from llmstudy import uncertainty as mc
 from llmstudy.assess.case import open_case
 from llmstudy.assess.market import discount_draws, market, permissions, stay_draws
 from llmstudy.assess.measured import measured
-from llmstudy.assess.projection import move_futures, savings_table
+from llmstudy.assess.projection import by_buyer, move_futures, savings_table
 from llmstudy.assess.quality import counts_of
 from llmstudy.capacity.sizing import peak
 from llmstudy.figure import Figure
@@ -255,3 +255,17 @@ def test_the_same_setting_gives_the_same_answer(base):
     one, two = (what_if(base, Changes(volume=1.7, gpu_price=0.8)) for _ in range(2))
     assert one == two
     assert np.isfinite(one.stay_month_usd)
+
+
+def test_the_harder_buyer_of_the_sliders_is_that_of_the_chapters(base, at_base, reference):
+    study = base.study
+    offers = market(reference["02_cost"], reference["05_self_hosting"])
+    able = permissions(study)
+    able = able[able["permitted"] & able["fits_context"] & ~able["current"]]
+    named, wary = (move_futures(study, offers, able, b) for b in ("named_model", "same_quality"))
+    rows = by_buyer(study, named, wary)
+    assert len(rows) == sum(len(w.routes) - 1 for w in at_base.workloads.values())
+    for row in rows:
+        found = at_base.workloads[row["workload"]].of(row["route"])
+        assert found.p_cheaper_same_quality == row["p_cheaper_same_quality"]
+        assert found.saving_same_quality_usd == pytest.approx(row["saving_same_quality_usd"])

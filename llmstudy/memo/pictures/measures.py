@@ -17,13 +17,15 @@ def month_bills(facts: Facts) -> Chart | None:
 
 def first_tokens(facts: Facts) -> Chart:
     """The first token of each route against its target."""
-    note = "A range that nobody measured decides nothing: such a route is undecided."
+    note = (
+        "A range that nobody measured meets no target; where even its best case is late, it misses."
+    )
     return charts.first_tokens(facts.table("03_latency", "latency"), note)
 
 
 def quality_forest(facts: Facts) -> Chart | None:
-    """Paired differences of every candidate against its margin."""
-    table = facts.table("04_quality", "quality")
+    """Paired differences of every comparison against its margin."""
+    table = facts.comparisons()
     return None if table.empty else charts.quality_forest(table)
 
 

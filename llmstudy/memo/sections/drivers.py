@@ -45,13 +45,14 @@ def likely_word(p: Any) -> Markup:
 
 
 def _break_even(facts: Facts, found: Any) -> str:
-    """The input whose turning point lies nearest to its value today, for the lead move."""
+    """The input that likeliest turns the lead move; of those that none does, the one whose turning
+    point lies nearest to its value today."""
     move = (found["workload"], found["route"])
     rows = [row for row in facts.crossing["flips"] if (row["workload"], row["route"]) == move]
     rows = [row for row in rows if row["flips_at"] is not None and row["value_now"]]
     if not rows:
         return ""
-    near = min(rows, key=lambda row: abs(row["distance_share"]))
+    near = min(rows, key=lambda row: (-row["p_flip"], abs(row["distance_share"])))
     does = "stops paying" if near["passes_now"] else "pays"
     side = {"above": "below", "below": "above"}[near["direction"]]
     side = side if near["passes_now"] else near["direction"]
@@ -60,7 +61,11 @@ def _break_even(facts: Facts, found: Any) -> str:
         quantity(near["flips_at"], figure.unit if figure else near["unit"]), near["flips_at"]
     )
     where = "inside" if near["inside_range"] else "outside"
-    return f"It {does} with {escape(INPUTS[near['input']][0])} {side} {at}, {where} its range."
+    turns = html(f", and turns in {told(near['p_flip'], share)} of its draws")
+    return (
+        f"It {does} with {escape(INPUTS[near['input']][0])} {side} {at}, {where} its range"
+        f"{turns if near['p_flip'] else ''}."
+    )
 
 
 def assumptions(facts: Facts) -> str:

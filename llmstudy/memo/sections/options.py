@@ -83,8 +83,9 @@ def _quality(row: Any) -> Markup | str:
 
 
 def _latency(row: Any) -> Markup | str:
-    unmeasured = row.get("unmeasured", [])
-    return html(counted(unmeasured), " not known") if unmeasured else "holds its target"
+    named = {"missed": row.get("late", []), "not known": row.get("unmeasured", [])}
+    parts = [html(counted(names_), f" {said}") for said, names_ in named.items() if names_]
+    return html(", ".join(parts)) or "holds its target"
 
 
 def _why_not(facts: Facts, name: str, row: Any) -> str:

@@ -62,6 +62,8 @@ def _action(facts: Facts) -> str:
         asked = [row for row in facts.crossing["permissions"] if row["missing"]]
         if {row["workload"] for row in asked} >= set(barred):
             cure = "sign its contract"
+        if all(_may_stay_inside(facts, name) for name in barred):
+            cure += " or self-host" if cure.startswith("sign") else ", such as one of your own"
         return f"{by}, stop sending data of {which} to today's route, or {cure}."
     if moves:
         verbs = "; ".join(_move(facts, name) for name in moves)
@@ -76,6 +78,12 @@ def _action(facts: Facts) -> str:
     if open_:
         return f"Stay on today's routes; {by.lower()}, fund the evidence that could change it."
     return f"{by}, confirm: stay on today's routes; no permitted route has earned a move."
+
+
+def _may_stay_inside(facts: Facts, name: str) -> bool:
+    """Whether a fleet of one's own may see a workload's data."""
+    rows = [row for row in facts.crossing["permissions"] if row["workload"] == name]
+    return any(row["self_hosting"] for row in rows)
 
 
 def _move(facts: Facts, name: str) -> str:
@@ -143,7 +151,8 @@ def _confidence(facts: Facts) -> str:
     found = facts.reckoned["confidence"]
     return (
         f"Confidence is {level}: {told(found['logged'])} of {told(found['workloads'])} workloads "
-        f"logged, {told(found['own'])} of {told(found['comparisons'])} comparisons on own items."
+        f"logged, {told(found['own'])} of {told(found['comparisons'])} scored comparisons on own "
+        "items."
     )
 
 
