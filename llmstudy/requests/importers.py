@@ -22,7 +22,7 @@ import pandas as pd
 from duckdb import DuckDBPyConnection as Connection
 
 from llmstudy.requests import plausible
-from llmstudy.requests.schema import BREACH_SQL, COLUMNS, NAMES, conform
+from llmstudy.requests.schema import BREACH_SQL, COLUMNS, MOST_TOKENS, NAMES, conform
 from llmstudy.text import excerpt
 
 VECTOR_ROWS = 2_048  # DuckDB's unit of work
@@ -48,8 +48,8 @@ class Log:
 
     @property
     def lost(self) -> pd.DataFrame:
-        """The quarantined rows whose request is in no accepted row either."""
-        return self.quarantined[~self.quarantined["reason"].isin(plausible.CARRIED)]
+        """The quarantined rows that hold a request which is in no accepted row."""
+        return self.quarantined[~self.quarantined["reason"].isin(plausible.NOTHING_LOST)]
 
     def __post_init__(self) -> None:
         """Refuse an import that lost a row or made one up."""
@@ -63,6 +63,7 @@ def read_log(
     format: str,
     columns: Mapping[str, str] | None = None,
     constants: Mapping[str, str] | None = None,
+    longest_tokens: int = MOST_TOKENS,
 ) -> Log:
     """Import a log file.
 
@@ -71,6 +72,7 @@ def read_log(
     columns: canonical name -> name in the file; in JSONL, a name that begins with `/` is a JSON
     Pointer into nested objects. constants: canonical name -> its value in every row, for what the
     log does not say. Unless given, `source` is the file's name and `request_id` adds the row.
+    longest_tokens: input and output of the longest request that can have been answered.
 
     A time is ISO 8601 (without a zone it is UTC; digits below 1 us are cut) or a number since 1970,
     taken as the one of s, ms, us and ns that puts it between 1973 and 5138. Empty text, `null`,
@@ -120,9 +122,12 @@ def read_log(
     rows = _stacked(accepted)
     table = conform(rows[NAMES])
     reasons = plausible.strays(table["ts_start"]).reindex(table.index)
+    tokens = (table["input_tokens"] + table["output_tokens"]).astype(float)
+    reasons[tokens > longest_tokens] = plausible.too_long(longest_tokens)
+    reasons[plausible.no_chats(table)] = plausible.NO_CHAT
     made = path.name + ":" + rows["row"].astype("string")
-    sound = table[reasons.isna()]
-    calls = plausible.calls(sound, (table["request_id"] != made)[sound.index])
+    usable = table[reasons.isna()]
+    calls = plausible.calls(usable, (table["request_id"] != made)[usable.index])
     reasons.update(calls.reasons)
     aside = table[reasons.notna()]
     quarantined.append(
@@ -131,7 +136,7 @@ def read_log(
                 "row": rows["row"][aside.index],
                 "raw": aside["ts_start"].astype("string"),
                 "reason": reasons[aside.index],
-                "tokens": (aside["input_tokens"] + aside["output_tokens"]).astype(float),
+                "tokens": tokens[aside.index],
             }
         )
     )
@@ -236,9 +241,7 @@ def _texts(
     return texts
 
 
-def _judged(
-    batch: pd.DataFrame, texts: Mapping[str, str], connection: Connection
-) -> pd.DataFrame:
+def _judged(batch: pd.DataFrame, texts: Mapping[str, str], connection: Connection) -> pd.DataFrame:
     """The batch with its canonical columns typed, and a reason in each row that must not pass."""
     casts = [(name, _CASTS[dtype]) for name, dtype, *_ in COLUMNS]
     text = ", ".join(f"{sql} AS {name}_text" for name, sql in texts.items())

@@ -49,11 +49,15 @@ LONGEST_MEDIAN_LATENCY_S = 600
 DOUBTFUL_SHARE = 0.01
 """Share of a workload's requests from which something odd is worth a sentence."""
 
+NO_CHAT = "no chat or completion, by its model or operation"
 REPEAT = "delivered again: the same as an earlier row"
 ATTEMPT = "an attempt of a call of which another row holds the outcome"
 
-CARRIED = (REPEAT, ATTEMPT)
-"""Reasons against rows whose request is in another row."""
+NOTHING_LOST = (NO_CHAT, REPEAT, ATTEMPT)
+"""Reasons against rows that hold no request, or one that is in another row."""
+
+_OTHER_MODELS = r"embed|rerank|moderation|whisper|tts|dall-?e|transcri"
+_OTHER_OPERATIONS = r"embed|rerank|moderat|health|image|speech|audio|transcri|cache"
 
 _DAY = pd.Timedelta(days=1)
 _HOUR = pd.Timedelta(hours=1)
@@ -83,7 +87,26 @@ def strays(times: "pd.Series[Any]") -> "pd.Series[str]":
     if len(last):
         far |= times >= times[last[0]]
     days = times[far].dt.strftime("%Y-%m-%d").astype("string")
-    return "its time, " + days + ", lies a month and more from the other rows"
+    reasons: pd.Series[str] = "its time, " + days + ", lies a month and more from the other rows"
+    return reasons
+
+
+def too_long(longest_tokens: int) -> str:
+    """Reason against a request longer than any model in question can take."""
+    return (
+        f"its tokens exceed the longest context of any route, {longest_tokens:,}: a sum of many "
+        "requests, another unit, or a context to correct"
+    )
+
+
+def no_chats(requests: pd.DataFrame) -> "pd.Series[bool]":
+    """Which rows call for embeddings and the like, check a gateway's health or hit its cache."""
+    patterns = {"model_served": _OTHER_MODELS, "operation": _OTHER_OPERATIONS}
+    other = [
+        requests[name].str.contains(pattern, case=False).fillna(False).astype(bool)
+        for name, pattern in patterns.items()
+    ]
+    return other[0] | other[1]
 
 
 class Calls(NamedTuple):
@@ -124,7 +147,9 @@ def calls(requests: pd.DataFrame, own_id: "pd.Series[bool]") -> Calls:
     for name in ("latency_s", "ttft_s"):
         single.loc[last.index, name] = last[name] + waited_s
     later = last.index[last["request_id"].duplicated()]
-    single.loc[later, "request_id"] += ":" + pd.Series(later.astype(str), index=later, dtype="string")
+    single.loc[later, "request_id"] += ":" + pd.Series(
+        later.astype(str), index=later, dtype="string"
+    )
     return Calls(single, reasons[reasons.notna()])
 
 
@@ -207,9 +232,9 @@ def bucket(requests: pd.DataFrame) -> str | None:
         return None
     every = "day" if unit % _DAY == pd.Timedelta(0) else "hour"
     return (
-        f"each row stands for a whole {every} (all times are on the {every}, and its {count(tokens)}"
-        f" tokens are those of many requests): give a log with a row for each request, or state "
-        "the volume and the tokens a request in the study and leave `requests` out."
+        f"each row stands for a whole {every} (all times are on the {every}, and its "
+        f"{count(tokens)} tokens are those of many requests): give a log with a row for each "
+        "request, or state the volume and the tokens a request and leave `requests` out."
     )
 
 
@@ -238,7 +263,7 @@ def _silences(name: str, times: "pd.Series[Any]") -> list[str]:
             f"The log of {name} has a gap of {listed(holes)} UTC: its volume is that of the time "
             "covered, and lower if nobody asked in the gap; export the log again to close it."
         )
-    if grain(times) % _HOUR == pd.Timedelta(0) and times.nunique() > 1:
+    if grain(times) % _HOUR == pd.Timedelta(0) and times.min() < times.max():
         sentences.append(
             f"All times of {name} are on the hour: if each row sums up many requests, give one row "
             "a request; if the clock was cut, its peaks are not seen."
@@ -263,21 +288,22 @@ def _oddities(name: str, own: pd.DataFrame) -> list[str]:
             f"The median latency of {name} is {count(latency_s.median())} s: check whether the log "
             "gives milliseconds; the column wants seconds."
         )
+    by_operation = "or map the column that tells them apart to `operation`"
     oddities = (
         (
             output_tokens == 0,
             "were answered without a token, as embeddings are",
-            "leave out what is no chat or completion",
+            f"leave out what is no chat or completion, {by_operation}",
         ),
         (
             (input_tokens <= 16) & output_tokens.between(1, 2),
             "are of at most 16 tokens with an answer of one or two, as health checks are",
-            "leave those out",
+            f"leave those out, {by_operation}",
         ),
         (
             (latency_s * FASTEST_TOKENS_PER_S < output_tokens),
             "were answered faster than any server writes, as a gateway's cache does",
-            "leave out what no provider was paid for",
+            f"leave out what no provider was paid for, {by_operation}",
         ),
     )
     for odd, looks, cure in oddities:

@@ -28,6 +28,7 @@ COLUMNS = (
     Column("tenant", "string", False, "customer, team or key that the request belongs to"),
     Column("provider", "string", True, "who answered"),
     Column("model_served", "string", True, "model that answered, which a fallback may change"),
+    Column("operation", "string", False, "what was called, such as chat or embeddings"),
     Column("input_tokens", "int64", True, "tokens in, cached and cache-write tokens included"),
     Column("cached_input_tokens", "Int64", False, "part of the input read from the cache"),
     Column("cache_write_tokens", "Int64", False, "part of the input written to the cache"),

@@ -192,16 +192,20 @@ def _span(times: "pd.Series[Any]") -> pd.Timedelta:
     covered = stretches(times)
     unit = grain(times)
     if unit and unit % _DAY == pd.Timedelta(0):
-        return pd.Timedelta((covered["end"] - covered["start"] + unit).sum())
-    length = (covered["end"] - covered["start"]).sum()
+        return _length(covered) + len(covered) * unit
+    length = _length(covered)
     # the factor first: nanoseconds times requests can pass 64 bits
     return pd.Timedelta(length * (len(times) / (len(times) - len(covered))))
 
 
 def _missing(covered: pd.DataFrame) -> pd.Timedelta:
     """The time between stretches."""
-    length = (covered["end"] - covered["start"]).sum()
-    return pd.Timedelta(covered["end"].iloc[-1] - covered["start"].iloc[0] - length)
+    return pd.Timedelta(covered["end"].iloc[-1] - covered["start"].iloc[0]) - _length(covered)
+
+
+def _length(covered: pd.DataFrame) -> pd.Timedelta:
+    ends, starts = (covered[name].to_numpy() for name in ("end", "start"))
+    return pd.Timedelta((ends - starts).sum())
 
 
 def _covers_week(times: "pd.Series[Any]") -> bool:
@@ -209,7 +213,7 @@ def _covers_week(times: "pd.Series[Any]") -> bool:
 
     Times cut to the day tell of no hour.
     """
-    if times.nunique() > 1 and grain(times) % _DAY == pd.Timedelta(0):
+    if times.min() < times.max() and grain(times) % _DAY == pd.Timedelta(0):
         return False
     hours = [
         pd.date_range(start.floor("h"), end.floor("h"), freq="h")

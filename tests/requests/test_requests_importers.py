@@ -288,7 +288,9 @@ def _busy(n, unit, seed=3):
 @pytest.mark.parametrize("twice", [1.0, 0.2])
 def test_lines_delivered_twice_without_an_id_count_once(tmp_path, unit, twice):
     lines = _busy(2_000, unit)
-    log = _read(tmp_path / "log.csv", "\n".join(["when,in,out", *lines, *lines[: int(2e3 * twice)]]))
+    log = _read(
+        tmp_path / "log.csv", "\n".join(["when,in,out", *lines, *lines[: int(2e3 * twice)]])
+    )
     assert len(log.accepted) == 2_000
     assert len(log.quarantined) == 2_000 * twice
     assert log.lost.empty
