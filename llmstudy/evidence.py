@@ -364,7 +364,8 @@ def _substitutes(study: Study, logged: pd.DataFrame) -> list[str]:
     sentences = []
     for name, own in logged.groupby("workload"):
         route = study.routes[study.workloads[str(name)].current_route]
-        for (provider, model), rows in own.groupby(["provider", "model_served"]):
+        for key, rows in own.groupby(["provider", "model_served"]):
+            provider, model = map(str, key)
             part = len(rows) / len(own)
             if part < plausible.DOUBTFUL_SHARE or same_model(model, route.model):
                 continue

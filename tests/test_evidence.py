@@ -423,7 +423,7 @@ def test_health_checks_are_told_apart_by_their_operation(a_log):
     columns = LOG_COLUMNS.replace("model_served: model", "operation: model")
     study = a_log([*rows, *checks], columns)
     named = study.requests.model_copy(update={"model": "gpt-4o"})
-    intake, found = _intake(study.model_copy(update={"requests": named}))
+    found = traffic_of(study.model_copy(update={"requests": named}))
     assert len(found.of("product")) == 500
     assert not any("health checks" in said for said in found.warnings)
 
