@@ -229,6 +229,14 @@ def test_a_log_of_which_more_than_a_twentieth_is_unusable_is_refused(logged):
         traffic_of(logged(days=8, broken=12))
 
 
+def test_a_cache_of_which_only_hits_are_logged_is_named(a_log):
+    rows = [[*row[:5], 300 if k % 2 else ""] for k, row in enumerate(_fortnight(400))]
+    study = a_log(rows, LOG_COLUMNS.replace("model_served: model", "cached_input_tokens: model"))
+    named = study.requests.model_copy(update={"model": "gpt-4o"})
+    warnings = traffic_of(study.model_copy(update={"requests": named})).warnings
+    assert any("only where there is one" in said for said in warnings)
+
+
 LOG_COLUMNS = (
     "ts_start: at, input_tokens: in, output_tokens: out, ok: ok, latency_s: s, model_served: model"
 )

@@ -288,6 +288,16 @@ def _oddities(name: str, own: pd.DataFrame) -> list[str]:
             f"The median latency of {name} is {count(latency_s.median())} s: check whether the log "
             "gives milliseconds; the column wants seconds."
         )
+    cached = answered["cached_input_tokens"]
+    if (
+        cached.isna().mean() >= DOUBTFUL_SHARE
+        and bool((cached.dropna() > 0).all())
+        and cached.any()
+    ):
+        sentences.append(
+            f"The log of {name} gives a cached part of the input only where there is one: if the "
+            "other rows have none, write 0, or the cached share is too high."
+        )
     by_operation = "or map the column that tells them apart to `operation`"
     oddities = (
         (
