@@ -342,7 +342,7 @@ def _by_model(
         if other is not None:
             own = own.difference(rows.index, sort=False)
             parts.append((other, rows.index))
-    return [(route, own), *parts] if len(own) else parts
+    return [(route, own), *parts] if len(own) or not parts else parts
 
 
 def _other_model(route: ApiRoute, provider: str, model: str, on: date) -> ApiRoute | None:
