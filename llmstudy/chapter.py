@@ -29,7 +29,7 @@ SHOWN = {
     "workloads": (
         "workload requests_per_month volume_grade input_tokens output_tokens tokens_grade traffic"
     ),
-    "log": "rows_read rows_accepted rows_quarantined",
+    "log": "rows_read rows_accepted rows_quarantined rows_lost",
     "findings": "severity sentence effective",
     "figures": "name value low high unit grade source as_of",
     "bills": "workload route current usd_per_request usd_per_mtok month_usd scheduled_change%",

@@ -279,13 +279,7 @@ def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Stale]:
 
 
 def _warnings(case: Case, results: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    said = list(case.traffic.warnings)
-    if quarantined := len(case.traffic.quarantined):
-        reasons = case.traffic.quarantined["reason"].value_counts()
-        said.append(
-            f"{quarantined:,} of {case.traffic.rows_read:,} rows of the log were put aside, "
-            f"most often because {reasons.index[0]}."
-        )
+    said = [*case.traffic.set_aside, *case.traffic.warnings]
     said += [
         f"The bill leaves out {row['workload']}, whose route {row['route']} cannot be sized: "
         f"{row['reason']}"

@@ -15,14 +15,19 @@ import pandas as pd
 
 from llmstudy import capacity, prices, rent
 from llmstudy.cost import TokenPrice, token_price
-from llmstudy.figure import Figure, Grade
+from llmstudy.figure import Distribution, Figure, Grade
+from llmstudy.probe.model_names import same_model
 from llmstudy.probed import probe_findings
-from llmstudy.requests import importers, summary, traffic
+from llmstudy.requests import importers, plausible, summary, traffic
 from llmstudy.study import ApiRoute, SelfHostedRoute, Study, Workload, bundled_figures
+from llmstudy.text import listed, share
 from llmstudy.uncertainty import Fleet
 
 DRAWN_REQUESTS = 2000
 """Requests drawn per workload without a log: the mean bill is then within 2 % of the mix's own."""
+
+MOST_LOST_SHARE = 0.05
+"""Share of a log's rows, or of their tokens, that may be unusable before the rest misleads."""
 
 FEWEST_FOR_A_RANGE = 100
 """Requests of a workload below which the range of its mean tokens is the study's, not the log's."""
@@ -32,8 +37,10 @@ FEWEST_FOR_A_RANGE = 100
 class Traffic:
     """The requests that a study rests on. `simulated` names the workloads that were drawn.
 
-    quarantined: `row` and `reason` of each row put aside, with nothing of its text: that could be
-    anything, and results are handed on.
+    quarantined: `row` and `reason` of each row set aside, with nothing of its text: that could be
+    anything, and results are handed on. rows_lost: those of them whose request is in no other row.
+    set_aside: what they are and do, in a sentence, if there are any. warnings: what the log cannot
+    tell, and what looks wrong in it.
     """
 
     requests: pd.DataFrame
@@ -42,6 +49,14 @@ class Traffic:
     summary: pd.DataFrame
     simulated: tuple[str, ...]
     warnings: tuple[str, ...]
+    rows_lost: int = 0
+    set_aside: tuple[str, ...] = ()
+
+    @property
+    def lost_share(self) -> float:
+        """Requests in unusable rows against those in usable ones."""
+        usable = self.rows_read - len(self.quarantined)
+        return self.rows_lost / usable if usable else 0.0
 
     def of(self, workload: str) -> pd.DataFrame:
         """The requests of one workload."""
@@ -51,10 +66,11 @@ class Traffic:
 def traffic_of(study: Study) -> Traffic:
     """The study's log where it names one, and requests drawn from published shapes elsewhere.
 
-    Raises: ValueError if the log cannot be read, holds no usable row or names a workload that the
-    study lacks.
+    Raises: ValueError if the log cannot be read, holds no usable row or too many unusable ones,
+    sums requests up in buckets, or names a workload that the study lacks.
     """
-    logged, quarantined, read = _log(study)
+    log_ = _log(study)
+    logged = log_.accepted
     present = set(logged["workload"].unique()) if len(logged) else set()
     if strange := present - set(study.workloads):
         raise ValueError(
@@ -65,19 +81,31 @@ def traffic_of(study: Study) -> Traffic:
     drawn = [_drawn(study, name) for name in missing]
     requests = pd.concat([*([logged] if len(logged) else []), *drawn], ignore_index=True)
     measured = summary.summarise(logged) if len(logged) else pd.DataFrame()
+    warnings = (
+        (
+            *summary.sufficiency(measured),
+            *_thinness(measured),
+            *plausible.doubts(logged),
+            *_substitutes(study, logged),
+        )
+        if len(measured)
+        else ()
+    )
     return Traffic(
         requests=requests,
-        quarantined=quarantined,
-        rows_read=read,
+        quarantined=log_.quarantined[["row", "reason"]],
+        rows_read=log_.rows_read,
         summary=measured,
         simulated=tuple(missing),
-        warnings=(*summary.sufficiency(measured), *_thinness(measured)) if len(measured) else (),
+        warnings=(*warnings, *_undated(measured, study.as_of)),
+        rows_lost=len(log_.lost),
+        set_aside=_set_aside(log_),
     )
 
 
-def _log(study: Study) -> tuple[pd.DataFrame, pd.DataFrame, int]:
+def _log(study: Study) -> importers.Log:
     if study.requests is None:
-        return pd.DataFrame(), pd.DataFrame(), 0
+        return importers.Log(pd.DataFrame(), pd.DataFrame(columns=["row", "reason"]), 0)
     log_ = study.requests
     given = {
         "workload": log_.workload,
@@ -85,22 +113,76 @@ def _log(study: Study) -> tuple[pd.DataFrame, pd.DataFrame, int]:
         "model_served": log_.model,
     }
     constants = {name: value for name, value in given.items() if value is not None}
-    read = importers.read_log(log_.path, log_.format, log_.columns, constants)
+    longest = max(int(route.context_tokens.value) for route in study.routes.values())
+    read = importers.read_log(log_.path, log_.format, log_.columns, constants, longest)
     # a reason quotes the cell that it is about: "input_tokens is 'many', not a whole number"
     reasons = read.quarantined["reason"].astype(str)
     reasons = reasons.str.replace(r"(?s) is '.*', not ", " is not ", regex=True)
-    if read.accepted.empty:
-        raise ValueError(f"{log_.path}: {_unusable(read.rows_read, reasons)}")
-    return read.accepted, read.quarantined[["row"]].assign(reason=reasons), read.rows_read
+    read = replace(read, quarantined=read.quarantined.assign(reason=reasons))
+    if fault := _unusable(read, longest) or plausible.bucket(read.accepted):
+        raise ValueError(f"{log_.path}: {fault}")
+    return read
 
 
-def _unusable(rows_read: int, reasons: "pd.Series[str]") -> str:
-    if not rows_read:
+def _unusable(read: importers.Log, longest_tokens: int) -> str | None:
+    """Why the log cannot stand for its requests; None if it can.
+
+    longest_tokens: more of them in an unusable row are no measure of what is lost.
+    """
+    if not read.rows_read:
         return "the log holds no rows; give one with requests, or leave `requests` out."
+    lost = read.lost
+    cure = "mend the rows, or declare under `requests.columns` which column holds what."
+    if read.accepted.empty:
+        often = read.quarantined["reason"].value_counts().index[0]
+        return (
+            f"none of the {read.rows_read:,} rows of the log can be used, most often because "
+            f"{often}; {cure}"
+        )
+    used_tokens = read.accepted[["input_tokens", "output_tokens"]].to_numpy().sum()
+    tokens = lost["tokens"][lost["tokens"].between(0, longest_tokens)].sum()
+    shares = {
+        "rows": len(lost) / read.rows_read,
+        "tokens": float(tokens / (used_tokens + tokens)) if tokens else 0.0,
+    }
+    what, part = max(shares.items(), key=lambda item: item[1])
+    if part <= MOST_LOST_SHARE:
+        return None
+    reasons = lost["reason"].value_counts()
     return (
-        f"none of the {rows_read:,} rows of the log can be used, most often because "
-        f"{reasons.value_counts().index[0]}; mend the rows, or `requests` in the study."
+        f"{len(lost):,} of the {read.rows_read:,} rows of the log, {share(part)} of its {what}, "
+        f"cannot be used, most often ({reasons.iloc[0]:,}) because {reasons.index[0]}; above "
+        f"{share(MOST_LOST_SHARE)} the others mislead: {cure}"
     )
+
+
+def _set_aside(read: importers.Log) -> tuple[str, ...]:
+    """What became of the rows that no request of the study stands on, in a sentence."""
+    if read.quarantined.empty:
+        return ()
+    reasons = (
+        read.quarantined["reason"]
+        .value_counts()
+        .sort_index()
+        .sort_values(ascending=False, kind="stable")
+    )
+    why = listed([f"{n:,} because {reason}" for reason, n in reasons.head(3).items()])
+    n, usable = len(read.lost), len(read.accepted)
+    more = f"; the volume may be {share(n / usable)} higher for them" if n else ""
+    return (
+        f"Set aside: {len(read.quarantined):,} of {read.rows_read:,} rows of the log, {why}{more}.",
+    )
+
+
+def _undated(measured: pd.DataFrame, as_of: date) -> list[str]:
+    """A log that goes on after the day at which the study is judged."""
+    last = measured["last"].max().date() if len(measured) else as_of
+    if last <= as_of:
+        return []
+    return [
+        f"The log goes on to {last}, after the study's own date {as_of}: set `as_of` to the day at "
+        "which the study is judged, or check the log's clock."
+    ]
 
 
 def _drawn(study: Study, name: str) -> pd.DataFrame:
@@ -125,8 +207,9 @@ def _drawn(study: Study, name: str) -> pd.DataFrame:
 def measured(study: Study, found: Traffic) -> Study:
     """The study with the log's own figures in place of its assumptions, where there is a log.
 
-    Tokens and volume become measured. A log shorter than a week saw unknown hours of it, so its
-    volume keeps a range as wide as the study's weekly shape allows. Of too few requests only the
+    Tokens and volume become measured, at the day on which the log ends. A log shorter than a week
+    saw unknown hours of it, so its volume keeps a range as wide as the study's weekly shape allows;
+    unusable rows widen it upwards, holes in the log downwards. Of too few requests only the
     mean is taken: the range stays the study's own, widened to hold it.
     """
     if found.summary.empty:
@@ -134,12 +217,13 @@ def measured(study: Study, found: Traffic) -> Study:
     workloads = dict(study.workloads)
     for _, row in found.summary.iterrows():
         name = str(row["workload"])
-        workloads[name] = _with_log(workloads[name], row, study.as_of)
+        workloads[name] = _with_log(workloads[name], row, found.lost_share)
     return study.model_copy(update={"workloads": workloads})
 
 
-def _with_log(workload: Workload, row: "pd.Series[Any]", as_of: date) -> Workload:
+def _with_log(workload: Workload, row: "pd.Series[Any]", lost_share: float) -> Workload:
     source = f"log: {int(row['requests']):,} requests in {row['span_h']:.1f} h"
+    as_of = row["last"].date()
 
     def tokens(side: str, assumed: Figure) -> Figure:
         mean, low, high = (max(1.0, x) for x in row[_mean_columns(side)])
@@ -156,7 +240,7 @@ def _with_log(workload: Workload, row: "pd.Series[Any]", as_of: date) -> Workloa
         "output_tokens": tokens("output", workload.intake.output_tokens),
     }
     if np.isfinite(row["requests_per_month"]):
-        updates["requests"] = _measured_volume(workload, row, source, as_of)
+        updates["requests"] = _measured_volume(workload, row, lost_share, source, as_of)
     if row["covers_week"]:
         updates["peak_to_mean"] = Figure(
             "", row["peak_to_mean_hour"], "factor", grade="measured", source=source, as_of=as_of
@@ -194,24 +278,20 @@ def _thinness(measured: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def _measured_volume(workload: Workload, row: "pd.Series[Any]", source: str, as_of: date) -> Figure:
+def _measured_volume(
+    workload: Workload, row: "pd.Series[Any]", lost_share: float, source: str, as_of: date
+) -> Figure:
     rate = row["requests_per_month"]
-    if row["covers_week"]:
-        return Figure("", rate, "requests/month", grade="measured", source=source, as_of=as_of)
-    shape = traffic.hourly_shape(workload.traffic.hours)["relative_to_mean"]
-    quiet, busy = shape.quantile(0.1), shape.quantile(0.9)
-    hours = f"its hours of the week unknown: scaled by {workload.traffic.hours}"
-    return Figure(
-        "",
-        rate,
-        "requests/month",
-        rate / busy,
-        rate / quiet,
-        "lognormal",
-        "measured",
-        f"{source}, {hours}",
-        as_of,
-    )
+    low, high = rate * (1 - row["hole_share"]), rate * (1 + lost_share)
+    if not row["covers_week"]:
+        shape = traffic.hourly_shape(workload.traffic.hours)["relative_to_mean"]
+        low, high = low / shape.quantile(0.9), high / shape.quantile(0.1)
+        source += f", its hours of the week unknown: scaled by {workload.traffic.hours}"
+    unit = "requests/month"
+    if low == high:
+        return Figure("", rate, unit, grade="measured", source=source, as_of=as_of)
+    kind: Distribution = "triangular" if row["covers_week"] else "lognormal"
+    return Figure("", rate, unit, low, high, kind, "measured", source, as_of)
 
 
 # --- what a route charges -------------------------------------------------------------------
@@ -231,12 +311,79 @@ def token_offer(study: Study, route_name: str, requests: pd.DataFrame) -> TokenP
     return token_price(
         route.arm,
         requests,
-        priced(route, uncached, study.as_of),
-        priced(route, cached, study.as_of),
-        priced(route, written, study.as_of),
-        _month_factors(study, route, uncached),
-        _context_factors(study, route, uncached),
+        billed(study, route_name, uncached, study.as_of),
+        billed(study, route_name, cached, study.as_of),
+        billed(study, route_name, written, study.as_of),
+        _month_factors(study, route_name, uncached),
+        _context_factors(study, route_name, uncached),
     )
+
+
+def billed(study: Study, route_name: str, requests: pd.DataFrame, on: date) -> pd.DataFrame:
+    """The bill of each request on a route: input_usd, output_usd, by the model that answers it."""
+    parts = _by_model(study, route_name, requests)
+    bills = [priced(route, requests.loc[index], on) for route, index in parts]
+    return pd.concat(bills).reindex(requests.index)
+
+
+def _by_model(
+    study: Study, route_name: str, requests: pd.DataFrame
+) -> list[tuple[ApiRoute, "pd.Index[Any]"]]:
+    """Which requests are billed as what: all as the route, but for those of today's log that
+    another model answered, each at that model's list price where it has one."""
+    route = study.routes[route_name]
+    assert isinstance(route, ApiRoute)
+    current = {name for name, w in study.workloads.items() if w.current_route == route_name}
+    if "workload" not in requests or not current:
+        return [(route, requests.index)]
+    logged = requests[requests["workload"].isin(current)]
+    own, parts = requests.index, []
+    for (provider, model), rows in logged.groupby(["provider", "model_served"]):
+        other = _other_model(route, str(provider), str(model), study.as_of)
+        if other is not None:
+            own = own.difference(rows.index, sort=False)
+            parts.append((other, rows.index))
+    return [(route, own), *parts] if len(own) or not parts else parts
+
+
+def _other_model(route: ApiRoute, provider: str, model: str, on: date) -> ApiRoute | None:
+    """The route with another model that answered, if prices list it; None for its own model."""
+    name = model.rpartition("/")[2]
+    if same_model(name, route.model):
+        return None
+    for seller in dict.fromkeys((provider, route.provider)):
+        try:
+            prices.check_listed(seller, name, on, route.tier)
+        except prices.PriceError:
+            continue
+        return route.model_copy(update={"provider": seller, "model": name, "price": None})
+    return None
+
+
+def _substitutes(study: Study, logged: pd.DataFrame) -> list[str]:
+    """Which models other than the route's answered a log's requests, and what they are billed."""
+    sentences = []
+    for name, own in logged.groupby("workload"):
+        route = study.routes[study.workloads[str(name)].current_route]
+        for key, rows in own.groupby(["provider", "model_served"]):
+            provider, model = map(str, key)
+            part = len(rows) / len(own)
+            if part < plausible.DOUBTFUL_SHARE or same_model(model, route.model):
+                continue
+            if not isinstance(route, ApiRoute):
+                bill = "the fleet of today is sized for them all the same"
+            elif _other_model(route, provider, model, study.as_of):
+                bill = "they are billed at its list price, and candidates judged against the latter"
+            else:
+                bill = (
+                    f"no price list has it, so they are billed as {route.model}; give the name of "
+                    "the model in its place"
+                )
+            sentences.append(
+                f"Of the requests of {name} {share(part)} were answered by {model}, not by "
+                f"{route.model}: {bill}."
+            )
+    return sentences
 
 
 def priced(route: ApiRoute, requests: pd.DataFrame, on: date) -> pd.DataFrame:
@@ -256,20 +403,25 @@ def priced(route: ApiRoute, requests: pd.DataFrame, on: date) -> pd.DataFrame:
     )
 
 
-def _month_factors(study: Study, route: ApiRoute, requests: pd.DataFrame) -> tuple[float, ...]:
-    """Scheduled price of each month against today's, for this mix of tokens."""
+def _month_factors(study: Study, route_name: str, requests: pd.DataFrame) -> tuple[float, ...]:
+    """Scheduled price of each month against today's, for this mix of tokens and models."""
     starts = [month_start(study.as_of, m) for m in range(study.months)]
-    if route.price is not None:
+    days = {
+        day
+        for route, _ in _by_model(study, route_name, requests)
+        if route.price is None
+        for day in prices.scheduled_changes(
+            route.provider, route.model, study.as_of, starts[-1], route.tier
+        )["effective"]
+    }
+    if not days:
         return (1.0,) * study.months
-    changes = prices.scheduled_changes(
-        route.provider, route.model, study.as_of, starts[-1], route.tier
-    )
 
     def bill(on: date) -> float:
-        return float(priced(route, requests, on)[["input_usd", "output_usd"]].sum().sum())
+        return float(billed(study, route_name, requests, on).sum().sum())
 
     today = bill(study.as_of)
-    steps = [(day, bill(day) / today) for day in sorted(set(changes["effective"]))]
+    steps = [(day, bill(day) / today) for day in sorted(days)]
     return tuple(_last(steps, on) for on in starts)
 
 
@@ -278,19 +430,18 @@ _LENGTHS = (0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 
 
 def _context_factors(
-    study: Study, route: ApiRoute, requests: pd.DataFrame
+    study: Study, route_name: str, requests: pd.DataFrame
 ) -> tuple[tuple[float, float, float], ...]:
     """What longer prompts cost a token, as `TokenPrice.context_factors`; none without tiers."""
-    listed = route.price is None and prices.rate(
-        route.provider, route.model, study.as_of, route.tier
-    )
-    if not listed or not listed.has_context_tiers:
+    listed = [r for r, _ in _by_model(study, route_name, requests) if r.price is None]
+    rates = (prices.rate(r.provider, r.model, study.as_of, r.tier) for r in listed)
+    if not any(rate.has_context_tiers for rate in rates):
         return ()
 
     def bill(longer: float) -> "pd.Series[float]":
         prompts = (requests["input_tokens"] * longer).round().astype("int64")
-        billed = priced(route, requests.assign(input_tokens=prompts), study.as_of).sum()
-        return billed / pd.Series({"input_usd": prompts.sum(), "output_usd": 1})
+        usd = billed(study, route_name, requests.assign(input_tokens=prompts), study.as_of).sum()
+        return usd / pd.Series({"input_usd": prompts.sum(), "output_usd": 1})
 
     today = bill(1.0).replace(0, np.nan)
     factors = {longer: (bill(longer) / today).fillna(1.0) for longer in _LENGTHS}

@@ -65,6 +65,18 @@ class VerdictRecord(_Record):
     workloads: dict[str, WorkloadVerdict]
 
 
+class LogRecord(_Record):
+    """What was read of the request log; all 0 without one."""
+
+    rows_read: int
+    rows_accepted: int
+    rows_quarantined: int
+    rows_lost: int = Field(description="quarantined rows whose request no other row holds")
+    reasons: dict[str, int] = Field(description="quarantined rows by the reason against them")
+    set_aside: list[str]
+    warnings: list[str]
+
+
 class CrossoverRecord(_Record):
     """The constant volume from which one arm stays cheaper than another over the horizon."""
 
@@ -451,6 +463,7 @@ class Results(_Record):
     seed: int
     verdict: VerdictRecord
     collect_first: list[str] = Field(description="intake questions answered unknown")
+    log: LogRecord
     month_usd: float = Field(description="this month's bill over all workloads, at the median")
     stay_usd: Spread = Field(
         description="bill over the horizon when nothing moves, at the study's discount rate"
@@ -491,6 +504,7 @@ def assemble(study: Study, chapters: Mapping[str, Mapping[str, Any]]) -> Results
     """The results of a run from those of its chapters (by name, as their JSON reads)."""
     decided = chapters["07_triggers_and_routing"]
     crossing, hosting = chapters["06_crossover"], chapters["05_self_hosting"]
+    evidence = chapters["01_evidence"]
 
     def spread(found: Mapping[str, float] | None) -> Spread | None:
         return None if found is None else Spread(**{k: found[k] for k in Spread.model_fields})
@@ -504,7 +518,8 @@ def assemble(study: Study, chapters: Mapping[str, Mapping[str, Any]]) -> Results
         volume_cap_requests_per_month=study.volume_cap.value,
         seed=study.seed,
         verdict=VerdictRecord(overall=decided["overall"], workloads=decided["verdicts"]),
-        collect_first=chapters["01_evidence"]["unknown"],
+        collect_first=evidence["unknown"],
+        log=LogRecord(**{k: evidence[k] for k in ("set_aside", "warnings")}, **evidence["log"]),
         month_usd=crossing["month_usd"]["today"],
         stay_usd=stay,
         saving_usd=spread(decided["saving"]),

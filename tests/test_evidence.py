@@ -189,7 +189,7 @@ def test_a_log_without_rows_is_refused(logged_rows):
 
 
 def test_the_quarantine_is_reported_by_row_and_reason_and_never_by_its_text(logged_rows):
-    study = logged_rows(3, broken=2)
+    study = logged_rows(200, broken=2)
     tables = evidence_tables(open_case(study))
     assert list(tables["quarantine"].columns) == ["row", "reason"]
     assert len(tables["quarantine"]) == tables["log"]["rows_quarantined"] == 2
@@ -204,10 +204,175 @@ def test_a_study_with_a_small_log_is_assessed_to_the_end(assess, logged_rows, n)
 
 
 def test_no_row_of_a_log_is_lost(logged):
-    found = traffic_of(logged(days=2, broken=3))
-    assert found.rows_read == 51
-    assert len(found.of("product")) == 48
-    assert len(found.quarantined) == 3
+    found = traffic_of(logged(days=8, broken=3))
+    assert found.rows_read == 195
+    assert len(found.of("product")) == 192
+    assert len(found.quarantined) == found.rows_lost == 3
+
+
+def test_rows_that_cannot_be_used_widen_the_volume_and_are_named(logged):
+    study = logged(days=8, broken=4)
+    found = traffic_of(study)
+    requests = measured(study, found).workloads["product"].intake.requests
+    assert requests.value == requests.low == pytest.approx(730)
+    assert requests.high == pytest.approx(730 * (1 + 4 / 192))
+    [sentence] = found.set_aside
+    assert sentence == (
+        "Set aside: 4 of 196 rows of the log, 4 because input_tokens is not a whole number; the "
+        "volume may be 2.1 % higher for them."
+    )
+    assert open_case(study).study.workloads["product"].intake.requests == requests
+
+
+def test_a_log_of_which_more_than_a_twentieth_is_unusable_is_refused(logged):
+    with pytest.raises(ValueError, match=r"log.csv: 12 of the 204 rows of the log, 5.9 % of its"):
+        traffic_of(logged(days=8, broken=12))
+
+
+def test_a_cache_of_which_only_hits_are_logged_is_named(a_log):
+    rows = [[*row[:5], 300 if k % 2 else ""] for k, row in enumerate(_fortnight(400))]
+    study = a_log(rows, LOG_COLUMNS.replace("model_served: model", "cached_input_tokens: model"))
+    named = study.requests.model_copy(update={"model": "gpt-4o"})
+    warnings = traffic_of(study.model_copy(update={"requests": named})).warnings
+    assert any("only where there is one" in said for said in warnings)
+
+
+LOG_COLUMNS = (
+    "ts_start: at, input_tokens: in, output_tokens: out, ok: ok, latency_s: s, model_served: model"
+)
+
+
+@pytest.fixture
+def a_log(variant, tmp_path):
+    """The source memo's study with a log of these rows: at, in, out, ok, s, model."""
+
+    def write(rows, columns=LOG_COLUMNS):
+        lines = [",".join(map(str, row)) for row in rows]
+        (tmp_path / "log.csv").write_text("\n".join(["at,in,out,ok,s,model", *lines]) + "\n")
+        log = (
+            f"requests: {{path: log.csv, format: csv, columns: {{{columns}}}, "
+            "workload: product, provider: openai}\n"
+        )
+        return load(variant("source_memo", ("team:\n", f"{log}team:\n")))
+
+    return write
+
+
+def _fortnight(n=2_000, seed=1):
+    """n requests over 14 days, in order: time, input, output, ok, seconds, model."""
+    rng = np.random.default_rng(seed)
+    start = pd.Timestamp("2026-11-02", tz="UTC")
+    times = start + pd.to_timedelta(np.sort(rng.random(n)) * 14, unit="D")
+    size = rng.integers(500, 1_500, n)
+    return [
+        [at.isoformat(), int(tokens), int(tokens) // 5, "true", 2.0, "gpt-4o"]
+        for at, tokens in zip(times.floor("us"), size, strict=True)
+    ]
+
+
+TRUE_VOLUME = 2_000 / 14 / 24 * 730
+
+
+def _intake(study):
+    found = traffic_of(study)
+    return measured(study, found).workloads["product"].intake, found
+
+
+@pytest.mark.parametrize(
+    "stray", ["1970-01-01T00:00:00Z", "2016-01-01", "2027-10-01", "2027-03-01"]
+)
+def test_one_row_of_another_year_moves_no_volume(a_log, stray):
+    intake, found = _intake(a_log([*_fortnight(), [stray, 9, 9, "true", 1, "gpt-4o"]]))
+    assert intake.requests.value == pytest.approx(TRUE_VOLUME, rel=0.01)
+    assert intake.requests.high == pytest.approx(intake.requests.value * (1 + 1 / 2_000))
+    assert "Set aside: 1 of 2,001 rows" in found.set_aside[0]
+    assert intake.requests.as_of == date(2026, 11, 15)
+
+
+@pytest.mark.parametrize("tokens", [9 * 10**18, 10**9, 5_000_000, 10**25])
+def test_one_row_of_absurd_size_bills_nothing(a_log, tokens):
+    rows = _fortnight()
+    mean = np.mean([row[1] for row in rows])
+    rows[7][1] = tokens
+    intake, found = _intake(a_log(rows))
+    assert intake.input_tokens.value == pytest.approx(mean, rel=0.01)
+    assert found.rows_lost == 1
+
+
+def test_a_gap_in_the_log_is_named_and_is_no_quiet_time(a_log):
+    rows = [row for row in _fortnight() if not "2026-11-06" <= row[0][:10] <= "2026-11-10"]
+    intake, found = _intake(a_log(rows))
+    assert intake.requests.value == pytest.approx(TRUE_VOLUME, rel=0.03)
+    # unless nobody asked then
+    assert intake.requests.low == pytest.approx(TRUE_VOLUME * 9 / 14, rel=0.03)
+    assert any("has a gap of 2026-11-05 23:" in said for said in found.warnings)
+
+
+@pytest.mark.parametrize(("quiet", "start"), [("weekends", "2026-11-02"), ("nights", "2026-11-02")])
+def test_weekends_and_nights_are_no_gaps(a_log, quiet, start):
+    times = pd.date_range(start, periods=28 * 24 * 6, freq="10min", tz="UTC")
+    awake = times.day_of_week < 5 if quiet == "weekends" else times.hour >= 12
+    rng = np.random.default_rng(4)
+    rows = [
+        [(at + pd.Timedelta(seconds=int(s))).isoformat(), 900 + int(s), 90, "true", 2, "gpt-4o"]
+        for at, s in zip(times[awake], rng.integers(0, 600, awake.sum()), strict=True)
+    ]
+    intake, found = _intake(a_log(rows))
+    assert not any("gap" in said for said in found.warnings)
+    assert intake.requests.value == pytest.approx(awake.sum() / 28 / 24 * 730, rel=0.08)
+
+
+@pytest.mark.parametrize("unit", ["1D", "1h"])
+def test_a_usage_export_by_bucket_is_refused(a_log, unit):
+    times = pd.date_range("2026-11-02", periods=14, freq=unit, tz="UTC")
+    rows = [
+        [at.isoformat(), 60_000 + 10 * k, 8_000, "true", "", model]
+        for k, at in enumerate(times)
+        for model in ("gpt-4o", "gpt-4o-mini")
+    ]
+    with pytest.raises(ValueError, match=r"each row stands for a whole (day|hour)"):
+        traffic_of(a_log(rows))
+
+
+def test_a_doubled_log_is_halved_and_says_so(a_log):
+    rows = _fortnight()
+    intake, found = _intake(a_log([*rows, *rows]))
+    assert intake.requests.value == pytest.approx(TRUE_VOLUME, rel=0.01)
+    assert not intake.requests.uncertain
+    assert found.set_aside == (
+        "Set aside: 2,000 of 4,000 rows of the log, 2,000 because delivered again: the same as an "
+        "earlier row.",
+    )
+
+
+def test_failures_without_tokens_stay_failures_and_bend_no_mean(a_log):
+    rows = _fortnight()
+    for row in rows[::5]:
+        row[1:4] = ["", "", "false"]
+    intake, found = _intake(a_log(rows))
+    assert found.summary["failed_share"].tolist() == pytest.approx([0.2])
+    assert intake.requests.value == pytest.approx(TRUE_VOLUME, rel=0.01)
+    answered = [row[1] for row in rows if row[3] == "true"]
+    assert intake.input_tokens.value == pytest.approx(np.mean(answered))
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({1: 1}, "The mean input of product is 1.0 tokens"),
+        ({4: 2_000}, "The median latency of product is 2,000 s"),
+        ({2: 0}, "100 % were answered without a token, as embeddings are"),
+        ({1: 8, 2: 1}, "100 % are of at most 16 tokens"),
+        ({4: 0.001}, "100 % were answered faster than any server writes"),
+    ],
+)
+def test_what_looks_wrong_has_its_sentence(a_log, changed, sentence):
+    rows = _fortnight()
+    assert not any(sentence[:20] in said for said in traffic_of(a_log(rows)).warnings)
+    for row in rows:
+        for at, value in changed.items():
+            row[at] = value
+    assert any(sentence in said for said in traffic_of(a_log(rows)).warnings)
 
 
 def test_a_log_of_a_workload_that_the_study_lacks_is_refused(logged):
@@ -215,6 +380,60 @@ def test_a_log_of_a_workload_that_the_study_lacks_is_refused(logged):
     strange = study.requests.model_copy(update={"workload": "chess"})
     with pytest.raises(ValueError, match=r"log.csv: the log holds the workload 'chess', which is"):
         traffic_of(study.model_copy(update={"requests": strange}))
+
+
+def test_requests_are_billed_as_the_model_that_answered(a_log):
+    rows = _fortnight(1_000)
+    for row in rows[::5]:
+        row[5] = "gpt-4o-2024-08-06"
+    small = [row for row in rows if row[5] == "gpt-4o"]
+    for row in small:
+        row[5] = "openai/gpt-4o-mini-2024-07-18"
+    study = a_log(rows)
+    found = traffic_of(study)
+    route = study.workloads["product"].current_route
+    assert study.routes[route].model == "gpt-4o"
+    offer = token_offer(study, route, found.of("product"))
+    rates = {"gpt-4o-2024-08-06": (2.5, 10.0), "openai/gpt-4o-mini-2024-07-18": (0.15, 0.6)}
+    usd = np.mean([row[1] * rates[row[5]][0] + row[2] * rates[row[5]][1] for row in rows]) / 1e6
+    assert offer.uncached_input_usd + offer.output_usd == pytest.approx(usd)
+    [said] = [said for said in found.warnings if "answered by" in said]
+    assert said.startswith("Of the requests of product 80 % were answered by openai/gpt-4o-mini-")
+    # a candidate would answer all of them itself
+    other = next(name for name in study.workloads["product"].candidates if "together" in name)
+    alone = found.of("product").assign(model_served="gpt-4o")
+    assert token_offer(study, other, found.of("product")) == token_offer(study, other, alone)
+
+
+def test_a_model_that_no_list_prices_is_billed_as_the_route_and_named(a_log):
+    rows = [[*row[:5], "our-deployment"] for row in _fortnight(500)]
+    study = a_log(rows)
+    found = traffic_of(study)
+    route = study.workloads["product"].current_route
+    as_route = found.of("product").assign(model_served="gpt-4o")
+    assert token_offer(study, route, found.of("product")) == token_offer(study, route, as_route)
+    assert any("by our-deployment, not by gpt-4o: no price list" in x for x in found.warnings)
+
+
+def test_what_is_no_chat_is_set_aside_and_lost_to_nobody(a_log):
+    rows = _fortnight(500)
+    vectors = [[row[0], 300, 0, "true", 0.1, "text-embedding-3-small"] for row in rows]
+    intake, found = _intake(a_log([*rows, *vectors]))
+    assert found.rows_lost == 0
+    assert "500 because no chat or completion, by its model or operation" in found.set_aside[0]
+    assert intake.requests.value == pytest.approx(TRUE_VOLUME / 4, rel=0.02)
+    assert not intake.requests.uncertain
+
+
+def test_health_checks_are_told_apart_by_their_operation(a_log):
+    rows = [[*row[:5], "acompletion"] for row in _fortnight(500)]
+    checks = [[row[0], 8, 1, "true", 0.1, "ahealth_check"] for row in rows]
+    columns = LOG_COLUMNS.replace("model_served: model", "operation: model")
+    study = a_log([*rows, *checks], columns)
+    named = study.requests.model_copy(update={"model": "gpt-4o"})
+    found = traffic_of(study.model_copy(update={"requests": named}))
+    assert len(found.of("product")) == 500
+    assert not any("health checks" in said for said in found.warnings)
 
 
 # ---- what API routes charge

@@ -11,7 +11,7 @@ from llmstudy.study.kept import kept
 
 
 def evidence_tables(case: Case) -> Tables:
-    """Traffic by workload, quarantine, price findings, open questions and the ledger.
+    """Traffic by workload, the log, price findings, open questions and the ledger.
 
     The quarantine holds the number of a row and the reason against it, never its text. `study` is
     the study as it is assessed, each figure in full and the log's own in place: a later run is
@@ -43,9 +43,11 @@ def evidence_tables(case: Case) -> Tables:
             "rows_read": found.rows_read,
             "rows_accepted": found.rows_read - len(found.quarantined),
             "rows_quarantined": len(found.quarantined),
+            "rows_lost": found.rows_lost,
             "reasons": {str(k): int(n) for k, n in quarantine["reason"].value_counts().items()},
         },
         "quarantine": quarantine,
+        "set_aside": list(found.set_aside),
         "warnings": list(found.warnings),
         "unknown": study.unknown(),
         "findings": [asdict(finding) for finding in evidence.findings(study)],

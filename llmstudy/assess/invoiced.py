@@ -14,8 +14,9 @@ from llmstudy import uncertainty as mc
 from llmstudy.assess.case import Case
 from llmstudy.assess.market import N_DRAWS, Market, futures_of, pair_inputs
 from llmstudy.cost import TokenPrice
-from llmstudy.evidence import priced
+from llmstudy.evidence import billed
 from llmstudy.figure import FloatArray
+from llmstudy.requests.plausible import stretches
 from llmstudy.study import ApiRoute, Invoice, Study
 
 _ENDS = (0.1, 0.5, 0.9)
@@ -71,33 +72,33 @@ def _row(name: str | None, route: str | None, bills: FloatArray) -> dict[str, An
 def logged_bills(case: Case) -> list[Invoice]:
     """What each whole calendar month of the log would be billed by list or negotiated price.
 
-    A month is whole if the log begins before its second day and ends after its last but one (UTC).
+    A month is whole if the log begins before its second day, ends after its last but one (UTC) and
+    has no hole between.
     Only workloads on an API are priced, on today's route and at the month's first day: a month's
     tokens, without tools or throughput bought ahead. Where every workload is logged and on an API,
     a month of all is given too.
     """
     study, logged = case.study, set(case.study.workloads) - set(case.traffic.simulated)
-    on_api = {
-        name: route
-        for name in study.workloads
-        if name in logged
-        and isinstance(route := study.routes[study.workloads[name].current_route], ApiRoute)
-    }
-    found = [bill for name, route in on_api.items() for bill in _months(case, name, route)]
+    on_api = [
+        name
+        for name, workload in study.workloads.items()
+        if name in logged and isinstance(study.routes[workload.current_route], ApiRoute)
+    ]
+    found = [bill for name in on_api for bill in _months(case, name)]
     if len(on_api) < len(study.workloads):
         return found
     return [*found, *_summed(found, len(on_api))]
 
 
-def _months(case: Case, name: str, route: ApiRoute) -> Iterable[Invoice]:
-    rows = case.traffic.of(name)
-    share = case.study.workloads[name].cached_input_share.value
+def _months(case: Case, name: str) -> Iterable[Invoice]:
+    rows, workload = case.traffic.of(name), case.study.workloads[name]
+    share = workload.cached_input_share.value
     assumed = (rows["input_tokens"] * share).round()
     rows = rows.assign(
         cached_input_tokens=rows["cached_input_tokens"].fillna(assumed).astype("int64"),
         cache_write_tokens=0,
     )
-    times = rows["ts_start"]
+    times, covered = rows["ts_start"], stretches(rows["ts_start"])
     day = pd.Timedelta(days=1)
     # a month of a time zone's wall clock is none of UTC's
     months = times.dt.tz_convert("UTC").dt.tz_localize(None).dt.to_period("M")
@@ -105,8 +106,8 @@ def _months(case: Case, name: str, route: ApiRoute) -> Iterable[Invoice]:
         begins, ends = (
             pd.Timestamp(x, tz="UTC") for x in (month.start_time, (month + 1).start_time)
         )
-        if times.min() <= begins + day and times.max() >= ends - day:
-            usd = priced(route, part, begins.date()).sum().sum()
+        if ((covered["start"] <= begins + day) & (covered["end"] >= ends - day)).any():
+            usd = billed(case.study, workload.current_route, part, begins.date()).sum().sum()
             yield Invoice(
                 month=str(month),
                 usd=float(usd),

@@ -22,6 +22,7 @@ from llmstudy.capacity.hardware import GROUP
 from llmstudy.capacity.replay import Slo, engine
 from llmstudy.cost import replica_month_usd
 from llmstudy.figure import Figure
+from llmstudy.requests.plausible import stretches
 from llmstudy.requests.summary import hour_of_week
 from llmstudy.study import SelfHostedRoute, Workload
 
@@ -196,8 +197,13 @@ def traffic_for(case: Case, name: str) -> sizing.Traffic:
         rates = week_load(case, name)["requests_per_s"].to_numpy(dtype=float)
         return sizing.Traffic(rates, *lengths, shape)
     times = rows["ts_start"]
-    own_s = (times - times.min().floor("h")).dt.total_seconds().to_numpy()
-    last = (times > times.max() - pd.Timedelta(hours=168)).to_numpy()
+    # the longest stretch alone: a hole in the log would pass for a lull
+    covered = stretches(times)
+    longest = (covered["end"] - covered["start"]).to_numpy().argmax()
+    start, end = covered["start"].iloc[longest], covered["end"].iloc[longest]
+    within = times.between(start, end)
+    own_s = (times[within] - start.floor("h")).dt.total_seconds().to_numpy()
+    last = (within & (times > end - pd.Timedelta(hours=168))).to_numpy()
     # hour 0 of the week is Monday's first, UTC, as in hour_of_week
     first = times[last].min().floor("D")
     monday = first - pd.Timedelta(days=int(first.day_of_week))

@@ -12,6 +12,7 @@ from llmstudy.chapter import Chapter
 from llmstudy.figure import Figure
 from llmstudy.memo.binding import located
 from llmstudy.study import Study
+from llmstudy.study.kept import restored
 from llmstudy.text import listed, share, span
 
 ARMS = {
@@ -345,4 +346,13 @@ def read_facts(chapter: Chapter, names: Iterable[str] = ()) -> Facts:
     """
     compared = ("diff",) if not names and (chapter.run / "results" / "diff.json").is_file() else ()
     asked = (*(names or BEFORE_MEMO), *compared)
-    return Facts(chapter.study, {name: chapter.read(name) for name in asked})
+    return facts_of(chapter.study, {name: chapter.read(name) for name in asked})
+
+
+def facts_of(study: Study, chapters: Mapping[str, Mapping[str, Any]]) -> Facts:
+    """The facts of a study file and its results, with what a log measured in place of what the file
+    assumes, where the results hold chapter 01."""
+    if "01_evidence" in chapters:
+        assessed = restored(chapters["01_evidence"]["study"])
+        study = study.model_copy(update={"workloads": assessed.workloads})
+    return Facts(study, chapters)

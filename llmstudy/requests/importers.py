@@ -14,25 +14,22 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import NamedTuple, TextIO
+from uuid import UUID
 
 import duckdb
 import pandas as pd
 from duckdb import DuckDBPyConnection as Connection
 
-from llmstudy.requests.schema import BREACH_SQL, COLUMNS, NAMES, conform
+from llmstudy.requests import plausible
+from llmstudy.requests.schema import BREACH_SQL, COLUMNS, MOST_TOKENS, NAMES, conform
 from llmstudy.text import excerpt
 
 VECTOR_ROWS = 2_048  # DuckDB's unit of work
 BATCH_ROWS = 49 * VECTOR_ROWS
 LONGEST_FIELD = 1 << 24  # characters in a CSV field that carries a prompt; Python's limit is 2^17
 
-FEWEST_FOR_A_STRAY = 10
-"""Rows of a log from which a single time far from all others is taken for an error."""
-
-_YEAR = pd.Timedelta(days=365)
-
-_QUARANTINE = ["row", "raw", "reason"]
+_QUARANTINE = ["row", "raw", "reason", "tokens"]
 
 
 @dataclass(frozen=True)
@@ -40,12 +37,19 @@ class Log:
     """What an import made of a log: each row read is in one of the two tables.
 
     accepted: the canonical table. quarantined: `row` (from 1: the line of a CSV or JSONL file, the
-    row of a Parquet file), `raw` (its text; in Parquet, the mapped columns), `reason` (in words).
+    row of a Parquet file), `raw` (its text; in Parquet, the mapped columns; of a row that only the
+    others show to be wrong, its time), `reason` (in words), `tokens` (in and out, null unless both
+    can be read).
     """
 
     accepted: pd.DataFrame
     quarantined: pd.DataFrame
     rows_read: int
+
+    @property
+    def lost(self) -> pd.DataFrame:
+        """The quarantined rows that hold a request which is in no accepted row."""
+        return self.quarantined[~self.quarantined["reason"].isin(plausible.NOTHING_LOST)]
 
     def __post_init__(self) -> None:
         """Refuse an import that lost a row or made one up."""
@@ -59,6 +63,7 @@ def read_log(
     format: str,
     columns: Mapping[str, str] | None = None,
     constants: Mapping[str, str] | None = None,
+    longest_tokens: int = MOST_TOKENS,
 ) -> Log:
     """Import a log file.
 
@@ -67,14 +72,13 @@ def read_log(
     columns: canonical name -> name in the file; in JSONL, a name that begins with `/` is a JSON
     Pointer into nested objects. constants: canonical name -> its value in every row, for what the
     log does not say. Unless given, `source` is the file's name and `request_id` adds the row.
+    longest_tokens: input and output of the longest request that can have been answered.
 
     A time is ISO 8601 (without a zone it is UTC; digits below 1 us are cut) or a number since 1970,
     taken as the one of s, ms, us and ns that puts it between 1973 and 5138. Empty text, `null`,
-    `none` and `nan` are null. A blank line is no row. Of the rows with one `request_id` the first
-    sound one is accepted: gateways log attempts, and a request must not count twice.
-
-    A time that lies a year and more from those of 99 in 100 rows is an error of a clock or an empty
-    field (1970), and its row is quarantined: it would stretch the log over years.
+    `none` and `nan` are null. A blank line is no row. A failed row without token counts has 0 of
+    them. What only the other rows show is judged by `requests.plausible`: stray times, repeated
+    lines, and the attempts of a call, of which one row tells the outcome.
 
     Raises: ValueError if the file is absent or not of its format, a canonical name is unknown or
     given twice, a name is not in the file, a constant is not of its column's type, or a required
@@ -100,7 +104,7 @@ def read_log(
     mapping = {**known.columns, **(columns or {})}
     _check_names(path, mapping, constants or {})
     fixed = {"source": path.name, **known.constants, **(constants or {})}
-    rows_read, seen = 0, set[str]()
+    rows_read = 0
     accepted, quarantined = (
         [pd.DataFrame(columns=["row", *NAMES])],
         [pd.DataFrame(columns=_QUARANTINE)],
@@ -111,35 +115,32 @@ def read_log(
         texts = _texts(path, mapping, fixed, connection)
         for batch in known.read(path, mapping, connection):
             rows_read += len(batch)
-            rows = _judged(batch, texts, seen, connection)
+            rows = _judged(batch, texts, connection)
             sound = rows["reason"].isna()
             accepted.append(rows.loc[sound, ["row", *NAMES]])
             quarantined.append(rows.loc[~sound, _QUARANTINE])
     rows = _stacked(accepted)
-    stray = _stray(rows["ts_start"])
-    quarantined.append(_put_aside(rows[stray]))
-    return Log(conform(rows.loc[~stray, NAMES]), _stacked(quarantined), rows_read)
-
-
-def _stray(times: "pd.Series[Any]") -> "pd.Series[bool]":
-    """Which times lie a year and more from all but a hundredth of the others."""
-    ordered = times.sort_values()
-    few = len(times) // 100 if len(times) >= 100 else int(len(times) >= FEWEST_FOR_A_STRAY)
-    after_a_year = ordered.diff() > _YEAR
-    first, last = (part[part].index for part in (after_a_year[: few + 1], after_a_year[-few:]))
-    far = pd.Series(False, index=times.index)
-    if few and len(first):
-        far |= times < times[first[-1]]
-    if few and len(last):
-        far |= times >= times[last[0]]
-    return far
-
-
-def _put_aside(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows with stray times as quarantined ones; of their text only the time is there."""
-    days = rows["ts_start"].map(lambda time: f"{time:%Y-%m-%d}").astype("string")
-    reason = "its time, " + days + ", lies a year and more from the other rows"
-    return pd.DataFrame({"row": rows["row"], "raw": days, "reason": reason})
+    table = conform(rows[NAMES])
+    reasons = plausible.strays(table["ts_start"]).reindex(table.index)
+    tokens = (table["input_tokens"] + table["output_tokens"]).astype(float)
+    reasons[tokens > longest_tokens] = plausible.too_long(longest_tokens)
+    reasons[plausible.no_chats(table)] = plausible.NO_CHAT
+    made = path.name + ":" + rows["row"].astype("string")
+    usable = table[reasons.isna()]
+    calls = plausible.calls(usable, (table["request_id"] != made)[usable.index])
+    reasons.update(calls.reasons)
+    aside = table[reasons.notna()]
+    quarantined.append(
+        pd.DataFrame(
+            {
+                "row": rows["row"][aside.index],
+                "raw": aside["ts_start"].astype("string"),
+                "reason": reasons[aside.index],
+                "tokens": tokens[aside.index],
+            }
+        )
+    )
+    return Log(conform(calls.requests), _stacked(quarantined), rows_read)
 
 
 def _stacked(parts: list[pd.DataFrame]) -> pd.DataFrame:
@@ -178,8 +179,10 @@ class _Cast(NamedTuple):
 
 
 _WHOLE = _Cast(
-    # a cast to BIGINT alone would round 12.7
-    "CASE WHEN TRY_CAST({0} AS DOUBLE) = TRY_CAST({0} AS BIGINT) THEN TRY_CAST({0} AS BIGINT) END",
+    # a cast to BIGINT alone would round 12.7, and 1.267 or 1.000 may be a thousand or one
+    "CASE WHEN TRY_CAST({0} AS DOUBLE) = TRY_CAST({0} AS BIGINT)"
+    " AND NOT regexp_full_match({0}, '[-+]?\\d{{1,3}}(\\.\\d{{3}})+')"
+    " THEN TRY_CAST({0} AS BIGINT) END",
     "a whole number",
 )
 _CASTS = {
@@ -200,6 +203,16 @@ _CASTS = {
 }
 
 
+_NULLS = ("", "null", "none", "nan")
+
+_NO_IDS = (*_NULLS, "-", "0", "n/a", "undefined", "unknown", str(UUID(int=0)))
+"""What stands in a column of ids where there is none."""
+
+
+def _made_id(path: Path) -> str:
+    return f"{_literal(path.name)} || ':' || row"
+
+
 def _texts(
     path: Path, mapping: Mapping[str, str], fixed: Mapping[str, str], connection: Connection
 ) -> dict[str, str]:
@@ -208,15 +221,19 @@ def _texts(
     for name, dtype, required, _ in COLUMNS:
         cast = _CASTS[dtype]
         if name in mapping:
-            null = f"lower(trim({name})) IN ('', 'null', 'none', 'nan')"
+            null = f"lower(trim({name})) IN ({', '.join(map(_literal, _NULLS))})"
             texts[name] = f"CASE WHEN NOT {null} THEN trim({name}) END"
+            if name == "request_id":
+                no_id = f"lower(trim({name})) IN ({', '.join(map(_literal, _NO_IDS))})"
+                own = f"CASE WHEN NOT {no_id} THEN trim({name}) END"
+                texts[name] = f"coalesce({own}, {_made_id(path)})"
         elif name in fixed:
             texts[name] = _literal(fixed[name])
             fits = f"SELECT {cast.sql.format(texts[name])} IS NOT NULL"
             if connection.execute(fits).fetchall() != [(True,)]:
                 raise ValueError(f"{path}: constant {name}={fixed[name]!r} is not {cast.wording}")
         elif name == "request_id":
-            texts[name] = f"{_literal(path.name)} || ':' || row"
+            texts[name] = _made_id(path)
         elif required:
             raise ValueError(f"{path}: {name} is required; map a column to it or give a constant")
         else:
@@ -224,16 +241,16 @@ def _texts(
     return texts
 
 
-def _judged(
-    batch: pd.DataFrame, texts: Mapping[str, str], seen: set[str], connection: Connection
-) -> pd.DataFrame:
-    """The batch with its canonical columns typed, and a reason in each row that must not pass.
-
-    seen: the requests accepted so far; those accepted here are added to it.
-    """
+def _judged(batch: pd.DataFrame, texts: Mapping[str, str], connection: Connection) -> pd.DataFrame:
+    """The batch with its canonical columns typed, and a reason in each row that must not pass."""
     casts = [(name, _CASTS[dtype]) for name, dtype, *_ in COLUMNS]
     text = ", ".join(f"{sql} AS {name}_text" for name, sql in texts.items())
     typed = ", ".join(f"{cast.sql.format(f'{name}_text')} AS {name}" for name, cast in casts)
+    # a failed call has no count of tokens to be missed
+    unused = ", ".join(
+        f"CASE WHEN NOT ok AND {name}_text IS NULL THEN 0 ELSE {name} END AS {name}"
+        for name in ("input_tokens", "output_tokens")
+    )
     misfit = " ".join(
         f"WHEN {name} IS NULL AND {name}_text IS NOT NULL"
         f" THEN '{name} is ''' || left({name}_text, 40) || ''', not {cast.wording}'"
@@ -241,17 +258,11 @@ def _judged(
     )
     rows: pd.DataFrame = connection.sql(
         f"WITH texts AS (SELECT row, raw, problem, {text} FROM batch),"
-        f" typed AS (SELECT *, {typed} FROM texts)"
+        f" cast_ AS (SELECT *, {typed} FROM texts),"
+        f" typed AS (SELECT * REPLACE ({unused}) FROM cast_)"
         f" SELECT row, raw, coalesce(problem, CASE {misfit} END, {BREACH_SQL}) AS reason,"
-        f" {', '.join(NAMES)} FROM typed"
+        f" input_tokens::DOUBLE + output_tokens::DOUBLE AS tokens, {', '.join(NAMES)} FROM typed"
     ).df()
-    sound = rows.loc[rows["reason"].isna(), "request_id"]
-    again = []
-    for index, request_id in zip(sound.index, sound.tolist(), strict=True):
-        if request_id in seen:
-            again.append(index)
-        seen.add(request_id)
-    rows.loc[again, "reason"] = "request_id is that of an earlier row; collapse attempts"
     return rows
 
 

@@ -28,6 +28,7 @@ COLUMNS = (
     Column("tenant", "string", False, "customer, team or key that the request belongs to"),
     Column("provider", "string", True, "who answered"),
     Column("model_served", "string", True, "model that answered, which a fallback may change"),
+    Column("operation", "string", False, "what was called, such as chat or embeddings"),
     Column("input_tokens", "int64", True, "tokens in, cached and cache-write tokens included"),
     Column("cached_input_tokens", "Int64", False, "part of the input read from the cache"),
     Column("cache_write_tokens", "Int64", False, "part of the input written to the cache"),
@@ -50,14 +51,25 @@ class Invariant(NamedTuple):
     breach: str
 
 
+MOST_TOKENS = 10_000_000
+"""The longest context of any model: Llama 4 Scout, 2025."""
+
 _TOKENS = ", ".join(name for name in NAMES if name.endswith("_tokens"))
 
 INVARIANTS = (
     *(Invariant(f"{name} IS NOT NULL", f"{name} is missing") for name in REQUIRED),
-    Invariant("year(ts_start) BETWEEN 1970 AND 2199", "ts_start is before 1970 or after 2199"),
+    Invariant(
+        "year(ts_start) BETWEEN 2018 AND 2199",
+        "ts_start is before 2018, when no API served a language model, or after 2199",
+    ),
     Invariant(f"least({_TOKENS}) >= 0", "a token count is below zero"),
     Invariant(
-        "coalesce(cached_input_tokens, 0) + coalesce(cache_write_tokens, 0) <= input_tokens",
+        f"greatest({_TOKENS}) <= {MOST_TOKENS}",
+        f"a token count is above {MOST_TOKENS:,}, more than any model takes",
+    ),
+    Invariant(
+        "coalesce(cached_input_tokens, 0)::HUGEINT + coalesce(cache_write_tokens, 0)"
+        " <= input_tokens",
         "cached and cache-write tokens exceed the input tokens they are part of",
     ),
     Invariant(

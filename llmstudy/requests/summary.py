@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.stats import t as student_t
 
 from llmstudy.figure import Interval
+from llmstudy.requests.plausible import grain, stretches
 
 HOURS_PER_MONTH = 730
 HOURS_PER_WEEK = 168
@@ -26,9 +27,11 @@ def summarise(requests: pd.DataFrame) -> pd.DataFrame:
     """What the log holds, one row per workload.
 
     requests: a canonical table.
-    Returns: workload, requests, span_h (first request to last and one mean gap more, so that
-    requests / span_h is the rate), covers_week (whether each hour of the week lies in the span,
-    at least in part), requests_per_month (of 730 h, at that rate), for input and output tokens
+    Returns: workload, requests, last (time of the last one), span_h (the time covered: first
+    request to last without the log's holes, and one mean gap more, so that requests / span_h is the
+    rate), hole_share (of the time from first to last), covers_week (whether each hour of the week
+    is covered, at least in part, and the times tell the hour), requests_per_month (of 730 h, at
+    that rate), for input and output tokens, of the requests that have any,
     `<side>_tokens_mean`, `_mean_low`, `_mean_high` (95 % interval), `_p50` and `_p95` (null under
     72 requests), cached_input_share (of the input whose cached part is logged; null if none is),
     failed_share, peak_to_mean_hour (of clock hours; null under 48 h), peak_to_mean_10min (null
@@ -103,11 +106,14 @@ def hour_of_week(requests: pd.DataFrame) -> pd.DataFrame:
             f"{len(times)} requests over {_span(times) / _HOUR:.1f} h cover no whole week; an "
             f"hour-of-week profile needs {HOURS_PER_WEEK} h of log"
         )
-    start, end = times.min(), times.min() + _span(times)
-    hours = pd.date_range(start.floor("h"), end.floor("h"), freq="h")
-    until = hours + _HOUR
-    # the first and the last hour are seen in part only
-    observed = until.where(until < end, end) - hours.where(hours > start, start)
+    covered = stretches(times)
+    covered.loc[covered.index[-1], "end"] = times.min() + _span(times) + _missing(covered)
+    hours = pd.date_range(times.min().floor("h"), covered["end"].iloc[-1].floor("h"), freq="h")
+    until, observed = hours + _HOUR, pd.TimedeltaIndex([0] * len(hours))
+    for start, end in zip(covered["start"], covered["end"], strict=True):
+        # the first and the last hour of a stretch are seen in part only
+        part = until.where(until < end, end) - hours.where(hours > start, start)
+        observed += part.where(part > pd.Timedelta(0), pd.Timedelta(0))
     counts = times.dt.floor("h").value_counts().reindex(hours, fill_value=0)
     totals = (
         pd.DataFrame({"requests": counts.to_numpy(), "observed_s": observed.total_seconds()})
@@ -123,15 +129,17 @@ def _summary(requests: pd.DataFrame) -> dict[str, Any]:
     span = _span(times)
     span_h = span / _HOUR
     cached = requests["cached_input_tokens"]
-    told = requests["input_tokens"][cached.notna()].sum()
+    of_input = requests["input_tokens"][cached.notna()].sum()
     return {
         "requests": len(requests),
+        "last": times.max(),
         "span_h": span_h,
+        "hole_share": _missing(stretches(times)) / max(times.max() - times.min(), _HOUR),
         "covers_week": _covers_week(times),
         "requests_per_month": len(times) / span_h * HOURS_PER_MONTH if span_h else np.nan,
         **_token_summary(requests, "input_tokens"),
         **_token_summary(requests, "output_tokens"),
-        "cached_input_share": cached.sum() / told if told else np.nan,
+        "cached_input_share": cached.sum() / of_input if of_input else np.nan,
         "failed_share": 1 - requests["ok"].mean(),
         "peak_to_mean_hour": _peak_to_mean(times, _HOUR) if span >= 48 * _HOUR else np.nan,
         "peak_to_mean_10min": (
@@ -141,8 +149,11 @@ def _summary(requests: pd.DataFrame) -> dict[str, Any]:
 
 
 def _token_summary(requests: pd.DataFrame, column: str) -> dict[str, Any]:
-    tokens = requests[column]
-    mean = _mean_interval(tokens, requests["ts_start"])
+    # a failure without tokens has none to be counted, not none used
+    counted = requests["ok"] | (requests["input_tokens"] + requests["output_tokens"] > 0)
+    rows = requests[counted] if counted.any() else requests
+    tokens = rows[column]
+    mean = _mean_interval(tokens, rows["ts_start"])
     return {
         f"{column}_mean": mean.estimate,
         f"{column}_mean_low": mean.low,
@@ -172,16 +183,44 @@ def _mean_interval(values: "pd.Series[Any]", times: "pd.Series[Any]") -> Interva
 
 
 def _span(times: "pd.Series[Any]") -> pd.Timedelta:
-    """From the first request to the last and one mean gap more, as the last too opens a gap."""
+    """The time covered, and one mean gap more for each stretch, as its last request too opens one.
+
+    Times cut to the day cover all of it.
+    """
     if len(times) < 2:
         return pd.Timedelta(0)
+    covered = stretches(times)
+    unit = grain(times)
+    if unit and unit % _DAY == pd.Timedelta(0):
+        return _length(covered) + len(covered) * unit
+    length = _length(covered)
     # the factor first: nanoseconds times requests can pass 64 bits
-    return pd.Timedelta((times.max() - times.min()) * (len(times) / (len(times) - 1)))
+    return pd.Timedelta(length * (len(times) / (len(times) - len(covered))))
+
+
+def _missing(covered: pd.DataFrame) -> pd.Timedelta:
+    """The time between stretches."""
+    return pd.Timedelta(covered["end"].iloc[-1] - covered["start"].iloc[0]) - _length(covered)
+
+
+def _length(covered: pd.DataFrame) -> pd.Timedelta:
+    ends, starts = (covered[name].to_numpy() for name in ("end", "start"))
+    return pd.Timedelta((ends - starts).sum())
 
 
 def _covers_week(times: "pd.Series[Any]") -> bool:
-    """Whether the clock hours from first to last are a week's; a week's log seldom spans 168.0."""
-    return bool(times.max().floor("h") - times.min().floor("h") >= (HOURS_PER_WEEK - 1) * _HOUR)
+    """Whether the clock hours covered are all of a week's; a week's log seldom spans 168.0.
+
+    Times cut to the day tell of no hour.
+    """
+    if times.min() < times.max() and grain(times) % _DAY == pd.Timedelta(0):
+        return False
+    hours = [
+        pd.date_range(start.floor("h"), end.floor("h"), freq="h")
+        for _, (start, end) in stretches(times).iterrows()
+    ]
+    seen = {at for part in hours for at in part.day_of_week * 24 + part.hour}
+    return len(seen) == HOURS_PER_WEEK
 
 
 def _peak_to_mean(times: "pd.Series[Any]", window: pd.Timedelta) -> float:

@@ -23,7 +23,7 @@ import joblib
 from llmstudy import canonical, paths
 from llmstudy.assess.case import open_case
 from llmstudy.assess.chapters import chapter_results
-from llmstudy.memo.facts import BEFORE_MEMO, Facts
+from llmstudy.memo.facts import BEFORE_MEMO, facts_of
 from llmstudy.run import leftovers
 from llmstudy.run.provenance import run_id
 from llmstudy.study import Study, StudyError, load
@@ -143,14 +143,14 @@ def _row(file: Path, study: Study, home: Path | None) -> Row:
     """One study in a worker. home: where its run goes; None for the figures alone."""
     try:
         if home is None:
-            return row(Facts(study, chapter_results(open_case(study))))
+            return row(facts_of(study, chapter_results(open_case(study))))
         memo = _run(file, home)
         results = memo.parent / "results"
         chapters = {
             name: json.loads((results / f"{name}.json").read_text(encoding="utf-8"))
             for name in BEFORE_MEMO
         }
-        return row(Facts(study, chapters), str(memo))
+        return row(facts_of(study, chapters), str(memo))
     except ValueError as error:
         return failed(study, str(error))
     except Exception as error:  # one study's traceback must not take the other studies along

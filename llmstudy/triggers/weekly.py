@@ -11,6 +11,7 @@ import pandas as pd
 
 from llmstudy.figure import FloatArray
 from llmstudy.latency import quantile_interval
+from llmstudy.requests.plausible import stretches
 from llmstudy.triggers.hysteresis import BoolArray
 from llmstudy.triggers.rules import column_of, conditions_of, decide
 from llmstudy.units import HOURS_PER_MONTH
@@ -47,8 +48,8 @@ def weekly_signals(
     each request at its own time and whether its answer broke the format; None: not known.
 
     The log runs from the clock hour of its first request to that of its last, whatever their
-    workloads: a week within is whole. A week without any request may be a hole in the log, so
-    nothing is known of it; one without a request of this workload is a quiet one.
+    workloads: a week within is whole. Of a week without any request, or with a hole in the log,
+    nothing is known; one without a request of this workload is a quiet one.
 
     Returns: workload, week (its Monday), requests, tokens (input and output), spend_usd,
     failed_share (null without requests), ttft_p95_s with its 95 % interval ttft_p95_low_s and
@@ -77,7 +78,7 @@ def weekly_signals(
         }
     )
     weeks = _whole_weeks(requests["ts_start"])
-    logged = set(frame["week"])
+    logged = set(frame["week"]) - _torn(requests["ts_start"], weeks)
     rows = []
     for workload, own in frame.groupby("workload"):
         streams = bool(own["ttft_s"].notna().any())
@@ -110,6 +111,18 @@ def _whole_weeks(times: "pd.Series[Any]") -> list[pd.Timestamp]:
     begins, ends = times.min().floor("h"), times.max().floor("h") + _HOUR
     mondays = pd.date_range(begins.floor("D") - _WEEK, ends, freq="W-MON")
     return [monday for monday in mondays if begins <= monday and monday + _WEEK <= ends]
+
+
+def _torn(times: "pd.Series[Any]", weeks: list[pd.Timestamp]) -> set[pd.Timestamp]:
+    """The weeks of which a hole in the log takes more than a day."""
+    covered = stretches(times)
+    holes = list(zip(covered["end"].iloc[:-1], covered["start"].iloc[1:], strict=True))
+    return {
+        week
+        for week in weeks
+        for begins, ends in holes
+        if min(ends, week + _WEEK) - max(begins, week) > pd.Timedelta(days=1)
+    }
 
 
 def _week(own: pd.DataFrame, streams: bool) -> dict[str, Any]:

@@ -150,6 +150,7 @@ def test_a_real_log_of_an_hour_is_measured_and_said_to_be_too_short(tmp_path):
         "rows_read": 19_366,
         "rows_accepted": 19_366,
         "rows_quarantined": 0,
+        "rows_lost": 0,
         "reasons": {},
     }
     chat = next(row for row in tables["workloads"] if row["workload"] == "support-chat")

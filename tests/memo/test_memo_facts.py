@@ -1,12 +1,16 @@
 """What a month of waiting costs, on bills small enough to add up by hand."""
 
+from dataclasses import replace
+
 import pytest
 from markupsafe import Markup
 
 from llmstudy import paths
+from llmstudy.memo import facts as facts_module
 from llmstudy.memo.facts import Facts
 from llmstudy.memo.sections.recommendation import waiting_costs
 from llmstudy.study import load
+from llmstudy.study.kept import kept
 
 TODAY = {"support-chat": 6000.0, "classification": 900.0, "extraction": 5000.0}
 FLEETS = {"support-chat": ("h200-llama-3.1-70b", 33e3), "extraction": ("h200-llama-3.1-70b", 34e3)}
@@ -131,3 +135,15 @@ def test_a_workload_that_asks_for_no_items_adds_none(study):
     facts = with_scores(study, NEEDS, {})
     facts.verdicts["support-chat"]["collect"] = [{"what": "probe"}]
     assert [row["workload"] for row in facts.asked_items()] == ["extraction"]
+
+
+def test_the_facts_are_of_the_study_as_its_log_leaves_it(study):
+    volume = study.workloads["extraction"].intake.requests
+    intake = study.workloads["extraction"].intake.model_copy(
+        update={"requests": replace(volume, value=6_525.0, low=6_525.0, high=6_525.0)}
+    )
+    logged = study.workloads["extraction"].model_copy(update={"intake": intake})
+    assessed = study.model_copy(update={"workloads": study.workloads | {"extraction": logged}})
+    facts = facts_module.facts_of(study, {"01_evidence": {"study": kept(assessed)}})
+    assert facts.study == assessed
+    assert facts_module.facts_of(study, {}).study == study

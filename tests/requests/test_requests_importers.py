@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -187,7 +188,13 @@ def test_a_time_without_a_zone_is_utc_on_a_machine_in_any_zone(tmp_path):
     ("column", "value", "reason"),
     [
         ("input_tokens", "12.7", "input_tokens is '12.7', not a whole number"),
+        ("input_tokens", "1.267", "input_tokens is '1.267', not a whole number"),
+        ("input_tokens", "1.000", "input_tokens is '1.000', not a whole number"),
         ("input_tokens", "", "input_tokens is missing"),
+        ("input_tokens", "9000000000000000000", "a token count is above 10,000,000"),
+        ("cached_input_tokens", "9000000000000000000", "a token count is above 10,000,000"),
+        ("ts_start", "1970-01-01", "ts_start is before 2018"),
+        ("ts_start", "2016-05-01", "ts_start is before 2018"),
         ("ts_start", "82", "ts_start is '82', not a time"),
         ("latency_s", "-1", "a duration is below zero"),
         ("latency_s", "fast", "latency_s is 'fast', not a number"),
@@ -208,14 +215,97 @@ def test_the_reason_for_a_quarantine_names_the_column_and_what_was_expected(
     assert log.quarantined["reason"].str.startswith(reason).tolist() == [True]
 
 
-def test_attempts_of_one_request_count_once_also_across_batches(tmp_path, monkeypatch):
+def _attempts(tmp_path, rows):
+    """A log of rows: id, seconds since TIME, whether it succeeded, input tokens, latency."""
+    start = pd.Timestamp(TIME)
+    lines = [
+        f"{key},{(start + pd.Timedelta(seconds=at)).isoformat()},{ok},{n},1,{latency}"
+        for key, at, ok, n, latency in rows
+    ]
+    columns = COLUMNS | {"request_id": "id", "ok": "ok", "latency_s": "s"}
+    constants = {name: value for name, value in CONSTANTS.items() if name != "ok"}
+    text = "\n".join(["id,when,ok,in,out,s", *lines])
+    return _read(tmp_path / "log.csv", text, columns=columns, constants=constants)
+
+
+def test_attempts_of_one_call_count_once_with_the_outcome_of_the_last(tmp_path, monkeypatch):
     monkeypatch.setattr("llmstudy.requests.importers.BATCH_ROWS", 2)
-    rows = [("a", ""), ("a", "1"), ("a", "2"), ("b", "3"), ("c", "4"), ("b", "5")]
-    text = "id,when,in,out\n" + "".join(f"{key},{TIME},{n},1\n" for key, n in rows)
-    log = _read(tmp_path / "log.csv", text, columns={**COLUMNS, "request_id": "id"})
-    assert log.accepted["input_tokens"].tolist() == [1, 3, 4]
-    assert log.quarantined["row"].tolist() == [2, 4, 7]
-    assert log.quarantined["reason"][1].startswith("request_id is that of an earlier row")
+    rows = [
+        ("a", 0, "false", "", 0.1),
+        ("b", 0, "false", "", 0.1),
+        ("a", 0.5, "false", "", 0.1),
+        ("b", 1, "false", "", 0.2),
+        ("a", 2, "true", 700, 0.9),
+    ]
+    log = _attempts(tmp_path, rows)
+    calls = log.accepted.set_index("request_id")
+    assert calls["ok"].to_dict() == {"a": True, "b": False}
+    assert calls["input_tokens"].to_dict() == {"a": 700, "b": 0}
+    assert (calls["ts_start"] == pd.Timestamp(TIME)).all()
+    assert calls["latency_s"].to_dict() == pytest.approx({"a": 2.9, "b": 1.2})
+    assert log.quarantined["row"].tolist() == [2, 3, 4]
+    assert log.lost.empty
+
+
+def test_distinct_requests_that_share_an_id_are_all_counted(tmp_path):
+    day = 86_400
+    reused = [("a", k * day, "true", 100 + k, 1) for k in range(5)]
+    answered_twice = [("b", 0, "true", 9, 1), ("b", 1, "true", 10, 1)]
+    failed = [("c", 0, "false", 9, 1), ("c", 2 * day, "false", 10, 1)]
+    log = _attempts(tmp_path, reused + answered_twice + failed)
+    assert len(log.accepted) == 9
+    assert log.accepted["request_id"].is_unique
+
+
+@pytest.mark.parametrize("word", ["None", "null", "", "undefined", "-", "no-id-at-all"])
+def test_a_word_in_place_of_an_id_makes_no_attempts(tmp_path, word):
+    rows = [(word, k, "false", k, 1) for k in range(40)]
+    log = _attempts(tmp_path, rows)
+    assert (len(log.accepted), len(log.quarantined)) == (40, 0)
+    assert log.accepted["request_id"].is_unique
+
+
+def test_a_line_delivered_twice_with_its_id_counts_once(tmp_path):
+    rows = [("a", 0, "true", 7, 1), ("b", 1, "true", 7, 1), ("a", 0, "true", 7, 1)]
+    log = _attempts(tmp_path, rows)
+    assert log.quarantined[["row", "reason"]].to_numpy().tolist() == [
+        [4, "delivered again: the same as an earlier row"]
+    ]
+
+
+def _busy(n, unit, seed=3):
+    """Lines of n requests over five days, with lengths of their own and times cut to a unit."""
+    rng = np.random.default_rng(seed)
+    times = pd.Timestamp("2026-11-02", tz="UTC") + pd.to_timedelta(rng.random(n) * 5, unit="D")
+    tokens = rng.integers(300, 1_500, n)
+    return [
+        f"{at.isoformat()},{size},{size // 7}"
+        for at, size in zip(times.floor(unit), tokens, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("unit", ["us", "ms", "s"])
+@pytest.mark.parametrize("twice", [1.0, 0.2])
+def test_lines_delivered_twice_without_an_id_count_once(tmp_path, unit, twice):
+    lines = _busy(2_000, unit)
+    log = _read(
+        tmp_path / "log.csv", "\n".join(["when,in,out", *lines, *lines[: int(2e3 * twice)]])
+    )
+    assert len(log.accepted) == 2_000
+    assert len(log.quarantined) == 2_000 * twice
+    assert log.lost.empty
+
+
+def test_short_requests_alike_by_chance_are_no_repeats(tmp_path):
+    rng = np.random.default_rng(5)
+    seconds = rng.integers(0, 3_600, 20_000)  # six a second, of three lengths
+    start = pd.Timestamp(TIME)
+    lines = [
+        f"{(start + pd.Timedelta(seconds=int(at))).isoformat()},{10 + rng.integers(3)},1"
+        for at in seconds
+    ]
+    log = _read(tmp_path / "log.csv", "\n".join(["when,in,out", *lines]))
+    assert (len(log.accepted), len(log.quarantined)) == (20_000, 0)
 
 
 def test_nested_fields_of_jsonl_are_reached_by_pointer(tmp_path):
@@ -280,17 +370,22 @@ def _times(tmp_path, times):
     return _read(tmp_path / "log.csv", "\n".join(lines))
 
 
-@pytest.mark.parametrize("stray", ["1970-01-01", "2016-05-01", "2040-01-01"])
+@pytest.mark.parametrize("stray", ["2018-01-01", "2026-02-11", "2027-04-01", "2040-01-01"])
 @pytest.mark.parametrize("n", [10, 250])
-def test_a_time_years_from_all_others_is_put_aside(tmp_path, stray, n):
+def test_a_time_far_from_all_others_is_put_aside(tmp_path, stray, n):
     log = _times(tmp_path, [stray, *(f"2026-11-{1 + i % 28:02d}T09:00:00Z" for i in range(n - 1))])
     assert log.quarantined["row"].tolist() == [2]
-    assert f"its time, {stray}, lies a year and more" in log.quarantined["reason"][0]
+    assert f"its time, {stray}, lies a month and more" in log.quarantined["reason"][0]
+    assert log.lost["row"].tolist() == [2]
 
 
 def test_a_log_of_two_seasons_years_apart_keeps_both(tmp_path):
     half = [f"20{year}-11-0{day}" for year in (21, 26) for day in range(1, 8)]
     assert _times(tmp_path, half).quarantined.empty
+
+
+def test_a_request_a_month_for_a_year_keeps_them_all(tmp_path):
+    assert _times(tmp_path, [f"2026-{month:02d}-03" for month in range(1, 13)]).quarantined.empty
 
 
 def test_a_header_alone_is_an_empty_log(tmp_path):

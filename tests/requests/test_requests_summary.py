@@ -158,3 +158,37 @@ def test_the_week_profile_finds_the_weekend_wherever_the_log_begins():
 def test_a_week_profile_needs_a_week():
     with pytest.raises(ValueError, match=r"100 requests over 100\.0 h cover no whole week"):
         hour_of_week(_log(_every("1h", 100)))
+
+
+def _holed(first, last, days=21):
+    """A request each 10 minutes, but for the days of November from first to last."""
+    times = _every("10min", 144 * days)
+    return times[(times.day < first) | (times.day > last)]
+
+
+def test_a_hole_in_the_log_counts_as_no_time():
+    row = summarise(_log(_holed(6, 10))).iloc[0]
+    assert row["requests_per_month"] == pytest.approx(6 * 730, rel=1e-3)
+    assert row["span_h"] == pytest.approx(16 * 24, rel=1e-3)
+    assert row["hole_share"] == pytest.approx(5 / 21, abs=1e-3)
+    assert row["peak_to_mean_hour"] == pytest.approx(1, abs=0.01)
+    assert row["covers_week"]
+    rates = hour_of_week(_log(_holed(6, 10)))["requests_per_s"]
+    assert rates.to_numpy() == pytest.approx(1 / 600, rel=0.2)
+
+
+def test_a_week_with_a_hole_is_no_week():
+    assert not summarise(_log(_holed(4, 8, days=9)))["covers_week"][0]
+
+
+def test_a_job_once_a_week_is_quiet_between_and_has_no_holes():
+    jobs = [_every("1min", 90, f"2026-11-{day:02d}T03:00Z") for day in (2, 9, 16, 23)]
+    row = summarise(_log(jobs[0].append(jobs[1:]))).iloc[0]
+    assert row["hole_share"] == 0
+    assert row["span_h"] == pytest.approx(3 * 168, rel=0.02)
+
+
+def test_times_cut_to_the_day_cover_their_days_and_tell_of_no_hour():
+    row = summarise(_log(_every("1min", 1_440 * 14).floor("D"))).iloc[0]
+    assert row["requests_per_month"] == pytest.approx(60 * 730)
+    assert not row["covers_week"]

@@ -105,6 +105,14 @@ def test_no_requests_are_no_weeks():
     assert weekly_signals(table(pd.DatetimeIndex([], tz="UTC"))).empty
 
 
+def test_of_a_week_with_a_hole_in_the_log_nothing_is_known():
+    times = every(60, 3)
+    hole = pd.Timedelta(days=8), pd.Timedelta(days=13)
+    times = times[(times < MONDAY + hole[0]) | (times > MONDAY + hole[1])]
+    found = weekly_signals(table(times, ttft_s=0.4), np.ones(len(times)))
+    assert found["requests"].isna().tolist() == [False, True, False]
+
+
 def test_a_week_without_any_request_may_be_a_hole_and_one_without_a_workloads_own_is_quiet():
     first, third = every(60, 1), every(60, 1, MONDAY + pd.Timedelta(weeks=2))
     second = every(60, 1, MONDAY + pd.Timedelta(weeks=1))

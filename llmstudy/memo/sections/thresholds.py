@@ -123,8 +123,8 @@ def risks(facts: Facts) -> str:
     lines = []
     if facts.unknown:
         lines.append(f"Unanswered, and priced with wide priors: {_questions(facts.unknown)}.")
-    if evidence["warnings"]:
-        lines.append(" ".join(quoted(warning) for warning in evidence["warnings"]))
+    if doubts := [*evidence["set_aside"], *evidence["warnings"]]:
+        lines.append(" ".join(map(quoted, doubts)))
     simulated = [r["workload"] for r in evidence["workloads"] if r["traffic"] == "simulated"]
     if simulated:
         lines.append(
