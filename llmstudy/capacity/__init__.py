@@ -14,12 +14,15 @@ No GPU is touched here and no endpoint called.
 """
 
 from llmstudy.capacity.choose import (
+    PARAMETERS,
     PRIOR,
     PRIOR_WEIGHT,
     SETTING,
+    Prior,
     choose_points,
     guessed_curve,
     log_tpot_slopes,
+    one_spread_better,
 )
 from llmstudy.capacity.curve import (
     ENGINE_OVERHEAD_BYTES,
@@ -37,6 +40,7 @@ from llmstudy.capacity.fit import (
     parameter_intervals,
     roofline,
     usable_points,
+    within_prior,
 )
 from llmstudy.capacity.hardware import (
     BYTES_PER_WEIGHT,
@@ -56,6 +60,7 @@ from llmstudy.capacity.judge import (
     LeftOut,
     fit_groups,
     heldout_error,
+    learnt_prior,
     serving_fits,
     throughput_error_share,
     transfer_error,
@@ -71,6 +76,7 @@ __all__ = [
     "ENGINE_OVERHEAD_BYTES",
     "GROUP",
     "MEMORY_UTILISATION_SHARE",
+    "PARAMETERS",
     "PRIOR",
     "PRIOR_WEIGHT",
     "SETTING",
@@ -82,6 +88,7 @@ __all__ = [
     "Hull",
     "LeftOut",
     "ModelShape",
+    "Prior",
     "Scope",
     "ServingCurve",
     "bytes_per_weight",
@@ -95,8 +102,10 @@ __all__ = [
     "gpu_fit",
     "guessed_curve",
     "heldout_error",
+    "learnt_prior",
     "log_tpot_slopes",
     "model_shape",
+    "one_spread_better",
     "parameter_intervals",
     "published_throughput",
     "read_points",
@@ -111,4 +120,5 @@ __all__ = [
     "transfers",
     "usable_points",
     "utilisation",
+    "within_prior",
 ]

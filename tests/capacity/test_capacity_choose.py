@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from llmstudy.capacity import (
+    PARAMETERS,
     PRIOR,
     SETTING,
     choose_points,
@@ -54,8 +55,11 @@ def test_each_point_chosen_leaves_the_least_uncertainty_of_all_that_could_be_add
 def test_the_slopes_are_the_derivatives_of_log_tpot(guess, used):
     slopes = log_tpot_slopes(guess, used)
     where = [used[name].to_numpy() for name in SETTING]
-    for column, (name, (value, spread)) in enumerate(PRIOR.items()):
-        moved = replace(guess, **{name: value + 1e-6 * spread})
+    for column, name in enumerate(PARAMETERS):
+        # log odds of a share p grow by dp / (p (1 - p)), a logarithm by dx / x
+        value = getattr(guess, name)
+        per_spread = value * (1 - value if "efficiency" in name else 1) * PRIOR.spread[column]
+        moved = replace(guess, **{name: value + 1e-6 * per_spread})
         rise = np.log(moved.tpot_s(*where) / guess.tpot_s(*where)) / 1e-6
         assert slopes[:, column] == pytest.approx(rise, rel=1e-3, abs=1e-4)
 
