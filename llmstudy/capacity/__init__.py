@@ -2,12 +2,13 @@
 
 `hardware` holds what is known before measuring (the shapes of models, the data sheets of GPUs) and
 loads the published points, `points` reads a table of others; `curve` is the serving curve, which
-predicts TPOT and the room for KV cache; `choose` says which points to measure for it; `fit` finds
-its parameters from measured points, with intervals, and names the points to doubt; `judge` holds it
-against points that it did not see, and against other GPUs; `scope` says how wrong it may be where;
-`plan` sizes a fleet by formula: capacity within the SLO, replicas, utilisation. `replay` follows
-every request through a fleet (`batching` is its compiled event loop), and `sizing` sizes fleets by
-it; both are used by their own names, since importing what compiles takes a while.
+predicts TPOT and the room for KV cache, `first_token` the TTFT under load; `choose` holds the prior
+and says which points to measure; `fit` finds a curve's parameters from measured points, with
+intervals, and names the points to doubt; `judge` holds it against points that it did not see, and
+against other GPUs, and learns the prior; `scope` says how wrong it may be where; `plan` sizes a
+fleet by formula: capacity within the SLO, replicas, utilisation. `replay` follows every request
+through a fleet (`batching` is its compiled event loop), and `sizing` sizes fleets by it; both are
+used by their own names, since importing what compiles takes a while.
 
 What a GPU hour costs is in `prices`, what a fleet costs in `cost`, measured latency in `latency`.
 No GPU is touched here and no endpoint called.
@@ -33,6 +34,7 @@ from llmstudy.capacity.curve import (
     gpu_fit,
     requests_per_s,
 )
+from llmstudy.capacity.first_token import FirstToken, first_token_ratios, fit_first_token
 from llmstudy.capacity.fit import (
     CONFIGURATION,
     fit_serving_curve,
@@ -82,6 +84,7 @@ __all__ = [
     "SETTING",
     "CannotServe",
     "Capacity",
+    "FirstToken",
     "Gpu",
     "GroupFit",
     "HeldOut",
@@ -94,6 +97,8 @@ __all__ = [
     "bytes_per_weight",
     "capacity_at_slo",
     "choose_points",
+    "first_token_ratios",
+    "fit_first_token",
     "fit_groups",
     "fit_serving_curve",
     "flags",
