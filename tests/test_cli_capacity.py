@@ -71,6 +71,8 @@ def test_the_document_holds_each_group_with_its_error_and_parameters(points, wri
     assert found["median_of_medians_abs_error_share"] == group["median_abs_error_share"] < 0.08
     assert group["median_abs_error_share"] <= group["p90_abs_error_share"]
     assert list(group["parameters"]) == PARAMETERS
+    ttft = group["ttft_ratio"]
+    assert 0.5 <= ttft["low"] <= ttft["estimate"] <= ttft["high"] <= 2
     for parameter in group["parameters"].values():
         assert parameter["low"] <= parameter["value"]
         assert parameter["high"] is None or parameter["value"] <= parameter["high"]

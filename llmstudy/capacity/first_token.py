@@ -47,6 +47,12 @@ class FirstToken:
         reading_s = curve.prefill_s(input_tokens, tensor_parallel, cached_share)
         return np.asarray(self.scale * reading_s**READING_POWER)
 
+    def under_load_s(self, curve: ServingCurve, points: pd.DataFrame) -> FloatArray:
+        """TTFT at each point's concurrency, (n,). points: columns as SETTING."""
+        where = configuration(points)
+        alone_s = self.alone_s(curve, where["input_tokens"], where["tensor_parallel"])
+        return np.asarray(alone_s * where["concurrency"] ** LOAD_POWER)
+
     def times(self, factor: float) -> "FirstToken":
         """So many times as long."""
         return replace(self, scale=self.scale * factor)
@@ -98,7 +104,5 @@ def first_token_ratios(points: pd.DataFrame) -> pd.DataFrame:
 
 def _log_scales(curve: ServingCurve, used: pd.DataFrame) -> FloatArray:
     """Of each usable point, the logarithm of the scale that gives its TTFT."""
-    where = configuration(used)
-    reading_s = curve.prefill_s(where["input_tokens"], where["tensor_parallel"])
-    unscaled = reading_s**READING_POWER * where["concurrency"] ** LOAD_POWER
-    return np.asarray(np.log(used["ttft_ms"].to_numpy() / 1e3 / unscaled))
+    unscaled_s = FirstToken(1.0, 1.0, 1.0).under_load_s(curve, used)
+    return np.asarray(np.log(used["ttft_ms"].to_numpy() / 1e3 / unscaled_s))

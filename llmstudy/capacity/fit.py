@@ -220,7 +220,8 @@ def _standard_errors(curve: ServingCurve, used: pd.DataFrame) -> tuple[int, Floa
 def flags(points: pd.DataFrame, kv_value_bytes: float = 2.0) -> pd.DataFrame:
     """Points to doubt before fitting: one row per point and reason. Columns: point_id, flag.
 
-    TPOT below the roofline (with such a cache and uniform routing); more tokens than the GPUs'
+    TPOT below the roofline (with such a cache and uniform routing), or below it with the prompts of
+    others read in between, as under steady load; more tokens than the GPUs'
     arithmetic can read and write; more requests than the memory holds; repeats more than 50 %
     apart; a higher TPOT than the same configuration shows under more load. Nothing is dropped here.
 
@@ -300,7 +301,7 @@ def _doubts(points: pd.DataFrame, kv_value_bytes: float) -> Iterator[tuple["pd.S
     yield tpot > 1.25 * lowest, "TPOT is over 25 % higher than under as much or more load"
 
     nowhere = pd.Series(False, index=points.index)
-    below, too_much, beyond, too_large = (nowhere.copy() for _ in range(4))
+    below, unread, too_much, beyond, too_large = (nowhere.copy() for _ in range(5))
     for key, group, shape, card in groups(points[spoken_of(points)]):
         limit = roofline(group, shape, card, key["precision"], kv_value_bytes)
         where = configuration(group)
@@ -310,11 +311,14 @@ def _doubts(points: pd.DataFrame, kv_value_bytes: float) -> Iterator[tuple["pd.S
         fits = group["concurrency"] <= room
         fastest_ms = 1e3 * limit.decode_step_s(**where)
         below[group.index] = fits & (group["tpot_ms"] < fastest_ms)
+        steady_ms = 1e3 * limit.tpot_s(**where)
+        unread[group.index] = fits & ~below[group.index] & (group["tpot_ms"] < steady_ms)
         most = card.flops_per_s(key["precision"])
         too_much[group.index] = fits & (_flops_per_s(group, shape) > most)
         beyond[group.index] = ~fits & (room > 0)
         too_large[group.index] = room == 0
     yield below, "TPOT beats the roofline: FP8 cache, cached prompts or few distinct experts?"
+    yield unread, "TPOT leaves no time to read the prompts beside it: cached ones, or one wave?"
     yield (
         too_much,
         "more tokens than the arithmetic allows: cached prompts, or one wave of requests?",

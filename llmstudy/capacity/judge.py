@@ -26,6 +26,7 @@ from llmstudy.capacity.choose import (
     to_line,
 )
 from llmstudy.capacity.curve import ServingCurve, requests_per_s
+from llmstudy.capacity.first_token import fit_first_token
 from llmstudy.capacity.fit import (
     configuration,
     fit_serving_curve,
@@ -72,8 +73,9 @@ class GroupFit:
 
     n_rows: measurements of the group; n_heldout: configurations judged. The random error is the
     median over fits to as many points chosen at random; that of all points is the error there of a
-    curve fitted to all, which no choice of points can mend. `flags` counts the measurements by what
-    is doubtful of them: they are not dropped.
+    curve fitted to all, which no choice of points can mend. ttft_ratio: predicted over measured
+    TTFT on those judged, the median from P10 to P90. `flags` counts the measurements by what is
+    doubtful of them: they are not dropped.
     """
 
     model: str
@@ -88,6 +90,7 @@ class GroupFit:
     p90_abs_error_share: float
     random_median_abs_error_share: float
     all_points_median_abs_error_share: float
+    ttft_ratio: Interval
     parameters: Mapping[str, Interval]
     flags: Mapping[str, int]
 
@@ -372,6 +375,9 @@ def _fit_group(
     chosen = choose_points(guess, used, n_fit, seed, prior)
     curve, errors = _split(used, limit, chosen, prior)
     whole = fit_usable(used, limit)
+    first, unseen = fit_first_token(curve, used.iloc[chosen]), _unseen(used, chosen)
+    ttft_ratios = 1e3 * first.under_load_s(curve, unseen) / unseen["ttft_ms"].to_numpy()
+    p10, p50, p90 = map(float, np.quantile(ttft_ratios, [0.1, 0.5, 0.9]))
     rng = np.random.default_rng(seed)
     at_random = [
         np.median(_split(used, limit, rng.permutation(len(used))[:n_fit])[1])
@@ -388,6 +394,7 @@ def _fit_group(
         p90_abs_error_share=float(np.quantile(errors, 0.9)),
         random_median_abs_error_share=float(np.median(at_random)),
         all_points_median_abs_error_share=float(np.median(throughput_error_share(whole, used))),
+        ttft_ratio=Interval(p50, p10, p90),
         parameters=parameter_intervals(curve, used.iloc[chosen], level),
         flags={str(flag): int(n) for flag, n in doubts["flag"].value_counts().items()},
     )
@@ -424,10 +431,14 @@ def _split(
     prior: Prior = PRIOR,
 ) -> tuple[ServingCurve, FloatArray]:
     """The curve of the chosen usable points, and its errors on those of other settings."""
-    setting = pd.MultiIndex.from_frame(used[SETTING])
-    seen = setting.isin(setting[chosen])
     curve = fit_usable(used.iloc[chosen], limit, prior)
-    return curve, throughput_error_share(curve, used[~seen])
+    return curve, throughput_error_share(curve, _unseen(used, chosen))
+
+
+def _unseen(used: pd.DataFrame, chosen: npt.NDArray[np.int64]) -> pd.DataFrame:
+    """The usable points of other settings than those chosen."""
+    setting = pd.MultiIndex.from_frame(used[SETTING])
+    return used[~setting.isin(setting[chosen])]
 
 
 def _heldout(

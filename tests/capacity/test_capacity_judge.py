@@ -109,6 +109,14 @@ def test_the_published_points_are_missed_by_less_than_the_goal(eight, n_fit, goa
     assert medians == sorted(medians, reverse=True)
 
 
+def test_ttft_is_predicted_from_eight_points_as_it_was_measured(eight):
+    groups, _ = eight
+    medians = [group.ttft_ratio.estimate for group in groups]
+    assert 0.9 <= np.median(medians) <= 1.1
+    assert np.median([group.ttft_ratio.low for group in groups]) >= 0.5
+    assert np.median([group.ttft_ratio.high for group in groups]) <= 2
+
+
 def test_every_group_of_the_published_points_is_judged_or_named_with_the_reason(eight):
     groups, left_out = eight
     points = serving_points()
