@@ -18,8 +18,8 @@ whose steps take as long as the fitted serving curve says. What is simulated:
   its outage includes the boot, and it is paid for. One that is released ends its answers first.
 
 - The first token comes no sooner than measured under as many requests outstanding, where a
-  `FirstToken` is given: steps alone give .27 of the median measured TTFT, since real engines and
-  their load generators let prompts wait for each other.
+  `FirstToken` is given: steps alone give .28 of the measured TTFT in the median, since real engines
+  let prompts wait for each other.
 
 Left out: the time on the network, tokenising, and the length of answers not known to the router.
 """
