@@ -94,7 +94,7 @@ def test_more_points_than_candidates_are_refused(guess, used):
 
 
 def test_chosen_points_miss_the_rest_by_less_than_random_ones():
-    groups, _ = fit_groups(serving_points(), n_fit=5, seed=0, random_choices=3)
+    groups, _ = fit_groups(serving_points(), n_fit=5, seed=0, random_choices=9)
     chosen = np.array([g.median_abs_error_share for g in groups])
     at_random = np.array([g.random_median_abs_error_share for g in groups])
     assert np.exp(np.log(chosen / at_random).mean()) < 0.9
