@@ -7,11 +7,12 @@ priced singly on every route, and each self-hosted route is sized from measured 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date
-from math import log
+from math import hypot, log
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import ndtri
 
 from llmstudy import capacity, prices, rent
 from llmstudy.cost import TokenPrice, token_price
@@ -490,7 +491,7 @@ def fleet_offer(
     Raises: capacity.CannotServe if the model does not fit its GPUs or cannot meet the SLO at all;
     ValueError for a model, GPU, precision, engine or host of which nothing is known.
     """
-    curve = serving_curve(route)
+    curve, drawn = _curve_within_prior(route)
     tokens_in, tokens_out = workload.intake.input_tokens.value, workload.intake.output_tokens.value
 
     tpot_s, ttft_s = workload.slo.tpot_p95.value, workload.slo.ttft_p95.value
@@ -498,11 +499,16 @@ def fleet_offer(
     # the first token of a prompt that nothing is cached of must be in time as well
     cold = capacity.capacity_at_slo(curve, tokens_in, tokens_out, tpot_s, size, ttft_s)
 
-    def at(in_factor: float, out_factor: float) -> capacity.Capacity:
+    def at(
+        in_factor: float, out_factor: float, of: capacity.ServingCurve = curve
+    ) -> capacity.Capacity:
         lengths = (tokens_in * in_factor, tokens_out * out_factor)
-        return capacity.capacity_at_slo(curve, *lengths, tpot_s, size, cached_share=cached)
+        return capacity.capacity_at_slo(of, *lengths, tpot_s, size, cached_share=cached)
 
     centre = at(1, 1)
+    # one spread to the better side only: on the other it might not serve at all
+    better = [at(1, 1, of=capacity.one_spread_better(curve, name)) for name in drawn]
+    rises = [log(found.requests_per_s / centre.requests_per_s) for found in better]
     shorter = 0.75  # only shorter: a longer request might not fit at all
 
     def elasticity(probe: capacity.Capacity) -> float:
@@ -521,19 +527,43 @@ def fleet_offer(
             term_months=rent.term_months(route),
             capital_share=rent.capital_share(route),
         ),
-        capacity_factor=_capacity_factor(route, curve, workload, centre, fits),
+        capacity_factor=_capacity_factor(
+            route, curve, workload, centre, fits, dict(zip(drawn, rises, strict=True))
+        ),
         usd_per_gpu_hour=rent.gpu_hour(route, study.self_hosting.spot_rerun.value),
         target_utilisation=bundled_figures()["self_hosting.target_utilisation"],
     )
     return offer, replace(centre, ttft_lower_bound_s=cold.ttft_lower_bound_s)
 
 
-def serving_curve(route: SelfHostedRoute) -> capacity.ServingCurve:
+def fitted_curve(route: SelfHostedRoute) -> capacity.ServingCurve:
     """The curve fitted to all measured points of a route's model, GPU, precision and engine."""
-    points = capacity.serving_points(route.model, route.gpu, route.precision, route.engine_version)
     return capacity.fit_serving_curve(
-        points, capacity.model_shape(route.model), capacity.gpu(route.gpu), route.precision
+        serving_points(route),
+        capacity.model_shape(route.model),
+        capacity.gpu(route.gpu),
+        route.precision,
     )
+
+
+def serving_curve(route: SelfHostedRoute) -> capacity.ServingCurve:
+    """The curve that a route is sized by: `fitted_curve`, or what the other groups make of it.
+
+    The latter where its points contradict them without determining a parameter
+    (`capacity.within_prior`).
+    """
+    return _curve_within_prior(route)[0]
+
+
+def _curve_within_prior(
+    route: SelfHostedRoute,
+) -> tuple[capacity.ServingCurve, tuple[str, ...]]:
+    return capacity.within_prior(fitted_curve(route), serving_points(route))
+
+
+def serving_points(route: SelfHostedRoute) -> pd.DataFrame:
+    """The measured points of a route's model, GPU, precision and engine."""
+    return capacity.serving_points(route.model, route.gpu, route.precision, route.engine_version)
 
 
 def _capacity_factor(
@@ -542,11 +572,13 @@ def _capacity_factor(
     workload: Workload,
     found: capacity.Capacity,
     fits: pd.DataFrame,
+    drawn: dict[str, float],
 ) -> Figure:
     """How far true capacity may lie from the curve's, as a factor.
 
     Inside the measured hull the held-out error; outside it wider, by how far outside; without a
-    held-out error the error of an untested model (`capacity.scope`).
+    held-out error the error of an untested model (`capacity.scope`). drawn: what one spread of each
+    parameter drawn from the prior adds to the logarithm of capacity.
     """
     group = ["model", "gpu", "precision", "engine_version"]
     wanted = [route.model, route.gpu, route.precision, route.engine_version]
@@ -554,9 +586,20 @@ def _capacity_factor(
     error = None if match.empty else float(match.iloc[0]["median_abs_error_share"])
     intake = workload.intake
     lengths = (intake.input_tokens.value, intake.output_tokens.value)
-    seen = capacity.scope(curve, error, found.concurrency, *lengths, route.tensor_parallel)
-    grade: Grade = "assumed" if seen.outside or error is None else "published"
-    return Figure("", 1.0, "factor", seen.low, seen.high, "lognormal", grade, seen.why)
+    seen = capacity.scope(
+        curve,
+        error,
+        found.concurrency,
+        *lengths,
+        route.tensor_parallel,
+        prior_error_share=float(ndtri(0.75)) * hypot(*drawn.values()),
+    )
+    grade: Grade = "assumed" if seen.outside or error is None or drawn else "published"
+    why = seen.why
+    if drawn:
+        names = ", ".join(name.removesuffix("_s").replace("_", " ") for name in drawn)
+        why += f"; drawn from other models, whom the points contradict without proof: {names}"
+    return Figure("", 1.0, "factor", seen.low, seen.high, "lognormal", grade, why)
 
 
 # --- findings and the ledger ----------------------------------------------------------------

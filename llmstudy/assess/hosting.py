@@ -149,9 +149,9 @@ def curve_tables(
     output_tokens_per_s_per_gpu, fitted), curve (the same without fitted), the pair of lengths
     (tokens in, tokens out) that both hold for, residual share.
     """
-    fitted = evidence.serving_curve(spec)
+    fitted = evidence.fitted_curve(spec)
     points = capacity.usable_points(
-        capacity.serving_points(spec.model, spec.gpu, spec.precision, spec.engine_version),
+        evidence.serving_points(spec),
         capacity.model_shape(spec.model),
         capacity.gpu(spec.gpu),
         spec.precision,

@@ -5,7 +5,7 @@ the fleet could carry, and what it would leave to an API.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
@@ -17,7 +17,7 @@ from llmstudy import uncertainty as mc
 from llmstudy.assess.case import Case, Tables, contenders, covers_week, week_load
 from llmstudy.assess.cost import cost_tables
 from llmstudy.assess.market import figures_of, inputs
-from llmstudy.capacity import CannotServe, Capacity, sizing
+from llmstudy.capacity import CannotServe, Capacity, fit_first_token, sizing
 from llmstudy.capacity.hardware import GROUP
 from llmstudy.capacity.replay import Slo, engine
 from llmstudy.cost import replica_month_usd
@@ -148,6 +148,7 @@ def _service(workload: Workload, spec: SelfHostedRoute, point: Capacity) -> sizi
         engine(curve, spec.tensor_parallel, point.concurrency),
         Slo(workload.slo.ttft_p95.value, workload.slo.tpot_p95.value),
         point.requests_per_s,
+        fit_first_token(curve, evidence.serving_points(spec)),
     )
 
 
@@ -155,8 +156,9 @@ def sustained_utilisation(case: Case, name: str, spec: SelfHostedRoute, point: C
     """How full a fleet may be in its busiest hour, by replay: what the bills are reckoned with.
 
     The value is that of the fleet which today's peak needs; the range spans fleets of the sizes
-    looked at, since a small one sustains less. Where the study sets a limit of its own, no value
-    lies above it. Raises: CannotServe where no load is within the SLO.
+    looked at, since a small one sustains less, and the P10 to P90 of measured over predicted TTFT.
+    Where the study sets a limit of its own, no value lies above it.
+    Raises: CannotServe where no load is within the SLO.
     """
     workload = case.study.workloads[name]
     service, traffic = _service(workload, spec, point), traffic_for(case, name)
@@ -166,19 +168,33 @@ def sustained_utilisation(case: Case, name: str, spec: SelfHostedRoute, point: C
     sizes = sorted({*SUSTAINED_SIZES, most})
     found = sizing.sustainable_utilisation(service, traffic, sizes, case.study.seed)
     shares = dict(zip(sizes, found.tolist(), strict=True))
-    limit = case.study.self_hosting.target_utilisation
-    if limit is not None:
-        shares = {n: min(share, limit.value) for n, share in shares.items()}
-    low, high = min(shares.values()), max(shares.values())
-    if low <= 0:
+    first = service.first_token
+    assert first is not None
+    slow, fast = (
+        float(
+            sizing.sustainable_utilisation(
+                replace(service, first_token=first.times(factor)), traffic, [most], case.study.seed
+            )[0]
+        )
+        for factor in (first.high, first.low)
+    )
+    if shares[most] <= 0:
         raise CannotServe(
             f"{spec.model} on {spec.tensor_parallel} x {spec.gpu}: a replica alone misses the SLO "
             "at any load; loosen it or use more GPUs per replica"
         )
-    said = f"replay of the busiest hour on {', '.join(map(str, sizes))} replicas"
-    return Figure(
-        "", shares[most], "share", low, high, "triangular", "simulated", said, case.study.as_of
+    limit = case.study.self_hosting.target_utilisation
+    most_share = 1.0 if limit is None else limit.value
+    # where none is sustained, no search tells it from the finest step
+    low, value, high = (
+        min(max(share, 0.5**sizing.SEARCH_STEPS), most_share)
+        for share in (min(*shares.values(), slow), shares[most], max(*shares.values(), fast))
     )
+    said = (
+        f"replay of the busiest hour on {', '.join(map(str, sizes))} replicas, with TTFT from "
+        f"{first.low:.2g} to {first.high:.2g} times what measured points give"
+    )
+    return Figure("", value, "share", low, high, "triangular", "simulated", said, case.study.as_of)
 
 
 def traffic_for(case: Case, name: str) -> sizing.Traffic:

@@ -2,24 +2,28 @@
 
 `hardware` holds what is known before measuring (the shapes of models, the data sheets of GPUs) and
 loads the published points, `points` reads a table of others; `curve` is the serving curve, which
-predicts TPOT and the room for KV cache; `choose` says which points to measure for it; `fit` finds
-its parameters from measured points, with intervals, and names the points to doubt; `judge` holds it
-against points that it did not see, and against other GPUs; `scope` says how wrong it may be where;
-`plan` sizes a fleet by formula: capacity within the SLO, replicas, utilisation. `replay` follows
-every request through a fleet (`batching` is its compiled event loop), and `sizing` sizes fleets by
-it; both are used by their own names, since importing what compiles takes a while.
+predicts TPOT and the room for KV cache, `first_token` the TTFT under load; `choose` holds the prior
+and says which points to measure; `fit` finds a curve's parameters from measured points, with
+intervals, and names the points to doubt; `judge` holds it against points that it did not see, and
+against other GPUs, and learns the prior; `scope` says how wrong it may be where; `plan` sizes a
+fleet by formula: capacity within the SLO, replicas, utilisation. `replay` follows every request
+through a fleet (`batching` is its compiled event loop), and `sizing` sizes fleets by it; both are
+used by their own names, since importing what compiles takes a while.
 
 What a GPU hour costs is in `prices`, what a fleet costs in `cost`, measured latency in `latency`.
 No GPU is touched here and no endpoint called.
 """
 
 from llmstudy.capacity.choose import (
+    PARAMETERS,
     PRIOR,
     PRIOR_WEIGHT,
     SETTING,
+    Prior,
     choose_points,
     guessed_curve,
     log_tpot_slopes,
+    one_spread_better,
 )
 from llmstudy.capacity.curve import (
     ENGINE_OVERHEAD_BYTES,
@@ -30,6 +34,7 @@ from llmstudy.capacity.curve import (
     gpu_fit,
     requests_per_s,
 )
+from llmstudy.capacity.first_token import FirstToken, first_token_ratios, fit_first_token
 from llmstudy.capacity.fit import (
     CONFIGURATION,
     fit_serving_curve,
@@ -37,6 +42,7 @@ from llmstudy.capacity.fit import (
     parameter_intervals,
     roofline,
     usable_points,
+    within_prior,
 )
 from llmstudy.capacity.hardware import (
     BYTES_PER_WEIGHT,
@@ -56,6 +62,7 @@ from llmstudy.capacity.judge import (
     LeftOut,
     fit_groups,
     heldout_error,
+    learnt_prior,
     serving_fits,
     throughput_error_share,
     transfer_error,
@@ -71,22 +78,27 @@ __all__ = [
     "ENGINE_OVERHEAD_BYTES",
     "GROUP",
     "MEMORY_UTILISATION_SHARE",
+    "PARAMETERS",
     "PRIOR",
     "PRIOR_WEIGHT",
     "SETTING",
     "CannotServe",
     "Capacity",
+    "FirstToken",
     "Gpu",
     "GroupFit",
     "HeldOut",
     "Hull",
     "LeftOut",
     "ModelShape",
+    "Prior",
     "Scope",
     "ServingCurve",
     "bytes_per_weight",
     "capacity_at_slo",
     "choose_points",
+    "first_token_ratios",
+    "fit_first_token",
     "fit_groups",
     "fit_serving_curve",
     "flags",
@@ -95,8 +107,10 @@ __all__ = [
     "gpu_fit",
     "guessed_curve",
     "heldout_error",
+    "learnt_prior",
     "log_tpot_slopes",
     "model_shape",
+    "one_spread_better",
     "parameter_intervals",
     "published_throughput",
     "read_points",
@@ -111,4 +125,5 @@ __all__ = [
     "transfers",
     "usable_points",
     "utilisation",
+    "within_prior",
 ]

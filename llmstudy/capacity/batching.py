@@ -220,7 +220,7 @@ def _route(
         if replicas[r].state == UP and replicas[r].outstanding < fewest:
             best, fewest = r, replicas[r].outstanding
     if best != NONE:
-        book[i].replica = best
+        book[i].replica, book[i].outstanding, book[i].taken_s = best, fewest + 1, now
         _arrive(replicas[best], lists[best], book, engine, now, i)
     elif rules.overflow:
         book[i].overflowed = True
@@ -362,6 +362,7 @@ def _happen(
         i = _take(router, book)
         book[i].replica = r
         it.outstanding += 1
+        book[i].outstanding, book[i].taken_s = it.outstanding, now
         _append(it, book, i)
     _plan(it, lists[r], book, engine, now)
     if it.state == DRAINING and it.outstanding == 0:

@@ -4,23 +4,71 @@ Nothing measured is looked at: what is supposed of an engine before any measurem
 that may be wrong, says where a measurement would teach most.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.special import expit, logit
 
 from llmstudy.capacity.curve import Hull, ServingCurve
 from llmstudy.capacity.hardware import Gpu, ModelShape
 from llmstudy.figure import FloatArray, first_least
 
-PRIOR = {
-    "bandwidth_efficiency": (0.7, 0.2),
-    "flop_efficiency": (0.4, 0.2),
-    "step_overhead_s": (2e-3, 2e-3),
-    "tp_overhead_s": (1e-3, 1e-3),
-}
-"""What is supposed of an engine's parameters, with its spread, before any measurement: assumed.
+PARAMETERS = ("bandwidth_efficiency", "flop_efficiency", "step_overhead_s", "tp_overhead_s")
+"""What is fitted of a serving curve, in the order of every array of parameters."""
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What the groups measured so far show of an engine's parameters.
+
+    centre: of PARAMETERS, of a dense model of 60 layers: each layer launches kernels and adds up
+    what its GPUs found, so that overheads grow with their number. spread: one standard deviation
+    between groups, of the log odds of an efficiency and of the logarithm of an overhead, so that no
+    draw and no fit leaves (0, 1) or falls to 0. experts_flop_efficiency: the centre for a mixture
+    of experts, whose small products fill the arithmetic less.
+    """
+
+    centre: tuple[float, ...]
+    spread: tuple[float, ...]
+    experts_flop_efficiency: float
+
+    def parameters(self, shape: ModelShape, spreads: npt.ArrayLike = 0.0) -> dict[str, Any]:
+        """A model's parameters, so many spreads from the centre: a number, or one for each."""
+        at = to_line(self._centre(shape)) + np.asarray(self.spread) * np.asarray(spreads)
+        return dict(zip(PARAMETERS, from_line(at).tolist(), strict=True))
+
+    def spreads(self, curve: ServingCurve) -> FloatArray:
+        """How many spreads each parameter of a curve lies from the centre, (4,)."""
+        found = to_line(np.array([getattr(curve, name) for name in PARAMETERS]))
+        return np.asarray((found - to_line(self._centre(curve.shape))) / self.spread)
+
+    def _centre(self, shape: ModelShape) -> FloatArray:
+        bandwidth, flops, step_s, tp_s = self.centre
+        flops = self.experts_flop_efficiency if shape.experts else flops
+        of_60 = shape.layers / 60
+        return np.array([bandwidth, flops, step_s * of_60, tp_s * of_60])
+
+
+def to_line(parameters: FloatArray) -> FloatArray:
+    """Log odds of the efficiencies and logarithms of the overheads; (..., 4) both."""
+    shares, overheads = parameters[..., :2], parameters[..., 2:]
+    return np.concatenate([logit(shares), np.log(overheads)], axis=-1)
+
+
+def from_line(values: FloatArray) -> FloatArray:
+    """The inverse of `to_line`."""
+    return np.concatenate([expit(values[..., :2]), np.exp(values[..., 2:])], axis=-1)
+
+
+PRIOR = Prior(
+    centre=(0.78, 0.47, 0.0024, 0.00036),
+    spread=(0.93, 0.45, 1.4, 1.2),
+    experts_flop_efficiency=0.18,
+)
+"""What is supposed of an engine before any measurement: `learnt_prior` of the bundled points.
 In a fit it is so weak (`PRIOR_WEIGHT`) that a few points drown it: it only settles what they leave
 open, such as the overhead per doubling of GPUs when all share one tensor parallelism."""
 
@@ -32,7 +80,7 @@ SETTING = ["concurrency", "input_tokens", "output_tokens", "tensor_parallel"]
 
 # Of TPOT: the noise of a measurement, how far the truth strays from any such curve, and over how
 # many doublings of a setting it strays the same way. Assumed: about what the bundled points show.
-_NOISE_SHARE = 0.05
+NOISE_SHARE = 0.05
 _MISFIT_SHARE = 0.1
 _MISFIT_DOUBLINGS = 2.0
 
@@ -42,7 +90,7 @@ def guessed_curve(
 ) -> ServingCurve:
     """A serving curve before anything is measured, to plan with: never to be quoted.
 
-    Its parameters are those of `PRIOR`.
+    Its parameters are the centre of `PRIOR`.
     """
     return ServingCurve(
         shape=shape,
@@ -50,15 +98,26 @@ def guessed_curve(
         precision=precision,
         kv_value_bytes=kv_value_bytes,
         engine_version=engine_version,
-        **{name: value for name, (value, _) in PRIOR.items()},
+        **PRIOR.parameters(shape),
         n_fit=0,
         residual_share=float("nan"),
         hull=Hull({}, ()),
     )
 
 
+def one_spread_better(curve: ServingCurve, name: str) -> ServingCurve:
+    """The curve with one parameter moved by one spread of `PRIOR` to where it serves more."""
+    is_it = np.array(PARAMETERS) == name
+    sign = 1 if name.endswith("_efficiency") else -1
+    return replace(curve, **PRIOR.parameters(curve.shape, PRIOR.spreads(curve) + sign * is_it))
+
+
 def choose_points(
-    curve: ServingCurve, candidates: pd.DataFrame, n_points: int, seed: int
+    curve: ServingCurve,
+    candidates: pd.DataFrame,
+    n_points: int,
+    seed: int,
+    prior: Prior = PRIOR,
 ) -> npt.NDArray[np.int64]:
     """The candidates to measure, so that TPOT is then known best over all candidates.
 
@@ -68,7 +127,7 @@ def choose_points(
     trust the curve wholly, and measure only at its corners.
 
     On the bundled points, against configurations chosen at random and judged on the same others:
-    4.5 % against 5.8 % from 8 points, 5.2 % against 7.5 % from 5 (median of the groups' medians).
+    4.4 % against 4.7 % from 8 points, 4.5 % against 6.0 % from 5 (median of the groups' medians).
 
     curve: what is supposed of the engine, such as `guessed_curve`.
     candidates: columns as SETTING; their order does not matter. seed: decides between equals.
@@ -85,14 +144,14 @@ def choose_points(
     """
     if n_points > len(candidates):
         raise ValueError(f"{n_points} points of {len(candidates)} candidates: choose fewer points")
-    slopes = log_tpot_slopes(curve, candidates)
+    slopes = log_tpot_slopes(curve, candidates, prior)
     at = np.log2(candidates[SETTING].to_numpy(dtype=float))
     apart = ((at[:, None] - at) ** 2).sum(axis=2) / _MISFIT_DOUBLINGS**2
     unknown = slopes @ slopes.T + _MISFIT_SHARE**2 * np.exp(-apart / 2)
     shuffled = np.random.default_rng(seed).permutation(len(candidates))
     chosen: list[int] = []
     for _ in range(n_points):
-        measured = np.diag(unknown) + _NOISE_SHARE**2
+        measured = np.diag(unknown) + NOISE_SHARE**2
         gain = (unknown**2).sum(axis=0) / measured
         gain[chosen] = -1.0
         best = int(shuffled[first_least(-gain[shuffled])])  # the seed decides between equals
@@ -101,17 +160,17 @@ def choose_points(
     return np.array(chosen, dtype=np.int64)
 
 
-def log_tpot_slopes(curve: ServingCurve, points: pd.DataFrame) -> FloatArray:
-    """Change of log TPOT per spread of each parameter of `PRIOR`, at the curve.
+def log_tpot_slopes(curve: ServingCurve, points: pd.DataFrame, prior: Prior = PRIOR) -> FloatArray:
+    """Change of log TPOT per spread of each parameter of the prior, at the curve.
 
     points: columns as SETTING. Returns: shape (points, 4).
     """
     where = [points[name].to_numpy(dtype=float) for name in SETTING]
+    here, step = prior.spreads(curve), 1e-3
 
-    def log_tpot(name: str, step: float) -> FloatArray:
-        moved = replace(curve, **{name: getattr(curve, name) + step})
-        return np.log(moved.tpot_s(*where))
+    def log_tpot(moved: FloatArray) -> FloatArray:
+        at = replace(curve, **prior.parameters(curve.shape, here + moved))
+        return np.log(at.tpot_s(*where))
 
-    small = {name: 1e-3 * spread for name, (_, spread) in PRIOR.items()}
-    rises = [log_tpot(name, h) - log_tpot(name, -h) for name, h in small.items()]
-    return np.column_stack(rises) / 2e-3
+    rises = [log_tpot(move) - log_tpot(-move) for move in step * np.eye(len(PARAMETERS))]
+    return np.column_stack(rises) / (2 * step)

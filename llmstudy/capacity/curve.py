@@ -3,8 +3,8 @@
 A serving curve is a roofline with four parameters: the shares of memory bandwidth and of
 arithmetic that the engine attains, and two overheads per step. `fit` finds them.
 
-TTFT is not predicted: the models tried on such points missed it by 22 to 77 %. It enters as
-measured, or as its lower bound, the time to prefill one prompt on an idle replica.
+Of TTFT it gives the lower bound, the time to prefill one prompt on an idle replica; `first_token`
+gives what was measured above that.
 """
 
 from collections.abc import Mapping

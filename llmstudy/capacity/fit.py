@@ -7,13 +7,22 @@ where requests queue and are pre-empted. `usable_points` drops the last kind and
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy.optimize import least_squares
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
-from llmstudy.capacity.choose import PRIOR, PRIOR_WEIGHT, SETTING, log_tpot_slopes
+from llmstudy.capacity.choose import (
+    PARAMETERS,
+    PRIOR,
+    PRIOR_WEIGHT,
+    SETTING,
+    Prior,
+    log_tpot_slopes,
+)
 from llmstudy.capacity.curve import Hull, ServingCurve, requests_per_s
 from llmstudy.capacity.hardware import GROUP, Gpu, ModelShape, gpu, model_shape
 from llmstudy.figure import FloatArray, Interval
@@ -21,16 +30,16 @@ from llmstudy.figure import FloatArray, Interval
 CONFIGURATION = [*SETTING, "moe_ep", "attention_dp"]
 """Points that agree in all of these are repeats of one measurement."""
 
-_CENTRE, _SPREAD = np.array(list(PRIOR.values())).T
-_LOWEST = np.array([0.05, 0.05, 0.0, 0.0])
-_HIGHEST = np.array([1.0, 1.0, np.inf, np.inf])
-
 # Residuals above this count linearly, not squared: one bad point must not bend the curve.
 _OUTLIER_SHARE = 0.05
 
 # Of a parameter in spreads of its prior: more than five to eight points determine, and fewer than
 # BLAS kernels agree on.
 _FITTED_DECIMALS = 4
+_CONTRADICTS_SPREADS = 2.0
+"""From the prior: one group in twenty lies beyond."""
+
+_FITTED_DIGITS = 6  # and no more of a parameter: an exponential differs in the last
 
 
 def roofline(
@@ -122,7 +131,7 @@ def fit_serving_curve(
     (0.67, 37)
     """
     used = usable_points(points, shape, gpu, precision, kv_value_bytes)
-    if len(used) < len(PRIOR):
+    if len(used) < len(PARAMETERS):
         raise ValueError(
             f"{len(used)} usable configurations of {shape.model} on {gpu.gpu}: four parameters "
             "need at least four, and five to eight to be of use; measure more"
@@ -133,14 +142,15 @@ def fit_serving_curve(
 def parameter_intervals(
     curve: ServingCurve, points: pd.DataFrame, level: float = 0.95
 ) -> dict[str, Interval]:
-    """Each fitted parameter with its interval, within what a parameter can be.
+    """Each fitted parameter with its interval.
 
-    Student's t, from the residuals and slopes of log TPOT at the curve. With four configurations
-    nothing is left to judge noise by, and the interval is all that a parameter can be: [0.05, 1]
-    for an efficiency, and no upper end (infinity) for an overhead.
+    Student's t, from the residuals and slopes of log TPOT at the curve, in log odds and logarithms.
+    A parameter of which the points tell less than the other groups has the interval of `PRIOR`,
+    stretched to its estimate; so has every one with four configurations, where nothing is left to
+    judge noise by.
 
     curve: as `fit_serving_curve` found it. points: those it was fitted to, or their usable ones.
-    Returns: by parameter name, in the order of `PRIOR`.
+    Returns: by parameter name, in the order of PARAMETERS.
     Source: Huber (1981), Robust Statistics, section 7.6, for the noise under a robust loss. In
     simulations with normal noise of 3 and 6 % and with heavy tails the 95 % intervals hold the
     truth in 88 to 100 of 100 fits to 5, 8 and 16 configurations (in the median, 98).
@@ -154,28 +164,64 @@ def parameter_intervals(
     (0.62, 0.67, 0.72)
     """
     used = usable_points(points, curve.shape, curve.gpu, curve.precision, curve.kv_value_bytes)
+    at = PRIOR.spreads(curve)
+    spare, error = _standard_errors(curve, used)
+    reach = np.round(float(stdtrit(max(spare, 1), (1 + level) / 2)) * error, _FITTED_DECIMALS)
+    of_prior = float(ndtri((1 + level) / 2))
+    learnt = error < 1  # of the points more than of the other groups
+    low = np.where(learnt, at - reach, np.minimum(at, -of_prior))
+    high = np.where(learnt, at + reach, np.maximum(at, of_prior))
+    lows, highs = (PRIOR.parameters(curve.shape, ends) for ends in (low, high))
+    return {name: Interval(getattr(curve, name), lows[name], highs[name]) for name in PARAMETERS}
+
+
+def within_prior(curve: ServingCurve, points: pd.DataFrame) -> tuple[ServingCurve, tuple[str, ...]]:
+    """The curve with what its points neither determine nor leave alone put back to the prior.
+
+    A parameter that lies more than two spreads from the prior, and of which the points tell less
+    than the other groups do, is no measurement: points of one wave of requests, or of cached
+    prompts, which pay for no reading, look so. It takes the prior's centre, and the others are
+    fitted anew. What the points merely leave open is at the prior already.
+
+    curve: as `fit_serving_curve` found it. points: those it was fitted to, or their usable ones.
+    Returns: the curve, and the names of the parameters put back, in the order of PARAMETERS.
+
+    >>> from llmstudy.capacity import serving_points
+    >>> llama = model_shape("nvidia/Llama-3.1-8B-Instruct-FP8")
+    >>> points = serving_points(llama.model, "h200_sxm")
+    >>> curve = fit_serving_curve(points, llama, gpu("h200_sxm"), "fp8")
+    >>> within, names = within_prior(curve, points)
+    >>> curve.flop_efficiency > 0.9, within.flop_efficiency, "flop_efficiency" in names
+    (True, 0.47, True)
+    """
+    used = usable_points(points, curve.shape, curve.gpu, curve.precision, curve.kv_value_bytes)
+    _, error = _standard_errors(curve, used)
+    back = (error >= 1) & (np.abs(PRIOR.spreads(curve)) > _CONTRADICTS_SPREADS)
+    names = tuple(name for name, is_back in zip(PARAMETERS, back, strict=True) if is_back)
+    return (_fit(used, curve, PRIOR, ~back) if names else curve), names
+
+
+def _standard_errors(curve: ServingCurve, used: pd.DataFrame) -> tuple[int, FloatArray]:
+    """Points beyond one per parameter, and each parameter's standard error in spreads, (4,).
+
+    Infinite where no point is left to judge noise by. used: as `usable_points`.
+    """
+    spare = len(used) - len(PARAMETERS)
+    if spare < 1:
+        return 0, np.full(len(PARAMETERS), np.inf)
     misses = np.log(curve.tpot_s(**configuration(used)) * 1e3 / used["tpot_ms"].to_numpy())
     weight = 1 / np.sqrt(1 + (misses / _OUTLIER_SHARE) ** 2)  # that of the robust loss
+    noise = np.sqrt(((weight * misses) ** 2).sum() / spare) / (weight**3).mean()
     slopes = log_tpot_slopes(curve, used)
-    information = slopes.T @ slopes + PRIOR_WEIGHT**2 * np.eye(len(PRIOR))
-    error = np.sqrt(np.diag(np.linalg.inv(information)))  # in spreads, for noise of 1
-    spare = len(used) - len(PRIOR)
-    if spare:
-        noise = np.sqrt(((weight * misses) ** 2).sum() / spare) / (weight**3).mean()
-        error *= float(stdtrit(spare, (1 + level) / 2)) * noise
-    else:
-        error[:] = np.inf
-    found = np.array([getattr(curve, name) for name in PRIOR])
-    reach = np.round(error, _FITTED_DECIMALS) * _SPREAD
-    low, high = np.maximum(found - reach, _LOWEST), np.minimum(found + reach, _HIGHEST)
-    ends = zip(PRIOR, found, low, high, strict=True)
-    return {name: Interval(float(x), float(a), float(b)) for name, x, a, b in ends}
+    information = slopes.T @ slopes + PRIOR_WEIGHT**2 * np.eye(len(PARAMETERS))
+    return spare, noise * np.sqrt(np.diag(np.linalg.inv(information)))
 
 
 def flags(points: pd.DataFrame, kv_value_bytes: float = 2.0) -> pd.DataFrame:
     """Points to doubt before fitting: one row per point and reason. Columns: point_id, flag.
 
-    TPOT below the roofline (with such a cache and uniform routing); more tokens than the GPUs'
+    TPOT below the roofline (with such a cache and uniform routing), or below it with the prompts of
+    others read in between, as under steady load; more tokens than the GPUs'
     arithmetic can read and write; more requests than the memory holds; repeats more than 50 %
     apart; a higher TPOT than the same configuration shows under more load. Nothing is dropped here.
 
@@ -189,37 +235,54 @@ def flags(points: pd.DataFrame, kv_value_bytes: float = 2.0) -> pd.DataFrame:
     return pd.concat(found).sort_values(["point_id", "flag"], ignore_index=True)
 
 
-def fit_usable(used: pd.DataFrame, limit: ServingCurve) -> ServingCurve:
+def fit_usable(used: pd.DataFrame, limit: ServingCurve, prior: Prior = PRIOR) -> ServingCurve:
     """The roofline bent to usable points by its four parameters; its hull is theirs.
 
     used: as `usable_points` returns them, however few. limit: their `roofline`.
     """
+    return _fit(used, limit, prior, np.full(len(PARAMETERS), True))
+
+
+def _fit(
+    used: pd.DataFrame, limit: ServingCurve, prior: Prior, free: npt.NDArray[np.bool_]
+) -> ServingCurve:
+    """As `fit_usable`; the parameters that are not free, (4,), stay at the prior's centre."""
     where = configuration(used)
     measured_s = used["tpot_ms"].to_numpy(dtype=float) / 1e3
 
     def curve(spreads: FloatArray) -> ServingCurve:
-        theta = (_CENTRE + _SPREAD * spreads).tolist()
-        return replace(limit, **dict(zip(PRIOR, theta, strict=True)))
+        return replace(limit, **prior.parameters(limit.shape, spreads))
 
     def residuals(spreads: FloatArray) -> FloatArray:
-        misses = np.log(curve(spreads).tpot_s(**where) / measured_s)
+        misses = np.log(curve(free * spreads).tpot_s(**where) / measured_s)
         return np.concatenate([misses, PRIOR_WEIGHT * spreads])
 
     best = least_squares(
         residuals,
-        np.zeros(len(PRIOR)),
-        bounds=((_LOWEST - _CENTRE) / _SPREAD, (_HIGHEST - _CENTRE) / _SPREAD),
-        loss="soft_l1",
+        np.zeros(len(PARAMETERS)),
+        loss=_robust_to_points,
         f_scale=_OUTLIER_SHARE,
         ftol=1e-15,
         xtol=1e-10,
         gtol=1e-12,
     )
-    fitted = curve(np.round(best.x, _FITTED_DECIMALS))
+    at = prior.parameters(limit.shape, np.round(free * best.x, _FITTED_DECIMALS))
+    rounded: dict[str, Any] = {name: float(f"{x:.{_FITTED_DIGITS}g}") for name, x in at.items()}
+    fitted = replace(limit, **rounded)
     misses = np.abs(fitted.tpot_s(**where) / measured_s - 1)
     return replace(
         fitted, n_fit=len(used), residual_share=float(np.median(misses)), hull=_hull(used)
     )
+
+
+def _robust_to_points(squares: FloatArray) -> FloatArray:
+    """Loss, slope and curvature, (3, n): soft L1 of the points, squares of the prior's four."""
+    root = np.sqrt(1 + squares)
+    loss = np.stack([2 * (root - 1), 1 / root, -0.5 / root**3])
+    loss[:, -len(PARAMETERS) :] = np.stack(
+        [squares, np.ones_like(squares), np.zeros_like(squares)]
+    )[:, -len(PARAMETERS) :]
+    return loss
 
 
 def _doubts(points: pd.DataFrame, kv_value_bytes: float) -> Iterator[tuple["pd.Series[bool]", str]]:
@@ -238,7 +301,7 @@ def _doubts(points: pd.DataFrame, kv_value_bytes: float) -> Iterator[tuple["pd.S
     yield tpot > 1.25 * lowest, "TPOT is over 25 % higher than under as much or more load"
 
     nowhere = pd.Series(False, index=points.index)
-    below, too_much, beyond, too_large = (nowhere.copy() for _ in range(4))
+    below, unread, too_much, beyond, too_large = (nowhere.copy() for _ in range(5))
     for key, group, shape, card in groups(points[spoken_of(points)]):
         limit = roofline(group, shape, card, key["precision"], kv_value_bytes)
         where = configuration(group)
@@ -248,11 +311,14 @@ def _doubts(points: pd.DataFrame, kv_value_bytes: float) -> Iterator[tuple["pd.S
         fits = group["concurrency"] <= room
         fastest_ms = 1e3 * limit.decode_step_s(**where)
         below[group.index] = fits & (group["tpot_ms"] < fastest_ms)
+        steady_ms = 1e3 * limit.tpot_s(**where)
+        unread[group.index] = fits & ~below[group.index] & (group["tpot_ms"] < steady_ms)
         most = card.flops_per_s(key["precision"])
         too_much[group.index] = fits & (_flops_per_s(group, shape) > most)
         beyond[group.index] = ~fits & (room > 0)
         too_large[group.index] = room == 0
     yield below, "TPOT beats the roofline: FP8 cache, cached prompts or few distinct experts?"
+    yield unread, "TPOT leaves no time to read the prompts beside it: cached ones, or one wave?"
     yield (
         too_much,
         "more tokens than the arithmetic allows: cached prompts, or one wave of requests?",

@@ -13,8 +13,20 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from llmstudy.capacity.choose import PRIOR, SETTING, choose_points, guessed_curve
+from llmstudy.capacity.choose import (
+    NOISE_SHARE,
+    PARAMETERS,
+    PRIOR,
+    SETTING,
+    Prior,
+    choose_points,
+    from_line,
+    guessed_curve,
+    log_tpot_slopes,
+    to_line,
+)
 from llmstudy.capacity.curve import ServingCurve, requests_per_s
+from llmstudy.capacity.first_token import fit_first_token
 from llmstudy.capacity.fit import (
     configuration,
     fit_serving_curve,
@@ -61,8 +73,9 @@ class GroupFit:
 
     n_rows: measurements of the group; n_heldout: configurations judged. The random error is the
     median over fits to as many points chosen at random; that of all points is the error there of a
-    curve fitted to all, which no choice of points can mend. `flags` counts the measurements by what
-    is doubtful of them: they are not dropped.
+    curve fitted to all, which no choice of points can mend. ttft_ratio: predicted over measured
+    TTFT on those judged, the median from P10 to P90. `flags` counts the measurements by what is
+    doubtful of them: they are not dropped.
     """
 
     model: str
@@ -77,6 +90,7 @@ class GroupFit:
     p90_abs_error_share: float
     random_median_abs_error_share: float
     all_points_median_abs_error_share: float
+    ttft_ratio: Interval
     parameters: Mapping[str, Interval]
     flags: Mapping[str, int]
 
@@ -159,41 +173,92 @@ def serving_fits(n_fit: int = 8, seed: int = 0) -> pd.DataFrame:
                 "max_abs_error_share": error.max_abs_error_share,
                 "n_used": curve.n_fit,
                 "residual_share": curve.residual_share,
-                **{name: getattr(curve, name) for name in PRIOR},
+                **{name: getattr(curve, name) for name in PARAMETERS},
             }
         )
     return pd.DataFrame(rows)
 
 
 def fit_groups(
-    points: pd.DataFrame, n_fit: int, seed: int, level: float = 0.95, random_choices: int = 5
+    points: pd.DataFrame,
+    n_fit: int,
+    seed: int,
+    level: float = 0.95,
+    random_choices: int = 5,
+    prior: Prior = PRIOR,
 ) -> tuple[list[GroupFit], list[LeftOut]]:
     """Each group fitted to `n_fit` configurations chosen for information, judged on all others.
 
     points: as `serving_points`, any number of groups; with a column kv_value_bytes where the KV
     caches are known, or else BF16 is taken. seed: for ties in the choice, and the random choices.
-    level: of the parameters' intervals.
+    level: of the parameters' intervals. prior: of the choice and the fit.
     Returns: the groups fitted, largest error first, and those left out, with the reason.
     Raises: ValueError with `n_fit` below four, one point per parameter.
 
     >>> points = serving_points("openai/gpt-oss-120b", "h200_sxm")
     >>> fitted, left_out = fit_groups(points, n_fit=8, seed=0)
     >>> [(g.engine_version, g.n_heldout, round(g.median_abs_error_share, 3)) for g in fitted]
-    [('0.18.0', 29, 0.027)]
+    [('0.18.0', 29, 0.019)]
     >>> left_out[0].reason[:48]
     'to fit 8 and judge on at least 3 others takes 11'
     """
-    if n_fit < len(PRIOR):
+    if n_fit < len(PARAMETERS):
         raise ValueError(f"{n_fit} points: four parameters need at least four; eight are better")
     if "kv_value_bytes" not in points:
         points = points.assign(kv_value_bytes=2.0)
     fitted, left_out = [], []
     for _, group in points.groupby([*GROUP, "kv_value_bytes"]):
         try:
-            fitted.append(_fit_group(group, n_fit, seed, level, random_choices))
+            fitted.append(_fit_group(group, n_fit, seed, level, random_choices, prior))
         except ValueError as error:
             left_out.append(LeftOut(**_key(group), n_rows=len(group), reason=str(error)))
     return sorted(fitted, key=lambda g: -g.median_abs_error_share), left_out
+
+
+def learnt_prior(points: pd.DataFrame) -> Prior:
+    """What the groups of these points show of an engine's parameters: centre and spread.
+
+    Each model on each GPU type counts once, with the mean of its groups; of a group only the
+    parameters that its own points determine, at the noise of a careful measurement, to within one
+    unit of log odds, or for an overhead within the prior's centre.
+
+    points: as `serving_points`. Returns: two digits of each figure.
+    Raises: ValueError unless two or more dense models and two or more mixtures determine each.
+    """
+    rows = []
+    for key, group, shape, card in groups(points):
+        used = usable_points(group, shape, card, key["precision"])
+        if len(used) <= len(PARAMETERS):
+            continue
+        curve = fit_usable(used, roofline(group, shape, card, key["precision"]))
+        slopes = log_tpot_slopes(curve, used) / PRIOR.spread
+        information = slopes.T @ slopes / NOISE_SHARE**2 + np.eye(len(PARAMETERS)) / 25
+        error = np.sqrt(np.diag(np.linalg.inv(information)))
+        at = to_line(np.array([getattr(curve, name) for name in PARAMETERS]))
+        at[2:] -= np.log(shape.layers / 60)
+        # a small overhead is determined in seconds, and its logarithm is not
+        error[2:] *= np.minimum(np.exp(at[2:]) / PRIOR.centre[2:], 1)
+        determined = error < 1
+        found = dict(zip(PARAMETERS, np.where(determined, at, np.nan), strict=True))
+        rows.append(
+            {"model": key["model"], "gpu": key["gpu"], "mixture": shape.experts > 0} | found
+        )
+    pairs = pd.DataFrame(rows).groupby(["mixture", "model", "gpu"])[list(PARAMETERS)].mean()
+    flops = pairs["flop_efficiency"].groupby("mixture")
+    centre, spread = pairs.mean(), pairs.std()
+    centre["flop_efficiency"] = flops.mean()[False]
+    spread["flop_efficiency"] = float(
+        np.sqrt(((pairs["flop_efficiency"] - flops.transform("mean")) ** 2).mean())
+    )
+    if not (np.isfinite(centre).all() and np.isfinite(spread).all()):
+        raise ValueError("too few groups determine a parameter: keep the prior, or measure more")
+    dense = from_line(centre.to_numpy())
+    mixed = from_line(np.array([0.0, flops.mean()[True], 0.0, 0.0]))[1]
+    return Prior(
+        centre=tuple(float(f"{x:.2g}") for x in dense),
+        spread=tuple(float(f"{x:.2g}") for x in spread),
+        experts_flop_efficiency=float(f"{mixed:.2g}"),
+    )
 
 
 def transfer_error(
@@ -261,7 +326,7 @@ def _transfer(home: pd.DataFrame, away: pd.DataFrame) -> dict[str, Any]:
         usable_points(table, shape, card, precision, kv_value_bytes)
         for table, card in zip((home, away), cards, strict=True)
     )
-    if min(len(fitted), len(judged)) <= len(PRIOR):
+    if min(len(fitted), len(judged)) <= len(PARAMETERS):
         raise ValueError("too few usable configurations to fit or to judge")
     errors = transfer_error(fitted, judged, kv_value_bytes)
     hull = roofline(fitted, shape, cards[0], precision).hull
@@ -291,7 +356,12 @@ def _key(points: pd.DataFrame) -> dict[str, str]:
 
 
 def _fit_group(
-    points: pd.DataFrame, n_fit: int, seed: int, level: float, random_choices: int
+    points: pd.DataFrame,
+    n_fit: int,
+    seed: int,
+    level: float,
+    random_choices: int,
+    prior: Prior,
 ) -> GroupFit:
     """Raises: ValueError with the reason why this group cannot be fitted and judged."""
     key, kv_value_bytes = _key(points), float(points["kv_value_bytes"].iloc[0])
@@ -301,9 +371,13 @@ def _fit_group(
     if reason := _too_few(points, used, limit, n_fit):
         raise ValueError(reason)
     guess = guessed_curve(shape, card, key["precision"], key["engine_version"], kv_value_bytes)
-    chosen = choose_points(guess, used, n_fit, seed)
-    curve, errors = _split(used, limit, chosen)
+    guess = replace(guess, **prior.parameters(shape))
+    chosen = choose_points(guess, used, n_fit, seed, prior)
+    curve, errors = _split(used, limit, chosen, prior)
     whole = fit_usable(used, limit)
+    first, unseen = fit_first_token(curve, used.iloc[chosen]), _unseen(used, chosen)
+    ttft_ratios = 1e3 * first.under_load_s(curve, unseen) / unseen["ttft_ms"].to_numpy()
+    p10, p50, p90 = map(float, np.quantile(ttft_ratios, [0.1, 0.5, 0.9]))
     rng = np.random.default_rng(seed)
     at_random = [
         np.median(_split(used, limit, rng.permutation(len(used))[:n_fit])[1])
@@ -320,6 +394,7 @@ def _fit_group(
         p90_abs_error_share=float(np.quantile(errors, 0.9)),
         random_median_abs_error_share=float(np.median(at_random)),
         all_points_median_abs_error_share=float(np.median(throughput_error_share(whole, used))),
+        ttft_ratio=Interval(p50, p10, p90),
         parameters=parameter_intervals(curve, used.iloc[chosen], level),
         flags={str(flag): int(n) for flag, n in doubts["flag"].value_counts().items()},
     )
@@ -350,13 +425,20 @@ def _too_few(points: pd.DataFrame, used: pd.DataFrame, limit: ServingCurve, n_fi
 
 
 def _split(
-    used: pd.DataFrame, limit: ServingCurve, chosen: npt.NDArray[np.int64]
+    used: pd.DataFrame,
+    limit: ServingCurve,
+    chosen: npt.NDArray[np.int64],
+    prior: Prior = PRIOR,
 ) -> tuple[ServingCurve, FloatArray]:
     """The curve of the chosen usable points, and its errors on those of other settings."""
+    curve = fit_usable(used.iloc[chosen], limit, prior)
+    return curve, throughput_error_share(curve, _unseen(used, chosen))
+
+
+def _unseen(used: pd.DataFrame, chosen: npt.NDArray[np.int64]) -> pd.DataFrame:
+    """The usable points of other settings than those chosen."""
     setting = pd.MultiIndex.from_frame(used[SETTING])
-    seen = setting.isin(setting[chosen])
-    curve = fit_usable(used.iloc[chosen], limit)
-    return curve, throughput_error_share(curve, used[~seen])
+    return used[~setting.isin(setting[chosen])]
 
 
 def _heldout(

@@ -17,6 +17,10 @@ whose steps take as long as the fitted serving curve says. What is simulated:
 - A replica takes `boot_s` to start. One that fails loses what it runs, which starts anew elsewhere;
   its outage includes the boot, and it is paid for. One that is released ends its answers first.
 
+- The first token comes no sooner than measured under as many requests outstanding, where a
+  `FirstToken` is given: steps alone give .28 of the measured TTFT in the median, since real engines
+  let prompts wait for each other.
+
 Left out: the time on the network, tokenising, and the length of answers not known to the router.
 """
 
@@ -30,6 +34,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from llmstudy.capacity.curve import ServingCurve, gpu_fit
+from llmstudy.capacity.first_token import LOAD_POWER, FirstToken
 from llmstudy.capacity.hardware import bytes_per_weight
 from llmstudy.figure import FloatArray
 
@@ -73,7 +78,8 @@ class Requests(NamedTuple):
     """A replay's requests, (n,) each, by time of arrival.
 
     kv_read_s: seconds to read the cache at its mean length. kv_share: share of a replica's KV
-    memory that the whole cache takes.
+    memory that the whole cache takes. first_token_s: least TTFT with none beside it, which grows
+    with the requests outstanding (`first_token`); 0 where none was measured.
     """
 
     arrival_s: FloatArray
@@ -82,6 +88,7 @@ class Requests(NamedTuple):
     output_tokens: IntArray
     kv_read_s: FloatArray
     kv_share: FloatArray
+    first_token_s: FloatArray = np.zeros(1)
 
 
 class Autoscaler(NamedTuple):
@@ -124,7 +131,8 @@ class Outcome(NamedTuple):
     """What became of every request (n,), replica (r,) and window of ten minutes (w,).
 
     first_s, finish_s: times of the first and last token, inf when never. replica: -1 when never
-    served. paid_s: replica-seconds in each window, booting, idle and failed ones included.
+    served. taken_s, outstanding: when a replica took it on, and the requests there with it.
+    paid_s: replica-seconds in each window, booting, idle and failed ones included.
     """
 
     first_s: FloatArray
@@ -136,6 +144,8 @@ class Outcome(NamedTuple):
     most_kv_share: FloatArray
     most_running: IntArray
     paid_s: FloatArray
+    taken_s: FloatArray
+    outstanding: IntArray
 
 
 _BOOK = np.dtype(
@@ -151,6 +161,8 @@ _BOOK = np.dtype(
         ("replica", "i8"),
         ("attempts", "i8"),
         ("overflowed", "?"),
+        ("taken_s", "f8"),
+        ("outstanding", "i8"),
         ("following", "i8"),
     ]
 )
@@ -234,6 +246,7 @@ def requests_on(
     input_tokens: npt.ArrayLike,
     output_tokens: npt.ArrayLike,
     cached_tokens: npt.ArrayLike = 0,
+    first_token: FirstToken | None = None,
 ) -> Requests:
     """Requests with what their caches cost on a replica. Arrays broadcast with arrival_s, (n,).
 
@@ -255,13 +268,18 @@ def requests_on(
     mean = shape.kv_cache_bytes(inputs + outputs / 2, curve.kv_value_bytes)
     whole = shape.kv_cache_bytes(inputs + outputs, curve.kv_value_bytes)
     room = gpu_fit(shape, curve.gpu, curve.precision, tensor_parallel) * 2**30 / gpus
+    cached = np.minimum(cached, inputs - 1)
+    first_token_s = np.zeros(len(arrival))
+    if first_token is not None:
+        first_token_s = first_token.alone_s(curve, inputs, tensor_parallel, cached / inputs)
     return Requests(
         arrival_s=arrival,
         input_tokens=np.ascontiguousarray(inputs),
-        cached_tokens=np.minimum(cached, inputs - 1),
+        cached_tokens=cached,
         output_tokens=np.ascontiguousarray(outputs),
         kv_read_s=mean / shards / _bytes_per_s(curve),
         kv_share=whole / shards / room,
+        first_token_s=first_token_s,
     )
 
 
@@ -354,7 +372,8 @@ def replay(
     n = len(requests.arrival_s)
     book = np.zeros(n, dtype=_BOOK)
     for name, values in requests._asdict().items():
-        book[name] = values
+        if name != "first_token_s":
+            book[name] = values
     book["first_s"] = book["finish_s"] = inf
     book["replica"], book["attempts"] = -1, 1
     slots = int(max(fleet.changes[:, 1].max(), fleet.rules.autoscaler.most))
@@ -365,7 +384,8 @@ def replay(
         until_s = ACCOUNT_S * (1 + (requests.arrival_s[-1] // ACCOUNT_S if n else 0))
     paid_s = np.zeros(round(until_s / ACCOUNT_S))
     batching.run(book, replicas, lists, paid_s, engine, fleet.rules, fleet.changes, fleet.outages)
-    of_request = ("first_s", "finish_s", "replica", "attempts", "overflowed")
+    of_request = ["first_s", "finish_s", "replica", "attempts", "overflowed"]
+    of_request += ["taken_s", "outstanding"]
     of_replica = ("busy_s", "most_kv_share", "most_running")
     return Outcome(
         **{name: book[name] for name in of_request},
@@ -378,10 +398,15 @@ def request_table(requests: Requests, outcome: Outcome) -> pd.DataFrame:
     """One row per request: arrival_s, ttft_s, tpot_s, e2e_s, replica, attempts, overflowed.
 
     As in `latency`: a request that never finishes has latency +inf; TPOT is null under two tokens.
+    From the moment that a replica takes a request on, TTFT is no less than measured with so many
+    outstanding, and the answer ends as much later.
     """
     arrival_s, output = requests.arrival_s, requests.output_tokens
     done = np.isfinite(outcome.finish_s)
-    ttft_s = np.where(done, outcome.first_s - arrival_s, inf)
+    least_s = outcome.taken_s + requests.first_token_s * outcome.outstanding**LOAD_POWER
+    first_s = np.where(done, np.maximum(outcome.first_s, least_s), inf)
+    later_s = np.where(done, first_s, 0) - np.where(done, outcome.first_s, 0)
+    ttft_s = first_s - arrival_s
     writing_s = np.where(done, outcome.finish_s, 0) - np.where(done, outcome.first_s, 0)
     tpot_s = np.where(done, writing_s / np.maximum(output - 1, 1), inf)
     return pd.DataFrame(
@@ -389,7 +414,7 @@ def request_table(requests: Requests, outcome: Outcome) -> pd.DataFrame:
             "arrival_s": arrival_s,
             "ttft_s": ttft_s,
             "tpot_s": np.where(output > 1, tpot_s, np.nan),
-            "e2e_s": outcome.finish_s - arrival_s,
+            "e2e_s": outcome.finish_s - arrival_s + later_s,
             "replica": outcome.replica,
             "attempts": outcome.attempts,
             "overflowed": outcome.overflowed,

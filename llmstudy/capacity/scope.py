@@ -11,8 +11,8 @@ from llmstudy.capacity.hardware import gpu_family
 ERROR_PER_DOUBLING = 0.08
 """What a curve's median error grows by per doubling outside what was measured. The bundled groups,
 each fitted to part of its points and judged on those beyond, are missed by 6 to 12 % at one
-doubling, 6 to 15 % at two, 15 to 25 % at four. So wide, the 80 % range holds 85 % of the points
-beyond in tensor parallelism, 91 to 94 % in concurrency, 95 to 97 % in lengths."""
+doubling, 6 to 15 % at two, 15 to 25 % at four. So wide, the 80 % range holds 90 % of the points
+beyond in tensor parallelism, 97 % in concurrency."""
 
 UNTESTED_ERROR = log(1.5) * ndtri(0.75) / ndtri(0.9)
 """The median error whose 80 % range is about plus 50 %: what an untested model, precision, KV cache
@@ -48,6 +48,7 @@ def scope(
     output_tokens: float,
     tensor_parallel: int,
     *,
+    prior_error_share: float = 0.0,
     model: str | None = None,
     gpu: str | None = None,
     precision: str | None = None,
@@ -61,6 +62,8 @@ def scope(
 
     curve: as fitted, not carried. heldout_error_share: median absolute error, as `heldout_error`
     gives it; None where too few points could be held out, which counts as untested.
+    prior_error_share: median error that the parameters drawn from the prior add
+    (`within_prior`).
     model, gpu, precision, engine_version, kv_value_bytes: what will run; None: as the curve's.
 
     >>> from llmstudy.capacity import fit_serving_curve, gpu, model_shape, serving_points
@@ -92,7 +95,7 @@ def scope(
     other = tuple(n for n, value in asked.items() if value is not None and value != known[n])
     doublings = curve.hull.doublings_outside(*where)
     errors = [UNTESTED_ERROR if heldout_error_share is None else heldout_error_share]
-    errors += [ERROR_PER_DOUBLING * doublings]
+    errors += [ERROR_PER_DOUBLING * doublings, prior_error_share]
     related = gpu is not None and gpu_family(gpu) == gpu_family(curve.gpu.gpu)
     errors += [RELATED_GPU_ERROR if n == "gpu" and related else UNTESTED_ERROR for n in other]
     reach = sqrt(sum(error**2 for error in errors)) * ndtri(0.9) / ndtri(0.75)

@@ -1,7 +1,6 @@
 """`llmstudy capacity`: what measured points say of a model on a GPU."""
 
 from collections.abc import Sequence
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,21 +59,21 @@ def fit(
     kv_dtype names it) is a group of its own; a group of which nothing is known, or with too few
     points, is named and left out. Repeats of a configuration are pooled.
 
-    The curve is judged by its throughput at the measured TTFT, which it does not predict. In the
-    table, `random` is the error from as many points chosen at random, and `all` that on every point
-    of a curve fitted to every point: what no choice of points can mend.
+    The curve is judged by its throughput at the measured TTFT, and TTFT by itself: predicted over
+    measured, the median above its P10 and P90. In the table, `random` is the error from as many
+    points chosen at random, and `all` that on every point of a curve fitted to every point: what no
+    choice of points can mend.
 
     Exit codes: 0 done; 2 the points cannot be used, or no group can be fitted.
 
     JSON: `{points, n_points, seed, level, median_of_medians_abs_error_share,
     random_median_of_medians_abs_error_share, groups: [{model, gpu, precision, engine_version,
     kv_value_bytes, n_rows, n_fit, n_heldout, median_abs_error_share, p90_abs_error_share,
-    random_median_abs_error_share, all_points_median_abs_error_share, parameters: {name: {value,
-    low, high}}, flags: [{flag, n_points}]}], left_out: [{model, gpu, precision, engine_version,
-    n_rows, reason}], transfers: [{model, precision, engine_version, kv_value_bytes, fitted_on,
-    judged_on, n_fit, n_judged, median_abs_error_share, p90_abs_error_share, outside_share}],
-    notes: [sentence]}`, groups by error, the largest first. A `high` of null: the points
-    set no upper end.
+    random_median_abs_error_share, all_points_median_abs_error_share, ttft_ratio: {estimate, low,
+    high}, parameters: {name: {value, low, high}}, flags: [{flag, n_points}]}], left_out: [{model,
+    gpu, precision, engine_version, n_rows, reason}], transfers: [{model, precision, engine_version,
+    kv_value_bytes, fitted_on, judged_on, n_fit, n_judged, median_abs_error_share,
+    p90_abs_error_share, outside_share}], notes: [sentence]}`, groups by error, the largest first.
     """
     with mistakes(as_json):
         import numpy as np
@@ -116,15 +115,11 @@ def _nothing(path: Path, left_out: "Sequence[LeftOut]") -> str:
 
 
 def _row(group: "GroupFit") -> dict[str, Any]:
-    """A group for a program: an infinite end is null."""
+    """A group for a program."""
     from dataclasses import asdict
 
     parameters = {
-        name: {
-            "value": found.estimate,
-            "low": found.low,
-            "high": found.high if isfinite(found.high) else None,
-        }
+        name: {"value": found.estimate, "low": found.low, "high": found.high}
         for name, found in group.parameters.items()
     }
     doubts = [{"flag": flag, "n_points": n} for flag, n in group.flags.items()]
@@ -173,7 +168,17 @@ def _fits_table(groups: "Sequence[GroupFit]") -> Any:
         box=None,
     )
     table.add_column("group", overflow="fold")
-    for column in ("fit", "held out", "median", "p90", "random", "all", "bandwidth", "FLOPs"):
+    for column in (
+        "fit",
+        "held out",
+        "median",
+        "p90",
+        "random",
+        "all",
+        "TTFT",
+        "bandwidth",
+        "FLOPs",
+    ):
         table.add_column(column, justify="right")
     for column in ("step ms", "TP ms"):
         table.add_column(column, justify="right")
@@ -190,6 +195,7 @@ def _fits_table(groups: "Sequence[GroupFit]") -> Any:
             str(group.n_fit),
             str(group.n_heldout),
             *(text.share(error) for error in errors),
+            _range(group.ttft_ratio, 1.0),
             *(_range(found, scales.get(name, 1e3)) for name, found in group.parameters.items()),
         )
     return table
@@ -242,7 +248,6 @@ def _name(group: "GroupFit | LeftOut") -> str:
 def _range(found: "Interval", scale: float) -> str:
     """An estimate above its interval."""
     estimate, low, high = (
-        f"{round(scale * x, 3):.2g}" if isfinite(x) else "?"
-        for x in (found.estimate, found.low, found.high)
+        f"{round(scale * x, 3):.2g}" for x in (found.estimate, found.low, found.high)
     )
     return f"{estimate}\n{low} to {high}"

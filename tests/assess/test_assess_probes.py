@@ -640,10 +640,10 @@ def test_another_word_for_the_probe_is_a_mistake(tmp_path):
 
 def test_recorded_points_move_the_curve_of_their_group_and_no_other(bundle):
     routes = load(DEFAULT).routes
-    before = {name: evidence.serving_curve(routes[name]) for name in (OWN, "h200-llama-3.1-8b")}
+    before = {name: evidence.fitted_curve(routes[name]) for name in (OWN, "h200-llama-3.1-8b")}
     faster = made_points(17).assign(engine_version="not recorded", tpot_ms=10.0)
     recorded.write(bundle / "probes", [made_sweep(faster)], BEGAN)
-    after = {name: evidence.serving_curve(routes[name]) for name in before}
+    after = {name: evidence.fitted_curve(routes[name]) for name in before}
     assert after[OWN].bandwidth_efficiency != before[OWN].bandwidth_efficiency
     assert after["h200-llama-3.1-8b"] == before["h200-llama-3.1-8b"]
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from llmstudy.capacity import (
+    PARAMETERS,
     PRIOR,
     SETTING,
     choose_points,
@@ -54,8 +55,11 @@ def test_each_point_chosen_leaves_the_least_uncertainty_of_all_that_could_be_add
 def test_the_slopes_are_the_derivatives_of_log_tpot(guess, used):
     slopes = log_tpot_slopes(guess, used)
     where = [used[name].to_numpy() for name in SETTING]
-    for column, (name, (value, spread)) in enumerate(PRIOR.items()):
-        moved = replace(guess, **{name: value + 1e-6 * spread})
+    for column, name in enumerate(PARAMETERS):
+        # log odds of a share p grow by dp / (p (1 - p)), a logarithm by dx / x
+        value = getattr(guess, name)
+        per_spread = value * (1 - value if "efficiency" in name else 1) * PRIOR.spread[column]
+        moved = replace(guess, **{name: value + 1e-6 * per_spread})
         rise = np.log(moved.tpot_s(*where) / guess.tpot_s(*where)) / 1e-6
         assert slopes[:, column] == pytest.approx(rise, rel=1e-3, abs=1e-4)
 
@@ -90,7 +94,7 @@ def test_more_points_than_candidates_are_refused(guess, used):
 
 
 def test_chosen_points_miss_the_rest_by_less_than_random_ones():
-    groups, _ = fit_groups(serving_points(), n_fit=5, seed=0, random_choices=3)
+    groups, _ = fit_groups(serving_points(), n_fit=5, seed=0, random_choices=9)
     chosen = np.array([g.median_abs_error_share for g in groups])
     at_random = np.array([g.random_median_abs_error_share for g in groups])
     assert np.exp(np.log(chosen / at_random).mean()) < 0.9

@@ -6,11 +6,14 @@ import pytest
 
 from llmstudy.capacity import (
     GROUP,
+    PRIOR,
     SETTING,
     fit_groups,
     fit_serving_curve,
     gpu,
+    guessed_curve,
     heldout_error,
+    learnt_prior,
     model_shape,
     serving_points,
     throughput_error_share,
@@ -106,6 +109,14 @@ def test_the_published_points_are_missed_by_less_than_the_goal(eight, n_fit, goa
     assert medians == sorted(medians, reverse=True)
 
 
+def test_ttft_is_predicted_from_eight_points_as_it_was_measured(eight):
+    groups, _ = eight
+    medians = [group.ttft_ratio.estimate for group in groups]
+    assert 0.9 <= np.median(medians) <= 1.1
+    assert np.median([group.ttft_ratio.low for group in groups]) >= 0.5
+    assert np.median([group.ttft_ratio.high for group in groups]) <= 2
+
+
 def test_every_group_of_the_published_points_is_judged_or_named_with_the_reason(eight):
     groups, left_out = eight
     points = serving_points()
@@ -153,6 +164,62 @@ def test_each_type_of_kv_cache_is_a_group_of_its_own(synthetic_points, truth):
 def test_fewer_points_than_parameters_are_refused(synthetic_points):
     with pytest.raises(ValueError, match="3 points: four parameters need at least four"):
         fit_groups(synthetic_points(20), n_fit=3, seed=0)
+
+
+# the prior, learnt from other groups
+
+
+def test_the_prior_is_what_the_bundled_points_show():
+    found = learnt_prior(serving_points())
+    assert found.centre == pytest.approx(PRIOR.centre, rel=0.1)
+    assert found.spread == pytest.approx(PRIOR.spread, rel=0.25)
+    assert found.experts_flop_efficiency == pytest.approx(PRIOR.experts_flop_efficiency, rel=0.1)
+
+
+@pytest.mark.parametrize(("n_fit", "goal"), [(8, 0.12), (5, 0.15)])
+def test_a_prior_without_a_model_on_its_gpu_serves_there_too(n_fit, goal):
+    points = serving_points()
+    medians = []
+    for _, own in points.groupby(["model", "gpu"]):
+        others = learnt_prior(points.drop(own.index))
+        fitted, _ = fit_groups(own, n_fit, seed=0, random_choices=1, prior=others)
+        medians += [group.median_abs_error_share for group in fitted]
+    assert len(medians) >= 19
+    assert max(medians) <= goal
+    assert np.median(medians) <= 0.06
+
+
+def noisy_points(truth, seed):
+    """Prompts of 1 to 16 thousand tokens with short answers, a tenth of noise, a few outliers."""
+    rng = np.random.default_rng(seed)
+    rows = [(c, 2**k, 128, 8) for k in range(10, 15) for c in (1, 2, 4, 8, 16, 32, 64)]
+    points = pd.DataFrame(rows, columns=SETTING)
+    scatter = rng.normal(0, 0.1, len(points)) + 0.5 * (rng.random(len(points)) < 0.05)
+    tpot_s = truth.tpot_s(**{name: points[name].to_numpy() for name in SETTING})
+    return points.assign(
+        model=truth.shape.model,
+        gpu=truth.gpu.gpu,
+        precision="fp8",
+        engine_version="noisy",
+        attention_dp=1,
+        moe_ep=8,
+        ttft_ms=200.0,
+        tpot_ms=1e3 * tpot_s * np.exp(scatter),
+    )
+
+
+@pytest.mark.parametrize(("n_fit", "goal"), [(8, 0.08), (5, 0.12)])
+def test_noisy_points_of_a_mixture_are_missed_by_little_more_than_their_noise(n_fit, goal):
+    shape = model_shape("MiniMaxAI/MiniMax-M2.5")
+    guess = guessed_curve(shape, H200, "fp8", "noisy")
+    rng = np.random.default_rng(5)
+    medians = []
+    for seed in range(12):
+        truth = replace(guess, **PRIOR.parameters(shape, rng.normal(0, 0.7, 4)))
+        ((group,), _) = fit_groups(noisy_points(truth, seed), n_fit, 0, random_choices=1)
+        medians.append(group.median_abs_error_share)
+    assert np.median(medians) <= goal
+    assert np.quantile(medians, 0.9) <= goal + 0.04
 
 
 # transfer to another GPU

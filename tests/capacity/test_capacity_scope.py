@@ -111,4 +111,4 @@ def test_80_percent_ranges_hold_the_truth_beyond_the_load_and_the_gpus_measured(
                     inside.append(found.low <= factor <= found.high)
     for inside in held.values():
         assert len(inside) > 80
-        assert 0.8 <= np.mean(inside) <= 0.97
+        assert 0.8 <= np.mean(inside) <= 0.98

@@ -14,6 +14,7 @@ from llmstudy.capacity.sizing.load import (
     published_burstiness,
 )
 from llmstudy.capacity.sizing.peak import (
+    SEARCH_STEPS,
     Service,
     smallest_replicas,
     sustainable_utilisation,
@@ -33,6 +34,7 @@ from llmstudy.capacity.sizing.week import (
 )
 
 __all__ = [
+    "SEARCH_STEPS",
     "Burstiness",
     "Plan",
     "Service",

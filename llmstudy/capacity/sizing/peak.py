@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from llmstudy.capacity.curve import CannotServe, ServingCurve
+from llmstudy.capacity.first_token import FirstToken
 from llmstudy.capacity.replay import (
     Engine,
     Fleet,
@@ -50,13 +51,17 @@ SEARCH_STEPS = 7
 
 @dataclass(frozen=True)
 class Service:
-    """What serves, and what it promises. capacity_requests_per_s: as `capacity_at_slo`."""
+    """What serves, and what it promises. capacity_requests_per_s: as `capacity_at_slo`.
+
+    first_token: as measured; None: as the replay's steps give it, which is too soon.
+    """
 
     curve: ServingCurve
     tensor_parallel: int
     engine: Engine
     slo: Slo
     capacity_requests_per_s: float
+    first_token: FirstToken | None = None
 
     def replayed(
         self, arrivals: pd.DataFrame, of: Fleet, until_s: float | None = None
@@ -69,8 +74,15 @@ class Service:
     def requests(self, arrivals: pd.DataFrame) -> Requests:
         """Arrivals with what their caches cost here."""
         columns = ["arrival_s", "input_tokens", "output_tokens", "cached_tokens"]
+        arrival_s, inputs, outputs, cached = (arrivals[c].to_numpy() for c in columns)
         return requests_on(
-            self.curve, self.tensor_parallel, *(arrivals[c].to_numpy() for c in columns)
+            self.curve,
+            self.tensor_parallel,
+            arrival_s,
+            inputs,
+            outputs,
+            cached,
+            self.first_token,
         )
 
 

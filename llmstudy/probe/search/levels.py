@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import norm
 
-from llmstudy.capacity import PRIOR, PRIOR_WEIGHT, SETTING, ServingCurve, log_tpot_slopes
+from llmstudy.capacity import PARAMETERS, PRIOR_WEIGHT, SETTING, ServingCurve, log_tpot_slopes
 
 FEWEST_REQUESTS = 12
 """Of a point, however slow: the audit asks for six answered, a median's interval for as many again
@@ -75,7 +75,7 @@ def sweep_levels(
     """
     priced = _price(curve, candidates, max_point_s, tpot_spread_share, half_width_share)
     n_points = min(n_points, len(priced))
-    if n_points < len(PRIOR):
+    if n_points < len(PARAMETERS):
         raise ValueError(
             f"{n_points} points of {len(priced)} candidates that take less than {max_point_s:g} s "
             f"({len(candidates)} in all): four parameters need at least four; allow more time, "
@@ -88,9 +88,11 @@ def sweep_levels(
     def worth(chosen: Sequence[int]) -> tuple[int, float]:
         """Parts covered, then log information per GPU second."""
         at = list(chosen)
-        information = slopes[at].T @ slopes[at] + PRIOR_WEIGHT**2 * np.eye(len(PRIOR))
+        information = slopes[at].T @ slopes[at] + PRIOR_WEIGHT**2 * np.eye(len(PARAMETERS))
         covered = int(np.minimum(parts[at].sum(axis=0), wanted).sum())
-        return covered, float(np.linalg.slogdet(information)[1] / len(PRIOR) - log(gpu_s[at].sum()))
+        return covered, float(
+            np.linalg.slogdet(information)[1] / len(PARAMETERS) - log(gpu_s[at].sum())
+        )
 
     every = range(len(priced))
     chosen: list[int] = []

@@ -1,0 +1,108 @@
+"""How long until the first token, on an engine under load?
+
+A serving curve bounds the time from below by one prompt read alone. Measured times are longer:
+prompts wait for each other, and for what the engine does between steps. They follow the time to
+read the prompt and the requests outstanding as powers, and a factor for each engine.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from llmstudy.capacity.curve import ServingCurve
+from llmstudy.capacity.fit import configuration, fit_usable, groups, roofline, usable_points
+from llmstudy.capacity.hardware import GROUP
+from llmstudy.figure import FloatArray
+
+READING_POWER = 0.72
+LOAD_POWER = 0.39
+"""By least squares of log TTFT over all bundled points, with a constant for each group."""
+
+_LEAST_SPREAD = (0.77, 1.38)
+"""P10 and P90 of measured over predicted TTFT over all bundled points: with few points of its own
+an engine is not known better."""
+
+
+@dataclass(frozen=True)
+class FirstToken:
+    """TTFT of one engine: `scale` (time to read the prompt)^0.72 (requests outstanding)^0.39.
+
+    scale: seconds^0.28. low, high: P10 and P90 of measured over predicted.
+    """
+
+    scale: float
+    low: float
+    high: float
+
+    def alone_s(
+        self,
+        curve: ServingCurve,
+        input_tokens: npt.ArrayLike,
+        tensor_parallel: npt.ArrayLike,
+        cached_share: npt.ArrayLike = 0.0,
+    ) -> FloatArray:
+        """TTFT of a request with none beside it. Arrays broadcast."""
+        reading_s = curve.prefill_s(input_tokens, tensor_parallel, cached_share)
+        return np.asarray(self.scale * reading_s**READING_POWER)
+
+    def under_load_s(self, curve: ServingCurve, points: pd.DataFrame) -> FloatArray:
+        """TTFT at each point's concurrency, (n,). points: columns as SETTING."""
+        where = configuration(points)
+        alone_s = self.alone_s(curve, where["input_tokens"], where["tensor_parallel"])
+        return np.asarray(alone_s * where["concurrency"] ** LOAD_POWER)
+
+    def times(self, factor: float) -> "FirstToken":
+        """So many times as long."""
+        return replace(self, scale=self.scale * factor)
+
+
+def fit_first_token(curve: ServingCurve, points: pd.DataFrame) -> FirstToken:
+    """The first token's time as measured, for the engine of these points.
+
+    curve: of the same engine. points: as `serving_points`, or their usable ones.
+
+    >>> from llmstudy.capacity import fit_serving_curve, gpu, model_shape, serving_points
+    >>> points = serving_points("meta-llama/Llama-3.1-70B", "h200_sxm", "fp8")
+    >>> llama, h200 = model_shape("meta-llama/Llama-3.1-70B"), gpu("h200_sxm")
+    >>> curve = fit_serving_curve(points, llama, h200, "fp8")
+    >>> first = fit_first_token(curve, points)
+    >>> float((first.alone_s(curve, 1155, 2) * 64**LOAD_POWER).round(2))
+    0.45
+    """
+    used = usable_points(points, curve.shape, curve.gpu, curve.precision, curve.kv_value_bytes)
+    logs = _log_scales(curve, used)
+    middle = float(np.median(logs))
+    low, high = np.exp(np.quantile(logs - middle, [0.1, 0.9]))
+    return FirstToken(
+        scale=float(f"{np.exp(middle):.6g}"),
+        low=float(min(low, _LEAST_SPREAD[0])),
+        high=float(max(high, _LEAST_SPREAD[1])),
+    )
+
+
+def first_token_ratios(points: pd.DataFrame) -> pd.DataFrame:
+    """Predicted over measured TTFT, each configuration predicted from the others of its group.
+
+    points: as `serving_points`. Columns: those of GROUP, n, p10, median, p90. Groups with fewer
+    than five usable configurations have no row.
+    """
+    rows = []
+    for key, group, shape, card in groups(points):
+        used = usable_points(group, shape, card, key["precision"])
+        if len(used) < 5:
+            continue
+        curve = fit_usable(used, roofline(group, shape, card, key["precision"]))
+        logs = _log_scales(curve, used)
+        others = [np.median(np.delete(logs, i)) for i in range(len(logs))]
+        ratios = np.exp(others - logs)
+        p10, median, p90 = np.quantile(ratios, [0.1, 0.5, 0.9])
+        rows.append(key | {"n": len(used), "p10": p10, "median": median, "p90": p90})
+    return pd.DataFrame(rows, columns=[*GROUP, "n", "p10", "median", "p90"])
+
+
+def _log_scales(curve: ServingCurve, used: pd.DataFrame) -> FloatArray:
+    """Of each usable point, the logarithm of the scale that gives its TTFT."""
+    unscaled_s = FirstToken(1.0, 1.0, 1.0).under_load_s(curve, used)
+    return np.asarray(np.log(used["ttft_ms"].to_numpy() / 1e3 / unscaled_s))

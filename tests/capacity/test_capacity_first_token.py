@@ -1,0 +1,118 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from llmstudy.capacity import (
+    GROUP,
+    CannotServe,
+    FirstToken,
+    capacity_at_slo,
+    first_token_ratios,
+    fit_first_token,
+    fit_serving_curve,
+    gpu,
+    model_shape,
+    serving_points,
+    usable_points,
+)
+from llmstudy.capacity.replay import Slo, engine, fleet, replay, request_table, requests_on
+from llmstudy.capacity.sizing import (
+    Burstiness,
+    Service,
+    Traffic,
+    smallest_replicas,
+    sustainable_utilisation,
+)
+
+SHAPE, H200 = model_shape("meta-llama/Llama-3.1-70B"), gpu("h200_sxm")
+
+
+@pytest.fixture(scope="module")
+def ratios():
+    return first_token_ratios(serving_points())
+
+
+def test_the_first_token_of_points_that_the_fit_did_not_see_comes_when_it_was_measured(ratios):
+    assert ratios["n"].sum() > 500
+    assert ratios["median"].between(0.9, 1.1).all()
+    assert ratios["p10"].min() >= 0.5
+    # one group, of prompts that were not read anew each time, is worse
+    assert (ratios["p90"] <= 2).sum() >= len(ratios) - 1
+
+
+def closed_loop(curve, row, first_token):
+    """Mean TTFT where each of c users sends the next request when the last is answered; answers
+    differ in length by half, so that the users do not move in step."""
+    c, n = int(row["concurrency"]), 12 * int(row["concurrency"])
+    spread = np.random.default_rng(0).uniform(0.5, 1.5, n)
+    inputs, outputs = np.full(n, int(row["input_tokens"])), row["output_tokens"] * spread
+    size = int(row["tensor_parallel"])
+    requests = requests_on(curve, size, np.zeros(n), inputs, outputs, first_token=first_token)
+    found = replay(requests, engine(curve, size, c), fleet(1))
+    ttft_s = request_table(requests, found)["ttft_s"] - found.taken_s
+    return float(ttft_s[2 * c :].mean())  # without the start, when all come at once
+
+
+def test_a_closed_loop_replayed_waits_for_its_first_token_as_long_as_was_measured():
+    found = {True: [], False: []}
+    for key, points in serving_points().groupby(GROUP):
+        shape, card = model_shape(key[0]), gpu(key[1])
+        used = usable_points(points, shape, card, key[2])
+        if len(used) < 12:
+            continue
+        order = np.random.default_rng(0).permutation(len(used))
+        seen, unseen = used.iloc[order[:8]], used.iloc[order[8:]]
+        curve = fit_serving_curve(seen, shape, card, key[2])
+        first = fit_first_token(curve, seen)
+        for row in unseen.to_dict("records"):
+            for calibrated, ttfts in found.items():
+                ttft_s = closed_loop(curve, row, first if calibrated else None)
+                ttfts.append(1e3 * ttft_s / row["ttft_ms"])
+    p10, median, p90 = np.quantile(found[True], [0.1, 0.5, 0.9])
+    assert np.median(found[False]) < 0.6  # the steps alone
+    assert 0.9 <= median <= 1.1
+    assert p10 >= 0.5
+    assert p90 <= 2
+
+
+def test_a_known_scale_is_found(synthetic_points, truth):
+    points = synthetic_points(12)
+    first = FirstToken(scale=0.8, low=0.7, high=1.4)
+    alone_s = first.alone_s(truth, points["input_tokens"], points["tensor_parallel"])
+    measured = points.assign(ttft_ms=1e3 * alone_s * points["concurrency"] ** 0.39)
+    found = fit_first_token(truth, measured)
+    assert found.scale == pytest.approx(0.8, rel=1e-5)
+    # no engine is known better than all together
+    assert (found.low, found.high) == (0.77, 1.38)
+    assert found.times(2).scale == pytest.approx(1.6, rel=1e-5)
+
+
+def test_the_answer_ends_as_much_later_as_it_begins_and_is_written_as_fast(truth):
+    one = requests_on(truth, 2, [5.0], [1155], [211])
+    late = one._replace(first_token_s=np.array([3.0]))
+    tables = [request_table(r, replay(r, engine(truth, 2, 8), fleet(1))) for r in (one, late)]
+    assert tables[1]["ttft_s"][0] == pytest.approx(3.0)
+    assert tables[1]["tpot_s"][0] == pytest.approx(tables[0]["tpot_s"][0])
+    delay_s = tables[1]["ttft_s"][0] - tables[0]["ttft_s"][0]
+    assert tables[1]["e2e_s"][0] - tables[0]["e2e_s"][0] == pytest.approx(delay_s)
+
+
+def test_a_first_token_that_comes_later_leaves_less_room_within_a_tight_limit(truth):
+    points = serving_points(SHAPE.model, H200.gpu, "fp8")
+    first = fit_first_token(truth, points)
+    ones = np.ones(1, dtype=np.int64)
+    traffic = Traffic(np.full(168, 4.0), 1155 * ones, 211 * ones, 0 * ones, Burstiness(0.0, 0.0))
+    found = capacity_at_slo(truth, 1155, 211, 0.05, 2)
+    steps = Service(
+        truth, 2, engine(truth, 2, found.concurrency), Slo(0.35, 0.05), found.requests_per_s
+    )
+    measured = replace(steps, first_token=first)
+    slow = replace(steps, first_token=first.times(first.high))
+    of_steps, of_measured, of_slow = (
+        sustainable_utilisation(s, traffic, [2], seed=0)[0] for s in (steps, measured, slow)
+    )
+    assert of_steps > of_measured > of_slow > 0
+    never = replace(steps, first_token=first.times(100))
+    with pytest.raises(CannotServe, match="loosen the SLO"):
+        smallest_replicas(never, traffic, 4.0, seed=0)
