@@ -154,8 +154,9 @@ def options(
     """What could be done instead, each at its cost over the horizon: nothing, the verdict, or all
     that may move to one arm (each workload on the permitted route of that arm that saves most).
 
-    beyond_verdict_usd: what it costs more than the verdict, draw by draw. What it costs to find
-    out (items asked for, the phases before a move) is in none of them.
+    beyond_verdict_usd: what it costs more than the verdict, draw by draw, to the cent: what is the
+    same differs in the last digits of its sums. What it costs to find out (items asked for, the
+    phases before a move) is in none of them.
     """
     worth = discount_draws(study)
     stay = np.sum([(p * worth).sum(axis=1) for p in stay_draws(study, offers).values()], axis=0)
@@ -190,7 +191,7 @@ def options(
                 "workloads_moved": sorted(targets),
                 "cost_usd": spread(cost),
                 "saving_usd": spread(stay - cost),
-                "beyond_verdict_usd": spread(gained - (stay - cost)),
+                "beyond_verdict_usd": spread(np.round(gained - (stay - cost), 2)),
                 "inferior": [n for n, verdict in quality.items() if verdict == "inferior"],
                 "unproven": [n for n, verdict in quality.items() if verdict == "unproven"],
                 "unmeasured": _first_tokens(routes, today | targets, "undecided"),

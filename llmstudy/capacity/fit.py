@@ -35,7 +35,7 @@ _OUTLIER_SHARE = 0.05
 
 # Of a parameter in spreads of its prior: more than five to eight points determine, and fewer than
 # BLAS kernels agree on.
-_FITTED_DECIMALS = 4
+_FITTED_DECIMALS = 2
 _CONTRADICTS_SPREADS = 2.0
 """From the prior: one group in twenty lies beyond."""
 
@@ -260,6 +260,7 @@ def _fit(
     best = least_squares(
         residuals,
         np.zeros(len(PARAMETERS)),
+        jac="3-point",
         loss=_robust_to_points,
         f_scale=_OUTLIER_SHARE,
         ftol=1e-15,
