@@ -17,7 +17,15 @@ from llmstudy.assess.case import Case
 from llmstudy.assess.headline import Answer, answer
 from llmstudy.assess.measured import measured
 from llmstudy.assess.triggers import trigger_rows
-from llmstudy.diff import Run, amount_said, compared_kind, headline_of, median_usd, signed
+from llmstudy.diff import (
+    Run,
+    amount_said,
+    compared_kind,
+    headline_of,
+    median_usd,
+    signed,
+    uncounted_looks,
+)
 from llmstudy.prices import Finding
 from llmstudy.run.provenance import inputs
 from llmstudy.study import Study
@@ -150,7 +158,7 @@ def check(study: Study, case: Case, last: Last | None, made_of: Mapping[str, Any
     rows = canonical.plain(trigger_rows(case, {**results, **crossing}), "triggers")
     findings = evidence.findings(case.study)
     no_run = f"There is no run of {study.study} to compare with: its inputs may have changed."
-    changed = changes(last.made_of, made_of) if last else []
+    changed = [*changes(last.made_of, made_of), *judged_again(last, study)] if last else []
     return CheckResult(
         study=study.study,
         on=on,
@@ -273,6 +281,12 @@ def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Stale]:
         for what in sorted(before.keys() | after.keys())
         if before.get(what) != after.get(what)
     ]
+
+
+def judged_again(last: Last, study: Study) -> list[Stale]:
+    """Own items that the study judges again, after the last run, and does not count."""
+    before = last.run.study if last.run else None
+    return [Stale("looks", sentence) for sentence in uncounted_looks(before, study)]
 
 
 # --- what is worth a word -------------------------------------------------------------------

@@ -15,6 +15,7 @@
 - `assumptions`: {name, then, now}, each {value, low, high, unit, grade, source} or, for what is no
   figure, {text}; null where a run lacks it
 - `triggers`: {workload, id, name, then, now}, of those whose status changed
+- `looks`: a sentence for each comparison whose items were judged again without being counted
 - `made_of`: {what, then, now}: data files, log, notebooks, code, lock and package that differ, by
   their hash or version
 - `forecast`: the previous run's forecast against actual bills, as `llmstudy.forecast`, or null
@@ -92,6 +93,7 @@ def diff(
         "attribution": _attribution(then, now, headline, amount, why_not),
         "assumptions": list(_assumptions(then, now)),
         "triggers": list(_triggers(then, now)),
+        "looks": uncounted_looks(then.study, now.study),
         "made_of": list(made_of_changes(then.made_of, now.made_of)),
         "forecast": forecast,
     }
@@ -166,6 +168,41 @@ def _triggers(then: Run, now: Run) -> Iterator[dict[str, Any]]:
         if was != is_:
             name = (after.get(key) or before[key])["name"]
             yield {"workload": key[0], "id": key[1], "name": name, "then": was, "now": is_}
+
+
+# --- items judged again -----------------------------------------------------------------------
+
+
+def uncounted_looks(then: Study | None, now: Study | None) -> list[str]:
+    """What to write where own items are judged again, and `looks` says that they are not.
+
+    Counts that changed are another look, as many as before are the same one: tested at the level of
+    an earlier look they would pass by luck more often than `quality.ALPHA` allows. Nothing is known
+    of a run whose study cannot be read (None).
+    """
+    before, said = _own_evidence(then), []
+    for pair, (counts, looks) in _own_evidence(now).items():
+        last_counts, last_looks = before.get(pair, (counts, 0))
+        changed = counts != last_counts
+        if looks < last_looks + changed:
+            workload, current, candidate = pair
+            said.append(
+                f"{workload}: the items of {current} and {candidate} "
+                f"{'have changed since' if changed else 'are those of'} the last run, which judged "
+                f"them with looks: {last_looks}; this study says looks: {looks}. Write looks: "
+                f"{last_looks + changed}, or a worse model has one more try to pass by chance."
+            )
+    return said
+
+
+def _own_evidence(study: Study | None) -> dict[tuple[str, str, str], tuple[tuple[int, ...], int]]:
+    """Counts and looks of each pair of models with own items, by workload and models."""
+    return {
+        (name, given.model_proprietary, given.model_open): (given.counts, given.looks)
+        for name, workload in (study.workloads.items() if study else ())
+        for given in workload.quality.evidence.values()
+        if given.counts is not None
+    }
 
 
 # --- assumptions and what the runs were made of ---------------------------------------------

@@ -20,8 +20,8 @@ from llmstudy import paths
 from llmstudy.figure import FloatArray, Interval
 
 ALPHA = 0.05
-"""Chance that any candidate of a study passes although it is worse than its margin, at most: over
-all its comparisons (`holm_levels`) and however often each is judged (`look_share`)."""
+"""Chance that a memo claims of any candidate to hold its margin although it is worse, at most: over
+all that it claims (`holm_levels`) and however often each is judged (`look_share`)."""
 
 IMPLAUSIBLE = 0.001
 """p-value under which a below-chance score accuses the scorer; a benchmark has dozens of rows."""

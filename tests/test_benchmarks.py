@@ -146,6 +146,27 @@ def test_items_judged_and_extended_as_asked_up_to_five_times_pass_falsely_in_fiv
     assert passed(0.0, look_share) > 0.98
 
 
+# ---- families.py
+
+
+def test_a_memo_claims_falsely_in_five_percent_of_studies_however_many_candidates_it_claims():
+    """A small cut of benchmarks/families.py."""
+    families = opened("families.py", "families_benchmark")
+    scored, sequence = (
+        families.RULES[name][0] for name in ("Holm over the scored", "fixed sequence")
+    )
+    items, all_lose = families.items_planned(1), np.ones(families.SCORED)
+    found = families.chances(scored, all_lose, items, 1_500, seed=7)
+    assert found["any_memo"] <= 0.05
+    # where the first is worse, those after it may still pass, and in a sequence may not
+    first_loses = np.eye(families.SCORED)[0]
+    assert families.chances(scored, first_loses, items, 300, seed=7)["each"] > 0.5
+    assert families.chances(sequence, first_loses, items, 300, seed=7)["each"] < 0.05
+    # half as many items again for claims that nobody makes
+    every = families.RULES["Holm over all candidates"][1]
+    assert families.items_planned(every) > 1.5 * items
+
+
 # ---- capacity: replay
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from llmstudy import canonical, check, evidence, paths, prices, study
 from llmstudy.assess.headline import Answer
-from llmstudy.check import Budget, CheckResult, Stale
+from llmstudy.check import Budget, CheckResult, Last, Stale
 from llmstudy.diff import Run, signed
 
 ARGON = "routes.google-gemini-4-argon"
@@ -208,6 +208,24 @@ def test_what_a_run_did_not_record_is_no_change():
     assert check.changes(older, MADE_OF) == []
     newer_log = {key: sha for key, sha in MADE_OF.items() if key != "log_sha256"}
     assert check.changes(MADE_OF, newer_log) == []
+
+
+def test_items_judged_again_without_being_counted_are_stale(default):
+    workload = default.workloads["extraction"]
+    asked = workload.quality
+    for counts, looks, stale in (((160, 5, 3, 32), 0, ["looks"]), ((160, 5, 3, 32), 1, [])):
+        studies = []
+        for own in ({"counts": (80, 2, 2, 16)}, {"counts": counts, "looks": looks}):
+            evidence = {
+                route: pair.model_copy(update=own) for route, pair in asked.evidence.items()
+            }
+            quality = asked.model_copy(update={"evidence": evidence})
+            changed = workload.model_copy(update={"quality": quality})
+            workloads = default.workloads | {"extraction": changed}
+            studies.append(default.model_copy(update={"workloads": workloads}))
+        before = Last({}, Run("1", {}, {}, {}, studies[0]))
+        assert [found.what for found in check.judged_again(before, studies[1])] == stale
+    assert check.judged_again(Last({}, None, "of another version"), default) == []
 
 
 # --- by how much the headline moves ---------------------------------------------------------

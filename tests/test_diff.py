@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from llmstudy import canonical, paths, study
 from llmstudy.cli import app
-from llmstudy.diff import DATA_AND_CODE, Run, attributed, diff, headline_of
+from llmstudy.diff import DATA_AND_CODE, Run, attributed, diff, headline_of, uncounted_looks
 from llmstudy.run.record import read_run
 from llmstudy.study.blend import blended, changed_inputs, leaves
 from llmstudy.study.kept import kept, restored
@@ -238,6 +238,52 @@ def test_triggers_and_files_that_changed_are_named(default):
         {"workload": "extraction", "id": "G4", "name": "vendor", "then": "armed", "now": "fired"}
     ]
     assert found["made_of"] == [{"what": "data/gpu_prices.csv", "then": "aa", "now": "bb"}]
+
+
+def judged(of, counts, looks):
+    """The study with own items of the open model on extraction."""
+    workload = of.workloads["extraction"]
+    own = {"counts": counts, "looks": looks, "source": "by hand", "as_of": of.as_of}
+    evidence = {
+        route: given.model_copy(update=own) for route, given in workload.quality.evidence.items()
+    }
+    asked = workload.quality.model_copy(update={"evidence": evidence})
+    changed = workload.model_copy(update={"quality": asked})
+    return of.model_copy(update={"workloads": of.workloads | {"extraction": changed}})
+
+
+FEW, MORE = (80, 2, 2, 16), (160, 5, 3, 32)
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "mended"),
+    [
+        ((FEW, 0), (MORE, 0), 1),  # items were added, and are tested as if for the first time
+        ((FEW, 1), (MORE, 1), 2),
+        ((FEW, 1), (MORE, 0), 2),
+        ((FEW, 1), (FEW, 0), 1),  # a look is forgotten
+        ((FEW, 0), (MORE, 1), None),
+        ((FEW, 1), (FEW, 1), None),
+        ((FEW, 0), (FEW, 3), None),  # stricter than it need be
+        (None, (MORE, 0), None),  # the first items of one's own
+        ((FEW, 0), None, None),
+    ],
+)
+def test_items_judged_again_without_being_counted_are_named_with_the_looks_to_write(
+    default, then, now, mended
+):
+    before, after = (judged(default, *own) if own else default for own in (then, now))
+    found = diff(run_of(before, 1.0), run_of(after, 1.0, "2"), tokens)["looks"]
+    assert found == uncounted_looks(before, after)
+    # two routes to one model are one comparison
+    assert len(found) == (mended is not None)
+    if mended is not None:
+        assert found[0].startswith("extraction: the items of gpt-4o-2024-08-06 and Meta-Llama-3.1")
+        assert f"Write looks: {mended}, or" in found[0]
+
+
+def test_nothing_is_said_of_the_looks_of_a_run_whose_study_is_not_known(default):
+    assert uncounted_looks(None, judged(default, MORE, 0)) == []
 
 
 def test_runs_of_two_studies_are_not_compared(studies):

@@ -34,7 +34,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from llmstudy.capacity.curve import ServingCurve, gpu_fit
-from llmstudy.capacity.first_token import LOAD_POWER, FirstToken
+from llmstudy.capacity.first_token import FirstToken, reading_per_step, waiting
 from llmstudy.capacity.hardware import bytes_per_weight
 from llmstudy.figure import FloatArray
 
@@ -79,7 +79,8 @@ class Requests(NamedTuple):
 
     kv_read_s: seconds to read the cache at its mean length. kv_share: share of a replica's KV
     memory that the whole cache takes. first_token_s: least TTFT with none beside it, which grows
-    with the requests outstanding (`first_token`); 0 where none was measured.
+    with the requests outstanding (`first_token.waiting`); 0 where none was measured.
+    reading_per_step: of a request beside it, the mean of all.
     """
 
     arrival_s: FloatArray
@@ -89,6 +90,7 @@ class Requests(NamedTuple):
     kv_read_s: FloatArray
     kv_share: FloatArray
     first_token_s: FloatArray = np.zeros(1)
+    reading_per_step: FloatArray = np.zeros(1)
 
 
 class Autoscaler(NamedTuple):
@@ -269,9 +271,13 @@ def requests_on(
     whole = shape.kv_cache_bytes(inputs + outputs, curve.kv_value_bytes)
     room = gpu_fit(shape, curve.gpu, curve.precision, tensor_parallel) * 2**30 / gpus
     cached = np.minimum(cached, inputs - 1)
-    first_token_s = np.zeros(len(arrival))
-    if first_token is not None:
+    first_token_s, beside = np.zeros(len(arrival)), np.zeros(len(arrival))
+    if first_token is not None and len(arrival):
         first_token_s = first_token.alone_s(curve, inputs, tensor_parallel, cached / inputs)
+        cached_share = cached.sum() / inputs.sum()
+        beside += reading_per_step(
+            curve, inputs.mean(), outputs.mean(), tensor_parallel, cached_share
+        )
     return Requests(
         arrival_s=arrival,
         input_tokens=np.ascontiguousarray(inputs),
@@ -280,6 +286,7 @@ def requests_on(
         kv_read_s=mean / shards / _bytes_per_s(curve),
         kv_share=whole / shards / room,
         first_token_s=first_token_s,
+        reading_per_step=beside,
     )
 
 
@@ -372,7 +379,7 @@ def replay(
     n = len(requests.arrival_s)
     book = np.zeros(n, dtype=_BOOK)
     for name, values in requests._asdict().items():
-        if name != "first_token_s":
+        if name not in ("first_token_s", "reading_per_step"):
             book[name] = values
     book["first_s"] = book["finish_s"] = inf
     book["replica"], book["attempts"] = -1, 1
@@ -403,7 +410,8 @@ def request_table(requests: Requests, outcome: Outcome) -> pd.DataFrame:
     """
     arrival_s, output = requests.arrival_s, requests.output_tokens
     done = np.isfinite(outcome.finish_s)
-    least_s = outcome.taken_s + requests.first_token_s * outcome.outstanding**LOAD_POWER
+    later = waiting(outcome.outstanding, requests.reading_per_step)
+    least_s = outcome.taken_s + requests.first_token_s * later
     first_s = np.where(done, np.maximum(outcome.first_s, least_s), inf)
     later_s = np.where(done, first_s, 0) - np.where(done, outcome.first_s, 0)
     ttft_s = first_s - arrival_s

@@ -48,7 +48,8 @@ def check(
 
     Evidence is stale when a figure or price of the study has expired, a contract has run out, or
     the study file, its log, the bundled data, a notebook, the code, the lock file or the version of
-    the package is not what the last run used. The headline is then recomputed on the inputs of the
+    the package is not what the last run used, or own items were judged again and `looks` did not
+    count it. The headline is then recomputed on the inputs of the
     day, and set against the last run's: by so much would a new run move it.
 
     Exit codes: 0 nothing to do; 2 the study, log or run cannot be used; 3 a trigger fired or

@@ -44,11 +44,11 @@ def diff(
     then: {decision, route, target}, now, changed}], headline: {then: {kind, p10, p50, p90}, now,
     kind, then_usd, now_usd, moved_usd}, attribution: {method, inputs: [{input, moved_usd}],
     why_not}, assumptions: [{name, then: {value, low, high, unit, grade, source}, now}], triggers:
-    [{workload, id, name, then, now}], made_of: [{what, then, now}], forecast: {months: [{month,
-    workload, p10_usd, p50_usd, p90_usd, actual_usd, error_usd, error_share, inside, source,
-    summed}], summary: [{workload, months, inside, coverage_share, coverage_low, coverage_high,
-    bias_usd, bias_share, mean_abs_error_share}], not_compared: [{month, workload, reason}]}}`;
-    null is what a run lacks or what cannot be stated.
+    [{workload, id, name, then, now}], looks: [sentence], made_of: [{what, then, now}], forecast:
+    {months: [{month, workload, p10_usd, p50_usd, p90_usd, actual_usd, error_usd, error_share,
+    inside, source, summed}], summary: [{workload, months, inside, coverage_share, coverage_low,
+    coverage_high, bias_usd, bias_share, mean_abs_error_share}], not_compared: [{month, workload,
+    reason}]}}`; null is what a run lacks or what cannot be stated.
     """
     with mistakes(as_json):
         from llmstudy.run.compare import compared
@@ -101,6 +101,8 @@ def _show(found: Mapping[str, Any]) -> None:
             for r in found["triggers"]
         ],
     )
+    for sentence in found["looks"]:
+        console.print(sentence)
     if found["made_of"]:
         console.print(f"Changed underneath: {', '.join(row['what'] for row in found['made_of'])}")
     _show_months(console, found["forecast"])

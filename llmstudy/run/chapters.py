@@ -66,7 +66,8 @@ class RunResult:
     """A finished run.
 
     paths: memo, index, results, figures, provenance, and pdf where one could be made; otherwise
-    `note` names the command that adds it. It also says where the PDF is longer than it should be.
+    `note` names the command that adds it. It also says where the PDF is longer than it should be,
+    and which items were judged again without being counted.
     """
 
     run_id: str
@@ -95,6 +96,7 @@ def run_study(
     started = datetime.now(UTC)
     load_libraries()
     # imported while the server imports the chapters' libraries: neither is quick
+    from llmstudy.diff import uncounted_looks
     from llmstudy.run import pages
     from llmstudy.run.record import paths_of
     from llmstudy.study import load
@@ -144,7 +146,8 @@ def run_study(
         pages.write_index(draft, study, sorted(CHAPTERS))
     folder = home / run_id
     written = {key: folder / name for key, name in _FILES.items() if (folder / name).exists()}
-    return RunResult(run_id, folder, written, note or long)
+    uncounted = uncounted_looks(then.study if then else None, study)
+    return RunResult(run_id, folder, written, " ".join(filter(None, [*uncounted, note or long])))
 
 
 def latest_run(study_name: str, out: str | Path | None = None) -> Path | None:

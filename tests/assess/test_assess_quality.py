@@ -24,8 +24,12 @@ OWN = """
 """
 MODEL = "model_open: Meta-Llama-3.1-70B-Instruct\n"
 
-OPEN_LEVEL = 0.05 / 6 / 2
-"""Six of the default study's seven claims have not passed; a first look spends half of its part."""
+FIRST_LOOK = 0.05 / 2
+"""A first look spends half of what a claim may; one that no other stands beside may spend all."""
+
+OPEN_LEVEL = FIRST_LOOK / 2
+"""Of the default study's pairs only that of classification may bear a move; it has not passed, and
+whatever is scored next stands beside it."""
 
 
 @pytest.fixture
@@ -74,7 +78,7 @@ def test_a_published_pair_is_reported_as_counted(table):
 def test_the_interval_shown_is_the_one_that_the_verdict_rests_on(table):
     found = table().loc[("support-chat", "novita-llama-3.1-70b")]
     pair = load(paths.params("default.yaml")).workloads["support-chat"].quality.evidence
-    tested = paired_difference(counts_of(pair["novita-llama-3.1-70b"]), 1 - 2 * OPEN_LEVEL)
+    tested = paired_difference(counts_of(pair["novita-llama-3.1-70b"]), 1 - 2 * FIRST_LOOK)
     assert (found["low"], found["high"]) == (tested.low, tested.high)
 
 
@@ -164,25 +168,48 @@ def test_the_same_counts_prove_less_the_more_often_they_were_judged(table):
     assert [row["verdict"] for row in settled] == ["non-inferior", "undecided"]
 
 
-def test_claims_share_one_level_as_holm_has_it(table):
-    found = table().reset_index()
-    study = load(paths.params("default.yaml"))
-    p, same = [], []
-    for row in found.to_dict("records"):
-        given = study.workloads[row["workload"]].quality.evidence.get(row["route"])
-        claim = (row["workload"], given.model_open if given else row["route"])
-        if claim in same:
-            continue
-        same.append(claim)
-        # the share of a first look is a half
-        counts = None if given is None else counts_of(given)
-        p.append(1.0 if given is None else min(2 * non_inferiority_p(counts, row["margin"]), 1.0))
-    passes = dict(zip(same, multipletests(p, 0.05, "holm")[0], strict=True))
-    assert len(passes) == 7
-    for row in found.to_dict("records"):
-        given = study.workloads[row["workload"]].quality.evidence.get(row["route"])
-        claim = (row["workload"], given.model_open if given else row["route"])
-        assert passes[claim] == (row["verdict"] == "non-inferior")
+def own(*counts):
+    """Own counts of the open model, wherever the default study names the pair."""
+    text = f"          counts: {list(counts)}\n          source: by hand\n"
+    return (MODEL, MODEL + text + "          as_of: 2026-11-01\n")
+
+
+def test_what_is_scored_shares_one_level_as_holm_has_it(table):
+    """Three claims: the items of one model on two workloads, and a public pair that may do."""
+    found, counts = table(own(860, 16, 12, 30)).reset_index(), PairedCounts(860, 16, 12, 30)
+    pair = load(paths.params("default.yaml")).workloads["classification"].quality.evidence
+    public = counts_of(pair["groq-llama-3.1-8b"])
+    given = {("support-chat", 0.03): counts, ("classification", 0.03): public}
+    given[("extraction", 0.05)] = counts
+    # the share of a first look is a half
+    p = [min(2 * non_inferiority_p(c, margin), 1.0) for (_, margin), c in given.items()]
+    passes = dict(zip([name for name, _ in given], multipletests(p, 0.05, "holm")[0], strict=True))
+    assert sorted(passes.values()) == [False, True, True]
+    scored = found[found["n"] > 0]
+    assert set(scored["workload"]) == set(passes)
+    for row in scored.to_dict("records"):
+        assert passes[row["workload"]] == (row["verdict"] == "non-inferior")
+    # one that passes leaves its part to those that do not
+    levels = scored.groupby("workload")["alpha"].agg(["min", "max"])
+    assert (levels["min"] == levels["max"]).all()
+    assert levels["min"].sort_values().tolist() == pytest.approx(
+        [FIRST_LOOK / 3, FIRST_LOOK / 2, FIRST_LOOK]
+    )
+
+
+def test_what_nobody_has_scored_takes_no_part_of_the_level(table):
+    """Nor does a public pair where a move must rest on items of one's own."""
+    key = ("classification", "groq-llama-3.1-8b")
+    assert table().loc[key, "alpha"] == FIRST_LOOK
+    proxy, planned = (
+        ("support-chat", route) for route in ("h200-llama-3.1-70b", "openai-gpt-6-luna")
+    )
+    assert table().loc[proxy, "alpha"] == FIRST_LOOK
+    assert table().loc[planned, "next_alpha"] == table().loc[proxy, "next_alpha"] == OPEN_LEVEL
+    # where the pair may bear a move it is a claim, and takes its part
+    bears = table(("lowest_grade: measured", "lowest_grade: published"))
+    assert bears.loc[key, "alpha"] == FIRST_LOOK / 2
+    assert bears.loc[planned, "next_alpha"] == FIRST_LOOK / 3
 
 
 def test_a_study_of_one_workload_tests_it_at_the_whole_of_a_first_look():

@@ -87,6 +87,20 @@ def test_one_bad_point_in_eight_hardly_moves_the_curve(synthetic_points):
     assert np.median(throughput_error_share(curve, elsewhere)) < 0.05
 
 
+def test_points_that_contradict_the_others_weigh_less(synthetic_points, monkeypatch):
+    def median_error(seed):
+        points, rng = synthetic_points(8, noise=0.03, seed=seed), np.random.default_rng(seed)
+        off = rng.uniform(0.25, 0.6, 8) * (rng.random(8) < 0.2)
+        points["tpot_ms"] *= np.exp(off)
+        curve = fit_serving_curve(points, LLAMA_70B, H200, "fp8")
+        return np.median(throughput_error_share(curve, synthetic_points(40, seed=100)))
+
+    weighed = [median_error(seed) for seed in range(20)]
+    monkeypatch.setattr("llmstudy.capacity.fit._OUTLIER_SHARE", 1e3)  # plain squares
+    squares = [median_error(seed) for seed in range(20)]
+    assert np.median(weighed) < 0.7 * np.median(squares)
+
+
 def test_the_curve_of_one_gpu_type_predicts_another_as_published(h200_curve):
     # the research found 6.5 % at home and 7.5 % on H100, mean over all points
     home = usable_points(llama_70b_fp8("h200_sxm"), LLAMA_70B, H200, "fp8")

@@ -340,6 +340,7 @@ def test_a_run_with_a_previous_one_tells_what_moved(study, results):
         "triggers": [
             {"workload": "extraction", "id": "G1", "name": "x", "then": "armed", "now": "fired"}
         ],
+        "looks": ["extraction: the items of a and b have changed; write looks: 1."],
         "made_of": [],
         "forecast": {"summary": [{"months": 3, "inside": 2, "mean_abs_error_share": 0.07}]},
     }
@@ -351,6 +352,7 @@ def test_a_run_with_a_previous_one_tells_what_moved(study, results):
     assert "What moved it: growth +USD 300k and rent −USD 36k." in text
     assert "Of 3 months billed, 2 lie in the range" in text
     assert "Trigger G1 on extraction was armed and is fired." in text
+    assert "the items of a and b have changed; write looks: 1." in text
     page = f'<main><section data-section="since-last">{told}</section></main>'
     assert [f for f in faults(page, with_diff) if "missing" not in f] == []
 

@@ -26,6 +26,7 @@ def since_last(facts: Facts) -> str:
         *_inputs(found["attribution"]),
         *_assumptions(found["assumptions"]),
         *_triggers(found["triggers"]),
+        *(str(quoted(sentence)) for sentence in found["looks"]),
         _forecast(found["forecast"]),
     ]
     return title + bullets(said)
