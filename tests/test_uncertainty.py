@@ -216,7 +216,8 @@ def month_bill(offer, d, requests, month):
     longer_out = d["output_tokens"] * d["tokenizer"] / offer.output_tokens
     per_s = offer.capacity_requests_per_s * d["capacity_factor"]
     per_s *= longer_in**offer.input_elasticity * longer_out**offer.output_elasticity
-    peak_per_s = requests / (730 * 3600) * d["peak_to_mean"]
+    attempts = requests * (1 + d["retry_share"])
+    peak_per_s = attempts / (730 * 3600) * d["peak_to_mean"]
     replicas = math.ceil(peak_per_s / (per_s * d["target_utilisation"])) + offer.spare
     gpu_hours = (replicas + d["staging_replicas"]) * offer.gpus_per_replica * 730
     a_term = month // offer.term_months * offer.term_months
@@ -251,6 +252,15 @@ def test_a_saving_is_what_a_loop_over_the_months_adds_up_to(current, challenger)
     ]
     found = mc.move_saving_usd(current, challenger, d, MONTHS)
     assert found == pytest.approx(np.array(by_hand), rel=1e-9, abs=1e-3)
+
+
+def test_a_fleet_runs_the_attempts_that_fail_as_well():
+    d = draws(retry_share=0.25)
+    carried = mc.fleet_unit(fleet(5), draws(), 1)[0][0, 0]
+    a_replica = 730 * 3 * 1.2
+    for requests, replicas in [(0.8 * carried, 1), (0.81 * carried, 2), (3.2 * carried, 4)]:
+        rent = mc.fleet_rent_usd(fleet(5), d, np.array([[requests]]), 1)[0, 0]
+        assert rent == pytest.approx((replicas + 1) * a_replica)
 
 
 def test_an_owned_card_that_was_bought_for_a_busy_month_stays_and_its_price_holds():
@@ -413,10 +423,13 @@ def published_priors(n, seed):
         return low * (high / low) ** rng.random(n)
 
     retries, batch = rng.uniform(0, 0.05, n), rng.uniform(0, 0.3, n)
+    # a share of the requests is billed at half price
+    billed = (1 + retries) * (1 - batch / 2)
     return draws(
         n,
         usd_per_gpu_hour=log(2.0, 6.9),
-        capacity_factor=rng.uniform(12, 26, n) / 20,
+        # the simulation has no retry on the fleet
+        capacity_factor=rng.uniform(12, 26, n) / 20 * billed,
         peak_to_mean=rng.uniform(1.8, 3.5, n),
         target_utilisation=rng.uniform(0.5, 0.8, n),
         fte=log(4_000, 40_000),
@@ -425,8 +438,7 @@ def published_priors(n, seed):
         drift_proprietary_api=log(0.2, 1.2),
         drift_gpu=rng.uniform(0.8, 1.3, n),
         cached_input_share=rng.uniform(0, 0.6, n),
-        # a share of the requests is billed at half price
-        retry_share=(1 + retries) * (1 - batch / 2) - 1,
+        retry_share=billed - 1,
     )
 
 

@@ -1,7 +1,8 @@
 """What does each month cost on a route, in every draw?
 
 An API bills each request, and needs an evaluation when its provider updates a model and a migration
-when it retires one. A fleet bills whole replicas, busy or not, a part of one for staging, and its
+when it retires one. A failed attempt costs either arm what an answer does: an API bills its tokens,
+a fleet computes them. A fleet bills whole replicas, busy or not, a part of one for staging, and its
 upgrades; the team that runs all fleets is apart, since it is no workload's own.
 
 Shapes: (n,) for an input, (n, months) for a path. Inputs named `path_` are factors on the trend
@@ -138,14 +139,18 @@ def api_month_usd(arm: str, d: Draws) -> FloatArray:
 
 
 def fleet_unit(fleet: Fleet, d: Draws, months: int) -> tuple[FloatArray, FloatArray]:
-    """Requests a month that one replica carries, and its rent, in each month. (n, months) each."""
+    """Requests a month that one replica carries, and its rent, in each month. (n, months) each.
+
+    Requests are counted as the user does; the attempts that fail load the replica beside them.
+    """
     capacity = (
         fleet.capacity_requests_per_s
         * (d["input_tokens"] * d["tokenizer"] / fleet.input_tokens) ** fleet.input_elasticity
         * (d["output_tokens"] * d["tokenizer"] / fleet.output_tokens) ** fleet.output_elasticity
         * d["capacity_factor"]
     )
-    carries = requests_per_replica(capacity, d["peak_to_mean"], d["target_utilisation"])
+    attempts = requests_per_replica(capacity, d["peak_to_mean"], d["target_utilisation"])
+    carries = attempts / (1 + d["retry_share"])
     shrinking = np.asarray(carries)[:, None] * prompt_lengths(d, months) ** fleet.input_elasticity
     rent = replica_month_usd(d["usd_per_gpu_hour"], fleet.gpus_per_replica, d["overhead_share"])
     return shrinking, np.asarray(rent)[:, None] * rent_path(fleet, d, months)

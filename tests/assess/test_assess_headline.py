@@ -83,7 +83,7 @@ def test_nothing_that_the_replay_keeps_rests_on_what_it_leaves_out(small):
     kinds = ("saving", "at_stake", "stay")
     first = {kind: replay.median_usd(small, kind) for kind in kinds}
     workload = small.workloads[name]
-    drifting = {"growth", "volatility", "prompt_growth", "retry_share", "cache_write_share"}
+    drifting = {"growth", "volatility", "prompt_growth", "cache_write_share"}
     other = {key: value for key, value in vars(scaled(workload, 0.2)).items() if key in drifting}
     own = small.self_hosting
     priced = ("spare_replicas", "target_utilisation", "spot_rerun")
