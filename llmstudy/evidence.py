@@ -480,6 +480,10 @@ class FleetOffer:
     target_utilisation: Figure
 
 
+_CACHED_SHARES = tuple(tenths / 10 for tenths in range(11))
+"""Cached shares of the input at which a fleet is solved, beside the study's own."""
+
+
 def fleet_offer(
     study: Study, workload: Workload, route: SelfHostedRoute, fits: pd.DataFrame
 ) -> tuple[FleetOffer, capacity.Capacity]:
@@ -500,10 +504,13 @@ def fleet_offer(
     cold = capacity.capacity_at_slo(curve, tokens_in, tokens_out, tpot_s, size, ttft_s)
 
     def at(
-        in_factor: float, out_factor: float, of: capacity.ServingCurve = curve
+        in_factor: float,
+        out_factor: float,
+        of: capacity.ServingCurve = curve,
+        cached_share: float = cached,
     ) -> capacity.Capacity:
         lengths = (tokens_in * in_factor, tokens_out * out_factor)
-        return capacity.capacity_at_slo(of, *lengths, tpot_s, size, cached_share=cached)
+        return capacity.capacity_at_slo(of, *lengths, tpot_s, size, cached_share=cached_share)
 
     centre = at(1, 1)
     # one spread to the better side only: on the other it might not serve at all
@@ -513,6 +520,10 @@ def fleet_offer(
 
     def elasticity(probe: capacity.Capacity) -> float:
         return log(probe.requests_per_s / centre.requests_per_s) / log(shorter)
+
+    cached_shares = sorted({*_CACHED_SHARES, cached})
+    by_cached = [at(1, 1, cached_share=part).requests_per_s for part in cached_shares]
+    factors = [rate / centre.requests_per_s for rate in by_cached]
 
     offer = FleetOffer(
         fleet=Fleet(
@@ -526,6 +537,7 @@ def fleet_offer(
             reserved_share=rent.reserved_share(route),
             term_months=rent.term_months(route),
             capital_share=rent.capital_share(route),
+            cached_factors=tuple(zip(cached_shares, factors, strict=True)),
         ),
         capacity_factor=_capacity_factor(
             route, curve, workload, centre, fits, dict(zip(drawn, rises, strict=True))

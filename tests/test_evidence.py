@@ -501,10 +501,11 @@ def test_a_month_begins_on_the_same_day_or_the_last_of_a_shorter_month(day, mont
 # ---- what a self-hosted route carries and costs
 
 
-def at_lengths(workload, tokens_in, tokens_out):
-    def certain(figure, value):
-        return replace(figure, value=value, low=value, high=value)
+def certain(figure, value):
+    return replace(figure, value=value, low=value, high=value)
 
+
+def at_lengths(workload, tokens_in, tokens_out):
     intake = workload.intake
     return workload.model_copy(
         update={
@@ -532,6 +533,21 @@ def test_elasticities_foretell_the_capacity_at_other_lengths(default, fits):
         assert foretold == pytest.approx(solved.fleet.capacity_requests_per_s, rel=0.03)
     assert fleet.input_elasticity < 0
     assert fleet.output_elasticity < 0
+
+
+@pytest.mark.parametrize(
+    ("name", "route"), [("classification", "h200-llama-3.1-8b"), ("extraction", H200_70B)]
+)
+def test_a_fleet_carries_at_another_cached_share_what_is_solved_for_it(default, fits, name, route):
+    workload, spec = default.workloads[name], default.routes[route]
+    fleet = fleet_offer(default, workload, spec, fits)[0].fleet
+    for cached in (0.0, 0.05, 0.33, 0.6, 0.85, 1.0):
+        other = certain(workload.cached_input_share, cached)
+        there = workload.model_copy(update={"cached_input_share": other})
+        solved = fleet_offer(default, there, spec, fits)[0].fleet
+        found = fleet.capacity_requests_per_s * fleet.cached_factor(np.array([cached]))
+        assert found[0] == pytest.approx(solved.capacity_requests_per_s, rel=0.04)
+    assert fleet.cached_factor(np.array([0.6]))[0] > 1.3
 
 
 def test_capacity_has_the_error_of_its_curve_inside_the_measured_range_and_more_outside(

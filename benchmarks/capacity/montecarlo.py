@@ -184,6 +184,8 @@ def month_bill(offer: mc.Offer, d: Numbers, requests: float, month: int) -> floa
     longer_out = d["output_tokens"] * d["tokenizer"] / offer.output_tokens
     per_s = offer.capacity_requests_per_s * d["capacity_factor"]
     per_s *= longer_in**offer.input_elasticity * longer_out**offer.output_elasticity
+    shares, factors = zip(*offer.cached_factors, strict=True)
+    per_s /= float(np.interp(d["cached_input_share"], shares, 1 / np.array(factors)))
     peak_per_s = requests * (1 + d["retry_share"]) / (730 * 3600) * d["peak_to_mean"]
     needed = math.ceil(peak_per_s / (per_s * d["target_utilisation"]) * (1 - 1e-12))
     replicas = max(needed + offer.spare, 1) + d["staging_replicas"]

@@ -9,7 +9,9 @@ Shapes: (n,) for an input, (n, months) for a path. Inputs named `path_` are fact
 (see `paths`); where they are absent the trend holds.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 
@@ -30,10 +32,12 @@ class Fleet:
     """A self-hosted route as its cost sees it: what one replica carries.
 
     Capacity changes with the mean lengths as a power law around the lengths it was solved for
-    (elasticities by finite difference of the serving curve). `reserved_share` of the rent is fixed
-    for `term_months` at the price of the month in which each term begins. `capital_share` is the
-    part of an owned GPU's hour that was bought, for `term_months`: 0 where GPUs are rented. What is
-    owned keeps its price, and a card that was bought for a busy month stays.
+    (elasticities by finite difference of the serving curve). `cached_factors` holds what it is at
+    other shares of the input read from a cache: share (ascending), and capacity over the one
+    solved; a fleet's cache is taken to be as warm as an API's. `reserved_share` of the rent is
+    fixed for `term_months` at the price of the month in which each term begins. `capital_share` is
+    the part of an owned GPU's hour that was bought, for `term_months`: 0 where GPUs are rented.
+    What is owned keeps its price, and a card that was bought for a busy month stays.
     """
 
     capacity_requests_per_s: float
@@ -46,6 +50,22 @@ class Fleet:
     reserved_share: float = 0.0
     term_months: int = 12
     capital_share: float = 0.0
+    cached_factors: tuple[tuple[float, float], ...] = ((0.0, 1.0),)
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        """The fleet that `dataclasses.asdict` and JSON made a row of."""
+        factors = tuple((share, factor) for share, factor in row.get("cached_factors", ()))
+        return cls(**{**row, "cached_factors": factors or cls.cached_factors})
+
+    def cached_factor(self, cached_input_share: FloatArray) -> FloatArray:
+        """Capacity at a cached share over the one solved, (n,) -> (n,).
+
+        By straight lines in the time that a request takes of a replica: reading its prompt is a
+        part of that, in proportion to what is not cached.
+        """
+        shares, factors = np.array(self.cached_factors).T
+        return np.asarray(1 / np.interp(cached_input_share, shares, 1 / factors))
 
 
 Offer = TokenPrice | Fleet
@@ -147,6 +167,7 @@ def fleet_unit(fleet: Fleet, d: Draws, months: int) -> tuple[FloatArray, FloatAr
         fleet.capacity_requests_per_s
         * (d["input_tokens"] * d["tokenizer"] / fleet.input_tokens) ** fleet.input_elasticity
         * (d["output_tokens"] * d["tokenizer"] / fleet.output_tokens) ** fleet.output_elasticity
+        * fleet.cached_factor(d["cached_input_share"])
         * d["capacity_factor"]
     )
     attempts = requests_per_replica(capacity, d["peak_to_mean"], d["target_utilisation"])
