@@ -535,6 +535,7 @@ def fleet_offer(
             gpus_per_replica=route.tensor_parallel,
             spare=study.self_hosting.spare_replicas,
             reserved_share=rent.reserved_share(route),
+            reserved_price_share=prices.RESERVED_PRICE_SHARE.value,
             term_months=rent.term_months(route),
             capital_share=rent.capital_share(route),
             cached_factors=tuple(zip(cached_shares, factors, strict=True)),

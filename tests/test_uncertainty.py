@@ -32,7 +32,8 @@ def fleet(
 ):
     return mc.Fleet(
         requests_per_s, 1155, 211, input_elasticity, output_elasticity, gpus_per_replica=gpus,
-        spare=spare, reserved_share=reserved, cached_factors=((0.0, 1.0), (0.6, 1.5)),
+        spare=spare, reserved_share=reserved, reserved_price_share=0.7,
+        cached_factors=((0.0, 1.0), (0.6, 1.5)),
     )  # fmt: skip
 
 
@@ -212,6 +213,28 @@ def month_bill(offer, d, requests, month):
         beside = d["api_evaluation"] / 12 + d["provisioned"]
         beside += d[f"migration_{offer.arm}"] / d[f"model_life_{offer.arm}"]
         return requests * (usd + d["tool_usd"] / 1000) + beside
+    price = d["drift_gpu"] ** years
+    needed, hour = running(offer, d, requests, month), d["usd_per_gpu_hour"]
+    if offer.reserved_share:
+        # of the replicas at a term's start some are reserved; others, and later ones, on demand
+        share, discount = offer.reserved_share, offer.reserved_price_share
+        a_term = month // offer.term_months * offer.term_months
+        before = requests / (1 + d["growth"]) ** (month - a_term)
+        per_reserved = 1 / (share / discount + 1 - share)  # of the hours, by what they cost
+        reserved = running(offer, d, before, a_term) * share / discount * per_reserved
+        on_demand = hour / per_reserved
+        hours = reserved * discount * on_demand * d["drift_gpu"] ** (a_term / 12)
+        hours += max(needed - reserved, 0) * on_demand * price
+    else:
+        hours = needed * hour * price
+    rent = hours * offer.gpus_per_replica * 730 * (1 + d["overhead_share"])
+    upkeep = d["observability"] + (d["upgrades"] * d["upgrade_usd"] + d["fine_tuning"]) / 12
+    return rent + upkeep + team_bill(d)  # its team, as if it were the only fleet
+
+
+def running(offer, d, requests, month):
+    """Replicas that a month's requests take, spares and staging included."""
+    prompts = d["input_tokens"] * d["tokenizer"]
     longer_in = prompts * (1 + d["prompt_growth"]) ** month / offer.input_tokens
     longer_out = d["output_tokens"] * d["tokenizer"] / offer.output_tokens
     per_s = offer.capacity_requests_per_s * d["capacity_factor"]
@@ -220,13 +243,7 @@ def month_bill(offer, d, requests, month):
     attempts = requests * (1 + d["retry_share"])
     peak_per_s = attempts / (730 * 3600) * d["peak_to_mean"]
     replicas = math.ceil(peak_per_s / (per_s * d["target_utilisation"])) + offer.spare
-    gpu_hours = (replicas + d["staging_replicas"]) * offer.gpus_per_replica * 730
-    a_term = month // offer.term_months * offer.term_months
-    price = (1 - offer.reserved_share) * d["drift_gpu"] ** years
-    price += offer.reserved_share * d["drift_gpu"] ** (a_term / 12)
-    rent = gpu_hours * d["usd_per_gpu_hour"] * (1 + d["overhead_share"]) * price
-    upkeep = d["observability"] + (d["upgrades"] * d["upgrade_usd"] + d["fine_tuning"]) / 12
-    return rent + upkeep + team_bill(d)  # its team, as if it were the only fleet
+    return replicas + d["staging_replicas"]
 
 
 DOUBLED = (1.0,) * 3 + (2.0,) * (MONTHS - 3)
@@ -262,6 +279,33 @@ def test_a_fleet_runs_the_attempts_that_fail_as_well():
     for requests, replicas in [(0.8 * carried, 1), (0.81 * carried, 2), (3.2 * carried, 4)]:
         rent = mc.fleet_rent_usd(fleet(5), d, np.array([[requests]]), 1)[0, 0]
         assert rent == pytest.approx((replicas + 1) * a_replica)
+
+
+def test_a_reserved_term_is_paid_to_its_end_when_the_volume_halves_in_its_sixth_month():
+    """8 replicas, 6 of them reserved at half the price of one on demand: 6 + 2 * 2 = 10 a month."""
+    of = replace(fleet(5, spare=0), reserved_share=0.6, reserved_price_share=0.5)
+    carried = mc.fleet_unit(of, draws(), 1)[0][0, 0]
+    replicas = np.array([8] * 5 + [4] * 9 + [16])
+    d = draws(overhead_share=0.0)
+    a_replica = 730 * 3 * 8 / 10  # reserved: the mean of the eight is 3 an hour
+    found = mc.fleet_rent_usd(of, d, carried * (replicas - 0.5)[None], 15)[0] / a_replica
+    # in the second term 3 of 4 are reserved, and 12 more come on demand in its third month
+    assert found == pytest.approx([10] * 5 + [6] * 7 + [3 + 2] * 2 + [3 + 2 * 13])
+
+
+def test_a_term_is_signed_at_the_price_and_for_the_hours_of_its_first_month():
+    terms = mc.Reservation(share=0.6, price_share=0.5, term_months=2)
+    market = np.array([[1.0, 2.0, 3.0, 4.0, 5.0]])
+    needed = np.array([[10.0, 10.0, 20.0, 20.0, 5.0]])
+    kept, by_the_hour = 0.6 * needed[0], 0.4 * needed[0]
+    # begun in the second month: signed there and two months later
+    found = terms.rent_usd(needed, market, start=1)[0, 1:]
+    more = 1.6 * (20 - 10)  # ten more than were signed for, on demand
+    less = max(1.6 * 5 - 0.6 / 0.5 * 20, 0)
+    assert found == pytest.approx(
+        [kept[1] * 2 + by_the_hour[1] * 2, kept[1] * 2 + (by_the_hour[1] + more) * 3,
+         kept[3] * 4 + by_the_hour[3] * 4, kept[3] * 4 + less * 5]
+    )  # fmt: skip
 
 
 def test_an_owned_card_that_was_bought_for_a_busy_month_stays_and_its_price_holds():

@@ -104,7 +104,7 @@ def _fleet(study: Study, name: str, route: str, offer: FleetOffer) -> dict[str, 
     mean_per_s = requests / (HOURS_PER_MONTH * 3600)
     # of requests as the user counts them: failed attempts take the rest
     capacity_requests_per_s = offer.fleet.capacity_requests_per_s / (1 + workload.retry_share.value)
-    carries, rent = (float(x[0, 0]) for x in mc.fleet_unit(offer.fleet, d, 1))
+    carries, rent = (x.item() for x in mc.fleet_unit(offer.fleet, d, 1))
     running = int(capacity.replicas(requests, carries, 1.0, offer.fleet.spare, minimum=1))
     hours = running * rent
     upkeep = float(mc.month_usd(offer.fleet, d, np.array([[requests]]), 1)[0, 0]) - hours

@@ -95,7 +95,7 @@ def _of_an_api(price: TokenPrice, d: mc.Draws, premium: float) -> Items:
 
 
 def _of_a_fleet(fleet: mc.Fleet, d: mc.Draws) -> Items:
-    carries, rent = (x[:, 0] for x in mc.fleet_unit(fleet, d, 1))
+    carries, rent = (x.ravel() for x in mc.fleet_unit(fleet, d, 1))
     needed = np.ceil(d["requests"] / carries * (1 - 1e-12))
     busy = d["requests"] / carries * d["target_utilisation"] / d["peak_to_mean"]
     repeated = busy * d["retry_share"] / (1 + d["retry_share"])
