@@ -208,10 +208,11 @@ def _drawn(study: Study, name: str) -> pd.DataFrame:
 def measured(study: Study, found: Traffic) -> Study:
     """The study with the log's own figures in place of its assumptions, where there is a log.
 
-    Tokens and volume become measured, at the day on which the log ends. A log shorter than a week
-    saw unknown hours of it, so its volume keeps a range as wide as the study's weekly shape allows;
-    unusable rows widen it upwards, holes in the log downwards. Of too few requests only the
-    mean is taken: the range stays the study's own, widened to hold it.
+    Tokens and volume become measured, and so does what the log shows of caching and retries, at the
+    day on which the log ends. A log shorter than a week saw unknown hours of it, so its volume
+    keeps a range as wide as the study's weekly shape allows; unusable rows widen it upwards, holes
+    in the log downwards. Of too few requests only the mean is taken: the range stays the study's
+    own, widened to hold it.
     """
     if found.summary.empty:
         return study
@@ -247,11 +248,11 @@ def _with_log(workload: Workload, row: "pd.Series[Any]", lost_share: float) -> W
             "", row["peak_to_mean_hour"], "factor", grade="measured", source=source, as_of=as_of
         )
     found: dict[str, Any] = {"intake": workload.intake.model_copy(update=updates)}
-    cached = row["cached_input_share"]
-    if pd.notna(cached):
-        found["cached_input_share"] = Figure(
-            "", float(cached), "share", grade="measured", source=source, as_of=as_of
-        )
+    for share_ in ("cached_input_share", "retry_share"):
+        if pd.notna(row[share_]):
+            found[share_] = Figure(
+                "", float(row[share_]), "share", grade="measured", source=source, as_of=as_of
+            )
     return workload.model_copy(update=found)
 
 
