@@ -245,6 +245,10 @@ def requests_per_replica(
 ) -> Number:
     """Requests a month that one replica carries when it must hold its SLO in the peak hour.
 
+    peak_to_mean: of the busiest clock hour. target_utilisation: what is sustained while that hour
+    lasts, with the bursts within it. A peak of ten minutes holds those bursts already: it would
+    count them twice.
+
     Source: cost.md 4.1, R = ceil(lambda_mean * PAR / (mu * rho)) solved for one replica.
 
     >>> round(requests_per_replica(4.2, 1.86, 0.7))

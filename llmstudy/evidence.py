@@ -208,10 +208,11 @@ def _drawn(study: Study, name: str) -> pd.DataFrame:
 def measured(study: Study, found: Traffic) -> Study:
     """The study with the log's own figures in place of its assumptions, where there is a log.
 
-    Tokens and volume become measured, at the day on which the log ends. A log shorter than a week
-    saw unknown hours of it, so its volume keeps a range as wide as the study's weekly shape allows;
-    unusable rows widen it upwards, holes in the log downwards. Of too few requests only the
-    mean is taken: the range stays the study's own, widened to hold it.
+    Tokens and volume become measured, and so does what the log shows of caching and retries, at the
+    day on which the log ends. A log shorter than a week saw unknown hours of it, so its volume
+    keeps a range as wide as the study's weekly shape allows; unusable rows widen it upwards, holes
+    in the log downwards. Of too few requests only the mean is taken: the range stays the study's
+    own, widened to hold it.
     """
     if found.summary.empty:
         return study
@@ -247,11 +248,11 @@ def _with_log(workload: Workload, row: "pd.Series[Any]", lost_share: float) -> W
             "", row["peak_to_mean_hour"], "factor", grade="measured", source=source, as_of=as_of
         )
     found: dict[str, Any] = {"intake": workload.intake.model_copy(update=updates)}
-    cached = row["cached_input_share"]
-    if pd.notna(cached):
-        found["cached_input_share"] = Figure(
-            "", float(cached), "share", grade="measured", source=source, as_of=as_of
-        )
+    for share_ in ("cached_input_share", "retry_share"):
+        if pd.notna(row[share_]):
+            found[share_] = Figure(
+                "", float(row[share_]), "share", grade="measured", source=source, as_of=as_of
+            )
     return workload.model_copy(update=found)
 
 
@@ -480,6 +481,10 @@ class FleetOffer:
     target_utilisation: Figure
 
 
+_CACHED_SHARES = tuple(tenths / 10 for tenths in range(11))
+"""Cached shares of the input at which a fleet is solved, beside the study's own."""
+
+
 def fleet_offer(
     study: Study, workload: Workload, route: SelfHostedRoute, fits: pd.DataFrame
 ) -> tuple[FleetOffer, capacity.Capacity]:
@@ -500,10 +505,13 @@ def fleet_offer(
     cold = capacity.capacity_at_slo(curve, tokens_in, tokens_out, tpot_s, size, ttft_s)
 
     def at(
-        in_factor: float, out_factor: float, of: capacity.ServingCurve = curve
+        in_factor: float,
+        out_factor: float,
+        of: capacity.ServingCurve = curve,
+        cached_share: float = cached,
     ) -> capacity.Capacity:
         lengths = (tokens_in * in_factor, tokens_out * out_factor)
-        return capacity.capacity_at_slo(of, *lengths, tpot_s, size, cached_share=cached)
+        return capacity.capacity_at_slo(of, *lengths, tpot_s, size, cached_share=cached_share)
 
     centre = at(1, 1)
     # one spread to the better side only: on the other it might not serve at all
@@ -513,6 +521,10 @@ def fleet_offer(
 
     def elasticity(probe: capacity.Capacity) -> float:
         return log(probe.requests_per_s / centre.requests_per_s) / log(shorter)
+
+    cached_shares = sorted({*_CACHED_SHARES, cached})
+    by_cached = [at(1, 1, cached_share=part).requests_per_s for part in cached_shares]
+    factors = [rate / centre.requests_per_s for rate in by_cached]
 
     offer = FleetOffer(
         fleet=Fleet(
@@ -524,8 +536,10 @@ def fleet_offer(
             gpus_per_replica=route.tensor_parallel,
             spare=study.self_hosting.spare_replicas,
             reserved_share=rent.reserved_share(route),
+            reserved_price_share=prices.RESERVED_PRICE_SHARE.value,
             term_months=rent.term_months(route),
             capital_share=rent.capital_share(route),
+            cached_factors=tuple(zip(cached_shares, factors, strict=True)),
         ),
         capacity_factor=_capacity_factor(
             route, curve, workload, centre, fits, dict(zip(drawn, rises, strict=True))

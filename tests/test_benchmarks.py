@@ -291,7 +291,17 @@ def moves(montecarlo):
     cheap = replace(dear, arm="hosted_open", uncached_input_usd=0.0009, month_factors=(1.0,))
     figures = (Figure("", 1, "factor", 0.7, 1.2, "triangular"), Figure("", 3.5, "USD", 2, 5))
     own = FleetOffer(
-        mc.Fleet(4.0, 1155, 211, -0.8, -0.3, gpus_per_replica=2, spare=1, reserved_share=0.6),
+        mc.Fleet(
+            4.0,
+            1155,
+            211,
+            -0.8,
+            -0.3,
+            gpus_per_replica=2,
+            spare=1,
+            reserved_share=0.6,
+            reserved_price_share=0.7,
+        ),
         *figures,
         Figure("", 0.6, "share", 0.5, 0.8, "triangular"),
     )

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from llmstudy import paths, rent
 from llmstudy.assess.case import open_case
+from llmstudy.assess.cost import cost_tables
 from llmstudy.assess.evidence import evidence_tables
 from llmstudy.capacity import CannotServe
 from llmstudy.cost import api_usd_per_request
@@ -112,6 +113,36 @@ def test_a_log_of_a_week_answers_what_was_unknown(logged):
         assert figure.source.startswith("log: 192 requests in 192")
     answered = {path.split(".")[-1] for path in set(study.unknown()) - set(now.unknown())}
     assert answered == {"requests", "input_tokens", "output_tokens", "peak_to_mean"}
+
+
+@pytest.mark.parametrize("ids", [False, True], ids=["rows alone", "calls with ids"])
+def test_a_failed_attempt_is_billed_once_whether_it_is_a_row_or_told_by_its_id(
+    variant, tmp_path, ids
+):
+    """An answer an hour over 8 days, every fourth after an attempt that failed: 1.25 an hour."""
+    lines = ["id,at,in,out,cached,ok"]
+    for hour in range(24 * 8):
+        at = datetime(2026, 11, 2) + timedelta(hours=hour)
+        if hour % 4 == 0:
+            lines.append(f"r{hour},{at}Z,1000,200,0,false")
+        lines.append(f"r{hour},{at + timedelta(seconds=9)}Z,1000,200,0,true")
+    (tmp_path / "log.csv").write_text("\n".join(lines) + "\n")
+    columns = "ts_start: at, input_tokens: in, output_tokens: out, ok: ok, "
+    columns += "cached_input_tokens: cached" + (", request_id: id" if ids else "")
+    log = (
+        f"requests: {{path: log.csv, format: csv, columns: {{{columns}}}, "
+        "workload: product, provider: openai, model: gpt-4o}\n"
+    )
+    case = open_case(load(variant("source_memo", ("team:\n", f"{log}team:\n"))))
+    workload = case.study.workloads["product"]
+    requests, share = (730, 0.25) if ids else (1.25 * 730, 0.0)
+    assert workload.intake.requests.value == pytest.approx(requests, rel=0.01)
+    assert (workload.retry_share.value, workload.retry_share.grade) == (share, "measured")
+    (bill,) = (row for row in cost_tables(case)["bills"].to_dict("records") if row["current"])
+    tokens_usd = (1000 * 2.5 + 200 * 10) / 1e6
+    tools_usd = case.study.api_use.tools.value / 1000
+    month_usd = 1.25 * 730 * tokens_usd + workload.intake.requests.value * tools_usd
+    assert bill["month_usd"] == pytest.approx(month_usd, rel=0.01)
 
 
 def test_a_log_of_a_day_leaves_the_volume_as_wide_as_the_week_is_uneven(logged):
@@ -501,10 +532,11 @@ def test_a_month_begins_on_the_same_day_or_the_last_of_a_shorter_month(day, mont
 # ---- what a self-hosted route carries and costs
 
 
-def at_lengths(workload, tokens_in, tokens_out):
-    def certain(figure, value):
-        return replace(figure, value=value, low=value, high=value)
+def certain(figure, value):
+    return replace(figure, value=value, low=value, high=value)
 
+
+def at_lengths(workload, tokens_in, tokens_out):
     intake = workload.intake
     return workload.model_copy(
         update={
@@ -532,6 +564,21 @@ def test_elasticities_foretell_the_capacity_at_other_lengths(default, fits):
         assert foretold == pytest.approx(solved.fleet.capacity_requests_per_s, rel=0.03)
     assert fleet.input_elasticity < 0
     assert fleet.output_elasticity < 0
+
+
+@pytest.mark.parametrize(
+    ("name", "route"), [("classification", "h200-llama-3.1-8b"), ("extraction", H200_70B)]
+)
+def test_a_fleet_carries_at_another_cached_share_what_is_solved_for_it(default, fits, name, route):
+    workload, spec = default.workloads[name], default.routes[route]
+    fleet = fleet_offer(default, workload, spec, fits)[0].fleet
+    for cached in (0.0, 0.05, 0.33, 0.6, 0.85, 1.0):
+        other = certain(workload.cached_input_share, cached)
+        there = workload.model_copy(update={"cached_input_share": other})
+        solved = fleet_offer(default, there, spec, fits)[0].fleet
+        found = fleet.capacity_requests_per_s * fleet.cached_factor(np.array([cached]))
+        assert found[0] == pytest.approx(solved.capacity_requests_per_s, rel=0.04)
+    assert fleet.cached_factor(np.array([0.6]))[0] > 1.3
 
 
 def test_capacity_has_the_error_of_its_curve_inside_the_measured_range_and_more_outside(

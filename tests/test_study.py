@@ -2,6 +2,7 @@ import math
 from datetime import date
 from typing import get_args
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -465,6 +466,17 @@ def test_the_studies_that_ship_load_and_every_assumption_says_where_it_comes_fro
         assert figure.source, path
         assert figure.grade in GRADES, path
         assert figure.as_of is None or figure.as_of <= study.as_of, path
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_no_peak_is_higher_than_the_busiest_hour_that_was_published_can_have_been(name):
+    """A peak of ten minutes holds the bursts that a fleet's utilisation answers already."""
+    traces = pd.read_csv(paths.data("traffic_shape.csv")).set_index("trace")
+    seen = traces.loc["ragpulse"]
+    requests = seen["peak_to_mean_hour"] * seen["requests"] / seen["span_h"]
+    highest = traces["peak_to_mean_hour"].max() * (1 + 1.96 / requests**0.5)
+    for workload in load(paths.params(f"{name}.yaml")).workloads.values():
+        assert workload.intake.peak_to_mean.high <= highest
 
 
 def test_every_question_answered_unknown_is_listed():

@@ -32,7 +32,8 @@ def fleet(
 ):
     return mc.Fleet(
         requests_per_s, 1155, 211, input_elasticity, output_elasticity, gpus_per_replica=gpus,
-        spare=spare, reserved_share=reserved,
+        spare=spare, reserved_share=reserved, reserved_price_share=0.7,
+        cached_factors=((0.0, 1.0), (0.6, 1.5)),
     )  # fmt: skip
 
 
@@ -212,19 +213,37 @@ def month_bill(offer, d, requests, month):
         beside = d["api_evaluation"] / 12 + d["provisioned"]
         beside += d[f"migration_{offer.arm}"] / d[f"model_life_{offer.arm}"]
         return requests * (usd + d["tool_usd"] / 1000) + beside
+    price = d["drift_gpu"] ** years
+    needed, hour = running(offer, d, requests, month), d["usd_per_gpu_hour"]
+    if offer.reserved_share:
+        # of the replicas at a term's start some are reserved; others, and later ones, on demand
+        share, discount = offer.reserved_share, offer.reserved_price_share
+        a_term = month // offer.term_months * offer.term_months
+        before = requests / (1 + d["growth"]) ** (month - a_term)
+        per_reserved = 1 / (share / discount + 1 - share)  # of the hours, by what they cost
+        reserved = running(offer, d, before, a_term) * share / discount * per_reserved
+        on_demand = hour / per_reserved
+        hours = reserved * discount * on_demand * d["drift_gpu"] ** (a_term / 12)
+        hours += max(needed - reserved, 0) * on_demand * price
+    else:
+        hours = needed * hour * price
+    rent = hours * offer.gpus_per_replica * 730 * (1 + d["overhead_share"])
+    upkeep = d["observability"] + (d["upgrades"] * d["upgrade_usd"] + d["fine_tuning"]) / 12
+    return rent + upkeep + team_bill(d)  # its team, as if it were the only fleet
+
+
+def running(offer, d, requests, month):
+    """Replicas that a month's requests take, spares and staging included."""
+    prompts = d["input_tokens"] * d["tokenizer"]
     longer_in = prompts * (1 + d["prompt_growth"]) ** month / offer.input_tokens
     longer_out = d["output_tokens"] * d["tokenizer"] / offer.output_tokens
     per_s = offer.capacity_requests_per_s * d["capacity_factor"]
     per_s *= longer_in**offer.input_elasticity * longer_out**offer.output_elasticity
-    peak_per_s = requests / (730 * 3600) * d["peak_to_mean"]
+    per_s /= 1 - d["cached_input_share"] / 0.6 / 3  # a third of a request's time at 0.6
+    attempts = requests * (1 + d["retry_share"])
+    peak_per_s = attempts / (730 * 3600) * d["peak_to_mean"]
     replicas = math.ceil(peak_per_s / (per_s * d["target_utilisation"])) + offer.spare
-    gpu_hours = (replicas + d["staging_replicas"]) * offer.gpus_per_replica * 730
-    a_term = month // offer.term_months * offer.term_months
-    price = (1 - offer.reserved_share) * d["drift_gpu"] ** years
-    price += offer.reserved_share * d["drift_gpu"] ** (a_term / 12)
-    rent = gpu_hours * d["usd_per_gpu_hour"] * (1 + d["overhead_share"]) * price
-    upkeep = d["observability"] + (d["upgrades"] * d["upgrade_usd"] + d["fine_tuning"]) / 12
-    return rent + upkeep + team_bill(d)  # its team, as if it were the only fleet
+    return replicas + d["staging_replicas"]
 
 
 DOUBLED = (1.0,) * 3 + (2.0,) * (MONTHS - 3)
@@ -251,6 +270,42 @@ def test_a_saving_is_what_a_loop_over_the_months_adds_up_to(current, challenger)
     ]
     found = mc.move_saving_usd(current, challenger, d, MONTHS)
     assert found == pytest.approx(np.array(by_hand), rel=1e-9, abs=1e-3)
+
+
+def test_a_fleet_runs_the_attempts_that_fail_as_well():
+    d = draws(retry_share=0.25)
+    carried = mc.fleet_unit(fleet(5), draws(), 1)[0][0, 0]
+    a_replica = 730 * 3 * 1.2
+    for requests, replicas in [(0.8 * carried, 1), (0.81 * carried, 2), (3.2 * carried, 4)]:
+        rent = mc.fleet_rent_usd(fleet(5), d, np.array([[requests]]), 1)[0, 0]
+        assert rent == pytest.approx((replicas + 1) * a_replica)
+
+
+def test_a_reserved_term_is_paid_to_its_end_when_the_volume_halves_in_its_sixth_month():
+    """8 replicas, 6 of them reserved at half the price of one on demand: 6 + 2 * 2 = 10 a month."""
+    of = replace(fleet(5, spare=0), reserved_share=0.6, reserved_price_share=0.5)
+    carried = mc.fleet_unit(of, draws(), 1)[0][0, 0]
+    replicas = np.array([8] * 5 + [4] * 9 + [16])
+    d = draws(overhead_share=0.0)
+    a_replica = 730 * 3 * 8 / 10  # reserved: the mean of the eight is 3 an hour
+    found = mc.fleet_rent_usd(of, d, carried * (replicas - 0.5)[None], 15)[0] / a_replica
+    # in the second term 3 of 4 are reserved, and 12 more come on demand in its third month
+    assert found == pytest.approx([10] * 5 + [6] * 7 + [3 + 2] * 2 + [3 + 2 * 13])
+
+
+def test_a_term_is_signed_at_the_price_and_for_the_hours_of_its_first_month():
+    terms = mc.Reservation(share=0.6, price_share=0.5, term_months=2)
+    market = np.array([[1.0, 2.0, 3.0, 4.0, 5.0]])
+    needed = np.array([[10.0, 10.0, 20.0, 20.0, 5.0]])
+    kept, by_the_hour = 0.6 * needed[0], 0.4 * needed[0]
+    # begun in the second month: signed there and two months later
+    found = terms.rent_usd(needed, market, start=1)[0, 1:]
+    more = 1.6 * (20 - 10)  # ten more than were signed for, on demand
+    less = max(1.6 * 5 - 0.6 / 0.5 * 20, 0)
+    assert found == pytest.approx(
+        [kept[1] * 2 + by_the_hour[1] * 2, kept[1] * 2 + (by_the_hour[1] + more) * 3,
+         kept[3] * 4 + by_the_hour[3] * 4, kept[3] * 4 + less * 5]
+    )  # fmt: skip
 
 
 def test_an_owned_card_that_was_bought_for_a_busy_month_stays_and_its_price_holds():
@@ -413,10 +468,13 @@ def published_priors(n, seed):
         return low * (high / low) ** rng.random(n)
 
     retries, batch = rng.uniform(0, 0.05, n), rng.uniform(0, 0.3, n)
+    # a share of the requests is billed at half price
+    billed = (1 + retries) * (1 - batch / 2)
     return draws(
         n,
         usd_per_gpu_hour=log(2.0, 6.9),
-        capacity_factor=rng.uniform(12, 26, n) / 20,
+        # the simulation has no retry on the fleet, and no cache
+        capacity_factor=rng.uniform(12, 26, n) / 20 * billed,
         peak_to_mean=rng.uniform(1.8, 3.5, n),
         target_utilisation=rng.uniform(0.5, 0.8, n),
         fte=log(4_000, 40_000),
@@ -425,8 +483,7 @@ def published_priors(n, seed):
         drift_proprietary_api=log(0.2, 1.2),
         drift_gpu=rng.uniform(0.8, 1.3, n),
         cached_input_share=rng.uniform(0, 0.6, n),
-        # a share of the requests is billed at half price
-        retry_share=(1 + retries) * (1 - batch / 2) - 1,
+        retry_share=billed - 1,
     )
 
 
@@ -441,8 +498,9 @@ def published_priors(n, seed):
 def test_a_fleet_of_8b_replicas_crosses_where_an_independent_simulation_did(
     price, published, never
 ):
+    uncached = replace(fleet(20), cached_factors=((0.0, 1.0),))
     volumes = mc.crossover_requests_per_month(
-        price, fleet(20), published_priors(10_000, seed=5), MONTHS, 3e10
+        price, uncached, published_priors(10_000, seed=5), MONTHS, 3e10
     )
     for found, told in zip(mc.band(volumes), published, strict=True):
         assert found == (told if told is None else pytest.approx(told, rel=0.15))

@@ -115,7 +115,7 @@ def inputs_of(moves: Moves, name: str, route: str, months: int, n: int) -> list[
 def stay_bills(current: mc.Offer, d: Numbers, months: int) -> list[float]:
     """What each month costs on today's route, in one draw."""
     today = d | {k.removeprefix(mc.TODAY): x for k, x in d.items() if k.startswith(mc.TODAY)}
-    return [month_bill(current, today, volume(d, month), month) for month in range(months)]
+    return [month_bill(current, today, month) for month in range(months)]
 
 
 def volume(d: Numbers, month: int) -> float:
@@ -134,7 +134,7 @@ def loop_savings(stay: list[float], challenger: mc.Offer, d: Numbers) -> list[fl
     """What a move has saved by the end of each month, in one draw. stay: bills of today's route."""
     saved, by_month = -d["moving_cost"], []
     for month, stay_usd in enumerate(stay):
-        go_usd = month_bill(challenger, d, volume(d, month), month)
+        go_usd = month_bill(challenger, d, month)
         moved = min(1.0, max(0.0, month + 1 - d["ramp"]))
         saved += moved * (stay_usd - go_usd) - d["team_usd"]
         if month == math.ceil(d["ramp"]):  # the first that the new route serves in full
@@ -161,9 +161,10 @@ def loop_over_draws(
     return found
 
 
-def month_bill(offer: mc.Offer, d: Numbers, requests: float, month: int) -> float:
+def month_bill(offer: mc.Offer, d: Numbers, month: int) -> float:
     """The bill of one month in one draw, without the team."""
     years, prompts = month / 12, d["input_tokens"] * d["tokenizer"]
+    requests = volume(d, month)
     if isinstance(offer, TokenPrice):
         cached, wrote = d["cached_input_share"], d["cache_write_share"]
         usd_per_token = (
@@ -180,20 +181,31 @@ def month_bill(offer: mc.Offer, d: Numbers, requests: float, month: int) -> floa
         beside += d[f"migration_{offer.arm}"] / d[f"model_life_{offer.arm}"]
         of_requests: float = requests * (usd + d["tool_usd"] / 1000)
         return of_requests + beside
+    share, per_on_demand = offer.reserved_share, offer.reserved_price_share
+    term = month // offer.term_months * offer.term_months
+    reserved = share * replicas(offer, d, term)
+    beyond = (1 - share + share / per_on_demand) * replicas(offer, d, month)
+    beyond -= reserved / per_on_demand
+    hours = reserved * d["drift_gpu"] ** (term / 12) * off_trend(d, "gpu", term)
+    hours += max(beyond, 0.0) * d["drift_gpu"] ** years * off_trend(d, "gpu", month)
+    rent: float = hours * offer.gpus_per_replica * 730 * d["usd_per_gpu_hour"]
+    upkeep: float = d["observability"] + (d["upgrades"] * d["upgrade_usd"] + d["fine_tuning"]) / 12
+    rent *= 1 + d["overhead_share"]
+    return rent + upkeep
+
+
+def replicas(offer: mc.Fleet, d: Numbers, month: int) -> float:
+    """What a month's requests take in one draw, spares and staging included."""
+    prompts = d["input_tokens"] * d["tokenizer"]
     longer_in = prompts * (1 + d["prompt_growth"]) ** month / offer.input_tokens
     longer_out = d["output_tokens"] * d["tokenizer"] / offer.output_tokens
     per_s = offer.capacity_requests_per_s * d["capacity_factor"]
     per_s *= longer_in**offer.input_elasticity * longer_out**offer.output_elasticity
-    peak_per_s = requests / (730 * 3600) * d["peak_to_mean"]
+    shares, factors = zip(*offer.cached_factors, strict=True)
+    per_s /= float(np.interp(d["cached_input_share"], shares, 1 / np.array(factors)))
+    peak_per_s = volume(d, month) * (1 + d["retry_share"]) / (730 * 3600) * d["peak_to_mean"]
     needed = math.ceil(peak_per_s / (per_s * d["target_utilisation"]) * (1 - 1e-12))
-    replicas = max(needed + offer.spare, 1) + d["staging_replicas"]
-    term = month // offer.term_months * offer.term_months
-    price = (1 - offer.reserved_share) * d["drift_gpu"] ** years * off_trend(d, "gpu", month)
-    price += offer.reserved_share * d["drift_gpu"] ** (term / 12) * off_trend(d, "gpu", term)
-    rent: float = replicas * offer.gpus_per_replica * 730 * d["usd_per_gpu_hour"] * price
-    upkeep: float = d["observability"] + (d["upgrades"] * d["upgrade_usd"] + d["fine_tuning"]) / 12
-    rent *= 1 + d["overhead_share"]
-    return rent + upkeep
+    return max(needed + offer.spare, 1) + float(d["staging_replicas"])
 
 
 # ---- both ----------------------------------------------------------------------------------------

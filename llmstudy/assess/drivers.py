@@ -135,11 +135,11 @@ def _held(figure: Figure) -> Figure:
     return Figure(figure.name, figure.value, figure.unit)
 
 
-_EITHER_WAY = {"requests", "input_tokens", "output_tokens", "growth", "prompt_growth"}
-_EITHER_WAY |= {"moving_cost", "ramp", "dual_running", "tokenizer", "discount_rate"}
+_EITHER_WAY = {"requests", "retry_share", "input_tokens", "output_tokens", "growth"}
+_EITHER_WAY |= {"prompt_growth", "moving_cost", "ramp", "dual_running", "tokenizer"}
+_EITHER_WAY |= {"cached_input_share", "discount_rate"}
 
-_ON_AN_API = {"cached_input_share", "cache_write_share", "retry_share", "api_evaluation"}
-_ON_AN_API |= {"provisioned", "tool_usd"}
+_ON_AN_API = {"cache_write_share", "api_evaluation", "provisioned", "tool_usd"}
 
 _ON_A_FLEET = {"drift_gpu", "usd_per_fte_year", "fte", "on_call", "security", "overhead_share"}
 _ON_A_FLEET |= {"target_utilisation", "peak_to_mean", "staging_replicas", "observability"}

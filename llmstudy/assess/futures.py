@@ -31,34 +31,34 @@ Buyer = Literal["named_model", "same_quality"]
 
 @dataclass(frozen=True)
 class Reserved:
-    """The part of a fleet's cost whose price is fixed for a term from the month of the move.
+    """A fleet's hours, of which a part is settled for a term from the month of the move.
 
-    usd: that part at today's price, (n, months). market: price of a GPU hour over today's,
-    (n, months). owned: it is the capital in cards that were bought, their term is their life, and
-    their price does not follow the market.
+    usd: the hours that each month needs at today's price, (n, months). market: price of a GPU hour
+    over today's, (n, months). owned: usd is the capital in cards that were bought, their term is
+    their life, and their price does not follow the market.
     """
 
     usd: FloatArray
     market: FloatArray
-    term_months: int
+    terms: mc.Reservation
     owned: bool = False
 
     def beside(self, start: int) -> FloatArray:
         """What a move in month `start` pays beyond one in the first month. (n, months) usd."""
-        every = np.arange(self.market.shape[1])
-        first = every // self.term_months * self.term_months
-        begun = start + np.maximum(every - start, 0) // self.term_months * self.term_months
-        return np.asarray(self.usd * (self.market[:, begun] - self.market[:, first]))
+        if self.owned:
+            return np.zeros(self.usd.shape)
+        late, now = (self.terms.rent_usd(self.usd, self.market, s) for s in (start, 0))
+        return late - now
 
-    def on_demand(self, reserved_price_share: float) -> FloatArray:
+    def on_demand(self) -> FloatArray:
         """What the same hours cost more on demand, with nothing reserved. (n, months) usd.
 
         Nobody lets cards on demand that one has bought: it is nothing for what is owned.
         """
         if self.owned:
             return np.zeros(self.usd.shape)
-        first = np.arange(self.market.shape[1]) // self.term_months * self.term_months
-        return np.asarray(self.usd * (self.market / reserved_price_share - self.market[:, first]))
+        by_the_hour = self.terms.on_demand(self.usd) * self.market
+        return by_the_hour - self.terms.rent_usd(self.usd, self.market)
 
     def unused_usd(self, months_in: int) -> FloatArray:
         """What is still owed when a fleet is left so many months after it was begun now. (n,) usd.
@@ -66,9 +66,11 @@ class Reserved:
         Cards that are owned are carried to the end of their life: no sale before it is reckoned
         with.
         """
-        left = -months_in % self.term_months
-        fixed = self.market[:, months_in // self.term_months * self.term_months]
-        return np.asarray(left * self.usd[:, months_in] * fixed)
+        left = -months_in % self.terms.term_months
+        if self.owned:
+            return left * self.usd[:, months_in]
+        signed = self.terms.signed(months_in + 1)[-1]
+        return np.asarray(left * self.terms.share * self.usd[:, signed] * self.market[:, signed])
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,8 @@ class Futures:
     token costs the one who stays, over today's price (1 on a fleet). once_usd, ramp_months,
     dual_months: of the move, (n,). team_usd: what a month of the team costs, (n,): it is paid from
     the beginning of the move (`team` 1), spared as the move proceeds (-1), or neither (0).
-    reserved: a part for each term there is. discount_rate: a year's, (n,): the bills are as they
-    fall due, and what is summed over months is what they are worth today.
+    reserved: one for each fleet that is bound to a term. discount_rate: a year's, (n,): the bills
+    are as they fall due, and what is summed over months is what they are worth today.
     """
 
     stay_usd: FloatArray
@@ -192,9 +194,10 @@ def futures_of_routes(
     for route in routes:
         d = {**_draws(study, offers, name, route, n), **paths}
         offer, after = _offer(offers, name, route), study.routes[route].arm == "self_hosted"
+        bill = mc.bill(offer, d, months)
         found[route] = Futures(
             stay_usd=stay,
-            go_usd=mc.month_usd(offer, d, requests, months),
+            go_usd=bill.usd(requests),
             requests=requests,
             tokens=tokens,
             price=price,
@@ -203,32 +206,20 @@ def futures_of_routes(
             dual_months=mc.dual_months(d, months),
             team_usd=staff_draws(study, n),
             team=0 if others else int(after) - int(before),
-            reserved=_reserved(offer, d, requests, months),
+            reserved=_reserved(bill, d, requests),
             discount_rate=d["discount_rate"],
         )
     return found
 
 
-def _reserved(
-    offer: mc.Offer, d: mc.Draws, requests: FloatArray, months: int
-) -> tuple[Reserved, ...]:
-    if not isinstance(offer, mc.Fleet) or not (offer.reserved_share or offer.capital_share):
+def _reserved(bill: mc.Bill, d: mc.Draws, requests: FloatArray) -> tuple[Reserved, ...]:
+    if not isinstance(bill, mc.FleetBill):
         return ()
-    market, paid = mc.rent_market(d, months), mc.rent_path(offer, d, months)
-    rent = mc.fleet_rent_usd(offer, d, requests, months) / paid  # at today's price
-    if offer.capital_share:
-        bought = rent / (1 + d["overhead_share"][:, None]) * offer.capital_share
-        return (Reserved(bought, np.ones(rent.shape), offer.term_months, owned=True),)
-    return (Reserved(rent * offer.reserved_share, market, offer.term_months),)
-
-
-def _by_term(parts: Iterable[Reserved]) -> tuple[Reserved, ...]:
-    """The parts of several fleets, those of one term added up."""
-    found: dict[tuple[int, bool], Reserved] = {}
-    for part in parts:
-        key = part.term_months, part.owned
-        found[key] = replace(part, usd=found[key].usd + part.usd) if key in found else part
-    return tuple(found.values())
+    of, needed = bill.fleet, bill.needed_usd(requests)
+    if of.capital_share:
+        bought = needed / (1 + d["overhead_share"][:, None]) * of.capital_share
+        return (Reserved(bought, bill.market, of.reservation, owned=True),)
+    return (Reserved(needed, bill.market, of.reservation),) if of.reserved_share else ()
 
 
 def futures_of_moves(
@@ -262,7 +253,7 @@ def futures_of_moves(
         **{key: np.sum([getattr(part, key) for part in parts], axis=0) for key in summed},
         price=(weights * prices).sum(axis=0) / weights.sum(axis=0),
         once_usd=once,
-        reserved=_by_term(held for part in parts for held in part.reserved),
+        reserved=tuple(held for part in parts for held in part.reserved),
     )
 
 

@@ -199,7 +199,7 @@ def _alone(study: Study, name: str) -> Study:
     return study.model_copy(update={"workloads": {name: workload}, "routes": routes})
 
 
-_NOT_PRICED = {"growth", "volatility", "prompt_growth", "retry_share", "cache_write_share"}
+_NOT_PRICED = {"growth", "volatility", "prompt_growth", "cache_write_share"}
 """What a workload says that no offer of a route, no size of a fleet and no verdict on latency or
 quality rests on. A test changes all of it, and the blocks left out below, and looks."""
 

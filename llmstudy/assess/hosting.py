@@ -102,16 +102,11 @@ def _fleet(study: Study, name: str, route: str, offer: FleetOffer) -> dict[str, 
     d = mc.central(figures_of(inputs(study, name, route, offer)))
     requests = workload.intake.requests.value
     mean_per_s = requests / (HOURS_PER_MONTH * 3600)
-    running = int(
-        capacity.replicas(
-            mean_per_s * workload.intake.peak_to_mean.value,
-            offer.fleet.capacity_requests_per_s,
-            offer.target_utilisation.value,
-            offer.fleet.spare,
-            minimum=1,
-        )
-    )
-    hours = running * float(mc.fleet_unit(offer.fleet, d, 1)[1][0, 0])
+    # of requests as the user counts them: failed attempts take the rest
+    capacity_requests_per_s = offer.fleet.capacity_requests_per_s / (1 + workload.retry_share.value)
+    carries, rent = (x.item() for x in mc.fleet_unit(offer.fleet, d, 1))
+    running = int(capacity.replicas(requests, carries, 1.0, offer.fleet.spare, minimum=1))
+    hours = running * rent
     upkeep = float(mc.month_usd(offer.fleet, d, np.array([[requests]]), 1)[0, 0]) - hours
     staff = float(mc.staff_month_usd(d)[0])
     month = hours + upkeep + staff
@@ -124,11 +119,9 @@ def _fleet(study: Study, name: str, route: str, offer: FleetOffer) -> dict[str, 
         "spare": offer.fleet.spare,
         "gpus": running * offer.fleet.gpus_per_replica,
         "sustained_utilisation": offer.target_utilisation.value,
-        "capacity_requests_per_s": offer.fleet.capacity_requests_per_s,
+        "capacity_requests_per_s": capacity_requests_per_s,
         "mean_requests_per_s": mean_per_s,
-        "utilisation": float(
-            capacity.utilisation(mean_per_s, running, offer.fleet.capacity_requests_per_s)
-        ),
+        "utilisation": float(capacity.utilisation(mean_per_s, running, capacity_requests_per_s)),
         "usd_per_gpu_hour": offer.usd_per_gpu_hour.value,
         "rent_month_usd": hours,
         "upkeep_month_usd": upkeep,

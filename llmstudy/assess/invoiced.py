@@ -75,8 +75,8 @@ def logged_bills(case: Case) -> list[Invoice]:
     A month is whole if the log begins before its second day, ends after its last but one (UTC) and
     has no hole between.
     Only workloads on an API are priced, on today's route and at the month's first day: a month's
-    tokens, without tools or throughput bought ahead. Where every workload is logged and on an API,
-    a month of all is given too.
+    tokens, failed attempts included, without tools or throughput bought ahead. Where every workload
+    is logged and on an API, a month of all is given too.
     """
     study, logged = case.study, set(case.study.workloads) - set(case.traffic.simulated)
     on_api = [
@@ -107,10 +107,11 @@ def _months(case: Case, name: str) -> Iterable[Invoice]:
             pd.Timestamp(x, tz="UTC") for x in (month.start_time, (month + 1).start_time)
         )
         if ((covered["start"] <= begins + day) & (covered["end"] >= ends - day)).any():
-            usd = billed(case.study, workload.current_route, part, begins.date()).sum().sum()
+            usd = billed(case.study, workload.current_route, part, begins.date()).sum(axis=1)
+            attempts = 1 + part["failed_attempts"].fillna(0).astype("int64")
             yield Invoice(
                 month=str(month),
-                usd=float(usd),
+                usd=float((usd * attempts).sum()),
                 source=f"log: {len(part):,} requests at the price of their month",
                 workload=name,
             )

@@ -95,13 +95,15 @@ def _of_an_api(price: TokenPrice, d: mc.Draws, premium: float) -> Items:
 
 
 def _of_a_fleet(fleet: mc.Fleet, d: mc.Draws) -> Items:
-    carries, rent = (x[:, 0] for x in mc.fleet_unit(fleet, d, 1))
+    carries, rent = (x.ravel() for x in mc.fleet_unit(fleet, d, 1))
     needed = np.ceil(d["requests"] / carries * (1 - 1e-12))
     busy = d["requests"] / carries * d["target_utilisation"] / d["peak_to_mean"]
+    repeated = busy * d["retry_share"] / (1 + d["retry_share"])
     bare = np.asarray(replica_month_usd(d["usd_per_gpu_hour"], fleet.gpus_per_replica, 0.0))
     upkeep = d["upgrades"] * d["upgrade_usd"] / 12
     return {
-        "GPU hours in use": (busy * bare, "usd_per_gpu_hour"),
+        "GPU hours in use": ((busy - repeated) * bare, "usd_per_gpu_hour"),
+        "retries": (repeated * bare, "retry_share"),
         "GPU hours idle": ((needed - busy) * bare, "peak_to_mean"),
         "spare replicas": (np.asarray(fleet.spare * bare), "usd_per_gpu_hour"),
         "staging": (d["staging_replicas"] * rent, "staging_replicas"),

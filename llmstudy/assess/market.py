@@ -177,7 +177,7 @@ def market(cost: Mapping[str, Any], hosting: Mapping[str, Any]) -> Market:
     }
     fleets = {
         (name, route): FleetOffer(
-            mc.Fleet(**row["fleet"]),
+            mc.Fleet.of(row["fleet"]),
             Figure(**row["capacity_factor"]),
             Figure(**row["usd_per_gpu_hour"]),
             Figure(**row["target_utilisation"]),

@@ -23,7 +23,6 @@ from llmstudy.capacity.replay import Slo, engine
 from llmstudy.cost import replica_month_usd
 from llmstudy.figure import Figure
 from llmstudy.requests.plausible import stretches
-from llmstudy.requests.summary import hour_of_week
 from llmstudy.study import SelfHostedRoute, Workload
 
 BOOT_S = 300.0
@@ -201,17 +200,18 @@ def traffic_for(case: Case, name: str) -> sizing.Traffic:
     """A workload's week: its log's own where that covers one, else its shape at its own level.
 
     Lengths are always those of its requests, logged or drawn. A cached part that the log does not
-    tell is the study's share.
+    tell is the study's share. The rates are of attempts, those that fail included.
     """
     rows, workload = case.traffic.of(name), case.study.workloads[name]
     inputs_, outputs = (rows[c].to_numpy(dtype=np.int64) for c in ("input_tokens", "output_tokens"))
     share = rows["input_tokens"] * workload.cached_input_share.value
     cached = rows["cached_input_tokens"].astype(float).fillna(share).to_numpy().astype(np.int64)
     lengths = (np.maximum(inputs_, 1), np.maximum(outputs, 1), cached)
+    requests_per_s = week_load(case, name)["requests_per_s"].to_numpy(dtype=float)
+    attempts_per_s = requests_per_s * (1 + workload.retry_share.value)
     if not covers_week(case, name):
         shape = sizing.published_burstiness(workload.traffic.hours)
-        rates = week_load(case, name)["requests_per_s"].to_numpy(dtype=float)
-        return sizing.Traffic(rates, *lengths, shape)
+        return sizing.Traffic(attempts_per_s, *lengths, shape)
     times = rows["ts_start"]
     # the longest stretch alone: a hole in the log would pass for a lull
     covered = stretches(times)
@@ -227,7 +227,7 @@ def traffic_for(case: Case, name: str) -> sizing.Traffic:
     names = ("input_tokens", "output_tokens", "cached_tokens")
     logged = {n: values[last] for n, values in zip(names, lengths, strict=True)}
     return sizing.Traffic(
-        hour_of_week(rows)["requests_per_s"].to_numpy(dtype=float),
+        attempts_per_s,
         *lengths,
         sizing.burstiness_of(own_s),
         pd.DataFrame({"arrival_s": arrival_s, **logged}).sort_values("arrival_s", kind="stable"),

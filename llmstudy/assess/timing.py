@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from llmstudy import prices, triggers
+from llmstudy import triggers
 from llmstudy import uncertainty as mc
 from llmstudy.assess.case import Results, rows_of
 from llmstudy.assess.futures import Buyer, Futures, futures_of_moves
@@ -137,8 +137,8 @@ def _leaving(study: Study, targets: Mapping[str, str], future: Futures) -> Float
     costs at any time, dual running included, and the way back what moving to today's arm costs.
     Cards that are owned cannot be tried on demand: they are carried to the end of their life.
     """
-    share, months = prices.RESERVED_PRICE_SHARE.value, future.months
-    go = sum((part.on_demand(share) for part in future.reserved), future.go_usd)
+    months = future.months
+    go = sum((part.on_demand() for part in future.reserved), future.go_usd)
     on_demand = replace(future, go_usd=go, reserved=())
     spent = future.stay_by_month() - on_demand.saving_by_month()
     bills = np.diff(spent, prepend=0.0, axis=1)

@@ -118,7 +118,8 @@ class Calls(NamedTuple):
 
 def calls(requests: pd.DataFrame, own_id: "pd.Series[bool]") -> Calls:
     """Rows brought to one per call: a line delivered twice counts once, and so do the attempts of
-    a call, whose outcome is that of the last.
+    a call, whose outcome is that of the last. Those before it that used tokens are counted in
+    `failed_attempts`.
 
     requests: a canonical table, but for ids that several rows share. own_id: whether the log gave
     a row its id. Of rows that share one, those up to an answer or up to `LONGEST_CALL` later are
@@ -146,6 +147,10 @@ def calls(requests: pd.DataFrame, own_id: "pd.Series[bool]") -> Calls:
     single.loc[last.index, "ts_start"] = start
     for name in ("latency_s", "ttft_s"):
         single.loc[last.index, name] = last[name] + waited_s
+    used_tokens = rows["input_tokens"] + rows["output_tokens"] > 0
+    failed = (used_tokens & ~outcome).groupby(call).transform("sum")
+    retried = outcome & call.duplicated()
+    single.loc[rows.index[retried], "failed_attempts"] = failed[retried].astype("Int64")
     later = last.index[last["request_id"].duplicated()]
     single.loc[later, "request_id"] += ":" + pd.Series(
         later.astype(str), index=later, dtype="string"

@@ -37,6 +37,7 @@ COLUMNS = (
     Column("latency_s", "float64", False, "start to last token as the caller saw it, with retries"),
     Column("ttft_s", "float64", False, "start to first answer token; null unless streamed"),
     Column("ok", "bool", True, "whether the caller got an answer in the end"),
+    Column("failed_attempts", "Int64", False, "attempts before the last that used tokens"),
     Column("source", "string", True, "file or trace that the row comes from"),
 )
 
@@ -77,6 +78,7 @@ INVARIANTS = (
         "reasoning tokens exceed the output tokens they are part of",
     ),
     Invariant("least(latency_s, ttft_s) >= 0", "a duration is below zero"),
+    Invariant("failed_attempts >= 0", "a count of attempts is below zero"),
     Invariant("ttft_s <= latency_s", "the first token comes after the last: ttft_s > latency_s"),
 )
 

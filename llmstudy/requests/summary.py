@@ -34,15 +34,19 @@ def summarise(requests: pd.DataFrame) -> pd.DataFrame:
     that rate), for input and output tokens, of the requests that have any,
     `<side>_tokens_mean`, `_mean_low`, `_mean_high` (95 % interval), `_p50` and `_p95` (null under
     72 requests), cached_input_share (of the input whose cached part is logged; null if none is),
-    failed_share, peak_to_mean_hour (of clock hours; null under 48 h), peak_to_mean_10min (null
-    under 20 min). What needs a span is null for a single request. Among few requests a peak is
-    mostly chance.
+    failed_share, retry_share (attempts beyond the requests, over them; null where the log shows no
+    failure), peak_to_mean_hour (of clock hours; null under 48 h), peak_to_mean_10min (null under 20
+    min). What needs a span is null for a single request. Among few requests a peak is mostly
+    chance.
+
+    A failed attempt is counted once: with `failed_attempts`, in the retry share, where the log
+    tells the attempts of a request apart; elsewhere it is a row, and with that in the requests.
     Raises: ValueError if there are no requests.
 
     >>> log = pd.DataFrame({
     ...     "workload": "chat", "input_tokens": [900, 1100] * 3, "output_tokens": 200, "ok": True,
     ...     "ts_start": pd.date_range("2026-11-02", periods=6, freq="10min", tz="UTC"),
-    ...     "cached_input_tokens": [450, 550] * 3})
+    ...     "cached_input_tokens": [450, 550] * 3, "failed_attempts": pd.NA})
     >>> summarise(log)[["requests", "span_h", "requests_per_month", "cached_input_share"]]
        requests  span_h  requests_per_month  cached_input_share
     0         6     1.0              4380.0                 0.5
@@ -141,11 +145,19 @@ def _summary(requests: pd.DataFrame) -> dict[str, Any]:
         **_token_summary(requests, "output_tokens"),
         "cached_input_share": cached.sum() / of_input if of_input else np.nan,
         "failed_share": 1 - requests["ok"].mean(),
+        "retry_share": _retry_share(requests),
         "peak_to_mean_hour": _peak_to_mean(times, _HOUR) if span >= 48 * _HOUR else np.nan,
         "peak_to_mean_10min": (
             _peak_to_mean(times, _TEN_MINUTES) if span >= 2 * _TEN_MINUTES else np.nan
         ),
     }
+
+
+def _retry_share(requests: pd.DataFrame) -> float:
+    beyond = requests["failed_attempts"]
+    if requests["ok"].all() and beyond.isna().all():
+        return float("nan")
+    return float(beyond.sum() / len(requests))
 
 
 def _token_summary(requests: pd.DataFrame, column: str) -> dict[str, Any]:

@@ -94,7 +94,10 @@ class _Strict(BaseModel):
 
 
 class Intake(_Strict):
-    """The Strategist's six questions (MEMO T7); the p95 target, the second, stands in `slo`."""
+    """The Strategist's six questions (MEMO T7); the p95 target, the second, stands in `slo`.
+
+    peak_to_mean: of the busiest clock hour, never of a shorter peak: `cost.requests_per_replica`.
+    """
 
     requests: Annotated[Figure, quantity("requests/month", 1, 1e12, unknown="unknown.requests")]
     input_tokens: Annotated[

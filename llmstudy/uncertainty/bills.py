@@ -1,16 +1,20 @@
 """What does each month cost on a route, in every draw?
 
 An API bills each request, and needs an evaluation when its provider updates a model and a migration
-when it retires one. A fleet bills whole replicas, busy or not, a part of one for staging, and its
+when it retires one. A failed attempt costs either arm what an answer does: an API bills its tokens,
+a fleet computes them. A fleet bills whole replicas, busy or not, a part of one for staging, and its
 upgrades; the team that runs all fleets is apart, since it is no workload's own.
 
 Shapes: (n,) for an input, (n, months) for a path. Inputs named `path_` are factors on the trend
 (see `paths`); where they are absent the trend holds.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from llmstudy.capacity import replicas
 from llmstudy.cost import (
@@ -25,14 +29,56 @@ from llmstudy.uncertainty.paths import path
 
 
 @dataclass(frozen=True)
+class Reservation:
+    """What part of a fleet's hours is signed for whole terms, and at what price.
+
+    share: of the rent as a term begins. price_share: price of such an hour over one on demand.
+    """
+
+    share: float
+    price_share: float
+    term_months: int
+
+    def rent_usd(self, needed_usd: FloatArray, market: FloatArray, start: int = 0) -> FloatArray:
+        """Rent of each month. (n, months) usd.
+
+        needed_usd: the hours that each month needs, at today's mean price. market: price of an hour
+        over today's. start: the month in which the first term begins. (n, months) each.
+
+        The first month of a term settles how many hours are reserved and at which price, and they
+        are paid to its end, needed or not. What a month needs beyond them it pays on demand.
+
+        >>> needed, market = np.array([[8.0, 16.0, 4.0, 4.0]]), np.ones((1, 4))
+        >>> Reservation(0.6, 0.5, term_months=3).rent_usd(needed, market).round(9).tolist()
+        [[8.0, 20.8, 4.8, 4.0]]
+        """
+        signed = self.signed(needed_usd.shape[1], start)
+        reserved_usd = self.share * needed_usd[:, signed]
+        beyond_usd = self.on_demand(needed_usd) - reserved_usd / self.price_share
+        kept_usd = reserved_usd * market[:, signed]
+        return np.asarray(kept_usd + np.maximum(beyond_usd, 0.0) * market)
+
+    def on_demand(self, needed_usd: FloatArray) -> FloatArray:
+        """What the same hours cost with nothing reserved, at today's price."""
+        return needed_usd * (1 - self.share + self.share / self.price_share)
+
+    def signed(self, months: int, start: int = 0) -> npt.NDArray[np.int64]:
+        """The month in which the term of each month was signed, (months,)."""
+        since = np.maximum(np.arange(months) - start, 0)
+        return np.asarray(start + since // self.term_months * self.term_months)
+
+
+@dataclass(frozen=True)
 class Fleet:
     """A self-hosted route as its cost sees it: what one replica carries.
 
     Capacity changes with the mean lengths as a power law around the lengths it was solved for
-    (elasticities by finite difference of the serving curve). `reserved_share` of the rent is fixed
-    for `term_months` at the price of the month in which each term begins. `capital_share` is the
-    part of an owned GPU's hour that was bought, for `term_months`: 0 where GPUs are rented. What is
-    owned keeps its price, and a card that was bought for a busy month stays.
+    (elasticities by finite difference of the serving curve). `cached_factors` holds what it is at
+    other shares of the input read from a cache: share (ascending), and capacity over the one
+    solved; a fleet's cache is taken to be as warm as an API's. The `reserved_` parts and the term
+    are those of its `Reservation`. `capital_share` is the part of an owned GPU's hour that was
+    bought, for `term_months`: 0 where GPUs are rented. What is owned keeps its price, and a card
+    that was bought for a busy month stays.
     """
 
     capacity_requests_per_s: float
@@ -43,8 +89,30 @@ class Fleet:
     gpus_per_replica: int
     spare: int
     reserved_share: float = 0.0
+    reserved_price_share: float = 1.0
     term_months: int = 12
     capital_share: float = 0.0
+    cached_factors: tuple[tuple[float, float], ...] = ((0.0, 1.0),)
+
+    @property
+    def reservation(self) -> Reservation:
+        """The part of its rent that is signed for whole terms."""
+        return Reservation(self.reserved_share, self.reserved_price_share, self.term_months)
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        """The fleet that `dataclasses.asdict` and JSON made a row of."""
+        factors = tuple((share, factor) for share, factor in row.get("cached_factors", ()))
+        return cls(**{**row, "cached_factors": factors or cls.cached_factors})
+
+    def cached_factor(self, cached_input_share: FloatArray) -> FloatArray:
+        """Capacity at a cached share over the one solved, (n,) -> (n,).
+
+        By straight lines in the time that a request takes of a replica: reading its prompt is a
+        part of that, in proportion to what is not cached.
+        """
+        shares, factors = np.array(self.cached_factors).T
+        return np.asarray(1 / np.interp(cached_input_share, shares, 1 / factors))
 
 
 Offer = TokenPrice | Fleet
@@ -138,37 +206,32 @@ def api_month_usd(arm: str, d: Draws) -> FloatArray:
 
 
 def fleet_unit(fleet: Fleet, d: Draws, months: int) -> tuple[FloatArray, FloatArray]:
-    """Requests a month that one replica carries, and its rent, in each month. (n, months) each."""
+    """Requests a month that one replica carries, (n, months), and its rent at today's price, (n,).
+
+    Requests are counted as the user does; the attempts that fail load the replica beside them.
+    """
     capacity = (
         fleet.capacity_requests_per_s
         * (d["input_tokens"] * d["tokenizer"] / fleet.input_tokens) ** fleet.input_elasticity
         * (d["output_tokens"] * d["tokenizer"] / fleet.output_tokens) ** fleet.output_elasticity
+        * fleet.cached_factor(d["cached_input_share"])
         * d["capacity_factor"]
     )
-    carries = requests_per_replica(capacity, d["peak_to_mean"], d["target_utilisation"])
+    attempts = requests_per_replica(capacity, d["peak_to_mean"], d["target_utilisation"])
+    carries = attempts / (1 + d["retry_share"])
     shrinking = np.asarray(carries)[:, None] * prompt_lengths(d, months) ** fleet.input_elasticity
     rent = replica_month_usd(d["usd_per_gpu_hour"], fleet.gpus_per_replica, d["overhead_share"])
-    return shrinking, np.asarray(rent)[:, None] * rent_path(fleet, d, months)
+    return shrinking, np.asarray(rent)
 
 
-def rent_market(d: Draws, months: int) -> FloatArray:
-    """Price of a GPU hour in each month over today's: its trend, and the way about it."""
-    return drift(d["drift_gpu"], months) * path(d, "gpu", months)
+def rent_market(fleet: Fleet, d: Draws, months: int) -> FloatArray:
+    """Price of a GPU hour in each month over today's: its trend, and the way about it.
 
-
-def rent_path(fleet: Fleet, d: Draws, months: int) -> FloatArray:
-    """What a fleet begun now pays for a GPU hour over today's price. (n, months).
-
-    What is reserved keeps the price of the month in which its term began; what is owned does not
-    follow the market.
+    What is owned does not follow the market. (n, months), or (1, months).
     """
     if fleet.capital_share:
         return np.ones((1, months))
-    market = rent_market(d, months)
-    term_start = np.arange(months) // fleet.term_months * fleet.term_months
-    return np.asarray(
-        (1 - fleet.reserved_share) * market + fleet.reserved_share * market[:, term_start]
-    )
+    return drift(d["drift_gpu"], months) * path(d, "gpu", months)
 
 
 def fleet_month_usd(d: Draws) -> FloatArray:
@@ -194,17 +257,17 @@ class TokenBill:
 class FleetBill:
     """What a fleet bills, with the volume left open.
 
-    carries: requests a month that one replica carries; rent: of a replica; (n, months) each.
-    staging: replicas that serve nobody; fixed: usd a month beside the rent; (n,) each. owned: what
-    was bought for a busy month is kept.
+    carries: requests a month that one replica carries, (n, months). rent: of a replica at today's
+    price, (n,). market: price of a GPU hour over today's, as `rent_market`. staging: replicas that
+    serve nobody; fixed: usd a month beside the rent; (n,) each.
     """
 
+    fleet: Fleet
     carries: FloatArray
     rent: FloatArray
+    market: FloatArray
     staging: FloatArray
     fixed: FloatArray
-    spare: int
-    owned: bool = False
 
     def usd(self, requests: FloatArray) -> FloatArray:
         """Bill of each month for a volume path. (n, months) requests -> (n, months) usd."""
@@ -212,10 +275,17 @@ class FleetBill:
 
     def rent_usd(self, requests: FloatArray) -> FloatArray:
         """Rent of the whole replicas that a volume takes, and of staging. (n, months) usd."""
-        running = replicas(requests, self.carries, 1.0, self.spare, minimum=1)
-        if self.owned:
+        return self.fleet.reservation.rent_usd(self.needed_usd(requests), self.market)
+
+    def needed_usd(self, requests: FloatArray) -> FloatArray:
+        """The hours that each month needs at today's price, nothing reserved. (n, months) usd.
+
+        A card that was bought for a busy month stays.
+        """
+        running = replicas(requests, self.carries, 1.0, self.fleet.spare, minimum=1)
+        if self.fleet.capital_share:
             running = np.maximum.accumulate(running, axis=1)
-        return np.asarray((running + self.staging[:, None]) * self.rent)
+        return np.asarray((running + self.staging[:, None]) * self.rent[:, None])
 
 
 Bill = TokenBill | FleetBill
@@ -230,8 +300,8 @@ def bill(offer: Offer, d: Draws, months: int) -> Bill:
     if isinstance(offer, TokenPrice):
         return TokenBill(usd_per_request(offer, d, months), api_month_usd(offer.arm, d))
     carries, rent = fleet_unit(offer, d, months)
-    fixed, owned = fleet_month_usd(d), offer.capital_share > 0
-    return FleetBill(carries, rent, d["staging_replicas"], fixed, offer.spare, owned)
+    market = rent_market(offer, d, months)
+    return FleetBill(offer, carries, rent, market, d["staging_replicas"], fleet_month_usd(d))
 
 
 def month_usd(offer: Offer, d: Draws, requests: FloatArray, months: int) -> FloatArray:

@@ -14,6 +14,7 @@ from llmstudy.uncertainty.bills import (
     fleet_unit,
     moved_share,
     of_today,
+    rent_market,
     staff_month_usd,
     usd_per_request,
 )
@@ -42,7 +43,9 @@ def crossover_requests_per_month(
         paid = (moved * price).sum(axis=1) + twice * at_cutover(price, d["ramp"])
         fixed += (served + twice) * api_month_usd(challenger.arm, d)
         return _linear_crossover(saved.sum(axis=1) - paid, fixed, cap)
-    carries, rent = fleet_unit(challenger, d, months)
+    carries, a_replica = fleet_unit(challenger, d, months)
+    steady = np.broadcast_to(a_replica[:, None], moved.shape)
+    rent = challenger.reservation.rent_usd(steady, rent_market(challenger, d, months))
     per_replica = (moved * rent).sum(axis=1) + twice * at_cutover(rent, d["ramp"])
     fixed += d["staging_replicas"] * per_replica + (served + twice) * fleet_month_usd(d)
     return stepped_crossover(

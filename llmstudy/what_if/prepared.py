@@ -200,7 +200,7 @@ class Prepared:
         found, hour = self._open_bill(name, route, changes.slo, changes.reserved)
         if not isinstance(found, mc.FleetBill) or hour is None or d["usd_per_gpu_hour"] is hour:
             return found
-        return replace(found, rent=found.rent * (d["usd_per_gpu_hour"] / hour)[:, None])
+        return replace(found, rent=found.rent * d["usd_per_gpu_hour"] / hour)
 
     def _at_todays_price(
         self, name: str, route: str, slo: float, reserved: float | None

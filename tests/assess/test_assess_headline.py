@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from llmstudy import canonical, capacity, evidence, paths, study
@@ -83,7 +84,7 @@ def test_nothing_that_the_replay_keeps_rests_on_what_it_leaves_out(small):
     kinds = ("saving", "at_stake", "stay")
     first = {kind: replay.median_usd(small, kind) for kind in kinds}
     workload = small.workloads[name]
-    drifting = {"growth", "volatility", "prompt_growth", "retry_share", "cache_write_share"}
+    drifting = {"growth", "volatility", "prompt_growth", "cache_write_share"}
     other = {key: value for key, value in vars(scaled(workload, 0.2)).items() if key in drifting}
     own = small.self_hosting
     priced = ("spare_replicas", "target_utilisation", "spot_rerun")
@@ -152,13 +153,18 @@ def logged(tmp_path, small):
     return small.model_copy(update={"requests": given})
 
 
-def test_a_whole_month_of_a_log_is_billed_by_its_tokens_at_list_price(logged):
-    bills = logged_bills(Case(logged, evidence.traffic_of(logged)))
+@pytest.mark.parametrize("failed", [None, 1])
+def test_a_whole_month_of_a_log_is_billed_by_its_tokens_at_list_price(logged, failed):
+    traffic = evidence.traffic_of(logged)
+    retried = pd.array([failed] * len(traffic.requests), "Int64")
+    requests = traffic.requests.assign(failed_attempts=retried)
+    bills = logged_bills(Case(logged, replace(traffic, requests=requests)))
     (name,) = logged.workloads
     # USD 2.50 a million tokens in, USD 10 out; September is no whole month
     assert [(bill.month, bill.workload) for bill in bills] == [("2026-10", name), ("2026-10", None)]
     for bill in bills:
-        assert bill.usd == pytest.approx(31 * (1000 * 2.5 + 100 * 10) / 1e6)
+        attempts = 31 * (1 + (failed or 0))
+        assert bill.usd == pytest.approx(attempts * (1000 * 2.5 + 100 * 10) / 1e6)
 
 
 def test_a_study_that_was_kept_with_its_logs_figures_is_replayed_on_the_log(logged):

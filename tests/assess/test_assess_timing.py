@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from llmstudy import triggers
+from llmstudy import uncertainty as mc
 from llmstudy.assess import timing
 from llmstudy.assess.futures import Futures, Reserved, futures_of_moves
 from llmstudy.assess.market import market
@@ -362,22 +363,22 @@ def test_without_a_reservation_nothing_is_owed_and_every_hour_costs_more(priced)
     """Half of a rent of 10 is reserved at a market that doubles after the first month."""
     study, _ = priced
     market = np.array([[1.0, 2, 2, 2]])
-    held = Reserved(usd=np.full((1, 4), 5.0), market=market, term_months=12)
+    share = 0.7
+    held = Reserved(np.full((1, 4), 10.0), market, mc.Reservation(0.5, share, term_months=12))
     go = 5.0 * market + 5.0  # the reserved half keeps the price of the first month
     stay = np.full((1, 4), 100.0)
     moved = {"extraction": "h200-llama-3.1-70b"}
     one = small_future(stay, go, reserved=(held,))
-    share = timing.prices.RESERVED_PRICE_SHARE.value
     found = timing._leaving(study, moved, one)
     by_the_hour = (5.0 + 5.0 / share) * market
-    assert share < 1
     assert found[0, -1] == pytest.approx(by_the_hour.sum())
 
 
 def test_owned_cards_are_carried_to_the_end_of_their_life_by_who_leaves_them(priced):
     study, _ = priced
     go, stay = np.full((1, 6), 10.0), np.full((1, 6), 100.0)
-    held = Reserved(np.full((1, 6), 7.0), np.ones((1, 6)), term_months=48, owned=True)
+    terms = mc.Reservation(0.0, 1.0, term_months=48)
+    held = Reserved(np.full((1, 6), 7.0), np.ones((1, 6)), terms, owned=True)
     moved = {"extraction": "h200-llama-3.1-70b"}
     back = timing._way_back_usd(study, moved)
     one = small_future(stay, go, reserved=(held,))
@@ -393,7 +394,7 @@ def test_owned_cards_are_carried_to_the_end_of_their_life_by_who_leaves_them(pri
 def test_leaving_within_a_term_owes_the_rest_of_it_at_the_price_it_was_begun_at(priced):
     study, _ = priced
     market = np.linspace(1.0, 2.7, 18)[None, :]
-    held = Reserved(usd=np.full((1, 18), 100.0), market=market, term_months=12)
+    held = Reserved(np.full((1, 18), 100.0), market, mc.Reservation(1.0, 0.7, term_months=12))
     stay = np.full((1, 18), 1.0)
     rows = timing._reversal(
         study, FLEETS, small_future(stay, stay, reserved=(held,), team_usd=np.zeros(1))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from llmstudy.capacity import CannotServe, capacity_at_slo
+from llmstudy.capacity import CannotServe, capacity_at_slo, replicas
 from llmstudy.capacity.replay import Slo, engine, fleet, holds, percentiles
 from llmstudy.capacity.sizing import (
     Burstiness,
@@ -33,6 +33,7 @@ from llmstudy.capacity.sizing import (
 )
 from llmstudy.capacity.sizing import peak as peak_module
 from llmstudy.capacity.sizing.week import _orders, _Stretch
+from llmstudy.cost import requests_per_replica
 
 STEADY = Burstiness(0.0, 0.0)
 BURSTY = Burstiness(0.2, 0.15)
@@ -130,6 +131,23 @@ def test_one_replica_fewer_than_the_smallest_fleet_misses_the_slo(service, quick
     # the search and this replay draw the same peak
     assert peak_module.holds_at(service, load, found, 25.0, 1)
     assert not peak_module.holds_at(service, load, found - 1, 25.0, 1)
+
+
+def test_the_peak_hour_buys_the_fleet_that_holds_its_bursts_and_a_peak_of_minutes_too_many(
+    service, quick
+):
+    """RAGPulse: 3.48 times the mean in its busiest hour, 5.96 in its busiest ten minutes."""
+    load = traffic(DAY, published_burstiness("ragpulse"))
+    mean_per_s, a_month = 8.0, 730 * 3600
+    replayed = smallest_replicas(service, load, 3.48 * mean_per_s, seed=1)
+    (share,) = sustainable_utilisation(service, load, [replayed], seed=1)
+
+    def bought(peak_to_mean):
+        carries = requests_per_replica(service.capacity_requests_per_s, peak_to_mean, share)
+        return replicas(mean_per_s * a_month, carries, 1.0, spare=0, minimum=1)
+
+    assert bought(3.48) == replayed
+    assert bought(5.96) >= 1.5 * replayed
 
 
 def test_a_fleet_sustains_what_it_is_said_to_and_little_more(service, quick):

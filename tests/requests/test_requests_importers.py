@@ -241,6 +241,7 @@ def test_attempts_of_one_call_count_once_with_the_outcome_of_the_last(tmp_path, 
     calls = log.accepted.set_index("request_id")
     assert calls["ok"].to_dict() == {"a": True, "b": False}
     assert calls["input_tokens"].to_dict() == {"a": 700, "b": 0}
+    assert calls["failed_attempts"].to_dict() == {"a": 2, "b": 1}
     assert (calls["ts_start"] == pd.Timestamp(TIME)).all()
     assert calls["latency_s"].to_dict() == pytest.approx({"a": 2.9, "b": 1.2})
     assert log.quarantined["row"].tolist() == [2, 3, 4]
@@ -263,6 +264,7 @@ def test_a_word_in_place_of_an_id_makes_no_attempts(tmp_path, word):
     log = _attempts(tmp_path, rows)
     assert (len(log.accepted), len(log.quarantined)) == (40, 0)
     assert log.accepted["request_id"].is_unique
+    assert log.accepted["failed_attempts"].isna().all()
 
 
 def test_a_line_delivered_twice_with_its_id_counts_once(tmp_path):

@@ -6,7 +6,15 @@ from llmstudy import paths
 from llmstudy.requests.summary import hour_of_week, sufficiency, summarise
 
 
-def _log(times, workload="chat", input_tokens=1_000, output_tokens=200, cached=400, ok=True):
+def _log(
+    times,
+    workload="chat",
+    input_tokens=1_000,
+    output_tokens=200,
+    cached=400,
+    ok=True,
+    attempts=pd.NA,
+):
     return pd.DataFrame(
         {
             "workload": workload,
@@ -15,6 +23,7 @@ def _log(times, workload="chat", input_tokens=1_000, output_tokens=200, cached=4
             "output_tokens": output_tokens,
             "cached_input_tokens": cached,
             "ok": ok,
+            "failed_attempts": attempts,
         }
     )
 
@@ -35,6 +44,15 @@ def test_a_regular_log_has_the_rate_and_span_that_one_counts_by_hand():
         sufficiency(summarise(_log(_every("1min", 60 * 24 * 14), ok=[False] + [True] * 20_159)))
         == []
     )
+
+
+def test_a_failed_attempt_is_in_the_requests_or_in_the_retry_share():
+    rows = summarise(_log(_every("1min", 40), ok=[True, True, False, True] * 10)).iloc[0]
+    assert (rows["requests"], rows["retry_share"]) == (40, 0)
+    attempts = pd.array([2, pd.NA, 0, pd.NA] * 10, "Int64")
+    told = summarise(_log(_every("1min", 40), attempts=attempts)).iloc[0]
+    assert (told["requests"], told["retry_share"]) == (40, pytest.approx(0.5))
+    assert np.isnan(summarise(_log(_every("1min", 40)))["retry_share"][0])
 
 
 def test_each_workload_is_summed_up_by_itself():
