@@ -137,6 +137,7 @@ def _held(figure: Figure) -> Figure:
 
 _EITHER_WAY = {"requests", "input_tokens", "output_tokens", "growth", "prompt_growth"}
 _EITHER_WAY |= {"moving_cost", "ramp", "dual_running", "tokenizer", "discount_rate"}
+_EITHER_WAY |= {"output_tokens_ratio"}
 
 _ON_AN_API = {"cached_input_share", "cache_write_share", "retry_share", "api_evaluation"}
 _ON_AN_API |= {"provisioned", "tool_usd"}
