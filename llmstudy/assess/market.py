@@ -12,7 +12,7 @@ from llmstudy import uncertainty as mc
 from llmstudy.cost import TokenPrice
 from llmstudy.evidence import FleetOffer
 from llmstudy.figure import Figure, FloatArray
-from llmstudy.output_tokens import output_tokens_ratio
+from llmstudy.output_tokens import one_model, output_tokens_ratio
 from llmstudy.study import ApiRoute, SelfHostedRoute, Study
 
 N_DRAWS = 4000
@@ -114,9 +114,10 @@ def output_ratio(study: Study, name: str, route: str) -> tuple[str, Figure]:
 
 
 def _tokenizer(study: Study, current: str, route: str) -> tuple[str, Figure]:
-    """Tokens that a route makes of the same prompt over those of today's; a vendor has its own."""
+    """Tokens that a route makes of the same prompt over those of today's; a vendor has its own,
+    and a model takes its own to every host."""
     now, then = study.routes[current], study.routes[route]
-    alike = now == then or (
+    alike = one_model(now.model, then.model) or (
         isinstance(now, ApiRoute)
         and isinstance(then, ApiRoute)
         and now.arm == then.arm

@@ -77,6 +77,16 @@ def test_a_stated_ratio_stands_once_in_the_ledger_and_is_the_draws_input(default
     assert figures["today_output_tokens_ratio"].value == 1.0
 
 
+def test_a_model_counts_the_same_tokens_at_every_host(default):
+    study = default.case.study
+    azure = stating(study, LUNA["route"], provider="azure", model="gpt-4o")
+    offers = type("NoFleets", (), {"fleets": {}})
+    same, other = (figures_of(pair_inputs(x, offers, *LUNA.values())) for x in (azure, study))
+    for name in ("tokenizer", "output_tokens_ratio"):
+        assert (same[name].value, same[name].uncertain) == (1.0, False)
+    assert other["output_tokens_ratio"].uncertain
+
+
 def test_a_whole_answer_takes_its_first_token_and_the_pace_of_all_the_others(default):
     study = stating(default.case.study, LUNA["route"], output_tokens_ratio=ratio(4.0))
     tables = latency_tables(replace(default.case, study=study), default.results[HOSTING])
