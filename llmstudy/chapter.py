@@ -33,12 +33,16 @@ SHOWN = {
     "findings": "severity sentence effective",
     "figures": "name value low high unit grade source as_of",
     "bills": "workload route current usd_per_request usd_per_mtok month_usd scheduled_change%",
+    "output_tokens": "workload route model output_tokens ratio low high grade source",
     "rate_limits": (
         "workload route counted per_minute busiest_p50 p_reached_today% "
         "from_month_p10 from_month_p50 beside"
     ),
     "owned": "route part usd_per_gpu_hour low_usd high_usd grade decided_by source",
     "latency": "workload route target_s ttft_p95_s low_s high_s verdict grade source",
+    "answers": (
+        "workload route output_tokens first_answer_s e2e_s low_s high_s pace_s pace_source grade"
+    ),
     "probes": (
         "route model endpoint_model runs requests load failed_share% "
         "ttft_p50_s ttft_p95_s tpot_p50_s tpot_p95_s audit last"

@@ -17,6 +17,7 @@ from scipy.special import ndtri
 from llmstudy import capacity, prices, rent
 from llmstudy.cost import TokenPrice, token_price
 from llmstudy.figure import Distribution, Figure, Grade
+from llmstudy.output_tokens import as_answered_by
 from llmstudy.probe.model_names import same_model
 from llmstudy.probed import probe_findings
 from llmstudy.requests import importers, plausible, summary, traffic
@@ -211,16 +212,30 @@ def measured(study: Study, found: Traffic) -> Study:
     Tokens and volume become measured, and so does what the log shows of caching and retries, at the
     day on which the log ends. A log shorter than a week saw unknown hours of it, so its volume
     keeps a range as wide as the study's weekly shape allows; unusable rows widen it upwards, holes
-    in the log downwards. Of too few requests only the mean is taken: the range stays the study's
-    own, widened to hold it.
+    in the log downwards. The model that answered most of it is the one whose output tokens were
+    counted. Of too few requests only the mean is taken: the range stays the study's own, widened to
+    hold it.
     """
     if found.summary.empty:
         return study
     workloads = dict(study.workloads)
     for _, row in found.summary.iterrows():
         name = str(row["workload"])
-        workloads[name] = _with_log(workloads[name], row, found.lost_share)
+        workload = _with_log(workloads[name], row, found.lost_share)
+        answered_by = _answered_by(study, workload, found.of(name)) or workload.answered_by
+        workloads[name] = workload.model_copy(update={"answered_by": answered_by})
     return study.model_copy(update={"workloads": workloads})
+
+
+def _answered_by(study: Study, workload: Workload, requests: pd.DataFrame) -> str | None:
+    """The listed model that answered most of a workload's log, where it is not today's route's."""
+    route = study.routes[workload.current_route]
+    for key, rows in requests.groupby(["provider", "model_served"]):
+        provider, model = map(str, key)
+        if isinstance(route, ApiRoute) and len(rows) > len(requests) / 2:
+            other = _other_model(route, provider, model, study.as_of)
+            return other.model if other else None
+    return None
 
 
 def _with_log(workload: Workload, row: "pd.Series[Any]", lost_share: float) -> Workload:
@@ -490,6 +505,8 @@ def fleet_offer(
 ) -> tuple[FleetOffer, capacity.Capacity]:
     """What one replica of a self-hosted route carries within a workload's SLO, and its GPUs' hour.
 
+    Its answers are as long as its own model's (`output_tokens`).
+
     Returns the offer, and the operating point that it was solved at.
 
     fits: as `capacity.serving_fits()`, for the error of the curve.
@@ -497,6 +514,7 @@ def fleet_offer(
     ValueError for a model, GPU, precision, engine or host of which nothing is known.
     """
     curve, drawn = _curve_within_prior(route)
+    workload = as_answered_by(study, workload, route)
     tokens_in, tokens_out = workload.intake.input_tokens.value, workload.intake.output_tokens.value
 
     tpot_s, ttft_s = workload.slo.tpot_p95.value, workload.slo.ttft_p95.value

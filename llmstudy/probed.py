@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from llmstudy.latency import PERCENTILES, percentile_minimum_n
+from llmstudy.output_tokens import as_answered_by
 from llmstudy.prices import Finding
 from llmstudy.probe import record
 from llmstudy.probe.audit import audit
@@ -124,10 +125,11 @@ class RouteProbe:
 def unlike(probe: RouteProbe, study: Study, route: str, workload: str) -> tuple[str, ...]:
     """Why the runs of a route tell nothing of a workload on it, in words; empty where they do.
 
-    They must be of the route's model, of like lengths (`LENGTH_RATIOS`; a length that the study
-    does not know is not compared) and not too old (`OLD_DAYS`).
+    They must be of the route's model, of lengths like the workload's on it (`LENGTH_RATIOS`; a
+    length that the study does not know is not compared) and not too old (`OLD_DAYS`).
     """
-    spec, intake = study.routes[route], study.workloads[workload].intake
+    spec = study.routes[route]
+    intake = as_answered_by(study, study.workloads[workload], spec).intake
     alike = same_weights if isinstance(spec, SelfHostedRoute) else same_model
     reasons = []
     if not any(alike(spec.model, model) for model in probe.models):

@@ -26,6 +26,7 @@ from llmstudy.evidence import (
     traffic_of,
 )
 from llmstudy.figure import Figure
+from llmstudy.output_tokens import output_tokens_ratio
 from llmstudy.study import OwnedGpus, TokenRates, load
 
 AZURE = pd.DataFrame(
@@ -430,6 +431,15 @@ def test_requests_are_billed_as_the_model_that_answered(a_log):
     assert offer.uncached_input_usd + offer.output_usd == pytest.approx(usd)
     [said] = [said for said in found.warnings if "answered by" in said]
     assert said.startswith("Of the requests of product 80 % were answered by openai/gpt-4o-mini-")
+    # and its answers are the ones that were counted
+    workload = measured(study, found).workloads["product"]
+    assert workload.answered_by == "gpt-4o-mini-2024-07-18"
+    today = study.routes[route]
+    ratios = {
+        model: output_tokens_ratio(study, workload, today.model_copy(update={"model": model}))
+        for model in ("gpt-4o", "gpt-4o-mini", "gpt-5")
+    }
+    assert [ratios[m].uncertain for m in ratios] == [False, False, True]
     # a candidate would answer all of them itself
     other = next(name for name in study.workloads["product"].candidates if "together" in name)
     alone = found.of("product").assign(model_served="gpt-4o")
@@ -444,6 +454,7 @@ def test_a_model_that_no_list_prices_is_billed_as_the_route_and_named(a_log):
     as_route = found.of("product").assign(model_served="gpt-4o")
     assert token_offer(study, route, found.of("product")) == token_offer(study, route, as_route)
     assert any("by our-deployment, not by gpt-4o: no price list" in x for x in found.warnings)
+    assert measured(study, found).workloads["product"].answered_by is None
 
 
 def test_what_is_no_chat_is_set_aside_and_lost_to_nobody(a_log):
@@ -687,7 +698,12 @@ def test_prompts_that_grow_past_a_price_threshold_are_billed_beyond_it():
     gemini = known.model_copy(update={"provider": "google", "model": "gemini-2.5-pro"})
     study = study.model_copy(update={"routes": {**study.routes, "gemini": gemini}})
     offer = replace(token_offer(study, "gemini", requests), month_factors=(1.0,))
-    one = {"tokenizer": 1.0, "prompt_growth": 0.02, "drift_proprietary_api": 1.0}
+    one = {
+        "tokenizer": 1.0,
+        "output_tokens_ratio": 1.0,
+        "prompt_growth": 0.02,
+        "drift_proprietary_api": 1.0,
+    }
     one |= {"input_tokens": offer.input_tokens, "output_tokens": offer.output_tokens}
     none = dict.fromkeys(("cached_input_share", "cache_write_share", "retry_share", "tool_usd"), 0)
     d = {name: np.array([float(x)]) for name, x in {**one, **none}.items()}

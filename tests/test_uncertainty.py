@@ -60,6 +60,7 @@ CERTAIN = {
     "prompt_growth": 0,
     "cache_write_share": 0,
     "tokenizer": 1,
+    "output_tokens_ratio": 1,
     "dual_running": 0,
     "staging_replicas": 0,
     "observability": 0,
@@ -119,6 +120,8 @@ def other_costs(n, rng):
         "cache_write_share": rng.uniform(0, 0.4, n),
         "tokenizer": rng.uniform(0.9, 1.2, n),
         "today_tokenizer": np.ones(n),
+        "output_tokens_ratio": rng.uniform(0.3, 6, n),
+        "today_output_tokens_ratio": np.ones(n),
         "dual_running": rng.uniform(0, 2, n),
         "staging_replicas": rng.uniform(0, 1, n),
         "observability": rng.uniform(0, 3e3, n),
@@ -160,7 +163,8 @@ def test_one_stream_moves_figures_together_and_another_stream_or_seed_draws_apar
 
 
 def test_moving_to_the_same_price_loses_the_cost_of_moving_in_every_draw():
-    d = {**some_draws(1_000, seed=4), "tokenizer": np.ones(1_000), "dual_running": np.zeros(1_000)}
+    same = {"tokenizer": np.ones(1_000), "output_tokens_ratio": np.ones(1_000)}
+    d = {**some_draws(1_000, seed=4), **same, "dual_running": np.zeros(1_000)}
     saved = mc.move_saving_usd(GPT_4O, GPT_4O, d, MONTHS)
     assert saved == pytest.approx(-d["moving_cost"], abs=1e-3)
 
@@ -177,6 +181,7 @@ def months_of_one_draw(current, challenger, d):
     """What moving saves, month by month as an accountant would add it up."""
     saved = -d["moving_cost"]
     now = {**d, "tokenizer": d["today_tokenizer"]}
+    now["output_tokens_ratio"] = d["today_output_tokens_ratio"]
     cutover = math.ceil(d["ramp"])
     for month in range(MONTHS):
         requests = d["requests"] * (1 + d["growth"]) ** month
@@ -199,6 +204,7 @@ def team_bill(d):
 
 def month_bill(offer, d, requests, month):
     years, prompts = month / 12, d["input_tokens"] * d["tokenizer"]
+    answer = d["output_tokens"] * d["output_tokens_ratio"]
     if isinstance(offer, TokenPrice):
         cached, wrote = d["cached_input_share"], d["cache_write_share"]
         a_token = (
@@ -207,7 +213,7 @@ def month_bill(offer, d, requests, month):
             + wrote * offer.written_input_usd
         ) / offer.input_tokens
         usd = a_token * prompts * (1 + d["prompt_growth"]) ** month
-        usd += offer.output_usd / offer.output_tokens * d["output_tokens"] * d["tokenizer"]
+        usd += offer.output_usd / offer.output_tokens * answer
         usd *= (1 + d["retry_share"]) * d[f"drift_{offer.arm}"] ** years
         usd *= offer.month_factors[month]
         beside = d["api_evaluation"] / 12 + d["provisioned"]
@@ -236,7 +242,7 @@ def running(offer, d, requests, month):
     """Replicas that a month's requests take, spares and staging included."""
     prompts = d["input_tokens"] * d["tokenizer"]
     longer_in = prompts * (1 + d["prompt_growth"]) ** month / offer.input_tokens
-    longer_out = d["output_tokens"] * d["tokenizer"] / offer.output_tokens
+    longer_out = d["output_tokens"] * d["output_tokens_ratio"] / offer.output_tokens
     per_s = offer.capacity_requests_per_s * d["capacity_factor"]
     per_s *= longer_in**offer.input_elasticity * longer_out**offer.output_elasticity
     per_s /= 1 - d["cached_input_share"] / 0.6 / 3  # a third of a request's time at 0.6

@@ -11,7 +11,7 @@ from llmstudy import uncertainty as mc
 from llmstudy.assess.case import Case, Results, Tables, contenders, rows_of
 from llmstudy.assess.cost_control import cost_controls
 from llmstudy.assess.limits import rate_limit_rows
-from llmstudy.assess.market import figures_of, inputs
+from llmstudy.assess.market import figures_of, inputs, output_ratio
 from llmstudy.cost import TokenPrice, usd_per_accepted_answer, usd_per_million_tokens
 from llmstudy.study import Study
 
@@ -39,9 +39,37 @@ def cost_tables(case: Case) -> Tables:
     return {
         "offers": kept,
         "bills": pd.DataFrame(bills),
+        "output_tokens": output_token_rows(study),
         "rate_limits": rate_limit_rows(case),
         "controls": cost_controls(case, offers),
     }
+
+
+def output_token_rows(study: Study) -> list[dict[str, Any]]:
+    """How much each route that may serve writes for a request, fleets among them.
+
+    Rows: workload, route, model, output_tokens (of a request, reasoning included), ratio, low, high
+    (over the tokens that the workload counts: value, P10 and P90), grade, source.
+    """
+    rows = []
+    for name, routes in contenders(study).items():
+        counted = study.workloads[name].intake.output_tokens.value
+        for route in routes:
+            _, ratio = output_ratio(study, name, route)
+            rows.append(
+                {
+                    "workload": name,
+                    "route": route,
+                    "model": study.routes[route].model,
+                    "output_tokens": counted * ratio.value,
+                    "ratio": ratio.value,
+                    "low": ratio.low,
+                    "high": ratio.high,
+                    "grade": ratio.grade if ratio.uncertain else None,
+                    "source": ratio.source,
+                }
+            )
+    return rows
 
 
 def _bill(study: Study, name: str, route: str, offer: TokenPrice) -> dict[str, Any]:

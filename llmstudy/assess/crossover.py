@@ -94,7 +94,8 @@ def _crossover(
 ) -> dict[str, Any]:
     inputs_ = marginal_inputs(study, offers, name, to_route)
     # two routes off today's vendor count tokens alike: they serve models of one kind
-    inputs_[mc.TODAY + "tokenizer"] = marginal_inputs(study, offers, name, from_route)["tokenizer"]
+    other = marginal_inputs(study, offers, name, from_route)
+    inputs_ |= {mc.TODAY + key: other[key] for key in ("tokenizer", "output_tokens_ratio")}
     d = futures_of(study, name, inputs_)
     current, challenger = offers.tokens[name, from_route], offers.offer(name, to_route)
     assert challenger is not None

@@ -137,7 +137,7 @@ def _held(figure: Figure) -> Figure:
 
 _EITHER_WAY = {"requests", "retry_share", "input_tokens", "output_tokens", "growth"}
 _EITHER_WAY |= {"prompt_growth", "moving_cost", "ramp", "dual_running", "tokenizer"}
-_EITHER_WAY |= {"cached_input_share", "discount_rate"}
+_EITHER_WAY |= {"cached_input_share", "discount_rate", "output_tokens_ratio"}
 
 _ON_AN_API = {"cache_write_share", "api_evaluation", "provisioned", "tool_usd"}
 

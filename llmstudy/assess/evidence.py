@@ -5,7 +5,8 @@ from dataclasses import asdict
 import pandas as pd
 
 from llmstudy import evidence
-from llmstudy.assess.case import Case, Tables
+from llmstudy.assess.case import Case, Tables, contenders
+from llmstudy.assess.market import output_ratio
 from llmstudy.assess.quality import difference_figures
 from llmstudy.study.kept import kept
 
@@ -36,7 +37,10 @@ def evidence_tables(case: Case) -> Tables:
             }
         )
     quarantine = pd.DataFrame(found.quarantined, columns=["row", "reason"])  # empty without a log
-    figures = study.figures() | evidence.rate_figures(study) | difference_figures(study)
+    pairs = ((name, route) for name, routes in contenders(study).items() for route in routes)
+    every = dict(output_ratio(study, *pair) for pair in pairs)
+    ratios = {path: figure for path, figure in every.items() if figure.uncertain}
+    figures = ratios | study.figures() | evidence.rate_figures(study) | difference_figures(study)
     return {
         "workloads": pd.DataFrame(rows),
         "log": {

@@ -32,10 +32,11 @@ from llmstudy.uncertainty.sufficiency import estimate
 GOLDEN_ITEMS = 200
 """A batch of labelled items, beside the numbers that the plans of chapter 04 ask for."""
 
-_ERROR = {"log": 0.05, "probe": 0.07, "quote": 0.0}
+_ERROR = {"log": 0.05, "probe": 0.07, "quote": 0.0, "tokens": 0.06}
 """Standard error, in logarithms, with which a measurement tells its inputs. A probe: eight points
 fit a curve whose median held-out error is 4.5 % (median over groups of `capacity.fit_groups`), over
-0.67 for a standard deviation. A log: a week of one month's variation. Assumed."""
+0.67 for a standard deviation. A log: a week of one month's variation. A count of output tokens: 300
+prompts whose answers vary as much as they are long, 1 / sqrt(300). Assumed."""
 
 _OF_A_LOG = ("requests", "input_tokens", "output_tokens", "cached_input_share", "peak_to_mean")
 """What a week more of log tells of a workload."""
@@ -188,12 +189,13 @@ def _costs(
     benefit: FloatArray,
     perfect: Interval,
 ) -> list[dict[str, Any]]:
-    """What a week of log, a probe and a quote for each self-hosted route would be worth.
+    """What a week of log, a count of each candidate's output tokens, and a probe and a quote for
+    each self-hosted route would be worth.
 
-    A log and a probe tell their inputs with an error (`_ERROR`), a quote tells the rent. A log is
-    bought once for all workloads. None is worth more than perfect information, which caps every
-    interval; where that is worth less than a measurement costs, it stands as the bound, and nothing
-    is regressed.
+    A log, a probe and a count of a candidate's output tokens on logged prompts tell their inputs
+    with an error (`_ERROR`), a quote tells the rent. A log is bought once for all workloads. None
+    is worth more than perfect information, which caps every interval; where that is worth less than
+    a measurement costs, it stands as the bound, and nothing is regressed.
     """
     n, bundled = len(benefit), bundled_figures()
     own = [route for route in routes if study.routes[route].arm == "self_hosted"]
@@ -212,6 +214,13 @@ def _costs(
     asked = [("a week more of log", _OF_A_LOG, routes[0], "log")]
     asked += [(f"8-point probe of {route}", ("capacity_factor",), route, "probe") for route in own]
     asked += [(f"quote for {route}", ("usd_per_gpu_hour",), route, "quote") for route in own]
+    counted = {
+        pair_inputs(study, offers, name, r)["output_tokens_ratio"][1].name: r for r in routes
+    }
+    asked += [  # of one model at two hosts the tokens are counted once
+        (f"output tokens of {study.routes[route].model}", ("output_tokens_ratio",), route, "tokens")
+        for route in counted.values()
+    ]
     rows = []
     for measurement, inputs, route, kind in asked:
         learned = told(route, inputs, _ERROR[kind])

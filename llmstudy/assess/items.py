@@ -12,6 +12,7 @@ import numpy as np
 from llmstudy import uncertainty as mc
 from llmstudy.assess.market import Market, figures_of, pair_inputs
 from llmstudy.cost import TokenPrice, api_usd_per_request, replica_month_usd
+from llmstudy.figure import Figure, least_certain
 from llmstudy.study import ApiRoute, Study
 from llmstudy.uncertainty.bills import at_cutover
 
@@ -48,7 +49,7 @@ def cost_items(study: Study, offers: Market, moves: Mapping[str, str]) -> list[d
                     "side": side,
                     "item": item,
                     "usd_month": float(np.asarray(usd).ravel()[0]),
-                    "grade": figures[decides].grade if decides else "published",
+                    "grade": _grade(figures, decides, today=route == current),
                 }
                 for item, (usd, decides) in items.items()
             ]
@@ -56,7 +57,14 @@ def cost_items(study: Study, offers: Market, moves: Mapping[str, str]) -> list[d
 
 
 Items = dict[str, tuple[Any, str]]
-"""Item -> usd a month, and the input whose grade it bears ("": a list price)."""
+"""Item -> usd a month, and the inputs whose grade it bears ("": a list price)."""
+
+
+def _grade(figures: Mapping[str, Figure], decide: str, today: bool) -> str:
+    """The grade of the least certain of the inputs that decide, of those that are uncertain."""
+    names = [mc.TODAY + x if today and mc.TODAY + x in figures else x for x in decide.split()]
+    grades = [figures[x].grade for x in names if x == names[0] or figures[x].uncertain]
+    return least_certain(grades) if grades else "published"
 
 
 def _premium(study: Study, route: str) -> float:
@@ -76,7 +84,7 @@ def _of_an_api(price: TokenPrice, d: mc.Draws, premium: float) -> Items:
         )
         for tokens_in, tokens_out in (
             (d["input_tokens"] * d["tokenizer"], nothing),
-            (nothing, d["output_tokens"] * d["tokenizer"]),
+            (nothing, mc.answer_tokens(d)),
         )
     )
     repeated = d["retry_share"] * (prompts + answers)
@@ -84,7 +92,7 @@ def _of_an_api(price: TokenPrice, d: mc.Draws, premium: float) -> Items:
     for_region = (1 - 1 / premium) * (prompts + answers + repeated)
     return {
         "prompts, caching included": (prompts / premium, "input_tokens"),
-        "answers, reasoning included": (answers / premium, "output_tokens"),
+        "answers, reasoning included": (answers / premium, "output_tokens output_tokens_ratio"),
         "retries": (repeated / premium, "retry_share"),
         **({"regional premium": (for_region, "")} if premium > 1 else {}),
         "tools and search": (d["requests"] * d["tool_usd"] / 1000, "tool_usd"),

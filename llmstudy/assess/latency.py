@@ -1,6 +1,6 @@
 """Chapter 03: the first token of every route against its target, and what probes saw of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,8 +9,9 @@ import pandas as pd
 
 from llmstudy import latency
 from llmstudy.assess.case import Case, Tables, contenders
-from llmstudy.figure import Figure
+from llmstudy.figure import Figure, least_certain
 from llmstudy.latency import QuantileEstimate
+from llmstudy.output_tokens import length_of, output_tokens_ratio
 from llmstudy.probe.intervals import decomposition
 from llmstudy.probed import RouteProbe, not_comparable, unlike
 from llmstudy.study import ApiRoute
@@ -27,9 +28,10 @@ def latency_tables(case: Case, hosting: Mapping[str, Any]) -> Tables:
     that arrivals of their own would bring about. A probe of another model, of other lengths or too
     old (`probed.unlike`) is not comparable, and counts as none.
 
-    Returns: `latency`; and of the routes that were probed, empty without any: `probes`, `tpot`
-    (pace against its target), `ttft_parts` (where the first token goes) and `undersized` (which
-    percentiles take more requests, days or runs than there were).
+    Returns: `latency`; `answers` (how long a whole answer takes, as `answer_rows`); and of the
+    routes that were probed, empty without any: `probes`, `tpot` (pace against its target),
+    `ttft_parts` (where the first token goes) and `undersized` (which percentiles take more
+    requests, days or runs than there were).
 
     Raises: ValueError as `probed.probes_of`.
     """
@@ -60,7 +62,73 @@ def latency_tables(case: Case, hosting: Mapping[str, Any]) -> Tables:
                 limit_s = workload.slo.tpot_p95.value
                 seen = _of_estimate(probe.estimate_s("tpot_ms", "p95"), limit_s, "probe")
                 pace.append(place | seen.row("tpot_p95_s", limit_s))
-    return {"latency": pd.DataFrame(rows), "tpot": pace, **probe_tables(case)}
+    answers = answer_rows(case, rows, hosting)
+    return {"latency": pd.DataFrame(rows), "answers": answers, "tpot": pace, **probe_tables(case)}
+
+
+def answer_rows(
+    case: Case, first: Sequence[Mapping[str, Any]], hosting: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """How long a whole answer takes on each route, which writes as much as its own model does.
+
+    E2E = TTFT + TPOT x (N - 1), N being the mean output tokens, reasoning among them. TTFT is the
+    p95 of `latency`, or the least that it can be; TPOT is the p95 of a probe, else the pace of the
+    fleet at its operating point, else the workload's target. No verdict rests on it.
+
+    A stated first token is not known to have waited for the reasoning. Where the route's model
+    reasons and today's does not, `first_answer_s` adds what it writes beyond today's answer, at
+    that pace; elsewhere it is the TTFT. A measured one has waited already, so that of a route that
+    reasons the E2E here is then an upper bound.
+
+    first: rows of `latency`. Rows: workload, route, output_tokens, pace_s, pace_source,
+    first_answer_s, e2e_s, low_s, high_s (over the P10 and P90 of the ratio), grade (of the least
+    certain part); times are null where no TTFT is known.
+    """
+    paces = {(f["workload"], f["route"]): f["tpot_s"] for f in hosting["fleets"]}
+    rows = []
+    for row in first:
+        name, route = row["workload"], row["route"]
+        workload, spec = case.study.workloads[name], case.study.routes[route]
+        counted = workload.intake.output_tokens
+        ratio = output_tokens_ratio(case.study, workload, spec)
+        pace_s, pace_source = paces.get((name, route)), "serving curve"
+        probe = case.probe_of(name, route)
+        seen = probe.estimate_s("tpot_ms", "p95").estimate if probe is not None else None
+        if seen is not None and np.isfinite(seen):
+            pace_s, pace_source = seen, "probe"
+        elif pace_s is None:
+            pace_s, pace_source = workload.slo.tpot_p95.value, "target"
+        start_s = row["low_s"] if row["ttft_p95_s"] is None else row["ttft_p95_s"]
+        ends = (ratio.value, ratio.low or ratio.value, ratio.high or ratio.value)
+        e2e = [
+            None if start_s is None else start_s + max(counted.value * x - 1, 0) * pace_s
+            for x in ends
+        ]
+        waited = row["grade"] == "measured" or not _adds_reasoning(case, name, route)
+        beyond = 0.0 if waited else max(ratio.value - 1, 0.0) * counted.value
+        rows.append(
+            {
+                "workload": name,
+                "route": route,
+                "output_tokens": counted.value * ratio.value,
+                "pace_s": pace_s,
+                "pace_source": pace_source,
+                "first_answer_s": None if start_s is None else start_s + beyond * pace_s,
+                **dict(zip(("e2e_s", "low_s", "high_s"), e2e, strict=True)),
+                "grade": least_certain(
+                    [row["grade"], counted.grade, *([ratio.grade] if ratio.uncertain else [])]
+                ),
+            }
+        )
+    return rows
+
+
+def _adds_reasoning(case: Case, name: str, route: str) -> bool:
+    """Whether a route's model reasons before it answers and that of today's route does not."""
+    routes = case.study.routes
+    specs = (routes[route], routes[case.study.workloads[name].current_route])
+    then, now = (length_of(spec.model, spec.reasoning).reasons for spec in specs)
+    return then == "yes" and now == "no"
 
 
 @dataclass(frozen=True)

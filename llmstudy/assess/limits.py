@@ -89,8 +89,8 @@ def _busiest(case: Case, name: str, route: str, counted: str) -> FloatArray:
     per_minute = sent * d["peak_to_mean"][:, None] / (HOURS_PER_MONTH * 60)
     size, size_cv = np.ones_like(per_minute), 0.0
     if counted == "tokens":
-        prompts = d["input_tokens"][:, None] * mc.prompt_lengths(d, months)
-        size = (prompts + d["output_tokens"][:, None]) * d["tokenizer"][:, None]
+        prompts = (d["input_tokens"] * d["tokenizer"])[:, None] * mc.prompt_lengths(d, months)
+        size = prompts + mc.answer_tokens(d)[:, None]
         rows = case.traffic.of(name)
         tokens = (rows["input_tokens"] + rows["output_tokens"]).to_numpy(dtype=float)
         size_cv = float(tokens.std() / tokens.mean()) if tokens.mean() else 0.0

@@ -12,6 +12,7 @@ from llmstudy import uncertainty as mc
 from llmstudy.cost import TokenPrice
 from llmstudy.evidence import FleetOffer
 from llmstudy.figure import Figure, FloatArray
+from llmstudy.output_tokens import one_model, output_tokens_ratio
 from llmstudy.study import ApiRoute, SelfHostedRoute, Study
 
 N_DRAWS = 4000
@@ -73,7 +74,9 @@ def inputs(
         "ramp": (f"moving.{arm}.ramp", moving.ramp),
         "dual_running": _dual_running(study, arm),
         "tokenizer": _tokenizer(study, workload.current_route, route),
+        "output_tokens_ratio": output_ratio(study, name, route),
         mc.TODAY + "tokenizer": ("", _SAME_TOKENS),
+        mc.TODAY + "output_tokens_ratio": ("", _SAME_TOKENS),
     }
     found |= {short: (path, _stated(study, path)) for short, path in _STUDY_INPUTS.items()}
     spec = study.routes[route]
@@ -99,13 +102,22 @@ def _stated(study: Study, path: str) -> Figure:
     return found
 
 
-_SAME_TOKENS = Figure("", 1.0, "factor", source="the tokenizer of today's route")
+_SAME_TOKENS = Figure("", 1.0, "factor", source="the model of today's route")
+
+
+def output_ratio(study: Study, name: str, route: str) -> tuple[str, Figure]:
+    """Output tokens of a route over those that a workload counts, with its path in the ledger."""
+    spec = study.routes[route]
+    figure = output_tokens_ratio(study, study.workloads[name], spec)
+    at = f"routes.{route}.output_tokens_ratio"
+    return (at if spec.output_tokens_ratio is not None else f"workloads.{name}.{at}"), figure
 
 
 def _tokenizer(study: Study, current: str, route: str) -> tuple[str, Figure]:
-    """Tokens that a route makes of the same text over those of today's; a vendor has its own."""
+    """Tokens that a route makes of the same prompt over those of today's; a vendor has its own,
+    and a model takes its own to every host."""
     now, then = study.routes[current], study.routes[route]
-    alike = now == then or (
+    alike = one_model(now.model, then.model) or (
         isinstance(now, ApiRoute)
         and isinstance(then, ApiRoute)
         and now.arm == then.arm

@@ -10,6 +10,7 @@ import pandas as pd
 
 from llmstudy import paths
 from llmstudy.assess.case import Case, Tables, contenders
+from llmstudy.output_tokens import as_answered_by
 from llmstudy.probe.report import rows_of
 from llmstudy.study import SelfHostedRoute
 
@@ -163,7 +164,8 @@ def _plan(
         raise _CannotMeasureError(f"no sweep serves {spec.precision} yet")
     quantization = _QUANTIZATION[spec.precision]
     [variant] = variants([model], [quantization], [spec.tensor_parallel])  # type: ignore[list-item]
-    intakes = [case.study.workloads[name].intake for name in served]
+    workloads = [case.study.workloads[name] for name in served]
+    intakes = [as_answered_by(case.study, workload, spec).intake for workload in workloads]
     lengths = sorted(
         {(round(i.input_tokens.value), max(round(i.output_tokens.value), 2)) for i in intakes}
     )

@@ -22,6 +22,7 @@ from llmstudy.capacity.hardware import GROUP
 from llmstudy.capacity.replay import Slo, engine
 from llmstudy.cost import replica_month_usd
 from llmstudy.figure import Figure
+from llmstudy.output_tokens import output_tokens_ratio
 from llmstudy.requests.plausible import stretches
 from llmstudy.study import SelfHostedRoute, Workload
 
@@ -131,7 +132,7 @@ def _candidate(case: Case, name: str, route: str, spec: SelfHostedRoute) -> _Can
         name,
         route,
         service,
-        traffic_for(case, name),
+        traffic_for(case, name, spec),
         offer.fleet.spare,
         float(np.asarray(rent).item()),
         float(mc.staff_month_usd(d)[0]),
@@ -160,7 +161,7 @@ def sustained_utilisation(case: Case, name: str, spec: SelfHostedRoute, point: C
     Raises: CannotServe where no load is within the SLO.
     """
     workload = case.study.workloads[name]
-    service, traffic = _service(workload, spec, point), traffic_for(case, name)
+    service, traffic = _service(workload, spec, point), traffic_for(case, name, spec)
     most = sizing.smallest_replicas(
         service, traffic, float(traffic.requests_per_s.max()), case.study.seed
     )
@@ -196,13 +197,16 @@ def sustained_utilisation(case: Case, name: str, spec: SelfHostedRoute, point: C
     return Figure("", value, "share", low, high, "triangular", "simulated", said, case.study.as_of)
 
 
-def traffic_for(case: Case, name: str) -> sizing.Traffic:
+def traffic_for(case: Case, name: str, spec: SelfHostedRoute) -> sizing.Traffic:
     """A workload's week: its log's own where that covers one, else its shape at its own level.
 
-    Lengths are always those of its requests, logged or drawn. A cached part that the log does not
-    tell is the study's share. The rates are of attempts, those that fail included.
+    Lengths are always those of its requests, logged or drawn, answers as long as the route's model
+    makes them. A cached part that the log does not tell is the study's share. The rates are of
+    attempts, those that fail included.
     """
     rows, workload = case.traffic.of(name), case.study.workloads[name]
+    ratio = output_tokens_ratio(case.study, workload, spec).value
+    rows = rows.assign(output_tokens=(rows["output_tokens"] * ratio).round())
     inputs_, outputs = (rows[c].to_numpy(dtype=np.int64) for c in ("input_tokens", "output_tokens"))
     share = rows["input_tokens"] * workload.cached_input_share.value
     cached = rows["cached_input_tokens"].astype(float).fillna(share).to_numpy().astype(np.int64)

@@ -7,7 +7,7 @@ _PROVIDER = re.compile(
     r"|(?:openai|azure|anthropic|google|vertex_ai|bedrock|groq|openrouter|novita):"
     r"|(?:[a-z][a-z-]*\.)+(?=[a-z]))"  # us.anthropic.claude-...
 )
-_NO_VERSION = re.compile(r"(?:-v\d+:\d+|:(?:free|nitro|floor|latest)|-latest)$")
+_NO_VERSION = re.compile(r"(?:-v?\d+:\d+|:(?:free|nitro|floor|latest)|-latest)$")
 """Bedrock's revision of a listing, OpenRouter's variants, and the alias of the newest."""
 
 _SNAPSHOT = re.compile(
@@ -45,6 +45,21 @@ def same_weights(a: str, b: str) -> bool:
     True
     """
     return same_model(*(_TUNING.sub("", _parts(name)[0]) for name in (a, b)))
+
+
+_SERVED = re.compile(r"(?<=\db)-(?:instant|turbo|versatile|fp8|fp4|bf16|awq)$")
+"""How weights of so many parameters are served, which says nothing of what they answer."""
+
+
+def model_key(name: str) -> str:
+    """One key of a model for all its hosts: date, tuning, how it is served, punctuation apart.
+
+    >>> model_key("meta-llama/Meta-Llama-3.1-70B-Instruct-Turbo")
+    'llama3170b'
+    >>> model_key("meta.llama3-1-70b-instruct-v1:0"), model_key("openai/gpt-4o-2024-08-06")
+    ('llama3170b', 'gpt4o')
+    """
+    return _SERVED.sub("", _TUNING.sub("", _parts(name)[0])).replace("-", "")
 
 
 def _parts(name: str) -> tuple[str, str]:

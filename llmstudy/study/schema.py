@@ -221,6 +221,10 @@ class Workload(_Strict):
     )
     volatility: Annotated[Figure, quantity("share/month", 0, 1)] = _bundled("traffic.volatility")
     retry_share: Share
+    answered_by: Text | None = Field(
+        default=None,
+        description="the model whose answers were counted; null: the log's, else today's route's",
+    )
     quality: Quality
     format_failure_share: Share | None = None
     portability: Portability = Portability()
@@ -275,7 +279,20 @@ class RateLimit(_Strict):
         return self
 
 
-class ApiRoute(_Strict):
+class _Route(_Strict):
+    """What every route may say of its model's answers.
+
+    reasoning: whether the model reasons before it answers, as this route runs it; unsaid is what
+    the model does by default. output_tokens_ratio: tokens that it answers with, reasoning included,
+    over those that the workload counts (the log's, or those of today's route); unsaid is what
+    `output_tokens` knows of the two models.
+    """
+
+    reasoning: Answer = "unknown"
+    output_tokens_ratio: Annotated[Figure, quantity("factor", 1e-3, 1e3)] | None = None
+
+
+class ApiRoute(_Route):
     """A route that is billed by the token: a proprietary API, or open weights at a host.
 
     regional_premium: what processing within one region costs over the price per token.
@@ -345,7 +362,7 @@ class OwnedGpus(_Strict):
     overhead_share: Share = _bundled("owned.overhead_share")
 
 
-class SelfHostedRoute(_Strict):
+class SelfHostedRoute(_Route):
     """A route on GPUs under vLLM, rented or owned, sized from measured serving points."""
 
     arm: Literal["self_hosted"]

@@ -147,6 +147,11 @@ def volumes(d: Draws, months: int) -> FloatArray:
     return volume(d["requests"], d["growth"], months) * path(d, "requests", months)
 
 
+def answer_tokens(d: Draws) -> FloatArray:
+    """Output tokens of a request on a route, reasoning included. (n,)."""
+    return d["output_tokens"] * d["output_tokens_ratio"]
+
+
 def usd_per_request(price: TokenPrice, d: Draws, months: int) -> FloatArray:
     """API bill per request in each month: today's, drifted, with scheduled changes. (n, months).
 
@@ -167,7 +172,7 @@ def usd_per_request(price: TokenPrice, d: Draws, months: int) -> FloatArray:
         )[:, None]
         for tokens_in, tokens_out in (
             (d["input_tokens"] * d["tokenizer"], nothing),
-            (nothing, d["output_tokens"] * d["tokenizer"]),
+            (nothing, answer_tokens(d)),
         )
     )
     longer = prompt_lengths(d, months)
@@ -213,7 +218,7 @@ def fleet_unit(fleet: Fleet, d: Draws, months: int) -> tuple[FloatArray, FloatAr
     capacity = (
         fleet.capacity_requests_per_s
         * (d["input_tokens"] * d["tokenizer"] / fleet.input_tokens) ** fleet.input_elasticity
-        * (d["output_tokens"] * d["tokenizer"] / fleet.output_tokens) ** fleet.output_elasticity
+        * (answer_tokens(d) / fleet.output_tokens) ** fleet.output_elasticity
         * fleet.cached_factor(d["cached_input_share"])
         * d["capacity_factor"]
     )

@@ -12,8 +12,14 @@ from llmstudy import paths, study
 from llmstudy.assess import sizing
 from llmstudy.assess.case import open_case, week_load
 from llmstudy.assess.sizing import sizing_tables, traffic_for
+from llmstudy.capacity import capacity_at_slo
+from llmstudy.capacity.hardware import GROUP
 from llmstudy.capacity.sizing import WeekOutcome, peak
 from llmstudy.cli import app
+from llmstudy.evidence import fleet_offer, serving_curve
+from llmstudy.figure import Figure
+
+FLEET = "h200-llama-3.1-70b"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -86,7 +92,7 @@ def test_a_route_that_cannot_serve_is_a_row_with_the_reason(case):
 
 
 def test_drawn_traffic_has_the_studys_level_and_lengths(case):
-    found = traffic_for(case, "product")
+    found = traffic_for(case, "product", case.study.routes[FLEET])
     assert found.logged is None
     workload = case.study.workloads["product"]
     attempts = 1 + workload.retry_share.value
@@ -97,6 +103,30 @@ def test_drawn_traffic_has_the_studys_level_and_lengths(case):
     assert found.burstiness.cv_10min > 0
 
 
+def test_a_fleet_is_sized_for_answers_as_long_as_its_own_models(case):
+    fleet = case.study.routes[FLEET]
+    tripled = Figure("", 3.0, "factor", grade="measured", source="own count")
+    verbose = fleet.model_copy(update={"output_tokens_ratio": tripled})
+    plain, long = (traffic_for(case, "product", spec) for spec in (fleet, verbose))
+    assert long.output_tokens.mean() == pytest.approx(3 * plain.output_tokens.mean(), rel=0.01)
+    assert np.array_equal(long.input_tokens, plain.input_tokens)
+    offers = [
+        fleet_offer(case.study, case.study.workloads["product"], spec, pd.DataFrame(columns=GROUP))
+        for spec in (fleet, verbose)
+    ]
+    (short, _), (slow, at) = offers
+    # as the curve carries requests whose answers are three times as long
+    asked = case.study.workloads["product"].intake
+    solved = capacity_at_slo(
+        serving_curve(fleet), asked.input_tokens.value, 3 * asked.output_tokens.value,
+        case.study.workloads["product"].slo.tpot_p95.value, fleet.tensor_parallel,
+        cached_share=case.study.workloads["product"].cached_input_share.value,
+    )  # fmt: skip
+    assert at.requests_per_s == pytest.approx(solved.requests_per_s)
+    assert slow.fleet.capacity_requests_per_s == at.requests_per_s
+    assert slow.fleet.capacity_requests_per_s < short.fleet.capacity_requests_per_s
+
+
 def test_a_log_of_a_week_is_replayed_in_its_own_hours(case):
     rng = np.random.default_rng(1)
     start = pd.Timestamp("2026-11-05T07:30Z")  # a Thursday
@@ -105,7 +135,7 @@ def test_a_log_of_a_week_is_replayed_in_its_own_hours(case):
     log = rows.assign(ts_start=times, cached_input_tokens=pd.array([None] * 5_000, "Int64"))
     summary = pd.DataFrame({"workload": ["product"], "covers_week": [True]})
     logged = replace(case, traffic=replace(case.traffic, requests=log, summary=summary))
-    found = traffic_for(logged, "product")
+    found = traffic_for(logged, "product", case.study.routes[FLEET])
     # the last 168 hours, from hour 0 on Monday, with the study's own cached share
     assert len(found.logged) == pytest.approx(5_000 * 7 / 10, rel=0.05)
     assert found.logged["arrival_s"].between(0, 168 * 3600).all()

@@ -1,0 +1,180 @@
+"""How many tokens does a model answer with, over the model whose answers were counted?
+
+Two models do not bill alike for one request. What goes in differs by the tokenizer alone, since
+the text is the same (`api_use.tokenizer`). What comes out differs by how much a model writes,
+reasoning included, and by its tokenizer: one ratio stands for all of it, here.
+
+A published benchmark gives tokens per case (`data/output_tokens.csv`). Of a model that it lacks,
+only its kind is known: whether it reasons before it answers (`data/reasoning_models.csv`), and how
+far models of that kind lie apart. Each side of a ratio is one or the other.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cache
+from math import exp, hypot, log
+
+import numpy as np
+import pandas as pd
+
+from llmstudy import paths
+from llmstudy.figure import Figure
+from llmstudy.probe.model_names import model_key, same_model
+from llmstudy.study import Route, Study, Workload, bundled_figures
+
+_BENCHMARK = "the aider polyglot benchmark"
+
+_Z90 = 1.2815515655446004
+"""Of a normal distribution, what lies beyond this many standard deviations is a tenth."""
+
+
+@dataclass(frozen=True)
+class Length:
+    """What is known of a model's answers: the logarithm of its tokens per case, mean and standard
+    deviation. reasons: yes, no or unknown. measured: by the benchmark, else only its kind is known.
+    """
+
+    log_mean: float
+    log_sd: float
+    reasons: str
+    measured: bool
+    source: str
+
+
+@cache
+def _benchmark() -> pd.DataFrame:
+    table = pd.read_csv(paths.data("output_tokens.csv"))
+    return table.assign(log_tokens=np.log(table["tokens_per_case"]))
+
+
+@cache
+def _reasoning_models() -> dict[str, str]:
+    table = pd.read_csv(paths.data("reasoning_models.csv"))
+    return {model_key(m): str(r) for m, r in zip(table["model"], table["reasoning"], strict=True)}
+
+
+@cache
+def length_of(model: str, reasons: str = "unknown") -> Length:
+    """What is known of how much a model writes. reasons: yes, no, or unknown as it is run.
+
+    A measured model is all its settings that were measured, unless `reasons` tells which; their
+    spread is what the setting leaves open. A reasoning model of which one effort was measured may
+    run at another: it has the spread that others have between theirs. A model of a kind is any
+    model of that kind, and where the kind is unknown either is as likely.
+
+    >>> gpt5, llama = length_of("gpt-5"), length_of("meta-llama/Llama-3.1-70B")
+    >>> gpt5.measured, round(exp(gpt5.log_mean)), llama.measured, llama.reasons
+    (True, 6413, False, 'no')
+    """
+    table, key = _benchmark(), model_key(model)
+    own = table[[model_key(name) == key for name in table["model"]]]
+    if reasons != "unknown" and (own["reasoning"] == reasons).any():
+        own = own[own["reasoning"] == reasons]
+    elif reasons != "unknown":
+        own = own.iloc[:0]
+    if len(own):
+        kinds = set(own["reasoning"])
+        kind = str(kinds.pop()) if len(kinds) == 1 else "unknown"
+        logs = own["log_tokens"]
+        one_effort = len(own) == 1 and kind == "yes" and own["setting"].iloc[0] != "default"
+        sd = _between_efforts() if one_effort else float(logs.std(ddof=0))
+        source = f"{model} ({', '.join(own['setting'])})"
+        return Length(float(logs.mean()), sd, kind, True, source)
+    kind = reasons if reasons != "unknown" else _reasoning_models().get(key, "unknown")
+    mean, sd = _of_a_kind(kind)
+    of_kind = {"yes": "any reasoning model", "no": "any model that does not reason"}
+    return Length(mean, sd, kind, False, f"{model} ({of_kind.get(kind, 'any model')})")
+
+
+def _between_efforts() -> float:
+    """Standard deviation of the logarithm of tokens per case between settings of one reasoning
+    model, pooled over the models of which several were measured."""
+    by_model = _benchmark().query("reasoning == 'yes'").groupby("model")["log_tokens"]
+    free = by_model.size() - 1
+    return float(((by_model.var() * free).sum() / free.sum()) ** 0.5)
+
+
+def _of_a_kind(reasons: str) -> tuple[float, float]:
+    """Mean and standard deviation of the logarithm of tokens per case among models of a kind."""
+    logs = [_benchmark().query("reasoning == @kind")["log_tokens"] for kind in ("yes", "no")]
+    moments = dict(zip(("yes", "no"), ((x.mean(), x.std(ddof=1)) for x in logs), strict=True))
+    if reasons in moments:
+        return moments[reasons]
+    (mean_yes, sd_yes), (mean_no, sd_no) = moments.values()
+    within = hypot(sd_yes, sd_no) / 2**0.5
+    return (mean_yes + mean_no) / 2, hypot(within, (mean_yes - mean_no) / 2)
+
+
+def ratio_of(route: Length, counted: Length, output_tokens: float) -> Figure:
+    """Output tokens of a route over those of the model that was counted, for one workload.
+
+    Log-normal: its logarithm is the difference of the two lengths, and its variance the sum of
+    theirs and of what the benchmark's ratio does not say of another task
+    (`output_tokens.task_spread`, a standard deviation as a factor). Low and high are the P10 and
+    the P90. Published where the benchmark has both models, else assumed.
+
+    Reasoning does not shrink with the answer. Where the route may reason and the counted model does
+    not, the high end is therefore at least that of an answer with the fewest reasoning tokens that
+    are usual (`output_tokens.least_reasoning`).
+
+    output_tokens: of one answer as counted.
+
+    >>> found = ratio_of(length_of("gpt-5"), length_of("kimi-k2"), 211)
+    >>> found.grade, round(found.value, 2), round(found.low, 1), round(found.high, 1)
+    ('published', 3.97, 1.8, 8.8)
+    """
+    given = bundled_figures()
+    spread = log(given["output_tokens.task_spread"].value)
+    middle = route.log_mean - counted.log_mean
+    reach = _Z90 * hypot(route.log_sd, counted.log_sd, spread)
+    low, high = exp(middle - reach), exp(middle + reach)
+    if route.reasons != "no" and counted.reasons == "no":
+        least = given["output_tokens.least_reasoning"].value
+        high = max(high, 1 + least / output_tokens)
+    both = route.measured and counted.measured
+    what = "tokens per case" if both else "spread of tokens per case"
+    return Figure(
+        "",
+        (low * high) ** 0.5,
+        "factor",
+        low,
+        high,
+        "lognormal",
+        "published" if both else "assumed",
+        f"{what} in {_BENCHMARK}: {route.source}, over {counted.source}",
+        given["output_tokens.task_spread"].as_of,
+    )
+
+
+def output_tokens_ratio(study: Study, workload: Workload, route: Route) -> Figure:
+    """Output tokens of a route over those that the workload counts: exactly 1 on today's route, the
+    study's own ratio where it states one, 1 for the model that was counted, else `ratio_of`.
+
+    What was counted are the answers of the log's model, else of today's route's. The figure's name
+    is that of the model, so that two routes of one model share their draws.
+    """
+    today = study.routes[workload.current_route]
+    counted, reasons = today.model, today.reasoning
+    if workload.answered_by is not None:
+        counted, reasons = workload.answered_by, "unknown"
+    name = f"output_tokens_ratio.{model_key(route.model)}"
+    if route != today and route.output_tokens_ratio is not None:
+        return replace(route.output_tokens_ratio, name=name)
+    if route == today or (one_model(counted, route.model) and reasons == route.reasoning):
+        return Figure("", 1.0, "factor", source="the model whose answers were counted")
+    lengths = length_of(route.model, route.reasoning), length_of(counted, reasons)
+    return replace(ratio_of(*lengths, workload.intake.output_tokens.value), name=name)
+
+
+def one_model(a: str, b: str) -> bool:
+    """Whether two names, of any two hosts, are of one model."""
+    return same_model(a, b) or model_key(a) == model_key(b)
+
+
+def as_answered_by(study: Study, workload: Workload, route: Route) -> Workload:
+    """The workload with the output tokens that a route writes, at the ratio's value."""
+    ratio = output_tokens_ratio(study, workload, route).value
+    tokens = workload.intake.output_tokens
+    low, high = (None if x is None else x * ratio for x in (tokens.low, tokens.high))
+    written = replace(tokens, value=tokens.value * ratio, low=low, high=high)
+    intake = workload.intake.model_copy(update={"output_tokens": written})
+    return workload.model_copy(update={"intake": intake})
