@@ -2,7 +2,7 @@
 
 `api` prices requests by their tokens and knows the dated changes of a rate; `gpu` holds quotes for
 rented GPUs. Both raise `PriceError` rather than guess, and tell what a reader must know as
-`Finding`s, judged at the date that the caller gives.
+`Finding`s, judged at the date that the caller gives. `model_names` tells two names of one model.
 
 Bills of a workload and the cost of a fleet are in `cost`; how prices may drift is in
 `uncertainty`. Nothing here reads a clock or dials out.
@@ -18,7 +18,6 @@ from llmstudy.prices.api import (
     price_requests,
     rate,
     retirement,
-    same_model,
     scheduled_changes,
 )
 from llmstudy.prices.gpu import (
@@ -27,6 +26,7 @@ from llmstudy.prices.gpu import (
     gpu_price_findings,
     gpu_prices,
 )
+from llmstudy.prices.model_names import same_model, same_weights
 
 __all__ = [
     "RESERVED_PRICE_SHARE",
@@ -43,5 +43,6 @@ __all__ = [
     "rate",
     "retirement",
     "same_model",
+    "same_weights",
     "scheduled_changes",
 ]

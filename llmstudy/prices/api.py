@@ -302,18 +302,6 @@ def _retirement_findings(model: ModelInfo, provider: str, on: date, until: date)
     return findings
 
 
-def same_model(one: str, other: str) -> bool:
-    """Whether two names stand for one model: the same, or one is a version of the other.
-
-    A log holds the name that the answer bears, which is often dated where the request's was not.
-
-    >>> same_model("gpt-4o-2024-08-06", "gpt-4o"), same_model("gpt-4o-mini", "gpt-4o")
-    (True, False)
-    """
-    short, long = sorted((one.lower(), other.lower()), key=len)
-    return long.startswith(short) and _VERSION.fullmatch(long[len(short) :]) is not None
-
-
 # --- The strict wrapper around genai-prices -------------------------------------------------------
 
 
