@@ -65,7 +65,7 @@ def accepted_answer_costs(results: Results) -> pd.DataFrame:
     """Cost per accepted answer of each scored route, and of today's on the same items.
 
     Columns: workload, pair (the scored route: two rows, today's and its own), route, current,
-    usd_per_request, acceptance (share), usd_per_accepted_answer.
+    benchmark (whose items), usd_per_request, acceptance (share), usd_per_accepted_answer.
     """
     bills = {
         (r["workload"], r["route"]): r["usd_per_request"]
@@ -85,6 +85,7 @@ def accepted_answer_costs(results: Results) -> pd.DataFrame:
             usd = bills.get((name, route))
             if acceptance and usd is not None:
                 accepted = float(usd_per_accepted_answer(usd, acceptance))
-                rows.append((name, pair, route, route != pair, usd, acceptance, accepted))
-    columns = ["workload", "pair", "route", "current", "usd_per_request", "acceptance"]
+                about = (name, pair, route, route != pair, row["benchmark"])
+                rows.append((*about, usd, acceptance, accepted))
+    columns = ["workload", "pair", "route", "current", "benchmark", "usd_per_request", "acceptance"]
     return pd.DataFrame(rows, columns=[*columns, "usd_per_accepted_answer"])

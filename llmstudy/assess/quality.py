@@ -1,6 +1,6 @@
 """Chapter 04: is a candidate good enough, on the same items as today's route?"""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -19,6 +19,8 @@ the bundled pairs."""
 def quality_tables(case: Case) -> Tables:
     """Paired verdict of each candidate that may serve, with the items still needed.
 
+    `benchmark` names the items, `closeness` says whether they are own ones, or near to or far from
+    the task (`quality.benchmark`): a far benchmark leaves a candidate undecided, whatever it shows.
     `low` and `high` are the ends of the test's own interval, `alpha` is its level (null: nothing
     scored); `plan` says what `n_needed` rests on, `next_alpha` is the level at which those items
     are tested, and `pass_mark` the lowest difference with which they pass (null: none does).
@@ -83,8 +85,24 @@ def test_levels(study: Study) -> dict[tuple[str, str], Levels]:
 
 
 def _p_value(study: Study, name: str, given: PairedEvidence) -> float:
-    margin = study.workloads[name].quality.margin.value
-    return quality.non_inferiority_p(counts_of(given), margin)
+    workload = study.workloads[name]
+    if closeness(workload, given) == "far":
+        return 1.0  # it proves nothing of the task
+    return quality.non_inferiority_p(counts_of(given), workload.quality.margin.value)
+
+
+def closeness(workload: Workload, given: PairedEvidence) -> Literal["own", "near", "far"]:
+    """How close the items of some evidence are to what the workload asks."""
+    if given.counts is not None:
+        return "own"
+    return "near" if quality.benchmark(given.benchmark, workload.task).near else "far"
+
+
+def items_named(workload: Workload, given: PairedEvidence) -> str:
+    """Whose items some evidence rests on, to follow "items of"."""
+    if given.counts is not None:
+        return f"our own ({given.benchmark})"
+    return quality.benchmark(given.benchmark, workload.task).name
 
 
 def _unpaired(workload: Workload, at: Levels) -> dict[str, Any]:
@@ -92,6 +110,8 @@ def _unpaired(workload: Workload, at: Levels) -> dict[str, Any]:
     n = quality.score_test_size(UNPAIRED_DISCORDANCE, margin, at.following)
     return {
         "verdict": "none",
+        "benchmark": None,
+        "closeness": None,
         "grade": "assumed",
         "n": 0,
         "looks": 0,
@@ -124,8 +144,11 @@ def _paired(workload: Workload, given: PairedEvidence, at: Levels) -> dict[str, 
     found = quality.non_inferiority(counts, margin, at.test or quality.ALPHA, at.following)
     current, candidate = quality.acceptance(counts)
     n_needed, plan = _plan(counts, found, at.following, own=given.counts is not None)
+    close = closeness(workload, given)
     return {
-        "verdict": found.verdict,
+        "verdict": "undecided" if close == "far" else found.verdict,
+        "benchmark": items_named(workload, given),
+        "closeness": close,
         "grade": _grade(given),
         "n": counts.n,
         "looks": given.looks,
@@ -238,7 +261,8 @@ def difference_figures(study: Study) -> dict[str, Figure]:
                 found.low,
                 found.high,
                 grade=_grade(given),
-                source=f"{given.source or counts.source}, {counts.n:,} items",
+                source=f"{given.source or counts.source}, {counts.n:,} items of "
+                f"{items_named(study.workloads[name], given)}",
                 as_of=given.as_of,
             )
     return figures

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,13 +10,14 @@ from llmstudy.assess import case as opened
 from llmstudy.assess.quality import UNPAIRED_DISCORDANCE, counts_of, quality_tables
 from llmstudy.quality import (
     PairedCounts,
+    benchmark,
     non_inferiority,
     non_inferiority_p,
     paired_difference,
     paired_table,
     score_test_size,
 )
-from llmstudy.study import load
+from llmstudy.study import Workload, load
 
 OWN = """
           counts: [800, 5, 9, 100]
@@ -24,8 +26,14 @@ OWN = """
 """
 MODEL = "model_open: Meta-Llama-3.1-70B-Instruct\n"
 
-OPEN_LEVEL = 0.05 / 6 / 2
-"""Six of the default study's seven claims have not passed; a first look spends half of its part."""
+OPEN_LEVEL = 0.05 / 7 / 2
+"""None of the default study's seven claims has passed; a first look spends half of its part."""
+
+OWN_RULE = "margin: 3 pp\n      lowest_grade: published"
+"""Of classification alone."""
+
+NEAR = ("task: chat", "task: reasoning")
+"""GSM8K asks what a reasoning workload asks, and nothing of a chat."""
 
 
 @pytest.fixture
@@ -127,8 +135,8 @@ def test_own_counts_are_a_measurement_and_keep_their_source(table):
 
 
 def test_a_wider_margin_turns_undecided_into_non_inferior_and_needs_fewer_items(table):
-    narrow = table().loc[("support-chat", "novita-llama-3.1-70b")]
-    wide = table(("margin: 3 pp", "margin: 5 pp")).loc[("support-chat", "novita-llama-3.1-70b")]
+    key = ("support-chat", "novita-llama-3.1-70b")
+    narrow, wide = table(NEAR).loc[key], table(NEAR, ("margin: 3 pp", "margin: 5 pp")).loc[key]
     assert (narrow["verdict"], wide["verdict"]) == ("undecided", "non-inferior")
     assert wide["n_needed"] < narrow["n_needed"]
 
@@ -164,8 +172,40 @@ def test_the_same_counts_prove_less_the_more_often_they_were_judged(table):
     assert [row["verdict"] for row in settled] == ["non-inferior", "undecided"]
 
 
+@pytest.mark.parametrize("margin", ["3 pp", "15 pp"])
+def test_a_benchmark_far_from_the_task_decides_nothing_whatever_it_shows(table, margin):
+    """GSM8K with Llama 3.1 8B ten points behind: inferior at 3, not inferior at 15."""
+    key, changes = (
+        ("classification", "groq-llama-3.1-8b"),
+        [(OWN_RULE, OWN_RULE.replace("3 pp", margin))],
+    )
+    far = table(*changes).loc[key]
+    near = table(("task: classification", "task: reasoning"), *changes).loc[key]
+    assert (far["closeness"], near["closeness"]) == ("far", "near")
+    assert far["benchmark"] == near["benchmark"] == "GSM8K (ZeroEval)"
+    assert far["difference"] == near["difference"]
+    assert near["verdict"] == {"3 pp": "inferior", "15 pp": "non-inferior"}[margin]
+    assert far["verdict"] == "undecided"
+    assert far["n_needed"] > 0
+
+
+def test_own_items_are_close_to_their_workload_and_named_as_own(table):
+    found = table((MODEL, MODEL.rstrip() + OWN)).loc[("support-chat", "novita-llama-3.1-70b")]
+    assert (found["closeness"], found["benchmark"]) == ("own", "our own (zeroeval_gsm)")
+
+
+def test_every_bundled_benchmark_is_placed_near_or_far_for_every_task():
+    tasks = get_args(Workload.model_fields["task"].annotation)
+    for key in paired_table()["benchmark"].unique():
+        placed = [benchmark(key, task) for task in tasks]
+        assert all(each.name and each.asks and each.reason for each in placed)
+    with pytest.raises(ValueError, match="lacks the benchmark 'nope'"):
+        benchmark("nope", "chat")
+
+
 def test_claims_share_one_level_as_holm_has_it(table):
-    found = table().reset_index()
+    tasks = [(f"task: {task}", "task: reasoning") for task in ("chat", "classification")]
+    found = table(*tasks, ("task: extraction", "task: reasoning")).reset_index()
     study = load(paths.params("default.yaml"))
     p, same = [], []
     for row in found.to_dict("records"):
