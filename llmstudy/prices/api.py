@@ -178,7 +178,8 @@ def scheduled_changes(
 
     Returns one row per change, in order: effective (date), input_before, input_after,
     output_before, output_after (USD per million tokens, lowest context tier, midnight UTC),
-    change_share (of the token rate, cached ones included, that moves furthest) and reason.
+    change_share (of the token rate, cached ones included, that moves furthest) and reason. Of a
+    tier whose rates are known from a day on, only the changes after that day.
     Raises: PriceError as `price_requests`.
 
     >>> scheduled_changes("google", "gemini-3.8-flash", date(2026, 11, 20), date(2027, 6, 30))[
@@ -188,8 +189,9 @@ def scheduled_changes(
     """
     found = _find_model(provider, model)
     rows = []
+    known_from = _known_from(_of_tier(found, tier))
     for day in _dated(found):
-        if not after < day <= until:
+        if not max(after, known_from) < day <= until:
             continue
         before = _price_at(found, _midnight(day - timedelta(days=1)), tier)
         now = _price_at(found, _midnight(day), tier)
@@ -379,23 +381,37 @@ def _context(model: ModelInfo, moment: datetime, tier: str) -> dict[str, str]:
     """The request context that selects a tier, refused where it would select the standard rate."""
     if tier == "standard":
         return {}
-    tiers = [
+    rows = _of_tier(model, tier)
+    if not rows:
+        offered = ", ".join(dict.fromkeys(["standard", *(value for value, _ in _tiers(model))]))
+        raise PriceError(f"{model.id} has no {tier!r} rate; it has: {offered}")
+    if not any(row.constraint is None or row.constraint.active(moment) for row in rows):
+        raise PriceError(
+            f"the {tier} rate of {model.id} is known from {_known_from(rows)}, not on "
+            f"{moment:%Y-%m-%d}: "
+            "price at a later date"
+        )
+    return rows[0].when
+
+
+def _tiers(model: ModelInfo) -> list[tuple[str, PriceVariant]]:
+    """The service tiers of a model beside the standard one, each with a row of its rates."""
+    return [
         (value, row)
         for row in model.price_variants or []
         for key, value in row.when.items()
         if key in _TIER_KEYS and value != "default"
     ]
-    rows = [row for value, row in tiers if value == tier]
-    if not rows:
-        offered = ", ".join(dict.fromkeys(["standard", *(value for value, _ in tiers)]))
-        raise PriceError(f"{model.id} has no {tier!r} rate; it has: {offered}")
-    if not any(row.constraint is None or row.constraint.active(moment) for row in rows):
-        begins = min(_start_dates(rows))
-        raise PriceError(
-            f"the {tier} rate of {model.id} is known from {begins}, not on {moment:%Y-%m-%d}: "
-            "price at a later date"
-        )
-    return rows[0].when
+
+
+def _of_tier(model: ModelInfo, tier: str) -> list[PriceVariant]:
+    return [row for value, row in _tiers(model) if value == tier]
+
+
+def _known_from(rows: list[PriceVariant]) -> date:
+    """The first day of a tier's rates; `date.min` where they hold on any."""
+    always = any(row.constraint is None for row in rows)
+    return date.min if always else min(_start_dates(rows), default=date.min)
 
 
 def _conditional(model: ModelInfo) -> list[ConditionalPrice]:

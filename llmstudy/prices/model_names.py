@@ -1,13 +1,14 @@
 """Do two names mean the same model? Providers and gateways write one name in several ways."""
 
 import re
+from functools import cache
 
 _PROVIDER = re.compile(
     r"^(?:.*/"  # openai/gpt-4o, accounts/fireworks/models/...
     r"|(?:openai|azure|anthropic|google|vertex_ai|bedrock|groq|openrouter|novita):"
     r"|(?:[a-z][a-z-]*\.)+(?=[a-z]))"  # us.anthropic.claude-...
 )
-_NO_VERSION = re.compile(r"(?:-v\d+:\d+|:(?:free|nitro|floor|latest)|-latest)$")
+_NO_VERSION = re.compile(r"(?:-v?\d+:\d+|:(?:free|nitro|floor|latest)|-latest)$")
 """Bedrock's revision of a listing, OpenRouter's variants, and the alias of the newest."""
 
 _SNAPSHOT = re.compile(
@@ -47,6 +48,7 @@ def same_weights(a: str, b: str) -> bool:
     return same_model(*(_TUNING.sub("", _parts(name)[0]) for name in (a, b)))
 
 
+@cache
 def _parts(name: str) -> tuple[str, str]:
     """A model's bare name, and the digits of its snapshot's date where it has one."""
     bare = _NO_VERSION.sub("", _PROVIDER.sub("", name.strip().lower().rstrip("/")))

@@ -10,6 +10,7 @@ ONE_MODEL = [
     ("claude-3.5-sonnet", "us.anthropic.claude-3-5-sonnet-20241022-v2:0"),
     ("claude-sonnet-4@20250514", "claude-sonnet-4"),
     ("openai/gpt-oss-120b:free", "gpt-oss-120b"),
+    ("openai.gpt-oss-120b-1:0", "gpt-oss-120b"),  # as Bedrock lists it
 ]
 TWO_MODELS = [
     ("gpt-4o-mini", "gpt-4o"),
