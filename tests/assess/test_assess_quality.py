@@ -26,8 +26,8 @@ OWN = """
 """
 MODEL = "model_open: Meta-Llama-3.1-70B-Instruct\n"
 
-OPEN_LEVEL = 0.05 / 7 / 2
-"""None of the default study's seven claims has passed; a first look spends half of its part."""
+OPEN_LEVEL = 0.05 / 11 / 2
+"""None of the default study's eleven claims has passed; a first look spends half of its part."""
 
 OWN_RULE = "margin: 3 pp\n      lowest_grade: published"
 """Of classification alone."""
@@ -210,7 +210,7 @@ def test_claims_share_one_level_as_holm_has_it(table):
     p, same = [], []
     for row in found.to_dict("records"):
         given = study.workloads[row["workload"]].quality.evidence.get(row["route"])
-        claim = (row["workload"], given.model_open if given else row["route"])
+        claim = (row["workload"], given.model_open if given else study.routes[row["route"]].model)
         if claim in same:
             continue
         same.append(claim)
@@ -218,10 +218,10 @@ def test_claims_share_one_level_as_holm_has_it(table):
         counts = None if given is None else counts_of(given)
         p.append(1.0 if given is None else min(2 * non_inferiority_p(counts, row["margin"]), 1.0))
     passes = dict(zip(same, multipletests(p, 0.05, "holm")[0], strict=True))
-    assert len(passes) == 7
+    assert len(passes) == 11
     for row in found.to_dict("records"):
         given = study.workloads[row["workload"]].quality.evidence.get(row["route"])
-        claim = (row["workload"], given.model_open if given else row["route"])
+        claim = (row["workload"], given.model_open if given else study.routes[row["route"]].model)
         assert passes[claim] == (row["verdict"] == "non-inferior")
 
 
