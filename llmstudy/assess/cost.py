@@ -31,7 +31,7 @@ def cost_tables(case: Case) -> Tables:
                 continue
             offer = evidence.token_offer(study, route, case.traffic.of(name))
             offers[name][route] = offer
-            bills.append(_bill(study, name, route, offer))
+            bills.append(bill(study, name, route, offer))
     kept = {
         name: {route: asdict(offer) for route, offer in of_name.items()}
         for name, of_name in offers.items()
@@ -44,7 +44,8 @@ def cost_tables(case: Case) -> Tables:
     }
 
 
-def _bill(study: Study, name: str, route: str, offer: TokenPrice) -> dict[str, Any]:
+def bill(study: Study, name: str, route: str, offer: TokenPrice) -> dict[str, Any]:
+    """What a route charges a workload at its central figures, as a row of `bills`."""
     workload = study.workloads[name]
     d = mc.central(figures_of(inputs(study, name, route, None)))
     per_request = float(mc.usd_per_request(offer, d, 1)[0, 0])

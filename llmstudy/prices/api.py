@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from difflib import get_close_matches
+from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import genai_prices.data
 import numpy as np
@@ -37,6 +38,7 @@ from genai_prices.types import (
 
 from llmstudy import paths
 from llmstudy.figure import FloatArray
+from llmstudy.prices.model_names import same_weights
 
 # Read from the package's data module, not from its snapshot, which `UpdatePrices` can replace.
 _PROVIDERS = {provider.id: provider for provider in genai_prices.data.providers}
@@ -302,6 +304,43 @@ def _retirement_findings(model: ModelInfo, provider: str, on: date, until: date)
             sentence = f"{subject} retires on {retires} {source}: plan the move to a successor."
             findings.append(Finding("warning", subject, sentence, retires))
     return findings
+
+
+_RESELLERS = ("openrouter", "huggingface_", "github-copilot", "cursor", "quicksilverpro")
+"""Who passes requests on to the hosts that are listed beside them."""
+
+
+class Listing(NamedTuple):
+    """A model under its name at a provider; context_tokens: None where the list does not say."""
+
+    provider: str
+    model: str
+    context_tokens: int | None
+
+
+@cache
+def listings(model: str, on: date) -> tuple[Listing, ...]:
+    """Where a model's weights can be bought by the token on a day, at the provider itself.
+
+    Not from a reseller, nor at a price that the list itself took from one.
+
+    >>> [each.provider for each in listings("gpt-oss-120b", date(2026, 11, 23))][:3]
+    ['aws', 'baseten', 'cerebras']
+    """
+    found = []
+    for provider, listed in _PROVIDERS.items():
+        if provider.startswith(_RESELLERS):
+            continue
+        for each in listed.models:
+            copied = "Imported from OpenRouter" in (each.price_comments or "")
+            if each.deprecated or copied or not same_weights(each.id, model):
+                continue
+            try:
+                check_listed(provider, each.id, on)
+            except PriceError:
+                continue
+            found.append(Listing(provider, each.id, each.context_window))
+    return tuple(found)
 
 
 # --- The strict wrapper around genai-prices -------------------------------------------------------
