@@ -138,7 +138,12 @@ def _by_own_rule(facts: Facts) -> str:
     if not resting:
         return ""
     strict = "; the others must rest on our own" if "measured" in lowest.values() else ""
-    return f"By the study's rule {first_few(resting)} may move on published items{strict}."
+    table = facts.comparisons()
+    named = sorted(set(table.loc[table["workload"].isin(resting), "benchmark"].dropna()))
+    return (
+        f"By the study's rule {first_few(resting)} may move on published items of "
+        f"{first_few(named)}{strict}."
+    )
 
 
 def _inferior(worst: Any) -> str:
