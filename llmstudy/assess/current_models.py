@@ -31,16 +31,17 @@ LISTED = "a listed model"
 """Stands among a study's routes for one that is none of them."""
 
 ARM_OF_WEIGHTS: Mapping[str, ApiArm] = {"open": "hosted_open", "proprietary": "proprietary_api"}
-_IN_WORDS = {"hosted_open": "Hosted", "proprietary_api": "Proprietary"}
+_IN_WORDS = {"hosted_open": "hosted", "proprietary_api": "proprietary"}
 
 
 @dataclass(frozen=True)
 class Score:
-    """What two models scored on one benchmark, a share each."""
+    """What two models scored on one benchmark, a share each. setting: the model's, if any."""
 
     benchmark: str
     model: float
     today: float
+    setting: str
 
     @property
     def difference(self) -> float:
@@ -68,18 +69,22 @@ def compared(model: str, today: str, task: str | None = None) -> Score | None:
     >>> found.benchmark, round(found.model, 3), round(found.today, 3)
     ('Aider polyglot', 0.418, 0.231)
     """
-    table = pd.read_csv(paths.data("benchmark_scores.csv"))
+    table = pd.read_csv(paths.data("benchmark_scores.csv"), keep_default_na=False)
     for key, rows in table.groupby("benchmark", sort=True):
         asked = quality.benchmark(str(key), task or "reasoning")
-        shares = [_share(rows, name) for name in (model, today)]
-        if (asked.near or task is None) and shares[0] is not None and shares[1] is not None:
-            return Score(asked.name, shares[0], shares[1])
+        scored, before = _scored(rows, model), _scored(rows, today)
+        if (asked.near or task is None) and scored and before:
+            return Score(asked.name, scored[0], before[0], scored[1])
     return None
 
 
-def _share(rows: pd.DataFrame, name: str) -> float | None:
+def _scored(rows: pd.DataFrame, name: str) -> tuple[float, str] | None:
+    """A model's share of items passed on one benchmark, and the setting it was run with."""
     own = rows[rows["model"].map(lambda scored: prices.same_weights(scored, name))]
-    return None if own.empty else float(own["passed"].iloc[0] / own["items"].iloc[0])
+    if own.empty:
+        return None
+    first = own.iloc[0]
+    return float(first["passed"] / first["items"]), str(first["setting"])
 
 
 @dataclass(frozen=True)
@@ -158,11 +163,13 @@ def _sentence(name: str, found: Candidate, month_usd: float, cheapest: Mapping[s
     route, score = found.route, found.score
     model = f"{_IN_WORDS[route.arm]} {found.model} at {route.provider}"
     part = share(month_usd / cheapest["month_usd"])
-    said = f"{name}: {model} would bill {usd(month_usd)} a month, {part} of {cheapest['route']}, "
+    said = f"{name}: {model} would bill {usd(month_usd)} a month, {part} of "
+    said += f"the cheapest route {cheapest['route']}, "
     if score is None:
         return f"{said}and is not yet compared: add it as a candidate."
+    setting = f" ({score.setting})" if score.setting else ""
     return (
-        f"{said}and scores {share(score.model)} on {score.benchmark}, today's model "
+        f"{said}and scores {share(score.model)} on {score.benchmark}{setting}, today's model "
         f"{share(score.today)}: add it as a candidate and compare both on your own items."
     )
 

@@ -324,8 +324,10 @@ def test_what_the_verdict_reads_is_there_for_every_route(assessed, name):
     assert len(routes) == sum(len(w.routes) for w in found.case.study.workloads.values())
     for row in routes:
         assert set(ROUTE_COLUMNS) <= set(row)
-        # no day on which the model retires: the one thing that may be missing
-        assert all(row[column] is not None for column in ROUTE_COLUMNS if column != "ends")
+        # what may be missing: a day on which the model retires, and items where none are scored
+        missing = {column for column in ROUTE_COLUMNS if row[column] is None}
+        assert missing <= {"ends", "benchmark", "closeness"}
+        assert ("benchmark" in missing) == (row["quality"] in ("none", "baseline"))
 
 
 @every_study
@@ -408,7 +410,7 @@ def test_own_items_move_what_published_items_leave_undecided(assessed):
     found = assessed("default")
     before = found.results[DECISION]["verdicts"]["extraction"]
     assert before["decision"] == "undecided"
-    asks = [item for item in before["collect"] if item["sentence"].startswith("novita")]
+    asks = [item for item in before["collect"] if item["sentence"].startswith(NOVITA["route"])]
     assert [item["what"] for item in asks] == ["golden items", "probe"]
     scored = {"grade": "measured", "verdict": "non-inferior", "closeness": "own"}
     after = redecided(found, QUALITY, "quality", scored, **NOVITA)

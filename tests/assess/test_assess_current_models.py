@@ -52,9 +52,9 @@ def test_a_study_without_a_model_of_today_is_told_its_bill_and_that_nobody_compa
     _, with_it = notes(chat_only(default, "novita-llama-3.1-70b", "openai-gpt-6-luna", OSS))
     part = with_it[OSS] / bills["novita-llama-3.1-70b"]
     assert said == (
-        f"support-chat: Hosted gpt-oss-120b at novita would bill USD {with_it[OSS]:.0f} a month, "
-        f"{100 * part:.0f} % of novita-llama-3.1-70b, and is not yet compared: add it as a "
-        "candidate."
+        f"support-chat: hosted gpt-oss-120b at novita would bill USD {with_it[OSS]:.0f} a month, "
+        f"{100 * part:.0f} % of the cheapest route novita-llama-3.1-70b, and is not yet compared: "
+        "add it as a candidate."
     )
 
 
@@ -94,6 +94,12 @@ def test_what_a_near_benchmark_places_below_the_margin_is_neither_best_nor_named
     assert best(list(found.values()), 0.05) is None
     assert best(list(found.values()), 0.5).model == "gpt-oss-120b"
     assert not any("gpt-oss-120b" in said for said in notes(ahead)[0])
+
+
+def test_what_is_compared_is_named_with_both_scores_and_the_setting(tutor):
+    hosted = next(said for said in notes(tutor)[0] if "hosted" in said)
+    assert "and scores 42 % on Aider polyglot (high reasoning effort), today's model 23 %" in hosted
+    assert hosted.endswith("compare both on your own items.")
 
 
 def test_a_context_that_does_not_fit_is_no_candidate(default):
