@@ -121,6 +121,9 @@ SHOWN = {
     "risk_indicators": "asks value unit operator warning threshold state grade evidence",
     "alternatives": "id alternative verdict fails open",
     "alternative_conditions": "alternative condition value operator threshold unit holds grade",
+    "best_models": (
+        "workload arm verdict model provider served benchmark setting score% score_today%"
+    ),
     "open_models": "named_then successor provider priced_as compared note",
     "phases": "phase title scope start end owner cost_usd entry_state exit_state",
     "plan_gates": "phase at workload gate rests_on due state evidence",

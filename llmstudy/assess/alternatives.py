@@ -29,6 +29,7 @@ def alternative_tables(case: Case, results: Results, decided: Tables) -> Tables:
         "alternatives": alternatives.alternatives(conditions),
         "alternative_conditions": conditions,
         "open_models": _compared(alternatives.open_models()),
+        "best_models": current_models.best_models(study),
     }
 
 

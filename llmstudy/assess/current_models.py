@@ -89,10 +89,12 @@ def _scored(rows: pd.DataFrame, name: str) -> tuple[float, str] | None:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model of today at its cheapest host, which no route of a workload has yet."""
+    """A model of today at its cheapest host. served: whether a route of the arm has it already."""
 
     model: str
     route: ApiRoute
+    usd_per_request: float
+    served: bool
     score: Score | None
 
     def worse_than(self, margin_share: float) -> bool:
@@ -101,7 +103,7 @@ class Candidate:
 
 
 def candidates(study: Study, name: str, arm: ApiArm) -> list[Candidate]:
-    """Models of today that fit a workload's context and are none of its routes, cheapest first.
+    """Models of today that fit a workload's context, cheapest first.
 
     By what a request of the workload's mean lengths costs at the list's price; of two hosts of one
     price the one that the study buys from already.
@@ -109,12 +111,11 @@ def candidates(study: Study, name: str, arm: ApiArm) -> list[Candidate]:
     bought = {route.provider for route in study.routes.values() if isinstance(route, ApiRoute)}
     workload = study.workloads[name]
     today = study.routes[workload.current_route].model
-    served = [study.routes[route].model for route in workload.routes]
+    routes_ = (study.routes[route] for route in workload.routes)
+    served = [route.model for route in routes_ if route.arm == arm]
     models = current_models(study.as_of)
     ranked = []
     for model in models.loc[models["arm"] == arm, "model"]:
-        if any(prices.same_weights(model, each) for each in served):
-            continue
         routes = [
             _route(arm, workload, place)
             for place in prices.listings(model, study.as_of)
@@ -125,14 +126,44 @@ def candidates(study: Study, name: str, arm: ApiArm) -> list[Candidate]:
                 (_usd(study, workload, r), r.provider not in bought, r.provider, i)
                 for i, r in enumerate(routes)
             )
+            own = any(prices.same_weights(model, each) for each in served)
             score = compared(model, today, workload.task)
-            ranked.append((usd_, model, Candidate(model, routes[i], score)))
-    return [candidate for *_, candidate in sorted(ranked, key=lambda row: row[:2])]
+            ranked.append(Candidate(model, routes[i], usd_, own, score))
+    return sorted(ranked, key=lambda c: (c.usd_per_request, c.model))
 
 
 def best(found: list[Candidate], margin_share: float) -> Candidate | None:
     """The cheapest of some candidates that is compared and lies within the margin, if any does."""
     return next((c for c in found if c.score and not c.worse_than(margin_share)), None)
+
+
+_BEST = (
+    *("model", "provider", "served", "benchmark", "setting"),
+    *("score", "score_today", "usd_per_request"),
+)
+
+
+def best_models(study: Study) -> pd.DataFrame:
+    """The best model of today for each workload and API arm, or that none is compared yet.
+
+    Columns: workload, arm, model and provider (null: not yet compared), served (whether a route of
+    the arm has it), benchmark, setting, score and score_today (shares), usd_per_request (at the
+    list's price, for a request of mean lengths), verdict.
+    """
+    rows = []
+    for name, workload in study.workloads.items():
+        for arm in ARM_OF_WEIGHTS.values():
+            found = best(candidates(study, name, arm), workload.quality.margin.value)
+            row: dict[str, Any] = {"workload": name, "arm": arm}
+            row |= dict.fromkeys(_BEST) | {"verdict": "not yet compared"}
+            if found and found.score:
+                row |= {"model": found.model, "provider": found.route.provider}
+                row |= {"served": found.served, "usd_per_request": found.usd_per_request}
+                row |= {"benchmark": found.score.benchmark, "setting": found.score.setting}
+                row |= {"score": found.score.model, "score_today": found.score.today}
+                row["verdict"] = "best"
+            rows.append(row)
+    return pd.DataFrame(rows, columns=["workload", "arm", *_BEST, "verdict"], dtype=object)
 
 
 def cheaper_models(case: Case, bills: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -150,7 +181,11 @@ def cheaper_models(case: Case, bills: Iterable[Mapping[str, Any]]) -> list[str]:
                 continue
             cheapest = min(own, key=lambda row: row["month_usd"])
             margin = workload.quality.margin.value
-            found = [c for c in candidates(case.study, name, arm) if not c.worse_than(margin)]
+            found = [
+                c
+                for c in candidates(case.study, name, arm)
+                if not c.served and not c.worse_than(margin)
+            ]
             if not found:
                 continue
             month_usd = _month_usd(case, name, found[0].route)

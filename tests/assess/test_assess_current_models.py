@@ -10,6 +10,7 @@ from llmstudy.assess.case import open_case
 from llmstudy.assess.cost import cost_tables
 from llmstudy.assess.current_models import (
     best,
+    best_models,
     candidates,
     cheaper_models,
     compared,
@@ -79,6 +80,9 @@ def test_scores_are_passes_over_items_and_only_near_benchmarks_compare():
 def test_the_best_is_the_cheapest_compared_one_within_the_margin(tutor):
     found = candidates(tutor, CODE, "hosted_open")
     first = best(found, 0.05)
+    table = best_models(tutor).set_index("arm")
+    assert table.loc["hosted_open", "model"] == first.model
+    assert (table.loc["hosted_open", "score"], first.served) == (94 / 225, False)
     assert first.model == "gpt-oss-120b"
     scored = [c.model for c in found if c.score]
     assert scored[0] == first.model  # the others compared cost more
@@ -92,6 +96,7 @@ def test_what_a_near_benchmark_places_below_the_margin_is_neither_best_nor_named
     found = {c.model: c for c in candidates(ahead, CODE, "hosted_open")}
     assert found["gpt-oss-120b"].worse_than(0.05)
     assert best(list(found.values()), 0.05) is None
+    assert set(best_models(ahead)["verdict"]) == {"not yet compared", "best"}  # gpt-5 is itself
     assert best(list(found.values()), 0.5).model == "gpt-oss-120b"
     assert not any("gpt-oss-120b" in said for said in notes(ahead)[0])
 
