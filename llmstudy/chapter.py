@@ -56,7 +56,10 @@ SHOWN = {
     "own_points": (
         "model gpu precision input_tokens output_tokens concurrency ttft_ms tpot_ms weights"
     ),
-    "quality": "workload route verdict grade n difference% low% high% margin% n_needed pass_mark%",
+    "quality": (
+        "workload route verdict benchmark closeness grade n difference% low% high% margin% "
+        "n_needed pass_mark%"
+    ),
     "serving_fit": "model gpu precision engine_version n_fit n_heldout median_abs_error_share%",
     "fleets": (
         "workload route replicas gpus sustained_utilisation% utilisation% rent_month_usd "
@@ -92,9 +95,11 @@ SHOWN = {
         "slo_attainment_share% utilisation%"
     ),
     "routes": "workload route permitted fits_context latency quality p_cheaper%",
-    "accepted": ("workload pair route current usd_per_request acceptance% usd_per_accepted_answer"),
+    "accepted": (
+        "workload pair route current benchmark usd_per_request acceptance% usd_per_accepted_answer"
+    ),
     "accepted_ranges": (
-        "workload route today_p10_usd today_p50_usd today_p90_usd "
+        "workload route benchmark today_p10_usd today_p50_usd today_p90_usd "
         "route_p10_usd route_p50_usd route_p90_usd p_cheaper%"
     ),
     "criteria": "id criterion workload arm route score grade verdict",
@@ -120,7 +125,10 @@ SHOWN = {
     "risk_indicators": "asks value unit operator warning threshold state grade evidence",
     "alternatives": "id alternative verdict fails open",
     "alternative_conditions": "alternative condition value operator threshold unit holds grade",
-    "open_models": "named_then successor provider priced_as note",
+    "best_models": (
+        "workload arm verdict model provider served benchmark setting score% score_today%"
+    ),
+    "open_models": "named_then successor provider priced_as compared note",
     "phases": "phase title scope start end owner cost_usd entry_state exit_state",
     "plan_gates": "phase at workload gate rests_on due state evidence",
     "plan_items": "phase item scope owner start end cost_usd cost_low_usd cost_high_usd note",

@@ -14,6 +14,7 @@ from typing import Any
 from llmstudy import canonical, evidence
 from llmstudy.assess import market
 from llmstudy.assess.case import Case
+from llmstudy.assess.current_models import cheaper_models
 from llmstudy.assess.headline import Answer, answer
 from llmstudy.assess.measured import measured
 from llmstudy.assess.triggers import trigger_rows
@@ -167,6 +168,7 @@ def check(study: Study, case: Case, last: Last | None, made_of: Mapping[str, Any
         stale=(*stale_evidence(made, on, findings), *changed),
         warnings=(
             *_warnings(case, results),
+            *cheaper_models(case, results["02_cost"]["bills"]),
             *(f.sentence for f in findings if f.severity == "warning"),
             *([] if last else [no_run]),
         ),

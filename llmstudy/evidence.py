@@ -18,7 +18,6 @@ from llmstudy import capacity, prices, rent
 from llmstudy.cost import TokenPrice, token_price
 from llmstudy.figure import Distribution, Figure, Grade
 from llmstudy.output_tokens import as_answered_by
-from llmstudy.probe.model_names import same_model
 from llmstudy.probed import probe_findings
 from llmstudy.requests import importers, plausible, summary, traffic
 from llmstudy.study import ApiRoute, SelfHostedRoute, Study, Workload, bundled_figures
@@ -366,7 +365,7 @@ def _by_model(
 def _other_model(route: ApiRoute, provider: str, model: str, on: date) -> ApiRoute | None:
     """The route with another model that answered, if prices list it; None for its own model."""
     name = model.rpartition("/")[2]
-    if same_model(name, route.model):
+    if prices.same_model(name, route.model):
         return None
     for seller in dict.fromkeys((provider, route.provider)):
         try:
@@ -385,7 +384,7 @@ def _substitutes(study: Study, logged: pd.DataFrame) -> list[str]:
         for key, rows in own.groupby(["provider", "model_served"]):
             provider, model = map(str, key)
             part = len(rows) / len(own)
-            if part < plausible.DOUBTFUL_SHARE or same_model(model, route.model):
+            if part < plausible.DOUBTFUL_SHARE or prices.same_model(model, route.model):
                 continue
             if not isinstance(route, ApiRoute):
                 bill = "the fleet of today is sized for them all the same"

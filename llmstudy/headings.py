@@ -107,16 +107,18 @@ def _undersized(row: Mapping[str, Any]) -> str:
 def quality(found: Results) -> str:
     """How many candidates are good enough."""
     # routes of a workload that rest on the same items are one comparison
-    rows = {(row["workload"], row["source"], row["n"]): row["verdict"] for row in found["quality"]}
-    scored = [verdict for verdict in rows.values() if verdict != "none"]
+    rows = {(row["workload"], row["source"], row["n"]): row for row in found["quality"]}
+    scored = [row["verdict"] for row in rows.values() if row["verdict"] != "none"]
     if not scored:
         return "No candidate has been scored against today's route"
     held, waiting = scored.count("non-inferior"), len(rows) - len(scored)
     said = (
         f"{held} of {len(scored)} scored comparisons {'holds' if held == 1 else 'hold'} the margin"
     )
+    far = sum(row["closeness"] == "far" for row in rows.values())
+    aside = f"; {far} rest{'s' if far == 1 else ''} on a benchmark far from the task"
     more = f"; {waiting} more {'waits' if waiting == 1 else 'wait'} for paired items"
-    return said + (more if waiting else "")
+    return said + (aside if far else "") + (more if waiting else "")
 
 
 def hosting(found: Results) -> str:

@@ -18,7 +18,7 @@ import pandas as pd
 
 from llmstudy import paths
 from llmstudy.figure import Figure
-from llmstudy.probe.model_names import model_key, same_model
+from llmstudy.prices.model_names import model_key, same_model
 from llmstudy.study import Route, Study, Workload, bundled_figures
 
 _BENCHMARK = "the aider polyglot benchmark"

@@ -16,11 +16,10 @@ import pandas as pd
 
 from llmstudy.latency import PERCENTILES, percentile_minimum_n
 from llmstudy.output_tokens import as_answered_by
-from llmstudy.prices import Finding
+from llmstudy.prices import Finding, same_model, same_weights
 from llmstudy.probe import record
 from llmstudy.probe.audit import audit
 from llmstudy.probe.intervals import PercentileEstimate, metrics_table
-from llmstudy.probe.model_names import same_model, same_weights
 from llmstudy.probe.samples import Run
 from llmstudy.study import SelfHostedRoute, Study
 from llmstudy.text import count

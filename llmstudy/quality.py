@@ -1,8 +1,8 @@
 """Is the open model good enough? Paired comparisons of two models on the same items.
 
 A difference is always b minus a: a is the model in use (proprietary), b the candidate (open).
-Counts go in, numbers come out; only `paired_table`, `paired_counts` and `noise_floor` read a
-file, and it is one of the bundled tables of derived counts.
+Counts go in, numbers come out; only `paired_table`, `paired_counts`, `benchmark` and
+`noise_floor` read a file, and it is one of the bundled tables.
 """
 
 from collections.abc import Sequence
@@ -564,6 +564,36 @@ def paired_counts(
         scorer=row["scorer"],
         source=f"{row['source']} at {row['commit']}, {row['licence']}",
         flag=row["flag"],
+    )
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A public benchmark as a reader is told of it. near: whether it asks what the task asks."""
+
+    name: str
+    asks: str
+    near: bool
+    reason: str
+
+
+def benchmark(key: str, task: str) -> Benchmark:
+    """What a benchmark of the bundled counts asks, and whether that is near a class of task.
+
+    From a far one nothing follows for the task: neither that a model is good enough nor that it
+    is not.
+
+    Raises: ValueError for a benchmark that `data/benchmarks.csv` lacks.
+
+    >>> benchmark("zeroeval_gsm", "chat").near, benchmark("zeroeval_gsm", "reasoning").near
+    (False, True)
+    """
+    rows = _read("benchmarks.csv").set_index("benchmark")
+    if key not in rows.index:
+        raise ValueError(f"data/benchmarks.csv lacks the benchmark {key!r}: say what it is near")
+    row = rows.loc[key]
+    return Benchmark(
+        str(row["name"]), str(row["asks"]), bool(row[task] == "near"), str(row["reason"])
     )
 
 

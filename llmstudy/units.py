@@ -10,7 +10,7 @@ HOURS_PER_MONTH = 730.0
 _MONTH_S = HOURS_PER_MONTH * 3600
 
 UNITS: dict[str, dict[str, float]] = {
-    "s": {"s": 1, "ms": 1e-3, "min": 60},
+    "s": {"s": 1, "ms": 1e-3, "min": 60, "h": 3600},
     "share": {"share": 1, "%": 1e-2, "pp": 1e-2},
     "share/month": {"share/month": 1, "%/month": 1e-2},
     "share/year": {"share/year": 1, "%/year": 1e-2},

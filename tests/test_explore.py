@@ -116,7 +116,7 @@ def test_a_folder_that_cannot_be_written_is_said(base, tmp_path):
     assert "No such file or directory" in panel.said.value
 
 
-@pytest.mark.parametrize("candidates", [(), ("novita-llama-3.1-70b",)])
+@pytest.mark.parametrize("candidates", [(), ("novita-gpt-oss-120b",)])
 def test_a_study_without_fleets_or_without_candidates_has_a_page(base, candidates):
     found = what_if(base)
     kept = {

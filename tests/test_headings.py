@@ -213,9 +213,18 @@ def test_every_picture_takes_what_the_study_tells(assessed, serving_fits, monkey
 def test_routes_that_rest_on_the_same_items_are_one_comparison():
     """So the chapter counts as the memo does, and its chart."""
     public = {"workload": "chat", "source": "GSM8K", "n": 1319, "verdict": "non-inferior"}
-    none = {"workload": "chat", "source": "no pair scored", "n": 0, "verdict": "none"}
+    public |= {"closeness": "near"}
+    none = {
+        "workload": "chat",
+        "source": "no pair scored",
+        "n": 0,
+        "verdict": "none",
+        "closeness": None,
+    }
     rows = [public | {"route": "a"}, public | {"route": "b"}, none | {"route": "c"}]
-    rows.append(public | {"workload": "mail", "route": "a", "verdict": "inferior"})
+    mail = public | {"workload": "mail", "route": "a", "verdict": "undecided", "closeness": "far"}
+    rows.append(mail)
     assert headings.quality({"quality": rows}) == (
-        "1 of 2 scored comparisons holds the margin; 1 more waits for paired items"
+        "1 of 2 scored comparisons holds the margin; 1 rests on a benchmark far from the task; "
+        "1 more waits for paired items"
     )

@@ -10,7 +10,7 @@ import pytest
 from llmstudy import paths
 from llmstudy.figure import Figure
 from llmstudy.output_tokens import length_of, output_tokens_ratio, ratio_of
-from llmstudy.probe.model_names import model_key
+from llmstudy.prices.model_names import model_key
 from llmstudy.study import bundled_figures, load
 from llmstudy.uncertainty import draw
 

@@ -298,6 +298,13 @@ FAULTS = [
         id="current route among the candidates",
     ),
     pytest.param(
+        "model: gpt-4o\n",
+        "model: gpt-4o\n    tier: batch\n",
+        "  openai-gpt-4o:",
+        "routes.openai-gpt-4o is of the batch tier with a first token after 0.2 s, but",
+        id="a batch that answers at once",
+    ),
+    pytest.param(
         "margin: 3 pp",
         "margin: 0 pp",
         "margin: 0 pp",

@@ -12,6 +12,7 @@ legal = st.sampled_from([(unit, written) for unit in units.UNITS for written in 
     [
         ("400 ms", "s", 0.4),
         ("1.5 min", "s", 90),
+        ("24 h", "s", 86_400),
         ("3 pp", "share", 0.03),
         ("80%", "share", 0.8),
         ("1 requests/s", "requests/month", 2_628_000),

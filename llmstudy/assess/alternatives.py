@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Collection
 
+import pandas as pd
+
+from llmstudy.assess import current_models
 from llmstudy.assess.case import Case, Results, Tables
 from llmstudy.decision import alternatives
 from llmstudy.decision.alternatives import Fact
 from llmstudy.figure import least_certain
 from llmstudy.privacy import privacy_matrix
 from llmstudy.study import ApiRoute, ArmName, Study
+from llmstudy.text import share
 
 STRICT_RESIDENCY = ("eu_strict", "government")
 """Classes of data that T3 ties to a place."""
@@ -24,8 +28,24 @@ def alternative_tables(case: Case, results: Results, decided: Tables) -> Tables:
     return {
         "alternatives": alternatives.alternatives(conditions),
         "alternative_conditions": conditions,
-        "open_models": alternatives.open_models(),
+        "open_models": _compared(alternatives.open_models()),
+        "best_models": current_models.best_models(study),
     }
+
+
+def _compared(models: pd.DataFrame) -> pd.DataFrame:
+    """The open models named then with what their successors score against them."""
+    found = [
+        current_models.compared(new, old)
+        for new, old in zip(models["priced_as"], models["named_then"], strict=True)
+    ]
+    said = [
+        f"{share(each.model)} against {share(each.today)} on {each.benchmark}"
+        if each
+        else "not yet compared"
+        for each in found
+    ]
+    return models.assign(compared=said)
 
 
 def _own(value: float | None, evidence: str) -> Fact:

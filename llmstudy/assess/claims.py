@@ -140,7 +140,8 @@ def _quality(case: Case, results: Results) -> dict[str, _Ours]:
     ]
     grades = sorted({row["grade"] for row in scored})
     behind = [-row["difference"] for row in scored]
-    said = "open routes behind today's on paired items"
+    named = ", ".join(sorted({row["benchmark"] for row in scored}))
+    said = f"open routes behind today's on paired items of {named}"
     return _kept({"behind_frontier": _spanned(behind, said, ", ".join(grades))})
 
 

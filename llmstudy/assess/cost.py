@@ -31,7 +31,7 @@ def cost_tables(case: Case) -> Tables:
                 continue
             offer = evidence.token_offer(study, route, case.traffic.of(name))
             offers[name][route] = offer
-            bills.append(_bill(study, name, route, offer))
+            bills.append(bill(study, name, route, offer))
     kept = {
         name: {route: asdict(offer) for route, offer in of_name.items()}
         for name, of_name in offers.items()
@@ -72,7 +72,8 @@ def output_token_rows(study: Study) -> list[dict[str, Any]]:
     return rows
 
 
-def _bill(study: Study, name: str, route: str, offer: TokenPrice) -> dict[str, Any]:
+def bill(study: Study, name: str, route: str, offer: TokenPrice) -> dict[str, Any]:
+    """What a route charges a workload at its central figures, as a row of `bills`."""
     workload = study.workloads[name]
     d = mc.central(figures_of(inputs(study, name, route, None)))
     per_request = float(mc.usd_per_request(offer, d, 1)[0, 0])
@@ -93,7 +94,7 @@ def accepted_answer_costs(results: Results) -> pd.DataFrame:
     """Cost per accepted answer of each scored route, and of today's on the same items.
 
     Columns: workload, pair (the scored route: two rows, today's and its own), route, current,
-    usd_per_request, acceptance (share), usd_per_accepted_answer.
+    benchmark (whose items), usd_per_request, acceptance (share), usd_per_accepted_answer.
     """
     bills = {
         (r["workload"], r["route"]): r["usd_per_request"]
@@ -113,6 +114,7 @@ def accepted_answer_costs(results: Results) -> pd.DataFrame:
             usd = bills.get((name, route))
             if acceptance and usd is not None:
                 accepted = float(usd_per_accepted_answer(usd, acceptance))
-                rows.append((name, pair, route, route != pair, usd, acceptance, accepted))
-    columns = ["workload", "pair", "route", "current", "usd_per_request", "acceptance"]
+                about = (name, pair, route, route != pair, row["benchmark"])
+                rows.append((*about, usd, acceptance, accepted))
+    columns = ["workload", "pair", "route", "current", "benchmark", "usd_per_request", "acceptance"]
     return pd.DataFrame(rows, columns=[*columns, "usd_per_accepted_answer"])

@@ -204,6 +204,7 @@ def _customisation(known: _Known, name: str, route: "pd.Series[Any]") -> _Found:
     score = criteria.customisation(
         quality=route["quality"],
         items=int(route["items"]),
+        benchmark=str(route["benchmark"]),
         difference=None if pd.isna(difference) else float(difference),
         margin=study.workloads[name].quality.margin.value,
         insufficient=study.prompting_and_retrieval_insufficient,

@@ -302,7 +302,8 @@ def _quality_gap(known: _Known) -> Reading:
     gap = -worst["difference"] / worst["margin"]
     points = f"{abs(100 * worst['difference']):.2g} points"
     said = f"{worst['route']} is {points} {'behind' if gap > 0 else 'ahead'} on {worst['workload']}"
-    grade: Grade = worst["grade"] if bears else "assumed"
+    said += f", on {worst['benchmark']}"
+    grade: Grade = worst["grade"] if bears and worst["closeness"] != "far" else "assumed"
     return Reading(gap, grade, "04_quality: quality", said)
 
 

@@ -149,7 +149,7 @@ def _quality(study: Study, results: Results, name: str, arm: str) -> Computed:
         return Computed(None, "04_quality: quality", f"{name}: no paired items yet")
     best = max(rows, key=lambda row: row["difference"])
     figure = Figure("", *_ordered(best), grade=best["grade"])
-    said = f"{name}, {best['route']}: {count(best['n'])} paired items"
+    said = f"{name}, {best['route']}: {count(best['n'])} paired items of {best['benchmark']}"
     return Computed(figure, "04_quality: quality", said)
 
 

@@ -270,7 +270,8 @@ def _quality(case: Case, found: Found, name: str, route: str) -> GateFact:
     said = f"{route}: no paired items"
     if row["quality"] != "none":
         n, grade = count(float(row["items"])), row["quality_grade"]
-        said = f"{route}: {row['quality']} on {n} {grade} items; {row['lowest_grade']} ones asked"
+        said = f"{route}: {row['quality']} on {n} {grade} items of {row['benchmark']}"
+        said += f"; {row['lowest_grade']} ones asked"
     needed = float(row["items_needed"]) or None
     if needed and state != "passed" and pd.notna(row["pass_mark"]):
         said += f"; {count(needed)} own items pass at {allowed_loss(float(row['pass_mark']))}"

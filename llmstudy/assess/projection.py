@@ -9,7 +9,7 @@ import pandas as pd
 
 from llmstudy.assess.futures import Buyer, Futures, futures_of_routes
 from llmstudy.assess.market import N_DRAWS, Market, spread
-from llmstudy.assess.quality import acceptance_draws
+from llmstudy.assess.quality import acceptance_draws, items_named
 from llmstudy.cost import usd_per_accepted_answer
 from llmstudy.figure import FloatArray
 from llmstudy.study import Study
@@ -159,8 +159,9 @@ def accepted_answers(study: Study, futures: Moves) -> list[dict[str, Any]]:
     together: how surely is it the cheaper one?
 
     Bills of the first month, as if moved already, a fleet's team included; acceptance from the same
-    paired items for both. Rows: workload, route, today_p10_usd, today_p50_usd, today_p90_usd,
-    route_p10_usd, route_p50_usd, route_p90_usd (per accepted answer), p_cheaper.
+    paired items for both. Rows: workload, route, benchmark (whose items), today_p10_usd,
+    today_p50_usd, today_p90_usd, route_p10_usd, route_p50_usd, route_p90_usd (per accepted answer),
+    p_cheaper.
     """
     rows = []
     for (name, route), future in futures.items():
@@ -174,6 +175,7 @@ def accepted_answers(study: Study, futures: Moves) -> list[dict[str, Any]]:
         then = usd_per_accepted_answer(future.with_team()[:, 0] / requests, scored)
         rows.append(
             {"workload": name, "route": route}
+            | {"benchmark": items_named(study.workloads[name], given)}
             | {f"today_{key}_usd": usd for key, usd in spread(np.asarray(now)).items()}
             | {f"route_{key}_usd": usd for key, usd in spread(np.asarray(then)).items()}
             | {"p_cheaper": float(np.mean(np.less(then, now)))}

@@ -1,6 +1,6 @@
 """Chapter 04: is a candidate good enough, on the same items as today's route?"""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -19,6 +19,8 @@ the bundled pairs."""
 def quality_tables(case: Case) -> Tables:
     """Paired verdict of each candidate that may serve, with the items still needed.
 
+    `benchmark` names the items, `closeness` says whether they are own ones, or near to or far from
+    the task (`quality.benchmark`): a far benchmark leaves a candidate undecided, whatever it shows.
     `low` and `high` are the ends of the test's own interval, `alpha` is its level (null: nothing
     scored); `plan` says what `n_needed` rests on, `next_alpha` is the level at which those items
     are tested, and `pass_mark` the lowest difference with which they pass (null: none does).
@@ -50,11 +52,11 @@ def test_levels(study: Study) -> dict[tuple[str, str], Levels]:
     A family is what one memo claims together: that a candidate holds its margin, for each workload
     and model scored on evidence that may bear a move. `quality.ALPHA` is shared out by Holm over
     these, so that a memo claims any of them falsely with alpha at most, however many there are.
-    What nobody has scored claims nothing, nor does a public pair where a move must rest on items of
-    one's own: each is planned for as one claim more beside those that have not passed, and such a
-    pair is judged on its own. Of its part each claim spends what `quality.look_share` leaves to the
-    look at hand. A public pair is looked at once; one's own items begin at their first look. Routes
-    that rest on the same counts are one claim.
+    What nobody has scored claims nothing, nor does a public pair that is far from the task, or
+    where a move must rest on items of one's own: each is planned for as one claim more beside those
+    that have not passed, and such a pair is judged on its own. Of its part each claim spends what
+    `quality.look_share` leaves to the look at hand. A public pair is looked at once; one's own
+    items begin at their first look. Routes that rest on the same counts are one claim.
 
     Whoever scores one candidate a memo has a first look in each: of five that all lose the whole
     margin, some memo then claims one falsely in 5.5 % of studies. A fixed sequence by stake would
@@ -67,10 +69,10 @@ def test_levels(study: Study) -> dict[tuple[str, str], Levels]:
     claims: dict[Any, list[tuple[str, str]]] = {}
     given_of: dict[tuple[str, str], PairedEvidence | None] = {}
     for name, (_, *candidates) in contenders(study).items():
-        asked = study.workloads[name].quality
+        workload = study.workloads[name]
         for route in candidates:
-            given = given_of[name, route] = asked.evidence.get(route)
-            if given and (_own(given) or asked.lowest_grade == "published"):
+            given = given_of[name, route] = workload.quality.evidence.get(route)
+            if given and _bears_a_move(workload, given):
                 claim = (name, counts_of(given), given.looks)
                 claims.setdefault(claim, []).append((name, route))
     shares = [quality.look_share(looks) for _, _, looks in claims]
@@ -90,15 +92,31 @@ def test_levels(study: Study) -> dict[tuple[str, str], Levels]:
         alone = quality.ALPHA * quality.look_share(0) if given else None
         test = alone if i is None else float(levels[i]) * shares[i]
         beside = int(open_.sum()) - (0 if i is None else int(open_[i]))
-        next_look = given.looks + 1 if given and _own(given) else 0
+        next_look = given.looks + 1 if given and given.counts is not None else 0
         following = quality.ALPHA / (beside + 1) * quality.look_share(next_look)
         found[key] = Levels(test, following)
     return found
 
 
-def _own(given: PairedEvidence) -> bool:
-    """Whether the counts are of one's own items."""
-    return given.counts is not None
+def closeness(workload: Workload, given: PairedEvidence) -> Literal["own", "near", "far"]:
+    """How close the items of some evidence are to what the workload asks."""
+    if given.counts is not None:
+        return "own"
+    return "near" if quality.benchmark(given.benchmark, workload.task).near else "far"
+
+
+def _bears_a_move(workload: Workload, given: PairedEvidence) -> bool:
+    """Whether a move may rest on some evidence: own items, or public ones where the study says so
+    and they ask what the workload asks."""
+    close = closeness(workload, given)
+    return close == "own" or (close == "near" and workload.quality.lowest_grade == "published")
+
+
+def items_named(workload: Workload, given: PairedEvidence) -> str:
+    """Whose items some evidence rests on, to follow "items of"."""
+    if given.counts is not None:
+        return f"our own ({given.benchmark})"
+    return quality.benchmark(given.benchmark, workload.task).name
 
 
 def _unpaired(workload: Workload, at: Levels) -> dict[str, Any]:
@@ -106,6 +124,8 @@ def _unpaired(workload: Workload, at: Levels) -> dict[str, Any]:
     n = quality.score_test_size(UNPAIRED_DISCORDANCE, margin, at.following)
     return {
         "verdict": "none",
+        "benchmark": None,
+        "closeness": None,
         "grade": "assumed",
         "n": 0,
         "looks": 0,
@@ -137,9 +157,12 @@ def _paired(workload: Workload, given: PairedEvidence, at: Levels) -> dict[str, 
     counts, margin = counts_of(given), workload.quality.margin.value
     found = quality.non_inferiority(counts, margin, at.test or quality.ALPHA, at.following)
     current, candidate = quality.acceptance(counts)
-    n_needed, plan = _plan(counts, found, at.following, own=_own(given))
+    n_needed, plan = _plan(counts, found, at.following, own=given.counts is not None)
+    close = closeness(workload, given)
     return {
-        "verdict": found.verdict,
+        "verdict": "undecided" if close == "far" else found.verdict,
+        "benchmark": items_named(workload, given),
+        "closeness": close,
         "grade": _grade(given),
         "n": counts.n,
         "looks": given.looks,
@@ -160,7 +183,7 @@ def _paired(workload: Workload, given: PairedEvidence, at: Levels) -> dict[str, 
 
 
 def _grade(given: PairedEvidence) -> Grade:
-    return "measured" if _own(given) else "published"
+    return "measured" if (given.counts is not None) else "published"
 
 
 def _plan(
@@ -228,7 +251,9 @@ def difference_draws(study: Study, name: str, route: str, n: int) -> FloatArray:
     if given is None:
         return np.asarray(np.clip(proxy, -1, 1))
     current, candidate = quality.draw_acceptance(counts_of(given), n, rng).T
-    return np.asarray(np.clip(candidate - current + (0.0 if _own(given) else proxy), -1, 1))
+    return np.asarray(
+        np.clip(candidate - current + (0.0 if (given.counts is not None) else proxy), -1, 1)
+    )
 
 
 def difference_figures(study: Study) -> dict[str, Figure]:
@@ -251,7 +276,8 @@ def difference_figures(study: Study) -> dict[str, Figure]:
                 found.low,
                 found.high,
                 grade=_grade(given),
-                source=f"{given.source or counts.source}, {counts.n:,} items",
+                source=f"{given.source or counts.source}, {counts.n:,} items of "
+                f"{items_named(study.workloads[name], given)}",
                 as_of=given.as_of,
             )
     return figures

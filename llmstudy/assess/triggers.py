@@ -283,8 +283,8 @@ def _quality_fact(known: _Known, name: str) -> _Fact:
         return _Fact("unknown", None, 0.0, "assumed", "no paired items yet")
     best = max(rows, key=lambda row: row["low"])
     bears = best["grade"] == "measured" or best["lowest_grade"] == "published"
-    grade: Grade = best["grade"] if bears else "assumed"
-    said = f"{best['route']}, {best['n']:,} {best['grade']} items"
+    grade: Grade = best["grade"] if bears and best["closeness"] != "far" else "assumed"
+    said = f"{best['route']}, {best['n']:,} {best['grade']} items of {best['benchmark']}"
     status = triggers.judge(best["low"], 0.0, grade, inclusive=False)
     return _Fact(status, best["low"], 0.0, grade, said)
 

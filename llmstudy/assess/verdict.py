@@ -94,7 +94,7 @@ def route_table(study: Study, results: Mapping[str, Mapping[str, Any]]) -> pd.Da
     table = pd.DataFrame(results["06_crossover"]["permissions"])
     # without candidates these lists are empty, and an empty list has no columns
     scored = [*key, "verdict", "grade", "lowest_grade", "n", "looks", "n_needed", "pass_mark"]
-    scored += ["difference"]
+    scored += ["difference", "benchmark", "closeness"]
     quality_ = pd.DataFrame(results["04_quality"]["quality"], columns=scored).rename(
         columns={"verdict": "quality", "grade": "quality_grade", "n": "items"}
     )

@@ -22,9 +22,10 @@ def quality_forest(verdicts: pd.DataFrame) -> Chart:
     """Difference in quality per comparison, candidate minus today's, against each row's margin.
 
     verdicts: workload, route, difference, low, high, margin (shares; difference null: no paired
-    items yet), verdict (non-inferior, inferior, undecided), grade.
+    items yet), verdict (non-inferior, inferior, undecided), grade, benchmark (whose
+    items; null without any).
     """
-    need("verdicts", verdicts, "workload route difference low high margin verdict grade")
+    need("verdicts", verdicts, "workload route difference low high margin verdict grade benchmark")
     table = by_workload(verdicts).astype({"difference": float, "low": float, "high": float})
     known = table["difference"].notna()
     tally = table.loc[known, "verdict"].value_counts(sort=False)
@@ -56,7 +57,7 @@ def _difference(ax: Axes, y: int, row: Any) -> str:
     if np.isnan(row.difference):
         right_label(ax, y, "no paired items yet", GREY)
         return "no paired items yet"
-    verdict = f"{row.verdict} ({row.grade})"
+    verdict = f"{row.verdict}: {row.benchmark}, {row.grade}"
     marker, edge, face = look_up("a verdict", row.verdict, VERDICT_MARKS)
     ax.hlines(y, 100 * row.low, 100 * row.high, color=GREY)
     ax.plot(100 * row.difference, y, marker, mec=edge, mfc=face, ms=6)

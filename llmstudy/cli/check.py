@@ -52,6 +52,9 @@ def check(
     count it. The headline is then recomputed on the inputs of the
     day, and set against the last run's: by so much would a new run move it.
 
+    A note names a model of today that would bill less than every candidate of its arm. It changes
+    no exit code, and dials out to nobody: it reads the pinned price list.
+
     Exit codes: 0 nothing to do; 2 the study, log or run cannot be used; 3 a trigger fired or
     today's routes cost more a month than `thresholds.month_budget`; 4 evidence is stale, which
     wins over 3: renew it and run again before you act on a trigger.

@@ -133,6 +133,7 @@ def customisation(
     *,
     quality: str,
     items: int,
+    benchmark: str,
     difference: float | None,
     margin: float,
     insufficient: str,
@@ -141,7 +142,8 @@ def customisation(
 ) -> Score:
     """C3: does the arm answer well enough, or can it be made to?
 
-    quality: baseline, non-inferior, inferior, undecided or none, from paired items. insufficient:
+    quality: baseline, non-inferior, inferior, undecided or none, from paired items. benchmark:
+    whose items. insufficient:
     whether prompting and retrieval are proven to be (yes, no, unknown). tuning: `fine_tuning` of
     `arm_facts()`: yes where weights can be tuned freely. claimed_gain: the most that tuning is
     claimed to add (share).
@@ -160,7 +162,7 @@ def customisation(
     if quality == "none" or difference is None:
         return Score(None, "no paired items yet")
     said = f"{100 * difference:+.1f} points on {count(items)} paired items".replace("-", "−")
-    said += f", margin {100 * margin:.1f}"
+    said += f" of {benchmark}, margin {100 * margin:.1f}"
     if quality == "non-inferior":
         needed = insufficient == "yes" and free
         also = "; can be tuned, which is proven to be needed" if needed else ""

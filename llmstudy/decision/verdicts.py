@@ -32,6 +32,8 @@ ROUTE_COLUMNS = (
     "quality",
     "quality_grade",
     "lowest_grade",
+    "benchmark",
+    "closeness",
     "items",
     "items_needed",
     "looks",
@@ -46,9 +48,10 @@ ROUTE_COLUMNS = (
 """What `verdict` reads of each route. missing: contracts to sign; self_hosting: whether a fleet of
 one's own may see the data, whether the table has one or not; sized: whether its cost is known;
 ends: the day its model retires within the horizon, or None. quality: baseline, non-inferior,
-inferior, undecided, none; looks: how often the items were judged before; latency: meets, misses,
-undecided; savings over the horizon against staying on today's named model, and the median one and
-its chance against a buyer who stays and moves on to each cheaper model of equal quality."""
+inferior, undecided, none; benchmark: whose items; closeness: of these to the task (own, near, far);
+looks: how often the items were judged before; latency: meets, misses, undecided; savings over the
+horizon against staying on today's named model, and the median one and its chance against a buyer
+who stays and moves on to each cheaper model of equal quality."""
 
 Row = Mapping[str, Any]
 """One row of the table of routes."""
@@ -292,9 +295,11 @@ def against_equals(row: Any) -> str:
 
 
 def _quality(row: Row) -> str:
-    items = f"{int(row['items']):,} {row['quality_grade']} paired items"
     if row["quality"] == "none":
         return "no paired items yet"
+    items = f"{int(row['items']):,} {row['quality_grade']} paired items of {row['benchmark']}"
+    if row["closeness"] == "far":
+        return f"{items} decide nothing: what they ask is far from this task"
     if row["quality"] == "undecided":
         return f"{items} cannot tell whether it holds the margin"
     if row["quality"] == "inferior":

@@ -200,7 +200,7 @@ class Facts:
         `routes` lists them, `route` names them in short.
         """
         columns = ["workload", "route", "verdict", "grade", "n", "n_needed", "margin", "source"]
-        columns += ["difference", "low", "high"]
+        columns += ["difference", "low", "high", "benchmark", "closeness"]
         table = pd.DataFrame(self.chapters["04_quality"]["quality"], columns=columns)
         same = table.groupby(["workload", "source", "n"], sort=False)
         lines = same.first().reset_index()

@@ -95,11 +95,14 @@ def _comparisons(facts: Facts) -> dict[str, Any]:
         row = worse.iloc[0]
         lost = -float(row["difference"])
         worst = {"workload": row["workload"], "route": row["routes"][0], "lost_share": lost}
+        worst["benchmark"] = row["benchmark"]
     return {
         "scored": len(scored),
         "held": int((scored["verdict"] == "non-inferior").sum()),
         "own": int((scored["grade"] == "measured").sum()),
         "waiting": len(table) - len(scored),
+        "public": sorted(set(scored.loc[scored["closeness"] != "own", "benchmark"])),
+        "far": int((scored["closeness"] == "far").sum()),
         "worst": worst,
     }
 

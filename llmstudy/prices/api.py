@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from difflib import get_close_matches
+from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import genai_prices.data
 import numpy as np
@@ -37,6 +38,7 @@ from genai_prices.types import (
 
 from llmstudy import paths
 from llmstudy.figure import FloatArray
+from llmstudy.prices.model_names import same_weights
 
 # Read from the package's data module, not from its snapshot, which `UpdatePrices` can replace.
 _PROVIDERS = {provider.id: provider for provider in genai_prices.data.providers}
@@ -178,7 +180,8 @@ def scheduled_changes(
 
     Returns one row per change, in order: effective (date), input_before, input_after,
     output_before, output_after (USD per million tokens, lowest context tier, midnight UTC),
-    change_share (of the token rate, cached ones included, that moves furthest) and reason.
+    change_share (of the token rate, cached ones included, that moves furthest) and reason. Of a
+    tier whose rates are known from a day on, only the changes after that day.
     Raises: PriceError as `price_requests`.
 
     >>> scheduled_changes("google", "gemini-3.8-flash", date(2026, 11, 20), date(2027, 6, 30))[
@@ -188,8 +191,9 @@ def scheduled_changes(
     """
     found = _find_model(provider, model)
     rows = []
+    known_from = _known_from(_of_tier(found, tier))
     for day in _dated(found):
-        if not after < day <= until:
+        if not max(after, known_from) < day <= until:
             continue
         before = _price_at(found, _midnight(day - timedelta(days=1)), tier)
         now = _price_at(found, _midnight(day), tier)
@@ -302,16 +306,41 @@ def _retirement_findings(model: ModelInfo, provider: str, on: date, until: date)
     return findings
 
 
-def same_model(one: str, other: str) -> bool:
-    """Whether two names stand for one model: the same, or one is a version of the other.
+_RESELLERS = ("openrouter", "huggingface_", "github-copilot", "cursor", "quicksilverpro")
+"""Who passes requests on to the hosts that are listed beside them."""
 
-    A log holds the name that the answer bears, which is often dated where the request's was not.
 
-    >>> same_model("gpt-4o-2024-08-06", "gpt-4o"), same_model("gpt-4o-mini", "gpt-4o")
-    (True, False)
+class Listing(NamedTuple):
+    """A model under its name at a provider; context_tokens: None where the list does not say."""
+
+    provider: str
+    model: str
+    context_tokens: int | None
+
+
+@cache
+def listings(model: str, on: date) -> tuple[Listing, ...]:
+    """Where a model's weights can be bought by the token on a day, at the provider itself.
+
+    Not from a reseller, nor at a price that the list itself took from one.
+
+    >>> [each.provider for each in listings("gpt-oss-120b", date(2026, 11, 23))][:3]
+    ['aws', 'baseten', 'cerebras']
     """
-    short, long = sorted((one.lower(), other.lower()), key=len)
-    return long.startswith(short) and _VERSION.fullmatch(long[len(short) :]) is not None
+    found = []
+    for provider, listed in _PROVIDERS.items():
+        if provider.startswith(_RESELLERS):
+            continue
+        for each in listed.models:
+            copied = "Imported from OpenRouter" in (each.price_comments or "")
+            if each.deprecated or copied or not same_weights(each.id, model):
+                continue
+            try:
+                check_listed(provider, each.id, on)
+            except PriceError:
+                continue
+            found.append(Listing(provider, each.id, each.context_window))
+    return tuple(found)
 
 
 # --- The strict wrapper around genai-prices -------------------------------------------------------
@@ -391,23 +420,37 @@ def _context(model: ModelInfo, moment: datetime, tier: str) -> dict[str, str]:
     """The request context that selects a tier, refused where it would select the standard rate."""
     if tier == "standard":
         return {}
-    tiers = [
+    rows = _of_tier(model, tier)
+    if not rows:
+        offered = ", ".join(dict.fromkeys(["standard", *(value for value, _ in _tiers(model))]))
+        raise PriceError(f"{model.id} has no {tier!r} rate; it has: {offered}")
+    if not any(row.constraint is None or row.constraint.active(moment) for row in rows):
+        raise PriceError(
+            f"the {tier} rate of {model.id} is known from {_known_from(rows)}, not on "
+            f"{moment:%Y-%m-%d}: "
+            "price at a later date"
+        )
+    return rows[0].when
+
+
+def _tiers(model: ModelInfo) -> list[tuple[str, PriceVariant]]:
+    """The service tiers of a model beside the standard one, each with a row of its rates."""
+    return [
         (value, row)
         for row in model.price_variants or []
         for key, value in row.when.items()
         if key in _TIER_KEYS and value != "default"
     ]
-    rows = [row for value, row in tiers if value == tier]
-    if not rows:
-        offered = ", ".join(dict.fromkeys(["standard", *(value for value, _ in tiers)]))
-        raise PriceError(f"{model.id} has no {tier!r} rate; it has: {offered}")
-    if not any(row.constraint is None or row.constraint.active(moment) for row in rows):
-        begins = min(_start_dates(rows))
-        raise PriceError(
-            f"the {tier} rate of {model.id} is known from {begins}, not on {moment:%Y-%m-%d}: "
-            "price at a later date"
-        )
-    return rows[0].when
+
+
+def _of_tier(model: ModelInfo, tier: str) -> list[PriceVariant]:
+    return [row for value, row in _tiers(model) if value == tier]
+
+
+def _known_from(rows: list[PriceVariant]) -> date:
+    """The first day of a tier's rates; `date.min` where they hold on any."""
+    always = any(row.constraint is None for row in rows)
+    return date.min if always else min(_start_dates(rows), default=date.min)
 
 
 def _conditional(model: ModelInfo) -> list[ConditionalPrice]:

@@ -113,9 +113,12 @@ class Intake(_Strict):
 
 
 class Slo(_Strict):
-    """What the user must get: time to the first token and pace after it, both at the p95."""
+    """What the user must get: time to the first token and pace after it, both at the p95.
 
-    ttft_p95: Annotated[Figure, quantity("s", 1e-3, 3600, unknown="unknown.ttft_p95")]
+    Where nobody waits for the answer, the first token may take hours: only then can a batch serve.
+    """
+
+    ttft_p95: Annotated[Figure, quantity("s", 1e-3, 2 * 86_400, unknown="unknown.ttft_p95")]
     tpot_p95: Annotated[Figure, quantity("s", 1e-4, 60)]
 
 
@@ -292,10 +295,16 @@ class _Route(_Strict):
     output_tokens_ratio: Annotated[Figure, quantity("factor", 1e-3, 1e3)] | None = None
 
 
+_SOONEST_BATCH_S = 60
+"""No batch is collected, queued and answered sooner: half of them take 7 minutes (see the figure
+latency.batch_ttft_p95)."""
+
+
 class ApiRoute(_Route):
     """A route that is billed by the token: a proprietary API, or open weights at a host.
 
-    regional_premium: what processing within one region costs over the price per token.
+    regional_premium: what processing within one region costs over the price per token. A batch
+    answers within hours, at a lower price: it misses every target that is shorter.
     """
 
     arm: Literal["proprietary_api", "hosted_open"]
@@ -316,6 +325,16 @@ class ApiRoute(_Route):
         if premium is not None and premium.uncertain:
             raise ValueError("has a range, but a premium stands on a price list: give the value.")
         return premium
+
+    @model_validator(mode="after")
+    def _batch_takes_hours(self) -> "ApiRoute":
+        soonest = self.ttft_p95.value if self.ttft_p95.low is None else self.ttft_p95.low
+        if self.tier == "batch" and soonest < _SOONEST_BATCH_S:
+            raise ValueError(
+                f"is of the batch tier with a first token after {soonest:g} s, but a batch is "
+                "answered within hours: write ttft_p95: {figure: latency.batch_ttft_p95}."
+            )
+        return self
 
 
 class Commitment(_Strict):

@@ -324,8 +324,10 @@ def test_what_the_verdict_reads_is_there_for_every_route(assessed, name):
     assert len(routes) == sum(len(w.routes) for w in found.case.study.workloads.values())
     for row in routes:
         assert set(ROUTE_COLUMNS) <= set(row)
-        # no day on which the model retires: the one thing that may be missing
-        assert all(row[column] is not None for column in ROUTE_COLUMNS if column != "ends")
+        # what may be missing: a day on which the model retires, and items where none are scored
+        missing = {column for column in ROUTE_COLUMNS if row[column] is None}
+        assert missing <= {"ends", "benchmark", "closeness"}
+        assert ("benchmark" in missing) == (row["quality"] in ("none", "baseline"))
 
 
 @every_study
@@ -408,9 +410,10 @@ def test_own_items_move_what_published_items_leave_undecided(assessed):
     found = assessed("default")
     before = found.results[DECISION]["verdicts"]["extraction"]
     assert before["decision"] == "undecided"
-    asks = [item for item in before["collect"] if item["sentence"].startswith("novita")]
+    asks = [item for item in before["collect"] if item["sentence"].startswith(NOVITA["route"])]
     assert [item["what"] for item in asks] == ["golden items", "probe"]
-    after = redecided(found, QUALITY, "quality", {"grade": "measured"}, **NOVITA)
+    scored = {"grade": "measured", "verdict": "non-inferior", "closeness": "own"}
+    after = redecided(found, QUALITY, "quality", scored, **NOVITA)
     assert after["verdicts"]["extraction"]["decision"] == "move"
     assert after["verdicts"]["extraction"]["route"] == "novita-llama-3.1-70b"
     assert after["overall"] == "hybrid"
@@ -419,7 +422,7 @@ def test_own_items_move_what_published_items_leave_undecided(assessed):
 
 def test_a_measured_miss_of_the_first_token_takes_a_route_out(assessed):
     found = assessed("default")
-    better = {"grade": "measured", "verdict": "non-inferior"}
+    better = {"grade": "measured", "verdict": "non-inferior", "closeness": "own"}
     out = redecided(found, LATENCY, "latency", {"verdict": "misses"}, **NOVITA)
     assert out["verdicts"]["extraction"]["target"] == "openai-gpt-6-luna"
     codes = {
@@ -446,7 +449,7 @@ def test_a_measured_miss_of_todays_route_fires_the_latency_trigger(assessed):
 
 def test_an_open_model_measured_above_todays_fires_the_quality_trigger(assessed):
     found = assessed("default")
-    above = {"low": 0.01, "grade": "measured"}
+    above = {"low": 0.01, "grade": "measured", "closeness": "own"}
     after = redecided(found, QUALITY, "quality", above, **NOVITA)
     [trigger] = [
         row for row in after["triggers"] if (row["id"], row["workload"]) == ("G5", "extraction")
@@ -456,17 +459,15 @@ def test_an_open_model_measured_above_todays_fires_the_quality_trigger(assessed)
 
 def test_an_option_calls_inferior_only_the_workloads_that_are_so_on_their_own_target(assessed):
     found = assessed("hyperscale")
-    after = redecided(
-        found,
-        QUALITY,
-        "quality",
-        {"verdict": "inferior"},
-        workload="homework-help",
-        route="together-llama-3.1-70b",
-    )
-    [hosted] = [row for row in after["options"] if row["option"] == "hosted_open"]
-    # homework-help goes to novita, where it is not inferior; school-reports goes to together
-    assert hosted["inferior"] == ["code-tutor"]
+    # school-reports go to the batch, the others to gpt-oss at novita, and none to together
+    for route, inferior in [
+        ("together-llama-3.1-70b", []),
+        ("novita-gpt-oss-120b", ["code-tutor", "homework-help"]),
+        ("groq-gpt-oss-120b-batch", ["school-reports"]),
+    ]:
+        after = redecided(found, QUALITY, "quality", {"verdict": "inferior"}, route=route)
+        [hosted] = [row for row in after["options"] if row["option"] == "hosted_open"]
+        assert hosted["inferior"] == inferior
 
 
 def test_one_team_runs_all_fleets(assessed):

@@ -376,10 +376,10 @@ def test_the_finding_counts_what_the_table_holds(found):
 def test_the_finding_on_contracts_names_what_is_not_in_force_and_what_ends_first():
     study = load(paths.params("regulated.yaml"))
     said = headings.contracts({"contracts": plain(contract_rows(study))})
-    assert "2 of 4" in said
+    assert "4 of 6" in said
     assert "BAA of openai-gpt-4o expired" in said
     assert "BAA of novita-llama-3.1-70b missing" in said
-    assert said.endswith("BAA of aws-llama-3.1-70b in 219 days")  # 2026-11-23 to 2027-06-30
+    assert said.endswith("BAA of aws-gpt-6-luna in 219 days")  # 2026-11-23 to 2027-06-30
     assert (
         headings.contracts({"contracts": []}) == "No contract is known to be needed for these data"
     )

@@ -95,9 +95,10 @@ def test_marginal_costs_are_those_of_bills_and_fleets(found, chapters):
         for row in chapters["02_cost"]["bills"]
         if row["workload"] == "extraction" and row["current"]
     )
-    fleet = next(r for r in chapters["05_self_hosting"]["fleets"] if r["workload"] == "extraction")
+    fleets = chapters["05_self_hosting"]["fleets"]
+    least = min(r["usd_per_request"] for r in fleets if r["workload"] == "extraction")
     assert rows["proprietary_api"]["value"] == bill["usd_per_request"]
-    assert rows["self_hosted"]["value"] == fleet["usd_per_request"]
+    assert rows["self_hosted"]["value"] == least
 
 
 def test_at_high_volume_a_fleet_is_shared_by_more_requests(found):
@@ -408,7 +409,8 @@ def test_headings_change_with_what_is_found(found):
     assert headings.risks(found).startswith("Active risks: R01 (gemini-4-argon")
     calm = {"risks": [row | {"state": "quiet"} for row in found["risks"]]}
     assert headings.risks(calm) == "No risk is active; 0 of 23 have no live evidence"
-    assert "met for API only" in headings.alternatives(found)
+    # a hosted model of today could serve long contexts, so that some work may yet leave the APIs
+    assert "API only with strict portability; not met" in headings.alternatives(found)
     nothing = plain({"alternatives": judged(conditions({}))})
     assert headings.alternatives(nothing).startswith("The conditions for choosing it are open for")
     none = {"tradeoffs": [row | {"agrees": "not comparable"} for row in found["tradeoffs"]]}

@@ -314,6 +314,9 @@ def test_each_move_or_favoured_candidate_has_a_canary_at_its_own_volume(assessed
 
 def test_a_scored_candidate_is_tried_at_its_own_acceptance_and_an_unscored_at_the_worst(chapter):
     one = chapter("regulated")
+    verdicts = one.found["verdicts"]
+    summaries = verdicts["clinical-summaries"] | {"target": "aws-llama-3.1-70b"}  # scored
+    one.found = one.found | {"verdicts": verdicts | {"clinical-summaries": summaries}}
     rows = canary_rows(one.case, one.results, one.found).set_index("workload")
     graded = rows["acceptance_grade"].groupby(level=0).first().to_dict()
     for name, grade in graded.items():

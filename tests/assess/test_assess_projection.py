@@ -103,7 +103,7 @@ def test_an_arm_is_its_move_that_saves_most(default):
 def test_by_the_last_month_a_move_has_paid_as_surely_as_it_is_cheaper(default):
     rows = pd.DataFrame(default.results["06_crossover"]["by_month"])
     savings = default.results["06_crossover"]["savings"]
-    assert len(savings) == 10
+    assert len(savings) == rows.groupby(["workload", "route"]).ngroups > 0
     for row in savings:
         own = rows[(rows["workload"] == row["workload"]) & (rows["route"] == row["route"])]
         assert own["month"].tolist() == list(range(1, 25))

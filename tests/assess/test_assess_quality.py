@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,13 +10,14 @@ from llmstudy.assess import case as opened
 from llmstudy.assess.quality import UNPAIRED_DISCORDANCE, counts_of, quality_tables
 from llmstudy.quality import (
     PairedCounts,
+    benchmark,
     non_inferiority,
     non_inferiority_p,
     paired_difference,
     paired_table,
     score_test_size,
 )
-from llmstudy.study import load
+from llmstudy.study import Workload, load
 
 OWN = """
           counts: [800, 5, 9, 100]
@@ -27,9 +29,11 @@ MODEL = "model_open: Meta-Llama-3.1-70B-Instruct\n"
 FIRST_LOOK = 0.05 / 2
 """A first look spends half of what a claim may; one that no other stands beside may spend all."""
 
-OPEN_LEVEL = FIRST_LOOK / 2
-"""Of the default study's pairs only that of classification may bear a move; it has not passed, and
-whatever is scored next stands beside it."""
+OWN_RULE = "margin: 3 pp\n      lowest_grade: published"
+"""Of classification alone."""
+
+NEAR = ("task: chat", "task: reasoning")
+"""GSM8K asks what a reasoning workload asks, and nothing of a chat."""
 
 
 @pytest.fixture
@@ -54,7 +58,7 @@ def test_the_discordance_assumed_without_a_pair_is_the_median_of_the_bundled_pai
 def test_a_route_without_a_pair_says_how_many_items_would_do(table):
     found = table().loc[("support-chat", "openai-gpt-6-luna")]
     assert (found["verdict"], found["grade"], found["n"]) == ("none", "assumed", 0)
-    assert found["n_needed"] == score_test_size(UNPAIRED_DISCORDANCE, 0.03, OPEN_LEVEL)
+    assert found["n_needed"] == score_test_size(UNPAIRED_DISCORDANCE, 0.03, FIRST_LOOK)
     assert f"{UNPAIRED_DISCORDANCE:.0%}" in found["source"]
 
 
@@ -91,7 +95,7 @@ def test_items_are_planned_for_a_public_difference_that_is_clear_of_the_margin(t
     )
     discordance = (pair["only_proprietary"] + pair["only_open"]).item() / 1319
     assert found["n_needed"] == score_test_size(
-        discordance, 0.03, OPEN_LEVEL, true_difference=found["difference"]
+        discordance, 0.03, FIRST_LOOK, true_difference=found["difference"]
     )
     assert found["plan"] == "planned for the public pair's -2.0 points"
 
@@ -111,7 +115,7 @@ def test_items_are_planned_for_no_difference_when_the_public_one_is_at_the_margi
     )
     discordance = (pair["only_proprietary"] + pair["only_open"]).item() / 1319
     assert found["n_needed"] == score_test_size(
-        discordance, float(margin.split()[0]) / 100, OPEN_LEVEL
+        discordance, float(margin.split()[0]) / 100, FIRST_LOOK
     )
     assert found["plan"].startswith("planned for no true difference")
     assert said in found["plan"]
@@ -131,8 +135,8 @@ def test_own_counts_are_a_measurement_and_keep_their_source(table):
 
 
 def test_a_wider_margin_turns_undecided_into_non_inferior_and_needs_fewer_items(table):
-    narrow = table().loc[("support-chat", "novita-llama-3.1-70b")]
-    wide = table(("margin: 3 pp", "margin: 5 pp")).loc[("support-chat", "novita-llama-3.1-70b")]
+    key = ("support-chat", "novita-llama-3.1-70b")
+    narrow, wide = table(NEAR).loc[key], table(NEAR, ("margin: 3 pp", "margin: 5 pp")).loc[key]
     assert (narrow["verdict"], wide["verdict"]) == ("undecided", "non-inferior")
     assert wide["n_needed"] < narrow["n_needed"]
 
@@ -176,7 +180,8 @@ def own(*counts):
 
 def test_what_is_scored_shares_one_level_as_holm_has_it(table):
     """Three claims: the items of one model on two workloads, and a public pair that may do."""
-    found, counts = table(own(860, 16, 12, 30)).reset_index(), PairedCounts(860, 16, 12, 30)
+    near = ("task: classification", "task: reasoning")
+    found, counts = table(own(860, 16, 12, 30), near).reset_index(), PairedCounts(860, 16, 12, 30)
     pair = load(paths.params("default.yaml")).workloads["classification"].quality.evidence
     public = counts_of(pair["groq-llama-3.1-8b"])
     given = {("support-chat", 0.03): counts, ("classification", 0.03): public}
@@ -198,18 +203,49 @@ def test_what_is_scored_shares_one_level_as_holm_has_it(table):
 
 
 def test_what_nobody_has_scored_takes_no_part_of_the_level(table):
-    """Nor does a public pair where a move must rest on items of one's own."""
+    """Nor does a public pair that is far from the task, or where a move must rest on own items."""
     key = ("classification", "groq-llama-3.1-8b")
-    assert table().loc[key, "alpha"] == FIRST_LOOK
     proxy, planned = (
         ("support-chat", route) for route in ("h200-llama-3.1-70b", "openai-gpt-6-luna")
     )
-    assert table().loc[proxy, "alpha"] == FIRST_LOOK
-    assert table().loc[planned, "next_alpha"] == table().loc[proxy, "next_alpha"] == OPEN_LEVEL
+    for far in (key, proxy):
+        assert table().loc[far, "alpha"] == table().loc[far, "next_alpha"] == FIRST_LOOK
+    assert table().loc[planned, "next_alpha"] == FIRST_LOOK
     # where the pair may bear a move it is a claim, and takes its part
-    bears = table(("lowest_grade: measured", "lowest_grade: published"))
-    assert bears.loc[key, "alpha"] == FIRST_LOOK / 2
-    assert bears.loc[planned, "next_alpha"] == FIRST_LOOK / 3
+    bears = table(("task: classification", "task: reasoning"))
+    assert bears.loc[key, "alpha"] == FIRST_LOOK
+    assert bears.loc[planned, "next_alpha"] == bears.loc[proxy, "next_alpha"] == FIRST_LOOK / 2
+
+
+@pytest.mark.parametrize("margin", ["3 pp", "15 pp"])
+def test_a_benchmark_far_from_the_task_decides_nothing_whatever_it_shows(table, margin):
+    """GSM8K with Llama 3.1 8B ten points behind: inferior at 3, not inferior at 15."""
+    key, changes = (
+        ("classification", "groq-llama-3.1-8b"),
+        [(OWN_RULE, OWN_RULE.replace("3 pp", margin))],
+    )
+    far = table(*changes).loc[key]
+    near = table(("task: classification", "task: reasoning"), *changes).loc[key]
+    assert (far["closeness"], near["closeness"]) == ("far", "near")
+    assert far["benchmark"] == near["benchmark"] == "GSM8K (ZeroEval)"
+    assert far["difference"] == near["difference"]
+    assert near["verdict"] == {"3 pp": "inferior", "15 pp": "non-inferior"}[margin]
+    assert far["verdict"] == "undecided"
+    assert far["n_needed"] > 0
+
+
+def test_own_items_are_close_to_their_workload_and_named_as_own(table):
+    found = table((MODEL, MODEL.rstrip() + OWN)).loc[("support-chat", "novita-llama-3.1-70b")]
+    assert (found["closeness"], found["benchmark"]) == ("own", "our own (zeroeval_gsm)")
+
+
+def test_every_bundled_benchmark_is_placed_near_or_far_for_every_task():
+    tasks = get_args(Workload.model_fields["task"].annotation)
+    for key in paired_table()["benchmark"].unique():
+        placed = [benchmark(key, task) for task in tasks]
+        assert all(each.name and each.asks and each.reason for each in placed)
+    with pytest.raises(ValueError, match="lacks the benchmark 'nope'"):
+        benchmark("nope", "chat")
 
 
 def test_a_study_of_one_workload_tests_it_at_the_whole_of_a_first_look():
@@ -224,7 +260,7 @@ def test_the_pass_mark_is_where_the_items_asked_for_begin_to_pass(table):
         discordant = round(n * UNPAIRED_DISCORDANCE)
         if row["n"]:
             continue  # with a discordance of its own
-        for gained, passes in ((mark + 0.001, True), (mark - 0.001, False)):
+        for gained, passes in ((mark + 2 / n, True), (mark - 2 / n, False)):
             only_b = round((discordant + gained * n) / 2)
             counts = PairedCounts(n - discordant, discordant - only_b, only_b, 0)
             verdict = non_inferiority(counts, row["margin"], row["next_alpha"]).verdict

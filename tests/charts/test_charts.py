@@ -158,6 +158,7 @@ def verdicts(workloads: list[str], empty: bool = False) -> pd.DataFrame:
                 "margin": 0.03 if i % 2 else 0.05,
                 "verdict": verdict,
                 "grade": grade,
+                "benchmark": None if difference is None else "GSM8K (ZeroEval)",
             }
         )
     return pd.DataFrame(rows).astype({"difference": float, "low": float, "high": float})
@@ -340,7 +341,7 @@ def test_the_four_states_of_a_trigger_differ_by_their_first_letter():
             "1 of 3 scored comparisons; 1 undecided, 1 inferior; 1 without paired items",
             "no paired items yet",
         ),
-        ("quality", "in 1 of 3", "−12.0 [−15.0, −9.0] points, margin −5.0: inferior (measured)"),
+        ("quality", "in 1 of 3", "points, margin −5.0: inferior: GSM8K (ZeroEval), measured"),
         ("triggers", "8 of 24 triggers fired: G2 on 4 workloads, G4", "vendor: fired, 35 % / 20 %"),
         ("triggers_one", "None of 6 triggers fired; 6 armed", "G2 latency: armed, 1.42 / 1 s"),
         ("phases", "Decide by 4 Dec 2026: 3 phases", "4 Jan 2027 to 29 Mar 2027, owner eval"),

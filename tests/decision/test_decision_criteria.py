@@ -98,6 +98,7 @@ def test_todays_bill_is_even_and_what_cannot_be_sized_has_no_score():
 
 def custom(quality, difference=None, insufficient="no", tuning="yes"):
     return criteria.customisation(
+        benchmark="GSM8K (ZeroEval)",
         quality=quality,
         items=1319,
         difference=difference,

@@ -39,6 +39,8 @@ def route(name="open", **given_):
         "quality": "non-inferior",
         "quality_grade": "measured",
         "lowest_grade": "measured",
+        "benchmark": "our own (golden set)",
+        "closeness": "own",
         "items": 1_319,
         "items_needed": 405,
         "looks": 0,
@@ -355,7 +357,8 @@ def test_reasons_say_the_numbers_that_they_rest_on():
     found = decided(today(), route(quality_grade="published", p_cheaper=0.7))
     assert [reason.sentence for reason in found.reasons] == [
         "open: cheaper in 70 % of draws, below the 80 % required",
-        "open: not inferior on 1,319 published paired items; a move must rest on measured ones",
+        "open: not inferior on 1,319 published paired items of our own (golden set); "
+        "a move must rest on measured ones",
     ]
     dear = decided(today(), route(p_cheaper=0.2, quality="none"))
     assert [reason.sentence for reason in dear.reasons] == [

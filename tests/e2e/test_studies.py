@@ -123,7 +123,8 @@ def test_hyperscale_moves_where_the_figures_support_it_and_only_there(runs):
     assert found.verdict.overall == "hybrid"
     assert verdicts["homework-help"].decision == "move"
     assert verdicts["homework-help"].arm in ("hosted_open", "self_hosted")
-    assert verdicts["code-tutor"].decision == "stay"
+    assert verdicts["code-tutor"].decision == "undecided"
+    assert verdicts["code-tutor"].route == "openai-gpt-4o"
 
 
 def test_simulated_requests_are_marked_in_memo_and_chapters(runs):

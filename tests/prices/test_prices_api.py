@@ -355,3 +355,11 @@ def test_every_bundled_row_has_a_source_and_a_licence(name):
     table = pd.read_csv(paths.data(name))
     assert not table.empty
     assert table[["source", "licence"]].notna().all(axis=None)
+
+
+def test_a_tier_has_no_changes_before_the_day_from_which_its_rates_are_known():
+    """The list has batch rates of gpt-6-luna from 14 October 2026 on, and dated rows before it."""
+    with pytest.raises(PriceError, match="known from 2026-10-14"):
+        rate("openai", "gpt-6-luna", date(2026, 10, 13), "batch")
+    past = scheduled_changes("openai", "gpt-6-luna", date(2025, 11, 20), NOV_20, "batch")
+    assert past.empty

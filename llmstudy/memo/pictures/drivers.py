@@ -90,11 +90,13 @@ def calculator_bridge(facts: Facts) -> Chart | None:
     move = self_hosted_move(facts)
     if move is None:
         return None
-    place = (move["workload"], move["route"])
-    items = [r for r in facts.crossing["attribution"] if (r["workload"], r["route"]) == place]
-    found = [r for r in facts.crossing["calculators"] if (r["workload"], r["route"]) == place]
-    if not items or not found:
+    own = [r for r in facts.crossing["calculators"] if r["workload"] == move["workload"]]
+    # of some models no vendor has published the peak that the calculator starts from
+    found = [r for r in own if r["route"] == move["route"]] or own
+    if not found:
         return None
+    place = (found[0]["workload"], found[0]["route"])
+    items = [r for r in facts.crossing["attribution"] if (r["workload"], r["route"]) == place]
     adds = [r for r in items if r["shapley_usd"]]
     steps = [("the calculator", found[0]["calculator_month_usd"], "start")]
     steps += [(named("item", r["item"]), r["shapley_usd"], "add") for r in adds]

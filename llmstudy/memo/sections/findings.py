@@ -118,7 +118,13 @@ def quality_finding(facts: Facts) -> str:
         else f"{told(own)} of {told(scored)} rest{'s' if own == 1 else ''}"
     )
     said = f"{rest} on our own items"
-    said += "; public benchmarks stand in for the others." if own < scored else "."
+    if own < scored:
+        stand = "stands" if len(found["public"]) == 1 else "stand"
+        said += f"; {first_few(found['public'])} {stand} in for the others"
+    if found["far"]:
+        said += f"; {told(found['far'])} compare{'s' if found['far'] == 1 else ''} on a benchmark "
+        said += "far from the task, which decides nothing"
+    said += "."
     return heading("finding-quality", title) + paragraph(
         said, _inferior(found["worst"]), _by_own_rule(facts)
     )
@@ -132,7 +138,12 @@ def _by_own_rule(facts: Facts) -> str:
     if not resting:
         return ""
     strict = "; the others must rest on our own" if "measured" in lowest.values() else ""
-    return f"By the study's rule {first_few(resting)} may move on published items{strict}."
+    table = facts.comparisons()
+    named = sorted(set(table.loc[table["workload"].isin(resting), "benchmark"].dropna()))
+    return (
+        f"By the study's rule {first_few(resting)} may move on published items of "
+        f"{first_few(named)}{strict}."
+    )
 
 
 def _inferior(worst: Any) -> str:
@@ -140,7 +151,7 @@ def _inferior(worst: Any) -> str:
         return ""
     lost = told(worst["lost_share"], points)
     route, workload = owner_text(worst["route"]), owner_text(worst["workload"])
-    return f"{route} loses {lost} points on {workload}."
+    return f"{route} loses {lost} points on {workload}, on {owner_text(worst['benchmark'])}."
 
 
 def points(x: float) -> str:

@@ -1,6 +1,7 @@
 """Do two names mean the same model? Providers and gateways write one name in several ways."""
 
 import re
+from functools import cache
 
 _PROVIDER = re.compile(
     r"^(?:.*/"  # openai/gpt-4o, accounts/fireworks/models/...
@@ -51,6 +52,7 @@ _SERVED = re.compile(r"(?<=\db)-(?:instant|turbo|versatile|fp8|fp4|bf16|awq)$")
 """How weights of so many parameters are served, which says nothing of what they answer."""
 
 
+@cache
 def model_key(name: str) -> str:
     """One key of a model for all its hosts: date, tuning, how it is served, punctuation apart.
 
@@ -62,6 +64,7 @@ def model_key(name: str) -> str:
     return _SERVED.sub("", _TUNING.sub("", _parts(name)[0])).replace("-", "")
 
 
+@cache
 def _parts(name: str) -> tuple[str, str]:
     """A model's bare name, and the digits of its snapshot's date where it has one."""
     bare = _NO_VERSION.sub("", _PROVIDER.sub("", name.strip().lower().rstrip("/")))
