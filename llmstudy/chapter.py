@@ -93,6 +93,7 @@ SHOWN = {
         "workload route today_p10_usd today_p50_usd today_p90_usd "
         "route_p10_usd route_p50_usd route_p90_usd p_cheaper%"
     ),
+    "dates": "workload route gateway_weeks items label_weeks begins canary_days",
     "criteria": "id criterion workload arm route score grade verdict",
     "portability": (
         "workload route vendor score_low score_high pinned retires spend_share% "

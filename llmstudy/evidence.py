@@ -466,6 +466,18 @@ def month_start(as_of: date, months: int) -> date:
     return (pd.Timestamp(as_of) + pd.DateOffset(months=months)).date()
 
 
+def months_until(as_of: date, day: date) -> float:
+    """Months from a day to a later one, its part of the last month by days; 0 once it is past.
+
+    >>> months_until(date(2026, 11, 23), date(2026, 12, 8))
+    0.5
+    """
+    whole = 12 * (day.year - as_of.year) + day.month - as_of.month
+    whole -= month_start(as_of, whole) > day
+    begins, ends = month_start(as_of, whole), month_start(as_of, whole + 1)
+    return max(whole + (day - begins) / (ends - begins), 0.0)
+
+
 @dataclass(frozen=True)
 class FleetOffer:
     """A self-hosted route sized for a workload: what a replica carries and costs, with ranges.

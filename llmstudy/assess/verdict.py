@@ -36,7 +36,7 @@ def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tab
     verdicts = verdicts_of(study, routes)
     moves = [name for name, v in verdicts.items() if v.decision == "move"]
     open_ = [name for name, v in verdicts.items() if v.decision == "undecided"]
-    offers = market(results["02_cost"], results["05_self_hosting"])
+    offers = market(results["02_cost"], results["05_self_hosting"], results["04_quality"])
     watched = trigger_rows(case, results)
     found = {
         "routes": routes,
@@ -48,8 +48,8 @@ def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tab
             for name, v in verdicts.items()
         },
         "overall": decision.overall(verdicts),
-        "saving": _portfolio(study, offers, {n: verdicts[n].target for n in moves}),
-        "at_stake": _portfolio(study, offers, {n: verdicts[n].target for n in open_}),
+        **_amounts(study, offers, "saving", {n: verdicts[n].target for n in moves}),
+        **_amounts(study, offers, "at_stake", {n: verdicts[n].target for n in open_}),
         "options": options(study, offers, routes, {n: verdicts[n].target for n in moves}),
         "phases": _phases(study, verdicts),
         **timing_tables(study, offers, results, watched),
@@ -136,6 +136,16 @@ def route_table(study: Study, results: Mapping[str, Mapping[str, Any]]) -> pd.Da
             "p_cheaper": 0.0,
         }
     )
+
+
+def _amounts(
+    study: Study, offers: Market, name: str, targets: Mapping[str, str | None]
+) -> dict[str, Any]:
+    """A saving on the plan's dates, and what it would be were every move begun today."""
+    return {
+        name: _portfolio(study, offers, targets),
+        f"{name}_if_now": _portfolio(study, offers.begun_now, targets),
+    }
 
 
 def _portfolio(

@@ -22,13 +22,18 @@ ALL = "all"
 """Stands for the workload of a gate or an item that is about the whole study."""
 
 
+def phase_table() -> pd.DataFrame:
+    """The phases of MEMO V2 with their weeks from the decision, as `phases.csv` has them."""
+    return pd.read_csv(paths.data("phases.csv"))
+
+
 def phases(start: date, moves: Sequence[str], candidates: Sequence[str]) -> pd.DataFrame:
     """V2 as a dated plan from the day of the decision.
 
     moves: workloads whose verdict is to move; candidates: undecided ones.
     Returns: phase, title, start, end, entry_gate, exit_gate, work_items, owner, cost_figure, scope.
     """
-    table = pd.read_csv(paths.data("phases.csv"))
+    table = phase_table()
     table["start"] = [start + timedelta(weeks=int(w)) for w in table["start_week"]]
     table["end"] = [start + timedelta(weeks=int(w)) for w in table["end_week"]]
     scope = {

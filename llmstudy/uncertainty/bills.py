@@ -11,6 +11,7 @@ Shapes: (n,) for an input, (n, months) for a path. Inputs named `path_` are fact
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from llmstudy.capacity import replicas
 from llmstudy.cost import (
@@ -65,13 +66,37 @@ def volume(requests: FloatArray, growth: FloatArray, months: int) -> FloatArray:
     return np.asarray(requests[:, None] * (1 + growth[:, None]) ** np.arange(months))
 
 
-def moved_share(ramp_months: FloatArray, months: int) -> FloatArray:
+START, CANARY = "start", "canary"
+"""Inputs of a move that the plan gives: months from now until it begins (0 without), the same in
+all draws, and months of canary between its ramp and full traffic."""
+
+
+def starts(d: Draws) -> float:
+    """Months from now until the move begins: it then costs once, and its team is there."""
+    return float(d[START][0]) if START in d else 0.0
+
+
+def served_from(d: Draws) -> FloatArray:
+    """Months from now until the new route serves all: begun, ramp and canary over. (n,)."""
+    return np.asarray(starts(d) + d["ramp"] + d.get(CANARY, 0.0))
+
+
+def begun_share(start: float | FloatArray, months: int) -> FloatArray:
+    """Share of each month after the move has begun. (months,), or (n, months) of (n, 1).
+
+    >>> begun_share(1.5, 4).tolist()
+    [0.0, 0.5, 1.0, 1.0]
+    """
+    return np.asarray(np.clip(np.arange(1, months + 1) - start, 0, 1))
+
+
+def moved_share(served_from: FloatArray, months: int) -> FloatArray:
     """Share of each month that is served by the new route. (n,) -> (n, months).
 
     >>> moved_share(np.array([1.5]), 4).tolist()
     [[0.0, 0.5, 1.0, 1.0]]
     """
-    return np.clip(np.arange(1, months + 1) - ramp_months[:, None], 0, 1)
+    return begun_share(served_from[:, None], months)
 
 
 def volumes(d: Draws, months: int) -> FloatArray:
@@ -157,7 +182,7 @@ def rent_market(d: Draws, months: int) -> FloatArray:
 
 
 def rent_path(fleet: Fleet, d: Draws, months: int) -> FloatArray:
-    """What a fleet begun now pays for a GPU hour over today's price. (n, months).
+    """What a fleet pays for a GPU hour over today's price, begun when the move begins. (n, months).
 
     What is reserved keeps the price of the month in which its term began; what is owned does not
     follow the market.
@@ -165,10 +190,24 @@ def rent_path(fleet: Fleet, d: Draws, months: int) -> FloatArray:
     if fleet.capital_share:
         return np.ones((1, months))
     market = rent_market(d, months)
-    term_start = np.arange(months) // fleet.term_months * fleet.term_months
+    term_start = term_starts(starts(d), months, fleet.term_months)
     return np.asarray(
         (1 - fleet.reserved_share) * market + fleet.reserved_share * market[:, term_start]
     )
+
+
+def term_starts(start: float, months: int, term_months: int) -> NDArray[np.int_]:
+    """The month in which the term that each month lies in was signed. (months,).
+
+    The first term is signed in the month in which the move begins, `start` months from now; months
+    before it are priced as if it had begun now.
+
+    >>> term_starts(3.5, 8, 2).tolist()
+    [0, 0, 2, 3, 3, 5, 5, 7]
+    """
+    every, first = np.arange(months), int(start)
+    since = np.where(every < first, 0, first)
+    return np.asarray(since + (every - since) // term_months * term_months)
 
 
 def fleet_month_usd(d: Draws) -> FloatArray:
@@ -258,7 +297,7 @@ TODAY = "today_"
 def of_today(d: Draws) -> dict[str, FloatArray]:
     """The draws as today's route sees them, with its own rent and capacity in place."""
     own = {name.removeprefix(TODAY): x for name, x in d.items() if name.startswith(TODAY)}
-    return {**d, **own}
+    return {name: x for name, x in d.items() if name != START} | own
 
 
 def discount(d: Draws, months: int) -> FloatArray:
@@ -271,6 +310,12 @@ def discount(d: Draws, months: int) -> FloatArray:
     """
     rate = d.get("discount_rate", np.zeros(1))
     return np.asarray((1 + rate[:, None]) ** (-np.arange(1, months + 1) / 12))
+
+
+def once_usd(d: Draws, months: int) -> FloatArray:
+    """What the move costs once, worth what it is today; 0 if it begins after the horizon. (n,)."""
+    start, rate = starts(d), d.get("discount_rate", np.zeros(1))
+    return np.asarray(d["moving_cost"] * (1 + rate) ** (-start / 12) * (start < months))
 
 
 def discount_once(rate: FloatArray, months: int) -> FloatArray:
@@ -295,31 +340,34 @@ def saved_usd(stay: FloatArray, go: FloatArray, d: Draws) -> FloatArray:
     stay, go: (n, months) usd, discounted here. d: needs ramp, dual_running, moving_cost.
     """
     months = stay.shape[1]
-    moved, worth = moved_share(d["ramp"], months), discount(d, months)
-    twice = dual_months(d, months) * at_cutover(go * worth, d["ramp"])
-    return np.asarray(((stay - go) * moved * worth).sum(axis=1) - twice - d["moving_cost"])
+    served, worth = served_from(d), discount(d, months)
+    moved = moved_share(served, months)
+    twice = dual_months(d, months) * at_cutover(go * worth, served)
+    return np.asarray(((stay - go) * moved * worth).sum(axis=1) - twice - once_usd(d, months))
 
 
 def dual_months(d: Draws, months: int) -> FloatArray:
     """Months for which both routes are paid; none where no month is served in full. (n,)."""
-    return np.asarray(d["dual_running"] * (np.ceil(d["ramp"]) < months))
+    return np.asarray(d["dual_running"] * (np.ceil(served_from(d)) < months))
 
 
-def at_cutover(bills: FloatArray, ramp_months: FloatArray) -> FloatArray:
+def at_cutover(bills: FloatArray, served_from: FloatArray) -> FloatArray:
     """The bill of the first month that is served in full by the new route. (n, months) -> (n,)."""
-    month = np.minimum(np.ceil(ramp_months), bills.shape[1] - 1).astype(int)
+    month = np.minimum(np.ceil(served_from), bills.shape[1] - 1).astype(int)
     return np.asarray(bills[np.arange(len(bills)), month])
 
 
 def team_share(current: Offer, challenger: Offer, d: Draws, months: int) -> FloatArray:
     """Share of each month in which a moving workload needs the team of the fleets. (n, months).
 
-    A new fleet needs it from the first month, since people are hired before the first request
-    moves; one that is left needs it until the last request has moved.
+    A new fleet needs it from the beginning of the move, since people are hired before the first
+    request moves; one that is left needs it until the last request has moved.
     """
+    before = float(isinstance(current, Fleet))
     if isinstance(challenger, Fleet):
-        return np.ones((len(d["ramp"]), months))
-    return float(isinstance(current, Fleet)) * (1 - moved_share(d["ramp"], months))
+        begun = np.maximum(begun_share(starts(d), months), before)
+        return np.broadcast_to(begun, (len(d["ramp"]), months))
+    return before * (1 - moved_share(served_from(d), months))
 
 
 def move_saving_usd(current: Offer, challenger: Offer, d: Draws, months: int) -> FloatArray:
