@@ -138,7 +138,7 @@ def usd_per_request(price: TokenPrice, d: Draws, months: int) -> FloatArray:
 def price_factor(price: TokenPrice, d: Draws, months: int) -> FloatArray:
     """The list price of each month over today's: trend, jumps, scheduled changes. (n, months).
 
-    After the last month whose schedule is known, its price stays.
+    A change counts from its day on; after the last month whose schedule is known, its price stays.
     """
     factors = np.asarray(price.month_factors)
     scheduled = factors[np.minimum(np.arange(months), len(factors) - 1)]
