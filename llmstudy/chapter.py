@@ -118,7 +118,7 @@ SHOWN = {
     "alternatives": "id alternative verdict fails open",
     "alternative_conditions": "alternative condition value operator threshold unit holds grade",
     "open_models": "named_then successor provider priced_as note",
-    "phases": "phase title scope start end owner cost_usd entry_state exit_state",
+    "phases": "phase title scope start end owner cost_usd note entry_state exit_state",
     "plan_gates": "phase at workload gate rests_on due state evidence",
     "plan_items": "phase item scope owner start end cost_usd cost_low_usd cost_high_usd note",
     "first_moves": (

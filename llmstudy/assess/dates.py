@@ -6,7 +6,7 @@ volume, and only then does it save anything.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from math import ceil
 from typing import Any
 
@@ -15,10 +15,10 @@ import pandas as pd
 from llmstudy.assess.case import Case
 from llmstudy.assess.market import permissions
 from llmstudy.decision.canary import canary_plan, fitting
-from llmstudy.decision.plan import phase_table
+from llmstudy.decision.plan import Window, phase_table
 from llmstudy.decision.verdicts import is_proven
 from llmstudy.evidence import months_until
-from llmstudy.study import bundled_figures
+from llmstudy.study import Study, bundled_figures
 from llmstudy.units import HOURS_PER_MONTH
 
 _WORST_ACCEPTANCE = 0.5
@@ -67,6 +67,19 @@ def move_dates(case: Case, quality: Sequence[Mapping[str, Any]]) -> list[dict[st
             }
         )
     return rows
+
+
+def move_windows(study: Study, rows: Sequence[Mapping[str, Any]]) -> dict[str, Window]:
+    """The windows of moves, their ramps at the stated length. rows: of `move_dates`, one for each
+    workload, as chapter 04 wrote them."""
+    windows = {}
+    for row in rows:
+        begins = date.fromisoformat(row["begins"])
+        ramp = study.moving[study.routes[row["route"]].arm].ramp.value
+        days = round(ramp * HOURS_PER_MONTH / 24) + row["canary_days"]
+        labels = begins - timedelta(weeks=row["label_weeks"])
+        windows[row["workload"]] = Window(labels, begins, begins + timedelta(days=days))
+    return windows
 
 
 def _items_left(row: Mapping[str, Any]) -> int:

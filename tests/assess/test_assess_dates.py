@@ -15,6 +15,7 @@ from llmstudy.assess.futures import futures_of_routes, portfolio_saving
 from llmstudy.assess.hosting import hosting_tables
 from llmstudy.assess.market import futures_of, market, pair_inputs
 from llmstudy.assess.quality import quality_tables
+from llmstudy.assess.verdict import held_down
 from llmstudy.canonical import plain
 from llmstudy.decision.canary import fitting
 from llmstudy.evidence import month_start, months_until
@@ -151,3 +152,53 @@ def test_the_results_state_both_the_plans_date_and_today(assessed):
     decided = assessed("default").results["07_triggers_and_routing"]
     on_plan, now = decided["at_stake"], decided["at_stake_if_now"]
     assert 0 < on_plan["p50"] < now["p50"]
+
+
+# ---- a plan costs no more than it is worth
+
+
+def held(case, stay_usd, at_stake_p90=None, costs=((40e3, 20e3, 80e3), (60e3, 30e3, 120e3))):
+    """Costs of the two phases before a move, and why they were held down."""
+    month = {"today_by_workload": dict.fromkeys(case.study.workloads, 1.0)}
+    results = {"06_crossover": {"month_usd": month | {"horizon": {"p50": stay_usd}}}}
+    stake = None if at_stake_p90 is None else {"p90": at_stake_p90}
+    return held_down(
+        np.array(costs), case.study, results, {"saving": {"p90": -9e3}, "at_stake": stake}
+    )
+
+
+def test_a_programme_dearer_than_all_bills_is_not_worth_it(case):
+    found, notes = held(case, stay_usd=24 * 229.0)
+    assert (found == 0).all()
+    assert all("all bills of the horizon are USD 5.5k" in note for note in notes)
+
+
+def test_the_phases_before_a_move_cost_no_more_than_may_be_gained(case):
+    found, notes = held(case, stay_usd=1e6, at_stake_p90=75e3)
+    assert found[:, 0].sum() == 75e3
+    assert (found.max(axis=1) <= [75e3, 35e3]).all()
+    assert (found[:, 1] <= found[:, 0]).all()
+    assert (found[:, 0] <= found[:, 2]).all()
+    assert all("USD 75k at P90" in note for note in notes)
+
+
+def test_a_programme_that_is_worth_it_keeps_its_figures(case):
+    found, notes = held(case, stay_usd=1e6, at_stake_p90=8e5)
+    assert found.tolist() == [[40e3, 20e3, 80e3], [60e3, 30e3, 120e3]]
+    assert notes == [None, None]
+    assert held(case, stay_usd=1e6)[1] == [None, None]  # nothing at stake caps nothing
+
+
+# ---- a contract that has ended
+
+
+def test_what_may_not_be_sent_stops_today_before_anything_is_decided(assessed):
+    one = assessed("regulated")
+    study, first = one.case.study, one.results["07_triggers_and_routing"]["plan_items"][0]
+    assert first["item"] == "stop sending patient-messages to openai-gpt-4o today"
+    assert first["start"] == first["end"] == study.as_of.isoformat() < study.decide_by.isoformat()
+    assert (first["owner"], first["phase"]) == ("security officer", 1)
+    assert first["note"] == "phi data need BAA in force on 2026-11-23; BAA ended on 2026-10-31"
+    for name in ("default", "hyperscale"):
+        items = assessed(name).results["07_triggers_and_routing"]["plan_items"]
+        assert not any(row["item"].startswith("stop sending") for row in items)
