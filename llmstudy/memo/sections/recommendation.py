@@ -67,13 +67,13 @@ def _action(facts: Facts) -> str:
     moves, open_, barred = facts.deciding("move"), facts.deciding("undecided"), facts.barred()
     by, n = f"By {facts.study.decide_by.isoformat()}", facts.reckoned["decisions"]
     if barred:
-        which, cure = few(barred, n["barred"]), "name a route that may see its data"
+        which, cure = few(barred, n["barred"]), "name a route that may see them"
         asked = [row for row in facts.crossing["permissions"] if row["missing"]]
         if {row["workload"] for row in asked} >= set(barred):
-            cure = "sign its contract"
+            cure = "sign the contract that they need"
         if all(_may_stay_inside(facts, name) for name in barred):
             cure += " or self-host" if cure.startswith("sign") else ", such as one of your own"
-        return f"{by}, for {which}, {cure}."
+        return f"{by}, for the data of {which}, {cure}."
     if moves:
         verbs = "; ".join(_move(facts, name) for name in moves)
         if len(moves) > MOST_MOVES:
