@@ -251,7 +251,9 @@ def _phases(
     foundation, evaluation = (_ends([bundled_figures()[name]]) for name in plan["cost_figure"][:2])
     items = sum(row["items"] for row in rows if row["workload"] in open_)
     labels = items * _ends([study.usd_per_golden_item])
-    evaluation = np.maximum(evaluation * len(open_) / len(study.workloads), labels)
+    evaluation = max(
+        evaluation * len(open_) / len(study.workloads), labels, key=lambda ends: ends[0]
+    )
     migration = _ends([study.moving[cast(ArmName, verdicts[name].arm)].cost for name in moves])
     costs, notes = held_down(np.stack([foundation, evaluation, migration]), study, results, found)
     if not open_:
