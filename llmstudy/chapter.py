@@ -102,6 +102,7 @@ SHOWN = {
         "workload route benchmark today_p10_usd today_p50_usd today_p90_usd "
         "route_p10_usd route_p50_usd route_p90_usd p_cheaper%"
     ),
+    "dates": "workload route gateway_weeks items label_weeks begins canary_days",
     "criteria": "id criterion workload arm route score grade verdict",
     "portability": (
         "workload route vendor score_low score_high pinned retires spend_share% "
@@ -129,7 +130,7 @@ SHOWN = {
         "workload arm verdict model provider served benchmark setting score% score_today%"
     ),
     "open_models": "named_then successor provider priced_as compared note",
-    "phases": "phase title scope start end owner cost_usd entry_state exit_state",
+    "phases": "phase title scope start end owner cost_usd note entry_state exit_state",
     "plan_gates": "phase at workload gate rests_on due state evidence",
     "plan_items": "phase item scope owner start end cost_usd cost_low_usd cost_high_usd note",
     "first_moves": (

@@ -25,9 +25,10 @@ class TokenPrice:
 
     `uncached_input_usd` is the input's price when nothing is cached, `cached_input_usd` when all of
     it is, `written_input_usd` when all of it is written to the cache. `month_factors` holds the
-    scheduled price of each month against today's. `context_factors` holds what longer prompts cost
-    where a model charges more beyond a threshold: length over today's (ascending), and the price of
-    a token that goes in and of one that comes out over today's.
+    scheduled price of each month against today's, the last one for all later ones.
+    `context_factors` holds what longer prompts cost where a model charges more beyond a threshold:
+    length over today's (ascending), and the price of a token that goes in and of one that comes out
+    over today's.
     """
 
     arm: str

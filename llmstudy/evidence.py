@@ -6,7 +6,8 @@ priced singly on every route, and each self-hosted route is sized from measured 
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
+from itertools import pairwise
 from math import hypot, log
 from typing import Any
 
@@ -330,7 +331,7 @@ def token_offer(study: Study, route_name: str, requests: pd.DataFrame) -> TokenP
         billed(study, route_name, uncached, study.as_of),
         billed(study, route_name, cached, study.as_of),
         billed(study, route_name, written, study.as_of),
-        _month_factors(study, route_name, uncached),
+        _month_factors(study, scheduled_prices(study, route_name, requests)),
         _context_factors(study, route_name, uncached),
     )
 
@@ -419,26 +420,41 @@ def priced(route: ApiRoute, requests: pd.DataFrame, on: date) -> pd.DataFrame:
     )
 
 
-def _month_factors(study: Study, route_name: str, requests: pd.DataFrame) -> tuple[float, ...]:
-    """Scheduled price of each month against today's, for this mix of tokens and models."""
-    starts = [month_start(study.as_of, m) for m in range(study.months)]
+def scheduled_prices(
+    study: Study, route_name: str, requests: pd.DataFrame
+) -> list[tuple[date, float]]:
+    """Days within the horizon on which a route's price changes, as announced, and its price from
+    then on over today's, for this mix of tokens and models, none of them cached."""
+    uncached = requests.assign(cached_input_tokens=0, cache_write_tokens=0)
+    until = month_start(study.as_of, study.months)
     days = {
         day
         for route, _ in _by_model(study, route_name, requests)
         if route.price is None
         for day in prices.scheduled_changes(
-            route.provider, route.model, study.as_of, starts[-1], route.tier
+            route.provider, route.model, study.as_of, until, route.tier
         )["effective"]
     }
     if not days:
-        return (1.0,) * study.months
+        return []
 
     def bill(on: date) -> float:
-        return float(billed(study, route_name, requests, on).sum().sum())
+        return float(billed(study, route_name, uncached, on).sum().sum())
 
     today = bill(study.as_of)
-    steps = [(day, bill(day) / today) for day in sorted(days)]
-    return tuple(_last(steps, on) for on in starts)
+    return [(day, bill(day) / today) for day in sorted(days)]
+
+
+def _month_factors(study: Study, steps: list[tuple[date, float]]) -> tuple[float, ...]:
+    """Price of each month over today's, by the days before and after a change that falls in it; and
+    that of all months after the horizon."""
+    grid = [month_start(study.as_of, m) for m in range(study.months + 1)]
+    within = [
+        sum(_last(steps, begins + timedelta(days=day)) for day in range((ends - begins).days))
+        / (ends - begins).days
+        for begins, ends in pairwise(grid)
+    ]
+    return (*within, _last(steps, grid[-1]))
 
 
 _LENGTHS = (0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
@@ -479,6 +495,18 @@ def month_start(as_of: date, months: int) -> date:
     datetime.date(2027, 2, 28)
     """
     return (pd.Timestamp(as_of) + pd.DateOffset(months=months)).date()
+
+
+def months_until(as_of: date, day: date) -> float:
+    """Months from a day to a later one, its part of the last month by days; 0 once it is past.
+
+    >>> months_until(date(2026, 11, 23), date(2026, 12, 8))
+    0.5
+    """
+    whole = 12 * (day.year - as_of.year) + day.month - as_of.month
+    whole -= month_start(as_of, whole) > day
+    begins, ends = month_start(as_of, whole), month_start(as_of, whole + 1)
+    return max(whole + (day - begins) / (ends - begins), 0.0)
 
 
 @dataclass(frozen=True)

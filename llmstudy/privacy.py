@@ -51,6 +51,8 @@ def permission(
     ('baa',)
     >>> permission("phi", "hosted_open", baa, date(2026, 11, 23), privacy_matrix()).contract
     'BAA until 2027-06-30'
+    >>> permission("phi", "hosted_open", baa, date(2027, 7, 1), privacy_matrix()).reason
+    'phi data need BAA in force on 2027-07-01; BAA ended on 2027-06-30'
     """
     rows = matrix[(matrix["data_class"] == data_class) & (matrix["arm"] == arm)]
     if len(rows) != 1:
@@ -67,7 +69,9 @@ def permission(
         return Permission(False, (), "", f"{data_class} data: {rule['rule']}")
     if missing:
         names = ", ".join(_spoken(kind) for kind in missing)
-        return Permission(False, missing, "", f"{data_class} data need {names} in force on {on}")
+        said = [f"{data_class} data need {names} in force on {on}"]
+        said += [f"{_spoken(k)} ended on {contracts[k]}" for k in missing if k in contracts]
+        return Permission(False, missing, "", "; ".join(said))
     return Permission(True, (), contract, str(rule["rule"]))
 
 

@@ -468,8 +468,14 @@ class Results(_Record):
     stay_usd: Spread = Field(
         description="bill over the horizon when nothing moves, at the study's discount rate"
     )
-    saving_usd: Spread | None = Field(description="saving of the moves over the horizon")
-    at_stake_usd: Spread | None = Field(description="saving that better evidence could release")
+    saving_usd: Spread | None = Field(
+        description="saving of the moves over the horizon, each begun on the plan's date"
+    )
+    saving_if_now_usd: Spread | None = Field(description="the same, were they begun today")
+    at_stake_usd: Spread | None = Field(
+        description="saving that better evidence could release, on the plan's dates"
+    )
+    at_stake_if_now_usd: Spread | None = Field(description="the same, were the moves begun today")
     crossover: list[CrossoverRecord]
     savings: list[SavingRecord]
     measurements: list[MeasurementRecord]
@@ -523,7 +529,9 @@ def assemble(study: Study, chapters: Mapping[str, Mapping[str, Any]]) -> Results
         month_usd=crossing["month_usd"]["today"],
         stay_usd=stay,
         saving_usd=spread(decided["saving"]),
+        saving_if_now_usd=spread(decided["saving_if_now"]),
         at_stake_usd=spread(decided["at_stake"]),
+        at_stake_if_now_usd=spread(decided["at_stake_if_now"]),
         crossover=crossing["crossover"],
         savings=[_saving(row) for row in crossing["savings"]],
         measurements=_picked(MeasurementRecord, crossing["worth"]),

@@ -493,7 +493,7 @@ def test_health_checks_are_told_apart_by_their_operation(a_log):
 def test_a_route_charges_the_azure_mean_request_what_was_published(default, route, usd_per_1k):
     offer = token_offer(default, route, AZURE)
     assert 1000 * api_usd_per_request(offer, 1155, 211) == pytest.approx(usd_per_1k, rel=5e-3)
-    assert offer.month_factors == (1.0,) * 24
+    assert offer.month_factors == (1.0,) * 25  # the horizon's, and that of all later months
 
 
 def test_requests_are_priced_singly_so_that_their_sum_is_the_bill(default, drawn):
@@ -512,10 +512,13 @@ def test_a_negotiated_price_bills_as_the_same_list_price_does():
     )
 
 
-def test_an_introductory_rate_doubles_in_the_first_month_that_begins_after_its_end(default):
-    # cost.md 5.3: gemini-4-argon x2 on 2026-12-01; the study's months begin on the 23rd
+def test_an_introductory_rate_doubles_on_the_day_on_which_it_ends(default):
+    # cost.md 5.3: gemini-4-argon x2 on 2026-12-01; the study's months begin on the 23rd, so that 8
+    # of the first month's 30 days are billed at the old price
     offer = token_offer(default, "google-gemini-4-argon", AZURE)
-    assert offer.month_factors == pytest.approx((1.0, *(2.0,) * 23))
+    assert offer.month_factors == pytest.approx(((8 + 2 * 22) / 30, *(2.0,) * 24))
+    later = default.model_copy(update={"horizon": replace(default.horizon, value=1.0)})
+    assert token_offer(later, "google-gemini-4-argon", AZURE).month_factors[-1] == 2.0
     [finding] = [f for f in findings(default) if "argon" in f.subject]
     assert finding.effective == date(2026, 12, 1)
     rates = rate_figures(default)

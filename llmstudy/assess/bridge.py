@@ -63,7 +63,7 @@ def _stay_usd(
         offer = offers.offer(name, route)
         assert offer is not None
         if isinstance(offer, TokenPrice) and "scheduled" not in parts:
-            offer = replace(offer, month_factors=offer.month_factors[:1])
+            offer = replace(offer, month_factors=(1.0,))
         known = inputs(study, name, route, offers.fleets.get((name, route)))
         d = {short: np.array([figure.value]) for short, (_, figure) in known.items()}
         for short in (s for part, held in PARTS.items() if part not in parts for s in held):

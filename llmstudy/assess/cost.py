@@ -1,6 +1,6 @@
 """Chapter 02: what every token-billed route charges every workload."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -19,19 +19,31 @@ from llmstudy.study import Study
 def cost_tables(case: Case) -> Tables:
     """What each API route that may serve a workload charges it, and today's whether it may or not.
 
-    Offers are kept whole for the later chapters.
+    Offers are kept whole for the later chapters. `scheduled` has a month's bill from each day on
+    which an announced price begins.
     """
     study = case.study
     offers: dict[str, dict[str, TokenPrice]] = {}
-    bills = []
+    bills, scheduled = [], []
     for name, routes in contenders(study).items():
         offers[name] = {}
         for route in routes:
             if study.routes[route].arm == "self_hosted":
                 continue
-            offer = evidence.token_offer(study, route, case.traffic.of(name))
+            requests = case.traffic.of(name)
+            offer = evidence.token_offer(study, route, requests)
+            steps = evidence.scheduled_prices(study, route, requests)
             offers[name][route] = offer
             bills.append(bill(study, name, route, offer))
+            scheduled += [
+                {
+                    "workload": name,
+                    "route": route,
+                    "effective": day,
+                    "month_usd": bill(study, name, route, offer, factor)["month_usd"],
+                }
+                for day, factor in steps
+            ]
     kept = {
         name: {route: asdict(offer) for route, offer in of_name.items()}
         for name, of_name in offers.items()
@@ -40,6 +52,7 @@ def cost_tables(case: Case) -> Tables:
         "offers": kept,
         "bills": pd.DataFrame(bills),
         "output_tokens": output_token_rows(study),
+        "scheduled": scheduled,
         "rate_limits": rate_limit_rows(case),
         "controls": cost_controls(case, offers),
     }
@@ -72,11 +85,17 @@ def output_token_rows(study: Study) -> list[dict[str, Any]]:
     return rows
 
 
-def bill(study: Study, name: str, route: str, offer: TokenPrice) -> dict[str, Any]:
-    """What a route charges a workload at its central figures, as a row of `bills`."""
+def bill(
+    study: Study, name: str, route: str, offer: TokenPrice, price_factor: float = 1.0
+) -> dict[str, Any]:
+    """What a route charges a workload at its central figures and so many times today's prices.
+
+    Returns: a row of `bills`.
+    """
     workload = study.workloads[name]
     d = mc.central(figures_of(inputs(study, name, route, None)))
-    per_request = float(mc.usd_per_request(offer, d, 1)[0, 0])
+    then = replace(offer, month_factors=(price_factor,))
+    per_request = float(mc.usd_per_request(then, d, 1)[0, 0])
     tokens = workload.intake.input_tokens.value + workload.intake.output_tokens.value
     return {
         "workload": name,

@@ -37,7 +37,7 @@ def crossover_tables(case: Case, results: Results) -> Tables:
     results: of chapters 02, 04 and 05.
     """
     study, cost, hosting = case.study, results["02_cost"], results["05_self_hosting"]
-    offers = market(cost, hosting)
+    offers = market(cost, hosting, results["04_quality"])
     allowed = permissions(study)
     able = allowed[allowed["permitted"] & allowed["fits_context"]]
     candidates = able[~able["current"]]

@@ -43,7 +43,7 @@ class Reserved:
     terms: mc.Reservation
     owned: bool = False
 
-    def beside(self, start: int) -> FloatArray:
+    def beside(self, start: float) -> FloatArray:
         """What a move in month `start` pays beyond one in the first month. (n, months) usd."""
         if self.owned:
             return np.zeros(self.usd.shape)
@@ -78,8 +78,9 @@ class Futures:
     """Bills of staying and of having moved, in every draw and month. usd, (n, months).
 
     go_usd: of a move that begins in the first month. requests, tokens: of each month. price: what a
-    token costs the one who stays, over today's price (1 on a fleet). once_usd, ramp_months,
-    dual_months: of the move, (n,). team_usd: what a month of the team costs, (n,): it is paid from
+    token costs the one who stays, over today's price (1 on a fleet). once_usd, ramp_months (canary
+    included), dual_months: of the move, (n,). start_months: from now to the day on which the plan
+    lets it begin. team_usd: what a month of the team costs, (n,): it is paid from
     the beginning of the move (`team` 1), spared as the move proceeds (-1), or neither (0).
     reserved: one for each fleet that is bound to a term. discount_rate: a year's, (n,): the bills
     are as they fall due, and what is summed over months is what they are worth today.
@@ -97,6 +98,7 @@ class Futures:
     team: int
     reserved: tuple[Reserved, ...] = ()
     discount_rate: FloatArray = field(default_factory=lambda: np.zeros(1))
+    start_months: float = 0.0
 
     @property
     def months(self) -> int:
@@ -113,12 +115,15 @@ class Futures:
         return np.asarray(self.go_usd + self.team * self.team_usd[:, None])
 
     def saving_by_month(self) -> FloatArray:
-        """What moving now has saved by the end of each month, one-off costs included. (n, months).
+        """What the move has saved by the end of each month, one-off costs included. (n, months).
 
-        In the last month this is the saving over the horizon.
+        It begins on the plan's day. In the last month this is the saving over the horizon, which
+        is nothing where the move begins after it.
         """
-        saved = (self.stay_usd - self._paid(0)) * self.discount
-        saved[:, 0] -= self.once_usd
+        start = self.start_months
+        saved = (self.stay_usd - self._paid(start)) * self.discount
+        if start < self.months:
+            saved[:, int(start)] -= self.once_usd * (1 + self.discount_rate) ** (-start / 12)
         return np.asarray(saved.cumsum(axis=1))
 
     def stay_by_month(self) -> FloatArray:
@@ -138,13 +143,13 @@ class Futures:
         ]
         return np.column_stack([*costs, (self.stay_usd * discount).sum(axis=1)])
 
-    def _paid(self, start: int) -> FloatArray:
+    def _paid(self, start: float) -> FloatArray:
         """The bill of each month when the move begins at the start of one, less what is once."""
-        every, draws = np.arange(self.months), np.arange(len(self.once_usd))
+        draws = np.arange(len(self.once_usd))
         go = sum((part.beside(start) for part in self.reserved), self.go_usd)
-        moved = np.clip(every + 1 - start - self.ramp_months[:, None], 0, 1)
+        moved = mc.moved_share(start + self.ramp_months, self.months)
         paid = self.stay_usd + (go - self.stay_usd) * moved
-        needed = (every >= start) if self.team > 0 else moved
+        needed = mc.begun_share(start, self.months) if self.team > 0 else moved
         paid += self.team * self.team_usd[:, None] * needed
         cutover = np.ceil(start + self.ramp_months).astype(int)
         within = cutover < self.months
@@ -153,7 +158,7 @@ class Futures:
         return np.asarray(paid)
 
     def pays_from_month(self) -> FloatArray:
-        """The first month by whose end a move made now has earned back what it cost, for good.
+        """The first month by whose end the move has earned back what it cost, for good.
 
         Months count from 1, and inf means never within the horizon. (n,).
         """
@@ -193,6 +198,8 @@ def futures_of_routes(
     found = {}
     for route in routes:
         d = {**_draws(study, offers, name, route, n), **paths}
+        start, ramp = mc.starts(d), d["ramp"] + d.get(mc.CANARY, 0.0)
+        d = {key: x for key, x in d.items() if key != mc.START}  # bills as of a move begun now
         offer, after = _offer(offers, name, route), study.routes[route].arm == "self_hosted"
         bill = mc.bill(offer, d, months)
         found[route] = Futures(
@@ -202,12 +209,13 @@ def futures_of_routes(
             tokens=tokens,
             price=price,
             once_usd=d["moving_cost"],
-            ramp_months=d["ramp"],
+            ramp_months=ramp,
             dual_months=mc.dual_months(d, months),
             team_usd=staff_draws(study, n),
             team=0 if others else int(after) - int(before),
             reserved=_reserved(bill, d, requests),
             discount_rate=d["discount_rate"],
+            start_months=start,
         )
     return found
 
@@ -230,7 +238,7 @@ def futures_of_moves(
     n: int,
     buyer: Buyer = "named_model",
 ) -> Futures:
-    """The futures in which workloads on APIs move to fleets, all at one time.
+    """The futures in which workloads on APIs move to fleets, all at one time: when the last may.
 
     targets: workload -> route. One team runs all fleets, and what their platform costs once is paid
     for the first: the others pay what a move to hosted open weights costs.
@@ -253,6 +261,8 @@ def futures_of_moves(
         **{key: np.sum([getattr(part, key) for part in parts], axis=0) for key in summed},
         price=(weights * prices).sum(axis=0) / weights.sum(axis=0),
         once_usd=once,
+        ramp_months=np.max([part.ramp_months for part in parts], axis=0),
+        start_months=max(part.start_months for part in parts),
         reserved=tuple(held for part in parts for held in part.reserved),
     )
 
@@ -282,13 +292,17 @@ def portfolio_saving(study: Study, offers: Market, targets: Mapping[str, str]) -
     needed = np.full((N_DRAWS, months), float(bool(fleets - set(moves))))
     for name, route in moves.items():
         part = futures_of_routes(study, offers, name, [route], months, N_DRAWS)[route]
+        start = part.start_months
         total += replace(part, team=0).saving_by_month()[:, -1]
         if study.routes[route].arm == "self_hosted":
-            if platform and not fleets - {name}:
-                total += part.once_usd - _next_move(study, part.once_usd)
-            needed, platform = np.ones_like(needed), True
+            if platform and not fleets - {name} and start < months:
+                spared = part.once_usd - _next_move(study, part.once_usd)
+                total += spared * (1 + part.discount_rate) ** (-start / 12)
+            own = 1.0 if name in fleets else mc.begun_share(start, months)
+            needed, platform = np.maximum(needed, own), True
         elif name in fleets:
-            needed = np.maximum(needed, 1 - mc.moved_share(part.ramp_months, months))
+            left = mc.moved_share(start + part.ramp_months, months)
+            needed = np.maximum(needed, 1 - left)
     released = ((float(bool(fleets)) - needed) * discount_draws(study)).sum(axis=1)
     return np.asarray(total + released * staff_draws(study))
 

@@ -76,7 +76,7 @@ def answer(study: Study, results: Results) -> Answer:
 
     results: `02_cost`, `03_latency`, `04_quality` and `05_self_hosting`.
     """
-    offers = market(results["02_cost"], results["05_self_hosting"])
+    offers = market(results["02_cost"], results["05_self_hosting"], results["04_quality"])
     verdicts = {name: _verdict(study, name, results) for name in study.workloads}
     routes = {name: workload.current_route for name, workload in study.workloads.items()}
     saving, at_stake, stay = (_draws(study, offers, verdicts, kind) for kind in get_args(Kind))
@@ -102,7 +102,7 @@ def _draws(study: Study, offers: Market, verdicts: Verdicts, kind: Kind) -> Floa
 
 def _verdict(study: Study, name: str, results: Results) -> tuple[str, str | None]:
     """Decision and target of one workload."""
-    offers = market(results["02_cost"], results["05_self_hosting"])
+    offers = market(results["02_cost"], results["05_self_hosting"], results["04_quality"])
     alone = _alone(study, name)
     allowed = permissions(alone)
     able = allowed[allowed["permitted"] & allowed["fits_context"] & ~allowed["current"]]
@@ -150,7 +150,7 @@ class Replay:
         verdicts = {name: self._settled(study, name, part) for name, part in parts.items()}
         arms = {study.routes[to].arm for _, to in verdicts.values() if to}
         if "self_hosted" in arms or todays_fleets(study):  # one team for all: not a sum
-            offers = market(_joined(parts.values(), "02_cost"), _joined(parts.values(), _HOSTING))
+            offers = _market_of(parts.values())
             found = _draws(study, offers, verdicts, kind)
         else:
             each = [self._own_draws(study, n, parts[n], verdicts[n], kind) for n in parts]
@@ -164,7 +164,7 @@ class Replay:
         alone = _alone(study, name)
         key = f"{kind} {alone!r}"
         if key not in self._amounts:
-            offers = market(part["02_cost"], part[_HOSTING])
+            offers = _market_of([part])
             self._amounts[key] = _draws(alone, offers, {name: verdict}, kind)
         return self._amounts[key]
 
@@ -200,8 +200,9 @@ def _alone(study: Study, name: str) -> Study:
 
 
 _NOT_PRICED = {"growth", "volatility", "prompt_growth", "cache_write_share"}
-"""What a workload says that no offer of a route, no size of a fleet and no verdict on latency or
-quality rests on. A test changes all of it, and the blocks left out below, and looks."""
+"""What a workload says that no offer of a route, no size of a fleet, no verdict on latency or
+quality and no date of a move rests on. A test changes all of it, and the blocks left out below, and
+looks."""
 
 
 def _priced_by(alone: Study, name: str) -> str:
@@ -211,16 +212,19 @@ def _priced_by(alone: Study, name: str) -> str:
     """
     own = alone.self_hosting
     rests_on = (
-        (alone.seed, alone.as_of, alone.horizon, alone.routes),
+        (alone.seed, alone.as_of, alone.decide_by, alone.horizon, alone.routes),
         (own.spare_replicas, own.target_utilisation, own.spot_rerun),
         alone.workloads[name].model_dump(exclude=_NOT_PRICED),
     )
     return repr(rests_on)
 
 
-_HOSTING = "05_self_hosting"
-
-
-def _joined(parts: Iterable[Results], chapter: str) -> dict[str, Any]:
-    """The offers of all workloads in one."""
-    return {"offers": {k: row for part in parts for k, row in part[chapter]["offers"].items()}}
+def _market_of(parts: Iterable[Results]) -> Market:
+    """The offers and dates of all workloads in one."""
+    tables = list(parts)
+    cost, hosting = (
+        {"offers": {name: row for part in tables for name, row in part[chapter]["offers"].items()}}
+        for chapter in ("02_cost", "05_self_hosting")
+    )
+    dates = [row for part in tables for row in part["04_quality"]["dates"]]
+    return market(cost, hosting, {"dates": dates})

@@ -26,10 +26,10 @@ def monthly_bills(study: Study, offers: Market, candidates: pd.DataFrame) -> lis
     """What each month of the horizon will be billed on each route, with its 80 % range.
 
     candidates: workload, route of each permitted move. Bills are as they fall due, not discounted;
-    a candidate's holds today's route until its ramp is over, for a move that begins now, without
-    the months that are paid twice. Rows: workload and route (both null: all workloads on today's
-    routes), p10_usd, p50_usd, p90_usd: lists, one number per month. A workload whose route of today
-    has no offer has no row, and then there is none of all.
+    a candidate's holds today's route until its canary is over, for a move that begins on the plan's
+    day, without the months that are paid twice. Rows: workload and route (both null: all workloads
+    on today's routes), p10_usd, p50_usd, p90_usd: lists, one number per month. A workload whose
+    route of today has no offer has no row, and then there is none of all.
     """
     rows, total = [], np.zeros((N_DRAWS, study.months))
     billed = 0
@@ -60,7 +60,7 @@ def _invoiced(study: Study, offers: Market, name: str, route: str) -> tuple[Floa
         bill = requests * mc.usd_per_request(offer, d, months) + d["provisioned"][:, None]
     else:
         bill = mc.fleet_rent_usd(offer, d, requests, months)
-    return bill, mc.moved_share(d["ramp"], months)
+    return bill, mc.moved_share(mc.served_from(d), months)
 
 
 def _row(name: str | None, route: str | None, bills: FloatArray) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from llmstudy.assess.market import Market, figures_of, pair_inputs
 from llmstudy.cost import TokenPrice, api_usd_per_request, replica_month_usd
 from llmstudy.figure import Figure, least_certain
 from llmstudy.study import ApiRoute, Study
-from llmstudy.uncertainty.bills import at_cutover
 
 
 def cost_items(study: Study, offers: Market, moves: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -127,7 +126,7 @@ def _of_a_fleet(fleet: mc.Fleet, d: mc.Draws) -> Items:
 
 def _once(offer: mc.Offer, d: mc.Draws, months: int) -> Items:
     requests = mc.volumes(d, months)
-    first = at_cutover(mc.month_usd(offer, d, requests, months), d["ramp"])
+    first = mc.at_cutover(mc.month_usd(offer, d, requests, months), mc.served_from(d))
     return {
         "migration, over the horizon": (d["moving_cost"] / months, "moving_cost"),
         "dual running, over the horizon": (mc.dual_months(d, months) * first / months, "ramp"),

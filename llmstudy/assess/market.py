@@ -1,7 +1,7 @@
 """What every route charges every workload, which may serve it, and what moving would save."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -167,21 +167,38 @@ def futures_of(
     return {**draws_of(found, n, study.seed), **paths_of(study, name, n)}
 
 
+Starts = Mapping[tuple[str, str], tuple[float, float]]
+"""(workload, route) -> months from now until the move begins, and months of its canary."""
+
+
 @dataclass(frozen=True)
 class Market:
-    """What every route charges every workload, as the cost and hosting chapters found it."""
+    """What every route charges every workload, as the cost and hosting chapters found it, and from
+    when: `starts` of each move are the inputs that its dates give; one without begins now."""
 
     tokens: Mapping[tuple[str, str], TokenPrice]
     fleets: Mapping[tuple[str, str], FleetOffer]
+    starts: Starts = field(default_factory=dict)
 
     def offer(self, workload: str, route: str) -> mc.Offer | None:
         """The offer of a route, or None where it cannot serve the workload at all."""
         fleet = self.fleets.get((workload, route))
         return fleet.fleet if fleet else self.tokens.get((workload, route))
 
+    @property
+    def begun_now(self) -> "Market":
+        """The same where every move begins today; its canary takes as long."""
+        now = {pair: (0.0, canary) for pair, (_, canary) in self.starts.items()}
+        return replace(self, starts=now)
 
-def market(cost: Mapping[str, Any], hosting: Mapping[str, Any]) -> Market:
-    """The offers back from the results of chapters 02 and 05."""
+
+def market(
+    cost: Mapping[str, Any], hosting: Mapping[str, Any], quality: Mapping[str, Any] | None = None
+) -> Market:
+    """The offers back from the results of chapters 02 and 05, and the dates of chapter 04.
+
+    Without chapter 04 every move begins now, at full traffic once its ramp is over.
+    """
     tokens = {
         (name, route): TokenPrice.of(row)
         for name, routes in cost["offers"].items()
@@ -197,7 +214,11 @@ def market(cost: Mapping[str, Any], hosting: Mapping[str, Any]) -> Market:
         for name, routes in hosting["offers"].items()
         for route, row in routes.items()
     }
-    return Market(tokens, fleets)
+    rows = () if quality is None else quality["dates"]
+    starts = {
+        (row["workload"], row["route"]): (row["start_months"], row["canary_months"]) for row in rows
+    }
+    return Market(tokens, fleets, starts)
 
 
 def permissions(study: Study) -> pd.DataFrame:
@@ -260,6 +281,9 @@ def marginal_inputs(
     fleet costs once what any other move to open weights does.
     """
     found = inputs(study, name, route, offers.fleets.get((name, route)))
+    if (name, route) in offers.starts:
+        for part, months in zip((mc.START, mc.CANARY), offers.starts[name, route], strict=True):
+            found[part] = ("", Figure("", months, "months", source="the plan's dates"))
     if todays_fleets(study) - {name}:
         for part in _TEAM:
             path, figure = found[part]

@@ -6,22 +6,15 @@ from typing import Any
 import pandas as pd
 
 from llmstudy.assess.case import Case, Results, rows_of
-from llmstudy.decision.canary import canary_plan
+from llmstudy.assess.dates import canary
 from llmstudy.decision.first_moves import MOVES, OPEN, STAYS, first_moves
 from llmstudy.decision.verdicts import Lines, is_proven
 from llmstudy.privacy import REGULATED
 from llmstudy.study import Study
 from llmstudy.text import count
-from llmstudy.units import HOURS_PER_MONTH
 
 Found = Mapping[str, Any]
 """What the chapter has found so far: verdicts, routes, triggers, phases."""
-
-_WORST_ACCEPTANCE = 0.5
-"""Of an acceptance that nobody knows: no other share takes as many requests to test."""
-
-_LATE_AT_TARGET = 0.05
-"""Share of first tokens later than a p95 that lies on its target."""
 
 
 def targets_of(found: Found) -> dict[str, str]:
@@ -120,14 +113,8 @@ def canary_rows(case: Case, results: Results, found: Found) -> pd.DataFrame:
     parts = []
     for name, route in targets_of(found).items():
         workload = case.study.workloads[name]
-        accepted, grade = _acceptance(results, name, route)
-        baselines = {
-            "acceptance": accepted,
-            "errors": _error_share(case, name),
-            "slow_first_token": _LATE_AT_TARGET,
-        }
-        per_day = workload.intake.requests.value * 24 / HOURS_PER_MONTH
-        plan = canary_plan(per_day, workload.quality.margin.value, baselines)
+        row = rows_of(results["04_quality"]["quality"], workload=name, route=route)[0]
+        plan = canary(case, name, row)
         routes = found["routes"]
         current = routes[(routes["workload"] == name) & routes["current"]].iloc[0]
         if not current["permitted"]:
@@ -136,28 +123,14 @@ def canary_rows(case: Case, results: Results, found: Found) -> pd.DataFrame:
             _rollback(row, workload.slo.ttft_p95.value, bool(current["permitted"]))
             for row in plan.to_dict("records")
         ]
-        plan["acceptance_grade"] = grade
+        scored = row["acceptance_current"] is not None
+        plan["acceptance_grade"] = row["grade"] if scored else "assumed"
         plan.insert(0, "route", route)
         plan.insert(0, "workload", name)
         parts.append(plan)
     if parts:
         return pd.concat(parts, ignore_index=True)
     return pd.DataFrame(columns=["workload", "route", "step", "traffic_share", "requests", "days"])
-
-
-def _acceptance(results: Results, name: str, route: str) -> tuple[float, str]:
-    rows = rows_of(results["04_quality"]["quality"], workload=name, route=route)
-    if rows and rows[0]["acceptance_current"] is not None:
-        return float(rows[0]["acceptance_current"]), str(rows[0]["grade"])
-    return _WORST_ACCEPTANCE, "assumed"
-
-
-def _error_share(case: Case, name: str) -> float:
-    """Failures of the log where there is one, none of many taken for one; else the retries."""
-    if name in case.traffic.simulated:
-        return case.study.workloads[name].retry_share.value
-    ok = case.traffic.of(name)["ok"].to_numpy(dtype=bool)
-    return max(int((~ok).sum()), 1) / len(ok)
 
 
 def _rollback(row: Mapping[Any, Any], target_s: float, may_return: bool) -> str:

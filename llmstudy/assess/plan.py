@@ -13,12 +13,19 @@ from llmstudy.assess.key_tradeoffs import key_tradeoffs
 from llmstudy.assess.lock_in import vendor
 from llmstudy.assess.moves import Found, canary_rows, first_move_rows, lines_of, targets_of
 from llmstudy.assess.team import ends
-from llmstudy.decision.canary import degradation, evidence, evidence_weights, step_alpha
+from llmstudy.decision.canary import (
+    degradation,
+    evidence,
+    evidence_weights,
+    fitting,
+    step_alpha,
+)
 from llmstudy.decision.plan import (
     ALL,
     GateFact,
     GateState,
     ItemCost,
+    Stop,
     TriggerStep,
     gates,
     items,
@@ -27,7 +34,7 @@ from llmstudy.decision.plan import (
 )
 from llmstudy.decision.verdicts import against_equals, is_proven, meets_lines, pays
 from llmstudy.prices import same_model
-from llmstudy.study import Study
+from llmstudy.study import Study, bundled_figures
 from llmstudy.text import allowed_loss, count, share, usd
 from llmstudy.triggers import trigger_table
 
@@ -49,16 +56,15 @@ def plan_tables(case: Case, results: Results, found: Found) -> dict[str, Any]:
     of each move and of each favoured candidate, see `decision.canary`) and `key_tradeoffs`.
     """
     study = case.study
-    judged = gates(study.decide_by, gate_facts(case, results, found))
+    judged = gates(found["phases"], gate_facts(case, results, found))
     steps = canary_rows(case, results, found)
     plan = found["phases"].assign(
         entry_state=[passage(judged, phase, "entry") for phase in found["phases"]["phase"]],
         exit_state=[passage(judged, phase, "exit") for phase in found["phases"]["phase"]],
     )
-    work = items(plan, study.decide_by, _item_costs(study, found), _fired_steps(found))
-    canary = work["item"] == CANARY_ITEM
-    planned = (work.loc[canary, "end"] - work.loc[canary, "start"]).iloc[0].days
-    work.loc[canary, "note"] = _canary_note(steps, planned)
+    work = items(plan, _item_costs(study, found), _fired_steps(found), _stops(study, found))
+    longest = bundled_figures()["plan.canary_days"].value
+    work.loc[work["item"] == CANARY_ITEM, "note"] = _canary_note(steps, longest)
     return {
         "phases": plan,
         "plan_gates": judged,
@@ -368,6 +374,16 @@ def _revisit(study: Study) -> GateFact:
     return GateFact(state, None, None, "", "measured", said)
 
 
+def _stops(study: Study, found: Found) -> list[Stop]:
+    """What may not be sent where it goes today, from the day on which the evidence was judged."""
+    table, owners = found["routes"], {row["id"]: row["owner"] for row in found["triggers"]}
+    barred = table[table["current"] & ~table["permitted"]]
+    return [
+        Stop(row["workload"], row["route"], owners["G3"], study.as_of, row["permission_reason"])
+        for row in barred.to_dict("records")
+    ]
+
+
 def _fired_steps(found: Found) -> list[TriggerStep]:
     """The step of every trigger that has fired, for its owner."""
     steps = trigger_table().set_index("id")["step"]
@@ -397,16 +413,14 @@ def _item_costs(study: Study, found: Found) -> dict[str, list[ItemCost]]:
     return {"golden_set": golden, "move": moves}
 
 
-def _canary_note(steps: pd.DataFrame, window_days: int) -> str | None:
-    """How long the canaries take against the days planned for them, and where to begin instead."""
+def _canary_note(steps: pd.DataFrame, longest_days: float) -> str | None:
+    """How long the canaries take against the longest one, and where to begin instead."""
     notes = []
     for name, own in steps.groupby("workload", sort=False):
-        days = own["days"].to_numpy()
-        said = f"{name}: {count(days.sum())} days"
-        if days.sum() > window_days:
-            left = days[::-1].cumsum()[::-1]  # from each step to the end
-            fitting = own["traffic_share"].to_numpy()[left <= window_days]
-            begin = f"begin at {share(float(fitting[0]))}" if len(fitting) else "no step fits"
-            said += f", more than the {count(window_days)} planned ({begin})"
+        days = own["days"].sum()
+        said = f"{name}: {count(days)} days"
+        if days > longest_days:
+            begin = fitting(own, longest_days)["traffic_share"].iloc[0]
+            said += f", more than {count(longest_days)}: begin at {share(float(begin))}"
         notes.append(said)
     return "; ".join(notes) or None

@@ -13,7 +13,7 @@ from llmstudy.assess.quality import acceptance_draws, items_named
 from llmstudy.cost import usd_per_accepted_answer
 from llmstudy.figure import FloatArray
 from llmstudy.study import Study
-from llmstudy.uncertainty import band
+from llmstudy.uncertainty import band, begun_share
 
 AFTER_MONTHS = (6, 12, 24)
 """Months after which a projection is read (MEMO.md S9), beside the horizon itself."""
@@ -90,8 +90,10 @@ def best_fleet_moves(study: Study, savings: pd.DataFrame | list[dict[str, Any]])
 
 def _team_there(future: Futures, saved: FloatArray) -> float:
     """How surely a move is cheaper where other fleets pay for the team."""
-    spared = future.team_usd * future.months if future.team > 0 else 0.0
-    return float((saved + spared > 0).mean())
+    if future.team <= 0:
+        return float((saved > 0).mean())
+    months = (begun_share(future.start_months, future.months) * future.discount).sum(axis=1)
+    return float((saved + months * future.team_usd > 0).mean())
 
 
 def by_buyer(study: Study, named: Moves, wary: Moves) -> list[dict[str, Any]]:

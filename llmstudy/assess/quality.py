@@ -8,6 +8,7 @@ import pandas as pd
 
 from llmstudy import quality
 from llmstudy.assess.case import Case, Tables, contenders
+from llmstudy.assess.dates import move_dates
 from llmstudy.figure import Figure, FloatArray, Grade
 from llmstudy.study import PairedEvidence, Study, Workload, bundled_figures
 
@@ -24,6 +25,7 @@ def quality_tables(case: Case) -> Tables:
     `low` and `high` are the ends of the test's own interval, `alpha` is its level (null: nothing
     scored); `plan` says what `n_needed` rests on, `next_alpha` is the level at which those items
     are tested, and `pass_mark` the lowest difference with which they pass (null: none does).
+    `dates` says when each could move: see `move_dates`.
     """
     levels = test_levels(case.study)
     rows: list[dict[str, Any]] = []
@@ -36,7 +38,7 @@ def quality_tables(case: Case) -> Tables:
             at = levels[name, route]
             verdict = _unpaired(workload, at) if given is None else _paired(workload, given, at)
             rows.append(row | verdict)
-    return {"quality": pd.DataFrame(rows)}
+    return {"quality": pd.DataFrame(rows), "dates": move_dates(case, rows)}
 
 
 class Levels(NamedTuple):

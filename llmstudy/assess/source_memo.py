@@ -217,7 +217,7 @@ def _our_world(
     return replace(
         today,
         other_month_usd=fleet["month_usd"] - calculator.fleet_month_usd(today),
-        api_price_factor=float((api_path * np.array(price.month_factors)).mean()),
+        api_price_factor=float((api_path * np.array(price.month_factors[: study.months])).mean()),
         gpu_price_factor=float(drift(np.array([rent_drift]), study.months).mean()),
         accepted_ratio=_accepted_ratio(results, fleet) or 1.0,
     )

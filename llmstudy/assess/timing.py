@@ -139,7 +139,7 @@ def _leaving(study: Study, targets: Mapping[str, str], future: Futures) -> Float
     """
     months = future.months
     go = sum((part.on_demand() for part in future.reserved), future.go_usd)
-    on_demand = replace(future, go_usd=go, reserved=())
+    on_demand = replace(future, go_usd=go, reserved=(), start_months=0.0)
     spent = future.stay_by_month() - on_demand.saving_by_month()
     bills = np.diff(spent, prepend=0.0, axis=1)
     owned = [part for part in future.reserved if part.owned]

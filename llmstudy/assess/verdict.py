@@ -1,6 +1,6 @@
 """Chapter 07: the verdicts, the five questions and the plan."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -10,6 +10,7 @@ import pandas as pd
 from llmstudy import decision, evidence
 from llmstudy.assess.case import Case, Results, Tables
 from llmstudy.assess.criteria import criteria_tables
+from llmstudy.assess.dates import move_windows
 from llmstudy.assess.futures import portfolio_saving
 from llmstudy.assess.intake import five_questions
 from llmstudy.assess.limits import higher_tiers
@@ -26,7 +27,9 @@ from llmstudy.assess.panel import panel_tables
 from llmstudy.assess.plan import plan_tables
 from llmstudy.assess.timing import timing_tables
 from llmstudy.assess.triggers import log_backtest, trigger_rows
+from llmstudy.figure import Figure, FloatArray
 from llmstudy.study import ArmName, Study, bundled_figures
+from llmstudy.text import usd
 
 
 def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tables:
@@ -36,7 +39,7 @@ def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tab
     verdicts = verdicts_of(study, routes)
     moves = [name for name, v in verdicts.items() if v.decision == "move"]
     open_ = [name for name, v in verdicts.items() if v.decision == "undecided"]
-    offers = market(results["02_cost"], results["05_self_hosting"])
+    offers = market(results["02_cost"], results["05_self_hosting"], results["04_quality"])
     watched = trigger_rows(case, results)
     found = {
         "routes": routes,
@@ -48,13 +51,13 @@ def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tab
             for name, v in verdicts.items()
         },
         "overall": decision.overall(verdicts),
-        "saving": _portfolio(study, offers, {n: verdicts[n].target for n in moves}),
-        "at_stake": _portfolio(study, offers, {n: verdicts[n].target for n in open_}),
+        **_amounts(study, offers, "saving", {n: verdicts[n].target for n in moves}),
+        **_amounts(study, offers, "at_stake", {n: verdicts[n].target for n in open_}),
         "options": options(study, offers, routes, {n: verdicts[n].target for n in moves}),
-        "phases": _phases(study, verdicts),
         **timing_tables(study, offers, results, watched),
         "log_backtest": log_backtest(case, results),
     }
+    found["phases"] = _phases(study, results, verdicts, found)
     found |= plan_tables(case, results, found)
     found |= matrix_tables(case, results, found)
     return found | panel_tables(case, results, found)
@@ -138,6 +141,16 @@ def route_table(study: Study, results: Mapping[str, Mapping[str, Any]]) -> pd.Da
     )
 
 
+def _amounts(
+    study: Study, offers: Market, name: str, targets: Mapping[str, str | None]
+) -> dict[str, Any]:
+    """A saving on the plan's dates, and what it would be were every move begun today."""
+    return {
+        name: _portfolio(study, offers, targets),
+        f"{name}_if_now": _portfolio(study, offers.begun_now, targets),
+    }
+
+
 def _portfolio(
     study: Study, offers: Market, targets: Mapping[str, str | None]
 ) -> dict[str, float] | None:
@@ -218,16 +231,66 @@ def _quality_of(routes: pd.DataFrame, name: str, route: str) -> str:
     return "proven" if decision.is_proven(row) else "unproven"
 
 
-def _phases(study: Study, verdicts: Mapping[str, decision.Verdict]) -> pd.DataFrame:
-    """The plan with its costs; the last phase costs what the moves of this verdict cost."""
+def _phases(
+    study: Study, results: Results, verdicts: Mapping[str, decision.Verdict], found: Tables
+) -> pd.DataFrame:
+    """The plan with its costs, which never exceed what they could release.
+
+    Evaluation costs its figure times the share of workloads that are undecided, or their golden
+    items where those cost more; migration what the moves of this verdict cost. found: saving and
+    at_stake. `note` says where a cost was held down, and by what.
+    """
     moves = [name for name, v in verdicts.items() if v.decision == "move"]
     open_ = [name for name, v in verdicts.items() if v.decision == "undecided"]
-    plan = decision.phases(study.decide_by, moves, open_)
-    fixed = [bundled_figures().get(name) for name in plan["cost_figure"].fillna("")]
-    moving = [study.moving[cast(ArmName, verdicts[name].arm)].cost for name in moves]
-    parts = [[figure] if figure else moving for figure in fixed]
-    return plan.drop(columns="cost_figure").assign(
-        cost_usd=[sum(f.value for f in figures) for figures in parts],
-        cost_low_usd=[sum(f.low or f.value for f in figures) for figures in parts],
-        cost_high_usd=[sum(f.high or f.value for f in figures) for figures in parts],
+    rows = [
+        row
+        for row in results["04_quality"]["dates"]
+        if row["workload"] in (*moves, *open_) and verdicts[row["workload"]].target == row["route"]
+    ]
+    plan = decision.phases(study.decide_by, moves, open_, move_windows(study, rows))
+    foundation, evaluation = (_ends([bundled_figures()[name]]) for name in plan["cost_figure"][:2])
+    items = sum(row["items"] for row in rows if row["workload"] in open_)
+    labels = items * _ends([study.usd_per_golden_item])
+    evaluation = max(
+        evaluation * len(open_) / len(study.workloads), labels, key=lambda ends: ends[0]
     )
+    migration = _ends([study.moving[cast(ArmName, verdicts[name].arm)].cost for name in moves])
+    costs, notes = held_down(np.stack([foundation, evaluation, migration]), study, results, found)
+    if not open_:
+        notes[1] = "nothing to evaluate until a trigger fires"
+    plan[["cost_usd", "cost_low_usd", "cost_high_usd"]] = costs
+    return plan.drop(columns="cost_figure").assign(note=pd.Series(notes, dtype=object))
+
+
+def _ends(figures: Sequence[Figure]) -> FloatArray:
+    """Sum of the figures: value, low, high. (3,)."""
+    each = [
+        (f.value, f.value if f.low is None else f.low, f.value if f.high is None else f.high)
+        for f in figures
+    ]
+    return np.sum(each, axis=0) if each else np.zeros(3)
+
+
+def held_down(
+    costs: FloatArray, study: Study, results: Results, found: Tables
+) -> tuple[FloatArray, list[str | None]]:
+    """The costs of the phases, those before a move no higher than they are worth, with the reason.
+
+    Together they cost at most P90 of what the moves save and of what better evidence could release,
+    where there is any; one that would cost more than all bills of the horizon is not worth it.
+    """
+    month = results["06_crossover"]["month_usd"]
+    billed = month["today_by_workload"].keys() >= study.workloads.keys()
+    bills = month["horizon"]["p50"] if billed else np.inf
+    amounts = [found[key]["p90"] for key in ("saving", "at_stake") if found[key] is not None]
+    worth = sum(max(usd_, 0.0) for usd_ in amounts)
+    notes: list[str | None] = [None] * len(costs)
+    for i, asked in enumerate(costs[:2].copy()):
+        left = worth - costs[:i, 0].sum() if worth else np.inf
+        if asked[0] > bills:
+            costs[i] = 0.0
+            notes[i] = f"not worth {usd(asked[0])}: all bills of the horizon are {usd(bills)}"
+        elif asked[2] > left:
+            costs[i] = np.minimum(asked, max(left, 0.0))
+            notes[i] = f"held to what may be gained: {usd(worth)} at P90"
+    return costs, notes

@@ -215,6 +215,20 @@ def canary_plan(
     return pd.DataFrame(rows)
 
 
+def fitting(plan: pd.DataFrame, longest_days: float) -> pd.DataFrame:
+    """The steps with which a canary ends in time: all of them, or from the first small enough.
+
+    plan: as `canary_plan`. Where none fits, the step at full traffic is the whole canary.
+
+    >>> plan = pd.DataFrame({"traffic_share": [0.01, 0.5, 1.0], "days": [90, 20, 10]})
+    >>> fitting(plan, 70)["traffic_share"].tolist()
+    [0.5, 1.0]
+    """
+    days = plan["days"].to_numpy()
+    left = days[::-1].cumsum()[::-1]  # from each step to the end
+    return plan[(left <= longest_days) | (plan["traffic_share"] == 1)]
+
+
 def degradation(baseline_share: float, margin_share: float, worse: str) -> tuple[float, float]:
     """The baseline and the share that is worse by the margin, neither quite 0 nor 1."""
     moved = baseline_share - margin_share if worse == "lower" else baseline_share + margin_share

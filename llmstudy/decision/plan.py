@@ -22,15 +22,47 @@ ALL = "all"
 """Stands for the workload of a gate or an item that is about the whole study."""
 
 
-def phases(start: date, moves: Sequence[str], candidates: Sequence[str]) -> pd.DataFrame:
+def phase_table() -> pd.DataFrame:
+    """The phases of MEMO V2 with their weeks from the decision, as `phases.csv` has them."""
+    return pd.read_csv(paths.data("phases.csv"))
+
+
+@dataclass(frozen=True)
+class Window:
+    """When a workload's labels may begin, its move, and full traffic on the new route."""
+
+    labels: date
+    begins: date
+    served: date
+
+
+_DRILL = timedelta(weeks=2)
+"""The fallback drill after the last canary, as long as in `phase_items.csv`."""
+
+
+def phases(
+    start: date,
+    moves: Sequence[str],
+    candidates: Sequence[str],
+    windows: Mapping[str, Window] | None = None,
+) -> pd.DataFrame:
     """V2 as a dated plan from the day of the decision.
 
-    moves: workloads whose verdict is to move; candidates: undecided ones.
+    moves: workloads whose verdict is to move; candidates: undecided ones. windows: of those that
+    have a route to move to. Evaluation lasts until the last candidate may move, and migration from
+    the first move until the last one is served; what no window dates keeps V2's own weeks.
+
     Returns: phase, title, start, end, entry_gate, exit_gate, work_items, owner, cost_figure, scope.
     """
-    table = pd.read_csv(paths.data("phases.csv"))
+    table, own = phase_table(), windows or {}
     table["start"] = [start + timedelta(weeks=int(w)) for w in table["start_week"]]
     table["end"] = [start + timedelta(weeks=int(w)) for w in table["end_week"]]
+    if dated := [own[name] for name in candidates if name in own]:
+        table.loc[1, "start"] = max(start, min(window.labels for window in dated))
+        table.loc[1, "end"] = max(window.begins for window in dated)
+    if going := [own[name] for name in (*moves, *candidates) if name in own]:
+        table.loc[2, "start"] = max(start, min(window.begins for window in going))
+        table.loc[2, "end"] = max(start, max(window.served for window in going)) + _DRILL
     scope = {
         1: "all workloads",
         2: "; ".join(candidates) or "all workloads",
@@ -38,6 +70,17 @@ def phases(start: date, moves: Sequence[str], candidates: Sequence[str]) -> pd.D
     }
     table["scope"] = table["phase"].map(scope)
     return table.drop(columns=["start_week", "end_week"])
+
+
+def _on(plan: pd.DataFrame, phase: int, week: int) -> date:
+    """The day in a plan of a week of V2: as far into its phase as there, or as long after it."""
+    frame = phase_table().set_index("phase")
+    first, last = int(frame["start_week"][phase]), int(frame["end_week"][phase])
+    own = plan[plan["phase"] == phase].iloc[0]
+    passed = min(max((week - first) / (last - first), 0), 1)
+    days = round(passed * (own["end"] - own["start"]).days)
+    begins: date = own["start"]
+    return begins + timedelta(days=days, weeks=max(week - last, 0))
 
 
 # --- gates ----------------------------------------------------------------------------------
@@ -73,11 +116,12 @@ def best(states: Iterable[GateState]) -> GateState:
     return min(states, key=_FROM_BEST.index, default="open")
 
 
-def gates(start: date, facts: Mapping[str, Mapping[str, GateFact]]) -> pd.DataFrame:
+def gates(plan: pd.DataFrame, facts: Mapping[str, Mapping[str, GateFact]]) -> pd.DataFrame:
     """Every gate with its state today.
 
-    start: the day of the decision. facts: by what a gate rests on (column `rests_on` of
-    `phase_gates.csv`), then by workload, or under `ALL` where it is about the whole study.
+    plan: as `phases`, which begin on the day of the decision. facts: by what a gate rests on
+    (column `rests_on` of `phase_gates.csv`), then by workload, or under `ALL` where it is about the
+    whole study.
 
     Returns: phase, at (entry, exit), workload, one_of (of gates with the same words one
     suffices), gate, rests_on, due, state, value, needed, unit, grade, evidence, source.
@@ -96,12 +140,20 @@ def gates(start: date, facts: Mapping[str, Mapping[str, GateFact]]) -> pd.DataFr
                     "one_of": None if pd.isna(about["one_of"]) else about["one_of"],
                     "gate": about["gate"],
                     "rests_on": about["rests_on"],
-                    "due": start + timedelta(weeks=int(about["due_week"])),
+                    "due": _due(plan, about),
                     **asdict(fact),
                     "source": about["source"],
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _due(plan: pd.DataFrame, gate: Mapping[Any, Any]) -> date:
+    week = int(gate["due_week"])
+    if gate["rests_on"] == "revisit":  # every three to six months, however short the phases are
+        decided: date = plan["start"].iloc[0]
+        return decided + timedelta(weeks=week)
+    return _on(plan, gate["phase"], week)
 
 
 def passage(found: pd.DataFrame, phase: int, at: str) -> GateState:
@@ -156,26 +208,56 @@ class TriggerStep:
     evidence: str
 
 
+@dataclass(frozen=True)
+class Stop:
+    """Data of a workload that may not go on to a route, from which day, and why."""
+
+    workload: str
+    route: str
+    owner: str
+    on: date
+    because: str
+
+
 def items(
     plan: pd.DataFrame,
-    start: date,
     costs: Mapping[str, Sequence[ItemCost]],
     fired: Sequence[TriggerStep] = (),
+    stops: Sequence[Stop] = (),
 ) -> pd.DataFrame:
     """The work of each phase, dated, and its cost as far as figures split it.
 
-    plan: phases with phase, start, end, owner, cost_usd, cost_low_usd, cost_high_usd. costs: by the
+    plan: phases with phase, start, end, owner, cost_usd, cost_low_usd, cost_high_usd, note; one
+    that costs nothing and says why has no work but for triggers. costs: by the
     column `costs` of `phase_items.csv`; an item with a cost for several workloads has a row for
     each, one without any has one row and no cost of its own. fired: triggers, whose steps are work
-    of the first phase.
+    of the first phase. stops: the plan's first steps, which wait for no decision.
 
     Returns: phase, item, scope, owner, start, end, cost_usd, cost_low_usd, cost_high_usd, rests_on,
     note, source; and for each phase whose figure is not used up by its items one row more, the work
     that has no figure of its own. Each phase's costs then sum to its own, unless its items cost
     more than its figure, which the note of that row says.
     """
-    rows: list[dict[str, Any]] = []
+    nothing = dict.fromkeys(("cost_usd", "cost_low_usd", "cost_high_usd", "rests_on"))
+    phase = plan.iloc[0]
+    rows: list[dict[str, Any]] = [
+        {
+            "phase": phase["phase"],
+            "item": f"stop sending {stop.workload} to {stop.route} today",
+            "scope": stop.workload,
+            "owner": stop.owner,
+            "start": stop.on,
+            "end": stop.on,
+            **nothing,
+            "note": stop.because,
+            "source": "privacy_matrix.csv",
+        }
+        for stop in stops
+    ]
+    idle = set(plan.loc[plan["note"].notna() & (plan["cost_usd"] == 0), "phase"])
     for about in pd.read_csv(paths.data("phase_items.csv")).to_dict("records"):
+        if about["phase"] in idle:
+            continue
         own = costs.get(about["costs"], ()) if isinstance(about["costs"], str) else ()
         priced: Sequence[ItemCost | None] = own or (None,)
         for cost in priced:
@@ -185,8 +267,8 @@ def items(
                     "item": about["item"],
                     "scope": cost.scope if cost else ALL,
                     "owner": about["owner"],
-                    "start": start + timedelta(weeks=int(about["start_week"])),
-                    "end": start + timedelta(weeks=int(about["end_week"])),
+                    "start": _on(plan, about["phase"], int(about["start_week"])),
+                    "end": _on(plan, about["phase"], int(about["end_week"])),
                     "cost_usd": cost.usd if cost else None,
                     "cost_low_usd": cost.low_usd if cost else None,
                     "cost_high_usd": cost.high_usd if cost else None,
@@ -195,7 +277,6 @@ def items(
                     "source": about["source"],
                 }
             )
-    phase = plan.iloc[0]
     rows += [
         {
             "phase": phase["phase"],
@@ -204,7 +285,7 @@ def items(
             "owner": one.owner,
             "start": phase["start"],
             "end": phase["end"],
-            **dict.fromkeys(("cost_usd", "cost_low_usd", "cost_high_usd", "rests_on")),
+            **nothing,
             "note": one.evidence,
             "source": "triggers.csv",
         }

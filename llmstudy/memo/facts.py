@@ -241,8 +241,9 @@ class Facts:
         rows = self.asked_items()
         return sum(row["n"] for row in rows), sum((row["usd"] for row in rows), 0.0)
 
-    def month_usd(self, routes: Mapping[str, str]) -> float | None:
-        """A month of these workloads on these routes, at today's prices and volumes. usd.
+    def month_usd(self, routes: Mapping[str, str], on: str = "") -> float | None:
+        """A month of these workloads on these routes, at today's volumes and the prices of a day
+        (ISO; by default today's, before any announced change). usd.
 
         Fleets share one team. None where a bill is not known.
         """
@@ -252,13 +253,25 @@ class Facts:
             return None
         asked = [bills[pair] for pair in routes.items()]
         teams = [float(row.get("staff_month_usd", 0.0)) for row in asked]
-        return sum(float(row["month_usd"]) for row in asked) - sum(teams) + max(teams, default=0.0)
+        months = {pair: float(bills[pair]["month_usd"]) for pair in routes.items()}
+        for row in self._scheduled(routes.items()):
+            if row["effective"] <= on:
+                months[row["workload"], row["route"]] = float(row["month_usd"])
+        return sum(months.values()) - sum(teams) + max(teams, default=0.0)
 
-    def waiting_usd(self, decision: str) -> float | None:
-        """What the next month costs more for want of the moves of workloads with this decision.
+    def _scheduled(self, pairs: Iterable[tuple[str, str]]) -> list[Mapping[str, Any]]:
+        """The announced bills of workloads on routes, in the order of their days."""
+        asked = set(pairs)
+        rows = self.chapters["02_cost"]["scheduled"]
+        own = [row for row in rows if (row["workload"], row["route"]) in asked]
+        return sorted(own, key=lambda row: str(row["effective"]))
 
-        Today's bill less the one on their targets, at today's volumes; at least nothing. None where
-        one of the bills is not known. usd.
+    def waiting_usd(self, decision: str) -> list[dict[str, Any]] | None:
+        """What a month costs more for want of the moves of workloads with this decision: from
+        today, and from each day on which an announced price changes that.
+
+        Today's bill less the one on their targets, at today's volumes; at least nothing. Rows:
+        since (ISO date), usd. None where one of the bills is not known.
         """
         today = {
             name: self.study.workloads[name].current_route
@@ -266,8 +279,30 @@ class Facts:
         }
         targets = {name: self.verdicts[name]["target"] for name in self.deciding(decision)}
         moved = {name: target for name, target in targets.items() if target and name in today}
-        now, then = self.month_usd(today), self.month_usd(today | moved)
-        return None if now is None or then is None else max(now - then, 0.0)
+        changes = self._scheduled([*today.items(), *moved.items()])
+        days = dict.fromkeys(row["effective"] for row in changes)
+        rows: list[dict[str, Any]] = []
+        for day in (self.study.as_of.isoformat(), *days):
+            now, then = self.month_usd(today, day), self.month_usd(today | moved, day)
+            if now is None or then is None:
+                return None
+            cost = max(now - then, 0.0)
+            if not rows or abs(cost - rows[-1]["usd"]) >= 0.5:
+                rows.append({"since": day, "usd": cost})
+        return rows
+
+    def last_begins(self, decision: str) -> str | None:
+        """The day on which the last move of workloads with this decision begins by the plan (ISO);
+        None where none has a date."""
+        targets = {(name, self.verdicts[name]["target"]) for name in self.deciding(decision)}
+        rows = self.chapters["04_quality"]["dates"]
+        days = [row["begins"] for row in rows if (row["workload"], row["route"]) in targets]
+        return max(days, default=None)
+
+    def stops(self) -> list[Mapping[str, Any]]:
+        """Workloads whose data may not go to today's route: rows of `permissions`."""
+        rows = self.crossing["permissions"]
+        return [row for row in rows if row["current"] and not row["permitted"]]
 
     def barred(self) -> list[str]:
         """Workloads that no permitted route can serve today."""

@@ -30,6 +30,7 @@ def reckoned(facts: Facts) -> dict[str, Any]:
             "barred": len(facts.barred()),
         },
         "extra_usd": _extra(facts),
+        "last_begins": {kind: facts.last_begins(kind) for kind in ("move", "undecided")},
         "waiting_usd": {kind: facts.waiting_usd(kind) for kind in ("move", "undecided")},
         "items": _items(facts),
         "confidence": _confidence(facts),

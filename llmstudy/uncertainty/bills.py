@@ -39,11 +39,11 @@ class Reservation:
     price_share: float
     term_months: int
 
-    def rent_usd(self, needed_usd: FloatArray, market: FloatArray, start: int = 0) -> FloatArray:
+    def rent_usd(self, needed_usd: FloatArray, market: FloatArray, start: float = 0) -> FloatArray:
         """Rent of each month. (n, months) usd.
 
         needed_usd: the hours that each month needs, at today's mean price. market: price of an hour
-        over today's. start: the month in which the first term begins. (n, months) each.
+        over today's. start: months from now until the first term begins. (n, months) each.
 
         The first month of a term settles how many hours are reserved and at which price, and they
         are paid to its end, needed or not. What a month needs beyond them it pays on demand.
@@ -62,10 +62,18 @@ class Reservation:
         """What the same hours cost with nothing reserved, at today's price."""
         return needed_usd * (1 - self.share + self.share / self.price_share)
 
-    def signed(self, months: int, start: int = 0) -> npt.NDArray[np.int64]:
-        """The month in which the term of each month was signed, (months,)."""
-        since = np.maximum(np.arange(months) - start, 0)
-        return np.asarray(start + since // self.term_months * self.term_months)
+    def signed(self, months: int, start: float = 0) -> npt.NDArray[np.int64]:
+        """The month in which the term of each month was signed, (months,).
+
+        The first term is signed in the month in which the move begins, `start` months from now;
+        months before it are priced as if it had begun now.
+
+        >>> Reservation(0.6, 0.5, term_months=2).signed(8, start=3.5).tolist()
+        [0, 0, 2, 3, 3, 5, 5, 7]
+        """
+        every, first = np.arange(months), int(start)
+        since = np.where(every < first, 0, first)
+        return np.asarray(since + (every - since) // self.term_months * self.term_months)
 
 
 @dataclass(frozen=True)
@@ -133,13 +141,37 @@ def volume(requests: FloatArray, growth: FloatArray, months: int) -> FloatArray:
     return np.asarray(requests[:, None] * (1 + growth[:, None]) ** np.arange(months))
 
 
-def moved_share(ramp_months: FloatArray, months: int) -> FloatArray:
+START, CANARY = "start", "canary"
+"""Inputs of a move that the plan gives: months from now until it begins (0 without), the same in
+all draws, and months of canary between its ramp and full traffic."""
+
+
+def starts(d: Draws) -> float:
+    """Months from now until the move begins: it then costs once, and its team is there."""
+    return float(d[START][0]) if START in d else 0.0
+
+
+def served_from(d: Draws) -> FloatArray:
+    """Months from now until the new route serves all: begun, ramp and canary over. (n,)."""
+    return np.asarray(starts(d) + d["ramp"] + d.get(CANARY, 0.0))
+
+
+def begun_share(start: float | FloatArray, months: int) -> FloatArray:
+    """Share of each month after the move has begun. (months,), or (n, months) of (n, 1).
+
+    >>> begun_share(1.5, 4).tolist()
+    [0.0, 0.5, 1.0, 1.0]
+    """
+    return np.asarray(np.clip(np.arange(1, months + 1) - start, 0, 1))
+
+
+def moved_share(served_from: FloatArray, months: int) -> FloatArray:
     """Share of each month that is served by the new route. (n,) -> (n, months).
 
     >>> moved_share(np.array([1.5]), 4).tolist()
     [[0.0, 0.5, 1.0, 1.0]]
     """
-    return np.clip(np.arange(1, months + 1) - ramp_months[:, None], 0, 1)
+    return begun_share(served_from[:, None], months)
 
 
 def volumes(d: Draws, months: int) -> FloatArray:
@@ -186,7 +218,7 @@ def usd_per_request(price: TokenPrice, d: Draws, months: int) -> FloatArray:
 def price_factor(price: TokenPrice, d: Draws, months: int) -> FloatArray:
     """The list price of each month over today's: trend, jumps, scheduled changes. (n, months).
 
-    After the last month whose schedule is known, its price stays.
+    A change counts from its day on; after the last month whose schedule is known, its price stays.
     """
     factors = np.asarray(price.month_factors)
     scheduled = factors[np.minimum(np.arange(months), len(factors) - 1)]
@@ -264,7 +296,8 @@ class FleetBill:
 
     carries: requests a month that one replica carries, (n, months). rent: of a replica at today's
     price, (n,). market: price of a GPU hour over today's, as `rent_market`. staging: replicas that
-    serve nobody; fixed: usd a month beside the rent; (n,) each.
+    serve nobody; fixed: usd a month beside the rent; (n,) each. start: months from now until the
+    first term is signed.
     """
 
     fleet: Fleet
@@ -273,6 +306,7 @@ class FleetBill:
     market: FloatArray
     staging: FloatArray
     fixed: FloatArray
+    start: float = 0.0
 
     def usd(self, requests: FloatArray) -> FloatArray:
         """Bill of each month for a volume path. (n, months) requests -> (n, months) usd."""
@@ -280,7 +314,8 @@ class FleetBill:
 
     def rent_usd(self, requests: FloatArray) -> FloatArray:
         """Rent of the whole replicas that a volume takes, and of staging. (n, months) usd."""
-        return self.fleet.reservation.rent_usd(self.needed_usd(requests), self.market)
+        needed = self.needed_usd(requests)
+        return self.fleet.reservation.rent_usd(needed, self.market, self.start)
 
     def needed_usd(self, requests: FloatArray) -> FloatArray:
         """The hours that each month needs at today's price, nothing reserved. (n, months) usd.
@@ -306,7 +341,8 @@ def bill(offer: Offer, d: Draws, months: int) -> Bill:
         return TokenBill(usd_per_request(offer, d, months), api_month_usd(offer.arm, d))
     carries, rent = fleet_unit(offer, d, months)
     market = rent_market(offer, d, months)
-    return FleetBill(offer, carries, rent, market, d["staging_replicas"], fleet_month_usd(d))
+    beside = d["staging_replicas"], fleet_month_usd(d)
+    return FleetBill(offer, carries, rent, market, *beside, start=starts(d))
 
 
 def month_usd(offer: Offer, d: Draws, requests: FloatArray, months: int) -> FloatArray:
@@ -333,7 +369,7 @@ TODAY = "today_"
 def of_today(d: Draws) -> dict[str, FloatArray]:
     """The draws as today's route sees them, with its own rent and capacity in place."""
     own = {name.removeprefix(TODAY): x for name, x in d.items() if name.startswith(TODAY)}
-    return {**d, **own}
+    return {name: x for name, x in d.items() if name != START} | own
 
 
 def discount(d: Draws, months: int) -> FloatArray:
@@ -346,6 +382,12 @@ def discount(d: Draws, months: int) -> FloatArray:
     """
     rate = d.get("discount_rate", np.zeros(1))
     return np.asarray((1 + rate[:, None]) ** (-np.arange(1, months + 1) / 12))
+
+
+def once_usd(d: Draws, months: int) -> FloatArray:
+    """What the move costs once, worth what it is today; 0 if it begins after the horizon. (n,)."""
+    start, rate = starts(d), d.get("discount_rate", np.zeros(1))
+    return np.asarray(d["moving_cost"] * (1 + rate) ** (-start / 12) * (start < months))
 
 
 def discount_once(rate: FloatArray, months: int) -> FloatArray:
@@ -370,31 +412,34 @@ def saved_usd(stay: FloatArray, go: FloatArray, d: Draws) -> FloatArray:
     stay, go: (n, months) usd, discounted here. d: needs ramp, dual_running, moving_cost.
     """
     months = stay.shape[1]
-    moved, worth = moved_share(d["ramp"], months), discount(d, months)
-    twice = dual_months(d, months) * at_cutover(go * worth, d["ramp"])
-    return np.asarray(((stay - go) * moved * worth).sum(axis=1) - twice - d["moving_cost"])
+    served, worth = served_from(d), discount(d, months)
+    moved = moved_share(served, months)
+    twice = dual_months(d, months) * at_cutover(go * worth, served)
+    return np.asarray(((stay - go) * moved * worth).sum(axis=1) - twice - once_usd(d, months))
 
 
 def dual_months(d: Draws, months: int) -> FloatArray:
     """Months for which both routes are paid; none where no month is served in full. (n,)."""
-    return np.asarray(d["dual_running"] * (np.ceil(d["ramp"]) < months))
+    return np.asarray(d["dual_running"] * (np.ceil(served_from(d)) < months))
 
 
-def at_cutover(bills: FloatArray, ramp_months: FloatArray) -> FloatArray:
+def at_cutover(bills: FloatArray, served_from: FloatArray) -> FloatArray:
     """The bill of the first month that is served in full by the new route. (n, months) -> (n,)."""
-    month = np.minimum(np.ceil(ramp_months), bills.shape[1] - 1).astype(int)
+    month = np.minimum(np.ceil(served_from), bills.shape[1] - 1).astype(int)
     return np.asarray(bills[np.arange(len(bills)), month])
 
 
 def team_share(current: Offer, challenger: Offer, d: Draws, months: int) -> FloatArray:
     """Share of each month in which a moving workload needs the team of the fleets. (n, months).
 
-    A new fleet needs it from the first month, since people are hired before the first request
-    moves; one that is left needs it until the last request has moved.
+    A new fleet needs it from the beginning of the move, since people are hired before the first
+    request moves; one that is left needs it until the last request has moved.
     """
+    before = float(isinstance(current, Fleet))
     if isinstance(challenger, Fleet):
-        return np.ones((len(d["ramp"]), months))
-    return float(isinstance(current, Fleet)) * (1 - moved_share(d["ramp"], months))
+        begun = np.maximum(begun_share(starts(d), months), before)
+        return np.broadcast_to(begun, (len(d["ramp"]), months))
+    return before * (1 - moved_share(served_from(d), months))
 
 
 def move_saving_usd(current: Offer, challenger: Offer, d: Draws, months: int) -> FloatArray:

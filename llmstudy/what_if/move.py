@@ -12,10 +12,10 @@ from llmstudy.study import Study
 
 @dataclass(frozen=True)
 class Terms:
-    """How much of each month's two bills a saving holds: ramp, dual running and discount.
+    """How much of each month's two bills a saving holds: start, ramp, dual running and discount.
 
-    stay, go: weights, (n, months). once: (n,) usd, paid at the start. team_months: months of the
-    team that the move spares, worth what they are today; negative where it needs one. (n,).
+    stay, go: weights, (n, months). once: usd, (n,). team_months: months of the team that the move
+    spares; negative where it needs one. (n,). Both are worth what they are today.
     """
 
     stay: FloatArray
@@ -27,14 +27,15 @@ class Terms:
 def terms(current: mc.Offer, offer: mc.Offer, d: mc.Draws, months: int) -> Terms:
     """The terms of a move: `move_saving_usd` with both bills left open, in which it is linear."""
     worth = mc.discount(d, months)
-    stay = mc.moved_share(d["ramp"], months) * worth
+    served = mc.served_from(d)
+    stay = mc.moved_share(served, months) * worth
     go, draws = stay.copy(), np.arange(len(stay))
-    cutover = np.minimum(np.ceil(d["ramp"]), months - 1).astype(int)
+    cutover = np.minimum(np.ceil(served), months - 1).astype(int)
     go[draws, cutover] += (
         mc.dual_months(d, months) * np.broadcast_to(worth, stay.shape)[draws, cutover]
     )
     spared = float(isinstance(current, mc.Fleet)) - mc.team_share(current, offer, d, months)
-    return Terms(stay, go, d["moving_cost"], (spared * worth).sum(axis=1))
+    return Terms(stay, go, mc.once_usd(d, months), (spared * worth).sum(axis=1))
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ class Prepared:
         self._able = set(zip(able["workload"], able["route"], strict=True))
         self._case = replace(case, study=self.study)
         self._results = results
-        self._tokens = market(results["02_cost"], results["05_self_hosting"]).tokens
+        self._market = market(results["02_cost"], results["05_self_hosting"], results["04_quality"])
         # bounded, since a slider goes through many values
         self._drawn = lru_cache(maxsize=512)(self._draw)
         self.paths = lru_cache(maxsize=None)(self._paths)
@@ -144,7 +144,7 @@ class Prepared:
                 )
                 hour = rent.gpu_hour(spec, spot_rerun)
                 fleets[name, route] = replace(offer, fleet=fleet, usd_per_gpu_hour=hour)
-        return Market(self._tokens, fleets)
+        return replace(self._market, fleets=fleets)
 
     def draws(self, found: Mapping[str, tuple[str, Figure]]) -> dict[str, FloatArray]:
         """Draws of each input, as the chapters': (n,) each."""

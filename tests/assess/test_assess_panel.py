@@ -31,6 +31,8 @@ class Chapter:
         self.found = deepcopy(dict(self.results[DECISION]))
         for table in ("routes", "phases"):
             self.found[table] = pd.DataFrame(self.found[table])
+        for end in ("start", "end"):
+            self.found["phases"][end] = pd.to_datetime(self.found["phases"][end]).dt.date
 
     def gates(self):
         return gate_facts(self.case, self.results, self.found)

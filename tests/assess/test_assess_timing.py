@@ -347,6 +347,13 @@ def test_a_short_commitment_that_is_never_left_costs_what_moving_now_on_demand_c
     assert leaving[:, -1] == pytest.approx(bare.switch_costs()[:, 0])
 
 
+def test_trying_a_fleet_begins_today_whatever_day_the_plan_gives_the_move(priced):
+    study, offers = priced
+    now = futures_of_moves(study, offers, FLEETS, timing.FEWEST_MONTHS, 50)
+    later = replace(now, start_months=7.5)
+    assert (timing._leaving(study, FLEETS, later) == timing._leaving(study, FLEETS, now)).all()
+
+
 def test_leaving_again_costs_the_fleet_till_then_the_way_back_and_the_api_after(priced):
     study, _ = priced
     stay, go = np.array([[10.0, 20, 30, 40]]), np.array([[1.0, 2, 3, 4]])

@@ -23,9 +23,20 @@ from llmstudy.decision.canary import (
     evidence_weights,
 )
 from llmstudy.decision.first_moves import WORKLOAD_COLUMNS, first_moves
-from llmstudy.decision.plan import ALL, GateFact, ItemCost, best, gates, items, passage, worst
+from llmstudy.decision.plan import (
+    ALL,
+    GateFact,
+    ItemCost,
+    Window,
+    best,
+    gates,
+    items,
+    passage,
+    worst,
+)
 
 START = date(2026, 12, 18)
+PLAN = phases(START, [], [])
 BASELINES = {"acceptance": 0.92, "errors": 0.02, "slow_first_token": 0.05}
 
 
@@ -224,7 +235,7 @@ STATES = ("passed", "open", "unknown", "failed")
 
 def test_a_phase_is_entered_on_one_reason_to_move_and_on_quality_by_the_truth_table():
     for saving, fired, quality in product(STATES, repeat=3):
-        found = gates(START, facts(of_workload(saving, fired, quality)))
+        found = gates(PLAN, facts(of_workload(saving, fired, quality)))
         reason = min(saving, fired, key=STATES.index)
         expected = max(reason, quality, key=STATES.index)
         assert passage(found, 3, "entry") == expected
@@ -234,22 +245,22 @@ def test_one_ready_workload_opens_the_phase_and_a_gate_of_the_study_shuts_it():
     ready = of_workload("passed", "open", "passed")
     for row in ready.values():
         row["search"] = fact("failed")
-    assert passage(gates(START, facts(ready)), 3, "entry") == "passed"
-    assert passage(gates(START, facts()), 3, "entry") == "open"  # nobody is named who could move
-    assert passage(gates(START, facts(G3="failed")), 1, "exit") == "failed"
-    assert passage(gates(START, facts(log="open")), 1, "exit") == "open"
-    assert passage(gates(START, facts()), 1, "exit") == "passed"
+    assert passage(gates(PLAN, facts(ready)), 3, "entry") == "passed"
+    assert passage(gates(PLAN, facts()), 3, "entry") == "open"  # nobody is named who could move
+    assert passage(gates(PLAN, facts(G3="failed")), 1, "exit") == "failed"
+    assert passage(gates(PLAN, facts(log="open")), 1, "exit") == "open"
+    assert passage(gates(PLAN, facts()), 1, "exit") == "passed"
 
 
 def test_a_gate_of_which_nothing_is_said_is_an_error_that_names_it():
     known = facts()
     del known["golden_set"]
     with pytest.raises(ValueError, match=r"golden set scored.*golden_set"):
-        gates(START, known)
+        gates(PLAN, known)
 
 
 def test_gates_are_due_within_their_phase_or_after_it_for_what_looks_back():
-    found = gates(START, facts(of_workload("open", "open", "open")))
+    found = gates(PLAN, facts(of_workload("open", "open", "open")))
     plan = phases(START, [], []).set_index("phase")
     dated = found[~found["rests_on"].isin(["ab_test", "revisit"])]
     for row in dated.to_dict("records"):
@@ -271,6 +282,7 @@ def test_one_of_several_and_all_of_several_are_opposite_ends_of_one_order(states
 
 def priced_plan(cost=(60_000.0, 30_000.0, 120_000.0)):
     plan = phases(START, ["chat"], []).assign(cost_usd=0.0, cost_low_usd=0.0, cost_high_usd=0.0)
+    plan["note"] = None
     ends = ["cost_usd", "cost_low_usd", "cost_high_usd"]
     plan.loc[plan["phase"] == 2, ends] = cost
     return plan
@@ -278,7 +290,7 @@ def priced_plan(cost=(60_000.0, 30_000.0, 120_000.0)):
 
 def test_the_items_of_a_phase_sum_to_its_figure():
     golden = [ItemCost("chat", 12_000.0, 4_000.0, 30_000.0, "2,000 items")]
-    found = items(priced_plan(), START, {"golden_set": golden})
+    found = items(priced_plan(), {"golden_set": golden})
     own = found[found["phase"] == 2]
     assert own["cost_usd"].sum() == 60_000
     assert own["cost_low_usd"].sum() == 30_000
@@ -289,17 +301,37 @@ def test_the_items_of_a_phase_sum_to_its_figure():
 
 def test_items_that_cost_more_than_their_phase_are_said_to():
     golden = [ItemCost("chat", 90_000.0, 30_000.0, 200_000.0, "15,000 items")]
-    own = items(priced_plan(), START, {"golden_set": golden}).query("phase == 2")
+    own = items(priced_plan(), {"golden_set": golden}).query("phase == 2")
     assert own["cost_usd"].sum() == 90_000
     assert own["note"].dropna().tolist() == ["the items cost more than the phase's figure"]
 
 
 def test_work_lies_within_its_phase_but_for_what_is_looked_at_later():
-    found = items(priced_plan(), START, {})
+    found = items(priced_plan(), {})
     plan = phases(START, [], []).set_index("phase")
     for row in found[~found["item"].str.startswith("A/B")].to_dict("records"):
         own = plan.loc[row["phase"]]
         assert own["start"] <= row["start"] < row["end"] <= own["end"]
+
+
+def test_a_phase_lasts_as_long_as_what_there_is_to_do_in_it():
+    soon = Window(date(2027, 1, 15), date(2027, 2, 5), date(2027, 3, 1))
+    late = Window(date(2027, 1, 15), date(2027, 5, 28), date(2027, 7, 1))
+    plan = phases(START, ["chat"], ["tags"], {"chat": soon, "tags": late}).set_index("phase")
+    assert list(plan["start"]) == [START, date(2027, 1, 15), date(2027, 2, 5)]
+    assert list(plan["end"]) == [date(2027, 1, 15), date(2027, 5, 28), date(2027, 7, 15)]
+    alone = phases(START, [], ["tags"], {"tags": soon}).set_index("phase")
+    assert alone.loc[2, "end"] == alone.loc[3, "start"] == date(2027, 2, 5)
+    due = gates(alone.reset_index(), facts(of_workload("open", "open", "open")))
+    assert set(due[(due["phase"] == 2) & (due["at"] == "exit")]["due"]) == {date(2027, 2, 5)}
+    assert due.set_index("rests_on")["due"]["revisit"] == START + timedelta(weeks=26)
+
+
+def test_a_phase_without_anything_to_do_has_no_work_but_for_what_has_fired():
+    plan = priced_plan(cost=(0.0, 0.0, 0.0))
+    plan["note"] = [None, "nothing to evaluate until a trigger fires", None]
+    found = items(plan, {})
+    assert set(found["phase"]) == {1, 3}
 
 
 # ---- what moves first

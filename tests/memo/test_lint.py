@@ -382,10 +382,10 @@ def test_without_a_candidate_the_memo_says_so_and_offers_no_other_option(study, 
 @pytest.mark.parametrize(
     ("missing", "own_fleet", "cure"),
     [
-        (["dpa"], False, "or sign its contract."),
-        (["dpa"], True, "or sign its contract or self-host."),
-        ([], False, "or name a route that may see them."),
-        ([], True, "or name a route that may see them, such as one of your own."),
+        (["dpa"], False, "sign the contract that they need."),
+        (["dpa"], True, "sign the contract that they need or self-host."),
+        ([], False, "name a route that may see them."),
+        ([], True, "name a route that may see them, such as one of your own."),
     ],
 )
 def test_data_that_no_route_may_see_are_stopped_and_not_told_to_stay(
@@ -400,7 +400,9 @@ def test_data_that_no_route_may_see_are_stopped_and_not_told_to_stay(
             row |= {"permitted": False, "missing": missing, "self_hosting": own_fleet}
     found["08_memo"] = canonical.plain({"reckoned": reckoned(Facts(study, found))})
     told = Facts(study, found).located()
-    assert cure in sections.recommendation(told)
+    said = re.sub(r"<[^>]+>", "", sections.recommendation(told))
+    assert said.startswith("Stop sending extraction to today's route today, 2026-11-23: ")
+    assert f"By 2026-12-18, for the data of extraction, {cure}" in said
     assert "stay for now" not in sections.options(told)
     assert "do nothing (privacy rules it out for <bdi>extraction</bdi>" in sections.options(told)
 

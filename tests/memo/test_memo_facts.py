@@ -8,7 +8,7 @@ from markupsafe import Markup
 from llmstudy import paths
 from llmstudy.memo import facts as facts_module
 from llmstudy.memo.facts import Facts
-from llmstudy.memo.sections.recommendation import waiting_costs
+from llmstudy.memo.sections.recommendation import stop_today, waiting_costs
 from llmstudy.study import load
 from llmstudy.study.kept import kept
 
@@ -41,7 +41,7 @@ def facts_of(study, targets, decision="undecided", hosted_usd=500.0, team=TEAM, 
     }
     month = {"today_by_workload": TODAY, "today": sum(TODAY.values())}
     chapters = {
-        "02_cost": {"bills": bills},
+        "02_cost": {"bills": bills, "scheduled": []},
         "05_self_hosting": {"fleets": fleets},
         "06_crossover": {"month_usd": month},
         "07_triggers_and_routing": {"verdicts": verdicts},
@@ -53,15 +53,22 @@ HOSTED = {"support-chat": "novita-llama-3.1-70b"}
 OWN = {name: route for name, (route, _) in FLEETS.items()}
 
 
+def waiting(facts, decision):
+    """What a month of waiting costs where no price is announced."""
+    (row,) = facts.waiting_usd(decision)
+    assert row["since"] == facts.study.as_of.isoformat()
+    return row["usd"]
+
+
 def test_a_month_of_waiting_is_todays_bill_less_that_of_the_target(study):
-    assert facts_of(study, HOSTED).waiting_usd("undecided") == 6000 - 500
-    assert facts_of(study, HOSTED).waiting_usd("move") == 0
-    assert facts_of(study, HOSTED, "move").waiting_usd("move") == 6000 - 500
+    assert waiting(facts_of(study, HOSTED), "undecided") == 6000 - 500
+    assert waiting(facts_of(study, HOSTED), "move") == 0
+    assert waiting(facts_of(study, HOSTED, "move"), "move") == 6000 - 500
 
 
 def test_a_target_that_is_dearer_today_costs_nothing_to_wait_for(study):
-    assert facts_of(study, HOSTED, hosted_usd=7000.0).waiting_usd("undecided") == 0
-    assert facts_of(study, OWN).waiting_usd("undecided") == 0
+    assert waiting(facts_of(study, HOSTED, hosted_usd=7000.0), "undecided") == 0
+    assert waiting(facts_of(study, OWN), "undecided") == 0
 
 
 def test_one_team_runs_all_fleets_of_a_month(study):
@@ -73,7 +80,7 @@ def test_one_team_runs_all_fleets_of_a_month(study):
 
 def test_waiting_never_costs_more_than_todays_bill(study):
     facts = facts_of(study, HOSTED, hosted_usd=0.0)
-    assert facts.waiting_usd("undecided") == TODAY["support-chat"] <= sum(TODAY.values())
+    assert waiting(facts, "undecided") == TODAY["support-chat"] <= sum(TODAY.values())
 
 
 def test_a_bill_that_is_missing_leaves_it_unknown(study):
@@ -96,6 +103,35 @@ def test_the_ask_sets_the_month_beside_todays_bill(study):
     assert said_of_waiting(facts, "move") == "USD 5.5k of today's USD 12k"
     dearer = facts_of(study, HOSTED, hosted_usd=7000.0)
     assert said_of_waiting(dearer, "undecided") == "nothing at today's volume"
+
+
+def test_a_month_of_waiting_costs_more_from_the_day_on_which_a_price_rises(study):
+    facts = facts_of(study, HOSTED)
+    rise = {"workload": "support-chat", "route": "openai-gpt-4o", "effective": "2026-12-01"}
+    facts.chapters["02_cost"]["scheduled"].append(rise | {"month_usd": 12e3})
+    assert facts.waiting_usd("undecided") == [
+        {"since": "2026-11-23", "usd": 6000 - 500},
+        {"since": "2026-12-01", "usd": 12e3 - 500},
+    ]
+    assert said_of_waiting(facts, "undecided") == (
+        "at most USD 5.5k of today's USD 12k; USD 12k from 2026-12-01"
+    )
+    assert facts.month_usd({"support-chat": "openai-gpt-4o"}, "2026-11-30") == 6000
+
+
+def test_the_memo_says_first_what_may_not_be_sent_and_since_when(study):
+    row = {
+        "workload": "support-chat",
+        "current": True,
+        "permitted": False,
+        "permission_reason": "phi data need BAA in force on 2026-11-23; BAA ended on 2026-10-31",
+    }
+    facts = facts_of(study, HOSTED)
+    facts.crossing["permissions"] = [row, row | {"workload": "extraction", "permitted": True}]
+    assert Markup(stop_today(facts.located())).striptags() == (
+        "Stop sending support-chat to today's route today, 2026-11-23: phi data need BAA in force "
+        "on 2026-11-23; BAA ended on 2026-10-31."
+    )
 
 
 def with_scores(study, needs, worth):

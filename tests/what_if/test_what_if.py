@@ -80,7 +80,7 @@ def test_with_a_discount_and_a_fleet_today_it_is_still_the_chapters_model(refere
     study = study.model_copy(
         update={"discount_rate": rate, "workloads": {**study.workloads, "extraction": ours}}
     )
-    offers = market(reference["02_cost"], reference["05_self_hosting"])
+    offers = market(reference["02_cost"], reference["05_self_hosting"], reference["04_quality"])
     found = what_if(prepare(replace(open_case(study), study=study), reference), breaks=False)
     able = permissions(study)
     able = able[able["permitted"] & able["fits_context"] & ~able["current"]]
@@ -111,7 +111,7 @@ def test_the_changed_study_run_from_its_file_agrees_with_the_slider(base, tmp_pa
     slider = what_if(base, changes, breaks=False)
     study = load(save(paths.params("default.yaml"), changes, tmp_path / "my-case.yaml"))
     found = measured(open_case(study))
-    offers = market(found["02_cost"], found["05_self_hosting"])
+    offers = market(found["02_cost"], found["05_self_hosting"], found["04_quality"])
     able = permissions(study)
     able = able[able["permitted"] & able["fits_context"] & ~able["current"]]
     table = savings_table(study, move_futures(study, offers, able))
@@ -269,7 +269,7 @@ def test_the_same_setting_gives_the_same_answer(base):
 
 def test_the_harder_buyer_of_the_sliders_is_that_of_the_chapters(base, at_base, reference):
     study = base.study
-    offers = market(reference["02_cost"], reference["05_self_hosting"])
+    offers = market(reference["02_cost"], reference["05_self_hosting"], reference["04_quality"])
     able = permissions(study)
     able = able[able["permitted"] & able["fits_context"] & ~able["current"]]
     named, wary = (move_futures(study, offers, able, b) for b in ("named_model", "same_quality"))

@@ -217,7 +217,11 @@ def _phase_costs(facts: Facts) -> str:
         for row in facts.decided["phases"]
         if row["cost_high_usd"]
     ]
-    return f"The phases cost: {listed(parts)}." if parts else ""
+    said = [f"The phases cost: {listed(parts)}." if parts else ""]
+    said += [
+        f"{row['title']}: {quoted(row['note'])}." for row in facts.decided["phases"] if row["note"]
+    ]
+    return " ".join(filter(None, said))
 
 
 # --- risks and alternatives ---------------------------------------------------------------------

@@ -46,12 +46,21 @@ def _status(facts: Facts) -> str:
 
 def recommendation(facts: Facts) -> str:
     """What to do by when, the one number with its range, how sure, whether it can be undone."""
-    body = paragraph(f"<strong>{_action(facts)}</strong>", _number(facts))
+    first = f"<strong>{stop_today(facts)}</strong>" if facts.stops() else ""
+    body = paragraph(first, f"<strong>{_action(facts)}</strong>", _number(facts))
     about = paragraph(_confidence(facts), _reversal(facts))
     return (
         '<section class="recommendation" data-section="recommendation" '
         f'aria-label="Recommendation">{body}{about}</section>'
     )
+
+
+def stop_today(facts: Facts) -> str:
+    """What may not go on until tomorrow, whatever is decided."""
+    rows, today = facts.stops(), facts.study.as_of.isoformat()
+    which = first_few([row["workload"] for row in rows])
+    why = dict.fromkeys(quoted(row["permission_reason"]) for row in rows)
+    return f"Stop sending {which} to today's route today, {today}: {'; '.join(why)}."
 
 
 def _action(facts: Facts) -> str:
@@ -61,10 +70,10 @@ def _action(facts: Facts) -> str:
         which, cure = few(barred, n["barred"]), "name a route that may see them"
         asked = [row for row in facts.crossing["permissions"] if row["missing"]]
         if {row["workload"] for row in asked} >= set(barred):
-            cure = "sign its contract"
+            cure = "sign the contract that they need"
         if all(_may_stay_inside(facts, name) for name in barred):
             cure += " or self-host" if cure.startswith("sign") else ", such as one of your own"
-        return f"{by}, stop sending data of {which} to today's route, or {cure}."
+        return f"{by}, for the data of {which}, {cure}."
     if moves:
         verbs = "; ".join(_move(facts, name) for name in moves)
         if len(moves) > MOST_MOVES:
@@ -103,7 +112,7 @@ def _number(facts: Facts) -> str:
     if saving is not None and saving["p50"] >= 0:
         return (
             f"{over} this saves <b>{told(saving['p50'], usd)}</b> ({within} {usd_range(saving)}) "
-            f"of the {told(stay['p50'], usd)} that staying costs."
+            f"of the {told(stay['p50'], usd)} that staying costs{_by_the_plan(facts, 'move')}."
         )
     if saving is not None:
         extra = facts.reckoned["extra_usd"]
@@ -119,9 +128,20 @@ def _number(facts: Facts) -> str:
         return (
             f"{over} moving {which} would save <b>{told(stake['p50'], usd)}</b> ({within} "
             f"{usd_range(stake)}) of {told(stay['p50'], usd)} if all candidates "
-            f"({_favoured(facts)}) pass{failing}."
+            f"({_favoured(facts)}) pass{_by_the_plan(facts, 'undecided')}{failing}."
         )
     return f"{over} staying costs <b>{told(stay['p50'], usd)}</b> ({within} {usd_range(stay)})."
+
+
+def _by_the_plan(facts: Facts, decision: str) -> str:
+    """On which day the last move begins for that saving, and what beginning today would save."""
+    last = facts.reckoned["last_begins"][decision]
+    key = {"move": "saving_if_now", "undecided": "at_stake_if_now"}[decision]
+    if last is None or last <= facts.study.as_of.isoformat():
+        return ""
+    now = facts.decided[key]["p50"]
+    several = sum(bool(facts.verdicts[name]["target"]) for name in facts.deciding(decision)) > 1
+    return f", {'the last ' * several}from {quoted(last)} ({told(now, usd)} if begun today)"
 
 
 def _over(facts: Facts) -> str:
@@ -216,11 +236,13 @@ def _evidence(facts: Facts) -> str:
 
 
 def waiting_costs(facts: Facts, decision: str) -> str:
-    """What the next month costs without the moves decided on, or without those still open."""
-    cost, today = facts.reckoned["waiting_usd"][decision], facts.crossing["month_usd"]["today"]
-    if cost is None:
+    """What a month costs without the moves decided on, or without those still open: today, and
+    from each day on which an announced price changes it."""
+    rows, today = facts.reckoned["waiting_usd"][decision], facts.crossing["month_usd"]["today"]
+    if rows is None:
         return "not known: a bill is missing"
-    if cost == 0:
-        return "nothing at today's volume"
-    most = "at most " if decision == "undecided" else ""
-    return f"{most}{told(cost, usd)} of today's {told(today, usd)}"
+    (first, *later), most = rows, "at most " if decision == "undecided" else ""
+    now = f"{most}{told(first['usd'], usd)} of today's {told(today, usd)}"
+    if first["usd"] == 0:
+        now = "nothing at today's volume"
+    return "; ".join([now, *(f"{told(x['usd'], usd)} from {quoted(x['since'])}" for x in later)])

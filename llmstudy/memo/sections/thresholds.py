@@ -167,8 +167,11 @@ def _steps(facts: Facts) -> list[dict[str, Any]]:
     first, second, third = facts.decided["phases"]
     decided = study.decide_by.isoformat()
     rows: list[tuple[Any, str, str]] = []
+    if stops := [row["workload"] for row in facts.stops()]:
+        what = html(f"Stop sending {first_few(stops)} to today's route")
+        rows.append((what, _watches(facts, "G3"), study.as_of.isoformat()))
     if barred := facts.barred():
-        rows.append((html(f"Stop or sign: {first_few(barred)}"), own, decided))
+        rows.append((html(f"Sign or name another route: {first_few(barred)}"), own, decided))
     if facts.unknown:
         rows.append(("Answer the open intake questions", own, decided))
     for forced in (True, False):
