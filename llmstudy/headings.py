@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from llmstudy.tables import named
 from llmstudy.text import count, listed, opening, share, span, usd
-from llmstudy.words import named
 
 Results = Mapping[str, Any]
 

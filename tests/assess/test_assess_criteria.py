@@ -25,13 +25,6 @@ from llmstudy.evidence import rate_figures
 from llmstudy.figure import GRADES
 from llmstudy.memo import pictures
 from llmstudy.memo.facts import Facts
-from llmstudy.results import (
-    ContractRecord,
-    CriterionRecord,
-    PortabilityRecord,
-    SwitchRecord,
-    TeamRecord,
-)
 from llmstudy.study import StudyError, load
 
 CHAT, CLASSIFY, EXTRACT = "support-chat", "classification", "extraction"
@@ -345,18 +338,6 @@ def test_the_promise_of_one_week_is_tested_behind_an_abstraction(found):
 
 
 # ---- as results, words and a chart
-
-
-def test_results_hold_every_row(found):
-    for kind, table in (
-        (CriterionRecord, found["criteria"]),
-        (ContractRecord, found["contracts"]),
-        (PortabilityRecord, found["portability"]),
-        (SwitchRecord, found["switching"]),
-        (TeamRecord, [found["team"]]),
-    ):
-        for one in table:
-            kind(**{key: one[key] for key in kind.model_fields})
 
 
 def test_the_finding_counts_what_the_table_holds(found):

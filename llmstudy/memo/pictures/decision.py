@@ -8,8 +8,8 @@ import pandas as pd
 from llmstudy import charts
 from llmstudy.charts import Chart
 from llmstudy.memo.facts import Facts
+from llmstudy.tables import named
 from llmstudy.text import count, opening, share, span, usd
-from llmstudy.words import named
 
 
 def trigger_status(facts: Facts) -> Chart:

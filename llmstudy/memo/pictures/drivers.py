@@ -7,7 +7,7 @@ from llmstudy.charts import Chart
 from llmstudy.memo.facts import INPUTS, Facts
 from llmstudy.memo.pictures.crossover import self_hosted_move
 from llmstudy.memo.pictures.notes import grades
-from llmstudy.words import named
+from llmstudy.tables import named
 
 
 def tornado(facts: Facts, inputs: int = 8) -> Chart | None:
