@@ -77,7 +77,7 @@ class Chapter:
         if self.run.resolve() != paths.reference().resolve():
             canonical.write(self.run / name, content)
 
-    def show(self, chart: charts.Chart | None, name: str) -> None:
+    def show(self, name: str, chart: charts.Chart | None) -> None:
         """Shows a chart with its text alternative, and keeps it as `charts/NAME.svg`.
 
         A chart that has nothing to show (None) is left out.

@@ -128,6 +128,13 @@ def hosting(found: Results) -> str:
     return f"At today's volume a fleet would be {span(least, most, share)} busy"
 
 
+def sizing(found: Results) -> list[str]:
+    """What a reader must know of the replay: arrivals, limits, hours left out; and what failed."""
+    notes = [f"{r['workload']} on {r['route']}: {r['note']}" for r in found["sizing_notes"]]
+    notes += [f"{r['workload']} on {r['route']}: {r['reason']}" for r in found["unsized"]]
+    return notes or ["No fleet could be replayed."]
+
+
 def own_gpu(found: Results) -> str:
     """What of the serving points was measured on a GPU of ours, and what was not and why."""
     rows, now = found["own_runs"], found["own_source"] == "this run"

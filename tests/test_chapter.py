@@ -106,7 +106,7 @@ def test_results_that_cannot_be_written_leave_the_last_ones(chapter):
 
 
 def test_a_chart_is_shown_with_its_text_alternative_and_kept(chapter, shown):
-    chapter.show(drawing(), "cost")
+    chapter.show("cost", drawing())
     ((data, metadata),) = shown
     assert metadata["image/svg+xml"]["alt"] == data["text/plain"] == "cost rises from 1 to 2"
     assert (chapter.run / "charts" / "cost.svg").read_text() == data["image/svg+xml"]
@@ -133,7 +133,7 @@ def test_a_table_that_nothing_describes_is_refused(chapter):
 def test_showing_the_same_thing_twice_gives_the_same_text(chapter, shown):
     frame = pd.DataFrame([reversal(1.25)])
     for _ in range(2):
-        chapter.show(drawing(), "cost")
+        chapter.show("cost", drawing())
         chapter.table("reversal", frame)
         chapter.heading("API is cheapest")
     assert shown[:3] == shown[3:]

@@ -3,14 +3,15 @@
 Each table is described once, in `tables.csv`: its caption, the columns that a page shows and
 those that `results.json` promises. Each column is described once for all tables, in
 `columns.csv`, or as `table.column` where its name means something else in one of them.
-The names of the code that cells hold are put in words by `cell_labels.csv`. Files of tables
-keep the names of the code and hold every column; only what is shown is put in words.
+The names of the code that cells hold are put in words by `cell_labels.csv`, those of uncertain
+inputs by `inputs.csv`. Files of tables keep the names of the code and hold every column; only what
+is shown is put in words.
 """
 
 import csv
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -22,15 +23,16 @@ from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from llmstudy import canonical
-from llmstudy.text import share
+from llmstudy.text import count, never_or, share
 
 
 @dataclass(frozen=True)
 class Column:
     """A column of a result table.
 
-    type: text, texts, number, whole, share (0..1, shown in per cent), flag, spread, sides, or the
-    values that it may take, parted by `|`; with `?` behind it where it may be null.
+    type: text, texts, number, whole, share (0..1, shown in per cent), reach (a number; null is
+    never), flag, spread, sides, or the values that it may take, parted by `|`; with `?` behind it
+    where it may be null.
     """
 
     name: str
@@ -88,6 +90,24 @@ def column(name: str, table: str = "") -> Column | None:
 def _rows(file: str) -> list[dict[str, str]]:
     with (Path(__file__).parent / file).open(encoding="utf-8", newline="") as lines:
         return list(csv.DictReader(lines))
+
+
+Rows = pd.DataFrame | Sequence[Mapping[str, Any]]
+"""A result table, as a frame or as the rows that a chapter's results hold."""
+
+
+def with_percentiles(rows: Rows, column: str) -> pd.DataFrame:
+    """The table with the percentiles of one of its columns as p10, p50, p90; null is NaN.
+
+    Without such a column it has them already.
+
+    >>> with_percentiles([{"usd": {"p10": 1, "p50": 2, "p90": None}}], "usd").to_dict("records")
+    [{'p10': 1.0, 'p50': 2.0, 'p90': nan}]
+    """
+    table, ends = pd.DataFrame(rows).reset_index(drop=True), ["p10", "p50", "p90"]
+    if column in table:
+        table = table.drop(columns=column).join(pd.DataFrame(list(table[column]), columns=ends))
+    return table.astype(dict.fromkeys(ends, float)) if len(table) else table
 
 
 # ---- what results.json promises -----------------------------------------------------------------
@@ -180,6 +200,21 @@ def heading(name: str, table: str = "") -> str:
     return " ".join([*first, last])
 
 
+@dataclass(frozen=True)
+class Input:
+    """An uncertain input. place: where the study file states it, in its workload or at the root."""
+
+    name: str
+    label: str
+    place: str
+
+
+@cache
+def inputs() -> Mapping[str, Input]:
+    """Every uncertain input that a bill or a saving is drawn from, by name."""
+    return {row["input"]: Input(*row.values()) for row in _rows("inputs.csv")}
+
+
 @cache
 def _labels() -> Mapping[str, Mapping[str, str]]:
     labels: dict[str, dict[str, str]] = {}
@@ -194,7 +229,11 @@ def named(name: str, text: str) -> str:
 
     >>> named("rule", "always_now"), named("changes", "spare 0 to 1"), named("route", "spare")
     ('move now', 'spare replicas 0 to 1', 'spare')
+    >>> named("input", "drift_gpu")
+    'GPU price drift'
     """
+    if name == "input":
+        return inputs()[text].label if text in inputs() else text
     labels = _labels().get(name)
     return _pattern(name).sub(lambda found: labels[found[0]], text) if labels else text
 
@@ -211,13 +250,19 @@ def _pattern(name: str) -> re.Pattern[str]:
 def shown(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     """What a page shows of a table: the columns that it shows, or all; shares in per cent."""
     described = {key: column(key, name) for key in tables()[name].shown or map(str, frame.columns)}
-    shares = {key for key, of in described.items() if of and of.type.startswith("share")}
-    columns = {key: frame[key].map(_percent) if key in shares else frame[key] for key in described}
-    return pd.DataFrame(columns)
+    cells = {
+        key: frame[key].map(_SHOWN[kind]) if kind in _SHOWN else frame[key]
+        for key, of in described.items()
+        for kind in [of.type.removesuffix("?") if of else ""]
+    }
+    return pd.DataFrame(cells)
 
 
-def _percent(x: Any) -> str | None:
-    return None if canonical.missing(x) else share(x)
+_SHOWN = {
+    "share": lambda x: None if canonical.missing(x) else share(x),
+    "reach": lambda x: never_or(None if canonical.missing(x) else x, count),
+}
+"""How a page writes the cells of a column of that type."""
 
 
 def table_html(frame: pd.DataFrame, caption: str, table: str = "") -> str:
