@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from llmstudy.tables import named
 from llmstudy.text import count, listed, opening, share, span, usd
-from llmstudy.words import named
 
 Results = Mapping[str, Any]
 
@@ -128,6 +128,13 @@ def hosting(found: Results) -> str:
         return "No self-hosted route can serve any of the workloads"
     least, most = (pick(row["utilisation"] for row in fleets) for pick in (min, max))
     return f"At today's volume a fleet would be {span(least, most, share)} busy"
+
+
+def sizing(found: Results) -> list[str]:
+    """What a reader must know of the replay: arrivals, limits, hours left out; and what failed."""
+    notes = [f"{r['workload']} on {r['route']}: {r['note']}" for r in found["sizing_notes"]]
+    notes += [f"{r['workload']} on {r['route']}: {r['reason']}" for r in found["unsized"]]
+    return notes or ["No fleet could be replayed."]
 
 
 def own_gpu(found: Results) -> str:

@@ -1,17 +1,8 @@
 """What a chapter says changes with its results, and every chart takes what every study tells."""
 
-import inspect
-
-import matplotlib.pyplot as plt
 import pytest
 
-from llmstudy import capacity, headings, paths
-from llmstudy.assess.sizing import sizing_tables
-from llmstudy.canonical import plain
-from llmstudy.charts import Chart
-from llmstudy.memo import pictures
-from llmstudy.memo.facts import Facts
-from llmstudy.study import load
+from llmstudy import headings
 from llmstudy.text import usd
 
 STUDIES = ("default", "regulated", "hyperscale", "source_memo")
@@ -172,42 +163,6 @@ def test_every_study_has_its_headings(assessed, name):
         assert not said.endswith(".")
         assert "nan" not in said
         assert len(said) < 220
-
-
-def facts_of(found, name):
-    """The facts of a memo. Only one study is replayed, the quickest; no other shows a sizing."""
-    sized = dict.fromkeys(("replicas_week", "base_load", "sizing_notes", "unsized"), ())
-    if name == "regulated":
-        sized = plain(sizing_tables(found.case))
-    hosting = {**found.results["05_self_hosting"], **sized}
-    study = load(paths.params(f"{name}.yaml"))
-    return Facts(study, found.results).with_results("05_self_hosting", hosting)
-
-
-@pytest.mark.parametrize("name", STUDIES)
-def test_every_picture_takes_what_the_study_tells(assessed, serving_fits, monkeypatch, name):
-    monkeypatch.setattr(capacity, "serving_fits", serving_fits)
-    facts = facts_of(assessed(name), name)
-    given = {"facts": facts, "fleet": pictures.busiest_fleet(facts), "workload": facts.lead}
-    drawn = set()
-    for function, draw in inspect.getmembers(pictures, inspect.isfunction):
-        asked = inspect.signature(draw)
-        if function.startswith("_") or asked.return_annotation not in (Chart, Chart | None):
-            continue
-        wanted = [p.name for p in asked.parameters.values() if p.default is p.empty]
-        chart = draw(*(given[key] for key in wanted))
-        plt.close("all")
-        if chart is not None:
-            assert isinstance(chart, Chart), function
-            assert chart.alt, function
-            drawn.add(function)
-    assert drawn >= {
-        *("projection", "cheaper_by_month", "chances", "information", "convergence", "tornado"),
-        *("regret", "waiting", "cost_items", "calculator_bridge", "crossover_claims"),
-    }
-    assert {"sized_week", "base_load"} <= drawn or name != "regulated"
-    assert len(pictures.flips_table(facts))
-    assert pictures.sizing_notes(facts)
 
 
 def test_routes_that_rest_on_the_same_items_are_one_comparison():

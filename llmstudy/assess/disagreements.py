@@ -1,9 +1,10 @@
 """Chapter 07: the panel's four disagreements (D1 to D4), each judged by what this study knows."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from llmstudy.assess.case import Case, Results, rows_of
 from llmstudy.assess.moves import Found
@@ -267,3 +268,29 @@ def _privacy(found: Found) -> Resolution:
 
 def _today(routes: Any, name: str) -> str:
     return str(routes[(routes["workload"] == name) & routes["current"]]["route"].iloc[0])
+
+
+def disagreements_in_words(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """D1 to D4: what each advisor holds, what holds here, and what each side would have cost.
+
+    rows: of `disagreements`.
+    """
+    return pd.DataFrame(
+        [
+            {
+                "disagreement": f"{row['id']}: {row['question']}",
+                **{who: row[who] for who in ("strategist", "challenger", "analyst", "architect")},
+                "holds here": row["holds"] or "open",
+                "because": row["resolution"],
+                "grade": row["grade"],
+                "costs": "; ".join(map(_side_in_words, row["costs"])),
+            }
+            for row in rows
+        ]
+    )
+
+
+def _side_in_words(cost: Mapping[str, Any]) -> str:
+    if cost["usd"] is None:
+        return f"{cost['side']}: not priced"
+    return f"{cost['side']}: {usd(cost['usd'])} against {cost['against']}"

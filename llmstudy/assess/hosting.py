@@ -1,5 +1,6 @@
 """Chapter 05: every self-hosted route sized for its workload."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from llmstudy.cost import usd_per_million_tokens
 from llmstudy.evidence import FleetOffer
 from llmstudy.figure import Figure
 from llmstudy.study import SelfHostedRoute, Study
+from llmstudy.text import count
 from llmstudy.units import HOURS_PER_MONTH
 
 
@@ -132,16 +134,15 @@ def _fleet(study: Study, name: str, route: str, offer: FleetOffer) -> dict[str, 
     }
 
 
-def curve_tables(
-    study: Study, workload: str, spec: SelfHostedRoute
-) -> tuple[pd.DataFrame, pd.DataFrame, tuple[float, float], float]:
-    """The points nearest to a workload's lengths, the fitted curve there, and its error.
+def serving_curve(study: Study, fleet: Mapping[str, Any]) -> dict[str, Any]:
+    """Measured points and fitted curve behind a fleet, as `charts.serving_curve` takes them.
 
     One prompt and answer length can be drawn at a time: the measured pair closest to the
-    workload's own in log distance. Returns: points (concurrency, tpot_ms,
-    output_tokens_per_s_per_gpu, fitted), curve (the same without fitted), the pair of lengths
-    (tokens in, tokens out) that both hold for, residual share.
+    workload's own in log distance. The target is judged at the workload's own lengths: it is in the
+    chart only where they are the same. fleet: a row of `fleets`.
     """
+    workload, spec = fleet["workload"], study.routes[fleet["route"]]
+    assert isinstance(spec, SelfHostedRoute)
     fitted = evidence.fitted_curve(spec)
     points = capacity.usable_points(
         evidence.serving_points(spec),
@@ -150,7 +151,7 @@ def curve_tables(
         spec.precision,
     )
     points = points[points["tensor_parallel"] == spec.tensor_parallel]
-    intake = study.workloads[workload].intake
+    intake, slo = study.workloads[workload].intake, study.workloads[workload].slo
     away = np.abs(np.log(points["input_tokens"] / intake.input_tokens.value))
     away += np.abs(np.log(points["output_tokens"] / intake.output_tokens.value))
     near = points[away == away.min()].sort_values("concurrency", kind="stable")
@@ -170,4 +171,20 @@ def curve_tables(
             "output_tokens_per_s_per_gpu": fitted.output_tokens_per_s_per_gpu(*shape, prefill_s),
         }
     )
-    return measured, curve, lengths, fitted.residual_share
+    own, slo_ms = (intake.input_tokens.value, intake.output_tokens.value), 1e3 * slo.tpot_p95.value
+    note = (
+        "points: published (vLLM, aiconfigurator-core sample) · curve: fitted · "
+        f"{workload} itself, {count(own[0])} in and {count(own[1])} out: "
+        f"{1000 * fleet['tpot_s']:.3g} ms, target {slo_ms:g} ms"
+    )
+    return {
+        "points": measured,
+        "curve": curve,
+        "lengths": lengths,
+        "slo_tpot_ms": slo_ms if lengths == own else None,
+        "chosen_concurrency": fleet["concurrency"],
+        "model": spec.model.split("/")[-1],
+        "gpu": spec.gpu,
+        "error_share": fitted.residual_share,
+        "note": note,
+    }

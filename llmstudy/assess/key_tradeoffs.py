@@ -1,6 +1,6 @@
 """Chapter 07: the three trade-offs of the source memo's synthesis, with figures on both sides."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from llmstudy.assess.case import Results, rows_of
 from llmstudy.assess.lock_in import vendor
 from llmstudy.figure import least_certain
 from llmstudy.study import ApiRoute, Study
+from llmstudy.text import count, opening, share, span, usd
 
 
 @dataclass(frozen=True)
@@ -100,11 +101,11 @@ def _covered_bill(study: Study, results: Results, found: Mapping[str, Any]) -> _
     """Share of today's bill whose workload another vendor, or a fleet, may serve as a fallback."""
     table, bills = found["routes"], results["06_crossover"]["month_usd"]["today_by_workload"]
     covered = 0.0
-    for name, usd in bills.items():
+    for name, bill in bills.items():
         own = table[(table["workload"] == name) & table["permitted"] & table["fits_context"]]
         today = vendor(study.routes[study.workloads[name].current_route])
         others = {vendor(study.routes[route]) for route in own["route"]} - {today}
-        covered += usd if others else 0.0
+        covered += bill if others else 0.0
     total = sum(bills.values())
     part = covered / total if total else None
     figure = "of today's bill, which another vendor may serve"
@@ -120,3 +121,40 @@ def _routes_to_run(study: Study, found: Mapping[str, Any]) -> _Side:
     figure = f"{'routes' if most > 1 else 'route'} to run at once, today's as the fallback"
     figure += "; low: today's alone"
     return _Side(figure, most, len(today), most, "routes", "measured")
+
+
+# --- as a page shows them ---------------------------------------------------------------------
+
+
+def tradeoffs_in_words(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """The three key trade-offs, with this study's figure on either side.
+
+    rows: of `key_tradeoffs`.
+    """
+    return pd.DataFrame(
+        [
+            {
+                "trade-off": f"{opening(row['option'])}: {row['tradeoff']}",
+                "gains": row["gains"],
+                "in figures": _in_words(row, "gain"),
+                "gives up": row["gives_up"],
+                "at": _in_words(row, "price"),
+            }
+            for row in rows
+        ]
+    )
+
+
+def _in_words(row: Mapping[str, Any], side: str) -> str:
+    """One side's figure with its range, unit, meaning and grade."""
+    value, low, high, unit, grade = (
+        row[f"{side}_{key}"] for key in ("value", "low", "high", "unit", "grade")
+    )
+    figure = str(row[f"{side}_figure"])
+    if value is None:
+        return figure
+    fmt = usd if unit.startswith("USD") else share if unit == "share" else count
+    amount = fmt(value) + (" a month" if unit == "USD/month" else "")
+    if low is not None and low != high:
+        amount += f" ({span(low, high, fmt)})"
+    return f"{amount}{':' if fmt is usd else ''} {figure} ({grade})"

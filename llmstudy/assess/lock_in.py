@@ -4,7 +4,7 @@ The study says how calls are made; who is paid what comes from the bills, who an
 what was retired or repriced from dated tables.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from datetime import date
 from typing import Any
@@ -255,3 +255,32 @@ def _switch(ties: portability.Ties) -> dict[str, Any]:
         "behind_high_days": behind.high_days,
         "work": "; ".join(found.work),
     }
+
+
+# --- as a page shows them ---------------------------------------------------------------------
+
+
+def points_by_part(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """The points that each route earns, part by part, out of the most that it could.
+
+    rows: of `portability_parts`.
+    """
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    for row in rows:
+        line = cells.setdefault((row["workload"], row["route"]), {})
+        part = f"{row['part'].replace('_', ' ')} ({row['points']})"
+        line[part] = span(row["low"], row["high"], count)
+    return pd.DataFrame([{"workload": w, "route": r, **line} for (w, r), line in cells.items()])
+
+
+def contracts_by_route(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """The checklist of every route: its state item by item, with the days left on it.
+
+    rows: of `contracts`.
+    """
+    cells: dict[str, dict[str, str]] = {}
+    for row in rows:
+        days = row["days_left"]
+        state = row["state"] if days is None else f"{row['state']} ({count(days)} days)"
+        cells.setdefault(row["route"], {})[row["item"]] = state + ("*" if row["needed_by"] else "")
+    return pd.DataFrame([{"route": route, **line} for route, line in cells.items()])

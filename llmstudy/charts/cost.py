@@ -22,7 +22,8 @@ from llmstudy.charts.drawing import (
     wrap,
 )
 from llmstudy.charts.style import GREY, INK, PALE, SMALL_PT, Chart
-from llmstudy.charts.tables import by_workload, look_of, look_up, need, numbered, once
+from llmstudy.charts.tables import by_workload, look_of, look_up, need, numbered, of_rows, once
+from llmstudy.tables import Rows, named
 from llmstudy.text import count, share, span, usd
 
 SIDES = {"self_hosted": "self-hosted", "api": "the API"}
@@ -37,13 +38,17 @@ GRADES: dict[str, Any] = {  # filled: somebody saw it; hatched: nobody has
 }
 
 
-def projection(table: pd.DataFrame, note: str) -> Chart:
+@of_rows
+def projection(table: pd.DataFrame, today: str, note: str) -> Chart:
     """What each arm has cost by each horizon, with its range.
 
     table: one row per workload ("all" for their sum), arm and horizon: workload, arm, months,
-    p10_usd, p50_usd, p90_usd (cumulative).
+    p10_usd, p50_usd, p90_usd (cumulative); what staying costs ("stay") is today's arm, whose own
+    cheaper routes are another question. today: the arm of today's route.
     """
     need("table", table, "workload arm months p10_usd p50_usd p90_usd")
+    if (table["arm"] == "stay").any():
+        table = table[table["arm"] != today].replace({"arm": {"stay": today}})
     once("table", table, "workload arm months")
     table = by_workload(table)
     months = sorted(table["months"].unique())
@@ -106,18 +111,23 @@ def _horizons(ax: Axes, rows: pd.DataFrame, months: Sequence[float]) -> list[Ann
     return labels
 
 
-def calculator_bridge(table: pd.DataFrame, subject: str, note: str) -> Chart:
-    """How the answer of the usual web calculator becomes ours, step by step.
+@of_rows
+def calculator_bridge(items: pd.DataFrame, totals: Rows, subject: str) -> Chart | None:
+    """How the answer of the usual web calculator becomes ours, item by item.
 
-    table: step, usd_month, kind: "start" in the first row, "end" in the last, "add" (of either
-    sign) in between.
-    Raises: ValueError if the table lacks columns or rows, or its steps do not lead from its start
-    to its end.
+    items: item, shapley_usd (of either sign). totals, one row: calculator_month_usd, our_month_usd.
+    Raises: ValueError if a table lacks columns, or the items do not lead from one to the other.
     """
-    need("table", table, "step usd_month kind")
-    kinds, amounts = list(table["kind"]), table["usd_month"].to_numpy(dtype=float)
-    if kinds != ["start", *["add"] * (len(kinds) - 2), "end"]:
-        raise ValueError(f"{subject}: a bridge is one start, its adds and one end, in this order.")
+    if not len(totals):
+        return None
+    both = pd.DataFrame(totals).iloc[0]
+    need("items", items, "item shapley_usd")
+    items = items[items["shapley_usd"] != 0]
+    steps = ["the calculator", *(named("item", i) for i in items["item"]), "this study"]
+    kinds = ["start", *["add"] * len(items), "end"]
+    amounts = np.array(
+        [both["calculator_month_usd"], *items["shapley_usd"], both["our_month_usd"]], dtype=float
+    )
     sums = np.cumsum(amounts[:-1])
     if abs(sums[-1] - amounts[-1]) > 0.001 * np.abs(amounts).max():
         raise ValueError(
@@ -129,8 +139,9 @@ def calculator_bridge(table: pd.DataFrame, subject: str, note: str) -> Chart:
     title = f"{subject}: the usual calculator says {words[0]} a month, we say {words[-1]}"
     if amounts[1:-1].any():
         most = int(np.abs(amounts[1:-1]).argmax()) + 1
-        title += f"; most comes from {table['step'].iloc[most]}, {words[most]}"
-    figure = blank(title, note, 0.85 + 0.33 * len(table))
+        title += f"; most comes from {steps[most]}, {words[most]}"
+    note = "each item's share of the difference (Shapley)"
+    figure = blank(title, note, 0.85 + 0.33 * len(steps))
     ax = figure.subplots()
     lefts = [0.0, *sums[:-1], 0.0]
     for y, (left, amount, kind) in enumerate(zip(lefts, amounts, kinds, strict=True)):
@@ -139,13 +150,13 @@ def calculator_bridge(table: pd.DataFrame, subject: str, note: str) -> Chart:
     for y, total in enumerate(sums):
         ax.plot([total, total], [y - 0.3, y + 1.3], color=INK, lw=0.6)
     ax.axvline(0, color=GREY, lw=0.6, zorder=0)
-    name_rows(ax, list(table["step"]))
+    name_rows(ax, steps)
     low, high = min(0, sums.min()), max(0, sums.max())
     room = 0.03 * (high - low) or 1.0
     ax.set_xlim(low - room, high + room)
     even_ticks(ax.xaxis)
     ax.set_xlabel("USD a month (■ added to the calculator's sum, ▨ taken from it)")
-    said = "; ".join(f"{step}: {word}" for step, word in zip(table["step"], words, strict=True))
+    said = "; ".join(f"{step}: {word}" for step, word in zip(steps, words, strict=True))
     return finish(figure, f"{title}. {said}.")
 
 
@@ -156,7 +167,8 @@ def _step(kind: str, amount: float) -> dict[str, Any]:
     return {"fc": GREY} if amount > 0 else {"fc": "white", "hatch": "////"}
 
 
-def cost_items(table: pd.DataFrame, subject: str, note: str) -> Chart:
+@of_rows
+def cost_items(table: pd.DataFrame, subject: str) -> Chart | None:
     """What a month consists of on each side, with the items that a price per GPU or token hides.
 
     table: item, usd_month, side (self_hosted, api), grade.
@@ -164,10 +176,14 @@ def cost_items(table: pd.DataFrame, subject: str, note: str) -> Chart:
     need("table", table, "item usd_month side grade")
     for side in table["side"]:
         look_up("a side", side, SIDES)
+    table = table[table["usd_month"] != 0]
+    if table.empty:
+        return None
     table = table.sort_values("usd_month", ascending=False, kind="stable")
     panels = [(name, table[table["side"] == side]) for side, name in SIDES.items()]
     panels = [(name, rows) for name, rows in panels if len(rows)]
     title = f"{subject}, a month: {'; '.join(f'{name} {_month(rows)}' for name, rows in panels)}"
+    note = "at the stated value of each figure"
     figure = blank(title, note, 0.6 + 0.3 * len(panels) + 0.22 * len(table))
     heights = [len(rows) + 0.2 for _, rows in panels]
     axes = figure.subplots(len(panels), sharex=True, squeeze=False, height_ratios=heights)[:, 0]

@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 
 from llmstudy.charts.drawing import blank, finish, name_rows, wrap
 from llmstudy.charts.style import ACCENT, GREY, INK, PALE, SMALL_PT, WIDTH_IN, Chart
-from llmstudy.charts.tables import look_of, need, numbered, once
+from llmstudy.charts.tables import look_of, need, numbered, of_rows, once
 
 FIRM = ("measured", "recorded", "published")
 """Grades that no judgement and no second-hand page stands behind."""
@@ -22,7 +22,8 @@ _LABELS_IN = 2.2
 """Room for the names of the rows."""
 
 
-def criteria(scores: pd.DataFrame, note: str) -> Chart:
+@of_rows
+def criteria(scores: pd.DataFrame) -> Chart:
     """Scores of every workload and arm on every criterion: the darker, the better.
 
     scores: one row per cell: id, criterion, workload, arm, score (0 to 4; null: no evidence), grade
@@ -37,6 +38,10 @@ def criteria(scores: pd.DataFrame, note: str) -> Chart:
     at_row = {line: y for y, line in enumerate(lines)}
     at_column = {id_: x for x, id_ in enumerate(heads["id"])}
     title = _title(table)
+    note = (
+        "0: fails outright · 4: holds with room · ?: no evidence that carries a score · "
+        "word: the worst grade that a score rests on"
+    )
     figure = blank(title, note, 0.95 + 0.36 * len(at_row))
     ax = figure.subplots()
     cell_in = (WIDTH_IN - _LABELS_IN) / len(at_column) - 0.1

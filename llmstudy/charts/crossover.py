@@ -20,27 +20,36 @@ from llmstudy.charts.drawing import (
     wrap,
 )
 from llmstudy.charts.style import ACCENT, GREY, INK, LINES, ON_WHITE, PALE, SMALL_PT, Chart
-from llmstudy.charts.tables import by_workload, look_of, need, numbered, once
+from llmstudy.charts.tables import (
+    by_workload,
+    look_of,
+    need,
+    numbered,
+    of_rows,
+    once,
+)
+from llmstudy.tables import Rows, with_percentiles
 from llmstudy.text import count, never_or, share, span, usd
 
 
+@of_rows
 def cost_against_volume(
-    curves: pd.DataFrame,
-    crossovers: pd.DataFrame,
-    volume_now: float,
-    workload: str,
-    note: str,
-) -> Chart:
+    curves: pd.DataFrame, crossovers: Rows, volume_now: float, workload: str, note: str
+) -> Chart | None:
     """What each route costs a month as volume grows, and where another one begins to pay.
 
     curves: arm, route, requests_per_month, p10_usd, p50_usd, p90_usd (the mean month over the
-    horizon at this volume throughout), all above zero. crossovers: to_arm, from_route (what it pays
-    against), p10, p50, p90 (requests a month; null: never), p_never (share).
+    horizon at this volume throughout). crossovers, from today's arm: to_arm, from_route (what it
+    pays against), requests_per_month (spread; null: never), p_never (share).
     volume_now: requests a month, within the curves.
-    Raises: ValueError if a table lacks rows or columns, the curves do not reach volume_now, or a
-    cost is not above zero.
+    None without a crossover, or where a route is free, which has no place on a logarithmic axis.
+    Raises: ValueError if a table lacks columns, or the curves do not reach volume_now.
     """
     need("curves", curves, "arm route requests_per_month p10_usd p50_usd p90_usd")
+    amounts = curves[["requests_per_month", "p10_usd", "p50_usd", "p90_usd"]]
+    if (amounts <= 0).any(axis=None) or not len(crossovers):
+        return None
+    crossovers = with_percentiles(crossovers, "requests_per_month")
     need("crossovers", crossovers, "to_arm from_route p10 p50 p90 p_never")
     low, high = curves["requests_per_month"].min(), curves["requests_per_month"].max()
     if not low <= volume_now <= high:
@@ -48,12 +57,6 @@ def cost_against_volume(
             f"{workload}: curves run from {count(low)} to {count(high)} requests a month and miss "
             f"today's {count(volume_now)}: compute them over a wider range."
         )
-    if (curves[["requests_per_month", "p10_usd", "p50_usd", "p90_usd"]] <= 0).any(axis=None):
-        raise ValueError(
-            f"{workload}: curves holds a volume or cost of zero or less, which a logarithmic chart "
-            "cannot show: leave that row out."
-        )
-    crossovers = crossovers.astype({"p10": float, "p50": float, "p90": float})  # null: NaN
     curves = curves.sort_values("requests_per_month", kind="stable")
     routes = {str(name): rows for name, rows in curves.groupby("route", sort=False)}
     today = sorted((_usd_at(rows, volume_now), rows["arm"].iloc[0]) for rows in routes.values())
@@ -151,13 +154,17 @@ def _usd_at(curve: pd.DataFrame, requests: float) -> float:
     return float(np.exp(np.interp(np.log(requests), x, y)))
 
 
-def p_never(crossover: pd.DataFrame, note: str) -> Chart:
+@of_rows
+def p_never(crossover: pd.DataFrame) -> Chart:
     """How often a move never pays, by workload and pair of arms.
 
-    crossover: workload, from_arm, to_arm, p_never (share), p50 (requests a month; null: never).
+    crossover: workload, from_arm, to_arm, p_never (share), requests_per_month (spread; null:
+    never).
     """
+    crossover = with_percentiles(crossover, "requests_per_month")
     need("crossover", crossover, "workload from_arm to_arm p_never p50")
     table = by_workload(crossover)
+    note = "volumes, prices and serving as graded in the ledger"
     moves = [f"{look_of(r.from_arm).name} → {look_of(r.to_arm).name}" for _, r in numbered(table)]
     facts = [f"{share(r.p_never)}, median {never_or(r.p50, count)}" for _, r in numbered(table)]
     most = int(table["p_never"].argmax())
@@ -182,16 +189,20 @@ def p_never(crossover: pd.DataFrame, note: str) -> Chart:
     return finish(figure, f"{title}. {'; '.join(f'{w}, {m}: {f}' for w, m, f in said)}.")
 
 
-def crossover_claims(bands: pd.DataFrame, claims: pd.DataFrame, subject: str, note: str) -> Chart:
+@of_rows
+def crossover_claims(bands: pd.DataFrame, claims: Rows, subject: str, note: str) -> Chart | None:
     """Where others say that a move begins to pay, above where our bands say it does.
 
-    bands: workload, from_route, to_route, p10, p50, p90 (tokens a month; null: never), p_never.
+    bands: from_route, to_route, tokens_per_month (spread; null: never), p_never.
     claims: who, claim, low, high (tokens a month, equal for a single figure; low null: no volume
     follows from it; high null: or more), unit_note (how it was converted).
     """
-    need("bands", bands, "workload from_route to_route p10 p50 p90 p_never")
+    if not len(claims):
+        return None
+    bands, claims = with_percentiles(bands, "tokens_per_month"), pd.DataFrame(claims)
+    need("bands", bands, "from_route to_route p10 p50 p90 p_never")
     need("claims", claims, "who claim low high unit_note")
-    bands = bands.astype({"p10": float, "p50": float, "p90": float})  # null: NaN
+    bands = bands.assign(workload="from " + bands["from_route"])
     claims = claims.astype({"low": float, "high": float})
     met = sum(_meets(claim, bands) for _, claim in numbered(claims))
     title = (
@@ -212,7 +223,7 @@ def crossover_claims(bands: pd.DataFrame, claims: pd.DataFrame, subject: str, no
     routes = [f"→ {route}" for route in bands["to_route"]]
     name_rows(ax, [*claims["who"], *bands["workload"]], [*claims["claim"], *routes])
     who = [f"{row.who}, {row.claim} ({row.unit_note})" for _, row in numbered(claims)]
-    who += [f"{row.workload}, {row.from_route} → {row.to_route}" for _, row in numbered(bands)]
+    who += [f"{row.from_route} → {row.to_route}" for _, row in numbered(bands)]
     said = "; ".join(f"{w}: {fact}" for w, fact in zip(who, facts, strict=True))
     return finish(figure, f"{title}. {said}.")
 
@@ -267,6 +278,7 @@ def _band(ax: Axes, y: int, row: Any, far: float) -> str:
     return f"{median} (80 % range {reach}), {never} of draws"
 
 
+@of_rows
 def p_cheaper_heat(
     table: pd.DataFrame, subject: str, now: float, line_share: float, note: str
 ) -> Chart:
@@ -343,6 +355,7 @@ def _outline(ax: Axes, inside: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
     ax.hlines(y + 1, x, x + 1, color=INK, lw=1.8)
 
 
+@of_rows
 def p_cheaper_by_month(table: pd.DataFrame, line_share: float, note: str) -> Chart:
     """How surely each route is cheaper than today's, month by month.
 

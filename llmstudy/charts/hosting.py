@@ -1,5 +1,6 @@
 """What can a fleet carry, how many replicas does the week take, and what stands idle?"""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,11 @@ from llmstudy.charts.drawing import (
     wrap,
 )
 from llmstudy.charts.style import ACCENT, ARMS, GREY, INK, PALE, SMALL_PT, Chart
-from llmstudy.charts.tables import need, numbered
+from llmstudy.charts.tables import need, numbered, of_rows
 from llmstudy.text import count, share, span, usd
+
+HELDOUT_GOAL = 0.08
+"""Median held-out error that a curve from eight points should keep to."""
 
 FLEETS = {  # mark in words, colour, width: one may lie on another, and both must be seen
     "static": ("▬", PALE, 5.0),
@@ -31,21 +35,19 @@ FLEETS = {  # mark in words, colour, width: one may lie on another, and both mus
 }
 
 
-def week_load(
-    hours: pd.DataFrame,
-    replicas: int,
-    needed: int,
-    capacity_requests_per_s: float,
-    utilisation: float,
-    workload: str,
-    note: str,
-) -> Chart:
+@of_rows
+def week_load(hours: pd.DataFrame, fleet: Mapping[str, Any], note: str) -> Chart:
     """What the week asks of a fleet, what the fleet can carry, and what stands spare.
 
-    hours: hour (0 to 167, from Monday 00:00), requests_per_s. replicas: rented; needed: those the
-    busiest hour takes. capacity_requests_per_s: of one replica at its SLO. utilisation: share.
+    hours: hour (0 to 167, from Monday 00:00), requests_per_s. fleet: workload, replicas (rented),
+    spare (of them, beyond those that the busiest hour takes), capacity_requests_per_s (of one
+    replica at its SLO), utilisation (share), week_logged.
     """
     need("hours", hours, "hour requests_per_s")
+    workload, replicas = fleet["workload"], fleet["replicas"]
+    needed, utilisation = replicas - fleet["spare"], fleet["utilisation"]
+    capacity_requests_per_s = fleet["capacity_requests_per_s"]
+    note += f" · hours: {'measured' if fleet['week_logged'] else 'published shape'}"
     hours = hours.sort_values("hour", kind="stable")
     load, each = hours["requests_per_s"], count(capacity_requests_per_s)
     rented, enough = replicas * capacity_requests_per_s, needed * capacity_requests_per_s
@@ -91,6 +93,7 @@ def _week_ticks(ax: Axes) -> None:
     ax.set(xlim=(0, 168), xlabel="hour of the week (UTC)")
 
 
+@of_rows
 def replicas_week(table: pd.DataFrame, gpus_per_replica: int, subject: str, note: str) -> Chart:
     """How many replicas each kind of fleet holds over the week, and the load that asks for them.
 
@@ -147,6 +150,7 @@ def _spared(static: float, other: float) -> str:
     return f"spares {hours}" if other < static else f"takes {hours} more"
 
 
+@of_rows
 def base_load_split(table: pd.DataFrame, subject: str, note: str) -> Chart:
     """What a month costs when so many replicas carry the base load and the API takes the rest.
 
@@ -258,7 +262,8 @@ def serving_curve(
     )
 
 
-def heldout_errors(table: pd.DataFrame, goal_share: float, note: str) -> Chart:
+@of_rows
+def heldout_errors(table: pd.DataFrame, goal_share: float = HELDOUT_GOAL) -> Chart:
     """How far the fitted serving curve errs on points it has not seen, group by group.
 
     table: one row per group, all fitted in one way: model, gpu, precision, engine_version, n_fit
@@ -275,6 +280,7 @@ def heldout_errors(table: pd.DataFrame, goal_share: float, note: str) -> Chart:
     ]
     errors = table["median_abs_error_share"]
     within = f"{(errors <= goal_share).sum()} of {len(table)} serving groups"
+    note = "points: published (vLLM)"
     title = (
         f"The median group errs {share(errors.median())} on points held out, "
         f"{'within' if errors.median() <= goal_share else 'beyond'} the goal of "

@@ -18,8 +18,9 @@ from llmstudy.charts.drawing import (
     whisker,
 )
 from llmstudy.charts.style import ACCENT, GREY, INK, PALE, Chart
-from llmstudy.charts.tables import look_up, need, numbered
-from llmstudy.text import Format, count, opening, share, span, usd
+from llmstudy.charts.tables import look_up, need, numbered, of_rows
+from llmstudy.tables import named
+from llmstudy.text import count, opening, share, span, usd
 
 HINDSIGHT = "hindsight"
 """The policy that knows the future; no other is out of reach."""
@@ -31,17 +32,22 @@ WORTH: dict[str, Any] = {
 }
 
 
-def tornado(sensitivity: pd.DataFrame, base_usd: float, subject: str, note: str) -> Chart:
-    """Which inputs decide: the outcome at each one's low and high end, the eight strongest.
+@of_rows
+def tornado(
+    sensitivity: pd.DataFrame, base_usd: float, subject: str, note: str, most: int = 8
+) -> Chart:
+    """Which inputs decide: the outcome at each one's low and high end, the strongest.
 
     sensitivity: input, low_usd, high_usd (the outcome at the input's low and high end),
     total_effect, total_effect_error (Sobol index and the half-width of its interval).
-    base_usd: the outcome with every input at its median. subject: the outcome, as a noun.
+    base_usd: the outcome with every input at its median. subject: the outcome, as a noun. most:
+    inputs that are shown.
     """
     need("sensitivity", sensitivity, "input low_usd high_usd total_effect total_effect_error")
     table = sensitivity.sort_values(
         "total_effect", ascending=False, ignore_index=True, kind="stable"
-    ).head(8)
+    ).head(most)
+    table["input"] = [named("input", name) for name in table["input"]]
     ends = np.sort(table[["low_usd", "high_usd"]].to_numpy(dtype=float), axis=1)
     ranges = [span(left, right, usd) for left, right in ends]
     effects = [f"{r.total_effect:.2f} ± {r.total_effect_error:.2f}" for _, r in numbered(table)]
@@ -76,6 +82,7 @@ def tornado(sensitivity: pd.DataFrame, base_usd: float, subject: str, note: str)
     )
 
 
+@of_rows
 def p_never_drivers(table: pd.DataFrame, note: str) -> Chart:
     """Which inputs decide whether a move ever pays: P(never) at each one's ends, eight strongest.
 
@@ -84,6 +91,7 @@ def p_never_drivers(table: pd.DataFrame, note: str) -> Chart:
     """
     need("table", table, "input p_never_low_bin p_never_high_bin spread low high")
     table = table.sort_values("spread", ascending=False, ignore_index=True, kind="stable").head(8)
+    table["input"] = [named("input", name) for name in table["input"]]
     spreads = [
         f"{100 * r.spread:.0f} [{100 * r.low:.0f}, {100 * r.high:.0f}]".replace("-", "−")
         for _, r in numbered(table)
@@ -118,14 +126,16 @@ def p_never_drivers(table: pd.DataFrame, note: str) -> Chart:
     )
 
 
-def information_bars(table: pd.DataFrame, note: str) -> Chart:
-    """What each measurement would be worth to the decision, against what it costs.
+@of_rows
+def information_bars(table: pd.DataFrame) -> Chart:
+    """What each measurement would be worth to the decision, against what it costs: the best twelve.
 
-    table, the best first: measurement, value_usd, low_usd, high_usd (its interval), cost_usd,
-    verdict (measure, undecided, not worth it).
+    table, the best first: workload, measurement, value_usd, low_usd, high_usd (its interval),
+    cost_usd, verdict (measure, undecided, not worth it).
     """
-    need("table", table, "measurement value_usd low_usd high_usd cost_usd verdict")
-    title = _measure_next(table)
+    need("table", table, "workload measurement value_usd low_usd high_usd cost_usd verdict")
+    table = table.head(12).assign(measurement=table["workload"] + ": " + table["measurement"])
+    title, note = _measure_next(table), "volumes, prices and quality as graded in the ledger"
     figure = blank(title, note, 0.9 + 0.36 * len(table))
     ax = figure.subplots()
     facts = []
@@ -162,6 +172,7 @@ def _measure_next(table: pd.DataFrame) -> str:
     return f"Nothing is worth measuring; nearest is {row.measurement}: {sums}"
 
 
+@of_rows
 def waiting_costs(table: pd.DataFrame, note: str) -> Chart:
     """What it costs to commit now, to wait and see, or never to move; and what hindsight would.
 
@@ -226,37 +237,33 @@ def _saving(row: Any) -> str:
     return f"saves {usd(saved)} ({span(low, high, usd)})"
 
 
-def convergence(table: pd.DataFrame, subject: str, fmt: Format, note: str) -> Chart:
-    """Were enough draws made? The estimate and its interval against their number.
+@of_rows
+def convergence(table: pd.DataFrame) -> Chart:
+    """Were enough draws made? The chance that a move is cheaper, against their number.
 
-    table: n (draws), estimate, low, high. subject: the estimate, as a noun. fmt: how it is written.
+    table: workload, route, n (draws), estimate, low, high (shares).
     """
-    need("table", table, "n estimate low high")
+    need("table", table, "workload route n estimate low high")
+    subject = f"the chance that {table['route'][0]} is cheaper for {table['workload'][0]}"
     table = table.sort_values("n", ignore_index=True, kind="stable")
-    said = [f"{fmt(r.estimate)}, give or take {_error(r, fmt)}" for _, r in numbered(table)]
+    said = [
+        f"{share(r.estimate)}, give or take {50 * (r.high - r.low):.2g} points"
+        for _, r in numbered(table)
+    ]
     draws = [count(n) for n in table["n"]]
     title = f"{opening(subject)} is {said[-1]}, after {draws[-1]} draws"
     title += f"; after {draws[0]} it was {said[0]}" if len(table) > 1 else ""
-    figure = blank(title, note, 1.9)
+    figure = blank(title, "Monte Carlo error alone", 1.9)
     ax = figure.subplots()
-    unit = 100 if fmt is share else 1
-    n, (estimate, low, high) = table["n"], (unit * table[c] for c in ("estimate", "low", "high"))
+    n, (estimate, low, high) = table["n"], (100 * table[c] for c in ("estimate", "low", "high"))
     ax.axhline(estimate.iloc[-1], color=GREY, lw=0.8, linestyle=":")
     ax.fill_between(n, low, high, color=PALE, alpha=0.6, lw=0)
     ax.vlines(n, low, high, color=GREY)
     ax.plot(n, estimate, "o-", color=INK, ms=4, lw=0.8)
     right_label(ax, estimate.iloc[-1], said[-1].replace(", ", ",\n", 1))
     ax.set(xscale="log", xlim=(n.min() / 1.3, n.max() * 1.3), xlabel="draws")
-    ax.set_ylabel(f"estimate, with\nits interval{', %' if unit == 100 else ''}")
+    ax.set_ylabel("estimate, with\nits interval, %")
     log_ticks(ax.xaxis)
     even_ticks(ax.yaxis)
     facts = "; ".join(f"{n} draws: {fact}" for n, fact in zip(draws, said, strict=True))
     return finish(figure, f"{title}. {facts}.")
-
-
-def _error(row: Any, fmt: Format) -> str:
-    """Half the interval: in points of a share, else as a share of the estimate where it has one."""
-    half = (row.high - row.low) / 2
-    if fmt is share:
-        return f"{100 * half:.2g} points"
-    return share(half / abs(row.estimate)) if row.estimate else fmt(half)

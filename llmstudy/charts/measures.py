@@ -8,12 +8,13 @@ from matplotlib.axes import Axes
 
 from llmstudy.charts.drawing import blank, finish, log_ticks, name_rows, right_label, whisker, wrap
 from llmstudy.charts.style import ACCENT, GREY, INK, PALE, Chart
-from llmstudy.charts.tables import by_workload, look_of, look_up, need, numbered
+from llmstudy.charts.tables import by_workload, look_of, look_up, need, numbered, of_rows
 from llmstudy.text import count, usd
 
 TARGETS = {"meets": INK, "undecided": "white", "misses": ACCENT}  # face of the mark
 
 
+@of_rows
 def month_bills(bills: pd.DataFrame, note: str) -> Chart:
     """This month's bill of each token-billed route, today's route beside what could replace it.
 
@@ -59,7 +60,8 @@ def _bill(ax: Axes, y: int, row: Any) -> str:
     return f"{said}, {look.name}"
 
 
-def first_tokens(latency: pd.DataFrame, note: str) -> Chart:
+@of_rows
+def first_tokens(latency: pd.DataFrame) -> Chart:
     """The first token of each route at the p95 against its target.
 
     latency: workload, route, target_s, ttft_p95_s, low_s, high_s (null: not known), verdict (meets,
@@ -69,6 +71,7 @@ def first_tokens(latency: pd.DataFrame, note: str) -> Chart:
     times = ["target_s", "ttft_p95_s", "low_s", "high_s"]
     table = by_workload(latency).astype(dict.fromkeys(times, float))
     tally = [f"{count(int(n))} {v}" for v in TARGETS if (n := (table["verdict"] == v).sum())]
+    note = "A range that nobody measured meets no target; a best case that is late misses it."
     title = f"First token at the p95 against its target: {', '.join(tally)}"
     figure = blank(title, note, 1.0 + 0.36 * len(table))
     ax = figure.subplots()

@@ -20,7 +20,8 @@ from llmstudy.charts.drawing import (
     wrap,
 )
 from llmstudy.charts.style import GREY, INK, PALE, SMALL_PT, Chart
-from llmstudy.charts.tables import look_up, need, numbered
+from llmstudy.charts.tables import look_up, need, numbered, of_rows
+from llmstudy.tables import Rows
 from llmstudy.text import count, share, span, usd
 
 ANSWERS = {"now": "● now", "later": "◐ later", "no": "○ no", "unknown": "? unknown"}
@@ -28,22 +29,34 @@ ANSWERS = {"now": "● now", "later": "◐ later", "no": "○ no", "unknown": "?
 ALL = "all"
 """The column of all workloads together."""
 
+MEMO = "This memo"
+"""The row of what this memo decides, below the advisors."""
+
 _MOST_WORDS = 6  # columns; of more, only the marks have room, and names stand on end
 _MARK_IN = 0.11
 _GRID_IN = 3.5
 
 
-def panel(lenses: pd.DataFrame, answers: pd.DataFrame, note: str) -> Chart:
+@of_rows
+def panel(lenses: pd.DataFrame, by_workload: Rows, agreement: Rows, note: str) -> Chart:
     """The advisors' answers per workload, beside the regret of their rules and the month of switch.
 
-    lenses: lens, switch_month_p50 (null: never in most futures), p_never, regret_usd with its
-    interval regret_low_usd and regret_high_usd (all null: not on trial), in the order to show.
-    answers: lens, workload (`ALL`: together), decides (now, later, no, unknown).
+    lenses: lens, decides (now, later, no, unknown), switch_month_p50 (null: never in most futures),
+    p_never, regret_usd with its interval regret_low_usd and regret_high_usd (all null: not on
+    trial), in the order to show. by_workload: lens, workload, decides. agreement: workload,
+    this_memo (what this memo decides on it; `ALL`: on all together).
     """
-    need(
-        "lenses", lenses, "lens switch_month_p50 p_never regret_usd regret_low_usd regret_high_usd"
-    )
-    need("answers", answers, "lens workload decides")
+    trial = "switch_month_p50 p_never regret_usd regret_low_usd regret_high_usd"
+    need("lenses", lenses, f"lens decides {trial}")
+    memo = [
+        {"lens": MEMO, "workload": row.workload, "decides": row.this_memo}
+        for _, row in numbered(pd.DataFrame(agreement))
+    ]
+    whole = lenses[["lens", "decides"]].assign(workload=ALL)
+    answers = pd.concat([whole, pd.DataFrame(by_workload), pd.DataFrame(memo)])
+    need("by_workload", answers, "lens workload decides")
+    lenses = pd.concat([lenses, pd.DataFrame([{"lens": MEMO}])] if memo else [lenses])
+    lenses = lenses.astype(dict.fromkeys(trial.split(), float))
     table = lenses.reset_index(drop=True)
     columns = [ALL, *[name for name in answers["workload"].unique() if name != ALL]]
     title = _title(table, answers)

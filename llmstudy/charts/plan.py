@@ -21,7 +21,8 @@ from llmstudy.charts.drawing import (
     wrap,
 )
 from llmstudy.charts.style import ACCENT, GREY, INK, ON_WHITE, PALE, SMALL_PT, WIDTH_IN, Chart
-from llmstudy.charts.tables import look_up, need, numbered
+from llmstudy.charts.tables import look_up, need, numbered, of_rows
+from llmstudy.tables import Rows, named
 from llmstudy.text import count, share, span, usd
 
 STATUS = {
@@ -33,6 +34,7 @@ STATUS = {
 }
 
 
+@of_rows
 def trigger_status(triggers: pd.DataFrame) -> Chart:
     """Which triggers have fired: a grid of workloads against triggers.
 
@@ -43,13 +45,13 @@ def trigger_status(triggers: pd.DataFrame) -> Chart:
     ids = triggers[["id", "name"]].drop_duplicates("id").sort_values("id", kind="stable")
     workloads = list(triggers["workload"].unique())
     fired = triggers[triggers["status"] == "fired"].groupby("id")["workload"].agg(list)
-    named = [f"{i} on {w[0] if len(w) == 1 else f'{len(w)} workloads'}" for i, w in fired.items()]
+    which = [f"{i} on {w[0] if len(w) == 1 else f'{len(w)} workloads'}" for i, w in fired.items()]
     tally = triggers["status"].value_counts()
     armed = f"{tally.get('armed', 0)} armed, {tally.get('unknown', 0)} unknown"
     pending = f"{tally['pending']} pending, " if "pending" in tally else ""
     title = (
-        f"{tally.get('fired', 'None')} of {len(triggers)} triggers fired{': ' if named else ''}"
-        f"{', '.join(named)}; {pending}{armed}"
+        f"{tally.get('fired', 'None')} of {len(triggers)} triggers fired{': ' if which else ''}"
+        f"{', '.join(which)}; {pending}{armed}"
     )
     cell_in = (WIDTH_IN - 1.4) / len(ids) - 0.1
     figure = blank(title, "In each cell: value / threshold", 0.75 + 0.52 * len(workloads))
@@ -110,12 +112,15 @@ def _quantity(value: float | None, unit: str) -> str:
     return f"{value:.3g}" if abs(value) < 1000 else count(value)
 
 
-def phase_timeline(phases: pd.DataFrame, decide_by: date) -> Chart:
-    """The plan: each phase from start to end, with the gate that closes it.
+@of_rows
+def phase_timeline(phases: pd.DataFrame, gates: Rows, decide_by: date) -> Chart:
+    """The plan: each phase from start to end, with the gate that closes it and how that stands.
 
-    phases: phase, title, start, end (dates), gate, owner. decide_by: the day of the decision.
+    phases: phase, title, start, end (dates), exit_gate, exit_state, owner. gates: phase, at, state,
+    gate. decide_by: the day of the decision.
     """
-    need("phases", phases, "phase title start end gate owner")
+    need("phases", phases, "phase title start end exit_gate exit_state owner")
+    phases = phases.assign(gate=[_closing(row, pd.DataFrame(gates)) for _, row in numbered(phases)])
     table = phases.assign(start=pd.to_datetime(phases["start"]), end=pd.to_datetime(phases["end"]))
     table = table.sort_values("start", ignore_index=True, kind="stable")
     title = (
@@ -157,23 +162,35 @@ def phase_timeline(phases: pd.DataFrame, decide_by: date) -> Chart:
     return finish(figure, f"{title}. {'; '.join(facts)}.")
 
 
+def _closing(phase: Any, gates: pd.DataFrame) -> str:
+    """How the exit of a phase stands, and up to two of the gates that hold it there."""
+    holding: list[str] = []
+    if phase.exit_state != "passed":
+        exits = gates[(gates["phase"] == phase.phase) & (gates["at"] == "exit")]
+        holding = list(exits.loc[exits["state"] == phase.exit_state, "gate"].unique()[:2])
+    return f"{phase.exit_state}: {'; '.join(holding) or phase.exit_gate}"
+
+
 def _day(day: date) -> str:
     return f"{day.day} {day:%b %Y}"
 
 
+@of_rows
 def regret_bars(table: pd.DataFrame, note: str) -> Chart:
     """What each trigger rule would have cost against the switch that hindsight would have made.
 
-    table: rule, advisor, regret_usd (mean over the futures), low_usd, high_usd (its interval),
-    false_alarm_share, missed_share, switch_share (of futures), delay_months (late; below zero:
-    early; null: nothing to time), improved (bool: found by the back-test).
+    table: rule, advisor, regret_usd (mean over the futures), regret_low_usd, regret_high_usd (its
+    interval), false_alarm_share, missed_share, switch_share (of futures), delay_months (late; below
+    zero: early; null: nothing to time), improved (bool: chosen by the back-test).
     """
+    table = table.rename(columns={"regret_low_usd": "low_usd", "regret_high_usd": "high_usd"})
     need(
         "table",
         table,
         "rule advisor regret_usd low_usd high_usd false_alarm_share missed_share delay_months "
         "switch_share improved",
     )
+    table["rule"] = [named("rule", rule) for rule in table["rule"]]
     table = table.sort_values("regret_usd", ignore_index=True, kind="stable").astype(
         {"delay_months": float}
     )

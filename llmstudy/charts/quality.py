@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from llmstudy.charts.drawing import blank, finish, name_rows, right_label, top_label, wrap
 from llmstudy.charts.style import ACCENT, GREY, INK, Chart
-from llmstudy.charts.tables import by_workload, look_up, need, numbered
+from llmstudy.charts.tables import by_workload, look_up, need, numbered, of_rows
 
 VERDICT_MARKS = {  # marker, edge, face
     "non-inferior": ("o", INK, INK),
@@ -18,6 +18,7 @@ VERDICT_MARKS = {  # marker, edge, face
 }
 
 
+@of_rows
 def quality_forest(verdicts: pd.DataFrame) -> Chart:
     """Difference in quality per comparison, candidate minus today's, against each row's margin.
 

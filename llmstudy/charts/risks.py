@@ -9,8 +9,9 @@ from matplotlib.patches import Rectangle
 
 from llmstudy.charts.drawing import blank, finish, wrap
 from llmstudy.charts.style import ACCENT, GREY, INK, PALE, SMALL_PT, WIDTH_IN, Chart
-from llmstudy.charts.tables import look_up, need, numbered, once
+from llmstudy.charts.tables import look_up, need, numbered, of_rows, once
 from llmstudy.decision.risks import LEVELS
+from llmstudy.tables import Rows
 
 
 class _Mark(NamedTuple):
@@ -42,11 +43,12 @@ class _Entry(NamedTuple):
     mark: _Mark
 
 
-def risk_register(risks: pd.DataFrame, note: str) -> Chart:
+@of_rows
+def risk_register(risks: pd.DataFrame, indicators: Rows) -> Chart:
     """The register as a grid of likelihood against impact, each risk marked by what is seen of it.
 
     risks: id, risk, likelihood and impact (low to high; empty: nobody rates it), state (active,
-    warning, quiet, no live evidence), live (what is seen, in words).
+    warning, quiet, no live evidence), live (what is seen, in words). indicators: state, grade.
     """
     need("risks", risks, "id risk likelihood impact state live")
     once("risks", risks, "id")
@@ -70,7 +72,11 @@ def risk_register(risks: pd.DataFrame, note: str) -> Chart:
     tops = np.concatenate([[0.0], np.cumsum(heights)])
     title = _finding(risks)
     legend = " · ".join(f"{mark.shape} {state}" for state, mark in MARKS.items())
-    figure = blank(title, f"{legend} · {note}", 0.9 + tops[-1])
+    seen = {
+        row.grade for _, row in numbered(pd.DataFrame(indicators)) if row.state != "no evidence"
+    }
+    note = f"likelihood and impact: the source memo's · what is seen: {', '.join(sorted(seen))}"
+    figure = blank(title, f"{legend} · {note if seen else note + 'nothing'}", 0.9 + tops[-1])
     ax = figure.subplots()
     for y, row in enumerate(cells):
         for x, cell in enumerate(row):

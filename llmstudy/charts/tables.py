@@ -1,14 +1,30 @@
 """Can this table be drawn, and in which order? What every chart asks of its table first."""
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import pandas as pd
 
-from llmstudy.charts.style import ARMS, Look
+from llmstudy.charts.style import ARMS, Chart, Look
+from llmstudy.tables import Rows
 
 T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def of_rows(
+    draw: Callable[Concatenate[pd.DataFrame, P], Chart | None],
+) -> Callable[Concatenate[Rows, P], Chart | None]:
+    """A chart that takes a result table as it is, and is None where the table has no row."""
+
+    @wraps(draw)
+    def drawn(rows: Rows, /, *args: P.args, **kwargs: P.kwargs) -> Chart | None:
+        table = pd.DataFrame(rows)
+        return None if table.empty else draw(table.reset_index(drop=True), *args, **kwargs)
+
+    return drawn
 
 
 def need(name: str, table: pd.DataFrame, columns: str) -> None:

@@ -13,6 +13,7 @@ from llmstudy.figure import Figure
 from llmstudy.memo.binding import located
 from llmstudy.study import Study
 from llmstudy.study.kept import restored
+from llmstudy.tables import inputs
 from llmstudy.text import listed, share, span
 
 ARMS = {
@@ -20,58 +21,6 @@ ARMS = {
     "hosted_open": "hosted open weights",
     "self_hosted": "self-hosting",
 }
-
-INPUTS = {
-    "requests": ("requests a month", "intake.requests"),
-    "input_tokens": ("input tokens a request", "intake.input_tokens"),
-    "output_tokens": ("output tokens a request", "intake.output_tokens"),
-    "peak_to_mean": ("peak hour against mean", "intake.peak_to_mean"),
-    "growth": ("growth of volume", "growth"),
-    "cached_input_share": ("cached share of input", "cached_input_share"),
-    "retry_share": ("retried requests", "retry_share"),
-    "drift_proprietary_api": ("API price drift", "price_drift.proprietary_api"),
-    "drift_hosted_open": ("hosted price drift", "price_drift.hosted_open"),
-    "drift_gpu": ("GPU price drift", "price_drift.gpu"),
-    "fte": ("staff of the fleet", "self_hosting.fte"),
-    "usd_per_fte_year": ("salary", "team.usd_per_fte_year"),
-    "overhead_share": ("overheads of the fleet", "self_hosting.overhead_share"),
-    "target_utilisation": ("fullness that holds the SLO", "routes.{route}.utilisation"),
-    "today_target_utilisation": ("fullness of today's fleet", ""),
-    "usd_per_gpu_hour": ("GPU rent", "routes.{route}.rent"),
-    "capacity_factor": ("error of capacity", "routes.{route}.capacity"),
-    "today_usd_per_gpu_hour": ("today's GPU rent", ""),
-    "today_capacity_factor": ("error of today's capacity", ""),
-    "moving_cost": ("one-off cost of moving", "moving.{arm}.cost"),
-    "ramp": ("months until moved", "moving.{arm}.ramp"),
-    "prompt_growth": ("growth of prompts", "prompt_growth"),
-    "cache_write_share": ("input written to the cache", "cache_write_share"),
-    "tokenizer": ("prompt tokens of another vendor", "api_use.tokenizer"),
-    "today_tokenizer": ("tokens of today's vendor", ""),
-    "output_tokens_ratio": (
-        "output tokens against today's model",
-        "routes.{route}.output_tokens_ratio",
-    ),
-    "today_output_tokens_ratio": ("output tokens of today's model", ""),
-    "dual_running": ("months of dual running", ""),
-    "staging_replicas": ("staging replicas", "self_hosting.staging_replicas"),
-    "observability": ("observability", "self_hosting.observability"),
-    "on_call": ("on-call pay", "self_hosting.on_call"),
-    "security": ("security review", "self_hosting.security"),
-    "upgrades": ("upgrades a year", "self_hosting.upgrades"),
-    "upgrade_usd": ("cost of an upgrade", "self_hosting.upgrade"),
-    "fine_tuning": ("fine-tuning", "self_hosting.fine_tuning"),
-    "api_evaluation": ("evaluation on an API", "api_use.evaluation"),
-    "model_life_proprietary_api": ("life of a provider's model", "api_use.model_life"),
-    "model_life_hosted_open": ("life of a hosted model", "api_use.hosted_model_life"),
-    "migration_proprietary_api": ("forced change of API", "moving.proprietary_api.cost"),
-    "migration_hosted_open": ("forced change of host", "moving.hosted_open.cost"),
-    "provisioned": ("provisioned throughput", "api_use.provisioned"),
-    "tool_usd": ("tools and search", "api_use.tools"),
-    "jumps": ("jumps of list prices", "price_paths.jumps"),
-    "gpu_volatility": ("volatility of GPU rents", "price_paths.gpu_volatility"),
-    "volatility": ("scatter of the volume", "volatility"),
-}
-"""What an input is called, and where the study file states it (in its workload or at the root)."""
 
 BEFORE_MEMO = (
     "01_evidence",
@@ -171,10 +120,71 @@ class Facts:
         sized = gains or bills or dict.fromkeys(self.study.workloads, 0.0)
         return max(sized, key=lambda name: sized[name])
 
+    def rows(self, chapter: str, name: str, **wanted: Any) -> list[Mapping[str, Any]]:
+        """The rows of a chapter's table whose columns hold the wanted values."""
+        rows = self.chapters[chapter][name]
+        return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+
+    def todays_arm(self, workload: str) -> str:
+        """The arm of a workload's route of today."""
+        return self.study.routes[self.study.workloads[workload].current_route].arm
+
+    @property
+    def self_hosted_move(self) -> Mapping[str, Any] | None:
+        """The self-hosted move that comes nearest to paying."""
+        rows = self.rows("06_crossover", "savings", arm="self_hosted")
+        return max(rows, key=lambda row: row["saving_p50_usd"], default=None)
+
+    @property
+    def calculator_place(self) -> dict[str, str]:
+        """Workload and route at which the usual calculator is held against this study.
+
+        Those of the self-hosted move, or another fleet of its workload: of some models no vendor
+        has published the peak that the calculator starts from. Empty where there is neither.
+        """
+        move = self.self_hosted_move
+        rows = self.rows("06_crossover", "calculators", workload=move["workload"]) if move else []
+        own = [row for row in rows if move and row["route"] == move["route"]] or rows
+        return {key: str(own[0][key]) for key in ("workload", "route")} if own else {}
+
+    @property
+    def least_settled(self) -> Mapping[str, Any] | None:
+        """The self-hosted move of which it is least settled whether it ever pays."""
+        rows = [row for row in self.crossing["never"] if row["inputs"]]
+        return min(rows, key=lambda row: abs(row["p_never"]["estimate"] - 0.5), default=None)
+
+    @property
+    def busiest_fleet(self) -> Mapping[str, Any] | None:
+        """The sized fleet with the highest mean utilisation, where any can serve."""
+        rows = self.rows("05_self_hosting", "fleets")
+        return max(rows, key=lambda row: row["utilisation"], default=None)
+
+    def evidence_note(self, workload: str) -> str:
+        """How the volume, the requests and the prices behind a workload's chart are graded."""
+        evidence, routes = self.chapters["01_evidence"], self.study.workloads[workload].routes
+        starts = tuple(f"routes.{route}.price." for route in routes)
+        grades = sorted({f["grade"] for f in evidence["figures"] if f["name"].startswith(starts)})
+        (row,) = self.rows("01_evidence", "workloads", workload=workload)
+        return f"{volume_note(row)} · prices: {', '.join(grades)}"
+
+    @property
+    def futures_note(self) -> str:
+        """What the simulated futures of the trial are, or why there is none."""
+        about = self.decided["timing"]
+        if about["reason"]:
+            return str(about["reason"])
+        length = f"{about['paths']:,} futures of {about['months']} months"
+        return f"simulated: {length}, priors as graded"
+
     def sensitivity(self) -> Mapping[str, Any] | None:
         """What decides the saving of the lead workload's best move."""
         rows = [r for r in self.crossing["sensitivity"] if r["workload"] == self.lead]
         return rows[0] if rows else None
+
+    @property
+    def flips(self) -> list[Mapping[str, Any]]:
+        """The inputs that can turn a verdict on cost, each with the value at which it does."""
+        return [row for row in self.crossing["flips"] if row["flips_at"] is not None]
 
     def crossovers(self, workload: str) -> list[Mapping[str, Any]]:
         """The crossovers of one workload."""
@@ -209,6 +219,15 @@ class Facts:
             f"{r[0]} and {len(r) - 1} more" if len(r) > 1 else r[0] for r in lines["routes"]
         ]
         return lines
+
+    def largest_comparisons(self, most: int) -> pd.DataFrame:
+        """Of the comparisons that are scored, those of the workloads with the largest bills."""
+        table = self.comparisons()
+        bills = self.crossing["month_usd"]["today_by_workload"]
+        scored = table[table["verdict"] != "none"]
+        order = scored["workload"].map(lambda name: -bills.get(name, 0.0))
+        shown = order.sort_values(kind="stable").index[:most]
+        return scored.loc[sorted(shown)].reset_index(drop=True)
 
     def fired(self) -> list[Mapping[str, Any]]:
         """Triggers that have fired."""
@@ -369,7 +388,7 @@ class Facts:
         sensitivity = self.sensitivity()
         route = sensitivity["route"] if sensitivity else ""
         arm = self.study.routes[route].arm if route else ""
-        path = INPUTS[short][1].format(arm=arm, route=route)
+        path = inputs()[short].place.format(arm=arm, route=route)
         if short == "dual_running":  # each kind of move has its own
             path = "self_hosting" if arm == "self_hosted" else "api_use"
             path += ".dual_running"
@@ -377,6 +396,12 @@ class Facts:
         ledger = {row["name"]: row for name in names for row in self.chapters[name]["figures"]}
         row = ledger.get(f"workloads.{workload}.{path}") or ledger.get(path)
         return None if row is None else Figure(**{**row, "distribution": "fixed"})
+
+
+def volume_note(row: Mapping[str, Any]) -> str:
+    """How the volume and the requests of a row are graded. row: of `workloads` or `fleets`."""
+    requests = "simulated from published figures" if row["traffic"] == "simulated" else "measured"
+    return f"volume: {row['volume_grade']} · requests: {requests}"
 
 
 def read_facts(chapter: Chapter, names: Iterable[str] = ()) -> Facts:

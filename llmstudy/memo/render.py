@@ -172,7 +172,7 @@ def _picture(output: NotebookNode, form: str) -> str:
     alt = output.metadata.get(form, {}).get("alt", "")
     if not alt.strip():
         raise RenderError(
-            "A picture has no text alternative: show it as chapter.show(Chart(figure, alt), name)."
+            "A picture has no text alternative: show it as chapter.show(name, Chart(figure, alt))."
         )
     data = output.data[form]
     code = base64.b64encode(data.encode()).decode() if form == "image/svg+xml" else data.strip()

@@ -10,13 +10,13 @@ import pytest
 
 from llmstudy import headings, triggers
 from llmstudy.assess import disagreements as judged
+from llmstudy.assess.disagreements import disagreements_in_words
+from llmstudy.assess.key_tradeoffs import tradeoffs_in_words
 from llmstudy.assess.moves import canary_rows, first_move_rows
 from llmstudy.assess.panel import facts_of, panel_tables
 from llmstudy.assess.plan import gate_facts, plan_tables
 from llmstudy.decision.canary import canary_requests
 from llmstudy.decision.plan import ALL
-from llmstudy.memo import pictures
-from llmstudy.memo.facts import Facts
 from llmstudy.text import usd
 
 DECISION = "07_triggers_and_routing"
@@ -587,11 +587,11 @@ def test_the_plan_of_a_chapter_is_the_same_from_its_written_results(chapter):
 
 def test_trade_offs_and_disagreements_are_told_with_their_figures(chapter):
     one = chapter("default")
-    told = pictures.tradeoff_table(Facts(one.case.study, {DECISION: one.results[DECISION]}))
+    told = tradeoffs_in_words(one.results[DECISION]["key_tradeoffs"])
     bills = [row["month_usd"] for row in one.results["02_cost"]["bills"] if row["current"]]
     assert told["at"][0].startswith(f"{usd(sum(bills))} a month")
     assert told["in figures"][1].startswith("0 (0 to 4) of 4 workloads")  # G2 is unknown of all
-    rows = pictures.disagreement_table(Facts(one.case.study, {DECISION: one.results[DECISION]}))
+    rows = disagreements_in_words(one.results[DECISION]["disagreements"])
     assert rows["disagreement"].str[:2].tolist() == ["D1", "D2", "D3", "D4"]
     never = one.results[DECISION]["disagreements"][0]["costs"][0]["usd"]
     assert f"API only: {usd(never)}" in rows["costs"][0]

@@ -44,21 +44,21 @@ def title(chart):
 
 
 def test_words_neither_overlap_nor_leave_the_canvas(assert_readable):
-    assert_readable(charts.criteria(MIXED, "what a note says").figure)
+    assert_readable(charts.criteria(MIXED).figure)
 
 
 def test_the_title_counts_scores_failures_and_what_is_barred():
-    said = title(charts.criteria(MIXED, ""))
+    said = title(charts.criteria(MIXED))
     assert said.startswith("30 of 36 scores can be given, 28 on published evidence or better")
     assert "2 fail outright, 2 of them self-hosted on team" in said
     assert said.endswith("privacy bars 2 arms before the rest")
-    assert title(charts.criteria(scores(), "")) == (
+    assert title(charts.criteria(scores())) == (
         "18 of 18 scores can be given, 18 on published evidence or better"
     )
 
 
 def test_every_cell_is_told_in_words_and_none_as_if_it_were_another():
-    alt = charts.criteria(MIXED, "").alt
+    alt = charts.criteria(MIXED).alt
     assert "team 0 of 4 (secondary)" in alt
     assert "latency no evidence" in alt
     assert "cost at scale barred by privacy" in alt
@@ -68,7 +68,7 @@ def test_every_cell_is_told_in_words_and_none_as_if_it_were_another():
 
 def test_in_grey_a_better_score_is_darker_and_words_stay_legible():
     one = scores(**{f"proprietary_api_C{n + 1}": {"score": n} for n in range(5)})
-    figure = charts.criteria(one, "").figure
+    figure = charts.criteria(one).figure
     patches = figure.axes[0].patches[:5]
     lightness = [sum(patch.get_facecolor()[:3]) / 3 for patch in patches]
     assert lightness == sorted(lightness, reverse=True)
@@ -78,8 +78,6 @@ def test_in_grey_a_better_score_is_darker_and_words_stay_legible():
 
 def test_a_cell_that_is_told_twice_is_refused():
     with pytest.raises(ValueError, match="more than once"):
-        charts.criteria(pd.concat([scores(), scores()[:1]]), "")
+        charts.criteria(pd.concat([scores(), scores()[:1]]))
     with pytest.raises(ValueError, match="lacks grade"):
-        charts.criteria(scores().drop(columns="grade"), "")
-    with pytest.raises(ValueError, match="no rows"):
-        charts.criteria(scores()[:0], "")
+        charts.criteria(scores().drop(columns="grade"))

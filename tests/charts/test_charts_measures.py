@@ -43,8 +43,8 @@ def title(chart: Chart) -> str:
     [
         lambda: charts.month_bills(BILLS, NOTE),
         lambda: charts.month_bills(BILLS[:1], ""),
-        lambda: charts.first_tokens(LATENCY, NOTE),
-        lambda: charts.first_tokens(LATENCY[1:2], ""),
+        lambda: charts.first_tokens(LATENCY),
+        lambda: charts.first_tokens(LATENCY[1:2]),
     ],
     ids=["bills", "one bill", "tokens", "bound only"],
 )
@@ -67,7 +67,7 @@ def test_each_bill_is_told_with_its_route_and_today_is_named():
 
 
 def test_verdicts_on_first_tokens_are_counted_and_an_open_end_is_unknown():
-    chart = charts.first_tokens(LATENCY, NOTE)
+    chart = charts.first_tokens(LATENCY)
     assert title(chart).endswith("1 meets, 2 undecided, 1 misses")
     assert "h200-llama-3.1-70b: 0.1 to unknown s against 1 s, undecided (published)" in chart.alt
 

@@ -17,7 +17,6 @@ LENSES = pd.DataFrame(
         ("Strategist", 23.0, 0.24, 117e3, 113e3, 122e3),
         ("Challenger low", NAN, 1.0, 523e3, 487e3, 560e3),
         ("Analyst low", 0.0, 0.0, 621e3, 605e3, 637e3),
-        ("This memo", NAN, NAN, NAN, NAN, NAN),
     ],
     columns=[
         "lens",
@@ -33,10 +32,19 @@ LENSES = pd.DataFrame(
 def answers(workloads, **changed):
     rows = [
         (lens, workload, changed.get(lens.split()[0], "no"))
-        for lens in LENSES["lens"]
+        for lens in (*LENSES["lens"], "This memo")
         for workload in ("all", *workloads)
     ]
     return pd.DataFrame(rows, columns=["lens", "workload", "decides"])
+
+
+def panel(lenses, table, note):
+    """The chart, from all its answers in one table."""
+    memo, whole = table["lens"] == "This memo", table["workload"] == "all"
+    decides = dict(table.loc[whole, ["lens", "decides"]].to_numpy())
+    agreement = table[memo].rename(columns={"decides": "this_memo"})
+    together = lenses.assign(decides=[decides[lens] for lens in lenses["lens"]])
+    return charts.panel(together, table[~memo & ~whole], agreement, note)
 
 
 FOUR = ("support-chat", "classification", "extraction", "long-context-reasoning")
@@ -44,11 +52,11 @@ SOME = answers(FOUR, Strategist="unknown", Analyst="now", Challenger="later")
 UNTRIED = LENSES.assign(**dict.fromkeys(LENSES.columns[1:], NAN))
 
 CHARTS: dict[str, Callable[[], Chart]] = {
-    "four": lambda: charts.panel(LENSES, SOME, NOTE),
-    "one": lambda: charts.panel(LENSES, answers(("product",)), NOTE),
-    "nine": lambda: charts.panel(LENSES, answers([f"workload-{i}" for i in range(9)]), NOTE),
-    "untried": lambda: charts.panel(UNTRIED, SOME, "no fleet may serve"),
-    "free": lambda: charts.panel(
+    "four": lambda: panel(LENSES, SOME, NOTE),
+    "one": lambda: panel(LENSES, answers(("product",)), NOTE),
+    "nine": lambda: panel(LENSES, answers([f"workload-{i}" for i in range(9)]), NOTE),
+    "untried": lambda: panel(UNTRIED, SOME, "no fleet may serve"),
+    "free": lambda: panel(
         LENSES.assign(p_never=1.0, regret_usd=0.0, regret_low_usd=0.0, regret_high_usd=0.0),
         SOME,
         NOTE,
@@ -114,6 +122,6 @@ def test_where_nothing_is_on_trial_there_are_answers_and_no_bars():
 
 def test_an_answer_that_is_none_is_refused():
     with pytest.raises(ValueError, match='"perhaps" is not an answer'):
-        charts.panel(LENSES, answers((), Strategist="perhaps"), NOTE)
+        panel(LENSES, answers((), Strategist="perhaps"), NOTE)
     with pytest.raises(ValueError, match="lenses lacks p_never"):
-        charts.panel(LENSES.drop(columns="p_never"), SOME, NOTE)
+        panel(LENSES.drop(columns="p_never"), SOME, NOTE)

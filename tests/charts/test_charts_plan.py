@@ -14,7 +14,7 @@ LONG = "spend above USD 10k a month sustained for four weeks, released below USD
 REGRET = pd.DataFrame(
     [
         ("2 to 5B tokens a month", "advisor A", 2.1e5, 1.8e5, 2.4e5, 0.31, 0.02, -3.0, 0.92, False),
-        ("never move", "nobody", 4.4e5, 4.1e5, 4.7e5, 0.0, 1.0, None, 0.0, False),
+        ("never", "nobody", 4.4e5, 4.1e5, 4.7e5, 0.0, 1.0, None, 0.0, False),
         ("spend 1.4 × fleet", "back-test", 9e4, 7e4, 1.1e5, 0.08, 0.05, 2.4, 0.55, True),
         (LONG, "the advisor with a rather long name", 1.2e5, 1e5, 1.4e5, 0.2, 0.1, 5.0, 0.7, False),
     ],
@@ -124,5 +124,3 @@ def test_other_regrets_give_another_finding():
 def test_a_table_that_cannot_be_drawn_is_an_error_that_says_so():
     with pytest.raises(ValueError, match="lacks improved"):
         charts.regret_bars(REGRET.drop(columns="improved"), "")
-    with pytest.raises(ValueError, match="no rows"):
-        charts.regret_bars(REGRET[:0], "")

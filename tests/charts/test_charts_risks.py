@@ -10,6 +10,10 @@ from llmstudy import charts
 from llmstudy.charts import Chart
 from llmstudy.decision import risks
 
+INDICATORS = [
+    {"state": "active", "grade": "published"},
+    {"state": "no evidence", "grade": "assumed"},
+]
 NOTE = "likelihood and impact: the source memo's · what is seen: published"
 LONG = (
     "somebody who knows the one fleet that serves it all leaves before anybody else has learnt it"
@@ -37,10 +41,10 @@ def whole():
 
 
 CHARTS: dict[str, Callable[[], Chart]] = {
-    "some": lambda: charts.risk_register(SOME, NOTE),
-    "whole": lambda: charts.risk_register(whole(), NOTE),
-    "unrated": lambda: charts.risk_register(SOME[SOME["likelihood"] == ""], NOTE),
-    "rated": lambda: charts.risk_register(SOME[SOME["likelihood"] != ""], NOTE),
+    "some": lambda: charts.risk_register(SOME, INDICATORS),
+    "whole": lambda: charts.risk_register(whole(), INDICATORS),
+    "unrated": lambda: charts.risk_register(SOME[SOME["likelihood"] == ""], INDICATORS),
+    "rated": lambda: charts.risk_register(SOME[SOME["likelihood"] != ""], INDICATORS),
 }
 
 
@@ -72,7 +76,7 @@ def test_title_and_alt_carry_what_is_seen():
 
 
 def test_a_calm_register_says_so():
-    calm = charts.risk_register(SOME.assign(state="quiet"), NOTE)
+    calm = charts.risk_register(SOME.assign(state="quiet"), INDICATORS)
     assert calm.alt.startswith("None of 6 risks is active; 0 warn")
 
 
@@ -119,12 +123,10 @@ def test_what_nobody_rates_has_no_column():
 
 def test_a_table_that_cannot_be_drawn_is_an_error_that_says_so():
     with pytest.raises(ValueError, match="lacks live"):
-        charts.risk_register(SOME.drop(columns="live"), "")
-    with pytest.raises(ValueError, match="no rows"):
-        charts.risk_register(SOME[:0], "")
+        charts.risk_register(SOME.drop(columns="live"), INDICATORS)
     with pytest.raises(ValueError, match="more than once"):
-        charts.risk_register(pd.concat([SOME, SOME]), "")
+        charts.risk_register(pd.concat([SOME, SOME]), INDICATORS)
     with pytest.raises(ValueError, match='"dire" is not a level'):
-        charts.risk_register(SOME.assign(impact="dire"), "")
+        charts.risk_register(SOME.assign(impact="dire"), INDICATORS)
     with pytest.raises(ValueError, match='"odd" is not a state'):
-        charts.risk_register(SOME.assign(state="odd"), "")
+        charts.risk_register(SOME.assign(state="odd"), INDICATORS)

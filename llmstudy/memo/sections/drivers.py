@@ -7,8 +7,9 @@ from markupsafe import Markup
 
 from llmstudy.figure import Figure
 from llmstudy.memo.binding import bound, quoted, told, told_span
-from llmstudy.memo.facts import INPUTS, Facts, likelihood, meaning
+from llmstudy.memo.facts import Facts, likelihood, meaning
 from llmstudy.memo.sections.prose import heading, html, owner_text, paragraph, table
+from llmstudy.tables import named
 from llmstudy.text import count, listed, opening, share, usd
 
 MOST_ASSUMPTIONS = 5
@@ -24,7 +25,7 @@ def drivers(facts: Facts) -> str:
     found = facts.sensitivity()
     if found is None or not found["inputs"]:
         return heading("drivers", "No uncertain input decides a permitted move")
-    first = [INPUTS[row["input"]][0] for row in found["inputs"][:2]]
+    first = [named("input", str(row["input"])) for row in found["inputs"][:2]]
     likely = next(
         row["p_cheaper"]
         for row in facts.crossing["savings"]
@@ -60,10 +61,13 @@ def _break_even(facts: Facts, found: Any) -> str:
     at = bound(
         quantity(near["flips_at"], figure.unit if figure else near["unit"]), near["flips_at"]
     )
-    where = "inside" if near["inside_range"] else "outside"
+    name, where = (
+        named("input", str(near["input"])),
+        "inside" if near["inside_range"] else "outside",
+    )
     turns = html(f", and turns in {told(near['p_flip'], share)} of its draws")
     return (
-        f"It {does} with {escape(INPUTS[near['input']][0])} {side} {at}, {where} its range"
+        f"It {does} with {escape(name)} {side} {at}, {where} its range"
         f"{turns if near['p_flip'] else ''}."
     )
 
@@ -85,7 +89,7 @@ def assumptions(facts: Facts) -> str:
 def _assumption(facts: Facts, row: Any, figure: Figure) -> dict[str, Any]:
     effect = {"saving at its ends": _ends(row)} if "low_usd" in row else {}
     return {
-        "assumption": INPUTS[row["input"]][0],
+        "assumption": named("input", str(row["input"])),
         "value": bound(quantity(figure.value, figure.unit), figure.value),
         "range": _range(figure),
         **effect,

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from llmstudy.chapter import table_html
 from llmstudy.memo.binding import told, told_span
+from llmstudy.tables import table_html
 from llmstudy.text import listed, usd
 
 
