@@ -9,19 +9,14 @@ import pytest
 from llmstudy import paths
 
 SOURCES = sorted(paths.notebooks().glob("0*.ipynb"))
-STORY = [path for path in SOURCES if path.stem != "08_memo"]
 
 
 def _notebook(path):
     return nbformat.read(path, as_version=4)
 
 
-def _code(path, but=()):
-    return [
-        cell
-        for cell in _notebook(path).cells
-        if cell.cell_type == "code" and not set(cell.metadata.get("tags", [])) & set(but)
-    ]
+def _code(path):
+    return [cell for cell in _notebook(path).cells if cell.cell_type == "code"]
 
 
 def test_there_is_a_notebook_for_every_chapter():
@@ -40,13 +35,6 @@ def test_cells_are_short_and_hold_no_logic(path):
         forbidden = (ast.FunctionDef, ast.ClassDef, ast.For, ast.While, ast.Lambda, ast.ListComp)
         found = [n for n in ast.walk(ast.parse(cell.source)) if isinstance(n, forbidden)]
         assert not found, cell.source
-
-
-@pytest.mark.parametrize("path", STORY, ids=lambda p: p.stem)
-def test_prose_leads_ten_words_to_a_line_of_code(path):
-    prose = " ".join(c.source for c in _notebook(path).cells if c.cell_type == "markdown")
-    lines = sum(len(c.source.splitlines()) for c in _code(path, but=("parameters", "setup")))
-    assert len(prose.split()) >= 10 * lines
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.stem)

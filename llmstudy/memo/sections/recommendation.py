@@ -157,13 +157,11 @@ def _favoured(facts: Facts) -> str:
     found = facts.reckoned["favoured"]
     if found["on_apis"] == found["all"]:
         return "all on APIs"
+    if found["on_apis"]:
+        return f"{told(found['on_apis'], count)} of {told(found['all'], count)} on APIs"
     targets = [facts.verdicts[name]["target"] for name in facts.deciding("undecided")]
     arms = {facts.study.routes[target].arm for target in targets if target}
-    outside = listed(sorted(ARMS[arm] for arm in arms if arm != "proprietary_api"))
-    if found["on_apis"] == 0:
-        return outside
-    on_apis, all_ = told(found["on_apis"], count), told(found["all"], count)
-    return f"{on_apis} of {all_} on APIs, else {outside}"
+    return listed(sorted(ARMS[arm] for arm in arms))
 
 
 def _confidence(facts: Facts) -> str:
@@ -185,7 +183,7 @@ def _reversal(facts: Facts) -> str:
         return "Going back costs the unused GPU commitment; the API stays as the fallback."
     if arms:
         return "It is undone by changing the route in the gateway."
-    return "Nothing moves, so there is nothing to undo."
+    return "Nothing moves, so nothing binds."
 
 
 # --- the ask ------------------------------------------------------------------------------------
