@@ -1,5 +1,7 @@
 """What tests share: the studies that ship, assessed once each, a run's pages, real traces."""
 
+import fcntl
+import pickle
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -42,11 +44,29 @@ def run_chapters(study: Study) -> Assessment:
 
 
 @pytest.fixture(scope="session")
-def serving_fits() -> Callable[..., Any]:
+def once(tmp_path_factory, worker_id) -> Callable[[str, Callable[[], Any]], Any]:
+    """What takes long is made once by its name, by the first worker of a session that needs it."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder if worker_id == "master" else folder.parent
+
+    def made(name: str, make: Callable[[], Any]) -> Any:
+        file = folder / f"{name}.pickle"
+        with (folder / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not file.is_file():
+                file.write_bytes(pickle.dumps(make()))
+        return pickle.loads(file.read_bytes())
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def serving_fits(once) -> Callable[..., Any]:
     """`capacity.serving_fits`, which takes seconds, made once for all studies of a seed."""
     from llmstudy import capacity
 
-    return cache(capacity.serving_fits)
+    fit = capacity.serving_fits
+    return cache(lambda seed: once(f"serving_fits_{seed}", lambda: fit(seed=seed)))
 
 
 @pytest.fixture(scope="session")
@@ -68,9 +88,13 @@ def assess(serving_fits) -> Callable[[Study], Assessment]:
 
 
 @pytest.fixture(scope="session")
-def assessed(assess) -> Callable[[str], Assessment]:
+def assessed(assess, once) -> Callable[[str], Assessment]:
     """The assessment of a study that ships, by its name."""
-    return cache(lambda name: assess(load(paths.params(f"{name}.yaml"))))
+
+    def of(name: str) -> Assessment:
+        return once(f"assessed_{name}", lambda: assess(load(paths.params(f"{name}.yaml"))))
+
+    return cache(of)
 
 
 @pytest.fixture
