@@ -236,7 +236,9 @@ def items(
     Returns: phase, item, scope, owner, start, end, cost_usd, cost_low_usd, cost_high_usd, rests_on,
     note, source; and for each phase whose figure is not used up by its items one row more, the work
     that has no figure of its own. Each phase's costs then sum to its own, unless its items cost
-    more than its figure, which the note of that row says.
+    more than its figure, which the note of that row says; so do the ends, where what the figure
+    leaves rises with it. Items that vary more than their figure leave least at the high end: the
+    row's range then holds what is left at either.
     """
     nothing = dict.fromkeys(("cost_usd", "cost_low_usd", "cost_high_usd", "rests_on"))
     phase = plan.iloc[0]
@@ -303,7 +305,7 @@ def _rest(phase: Mapping[Any, Any], rows: Sequence[Mapping[str, Any]]) -> dict[s
     left = {end: phase[end] - sum(row[end] for row in priced) for end in ends}
     if not any(left.values()):
         return None
-    low, high = sorted(max(left[end], 0.0) for end in ends[1:])
+    kept = {end: max(left[end], 0.0) for end in ends}
     short = "" if min(left.values()) >= 0 else "cost" if left["cost_usd"] < 0 else "may cost"
     return {
         "phase": phase["phase"],
@@ -312,9 +314,9 @@ def _rest(phase: Mapping[Any, Any], rows: Sequence[Mapping[str, Any]]) -> dict[s
         "owner": phase["owner"],
         "start": phase["start"],
         "end": phase["end"],
-        "cost_usd": max(left["cost_usd"], 0.0),
-        "cost_low_usd": low,
-        "cost_high_usd": high,
+        "cost_usd": kept["cost_usd"],
+        "cost_low_usd": min(kept.values()),
+        "cost_high_usd": max(kept.values()),
         "rests_on": "what the phase's figure leaves",
         "note": f"the items {short} more than the phase's figure" if short else None,
         "source": "phases.csv",

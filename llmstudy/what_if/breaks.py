@@ -145,10 +145,12 @@ def _turn(route: str, lever: Lever, passes: Callable[[float], bool]) -> BreakEve
 
 
 def _margin(base: "Prepared", changes: Changes, move: Move) -> BreakEven:
-    """The change of the margin from which a route holds it on the items at hand."""
+    """The change of the margin from which a route holds it on the items at hand; none where these
+    are far from the task and hold no margin."""
     quality = base.quality(changes.margin)
     rows = quality[(quality["workload"] == move.workload) & (quality["route"] == move.route)]
-    low = rows["low"].iloc[0] if len(rows) else None
+    near = rows[rows["closeness"] != "far"]
+    low = near["low"].iloc[0] if len(near) else None
     if low is None or pd.isna(low) or not 0 < -low < 1:
         return BreakEven(move.route, "margin", None, None)
     own = base.study.workloads[move.workload].quality.margin.value

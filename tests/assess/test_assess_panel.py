@@ -42,6 +42,10 @@ class Chapter:
             if (row["id"], row["workload"]) == (id_, workload):
                 row.update(facts)
 
+    def favour(self, workload, route):
+        """The route that the workload's verdict looks to, whichever saves most."""
+        self.found["verdicts"][workload]["target"] = route
+
     def set_route(self, workload, route, **facts):
         table = self.found["routes"]
         at = (table["workload"] == workload) & (table["route"] == route)
@@ -78,8 +82,16 @@ def test_the_costs_of_the_items_are_those_of_their_phase(assessed, name):
         own = [row for row in found["plan_items"] if row["phase"] == phase["phase"]]
         if any("cost more than" in (row["note"] or "") for row in own):
             continue  # as `decision.plan.items` says
-        for end in ("cost_usd", "cost_low_usd", "cost_high_usd"):
-            assert sum(row[end] or 0 for row in own) == pytest.approx(phase[end])
+        assert sum(row["cost_usd"] or 0 for row in own) == pytest.approx(phase["cost_usd"])
+        # what is left at either end of the phase's figure is what the row of the rest ranges over
+        rest = [row for row in own if row["rests_on"] == "what the phase's figure leaves"]
+        priced = [row for row in own if row not in rest]
+        left = [
+            phase[end] - sum(row[end] or 0 for row in priced)
+            for end in ("cost_low_usd", "cost_usd", "cost_high_usd")
+        ]
+        for end, at in (("cost_low_usd", min(left)), ("cost_high_usd", max(left))):
+            assert sum(row[end] for row in rest) == pytest.approx(at)
 
 
 def test_golden_items_cost_what_the_favoured_candidates_need(assessed):
@@ -155,6 +167,7 @@ def test_every_trigger_that_fired_has_its_step_in_the_first_phase(assessed, name
 
 def test_a_reason_to_move_follows_triggers_and_savings(chapter):
     one, route = chapter("default"), "openai-gpt-6-luna"
+    one.favour("extraction", route)
     before = one.gates()
     assert before["G1-G6"]["extraction"].state == "open"
     assert before["saving"]["extraction"].state == "passed"
@@ -178,6 +191,7 @@ def test_a_reason_to_move_follows_triggers_and_savings(chapter):
 )
 def test_a_gate_on_quality_is_passed_by_own_items_only(chapter, quality, grade, state):
     one = chapter("default")
+    one.favour("extraction", "openai-gpt-6-luna")
     one.set_route("extraction", "openai-gpt-6-luna", quality=quality, quality_grade=grade)
     assert one.gates()["quality"]["extraction"].state == state
 
@@ -224,7 +238,9 @@ def answered_by(one, served):
     ],
 )
 def test_a_fallback_is_drilled_once_another_model_has_answered(chapter, served, fallback, canary):
-    gates = answered_by(chapter("default"), served).gates()
+    one = answered_by(chapter("default"), served)
+    one.favour("extraction", "openai-gpt-6-luna")
+    gates = one.gates()
     assert gates["fallback"]["extraction"].state == fallback
     assert gates["canary"]["extraction"].state == canary
 
@@ -238,6 +254,7 @@ def test_a_canary_at_full_traffic_passes_only_if_it_holds_its_margins(
 ):
     """Against 1 % failures and 5 % late first tokens before; the margin is 5 points."""
     one = answered_by(chapter("default"), ["gpt-4o-2024-08-06"])
+    one.favour("extraction", "openai-gpt-6-luna")
     requests = one.case.traffic.requests
     own = requests.index[requests["workload"] == "extraction"]
     n, target_s = 4_000, one.case.study.workloads["extraction"].slo.ttft_p95.value

@@ -299,6 +299,16 @@ def test_the_items_of_a_phase_sum_to_its_figure():
     assert found[found["phase"] == 1]["cost_usd"].isna().all()  # nothing to split
 
 
+def test_what_a_figure_leaves_lies_within_its_range_whatever_the_items_cost():
+    """Items that vary more than the figure leave least of it at its high end."""
+    golden = [ItemCost("chat", 50_000.0, 5_000.0, 115_000.0, "8,333 items")]
+    found = items(priced_plan(), {"golden_set": golden}).query("phase == 2")
+    [rest] = found[found["rests_on"] == "what the phase's figure leaves"].to_dict("records")
+    ends = [rest[f"cost_{end}usd"] for end in ("low_", "", "high_")]
+    assert ends == [5_000, 10_000, 25_000]  # of 120,000 - 115,000, 60,000 - 50,000, 30,000 - 5,000
+    assert found["cost_usd"].sum() == 60_000
+
+
 def test_items_that_cost_more_than_their_phase_are_said_to():
     golden = [ItemCost("chat", 90_000.0, 30_000.0, 200_000.0, "15,000 items")]
     own = items(priced_plan(), {"golden_set": golden}).query("phase == 2")

@@ -19,8 +19,8 @@ from llmstudy.study import load
 from llmstudy.what_if import BASE, Changes, changed, prepare, save, what_if, with_quotes
 
 OWN = "h200-llama-3.1-70b"
-BEST_OWN = "h200-gpt-oss-120b"
-"""The fleet that stands for its arm: the one that saves most."""
+BEST, BEST_OWN = "novita-gpt-oss-120b", "h200-gpt-oss-120b"
+"""The move of extraction that saves most, and the fleet that stands for its arm."""
 
 
 @pytest.fixture(scope="module")
@@ -159,16 +159,17 @@ def test_a_wider_margin_proves_what_the_interval_lets_it_prove(base):
     own = workload.quality.margin.value
     near = {"classification": workload.model_copy(update={"task": "reasoning"})}
     study = base.study.model_copy(update={"workloads": base.study.workloads | near})
+    traffic = open_case(base.study).traffic
     for of, margin, proven in [
         (study, -low - own - 0.001, False),
         (study, -low - own + 0.001, True),
         (base.study, -low - own + 0.001, False),
     ]:
-        assert _proven(changed(of, Changes(margin=margin))) is proven
+        assert _proven(Case(changed(of, Changes(margin=margin)), traffic)) is proven
 
 
-def _proven(study):
-    table = quality_tables(Case(study, traffic=None))["quality"]
+def _proven(case):
+    table = quality_tables(case)["quality"]
     row = table[(table["workload"] == "classification") & (table["route"] == "groq-llama-3.1-8b")]
     return row["verdict"].iloc[0] == "non-inferior"
 
@@ -218,7 +219,7 @@ def test_a_saving_is_that_of_the_model_of_the_sensitivity(base):
     ("lever", "workload", "route"),
     [
         ("volume", "extraction", BEST_OWN),
-        ("volume", "extraction", "openai-gpt-6-luna"),
+        ("volume", "extraction", BEST),
         ("growth", "extraction", BEST_OWN),
     ],
 )
@@ -235,6 +236,23 @@ def test_a_break_even_is_where_the_move_begins_to_pass(base, at_base, lever, wor
         for side in (-1, 1)
     ]
     assert passes == [not turn.passes_above, turn.passes_above]
+
+
+def test_no_margin_is_held_on_items_far_from_the_task(base):
+    """Independently: were GSM8K near to classification, it would turn at its lower end."""
+    route, name = "h200-llama-3.1-8b", "classification"
+    workload = base.study.workloads[name]
+    counts = counts_of(workload.quality.evidence[route])
+    low = quality.paired_difference(counts, 1 - 2 * 0.05 / 2).low
+    rows = pd.DataFrame(base.quality(0.0))
+    assert set(rows.loc[rows["route"] == route, "closeness"]) == {"far"}
+    for closeness, at in [("far", None), ("near", -low - workload.quality.margin.value)]:
+        seen = rows.assign(closeness=closeness)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(base, "quality", lambda margin, seen=seen: seen)
+            breaks = what_if(base).workloads[name].breaks
+        [turn] = [b.at for b in breaks if (b.route, b.lever) == (route, "margin")]
+        assert turn == (None if at is None else pytest.approx(at))
 
 
 def test_a_break_even_in_price_or_team_is_found_where_there_is_one(base):
