@@ -28,6 +28,7 @@ UNITS: dict[str, dict[str, float]] = {
     "USD/month": {"USD/month": 1, "k USD/month": 1e3, "USD/year": 1 / 12},
     "USD/year": {"USD/year": 1, "USD/month": 12},
     "USD/item": {"USD/item": 1},
+    "items/week": {"items/week": 1},
     "USD/upgrade": {"USD/upgrade": 1},
     "USD/1k requests": {"USD/1k requests": 1, "USD/request": 1000},
     "USD/Mtok": {"USD/Mtok": 1},
@@ -45,6 +46,7 @@ UNITS: dict[str, dict[str, float]] = {
     "jumps/year": {"jumps/year": 1},
     "months": {"months": 1, "years": 12},
     "weeks": {"weeks": 1, "months": 52 / 12},
+    "days": {"days": 1, "weeks": 7},
 }
 """Unit used inside -> units a study may write -> factor between them."""
 

@@ -289,6 +289,7 @@ def moves(montecarlo):
     current = study.workloads["extraction"].current_route
     dear = TokenPrice("proprietary_api", 0.003, 0.0015, 0.002, 1155, 211, (1.0, 1.2), 0.003)
     cheap = replace(dear, arm="hosted_open", uncached_input_usd=0.0009, month_factors=(1.0,))
+    cheap = replace(cheap, context_factors=((0.5, 1.0, 1.0), (1.0, 1.1, 1.0), (2.0, 1.7, 1.3)))
     figures = (Figure("", 1, "factor", 0.7, 1.2, "triangular"), Figure("", 3.5, "USD", 2, 5))
     own = FleetOffer(
         mc.Fleet(
@@ -301,6 +302,7 @@ def moves(montecarlo):
             spare=1,
             reserved_share=0.6,
             reserved_price_share=0.7,
+            cached_factors=((0.0, 1.0), (0.5, 1.4)),
         ),
         *figures,
         Figure("", 0.6, "share", 0.5, 0.8, "triangular"),
@@ -316,6 +318,10 @@ def moves(montecarlo):
 @pytest.mark.parametrize("months", [3, 26])
 def test_the_loop_over_draws_adds_up_to_what_the_monte_carlo_saves(montecarlo, moves, months):
     assert montecarlo.largest_difference(moves, months, 12) < 1e-12
+    # and on the dates of a plan
+    hosted, own = (("extraction", route) for route in moves.routes["extraction"])
+    offers = replace(moves.offers, starts={hosted: (1.0, 0.4), own: (2.25, 0.3)})
+    assert montecarlo.largest_difference(replace(moves, offers=offers), months, 12) < 1e-12
 
 
 def test_savings_of_a_block_are_one_row_per_draw_and_one_column_per_move(montecarlo, moves):

@@ -90,7 +90,9 @@ def test_a_contract_holds_through_its_last_day_and_not_the_day_after(last):
     assert asked("phi", "proprietary_api", held, last - day).permitted
     lapsed = asked("phi", "proprietary_api", held, last + day)
     assert (lapsed.permitted, lapsed.contract, lapsed.missing) == (False, "", ("baa",))
-    assert lapsed.reason == f"phi data need BAA in force on {last + day}"
+    needed = f"phi data need BAA in force on {last + day}"
+    assert lapsed.reason == f"{needed}; BAA ended on {last}"
+    assert asked("phi", "proprietary_api", {}, last + day).reason == needed
 
 
 def test_every_contract_that_a_permission_rests_on_is_told_with_its_end():

@@ -21,7 +21,7 @@ from llmstudy.run import (
     run_study,
 )
 from llmstudy.run.notebook import Execution, NotebookError, load_libraries
-from llmstudy.study import StudyError
+from llmstudy.study import StudyError, load
 
 STUDY = paths.params("default.yaml")
 SHORT = {"01_evidence": (), "02_cost": ("01_evidence",), "08_memo": ("02_cost",)}
@@ -222,7 +222,8 @@ def comparison(monkeypatch):
     def read_run(folder):
         if not (folder / "study").is_file():
             raise ValueError(f"{folder} is not a run that can be compared")
-        return SimpleNamespace(results={"study": (folder / "study").read_text()}, run_id="before")
+        results = {"study": (folder / "study").read_text()}
+        return SimpleNamespace(results=results, run_id="before", study=load(STUDY))
 
     def compared(then, now):
         return {"then": {"run_id": then.run_id}, "now": {"run_id": now}}

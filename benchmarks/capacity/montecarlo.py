@@ -10,6 +10,7 @@ import tracemalloc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -113,8 +114,9 @@ def inputs_of(moves: Moves, name: str, route: str, months: int, n: int) -> list[
 
 
 def stay_bills(current: mc.Offer, d: Numbers, months: int) -> list[float]:
-    """What each month costs on today's route, in one draw."""
-    today = d | {k.removeprefix(mc.TODAY): x for k, x in d.items() if k.startswith(mc.TODAY)}
+    """What each month costs on today's route, in one draw: it began before the first."""
+    today = {**d, mc.START: 0.0}
+    today |= {k.removeprefix(mc.TODAY): x for k, x in d.items() if k.startswith(mc.TODAY)}
     return [month_bill(current, today, month) for month in range(months)]
 
 
@@ -124,6 +126,12 @@ def volume(d: Numbers, month: int) -> float:
     return requests * off_trend(d, "requests", month)
 
 
+def answer_tokens(d: Numbers) -> float:
+    """Tokens of an answer in one draw, reasoning included."""
+    tokens: float = d["output_tokens"] * d["output_tokens_ratio"]
+    return tokens
+
+
 def off_trend(d: Numbers, name: str, month: int) -> float:
     """The factor by which a price or a volume leaves its trend; 1 where it has no path."""
     path = d.get(mc.PATH + name)
@@ -131,14 +139,20 @@ def off_trend(d: Numbers, name: str, month: int) -> float:
 
 
 def loop_savings(stay: list[float], challenger: mc.Offer, d: Numbers) -> list[float]:
-    """What a move has saved by the end of each month, in one draw. stay: bills of today's route."""
-    saved, by_month = -d["moving_cost"], []
+    """What a move has saved by the end of each month, in one draw. stay: bills of today's route.
+
+    Nothing is paid or saved until it begins, on the plan's day or now.
+    """
+    start: float = d.get(mc.START, 0.0)
+    full, saved, by_month = start + d["ramp"] + d.get(mc.CANARY, 0.0), 0.0, []
     for month, stay_usd in enumerate(stay):
-        go_usd = month_bill(challenger, d, month)
-        moved = min(1.0, max(0.0, month + 1 - d["ramp"]))
-        saved += moved * (stay_usd - go_usd) - d["team_usd"]
-        if month == math.ceil(d["ramp"]):  # the first that the new route serves in full
-            saved -= d["dual_running"] * go_usd
+        if month + 1 > start:
+            go_usd = month_bill(challenger, d, month)
+            saved -= d["moving_cost"] if month <= start else 0.0
+            saved -= d["team_usd"] * min(1.0, month + 1 - start)
+            saved += min(1.0, max(0.0, month + 1 - full)) * (stay_usd - go_usd)
+            if month == math.ceil(full):  # the first that the new route serves in full
+                saved -= d["dual_running"] * go_usd
         by_month.append(saved)
     return by_month
 
@@ -172,8 +186,10 @@ def month_bill(offer: mc.Offer, d: Numbers, month: int) -> float:
             + cached * offer.cached_input_usd
             + wrote * offer.written_input_usd
         ) / offer.input_tokens
-        usd = usd_per_token * prompts * (1 + d["prompt_growth"]) ** month
-        usd += offer.output_usd / offer.output_tokens * d["output_tokens"] * d["tokenizer"]
+        prompts *= (1 + d["prompt_growth"]) ** month
+        dearer_in, dearer_out = beyond_thresholds(offer, prompts)
+        usd = usd_per_token * prompts * dearer_in
+        usd += offer.output_usd / offer.output_tokens * answer_tokens(d) * dearer_out
         usd *= (1 + d["retry_share"]) * d[f"drift_{offer.arm}"] ** years
         usd *= off_trend(d, offer.arm, month)
         usd *= offer.month_factors[min(month, len(offer.month_factors) - 1)]
@@ -182,7 +198,8 @@ def month_bill(offer: mc.Offer, d: Numbers, month: int) -> float:
         of_requests: float = requests * (usd + d["tool_usd"] / 1000)
         return of_requests + beside
     share, per_on_demand = offer.reserved_share, offer.reserved_price_share
-    term = month // offer.term_months * offer.term_months
+    first = int(d.get(mc.START, 0.0))
+    term = first + (month - first) // offer.term_months * offer.term_months
     reserved = share * replicas(offer, d, term)
     beyond = (1 - share + share / per_on_demand) * replicas(offer, d, month)
     beyond -= reserved / per_on_demand
@@ -194,11 +211,25 @@ def month_bill(offer: mc.Offer, d: Numbers, month: int) -> float:
     return rent + upkeep
 
 
+def beyond_thresholds(offer: TokenPrice, prompt_tokens: float) -> tuple[float, float]:
+    """Price of a token in and of one out at a mean prompt's length, over today's."""
+    factors = offer.context_factors or ((1.0, 1.0, 1.0),)
+    length = min(max(prompt_tokens / offer.input_tokens, factors[0][0]), factors[-1][0])
+    for shorter, longer in pairwise(factors):
+        if length <= longer[0]:
+            part = math.log(length / shorter[0]) / math.log(longer[0] / shorter[0])
+            dearer_in, dearer_out = (
+                a + part * (b - a) for a, b in zip(shorter[1:], longer[1:], strict=True)
+            )
+            return dearer_in, dearer_out
+    return factors[-1][1:]
+
+
 def replicas(offer: mc.Fleet, d: Numbers, month: int) -> float:
     """What a month's requests take in one draw, spares and staging included."""
     prompts = d["input_tokens"] * d["tokenizer"]
     longer_in = prompts * (1 + d["prompt_growth"]) ** month / offer.input_tokens
-    longer_out = d["output_tokens"] * d["tokenizer"] / offer.output_tokens
+    longer_out = answer_tokens(d) / offer.output_tokens
     per_s = offer.capacity_requests_per_s * d["capacity_factor"]
     per_s *= longer_in**offer.input_elasticity * longer_out**offer.output_elasticity
     shares, factors = zip(*offer.cached_factors, strict=True)

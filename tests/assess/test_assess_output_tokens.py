@@ -7,11 +7,12 @@ import pytest
 from llmstudy.assess.case import open_case
 from llmstudy.assess.cost import cost_tables
 from llmstudy.assess.latency import latency_tables
-from llmstudy.assess.market import figures_of, pair_inputs
+from llmstudy.assess.market import Market, figures_of, pair_inputs
 from llmstudy.figure import Figure
 
 COST, HOSTING, LATENCY = "02_cost", "05_self_hosting", "03_latency"
 LUNA = {"workload": "support-chat", "route": "openai-gpt-6-luna"}
+NO_OFFERS = Market({}, {})
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +72,7 @@ def test_every_route_has_a_row_and_the_ledger_holds_each_uncertain_ratio(default
 def test_a_stated_ratio_stands_once_in_the_ledger_and_is_the_draws_input(default):
     study = stating(default.case.study, LUNA["route"], output_tokens_ratio=ratio(1.5))
     assert study.figures()["routes.openai-gpt-6-luna.output_tokens_ratio"].value == 1.5
-    offers = type("NoFleets", (), {"fleets": {}})
-    figures = figures_of(pair_inputs(study, offers, *LUNA.values()))
+    figures = figures_of(pair_inputs(study, NO_OFFERS, *LUNA.values()))
     assert figures["output_tokens_ratio"].value == 1.5
     assert figures["today_output_tokens_ratio"].value == 1.0
 
@@ -80,8 +80,7 @@ def test_a_stated_ratio_stands_once_in_the_ledger_and_is_the_draws_input(default
 def test_a_model_counts_the_same_tokens_at_every_host(default):
     study = default.case.study
     azure = stating(study, LUNA["route"], provider="azure", model="gpt-4o")
-    offers = type("NoFleets", (), {"fleets": {}})
-    same, other = (figures_of(pair_inputs(x, offers, *LUNA.values())) for x in (azure, study))
+    same, other = (figures_of(pair_inputs(x, NO_OFFERS, *LUNA.values())) for x in (azure, study))
     for name in ("tokenizer", "output_tokens_ratio"):
         assert (same[name].value, same[name].uncertain) == (1.0, False)
     assert other["output_tokens_ratio"].uncertain
@@ -119,6 +118,10 @@ def test_the_ratio_of_a_reasoning_candidate_is_among_what_decides(default):
     assert "output_tokens_ratio" in [row["input"] for row in found["inputs"]][:5]
     counted = default.rows("06_crossover", "worth", measurement="output tokens of gpt-6-luna")
     assert {row["inputs"] for row in counted} == {"output_tokens_ratio"}
-    # one model at a host and on a fleet of one's own is counted once
+    # one model at a host and on a fleet of one's own is counted once: five routes, three models
     worth = default.rows("06_crossover", "worth", workload="extraction")
-    assert sum("output tokens of" in row["measurement"] for row in worth) == 2
+    asked = [x for x in (row["measurement"] for row in worth) if x.startswith("output tokens of")]
+    for model in ("llama-3.1-70b", "gpt-6-luna", "gpt-oss-120b"):
+        assert sum(model in x.lower() for x in asked) == 1
+    assert len(default.case.study.workloads["extraction"].candidates) == 5
+    assert len(asked) == 3

@@ -8,6 +8,7 @@ from statsmodels.stats.multitest import multipletests
 from llmstudy import paths
 from llmstudy.assess import case as opened
 from llmstudy.assess.quality import UNPAIRED_DISCORDANCE, counts_of, quality_tables
+from llmstudy.evidence import traffic_of
 from llmstudy.quality import (
     PairedCounts,
     benchmark,
@@ -36,13 +37,19 @@ NEAR = ("task: chat", "task: reasoning")
 """GSM8K asks what a reasoning workload asks, and nothing of a chat."""
 
 
+@pytest.fixture(scope="module")
+def traffic():
+    """Of the default study: nothing that is changed here changes its requests."""
+    return traffic_of(load(paths.params("default.yaml")))
+
+
 @pytest.fixture
-def table(variant):
+def table(variant, traffic):
     """The quality table of the default study with some of its text replaced."""
 
     def of(*changes):
         study = load(variant("default", *changes))
-        return quality_tables(opened.Case(study, traffic=None))["quality"].set_index(
+        return quality_tables(opened.Case(study, traffic))["quality"].set_index(
             ["workload", "route"]
         )
 
@@ -249,8 +256,8 @@ def test_every_bundled_benchmark_is_placed_near_or_far_for_every_task():
 
 
 def test_a_study_of_one_workload_tests_it_at_the_whole_of_a_first_look():
-    study = load(paths.params("source_memo.yaml"))
-    [row] = quality_tables(opened.Case(study, traffic=None))["quality"].to_dict("records")
+    case = opened.open_case(load(paths.params("source_memo.yaml")))
+    [row] = quality_tables(case)["quality"].to_dict("records")
     assert row["alpha"] == row["next_alpha"] == 0.025
 
 
