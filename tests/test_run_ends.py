@@ -50,7 +50,7 @@ def test_a_run_that_is_ended_takes_its_children_along(tmp_path, ending):
         assert until(lambda: list(temporary.glob("llmstudy-*/kernel.json")))
     run.send_signal(ending)
     assert run.wait(60) in (-ending, 128 + ending)
-    assert until(lambda: group_is_gone(run.pid), 20)
+    assert until(lambda: group_is_gone(run.pid))
     leftovers.clear(out / "default", ".*.partial")
     leftovers.clear(scratch, "llmstudy-*")
     assert not list(out.glob("default/.*"))

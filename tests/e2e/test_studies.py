@@ -96,9 +96,9 @@ def _words(page):
 
 
 def test_the_same_study_gives_the_same_bytes(runs, tmp_path):
-    again = run_study(paths.params("regulated.yaml"), tmp_path, progress=False)
+    again = run_study(paths.params("source_memo.yaml"), tmp_path, progress=False)
     for key in ("results", "memo", "figures"):
-        assert again.paths[key].read_bytes() == runs("regulated").paths[key].read_bytes()
+        assert again.paths[key].read_bytes() == runs("source_memo").paths[key].read_bytes()
 
 
 def test_the_source_memos_case_comes_out_api_first_with_armed_triggers(runs):
@@ -138,13 +138,13 @@ def test_a_real_log_of_an_hour_is_measured_and_said_to_be_too_short(tmp_path):
     trace = paths.ROOT.parent / "shared" / "traces" / "AzureLLMInferenceTrace_conv.csv"
     if not trace.is_file():
         pytest.skip("the Azure 2023 conversation trace is not beside this checkout")
-    text = paths.params("default.yaml").read_text()
+    text = paths.params("source_memo.yaml").read_text()
     section = (
-        f"requests: {{path: {trace}, format: azure, workload: support-chat, "
+        f"requests: {{path: {trace}, format: azure, workload: product, "
         "provider: openai, model: gpt-4o}\n"
     )
     study = tmp_path / "logged.yaml"
-    study.write_text(text.replace("study: default\n", "study: logged\n") + section)
+    study.write_text(text.replace("study: source_memo\n", "study: logged\n") + section)
     result = run_study(study, tmp_path / "out", progress=False)
     tables = json.loads((result.folder / "results" / "01_evidence.json").read_text())
     assert tables["log"] == {
@@ -154,10 +154,10 @@ def test_a_real_log_of_an_hour_is_measured_and_said_to_be_too_short(tmp_path):
         "rows_lost": 0,
         "reasons": {},
     }
-    chat = next(row for row in tables["workloads"] if row["workload"] == "support-chat")
+    chat = next(row for row in tables["workloads"] if row["workload"] == "product")
     assert chat["tokens_grade"] == chat["volume_grade"] == chat["traffic"] == "measured"
     assert chat["input_tokens"] == pytest.approx(1155, abs=1)
     assert "cannot size a fleet" in result.paths["memo"].read_text()
     figures = pd.read_csv(result.paths["figures"])
-    growth = figures.set_index("name").loc["workloads.support-chat.growth"]
+    growth = figures.set_index("name").loc["workloads.product.growth"]
     assert growth["grade"] == "assumed"
