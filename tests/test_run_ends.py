@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
+import psutil
 import pytest
 
 from llmstudy import paths
@@ -24,12 +26,14 @@ def until(truth, seconds=60):
     return True
 
 
-def group_is_gone(group):
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return True
-    return False
+def living(group):
+    """The processes of a group that have not ended, whether or not their end was waited for."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, ProcessLookupError):
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                found.append((process.pid, process.status(), process.cmdline()))
+    return found
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
@@ -50,7 +54,7 @@ def test_a_run_that_is_ended_takes_its_children_along(tmp_path, ending):
         assert until(lambda: list(temporary.glob("llmstudy-*/kernel.json")))
     run.send_signal(ending)
     assert run.wait(60) in (-ending, 128 + ending)
-    assert until(lambda: group_is_gone(run.pid))
+    assert until(lambda: not living(run.pid)), living(run.pid)
     leftovers.clear(out / "default", ".*.partial")
     leftovers.clear(scratch, "llmstudy-*")
     assert not list(out.glob("default/.*"))
