@@ -183,7 +183,7 @@ def _reversal(facts: Facts) -> str:
         return "Going back costs the unused GPU commitment; the API stays as the fallback."
     if arms:
         return "It is undone by changing the route in the gateway."
-    return "Nothing moves, so nothing binds."
+    return "Nothing moves, so nothing to undo."
 
 
 # --- the ask ------------------------------------------------------------------------------------
