@@ -180,19 +180,19 @@ def uncounted_looks(then: Study | None, now: Study | None) -> list[str]:
     an earlier look they would pass by luck more often than `quality.ALPHA` allows. Nothing is known
     of a run whose study cannot be read (None).
     """
-    before, said = _own_evidence(then), []
+    before, sentences = _own_evidence(then), []
     for pair, (counts, looks) in _own_evidence(now).items():
         last_counts, last_looks = before.get(pair, (counts, 0))
         changed = counts != last_counts
         if looks < last_looks + changed:
             workload, current, candidate = pair
-            said.append(
+            sentences.append(
                 f"{workload}: the items of {current} and {candidate} "
                 f"{'have changed since' if changed else 'are those of'} the last run, which judged "
                 f"them with looks: {last_looks}; this study says looks: {looks}. Write looks: "
                 f"{last_looks + changed}, or a worse model has one more try to pass by chance."
             )
-    return said
+    return sentences
 
 
 def _own_evidence(study: Study | None) -> dict[tuple[str, str, str], tuple[tuple[int, ...], int]]:

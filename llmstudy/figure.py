@@ -109,8 +109,7 @@ class Figure:
             return f"is {kind}, so its range needs low and high"
         if not math.isfinite(self.value):
             return f"is {self.value:g}, but must be a finite number"
-        low = self.value if self.low is None else self.low
-        high = self.value if self.high is None else self.high
+        low, high = self.ends
         span = f"[{low:g}, {high:g}]"
         if not low <= self.value <= high:
             return f"with value {self.value:g} lies outside its range {span}"
@@ -119,6 +118,16 @@ class Figure:
         if kind in ("loguniform", "lognormal") and low <= 0:
             return f"is {kind}, so its range {span} must be above zero"
         return None
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Low and high; the value at both ends where it has no range.
+
+        >>> Figure("h100", 2.29, "USD/h").ends, Figure("h100", 2.29, "USD/h", high=6.88).ends
+        ((2.29, 2.29), (2.29, 6.88))
+        """
+        low = self.value if self.low is None else self.low
+        return low, self.value if self.high is None else self.high
 
     @property
     def uncertain(self) -> bool:

@@ -15,16 +15,14 @@ from math import exp, hypot, log
 
 import numpy as np
 import pandas as pd
+from scipy.special import ndtri
 
 from llmstudy import paths
 from llmstudy.figure import Figure
-from llmstudy.prices.model_names import model_key, same_model
+from llmstudy.prices.model_names import model_key
 from llmstudy.study import Route, Study, Workload, bundled_figures
 
 _BENCHMARK = "the aider polyglot benchmark"
-
-_Z90 = 1.2815515655446004
-"""Of a normal distribution, what lies beyond this many standard deviations is a tenth."""
 
 
 @dataclass(frozen=True)
@@ -118,14 +116,14 @@ def ratio_of(route: Length, counted: Length, output_tokens: float) -> Figure:
 
     output_tokens: of one answer as counted.
 
-    >>> found = ratio_of(length_of("gpt-5"), length_of("kimi-k2"), 211)
-    >>> found.grade, round(found.value, 2), round(found.low, 1), round(found.high, 1)
+    >>> ratio = ratio_of(length_of("gpt-5"), length_of("kimi-k2"), 211)
+    >>> ratio.grade, round(ratio.value, 2), round(ratio.low, 1), round(ratio.high, 1)
     ('published', 3.97, 1.8, 8.8)
     """
     given = bundled_figures()
     spread = log(given["output_tokens.task_spread"].value)
     middle = route.log_mean - counted.log_mean
-    reach = _Z90 * hypot(route.log_sd, counted.log_sd, spread)
+    reach = float(ndtri(0.9)) * hypot(route.log_sd, counted.log_sd, spread)
     low, high = exp(middle - reach), exp(middle + reach)
     if route.reasons != "no" and counted.reasons == "no":
         least = given["output_tokens.least_reasoning"].value
@@ -167,7 +165,7 @@ def output_tokens_ratio(study: Study, workload: Workload, route: Route) -> Figur
 
 def one_model(a: str, b: str) -> bool:
     """Whether two names, of any two hosts, are of one model."""
-    return same_model(a, b) or model_key(a) == model_key(b)
+    return model_key(a) == model_key(b)
 
 
 def as_answered_by(study: Study, workload: Workload, route: Route) -> Workload:

@@ -124,8 +124,8 @@ def assemble(study: Study, chapters: Mapping[str, Mapping[str, Any]]) -> Record:
         if table.promised
     }
 
-    def spread(found: Mapping[str, float] | None) -> Spread | None:
-        return None if found is None else Spread(**{k: found[k] for k in Spread.model_fields})
+    def spread(row: Mapping[str, float] | None) -> Spread | None:
+        return None if row is None else Spread(**{k: row[k] for k in Spread.model_fields})
 
     return Results(
         study=study.study,

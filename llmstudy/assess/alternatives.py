@@ -35,17 +35,17 @@ def alternative_tables(case: Case, results: Results, decided: Tables) -> Tables:
 
 def _compared(models: pd.DataFrame) -> pd.DataFrame:
     """The open models named then with what their successors score against them."""
-    found = [
+    scores = [
         current_models.compared(new, old)
         for new, old in zip(models["priced_as"], models["named_then"], strict=True)
     ]
-    said = [
+    sentences = [
         f"{share(each.model)} against {share(each.today)} on {each.benchmark}"
         if each
         else "not yet compared"
-        for each in found
+        for each in scores
     ]
-    return models.assign(compared=said)
+    return models.assign(compared=sentences)
 
 
 def _own(value: float | None, evidence: str) -> Fact:

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from llmstudy.assess.case import Case, Results, Tables
-from llmstudy.assess.team import ends
 from llmstudy.decision import criteria, team
 from llmstudy.figure import Figure, least_certain
 
@@ -176,8 +175,8 @@ def _lock_in(found: Tables) -> dict[str, _Ours]:
 def _hidden(case: Case) -> dict[str, _Ours]:
     """What two of the hidden costs come to in a fleet's bill."""
     spec = case.study.self_hosting
-    tests = [x * y for x, y in zip(ends(spec.upgrades), ends(spec.upgrade), strict=True)]
-    watch = [x + y for x, y in zip(ends(spec.observability), ends(spec.on_call), strict=True)]
+    tests = [x * y for x, y in zip(spec.upgrades.ends, spec.upgrade.ends, strict=True)]
+    watch = [x + y for x, y in zip(spec.observability.ends, spec.on_call.ends, strict=True)]
     grades = {spec.observability.grade, spec.on_call.grade}
     return _kept(
         {
@@ -200,7 +199,7 @@ def _staff(case: Case) -> dict[str, _Ours]:
         ),
         "hiring": _stated(study.moving["self_hosted"].ramp, "the study's months until moved"),
     }
-    cost = team.yearly_usd(team.headcount(team.roles()), ends(salary))
+    cost = team.yearly_usd(team.headcount(team.roles()), salary.ends)
     said = "its own heads at the study's salaries"
     return _kept({**found, "headcount_cost": _spanned(cost, said, salary.grade)})
 

@@ -9,6 +9,7 @@ items of one's own; it is unpaired, and proves nothing.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from typing import Any, Literal
 
 import pandas as pd
@@ -49,12 +50,18 @@ class Score:
         return self.model - self.today
 
 
+@cache
+def _bundled(name: str) -> pd.DataFrame:
+    return pd.read_csv(paths.data(name), keep_default_na=False)
+
+
 def current_models(on: date) -> pd.DataFrame:
     """The models of at most 18 months on a day: model, arm, dated, dated_by, source.
 
     Source: `data/current_models.csv`; the price list has no dates.
     """
-    table = pd.read_csv(paths.data("current_models.csv"), parse_dates=["dated"])
+    table = _bundled("current_models.csv")
+    table = table.assign(dated=pd.to_datetime(table["dated"]))
     oldest = pd.Timestamp(on) - pd.DateOffset(months=NEWEST_MONTHS)
     recent = table[(table["dated"] >= oldest) & (table["dated"] <= pd.Timestamp(on))]
     return recent.assign(arm=recent["weights"].map(ARM_OF_WEIGHTS)).reset_index(drop=True)
@@ -65,12 +72,11 @@ def compared(model: str, today: str, task: str | None = None) -> Score | None:
 
     >>> compared("gpt-oss-120b", "gpt-4o", "chat") is None
     True
-    >>> found = compared("gpt-oss-120b", "gpt-4o", "reasoning")
-    >>> found.benchmark, round(found.model, 3), round(found.today, 3)
+    >>> score = compared("gpt-oss-120b", "gpt-4o", "reasoning")
+    >>> score.benchmark, round(score.model, 3), round(score.today, 3)
     ('Aider polyglot', 0.418, 0.231)
     """
-    table = pd.read_csv(paths.data("benchmark_scores.csv"), keep_default_na=False)
-    for key, rows in table.groupby("benchmark", sort=True):
+    for key, rows in _bundled("benchmark_scores.csv").groupby("benchmark", sort=True):
         asked = quality.benchmark(str(key), task or "reasoning")
         scored, before = _scored(rows, model), _scored(rows, today)
         if (asked.near or task is None) and scored and before:
@@ -132,9 +138,9 @@ def candidates(study: Study, name: str, arm: ApiArm) -> list[Candidate]:
     return sorted(ranked, key=lambda c: (c.usd_per_request, c.model))
 
 
-def best(found: list[Candidate], margin_share: float) -> Candidate | None:
+def best(ranked: list[Candidate], margin_share: float) -> Candidate | None:
     """The cheapest of some candidates that is compared and lies within the margin, if any does."""
-    return next((c for c in found if c.score and not c.worse_than(margin_share)), None)
+    return next((c for c in ranked if c.score and not c.worse_than(margin_share)), None)
 
 
 _BEST = (
@@ -153,14 +159,14 @@ def best_models(study: Study) -> pd.DataFrame:
     rows = []
     for name, workload in study.workloads.items():
         for arm in ARM_OF_WEIGHTS.values():
-            found = best(candidates(study, name, arm), workload.quality.margin.value)
+            candidate = best(candidates(study, name, arm), workload.quality.margin.value)
             row: dict[str, Any] = {"workload": name, "arm": arm}
             row |= dict.fromkeys(_BEST) | {"verdict": "not yet compared"}
-            if found and found.score:
-                row |= {"model": found.model, "provider": found.route.provider}
-                row |= {"served": found.served, "usd_per_request": found.usd_per_request}
-                row |= {"benchmark": found.score.benchmark, "setting": found.score.setting}
-                row |= {"score": found.score.model, "score_today": found.score.today}
+            if candidate and candidate.score:
+                row |= {"model": candidate.model, "provider": candidate.route.provider}
+                row |= {"served": candidate.served, "usd_per_request": candidate.usd_per_request}
+                row |= {"benchmark": candidate.score.benchmark, "setting": candidate.score.setting}
+                row |= {"score": candidate.score.model, "score_today": candidate.score.today}
                 row["verdict"] = "best"
             rows.append(row)
     return pd.DataFrame(rows, columns=["workload", "arm", *_BEST, "verdict"], dtype=object)
@@ -181,30 +187,32 @@ def cheaper_models(case: Case, bills: Iterable[Mapping[str, Any]]) -> list[str]:
                 continue
             cheapest = min(own, key=lambda row: row["month_usd"])
             margin = workload.quality.margin.value
-            found = [
+            ranked = [
                 c
                 for c in candidates(case.study, name, arm)
                 if not c.served and not c.worse_than(margin)
             ]
-            if not found:
+            if not ranked:
                 continue
-            month_usd = _month_usd(case, name, found[0].route)
+            month_usd = _month_usd(case, name, ranked[0].route)
             if month_usd <= WORTH_A_WORD_SHARE * cheapest["month_usd"]:
-                sentences.append(_sentence(name, found[0], month_usd, cheapest))
+                sentences.append(_sentence(name, ranked[0], month_usd, cheapest))
     return sentences
 
 
-def _sentence(name: str, found: Candidate, month_usd: float, cheapest: Mapping[str, Any]) -> str:
-    route, score = found.route, found.score
-    model = f"{_IN_WORDS[route.arm]} {found.model} at {route.provider}"
+def _sentence(
+    name: str, candidate: Candidate, month_usd: float, cheapest: Mapping[str, Any]
+) -> str:
+    route, score = candidate.route, candidate.score
+    model = f"{_IN_WORDS[route.arm]} {candidate.model} at {route.provider}"
     part = share(month_usd / cheapest["month_usd"])
-    said = f"{name}: {model} would bill {usd(month_usd)} a month, {part} of "
-    said += f"the cheapest route {cheapest['route']}, "
+    text = f"{name}: {model} would bill {usd(month_usd)} a month, {part} of "
+    text += f"the cheapest route {cheapest['route']}, "
     if score is None:
-        return f"{said}and is not yet compared: add it as a candidate."
+        return f"{text}and is not yet compared: add it as a candidate."
     setting = f" ({score.setting})" if score.setting else ""
     return (
-        f"{said}and scores {share(score.model)} on {score.benchmark}{setting}, today's model "
+        f"{text}and scores {share(score.model)} on {score.benchmark}{setting}, today's model "
         f"{share(score.today)}: add it as a candidate and compare both on your own items."
     )
 

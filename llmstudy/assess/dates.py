@@ -41,11 +41,12 @@ def move_dates(case: Case, quality: Sequence[Mapping[str, Any]]) -> list[dict[st
     allowed = permissions(study)
     barred = set(allowed.loc[allowed["current"] & ~allowed["permitted"], "workload"])
     pace = figures["plan.items_per_week"].value
+    foundation_weeks = int(phase_table()["end_week"].iloc[0])
     rows = []
     for row in quality:
         name, route = str(row["workload"]), str(row["route"])
         behind = study.workloads[name].portability.behind_gateway == "yes"
-        gateway = 0 if behind else int(phase_table()["end_week"].iloc[0])
+        gateway = 0 if behind else foundation_weeks
         items = _items_left(row)
         weeks = ceil(items / pace)
         begins = study.decide_by + timedelta(weeks=gateway + weeks)

@@ -123,7 +123,7 @@ class Futures:
         start = self.start_months
         saved = (self.stay_usd - self._paid(start)) * self.discount
         if start < self.months:
-            saved[:, int(start)] -= self.once_usd * (1 + self.discount_rate) ** (-start / 12)
+            saved[:, int(start)] -= self.once_usd * mc.worth_today(self.discount_rate, start)
         return np.asarray(saved.cumsum(axis=1))
 
     def stay_by_month(self) -> FloatArray:
@@ -297,7 +297,7 @@ def portfolio_saving(study: Study, offers: Market, targets: Mapping[str, str]) -
         if study.routes[route].arm == "self_hosted":
             if platform and not fleets - {name} and start < months:
                 spared = part.once_usd - _next_move(study, part.once_usd)
-                total += spared * (1 + part.discount_rate) ** (-start / 12)
+                total += spared * mc.worth_today(part.discount_rate, start)
             own = 1.0 if name in fleets else mc.begun_share(start, months)
             needed, platform = np.maximum(needed, own), True
         elif name in fleets:

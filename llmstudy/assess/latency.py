@@ -99,7 +99,7 @@ def answer_rows(
         elif pace_s is None:
             pace_s, pace_source = workload.slo.tpot_p95.value, "target"
         start_s = row["low_s"] if row["ttft_p95_s"] is None else row["ttft_p95_s"]
-        ends = (ratio.value, ratio.low or ratio.value, ratio.high or ratio.value)
+        ends = (ratio.value, *ratio.ends)
         e2e = [
             None if start_s is None else start_s + max(counted.value * x - 1, 0) * pace_s
             for x in ends
@@ -180,11 +180,11 @@ def _of_claim(claim: Figure, target_s: float) -> _Found:
 
 def _claim_verdict(claim: Figure, target_s: float) -> str:
     """A claim whose best case misses is out, whatever its grade; only a measured one can meet."""
-    if (claim.value if claim.low is None else claim.low) > target_s:
+    soonest_s, latest_s = claim.ends
+    if soonest_s > target_s:
         return "misses"
     measured = claim.grade in ("measured", "recorded")
-    late = (claim.value if claim.high is None else claim.high) > target_s
-    return "meets" if measured and not late else "undecided"
+    return "meets" if measured and latest_s <= target_s else "undecided"
 
 
 # --- probes ---------------------------------------------------------------------------------

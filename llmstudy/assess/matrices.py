@@ -128,8 +128,8 @@ def _upfront(study: Study, arm: ArmName) -> Computed:
         "",
         sum(f.value for f in parts),
         "USD",
-        sum(f.value if f.low is None else f.low for f in parts),
-        sum(f.value if f.high is None else f.high for f in parts),
+        sum(f.ends[0] for f in parts),
+        sum(f.ends[1] for f in parts),
         grade="assumed",
     )
     said = "phase 1" if len(parts) == 1 else "phases 1 and 2, and the move of one workload"

@@ -12,7 +12,6 @@ from llmstudy.assess.case import Case, Results, rows_of
 from llmstudy.assess.key_tradeoffs import key_tradeoffs
 from llmstudy.assess.lock_in import vendor
 from llmstudy.assess.moves import Found, canary_rows, first_move_rows, lines_of, targets_of
-from llmstudy.assess.team import ends
 from llmstudy.decision.canary import (
     degradation,
     evidence,
@@ -400,7 +399,7 @@ def _fired_steps(found: Found) -> list[TriggerStep]:
 def _item_costs(study: Study, found: Found) -> dict[str, list[ItemCost]]:
     """What figures split of the phases: golden items by workload, and each move's one-off cost."""
     price = study.usd_per_golden_item
-    low, high = ends(price)
+    low, high = price.ends
     golden = [
         ItemCost(name, n * price.value, n * low, n * high, f"{count(n)} items")
         for name, (n, _) in _items_wanted(found).items()
@@ -409,7 +408,7 @@ def _item_costs(study: Study, found: Found) -> dict[str, list[ItemCost]]:
     for name, v in found["verdicts"].items():
         if v["decision"] == "move":
             cost = study.moving[v["arm"]].cost
-            moves.append(ItemCost(name, cost.value, *ends(cost), f"moving.{v['arm']}.cost"))
+            moves.append(ItemCost(name, cost.value, *cost.ends, f"moving.{v['arm']}.cost"))
     return {"golden_set": golden, "move": moves}
 
 

@@ -94,7 +94,7 @@ def test_levels(study: Study) -> dict[tuple[str, str], Levels]:
         alone = quality.ALPHA * quality.look_share(0) if given else None
         test = alone if i is None else float(levels[i]) * shares[i]
         beside = int(open_.sum()) - (0 if i is None else int(open_[i]))
-        next_look = given.looks + 1 if given and given.counts is not None else 0
+        next_look = given.looks + 1 if given and given.is_own else 0
         following = quality.ALPHA / (beside + 1) * quality.look_share(next_look)
         found[key] = Levels(test, following)
     return found
@@ -102,7 +102,7 @@ def test_levels(study: Study) -> dict[tuple[str, str], Levels]:
 
 def closeness(workload: Workload, given: PairedEvidence) -> Literal["own", "near", "far"]:
     """How close the items of some evidence are to what the workload asks."""
-    if given.counts is not None:
+    if given.is_own:
         return "own"
     return "near" if quality.benchmark(given.benchmark, workload.task).near else "far"
 
@@ -116,7 +116,7 @@ def _bears_a_move(workload: Workload, given: PairedEvidence) -> bool:
 
 def items_named(workload: Workload, given: PairedEvidence) -> str:
     """Whose items some evidence rests on, to follow "items of"."""
-    if given.counts is not None:
+    if given.is_own:
         return f"our own ({given.benchmark})"
     return quality.benchmark(given.benchmark, workload.task).name
 
@@ -159,7 +159,7 @@ def _paired(workload: Workload, given: PairedEvidence, at: Levels) -> dict[str, 
     counts, margin = counts_of(given), workload.quality.margin.value
     found = quality.non_inferiority(counts, margin, at.test or quality.ALPHA, at.following)
     current, candidate = quality.acceptance(counts)
-    n_needed, plan = _plan(counts, found, at.following, own=given.counts is not None)
+    n_needed, plan = _plan(counts, found, at.following, own=given.is_own)
     close = closeness(workload, given)
     return {
         "verdict": "undecided" if close == "far" else found.verdict,
@@ -185,7 +185,7 @@ def _paired(workload: Workload, given: PairedEvidence, at: Levels) -> dict[str, 
 
 
 def _grade(given: PairedEvidence) -> Grade:
-    return "measured" if (given.counts is not None) else "published"
+    return "measured" if given.is_own else "published"
 
 
 def _plan(
@@ -253,9 +253,7 @@ def difference_draws(study: Study, name: str, route: str, n: int) -> FloatArray:
     if given is None:
         return np.asarray(np.clip(proxy, -1, 1))
     current, candidate = quality.draw_acceptance(counts_of(given), n, rng).T
-    return np.asarray(
-        np.clip(candidate - current + (0.0 if (given.counts is not None) else proxy), -1, 1)
-    )
+    return np.asarray(np.clip(candidate - current + (0.0 if given.is_own else proxy), -1, 1))
 
 
 def difference_figures(study: Study) -> dict[str, Figure]:

@@ -4,20 +4,14 @@ from dataclasses import asdict
 from typing import Any
 
 from llmstudy.decision import team
-from llmstudy.figure import Figure, least_certain
+from llmstudy.figure import least_certain
 from llmstudy.study import Study
-
-
-def ends(figure: Figure) -> team.Span:
-    """The range of a figure; its value at both ends where it has none."""
-    low = figure.value if figure.low is None else figure.low
-    return low, figure.value if figure.high is None else figure.high
 
 
 def readiness_of(study: Study) -> team.Readiness:
     """The engineers of a study against its own staffing figure and the source memo's heads."""
     heads = team.headcount(team.roles())
-    return team.readiness(study.team.experienced_ml_engineers, ends(study.self_hosting.fte), heads)
+    return team.readiness(study.team.experienced_ml_engineers, study.self_hosting.fte.ends, heads)
 
 
 def team_table(study: Study) -> dict[str, Any]:
@@ -29,7 +23,7 @@ def team_table(study: Study) -> dict[str, Any]:
     staffing, salary = study.self_hosting.fte, study.team.usd_per_fte_year
     found = readiness_of(study)
     heads = team.headcount(team.roles())
-    ramp = (0.0, 0.0) if found.verdict == "ready" else ends(study.moving["self_hosted"].ramp)
+    ramp = (0.0, 0.0) if found.verdict == "ready" else study.moving["self_hosted"].ramp.ends
     return {
         **asdict(found),
         "sentence": found.sentence,
@@ -39,12 +33,12 @@ def team_table(study: Study) -> dict[str, Any]:
             if any(study.routes[route].arm == "self_hosted" for route in workload.routes)
         ],
         "roles": team.roles().to_dict("records"),
-        "staffing_fte": _range(ends(staffing)),
+        "staffing_fte": _range(staffing.ends),
         "heads_fte": _range(heads),
-        "staffing_usd_year": _range(team.yearly_usd(ends(staffing), ends(salary))),
-        "heads_usd_year": _range(team.yearly_usd(heads, ends(salary))),
+        "staffing_usd_year": _range(team.yearly_usd(staffing.ends, salary.ends)),
+        "heads_usd_year": _range(team.yearly_usd(heads, salary.ends)),
         "ramp_months": _range(ramp),
-        "saved_fte": _range(ends(staffing)),
+        "saved_fte": _range(staffing.ends),
         # the heads are the source memo's
         "grade": least_certain(["secondary", staffing.grade, salary.grade]),
     }

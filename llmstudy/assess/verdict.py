@@ -264,10 +264,7 @@ def _phases(
 
 def _ends(figures: Sequence[Figure]) -> FloatArray:
     """Sum of the figures: value, low, high. (3,)."""
-    each = [
-        (f.value, f.value if f.low is None else f.low, f.value if f.high is None else f.high)
-        for f in figures
-    ]
+    each = [(f.value, *f.ends) for f in figures]
     return np.sum(each, axis=0) if each else np.zeros(3)
 
 

@@ -8,6 +8,7 @@ study. A gate is *passed* when its evidence says so, *failed* when the evidence 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
+from functools import cache
 from typing import Any, Literal
 
 import pandas as pd
@@ -22,6 +23,7 @@ ALL = "all"
 """Stands for the workload of a gate or an item that is about the whole study."""
 
 
+@cache
 def phase_table() -> pd.DataFrame:
     """The phases of MEMO V2 with their weeks from the decision, as `phases.csv` has them."""
     return pd.read_csv(paths.data("phases.csv"))
@@ -54,7 +56,7 @@ def phases(
 
     Returns: phase, title, start, end, entry_gate, exit_gate, work_items, owner, cost_figure, scope.
     """
-    table, own = phase_table(), windows or {}
+    table, own = phase_table().copy(), windows or {}
     table["start"] = [start + timedelta(weeks=int(w)) for w in table["start_week"]]
     table["end"] = [start + timedelta(weeks=int(w)) for w in table["end_week"]]
     if dated := [own[name] for name in candidates if name in own]:

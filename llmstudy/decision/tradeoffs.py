@@ -41,8 +41,7 @@ def agreement(told: tuple[float | None, float | None], figure: Figure | None) ->
     low, high = told
     if low is None or figure is None:
         return "not comparable"
-    ours_low = figure.value if figure.low is None else figure.low
-    ours_high = figure.value if figure.high is None else figure.high
+    ours_low, ours_high = figure.ends
     if ours_high < low:
         return "lower"
     return "higher" if high is not None and ours_low > high else "agrees"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from llmstudy.assess.case import rows_of
 from llmstudy.chapter import Chapter
 from llmstudy.figure import Figure
 from llmstudy.memo.binding import located
@@ -122,8 +123,7 @@ class Facts:
 
     def rows(self, chapter: str, name: str, **wanted: Any) -> list[Mapping[str, Any]]:
         """The rows of a chapter's table whose columns hold the wanted values."""
-        rows = self.chapters[chapter][name]
-        return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+        return list(rows_of(self.chapters[chapter][name], **wanted))
 
     def todays_arm(self, workload: str) -> str:
         """The arm of a workload's route of today."""
@@ -178,8 +178,7 @@ class Facts:
 
     def sensitivity(self) -> Mapping[str, Any] | None:
         """What decides the saving of the lead workload's best move."""
-        rows = [r for r in self.crossing["sensitivity"] if r["workload"] == self.lead]
-        return rows[0] if rows else None
+        return next(iter(self.rows("06_crossover", "sensitivity", workload=self.lead)), None)
 
     @property
     def flips(self) -> list[Mapping[str, Any]]:
@@ -188,7 +187,7 @@ class Facts:
 
     def crossovers(self, workload: str) -> list[Mapping[str, Any]]:
         """The crossovers of one workload."""
-        return [row for row in self.crossing["crossover"] if row["workload"] == workload]
+        return self.rows("06_crossover", "crossover", workload=workload)
 
     def table(self, chapter: str, name: str) -> pd.DataFrame:
         """A table of a chapter."""
@@ -320,8 +319,7 @@ class Facts:
 
     def stops(self) -> list[Mapping[str, Any]]:
         """Workloads whose data may not go to today's route: rows of `permissions`."""
-        rows = self.crossing["permissions"]
-        return [row for row in rows if row["current"] and not row["permitted"]]
+        return self.rows("06_crossover", "permissions", current=True, permitted=False)
 
     def barred(self) -> list[str]:
         """Workloads that no permitted route can serve today."""

@@ -143,6 +143,11 @@ class PairedEvidence(_Strict):
     source: Source = ""
     as_of: Day | None = None
 
+    @property
+    def is_own(self) -> bool:
+        """Whether the items are one's own, with counts in the study."""
+        return self.counts is not None
+
     @model_validator(mode="after")
     def _own_counts_are_sourced(self) -> "PairedEvidence":
         if self.counts is None:
@@ -328,7 +333,7 @@ class ApiRoute(_Route):
 
     @model_validator(mode="after")
     def _batch_takes_hours(self) -> "ApiRoute":
-        soonest = self.ttft_p95.value if self.ttft_p95.low is None else self.ttft_p95.low
+        soonest, _ = self.ttft_p95.ends
         if self.tier == "batch" and soonest < _SOONEST_BATCH_S:
             raise ValueError(
                 f"is of the batch tier with a first token after {soonest:g} s, but a batch is "

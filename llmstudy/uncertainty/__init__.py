@@ -49,6 +49,7 @@ from llmstudy.uncertainty.bills import (
     usd_per_request,
     volume,
     volumes,
+    worth_today,
 )
 from llmstudy.uncertainty.crossover import crossover_requests_per_month, stepped_crossover
 from llmstudy.uncertainty.draws import Draws, band, central, draw
@@ -148,4 +149,5 @@ __all__ = [
     "volumes",
     "without_paths",
     "worth_measuring",
+    "worth_today",
 ]

@@ -381,18 +381,27 @@ def discount(d: Draws, months: int) -> FloatArray:
     [0.9091, 0.8264, 0.683]
     """
     rate = d.get("discount_rate", np.zeros(1))
-    return np.asarray((1 + rate[:, None]) ** (-np.arange(1, months + 1) / 12))
+    return worth_today(rate[:, None], np.arange(1, months + 1))
 
 
 def once_usd(d: Draws, months: int) -> FloatArray:
     """What the move costs once, worth what it is today; 0 if it begins after the horizon. (n,)."""
     start, rate = starts(d), d.get("discount_rate", np.zeros(1))
-    return np.asarray(d["moving_cost"] * (1 + rate) ** (-start / 12) * (start < months))
+    return np.asarray(d["moving_cost"] * worth_today(rate, start) * (start < months))
+
+
+def worth_today(rate: FloatArray, months: float | npt.NDArray[Any]) -> FloatArray:
+    """What a dollar is worth today that is paid so many months from now. rate: a year's.
+
+    >>> worth_today(np.array([0.21]), 6.0).round(4).tolist()
+    [0.9091]
+    """
+    return np.asarray((1 + rate) ** (-months / 12))
 
 
 def discount_once(rate: FloatArray, months: int) -> FloatArray:
     """What a dollar is worth today that is paid once, as a month begins. (n,) -> (n, months)."""
-    return np.asarray((1 + rate[:, None]) ** (-np.arange(months) / 12))
+    return worth_today(rate[:, None], np.arange(months))
 
 
 def bill_saving_usd(current: Offer, challenger: Offer, d: Draws, months: int) -> FloatArray:

@@ -99,17 +99,12 @@ def _verdict_at(
     return moves
 
 
-def _range(figure: Figure) -> Bounds:
-    low = figure.value if figure.low is None else figure.low
-    return low, figure.value if figure.high is None else figure.high
-
-
 def _grid(name: str, figure: Figure, hard: Bounds) -> FloatArray:
     """Values at which the verdict is read first, ascending: 32 in the range, 16 beyond each end.
 
     Spaced by ratio where the range is above zero, so that a tenth is as far as ten times.
     """
-    low, high = _range(figure)
+    low, high = figure.ends
     if not hard[0] <= figure.value <= hard[1]:
         raise ValueError(
             f"{name} is {figure.value:g}, outside its bounds [{hard[0]:g}, {hard[1]:g}]"
@@ -128,7 +123,7 @@ def _flips(
 ) -> list[tuple[float, bool]]:
     """Every value at which the verdict changes, ascending, and whether it is "move" above it."""
     verdicts = [moves(x) for x in grid]
-    size = max(abs(end) for end in _range(figure)) / 1000
+    size = max(abs(end) for end in figure.ends) / 1000
     found = []
     for i in np.flatnonzero(np.diff(verdicts)):
         a, b = grid[i], grid[i + 1]
@@ -141,7 +136,7 @@ def _flips(
 
 
 def _rows(name: str, figure: Figure, flips: list[tuple[float, bool]]) -> list[tuple[object, ...]]:
-    now, (low, high) = figure.value, _range(figure)
+    now, (low, high) = figure.value, figure.ends
     if not flips:
         return [(name, now, figure.unit, np.nan, "", False, np.nan, np.nan, 0.0)]
     at = np.array([x for x, _ in flips])
