@@ -281,3 +281,18 @@ def usd_per_accepted_answer(usd_per_request: Number, acceptance_share: Number) -
     if np.any(np.asarray(acceptance_share) <= 0):
         raise ValueError("no answer is accepted: an accepted answer has no cost then")
     return usd_per_request / acceptance_share
+
+
+def break_even_utilisation(
+    fleet_month_usd: float, fleet_requests_per_month: float, api_usd_per_request: float
+) -> float:
+    """Mean utilisation above which a fleet costs less than the API bill for the same requests.
+
+    fleet_month_usd: rent, overheads and staff of the whole fleet; fleet_requests_per_month: what it
+    could serve running full at its SLO. Above 1: not even a full fleet is cheaper.
+    Source: cost.md 4.1, price * G / (3600 * mu * p_api), with staff and spare replicas.
+
+    >>> break_even_utilisation(20_000, 10_000_000, 0.005)
+    0.4
+    """
+    return fleet_month_usd / (fleet_requests_per_month * api_usd_per_request)

@@ -14,10 +14,10 @@ import pandas as pd
 
 from llmstudy import evidence, privacy
 from llmstudy.assess.case import Case, Results, Tables, rows_of
-from llmstudy.assess.claims import claim_rows
 from llmstudy.assess.lock_in import contract_rows, held_contracts, portability_tables
 from llmstudy.assess.moves import lines_of
 from llmstudy.assess.team import readiness_of, team_table
+from llmstudy.decide.matrices import criteria_claims
 from llmstudy.decision import contracts, criteria, team
 from llmstudy.decision.criteria import CRITERIA, Score
 from llmstudy.figure import Figure, least_certain
@@ -30,7 +30,7 @@ def criteria_tables(case: Case, results: Results, routes: pd.DataFrame) -> Table
     """C1 to C6 per workload and arm, and the tables that they rest on.
 
     routes: as `verdict.route_table`. Returns: criteria, contracts, portability and its parts,
-    switching, vendors, team, criteria_claims (the source memo's, beside our own figures).
+    switching, vendors and team.
     """
     best = {
         (name, arm): criteria.best_route(
@@ -66,7 +66,6 @@ def criteria_tables(case: Case, results: Results, routes: pd.DataFrame) -> Table
         "contracts": contract_rows(case.study),
         **lock_in,
         "team": team_table(case.study),
-        "criteria_claims": claim_rows(case, results, lock_in),
     }
 
 
@@ -199,7 +198,7 @@ def _cost(known: _Known, name: str, route: "pd.Series[Any]") -> _Found:
 
 def _customisation(known: _Known, name: str, route: "pd.Series[Any]") -> _Found:
     study = known.case.study
-    claims = criteria.claims().set_index("id")["high"]
+    claims = criteria_claims().set_index("id")["high"]
     difference = route["difference"]
     score = criteria.customisation(
         quality=route["quality"],

@@ -8,7 +8,8 @@ import pandas as pd
 
 from llmstudy.assess.case import Case, Results, rows_of
 from llmstudy.assess.moves import Found
-from llmstudy.decision.panel import Resolution, Side, cheaper_of
+from llmstudy.decide.judge import Fact
+from llmstudy.decision.panel import Resolution, cheapest_of
 from llmstudy.latency import QuantileEstimate, percentile_minimum_n, quantile_interval
 from llmstudy.study import ApiRoute
 from llmstudy.text import count, opening, span, usd
@@ -37,15 +38,15 @@ def _first_or_hybrid(found: Found, trial: Trial) -> Resolution:
     """Never moving against moving when measured utilisation, latency or residency says so."""
     if not trial:
         said = f"{found['timing']['reason']}, so that no rule is on trial"
-        sides = tuple(Side(side, None, None, None, "") for side in ("API only", "hybrid by plan"))
+        sides = dict.fromkeys(("API only", "hybrid by plan"), _cost(None, ""))
         sentence = f"Open as a matter of cost: {found['timing']['reason']}."
         return Resolution(said, (), sentence, "simulated", sides)
     never = rows_of(found["regret"], buyer="named_model", rule="never")[0]
-    sides = (_regret("API only", never), _regret("hybrid by plan", trial["Strategist"]))
-    said = "; ".join(_priced(side) for side in sides)
-    holds = cheaper_of(sides)
+    sides = {"API only": _regret(never), "hybrid by plan": _regret(trial["Strategist"])}
+    said = "; ".join(_priced(side, cost) for side, cost in sides.items())
+    holds = cheapest_of(sides)
     if holds:
-        first, second = sorted(side.usd or 0.0 for side in sides)
+        first, second = sorted(cost.value or 0.0 for cost in sides.values())
         sentence = (
             f"{opening(holds[0])} costs {usd(second - first)} less on average over "
             f"{found['timing']['months']} months, where the choice is between today's named models "
@@ -56,16 +57,26 @@ def _first_or_hybrid(found: Found, trial: Trial) -> Resolution:
     return Resolution(said, holds, sentence, "simulated", sides)
 
 
-def _regret(side: str, row: Mapping[str, Any]) -> Side:
+def _cost(
+    value: float | None, against: str, low: float | None = None, high: float | None = None
+) -> Fact:
+    """What acting on one side costs, in USD, and above what; None: not priced."""
+    return Fact(value, "USD", "simulated", "", against, low, high)
+
+
+_NOTHING_SPENT = 0.0, 0.0
+"""Both ends of what costs nothing."""
+
+
+def _regret(row: Mapping[str, Any]) -> Fact:
     against = "hindsight, mean over the futures of the move on trial"
-    ends = (row["regret_low_usd"], row["regret_high_usd"])
-    return Side(side, row["regret_usd"], *ends, against)
+    return _cost(row["regret_usd"], against, row["regret_low_usd"], row["regret_high_usd"])
 
 
-def _priced(side: Side) -> str:
-    if side.usd is None or side.low_usd is None:
-        return f"{side.side}: not priced"
-    return f"{side.side} costs {usd(side.usd)} above {side.against.split(',')[0]}"
+def _priced(side: str, cost: Fact) -> str:
+    if cost.value is None or cost.low is None:
+        return f"{side}: not priced"
+    return f"{side} costs {usd(cost.value)} above {cost.sentence.split(',')[0]}"
 
 
 # --- D2 -------------------------------------------------------------------------------------
@@ -75,10 +86,10 @@ def _tails(case: Case, results: Results) -> Resolution:
     """The first token of today's APIs at the p95 and p99, as a log or a probe measured it."""
     seen = {name: _tail(case, name) for name in case.study.workloads if _on_api(case, name)}
     known = {name: tail for name, tail in seen.items() if tail is not None and tail[0].supported}
-    sides = (
-        Side("good", 0.0, 0.0, 0.0, "staying, over the horizon"),
-        _cost_of_leaving(case, results),
-    )
+    sides = {
+        "good": _cost(0.0, "staying, over the horizon", *_NOTHING_SPENT),
+        "unpredictable": _cost_of_leaving(case, results),
+    }
     if not known:
         n = percentile_minimum_n(0.95)
         what = "workload" if len(seen) == 1 else "workloads"
@@ -134,7 +145,7 @@ def _seconds(p95: QuantileEstimate, p99: QuantileEstimate) -> str:
     return ", ".join(parts) + ("" if p99.supported else f", no p99 from {count(p99.n)} requests")
 
 
-def _cost_of_leaving(case: Case, results: Results) -> Side:
+def _cost_of_leaving(case: Case, results: Results) -> Fact:
     """What it costs to put every workload that is on an API on its best fleet, one by one."""
     best: dict[str, Mapping[str, Any]] = {}
     for row in rows_of(results["06_crossover"]["savings"], arm="self_hosted"):
@@ -142,12 +153,12 @@ def _cost_of_leaving(case: Case, results: Results) -> Side:
         if _on_api(case, name) and (name not in best or saved > best[name]["saving_p50_usd"]):
             best[name] = row
     if not best:
-        return Side("unpredictable", None, None, None, "staying: no fleet may serve")
+        return _cost(None, "staying: no fleet may serve")
     low, mid, high = (
         -sum(row[f"saving_{end}_usd"] for row in best.values()) for end in ("p90", "p50", "p10")
     )
     against = f"staying, over the horizon, for fleets of {len(best)} workloads taken one by one"
-    return Side("unpredictable", mid, low, high, against)
+    return _cost(mid, against, low, high)
 
 
 # --- D3 -------------------------------------------------------------------------------------
@@ -168,12 +179,10 @@ def _crossover(results: Results, trial: Trial) -> Resolution:
         if row["to_arm"] == "self_hosted" and row["from_arm"] == "proprietary_api"
     ]
     found = [row for row in rows if row["requests_per_month"]["p50"] is not None]
-    sides = tuple(
-        _regret(f"{advisor}, in {unit}", trial[lens])
-        if trial
-        else Side(f"{advisor}, in {unit}", None, None, None, "")
+    sides = {
+        f"{advisor}, in {unit}": _regret(trial[lens]) if trial else _cost(None, "")
         for advisor, (unit, lens) in _UNITS.items()
-    )
+    }
     if not found:
         said = f"no volume makes a fleet cheaper than today's API ({len(rows)} comparisons)"
         return Resolution(said, (), f"Nowhere: {said}.", "simulated", sides)
@@ -249,10 +258,13 @@ def _privacy(found: Found) -> Resolution:
     said = f"{len(barred)} of {len(routes)} pairs of workload and route may not see the data"
     said += f"; {', '.join(forced)} may not stay where it is" if forced else ""
     said += f"; not classified: {', '.join(unclassified)}" if unclassified else ""
-    nothing = Side("privacy overrides nothing", 0.0, 0.0, 0.0, "what is permitted")
-    bars = Side("privacy overrides", None, None, None, "what is barred, which is never priced")
+    bars = _cost(None, "what is barred, which is never priced")
     if barred.empty:
-        bars = Side("privacy overrides", 0.0, 0.0, 0.0, "what is barred: nothing is")
+        bars = _cost(0.0, "what is barred: nothing is", *_NOTHING_SPENT)
+    sides = {
+        "privacy overrides": bars,
+        "privacy overrides nothing": _cost(0.0, "what is permitted", *_NOTHING_SPENT),
+    }
     holds: tuple[str, ...]
     if forced:
         holds, sentence = ("privacy overrides",), f"It overrides here: {said}."
@@ -263,7 +275,7 @@ def _privacy(found: Found) -> Resolution:
         sentence = f"It overrides where it bars: {said}; every workload may stay where it is."
     else:
         holds, sentence = ("privacy overrides nothing",), f"It decides nothing here: {said}."
-    return Resolution(said, holds, sentence, "measured", (bars, nothing))
+    return Resolution(said, holds, sentence, "measured", sides)
 
 
 def _today(routes: Any, name: str) -> str:

@@ -1,7 +1,6 @@
 """Chapter 07: the plan. Its gates as they stand today, its work and what that costs."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 from math import ceil
 from typing import Any
@@ -9,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from llmstudy.assess.case import Case, Results, rows_of
-from llmstudy.assess.key_tradeoffs import key_tradeoffs
 from llmstudy.assess.lock_in import vendor
 from llmstudy.assess.moves import Found, canary_rows, first_move_rows, lines_of, targets_of
+from llmstudy.decide.judge import Fact, Judged
 from llmstudy.decision.canary import (
     degradation,
     evidence,
@@ -21,7 +20,6 @@ from llmstudy.decision.canary import (
 )
 from llmstudy.decision.plan import (
     ALL,
-    GateFact,
     GateState,
     ItemCost,
     Stop,
@@ -51,11 +49,11 @@ def plan_tables(case: Case, results: Results, found: Found) -> dict[str, Any]:
     """The plan's tables.
 
     Returns: `plan_gates` and `plan_items` (see `decision.plan`), `phases` with what their gates say
-    together (entry_state, exit_state), `first_moves` (see `decision.first_moves`), `canary` (steps
-    of each move and of each favoured candidate, see `decision.canary`) and `key_tradeoffs`.
+    together (entry_state, exit_state), `first_moves` (see `decision.first_moves`) and `canary`
+    (steps of each move and of each favoured candidate, see `decision.canary`).
     """
     study = case.study
-    judged = gates(found["phases"], gate_facts(case, results, found))
+    judged = gates(found["phases"], judged_gates(case, found))
     steps = canary_rows(case, results, found)
     plan = found["phases"].assign(
         entry_state=[passage(judged, phase, "entry") for phase in found["phases"]["phase"]],
@@ -68,7 +66,6 @@ def plan_tables(case: Case, results: Results, found: Found) -> dict[str, Any]:
         "phases": plan,
         "plan_gates": judged,
         "plan_items": work,
-        "key_tradeoffs": key_tradeoffs(study, results, found),
         "first_moves": first_move_rows(study, results, found),
         "canary": steps,
     }
@@ -82,8 +79,8 @@ def _route_row(found: Found, workload: str, route: str) -> Any:
 # --- gates ----------------------------------------------------------------------------------
 
 
-def gate_facts(case: Case, results: Results, found: Found) -> dict[str, dict[str, GateFact]]:
-    """What is known today of everything that a gate rests on."""
+def judged_gates(case: Case, found: Found) -> dict[str, dict[str, Judged]]:
+    """What each gate rests on as it stands today, held against what is needed."""
     targets = targets_of(found)
     each = {
         "G1-G6": _fired,
@@ -93,8 +90,8 @@ def gate_facts(case: Case, results: Results, found: Found) -> dict[str, dict[str
         "fallback": _fallback,
     }
     about_workloads = {
-        name: {w: fact(case, found, w, route) for w, route in targets.items()}
-        for name, fact in each.items()
+        name: {w: gate(case, found, w, route) for w, route in targets.items()}
+        for name, gate in each.items()
     }
     about_all = {
         "decision": _signed(case.study),
@@ -108,29 +105,37 @@ def gate_facts(case: Case, results: Results, found: Found) -> dict[str, dict[str
         "ab_test": _ab_test(case.study, targets),
         "revisit": _revisit(case.study),
     }
-    return {**{name: {ALL: fact} for name, fact in about_all.items()}, **about_workloads}
+    return {**{name: {ALL: gate} for name, gate in about_all.items()}, **about_workloads}
 
 
-def _over(states: Mapping[str, GateState], what: str, unit: str, grade: str) -> GateFact:
+def _gate(
+    state: GateState, value: float | None, needed: float | None, unit: str, words: str
+) -> Judged:
+    """A gate on what the organisation's own records say."""
+    return Judged(state, Fact(value, unit, "measured", "", words), needed)
+
+
+def _over(states: Mapping[str, GateState], what: str, unit: str, *more: str) -> Judged:
     """A gate that every workload must pass. what: what those do that pass it, in words."""
     passing = [name for name, state in states.items() if state == "passed"]
     lacking = [name for name in states if name not in passing]
-    said = f"{len(passing)} of {len(states)} workloads {what}"
+    words = f"{len(passing)} of {len(states)} workloads {what}"
     if lacking and passing:
-        said += f"; not {', '.join(lacking)}"
-    return GateFact(worst(states.values()), len(passing), len(states), unit, grade, said)
+        words += f"; not {', '.join(lacking)}"
+    words = "; ".join([words, *more])
+    return _gate(worst(states.values()), len(passing), len(states), unit, words)
 
 
-def _signed(study: Study) -> GateFact:
+def _signed(study: Study) -> Judged:
     """Signed when the study says so; failed when it was superseded or its day has gone by."""
     late = study.as_of > study.decide_by
     open_: GateState = "failed" if late or study.status == "superseded" else "open"
     state: GateState = "passed" if study.status == "decided" else open_
-    said = f"the study is {study.status}; its decision is due on {study.decide_by}"
-    return GateFact(state, None, None, "", "measured", said)
+    words = f"the study is {study.status}; its decision is due on {study.decide_by}"
+    return _gate(state, None, None, "", words)
 
 
-def _logged(case: Case) -> GateFact:
+def _logged(case: Case) -> Judged:
     names = case.study.workloads
     states: dict[str, GateState] = {
         name: "open" if name in case.traffic.simulated else "passed" for name in names
@@ -138,7 +143,7 @@ def _logged(case: Case) -> GateFact:
     return _behind_gateway(case.study, states, "have a log", "workloads logged")
 
 
-def _second_vendor(study: Study, found: Found) -> GateFact:
+def _second_vendor(study: Study, found: Found) -> Judged:
     """Of how many workloads two vendors at least may see the data and hold the context."""
     table = found["routes"]
     able = table[table["permitted"] & table["fits_context"]]
@@ -150,19 +155,16 @@ def _second_vendor(study: Study, found: Found) -> GateFact:
     return _behind_gateway(study, states, "have two permitted vendors", "workloads")
 
 
-def _behind_gateway(
-    study: Study, states: Mapping[str, GateState], what: str, unit: str
-) -> GateFact:
+def _behind_gateway(study: Study, states: Mapping[str, GateState], what: str, unit: str) -> Judged:
     """A gate that every workload must pass, behind a gateway: as the study states it of its calls,
-    so that none passes where there is no gateway or nobody has said so."""
+    so that none passes where there is no gateway or nobody has words so."""
     answers = {name: study.workloads[name].portability.behind_gateway for name in states}
     behind: dict[str, GateState] = {"yes": "passed", "unknown": "unknown", "no": "open"}
     both = {name: worst([state, behind[answers[name]]]) for name, state in states.items()}
-    fact = _over(both, f"{what} behind a gateway", unit, "measured")
-    said = {"no": "not behind a gateway", "unknown": "not stated whether behind a gateway"}
-    lacking = {answer: [n for n in states if answers[n] == answer] for answer in said}
-    parts = [f"{said[answer]}: {', '.join(names)}" for answer, names in lacking.items() if names]
-    return replace(fact, evidence="; ".join([fact.evidence, *parts]))
+    words = {"no": "not behind a gateway", "unknown": "not stated whether behind a gateway"}
+    lacking = {answer: [n for n in states if answers[n] == answer] for answer in words}
+    parts = [f"{words[answer]}: {', '.join(names)}" for answer, names in lacking.items() if names]
+    return _over(both, f"{what} behind a gateway", unit, *parts)
 
 
 _OF_TRIGGER: Mapping[str, GateState] = {
@@ -174,18 +176,15 @@ _OF_TRIGGER: Mapping[str, GateState] = {
 }
 
 
-def _trigger_known(found: Found, id_: str) -> GateFact:
+def _trigger_known(found: Found, id_: str) -> Judged:
     rows = rows_of(found["triggers"], id=id_)
     states = {row["workload"]: _OF_TRIGGER[row["status"]] for row in rows}
-    fact = _over(states, "have every contract they need", "workloads", "measured")
     unclassified = [name for name, state in states.items() if state == "unknown"]
-    if not unclassified:
-        return fact
-    said = f"{fact.evidence}; data not classified yet: {', '.join(unclassified)}"
-    return replace(fact, evidence=said)
+    more = [f"data not classified yet: {', '.join(unclassified)}"] if unclassified else []
+    return _over(states, "have every contract they need", "workloads", *more)
 
 
-def _log_weeks(case: Case) -> GateFact:
+def _log_weeks(case: Case) -> Judged:
     """Whole weeks of log of each workload against those for which a trigger must hold."""
     needed = max(1, ceil(case.study.thresholds.sustained.value))
     table = case.traffic.summary
@@ -197,21 +196,19 @@ def _log_weeks(case: Case) -> GateFact:
     states: dict[str, GateState] = {
         name: "passed" if n >= needed else "open" for name, n in weeks.items()
     }
-    fact = _over(states, f"have {needed} whole weeks of log", "workloads", "measured")
-    longest = max(weeks.values())
-    return replace(fact, evidence=f"{fact.evidence}; the longest log holds {longest}")
+    longest = f"the longest log holds {max(weeks.values())}"
+    return _over(states, f"have {needed} whole weeks of log", "workloads", longest)
 
 
-def _golden_set(found: Found) -> GateFact:
+def _golden_set(found: Found) -> Judged:
     """Whether any verdict still asks for items of one's own."""
     wanted = _items_wanted(found)
     states: dict[str, GateState] = {
         name: "open" if name in wanted else "passed" for name in found["verdicts"]
     }
-    fact = _over(states, "ask for no more items", "workloads", "measured")
     items_ = sum(n for n, _ in wanted.values())
-    said = f"{fact.evidence}; {count(items_)} items to score" if items_ else fact.evidence
-    return GateFact(fact.state, fact.value, fact.needed, fact.unit, fact.grade, said)
+    more = [f"{count(items_)} items to score"] if items_ else []
+    return _over(states, "ask for no more items", "workloads", *more)
 
 
 def _items_wanted(found: Found) -> dict[str, tuple[int, float]]:
@@ -224,63 +221,65 @@ def _items_wanted(found: Found) -> dict[str, tuple[int, float]]:
     }
 
 
-def _first_token(found: Found) -> GateFact:
+def _first_token(found: Found) -> Judged:
     states: dict[str, GateState] = {
         row["workload"]: "passed" if row["grade"] == "measured" else "open"
         for row in rows_of(found["triggers"], id="G2")
     }
-    return _over(states, "have the first token of today's route measured", "workloads", "measured")
+    return _over(states, "have the first token of today's route measured", "workloads")
 
 
-def _triggers_judged(found: Found) -> GateFact:
+def _triggers_judged(found: Found) -> Judged:
     rows = found["triggers"]
     blind = [row for row in rows if row["status"] == "unknown"]
     ids = ", ".join(sorted({row["id"] for row in blind}))
-    said = f"{len(rows) - len(blind)} of {len(rows)} triggers can be judged"
-    said += f"; not yet everywhere: {ids}" if blind else ""
+    words = f"{len(rows) - len(blind)} of {len(rows)} triggers can be judged"
+    words += f"; not yet everywhere: {ids}" if blind else ""
     state: GateState = "open" if blind else "passed"
-    return GateFact(state, len(rows) - len(blind), len(rows), "triggers", "measured", said)
+    return _gate(state, len(rows) - len(blind), len(rows), "triggers", words)
 
 
-def _fired(case: Case, found: Found, name: str, route: str) -> GateFact:
+def _fired(case: Case, found: Found, name: str, route: str) -> Judged:
     rows = rows_of(found["triggers"], workload=name)
     fired = [row["id"] for row in rows if row["status"] == "fired"]
     blind = [row["id"] for row in rows if row["status"] == "unknown"]
     state: GateState = "passed" if fired else "unknown" if len(blind) == len(rows) else "open"
-    said = f"{', '.join(fired)} fired" if fired else f"none of {len(rows)} fired"
-    said += f"; not judged: {', '.join(blind)}" if blind else ""
-    return GateFact(state, len(fired), 1, "triggers fired", "measured", said)
+    words = f"{', '.join(fired)} fired" if fired else f"none of {len(rows)} fired"
+    words += f"; not judged: {', '.join(blind)}" if blind else ""
+    return _gate(state, len(fired), 1, "triggers fired", words)
 
 
-def _saving(case: Case, found: Found, name: str, route: str) -> GateFact:
+def _saving(case: Case, found: Found, name: str, route: str) -> Judged:
     row, lines = _route_row(found, name, route), lines_of(case.study)
     chance, saved = float(row["p_cheaper"]), float(row["saving_p50_usd"])
     asked, least, paid = lines.probability, lines.saving_usd, pays(row, lines)
     state: GateState = "passed" if paid else "open"
     if chance < 0.5:
         state = "failed"
-    said = (
+    words = (
         f"{route} is cheaper in {share(chance)} of draws, {share(asked)} asked; it saves "
         f"{usd(saved)} at the median, {usd(least)} asked"
     )
     if meets_lines(chance, saved, lines) and not paid:
-        said += f"; it {against_equals(row)}"
-    return GateFact(state, chance, asked, "share of draws", "simulated", said)
+        words += f"; it {against_equals(row)}"
+    fact = Fact(chance, "share of draws", "simulated", "06_crossover: savings", words)
+    return Judged(state, fact, asked)
 
 
-def _quality(case: Case, found: Found, name: str, route: str) -> GateFact:
+def _quality(case: Case, found: Found, name: str, route: str) -> Judged:
     row = _route_row(found, name, route)
     states: dict[str, GateState] = {"none": "unknown", "inferior": "failed"}
     state = "passed" if is_proven(row) else states.get(str(row["quality"]), "open")
-    said = f"{route}: no paired items"
+    words = f"{route}: no paired items"
     if row["quality"] != "none":
         n, grade = count(float(row["items"])), row["quality_grade"]
-        said = f"{route}: {row['quality']} on {n} {grade} items of {row['benchmark']}"
-        said += f"; {row['lowest_grade']} ones asked"
+        words = f"{route}: {row['quality']} on {n} {grade} items of {row['benchmark']}"
+        words += f"; {row['lowest_grade']} ones asked"
     needed = float(row["items_needed"]) or None
     if needed and state != "passed" and pd.notna(row["pass_mark"]):
-        said += f"; {count(needed)} own items pass at {allowed_loss(float(row['pass_mark']))}"
-    return GateFact(state, float(row["items"]), needed, "items", str(row["quality_grade"]), said)
+        words += f"; {count(needed)} own items pass at {allowed_loss(float(row['pass_mark']))}"
+    fact = Fact(float(row["items"]), "items", row["quality_grade"], "04_quality: quality", words)
+    return Judged(state, fact, needed)
 
 
 def _answered_by(rows: pd.DataFrame, model: str) -> pd.Series:
@@ -288,21 +287,21 @@ def _answered_by(rows: pd.DataFrame, model: str) -> pd.Series:
     return rows["model_served"].map(lambda name: same_model(name, model)).astype(bool)
 
 
-def _canary_share(case: Case, found: Found, name: str, route: str) -> GateFact:
+def _canary_share(case: Case, found: Found, name: str, route: str) -> Judged:
     """Share of the last week's requests that the new route's model answered, and how well."""
     if name in case.traffic.simulated:
-        said = "no log shows who answers"
-        return GateFact("open", None, _FULL_TRAFFIC, "share of requests", "measured", said)
+        words = "no log shows who answers"
+        return _gate("open", None, _FULL_TRAFFIC, "share of requests", words)
     rows, model = case.traffic.of(name), case.study.routes[route].model
     week = rows[rows["ts_start"] >= rows["ts_start"].max() - pd.Timedelta(weeks=1)]
     new = _answered_by(week, model)
     part = float(new.mean())
-    said = f"{route} answered {share(part)} of the last week's requests"
+    words = f"{route} answered {share(part)} of the last week's requests"
     state: GateState = "open"
     if part >= _FULL_TRAFFIC:
         state, held = _margins_held(case, name, week[new])
-        said += f"; {held}"
-    return GateFact(state, part, _FULL_TRAFFIC, "share of requests", "measured", said)
+        words += f"; {held}"
+    return _gate(state, part, _FULL_TRAFFIC, "share of requests", words)
 
 
 def _gone_wrong(rows: pd.DataFrame, target_s: float) -> dict[str, pd.Series]:
@@ -342,35 +341,35 @@ def _margins_held(case: Case, name: str, canary: pd.DataFrame) -> tuple[GateStat
     return "passed", f"the evidence of failures and late first tokens stays below {limit:.0f}"
 
 
-def _fallback(case: Case, found: Found, name: str, route: str) -> GateFact:
+def _fallback(case: Case, found: Found, name: str, route: str) -> Judged:
     """Whether another model than today's has ever answered: a fallback that was never used is a
     hope."""
     if name in case.traffic.simulated:
-        return GateFact("open", None, 1, "requests", "measured", "no log shows a fallback")
+        return _gate("open", None, 1, "requests", "no log shows a fallback")
     rows = case.traffic.of(name)
     today = case.study.routes[case.study.workloads[name].current_route].model
     others = int((~_answered_by(rows, today)).sum())
-    said = f"{count(others)} of {count(len(rows))} logged requests were answered by another model"
-    return GateFact("passed" if others else "open", others, 1, "requests", "measured", said)
+    words = f"{count(others)} of {count(len(rows))} logged requests were answered by another model"
+    return _gate("passed" if others else "open", others, 1, "requests", words)
 
 
-def _ab_test(study: Study, targets: Mapping[str, str]) -> GateFact:
+def _ab_test(study: Study, targets: Mapping[str, str]) -> Judged:
     """Own paired counts of a moved workload that are dated half a year after the decision."""
     due = study.decide_by + _REVISIT[1]
     pairs = [study.workloads[name].quality.evidence.get(route) for name, route in targets.items()]
     dated = [pair.as_of for pair in pairs if pair and pair.as_of and pair.as_of >= due]
     state: GateState = "passed" if dated else "failed" if study.as_of > due else "open"
-    said = f"{len(dated)} comparisons of {len(targets)} are dated {due} or later"
-    return GateFact(state, len(dated), 1, "comparisons", "measured", said)
+    words = f"{len(dated)} comparisons of {len(targets)} are dated {due} or later"
+    return _gate(state, len(dated), 1, "comparisons", words)
 
 
-def _revisit(study: Study) -> GateFact:
+def _revisit(study: Study) -> Judged:
     first, last = (study.decide_by + after for after in _REVISIT)
     state: GateState = "open" if study.as_of < first else "passed"
     if study.as_of > last:
         state = "failed"
-    said = f"judged at {study.as_of}; to be looked at again from {first} to {last}"
-    return GateFact(state, None, None, "", "measured", said)
+    words = f"judged at {study.as_of}; to be looked at again from {first} to {last}"
+    return _gate(state, None, None, "", words)
 
 
 def _stops(study: Study, found: Found) -> list[Stop]:
@@ -417,9 +416,9 @@ def _canary_note(steps: pd.DataFrame, longest_days: float) -> str | None:
     notes = []
     for name, own in steps.groupby("workload", sort=False):
         days = own["days"].sum()
-        said = f"{name}: {count(days)} days"
+        words = f"{name}: {count(days)} days"
         if days > longest_days:
             begin = fitting(own, longest_days)["traffic_share"].iloc[0]
-            said += f", more than {count(longest_days)}: begin at {share(float(begin))}"
-        notes.append(said)
+            words += f", more than {count(longest_days)}: begin at {share(float(begin))}"
+        notes.append(words)
     return "; ".join(notes) or None

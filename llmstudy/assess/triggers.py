@@ -5,7 +5,7 @@ so that no single bad day fires them. The others are facts that hold or do not.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -15,24 +15,15 @@ import pandas as pd
 from llmstudy import evidence, triggers
 from llmstudy.assess.case import Case, Results, rows_of
 from llmstudy.capacity import utilisation
-from llmstudy.cost import TokenPrice, api_usd_per_request
-from llmstudy.figure import FloatArray, Grade
+from llmstudy.cost import TokenPrice, api_usd_per_request, break_even_utilisation
+from llmstudy.decide.facts.quality import bearing_grade
+from llmstudy.decide.judge import Fact, Judged, Status, status
+from llmstudy.figure import FloatArray
 from llmstudy.study import ApiRoute
 from llmstudy.text import count, share
 from llmstudy.units import HOURS_PER_MONTH
 
 _WEEK_S = 168 * 3600
-
-
-class _Fact(NamedTuple):
-    """What is known of one trigger of one workload."""
-
-    status: triggers.Status
-    value: float | None
-    threshold: float | None
-    grade: Grade
-    evidence: str
-    weeks_held: int | None = None
 
 
 @dataclass(frozen=True)
@@ -55,14 +46,14 @@ class _Known:
 
 
 def trigger_rows(case: Case, results: Results) -> list[dict[str, Any]]:
-    """G1 to G6 of every workload, on the facts that the chapters found."""
-    facts = {
-        "G1": _utilisation_fact,
-        "G2": _latency_fact,
-        "G3": _privacy_fact,
-        "G4": _vendor_fact,
-        "G5": _quality_fact,
-        "G6": _format_fact,
+    """G1 to G6 of every workload, on the facts of the chapters."""
+    judges = {
+        "G1": _utilisation,
+        "G2": _latency,
+        "G3": _privacy,
+        "G4": _vendor,
+        "G5": _quality,
+        "G6": _format,
     }
     table = triggers.trigger_table()
     release_share = dict(zip(table["id"], table["release_share"], strict=True))
@@ -70,17 +61,22 @@ def trigger_rows(case: Case, results: Results) -> list[dict[str, Any]]:
     rows = []
     for name in case.study.workloads:
         for about in table.to_dict("records"):
-            fact = facts[about["id"]](known, name)
+            judged = judges[about["id"]](known, name)
             rows.append(
-                triggers.Trigger(
-                    id=about["id"],
-                    workload=name,
-                    unit=about["unit"],
-                    owner=about["owner"],
-                    sustained_weeks=case.study.thresholds.sustained.value,
-                    **fact._asdict(),
-                ).row()
-                | {"name": about["name"]}
+                {
+                    "id": about["id"],
+                    "name": about["name"],
+                    "workload": name,
+                    "status": judged.state,
+                    "value": judged.fact.value,
+                    "threshold": judged.line,
+                    "unit": about["unit"],
+                    "grade": judged.fact.grade,
+                    "evidence": judged.fact.sentence,
+                    "owner": about["owner"],
+                    "sustained_weeks": case.study.thresholds.sustained.value,
+                    "weeks_held": judged.weeks,
+                }
             )
     return rows
 
@@ -131,15 +127,21 @@ def log_backtest(case: Case, results: Results) -> list[dict[str, Any]]:
     ]
 
 
-class _Held(NamedTuple):
-    """A weekly signal against its level. said: for how long it held, in words."""
+class _Sustained(NamedTuple):
+    """A weekly signal against its level: how it stands, for how many weeks, and both in words."""
 
     fired: bool
     weeks: int
-    said: str
+    sentence: str
+
+    def status(self, over: bool) -> Status:
+        """Status of a trigger that must hold for weeks. over: it is over its line now."""
+        return "fired" if self.fired else "pending" if over else "armed"
 
 
-def _held(known: _Known, id_: str, signal: FloatArray, level: float, release: float) -> _Held:
+def _sustained(
+    known: _Known, id_: str, signal: FloatArray, level: float, release: float
+) -> _Sustained:
     """Whether a trigger stands fired at the end of the log's last whole week.
 
     signal: (n_weeks,), one workload's. level, release: where it fires, and below which it stands
@@ -149,18 +151,13 @@ def _held(known: _Known, id_: str, signal: FloatArray, level: float, release: fl
     path = signal[None, :]
     weeks = int(triggers.held_for(path, level)[0])
     fired = bool(triggers.sustained(path, level, release, needed)[0, -1:].any())
-    said = f"held for {weeks} of {needed} weeks"
+    words = f"held for {weeks} of {needed} weeks"
     if weeks > needed:
-        said = f"held for {weeks} weeks, {needed} needed"
+        words = f"held for {weeks} weeks, {needed} needed"
     elif fired and weeks < needed:
         line = share(known.release_share[id_])
-        said += f", but not below {line} of the threshold for {needed} since it fired"
-    return _Held(fired, weeks, said)
-
-
-def _weekly(held: _Held, over: bool) -> triggers.Status:
-    """Status of a trigger that must hold for weeks. over: whether it is over its line now."""
-    return "fired" if held.fired else "pending" if over else "armed"
+        words += f", but not below {line} of the threshold for {needed} since it fired"
+    return _Sustained(fired, weeks, words)
 
 
 def _last(x: FloatArray) -> float | None:
@@ -168,48 +165,46 @@ def _last(x: FloatArray) -> float | None:
     return float(x[-1]) if len(x) and np.isfinite(x[-1]) else None
 
 
-def _utilisation_fact(known: _Known, name: str) -> _Fact:
+def _utilisation(known: _Known, name: str) -> Judged:
     """G1: mean utilisation of the sized fleet against the one at which it beats today's bill."""
-    case, results = known.case, known.results
+    case, results, basis = known.case, known.results, "05_self_hosting: fleets"
     fleets = rows_of(results["05_self_hosting"]["fleets"], workload=name)
     bills = rows_of(results["02_cost"]["bills"], workload=name, current=True)
     if not fleets or not bills:
-        return _Fact(
-            "not_applicable", None, None, "published", "no self-hosted candidate can serve it"
-        )
+        words = "no self-hosted candidate can serve it"
+        return Judged("not_applicable", Fact(None, "share", "published", basis, words))
     fleet = min(fleets, key=lambda row: row["month_usd"])
     full = fleet["capacity_requests_per_s"] * fleet["replicas"] * HOURS_PER_MONTH * 3600
     billed = bills[0]["usd_per_request"]
     # a free route is never beaten, however busy the fleet
-    threshold = (
-        triggers.break_even_utilisation(fleet["month_usd"], full, billed) if billed else None
-    )
+    line = break_even_utilisation(fleet["month_usd"], full, billed) if billed else None
     intake = case.study.workloads[name].intake
+    words = f"{fleet['replicas']} replicas at today's volume"
     if intake.requests.name.startswith("unknown."):
-        said = "volume unknown: the prior's median"
-    else:
-        said = f"{fleet['replicas']} replicas at today's volume"
-    if name in case.traffic.simulated or threshold is None:
+        words = "volume unknown: the prior's median"
+    fact = Fact(fleet["utilisation"], "share", "assumed", basis, words)
+    if name in case.traffic.simulated or line is None:
         # no log: a volume that was only stated holds for no week
-        status = triggers.judge(fleet["utilisation"], threshold, "assumed")
-        said += "; over its line, its weeks not yet logged" if status == "pending" else ""
-        return _Fact(status, fleet["utilisation"], threshold, "assumed", said)
+        status_ = status(fact.value, line, "assumed")
+        if status_ == "pending":
+            words += "; over its line, its weeks not yet logged"
+        return Judged(status_, replace(fact, sentence=words), line)
     per_s = known.week_column(name, "requests") / _WEEK_S
     busy = utilisation(per_s, fleet["replicas"], fleet["capacity_requests_per_s"])
-    held = _held(known, "G1", busy, threshold, known.release_share["G1"] * threshold)
+    sustained = _sustained(known, "G1", busy, line, known.release_share["G1"] * line)
     last = _last(busy)
     value = fleet["utilisation"] if last is None else last
-    return _Fact(
-        _weekly(held, value >= threshold),
+    fact = Fact(
         value,
-        threshold,
+        "share",
         "measured" if len(busy) >= known.weeks_needed else "assumed",
-        f"{said}, {held.said}",
-        held.weeks,
+        basis,
+        f"{words}, {sustained.sentence}",
     )
+    return Judged(sustained.status(value >= line), fact, line, sustained.weeks)
 
 
-def _latency_fact(known: _Known, name: str) -> _Fact:
+def _latency(known: _Known, name: str) -> Judged:
     """G2: the p95 of the first token against its target.
 
     A measurement fires it, or a published best case above the target. Of a log, a week counts when
@@ -217,83 +212,80 @@ def _latency_fact(known: _Known, name: str) -> _Fact:
     """
     current = known.case.study.workloads[name].current_route
     row = rows_of(known.results["03_latency"]["latency"], workload=name, route=current)[0]
-    target = row["target_s"]
-    status: triggers.Status
-    if row["grade"] != "measured" and row["verdict"] == "misses" and row["low_s"] is not None:
-        status = triggers.judge(row["low_s"], target, row["grade"], inclusive=False)
-        said = f"the best case stated is {count(1000 * row['low_s'])} ms; not measured yet"
-        return _Fact(status, row["low_s"], target, row["grade"], said)
-    if row["grade"] != "measured":
-        return _Fact("unknown", None, target, row["grade"], "first token not measured yet")
+    target, grade, basis = row["target_s"], row["grade"], "03_latency: latency"
+    if grade != "measured":
+        if row["verdict"] == "misses" and row["low_s"] is not None:
+            words = f"the best case stated is {count(1000 * row['low_s'])} ms; not measured yet"
+            fact = Fact(row["low_s"], "s", grade, basis, words)
+            return Judged(status(fact.value, target, grade, ">"), fact, target)
+        fact = Fact(None, "s", grade, basis, "first token not measured yet")
+        return Judged("unknown", fact, target)
+    fact = Fact(row["ttft_p95_s"], "s", "measured", basis, row["source"])
+    misses = row["verdict"] == "misses"
     if row["source"] != "request log":
-        status = "fired" if row["verdict"] == "misses" else "armed"
-        return _Fact(status, row["ttft_p95_s"], target, "measured", row["source"])
+        return Judged("fired" if misses else "armed", fact, target)
     lows = known.week_column(name, "ttft_p95_low_s")
     above = np.nextafter(target, np.inf)  # a p95 equal to its target meets it
-    held = _held(known, "G2", lows, above, known.release_share["G2"] * target)
+    sustained = _sustained(known, "G2", lows, above, known.release_share["G2"] * target)
     weekly = known.week_column(name, "ttft_p95_s")
-    return _Fact(
-        _weekly(held, held.weeks > 0 if len(weekly) else row["verdict"] == "misses"),
-        _last(weekly) if len(weekly) else row["ttft_p95_s"],
-        target,
-        "measured",
-        f"{row['source']}, {held.said}",
-        held.weeks,
-    )
+    if len(weekly):
+        fact, misses = replace(fact, value=_last(weekly)), sustained.weeks > 0
+    fact = replace(fact, sentence=f"{row['source']}, {sustained.sentence}")
+    return Judged(sustained.status(misses), fact, target, sustained.weeks)
 
 
-def _privacy_fact(known: _Known, name: str) -> _Fact:
+def _privacy(known: _Known, name: str) -> Judged:
     """G3: contracts that today's route lacks for this data class."""
+    unit, basis = "missing contracts", "06_crossover: permissions"
     if known.case.study.workloads[name].intake.data_class == "unknown":
-        return _Fact("unknown", None, 1.0, "assumed", "data not classified yet")
-    rows = rows_of(known.results["06_crossover"]["permissions"], workload=name, current=True)
-    missing = 0.0 if rows[0]["permitted"] else float(max(1, len(rows[0]["missing"])))
-    return _Fact(
-        triggers.judge(missing, 1.0, "measured"),
-        missing,
-        1.0,
-        "measured",
-        rows[0]["permission_reason"],
-    )
+        fact = Fact(None, unit, "assumed", basis, "data not classified yet")
+        return Judged("unknown", fact, 1.0)
+    [row] = rows_of(known.results["06_crossover"]["permissions"], workload=name, current=True)
+    missing = 0.0 if row["permitted"] else float(max(1, len(row["missing"])))
+    fact = Fact(missing, unit, "measured", basis, row["permission_reason"])
+    return Judged(status(missing, 1.0, "measured"), fact, 1.0)
 
 
-def _vendor_fact(known: _Known, name: str) -> _Fact:
+def _vendor(known: _Known, name: str) -> Judged:
     """G4: the largest scheduled price rise of today's route within the horizon, or retirement."""
-    study, limit = known.case.study, known.case.study.thresholds.price_rise.value
+    study, line = known.case.study, known.case.study.thresholds.price_rise.value
     route = study.workloads[name].current_route
-    spec = study.routes[route]
+    spec, basis = study.routes[route], "02_cost: offers"
     if not isinstance(spec, ApiRoute):
-        return _Fact("not_applicable", None, limit, "published", "no vendor sets its price")
+        fact = Fact(None, "share", "published", basis, "no vendor sets its price")
+        return Judged("not_applicable", fact, line)
     rise = max(known.results["02_cost"]["offers"][name][route]["month_factors"]) - 1
+    words = "scheduled price changes within the horizon"
+    fact = Fact(rise, "share", "published", basis, words)
     ends = evidence.retires_within_horizon(study, route)
     if ends is not None:
-        return _Fact("fired", rise, limit, "published", f"{spec.model} retires on {ends}")
-    said = "scheduled price changes within the horizon"
-    return _Fact(triggers.judge(rise, limit, "published"), rise, limit, "published", said)
+        return Judged("fired", replace(fact, sentence=f"{spec.model} retires on {ends}"), line)
+    return Judged(status(rise, line, "published"), fact, line)
 
 
-def _quality_fact(known: _Known, name: str) -> _Fact:
+def _quality(known: _Known, name: str) -> Judged:
     """G5: lower end of the paired difference of the best open model, above zero or not."""
+    basis = "04_quality: quality"
     rows = [
         row
         for row in rows_of(known.results["04_quality"]["quality"], workload=name)
         if row["low"] is not None and known.case.study.routes[row["route"]].arm != "proprietary_api"
     ]
     if not rows:
-        return _Fact("unknown", None, 0.0, "assumed", "no paired items yet")
+        return Judged("unknown", Fact(None, "share", "assumed", basis, "no paired items yet"), 0.0)
     best = max(rows, key=lambda row: row["low"])
-    bears = best["grade"] == "measured" or best["lowest_grade"] == "published"
-    grade: Grade = best["grade"] if bears and best["closeness"] != "far" else "assumed"
-    said = f"{best['route']}, {best['n']:,} {best['grade']} items of {best['benchmark']}"
-    status = triggers.judge(best["low"], 0.0, grade, inclusive=False)
-    return _Fact(status, best["low"], 0.0, grade, said)
+    words = f"{best['route']}, {best['n']:,} {best['grade']} items of {best['benchmark']}"
+    fact = Fact(best["low"], "share", bearing_grade(best), basis, words)
+    return Judged(status(fact.value, 0.0, fact.grade, ">"), fact, 0.0)
 
 
-def _format_fact(known: _Known, name: str) -> _Fact:
+def _format(known: _Known, name: str) -> Judged:
     """G6: share of answers that break the format, against the limit."""
-    limit = known.case.study.thresholds.format_failure.value
-    found = known.case.study.workloads[name].format_failure_share
-    if found is None:
-        return _Fact("unknown", None, limit, "assumed", "format failures not counted yet")
-    status = triggers.judge(found.value, limit, found.grade)
-    return _Fact(status, found.value, limit, found.grade, found.source)
+    line = known.case.study.thresholds.format_failure.value
+    figure = known.case.study.workloads[name].format_failure_share
+    basis = f"workloads.{name}.format_failure_share"
+    if figure is None:
+        fact = Fact(None, "share", "assumed", basis, "format failures not counted yet")
+        return Judged("unknown", fact, line)
+    fact = Fact(figure.value, "share", figure.grade, basis, figure.source)
+    return Judged(status(figure.value, line, figure.grade), fact, line)

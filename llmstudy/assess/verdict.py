@@ -12,7 +12,6 @@ from llmstudy.assess.case import Case, Results, Tables
 from llmstudy.assess.criteria import criteria_tables
 from llmstudy.assess.dates import move_windows
 from llmstudy.assess.futures import portfolio_saving
-from llmstudy.assess.intake import five_questions
 from llmstudy.assess.limits import higher_tiers
 from llmstudy.assess.market import (
     Market,
@@ -27,6 +26,7 @@ from llmstudy.assess.panel import panel_tables
 from llmstudy.assess.plan import plan_tables
 from llmstudy.assess.timing import timing_tables
 from llmstudy.assess.triggers import log_backtest, trigger_rows
+from llmstudy.decide.facts import Known
 from llmstudy.figure import Figure, FloatArray
 from llmstudy.study import ArmName, Study, bundled_figures
 from llmstudy.text import usd
@@ -45,7 +45,6 @@ def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tab
         "routes": routes,
         **criteria_tables(case, results, routes),
         "triggers": watched,
-        "five_questions": five_questions(study, results),
         "verdicts": {
             name: _with_limits(results, name, _with_intake(study, name, v))
             for name, v in verdicts.items()
@@ -59,7 +58,7 @@ def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tab
     }
     found["phases"] = _phases(study, results, verdicts, found)
     found |= plan_tables(case, results, found)
-    found |= matrix_tables(case, results, found)
+    found |= matrix_tables(Known(case, results, found))
     return found | panel_tables(case, results, found)
 
 

@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from llmstudy.charts.drawing import blank, finish, wrap
 from llmstudy.charts.style import ACCENT, GREY, INK, PALE, SMALL_PT, WIDTH_IN, Chart
 from llmstudy.charts.tables import look_up, need, numbered, of_rows, once
-from llmstudy.decision.risks import LEVELS
+from llmstudy.decide.matrices import LEVELS
 from llmstudy.tables import Rows
 
 

@@ -1,14 +1,12 @@
 """What should be done, and on what grounds.
 
-`verdicts`: one workload, and all of them together. `questions`: the five-question matrix and the
-six of intake. `tradeoffs`, `risks` and `alternatives`: the memo's tables, judged. `plan`: the
-phases, their gates and their work. `first_moves`: what moves first, and `canary`: how much traffic
-tries it. `panel`: the four advisors. `criteria`: the six criteria, which rest on `portability`,
-`contracts` and `team`. Pure functions: measures in, decisions out as data.
+`verdicts`: one workload, and all of them together. `plan`: the phases, their gates and their work.
+`first_moves`: what moves first, and `canary`: how much traffic tries it. `panel`: the four
+advisors. `criteria`: the six criteria, which rest on `portability`, `contracts` and `team`. Pure
+functions: measures in, decisions out as data.
 """
 
 from llmstudy.decision.plan import phases
-from llmstudy.decision.questions import five_questions, five_questions_verdict
 from llmstudy.decision.verdicts import (
     ROUTE_COLUMNS,
     Collect,
@@ -30,8 +28,6 @@ __all__ = [
     "Reason",
     "Verdict",
     "against_equals",
-    "five_questions",
-    "five_questions_verdict",
     "is_proven",
     "meets_lines",
     "overall",

@@ -15,7 +15,7 @@ are not added up: privacy bars an arm whatever the others say, and then each of 
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
@@ -232,38 +232,6 @@ def team(needs_engineers: bool, found: Readiness) -> Score:
     return Score(1 if found.engineers >= found.need_low / 2 else 0, found.sentence)
 
 
-# --- the memo's claims and facts ------------------------------------------------------------
-
-
 def arm_facts() -> pd.DataFrame:
     """What each arm lets one tune, and whom it needs: by arm, columns as in `arm_facts.csv`."""
     return pd.read_csv(paths.data("arm_facts.csv")).set_index("arm")
-
-
-def claims() -> pd.DataFrame:
-    """The source memo's claims: id, criterion, arm, who, claim, low, high, unit, source.
-
-    low and high are null where it gives no number.
-    """
-    return pd.read_csv(paths.data("criteria_claims.csv"))
-
-
-Placed = Literal["inside", "partly", "outside", "no figure of ours", "no number claimed"]
-
-
-def placed(claim: tuple[float, float] | None, ours: tuple[float, float] | None) -> Placed:
-    """Where our own range lies against the claimed one.
-
-    inside: all of it; partly: they overlap; outside: they do not.
-
-    >>> placed((0.05, 0.3), (0.06, 0.2)), placed((0, 1), (0.5, 1.5)), placed((0, 1), (2, 3))
-    ('inside', 'partly', 'outside')
-    """
-    if claim is None:
-        return "no number claimed"
-    if ours is None:
-        return "no figure of ours"
-    low, high = ours
-    if high < claim[0] or claim[1] < low:
-        return "outside"
-    return "inside" if claim[0] <= low and high <= claim[1] else "partly"

@@ -5,7 +5,7 @@ high end answer apart. The four disagreements are questions of fact: each is jud
 study knows, and is open where it knows nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal
@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.stats import t as student_t
 
 from llmstudy import paths, triggers
+from llmstudy.decide.judge import Fact
 from llmstudy.text import count
 
 Answer = Literal["now", "later", "no", "unknown"]
@@ -154,58 +155,52 @@ def standard_error(low: float, high: float, n: int) -> float:
 
 
 @dataclass(frozen=True)
-class Side:
-    """What acting on one side of a disagreement costs, and above what. None: not priced."""
-
-    side: str
-    usd: float | None
-    low_usd: float | None
-    high_usd: float | None
-    against: str
-
-
-@dataclass(frozen=True)
 class Resolution:
-    """What this study says of a disagreement. holds: the sides that are right here; none: open."""
+    """What this study says of a disagreement.
+
+    holds: the sides that are right here; none: open. costs: what acting on each side costs, in USD
+    above what the fact's sentence names; without a value where it is not priced.
+    """
 
     says: str
     holds: tuple[str, ...]
     sentence: str
     grade: str
-    sides: tuple[Side, ...]
+    costs: Mapping[str, Fact]
 
 
-def cheaper_of(sides: Sequence[Side]) -> tuple[str, ...]:
+def cheapest_of(costs: Mapping[str, Fact]) -> tuple[str, ...]:
     """The side that costs least; none where the intervals of the two cheapest meet, or one lacks.
 
-    >>> a, b = Side("a", 3, 2, 4, ""), Side("b", 6, 5, 7, "")
-    >>> cheaper_of([a, b]), cheaper_of([a, Side("c", 4, 3, 5, "")])
+    >>> a, b, c = (Fact(x, "USD", "simulated", "", "", x - 1, x + 1) for x in (3, 6, 4))
+    >>> cheapest_of({"a": a, "b": b}), cheapest_of({"a": a, "c": c})
     (('a',), ())
     """
     priced = [
-        (side.usd, side.low_usd, side.high_usd, side.side)
-        for side in sides
-        if side.usd is not None and side.low_usd is not None and side.high_usd is not None
+        (cost.value, *cost.ends, side)
+        for side, cost in costs.items()
+        if cost.value is not None and cost.ends is not None
     ]
-    if len(priced) < len(sides) or len(priced) < 2:
+    if len(priced) < len(costs) or len(priced) < 2:
         return ()
     first, second = sorted(priced)[:2]
     return (first[3],) if first[2] < second[1] else ()
 
 
-def disagreements(found: Mapping[str, Resolution]) -> pd.DataFrame:
+def disagreements(resolutions: Mapping[str, Resolution]) -> pd.DataFrame:
     """D1 to D4: what each advisor holds, and what this study says of it.
 
-    found: by id. Returns: id, question, a column for each advisor (in lower case), says, holds
-    (sides, with semicolons between them; null: open), resolution, grade, costs (in `Side`s).
+    resolutions: by id. Returns: id, question, a column for each advisor (in lower case), says,
+    holds (sides, with semicolons between them; null: open), resolution, grade, costs (side, usd,
+    low_usd, high_usd, against).
     Raises: ValueError where a disagreement has no resolution.
     """
     rows = []
     for id_, held in pd.read_csv(paths.data("disagreements.csv")).groupby("id", sort=False):
-        if id_ not in found:
+        if id_ not in resolutions:
             raise ValueError(f"{id_} has no resolution: give one, open if nothing is known")
         view = dict(zip(held["advisor"], held["holds"], strict=True))
-        resolved = found[str(id_)]
+        resolved = resolutions[str(id_)]
         rows.append(
             {"id": id_, "question": held["question"].iloc[0]}
             | {advisor.lower(): view[advisor] for advisor in ADVISORS}
@@ -214,7 +209,16 @@ def disagreements(found: Mapping[str, Resolution]) -> pd.DataFrame:
                 "holds": "; ".join(resolved.holds) or None,
                 "resolution": resolved.sentence,
                 "grade": resolved.grade,
-                "costs": list(resolved.sides),
+                "costs": [
+                    {
+                        "side": side,
+                        "usd": cost.value,
+                        "low_usd": cost.low,
+                        "high_usd": cost.high,
+                        "against": cost.sentence,
+                    }
+                    for side, cost in resolved.costs.items()
+                ],
             }
         )
     return pd.DataFrame(rows)

@@ -6,7 +6,7 @@ study. A gate is *passed* when its evidence says so, *failed* when the evidence 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cache
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from llmstudy import paths
+from llmstudy.decide.judge import Judged
 
 GateState = Literal["passed", "open", "unknown", "failed"]
 
@@ -88,18 +89,6 @@ def _on(plan: pd.DataFrame, phase: int, week: int) -> date:
 # --- gates ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class GateFact:
-    """What is known of one gate. value of needed, in `unit`; None: not known, or no number."""
-
-    state: GateState
-    value: float | None
-    needed: float | None
-    unit: str
-    grade: str
-    evidence: str
-
-
 def worst(states: Iterable[GateState]) -> GateState:
     """The state of gates that must all be passed; passed where there is none.
 
@@ -118,12 +107,12 @@ def best(states: Iterable[GateState]) -> GateState:
     return min(states, key=_FROM_BEST.index, default="open")
 
 
-def gates(plan: pd.DataFrame, facts: Mapping[str, Mapping[str, GateFact]]) -> pd.DataFrame:
+def gates(plan: pd.DataFrame, judged: Mapping[str, Mapping[str, Judged]]) -> pd.DataFrame:
     """Every gate with its state today.
 
-    plan: as `phases`, which begin on the day of the decision. facts: by what a gate rests on
-    (column `rests_on` of `phase_gates.csv`), then by workload, or under `ALL` where it is about the
-    whole study.
+    plan: as `phases`, which begin on the day of the decision. judged: what each gate rests on
+    (column `rests_on` of `phase_gates.csv`), held against what is needed, by workload, or under
+    `ALL` where it is about the whole study.
 
     Returns: phase, at (entry, exit), workload, one_of (of gates with the same words one
     suffices), gate, rests_on, due, state, value, needed, unit, grade, evidence, source.
@@ -131,9 +120,9 @@ def gates(plan: pd.DataFrame, facts: Mapping[str, Mapping[str, GateFact]]) -> pd
     """
     rows = []
     for about in pd.read_csv(paths.data("phase_gates.csv")).to_dict("records"):
-        if about["rests_on"] not in facts:
+        if about["rests_on"] not in judged:
             raise ValueError(f'the gate "{about["gate"]}" rests on {about["rests_on"]}: give it')
-        for workload, fact in facts[about["rests_on"]].items():
+        for workload, gate in judged[about["rests_on"]].items():
             rows.append(
                 {
                     "phase": about["phase"],
@@ -143,7 +132,12 @@ def gates(plan: pd.DataFrame, facts: Mapping[str, Mapping[str, GateFact]]) -> pd
                     "gate": about["gate"],
                     "rests_on": about["rests_on"],
                     "due": _due(plan, about),
-                    **asdict(fact),
+                    "state": gate.state,
+                    "value": gate.fact.value,
+                    "needed": gate.line,
+                    "unit": gate.fact.unit,
+                    "grade": gate.fact.grade,
+                    "evidence": gate.fact.sentence,
                     "source": about["source"],
                 }
             )

@@ -1,8 +1,8 @@
 """What should move a workload, has it happened, and would the rule have paid?
 
-`judge` holds the triggers G1 to G6 and what fires one, `hysteresis` what it means that a signal is
-sustained, `rules` the advisors' own rules as data, `backtest` what each rule costs against
-hindsight, `weekly` what a real log says week by week. Nothing here knows a study.
+`hysteresis`: what it means that a signal is sustained. `rules`: the triggers and the advisors' own
+rules as data. `backtest`: what each rule costs against hindsight. `weekly`: what a real log says
+week by week. Nothing here knows a study.
 """
 
 from llmstudy.triggers.backtest import (
@@ -13,25 +13,13 @@ from llmstudy.triggers.backtest import (
     improved_threshold,
 )
 from llmstudy.triggers.hysteresis import first_fired, held_for, held_level, sustained
-from llmstudy.triggers.judge import (
-    FIRING_GRADES,
-    Status,
-    Trigger,
-    break_even_utilisation,
-    judge,
-    trigger_table,
-)
-from llmstudy.triggers.rules import advisor_rules, column_of, decide, lens
+from llmstudy.triggers.rules import advisor_rules, column_of, decide, lens, trigger_table
 from llmstudy.triggers.weekly import fired_weeks, log_signals, weekly_signals
 
 __all__ = [
-    "FIRING_GRADES",
     "ImprovedThreshold",
-    "Status",
-    "Trigger",
     "advisor_rules",
     "backtest",
-    "break_even_utilisation",
     "candidate_levels",
     "column_of",
     "decide",
@@ -41,7 +29,6 @@ __all__ = [
     "held_level",
     "hindsight",
     "improved_threshold",
-    "judge",
     "lens",
     "log_signals",
     "sustained",

@@ -23,6 +23,13 @@ _RANGED = ("level", "not_before_month")
 _HIGH = [f"{name}_high" for name in _RANGED]
 
 
+def trigger_table() -> pd.DataFrame:
+    """What the triggers G1 to G6 are: id, name, asks, unit, owner, moves_to, step (to be taken once
+    it has fired), source, and of those that are judged by the weeks of a log release_share (of the
+    threshold) and release_source."""
+    return pd.read_csv(paths.data("triggers.csv"))
+
+
 def advisor_rules() -> pd.DataFrame:
     """The rules, one row per condition; both ends of a range as `<rule>_low` and `<rule>_high`.
 

@@ -20,6 +20,8 @@ from llmstudy.assess.market import permissions
 from llmstudy.assess.verdict import route_table
 from llmstudy.canonical import plain
 from llmstudy.charts import svg
+from llmstudy.decide.facts import Facts, Known
+from llmstudy.decide.matrices import judged_claims
 from llmstudy.decision.criteria import CRITERIA
 from llmstudy.evidence import rate_figures
 from llmstudy.figure import GRADES
@@ -293,44 +295,48 @@ def test_with_the_team_at_hand_nothing_is_lacking_and_no_month_is_lost(case, bef
 # ---- the memo's claims
 
 
+def claims(case, results, found):
+    """The claims by id. found: the tables of the criteria."""
+    return {row["id"]: row for row in judged_claims(Facts(Known(case, results, found)))}
+
+
 def test_a_figure_that_is_the_memos_own_is_no_check_on_it(case, before, found):
-    by_id = {one["id"]: one for one in found["criteria_claims"]}
+    by_id = claims(case, before, found)
     assert case.study.self_hosting.fte.source.startswith("source memo")
     assert by_id["headcount"]["placed"] == "no figure of ours"
     own = replace(case.study.self_hosting.fte, source="our plan of staff")
     hosting = case.study.self_hosting.model_copy(update={"fte": own})
-    found = reassessed(case, before, case.study.model_copy(update={"self_hosting": hosting}))
-    by_id = {one["id"]: one for one in found["criteria_claims"]}
+    changed = replace(case, study=case.study.model_copy(update={"self_hosting": hosting}))
+    by_id = claims(changed, before, found)
     assert by_id["headcount"]["placed"] == "partly"  # 1 to 2.5 against 2.5 to 5
     assert by_id["headcount"]["grade"] == own.grade
 
 
-def test_a_bound_can_rule_a_claim_out_but_never_bear_it_out(case, before):
+def test_a_bound_can_rule_a_claim_out_but_never_bear_it_out(case, before, found):
     def placed(bound_s):
         changed = deepcopy(before)
         for fleet in changed["05_self_hosting"]["fleets"]:
             fleet["ttft_lower_bound_s"] = bound_s
-        claims = tables(case, changed)["criteria_claims"]
-        one = next(r for r in claims if r["id"] == "self_ttft_p50")
+        one = claims(case, changed, found)["self_ttft_p50"]
         assert (one["ours_low"], one["ours_high"]) == (bound_s, None)
         return one["placed"]
 
     assert [placed(s) for s in (0.01, 0.1, 0.31)] == ["partly", "partly", "outside"]
 
 
-def test_open_models_are_placed_by_the_gaps_that_were_scored(before, found):
+def test_open_models_are_placed_by_the_gaps_that_were_scored(case, before, found):
     gaps = [
         -r["difference"]
         for r in before["04_quality"]["quality"]
         if r["difference"] is not None and "llama" in r["route"]
     ]
-    one = next(r for r in found["criteria_claims"] if r["id"] == "behind_frontier")
+    one = claims(case, before, found)["behind_frontier"]
     assert (one["ours_low"], one["ours_high"]) == pytest.approx((min(gaps), max(gaps)))
     assert one["placed"] == "partly"
 
 
-def test_the_promise_of_one_week_is_tested_behind_an_abstraction(found):
-    one = next(r for r in found["criteria_claims"] if r["id"] == "week_switch")
+def test_the_promise_of_one_week_is_tested_behind_an_abstraction(case, before, found):
+    one = claims(case, before, found)["week_switch"]
     behind = [r[end] for r in found["switching"] for end in ("behind_low_days", "behind_high_days")]
     assert (one["ours_low"], one["ours_high"]) == (min(behind), max(behind))
 

@@ -11,10 +11,10 @@ import pytest
 from llmstudy import headings, triggers
 from llmstudy.assess import disagreements as judged
 from llmstudy.assess.disagreements import disagreements_in_words
-from llmstudy.assess.key_tradeoffs import tradeoffs_in_words
 from llmstudy.assess.moves import canary_rows, first_move_rows
 from llmstudy.assess.panel import facts_of, panel_tables
-from llmstudy.assess.plan import gate_facts, plan_tables
+from llmstudy.assess.plan import judged_gates, plan_tables
+from llmstudy.decide.matrices import tradeoffs_in_words
 from llmstudy.decision.canary import canary_requests
 from llmstudy.decision.plan import ALL
 from llmstudy.text import usd
@@ -35,7 +35,7 @@ class Chapter:
             self.found["phases"][end] = pd.to_datetime(self.found["phases"][end]).dt.date
 
     def gates(self):
-        return gate_facts(self.case, self.results, self.found)
+        return judged_gates(self.case, self.found)
 
     def set_trigger(self, id_, workload, **facts):
         for row in self.found["triggers"]:
@@ -113,7 +113,7 @@ def test_a_gate_on_contracts_follows_its_trigger(chapter):
     one.set_trigger("G3", "support-chat", status="fired")
     found = one.gates()["G3"][ALL]
     assert found.state == "failed"
-    assert "support-chat" in found.evidence
+    assert "support-chat" in found.fact.sentence
 
 
 @pytest.mark.parametrize(
@@ -138,15 +138,15 @@ def test_no_gate_behind_a_gateway_is_passed_without_one(chapter, answer, state, 
     one.case = type(one.case)(study, replace(one.case.traffic, simulated=()))
     for gate in ("log", "second_vendor"):
         found = one.gates()[gate][ALL]
-        assert (found.state, found.value) == (state, len(names) if state == "passed" else 0)
-        assert said in found.evidence
+        assert (found.state, found.fact.value) == (state, len(names) if state == "passed" else 0)
+        assert said in found.fact.sentence
 
 
 def test_the_contracts_of_data_that_nobody_classified_are_known_to_no_gate_and_no_verdict(chapter):
     one = chapter("source_memo")
     gate = one.gates()["G3"][ALL]
     assert gate.state == "unknown"
-    assert gate.evidence.endswith("data not classified yet: product")
+    assert gate.fact.sentence.endswith("data not classified yet: product")
     assert one.found["verdicts"]["product"]["contract"] == "not known: data not classified"
 
 
@@ -269,7 +269,7 @@ def test_a_canary_at_full_traffic_passes_only_if_it_holds_its_margins(
     traffic = replace(one.case.traffic, requests=pd.concat([others, rows], ignore_index=True))
     one.case = type(one.case)(one.case.study, traffic)
     gate = one.gates()["canary"]["extraction"]
-    assert (gate.state, "300" in gate.evidence) == (state, True)
+    assert (gate.state, "300" in gate.fact.sentence) == (state, True)
 
 
 def test_a_cost_whose_low_end_is_nothing_keeps_it(chapter):

@@ -8,7 +8,8 @@ import pytest
 
 from llmstudy import charts
 from llmstudy.charts import Chart
-from llmstudy.decision import risks
+from llmstudy.decide import matrices as risks
+from llmstudy.decide.judge import NOTHING
 
 INDICATORS = [
     {"state": "active", "grade": "published"},
@@ -33,7 +34,7 @@ SOME = pd.DataFrame(
 
 def whole():
     """The bundled register, each risk in a state of its own turn."""
-    nothing = risks.Reading(None, "assumed", "", "")
+    nothing = NOTHING
     read = {str(name): nothing for name in risks.indicator_table()["name"]}
     table = risks.register(risks.indicators(read, {"price_rise": 0.2, "format_failures": 0.02}))
     states = list(charts.MARKS)

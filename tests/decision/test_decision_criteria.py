@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmstudy.decide.matrices import criteria_claims
 from llmstudy.decision import Lines, criteria, team
 
 UNTIL = date(2028, 11, 23)
@@ -244,23 +245,8 @@ def test_no_permitted_route_is_none():
 # ---- claims
 
 
-@given(st.tuples(st.floats(-9, 9), st.floats(-9, 9)), st.tuples(st.floats(-9, 9), st.floats(-9, 9)))
-def test_a_range_is_placed_as_its_points_are(claim, ours):
-    (a, b), (low, high) = sorted(claim), sorted(ours)
-    where = criteria.placed((a, b), (low, high))
-    ends = [a <= x <= b for x in (low, high)]
-    assert (where == "inside") == all(ends)
-    overlap = any(ends) or low <= a <= high
-    assert (where == "outside") == (not overlap)
-
-
-def test_a_claim_without_a_number_cannot_be_placed():
-    assert criteria.placed(None, (1, 2)) == "no number claimed"
-    assert criteria.placed((1, 2), None) == "no figure of ours"
-
-
 def test_every_criterion_has_claims_and_the_memos_ranges_run_forwards():
-    table = criteria.claims()
+    table = criteria_claims()
     assert set(table["criterion"]) == set(criteria.CRITERIA)
     assert table["id"].is_unique
     numbers = table.dropna(subset=["low", "high"])

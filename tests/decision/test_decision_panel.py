@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmstudy import triggers
+from llmstudy.decide.judge import Fact
 from llmstudy.decision import panel
 
 QUIET = {
@@ -161,25 +162,25 @@ def test_the_standard_error_is_that_of_the_back_tests_own_mean():
     assert found == pytest.approx(regret.std(ddof=1) / np.sqrt(500))
 
 
-def side(name, low, mid, high):
-    return panel.Side(name, mid, low, high, "")
+def cost(low, mid, high):
+    return Fact(mid, "USD", "simulated", "", "", low, high)
 
 
 def test_a_side_is_cheaper_only_where_no_interval_reaches_it():
-    a, b, c = side("a", 1, 2, 3), side("b", 4, 5, 6), side("c", 2, 4, 8)
-    assert panel.cheaper_of([b, a]) == ("a",)
-    assert panel.cheaper_of([a, b, c]) == ()
-    assert panel.cheaper_of([a, panel.Side("d", None, None, None, "")]) == ()
+    a, b, c, unpriced = cost(1, 2, 3), cost(4, 5, 6), cost(2, 4, 8), cost(None, None, None)
+    assert panel.cheapest_of({"b": b, "a": a}) == ("a",)
+    assert panel.cheapest_of({"a": a, "b": b, "c": c}) == ()
+    assert panel.cheapest_of({"a": a, "d": unpriced}) == ()
 
 
 def test_every_disagreement_has_four_views_and_wants_a_resolution():
-    settled = panel.Resolution("facts", ("left",), "It is left.", "measured", ())
+    settled = panel.Resolution("facts", ("left",), "It is left.", "measured", {})
     found = panel.disagreements(dict.fromkeys(("D1", "D2", "D3", "D4"), settled))
     assert found["id"].tolist() == ["D1", "D2", "D3", "D4"]
     views = found[[who.lower() for who in panel.ADVISORS]]
     assert views.map(bool).all().all()
     assert views.nunique(axis=1).eq(4).all()
-    open_ = panel.Resolution("nothing", (), "Open.", "assumed", ())
+    open_ = panel.Resolution("nothing", (), "Open.", "assumed", {})
     assert panel.disagreements(dict.fromkeys(("D1", "D2", "D3", "D4"), open_))["holds"].isna().all()
     with pytest.raises(ValueError, match="D4 has no resolution"):
         panel.disagreements(dict.fromkeys(("D1", "D2", "D3"), settled))

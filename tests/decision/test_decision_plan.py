@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmstudy import paths
+from llmstudy.decide.judge import Fact, Judged
 from llmstudy.decision import phases
 from llmstudy.decision.canary import (
     FALSE_ALARM_SHARE,
@@ -25,7 +26,6 @@ from llmstudy.decision.canary import (
 from llmstudy.decision.first_moves import WORKLOAD_COLUMNS, first_moves
 from llmstudy.decision.plan import (
     ALL,
-    GateFact,
     ItemCost,
     Window,
     best,
@@ -209,7 +209,7 @@ def test_what_cannot_get_worse_asks_for_no_requests():
 
 
 def fact(state):
-    return GateFact(state, 1.0, 1.0, "things", "measured", f"it is {state}")
+    return Judged(state, Fact(1.0, "things", "measured", "", f"it is {state}"), 1.0)
 
 
 def facts(own=None, **changed):

@@ -6,12 +6,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from llmstudy.decide.matrices import five_questions_verdict
 from llmstudy.decision import (
     ROUTE_COLUMNS,
     Lines,
     Verdict,
-    five_questions,
-    five_questions_verdict,
     overall,
     phases,
     verdict,
@@ -400,14 +399,6 @@ def test_three_noes_mean_api_whatever_the_unknown_answers_turn_out_to_be():
             tuple(verdicts), "undecided"
         )
         assert five_questions_verdict(answers) == expected, answers
-
-
-def test_the_five_questions_come_with_answer_and_evidence():
-    answers = {f"Q{i}": "no" for i in range(1, 6)}
-    table = five_questions(answers, {q: f"fact {q}" for q in answers})
-    assert table["id"].tolist() == list(answers)
-    assert table["evidence"].tolist() == [f"fact {q}" for q in answers]
-    assert set(table["answer"]) == {"no"}
 
 
 @settings(max_examples=20, deadline=None)

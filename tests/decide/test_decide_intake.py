@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmstudy import paths
-from llmstudy.decision.questions import intake, intake_fields, likely
+from llmstudy.decide.intake import intake, intake_fields
+from llmstudy.decide.judge import likely
 
 FIELDS = intake_fields()
 
@@ -60,10 +61,10 @@ def test_the_six_questions_are_asked_of_every_workload():
 
 @given(st.floats(0, 1), st.floats(0.51, 1))
 def test_an_answer_from_draws_and_its_opposite_are_never_both_said(p, required):
-    opposite = {"yes": "no", "no": "yes", "unknown": "unknown"}
+    opposite = {"true": "false", "false": "true", "unknown": "unknown"}
     if min(abs(p - required), abs(p - 1 + required)) > 1e-9:
         assert likely(1 - p, required) == opposite[likely(p, required)]
-    assert (likely(p, required) == "yes") == (p >= required)
+    assert (likely(p, required) == "true") == (p >= required)
 
 
 @pytest.mark.parametrize("p", [0.2, 0.5, 0.8])

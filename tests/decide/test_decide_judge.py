@@ -1,19 +1,11 @@
-from typing import get_args
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmstudy.cost import replica_month_usd
+from llmstudy.cost import break_even_utilisation, replica_month_usd
+from llmstudy.decide.judge import FIRING_GRADES, status
 from llmstudy.figure import GRADES
-from llmstudy.triggers import (
-    FIRING_GRADES,
-    Status,
-    Trigger,
-    break_even_utilisation,
-    judge,
-    trigger_table,
-)
+from llmstudy.triggers import trigger_table
 
 MONTH_S = 730 * 3600
 
@@ -22,7 +14,7 @@ grades = st.sampled_from(GRADES)
 
 
 @pytest.mark.parametrize(
-    ("value", "threshold", "grade", "inclusive", "status"),
+    ("value", "threshold", "grade", "inclusive", "expected"),
     [
         (0.35, 0.30, "measured", True, "fired"),
         (0.35, 0.30, "recorded", True, "fired"),
@@ -40,22 +32,22 @@ grades = st.sampled_from(GRADES)
     ],
 )
 def test_a_trigger_is_fired_by_evidence_at_its_threshold_only(
-    value, threshold, grade, inclusive, status
+    value, threshold, grade, inclusive, expected
 ):
-    assert judge(value, threshold, grade, inclusive) == status
+    assert status(value, threshold, grade, ">=" if inclusive else ">") == expected
 
 
 @given(facts, facts, grades)
 def test_an_assumption_never_fires_a_trigger(value, threshold, grade):
-    if judge(value, threshold, grade) == "fired":
+    if status(value, threshold, grade) == "fired":
         assert grade in ("measured", "recorded", "published")
     assert not {"secondary", "assumed", "simulated"} & set(FIRING_GRADES)
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), grades)
 def test_a_worse_fact_never_calms_a_trigger(value, more, threshold, grade):
-    if judge(value, threshold, grade) == "fired":
-        assert judge(value + more, threshold, grade) == "fired"
+    if status(value, threshold, grade) == "fired":
+        assert status(value + more, threshold, grade) == "fired"
 
 
 @given(
@@ -105,9 +97,3 @@ def test_there_are_six_triggers_each_with_an_owner_and_a_source():
     assert table["id"].tolist() == ["G1", "G2", "G3", "G4", "G5", "G6"]
     assert table[["asks", "unit", "owner", "moves_to", "source"]].notna().all().all()
     assert table["asks"].str.endswith("?").all()
-
-
-def test_a_trigger_is_a_row_of_its_fields():
-    trigger = Trigger("G1", "chat", "armed", 0.1, 0.3, "share", "assumed", "log", "platform", 4)
-    assert Trigger(**trigger.row()) == trigger
-    assert trigger.status in get_args(Status)

@@ -10,12 +10,14 @@ import pandas as pd
 import pytest
 
 from llmstudy import headings, paths
-from llmstudy.assess import alternatives, intake, matrices
-from llmstudy.assess.case import open_case
-from llmstudy.assess.indicators import indicator_table
+from llmstudy.assess import matrices
+from llmstudy.assess.case import Case, open_case
 from llmstudy.canonical import plain
-from llmstudy.decision.alternatives import alternatives as judged
-from llmstudy.decision.alternatives import conditions
+from llmstudy.decide.facts import Facts, Known
+from llmstudy.decide.facts.volume import tokens_in
+from llmstudy.decide.intake import intake_rows
+from llmstudy.decide.matrices import alternatives, conditions, five_questions
+from llmstudy.decide.matrices import indicators as judged
 from llmstudy.figure import Figure
 from llmstudy.study import bundled_figures, load
 from llmstudy.text import count
@@ -51,7 +53,7 @@ def decided(chapters):
 
 @pytest.fixture(scope="module")
 def found(case, chapters, decided):
-    return plain(matrices.matrix_tables(case, chapters, decided))
+    return plain(matrices.matrix_tables(Known(case, chapters, decided)))
 
 
 def changed(study, name, **updates):
@@ -64,7 +66,11 @@ def changed(study, name, **updates):
 
 
 def indicators(case, chapters, decided):
-    return indicator_table(case, chapters, decided["triggers"]).set_index("name")
+    lines = {
+        "price_rise": case.study.thresholds.price_rise.value,
+        "format_failures": case.study.thresholds.format_failure.value,
+    }
+    return judged(Facts(Known(case, chapters, decided)), lines).set_index("name")
 
 
 def logged(case, minutes, failing):
@@ -85,7 +91,7 @@ def logged(case, minutes, failing):
 
 def test_the_compared_workload_is_the_dearest_that_every_arm_could_serve(case, chapters):
     # long-context reasoning fits no open model here; of the others extraction pays most
-    assert matrices.compared_workload(case.study, chapters) == "extraction"
+    assert Known(case, chapters).compared_workload == "extraction"
 
 
 def test_marginal_costs_are_those_of_bills_and_fleets(found, chapters):
@@ -112,7 +118,9 @@ def test_at_high_volume_a_fleet_is_shared_by_more_requests(found):
 def test_no_volume_beyond_the_studys_cap_is_compared(case, chapters, decided):
     cap = Figure("", 1e9, "requests/month")
     capped = replace(case, study=case.study.model_copy(update={"volume_cap": cap}))
-    rows = matrices.matrix_tables(capped, chapters, decided)["tradeoffs"].set_index("dimension")
+    rows = matrices.matrix_tables(Known(capped, chapters, decided))["tradeoffs"].set_index(
+        "dimension"
+    )
     volumes = [
         row["requests_per_month"]
         for row in chapters["06_crossover"]["curves"]
@@ -160,7 +168,7 @@ def test_what_nobody_answered_is_asked_in_the_order_in_which_it_moves_the_saving
     for name, field in (("support-chat", "requests"), ("extraction", "requests")):
         study = changed(study, name, **{field: bundled_figures()[f"unknown.{field}"]})
     study = changed(study, "classification", data_class="unknown")
-    rows = intake.intake_rows(study, chapters)
+    rows = intake_rows(study, chapters)
     asked = rows[rows["unknown"]].sort_values("rank", key=lambda rank: rank.astype(int))
     assert list(zip(asked["workload"], asked["field"], strict=True)) == [
         ("extraction", "requests"),
@@ -206,31 +214,34 @@ def test_tokens_in_a_year_are_todays_grown_by_volume_and_prompts(case):
         )
         for w in study.workloads.values()
     )
-    assert intake.tokens_in(study, 12) == pytest.approx(np.full(4000, total))
+    assert tokens_in(study, 12) == pytest.approx(np.full(4000, total))
 
 
 NOT_JUDGED = {"03_latency": {"latency": []}}
 
 
+def answers(study, results=NOT_JUDGED):
+    return five_questions(Facts(Known(Case(study, None), results)))["rows"].set_index("id")
+
+
 def answer(study, id_, results=NOT_JUDGED):
-    rows = intake.five_questions(study, results)["rows"].set_index("id")
-    return rows.loc[id_]
+    return answers(study, results).loc[id_]
 
 
 @pytest.mark.parametrize(("total", "expected"), [(9.9e9, "no"), (10.1e9, "yes")])
 def test_the_volume_is_asked_for_in_a_year_and_not_today(case, total, expected):
     study = certain(case.study)
-    now = float(intake.tokens_in(study, 12)[0])
+    now = float(tokens_in(study, 12)[0])
     for name, w in study.workloads.items():
         asked = w.intake.requests.value * total / now
         study = changed(study, name, requests=Figure("", asked, "requests/month"))
-    assert float(intake.tokens_in(study, 0)[0]) < 10e9  # today both are below
+    assert float(tokens_in(study, 0)[0]) < 10e9  # today both are below
     assert answer(study, "Q3")["answer"] == expected
 
 
 def test_a_volume_of_which_the_draws_disagree_is_unknown(case):
     study = certain(case.study)
-    now = float(intake.tokens_in(study, 12)[0])
+    now = float(tokens_in(study, 12)[0])
     for name, w in study.workloads.items():
         at = w.intake.requests.value * 10e9 / now
         wide = Figure("", at, "requests/month", at / 2, at * 2, "lognormal")
@@ -257,7 +268,7 @@ def test_the_fifth_answer_names_the_routes_that_miss_the_tightest_target(case):
 
 
 def test_each_answer_says_what_it_rests_on(case):
-    rows = intake.five_questions(case.study, NOT_JUDGED)["rows"]
+    rows = answers(case.study)
     assert rows[["evidence", "grade", "basis"]].ne("").all().all()
     regulated = answer(changed(case.study, "extraction", data_class="phi"), "Q1")
     assert (regulated["answer"], regulated["evidence"]) == ("yes", "extraction: phi")
@@ -365,8 +376,8 @@ def test_data_that_no_api_may_see_and_a_team_ask_for_self_hosting(case, chapters
     team = case.study.team.model_copy(update={"experienced_ml_engineers": 3})
     study = changed(case.study, "extraction", data_class="government")
     study = study.model_copy(update={"team": team})
-    tables = alternatives.alternative_tables(replace(case, study=study), chapters, decided)
-    verdict = tables["alternatives"].set_index("id")["verdict"]
+    known = Known(replace(case, study=study), chapters, decided)
+    verdict = alternatives(conditions(Facts(known))).set_index("id")["verdict"]
     assert verdict["C"] == "met"
     assert verdict["E"] == "met"  # strict residency
     assert verdict["B"] == "not met"
@@ -374,8 +385,8 @@ def test_data_that_no_api_may_see_and_a_team_ask_for_self_hosting(case, chapters
 
 def test_one_open_class_of_data_leaves_open_what_rests_on_it(case, chapters, decided):
     study = changed(case.study, "extraction", data_class="unknown")
-    tables = alternatives.alternative_tables(replace(case, study=study), chapters, decided)
-    holds = tables["alternative_conditions"].set_index("quantity")["holds"]
+    known = Known(replace(case, study=study), chapters, decided)
+    holds = conditions(Facts(known)).set_index("quantity")["holds"]
     assert holds["forbidden_workloads"] == "unknown"
     assert holds["sensitive_workloads"] == "false"  # the other three are no consumer data
 
@@ -386,8 +397,8 @@ def test_a_move_that_is_still_open_leaves_open_whether_to_stay_on_apis(case, cha
         "decision": "undecided",
         "target": "h200-llama-3.1-70b",
     }
-    tables = alternatives.alternative_tables(case, chapters, waiting)
-    assert tables["alternatives"].set_index("id").loc["F", "verdict"] == "open"
+    tables = alternatives(conditions(Facts(Known(case, chapters, waiting))))
+    assert tables.set_index("id").loc["F", "verdict"] == "open"
 
 
 # ---- all of it
@@ -399,7 +410,7 @@ def test_headings_change_with_what_is_found(found):
     assert headings.risks(calm) == "No risk is active; 0 of 23 have no live evidence"
     # a hosted model of today could serve long contexts, so that some work may yet leave the APIs
     assert "API only with strict portability; not met" in headings.alternatives(found)
-    nothing = plain({"alternatives": judged(conditions({}))})
+    nothing = plain({"alternatives": alternatives(conditions({}))})
     assert headings.alternatives(nothing).startswith("The conditions for choosing it are open for")
     none = {"tradeoffs": [row | {"agrees": "not comparable"} for row in found["tradeoffs"]]}
     assert headings.tradeoffs(none).startswith("None of the memo's trade-offs")

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmstudy import paths, prices
-from llmstudy.decision import alternatives as alt
-from llmstudy.decision.alternatives import Fact
+from llmstudy.decide import matrices as alt
+from llmstudy.decide.judge import Fact, any_of, holds
 
 CONDITIONS = pd.read_csv(paths.data("alternative_conditions.csv"))
 QUANTITIES = sorted(CONDITIONS["quantity"].unique())
@@ -19,7 +19,7 @@ VALUES = st.one_of(st.none(), st.sampled_from([0.0, 1.0, 2.0, 3.0, 5e4, 3e5, 2e7
 
 
 def facts(**given):
-    return {name: Fact(value, "measured", "somewhere") for name, value in given.items()}
+    return {name: Fact(value, "", "measured", "somewhere") for name, value in given.items()}
 
 
 def verdicts(**given):
@@ -29,8 +29,8 @@ def verdicts(**given):
 @given(st.floats(-10, 10), st.sampled_from([">", ">=", "<", "<=", "=="]), st.floats(-10, 10))
 def test_a_known_value_is_held_against_its_threshold_as_arithmetic_does(value, sign, threshold):
     expected = eval(f"{value!r} {sign} {threshold!r}")
-    assert alt.evaluate(value, sign, threshold) == ("true" if expected else "false")
-    assert alt.evaluate(None, sign, threshold) == "unknown"
+    assert holds(value, sign, threshold) == ("true" if expected else "false")
+    assert holds(None, sign, threshold) == "unknown"
 
 
 def test_any_of_is_what_holds_however_the_unknown_ones_turn_out():
@@ -38,7 +38,7 @@ def test_any_of_is_what_holds_however_the_unknown_ones_turn_out():
         could_be = [["true", "false"] if t == "unknown" else [t] for t in truths]
         outcomes = {"true" in world for world in product(*could_be)}
         expected = {(True,): "true", (False,): "false"}.get(tuple(outcomes), "unknown")
-        assert alt.any_of(list(truths)) == expected
+        assert any_of(truths) == expected
 
 
 @settings(max_examples=60, deadline=None)
@@ -51,8 +51,8 @@ def test_a_verdict_is_what_holds_however_the_unknown_conditions_turn_out(given_)
         outcomes = set()
         for world in product(*could_be):
             groups = {}
-            for group, holds in zip(own["group"], world, strict=True):
-                groups[group] = groups.get(group, False) or holds == "true"
+            for group, truth in zip(own["group"], world, strict=True):
+                groups[group] = groups.get(group, False) or truth == "true"
             outcomes.add(all(groups.values()))
         expected = {(True,): "met", (False,): "not met"}.get(tuple(outcomes), "open")
         assert row["verdict"] == expected, row["id"]
@@ -120,7 +120,7 @@ def test_a_condition_with_money_stands_on_the_line_that_it_names(shared):
 
 def test_a_sign_that_compares_nothing_is_an_error_that_says_so():
     with pytest.raises(ValueError, match="write one of"):
-        alt.evaluate(1.0, "~", 2.0)
+        holds(1.0, "~", 2.0)
 
 
 def test_each_open_model_of_the_memo_has_a_successor_that_is_priced_today():

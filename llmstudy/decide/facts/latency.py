@@ -1,0 +1,78 @@
+"""Facts of latency: what is asked for, and what was measured on either side."""
+
+from dataclasses import replace
+
+from llmstudy.assess.case import rows_of
+from llmstudy.decide.facts.known import Known, ranged
+from llmstudy.decide.judge import Fact
+from llmstudy.text import count
+
+
+def tightest_first_token(known: Known) -> Fact:
+    """The tightest target for the p95 of the first token, in s; not known while one is unknown.
+
+    low, high: the tightest of those that are stated.
+    """
+    targets = {name: w.slo.ttft_p95 for name, w in known.study.workloads.items()}
+    name, target = min(targets.items(), key=lambda x: x[1].value)
+    words = f"tightest target {count(1000 * target.value)} ms, {name}"
+    late = rows_of(known.results["03_latency"]["latency"], workload=name, verdict="misses")
+    if late:
+        words += f"; out, since they miss it: {', '.join(row['route'] for row in late)}"
+    fact = Fact(target.value, "s", target.grade, f"workloads.{name}.slo.ttft_p95", words)
+    stated = [x.value for x in targets.values() if not x.name.startswith("unknown.")]
+    if len(stated) == len(targets):
+        return fact
+    least = min(stated) if stated else None
+    return replace(fact, value=None, grade="assumed", low=least, high=least)
+
+
+def tightest_answer(known: Known) -> Fact:
+    """The tightest target for a mean answer, first token and pace together, in s."""
+    seconds = [
+        w.slo.ttft_p95.value + w.slo.tpot_p95.value * w.intake.output_tokens.value
+        for w in known.study.workloads.values()
+        if not w.slo.ttft_p95.name.startswith("unknown.")
+        and not w.intake.output_tokens.name.startswith("unknown.")
+    ]
+    words = "tightest target for a mean answer, first token and pace together"
+    return ranged([min(seconds)] if seconds else [], "s", "assumed", "workloads: slo", words)
+
+
+def _probed(known: Known, arm: str) -> list[float | None]:
+    probes = known.results["03_latency"]["probes"]
+    return [row["ttft_p50_s"] for row in probes if known.arm_of(row["route"]) == arm]
+
+
+def api_p50(known: Known) -> Fact:
+    """The median first token of today's APIs in the log, and of APIs that were probed, in s."""
+    logged = [
+        float(requests["ttft_s"].median())
+        for name, workload in known.study.workloads.items()
+        if name not in known.case.traffic.simulated
+        and known.arm_of(workload.current_route) == "proprietary_api"
+        for requests in [known.case.traffic.of(name)]
+        if requests["ttft_s"].notna().any()
+    ]
+    seconds = [*logged, *_probed(known, "proprietary_api")]
+    return ranged(seconds, "s", "measured", "03_latency: latency", "log and probes, p50")
+
+
+def api_p95(known: Known) -> Fact:
+    """The p95 of the first token of APIs, as a log or a probe measured it, in s."""
+    rows = rows_of(known.results["03_latency"]["latency"], arm="proprietary_api")
+    seconds = [row["ttft_p95_s"] for row in rows if row["grade"] in ("measured", "recorded")]
+    return ranged(seconds, "s", "measured", "03_latency: latency", "log and probes, p95")
+
+
+def fleet_p50(known: Known) -> Fact:
+    """The median first token of fleets that were probed, else the serving curve's bound, in s."""
+    seconds = _probed(known, "self_hosted")
+    words = "probes of self-hosted routes, p50"
+    if seconds:
+        return ranged(seconds, "s", "measured", "03_latency: probes", words)
+    fleets = known.results["05_self_hosting"]["fleets"]
+    bounds = [row["ttft_lower_bound_s"] for row in fleets]
+    words = "at least, by the serving curve: no fleet was probed, and queues come on top"
+    fact = ranged(bounds, "s", "published", "05_self_hosting: fleets", words)
+    return replace(fact, high=float("inf")) if bounds else fact

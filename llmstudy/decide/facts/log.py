@@ -1,0 +1,83 @@
+"""Facts of the log: what went wrong in it."""
+
+import pandas as pd
+
+from llmstudy.decide.facts.known import Known, stated
+from llmstudy.decide.judge import Fact
+from llmstudy.requests.summary import FAILURE_REQUESTS
+from llmstudy.text import count, share
+from llmstudy.units import HOURS_PER_MONTH
+
+_MINUTE = pd.Timedelta(minutes=1)
+
+_BASIS = "request log"
+
+
+def logged_requests(known: Known) -> Fact:
+    """Requests that the log holds."""
+    traffic = known.case.traffic
+    return stated(traffic.rows_read - len(traffic.quarantined) or None, "requests", _BASIS)
+
+
+def retry_share(known: Known) -> Fact:
+    """The largest share of a workload's requests that is sent again."""
+    name, workload = max(known.study.workloads.items(), key=lambda x: x[1].retry_share.value)
+    figure = workload.retry_share
+    words = f"{share(figure.value)} of requests are sent again"
+    return Fact(figure.value, "share", figure.grade, f"workloads.{name}.retry_share", words)
+
+
+def failed_share(known: Known) -> Fact:
+    """Share of the logged requests that got no answer."""
+    if not _shows_failures(known.logged):
+        return Fact(None, "share", "simulated", _BASIS, "no log that keeps failures")
+    failed = 1 - float(known.logged["ok"].mean())
+    return stated(failed, "share", _BASIS, f"{share(failed)} of logged requests got no answer")
+
+
+def outage_minutes(known: Known) -> Fact:
+    """Minutes a month in which at least half of the logged requests failed."""
+    minutes = minutes_failing(known.logged) if _shows_failures(known.logged) else None
+    if minutes is None:
+        return Fact(None, "minutes/month", "simulated", _BASIS, "no log that keeps failures")
+    words = f"{count(minutes)} minutes a month with half of the requests failing"
+    return stated(minutes, "minutes/month", _BASIS, words)
+
+
+def _shows_failures(requests: pd.DataFrame) -> bool:
+    """Whether a log shows failures; one so long without any has probably dropped them."""
+    return len(requests) > 0 and (len(requests) < FAILURE_REQUESTS or not requests["ok"].all())
+
+
+def minutes_failing(requests: pd.DataFrame, fewest: int = 5) -> float | None:
+    """Minutes a month (of 730 h) in which at least half of the requests failed.
+
+    requests: ts_start and ok of logged ones. fewest: requests without which a minute says nothing;
+    None where no minute has so many.
+
+    >>> log = pd.DataFrame({"ts_start": pd.date_range("2026-11-02", periods=7300 * 6, freq="10s",
+    ...                                               tz="UTC"), "ok": True})
+    >>> log.loc[600:629, "ok"] = False  # five of 7,300 minutes
+    >>> minutes_failing(log)
+    30.0
+    """
+    by_minute = requests["ok"].groupby(requests["ts_start"].dt.floor(_MINUTE)).agg(["size", "mean"])
+    judged = by_minute[by_minute["size"] >= fewest]
+    if judged.empty:
+        return None
+    return float((judged["mean"] <= 0.5).mean() * HOURS_PER_MONTH * 60)
+
+
+def format_failures(known: Known) -> Fact:
+    """The largest share of a workload's answers that breaks the format."""
+    counted = {
+        name: workload.format_failure_share
+        for name, workload in known.study.workloads.items()
+        if workload.format_failure_share is not None
+    }
+    if not counted:
+        basis = "workloads: format_failure_share"
+        return Fact(None, "share", "assumed", basis, "not counted yet")
+    name, figure = max(counted.items(), key=lambda x: x[1].value)
+    basis = f"workloads.{name}.format_failure_share"
+    return Fact(figure.value, "share", figure.grade, basis, f"{share(figure.value)} on {name}")

@@ -1,0 +1,113 @@
+"""Facts of the volume: how many tokens there are, and how fast they grow."""
+
+import numpy as np
+import numpy.typing as npt
+
+from llmstudy import uncertainty as mc
+from llmstudy.assess.market import N_DRAWS, draws_of, inputs, paths_of
+from llmstudy.decide.facts.known import Known, stated
+from llmstudy.decide.judge import Fact, likely
+from llmstudy.figure import FloatArray, least_certain
+from llmstudy.study import Study
+from llmstudy.text import count, share, span
+
+_TOKENS_PER_MONTH = 10e9
+"""Third question of T6 (source memo, line 514)."""
+
+_MONTHS = 12
+
+_TOKEN_INPUTS = ("requests", "growth", "input_tokens", "output_tokens", "prompt_growth")
+
+
+def ten_billion_tokens(known: Known) -> Fact:
+    """Whether the study passes 10B tokens a month within a year.
+
+    Yes or no where as many draws say so as the study asks for; not known where a workload's
+    volume is not.
+    """
+    workloads = known.study.workloads.values()
+    tokens = tokens_in(known.study, _MONTHS)
+    above = float((tokens > _TOKENS_PER_MONTH).mean())
+    low, high = np.quantile(tokens, [0.1, 0.9])
+    words = (
+        f"{span(low, high, count)} tokens a month in a year (80 % range), "
+        f"above {count(_TOKENS_PER_MONTH)} in {share(above)} of draws"
+    )
+    unsized = any(w.intake.requests.name.startswith("unknown.") for w in workloads)
+    truth = "unknown" if unsized else likely(above, known.study.thresholds.probability.value)
+    grade = least_certain(
+        [f.grade for w in workloads for f in (w.intake.requests, w.intake.input_tokens, w.growth)]
+    )
+    value = {"true": 1.0, "false": 0.0}.get(truth)
+    return Fact(value, "yes or no", grade, "workloads: intake, growth, prompt_growth", words)
+
+
+def tokens_in(study: Study, months: int) -> FloatArray:
+    """Tokens of a month some months on, over all workloads when nothing moves. (n_draws,)."""
+    total = np.zeros(1)
+    for name, workload in study.workloads.items():
+        figures = inputs(study, name, workload.current_route, None)
+        own = draws_of({key: figures[key] for key in _TOKEN_INPUTS}, N_DRAWS, study.seed)
+        d = {**own, **paths_of(study, name, months=months + 1)}
+        length = d["input_tokens"] * mc.prompt_lengths(d, months + 1)[:, -1] + d["output_tokens"]
+        total = total + mc.volumes(d, months + 1)[:, -1] * length
+    return total
+
+
+def token_growth(known: Known) -> Fact:
+    """Tokens of a month at the end of the horizon over today's."""
+    workloads = list(known.study.workloads.values())
+    factor = growth_factor(
+        [w.intake.requests.value for w in workloads],
+        [w.intake.input_tokens.value for w in workloads],
+        [w.intake.output_tokens.value for w in workloads],
+        [w.growth.value for w in workloads],
+        [w.prompt_growth.value for w in workloads],
+        known.study.months,
+    )
+    grade = least_certain([f.grade for w in workloads for f in (w.growth, w.prompt_growth)])
+    words = f"tokens x{factor:.2g} in {known.study.months} months"
+    return Fact(factor, "factor", grade, "workloads: growth", words)
+
+
+def prompt_growth(known: Known) -> Fact:
+    """Tokens of a month's prompts at the end of the horizon over today's, at today's volume."""
+    workloads = list(known.study.workloads.values())
+    nothing = np.zeros(len(workloads))
+    factor = growth_factor(
+        [w.intake.requests.value for w in workloads],
+        [w.intake.input_tokens.value for w in workloads],
+        nothing,
+        nothing,
+        [w.prompt_growth.value for w in workloads],
+        known.study.months,
+    )
+    grade = least_certain([w.prompt_growth.grade for w in workloads])
+    words = f"prompts x{factor:.2g} in {known.study.months} months"
+    return Fact(factor, "factor", grade, "workloads: prompt_growth", words)
+
+
+def growth_factor(
+    requests: npt.ArrayLike,
+    input_tokens: npt.ArrayLike,
+    output_tokens: npt.ArrayLike,
+    growth: npt.ArrayLike,
+    prompt_growth: npt.ArrayLike,
+    months: int,
+) -> float:
+    """Tokens of a month over today's, some months on. Arrays: (n_workloads,); growth: a month.
+
+    >>> round(growth_factor([1e6], [1000], [0], [0.1], [0.0], 24), 2)
+    9.85
+    """
+    volume, grown = np.asarray(requests, float), 1 + np.asarray(growth, float)
+    prompt, answer = np.asarray(input_tokens, float), np.asarray(output_tokens, float)
+    longer = (1 + np.asarray(prompt_growth, float)) ** months
+    then = (volume * grown**months * (prompt * longer + answer)).sum()
+    return float(then / (volume * (prompt + answer)).sum())
+
+
+def kinds_of_task(known: Known) -> Fact:
+    """Distinct kinds of task among the workloads."""
+    tasks = {w.task for w in known.study.workloads.values()}
+    return stated(len(tasks), "kinds", "workloads: task")

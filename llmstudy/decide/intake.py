@@ -1,0 +1,76 @@
+"""The six questions of intake (MEMO T7): what was answered, and what to ask first."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from llmstudy import paths
+from llmstudy.assess.case import Results
+from llmstudy.figure import Figure, Grade
+from llmstudy.study import Study, Workload
+from llmstudy.text import count
+
+
+def intake_fields() -> list[str]:
+    """The fields of a study that answer the six questions, in their order."""
+    return " ".join(pd.read_csv(paths.data("intake_questions.csv"))["fields"]).split()
+
+
+def intake_rows(study: Study, results: Results) -> pd.DataFrame:
+    """T7: the six questions of every workload, as `intake`.
+
+    How far an answer moves the saving is the swing of the workload's best move between the ends of
+    the answer's range, from the sensitivity analysis of chapter 06.
+    """
+    moves = {
+        (about["workload"], row["input"]): abs(row["high_usd"] - row["low_usd"])
+        for about in results["06_crossover"]["sensitivity"]
+        for row in about["inputs"]
+    }
+    rows = [
+        {"workload": name, "field": field, **_answer(workload, name, field)}
+        for name, workload in study.workloads.items()
+        for field in intake_fields()
+    ]
+    return intake(pd.DataFrame(rows), moves)
+
+
+def _answer(workload: Workload, name: str, field: str) -> dict[str, Any]:
+    block = "slo" if field in type(workload.slo).model_fields else "intake"
+    given, at = getattr(getattr(workload, block), field), f"workloads.{name}.{block}.{field}"
+    if isinstance(given, Figure):
+        unknown = given.name.startswith("unknown.")
+        unit = "times" if given.unit == "factor" else given.unit
+        answer = "unknown" if unknown else f"{count(given.value)} {unit}"
+        return {"answer": answer, "grade": given.grade, "source": at, "unknown": unknown}
+    # what the organisation states of itself
+    grade: Grade = "assumed" if given == "unknown" else "measured"
+    return {"answer": given, "grade": grade, "source": at, "unknown": given == "unknown"}
+
+
+def intake(answers: pd.DataFrame, moves_usd: Mapping[tuple[str, str], float]) -> pd.DataFrame:
+    """T7: every question of every workload; the unknown ones in the order in which to ask them.
+
+    answers: workload, field, answer, grade, source, unknown (bool).
+    moves_usd: by workload and field, how far the saving moves over the answer's range; an answer
+    that is not there is a gate or decides nothing by itself.
+    Returns: workload, id, question, field, answer, grade, source, unknown, decides, moves_usd
+    (None where not there), rank (1 is to be asked first; None where the answer is known).
+    """
+    table = pd.read_csv(paths.data("intake_questions.csv"))
+    asked = table.assign(field=table["fields"].str.split()).explode("field")
+    asked["place"] = range(len(asked))
+    rows = answers.merge(asked[["id", "question", "field", "decides", "place"]], on="field")
+    keys = list(zip(rows["workload"], rows["field"], strict=True))
+    rows["moves_usd"] = pd.Series([moves_usd.get(key) for key in keys], dtype=float)
+    # what moves no saving by itself comes after what does, in the memo's own order
+    rows["swing_usd"] = rows["moves_usd"].fillna(0.0)
+    order = rows[rows["unknown"]].sort_values(
+        ["swing_usd", "place"], ascending=[False, True], kind="stable"
+    )
+    ranks = dict(zip(order.index, range(1, len(order) + 1), strict=True))
+    rows["rank"] = pd.Series([ranks.get(at) for at in rows.index], dtype=object)
+    rows["moves_usd"] = rows["moves_usd"].astype(object).where(rows["moves_usd"].notna(), None)
+    named = "workload id question field answer grade source unknown decides moves_usd rank"
+    return rows[named.split()]

@@ -1,0 +1,388 @@
+"""The source memo's tables on this study: each row of a CSV is a fact and its line.
+
+T5 to T9, the Challenger's lens, the three key trade-offs and the claims on the criteria. What the
+study does not know says so, and no row claims more than the grade of its fact bears.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, get_args
+
+import pandas as pd
+
+from llmstudy import paths
+from llmstudy.decide.judge import (
+    NOTHING,
+    Fact,
+    State,
+    Truth,
+    any_of,
+    holds,
+    position,
+    state,
+)
+from llmstudy.study import ArmName
+from llmstudy.text import count, opening, share, span, usd
+
+FactsByName = Mapping[str, Fact]
+
+# --- T6: the five questions -------------------------------------------------------------------
+
+_ANSWERS: Mapping[Truth, str] = {"true": "yes", "false": "no", "unknown": "unknown"}
+
+
+def five_questions(facts: FactsByName) -> dict[str, Any]:
+    """T6: the five questions answered, and what they come to. Reported; never overrides privacy.
+
+    Returns: rows (id, question, source, answer, evidence, grade, basis) and verdict.
+    """
+    table = pd.read_csv(paths.data("five_questions.csv"))
+    asked = [facts[name] for name in table["quantity"]]
+    lines = zip(asked, table["operator"], table["threshold"], strict=True)
+    rows = table[["id", "question", "source"]].assign(
+        answer=[_ANSWERS[holds(fact.value, sign, line)] for fact, sign, line in lines],
+        evidence=[fact.sentence for fact in asked],
+        grade=[fact.grade for fact in asked],
+        basis=[fact.basis for fact in asked],
+    )
+    return {"rows": rows, "verdict": five_questions_verdict(list(rows["answer"]))}
+
+
+def five_questions_verdict(answers: Sequence[str]) -> str:
+    """T6's rule: three or more "no" mean API; where the unknown ones could tip it, undecided.
+
+    >>> five_questions_verdict(["no", "no", "no", "yes", "unknown"])
+    'api'
+    >>> five_questions_verdict(["no", "no", "unknown", "yes", "unknown"])
+    'undecided'
+    """
+    no, unknown = answers.count("no"), answers.count("unknown")
+    return "api" if no >= 3 else "undecided" if no + unknown >= 3 else "consider self-hosting"
+
+
+# --- T5, the lens and the key trade-offs ------------------------------------------------------
+
+_AGREES = {None: "not comparable", "below": "lower", "above": "higher"}
+
+
+def tradeoffs(facts: FactsByName) -> pd.DataFrame:
+    """T5: a row per dimension and arm. facts: by `<dimension>.<arm>`; one that is not there is not
+    computed.
+
+    Returns: dimension, title, arm, memo (its words; empty for hosted open weights, of which it has
+    no column), memo_low, memo_high, value, low, high, unit, said, agrees, grade, evidence, source.
+    Raises: ValueError for a fact in another unit than the dimension's.
+    """
+    table = pd.read_csv(paths.data("tradeoffs.csv"), keep_default_na=False)
+    claims = {(row["dimension"], row["arm"]): row for row in table.to_dict("records")}
+    rows = []
+    for dimension, title in dict(zip(table["dimension"], table["title"], strict=True)).items():
+        unit = claims[dimension, "proprietary_api"]["unit"]
+        for arm in get_args(ArmName):
+            memo, fact = claims.get((dimension, arm), {}), facts.get(f"{dimension}.{arm}", NOTHING)
+            if unit and fact.value is not None and fact.unit != unit:
+                raise ValueError(f"{dimension} is in {unit}, not in {fact.unit}.")
+            # a dimension without a unit is told in words
+            number = fact if unit and fact.value is not None else None
+            ends = tuple(_number(memo.get(end, "")) for end in ("low", "high"))
+            where = position((ends[0], ends[1]), number.ends if number else None)
+            rows.append(
+                {
+                    "dimension": dimension,
+                    "title": title,
+                    "arm": arm,
+                    "memo": memo.get("says", ""),
+                    "memo_low": ends[0],
+                    "memo_high": ends[1],
+                    "value": number.value if number else None,
+                    "low": number.low if number else None,
+                    "high": number.high if number else None,
+                    "unit": unit,
+                    "said": fact.sentence,
+                    "agrees": _AGREES.get(where, "agrees"),
+                    "grade": number.grade if number else None,
+                    "evidence": fact.basis,
+                    "source": memo.get("source", "source memo T5 has no column for this arm"),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None
+
+
+def challenger_lens(favoured: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
+    """The Challenger's table of six criteria, with the arm that this study's evidence favours.
+
+    favoured: by criterion, the arm (or `neither`, `undecided`) and the evidence; a criterion that
+    is not there has no evidence.
+    Returns: criterion, title, proprietary_api, self_hosted (its words), favours (our reading of
+    them), source, study_favours, agrees (yes, no, open), evidence.
+    """
+    table = pd.read_csv(paths.data("challenger_lens.csv"), keep_default_na=False)
+    ours = [favoured.get(str(name), ("no evidence", "")) for name in table["criterion"]]
+    arms = [arm for arm, _ in ours]
+    agrees = [
+        "open" if arm in ("undecided", "no evidence") else "yes" if arm == favours else "no"
+        for arm, favours in zip(arms, table["favours"], strict=True)
+    ]
+    return table.assign(study_favours=arms, agrees=agrees, evidence=[basis for _, basis in ours])
+
+
+def key_tradeoffs(facts: FactsByName) -> pd.DataFrame:
+    """The trade-offs in the order of the source memo, each with what is gained and what it costs.
+
+    Returns: id, tradeoff, option, gains, gives_up (in words), and for either side `gain_<column>`
+    and `price_<column>`: figure (what is counted), value, low, high, unit, grade; and source.
+    """
+    table = pd.read_csv(paths.data("key_tradeoffs.csv"))
+    rows = []
+    for about in table.to_dict("records"):
+        row = {key: about[key] for key in ("id", "tradeoff", "option", "gains", "gives_up")}
+        for side in ("gain", "price"):
+            fact = facts[about[side]]
+            row |= {f"{side}_figure": fact.sentence}
+            row |= {f"{side}_{k}": getattr(fact, k) for k in ("value", "low", "high", "unit")}
+            row |= {f"{side}_grade": fact.grade}
+        rows.append(row | {"source": about["source"]})
+    return pd.DataFrame(rows)
+
+
+def tradeoffs_in_words(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """The three key trade-offs, with this study's figure on either side.
+
+    rows: of `key_tradeoffs`.
+    """
+    return pd.DataFrame(
+        [
+            {
+                "trade-off": f"{opening(row['option'])}: {row['tradeoff']}",
+                "gains": row["gains"],
+                "in figures": _in_words(row, "gain"),
+                "gives up": row["gives_up"],
+                "at": _in_words(row, "price"),
+            }
+            for row in rows
+        ]
+    )
+
+
+def _in_words(row: Mapping[str, Any], side: str) -> str:
+    """One side's figure with its range, unit, meaning and grade."""
+    value, low, high, unit, grade = (
+        row[f"{side}_{key}"] for key in ("value", "low", "high", "unit", "grade")
+    )
+    figure = str(row[f"{side}_figure"])
+    if value is None:
+        return figure
+    fmt = usd if unit.startswith("USD") else share if unit == "share" else count
+    amount = fmt(value) + (" a month" if unit == "USD/month" else "")
+    if low is not None and low != high:
+        amount += f" ({span(low, high, fmt)})"
+    return f"{amount}{':' if fmt is usd else ''} {figure} ({grade})"
+
+
+# --- the claims on the criteria ---------------------------------------------------------------
+
+_OUTSIDE = {"below": "outside", "above": "outside"}
+
+
+def criteria_claims() -> pd.DataFrame:
+    """The source memo's claims on the criteria: id, criterion, arm, who, claim, low, high, unit,
+    fact, source. low and high are null where it gives no number, fact where we have none."""
+    return pd.read_csv(paths.data("criteria_claims.csv"))
+
+
+def judged_claims(facts: FactsByName) -> list[dict[str, Any]]:
+    """Every claim with our own range where there is one that is not the memo's own figure.
+
+    Rows: id, criterion, arm, who, claim, unit, claim_low, claim_high, ours_low, ours_high (null: a
+    bound), placed (inside: all of our range; partly; outside; or why not), ours (what our range is
+    of), grade, source.
+    """
+    rows = []
+    for claim in criteria_claims().astype(object).to_dict("records"):
+        low, high, unit, name = (
+            None if pd.isna(claim[key]) else claim[key] for key in ("low", "high", "unit", "fact")
+        )
+        fact = facts[name] if name else NOTHING
+        # a figure that the memo gave is no check on it
+        ours = None if fact.source.startswith("source memo") else fact.ends
+        if low is None:
+            placed = "no number claimed"
+        elif ours is None:
+            placed = "no figure of ours"
+        else:
+            where = str(position((low, high), ours))
+            placed = _OUTSIDE.get(where, where)
+        rows.append(
+            {
+                **{key: claim[key] for key in ("id", "criterion", "arm", "who", "claim")},
+                "unit": unit,
+                "claim_low": low,
+                "claim_high": high,
+                "ours_low": ours[0] if ours else None,
+                "ours_high": ours[1] if ours and math.isfinite(ours[1]) else None,
+                "placed": placed,
+                "ours": fact.sentence if ours else None,
+                "grade": fact.grade if ours else None,
+                "source": claim["source"],
+            }
+        )
+    return rows
+
+
+# --- T8: the risks ----------------------------------------------------------------------------
+
+NO_LIVE_EVIDENCE = "no live evidence"
+
+LEVELS = ("low", "low-medium", "medium", "medium-high", "high")
+"""How the source memo rates a likelihood or an impact, least first."""
+
+_WORST_FIRST: tuple[State, ...] = ("active", "warning", "quiet")
+
+
+def indicator_table() -> pd.DataFrame:
+    """What is watched: name, asks, unit, operator, warning, active (null: the study's), source."""
+    return pd.read_csv(paths.data("risk_indicators.csv"))
+
+
+def indicators(facts: FactsByName, lines: Mapping[str, float]) -> pd.DataFrame:
+    """Every indicator with what it reads and what that means.
+
+    facts: by indicator name. lines: where the study itself draws a line, by indicator name; a
+    warning comes at half of it.
+    Returns: name, asks, value, unit, operator, warning, threshold, state, grade, evidence, said,
+    source.
+    Raises: ValueError for an indicator without a line; KeyError for one without a fact.
+    """
+    rows = []
+    for row in indicator_table().to_dict("records"):
+        name, sign, fact = str(row["name"]), str(row["operator"]), facts[str(row["name"])]
+        warning, active = float(row["warning"]), float(row["active"])
+        if math.isnan(active):
+            if name not in lines:
+                raise ValueError(f"{name} has no line: data/risk_indicators.csv leaves it open.")
+            warning, active = lines[name] / 2, lines[name]
+        rows.append(
+            {
+                "name": name,
+                "asks": row["asks"],
+                "value": fact.value,
+                "unit": row["unit"],
+                "operator": sign,
+                "warning": warning,
+                "threshold": active,
+                "state": state(fact, sign, warning, active),
+                "grade": fact.grade,
+                "evidence": fact.basis,
+                "said": fact.sentence,
+                "source": row["source"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def risk_sources() -> pd.DataFrame:
+    """The rows of the source memo in its own words: id, advisor, path, risk, likelihood, impact,
+    mitigation, source. A rating that it does not give is empty."""
+    return pd.read_csv(paths.data("risk_sources.csv"), keep_default_na=False)
+
+
+def register(indicators: pd.DataFrame) -> pd.DataFrame:
+    """The risks of the five voices merged without loss, each with the state of what watches it.
+
+    Returns: id, path, risk, likelihood and impact (the highest that an advisor gives; empty: none
+    does), mitigation, advisors, source_ids, indicators, state (the worst of its indicators), live.
+    """
+    sources = risk_sources().set_index("id")
+    by_name = {str(row["name"]): row for row in indicators.to_dict("records")}
+    rows = []
+    for risk in pd.read_csv(paths.data("risks.csv"), keep_default_na=False).to_dict("records"):
+        own = sources.loc[str(risk["source_ids"]).split()]
+        watched = [by_name[name] for name in str(risk["indicators"]).split()]
+        states = {row["state"] for row in watched}
+        live = [str(row["said"]) for row in watched if row["state"] != "no evidence"]
+        rows.append(
+            {
+                "id": risk["id"],
+                "path": risk["path"],
+                "risk": risk["risk"],
+                "likelihood": _highest(own["likelihood"]),
+                "impact": _highest(own["impact"]),
+                "mitigation": "; ".join(text.rstrip(".") for text in own["mitigation"]),
+                "advisors": ", ".join(own["advisor"].drop_duplicates()),
+                "source_ids": risk["source_ids"],
+                "indicators": risk["indicators"],
+                "state": next((s for s in _WORST_FIRST if s in states), NO_LIVE_EVIDENCE),
+                "live": "; ".join(live),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _highest(levels: "pd.Series[str]") -> str:
+    return max((level for level in levels if level), key=LEVELS.index, default="")
+
+
+# --- T9: the alternatives ---------------------------------------------------------------------
+
+_NEVER_ASKED = Fact(None, "", "assumed", "no study is asked this")
+
+
+def conditions(facts: FactsByName) -> pd.DataFrame:
+    """Every condition for choosing an alternative, on this study's facts.
+
+    facts: by quantity; a quantity that is not among them is unknown.
+    Returns: alternative, group, condition, quantity, operator, threshold, unit, counts (yes or no),
+    source, value, holds (true, false, unknown), grade, evidence.
+    """
+    table = pd.read_csv(paths.data("alternative_conditions.csv"))
+    asked = [facts.get(str(quantity), _NEVER_ASKED) for quantity in table["quantity"]]
+    lines = zip(asked, table["operator"], table["threshold"], strict=True)
+    return table.assign(
+        # objects, so that None stays None among numbers
+        value=pd.Series([fact.value for fact in asked], dtype=object),
+        holds=[holds(fact.value, str(sign), float(line)) for fact, sign, line in lines],
+        grade=[fact.grade for fact in asked],
+        evidence=[fact.basis for fact in asked],
+    )
+
+
+def alternatives(conditions: pd.DataFrame) -> pd.DataFrame:
+    """Each alternative with whether the conditions for choosing it are met.
+
+    Its conditions stand in groups: a group holds when any of its conditions does, and an
+    alternative is to be chosen when all of its groups hold. What the memo tells beside them (a
+    budget of another company, a usual time) is judged and shown, but does not count.
+
+    Returns: id, alternative, arm, what, pros, cons, advisor, source, verdict (met, not met, open),
+    fails (conditions of the groups that do not hold) and open (of those that are not known).
+    """
+    table = pd.read_csv(paths.data("alternatives.csv"))
+    rows = []
+    for row in table.to_dict("records"):
+        own = conditions[(conditions["alternative"] == row["id"]) & (conditions["counts"] == "yes")]
+        truths = own["group"].map(
+            {group: any_of(rows_["holds"]) for group, rows_ in own.groupby("group")}
+        )
+        fails = truths == "false"
+        open_ = (truths == "unknown") & (own["holds"] == "unknown")
+        rows.append(
+            {
+                **row,
+                "verdict": "not met" if fails.any() else "open" if open_.any() else "met",
+                "fails": "; ".join(own.loc[fails, "condition"]),
+                "open": "; ".join(own.loc[open_, "condition"]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def open_models() -> pd.DataFrame:
+    """The open models that the memo names, with a successor that is priced today beside each.
+
+    named_then, successor, provider and priced_as (its name in the price list), note, source.
+    """
+    return pd.read_csv(paths.data("open_models.csv"))
