@@ -28,6 +28,7 @@ from llmstudy.assess.timing import timing_tables
 from llmstudy.assess.triggers import log_backtest, trigger_rows
 from llmstudy.decide.facts import Known
 from llmstudy.figure import Figure, FloatArray
+from llmstudy.prices import same_model
 from llmstudy.study import ArmName, Study, bundled_figures
 from llmstudy.text import usd
 
@@ -103,8 +104,20 @@ def route_table(study: Study, results: Mapping[str, Mapping[str, Any]]) -> pd.Da
     latency_ = pd.DataFrame(results["03_latency"]["latency"]).rename(
         columns={"verdict": "latency", "grade": "latency_grade"}
     )
+    answers = results["03_latency"].get("answers", ())
     table = table.merge(quality_, on=key, how="left")
-    table = table.merge(latency_[[*key, "latency", "latency_grade"]], on=key, how="left")
+    timed = latency_[[*key, "latency", "latency_grade", "target_s"]]
+    table = table.merge(timed, on=key, how="left")
+    begins = {(row["workload"], row["route"]): row["first_answer_s"] for row in answers}
+    table["first_answer_s"] = [
+        begins.get(pair) for pair in zip(table["workload"], table["route"], strict=True)
+    ]
+    table["same_model"] = [
+        same_model(
+            study.routes[route].model, study.routes[study.workloads[name].current_route].model
+        )
+        for name, route in zip(table["workload"], table["route"], strict=True)
+    ]
     saved = [*key, "saving_p10_usd", "saving_p50_usd", "saving_p90_usd", "p_cheaper"]
     savings = pd.DataFrame(results["06_crossover"]["savings"], columns=saved)
     table = table.merge(savings, on=key, how="left").rename(columns={"n_needed": "items_needed"})

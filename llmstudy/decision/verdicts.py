@@ -14,13 +14,14 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from llmstudy.text import share, usd
+from llmstudy.text import count, share, usd
 
 ROUTE_COLUMNS = (
     "workload",
     "route",
     "arm",
     "current",
+    "same_model",
     "permitted",
     "permission_reason",
     "missing",
@@ -38,6 +39,8 @@ ROUTE_COLUMNS = (
     "items_needed",
     "looks",
     "latency",
+    "target_s",
+    "first_answer_s",
     "saving_p10_usd",
     "saving_p50_usd",
     "saving_p90_usd",
@@ -45,13 +48,15 @@ ROUTE_COLUMNS = (
     "saving_same_quality_usd",
     "p_cheaper_same_quality",
 )
-"""What `verdict` reads of each route. missing: contracts to sign; self_hosting: whether a fleet of
-one's own may see the data, whether the table has one or not; sized: whether its cost is known;
-ends: the day its model retires within the horizon, or None. quality: baseline, non-inferior,
-inferior, undecided, none; benchmark: whose items; closeness: of these to the task (own, near, far);
-looks: how often the items were judged before; latency: meets, misses, undecided; savings over the
-horizon against staying on today's named model, and the median one and its chance against a buyer
-who stays and moves on to each cheaper model of equal quality."""
+"""What `verdict` reads of each route. same_model: it runs today's model; missing: contracts to
+sign; self_hosting: whether a fleet of one's own may see the data, whether the table has one or not;
+sized: whether its cost is known; ends: the day its model retires within the horizon, or None.
+quality: baseline, non-inferior, inferior, undecided, none; benchmark: whose items; closeness: of
+these to the task (own, near, far); looks: how often the items were judged before; latency: meets,
+misses, undecided; target_s: for the first token; first_answer_s: when its answer begins by what is
+stated, after what it reasons first, or None; savings over the horizon against staying on today's
+named model, and the median one and its chance against a buyer who stays and moves on to each
+cheaper model of equal quality."""
 
 Row = Mapping[str, Any]
 """One row of the table of routes."""
@@ -206,9 +211,9 @@ def _to(row: Row, collect: list[Collect], reasons: list[Reason]) -> Verdict:
 def _forced(current: Row, rows: list[Row], reasons: list[Reason], lines: Lines) -> Verdict:
     """What to do when today's route may not see the data.
 
-    Another route of the same arm that may is taken. Else, where a contract would do, signing it is
-    the open question, and the workload does not change arm for want of a signature. Only data that
-    the arm may never see go to another arm.
+    Another route of the same arm that may is taken, today's model first. Else, where a contract
+    would do, signing it is the open question, and the workload does not change arm for want of a
+    signature. Only data that the arm may never see go to another arm.
     """
     name = str(current["route"])
     reasons = [Reason("privacy", name, f"{name}: {current['permission_reason']}"), *reasons]
@@ -218,7 +223,15 @@ def _forced(current: Row, rows: list[Row], reasons: list[Reason], lines: Lines) 
     if len(current["missing"]):
         able = [row for row in able if row["arm"] == current["arm"]]
     if able:
-        first = max(able, key=lambda r: (r["arm"] == current["arm"], r["proven"], _saving(r)))
+        first = max(
+            able,
+            key=lambda r: (
+                r["arm"] == current["arm"],
+                r["same_model"],
+                r["proven"],
+                _saving(r),
+            ),
+        )
         return _to(first, _labelled_items(first, lines), reasons)
     signable = sorted((r for r in rows if len(r["missing"])), key=lambda r: not r["current"])
     lacking: dict[tuple[str, ...], list[str]] = {}  # what is missing -> routes: one cure each
@@ -319,10 +332,19 @@ def _missing_evidence(row: Row, lines: Lines) -> list[Collect]:
             ask += f"{int(row['looks']) + 1}"
         found.append(Collect("golden items", n, n * lines.usd_per_item, ask))
     if row["latency"] == "undecided":
-        found.append(Collect("probe", None, None, f"{name}: probe its first token at your load"))
+        found.append(Collect("probe", None, None, _probe(row)))
     if not row["pays"]:
         found.append(Collect("cost", None, None, f"{name}: narrow the inputs that decide its cost"))
     return found
+
+
+def _probe(row: Row) -> str:
+    """What to probe, and why it may fail: a model that reasons first answers late."""
+    ask = f"{row['route']}: probe its first token at your load"
+    begins, target = row["first_answer_s"], row["target_s"]
+    if pd.isna(begins) or begins <= target:
+        return ask
+    return f"{ask}; as stated, its answer begins after {count(begins)} s, {count(target)} s asked"
 
 
 def overall(verdicts: Mapping[str, Verdict]) -> str:

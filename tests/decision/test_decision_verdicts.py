@@ -27,6 +27,7 @@ def route(name="open", **given_):
         "route": name,
         "arm": "hosted_open",
         "current": False,
+        "same_model": False,
         "permitted": True,
         "permission_reason": "PERMISSION",
         "missing": (),
@@ -44,6 +45,8 @@ def route(name="open", **given_):
         "items_needed": 405,
         "looks": 0,
         "latency": "meets",
+        "target_s": 1.0,
+        "first_answer_s": None,
         "saving_p10_usd": 10_000,
         "saving_p50_usd": 200_000,
         "saving_p90_usd": 400_000,
@@ -211,6 +214,26 @@ def test_a_forced_move_prefers_the_same_arm_then_the_proven_route_then_the_savin
     sure = route("own", arm="self_hosted", saving_p50_usd=100_000)
     assert decided(now, sure, unproven, same_arm).route == ("other-api" if forced else "own")
     assert decided(now, sure, unproven).route == "own"
+
+
+def test_data_that_must_leave_go_to_todays_own_model_where_a_contract_covers_it():
+    now = today(permitted=False)
+    same = route(
+        "azure-gpt", arm="proprietary_api", same_model=True, quality="none", saving_p50_usd=-5_000
+    )
+    cheaper = route("other-api", arm="proprietary_api", saving_p50_usd=90_000)
+    assert decided(now, same, cheaper).route == "azure-gpt"
+
+
+def test_a_route_that_answers_late_by_what_is_stated_says_so_where_its_probe_is_asked_for():
+    said = {
+        begins: decided(today(), route(latency="undecided", quality="none", first_answer_s=begins))
+        .collect[-1]
+        .sentence
+        for begins in (None, 0.9, 31.0)
+    }
+    assert said[None] == said[0.9] == "open: probe its first token at your load"
+    assert said[31.0] == f"{said[None]}; as stated, its answer begins after 31 s, 1 s asked"
 
 
 @pytest.mark.parametrize(
