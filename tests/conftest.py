@@ -97,6 +97,18 @@ def assessed(assess, once) -> Callable[[str], Assessment]:
     return cache(of)
 
 
+@pytest.fixture(scope="session")
+def run_of(once, tmp_path_factory) -> Callable[[str], Any]:
+    """The finished run of a study that ships, by its name, executed once for all workers."""
+    from llmstudy.run import run_study
+
+    def run(name: str) -> Any:
+        out = tmp_path_factory.mktemp("outputs")
+        return run_study(paths.params(f"{name}.yaml"), out, progress=False)
+
+    return cache(lambda name: once(f"run_{name}", lambda: run(name)))
+
+
 @pytest.fixture
 def variant(tmp_path) -> Callable[..., Path]:
     """Writes a study that ships with some of its text replaced, once per (old, new) pair."""
