@@ -5,11 +5,16 @@ PYTHON ?= python3
 STUDY ?= params/default.yaml
 BIN := .venv/bin
 
+# Where this is set, every process compiles pandas and scipy anew, which takes some 4 s.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: memo test test-wheel test-vllm test-browser probe-gpu lab reference example env clean
 
 memo: env
 	@$(BIN)/llmstudy run $(STUDY)
 
+# two workers: the waiting of a second thread costs more than it saves
+test: export OPENBLAS_NUM_THREADS = 1
 test: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -1,6 +1,7 @@
 """What tests share: the studies that ship, assessed once each, a run's pages, real traces."""
 
 import fcntl
+import json
 import pickle
 import shutil
 from collections.abc import Callable, Mapping
@@ -88,11 +89,28 @@ def assess(serving_fits) -> Callable[[Study], Assessment]:
 
 
 @pytest.fixture(scope="session")
-def assessed(assess, once) -> Callable[[str], Assessment]:
-    """The assessment of a study that ships, by its name."""
+def run_of(once, tmp_path_factory) -> Callable[[str], Any]:
+    """The finished run of a study that ships, by its name, executed once for all workers."""
+    from llmstudy.run import run_study
+
+    def run(name: str) -> Any:
+        out = tmp_path_factory.mktemp("outputs")
+        return run_study(paths.params(f"{name}.yaml"), out, progress=False)
+
+    return cache(lambda name: once(f"run_{name}", lambda: run(name)))
+
+
+@pytest.fixture(scope="session")
+def assessed(run_of) -> Callable[[str], Assessment]:
+    """A study that ships, by its name, and what the chapters of its run wrote."""
+    from llmstudy.assess.case import open_case
 
     def of(name: str) -> Assessment:
-        return once(f"assessed_{name}", lambda: assess(load(paths.params(f"{name}.yaml"))))
+        chapters = {}
+        for file in sorted((run_of(name).folder / "results").glob("0[1-7]_*.json")):
+            chapters[file.stem] = json.loads(file.read_text(encoding="utf-8"))
+            del chapters[file.stem]["study_sha256"]
+        return Assessment(open_case(load(paths.params(f"{name}.yaml"))), chapters)
 
     return cache(of)
 

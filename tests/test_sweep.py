@@ -40,19 +40,33 @@ def dask():
 # ---- many studies -------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def files(variant):
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
     """A study, and one that is well written but whose log is not there."""
+    text = paths.params("regulated.yaml").read_text(encoding="utf-8")
     log = "requests: {path: gone.csv, format: csv, columns: {workload: workload}}\nteam:\n"
-    lost = variant("regulated", ("team:\n", log), ("study: regulated", "study: lost"))
+    lost = tmp_path_factory.mktemp("lost") / "lost.yaml"
+    lost.write_text(
+        text.replace("team:\n", log, 1).replace("study: regulated", "study: lost", 1),
+        encoding="utf-8",
+    )
     return [paths.params("source_memo.yaml"), lost]
 
 
+@pytest.fixture(scope="module")
+def alone(files, serving_fits, tmp_path_factory):
+    """The figures alone, worked through one after the other in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(capacity, "serving_fits", serving_fits)
+        return sweep(files, tmp_path_factory.mktemp("alone"), memos=False)
+
+
 @pytest.mark.usefixtures("_fits_made_once")
-def test_rows_are_the_same_whoever_works_and_a_failed_study_loses_no_other(files, dask, tmp_path):
-    alone = sweep(files, tmp_path / "alone", memos=False)
-    kept, lost = alone.rows
-    assert (kept.study, kept.error) == ("source_memo", None)
+def test_rows_are_the_same_whoever_works_and_a_failed_study_loses_no_other(
+    files, alone, dask, tmp_path
+):
+    done, lost = alone.rows
+    assert (done.study, done.error) == ("source_memo", None)
     assert (lost.study, lost.overall, lost.month_usd) == ("lost", None, None)
     assert re.search(r"gone\.csv", lost.error)
     assert alone.failures == [lost]
@@ -65,28 +79,31 @@ def test_rows_are_the_same_whoever_works_and_a_failed_study_loses_no_other(files
             assert other.paths[key].read_bytes() == path.read_bytes(), key
 
 
-@pytest.mark.usefixtures("_fits_made_once")
-def test_the_command_runs_each_study_to_its_memo_and_says_which_failed(files, tmp_path):
+def test_the_command_runs_each_study_to_the_memo_of_a_run_alone_and_says_which_failed(
+    files, alone, run_of, tmp_path
+):
     done = CliRunner().invoke(
         app, ["sweep", *map(str, files), "--out", str(tmp_path / "out"), "--json"]
     )
     assert done.exit_code == 1
-    said = json.loads(done.stdout, parse_constant=pytest.fail)
-    kept, lost = said["studies"]
+    portfolio = json.loads(done.stdout, parse_constant=pytest.fail)
+    first, lost = portfolio["studies"]
     assert "gone.csv" in lost["error"]
     assert f"lost failed: {lost['error']}" in done.stderr
-    portfolio, memo = Path(said["portfolio"]), Path(kept["memo"])
+    html, memo = Path(portfolio["portfolio"]), Path(first["memo"])
     assert memo.parent.parent == tmp_path / "out" / "source_memo"
-    (link,) = re.findall(r'href="([^"#]+)"', portfolio.read_text())
-    assert (portfolio.parent / link).resolve() == memo.resolve()
+    (link,) = re.findall(r'href="([^"#]+)"', html.read_text())
+    assert (html.parent / link).resolve() == memo.resolve()
 
-    # the figures are the run's own, and those of the way without notebooks
-    results = json.loads((memo.parent / "results.json").read_text())
-    assert kept["overall"] == results["verdict"]["overall"] == "api_first"
+    # the same study gives the same bytes, and without notebooks the same figures
+    run = run_of("source_memo")
+    for key in ("results", "memo", "figures"):
+        assert (memo.parent / run.paths[key].name).read_bytes() == run.paths[key].read_bytes(), key
+    results = json.loads(run.paths["results"].read_text())
+    assert first["overall"] == results["verdict"]["overall"] == "api_first"
     for key in ("month_usd", "stay_usd", "saving_usd", "at_stake_usd"):
-        assert kept[key] == results[key]
-    (without,) = sweep(files[:1], tmp_path / "bare", memos=False).rows
-    assert canonical.plain(replace(without, memo=kept["memo"])) == kept
+        assert first[key] == results[key]
+    assert canonical.plain(replace(alone.rows[0], memo=first["memo"])) == first
 
 
 def test_a_wrong_study_is_refused_before_any_is_run(variant, tmp_path):

@@ -84,6 +84,8 @@ NOISE_SHARE = 0.05
 _MISFIT_SHARE = 0.1
 _MISFIT_DOUBLINGS = 2.0
 
+_STEP_SPREADS = 1e-5  # of a numerical slope
+
 
 def guessed_curve(
     shape: ModelShape, gpu: Gpu, precision: str, engine_version: str, kv_value_bytes: float = 2.0
@@ -166,11 +168,10 @@ def log_tpot_slopes(curve: ServingCurve, points: pd.DataFrame, prior: Prior = PR
     points: columns as SETTING. Returns: shape (points, 4).
     """
     where = [points[name].to_numpy(dtype=float) for name in SETTING]
-    here, step = prior.spreads(curve), 1e-3
-
-    def log_tpot(moved: FloatArray) -> FloatArray:
-        at = replace(curve, **prior.parameters(curve.shape, here + moved))
-        return np.log(at.tpot_s(*where))
-
-    rises = [log_tpot(move) - log_tpot(-move) for move in step * np.eye(len(PARAMETERS))]
-    return np.column_stack(rises) / (2 * step)
+    moves = _STEP_SPREADS * np.eye(len(PARAMETERS))
+    at = to_line(np.array([getattr(curve, name) for name in PARAMETERS]))
+    ends = from_line(at + np.asarray(prior.spread) * np.vstack([moves, -moves]))
+    # one curve per row of ends: each parameter is a column, which broadcasts against the points
+    moved: dict[str, Any] = dict(zip(PARAMETERS, ends.T[:, :, None], strict=True))
+    higher, lower = np.split(np.log(replace(curve, **moved).tpot_s(*where)), 2)
+    return np.asarray((higher - lower).T / (2 * _STEP_SPREADS))

@@ -264,10 +264,14 @@ def _fit(
         misses = np.log(curve(free * spreads).tpot_s(**where) / measured_s)
         return np.concatenate([misses, PRIOR_WEIGHT * spreads])
 
+    def slopes(spreads: FloatArray) -> FloatArray:
+        of_points = free * log_tpot_slopes(curve(free * spreads), used, prior)
+        return np.vstack([of_points, PRIOR_WEIGHT * np.eye(len(PARAMETERS))])
+
     best = least_squares(
         residuals,
         np.zeros(len(PARAMETERS)),
-        jac="3-point",
+        jac=slopes,
         loss=_robust_to_points,
         f_scale=_OUTLIER_SHARE,
         ftol=1e-15,

@@ -88,6 +88,8 @@ def load_libraries() -> None:
     """Lets the server begin its imports; the caller need not wait for them."""
     leftovers.short_temporary_folder()
     leftovers.clear(Path(tempfile.gettempdir()), "llmstudy-*")
+    # two notebooks at once: the waiting of a second thread costs more than it saves
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if _METHOD == "forkserver":
         forkserver.set_forkserver_preload(LIBRARIES)
         forkserver.ensure_running()

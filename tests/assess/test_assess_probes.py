@@ -126,6 +126,12 @@ def probed(variant, tmp_path):
     return write
 
 
+DEFAULT = paths.params("default.yaml")
+TEXT = DEFAULT.read_text(encoding="utf-8")
+ONE_WORKLOAD = (TEXT[TEXT.index("  classification:\n") :], "")
+"""Leaves support chat alone in the default study."""
+
+
 @pytest.fixture(scope="module")
 def hosting(assessed):
     return assessed("default").results["05_self_hosting"]
@@ -319,7 +325,7 @@ def test_an_invalid_run_ends_llmstudy_run_with_exit_2_and_nothing_is_written(
 
 
 def test_an_invalid_run_ends_llmstudy_check_too(probed):
-    study = probed(**{HOSTED: [slower(simulated())]})
+    study = probed(ONE_WORKLOAD, **{HOSTED: [slower(simulated())]})
     done = CliRunner().invoke(app, ["check", str(study), "--on", "2026-11-23"])
     assert done.exit_code == 2
     assert "is invalid: rate_asked" in done.stderr
@@ -439,8 +445,7 @@ def test_an_alias_is_the_model_that_the_run_says_it_serves(judged):
 
 def test_an_unknown_length_is_not_compared(judged):
     line = "      input_tokens: {value: 1155, unit: tokens/request, range: [900, 1500],"
-    text = paths.params("default.yaml").read_text(encoding="utf-8")
-    whole = text[text.index(line) :].split("grade: assumed}", 1)[0] + "grade: assumed}"
+    whole = TEXT[TEXT.index(line) :].split("grade: assumed}", 1)[0] + "grade: assumed}"
     run, _ = OTHER["short prompts"]
     found = judged((whole, "      input_tokens: unknown"), **{HOSTED: [run]})
     assert row_of(found, HOSTED)["source"] == "probe"
@@ -459,7 +464,7 @@ def test_an_old_run_is_a_warning_and_no_error(probed):
 
 
 def test_check_warns_of_a_run_that_has_grown_old_since(probed):
-    study = load(probed(**{HOSTED: [simulated(day="2026-11-20")]}))
+    study = load(probed(ONE_WORKLOAD, **{HOSTED: [simulated(day="2026-11-20")]}))
     later = open_case(check.on_day(study, pd.Timestamp("2027-06-01").date()))
     said = check.check(study, later, None, {}).warnings
     assert f"The probe of {HOSTED} is 193 days old (2026-11-20): probe again." in said
@@ -537,7 +542,6 @@ def told(monkeypatch, tmp_path):
     return execute
 
 
-DEFAULT = paths.params("default.yaml")
 PUBLISHED = (
     "published by others on real hardware; nothing in this run was measured on a GPU of ours"
 )
@@ -547,21 +551,15 @@ def test_chapter_05_says_that_nothing_was_measured_when_nothing_is_recorded(told
     assert PUBLISHED in told("05_self_hosting", DEFAULT)
 
 
-def test_chapter_05_shows_the_recorded_runs_with_card_version_and_weights(told, bundle):
+def test_without_a_gpu_chapter_05_says_so_and_shows_the_recorded_runs(told, bundle, no_gpu):
     recorded.write(bundle / "probes", [made_sweep(made_points())], BEGAN)
-    page = told("05_self_hosting", DEFAULT)
+    page = told("05_self_hosting", DEFAULT, probe="gpu")
+    assert "No GPU is measured here (NVML finds no NVIDIA driver)." in page
     assert PUBLISHED not in page
     assert "5 points were recorded by our own probe on h200&#95;sxm" in page
     assert "with dummy weights" in page
     row = page[page.index("Runs of our own probe on a GPU") :].split("</table>")[0]
     assert all(f">{cell}<" in row for cell in ("0.26.0", "60\u00a0%", "0.99", "1.02", "dummy"))
-
-
-def test_without_a_gpu_chapter_05_says_so_and_reads_what_is_recorded(told, bundle, no_gpu):
-    recorded.write(bundle / "probes", [made_sweep(made_points(), bench=False)], BEGAN)
-    page = told("05_self_hosting", DEFAULT, probe="gpu")
-    assert "No GPU is measured here (NVML finds no NVIDIA driver)." in page
-    assert "recorded by our own probe" in page
 
 
 @pytest.fixture

@@ -16,22 +16,9 @@ from llmstudy.run import CHAPTERS, run_study
 STUDIES = ("default", "source_memo", "regulated", "hyperscale")
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    out = tmp_path_factory.mktemp("outputs")
-    done = {}
-
-    def run(name):
-        if name not in done:
-            done[name] = run_study(paths.params(f"{name}.yaml"), out, progress=False)
-        return done[name]
-
-    return run
-
-
 @pytest.mark.parametrize("name", STUDIES)
-def test_a_study_that_ships_ends_in_a_memo(runs, name):
-    result = runs(name)
+def test_a_study_that_ships_ends_in_a_memo(run_of, name):
+    result = run_of(name)
     for key in ("memo", "index", "results", "figures", "provenance"):
         assert result.paths[key].stat().st_size > 0
     for chapter in CHAPTERS:
@@ -39,15 +26,15 @@ def test_a_study_that_ships_ends_in_a_memo(runs, name):
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_results_follow_the_schema_and_hold_no_nan(runs, name):
-    text = runs(name).paths["results"].read_text()
+def test_results_follow_the_schema_and_hold_no_nan(run_of, name):
+    text = run_of(name).paths["results"].read_text()
     assert not re.search(r"NaN|Infinity", text)
     Results.model_validate(json.loads(text))
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_the_memo_needs_nothing_from_outside_and_describes_every_picture(runs, name):
-    page = runs(name).paths["memo"].read_text()
+def test_the_memo_needs_nothing_from_outside_and_describes_every_picture(run_of, name):
+    page = run_of(name).paths["memo"].read_text()
     assert external_references(page) == []
     pictures = re.findall(r"<img\b[^>]*>", page)
     assert pictures
@@ -55,28 +42,28 @@ def test_the_memo_needs_nothing_from_outside_and_describes_every_picture(runs, n
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_the_memo_keeps_its_budget(runs, name):
-    page = runs(name).paths["memo"].read_text()
+def test_the_memo_keeps_its_budget(run_of, name):
+    page = run_of(name).paths["memo"].read_text()
     body = page[page.index("<main") : page.index('class="appendix"')]
     text = html.unescape(re.sub(r"<[^>]+>", " ", body))
     assert len(text.split()) <= 900
     assert len(re.findall(r"<img\b", body)) <= 3
     assert len(re.findall(r"<table\b", body)) <= 3
-    pages = json.loads(runs(name).paths["provenance"].read_text())["memo_pages"]
+    pages = json.loads(run_of(name).paths["provenance"].read_text())["memo_pages"]
     assert pages is None or pages <= 6
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_confidence_and_likelihood_never_share_a_sentence(runs, name):
-    page = html.unescape(re.sub(r"<[^>]+>", " ", runs(name).paths["memo"].read_text()))
+def test_confidence_and_likelihood_never_share_a_sentence(run_of, name):
+    page = html.unescape(re.sub(r"<[^>]+>", " ", run_of(name).paths["memo"].read_text()))
     words = r"almost no chance|unlikely|roughly even|likely|almost certain"
     for sentence in re.split(r"(?<=[.!?])\s", page):
         assert not (re.search("Confidence", sentence) and re.search(words, sentence)), sentence
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_every_kept_output_is_in_the_chapter_page(runs, name):
-    folder = runs(name).folder
+def test_every_kept_output_is_in_the_chapter_page(run_of, name):
+    folder = run_of(name).folder
     for chapter in CHAPTERS:
         page = (folder / ("memo.html" if chapter == "08_memo" else f"{chapter}.html")).read_text()
         plain = _words(page)
@@ -95,30 +82,24 @@ def _words(page):
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
 
 
-def test_the_same_study_gives_the_same_bytes(runs, tmp_path):
-    again = run_study(paths.params("source_memo.yaml"), tmp_path, progress=False)
-    for key in ("results", "memo", "figures"):
-        assert again.paths[key].read_bytes() == runs("source_memo").paths[key].read_bytes()
-
-
-def test_the_source_memos_case_comes_out_api_first_with_armed_triggers(runs):
-    found = Results.model_validate_json(runs("source_memo").paths["results"].read_text())
+def test_the_source_memos_case_comes_out_api_first_with_armed_triggers(run_of):
+    found = Results.model_validate_json(run_of("source_memo").paths["results"].read_text())
     assert found.verdict.overall == "api_first"
     assert not [t for t in found.triggers if t.status == "fired"]
     assert {t.id for t in found.triggers if t.status == "armed"} >= {"G1", "G4"}
     assert len(found.collect_first) >= 6
 
 
-def test_health_data_stays_with_a_contract(runs):
-    found = Results.model_validate_json(runs("regulated").paths["results"].read_text())
+def test_health_data_stays_with_a_contract(run_of):
+    found = Results.model_validate_json(run_of("regulated").paths["results"].read_text())
     for verdict in found.verdict.workloads.values():
         assert verdict.arm == "self_hosted" or verdict.contract.startswith("BAA until")
     moved = found.verdict.workloads["patient-messages"]
     assert (moved.decision, moved.route) == ("move", "azure-gpt-4o")
 
 
-def test_hyperscale_moves_where_the_figures_support_it_and_only_there(runs):
-    found = Results.model_validate_json(runs("hyperscale").paths["results"].read_text())
+def test_hyperscale_moves_where_the_figures_support_it_and_only_there(run_of):
+    found = Results.model_validate_json(run_of("hyperscale").paths["results"].read_text())
     verdicts = found.verdict.workloads
     assert found.verdict.overall == "hybrid"
     assert verdicts["homework-help"].decision == "move"
@@ -127,8 +108,8 @@ def test_hyperscale_moves_where_the_figures_support_it_and_only_there(runs):
     assert verdicts["code-tutor"].route == "openai-gpt-4o"
 
 
-def test_simulated_requests_are_marked_in_memo_and_chapters(runs):
-    folder = runs("default").folder
+def test_simulated_requests_are_marked_in_memo_and_chapters(run_of):
+    folder = run_of("default").folder
     for page in ("memo.html", "01_evidence.html", "06_crossover.html"):
         assert "simulated from published figures" in (folder / page).read_text()
 
