@@ -87,9 +87,10 @@ class NonInferiority:
 # ---- one model ----------------------------------------------------------------------------------
 
 
-def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
+def wilson(successes: float, n: float, level: float = 0.95) -> Interval:
     """Share of successes with Wilson's score interval, which never leaves [0, 1].
 
+    Numbers that are not whole stand for dependent trials: their effective number.
     Raises: ValueError if there are no trials, or not 0 <= successes <= n.
     Source: Wilson (1927), JASA 22:209-212.
 
@@ -97,7 +98,7 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     0.037
     """
     if not 0 <= successes <= n or n == 0:
-        raise ValueError(f"{successes} successes of {n}: give 0 <= successes <= n and n > 0")
+        raise ValueError(f"{successes:g} successes of {n:g}: give 0 <= successes <= n and n > 0")
     p, zz = successes / n, norm.ppf((1 + level) / 2) ** 2
     centre = (p + zz / (2 * n)) / (1 + zz / n)
     half = sqrt(zz * (p * (1 - p) / n + zz / (4 * n**2))) / (1 + zz / n)
