@@ -29,7 +29,14 @@ IMPLAUSIBLE = 0.001
 
 @dataclass(frozen=True)
 class PairedCounts:
-    """Items by who answered them correctly, and where the counts come from. Unit: items."""
+    """Items by who answered them correctly, and where the counts come from. Unit: items.
+
+    Raises: ValueError for a negative count or no items.
+
+    >>> gsm8k = PairedCounts(both=747, only_a=383, only_b=95, neither=94)
+    >>> gsm8k.n, round(gsm8k.discordance_share, 3)
+    (1319, 0.362)
+    """
 
     both: int
     only_a: int
