@@ -1,14 +1,70 @@
 """Proprietary API, hosted open weights or self-hosting: decided from your own evidence.
 
+`import llmstudy` offers by name what an analyst calls, with no study file: numbers, arrays and
+DataFrames go in and come out. `help(llmstudy.latency_table)` has an example that runs, as has each.
+
+- requests: `read_log`, `price_requests`
+- latency: `latency_table`, `slo_attainment`, `quantile_interval`, `percentile_minimum_n`
+- quality: `PairedCounts`, `paired_difference`, `non_inferiority`, `score_test_size`,
+  `golden_set_size`, `holm`, `noise_floor`, `new_subject_interval`
+- cost: `usd_per_accepted_answer`
+- capacity: `serving_points`, `model_shape`, `gpu`, `fit_serving_curve`, `capacity_at_slo`,
+  `replicas`
+- crossover: `stepped_crossover`
+
+>>> import llmstudy
+>>> points = llmstudy.serving_points("meta-llama/Llama-3.1-70B", "h200_sxm", "fp8")
+>>> model, card = llmstudy.model_shape("meta-llama/Llama-3.1-70B"), llmstudy.gpu("h200_sxm")
+>>> curve = llmstudy.fit_serving_curve(points, model, card, "fp8")
+>>> one = llmstudy.capacity_at_slo(curve, 1024, 256, tpot_slo_s=0.05, tensor_parallel=2)
+>>> llmstudy.replicas(20.0, one.requests_per_s, target_utilisation=0.7).tolist()
+6
+
 Data flows one way: `study` -> `requests`, `prices` -> `cost`, `latency`, `quality`, `capacity`
 -> `uncertainty`, `triggers`, `decision` -> `chapter`, `charts`, `memo`. A module imports only
 from its own stage or from the stages before it; `figure` stands before all.
 """
 
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as _version
+from typing import Any
 
 try:
     __version__ = _version("llmstudy")
 except PackageNotFoundError:  # a folder on PYTHONPATH, as on a host where nothing can be installed
     __version__ = "0+source"
+
+_MODULES = {
+    "requests.importers": ("read_log",),
+    "prices": ("price_requests",),
+    "latency": ("latency_table", "slo_attainment", "quantile_interval", "percentile_minimum_n"),
+    "quality": (
+        *("PairedCounts", "paired_difference", "non_inferiority", "score_test_size"),
+        *("golden_set_size", "holm", "noise_floor", "new_subject_interval"),
+    ),
+    "cost": ("usd_per_accepted_answer",),
+    "capacity": (
+        *("serving_points", "model_shape", "gpu", "fit_serving_curve", "capacity_at_slo"),
+        "replicas",
+    ),
+    "uncertainty": ("stepped_crossover",),
+}
+"""Where each name is defined. A module is imported when a name of it is first asked for: `import
+llmstudy` alone, as each command begins with, loads neither pandas nor scipy."""
+
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [*_MODULE_OF]
+
+
+def __getattr__(name: str) -> Any:
+    """A public function, its module imported on first use."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """The names that a notebook completes."""
+    return sorted([*globals(), *_MODULE_OF])

@@ -4,6 +4,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
+
+from llmstudy.latency import PERCENTILES, percentile_minimum_n
 from llmstudy.tables import named
 from llmstudy.text import count, listed, opening, share, span, usd
 
@@ -80,6 +83,22 @@ def probes(found: Results) -> str:
     ]
     other = [f"{row['not_comparable']}." for row in rows if row["not_comparable"]]
     return " ".join([said, *other, *closed, *map(_undersized, found["undersized"])])
+
+
+def measured_requests(samples: pd.DataFrame) -> str:
+    """How many requests were measured, or what is missing.
+
+    samples: as `assess.latency.measured_requests`.
+    """
+    if samples.empty:
+        least = count(percentile_minimum_n(PERCENTILES["p95"]))
+        return (
+            "Nothing is measured yet: the study names no log with times to the first token and no "
+            f"probe. A p95 takes at least {least} requests to a route, sent at its own load."
+        )
+    routes = samples[["workload", "route"]].drop_duplicates()
+    pairs = f"{count(len(routes))} pairs of workload and route"
+    return f"{count(len(samples))} requests were measured, over {pairs}."
 
 
 _ANOTHER = {"days": "on another day", "runs": "in another run"}

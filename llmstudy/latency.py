@@ -19,23 +19,35 @@ k-th content chunk, T the last one. N is answer tokens = output_tokens - reasoni
   its distribution-free two-sided 95 % interval and only when the sample supports that: p95 needs
   n >= 72, p99 n >= 368.
 
-The intervals take requests as independent. Requests that queue behind each other are not, and then
-the intervals are too short: take the verdict from several runs.
+Neighbours in a queue share their wait, requests of one day share its load: n of them tell less than
+n independent ones would, and an interval that takes them as independent misses the truth every
+other time. `latency_table` and `slo_attainment` give intervals as wide as the variation between
+independent units allows: between days, or else between runs, or else between batches of consecutive
+requests. `quantile_interval` alone takes requests as independent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import ceil, inf, isfinite, log
-from typing import Literal
+from math import ceil, floor, inf, isfinite, log
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy.stats import binom
+from scipy.stats import t as student_t
 
-from llmstudy.figure import FloatArray, Interval
+from llmstudy.figure import FloatArray
 from llmstudy.quality import wilson
 
+IntArray = npt.NDArray[np.int64]
+
 PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
+
+BATCHES = 20
+"""Batches of a single run: between 10 and 30 serve whatever n is; fewer make the interval erratic,
+more make the batches too short to be independent (Schmeiser 1982, Operations Research 30:556-568).
+"""
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,17 @@ class QuantileEstimate:
     high: float
     n: int
     supported: bool
+
+
+@dataclass(frozen=True)
+class PercentileEstimate(QuantileEstimate):
+    """A percentile whose interval counts dependent requests for what they tell.
+
+    n_effective: independent requests that would vary as much, at most n. `supported`: both ends of
+    the interval can be observed, judged by n and by n_effective alike.
+    """
+
+    n_effective: float
 
 
 def percentile_minimum_n(q: float, level: float = 0.95) -> int:
@@ -102,20 +125,6 @@ def quantile_interval(x: FloatArray, q: float, level: float = 0.95) -> QuantileE
     )
 
 
-def slo_attainment(x: FloatArray, limit: float, level: float = 0.95) -> Interval:
-    """Share of requests that finish within the limit, with its Wilson interval.
-
-    x: (n,), failures as +inf: they miss every limit. limit: finite, in the unit of x.
-    Raises: ValueError if x is empty or holds NaN, or the limit is not finite.
-
-    >>> slo_attainment(np.array([0.2, 0.3, 0.9, np.inf]), limit=0.5).estimate
-    0.5
-    """
-    _check_limit(limit)
-    x = _latencies(x)
-    return wilson(int((x <= limit).sum()), len(x), level)
-
-
 def slo_verdict(
     estimate: QuantileEstimate, limit: float
 ) -> Literal["meets", "misses", "undecided"]:
@@ -137,19 +146,125 @@ def slo_verdict(
     return "misses" if estimate.low > limit else "undecided"
 
 
+def batches(n: int) -> IntArray:
+    """Labels of the batches of n consecutive requests, of equal size to within one. (n,).
+
+    >>> np.bincount(batches(50)).tolist()[:6]
+    [3, 2, 3, 2, 3, 2]
+    """
+    return np.arange(n) * min(BATCHES, n) // max(n, 1)
+
+
+def dependent_quantile_interval(
+    x: FloatArray, unit: IntArray, q: float, level: float = 0.95, consecutive: bool = True
+) -> PercentileEstimate:
+    """Quantile q with an interval that takes units, not requests, for independent.
+
+    How many independent requests would make the share of latencies up to the estimate vary as much
+    as it does between units? The ranks that enclose the quantile of so many requests, by the
+    binomial distribution, are then looked up at the same heights among all n.
+
+    x: (n,) latencies in one unit of time, failures as +inf. unit: (n,) whole-number labels of
+    days, runs or batches. consecutive: the units follow each other in one run, so that neighbours
+    may still be alike; the variance is then raised by their lag-1 correlation.
+    Raises: ValueError if x holds NaN or a negative latency, unit is not one label for each latency,
+    or q or level is not between 0 and 1.
+    Source: Woodruff (1952), JASA 47:635-646; effective size with degrees of freedom k-1: Korn &
+    Graubard (1998), Survey Methodology 24:193-201; ratio variance: Cochran (1977), Sampling
+    Techniques, ch. 9A; correlated batches: Tafazzoli, Wilson, Lada & Steiger (2011), Performance of
+    Skart, INFORMS Journal on Computing.
+
+    >>> steady = np.tile([0.2, 0.3, 0.4, 0.5, 0.6], 40)
+    >>> found = dependent_quantile_interval(steady, batches(200), 0.5)
+    >>> found.estimate, found.low, found.high, found.n_effective
+    (0.4, 0.4, 0.4, 200.0)
+    >>> drifting = np.repeat([0.2, 0.3, 0.4, 0.5, 0.6], 40)
+    >>> found = dependent_quantile_interval(drifting, batches(200), 0.5)
+    >>> found.estimate, found.low, found.high, round(found.n_effective, 1)
+    (0.4, 0.0, inf, 1.9)
+    """
+    naive = quantile_interval(x, q, level)
+    if len(unit) != len(x):
+        raise ValueError(f"{len(unit)} unit labels for {len(x)} latencies: give one for each")
+    if naive.n == 0:
+        return PercentileEstimate(None, 0.0, inf, 0, False, 0.0)
+    n, ordered = naive.n, np.sort(np.asarray(x, dtype=float))
+    # a percentile among failures: what varies is the share that fails
+    within = np.isfinite(x) if naive.estimate is None else x <= naive.estimate
+    n_effective = _effective_n(within, unit, level, consecutive)
+    m = max(floor(n_effective), 1)
+    below = binom.ppf([(1 - level) / 2, (1 + level) / 2], m, q)
+    # the rank at the same expected height among n: rank r of m lies at r / (m + 1)
+    framed = np.concatenate([[0.0], ordered, [inf]])
+    low = floor(below[0] * (n + 1) / (m + 1) + 1e-9)
+    high = ceil((below[1] + 1) * (n + 1) / (m + 1) - 1e-9)
+    return PercentileEstimate(
+        naive.estimate,
+        float(framed[low]),
+        float(framed[high]),
+        n,
+        min(n, m) >= percentile_minimum_n(q, level),
+        n_effective,
+    )
+
+
+def _effective_n(
+    within: npt.NDArray[np.bool_], unit: IntArray, level: float, consecutive: bool
+) -> float:
+    """Independent requests whose share within a limit would vary as that of the units does."""
+    unit = np.unique(unit, return_inverse=True)[1]
+    n, k = len(within), int(unit.max()) + 1
+    share = within.mean()
+    residuals = np.bincount(unit, within, k) - share * np.bincount(unit, minlength=k)
+    spread = float(residuals @ residuals)
+    if k < 2:
+        return 1.0
+    if spread <= 1e-9:  # no unit differs from another
+        return float(n)
+    variance = k / (k - 1) * spread / n**2
+    if consecutive:
+        # k residuals that sum to nought correlate by -1/k when the units are independent
+        lag1 = float(residuals[1:] @ residuals[:-1]) / spread + 1 / k
+        lag1 = min(max(lag1, 0.0), 0.8)
+        variance *= (1 + lag1) / (1 - lag1)
+    upper = (1 + level) / 2
+    fewer = (student_t.ppf(upper, n - 1) / student_t.ppf(upper, k - 1)) ** 2
+    return float(min(n, fewer * share * (1 - share) / variance))
+
+
+def units(samples: pd.DataFrame) -> tuple[IntArray, bool]:
+    """The outermost level with two units or more, and whether its units follow each other in a run.
+
+    samples: in scheduled order; columns `day` and `run` are optional. Days, else runs, else batches
+    of consecutive requests.
+
+    >>> units(pd.DataFrame({"run": ["a", "b", "b"]}))
+    (array([0, 1, 1]), False)
+    """
+    for level in ("day", "run"):
+        if level in samples:
+            labels, found = pd.factorize(samples[level])
+            if len(found) >= 2 and (labels >= 0).all():
+                return labels.astype(np.int64), False
+    return batches(len(samples)), True
+
+
 def latency_table(
     samples: pd.DataFrame, by: Sequence[str], metrics: Sequence[str], level: float = 0.95
 ) -> pd.DataFrame:
     """The p50, p95 and p99 of each metric in each group, with intervals.
 
-    samples: one row per request sent: `ok` (bool), the columns of `by`, and the metrics (one time
-    unit each, null where the dictionary above says so). A row that is not ok counts as +inf.
+    samples: one row per request, in the order sent: `ok` (bool), the columns of `by`, and the
+    metrics (one time unit each, null where the dictionary above says so); `day` and `run` where
+    known, by which the intervals count dependent requests (`units`). A row that is not ok counts as
+    +inf.
 
     Returns: one row per group, metric and percentile: the columns of `by`, metric, percentile
     ("p50", "p95", "p99"), estimate (NaN among failures), low, high, n (requests counted, failures
-    among them), n_undefined (requests that succeeded but have no such metric), failed_share (of all
-    requests of the group), supported.
-    Raises: ValueError if a column is missing, there is no row, or `ok` is null somewhere.
+    among them), n_undefined (requests that succeeded but have no such metric), n_effective
+    (independent requests that would tell as much), failed_share (of all requests of the group),
+    supported. No samples give no rows.
+    Raises: ValueError if a column is missing or `ok` is null somewhere.
 
     >>> samples = pd.DataFrame({"arm": "hosted_open", "ok": [True, True, True, False],
     ...                         "ttft_s": [0.2, 0.3, 0.4, None]})
@@ -159,27 +274,94 @@ def latency_table(
     1        p95       NaN  4          0.25
     2        p99       NaN  4          0.25
     """
+    rows = []
+    for group, place in _groups(samples, by, metrics):
+        unit, consecutive = units(group)
+        for metric in metrics:
+            x = latencies(group, metric)
+            defined = ~np.isnan(x)
+            for name, q in PERCENTILES.items():
+                estimate = dependent_quantile_interval(
+                    x[defined], unit[defined], q, level, consecutive
+                )
+                row = {"metric": metric, "percentile": name, **asdict(estimate)}
+                failed = {"failed_share": float((~group["ok"].astype(bool)).mean())}
+                rows.append(place | row | {"n_undefined": int((~defined).sum())} | failed)
+    columns = [*by, "metric", "percentile", "estimate", "low", "high"]
+    columns += ["n", "n_undefined", "n_effective", "failed_share", "supported"]
+    return pd.DataFrame(rows, columns=columns).astype({"estimate": float})
+
+
+def slo_attainment(
+    samples: pd.DataFrame,
+    by: Sequence[str],
+    limits: Mapping[str, float | str],
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Share of requests in each group that meet every limit, with its Wilson interval.
+
+    samples: as `latency_table`. limits: metric -> its limit, or the column of samples that holds
+    the limit of each request, in the metric's unit. A failed request meets none. A metric that an
+    answer lacks is not held against it; a request that has none of the metrics is not counted.
+
+    Returns: one row per group: the columns of `by`, attainment, low, high (shares; NaN where no
+    request counts), n (requests counted), n_effective (independent requests that would tell as
+    much, which the interval rests on). No samples give no rows.
+    Raises: ValueError as `latency_table`, and if a limit is not finite.
+    Source: Korn & Graubard (1998), Survey Methodology 24:193-201, for the effective size.
+
+    >>> samples = pd.DataFrame({"arm": "hosted_open", "ok": [True, True, True, False],
+    ...                         "ttft_s": [0.2, 0.3, 0.9, None]})
+    >>> slo_attainment(samples, ["arm"], {"ttft_s": 0.5})[["arm", "attainment", "n"]]
+               arm  attainment  n
+    0  hosted_open         0.5  4
+    """
+    rows = []
+    for group, place in _groups(samples, by, limits):
+        met, counted = np.ones(len(group), bool), np.zeros(len(group), bool)
+        for metric, limit in limits.items():
+            x = latencies(group, metric)
+            limit_of_each = np.asarray(group[limit] if isinstance(limit, str) else limit, float)
+            _check_limit(float(np.max(limit_of_each)))
+            met &= np.isnan(x) | (x <= limit_of_each)
+            counted |= ~np.isnan(x)
+        unit, consecutive = units(group)
+        share = {"attainment": np.nan, "low": np.nan, "high": np.nan, "n": int(counted.sum())}
+        share["n_effective"] = 0.0
+        if counted.any():
+            m = _effective_n(met[counted], unit[counted], level, consecutive)
+            attained = wilson(float(met[counted].mean()) * m, m, level)
+            ends = {"low": attained.low, "high": attained.high, "n_effective": m}
+            share |= {"attainment": attained.estimate, **ends}
+        rows.append(place | share)
+    columns = [*by, "attainment", "low", "high", "n", "n_effective"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def latencies(samples: pd.DataFrame, metric: str) -> FloatArray:
+    """A metric of each request, failures as +inf, NaN where it is not defined. Shape: (n,).
+
+    Failures alone do not make a metric that no answer has: it is then NaN throughout.
+
+    >>> latencies(pd.DataFrame({"ok": [True, False], "ttft_s": [0.2, None]}), "ttft_s")
+    array([0.2, inf])
+    """
+    ok = samples["ok"].to_numpy(dtype=bool)
+    x = np.where(ok, samples[metric].to_numpy(dtype=float, na_value=np.nan), inf)
+    return np.full(len(x), np.nan) if ok.any() and not (x[ok] >= 0).any() else x
+
+
+def _groups(
+    samples: pd.DataFrame, by: Sequence[str], metrics: Iterable[str]
+) -> Iterator[tuple[pd.DataFrame, dict[str, Any]]]:
+    """The requests of each group, and the columns that name it."""
     missing = [c for c in ("ok", *by, *metrics) if c not in samples]
     if missing:
         raise ValueError(f"samples lack {missing}: they have {list(samples.columns)}")
-    if samples.empty:
-        raise ValueError("no samples: a latency table needs at least one request sent")
     if samples["ok"].isna().any():
         raise ValueError("samples with a null `ok`: say of each request whether it succeeded")
-    rows = []
-    for key, group in samples.groupby(list(by), observed=True, dropna=False):
-        ok = group["ok"].to_numpy(dtype=bool)
-        place = dict(zip(by, key, strict=True)) | {"failed_share": (~ok).mean()}
-        for metric in metrics:
-            x = np.where(ok, group[metric].to_numpy(dtype=float, na_value=np.nan), inf)
-            defined = x[~np.isnan(x)]
-            undefined = {"n_undefined": len(x) - len(defined)}
-            for name, q in PERCENTILES.items():
-                found = asdict(quantile_interval(defined, q, level))
-                rows.append(place | {"metric": metric, "percentile": name} | found | undefined)
-    columns = [*by, "metric", "percentile", "estimate", "low", "high"]
-    columns += ["n", "n_undefined", "failed_share", "supported"]
-    return pd.DataFrame(rows)[columns].astype({"estimate": float})
+    for key, group in samples.groupby(list(by), observed=True, dropna=False, sort=False):
+        yield group, dict(zip(by, key, strict=True))
 
 
 def _latencies(x: FloatArray) -> FloatArray:

@@ -14,12 +14,12 @@ from typing import Any
 
 import pandas as pd
 
-from llmstudy.latency import PERCENTILES, percentile_minimum_n
+from llmstudy.latency import PERCENTILES, PercentileEstimate, percentile_minimum_n
 from llmstudy.output_tokens import as_answered_by
 from llmstudy.prices import Finding, same_model, same_weights
 from llmstudy.probe import record
 from llmstudy.probe.audit import audit
-from llmstudy.probe.intervals import PercentileEstimate, metrics_table
+from llmstudy.probe.intervals import metrics_table
 from llmstudy.probe.samples import Run
 from llmstudy.study import SelfHostedRoute, Study
 from llmstudy.text import count
@@ -112,7 +112,7 @@ class RouteProbe:
         if found.supported:
             return None
         levels = (("days", len(set(self.days))), ("runs", len(self.runs)))
-        several = (level for level in levels if level[1] >= 2)  # as `intervals.units`
+        several = (level for level in levels if level[1] >= 2)  # as `latency.units`
         unit, units = next(several, ("requests", found.n))
         return needed(found, percentile, unit, units)
 

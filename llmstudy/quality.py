@@ -1,8 +1,8 @@
 """Is the open model good enough? Paired comparisons of two models on the same items.
 
 A difference is always b minus a: a is the model in use (proprietary), b the candidate (open).
-Counts go in, numbers come out; only `paired_table`, `paired_counts`, `benchmark` and
-`noise_floor` read a file, and it is one of the bundled tables.
+Counts go in, numbers come out; only `paired_table`, `same_weights_hosts`, `paired_counts`,
+`benchmark` and `audit` read a file, and it is one of the bundled tables.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,14 @@ IMPLAUSIBLE = 0.001
 
 @dataclass(frozen=True)
 class PairedCounts:
-    """Items by who answered them correctly, and where the counts come from. Unit: items."""
+    """Items by who answered them correctly, and where the counts come from. Unit: items.
+
+    Raises: ValueError for a negative count or no items.
+
+    >>> gsm8k = PairedCounts(both=747, only_a=383, only_b=95, neither=94)
+    >>> gsm8k.n, round(gsm8k.discordance_share, 3)
+    (1319, 0.362)
+    """
 
     both: int
     only_a: int
@@ -87,9 +94,10 @@ class NonInferiority:
 # ---- one model ----------------------------------------------------------------------------------
 
 
-def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
+def wilson(successes: float, n: float, level: float = 0.95) -> Interval:
     """Share of successes with Wilson's score interval, which never leaves [0, 1].
 
+    Numbers that are not whole stand for dependent trials: their effective number.
     Raises: ValueError if there are no trials, or not 0 <= successes <= n.
     Source: Wilson (1927), JASA 22:209-212.
 
@@ -97,7 +105,7 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     0.037
     """
     if not 0 <= successes <= n or n == 0:
-        raise ValueError(f"{successes} successes of {n}: give 0 <= successes <= n and n > 0")
+        raise ValueError(f"{successes:g} successes of {n:g}: give 0 <= successes <= n and n > 0")
     p, zz = successes / n, norm.ppf((1 + level) / 2) ** 2
     centre = (p + zz / (2 * n)) / (1 + zz / n)
     half = sqrt(zz * (p * (1 - p) / n + zz / (4 * n**2))) / (1 + zz / n)
@@ -405,29 +413,47 @@ def _check_plan(discordance_share: float, power: float, true_difference: float) 
 # ---- from a public benchmark to one's own task --------------------------------------------------
 
 
-def new_subject_interval(counts: Sequence[PairedCounts], level: float = 0.95) -> Interval:
+def new_subject_interval(
+    subjects: pd.DataFrame, by: Sequence[str], level: float = 0.95
+) -> pd.DataFrame:
     """The difference to expect on a subject not yet measured: a random-effects prediction interval.
 
     A public benchmark is a proxy for somebody's own task; the spread between its subjects, and not
     its number of items, says how good a proxy.
 
-    Parameters: at least 3 subjects, one set of counts each.
-    Returns: mean over subjects and the interval for a new one, shares in [-1, 1].
+    subjects: one row per subject, columns as `paired_table`: those of `by`, n, only_proprietary,
+    only_open (items).
+    Returns: one row per group of at least 3 subjects; fewer tell nothing of their spread: the
+    columns of `by`, subjects, difference (mean over subjects), low, high (of a new subject), spread
+    (standard deviation between subjects), all shares.
+    Raises: ValueError if a column is missing.
     Source: DerSimonian & Laird (1986), Controlled Clinical Trials 7:177-188; interval: Higgins,
     Thompson & Spiegelhalter (2009), JRSS A 172:137-159; variance within a subject: Bonett &
     Price (2012), JEBS 37, which stays above zero where no item is discordant.
 
-    >>> law, maths = PairedCounts(60, 20, 10, 10), PairedCounts(30, 40, 10, 20)
-    >>> i = new_subject_interval([law, maths, PairedCounts(80, 5, 5, 10)], 0.8)
-    >>> f"{i.estimate:+.2f} [{i.low:+.2f}, {i.high:+.2f}]"
+    >>> law, maths, art = [100, 20, 10], [100, 40, 10], [100, 5, 5]
+    >>> subjects = pd.DataFrame([law, maths, art], columns=["n", "only_proprietary", "only_open"])
+    >>> new = new_subject_interval(subjects.assign(model="open"), ["model"], 0.8).iloc[0]
+    >>> f"{new['difference']:+.2f} [{new['low']:+.2f}, {new['high']:+.2f}]"
     '-0.13 [-0.63, +0.37]'
     """
-    k = len(counts)
-    if k < 3:
-        raise ValueError(f"{k} subjects: the spread between subjects needs at least 3")
-    difference = np.array([c.difference for c in counts])
-    n, b, c = np.array([[x.n + 2, x.only_a + 1, x.only_b + 1] for x in counts]).T
-    within = ((b + c) / n - ((c - b) / n) ** 2) / n
+    _check_columns(subjects, [*by, "n", "only_proprietary", "only_open"])
+    groups = subjects.groupby(list(by), observed=True, dropna=False, sort=False)
+    rows = [
+        dict(zip(by, key, strict=True)) | _random_effects(group, level)
+        for key, group in groups
+        if len(group) >= 3
+    ]
+    columns = [*by, "subjects", "difference", "low", "high", "spread"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _random_effects(subjects: pd.DataFrame, level: float) -> dict[str, float]:
+    k = len(subjects)
+    n, b, c = subjects[["n", "only_proprietary", "only_open"]].to_numpy(dtype=float).T
+    difference = (c - b) / n
+    added = (b + c + 2) / (n + 2), (c - b) / (n + 2)
+    within = (added[0] - added[1] ** 2) / (n + 2)
 
     weight = 1 / within
     q = np.sum(weight * (difference - np.average(difference, weights=weight)) ** 2)
@@ -437,36 +463,46 @@ def new_subject_interval(counts: Sequence[PairedCounts], level: float = 0.95) ->
     weight = 1 / (within + between)
     mean = float(np.average(difference, weights=weight))
     half = float(t.ppf((1 + level) / 2, k - 2) * np.sqrt(between + 1 / weight.sum()))
-    return Interval(mean, max(mean - half, -1.0), min(mean + half, 1.0))
+    ends = {"low": max(mean - half, -1.0), "high": min(mean + half, 1.0)}
+    return {"subjects": k, "difference": mean, **ends, "spread": sqrt(between)}
 
 
 # ---- is the measurement itself sound? -----------------------------------------------------------
 
 
-def noise_floor(benchmark: str) -> Interval:
-    """The difference that a change of host alone can make: same open weights, two hosts.
+def noise_floor(repeats: pd.DataFrame) -> pd.DataFrame:
+    """The difference that chance makes where nothing changed: one model, the same items, two runs.
 
-    95 % half-width z sqrt(psi / n) of the difference between two hosts on the benchmark's items, so
-    that a difference between models can be stated as a multiple of it. Estimate: discordance psi
-    pooled over the pairs of hosts; low and high: the pair that agrees most and least.
+    The 95 % half-width z sqrt(psi / n) of the difference between two runs on a benchmark's items,
+    so that a difference between models can be stated as a multiple of it. floor: for discordance
+    psi pooled over the pairs of runs; low and high: for the pair that agrees most and least.
 
-    Raises: ValueError if the benchmark has no such runs in data/same_weights_hosts.csv.
+    repeats: one row per pair of runs, columns as `same_weights_hosts`: benchmark, n, only_a,
+    only_b (items).
+    Returns: one row per benchmark: benchmark, pairs, discordance_share, floor, low, high (shares).
+    Raises: ValueError if a column is missing.
 
-    >>> floor = noise_floor("zeroeval_gsm")
-    >>> f"{100 * floor.estimate:.1f} points"
+    >>> floors = noise_floor(same_weights_hosts()).set_index("benchmark")["floor"]
+    >>> f"{100 * floors['zeroeval_gsm']:.1f} points"
     '0.8 points'
     """
-    hosts = _same_weights(benchmark)
-    if hosts.empty:
-        known = sorted(set(_read("same_weights_hosts.csv")["benchmark"]))
-        raise ValueError(
-            f"no runs of the same weights on two hosts for {benchmark!r}; there are for {known}"
-        )
-    discordant = hosts["only_a"] + hosts["only_b"]
-    shares = discordant / hosts["n"]
-    pooled = discordant.sum() / hosts["n"].sum()
-    half = norm.ppf(0.975) * np.sqrt([pooled, shares.min(), shares.max()] / hosts["n"].max())
-    return Interval(*half.tolist())
+    _check_columns(repeats, ["benchmark", "n", "only_a", "only_b"])
+    rows = []
+    for benchmark, pairs in repeats.groupby("benchmark", sort=False):
+        discordant = pairs["only_a"] + pairs["only_b"]
+        shares = discordant / pairs["n"]
+        pooled = discordant.sum() / pairs["n"].sum()
+        half = norm.ppf(0.975) * np.sqrt([pooled, shares.min(), shares.max()] / pairs["n"].max())
+        ends = dict(zip(("floor", "low", "high"), half.tolist(), strict=True))
+        row = {"benchmark": benchmark, "pairs": len(pairs), "discordance_share": pooled}
+        rows.append(row | ends)
+    columns = ["benchmark", "pairs", "discordance_share", "floor", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _check_columns(table: pd.DataFrame, wanted: Sequence[str]) -> None:
+    if missing := [column for column in wanted if column not in table]:
+        raise ValueError(f"the table lacks {missing}: it has {list(table.columns)}")
 
 
 def audit(counts: PairedCounts, choices: int | None) -> list[str]:
@@ -491,7 +527,8 @@ def audit(counts: PairedCounts, choices: int | None) -> list[str]:
                     f"{model} answers {right} of {counts.n} correctly, below guessing among "
                     f"{choices} (p = {p:.0e}): suspect its scorer."
                 )
-    hosts = _same_weights(counts.benchmark)
+    hosts = same_weights_hosts()
+    hosts = hosts[hosts["benchmark"] == counts.benchmark]
     most = (
         (hosts["only_a"] + hosts["only_b"]) / hosts["n"]
     ).max()  # NaN, and silent, without hosts
@@ -518,6 +555,15 @@ def paired_table() -> pd.DataFrame:
     6
     """
     return _read("paired_counts.csv")
+
+
+def same_weights_hosts() -> pd.DataFrame:
+    """Bundled runs of the same weights at two hosts: one row per benchmark and pair of hosts.
+
+    Columns: benchmark, n, both, only_a, only_b, neither (items), host_a, host_b, source, commit,
+    licence.
+    """
+    return _read("same_weights_hosts.csv")
 
 
 def paired_counts(
@@ -595,12 +641,6 @@ def benchmark(key: str, task: str) -> Benchmark:
     return Benchmark(
         str(row["name"]), str(row["asks"]), bool(row[task] == "near"), str(row["reason"])
     )
-
-
-def _same_weights(benchmark: str) -> pd.DataFrame:
-    """Pairs of hosts that served the same weights on a benchmark; no rows when there are none."""
-    rows = _read("same_weights_hosts.csv")
-    return rows[rows["benchmark"] == benchmark]
 
 
 def _read(name: str) -> pd.DataFrame:

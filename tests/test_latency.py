@@ -14,6 +14,7 @@ from llmstudy.latency import (
     slo_attainment,
     slo_verdict,
 )
+from llmstudy.quality import wilson
 
 latencies = arrays(
     float, st.integers(1, 120), elements=st.one_of(st.floats(0, 1e6), st.just(np.inf))
@@ -85,10 +86,41 @@ def test_no_samples_give_no_estimate_and_no_support():
 
 
 def test_failures_miss_every_limit():
-    x = np.array([0.1] * 90 + [np.inf] * 10)
-    found = slo_attainment(x, limit=1e9)
-    assert found.estimate == 0.9
-    assert found.low < 0.9 < found.high
+    samples = pd.DataFrame({"arm": "a", "ok": ([True] * 9 + [False]) * 10, "ttft_s": 0.1})
+    (row,) = slo_attainment(samples, ["arm"], {"ttft_s": 1e9}).to_dict("records")
+    assert (row["attainment"], row["n"]) == (pytest.approx(0.9), 100)
+    assert row["low"] < 0.9 < row["high"]
+
+
+def test_a_request_attains_what_every_limit_allows_and_none_that_it_lacks_is_held_against_it():
+    samples = pd.DataFrame(
+        {
+            "arm": "a",
+            "ok": True,
+            "ttft_s": [0.2, 0.2, 0.9, None],
+            "tpot_s": [0.02, None, 0.02, None],
+            "limit_s": [0.5, 0.5, 1.0, 0.5],
+        }
+    )
+    both = slo_attainment(samples, ["arm"], {"ttft_s": 0.5, "tpot_s": 0.05})
+    assert both[["attainment", "n"]].to_numpy().tolist() == [[pytest.approx(2 / 3), 3]]
+    own = slo_attainment(samples, ["arm"], {"ttft_s": "limit_s"})
+    assert own[["attainment", "n"]].to_numpy().tolist() == [[pytest.approx(1.0), 3]]
+
+
+def test_attainment_covers_the_truth_where_days_differ():
+    rng = np.random.default_rng(7)
+    covered, naive = [], []
+    for _ in range(300):
+        waits = np.repeat(0.5 * rng.standard_normal(12), 50) + rng.standard_normal(600)
+        days = np.repeat(np.arange(12), 50)
+        samples = pd.DataFrame({"arm": "a", "ok": True, "ttft_s": np.exp(waits), "day": days})
+        (row,) = slo_attainment(samples, ["arm"], {"ttft_s": 1.0}).to_dict("records")
+        covered.append(row["low"] <= 0.5 <= row["high"])
+        alone = wilson(int((waits <= 0).sum()), 600)
+        naive.append(alone.low <= 0.5 <= alone.high)
+    assert np.mean(covered) > 0.92
+    assert np.mean(naive) < 0.8
 
 
 def test_verdict_is_wrong_no_more_often_than_the_interval_allows():
@@ -165,6 +197,22 @@ def test_a_metric_that_a_success_does_not_have_is_left_out_and_counted(samples):
     assert (p50["n"], p50["n_undefined"]) == (396, 4)
 
 
+def test_no_samples_give_tables_without_rows(samples):
+    none = samples.head(0)
+    assert latency_table(none, ["arm"], ["ttft_s"]).empty
+    assert slo_attainment(none, ["arm"], {"ttft_s": 0.5}).empty
+
+
+def test_days_that_differ_make_the_interval_of_a_table_wider(samples):
+    days = samples.assign(day=np.repeat(np.arange(5), 100))
+    days["ttft_s"] *= 1 + days["day"]
+    apart, together = (
+        latency_table(s, ["arm"], ["ttft_s"]) for s in (days, days.drop(columns="day"))
+    )
+    assert (apart["n_effective"] < together["n_effective"]).any()
+    assert (apart["n_effective"] < apart["n"] / 5).any()
+
+
 def test_a_group_without_the_metric_keeps_its_row(samples):
     samples.loc[samples["ok"], "tpot_s"] = np.nan
     table = latency_table(samples, ["arm"], ["tpot_s"])
@@ -181,11 +229,9 @@ def test_a_group_without_the_metric_keeps_its_row(samples):
         (lambda s: quantile_interval(np.array([1.0, np.nan]), 0.5), "NaN or negative"),
         (lambda s: quantile_interval(np.array([1.0, -2.0]), 0.5), "NaN or negative"),
         (lambda s: quantile_interval(np.array([1.0]), 95), "0.95 for p95"),
-        (lambda s: slo_attainment(np.array([1.0]), np.inf), "finite limit"),
-        (lambda s: slo_attainment(np.array([]), 1.0), "n > 0"),
+        (lambda s: slo_attainment(s, ["arm"], {"ttft_s": np.inf}), "finite limit"),
         (lambda s: slo_verdict(quantile_interval(np.array([1.0]), 0.5), np.nan), "finite limit"),
         (lambda s: latency_table(s, ["arm"], ["e2e_s"]), r"lack \['e2e_s'\]"),
-        (lambda s: latency_table(s.head(0), ["arm"], ["ttft_s"]), "at least one request"),
         (lambda s: latency_table(s.assign(ok=None), ["arm"], ["ttft_s"]), "null `ok`"),
     ],
 )

@@ -30,9 +30,11 @@ from llmstudy.quality import (
     paired_difference,
     paired_table,
     pass_mark,
+    same_weights_hosts,
     score_test_size,
     wilson,
 )
+from llmstudy.study import bundled_figures
 
 GPT4, MIXTRAL = "gpt-4-1106-preview", "mistralai/Mixtral-8x7B-Instruct-v0.1"
 MMLU = PairedCounts(both=8818, only_a=2497, only_b=742, neither=1985)
@@ -272,20 +274,22 @@ def test_a_better_candidate_or_a_wider_margin_never_needs_more_items(psi, margin
 # ---- a new subject
 
 
+def of_mmlu():
+    table = paired_table()
+    return table[table["benchmark"] == "mmlu"]
+
+
 def test_random_effects_agree_with_statsmodels():
-    subjects = mmlu_subjects()
-    effect = [c.difference for c in subjects]
+    subjects = of_mmlu()
+    n, b, c = (subjects[x].to_numpy() for x in ("n", "only_proprietary", "only_open"))
     # Bonett and Price's variance, written out
-    variance = [
-        ((x.only_a + x.only_b + 2) / (x.n + 2) - ((x.only_b - x.only_a) / (x.n + 2)) ** 2)
-        / (x.n + 2)
-        for x in subjects
-    ]
-    expected = combine_effects(np.array(effect), np.array(variance), method_re="dl")
-    found = new_subject_interval(subjects)
-    assert found.estimate == pytest.approx(expected.mean_effect_re)
+    variance = ((b + c + 2) / (n + 2) - ((c - b) / (n + 2)) ** 2) / (n + 2)
+    expected = combine_effects((c - b) / n, variance, method_re="dl")
+    (found,) = new_subject_interval(subjects, ["model_open"]).to_dict("records")
+    assert found["difference"] == pytest.approx(expected.mean_effect_re)
+    assert found["spread"] == pytest.approx(np.sqrt(expected.tau2))
     spread = np.sqrt(expected.tau2 + expected.sd_eff_w_re**2)
-    half = (found.high - found.low) / 2
+    half = (found["high"] - found["low"]) / 2
     assert half / spread == pytest.approx(
         2.004, abs=0.001
     )  # Student's t, 55 degrees, printed table
@@ -294,18 +298,28 @@ def test_random_effects_agree_with_statsmodels():
 @pytest.mark.parametrize("k", [10, 40])
 def test_prediction_interval_covers_a_new_subject_about_as_often_as_it_says(k):
     rng = np.random.default_rng(7)
-    covered = []
-    for _ in range(400):
+    truths, rows = [], []
+    for study in range(400):
         *seen, new = rng.normal(-0.05, 0.06, size=k + 1).clip(-0.29, 0.29)
-        subjects = [drawn(rng, 200, (0.5, 0.15 - d / 2, 0.15 + d / 2, 0.2), 1)[0] for d in seen]
-        found = new_subject_interval(subjects, 0.9)
-        covered.append(found.low <= new <= found.high)
-    assert 0.85 <= np.mean(covered) <= 0.95
+        truths.append(new)
+        for d in seen:
+            counts = drawn(rng, 200, (0.5, 0.15 - d / 2, 0.15 + d / 2, 0.2), 1)[0]
+            rows.append((study, counts.n, counts.only_a, counts.only_b))
+    subjects = pd.DataFrame(rows, columns=["study", "n", "only_proprietary", "only_open"])
+    found = new_subject_interval(subjects, ["study"], 0.9)
+    assert 0.85 <= found["low"].le(truths).mul(found["high"].ge(truths)).mean() <= 0.95
 
 
 def test_a_new_subject_is_far_less_certain_than_the_mean_of_a_benchmark():
-    found, pooled = new_subject_interval(mmlu_subjects()), paired_difference(MMLU)
-    assert found.high - found.low > 10 * (pooled.high - pooled.low)
+    found = new_subject_interval(of_mmlu(), ["benchmark"])
+    pooled = paired_difference(MMLU)
+    assert (found["high"] - found["low"] > 10 * (pooled.high - pooled.low)).all()
+
+
+def test_the_bundled_spread_of_a_proxy_is_the_median_of_the_bundled_pairs():
+    pairs = new_subject_interval(paired_table(), ["benchmark", "model_proprietary", "model_open"])
+    assert len(pairs) == 13
+    assert round(pairs["spread"].median(), 2) == bundled_figures()["quality.proxy_spread"].value
 
 
 # ---- soundness of the measurement
@@ -316,9 +330,9 @@ def test_a_new_subject_is_far_less_certain_than_the_mean_of_a_benchmark():
     [("zeroeval_gsm", 0.8), ("zeroeval_crux", 2.6), ("zeroeval_math-l5", 3.2)],
 )
 def test_noise_floor_holds_the_published_half_width(benchmark, points):
-    found = noise_floor(benchmark)
-    assert found.low <= found.estimate <= found.high
-    assert round(100 * found.low, 1) <= points <= round(100 * found.high, 1)
+    found = noise_floor(same_weights_hosts()).set_index("benchmark").loc[benchmark]
+    assert found["low"] <= found["floor"] <= found["high"]
+    assert round(100 * found["low"], 1) <= points <= round(100 * found["high"], 1)
 
 
 def test_audit_accuses_the_scorer_of_high_school_mathematics_and_of_no_other_mmlu_subject():
@@ -442,8 +456,8 @@ def test_the_shares_of_all_looks_sum_to_the_whole():
         (lambda: score_test_size(0.1, 0.02, true_difference=-0.02), "never decided"),
         (lambda: score_test_size(0.1, 0.02, true_difference=0.2), "at least as large"),
         (lambda: score_test_size(0.1, 0.02, power=1.0), "power 1"),
-        (lambda: new_subject_interval([MMLU, MMLU]), "at least 3"),
-        (lambda: noise_floor("mmlu"), "zeroeval_gsm"),
+        (lambda: new_subject_interval(paired_table(), ["model"]), r"lacks \['model'\]"),
+        (lambda: noise_floor(paired_table()), "lacks"),
         (lambda: paired_counts("mmlu", "anatomi", GPT4, MIXTRAL), "'anatomy'"),
         (lambda: paired_counts("mmlu", "anatomy", "gpt-4o", MIXTRAL), "gpt-4-1106-preview"),
         (lambda: paired_counts("gsm8k", "all", GPT4, MIXTRAL), "choose .*re-scored"),

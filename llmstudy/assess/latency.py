@@ -10,9 +10,10 @@ import pandas as pd
 from llmstudy import latency
 from llmstudy.assess.case import Case, Tables, contenders
 from llmstudy.figure import Figure, least_certain
-from llmstudy.latency import QuantileEstimate
+from llmstudy.latency import QuantileEstimate, dependent_quantile_interval, latencies, units
 from llmstudy.output_tokens import length_of, output_tokens_ratio
 from llmstudy.probe.intervals import decomposition
+from llmstudy.probe.samples import with_metrics
 from llmstudy.probed import RouteProbe, not_comparable, unlike
 from llmstudy.study import ApiRoute
 
@@ -64,6 +65,42 @@ def latency_tables(case: Case, hosting: Mapping[str, Any]) -> Tables:
                 pace.append(place | seen.row("tpot_p95_s", limit_s))
     answers = answer_rows(case, rows, hosting)
     return {"latency": pd.DataFrame(rows), "answers": answers, "tpot": pace, **probe_tables(case)}
+
+
+def measured_requests(case: Case) -> pd.DataFrame:
+    """The requests whose latencies were measured, in the order sent: today's log and the probes.
+
+    A log's request is one that was streamed or failed. A probe stands under each workload that it
+    tells of (`Case.probe_of`), unless today's log does.
+
+    Returns: one row per request and workload: workload, route, source ("request log", "probe"),
+    day, run (of a probe), ok, ttft_s, tpot_s, e2e_s, ttft_slo_s, tpot_slo_s (the workload's
+    targets). Nothing measured gives no rows.
+    """
+    frames = []
+    for name, routes in contenders(case.study).items():
+        workload = case.study.workloads[name]
+        for route in routes:
+            place = {"workload": name, "route": route}
+            if route == workload.current_route and _logs_first_token(case, name):
+                samples = _streamed(case, name).assign(**place, source="request log")
+            elif (probe := case.probe_of(name, route)) is not None:
+                order = ["day", "run", "index"]
+                samples = with_metrics(probe.measured).sort_values(order, kind="stable")
+                samples = samples.assign(**place, source="probe")
+            else:
+                continue
+            slo = workload.slo
+            targets = {"ttft_slo_s": slo.ttft_p95.value, "tpot_slo_s": slo.tpot_p95.value}
+            samples = samples.assign(**targets).reindex(columns=_MEASURED)
+            frames.append(samples.astype({"day": object, "run": object}))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=_MEASURED)
+
+
+_MEASURED = [
+    *("workload", "route", "source", "day", "run", "ok", "ttft_s", "tpot_s", "e2e_s"),
+    *("ttft_slo_s", "tpot_slo_s"),
+]
 
 
 def answer_rows(
@@ -167,10 +204,18 @@ def _logs_first_token(case: Case, name: str) -> bool:
 
 
 def _logged(case: Case, name: str) -> QuantileEstimate:
-    requests = case.traffic.of(name)
+    requests = _streamed(case, name)
+    unit, consecutive = units(requests)
+    return dependent_quantile_interval(
+        latencies(requests, "ttft_s"), unit, 0.95, consecutive=consecutive
+    )
+
+
+def _streamed(case: Case, name: str) -> pd.DataFrame:
+    """The requests of a log that were streamed or failed, in the order sent."""
+    requests = case.traffic.of(name).sort_values("ts_start", kind="stable")
     streamed = requests[requests["ttft_s"].notna() | ~requests["ok"]]
-    seconds = streamed["ttft_s"].where(streamed["ok"], np.inf).to_numpy(dtype=float)
-    return latency.quantile_interval(seconds, 0.95)
+    return streamed.rename(columns={"latency_s": "e2e_s"})
 
 
 def _of_claim(claim: Figure, target_s: float) -> _Found:

@@ -41,6 +41,47 @@ def quality_tables(case: Case) -> Tables:
     return {"quality": pd.DataFrame(rows), "dates": move_dates(case, rows)}
 
 
+def paired_items(study: Study) -> pd.DataFrame:
+    """The paired counts that the verdicts rest on: one row per scored candidate that may serve.
+
+    Returns: workload, route, benchmark (as `quality.paired_table` names it, or the study its own
+    items), closeness; items by who answered them correctly: n, both, only_proprietary (today's),
+    only_open (the candidate's), neither; discordance_share, difference, margin (shares), next_alpha
+    (the level at which further items are tested). Nothing scored gives no rows.
+    """
+    levels, rows = test_levels(study), []
+    for (name, route), level in levels.items():
+        workload = study.workloads[name]
+        given = workload.quality.evidence.get(route)
+        if given is None:
+            continue
+        counts = counts_of(given)
+        rows.append(
+            {
+                "workload": name,
+                "route": route,
+                "benchmark": given.benchmark,
+                "closeness": closeness(workload, given),
+                "n": counts.n,
+                "both": counts.both,
+                "only_proprietary": counts.only_a,
+                "only_open": counts.only_b,
+                "neither": counts.neither,
+                "discordance_share": counts.discordance_share,
+                "difference": counts.difference,
+                "margin": workload.quality.margin.value,
+                "next_alpha": level.following,
+            }
+        )
+    return pd.DataFrame(rows, columns=_PAIRED)
+
+
+_PAIRED = [
+    *("workload", "route", "benchmark", "closeness", "n", "both", "only_proprietary", "only_open"),
+    *("neither", "discordance_share", "difference", "margin", "next_alpha"),
+]
+
+
 class Levels(NamedTuple):
     """One-sided levels: of a comparison's test (None: nothing scored), and of its next one."""
 

@@ -34,7 +34,7 @@ from llmstudy.capacity.curve import (
     gpu_fit,
     requests_per_s,
 )
-from llmstudy.capacity.first_token import FirstToken, first_token_ratios, fit_first_token
+from llmstudy.capacity.first_token import FirstToken, fit_first_token
 from llmstudy.capacity.fit import (
     CONFIGURATION,
     fit_serving_curve,
@@ -97,7 +97,6 @@ __all__ = [
     "bytes_per_weight",
     "capacity_at_slo",
     "choose_points",
-    "first_token_ratios",
     "fit_first_token",
     "fit_groups",
     "fit_serving_curve",

@@ -15,8 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from llmstudy.capacity.curve import ServingCurve
-from llmstudy.capacity.fit import configuration, fit_usable, groups, roofline, usable_points
-from llmstudy.capacity.hardware import GROUP
+from llmstudy.capacity.fit import configuration, usable_points
 from llmstudy.figure import FloatArray
 
 INTAKE_POWER = 0.65
@@ -118,26 +117,6 @@ def fit_first_token(curve: ServingCurve, points: pd.DataFrame) -> FirstToken:
         low=float(min(low, _LEAST_SPREAD[0])),
         high=float(max(high, _LEAST_SPREAD[1])),
     )
-
-
-def first_token_ratios(points: pd.DataFrame) -> pd.DataFrame:
-    """Predicted over measured TTFT, each configuration predicted from the others of its group.
-
-    points: as `serving_points`. Columns: those of GROUP, n, p10, median, p90. Groups with fewer
-    than five usable configurations have no row.
-    """
-    rows = []
-    for key, group, shape, card in groups(points):
-        used = usable_points(group, shape, card, key["precision"])
-        if len(used) < 5:
-            continue
-        curve = fit_usable(used, roofline(group, shape, card, key["precision"]))
-        logs = _log_scales(curve, used)
-        others = [np.median(np.delete(logs, i)) for i in range(len(logs))]
-        ratios = np.exp(others - logs)
-        p10, median, p90 = np.quantile(ratios, [0.1, 0.5, 0.9])
-        rows.append(key | {"n": len(used), "p10": p10, "median": median, "p90": p90})
-    return pd.DataFrame(rows, columns=[*GROUP, "n", "p10", "median", "p90"])
 
 
 def _log_scales(curve: ServingCurve, used: pd.DataFrame) -> FloatArray:

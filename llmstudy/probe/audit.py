@@ -26,8 +26,8 @@ from scipy.stats import t as student_t
 
 from llmstudy import canonical
 from llmstudy.figure import FloatArray
+from llmstudy.latency import batches
 from llmstudy.prices import same_model
-from llmstudy.probe.intervals import batches
 from llmstudy.probe.record import AT_SPEND_CAP, PER_REQUEST
 from llmstudy.probe.samples import BUFFERED_SHARE, Run, chunk_gaps_s, with_metrics
 

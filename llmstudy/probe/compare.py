@@ -16,8 +16,14 @@ from scipy.stats import norm
 from scipy.stats import t as student_t
 
 from llmstudy.figure import FloatArray
-from llmstudy.latency import PERCENTILES, percentile_minimum_n
-from llmstudy.probe.intervals import BATCHES, IntArray, batches, quantile_interval
+from llmstudy.latency import (
+    BATCHES,
+    PERCENTILES,
+    IntArray,
+    batches,
+    dependent_quantile_interval,
+    percentile_minimum_n,
+)
 from llmstudy.probe.samples import Run, gaps_s, with_metrics
 
 Metric = Literal["ttft", "tpot", "itl", "e2e"]
@@ -363,7 +369,7 @@ def pilot_spread(pilot: Run, metric: Metric = "ttft") -> Spread:
     low, high = np.quantile(x, [0.25, 0.75])
     if not 0 < low < high:
         raise ValueError(f"{metric} does not vary in the pilot: it tells nothing of an interval")
-    effective = quantile_interval(x, batches(len(x)), 0.5).n_effective
+    effective = dependent_quantile_interval(x, batches(len(x)), 0.5).n_effective
     dependence = max(len(x) / effective, 1.0)
     spread = log(high / low) / (2 * float(norm.ppf(0.75)))
     return Spread(spread, dependence, 0.0, f"pilot of {len(x)} values")
@@ -388,7 +394,7 @@ def plan(
     assumes. Null where rate or price is not given.
     Raises: ValueError if a share is not above 0, or power or level not between 0 and 1.
     Source: variance of a quantile q(1 - q) / (n f^2) with the density f of a log-normal: Serfling
-    (1980), Approximation Theorems, 2.3.3; degrees of freedom of the batches as in `intervals`.
+    (1980), Approximation Theorems, 2.3.3; degrees of freedom of the batches as in `latency`.
 
     >>> table = plan(rate_per_s=2.0)
     >>> table.loc[table["goal"] == "difference", ["percentile", "requests"]].values.tolist()

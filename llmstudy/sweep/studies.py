@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import joblib
 
@@ -28,8 +27,6 @@ from llmstudy.run import leftovers
 from llmstudy.run.provenance import run_id
 from llmstudy.study import Study, StudyError, load
 from llmstudy.sweep.portfolio import Row, Totals, failed, row, totals
-
-Chapters = dict[str, Any]
 
 
 @dataclass(frozen=True)

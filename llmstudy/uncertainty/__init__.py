@@ -54,12 +54,10 @@ from llmstudy.uncertainty.bills import (
 from llmstudy.uncertainty.crossover import crossover_requests_per_month, stepped_crossover
 from llmstudy.uncertainty.draws import Draws, band, central, draw
 from llmstudy.uncertainty.information import (
-    Measurement,
     against_cost,
     evpi,
     measure_next,
     value_of_information,
-    worth_measuring,
 )
 from llmstudy.uncertainty.paths import (
     PATH,
@@ -68,18 +66,16 @@ from llmstudy.uncertainty.paths import (
     follow,
     noise,
     same_quality,
-    without_paths,
 )
 from llmstudy.uncertainty.ranking import (
     at_medians,
     never_by_input,
-    never_effects,
     pawn,
     sensitivity,
 )
 from llmstudy.uncertainty.sufficiency import convergence
 from llmstudy.uncertainty.thresholds import solve_thresholds
-from llmstudy.uncertainty.waiting import threshold_rule, value_of_waiting
+from llmstudy.uncertainty.waiting import value_of_waiting
 
 __all__ = [
     "CANARY",
@@ -91,7 +87,6 @@ __all__ = [
     "Draws",
     "Fleet",
     "FleetBill",
-    "Measurement",
     "Offer",
     "Reservation",
     "TokenBill",
@@ -123,7 +118,6 @@ __all__ = [
     "move_saving_usd",
     "moved_share",
     "never_by_input",
-    "never_effects",
     "noise",
     "of_today",
     "once_usd",
@@ -141,13 +135,10 @@ __all__ = [
     "starts",
     "stepped_crossover",
     "team_share",
-    "threshold_rule",
     "usd_per_request",
     "value_of_information",
     "value_of_waiting",
     "volume",
     "volumes",
-    "without_paths",
-    "worth_measuring",
     "worth_today",
 ]

@@ -14,7 +14,6 @@ the Monte Carlo error: more draws make them narrower, and say nothing about a wr
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -43,32 +42,6 @@ _LEAST_SIZE = 0.1  # of the median size of gains: a row that gains nothing has n
 # thousandfold; with 1/2 large gains still count for more than small ones, which sets the border
 # between two actions best where several inputs move it.
 _POWERS = np.array([0.0, 0.5, 1.0])
-
-_WORTH = (
-    "measurement",
-    "inputs",
-    "value_usd",
-    "low_usd",
-    "high_usd",
-    "cost_usd",
-    "net_usd",
-    "verdict",
-)
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """Something that could be measured before deciding.
-
-    learned: (n_draws,) or (n_draws, k), what it would tell in each draw: the inputs themselves, or
-    a simulated summary of a sample. cost_usd: its bill, with what the wait for it costs.
-    """
-
-    name: str
-    inputs: tuple[str, ...]
-    learned: FloatArray
-    cost_usd: float
-
 
 # ---- what knowing is worth ----------------------------------------------------------------------
 
@@ -144,37 +117,12 @@ def value_of_information(
     return Interval(found.estimate, found.low, min(high, evpi(gains, level).high))
 
 
-def worth_measuring(
-    net_benefit_usd: FloatArray, measurements: Sequence[Measurement], level: float = 0.95
-) -> pd.DataFrame:
-    """What each measurement is worth against its cost, the best first.
-
-    Returns: measurement, inputs, value_usd, low_usd, high_usd (interval of the value), cost_usd,
-    net_usd (value less cost), verdict: "measure" when the whole interval is above the cost, "not
-    worth it" when none of it is, else "undecided", which more draws would settle.
-    Raises: as `value_of_information`, with the measurement's name.
-
-    >>> x, y = np.random.default_rng(7).normal(scale=1e4, size=(2, 100_000))
-    >>> probe = Measurement("8-point probe", ("capacity_factor",), x, 900.0)
-    >>> quote = Measurement("price quote", ("usd_per_gpu_hour",), y, 250.0)
-    >>> table = worth_measuring(np.column_stack([x, 0 * x]), [quote, probe])
-    >>> table[["measurement", "verdict"]].to_numpy().tolist()
-    [['8-point probe', 'measure'], ['price quote', 'not worth it']]
-    """
-    rows = []
-    for one in measurements:
-        try:
-            value = value_of_information(net_benefit_usd, one.learned, level)
-        except ValueError as error:
-            raise ValueError(f"measurement {one.name!r}: {error}") from error
-        about: dict[str, Any] = {"measurement": one.name, "inputs": ", ".join(one.inputs)}
-        rows.append(about | against_cost(value, one.cost_usd))
-    table = pd.DataFrame(rows, columns=list(_WORTH))
-    return table.sort_values("net_usd", ascending=False, kind="stable", ignore_index=True)
-
-
 def against_cost(value: Interval, cost_usd: float) -> dict[str, Any]:
-    """The value of a measurement against its cost, as columns of `worth_measuring`.
+    """The value of a measurement against its cost.
+
+    Returns: value_usd, low_usd, high_usd (interval of the value), cost_usd, net_usd (value less
+    cost), verdict: "measure" when the whole interval is above the cost, "not worth it" when none of
+    it is, else "undecided", which more draws would settle.
 
     >>> against_cost(Interval(900.0, 800.0, 1000.0), 500.0)["verdict"]
     'measure'
@@ -191,7 +139,7 @@ def against_cost(value: Interval, cost_usd: float) -> dict[str, Any]:
 
 
 def measure_next(worth: pd.DataFrame) -> pd.Series | None:
-    """The row of `worth_measuring` to buy next; None when nothing is surely worth measuring."""
+    """The row of `against_cost` to buy next; None when nothing is surely worth measuring."""
     buys = worth[worth["verdict"] == "measure"]
     return None if buys.empty else buys.nlargest(1, "net_usd").iloc[0]
 

@@ -130,11 +130,6 @@ def path(d: Draws, name: str, months: int) -> FloatArray:
     return np.ones((1, months)) if found is None else found[:, :months]
 
 
-def without_paths(d: Draws) -> dict[str, FloatArray]:
-    """The draws with every path at its trend."""
-    return {name: x for name, x in d.items() if not name.startswith(PATH)}
-
-
 def drawn_paths(
     d: Mapping[str, FloatArray], factor: Figure, workload: str, months: int, seed: int
 ) -> dict[str, FloatArray]:

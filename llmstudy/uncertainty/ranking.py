@@ -2,8 +2,8 @@
 
 `sensitivity` ranks by Sobol indices what decides the size of an outcome; `pawn` by its whole
 distribution, from draws that exist anyway, where a tail is heavy or an outcome infinite ("never").
-What decides whether there is an outcome at all is ranked apart: `never_effects` by Sobol indices of
-the indicator, `never_by_input` from existing draws.
+What decides whether there is an outcome at all is ranked apart: `never_by_input`, from existing
+draws.
 
 Every ranking comes with the ranks that its intervals allow: see `possible_ranks`.
 """
@@ -77,7 +77,7 @@ def sensitivity(
     if not np.isfinite(outcomes).all():
         raise ValueError(
             "the outcome is not finite in every draw, so it has no variance to share out: "
-            "rank it with pawn, and its 'never' with never_effects"
+            "rank it with pawn, and its 'never' with never_by_input"
         )
     table = _indices(names, np.clip(outcomes, *np.quantile(outcomes, [0.01, 0.99])), seed)
     middle = np.full((2 * len(names), len(names)), 0.5)
@@ -260,32 +260,6 @@ class NeverRanking:
     p_never: Interval
     reason: str
     inputs: pd.DataFrame
-
-
-def never_effects(
-    figures: Mapping[str, Figure],
-    is_never: Callable[[Draws], BoolArray],
-    n: int,
-    seed: int,
-) -> NeverRanking:
-    """Sobol indices of the indicator "never" over the uncertain figures.
-
-    figures, n: as in `sensitivity`. is_never: draws -> (n,) bool.
-    Returns inputs with columns input, first_order, total_effect, total_effect_error, rank,
-    rank_worst. A rare event needs a larger n: with p_never 1 %, 1,024 give errors of about 0.2.
-    Source: Saltelli et al. (2010), as `sensitivity`.
-    """
-    names = _uncertain(figures)
-    u = _uniforms(names, n, seed) if names else np.empty((1, 0))
-    never = np.asarray(is_never(_at(figures, names, u)))
-    # the first and last rows of a block are independent draws; those between repeat parts of them
-    told = never.reshape(-1, len(names) + 2)[:, [0, -1]] if names else never
-    p_never = wilson(int(told.sum()), told.size)
-    reason = _nothing_to_rank(never, names)
-    if reason:
-        return NeverRanking(p_never, reason, pd.DataFrame(columns=[*_INDICES, *_RANKS]))
-    table = _with_ranks(_indices(names, never.astype(float), seed))
-    return NeverRanking(p_never, "", _largest_first(table, "total_effect"))
 
 
 def _nothing_to_rank(never: BoolArray, names: list[str]) -> str:

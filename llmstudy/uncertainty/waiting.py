@@ -11,7 +11,6 @@ made to look better than it is. Paths are independent rows; whoever makes the co
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -34,30 +33,11 @@ Months = npt.NDArray[np.int_]
 _KNOTS = 5
 _PAIR_KNOTS = 2  # two states act together by their product only
 _MIN_PATHS = 200
-_CANDIDATES = 200
 _TRIED = 50  # thresholds of each state, as rivals of the regression
 _SURE = 2.0  # standard errors
 
 # Gains are regressed as they are, and over their usual size: see `value_of_information`.
 _POWERS = (0.0, 1.0)
-
-
-@dataclass(frozen=True)
-class ThresholdRule:
-    """Switch in the first month in which the signal is at least `threshold`; None: never switch.
-
-    `low` and `high` span the thresholds whose cost cannot be told from the best one's (None at the
-    upper end: never switching is among them). Costs and savings are of the half of the paths that
-    the threshold was not found on. `mean_switch_month` is None where no path switches.
-    """
-
-    threshold: float | None
-    low: float | None
-    high: float | None
-    mean_cost_usd: Interval
-    saving_vs_now_usd: Interval
-    mean_switch_month: float | None
-    p_never: float
 
 
 def switch_costs(
@@ -149,38 +129,6 @@ def value_of_waiting(
         rows.append(row | {"mean_switch_month": 0.0, "p_never": 0.0})
     rows.append(_row("hindsight", costs, first_least(costs, axis=1), costs[:, 0], level))
     return pd.DataFrame(rows)
-
-
-def threshold_rule(
-    switch_costs_usd: FloatArray, signal: FloatArray, level: float = 0.95
-) -> ThresholdRule:
-    """The threshold of a signal at which switching costs least, and what it costs out of sample.
-
-    switch_costs_usd: (n_paths, n_months + 1). signal: (n_paths, n_months), known at the start of
-    the month, such as the API bill over the fleet's; its minimum over w months makes a rule that
-    must hold for w months. Found on the even rows among 200 quantiles of what the signal's running
-    maximum reaches, and judged on the odd ones.
-    Raises: as `value_of_waiting`.
-    """
-    costs, states = _checked(switch_costs_usd, signal)
-    reached = np.maximum.accumulate(states[:, :, 0], axis=1)
-    found, judged = slice(0, None, 2), slice(1, None, 2)
-    candidates, paid = _thresholds(costs[found], reached[found], _CANDIDATES)
-    best = int(first_least(paid.mean(axis=1)))
-    excess = paid - paid[best]
-    half = norm.ppf((1 + level) / 2) * excess.std(axis=1, ddof=1) / np.sqrt(excess.shape[1])
-    alike = candidates[excess.mean(axis=1) <= half]
-    month = _passage(reached[judged], float(candidates[best]))
-    cost, now, switched = _picked(costs[judged], month), costs[judged, 0], month < reached.shape[1]
-    return ThresholdRule(
-        threshold=_none_if_infinite(candidates[best]),
-        low=_none_if_infinite(alike.min()),
-        high=_none_if_infinite(alike.max()),
-        mean_cost_usd=_mean(cost, level),
-        saving_vs_now_usd=_mean(now - cost, level),
-        mean_switch_month=float(month[switched].mean()) if switched.any() else None,
-        p_never=float(1 - switched.mean()),
-    )
 
 
 # ---- rules --------------------------------------------------------------------------------------
@@ -309,10 +257,6 @@ def _mean(x: FloatArray, level: float) -> Interval:
     half = float(norm.ppf((1 + level) / 2) * x.std(ddof=1) / np.sqrt(len(x)))
     mean = float(x.mean())
     return Interval(mean, mean - half, mean + half)
-
-
-def _none_if_infinite(x: float) -> float | None:
-    return float(x) if np.isfinite(x) else None
 
 
 def _checked(costs_usd: FloatArray, states: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -43,9 +43,8 @@ def test_with_no_path_a_move_saves_what_the_model_of_the_sensitivity_says(priced
         update={"price_paths": calm, "workloads": {**study.workloads, "extraction": quiet}}
     )
     found = portfolio_saving(study, offers, {"extraction": route})
-    d = mc.without_paths(
-        futures_of(study, "extraction", pair_inputs(study, offers, "extraction", route))
-    )
+    drawn = futures_of(study, "extraction", pair_inputs(study, offers, "extraction", route))
+    d = {name: x for name, x in drawn.items() if not name.startswith(mc.PATH)}
     current, offer = (offers.offer("extraction", r) for r in ("openai-gpt-4o", route))
     assert found == pytest.approx(mc.move_saving_usd(current, offer, d, study.months))
 

@@ -20,11 +20,12 @@ from llmstudy import chapter as chapters
 from llmstudy.assess import sizing
 from llmstudy.assess.case import open_case
 from llmstudy.assess.evidence import evidence_tables
-from llmstudy.assess.latency import latency_tables
+from llmstudy.assess.latency import latency_tables, measured_requests
 from llmstudy.assess.probes import own_tables
 from llmstudy.capacity.sizing import peak, week
 from llmstudy.chapter import open_chapter
 from llmstudy.cli import app
+from llmstudy.latency import latency_table, slo_attainment
 from llmstudy.probe import record
 from llmstudy.probe.samples import COLUMNS, Run
 from llmstudy.probe.vllm import recorded
@@ -185,6 +186,31 @@ def test_the_pace_is_judged_against_its_own_target_and_only_of_probed_routes(jud
     assert row["verdict"] == "misses"
     assert row_of(found, HOSTED, EXTRACTION, "tpot")["verdict"] == "meets"
     assert {r["route"] for r in found["tpot"]} == {HOSTED}
+
+
+def test_the_measured_requests_give_the_percentiles_that_the_chapter_judges(probed, hosting):
+    days = [simulated(1, day="2026-11-18"), simulated(2, failed=8, day="2026-11-19")]
+    case = open_case(load(probed(**{HOSTED: days, API: [simulated(3)]})))
+    samples = measured_requests(case)
+    assert samples.groupby(["route", "day", "run"])["ok"].count().unique().tolist() == [800]
+    by = ["workload", "route"]
+    percentiles = latency_table(samples, by, ["ttft_s"]).set_index([*by, "percentile"])
+    found = latency_tables(case, hosting)["latency"]
+    measured = found[found["source"] == "probe"]
+    assert len(measured) == 4
+    for row in measured.to_dict("records"):
+        p95 = percentiles.loc[(row["workload"], row["route"], "p95")]
+        assert p95["estimate"] == pytest.approx(row["ttft_p95_s"])
+        assert p95["low"] == pytest.approx(row["low_s"])
+    attained = slo_attainment(samples, by, {"ttft_s": "ttft_slo_s"}).set_index(by)
+    assert attained.loc[(CHAT, HOSTED), "attainment"] == pytest.approx(0.99)
+    assert "2,400 requests" in headings.measured_requests(samples)
+
+
+def test_a_study_without_log_or_probe_has_no_measured_request_and_says_what_it_takes(probed):
+    samples = measured_requests(open_case(load(probed())))
+    assert latency_table(samples, ["route"], ["ttft_s"]).empty
+    assert "at least 72 requests" in headings.measured_requests(samples)
 
 
 def test_failures_are_in_the_percentile_and_their_share_is_told(judged):

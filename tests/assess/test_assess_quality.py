@@ -7,7 +7,7 @@ from statsmodels.stats.multitest import multipletests
 
 from llmstudy import paths
 from llmstudy.assess import case as opened
-from llmstudy.assess.quality import UNPAIRED_DISCORDANCE, counts_of, quality_tables
+from llmstudy.assess.quality import UNPAIRED_DISCORDANCE, counts_of, paired_items, quality_tables
 from llmstudy.evidence import traffic_of
 from llmstudy.quality import (
     PairedCounts,
@@ -67,6 +67,27 @@ def test_a_route_without_a_pair_says_how_many_items_would_do(table):
     assert (found["verdict"], found["grade"], found["n"]) == ("none", "assumed", 0)
     assert found["n_needed"] == score_test_size(UNPAIRED_DISCORDANCE, 0.03, FIRST_LOOK)
     assert f"{UNPAIRED_DISCORDANCE:.0%}" in found["source"]
+
+
+def test_the_items_of_each_pair_plan_the_golden_set_that_its_verdict_asks_for(table):
+    pairs = paired_items(load(paths.params("default.yaml"))).set_index(["workload", "route"])
+    verdicts = table()
+    assert set(pairs.index) == set(verdicts.index[verdicts["n"] > 0])
+    cells = pairs[["both", "only_proprietary", "only_open", "neither"]].sum(axis=1)
+    assert (cells == pairs["n"]).all()
+    assert (pairs["difference"] == verdicts.loc[pairs.index, "difference"]).all()
+    route = ("classification", "groq-llama-3.1-8b")  # planned for no true difference
+    pair = pairs.loc[route]
+    size = score_test_size(pair["discordance_share"], pair["margin"], pair["next_alpha"])
+    assert size == verdicts.loc[route, "n_needed"]
+
+
+def test_a_study_that_scored_nothing_has_tables_without_rows(variant):
+    text = paths.params("source_memo.yaml").read_text(encoding="utf-8")
+    scored = text[text.index("      evidence:\n") : text.index("*llama70b\n") + len("*llama70b\n")]
+    pairs = paired_items(load(variant("source_memo", (scored, ""))))
+    assert pairs.empty
+    assert "discordance_share" in pairs
 
 
 def test_a_published_pair_is_reported_as_counted(table):

@@ -1,14 +1,15 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from llmstudy.capacity import (
     GROUP,
     SETTING,
     CannotServe,
+    FirstToken,
     capacity_at_slo,
-    first_token_ratios,
     fit_first_token,
     fit_serving_curve,
     gpu,
@@ -23,6 +24,7 @@ from llmstudy.capacity.first_token import (
     reading_per_step,
     waiting,
 )
+from llmstudy.capacity.fit import groups
 from llmstudy.capacity.replay import Slo, engine, fleet, replay, request_table, requests_on
 from llmstudy.capacity.sizing import (
     Burstiness,
@@ -37,7 +39,19 @@ SHAPE, H200 = model_shape("meta-llama/Llama-3.1-70B"), gpu("h200_sxm")
 
 @pytest.fixture(scope="module")
 def ratios():
-    return first_token_ratios(serving_points())
+    """Predicted over measured TTFT by group, each configuration predicted from the others of it."""
+    rows = []
+    for key, group, shape, card in groups(serving_points()):
+        used = usable_points(group, shape, card, key["precision"])
+        if len(used) < 5:
+            continue
+        curve = fit_serving_curve(group, shape, card, key["precision"])
+        unscaled_s = FirstToken(1.0, 1.0, 1.0).under_load_s(curve, used)
+        logs = np.log(used["ttft_ms"].to_numpy() / 1e3 / unscaled_s)
+        others = [np.median(np.delete(logs, i)) for i in range(len(logs))]
+        p10, median, p90 = np.quantile(np.exp(others - logs), [0.1, 0.5, 0.9])
+        rows.append({"n": len(used), "p10": p10, "median": median, "p90": p90})
+    return pd.DataFrame(rows)
 
 
 def test_the_first_token_of_points_that_the_fit_did_not_see_comes_when_it_was_measured(ratios):

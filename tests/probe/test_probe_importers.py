@@ -12,12 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmstudy import canonical
+from llmstudy import canonical, paths
 from llmstudy.probe import record as run_folder
 from llmstudy.probe.audit import audit
 from llmstudy.probe.importers import (
     TOOLS,
-    comparability,
     published_against_derived,
     read_results,
 )
@@ -1043,8 +1042,12 @@ def test_errors_become_words_that_can_be_counted(text, word):
     assert error_word(text) == word
 
 
+def load_tool_metrics():
+    return pd.read_csv(paths.data("load_tool_metrics.csv"), keep_default_na=False)
+
+
 def test_every_published_quantity_has_a_row_with_a_reason_and_a_source():
-    table = comparability()
+    table = load_tool_metrics()
     assert not table.duplicated(["tool", "version", "api", "name"]).any()
     assert set(table["comparable"]) == {"yes", "with care", "no"}
     assert set(table["quantity"]) == {"ttft", "tpot", "itl", "e2e", "client_queue", ""}
@@ -1053,7 +1056,7 @@ def test_every_published_quantity_has_a_row_with_a_reason_and_a_source():
 
 
 def test_an_api_of_its_own_has_no_row_for_any_api_beside_it():
-    for _, rows in comparability().groupby(["tool", "name"]):
+    for _, rows in load_tool_metrics().groupby(["tool", "name"]):
         assert len(rows) == 1 or "any" not in set(rows["api"])
 
 

@@ -10,14 +10,8 @@ from scipy.signal import lfilter
 from scipy.stats import norm
 
 from llmstudy import latency
-from llmstudy.probe.intervals import (
-    batches,
-    decomposition,
-    metrics,
-    metrics_table,
-    quantile_interval,
-    units,
-)
+from llmstudy.latency import batches, dependent_quantile_interval, units
+from llmstudy.probe.intervals import decomposition, metrics, metrics_table
 from llmstudy.probe.samples import Run, Sample, table
 
 # ---- processes whose percentiles are known
@@ -74,7 +68,7 @@ def test_interval_covers_where_the_one_for_independent_requests_does_not(
 ):
     rng = np.random.default_rng(7)
     runs = [draw(rng, n) for _ in range(500)]
-    ours = coverage([quantile_interval(x, batches(n), q) for x in runs], truth(q))
+    ours = coverage([dependent_quantile_interval(x, batches(n), q) for x in runs], truth(q))
     naive = coverage([latency.quantile_interval(x, q) for x in runs[:250]], truth(q))
     assert least <= ours <= most
     assert naive <= naive_most
@@ -90,7 +84,7 @@ def test_runs_are_the_unit_when_each_has_a_level_of_its_own(n_runs, q):
     for _ in range(500):
         level = np.repeat(0.3 * rng.standard_normal(n_runs), 300)
         x = np.exp(level + 0.5 * rng.standard_normal(len(unit)))
-        found.append(quantile_interval(x, unit, q, consecutive=False))
+        found.append(dependent_quantile_interval(x, unit, q, consecutive=False))
         naive.append(latency.quantile_interval(x, q))
     assert 0.92 <= coverage(found, truth) <= 0.99
     assert coverage(naive, truth) < 0.6
@@ -99,7 +93,8 @@ def test_runs_are_the_unit_when_each_has_a_level_of_its_own(n_runs, q):
 def test_independent_requests_keep_most_of_their_number():
     rng = np.random.default_rng(7)
     sizes = [
-        quantile_interval(independent(rng, 500), batches(500), 0.9).n_effective for _ in range(200)
+        dependent_quantile_interval(independent(rng, 500), batches(500), 0.9).n_effective
+        for _ in range(200)
     ]
     assert 0.7 * 500 < np.median(sizes) <= 500
 
@@ -114,7 +109,7 @@ def test_independent_requests_keep_most_of_their_number():
 )
 def test_interval_holds_the_estimate_and_never_claims_more_than_n(values, q):
     x = np.array(values)
-    found = quantile_interval(x, batches(len(x)), q)
+    found = dependent_quantile_interval(x, batches(len(x)), q)
     estimate = inf if found.estimate is None else found.estimate
     assert found.low <= estimate <= found.high
     assert 0 < found.n_effective <= found.n == len(x)
@@ -124,7 +119,7 @@ def test_interval_holds_the_estimate_and_never_claims_more_than_n(values, q):
 def test_requests_that_do_not_vary_between_units_get_the_interval_of_independent_ones():
     x = np.tile(np.arange(1.0, 21.0), 20)
     ours, naive = (
-        quantile_interval(x, batches(400), 0.9),
+        dependent_quantile_interval(x, batches(400), 0.9),
         latency.quantile_interval(x, 0.9),
     )
     assert (ours.low, ours.high) == (naive.low, naive.high)
@@ -133,16 +128,16 @@ def test_requests_that_do_not_vary_between_units_get_the_interval_of_independent
 
 def test_support_needs_n_and_an_effective_n_that_observes_both_ends():
     rng = np.random.default_rng(7)
-    few = quantile_interval(rng.random(71), batches(71), 0.95)
-    dependent = quantile_interval(np.sort(rng.random(400)), batches(400), 0.95)
-    plenty = quantile_interval(rng.random(400), batches(400), 0.95)
+    few = dependent_quantile_interval(rng.random(71), batches(71), 0.95)
+    dependent = dependent_quantile_interval(np.sort(rng.random(400)), batches(400), 0.95)
+    plenty = dependent_quantile_interval(rng.random(400), batches(400), 0.95)
     assert (few.supported, dependent.supported, plenty.supported) == (False, False, True)
     assert dependent.high == inf
 
 
 def test_a_hundred_thousand_requests_take_no_time_worth_waiting_for():
     x = np.random.default_rng(7).random(100_000)
-    assert quantile_interval(x, batches(len(x)), 0.99).n_effective > 20_000
+    assert dependent_quantile_interval(x, batches(len(x)), 0.99).n_effective > 20_000
 
 
 def test_units_are_days_else_runs_else_batches():
@@ -333,9 +328,15 @@ def test_a_reused_connection_has_no_set_up():
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        (lambda: quantile_interval(np.array([1.0, np.nan]), batches(2), 0.5), "NaN or negative"),
-        (lambda: quantile_interval(np.array([1.0, 2.0]), batches(3), 0.5), "one for each"),
-        (lambda: quantile_interval(np.array([1.0]), batches(1), 95), "0.95 for p95"),
+        (
+            lambda: dependent_quantile_interval(np.array([1.0, np.nan]), batches(2), 0.5),
+            "NaN or negative",
+        ),
+        (
+            lambda: dependent_quantile_interval(np.array([1.0, 2.0]), batches(3), 0.5),
+            "one for each",
+        ),
+        (lambda: dependent_quantile_interval(np.array([1.0]), batches(1), 95), "0.95 for p95"),
     ],
 )
 def test_an_error_says_what_is_wrong(wrong, says):

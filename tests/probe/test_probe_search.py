@@ -497,9 +497,8 @@ def test_beside_every_request_in_steady_state_all_workers_are_busy(workers, n, s
 
 def test_runs_become_serving_points_that_the_capacity_fit_reads():
     rng = np.random.default_rng(4)
-    rows = search.serving_points_table(
-        closed_run(c, 4 * c + 40, rng, ramp_s=0.01) for c in (2, 4, 8, 16)
-    )
+    runs = [closed_run(c, 4 * c + 40, rng, ramp_s=0.01) for c in (2, 4, 8, 16)]
+    rows = pd.DataFrame([search.serving_point(run) for run in runs])
     bundled = capacity.serving_points()
     assert set(bundled.columns) <= set(rows.columns)
     assert rows["tpot_ms"].tolist() == pytest.approx([12.0, 14.0, 18.0, 26.0], rel=1e-6)

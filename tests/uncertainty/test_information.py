@@ -1,16 +1,16 @@
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import betabinom, norm
 
 from llmstudy.uncertainty.information import (
-    Measurement,
+    against_cost,
     evpi,
     measure_next,
     spline_design,
     value_of_information,
-    worth_measuring,
 )
 
 N = 20_000
@@ -260,40 +260,40 @@ def test_splines_follow_a_curve_and_run_straight_beyond_the_outer_knots():
 # ---- what to measure next -----------------------------------------------------------------------
 
 
-def measurements(costs):
-    """A probe that decides, a quote that says nothing, and a log that says a little."""
+def judged(**costs_usd):
+    """Three measurements against their costs: of an input that decides, of one that does not, and
+    of one that decides a little."""
     rng = np.random.default_rng(15)
     x, y, z = 1e4 * rng.normal(size=(3, N))
-    table = against_nothing(x + 0.3 * y)
-    told = (x, z, y)
-    names = (("probe", "capacity_factor"), ("quote", "usd_per_gpu_hour"), ("log", "requests"))
-    return table, [
-        Measurement(name, (given_,), learned, cost)
-        for (name, given_), learned, cost in zip(names, told, costs, strict=True)
-    ]
+    table, learned = against_nothing(x + 0.3 * y), {"probe": x, "quote": z, "log": y}
+    return pd.DataFrame(
+        {
+            "measurement": name,
+            **against_cost(value_of_information(table, learned[name]), cost_usd),
+        }
+        for name, cost_usd in costs_usd.items()
+    )
 
 
-def test_measurements_are_judged_against_their_cost_and_the_best_comes_first():
-    table, choices = measurements(costs=(900.0, 400.0, 1200.0))
-    worth = worth_measuring(table, choices).set_index("measurement")
-    assert worth.index.tolist() == ["probe", "log", "quote"]
-    assert worth["verdict"].tolist() == ["measure", "undecided", "not worth it"]
+def test_measurements_are_judged_against_their_cost():
+    worth = judged(probe=900.0, quote=400.0, log=1200.0).set_index("measurement")
+    assert worth["verdict"].to_dict() == {
+        "probe": "measure",
+        "quote": "not worth it",
+        "log": "undecided",
+    }
     assert worth.loc["probe", "value_usd"] == pytest.approx(unit_normal_loss(0, 1e4), rel=0.06)
     assert (worth["net_usd"] == worth["value_usd"] - worth["cost_usd"]).all()
-    assert worth["net_usd"].is_monotonic_decreasing
 
 
 def test_the_next_measurement_is_the_one_that_gains_most_after_its_cost():
-    table, choices = measurements(costs=(900.0, 400.0, 0.0))
-    worth = worth_measuring(table, choices)
+    worth = judged(probe=900.0, quote=400.0, log=0.0)
     assert (worth["verdict"] == "measure").sum() == 2
     assert measure_next(worth)["measurement"] == "probe"
 
 
 def test_nothing_is_worth_measuring_when_every_measurement_costs_more_than_it_tells():
-    table, choices = measurements(costs=(1e5, 1e5, 1e5))
-    assert measure_next(worth_measuring(table, choices)) is None
-    assert measure_next(worth_measuring(table, [])) is None
+    assert measure_next(judged(probe=1e5, quote=1e5, log=1e5)) is None
 
 
 @pytest.mark.parametrize(
@@ -307,6 +307,6 @@ def test_nothing_is_worth_measuring_when_every_measurement_costs_more_than_it_te
         (np.zeros((500, 2)), np.full(500, np.nan), "not finite"),
     ],
 )
-def test_what_cannot_be_valued_is_an_error_that_names_the_measurement(table, learned, said):
-    with pytest.raises(ValueError, match=f"'probe'.*{said}"):
-        worth_measuring(table, [Measurement("probe", (), learned, 1.0)])
+def test_what_cannot_be_valued_is_an_error_that_says_why(table, learned, said):
+    with pytest.raises(ValueError, match=said):
+        value_of_information(table, learned)

@@ -12,7 +12,6 @@ from llmstudy.figure import Figure
 from llmstudy.uncertainty.ranking import (
     never_by_bin,
     never_by_input,
-    never_effects,
     pawn,
     possible_ranks,
     sensitivity,
@@ -218,30 +217,6 @@ def test_draws_that_cannot_be_ranked_are_an_error(x, y, words):
 # ---- P(never)
 
 
-def test_total_effects_of_never_past_a_threshold_are_the_closed_form():
-    # never when a + b > c, uniform a, b in 0..1, c = 1.5: p = 1/8. With a known, p is (a - 1/2)+;
-    # total effect of b = E[p(a)(1 - p(a))] / (p(1 - p)), and of a alike
-    figures = {"a": uniform(), "b": uniform(), "idle": uniform()}
-    found = never_effects(figures, lambda d: d["a"] + d["b"] > 1.5, 4096, seed=6)
-    p = 1 / 8
-    left = 1 / 8 - 1 / 24  # integral of x - x^2 over 0..1/2
-    effects = found.inputs.set_index("input")
-    assert found.p_never.estimate == pytest.approx(p, abs=0.004)
-    for name in ("a", "b"):
-        row = effects.loc[name]
-        assert row["total_effect"] == pytest.approx(left / (p * (1 - p)), abs=0.04)
-        assert row["first_order"] == pytest.approx((1 / 24 - p**2) / (p * (1 - p)), abs=0.06)
-    assert effects.loc["idle", "total_effect"] == 0
-    assert effects["rank"].to_dict() == {"a": 1, "b": 1, "idle": 3}
-
-
-def test_a_rare_never_is_ranked_and_not_clipped_away():
-    found = never_effects({"a": uniform(), "b": uniform()}, lambda d: d["a"] > 0.995, 4096, seed=2)
-    assert found.p_never.low < 0.005 < found.p_never.high
-    assert found.inputs.loc[0, "input"] == "a"
-    assert found.inputs.loc[0, "total_effect"] == pytest.approx(1, abs=0.25)
-
-
 def test_p_never_by_bin_is_counted_with_its_wilson_interval():
     x = np.arange(100.0)
     found = never_by_bin({"x": x, "held": 0 * x}, x >= 70, bins=5)
@@ -290,21 +265,9 @@ def test_inputs_without_effect_exceed_the_chance_spread_in_one_analysis_of_twent
 def test_where_never_does_not_vary_there_is_nothing_to_rank_and_the_reason_is_told(always, words):
     d = uniforms(400, "ab", seed=1)
     by_input = never_by_input(d, np.full(400, always), seed=1)
-    figures = {"a": uniform(), "b": uniform()}
-    by_effect = never_effects(figures, lambda d: np.full(len(d["a"]), always), 64, seed=1)
-    for found in (by_input, by_effect):
-        assert words in found.reason
-        assert found.inputs.empty
-        assert found.p_never.estimate == float(always)
+    assert words in by_input.reason
+    assert by_input.inputs.empty
+    assert by_input.p_never.estimate == float(always)
     ranked = never_by_input(d, d["a"] > 0.5, seed=1)
     assert ranked.reason == ""
     assert list(by_input.inputs) == list(ranked.inputs)
-    ranked = never_effects(figures, lambda d: d["a"] > 0.5, 64, seed=1)
-    assert list(by_effect.inputs) == list(ranked.inputs)
-
-
-def test_certain_inputs_decide_nothing_and_the_verdict_of_the_one_point_is_told():
-    found = never_effects({"a": Figure("", 7, "x")}, lambda d: d["a"] > 5, 64, seed=1)
-    assert found.reason
-    assert found.inputs.empty
-    assert found.p_never.estimate == 1

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from llmstudy.uncertainty.waiting import switch_costs, threshold_rule, value_of_waiting
+from llmstudy.uncertainty.waiting import switch_costs, value_of_waiting
 
 
 def table(costs, states, **more):
@@ -204,49 +204,6 @@ def test_a_short_commitment_is_left_where_the_state_says_so_and_not_before_its_t
         assert row["mean_cost_usd"] == pytest.approx((left + stayed) / 2)
         assert (row["mean_switch_month"], row["p_never"]) == (0, 0)
     assert found.loc["commit now", "mean_cost_usd"] == stayed
-
-
-# ---- the rule -----------------------------------------------------------------------------------
-
-
-def test_the_threshold_of_a_single_month_is_found_and_its_saving_is_out_of_sample():
-    rng = np.random.default_rng(7)
-    signal = rng.uniform(0, 3, size=(8000, 1))
-    costs = np.hstack([np.zeros((8000, 1)), signal - 1.5 + rng.normal(size=(8000, 1))])
-    rule = threshold_rule(costs, signal)
-    assert rule.low <= 1.5 <= rule.high
-    assert rule.threshold == pytest.approx(1.5, abs=0.25)
-    assert rule.saving_vs_now_usd.low <= 0.375 <= rule.saving_vs_now_usd.high
-    assert rule.p_never == pytest.approx(rule.threshold / 3, abs=0.03)
-    assert rule.mean_switch_month == 0
-
-
-def test_the_threshold_of_a_perpetual_option_is_that_of_mcdonald_and_siegel():
-    """Quarterly Journal of Economics 101:707-727 (1986): switch when value / price >= b/(b - 1)."""
-    rate, sd, quarters = 0.08, 0.2, 160
-    b = 0.5 + np.sqrt(0.25 + 2 * rate / sd**2)
-    value = geometric(np.random.default_rng(8), 5000, quarters, 1.0, 0.0, sd / 2)
-    discount = np.exp(-rate * np.arange(quarters) / 4)
-    costs = np.hstack([-discount * (value - 1), np.zeros((5000, 1))])
-    rule = threshold_rule(costs, value)
-    in_quarters = b / (b - 1) * np.exp(-0.5826 * sd / 2)  # for a signal seen only each quarter
-    assert rule.low <= in_quarters <= rule.high
-    worth = (b / (b - 1) - 1) * (b / (b - 1)) ** -b
-    assert rule.saving_vs_now_usd.low <= worth <= rule.saving_vs_now_usd.high
-    assert rule.threshold == pytest.approx(in_quarters, rel=0.15)
-
-
-def test_where_switching_only_costs_there_is_no_threshold():
-    rng = np.random.default_rng(9)
-    costs = np.hstack([1 + rng.random((500, 3)), np.zeros((500, 1))])
-    rule = threshold_rule(costs, rng.random((500, 3)))
-    assert (rule.threshold, rule.high, rule.mean_switch_month, rule.p_never) == (
-        None,
-        None,
-        None,
-        1,
-    )
-    assert rule.mean_cost_usd.estimate == 0
 
 
 # ---- what cannot be judged ----------------------------------------------------------------------

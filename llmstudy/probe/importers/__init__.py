@@ -25,6 +25,6 @@ is no number is kept as NaN, and a negative one as it is: the audit finds the ru
 """
 
 from llmstudy.probe.importers.formats import TOOLS, read_results
-from llmstudy.probe.importers.published import comparability, published_against_derived
+from llmstudy.probe.importers.published import published_against_derived
 
-__all__ = ["TOOLS", "comparability", "published_against_derived", "read_results"]
+__all__ = ["TOOLS", "published_against_derived", "read_results"]

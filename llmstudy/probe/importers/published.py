@@ -24,21 +24,6 @@ def _table() -> pd.DataFrame:
     return pd.read_csv(paths.data("load_tool_metrics.csv"), keep_default_na=False)
 
 
-def comparability() -> pd.DataFrame:
-    """What each tool's published numbers are, and whether they may be compared with ours.
-
-    Returns: one row per tool, version, API and name: `tool`, `version`, `api` ("any" or the one for
-    which it holds), `quantity` (ours beside which it is laid: ttft, tpot, itl, e2e, client_queue,
-    or empty), `name` (the tool's), `definition`, `comparable` ("yes", "with care", "no"), `why`,
-    `derived_from` (the fields from which ours is derived), `source`.
-
-    >>> table = comparability()
-    >>> table.loc[table["name"] == "time_per_output_token_ms", "comparable"].item()
-    'no'
-    """
-    return _table().copy()
-
-
 def published_against_derived(run: Run) -> pd.DataFrame:
     """The latencies that a tool published beside those derived from its own raw times.
 

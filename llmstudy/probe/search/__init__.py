@@ -9,7 +9,7 @@ from llmstudy.capacity import guessed_curve
 from llmstudy.probe.search.goodput import SLO, Goodput, Measure, max_goodput, slo_margin
 from llmstudy.probe.search.knee import Knee, backlog_growth, knee, load_point
 from llmstudy.probe.search.levels import sweep_candidates, sweep_levels
-from llmstudy.probe.search.points import Audited, serving_point, serving_points_table, steady_state
+from llmstudy.probe.search.points import Audited, serving_point, steady_state
 
 __all__ = [
     "SLO",
@@ -23,7 +23,6 @@ __all__ = [
     "load_point",
     "max_goodput",
     "serving_point",
-    "serving_points_table",
     "slo_margin",
     "steady_state",
     "sweep_candidates",

@@ -1,6 +1,6 @@
 """What does a closed-loop run say of a server in steady state, as a row for the capacity fit?"""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -59,9 +59,11 @@ def steady_state(run: Run) -> pd.DataFrame:
 def serving_point(run: Run, audit: Audited | None = None) -> dict[str, Any]:
     """A closed-loop run as one row of `capacity.serving_points`.
 
-    ttft_ms and tpot_ms are means over `steady_state`, as the bundled points are (see
-    `serving_points_table`), and because Little's law, by which throughput follows from them, holds
-    for means. Tokens are means of the server's counts, what was asked for where it gave none.
+    ttft_ms and tpot_ms are means over `steady_state`, because Little's law, by which throughput
+    follows from them, holds for means. Bundled points are means too, as far as can be told: their
+    publisher takes its other measured TTFT and TPOT from the `mean_ttft` and `mean_tpot` of the
+    same benchmark, over 10 requests per worker, ramp-up and drain included. Tokens are means of the
+    server's counts, what was asked for where it gave none.
 
     Columns: those of `capacity.serving_points`, and ttft_median_ms, tpot_median_ms, n (requests in
     steady state), kv_dtype, prefix_caching, lora, enforce_eager (None: not known), variant (the
@@ -140,16 +142,3 @@ def serving_point(run: Run, audit: Audited | None = None) -> dict[str, Any]:
         "source": f"{tool['name']} {tool['version']}",
         "licence": "own measurement",
     }
-
-
-def serving_points_table(
-    runs: Iterable[Run], audit: Callable[[Run], Audited] | None = None
-) -> pd.DataFrame:
-    """One row per run, as `serving_point`, ready for `capacity.fit_serving_curve`.
-
-    audit: judges each run; an invalid one is refused. Bundled points are means too, as far as can
-    be told: their publisher takes its other measured TTFT and TPOT from the `mean_ttft` and
-    `mean_tpot` of the same benchmark, over 10 requests per worker, ramp-up and drain included.
-    Raises: ValueError as `serving_point`.
-    """
-    return pd.DataFrame([serving_point(run, audit(run) if audit else None) for run in runs])

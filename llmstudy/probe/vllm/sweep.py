@@ -49,7 +49,7 @@ _BENCH, _BENCH_LOG = "vllm_bench.json", "vllm_bench.log"
 class Sweep:
     """What was measured of one setting.
 
-    points: serving points, as `search.serving_points_table`, with what card and server said of
+    points: serving points, as `search.serving_point`, with what card and server said of
     each, and with shares of the roofline where the card is known. invalid: points that the audit
     refused or that gave no serving point, and failures of `vllm bench`, with their reasons.
     metrics: of each point in steady state, as `intervals.metrics`, in the same order. bench: `vllm
