@@ -20,7 +20,8 @@ from llmstudy.run import (
     latest_run,
     run_study,
 )
-from llmstudy.run.notebook import Execution, NotebookError, load_libraries
+from llmstudy.run.errors import NotebookError
+from llmstudy.run.notebook import Execution, load_libraries
 from llmstudy.study import StudyError, load
 
 STUDY = paths.params("default.yaml")

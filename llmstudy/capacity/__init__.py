@@ -7,8 +7,9 @@ and says which points to measure; `fit` finds a curve's parameters from measured
 intervals, and names the points to doubt; `judge` holds it against points that it did not see, and
 against other GPUs, and learns the prior; `scope` says how wrong it may be where; `plan` sizes a
 fleet by formula: capacity within the SLO, replicas, utilisation. `replay` follows every request
-through a fleet (`batching` is its compiled event loop), and `sizing` sizes fleets by it; both are
-used by their own names, since importing what compiles takes a while.
+through a fleet (`batching` is its compiled event loop, `engine` what both know of a replica), and
+`sizing` sizes fleets by it; both are used by their own names, since importing what compiles takes a
+while.
 
 What a GPU hour costs is in `prices`, what a fleet costs in `cost`, measured latency in `latency`.
 No GPU is touched here and no endpoint called.

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from llmstudy.capacity.replay import ACCOUNT_S, Engine, IntArray, Rules, StepTime
+from llmstudy.capacity.engine import ACCOUNT_S, Engine, IntArray, Rules, StepTime
 from llmstudy.figure import FloatArray
 
 Record = Any

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from llmstudy import paths
 from llmstudy.run import leftovers, provenance
-from llmstudy.run.notebook import Execution, NotebookError, load_libraries
+from llmstudy.run.errors import NotebookError
+from llmstudy.run.notebook import Execution, load_libraries
 
 if TYPE_CHECKING:
     from llmstudy.diff import Run

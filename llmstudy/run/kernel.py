@@ -23,7 +23,7 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
 from llmstudy.run import leftovers
-from llmstudy.run.notebook import NotebookError
+from llmstudy.run.errors import NotebookError
 
 START_TIMEOUT_S = 60
 

@@ -17,6 +17,7 @@ from threading import Thread
 from typing import Any
 
 from llmstudy.run import leftovers
+from llmstudy.run.errors import NotebookError
 
 LIBRARIES = [
     "papermill",
@@ -40,10 +41,6 @@ LIBRARIES = [
     "llmstudy.results",
 ]
 """What chapters import. The server keeps it: code that is edited later needs a new process."""
-
-
-class NotebookError(ValueError):
-    """A notebook that did not run to its end: which cell, and why."""
 
 
 class Execution:

@@ -10,12 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmstudy.capacity import batching, gpu, gpu_fit, model_shape
+from llmstudy.capacity.engine import Autoscaler, Engine, StepTime
 from llmstudy.capacity.replay import (
-    Autoscaler,
-    Engine,
     Requests,
     Slo,
-    StepTime,
     draw_outages,
     engine,
     fleet,

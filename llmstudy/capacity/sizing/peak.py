@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from llmstudy.capacity.curve import CannotServe, ServingCurve
+from llmstudy.capacity.engine import Engine
 from llmstudy.capacity.first_token import FirstToken
 from llmstudy.capacity.replay import (
-    Engine,
     Fleet,
     Outcome,
     Requests,

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from llmstudy.capacity.replay import ACCOUNT_S, Autoscaler, Fleet, draw_outages, fleet, summary
+from llmstudy.capacity.engine import ACCOUNT_S, Autoscaler
+from llmstudy.capacity.replay import Fleet, draw_outages, fleet, summary
 from llmstudy.capacity.sizing.load import WINDOW_S, Traffic, draw
 from llmstudy.capacity.sizing.peak import CELL, Service
 from llmstudy.figure import FloatArray
