@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator
 from statistics import median
 
 from llmstudy import paths
+from llmstudy.answer import Changes, Prepared, answer, break_evens, crossovers, prepare
 from llmstudy.assess.case import open_case
+from llmstudy.assess.measured import measured
 from llmstudy.explore import Panel
+from llmstudy.explore.page import page, view
 from llmstudy.study import load
-from llmstudy.what_if import Changes, Prepared, prepare, priced, what_if
-from llmstudy.what_if.page import page
 
 AIM_MS = 100.0
 
@@ -32,7 +33,7 @@ def main() -> None:
     given = parser.parse_args()
     case = open_case(load(given.study))
     began = time.perf_counter()
-    base = prepare(case, priced(case))
+    base = prepare(case, measured(case))
     print(f"prepared in {time.perf_counter() - began:.1f} s, targets at the study's own")
     rows = {step: _timed(run, given.repeats) for step, run in _steps(base, given.study)}
     print(f"{'step':<34}{'CPU ms':>10}{'p90':>8}{'wall ms':>10}{'p90':>8}")
@@ -49,7 +50,7 @@ def main() -> None:
 
 def _steps(base: Prepared, study: str) -> Iterator[tuple[str, Callable[[int], object]]]:
     panel = Panel(base, study)
-    at_base = what_if(base)
+    at_base = view(base)
 
     def turn(lever: str, value: Callable[[int], float]) -> Callable[[int], object]:
         def run(i: int) -> None:
@@ -66,11 +67,9 @@ def _steps(base: Prepared, study: str) -> Iterator[tuple[str, Callable[[int], ob
     yield "redraw, team", turn("team", lambda i: 1.05 + 0.05 * i)
     panel.to_base()
     yield "redraw, margin, seen before", turn("margin", lambda i: 0.5 * (i % 2))
-    yield "what_if, all break-evens", lambda i: what_if(base, Changes(volume=1.01 + 0.01 * i))
-    yield (
-        "what_if, without",
-        lambda i: what_if(base, Changes(volume=2.01 + 0.01 * i), breaks=False),
-    )
+    yield "answer", lambda i: answer(base, Changes(volume=2.01 + 0.01 * i))
+    yield "break-evens", lambda i: break_evens(base, at_base.outcome)
+    yield "crossovers", lambda i: crossovers(base, answer(base, Changes(gpu_price=1.01 + 0.01 * i)))
     yield "page of text and charts", lambda i: page(at_base, at_base)
 
 

@@ -12,10 +12,10 @@ from datetime import date
 from typing import Any
 
 from llmstudy import canonical, evidence
+from llmstudy.answer import Outcome, answer, prepare
 from llmstudy.assess import market
 from llmstudy.assess.case import Case
 from llmstudy.assess.current_models import cheaper_models
-from llmstudy.assess.headline import Answer, answer
 from llmstudy.assess.measured import measured
 from llmstudy.assess.triggers import trigger_rows
 from llmstudy.diff import (
@@ -201,10 +201,10 @@ def headline(last: Last, case: Case, results: Mapping[str, Mapping[str, Any]]) -
     """
     if last.run is None:
         return Headline(None, None, None, f"the last run cannot be read ({last.why_not})")
-    return moved_headline(last.run, answer(case.study, results))
+    return moved_headline(last.run, answer(prepare(case, results)))
 
 
-def moved_headline(then: Run, now: Answer) -> Headline:
+def moved_headline(then: Run, now: Outcome) -> Headline:
     """A run's headline and today's, and how far one is from the other.
 
     Where the two lead with different amounts they are compared in the one that leads first, which

@@ -25,15 +25,13 @@ A memo tells it in `memo.sections.since_last`.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llmstudy import attribution, text
+from llmstudy.answer import KINDS, Kind, leading
 from llmstudy.run.provenance import inputs
 from llmstudy.study import Study
 from llmstudy.study.blend import Leaf, blended, changed_inputs, leaves
-
-if TYPE_CHECKING:
-    from llmstudy.assess.headline import Kind
 
 MOST_FOR_SHAPLEY = 10
 """Changed inputs up to which all 2^n mixtures are replayed."""
@@ -41,10 +39,7 @@ MOST_FOR_SHAPLEY = 10
 DATA_AND_CODE = "data and code"
 """What no replay can change back: data files, the log's requests, notebooks and the package."""
 
-KINDS: tuple["Kind", ...] = ("saving", "at_stake", "stay")
-"""What a memo may lead with, first to last: as `assess.headline.Kind`."""
-
-Amount = Callable[[Study, "Kind"], float]
+Amount = Callable[[Study, Kind], float]
 """The median of one kind of amount for a study, on today's data and code; 0 where it has none."""
 
 
@@ -129,11 +124,10 @@ def headline_of(run: Run) -> dict[str, Any] | None:
     billed = run.chapters["06_crossover"]["month_usd"]["today_by_workload"]
     if set(run.results["verdict"]["workloads"]) - set(billed):
         return None
-    kind = next(kind for kind in KINDS if run.results[f"{kind}_usd"] is not None)
-    return {"kind": kind, **run.results[f"{kind}_usd"]}
+    return leading({kind: run.results[f"{kind}_usd"] for kind in KINDS})
 
 
-def compared_kind(then: Mapping[str, Any], now: Mapping[str, Any]) -> "Kind":
+def compared_kind(then: Mapping[str, Any], now: Mapping[str, Any]) -> Kind:
     """The amount in which two headlines are compared: of two kinds the one that leads.
 
     >>> compared_kind({"kind": "stay"}, {"kind": "at_stake"})

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmstudy import canonical, check, evidence, paths, prices, study
-from llmstudy.assess.headline import Answer
+from llmstudy.answer import BASE, Outcome, WorkloadOutcome
 from llmstudy.check import Budget, CheckResult, Last, Stale
 from llmstudy.diff import Run, signed
 
@@ -245,9 +245,10 @@ def last(saving=None, at_stake=None, stay=90.0, billed=("chat",)):
 
 
 def now(saving=None, at_stake=None, stay=90.0, unbilled=()):
-    return Answer(
-        {}, saving and amount(saving), at_stake and amount(at_stake), amount(stay), unbilled
-    )
+    every = {"saving": saving, "at_stake": at_stake, "stay": stay}
+    workloads = {name: WorkloadOutcome((), None) for name in unbilled}
+    amounts = {kind: usd and amount(usd) for kind, usd in every.items()}
+    return Outcome(BASE, {}, workloads, "api_first", amounts)
 
 
 @pytest.mark.parametrize(

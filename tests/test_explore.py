@@ -8,11 +8,13 @@ import ipywidgets
 import nbformat
 import pytest
 
-from llmstudy import explore, paths
+from llmstudy import paths
+from llmstudy.answer import BASE, Changes, prepare
 from llmstudy.assess.case import open_case
+from llmstudy.explore import Panel, open_panel
+from llmstudy.explore import panel as panels
+from llmstudy.explore.page import View, page, view
 from llmstudy.study import load
-from llmstudy.what_if import BASE, Changes, prepare, what_if
-from llmstudy.what_if.page import page
 
 STUDY = paths.params("default.yaml")
 
@@ -26,7 +28,7 @@ def base():
 
 @pytest.fixture
 def panel(base, tmp_path):
-    return explore.Panel(base, STUDY, tmp_path)
+    return Panel(base, STUDY, tmp_path)
 
 
 def _moves(state):
@@ -36,14 +38,14 @@ def _moves(state):
 
 def test_it_opens_at_the_base_case(panel, base):
     assert panel.changes == BASE
-    assert panel.page.value == page(what_if(base), what_if(base))
+    assert panel.page.value == page(view(base), view(base))
     assert "No verdict changes" in panel.page.value
 
 
 def test_a_moved_slider_draws_the_outcome_of_the_same_function(panel, base):
     panel.levers["volume"].set_state(_moves(4.0))
     assert panel.changes == Changes(volume=4.0)
-    assert panel.page.value == page(what_if(base, Changes(volume=4.0)), what_if(base))
+    assert panel.page.value == page(view(base, Changes(volume=4.0)), view(base))
 
 
 def test_a_verdict_that_turns_is_said(panel):
@@ -111,21 +113,21 @@ def test_a_value_that_a_study_may_not_have_is_refused_in_words(panel, tmp_path):
 
 
 def test_a_folder_that_cannot_be_written_is_said(base, tmp_path):
-    panel = explore.Panel(base, STUDY, tmp_path / "gone")
+    panel = Panel(base, STUDY, tmp_path / "gone")
     panel.save.click()
     assert "No such file or directory" in panel.said.value
 
 
 @pytest.mark.parametrize("candidates", [(), ("novita-gpt-oss-120b",)])
 def test_a_study_without_fleets_or_without_candidates_has_a_page(base, candidates):
-    found = what_if(base)
-    kept = {
-        name: replace(
-            w, routes=tuple(r for r in w.routes if r.stays or r.route in candidates), breaks=()
-        )
-        for name, w in found.workloads.items()
+    at_base = view(base)
+    left = {
+        name: replace(w, routes=tuple(r for r in w.routes if r.stays or r.route in candidates))
+        for name, w in at_base.outcome.workloads.items()
     }
-    shown = page(replace(found, workloads=kept), found)
+    crossings = {pair: x for pair, x in at_base.crossovers.items() if pair[1] in candidates}
+    now = View(replace(at_base.outcome, workloads=left), crossings, {})
+    shown = page(now, at_base)
     assert "with a fleet" not in shown
     assert shown.count("<svg") == (3 if candidates else 1)
 
@@ -175,8 +177,8 @@ def test_the_notebook_holds_no_logic_and_no_typed_figure(notebook):
 
 
 def test_what_the_notebook_calls_opens_a_panel(monkeypatch, base):
-    monkeypatch.setattr(explore, "measured", lambda case: {})
-    monkeypatch.setattr(explore, "prepare", lambda case, results, factors: base)
+    monkeypatch.setattr(panels, "measured", lambda case: {})
+    monkeypatch.setattr(panels, "prepare", lambda case, results, factors: base)
     said = []
-    assert explore.open_panel(STUDY, said.append).changes == BASE
+    assert open_panel(STUDY, said.append).changes == BASE
     assert "default" in said[0]

@@ -328,14 +328,22 @@ def test_an_owned_card_that_was_bought_for_a_busy_month_stays_and_its_price_hold
     assert rent == pytest.approx(wanted * 2.0 ** (np.arange(5) / 12))
 
 
+def saving(d, stay, go):
+    """A move's saving over the horizon, of bills that are given, from its total and by month."""
+    terms, nothing = mc.terms(GPT_4O, MINI, d, stay.shape[1]), np.zeros(1)
+    (total,) = terms.saving_usd(stay, go, nothing)
+    assert terms.saving_by_month(stay, go, nothing)[0, -1] == pytest.approx(total)
+    return total
+
+
 def test_level_bills_are_worth_an_annuity_and_no_rate_leaves_them_as_they_are():
     """Present value of an ordinary annuity: s (1 - v^n) / i, i the month's rate of the year's."""
     stay, go = np.full((1, 24), 1000.0), np.full((1, 24), 400.0)
     d = draws(moving_cost=5000.0, ramp=0.0, dual_running=0.0)
-    assert mc.saved_usd(stay, go, d)[0] == pytest.approx(24 * 600 - 5000)
+    assert saving(d, stay, go) == pytest.approx(24 * 600 - 5000)
     i = 1.08 ** (1 / 12) - 1
     worth = 600 * (1 - (1 + i) ** -24) / i
-    found = mc.saved_usd(stay, go, {**d, "discount_rate": np.array([0.08])})[0]
+    found = saving({**d, "discount_rate": np.array([0.08])}, stay, go)
     assert found == pytest.approx(worth - 5000)
 
 
@@ -343,7 +351,7 @@ def test_a_discounted_crossover_is_where_the_discounted_saving_is_nought():
     d = draws(discount_rate=0.15, moving_cost=40_000.0, ramp=2.5, dual_running=0.5)
     volume = mc.crossover_requests_per_month(GPT_4O, MINI, d, MONTHS, 1e12)
     at = {**d, "requests": volume}
-    assert mc.bill_saving_usd(GPT_4O, MINI, at, MONTHS)[0] == pytest.approx(0.0, abs=1e-6)
+    assert mc.move_saving_usd(GPT_4O, MINI, at, MONTHS)[0] == pytest.approx(0.0, abs=1e-6)
     undiscounted = draws(moving_cost=40_000.0, ramp=2.5, dual_running=0.5)
     cheap = mc.crossover_requests_per_month(GPT_4O, MINI, undiscounted, MONTHS, 1e12)
     assert cheap[0] < volume[0]

@@ -6,7 +6,7 @@ trial and the month from which another route is cheaper.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -114,17 +114,38 @@ class Futures:
         """The bill of each month after the move, with what the team then costs more or less."""
         return np.asarray(self.go_usd + self.team * self.team_usd[:, None])
 
+    def terms(self, start: float) -> mc.Terms:
+        """The terms of the move, were it begun at the start of a month."""
+        return mc.move_terms(
+            start,
+            self.ramp_months,
+            self.dual_months,
+            self.once_usd,
+            self.discount_rate,
+            self.team,
+            self.months,
+        )
+
     def saving_by_month(self) -> FloatArray:
         """What the move has saved by the end of each month, one-off costs included. (n, months).
 
         It begins on the plan's day. In the last month this is the saving over the horizon, which
         is nothing where the move begins after it.
         """
-        start = self.start_months
-        saved = (self.stay_usd - self._paid(start)) * self.discount
-        if start < self.months:
-            saved[:, int(start)] -= self.once_usd * mc.worth_today(self.discount_rate, start)
-        return np.asarray(saved.cumsum(axis=1))
+        terms, go_usd = self.terms(self.start_months), self._moved_usd(self.start_months)
+        return terms.saving_by_month(self.stay_usd, go_usd, self.team_usd)
+
+    def saving_usd(self) -> FloatArray:
+        """What the move saves over the horizon, begun on the plan's day. (n,) usd."""
+        return self._saving_usd(self.start_months)
+
+    def _saving_usd(self, start: float) -> FloatArray:
+        go = self._moved_usd(start)
+        return self.terms(start).saving_usd(self.stay_usd, go, self.team_usd)
+
+    def _moved_usd(self, start: float) -> FloatArray:
+        """The bill of each month after a move that begins at the start of a month. (n, months)."""
+        return np.asarray(sum((part.beside(start) for part in self.reserved), self.go_usd))
 
     def stay_by_month(self) -> FloatArray:
         """What staying has cost by the end of each month. (n, months) usd."""
@@ -136,26 +157,9 @@ class Futures:
         The last column never moves. A move that begins late still pays its one-off cost in full,
         so that none pays in the last months: read it with a horizon that is long enough.
         """
-        discount, months = self.discount, self.months
-        once = self.once_usd[:, None] * mc.discount_once(self.discount_rate, months)
-        costs = [
-            (self._paid(start) * discount).sum(axis=1) + once[:, start] for start in range(months)
-        ]
-        return np.column_stack([*costs, (self.stay_usd * discount).sum(axis=1)])
-
-    def _paid(self, start: float) -> FloatArray:
-        """The bill of each month when the move begins at the start of one, less what is once."""
-        draws = np.arange(len(self.once_usd))
-        go = sum((part.beside(start) for part in self.reserved), self.go_usd)
-        moved = mc.moved_share(start + self.ramp_months, self.months)
-        paid = self.stay_usd + (go - self.stay_usd) * moved
-        needed = mc.begun_share(start, self.months) if self.team > 0 else moved
-        paid += self.team * self.team_usd[:, None] * needed
-        cutover = np.ceil(start + self.ramp_months).astype(int)
-        within = cutover < self.months
-        month = np.minimum(cutover, self.months - 1)
-        paid[draws, month] += np.where(within, self.dual_months * go[draws, month], 0.0)
-        return np.asarray(paid)
+        stay = (self.stay_usd * self.discount).sum(axis=1)
+        costs = [stay - self._saving_usd(start) for start in range(self.months)]
+        return np.column_stack([*costs, stay])
 
     def pays_from_month(self) -> FloatArray:
         """The first month by whose end the move has earned back what it cost, for good.
@@ -210,7 +214,7 @@ def futures_of_routes(
             price=price,
             once_usd=d["moving_cost"],
             ramp_months=ramp,
-            dual_months=mc.dual_months(d, months),
+            dual_months=d["dual_running"],
             team_usd=staff_draws(study, n),
             team=0 if others else int(after) - int(before),
             reserved=_reserved(bill, d, requests),
@@ -269,42 +273,69 @@ def futures_of_moves(
 
 def _next_move(study: Study, first_usd: FloatArray) -> FloatArray:
     """What a further workload costs to move where a fleet's platform is paid for already. (n,)."""
+    return np.minimum(_hosted_move_usd(study, len(first_usd)), first_usd)
+
+
+def _hosted_move_usd(study: Study, n: int) -> FloatArray:
+    """What a move to hosted open weights costs once. (n,) usd."""
     cost = study.moving["hosted_open"].cost
-    every = draws_of({"cost": ("moving.hosted_open.cost", cost)}, len(first_usd), study.seed)
-    return np.minimum(every["cost"], first_usd)
+    return draws_of({"cost": ("moving.hosted_open.cost", cost)}, n, study.seed)["cost"]
 
 
-def portfolio_saving(study: Study, offers: Market, targets: Mapping[str, str]) -> FloatArray | None:
-    """Saving over the horizon when each named workload moves to its target. (n,) usd, or None.
+class Part(NamedTuple):
+    """One move of several: its terms, and what it saves with the team left out. (n,) usd."""
+
+    route: str
+    terms: mc.Terms
+    saving_usd: FloatArray
+
+
+def saving_together(study: Study, moves: Mapping[str, Part]) -> FloatArray | None:
+    """Saving over the horizon when all these workloads move. (n,) usd, or None without a move.
 
     One team runs all fleets: it is paid once in every month in which any workload has one. What the
     platform of the fleets costs once is paid by the first workload that gets one, if none has.
+    moves: workload -> its move, of which further fleets pay the platform too.
     """
-    moves = {
-        name: route
-        for name, route in targets.items()
-        if offers.offer(name, study.workloads[name].current_route) and offers.offer(name, route)
-    }
     if not moves:
         return None
     fleets, months = todays_fleets(study), study.months
-    total, platform = np.zeros(N_DRAWS), bool(fleets)
-    needed = np.full((N_DRAWS, months), float(bool(fleets - set(moves))))
-    for name, route in moves.items():
-        part = futures_of_routes(study, offers, name, [route], months, N_DRAWS)[route]
-        start = part.start_months
-        total += replace(part, team=0).saving_by_month()[:, -1]
+    total, platform = np.zeros(1), bool(fleets)
+    needed = np.full((1, months), float(bool(fleets - set(moves))))
+    for name, (route, terms, saving_usd) in moves.items():
+        total = total + saving_usd
         if study.routes[route].arm == "self_hosted":
-            if platform and not fleets - {name} and start < months:
-                spared = part.once_usd - _next_move(study, part.once_usd)
-                total += spared * mc.worth_today(part.discount_rate, start)
-            own = 1.0 if name in fleets else mc.begun_share(start, months)
+            if platform and not fleets - {name}:
+                total += _platform_usd(study, terms)
+            own = 1.0 if name in fleets else mc.begun_share(terms.start, months)
             needed, platform = np.maximum(needed, own), True
         elif name in fleets:
-            left = mc.moved_share(start + part.ramp_months, months)
-            needed = np.maximum(needed, 1 - left)
-    released = ((float(bool(fleets)) - needed) * discount_draws(study)).sum(axis=1)
-    return np.asarray(total + released * staff_draws(study))
+            needed = np.maximum(needed, 1 - mc.moved_share(terms.served_from, months))
+    n = len(total)
+    released = ((float(bool(fleets)) - needed) * discount_draws(study, n)).sum(axis=1)
+    return np.asarray(total + released * staff_draws(study, n))
+
+
+def _platform_usd(study: Study, terms: mc.Terms) -> FloatArray:
+    """What a move to a fleet costs more than one to hosted open weights, worth today. (n,) usd."""
+    n = len(terms.once_usd)
+    rate = draws_of({"rate": ("discount_rate", study.discount_rate)}, n, study.seed)["rate"]
+    hosted_usd = _hosted_move_usd(study, n) * mc.worth_today(rate, terms.start)
+    return np.maximum(terms.once_usd - hosted_usd, 0.0)
+
+
+def portfolio_saving(study: Study, offers: Market, targets: Mapping[str, str]) -> FloatArray | None:
+    """Saving over the horizon when each workload moves to its target, as `saving_together`.
+
+    targets: workload -> route; those that are not priced on both routes stay.
+    """
+    parts = {}
+    for name, route in targets.items():
+        if offers.offer(name, study.workloads[name].current_route) and offers.offer(name, route):
+            future = futures_of_routes(study, offers, name, [route], study.months, N_DRAWS)[route]
+            alone = replace(future, team=0)
+            parts[name] = Part(route, alone.terms(alone.start_months), alone.saving_usd())
+    return saving_together(study, parts)
 
 
 def _offer(offers: Market, name: str, route: str) -> mc.Offer:

@@ -329,8 +329,7 @@ def stay_draws(study: Study, offers: Market) -> dict[str, FloatArray]:
 
 def staff_draws(study: Study, n: int = N_DRAWS) -> FloatArray:
     """Draws of what the team of the fleets costs a month. (n,) usd."""
-    every = study.figures()
-    staff = {k: (_STUDY_INPUTS[k], every[_STUDY_INPUTS[k]]) for k in _TEAM}
+    staff = {k: (_STUDY_INPUTS[k], _stated(study, _STUDY_INPUTS[k])) for k in _TEAM}
     return mc.staff_month_usd(draws_of(staff, n, study.seed))
 
 

@@ -32,6 +32,9 @@ from llmstudy.prices import same_model
 from llmstudy.study import ArmName, Study, bundled_figures
 from llmstudy.text import usd
 
+Rows = pd.DataFrame | Sequence[Mapping[str, Any]]
+"""A table, or its rows as a chapter wrote them."""
+
 
 def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tables:
     """Triggers, the five questions, the verdicts and the phases. results: by chapter name."""
@@ -91,45 +94,59 @@ def _with_limits(results: Results, name: str, row: dict[str, Any]) -> dict[str, 
     return row | {"collect": [*row["collect"], *asked], "reasons": [*row["reasons"], *reasons]}
 
 
-def route_table(study: Study, results: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+def route_table(study: Study, results: Results) -> pd.DataFrame:
     """One row per workload and route with what every chapter found: what `verdict` reads."""
+    crossing = results["06_crossover"]
     key = ["workload", "route"]
-    table = pd.DataFrame(results["06_crossover"]["permissions"])
     # without candidates these lists are empty, and an empty list has no columns
+    saved = [*key, "saving_p10_usd", "saving_p50_usd", "saving_p90_usd", "p_cheaper"]
+    savings = pd.DataFrame(crossing["savings"], columns=saved)
+    equals = [*key, "p_cheaper_same_quality", "saving_same_quality_usd"]
+    savings = savings.merge(pd.DataFrame(crossing["by_buyer"], columns=equals), on=key, how="left")
+    allowed = pd.DataFrame(crossing["permissions"])
+    quality, timed = results["04_quality"]["quality"], results["03_latency"]
+    begins = {(row["workload"], row["route"]): row["first_answer_s"] for row in timed["answers"]}
+    latency = [
+        row | {"first_answer_s": begins[row["workload"], row["route"]]} for row in timed["latency"]
+    ]
+    failures = results["05_self_hosting"]["failures"]
+    return with_savings(gates(study, allowed, quality, latency, failures), savings)
+
+
+def gates(
+    study: Study,
+    allowed: pd.DataFrame,
+    quality: Rows,
+    latency: Rows,
+    failures: Sequence[Mapping[str, Any]],
+) -> pd.DataFrame:
+    """What a verdict reads of each route beside the savings.
+
+    allowed: as `market.permissions`. quality, latency: of chapters 04 and 03; a route without a row
+    is not scored, or not timed; first_answer_s where chapter 03 told it. failures: of chapter 05, the fleets that cannot be sized.
+    """
+    key = ["workload", "route"]
     scored = [*key, "verdict", "grade", "lowest_grade", "n", "looks", "n_needed", "pass_mark"]
     scored += ["difference", "benchmark", "closeness"]
-    quality_ = pd.DataFrame(results["04_quality"]["quality"], columns=scored).rename(
-        columns={"verdict": "quality", "grade": "quality_grade", "n": "items"}
+    scores = pd.DataFrame(quality, columns=scored).rename(
+        columns={
+            "verdict": "quality",
+            "grade": "quality_grade",
+            "n": "items",
+            "n_needed": "items_needed",
+        }
     )
-    latency_ = pd.DataFrame(results["03_latency"]["latency"]).rename(
-        columns={"verdict": "latency", "grade": "latency_grade"}
-    )
-    answers = results["03_latency"].get("answers", ())
-    table = table.merge(quality_, on=key, how="left")
-    timed = latency_[[*key, "latency", "latency_grade", "target_s"]]
-    table = table.merge(timed, on=key, how="left")
-    begins = {(row["workload"], row["route"]): row["first_answer_s"] for row in answers}
-    table["first_answer_s"] = [
-        begins.get(pair) for pair in zip(table["workload"], table["route"], strict=True)
-    ]
+    timed = pd.DataFrame(latency).rename(columns={"verdict": "latency", "grade": "latency_grade"})
+    columns = [*key, "latency", "latency_grade", "target_s", "first_answer_s"]
+    table = allowed.merge(scores, on=key, how="left")
+    table = table.merge(timed.reindex(columns=columns), on=key, how="left")
+    pairs = list(zip(table["workload"], table["route"], strict=True))
+    failed = {(row["workload"], row["route"]) for row in failures}
+    table["sized"] = [pair not in failed for pair in pairs]
+    models = {name: study.routes[w.current_route].model for name, w in study.workloads.items()}
     table["same_model"] = [
-        same_model(
-            study.routes[route].model, study.routes[study.workloads[name].current_route].model
-        )
-        for name, route in zip(table["workload"], table["route"], strict=True)
+        same_model(study.routes[route].model, models[name]) for name, route in pairs
     ]
-    saved = [*key, "saving_p10_usd", "saving_p50_usd", "saving_p90_usd", "p_cheaper"]
-    savings = pd.DataFrame(results["06_crossover"]["savings"], columns=saved)
-    table = table.merge(savings, on=key, how="left").rename(columns={"n_needed": "items_needed"})
-    equals = ["p_cheaper_same_quality", "saving_same_quality_usd"]
-    buyers = pd.DataFrame(results["06_crossover"]["by_buyer"], columns=[*key, *equals])
-    table = table.merge(buyers, on=key, how="left")
-    # who is on no proprietary API has one way to stay
-    for column, named in zip(equals, ("p_cheaper", "saving_p50_usd"), strict=True):
-        table[column] = table[column].fillna(table[named]).fillna(0.0)
-    failed = {(row["workload"], row["route"]) for row in results["05_self_hosting"]["failures"]}
-    unsized = [pair in failed for pair in zip(table["workload"], table["route"], strict=True)]
-    table["sized"] = np.where(table["current"], ~np.array(unsized), table["p_cheaper"].notna())
     ends = [
         evidence.retires_within_horizon(study, route) if current else None
         for route, current in zip(table["route"], table["current"], strict=True)
@@ -145,12 +162,29 @@ def route_table(study: Study, results: Mapping[str, Mapping[str, Any]]) -> pd.Da
             "items": 0,
             "items_needed": 0,
             "looks": 0,
-            "saving_p10_usd": 0.0,
-            "saving_p50_usd": 0.0,
-            "saving_p90_usd": 0.0,
-            "p_cheaper": 0.0,
         }
     )
+
+
+def with_savings(table: pd.DataFrame, savings: pd.DataFrame) -> pd.DataFrame:
+    """The table of routes that `verdict` reads. table: as `gates`.
+
+    savings: workload, route, saving_p10_usd, saving_p50_usd, saving_p90_usd, p_cheaper and the same
+    against a buyer of equal quality, p_cheaper_same_quality and saving_same_quality_usd, NaN where
+    there is one way to stay. A move without a row has no known cost.
+    """
+    table = table.merge(savings, on=["workload", "route"], how="left")
+    sized, ends = table.pop("sized"), table.pop("ends")
+    table["sized"] = np.where(table["current"], sized, table["p_cheaper"].notna())
+    table["ends"] = ends
+    # who is on no proprietary API has one way to stay
+    for equal, named in (
+        ("p_cheaper_same_quality", "p_cheaper"),
+        ("saving_same_quality_usd", "saving_p50_usd"),
+    ):
+        table[equal] = table[equal].fillna(table[named])
+    amounts = [column for column in savings if column not in ("workload", "route")]
+    return table.fillna(dict.fromkeys(amounts, 0.0))
 
 
 def _amounts(

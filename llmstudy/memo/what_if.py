@@ -12,9 +12,9 @@ from itertools import product
 from typing import Any
 
 from llmstudy import canonical
+from llmstudy.answer import BASE, Changes, Outcome, Prepared, answer
 from llmstudy.memo.script import SCRIPT
 from llmstudy.text import share, span, usd
-from llmstudy.what_if import BASE, Changes, Outcome, Prepared, what_if
 
 VOLUMES = (0.25, 0.5, 1.0, 2.0, 4.0, 10.0)
 """Volumes of the sliders, over today's."""
@@ -45,7 +45,7 @@ def margins(base: Prepared) -> tuple[float, ...]:
 
 def what_if_html(base: Prepared) -> str:
     """The sliders, their grid and the base case, as one piece of HTML that needs nothing else."""
-    outcomes = [what_if(base, changes, breaks=False) for changes in grid(base)]
+    outcomes = [answer(base, changes) for changes in grid(base)]
     at_base = next(found for found in outcomes if found.changes == BASE)
     text = embedded(grid_data(base, outcomes, at_base))
     rows = "".join(_row(name, cells) for name, cells in _cells(at_base, at_base).items())

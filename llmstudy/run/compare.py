@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from llmstudy import forecast
+from llmstudy.answer import Kind, Replay
 from llmstudy.assess.case import Case
-from llmstudy.assess.headline import Kind, Replay
 from llmstudy.assess.invoiced import logged_bills
 from llmstudy.diff import MOST_FOR_SHAPLEY, Run, diff
 from llmstudy.evidence import traffic_of

@@ -384,12 +384,6 @@ def discount(d: Draws, months: int) -> FloatArray:
     return worth_today(rate[:, None], np.arange(1, months + 1))
 
 
-def once_usd(d: Draws, months: int) -> FloatArray:
-    """What the move costs once, worth what it is today; 0 if it begins after the horizon. (n,)."""
-    start, rate = starts(d), d.get("discount_rate", np.zeros(1))
-    return np.asarray(d["moving_cost"] * worth_today(rate, start) * (start < months))
-
-
 def worth_today(rate: FloatArray, months: float | npt.NDArray[Any]) -> FloatArray:
     """What a dollar is worth today that is paid so many months from now. rate: a year's.
 
@@ -404,29 +398,6 @@ def discount_once(rate: FloatArray, months: int) -> FloatArray:
     return worth_today(rate[:, None], np.arange(months))
 
 
-def bill_saving_usd(current: Offer, challenger: Offer, d: Draws, months: int) -> FloatArray:
-    """What moving saves over the horizon against staying, staff apart. (n,) usd.
-
-    Until the ramp is over the current route is still paid, and the new one is paid for the months
-    of dual running in addition. Negative when moving loses.
-    """
-    requests = volumes(d, months)
-    stay = month_usd(current, of_today(d), requests, months)
-    return saved_usd(stay, month_usd(challenger, d, requests, months), d)
-
-
-def saved_usd(stay: FloatArray, go: FloatArray, d: Draws) -> FloatArray:
-    """What moving saves over the horizon, from the bills of both routes, staff apart. (n,) usd.
-
-    stay, go: (n, months) usd, discounted here. d: needs ramp, dual_running, moving_cost.
-    """
-    months = stay.shape[1]
-    served, worth = served_from(d), discount(d, months)
-    moved = moved_share(served, months)
-    twice = dual_months(d, months) * at_cutover(go * worth, served)
-    return np.asarray(((stay - go) * moved * worth).sum(axis=1) - twice - once_usd(d, months))
-
-
 def dual_months(d: Draws, months: int) -> FloatArray:
     """Months for which both routes are paid; none where no month is served in full. (n,)."""
     return np.asarray(d["dual_running"] * (np.ceil(served_from(d)) < months))
@@ -438,17 +409,91 @@ def at_cutover(bills: FloatArray, served_from: FloatArray) -> FloatArray:
     return np.asarray(bills[np.arange(len(bills)), month])
 
 
-def team_share(current: Offer, challenger: Offer, d: Draws, months: int) -> FloatArray:
-    """Share of each month in which a moving workload needs the team of the fleets. (n, months).
+@dataclass(frozen=True)
+class Terms:
+    """How much of each month's two bills and of the team a move's saving holds, worth what it is
+    today: start, ramp, canary, dual running and discount. The saving is linear in both bills.
 
-    A new fleet needs it from the beginning of the move, since people are hired before the first
-    request moves; one that is left needs it until the last request has moved.
+    stay, go: weights of the bill of today's route and of the new one, (n, months). team: of a month
+    of the team, 1 where the move spares it and -1 where it needs it, (n or 1, months). once_usd:
+    paid as the move begins, `start` months from now, (n,); 0 if that is after the horizon.
+    served_from: months from now until the new route serves all, (n,).
     """
-    before = float(isinstance(current, Fleet))
-    if isinstance(challenger, Fleet):
-        begun = np.maximum(begun_share(starts(d), months), before)
-        return np.broadcast_to(begun, (len(d["ramp"]), months))
-    return before * (1 - moved_share(served_from(d), months))
+
+    start: float
+    served_from: FloatArray
+    stay: FloatArray
+    go: FloatArray
+    team: FloatArray
+    once_usd: FloatArray
+
+    def saving_usd(
+        self, stay_usd: FloatArray, go_usd: FloatArray, team_usd: FloatArray
+    ) -> FloatArray:
+        """What moving saves over the horizon against staying; negative when it loses. (n,) usd.
+
+        stay_usd, go_usd: bills of both routes, (n, months). team_usd: a month of the team, (n,).
+        """
+        stay, go = (
+            np.einsum("ij,ij->i", self.stay, stay_usd),
+            np.einsum("ij,ij->i", self.go, go_usd),
+        )
+        return np.asarray(stay - go + self.team.sum(axis=1) * team_usd - self.once_usd)
+
+    def saving_by_month(
+        self, stay_usd: FloatArray, go_usd: FloatArray, team_usd: FloatArray
+    ) -> FloatArray:
+        """What moving has saved by the end of each month, as `saving_usd`. (n, months) usd."""
+        saved = self.stay * stay_usd - self.go * go_usd + self.team * team_usd[:, None]
+        if self.start < saved.shape[1]:
+            saved[:, int(self.start)] -= self.once_usd
+        return np.asarray(saved.cumsum(axis=1))
+
+
+def move_terms(
+    start: float,
+    ramp_months: FloatArray,
+    dual_running: FloatArray,
+    moving_usd: FloatArray,
+    rate: FloatArray,
+    team: int,
+    months: int,
+) -> Terms:
+    """The terms of a move that begins `start` months from now.
+
+    Until ramp and canary are over the current route is still paid, and the new one is paid for the
+    months of dual running in addition, none where no month is served in full. A new fleet (team 1)
+    needs the team from the beginning of the move, since people are hired before the first request
+    moves; one that is left (-1) needs it until the last request has moved; 0: neither.
+
+    ramp_months (canary included), dual_running: months; moving_usd: paid once; rate: of discount, a
+    year's. (n,) each; rate may be (1,).
+    """
+    served = start + ramp_months
+    worth = worth_today(rate[:, None], np.arange(1, months + 1))
+    moved = moved_share(served, months)
+    stay = moved * worth
+    go, draws = stay.copy(), np.arange(len(stay))
+    cutover = np.ceil(served).astype(int)
+    month = np.minimum(cutover, months - 1)
+    twice = dual_running * (cutover < months)
+    go[draws, month] += twice * np.broadcast_to(worth, stay.shape)[draws, month]
+    needed = begun_share(start, months) if team > 0 else moved
+    once = moving_usd * worth_today(rate, start) * (start < months)
+    return Terms(start, served, stay, go, -team * needed * worth, once)
+
+
+def terms(current: Offer, challenger: Offer, d: Draws, months: int) -> Terms:
+    """The terms of a move between two offers. d: needs ramp, dual_running and moving_cost."""
+    return move_terms(
+        starts(d),
+        d["ramp"] + d.get(CANARY, 0.0),
+        d["dual_running"],
+        d["moving_cost"],
+        d.get("discount_rate", np.zeros(1)),
+        int(isinstance(challenger, Fleet)) - int(isinstance(current, Fleet)),
+        months,
+    )
 
 
 def move_saving_usd(current: Offer, challenger: Offer, d: Draws, months: int) -> FloatArray:
@@ -456,14 +501,7 @@ def move_saving_usd(current: Offer, challenger: Offer, d: Draws, months: int) ->
 
     The team is the workload's to pay or to save; where other fleets need it anyhow, give `fte` 0.
     """
-    released = released_months(current, challenger, d, months)
-    return np.asarray(
-        bill_saving_usd(current, challenger, d, months) + released * staff_month_usd(d)
-    )
-
-
-def released_months(current: Offer, challenger: Offer, d: Draws, months: int) -> FloatArray:
-    """Months of the team that a move spares, worth what they are today; negative: it needs. (n,)"""
-    before = float(isinstance(current, Fleet))
-    spared = before - team_share(current, challenger, d, months)
-    return np.asarray((spared * discount(d, months)).sum(axis=1))
+    requests = volumes(d, months)
+    stay = month_usd(current, of_today(d), requests, months)
+    go = month_usd(challenger, d, requests, months)
+    return terms(current, challenger, d, months).saving_usd(stay, go, staff_month_usd(d))

@@ -7,19 +7,13 @@ from llmstudy.figure import FloatArray
 from llmstudy.uncertainty.bills import (
     Offer,
     api_month_usd,
-    at_cutover,
-    begun_share,
-    discount,
-    dual_months,
     fleet_month_usd,
     fleet_unit,
-    moved_share,
     of_today,
-    once_usd,
     rent_market,
-    served_from,
     staff_month_usd,
     starts,
+    terms,
     usd_per_request,
 )
 from llmstudy.uncertainty.draws import Draws
@@ -35,33 +29,27 @@ def crossover_requests_per_month(
     saving instead, and so does its scatter. A fleet pays the team of `d`, from the beginning of the
     move, and its replicas carry what they do on average while prompts grow.
     """
-    worth = np.broadcast_to(discount(d, months), (len(d["ramp"]), months))
-    cutover = served_from(d)
-    moved = moved_share(cutover, months) * worth
-    twice = dual_months(d, months) * at_cutover(worth, cutover)
-    saved = moved * usd_per_request(current, of_today(d), months)
+    move = terms(current, challenger, d, months)
+    saved = move.stay * usd_per_request(current, of_today(d), months)
     # what staying costs whatever the volume is spared from the month of the move
-    served = moved.sum(axis=1)
-    fixed = once_usd(d, months) - served * api_month_usd(current.arm, d)
+    fixed = move.once_usd - move.stay.sum(axis=1) * api_month_usd(current.arm, d)
+    paid_months = move.go.sum(axis=1)
     if isinstance(challenger, TokenPrice):
-        price = usd_per_request(challenger, d, months)
-        paid = (moved * price).sum(axis=1) + twice * at_cutover(price, cutover)
-        fixed += (served + twice) * api_month_usd(challenger.arm, d)
+        paid = (move.go * usd_per_request(challenger, d, months)).sum(axis=1)
+        fixed += paid_months * api_month_usd(challenger.arm, d)
         return _linear_crossover(saved.sum(axis=1) - paid, fixed, cap)
     carries, a_replica = fleet_unit(challenger, d, months)
-    steady, market = (
-        np.broadcast_to(a_replica[:, None], moved.shape),
-        rent_market(challenger, d, months),
-    )
+    steady = np.broadcast_to(a_replica[:, None], move.go.shape)
+    market = np.broadcast_to(rent_market(challenger, d, months), move.go.shape)
     rent = challenger.reservation.rent_usd(steady, market, starts(d))
-    per_replica = (moved * rent).sum(axis=1) + twice * at_cutover(rent, cutover)
-    fixed += d["staging_replicas"] * per_replica + (served + twice) * fleet_month_usd(d)
+    per_replica = (move.go * rent).sum(axis=1)
+    fixed += d["staging_replicas"] * per_replica + paid_months * fleet_month_usd(d)
     return stepped_crossover(
         per_request=saved.sum(axis=1),
         per_replica=per_replica,
         carries=carries.mean(axis=1),
         spare=challenger.spare,
-        fixed=fixed + staff_month_usd(d) * (begun_share(starts(d), months) * worth).sum(axis=1),
+        fixed=fixed - move.team.sum(axis=1) * staff_month_usd(d),
         cap=cap,
     )
 

@@ -1,6 +1,7 @@
 """Draws of a figure: the same uniforms for the same thing, wherever it is used."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from zlib import crc32
 
 import numpy as np
@@ -11,15 +12,19 @@ Draws = Mapping[str, FloatArray]
 """Input name -> (n_draws,) values."""
 
 
+@lru_cache(maxsize=1024)
 def draw(figure: Figure, stream: str, n: int, seed: int) -> FloatArray:
-    """Draws of a figure from its distribution, by the uniforms of a named stream. (n,).
+    """Draws of a figure from its distribution, by the uniforms of a named stream. (n,), read-only:
+    drawn once, and handed to whoever asks again.
 
     >>> share = Figure("", 0.2, "share", 0.0, 0.6, "triangular")
     >>> cached, retries = (draw(share, stream, 4, seed=1) for stream in ("cached", "retries"))
     >>> bool((cached == draw(share, "cached", 4, seed=1)).all()), bool((cached == retries).any())
     (True, False)
     """
-    return figure.quantile(np.random.default_rng([seed, crc32(stream.encode())]).random(n))
+    draws = figure.quantile(np.random.default_rng([seed, crc32(stream.encode())]).random(n))
+    draws.setflags(write=False)
+    return draws
 
 
 def central(figures: Mapping[str, Figure]) -> dict[str, FloatArray]:

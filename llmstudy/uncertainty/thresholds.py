@@ -126,13 +126,32 @@ def _flips(
     size = max(abs(end) for end in figure.ends) / 1000
     found = []
     for i in np.flatnonzero(np.diff(verdicts)):
-        a, b = grid[i], grid[i + 1]
-        # by hand: a library's root is one end of this bracket, and both are the proof of a flip
-        while b - a > tolerance_share * max(abs(a), abs(b), size):
-            middle = (a + b) / 2
-            a, b = (middle, b) if moves(middle) == verdicts[i] else (a, middle)
-        found.append((float((a + b) / 2), verdicts[i + 1]))
+        above = verdicts[i + 1]
+        at = turning_point(moves, grid[i], grid[i + 1], above, tolerance_share, size)
+        found.append((at, above))
     return found
+
+
+def turning_point(
+    moves: Callable[[float], bool],
+    low: float,
+    high: float,
+    above: bool,
+    tolerance_share: float,
+    size: float,
+) -> float:
+    """Where a verdict that differs at two values turns: the middle of two values at which it does,
+    not further apart than a share of the larger, or of `size`. above: the verdict at `high`.
+
+    By hand: a library's root is one end of this bracket, and both are the proof of a turn.
+
+    >>> turning_point(lambda x: x > 3, 0.0, 8.0, True, tolerance_share=0.001, size=1.0)
+    3.0009765625
+    """
+    while high - low > tolerance_share * max(abs(low), abs(high), size):
+        middle = (low + high) / 2
+        low, high = (low, middle) if moves(middle) == above else (middle, high)
+    return float((low + high) / 2)
 
 
 def _rows(name: str, figure: Figure, flips: list[tuple[float, bool]]) -> list[tuple[object, ...]]:

@@ -5,11 +5,11 @@ import json
 import pytest
 
 from llmstudy import paths
+from llmstudy.answer import Changes, answer, prepare
 from llmstudy.assess.case import open_case
 from llmstudy.memo import what_if as snippet
 from llmstudy.study import load
 from llmstudy.text import usd
-from llmstudy.what_if import Changes, prepare, what_if
 
 pytest.importorskip("playwright.sync_api", reason="needs Playwright: run `make test-browser`")
 
@@ -40,7 +40,7 @@ def test_the_keyboard_moves_a_slider_and_the_row_follows(attachment, base, chrom
     volume = page.get_by_label("Volume")
     volume.focus()
     page.keyboard.press("End")
-    found = what_if(base, Changes(volume=snippet.VOLUMES[-1]), breaks=False)
+    found = answer(base, Changes(volume=snippet.VOLUMES[-1]))
     assert page.locator("output").first.inner_text() == f"{snippet.VOLUMES[-1]:g} times"
     for name, workload in found.workloads.items():
         row = page.locator("tbody tr", has_text=name).inner_text()

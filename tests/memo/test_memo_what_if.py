@@ -7,11 +7,11 @@ from itertools import product
 import pytest
 
 from llmstudy import paths
+from llmstudy.answer import Changes, answer, prepare
 from llmstudy.assess.case import open_case
 from llmstudy.memo import what_if as snippet
 from llmstudy.study import load
 from llmstudy.text import share, usd
-from llmstudy.what_if import Changes, prepare, what_if
 
 GRID = {"VOLUMES": (0.05, 1.0, 10.0), "GPU_PRICES": (0.5, 1.0), "MARGIN_STEPS": (-0.03, 0.0, 0.05)}
 
@@ -46,7 +46,7 @@ def test_every_setting_of_the_grid_is_what_the_function_answers(base, data):
     assert len(data["rows"]) == len(_settings())
     turned = 0
     for row, (volume, price, margin) in zip(data["rows"], _settings(), strict=True):
-        found = what_if(base, Changes(volume=volume, gpu_price=price, margin=margin), breaks=False)
+        found = answer(base, Changes(volume=volume, gpu_price=price, margin=margin))
         said, *cells = (data["text"][i] for i in row)
         assert usd(found.stay_month_usd) in said
         for k, workload in enumerate(found.workloads.values()):
@@ -63,7 +63,7 @@ def test_every_setting_of_the_grid_is_what_the_function_answers(base, data):
 
 def test_a_difference_to_the_base_is_between_the_same_move_of_both(base, data):
     row = data["rows"][_settings().index((10.0, 1.0, 0.0))]
-    now, then = (what_if(base, Changes(volume=v), breaks=False) for v in (10.0, 1.0))
+    now, then = (answer(base, Changes(volume=v)) for v in (10.0, 1.0))
     for k, (name, workload) in enumerate(now.workloads.items()):
         route = workload.best.route
         before = then.workloads[name].of(route).saving_usd["p50"]
@@ -83,7 +83,7 @@ def test_the_base_case_is_marked_and_is_where_the_sliders_stand(made, data):
 def test_without_a_script_the_base_case_stands_there_and_no_dead_slider(made, base):
     shown = re.sub(r"<script.*?</script>|<style>.*?</style>", "", made, flags=re.S)
     assert '<div class="what-if-levers" hidden>' in shown
-    for workload in what_if(base, breaks=False).workloads.values():
+    for workload in answer(base).workloads.values():
         assert usd(workload.best.saving_usd["p50"]) in shown
 
 

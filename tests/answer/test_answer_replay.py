@@ -1,21 +1,19 @@
 """Whether the number that leads a memo, found the quick way, is the one that a run finds."""
 
-import json
 from dataclasses import replace
 
 import pandas as pd
 import pytest
 
-from llmstudy import canonical, capacity, evidence, paths, study
-from llmstudy.assess import cost, hosting, latency, market, quality
+from llmstudy import capacity, evidence, paths, study
+from llmstudy.answer import Replay, answer, prepare
+from llmstudy.assess import market
 from llmstudy.assess.case import Case, open_case
 from llmstudy.assess.futures import portfolio_saving
-from llmstudy.assess.headline import Replay, answer
 from llmstudy.assess.invoiced import logged_bills, monthly_bills
+from llmstudy.assess.measured import measured
 from llmstudy.figure import Figure
 from llmstudy.study.kept import kept, restored
-
-REFERENCE = paths.ROOT / "outputs" / "reference" / "results"
 
 
 @pytest.fixture(autouse=True)
@@ -24,46 +22,24 @@ def _fits_made_once(serving_fits, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def reference():
-    """What the notebooks of the reference run wrote, by chapter."""
-    return {
-        file.stem: json.loads(file.read_text(encoding="utf-8"))
-        for file in REFERENCE.glob("0*.json")
-    }
-
-
-@pytest.fixture(scope="module")
 def small():
     """A study with one workload."""
     return study.load(paths.params("source_memo.yaml"))
 
 
-def tables(of):
-    """Chapters 02 to 05 of a study, made anew."""
+def answer_of(of):
+    """The answer of a study on tables that are made anew."""
     case = open_case(of)
-    hosts = canonical.plain(hosting.hosting_tables(case))
-    return {
-        "02_cost": canonical.plain(cost.cost_tables(case)),
-        "03_latency": canonical.plain(latency.latency_tables(case, hosts)),
-        "04_quality": canonical.plain(quality.quality_tables(case)),
-        "05_self_hosting": hosts,
-    }
+    return answer(prepare(case, measured(case)))
 
 
-def test_the_quick_answer_is_that_of_the_reference_run(reference):
-    found = answer(study.load(paths.params("default.yaml")), reference)
-    decided = reference["07_triggers_and_routing"]
-    assert found.verdicts == {
-        name: (verdict["decision"], verdict["target"])
-        for name, verdict in decided["verdicts"].items()
-    }
-    assert (found.saving is None) == (decided["saving"] is None)
-    for kind in ("at_stake", "saving"):
-        if decided[kind]:
-            known = {key: decided[kind][key] for key in ("p10", "p50", "p90")}
-            assert found.amounts[kind] == pytest.approx(known, rel=1e-6)
-    horizon = reference["06_crossover"]["month_usd"]["horizon"]
-    assert found.stay == pytest.approx(horizon, rel=1e-6)
+def test_the_quick_answer_is_that_of_the_reference_run(base, reference):
+    found, decided = answer(base), reference["07_triggers_and_routing"]
+    wanted = {kind: decided[kind] for kind in ("saving", "at_stake")}
+    wanted["stay"] = reference["06_crossover"]["month_usd"]["horizon"]
+    for kind, amount in wanted.items():
+        spread = amount and {key: amount[key] for key in ("p10", "p50", "p90")}
+        assert found.amounts[kind] == (spread and pytest.approx(spread, rel=1e-6))
 
 
 def scaled(node, factor):
@@ -100,7 +76,7 @@ def test_nothing_that_the_replay_keeps_rests_on_what_it_leaves_out(small):
             "moving": {arm: scaled(block, 0.2) for arm, block in small.moving.items()},
         }
     )
-    anew = answer(changed, tables(changed))
+    anew = answer_of(changed)
     for kind in kinds:
         amount = anew.amounts[kind]
         kept = replay.median_usd(changed, kind)
@@ -172,7 +148,7 @@ def test_a_study_that_was_kept_with_its_logs_figures_is_replayed_on_the_log(logg
     case = open_case(logged)
     later = restored(kept(case.study)).model_copy(update={"requests": logged.requests})
     replay = Replay(Case(later, evidence.traffic_of(later)))
-    anew = answer(case.study, tables(logged))
+    anew = answer_of(logged)
     unlogged = later.model_copy(update={"requests": None})  # as a mixture of two studies is
     for kind, amount in anew.amounts.items():
         assert replay.median_usd(unlogged, kind) == pytest.approx(amount["p50"] if amount else 0.0)
@@ -195,9 +171,10 @@ def test_a_target_below_every_stated_best_case_leaves_no_api_favoured(target_ms)
     tight = found.model_copy(
         update={"workloads": {"support-chat": chat.model_copy(update={"slo": slo})}}
     )
-    results = tables(tight)
+    case = open_case(tight)
+    results = measured(case)
     rows = results["03_latency"]["latency"]
     apis = [row for row in rows if row["arm"] != "self_hosted"]
     assert {row["verdict"] for row in apis} == {"misses"}
-    decision, target = answer(tight, results).verdicts["support-chat"]
-    assert (decision, target) == ("undecided", None)
+    verdict = answer(prepare(case, results)).workloads["support-chat"].verdict
+    assert (verdict.decision, verdict.target) == ("undecided", None)

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from llmstudy import paths
+from llmstudy.answer import prepare
 from llmstudy.assess.case import open_case
 from llmstudy.study import load
-from llmstudy.what_if import prepare
 
 
 @pytest.fixture(scope="session")

@@ -12,19 +12,11 @@ from typing import Any
 import ipywidgets as w
 
 from llmstudy import paths
+from llmstudy.answer import BASE, SLO_FACTORS, Changes, Prepared, prepare, save
 from llmstudy.assess.case import open_case
 from llmstudy.assess.measured import measured
+from llmstudy.explore.page import page, view
 from llmstudy.study import load
-from llmstudy.what_if import (
-    BASE,
-    SLO_FACTORS,
-    Changes,
-    Prepared,
-    prepare,
-    save,
-    what_if,
-)
-from llmstudy.what_if.page import page
 
 MY_CASE = "my-case.yaml"
 
@@ -44,7 +36,7 @@ class Panel:
     def __init__(self, base: Prepared, study_file: str | Path, folder: Path | None = None) -> None:
         self._base, self._study_file = base, study_file
         self._folder = paths.resolve(study_file).parent if folder is None else folder
-        self._at_base = what_if(base)
+        self._at_base = view(base)
         self.levers = _levers(base)
         self.page = w.HTML()
         self.reset = w.Button(description="Reset to the base case", layout={"width": "16rem"})
@@ -99,7 +91,7 @@ class Panel:
             self._draw()
 
     def _draw(self) -> None:
-        self.page.value = page(what_if(self._base, self.changes), self._at_base)
+        self.page.value = page(view(self._base, self.changes), self._at_base)
 
 
 def open_panel(

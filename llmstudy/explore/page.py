@@ -4,15 +4,27 @@ Text and no figure object, since a slider draws anew with every step. The base i
 hollow where the setting is filled.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from math import floor, log10
 from typing import NamedTuple
 
+from llmstudy.answer import (
+    BASE,
+    BreakEven,
+    Changes,
+    Crossovers,
+    Lever,
+    Outcome,
+    Prepared,
+    WorkloadOutcome,
+    answer,
+    crossovers,
+)
+from llmstudy.answer import break_evens as break_evens_of
 from llmstudy.charts.style import ARMS, GREY, INK, PALE
 from llmstudy.text import count, never_or, share, span, usd
-from llmstudy.what_if.breaks import BreakEven, Lever
-from llmstudy.what_if.outcome import Outcome, RouteCost, WorkloadOutcome
 
 _OVERALL = {"api_first": "API first", "hybrid": "Hybrid", "off_api": "Off the API"}
 
@@ -27,13 +39,28 @@ LEVERS: dict[Lever, tuple[str, Callable[[float], str]]] = {
 """What a lever is called, and how a value of it is written."""
 
 
-def page(now: Outcome, base: Outcome) -> str:
+@dataclass(frozen=True)
+class View:
+    """All that the page shows of one setting."""
+
+    outcome: Outcome
+    crossovers: Crossovers
+    break_evens: Mapping[str, Sequence[BreakEven]]
+
+
+def view(prepared: Prepared, changes: Changes = BASE) -> View:
+    """What the page shows under changes. Raises: ValueError as `answer`."""
+    outcome = answer(prepared, changes)
+    return View(outcome, crossovers(prepared, outcome), break_evens_of(prepared, outcome))
+
+
+def page(now: View, base: View) -> str:
     """Headline, verdicts, charts and break-evens of one setting, beside the base case."""
     parts = (
-        headline(now, base),
-        verdicts(now, base),
-        savings_chart(now, base),
-        months_chart(now, base),
+        headline(now.outcome, base.outcome),
+        verdicts(now.outcome, base.outcome),
+        savings_chart(now.outcome, base.outcome),
+        months_chart(now.outcome, base.outcome),
         volumes_chart(now, base),
         break_evens(now),
     )
@@ -100,12 +127,12 @@ def _signed(x: float) -> str:
     return "0" if abs(x) < 0.5 else f"{'+' if x > 0 else ''}{usd(x)}"
 
 
-def break_evens(now: Outcome) -> str:
+def break_evens(now: View) -> str:
     """Where each lever, by itself, turns a move: where it begins or ceases to save enough."""
     rows = [
         [name, turn.route, LEVERS[turn.lever][0], _turns(turn)]
-        for name, found in now.workloads.items()
-        for turn in found.breaks
+        for name, turns in now.break_evens.items()
+        for turn in turns
     ]
     return _table("Break-evens, the other levers as set", ("workload", "move", "lever", "at"), rows)
 
@@ -181,25 +208,19 @@ def months_chart(now: Outcome, base: Outcome) -> str:
     return _chart(title, "bill of the first month as if moved, USD (log scale)", rows, usd)
 
 
-def volumes_chart(now: Outcome, base: Outcome) -> str:
+def volumes_chart(now: View, base: View) -> str:
     """The monthly volume from which each arm is cheaper than today's API, and the volume now."""
     rows, beyond = [], 0
-    for name, found in now.workloads.items():
-        for route in (r for r in found.favoured if r.crossover_requests):
-            before = base.workloads[name].of(route.route)
-            rows.append(_crossing(now, name, route, before))
-            beyond += rows[-1].value is None or rows[-1].value > now.requests[name]
+    for (name, route), (low, value, high) in now.crossovers.items():
+        cost = now.outcome.workloads[name].of(route)
+        assert cost is not None
+        was, requests = base.crossovers.get((name, route)), now.outcome.requests[name]
+        marks = (value, low, high, was[1] if was else None, requests)
+        rows.append(Mark(f"{name}: {route}", ARMS[cost.arm].color, *marks))
+        beyond += value is None or value > requests
     title = f"The volume now is short of the crossover on {beyond} of {len(rows)} favoured routes"
     axis = "requests a month (log scale); bar: volume now"
     return _chart(title, axis, rows, count)
-
-
-def _crossing(now: Outcome, name: str, route: RouteCost, before: RouteCost | None) -> Mark:
-    assert route.crossover_requests is not None
-    low, value, high = route.crossover_requests
-    was = before.crossover_requests[1] if before and before.crossover_requests else None
-    label, color = f"{name}: {route.route}", ARMS[route.arm].color
-    return Mark(label, color, value, low, high, was, tick=now.requests[name])
 
 
 def _chart(

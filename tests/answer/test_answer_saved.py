@@ -3,8 +3,8 @@
 import pytest
 
 from llmstudy import paths
+from llmstudy.answer import Changes, changed, save, with_quotes
 from llmstudy.study import load
-from llmstudy.what_if import Changes, changed, save, with_quotes
 
 STUDIES = ("default", "hyperscale", "regulated", "source_memo")
 EVERY = Changes(

@@ -8,6 +8,18 @@ import pytest
 
 from llmstudy import capacity, paths, quality
 from llmstudy import uncertainty as mc
+from llmstudy.answer import (
+    BASE,
+    Changes,
+    answer,
+    break_evens,
+    changed,
+    crossovers,
+    prepare,
+    save,
+    with_quotes,
+)
+from llmstudy.answer.prepared import setting
 from llmstudy.assess.case import Case, open_case
 from llmstudy.assess.market import discount_draws, market, permissions, stay_draws
 from llmstudy.assess.measured import measured
@@ -16,7 +28,6 @@ from llmstudy.assess.quality import counts_of, quality_tables
 from llmstudy.capacity.sizing import peak
 from llmstudy.figure import Figure
 from llmstudy.study import load
-from llmstudy.what_if import BASE, Changes, changed, prepare, save, what_if, with_quotes
 
 OWN = "h200-llama-3.1-70b"
 BEST, BEST_OWN = "novita-gpt-oss-120b", "h200-gpt-oss-120b"
@@ -25,7 +36,12 @@ BEST, BEST_OWN = "novita-gpt-oss-120b", "h200-gpt-oss-120b"
 
 @pytest.fixture(scope="module")
 def at_base(base):
-    return what_if(base)
+    return answer(base)
+
+
+@pytest.fixture(scope="module")
+def turns(base, at_base):
+    return break_evens(base, at_base)
 
 
 # --- the base case is what the chapters say ---------------------------------------------------
@@ -49,18 +65,18 @@ def test_at_the_base_case_verdicts_are_those_of_chapter_07(at_base, reference):
         assert (found.decision, found.target) == (verdict["decision"], verdict["target"])
 
 
-def test_at_the_base_case_a_crossover_is_that_of_chapter_06_within_its_error(at_base, reference):
-    seen = 0
+def test_at_the_base_case_a_crossover_is_that_of_chapter_06_within_its_error(
+    base, at_base, reference
+):
+    seen, bands = 0, crossovers(base, at_base)
     for row in reference["06_crossover"]["crossover"]:
-        found = at_base.workloads[row["workload"]].of(row["to_route"])
-        if found is None or found.crossover_requests is None or row["p_never"] > 0.05:
+        band = bands.get((row["workload"], row["to_route"]))
+        if band is None or row["p_never"] > 0.05:
             continue
         if row["from_route"] != at_base.workloads[row["workload"]].routes[0].route:
             continue
         seen += 1
-        assert found.crossover_requests[1] == pytest.approx(
-            row["requests_per_month"]["p50"], rel=0.06
-        )
+        assert band[1] == pytest.approx(row["requests_per_month"]["p50"], rel=0.06)
     assert seen >= 3
 
 
@@ -81,7 +97,7 @@ def test_with_a_discount_and_a_fleet_today_it_is_still_the_chapters_model(refere
         update={"discount_rate": rate, "workloads": {**study.workloads, "extraction": ours}}
     )
     offers = market(reference["02_cost"], reference["05_self_hosting"], reference["04_quality"])
-    found = what_if(prepare(replace(open_case(study), study=study), reference), breaks=False)
+    found = answer(prepare(replace(open_case(study), study=study), reference))
     able = permissions(study)
     able = able[able["permitted"] & able["fits_context"] & ~able["current"]]
     for row in savings_table(study, move_futures(study, offers, able)).to_dict("records"):
@@ -108,7 +124,7 @@ def short_replays(monkeypatch, reference):
 def test_the_changed_study_run_from_its_file_agrees_with_the_slider(base, tmp_path, short_replays):
     """A changed figure is a figure of its own, so that its draws are other ones."""
     changes = Changes(volume=2.0, growth=0.01, gpu_price=0.7, reserved=0.2, team=0.5)
-    slider = what_if(base, changes, breaks=False)
+    slider = answer(base, changes)
     study = load(save(paths.params("default.yaml"), changes, tmp_path / "my-case.yaml"))
     found = measured(open_case(study))
     offers = market(found["02_cost"], found["05_self_hosting"], found["04_quality"])
@@ -129,7 +145,7 @@ def test_the_changed_study_run_from_its_file_agrees_with_the_slider(base, tmp_pa
 
 
 def test_a_bill_by_the_token_grows_in_proportion_to_the_volume_beyond_what_is_fixed(base):
-    once, twice, thrice = (what_if(base, Changes(volume=v), breaks=False) for v in (1.0, 2.0, 3.0))
+    once, twice, thrice = (answer(base, Changes(volume=v)) for v in (1.0, 2.0, 3.0))
     for name in once.workloads:
         bills = [found.workloads[name].routes[0].month_usd for found in (once, twice, thrice)]
         assert bills[1] > bills[0]
@@ -137,7 +153,7 @@ def test_a_bill_by_the_token_grows_in_proportion_to_the_volume_beyond_what_is_fi
 
 
 def test_a_gpu_price_moves_fleets_and_nothing_else(base, at_base):
-    cheap = what_if(base, Changes(gpu_price=0.5), breaks=False)
+    cheap = answer(base, Changes(gpu_price=0.5))
     for name, workload in cheap.workloads.items():
         for route in workload.routes:
             before = at_base.workloads[name].of(route.route).saving_usd["p50"]
@@ -175,7 +191,7 @@ def _proven(case):
 
 
 def test_choosing_an_api_model_leaves_its_arm_that_one_candidate(base):
-    kept = what_if(base, Changes(api_route="novita-llama-3.1-70b"), breaks=False)
+    kept = answer(base, Changes(api_route="novita-llama-3.1-70b"))
     for workload in kept.workloads.values():
         hosted = {r.route for r in workload.routes if r.arm == "hosted_open"}
         if "novita-llama-3.1-70b" in hosted:
@@ -184,7 +200,7 @@ def test_choosing_an_api_model_leaves_its_arm_that_one_candidate(base):
 
 def test_targets_that_were_not_sized_are_refused_with_those_that_were(base):
     with pytest.raises(ValueError, match="not sized: take one of 1"):
-        what_if(base, Changes(slo=2.0))
+        answer(base, Changes(slo=2.0))
 
 
 def test_looser_targets_let_a_fleet_carry_more(reference, short_replays):
@@ -201,18 +217,13 @@ def test_looser_targets_let_a_fleet_carry_more(reference, short_replays):
 
 
 def test_a_saving_is_that_of_the_model_of_the_sensitivity(base):
-    offers = base.offers(base.study, BASE)
+    at = setting(base, BASE)
     for name, route in [("extraction", OWN), ("extraction", "openai-gpt-6-luna")]:
-        d = base.move(base.study, offers, name, route)
-        current, offer = offers.offer(name, "openai-gpt-4o"), offers.offer(name, route)
-        wanted = mc.move_saving_usd(current, offer, d, base.months)
-        requests = mc.volumes(d, base.months)
-        held = base.terms(name, route)
-        paid = base.bill(name, "openai-gpt-4o", d, BASE).usd(requests)
-        due = base.bill(name, route, d, BASE).usd(requests)
-        saved = (held.stay * paid - held.go * due).sum(axis=1) - held.once
-        saved += held.team_months * mc.staff_month_usd(d)
-        assert saved == pytest.approx(wanted)
+        d = base.draws(base.study, base.base, name, route)
+        current, offer = base.base.offer(name, "openai-gpt-4o"), base.base.offer(name, route)
+        wanted = mc.move_saving_usd(current, offer, d, base.study.months)
+        (move,) = (move for move in at.moves[name] if move.route == route)
+        assert move.saving_usd() == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize(
@@ -223,34 +234,28 @@ def test_a_saving_is_that_of_the_model_of_the_sensitivity(base):
         ("growth", "extraction", BEST_OWN),
     ],
 )
-def test_a_break_even_is_where_the_move_begins_to_pass(base, at_base, lever, workload, route):
-    (turn,) = (
-        b for b in at_base.workloads[workload].breaks if b.lever == lever and b.route == route
-    )
+def test_a_break_even_is_where_the_move_begins_to_pass(base, turns, lever, workload, route):
+    (turn,) = (b for b in turns[workload] if b.lever == lever and b.route == route)
     step = {"volume": lambda x, f: x * (1 + 0.15 * f), "growth": lambda x, f: x + 0.008 * f}[lever]
     passes = [
-        what_if(base, Changes(**{lever: step(turn.at, side)}), breaks=False)
-        .workloads[workload]
-        .of(route)
-        .passes
+        answer(base, Changes(**{lever: step(turn.at, side)})).workloads[workload].of(route).passes
         for side in (-1, 1)
     ]
     assert passes == [not turn.passes_above, turn.passes_above]
 
 
-def test_no_margin_is_held_on_items_far_from_the_task(base):
+def test_no_margin_is_held_on_items_far_from_the_task(base, at_base):
     """Independently: were GSM8K near to classification, it would turn at its lower end."""
     route, name = "h200-llama-3.1-8b", "classification"
     workload = base.study.workloads[name]
     counts = counts_of(workload.quality.evidence[route])
     low = quality.paired_difference(counts, 1 - 2 * 0.05 / 2).low
-    rows = pd.DataFrame(base.quality(0.0))
-    assert set(rows.loc[rows["route"] == route, "closeness"]) == {"far"}
+    rows = base.results["04_quality"]["quality"]
+    assert {row["closeness"] for row in rows if row["route"] == route} == {"far"}
     for closeness, at in [("far", None), ("near", -low - workload.quality.margin.value)]:
-        seen = rows.assign(closeness=closeness)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(base, "quality", lambda margin, seen=seen: seen)
-            breaks = what_if(base).workloads[name].breaks
+        quality_ = {"quality": [{**row, "closeness": closeness} for row in rows]}
+        other = replace(base, results={**base.results, "04_quality": quality_})
+        breaks = break_evens(other, at_base)[name]
         [turn] = [b.at for b in breaks if (b.route, b.lever) == (route, "margin")]
         assert turn == (None if at is None else pytest.approx(at))
 
@@ -260,7 +265,7 @@ def test_a_break_even_in_price_or_team_is_found_where_there_is_one(base):
     busy = Changes(volume=10.0)
     found = {
         b.lever: b
-        for b in what_if(base, busy).workloads["extraction"].breaks
+        for b in break_evens(base, answer(base, busy))["extraction"]
         if b.route == BEST_OWN and b.lever in ("gpu_price", "team")
     }
     for lever, turn in found.items():
@@ -268,19 +273,19 @@ def test_a_break_even_in_price_or_team_is_found_where_there_is_one(base):
         assert not turn.passes_above
         for factor, wanted in ((0.85, True), (1.15, False)):
             at = replace(busy, **{lever: turn.at * factor})
-            there = what_if(base, at, breaks=False).workloads["extraction"].of(BEST_OWN)
+            there = answer(base, at).workloads["extraction"].of(BEST_OWN)
             assert there.passes is wanted
 
 
 def test_the_base_study_is_left_as_it_is(base):
     before = base.study.figures()
-    what_if(base, Changes(volume=3.0, growth=0.01, gpu_price=2.0, margin=0.01, team=2.0))
+    answer(base, Changes(volume=3.0, growth=0.01, gpu_price=2.0, margin=0.01, team=2.0))
     assert base.study.figures() == before
     assert changed(with_quotes(base.study), BASE).figures() == before
 
 
 def test_the_same_setting_gives_the_same_answer(base):
-    one, two = (what_if(base, Changes(volume=1.7, gpu_price=0.8)) for _ in range(2))
+    one, two = (answer(base, Changes(volume=1.7, gpu_price=0.8)) for _ in range(2))
     assert one == two
     assert np.isfinite(one.stay_month_usd)
 

@@ -1,0 +1,57 @@
+"""What is the answer, and what would it be under changes?
+
+`changes`: what may be changed, the study that it makes, and its file. `prepared`: what is priced,
+sized and drawn once for all changes. `outcome`: the answer under one set of them: verdicts, what
+each route costs and saves, and the one number that leads a memo. `breakevens`: where each lever, by
+itself, turns it. `replay`: the one number of many studies.
+
+One function, `answer`, stands behind the analyst's sliders and those of the memo's attachment,
+`llmstudy check` and `llmstudy diff`. It asks the chapters' own functions, so that a run of the
+changed study file says the same.
+"""
+
+from llmstudy.answer.breakevens import (
+    BreakEven,
+    Crossovers,
+    Lever,
+    break_evens,
+    crossovers,
+)
+from llmstudy.answer.changes import BASE, Changes, changed, save, with_quotes
+from llmstudy.answer.outcome import (
+    KINDS,
+    Kind,
+    Outcome,
+    RouteCost,
+    Spread,
+    WorkloadOutcome,
+    answer,
+    leading,
+)
+from llmstudy.answer.prepared import SLO_FACTORS, Prepared, prepare
+from llmstudy.answer.replay import Replay
+
+__all__ = [
+    "BASE",
+    "KINDS",
+    "SLO_FACTORS",
+    "BreakEven",
+    "Changes",
+    "Crossovers",
+    "Kind",
+    "Lever",
+    "Outcome",
+    "Prepared",
+    "Replay",
+    "RouteCost",
+    "Spread",
+    "WorkloadOutcome",
+    "answer",
+    "break_evens",
+    "changed",
+    "crossovers",
+    "leading",
+    "prepare",
+    "save",
+    "with_quotes",
+]

@@ -1,0 +1,234 @@
+"""At which value does one lever, by itself, turn a move, and from which volume is a route cheaper?
+
+A move passes when the chance that it is cheaper than staying on today's named model and its median
+saving reach the study's lines. A value is sought between the ends of a lever's range, where it
+turns once or not at all; one that turns twice between them is not found.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from llmstudy import decision
+from llmstudy import uncertainty as mc
+from llmstudy.answer.changes import BASE, Changes, changed
+from llmstudy.answer.outcome import Outcome, WorkloadOutcome
+from llmstudy.answer.prepared import Move, Prepared, on_first_draws, quality_at, setting
+from llmstudy.assess.market import draws_of
+from llmstudy.assess.moves import lines_of
+from llmstudy.cost import TokenPrice
+from llmstudy.figure import FloatArray
+from llmstudy.study import Study
+
+N_BREAK_EVENS = 600
+"""Draws on which a value is sought, as many as for the thresholds of chapter 06."""
+
+N_CROSSOVER = 1000
+"""Draws of a crossover: its median is then within some 2 % of that of chapter 06."""
+
+TOLERANCE_SHARE = 1 / 1024
+"""Of a lever's range: 1 % of a volume or a price."""
+
+Lever = Literal["volume", "growth", "gpu_price", "reserved", "team", "margin"]
+
+RANGES: dict[Lever, tuple[float, float]] = {
+    "volume": (0.01, 100.0),
+    "growth": (-0.1, 0.2),
+    "gpu_price": (0.05, 20.0),
+    "reserved": (0.0, 1.0),
+    "team": (0.0, 10.0),
+}
+"""Where a lever is searched: beyond what a slider offers, short of what nobody would believe."""
+
+_BY_RATIO = ("volume", "gpu_price")
+
+Saving = Callable[[float], FloatArray]
+"""The saving of a move, (n,) usd, by the value of a lever."""
+
+
+@dataclass(frozen=True)
+class BreakEven:
+    """Where a lever turns a move. at: the lever's value, in its own unit; None: nowhere in range.
+
+    passes_above: whether the move passes for values above it.
+    """
+
+    route: str
+    lever: Lever
+    at: float | None
+    passes_above: bool | None
+
+
+def break_evens(prepared: Prepared, outcome: Outcome) -> dict[str, tuple[BreakEven, ...]]:
+    """Where each lever, by itself, turns the best moves of each workload, the others as changed.
+
+    Of the moves that chapter 06 asks about: the one that saves most, and the self-hosted one that
+    saves most. Volume, growth, GPU price, reservations and team turn them on cost; the quality
+    margin turns their proof. Targets and API models are a handful of settings: a panel shows each.
+    """
+    changes = outcome.changes
+    at = setting(prepared, changes)
+    return {
+        name: tuple(
+            turn
+            for move in moves
+            if move.route in _best(outcome.workloads[name])
+            for turn in _turns(prepared, at.study, changes, move)
+        )
+        for name, moves in at.moves.items()
+    }
+
+
+def _best(workload: WorkloadOutcome) -> set[str]:
+    own = {r.route for r in workload.routes if r.favoured and r.arm == "self_hosted"}
+    return own | ({workload.best.route} if workload.best else set())
+
+
+def _turns(prepared: Prepared, study: Study, changes: Changes, move: Move) -> tuple[BreakEven, ...]:
+    few = move.head(N_BREAK_EVENS)
+    fleets = any(isinstance(bill, mc.FleetBill) for bill in (move.stay, move.go))
+    volume = partial(_at_volume, few, changes.volume)
+    by_cost: dict[Lever, Saving] = {
+        # linear where both routes bill by the token, in steps on a fleet
+        "volume": volume if fleets else _linear(volume, 0.0, changes.volume),
+        "growth": partial(_at_growth, few, changes.growth),
+    }
+    if fleets:
+        now = changes.gpu_price
+        by_price = partial(_at_rent, prepared, few, changes, "gpu_price")
+        by_cost["gpu_price"] = _linear(by_price, now, 2 * now)
+        by_cost["reserved"] = partial(_at_rent, prepared, few, changes, "reserved")
+        team = partial(_at_team, few, _engineers_usd(study, few), changes.team)
+        by_cost["team"] = _linear(team, 0.0, changes.team)
+    lines = lines_of(study)
+
+    def passes(saving: Saving, value: float) -> bool:
+        usd = saving(value)
+        return decision.meets_lines(float((usd > 0).mean()), float(np.median(usd)), lines)
+
+    turns = (_turn(move.route, lever, partial(passes, saving)) for lever, saving in by_cost.items())
+    return (*turns, _margin(prepared, changes, move))
+
+
+def _linear(saving: Saving, first: float, second: float) -> Saving:
+    """A saving that is linear in a lever, from its values at two settings."""
+    start, end = saving(first), saving(second)
+    slope = (end - start) / (second - first)
+    return lambda x: start + slope * (x - first)
+
+
+def _at_volume(few: Move, now: float, x: float) -> FloatArray:
+    return few.on(few.requests * (x / now)).saving_usd()
+
+
+def _at_growth(few: Move, now: float, x: float) -> FloatArray:
+    ratio = np.log1p(few.growth + x - now) - np.log1p(few.growth)
+    months = np.arange(few.requests.shape[1])
+    return few.on(few.requests * np.exp(ratio[:, None] * months)).saving_usd()
+
+
+def _at_rent(prepared: Prepared, few: Move, changes: Changes, lever: Lever, x: float) -> FloatArray:
+    """A saving at another price of the GPUs, or another share of the hours reserved."""
+    on = on_first_draws(prepared, len(few.growth))
+    at = replace(changes, **{lever: x})  # type: ignore[arg-type]
+    study = changed(on.study, at)
+    offers = on.offers(study, at)
+    stay, go = (
+        on.bill(few.workload, route, on.draws(study, offers, few.workload, route), at)
+        for route in (study.workloads[few.workload].current_route, few.route)
+    )
+    return replace(few, stay=stay, go=go).on(few.requests).saving_usd()
+
+
+def _at_team(few: Move, engineers_usd: FloatArray, now: float, x: float) -> FloatArray:
+    """A saving by the engineers whom fleets take; the rest of what the team costs stays."""
+    paid = few.team_usd > 0  # nothing where another fleet pays for the team
+    more = np.where(paid, (x / now - 1) * engineers_usd, 0.0)
+    return replace(few, team_usd=few.team_usd + more).saving_usd()
+
+
+def _engineers_usd(study: Study, few: Move) -> FloatArray:
+    """What the engineers of the fleets cost a month, in every draw. (n,) usd."""
+    figures = {
+        "fte": ("self_hosting.fte", study.self_hosting.fte),
+        "usd_per_fte_year": ("team.usd_per_fte_year", study.team.usd_per_fte_year),
+    }
+    d = draws_of(figures, len(few.team_usd), study.seed)
+    return np.asarray(d["fte"] * d["usd_per_fte_year"] / 12)
+
+
+def _turn(route: str, lever: Lever, passes: Callable[[float], bool]) -> BreakEven:
+    low, high = RANGES[lever]
+    above = passes(high)
+    if passes(low) == above:
+        return BreakEven(route, lever, None, None)
+    if lever not in _BY_RATIO:
+        at = mc.turning_point(passes, low, high, above, TOLERANCE_SHARE, high - low)
+        return BreakEven(route, lever, at, above)
+    least, most = float(np.log(low)), float(np.log(high))
+    at = mc.turning_point(
+        lambda x: passes(np.exp(x)), least, most, above, TOLERANCE_SHARE, most - least
+    )
+    return BreakEven(route, lever, float(np.exp(at)), above)
+
+
+def _margin(prepared: Prepared, changes: Changes, move: Move) -> BreakEven:
+    """The change of the margin from which a route holds it on the items at hand; none where these
+    are far from the task and hold no margin."""
+    quality = quality_at(prepared, changes.margin)
+    rows = quality[(quality["workload"] == move.workload) & (quality["route"] == move.route)]
+    near = rows[rows["closeness"] != "far"]
+    low = near["low"].iloc[0] if len(near) else None
+    if low is None or pd.isna(low) or not 0 < -low < 1:
+        return BreakEven(move.route, "margin", None, None)
+    own = prepared.study.workloads[move.workload].quality.margin.value
+    return BreakEven(move.route, "margin", float(-low) - own, True)
+
+
+# --- the volume from which a route is cheaper ---------------------------------------------------
+
+Crossovers = Mapping[tuple[str, str], tuple[float | None, ...]]
+"""(workload, route) -> monthly requests from which the route is cheaper than today's API: p10, p50
+and p90, None for never."""
+
+
+def crossovers(prepared: Prepared, outcome: Outcome) -> Crossovers:
+    """The crossover of each arm's favoured route, as in chapter 06; none where today's route is a
+    fleet.
+
+    What becomes of the volume, and which quality is asked for, does not enter.
+    """
+    at = replace(outcome.changes, volume=1.0, growth=0.0, margin=0.0, api_route=None)
+    bands = {
+        (name, cost.route): _crossover(
+            # what changes a fleet changes nothing of the others
+            prepared,
+            name,
+            cost.route,
+            at if cost.arm == "self_hosted" else BASE,
+        )
+        for name, workload in outcome.workloads.items()
+        for cost in workload.favoured
+        if not cost.stays
+    }
+    return {pair: band for pair, band in bands.items() if band}
+
+
+@lru_cache(maxsize=512)
+def _crossover(
+    prepared: Prepared, name: str, route: str, changes: Changes
+) -> tuple[float | None, ...] | None:
+    on = on_first_draws(prepared, min(N_CROSSOVER, prepared.n))
+    study = changed(on.study, changes)
+    offers = on.offers(study, changes)
+    current = offers.offer(name, study.workloads[name].current_route)
+    challenger = offers.offer(name, route)
+    if not isinstance(current, TokenPrice) or challenger is None:
+        return None
+    d, cap = on.draws(study, offers, name, route), study.volume_cap.value
+    volumes = mc.crossover_requests_per_month(current, challenger, d, study.months, cap)
+    return tuple(mc.band(volumes))

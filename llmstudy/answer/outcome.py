@@ -1,0 +1,252 @@
+"""What does each route cost, what would moving save, what is the verdict, and its one number?"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from llmstudy import decision
+from llmstudy import uncertainty as mc
+from llmstudy.answer.changes import BASE, Changes
+from llmstudy.answer.prepared import Move, Prepared, Setting, gates_at, setting
+from llmstudy.assess.futures import Part, followed, saving_together
+from llmstudy.assess.market import discount_draws, spread, staff_draws, todays_fleets
+from llmstudy.assess.moves import lines_of
+from llmstudy.assess.verdict import verdicts_of, with_savings
+from llmstudy.cost import TokenPrice
+from llmstudy.decision import Verdict
+from llmstudy.figure import FloatArray
+
+Kind = Literal["saving", "at_stake", "stay"]
+"""Saving of the recommended moves; saving that better evidence could release; cost of staying."""
+
+KINDS: tuple[Kind, ...] = ("saving", "at_stake", "stay")
+"""What a memo may lead with, first to last."""
+
+Spread = Mapping[str, float]
+"""p10, p50 and p90 of an amount over the horizon. Unit: usd."""
+
+
+def leading(amounts: Mapping[Kind, Spread | None]) -> dict[str, Any]:
+    """The amount that leads a memo: its kind, p10, p50 and p90.
+
+    >>> leading({"saving": None, "at_stake": None, "stay": {"p50": 9.0}})
+    {'kind': 'stay', 'p50': 9.0}
+    """
+    kind, amount = next((kind, amounts[kind]) for kind in KINDS if amounts[kind])
+    return {"kind": kind, **(amount or {})}
+
+
+@dataclass(frozen=True)
+class RouteCost:
+    """A workload on one route: what it costs, and what moving there saves.
+
+    month_usd: the median bill of the first month as if moved already, a fleet's team included.
+    horizon_usd: ramp, one-off costs and dual running included, worth what it is today.
+    stays: today's route; its saving is 0. favoured: of its arm the route that saves most. passes:
+    the saving against today's named model meets the study's lines. _same_quality: the chance and
+    the median saving against a buyer who moves on to each cheaper equal.
+    """
+
+    route: str
+    arm: str
+    stays: bool
+    favoured: bool
+    month_usd: float
+    horizon_usd: Spread
+    saving_usd: Spread
+    p_cheaper: float
+    passes: bool
+    p_cheaper_same_quality: float
+    saving_same_quality_usd: float
+
+
+@dataclass(frozen=True)
+class WorkloadOutcome:
+    """The routes of a workload, today's first, and its verdict.
+
+    No routes where today's cannot be priced or sized.
+    """
+
+    routes: tuple[RouteCost, ...]
+    verdict: Verdict
+
+    @property
+    def favoured(self) -> tuple[RouteCost, ...]:
+        """Today's route, and the favoured route of each arm."""
+        return tuple(route for route in self.routes if route.stays or route.favoured)
+
+    @property
+    def best(self) -> RouteCost | None:
+        """The move that saves most, or None where nothing may move."""
+        moves = [route for route in self.routes if not route.stays]
+        return max(moves, key=lambda route: route.saving_usd["p50"], default=None)
+
+    def of(self, route: str) -> RouteCost | None:
+        """The outcome of a route, where it has one."""
+        return next((cost for cost in self.routes if cost.route == route), None)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The answer under changes. requests: a month's, by workload.
+
+    amounts, over the horizon, None where the study has none of a kind: saving of the recommended
+    moves, at_stake (of what better evidence could release) and stay (what staying costs).
+    """
+
+    changes: Changes
+    requests: Mapping[str, float]
+    workloads: Mapping[str, WorkloadOutcome]
+    overall: str
+    amounts: Mapping[Kind, Spread | None]
+
+    @property
+    def stay_month_usd(self) -> float:
+        """The first month's bill when nothing moves, over all workloads: the sum of the medians."""
+        return sum(w.routes[0].month_usd for w in self.workloads.values() if w.routes)
+
+    @property
+    def unbilled(self) -> tuple[str, ...]:
+        """Workloads whose route of today has no known cost."""
+        return tuple(name for name, workload in self.workloads.items() if not workload.routes)
+
+    @property
+    def headline(self) -> dict[str, Any] | None:
+        """The number that leads a memo, as `leading`. None if it cannot be stated."""
+        return None if self.unbilled else leading(self.amounts)
+
+
+def answer(prepared: Prepared, changes: Changes = BASE) -> Outcome:
+    """The answer under changes, on the draws of the base case.
+
+    At the base case savings and chances are those of chapter 06, verdicts those of chapter 07.
+    Raises: ValueError for targets that were not sized.
+    """
+    at = setting(prepared, changes)
+    costs, stay_usd = _costs(prepared, replace(changes, margin=BASE.margin))
+    verdicts = _verdicts(prepared, at, changes, costs)
+    requests = {name: w.intake.requests.value for name, w in at.study.workloads.items()}
+    workloads = {name: WorkloadOutcome(costs[name], verdict) for name, verdict in verdicts.items()}
+    targets = {
+        decided: {n: v.target for n, v in verdicts.items() if v.decision == decided and v.target}
+        for decided in ("move", "undecided")
+    }
+    amounts: dict[Kind, Spread | None] = {
+        "saving": _together(at, targets["move"]),
+        "at_stake": _together(at, targets["undecided"]),
+        "stay": spread(stay_usd),
+    }
+    return Outcome(changes, requests, workloads, decision.overall(verdicts), amounts)
+
+
+def _together(at: Setting, targets: Mapping[str, str]) -> Spread | None:
+    """What all the moves to some targets save together."""
+    parts = {
+        name: Part(
+            move.route,
+            move.terms,
+            move.terms.saving_usd(move.stay_usd, move.go_usd, np.zeros(1)),
+        )
+        for name, target in targets.items()
+        for move in at.moves[name]
+        if move.route == target
+    }
+    saving_usd = saving_together(at.study, parts)
+    return None if saving_usd is None else spread(saving_usd)
+
+
+@lru_cache(maxsize=1)
+def _costs(
+    prepared: Prepared, changes: Changes
+) -> tuple[dict[str, tuple[RouteCost, ...]], FloatArray]:
+    """The costs of every workload's routes, and what staying costs over all of them, (n,) usd."""
+    at = setting(prepared, changes)
+    staying = {name: _stay_usd(prepared, at, moves) for name, moves in at.moves.items() if moves}
+    costs = {
+        name: tuple(_route_costs(prepared, at, moves, staying[name])) if moves else ()
+        for name, moves in at.moves.items()
+    }
+    return costs, sum(staying.values(), np.zeros(prepared.n))
+
+
+def _stay_usd(prepared: Prepared, at: Setting, moves: Sequence[Move]) -> FloatArray:
+    """What staying costs over the horizon, its part of the team included. (n,) usd."""
+    worth = discount_draws(prepared.study, prepared.n)
+    team = _team_usd(prepared, at, moves[0]) * worth.sum(axis=1)
+    return np.asarray((moves[0].stay_usd * worth).sum(axis=1) + team)
+
+
+def _route_costs(
+    prepared: Prepared, at: Setting, moves: Sequence[Move], stay: FloatArray
+) -> Iterator[RouteCost]:
+    """The costs of a workload's routes, today's first. stay: the horizon on today's, (n,) usd."""
+    arms = [at.study.routes[move.route].arm for move in moves]
+    savings = [np.zeros_like(stay), *(move.saving_usd() for move in moves[1:])]
+    equal_usd = _equals_usd(prepared, at, moves[0])
+    medians = [float(np.median(saving)) for saving in savings]
+    best: dict[str, int] = {}  # arm -> place of the move that saves most
+    for i in sorted(range(1, len(moves)), key=lambda i: -medians[i]):
+        best.setdefault(arms[i], i)
+    for i, move in enumerate(moves):
+        stays, saving = i == 0, savings[i]
+        against = saving if stays else replace(move, stay_usd=equal_usd).saving_usd()
+        own_team = move.team_usd * (arms[i] == "self_hosted")
+        team = _team_usd(prepared, at, move) if stays else own_team
+        p_cheaper = float((saving > 0).mean())
+        yield RouteCost(
+            route=move.route,
+            arm=arms[i],
+            stays=stays,
+            favoured=best.get(arms[i]) == i,
+            month_usd=float(np.median(move.go_usd[:, 0] + team)),
+            horizon_usd=spread(stay - saving),
+            saving_usd=spread(saving),
+            p_cheaper=p_cheaper,
+            passes=not stays and decision.meets_lines(p_cheaper, medians[i], lines_of(at.study)),
+            p_cheaper_same_quality=float((against > 0).mean()),
+            saving_same_quality_usd=float(np.median(against)),
+        )
+
+
+def _equals_usd(prepared: Prepared, at: Setting, today: Move) -> FloatArray:
+    """Bills of a buyer who stays and moves on to each cheaper equal, as chapter 06 has them;
+    today's own off the proprietary APIs. (n, months) usd."""
+    offer = at.offers.offer(today.workload, today.route)
+    if not isinstance(offer, TokenPrice) or offer.arm != "proprietary_api":
+        return today.stay_usd
+    d = prepared.draws(at.study, at.offers, today.workload, today.route)
+    named = mc.price_factor(offer, d, at.study.months) * np.ones_like(today.requests)
+    return followed(at.study, offer, d, today.requests, named)[0]
+
+
+def _team_usd(prepared: Prepared, at: Setting, today: Move) -> FloatArray:
+    """A workload's part of the month of the team: today's fleets share it equally. (n,) usd."""
+    sized = [name for name in todays_fleets(at.study) if at.moves[name]]
+    if today.workload not in sized:
+        return np.zeros(1)
+    return staff_draws(at.study, prepared.n) / len(sized)
+
+
+def _verdicts(
+    prepared: Prepared,
+    at: Setting,
+    changes: Changes,
+    costs: Mapping[str, Sequence[RouteCost]],
+) -> dict[str, Verdict]:
+    """The verdicts by chapter 07's own gates, on these savings."""
+    equals = ("p_cheaper", "p_cheaper_same_quality", "saving_same_quality_usd")
+    rows = [
+        {"workload": name, "route": cost.route}
+        | {f"saving_{end}_usd": usd for end, usd in cost.saving_usd.items()}
+        | {key: getattr(cost, key) for key in equals}
+        for name, routes in costs.items()
+        for cost in routes[1:]
+    ]
+    columns = ["workload", "route", "saving_p10_usd", "saving_p50_usd", "saving_p90_usd", *equals]
+    savings = pd.DataFrame(rows, columns=columns)
+    table = gates_at(prepared, changes.slo, changes.margin, changes.api_route)
+    return verdicts_of(at.study, with_savings(table, savings))

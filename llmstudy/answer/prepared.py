@@ -1,0 +1,305 @@
+"""What is priced, sized and drawn once, whatever is then changed?"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from llmstudy import canonical, rent
+from llmstudy import uncertainty as mc
+from llmstudy.answer.changes import BASE, Changes, changed, with_quotes
+from llmstudy.assess.case import Case, Results
+from llmstudy.assess.hosting import hosting_tables
+from llmstudy.assess.latency import latency_tables
+from llmstudy.assess.market import (
+    N_DRAWS,
+    Market,
+    draws_of,
+    inputs,
+    market,
+    pair_inputs,
+    paths_of,
+    permissions,
+)
+from llmstudy.assess.quality import quality_tables
+from llmstudy.assess.verdict import gates
+from llmstudy.evidence import FleetOffer
+from llmstudy.figure import FloatArray
+from llmstudy.study import SelfHostedRoute, Study
+
+SLO_FACTORS = (0.5, 0.75, 1.0, 1.5, 2.0)
+"""Targets over the study's own at which an analyst's fleets are sized."""
+
+
+@dataclass(frozen=True)
+class Sized:
+    """Fleets and latencies at one setting of the targets, as chapters 03 and 05 write them."""
+
+    fleets: Mapping[tuple[str, str], FleetOffer]
+    latency: Sequence[Mapping[str, Any]]
+    failures: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A study with what each route charges, before anything is changed. Equal to itself alone.
+
+    case: its study quotes each rented GPU, as `with_quotes`. results: of chapters 02 to 05. sized:
+    by targets over the study's own. base: what routes charge. permissions: as
+    `market.permissions`. n: draws; with those of the chapters the base case is theirs.
+
+    How full a fleet may be stays what the study's own volume lets a replay sustain: its range spans
+    fleets of one and of four replicas, so that other volumes lie within it.
+    """
+
+    case: Case
+    results: Results
+    sized: Mapping[float, Sized]
+    base: Market
+    permissions: pd.DataFrame
+    n: int = N_DRAWS
+
+    @property
+    def study(self) -> Study:
+        """The study as it is, nothing changed."""
+        return self.case.study
+
+    def at(self, slo: float) -> Sized:
+        """Fleets and latencies at targets so many times the study's own.
+
+        Raises: ValueError where nothing was sized at that factor.
+        """
+        if slo not in self.sized:
+            factors = ", ".join(f"{factor:g}" for factor in self.sized)
+            raise ValueError(
+                f"targets of {slo:g} times the study's own were not sized: take one of {factors}, "
+                "or prepare with that factor."
+            )
+        return self.sized[slo]
+
+    def offers(self, study: Study, changes: Changes) -> Market:
+        """What every route charges under changes. study: as `changed` makes it."""
+        fleets = dict(self.at(changes.slo).fleets)
+        if (changes.gpu_price, changes.reserved) != (BASE.gpu_price, BASE.reserved):
+            for (name, route), offer in fleets.items():
+                spec = study.routes[route]
+                assert isinstance(spec, SelfHostedRoute)
+                fleet = replace(
+                    offer.fleet,
+                    reserved_share=rent.reserved_share(spec),
+                    capital_share=rent.capital_share(spec),
+                )
+                hour = rent.gpu_hour(spec, study.self_hosting.spot_rerun.value)
+                fleets[name, route] = replace(offer, fleet=fleet, usd_per_gpu_hour=hour)
+        return replace(self.base, fleets=fleets)
+
+    @cached_property
+    def able(self) -> set[tuple[str, str]]:
+        """(workload, route) of each route that may see the data and is long enough for them."""
+        able = self.permissions[self.permissions["permitted"] & self.permissions["fits_context"]]
+        return set(zip(able["workload"], able["route"], strict=True))
+
+    def draws(self, study: Study, offers: Market, name: str, route: str) -> mc.Draws:
+        """Draws of a move's inputs, or of those of staying, with the paths. As chapter 06."""
+        if route == study.workloads[name].current_route:
+            figures = inputs(study, name, route, offers.fleets.get((name, route)))
+        else:
+            figures = pair_inputs(study, offers, name, route)
+        return {**draws_of(figures, self.n, study.seed), **_paths(self, name)}
+
+    def bill(self, name: str, route: str, d: mc.Draws, changes: Changes) -> mc.Bill:
+        """The bill of a route with the volume left open. d: as `draws`.
+
+        The price of a GPU is one factor on a fleet's rent: all else is worked out once.
+        """
+        bill, hour = _bill_at_todays_price(self, name, route, changes.slo, changes.reserved)
+        if not isinstance(bill, mc.FleetBill) or hour is None or d["usd_per_gpu_hour"] is hour:
+            return bill
+        return replace(bill, rent=bill.rent * d["usd_per_gpu_hour"] / hour)
+
+
+def prepare(
+    case: Case,
+    results: Results,
+    slo_factors: Sequence[float] = (1.0,),
+    n: int = N_DRAWS,
+) -> Prepared:
+    """Everything that no change of a study touches, worked out once.
+
+    results: `02_cost` to `05_self_hosting` of the case, as its chapters wrote them, or `measured`.
+    slo_factors: targets over the study's own; each but 1 is sized anew, in seconds per fleet.
+    Raises: ValueError as `hosting_tables`.
+    """
+    case = replace(case, study=with_quotes(case.study))
+    cost, own = results["02_cost"], results["05_self_hosting"]
+    base = market(cost, own, results["04_quality"])
+    sized = {1.0: Sized(base.fleets, results["03_latency"]["latency"], own["failures"])}
+    for factor in {*slo_factors} - {1.0}:
+        other = replace(case, study=changed(case.study, Changes(slo=factor)))
+        hosting = canonical.plain(hosting_tables(other, pd.DataFrame(own["serving_fit"])))
+        latency = canonical.plain(latency_tables(other, hosting))["latency"]
+        sized[factor] = Sized(market(cost, hosting).fleets, latency, hosting["failures"])
+    return Prepared(case, results, dict(sorted(sized.items())), base, permissions(case.study), n)
+
+
+@lru_cache(maxsize=4)
+def on_first_draws(prepared: Prepared, n: int) -> Prepared:
+    """The same on the first n draws, which are those of a smaller sample."""
+    return replace(prepared, n=n)
+
+
+# --- a move under changes -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Move:
+    """A workload on a route, in every draw. team_usd: of a month of the team, (n,).
+
+    stay, go: bills of today's route and of this one, with the volume open; stay_usd, go_usd: what
+    they come to for the requests. (n, months).
+    """
+
+    workload: str
+    route: str
+    terms: mc.Terms
+    growth: FloatArray
+    requests: FloatArray
+    stay: mc.Bill
+    go: mc.Bill
+    stay_usd: FloatArray
+    go_usd: FloatArray
+    team_usd: FloatArray
+
+    def saving_usd(self) -> FloatArray:
+        """What moving saves over the horizon, team included. (n,) usd."""
+        return self.terms.saving_usd(self.stay_usd, self.go_usd, self.team_usd)
+
+    def on(self, requests: FloatArray) -> "Move":
+        """The same move at another volume. requests: (n, months)."""
+        stay_usd, go_usd = self.stay.usd(requests), self.go.usd(requests)
+        return replace(self, requests=requests, stay_usd=stay_usd, go_usd=go_usd)
+
+    def head(self, n: int) -> "Move":
+        """The move in its first draws, which are those of a smaller sample."""
+        parts = {key: _head(getattr(self, key), n) for key in ("terms", "stay", "go")}
+        move: Move = _head(replace(self, **parts), n)
+        return move
+
+
+def _head(holder: Any, n: int) -> Any:
+    """A dataclass with its arrays in their first draws; what is one row for all stays so."""
+    arrays: Any = {key: x[:n] for key, x in vars(holder).items() if isinstance(x, np.ndarray)}
+    return replace(holder, **arrays)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A study under changes: what its routes charge, and every workload on today's route and then
+    on each to which it may move; empty for a workload whose route of today is not priced."""
+
+    study: Study
+    offers: Market
+    moves: Mapping[str, tuple[Move, ...]]
+
+
+def setting(prepared: Prepared, changes: Changes) -> Setting:
+    """The moves of all workloads under changes, on the draws of the base case.
+
+    Margins are left as they are: they touch no cost, and the gates of a verdict have their own.
+    """
+    return _setting(prepared, replace(changes, margin=BASE.margin))
+
+
+@lru_cache(maxsize=1)
+def _setting(prepared: Prepared, changes: Changes) -> Setting:
+    study = changed(prepared.study, changes)
+    offers = prepared.offers(study, changes)
+    moves = {
+        name: tuple(_moves(prepared, study, offers, changes, name)) for name in study.workloads
+    }
+    return Setting(study, offers, moves)
+
+
+def _moves(
+    prepared: Prepared, study: Study, offers: Market, changes: Changes, name: str
+) -> Iterator[Move]:
+    workload = study.workloads[name]
+    today = workload.current_route
+    if offers.offer(name, today) is None:
+        return
+    d = prepared.draws(study, offers, name, today)
+    requests, stay = mc.volumes(d, study.months), prepared.bill(name, today, d, changes)
+    stay_usd = stay.usd(requests)
+    for route in (today, *workload.candidates):
+        if route != today and ((name, route) not in prepared.able or not offers.offer(name, route)):
+            continue
+        d = prepared.draws(study, offers, name, route)
+        go = prepared.bill(name, route, d, changes)
+        yield Move(
+            name,
+            route,
+            _terms(prepared, name, route),
+            d["growth"],
+            requests,
+            stay,
+            go,
+            stay_usd,
+            go.usd(requests),
+            mc.staff_month_usd(d),
+        )
+
+
+# --- what is worked out once for many changes; bounded, since a slider takes many values ----------
+
+
+@lru_cache(maxsize=32)
+def _paths(prepared: Prepared, name: str) -> mc.Draws:
+    return paths_of(prepared.study, name, prepared.n)
+
+
+@lru_cache(maxsize=64)
+def _terms(prepared: Prepared, name: str, route: str) -> mc.Terms:
+    """The terms of a move, which no change touches."""
+    study, offers = prepared.study, prepared.base
+    current = offers.offer(name, study.workloads[name].current_route)
+    offer = offers.offer(name, route)
+    assert current is not None
+    assert offer is not None
+    d = prepared.draws(study, offers, name, route)
+    return mc.terms(current, offer, d, study.months)
+
+
+@lru_cache(maxsize=64)
+def _bill_at_todays_price(
+    prepared: Prepared, name: str, route: str, slo: float, reserved: float | None
+) -> tuple[mc.Bill, FloatArray | None]:
+    changes = Changes(slo=slo, reserved=reserved)
+    study = changed(prepared.study, changes)
+    offers = prepared.offers(study, changes)
+    d = prepared.draws(study, offers, name, route)
+    offer = offers.offer(name, route)
+    assert offer is not None
+    return mc.bill(offer, d, study.months), d.get("usd_per_gpu_hour")
+
+
+@lru_cache(maxsize=64)
+def quality_at(prepared: Prepared, margin: float) -> pd.DataFrame:
+    """The table of chapter 04 with so much added to each margin."""
+    if margin == BASE.margin:
+        return pd.DataFrame(prepared.results["04_quality"]["quality"])
+    other = changed(prepared.study, Changes(margin=margin))
+    return pd.DataFrame(quality_tables(replace(prepared.case, study=other))["quality"])
+
+
+@lru_cache(maxsize=64)
+def gates_at(prepared: Prepared, slo: float, margin: float, api_route: str | None) -> pd.DataFrame:
+    """What a verdict reads of each route beside the savings, as `verdict.gates`."""
+    study = changed(prepared.study, Changes(slo=slo, margin=margin, api_route=api_route))
+    served = {(name, route) for name, w in study.workloads.items() for route in w.routes}
+    table, sized = prepared.permissions, prepared.at(slo)
+    pairs = zip(table["workload"], table["route"], strict=True)
+    allowed = table[[pair in served for pair in pairs]]
+    return gates(study, allowed, quality_at(prepared, margin), sized.latency, sized.failures)
