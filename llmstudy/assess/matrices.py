@@ -8,19 +8,19 @@ from llmstudy.assess import current_models
 from llmstudy.assess.case import Results, Tables, rows_of
 from llmstudy.assess.team import readiness_of
 from llmstudy.decide import matrices
-from llmstudy.decide.facts import Facts, Known
+from llmstudy.decide.facts import Facts, Grounds
 from llmstudy.decide.intake import intake_rows
 from llmstudy.decide.judge import Fact, likely
 from llmstudy.study import Study
 from llmstudy.text import share
 
 
-def matrix_tables(known: Known) -> Tables:
+def matrix_tables(grounds: Grounds) -> Tables:
     """T5 to T9, the key trade-offs and the claims on the criteria.
 
-    known: with the tables of chapter 07 so far.
+    grounds: with the tables of chapter 07 so far.
     """
-    study, facts = known.study, Facts(known)
+    study, facts = grounds.study, Facts(grounds)
     lines = {
         "price_rise": study.thresholds.price_rise.value,
         "format_failures": study.thresholds.format_failure.value,
@@ -31,9 +31,9 @@ def matrix_tables(known: Known) -> Tables:
         "five_questions": matrices.five_questions(facts),
         "tradeoffs": matrices.tradeoffs(facts),
         "key_tradeoffs": matrices.key_tradeoffs(facts),
-        "challenger_lens": matrices.challenger_lens(_favoured(study, known.results, facts)),
+        "challenger_lens": matrices.challenger_lens(_favoured(study, grounds.results, facts)),
         "criteria_claims": matrices.judged_claims(facts),
-        "intake": intake_rows(study, known.results),
+        "intake": intake_rows(study, grounds.results),
         "risks": matrices.register(watched),
         "risk_indicators": watched,
         "alternatives": matrices.alternatives(conditions),

@@ -26,7 +26,7 @@ from llmstudy.assess.panel import panel_tables
 from llmstudy.assess.plan import plan_tables
 from llmstudy.assess.timing import timing_tables
 from llmstudy.assess.triggers import log_backtest, trigger_rows
-from llmstudy.decide.facts import Known
+from llmstudy.decide.facts import Grounds
 from llmstudy.figure import Figure, FloatArray
 from llmstudy.prices import same_model
 from llmstudy.study import ArmName, Study, bundled_figures
@@ -62,7 +62,7 @@ def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tab
     }
     found["phases"] = _phases(study, results, verdicts, found)
     found |= plan_tables(case, results, found)
-    found |= matrix_tables(Known(case, results, found))
+    found |= matrix_tables(Grounds(case, results, found))
     return found | panel_tables(case, results, found)
 
 

@@ -20,7 +20,7 @@ from llmstudy.assess.market import permissions
 from llmstudy.assess.verdict import route_table
 from llmstudy.canonical import plain
 from llmstudy.charts import svg
-from llmstudy.decide.facts import Facts, Known
+from llmstudy.decide.facts import Facts, Grounds
 from llmstudy.decide.matrices import judged_claims
 from llmstudy.decision.criteria import CRITERIA
 from llmstudy.evidence import rate_figures
@@ -297,7 +297,7 @@ def test_with_the_team_at_hand_nothing_is_lacking_and_no_month_is_lost(case, bef
 
 def claims(case, results, found):
     """The claims by id. found: the tables of the criteria."""
-    return {row["id"]: row for row in judged_claims(Facts(Known(case, results, found)))}
+    return {row["id"]: row for row in judged_claims(Facts(Grounds(case, results, found)))}
 
 
 def test_a_figure_that_is_the_memos_own_is_no_check_on_it(case, before, found):

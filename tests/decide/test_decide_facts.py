@@ -13,7 +13,7 @@ from llmstudy import headings, paths
 from llmstudy.assess import matrices
 from llmstudy.assess.case import Case, open_case
 from llmstudy.canonical import plain
-from llmstudy.decide.facts import Facts, Known
+from llmstudy.decide.facts import Facts, Grounds
 from llmstudy.decide.facts.volume import tokens_in
 from llmstudy.decide.intake import intake_rows
 from llmstudy.decide.matrices import alternatives, conditions, five_questions
@@ -53,7 +53,7 @@ def decided(chapters):
 
 @pytest.fixture(scope="module")
 def found(case, chapters, decided):
-    return plain(matrices.matrix_tables(Known(case, chapters, decided)))
+    return plain(matrices.matrix_tables(Grounds(case, chapters, decided)))
 
 
 def changed(study, name, **updates):
@@ -70,7 +70,7 @@ def indicators(case, chapters, decided):
         "price_rise": case.study.thresholds.price_rise.value,
         "format_failures": case.study.thresholds.format_failure.value,
     }
-    return judged(Facts(Known(case, chapters, decided)), lines).set_index("name")
+    return judged(Facts(Grounds(case, chapters, decided)), lines).set_index("name")
 
 
 def logged(case, minutes, failing):
@@ -91,7 +91,7 @@ def logged(case, minutes, failing):
 
 def test_the_compared_workload_is_the_dearest_that_every_arm_could_serve(case, chapters):
     # long-context reasoning fits no open model here; of the others extraction pays most
-    assert Known(case, chapters).compared_workload == "extraction"
+    assert Grounds(case, chapters).compared_workload == "extraction"
 
 
 def test_marginal_costs_are_those_of_bills_and_fleets(found, chapters):
@@ -118,7 +118,7 @@ def test_at_high_volume_a_fleet_is_shared_by_more_requests(found):
 def test_no_volume_beyond_the_studys_cap_is_compared(case, chapters, decided):
     cap = Figure("", 1e9, "requests/month")
     capped = replace(case, study=case.study.model_copy(update={"volume_cap": cap}))
-    rows = matrices.matrix_tables(Known(capped, chapters, decided))["tradeoffs"].set_index(
+    rows = matrices.matrix_tables(Grounds(capped, chapters, decided))["tradeoffs"].set_index(
         "dimension"
     )
     volumes = [
@@ -221,7 +221,7 @@ NOT_JUDGED = {"03_latency": {"latency": []}}
 
 
 def answers(study, results=NOT_JUDGED):
-    return five_questions(Facts(Known(Case(study, None), results)))["rows"].set_index("id")
+    return five_questions(Facts(Grounds(Case(study, None), results)))["rows"].set_index("id")
 
 
 def answer(study, id_, results=NOT_JUDGED):
@@ -376,8 +376,8 @@ def test_data_that_no_api_may_see_and_a_team_ask_for_self_hosting(case, chapters
     team = case.study.team.model_copy(update={"experienced_ml_engineers": 3})
     study = changed(case.study, "extraction", data_class="government")
     study = study.model_copy(update={"team": team})
-    known = Known(replace(case, study=study), chapters, decided)
-    verdict = alternatives(conditions(Facts(known))).set_index("id")["verdict"]
+    grounds = Grounds(replace(case, study=study), chapters, decided)
+    verdict = alternatives(conditions(Facts(grounds))).set_index("id")["verdict"]
     assert verdict["C"] == "met"
     assert verdict["E"] == "met"  # strict residency
     assert verdict["B"] == "not met"
@@ -385,8 +385,8 @@ def test_data_that_no_api_may_see_and_a_team_ask_for_self_hosting(case, chapters
 
 def test_one_open_class_of_data_leaves_open_what_rests_on_it(case, chapters, decided):
     study = changed(case.study, "extraction", data_class="unknown")
-    known = Known(replace(case, study=study), chapters, decided)
-    holds = conditions(Facts(known)).set_index("quantity")["holds"]
+    grounds = Grounds(replace(case, study=study), chapters, decided)
+    holds = conditions(Facts(grounds)).set_index("quantity")["holds"]
     assert holds["forbidden_workloads"] == "unknown"
     assert holds["sensitive_workloads"] == "false"  # the other three are no consumer data
 
@@ -397,7 +397,7 @@ def test_a_move_that_is_still_open_leaves_open_whether_to_stay_on_apis(case, cha
         "decision": "undecided",
         "target": "h200-llama-3.1-70b",
     }
-    tables = alternatives(conditions(Facts(Known(case, chapters, waiting))))
+    tables = alternatives(conditions(Facts(Grounds(case, chapters, waiting))))
     assert tables.set_index("id").loc["F", "verdict"] == "open"
 
 

@@ -5,11 +5,11 @@ from functools import partial
 from typing import get_args
 
 from llmstudy.decide.facts import data, latency, log, quality, spend, team, vendors, volume
-from llmstudy.decide.facts.known import Known
+from llmstudy.decide.facts.grounds import Grounds
 from llmstudy.decide.judge import Fact
 from llmstudy.study import ArmName
 
-__all__ = ["FACTS", "Facts", "Known"]
+__all__ = ["FACTS", "Facts", "Grounds"]
 
 _OF_ARM: Mapping[str, Callable[..., Fact]] = {
     "time_to_first_value": team.ramp,
@@ -27,7 +27,7 @@ _OF_ARM: Mapping[str, Callable[..., Fact]] = {
     "data": partial(vendors.points_earned, dimension="data lock-in"),
 }
 
-FACTS: Mapping[str, Callable[[Known], Fact]] = {
+FACTS: Mapping[str, Callable[[Grounds], Fact]] = {
     "engineers": team.engineers,
     "prompting_insufficient": team.prompting_insufficient,
     "gpu_platform": team.gpu_platform,
@@ -92,15 +92,15 @@ FACTS: Mapping[str, Callable[[Known], Fact]] = {
 class Facts(Mapping[str, Fact]):
     """The facts of a study by name, each read when it is first asked for."""
 
-    def __init__(self, known: Known) -> None:
-        """known: what the facts are read from."""
-        self._known = known
+    def __init__(self, grounds: Grounds) -> None:
+        """grounds: what the facts are read from."""
+        self._grounds = grounds
         self._read: dict[str, Fact] = {}
 
     def __getitem__(self, name: str) -> Fact:
         """The fact of a name. Raises: KeyError for a name without one."""
         if name not in self._read:
-            self._read[name] = FACTS[name](self._known)
+            self._read[name] = FACTS[name](self._grounds)
         return self._read[name]
 
     def __iter__(self) -> Iterator[str]:

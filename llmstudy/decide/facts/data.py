@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import date
 
 from llmstudy.assess.case import rows_of
-from llmstudy.decide.facts.known import Known, stated
+from llmstudy.decide.facts.grounds import Grounds, stated
 from llmstudy.decide.judge import Fact
 from llmstudy.privacy import REGULATED, privacy_matrix
 from llmstudy.study import ArmName
@@ -15,45 +15,45 @@ _STRICT_RESIDENCY = ("eu_strict", "government")
 """Classes of data that T3 ties to a place."""
 
 
-def regulated(known: Known) -> Fact:
+def regulated(grounds: Grounds) -> Fact:
     """Whether any workload's data are regulated."""
-    classes = {name: w.intake.data_class for name, w in known.study.workloads.items()}
+    classes = {name: w.intake.data_class for name, w in grounds.study.workloads.items()}
     own = [f"{name}: {class_}" for name, class_ in classes.items() if class_ in REGULATED]
     value = 1.0 if own else None if "unknown" in classes.values() else 0.0
     words = ", ".join(own or sorted(set(classes.values())))
     return stated(value, "yes or no", "workloads: intake.data_class", words)
 
 
-def sensitive(known: Known) -> Fact:
+def sensitive(grounds: Grounds) -> Fact:
     """Workloads whose data are more than those of a consumer product."""
-    return _workloads_with(known, lambda data_class: data_class != "consumer")
+    return _workloads_with(grounds, lambda data_class: data_class != "consumer")
 
 
-def forbidden(known: Known) -> Fact:
+def forbidden(grounds: Grounds) -> Fact:
     """Workloads whose data may go to no API at all."""
     matrix = privacy_matrix()
     never = matrix[(matrix["arm"] == "proprietary_api") & (matrix["permitted"] == "no")]
-    return _workloads_with(known, set(never["data_class"]).__contains__)
+    return _workloads_with(grounds, set(never["data_class"]).__contains__)
 
 
-def residency(known: Known) -> Fact:
+def residency(grounds: Grounds) -> Fact:
     """Workloads whose data must stay in a place."""
-    return _workloads_with(known, _STRICT_RESIDENCY.__contains__)
+    return _workloads_with(grounds, _STRICT_RESIDENCY.__contains__)
 
 
-def _workloads_with(known: Known, is_one: Callable[[str], bool]) -> Fact:
+def _workloads_with(grounds: Grounds, is_one: Callable[[str], bool]) -> Fact:
     """How many workloads hold data of a kind; not known while there is none and a class is open."""
-    classes = [w.intake.data_class for w in known.study.workloads.values()]
+    classes = [w.intake.data_class for w in grounds.study.workloads.values()]
     n = sum(is_one(data_class) for data_class in classes if data_class != "unknown")
     value = None if not n and "unknown" in classes else float(n)
     return stated(value, "workloads", "workloads: intake.data_class")
 
 
-def missing_contracts(known: Known) -> Fact:
+def missing_contracts(grounds: Grounds) -> Fact:
     """Contracts that today's routes lack for their data."""
-    rows = rows_of(known.results["06_crossover"]["permissions"], current=True)
+    rows = rows_of(grounds.results["06_crossover"]["permissions"], current=True)
     lacking = {r["workload"]: max(1, len(r["missing"])) for r in rows if not r["permitted"]}
-    classes = {w.intake.data_class for w in known.study.workloads.values()}
+    classes = {w.intake.data_class for w in grounds.study.workloads.values()}
     basis = "06_crossover: permissions"
     if not lacking and "unknown" in classes:
         return stated(None, "contracts", basis, "data are not classified yet")
@@ -61,39 +61,39 @@ def missing_contracts(known: Known) -> Fact:
     return stated(float(sum(lacking.values())), "contracts", basis, words)
 
 
-def contract_months(known: Known) -> Fact:
+def contract_months(grounds: Grounds) -> Fact:
     """Months until the first contract of today's routes ends; negative where it has ended."""
     days: dict[str, date] = {
         f"{contract.kind} of {name}": contract.valid_until
-        for name, route in known.todays.items()
+        for name, route in grounds.todays.items()
         for contract in route.contracts
     }
     basis = "routes: contracts"
     if not days:
         return Fact(None, "months", "measured", basis, "no contract is stated")
     first = min(days, key=lambda contract: days[contract])
-    months = (days[first] - known.study.as_of).days / _DAYS_PER_MONTH
+    months = (days[first] - grounds.study.as_of).days / _DAYS_PER_MONTH
     words = f"{first.replace('_', ' ')} {'ended' if months < 0 else 'ends'} on {days[first]}"
     return stated(months, "months", basis, words)
 
 
-def control_needed(known: Known) -> Fact:
+def control_needed(grounds: Grounds) -> Fact:
     """Workloads that need what only a fleet of one's own gives: latency or privacy is missed.
 
     high: with those of which it is not known.
     """
-    rows = [row for row in known.decided["triggers"] if row["id"] in ("G2", "G3")]
+    rows = [row for row in grounds.decided["triggers"] if row["id"] in ("G2", "G3")]
     fired = {row["workload"] for row in rows if row["status"] == "fired"}
     could = {r["workload"] for r in rows if r["status"] in ("fired", "pending", "unknown")}
-    n = len(known.study.workloads)
+    n = len(grounds.study.workloads)
     words = f"of {n} {'workloads' if n > 1 else 'workload'} miss latency or privacy"
     words += "; high: unknown too"
     return Fact(len(fired), "workloads", "measured", "triggers", words, len(fired), len(could))
 
 
-def workloads_permitted(known: Known, arm: ArmName) -> Fact:
+def workloads_permitted(grounds: Grounds, arm: ArmName) -> Fact:
     """Share of the workloads with a route of the arm on which one of them may see the data."""
-    rows = rows_of(known.results["06_crossover"]["permissions"], arm=arm)
+    rows = rows_of(grounds.results["06_crossover"]["permissions"], arm=arm)
     names, basis = {row["workload"] for row in rows}, "06_crossover: permissions"
     if not names:
         return Fact(None, "share of workloads", "measured", basis, "no route of this arm")

@@ -3,20 +3,20 @@
 from dataclasses import replace
 
 from llmstudy.assess.case import rows_of
-from llmstudy.decide.facts.known import Known, ranged
+from llmstudy.decide.facts.grounds import Grounds, ranged
 from llmstudy.decide.judge import Fact
 from llmstudy.text import count
 
 
-def tightest_first_token(known: Known) -> Fact:
+def tightest_first_token(grounds: Grounds) -> Fact:
     """The tightest target for the p95 of the first token, in s; not known while one is unknown.
 
     low, high: the tightest of those that are stated.
     """
-    targets = {name: w.slo.ttft_p95 for name, w in known.study.workloads.items()}
+    targets = {name: w.slo.ttft_p95 for name, w in grounds.study.workloads.items()}
     name, target = min(targets.items(), key=lambda x: x[1].value)
     words = f"tightest target {count(1000 * target.value)} ms, {name}"
-    late = rows_of(known.results["03_latency"]["latency"], workload=name, verdict="misses")
+    late = rows_of(grounds.results["03_latency"]["latency"], workload=name, verdict="misses")
     if late:
         words += f"; out, since they miss it: {', '.join(row['route'] for row in late)}"
     fact = Fact(target.value, "s", target.grade, f"workloads.{name}.slo.ttft_p95", words)
@@ -27,11 +27,11 @@ def tightest_first_token(known: Known) -> Fact:
     return replace(fact, value=None, grade="assumed", low=least, high=least)
 
 
-def tightest_answer(known: Known) -> Fact:
+def tightest_answer(grounds: Grounds) -> Fact:
     """The tightest target for a mean answer, first token and pace together, in s."""
     seconds = [
         w.slo.ttft_p95.value + w.slo.tpot_p95.value * w.intake.output_tokens.value
-        for w in known.study.workloads.values()
+        for w in grounds.study.workloads.values()
         if not w.slo.ttft_p95.name.startswith("unknown.")
         and not w.intake.output_tokens.name.startswith("unknown.")
     ]
@@ -39,39 +39,39 @@ def tightest_answer(known: Known) -> Fact:
     return ranged([min(seconds)] if seconds else [], "s", "assumed", "workloads: slo", words)
 
 
-def _probed(known: Known, arm: str) -> list[float | None]:
-    probes = known.results["03_latency"]["probes"]
-    return [row["ttft_p50_s"] for row in probes if known.arm_of(row["route"]) == arm]
+def _probed(grounds: Grounds, arm: str) -> list[float | None]:
+    probes = grounds.results["03_latency"]["probes"]
+    return [row["ttft_p50_s"] for row in probes if grounds.arm_of(row["route"]) == arm]
 
 
-def api_p50(known: Known) -> Fact:
+def api_p50(grounds: Grounds) -> Fact:
     """The median first token of today's APIs in the log, and of APIs that were probed, in s."""
     logged = [
         float(requests["ttft_s"].median())
-        for name, workload in known.study.workloads.items()
-        if name not in known.case.traffic.simulated
-        and known.arm_of(workload.current_route) == "proprietary_api"
-        for requests in [known.case.traffic.of(name)]
+        for name, workload in grounds.study.workloads.items()
+        if name not in grounds.case.traffic.simulated
+        and grounds.arm_of(workload.current_route) == "proprietary_api"
+        for requests in [grounds.case.traffic.of(name)]
         if requests["ttft_s"].notna().any()
     ]
-    seconds = [*logged, *_probed(known, "proprietary_api")]
+    seconds = [*logged, *_probed(grounds, "proprietary_api")]
     return ranged(seconds, "s", "measured", "03_latency: latency", "log and probes, p50")
 
 
-def api_p95(known: Known) -> Fact:
+def api_p95(grounds: Grounds) -> Fact:
     """The p95 of the first token of APIs, as a log or a probe measured it, in s."""
-    rows = rows_of(known.results["03_latency"]["latency"], arm="proprietary_api")
+    rows = rows_of(grounds.results["03_latency"]["latency"], arm="proprietary_api")
     seconds = [row["ttft_p95_s"] for row in rows if row["grade"] in ("measured", "recorded")]
     return ranged(seconds, "s", "measured", "03_latency: latency", "log and probes, p95")
 
 
-def fleet_p50(known: Known) -> Fact:
+def fleet_p50(grounds: Grounds) -> Fact:
     """The median first token of fleets that were probed, else the serving curve's bound, in s."""
-    seconds = _probed(known, "self_hosted")
+    seconds = _probed(grounds, "self_hosted")
     words = "probes of self-hosted routes, p50"
     if seconds:
         return ranged(seconds, "s", "measured", "03_latency: probes", words)
-    fleets = known.results["05_self_hosting"]["fleets"]
+    fleets = grounds.results["05_self_hosting"]["fleets"]
     bounds = [row["ttft_lower_bound_s"] for row in fleets]
     words = "at least, by the serving curve: no fleet was probed, and queues come on top"
     fact = ranged(bounds, "s", "published", "05_self_hosting: fleets", words)

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from llmstudy.decide.facts.known import Known, stated
+from llmstudy.decide.facts.grounds import Grounds, stated
 from llmstudy.decide.judge import Fact
 from llmstudy.requests.summary import FAILURE_REQUESTS
 from llmstudy.text import count, share
@@ -13,31 +13,31 @@ _MINUTE = pd.Timedelta(minutes=1)
 _BASIS = "request log"
 
 
-def logged_requests(known: Known) -> Fact:
+def logged_requests(grounds: Grounds) -> Fact:
     """Requests that the log holds."""
-    traffic = known.case.traffic
+    traffic = grounds.case.traffic
     return stated(traffic.rows_read - len(traffic.quarantined) or None, "requests", _BASIS)
 
 
-def retry_share(known: Known) -> Fact:
+def retry_share(grounds: Grounds) -> Fact:
     """The largest share of a workload's requests that is sent again."""
-    name, workload = max(known.study.workloads.items(), key=lambda x: x[1].retry_share.value)
+    name, workload = max(grounds.study.workloads.items(), key=lambda x: x[1].retry_share.value)
     figure = workload.retry_share
     words = f"{share(figure.value)} of requests are sent again"
     return Fact(figure.value, "share", figure.grade, f"workloads.{name}.retry_share", words)
 
 
-def failed_share(known: Known) -> Fact:
+def failed_share(grounds: Grounds) -> Fact:
     """Share of the logged requests that got no answer."""
-    if not _shows_failures(known.logged):
+    if not _shows_failures(grounds.logged):
         return Fact(None, "share", "simulated", _BASIS, "no log that keeps failures")
-    failed = 1 - float(known.logged["ok"].mean())
+    failed = 1 - float(grounds.logged["ok"].mean())
     return stated(failed, "share", _BASIS, f"{share(failed)} of logged requests got no answer")
 
 
-def outage_minutes(known: Known) -> Fact:
+def outage_minutes(grounds: Grounds) -> Fact:
     """Minutes a month in which at least half of the logged requests failed."""
-    minutes = minutes_failing(known.logged) if _shows_failures(known.logged) else None
+    minutes = minutes_failing(grounds.logged) if _shows_failures(grounds.logged) else None
     if minutes is None:
         return Fact(None, "minutes/month", "simulated", _BASIS, "no log that keeps failures")
     words = f"{count(minutes)} minutes a month with half of the requests failing"
@@ -68,11 +68,11 @@ def minutes_failing(requests: pd.DataFrame, fewest: int = 5) -> float | None:
     return float((judged["mean"] <= 0.5).mean() * HOURS_PER_MONTH * 60)
 
 
-def format_failures(known: Known) -> Fact:
+def format_failures(grounds: Grounds) -> Fact:
     """The largest share of a workload's answers that breaks the format."""
     counted = {
         name: workload.format_failure_share
-        for name, workload in known.study.workloads.items()
+        for name, workload in grounds.study.workloads.items()
         if workload.format_failure_share is not None
     }
     if not counted:

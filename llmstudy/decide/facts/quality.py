@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmstudy.assess.case import rows_of
-from llmstudy.decide.facts.known import Known, ranged, stated
+from llmstudy.decide.facts.grounds import Grounds, ranged, stated
 from llmstudy.decide.judge import Fact
 from llmstudy.figure import Grade, least_certain
 from llmstudy.study import ArmName
@@ -23,20 +23,20 @@ def bearing_grade(row: Mapping[str, Any]) -> Grade:
     return grade if bears and row["closeness"] != "far" else "assumed"
 
 
-def _scored(known: Known) -> list[dict[str, Any]]:
+def _scored(grounds: Grounds) -> list[dict[str, Any]]:
     """The rows of open candidates that were scored."""
-    rows = known.results["04_quality"]["quality"]
+    rows = grounds.results["04_quality"]["quality"]
     return [
         row
         for row in rows
-        if row["difference"] is not None and known.arm_of(row["route"]) != "proprietary_api"
+        if row["difference"] is not None and grounds.arm_of(row["route"]) != "proprietary_api"
     ]
 
 
-def gap(known: Known) -> Fact:
+def gap(grounds: Grounds) -> Fact:
     """The workload whose best scored open candidate is furthest behind, in its own margins."""
     best: dict[str, dict[str, Any]] = {}
-    for row in _scored(known):
+    for row in _scored(grounds):
         before = best.get(row["workload"])
         if before is None or row["difference"] > before["difference"]:
             best[row["workload"]] = row
@@ -49,34 +49,34 @@ def gap(known: Known) -> Fact:
     return Fact(margins, "margins", bearing_grade(worst), _BASIS, words)
 
 
-def unscored_share(known: Known) -> Fact:
+def unscored_share(grounds: Grounds) -> Fact:
     """Share of the workloads without golden items of their own."""
-    rows = rows_of(known.results["04_quality"]["quality"], grade="measured")
-    names = set(known.study.workloads)
+    rows = rows_of(grounds.results["04_quality"]["quality"], grade="measured")
+    names = set(grounds.study.workloads)
     lacking = names - {row["workload"] for row in rows if row["n"]}
     words = f"{len(lacking)} of {len(names)} workloads without golden items of their own"
     return stated(len(lacking) / len(names), "share", _BASIS, words)
 
 
-def open_models_behind(known: Known) -> Fact:
+def open_models_behind(grounds: Grounds) -> Fact:
     """How far open models lie behind today's route on paired items, as shares."""
-    rows = _scored(known)
+    rows = _scored(grounds)
     named = ", ".join(sorted({row["benchmark"] for row in rows}))
     words = f"open routes behind today's on paired items of {named}"
     grade: Grade = least_certain({row["grade"] for row in rows}) if rows else "assumed"
     return ranged([-row["difference"] for row in rows], "share", grade, _BASIS, words)
 
 
-def best_of_arm(known: Known, arm: ArmName) -> Fact:
+def best_of_arm(grounds: Grounds, arm: ArmName) -> Fact:
     """The best scored candidate of the arm against today's route, on paired items."""
-    name = known.compared_workload
+    name = grounds.compared_workload
     if name is None:
         return Fact(None, "share", "assumed", "")
-    if known.arm_of(known.study.workloads[name].current_route) == arm:
+    if grounds.arm_of(grounds.study.workloads[name].current_route) == arm:
         words = "today's route is what others are held to"
         return Fact(None, "share", "assumed", _BASIS, words)
-    rows = rows_of(known.results["04_quality"]["quality"], workload=name)
-    rows = [r for r in rows if r["difference"] is not None and known.arm_of(r["route"]) == arm]
+    rows = rows_of(grounds.results["04_quality"]["quality"], workload=name)
+    rows = [r for r in rows if r["difference"] is not None and grounds.arm_of(r["route"]) == arm]
     if not rows:
         return Fact(None, "share", "assumed", _BASIS, f"{name}: no paired items yet")
     best = max(rows, key=lambda row: row["difference"])

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmstudy.assess.case import rows_of
-from llmstudy.decide.facts.known import Known, ranged
+from llmstudy.decide.facts.grounds import Grounds, ranged
 from llmstudy.decide.judge import Fact
 from llmstudy.figure import least_certain
 from llmstudy.study import ArmName, bundled_figures
@@ -13,40 +13,40 @@ from llmstudy.text import count, share
 _FLEETS = "05_self_hosting: fleets"
 
 
-def spend_year(known: Known) -> Fact:
+def spend_year(grounds: Grounds) -> Fact:
     """A year of today's bills, in USD."""
-    month_usd = known.results["06_crossover"]["month_usd"]["today"]
-    grade = least_certain(known.volume_grades)
+    month_usd = grounds.results["06_crossover"]["month_usd"]["today"]
+    grade = least_certain(grounds.volume_grades)
     return Fact(12 * month_usd, "USD/year", grade, "06_crossover: month_usd")
 
 
-def at_stake(known: Known) -> Fact:
+def at_stake(grounds: Grounds) -> Fact:
     """What the verdict saves and what better evidence could release, in USD over the horizon."""
-    amounts = (known.decided["saving"], known.decided["at_stake"])
+    amounts = (grounds.decided["saving"], grounds.decided["at_stake"])
     usd = sum(amount["p50"] for amount in amounts if amount)
-    return Fact(usd, "USD", least_certain(known.volume_grades), "saving, at_stake")
+    return Fact(usd, "USD", least_certain(grounds.volume_grades), "saving, at_stake")
 
 
-def token_bill(known: Known) -> Fact:
+def token_bill(grounds: Grounds) -> Fact:
     """Today's bill by the token, in USD a month."""
-    rows = rows_of(known.results["02_cost"]["bills"], current=True)
-    bills = [row["month_usd"] for row in rows if known.is_billed_by_token(row["workload"])]
-    grade = least_certain(known.volume_grades)
+    rows = rows_of(grounds.results["02_cost"]["bills"], current=True)
+    bills = [row["month_usd"] for row in rows if grounds.is_billed_by_token(row["workload"])]
+    grade = least_certain(grounds.volume_grades)
     total = sum(bills) if bills else None
     return Fact(total, "USD/month", grade, "02_cost: bills", "today's bill by the token")
 
 
-def platform_cost(known: Known) -> Fact:
+def platform_cost(grounds: Grounds) -> Fact:
     """What moving to a fleet costs once, which an API spares, in USD."""
-    figure = known.study.moving["self_hosted"].cost
+    figure = grounds.study.moving["self_hosted"].cost
     words = "one-off cost of a fleet's platform, spared"
     return Fact.of(figure, "moving.self_hosted.cost", words)
 
 
-def fixed_cost(known: Known) -> Fact:
+def fixed_cost(grounds: Grounds) -> Fact:
     """A month of the cheapest fleet of each workload that has one; one team runs them all. USD."""
     cheapest: dict[str, Mapping[str, Any]] = {}
-    for row in known.results["05_self_hosting"]["fleets"]:
+    for row in grounds.results["05_self_hosting"]["fleets"]:
         best = cheapest.get(row["workload"])
         if best is None or row["month_usd"] < best["month_usd"]:
             cheapest[row["workload"]] = row
@@ -62,9 +62,9 @@ def fixed_cost(known: Known) -> Fact:
     return Fact(total, "USD/month", "published", _FLEETS, words, smallest, total)
 
 
-def utilisation(known: Known) -> Fact:
+def utilisation(grounds: Grounds) -> Fact:
     """The fleet that comes nearest to paying, against its break-even: as G1 judges it."""
-    rows = rows_of(known.decided["triggers"], id="G1")
+    rows = rows_of(grounds.decided["triggers"], id="G1")
     rows = [row for row in rows if row["value"] and row["threshold"]]
     if not rows:
         return Fact(None, "of break-even", "assumed", "triggers: G1", "no fleet to judge")
@@ -75,16 +75,16 @@ def utilisation(known: Known) -> Fact:
     return Fact(ratio, "of break-even", best["grade"], "triggers: G1", words)
 
 
-def upgrades(known: Known) -> Fact:
+def upgrades(grounds: Grounds) -> Fact:
     """Upgrades of a fleet's model with their tests, in USD a year."""
-    spec = known.study.self_hosting
+    spec = grounds.study.self_hosting
     usd = [x * y for x, y in zip(spec.upgrades.ends, spec.upgrade.ends, strict=True)]
     return ranged(usd, "USD/year", spec.upgrade.grade, "self_hosting", "upgrades, tested")
 
 
-def watching(known: Known) -> Fact:
+def watching(grounds: Grounds) -> Fact:
     """Observability and on-call pay of a fleet, in USD a month."""
-    spec = known.study.self_hosting
+    spec = grounds.study.self_hosting
     usd = [x + y for x, y in zip(spec.observability.ends, spec.on_call.ends, strict=True)]
     grade = least_certain({spec.observability.grade, spec.on_call.grade})
     return ranged(usd, "USD/month", grade, "self_hosting", "observability and on-call pay")
@@ -93,40 +93,40 @@ def watching(known: Known) -> Fact:
 # --- by arm, on the workload on which most arms can be compared -------------------------------
 
 
-def usd_per_request_today(known: Known, arm: ArmName) -> Fact:
+def usd_per_request_today(grounds: Grounds, arm: ArmName) -> Fact:
     """USD per request on today's route of the arm, or else on its cheapest candidate."""
-    name, unit = known.compared_workload, "USD/request"
+    name, unit = grounds.compared_workload, "USD/request"
     if name is None:
         return Fact(None, unit, "assumed", "")
     tables = {
-        "02_cost: bills": known.results["02_cost"]["bills"],
-        _FLEETS: known.results["05_self_hosting"]["fleets"],
+        "02_cost: bills": grounds.results["02_cost"]["bills"],
+        _FLEETS: grounds.results["05_self_hosting"]["fleets"],
     }
     rows = [
         (row, basis)
         for basis, table in tables.items()
         for row in rows_of(table, workload=name)
-        if known.arm_of(row["route"]) == arm
+        if grounds.arm_of(row["route"]) == arm
     ]
     if not rows:
         return Fact(None, unit, "assumed", "", f"{name}: no route of this arm")
-    current = known.study.workloads[name].current_route
+    current = grounds.study.workloads[name].current_route
     row, basis = min(rows, key=lambda x: (x[0]["route"] != current, x[0]["usd_per_request"]))
-    volume = known.study.workloads[name].intake.requests
+    volume = grounds.study.workloads[name].intake.requests
     words = f"{name} on {row['route']} at {count(volume.value)} requests a month"
     return Fact(row["usd_per_request"], unit, volume.grade, basis, words)
 
 
-def usd_per_request_at_high_volume(known: Known, arm: ArmName) -> Fact:
+def usd_per_request_at_high_volume(grounds: Grounds, arm: ArmName) -> Fact:
     """USD per request at the largest volume of chapter 06's curves up to the study's cap.
 
     Median and 80 % range.
     """
-    name, unit, basis = known.compared_workload, "USD/request", "06_crossover: curves"
+    name, unit, basis = grounds.compared_workload, "USD/request", "06_crossover: curves"
     if name is None:
         return Fact(None, unit, "assumed", "")
-    curves = rows_of(known.results["06_crossover"]["curves"], workload=name, arm=arm)
-    rows = [r for r in curves if r["requests_per_month"] <= known.study.volume_cap.value]
+    curves = rows_of(grounds.results["06_crossover"]["curves"], workload=name, arm=arm)
+    rows = [r for r in curves if r["requests_per_month"] <= grounds.study.volume_cap.value]
     if not rows:
         return Fact(None, unit, "assumed", "", f"{name}: no route of this arm")
     row = max(rows, key=lambda r: r["requests_per_month"])
@@ -136,29 +136,29 @@ def usd_per_request_at_high_volume(known: Known, arm: ArmName) -> Fact:
     return Fact(middle, unit, "assumed", basis, words, low, high)
 
 
-def upfront(known: Known, arm: ArmName) -> Fact:
+def upfront(grounds: Grounds, arm: ArmName) -> Fact:
     """The foundation, which every arm needs; beside it, off the API, evaluation and one move."""
     phases = bundled_figures()
     parts, basis, words = [phases["phase.foundation_usd"]], "phases", "phase 1"
     if arm != "proprietary_api":
-        parts += [phases["phase.optimise_usd"], known.study.moving[arm].cost]
+        parts += [phases["phase.optimise_usd"], grounds.study.moving[arm].cost]
         basis += f", moving.{arm}.cost"
         words = "phases 1 and 2, and the move of one workload"
     low, high = (sum(figure.ends[i] for figure in parts) for i in (0, 1))
     return Fact(sum(f.value for f in parts), "USD", "assumed", basis, words, low, high)
 
 
-def operations(known: Known, arm: ArmName) -> Fact:
+def operations(grounds: Grounds, arm: ArmName) -> Fact:
     """USD a month beside tokens and rent: upkeep and team of a fleet, evaluation of an API."""
-    name, unit = known.compared_workload, "USD/month"
+    name, unit = grounds.compared_workload, "USD/month"
     if name is None:
         return Fact(None, unit, "assumed", "")
     if arm != "self_hosted":
-        yearly = known.study.api_use.evaluation
+        yearly = grounds.study.api_use.evaluation
         low, high = (None if end is None else end / 12 for end in (yearly.low, yearly.high))
         words = "evaluation of one workload"
         return Fact(yearly.value / 12, unit, yearly.grade, "api_use.evaluation", words, low, high)
-    fleets = rows_of(known.results["05_self_hosting"]["fleets"], workload=name)
+    fleets = rows_of(grounds.results["05_self_hosting"]["fleets"], workload=name)
     if not fleets:
         return Fact(None, unit, "assumed", _FLEETS, f"{name}: no fleet can serve it")
     row = min(fleets, key=lambda fleet: fleet["month_usd"])

@@ -2,56 +2,56 @@
 
 from dataclasses import replace
 
-from llmstudy.decide.facts.known import Known, ranged, stated
+from llmstudy.decide.facts.grounds import Grounds, ranged, stated
 from llmstudy.decide.judge import Fact
 from llmstudy.decision import team
 from llmstudy.study import ArmName
 
 
-def engineers(known: Known) -> Fact:
+def engineers(grounds: Grounds) -> Fact:
     """Experienced engineers who could run a fleet."""
-    n = known.study.team.experienced_ml_engineers
+    n = grounds.study.team.experienced_ml_engineers
     words = f"{n} experienced {'engineer' if n == 1 else 'engineers'}"
     return stated(n, "engineers", "team.experienced_ml_engineers", words)
 
 
-def prompting_insufficient(known: Known) -> Fact:
+def prompting_insufficient(grounds: Grounds) -> Fact:
     """Whether prompting and retrieval are proven insufficient, as the study states."""
     basis = "prompting_and_retrieval_insufficient"
-    answer = known.study.prompting_and_retrieval_insufficient
+    answer = grounds.study.prompting_and_retrieval_insufficient
     value = {"yes": 1.0, "no": 0.0}.get(answer)
     return stated(
         value, "yes or no", basis, f"prompting and retrieval proven insufficient: {answer}"
     )
 
 
-def gpu_platform(known: Known) -> Fact:
+def gpu_platform(grounds: Grounds) -> Fact:
     """Whether Kubernetes or GPUs run in production already."""
-    answers = {w.intake.gpu_platform for w in known.study.workloads.values()}
+    answers = {w.intake.gpu_platform for w in grounds.study.workloads.values()}
     value = 1.0 if "yes" in answers else None if "unknown" in answers else 0.0
     return stated(value, "yes or no", "workloads: intake.gpu_platform")
 
 
-def staffing(known: Known) -> Fact:
+def staffing(grounds: Grounds) -> Fact:
     """FTE that a fleet takes, by the study."""
-    figure = known.study.self_hosting.fte
+    figure = grounds.study.self_hosting.fte
     return Fact.of(figure, "self_hosting.fte", "the study's staffing of a fleet")
 
 
-def staffing_beside_engineers(known: Known) -> Fact:
+def staffing_beside_engineers(grounds: Grounds) -> Fact:
     """FTE that a fleet takes, beside the engineers at hand in words."""
-    return replace(staffing(known), sentence=engineers(known).sentence)
+    return replace(staffing(grounds), sentence=engineers(grounds).sentence)
 
 
-def headcount_cost(known: Known) -> Fact:
+def headcount_cost(grounds: Grounds) -> Fact:
     """USD a year for the source memo's heads at the study's salaries."""
-    salary = known.study.team.usd_per_fte_year
+    salary = grounds.study.team.usd_per_fte_year
     ends = team.yearly_usd(team.headcount(team.roles()), salary.ends)
     words = "its own heads at the study's salaries"
     return ranged(ends, "USD/year", salary.grade, "team.usd_per_fte_year", words)
 
 
-def ramp(known: Known, arm: ArmName) -> Fact:
+def ramp(grounds: Grounds, arm: ArmName) -> Fact:
     """Months until the first workload is moved to an arm."""
-    figure = known.study.moving[arm].ramp
+    figure = grounds.study.moving[arm].ramp
     return Fact.of(figure, f"moving.{arm}.ramp", "the study's months until moved")

@@ -7,7 +7,7 @@ import pandas as pd
 
 from llmstudy import evidence, paths, prices
 from llmstudy.assess.lock_in import vendor
-from llmstudy.decide.facts.known import Known, gpus_of, ranged, stated
+from llmstudy.decide.facts.grounds import Grounds, gpus_of, ranged, stated
 from llmstudy.decide.judge import Fact
 from llmstudy.figure import Grade, least_certain
 from llmstudy.study import ApiRoute, ArmName, Route
@@ -16,23 +16,23 @@ from llmstudy.text import share
 # --- who is paid ------------------------------------------------------------------------------
 
 
-def vendor_share(known: Known) -> Fact:
+def vendor_share(grounds: Grounds) -> Fact:
     """How much of today's bill goes to one vendor."""
-    return _largest_share(known, vendor)
+    return _largest_share(grounds, vendor)
 
 
-def model_share(known: Known) -> Fact:
+def model_share(grounds: Grounds) -> Fact:
     """How much of today's bill goes to one model."""
-    return _largest_share(known, lambda route: route.model)
+    return _largest_share(grounds, lambda route: route.model)
 
 
-def _largest_share(known: Known, payee: Callable[[Route], str]) -> Fact:
+def _largest_share(grounds: Grounds, payee: Callable[[Route], str]) -> Fact:
     usd: dict[str, float] = {}
     grades: list[Grade] = []
-    for name, workload in known.study.workloads.items():
-        bill = known.todays_bill(name)
+    for name, workload in grounds.study.workloads.items():
+        bill = grounds.todays_bill(name)
         if bill is not None:
-            who = payee(known.study.routes[workload.current_route])
+            who = payee(grounds.study.routes[workload.current_route])
             usd[who] = usd.get(who, 0.0) + bill
             grades.append(workload.intake.requests.grade)
     total = sum(usd.values())
@@ -44,17 +44,17 @@ def _largest_share(known: Known, payee: Callable[[Route], str]) -> Fact:
     return Fact(part, "share", least_certain(grades), "02_cost: bills", words)
 
 
-def covered_bill(known: Known) -> Fact:
+def covered_bill(grounds: Grounds) -> Fact:
     """Share of today's bill whose workload another vendor, or a fleet, may serve as a fallback."""
-    table = pd.DataFrame(known.decided["routes"])
-    bills = known.results["06_crossover"]["month_usd"]
+    table = pd.DataFrame(grounds.decided["routes"])
+    bills = grounds.results["06_crossover"]["month_usd"]
     able = table[table["permitted"] & table["fits_context"]]
     covered = total = 0.0
     for name, bill in bills["today_by_workload"].items():
         routes = able.loc[able["workload"] == name, "route"]
-        today = vendor(known.study.routes[known.study.workloads[name].current_route])
+        today = vendor(grounds.study.routes[grounds.study.workloads[name].current_route])
         total += bill
-        if {vendor(known.study.routes[route]) for route in routes} - {today}:
+        if {vendor(grounds.study.routes[route]) for route in routes} - {today}:
             covered += bill
     words = "of today's bill, which another vendor may serve"
     return Fact(covered / total if total else None, "share", "measured", "routes", words)
@@ -63,21 +63,21 @@ def covered_bill(known: Known) -> Fact:
 # --- who could serve --------------------------------------------------------------------------
 
 
-def fleet_candidates(known: Known) -> Fact:
+def fleet_candidates(grounds: Grounds) -> Fact:
     """Self-hosted routes among the candidates."""
-    n = sum(route.arm == "self_hosted" for route in known.named_routes.values())
+    n = sum(route.arm == "self_hosted" for route in grounds.named_routes.values())
     return stated(n, "routes", "workloads: candidates")
 
 
-def api_vendors(known: Known) -> Fact:
+def api_vendors(grounds: Grounds) -> Fact:
     """Vendors of proprietary APIs that are priced against each other."""
-    apis = [r for r in known.named_routes.values() if r.arm == "proprietary_api"]
+    apis = [r for r in grounds.named_routes.values() if r.arm == "proprietary_api"]
     return stated(len({vendor(route) for route in apis}), "vendors", "workloads: candidates")
 
 
-def vendors_of_arm(known: Known, arm: ArmName) -> Fact:
+def vendors_of_arm(grounds: Grounds, arm: ArmName) -> Fact:
     """How many vendors there are to turn to: named by the study, or quoting its GPUs."""
-    routes = [r for r in known.study.routes.values() if r.arm == arm]
+    routes = [r for r in grounds.study.routes.values() if r.arm == arm]
     if arm == "self_hosted":
         quoted, gpus = prices.gpu_prices(), gpus_of(routes)
         names = set(quoted.loc[quoted["gpu"].isin(gpus), "provider"])
@@ -91,34 +91,34 @@ def vendors_of_arm(known: Known, arm: ArmName) -> Fact:
     return Fact(float(len(names)), "vendors", grade, basis, words)
 
 
-def routes_to_run(known: Known) -> Fact:
+def routes_to_run(grounds: Grounds) -> Fact:
     """Routes to keep up at once, should every move and favoured candidate come true: today's, as
     the fallback, and the new ones. low: today's alone."""
-    today = {workload.current_route for workload in known.study.workloads.values()}
-    new = {v["target"] for v in known.decided["verdicts"].values() if v["target"]}
+    today = {workload.current_route for workload in grounds.study.workloads.values()}
+    new = {v["target"] for v in grounds.decided["verdicts"].values() if v["target"]}
     most = len(today | new)
     words = f"{'routes' if most > 1 else 'route'} to run at once, today's as the fallback"
     words += "; low: today's alone"
     return Fact(most, "routes", "measured", "verdicts", words, len(today), most)
 
 
-def moves_off_api(known: Known) -> Fact:
+def moves_off_api(grounds: Grounds) -> Fact:
     """Workloads that run or shall run off the proprietary APIs; not known where better evidence of
     a move that is still open could add one."""
-    verdicts = known.decided["verdicts"].values()
+    verdicts = grounds.decided["verdicts"].values()
     off = sum(v["arm"] != "proprietary_api" for v in verdicts)
     targets = [v["target"] for v in verdicts if v["decision"] == "undecided" and v["target"]]
-    could = any(known.arm_of(route) != "proprietary_api" for route in targets)
+    could = any(grounds.arm_of(route) != "proprietary_api" for route in targets)
     value = None if could and not off else float(off)
-    return Fact(value, "workloads", least_certain(known.volume_grades), "verdicts")
+    return Fact(value, "workloads", least_certain(grounds.volume_grades), "verdicts")
 
 
 # --- what they announce -----------------------------------------------------------------------
 
 
-def price_rise(known: Known) -> Fact:
+def price_rise(grounds: Grounds) -> Fact:
     """The largest rise of a price of this study's vendors: seen in a year, or dated in the plan."""
-    study = known.study
+    study = grounds.study
     routes = [r for r in study.routes.values() if isinstance(r, ApiRoute) and r.price is None]
     since = study.as_of - timedelta(days=365)
     until = evidence.month_start(study.as_of, study.months)
@@ -153,9 +153,9 @@ def _dated_changes(route: ApiRoute, since: date, until: date) -> pd.DataFrame:
     return pd.concat(sides).astype(float).assign(item=route.model)
 
 
-def retirements(known: Known) -> Fact:
+def retirements(grounds: Grounds) -> Fact:
     """Today's routes whose model retires within the horizon."""
-    ends = {n: evidence.retires_within_horizon(known.study, n) for n in known.todays}
+    ends = {n: evidence.retires_within_horizon(grounds.study, n) for n in grounds.todays}
     gone = [f"{name} retires on {day}" for name, day in ends.items() if day is not None]
     basis = "data/model_retirements.csv"
     if not gone:  # a calendar that lists nothing of them is no promise that they stay
@@ -164,9 +164,9 @@ def retirements(known: Known) -> Fact:
     return Fact(float(len(gone)), "routes", "published", basis, "; ".join(gone))
 
 
-def gpu_price_spread(known: Known) -> Fact:
+def gpu_price_spread(grounds: Grounds) -> Fact:
     """By which factor hosts differ in the price of a GPU of this study."""
-    gpus, table = gpus_of(known.study.routes.values()), prices.gpu_prices()
+    gpus, table = gpus_of(grounds.study.routes.values()), prices.gpu_prices()
     widest, basis = widest_spread(table[table["gpu"].isin(gpus)]), "data/gpu_prices.csv"
     if widest is None:
         return Fact(None, "factor", "published", basis, "no GPU with two hosts")
@@ -191,17 +191,17 @@ def widest_spread(gpu_prices: pd.DataFrame) -> tuple[str, float] | None:
 # --- what leaving them takes ------------------------------------------------------------------
 
 
-def days_to_leave(known: Known) -> Fact:
+def days_to_leave(grounds: Grounds) -> Fact:
     """Days that leaving today's routes takes behind an abstraction."""
     behind = ("behind_low_days", "behind_high_days")
-    days = [row[end] for row in known.decided["switching"] for end in behind]
+    days = [row[end] for row in grounds.decided["switching"] for end in behind]
     words = "leaving today's routes, were they behind an abstraction"
     return ranged(days, "days", "assumed", "switching", words)
 
 
-def points_earned(known: Known, arm: ArmName, dimension: str) -> Fact:
+def points_earned(grounds: Grounds, arm: ArmName, dimension: str) -> Fact:
     """Share of a portability dimension's points that the routes of an arm earn."""
-    parts = pd.DataFrame(known.decided["portability_parts"])
+    parts = pd.DataFrame(grounds.decided["portability_parts"])
     own = parts[(parts["dimension"] == dimension) & (parts["arm"] == arm)]
     earned = own.groupby(["workload", "route"])[["points", "low", "high"]].sum()
     shares = [*(earned["low"] / earned["points"]), *(earned["high"] / earned["points"])]

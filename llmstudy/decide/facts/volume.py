@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from llmstudy import uncertainty as mc
 from llmstudy.assess.market import N_DRAWS, draws_of, inputs, paths_of
-from llmstudy.decide.facts.known import Known, stated
+from llmstudy.decide.facts.grounds import Grounds, stated
 from llmstudy.decide.judge import Fact, likely
 from llmstudy.figure import FloatArray, least_certain
 from llmstudy.study import Study
@@ -19,14 +19,14 @@ _MONTHS = 12
 _TOKEN_INPUTS = ("requests", "growth", "input_tokens", "output_tokens", "prompt_growth")
 
 
-def ten_billion_tokens(known: Known) -> Fact:
+def ten_billion_tokens(grounds: Grounds) -> Fact:
     """Whether the study passes 10B tokens a month within a year.
 
     Yes or no where as many draws say so as the study asks for; not known where a workload's
     volume is not.
     """
-    workloads = known.study.workloads.values()
-    tokens = tokens_in(known.study, _MONTHS)
+    workloads = grounds.study.workloads.values()
+    tokens = tokens_in(grounds.study, _MONTHS)
     above = float((tokens > _TOKENS_PER_MONTH).mean())
     low, high = np.quantile(tokens, [0.1, 0.9])
     words = (
@@ -34,7 +34,7 @@ def ten_billion_tokens(known: Known) -> Fact:
         f"above {count(_TOKENS_PER_MONTH)} in {share(above)} of draws"
     )
     unsized = any(w.intake.requests.name.startswith("unknown.") for w in workloads)
-    truth = "unknown" if unsized else likely(above, known.study.thresholds.probability.value)
+    truth = "unknown" if unsized else likely(above, grounds.study.thresholds.probability.value)
     grade = least_certain(
         [f.grade for w in workloads for f in (w.intake.requests, w.intake.input_tokens, w.growth)]
     )
@@ -54,25 +54,25 @@ def tokens_in(study: Study, months: int) -> FloatArray:
     return total
 
 
-def token_growth(known: Known) -> Fact:
+def token_growth(grounds: Grounds) -> Fact:
     """Tokens of a month at the end of the horizon over today's."""
-    workloads = list(known.study.workloads.values())
+    workloads = list(grounds.study.workloads.values())
     factor = growth_factor(
         [w.intake.requests.value for w in workloads],
         [w.intake.input_tokens.value for w in workloads],
         [w.intake.output_tokens.value for w in workloads],
         [w.growth.value for w in workloads],
         [w.prompt_growth.value for w in workloads],
-        known.study.months,
+        grounds.study.months,
     )
     grade = least_certain([f.grade for w in workloads for f in (w.growth, w.prompt_growth)])
-    words = f"tokens x{factor:.2g} in {known.study.months} months"
+    words = f"tokens x{factor:.2g} in {grounds.study.months} months"
     return Fact(factor, "factor", grade, "workloads: growth", words)
 
 
-def prompt_growth(known: Known) -> Fact:
+def prompt_growth(grounds: Grounds) -> Fact:
     """Tokens of a month's prompts at the end of the horizon over today's, at today's volume."""
-    workloads = list(known.study.workloads.values())
+    workloads = list(grounds.study.workloads.values())
     nothing = np.zeros(len(workloads))
     factor = growth_factor(
         [w.intake.requests.value for w in workloads],
@@ -80,10 +80,10 @@ def prompt_growth(known: Known) -> Fact:
         nothing,
         nothing,
         [w.prompt_growth.value for w in workloads],
-        known.study.months,
+        grounds.study.months,
     )
     grade = least_certain([w.prompt_growth.grade for w in workloads])
-    words = f"prompts x{factor:.2g} in {known.study.months} months"
+    words = f"prompts x{factor:.2g} in {grounds.study.months} months"
     return Fact(factor, "factor", grade, "workloads: prompt_growth", words)
 
 
@@ -107,7 +107,7 @@ def growth_factor(
     return float(then / (volume * (prompt + answer)).sum())
 
 
-def kinds_of_task(known: Known) -> Fact:
+def kinds_of_task(grounds: Grounds) -> Fact:
     """Distinct kinds of task among the workloads."""
-    tasks = {w.task for w in known.study.workloads.values()}
+    tasks = {w.task for w in grounds.study.workloads.values()}
     return stated(len(tasks), "kinds", "workloads: task")
