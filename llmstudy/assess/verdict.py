@@ -123,7 +123,8 @@ def gates(
     """What a verdict reads of each route beside the savings.
 
     allowed: as `market.permissions`. quality, latency: of chapters 04 and 03; a route without a row
-    is not scored, or not timed; first_answer_s where chapter 03 told it. failures: of chapter 05, the fleets that cannot be sized.
+    is not scored, or not timed; first_answer_s may stand beside a latency. failures: of chapter 05,
+    the fleets that cannot be sized.
     """
     key = ["workload", "route"]
     scored = [*key, "verdict", "grade", "lowest_grade", "n", "looks", "n_needed", "pass_mark"]

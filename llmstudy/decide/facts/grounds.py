@@ -86,7 +86,7 @@ def stated(value: float | None, unit: str, basis: str, sentence: str = "") -> Fa
 def ranged(
     values: Iterable[float | None], unit: str, grade: Grade, basis: str, sentence: str
 ) -> Fact:
-    """The range of several values; nothing is grounds where none of them is."""
+    """The range of several values; nothing is known where none of them is."""
     each = [x for x in values if x is not None]
     low, high = (min(each), max(each)) if each else (None, None)
     return Fact(None, unit, grade, basis, sentence, low, high)
