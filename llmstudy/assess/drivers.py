@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from llmstudy import tables
 from llmstudy import uncertainty as mc
 from llmstudy.assess.market import Market, draws_of, figures_of, pair_inputs, paths_of
 from llmstudy.assess.projection import Moves
@@ -135,27 +136,11 @@ def _held(figure: Figure) -> Figure:
     return Figure(figure.name, figure.value, figure.unit)
 
 
-_EITHER_WAY = {"requests", "retry_share", "input_tokens", "output_tokens", "growth"}
-_EITHER_WAY |= {"prompt_growth", "moving_cost", "ramp", "dual_running", "tokenizer"}
-_EITHER_WAY |= {"cached_input_share", "discount_rate", "output_tokens_ratio"}
-
-_ON_AN_API = {"cache_write_share", "api_evaluation", "provisioned", "tool_usd"}
-
-_ON_A_FLEET = {"drift_gpu", "usd_per_fte_year", "fte", "on_call", "security", "overhead_share"}
-_ON_A_FLEET |= {"target_utilisation", "peak_to_mean", "staging_replicas", "observability"}
-_ON_A_FLEET |= {"upgrades", "upgrade_usd", "fine_tuning", "usd_per_gpu_hour", "capacity_factor"}
-_ON_A_FLEET |= {mc.TODAY + "usd_per_gpu_hour", mc.TODAY + "capacity_factor"}
-_ON_A_FLEET |= {mc.TODAY + "target_utilisation", mc.TODAY + "overhead_share"}
-
-
 def _used(study: Study, name: str, route: str) -> set[str]:
     """Inputs that the saving of a move can depend on, given the arms of the pair."""
     arms = {study.routes[study.workloads[name].current_route].arm, study.routes[route].arm}
-    apis = arms - {"self_hosted"}
-    used = _EITHER_WAY | (_ON_AN_API if apis else set())
-    for arm in apis:
-        used |= {f"drift_{arm}", f"migration_{arm}", f"model_life_{arm}"}
-    return used | (_ON_A_FLEET if "self_hosted" in arms else set())
+    bears = arms | {"any"} | ({"api"} if arms - {"self_hosted"} else set())
+    return {each.name for each in tables.inputs().values() if each.bears_on in bears}
 
 
 _PATHS = {

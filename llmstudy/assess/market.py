@@ -7,43 +7,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from llmstudy import privacy
+from llmstudy import privacy, tables
 from llmstudy import uncertainty as mc
 from llmstudy.cost import TokenPrice
 from llmstudy.evidence import FleetOffer
 from llmstudy.figure import Figure, FloatArray
 from llmstudy.output_tokens import one_model, output_tokens_ratio
-from llmstudy.study import ApiRoute, SelfHostedRoute, Study
+from llmstudy.study import ApiRoute, SelfHostedRoute, Study, Workload
 
 N_DRAWS = 4000
 """Draws of the Monte Carlo; the standard error of a probability is then at most 0.8 %."""
 
-
-_STUDY_INPUTS = {
-    "drift_proprietary_api": "price_drift.proprietary_api",
-    "drift_hosted_open": "price_drift.hosted_open",
-    "drift_gpu": "price_drift.gpu",
-    "usd_per_fte_year": "team.usd_per_fte_year",
-    "fte": "self_hosting.fte",
-    "overhead_share": "self_hosting.overhead_share",
-    "staging_replicas": "self_hosting.staging_replicas",
-    "observability": "self_hosting.observability",
-    "on_call": "self_hosting.on_call",
-    "security": "self_hosting.security",
-    "upgrades": "self_hosting.upgrades",
-    "upgrade_usd": "self_hosting.upgrade",
-    "fine_tuning": "self_hosting.fine_tuning",
-    "api_evaluation": "api_use.evaluation",
-    "model_life_proprietary_api": "api_use.model_life",
-    "model_life_hosted_open": "api_use.hosted_model_life",
-    "migration_proprietary_api": "moving.proprietary_api.cost",
-    "migration_hosted_open": "moving.hosted_open.cost",
-    "provisioned": "api_use.provisioned",
-    "tool_usd": "api_use.tools",
-    "discount_rate": "discount_rate",
-    "jumps": "price_paths.jumps",
-    "gpu_volatility": "price_paths.gpu_volatility",
-}
 
 _OF_A_FLEET = ("usd_per_gpu_hour", "capacity_factor", "target_utilisation", "overhead_share")
 """The inputs that each fleet has of its own."""
@@ -57,45 +31,39 @@ def inputs(
 ) -> dict[str, tuple[str, Figure]]:
     """Every figure that the cost of a workload on a route depends on: input -> (path, figure)."""
     workload, at = study.workloads[name], f"workloads.{name}"
-    arm = study.routes[route].arm
-    moving = study.moving[arm]
-    found = {
-        "requests": (f"{at}.intake.requests", workload.intake.requests),
-        "input_tokens": (f"{at}.intake.input_tokens", workload.intake.input_tokens),
-        "output_tokens": (f"{at}.intake.output_tokens", workload.intake.output_tokens),
-        "peak_to_mean": (f"{at}.intake.peak_to_mean", workload.intake.peak_to_mean),
-        "growth": (f"{at}.growth", workload.growth),
-        "volatility": (f"{at}.volatility", workload.volatility),
-        "prompt_growth": (f"{at}.prompt_growth", workload.prompt_growth),
-        "cached_input_share": (f"{at}.cached_input_share", workload.cached_input_share),
-        "cache_write_share": (f"{at}.cache_write_share", workload.cache_write_share),
-        "retry_share": (f"{at}.retry_share", workload.retry_share),
-        "moving_cost": (f"moving.{arm}.cost", moving.cost),
-        "ramp": (f"moving.{arm}.ramp", moving.ramp),
-        "dual_running": _dual_running(study, arm),
+    spec = study.routes[route]
+    computed = {
+        "dual_running": _dual_running(study, spec.arm),
         "tokenizer": _tokenizer(study, workload.current_route, route),
         "output_tokens_ratio": output_ratio(study, name, route),
         mc.TODAY + "tokenizer": ("", _SAME_TOKENS),
         mc.TODAY + "output_tokens_ratio": ("", _SAME_TOKENS),
     }
-    found |= {short: (path, _stated(study, path)) for short, path in _STUDY_INPUTS.items()}
-    spec = study.routes[route]
     if isinstance(spec, SelfHostedRoute) and spec.owned is not None:
         # a host is part of what was bought
         path = f"routes.{route}.owned.overhead_share"
-        found["overhead_share"] = (path, spec.owned.overhead_share)
+        computed["overhead_share"] = (path, spec.owned.overhead_share)
     if offer is not None:
-        found["usd_per_gpu_hour"] = (f"routes.{route}.rent", offer.usd_per_gpu_hour)
+        computed["usd_per_gpu_hour"] = (f"routes.{route}.rent", offer.usd_per_gpu_hour)
         # one curve errs alike for all workloads that it serves
-        found["capacity_factor"] = (f"routes.{route}.capacity", offer.capacity_factor)
+        computed["capacity_factor"] = (f"routes.{route}.capacity", offer.capacity_factor)
         sustained = offer.target_utilisation
-        found["target_utilisation"] = (f"{at}.routes.{route}.utilisation", sustained)
+        computed["target_utilisation"] = (f"{at}.routes.{route}.utilisation", sustained)
+    found = {}
+    for each in tables.inputs().values():
+        place = each.place.format(arm=spec.arm, route=route)
+        if each.name in computed:
+            found[each.name] = computed[each.name]
+        elif each.stated_in == "workload":
+            found[each.name] = (f"{at}.{place}", _stated(workload, place))
+        elif each.stated_in == "study":
+            found[each.name] = (place, _stated(study, place))
     return found
 
 
-def _stated(study: Study, path: str) -> Figure:
-    """The figure at a path of the study; all of them are many, and this is asked often."""
-    node: Any = study
+def _stated(part: Study | Workload, path: str) -> Figure:
+    """The figure at a path of a study or workload: to list all figures takes longer."""
+    node: Any = part
     for key in path.split("."):
         node = node[key] if isinstance(node, Mapping) else getattr(node, key)
     found: Figure = node
@@ -329,7 +297,8 @@ def stay_draws(study: Study, offers: Market) -> dict[str, FloatArray]:
 
 def staff_draws(study: Study, n: int = N_DRAWS) -> FloatArray:
     """Draws of what the team of the fleets costs a month. (n,) usd."""
-    staff = {k: (_STUDY_INPUTS[k], _stated(study, _STUDY_INPUTS[k])) for k in _TEAM}
+    places = {name: tables.inputs()[name].place for name in _TEAM}
+    staff = {name: (place, _stated(study, place)) for name, place in places.items()}
     return mc.staff_month_usd(draws_of(staff, n, study.seed))
 
 

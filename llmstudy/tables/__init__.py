@@ -202,16 +202,25 @@ def heading(name: str, table: str = "") -> str:
 
 @dataclass(frozen=True)
 class Input:
-    """An uncertain input. place: where the study file states it, in its workload or at the root."""
+    """An uncertain input.
+
+    stated_in: "workload" or "study", by which part of the study file states it at `place`; "" for
+    one that follows from a route or from what was measured (`assess.market.inputs`), whose place in
+    the ledger it then is. bears_on: the arms of which the bill depends on it: any, api (both),
+    self_hosted, proprietary_api or hosted_open; "" for the path of a price or volume.
+    """
 
     name: str
     label: str
+    stated_in: str
     place: str
+    bears_on: str
 
 
 @cache
 def inputs() -> Mapping[str, Input]:
-    """Every uncertain input that a bill or a saving is drawn from, by name."""
+    """Every uncertain input that a bill or a saving is drawn from, by name, in the order of the
+    draws: a ranking by Sobol indices depends on it."""
     return {row["input"]: Input(*row.values()) for row in _rows("inputs.csv")}
 
 
