@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from llmstudy import canonical, check, evidence, paths, prices, study
 from llmstudy.answer import BASE, Outcome, WorkloadOutcome
+from llmstudy.assess.market import month_by_workload
 from llmstudy.check import Budget, CheckResult, Last, Stale
 from llmstudy.diff import Run, signed
 
@@ -161,13 +162,11 @@ def test_the_bill_counts_todays_routes_on_either_arm_and_no_candidate(default):
     workloads = {"support-chat": default.workloads["support-chat"], "extraction": on_own_gpus}
     found = default.model_copy(update={"workloads": workloads})
     bills = [("support-chat", "openai-gpt-4o", 5.0), ("support-chat", "novita-llama-3.1-70b", 7.0)]
-    fleets = [("extraction", "h200-llama-3.1-70b", 11.0)]
-    columns = ("workload", "route", "month_usd")
-    results = {
-        "02_cost": {"bills": [dict(zip(columns, row, strict=True)) for row in bills]},
-        "05_self_hosting": {"fleets": [dict(zip(columns, row, strict=True)) for row in fleets]},
-    }
-    assert check.month_usd(found, results) == 16.0
+    fleets = [("extraction", "h200-llama-3.1-70b", 11.0, 4.0)]
+    columns = ["workload", "route", "month_usd", "staff_month_usd"]
+    cost = {"bills": pd.DataFrame(bills, columns=columns[:3]).to_dict("records")}
+    hosting = {"fleets": pd.DataFrame(fleets, columns=columns).to_dict("records")}
+    assert month_by_workload(found, cost, hosting) == {"support-chat": 5.0, "extraction": 11.0}
 
 
 # --- what the last run was made of ----------------------------------------------------------

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 
 from llmstudy import decision
-from llmstudy import uncertainty as mc
 from llmstudy.answer.changes import BASE, Changes
-from llmstudy.answer.prepared import Move, Prepared, Setting, gates_at, setting
+from llmstudy.answer.prepared import Move, Prepared, Setting, gates_at, price_over_todays, setting
 from llmstudy.assess.futures import Part, followed, saving_together
 from llmstudy.assess.market import discount_draws, spread, staff_draws, todays_fleets
 from llmstudy.assess.moves import lines_of
@@ -187,9 +186,10 @@ def _route_costs(
     arms = [at.study.routes[move.route].arm for move in moves]
     savings = [np.zeros_like(stay), *(move.saving_usd() for move in moves[1:])]
     equal_usd = _equals_usd(prepared, at, moves[0])
-    medians = [float(np.median(saving)) for saving in savings]
+    spreads = [spread(saving) for saving in savings]
+    lines = lines_of(at.study)
     best: dict[str, int] = {}  # arm -> place of the move that saves most
-    for i in sorted(range(1, len(moves)), key=lambda i: -medians[i]):
+    for i in sorted(range(1, len(moves)), key=lambda i: -spreads[i]["p50"]):
         best.setdefault(arms[i], i)
     for i, move in enumerate(moves):
         stays, saving = i == 0, savings[i]
@@ -204,9 +204,9 @@ def _route_costs(
             favoured=best.get(arms[i]) == i,
             month_usd=float(np.median(move.go_usd[:, 0] + team)),
             horizon_usd=spread(stay - saving),
-            saving_usd=spread(saving),
+            saving_usd=spreads[i],
             p_cheaper=p_cheaper,
-            passes=not stays and decision.meets_lines(p_cheaper, medians[i], lines_of(at.study)),
+            passes=not stays and decision.meets_lines(p_cheaper, spreads[i]["p50"], lines),
             p_cheaper_same_quality=float((against > 0).mean()),
             saving_same_quality_usd=float(np.median(against)),
         )
@@ -219,8 +219,8 @@ def _equals_usd(prepared: Prepared, at: Setting, today: Move) -> FloatArray:
     if not isinstance(offer, TokenPrice) or offer.arm != "proprietary_api":
         return today.stay_usd
     d = prepared.draws(at.study, at.offers, today.workload, today.route)
-    named = mc.price_factor(offer, d, at.study.months) * np.ones_like(today.requests)
-    return followed(at.study, offer, d, today.requests, named)[0]
+    named = price_over_todays(prepared, today.workload)
+    return followed(at.study, offer.arm, today.go, d, today.requests, named)[0]
 
 
 def _team_usd(prepared: Prepared, at: Setting, today: Move) -> FloatArray:

@@ -185,6 +185,15 @@ class Market:
         fleet = self.fleets.get((workload, route))
         return fleet.fleet if fleet else self.tokens.get((workload, route))
 
+    def priced(self, workload: str, route: str) -> mc.Offer:
+        """The offer of a route. Raises: ValueError where it cannot serve the workload at all."""
+        offer = self.offer(workload, route)
+        if offer is None:
+            raise ValueError(
+                f"{route} has no offer for {workload}: it cannot serve it, or is not priced"
+            )
+        return offer
+
     @property
     def begun_now(self) -> "Market":
         """The same where every move begins today; its canary takes as long."""
@@ -304,6 +313,23 @@ def pair_inputs(
         today = inputs(study, name, current, own)
         found |= {mc.TODAY + k: today[k] for k in _OF_A_FLEET}
     return found
+
+
+def month_by_workload(
+    study: Study, cost: Mapping[str, Any], hosting: Mapping[str, Any]
+) -> dict[str, float]:
+    """This month's bill of each workload on its route of today, by the results of chapters 02 and
+    05, where it is known. usd. One team runs all fleets, shared out in equal parts."""
+    month = {
+        row["workload"]: row["month_usd"]
+        for row in [*cost["bills"], *hosting["fleets"]]
+        if row["route"] == study.workloads[row["workload"]].current_route
+    }
+    staff = [row["staff_month_usd"] for row in hosting["fleets"] if row["workload"] in month]
+    fleets = todays_fleets(study) & set(month)
+    for name in fleets:  # each fleet's own month holds the whole of the team
+        month[name] -= staff[0] * (1 - 1 / len(fleets))
+    return month
 
 
 def stay_draws(study: Study, offers: Market) -> dict[str, FloatArray]:
