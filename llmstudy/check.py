@@ -24,13 +24,13 @@ from llmstudy.diff import (
     amounts_of,
     compared,
     headline_of,
-    signed,
     uncounted_looks,
 )
 from llmstudy.prices import Finding
 from llmstudy.run.provenance import inputs
 from llmstudy.study import Study
 from llmstudy.study.fields import LAST_DAY
+from llmstudy.text import signed_usd
 
 NOTHING, ACT, STALE = 0, 3, 4
 """Exit codes. Stale evidence wins: what a trigger says on it cannot be relied on."""
@@ -81,7 +81,8 @@ class Headline:
         then, now = amount_said(self.then), amount_said(self.now)
         if then == now:
             return f"The headline has not moved: {now}."
-        return f"The headline moves by {signed(self.moved_usd)}: {then} in the last run, {now} now."
+        by = signed_usd(self.moved_usd)
+        return f"The headline moves by {by}: {then} in the last run, {now} now."
 
 
 @dataclass(frozen=True)

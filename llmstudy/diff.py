@@ -346,12 +346,3 @@ def amount_said(headline: Mapping[str, Any] | None) -> str:
         return "no number that can be stated"
     ends = text.span(headline["p10"], headline["p90"], text.usd)
     return f"{LEADS[headline['kind']]} {text.usd(headline['p50'])} (80 % range {ends})"
-
-
-def signed(usd: float) -> str:
-    """A move of an amount.
-
-    >>> signed(12_000), signed(-12_000)
-    ('+USD 12k', '−USD 12k')
-    """
-    return f"+{text.usd(usd)}" if usd > 0 else text.usd(usd)

@@ -12,7 +12,8 @@ from llmstudy import canonical, check, evidence, paths, prices, study
 from llmstudy.answer import BASE, Outcome, WorkloadOutcome
 from llmstudy.assess.market import month_by_workload
 from llmstudy.check import Budget, CheckResult, Last, Stale
-from llmstudy.diff import Run, signed
+from llmstudy.diff import Run
+from llmstudy.text import signed_usd
 
 ARGON = "routes.google-gemini-4-argon"
 
@@ -262,7 +263,7 @@ def now(saving=None, at_stake=None, stay=90.0, unbilled=()):
 def test_the_headline_moves_in_the_amount_that_leads(then, today, moved):
     found = check.moved_headline(then, today)
     assert found.moved_usd == moved
-    assert f"moves by {signed(moved)}" in found.sentence
+    assert f"moves by {signed_usd(moved)}" in found.sentence
     assert canonical.plain(found)["now"]["kind"] == today.headline["kind"]
 
 

@@ -12,7 +12,7 @@ from llmstudy import decision
 from llmstudy.answer.changes import BASE, Changes
 from llmstudy.answer.prepared import Move, Prepared, Setting, gates_at, price_over_todays, setting
 from llmstudy.assess.futures import Part, followed, saving_together
-from llmstudy.assess.market import discount_draws, spread, staff_draws, todays_fleets
+from llmstudy.assess.market import discount_draws, spread, team_draws
 from llmstudy.assess.moves import lines_of
 from llmstudy.assess.verdict import verdicts_of, with_savings
 from llmstudy.cost import TokenPrice
@@ -74,6 +74,12 @@ class WorkloadOutcome:
     verdict: Verdict
 
     @property
+    def course(self) -> str:
+        """The decision, and its target where it has one."""
+        target = self.verdict.target
+        return f"{self.verdict.decision}: {target}" if target else self.verdict.decision
+
+    @property
     def favoured(self) -> tuple[RouteCost, ...]:
         """Today's route, and the favoured route of each arm."""
         return tuple(route for route in self.routes if route.stays or route.favoured)
@@ -102,6 +108,11 @@ class Outcome:
     workloads: Mapping[str, WorkloadOutcome]
     overall: str
     amounts: Mapping[Kind, Spread | None]
+
+    def turned(self, base: "Outcome") -> list[str]:
+        """The workloads whose course is another than in the base case."""
+        courses = {name: workload.course for name, workload in base.workloads.items()}
+        return [name for name, found in self.workloads.items() if found.course != courses[name]]
 
     @property
     def stay_month_usd(self) -> float:
@@ -175,7 +186,7 @@ def _costs(
 def _stay_usd(prepared: Prepared, at: Setting, moves: Sequence[Move]) -> FloatArray:
     """What staying costs over the horizon, its part of the team included. (n,) usd."""
     worth = discount_draws(prepared.study, prepared.n)
-    team = _team_usd(prepared, at, moves[0]) * worth.sum(axis=1)
+    team = team_draws(at.study, at.offers, moves[0].workload, prepared.n) * worth.sum(axis=1)
     return np.asarray((moves[0].stay_usd * worth).sum(axis=1) + team)
 
 
@@ -194,8 +205,9 @@ def _route_costs(
     for i, move in enumerate(moves):
         stays, saving = i == 0, savings[i]
         against = saving if stays else replace(move, stay_usd=equal_usd).saving_usd()
-        own_team = move.team_usd * (arms[i] == "self_hosted")
-        team = _team_usd(prepared, at, move) if stays else own_team
+        team = move.team_usd * (arms[i] == "self_hosted")
+        if stays:
+            team = team_draws(at.study, at.offers, move.workload, prepared.n)
         p_cheaper = float((saving > 0).mean())
         yield RouteCost(
             route=move.route,
@@ -221,14 +233,6 @@ def _equals_usd(prepared: Prepared, at: Setting, today: Move) -> FloatArray:
     d = prepared.draws(at.study, at.offers, today.workload, today.route)
     named = price_over_todays(prepared, today.workload)
     return followed(at.study, offer.arm, today.go, d, today.requests, named)[0]
-
-
-def _team_usd(prepared: Prepared, at: Setting, today: Move) -> FloatArray:
-    """A workload's part of the month of the team: today's fleets share it equally. (n,) usd."""
-    sized = [name for name in todays_fleets(at.study) if at.moves[name]]
-    if today.workload not in sized:
-        return np.zeros(1)
-    return staff_draws(at.study, prepared.n) / len(sized)
 
 
 def _verdicts(

@@ -273,15 +273,15 @@ def futures_of_moves(
     )
 
 
-def _next_move(study: Study, first_usd: FloatArray) -> FloatArray:
-    """What a further workload costs to move where a fleet's platform is paid for already. (n,)."""
-    return np.minimum(_hosted_move_usd(study, len(first_usd)), first_usd)
+def _next_move(study: Study, first_usd: FloatArray, start: float = 0.0) -> FloatArray:
+    """What a further workload costs to move where a fleet's platform is paid for already. (n,).
 
-
-def _hosted_move_usd(study: Study, n: int) -> FloatArray:
-    """What a move to hosted open weights costs once. (n,) usd."""
-    cost = study.moving["hosted_open"].cost
-    return draws_of({"cost": ("moving.hosted_open.cost", cost)}, n, study.seed)["cost"]
+    first_usd: what the first costs. start: months until then; both are worth what they are today.
+    """
+    cost, rate = study.moving["hosted_open"].cost, study.discount_rate
+    figures = {"cost": ("moving.hosted_open.cost", cost), "rate": ("discount_rate", rate)}
+    d = draws_of(figures, len(first_usd), study.seed)
+    return np.minimum(d["cost"] * mc.worth_today(d["rate"], start), first_usd)
 
 
 class Part(NamedTuple):
@@ -308,7 +308,7 @@ def saving_together(study: Study, moves: Mapping[str, Part]) -> FloatArray | Non
         total = total + saving_usd
         if study.routes[route].arm == "self_hosted":
             if platform and not fleets - {name}:
-                total += _platform_usd(study, terms)
+                total += terms.once_usd - _next_move(study, terms.once_usd, terms.start)
             own = 1.0 if name in fleets else mc.begun_share(terms.start, months)
             needed, platform = np.maximum(needed, own), True
         elif name in fleets:
@@ -316,14 +316,6 @@ def saving_together(study: Study, moves: Mapping[str, Part]) -> FloatArray | Non
     n = len(total)
     released = ((float(bool(fleets)) - needed) * discount_draws(study, n)).sum(axis=1)
     return np.asarray(total + released * staff_draws(study, n))
-
-
-def _platform_usd(study: Study, terms: mc.Terms) -> FloatArray:
-    """What a move to a fleet costs more than one to hosted open weights, worth today. (n,) usd."""
-    n = len(terms.once_usd)
-    rate = draws_of({"rate": ("discount_rate", study.discount_rate)}, n, study.seed)["rate"]
-    hosted_usd = _hosted_move_usd(study, n) * mc.worth_today(rate, terms.start)
-    return np.maximum(terms.once_usd - hosted_usd, 0.0)
 
 
 def portfolio_saving(study: Study, offers: Market, targets: Mapping[str, str]) -> FloatArray | None:

@@ -338,7 +338,6 @@ def stay_draws(study: Study, offers: Market) -> dict[str, FloatArray]:
     The team that runs today's fleets is shared out among them in equal parts, so that the bills
     add up to what the company pays. A route that cannot be sized has no bill.
     """
-    sized = {n for n in todays_fleets(study) if offers.offer(n, study.workloads[n].current_route)}
     found = {}
     for name, workload in study.workloads.items():
         route = workload.current_route
@@ -347,10 +346,19 @@ def stay_draws(study: Study, offers: Market) -> dict[str, FloatArray]:
             continue
         known = inputs(study, name, route, offers.fleets.get((name, route)))
         d = futures_of(study, name, known)
-        found[name] = mc.month_usd(offer, d, mc.volumes(d, study.months), study.months)
-        if name in sized:
-            found[name] += staff_draws(study)[:, None] / len(sized)
+        bills = mc.month_usd(offer, d, mc.volumes(d, study.months), study.months)
+        found[name] = bills + team_draws(study, offers, name)[:, None]
     return found
+
+
+def team_draws(study: Study, offers: Market, name: str, n: int = N_DRAWS) -> FloatArray:
+    """A workload's part of the month of the team that runs today's fleets; none without one.
+
+    (n,) usd, or (1,) where it is none.
+    """
+    fleets = todays_fleets(study)
+    sized = {w for w in fleets if offers.offer(w, study.workloads[w].current_route)}
+    return staff_draws(study, n) / len(sized) if name in sized else np.zeros(1)
 
 
 def staff_draws(study: Study, n: int = N_DRAWS) -> FloatArray:
