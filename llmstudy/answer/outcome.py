@@ -174,26 +174,25 @@ def _costs(
     prepared: Prepared, changes: Changes
 ) -> tuple[dict[str, tuple[RouteCost, ...]], FloatArray]:
     """The costs of every workload's routes, and what staying costs over all of them, (n,) usd."""
-    at = setting(prepared, changes)
-    staying = {name: _stay_usd(prepared, at, moves) for name, moves in at.moves.items() if moves}
-    costs = {
-        name: tuple(_route_costs(prepared, at, moves, staying[name])) if moves else ()
-        for name, moves in at.moves.items()
-    }
-    return costs, sum(staying.values(), np.zeros(prepared.n))
-
-
-def _stay_usd(prepared: Prepared, at: Setting, moves: Sequence[Move]) -> FloatArray:
-    """What staying costs over the horizon, its part of the team included. (n,) usd."""
+    at, total = setting(prepared, changes), np.zeros(prepared.n)
     worth = discount_draws(prepared.study, prepared.n)
-    team = team_draws(at.study, at.offers, moves[0].workload, prepared.n) * worth.sum(axis=1)
-    return np.asarray((moves[0].stay_usd * worth).sum(axis=1) + team)
+    costs: dict[str, tuple[RouteCost, ...]] = dict.fromkeys(at.moves, ())
+    for name, moves in at.moves.items():
+        if moves:
+            team_usd = team_draws(at.study, at.offers, name, prepared.n)
+            stay = (moves[0].stay_usd * worth).sum(axis=1) + team_usd * worth.sum(axis=1)
+            costs[name] = tuple(_route_costs(prepared, at, moves, stay, team_usd))
+            total = total + stay
+    return costs, total
 
 
 def _route_costs(
-    prepared: Prepared, at: Setting, moves: Sequence[Move], stay: FloatArray
+    prepared: Prepared, at: Setting, moves: Sequence[Move], stay: FloatArray, team_usd: FloatArray
 ) -> Iterator[RouteCost]:
-    """The costs of a workload's routes, today's first. stay: the horizon on today's, (n,) usd."""
+    """The costs of a workload's routes, today's first.
+
+    stay: the horizon on today's route, (n,) usd. team_usd: its part of the month of the team.
+    """
     arms = [at.study.routes[move.route].arm for move in moves]
     savings = [np.zeros_like(stay), *(move.saving_usd() for move in moves[1:])]
     equal_usd = _equals_usd(prepared, at, moves[0])
@@ -205,9 +204,7 @@ def _route_costs(
     for i, move in enumerate(moves):
         stays, saving = i == 0, savings[i]
         against = saving if stays else replace(move, stay_usd=equal_usd).saving_usd()
-        team = move.team_usd * (arms[i] == "self_hosted")
-        if stays:
-            team = team_draws(at.study, at.offers, move.workload, prepared.n)
+        team = team_usd if stays else move.team_usd * (arms[i] == "self_hosted")
         p_cheaper = float((saving > 0).mean())
         yield RouteCost(
             route=move.route,

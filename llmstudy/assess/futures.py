@@ -136,13 +136,11 @@ class Futures:
         terms, go_usd = self.terms(self.start_months), self._moved_usd(self.start_months)
         return terms.saving_by_month(self.stay_usd, go_usd, self.team_usd)
 
-    def saving_usd(self) -> FloatArray:
-        """What the move saves over the horizon, begun on the plan's day. (n,) usd."""
-        return self._saving_usd(self.start_months)
-
-    def _saving_usd(self, start: float) -> FloatArray:
-        go = self._moved_usd(start)
-        return self.terms(start).saving_usd(self.stay_usd, go, self.team_usd)
+    def saving_usd(self, start: float | None = None) -> FloatArray:
+        """What the move saves over the horizon. start: months from now until it begins, None for
+        the plan's day. (n,) usd."""
+        start = self.start_months if start is None else start
+        return self.terms(start).saving_usd(self.stay_usd, self._moved_usd(start), self.team_usd)
 
     def _moved_usd(self, start: float) -> FloatArray:
         """The bill of each month after a move that begins at the start of a month. (n, months)."""
@@ -159,7 +157,7 @@ class Futures:
         so that none pays in the last months: read it with a horizon that is long enough.
         """
         stay = (self.stay_usd * self.discount).sum(axis=1)
-        costs = [stay - self._saving_usd(start) for start in range(self.months)]
+        costs = [stay - self.saving_usd(start) for start in range(self.months)]
         return np.column_stack([*costs, stay])
 
     def pays_from_month(self) -> FloatArray:
