@@ -21,16 +21,16 @@ from llmstudy.assess.triggers import trigger_rows
 from llmstudy.diff import (
     Run,
     amount_said,
-    compared_kind,
+    amounts_of,
+    compared,
     headline_of,
-    median_usd,
-    signed,
     uncounted_looks,
 )
 from llmstudy.prices import Finding
 from llmstudy.run.provenance import inputs
 from llmstudy.study import Study
 from llmstudy.study.fields import LAST_DAY
+from llmstudy.text import signed_usd
 
 NOTHING, ACT, STALE = 0, 3, 4
 """Exit codes. Stale evidence wins: what a trigger says on it cannot be relied on."""
@@ -81,7 +81,8 @@ class Headline:
         then, now = amount_said(self.then), amount_said(self.now)
         if then == now:
             return f"The headline has not moved: {now}."
-        return f"The headline moves by {signed(self.moved_usd)}: {then} in the last run, {now} now."
+        by = signed_usd(self.moved_usd)
+        return f"The headline moves by {by}: {then} in the last run, {now} now."
 
 
 @dataclass(frozen=True)
@@ -160,11 +161,12 @@ def check(study: Study, case: Case, last: Last | None, made_of: Mapping[str, Any
     findings = evidence.findings(case.study)
     no_run = f"There is no run of {study.study} to compare with: its inputs may have changed."
     changed = [*changes(last.made_of, made_of), *judged_again(last, study)] if last else []
+    bills = market.month_by_workload(case.study, results["02_cost"], results["05_self_hosting"])
     return CheckResult(
         study=study.study,
         on=on,
         triggers=tuple(sorted(rows, key=lambda row: _ORDER.index(row["status"]))),
-        budget=Budget(month_usd(case.study, results), study.thresholds.month_budget.value),
+        budget=Budget(float(sum(bills.values())), study.thresholds.month_budget.value),
         stale=(*stale_evidence(made, on, findings), *changed),
         warnings=(
             *_warnings(case, results),
@@ -174,21 +176,6 @@ def check(study: Study, case: Case, last: Last | None, made_of: Mapping[str, Any
         ),
         headline=headline(last, case, results) if last else None,
     )
-
-
-# --- the bill -------------------------------------------------------------------------------
-
-
-def month_usd(study: Study, results: Mapping[str, Mapping[str, Any]]) -> float:
-    """Bill of a month on today's routes, over all workloads; one team runs all fleets. usd."""
-    today = {(name, workload.current_route) for name, workload in study.workloads.items()}
-    apis, fleets = (
-        [row for row in rows if (row["workload"], row["route"]) in today]
-        for rows in (results["02_cost"]["bills"], results["05_self_hosting"]["fleets"])
-    )
-    # each fleet's own bill holds the salaries of the whole team
-    twice = sum(row["staff_month_usd"] for row in fleets[1:])
-    return float(sum(row["month_usd"] for row in [*apis, *fleets]) - twice)
 
 
 # --- the headline ---------------------------------------------------------------------------
@@ -216,9 +203,8 @@ def moved_headline(then: Run, now: Outcome) -> Headline:
     if after is None:
         said = f"no bill is known of {', '.join(now.unbilled)} any more"
         return Headline(before, None, None, said)
-    kind = compared_kind(before, after)
-    was, is_ = then.results[f"{kind}_usd"], now.amounts[kind]
-    return Headline(before, after, median_usd(is_) - median_usd(was), "")
+    _, was, is_ = compared(amounts_of(then), now.amounts)
+    return Headline(before, after, is_ - was, "")
 
 
 # --- the age of the evidence ----------------------------------------------------------------

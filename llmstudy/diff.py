@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmstudy import attribution, text
-from llmstudy.answer import KINDS, Kind, leading
+from llmstudy.answer import KINDS, Kind, Spread, leading
 from llmstudy.run.provenance import inputs
 from llmstudy.study import Study
 from llmstudy.study.blend import Leaf, blended, changed_inputs, leaves
@@ -122,18 +122,28 @@ def headline_of(run: Run) -> dict[str, Any] | None:
     """The number that leads the run's memo: kind, p10, p50, p90. None if it cannot be stated,
     because a workload of today has no bill."""
     billed = run.chapters["06_crossover"]["month_usd"]["today_by_workload"]
-    if set(run.results["verdict"]["workloads"]) - set(billed):
-        return None
-    return leading({kind: run.results[f"{kind}_usd"] for kind in KINDS})
+    stated = set(run.results["verdict"]["workloads"]) <= set(billed)
+    return leading(amounts_of(run)) if stated else None
 
 
-def compared_kind(then: Mapping[str, Any], now: Mapping[str, Any]) -> Kind:
-    """The amount in which two headlines are compared: of two kinds the one that leads.
+def amounts_of(run: Run) -> dict[Kind, Spread | None]:
+    """The amounts of a run over the horizon, None for a kind that it has none of."""
+    return {kind: run.results[f"{kind}_usd"] for kind in KINDS}
 
-    >>> compared_kind({"kind": "stay"}, {"kind": "at_stake"})
-    'at_stake'
+
+def compared(
+    then: Mapping[Kind, Spread | None], now: Mapping[Kind, Spread | None]
+) -> tuple[Kind, float, float]:
+    """The kind in which the amounts of two runs are compared, the first that leads in either, and
+    its two medians, 0 where a run has none of it. usd.
+
+    >>> stay, stake = dict.fromkeys(KINDS) | {"stay": {"p50": 9.0}}, {"p50": 2.0}
+    >>> compared(stay, {**stay, "at_stake": stake})
+    ('at_stake', 0.0, 2.0)
     """
-    return next(kind for kind in KINDS if kind in (then["kind"], now["kind"]))
+    kind = next(kind for kind in KINDS if then[kind] or now[kind])
+    was, is_ = (amount["p50"] if (amount := of[kind]) else 0.0 for of in (then, now))
+    return kind, was, is_
 
 
 def _headlines(then: Run, now: Run) -> dict[str, Any]:
@@ -141,15 +151,9 @@ def _headlines(then: Run, now: Run) -> dict[str, Any]:
     if before is None or after is None:
         gaps = dict.fromkeys(("kind", "then_usd", "now_usd", "moved_usd"))
         return {"then": before, "now": after, **gaps}
-    kind = compared_kind(before, after)
-    was, is_ = (median_usd(run.results[f"{kind}_usd"]) for run in (then, now))
+    kind, was, is_ = compared(amounts_of(then), amounts_of(now))
     moved = {"kind": kind, "then_usd": was, "now_usd": is_, "moved_usd": is_ - was}
     return {"then": before, "now": after, **moved}
-
-
-def median_usd(amount: Mapping[str, float] | None) -> float:
-    """The median of an amount, which counts as 0 in a run that has none of it."""
-    return 0.0 if amount is None else amount["p50"]
 
 
 def _triggers(then: Run, now: Run) -> Iterator[dict[str, Any]]:
@@ -342,12 +346,3 @@ def amount_said(headline: Mapping[str, Any] | None) -> str:
         return "no number that can be stated"
     ends = text.span(headline["p10"], headline["p90"], text.usd)
     return f"{LEADS[headline['kind']]} {text.usd(headline['p50'])} (80 % range {ends})"
-
-
-def signed(usd: float) -> str:
-    """A move of an amount.
-
-    >>> signed(12_000), signed(-12_000)
-    ('+USD 12k', '−USD 12k')
-    """
-    return f"+{text.usd(usd)}" if usd > 0 else text.usd(usd)

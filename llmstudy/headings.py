@@ -275,8 +275,7 @@ def verdicts(found: Results) -> str:
     """What is to be done."""
     decisions = [v["decision"] for v in found["verdicts"].values()]
     tally = [f"{decisions.count(d)} {d}" for d in ("move", "stay", "undecided") if d in decisions]
-    name = {"api_first": "API first", "hybrid": "Hybrid", "off_api": "Off the API"}
-    return f"{name[found['overall']]}: {listed(tally)}"
+    return f"{named('overall', found['overall'])}: {listed(tally)}"
 
 
 def tradeoffs(found: Results) -> str:

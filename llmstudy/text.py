@@ -29,6 +29,17 @@ def usd(x: float, beside: float | None = None) -> str:
     return f"{_sign(x)}USD {_amount(abs(x), beside)}"
 
 
+def signed_usd(x: float) -> str:
+    """A difference of two amounts; less than half a dollar is none.
+
+    Raises: ValueError if x is not finite.
+
+    >>> signed_usd(12_000), signed_usd(-12_000), signed_usd(0.2)
+    ('+USD 12k', '−USD 12k', '0')
+    """
+    return "0" if abs(x) < 0.5 else f"{'+' if x > 0 else ''}{usd(x)}"
+
+
 def count(x: float, beside: float | None = None) -> str:
     """A number of things; to the last one up to 9,999.
 

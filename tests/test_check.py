@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from llmstudy import canonical, check, evidence, paths, prices, study
 from llmstudy.answer import BASE, Outcome, WorkloadOutcome
+from llmstudy.assess.market import month_by_workload
 from llmstudy.check import Budget, CheckResult, Last, Stale
-from llmstudy.diff import Run, signed
+from llmstudy.diff import Run
+from llmstudy.text import signed_usd
 
 ARGON = "routes.google-gemini-4-argon"
 
@@ -161,13 +163,11 @@ def test_the_bill_counts_todays_routes_on_either_arm_and_no_candidate(default):
     workloads = {"support-chat": default.workloads["support-chat"], "extraction": on_own_gpus}
     found = default.model_copy(update={"workloads": workloads})
     bills = [("support-chat", "openai-gpt-4o", 5.0), ("support-chat", "novita-llama-3.1-70b", 7.0)]
-    fleets = [("extraction", "h200-llama-3.1-70b", 11.0)]
-    columns = ("workload", "route", "month_usd")
-    results = {
-        "02_cost": {"bills": [dict(zip(columns, row, strict=True)) for row in bills]},
-        "05_self_hosting": {"fleets": [dict(zip(columns, row, strict=True)) for row in fleets]},
-    }
-    assert check.month_usd(found, results) == 16.0
+    fleets = [("extraction", "h200-llama-3.1-70b", 11.0, 4.0)]
+    columns = ["workload", "route", "month_usd", "staff_month_usd"]
+    cost = {"bills": pd.DataFrame(bills, columns=columns[:3]).to_dict("records")}
+    hosting = {"fleets": pd.DataFrame(fleets, columns=columns).to_dict("records")}
+    assert month_by_workload(found, cost, hosting) == {"support-chat": 5.0, "extraction": 11.0}
 
 
 # --- what the last run was made of ----------------------------------------------------------
@@ -263,7 +263,7 @@ def now(saving=None, at_stake=None, stay=90.0, unbilled=()):
 def test_the_headline_moves_in_the_amount_that_leads(then, today, moved):
     found = check.moved_headline(then, today)
     assert found.moved_usd == moved
-    assert f"moves by {signed(moved)}" in found.sentence
+    assert f"moves by {signed_usd(moved)}" in found.sentence
     assert canonical.plain(found)["now"]["kind"] == today.headline["kind"]
 
 

@@ -89,7 +89,7 @@ def savings(moves: Moves, months: int, seed: int, n: int) -> FloatArray:
     found = []
     for name, routes in moves.routes.items():
         futures = futures_of_routes(study, moves.offers, name, routes, months, n)
-        found += [futures[route].saving_by_month()[:, -1] for route in routes]
+        found += [futures[route].saving_usd() for route in routes]
     return np.stack(found, axis=1)
 
 

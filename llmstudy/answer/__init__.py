@@ -10,24 +10,9 @@ One function, `answer`, stands behind the analyst's sliders and those of the mem
 changed study file says the same.
 """
 
-from llmstudy.answer.breakevens import (
-    BreakEven,
-    Crossovers,
-    Lever,
-    break_evens,
-    crossovers,
-)
+from llmstudy.answer.breakevens import BreakEven, Crossovers, Lever, break_evens, crossovers
 from llmstudy.answer.changes import BASE, Changes, changed, save, with_quotes
-from llmstudy.answer.outcome import (
-    KINDS,
-    Kind,
-    Outcome,
-    RouteCost,
-    Spread,
-    WorkloadOutcome,
-    answer,
-    leading,
-)
+from llmstudy.answer.outcome import KINDS, Kind, Outcome, Spread, WorkloadOutcome, answer, leading
 from llmstudy.answer.prepared import SLO_FACTORS, Prepared, prepare
 from llmstudy.answer.replay import Replay
 
@@ -43,7 +28,6 @@ __all__ = [
     "Outcome",
     "Prepared",
     "Replay",
-    "RouteCost",
     "Spread",
     "WorkloadOutcome",
     "answer",

@@ -11,13 +11,13 @@ from functools import lru_cache, partial
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 
 from llmstudy import decision
 from llmstudy import uncertainty as mc
 from llmstudy.answer.changes import BASE, Changes, changed
 from llmstudy.answer.outcome import Outcome, WorkloadOutcome
 from llmstudy.answer.prepared import Move, Prepared, on_first_draws, quality_at, setting
+from llmstudy.assess.case import rows_of
 from llmstudy.assess.market import draws_of
 from llmstudy.assess.moves import lines_of
 from llmstudy.cost import TokenPrice
@@ -179,11 +179,14 @@ def _turn(route: str, lever: Lever, passes: Callable[[float], bool]) -> BreakEve
 def _margin(prepared: Prepared, changes: Changes, move: Move) -> BreakEven:
     """The change of the margin from which a route holds it on the items at hand; none where these
     are far from the task and hold no margin."""
-    quality = quality_at(prepared, changes.margin)
-    rows = quality[(quality["workload"] == move.workload) & (quality["route"] == move.route)]
-    near = rows[rows["closeness"] != "far"]
-    low = near["low"].iloc[0] if len(near) else None
-    if low is None or pd.isna(low) or not 0 < -low < 1:
+    rows = quality_at(prepared, changes.margin)
+    near = [
+        row["low"]
+        for row in rows_of(rows, workload=move.workload, route=move.route)
+        if row["closeness"] != "far" and row["low"] is not None
+    ]
+    low = near[0] if near else 0.0
+    if not 0 < -low < 1:
         return BreakEven(move.route, "margin", None, None)
     own = prepared.study.workloads[move.workload].quality.margin.value
     return BreakEven(move.route, "margin", float(-low) - own, True)

@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 
 from llmstudy import decision
-from llmstudy import uncertainty as mc
 from llmstudy.answer.changes import BASE, Changes
-from llmstudy.answer.prepared import Move, Prepared, Setting, gates_at, setting
+from llmstudy.answer.prepared import Move, Prepared, Setting, gates_at, price_over_todays, setting
 from llmstudy.assess.futures import Part, followed, saving_together
-from llmstudy.assess.market import discount_draws, spread, staff_draws, todays_fleets
+from llmstudy.assess.market import discount_draws, spread, team_draws
 from llmstudy.assess.moves import lines_of
 from llmstudy.assess.verdict import verdicts_of, with_savings
 from llmstudy.cost import TokenPrice
@@ -75,6 +74,12 @@ class WorkloadOutcome:
     verdict: Verdict
 
     @property
+    def course(self) -> str:
+        """The decision, and its target where it has one."""
+        target = self.verdict.target
+        return f"{self.verdict.decision}: {target}" if target else self.verdict.decision
+
+    @property
     def favoured(self) -> tuple[RouteCost, ...]:
         """Today's route, and the favoured route of each arm."""
         return tuple(route for route in self.routes if route.stays or route.favoured)
@@ -103,6 +108,11 @@ class Outcome:
     workloads: Mapping[str, WorkloadOutcome]
     overall: str
     amounts: Mapping[Kind, Spread | None]
+
+    def turned(self, base: "Outcome") -> list[str]:
+        """The workloads whose course is another than in the base case."""
+        courses = {name: workload.course for name, workload in base.workloads.items()}
+        return [name for name, found in self.workloads.items() if found.course != courses[name]]
 
     @property
     def stay_month_usd(self) -> float:
@@ -164,38 +174,37 @@ def _costs(
     prepared: Prepared, changes: Changes
 ) -> tuple[dict[str, tuple[RouteCost, ...]], FloatArray]:
     """The costs of every workload's routes, and what staying costs over all of them, (n,) usd."""
-    at = setting(prepared, changes)
-    staying = {name: _stay_usd(prepared, at, moves) for name, moves in at.moves.items() if moves}
-    costs = {
-        name: tuple(_route_costs(prepared, at, moves, staying[name])) if moves else ()
-        for name, moves in at.moves.items()
-    }
-    return costs, sum(staying.values(), np.zeros(prepared.n))
-
-
-def _stay_usd(prepared: Prepared, at: Setting, moves: Sequence[Move]) -> FloatArray:
-    """What staying costs over the horizon, its part of the team included. (n,) usd."""
+    at, total = setting(prepared, changes), np.zeros(prepared.n)
     worth = discount_draws(prepared.study, prepared.n)
-    team = _team_usd(prepared, at, moves[0]) * worth.sum(axis=1)
-    return np.asarray((moves[0].stay_usd * worth).sum(axis=1) + team)
+    costs: dict[str, tuple[RouteCost, ...]] = dict.fromkeys(at.moves, ())
+    for name, moves in at.moves.items():
+        if moves:
+            team_usd = team_draws(at.study, at.offers, name, prepared.n)
+            stay = (moves[0].stay_usd * worth).sum(axis=1) + team_usd * worth.sum(axis=1)
+            costs[name] = tuple(_route_costs(prepared, at, moves, stay, team_usd))
+            total = total + stay
+    return costs, total
 
 
 def _route_costs(
-    prepared: Prepared, at: Setting, moves: Sequence[Move], stay: FloatArray
+    prepared: Prepared, at: Setting, moves: Sequence[Move], stay: FloatArray, team_usd: FloatArray
 ) -> Iterator[RouteCost]:
-    """The costs of a workload's routes, today's first. stay: the horizon on today's, (n,) usd."""
+    """The costs of a workload's routes, today's first.
+
+    stay: the horizon on today's route, (n,) usd. team_usd: its part of the month of the team.
+    """
     arms = [at.study.routes[move.route].arm for move in moves]
     savings = [np.zeros_like(stay), *(move.saving_usd() for move in moves[1:])]
     equal_usd = _equals_usd(prepared, at, moves[0])
-    medians = [float(np.median(saving)) for saving in savings]
+    spreads = [spread(saving) for saving in savings]
+    lines = lines_of(at.study)
     best: dict[str, int] = {}  # arm -> place of the move that saves most
-    for i in sorted(range(1, len(moves)), key=lambda i: -medians[i]):
+    for i in sorted(range(1, len(moves)), key=lambda i: -spreads[i]["p50"]):
         best.setdefault(arms[i], i)
     for i, move in enumerate(moves):
         stays, saving = i == 0, savings[i]
         against = saving if stays else replace(move, stay_usd=equal_usd).saving_usd()
-        own_team = move.team_usd * (arms[i] == "self_hosted")
-        team = _team_usd(prepared, at, move) if stays else own_team
+        team = team_usd if stays else move.team_usd * (arms[i] == "self_hosted")
         p_cheaper = float((saving > 0).mean())
         yield RouteCost(
             route=move.route,
@@ -204,9 +213,9 @@ def _route_costs(
             favoured=best.get(arms[i]) == i,
             month_usd=float(np.median(move.go_usd[:, 0] + team)),
             horizon_usd=spread(stay - saving),
-            saving_usd=spread(saving),
+            saving_usd=spreads[i],
             p_cheaper=p_cheaper,
-            passes=not stays and decision.meets_lines(p_cheaper, medians[i], lines_of(at.study)),
+            passes=not stays and decision.meets_lines(p_cheaper, spreads[i]["p50"], lines),
             p_cheaper_same_quality=float((against > 0).mean()),
             saving_same_quality_usd=float(np.median(against)),
         )
@@ -219,16 +228,8 @@ def _equals_usd(prepared: Prepared, at: Setting, today: Move) -> FloatArray:
     if not isinstance(offer, TokenPrice) or offer.arm != "proprietary_api":
         return today.stay_usd
     d = prepared.draws(at.study, at.offers, today.workload, today.route)
-    named = mc.price_factor(offer, d, at.study.months) * np.ones_like(today.requests)
-    return followed(at.study, offer, d, today.requests, named)[0]
-
-
-def _team_usd(prepared: Prepared, at: Setting, today: Move) -> FloatArray:
-    """A workload's part of the month of the team: today's fleets share it equally. (n,) usd."""
-    sized = [name for name in todays_fleets(at.study) if at.moves[name]]
-    if today.workload not in sized:
-        return np.zeros(1)
-    return staff_draws(at.study, prepared.n) / len(sized)
+    named = price_over_todays(prepared, today.workload)
+    return followed(at.study, offer.arm, today.go, d, today.requests, named)[0]
 
 
 def _verdicts(

@@ -264,12 +264,9 @@ def _paths(prepared: Prepared, name: str) -> mc.Draws:
 def _terms(prepared: Prepared, name: str, route: str) -> mc.Terms:
     """The terms of a move, which no change touches."""
     study, offers = prepared.study, prepared.base
-    current = offers.offer(name, study.workloads[name].current_route)
-    offer = offers.offer(name, route)
-    assert current is not None
-    assert offer is not None
+    current = offers.priced(name, study.workloads[name].current_route)
     d = prepared.draws(study, offers, name, route)
-    return mc.terms(current, offer, d, study.months)
+    return mc.terms(current, offers.priced(name, route), d, study.months)
 
 
 @lru_cache(maxsize=64)
@@ -280,18 +277,28 @@ def _bill_at_todays_price(
     study = changed(prepared.study, changes)
     offers = prepared.offers(study, changes)
     d = prepared.draws(study, offers, name, route)
-    offer = offers.offer(name, route)
-    assert offer is not None
-    return mc.bill(offer, d, study.months), d.get("usd_per_gpu_hour")
+    return mc.bill(offers.priced(name, route), d, study.months), d.get("usd_per_gpu_hour")
+
+
+@lru_cache(maxsize=32)
+def price_over_todays(prepared: Prepared, name: str) -> FloatArray:
+    """The price of today's API model in each month over that of today. (n, months)."""
+    study = prepared.study
+    route = study.workloads[name].current_route
+    d = prepared.draws(study, prepared.base, name, route)
+    price = mc.price_factor(prepared.base.tokens[name, route], d, study.months)
+    return price * np.ones((prepared.n, 1))
 
 
 @lru_cache(maxsize=64)
-def quality_at(prepared: Prepared, margin: float) -> pd.DataFrame:
-    """The table of chapter 04 with so much added to each margin."""
-    if margin == BASE.margin:
-        return pd.DataFrame(prepared.results["04_quality"]["quality"])
-    other = changed(prepared.study, Changes(margin=margin))
-    return pd.DataFrame(quality_tables(replace(prepared.case, study=other))["quality"])
+def quality_at(prepared: Prepared, margin: float) -> Sequence[Mapping[str, Any]]:
+    """The rows of chapter 04's table with so much added to each margin."""
+    tables = prepared.results["04_quality"]
+    if margin != BASE.margin:
+        other = changed(prepared.study, Changes(margin=margin))
+        tables = canonical.plain(quality_tables(replace(prepared.case, study=other)))
+    rows: list[dict[str, Any]] = tables["quality"]
+    return rows
 
 
 @lru_cache(maxsize=64)

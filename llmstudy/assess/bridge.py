@@ -60,8 +60,7 @@ def _stay_usd(
     total, team = 0.0, 0.0
     for name in month["today_by_workload"]:
         route = study.workloads[name].current_route
-        offer = offers.offer(name, route)
-        assert offer is not None
+        offer = offers.priced(name, route)
         if isinstance(offer, TokenPrice) and "scheduled" not in parts:
             offer = replace(offer, month_factors=(1.0,))
         known = inputs(study, name, route, offers.fleets.get((name, route)))

@@ -20,10 +20,10 @@ from llmstudy.assess.market import (
     futures_of,
     marginal_inputs,
     market,
+    month_by_workload,
     permissions,
     spread,
     stay_draws,
-    todays_fleets,
 )
 from llmstudy.assess.source_memo import source_memo_tables
 from llmstudy.figure import FloatArray
@@ -97,8 +97,7 @@ def _crossover(
     other = marginal_inputs(study, offers, name, from_route)
     inputs_ |= {mc.TODAY + key: other[key] for key in ("tokenizer", "output_tokens_ratio")}
     d = futures_of(study, name, inputs_)
-    current, challenger = offers.tokens[name, from_route], offers.offer(name, to_route)
-    assert challenger is not None
+    current, challenger = offers.tokens[name, from_route], offers.priced(name, to_route)
     volumes = mc.crossover_requests_per_month(
         current, challenger, d, study.months, study.volume_cap.value
     )
@@ -127,8 +126,7 @@ def _curves(
     """
     rows = []
     for name, route in dict.fromkeys((n, r) for n, a, b in pairs for r in (a, b)):
-        offer = offers.offer(name, route)
-        assert offer is not None
+        offer = offers.priced(name, route)
         d = futures_of(study, name, marginal_inputs(study, offers, name, route), N_DRAWS // 8)
         team = mc.staff_month_usd(d) if isinstance(offer, mc.Fleet) else 0.0
         now = study.workloads[name].intake.requests.value
@@ -155,16 +153,7 @@ def _month_totals(
 ) -> dict[str, Any]:
     """Bills over all workloads when nothing moves: what this month's invoices say, at the study's
     own volumes, and the draws over the horizon with all that staying costs. usd."""
-    bills = [*cost["bills"], *hosting["fleets"]]
-    today = {
-        row["workload"]: row["month_usd"]
-        for row in bills
-        if row["route"] == study.workloads[row["workload"]].current_route
-    }
-    staff = [row["staff_month_usd"] for row in hosting["fleets"] if row["workload"] in today]
-    fleets = todays_fleets(study) & set(today)
-    for name in fleets:  # one team runs them all, and each fleet's own month holds the whole of it
-        today[name] -= staff[0] * (1 - 1 / len(fleets))
+    today = month_by_workload(study, cost, hosting)
     stay = stay_draws(study, offers)
     total = sum(stay.values(), np.zeros((N_DRAWS, study.months)))
     return {

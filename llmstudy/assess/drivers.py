@@ -14,8 +14,10 @@ import pandas as pd
 from llmstudy import tables
 from llmstudy import uncertainty as mc
 from llmstudy.assess.market import Market, draws_of, figures_of, pair_inputs, paths_of
+from llmstudy.assess.moves import lines_of
 from llmstudy.assess.projection import Moves
 from llmstudy.assess.quality import difference_draws
+from llmstudy.decision.verdicts import meets_lines
 from llmstudy.figure import Figure, FloatArray
 from llmstudy.study import Study
 
@@ -96,15 +98,13 @@ class _Ranking(NamedTuple):
 
 def _ranked(study: Study, offers: Market, name: str, route: str) -> _Ranking:
     """Sobol indices of a move's saving, prices and volumes at their trend."""
-    current = offers.offer(name, study.workloads[name].current_route)
-    challenger = offers.offer(name, route)
-    assert current is not None
-    assert challenger is not None
-    found = pair_inputs(study, offers, name, route)
-    used, same = _used(study, name, route), _same(found)
+    current = offers.priced(name, study.workloads[name].current_route)
+    challenger = offers.priced(name, route)
+    inputs = pair_inputs(study, offers, name, route)
+    used, same = _used(study, name, route), _same(inputs)
     figures = {
         key: figure if key in used else _held(figure)
-        for key, figure in figures_of(found).items()
+        for key, figure in figures_of(inputs).items()
         if key not in same
     }
 
@@ -170,7 +170,7 @@ def _pawn(
     study: Study, offers: Market, futures: Moves, name: str, route: str
 ) -> list[dict[str, Any]]:
     """Which inputs and paths move the distribution of a move's saving, on the draws themselves."""
-    saved = futures[name, route].saving_by_month()[:N_PAWN, -1]
+    saved = futures[name, route].saving_usd()[:N_PAWN]
     inputs, paths = _drawn(study, offers, name, route, len(saved))
     found = mc.pawn(inputs | paths, saved, study.seed).to_dict("records")
     return [{"workload": name, "route": route} | {str(k): v for k, v in r.items()} for r in found]
@@ -201,23 +201,17 @@ def _flips(
     A move passes when the chance that it is cheaper than staying on today's named model reaches
     `thresholds.probability` and its median saving `thresholds.saving`.
     """
-    current = offers.offer(name, study.workloads[name].current_route)
-    challenger = offers.offer(name, route)
-    assert current is not None
-    assert challenger is not None
-    every = figures_of(pair_inputs(study, offers, name, route))
+    current = offers.priced(name, study.workloads[name].current_route)
+    challenger = offers.priced(name, route)
+    inputs, lines = pair_inputs(study, offers, name, route), lines_of(study)
+    every, same = figures_of(inputs), _same(inputs)
     figures = {key: every[key] for key in ranked["input"].head(MOST_FLIPS)}
-    inputs = pair_inputs(study, offers, name, route)
-    d, same = draws_of(inputs, N_FLIPS, study.seed), _same(inputs)
-    d = {**d, **paths_of(study, name, N_FLIPS)}
-    lines = study.thresholds
+    d = {**draws_of(inputs, N_FLIPS, study.seed), **paths_of(study, name, N_FLIPS)}
 
     def margin(draws: mc.Draws) -> float:
         both = {**draws, **{key: draws[first] for key, first in same.items()}}
         saved = mc.move_saving_usd(current, challenger, both, study.months)
-        sure = (saved > 0).mean() - lines.probability.value
-        enough = (np.median(saved) - lines.saving.value) / max(lines.saving.value, 1.0)
-        return float(min(sure, enough))
+        return 1.0 if meets_lines((saved > 0).mean(), float(np.median(saved)), lines) else -1.0
 
     found = mc.solve_thresholds(figures, d, margin, {"peak_to_mean": (1.0, np.inf)})
     passes = margin(d) >= 0
@@ -237,10 +231,8 @@ def _chances(study: Study, offers: Market, name: str, route: str) -> list[dict[s
 
     Quality and cost are drawn apart: nothing that is known ties them.
     """
-    current = offers.offer(name, study.workloads[name].current_route)
-    challenger = offers.offer(name, route)
-    assert current is not None
-    assert challenger is not None
+    current = offers.priced(name, study.workloads[name].current_route)
+    challenger = offers.priced(name, route)
     n, now = N_FLIPS, study.workloads[name].intake.requests.value
     d = dict(draws_of(pair_inputs(study, offers, name, route), n, study.seed))
     d |= {key: path for key, path in paths_of(study, name, n).items() if "requests" not in key}
@@ -271,7 +263,7 @@ def _convergence(futures: Moves, moves: list[tuple[str, str]]) -> list[dict[str,
     whose error is therefore the largest."""
     if not moves:
         return []
-    chances = {move: futures[move].saving_by_month()[:, -1] > 0 for move in moves}
+    chances = {move: futures[move].saving_usd() > 0 for move in moves}
     name, route = least = min(moves, key=lambda move: abs(chances[move].mean() - 0.5))
     return [
         {"workload": name, "route": route} | {str(k): v for k, v in found.items()}

@@ -6,6 +6,7 @@ trial and the month from which another route is cheaper.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ from llmstudy.assess.market import (
     todays_fleets,
 )
 from llmstudy.cost import TokenPrice
-from llmstudy.figure import FloatArray
+from llmstudy.figure import Figure, FloatArray
 from llmstudy.study import Study
 
 Buyer = Literal["named_model", "same_quality"]
@@ -135,13 +136,11 @@ class Futures:
         terms, go_usd = self.terms(self.start_months), self._moved_usd(self.start_months)
         return terms.saving_by_month(self.stay_usd, go_usd, self.team_usd)
 
-    def saving_usd(self) -> FloatArray:
-        """What the move saves over the horizon, begun on the plan's day. (n,) usd."""
-        return self._saving_usd(self.start_months)
-
-    def _saving_usd(self, start: float) -> FloatArray:
-        go = self._moved_usd(start)
-        return self.terms(start).saving_usd(self.stay_usd, go, self.team_usd)
+    def saving_usd(self, start: float | None = None) -> FloatArray:
+        """What the move saves over the horizon. start: months from now until it begins, None for
+        the plan's day. (n,) usd."""
+        start = self.start_months if start is None else start
+        return self.terms(start).saving_usd(self.stay_usd, self._moved_usd(start), self.team_usd)
 
     def _moved_usd(self, start: float) -> FloatArray:
         """The bill of each month after a move that begins at the start of a month. (n, months)."""
@@ -158,7 +157,7 @@ class Futures:
         so that none pays in the last months: read it with a horizon that is long enough.
         """
         stay = (self.stay_usd * self.discount).sum(axis=1)
-        costs = [stay - self._saving_usd(start) for start in range(self.months)]
+        costs = [stay - self.saving_usd(start) for start in range(self.months)]
         return np.column_stack([*costs, stay])
 
     def pays_from_month(self) -> FloatArray:
@@ -187,14 +186,15 @@ def futures_of_routes(
     Raises: ValueError where the workload's route of today, or one of the routes, has no offer.
     """
     today = study.workloads[name].current_route
-    current, paths = _offer(offers, name, today), paths_of(study, name, n, months)
+    current, paths = offers.priced(name, today), paths_of(study, name, n, months)
     d: mc.Draws = mc.of_today({**_draws(study, offers, name, today, n), **paths})
     requests = mc.volumes(d, months)
-    stay, price = mc.month_usd(current, d, requests, months), np.ones((n, months))
+    today_bill = mc.bill(current, d, months)
+    stay, price = today_bill.usd(requests), np.ones((n, months))
     if isinstance(current, TokenPrice):
         price = mc.price_factor(current, d, months) * price
         if buyer == "same_quality":
-            stay, price = followed(study, current, d, requests, price)
+            stay, price = followed(study, current.arm, today_bill, d, requests, price)
     lengths = d["input_tokens"][:, None] * mc.prompt_lengths(d, months)
     tokens = requests * (lengths + d["output_tokens"][:, None])
     others = todays_fleets(study) - {name}
@@ -204,7 +204,7 @@ def futures_of_routes(
         d = {**_draws(study, offers, name, route, n), **paths}
         start, ramp = mc.starts(d), d["ramp"] + d.get(mc.CANARY, 0.0)
         d = {key: x for key, x in d.items() if key != mc.START}  # bills as of a move begun now
-        offer, after = _offer(offers, name, route), study.routes[route].arm == "self_hosted"
+        offer, after = offers.priced(name, route), study.routes[route].arm == "self_hosted"
         bill = mc.bill(offer, d, months)
         found[route] = Futures(
             stay_usd=stay,
@@ -271,15 +271,15 @@ def futures_of_moves(
     )
 
 
-def _next_move(study: Study, first_usd: FloatArray) -> FloatArray:
-    """What a further workload costs to move where a fleet's platform is paid for already. (n,)."""
-    return np.minimum(_hosted_move_usd(study, len(first_usd)), first_usd)
+def _next_move(study: Study, first_usd: FloatArray, start: float = 0.0) -> FloatArray:
+    """What a further workload costs to move where a fleet's platform is paid for already. (n,).
 
-
-def _hosted_move_usd(study: Study, n: int) -> FloatArray:
-    """What a move to hosted open weights costs once. (n,) usd."""
-    cost = study.moving["hosted_open"].cost
-    return draws_of({"cost": ("moving.hosted_open.cost", cost)}, n, study.seed)["cost"]
+    first_usd: what the first costs. start: months until then; both are worth what they are today.
+    """
+    cost, rate = study.moving["hosted_open"].cost, study.discount_rate
+    figures = {"cost": ("moving.hosted_open.cost", cost), "rate": ("discount_rate", rate)}
+    d = draws_of(figures, len(first_usd), study.seed)
+    return np.minimum(d["cost"] * mc.worth_today(d["rate"], start), first_usd)
 
 
 class Part(NamedTuple):
@@ -306,7 +306,7 @@ def saving_together(study: Study, moves: Mapping[str, Part]) -> FloatArray | Non
         total = total + saving_usd
         if study.routes[route].arm == "self_hosted":
             if platform and not fleets - {name}:
-                total += _platform_usd(study, terms)
+                total += terms.once_usd - _next_move(study, terms.once_usd, terms.start)
             own = 1.0 if name in fleets else mc.begun_share(terms.start, months)
             needed, platform = np.maximum(needed, own), True
         elif name in fleets:
@@ -314,14 +314,6 @@ def saving_together(study: Study, moves: Mapping[str, Part]) -> FloatArray | Non
     n = len(total)
     released = ((float(bool(fleets)) - needed) * discount_draws(study, n)).sum(axis=1)
     return np.asarray(total + released * staff_draws(study, n))
-
-
-def _platform_usd(study: Study, terms: mc.Terms) -> FloatArray:
-    """What a move to a fleet costs more than one to hosted open weights, worth today. (n,) usd."""
-    n = len(terms.once_usd)
-    rate = draws_of({"rate": ("discount_rate", study.discount_rate)}, n, study.seed)["rate"]
-    hosted_usd = _hosted_move_usd(study, n) * mc.worth_today(rate, terms.start)
-    return np.maximum(terms.once_usd - hosted_usd, 0.0)
 
 
 def portfolio_saving(study: Study, offers: Market, targets: Mapping[str, str]) -> FloatArray | None:
@@ -338,36 +330,39 @@ def portfolio_saving(study: Study, offers: Market, targets: Mapping[str, str]) -
     return saving_together(study, parts)
 
 
-def _offer(offers: Market, name: str, route: str) -> mc.Offer:
-    found = offers.offer(name, route)
-    if found is None:
-        raise ValueError(f"{route} has no offer for {name}: it cannot serve it, or is not priced")
-    return found
-
-
 def _draws(study: Study, offers: Market, name: str, route: str, n: int) -> mc.Draws:
     return draws_of(pair_inputs(study, offers, name, route), n, study.seed)
 
 
 def followed(
-    study: Study, price: TokenPrice, d: mc.Draws, requests: FloatArray, named: FloatArray
+    study: Study, arm: str, bill: mc.Bill, d: mc.Draws, requests: FloatArray, named: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Bills of a buyer who moves on to each cheaper model of equal quality that pays, and the price
     paid over today's. (n, months) each.
 
-    requests, named: volume, and price of today's model over today's, (n, months) each.
+    bill: of today's model, whose arm it is; d: its draws. requests, named: volume, and price of
+    today's model over today's, (n, months) each.
     What is beside the tokens is paid as ever, but a retirement forces nobody who has moved on.
     """
+    assert isinstance(bill, mc.TokenBill)
     spec, (n, months) = study.price_paths, requests.shape
-    market = mc.same_quality(
-        mc.draw(spec.same_quality, spec.same_quality.name or "same_quality", n, study.seed),
-        mc.draw(spec.switches, spec.switches.name or "switches", n, study.seed),
-        mc.noise(f"same quality {price.arm}", n, months, study.seed),
-    )
+    market = _equals_price(spec.same_quality, spec.switches, arm, n, months, study.seed)
     tools = requests * d["tool_usd"][:, None] / 1000
     # at today's price
-    tokens = (requests * mc.usd_per_request(price, d, months) - tools) / named
-    paid, moves = mc.follow(named, market, tokens, d[f"migration_{price.arm}"])
-    forced = (d[f"migration_{price.arm}"] / d[f"model_life_{price.arm}"])[:, None]
-    beside = mc.api_month_usd(price.arm, d)[:, None] - forced * (moves.cumsum(axis=1) > 0)
+    tokens = (requests * bill.per_request - tools) / named
+    paid, moves = mc.follow(named, market, tokens, d[f"migration_{arm}"])
+    forced = (d[f"migration_{arm}"] / d[f"model_life_{arm}"])[:, None]
+    beside = bill.fixed[:, None] - forced * (moves.cumsum(axis=1) > 0)
     return tokens * paid + tools + moves + beside, paid
+
+
+@lru_cache(maxsize=8)
+def _equals_price(
+    factor: Figure, switches: Figure, arm: str, n: int, months: int, seed: int
+) -> FloatArray:
+    """The lowest price of equal quality, over today's. (n, months)."""
+    return mc.same_quality(
+        mc.draw(factor, factor.name or "same_quality", n, seed),
+        mc.draw(switches, switches.name or "switches", n, seed),
+        mc.noise(f"same quality {arm}", n, months, seed),
+    )

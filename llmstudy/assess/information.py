@@ -59,7 +59,7 @@ def information_tables(
         moves = {route: f for (workload, route), f in futures.items() if workload == name}
         if not moves:
             continue
-        saved = {route: future.saving_by_month()[:, -1] for route, future in moves.items()}
+        saved = {route: future.saving_usd() for route, future in moves.items()}
         worth += _items(study, name, saved, quality)
         benefit = np.column_stack([np.zeros(len(next(iter(saved.values())))), *saved.values()])
         found = mc.evpi(benefit)

@@ -50,8 +50,7 @@ def monthly_bills(study: Study, offers: Market, candidates: pd.DataFrame) -> lis
 
 def _invoiced(study: Study, offers: Market, name: str, route: str) -> tuple[FloatArray, FloatArray]:
     """The bill of each month if served in full, and the share that is served. (n, months) each."""
-    months, offer = study.months, offers.offer(name, route)
-    assert offer is not None
+    months, offer = study.months, offers.priced(name, route)
     d = futures_of(study, name, pair_inputs(study, offers, name, route))
     if route == study.workloads[name].current_route:
         d = mc.of_today(d)

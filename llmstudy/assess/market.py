@@ -153,6 +153,15 @@ class Market:
         fleet = self.fleets.get((workload, route))
         return fleet.fleet if fleet else self.tokens.get((workload, route))
 
+    def priced(self, workload: str, route: str) -> mc.Offer:
+        """The offer of a route. Raises: ValueError where it cannot serve the workload at all."""
+        offer = self.offer(workload, route)
+        if offer is None:
+            raise ValueError(
+                f"{route} has no offer for {workload}: it cannot serve it, or is not priced"
+            )
+        return offer
+
     @property
     def begun_now(self) -> "Market":
         """The same where every move begins today; its canary takes as long."""
@@ -274,13 +283,29 @@ def pair_inputs(
     return found
 
 
+def month_by_workload(
+    study: Study, cost: Mapping[str, Any], hosting: Mapping[str, Any]
+) -> dict[str, float]:
+    """This month's bill of each workload on its route of today, by the results of chapters 02 and
+    05, where it is known. usd. One team runs all fleets, shared out in equal parts."""
+    month = {
+        row["workload"]: row["month_usd"]
+        for row in [*cost["bills"], *hosting["fleets"]]
+        if row["route"] == study.workloads[row["workload"]].current_route
+    }
+    staff = [row["staff_month_usd"] for row in hosting["fleets"] if row["workload"] in month]
+    fleets = todays_fleets(study) & set(month)
+    for name in fleets:  # each fleet's own month holds the whole of the team
+        month[name] -= staff[0] * (1 - 1 / len(fleets))
+    return month
+
+
 def stay_draws(study: Study, offers: Market) -> dict[str, FloatArray]:
     """Bills of today's routes when nothing moves: workload -> (n_draws, n_months) usd.
 
     The team that runs today's fleets is shared out among them in equal parts, so that the bills
     add up to what the company pays. A route that cannot be sized has no bill.
     """
-    sized = {n for n in todays_fleets(study) if offers.offer(n, study.workloads[n].current_route)}
     found = {}
     for name, workload in study.workloads.items():
         route = workload.current_route
@@ -289,10 +314,19 @@ def stay_draws(study: Study, offers: Market) -> dict[str, FloatArray]:
             continue
         known = inputs(study, name, route, offers.fleets.get((name, route)))
         d = futures_of(study, name, known)
-        found[name] = mc.month_usd(offer, d, mc.volumes(d, study.months), study.months)
-        if name in sized:
-            found[name] += staff_draws(study)[:, None] / len(sized)
+        bills = mc.month_usd(offer, d, mc.volumes(d, study.months), study.months)
+        found[name] = bills + team_draws(study, offers, name)[:, None]
     return found
+
+
+def team_draws(study: Study, offers: Market, name: str, n: int = N_DRAWS) -> FloatArray:
+    """A workload's part of the month of the team that runs today's fleets; none without one.
+
+    (n,) usd, or (1,) where it is none.
+    """
+    fleets = todays_fleets(study)
+    sized = {w for w in fleets if offers.offer(w, study.workloads[w].current_route)}
+    return staff_draws(study, n) / len(sized) if name in sized else np.zeros(1)
 
 
 def staff_draws(study: Study, n: int = N_DRAWS) -> FloatArray:

@@ -50,7 +50,7 @@ def savings_table(study: Study, futures: Moves) -> pd.DataFrame:
     """
     rows = []
     for (name, route), future in futures.items():
-        saved, from_month = future.saving_by_month()[:, -1], future.pays_from_month()
+        saved, from_month = future.saving_usd(), future.pays_from_month()
         found = {f"saving_{key}_usd": usd for key, usd in spread(saved).items()}
         months = dict(zip(("p10", "p50", "p90"), band(from_month), strict=True))
         rows.append(
@@ -108,7 +108,7 @@ def by_buyer(study: Study, named: Moves, wary: Moves) -> list[dict[str, Any]]:
         current = study.workloads[name].current_route
         if study.routes[current].arm != "proprietary_api":
             continue
-        saved, against_equal = (f.saving_by_month()[:, -1] for f in (future, wary[name, route]))
+        saved, against_equal = (f.saving_usd() for f in (future, wary[name, route]))
         rows.append(
             {
                 "workload": name,

@@ -111,15 +111,16 @@ def _show(found: Mapping[str, Any]) -> None:
 
 
 def _show_attribution(console: "Console", found: Mapping[str, Any]) -> None:
-    from llmstudy.diff import LEADS, signed
+    from llmstudy.diff import LEADS
+    from llmstudy.text import signed_usd
 
     shares, headline = found["attribution"], found["headline"]
     if shares["why_not"]:
         console.print(f"Which input moved it is not known: {shares['why_not']}.")
         return
     how = "Shapley's value" if shares["method"] == "shapley" else "each changed alone"
-    rows = [(row["input"], signed(row["moved_usd"])) for row in shares["inputs"]]
-    whole = ("in all", signed(headline["moved_usd"]))
+    rows = [(row["input"], signed_usd(row["moved_usd"])) for row in shares["inputs"]]
+    whole = ("in all", signed_usd(headline["moved_usd"]))
     title = f"What moved the {LEADS[headline['kind']]}, by {how}"
     _table(console, title, ("input", "moved by"), [*rows, whole] if rows else [])
 

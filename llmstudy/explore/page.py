@@ -18,15 +18,13 @@ from llmstudy.answer import (
     Lever,
     Outcome,
     Prepared,
-    WorkloadOutcome,
     answer,
     crossovers,
 )
 from llmstudy.answer import break_evens as break_evens_of
 from llmstudy.charts.style import ARMS, GREY, INK, PALE
-from llmstudy.text import count, never_or, share, span, usd
-
-_OVERALL = {"api_first": "API first", "hybrid": "Hybrid", "off_api": "Off the API"}
+from llmstudy.tables import named
+from llmstudy.text import count, never_or, share, signed_usd, span, usd
 
 LEVERS: dict[Lever, tuple[str, Callable[[float], str]]] = {
     "volume": ("volume", lambda x: f"{x:.2g} times"),
@@ -72,19 +70,13 @@ def headline(now: Outcome, base: Outcome) -> str:
     """What is to be done, what staying costs, and how far both are from the base case."""
     decided = [w.verdict.decision for w in now.workloads.values()]
     tally = ", ".join(f"{decided.count(d)} {d}" for d in ("move", "stay", "undecided"))
-    was = "as at base" if now.overall == base.overall else f"at base {_OVERALL[base.overall]}"
+    answers = [named("overall", outcome.overall) for outcome in (now, base)]
+    was = "as at base" if now.overall == base.overall else f"at base {answers[1]}"
     cost, before = now.stay_month_usd, base.stay_month_usd
     paid = f"Staying costs {usd(cost)} in the first month, {_delta(cost - before)} the base."
-    changed = [n for n, w in now.workloads.items() if _said(w) != _said(base.workloads[n])]
-    turned = f" Changed: {escape(', '.join(changed))}." if changed else " No verdict changes."
-    return (
-        f'<p role="status"><strong>{_OVERALL[now.overall]}</strong> ({was}): {tally}. '
-        f"{paid}{turned}</p>"
-    )
-
-
-def _said(found: WorkloadOutcome) -> tuple[str, str | None]:
-    return found.verdict.decision, found.verdict.target
+    changed = escape(", ".join(now.turned(base)))
+    turned = f" Changed: {changed}." if changed else " No verdict changes."
+    return f'<p role="status"><strong>{answers[0]}</strong> ({was}): {tally}. {paid}{turned}</p>'
 
 
 def _delta(usd_: float) -> str:
@@ -99,7 +91,7 @@ def verdicts(now: Outcome, base: Outcome) -> str:
     rows = []
     for name, found in now.workloads.items():
         then, best = base.workloads[name], found.best
-        cells = [name, _verdict(found), _verdict(then)]
+        cells = [name, found.course, then.course]
         if best is None or not found.routes:
             cells += ["none permitted or priced", *[""] * 5]
         else:
@@ -108,7 +100,7 @@ def verdicts(now: Outcome, base: Outcome) -> str:
             cells += [
                 best.route,
                 f"{usd(saved['p50'])} ({span(saved['p10'], saved['p90'], usd)})",
-                "" if before is None else _signed(saved["p50"] - before.saving_usd["p50"]),
+                "" if before is None else signed_usd(saved["p50"] - before.saving_usd["p50"]),
                 share(best.p_cheaper),
                 usd(found.routes[0].month_usd),
                 usd(best.month_usd),
@@ -116,15 +108,6 @@ def verdicts(now: Outcome, base: Outcome) -> str:
         first, *more = [item.sentence for item in found.verdict.collect] or ["nothing"]
         rows.append([*cells, f"{first} (and {len(more)} more)" if more else first])
     return _table("Verdicts", head, rows)
-
-
-def _verdict(found: WorkloadOutcome) -> str:
-    decision, target = _said(found)
-    return f"{decision}: {target}" if target else decision
-
-
-def _signed(x: float) -> str:
-    return "0" if abs(x) < 0.5 else f"{'+' if x > 0 else ''}{usd(x)}"
 
 
 def break_evens(now: View) -> str:

@@ -14,7 +14,8 @@ from typing import Any
 from llmstudy import canonical
 from llmstudy.answer import BASE, Changes, Outcome, Prepared, answer
 from llmstudy.memo.script import SCRIPT
-from llmstudy.text import share, span, usd
+from llmstudy.tables import named
+from llmstudy.text import share, signed_usd, span, usd
 
 VOLUMES = (0.25, 0.5, 1.0, 2.0, 4.0, 10.0)
 """Volumes of the sliders, over today's."""
@@ -125,8 +126,6 @@ _LABELS = {
     "margin": "Quality margin",
 }
 
-_OVERALL = {"api_first": "API first", "hybrid": "Hybrid", "off_api": "Off the API"}
-
 
 def _value(name: str, x: float) -> str:
     if x == getattr(BASE, name):
@@ -135,21 +134,12 @@ def _value(name: str, x: float) -> str:
 
 
 def _said(found: Outcome, at_base: Outcome) -> str:
-    turned = [
-        name
-        for name, workload in found.workloads.items()
-        if _verdict(workload) != _verdict(at_base.workloads[name])
-    ]
+    turned, overall = found.turned(at_base), named("overall", found.overall)
     cost = f"staying costs {usd(found.stay_month_usd)} in the first month"
     if found.changes == BASE:
-        return f"Base case. {_OVERALL[found.overall]}; {cost}."
+        return f"Base case. {overall}; {cost}."
     said = f"Changed against base: {', '.join(turned)}" if turned else "No verdict changes"
-    return f"{_OVERALL[found.overall]}; {cost} (base {usd(at_base.stay_month_usd)}). {said}."
-
-
-def _verdict(workload: Any) -> str:
-    decision, target = workload.verdict.decision, workload.verdict.target
-    return f"{decision}: {target}" if target else str(decision)
+    return f"{overall}; {cost} (base {usd(at_base.stay_month_usd)}). {said}."
 
 
 def _cells(found: Outcome, at_base: Outcome) -> dict[str, tuple[str, ...]]:
@@ -159,17 +149,17 @@ def _cells(found: Outcome, at_base: Outcome) -> dict[str, tuple[str, ...]]:
     for name, workload in found.workloads.items():
         best = workload.best
         if best is None or not workload.routes:
-            cells[name] = (_verdict(workload), "none", "", "", "", "")
+            cells[name] = (workload.course, "none", "", "", "", "")
             continue
         saved, before = best.saving_usd, at_base.workloads[name].of(best.route)
         own = [r for r in workload.routes if r.arm == "self_hosted" and not r.stays]
         fleets = [route.saving_usd["p50"] for route in own]
         less = saved["p50"] - (before.saving_usd["p50"] if before else 0.0)
         cells[name] = (
-            _verdict(workload),
+            workload.course,
             best.route,
             f"{usd(saved['p50'])} ({span(saved['p10'], saved['p90'], usd)})",
-            "0" if abs(less) < 0.5 else f"{'+' if less > 0 else ''}{usd(less)}",
+            signed_usd(less),
             share(best.p_cheaper),
             usd(max(fleets)) if fleets else "no fleet",
         )

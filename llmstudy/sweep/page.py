@@ -17,9 +17,8 @@ from llmstudy.charts.drawing import beside, blank, finish, log_ticks, name_rows
 from llmstudy.charts.style import GREY, INK
 from llmstudy.memo import render
 from llmstudy.sweep.portfolio import Range, Row, Totals
+from llmstudy.tables import named
 from llmstudy.text import listed
-
-OVERALL = {"api_first": "API first", "hybrid": "Hybrid", "off_api": "Off the API"}
 
 _MEMO = Path(render.__file__).parent
 
@@ -47,7 +46,7 @@ def html(rows: Sequence[Row], summed: Totals) -> str:
         totals=summed if len(rows) > 1 else None,
         months=sorted({r.horizon_months for r in rows}),
         days=sorted({r.as_of for r in rows}),
-        overall=OVERALL,
+        named=named,
         questions=list(dict.fromkeys(r.question for r in rows)),
         chart=_picture(comparison(ordered)),
     )
@@ -138,7 +137,9 @@ def comparison(rows: Sequence[Row]) -> Chart | None:
     facts = [f"{row.study}: {', '.join(_drawn(ax, y, row))}" for y, row in enumerate(billed)]
     ax.set_xlabel("USD a month")
     log_ticks(ax.xaxis)
-    name_rows(ax, [row.study for row in billed], [OVERALL[row.overall or ""] for row in billed])
+    name_rows(
+        ax, [row.study for row in billed], [named("overall", row.overall or "") for row in billed]
+    )
     return finish(figure, f"{title}. {'; '.join(facts)}.")
 
 

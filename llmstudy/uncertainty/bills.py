@@ -470,7 +470,7 @@ def move_terms(
     year's. (n,) each; rate may be (1,).
     """
     served = start + ramp_months
-    worth = worth_today(rate[:, None], np.arange(1, months + 1))
+    worth = discount({"discount_rate": rate}, months)
     moved = moved_share(served, months)
     stay = moved * worth
     go, draws = stay.copy(), np.arange(len(stay))

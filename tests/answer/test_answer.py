@@ -23,7 +23,7 @@ from llmstudy.answer.prepared import setting
 from llmstudy.assess.case import Case, open_case
 from llmstudy.assess.market import discount_draws, market, permissions, stay_draws
 from llmstudy.assess.measured import measured
-from llmstudy.assess.projection import by_buyer, move_futures, savings_table
+from llmstudy.assess.projection import move_futures, savings_table
 from llmstudy.assess.quality import counts_of, quality_tables
 from llmstudy.capacity.sizing import peak
 from llmstudy.figure import Figure
@@ -48,13 +48,19 @@ def turns(base, at_base):
 
 
 def test_at_the_base_case_savings_and_chances_are_those_of_chapter_06(at_base, reference):
-    rows = reference["06_crossover"]["savings"]
-    assert sum(len(w.routes) - 1 for w in at_base.workloads.values()) == len(rows)
-    for row in rows:
+    """Against both who stay: on today's named model, and moving on to each cheaper equal."""
+    savings, buyers = (reference["06_crossover"][table] for table in ("savings", "by_buyer"))
+    moves = sum(len(w.routes) - 1 for w in at_base.workloads.values())
+    assert moves == len(savings) == len(buyers)
+    for row, equals in zip(savings, buyers, strict=True):
         found = at_base.workloads[row["workload"]].of(row["route"])
         for key in ("p10", "p50", "p90"):
             assert found.saving_usd[key] == pytest.approx(row[f"saving_{key}_usd"], rel=1e-6)
         assert found.p_cheaper == pytest.approx(row["p_cheaper"], abs=1e-9)
+        assert (equals["workload"], equals["route"]) == (row["workload"], row["route"])
+        assert found.p_cheaper_same_quality == equals["p_cheaper_same_quality"]
+        saving_usd = equals["saving_same_quality_usd"]
+        assert found.saving_same_quality_usd == pytest.approx(saving_usd, rel=1e-6)
 
 
 def test_at_the_base_case_verdicts_are_those_of_chapter_07(at_base, reference):
@@ -288,17 +294,3 @@ def test_the_same_setting_gives_the_same_answer(base):
     one, two = (answer(base, Changes(volume=1.7, gpu_price=0.8)) for _ in range(2))
     assert one == two
     assert np.isfinite(one.stay_month_usd)
-
-
-def test_the_harder_buyer_of_the_sliders_is_that_of_the_chapters(base, at_base, reference):
-    study = base.study
-    offers = market(reference["02_cost"], reference["05_self_hosting"], reference["04_quality"])
-    able = permissions(study)
-    able = able[able["permitted"] & able["fits_context"] & ~able["current"]]
-    named, wary = (move_futures(study, offers, able, b) for b in ("named_model", "same_quality"))
-    rows = by_buyer(study, named, wary)
-    assert len(rows) == sum(len(w.routes) - 1 for w in at_base.workloads.values())
-    for row in rows:
-        found = at_base.workloads[row["workload"]].of(row["route"])
-        assert found.p_cheaper_same_quality == row["p_cheaper_same_quality"]
-        assert found.saving_same_quality_usd == pytest.approx(row["saving_same_quality_usd"])

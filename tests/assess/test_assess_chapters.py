@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from llmstudy import canonical, check, paths
+from llmstudy import canonical, paths
 from llmstudy.assess import verdict as chapter_07
 from llmstudy.assess.case import open_case, week_load
 from llmstudy.assess.cost import accepted_answer_costs
@@ -21,6 +21,7 @@ from llmstudy.assess.market import (
     draws_of,
     inputs,
     market,
+    month_by_workload,
     permissions,
     stay_draws,
 )
@@ -591,7 +592,8 @@ def test_todays_fleets_pay_one_team_a_month_in_every_bill(on_fleets, assessed):
     tutor = found.row(COST, "bills", workload="code-tutor", current=True)
     rents = sum(row["rent_month_usd"] + row["upkeep_month_usd"] for row in fleets)
     by_hand = tutor["month_usd"] + rents + fleets[0]["staff_month_usd"]
-    assert check.month_usd(study, found.results) == pytest.approx(by_hand)
+    month = month_by_workload(study, found.results[COST], found.results[HOSTING])
+    assert sum(month.values()) == pytest.approx(by_hand)
 
 
 def test_a_study_whose_routes_cannot_be_sized_has_a_bill_of_nothing(assessed):

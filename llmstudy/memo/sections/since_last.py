@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from llmstudy.diff import LEADS, signed
+from llmstudy.diff import LEADS
 from llmstudy.memo.binding import quoted, told
 from llmstudy.memo.facts import Facts
 from llmstudy.memo.sections.prose import bullets, heading, paragraph
-from llmstudy.text import listed, share, usd
+from llmstudy.text import listed, share, signed_usd, usd
 
 MOST_INPUTS = 5
 """Inputs, assumptions and triggers that are named; the rest stands in `results/diff.json`."""
@@ -61,7 +61,7 @@ def _headline(found: Mapping[str, Any]) -> list[str]:
         return [f"The {LEADS[found['kind']]} has not moved: {told(found['now_usd'], usd)}."]
     return [
         f"The {LEADS[found['kind']]} was {told(found['then_usd'], usd)} and is "
-        f"{told(found['now_usd'], usd)}: {told(found['moved_usd'], signed)}."
+        f"{told(found['now_usd'], usd)}: {told(found['moved_usd'], signed_usd)}."
     ]
 
 
@@ -69,7 +69,7 @@ def _inputs(found: Mapping[str, Any]) -> list[str]:
     if found["why_not"]:
         return [f"The move is not attributed: {quoted(found['why_not'])}."]
     moved = [
-        f"{quoted(row['input'])} {told(row['moved_usd'], signed)}"
+        f"{quoted(row['input'])} {told(row['moved_usd'], signed_usd)}"
         for row in found["inputs"][:MOST_INPUTS]
     ]
     return [f"What moved it: {listed(moved)}."] if moved else []
