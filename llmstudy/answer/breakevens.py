@@ -12,17 +12,16 @@ from typing import Literal
 
 import numpy as np
 
-from llmstudy import decision
 from llmstudy import uncertainty as mc
 from llmstudy.answer.changes import BASE, Changes, changed
 from llmstudy.answer.outcome import Outcome, WorkloadOutcome
 from llmstudy.answer.prepared import Move, Prepared, on_first_draws, quality_at, setting
 from llmstudy.assess.case import rows_of
 from llmstudy.assess.market import draws_of
-from llmstudy.assess.moves import lines_of
 from llmstudy.cost import TokenPrice
 from llmstudy.figure import FloatArray
 from llmstudy.study import Study
+from llmstudy.study.lines import lines_of, meets_lines
 
 N_BREAK_EVENS = 600
 """Draws on which a value is sought, as many as for the thresholds of chapter 06."""
@@ -108,7 +107,7 @@ def _turns(prepared: Prepared, study: Study, changes: Changes, move: Move) -> tu
 
     def passes(saving: Saving, value: float) -> bool:
         usd = saving(value)
-        return decision.meets_lines(float((usd > 0).mean()), float(np.median(usd)), lines)
+        return meets_lines(float((usd > 0).mean()), float(np.median(usd)), lines)
 
     turns = (_turn(move.route, lever, partial(passes, saving)) for lever, saving in by_cost.items())
     return (*turns, _margin(prepared, changes, move))

@@ -13,11 +13,11 @@ from llmstudy.answer.changes import BASE, Changes
 from llmstudy.answer.prepared import Move, Prepared, Setting, gates_at, price_over_todays, setting
 from llmstudy.assess.futures import Part, followed, saving_together
 from llmstudy.assess.market import discount_draws, spread, team_draws
-from llmstudy.assess.moves import lines_of
 from llmstudy.assess.verdict import verdicts_of, with_savings
 from llmstudy.cost import TokenPrice
 from llmstudy.decision import Verdict
 from llmstudy.figure import FloatArray
+from llmstudy.study.lines import lines_of, meets_lines
 
 Kind = Literal["saving", "at_stake", "stay"]
 """Saving of the recommended moves; saving that better evidence could release; cost of staying."""
@@ -215,7 +215,7 @@ def _route_costs(
             horizon_usd=spread(stay - saving),
             saving_usd=spreads[i],
             p_cheaper=p_cheaper,
-            passes=not stays and decision.meets_lines(p_cheaper, spreads[i]["p50"], lines),
+            passes=not stays and meets_lines(p_cheaper, spreads[i]["p50"], lines),
             p_cheaper_same_quality=float((against > 0).mean()),
             saving_same_quality_usd=float(np.median(against)),
         )

@@ -15,13 +15,13 @@ import pandas as pd
 from llmstudy import evidence, privacy
 from llmstudy.assess.case import Case, Results, Tables, rows_of
 from llmstudy.assess.lock_in import contract_rows, held_contracts, portability_tables
-from llmstudy.assess.moves import lines_of
 from llmstudy.assess.team import readiness_of, team_table
 from llmstudy.decide.matrices import criteria_claims
 from llmstudy.decision import contracts, criteria, team
 from llmstudy.decision.criteria import CRITERIA, Score
 from llmstudy.figure import Figure, least_certain
 from llmstudy.study import ArmName
+from llmstudy.study.lines import lines_of
 
 ARMS: tuple[str, ...] = get_args(ArmName)
 

@@ -14,12 +14,11 @@ import pandas as pd
 from llmstudy import tables
 from llmstudy import uncertainty as mc
 from llmstudy.assess.market import Market, draws_of, figures_of, pair_inputs, paths_of
-from llmstudy.assess.moves import lines_of
 from llmstudy.assess.projection import Moves
 from llmstudy.assess.quality import difference_draws
-from llmstudy.decision.verdicts import meets_lines
 from llmstudy.figure import Figure, FloatArray
 from llmstudy.study import Study
+from llmstudy.study.lines import lines_of, meets_lines
 
 N_SOBOL = 1024
 """Base sample of the sensitivity analysis; runs are N * (inputs + 2)."""

@@ -8,7 +8,7 @@ import pandas as pd
 from llmstudy.assess.case import Case, Results, rows_of
 from llmstudy.assess.dates import canary
 from llmstudy.decision.first_moves import MOVES, OPEN, STAYS, first_moves
-from llmstudy.decision.verdicts import Lines, is_proven
+from llmstudy.decision.verdicts import is_proven
 from llmstudy.privacy import REGULATED
 from llmstudy.study import Study
 from llmstudy.text import count
@@ -34,15 +34,6 @@ def first_move_rows(study: Study, results: Results, found: Found) -> pd.DataFram
     table = first_moves(pd.DataFrame(_workloads(study, results, found)))
     same = table["v3"].map({MOVES: "move", STAYS: "stay"}) == table["decision"]
     return table.assign(agrees=same | (table["v3"] == OPEN))
-
-
-def lines_of(study: Study) -> Lines:
-    """The lines that the study draws for a move."""
-    return Lines(
-        study.thresholds.probability.value,
-        study.thresholds.saving.value,
-        study.usd_per_golden_item.value,
-    )
 
 
 def _workloads(study: Study, results: Results, found: Found) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from llmstudy.assess.case import Case, Results, rows_of
 from llmstudy.assess.lock_in import vendor
-from llmstudy.assess.moves import Found, canary_rows, first_move_rows, lines_of, targets_of
+from llmstudy.assess.moves import Found, canary_rows, first_move_rows, targets_of
 from llmstudy.decide.judge import Fact, Judged
 from llmstudy.decision.canary import (
     degradation,
@@ -29,9 +29,10 @@ from llmstudy.decision.plan import (
     passage,
     worst,
 )
-from llmstudy.decision.verdicts import against_equals, is_proven, meets_lines, pays
+from llmstudy.decision.verdicts import against_equals, is_proven, pays
 from llmstudy.prices import same_model
 from llmstudy.study import Study, bundled_figures
+from llmstudy.study.lines import lines_of, meets_lines
 from llmstudy.text import allowed_loss, count, share, usd
 from llmstudy.triggers import trigger_table
 

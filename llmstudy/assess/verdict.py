@@ -21,7 +21,6 @@ from llmstudy.assess.market import (
     stay_draws,
 )
 from llmstudy.assess.matrices import matrix_tables
-from llmstudy.assess.moves import lines_of
 from llmstudy.assess.panel import panel_tables
 from llmstudy.assess.plan import plan_tables
 from llmstudy.assess.timing import timing_tables
@@ -30,6 +29,7 @@ from llmstudy.decide.facts import Grounds
 from llmstudy.figure import Figure, FloatArray
 from llmstudy.prices import same_model
 from llmstudy.study import ArmName, Study, bundled_figures
+from llmstudy.study.lines import lines_of
 from llmstudy.text import usd
 
 Rows = pd.DataFrame | Sequence[Mapping[str, Any]]

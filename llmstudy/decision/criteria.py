@@ -21,7 +21,8 @@ import pandas as pd
 
 from llmstudy import paths
 from llmstudy.decision.team import Readiness
-from llmstudy.decision.verdicts import Lines, against_equals, pays
+from llmstudy.decision.verdicts import against_equals, pays
+from llmstudy.study.lines import Lines
 from llmstudy.text import count, share, span, usd
 
 CRITERIA = {

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from llmstudy.study.lines import Lines, meets_lines
 from llmstudy.text import count, share, usd
 
 ROUTE_COLUMNS = (
@@ -62,15 +63,6 @@ Row = Mapping[str, Any]
 """One row of the table of routes."""
 
 _GRADE_RANK = {"measured": 0, "recorded": 1, "published": 2}
-
-
-@dataclass(frozen=True)
-class Lines:
-    """Where the organisation draws its lines. probability: share; saving: usd over the horizon."""
-
-    probability: float
-    saving_usd: float
-    usd_per_item: float
 
 
 @dataclass(frozen=True)
@@ -169,11 +161,6 @@ def is_proven(row: Any) -> bool:
     rank = _GRADE_RANK.get(row["quality_grade"], len(_GRADE_RANK))
     asked = _GRADE_RANK.get(row["lowest_grade"], -1)
     return bool(row["quality"] == "non-inferior" and rank <= asked)
-
-
-def meets_lines(p_cheaper: float, saving_p50_usd: float, lines: Lines) -> bool:
-    """Whether a saving is sure enough and large enough."""
-    return p_cheaper >= lines.probability and saving_p50_usd >= lines.saving_usd
 
 
 def pays(row: Any, lines: Lines) -> bool:

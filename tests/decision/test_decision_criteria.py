@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmstudy.decide.matrices import criteria_claims
-from llmstudy.decision import Lines, criteria, team
+from llmstudy.decision import criteria, team
+from llmstudy.study.lines import Lines
 
 UNTIL = date(2028, 11, 23)
 

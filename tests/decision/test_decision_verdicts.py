@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from llmstudy.decide.matrices import five_questions_verdict
 from llmstudy.decision import (
     ROUTE_COLUMNS,
-    Lines,
     Verdict,
     overall,
     phases,
     verdict,
 )
+from llmstudy.study.lines import Lines
 
 LINES = Lines(probability=0.8, saving_usd=50_000, usd_per_item=6)
 RANK = {"measured": 0, "recorded": 1, "published": 2, "assumed": 3}
