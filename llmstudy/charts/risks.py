@@ -10,8 +10,7 @@ from matplotlib.patches import Rectangle
 from llmstudy.charts.drawing import blank, finish, wrap
 from llmstudy.charts.style import ACCENT, GREY, INK, PALE, SMALL_PT, WIDTH_IN, Chart
 from llmstudy.charts.tables import look_up, need, numbered, of_rows, once
-from llmstudy.decide.matrices import LEVELS
-from llmstudy.tables import Rows
+from llmstudy.tables import LEVELS, Rows
 
 
 class _Mark(NamedTuple):

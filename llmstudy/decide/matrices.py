@@ -22,6 +22,7 @@ from llmstudy.decide.judge import (
     state,
 )
 from llmstudy.study import ArmName
+from llmstudy.tables import LEVELS
 from llmstudy.text import count, opening, share, span, usd
 
 FactsByName = Mapping[str, Fact]
@@ -236,9 +237,6 @@ def judged_claims(facts: FactsByName) -> list[dict[str, Any]]:
 # --- T8: the risks ----------------------------------------------------------------------------
 
 NO_LIVE_EVIDENCE = "no live evidence"
-
-LEVELS = ("low", "low-medium", "medium", "medium-high", "high")
-"""How the source memo rates a likelihood or an impact, least first."""
 
 _WORST_FIRST: tuple[State, ...] = ("active", "warning", "quiet")
 

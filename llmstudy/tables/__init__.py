@@ -174,6 +174,9 @@ def _type(written: str) -> Any:
 
 # ---- in words -----------------------------------------------------------------------------------
 
+LEVELS = ("low", "low-medium", "medium", "medium-high", "high")
+"""How the source memo rates a likelihood or an impact, least first."""
+
 _SPELT = {
     **{"usd": "USD", "mtok": "Mtok", "gpu": "GPU", "gpus": "GPUs", "api": "API", "slo": "SLO"},
     **{"ttft": "TTFT", "tpot": "TPOT"},
