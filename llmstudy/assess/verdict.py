@@ -20,12 +20,12 @@ from llmstudy.assess.market import (
     spread,
     stay_draws,
 )
-from llmstudy.assess.matrices import matrix_tables
 from llmstudy.assess.panel import panel_tables
 from llmstudy.assess.plan import plan_tables
 from llmstudy.assess.timing import timing_tables
 from llmstudy.assess.triggers import log_backtest, trigger_rows
 from llmstudy.decide.facts import Grounds
+from llmstudy.decide.matrices import matrix_tables
 from llmstudy.figure import Figure, FloatArray
 from llmstudy.prices import same_model
 from llmstudy.study import ArmName, Study, bundled_figures

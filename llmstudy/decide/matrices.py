@@ -11,6 +11,10 @@ from typing import Any, get_args
 import pandas as pd
 
 from llmstudy import paths
+from llmstudy.assess import current_models
+from llmstudy.assess.case import Tables
+from llmstudy.decide.facts import Facts, Grounds
+from llmstudy.decide.intake import intake_rows
 from llmstudy.decide.judge import (
     NOTHING,
     Fact,
@@ -21,11 +25,55 @@ from llmstudy.decide.judge import (
     position,
     state,
 )
+from llmstudy.decide.lens import challenger_lens, favoured
 from llmstudy.study import ArmName
 from llmstudy.tables import LEVELS
 from llmstudy.text import count, opening, share, span, usd
 
 FactsByName = Mapping[str, Fact]
+
+
+def matrix_tables(grounds: Grounds) -> Tables:
+    """T5 to T9, the key trade-offs and the claims on the criteria.
+
+    grounds: with the tables of chapter 07 so far.
+    """
+    study, facts = grounds.study, Facts(grounds)
+    lines = {
+        "price_rise": study.thresholds.price_rise.value,
+        "format_failures": study.thresholds.format_failure.value,
+    }
+    watched, asked = indicators(facts, lines), conditions(facts)
+    return {
+        "five_questions": five_questions(facts),
+        "tradeoffs": tradeoffs(facts),
+        "key_tradeoffs": key_tradeoffs(facts),
+        "challenger_lens": challenger_lens(favoured(study, grounds.results, facts)),
+        "criteria_claims": judged_claims(facts),
+        "intake": intake_rows(study, grounds.results),
+        "risks": register(watched),
+        "risk_indicators": watched,
+        "alternatives": alternatives(asked),
+        "alternative_conditions": asked,
+        "open_models": _compared(open_models()),
+        "best_models": current_models.best_models(study),
+    }
+
+
+def _compared(models: pd.DataFrame) -> pd.DataFrame:
+    """The open models named then with what their successors score against them."""
+    scores = [
+        current_models.compared(new, old)
+        for new, old in zip(models["priced_as"], models["named_then"], strict=True)
+    ]
+    sentences = [
+        f"{share(each.model)} against {share(each.today)} on {each.benchmark}"
+        if each
+        else "not yet compared"
+        for each in scores
+    ]
+    return models.assign(compared=sentences)
+
 
 # --- T6: the five questions -------------------------------------------------------------------
 
@@ -111,24 +159,6 @@ def tradeoffs(facts: FactsByName) -> pd.DataFrame:
 
 def _number(text: str) -> float | None:
     return float(text) if text else None
-
-
-def challenger_lens(favoured: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
-    """The Challenger's table of six criteria, with the arm that this study's evidence favours.
-
-    favoured: by criterion, the arm (or `neither`, `undecided`) and the evidence; a criterion that
-    is not there has no evidence.
-    Returns: criterion, title, proprietary_api, self_hosted (its words), favours (our reading of
-    them), source, study_favours, agrees (yes, no, open), evidence.
-    """
-    table = pd.read_csv(paths.data("challenger_lens.csv"), keep_default_na=False)
-    ours = [favoured.get(str(name), ("no evidence", "")) for name in table["criterion"]]
-    arms = [arm for arm, _ in ours]
-    agrees = [
-        "open" if arm in ("undecided", "no evidence") else "yes" if arm == favours else "no"
-        for arm, favours in zip(arms, table["favours"], strict=True)
-    ]
-    return table.assign(study_favours=arms, agrees=agrees, evidence=[basis for _, basis in ours])
 
 
 def key_tradeoffs(facts: FactsByName) -> pd.DataFrame:

@@ -10,13 +10,17 @@ import pandas as pd
 import pytest
 
 from llmstudy import headings, paths
-from llmstudy.assess import matrices
 from llmstudy.assess.case import Case, open_case
 from llmstudy.canonical import plain
 from llmstudy.decide.facts import Facts, Grounds
 from llmstudy.decide.facts.volume import tokens_in
 from llmstudy.decide.intake import intake_rows
-from llmstudy.decide.matrices import alternatives, conditions, five_questions
+from llmstudy.decide.matrices import (
+    alternatives,
+    conditions,
+    five_questions,
+    matrix_tables,
+)
 from llmstudy.decide.matrices import indicators as judged
 from llmstudy.figure import Figure
 from llmstudy.study import bundled_figures, load
@@ -53,7 +57,7 @@ def decided(chapters):
 
 @pytest.fixture(scope="module")
 def found(case, chapters, decided):
-    return plain(matrices.matrix_tables(Grounds(case, chapters, decided)))
+    return plain(matrix_tables(Grounds(case, chapters, decided)))
 
 
 def changed(study, name, **updates):
@@ -118,9 +122,7 @@ def test_at_high_volume_a_fleet_is_shared_by_more_requests(found):
 def test_no_volume_beyond_the_studys_cap_is_compared(case, chapters, decided):
     cap = Figure("", 1e9, "requests/month")
     capped = replace(case, study=case.study.model_copy(update={"volume_cap": cap}))
-    rows = matrices.matrix_tables(Grounds(capped, chapters, decided))["tradeoffs"].set_index(
-        "dimension"
-    )
+    rows = matrix_tables(Grounds(capped, chapters, decided))["tradeoffs"].set_index("dimension")
     volumes = [
         row["requests_per_month"]
         for row in chapters["06_crossover"]["curves"]

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from llmstudy import paths
 from llmstudy.decide.judge import Fact, position
-from llmstudy.decide.matrices import challenger_lens, tradeoffs
+from llmstudy.decide.lens import challenger_lens
+from llmstudy.decide.matrices import tradeoffs
 from llmstudy.study import ArmName
 
 MEMO = "000_90e89beb627d0dd1.txt"

@@ -1,64 +1,14 @@
-"""Chapter 07: the source memo's matrices on this study's facts."""
+"""The Challenger's table of six criteria, and which arm this study's evidence favours on each."""
 
 from collections.abc import Mapping
 
 import pandas as pd
 
-from llmstudy.assess import current_models
-from llmstudy.assess.case import Results, Tables, rows_of
+from llmstudy import paths
+from llmstudy.assess.case import Results, rows_of
 from llmstudy.assess.team import readiness_of
-from llmstudy.decide import matrices
-from llmstudy.decide.facts import Facts, Grounds
-from llmstudy.decide.intake import intake_rows
 from llmstudy.decide.judge import Fact, likely
 from llmstudy.study import Study
-from llmstudy.text import share
-
-
-def matrix_tables(grounds: Grounds) -> Tables:
-    """T5 to T9, the key trade-offs and the claims on the criteria.
-
-    grounds: with the tables of chapter 07 so far.
-    """
-    study, facts = grounds.study, Facts(grounds)
-    lines = {
-        "price_rise": study.thresholds.price_rise.value,
-        "format_failures": study.thresholds.format_failure.value,
-    }
-    watched = matrices.indicators(facts, lines)
-    conditions = matrices.conditions(facts)
-    return {
-        "five_questions": matrices.five_questions(facts),
-        "tradeoffs": matrices.tradeoffs(facts),
-        "key_tradeoffs": matrices.key_tradeoffs(facts),
-        "challenger_lens": matrices.challenger_lens(_favoured(study, grounds.results, facts)),
-        "criteria_claims": matrices.judged_claims(facts),
-        "intake": intake_rows(study, grounds.results),
-        "risks": matrices.register(watched),
-        "risk_indicators": watched,
-        "alternatives": matrices.alternatives(conditions),
-        "alternative_conditions": conditions,
-        "open_models": _compared(matrices.open_models()),
-        "best_models": current_models.best_models(study),
-    }
-
-
-def _compared(models: pd.DataFrame) -> pd.DataFrame:
-    """The open models named then with what their successors score against them."""
-    scores = [
-        current_models.compared(new, old)
-        for new, old in zip(models["priced_as"], models["named_then"], strict=True)
-    ]
-    sentences = [
-        f"{share(each.model)} against {share(each.today)} on {each.benchmark}"
-        if each
-        else "not yet compared"
-        for each in scores
-    ]
-    return models.assign(compared=sentences)
-
-
-# --- the Challenger's lens ------------------------------------------------------------------
 
 _ARMS = ("proprietary_api", "self_hosted")
 
@@ -68,7 +18,7 @@ _READY = {"ready": "neither", "short": "proprietary_api", "unknown": "undecided"
 _CHEAPER = {"true": "self_hosted", "false": "proprietary_api", "unknown": "undecided"}
 
 
-def _favoured(
+def favoured(
     study: Study, results: Results, facts: Mapping[str, Fact]
 ) -> dict[str, tuple[str, str]]:
     """Which of the two arms this study's evidence favours, by criterion, where it has any."""
@@ -102,3 +52,21 @@ def _faster(verdicts: Mapping[str, set[str]]) -> str:
     if meets["self_hosted"] and misses["proprietary_api"]:
         return "self_hosted"
     return "neither" if all(meets.values()) else "undecided"
+
+
+def challenger_lens(favoured: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
+    """The Challenger's table of six criteria, with the arm that this study's evidence favours.
+
+    favoured: by criterion, the arm (or `neither`, `undecided`) and the evidence; a criterion that
+    is not there has no evidence.
+    Returns: criterion, title, proprietary_api, self_hosted (its words), favours (our reading of
+    them), source, study_favours, agrees (yes, no, open), evidence.
+    """
+    table = pd.read_csv(paths.data("challenger_lens.csv"), keep_default_na=False)
+    ours = [favoured.get(str(name), ("no evidence", "")) for name in table["criterion"]]
+    arms = [arm for arm, _ in ours]
+    agrees = [
+        "open" if arm in ("undecided", "no evidence") else "yes" if arm == favours else "no"
+        for arm, favours in zip(arms, table["favours"], strict=True)
+    ]
+    return table.assign(study_favours=arms, agrees=agrees, evidence=[basis for _, basis in ours])
