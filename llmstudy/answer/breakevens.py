@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 
 from llmstudy import uncertainty as mc
-from llmstudy.answer.changes import BASE, Changes, changed
+from llmstudy.answer.changes import BASE, Changes
 from llmstudy.answer.outcome import Outcome, WorkloadOutcome
-from llmstudy.answer.prepared import Move, Prepared, on_first_draws, quality_at, setting
+from llmstudy.answer.prepared import Move, Prepared, on_first_draws, quality_at, setting, under
 from llmstudy.assess.case import rows_of
 from llmstudy.assess.market import draws_of
 from llmstudy.cost import TokenPrice
@@ -134,8 +134,7 @@ def _at_rent(prepared: Prepared, few: Move, changes: Changes, lever: Lever, x: f
     """A saving at another price of the GPUs, or another share of the hours reserved."""
     on = on_first_draws(prepared, len(few.growth))
     at = replace(changes, **{lever: x})  # type: ignore[arg-type]
-    study = changed(on.study, at)
-    offers = on.offers(study, at)
+    study, offers = under(on, at)
     stay, go = (
         on.bill(few.workload, route, on.draws(study, offers, few.workload, route), at)
         for route in (study.workloads[few.workload].current_route, few.route)
@@ -225,8 +224,7 @@ def _crossover(
     prepared: Prepared, name: str, route: str, changes: Changes
 ) -> tuple[float | None, ...] | None:
     on = on_first_draws(prepared, min(N_CROSSOVER, prepared.n))
-    study = changed(on.study, changes)
-    offers = on.offers(study, changes)
+    study, offers = under(on, changes)
     current = offers.offer(name, study.workloads[name].current_route)
     challenger = offers.offer(name, route)
     if not isinstance(current, TokenPrice) or challenger is None:

@@ -215,8 +215,7 @@ def setting(prepared: Prepared, changes: Changes) -> Setting:
 
 @lru_cache(maxsize=1)
 def _setting(prepared: Prepared, changes: Changes) -> Setting:
-    study = changed(prepared.study, changes)
-    offers = prepared.offers(study, changes)
+    study, offers = under(prepared, changes)
     moves = {
         name: tuple(_moves(prepared, study, offers, changes, name)) for name in study.workloads
     }
@@ -256,6 +255,13 @@ def _moves(
 
 
 @lru_cache(maxsize=32)
+def under(prepared: Prepared, changes: Changes) -> tuple[Study, Market]:
+    """The study under changes, and what its routes charge."""
+    study = changed(prepared.study, changes)
+    return study, prepared.offers(study, changes)
+
+
+@lru_cache(maxsize=32)
 def _paths(prepared: Prepared, name: str) -> mc.Draws:
     return paths_of(prepared.study, name, prepared.n)
 
@@ -274,8 +280,7 @@ def _bill_at_todays_price(
     prepared: Prepared, name: str, route: str, slo: float, reserved: float | None
 ) -> tuple[mc.Bill, FloatArray | None]:
     changes = Changes(slo=slo, reserved=reserved)
-    study = changed(prepared.study, changes)
-    offers = prepared.offers(study, changes)
+    study, offers = under(prepared, changes)
     d = prepared.draws(study, offers, name, route)
     return mc.bill(offers.priced(name, route), d, study.months), d.get("usd_per_gpu_hour")
 
