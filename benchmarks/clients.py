@@ -20,7 +20,7 @@ import numpy as np
 from llmstudy.probe.arrivals import poisson_s
 from llmstudy.probe.endpoint import Request
 from llmstudy.probe.prompts import Plan, fixed_lengths, plan
-from llmstudy.probe.samples import Sample
+from llmstudy.probe.run import Sample
 
 INPUT_TOKENS = 64
 

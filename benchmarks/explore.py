@@ -15,8 +15,8 @@ from statistics import median
 
 from llmstudy import paths
 from llmstudy.answer import Changes, Prepared, answer, break_evens, crossovers, prepare
-from llmstudy.assess.case import open_case
-from llmstudy.assess.measured import measured
+from llmstudy.chapters.all import measured
+from llmstudy.evidence.case import open_case
 from llmstudy.explore import Panel
 from llmstudy.explore.page import page, view
 from llmstudy.study import load

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from llmstudy.quality import (
+from llmstudy.measures.quality import (
     ALPHA,
     PairedCounts,
     holm_levels,

@@ -12,7 +12,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from llmstudy.quality import ALPHA, PairedCounts, look_share, non_inferiority, score_test_size
+from llmstudy.measures.quality import (
+    ALPHA,
+    PairedCounts,
+    look_share,
+    non_inferiority,
+    score_test_size,
+)
 
 LOOKS = 5
 MOST_ITEMS = 10**7

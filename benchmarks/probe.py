@@ -35,9 +35,9 @@ from scipy.stats import expon, kstest
 
 from llmstudy import probe
 from llmstudy.figure import FloatArray
-from llmstudy.probe import record
+from llmstudy.probe import run
 from llmstudy.probe.importers import read_results
-from llmstudy.probe.samples import Run, chunk_gaps_s, with_metrics
+from llmstudy.probe.run import Run, chunk_gaps_s, with_metrics
 
 MOCK = Path(__file__).parents[1] / "tests" / "probe" / "mock_server.py"
 CLIENTS = Path(__file__).with_name("clients.py")
@@ -213,13 +213,13 @@ def client(name: str) -> Callable[[Job], list[str]]:
 def read_openai(job: Job) -> Run:
     """What clients.py wrote."""
     rows = json.loads((job.folder / "samples.json").read_text())
-    return Run(record.table([record.Sample(**row) for row in rows]), {})
+    return Run(run.table([run.Sample(**row) for row in rows]), {})
 
 
 def tools(environments: Mapping[str, Path], work: Path) -> list[Tool]:
     """Ours, the openai client, and those of the others for which there is an environment."""
     found = [
-        Tool(OURS, "llmstudy", client(OURS), lambda job: record.read(job.folder / "run"), {}),
+        Tool(OURS, "llmstudy", client(OURS), lambda job: run.read(job.folder / "run"), {}),
         Tool("openai client", "openai", client("openai"), read_openai, {}),
     ]
     others = {

@@ -20,9 +20,9 @@ DataFrames go in and come out. `help(llmstudy.latency_table)` has an example tha
 >>> llmstudy.replicas(20.0, one.requests_per_s, target_utilisation=0.7).tolist()
 6
 
-Data flows one way: `study` -> `requests`, `prices` -> `cost`, `latency`, `quality`, `capacity`
--> `uncertainty`, `triggers`, `decision` -> `chapter`, `charts`, `memo`. A module imports only
-from its own stage or from the stages before it; `figure` stands before all.
+Each folder is a room, and imports run downwards only: `prices`, `requests`, `measures` and `probe`
+know no study; `evidence` is that of a study, `simulate` draws its costs, `decide` judges,
+`chapters` make the tables that notebooks show, `memo` writes them up (docs/architecture.md).
 """
 
 from importlib import import_module
@@ -38,17 +38,22 @@ except PackageNotFoundError:  # a folder on PYTHONPATH, as on a host where nothi
 _MODULES = {
     "requests.importers": ("read_log",),
     "prices": ("price_requests",),
-    "latency": ("latency_table", "slo_attainment", "quantile_interval", "percentile_minimum_n"),
-    "quality": (
+    "measures.latency": (
+        "latency_table",
+        "slo_attainment",
+        "quantile_interval",
+        "percentile_minimum_n",
+    ),
+    "measures.quality": (
         *("PairedCounts", "paired_difference", "non_inferiority", "score_test_size"),
         *("golden_set_size", "holm", "noise_floor", "new_subject_interval"),
     ),
-    "cost": ("usd_per_accepted_answer",),
-    "capacity": (
+    "measures.cost": ("usd_per_accepted_answer",),
+    "measures.capacity": (
         *("serving_points", "model_shape", "gpu", "fit_serving_curve", "capacity_at_slo"),
         "replicas",
     ),
-    "uncertainty": ("stepped_crossover",),
+    "simulate": ("stepped_crossover",),
 }
 """Where each name is defined. A module is imported when a name of it is first asked for: `import
 llmstudy` alone, as each command begins with, loads neither pandas nor scipy."""

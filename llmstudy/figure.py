@@ -162,3 +162,7 @@ class Figure:
     def row(self) -> dict[str, Any]:
         """The figure as a row of the ledger."""
         return asdict(self)
+
+
+Number = float | FloatArray
+"""A number, or an array that broadcasts with the other arguments."""

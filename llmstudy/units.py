@@ -1,6 +1,9 @@
 """Units of a study file: which are legal for a quantity, and how they convert."""
 
 import re
+from datetime import date
+
+import pandas as pd
 
 from llmstudy.text import excerpt
 
@@ -105,3 +108,24 @@ def examples(number: float, unit: str) -> str:
     'Write "400 s" or "400 ms".'
     """
     return "Write " + " or ".join(f'"{number:g} {name}"' for name in list(UNITS[unit])[:2]) + "."
+
+
+def month_start(as_of: date, months: int) -> date:
+    """The same day of the month, some months on (the last day where a month is shorter).
+
+    >>> month_start(date(2026, 11, 30), 3)
+    datetime.date(2027, 2, 28)
+    """
+    return (pd.Timestamp(as_of) + pd.DateOffset(months=months)).date()
+
+
+def months_until(as_of: date, day: date) -> float:
+    """Months from a day to a later one, its part of the last month by days; 0 once it is past.
+
+    >>> months_until(date(2026, 11, 23), date(2026, 12, 8))
+    0.5
+    """
+    whole = 12 * (day.year - as_of.year) + day.month - as_of.month
+    whole -= month_start(as_of, whole) > day
+    begins, ends = month_start(as_of, whole), month_start(as_of, whole + 1)
+    return max(whole + (day - begins) / (ends - begins), 0.0)

@@ -37,8 +37,8 @@ class Assessment:
 def run_chapters(study: Study) -> Assessment:
     """The chapters in order; each reads what the ones before it wrote, as the notebooks do."""
     # imported here: most tests do without the assessment, and it takes seconds to import
-    from llmstudy.assess.case import open_case
-    from llmstudy.assess.chapters import chapter_results
+    from llmstudy.chapters.all import chapter_results
+    from llmstudy.evidence.case import open_case
 
     case = open_case(study)
     return Assessment(case, chapter_results(case))
@@ -64,7 +64,7 @@ def once(tmp_path_factory, worker_id) -> Callable[[str, Callable[[], Any]], Any]
 @pytest.fixture(scope="session")
 def serving_fits(once) -> Callable[..., Any]:
     """`capacity.serving_fits`, which takes seconds, made once for all studies of a seed."""
-    from llmstudy import capacity
+    from llmstudy.measures import capacity
 
     fit = capacity.serving_fits
     return cache(lambda seed: once(f"serving_fits_{seed}", lambda: fit(seed=seed)))
@@ -73,9 +73,9 @@ def serving_fits(once) -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def assess(serving_fits) -> Callable[[Study], Assessment]:
     """Assesses a study, with smaller samples where only a ranking or a replay rests on them."""
-    from llmstudy import capacity
-    from llmstudy.assess import drivers
-    from llmstudy.capacity.sizing import peak
+    from llmstudy.measures import capacity
+    from llmstudy.measures.capacity.sizing import peak
+    from llmstudy.simulate import drivers
 
     def assess_(study: Study) -> Assessment:
         with pytest.MonkeyPatch.context() as patch:
@@ -103,7 +103,7 @@ def run_of(once, tmp_path_factory) -> Callable[[str], Any]:
 @pytest.fixture(scope="session")
 def assessed(run_of) -> Callable[[str], Assessment]:
     """A study that ships, by its name, and what the chapters of its run wrote."""
-    from llmstudy.assess.case import open_case
+    from llmstudy.evidence.case import open_case
 
     def of(name: str) -> Assessment:
         chapters = {}

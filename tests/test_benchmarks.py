@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from llmstudy import uncertainty as mc
-from llmstudy.assess.market import Market
-from llmstudy.capacity import (
+from llmstudy.evidence.offers import FleetOffer
+from llmstudy.figure import Figure
+from llmstudy.measures import cost
+from llmstudy.measures.capacity import (
     fit_groups,
     fit_serving_curve,
     gpu,
@@ -20,12 +21,11 @@ from llmstudy.capacity import (
     serving_points,
     throughput_error_share,
 )
-from llmstudy.capacity.replay import Requests, engine, fleet, replay
-from llmstudy.cost import TokenPrice
-from llmstudy.evidence import FleetOffer
-from llmstudy.figure import Figure
-from llmstudy.probe.samples import Run, Sample, table
-from llmstudy.quality import look_share
+from llmstudy.measures.capacity.replay import Requests, engine, fleet, replay
+from llmstudy.measures.cost import TokenPrice
+from llmstudy.measures.quality import look_share
+from llmstudy.probe.run import Run, Sample, table
+from llmstudy.simulate.inputs import Market
 from llmstudy.study import load
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -292,7 +292,7 @@ def moves(montecarlo):
     cheap = replace(cheap, context_factors=((0.5, 1.0, 1.0), (1.0, 1.1, 1.0), (2.0, 1.7, 1.3)))
     figures = (Figure("", 1, "factor", 0.7, 1.2, "triangular"), Figure("", 3.5, "USD", 2, 5))
     own = FleetOffer(
-        mc.Fleet(
+        cost.Fleet(
             4.0,
             1155,
             211,

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import llmstudy.tables
-from llmstudy import paths, results
-from llmstudy.calculator import ITEMS
+from llmstudy import paths
+from llmstudy.decide.triggers.rules import advisor_rules
+from llmstudy.run.record import Results
+from llmstudy.source_memo.calculator import ITEMS
 from llmstudy.tables import column, heading, named, record, table_html, tables
-from llmstudy.triggers import advisor_rules
 
 
 def test_every_column_that_is_shown_or_promised_says_what_it_means():
@@ -47,9 +48,9 @@ def test_what_a_page_shows_of_a_table_is_in_its_file():
 
 def test_results_hold_what_their_schema_promises_and_no_more():
     kept = json.loads((paths.reference() / "results" / "08_memo.json").read_text())["results"]
-    assert results.Results(**kept).model_dump() == kept
+    assert Results(**kept).model_dump() == kept
     with pytest.raises(ValueError, match="extra"):
-        results.Results(**kept, more=1)
+        Results(**kept, more=1)
 
 
 def test_a_value_that_a_column_may_not_take_is_refused():

@@ -16,12 +16,17 @@ from typing import Any
 import numpy as np
 from clock import cpu_s
 
-from llmstudy import uncertainty as mc
-from llmstudy.assess.case import open_case
-from llmstudy.assess.cost import cost_tables
-from llmstudy.assess.futures import futures_of_routes
-from llmstudy.assess.hosting import hosting_tables
-from llmstudy.assess.market import (
+from llmstudy import simulate
+from llmstudy.chapters.cost import cost_tables
+from llmstudy.chapters.hosting import hosting_tables
+from llmstudy.evidence.case import open_case
+from llmstudy.figure import FloatArray
+from llmstudy.io import plain
+from llmstudy.measures import cost
+from llmstudy.measures.cost import TokenPrice
+from llmstudy.run.sweep import in_blocks
+from llmstudy.simulate.futures import futures_of_routes
+from llmstudy.simulate.inputs import (
     Market,
     draws_of,
     market,
@@ -30,11 +35,7 @@ from llmstudy.assess.market import (
     staff_draws,
     todays_fleets,
 )
-from llmstudy.canonical import plain
-from llmstudy.cost import TokenPrice
-from llmstudy.figure import FloatArray
 from llmstudy.study import Study, load
-from llmstudy.sweep import in_blocks
 
 DRAWS, MONTHS = (1_000, 10_000, 100_000), (12, 24, 60)
 BLOCK = 4_000
@@ -54,7 +55,7 @@ class Moves:
         """How many moves there are."""
         return sum(map(len, self.routes.values()))
 
-    def offer(self, name: str, route: str) -> mc.Offer:
+    def offer(self, name: str, route: str) -> cost.Offer:
         """What a route of a move, or the one of today, charges."""
         found = self.offers.offer(name, route)
         assert found is not None
@@ -113,10 +114,12 @@ def inputs_of(moves: Moves, name: str, route: str, months: int, n: int) -> list[
     return [{key: x[i] for key, x in lists.items()} for i in range(n)]
 
 
-def stay_bills(current: mc.Offer, d: Numbers, months: int) -> list[float]:
+def stay_bills(current: cost.Offer, d: Numbers, months: int) -> list[float]:
     """What each month costs on today's route, in one draw: it began before the first."""
-    today = {**d, mc.START: 0.0}
-    today |= {k.removeprefix(mc.TODAY): x for k, x in d.items() if k.startswith(mc.TODAY)}
+    today = {**d, simulate.START: 0.0}
+    today |= {
+        k.removeprefix(simulate.TODAY): x for k, x in d.items() if k.startswith(simulate.TODAY)
+    }
     return [month_bill(current, today, month) for month in range(months)]
 
 
@@ -134,17 +137,17 @@ def answer_tokens(d: Numbers) -> float:
 
 def off_trend(d: Numbers, name: str, month: int) -> float:
     """The factor by which a price or a volume leaves its trend; 1 where it has no path."""
-    path = d.get(mc.PATH + name)
+    path = d.get(simulate.PATH + name)
     return path[month] if path else 1.0
 
 
-def loop_savings(stay: list[float], challenger: mc.Offer, d: Numbers) -> list[float]:
+def loop_savings(stay: list[float], challenger: cost.Offer, d: Numbers) -> list[float]:
     """What a move has saved by the end of each month, in one draw. stay: bills of today's route.
 
     Nothing is paid or saved until it begins, on the plan's day or now.
     """
-    start: float = d.get(mc.START, 0.0)
-    full, saved, by_month = start + d["ramp"] + d.get(mc.CANARY, 0.0), 0.0, []
+    start: float = d.get(simulate.START, 0.0)
+    full, saved, by_month = start + d["ramp"] + d.get(simulate.CANARY, 0.0), 0.0, []
     for month, stay_usd in enumerate(stay):
         if month + 1 > start:
             go_usd = month_bill(challenger, d, month)
@@ -158,8 +161,8 @@ def loop_savings(stay: list[float], challenger: mc.Offer, d: Numbers) -> list[fl
 
 
 def loop_over_draws(
-    current: mc.Offer,
-    challengers: Mapping[str, mc.Offer],
+    current: cost.Offer,
+    challengers: Mapping[str, cost.Offer],
     draws: Mapping[str, list[Numbers]],
     months: int,
 ) -> dict[str, list[list[float]]]:
@@ -175,7 +178,7 @@ def loop_over_draws(
     return found
 
 
-def month_bill(offer: mc.Offer, d: Numbers, month: int) -> float:
+def month_bill(offer: cost.Offer, d: Numbers, month: int) -> float:
     """The bill of one month in one draw, without the team."""
     years, prompts = month / 12, d["input_tokens"] * d["tokenizer"]
     requests = volume(d, month)
@@ -198,7 +201,7 @@ def month_bill(offer: mc.Offer, d: Numbers, month: int) -> float:
         of_requests: float = requests * (usd + d["tool_usd"] / 1000)
         return of_requests + beside
     share, per_on_demand = offer.reserved_share, offer.reserved_price_share
-    first = int(d.get(mc.START, 0.0))
+    first = int(d.get(simulate.START, 0.0))
     term = first + (month - first) // offer.term_months * offer.term_months
     reserved = share * replicas(offer, d, term)
     beyond = (1 - share + share / per_on_demand) * replicas(offer, d, month)
@@ -225,7 +228,7 @@ def beyond_thresholds(offer: TokenPrice, prompt_tokens: float) -> tuple[float, f
     return factors[-1][1:]
 
 
-def replicas(offer: mc.Fleet, d: Numbers, month: int) -> float:
+def replicas(offer: cost.Fleet, d: Numbers, month: int) -> float:
     """What a month's requests take in one draw, spares and staging included."""
     prompts = d["input_tokens"] * d["tokenizer"]
     longer_in = prompts * (1 + d["prompt_growth"]) ** month / offer.input_tokens

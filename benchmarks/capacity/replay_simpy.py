@@ -8,9 +8,15 @@ import numpy as np
 import simpy
 from clock import cpu_s
 
-from llmstudy.capacity import ServingCurve, fit_serving_curve, gpu, model_shape, serving_points
-from llmstudy.capacity.engine import Engine
-from llmstudy.capacity.replay import Requests, engine, fleet, replay, requests_on
+from llmstudy.measures.capacity import (
+    ServingCurve,
+    fit_serving_curve,
+    gpu,
+    model_shape,
+    serving_points,
+)
+from llmstudy.measures.capacity.engine import Engine
+from llmstudy.measures.capacity.replay import Requests, engine, fleet, replay, requests_on
 
 MODEL, GPU, PRECISION, SIZE = "meta-llama/Llama-3.1-70B", "h200_sxm", "fp8", 2
 

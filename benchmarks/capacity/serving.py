@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from llmstudy.capacity import (
+from llmstudy.figure import FloatArray
+from llmstudy.measures.capacity import (
     CONFIGURATION,
     GROUP,
     SETTING,
@@ -32,8 +33,7 @@ from llmstudy.capacity import (
     throughput_error_share,
     usable_points,
 )
-from llmstudy.capacity.fit import fit_usable, groups
-from llmstudy.figure import FloatArray
+from llmstudy.measures.capacity.fit import fit_usable, groups
 
 PEER = "aiconfigurator==0.12.0"
 ASK = Path(__file__).with_name("aiconfigurator_points.py")

@@ -12,14 +12,14 @@ from typing import Literal
 
 import numpy as np
 
-from llmstudy import uncertainty as mc
+from llmstudy import simulate
 from llmstudy.answer.changes import BASE, Changes
 from llmstudy.answer.outcome import Outcome, WorkloadOutcome
 from llmstudy.answer.prepared import Move, Prepared, on_first_draws, quality_at, setting, under
-from llmstudy.assess.case import rows_of
-from llmstudy.assess.market import draws_of
-from llmstudy.cost import TokenPrice
+from llmstudy.evidence.case import rows_of
 from llmstudy.figure import FloatArray
+from llmstudy.measures.cost import TokenPrice
+from llmstudy.simulate.inputs import draws_of
 from llmstudy.study import Study
 from llmstudy.study.lines import lines_of, meets_lines
 
@@ -89,7 +89,7 @@ def _best(workload: WorkloadOutcome) -> set[str]:
 
 def _turns(prepared: Prepared, study: Study, changes: Changes, move: Move) -> tuple[BreakEven, ...]:
     few = move.head(N_BREAK_EVENS)
-    fleets = any(isinstance(bill, mc.FleetBill) for bill in (move.stay, move.go))
+    fleets = any(isinstance(bill, simulate.FleetBill) for bill in (move.stay, move.go))
     volume = partial(_at_volume, few, changes.volume)
     by_cost: dict[Lever, Saving] = {
         # linear where both routes bill by the token, in steps on a fleet
@@ -165,10 +165,10 @@ def _turn(route: str, lever: Lever, passes: Callable[[float], bool]) -> BreakEve
     if passes(low) == above:
         return BreakEven(route, lever, None, None)
     if lever not in _BY_RATIO:
-        at = mc.turning_point(passes, low, high, above, TOLERANCE_SHARE, high - low)
+        at = simulate.turning_point(passes, low, high, above, TOLERANCE_SHARE, high - low)
         return BreakEven(route, lever, at, above)
     least, most = float(np.log(low)), float(np.log(high))
-    at = mc.turning_point(
+    at = simulate.turning_point(
         lambda x: passes(np.exp(x)), least, most, above, TOLERANCE_SHARE, most - least
     )
     return BreakEven(route, lever, float(np.exp(at)), above)
@@ -230,5 +230,5 @@ def _crossover(
     if not isinstance(current, TokenPrice) or challenger is None:
         return None
     d, cap = on.draws(study, offers, name, route), study.volume_cap.value
-    volumes = mc.crossover_requests_per_month(current, challenger, d, study.months, cap)
-    return tuple(mc.band(volumes))
+    volumes = simulate.crossover_requests_per_month(current, challenger, d, study.months, cap)
+    return tuple(simulate.band(volumes))

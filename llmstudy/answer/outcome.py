@@ -8,15 +8,14 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from llmstudy import decision
 from llmstudy.answer.changes import BASE, Changes
 from llmstudy.answer.prepared import Move, Prepared, Setting, gates_at, price_over_todays, setting
-from llmstudy.assess.futures import Part, followed, saving_together
-from llmstudy.assess.market import discount_draws, spread, team_draws
-from llmstudy.assess.verdict import verdicts_of, with_savings
-from llmstudy.cost import TokenPrice
-from llmstudy.decision import Verdict
+from llmstudy.decide.routes import verdicts_of, with_savings
+from llmstudy.decide.verdicts import Verdict, overall
 from llmstudy.figure import FloatArray
+from llmstudy.measures.cost import TokenPrice
+from llmstudy.simulate.futures import Part, followed, saving_together
+from llmstudy.simulate.inputs import discount_draws, spread, team_draws
 from llmstudy.study.lines import lines_of, meets_lines
 
 Kind = Literal["saving", "at_stake", "stay"]
@@ -150,7 +149,7 @@ def answer(prepared: Prepared, changes: Changes = BASE) -> Outcome:
         "at_stake": _together(at, targets["undecided"]),
         "stay": spread(stay_usd),
     }
-    return Outcome(changes, requests, workloads, decision.overall(verdicts), amounts)
+    return Outcome(changes, requests, workloads, overall(verdicts), amounts)
 
 
 def _together(at: Setting, targets: Mapping[str, str]) -> Spread | None:

@@ -8,13 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from llmstudy import canonical, rent
-from llmstudy import uncertainty as mc
+from llmstudy import io, simulate
 from llmstudy.answer.changes import BASE, Changes, changed, with_quotes
-from llmstudy.assess.case import Case, Results
-from llmstudy.assess.hosting import hosting_tables
-from llmstudy.assess.latency import latency_tables
-from llmstudy.assess.market import (
+from llmstudy.chapters.hosting import hosting_tables
+from llmstudy.chapters.latency import latency_tables
+from llmstudy.chapters.quality import quality_tables
+from llmstudy.decide.routes import gates
+from llmstudy.evidence import gpu_hours
+from llmstudy.evidence.case import Case, Results, permissions
+from llmstudy.evidence.offers import FleetOffer
+from llmstudy.figure import FloatArray
+from llmstudy.simulate.inputs import (
     N_DRAWS,
     Market,
     draws_of,
@@ -22,12 +26,7 @@ from llmstudy.assess.market import (
     market,
     pair_inputs,
     paths_of,
-    permissions,
 )
-from llmstudy.assess.quality import quality_tables
-from llmstudy.assess.verdict import gates
-from llmstudy.evidence import FleetOffer
-from llmstudy.figure import FloatArray
 from llmstudy.study import SelfHostedRoute, Study
 
 SLO_FACTORS = (0.5, 0.75, 1.0, 1.5, 2.0)
@@ -49,7 +48,7 @@ class Prepared:
 
     case: its study quotes each rented GPU, as `with_quotes`. results: of chapters 02 to 05. sized:
     by targets over the study's own. base: what routes charge. permissions: as
-    `market.permissions`. n: draws; with those of the chapters the base case is theirs.
+    `case.permissions`. n: draws; with those of the chapters the base case is theirs.
 
     How full a fleet may be stays what the study's own volume lets a replay sustain: its range spans
     fleets of one and of four replicas, so that other volumes lie within it.
@@ -89,10 +88,10 @@ class Prepared:
                 assert isinstance(spec, SelfHostedRoute)
                 fleet = replace(
                     offer.fleet,
-                    reserved_share=rent.reserved_share(spec),
-                    capital_share=rent.capital_share(spec),
+                    reserved_share=gpu_hours.reserved_share(spec),
+                    capital_share=gpu_hours.capital_share(spec),
                 )
-                hour = rent.gpu_hour(spec, study.self_hosting.spot_rerun.value)
+                hour = gpu_hours.gpu_hour(spec, study.self_hosting.spot_rerun.value)
                 fleets[name, route] = replace(offer, fleet=fleet, usd_per_gpu_hour=hour)
         return replace(self.base, fleets=fleets)
 
@@ -102,7 +101,7 @@ class Prepared:
         able = self.permissions[self.permissions["permitted"] & self.permissions["fits_context"]]
         return set(zip(able["workload"], able["route"], strict=True))
 
-    def draws(self, study: Study, offers: Market, name: str, route: str) -> mc.Draws:
+    def draws(self, study: Study, offers: Market, name: str, route: str) -> simulate.Draws:
         """Draws of a move's inputs, or of those of staying, with the paths. As chapter 06."""
         if route == study.workloads[name].current_route:
             figures = inputs(study, name, route, offers.fleets.get((name, route)))
@@ -110,13 +109,17 @@ class Prepared:
             figures = pair_inputs(study, offers, name, route)
         return {**draws_of(figures, self.n, study.seed), **_paths(self, name)}
 
-    def bill(self, name: str, route: str, d: mc.Draws, changes: Changes) -> mc.Bill:
+    def bill(self, name: str, route: str, d: simulate.Draws, changes: Changes) -> simulate.Bill:
         """The bill of a route with the volume left open. d: as `draws`.
 
         The price of a GPU is one factor on a fleet's rent: all else is worked out once.
         """
         bill, hour = _bill_at_todays_price(self, name, route, changes.slo, changes.reserved)
-        if not isinstance(bill, mc.FleetBill) or hour is None or d["usd_per_gpu_hour"] is hour:
+        if (
+            not isinstance(bill, simulate.FleetBill)
+            or hour is None
+            or d["usd_per_gpu_hour"] is hour
+        ):
             return bill
         return replace(bill, rent=bill.rent * d["usd_per_gpu_hour"] / hour)
 
@@ -139,8 +142,8 @@ def prepare(
     sized = {1.0: Sized(base.fleets, results["03_latency"]["latency"], own["failures"])}
     for factor in {*slo_factors} - {1.0}:
         other = replace(case, study=changed(case.study, Changes(slo=factor)))
-        hosting = canonical.plain(hosting_tables(other, pd.DataFrame(own["serving_fit"])))
-        latency = canonical.plain(latency_tables(other, hosting))["latency"]
+        hosting = io.plain(hosting_tables(other, pd.DataFrame(own["serving_fit"])))
+        latency = io.plain(latency_tables(other, hosting))["latency"]
         sized[factor] = Sized(market(cost, hosting).fleets, latency, hosting["failures"])
     return Prepared(case, results, dict(sorted(sized.items())), base, permissions(case.study), n)
 
@@ -164,11 +167,11 @@ class Move:
 
     workload: str
     route: str
-    terms: mc.Terms
+    terms: simulate.Terms
     growth: FloatArray
     requests: FloatArray
-    stay: mc.Bill
-    go: mc.Bill
+    stay: simulate.Bill
+    go: simulate.Bill
     stay_usd: FloatArray
     go_usd: FloatArray
     team_usd: FloatArray
@@ -230,7 +233,7 @@ def _moves(
     if offers.offer(name, today) is None:
         return
     d = prepared.draws(study, offers, name, today)
-    requests, stay = mc.volumes(d, study.months), prepared.bill(name, today, d, changes)
+    requests, stay = simulate.volumes(d, study.months), prepared.bill(name, today, d, changes)
     stay_usd = stay.usd(requests)
     for route in (today, *workload.candidates):
         if route != today and ((name, route) not in prepared.able or not offers.offer(name, route)):
@@ -247,7 +250,7 @@ def _moves(
             go,
             stay_usd,
             go.usd(requests),
-            mc.staff_month_usd(d),
+            simulate.staff_month_usd(d),
         )
 
 
@@ -262,27 +265,27 @@ def under(prepared: Prepared, changes: Changes) -> tuple[Study, Market]:
 
 
 @lru_cache(maxsize=32)
-def _paths(prepared: Prepared, name: str) -> mc.Draws:
+def _paths(prepared: Prepared, name: str) -> simulate.Draws:
     return paths_of(prepared.study, name, prepared.n)
 
 
 @lru_cache(maxsize=64)
-def _terms(prepared: Prepared, name: str, route: str) -> mc.Terms:
+def _terms(prepared: Prepared, name: str, route: str) -> simulate.Terms:
     """The terms of a move, which no change touches."""
     study, offers = prepared.study, prepared.base
     current = offers.priced(name, study.workloads[name].current_route)
     d = prepared.draws(study, offers, name, route)
-    return mc.terms(current, offers.priced(name, route), d, study.months)
+    return simulate.terms(current, offers.priced(name, route), d, study.months)
 
 
 @lru_cache(maxsize=64)
 def _bill_at_todays_price(
     prepared: Prepared, name: str, route: str, slo: float, reserved: float | None
-) -> tuple[mc.Bill, FloatArray | None]:
+) -> tuple[simulate.Bill, FloatArray | None]:
     changes = Changes(slo=slo, reserved=reserved)
     study, offers = under(prepared, changes)
     d = prepared.draws(study, offers, name, route)
-    return mc.bill(offers.priced(name, route), d, study.months), d.get("usd_per_gpu_hour")
+    return simulate.bill(offers.priced(name, route), d, study.months), d.get("usd_per_gpu_hour")
 
 
 @lru_cache(maxsize=32)
@@ -291,7 +294,7 @@ def price_over_todays(prepared: Prepared, name: str) -> FloatArray:
     study = prepared.study
     route = study.workloads[name].current_route
     d = prepared.draws(study, prepared.base, name, route)
-    price = mc.price_factor(prepared.base.tokens[name, route], d, study.months)
+    price = simulate.price_factor(prepared.base.tokens[name, route], d, study.months)
     return price * np.ones((prepared.n, 1))
 
 
@@ -301,14 +304,14 @@ def quality_at(prepared: Prepared, margin: float) -> Sequence[Mapping[str, Any]]
     tables = prepared.results["04_quality"]
     if margin != BASE.margin:
         other = changed(prepared.study, Changes(margin=margin))
-        tables = canonical.plain(quality_tables(replace(prepared.case, study=other)))
+        tables = io.plain(quality_tables(replace(prepared.case, study=other)))
     rows: list[dict[str, Any]] = tables["quality"]
     return rows
 
 
 @lru_cache(maxsize=64)
 def gates_at(prepared: Prepared, slo: float, margin: float, api_route: str | None) -> pd.DataFrame:
-    """What a verdict reads of each route beside the savings, as `verdict.gates`."""
+    """What a verdict reads of each route beside the savings, as `routes.gates`."""
     study = changed(prepared.study, Changes(slo=slo, margin=margin, api_route=api_route))
     served = {(name, route) for name, w in study.workloads.items() for route in w.routes}
     table, sized = prepared.permissions, prepared.at(slo)

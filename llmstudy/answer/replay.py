@@ -6,12 +6,13 @@ from typing import Any
 
 import pandas as pd
 
-from llmstudy import capacity, evidence
 from llmstudy.answer.outcome import Kind, answer
 from llmstudy.answer.prepared import prepare
-from llmstudy.assess.case import Case, Results
-from llmstudy.assess.measured import measured
-from llmstudy.evidence import Traffic
+from llmstudy.chapters.all import measured
+from llmstudy.evidence import traffic
+from llmstudy.evidence.case import Case, Results
+from llmstudy.evidence.traffic import Traffic
+from llmstudy.measures import capacity
 from llmstudy.study import Study
 
 
@@ -54,7 +55,7 @@ class Replay:
     def _traffic(self, alone: Study, name: str) -> Traffic:
         """The log's requests of a workload, or else requests drawn for it."""
         if name not in self._names:
-            return evidence.traffic_of(alone.model_copy(update={"requests": None}))
+            return traffic.traffic_of(alone.model_copy(update={"requests": None}))
         return replace(self._logged, requests=self._logged.of(name))
 
 

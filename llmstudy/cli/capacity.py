@@ -12,8 +12,9 @@ from llmstudy.cli.terminal import AsJson, mistakes, print_json
 if TYPE_CHECKING:
     import pandas as pd
 
-    from llmstudy.capacity import GroupFit, LeftOut
     from llmstudy.figure import Interval
+    from llmstudy.measures.capacity import GroupFit, LeftOut
+
 
 app = typer.Typer(
     name="capacity",
@@ -78,7 +79,7 @@ def fit(
     with mistakes(as_json):
         import numpy as np
 
-        from llmstudy import capacity
+        from llmstudy.measures import capacity
 
         table, notes = capacity.read_points(points)
         groups, left_out = capacity.fit_groups(table, n_points, seed, _LEVEL)

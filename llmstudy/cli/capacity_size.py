@@ -42,8 +42,8 @@ def size(
     """
     with mistakes(as_json):
         from llmstudy import study as studies
-        from llmstudy.assess.case import open_case
-        from llmstudy.assess.sizing import sizing_tables
+        from llmstudy.chapters.sizing import sizing_tables
+        from llmstudy.evidence.case import open_case
 
         given = studies.load(study)
         tables = sizing_tables(open_case(given))

@@ -10,7 +10,7 @@ import typer
 from llmstudy.cli.terminal import AsJson, mistakes, print_json, say
 
 if TYPE_CHECKING:
-    from llmstudy.check import CheckResult, Last
+    from llmstudy.run.check import CheckResult, Last
     from llmstudy.study import Study
 
 
@@ -76,10 +76,10 @@ def check(
     moved_usd, why_not}}`; `headline` is null without a run to compare with.
     """
     with mistakes(as_json):
-        from llmstudy import check as judgement
         from llmstudy import paths
         from llmstudy import study as studies
-        from llmstudy.assess.case import open_case
+        from llmstudy.evidence.case import open_case
+        from llmstudy.run import check as judgement
         from llmstudy.run import made_of
 
         given = studies.load(study)
@@ -100,8 +100,8 @@ def check(
 
 def _last(name: str, run: Path | None) -> "Last | None":
     """The run to compare with: the one given, else the study's latest."""
-    from llmstudy.check import Last
     from llmstudy.run import latest_run
+    from llmstudy.run.check import Last
     from llmstudy.run.record import read_run
 
     folder = run or latest_run(name)

@@ -51,7 +51,7 @@ def diff(
     reason}]}}`; null is what a run lacks or what cannot be stated.
     """
     with mistakes(as_json):
-        from llmstudy.run.compare import compared
+        from llmstudy.compare.runs import compared
         from llmstudy.run.record import read_run
 
         found = compared(read_run(run_a), read_run(run_b), progress=not as_json)
@@ -68,8 +68,8 @@ def diff(
 def _show(found: Mapping[str, Any]) -> None:
     from rich.console import Console
 
-    from llmstudy.diff import amount_said, course
-    from llmstudy.forecast import forecast_said
+    from llmstudy.compare.diff import amount_said, course
+    from llmstudy.compare.forecast import forecast_said
 
     console = Console(markup=False, highlight=False, soft_wrap=False)
     then, now = found["then"], found["now"]
@@ -111,7 +111,7 @@ def _show(found: Mapping[str, Any]) -> None:
 
 
 def _show_attribution(console: "Console", found: Mapping[str, Any]) -> None:
-    from llmstudy.diff import LEADS
+    from llmstudy.compare.diff import LEADS
     from llmstudy.text import signed_usd
 
     shares, headline = found["attribution"], found["headline"]

@@ -1,14 +1,139 @@
-"""`llmstudy doctor`: what this machine lacks."""
+"""`llmstudy doctor`: what this machine lacks, and which command adds it.
 
+What the package needs is read from its own metadata, so that it is said once, in pyproject.toml.
+"""
+
+import os
+import platform
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
+from llmstudy import paths
 from llmstudy.cli.terminal import AsJson, mistakes, print_json
 
-if TYPE_CHECKING:
-    from llmstudy.doctor import Part
+ADDS = {
+    "lab": "JupyterLab, to read the chapters and move the sliders",
+    "gpu": "vLLM, to measure a self-hosted route on a GPU of your own",
+    "pii": "Presidio, to find personal data that patterns miss",
+    "rag": "LanceDB and an embedding model, for the retrieval ladder",
+    "finetune": "PEFT and TRL, for the fine-tuning ladder",
+    "test": "what the package's own tests need",
+}
+"""What each extra of pyproject.toml adds."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something that the machine has or lacks. mend: what adds it, "" where nothing need be."""
+
+    name: str
+    ok: bool
+    found: str
+    mend: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Without the core nothing runs; without an extra, or a tool of the machine, less does."""
+
+    core: tuple[Part, ...]
+    extras: tuple[Part, ...]
+    machine: tuple[Part, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """1 if a part of the core is missing or too old."""
+        return 0 if all(part.ok for part in self.core) else 1
+
+
+def examine(outputs: Path) -> Report:
+    """Looks at this interpreter and machine. outputs: the folder that runs are written to."""
+    needed = [Requirement(line) for line in requires("llmstudy") or []]
+    core = [each for each in needed if _applies(each, "")]
+    return Report(
+        core=(_python(), *(_package(each) for each in core)),
+        extras=tuple(_extra(name, needed) for name in ADDS),
+        machine=(_pdf(), _git(), _writable(outputs)),
+    )
+
+
+# --- packages -------------------------------------------------------------------------------
+
+
+def _applies(requirement: Requirement, extra: str) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+
+
+def _python() -> Part:
+    needed = metadata("llmstudy")["Requires-Python"]
+    found = platform.python_version()
+    ok = SpecifierSet(needed).contains(found, prereleases=True)
+    return Part("Python", ok, found, "" if ok else f"install Python {needed}")
+
+
+def _package(requirement: Requirement) -> Part:
+    found = _version(requirement.name)
+    ok = found is not None and requirement.specifier.contains(found, prereleases=True)
+    seen = found or "missing"
+    if ok:
+        return Part(requirement.name, True, seen)
+    return Part(requirement.name, False, f"{seen}, needs {requirement.specifier}", _install(""))
+
+
+def _extra(extra: str, needed: Iterable[Requirement]) -> Part:
+    wanted = [each for each in needed if _applies(each, extra) and not _applies(each, "")]
+    if not wanted:
+        return Part(extra, False, "not for this kind of machine")
+    lacking = [part.name for part in map(_package, wanted) if not part.ok]
+    if lacking:
+        return Part(extra, False, f"lacks {', '.join(lacking)}", _install(extra))
+    return Part(extra, True, "installed")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _install(extra: str) -> str:
+    cloned = (paths.ROOT / "pyproject.toml").exists()
+    what = "." if cloned else "llmstudy"
+    return f"pip install {'-e ' if cloned else ''}'{what}{f'[{extra}]' if extra else ''}'"
+
+
+# --- the machine ----------------------------------------------------------------------------
+
+
+def _pdf() -> Part:
+    try:
+        from llmstudy.run.pages import why_no_pdf
+    except ImportError as error:
+        return Part("PDF", False, f"cannot be tried: {error}")
+    why = why_no_pdf()
+    return Part("PDF", not why, why or "pango is installed")
+
+
+def _git() -> Part:
+    found = shutil.which("git")
+    if found is None:
+        return Part("git", False, "missing: a run cannot say which commit it came from")
+    return Part("git", True, found)
+
+
+def _writable(outputs: Path) -> Part:
+    place = next(folder for folder in (outputs, *outputs.absolute().parents) if folder.exists())
+    if place.is_dir() and os.access(place, os.W_OK):
+        return Part("outputs", True, f"{outputs} can be written")
+    return Part("outputs", False, f"{place} cannot be written", "llmstudy run STUDY --out DIR")
 
 
 def doctor(as_json: AsJson = False) -> None:
@@ -26,15 +151,13 @@ def doctor(as_json: AsJson = False) -> None:
     ```
     """
     with mistakes(as_json):
-        from llmstudy import doctor as examination
-
-        report = examination.examine(Path("outputs"))
+        report = examine(Path("outputs"))
     if as_json:
         parts = {"core": report.core, "extras": report.extras, "machine": report.machine}
         print_json({"exit_code": report.exit_code, **parts})
     else:
         _show("Needed", report.core)
-        _show("Extras", report.extras, examination.ADDS)
+        _show("Extras", report.extras, ADDS)
         _show("Machine", report.machine)
     raise typer.Exit(report.exit_code)
 

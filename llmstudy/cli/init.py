@@ -13,7 +13,7 @@ from llmstudy.cli import workflow
 from llmstudy.cli.terminal import AsJson, ask, interactive, mistakes, print_json, say
 
 if TYPE_CHECKING:
-    from llmstudy.starter import Question, Starter
+    from llmstudy.cli.new_study import Question, Starter
 
 
 def init(
@@ -163,7 +163,7 @@ def _refuse(file: Path, name: str) -> None:
 
 
 def _answers(given: Mapping[str, str | None]) -> dict[str, Any]:
-    from llmstudy.starter import QUESTIONS
+    from llmstudy.cli.new_study import QUESTIONS
 
     found: dict[str, Any] = {}
     for question in QUESTIONS:
@@ -207,17 +207,17 @@ def _value(question: "Question", text: str) -> Any:
 
 
 def _compose(name: str, as_of: date, found: dict[str, Any]) -> "Starter":
-    from llmstudy import starter
+    from llmstudy.cli import new_study
 
     while True:
         try:
-            return starter.compose(starter.Answers(name, as_of, **found))
-        except starter.InvoiceError as error:
+            return new_study.compose(new_study.Answers(name, as_of, **found))
+        except new_study.InvoiceError as error:
             if not interactive():
                 raise
             say(str(error))
             billed = ("monthly_tokens", "invoice_usd")
-            found |= {q.field: _ask(q) for q in starter.QUESTIONS if q.field in billed}
+            found |= {q.field: _ask(q) for q in new_study.QUESTIONS if q.field in billed}
 
 
 # --- the file -------------------------------------------------------------------------------

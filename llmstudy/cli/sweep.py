@@ -35,7 +35,7 @@ def sweep(
     `portfolio.html`, `portfolio.csv` and `portfolio.json`, beside the runs of the studies. The last
     line on stdout is the page's path.
 
-    Studies run side by side on this machine's cores. On a cluster, call `llmstudy.sweep.sweep`
+    Studies run side by side on this machine's cores. On a cluster, call `llmstudy.run.sweep.sweep`
     under `joblib.parallel_config("dask")`, with a folder that all workers share.
 
     Exit codes: 0 done; 1 a study failed: its row says why, and the others are there; 2 a study file
@@ -57,7 +57,7 @@ def sweep(
     with mistakes(as_json):
         import joblib
 
-        from llmstudy import sweep as portfolios
+        from llmstudy.run import sweep as portfolios
         from llmstudy.run.chapters import AT_ONCE
 
         portfolios.planned(studies)  # a fault is told at once, before anybody waits

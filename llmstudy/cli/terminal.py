@@ -45,10 +45,10 @@ def ask(question: str) -> str:
 
 
 def print_json(value: Any) -> None:
-    """The answer to a program. value: whatever `canonical.plain` takes."""
-    from llmstudy import canonical
+    """The answer to a program. value: whatever `io.plain` takes."""
+    from llmstudy import io
 
-    typer.echo(printable(canonical.dumps(value)), nl=False)
+    typer.echo(printable(io.dumps(value)), nl=False)
 
 
 def stop(wrong: str, exit_code: int, as_json: bool) -> NoReturn:

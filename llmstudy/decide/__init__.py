@@ -1,9 +1,8 @@
-"""What should be done, on what grounds.
+"""What should be done, and on what grounds.
 
-`facts`: every named fact of a study once, `judge`: a fact against a line. `verdicts`: one workload,
-and all of them together. `matrices`, `intake`, `lens`: the source memo's tables on this study's
-facts. `criteria`, on `portability`, `contracts` and `team`. `triggers`: what should move a
-workload, and the rules back-tested. `plan`: phases, their gates and their work; `moves`, `dates`,
-`canary`: what moves first, from when, and how much traffic tries it. `advisors`: the four advisors
-and their disagreements.
+`verdicts` judges one workload and all together, on the table of `routes`; `moves`, `dates` and
+`canary` say what moves first, when, and with how much traffic; `plan` and `gates` hold the phases;
+`criteria` and `scores` the six criteria, which rest on `portability`, `lock_in`, `contracts` and
+`team`; `triggers` watches what should move a workload, `waiting` values when; `panel` and
+`disagreements` are the four advisors.
 """

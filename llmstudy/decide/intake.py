@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from llmstudy import paths
-from llmstudy.assess.case import Results
+from llmstudy.evidence.case import Results
 from llmstudy.figure import Figure, Grade
 from llmstudy.study import Study, Workload
 from llmstudy.text import count

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import pandas as pd
 
 from llmstudy import paths
-from llmstudy.assess.case import Results, rows_of
-from llmstudy.assess.team import readiness_of
 from llmstudy.decide.judge import Fact, likely
+from llmstudy.decide.team import readiness_of
+from llmstudy.evidence.case import Results, rows_of
 from llmstudy.study import Study
 
 _ARMS = ("proprietary_api", "self_hosted")

@@ -11,21 +11,12 @@ from typing import Any, get_args
 import pandas as pd
 
 from llmstudy import paths
-from llmstudy.assess import current_models
-from llmstudy.assess.case import Tables
+from llmstudy.decide import current_models
 from llmstudy.decide.facts import Facts, Grounds
 from llmstudy.decide.intake import intake_rows
-from llmstudy.decide.judge import (
-    NOTHING,
-    Fact,
-    State,
-    Truth,
-    any_of,
-    holds,
-    position,
-    state,
-)
+from llmstudy.decide.judge import NOTHING, Fact, State, Truth, any_of, holds, position, state
 from llmstudy.decide.lens import challenger_lens, favoured
+from llmstudy.evidence.case import Tables
 from llmstudy.study import ArmName
 from llmstudy.tables import LEVELS
 from llmstudy.text import count, opening, share, span, usd

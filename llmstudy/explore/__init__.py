@@ -1,4 +1,5 @@
-"""The analyst's panel: `panel` holds the sliders, `page` the tables and charts that they move."""
+"""The analyst's panel: `panel` opens it in a notebook, `page` shows an outcome beside the base
+case."""
 
 from llmstudy.explore.panel import Panel, open_panel
 

@@ -13,8 +13,8 @@ import ipywidgets as w
 
 from llmstudy import paths
 from llmstudy.answer import BASE, SLO_FACTORS, Changes, Prepared, prepare, save
-from llmstudy.assess.case import open_case
-from llmstudy.assess.measured import measured
+from llmstudy.chapters.all import measured
+from llmstudy.evidence.case import open_case
 from llmstudy.explore.page import page, view
 from llmstudy.study import load
 

@@ -1,7 +1,7 @@
 """Does a memo keep its promises? Structure, budget, and no number that nothing stands behind.
 
 The page is read as a reader gets it. Every number in it must be bound to a result
-(`llmstudy.memo.binding`): its place must lead to that result, and its text must say it. Quoted text
+(`llmstudy.memo.figures`): its place must lead to that result, and its text must say it. Quoted text
 must stand in the results word for word. Beyond that a digit may only be part of a date, of a
 chapter's name, of a metric or of an ID. A memo that breaks a rule is not published.
 
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Any
 
-from llmstudy.memo.binding import resolve
-from llmstudy.memo.facts import BEFORE_MEMO, LIKELIHOODS, likelihood
+from llmstudy.memo.context import BEFORE_MEMO, LIKELIHOODS, likelihood
+from llmstudy.memo.figures import resolve
 
 REQUIRED = (
     *("title", "recommendation", "ask", "finding-cost", "finding-quality", "finding-vendor"),

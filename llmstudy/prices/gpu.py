@@ -3,13 +3,16 @@
 Quotes come from `data/gpu_prices.csv`; their age is judged at the date that the caller gives.
 """
 
+from dataclasses import dataclass
 from datetime import date
 
+import numpy as np
 import pandas as pd
 
 from llmstudy import paths
-from llmstudy.figure import Figure
+from llmstudy.figure import Figure, Number
 from llmstudy.prices.api import Finding, PriceError
+from llmstudy.units import HOURS_PER_MONTH
 
 _OFFER = ["gpu", "provider", "region", "commitment"]
 
@@ -184,3 +187,108 @@ def _spreads(prices: pd.DataFrame) -> list[Finding]:
         )
         findings.append(Finding("info", str(gpu), sentence))
     return findings
+
+
+def committed_usd_per_gpu_hour(
+    on_demand_usd: Number,
+    reserved_price_share: Number,
+    spot_usd: Number,
+    on_demand_share: float,
+    reserved_share: float,
+    spot_share: float,
+) -> Number:
+    """Mean rent of a fleet paid for by a mix of commitments. Unit: usd per GPU-hour.
+
+    reserved_price_share: price of a reservation as a share of the on-demand price.
+
+    >>> committed_usd_per_gpu_hour(3.5, 0.7, 1.45, 0.4, 0.6, 0.0)
+    2.87
+    """
+    return (
+        on_demand_share * on_demand_usd
+        + reserved_share * reserved_price_share * on_demand_usd
+        + spot_share * spot_usd
+    )
+
+
+@dataclass(frozen=True)
+class OwnedGpu:
+    """A GPU that is bought, with its part of the server. Numbers, or arrays that broadcast.
+
+    price_usd: of the card. server, spares, residual, maintenance (a year): shares of it, of the
+    card, and of all that is bought. power_w: rated, of which load_share is drawn on the mean.
+    """
+
+    price_usd: Number
+    server_share: Number
+    spares_share: Number
+    life_months: Number
+    residual_share: Number
+    capital_share_per_year: Number
+    maintenance_share_per_year: Number
+    power_w: Number
+    load_share: Number
+    pue: Number
+    usd_per_kwh: Number
+    colocation_usd_per_kw_month: Number
+
+    @property
+    def bought_usd(self) -> Number:
+        """What is paid for a serving card: the card, its part of the server, and of the spares."""
+        return self.price_usd * (1 + self.server_share) * (1 + self.spares_share)
+
+
+def capital_month_usd(
+    bought_usd: Number, residual_usd: Number, months: Number, share_per_year: Number
+) -> Number:
+    """What each month must bring in to pay back a purchase over its life, at a cost of capital.
+
+    The month's payment of an annuity whose present value is the price less that of the residual; at
+    no cost of capital it is straight-line depreciation. Payments fall due at the end of each month,
+    and a year's rate is (1 + i)^12 - 1 for the monthly i.
+    Source: capital recovery with salvage, Park, Contemporary Engineering Economics, ch. 6:
+    (P - S) * i / (1 - (1 + i)^-n) + S * i.
+
+    >>> round(capital_month_usd(48_000, 0.0, 48, 0.0), 2), round(
+    ...     capital_month_usd(48_000, 0.0, 48, 0.08), 2)
+    (1000.0, 1165.54)
+    """
+    log_growth = np.log1p(share_per_year) / 12
+    monthly = np.expm1(log_growth)
+    # i / (1 - (1 + i)^-n) is 1 / n where nothing is asked for capital
+    safe = np.where(monthly > 0, monthly, 1.0)
+    left = -np.expm1(-log_growth * months)
+    recovery = np.where(monthly > 0, safe / np.where(left > 0, left, 1.0), 1 / np.asarray(months))
+    found = (bought_usd - residual_usd) * recovery + residual_usd * monthly
+    return found if np.ndim(found) else float(found)
+
+
+def owned_gpu_hour_parts(gpu: OwnedGpu) -> dict[str, Number]:
+    """Of what an owned GPU's hour consists: part -> usd per GPU-hour.
+
+    Every hour of its life bears the same, in use or not. Source: Barroso, Hoelzle and Ranganathan,
+    The Datacenter as a Computer, 3rd ed., ch. 6: depreciation with interest, maintenance, energy
+    times PUE, and space by the kilowatt.
+    """
+    bought = gpu.bought_usd
+    residual = gpu.residual_share * bought
+    written_off = (bought - residual) / gpu.life_months
+    capital = capital_month_usd(bought, residual, gpu.life_months, gpu.capital_share_per_year)
+    kilowatt = gpu.power_w / 1000
+    return {
+        "depreciation": written_off / HOURS_PER_MONTH,
+        "cost of capital": (capital - written_off) / HOURS_PER_MONTH,
+        "maintenance": gpu.maintenance_share_per_year * bought / 12 / HOURS_PER_MONTH,
+        "electricity and cooling": kilowatt * gpu.load_share * gpu.pue * gpu.usd_per_kwh,
+        "colocation": kilowatt * gpu.colocation_usd_per_kw_month / HOURS_PER_MONTH,
+    }
+
+
+def owned_usd_per_gpu_hour(gpu: OwnedGpu) -> Number:
+    """What an hour of an owned GPU costs, busy or not, over its life. Unit: usd.
+
+    >>> card = OwnedGpu(30_000, 0.4, 0.0, 48, 0.1, 0.08, 0.05, 1260, 0.7, 1.4, 0.09, 184)
+    >>> round(owned_usd_per_gpu_hour(card), 2)
+    1.96
+    """
+    return sum(owned_gpu_hour_parts(gpu).values())

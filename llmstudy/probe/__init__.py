@@ -13,5 +13,5 @@ audit. A run that the audit finds invalid does not enter a memo.
 - `vllm`: a vLLM server as a child, in this process, or already running; its physical limit.
 - `importers`: the result files of other load tools, their metrics derived again from raw times.
 
-The dictionary of metrics is in `llmstudy.latency`.
+The dictionary of metrics is in `llmstudy.measures.latency`.
 """

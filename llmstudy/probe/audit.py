@@ -24,12 +24,18 @@ import pandas as pd
 from scipy.stats import chi2, gamma, norm, rankdata
 from scipy.stats import t as student_t
 
-from llmstudy import canonical
+from llmstudy import io
 from llmstudy.figure import FloatArray
-from llmstudy.latency import batches
+from llmstudy.measures.latency import batches
 from llmstudy.prices import same_model
-from llmstudy.probe.record import AT_SPEND_CAP, PER_REQUEST
-from llmstudy.probe.samples import BUFFERED_SHARE, Run, chunk_gaps_s, with_metrics
+from llmstudy.probe.run import (
+    AT_SPEND_CAP,
+    BUFFERED_SHARE,
+    PER_REQUEST,
+    Run,
+    chunk_gaps_s,
+    with_metrics,
+)
 
 
 class Limit(NamedTuple):
@@ -168,13 +174,13 @@ class Audit:
     def as_json(self) -> dict[str, Any]:
         """`valid`, `reasons` and `checks`, as JSON has them."""
         found = {"valid": self.valid, "reasons": list(self.reasons), "checks": self.checks}
-        return dict(canonical.plain(found, "audit"))
+        return dict(io.plain(found, "audit"))
 
 
 def audit(run: Run) -> Audit:
     """Judges a run, our own or an imported one, by the table of limits.
 
-    >>> from llmstudy.probe.samples import table
+    >>> from llmstudy.probe.run import table
     >>> empty = audit(Run(table([]), {}))
     >>> empty.valid, empty.reasons[0]
     (False, 'answered: 0 of 0 requests were answered (at least 6 requests)')

@@ -16,7 +16,7 @@ from scipy.stats import norm
 from scipy.stats import t as student_t
 
 from llmstudy.figure import FloatArray
-from llmstudy.latency import (
+from llmstudy.measures.latency import (
     BATCHES,
     PERCENTILES,
     IntArray,
@@ -24,7 +24,7 @@ from llmstudy.latency import (
     dependent_quantile_interval,
     percentile_minimum_n,
 )
-from llmstudy.probe.samples import Run, gaps_s, with_metrics
+from llmstudy.probe.run import Run, gaps_s, with_metrics
 
 Metric = Literal["ttft", "tpot", "itl", "e2e"]
 Percentile = Literal["p50", "p95", "p99"]

@@ -13,11 +13,10 @@ from llmstudy.probe import arrivals
 from llmstudy.probe.endpoint import Endpoint
 from llmstudy.probe.load import Limits, Progress, begun, calibrate, run_load
 from llmstudy.probe.prompts import Plan, fixed_lengths, logged_lengths, plan
-from llmstudy.probe.record import restate
-from llmstudy.probe.samples import Run, table
+from llmstudy.probe.run import Run, restate, table
+from llmstudy.probe.server_metrics import counters, engine_version
 from llmstudy.probe.spend import FREE, TokenPrice, checks_usd
 from llmstudy.probe.stream import NOT_STREAMED
-from llmstudy.probe.vllm.metrics import counters, engine_version
 
 Process = Literal["poisson", "gamma", "constant", "ramp", "replay", "closed"]
 

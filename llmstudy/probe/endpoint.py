@@ -19,7 +19,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from llmstudy.probe.connection import Connections, Opening
-from llmstudy.probe.samples import Phase, Sample
+from llmstudy.probe.run import Phase, Sample
 from llmstudy.probe.stream import Answer
 
 Api = Literal["chat", "completions"]

@@ -22,13 +22,13 @@ from typing import Any
 
 import numpy as np
 
-from llmstudy import __version__, canonical
-from llmstudy.probe import record
+from llmstudy import __version__, io
+from llmstudy.probe import run
 from llmstudy.probe.connection import Connections
 from llmstudy.probe.endpoint import Endpoint, Request, call
 from llmstudy.probe.prompts import CHECK_WORDS, Plan, TokensPerWord
 from llmstudy.probe.refusals import advice
-from llmstudy.probe.samples import Run, Sample, table
+from llmstudy.probe.run import Run, Sample, table
 from llmstudy.probe.spend import FREE, Budget, TokenPrice, estimated_usd
 from llmstudy.probe.stream import NOT_STREAMED
 
@@ -139,7 +139,7 @@ def run_load(
         "resumed": bool(done),
     }
     spend = {"estimated_usd": estimated_usd(plan, price), "cap_usd": limits.spend_usd}
-    with record.recording(folder, facts, resume) if folder else nullcontext() as recording:
+    with run.recording(folder, facts, resume) if folder else nullcontext() as recording:
         keep = recording.append if recording else None
         sending = _Sending(endpoint, plan, limits, workers, budget, done, keep)
         try:
@@ -281,13 +281,13 @@ def begun(folder: Path, plan: Plan, facts: dict[str, Any]) -> tuple[dict[str, An
     facts: endpoint, load and lengths of what is to be sent.
     Raises: ValueError if the folder holds the run of another plan.
     """
-    if not (folder / record.FACTS).exists():
+    if not (folder / run.FACTS).exists():
         return {}, []
-    before, samples = record.read_samples(folder)
+    before, samples = run.read_samples(folder)
     changed = [
         name
         for name in ("endpoint", "load", "lengths")
-        if before.get(name) != canonical.plain(facts.get(name))  # rounded as it was written
+        if before.get(name) != io.plain(facts.get(name))  # rounded as it was written
     ]
     columns = ("index", "input_tokens", "scheduled_s")
     planned = {
@@ -479,7 +479,7 @@ class _Sending:
 
     def _may_send(self, request: Request) -> bool:
         if not self._stopping and not self._budget.reserve(request):
-            self._stop(record.AT_SPEND_CAP)
+            self._stop(run.AT_SPEND_CAP)
         return not self._stopping
 
     def _stop(self, why: str) -> None:

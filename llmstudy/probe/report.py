@@ -5,8 +5,8 @@ from typing import Any
 import pandas as pd
 
 from llmstudy.probe.audit import Audit, audit
-from llmstudy.probe.intervals import decomposition, metrics
-from llmstudy.probe.samples import Run
+from llmstudy.probe.metrics import decomposition, metrics
+from llmstudy.probe.run import Run
 
 RECORDED = (
     *("tool", "started_at", "ended", "resumed", "endpoint", "load", "lengths", "serving"),

@@ -5,7 +5,7 @@ from math import inf
 
 from llmstudy.probe.endpoint import Request
 from llmstudy.probe.prompts import CHECK_WORDS, Plan
-from llmstudy.probe.samples import Sample
+from llmstudy.probe.run import Sample
 
 UNLIMITED_OUTPUT_TOKENS = 4096
 """Taken for an answer whose length has no limit, when its cost is estimated; assumed."""

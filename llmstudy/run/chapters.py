@@ -23,8 +23,9 @@ from llmstudy.run.errors import NotebookError
 from llmstudy.run.notebook import Execution, load_libraries
 
 if TYPE_CHECKING:
-    from llmstudy.diff import Run
+    from llmstudy.compare.diff import Run
     from llmstudy.study import Study
+
 
 CHAPTERS: Mapping[str, tuple[str, ...]] = {
     "05_self_hosting": (),
@@ -89,7 +90,7 @@ def run_study(
     out: by default `outputs` in the current folder. progress: whether to show it, on stderr.
     probe: as `assess.probes.own_tables`. previous: the run's folder whose memo this one follows: by
     default the study's latest in `out` that can be compared. What has changed since is written as
-    `results/diff.json` (see `llmstudy.diff`) before the memo is.
+    `results/diff.json` (see `llmstudy.compare.diff`) before the memo is.
     Raises: StudyError if the study cannot be used, ValueError if its log, a probe run that it names
     or the previous run cannot, and then nothing is written; RunError if a chapter fails, and then
     all that was written is kept in `out/STUDY/failed-RUN-ID/`.
@@ -97,7 +98,7 @@ def run_study(
     started = datetime.now(UTC)
     load_libraries()
     # imported while the server imports the chapters' libraries: neither is quick
-    from llmstudy.diff import uncounted_looks
+    from llmstudy.compare.diff import uncounted_looks
     from llmstudy.run import pages
     from llmstudy.run.record import paths_of
     from llmstudy.study import load
@@ -107,11 +108,11 @@ def run_study(
     _own(home, file)
     # what the chapters read is tried first: a fault is told before anybody waits for one of them
     if study.requests:
-        from llmstudy.evidence import traffic_of
+        from llmstudy.evidence.traffic import traffic_of
 
         traffic_of(study)
     if any(route.probe for route in study.routes.values()):
-        from llmstudy.probed import probes_of
+        from llmstudy.evidence.probes import probes_of
 
         probes_of(study)
     then = _previous(previous, study.study, out)
@@ -211,13 +212,13 @@ def _keep_changes(
     """What has changed since the previous run, for the memo to tell."""
     if then is None:
         return
-    from llmstudy import canonical
-    from llmstudy.run.compare import compared
+    from llmstudy import io
+    from llmstudy.compare.runs import compared
     from llmstudy.run.record import run_under_way
 
     found = compared(then, run_under_way(draft, run_id, study, made))
     found["now"]["run_id"] = None  # a moment's name, which the memo's own provenance tells
-    canonical.write(draft / "results" / "diff.json", canonical.dumps(found))
+    io.write(draft / "results" / "diff.json", io.dumps(found))
 
 
 # ---- the chapters in order ----------------------------------------------------------------------

@@ -35,10 +35,10 @@ LIBRARIES = [
     "genai_prices",
     "SALib.analyze.sobol",
     "llmstudy.run.kernel",
-    "llmstudy.assess.case",
-    "llmstudy.headings",
+    "llmstudy.evidence.case",
+    "llmstudy.chapters.findings",
     "llmstudy.memo.sections",
-    "llmstudy.results",
+    "llmstudy.run.record",
 ]
 """What chapters import. The server keeps it: code that is edited later needs a new process."""
 

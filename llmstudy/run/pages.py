@@ -10,7 +10,7 @@ from urllib.parse import quote
 import nbformat
 from nbformat import NotebookNode
 
-from llmstudy import canonical
+from llmstudy import io
 from llmstudy.memo import lint, render, sections
 from llmstudy.study import Study
 
@@ -33,7 +33,7 @@ def write_chapter(folder: Path, name: str, chapters: Iterable[str]) -> None:
         page = render.chapter_html(_notebook(folder, name), _title(name), _links(chapters))
     except render.RenderError as error:
         raise render.RenderError(f"{name}: {error}") from None
-    canonical.write(folder / f"{name}.html", page)
+    io.write(folder / f"{name}.html", page)
 
 
 def write_memo(
@@ -50,7 +50,7 @@ def write_memo(
     notebook = _notebook(folder, name)
     notebook.cells.append(_showing(sections.provenance(made)))
     page = render.memo_html(notebook)
-    canonical.write(folder / "memo.html", page)
+    io.write(folder / "memo.html", page)
     most = lint.MEMO_PAGES, lint.APPENDIX_PAGES
     pages = render.paper(page, folder / "memo.pdf", most) if with_pdf else None
     check_memo(folder, page)
@@ -79,8 +79,8 @@ def write_results(folder: Path, name: str) -> None:
     """
     try:
         memo = json.loads((folder / "results" / f"{name}.json").read_text(encoding="utf-8"))
-        canonical.write(folder / "results.json", canonical.dumps(memo["results"]))
-        canonical.write(folder / "figures.csv", (folder / "tables" / "figures.csv").read_bytes())
+        io.write(folder / "results.json", io.dumps(memo["results"]))
+        io.write(folder / "figures.csv", (folder / "tables" / "figures.csv").read_bytes())
     except (FileNotFoundError, KeyError) as error:
         raise ValueError(
             f"{name} must write `results` and some chapter the table `figures`, but {error} is "
@@ -90,7 +90,7 @@ def write_results(folder: Path, name: str) -> None:
 
 def write_provenance(folder: Path, record: Mapping[str, Any]) -> None:
     """`provenance.json`: of what and how the run was made."""
-    canonical.write(folder / "provenance.json", canonical.dumps(record))
+    io.write(folder / "provenance.json", io.dumps(record))
 
 
 def write_index(folder: Path, study: Study, chapters: Iterable[str]) -> None:
@@ -115,7 +115,7 @@ def write_index(folder: Path, study: Study, chapters: Iterable[str]) -> None:
     ]
     listing = nbformat.v4.new_notebook(cells=[_showing("\n".join(parts))])  # type: ignore[no-untyped-call]
     page = render.chapter_html(listing, "Overview", _links(chapters))
-    canonical.write(folder / "index.html", page)
+    io.write(folder / "index.html", page)
 
 
 def _showing(fragment: str) -> NotebookNode:

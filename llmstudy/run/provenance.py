@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llmstudy import __version__, paths
+from llmstudy.io import sha256
 
 
 def fingerprint(notebook: Path) -> str:
@@ -58,33 +59,6 @@ def made_of(study: Path, log: Path | None = None) -> dict[str, Any]:
         "notebooks_sha256": {f.stem: fingerprint(f) for f in notebooks},
         "lock_sha256": sha256(lock) if lock.is_file() else None,
     }
-
-
-def inputs(made: Mapping[str, Any]) -> dict[str, str | None]:
-    """What a run rests on by the name that a reader knows, each with its hash or version.
-
-    made: as `made_of`; it may hold more, and an older run's may lack something.
-
-    >>> inputs({"package": "0.1.0", "data_sha256": {"a.csv": "1f"}})["data/a.csv"]
-    '1f'
-    """
-    data = {f"data/{name}": sha for name, sha in made.get("data_sha256", {}).items()}
-    chapters = made.get("notebooks_sha256", {})
-    return {
-        **data,
-        **{f"the notebook {name}": sha for name, sha in chapters.items()},
-        "the study file": made.get("study_sha256"),
-        "the request log": made.get("log_sha256"),
-        "requirements.lock": made.get("lock_sha256"),
-        "the code of llmstudy": made.get("code_sha256"),
-        "the version of llmstudy": made["package"],
-    }
-
-
-def sha256(file: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with file.open("rb") as stream:  # a log may be larger than the memory
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _sha256_of_all(files: Iterable[Path], root: Path) -> str:

@@ -1,14 +1,184 @@
-"""What did an earlier run find, and from what? Reads a run's folder as it was kept."""
+"""What does a run say in `results.json`, and how is an earlier run's folder read?
+
+The schema is versioned: a field may be added under the same version, but never change its meaning.
+`null` means never (within the stated horizon and volume cap), or not known; there is no NaN and no
+Infinity. `llmstudy.run.record.schema()` is the JSON Schema. The tables in it are described where
+all tables are, in `llmstudy.tables`.
+"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from llmstudy.diff import Run, diff
-from llmstudy.results import assemble
+from pydantic import Field, create_model
+
+from llmstudy.compare.diff import Run, diff
 from llmstudy.study import Study
-from llmstudy.study.kept import restored
+from llmstudy.study.snapshot import restored
+from llmstudy.tables import Record, Spread, record, tables
+
+VERSION = "1.0"
+
+Arm = Literal["proprietary_api", "hosted_open", "self_hosted"]
+
+
+class ReasonRecord(Record):
+    """One fact that a verdict rests on."""
+
+    code: str = Field(description="privacy, context, latency, cost, quality or rate limit")
+    route: str
+    sentence: str
+
+
+class CollectRecord(Record):
+    """Evidence that could change a verdict."""
+
+    what: str = Field(description="intake, golden items, probe, cost, contract or rate limit")
+    n: int | None = Field(description="how many, where that can be counted")
+    usd: float | None
+    sentence: str
+
+
+class WorkloadVerdict(Record):
+    """Where one workload runs until further evidence, and why."""
+
+    arm: Arm = Field(description="where it runs; with no permitted route, where it could")
+    decision: Literal["stay", "move", "undecided"]
+    route: str | None
+    contract: str = Field(description="the contract in force that its data class needs")
+    target: str | None = Field(description="the route to move to, or that evidence may favour")
+    collect: list[CollectRecord]
+    reasons: list[ReasonRecord]
+
+
+class VerdictRecord(Record):
+    """The verdict: overall, and of each workload."""
+
+    overall: Literal["api_first", "hybrid", "off_api"]
+    workloads: dict[str, WorkloadVerdict]
+
+
+class LogRecord(Record):
+    """What was read of the request log; all 0 without one."""
+
+    rows_read: int
+    rows_accepted: int
+    rows_quarantined: int
+    rows_lost: int = Field(description="quarantined rows whose request no other row holds")
+    reasons: dict[str, int] = Field(description="quarantined rows by the reason against them")
+    set_aside: list[str]
+    warnings: list[str]
+
+
+class _Head(Record):
+    """One run of one study."""
+
+    version: str = VERSION
+    study: str
+    as_of: str
+    horizon_months: int
+    volume_cap_requests_per_month: float
+    seed: int
+    verdict: VerdictRecord
+    collect_first: list[str] = Field(description="intake questions answered unknown")
+    log: LogRecord
+    month_usd: float = Field(description="this month's bill over all workloads, at the median")
+    stay_usd: Spread = Field(
+        description="bill over the horizon when nothing moves, at the study's discount rate"
+    )
+    saving_usd: Spread | None = Field(
+        description="saving of the moves over the horizon, each begun on the plan's date"
+    )
+    saving_if_now_usd: Spread | None = Field(description="the same, were they begun today")
+    at_stake_usd: Spread | None = Field(
+        description="saving that better evidence could release, on the plan's dates"
+    )
+    at_stake_if_now_usd: Spread | None = Field(description="the same, were the moves begun today")
+    measure_next: str | None = Field(description="null: nothing is worth measuring")
+    five_questions: str = Field(description="T6: api, undecided or consider self-hosting")
+
+
+_TEAM = "team"
+"""The one table that is a single row."""
+
+_PLACES = {"worth": "measurements"}
+"""Where a table stands in `results.json`, if not under its own name."""
+
+_TABLES: Mapping[str, Any] = {
+    _PLACES.get(name, name): (record(name) if name == _TEAM else list[record(name)], ...)  # type: ignore[misc]
+    for name, table in tables().items()
+    if table.promised
+}
+
+Results = create_model("Results", __base__=_Head, __doc__="One run of one study.", **_TABLES)
+
+
+def assemble(study: Study, chapters: Mapping[str, Mapping[str, Any]]) -> Record:
+    """The results of a run from those of its chapters (by name, as their JSON reads)."""
+    decided = chapters["07_triggers_and_routing"]
+    crossing, evidence = chapters["06_crossover"], chapters["01_evidence"]
+    rows = {name: table for chapter in chapters.values() for name, table in chapter.items()}
+    rows["flips"] = [row for row in rows["flips"] if row["flips_at"] is not None]
+    rows["savings"] = [_in_spreads(row) for row in rows["savings"]]
+    rows[_TEAM] = [decided[_TEAM]]
+    promised = {
+        _PLACES.get(name, name): list(_picked(rows[name], table.promised))
+        for name, table in tables().items()
+        if table.promised
+    }
+
+    def spread(row: Mapping[str, float] | None) -> Spread | None:
+        return None if row is None else Spread(**{k: row[k] for k in Spread.model_fields})
+
+    return Results(
+        study=study.study,
+        as_of=study.as_of.isoformat(),
+        horizon_months=study.months,
+        volume_cap_requests_per_month=study.volume_cap.value,
+        seed=study.seed,
+        verdict=VerdictRecord(overall=decided["overall"], workloads=decided["verdicts"]),
+        collect_first=evidence["unknown"],
+        log=LogRecord(**{k: evidence[k] for k in ("set_aside", "warnings")}, **evidence["log"]),
+        month_usd=crossing["month_usd"]["today"],
+        stay_usd=spread(crossing["month_usd"]["horizon"]),
+        saving_usd=spread(decided["saving"]),
+        saving_if_now_usd=spread(decided["saving_if_now"]),
+        at_stake_usd=spread(decided["at_stake"]),
+        at_stake_if_now_usd=spread(decided["at_stake_if_now"]),
+        measure_next=_next(crossing["measure_next"]),
+        five_questions=decided["five_questions"]["verdict"],
+        **(promised | {_TEAM: promised[_TEAM][0]}),
+    )
+
+
+def _picked(rows: Iterable[Mapping[str, Any]], names: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """The rows without the columns that are not promised."""
+    return ({name: row[name] for name in names} for row in rows)
+
+
+def _in_spreads(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of savings with its percentiles in spreads, as `results.json` has them."""
+    ends = ("p10", "p50", "p90")
+    return {
+        **row,
+        "saving_usd": {end: row[f"saving_{end}_usd"] for end in ends},
+        "pays_from_month": {end: row[f"pays_from_month_{end}"] for end in ends},
+    }
+
+
+def _next(row: Mapping[str, Any] | None) -> str | None:
+    return None if row is None else f"{row['workload']}: {row['measurement']}"
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of `results.json`.
+
+    >>> schema()["properties"]["version"]["default"]
+    '1.0'
+    """
+    return Results.model_json_schema()
+
 
 READ = ("01_evidence", "05_self_hosting", "06_crossover")
 """The chapters whose results a comparison reads."""

@@ -25,7 +25,7 @@ def execute_reference(progress: bool = True) -> Path:
     load_libraries()
     import nbformat  # while the server imports the chapters' libraries
 
-    from llmstudy import canonical
+    from llmstudy import io
 
     parameters = {"study": "params/default.yaml", "run": "."}  # the folder of the notebook itself
     with (
@@ -36,12 +36,12 @@ def execute_reference(progress: bool = True) -> Path:
             for name in ended:
                 notebook: Any = nbformat.read(folder / f"{name}.ipynb", as_version=4)  # type: ignore[no-untyped-call]
                 text: str = nbformat.writes(_lasting(notebook))  # type: ignore[no-untyped-call]
-                canonical.write(folder / f"{name}.ipynb", text + "\n")
+                io.write(folder / f"{name}.ipynb", text + "\n")
         found = {
             name: provenance.fingerprint(paths.notebooks() / f"{name}.ipynb")
             for name in sorted(CHAPTERS)
         }
-        canonical.write(folder / "fingerprint.json", canonical.dumps(found))
+        io.write(folder / "fingerprint.json", io.dumps(found))
     return paths.reference()
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from llmstudy.capacity import replicas
+from llmstudy.measures.capacity import replicas
 from llmstudy.source_memo.premises import BLEND, GPUS_PER_NODE, Mix, Premises
 from llmstudy.source_memo.serving import Serving
 from llmstudy.units import HOURS_PER_MONTH

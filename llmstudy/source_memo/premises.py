@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from llmstudy.cost import committed_usd_per_gpu_hour, replica_month_usd
+from llmstudy.measures.cost import replica_month_usd
 from llmstudy.prices import ApiRate
+from llmstudy.prices.gpu import committed_usd_per_gpu_hour
 from llmstudy.source_memo.tables import ranges_of
 
 GPUS_PER_NODE = 8

@@ -5,7 +5,8 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from llmstudy.capacity import (
+from llmstudy.figure import FloatArray
+from llmstudy.measures.capacity import (
     capacity_at_slo,
     fit_serving_curve,
     gpu,
@@ -13,12 +14,11 @@ from llmstudy.capacity import (
     replicas,
     serving_points,
 )
-from llmstudy.cost import usd_per_million_tokens
-from llmstudy.figure import FloatArray
+from llmstudy.measures.cost import usd_per_million_tokens
 from llmstudy.prices import RESERVED_PRICE_SHARE, gpu_prices, rate
+from llmstudy.simulate import stepped_crossover
 from llmstudy.source_memo.premises import BLEND, GPUS_PER_NODE, Mix, Premises
 from llmstudy.source_memo.serving import MODEL, Serving
-from llmstudy.uncertainty import stepped_crossover
 from llmstudy.units import HOURS_PER_MONTH
 
 Ranges = dict[str, tuple[float, float, str]]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from llmstudy.capacity import (
+from llmstudy.measures.capacity import (
     CannotServe,
     Gpu,
     ServingCurve,

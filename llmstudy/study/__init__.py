@@ -9,8 +9,8 @@ to mend it: an unknown key, a missing unit, a value outside its range, an unansw
 study is in `evidence`.
 """
 
+from llmstudy.study.figures import bundled_figures, quantity
 from llmstudy.study.loading import StudyError, load
-from llmstudy.study.quantities import bundled_figures, quantity
 from llmstudy.study.schema import (
     ApiRoute,
     ArmName,

@@ -61,7 +61,7 @@ def _unpriced(study: Study) -> Iterator[tuple[Keys, str]]:
 
 def _unscored(study: Study) -> Iterator[tuple[Keys, str]]:
     """Pairs of models that no bundled table has, and that bring no counts of their own."""
-    from llmstudy.quality import paired_counts
+    from llmstudy.measures.quality import paired_counts
 
     for name, workload in study.workloads.items():
         for route, given in workload.quality.evidence.items():

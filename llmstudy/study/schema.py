@@ -33,7 +33,7 @@ from llmstudy.study.fields import (
     Text,
     WorkloadName,
 )
-from llmstudy.study.quantities import MOST, bundled_figures, quantity
+from llmstudy.study.figures import MOST, bundled_figures, quantity
 from llmstudy.text import excerpt
 
 

@@ -22,7 +22,7 @@ import pandas as pd
 from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from llmstudy import canonical
+from llmstudy import io
 from llmstudy.text import count, never_or, share
 
 
@@ -271,8 +271,8 @@ def shown(frame: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 _SHOWN = {
-    "share": lambda x: None if canonical.missing(x) else share(x),
-    "reach": lambda x: never_or(None if canonical.missing(x) else x, count),
+    "share": lambda x: None if io.missing(x) else share(x),
+    "reach": lambda x: never_or(None if io.missing(x) else x, count),
 }
 """How a page writes the cells of a column of that type."""
 
@@ -344,7 +344,7 @@ def _row(cells: tuple[Any, ...], numeric: list[bool]) -> str:
 
 
 def _cell(cell: Any) -> str:
-    if canonical.missing(cell):
+    if io.missing(cell):
         return "–"
     if pd.api.types.is_bool(cell):
         return "yes" if cell else "no"

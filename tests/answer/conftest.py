@@ -6,7 +6,7 @@ import pytest
 
 from llmstudy import paths
 from llmstudy.answer import prepare
-from llmstudy.assess.case import open_case
+from llmstudy.evidence.case import open_case
 from llmstudy.study import load
 
 

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from llmstudy import capacity, paths, quality
-from llmstudy import uncertainty as mc
+from llmstudy import paths, simulate
 from llmstudy.answer import (
     BASE,
     Changes,
@@ -20,13 +19,15 @@ from llmstudy.answer import (
     with_quotes,
 )
 from llmstudy.answer.prepared import setting
-from llmstudy.assess.case import Case, open_case
-from llmstudy.assess.market import discount_draws, market, permissions, stay_draws
-from llmstudy.assess.measured import measured
-from llmstudy.assess.projection import move_futures, savings_table
-from llmstudy.assess.quality import counts_of, quality_tables
-from llmstudy.capacity.sizing import peak
+from llmstudy.chapters.all import measured
+from llmstudy.chapters.quality import quality_tables
+from llmstudy.evidence.case import Case, open_case, permissions
 from llmstudy.figure import Figure
+from llmstudy.measures import capacity, quality
+from llmstudy.measures.capacity.sizing import peak
+from llmstudy.simulate.inputs import discount_draws, market, stay_draws
+from llmstudy.simulate.projection import move_futures, savings_table
+from llmstudy.simulate.quality import counts_of
 from llmstudy.study import load
 
 OWN = "h200-llama-3.1-70b"
@@ -227,7 +228,7 @@ def test_a_saving_is_that_of_the_model_of_the_sensitivity(base):
     for name, route in [("extraction", OWN), ("extraction", "openai-gpt-6-luna")]:
         d = base.draws(base.study, base.base, name, route)
         current, offer = base.base.offer(name, "openai-gpt-4o"), base.base.offer(name, route)
-        wanted = mc.move_saving_usd(current, offer, d, base.study.months)
+        wanted = simulate.move_saving_usd(current, offer, d, base.study.months)
         (move,) = (move for move in at.moves[name] if move.route == route)
         assert move.saving_usd() == pytest.approx(wanted)
 

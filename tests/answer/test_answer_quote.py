@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmstudy import rent
+from llmstudy.evidence import gpu_hours
 from llmstudy.study import load
 
 ROUTE = "h200-llama-3.1-70b"
@@ -16,7 +16,7 @@ def test_a_quote_takes_the_place_of_the_list_under_the_same_discount(variant):
             ("rented_from: nebius", "rented_from: nebius\n    on_demand_quote: 7 USD/h"),
         )
     ).routes[ROUTE]
-    before, after = (rent.gpu_hour(route, 0.0) for route in (listed, quoted))
+    before, after = (gpu_hours.gpu_hour(route, 0.0) for route in (listed, quoted))
     # 40 % on demand, and 60 % at 55 to 80 % of that
     assert after.value == pytest.approx(7 * (0.4 + 0.6 * 0.675))
     assert (after.low, after.high) == (pytest.approx(5.11), pytest.approx(6.16))

@@ -5,15 +5,18 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from llmstudy import capacity, evidence, paths, study
+from llmstudy import paths, study
 from llmstudy.answer import Replay, answer, prepare
-from llmstudy.assess import market
-from llmstudy.assess.case import Case, open_case
-from llmstudy.assess.futures import portfolio_saving
-from llmstudy.assess.invoiced import logged_bills, monthly_bills
-from llmstudy.assess.measured import measured
+from llmstudy.chapters.all import measured
+from llmstudy.evidence import case
+from llmstudy.evidence.case import Case, open_case
+from llmstudy.evidence.traffic import traffic_of
 from llmstudy.figure import Figure
-from llmstudy.study.kept import kept, restored
+from llmstudy.measures import capacity
+from llmstudy.simulate import inputs
+from llmstudy.simulate.futures import portfolio_saving
+from llmstudy.simulate.invoices import logged_bills, monthly_bills
+from llmstudy.study.snapshot import kept, restored
 
 
 @pytest.fixture(autouse=True)
@@ -93,18 +96,18 @@ def test_what_each_month_is_billed_is_the_bill_of_staying_without_what_no_invoic
         update={"evaluation": free, "model_life": for_ever, "hosted_model_life": for_ever}
     )
     bare = default.model_copy(update={"api_use": use})
-    offers = market.market(reference["02_cost"], reference["05_self_hosting"])
-    allowed = market.permissions(bare)
+    offers = inputs.market(reference["02_cost"], reference["05_self_hosting"])
+    allowed = case.permissions(bare)
     rows = monthly_bills(bare, offers, allowed[~allowed["current"] & allowed["permitted"]])
-    stay = market.stay_draws(bare, offers)
+    stay = inputs.stay_draws(bare, offers)
     by_place = {(row["workload"], row["route"]): row for row in rows}
     for name, bills in stay.items():
         row = by_place[name, bare.workloads[name].current_route]
         p10, p50, p90 = (row[key] for key in ("p10_usd", "p50_usd", "p90_usd"))
         for month in (0, 11, 23):
-            known = market.spread(bills[:, month])
+            known = inputs.spread(bills[:, month])
             assert (p10[month], p50[month], p90[month]) == pytest.approx(tuple(known.values()))
-    whole = market.spread(sum(stay.values())[:, 5])
+    whole = inputs.spread(sum(stay.values())[:, 5])
     assert by_place[None, None]["p50_usd"][5] == pytest.approx(whole["p50"])
 
 
@@ -131,7 +134,7 @@ def logged(tmp_path, small):
 
 @pytest.mark.parametrize("failed", [None, 1])
 def test_a_whole_month_of_a_log_is_billed_by_its_tokens_at_list_price(logged, failed):
-    traffic = evidence.traffic_of(logged)
+    traffic = traffic_of(logged)
     retried = pd.array([failed] * len(traffic.requests), "Int64")
     requests = traffic.requests.assign(failed_attempts=retried)
     bills = logged_bills(Case(logged, replace(traffic, requests=requests)))
@@ -147,7 +150,7 @@ def test_a_study_that_was_kept_with_its_logs_figures_is_replayed_on_the_log(logg
     """As `llmstudy diff` does it: the figures stand in the study, and nothing is measured twice."""
     case = open_case(logged)
     later = restored(kept(case.study)).model_copy(update={"requests": logged.requests})
-    replay = Replay(Case(later, evidence.traffic_of(later)))
+    replay = Replay(Case(later, traffic_of(later)))
     anew = answer_of(logged)
     unlogged = later.model_copy(update={"requests": None})  # as a mixture of two studies is
     for kind, amount in anew.amounts.items():
@@ -156,7 +159,7 @@ def test_a_study_that_was_kept_with_its_logs_figures_is_replayed_on_the_log(logg
 
 def test_where_nobody_has_a_fleet_the_savings_of_moves_add_up(reference):
     default = study.load(paths.params("default.yaml"))
-    offers = market.market(reference["02_cost"], reference["05_self_hosting"])
+    offers = inputs.market(reference["02_cost"], reference["05_self_hosting"])
     targets = {"support-chat": "openai-gpt-6-luna", "classification": "groq-llama-3.1-8b"}
     each = [portfolio_saving(default, offers, {name: to}) for name, to in targets.items()]
     assert portfolio_saving(default, offers, targets) == pytest.approx(sum(each))

@@ -9,11 +9,11 @@ import json
 import pytest
 
 from llmstudy import paths
-from llmstudy.memo.facts import Facts
+from llmstudy.memo.context import Facts
 from llmstudy.run import CHAPTERS
+from llmstudy.run.sweep import page as portfolio
+from llmstudy.run.sweep.portfolio import failed, row, totals
 from llmstudy.study import load
-from llmstudy.sweep import page as portfolio
-from llmstudy.sweep.portfolio import failed, row, totals
 
 PAGES = ["index", "memo", *sorted(CHAPTERS), "portfolio"]
 SCREENS = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 800}}

@@ -9,20 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from llmstudy import headings, paths
-from llmstudy.assess.case import Case, open_case
-from llmstudy.canonical import plain
+from llmstudy import paths
+from llmstudy.chapters import findings
 from llmstudy.decide.facts import Facts, Grounds
 from llmstudy.decide.facts.volume import tokens_in
 from llmstudy.decide.intake import intake_rows
-from llmstudy.decide.matrices import (
-    alternatives,
-    conditions,
-    five_questions,
-    matrix_tables,
-)
+from llmstudy.decide.matrices import alternatives, conditions, five_questions, matrix_tables
 from llmstudy.decide.matrices import indicators as judged
+from llmstudy.evidence.case import Case, open_case
 from llmstudy.figure import Figure
+from llmstudy.io import plain
 from llmstudy.study import bundled_figures, load
 from llmstudy.text import count
 
@@ -186,7 +182,7 @@ def test_what_nobody_answered_is_asked_in_the_order_in_which_it_moves_the_saving
     )
     assert asked["moves_usd"].iloc[0] == pytest.approx(swing)
     assert list(asked["answer"]) == ["unknown"] * 3
-    assert "ask first: requests of extraction" in headings.intake({"intake": plain(rows)})
+    assert "ask first: requests of extraction" in findings.intake({"intake": plain(rows)})
 
 
 def certain(study):
@@ -407,13 +403,13 @@ def test_a_move_that_is_still_open_leaves_open_whether_to_stay_on_apis(case, cha
 
 
 def test_headings_change_with_what_is_found(found):
-    assert headings.risks(found).startswith("Active risks: R01 (gemini-4-argon")
+    assert findings.risks(found).startswith("Active risks: R01 (gemini-4-argon")
     calm = {"risks": [row | {"state": "quiet"} for row in found["risks"]]}
-    assert headings.risks(calm) == "No risk is active; 0 of 23 have no live evidence"
+    assert findings.risks(calm) == "No risk is active; 0 of 23 have no live evidence"
     # a hosted model of today could serve long contexts, so that some work may yet leave the APIs
-    assert "API only with strict portability; not met" in headings.alternatives(found)
+    assert "API only with strict portability; not met" in findings.alternatives(found)
     nothing = plain({"alternatives": alternatives(conditions({}))})
-    assert headings.alternatives(nothing).startswith("The conditions for choosing it are open for")
+    assert findings.alternatives(nothing).startswith("The conditions for choosing it are open for")
     none = {"tradeoffs": [row | {"agrees": "not comparable"} for row in found["tradeoffs"]]}
-    assert headings.tradeoffs(none).startswith("None of the memo's trade-offs")
-    assert "upfront cost of proprietary API (higher)" in headings.tradeoffs(found)
+    assert findings.tradeoffs(none).startswith("None of the memo's trade-offs")
+    assert "upfront cost of proprietary API (higher)" in findings.tradeoffs(found)

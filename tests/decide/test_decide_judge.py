@@ -2,10 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmstudy.cost import break_even_utilisation, replica_month_usd
 from llmstudy.decide.judge import FIRING_GRADES, status
+from llmstudy.decide.triggers.rules import trigger_table
 from llmstudy.figure import GRADES
-from llmstudy.triggers import trigger_table
+from llmstudy.measures.cost import break_even_utilisation, replica_month_usd
 
 MONTH_S = 730 * 3600
 

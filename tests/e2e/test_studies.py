@@ -10,8 +10,8 @@ import pytest
 
 from llmstudy import paths
 from llmstudy.memo.render import external_references
-from llmstudy.results import Results
 from llmstudy.run import CHAPTERS, run_study
+from llmstudy.run.record import Results
 
 STUDIES = ("default", "source_memo", "regulated", "hyperscale")
 

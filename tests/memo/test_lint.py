@@ -8,14 +8,15 @@ from datetime import date
 import nbformat
 import pytest
 
-from llmstudy import canonical, paths
+from llmstudy import io, paths
 from llmstudy.memo import lint, render, sections
-from llmstudy.memo.facts import BEFORE_MEMO, Facts
+from llmstudy.memo.computed import reckoned
+from llmstudy.memo.context import BEFORE_MEMO, Facts
 from llmstudy.memo.lint import LintError, faults
-from llmstudy.memo.reckoned import reckoned
+from llmstudy.memo.sections import prose
 from llmstudy.run import provenance
 from llmstudy.study import load
-from llmstudy.study.kept import restored
+from llmstudy.study.snapshot import restored
 
 REFERENCE = paths.ROOT / "outputs" / "reference" / "results"
 MEMO = (
@@ -46,7 +47,7 @@ def study():
 def results(study):
     """The reference run's results, with what the memo reckons from them."""
     found = {name: json.loads((REFERENCE / f"{name}.json").read_text()) for name in BEFORE_MEMO}
-    return found | {"08_memo": canonical.plain({"reckoned": reckoned(Facts(study, found))})}
+    return found | {"08_memo": io.plain({"reckoned": reckoned(Facts(study, found))})}
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +110,7 @@ def test_a_study_of_many_workloads_keeps_the_budget_too(study, results):
     many = {name: times(found, names, 3) for name, found in results.items() if name != "08_memo"}
     copies = {f"{name}-{i}": w for name, w in study.workloads.items() for i in range(3)}
     large = study.model_copy(update={"workloads": copies})
-    many["08_memo"] = canonical.plain({"reckoned": reckoned(Facts(large, many))})
+    many["08_memo"] = io.plain({"reckoned": reckoned(Facts(large, many))})
     assert len(many["08_memo"]["reckoned"]["items"]["rows"]) == 9
     assert faults(page_of(large, many), many) == []
 
@@ -146,7 +147,7 @@ def test_a_rule_that_is_broken_is_told(broken, old, new, said):
 
 
 def test_a_name_of_the_study_or_a_date_is_no_number(broken):
-    name = sections.prose.owner_text("h200-llama-3.1-70b")
+    name = prose.owner_text("h200-llama-3.1-70b")
     said = f"not read from a log: {name} meets its p95 on 2026-12-18, G4, chapter 07."
     assert broken("not read from a log.", said) == []
 
@@ -174,7 +175,7 @@ def test_the_owners_own_words_break_no_rule(study, results):
     found = renamed({n: table for n, table in results.items() if n != "08_memo"}, names)
     said = dict.fromkeys(("question", "company", "owner", "decider"), OWNER)
     theirs = restored(found["01_evidence"]["study"]).model_copy(update=said)
-    found["08_memo"] = canonical.plain({"reckoned": reckoned(Facts(theirs, found))})
+    found["08_memo"] = io.plain({"reckoned": reckoned(Facts(theirs, found))})
     page = page_of(theirs, found)
     assert faults(page, found) == []
     assert "<b>A$AP" not in page
@@ -372,7 +373,7 @@ def test_without_a_candidate_the_memo_says_so_and_offers_no_other_option(study, 
         row["target"] = None
     alone = {name: w.model_copy(update={"candidates": ()}) for name, w in study.workloads.items()}
     lonely = study.model_copy(update={"workloads": alone})
-    found["08_memo"] = canonical.plain({"reckoned": reckoned(Facts(lonely, found))})
+    found["08_memo"] = io.plain({"reckoned": reckoned(Facts(lonely, found))})
     page = page_of(lonely, found)
     assert faults(page, found) == []
     assert "Why not the others" not in page
@@ -398,7 +399,7 @@ def test_data_that_no_route_may_see_are_stopped_and_not_told_to_stay(
     for row in found["06_crossover"]["permissions"]:
         if row["workload"] == "extraction":
             row |= {"permitted": False, "missing": missing, "self_hosting": own_fleet}
-    found["08_memo"] = canonical.plain({"reckoned": reckoned(Facts(study, found))})
+    found["08_memo"] = io.plain({"reckoned": reckoned(Facts(study, found))})
     told = Facts(study, found).located()
     said = re.sub(r"<[^>]+>", "", sections.recommendation(told))
     assert said.startswith("Stop sending extraction to today's route today, 2026-11-23: ")

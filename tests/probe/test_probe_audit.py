@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from llmstudy.probe.audit import LIMITS, audit
-from llmstudy.probe.intervals import metrics
-from llmstudy.probe.samples import COLUMNS, Run, Sample, table
+from llmstudy.probe.metrics import metrics
+from llmstudy.probe.run import COLUMNS, Run, Sample, table
 
 N = 240
 

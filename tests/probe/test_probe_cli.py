@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from llmstudy.cli import app
-from llmstudy.probe import record
-from llmstudy.probe.samples import Run, Sample, table
+from llmstudy.probe import run
+from llmstudy.probe.run import Run, Sample, table
 
 METRICS = ("ttft_ms", "tpot_ms", "itl_ms", "e2e_ms")
 
@@ -50,7 +50,7 @@ def simulated(folder, shift_s=0.0, rate_per_s=10.0, n=120, asked_per_s=None, itl
         for i in range(n)
     ]
     load = {"process": "poisson", "rate_per_s": asked_per_s or rate_per_s, "n": n, "warmup_n": 0}
-    record.write(folder, Run(table(samples), {"ended": "complete", "load": load}))
+    run.write(folder, Run(table(samples), {"ended": "complete", "load": load}))
     return folder
 
 
@@ -65,7 +65,7 @@ def test_a_run_prints_its_metrics_and_audit_and_exits_by_its_validity(mock, tmp_
     assert told["metrics"]["ttft_ms"]["p95"] is None  # 40 requests do not support it
     assert told["metrics"]["ttft_ms"]["p50"] > 4  # the mock waits 5 ms
     assert told["load"]["seed"] == 7
-    kept = record.read(tmp_path / "run")
+    kept = run.read(tmp_path / "run")
     assert len(kept.samples) == 45
     assert kept.facts["ended"] == "complete"
 
@@ -83,7 +83,7 @@ def test_a_vllm_server_tells_its_counters_and_counts_every_chunk(mock_server, tm
     told = json.loads(done.stdout)
     assert told["serving"] == {"engine": "vllm", "engine_version": "0.0.mock"}
     assert told["server_counters"]["vllm:prefix_cache_queries_total"] > 0
-    kept = record.read(tmp_path / "run")
+    kept = run.read(tmp_path / "run")
     assert kept.facts["server_counters"] == told["server_counters"]
     assert kept.samples["content_tokens"].map(sum).unique().tolist() == [4]
 
@@ -222,7 +222,7 @@ def test_a_killed_run_is_reported_as_it_is_and_finished(mock, tmp_path):
     assert told["audit"]["valid"] is False
     assert told["ended"] == "running"
     quick(mock, *rate, "--resume")
-    kept = record.read(folder)
+    kept = run.read(folder)
     assert kept.samples["index"].tolist() == list(range(45))
 
 
@@ -237,7 +237,7 @@ def test_a_log_gives_lengths_and_arrivals(mock, tmp_path):
     given = ("--log", log, "--log-format", "csv", *columns, "--requests", 30, "--warmup", 10)
     done = probe(*place, *given, "--out", tmp_path / "run", "--json")
     assert done.exit_code in (0, 3), done.output
-    samples = record.read(tmp_path / "run").samples
+    samples = run.read(tmp_path / "run").samples
     assert samples["asked_input_tokens"].tolist() == [20 + i for i in range(40)]
     assert samples["scheduled_s"].diff().dropna().round(6).unique().tolist() == [0.05]
 

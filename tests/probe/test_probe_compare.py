@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 from scipy.signal import lfilter
 
-from llmstudy.latency import quantile_interval
+from llmstudy.measures.latency import quantile_interval
 from llmstudy.probe.compare import Spread, block_length, compare, pilot_spread, plan
-from llmstudy.probe.samples import COLUMNS, Run
+from llmstudy.probe.run import COLUMNS, Run
 
 
 def run_of(ttft, ok=True, **columns):

@@ -19,7 +19,7 @@ from llmstudy.probe.endpoint import Endpoint, Request, _wait_s, call
 from llmstudy.probe.load import Limits, calibrate, run_load
 from llmstudy.probe.prompts import plan
 from llmstudy.probe.report import report
-from llmstudy.probe.samples import table, with_metrics
+from llmstudy.probe.run import table, with_metrics
 from llmstudy.probe.spend import TokenPrice
 
 KEY = "sk-very-secret-0123456789"

@@ -12,17 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmstudy import canonical, paths
-from llmstudy.probe import record as run_folder
+from llmstudy import io, paths
+from llmstudy.probe import run as run_folder
 from llmstudy.probe.audit import audit
-from llmstudy.probe.importers import (
-    TOOLS,
-    published_against_derived,
-    read_results,
-)
+from llmstudy.probe.importers import TOOLS, published_against_derived, read_results
 from llmstudy.probe.importers.result_file import error_word
 from llmstudy.probe.report import report
-from llmstudy.probe.samples import COLUMNS, Run, chunk_gaps_s, with_metrics
+from llmstudy.probe.run import COLUMNS, Run, chunk_gaps_s, with_metrics
 
 # ---------------------------------------------------------------------------- files made by hand
 
@@ -920,7 +916,7 @@ def test_a_file_with_any_number_absurd_is_imported_reported_and_kept(written, to
             assert str(path) in found, place
             assert "version" in place or change in (1e308, 10**400), found
             continue
-        canonical.dumps(canonical.plain(report(found), "run"))
+        io.dumps(io.plain(report(found), "run"))
         published_against_derived(found)
         run_folder.write(path.parent / f"run-{i}", found)
         assert len(run_folder.read(path.parent / f"run-{i}").samples) == len(found.samples)
@@ -1002,7 +998,7 @@ def test_a_benchmark_is_not_chosen_where_a_file_holds_one(written):
 @pytest.mark.parametrize("tool", SMALL)
 def test_facts_are_plain_json_in_the_contracts_words(written, tool):
     facts = read_results(written(SMALL[tool])).facts
-    assert json.loads(canonical.dumps(facts))["schema_version"] == "1"
+    assert json.loads(io.dumps(facts))["schema_version"] == "1"
     processes = {"poisson", "gamma", "constant", "replay", "ramp", "closed", None}
     assert facts["load"]["process"] in processes
     assert {"tool", "endpoint", "lengths", "client", "serving", "spend"} <= set(facts)

@@ -13,12 +13,12 @@ from time import monotonic, perf_counter, sleep
 import numpy as np
 import pytest
 
-from llmstudy.probe import design, load, record
+from llmstudy.probe import design, load
 from llmstudy.probe.connection import Connections
 from llmstudy.probe.endpoint import Endpoint, Request, call
 from llmstudy.probe.load import Limits, run_load
 from llmstudy.probe.prompts import fixed_lengths, plan
-from llmstudy.probe.samples import with_metrics
+from llmstudy.probe.run import AT_SPEND_CAP, Recording, read, with_metrics
 from llmstudy.probe.spend import TokenPrice
 
 
@@ -207,7 +207,7 @@ def test_the_spend_cap_is_never_passed_with_many_under_way(mock_server, ask, tim
     assert 0 < billed <= cap_usd
     assert run.facts["spend"]["spent_usd"] == pytest.approx(billed)
     assert run.samples["cost_usd"].sum() == pytest.approx(billed)
-    assert run.facts["ended"] == record.AT_SPEND_CAP
+    assert run.facts["ended"] == AT_SPEND_CAP
     assert run.facts["spend"]["estimated_usd"] == pytest.approx(60 * PRICE.usd(5, 0, 33))
 
 
@@ -244,7 +244,7 @@ def test_a_sample_that_cannot_be_kept_ends_the_run_with_its_error(
             raise DiskFullError(28, "No space left on device")
         kept.append(sample)
 
-    monkeypatch.setattr(record.Recording, "append", full)
+    monkeypatch.setattr(Recording, "append", full)
     plan_ = timed(0.05 * np.arange(400)) if workers is None else untimed(400)
     began = monotonic()
     with pytest.raises(DiskFullError, match="No space left"):
@@ -287,7 +287,7 @@ def test_an_interrupt_ends_the_run_and_not_its_record(mock, ask, timed, tmp_path
     )
     assert run.facts["ended"] == "stopped: interrupted"
     assert 3 <= len(run.samples) < 2_000
-    again = record.read(tmp_path / "run")
+    again = read(tmp_path / "run")
     assert again.facts["ended"] == "stopped: interrupted"
     assert again.samples["index"].tolist() == run.samples["index"].tolist()
     # what was broken off may have been billed
@@ -348,7 +348,7 @@ def test_a_killed_run_is_readable_and_resumes_with_every_request_once(
         process.stdout.close()
         with (folder / "samples.jsonl").open("ab") as lines:
             lines.write(b'{"index": 39, "pha')  # as if the kill had come within a line
-        killed = record.read(folder)
+        killed = read(folder)
         assert killed.facts["ended"] == "running"
         assert 5 <= len(killed.samples) < 40
 
@@ -367,7 +367,7 @@ def test_a_killed_run_is_readable_and_resumes_with_every_request_once(
 
         run = run_load(endpoint, plan_, load_facts, workers=workers, folder=folder, resume=True)
         assert run.samples["index"].tolist() == list(range(40))
-        assert record.read(folder).samples["index"].tolist() == list(range(40))
+        assert read(folder).samples["index"].tolist() == list(range(40))
         assert (run.facts["ended"], run.facts["resumed"]) == ("complete", True)
         assert run.facts["started_at"] == killed.facts["started_at"]
         kept = run.samples[run.samples["index"].isin(killed.samples["index"])]
@@ -379,7 +379,7 @@ def test_a_killed_run_is_readable_and_resumes_with_every_request_once(
         before = server.truth()
         again = run_load(endpoint, plan_, load_facts, workers=workers, folder=folder, resume=True)
         assert len(again.samples) == 40  # a run that is complete is not touched
-        assert again.facts["client"] == record.read(folder).facts["client"]
+        assert again.facts["client"] == read(folder).facts["client"]
         assert len(server.truth()) == len(before)
 
 
@@ -408,7 +408,7 @@ def test_ctrl_c_leaves_a_finished_record(mock_server, tmp_path):
         said, _ = process.communicate(timeout=30)
     assert process.returncode == 0
     assert said.strip() == "stopped: interrupted"
-    run = record.read(tmp_path / "run")
+    run = read(tmp_path / "run")
     assert run.facts["ended"] == "stopped: interrupted"
     assert run.facts["client"]["wall_s"] > 0
 
@@ -438,7 +438,7 @@ def test_progress_tells_of_what_was_sent_and_came_back(mock, ask, timed):
 
 def test_facts_name_the_endpoint_the_tool_and_our_own_side(mock, ask, tmp_path):
     run = run_load(ask(mock), untimed(3), {"load": {"seed": 1}}, workers=1, folder=tmp_path / "r")
-    facts = record.read(tmp_path / "r").facts
+    facts = read(tmp_path / "r").facts
     assert facts["endpoint"]["model"] == "mock"
     assert facts["tool"]["name"] == "llmstudy"
     assert facts["load"] == {"seed": 1}

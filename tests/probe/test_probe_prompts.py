@@ -78,7 +78,7 @@ def test_words_make_the_tokens_asked_for_to_the_nearest_word(per_word, overhead,
 def counting_server(monkeypatch, per_word, overhead):
     """Makes `call` count the words of each prompt as a tokenizer of this kind would."""
     from llmstudy.probe import load
-    from llmstudy.probe.samples import Sample
+    from llmstudy.probe.run import Sample
 
     async def counted(_endpoint, request, message, *_):
         words = len(json.loads(message.partition(b"\r\n\r\n")[2])["messages"][0]["content"].split())

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
-from llmstudy import capacity
+from llmstudy.measures import capacity
+from llmstudy.measures.capacity import fit
+from llmstudy.measures.quality import wilson
 from llmstudy.probe import search
-from llmstudy.probe.samples import Run, Sample, table
+from llmstudy.probe.run import Run, Sample, table
 from llmstudy.probe.search import (
     SLO,
     backlog_growth,
@@ -23,7 +25,6 @@ from llmstudy.probe.search import (
     slo_margin,
     steady_state,
 )
-from llmstudy.quality import wilson
 
 PREFILL_S = 0.05
 ROW = table([Sample(0, "measure", 0.0, 0.0, ok=True)])
@@ -312,7 +313,7 @@ def test_too_few_points_are_refused():
 def groups(minimum=13):
     """The bundled groups with enough usable points, each with its limit and a guess."""
     every = capacity.serving_points()
-    for (model, gpu, precision, version), points in every.groupby(capacity.fit.GROUP):
+    for (model, gpu, precision, version), points in every.groupby(fit.GROUP):
         shape, card = capacity.model_shape(model), capacity.gpu(gpu)
         used = capacity.usable_points(points, shape, card, precision)
         if len(used) >= minimum:

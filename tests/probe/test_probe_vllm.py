@@ -24,12 +24,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from llmstudy.capacity import gpu, model_shape, serving_points
 from llmstudy.cli import app
 from llmstudy.cli.probe import gpu as command
-from llmstudy.probe import vllm
-from llmstudy.probe.samples import Run, Sample, table
-from llmstudy.probe.vllm import hardware, log, metrics, recorded, server
+from llmstudy.cli.probe import options
+from llmstudy.measures.capacity import gpu, model_shape, serving_points
+from llmstudy.probe import server_metrics, vllm
+from llmstudy.probe.run import Run, Sample, table
+from llmstudy.probe.vllm import hardware, log, recorded, server
 from llmstudy.probe.vllm import sweep as sweeps
 
 TINY = {
@@ -140,7 +141,7 @@ def test_a_server_is_ready_says_what_it_is_and_leaves_no_process(tiny, fake):
     with vllm.serve(tiny, ["--max-model-len=1024"], python=fake, progress=told.append) as running:
         worker = int((tiny / "worker").read_text())
         assert is_running(worker)
-        assert vllm.read_counters(running.base_url)["vllm:prompt_tokens_total"] == 7
+        assert server_metrics.read_counters(running.base_url)["vllm:prompt_tokens_total"] == 7
     assert not is_running(worker)
     assert running.model == "tiny"
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/v1", running.base_url)
@@ -197,7 +198,7 @@ def test_a_server_that_dies_in_use_is_told_apart_from_the_error_it_causes(tiny, 
         pytest.raises(vllm.ServerFailed, match=r"stopped while it was in use.*memory is full"),
         vllm.serve(tiny, python=fake) as running,
     ):
-        metrics._get(running.base_url.replace("/v1", f"/{what_dies}"), 5)
+        server_metrics._get(running.base_url.replace("/v1", f"/{what_dies}"), 5)
     assert not is_running(int((tiny / "worker").read_text()))
 
 
@@ -400,7 +401,7 @@ def test_variants_are_every_combination_each_with_its_flags():
 
 
 def test_counters_are_summed_over_labels_and_gauges_left_out():
-    assert metrics.parse_counters(METRICS) == {
+    assert server_metrics.parse_counters(METRICS) == {
         "vllm:prompt_tokens_total": 7,
         "vllm:time_to_first_token_seconds_count": 2,
         "vllm:time_to_first_token_seconds_sum": 0.5,
@@ -426,17 +427,17 @@ def test_no_label_however_odd_changes_a_value(rows):
     for labels, value in rows:
         inside = ",".join(f'l{i}="{escaped(label)}"' for i, label in enumerate(labels))
         text += f"vllm:x_total{{{inside}}} {value!r}\n" if labels else f"vllm:x_total {value!r}\n"
-    total = metrics.parse_counters(text)["vllm:x_total"]
+    total = server_metrics.parse_counters(text)["vllm:x_total"]
     assert isclose(total, sum(value for _, value in rows), rel_tol=1e-12)
 
 
 def test_a_run_is_the_difference_of_two_readings(monkeypatch):
     later = METRICS.replace("} 3.0", "} 13.0").replace('_sum{engine="0"} 0.5', "_sum{} 0.75")
     pages = iter([METRICS, later.replace('_count{engine="0"} 2.0', "_count{} 3.0")])
-    monkeypatch.setattr(metrics, "_get", lambda url, timeout_s: next(pages))
-    with vllm.counters("http://127.0.0.1:1/v1") as grown:
+    monkeypatch.setattr(server_metrics, "_get", lambda url, timeout_s: next(pages))
+    with server_metrics.counters("http://127.0.0.1:1/v1") as grown:
         assert grown == {}
-    view = vllm.server_view(grown)
+    view = server_metrics.server_view(grown)
     assert view["input_tokens"] == 10
     assert view["ttft_s"] == 0.25
     assert view["queue_s"] is None
@@ -445,16 +446,16 @@ def test_a_run_is_the_difference_of_two_readings(monkeypatch):
 
 def test_a_restarted_server_is_an_error():
     with pytest.raises(ValueError, match="restarted"):
-        metrics.growth({"a": 2.0}, {"a": 1.0})
+        server_metrics.growth({"a": 2.0}, {"a": 1.0})
 
 
 def test_a_server_that_is_not_there_or_not_vllm_is_named(tiny, fake):
     with pytest.raises(ValueError, match=r"127\.0\.0\.1:9/metrics does not answer"):
-        vllm.read_counters("http://127.0.0.1:9/v1/", timeout_s=1)
+        server_metrics.read_counters("http://127.0.0.1:9/v1/", timeout_s=1)
     with pytest.raises(ValueError, match="is no address"):
-        vllm.read_counters("127.0.0.1")
+        server_metrics.read_counters("127.0.0.1")
     with vllm.serve(tiny, python=fake) as running, pytest.raises(ValueError, match="404"):
-        vllm.read_counters(running.base_url + "/elsewhere")
+        server_metrics.read_counters(running.base_url + "/elsewhere")
 
 
 def test_client_and_server_are_compared_from_dispatch():
@@ -465,7 +466,7 @@ def test_client_and_server_are_compared_from_dispatch():
         "vllm:time_to_first_token_seconds_sum": 0.4,
         "vllm:time_to_first_token_seconds_count": 1.0,
     }
-    found = vllm.against_server(table([one, lost]), grown).set_index("metric")
+    found = server_metrics.against_server(table([one, lost]), grown).set_index("metric")
     assert found.loc["ttft_s", "client_mean_s"] == pytest.approx(0.5)
     assert found.loc["ttft_s", "client_minus_server_s"] == pytest.approx(0.1)
     assert found.loc["itl_s", "client_mean_s"] == pytest.approx(0.2)
@@ -805,7 +806,7 @@ def test_the_default_points_of_each_setting_fit_a_call_of_ten_minutes(monkeypatc
     defaults = signature(command.vllm).parameters
     n_points, longest_s = (
         defaults["points"].default,
-        command.o.seconds(defaults["max_point"].default, "--max-point"),
+        options.seconds(defaults["max_point"].default, "--max-point"),
     )
     pairs = [(1024, 1024), (8192, 1024), (1155, 211)]
     for name, quantized in [("8b", "none"), ("8b", "fp8"), ("70b", "fp8")]:

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from llmstudy.probe import vllm
-from llmstudy.probe.samples import Sample, table
-from llmstudy.probe.vllm.metrics import _get, parse_counters
+from llmstudy.probe import server_metrics, vllm
+from llmstudy.probe.run import Sample, table
+from llmstudy.probe.server_metrics import _get, parse_counters
 
 TOKENS = 12
 
@@ -102,17 +102,17 @@ def test_a_real_server_is_measured_agrees_with_its_counters_and_leaves_nothing(
         assert any("starting the engine" in line for line in told)
 
         complete(running, 0, [5] * 300)
-        with vllm.counters(running.base_url) as grown:
+        with server_metrics.counters(running.base_url) as grown:
             samples = table(
                 [complete(running, i, list(range(100 * i, 100 * i + 300))) for i in range(1, 9)]
             )
-        view = vllm.server_view(grown)
+        view = server_metrics.server_view(grown)
         assert view["requests"] == 8
         assert view["input_tokens"] == 8 * 300
         assert view["output_tokens"] == 8 * TOKENS
         assert view["preemptions"] == 0
         assert view["prefix_cache_hit_share"] == 0
-        both = vllm.against_server(samples, grown).set_index("metric")
+        both = server_metrics.against_server(samples, grown).set_index("metric")
         requests = both.loc[["ttft_s", "e2e_s"]]
         assert (requests["client_n"] == requests["server_n"]).all()
         # a busy server puts two tokens into one chunk, whose gap the client cannot see
@@ -123,9 +123,9 @@ def test_a_real_server_is_measured_agrees_with_its_counters_and_leaves_nothing(
         ratio = both.loc["itl_s", "client_mean_s"] / both.loc["itl_s", "server_mean_s"]
         assert 1 / 3 < ratio < 3
 
-        with vllm.counters(running.base_url) as again:
+        with server_metrics.counters(running.base_url) as again:
             complete(running, 9, list(range(100, 400)))
-        assert vllm.server_view(again)["prefix_cache_hit_share"] > 0.5
+        assert server_metrics.server_view(again)["prefix_cache_hit_share"] > 0.5
 
         page = tmp_path / "metrics"
         page.write_text(_get(running.base_url.removesuffix("/v1") + "/metrics", 10))

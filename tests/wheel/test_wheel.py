@@ -39,7 +39,7 @@ def environment(tmp_path_factory):
     share = folder / "venv" / "share"
     share.mkdir(exist_ok=True)
     (share / "jupyter").symlink_to(Path(sys.prefix, "share", "jupyter"))  # nbconvert's templates
-    # the packages of the system are another matter, which tests/test_init_ci.py looks after
+    # the packages of the system are another matter, which tests/cli/test_cli_init_ci.py looks after
     sudo = folder / "venv" / "bin" / "sudo"
     sudo.write_text("#!/bin/sh\n")
     sudo.chmod(0o755)

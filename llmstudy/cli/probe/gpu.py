@@ -208,7 +208,7 @@ def _plans(
 ) -> tuple[list[tuple["Variant", Any]], list[dict[str, str]]]:
     """Each setting with its points, or with the error of choosing them; and those left out because
     the model does not fit."""
-    from llmstudy.capacity import CannotServe
+    from llmstudy.measures.capacity import CannotServe
     from llmstudy.probe.vllm import read_config
     from llmstudy.probe.vllm.sweep import levels, named_levels
 

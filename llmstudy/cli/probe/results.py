@@ -11,7 +11,7 @@ from llmstudy.cli.terminal import AsJson, mistakes, print_json, say
 
 if TYPE_CHECKING:
     from llmstudy.probe.compare import Comparison
-    from llmstudy.probe.samples import Run
+    from llmstudy.probe.run import Run
 
 
 def import_(
@@ -46,15 +46,15 @@ def import_(
     derived_ms, ratio, comparable, why}]`.
     """
     with mistakes(as_json):
-        from llmstudy.probe import record
         from llmstudy.probe.importers import published_against_derived
         from llmstudy.probe.report import rows_of
+        from llmstudy.probe.run import write
 
         run = read_run(file, tool, benchmark)
         is_theirs = bool(run.facts.get("published"))
         published = rows_of(published_against_derived(run)) if is_theirs else []
         if out is not None:
-            record.write(out, run)
+            write(out, run)
     finish(run, as_json, {"run": str(file), "published": published})
 
 
@@ -122,11 +122,11 @@ def _sentence(found: "Comparison", b: Path) -> str:
 
 def read_run(file: Path, tool: str | None = None, benchmark: str | None = None) -> "Run":
     """A run of ours, or another tool's results. Raises: ValueError if it is neither."""
-    from llmstudy.probe import record
     from llmstudy.probe.importers import read_results
+    from llmstudy.probe.run import FACTS, read
 
-    if file.is_dir() and (file / record.FACTS).exists():
-        return record.read(file)
+    if file.is_dir() and (file / FACTS).exists():
+        return read(file)
     return read_results(file, tool, benchmark)
 
 

@@ -11,7 +11,7 @@ from llmstudy.cli.probe.show import INVALID, progress
 from llmstudy.cli.terminal import AsJson, interactive, mistakes, print_json, say
 
 if TYPE_CHECKING:
-    from llmstudy.probe.samples import Run
+    from llmstudy.probe.run import Run
 
 
 def search(
@@ -77,10 +77,10 @@ def search(
     with mistakes(as_json):
         from llmstudy.probe.audit import audit
         from llmstudy.probe.design import Design, run
-        from llmstudy.probe.intervals import metrics
         from llmstudy.probe.load import Limits
-        from llmstudy.probe.record import AT_SPEND_CAP
+        from llmstudy.probe.metrics import metrics
         from llmstudy.probe.report import rows_of
+        from llmstudy.probe.run import AT_SPEND_CAP
         from llmstudy.probe.search import SLO, max_goodput
         from llmstudy.probe.search.goodput import EndOfSearch
         from llmstudy.probe.spend import checks_usd

@@ -11,7 +11,8 @@ from llmstudy.cli.terminal import print_json, say
 
 if TYPE_CHECKING:
     from llmstudy.probe.load import Progress
-    from llmstudy.probe.samples import Run
+    from llmstudy.probe.run import Run
+
 
 INVALID = 3
 """Exit code of a run that its audit finds invalid."""
@@ -126,7 +127,7 @@ def _published(rows: list[Mapping[str, Any]]) -> Any:
 
 def _cell(found: Mapping[str, Any], name: str, of_gaps: bool = False) -> str:
     """A percentile with its interval, or why there is none."""
-    from llmstudy.latency import PERCENTILES, percentile_minimum_n
+    from llmstudy.measures.latency import PERCENTILES, percentile_minimum_n
 
     if found[name] is None:
         enough = percentile_minimum_n(PERCENTILES[name])

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from datetime import date
 
-from llmstudy.assess.case import rows_of
 from llmstudy.decide.facts.grounds import Grounds, stated
 from llmstudy.decide.judge import Fact
-from llmstudy.privacy import REGULATED, privacy_matrix
+from llmstudy.evidence.case import rows_of
+from llmstudy.measures.privacy import REGULATED, privacy_matrix
 from llmstudy.study import ArmName
 
 _DAYS_PER_MONTH = 365.25 / 12

@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from llmstudy.assess.case import Case, Results, rows_of
 from llmstudy.decide.judge import Fact
+from llmstudy.evidence.case import Case, Results, rows_of
 from llmstudy.figure import Grade
 from llmstudy.study import ApiRoute, Route, SelfHostedRoute, Study
 

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from llmstudy.assess.case import rows_of
 from llmstudy.decide.facts.grounds import Grounds, ranged
 from llmstudy.decide.judge import Fact
+from llmstudy.evidence.case import rows_of
 from llmstudy.text import count
 
 

@@ -4,7 +4,7 @@ import pandas as pd
 
 from llmstudy.decide.facts.grounds import Grounds, stated
 from llmstudy.decide.judge import Fact
-from llmstudy.requests.summary import FAILURE_REQUESTS
+from llmstudy.measures.summary import FAILURE_REQUESTS
 from llmstudy.text import count, share
 from llmstudy.units import HOURS_PER_MONTH
 

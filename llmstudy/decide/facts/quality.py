@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from llmstudy.assess.case import rows_of
 from llmstudy.decide.facts.grounds import Grounds, ranged, stated
 from llmstudy.decide.judge import Fact
+from llmstudy.evidence.case import rows_of
 from llmstudy.figure import Grade, least_certain
 from llmstudy.study import ArmName
 from llmstudy.text import count

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from llmstudy.assess.case import rows_of
 from llmstudy.decide.facts.grounds import Grounds, ranged
 from llmstudy.decide.judge import Fact
+from llmstudy.evidence.case import rows_of
 from llmstudy.figure import least_certain
 from llmstudy.study import ArmName, bundled_figures
 from llmstudy.text import count, share

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
+from llmstudy.decide import team
 from llmstudy.decide.facts.grounds import Grounds, ranged, stated
 from llmstudy.decide.judge import Fact
-from llmstudy.decision import team
 from llmstudy.study import ArmName
 
 

@@ -5,10 +5,11 @@ from datetime import date, timedelta
 
 import pandas as pd
 
-from llmstudy import evidence, paths, prices
-from llmstudy.assess.lock_in import vendor
+from llmstudy import paths, prices, units
 from llmstudy.decide.facts.grounds import Grounds, gpus_of, ranged, stated
 from llmstudy.decide.judge import Fact
+from llmstudy.decide.lock_in import vendor
+from llmstudy.evidence import case
 from llmstudy.figure import Grade, least_certain
 from llmstudy.study import ApiRoute, ArmName, Route
 from llmstudy.text import share
@@ -121,7 +122,7 @@ def price_rise(grounds: Grounds) -> Fact:
     study = grounds.study
     routes = [r for r in study.routes.values() if isinstance(r, ApiRoute) and r.price is None]
     since = study.as_of - timedelta(days=365)
-    until = evidence.month_start(study.as_of, study.months)
+    until = units.month_start(study.as_of, study.months)
     seen = _listed_changes({route.provider for route in routes}, since, until)
     dated = [_dated_changes(route, since, until) for route in routes]
     changes = pd.concat([seen, *dated], ignore_index=True)
@@ -155,7 +156,7 @@ def _dated_changes(route: ApiRoute, since: date, until: date) -> pd.DataFrame:
 
 def retirements(grounds: Grounds) -> Fact:
     """Today's routes whose model retires within the horizon."""
-    ends = {n: evidence.retires_within_horizon(grounds.study, n) for n in grounds.todays}
+    ends = {n: case.retires_within_horizon(grounds.study, n) for n in grounds.todays}
     gone = [f"{name} retires on {day}" for name, day in ends.items() if day is not None]
     basis = "data/model_retirements.csv"
     if not gone:  # a calendar that lists nothing of them is no promise that they stay

@@ -3,11 +3,11 @@
 import numpy as np
 import numpy.typing as npt
 
-from llmstudy import uncertainty as mc
-from llmstudy.assess.market import N_DRAWS, draws_of, inputs, paths_of
+from llmstudy import simulate
 from llmstudy.decide.facts.grounds import Grounds, stated
 from llmstudy.decide.judge import Fact, likely
 from llmstudy.figure import FloatArray, least_certain
+from llmstudy.simulate.inputs import N_DRAWS, draws_of, inputs, paths_of
 from llmstudy.study import Study
 from llmstudy.text import count, share, span
 
@@ -49,8 +49,10 @@ def tokens_in(study: Study, months: int) -> FloatArray:
         figures = inputs(study, name, workload.current_route, None)
         own = draws_of({key: figures[key] for key in _TOKEN_INPUTS}, N_DRAWS, study.seed)
         d = {**own, **paths_of(study, name, months=months + 1)}
-        length = d["input_tokens"] * mc.prompt_lengths(d, months + 1)[:, -1] + d["output_tokens"]
-        total = total + mc.volumes(d, months + 1)[:, -1] * length
+        length = (
+            d["input_tokens"] * simulate.prompt_lengths(d, months + 1)[:, -1] + d["output_tokens"]
+        )
+        total = total + simulate.volumes(d, months + 1)[:, -1] * length
     return total
 
 

@@ -1,7 +1,7 @@
 """What does the memo say? Section by section: facts in, HTML out.
 
 Every sentence is computed: it changes when the evidence does. Each number is bound to its place in
-the results (`llmstudy.memo.binding`), so the facts given here are those of `Facts.located`. What
+the results (`llmstudy.memo.figures`), so the facts given here are those of `Facts.located`. What
 comes from a study or a log is escaped. Confidence and likelihood never share a sentence (ICD 203).
 """
 

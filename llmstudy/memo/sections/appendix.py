@@ -8,17 +8,10 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from llmstudy.memo.binding import bound, counted, quoted, told, told_span
-from llmstudy.memo.facts import Facts
+from llmstudy.memo.context import Facts
+from llmstudy.memo.figures import bound, counted, quoted, told, told_span
 from llmstudy.memo.sections.drivers import quantity
-from llmstudy.memo.sections.prose import (
-    bullets,
-    heading,
-    html,
-    owner_text,
-    paragraph,
-    table,
-)
+from llmstudy.memo.sections.prose import bullets, heading, html, owner_text, paragraph, table
 from llmstudy.text import count, listed, share, usd
 
 MOST_RISKS = 6

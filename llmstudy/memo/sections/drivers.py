@@ -6,8 +6,8 @@ from typing import Any
 from markupsafe import Markup
 
 from llmstudy.figure import Figure
-from llmstudy.memo.binding import bound, quoted, told, told_span
-from llmstudy.memo.facts import Facts, likelihood, meaning
+from llmstudy.memo.context import Facts, likelihood, meaning
+from llmstudy.memo.figures import bound, quoted, told, told_span
 from llmstudy.memo.sections.prose import heading, html, owner_text, paragraph, table
 from llmstudy.tables import named
 from llmstudy.text import count, listed, opening, share, usd

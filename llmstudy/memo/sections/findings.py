@@ -5,8 +5,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from llmstudy.memo.binding import quoted, told, told_span
-from llmstudy.memo.facts import ARMS, Facts
+from llmstudy.memo.context import ARMS, Facts
+from llmstudy.memo.figures import quoted, told, told_span
 from llmstudy.memo.sections.prose import first_few, heading, owner_text, paragraph
 from llmstudy.text import count, listed, opening, share, usd
 

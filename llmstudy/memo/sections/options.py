@@ -4,8 +4,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from llmstudy.memo.binding import counted, told, told_span
-from llmstudy.memo.facts import Facts
+from llmstudy.memo.context import Facts
+from llmstudy.memo.figures import counted, told, told_span
 from llmstudy.memo.sections.prose import first_few, heading, html, paragraph, table, usd_range
 from llmstudy.text import listed, share, usd
 

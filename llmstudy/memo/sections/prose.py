@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from llmstudy.memo.binding import told, told_span
+from llmstudy.memo.figures import told, told_span
 from llmstudy.tables import table_html
 from llmstudy.text import listed, usd
 

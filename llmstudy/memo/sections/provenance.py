@@ -6,8 +6,8 @@ from typing import Any
 
 from markupsafe import escape
 
-from llmstudy.memo.binding import counted, told
-from llmstudy.memo.facts import BEFORE_MEMO, Facts
+from llmstudy.memo.context import BEFORE_MEMO, Facts
+from llmstudy.memo.figures import counted, told
 from llmstudy.memo.sections.prose import definitions, heading, owner_text, paragraph
 from llmstudy.text import share
 

@@ -1,7 +1,7 @@
 """The top of page one: the question, the recommendation, and what is asked of whom."""
 
-from llmstudy.memo.binding import quoted, told
-from llmstudy.memo.facts import ARMS, Facts
+from llmstudy.memo.context import ARMS, Facts
+from llmstudy.memo.figures import quoted, told
 from llmstudy.memo.sections.prose import (
     MOST_NAMES,
     definitions,

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from llmstudy.diff import LEADS
-from llmstudy.memo.binding import quoted, told
-from llmstudy.memo.facts import Facts
+from llmstudy.compare.diff import LEADS
+from llmstudy.memo.context import Facts
+from llmstudy.memo.figures import quoted, told
 from llmstudy.memo.sections.prose import bullets, heading, paragraph
 from llmstudy.text import listed, share, signed_usd, usd
 

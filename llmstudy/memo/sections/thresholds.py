@@ -6,8 +6,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from llmstudy.memo.binding import counted, quoted, told
-from llmstudy.memo.facts import ARMS, Facts
+from llmstudy.memo.context import ARMS, Facts
+from llmstudy.memo.figures import counted, quoted, told
 from llmstudy.memo.sections.findings import ladder, points
 from llmstudy.memo.sections.prose import bullets, first_few, heading, html, names, owner_text, table
 from llmstudy.text import share, usd

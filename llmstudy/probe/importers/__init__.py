@@ -11,7 +11,7 @@ them. What the tool computed itself is kept beside, as `facts["published"]`, and
 - `published`: which numbers of a tool may be compared with ours, and why not, from
   data/load_tool_metrics.csv.
 
-An imported run has, beyond the facts in `llmstudy.probe.record`:
+An imported run has, beyond the facts in `llmstudy.probe.run`:
 
 - `published`: a list of {name, statistic, value, unit}: the tool's summary, by its own names;
 - `clock`: "monotonic", "wall" (it may step), or "per request" (the file says how long each request

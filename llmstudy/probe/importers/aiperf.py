@@ -23,7 +23,7 @@ from llmstudy.probe.importers.result_file import (
     imported,
     published_rows,
 )
-from llmstudy.probe.samples import Run, Sample
+from llmstudy.probe.run import Run, Sample
 
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0}
 _PROCESSES = {

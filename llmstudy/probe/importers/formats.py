@@ -7,7 +7,7 @@ from typing import Any
 
 from llmstudy.probe.importers import aiperf, genai_bench, guidellm, inference_perf, vllm_bench
 from llmstudy.probe.importers.result_file import ResultFile, UnreadableError, documents
-from llmstudy.probe.samples import Run
+from llmstudy.probe.run import Run
 
 
 @dataclass(frozen=True)

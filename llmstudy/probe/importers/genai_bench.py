@@ -20,8 +20,7 @@ from llmstudy.probe.importers.result_file import (
     number,
     published_rows,
 )
-from llmstudy.probe.record import PER_REQUEST
-from llmstudy.probe.samples import Run, Sample
+from llmstudy.probe.run import PER_REQUEST, Run, Sample
 
 _SECONDS = {"s": 1.0, "ms": 1e-3}
 _LATENCIES = ("ttft", "tpot", "e2e_latency", "output_latency")

@@ -19,7 +19,7 @@ from llmstudy.probe.importers.result_file import (
     imported,
     published_rows,
 )
-from llmstudy.probe.samples import Run, Sample
+from llmstudy.probe.run import Run, Sample
 
 _PROCESSES = {
     "synchronous": "closed",

@@ -18,7 +18,7 @@ from llmstudy.probe.importers.result_file import (
     number,
     published_rows,
 )
-from llmstudy.probe.samples import Run, Sample
+from llmstudy.probe.run import Run, Sample
 
 _REQUESTS = "per_request_lifecycle_metrics.json"
 _SUMMARY = "summary_lifecycle_metrics.json"

@@ -12,8 +12,8 @@ import pandas as pd
 
 from llmstudy import paths
 from llmstudy.figure import FloatArray
-from llmstudy.latency import quantile_interval
-from llmstudy.probe.samples import Run, chunk_gaps_s, with_metrics
+from llmstudy.measures.latency import quantile_interval
+from llmstudy.probe.run import Run, chunk_gaps_s, with_metrics
 
 _COLUMNS = ["metric", "quantity", "statistic", "published_ms", "derived_ms", "ratio"]
 _COLUMNS += ["comparable", "why"]
@@ -27,9 +27,9 @@ def _table() -> pd.DataFrame:
 def published_against_derived(run: Run) -> pd.DataFrame:
     """The latencies that a tool published beside those derived from its own raw times.
 
-    run: from `read_results`. Derived: by the dictionary in `llmstudy.latency`, over the samples
-    after the warm-up; a percentile counts failures as +inf and is an observed latency, where the
-    tools leave failures out and interpolate; a mean is over the successes.
+    run: from `read_results`. Derived: by the dictionary in `llmstudy.measures.latency`, over the
+    samples after the warm-up; a percentile counts failures as +inf and is an observed latency,
+    where the tools leave failures out and interpolate; a mean is over the successes.
 
     Returns: one row per published latency: `metric` (ours), `quantity` (the tool's name),
     `statistic` ("mean", "p95"), `published_ms`, `derived_ms` (NaN where it cannot be derived, or

@@ -9,7 +9,7 @@ from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
-from llmstudy.probe.samples import Run, Sample, table
+from llmstudy.probe.run import Run, Sample, table
 
 _ERROR_WORDS = {
     r"timed?[ -]?out": "timeout",
@@ -28,7 +28,7 @@ _FACTS = {
     "client": "wall_s cpu_share loop_lag_p50_s loop_lag_p99_s loop_lag_max_s",
     "spend": "estimated_usd cap_usd spent_usd",
 }
-"""The facts of a run that have parts, as in `llmstudy.probe.record`."""
+"""The facts of a run that have parts, as in `llmstudy.probe.run`."""
 
 
 _BINARY = {

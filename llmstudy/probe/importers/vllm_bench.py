@@ -36,8 +36,7 @@ from llmstudy.probe.importers.result_file import (
     number,
     published_rows,
 )
-from llmstudy.probe.record import PER_REQUEST
-from llmstudy.probe.samples import Run, Sample
+from llmstudy.probe.run import PER_REQUEST, Run, Sample
 
 _NEEDED = ("ttfts", "output_lens")
 _LISTS = (*_NEEDED, "itls", "latencies", "start_times", "queue_times", "input_lens", "errors")

@@ -5,7 +5,7 @@
 as a row for that fit.
 """
 
-from llmstudy.capacity import guessed_curve
+from llmstudy.measures.capacity import guessed_curve
 from llmstudy.probe.search.goodput import SLO, Goodput, Measure, max_goodput, slo_margin
 from llmstudy.probe.search.knee import Knee, backlog_growth, knee, load_point
 from llmstudy.probe.search.levels import sweep_candidates, sweep_levels

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.stats import norm, rankdata
 
 from llmstudy.figure import FloatArray
-from llmstudy.probe.samples import BUFFERED_SHARE, Run, with_metrics
+from llmstudy.probe.run import BUFFERED_SHARE, Run, with_metrics
 
 Measure = Callable[[float, int], Run]
 """Sends so many requests at a level, after a warm-up, and returns the run, or ends the search."""
@@ -81,7 +81,7 @@ def slo_margin(samples: pd.DataFrame, slo: SLO) -> FloatArray:
     Raises: ValueError if a metric that the SLO limits is unknown of more than `BUFFERED_SHARE` of
     the requests that succeeded: that is no miss of theirs.
 
-    >>> from llmstudy.probe.samples import Sample, table
+    >>> from llmstudy.probe.run import Sample, table
     >>> late = Sample(0, "measure", 1.0, 1.1, content_times_s=[1.6], ok=True)
     >>> slo_margin(table([late]), SLO(ttft_s=0.5)).round(2).tolist()
     [1.2]

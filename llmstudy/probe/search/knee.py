@@ -8,7 +8,7 @@ import pandas as pd
 from scipy.stats import f, t
 
 from llmstudy.figure import FloatArray, Interval
-from llmstudy.probe.samples import Run, with_metrics
+from llmstudy.probe.run import Run, with_metrics
 
 # Blocks of a run, whose increments of backlog tell its growth.
 _BLOCKS = 20

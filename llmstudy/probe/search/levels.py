@@ -8,7 +8,13 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import norm
 
-from llmstudy.capacity import PARAMETERS, PRIOR_WEIGHT, SETTING, ServingCurve, log_tpot_slopes
+from llmstudy.measures.capacity import (
+    PARAMETERS,
+    PRIOR_WEIGHT,
+    SETTING,
+    ServingCurve,
+    log_tpot_slopes,
+)
 
 FEWEST_REQUESTS = 12
 """Of a point, however slow: the audit asks for six answered, a median's interval for as many again

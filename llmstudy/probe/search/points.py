@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from llmstudy.probe.samples import Run, with_metrics
+from llmstudy.probe.run import Run, with_metrics
 
 
 class Audited(Protocol):

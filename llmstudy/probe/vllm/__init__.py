@@ -15,7 +15,6 @@ running server included, works without it.
 from llmstudy.probe.vllm.engine import engine_points, engine_samples
 from llmstudy.probe.vllm.hardware import GpuUse, gpu_facts, gpu_use
 from llmstudy.probe.vllm.limits import roofline_share
-from llmstudy.probe.vllm.metrics import against_server, counters, read_counters, server_view
 from llmstudy.probe.vllm.model import bundled_model, random_adapter, read_config, shape_of, weights
 from llmstudy.probe.vllm.server import Server, ServerFailed, serve
 from llmstudy.probe.vllm.variants import Variant, variants
@@ -25,19 +24,15 @@ __all__ = [
     "Server",
     "ServerFailed",
     "Variant",
-    "against_server",
     "bundled_model",
-    "counters",
     "engine_points",
     "engine_samples",
     "gpu_facts",
     "gpu_use",
     "random_adapter",
     "read_config",
-    "read_counters",
     "roofline_share",
     "serve",
-    "server_view",
     "shape_of",
     "variants",
     "weights",

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from llmstudy.probe.samples import Sample
+from llmstudy.probe.run import Sample
 from llmstudy.probe.vllm.model import OFFLINE, has_tokenizer, read_config, weights
 
 

@@ -1,7 +1,7 @@
 """How near do measured points come to what the card allows?
 
-The limit is the roofline of `llmstudy.capacity`: all memory bandwidth, all arithmetic, no overhead.
-A point beyond it is a wrong measurement or a wrong description, never a fast engine.
+The limit is the roofline of `llmstudy.measures.capacity`: all memory bandwidth, all arithmetic, no
+overhead. A point beyond it is a wrong measurement or a wrong description, never a fast engine.
 """
 
 from dataclasses import replace
@@ -10,9 +10,9 @@ from math import inf
 import numpy as np
 import pandas as pd
 
-from llmstudy.capacity.curve import requests_per_s
-from llmstudy.capacity.fit import roofline
-from llmstudy.capacity.hardware import Gpu, ModelShape
+from llmstudy.measures.capacity.curve import requests_per_s
+from llmstudy.measures.capacity.fit import roofline
+from llmstudy.measures.capacity.hardware import Gpu, ModelShape
 
 KV_VALUE_BYTES = {"bf16": 2.0, "fp16": 2.0, "fp8": 1.0}
 
@@ -36,7 +36,7 @@ def roofline_share(
     Raises: ValueError for an unknown kv_dtype, and as `capacity.roofline`.
     Source: Williams et al. (2009), CACM 52(4):65-76.
 
-    >>> from llmstudy.capacity import gpu, model_shape, serving_points
+    >>> from llmstudy.measures.capacity import gpu, model_shape, serving_points
     >>> points = serving_points("meta-llama/Llama-3.1-70B", "h200_sxm", "fp8")
     >>> llama = model_shape("meta-llama/Llama-3.1-70B")
     >>> found = roofline_share(points, llama, gpu("h200_sxm"), "fp8")

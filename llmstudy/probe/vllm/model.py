@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from llmstudy import paths
-from llmstudy.capacity.hardware import ModelShape
+from llmstudy.measures.capacity.hardware import ModelShape
 
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",

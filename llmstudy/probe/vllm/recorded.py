@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from llmstudy import __version__, canonical, paths
+from llmstudy import __version__, io, paths
 from llmstudy.probe.vllm.sweep import Sweep
 
 
@@ -48,7 +48,7 @@ def write(folder: Path, sweeps: Sequence[Sweep], began: datetime) -> Path:
             for sweep in sweeps
         ],
     }
-    _put(made / "provenance.json", canonical.dumps(origin))
+    _put(made / "provenance.json", io.dumps(origin))
     return made
 
 

@@ -17,16 +17,16 @@ from typing import Any
 
 import pandas as pd
 
-from llmstudy.capacity import Gpu, gpu, gpu_fit
-from llmstudy.probe import record
+from llmstudy.measures.capacity import Gpu, gpu, gpu_fit
+from llmstudy.probe import run
 from llmstudy.probe.audit import audit
 from llmstudy.probe.design import Design
 from llmstudy.probe.endpoint import Endpoint
 from llmstudy.probe.importers import read_results
-from llmstudy.probe.intervals import metrics
 from llmstudy.probe.load import Limits, run_load
+from llmstudy.probe.metrics import metrics
 from llmstudy.probe.report import rows_of
-from llmstudy.probe.samples import Run
+from llmstudy.probe.run import Run
 from llmstudy.probe.search import (
     guessed_curve,
     serving_point,
@@ -34,9 +34,9 @@ from llmstudy.probe.search import (
     sweep_candidates,
     sweep_levels,
 )
+from llmstudy.probe.server_metrics import against_server, counters
 from llmstudy.probe.vllm.hardware import gpu_facts, gpu_use
 from llmstudy.probe.vllm.limits import roofline_share
-from llmstudy.probe.vllm.metrics import against_server, counters
 from llmstudy.probe.vllm.model import OFFLINE, read_config, shape_of
 from llmstudy.probe.vllm.server import Server, ServerFailed, command, serve
 from llmstudy.probe.vllm.variants import Variant
@@ -52,7 +52,7 @@ class Sweep:
     points: serving points, as `search.serving_point`, with what card and server said of
     each, and with shares of the roofline where the card is known. invalid: points that the audit
     refused or that gave no serving point, and failures of `vllm bench`, with their reasons.
-    metrics: of each point in steady state, as `intervals.metrics`, in the same order. bench: `vllm
+    metrics: of each point in steady state, as `metrics.metrics`, in the same order. bench: `vllm
     bench serve` beside our probe. serving: the server's facts, none if it never was ready. failed:
     why it ended before its last point, None if it did not.
     """
@@ -299,7 +299,7 @@ def _measure(
     with gpu_use() as use, counters(server.base_url) as counted:
         made = _run(server, variant, point, seed, folder)
     facts = {**made.facts, "server_counters": counted, "gpu_use": use.summary()}
-    record.restate(folder, facts)
+    run.restate(folder, facts)
     return Run(made.samples, facts)
 
 

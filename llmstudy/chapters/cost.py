@@ -1,0 +1,255 @@
+"""Chapter 02: what every token-billed route charges, what controls would save, which limits bind.
+
+The controls are those of MEMO S10, the limits those on the rate of requests and tokens.
+
+A limit excludes no route: providers raise it on request. One that a study does not state is said
+not to be known, and never passes for one that holds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from llmstudy import simulate
+from llmstudy.evidence.case import Case, Results, Tables, contenders, covers_week, rows_of
+from llmstudy.evidence.offers import scheduled_prices, token_offer
+from llmstudy.figure import FloatArray
+from llmstudy.measures import rate_limits
+from llmstudy.measures.capacity.sizing import Burstiness, burstiness_of, published_burstiness
+from llmstudy.measures.cost import (
+    TokenPrice,
+    Use,
+    control_savings,
+    largest_tenant_share,
+    usd_per_accepted_answer,
+)
+from llmstudy.simulate.breakdown import bill_row
+from llmstudy.simulate.inputs import futures_of, inputs, output_ratio, spread
+from llmstudy.study import ApiRoute, Study, bundled_figures
+from llmstudy.units import HOURS_PER_MONTH
+
+
+def cost_tables(case: Case) -> Tables:
+    """What each API route that may serve a workload charges it, and today's whether it may or not.
+
+    Offers are kept whole for the later chapters. `scheduled` has a month's bill from each day on
+    which an announced price begins.
+    """
+    study = case.study
+    offers: dict[str, dict[str, TokenPrice]] = {}
+    bills, scheduled = [], []
+    for name, routes in contenders(study).items():
+        offers[name] = {}
+        for route in routes:
+            if study.routes[route].arm == "self_hosted":
+                continue
+            requests = case.traffic.of(name)
+            offer = token_offer(study, route, requests)
+            steps = scheduled_prices(study, route, requests)
+            offers[name][route] = offer
+            bills.append(bill_row(study, name, route, offer))
+            scheduled += [
+                {
+                    "workload": name,
+                    "route": route,
+                    "effective": day,
+                    "month_usd": bill_row(study, name, route, offer, factor)["month_usd"],
+                }
+                for day, factor in steps
+            ]
+    kept = {
+        name: {route: asdict(offer) for route, offer in of_name.items()}
+        for name, of_name in offers.items()
+    }
+    return {
+        "offers": kept,
+        "bills": pd.DataFrame(bills),
+        "output_tokens": output_token_rows(study),
+        "scheduled": scheduled,
+        "rate_limits": rate_limit_rows(case),
+        "controls": cost_controls(case, offers),
+    }
+
+
+def output_token_rows(study: Study) -> list[dict[str, Any]]:
+    """How much each route that may serve writes for a request, fleets among them.
+
+    Rows: workload, route, model, output_tokens (of a request, reasoning included), ratio, low, high
+    (over the tokens that the workload counts: value, P10 and P90), grade, source.
+    """
+    rows = []
+    for name, routes in contenders(study).items():
+        counted = study.workloads[name].intake.output_tokens.value
+        for route in routes:
+            _, ratio = output_ratio(study, name, route)
+            rows.append(
+                {
+                    "workload": name,
+                    "route": route,
+                    "model": study.routes[route].model,
+                    "output_tokens": counted * ratio.value,
+                    "ratio": ratio.value,
+                    "low": ratio.low,
+                    "high": ratio.high,
+                    "grade": ratio.grade if ratio.uncertain else None,
+                    "source": ratio.source,
+                }
+            )
+    return rows
+
+
+def accepted_answer_costs(results: Results) -> pd.DataFrame:
+    """Cost per accepted answer of each scored route, and of today's on the same items.
+
+    Columns: workload, pair (the scored route: two rows, today's and its own), route, current,
+    benchmark (whose items), usd_per_request, acceptance (share), usd_per_accepted_answer.
+    """
+    bills = {
+        (r["workload"], r["route"]): r["usd_per_request"]
+        for r in [*results["02_cost"]["bills"], *results["05_self_hosting"]["fleets"]]
+    }
+    today = {
+        r["workload"]: r["route"]
+        for r in rows_of(results["06_crossover"]["permissions"], current=True)
+    }
+    rows = []
+    for row in results["04_quality"]["quality"]:
+        name, pair = row["workload"], row["route"]
+        for route, acceptance in (
+            (today[name], row["acceptance_current"]),
+            (pair, row["acceptance_route"]),
+        ):
+            usd = bills.get((name, route))
+            if acceptance and usd is not None:
+                accepted = float(usd_per_accepted_answer(usd, acceptance))
+                about = (name, pair, route, route != pair, row["benchmark"])
+                rows.append((*about, usd, acceptance, accepted))
+    columns = ["workload", "pair", "route", "current", "benchmark", "usd_per_request", "acceptance"]
+    return pd.DataFrame(rows, columns=[*columns, "usd_per_accepted_answer"])
+
+
+def cost_controls(case: Case, offers: Mapping[str, Mapping[str, TokenPrice]]) -> pd.DataFrame:
+    """The controls of each workload that runs on an API today, largest saving first within it.
+
+    offers: by workload and route. A fleet of one's own is paid for by the hour: a control frees
+    nothing there until a replica can go, so such a workload has no row.
+    Columns: workload, route, then those of `cost.control_savings`.
+    """
+    figures = bundled_figures()
+    parts = []
+    for name, workload in case.study.workloads.items():
+        route = workload.current_route
+        if route not in offers[name]:
+            continue
+        rows = control_savings(offers[name][route], _use(case, name), figures)
+        rows = rows.sort_values("saving_usd", ascending=False, na_position="last", kind="stable")
+        parts.append(rows.assign(workload=name, route=route))
+    if not parts:
+        return pd.DataFrame()
+    found = pd.concat(parts, ignore_index=True)
+    return found[["workload", "route", *found.columns.drop(["workload", "route"])]]
+
+
+def _use(case: Case, name: str) -> Use:
+    """How a workload uses its API today, tenants as the log names them."""
+    workload = case.study.workloads[name]
+    intake = workload.intake
+    logged = name not in case.traffic.simulated
+    return Use(
+        requests=intake.requests.value,
+        input_tokens=intake.input_tokens.value,
+        output_tokens=intake.output_tokens.value,
+        cached_input_share=workload.cached_input_share.value,
+        cache_write_share=workload.cache_write_share.value,
+        retry_share=workload.retry_share.value,
+        largest_tenant_share=largest_tenant_share(case.traffic.of(name)) if logged else None,
+    )
+
+
+NOT_STATED = "not stated"
+
+
+def rate_limit_rows(case: Case) -> list[dict[str, Any]]:
+    """The busiest minute of each workload on each API route against what the route lets through.
+
+    A route carries what it carries today and the workload, all of it, as if they had their peaks
+    together. No rows where no route of the study states a limit.
+
+    Rows: workload, route, counted (requests, tokens, or "not stated": the rest is null), per_minute
+    (what is let through), busiest_p10, busiest_p50, busiest_p90 (a minute, today), p_reached_today,
+    from_month_p10, from_month_p50, from_month_p90 (month, from 1, in which it is reached; null: not
+    within the horizon), beside (other workloads on the route).
+    """
+    routes = case.study.routes
+    if not any(isinstance(spec, ApiRoute) and spec.rate_limit for spec in routes.values()):
+        return []
+    return [
+        row
+        for name, known in contenders(case.study).items()
+        for route in known
+        for row in _rows(case, name, route)
+    ]
+
+
+def _rows(case: Case, name: str, route: str) -> list[dict[str, Any]]:
+    study, spec = case.study, case.study.routes[route]
+    if not isinstance(spec, ApiRoute):
+        return []
+    beside = [n for n, w in study.workloads.items() if w.current_route == route and n != name]
+    about = {"workload": name, "route": route}
+    if spec.rate_limit is None:
+        nothing = ("per_minute", *_keys("busiest"), "p_reached_today", *_keys("from_month"))
+        return [about | {"counted": NOT_STATED} | dict.fromkeys(nothing) | {"beside": ""}]
+    stated = {
+        "requests": spec.rate_limit.requests_per_minute,
+        "tokens": spec.rate_limit.tokens_per_minute,
+    }
+    rows = []
+    for counted, limit in stated.items():
+        if limit is None:
+            continue
+        asked = sum(_busiest(case, each, route, counted) for each in (name, *beside))
+        assert isinstance(asked, np.ndarray)
+        months = simulate.band(rate_limits.reached_from(asked, limit.value))
+        rows.append(
+            about
+            | {"counted": counted, "per_minute": limit.value}
+            | {f"busiest_{end}": x for end, x in spread(asked[:, 0]).items()}
+            | {"p_reached_today": float((asked[:, 0] >= limit.value).mean())}
+            | dict(zip(_keys("from_month"), months, strict=True))
+            | {"beside": ", ".join(beside)}
+        )
+    return rows
+
+
+def _keys(of: str) -> list[str]:
+    return [f"{of}_{end}" for end in ("p10", "p50", "p90")]
+
+
+def _busiest(case: Case, name: str, route: str, counted: str) -> FloatArray:
+    """What the busiest minute of each month asks of a route for a workload. (n, months)."""
+    study = case.study
+    d = futures_of(study, name, inputs(study, name, route, None))
+    months, bursts = study.months, _bursts(case, name)
+    sent = simulate.volumes(d, months) * (1 + d["retry_share"][:, None])
+    per_minute = sent * d["peak_to_mean"][:, None] / (HOURS_PER_MONTH * 60)
+    size, size_cv = np.ones_like(per_minute), 0.0
+    if counted == "tokens":
+        prompts = (d["input_tokens"] * d["tokenizer"])[:, None] * simulate.prompt_lengths(d, months)
+        size = prompts + simulate.answer_tokens(d)[:, None]
+        rows = case.traffic.of(name)
+        tokens = (rows["input_tokens"] + rows["output_tokens"]).to_numpy(dtype=float)
+        size_cv = float(tokens.std() / tokens.mean()) if tokens.mean() else 0.0
+    burst_cv = rate_limits.minute_cv(bursts.cv_10min, bursts.cv_10s)
+    return rate_limits.busiest_minute(per_minute, size, size_cv, burst_cv)
+
+
+def _bursts(case: Case, name: str) -> Burstiness:
+    """The log's own where it covers a week, else those of the published shape."""
+    if not covers_week(case, name):
+        return published_burstiness(case.study.workloads[name].traffic.hours)
+    times = case.traffic.of(name)["ts_start"]
+    return burstiness_of((times - times.min().floor("h")).dt.total_seconds().to_numpy())

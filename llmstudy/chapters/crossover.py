@@ -1,0 +1,162 @@
+"""Chapter 06: where the answer changes, how sure that is, and which inputs decide it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from llmstudy import simulate
+from llmstudy.evidence.case import Case, Results, Tables, permissions
+from llmstudy.figure import FloatArray
+from llmstudy.measures import cost
+from llmstudy.simulate import drivers, projection
+from llmstudy.simulate.breakdown import cost_items, stay_parts
+from llmstudy.simulate.inputs import (
+    N_DRAWS,
+    Market,
+    discount_draws,
+    futures_of,
+    marginal_inputs,
+    market,
+    month_by_workload,
+    spread,
+    stay_draws,
+)
+from llmstudy.simulate.invoices import monthly_bills
+from llmstudy.simulate.measurements import information_tables
+from llmstudy.source_memo.in_study import source_memo_tables
+from llmstudy.study import Study
+
+
+def crossover_tables(case: Case, results: Results) -> Tables:
+    """Savings of every permitted move, crossovers of every pair of arms, what decides them, what to
+    measure next, and how the source memo and the usual calculators compare.
+
+    results: of chapters 02, 04 and 05.
+    """
+    study, cost, hosting = case.study, results["02_cost"], results["05_self_hosting"]
+    offers = market(cost, hosting, results["04_quality"])
+    allowed = permissions(study)
+    able = allowed[allowed["permitted"] & allowed["fits_context"]]
+    candidates = able[~able["current"]]
+    futures = projection.move_futures(study, offers, candidates)
+    wary = projection.move_futures(study, offers, candidates, "same_quality")
+    savings = projection.savings_table(study, futures)
+    pairs = _pairs(study, cost, hosting, able)
+    month = _month_totals(study, offers, cost, hosting)
+    return {
+        "permissions": allowed,
+        "savings": savings,
+        "by_buyer": projection.by_buyer(study, futures, wary),
+        "projection": projection.projection(study, futures, savings),
+        "accepted": projection.accepted_answers(study, futures),
+        "by_month": projection.cheaper_by_month(study, futures),
+        "monthly_bills": monthly_bills(study, offers, candidates),
+        "crossover": [_crossover(study, offers, *pair) for pair in pairs],
+        "curves": _curves(study, offers, pairs),
+        "month_usd": month,
+        "stay_parts": stay_parts(study, offers, month),
+        "cost_items": cost_items(study, offers, projection.best_fleet_moves(study, savings)),
+        **drivers.driver_tables(study, offers, futures, savings),
+        **information_tables(study, offers, futures, results["04_quality"]),
+        **source_memo_tables(case, results),
+    }
+
+
+_ARM_PAIRS = (
+    ("proprietary_api", "hosted_open"),
+    ("proprietary_api", "self_hosted"),
+    ("hosted_open", "self_hosted"),
+)
+
+
+def _pairs(
+    study: Study, cost: Mapping[str, Any], hosting: Mapping[str, Any], able: pd.DataFrame
+) -> list[tuple[str, str, str]]:
+    """(workload, from route, to route) of every pair of arms: the route that stands for an arm is
+    today's, else the cheapest at today's volume that may serve the workload."""
+    bills = pd.DataFrame([*cost["bills"], *hosting["fleets"]])
+    standing = able.merge(bills[["workload", "route", "month_usd"]], on=["workload", "route"])
+    standing = standing.sort_values(["current", "month_usd"], ascending=[False, True])
+    best = standing.groupby(["workload", "arm"], sort=False)["route"].first().to_dict()
+    return [
+        (name, best[name, cheap], best[name, other])
+        for name in study.workloads
+        for cheap, other in _ARM_PAIRS
+        if (name, cheap) in best and (name, other) in best
+    ]
+
+
+def _crossover(
+    study: Study, offers: Market, name: str, from_route: str, to_route: str
+) -> dict[str, Any]:
+    inputs_ = marginal_inputs(study, offers, name, to_route)
+    # two routes off today's vendor count tokens alike: they serve models of one kind
+    other = marginal_inputs(study, offers, name, from_route)
+    inputs_ |= {simulate.TODAY + key: other[key] for key in ("tokenizer", "output_tokens_ratio")}
+    d = futures_of(study, name, inputs_)
+    current, challenger = offers.tokens[name, from_route], offers.priced(name, to_route)
+    volumes = simulate.crossover_requests_per_month(
+        current, challenger, d, study.months, study.volume_cap.value
+    )
+    return {
+        "workload": name,
+        "from_arm": study.routes[from_route].arm,
+        "to_arm": study.routes[to_route].arm,
+        "from_route": from_route,
+        "to_route": to_route,
+        "requests_per_month": _band(volumes),
+        "tokens_per_month": _band(volumes * (d["input_tokens"] + d["output_tokens"])),
+        "p_never": float(np.isinf(volumes).mean()),
+    }
+
+
+def _band(draws: FloatArray) -> dict[str, float | None]:
+    return dict(zip(("p10", "p50", "p90"), simulate.band(draws), strict=True))
+
+
+def _curves(
+    study: Study, offers: Market, pairs: list[tuple[str, str, str]]
+) -> list[dict[str, Any]]:
+    """Mean monthly cost of each standing route against constant volume, with its 80 % band.
+
+    A fleet's cost includes its team, unless other fleets pay for it today.
+    """
+    rows = []
+    for name, route in dict.fromkeys((n, r) for n, a, b in pairs for r in (a, b)):
+        offer = offers.priced(name, route)
+        d = futures_of(study, name, marginal_inputs(study, offers, name, route), N_DRAWS // 8)
+        team = simulate.staff_month_usd(d) if isinstance(offer, cost.Fleet) else 0.0
+        now = study.workloads[name].intake.requests.value
+        for requests in np.geomspace(now / 100, now * 1000, 36):
+            flat = np.full((1, study.months), requests)
+            month = simulate.month_usd(offer, d, flat, study.months).mean(axis=1) + team
+            p10, p50, p90 = np.quantile(month, [0.1, 0.5, 0.9])
+            rows.append(
+                {
+                    "workload": name,
+                    "arm": study.routes[route].arm,
+                    "route": route,
+                    "requests_per_month": requests,
+                    "p10_usd": p10,
+                    "p50_usd": p50,
+                    "p90_usd": p90,
+                }
+            )
+    return rows
+
+
+def _month_totals(
+    study: Study, offers: Market, cost: Mapping[str, Any], hosting: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Bills over all workloads when nothing moves: what this month's invoices say, at the study's
+    own volumes, and the draws over the horizon with all that staying costs. usd."""
+    today = month_by_workload(study, cost, hosting)
+    stay = stay_draws(study, offers)
+    total = sum(stay.values(), np.zeros((N_DRAWS, study.months)))
+    return {
+        "today_by_workload": today,
+        "today": float(sum(today.values())),
+        "horizon": spread((total * discount_draws(study)).sum(axis=1)),
+    }

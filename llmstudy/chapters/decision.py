@@ -1,0 +1,227 @@
+"""Chapter 07: the verdicts, the five questions and the plan."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from llmstudy.decide.advisors import panel_tables
+from llmstudy.decide.dates import move_windows
+from llmstudy.decide.facts import Grounds
+from llmstudy.decide.gates import plan_tables
+from llmstudy.decide.matrices import matrix_tables
+from llmstudy.decide.plan import phases
+from llmstudy.decide.routes import higher_tiers, route_table, verdicts_of
+from llmstudy.decide.scores import criteria_tables
+from llmstudy.decide.triggers.today import log_backtest, trigger_rows
+from llmstudy.decide.verdicts import Collect, Verdict, is_proven, overall
+from llmstudy.decide.waiting import timing_tables
+from llmstudy.evidence.case import Case, Results, Tables
+from llmstudy.figure import Figure, FloatArray
+from llmstudy.simulate.futures import portfolio_saving
+from llmstudy.simulate.inputs import Market, discount_draws, market, spread, stay_draws
+from llmstudy.study import ArmName, Study, bundled_figures
+from llmstudy.text import usd
+
+
+def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tables:
+    """Triggers, the five questions, the verdicts and the phases. results: by chapter name."""
+    study = case.study
+    routes = route_table(study, results)
+    verdicts = verdicts_of(study, routes)
+    moves = [name for name, v in verdicts.items() if v.decision == "move"]
+    open_ = [name for name, v in verdicts.items() if v.decision == "undecided"]
+    offers = market(results["02_cost"], results["05_self_hosting"], results["04_quality"])
+    watched = trigger_rows(case, results)
+    found = {
+        "routes": routes,
+        **criteria_tables(case, results, routes),
+        "triggers": watched,
+        "verdicts": {
+            name: _with_limits(results, name, _with_intake(study, name, v))
+            for name, v in verdicts.items()
+        },
+        "overall": overall(verdicts),
+        **_amounts(study, offers, "saving", {n: verdicts[n].target for n in moves}),
+        **_amounts(study, offers, "at_stake", {n: verdicts[n].target for n in open_}),
+        "options": options(study, offers, routes, {n: verdicts[n].target for n in moves}),
+        **timing_tables(study, offers, results, watched),
+        "log_backtest": log_backtest(case, results),
+    }
+    found["phases"] = _phases(study, results, verdicts, found)
+    found |= plan_tables(case, results, found)
+    found |= matrix_tables(Grounds(case, results, found))
+    return found | panel_tables(case, results, found)
+
+
+def _with_intake(study: Study, name: str, found: Verdict) -> dict[str, Any]:
+    """A verdict as data, with the workload's unanswered questions ahead of what to collect."""
+    at = f"workloads.{name}."
+    open_ = [p.removeprefix(at).split(".")[-1] for p in study.unknown() if p.startswith(at)]
+    row = found.row()
+    if open_:
+        ask = f"answer: {', '.join(question.replace('_', ' ') for question in open_)}"
+        intake = Collect("intake", len(open_), None, ask)
+        row["collect"] = [asdict(intake), *row["collect"]]
+    return row
+
+
+def _with_limits(results: Results, name: str, row: dict[str, Any]) -> dict[str, Any]:
+    """A verdict as data, with the rate limit to ask for on the routes that it names."""
+    tiers = higher_tiers(results["02_cost"]["rate_limits"], name, [row["route"], row["target"]])
+    asked, reasons = ([asdict(found[i]) for found in tiers] for i in (0, 1))
+    return row | {"collect": [*row["collect"], *asked], "reasons": [*row["reasons"], *reasons]}
+
+
+def _amounts(
+    study: Study, offers: Market, name: str, targets: Mapping[str, str | None]
+) -> dict[str, Any]:
+    """A saving on the plan's dates, and what it would be were every move begun today."""
+    return {
+        name: _portfolio(study, offers, targets),
+        f"{name}_if_now": _portfolio(study, offers.begun_now, targets),
+    }
+
+
+def _portfolio(
+    study: Study, offers: Market, targets: Mapping[str, str | None]
+) -> dict[str, float] | None:
+    """Saving when every named workload moves to its target: p10, p50, p90, p_positive. usd."""
+    total = portfolio_saving(study, offers, {n: r for n, r in targets.items() if r})
+    if total is None:
+        return None
+    return {**spread(total), "p_positive": float((total > 0).mean())}
+
+
+def options(
+    study: Study, offers: Market, routes: pd.DataFrame, moves: Mapping[str, str | None]
+) -> list[dict[str, Any]]:
+    """What could be done instead, each at its cost over the horizon: nothing, the verdict, or all
+    that may move to one arm (each workload on the permitted route of that arm that saves most).
+
+    beyond_verdict_usd: what it costs more than the verdict, draw by draw, to the cent: what is the
+    same differs in the last digits of its sums. What it costs to find out (items asked for, the
+    phases before a move) is in none of them.
+    """
+    worth = discount_draws(study)
+    stay = np.sum([(p * worth).sum(axis=1) for p in stay_draws(study, offers).values()], axis=0)
+    able = routes[
+        ~routes["current"]
+        & routes["permitted"]
+        & routes["fits_context"]
+        & routes["sized"]
+        & (routes["latency"] != "misses")
+    ]
+    best = able.sort_values("saving_p50_usd", ascending=False, kind="stable")
+    plans: dict[str, dict[str, str]] = {
+        "stay": {},
+        "verdict": {name: route for name, route in moves.items() if route},
+    }
+    for arm in ("proprietary_api", "hosted_open", "self_hosted"):
+        of_arm = best[best["arm"] == arm].groupby("workload")["route"].first()
+        plans[arm] = {str(name): str(route) for name, route in of_arm.items()}
+    today = {name: workload.current_route for name, workload in study.workloads.items()}
+    rows: list[dict[str, Any]] = []
+    chosen = portfolio_saving(study, offers, plans["verdict"])
+    gained = np.zeros_like(stay) if chosen is None else chosen
+    for option, targets in plans.items():
+        saving = portfolio_saving(study, offers, targets)
+        if saving is None and option not in ("stay", "verdict"):
+            continue
+        cost = stay if saving is None else stay - saving
+        quality = {name: _quality_of(routes, name, route) for name, route in targets.items()}
+        rows.append(
+            {
+                "option": option,
+                "workloads_moved": sorted(targets),
+                "cost_usd": spread(cost),
+                "saving_usd": spread(stay - cost),
+                "beyond_verdict_usd": spread(np.round(gained - (stay - cost), 2)),
+                "inferior": [n for n, verdict in quality.items() if verdict == "inferior"],
+                "unproven": [n for n, verdict in quality.items() if verdict == "unproven"],
+                "unmeasured": _first_tokens(routes, today | targets, "undecided"),
+                "late": _first_tokens(routes, today | targets, "misses"),
+            }
+        )
+    return rows
+
+
+def _first_tokens(routes: pd.DataFrame, serving: Mapping[str, str], verdict: str) -> list[str]:
+    """Workloads of whose first token on these routes a verdict holds."""
+    served = routes[routes["route"] == routes["workload"].map(serving)]
+    return sorted(served.loc[served["latency"] == verdict, "workload"])
+
+
+def _quality_of(routes: pd.DataFrame, name: str, route: str) -> str:
+    """What is known of a move's quality: inferior, proven, or else unproven.
+
+    What holds the margin on evidence below the grade that the study asks for is unproven too.
+    """
+    row = routes[(routes["workload"] == name) & (routes["route"] == route)].iloc[0]
+    if row["quality"] == "inferior":
+        return "inferior"
+    return "proven" if is_proven(row) else "unproven"
+
+
+def _phases(
+    study: Study, results: Results, verdicts: Mapping[str, Verdict], found: Tables
+) -> pd.DataFrame:
+    """The plan with its costs, which never exceed what they could release.
+
+    Evaluation costs its figure times the share of workloads that are undecided, or their golden
+    items where those cost more; migration what the moves of this verdict cost. found: saving and
+    at_stake. `note` says where a cost was held down, and by what.
+    """
+    moves = [name for name, v in verdicts.items() if v.decision == "move"]
+    open_ = [name for name, v in verdicts.items() if v.decision == "undecided"]
+    rows = [
+        row
+        for row in results["04_quality"]["dates"]
+        if row["workload"] in (*moves, *open_) and verdicts[row["workload"]].target == row["route"]
+    ]
+    plan = phases(study.decide_by, moves, open_, move_windows(study, rows))
+    foundation, evaluation = (_ends([bundled_figures()[name]]) for name in plan["cost_figure"][:2])
+    items = sum(row["items"] for row in rows if row["workload"] in open_)
+    labels = items * _ends([study.usd_per_golden_item])
+    evaluation = max(
+        evaluation * len(open_) / len(study.workloads), labels, key=lambda ends: ends[0]
+    )
+    migration = _ends([study.moving[cast(ArmName, verdicts[name].arm)].cost for name in moves])
+    costs, notes = held_down(np.stack([foundation, evaluation, migration]), study, results, found)
+    if not open_:
+        notes[1] = "nothing to evaluate until a trigger fires"
+    plan[["cost_usd", "cost_low_usd", "cost_high_usd"]] = costs
+    return plan.drop(columns="cost_figure").assign(note=pd.Series(notes, dtype=object))
+
+
+def _ends(figures: Sequence[Figure]) -> FloatArray:
+    """Sum of the figures: value, low, high. (3,)."""
+    each = [(f.value, *f.ends) for f in figures]
+    return np.sum(each, axis=0) if each else np.zeros(3)
+
+
+def held_down(
+    costs: FloatArray, study: Study, results: Results, found: Tables
+) -> tuple[FloatArray, list[str | None]]:
+    """The costs of the phases, those before a move no higher than they are worth, with the reason.
+
+    Together they cost at most P90 of what the moves save and of what better evidence could release,
+    where there is any; one that would cost more than all bills of the horizon is not worth it.
+    """
+    month = results["06_crossover"]["month_usd"]
+    billed = month["today_by_workload"].keys() >= study.workloads.keys()
+    bills = month["horizon"]["p50"] if billed else np.inf
+    amounts = [found[key]["p90"] for key in ("saving", "at_stake") if found[key] is not None]
+    worth = sum(max(usd_, 0.0) for usd_ in amounts)
+    notes: list[str | None] = [None] * len(costs)
+    for i, asked in enumerate(costs[:2].copy()):
+        left = worth - costs[:i, 0].sum() if worth else np.inf
+        if asked[0] > bills:
+            costs[i] = 0.0
+            notes[i] = f"not worth {usd(asked[0])}: all bills of the horizon are {usd(bills)}"
+        elif asked[2] > left:
+            costs[i] = np.minimum(asked, max(left, 0.0))
+            notes[i] = f"held to what may be gained: {usd(worth)} at P90"
+    return costs, notes

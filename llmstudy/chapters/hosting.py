@@ -1,0 +1,191 @@
+"""Chapter 05: every self-hosted route sized for its workload."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from llmstudy import simulate
+from llmstudy.chapters.sizing import sustained_utilisation
+from llmstudy.evidence import findings, gpu_hours
+from llmstudy.evidence.case import Case, Tables, contenders, covers_week, week_load
+from llmstudy.evidence.offers import FleetOffer, fitted_curve, fleet_offer, serving_points
+from llmstudy.figure import Figure
+from llmstudy.measures import capacity
+from llmstudy.measures.cost import usd_per_million_tokens
+from llmstudy.simulate.inputs import figures_of, inputs
+from llmstudy.study import SelfHostedRoute, Study
+from llmstudy.text import count
+from llmstudy.units import HOURS_PER_MONTH
+
+
+def hosting_tables(case: Case, fits: pd.DataFrame | None = None) -> Tables:
+    """Fits of the serving curve, and each self-hosted route that may serve a workload sized for it.
+
+    fits: `capacity.serving_fits` of the study's seed, where the caller has them already.
+    Raises: ValueError that names the route, for a model, GPU, precision, engine or host of which
+    nothing is known. That a route cannot serve a workload is no error but a row of `failures`.
+    """
+    study = case.study
+    fits = capacity.serving_fits(seed=study.seed) if fits is None else fits
+    fleets, failures = [], []
+    offers: dict[str, dict[str, Any]] = {name: {} for name in study.workloads}
+    figures: dict[str, Figure] = {}
+    for name, routes in contenders(study).items():
+        workload = study.workloads[name]
+        for route in routes:
+            spec = study.routes[route]
+            if not isinstance(spec, SelfHostedRoute):
+                continue
+            try:
+                offer, point = fleet_offer(study, workload, spec, fits)
+                offer = replace(
+                    offer, target_utilisation=sustained_utilisation(case, name, spec, point)
+                )
+            except capacity.CannotServe as error:
+                failures.append({"workload": name, "route": route, "reason": str(error)})
+                continue
+            except ValueError as error:
+                raise ValueError(f"routes.{route}: {error}") from error
+            offers[name][route] = _offer_row(offer)
+            figures[f"routes.{route}.rent"] = offer.usd_per_gpu_hour
+            figures[f"workloads.{name}.routes.{route}.capacity"] = offer.capacity_factor
+            figures[f"workloads.{name}.routes.{route}.utilisation"] = offer.target_utilisation
+            seen = {
+                "volume_grade": workload.intake.requests.grade,
+                "traffic": case.grade_of(name),
+                "week_logged": covers_week(case, name),
+            }
+            fleets.append(_fleet(study, name, route, offer) | _operating_point(point) | seen)
+    week = pd.concat([week_load(case, name).assign(workload=name) for name in study.workloads])
+    return {
+        "week": week,
+        "serving_fit": fits,
+        "fleets": fleets,
+        "failures": failures,
+        "owned": owned_hours(study),
+        "offers": offers,
+        "figures": findings.ledger(figures),
+    }
+
+
+def owned_hours(study: Study) -> list[dict[str, Any]]:
+    """Of what an hour of each route's owned GPUs consists, as `gpu_hours.owned_hour_parts`."""
+    return [
+        row
+        for name, route in study.routes.items()
+        if isinstance(route, SelfHostedRoute)
+        for row in gpu_hours.owned_hour_parts(name, route)
+    ]
+
+
+def _offer_row(offer: FleetOffer) -> dict[str, Any]:
+    return {
+        "fleet": asdict(offer.fleet),
+        "capacity_factor": offer.capacity_factor.row(),
+        "usd_per_gpu_hour": offer.usd_per_gpu_hour.row(),
+        "target_utilisation": offer.target_utilisation.row(),
+    }
+
+
+def _operating_point(point: capacity.Capacity) -> dict[str, Any]:
+    return {
+        "concurrency": point.concurrency,
+        "tpot_s": point.tpot_s,
+        "ttft_lower_bound_s": point.ttft_lower_bound_s,
+        "limited_by": point.limited_by,
+        "outside": ", ".join(point.outside),
+    }
+
+
+def _fleet(study: Study, name: str, route: str, offer: FleetOffer) -> dict[str, Any]:
+    workload, spec = study.workloads[name], study.routes[route]
+    d = simulate.central(figures_of(inputs(study, name, route, offer)))
+    requests = workload.intake.requests.value
+    mean_per_s = requests / (HOURS_PER_MONTH * 3600)
+    # of requests as the user counts them: failed attempts take the rest
+    capacity_requests_per_s = offer.fleet.capacity_requests_per_s / (1 + workload.retry_share.value)
+    carries, rent = (x.item() for x in simulate.fleet_unit(offer.fleet, d, 1))
+    running = int(capacity.replicas(requests, carries, 1.0, offer.fleet.spare, minimum=1))
+    hours = running * rent
+    upkeep = float(simulate.month_usd(offer.fleet, d, np.array([[requests]]), 1)[0, 0]) - hours
+    staff = float(simulate.staff_month_usd(d)[0])
+    month = hours + upkeep + staff
+    tokens = workload.intake.input_tokens.value + workload.intake.output_tokens.value
+    return {
+        "workload": name,
+        "route": route,
+        "model": spec.model,
+        "replicas": running,
+        "spare": offer.fleet.spare,
+        "gpus": running * offer.fleet.gpus_per_replica,
+        "sustained_utilisation": offer.target_utilisation.value,
+        "capacity_requests_per_s": capacity_requests_per_s,
+        "mean_requests_per_s": mean_per_s,
+        "utilisation": float(capacity.utilisation(mean_per_s, running, capacity_requests_per_s)),
+        "usd_per_gpu_hour": offer.usd_per_gpu_hour.value,
+        "rent_month_usd": hours,
+        "upkeep_month_usd": upkeep,
+        "staff_month_usd": staff,
+        "month_usd": month,
+        "usd_per_mtok": float(usd_per_million_tokens(month, requests, tokens)),
+        "usd_per_request": month / requests,
+    }
+
+
+def serving_curve(study: Study, fleet: Mapping[str, Any]) -> dict[str, Any]:
+    """Measured points and fitted curve behind a fleet, as `charts.serving_curve` takes them.
+
+    One prompt and answer length can be drawn at a time: the measured pair closest to the
+    workload's own in log distance. The target is judged at the workload's own lengths: it is in the
+    chart only where they are the same. fleet: a row of `fleets`.
+    """
+    workload, spec = fleet["workload"], study.routes[fleet["route"]]
+    assert isinstance(spec, SelfHostedRoute)
+    fitted = fitted_curve(spec)
+    points = capacity.usable_points(
+        serving_points(spec),
+        capacity.model_shape(spec.model),
+        capacity.gpu(spec.gpu),
+        spec.precision,
+    )
+    points = points[points["tensor_parallel"] == spec.tensor_parallel]
+    intake, slo = study.workloads[workload].intake, study.workloads[workload].slo
+    away = np.abs(np.log(points["input_tokens"] / intake.input_tokens.value))
+    away += np.abs(np.log(points["output_tokens"] / intake.output_tokens.value))
+    near = points[away == away.min()].sort_values("concurrency", kind="stable")
+    lengths = (float(near["input_tokens"].iloc[0]), float(near["output_tokens"].iloc[0]))
+    ttft_s = near["ttft_ms"] / 1e3
+    per_s = capacity.requests_per_s(near["concurrency"], lengths[1], ttft_s, near["tpot_ms"] / 1e3)
+    measured = near[["concurrency", "tpot_ms"]].assign(
+        output_tokens_per_s_per_gpu=per_s * lengths[1] / spec.tensor_parallel, fitted=True
+    )
+    batch = np.arange(1.0, fitted.hull.concurrency_at(spec.tensor_parallel)[1] + 1)
+    shape = (batch, *lengths, spec.tensor_parallel)
+    prefill_s = fitted.prefill_s(lengths[0], spec.tensor_parallel)
+    curve = pd.DataFrame(
+        {
+            "concurrency": batch,
+            "tpot_ms": 1e3 * fitted.tpot_s(*shape),
+            "output_tokens_per_s_per_gpu": fitted.output_tokens_per_s_per_gpu(*shape, prefill_s),
+        }
+    )
+    own, slo_ms = (intake.input_tokens.value, intake.output_tokens.value), 1e3 * slo.tpot_p95.value
+    note = (
+        "points: published (vLLM, aiconfigurator-core sample) · curve: fitted · "
+        f"{workload} itself, {count(own[0])} in and {count(own[1])} out: "
+        f"{1000 * fleet['tpot_s']:.3g} ms, target {slo_ms:g} ms"
+    )
+    return {
+        "points": measured,
+        "curve": curve,
+        "lengths": lengths,
+        "slo_tpot_ms": slo_ms if lengths == own else None,
+        "chosen_concurrency": fleet["concurrency"],
+        "model": spec.model.split("/")[-1],
+        "gpu": spec.gpu,
+        "error_share": fitted.residual_share,
+        "note": note,
+    }

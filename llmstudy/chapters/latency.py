@@ -1,0 +1,298 @@
+"""Chapter 03: the first token of every route against its target, and what probes saw of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from llmstudy.evidence.case import Case, Tables, contenders
+from llmstudy.evidence.output_tokens import length_of, output_tokens_ratio
+from llmstudy.evidence.probes import RouteProbe, not_comparable, unlike
+from llmstudy.figure import Figure, least_certain
+from llmstudy.measures import latency
+from llmstudy.measures.latency import (
+    QuantileEstimate,
+    dependent_quantile_interval,
+    latencies,
+    units,
+)
+from llmstudy.probe.metrics import decomposition
+from llmstudy.probe.run import with_metrics
+from llmstudy.study import ApiRoute
+
+
+def latency_tables(case: Case, hosting: Mapping[str, Any]) -> Tables:
+    """First-token latency of each route that may serve, and today's, against its target.
+
+    Only a measurement can meet a target. A claim leaves it undecided, unless even the best case
+    that it states lies above the target: then it misses, as a self-hosted route does that was not
+    probed and cannot serve the workload at all. Today's log goes before a probe, a probe before a
+    claim or the serving curve. A probe in closed loop leaves its first
+    token undecided: a request is sent when another is answered, so that nothing shows of the wait
+    that arrivals of their own would bring about. A probe of another model, of other lengths or too
+    old (`probes.unlike`) is not comparable, and counts as none.
+
+    Returns: `latency`; `answers` (how long a whole answer takes, as `answer_rows`); and of the
+    routes that were probed, empty without any: `probes`, `tpot` (pace against its target),
+    `ttft_parts` (where the first token goes) and `undersized` (which percentiles take more
+    requests, days or runs than there were).
+
+    Raises: ValueError as `probes.probes_of`.
+    """
+    bounds = {(f["workload"], f["route"]): f for f in hosting["fleets"]}
+    failed = {(f["workload"], f["route"]) for f in hosting["failures"]}
+    rows, pace = [], []
+    for name, routes in contenders(case.study).items():
+        workload = case.study.workloads[name]
+        target_s = workload.slo.ttft_p95.value
+        for route in routes:
+            spec, probe = case.study.routes[route], case.probe_of(name, route)
+            if route == workload.current_route and _logs_first_token(case, name):
+                found = _of_estimate(_logged(case, name), target_s, "request log")
+            elif probe is not None:
+                found = _of_estimate(probe.estimate_s("ttft_ms", "p95"), target_s, "probe")
+                if probe.closed_loop:
+                    found = replace(found, verdict="undecided", source="probe in closed loop")
+            elif isinstance(spec, ApiRoute):
+                found = _of_claim(spec.ttft_p95, target_s)
+            elif (name, route) in failed:
+                found = _Found(None, None, None, "misses", "published", "serving curve")
+            else:
+                bound = bounds[name, route]["ttft_lower_bound_s"]
+                found = _Found(None, bound, None, "undecided", "published", "serving curve")
+            place = {"workload": name, "route": route, "arm": spec.arm}
+            rows.append(place | found.row("ttft_p95_s", target_s))
+            if probe is not None:
+                limit_s = workload.slo.tpot_p95.value
+                seen = _of_estimate(probe.estimate_s("tpot_ms", "p95"), limit_s, "probe")
+                pace.append(place | seen.row("tpot_p95_s", limit_s))
+    answers = answer_rows(case, rows, hosting)
+    return {"latency": pd.DataFrame(rows), "answers": answers, "tpot": pace, **probe_tables(case)}
+
+
+def measured_requests(case: Case) -> pd.DataFrame:
+    """The requests whose latencies were measured, in the order sent: today's log and the probes.
+
+    A log's request is one that was streamed or failed. A probe stands under each workload that it
+    tells of (`Case.probe_of`), unless today's log does.
+
+    Returns: one row per request and workload: workload, route, source ("request log", "probe"),
+    day, run (of a probe), ok, ttft_s, tpot_s, e2e_s, ttft_slo_s, tpot_slo_s (the workload's
+    targets). Nothing measured gives no rows.
+    """
+    frames = []
+    for name, routes in contenders(case.study).items():
+        workload = case.study.workloads[name]
+        for route in routes:
+            place = {"workload": name, "route": route}
+            if route == workload.current_route and _logs_first_token(case, name):
+                samples = _streamed(case, name).assign(**place, source="request log")
+            elif (probe := case.probe_of(name, route)) is not None:
+                order = ["day", "run", "index"]
+                samples = with_metrics(probe.measured).sort_values(order, kind="stable")
+                samples = samples.assign(**place, source="probe")
+            else:
+                continue
+            slo = workload.slo
+            targets = {"ttft_slo_s": slo.ttft_p95.value, "tpot_slo_s": slo.tpot_p95.value}
+            samples = samples.assign(**targets).reindex(columns=_MEASURED)
+            frames.append(samples.astype({"day": object, "run": object}))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=_MEASURED)
+
+
+_MEASURED = [
+    *("workload", "route", "source", "day", "run", "ok", "ttft_s", "tpot_s", "e2e_s"),
+    *("ttft_slo_s", "tpot_slo_s"),
+]
+
+
+def answer_rows(
+    case: Case, first: Sequence[Mapping[str, Any]], hosting: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """How long a whole answer takes on each route, which writes as much as its own model does.
+
+    E2E = TTFT + TPOT x (N - 1), N being the mean output tokens, reasoning among them. TTFT is the
+    p95 of `latency`, or the least that it can be; TPOT is the p95 of a probe, else the pace of the
+    fleet at its operating point, else the workload's target. No verdict rests on it.
+
+    A stated first token is not known to have waited for the reasoning. Where the route's model
+    reasons and today's does not, `first_answer_s` adds what it writes beyond today's answer, at
+    that pace; elsewhere it is the TTFT. A measured one has waited already, so that of a route that
+    reasons the E2E here is then an upper bound.
+
+    first: rows of `latency`. Rows: workload, route, output_tokens, pace_s, pace_source,
+    first_answer_s, e2e_s, low_s, high_s (over the P10 and P90 of the ratio), grade (of the least
+    certain part); times are null where no TTFT is known.
+    """
+    paces = {(f["workload"], f["route"]): f["tpot_s"] for f in hosting["fleets"]}
+    rows = []
+    for row in first:
+        name, route = row["workload"], row["route"]
+        workload, spec = case.study.workloads[name], case.study.routes[route]
+        counted = workload.intake.output_tokens
+        ratio = output_tokens_ratio(case.study, workload, spec)
+        pace_s, pace_source = paces.get((name, route)), "serving curve"
+        probe = case.probe_of(name, route)
+        seen = probe.estimate_s("tpot_ms", "p95").estimate if probe is not None else None
+        if seen is not None and np.isfinite(seen):
+            pace_s, pace_source = seen, "probe"
+        elif pace_s is None:
+            pace_s, pace_source = workload.slo.tpot_p95.value, "target"
+        start_s = row["low_s"] if row["ttft_p95_s"] is None else row["ttft_p95_s"]
+        ends = (ratio.value, *ratio.ends)
+        e2e = [
+            None if start_s is None else start_s + max(counted.value * x - 1, 0) * pace_s
+            for x in ends
+        ]
+        waited = row["grade"] == "measured" or not _adds_reasoning(case, name, route)
+        beyond = 0.0 if waited else max(ratio.value - 1, 0.0) * counted.value
+        rows.append(
+            {
+                "workload": name,
+                "route": route,
+                "output_tokens": counted.value * ratio.value,
+                "pace_s": pace_s,
+                "pace_source": pace_source,
+                "first_answer_s": None if start_s is None else start_s + beyond * pace_s,
+                **dict(zip(("e2e_s", "low_s", "high_s"), e2e, strict=True)),
+                "grade": least_certain(
+                    [row["grade"], counted.grade, *([ratio.grade] if ratio.uncertain else [])]
+                ),
+            }
+        )
+    return rows
+
+
+def _adds_reasoning(case: Case, name: str, route: str) -> bool:
+    """Whether a route's model reasons before it answers and that of today's route does not."""
+    routes = case.study.routes
+    specs = (routes[route], routes[case.study.workloads[name].current_route])
+    then, now = (length_of(spec.model, spec.reasoning).reasons for spec in specs)
+    return then == "yes" and now == "no"
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A p95 in seconds with its range, what it says of the target, and whence it comes."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    verdict: str
+    grade: str
+    source: str
+
+    def row(self, name: str, target_s: float) -> dict[str, Any]:
+        return {
+            "target_s": target_s,
+            name: self.value,
+            "low_s": self.low,
+            "high_s": self.high,
+            "verdict": self.verdict,
+            "grade": self.grade,
+            "source": self.source,
+        }
+
+
+def _of_estimate(found: QuantileEstimate, target_s: float, source: str) -> _Found:
+    verdict = latency.slo_verdict(found, target_s)
+    value, low, high = (
+        None if x is None or np.isinf(x) else x for x in (found.estimate, found.low, found.high)
+    )
+    return _Found(value, low, high, verdict, "measured", source)
+
+
+def _logs_first_token(case: Case, name: str) -> bool:
+    return bool(case.traffic.of(name)["ttft_s"].notna().any())
+
+
+def _logged(case: Case, name: str) -> QuantileEstimate:
+    requests = _streamed(case, name)
+    unit, consecutive = units(requests)
+    return dependent_quantile_interval(
+        latencies(requests, "ttft_s"), unit, 0.95, consecutive=consecutive
+    )
+
+
+def _streamed(case: Case, name: str) -> pd.DataFrame:
+    """The requests of a log that were streamed or failed, in the order sent."""
+    requests = case.traffic.of(name).sort_values("ts_start", kind="stable")
+    streamed = requests[requests["ttft_s"].notna() | ~requests["ok"]]
+    return streamed.rename(columns={"latency_s": "e2e_s"})
+
+
+def _of_claim(claim: Figure, target_s: float) -> _Found:
+    verdict = _claim_verdict(claim, target_s)
+    return _Found(claim.value, claim.low, claim.high, verdict, claim.grade, "study file")
+
+
+def _claim_verdict(claim: Figure, target_s: float) -> str:
+    """A claim whose best case misses is out, whatever its grade; only a measured one can meet."""
+    soonest_s, latest_s = claim.ends
+    if soonest_s > target_s:
+        return "misses"
+    measured = claim.grade in ("measured", "recorded")
+    return "meets" if measured and latest_s <= target_s else "undecided"
+
+
+# --- probes ---------------------------------------------------------------------------------
+
+
+def probe_tables(case: Case) -> Tables:
+    """What was probed, where the first token goes, and which percentiles need more requests.
+
+    In `probes` the model of the route stands beside that of the endpoint: one model has several
+    names; `not_comparable` says of which workloads it does not tell, and why. A p95 of too few
+    requests is null.
+    """
+    probes, parts, undersized = [], [], []
+    serves = contenders(case.study)
+    for route, probe in case.probes.items():
+        reasons = {
+            name: why
+            for name, routes in serves.items()
+            if route in routes and (why := unlike(probe, case.study, route, name))
+        }
+        other = [not_comparable(route, name, why) for name, why in reasons.items()]
+        probes.append(
+            {"route": route, "model": case.study.routes[route].model}
+            | _probed(probe)
+            | {"not_comparable": ". ".join(other) or None}
+        )
+        known = decomposition(probe.samples)
+        parts += known[known["n"] > 0].assign(route=route).to_dict("records")
+        undersized += [
+            {"route": route, "metric": metric, "percentile": "p95"}
+            | {"requests": probe.estimate_s(metric, "p95").n, "requests_needed": lacks.requests}
+            | {"unit": lacks.unit, "units": lacks.units}
+            for metric in ("ttft_ms", "tpot_ms")
+            if (lacks := probe.needed(metric, "p95"))
+        ]
+    return {
+        "probes": probes,
+        "ttft_parts": parts,
+        "undersized": undersized,
+    }
+
+
+def _probed(probe: RouteProbe) -> dict[str, Any]:
+    percentiles = {
+        f"{metric.removesuffix('_ms')}_{percentile}_s": probe.estimate_s(metric, percentile)
+        for metric in ("ttft_ms", "tpot_ms")
+        for percentile in ("p50", "p95")
+    }
+    return {
+        "endpoint_model": ", ".join(probe.endpoint_models),
+        "runs": len(probe.runs),
+        "folders": ", ".join(probe.runs),
+        "requests": len(probe.measured),
+        "load": probe.load,
+        "closed_loop": probe.closed_loop,
+        "failed_share": float((~probe.measured["ok"]).mean()),
+        **{name: found.estimate for name, found in percentiles.items()},
+        "audit": "valid",
+        "began": min(probe.days),
+        "last": max(probe.days),
+    }

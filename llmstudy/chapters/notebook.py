@@ -1,0 +1,165 @@
+"""What does a notebook need besides prose? A place for its results, and ways to show them.
+
+A chapter computes nothing. What it shows is the same text whenever the results are the same, so
+that `nbval` can compare it; text from a study or a log is escaped before it is shown.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from IPython.display import display
+
+from llmstudy import charts, io, paths, tables
+from llmstudy.study import Study, load
+from llmstudy.study.snapshot import kept
+
+
+class ChapterError(ValueError):
+    """A chapter that lacks what an earlier one of the same study should have written."""
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One notebook at work: its name, the study it is about and the folder that its run fills.
+
+    The committed reference is read and never written: `make reference` executes into a folder of
+    its own and renames that.
+    """
+
+    name: str
+    study: Study
+    run: Path
+
+    @cached_property
+    def study_sha256(self) -> str:
+        """SHA-256 of the study with its figures, which every result carries."""
+        return sha256(io.dumps(kept(self.study)).encode()).hexdigest()
+
+    def read(self, name: str) -> dict[str, Any]:
+        """The results of an earlier chapter of this study, as it wrote them.
+
+        In a folder of `outputs/notebooks`, where a notebook lands that is executed alone, those of
+        the committed reference stand in for them, if they are of this study.
+        Raises: ChapterError if that chapter has not run yet, or ran on another study.
+        """
+        alone = self.run.parent == paths.outputs() / "notebooks"
+        folders = [self.run, paths.reference()] if alone else [self.run]
+        files = [folder / "results" / f"{name}.json" for folder in folders]
+        there = [json.loads(f.read_text(encoding="utf-8")) for f in files if f.is_file()]
+        for results in there:
+            if results.pop("study_sha256", None) == self.study_sha256:
+                return dict(results)
+        changed = "are of another study, or of this one before a change,"
+        fault = changed if files[0].is_file() else "are missing"
+        raise ChapterError(
+            f"{self.name} needs the results of {name}, which {fault} in {self.run}: execute "
+            f"{name}.ipynb for this study first, or `llmstudy run` for all chapters."
+        )
+
+    def write(self, results: Mapping[str, Any]) -> dict[str, Any]:
+        """Keeps the chapter's results as `results/NAME.json`, for later chapters and other tools.
+
+        Returns: the results as any later chapter will read them.
+        Raises: ValueError as `io.plain` does: write None, not NaN.
+        """
+        text = io.dumps({"study_sha256": self.study_sha256, **results})
+        self._save(f"results/{self.name}.json", text)
+        return {key: x for key, x in json.loads(text).items() if key != "study_sha256"}
+
+    def _save(self, name: str, content: str) -> None:
+        if self.run.resolve() != paths.reference().resolve():
+            io.write(self.run / name, content)
+
+    def show(self, name: str, chart: charts.Chart | None) -> None:
+        """Shows a chart with its text alternative, and keeps it as `charts/NAME.svg`.
+
+        A chart that has nothing to show (None) is left out.
+        """
+        if chart is None:
+            return
+        drawing = charts.svg(chart.figure)
+        self._save(f"charts/{name}.svg", drawing)
+        alt = {"image/svg+xml": {"alt": chart.alt}}
+        _display({"image/svg+xml": drawing, "text/plain": chart.alt}, alt)
+
+    def table(self, name: str, rows: pd.DataFrame | list[dict[str, Any]]) -> None:
+        """Shows a table as `llmstudy.tables` has it, and keeps all of it as `tables/NAME.csv`.
+
+        Without a row it says so, or shows and keeps nothing, as the table's description has it.
+        Raises: KeyError for a table that is not described.
+        """
+        frame, described = io.columns(pd.DataFrame(rows)), tables.tables()[name]
+        if not frame.empty or described.says_none:
+            self.keep(frame, name)
+        if not frame.empty:
+            page = tables.shown(frame, name)
+            self.html(tables.table_html(page, described.caption, name))
+        elif described.says_none:
+            self.say(f"{described.caption}: none.")
+
+    def keep(self, frame: pd.DataFrame, name: str) -> None:
+        """Keeps a table as `tables/NAME.csv` without showing it."""
+        self._save(f"tables/{name}.csv", io.csv(frame))
+
+    def heading(self, text: str) -> None:
+        """Shows a finding as a heading of the third level. text: plain, as `say` takes it."""
+        _display({"text/markdown": f"### {_literal(text)}"})
+
+    def say(self, text: str) -> None:
+        """Shows prose: plain text, in which `$` is a dollar, `<b>` no tag and `[a](b)` no link."""
+        _display({"text/markdown": _literal(text)})
+
+    def bullets(self, texts: Iterable[str]) -> None:
+        """Shows a list, one point per text. texts: plain, as `say` takes them."""
+        _display({"text/markdown": "\n".join(f"- {_literal(text)}" for text in texts)})
+
+    def html(self, fragment: str) -> None:
+        """Shows HTML as it stands: whoever composed it has escaped what came from outside."""
+        _display({"text/html": fragment})
+
+
+_MARKUP = re.compile(
+    r"[\\`*_\[\]<>|~$&@#^{}]"  # emphasis, links, tags, code, tables, mathematics
+    r"|^\s*[-+=]|(?<=^\d)[.)]|(?<=^\d\d)[.)]"  # lists and underlined headings
+    r"|:(?=//)|(?<=www)\."  # addresses that would become links
+)
+
+
+def _literal(text: str) -> str:
+    """Text as Markdown that shows it as it is, on one line.
+
+    >>> _literal("[x](http://a) costs $5")
+    '&#91;x&#93;(http&#58;//a) costs &#36;5'
+    """
+    line = " ".join(text.split())
+    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", line)
+
+
+def _display(data: dict[str, str], metadata: Mapping[str, Any] | None = None) -> None:
+    display(data, raw=True, metadata=metadata)  # type: ignore[no-untyped-call]
+
+
+def open_chapter(name: str, study: str, run: str = "") -> Chapter:
+    """The chapter that a notebook's first cell opens.
+
+    study: a study file, relative to the current folder or to the project's root. run: the folder
+    that the run fills, likewise, made if it is missing; without it `outputs/notebooks/STUDY-HASH`,
+    which no other study file shares.
+    Raises: StudyError if the study cannot be used.
+    """
+    loaded = load(study)
+    folder = Path(run)
+    if not run:
+        place = sha256(str(paths.resolve(study).resolve()).encode()).hexdigest()[:6]
+        folder = paths.outputs() / "notebooks" / f"{loaded.study}-{place}"
+    elif not folder.exists():
+        folder = paths.outputs().parent / folder
+    folder.mkdir(parents=True, exist_ok=True)
+    return Chapter(name, loaded, folder)

@@ -1,0 +1,401 @@
+"""What does a first study file say when its author has answered six questions, or fewer?
+
+An answer that is lacking is `unknown`, which takes a wide prior. Monthly tokens and the invoice for
+them stand in for requests and tokens per request: at list prices the two give the split between
+input and output. Nothing is written here; `compose` returns the text.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import partial
+from importlib.resources import files
+from math import ceil, floor, isclose, log10
+from typing import Any, NamedTuple, get_args
+
+from jinja2 import Environment, StrictUndefined
+
+from llmstudy import prices, units
+from llmstudy.figure import Figure
+from llmstudy.measures import privacy, quality
+from llmstudy.measures.cost import TokenPrice, api_usd_per_request
+from llmstudy.prices import ApiRate
+from llmstudy.study import DataClass, bundled_figures
+
+UNKNOWN = "unknown"
+
+# --- the questions --------------------------------------------------------------------------
+
+
+def number(text: str) -> float:
+    """A number above zero as people type it.
+
+    Raises: ValueError if it is none.
+
+    >>> number("1,200,000"), number("2.5B"), number("8.4k")
+    (1200000.0, 2500000000.0, 8400.0)
+    """
+    found = re.fullmatch(
+        r"([1-9]\d{0,2}(?:[,_]\d{3})+(?:\.\d+)?|\d+\.?\d*(?:e\d+)?|\.\d+) ?([kMB]?)", text.strip()
+    )
+    value = float(found[1].replace(",", "").replace("_", "")) * _SCALES[found[2]] if found else 0.0
+    if value <= 0:
+        raise ValueError(f'is "{text}", which is no number above zero. Write 1200000 or 1.2M.')
+    return value
+
+
+_SCALES = {"": 1.0, "k": 1e3, "M": 1e6, "B": 1e9}
+
+
+def _time(text: str) -> str:
+    units.parse(text, "s")
+    return text
+
+
+def _one_of(known: tuple[str, ...], text: str) -> str:
+    if text not in known:
+        raise ValueError(f'is "{text}", but must be one of {", ".join(known)}.')
+    return text
+
+
+DATA_CLASSES = tuple(name for name in get_args(DataClass) if name != UNKNOWN)
+
+
+class Question(NamedTuple):
+    """One thing to ask. `read` turns an answer into a value, or raises ValueError."""
+
+    field: str
+    asks: str
+    read: Callable[[str], Any]
+
+
+QUESTIONS = (
+    Question("provider", "    Who answers today, such as openai?", str),
+    Question("model", "    Which model, such as gpt-4o?", str),
+    Question("requests", "1/6 How many requests a month?", number),
+    Question("input_tokens", "    How many tokens goes a request in with?", number),
+    Question("output_tokens", "    How many tokens comes an answer out with?", number),
+    Question("monthly_tokens", "    How many tokens did last month's invoice bill?", number),
+    Question("invoice_usd", "    What did they cost, in USD?", number),
+    Question("ttft_p95", "2/6 First token within what time at the p95, such as 800 ms?", _time),
+    Question(
+        "data_class",
+        f"3/6 Most sensitive data ({', '.join(DATA_CLASSES)})?",
+        partial(_one_of, DATA_CLASSES),
+    ),
+    Question("peak_to_mean", "4/6 How much busier is the peak hour than the mean one?", number),
+    Question("context", "5/6 How many tokens of context must fit?", number),
+    Question(
+        "gpu_platform",
+        "6/6 Do you already run Kubernetes with GPUs (yes, no)?",
+        partial(_one_of, ("yes", "no")),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What is known on the day `as_of`. None: unknown.
+
+    requests, monthly_tokens and invoice_usd are of one month, input_tokens and output_tokens of one
+    request; context is in tokens; ttft_p95 is text with its unit.
+    """
+
+    name: str
+    as_of: date
+    provider: str | None = None
+    model: str | None = None
+    requests: float | None = None
+    input_tokens: float | None = None
+    output_tokens: float | None = None
+    monthly_tokens: float | None = None
+    invoice_usd: float | None = None
+    ttft_p95: str | None = None
+    data_class: str | None = None
+    peak_to_mean: float | None = None
+    context: float | None = None
+    gpu_platform: str | None = None
+
+
+class InvoiceError(ValueError):
+    """Monthly tokens and an invoice that do not fit together, or not with the other answers."""
+
+
+# --- what an invoice says -------------------------------------------------------------------
+
+
+def input_share(
+    rate: ApiRate, monthly_tokens: float, invoice_usd: float, cached_input_share: float
+) -> float:
+    """Share of the billed tokens that are input, from what they cost together.
+
+    Two equations, tokens in and out at their list prices: in + out = tokens and
+    in * p_in + out * p_out = invoice, where p_in is the mean of the plain and the cached rate.
+    Returns: share in [0, 1].
+    Raises: InvoiceError where no split of the tokens costs that much.
+
+    >>> rate = prices.rate("openai", "gpt-4o", date(2026, 11, 23))
+    >>> input_share(rate, 1e9, 4_000, cached_input_share=0.0)
+    0.8
+    """
+    c, output_usd = cached_input_share, rate.output_usd_per_mtok
+    input_usd = (1 - c) * rate.input_usd_per_mtok + c * rate.cached_input_usd_per_mtok
+    paid = invoice_usd / monthly_tokens * 1e6
+    low, high = sorted((input_usd, output_usd))
+    if rate.has_time_of_day or isclose(low, high):
+        why = "changes with the hour" if rate.has_time_of_day else "is one for input and output"
+        raise InvoiceError(
+            f"the price of {rate.model} {why}, so an invoice cannot tell input from output: "
+            "give the tokens in and out of a request instead."
+        )
+    if not low <= paid <= high:
+        raise InvoiceError(
+            f"USD {invoice_usd:,.0f} for {monthly_tokens:,.0f} tokens is USD {paid:.3g} a million, "
+            f"but {rate.model} bills USD {input_usd:.3g} for input, {c:.0%} of it cached, and "
+            f"{output_usd:.3g} for output: correct the invoice, the tokens or the model."
+        )
+    return (output_usd - paid) / (output_usd - input_usd)
+
+
+@dataclass(frozen=True)
+class _Volume:
+    """Requests a month and tokens of a request. None: unknown."""
+
+    requests: Figure | None
+    input_tokens: Figure | None
+    output_tokens: Figure | None
+
+    @property
+    def known(self) -> bool:
+        return None not in (self.requests, self.input_tokens, self.output_tokens)
+
+
+def _volume(given: Answers, rate: ApiRate) -> _Volume:
+    if given.monthly_tokens is None and given.invoice_usd is None:
+        return _Volume(
+            _stated(given.requests, "requests/month", given.as_of),
+            _stated(given.input_tokens, "tokens/request", given.as_of),
+            _stated(given.output_tokens, "tokens/request", given.as_of),
+        )
+    if given.monthly_tokens is None or given.invoice_usd is None:
+        raise InvoiceError("monthly tokens and the invoice for them only help together: give both.")
+    if given.input_tokens is not None or given.output_tokens is not None:
+        raise InvoiceError(
+            "give either the tokens in and out of a request, or monthly tokens with their invoice."
+        )
+    return _billed(given, rate, given.monthly_tokens, given.invoice_usd)
+
+
+def _billed(given: Answers, rate: ApiRate, monthly_tokens: float, invoice_usd: float) -> _Volume:
+    """Volume and tokens from what was billed: together they cost the invoice again."""
+    # Only their product was measured, so each is assumed; and none has a range, because independent
+    # ranges would make a bill uncertain that is known to the cent.
+    said = f"an invoice of USD {invoice_usd:,.2f} for {monthly_tokens:,.0f} tokens (measured)"
+    share = input_share(rate, monthly_tokens, invoice_usd, _central("traffic.cached_input_share"))
+    once = monthly_tokens / (1 + _central("traffic.retry_share"))  # the invoice holds the retries
+    per_request = _central("unknown.input_tokens") + _central("unknown.output_tokens")
+    length = f"{per_request:,.0f} tokens a request assumed"
+    if given.requests is not None:
+        per_request, length = once / given.requests, f"over {given.requests:,.0f} requests"
+    if min(share, 1 - share) * per_request < 1:
+        raise InvoiceError(
+            f"{said} leaves a request less than one token of input or of output: correct it."
+        )
+    split = f"derived from {said}, {share:.1%} of them input at list prices; {length}"
+
+    def tokens(part: float) -> Figure:
+        return _assumed(part * per_request, "tokens/request", split, given.as_of)
+
+    stated = _stated(given.requests, "requests/month", given.as_of)
+    derived = _assumed(
+        once / per_request, "requests/month", f"derived from {said}; {length}", given.as_of
+    )
+    return _Volume(stated or derived, tokens(share), tokens(1 - share))
+
+
+def _stated(value: float | None, unit: str, as_of: date) -> Figure | None:
+    return None if value is None else _assumed(value, unit, "answered at init", as_of)
+
+
+def _assumed(value: float, unit: str, source: str, as_of: date) -> Figure:
+    return Figure("", value, unit, grade="assumed", source=source, as_of=as_of)
+
+
+def _month_usd(arm: str, rate: ApiRate, volume: _Volume) -> float:
+    """Today's bill by the file, with the middle of the prior for what is unknown."""
+    per_token = TokenPrice(
+        arm,
+        uncached_input_usd=rate.input_usd_per_mtok / 1e6,
+        cached_input_usd=rate.cached_input_usd_per_mtok / 1e6,
+        output_usd=rate.output_usd_per_mtok / 1e6,
+        input_tokens=1.0,
+        output_tokens=1.0,
+        month_factors=(1.0,),
+        written_input_usd=rate.input_usd_per_mtok / 1e6,
+    )
+
+    def value(figure: Figure | None, prior: str) -> float:
+        return _central(prior) if figure is None else figure.value
+
+    usd_per_request = api_usd_per_request(
+        per_token,
+        value(volume.input_tokens, "unknown.input_tokens"),
+        value(volume.output_tokens, "unknown.output_tokens"),
+        cached_input_share=_central("traffic.cached_input_share"),
+        retry_share=_central("traffic.retry_share"),
+    )
+    return float(usd_per_request) * value(volume.requests, "unknown.requests")
+
+
+def _central(figure: str) -> float:
+    return bundled_figures()[figure].value
+
+
+# --- the text -------------------------------------------------------------------------------
+
+PROVIDER, MODEL = "openai", "gpt-4o"
+"""Stand-in for today's model where nobody says which it is; the file says so too."""
+
+OPEN_FAMILIES = re.compile(
+    r"llama|qwen|deepseek|gpt-oss|mixtral|gemma|kimi|glm-|minimax|nemotron|olmo|phi-", re.IGNORECASE
+)
+"""Names of models whose weights are open: served by a host, they are the arm `hosted_open`."""
+
+_HOSTED = ("together", "meta-llama/Meta-Llama-3.1-70B-Instruct-Turbo")
+_HOSTED_ROUTE, _SELF_HOSTED_ROUTE = "together-llama-3.1-70b", "h200-llama-3.1-70b"
+_USUAL_CONTEXT_TOKENS = 128_000
+
+
+@dataclass(frozen=True)
+class Starter:
+    """A study file's text, today's bill by it (usd a month), and what its author must know."""
+
+    text: str
+    month_usd: float
+    notes: tuple[str, ...]
+
+
+def compose(given: Answers) -> Starter:
+    """The first study file: today's route, one host of open weights, one fleet of one's own.
+
+    Raises: PriceError if the model has no list price, InvoiceError if the invoice does not fit it,
+    ValueError if only one of provider and model is given or an invoice comes without them.
+
+    >>> made = compose(Answers("acme", date(2026, 11, 23), "openai", "gpt-4o",
+    ...                        monthly_tokens=1e9, invoice_usd=4_000))
+    >>> round(made.month_usd)
+    4000
+    """
+    if (given.provider is None) != (given.model is None):
+        raise ValueError("a provider and its model go together: give both, or neither.")
+    if given.model is None and given.invoice_usd is not None:
+        raise ValueError("which model is the invoice for? Give its provider and name.")
+    provider, model = given.provider or PROVIDER, given.model or MODEL
+    rate = prices.rate(provider, model, given.as_of)
+    arm = "hosted_open" if OPEN_FAMILIES.search(model) else "proprietary_api"
+    volume = _volume(given, rate)
+    month_usd = _month_usd(arm, rate, volume)
+    permission = privacy.permission(
+        given.data_class or UNKNOWN, arm, {}, given.as_of, privacy.privacy_matrix()
+    )
+    text = _template().render(
+        **_route(provider, model, arm),
+        **_intake(given, volume),
+        name=json.dumps(given.name),
+        as_of=given.as_of,
+        decide_by=given.as_of + timedelta(days=30),
+        seed=f"{given.as_of:%Y%m%d}",
+        month_usd=month_usd,
+        budget_usd=_rounded_up(1.5 * month_usd),
+        contracts=permission.missing or ("dpa",),
+        bill_note="" if volume.known else ", taking the middle of the prior where unknown",
+        route_note="" if given.model else f": nobody said which it is, {model} stands in",
+    )
+    return Starter(text, month_usd, _notes(given, permission))
+
+
+def _template() -> Any:
+    text = files("llmstudy.cli").joinpath("new_study.yaml.j2").read_text(encoding="utf-8")
+    # the text is YAML, not HTML: what comes from outside is quoted as JSON, which YAML reads
+    return Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(text)
+
+
+def _route(provider: str, model: str, arm: str) -> dict[str, Any]:
+    ours = (provider, model) != _HOSTED
+    slug = re.sub(r"[^a-z0-9.]+", "-", f"{provider}-{model.rsplit('/')[-1]}".lower())
+    hosted = [_HOSTED_ROUTE] if ours else []
+    return {
+        "route": slug,
+        "arm": arm,
+        "provider": json.dumps(provider),
+        "model": json.dumps(model),
+        "ttft_figure": f"latency.{'api' if arm == 'proprietary_api' else 'hosted'}_ttft_p95",
+        "hosted": hosted[0] if hosted else None,
+        "self_hosted": _SELF_HOSTED_ROUTE,
+        "candidates": [*hosted, _SELF_HOSTED_ROUTE],
+        "paired_with": _paired_with(model),
+    }
+
+
+def _paired_with(model: str) -> str | None:
+    """The name under which a model was scored against the candidates' weights, if it was."""
+    table = quality.paired_table()
+    scored = table[
+        (table["benchmark"] == "zeroeval_gsm")
+        & (table["model_open"] == "Meta-Llama-3.1-70B-Instruct")
+    ]["model_proprietary"]
+    dated = re.compile(re.escape(model) + r"(-\d{4}-?\d{2}-?\d{2})?")
+    return next((name for name in scored if dated.fullmatch(name)), None)
+
+
+def _intake(given: Answers, volume: _Volume) -> dict[str, str]:
+    context = given.context
+    return {
+        "requests": _written(volume.requests),
+        "input_tokens": _written(volume.input_tokens),
+        "output_tokens": _written(volume.output_tokens),
+        "ttft_p95": json.dumps(given.ttft_p95 or UNKNOWN),
+        "data_class": given.data_class or UNKNOWN,
+        "peak_to_mean": _written(_stated(given.peak_to_mean, "x", given.as_of)),
+        "needed_context_tokens": _written(_stated(context, "tokens", given.as_of)),
+        # today's route holds what it serves today
+        "context_tokens": f"{max(context or 0, _USUAL_CONTEXT_TOKENS):.0f}",
+        "gpu_platform": json.dumps(given.gpu_platform or UNKNOWN),
+    }
+
+
+def _written(figure: Figure | None) -> str:
+    if figure is None:
+        return UNKNOWN
+    return (
+        f"{{value: {figure.value:.6g}, unit: {figure.unit}, source: {json.dumps(figure.source)}, "
+        f"as_of: {figure.as_of}, grade: {figure.grade}}}"
+    )
+
+
+def _rounded_up(x: float) -> str:
+    """To two digits, upwards.
+
+    >>> _rounded_up(7_187), _rounded_up(150), _rounded_up(0)
+    ('7200', '150', '0')
+    """
+    if x == 0:
+        return "0"  # some models are free
+    step = 10.0 ** (floor(log10(x)) - 1)
+    return f"{ceil(x / step - 1e-9) * step:.10g}"
+
+
+def _notes(given: Answers, permission: privacy.Permission) -> tuple[str, ...]:
+    notes = []
+    if given.model is None:
+        notes.append(f"Nobody said which model answers today: {PROVIDER}/{MODEL} stands in.")
+    if permission.missing:
+        notes.append(
+            f"{permission.reason}: record what you have signed under `contracts`, "
+            "or trigger G3 fires."
+        )
+    elif not permission.permitted:
+        notes.append(f"{permission.reason}.")
+    return tuple(notes)

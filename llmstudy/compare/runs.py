@@ -1,0 +1,84 @@
+"""How does a run compare with an earlier one? Reads what a comparison needs and replays the rest.
+
+The replay is made with today's package and data and the later run's log: what the earlier run had
+of those and cannot be brought back is in the attribution as what is left.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from llmstudy.answer import Kind, Replay
+from llmstudy.compare import forecast
+from llmstudy.compare.diff import MOST_FOR_SHAPLEY, Run, diff
+from llmstudy.evidence.case import Case
+from llmstudy.evidence.traffic import traffic_of
+from llmstudy.io import sha256
+from llmstudy.simulate.invoices import logged_bills
+from llmstudy.study import Invoice, Study
+from llmstudy.study.snapshot import changed_inputs
+
+
+def compared(then: Run, now: Run, progress: bool = False) -> dict[str, Any]:
+    """The difference of two runs, as `diff.diff`, with the forecast held against actual bills.
+
+    progress: whether to show, on stderr, how far the attribution is.
+    Raises: ValueError as `diff.diff`.
+    """
+    case, why_not = _case(now)
+    checked = _forecast(then, now, case)
+    if case is None or then.study is None:
+        return diff(then, now, None, why_not, checked)
+    replay = Replay(case)
+    with _progress(_mixtures(then.study, case.study), progress) as tell:
+
+        def amount(study: Study, kind: Kind) -> float:
+            found = replay.median_usd(study, kind)
+            tell()
+            return found
+
+        return diff(then, now, amount, forecast=checked)
+
+
+def _case(run: Run) -> tuple[Case | None, str]:
+    """The run's study with its requests, or None and why they cannot be had."""
+    study = run.study
+    if study is None:
+        return None, run.no_study
+    log = study.requests.path if study.requests else None
+    if log and not log.is_file():
+        return None, f"the log of the run {run.run_id} is gone ({log.name})"
+    if log and sha256(log) != run.made_of.get("log_sha256"):
+        return None, f"the log of the run {run.run_id} has changed since ({log.name})"
+    return Case(study, traffic_of(study)), ""
+
+
+def _mixtures(then: Study, now: Study) -> int:
+    """How many studies an attribution replays."""
+    n = len(changed_inputs(then, now))
+    return int(2**n) if n <= MOST_FOR_SHAPLEY else n + 2
+
+
+def _forecast(then: Run, now: Run, case: Case | None) -> dict[str, Any] | None:
+    """The earlier run's forecast against invoices, and against the log where there is none."""
+    rows = then.chapters["06_crossover"].get("monthly_bills")
+    if rows is None or then.study is None or now.study is None:
+        return None
+    logged = logged_bills(case) if case and case.study.requests else []
+    bills: dict[tuple[str, str | None], Invoice] = {
+        (bill.month, bill.workload): bill for bill in (*logged, *now.study.invoices)
+    }
+    news = [bill for bill in bills.values() if bill.begins >= then.study.as_of]
+    routes = [{n: w.current_route for n, w in s.workloads.items()} for s in (then.study, now.study)]
+    return forecast.against_actual(rows, then.study.as_of, routes[0], routes[1], news)
+
+
+@contextmanager
+def _progress(total: int, visible: bool) -> Iterator[Callable[[], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    look = ("replaying the study", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*look, console=Console(stderr=True), transient=True, disable=not visible) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda: bar.update(task, advance=1)

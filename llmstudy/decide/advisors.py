@@ -1,0 +1,195 @@
+"""Chapter 07: the four advisors on the same evidence, and their disagreements judged by it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llmstudy.decide import panel
+from llmstudy.decide.disagreements import resolutions
+from llmstudy.decide.moves import Found
+from llmstudy.decide.plan import ALL
+from llmstudy.decide.waiting import cured_by_an_api, todays_signals
+from llmstudy.evidence.case import Case, Results, rows_of
+from llmstudy.study import ApiRoute, Study
+
+
+def panel_tables(case: Case, results: Results, found: Found) -> dict[str, Any]:
+    """What each advisor's rule decides, when it would switch, and what following it would cost.
+
+    Returns: `panel` (a row for each lens: what it decides on all workloads together, the month of
+    its switch and its regret in the futures of the move on trial, and whether this memo agrees),
+    `panel_workloads` (the same decision for each workload alone), `agreement` (by workload: how
+    far the advisors agree) and `disagreements` (D1 to D4).
+    """
+    study = case.study
+    groups: dict[str, list[str]] = {ALL: list(study.workloads)}
+    groups |= {name: [name] for name in study.workloads}
+    said = {
+        label: panel.answers(facts_of(study, results, found, names), _price(study, results, names))
+        for label, names in groups.items()
+    }
+    leaves = _leaves(found)
+    each = [
+        {
+            **{key: row[key] for key in ("lens", "advisor", "rule", "decides", "because")},
+            "workload": name,
+            "agrees": panel.agrees(row["decides"], leaves[name]),
+        }
+        for name in study.workloads
+        for row in said[name].to_dict("records")
+    ]
+    trial = _on_trial(study, results, found)
+    rows = [
+        row
+        | {"agrees": panel.agrees(row["decides"], leaves[ALL])}
+        | _share_agreed(rows_of(each, lens=row["lens"]))
+        | trial.get(row["lens"], dict.fromkeys(_TRIAL))
+        for row in said[ALL].to_dict("records")
+    ]
+    return {
+        "panel": rows,
+        "panel_workloads": each,
+        "agreement": [
+            {"workload": label, **panel.agreement(table)}
+            | {advisor.lower(): answer for advisor, answer in panel.of_advisors(table).items()}
+            | {"this_memo": "now" if leaves[label] else "no"}
+            for label, table in said.items()
+        ],
+        "disagreements": panel.disagreements(resolutions(case, results, found, trial)),
+    }
+
+
+def _leaves(found: Found) -> dict[str, bool]:
+    """Whether the verdict is off the proprietary API, of each workload and of any of them."""
+    off = {
+        name: v["route"] is not None and v["arm"] != "proprietary_api"
+        for name, v in found["verdicts"].items()
+    }
+    return {ALL: any(off.values()), **off}
+
+
+def _share_agreed(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """On how many of the workloads that a lens can judge it decides as this memo does."""
+    judged = [row for row in rows if row["agrees"] != "unknown"]
+    agreed = sum(row["agrees"] == "yes" for row in judged)
+    return {"workloads_agreed": agreed, "workloads_judged": len(judged)}
+
+
+# --- the facts that rules read --------------------------------------------------------------
+
+
+def facts_of(
+    study: Study, results: Results, found: Found, names: Sequence[str]
+) -> dict[str, float | None]:
+    """What the advisors' rules ask, of some workloads together, today.
+
+    Bills and volumes are summed, of utilisation the fullest counts. What rests on an intake
+    question without an answer is None: a rule of thumb is not fired by a prior.
+    """
+    rows = [row for row in found["triggers"] if row["workload"] in names]
+    volume = _volumes(study, names)
+    spend = None if volume is None else _bill(results, names)
+    return {
+        **todays_signals(rows, cured_by_an_api(results)),
+        **_utilisation(rows, known=volume is not None),
+        "api_usd_month": spend,
+        "api_usd_year": None if spend is None else 12 * spend,
+        **(volume or dict.fromkeys(_VOLUMES)),
+    }
+
+
+_VOLUMES = ("requests_month", "tokens_month", "tokens_month_in_12_months")
+
+
+def _volumes(study: Study, names: Sequence[str]) -> dict[str, float] | None:
+    """Requests and tokens a month, and tokens in a year at the stated growth; None: unanswered."""
+    total = dict.fromkeys(_VOLUMES, 0.0)
+    for name in names:
+        workload = study.workloads[name]
+        asked = (
+            workload.intake.requests,
+            workload.intake.input_tokens,
+            workload.intake.output_tokens,
+        )
+        if any(figure.name.startswith("unknown.") for figure in asked):
+            return None
+        requests, tokens_in, tokens_out = (figure.value for figure in asked)
+        tokens = requests * (tokens_in + tokens_out)
+        grown = tokens * (1 + workload.growth.value) ** 12
+        for key, value in zip(_VOLUMES, (requests, tokens, grown), strict=True):
+            total[key] += value
+    return total
+
+
+def _bill(results: Results, names: Sequence[str]) -> float:
+    """A month on today's routes, as far as they bill by the token. usd."""
+    bills = rows_of(results["02_cost"]["bills"], current=True)
+    return float(sum(row["month_usd"] for row in bills if row["workload"] in names))
+
+
+def _price(study: Study, results: Results, names: Sequence[str]) -> float | None:
+    """What today's routes bill a million tokens, over some workloads; None: none bills by token."""
+    billed = [
+        name
+        for name in names
+        if isinstance(study.routes[study.workloads[name].current_route], ApiRoute)
+    ]
+    tokens = sum(
+        w.intake.requests.value * (w.intake.input_tokens.value + w.intake.output_tokens.value)
+        for w in (study.workloads[name] for name in billed)
+    )
+    return 1e6 * _bill(results, billed) / tokens if billed else None
+
+
+def _utilisation(rows: Sequence[Mapping[str, Any]], known: bool) -> dict[str, float | None]:
+    """The highest utilisation over its break-even (G1); 0 where no fleet could serve at all."""
+    own = [row for row in rows if row["id"] == "G1"]
+    ratios = [row["value"] / row["threshold"] for row in own if row["threshold"] and row["value"]]
+    blind = any(row["status"] == "unknown" for row in own)
+    ratio = max(ratios, default=0.0)
+    if not known:
+        return {"utilisation_over_break_even": None}
+    return {"utilisation_over_break_even": None if blind and ratio < 1 else ratio}
+
+
+# --- the move on trial ----------------------------------------------------------------------
+
+_TRIAL = (
+    "trial_rule",
+    "switch_month_p50",
+    "p_never",
+    "regret_usd",
+    "regret_se_usd",
+    "regret_low_usd",
+    "regret_high_usd",
+    "regret_same_quality_usd",
+    "false_alarm_share",
+    "missed_share",
+)
+
+
+def _on_trial(study: Study, results: Results, found: Found) -> dict[str, dict[str, Any]]:
+    """The back-test of each lens, by the rule for the price of the models that would be left.
+
+    None of it where no fleet may serve any workload: then no rule is on trial.
+    """
+    targets = list(found["timing"]["targets"])
+    if not targets:
+        return {}
+    tried = {(row["buyer"], row["rule"]): row for row in found["regret"]}
+    rows = {}
+    for about in panel.lenses(_price(study, results, targets)).to_dict("records"):
+        row = tried["named_model", about["rule"]]
+        low, high, n = row["regret_low_usd"], row["regret_high_usd"], row["n_paths"]
+        rows[str(about["lens"])] = {
+            "trial_rule": about["rule"],
+            "switch_month_p50": row["switch_month_p50"],
+            "p_never": 1 - row["switch_share"],
+            "regret_usd": row["regret_usd"],
+            "regret_se_usd": panel.standard_error(low, high, n),
+            "regret_low_usd": low,
+            "regret_high_usd": high,
+            "regret_same_quality_usd": tried["same_quality", about["rule"]]["regret_usd"],
+            "false_alarm_share": row["false_alarm_share"],
+            "missed_share": row["missed_share"],
+        }
+    return rows

@@ -1,0 +1,238 @@
+"""How does each arm do on the six criteria of the source memo (C1 to C6)?
+
+One scale for all six, and one rule for each that binds it to evidence:
+
+4     holds with room to spare
+3     holds
+2     even: evidence on both sides of the line, or today's own bill, against which others are held
+1     short of the line, in a way that could be mended
+0     far short of it, or barred
+null  no evidence that carries a score: a claim, a prior, an unanswered question
+
+A vendor's or the source memo's claim is no evidence, whatever it says. Scores of different criteria
+are not added up: privacy bars an arm whatever the others say, and then each of its rows says so.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import pandas as pd
+
+from llmstudy import paths
+from llmstudy.decide.team import Readiness
+from llmstudy.decide.verdicts import against_equals, pays
+from llmstudy.study.lines import Lines
+from llmstudy.text import count, share, span, usd
+
+CRITERIA = {
+    "C1": "latency",
+    "C2": "cost at scale",
+    "C3": "customisation",
+    "C4": "lock-in",
+    "C5": "privacy",
+    "C6": "team",
+}
+"""The source memo's criteria, in its order."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score on the scale above, and the fact that earned it."""
+
+    score: int | None
+    verdict: str
+
+
+def best_route(routes: pd.DataFrame) -> pd.Series | None:
+    """The permitted route of an arm that its evidence speaks for most; None where none may serve.
+
+    A route that can serve before one that cannot; then one that keeps its quality (today's own, or
+    not inferior) before one that nobody has scored, and that before an inferior one; then the one
+    that saves most. routes: those of one workload and arm, with `ROUTE_COLUMNS`.
+    """
+    open_ = routes[routes["permitted"].astype(bool)]
+    if open_.empty:
+        return None
+    able = open_["fits_context"] & open_["sized"] & (open_["latency"] != "misses")
+    kept = open_["quality"].map({"baseline": 2, "non-inferior": 2, "inferior": 0}).fillna(1)
+    ranked = open_.assign(able=able.astype(int), kept=kept)
+    order = ["able", "kept", "saving_p50_usd"]
+    return ranked.sort_values(order, ascending=False, kind="stable").iloc[0]
+
+
+# --- C1 to C6 -------------------------------------------------------------------------------
+
+
+def latency(
+    verdict: str, grade: str, p95_s: tuple[float | None, float | None], target_s: float
+) -> Score:
+    """C1: the p95 of the first token against its target, as chapter 03 judged it.
+
+    verdict: meets, misses, undecided. p95_s: low and high end (None: among failures, or not known;
+    of a fleet that was not probed the low one is a bound). 4 and 0 where the interval's far end
+    lies beyond half, or twice, the target.
+    """
+    low, high = p95_s
+    target = f"against {count(1000 * target_s)} ms"
+    seen = "no p95"
+    if low is not None and high is not None:
+        seen = f"{span(1000 * low, 1000 * high, count)} ms"
+    elif low is not None:
+        seen = f"at least {count(1000 * low)} ms"
+    said = f"first token at the p95: {seen} {target}"
+    if verdict == "meets":
+        roomy = high is not None and high <= target_s / 2
+        return Score(4 if roomy else 3, f"holds; {said}")
+    if verdict == "misses":
+        far = low is None or low > 2 * target_s
+        return Score(0 if far else 1, f"missed; {said}")
+    if grade in ("measured", "recorded"):
+        return Score(2, f"measured on both sides of the target; {said}")
+    return Score(None, f"not measured; {said}, {grade} only")
+
+
+def cost(
+    *,
+    current: bool,
+    sized: bool,
+    savings: Any,
+    lines: Lines,
+) -> Score:
+    """C2: what moving to the route saves over the horizon, against the study's two lines.
+
+    savings: p_cheaper, saving_p50_usd and the same against cheaper equals, as in `ROUTE_COLUMNS`.
+    Cheaper in enough draws: 4 where the move pays against both buyers who stay, 3 where not. Dearer
+    in as many: 0 with a loss of at least the line, 1 without. Between them, and for today's own
+    bill, 2.
+    """
+    if not sized:
+        return Score(None, "no bill can be stated: it cannot be sized at its targets")
+    if current:
+        return Score(2, "today's own bill, against which the others are held")
+    p_cheaper, saving_usd = savings["p_cheaper"], savings["saving_p50_usd"]
+    probability, line_usd = lines.probability, lines.saving_usd
+    sure, gain = share(p_cheaper), usd(saving_usd)
+    if p_cheaper >= probability:
+        enough, paid = saving_usd >= line_usd, pays(savings, lines)
+        kind = "at least" if enough else "less than"
+        said = (
+            f"cheaper in {sure} of draws, {gain} at the median, {kind} the line of {usd(line_usd)}"
+        )
+        if enough and not paid:
+            said += f"; {against_equals(savings)}"
+        return Score(4 if paid else 3, said)
+    if p_cheaper <= 1 - probability:
+        far = saving_usd <= -line_usd
+        said = f"dearer in {share(1 - p_cheaper)} of draws, by {usd(-saving_usd)} at the median"
+        return Score(0 if far else 1, said)
+    said = f"cheaper in {sure} of draws, saving {gain} at the median: neither way is sure"
+    return Score(2, said)
+
+
+def customisation(
+    *,
+    quality: str,
+    items: int,
+    benchmark: str,
+    difference: float | None,
+    margin: float,
+    insufficient: str,
+    tuning: str,
+    claimed_gain: float,
+) -> Score:
+    """C3: does the arm answer well enough, or can it be made to?
+
+    quality: baseline, non-inferior, inferior, undecided or none, from paired items. benchmark:
+    whose items. insufficient:
+    whether prompting and retrieval are proven to be (yes, no, unknown). tuning: `fine_tuning` of
+    `arm_facts()`: yes where weights can be tuned freely. claimed_gain: the most that tuning is
+    claimed to add (share).
+    Today's route scores 3 where prompting suffices; where it does not, 2 with free tuning and 1
+    without. A candidate scores 3 when not inferior, 4 when it can be tuned besides where that is
+    needed; inferior, 1 where the claimed gain would close the gap and the arm is free to tune.
+    """
+    free = tuning == "yes"
+    if quality == "baseline":
+        if insufficient == "unknown":
+            return Score(None, "nobody has said whether prompting and retrieval suffice")
+        if insufficient == "no":
+            return Score(3, "prompting and retrieval are not proven insufficient on today's route")
+        can = "its weights can be tuned" if free else f"tuning: {tuning} only"
+        return Score(2 if free else 1, f"prompting and retrieval are proven insufficient; {can}")
+    if quality == "none" or difference is None:
+        return Score(None, "no paired items yet")
+    said = f"{100 * difference:+.1f} points on {count(items)} paired items".replace("-", "−")
+    said += f" of {benchmark}, margin {100 * margin:.1f}"
+    if quality == "non-inferior":
+        needed = insufficient == "yes" and free
+        also = "; can be tuned, which is proven to be needed" if needed else ""
+        return Score(4 if needed else 3, f"not inferior: {said}{also}")
+    if quality == "undecided":
+        return Score(2, f"undecided: {said}")
+    closes = free and difference + claimed_gain >= -margin
+    gain = f"the {share(claimed_gain)} that tuning is claimed to add at most"
+    return Score(
+        1 if closes else 0,
+        f"inferior: {said}; {gain} {'would close the gap' if closes else 'would not close it'}"
+        if free
+        else f"inferior: {said}; its weights are not free to tune",
+    )
+
+
+def cannot_serve() -> Score:
+    """C1 to C3 of a route whose context is shorter than the workload needs."""
+    return Score(0, "cannot serve: its context is shorter than the workload needs")
+
+
+def lock_in(low: float, high: float) -> Score:
+    """C4: the portability score, 0 to 100, in five equal bands.
+
+    null where its ends lie more than one band apart: too much is unknown.
+    """
+    least, most = (min(4, int(points // 20)) for points in (low, high))
+    said = f"portability {span(low, high, count)} of 100"
+    if most - least > 1:
+        return Score(None, f"{said}: too much is unknown")
+    return Score(min(4, int((low + high) / 2 // 20)), said)
+
+
+def privacy(
+    *,
+    data_class: str,
+    permitted: bool,
+    signable: bool,
+    reason: str,
+    ends: date | None,
+    until: date,
+) -> Score:
+    """C5: may the data go there, and for how long?
+
+    signable: a contract would do. ends: the first day on which a needed contract ends; None where
+    none is needed. until: the end of the horizon.
+    """
+    if not permitted:
+        return Score(1 if signable else 0, f"barred: {reason}")
+    if data_class == "unknown":
+        return Score(None, "data not classified yet: classify before anything else")
+    if ends is None:
+        return Score(4, f"permitted without a contract: {reason}")
+    if ends >= until:
+        return Score(4, f"permitted: contracts hold beyond the horizon, to {ends}")
+    return Score(3, f"permitted: contracts hold to {ends}, before the horizon ends on {until}")
+
+
+def team(needs_engineers: bool, found: Readiness) -> Score:
+    """C6: the readiness gate, where the arm takes engineers at all."""
+    if not needs_engineers:
+        return Score(4, "takes no ML engineers")
+    if found.verdict == "ready":
+        return Score(4, found.sentence)
+    if found.verdict == "unknown":
+        return Score(2, found.sentence)
+    return Score(1 if found.engineers >= found.need_low / 2 else 0, found.sentence)
+
+
+def arm_facts() -> pd.DataFrame:
+    """What each arm lets one tune, and whom it needs: by arm, columns as in `arm_facts.csv`."""
+    return pd.read_csv(paths.data("arm_facts.csv")).set_index("arm")

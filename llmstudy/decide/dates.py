@@ -1,0 +1,114 @@
+"""On which day may each move begin, and what comes before it?
+
+The plan's date of a move: the decision, the gateway where calls do not pass one yet, and the items
+that its quality still has to be proven on. Its ramp follows, then the canary at the workload's own
+volume, and only then does it save anything.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from math import ceil
+from typing import Any
+
+import pandas as pd
+
+from llmstudy.decide.canary import canary_plan, fitting
+from llmstudy.decide.plan import Window, phase_table
+from llmstudy.decide.verdicts import is_proven
+from llmstudy.evidence.case import Case, permissions
+from llmstudy.study import Study, bundled_figures
+from llmstudy.units import HOURS_PER_MONTH, months_until
+
+_WORST_ACCEPTANCE = 0.5
+"""Of an acceptance that nobody knows: no other share takes as many requests to test."""
+
+_LATE_AT_TARGET = 0.05
+"""Share of first tokens later than a p95 that lies on its target."""
+
+
+def move_dates(case: Case, quality: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """When each move may begin. quality: the rows of chapter 04's table.
+
+    A quality that is proven needs no items; those of several workloads are labelled side by side,
+    each by its own experts. Where today's route may not see the data, nothing is waited for.
+
+    Returns rows: workload, route, gateway_weeks, items (still to be labelled), label_weeks, begins
+    (date), start_months (from `as_of`), canary_days (before full traffic), canary_months.
+    """
+    study, figures = case.study, bundled_figures()
+    allowed = permissions(study)
+    barred = set(allowed.loc[allowed["current"] & ~allowed["permitted"], "workload"])
+    pace = figures["plan.items_per_week"].value
+    foundation_weeks = int(phase_table()["end_week"].iloc[0])
+    rows = []
+    for row in quality:
+        name, route = str(row["workload"]), str(row["route"])
+        behind = study.workloads[name].portability.behind_gateway == "yes"
+        gateway = 0 if behind else foundation_weeks
+        items = _items_left(row)
+        weeks = ceil(items / pace)
+        begins = study.decide_by + timedelta(weeks=gateway + weeks)
+        if name in barred:
+            gateway, weeks, begins = 0, 0, study.as_of
+        steps = fitting(canary(case, name, row), figures["plan.canary_days"].value)
+        days = 0 if name in barred else int(steps.loc[steps["traffic_share"] < 1, "days"].sum())
+        rows.append(
+            {
+                "workload": name,
+                "route": route,
+                "gateway_weeks": gateway,
+                "items": items,
+                "label_weeks": weeks,
+                "begins": begins,
+                "start_months": months_until(study.as_of, begins),
+                "canary_days": days,
+                "canary_months": days * 24 / HOURS_PER_MONTH,
+            }
+        )
+    return rows
+
+
+def move_windows(study: Study, rows: Sequence[Mapping[str, Any]]) -> dict[str, Window]:
+    """The windows of moves, their ramps at the stated length. rows: of `move_dates`, one for each
+    workload, as chapter 04 wrote them."""
+    windows = {}
+    for row in rows:
+        begins = date.fromisoformat(row["begins"])
+        ramp = study.moving[study.routes[row["route"]].arm].ramp.value
+        days = round(ramp * HOURS_PER_MONTH / 24) + row["canary_days"]
+        labels = begins - timedelta(weeks=row["label_weeks"])
+        windows[row["workload"]] = Window(labels, begins, begins + timedelta(days=days))
+    return windows
+
+
+def _items_left(row: Mapping[str, Any]) -> int:
+    """Items of one's own that a candidate's quality still needs; none where it is settled."""
+    about = {**row, "quality": row["verdict"], "quality_grade": row["grade"]}
+    if is_proven(about) or row["verdict"] == "inferior":
+        return 0
+    own = int(row["n"]) if row["grade"] == "measured" else 0
+    return max(int(row["n_needed"] or 0) - own, 0)
+
+
+def canary(case: Case, name: str, row: Mapping[str, Any]) -> pd.DataFrame:
+    """The canary of a move at the workload's own volume, as `decision.canary.canary_plan`.
+
+    row: of chapter 04's table, whose acceptance is taken where the pair was scored.
+    """
+    workload = case.study.workloads[name]
+    accepted = row["acceptance_current"]
+    baselines = {
+        "acceptance": _WORST_ACCEPTANCE if accepted is None else float(accepted),
+        "errors": _error_share(case, name),
+        "slow_first_token": _LATE_AT_TARGET,
+    }
+    per_day = workload.intake.requests.value * 24 / HOURS_PER_MONTH
+    return canary_plan(per_day, workload.quality.margin.value, baselines)
+
+
+def _error_share(case: Case, name: str) -> float:
+    """Failures of the log where there is one, none of many taken for one; else the retries."""
+    if name in case.traffic.simulated:
+        return case.study.workloads[name].retry_share.value
+    ok = case.traffic.of(name)["ok"].to_numpy(dtype=bool)
+    return max(int((~ok).sum()), 1) / len(ok)

@@ -1,0 +1,419 @@
+"""Chapter 07: the plan. Its gates as they stand today, its work and what that costs."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from math import ceil
+from typing import Any
+
+import pandas as pd
+
+from llmstudy.decide.canary import degradation, evidence, evidence_weights, fitting, step_alpha
+from llmstudy.decide.judge import Fact, Judged
+from llmstudy.decide.lock_in import vendor
+from llmstudy.decide.moves import Found, canary_rows, first_move_rows, targets_of
+from llmstudy.decide.plan import (
+    ALL,
+    GateState,
+    ItemCost,
+    Stop,
+    TriggerStep,
+    gates,
+    items,
+    passage,
+    worst,
+)
+from llmstudy.decide.triggers.rules import trigger_table
+from llmstudy.decide.verdicts import against_equals, is_proven, pays
+from llmstudy.evidence.case import Case, Results, rows_of
+from llmstudy.prices import same_model
+from llmstudy.study import Study, bundled_figures
+from llmstudy.study.lines import lines_of, meets_lines
+from llmstudy.text import allowed_loss, count, share, usd
+
+CANARY_ITEM = "canary up to full traffic"
+"""What `phase_items.csv` calls the canaries."""
+
+_FULL_TRAFFIC = 0.95
+"""Share of the last week's requests at which a move is done: the fallback takes the rest."""
+
+_REVISIT = timedelta(weeks=13), timedelta(weeks=26)
+"""How long after the decision it is looked at again. Source: MEMO V2, every 3-6 months."""
+
+
+def plan_tables(case: Case, results: Results, found: Found) -> dict[str, Any]:
+    """The plan's tables.
+
+    Returns: `plan_gates` and `plan_items` (see `decision.plan`), `phases` with what their gates say
+    together (entry_state, exit_state), `first_moves` (see `decision.first_moves`) and `canary`
+    (steps of each move and of each favoured candidate, see `decision.canary`).
+    """
+    study = case.study
+    judged = gates(found["phases"], judged_gates(case, found))
+    steps = canary_rows(case, results, found)
+    plan = found["phases"].assign(
+        entry_state=[passage(judged, phase, "entry") for phase in found["phases"]["phase"]],
+        exit_state=[passage(judged, phase, "exit") for phase in found["phases"]["phase"]],
+    )
+    work = items(plan, _item_costs(study, found), _fired_steps(found), _stops(study, found))
+    longest = bundled_figures()["plan.canary_days"].value
+    work.loc[work["item"] == CANARY_ITEM, "note"] = _canary_note(steps, longest)
+    return {
+        "phases": plan,
+        "plan_gates": judged,
+        "plan_items": work,
+        "first_moves": first_move_rows(study, results, found),
+        "canary": steps,
+    }
+
+
+def _route_row(found: Found, workload: str, route: str) -> Any:
+    table = found["routes"]
+    return table[(table["workload"] == workload) & (table["route"] == route)].iloc[0]
+
+
+# --- gates ----------------------------------------------------------------------------------
+
+
+def judged_gates(case: Case, found: Found) -> dict[str, dict[str, Judged]]:
+    """What each gate rests on as it stands today, held against what is needed."""
+    targets = targets_of(found)
+    each = {
+        "G1-G6": _fired,
+        "saving": _saving,
+        "quality": _quality,
+        "canary": _canary_share,
+        "fallback": _fallback,
+    }
+    about_workloads = {
+        name: {w: gate(case, found, w, route) for w, route in targets.items()}
+        for name, gate in each.items()
+    }
+    about_all = {
+        "decision": _signed(case.study),
+        "log": _logged(case),
+        "second_vendor": _second_vendor(case.study, found),
+        "G3": _trigger_known(found, "G3"),
+        "log_weeks": _log_weeks(case),
+        "golden_set": _golden_set(found),
+        "G2": _first_token(found),
+        "triggers": _triggers_judged(found),
+        "ab_test": _ab_test(case.study, targets),
+        "revisit": _revisit(case.study),
+    }
+    return {**{name: {ALL: gate} for name, gate in about_all.items()}, **about_workloads}
+
+
+def _gate(
+    state: GateState, value: float | None, needed: float | None, unit: str, words: str
+) -> Judged:
+    """A gate on what the organisation's own records say."""
+    return Judged(state, Fact(value, unit, "measured", "", words), needed)
+
+
+def _over(states: Mapping[str, GateState], what: str, unit: str, *more: str) -> Judged:
+    """A gate that every workload must pass. what: what those do that pass it, in words."""
+    passing = [name for name, state in states.items() if state == "passed"]
+    lacking = [name for name in states if name not in passing]
+    words = f"{len(passing)} of {len(states)} workloads {what}"
+    if lacking and passing:
+        words += f"; not {', '.join(lacking)}"
+    words = "; ".join([words, *more])
+    return _gate(worst(states.values()), len(passing), len(states), unit, words)
+
+
+def _signed(study: Study) -> Judged:
+    """Signed when the study says so; failed when it was superseded or its day has gone by."""
+    late = study.as_of > study.decide_by
+    open_: GateState = "failed" if late or study.status == "superseded" else "open"
+    state: GateState = "passed" if study.status == "decided" else open_
+    words = f"the study is {study.status}; its decision is due on {study.decide_by}"
+    return _gate(state, None, None, "", words)
+
+
+def _logged(case: Case) -> Judged:
+    names = case.study.workloads
+    states: dict[str, GateState] = {
+        name: "open" if name in case.traffic.simulated else "passed" for name in names
+    }
+    return _behind_gateway(case.study, states, "have a log", "workloads logged")
+
+
+def _second_vendor(study: Study, found: Found) -> Judged:
+    """Of how many workloads two vendors at least may see the data and hold the context."""
+    table = found["routes"]
+    able = table[table["permitted"] & table["fits_context"]]
+    states: dict[str, GateState] = {}
+    for name in study.workloads:
+        routes = able.loc[able["workload"] == name, "route"]
+        vendors = {vendor(study.routes[route]) for route in routes}
+        states[name] = "passed" if len(vendors) >= 2 else "open"
+    return _behind_gateway(study, states, "have two permitted vendors", "workloads")
+
+
+def _behind_gateway(study: Study, states: Mapping[str, GateState], what: str, unit: str) -> Judged:
+    """A gate that every workload must pass, behind a gateway: as the study states it of its calls,
+    so that none passes where there is no gateway or nobody has words so."""
+    answers = {name: study.workloads[name].portability.behind_gateway for name in states}
+    behind: dict[str, GateState] = {"yes": "passed", "unknown": "unknown", "no": "open"}
+    both = {name: worst([state, behind[answers[name]]]) for name, state in states.items()}
+    words = {"no": "not behind a gateway", "unknown": "not stated whether behind a gateway"}
+    lacking = {answer: [n for n in states if answers[n] == answer] for answer in words}
+    parts = [f"{words[answer]}: {', '.join(names)}" for answer, names in lacking.items() if names]
+    return _over(both, f"{what} behind a gateway", unit, *parts)
+
+
+_OF_TRIGGER: Mapping[str, GateState] = {
+    "fired": "failed",
+    "pending": "open",
+    "armed": "passed",
+    "not_applicable": "passed",
+    "unknown": "unknown",
+}
+
+
+def _trigger_known(found: Found, id_: str) -> Judged:
+    rows = rows_of(found["triggers"], id=id_)
+    states = {row["workload"]: _OF_TRIGGER[row["status"]] for row in rows}
+    unclassified = [name for name, state in states.items() if state == "unknown"]
+    more = [f"data not classified yet: {', '.join(unclassified)}"] if unclassified else []
+    return _over(states, "have every contract they need", "workloads", *more)
+
+
+def _log_weeks(case: Case) -> Judged:
+    """Whole weeks of log of each workload against those for which a trigger must hold."""
+    needed = max(1, ceil(case.study.thresholds.sustained.value))
+    table = case.traffic.summary
+    spans = dict(zip(table["workload"], table["span_h"], strict=True)) if len(table) else {}
+    weeks = {
+        name: 0 if name in case.traffic.simulated else int(spans.get(name, 0.0) // 168)
+        for name in case.study.workloads
+    }
+    states: dict[str, GateState] = {
+        name: "passed" if n >= needed else "open" for name, n in weeks.items()
+    }
+    longest = f"the longest log holds {max(weeks.values())}"
+    return _over(states, f"have {needed} whole weeks of log", "workloads", longest)
+
+
+def _golden_set(found: Found) -> Judged:
+    """Whether any verdict still asks for items of one's own."""
+    wanted = _items_wanted(found)
+    states: dict[str, GateState] = {
+        name: "open" if name in wanted else "passed" for name in found["verdicts"]
+    }
+    items_ = sum(n for n, _ in wanted.values())
+    more = [f"{count(items_)} items to score"] if items_ else []
+    return _over(states, "ask for no more items", "workloads", *more)
+
+
+def _items_wanted(found: Found) -> dict[str, tuple[int, float]]:
+    """Golden items that the favoured route of each verdict needs, and their cost."""
+    return {
+        name: (c["n"], c["usd"])
+        for name, v in found["verdicts"].items()
+        for c in v["collect"]
+        if c["what"] == "golden items" and c["sentence"].startswith(f"{v['target']}: ")
+    }
+
+
+def _first_token(found: Found) -> Judged:
+    states: dict[str, GateState] = {
+        row["workload"]: "passed" if row["grade"] == "measured" else "open"
+        for row in rows_of(found["triggers"], id="G2")
+    }
+    return _over(states, "have the first token of today's route measured", "workloads")
+
+
+def _triggers_judged(found: Found) -> Judged:
+    rows = found["triggers"]
+    blind = [row for row in rows if row["status"] == "unknown"]
+    ids = ", ".join(sorted({row["id"] for row in blind}))
+    words = f"{len(rows) - len(blind)} of {len(rows)} triggers can be judged"
+    words += f"; not yet everywhere: {ids}" if blind else ""
+    state: GateState = "open" if blind else "passed"
+    return _gate(state, len(rows) - len(blind), len(rows), "triggers", words)
+
+
+def _fired(case: Case, found: Found, name: str, route: str) -> Judged:
+    rows = rows_of(found["triggers"], workload=name)
+    fired = [row["id"] for row in rows if row["status"] == "fired"]
+    blind = [row["id"] for row in rows if row["status"] == "unknown"]
+    state: GateState = "passed" if fired else "unknown" if len(blind) == len(rows) else "open"
+    words = f"{', '.join(fired)} fired" if fired else f"none of {len(rows)} fired"
+    words += f"; not judged: {', '.join(blind)}" if blind else ""
+    return _gate(state, len(fired), 1, "triggers fired", words)
+
+
+def _saving(case: Case, found: Found, name: str, route: str) -> Judged:
+    row, lines = _route_row(found, name, route), lines_of(case.study)
+    chance, saved = float(row["p_cheaper"]), float(row["saving_p50_usd"])
+    asked, least, paid = lines.probability, lines.saving_usd, pays(row, lines)
+    state: GateState = "passed" if paid else "open"
+    if chance < 0.5:
+        state = "failed"
+    words = (
+        f"{route} is cheaper in {share(chance)} of draws, {share(asked)} asked; it saves "
+        f"{usd(saved)} at the median, {usd(least)} asked"
+    )
+    if meets_lines(chance, saved, lines) and not paid:
+        words += f"; it {against_equals(row)}"
+    fact = Fact(chance, "share of draws", "simulated", "06_crossover: savings", words)
+    return Judged(state, fact, asked)
+
+
+def _quality(case: Case, found: Found, name: str, route: str) -> Judged:
+    row = _route_row(found, name, route)
+    states: dict[str, GateState] = {"none": "unknown", "inferior": "failed"}
+    state = "passed" if is_proven(row) else states.get(str(row["quality"]), "open")
+    words = f"{route}: no paired items"
+    if row["quality"] != "none":
+        n, grade = count(float(row["items"])), row["quality_grade"]
+        words = f"{route}: {row['quality']} on {n} {grade} items of {row['benchmark']}"
+        words += f"; {row['lowest_grade']} ones asked"
+    needed = float(row["items_needed"]) or None
+    if needed and state != "passed" and pd.notna(row["pass_mark"]):
+        words += f"; {count(needed)} own items pass at {allowed_loss(float(row['pass_mark']))}"
+    fact = Fact(float(row["items"]), "items", row["quality_grade"], "04_quality: quality", words)
+    return Judged(state, fact, needed)
+
+
+def _answered_by(rows: pd.DataFrame, model: str) -> pd.Series:
+    """Which of the logged requests a model answered."""
+    return rows["model_served"].map(lambda name: same_model(name, model)).astype(bool)
+
+
+def _canary_share(case: Case, found: Found, name: str, route: str) -> Judged:
+    """Share of the last week's requests that the new route's model answered, and how well."""
+    if name in case.traffic.simulated:
+        words = "no log shows who answers"
+        return _gate("open", None, _FULL_TRAFFIC, "share of requests", words)
+    rows, model = case.traffic.of(name), case.study.routes[route].model
+    week = rows[rows["ts_start"] >= rows["ts_start"].max() - pd.Timedelta(weeks=1)]
+    new = _answered_by(week, model)
+    part = float(new.mean())
+    words = f"{route} answered {share(part)} of the last week's requests"
+    state: GateState = "open"
+    if part >= _FULL_TRAFFIC:
+        state, held = _margins_held(case, name, week[new])
+        words += f"; {held}"
+    return _gate(state, part, _FULL_TRAFFIC, "share of requests", words)
+
+
+def _gone_wrong(rows: pd.DataFrame, target_s: float) -> dict[str, pd.Series]:
+    """Which of the requests failed, and which timed first tokens came after the target."""
+    late = rows["ttft_s"].dropna() > target_s
+    return {"failures": ~rows["ok"].astype(bool), "late first tokens": late}
+
+
+def _margins_held(case: Case, name: str, canary: pd.DataFrame) -> tuple[GateState, str]:
+    """Whether the requests of a canary at full traffic hold against what the log shows of today's.
+
+    By the rule of `decision.canary` for its last step, on the metrics that a log has: failures and
+    first tokens. Unknown where the log holds no request of today's route.
+    """
+    workload = case.study.workloads[name]
+    rows = case.traffic.of(name)
+    today = rows[_answered_by(rows, case.study.routes[workload.current_route].model)]
+    if today.empty:
+        return "unknown", "the log holds no request of today's route to hold them against"
+    limit = 1 / step_alpha()
+    befores, afters = (_gone_wrong(part, workload.slo.ttft_p95.value) for part in (today, canary))
+    against = []
+    for what, before in befores.items():
+        after = afters[what]
+        if before.empty or after.empty:
+            continue
+        pair = degradation(float(before.mean()), workload.quality.margin.value, "higher")
+        if pair[0] == pair[1]:
+            continue  # as bad as it can be already
+        weights = evidence_weights(*pair, 1.0)
+        if evidence(weights, (int(after.sum()), len(after))) >= limit:
+            against.append(
+                f"{what} {share(float(after.mean()))}, {share(float(before.mean()))} on today's"
+            )
+    if against:
+        return "failed", f"the evidence against it passes {limit:.0f}: {'; '.join(against)}"
+    return "passed", f"the evidence of failures and late first tokens stays below {limit:.0f}"
+
+
+def _fallback(case: Case, found: Found, name: str, route: str) -> Judged:
+    """Whether another model than today's has ever answered: a fallback that was never used is a
+    hope."""
+    if name in case.traffic.simulated:
+        return _gate("open", None, 1, "requests", "no log shows a fallback")
+    rows = case.traffic.of(name)
+    today = case.study.routes[case.study.workloads[name].current_route].model
+    others = int((~_answered_by(rows, today)).sum())
+    words = f"{count(others)} of {count(len(rows))} logged requests were answered by another model"
+    return _gate("passed" if others else "open", others, 1, "requests", words)
+
+
+def _ab_test(study: Study, targets: Mapping[str, str]) -> Judged:
+    """Own paired counts of a moved workload that are dated half a year after the decision."""
+    due = study.decide_by + _REVISIT[1]
+    pairs = [study.workloads[name].quality.evidence.get(route) for name, route in targets.items()]
+    dated = [pair.as_of for pair in pairs if pair and pair.as_of and pair.as_of >= due]
+    state: GateState = "passed" if dated else "failed" if study.as_of > due else "open"
+    words = f"{len(dated)} comparisons of {len(targets)} are dated {due} or later"
+    return _gate(state, len(dated), 1, "comparisons", words)
+
+
+def _revisit(study: Study) -> Judged:
+    first, last = (study.decide_by + after for after in _REVISIT)
+    state: GateState = "open" if study.as_of < first else "passed"
+    if study.as_of > last:
+        state = "failed"
+    words = f"judged at {study.as_of}; to be looked at again from {first} to {last}"
+    return _gate(state, None, None, "", words)
+
+
+def _stops(study: Study, found: Found) -> list[Stop]:
+    """What may not be sent where it goes today, from the day on which the evidence was judged."""
+    table, owners = found["routes"], {row["id"]: row["owner"] for row in found["triggers"]}
+    barred = table[table["current"] & ~table["permitted"]]
+    return [
+        Stop(row["workload"], row["route"], owners["G3"], study.as_of, row["permission_reason"])
+        for row in barred.to_dict("records")
+    ]
+
+
+def _fired_steps(found: Found) -> list[TriggerStep]:
+    """The step of every trigger that has fired, for its owner."""
+    steps = trigger_table().set_index("id")["step"]
+    return [
+        TriggerStep(row["id"], row["workload"], row["owner"], steps[row["id"]], row["evidence"])
+        for row in found["triggers"]
+        if row["status"] == "fired"
+    ]
+
+
+# --- work and its cost ----------------------------------------------------------------------
+
+
+def _item_costs(study: Study, found: Found) -> dict[str, list[ItemCost]]:
+    """What figures split of the phases: golden items by workload, and each move's one-off cost."""
+    price = study.usd_per_golden_item
+    low, high = price.ends
+    golden = [
+        ItemCost(name, n * price.value, n * low, n * high, f"{count(n)} items")
+        for name, (n, _) in _items_wanted(found).items()
+    ]
+    moves = []
+    for name, v in found["verdicts"].items():
+        if v["decision"] == "move":
+            cost = study.moving[v["arm"]].cost
+            moves.append(ItemCost(name, cost.value, *cost.ends, f"moving.{v['arm']}.cost"))
+    return {"golden_set": golden, "move": moves}
+
+
+def _canary_note(steps: pd.DataFrame, longest_days: float) -> str | None:
+    """How long the canaries take against the longest one, and where to begin instead."""
+    notes = []
+    for name, own in steps.groupby("workload", sort=False):
+        days = own["days"].sum()
+        words = f"{name}: {count(days)} days"
+        if days > longest_days:
+            begin = fitting(own, longest_days)["traffic_share"].iloc[0]
+            words += f", more than {count(longest_days)}: begin at {share(float(begin))}"
+        notes.append(words)
+    return "; ".join(notes) or None

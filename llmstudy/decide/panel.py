@@ -1,0 +1,225 @@
+"""What would each of the four advisors decide here, and who of them is right (MEMO D1-D4)?
+
+The same facts are put to each advisor's own rule. Where an advisor gave a range, its low and its
+high end answer apart. The four disagreements are questions of fact: each is judged by what this
+study knows, and is open where it knows nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, Literal
+
+import pandas as pd
+from scipy.stats import t as student_t
+
+from llmstudy import paths
+from llmstudy.decide.judge import Fact
+from llmstudy.decide.triggers.rules import advisor_rules, lens
+from llmstudy.text import count
+
+Answer = Literal["now", "later", "no", "unknown"]
+"""now: leave the proprietary API today; later: its conditions hold, but its window has not ended;
+unknown: no condition is met, and one cannot be judged."""
+
+ADVISORS = ("Strategist", "Challenger", "Analyst", "Architect")
+
+SPLIT = "split"
+"""The answer of an advisor whose ends do not agree."""
+
+
+# --- each advisor's rule --------------------------------------------------------------------
+
+
+def lenses(usd_per_mtok: float | None) -> pd.DataFrame:
+    """The lenses and the rule that each looks through at a price of today's model: lens, advisor,
+    end (low, high, forecast, or empty), rule, source.
+
+    usd_per_mtok: billed a million tokens; None (nothing is billed by the token): the rules for
+    frontier models, which are the first to move.
+
+    >>> lenses(0.15).query("advisor == 'Analyst'")["rule"].tolist()
+    ['analyst_mini', 'analyst_mini', 'analyst_ten_billion']
+    """
+    table = pd.read_csv(paths.data("panel_lenses.csv")).fillna({"end": ""})
+    price = float("inf") if usd_per_mtok is None else usd_per_mtok
+    below = table["usd_per_mtok_below"].fillna(float("inf"))
+    held = (table["usd_per_mtok_from"] <= price) & ((price < below) | below.eq(float("inf")))
+    return table.loc[held, ["lens", "advisor", "end", "rule", "source"]].reset_index(drop=True)
+
+
+def answers(facts: Mapping[str, float | None], usd_per_mtok: float | None) -> pd.DataFrame:
+    """What each lens says of one workload, or of all of them together, today.
+
+    facts: by the names of `triggers.column_of`, yes as 1 and no as 0, None where nobody knows.
+    Returns: lens, advisor, end, rule, written (the rule in words), decides (an `Answer`), because,
+    not_before_month, grade, source.
+    Raises: ValueError if a fact is absent.
+    """
+    rules = advisor_rules()
+    looked = lenses(usd_per_mtok)
+    rules = rules[rules["rule"].isin(looked["rule"])]
+    said = lens(rules, facts).set_index("rule")
+    rows = []
+    for about in looked.to_dict("records"):
+        row, own = said.loc[about["rule"]], rules[rules["rule"] == about["rule"]]
+        rows.append(
+            {
+                **{key: about[key] for key in ("lens", "advisor", "end", "rule")},
+                "written": written(own),
+                "decides": _answer(str(row["would_move"]), int(row["not_before_month"])),
+                "because": row["because"],
+                "not_before_month": int(row["not_before_month"]),
+                "grade": row["grade"],
+                "source": row["source"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def written(conditions: pd.DataFrame) -> str:
+    """A rule as the source memo words it: any one of its conditions suffices.
+
+    >>> rules = advisor_rules()
+    >>> written(rules[rules["rule"] == "challenger_low"])
+    'queries above 100M requests/month, not before month 6'
+    """
+    words = {">=": "at or above", ">": "above"}
+    parts = []
+    for row in conditions.to_dict("records"):
+        ahead = f" within {row['lookahead_months']} months" if row["lookahead_months"] else ""
+        level = f" {words[row['operator']]} {count(row['level'])} {row['unit']}"
+        parts.append(row["says"] + ("" if row["unit"] == "yes or no" else level) + ahead)
+    first = int(conditions["not_before_month"].iloc[0])
+    return " or ".join(parts) + (f", not before month {first}" if first else "")
+
+
+def _answer(would_move: str, not_before_month: int) -> Answer:
+    if would_move == "yes":
+        return "later" if not_before_month else "now"
+    return "unknown" if would_move == "unknown" else "no"
+
+
+# --- who agrees with whom -------------------------------------------------------------------
+
+
+def today(answer: str) -> str:
+    """What an answer comes to today: now, no or unknown. What is to be done later is not done now.
+
+    >>> today("later"), today("unknown")
+    ('no', 'unknown')
+    """
+    return "no" if answer == "later" else answer
+
+
+def of_advisors(said: pd.DataFrame) -> dict[str, str]:
+    """Each advisor's answer today; `SPLIT` where its ends differ. said: from `answers`."""
+    found = {}
+    for advisor in ADVISORS:
+        own = {today(answer) for answer in said.loc[said["advisor"] == advisor, "decides"]}
+        found[advisor] = own.pop() if len(own) == 1 else SPLIT
+    return found
+
+
+def agreement(said: pd.DataFrame) -> dict[str, Any]:
+    """How far the advisors agree: pairs, judged (neither is unknown), agree, agree_share (of those
+    judged; None without any). A split advisor agrees with nobody. said: from `answers`.
+    """
+    pairs = list(combinations(of_advisors(said).values(), 2))
+    judged = [pair for pair in pairs if "unknown" not in pair]
+    same = sum(a == b != SPLIT for a, b in judged)
+    share = same / len(judged) if judged else None
+    return {"pairs": len(pairs), "judged": len(judged), "agree": same, "agree_share": share}
+
+
+def agrees(answer: str, leaves: bool) -> Literal["yes", "no", "unknown"]:
+    """Whether an answer is this study's own. leaves: its verdict is off the proprietary API.
+
+    >>> agrees("later", False), agrees("now", False), agrees("unknown", True)
+    ('yes', 'no', 'unknown')
+    """
+    if today(answer) == "unknown":
+        return "unknown"
+    return "yes" if (today(answer) == "now") == leaves else "no"
+
+
+def standard_error(low: float, high: float, n: int) -> float:
+    """Of a mean over n paths, from its 95 % Student interval.
+
+    >>> round(standard_error(-1.96, 1.96, 1_000_000), 3)
+    1.0
+    """
+    return float((high - low) / 2 / student_t.ppf(0.975, n - 1))
+
+
+# --- the four disagreements -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """What this study says of a disagreement.
+
+    holds: the sides that are right here; none: open. costs: what acting on each side costs, in USD
+    above what the fact's sentence names; without a value where it is not priced.
+    """
+
+    says: str
+    holds: tuple[str, ...]
+    sentence: str
+    grade: str
+    costs: Mapping[str, Fact]
+
+
+def cheapest_of(costs: Mapping[str, Fact]) -> tuple[str, ...]:
+    """The side that costs least; none where the intervals of the two cheapest meet, or one lacks.
+
+    >>> a, b, c = (Fact(x, "USD", "simulated", "", "", x - 1, x + 1) for x in (3, 6, 4))
+    >>> cheapest_of({"a": a, "b": b}), cheapest_of({"a": a, "c": c})
+    (('a',), ())
+    """
+    priced = [
+        (cost.value, *cost.ends, side)
+        for side, cost in costs.items()
+        if cost.value is not None and cost.ends is not None
+    ]
+    if len(priced) < len(costs) or len(priced) < 2:
+        return ()
+    first, second = sorted(priced)[:2]
+    return (first[3],) if first[2] < second[1] else ()
+
+
+def disagreements(resolutions: Mapping[str, Resolution]) -> pd.DataFrame:
+    """D1 to D4: what each advisor holds, and what this study says of it.
+
+    resolutions: by id. Returns: id, question, a column for each advisor (in lower case), says,
+    holds (sides, with semicolons between them; null: open), resolution, grade, costs (side, usd,
+    low_usd, high_usd, against).
+    Raises: ValueError where a disagreement has no resolution.
+    """
+    rows = []
+    for id_, held in pd.read_csv(paths.data("disagreements.csv")).groupby("id", sort=False):
+        if id_ not in resolutions:
+            raise ValueError(f"{id_} has no resolution: give one, open if nothing is known")
+        view = dict(zip(held["advisor"], held["holds"], strict=True))
+        resolved = resolutions[str(id_)]
+        rows.append(
+            {"id": id_, "question": held["question"].iloc[0]}
+            | {advisor.lower(): view[advisor] for advisor in ADVISORS}
+            | {
+                "says": resolved.says,
+                "holds": "; ".join(resolved.holds) or None,
+                "resolution": resolved.sentence,
+                "grade": resolved.grade,
+                "costs": [
+                    {
+                        "side": side,
+                        "usd": cost.value,
+                        "low_usd": cost.low,
+                        "high_usd": cost.high,
+                        "against": cost.sentence,
+                    }
+                    for side, cost in resolved.costs.items()
+                ],
+            }
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,157 @@
+"""What has each chapter found of each route of each workload, and what is the verdict on it?"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from llmstudy.decide import verdicts
+from llmstudy.decide.verdicts import Collect, Reason
+from llmstudy.evidence import case
+from llmstudy.evidence.case import Results, rows_of
+from llmstudy.prices import same_model
+from llmstudy.study import Study
+from llmstudy.study.lines import lines_of
+from llmstudy.text import count, share
+
+
+def higher_tiers(
+    rows: Iterable[Mapping[str, Any]], name: str, routes: Iterable[str | None]
+) -> list[tuple[Collect, Reason]]:
+    """What to ask for, and why, where the busiest minute may outgrow a route of the verdict.
+
+    rows: as `rate_limit_rows`. Of a route's limits the one that is reached first counts, in the
+    tenth of the draws that reach it first. No limit stated: nothing is said.
+    """
+    found = []
+    for route in dict.fromkeys(route for route in routes if route):
+        reached = [
+            row
+            for row in rows_of(rows, workload=name, route=route)
+            if row["from_month_p10"] is not None
+        ]
+        if not reached:
+            continue
+        row = min(reached, key=lambda row: (row["from_month_p10"], -_asked(row)))
+        month = int(row["from_month_p10"])
+        ask = f"{route}: ask for a higher tier {'now' if month == 1 else f'before month {month}'}"
+        said = (
+            f"{route}: its busiest minute asks for {share(_asked(row))} of the "
+            f"{count(row['per_minute'])} {row['counted']} a minute that are let through"
+        )
+        if month > 1:
+            said += f", and may ask for all of them in month {month}"
+        found.append((Collect("rate limit", None, None, ask), Reason("rate limit", route, said)))
+    return found
+
+
+def _asked(row: Mapping[str, Any]) -> float:
+    return float(row["busiest_p50"] / row["per_minute"])
+
+
+Rows = pd.DataFrame | Sequence[Mapping[str, Any]]
+"""A table, or its rows as a chapter wrote them."""
+
+
+def verdicts_of(study: Study, routes: pd.DataFrame) -> dict[str, verdicts.Verdict]:
+    """The verdict on each workload, by the study's own lines. routes: as `route_table`."""
+    lines = lines_of(study)
+    return {
+        name: verdicts.verdict(routes[routes["workload"] == name], lines)
+        for name in study.workloads
+    }
+
+
+def route_table(study: Study, results: Results) -> pd.DataFrame:
+    """One row per workload and route with what every chapter found: what `verdict` reads."""
+    crossing = results["06_crossover"]
+    key = ["workload", "route"]
+    # without candidates these lists are empty, and an empty list has no columns
+    saved = [*key, "saving_p10_usd", "saving_p50_usd", "saving_p90_usd", "p_cheaper"]
+    savings = pd.DataFrame(crossing["savings"], columns=saved)
+    equals = [*key, "p_cheaper_same_quality", "saving_same_quality_usd"]
+    savings = savings.merge(pd.DataFrame(crossing["by_buyer"], columns=equals), on=key, how="left")
+    allowed = pd.DataFrame(crossing["permissions"])
+    quality, timed = results["04_quality"]["quality"], results["03_latency"]
+    begins = {(row["workload"], row["route"]): row["first_answer_s"] for row in timed["answers"]}
+    latency = [
+        row | {"first_answer_s": begins[row["workload"], row["route"]]} for row in timed["latency"]
+    ]
+    failures = results["05_self_hosting"]["failures"]
+    return with_savings(gates(study, allowed, quality, latency, failures), savings)
+
+
+def gates(
+    study: Study,
+    allowed: pd.DataFrame,
+    quality: Rows,
+    latency: Rows,
+    failures: Sequence[Mapping[str, Any]],
+) -> pd.DataFrame:
+    """What a verdict reads of each route beside the savings.
+
+    allowed: as `case.permissions`. quality, latency: of chapters 04 and 03; a route without a row
+    is not scored, or not timed; first_answer_s may stand beside a latency. failures: of chapter 05,
+    the fleets that cannot be sized.
+    """
+    key = ["workload", "route"]
+    scored = [*key, "verdict", "grade", "lowest_grade", "n", "looks", "n_needed", "pass_mark"]
+    scored += ["difference", "benchmark", "closeness"]
+    scores = pd.DataFrame(quality, columns=scored).rename(
+        columns={
+            "verdict": "quality",
+            "grade": "quality_grade",
+            "n": "items",
+            "n_needed": "items_needed",
+        }
+    )
+    timed = pd.DataFrame(latency).rename(columns={"verdict": "latency", "grade": "latency_grade"})
+    columns = [*key, "latency", "latency_grade", "target_s", "first_answer_s"]
+    table = allowed.merge(scores, on=key, how="left")
+    table = table.merge(timed.reindex(columns=columns), on=key, how="left")
+    pairs = list(zip(table["workload"], table["route"], strict=True))
+    failed = {(row["workload"], row["route"]) for row in failures}
+    table["sized"] = [pair not in failed for pair in pairs]
+    models = {name: study.routes[w.current_route].model for name, w in study.workloads.items()}
+    table["same_model"] = [
+        same_model(study.routes[route].model, models[name]) for name, route in pairs
+    ]
+    ends = [
+        case.retires_within_horizon(study, route) if current else None
+        for route, current in zip(table["route"], table["current"], strict=True)
+    ]
+    table["ends"] = [day.isoformat() if day else None for day in ends]
+    unscored = pd.Series(np.where(table["current"], "baseline", "none"), index=table.index)
+    return table.fillna(
+        {
+            "quality": unscored,
+            "quality_grade": "assumed",
+            "lowest_grade": "measured",
+            "latency": "undecided",
+            "items": 0,
+            "items_needed": 0,
+            "looks": 0,
+        }
+    )
+
+
+def with_savings(table: pd.DataFrame, savings: pd.DataFrame) -> pd.DataFrame:
+    """The table of routes that `verdict` reads. table: as `gates`.
+
+    savings: workload, route, saving_p10_usd, saving_p50_usd, saving_p90_usd, p_cheaper and the same
+    against a buyer of equal quality, p_cheaper_same_quality and saving_same_quality_usd, NaN where
+    there is one way to stay. A move without a row has no known cost.
+    """
+    table = table.merge(savings, on=["workload", "route"], how="left")
+    sized, ends = table.pop("sized"), table.pop("ends")
+    table["sized"] = np.where(table["current"], sized, table["p_cheaper"].notna())
+    table["ends"] = ends
+    # who is on no proprietary API has one way to stay
+    for equal, named in (
+        ("p_cheaper_same_quality", "p_cheaper"),
+        ("saving_same_quality_usd", "saving_p50_usd"),
+    ):
+        table[equal] = table[equal].fillna(table[named])
+    amounts = [column for column in savings if column not in ("workload", "route")]
+    return table.fillna(dict.fromkeys(amounts, 0.0))

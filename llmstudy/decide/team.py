@@ -1,0 +1,123 @@
+"""Is the team there that a fleet needs, and what would it cost (MEMO C6, T4)?
+
+A gate, not a price: what a fleet's staff costs is in its bill already. Two needs are held against
+the engineers at hand, the study's own staffing figure and the source memo's headcount, and the
+larger one counts.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from llmstudy import paths
+from llmstudy.figure import least_certain
+from llmstudy.study import Study
+from llmstudy.text import count, span
+
+Span = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Engineers at hand against those needed. Unit: FTE; short_low, short_high: how many lack."""
+
+    engineers: float
+    need_low: float
+    need_high: float
+    verdict: Literal["ready", "short", "unknown"]
+    short_low: float
+    short_high: float
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in words."""
+        one = self.engineers == 1
+        have = f"{count(self.engineers)} experienced {'engineer' if one else 'engineers'}"
+        need = f"{span(self.need_low, self.need_high, count)} needed"
+        if self.verdict == "ready":
+            return f"ready: {have}, {need}"
+        if self.verdict == "short":
+            return f"short by {span(self.short_low, self.short_high, count)}: {have}, {need}"
+        return f"unknown: {have}, which lies within the {need}"
+
+
+def roles() -> pd.DataFrame:
+    """T4: role, fte_low, fte_high, does, source."""
+    return pd.read_csv(paths.data("team_roles.csv"))
+
+
+def headcount(table: pd.DataFrame) -> Span:
+    """The heads of all roles together. table: as `roles()`.
+
+    >>> headcount(roles())
+    (2.5, 5.0)
+    """
+    return float(table["fte_low"].sum()), float(table["fte_high"].sum())
+
+
+def readiness(engineers: float, staffing: Span, heads: Span) -> Readiness:
+    """Whether the engineers at hand suffice for a fleet.
+
+    staffing: what the study says that a fleet takes; heads: what the source memo says; low and
+    high, FTE. Ready where they reach the upper end of both, short where they miss the lower end of
+    either, unknown between.
+
+    >>> readiness(1, (1, 2.5), (2.5, 5)).sentence
+    'short by 1.5 to 4: 1 experienced engineer, 2.5 to 5 needed'
+    """
+    low, high = max(staffing[0], heads[0]), max(staffing[1], heads[1])
+    verdict: Literal["ready", "short", "unknown"] = (
+        "ready" if engineers >= high else "short" if engineers < low else "unknown"
+    )
+    lacking = (max(0.0, low - engineers), max(0.0, high - engineers))
+    return Readiness(engineers, low, high, verdict, *lacking)
+
+
+def yearly_usd(heads: Span, usd_per_fte: Span) -> Span:
+    """Salaries of a team a year: few at the lowest pay to many at the highest. usd.
+
+    >>> yearly_usd((2.5, 5.0), (150e3, 250e3))
+    (375000.0, 1250000.0)
+    """
+    return heads[0] * usd_per_fte[0], heads[1] * usd_per_fte[1]
+
+
+def readiness_of(study: Study) -> Readiness:
+    """The engineers of a study against its own staffing figure and the source memo's heads."""
+    heads = headcount(roles())
+    return readiness(study.team.experienced_ml_engineers, study.self_hosting.fte.ends, heads)
+
+
+def team_table(study: Study) -> dict[str, Any]:
+    """C6: the gate, the heads and what they cost a year, the ramp, and what an API saves of them.
+
+    asked_by: the workloads with a self-hosted route; without any the gate decides nothing. The ramp
+    is 0 where the team is there. saved: the staffing that no API route takes.
+    """
+    staffing, salary = study.self_hosting.fte, study.team.usd_per_fte_year
+    found = readiness_of(study)
+    heads = headcount(roles())
+    ramp = (0.0, 0.0) if found.verdict == "ready" else study.moving["self_hosted"].ramp.ends
+    return {
+        **asdict(found),
+        "sentence": found.sentence,
+        "asked_by": [
+            name
+            for name, workload in study.workloads.items()
+            if any(study.routes[route].arm == "self_hosted" for route in workload.routes)
+        ],
+        "roles": roles().to_dict("records"),
+        "staffing_fte": _range(staffing.ends),
+        "heads_fte": _range(heads),
+        "staffing_usd_year": _range(yearly_usd(staffing.ends, salary.ends)),
+        "heads_usd_year": _range(yearly_usd(heads, salary.ends)),
+        "ramp_months": _range(ramp),
+        "saved_fte": _range(staffing.ends),
+        # the heads are the source memo's
+        "grade": least_certain(["secondary", staffing.grade, salary.grade]),
+    }
+
+
+def _range(span: Span) -> dict[str, float]:
+    return {"low": span[0], "high": span[1]}

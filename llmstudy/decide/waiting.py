@@ -1,0 +1,320 @@
+"""Chapter 07: when should self-hosting begin? What waiting is worth, and the rules on trial.
+
+One move is looked at: the workloads that are best self-hosted together, each on the route that
+saves most, begun in one month or never. It is played through simulated futures that are longer than
+the study's horizon, since a move that begins late must have time to pay.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from llmstudy import simulate
+from llmstudy.decide.triggers import backtest, hysteresis
+from llmstudy.decide.triggers.rules import advisor_rules, decide, lens
+from llmstudy.evidence.case import Results, rows_of
+from llmstudy.figure import FloatArray, first_least
+from llmstudy.simulate.futures import Buyer, Futures, futures_of_moves
+from llmstudy.simulate.inputs import Market, spread
+from llmstudy.simulate.projection import best_fleet_moves
+from llmstudy.simulate.waiting import switch_costs
+from llmstudy.study import Study
+
+FEWEST_MONTHS = 36
+"""Length of a simulated future, at least, and a year beyond the study's horizon."""
+
+N_PATHS = 4000
+
+BUYERS: tuple[Buyer, ...] = ("named_model", "same_quality")
+
+WAITS = (3, 6, 12)
+"""Months to wait before choosing (source memo: revisit every 3-6 months; 6-12 month window)."""
+
+SHORT_COMMITMENT = 6
+"""Months for which a fleet on demand is tried before it may be left again."""
+
+FOLDS = 5
+
+
+SUBSET_PATHS = 400
+"""Futures on which the workloads of the move are chosen."""
+
+
+def timing_tables(
+    study: Study, offers: Market, results: Results, trigger_rows: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """The value of waiting, the rules' regret, and a better threshold; empty where none may move.
+
+    What a fleet would cost is taken as known each month, as from a quote and a probe.
+
+    Returns: `timing` (workloads and routes of the move, months, paths, or why there is none),
+    `waiting` (by buyer and policy), `regret` (by buyer and rule), `improved` (by buyer: the
+    threshold of the ratio of bills that the back-test finds, with its regret out of sample),
+    `reversal` (what leaving again costs, by months since the move), `lens` (what each rule would
+    decide today).
+    """
+    months = max(FEWEST_MONTHS, study.months + 12)
+    length = {"months": months, "paths": N_PATHS}
+    candidates = best_fleet_moves(study, results["06_crossover"]["savings"])
+    targets = _best_together(study, offers, candidates, months)
+    if not targets:
+        about = {"targets": {}, "reason": "no workload can move to a self-hosted route"}
+        tables = ("waiting", "regret", "improved", "reversal", "lens")
+        return {"timing": about | length, **{name: [] for name in tables}}
+    watched = [row for row in trigger_rows if row["workload"] in targets]
+    signals = todays_signals(watched, cured_by_an_api(results))
+    found: dict[str, Any] = {"waiting": [], "regret": [], "improved": []}
+    for buyer in BUYERS:
+        future = futures_of_moves(study, offers, targets, months, N_PATHS, buyer)
+        costs = future.switch_costs()
+        found["waiting"] += _waiting(study, targets, future, costs, buyer)
+        regret, improved = _trial(study, future, costs, signals, buyer)
+        found["regret"] += regret
+        found["improved"].append(improved)
+        if buyer == "named_model":
+            found["lens"] = _lens(study, future, signals)
+            found["reversal"] = _reversal(study, targets, future)
+    return {"timing": {"targets": targets, "reason": ""} | length, **found}
+
+
+def _best_together(
+    study: Study, offers: Market, targets: Mapping[str, str], months: int
+) -> dict[str, str]:
+    """Those of the targets that are best moved together: who knew the future would gain most.
+
+    Grown from the best one by the one that adds most, as long as one adds anything.
+
+    Nobody would move a workload that loses in every future; where even the best set gains nothing
+    in any, the one that loses least is on trial.
+    """
+
+    def gain(names: tuple[str, ...]) -> tuple[float, float]:
+        moves = {name: targets[name] for name in names}
+        costs = futures_of_moves(study, offers, moves, months, SUBSET_PATHS).switch_costs()
+        saved = costs[:, -1] - costs[:, :-1].min(axis=1)
+        return float(np.maximum(saved, 0).mean()), float(saved.mean())
+
+    chosen: tuple[str, ...] = ()
+    while others := [name for name in targets if name not in chosen]:
+        more = max(((*chosen, name) for name in others), key=gain)
+        if chosen and gain(more) <= gain(chosen):
+            break
+        chosen = more
+    return {name: targets[name] for name in targets if name in chosen}
+
+
+# --- waiting ------------------------------------------------------------------------------------
+
+
+def known(path: FloatArray) -> FloatArray:
+    """What is known of a path when a month begins: the month before. (n, months), as `path`.
+
+    >>> known(np.array([[1.0, 2.0, 3.0]])).tolist()
+    [[1.0, 1.0, 2.0]]
+    """
+    return np.concatenate([path[:, :1], path[:, :-1]], axis=1)
+
+
+def _waiting(
+    study: Study, targets: Mapping[str, str], future: Futures, costs: FloatArray, buyer: Buyer
+) -> list[dict[str, Any]]:
+    bills = future.stay_usd, future.with_team()
+    stay, go = (np.log(np.maximum(known(usd), 1.0)) for usd in bills)  # a route may be free
+    leaving = {SHORT_COMMITMENT: _leaving(study, targets, future)}
+    table = simulate.value_of_waiting(costs, np.stack([stay - go, stay], axis=2), WAITS, leaving)
+    return [
+        {"buyer": buyer} | {str(k): _null(v) for k, v in row.items()}
+        for row in table.to_dict("records")
+    ]
+
+
+def _leaving(study: Study, targets: Mapping[str, str], future: Futures) -> FloatArray:
+    """Cost of a move made now on demand, by the month in which it is left again for today's route.
+
+    Nothing is reserved, so that every hour costs the price on demand; the way there costs what it
+    costs at any time, dual running included, and the way back what moving to today's arm costs.
+    Cards that are owned cannot be tried on demand: they are carried to the end of their life.
+    """
+    months = future.months
+    go = sum((part.on_demand() for part in future.reserved), future.go_usd)
+    on_demand = replace(future, go_usd=go, reserved=(), start_months=0.0)
+    spent = future.stay_by_month() - on_demand.saving_by_month()
+    bills = np.diff(spent, prepend=0.0, axis=1)
+    owned = [part for part in future.reserved if part.owned]
+    carried = [sum((part.unused_usd(m) for part in owned), np.zeros(1)) for m in range(months)]
+    leaving = _way_back_usd(study, targets) + np.column_stack(carried)
+    leaving = leaving * simulate.discount_once(future.discount_rate, months)
+    return switch_costs(bills, future.stay_usd * future.discount, leaving)
+
+
+def _way_back_usd(study: Study, targets: Mapping[str, str]) -> float:
+    """What it costs once to return every workload to the arm of today's route."""
+    arms = [study.routes[study.workloads[name].current_route].arm for name in targets]
+    return sum(study.moving[arm].cost.value for arm in arms)
+
+
+def _reversal(study: Study, targets: Mapping[str, str], future: Futures) -> list[dict[str, Any]]:
+    """What leaving the fleets again costs: what is owed for the rest of a term, and the way back.
+
+    At the day of leaving, undiscounted: what a contract or a purchase binds.
+
+    Rows: months (since the move), unused_p10_usd, unused_p50_usd, unused_p90_usd, back_usd, usd
+    (median in all).
+    """
+    rows = []
+    for months in WAITS:
+        unused = sum((part.unused_usd(months) for part in future.reserved), np.zeros(N_PATHS))
+        owed = {f"unused_{key}_usd": usd for key, usd in spread(unused).items()}
+        back = _way_back_usd(study, targets)
+        total = owed["unused_p50_usd"] + back
+        rows.append({"months": months, **owed, "back_usd": back, "usd": total})
+    return rows
+
+
+def _null(x: Any) -> Any:
+    return None if isinstance(x, float) and not np.isfinite(x) else x
+
+
+# --- the rules on trial -------------------------------------------------------------------------
+
+Signals = Mapping[str, float | None]
+
+
+def cured_by_an_api(results: Results) -> set[str]:
+    """The workloads whose data another API or host may see: no block there calls for a fleet."""
+    return {
+        row["workload"]
+        for row in rows_of(results["06_crossover"]["permissions"], permitted=True)
+        if row["fits_context"] and not row["current"] and row["arm"] != "self_hosted"
+    }
+
+
+def todays_signals(
+    trigger_rows: list[dict[str, Any]], cured: Collection[str] = frozenset()
+) -> Signals:
+    """What is known today of the signals that no bill tells: yes 1, no 0, None where nobody knows.
+
+    Over several workloads one that says yes is enough, and one that is unknown leaves a no open. Of
+    a compliance block the `cured` workloads say nothing: they need another API, not a fleet.
+    """
+
+    def any_fired(of: str, spared: Collection[str] = ()) -> float | None:
+        rows = rows_of(trigger_rows, id=of)
+        statuses = {row["status"] for row in rows if row["workload"] not in spared}
+        if "fired" in statuses:
+            return 1.0
+        return None if "unknown" in statuses else 0.0
+
+    def largest(of: str) -> float | None:
+        values = [
+            row["value"] / row["threshold"]
+            for row in rows_of(trigger_rows, id=of)
+            if row["value"] is not None and row["threshold"]
+        ]
+        return max(values, default=None)
+
+    waits = [row["value"] for row in rows_of(trigger_rows, id="G2") if row["value"] is not None]
+    retires = [row for row in rows_of(trigger_rows, id="G4") if "retires on" in row["evidence"]]
+    return {
+        "ttft_p95_s": max(waits, default=None),
+        "ttft_p95_missed": any_fired("G2"),
+        "compliance_block": any_fired("G3", cured),
+        "model_retires": float(bool(retires)),
+        "quality_ceiling": any_fired("G5"),
+        "format_failure_over_limit": largest("G6"),
+        "price_rise_over_limit": largest("G4"),
+    }
+
+
+def _money_signals(study: Study, future: Futures) -> dict[str, FloatArray]:
+    """The signals that follow from bills and volumes, as known when each month begins."""
+    stay, go, tokens = future.stay_usd, future.with_team(), future.tokens
+    return {
+        "api_usd_month": known(stay),
+        "api_usd_year": 12 * known(stay),
+        "tokens_month": known(tokens),
+        "tokens_month_in_12_months": _ahead(study, known(tokens)),
+        "requests_month": known(future.requests),
+        # a fleet is busier than at break-even exactly when it costs less than the bill it replaces
+        "utilisation_over_break_even": known(stay / go),
+        "price_rise_over_limit": known(future.price - 1) / study.thresholds.price_rise.value,
+    }
+
+
+def _ahead(study: Study, tokens: FloatArray, months: int = 12) -> FloatArray:
+    """A forecast from the growth of the last six months; at first from the study's own growth.
+
+    tokens: (n, months), as `known` tells them.
+    """
+    stated = [workload.growth.value for workload in study.workloads.values()]
+    growth = np.full(tokens.shape, 1 + float(np.mean(stated)))
+    for month in range(3, tokens.shape[1]):
+        back = min(month - 1, 6)  # the first two columns of what is known are one month
+        growth[:, month] = (tokens[:, month] / tokens[:, month - back]) ** (1 / back)
+    return np.asarray(tokens * growth**months)
+
+
+def _trial(
+    study: Study, future: Futures, costs: FloatArray, today: Signals, buyer: Buyer
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Regret of each rule, and of the threshold of the ratio of bills that the back-test finds.
+
+    The threshold is held against the best of the rules and benchmarks on these same futures.
+    """
+    money = _money_signals(study, future)
+    held = {
+        name: np.full(future.stay_usd.shape, np.nan if value is None else value)
+        for name, value in today.items()
+    }
+    rules = advisor_rules()
+    months = decide(rules, held | money)
+    ratio = money["utilisation_over_break_even"]
+    levels = backtest.candidate_levels(ratio, 25)
+    rng = np.random.default_rng(study.seed)
+    tried = backtest.backtest(costs, months)
+    benchmarks = {
+        "always_now": np.zeros(len(costs), int),
+        "never": np.full(len(costs), future.months),
+    }
+    baseline = str(tried["rule"].iloc[int(first_least(tried["regret_usd"]))])
+    best = backtest.improved_threshold(
+        ratio, costs, (months | benchmarks)[baseline], levels, (1, 3, 6), FOLDS, rng
+    )
+    months["improved"] = hysteresis.first_fired(ratio, best.level, best.periods)
+    advisors = dict(zip(rules["rule"], rules["advisor"], strict=True))
+    advisors |= {"improved": "the back-test", **dict.fromkeys(benchmarks, "benchmark")}
+    rows = [
+        {"buyer": buyer, "advisor": advisors[str(row["rule"])], "improved": False}
+        | {str(k): _null(v) for k, v in row.items()}
+        for row in backtest.backtest(costs, months).to_dict("records")
+    ]
+    for row in rows:
+        if row["rule"] == "improved":  # judged on paths that its threshold was not chosen on
+            row["improved"] = True
+            row["regret_usd"] = best.out_of_sample_usd.estimate
+            row["regret_low_usd"] = best.out_of_sample_usd.low
+            row["regret_high_usd"] = best.out_of_sample_usd.high
+    improved = {
+        "buyer": buyer,
+        "baseline": baseline,
+        "level": _null(best.level),
+        "held_months": best.periods,
+        "in_sample_usd": best.in_sample_usd.estimate,
+        "out_of_sample_usd": best.out_of_sample_usd.estimate,
+        "improvement_usd": best.improvement_usd.estimate,
+        "improvement_low_usd": best.improvement_usd.low,
+        "improvement_high_usd": best.improvement_usd.high,
+        "levels_by_fold": [_null(level) for level, _ in best.by_fold],
+    }
+    return rows, improved
+
+
+def _lens(study: Study, future: Futures, today: Signals) -> pd.DataFrame:
+    """What each rule would decide today, on the middle of what is known of the first month."""
+    money = {
+        name: float(np.median(path[:, 0])) for name, path in _money_signals(study, future).items()
+    }
+    return lens(advisor_rules(), {**money, **today})

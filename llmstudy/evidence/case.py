@@ -1,0 +1,142 @@
+"""The study with its traffic read, and which route may serve what: where every chapter starts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from llmstudy import prices
+from llmstudy.evidence import traffic
+from llmstudy.evidence.probes import RouteProbe, probes_of, unlike
+from llmstudy.evidence.traffic import Traffic
+from llmstudy.measures import privacy
+from llmstudy.measures.summary import hour_of_week
+from llmstudy.requests.draw import hourly_shape
+from llmstudy.study import ApiRoute, Study
+from llmstudy.units import HOURS_PER_MONTH, month_start
+
+Tables = dict[str, Any]
+
+Results = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A study with its traffic read: where every chapter starts."""
+
+    study: Study
+    traffic: Traffic
+
+    @cached_property
+    def probes(self) -> Mapping[str, RouteProbe]:
+        """The probe runs of each route that names some. Raises: ValueError as `probes_of`."""
+        return probes_of(self.study)
+
+    def probe_of(self, workload: str, route: str) -> RouteProbe | None:
+        """The probe of a route, where it has one that tells of the workload."""
+        probe = self.probes.get(route)
+        return None if probe is None or unlike(probe, self.study, route, workload) else probe
+
+    def grade_of(self, workload: str) -> str:
+        """Grade of a workload's traffic."""
+        return "simulated" if workload in self.traffic.simulated else "measured"
+
+
+def open_case(study: Study) -> Case:
+    """Read or draw the traffic, and put what a log measured in place of what was assumed."""
+    found = traffic.traffic_of(study)
+    return Case(traffic.measured(study, found), found)
+
+
+def contenders(study: Study) -> dict[str, tuple[str, ...]]:
+    """The routes of each workload that are worth a measure: workload -> routes, today's first.
+
+    Today's route is being billed, so it is always one; a candidate is one if it may see the
+    workload's data and its context is long enough. What no other may serve is never priced.
+    """
+    known = permissions(study)
+    open_ = known[known["current"] | (known["permitted"] & known["fits_context"])]
+    return {name: tuple(open_.loc[open_["workload"] == name, "route"]) for name in study.workloads}
+
+
+def covers_week(case: Case, name: str) -> bool:
+    """Whether a workload's log holds every hour of the week."""
+    found = case.traffic.summary
+    return len(found) > 0 and bool(found.set_index("workload")["covers_week"].get(name, False))
+
+
+def week_load(case: Case, workload: str) -> pd.DataFrame:
+    """Requests per second in each of 168 hours: the log's where it covers a week, else the first
+    week of the workload's published shape, stretched to its own peak. Columns: hour,
+    requests_per_s."""
+    if covers_week(case, workload):
+        seen = hour_of_week(case.traffic.of(workload))
+        return seen.rename(columns={"hour_of_week": "hour"})
+    spec = case.study.workloads[workload]
+    shape = hourly_shape(spec.traffic.hours).head(168)
+    mean_per_s = spec.intake.requests.value / (HOURS_PER_MONTH * 3600)
+    relative = shape["relative_to_mean"] / shape["relative_to_mean"].mean()
+    # stretched about its mean, so that its busiest hour is the study's own
+    stretch = (spec.intake.peak_to_mean.value - 1) / (relative.max() - 1)
+    relative = (1 + (relative - 1) * stretch).clip(lower=0.0)
+    relative /= relative.mean()
+    return pd.DataFrame({"hour": range(len(shape)), "requests_per_s": mean_per_s * relative})
+
+
+def rows_of(table: Any, **wanted: Any) -> list[dict[str, Any]]:
+    """The rows of a list of rows whose columns hold the wanted values."""
+    return [row for row in table if all(row[k] == v for k, v in wanted.items())]
+
+
+def permissions(study: Study) -> pd.DataFrame:
+    """Whether each route may see each workload's data, and is long enough for it. No cost is read.
+
+    Columns: workload, route, arm, current, permitted, contract, permission_reason, missing,
+    fits_context, self_hosting (whether a fleet of one's own may see the data, named here or not).
+    """
+    matrix = privacy.privacy_matrix()
+    rows = []
+    for name, workload in study.workloads.items():
+        own = matrix[matrix["data_class"] == workload.intake.data_class].set_index("arm")
+        for route in workload.routes:
+            spec = study.routes[route]
+            # of two contracts of one kind the one that holds longest counts
+            held = sorted(spec.contracts, key=lambda contract: contract.valid_until)
+            contracts = {str(c.kind): c.valid_until for c in held}
+            found = privacy.permission(
+                workload.intake.data_class,
+                spec.arm,
+                contracts,
+                study.as_of,
+                matrix,
+                current=route == workload.current_route,
+            )
+            rows.append(
+                {
+                    "workload": name,
+                    "route": route,
+                    "arm": spec.arm,
+                    "current": route == workload.current_route,
+                    "permitted": found.permitted,
+                    "contract": found.contract,
+                    "permission_reason": found.reason,
+                    "missing": list(found.missing),
+                    "fits_context": spec.context_tokens.value
+                    >= workload.intake.context_tokens.value,
+                    "self_hosting": bool(own.loc["self_hosted", "permitted"] == "yes"),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def retires_within_horizon(study: Study, route_name: str) -> date | None:
+    """The day on which a list-priced route's model retires, if the horizon reaches it."""
+    route = study.routes[route_name]
+    if not isinstance(route, ApiRoute) or route.price is not None:
+        return None
+    day = prices.retirement(route.provider, route.model)
+    until = month_start(study.as_of, study.months)
+    return day if day is not None and day <= until else None

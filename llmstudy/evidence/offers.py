@@ -1,0 +1,312 @@
+"""What does each route of a study charge, by the token or by the replica?
+
+Every request is priced singly on every API route, and each self-hosted route is sized from measured
+serving points.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from itertools import pairwise
+from math import hypot, log
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtri
+
+from llmstudy import prices
+from llmstudy.evidence import gpu_hours
+from llmstudy.evidence.output_tokens import as_answered_by
+from llmstudy.evidence.traffic import other_model
+from llmstudy.figure import Figure, Grade
+from llmstudy.measures import capacity
+from llmstudy.measures.cost import Fleet, TokenPrice, token_price
+from llmstudy.study import ApiRoute, SelfHostedRoute, Study, Workload, bundled_figures
+from llmstudy.units import month_start
+
+
+def token_offer(study: Study, route_name: str, requests: pd.DataFrame) -> TokenPrice:
+    """What an API route charges for these requests, today and after each scheduled change.
+
+    Raises: PriceError for a price that cannot be given without guessing.
+    """
+    route = study.routes[route_name]
+    assert isinstance(route, ApiRoute)
+    tokens = requests.assign(cache_write_tokens=0)
+    uncached = tokens.assign(cached_input_tokens=0)
+    cached = tokens.assign(cached_input_tokens=tokens["input_tokens"])
+    written = uncached.assign(cache_write_tokens=tokens["input_tokens"])
+    return token_price(
+        route.arm,
+        requests,
+        billed(study, route_name, uncached, study.as_of),
+        billed(study, route_name, cached, study.as_of),
+        billed(study, route_name, written, study.as_of),
+        _month_factors(study, scheduled_prices(study, route_name, requests)),
+        _context_factors(study, route_name, uncached),
+    )
+
+
+def billed(study: Study, route_name: str, requests: pd.DataFrame, on: date) -> pd.DataFrame:
+    """The bill of each request on a route: input_usd, output_usd, by the model that answers it."""
+    parts = _by_model(study, route_name, requests)
+    bills = [priced(route, requests.loc[index], on) for route, index in parts]
+    return pd.concat(bills).reindex(requests.index)
+
+
+def _by_model(
+    study: Study, route_name: str, requests: pd.DataFrame
+) -> list[tuple[ApiRoute, "pd.Index[Any]"]]:
+    """Which requests are billed as what: all as the route, but for those of today's log that
+    another model answered, each at that model's list price where it has one."""
+    route = study.routes[route_name]
+    assert isinstance(route, ApiRoute)
+    current = {name for name, w in study.workloads.items() if w.current_route == route_name}
+    if "workload" not in requests or not current:
+        return [(route, requests.index)]
+    logged = requests[requests["workload"].isin(current)]
+    own, parts = requests.index, []
+    for (provider, model), rows in logged.groupby(["provider", "model_served"]):
+        other = other_model(route, str(provider), str(model), study.as_of)
+        if other is not None:
+            own = own.difference(rows.index, sort=False)
+            parts.append((other, rows.index))
+    return [(route, own), *parts] if len(own) or not parts else parts
+
+
+def priced(route: ApiRoute, requests: pd.DataFrame, on: date) -> pd.DataFrame:
+    """The bill of each request: input_usd, output_usd, with what its region costs."""
+    premium = route.regional_premium.value if route.regional_premium else 1.0
+    if route.price is None:
+        billed = prices.price_requests(requests, route.provider, route.model, on, route.tier)
+        return billed[["input_usd", "output_usd"]] * premium
+    rates = route.price
+    cached = requests["cached_input_tokens"]
+    input_usd = (requests["input_tokens"] - cached) * rates.input.value
+    return pd.DataFrame(
+        {
+            "input_usd": (input_usd + cached * rates.cached_input.value) / 1e6 * premium,
+            "output_usd": requests["output_tokens"] * rates.output.value / 1e6 * premium,
+        }
+    )
+
+
+def scheduled_prices(
+    study: Study, route_name: str, requests: pd.DataFrame
+) -> list[tuple[date, float]]:
+    """Days within the horizon on which a route's price changes, as announced, and its price from
+    then on over today's, for this mix of tokens and models, none of them cached."""
+    uncached = requests.assign(cached_input_tokens=0, cache_write_tokens=0)
+    until = month_start(study.as_of, study.months)
+    days = {
+        day
+        for route, _ in _by_model(study, route_name, requests)
+        if route.price is None
+        for day in prices.scheduled_changes(
+            route.provider, route.model, study.as_of, until, route.tier
+        )["effective"]
+    }
+    if not days:
+        return []
+
+    def bill(on: date) -> float:
+        return float(billed(study, route_name, uncached, on).sum().sum())
+
+    today = bill(study.as_of)
+    return [(day, bill(day) / today) for day in sorted(days)]
+
+
+def _month_factors(study: Study, steps: list[tuple[date, float]]) -> tuple[float, ...]:
+    """Price of each month over today's, by the days before and after a change that falls in it; and
+    that of all months after the horizon."""
+    grid = [month_start(study.as_of, m) for m in range(study.months + 1)]
+    within = [
+        sum(_last(steps, begins + timedelta(days=day)) for day in range((ends - begins).days))
+        / (ends - begins).days
+        for begins, ends in pairwise(grid)
+    ]
+    return (*within, _last(steps, grid[-1]))
+
+
+_LENGTHS = (0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+"""Lengths of a prompt over today's at which a model with price thresholds is priced."""
+
+
+def _context_factors(
+    study: Study, route_name: str, requests: pd.DataFrame
+) -> tuple[tuple[float, float, float], ...]:
+    """What longer prompts cost a token, as `TokenPrice.context_factors`; none without tiers."""
+    listed = [r for r, _ in _by_model(study, route_name, requests) if r.price is None]
+    rates = (prices.rate(r.provider, r.model, study.as_of, r.tier) for r in listed)
+    if not any(rate.has_context_tiers for rate in rates):
+        return ()
+
+    def bill(longer: float) -> "pd.Series[float]":
+        prompts = (requests["input_tokens"] * longer).round().astype("int64")
+        usd = billed(study, route_name, requests.assign(input_tokens=prompts), study.as_of).sum()
+        return usd / pd.Series({"input_usd": prompts.sum(), "output_usd": 1})
+
+    today = bill(1.0).replace(0, np.nan)
+    factors = {longer: (bill(longer) / today).fillna(1.0) for longer in _LENGTHS}
+    return tuple((longer, float(f.iloc[0]), float(f.iloc[1])) for longer, f in factors.items())
+
+
+def _last(steps: Iterable[tuple[date, float]], on: date) -> float:
+    value = 1.0
+    for day, factor in steps:
+        if day <= on:
+            value = factor
+    return value
+
+
+@dataclass(frozen=True)
+class FleetOffer:
+    """A self-hosted route sized for a workload: what a replica carries and costs, with ranges.
+
+    target_utilisation: how full the fleet may be in its busiest hour, a bundled assumption until
+    a replay of the workload's traffic takes its place.
+    """
+
+    fleet: Fleet
+    capacity_factor: Figure
+    usd_per_gpu_hour: Figure
+    target_utilisation: Figure
+
+
+_CACHED_SHARES = tuple(tenths / 10 for tenths in range(11))
+"""Cached shares of the input at which a fleet is solved, beside the study's own."""
+
+
+def fleet_offer(
+    study: Study, workload: Workload, route: SelfHostedRoute, fits: pd.DataFrame
+) -> tuple[FleetOffer, capacity.Capacity]:
+    """What one replica of a self-hosted route carries within a workload's SLO, and its GPUs' hour.
+
+    Its answers are as long as its own model's (`output_tokens`).
+
+    Returns the offer, and the operating point that it was solved at.
+
+    fits: as `capacity.serving_fits()`, for the error of the curve.
+    Raises: capacity.CannotServe if the model does not fit its GPUs or cannot meet the SLO at all;
+    ValueError for a model, GPU, precision, engine or host of which nothing is known.
+    """
+    curve, drawn = _curve_within_prior(route)
+    workload = as_answered_by(study, workload, route)
+    tokens_in, tokens_out = workload.intake.input_tokens.value, workload.intake.output_tokens.value
+
+    tpot_s, ttft_s = workload.slo.tpot_p95.value, workload.slo.ttft_p95.value
+    size, cached = route.tensor_parallel, workload.cached_input_share.value
+    # the first token of a prompt that nothing is cached of must be in time as well
+    cold = capacity.capacity_at_slo(curve, tokens_in, tokens_out, tpot_s, size, ttft_s)
+
+    def at(
+        in_factor: float,
+        out_factor: float,
+        of: capacity.ServingCurve = curve,
+        cached_share: float = cached,
+    ) -> capacity.Capacity:
+        lengths = (tokens_in * in_factor, tokens_out * out_factor)
+        return capacity.capacity_at_slo(of, *lengths, tpot_s, size, cached_share=cached_share)
+
+    centre = at(1, 1)
+    # one spread to the better side only: on the other it might not serve at all
+    better = [at(1, 1, of=capacity.one_spread_better(curve, name)) for name in drawn]
+    rises = [log(found.requests_per_s / centre.requests_per_s) for found in better]
+    shorter = 0.75  # only shorter: a longer request might not fit at all
+
+    def elasticity(probe: capacity.Capacity) -> float:
+        return log(probe.requests_per_s / centre.requests_per_s) / log(shorter)
+
+    cached_shares = sorted({*_CACHED_SHARES, cached})
+    by_cached = [at(1, 1, cached_share=part).requests_per_s for part in cached_shares]
+    factors = [rate / centre.requests_per_s for rate in by_cached]
+
+    offer = FleetOffer(
+        fleet=Fleet(
+            capacity_requests_per_s=centre.requests_per_s,
+            input_tokens=tokens_in,
+            output_tokens=tokens_out,
+            input_elasticity=elasticity(at(shorter, 1)),
+            output_elasticity=elasticity(at(1, shorter)),
+            gpus_per_replica=route.tensor_parallel,
+            spare=study.self_hosting.spare_replicas,
+            reserved_share=gpu_hours.reserved_share(route),
+            reserved_price_share=prices.RESERVED_PRICE_SHARE.value,
+            term_months=gpu_hours.term_months(route),
+            capital_share=gpu_hours.capital_share(route),
+            cached_factors=tuple(zip(cached_shares, factors, strict=True)),
+        ),
+        capacity_factor=_capacity_factor(
+            route, curve, workload, centre, fits, dict(zip(drawn, rises, strict=True))
+        ),
+        usd_per_gpu_hour=gpu_hours.gpu_hour(route, study.self_hosting.spot_rerun.value),
+        target_utilisation=bundled_figures()["self_hosting.target_utilisation"],
+    )
+    return offer, replace(centre, ttft_lower_bound_s=cold.ttft_lower_bound_s)
+
+
+def fitted_curve(route: SelfHostedRoute) -> capacity.ServingCurve:
+    """The curve fitted to all measured points of a route's model, GPU, precision and engine."""
+    return capacity.fit_serving_curve(
+        serving_points(route),
+        capacity.model_shape(route.model),
+        capacity.gpu(route.gpu),
+        route.precision,
+    )
+
+
+def serving_curve(route: SelfHostedRoute) -> capacity.ServingCurve:
+    """The curve that a route is sized by: `fitted_curve`, or what the other groups make of it.
+
+    The latter where its points contradict them without determining a parameter
+    (`capacity.within_prior`).
+    """
+    return _curve_within_prior(route)[0]
+
+
+def _curve_within_prior(
+    route: SelfHostedRoute,
+) -> tuple[capacity.ServingCurve, tuple[str, ...]]:
+    return capacity.within_prior(fitted_curve(route), serving_points(route))
+
+
+def serving_points(route: SelfHostedRoute) -> pd.DataFrame:
+    """The measured points of a route's model, GPU, precision and engine."""
+    return capacity.serving_points(route.model, route.gpu, route.precision, route.engine_version)
+
+
+def _capacity_factor(
+    route: SelfHostedRoute,
+    curve: capacity.ServingCurve,
+    workload: Workload,
+    found: capacity.Capacity,
+    fits: pd.DataFrame,
+    drawn: dict[str, float],
+) -> Figure:
+    """How far true capacity may lie from the curve's, as a factor.
+
+    Inside the measured hull the held-out error; outside it wider, by how far outside; without a
+    held-out error the error of an untested model (`capacity.scope`). drawn: what one spread of each
+    parameter drawn from the prior adds to the logarithm of capacity.
+    """
+    group = ["model", "gpu", "precision", "engine_version"]
+    wanted = [route.model, route.gpu, route.precision, route.engine_version]
+    match = fits[(fits[group] == wanted).all(axis=1)]
+    error = None if match.empty else float(match.iloc[0]["median_abs_error_share"])
+    intake = workload.intake
+    lengths = (intake.input_tokens.value, intake.output_tokens.value)
+    seen = capacity.scope(
+        curve,
+        error,
+        found.concurrency,
+        *lengths,
+        route.tensor_parallel,
+        prior_error_share=float(ndtri(0.75)) * hypot(*drawn.values()),
+    )
+    grade: Grade = "assumed" if seen.outside or error is None or drawn else "published"
+    why = seen.why
+    if drawn:
+        names = ", ".join(name.removesuffix("_s").replace("_", " ") for name in drawn)
+        why += f"; drawn from other models, whom the points contradict without proof: {names}"
+    return Figure("", 1.0, "factor", seen.low, seen.high, "lognormal", grade, why)

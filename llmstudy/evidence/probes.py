@@ -1,0 +1,320 @@
+"""Which measured runs of its endpoints does a study name, and may it rest on them?
+
+A run enters a study only if its audit finds it valid. Several runs of a route are one sample of
+one load, in which days, or else runs, are the independent units.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import cached_property
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from llmstudy.evidence.output_tokens import as_answered_by
+from llmstudy.measures.latency import PERCENTILES, PercentileEstimate, percentile_minimum_n
+from llmstudy.prices import Finding, same_model, same_weights
+from llmstudy.probe.audit import audit
+from llmstudy.probe.metrics import metrics_table
+from llmstudy.probe.run import Run, read
+from llmstudy.study import SelfHostedRoute, Study
+from llmstudy.text import count
+
+OLD_DAYS = 180
+"""Age from which a run is doubted; assumed: providers change models and hardware within months."""
+
+LENGTH_RATIOS = {"input_tokens": 1.5, "output_tokens": 2.0}
+"""Mean tokens of a run and of a workload, the larger to the smaller, beyond which the run does not
+tell of the workload; assumed. Reading the prompt is most of a first token and takes time in
+proportion to it; longer answers share the server with more others, and slow each by less."""
+
+
+@dataclass(frozen=True)
+class RouteProbe:
+    """The runs of one route, by the name of their folder, each found valid by its audit."""
+
+    runs: Mapping[str, Run]
+
+    @property
+    def days(self) -> tuple[date, ...]:
+        """The day (UTC) on which each run began."""
+        return tuple(_day(run) for run in self.runs.values())
+
+    @property
+    def load(self) -> str:
+        """What was asked of the endpoint, the same in every run."""
+        return load_asked(next(iter(self.runs.values())).facts)
+
+    @property
+    def closed_loop(self) -> bool:
+        """Whether each request waited for another's answer: its wait before that is in no TTFT."""
+        facts = next(iter(self.runs.values())).facts
+        return bool((facts.get("load") or {}).get("process") == "closed")
+
+    @property
+    def endpoint_models(self) -> tuple[str, ...]:
+        """The models that the endpoints were asked for, by their names there."""
+        asked = [run.facts.get("endpoint") or {} for run in self.runs.values()]
+        return tuple(dict.fromkeys(str(endpoint.get("model")) for endpoint in asked))
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Every name of the model: what was asked for, what answered, what it is served from."""
+        serving = [(run.facts.get("serving") or {}).get("model") for run in self.runs.values()]
+        served = self.samples["served_model"].dropna().astype(str)
+        return tuple(dict.fromkeys([*self.endpoint_models, *served, *filter(None, serving)]))
+
+    def mean_tokens(self, counted: str) -> float | None:
+        """Mean of `input_tokens` or `output_tokens` of an answer: the server's count, else asked.
+
+        None where neither is known.
+        """
+        answered = self.measured[self.measured["ok"]]
+        for column in (counted, f"asked_{counted}"):
+            if answered[column].notna().any():
+                return float(answered[column].astype(float).mean())
+        return None
+
+    @cached_property
+    def samples(self) -> pd.DataFrame:
+        """The requests of all runs, in the columns of `Sample`, and run and day."""
+        parts = zip(self.runs.items(), self.days, strict=True)
+        return pd.concat(
+            [run.samples.assign(run=name, day=day.isoformat()) for (name, run), day in parts],
+            ignore_index=True,
+        )
+
+    @property
+    def measured(self) -> pd.DataFrame:
+        """The requests that count: those after the warm-up."""
+        return self.samples[self.samples["phase"] == "measure"]
+
+    def estimate_s(self, metric: str, percentile: str) -> PercentileEstimate:
+        """A percentile of a metric, in seconds. metric: as `metrics.metrics_table`: ttft_ms."""
+        table = self._metrics.set_index(["metric", "percentile"])
+        row: Any = table.loc[(metric, percentile)]
+        return PercentileEstimate(
+            None if pd.isna(row["estimate"]) else row["estimate"] / 1e3,
+            row["low"] / 1e3,
+            row["high"] / 1e3,
+            int(row["n"]),
+            bool(row["supported"]),
+            float(row["n_effective"]),
+        )
+
+    def needed(self, metric: str, percentile: str) -> "Needed | None":
+        """What would support a percentile, None where it is supported."""
+        found = self.estimate_s(metric, percentile)
+        if found.supported:
+            return None
+        levels = (("days", len(set(self.days))), ("runs", len(self.runs)))
+        several = (level for level in levels if level[1] >= 2)  # as `latency.units`
+        unit, units = next(several, ("requests", found.n))
+        return needed(found, percentile, unit, units)
+
+    @cached_property
+    def _metrics(self) -> pd.DataFrame:
+        return metrics_table(self.samples)
+
+
+def unlike(probe: RouteProbe, study: Study, route: str, workload: str) -> tuple[str, ...]:
+    """Why the runs of a route tell nothing of a workload on it, in words; empty where they do.
+
+    They must be of the route's model, of lengths like the workload's on it (`LENGTH_RATIOS`; a
+    length that the study does not know is not compared) and not too old (`OLD_DAYS`).
+    """
+    spec = study.routes[route]
+    intake = as_answered_by(study, study.workloads[workload], spec).intake
+    alike = same_weights if isinstance(spec, SelfHostedRoute) else same_model
+    reasons = []
+    if not any(alike(spec.model, model) for model in probe.models):
+        reasons.append(f"it is of {', '.join(probe.models)} and the route is {spec.model}")
+    for counted, most in LENGTH_RATIOS.items():
+        wanted, seen = getattr(intake, counted), probe.mean_tokens(counted)
+        words = counted.replace("_", " ")
+        if wanted.name.startswith("unknown."):
+            continue
+        if not seen:
+            reasons.append(f"its {words} are not known")
+        elif max(seen / wanted.value, wanted.value / seen) > most:
+            pair = f"{count(seen)} {words} against {count(wanted.value)}"
+            reasons.append(f"it has {pair}, more than {most:g} times apart")
+    age_days = (study.as_of - max(probe.days)).days
+    if age_days > OLD_DAYS:
+        reasons.append(f"it is {age_days} days old")
+    return tuple(reasons)
+
+
+def probes_of(study: Study) -> dict[str, RouteProbe]:
+    """The probe runs of every route that names some.
+
+    Raises: ValueError naming study, route and folder, for a folder that is no run, a run that its
+    audit finds invalid or that is younger than the study, and for runs of different loads.
+    """
+    found = {}
+    for name, route in study.routes.items():
+        if route.probe:
+            where = f"{study.study}: routes.{name}.probe"
+            runs = {_name(route.probe, at): _usable(where, at, study) for at in route.probe}
+            _check_alike(where, runs, len(route.probe))
+            found[name] = RouteProbe(runs)
+    return found
+
+
+def _name(folders: tuple[Path, ...], folder: Path) -> str:
+    """The folder's own name, with its parent's where two runs are called the same."""
+    alike = [other for other in folders if other.name == folder.name]
+    return folder.name if len(alike) == 1 else f"{folder.parent.name}/{folder.name}"
+
+
+def _usable(where: str, folder: Path, study: Study) -> Run:
+    try:
+        run = read(folder)
+    except (ValueError, OSError) as error:
+        raise ValueError(
+            f"{where}: {error}. Name the folder that `llmstudy probe endpoint` wrote."
+        ) from None
+    judged = audit(run)
+    if not judged.valid:
+        raise ValueError(
+            f"{where}: the run in {folder} is invalid: {'; '.join(judged.reasons)}. Nothing may "
+            "rest on it: probe again, or take it out of the study."
+        )
+    if not run.facts.get("started_at"):
+        raise ValueError(
+            f"{where}: the run in {folder} does not say when it began: add `started_at` to its "
+            "run.json, or take it out of the study."
+        )
+    if _day(run) > study.as_of:
+        raise ValueError(
+            f"{where}: the run in {folder} is of {_day(run)}, after the study's day: set as_of to "
+            f"{_day(run)} or later, or take it out of the study."
+        )
+    return run
+
+
+def _check_alike(where: str, runs: Mapping[str, Run], named: int) -> None:
+    if len(runs) < named:
+        raise ValueError(
+            f"{where} names one folder twice, or two of one name: runs count as independent, so "
+            "name each once."
+        )
+    conditions = {name: _conditions(run.facts) for name, run in runs.items()}
+    for what in _conditions({}):
+        found = {name: of_run[what] for name, of_run in conditions.items()}
+        if len(set(found.values())) > 1:
+            said = ", ".join(f"{name} ({value or 'not known'})" for name, value in found.items())
+            raise ValueError(
+                f"{where} names runs of different {what}, which have no percentile in common: "
+                f"{said}. Keep those of one."
+            )
+
+
+def _conditions(facts: Mapping[str, Any]) -> dict[str, str]:
+    """What the runs of one route must share, in words, by its plural."""
+    endpoint, lengths = facts.get("endpoint") or {}, facts.get("lengths") or {}
+    serving = facts.get("serving") or {}
+    return {
+        "endpoints": str(endpoint.get("base_url") or "").rstrip("/"),
+        "models": str(endpoint.get("model") or ""),
+        "loads": load_asked(facts),
+        "sources of lengths": str(lengths.get("source") or ""),
+        "weights": str(serving.get("weights") or ""),
+    }
+
+
+def load_asked(facts: Mapping[str, Any]) -> str:
+    """The load of a run in a few words: process, rate or concurrency, mean lengths, shared prefix.
+
+    >>> load_asked({"load": {"process": "poisson", "rate_per_s": 4.0},
+    ...             "lengths": {"input_tokens": 1155.0, "output_tokens": 211.0}})
+    'poisson, 4 per s, 1155 in, 211 out'
+    >>> load_asked({"load": {"process": "closed", "concurrency": 8},
+    ...             "lengths": {"input_tokens": 512, "shared_prefix_share": 0.9}})
+    'closed, 8 at once, 512 in, 90 % of the input shared'
+    """
+    load, lengths = facts.get("load") or {}, facts.get("lengths") or {}
+    closed = load.get("process") == "closed"  # in open loop, concurrency is a cap
+    scale = load.get("time_scale") or 1.0
+    shared = lengths.get("shared_prefix_share")
+    parts = {
+        "{}": load.get("process"),
+        "{:.4g} times as fast as the log": None if scale == 1 else scale,
+        "{:.4g} per s": load.get("rate_per_s"),
+        "rising to {:.4g} per s": load.get("ramp_to_per_s"),
+        "burstiness {:.4g}": load.get("burstiness") if load.get("process") == "gamma" else None,
+        "{} at once": load.get("concurrency") if closed else None,
+        "{:.0f} in": lengths.get("input_tokens"),
+        "{:.0f} out": lengths.get("output_tokens"),
+        "{:.3g} % of the input shared": 100 * shared if shared else None,
+    }
+    return ", ".join(form.format(value) for form, value in parts.items() if value is not None)
+
+
+@dataclass(frozen=True)
+class Needed:
+    """What an unsupported percentile lacks: requests, or another day or run.
+
+    unit: what counts as independent ("days", "runs", "requests"), of which there are `units`.
+    requests: like these, that would bound the percentile on both sides; None where they would not
+    do, as days or runs are too few, or where there is none to go by.
+    """
+
+    unit: str
+    units: int
+    requests: int | None
+
+
+FEW_UNITS = 5
+"""Days or runs below which more of them are needed and not more requests; assumed: a variance of
+fewer is known to a factor of three or worse."""
+
+
+def needed(found: PercentileEstimate, percentile: str, unit: str, units: int) -> Needed:
+    """What would bound a percentile on both sides.
+
+    >>> short = PercentileEstimate(None, 0.2, 0.9, 40, False, 20.0)
+    >>> needed(short, "p95", "requests", 40).requests
+    144
+    >>> needed(short, "p95", "days", 2)
+    Needed(unit='days', units=2, requests=None)
+    """
+    if not found.n or (unit != "requests" and units < FEW_UNITS):
+        return Needed(unit, units, None)
+    least = percentile_minimum_n(PERCENTILES[percentile])
+    return Needed(unit, units, ceil(least * found.n / max(found.n_effective, 1.0)))
+
+
+def probe_findings(study: Study) -> list[Finding]:
+    """A warning for each route whose newest probe run is old at the study's day, or tells nothing
+    of a workload that may run on it.
+
+    Raises: ValueError as `probes_of`.
+    """
+    found = []
+    for name, probe in probes_of(study).items():
+        newest = max(probe.days)
+        age_days = (study.as_of - newest).days
+        if age_days > OLD_DAYS:
+            said = f"The probe of {name} is {age_days} days old ({newest}): probe again."
+            found.append(Finding("warning", f"routes.{name}.probe", said))
+            continue
+        for workload, spec in study.workloads.items():
+            if name not in (spec.current_route, *spec.candidates):
+                continue
+            if reasons := unlike(probe, study, name, workload):
+                said = f"{not_comparable(name, workload, reasons)}: probe at its own load."
+                found.append(Finding("warning", f"routes.{name}.probe", said))
+    return found
+
+
+def not_comparable(route: str, workload: str, reasons: Sequence[str]) -> str:
+    """The sentence, without its full stop, that says why a probe is not used for a workload."""
+    return f"The probe of {route} is not comparable with {workload}: {'; '.join(reasons)}"
+
+
+def _day(run: Run) -> date:
+    return datetime.fromisoformat(run.facts["started_at"]).date()

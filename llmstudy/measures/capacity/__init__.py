@@ -1,0 +1,129 @@
+"""How much traffic does one replica carry within its SLO, and how many replicas does that take?
+
+`hardware` holds what is known before measuring (the shapes of models, the data sheets of GPUs) and
+loads the published points, `points` reads a table of others; `curve` is the serving curve, which
+predicts TPOT and the room for KV cache, `first_token` the TTFT under load; `choose` holds the prior
+and says which points to measure; `fit` finds a curve's parameters from measured points, with
+intervals, and names the points to doubt; `judge` holds it against points that it did not see, and
+against other GPUs, and learns the prior; `scope` says how wrong it may be where; `plan` sizes a
+fleet by formula: capacity within the SLO, replicas, utilisation. `replay` follows every request
+through a fleet (`batching` is its compiled event loop, `engine` what both know of a replica), and
+`sizing` sizes fleets by it; both are used by their own names, since importing what compiles takes a
+while.
+
+What a GPU hour costs is in `prices`, what a fleet costs in `cost`, measured latency in `latency`.
+No GPU is touched here and no endpoint called.
+"""
+
+from llmstudy.measures.capacity.choose import (
+    PARAMETERS,
+    PRIOR,
+    PRIOR_WEIGHT,
+    SETTING,
+    Prior,
+    choose_points,
+    guessed_curve,
+    log_tpot_slopes,
+    one_spread_better,
+)
+from llmstudy.measures.capacity.curve import (
+    ENGINE_OVERHEAD_BYTES,
+    MEMORY_UTILISATION_SHARE,
+    CannotServe,
+    Hull,
+    ServingCurve,
+    gpu_fit,
+    requests_per_s,
+)
+from llmstudy.measures.capacity.first_token import FirstToken, fit_first_token
+from llmstudy.measures.capacity.fit import (
+    CONFIGURATION,
+    fit_serving_curve,
+    flags,
+    parameter_intervals,
+    roofline,
+    usable_points,
+    within_prior,
+)
+from llmstudy.measures.capacity.hardware import (
+    BYTES_PER_WEIGHT,
+    GROUP,
+    Gpu,
+    ModelShape,
+    bytes_per_weight,
+    gpu,
+    gpu_family,
+    model_shape,
+    published_throughput,
+    serving_points,
+)
+from llmstudy.measures.capacity.judge import (
+    GroupFit,
+    HeldOut,
+    LeftOut,
+    fit_groups,
+    heldout_error,
+    learnt_prior,
+    serving_fits,
+    throughput_error_share,
+    transfer_error,
+    transfers,
+)
+from llmstudy.measures.capacity.plan import Capacity, capacity_at_slo, replicas, utilisation
+from llmstudy.measures.capacity.points import read_points
+from llmstudy.measures.capacity.scope import Scope, scope
+
+__all__ = [
+    "BYTES_PER_WEIGHT",
+    "CONFIGURATION",
+    "ENGINE_OVERHEAD_BYTES",
+    "GROUP",
+    "MEMORY_UTILISATION_SHARE",
+    "PARAMETERS",
+    "PRIOR",
+    "PRIOR_WEIGHT",
+    "SETTING",
+    "CannotServe",
+    "Capacity",
+    "FirstToken",
+    "Gpu",
+    "GroupFit",
+    "HeldOut",
+    "Hull",
+    "LeftOut",
+    "ModelShape",
+    "Prior",
+    "Scope",
+    "ServingCurve",
+    "bytes_per_weight",
+    "capacity_at_slo",
+    "choose_points",
+    "fit_first_token",
+    "fit_groups",
+    "fit_serving_curve",
+    "flags",
+    "gpu",
+    "gpu_family",
+    "gpu_fit",
+    "guessed_curve",
+    "heldout_error",
+    "learnt_prior",
+    "log_tpot_slopes",
+    "model_shape",
+    "one_spread_better",
+    "parameter_intervals",
+    "published_throughput",
+    "read_points",
+    "replicas",
+    "requests_per_s",
+    "roofline",
+    "scope",
+    "serving_fits",
+    "serving_points",
+    "throughput_error_share",
+    "transfer_error",
+    "transfers",
+    "usable_points",
+    "utilisation",
+    "within_prior",
+]

@@ -1,0 +1,125 @@
+"""How long until the first token, on an engine under load?
+
+A serving curve bounds the time from below by one prompt read alone. Measured times are longer:
+prompts wait for each other, and for what the engine does between steps. They follow the time to
+take a prompt in and the requests outstanding as powers, the share of its time that the engine
+spends on the prompts of others, and a factor for each engine. To take a prompt in is to read it on
+the GPUs, and what its tokens cost beside them (HTTP, tokenising, scheduling), which no further GPU
+makes shorter: of a small model it is most of the time.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from llmstudy.figure import FloatArray
+from llmstudy.measures.capacity.curve import ServingCurve
+from llmstudy.measures.capacity.fit import configuration, usable_points
+
+INTAKE_POWER = 0.65
+LOAD_POWER = 0.31
+HOST_S_PER_TOKEN = 8e-6
+"""By least squares of log TTFT over all bundled points, with a constant for each group. Learnt
+without a group they serve it as well: its points are missed as far as with it."""
+
+_LEAST_SPREAD = (0.83, 1.3)
+"""P10 and P90 of measured over predicted TTFT over all bundled points: with few points of its own
+an engine is not known better."""
+
+
+@dataclass(frozen=True)
+class FirstToken:
+    """TTFT of one engine: `scale` (time to take the prompt in)^0.65 times its `waiting`.
+
+    scale: seconds^0.35. low, high: P10 and P90 of measured over predicted.
+    """
+
+    scale: float
+    low: float
+    high: float
+
+    def alone_s(
+        self,
+        curve: ServingCurve,
+        input_tokens: npt.ArrayLike,
+        tensor_parallel: npt.ArrayLike,
+        cached_share: npt.ArrayLike = 0.0,
+    ) -> FloatArray:
+        """TTFT of a request with none beside it. Arrays broadcast."""
+        reading_s = curve.prefill_s(input_tokens, tensor_parallel, cached_share)
+        intake_s = reading_s + HOST_S_PER_TOKEN * np.asarray(input_tokens, dtype=float)
+        return np.asarray(self.scale * intake_s**INTAKE_POWER)
+
+    def under_load_s(self, curve: ServingCurve, points: pd.DataFrame) -> FloatArray:
+        """TTFT at each point's concurrency, (n,). points: columns as SETTING."""
+        where = configuration(points)
+        alone_s = self.alone_s(curve, where["input_tokens"], where["tensor_parallel"])
+        outstanding = where.pop("concurrency")
+        return np.asarray(alone_s * waiting(outstanding, reading_per_step(curve, **where)))
+
+    def times(self, factor: float) -> "FirstToken":
+        """So many times as long."""
+        return replace(self, scale=self.scale * factor)
+
+
+def reading_per_step(
+    curve: ServingCurve,
+    input_tokens: npt.ArrayLike,
+    output_tokens: npt.ArrayLike,
+    tensor_parallel: npt.ArrayLike,
+    cached_share: npt.ArrayLike = 0.0,
+) -> FloatArray:
+    """Time that one request beside ours takes from each step to be read, over that of the step.
+
+    It is read once in as many steps as it writes tokens. The step is that of one request.
+    """
+    reading_s = curve.prefill_s(input_tokens, tensor_parallel, cached_share)
+    step_s = curve.decode_step_s(1, input_tokens, output_tokens, tensor_parallel)
+    return np.asarray(reading_s / (np.asarray(output_tokens, dtype=float) * step_s))
+
+
+def waiting(outstanding: npt.ArrayLike, reading_per_step: npt.ArrayLike) -> FloatArray:
+    """How many times longer than alone the first token takes. Arrays broadcast.
+
+    outstanding^0.31 (1 + the share of the time that goes to the prompts of the others). The share
+    is what parts long answers, beside which prompts seldom arrive, from short ones.
+
+    >>> waiting([1, 64, 64], [0.01, 0.0, 0.01]).round(2).tolist()
+    [1.0, 3.63, 5.03]
+    """
+    requests = np.asarray(outstanding, dtype=float)
+    others = np.maximum(requests - 1, 0) * np.asarray(reading_per_step)
+    return np.asarray(requests**LOAD_POWER * (1 + others / (1 + others)))
+
+
+def fit_first_token(curve: ServingCurve, points: pd.DataFrame) -> FirstToken:
+    """The first token's time as measured, for the engine of these points.
+
+    curve: of the same engine. points: as `serving_points`, or their usable ones.
+
+    >>> from llmstudy.measures.capacity import fit_serving_curve, gpu, model_shape, serving_points
+    >>> points = serving_points("meta-llama/Llama-3.1-70B", "h200_sxm", "fp8")
+    >>> llama, h200 = model_shape("meta-llama/Llama-3.1-70B"), gpu("h200_sxm")
+    >>> curve = fit_serving_curve(points, llama, h200, "fp8")
+    >>> first = fit_first_token(curve, points)
+    >>> beside = waiting(64, reading_per_step(curve, 1155, 211, 2))
+    >>> float((first.alone_s(curve, 1155, 2) * beside).round(2))
+    0.58
+    """
+    used = usable_points(points, curve.shape, curve.gpu, curve.precision, curve.kv_value_bytes)
+    logs = _log_scales(curve, used)
+    middle = float(np.median(logs))
+    low, high = np.exp(np.quantile(logs - middle, [0.1, 0.9]))
+    return FirstToken(
+        scale=float(f"{np.exp(middle):.6g}"),
+        low=float(min(low, _LEAST_SPREAD[0])),
+        high=float(max(high, _LEAST_SPREAD[1])),
+    )
+
+
+def _log_scales(curve: ServingCurve, used: pd.DataFrame) -> FloatArray:
+    """Of each usable point, the logarithm of the scale that gives its TTFT."""
+    unscaled_s = FirstToken(1.0, 1.0, 1.0).under_load_s(curve, used)
+    return np.asarray(np.log(used["ttft_ms"].to_numpy() / 1e3 / unscaled_s))

@@ -1,0 +1,458 @@
+"""How far does a curve fitted to a few points miss the others, and another GPU?
+
+Every group (model, GPU type, precision, engine version and KV cache type) is judged alone, on
+configurations that its fit did not see.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from llmstudy.figure import FloatArray, Interval
+from llmstudy.measures.capacity.choose import (
+    NOISE_SHARE,
+    PARAMETERS,
+    PRIOR,
+    SETTING,
+    Prior,
+    choose_points,
+    from_line,
+    guessed_curve,
+    log_tpot_slopes,
+    to_line,
+)
+from llmstudy.measures.capacity.curve import ServingCurve, requests_per_s
+from llmstudy.measures.capacity.first_token import fit_first_token
+from llmstudy.measures.capacity.fit import (
+    configuration,
+    fit_serving_curve,
+    fit_usable,
+    flags,
+    groups,
+    parameter_intervals,
+    roofline,
+    spoken_of,
+    usable_points,
+)
+from llmstudy.measures.capacity.hardware import (
+    GROUP,
+    Gpu,
+    ModelShape,
+    gpu,
+    gpu_family,
+    model_shape,
+    serving_points,
+)
+
+_MIN_HELDOUT = 3
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Error of throughput on configurations that the fit did not see, over repeated splits.
+
+    n_heldout: the fewest that any split held out.
+    """
+
+    n_fit: int
+    n_heldout: int
+    repeats: int
+    median_abs_error_share: float
+    p90_abs_error_share: float
+    max_abs_error_share: float
+
+
+@dataclass(frozen=True)
+class GroupFit:
+    """One group fitted to points chosen for information and judged on the rest.
+
+    n_rows: measurements of the group; n_heldout: configurations judged. The random error is the
+    median over fits to as many points chosen at random; that of all points is the error there of a
+    curve fitted to all, which no choice of points can mend. ttft_ratio: predicted over measured
+    TTFT on those judged, the median from P10 to P90. `flags` counts the measurements by what is
+    doubtful of them: they are not dropped.
+    """
+
+    model: str
+    gpu: str
+    precision: str
+    engine_version: str
+    kv_value_bytes: float
+    n_rows: int
+    n_fit: int
+    n_heldout: int
+    median_abs_error_share: float
+    p90_abs_error_share: float
+    random_median_abs_error_share: float
+    all_points_median_abs_error_share: float
+    ttft_ratio: Interval
+    parameters: Mapping[str, Interval]
+    flags: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A group that was not fitted, and why."""
+
+    model: str
+    gpu: str
+    precision: str
+    engine_version: str
+    n_rows: int
+    reason: str
+
+
+def throughput_error_share(curve: ServingCurve, points: pd.DataFrame) -> FloatArray:
+    """|predicted / measured - 1| of throughput, one per point, both at the measured TTFT.
+
+    points: any configurations of the curve's model, of its own GPU type or of another (to judge a
+    transfer, `dataclasses.replace` the curve's gpu first).
+    """
+    batch, output = points["concurrency"], points["output_tokens"]
+    ttft_s, tpot_s = points["ttft_ms"] / 1e3, points["tpot_ms"] / 1e3
+    predicted = requests_per_s(batch, output, ttft_s, curve.tpot_s(**configuration(points)))
+    return np.abs(predicted / requests_per_s(batch, output, ttft_s, tpot_s) - 1)
+
+
+def heldout_error(
+    points: pd.DataFrame,
+    shape: ModelShape,
+    gpu: Gpu,
+    precision: str,
+    n_fit: int,
+    seed: int,
+    repeats: int = 5,
+    kv_value_bytes: float = 2.0,
+) -> HeldOut:
+    """How far a curve fitted to `n_fit` random configurations misses the others.
+
+    The median and maximum run over the held-out configurations of all `repeats` splits; one that
+    differs from a fitted one in expert or attention parallelism only is not held out.
+    Raises: ValueError when fewer than three settings would be held out.
+    """
+    used = usable_points(points, shape, gpu, precision, kv_value_bytes)
+    limit = roofline(points, shape, gpu, precision, kv_value_bytes)
+    if reason := _too_few(points, used, limit, n_fit):
+        raise ValueError(f"{shape.model} on {gpu.gpu}: {reason}")
+    return _heldout(used, limit, n_fit, seed, repeats)
+
+
+def serving_fits(n_fit: int = 8, seed: int = 0) -> pd.DataFrame:
+    """Each group of the bundled points: its parameters, and what they are worth.
+
+    The error comes from five random splits of `n_fit` configurations against the rest, the
+    parameters and residual from all usable configurations (`n_used`). Random, and not chosen for
+    information as in `fit_groups`, since a study asks for any configuration and not only for those
+    that a good choice leaves: it is the larger and the steadier figure. KV caches are taken as
+    BF16, since the source does not record them. Groups with fewer than `n_fit` + 3 usable settings
+    have no row.
+
+    Columns: model, gpu, precision, engine_version, n_fit, n_heldout, median_abs_error_share,
+    p90_abs_error_share, max_abs_error_share, n_used, residual_share, bandwidth_efficiency,
+    flop_efficiency, step_overhead_s, tp_overhead_s.
+    """
+    rows = []
+    for key, points, shape, card in groups(serving_points()):
+        used = usable_points(points, shape, card, key["precision"])
+        limit = roofline(points, shape, card, key["precision"])
+        if _too_few(points, used, limit, n_fit):
+            continue
+        error, curve = _heldout(used, limit, n_fit, seed, repeats=5), fit_usable(used, limit)
+        rows.append(
+            {
+                **key,
+                "n_fit": error.n_fit,
+                "n_heldout": error.n_heldout,
+                "median_abs_error_share": error.median_abs_error_share,
+                "p90_abs_error_share": error.p90_abs_error_share,
+                "max_abs_error_share": error.max_abs_error_share,
+                "n_used": curve.n_fit,
+                "residual_share": curve.residual_share,
+                **{name: getattr(curve, name) for name in PARAMETERS},
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def fit_groups(
+    points: pd.DataFrame,
+    n_fit: int,
+    seed: int,
+    level: float = 0.95,
+    random_choices: int = 5,
+    prior: Prior = PRIOR,
+) -> tuple[list[GroupFit], list[LeftOut]]:
+    """Each group fitted to `n_fit` configurations chosen for information, judged on all others.
+
+    points: as `serving_points`, any number of groups; with a column kv_value_bytes where the KV
+    caches are known, or else BF16 is taken. seed: for ties in the choice, and the random choices.
+    level: of the parameters' intervals. prior: of the choice and the fit.
+    Returns: the groups fitted, largest error first, and those left out, with the reason.
+    Raises: ValueError with `n_fit` below four, one point per parameter.
+
+    >>> points = serving_points("openai/gpt-oss-120b", "h200_sxm")
+    >>> fitted, left_out = fit_groups(points, n_fit=8, seed=0)
+    >>> [(g.engine_version, g.n_heldout, round(g.median_abs_error_share, 3)) for g in fitted]
+    [('0.18.0', 29, 0.02)]
+    >>> left_out[0].reason[:48]
+    'to fit 8 and judge on at least 3 others takes 11'
+    """
+    if n_fit < len(PARAMETERS):
+        raise ValueError(f"{n_fit} points: four parameters need at least four; eight are better")
+    if "kv_value_bytes" not in points:
+        points = points.assign(kv_value_bytes=2.0)
+    fitted, left_out = [], []
+    for _, group in points.groupby([*GROUP, "kv_value_bytes"]):
+        try:
+            fitted.append(_fit_group(group, n_fit, seed, level, random_choices, prior))
+        except ValueError as error:
+            left_out.append(LeftOut(**_key(group), n_rows=len(group), reason=str(error)))
+    return sorted(fitted, key=lambda g: -g.median_abs_error_share), left_out
+
+
+def learnt_prior(points: pd.DataFrame) -> Prior:
+    """What the groups of these points show of an engine's parameters: centre and spread.
+
+    Each model on each GPU type counts once, with the mean of its groups; of a group only the
+    parameters that its own points determine, at the noise of a careful measurement, to within one
+    unit of log odds, or for an overhead within the prior's centre.
+
+    points: as `serving_points`. Returns: two digits of each figure.
+    Raises: ValueError unless two or more dense models and two or more mixtures determine each.
+    """
+    rows = []
+    for key, group, shape, card in groups(points):
+        used = usable_points(group, shape, card, key["precision"])
+        if len(used) <= len(PARAMETERS):
+            continue
+        curve = fit_usable(used, roofline(group, shape, card, key["precision"]))
+        slopes = log_tpot_slopes(curve, used) / PRIOR.spread
+        information = slopes.T @ slopes / NOISE_SHARE**2 + np.eye(len(PARAMETERS)) / 25
+        error = np.sqrt(np.diag(np.linalg.inv(information)))
+        at = to_line(np.array([getattr(curve, name) for name in PARAMETERS]))
+        at[2:] -= np.log(shape.layers / 60)
+        # a small overhead is determined in seconds, and its logarithm is not
+        error[2:] *= np.minimum(np.exp(at[2:]) / PRIOR.centre[2:], 1)
+        determined = error < 1
+        found = dict(zip(PARAMETERS, np.where(determined, at, np.nan), strict=True))
+        rows.append(
+            {"model": key["model"], "gpu": key["gpu"], "mixture": shape.experts > 0} | found
+        )
+    pairs = pd.DataFrame(rows).groupby(["mixture", "model", "gpu"])[list(PARAMETERS)].mean()
+    flops = pairs["flop_efficiency"].groupby("mixture")
+    centre, spread = pairs.mean(), pairs.std()
+    centre["flop_efficiency"] = flops.mean()[False]
+    spread["flop_efficiency"] = float(
+        np.sqrt(((pairs["flop_efficiency"] - flops.transform("mean")) ** 2).mean())
+    )
+    if not (np.isfinite(centre).all() and np.isfinite(spread).all()):
+        raise ValueError("too few groups determine a parameter: keep the prior, or measure more")
+    dense = from_line(centre.to_numpy())
+    mixed = from_line(np.array([0.0, flops.mean()[True], 0.0, 0.0]))[1]
+    return Prior(
+        centre=tuple(float(f"{x:.2g}") for x in dense),
+        spread=tuple(float(f"{x:.2g}") for x in spread),
+        experts_flop_efficiency=float(f"{mixed:.2g}"),
+    )
+
+
+def transfer_error(
+    points: pd.DataFrame, other: pd.DataFrame, kv_value_bytes: float = 2.0
+) -> FloatArray:
+    """Errors of throughput on one GPU type of the curve fitted to points of another.
+
+    points, other: as `serving_points`, each of one group, of the same model, precision and engine
+    version. Returns: one error per usable configuration of `other`, in the order of
+    `usable_points`.
+    Raises: ValueError when the two differ in more than the GPU, or cannot be fitted.
+
+    >>> h100, h200 = (
+    ...     serving_points("meta-llama/Llama-3.1-70B", card, "fp8")
+    ...     for card in ("h100_sxm", "h200_sxm")
+    ... )
+    >>> float(np.median(transfer_error(h200, h100)).round(3))
+    0.051
+    """
+    found = [*groups(points), *groups(other)]
+    if len(found) != 2 or points.empty or other.empty:
+        raise ValueError("a transfer is from one group to one other: pass the points of each")
+    (key, home, shape, card), (away_key, away, _, away_card) = found
+    if {**key, "gpu": ""} != {**away_key, "gpu": ""}:
+        raise ValueError(
+            f"a transfer is to another GPU only, and {list(key.values())} differs from "
+            f"{list(away_key.values())} in more than that"
+        )
+    curve = fit_serving_curve(home, shape, card, key["precision"], kv_value_bytes)
+    used = usable_points(away, shape, away_card, key["precision"], kv_value_bytes)
+    return throughput_error_share(replace(curve, gpu=away_card), used)
+
+
+def transfers(points: pd.DataFrame) -> pd.DataFrame:
+    """`transfer_error` from every GPU type to each other one of its family.
+
+    Where model, precision, engine version and KV cache type are the same and both sides have at
+    least five usable configurations, one more than parameters; a model, GPU or precision of which
+    nothing is known has no row. points: as for `fit_groups`.
+
+    Columns: model, precision, engine_version, kv_value_bytes, fitted_on, judged_on, n_fit,
+    n_judged, median_abs_error_share, p90_abs_error_share, outside_share (of the configurations
+    judged, those outside the hull of those fitted).
+    """
+    if "kv_value_bytes" not in points:
+        points = points.assign(kv_value_bytes=2.0)
+    same = ["model", "precision", "engine_version", "kv_value_bytes"]
+    rows = []
+    for _, alike in points.groupby(same):
+        for home, away in _related(alike):
+            try:
+                found = _transfer(home, away)
+            except ValueError:  # nothing is known of it, as `fit_groups` says, or too few points
+                continue
+            rows.append({name: alike[name].iloc[0] for name in same} | found)
+    return pd.DataFrame(rows)
+
+
+def _transfer(home: pd.DataFrame, away: pd.DataFrame) -> dict[str, Any]:
+    """One row of `transfers`, its key apart."""
+    kv_value_bytes = float(home["kv_value_bytes"].iloc[0])
+    shape, precision = model_shape(home["model"].iloc[0]), home["precision"].iloc[0]
+    cards = [gpu(table["gpu"].iloc[0]) for table in (home, away)]
+    fitted, judged = (
+        usable_points(table, shape, card, precision, kv_value_bytes)
+        for table, card in zip((home, away), cards, strict=True)
+    )
+    if min(len(fitted), len(judged)) <= len(PARAMETERS):
+        raise ValueError("too few usable configurations to fit or to judge")
+    errors = transfer_error(fitted, judged, kv_value_bytes)
+    hull = roofline(fitted, shape, cards[0], precision).hull
+    outside = [bool(hull.outside(*at)) for at in judged[SETTING].itertuples(index=False)]
+    return {
+        "fitted_on": cards[0].gpu,
+        "judged_on": cards[1].gpu,
+        "n_fit": len(fitted),
+        "n_judged": len(judged),
+        "median_abs_error_share": float(np.median(errors)),
+        "p90_abs_error_share": float(np.quantile(errors, 0.9)),
+        "outside_share": float(np.mean(outside)),
+    }
+
+
+def _related(points: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """The points of each two GPU types of one family, both ways."""
+    cards = {str(card): some for card, some in points.groupby("gpu")}
+    for home, away in permutations(cards, 2):
+        if gpu_family(home) == gpu_family(away):
+            yield cards[home], cards[away]
+
+
+def _key(points: pd.DataFrame) -> dict[str, str]:
+    """What all points of a group share."""
+    return {name: str(points[name].iloc[0]) for name in GROUP}
+
+
+def _fit_group(
+    points: pd.DataFrame,
+    n_fit: int,
+    seed: int,
+    level: float,
+    random_choices: int,
+    prior: Prior,
+) -> GroupFit:
+    """Raises: ValueError with the reason why this group cannot be fitted and judged."""
+    key, kv_value_bytes = _key(points), float(points["kv_value_bytes"].iloc[0])
+    shape, card = model_shape(key["model"]), gpu(key["gpu"])
+    limit = roofline(points, shape, card, key["precision"], kv_value_bytes)
+    used = usable_points(points, shape, card, key["precision"], kv_value_bytes)
+    if reason := _too_few(points, used, limit, n_fit):
+        raise ValueError(reason)
+    guess = guessed_curve(shape, card, key["precision"], key["engine_version"], kv_value_bytes)
+    guess = replace(guess, **prior.parameters(shape))
+    chosen = choose_points(guess, used, n_fit, seed, prior)
+    curve, errors = _split(used, limit, chosen, prior)
+    whole = fit_usable(used, limit)
+    first, unseen = fit_first_token(curve, used.iloc[chosen]), _unseen(used, chosen)
+    ttft_ratios = 1e3 * first.under_load_s(curve, unseen) / unseen["ttft_ms"].to_numpy()
+    p10, p50, p90 = map(float, np.quantile(ttft_ratios, [0.1, 0.5, 0.9]))
+    rng = np.random.default_rng(seed)
+    at_random = [
+        np.median(_split(used, limit, rng.permutation(len(used))[:n_fit])[1])
+        for _ in range(random_choices)
+    ]
+    doubts = flags(points.assign(point_id=range(len(points))), kv_value_bytes)
+    return GroupFit(
+        **key,
+        kv_value_bytes=kv_value_bytes,
+        n_rows=len(points),
+        n_fit=n_fit,
+        n_heldout=len(errors),
+        median_abs_error_share=float(np.median(errors)),
+        p90_abs_error_share=float(np.quantile(errors, 0.9)),
+        random_median_abs_error_share=float(np.median(at_random)),
+        all_points_median_abs_error_share=float(np.median(throughput_error_share(whole, used))),
+        ttft_ratio=Interval(p50, p10, p90),
+        parameters=parameter_intervals(curve, used.iloc[chosen], level),
+        flags={str(flag): int(n) for flag, n in doubts["flag"].value_counts().items()},
+    )
+
+
+def _too_few(points: pd.DataFrame, used: pd.DataFrame, limit: ServingCurve, n_fit: int) -> str:
+    """Why a group cannot be fitted to so many points and judged; empty where it can."""
+    settings = len(used.drop_duplicates(SETTING))
+    if settings >= n_fit + _MIN_HELDOUT:
+        return ""
+    room = limit.max_concurrency(
+        points["input_tokens"], points["output_tokens"], points["tensor_parallel"]
+    )
+    spoken = spoken_of(points)
+    full = int((spoken & (points["concurrency"] > room)).sum())
+    kept = int(spoken.sum()) - full
+    found = (
+        (kept - settings, "repeat a setting"),
+        (full, "exceed the KV memory"),
+        (len(points) - int(spoken.sum()), "split attention over part of the GPUs"),
+    )
+    lost = ", ".join(f"{n} {why}" for n, why in found if n)
+    return (
+        f"to fit {n_fit} and judge on at least {_MIN_HELDOUT} others takes {n_fit + _MIN_HELDOUT} "
+        f"settings, and {len(points)} points give {settings}{f' ({lost})' if lost else ''}; "
+        "measure more, or fit fewer"
+    )
+
+
+def _split(
+    used: pd.DataFrame,
+    limit: ServingCurve,
+    chosen: npt.NDArray[np.int64],
+    prior: Prior = PRIOR,
+) -> tuple[ServingCurve, FloatArray]:
+    """The curve of the chosen usable points, and its errors on those of other settings."""
+    curve = fit_usable(used.iloc[chosen], limit, prior)
+    return curve, throughput_error_share(curve, _unseen(used, chosen))
+
+
+def _unseen(used: pd.DataFrame, chosen: npt.NDArray[np.int64]) -> pd.DataFrame:
+    """The usable points of other settings than those chosen."""
+    setting = pd.MultiIndex.from_frame(used[SETTING])
+    return used[~setting.isin(setting[chosen])]
+
+
+def _heldout(
+    used: pd.DataFrame, limit: ServingCurve, n_fit: int, seed: int, repeats: int
+) -> HeldOut:
+    """Errors pooled over random splits of usable points."""
+    rng = np.random.default_rng(seed)
+    splits = [_split(used, limit, rng.permutation(len(used))[:n_fit])[1] for _ in range(repeats)]
+    every = np.concatenate(splits)
+    return HeldOut(
+        n_fit=n_fit,
+        n_heldout=min(map(len, splits)),
+        repeats=repeats,
+        median_abs_error_share=float(np.median(every)),
+        p90_abs_error_share=float(np.quantile(every, 0.9)),
+        max_abs_error_share=float(every.max()),
+    )

@@ -1,0 +1,59 @@
+"""How many replicas does this traffic take, hour by hour, and what should an API carry instead?
+
+`load` draws the traffic of a peak or of a week, as bursty as what was measured; `peak` finds the
+smallest fleet that holds the SLO in the peak hour, and how full a fleet may be; `week` replays
+static, scheduled and autoscaled fleets over a week; `split` sends what a small fleet cannot hold to
+an API. All of it replays (`llmstudy.measures.capacity.replay`); prices and studies are unknown
+here.
+"""
+
+from llmstudy.measures.capacity.sizing.load import (
+    Burstiness,
+    Traffic,
+    burstiness_of,
+    draw,
+    published_burstiness,
+)
+from llmstudy.measures.capacity.sizing.peak import (
+    SEARCH_STEPS,
+    Service,
+    smallest_replicas,
+    sustainable_utilisation,
+    sustained_requests_per_s,
+)
+from llmstudy.measures.capacity.sizing.split import base_load_split, cheapest_split
+from llmstudy.measures.capacity.sizing.week import (
+    Plan,
+    WeekOutcome,
+    autoscaled,
+    ladder,
+    needed_by_hour,
+    outstanding_at,
+    replay_week,
+    scheduled,
+    static,
+)
+
+__all__ = [
+    "SEARCH_STEPS",
+    "Burstiness",
+    "Plan",
+    "Service",
+    "Traffic",
+    "WeekOutcome",
+    "autoscaled",
+    "base_load_split",
+    "burstiness_of",
+    "cheapest_split",
+    "draw",
+    "ladder",
+    "needed_by_hour",
+    "outstanding_at",
+    "published_burstiness",
+    "replay_week",
+    "scheduled",
+    "smallest_replicas",
+    "static",
+    "sustainable_utilisation",
+    "sustained_requests_per_s",
+]

@@ -1,0 +1,165 @@
+"""What arrives, as bursty as real traffic?
+
+Poisson arrivals at an hourly rate are milder than what services see: within an hour the rate itself
+moves. Here it moves twice, from ten minutes to ten minutes and from ten seconds to ten seconds, by
+gamma factors of mean 1 whose coefficients of variation come from the log, or from published traces.
+"""
+
+from dataclasses import dataclass
+from math import inf, log
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.optimize import brentq
+from scipy.stats import gamma, nbinom
+
+from llmstudy import paths
+from llmstudy.figure import FloatArray
+from llmstudy.requests.draw import hourly_shape
+
+WINDOW_S = 600.0
+SHORT_S = 10.0
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Burstiness:
+    """Coefficients of variation of the rate, beyond Poisson: of ten-minute windows within the hour,
+    and of ten-second windows within ten minutes."""
+
+    cv_10min: float
+    cv_10s: float
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What a workload sends: its rate in each hour of the week, its lengths and its bursts.
+
+    requests_per_s: (168,). The lengths, (k,) each, are a sample that requests are drawn from.
+    logged: a week's own requests in place of drawn ones: arrival_s (since the week's first hour),
+    input_tokens, output_tokens, cached_tokens.
+    """
+
+    requests_per_s: FloatArray
+    input_tokens: IntArray
+    output_tokens: IntArray
+    cached_tokens: IntArray
+    burstiness: Burstiness
+    logged: pd.DataFrame | None = None
+
+
+def draw(
+    traffic: Traffic, rates: npt.ArrayLike, window_s: float, seed: int | tuple[int, ...]
+) -> pd.DataFrame:
+    """Requests over windows of so many seconds with these mean rates (n,), in requests per second.
+
+    A Poisson process whose rate is modulated (Cox, 1955, J. R. Stat. Soc. B 17:129-164). The
+    factors of the windows are a stratified sample, so that few windows too hold their share of
+    bursts; lengths are drawn in whole rows. With one seed, another rate gives the same requests at
+    other times.
+
+    Returns: arrival_s (sorted, from 0), input_tokens, output_tokens, cached_tokens.
+    """
+    levels = np.asarray(rates, dtype=float)
+    of_windows, of_arrivals, of_lengths = np.random.default_rng(seed).spawn(3)
+    bursts = traffic.burstiness
+    levels = levels * _stratified(len(levels), bursts.cv_10min, of_windows)
+    parts = max(1, round(window_s / SHORT_S))
+    fine = np.repeat(levels, parts) * _factors(len(levels) * parts, bursts.cv_10s, of_windows)
+    until = np.concatenate([[0.0], np.cumsum(fine) * window_s / parts])
+    unit = np.cumsum(of_arrivals.standard_exponential(int(until[-1] + 6 * until[-1] ** 0.5) + 10))
+    unit = unit[unit < until[-1]]
+    arrival_s = np.interp(unit, until, np.arange(len(until)) * window_s / parts)
+    row = of_lengths.integers(len(traffic.input_tokens), size=len(unit))
+    return pd.DataFrame(
+        {
+            "arrival_s": arrival_s,
+            "input_tokens": traffic.input_tokens[row],
+            "output_tokens": traffic.output_tokens[row],
+            "cached_tokens": traffic.cached_tokens[row],
+        }
+    )
+
+
+def _stratified(n: int, cv: float, rng: np.random.Generator) -> FloatArray:
+    """n factors of mean 1: one quantile from the middle of each of n equal parts, in any order."""
+    order = rng.permutation(n)
+    if cv == 0:
+        return np.ones(n)
+    factors = gamma.ppf((order + 0.5) / n, cv**-2)
+    return np.asarray(factors / factors.mean())
+
+
+def _factors(n: int, cv: float, rng: np.random.Generator) -> FloatArray:
+    return np.asarray(rng.gamma(cv**-2, cv**2, n)) if cv else np.ones(n)
+
+
+def burstiness_of(arrival_s: npt.ArrayLike) -> Burstiness:
+    """The burstiness of a log, by the excess of the variance of counts over Poisson's.
+
+    arrival_s: (n,) times in seconds, from the full hour. Windows within their hour, and ten seconds
+    within their ten minutes, so that the shape of the day counts for nothing.
+    Source: a mixed Poisson count has variance m + (cv m)^2; Cox and Lewis (1966), The Statistical
+    Analysis of Series of Events, section 7.2.
+
+    >>> burstiness_of(np.arange(0, 36_000, 0.5))
+    Burstiness(cv_10min=0.0, cv_10s=0.0)
+    """
+    times = np.asarray(arrival_s, dtype=float)
+    hours = int(times.max() // 3600) + 1
+    counts, _ = np.histogram(times, bins=np.arange(0, 3600 * hours + 1, SHORT_S))
+    short = counts.reshape(-1, round(WINDOW_S / SHORT_S))
+    return Burstiness(_excess_cv(short.sum(axis=1).reshape(-1, 6)), _excess_cv(short))
+
+
+def _excess_cv(counts: npt.NDArray[np.int64]) -> float:
+    """Coefficient of variation beyond Poisson within each row of (blocks, windows) counts."""
+    mean = counts.mean(axis=1)
+    if not mean.any():
+        return 0.0
+    excess = (counts.var(axis=1, ddof=1) - mean).sum()
+    return float(np.sqrt(max(excess, 0.0) / (mean**2).sum()))
+
+
+def published_burstiness(shape: str) -> Burstiness:
+    """The burstiness of a published trace. shape: as `requests.traffic.hourly_shape`.
+
+    Ten minutes: the coefficient with which the busiest of all ten-minute windows is as likely above
+    as below the one that was seen (`traffic_shape.csv`), given the trace's hours. Ten seconds: that
+    of the Azure 2023 conversation hour, the one trace bundled at that grain.
+    Raises: ValueError for a shape whose peaks are not in the table.
+
+    >>> published_burstiness("ragpulse").cv_10min > published_burstiness("servegen-m-mid").cv_10min
+    True
+    """
+    table = pd.read_csv(paths.data("traffic_shape.csv"))
+    match = table[table["trace"].str.replace(" ", "-") == shape].dropna(subset="peak_to_mean_10min")
+    if match.empty:
+        raise ValueError(f"the ten-minute peak of {shape!r} is not in data/traffic_shape.csv")
+    row = match.iloc[0]
+    relative = hourly_shape(shape)["relative_to_mean"].to_numpy()
+    # ServeGen's services have thousands of requests in ten minutes: Poisson's part is nothing
+    per_window = row["requests"] / row["span_h"] / 6 if pd.notna(row["requests"]) else inf
+
+    def surplus(cv: float) -> float:
+        return _log_chance_below(row["peak_to_mean_10min"], relative, per_window, cv) - log(0.5)
+
+    steady, wild = 0.01, 3.0
+    cv = steady if surplus(steady) < 0 else float(brentq(surplus, steady, wild))
+    seen = pd.read_csv(paths.data("azure_conversation_2023_arrivals.csv"))["requests"].to_numpy()
+    whole = len(seen) // 60 * 60
+    return Burstiness(cv, _excess_cv(seen[:whole].reshape(-1, 60)))
+
+
+def _log_chance_below(peak: float, relative: FloatArray, per_window: float, cv: float) -> float:
+    """Log of the chance that no ten-minute window of these hours exceeds the peak."""
+    shape = cv**-2
+    busy = relative[relative > 0]
+    if np.isinf(per_window):
+        chance = gamma.logcdf(peak / busy, shape, scale=1 / shape)
+    else:
+        mean = busy * per_window
+        chance = nbinom.logcdf(round(peak * per_window) - 1, shape, shape / (shape + mean))
+    return float(6 * chance.sum())

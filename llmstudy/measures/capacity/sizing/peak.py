@@ -1,0 +1,161 @@
+"""How many replicas does the peak hour take, and how full may a fleet be?
+
+The peak hour is replayed as if it lasted until its percentiles are known. A fleet too large to
+replay in seconds is replayed as one of its equal parts (`CELL`): with balanced routing each part
+gets its share of the traffic. Its own queue is a little longer than the whole fleet's, so the
+answer errs to the safe side.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+import pandas as pd
+
+from llmstudy.figure import FloatArray
+from llmstudy.measures.capacity.curve import CannotServe, ServingCurve
+from llmstudy.measures.capacity.engine import Engine
+from llmstudy.measures.capacity.first_token import FirstToken
+from llmstudy.measures.capacity.replay import (
+    Fleet,
+    Outcome,
+    Requests,
+    Slo,
+    fleet,
+    holds,
+    replay,
+    request_table,
+    requests_on,
+)
+from llmstudy.measures.capacity.sizing.load import WINDOW_S, Traffic, draw
+
+PEAK_REQUESTS = 80_000
+"""Requests of a replayed peak: its p95 is then known to a few percent, bursts included."""
+
+FEWEST_WINDOWS = 12
+"""Windows of ten minutes that a replayed peak has at least; shorter ones where it is busy."""
+
+MOST_WINDOWS = 5_000
+"""Windows of ten minutes that a replayed peak has at most, where hardly a request meets another."""
+
+SHORTEST_WINDOW_S = 30.0
+"""Of a busy peak: long enough that a burst beyond capacity is felt."""
+
+CELL = 32
+"""Replicas of the part that stands for a larger fleet, at least."""
+
+SEARCH_STEPS = 7
+"""Halvings when a rate is sought: to within 1 % of the fleet's capacity."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """What serves, and what it promises. capacity_requests_per_s: as `capacity_at_slo`.
+
+    first_token: as measured; None: as the replay's steps give it, which is too soon.
+    """
+
+    curve: ServingCurve
+    tensor_parallel: int
+    engine: Engine
+    slo: Slo
+    capacity_requests_per_s: float
+    first_token: FirstToken | None = None
+
+    def replayed(
+        self, arrivals: pd.DataFrame, of: Fleet, until_s: float | None = None
+    ) -> tuple[pd.DataFrame, Outcome]:
+        """Arrivals, as `draw`, played through a fleet: as `request_table`, and the outcome."""
+        requests = self.requests(arrivals)
+        found = replay(requests, self.engine, of, until_s)
+        return request_table(requests, found), found
+
+    def requests(self, arrivals: pd.DataFrame) -> Requests:
+        """Arrivals with what their caches cost here."""
+        columns = ["arrival_s", "input_tokens", "output_tokens", "cached_tokens"]
+        arrival_s, inputs, outputs, cached = (arrivals[c].to_numpy() for c in columns)
+        return requests_on(
+            self.curve,
+            self.tensor_parallel,
+            arrival_s,
+            inputs,
+            outputs,
+            cached,
+            self.first_token,
+        )
+
+
+def smallest_replicas(
+    service: Service, traffic: Traffic, peak_requests_per_s: float, seed: int
+) -> int:
+    """The fewest replicas that hold the SLO while the peak lasts. At least 1; no spare is in it.
+
+    By bisection: more replicas never wait longer on the same arrivals, but for rounding.
+    Raises: CannotServe where no number of replicas would do.
+    """
+    enough = peak_requests_per_s / service.capacity_requests_per_s
+    parts = max(1, int(enough / CELL))
+    rate = peak_requests_per_s / parts
+    few = int(0.75 * enough / parts)
+    many, limit = few + 1, 8 * ceil(enough / parts) + 8
+    while not holds_at(service, traffic, many, rate, seed):
+        if many >= limit:
+            raise CannotServe(
+                f"{service.curve.shape.model} on {service.tensor_parallel} x "
+                f"{service.curve.gpu.gpu}: even {many * parts} replicas miss the SLO at "
+                f"{peak_requests_per_s:.3g} requests/s: its longest prompts, or the prompts that "
+                "stall short answers, take too long; loosen the SLO or use more GPUs per replica"
+            )
+        few, many = many, min(many + max(1, many // 2), limit)
+    while many - few > 1:
+        middle = (few + many) // 2
+        if holds_at(service, traffic, middle, rate, seed):
+            many = middle
+        else:
+            few = middle
+    return many * parts
+
+
+def sustained_requests_per_s(service: Service, traffic: Traffic, replicas: int, seed: int) -> float:
+    """The highest rate at which so many replicas hold the SLO; 0 where none does.
+
+    By bisection, to 1 % of the fleet's capacity.
+    """
+    parts = max(1, replicas // CELL)
+    cell = replicas // parts
+    low, high = 0.0, cell * service.capacity_requests_per_s
+    for _ in range(SEARCH_STEPS):
+        middle = (low + high) / 2
+        if holds_at(service, traffic, cell, middle, seed):
+            low = middle
+        else:
+            high = middle
+    return low * replicas / cell
+
+
+def sustainable_utilisation(
+    service: Service, traffic: Traffic, replicas: Sequence[int], seed: int
+) -> FloatArray:
+    """The share of capacity that fleets of these sizes carry in the peak hour within their SLO.
+
+    Small fleets carry less: a burst meets fewer replicas, and one request more is a larger part of
+    what they run. Returns shares of `capacity_requests_per_s` times replicas, (len(replicas),).
+    """
+    rates = np.array([sustained_requests_per_s(service, traffic, n, seed) for n in replicas])
+    return rates / (np.asarray(replicas) * service.capacity_requests_per_s)
+
+
+def holds_at(service: Service, traffic: Traffic, replicas: int, rate: float, seed: int) -> bool:
+    """Whether so many replicas hold the SLO while this rate of requests per second lasts.
+
+    A rate that would take more than `MOST_WINDOWS`, at a load of under a fiftieth of one replica,
+    is replayed as the rate that does not: it errs to the safe side, by next to nothing.
+    """
+    idle = 0.02 * service.capacity_requests_per_s
+    rate = max(rate, min(idle, PEAK_REQUESTS / 4 / (MOST_WINDOWS * WINDOW_S)))
+    windows = max(FEWEST_WINDOWS, ceil(PEAK_REQUESTS / 4 / (rate * WINDOW_S)))
+    window_s = np.clip(PEAK_REQUESTS / (rate * windows), SHORTEST_WINDOW_S, WINDOW_S)
+    arrivals = draw(traffic, np.full(windows, rate), float(window_s), seed)
+    table, _ = service.replayed(arrivals, fleet(replicas))
+    return holds(table, service.slo)

@@ -1,0 +1,268 @@
+"""What does a fleet do over a week: how long do users wait, how full is it, what is paid for?
+
+Three kinds: static (sized for the peak hour), scheduled (each hour of the week sized for its own
+load, ordered a boot ahead), autoscaled (on queue depth, between the spare and the static size).
+
+A week of more requests than `WEEK_REQUESTS` is not thinned, since a thin load on a large fleet is
+another load: whole hours are replayed, the busiest and others at even ranks of load, each after the
+last `RUN_IN_S` of the hour before it, and each stands for the hours nearest to it in load.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import ceil, inf
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from llmstudy.figure import FloatArray
+from llmstudy.measures.capacity.engine import ACCOUNT_S, Autoscaler
+from llmstudy.measures.capacity.replay import Fleet, draw_outages, fleet, summary
+from llmstudy.measures.capacity.sizing.load import WINDOW_S, Traffic, draw
+from llmstudy.measures.capacity.sizing.peak import CELL, Service
+
+HOURS_PER_WEEK = 168
+WEEK_REQUESTS = 300_000
+"""Requests replayed per fleet and week at most, but for the fewest hours."""
+
+FEWEST_HOURS = 6
+"""Hours of a sampled week."""
+
+RUN_IN_S = 1200.0
+"""Before a sampled hour, and not counted: longer than a boot and a cool-down."""
+
+HOUR_S = 3600.0
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many replicas are wanted in each hour of the week, (168,), spares included.
+
+    With an autoscaler they are only what each stretch of the replay begins with.
+    """
+
+    kind: str
+    wanted: IntArray
+    boot_s: float
+    autoscaler: Autoscaler | None = None
+
+
+@dataclass(frozen=True)
+class WeekOutcome:
+    """What a fleet did. replicas: paid for in each hour, mean, (168,).
+
+    found: as `replay.summary`. utilisation: mean load over the capacity paid for; busy_share: of
+    the time paid for, what was spent on steps of any size.
+    """
+
+    replicas: FloatArray
+    found: dict[str, float]
+    overflow_share: float
+    utilisation: float
+    busy_share: float
+    simulated_requests: int
+    simulated_hours: int
+
+    @property
+    def replica_hours(self) -> float:
+        """Paid for in the week."""
+        return float(self.replicas.sum())
+
+
+def static(replicas: int, spare: int, boot_s: float) -> Plan:
+    """So many replicas and the spares, all week."""
+    return Plan("static", np.full(HOURS_PER_WEEK, replicas + spare), boot_s)
+
+
+def scheduled(needed: IntArray, spare: int, boot_s: float) -> Plan:
+    """What each hour needs, and the spares. needed: (168,), as `needed_by_hour`."""
+    return Plan("scheduled", needed + spare, boot_s)
+
+
+def autoscaled(needed: IntArray, spare: int, boot_s: float, outstanding_per_replica: float) -> Plan:
+    """From one replica to what the peak needs, and the spares, as the requests in the house ask."""
+    most = int(needed.max())
+    rule = Autoscaler(outstanding_per_replica, 1 + spare, most + spare, spare)
+    return Plan("autoscaled", needed + spare, boot_s, rule)
+
+
+def ladder(most: int) -> list[int]:
+    """Sizes of fleets to replay in order to know all up to `most`: 1, 2, 3, 4, 6, 8, 12 ...
+
+    >>> ladder(10)
+    [1, 2, 3, 4, 6, 8, 10]
+    """
+    steps = {n for k in range(most.bit_length()) for n in (2**k, 3 * 2**k // 2)}
+    return sorted({n for n in steps if n < most} | {most})
+
+
+def needed_by_hour(
+    requests_per_s: FloatArray, replicas: Sequence[int], sustained_requests_per_s: npt.ArrayLike
+) -> IntArray:
+    """The fewest replicas that hold the SLO in each hour, at least 1 and at most the last size.
+
+    requests_per_s: (168,). replicas, sustained_requests_per_s: (k,) from 1 up, as `ladder` and
+    `sustained_requests_per_s`; between the sizes utilisation is interpolated. The last size is
+    taken to carry the peak.
+
+    >>> needed_by_hour(np.array([0.0, 1.9, 2.0, 9.0]), [1, 2, 4], [1.0, 2.0, 4.0]).tolist()
+    [1, 2, 2, 4]
+    """
+    sizes = np.asarray(replicas)
+    each = np.arange(1, sizes[-1])
+    carried = np.interp(each, sizes, np.asarray(sustained_requests_per_s) / sizes) * each
+    return 1 + np.searchsorted(np.maximum.accumulate(carried), requests_per_s)
+
+
+def outstanding_at(
+    service: Service, traffic: Traffic, replicas: int, rate: float, seed: int
+) -> float:
+    """Mean requests in the house per replica at a rate: what an autoscaler aims at."""
+    parts = max(1, replicas // CELL)
+    cell = replicas // parts
+    windows = np.full(12, rate * cell / replicas)
+    window_s = min(WINDOW_S, 20_000 / windows.sum())
+    table, _ = service.replayed(draw(traffic, windows, window_s, seed), fleet(cell))
+    in_house = table["e2e_s"].sum() / (window_s * len(windows))
+    return float(in_house / cell)
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """Hours replayed in one go, from the first for `hours`, and seconds before them not counted.
+
+    weight: how many weeks' requests each counted one stands for.
+    """
+
+    first: int
+    hours: int
+    run_in_s: float
+    weight: float
+
+    @property
+    def start_s(self) -> float:
+        """Since the week began; the first hour's run-in lies in the week before."""
+        return HOUR_S * self.first - self.run_in_s
+
+    @property
+    def span_s(self) -> float:
+        """The run-in and the hours."""
+        return self.run_in_s + HOUR_S * self.hours
+
+
+def replay_week(
+    service: Service,
+    traffic: Traffic,
+    plan: Plan,
+    seed: int,
+    mtbf_s: float = inf,
+    mttr_s: float = 3600.0,
+    overflow: bool = False,
+    most_requests: int = WEEK_REQUESTS,
+) -> WeekOutcome:
+    """Replay a fleet over a week of traffic.
+
+    mtbf_s, mttr_s: of a replica. overflow: what finds every replica full goes to an API.
+    """
+    most = int(plan.wanted.max())
+    parts = max(1, most // CELL)
+    part = replace(traffic, requests_per_s=traffic.requests_per_s / parts)
+    stretches, stand_in = _stretches(part.requests_per_s, most_requests)
+    tables, weights = [], []
+    replicas, busy_s, paid_s = np.zeros(HOURS_PER_WEEK), 0.0, 0.0
+    for k, stretch in enumerate(stretches):
+        arrivals = _arrivals(part, stretch, parts, (seed, k))
+        rng = np.random.default_rng((seed, k, 1))
+        outages = draw_outages(ceil(most / parts), stretch.span_s, mtbf_s, mttr_s, rng)
+        run = _fleet(plan, stretch, parts, outages, overflow)
+        table, found = service.replayed(arrivals, run, stretch.span_s)
+        counted = table[table["arrival_s"] >= stretch.run_in_s]
+        tables.append(counted)
+        weights.append(np.full(len(counted), stretch.weight))
+        account = found.paid_s[round(stretch.run_in_s / ACCOUNT_S) :].reshape(stretch.hours, -1)
+        hours = np.arange(stretch.first, stretch.first + stretch.hours)
+        replicas[hours] = parts * account.sum(axis=1) / HOUR_S
+        busy_s, paid_s = busy_s + found.busy_s.sum(), paid_s + found.paid_s.sum()
+    replicas = replicas[stand_in]
+    whole, weighted = pd.concat(tables, ignore_index=True), np.concatenate(weights)
+    over = float(np.average(whole["overflowed"], weights=weighted)) if len(whole) else 0.0
+    capacity = service.capacity_requests_per_s * replicas.sum()
+    served_per_s = (1 - over) * traffic.requests_per_s.sum()
+    return WeekOutcome(
+        replicas=replicas,
+        found=summary(whole, service.slo, weighted),
+        overflow_share=over,
+        utilisation=served_per_s / capacity if capacity else 0.0,
+        # the last answers end after the account does
+        busy_share=min(busy_s / paid_s, 1.0) if paid_s else 0.0,
+        simulated_requests=len(whole),
+        simulated_hours=sum(stretch.hours for stretch in stretches),
+    )
+
+
+def _stretches(rates: FloatArray, most_requests: int) -> tuple[list[_Stretch], IntArray]:
+    """The whole week in one, or sampled hours; and for each hour the one that stands for it."""
+    every = np.arange(HOURS_PER_WEEK)
+    if HOUR_S * rates.sum() <= most_requests:
+        return [_Stretch(0, HOURS_PER_WEEK, 0.0, 1.0)], every
+    k = max(FEWEST_HOURS, int(most_requests / ((HOUR_S + RUN_IN_S) * rates.mean())))
+    ranked = np.argsort(rates, kind="stable")
+    ranks = np.unique(np.linspace(0, HOURS_PER_WEEK - 1, k).round().astype(int))
+    nearest = ranks[np.abs(every[:, None] - ranks).argmin(axis=1)]
+    stand_in = np.empty(HOURS_PER_WEEK, dtype=np.int64)
+    stand_in[ranked] = ranked[nearest]
+    chosen = [int(ranked[rank]) for rank in ranks]
+    weight = {hour: rates[stand_in == hour].sum() / (rates[hour] or 1.0) for hour in chosen}
+    return [_Stretch(hour, 1, RUN_IN_S, weight[hour]) for hour in chosen], stand_in
+
+
+def _arrivals(
+    traffic: Traffic, stretch: _Stretch, parts: int, seed: tuple[int, int]
+) -> pd.DataFrame:
+    if traffic.logged is None:
+        since_s = np.arange(stretch.start_s, HOUR_S * (stretch.first + stretch.hours), WINDOW_S)
+        hours = (since_s // HOUR_S).astype(int) % HOURS_PER_WEEK
+        return draw(traffic, traffic.requests_per_s[hours], WINDOW_S, seed)
+    own = traffic.logged.iloc[::parts]
+    since = (own["arrival_s"] - stretch.start_s) % (HOUR_S * HOURS_PER_WEEK)
+    inside = own.assign(arrival_s=since)[since < stretch.span_s]
+    return inside.sort_values("arrival_s", ignore_index=True, kind="stable")
+
+
+def _fleet(
+    plan: Plan, stretch: _Stretch, parts: int, outages: pd.DataFrame, overflow: bool
+) -> Fleet:
+    """The part of the fleet that is replayed, from the first hour of the stretch."""
+    wanted = -(-plan.wanted // parts)
+    if plan.autoscaler is not None:
+        rule = plan.autoscaler
+        one = rule._replace(
+            least=ceil(rule.least / parts),
+            most=ceil(rule.most / parts),
+            spare=ceil(rule.spare / parts),
+        )
+        start = int(wanted[int(stretch.start_s // HOUR_S) % HOURS_PER_WEEK])
+        return fleet(start, boot_s=plan.boot_s, outages=outages, autoscaler=one)
+    times, counts = _orders(wanted, stretch, plan.boot_s)
+    return fleet(counts, times, plan.boot_s, outages, overflow=overflow)
+
+
+def _orders(wanted: IntArray, stretch: _Stretch, boot_s: float) -> tuple[list[float], list[int]]:
+    """When to order how many, so that each hour begins with what it wants: a boot ahead.
+
+    Times count from the start of the stretch.
+    """
+    end = stretch.first + stretch.hours + ceil(boot_s / HOUR_S)
+    hours = range(int(stretch.start_s // HOUR_S), end)
+    begin_s = {h: HOUR_S * h - stretch.start_s for h in hours}
+    turns = {0.0} | {t for b in begin_s.values() for t in (b, b - boot_s) if 0 < t < stretch.span_s}
+    orders: list[tuple[float, int]] = []
+    for t in sorted(turns):
+        due = [h for h, b in begin_s.items() if b - boot_s <= t < b + HOUR_S]
+        count = max(int(wanted[h % HOURS_PER_WEEK]) for h in due)
+        if not orders or orders[-1][1] != count:
+            orders.append((t, count))
+    return [t for t, _ in orders], [count for _, count in orders]

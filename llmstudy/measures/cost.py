@@ -1,0 +1,411 @@
+"""What does a workload cost a month on each arm, and what would each control save of it?
+
+An API bills every request by its tokens. Self-hosting bills whole replicas for every hour of the
+month, busy or not, and the people who keep them up. All functions take numbers or arrays that
+broadcast, and know nothing of studies or workloads.
+
+The controls are those of MEMO S10.
+Token budgets, compressed context, caching, retries, quotas for tenants, and a cap on requests that
+would multiply in loops: each is one change of one input, priced on the requests as they are, so
+that no two savings add up where they touch the same tokens.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from llmstudy.figure import Figure, FloatArray, Number
+from llmstudy.units import HOURS_PER_MONTH
+
+
+@dataclass(frozen=True)
+class TokenPrice:
+    """The mean API bill of one request, split so that it can be rescaled. Unit: usd per request.
+
+    `uncached_input_usd` is the input's price when nothing is cached, `cached_input_usd` when all of
+    it is, `written_input_usd` when all of it is written to the cache. `month_factors` holds the
+    scheduled price of each month against today's, the last one for all later ones.
+    `context_factors` holds what longer prompts cost where a model charges more beyond a threshold:
+    length over today's (ascending), and the price of a token that goes in and of one that comes out
+    over today's.
+    """
+
+    arm: str
+    uncached_input_usd: float
+    cached_input_usd: float
+    output_usd: float
+    input_tokens: float
+    output_tokens: float
+    month_factors: tuple[float, ...]
+    written_input_usd: float
+    context_factors: tuple[tuple[float, float, float], ...] = ()
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        """The price that `dataclasses.asdict` and JSON made a row of."""
+        months = tuple(row["month_factors"])
+        lengths = tuple((a, b, c) for a, b, c in row.get("context_factors", ()))
+        return cls(**{**row, "month_factors": months, "context_factors": lengths})
+
+    def at_lengths(self, longer: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Price of a token in and of one out over today's, for prompts so many times as long.
+
+        Between the lengths that were priced by straight lines in the logarithm of the length,
+        beyond them as at the last. Returns: two arrays of the shape of `longer`.
+        """
+        if not self.context_factors:
+            return np.ones_like(longer), np.ones_like(longer)
+        lengths, read, written = np.array(self.context_factors).T
+        at = np.log(longer)
+        return np.interp(at, np.log(lengths), read), np.interp(at, np.log(lengths), written)
+
+
+def token_price(
+    arm: str,
+    requests: pd.DataFrame,
+    uncached: pd.DataFrame,
+    cached: pd.DataFrame,
+    written: pd.DataFrame,
+    month_factors: tuple[float, ...],
+    context_factors: tuple[tuple[float, float, float], ...] = (),
+) -> TokenPrice:
+    """Mean bill of a request from requests that were priced singly.
+
+    requests: input_tokens, output_tokens. uncached, cached, written: input_usd, output_usd of the
+    same requests with none of the input in the cache, all read from it, and all written to it.
+    Raises: ValueError if there are no requests.
+    """
+    if requests.empty:
+        raise ValueError("no requests: a mean bill needs at least one priced request")
+    return TokenPrice(
+        arm=arm,
+        uncached_input_usd=float(uncached["input_usd"].mean()),
+        cached_input_usd=float(cached["input_usd"].mean()),
+        output_usd=float(uncached["output_usd"].mean()),
+        input_tokens=float(requests["input_tokens"].mean()),
+        output_tokens=float(requests["output_tokens"].mean()),
+        month_factors=month_factors,
+        written_input_usd=float(written["input_usd"].mean()),
+        context_factors=context_factors,
+    )
+
+
+def api_usd_per_request(
+    price: TokenPrice,
+    input_tokens: Number,
+    output_tokens: Number,
+    cached_input_share: Number = 0.0,
+    cache_write_share: Number = 0.0,
+    retry_share: Number = 0.0,
+) -> Number:
+    """Bill of one request that the user counts, retries included. Unit: usd.
+
+    Shares are of the input: read from the cache, and written to it; together at most 1.
+
+    Linear in the mean tokens: no request changes its price tier here other than the ones that did
+    when they were priced singly; `TokenPrice.at_lengths` says what longer prompts cost.
+
+    >>> gpt4o = TokenPrice("proprietary_api", 0.0029, 0.00145, 0.00211, 1155, 211, (1.0,), 0.0029)
+    >>> round(api_usd_per_request(gpt4o, 1155, 211), 6)
+    0.00501
+    """
+    c, w = cached_input_share, cache_write_share
+    input_usd = (
+        (1 - c - w) * price.uncached_input_usd
+        + c * price.cached_input_usd
+        + w * price.written_input_usd
+    )
+    return (
+        input_usd * input_tokens / price.input_tokens
+        + price.output_usd * output_tokens / price.output_tokens
+    ) * (1 + retry_share)
+
+
+def replica_month_usd(
+    usd_per_gpu_hour: Number, gpus_per_replica: int, overhead_share: Number
+) -> Number:
+    """Rent of one replica for every hour of a month, overheads included. Unit: usd.
+
+    Reservation-based, not usage-based: an idle hour costs what a busy one does.
+    Source: cost.md 4.1, c = R*G*price*730*(1+overhead)/N.
+
+    >>> replica_month_usd(3.5, 2, 0.25)
+    6387.5
+    """
+    return usd_per_gpu_hour * gpus_per_replica * HOURS_PER_MONTH * (1 + overhead_share)
+
+
+def requests_per_replica(
+    capacity_requests_per_s: Number, peak_to_mean: Number, target_utilisation: Number
+) -> Number:
+    """Requests a month that one replica carries when it must hold its SLO in the peak hour.
+
+    peak_to_mean: of the busiest clock hour. target_utilisation: what is sustained while that hour
+    lasts, with the bursts within it. A peak of ten minutes holds those bursts already: it would
+    count them twice.
+
+    Source: cost.md 4.1, R = ceil(lambda_mean * PAR / (mu * rho)) solved for one replica.
+
+    >>> round(requests_per_replica(4.2, 1.86, 0.7))
+    4153935
+    """
+    seconds = HOURS_PER_MONTH * 3600
+    return capacity_requests_per_s * target_utilisation * seconds / peak_to_mean
+
+
+def usd_per_million_tokens(usd: Number, requests: Number, tokens_per_request: Number) -> Number:
+    """Cost of a million tokens, input and output alike, from any bill. Unit: usd per Mtok.
+
+    >>> round(usd_per_million_tokens(5010, 1e6, 1366), 2)
+    3.67
+    """
+    return usd / (requests * tokens_per_request) * 1e6
+
+
+def usd_per_accepted_answer(usd_per_request: Number, acceptance_share: Number) -> Number:
+    """Cost of an answer that counts: answers that fail are paid for too. Unit: usd.
+
+    Source: cost.md 6, gap 6, with no cost of repair.
+
+    Raises: ValueError if no answer is accepted.
+
+    >>> round(usd_per_accepted_answer(0.005, 0.8), 5)
+    0.00625
+    """
+    if np.any(np.asarray(acceptance_share) <= 0):
+        raise ValueError("no answer is accepted: an accepted answer has no cost then")
+    return usd_per_request / acceptance_share
+
+
+def break_even_utilisation(
+    fleet_month_usd: float, fleet_requests_per_month: float, api_usd_per_request: float
+) -> float:
+    """Mean utilisation above which a fleet costs less than the API bill for the same requests.
+
+    fleet_month_usd: rent, overheads and staff of the whole fleet; fleet_requests_per_month: what it
+    could serve running full at its SLO. Above 1: not even a full fleet is cheaper.
+    Source: cost.md 4.1, price * G / (3600 * mu * p_api), with staff and spare replicas.
+
+    >>> break_even_utilisation(20_000, 10_000_000, 0.005)
+    0.4
+    """
+    return fleet_month_usd / (fleet_requests_per_month * api_usd_per_request)
+
+
+CONTROLS = {
+    "token budget": "control.output_factor",
+    "compressed context": "control.input_factor",
+    "caching": "control.cached_input_share",
+    "retry budget": "control.retry_share",
+    "tenant quota": "control.tenant_share",
+    "cap on loops": "control.loop_factor",
+}
+"""The controls, and the bundled figure that says how far each goes."""
+
+
+@dataclass(frozen=True)
+class Use:
+    """How a workload uses its API today. Requests a month, mean tokens of a request, shares.
+
+    largest_tenant_share: of the requests; None where the log names no tenants.
+    """
+
+    requests: float
+    input_tokens: float
+    output_tokens: float
+    cached_input_share: float
+    cache_write_share: float
+    retry_share: float
+    largest_tenant_share: float | None
+
+    def month_usd(self, price: TokenPrice) -> float:
+        """The month's bill for tokens."""
+        per_request = api_usd_per_request(
+            price,
+            self.input_tokens,
+            self.output_tokens,
+            self.cached_input_share,
+            self.cache_write_share,
+            self.retry_share,
+        )
+        return float(self.requests * per_request)
+
+
+def controlled(use: Use, control: str, to: float) -> tuple[Use, Use] | None:
+    """The use with and without a control that goes as far as `to`; None where nothing is known.
+
+    A control never makes things worse: a cache that is fuller already, or a retry share below the
+    budget, stays as it is. Without the cap on loops requests would multiply by `to`.
+
+    >>> use = Use(1e6, 1000, 200, 0.2, 0.0, 0.04, None)
+    >>> without, under = controlled(use, "caching", 0.5)
+    >>> without.cached_input_share, under.cached_input_share
+    (0.2, 0.5)
+    """
+    if control == "token budget":
+        return use, replace(use, output_tokens=use.output_tokens * min(to, 1.0))
+    if control == "compressed context":
+        return use, replace(use, input_tokens=use.input_tokens * min(to, 1.0))
+    if control == "caching":
+        room = 1 - use.cache_write_share
+        return use, replace(use, cached_input_share=max(use.cached_input_share, min(to, room)))
+    if control == "retry budget":
+        return use, replace(use, retry_share=min(use.retry_share, to))
+    if control == "cap on loops":
+        return replace(use, requests=use.requests * max(to, 1.0)), use
+    if control == "tenant quota":
+        if use.largest_tenant_share is None:
+            return None
+        over = max(use.largest_tenant_share - to, 0.0)
+        return use, replace(use, requests=use.requests * (1 - over))
+    raise ValueError(f'"{control}" is no control: write one of {", ".join(CONTROLS)}.')
+
+
+def control_savings(price: TokenPrice, use: Use, figures: Mapping[str, Figure]) -> pd.DataFrame:
+    """What each control saves a month, at the ends of its figure and at its value.
+
+    figures: by name, those of `CONTROLS`.
+    Returns: control, to (how far it goes), unit, saving_usd, saving_low_usd, saving_high_usd (null
+    where nothing is known), share_of_bill (null too where nothing is billed), grade.
+    """
+    rows, bill = [], use.month_usd(price)
+    for control, name in CONTROLS.items():
+        figure = figures[name]
+        saved = [_saving(price, use, control, to) for to in _ends(figure)]
+        known = [x for x in saved if x is not None]
+        rows.append(
+            {
+                "control": control,
+                "to": figure.value,
+                "unit": figure.unit,
+                "saving_usd": saved[0],
+                "saving_low_usd": min(known, default=None),
+                "saving_high_usd": max(known, default=None),
+                "share_of_bill": saved[0] / bill if saved[0] is not None and bill else None,
+                "grade": figure.grade,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _ends(figure: Figure) -> list[float]:
+    return [figure.value, *(x for x in (figure.low, figure.high) if x is not None)]
+
+
+def _saving(price: TokenPrice, use: Use, control: str, to: float) -> float | None:
+    pair = controlled(use, control, to)
+    return None if pair is None else pair[0].month_usd(price) - pair[1].month_usd(price)
+
+
+def largest_tenant_share(requests: pd.DataFrame) -> float | None:
+    """Share of the requests that the busiest tenant makes; None where no row names one.
+
+    >>> largest_tenant_share(pd.DataFrame({"tenant": ["a", "a", "b", None]}))
+    0.6666666666666666
+    """
+    if "tenant" not in requests or requests["tenant"].notna().sum() == 0:
+        return None
+    return float(np.max(requests["tenant"].value_counts(normalize=True)))
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """What part of a fleet's hours is signed for whole terms, and at what price.
+
+    share: of the rent as a term begins. price_share: price of such an hour over one on demand.
+    """
+
+    share: float
+    price_share: float
+    term_months: int
+
+    def rent_usd(self, needed_usd: FloatArray, market: FloatArray, start: float = 0) -> FloatArray:
+        """Rent of each month. (n, months) usd.
+
+        needed_usd: the hours that each month needs, at today's mean price. market: price of an hour
+        over today's. start: months from now until the first term begins. (n, months) each.
+
+        The first month of a term settles how many hours are reserved and at which price, and they
+        are paid to its end, needed or not. What a month needs beyond them it pays on demand.
+
+        >>> needed, market = np.array([[8.0, 16.0, 4.0, 4.0]]), np.ones((1, 4))
+        >>> Reservation(0.6, 0.5, term_months=3).rent_usd(needed, market).round(9).tolist()
+        [[8.0, 20.8, 4.8, 4.0]]
+        """
+        signed = self.signed(needed_usd.shape[1], start)
+        reserved_usd = self.share * needed_usd[:, signed]
+        beyond_usd = self.on_demand(needed_usd) - reserved_usd / self.price_share
+        kept_usd = reserved_usd * market[:, signed]
+        return np.asarray(kept_usd + np.maximum(beyond_usd, 0.0) * market)
+
+    def on_demand(self, needed_usd: FloatArray) -> FloatArray:
+        """What the same hours cost with nothing reserved, at today's price."""
+        return needed_usd * (1 - self.share + self.share / self.price_share)
+
+    def signed(self, months: int, start: float = 0) -> npt.NDArray[np.int64]:
+        """The month in which the term of each month was signed, (months,).
+
+        The first term is signed in the month in which the move begins, `start` months from now;
+        months before it are priced as if it had begun now.
+
+        >>> Reservation(0.6, 0.5, term_months=2).signed(8, start=3.5).tolist()
+        [0, 0, 2, 3, 3, 5, 5, 7]
+        """
+        every, first = np.arange(months), int(start)
+        since = np.where(every < first, 0, first)
+        return np.asarray(since + (every - since) // self.term_months * self.term_months)
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """A self-hosted route as its cost sees it: what one replica carries.
+
+    Capacity changes with the mean lengths as a power law around the lengths it was solved for
+    (elasticities by finite difference of the serving curve). `cached_factors` holds what it is at
+    other shares of the input read from a cache: share (ascending), and capacity over the one
+    solved; a fleet's cache is taken to be as warm as an API's. The `reserved_` parts and the term
+    are those of its `Reservation`. `capital_share` is the part of an owned GPU's hour that was
+    bought, for `term_months`: 0 where GPUs are rented. What is owned keeps its price, and a card
+    that was bought for a busy month stays.
+    """
+
+    capacity_requests_per_s: float
+    input_tokens: float
+    output_tokens: float
+    input_elasticity: float
+    output_elasticity: float
+    gpus_per_replica: int
+    spare: int
+    reserved_share: float = 0.0
+    reserved_price_share: float = 1.0
+    term_months: int = 12
+    capital_share: float = 0.0
+    cached_factors: tuple[tuple[float, float], ...] = ((0.0, 1.0),)
+
+    @property
+    def reservation(self) -> Reservation:
+        """The part of its rent that is signed for whole terms."""
+        return Reservation(self.reserved_share, self.reserved_price_share, self.term_months)
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        """The fleet that `dataclasses.asdict` and JSON made a row of."""
+        factors = tuple((share, factor) for share, factor in row.get("cached_factors", ()))
+        return cls(**{**row, "cached_factors": factors or cls.cached_factors})
+
+    def cached_factor(self, cached_input_share: FloatArray) -> FloatArray:
+        """Capacity at a cached share over the one solved, (n,) -> (n,).
+
+        By straight lines in the time that a request takes of a replica: reading its prompt is a
+        part of that, in proportion to what is not cached.
+        """
+        shares, factors = np.array(self.cached_factors).T
+        return np.asarray(1 / np.interp(cached_input_share, shares, 1 / factors))
+
+
+Offer = TokenPrice | Fleet
+"""What a route charges a workload: by the token, or by the replica."""

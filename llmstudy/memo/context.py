@@ -1,0 +1,421 @@
+"""The facts of a memo: the study and the results of its chapters, with the few choices that the
+memo makes among them (which workload leads, how sure we are). No HTML here.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from llmstudy.chapters.notebook import Chapter
+from llmstudy.evidence.case import rows_of
+from llmstudy.figure import Figure
+from llmstudy.memo.figures import located
+from llmstudy.study import Study
+from llmstudy.study.snapshot import restored
+from llmstudy.tables import inputs
+from llmstudy.text import listed, share, span
+
+ARMS = {
+    "proprietary_api": "a proprietary API",
+    "hosted_open": "hosted open weights",
+    "self_hosted": "self-hosting",
+}
+
+BEFORE_MEMO = (
+    "01_evidence",
+    "02_cost",
+    "03_latency",
+    "04_quality",
+    "05_self_hosting",
+    "06_crossover",
+    "07_triggers_and_routing",
+)
+
+LIKELIHOODS = (
+    (0.05, "almost no chance"),
+    (0.20, "very unlikely"),
+    (0.45, "unlikely"),
+    (0.55, "a roughly even chance"),
+    (0.80, "likely"),
+    (0.95, "very likely"),
+    (1.01, "almost certain"),
+)
+"""Upper bounds of the words for a likelihood.
+
+Source: ICD 203, Analytic Standards (2015), 6.e(2)(a)."""
+
+
+def likelihood(p: float) -> str:
+    """The fixed word for a probability.
+
+    >>> likelihood(0.93), likelihood(0.5)
+    ('very likely', 'a roughly even chance')
+    """
+    return next(word for bound, word in LIKELIHOODS if p < bound)
+
+
+def meaning(word: str) -> str:
+    """The range of probabilities that a word for a likelihood stands for.
+
+    >>> meaning("very likely"), meaning("almost certain")
+    ('80 to 95 %', '95 to 100 %')
+    """
+    bounds = [0.0, *(bound for bound, _ in LIKELIHOODS)]
+    i = [known for _, known in LIKELIHOODS].index(word)
+    return span(bounds[i], min(bounds[i + 1], 1.0), share)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A study and the results of its chapters, by chapter name, as their JSON reads."""
+
+    study: Study
+    chapters: Mapping[str, Mapping[str, Any]]
+
+    def with_results(self, name: str, results: Mapping[str, Any]) -> "Facts":
+        """The facts with one more chapter's results."""
+        return Facts(self.study, {**self.chapters, name: results})
+
+    @property
+    def decided(self) -> Mapping[str, Any]:
+        """Results of the last analysis chapter."""
+        return self.chapters["07_triggers_and_routing"]
+
+    @property
+    def reckoned(self) -> Mapping[str, Any]:
+        """What the memo reckoned from the chapters, as its own chapter wrote it."""
+        found: Mapping[str, Any] = self.chapters["08_memo"]["reckoned"]
+        return found
+
+    @property
+    def crossing(self) -> Mapping[str, Any]:
+        """Results of the crossover chapter."""
+        return self.chapters["06_crossover"]
+
+    @property
+    def verdicts(self) -> Mapping[str, Mapping[str, Any]]:
+        """Verdict of each workload, in the study's order."""
+        found: Mapping[str, Mapping[str, Any]] = self.decided["verdicts"]
+        return found
+
+    def deciding(self, decision: str) -> list[str]:
+        """Workloads with this decision: stay, move or undecided."""
+        return [name for name, v in self.verdicts.items() if v["decision"] == decision]
+
+    @property
+    def unknown(self) -> list[str]:
+        """Intake questions answered `unknown`, by path."""
+        return list(self.chapters["01_evidence"]["unknown"])
+
+    @property
+    def lead(self) -> str:
+        """The workload that the memo shows: the one with most to gain from a move, else the
+        largest bill."""
+        gains: dict[str, float] = {}
+        for row in self.crossing["savings"]:
+            name, saving = str(row["workload"]), float(row["saving_p50_usd"])
+            gains[name] = max(saving, gains.get(name, saving))
+        bills: dict[str, float] = self.crossing["month_usd"]["today_by_workload"]
+        sized = gains or bills or dict.fromkeys(self.study.workloads, 0.0)
+        return max(sized, key=lambda name: sized[name])
+
+    def rows(self, chapter: str, name: str, **wanted: Any) -> list[Mapping[str, Any]]:
+        """The rows of a chapter's table whose columns hold the wanted values."""
+        return list(rows_of(self.chapters[chapter][name], **wanted))
+
+    def todays_arm(self, workload: str) -> str:
+        """The arm of a workload's route of today."""
+        return self.study.routes[self.study.workloads[workload].current_route].arm
+
+    @property
+    def self_hosted_move(self) -> Mapping[str, Any] | None:
+        """The self-hosted move that comes nearest to paying."""
+        rows = self.rows("06_crossover", "savings", arm="self_hosted")
+        return max(rows, key=lambda row: row["saving_p50_usd"], default=None)
+
+    @property
+    def calculator_place(self) -> dict[str, str]:
+        """Workload and route at which the usual calculator is held against this study.
+
+        Those of the self-hosted move, or another fleet of its workload: of some models no vendor
+        has published the peak that the calculator starts from. Empty where there is neither.
+        """
+        move = self.self_hosted_move
+        rows = self.rows("06_crossover", "calculators", workload=move["workload"]) if move else []
+        own = [row for row in rows if move and row["route"] == move["route"]] or rows
+        return {key: str(own[0][key]) for key in ("workload", "route")} if own else {}
+
+    @property
+    def least_settled(self) -> Mapping[str, Any] | None:
+        """The self-hosted move of which it is least settled whether it ever pays."""
+        rows = [row for row in self.crossing["never"] if row["inputs"]]
+        return min(rows, key=lambda row: abs(row["p_never"]["estimate"] - 0.5), default=None)
+
+    @property
+    def busiest_fleet(self) -> Mapping[str, Any] | None:
+        """The sized fleet with the highest mean utilisation, where any can serve."""
+        rows = self.rows("05_self_hosting", "fleets")
+        return max(rows, key=lambda row: row["utilisation"], default=None)
+
+    def evidence_note(self, workload: str) -> str:
+        """How the volume, the requests and the prices behind a workload's chart are graded."""
+        evidence, routes = self.chapters["01_evidence"], self.study.workloads[workload].routes
+        starts = tuple(f"routes.{route}.price." for route in routes)
+        grades = sorted({f["grade"] for f in evidence["figures"] if f["name"].startswith(starts)})
+        (row,) = self.rows("01_evidence", "workloads", workload=workload)
+        return f"{volume_note(row)} · prices: {', '.join(grades)}"
+
+    @property
+    def futures_note(self) -> str:
+        """What the simulated futures of the trial are, or why there is none."""
+        about = self.decided["timing"]
+        if about["reason"]:
+            return str(about["reason"])
+        length = f"{about['paths']:,} futures of {about['months']} months"
+        return f"simulated: {length}, priors as graded"
+
+    def sensitivity(self) -> Mapping[str, Any] | None:
+        """What decides the saving of the lead workload's best move."""
+        return next(iter(self.rows("06_crossover", "sensitivity", workload=self.lead)), None)
+
+    @property
+    def flips(self) -> list[Mapping[str, Any]]:
+        """The inputs that can turn a verdict on cost, each with the value at which it does."""
+        return [row for row in self.crossing["flips"] if row["flips_at"] is not None]
+
+    def crossovers(self, workload: str) -> list[Mapping[str, Any]]:
+        """The crossovers of one workload."""
+        return self.rows("06_crossover", "crossover", workload=workload)
+
+    def table(self, chapter: str, name: str) -> pd.DataFrame:
+        """A table of a chapter."""
+        return pd.DataFrame(self.chapters[chapter][name])
+
+    def forced(self, workload: str) -> bool:
+        """Whether a workload must move because today's route may not see its data."""
+        current = self.study.workloads[workload].current_route
+        return any(
+            row["code"] == "privacy" and row["route"] == current
+            for row in self.verdicts[workload]["reasons"]
+        )
+
+    def comparisons(self) -> pd.DataFrame:
+        """The quality verdicts of routes that may serve, one row per comparison: what every count
+        of comparisons rests on.
+
+        Routes of a workload that rest on the same items share a row, and so do those without any;
+        `routes` lists them, `route` names them in short.
+        """
+        columns = ["workload", "route", "verdict", "grade", "n", "n_needed", "margin", "source"]
+        columns += ["difference", "low", "high", "benchmark", "closeness"]
+        table = pd.DataFrame(self.chapters["04_quality"]["quality"], columns=columns)
+        same = table.groupby(["workload", "source", "n"], sort=False)
+        lines = same.first().reset_index()
+        lines["routes"] = list(same["route"].agg(list))
+        lines["route"] = [
+            f"{r[0]} and {len(r) - 1} more" if len(r) > 1 else r[0] for r in lines["routes"]
+        ]
+        return lines
+
+    def largest_comparisons(self, most: int) -> pd.DataFrame:
+        """Of the comparisons that are scored, those of the workloads with the largest bills."""
+        table = self.comparisons()
+        bills = self.crossing["month_usd"]["today_by_workload"]
+        scored = table[table["verdict"] != "none"]
+        order = scored["workload"].map(lambda name: -bills.get(name, 0.0))
+        shown = order.sort_values(kind="stable").index[:most]
+        return scored.loc[sorted(shown)].reset_index(drop=True)
+
+    def fired(self) -> list[Mapping[str, Any]]:
+        """Triggers that have fired."""
+        return [row for row in self.decided["triggers"] if row["status"] == "fired"]
+
+    def asked_items(self) -> list[dict[str, Any]]:
+        """Golden items that would settle the favoured candidate of each undecided workload.
+
+        Rows: workload, route, n, usd (what scoring them costs), value_usd (what chapter 06 expects
+        them to release, the chance of failing counted; None where it did not value them).
+        """
+        scored = self.chapters["04_quality"]["quality"]
+        needs = {(row["workload"], row["route"]): int(row["n_needed"] or 0) for row in scored}
+        worth = {(r["workload"], r["measurement"]): r["value_usd"] for r in self.crossing["worth"]}
+        price = self.study.usd_per_golden_item.value
+        rows = []
+        for name in self.deciding("undecided"):
+            route = self.verdicts[name]["target"]
+            asked = any(c["what"] == "golden items" for c in self.verdicts[name]["collect"])
+            n = needs.get((name, route), 0) if asked else 0
+            if n:
+                value = worth.get((name, f"{n:,} golden items"))
+                rows.append(
+                    {"workload": name, "route": route, "n": n, "usd": n * price, "value_usd": value}
+                )
+        return rows
+
+    def items_to_collect(self) -> tuple[int, float]:
+        """Golden items that the favoured candidates need in all, and their cost. (items, usd)."""
+        rows = self.asked_items()
+        return sum(row["n"] for row in rows), sum((row["usd"] for row in rows), 0.0)
+
+    def month_usd(self, routes: Mapping[str, str], on: str = "") -> float | None:
+        """A month of these workloads on these routes, at today's volumes and the prices of a day
+        (ISO; by default today's, before any announced change). usd.
+
+        Fleets share one team. None where a bill is not known.
+        """
+        known = [*self.chapters["02_cost"]["bills"], *self.chapters["05_self_hosting"]["fleets"]]
+        bills = {(row["workload"], row["route"]): row for row in known}
+        if not bills.keys() >= set(routes.items()):
+            return None
+        asked = [bills[pair] for pair in routes.items()]
+        teams = [float(row.get("staff_month_usd", 0.0)) for row in asked]
+        months = {pair: float(bills[pair]["month_usd"]) for pair in routes.items()}
+        for row in self._scheduled(routes.items()):
+            if row["effective"] <= on:
+                months[row["workload"], row["route"]] = float(row["month_usd"])
+        return sum(months.values()) - sum(teams) + max(teams, default=0.0)
+
+    def _scheduled(self, pairs: Iterable[tuple[str, str]]) -> list[Mapping[str, Any]]:
+        """The announced bills of workloads on routes, in the order of their days."""
+        asked = set(pairs)
+        rows = self.chapters["02_cost"]["scheduled"]
+        own = [row for row in rows if (row["workload"], row["route"]) in asked]
+        return sorted(own, key=lambda row: str(row["effective"]))
+
+    def waiting_usd(self, decision: str) -> list[dict[str, Any]] | None:
+        """What a month costs more for want of the moves of workloads with this decision: from
+        today, and from each day on which an announced price changes that.
+
+        Today's bill less the one on their targets, at today's volumes; at least nothing. Rows:
+        since (ISO date), usd. None where one of the bills is not known.
+        """
+        today = {
+            name: self.study.workloads[name].current_route
+            for name in self.crossing["month_usd"]["today_by_workload"]
+        }
+        targets = {name: self.verdicts[name]["target"] for name in self.deciding(decision)}
+        moved = {name: target for name, target in targets.items() if target and name in today}
+        changes = self._scheduled([*today.items(), *moved.items()])
+        days = dict.fromkeys(row["effective"] for row in changes)
+        rows: list[dict[str, Any]] = []
+        for day in (self.study.as_of.isoformat(), *days):
+            now, then = self.month_usd(today, day), self.month_usd(today | moved, day)
+            if now is None or then is None:
+                return None
+            cost = max(now - then, 0.0)
+            if not rows or abs(cost - rows[-1]["usd"]) >= 0.5:
+                rows.append({"since": day, "usd": cost})
+        return rows
+
+    def last_begins(self, decision: str) -> str | None:
+        """The day on which the last move of workloads with this decision begins by the plan (ISO);
+        None where none has a date."""
+        targets = {(name, self.verdicts[name]["target"]) for name in self.deciding(decision)}
+        rows = self.chapters["04_quality"]["dates"]
+        days = [row["begins"] for row in rows if (row["workload"], row["route"]) in targets]
+        return max(days, default=None)
+
+    def stops(self) -> list[Mapping[str, Any]]:
+        """Workloads whose data may not go to today's route: rows of `permissions`."""
+        return self.rows("06_crossover", "permissions", current=True, permitted=False)
+
+    def barred(self) -> list[str]:
+        """Workloads that no permitted route can serve today."""
+        return [name for name, v in self.verdicts.items() if v["route"] is None]
+
+    def confidence(self) -> tuple[str, str]:
+        """How far the evidence carries the verdict, and why: (level, reason).
+
+        High when volumes rest on a log that can size a fleet and every comparison on own items;
+        moderate when one of the two holds; else low.
+        """
+        rows = self.chapters["01_evidence"]["workloads"]
+        logged = sum(row["traffic"] == "measured" for row in rows)
+        compared = self.comparisons()
+        own = int((compared["grade"] == "measured").sum())
+        sized = logged == len(rows) and not self.chapters["01_evidence"]["warnings"]
+        judged = own == len(compared) > 0
+        why = [
+            f"{logged} of {len(rows)} workloads logged" + (" for long enough" if sized else ""),
+            f"{own} of {int((compared['verdict'] != 'none').sum())} scored comparisons on our own "
+            "items",
+        ]
+        level = "high" if sized and judged else "moderate" if sized or judged else "low"
+        return level, listed(why)
+
+    def requests_per_month(self, workload: str) -> float:
+        """Volume of a workload: the log's where there is one, else the study's."""
+        rows = self.chapters["01_evidence"]["workloads"]
+        return float(next(r["requests_per_month"] for r in rows if r["workload"] == workload))
+
+    def unbilled(self) -> list[str]:
+        """Workloads whose bill today cannot be stated: no capacity of their fleet is known."""
+        return [
+            n for n in self.verdicts if n not in self.crossing["month_usd"]["today_by_workload"]
+        ]
+
+    def ending(self) -> list[str]:
+        """What must be replaced whatever else is decided: models of today that retire."""
+        return [
+            item["sentence"]
+            for verdict in self.verdicts.values()
+            for item in verdict["collect"]
+            if item["what"] == "successor"
+        ]
+
+    def stated(self, name: str) -> Mapping[str, Any]:
+        """The ledger's row of a figure, by its path in the study.
+
+        Raises: StopIteration if the ledger has none.
+        """
+        return next(r for r in self.chapters["01_evidence"]["figures"] if r["name"] == name)
+
+    def located(self) -> "Facts":
+        """The same facts with numbers and words that know their place."""
+        return Facts(self.study, located(self.chapters, self.study.as_of.isoformat()))
+
+    def ledger(self) -> pd.DataFrame:
+        """Every figure that the memo rests on: assumptions, prices, pairs, rents and capacities."""
+        found = [self.chapters[name]["figures"] for name in ("01_evidence", "05_self_hosting")]
+        return pd.DataFrame([row for rows in found for row in rows])
+
+    def figure(self, short: str, workload: str) -> Figure | None:
+        """The ledger's figure behind an input, where it states one."""
+        sensitivity = self.sensitivity()
+        route = sensitivity["route"] if sensitivity else ""
+        arm = self.study.routes[route].arm if route else ""
+        path = inputs()[short].place.format(arm=arm, route=route)
+        if short == "dual_running":  # each kind of move has its own
+            path = "self_hosting" if arm == "self_hosted" else "api_use"
+            path += ".dual_running"
+        names = ("01_evidence", "05_self_hosting")
+        ledger = {row["name"]: row for name in names for row in self.chapters[name]["figures"]}
+        row = ledger.get(f"workloads.{workload}.{path}") or ledger.get(path)
+        return None if row is None else Figure(**{**row, "distribution": "fixed"})
+
+
+def volume_note(row: Mapping[str, Any]) -> str:
+    """How the volume and the requests of a row are graded. row: of `workloads` or `fleets`."""
+    requests = "simulated from published figures" if row["traffic"] == "simulated" else "measured"
+    return f"volume: {row['volume_grade']} · requests: {requests}"
+
+
+def read_facts(chapter: Chapter, names: Iterable[str] = ()) -> Facts:
+    """The facts that a chapter goes on from: all earlier chapters, or those named.
+
+    All of them come with the change against the previous run, where the run has kept one.
+    """
+    compared = ("diff",) if not names and (chapter.run / "results" / "diff.json").is_file() else ()
+    asked = (*(names or BEFORE_MEMO), *compared)
+    return facts_of(chapter.study, {name: chapter.read(name) for name in asked})
+
+
+def facts_of(study: Study, chapters: Mapping[str, Mapping[str, Any]]) -> Facts:
+    """The facts of a study file and its results, with what a log measured in place of what the file
+    assumes, where the results hold chapter 01."""
+    if "01_evidence" in chapters:
+        assessed = restored(chapters["01_evidence"]["study"])
+        study = study.model_copy(update={"workloads": assessed.workloads})
+    return Facts(study, chapters)

@@ -1,0 +1,196 @@
+"""How does a reader of the memo ask what if? Sliders that work in an attachment, from a grid.
+
+Every setting that the sliders can reach is worked out beforehand by the function behind the
+analyst's panel, so that nothing is computed, interpolated or fetched where the memo is read.
+Without scripts the base case stands there as text; on paper nothing does.
+"""
+
+import json
+from collections.abc import Sequence
+from html import escape
+from itertools import product
+from typing import Any
+
+from llmstudy import io
+from llmstudy.answer import BASE, Changes, Outcome, Prepared, answer
+from llmstudy.memo.script import SCRIPT
+from llmstudy.tables import named
+from llmstudy.text import share, signed_usd, span, usd
+
+VOLUMES = (0.25, 0.5, 1.0, 2.0, 4.0, 10.0)
+"""Volumes of the sliders, over today's."""
+
+GPU_PRICES = (0.5, 0.75, 1.0, 1.5)
+"""Prices of a GPU hour on demand, over today's."""
+
+MARGIN_STEPS = (-0.02, -0.01, 0.0, 0.02, 0.05)
+"""Steps of the quality margin; those that would leave a workload none are left out."""
+
+_NAMES = ("volume", "gpu_price", "margin")
+
+
+def grid(base: Prepared) -> list[Changes]:
+    """Every setting that the sliders can reach, the last lever fastest."""
+    return [
+        Changes(volume=volume, gpu_price=price, margin=margin)
+        for volume, price, margin in product(VOLUMES, GPU_PRICES, margins(base))
+    ]
+
+
+def margins(base: Prepared) -> tuple[float, ...]:
+    """The steps that leave every workload a quality margin between nothing and all."""
+    stated = [workload.quality.margin.value for workload in base.study.workloads.values()]
+    fits = [step for step in MARGIN_STEPS if min(stated) + step > 1e-9 and max(stated) + step < 1]
+    return tuple(fits)
+
+
+def what_if_html(base: Prepared) -> str:
+    """The sliders, their grid and the base case, as one piece of HTML that needs nothing else."""
+    outcomes = [answer(base, changes) for changes in grid(base)]
+    at_base = next(found for found in outcomes if found.changes == BASE)
+    text = embedded(grid_data(base, outcomes, at_base))
+    rows = "".join(_row(name, cells) for name, cells in _cells(at_base, at_base).items())
+    sliders = "".join(_slider(base, name) for name in _NAMES)
+    return (
+        f'<section id="what-if" class="what-if" aria-label="What if">{_STYLE}<h3>What if</h3>'
+        f'<div class="what-if-levers" hidden>{sliders}'
+        '<button type="button">Back to the base case</button></div>'
+        f'<p class="what-if-said" aria-live="polite">{escape(_said(at_base, at_base))}</p>'
+        f'<div class="table" role="region" tabindex="0" aria-label="{_CAPTION}">'
+        f"<table><caption>{_CAPTION}</caption><thead><tr>{_HEAD}</tr></thead>"
+        f"<tbody>{rows}</tbody></table></div>"
+        f"<p><small>{_NOTE}</small></p>"
+        f'<script type="application/json">{text}</script><script>{SCRIPT}</script></section>'
+    )
+
+
+def embedded(data: dict[str, Any]) -> str:
+    """JSON that can stand within a script element, whatever the names in it are.
+
+    >>> embedded({"text": ["<!--<script>"]})
+    '{"text":["\\\\u003c!--\\\\u003cscript>"]}'
+    """
+    plain = io.plain(data)
+    return json.dumps(plain, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def grid_data(base: Prepared, outcomes: Sequence[Outcome], at_base: Outcome) -> dict[str, Any]:
+    """What the script reads: the values of each lever, where the base stands, and each setting's
+    sentence and cells. Equal texts stand once: `text` holds them, and `rows` their places."""
+    values = {"volume": VOLUMES, "gpu_price": GPU_PRICES, "margin": margins(base)}
+    places: dict[str, int] = {}
+
+    def place(text: str) -> int:
+        return places.setdefault(text, len(places))
+
+    rows = [
+        [
+            place(_said(found, at_base)),
+            *(place(text) for cells in _cells(found, at_base).values() for text in cells),
+        ]
+        for found in outcomes
+    ]
+    return {
+        "values": [[_value(name, x) for x in values[name]] for name in _NAMES],
+        "base": [values[name].index(getattr(BASE, name)) for name in _NAMES],
+        "text": list(places),
+        "rows": rows,
+    }
+
+
+# --- words --------------------------------------------------------------------------------------
+
+_HEAD = "".join(
+    f'<th scope="col">{head}</th>'
+    for head in (
+        "Workload",
+        "Verdict",
+        "Best move",
+        "Saving (80 % range)",
+        "Against base",
+        "Chance",
+        "Best fleet saves",
+    )
+)
+
+_CAPTION = "Each workload at these settings"
+
+_NOTE = (
+    "Volume and margin are those of every workload, the price is that of a GPU hour on demand; all "
+    "else is as in the study. Every setting was worked out with the memo."
+)
+
+_LABELS = {
+    "volume": "Volume",
+    "gpu_price": "GPU price",
+    "margin": "Quality margin",
+}
+
+
+def _value(name: str, x: float) -> str:
+    if x == getattr(BASE, name):
+        return "base case"
+    return f"{100 * x:+g} points" if name == "margin" else f"{x:g} times"
+
+
+def _said(found: Outcome, at_base: Outcome) -> str:
+    turned, overall = found.turned(at_base), named("overall", found.overall)
+    cost = f"staying costs {usd(found.stay_month_usd)} in the first month"
+    if found.changes == BASE:
+        return f"Base case. {overall}; {cost}."
+    said = f"Changed against base: {', '.join(turned)}" if turned else "No verdict changes"
+    return f"{overall}; {cost} (base {usd(at_base.stay_month_usd)}). {said}."
+
+
+def _cells(found: Outcome, at_base: Outcome) -> dict[str, tuple[str, ...]]:
+    """Workload -> verdict, best move, saving with its range, difference to the base, chance, and
+    what the best fleet saves: the one that a GPU's price moves."""
+    cells: dict[str, tuple[str, ...]] = {}
+    for name, workload in found.workloads.items():
+        best = workload.best
+        if best is None or not workload.routes:
+            cells[name] = (workload.course, "none", "", "", "", "")
+            continue
+        saved, before = best.saving_usd, at_base.workloads[name].of(best.route)
+        own = [r for r in workload.routes if r.arm == "self_hosted" and not r.stays]
+        fleets = [route.saving_usd["p50"] for route in own]
+        less = saved["p50"] - (before.saving_usd["p50"] if before else 0.0)
+        cells[name] = (
+            workload.course,
+            best.route,
+            f"{usd(saved['p50'])} ({span(saved['p10'], saved['p90'], usd)})",
+            signed_usd(less),
+            share(best.p_cheaper),
+            usd(max(fleets)) if fleets else "no fleet",
+        )
+    return cells
+
+
+def _row(name: str, cells: Sequence[str]) -> str:
+    tds = "".join(f"<td>{escape(text)}</td>" for text in cells)
+    return f'<tr><th scope="row">{escape(name)}</th>{tds}</tr>'
+
+
+def _slider(base: Prepared, name: str) -> str:
+    values = {"volume": VOLUMES, "gpu_price": GPU_PRICES, "margin": margins(base)}[name]
+    at, key = values.index(getattr(BASE, name)), f"what-if-{name}"
+    left = 100 * at / max(len(values) - 1, 1)
+    return (
+        f'<div class="what-if-lever"><label for="{key}">{_LABELS[name]}</label>'
+        f'<span class="what-if-track"><input type="range" id="{key}" min="0" '
+        f'max="{len(values) - 1}" step="1" value="{at}" aria-valuetext="base case">'
+        f'<span class="what-if-base" style="left:{left:.1f}%" aria-hidden="true">base</span></span>'
+        f'<output for="{key}">base case</output></div>'
+    )
+
+
+_STYLE = """<style>
+.what-if-lever { display: grid; grid-template-columns: 9rem 1fr 7rem; gap: .2rem 1rem;
+  align-items: start; margin: .3rem 0 }
+.what-if-track { position: relative; display: block; padding-bottom: 1.1rem }
+.what-if-track input { width: 100%; margin: 0 }
+.what-if-base { position: absolute; bottom: 0; transform: translateX(-50%); font-size: .75rem }
+.what-if-lever output { font-variant-numeric: tabular-nums }
+.what-if-levers[hidden] { display: none }
+@media print { .what-if { display: none } }
+</style>"""

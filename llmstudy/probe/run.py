@@ -1,0 +1,376 @@
+"""What is known of one request, which latencies follow from it, and where does a run live on disk?
+
+A sample is one row: the times at which things happened to one logical request, its retries within,
+and what the server said about it. Nothing derived is stored: `with_metrics` derives it, by the
+dictionary in `llmstudy.measures.latency`, for our own runs and for imported ones alike.
+
+A run is a folder: `run.json` holds the facts, `samples.jsonl` one line per finished request,
+appended and flushed as it finishes. A killed run keeps every finished request: the facts are
+written before the first request, and again at the end.
+
+The facts of a run, None where not known:
+
+- `schema_version` "1"; `tool` {name, version}; `started_at` (ISO, UTC); `ended` ("complete",
+  "running", `AT_SPEND_CAP`, or why it stopped);
+- `endpoint` {base_url, model, api, body, header_names, drop (fields left out of the requests; no
+  such key where there are none), engine, engine_version};
+- `load` {process ("poisson", "gamma", "constant", "replay", "ramp", "closed"), rate_per_s,
+  burstiness, concurrency (workers in closed loop, cap in open loop), n (requests measured),
+  warmup_n (those before them), seed, time_scale};
+- `lengths` {source ("fixed" or the log's name), input_tokens, output_tokens (means asked for),
+  shared_prefix_share (of the input tokens)};
+- `client` {wall_s, cpu_share (of one core), loop_lag_p50_s, loop_lag_p99_s, loop_lag_max_s,
+  first_failure (what the server said of it, without the key)};
+- `connection` {dns_s, tcp_s, tls_s, served_model, fingerprint, input_tokens, output_tokens,
+  streamed} of the two requests before the load; `resumed`: whether the run was killed in between;
+- `serving` {model (its own name, where the endpoint's is an alias), gpu, gpus, tensor_parallel,
+  precision, kv_dtype, prefix_caching, weights ("real", "dummy"), flags, driver, ...};
+- `server_counters`: what the server's own counters grew by during the run, by metric name;
+- `spend` {estimated_usd, cap_usd, spent_usd};
+- `notes`, in sentences; of an imported run: `published` [{name, statistic, value, unit}], the
+  tool's own figures, and `clock` ("monotonic", "wall", or "per request": each sample begins at 0).
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from math import isfinite, nan
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TextIO
+
+import numpy as np
+import pandas as pd
+
+from llmstudy import io
+from llmstudy.figure import FloatArray
+
+Phase = Literal["warmup", "measure"]
+
+
+@dataclass
+class Sample:
+    """One logical request. Times are seconds since the run began, on one monotonic clock.
+
+    None means not known, or that it never happened. A time of a chunk is that of its arrival,
+    taken before it is parsed. In closed loop nothing was scheduled: `scheduled_s` equals
+    `dispatched_s`.
+    """
+
+    index: int
+    """Place in the schedule: the same index of two runs of one plan is the same request."""
+    phase: Phase
+    scheduled_s: float
+    dispatched_s: float
+    """When the first attempt left our own queue."""
+    headers_s: float | None = None
+    first_reasoning_s: float | None = None
+    content_times_s: list[float] = field(default_factory=list)
+    """Arrival of every chunk with answer text or token ids, in order; NaN for those in between of
+    which an importer knows only that they were."""
+    content_tokens: list[int] | None = None
+    """Answer tokens in each of those chunks, where the server counts as it goes."""
+    done_s: float | None = None
+    """End of the stream, or the moment of failure."""
+
+    ok: bool = False
+    error: str | None = None
+    """Why it failed, in one word that can be counted: `timeout`, `http_500`, `rate_limited`,
+    `connection`, `cut`, `malformed`, `server_error`, `empty`, `filtered`; `cancelled` by the tool
+    itself."""
+    http_status: int | None = None
+    attempts: int = 1
+    retry_wait_s: float = 0.0
+    """Waited before further attempts, by the server's Retry-After or our own back-off."""
+    finish_reason: str | None = None
+
+    asked_input_tokens: int | None = None
+    asked_output_tokens: int | None = None
+    input_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    """Token counts are the server's. `output_tokens` includes `reasoning_tokens`."""
+
+    dns_s: float | None = None
+    tcp_s: float | None = None
+    tls_s: float | None = None
+    """Opening the connection: name look-up, TCP, TLS; None on one that was used before."""
+    server_queue_s: float | None = None
+    server_prefill_s: float | None = None
+    """Waiting at the server, and from its scheduling to the first token, as the server says."""
+    server_processing_s: float | None = None
+    """Processing as the provider's header says."""
+
+    served_model: str | None = None
+    fingerprint: str | None = None
+    prefix_group: int | None = None
+    """Requests of one group share a prefix on purpose; None: the prompt is unique."""
+    cost_usd: float | None = None
+
+
+TOGETHER_S = 0.0002
+"""Chunks so close came together: no engine writes 5,000 chunks a second into one answer, but what
+waited in a buffer comes in one read, or in several at once."""
+
+TOGETHER_SHARE = 0.1
+"""Of an answer's gaps that lie within one delivery, beyond which they are not those of tokens."""
+
+FIRST_SHARE = 0.2
+"""Of an answer's chunks that came with its first one, beyond which its beginning was held back."""
+
+BUFFERED_SHARE = 0.05
+"""Of the answers that may be buffered and pass for chance; of a p95, all that may be unknown."""
+
+TOKENS_PER_CHUNK = 1.2
+"""In the mean of an answer, beyond which the gap between two chunks is not that of two tokens. One
+token more than chunks is let pass: the last one has no text."""
+
+COLUMNS = [f.name for f in fields(Sample)]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Samples of one load, with what is known of how they came about.
+
+    samples: one row per request in the columns of `Sample`, by index. facts: see `record`.
+    """
+
+    samples: pd.DataFrame
+    facts: dict[str, Any]
+
+    @property
+    def measured(self) -> pd.DataFrame:
+        """The samples that count: those after the warm-up."""
+        return self.samples[self.samples["phase"] == "measure"].reset_index(drop=True)
+
+
+def table(samples: Sequence[Sample]) -> pd.DataFrame:
+    """Samples as a table, in the columns of `Sample`, by index.
+
+    >>> table([Sample(1, "measure", 0.5, 0.5), Sample(0, "measure", 0.0, 0.0)])["index"].tolist()
+    [0, 1]
+    """
+    rows = [vars(sample) for sample in samples]
+    frame = pd.DataFrame(rows, columns=COLUMNS)
+    optional = [f.name for f in fields(Sample) if f.type in (float | None, int | None)]
+    frame[optional] = frame[optional].astype(float)
+    return frame.astype({"ok": bool}).sort_values("index", ignore_index=True, kind="stable")
+
+
+def with_metrics(samples: pd.DataFrame) -> pd.DataFrame:
+    """Samples with the latencies that follow from their times.
+
+    samples: columns of `Sample`. Added, in seconds, null where undefined: ttft_s, tpot_s, e2e_s,
+    reasoning_ttft_s, client_queue_s (scheduled to dispatched); failures keep what was observed, and
+    it is for the statistics to count them as +inf. `answer_tokens`: the server's output tokens less
+    its reasoning tokens, null where it gave no count; a server that reasons and does not say how
+    much leaves it null too. `buffered`: an answer of several tokens that came in one piece, or with
+    its beginning held back: it has no pace, and its tpot_s is null. `has_gaps`: its gaps are those
+    between tokens. Where more than `BUFFERED_SHARE` are buffered, the others' pace is not that of
+    the endpoint: none has a tpot_s or gaps.
+
+    >>> one = Sample(0, "measure", 1.0, 1.1, content_times_s=[1.5, 1.6, 1.9], ok=True)
+    >>> one.output_tokens, one.reasoning_tokens = 3, 0
+    >>> found = with_metrics(table([one])).iloc[0]
+    >>> [round(float(found[x]), 3) for x in ("ttft_s", "tpot_s", "e2e_s", "client_queue_s")]
+    [0.5, 0.2, 0.9, 0.1]
+    """
+    times = samples["content_times_s"]
+    first = times.map(lambda t: t[0] if t else np.nan).astype(float)
+    last = times.map(lambda t: t[-1] if t else np.nan).astype(float)
+    reasoned = samples["reasoning_tokens"]
+    silent = samples["first_reasoning_s"].notna() & ~(reasoned > 0)
+    answer = (samples["output_tokens"] - reasoned.fillna(0)).where(~silent)
+    columns = (times, samples["content_tokens"], answer, samples["dispatched_s"])
+    paces = [_pace(*row) for row in zip(*columns, strict=True)]
+    pace = pd.DataFrame(paces, columns=_Pace._fields, index=samples.index).astype(
+        {"tokens_after": float, "buffered": bool, "has_gaps": bool}
+    )
+    several = samples["ok"] & ((answer >= 2) | (times.map(len) >= 2))
+    if pace["buffered"][several].mean() > BUFFERED_SHARE:
+        pace["tokens_after"], pace["has_gaps"] = np.nan, False
+    start = samples["scheduled_s"]
+    return samples.assign(
+        answer_tokens=answer,
+        ttft_s=first - start,
+        tpot_s=((last - first) / pace["tokens_after"]).where(~pace["buffered"]),
+        e2e_s=last - start,
+        reasoning_ttft_s=samples["first_reasoning_s"] - start,
+        client_queue_s=samples["dispatched_s"] - start,
+        buffered=pace["buffered"],
+        has_gaps=pace["has_gaps"],
+    )
+
+
+class _Pace(NamedTuple):
+    """tokens_after: those that came after the first delivery, NaN where that is not known."""
+
+    tokens_after: float
+    buffered: bool
+    has_gaps: bool
+
+
+def _pace(
+    times_s: list[float], tokens: list[int] | None, answer_tokens: float, sent_s: float
+) -> _Pace:
+    """How the chunks of one answer came.
+
+    A server that sends several tokens in a chunk and counts them at the end alone leaves open how
+    many were in the first: as many as in the others, where there are ten or more.
+    """
+    n = len(times_s)
+    if n < 2:
+        return _Pace(np.nan, answer_tokens >= 2, False)
+    together = np.diff(times_s) <= TOGETHER_S
+    with_first = n - 1 if together.all() else int(together.argmin())
+    # as many in little time at the end come over a slow line from a buffer
+    at_the_end = times_s[-1] - times_s[0] < TOGETHER_SHARE * (times_s[-1] - sent_s)
+    buffered = with_first > FIRST_SHARE * (n - 1) or (at_the_end and together.mean() > 0.5)
+    # where only the first and the last are known, those between are taken for one token each
+    single = not answer_tokens > TOKENS_PER_CHUNK * n + 1 or np.isnan(times_s).any()
+    if isinstance(tokens, list):
+        first_tokens: float = sum(tokens[: with_first + 1])
+    else:
+        first_tokens = (with_first + 1) * (
+            1 if single else answer_tokens / n if n >= 10 else np.nan
+        )
+    after = answer_tokens - first_tokens
+    has_gaps = not buffered and single and together.mean() <= TOGETHER_SHARE
+    return _Pace(after if after > 0 else np.nan, bool(buffered), bool(has_gaps))
+
+
+def gaps_s(samples: pd.DataFrame) -> list[FloatArray]:
+    """ITL of each request: the gaps between its content chunks, none of those that have no ITL.
+
+    samples: as `with_metrics` returns them. An imported request of which only the first and last
+    chunk are known has NaN between: no gap.
+    """
+    return [
+        np.diff(times) if fine else np.empty(0)
+        for times, fine in zip(
+            samples["content_times_s"], samples["ok"] & samples["has_gaps"], strict=True
+        )
+    ]
+
+
+def chunk_gaps_s(samples: pd.DataFrame) -> FloatArray:
+    """ITL: the gaps between content chunks of the requests that succeeded, pooled. Shape (n,).
+
+    samples: columns of `Sample`.
+
+    >>> one = Sample(0, "measure", 0.0, 0.0, content_times_s=[0.5, 0.75, 1.5], ok=True)
+    >>> chunk_gaps_s(table([one])).tolist()
+    [0.25, 0.75]
+    """
+    pooled = np.concatenate([*gaps_s(with_metrics(samples)), np.empty(0)])
+    return np.asarray(pooled[~np.isnan(pooled)])
+
+
+FACTS, SAMPLES = "run.json", "samples.jsonl"
+
+PER_REQUEST = "per request"
+"""The clock of an imported run that does not say when its requests were sent: each begins at 0."""
+
+AT_SPEND_CAP = "stopped: another request could pass the spend cap"
+"""How a run ends that is whole but for the requests there was no money for."""
+
+
+class Recording:
+    """The open folder of a run: samples are appended to it, facts replaced in it."""
+
+    def __init__(self, folder: Path, lines: TextIO) -> None:
+        self.folder = folder
+        self._lines = lines
+
+    def append(self, sample: Sample) -> None:
+        """Writes one finished request; it survives the death of this process."""
+        times = [_cell(time) for time in sample.content_times_s]
+        row = {**vars(sample), "content_times_s": times}
+        self._lines.write(json.dumps(row, separators=(",", ":"), allow_nan=False) + "\n")
+        self._lines.flush()
+
+    def state(self, facts: Mapping[str, Any]) -> None:
+        """Replaces the facts, whole or not at all."""
+        restate(self.folder, facts)
+
+
+def restate(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Replaces the facts of a run's folder, whole or not at all."""
+    draft = folder / f".{FACTS}.partial"
+    draft.write_text(io.dumps(dict(facts)), encoding="utf-8")
+    os.replace(draft, folder / FACTS)
+
+
+@contextmanager
+def recording(folder: Path, facts: Mapping[str, Any], resume: bool = False) -> Iterator[Recording]:
+    """Opens a run's folder for writing; its facts are there before the first request.
+
+    Raises: ValueError if the folder holds a run already and is not to be resumed.
+    """
+    if (folder / FACTS).exists() and not resume:
+        raise ValueError(f"{folder} holds a run already: name another folder, or resume it")
+    folder.mkdir(parents=True, exist_ok=True)
+    if resume:
+        _end_last_line(folder / SAMPLES)
+    with (folder / SAMPLES).open("a", encoding="utf-8") as lines:
+        opened = Recording(folder, lines)
+        opened.state(facts)
+        yield opened
+
+
+def read(folder: Path) -> Run:
+    """A run from its folder. A last line cut short by a kill is left out.
+
+    Raises: ValueError that names the file and line where it is no run of ours.
+    """
+    facts, samples = read_samples(folder)
+    return Run(table(samples), facts)
+
+
+def read_samples(folder: Path) -> tuple[dict[str, Any], list[Sample]]:
+    """The facts and samples of a run's folder, as `read`."""
+    facts_file, lines_file = folder / FACTS, folder / SAMPLES
+    if not facts_file.exists():
+        raise ValueError(f"{folder} holds no probe run: it has no {FACTS}")
+    try:
+        facts = json.loads(facts_file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{facts_file}: {error}") from error
+    samples = []
+    for number, line in enumerate(lines_file.read_text(encoding="utf-8").splitlines(True), start=1):
+        if not line.endswith("\n"):
+            break
+        try:
+            row = json.loads(line)
+            row["content_times_s"] = [nan if t is None else t for t in row["content_times_s"]]
+            samples.append(Sample(**row))
+        except (ValueError, TypeError, KeyError) as error:
+            known = ", ".join(field.name for field in fields(Sample))
+            raise ValueError(
+                f"{lines_file}:{number} is no sample: {error}. Its keys must be {known}"
+            ) from error
+    return facts, samples
+
+
+def _end_last_line(file: Path) -> None:
+    """Drops a line that a kill cut short, so that the next begins at its own start."""
+    if not file.exists():
+        return
+    text = file.read_bytes()
+    whole = text[: text.rfind(b"\n") + 1]
+    if whole != text:
+        file.write_bytes(whole)
+
+
+def write(folder: Path, run: Run) -> None:
+    """Keeps a run that was made or imported elsewhere. Raises: ValueError if the folder has one."""
+    with recording(folder, run.facts) as opened:
+        for row in run.samples.to_dict("records"):
+            opened.append(Sample(**{str(name): _cell(value) for name, value in row.items()}))
+
+
+def _cell(value: Any) -> Any:
+    """None for NaN and infinity, which JSON does not have."""
+    return None if isinstance(value, float) and not isfinite(value) else value

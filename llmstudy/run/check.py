@@ -1,0 +1,292 @@
+"""Has anything happened since the study was made that somebody must act on? Asked by CI.
+
+Three things: a trigger has fired, the month's bill has passed the budget, or the evidence that the
+study rests on has gone stale. Triggers and bill are judged on the day that is asked about, with
+that day's prices and contracts; what the study took for granted is judged by whether it still held.
+What a log shows week by week fires a trigger once it has held for as long as the study asks.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from llmstudy import io
+from llmstudy.answer import Outcome, answer, prepare
+from llmstudy.chapters.all import measured
+from llmstudy.compare.diff import (
+    Run,
+    amount_said,
+    amounts_of,
+    compared,
+    headline_of,
+    uncounted_looks,
+)
+from llmstudy.decide.current_models import cheaper_models
+from llmstudy.decide.triggers.today import trigger_rows
+from llmstudy.evidence.case import Case, permissions
+from llmstudy.evidence.findings import findings_of, rate_figures
+from llmstudy.io import run_inputs
+from llmstudy.prices import Finding
+from llmstudy.simulate.inputs import month_by_workload
+from llmstudy.study import Study
+from llmstudy.study.fields import LAST_DAY
+from llmstudy.text import signed_usd
+
+NOTHING, ACT, STALE = 0, 3, 4
+"""Exit codes. Stale evidence wins: what a trigger says on it cannot be relied on."""
+
+_ORDER = ("fired", "pending", "armed", "unknown", "not_applicable")
+
+
+@dataclass(frozen=True)
+class Stale:
+    """Evidence that must not be used any more, or that is not what the last run used."""
+
+    what: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The month's bill of today's routes against the study's limit. usd."""
+
+    month_usd: float
+    limit_usd: float
+
+    @property
+    def exceeded(self) -> bool:
+        """Whether the bill lies above the limit."""
+        return self.month_usd > self.limit_usd
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The number that leads the memo, in the last run and recomputed on the inputs of the day.
+
+    then, now: {kind, p10, p50, p90}, usd over the horizon, or None where it cannot be stated.
+    moved_usd: from the one median to the other, in the amount that leads; None, with the reason in
+    `why_not`, where they cannot be compared.
+    """
+
+    then: Mapping[str, Any] | None
+    now: Mapping[str, Any] | None
+    moved_usd: float | None
+    why_not: str
+
+    @property
+    def sentence(self) -> str:
+        """The move, for a person."""
+        if self.moved_usd is None:
+            return f"The headline is not compared: {self.why_not}."
+        then, now = amount_said(self.then), amount_said(self.now)
+        if then == now:
+            return f"The headline has not moved: {now}."
+        by = signed_usd(self.moved_usd)
+        return f"The headline moves by {by}: {then} in the last run, {now} now."
+
+
+@dataclass(frozen=True)
+class Last:
+    """The last run: what it was made of, and the run in full or why it cannot be read."""
+
+    made_of: Mapping[str, Any]
+    run: Run | None
+    why_not: str = ""
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What a check found. triggers: rows of `triggers.Trigger` with `name`, fired ones first.
+
+    headline: None where there is no run to compare with.
+    """
+
+    study: str
+    on: date
+    triggers: tuple[Mapping[str, Any], ...]
+    budget: Budget
+    stale: tuple[Stale, ...]
+    warnings: tuple[str, ...]
+    headline: Headline | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """4: evidence is stale. 3: a trigger fired or the budget is exceeded. 0: neither."""
+        fired = any(row["status"] == "fired" for row in self.triggers)
+        return STALE if self.stale else ACT if fired or self.budget.exceeded else NOTHING
+
+    def row(self) -> dict[str, Any]:
+        """The result as JSON holds it."""
+        budget = {"month_usd": self.budget.month_usd, "limit_usd": self.budget.limit_usd}
+        return {
+            "exit_code": self.exit_code,
+            "study": self.study,
+            "on": self.on,
+            "triggers": self.triggers,
+            "budget": budget | {"exceeded": self.budget.exceeded},
+            "stale": self.stale,
+            "warnings": self.warnings,
+            "headline": self.headline,
+        }
+
+
+def on_day(study: Study, day: date) -> Study:
+    """The study as it stands on a day, without the routes that no workload names.
+
+    Raises: ValueError if the day lies before the study's own, or beyond `fields.LAST_DAY`.
+    """
+    if day > LAST_DAY:
+        raise ValueError(f"{study.study} cannot be checked on {day}: give a day up to {LAST_DAY}.")
+    if day < study.as_of:
+        raise ValueError(
+            f"{study.study} is as of {study.as_of}, so it cannot be checked on {day}: "
+            "give that day or a later one."
+        )
+    used = {name for workload in study.workloads.values() for name in workload.routes}
+    routes = {name: route for name, route in study.routes.items() if name in used}
+    return study.model_copy(update={"routes": routes, "as_of": day})
+
+
+def check(study: Study, case: Case, last: Last | None, made_of: Mapping[str, Any]) -> CheckResult:
+    """Everything that has happened to a study up to the day of its case.
+
+    case: `on_day(study, day)` opened, with the log that is to be judged. last: the run to compare
+    with, None without any. made_of: what a run would be made of now.
+    """
+    made, on = on_day(study, study.as_of), case.study.as_of
+    results = measured(case)
+    # of chapter 06 only what needs no draws
+    crossing = {"06_crossover": io.plain({"permissions": permissions(case.study)})}
+    rows = io.plain(trigger_rows(case, {**results, **crossing}), "triggers")
+    findings = findings_of(case.study)
+    no_run = f"There is no run of {study.study} to compare with: its inputs may have changed."
+    changed = [*changes(last.made_of, made_of), *judged_again(last, study)] if last else []
+    bills = month_by_workload(case.study, results["02_cost"], results["05_self_hosting"])
+    return CheckResult(
+        study=study.study,
+        on=on,
+        triggers=tuple(sorted(rows, key=lambda row: _ORDER.index(row["status"]))),
+        budget=Budget(float(sum(bills.values())), study.thresholds.month_budget.value),
+        stale=(*stale_evidence(made, on, findings), *changed),
+        warnings=(
+            *_warnings(case, results),
+            *cheaper_models(case, results["02_cost"]["bills"]),
+            *(f.sentence for f in findings if f.severity == "warning"),
+            *([] if last else [no_run]),
+        ),
+        headline=headline(last, case, results) if last else None,
+    )
+
+
+# --- the headline ---------------------------------------------------------------------------
+
+
+def headline(last: Last, case: Case, results: Mapping[str, Mapping[str, Any]]) -> Headline:
+    """The last run's headline against the same number on the case's own inputs.
+
+    results: of chapters 02 to 05.
+    """
+    if last.run is None:
+        return Headline(None, None, None, f"the last run cannot be read ({last.why_not})")
+    return moved_headline(last.run, answer(prepare(case, results)))
+
+
+def moved_headline(then: Run, now: Outcome) -> Headline:
+    """A run's headline and today's, and how far one is from the other.
+
+    Where the two lead with different amounts they are compared in the one that leads first, which
+    counts as 0 where it is not there.
+    """
+    before, after = headline_of(then), now.headline
+    if before is None:
+        return Headline(None, after, None, "the last run could not bill every workload")
+    if after is None:
+        said = f"no bill is known of {', '.join(now.unbilled)} any more"
+        return Headline(before, None, None, said)
+    _, was, is_ = compared(amounts_of(then), now.amounts)
+    return Headline(before, after, is_ - was, "")
+
+
+# --- the age of the evidence ----------------------------------------------------------------
+
+
+def stale_evidence(study: Study, on: date, findings: Iterable[Finding]) -> list[Stale]:
+    """What the study took for granted at its own day and no longer holds on the day `on`.
+
+    Figures whose `expires` has come, prices found stale, and contracts that have run out since.
+    findings: `findings.findings_of` at the day `on`.
+    """
+    return [
+        *_expired(study, on),
+        *(Stale(f.subject, f.sentence) for f in findings if f.severity == "stale"),
+        *_lapsed(study, on),
+    ]
+
+
+def _expired(study: Study, on: date) -> list[Stale]:
+    figures = {**study.figures(), **rate_figures(study)}
+    # the rates of a route expire together: one sentence for the three
+    ends = {
+        name.partition(".price.")[0] + (".price" if ".price." in name else ""): figure.expires
+        for name, figure in figures.items()
+        if figure.expires is not None and figure.expires <= on
+    }
+    return [
+        Stale(name, f"{name} expired on {day}: renew it, set as_of to {on} and run again.")
+        for name, day in ends.items()
+    ]
+
+
+def _lapsed(study: Study, on: date) -> list[Stale]:
+    return [
+        Stale(
+            f"routes.{name}.contracts.{contract.kind}",
+            f"the {contract.kind} of {name} ended on {contract.valid_until}: "
+            "renew it, or move what rests on it.",
+        )
+        for name, route in study.routes.items()
+        for contract in route.contracts
+        if study.as_of <= contract.valid_until < on
+    ]
+
+
+def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Stale]:
+    """What differs between the inputs of a run and today's, one by one.
+
+    Study file, log, tables in data/, notebooks, code, lock and version of the package.
+    then, now: `run.provenance.made_of`, or as much of it as is to be compared: what only one of
+    them tells (an older run knows nothing of its log) is left out.
+
+    >>> [found] = changes({"package": "0.1.0", "data_sha256": {"a.csv": "1f"}},
+    ...                   {"package": "0.1.0", "data_sha256": {"a.csv": "2e"}})
+    >>> found.sentence
+    'data/a.csv has changed since the last run: run again.'
+    """
+    told = then.keys() & now.keys()
+    before, after = (run_inputs({key: made[key] for key in told}) for made in (then, now))
+    return [
+        Stale(what, f"{what} has changed since the last run: run again.")
+        for what in sorted(before.keys() | after.keys())
+        if before.get(what) != after.get(what)
+    ]
+
+
+def judged_again(last: Last, study: Study) -> list[Stale]:
+    """Own items that the study judges again, after the last run, and does not count."""
+    before = last.run.study if last.run else None
+    return [Stale("looks", sentence) for sentence in uncounted_looks(before, study)]
+
+
+# --- what is worth a word -------------------------------------------------------------------
+
+
+def _warnings(case: Case, results: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    said = [*case.traffic.set_aside, *case.traffic.warnings]
+    said += [
+        f"The bill leaves out {row['workload']}, whose route {row['route']} cannot be sized: "
+        f"{row['reason']}"
+        for row in results["05_self_hosting"]["failures"]
+        if case.study.workloads[row["workload"]].current_route == row["route"]
+    ]
+    return said

@@ -1,0 +1,169 @@
+"""How are many studies run at once, so that one that fails loses none of the others?
+
+With memos, a study is a `llmstudy run` in a process of its own: a worker of a cluster may be barred
+from starting the processes that notebooks need (Dask's are, by default), and a run that dies takes
+no worker with it. Without, the chapters' functions are called in the worker: the same figures, some
+ten times sooner, and nothing to open but the portfolio.
+"""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import joblib
+
+from llmstudy import io, paths
+from llmstudy.chapters.all import chapter_results
+from llmstudy.evidence.case import open_case
+from llmstudy.memo.context import BEFORE_MEMO, facts_of
+from llmstudy.run import leftovers
+from llmstudy.run.provenance import run_id
+from llmstudy.run.sweep.portfolio import Row, Totals, failed, row, totals
+from llmstudy.study import Study, StudyError, load
+
+
+@dataclass(frozen=True)
+class Portfolio:
+    """A finished sweep: its rows in the order of the files, and where they are kept.
+
+    paths: portfolio (the page), csv and json.
+    """
+
+    rows: tuple[Row, ...]
+    totals: Totals
+    paths: Mapping[str, Path]
+
+    @property
+    def failures(self) -> list[Row]:
+        """The studies that did not come to their end."""
+        return [row for row in self.rows if row.error]
+
+
+def planned(files: Iterable[str | Path]) -> dict[Path, Study]:
+    """The studies of these files, all of them checked before any is run.
+
+    Raises: StudyError with one line per fault of any file; of two studies with one name, too.
+
+    >>> [study.study for study in planned([paths.params("default.yaml")]).values()]
+    ['default']
+    """
+    found: dict[Path, Study] = {}
+    faults: list[str] = []
+    named: dict[str, str | Path] = {}
+    for given in files:
+        try:
+            study = load(given)
+        except StudyError as error:
+            faults += str(error).splitlines()
+            continue
+        if study.study in named:
+            faults.append(
+                f"{given}: its study is called {study.study}, as that of {named[study.study]} is: "
+                "name one of them otherwise."
+            )
+        named.setdefault(study.study, given)
+        found[paths.resolve(given).absolute()] = study
+    if faults:
+        raise StudyError("\n".join(faults))
+    if not found:
+        raise StudyError("No study to run: name at least one study file.")
+    return found
+
+
+def sweep(
+    files: Iterable[str | Path],
+    out: str | Path | None = None,
+    memos: bool = True,
+    n_jobs: int | None = None,
+) -> Portfolio:
+    """Runs many studies, some at once, and keeps them as one portfolio.
+
+    The portfolio appears whole as `out/portfolio-ID/`, beside the runs of its studies. The rows are
+    the same whatever the workers; a study that fails keeps its row, which then says why.
+
+    out: by default `outputs` in the current folder; on a cluster a folder that all workers share.
+    memos: whether every study becomes a full run with a memo. n_jobs: studies at once, as
+    `joblib.Parallel`; None means as the active `joblib.parallel_config` says, else 1.
+    Raises: StudyError as `planned`, OSError if nothing can be written; and then nothing is run.
+    """
+    studies = planned(files)
+    hashes = {s.study: hashlib.sha256(f.read_bytes()).hexdigest() for f, s in studies.items()}
+    named = f"portfolio-{run_id(datetime.now(UTC), {'studies_sha256': hashes})}"
+    home = Path(out or "outputs").absolute()
+    each = ((file, study, home if memos else None) for file, study in studies.items())
+    with _draft(home / named) as draft:  # fails before anybody waits
+        rows = tuple(joblib.Parallel(n_jobs=n_jobs)(joblib.delayed(_row)(*one) for one in each))
+        return _kept(rows, draft, home / named)
+
+
+@contextmanager
+def _draft(folder: Path) -> Iterator[Path]:
+    """What becomes a folder at the end, or else is gone."""
+    leftovers.clear(folder.parent, ".portfolio-*.partial")
+    draft = folder.with_name(f".{folder.name}.partial")
+    draft.mkdir(parents=True)
+    try:
+        with leftovers.locked(draft):
+            yield draft
+        draft.rename(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _kept(rows: tuple[Row, ...], draft: Path, folder: Path) -> Portfolio:
+    """Writes a portfolio to the draft of its folder."""
+    # here, because workers make no page: it takes long to import
+    from llmstudy.run.sweep import page
+
+    summed = totals(rows)
+    near = [replace(r, memo=r.memo and page.relative(Path(r.memo), folder)) for r in rows]
+    written = {
+        "portfolio": ("portfolio.html", page.html(near, summed)),
+        "csv": ("portfolio.csv", page.csv(near)),
+        "json": ("portfolio.json", io.dumps({"studies": near, "totals": summed})),
+    }
+    for name, text in written.values():
+        io.write(draft / name, text)
+    return Portfolio(rows, summed, {key: folder / name for key, (name, _) in written.items()})
+
+
+# ---- one study ----------------------------------------------------------------------------------
+
+
+def _row(file: Path, study: Study, home: Path | None) -> Row:
+    """One study in a worker. home: where its run goes; None for the figures alone."""
+    try:
+        if home is None:
+            return row(facts_of(study, chapter_results(open_case(study))))
+        memo = _run(file, home)
+        results = memo.parent / "results"
+        chapters = {
+            name: json.loads((results / f"{name}.json").read_text(encoding="utf-8"))
+            for name in BEFORE_MEMO
+        }
+        return row(facts_of(study, chapters), str(memo))
+    except ValueError as error:
+        return failed(study, str(error))
+    except Exception as error:  # one study's traceback must not take the other studies along
+        return failed(study, f"{type(error).__name__}: {error}")
+
+
+def _run(file: Path, home: Path) -> Path:
+    """`llmstudy run` of a study. Returns: its memo. Raises: ValueError with what it said."""
+    command = [sys.executable, "-m", "llmstudy", "run", str(file), "--out", str(home), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+    try:
+        said = json.loads(done.stdout)
+    except json.JSONDecodeError:  # it did not live to say anything
+        last = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
+        raise ValueError(f"Its run ended with exit code {done.returncode}: {last[0]}") from None
+    if done.returncode:
+        raise ValueError(" ".join(said["errors"]))
+    return Path(said["paths"]["memo"])

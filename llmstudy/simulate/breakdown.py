@@ -1,0 +1,306 @@
+"""Of what does a bill consist, and which change explains how much of the difference between two?
+
+Each line is an item of research cost.md 5.1 and 5.2 at its stated value, with the grade of the
+figure that decides it; what is paid once is spread over the horizon.
+
+From this month's bill to what staying costs over the horizon: a reader who multiplies the bill by
+the months finds less than the memo says. What lies between stands here part by part, so that the
+parts add up to the whole.
+
+Two answers differ in several items: each has a value in the first world and one in the second. A
+`value` gives the answer when the named items are taken from the second world and the rest from the
+first. `in_order` changes one item after another, as a reader would; `shapley` does not depend on
+the order. Both add up to the whole difference.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+from math import factorial
+from typing import Any
+
+import numpy as np
+
+from llmstudy.figure import Figure, least_certain
+from llmstudy.measures import cost
+from llmstudy.measures.cost import (
+    TokenPrice,
+    api_usd_per_request,
+    replica_month_usd,
+    usd_per_million_tokens,
+)
+from llmstudy.simulate import draws
+from llmstudy.simulate.bills import (
+    TODAY,
+    answer_tokens,
+    at_cutover,
+    discount,
+    dual_months,
+    fleet_unit,
+    month_usd,
+    of_today,
+    served_from,
+    staff_month_usd,
+    usd_per_request,
+    volumes,
+)
+from llmstudy.simulate.inputs import Market, figures_of, inputs, pair_inputs, todays_fleets
+from llmstudy.study import ApiRoute, Study
+
+
+def cost_items(study: Study, offers: Market, moves: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The first month of each workload on today's route and on the route of its move, item by item.
+
+    moves: workload -> route. Rows: workload, route, side (api or self_hosted), item, usd_month,
+    grade. Items of a side add up to its bill of the month, once-only costs spread over the horizon
+    included; a fleet's hold the whole team.
+    """
+    rows = []
+    for name, target in moves.items():
+        current = study.workloads[name].current_route
+        figures = figures_of(pair_inputs(study, offers, name, target))
+        d = draws.central(figures)
+        for route in (current, target):
+            offer = offers.offer(name, route)
+            if isinstance(offer, TokenPrice):
+                seen = of_today(d) if route == current else d
+                items = _of_an_api(offer, seen, _premium(study, route))
+                side = "api"
+            elif isinstance(offer, cost.Fleet):
+                items = _of_a_fleet(offer, d)
+                side = "self_hosted"
+            else:
+                continue
+            if route == target:
+                items |= _once(offer, d, study.months)
+            rows += [
+                {
+                    "workload": name,
+                    "route": route,
+                    "side": side,
+                    "item": item,
+                    "usd_month": float(np.asarray(usd).ravel()[0]),
+                    "grade": _grade(figures, decides, today=route == current),
+                }
+                for item, (usd, decides) in items.items()
+            ]
+    return rows
+
+
+Items = dict[str, tuple[Any, str]]
+"""Item -> usd a month, and the inputs whose grade it bears ("": a list price)."""
+
+
+def _grade(figures: Mapping[str, Figure], decide: str, today: bool) -> str:
+    """The grade of the least certain of the inputs that decide, of those that are uncertain."""
+    names = [TODAY + x if today and TODAY + x in figures else x for x in decide.split()]
+    grades = [figures[x].grade for x in names if x == names[0] or figures[x].uncertain]
+    return least_certain(grades) if grades else "published"
+
+
+def _premium(study: Study, route: str) -> float:
+    """What a route's region costs, as a factor that is in its prices already."""
+    spec = study.routes[route]
+    return (
+        spec.regional_premium.value if isinstance(spec, ApiRoute) and spec.regional_premium else 1
+    )
+
+
+def _of_an_api(price: TokenPrice, d: draws.Draws, premium: float) -> Items:
+    nothing = np.zeros(1)
+    prompts, answers = (
+        d["requests"]
+        * api_usd_per_request(
+            price, tokens_in, tokens_out, d["cached_input_share"], d["cache_write_share"]
+        )
+        for tokens_in, tokens_out in (
+            (d["input_tokens"] * d["tokenizer"], nothing),
+            (nothing, answer_tokens(d)),
+        )
+    )
+    repeated = d["retry_share"] * (prompts + answers)
+    forced = d[f"migration_{price.arm}"] / d[f"model_life_{price.arm}"]
+    for_region = (1 - 1 / premium) * (prompts + answers + repeated)
+    return {
+        "prompts, caching included": (prompts / premium, "input_tokens"),
+        "answers, reasoning included": (answers / premium, "output_tokens output_tokens_ratio"),
+        "retries": (repeated / premium, "retry_share"),
+        **({"regional premium": (for_region, "")} if premium > 1 else {}),
+        "tools and search": (d["requests"] * d["tool_usd"] / 1000, "tool_usd"),
+        "provisioned throughput": (d["provisioned"], "provisioned"),
+        "evaluation at updates": (d["api_evaluation"] / 12, "api_evaluation"),
+        "migrations at retirement": (forced, f"model_life_{price.arm}"),
+    }
+
+
+def _of_a_fleet(fleet: cost.Fleet, d: draws.Draws) -> Items:
+    carries, rent = (x.ravel() for x in fleet_unit(fleet, d, 1))
+    needed = np.ceil(d["requests"] / carries * (1 - 1e-12))
+    busy = d["requests"] / carries * d["target_utilisation"] / d["peak_to_mean"]
+    repeated = busy * d["retry_share"] / (1 + d["retry_share"])
+    bare = np.asarray(replica_month_usd(d["usd_per_gpu_hour"], fleet.gpus_per_replica, 0.0))
+    upkeep = d["upgrades"] * d["upgrade_usd"] / 12
+    return {
+        "GPU hours in use": ((busy - repeated) * bare, "usd_per_gpu_hour"),
+        "retries": (repeated * bare, "retry_share"),
+        "GPU hours idle": ((needed - busy) * bare, "peak_to_mean"),
+        "spare replicas": (np.asarray(fleet.spare * bare), "usd_per_gpu_hour"),
+        "staging": (d["staging_replicas"] * rent, "staging_replicas"),
+        "host, disk, network": ((needed + fleet.spare) * (rent - bare), "overhead_share"),
+        "observability": (d["observability"], "observability"),
+        "upgrades, evaluated": (upkeep, "upgrade_usd"),
+        "fine-tuning and labels": (d["fine_tuning"] / 12, "fine_tuning"),
+        "salaries": (d["fte"] * d["usd_per_fte_year"] / 12, "usd_per_fte_year"),
+        "on-call": (d["on_call"], "on_call"),
+        "security review": (d["security"] / 12, "security"),
+    }
+
+
+def _once(offer: cost.Offer, d: draws.Draws, months: int) -> Items:
+    requests = volumes(d, months)
+    first = at_cutover(month_usd(offer, d, requests, months), served_from(d))
+    return {
+        "migration, over the horizon": (d["moving_cost"] / months, "moving_cost"),
+        "dual running, over the horizon": (dual_months(d, months) * first / months, "ramp"),
+    }
+
+
+PARTS = {
+    "growth": ("growth",),
+    "scheduled": (),
+    "prompts": ("prompt_growth",),
+    "drift": ("drift_proprietary_api", "drift_hosted_open", "drift_gpu"),
+    "upkeep": (
+        *("api_evaluation", "provisioned", "tool_usd"),
+        *("migration_proprietary_api", "migration_hosted_open"),
+    ),
+    "discount": (),
+}
+"""What changes after this month, and the inputs that hold it. `scheduled`: announced prices;
+`discount`: later months are worth less."""
+
+_UNCHANGED = {"drift_proprietary_api": 1.0, "drift_hosted_open": 1.0, "drift_gpu": 1.0}
+"""The value of an input whose part is left out, where that is not 0."""
+
+
+def stay_parts(study: Study, offers: Market, month: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What staying costs over the horizon, part by part. month: `month_usd` of chapter 06.
+
+    `today` is this month's bill times the months; the parts between are each one's share of what
+    the stated values add (Shapley: no order of change is favoured); `spread` is what the middle of
+    the draws lies above the stated values, where ranges are wider upwards and prices jump.
+    Rows: part, usd; they sum to the median of the draws.
+    """
+    flat = month["today"] * study.months
+    adds = shapley(lambda parts: _stay_usd(study, offers, month, parts), list(PARTS))
+    between = {part: usd for part, usd in adds.items() if abs(usd) >= 0.5}
+    spread = month["horizon"]["p50"] - flat - sum(between.values())
+    rows = {"today": flat, **between, "spread": spread}
+    return [{"part": part, "usd": usd} for part, usd in rows.items()]
+
+
+def _stay_usd(
+    study: Study, offers: Market, month: Mapping[str, Any], parts: frozenset[str]
+) -> float:
+    """Bills over the horizon at the stated values, with what these parts change. usd."""
+    fleets = todays_fleets(study) & set(month["today_by_workload"])
+    rate = study.discount_rate.value if "discount" in parts else 0.0
+    worth = discount({"discount_rate": np.array([rate])}, study.months)
+    total, team = 0.0, 0.0
+    for name in month["today_by_workload"]:
+        route = study.workloads[name].current_route
+        offer = offers.priced(name, route)
+        if isinstance(offer, TokenPrice) and "scheduled" not in parts:
+            offer = replace(offer, month_factors=(1.0,))
+        known = inputs(study, name, route, offers.fleets.get((name, route)))
+        d = {short: np.array([figure.value]) for short, (_, figure) in known.items()}
+        for short in (s for part, held in PARTS.items() if part not in parts for s in held):
+            d[short] = np.array([_UNCHANGED.get(short, 0.0)])
+        bills = month_usd(offer, d, volumes(d, study.months), study.months)
+        total += float((bills * worth).sum())
+        if name in fleets:  # one team runs them all
+            team = float((staff_month_usd(d) * worth).sum())
+    return total + team
+
+
+Value = Callable[[frozenset[str]], float]
+"""The answer when these items are taken from the second world."""
+
+
+def shapley(value: Value, items: Sequence[str]) -> dict[str, float]:
+    """Each item's share of value(all) - value(none), the mean over all orders of change.
+
+    The only attribution that sums to the whole, gives alike items the same and an item that never
+    matters nothing, and adds up over sums of values. Takes 2^n calls of `value` for n items.
+
+    Raises: ValueError if an item is named twice.
+    Source: Shapley (1953), Contributions to the Theory of Games II, 307-317.
+
+    >>> def bill(changed):  # a price of 2 and a volume of 10 become 3 and 20
+    ...     return (3 if "price" in changed else 2) * (20 if "volume" in changed else 10)
+    >>> shapley(bill, ["price", "volume"])
+    {'price': 15.0, 'volume': 25.0}
+    """
+    _refuse_twice(items)
+    known = {subset: value(subset) for subset in _subsets(items)}
+    n = len(items)
+
+    def share(item: str) -> float:
+        total = 0.0
+        for before in known:
+            if item in before:
+                continue
+            orders = factorial(len(before)) * factorial(n - len(before) - 1)
+            total += orders * (known[before | {item}] - known[before])
+        return total / factorial(n)
+
+    return {item: share(item) for item in items}
+
+
+def in_order(value: Value, items: Sequence[str]) -> dict[str, float]:
+    """What each item adds when they are changed one after another, in the order given.
+
+    Raises: ValueError if an item is named twice.
+
+    >>> def bill(changed):
+    ...     return (3 if "price" in changed else 2) * (20 if "volume" in changed else 10)
+    >>> in_order(bill, ["price", "volume"]), in_order(bill, ["volume", "price"])
+    ({'price': 10, 'volume': 30}, {'volume': 20, 'price': 20})
+    """
+    _refuse_twice(items)
+    steps = [value(frozenset(items[:k])) for k in range(len(items) + 1)]
+    return {item: steps[k + 1] - steps[k] for k, item in enumerate(items)}
+
+
+def _subsets(items: Sequence[str]) -> list[frozenset[str]]:
+    sizes = range(len(items) + 1)
+    return [frozenset(chosen) for size in sizes for chosen in combinations(items, size)]
+
+
+def _refuse_twice(items: Sequence[str]) -> None:
+    if twice := sorted({item for item in items if items.count(item) > 1}):
+        raise ValueError(f"items named twice: {', '.join(twice)}; name each once")
+
+
+def bill_row(
+    study: Study, name: str, route: str, offer: TokenPrice, price_factor: float = 1.0
+) -> dict[str, Any]:
+    """What a route charges a workload at its central figures and so many times today's prices.
+
+    Returns: a row of `bills`.
+    """
+    workload = study.workloads[name]
+    d = draws.central(figures_of(inputs(study, name, route, None)))
+    then = replace(offer, month_factors=(price_factor,))
+    per_request = float(usd_per_request(then, d, 1)[0, 0])
+    tokens = workload.intake.input_tokens.value + workload.intake.output_tokens.value
+    return {
+        "workload": name,
+        "route": route,
+        "arm": offer.arm,
+        "current": route == workload.current_route,
+        "usd_per_request": per_request,
+        "usd_per_mtok": float(usd_per_million_tokens(per_request, 1.0, tokens)),
+        "month_usd": per_request * workload.intake.requests.value,
+        "scheduled_change": max(offer.month_factors, key=lambda x: abs(np.log(x))) - 1,
+    }

@@ -1,0 +1,374 @@
+"""What would it cost to move in this month or that one? The simulated futures of a move.
+
+A future is one draw of everything, month by month. On it stand the value of waiting, the triggers'
+trial and the month from which another route is cheaper.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from llmstudy.figure import Figure, FloatArray
+from llmstudy.measures import cost
+from llmstudy.measures.cost import TokenPrice
+from llmstudy.simulate import bills, draws
+from llmstudy.simulate.inputs import (
+    N_DRAWS,
+    Market,
+    discount_draws,
+    draws_of,
+    pair_inputs,
+    paths_of,
+    staff_draws,
+    todays_fleets,
+)
+from llmstudy.study import Study
+
+Buyer = Literal["named_model", "same_quality"]
+"""Who stays: on today's named model at its list price, or moving on to each cheaper equal."""
+
+
+@dataclass(frozen=True)
+class Reserved:
+    """A fleet's hours, of which a part is settled for a term from the month of the move.
+
+    usd: the hours that each month needs at today's price, (n, months). market: price of a GPU hour
+    over today's, (n, months). owned: usd is the capital in cards that were bought, their term is
+    their life, and their price does not follow the market.
+    """
+
+    usd: FloatArray
+    market: FloatArray
+    terms: cost.Reservation
+    owned: bool = False
+
+    def beside(self, start: float) -> FloatArray:
+        """What a move in month `start` pays beyond one in the first month. (n, months) usd."""
+        if self.owned:
+            return np.zeros(self.usd.shape)
+        late, now = (self.terms.rent_usd(self.usd, self.market, s) for s in (start, 0))
+        return late - now
+
+    def on_demand(self) -> FloatArray:
+        """What the same hours cost more on demand, with nothing reserved. (n, months) usd.
+
+        Nobody lets cards on demand that one has bought: it is nothing for what is owned.
+        """
+        if self.owned:
+            return np.zeros(self.usd.shape)
+        by_the_hour = self.terms.on_demand(self.usd) * self.market
+        return by_the_hour - self.terms.rent_usd(self.usd, self.market)
+
+    def unused_usd(self, months_in: int) -> FloatArray:
+        """What is still owed when a fleet is left so many months after it was begun now. (n,) usd.
+
+        Cards that are owned are carried to the end of their life: no sale before it is reckoned
+        with.
+        """
+        left = -months_in % self.terms.term_months
+        if self.owned:
+            return left * self.usd[:, months_in]
+        signed = self.terms.signed(months_in + 1)[-1]
+        return np.asarray(left * self.terms.share * self.usd[:, signed] * self.market[:, signed])
+
+
+@dataclass(frozen=True)
+class Futures:
+    """Bills of staying and of having moved, in every draw and month. usd, (n, months).
+
+    go_usd: of a move that begins in the first month. requests, tokens: of each month. price: what a
+    token costs the one who stays, over today's price (1 on a fleet). once_usd, ramp_months (canary
+    included), dual_months: of the move, (n,). start_months: from now to the day on which the plan
+    lets it begin. team_usd: what a month of the team costs, (n,): it is paid from
+    the beginning of the move (`team` 1), spared as the move proceeds (-1), or neither (0).
+    reserved: one for each fleet that is bound to a term. discount_rate: a year's, (n,): the bills
+    are as they fall due, and what is summed over months is what they are worth today.
+    """
+
+    stay_usd: FloatArray
+    go_usd: FloatArray
+    requests: FloatArray
+    tokens: FloatArray
+    price: FloatArray
+    once_usd: FloatArray
+    ramp_months: FloatArray
+    dual_months: FloatArray
+    team_usd: FloatArray
+    team: int
+    reserved: tuple[Reserved, ...] = ()
+    discount_rate: FloatArray = field(default_factory=lambda: np.zeros(1))
+    start_months: float = 0.0
+
+    @property
+    def months(self) -> int:
+        """Length of the horizon."""
+        return int(self.stay_usd.shape[1])
+
+    @property
+    def discount(self) -> FloatArray:
+        """What a dollar of each month's bill is worth today. (n, months), or (1, months)."""
+        return bills.discount({"discount_rate": self.discount_rate}, self.months)
+
+    def with_team(self) -> FloatArray:
+        """The bill of each month after the move, with what the team then costs more or less."""
+        return np.asarray(self.go_usd + self.team * self.team_usd[:, None])
+
+    def terms(self, start: float) -> bills.Terms:
+        """The terms of the move, were it begun at the start of a month."""
+        return bills.move_terms(
+            start,
+            self.ramp_months,
+            self.dual_months,
+            self.once_usd,
+            self.discount_rate,
+            self.team,
+            self.months,
+        )
+
+    def saving_by_month(self) -> FloatArray:
+        """What the move has saved by the end of each month, one-off costs included. (n, months).
+
+        It begins on the plan's day. In the last month this is the saving over the horizon, which
+        is nothing where the move begins after it.
+        """
+        terms, go_usd = self.terms(self.start_months), self._moved_usd(self.start_months)
+        return terms.saving_by_month(self.stay_usd, go_usd, self.team_usd)
+
+    def saving_usd(self, start: float | None = None) -> FloatArray:
+        """What the move saves over the horizon. start: months from now until it begins, None for
+        the plan's day. (n,) usd."""
+        start = self.start_months if start is None else start
+        return self.terms(start).saving_usd(self.stay_usd, self._moved_usd(start), self.team_usd)
+
+    def _moved_usd(self, start: float) -> FloatArray:
+        """The bill of each month after a move that begins at the start of a month. (n, months)."""
+        return np.asarray(sum((part.beside(start) for part in self.reserved), self.go_usd))
+
+    def stay_by_month(self) -> FloatArray:
+        """What staying has cost by the end of each month. (n, months) usd."""
+        return np.asarray((self.stay_usd * self.discount).cumsum(axis=1))
+
+    def switch_costs(self) -> FloatArray:
+        """Cost of the horizon when the move begins at the start of month t. (n, months + 1) usd.
+
+        The last column never moves. A move that begins late still pays its one-off cost in full,
+        so that none pays in the last months: read it with a horizon that is long enough.
+        """
+        stay = (self.stay_usd * self.discount).sum(axis=1)
+        costs = [stay - self.saving_usd(start) for start in range(self.months)]
+        return np.column_stack([*costs, stay])
+
+    def pays_from_month(self) -> FloatArray:
+        """The first month by whose end the move has earned back what it cost, for good.
+
+        Months count from 1, and inf means never within the horizon. (n,).
+        """
+        owing = self.saving_by_month() <= 0
+        last = np.where(owing.any(axis=1), self.months - owing[:, ::-1].argmax(axis=1), 0)
+        return np.where(last == self.months, np.inf, last + 1.0)
+
+
+def futures_of_routes(
+    study: Study,
+    offers: Market,
+    name: str,
+    routes: Iterable[str],
+    months: int,
+    n: int,
+    buyer: Buyer = "named_model",
+) -> dict[str, Futures]:
+    """The futures in which one workload, and no other, moves to each of the routes.
+
+    The team is the move's own where no other workload has a fleet today: paid by a move to a fleet,
+    spared by a move away from the only one.
+    Raises: ValueError where the workload's route of today, or one of the routes, has no offer.
+    """
+    today = study.workloads[name].current_route
+    current, paths = offers.priced(name, today), paths_of(study, name, n, months)
+    d: draws.Draws = bills.of_today({**_draws(study, offers, name, today, n), **paths})
+    requests = bills.volumes(d, months)
+    today_bill = bills.bill(current, d, months)
+    stay, price = today_bill.usd(requests), np.ones((n, months))
+    if isinstance(current, TokenPrice):
+        price = bills.price_factor(current, d, months) * price
+        if buyer == "same_quality":
+            stay, price = followed(study, current.arm, today_bill, d, requests, price)
+    lengths = d["input_tokens"][:, None] * bills.prompt_lengths(d, months)
+    tokens = requests * (lengths + d["output_tokens"][:, None])
+    others = todays_fleets(study) - {name}
+    before = study.routes[today].arm == "self_hosted"
+    found = {}
+    for route in routes:
+        d = {**_draws(study, offers, name, route, n), **paths}
+        start, ramp = bills.starts(d), d["ramp"] + d.get(bills.CANARY, 0.0)
+        d = {key: x for key, x in d.items() if key != bills.START}  # bills as of a move begun now
+        offer, after = offers.priced(name, route), study.routes[route].arm == "self_hosted"
+        bill = bills.bill(offer, d, months)
+        found[route] = Futures(
+            stay_usd=stay,
+            go_usd=bill.usd(requests),
+            requests=requests,
+            tokens=tokens,
+            price=price,
+            once_usd=d["moving_cost"],
+            ramp_months=ramp,
+            dual_months=d["dual_running"],
+            team_usd=staff_draws(study, n),
+            team=0 if others else int(after) - int(before),
+            reserved=_reserved(bill, d, requests),
+            discount_rate=d["discount_rate"],
+            start_months=start,
+        )
+    return found
+
+
+def _reserved(bill: bills.Bill, d: draws.Draws, requests: FloatArray) -> tuple[Reserved, ...]:
+    if not isinstance(bill, bills.FleetBill):
+        return ()
+    of, needed = bill.fleet, bill.needed_usd(requests)
+    if of.capital_share:
+        bought = needed / (1 + d["overhead_share"][:, None]) * of.capital_share
+        return (Reserved(bought, bill.market, of.reservation, owned=True),)
+    return (Reserved(needed, bill.market, of.reservation),) if of.reserved_share else ()
+
+
+def futures_of_moves(
+    study: Study,
+    offers: Market,
+    targets: Mapping[str, str],
+    months: int,
+    n: int,
+    buyer: Buyer = "named_model",
+) -> Futures:
+    """The futures in which workloads on APIs move to fleets, all at one time: when the last may.
+
+    targets: workload -> route. One team runs all fleets, and what their platform costs once is paid
+    for the first: the others pay what a move to hosted open weights costs.
+    Raises: ValueError without a target, where one is no fleet, or as `futures_of_routes`.
+    """
+    arms = {study.routes[route].arm for route in targets.values()}
+    if arms != {"self_hosted"}:
+        raise ValueError("all targets must be self-hosted, and at least one is needed")
+    parts = [
+        futures_of_routes(study, offers, name, [route], months, n, buyer)[route]
+        for name, route in targets.items()
+    ]
+    first, others = parts[0], parts[1:]
+    weights = np.array([part.stay_usd[:, :1] for part in parts]) + 1e-9  # a free route counts too
+    prices = np.array([part.price for part in parts])
+    once = first.once_usd + len(others) * _next_move(study, first.once_usd)
+    summed = ("stay_usd", "go_usd", "requests", "tokens")
+    return replace(
+        first,
+        **{key: np.sum([getattr(part, key) for part in parts], axis=0) for key in summed},
+        price=(weights * prices).sum(axis=0) / weights.sum(axis=0),
+        once_usd=once,
+        ramp_months=np.max([part.ramp_months for part in parts], axis=0),
+        start_months=max(part.start_months for part in parts),
+        reserved=tuple(held for part in parts for held in part.reserved),
+    )
+
+
+def _next_move(study: Study, first_usd: FloatArray, start: float = 0.0) -> FloatArray:
+    """What a further workload costs to move where a fleet's platform is paid for already. (n,).
+
+    first_usd: what the first costs. start: months until then; both are worth what they are today.
+    """
+    cost, rate = study.moving["hosted_open"].cost, study.discount_rate
+    figures = {"cost": ("moving.hosted_open.cost", cost), "rate": ("discount_rate", rate)}
+    d = draws_of(figures, len(first_usd), study.seed)
+    return np.minimum(d["cost"] * bills.worth_today(d["rate"], start), first_usd)
+
+
+class Part(NamedTuple):
+    """One move of several: its terms, and what it saves with the team left out. (n,) usd."""
+
+    route: str
+    terms: bills.Terms
+    saving_usd: FloatArray
+
+
+def saving_together(study: Study, moves: Mapping[str, Part]) -> FloatArray | None:
+    """Saving over the horizon when all these workloads move. (n,) usd, or None without a move.
+
+    One team runs all fleets: it is paid once in every month in which any workload has one. What the
+    platform of the fleets costs once is paid by the first workload that gets one, if none has.
+    moves: workload -> its move, of which further fleets pay the platform too.
+    """
+    if not moves:
+        return None
+    fleets, months = todays_fleets(study), study.months
+    total, platform = np.zeros(1), bool(fleets)
+    needed = np.full((1, months), float(bool(fleets - set(moves))))
+    for name, (route, terms, saving_usd) in moves.items():
+        total = total + saving_usd
+        if study.routes[route].arm == "self_hosted":
+            if platform and not fleets - {name}:
+                total += terms.once_usd - _next_move(study, terms.once_usd, terms.start)
+            own = 1.0 if name in fleets else bills.begun_share(terms.start, months)
+            needed, platform = np.maximum(needed, own), True
+        elif name in fleets:
+            needed = np.maximum(needed, 1 - bills.moved_share(terms.served_from, months))
+    n = len(total)
+    released = ((float(bool(fleets)) - needed) * discount_draws(study, n)).sum(axis=1)
+    return np.asarray(total + released * staff_draws(study, n))
+
+
+def portfolio_saving(study: Study, offers: Market, targets: Mapping[str, str]) -> FloatArray | None:
+    """Saving over the horizon when each workload moves to its target, as `saving_together`.
+
+    targets: workload -> route; those that are not priced on both routes stay.
+    """
+    parts = {}
+    for name, route in targets.items():
+        if offers.offer(name, study.workloads[name].current_route) and offers.offer(name, route):
+            future = futures_of_routes(study, offers, name, [route], study.months, N_DRAWS)[route]
+            alone = replace(future, team=0)
+            parts[name] = Part(route, alone.terms(alone.start_months), alone.saving_usd())
+    return saving_together(study, parts)
+
+
+def _draws(study: Study, offers: Market, name: str, route: str, n: int) -> draws.Draws:
+    return draws_of(pair_inputs(study, offers, name, route), n, study.seed)
+
+
+def followed(
+    study: Study,
+    arm: str,
+    bill: bills.Bill,
+    d: draws.Draws,
+    requests: FloatArray,
+    named: FloatArray,
+) -> tuple[FloatArray, FloatArray]:
+    """Bills of a buyer who moves on to each cheaper model of equal quality that pays, and the price
+    paid over today's. (n, months) each.
+
+    bill: of today's model, whose arm it is; d: its draws. requests, named: volume, and price of
+    today's model over today's, (n, months) each.
+    What is beside the tokens is paid as ever, but a retirement forces nobody who has moved on.
+    """
+    assert isinstance(bill, bills.TokenBill)
+    spec, (n, months) = study.price_paths, requests.shape
+    market = _equals_price(spec.same_quality, spec.switches, arm, n, months, study.seed)
+    tools = requests * d["tool_usd"][:, None] / 1000
+    # at today's price
+    tokens = (requests * bill.per_request - tools) / named
+    paid, moves = draws.follow(named, market, tokens, d[f"migration_{arm}"])
+    forced = (d[f"migration_{arm}"] / d[f"model_life_{arm}"])[:, None]
+    beside = bill.fixed[:, None] - forced * (moves.cumsum(axis=1) > 0)
+    return tokens * paid + tools + moves + beside, paid
+
+
+@lru_cache(maxsize=8)
+def _equals_price(
+    factor: Figure, switches: Figure, arm: str, n: int, months: int, seed: int
+) -> FloatArray:
+    """The lowest price of equal quality, over today's. (n, months)."""
+    return draws.same_quality(
+        draws.draw(factor, factor.name or "same_quality", n, seed),
+        draws.draw(switches, switches.name or "switches", n, seed),
+        draws.noise(f"same quality {arm}", n, months, seed),
+    )

@@ -1,0 +1,315 @@
+"""What every route charges every workload, which may serve it, and what moving would save."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from llmstudy import tables
+from llmstudy.evidence.offers import FleetOffer
+from llmstudy.evidence.output_tokens import one_model, output_tokens_ratio
+from llmstudy.figure import Figure, FloatArray
+from llmstudy.measures.cost import Fleet, Offer, TokenPrice
+from llmstudy.simulate import draws
+from llmstudy.simulate.bills import (
+    CANARY,
+    START,
+    TODAY,
+    discount,
+    month_usd,
+    staff_month_usd,
+    volumes,
+)
+from llmstudy.study import ApiRoute, SelfHostedRoute, Study, Workload
+
+N_DRAWS = 4000
+"""Draws of the Monte Carlo; the standard error of a probability is then at most 0.8 %."""
+
+
+_OF_A_FLEET = ("usd_per_gpu_hour", "capacity_factor", "target_utilisation", "overhead_share")
+"""The inputs that each fleet has of its own."""
+
+_TEAM = ("fte", "usd_per_fte_year", "on_call", "security")
+"""The inputs of what the team costs that runs all fleets."""
+
+
+def inputs(
+    study: Study, name: str, route: str, offer: FleetOffer | None
+) -> dict[str, tuple[str, Figure]]:
+    """Every figure that the cost of a workload on a route depends on: input -> (path, figure)."""
+    workload, at = study.workloads[name], f"workloads.{name}"
+    spec = study.routes[route]
+    computed = {
+        "dual_running": _dual_running(study, spec.arm),
+        "tokenizer": _tokenizer(study, workload.current_route, route),
+        "output_tokens_ratio": output_ratio(study, name, route),
+        TODAY + "tokenizer": ("", _SAME_TOKENS),
+        TODAY + "output_tokens_ratio": ("", _SAME_TOKENS),
+    }
+    if isinstance(spec, SelfHostedRoute) and spec.owned is not None:
+        # a host is part of what was bought
+        path = f"routes.{route}.owned.overhead_share"
+        computed["overhead_share"] = (path, spec.owned.overhead_share)
+    if offer is not None:
+        computed["usd_per_gpu_hour"] = (f"routes.{route}.rent", offer.usd_per_gpu_hour)
+        # one curve errs alike for all workloads that it serves
+        computed["capacity_factor"] = (f"routes.{route}.capacity", offer.capacity_factor)
+        sustained = offer.target_utilisation
+        computed["target_utilisation"] = (f"{at}.routes.{route}.utilisation", sustained)
+    found = {}
+    for each in tables.inputs().values():
+        place = each.place.format(arm=spec.arm, route=route)
+        if each.name in computed:
+            found[each.name] = computed[each.name]
+        elif each.stated_in == "workload":
+            found[each.name] = (f"{at}.{place}", _stated(workload, place))
+        elif each.stated_in == "study":
+            found[each.name] = (place, _stated(study, place))
+    return found
+
+
+def _stated(part: Study | Workload, path: str) -> Figure:
+    """The figure at a path of a study or workload: to list all figures takes longer."""
+    node: Any = part
+    for key in path.split("."):
+        node = node[key] if isinstance(node, Mapping) else getattr(node, key)
+    found: Figure = node
+    return found
+
+
+_SAME_TOKENS = Figure("", 1.0, "factor", source="the model of today's route")
+
+
+def output_ratio(study: Study, name: str, route: str) -> tuple[str, Figure]:
+    """Output tokens of a route over those that a workload counts, with its path in the ledger."""
+    spec = study.routes[route]
+    figure = output_tokens_ratio(study, study.workloads[name], spec)
+    at = f"routes.{route}.output_tokens_ratio"
+    return (at if spec.output_tokens_ratio is not None else f"workloads.{name}.{at}"), figure
+
+
+def _tokenizer(study: Study, current: str, route: str) -> tuple[str, Figure]:
+    """Tokens that a route makes of the same prompt over those of today's; a vendor has its own,
+    and a model takes its own to every host."""
+    now, then = study.routes[current], study.routes[route]
+    alike = one_model(now.model, then.model) or (
+        isinstance(now, ApiRoute)
+        and isinstance(then, ApiRoute)
+        and now.arm == then.arm
+        and now.provider == then.provider
+    )
+    return ("", _SAME_TOKENS) if alike else ("api_use.tokenizer", study.api_use.tokenizer)
+
+
+def _dual_running(study: Study, arm: str) -> tuple[str, Figure]:
+    if arm == "self_hosted":
+        return "self_hosting.dual_running", study.self_hosting.dual_running
+    return "api_use.dual_running", study.api_use.dual_running
+
+
+def figures_of(found: Mapping[str, tuple[str, Figure]]) -> dict[str, Figure]:
+    """Input -> figure, without the paths."""
+    return {short: figure for short, (_, figure) in found.items()}
+
+
+def draws_of(found: Mapping[str, tuple[str, Figure]], n: int, seed: int) -> draws.Draws:
+    """Draws of each input: (n,) each.
+
+    A figure with a name (a bundled one, a quoted rent) is one thing wherever it is used, so its
+    name is that of its stream; any other has the stream of its path.
+    """
+    return {
+        short: draws.draw(figure, figure.name or path, n, seed)
+        for short, (path, figure) in found.items()
+    }
+
+
+def paths_of(study: Study, name: str, n: int = N_DRAWS, months: int | None = None) -> draws.Draws:
+    """The paths of prices and of a workload's volume: (n, months) each.
+
+    months: the study's horizon by default.
+    """
+    found = inputs(study, name, study.workloads[name].current_route, None)
+    d = draws_of({key: found[key] for key in draws.PATH_INPUTS}, n, study.seed)
+    factor = study.price_paths.jump_factor
+    return draws.drawn_paths(d, factor, name, months or study.months, study.seed)
+
+
+def futures_of(
+    study: Study, name: str, found: Mapping[str, tuple[str, Figure]], n: int = N_DRAWS
+) -> draws.Draws:
+    """Draws of each input, (n,), with the paths of prices and volume, (n, months)."""
+    return {**draws_of(found, n, study.seed), **paths_of(study, name, n)}
+
+
+Starts = Mapping[tuple[str, str], tuple[float, float]]
+"""(workload, route) -> months from now until the move begins, and months of its canary."""
+
+
+@dataclass(frozen=True)
+class Market:
+    """What every route charges every workload, as the cost and hosting chapters found it, and from
+    when: `starts` of each move are the inputs that its dates give; one without begins now."""
+
+    tokens: Mapping[tuple[str, str], TokenPrice]
+    fleets: Mapping[tuple[str, str], FleetOffer]
+    starts: Starts = field(default_factory=dict)
+
+    def offer(self, workload: str, route: str) -> Offer | None:
+        """The offer of a route, or None where it cannot serve the workload at all."""
+        fleet = self.fleets.get((workload, route))
+        return fleet.fleet if fleet else self.tokens.get((workload, route))
+
+    def priced(self, workload: str, route: str) -> Offer:
+        """The offer of a route. Raises: ValueError where it cannot serve the workload at all."""
+        offer = self.offer(workload, route)
+        if offer is None:
+            raise ValueError(
+                f"{route} has no offer for {workload}: it cannot serve it, or is not priced"
+            )
+        return offer
+
+    @property
+    def begun_now(self) -> "Market":
+        """The same where every move begins today; its canary takes as long."""
+        now = {pair: (0.0, canary) for pair, (_, canary) in self.starts.items()}
+        return replace(self, starts=now)
+
+
+def market(
+    cost: Mapping[str, Any], hosting: Mapping[str, Any], quality: Mapping[str, Any] | None = None
+) -> Market:
+    """The offers back from the results of chapters 02 and 05, and the dates of chapter 04.
+
+    Without chapter 04 every move begins now, at full traffic once its ramp is over.
+    """
+    tokens = {
+        (name, route): TokenPrice.of(row)
+        for name, routes in cost["offers"].items()
+        for route, row in routes.items()
+    }
+    fleets = {
+        (name, route): FleetOffer(
+            Fleet.of(row["fleet"]),
+            Figure(**row["capacity_factor"]),
+            Figure(**row["usd_per_gpu_hour"]),
+            Figure(**row["target_utilisation"]),
+        )
+        for name, routes in hosting["offers"].items()
+        for route, row in routes.items()
+    }
+    rows = () if quality is None else quality["dates"]
+    starts = {
+        (row["workload"], row["route"]): (row["start_months"], row["canary_months"]) for row in rows
+    }
+    return Market(tokens, fleets, starts)
+
+
+def todays_fleets(study: Study) -> set[str]:
+    """The workloads whose current route is a fleet, sized or not: they share one team."""
+    return {
+        name
+        for name, workload in study.workloads.items()
+        if study.routes[workload.current_route].arm == "self_hosted"
+    }
+
+
+def marginal_inputs(
+    study: Study, offers: Market, name: str, route: str
+) -> dict[str, tuple[str, Figure]]:
+    """The inputs of a route as this workload alone would pay for it.
+
+    One team runs all fleets: where another workload's current route is one, the team is there
+    whatever this workload does, so it neither pays nor saves it (its inputs are 0), and a further
+    fleet costs once what any other move to open weights does.
+    """
+    found = inputs(study, name, route, offers.fleets.get((name, route)))
+    if (name, route) in offers.starts:
+        for part, months in zip((START, CANARY), offers.starts[name, route], strict=True):
+            found[part] = ("", Figure("", months, "months", source="the plan's dates"))
+    if todays_fleets(study) - {name}:
+        for part in _TEAM:
+            path, figure = found[part]
+            found[part] = (path, Figure("", 0.0, figure.unit, source="the team of today's fleets"))
+        if study.routes[route].arm == "self_hosted":  # and so is their platform
+            found["moving_cost"] = ("moving.hosted_open.cost", study.moving["hosted_open"].cost)
+    return found
+
+
+def pair_inputs(
+    study: Study, offers: Market, name: str, route: str
+) -> dict[str, tuple[str, Figure]]:
+    """The inputs of a move: the candidate's, and where today's route is a fleet its own too."""
+    found = marginal_inputs(study, offers, name, route)
+    current = study.workloads[name].current_route
+    own = offers.fleets.get((name, current))
+    if own is not None:
+        today = inputs(study, name, current, own)
+        found |= {TODAY + k: today[k] for k in _OF_A_FLEET}
+    return found
+
+
+def month_by_workload(
+    study: Study, cost: Mapping[str, Any], hosting: Mapping[str, Any]
+) -> dict[str, float]:
+    """This month's bill of each workload on its route of today, by the results of chapters 02 and
+    05, where it is known. usd. One team runs all fleets, shared out in equal parts."""
+    month = {
+        row["workload"]: row["month_usd"]
+        for row in [*cost["bills"], *hosting["fleets"]]
+        if row["route"] == study.workloads[row["workload"]].current_route
+    }
+    staff = [row["staff_month_usd"] for row in hosting["fleets"] if row["workload"] in month]
+    fleets = todays_fleets(study) & set(month)
+    for name in fleets:  # each fleet's own month holds the whole of the team
+        month[name] -= staff[0] * (1 - 1 / len(fleets))
+    return month
+
+
+def stay_draws(study: Study, offers: Market) -> dict[str, FloatArray]:
+    """Bills of today's routes when nothing moves: workload -> (n_draws, n_months) usd.
+
+    The team that runs today's fleets is shared out among them in equal parts, so that the bills
+    add up to what the company pays. A route that cannot be sized has no bill.
+    """
+    found = {}
+    for name, workload in study.workloads.items():
+        route = workload.current_route
+        offer = offers.offer(name, route)
+        if offer is None:
+            continue
+        known = inputs(study, name, route, offers.fleets.get((name, route)))
+        d = futures_of(study, name, known)
+        bills = month_usd(offer, d, volumes(d, study.months), study.months)
+        found[name] = bills + team_draws(study, offers, name)[:, None]
+    return found
+
+
+def team_draws(study: Study, offers: Market, name: str, n: int = N_DRAWS) -> FloatArray:
+    """A workload's part of the month of the team that runs today's fleets; none without one.
+
+    (n,) usd, or (1,) where it is none.
+    """
+    fleets = todays_fleets(study)
+    sized = {w for w in fleets if offers.offer(w, study.workloads[w].current_route)}
+    return staff_draws(study, n) / len(sized) if name in sized else np.zeros(1)
+
+
+def staff_draws(study: Study, n: int = N_DRAWS) -> FloatArray:
+    """Draws of what the team of the fleets costs a month. (n,) usd."""
+    places = {name: tables.inputs()[name].place for name in _TEAM}
+    staff = {name: (place, _stated(study, place)) for name, place in places.items()}
+    return staff_month_usd(draws_of(staff, n, study.seed))
+
+
+def discount_draws(study: Study, n: int = N_DRAWS) -> FloatArray:
+    """What a dollar of each month's bill is worth today, in every draw. (n, months)."""
+    found = {"discount_rate": ("discount_rate", study.discount_rate)}
+    return discount(draws_of(found, n, study.seed), study.months)
+
+
+def spread(draws: FloatArray) -> dict[str, float]:
+    """The 10th, 50th and 90th percentile of finite draws."""
+    p10, p50, p90 = np.quantile(draws, [0.1, 0.5, 0.9])
+    return {"p10": float(p10), "p50": float(p50), "p90": float(p90)}

@@ -1,0 +1,126 @@
+"""What will the invoices say, month by month, and what would a log's months have been billed?
+
+An invoice holds what a provider charges: tokens, tools and throughput bought ahead on an API; GPUs
+on a fleet. What staying costs beyond that (evaluations, migrations, a team) is in no invoice.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from llmstudy.evidence.case import Case
+from llmstudy.evidence.offers import billed
+from llmstudy.figure import FloatArray
+from llmstudy.measures.cost import TokenPrice
+from llmstudy.requests.plausible import stretches
+from llmstudy.simulate import bills
+from llmstudy.simulate.inputs import N_DRAWS, Market, futures_of, pair_inputs
+from llmstudy.study import ApiRoute, Invoice, Study
+
+_ENDS = (0.1, 0.5, 0.9)
+
+
+def monthly_bills(study: Study, offers: Market, candidates: pd.DataFrame) -> list[dict[str, Any]]:
+    """What each month of the horizon will be billed on each route, with its 80 % range.
+
+    candidates: workload, route of each permitted move. Bills are as they fall due, not discounted;
+    a candidate's holds today's route until its canary is over, for a move that begins on the plan's
+    day, without the months that are paid twice. Rows: workload and route (both null: all workloads
+    on today's routes), p10_usd, p50_usd, p90_usd: lists, one number per month. A workload whose
+    route of today has no offer has no row, and then there is none of all.
+    """
+    rows, total = [], np.zeros((N_DRAWS, study.months))
+    billed = 0
+    for name, workload in study.workloads.items():
+        today = workload.current_route
+        if offers.offer(name, today) is None:
+            continue
+        stay, _ = _invoiced(study, offers, name, today)
+        total, billed = total + stay, billed + 1
+        rows.append(_row(name, today, stay))
+        for route in candidates.loc[candidates["workload"] == name, "route"]:
+            if offers.offer(name, route) is not None:
+                go, moved = _invoiced(study, offers, name, route)
+                rows.append(_row(name, route, stay + (go - stay) * moved))
+    whole = [_row(None, None, total)] if rows and billed == len(study.workloads) else []
+    return [*rows, *whole]
+
+
+def _invoiced(study: Study, offers: Market, name: str, route: str) -> tuple[FloatArray, FloatArray]:
+    """The bill of each month if served in full, and the share that is served. (n, months) each."""
+    months, offer = study.months, offers.priced(name, route)
+    d = futures_of(study, name, pair_inputs(study, offers, name, route))
+    if route == study.workloads[name].current_route:
+        d = bills.of_today(d)
+    requests = bills.volumes(d, months)
+    if isinstance(offer, TokenPrice):
+        bill = requests * bills.usd_per_request(offer, d, months) + d["provisioned"][:, None]
+    else:
+        bill = bills.fleet_rent_usd(offer, d, requests, months)
+    return bill, bills.moved_share(bills.served_from(d), months)
+
+
+def _row(name: str | None, route: str | None, bills: FloatArray) -> dict[str, Any]:
+    ends = np.quantile(bills, _ENDS, axis=0)
+    amounts = zip(("p10_usd", "p50_usd", "p90_usd"), ends, strict=True)
+    return {"workload": name, "route": route} | {key: usd.tolist() for key, usd in amounts}
+
+
+def logged_bills(case: Case) -> list[Invoice]:
+    """What each whole calendar month of the log would be billed by list or negotiated price.
+
+    A month is whole if the log begins before its second day, ends after its last but one (UTC) and
+    has no hole between.
+    Only workloads on an API are priced, on today's route and at the month's first day: a month's
+    tokens, failed attempts included, without tools or throughput bought ahead. Where every workload
+    is logged and on an API, a month of all is given too.
+    """
+    study, logged = case.study, set(case.study.workloads) - set(case.traffic.simulated)
+    on_api = [
+        name
+        for name, workload in study.workloads.items()
+        if name in logged and isinstance(study.routes[workload.current_route], ApiRoute)
+    ]
+    found = [bill for name in on_api for bill in _months(case, name)]
+    if len(on_api) < len(study.workloads):
+        return found
+    return [*found, *_summed(found, len(on_api))]
+
+
+def _months(case: Case, name: str) -> Iterable[Invoice]:
+    rows, workload = case.traffic.of(name), case.study.workloads[name]
+    share = workload.cached_input_share.value
+    assumed = (rows["input_tokens"] * share).round()
+    rows = rows.assign(
+        cached_input_tokens=rows["cached_input_tokens"].fillna(assumed).astype("int64"),
+        cache_write_tokens=0,
+    )
+    times, covered = rows["ts_start"], stretches(rows["ts_start"])
+    day = pd.Timedelta(days=1)
+    # a month of a time zone's wall clock is none of UTC's
+    months = times.dt.tz_convert("UTC").dt.tz_localize(None).dt.to_period("M")
+    for month, part in rows.groupby(months):
+        begins, ends = (
+            pd.Timestamp(x, tz="UTC") for x in (month.start_time, (month + 1).start_time)
+        )
+        if ((covered["start"] <= begins + day) & (covered["end"] >= ends - day)).any():
+            usd = billed(case.study, workload.current_route, part, begins.date()).sum(axis=1)
+            attempts = 1 + part["failed_attempts"].fillna(0).astype("int64")
+            yield Invoice(
+                month=str(month),
+                usd=float((usd * attempts).sum()),
+                source=f"log: {len(part):,} requests at the price of their month",
+                workload=name,
+            )
+
+
+def _summed(bills: Iterable[Invoice], workloads: int) -> Iterable[Invoice]:
+    by_month: dict[str, list[Invoice]] = {}
+    for bill in bills:
+        by_month.setdefault(bill.month, []).append(bill)
+    for month, parts in sorted(by_month.items()):
+        if len(parts) == workloads:
+            usd = sum(part.usd for part in parts)
+            yield Invoice(month=month, usd=usd, source="log: all workloads together")

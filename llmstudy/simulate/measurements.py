@@ -1,0 +1,242 @@
+"""Chapter 06: what would it be worth to measure next?
+
+Two kinds of measurement, valued apart. Paired items decide whether a candidate may move at all:
+nothing moves unproven, so that their worth is the saving which a passed test releases, less what a
+wrongly passed one costs. A log, a probe or a quote sharpens the costs: its worth is what choosing
+after it gains over choosing now, with quality taken as proven, which is as much as it could be
+worth.
+"""
+
+from collections.abc import Mapping
+from dataclasses import astuple
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from llmstudy.evidence.case import rows_of
+from llmstudy.figure import FloatArray, Interval
+from llmstudy.simulate import draws, information
+from llmstudy.simulate.inputs import Market, draws_of, pair_inputs
+from llmstudy.simulate.projection import Moves
+from llmstudy.simulate.quality import (
+    UNPAIRED_DISCORDANCE,
+    counts_of,
+    difference_draws,
+    quality_stream,
+)
+from llmstudy.simulate.sufficiency import estimate
+from llmstudy.study import Study, bundled_figures
+
+GOLDEN_ITEMS = 200
+"""A batch of labelled items, beside the numbers that the plans of chapter 04 ask for."""
+
+_ERROR = {"log": 0.05, "probe": 0.07, "quote": 0.0, "tokens": 0.06}
+"""Standard error, in logarithms, with which a measurement tells its inputs. A probe: eight points
+fit a curve whose median held-out error is 4.5 % (median over groups of `capacity.fit_groups`), over
+0.67 for a standard deviation. A log: a week of one month's variation. A count of output tokens: 300
+prompts whose answers vary as much as they are long, 1 / sqrt(300). Assumed."""
+
+_OF_A_LOG = ("requests", "input_tokens", "output_tokens", "cached_input_share", "peak_to_mean")
+"""What a week more of log tells of a workload."""
+
+
+def information_tables(
+    study: Study, offers: Market, futures: Moves, quality: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What each measurement is worth against its cost, the best first, and the one to buy next.
+
+    Returns: `worth` (workload, measurement, inputs, value_usd, low_usd, high_usd, cost_usd,
+    net_usd, verdict: measure, not worth it or undecided; is_bound: the value is that of
+    perfect information, which is as much as it could be), `measure_next` (the row to buy
+    first, or None),
+    `evpi` (workload, usd with the interval of the draws: perfect knowledge of everything that a
+    cost rests on).
+    """
+    worth, perfect = [], []
+    for name in study.workloads:
+        moves = {route: f for (workload, route), f in futures.items() if workload == name}
+        if not moves:
+            continue
+        saved = {route: future.saving_usd() for route, future in moves.items()}
+        worth += _items(study, name, saved, quality)
+        benefit = np.column_stack([np.zeros(len(next(iter(saved.values())))), *saved.values()])
+        found = information.evpi(benefit)
+        worth += _costs(study, offers, name, list(saved), benefit, found)
+        perfect.append(
+            {"workload": name, "usd": found.estimate, "low_usd": found.low, "high_usd": found.high}
+        )
+    table = pd.DataFrame(worth, columns=list(_COLUMNS))
+    table = table.sort_values("net_usd", ascending=False, kind="stable", ignore_index=True)
+    best = information.measure_next(table) if len(table) else None
+    return {
+        "worth": table,
+        "measure_next": None if best is None else {str(k): v for k, v in best.items()},
+        "evpi": perfect,
+    }
+
+
+_COLUMNS = (
+    "workload",
+    "measurement",
+    "inputs",
+    "value_usd",
+    "low_usd",
+    "high_usd",
+    "cost_usd",
+    "net_usd",
+    "verdict",
+    "is_bound",
+)
+
+
+# --- paired items -------------------------------------------------------------------------------
+
+
+def _items(
+    study: Study, name: str, saved: Mapping[str, FloatArray], quality: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """What a batch of labelled items, scored on every candidate still open, would be worth.
+
+    One set of items serves all candidates. Beside a candidate that may move already, it is worth
+    only what it adds to that one's expected saving.
+    """
+    rows = rows_of(quality["quality"], workload=name)
+    open_ = [row for row in rows if row["route"] in saved and _is_open(study, row)]
+    if not open_:
+        return []
+    proven = [row["route"] for row in rows if row["route"] in saved and row not in open_]
+    proven = [r for r in proven if rows_of(rows, route=r)[0]["verdict"] == "non-inferior"]
+    proven = [r for r in proven if _worth_moving(study, saved[r])]
+    already = max((float(np.mean(saved[route])) for route in proven), default=0.0)
+    already = max(already, 0.0)
+    price = study.usd_per_golden_item.value
+    needs = {int(row["n_needed"] or 0) for row in open_}
+    found = []
+    for n in sorted({GOLDEN_ITEMS, *needs} - {0}):
+        value = estimate(_released(study, name, open_, saved, n, already), "mean")
+        routes = ", ".join(row["route"] for row in open_)
+        about = {"workload": name, "measurement": f"{n:,} golden items", "inputs": routes}
+        worth = Interval(*(max(x, 0.0) for x in astuple(value)))
+        found.append(about | information.against_cost(worth, n * price) | {"is_bound": False})
+    return found
+
+
+def _is_open(study: Study, row: Mapping[str, Any]) -> bool:
+    """Whether items of one's own could still settle a candidate."""
+    proven = row["verdict"] in ("non-inferior", "inferior")
+    own = row["grade"] == "measured" or row["lowest_grade"] == "published"
+    return not (proven and own)
+
+
+def _released(
+    study: Study,
+    name: str,
+    open_: list[dict[str, Any]],
+    saved: Mapping[str, FloatArray],
+    n: int,
+    already: float = 0.0,
+) -> FloatArray:
+    """What a test of n items gains in each draw over what may move already. (n_draws,) usd.
+
+    A candidate passes as in `quality.non_inferiority`, at its level in chapter 04; of those that
+    pass and whose cost meets the study's lines, the one with the largest expected saving moves, if
+    that is more than is saved `already`. One that passed although its true difference lies beyond
+    the margin is found out and left again: it costs the way there and back. Normal approximation of
+    the paired difference, whose variance is (discordance - difference^2) / n (Tango 1998).
+    """
+    margin = study.workloads[name].quality.margin.value
+    n_draws = len(next(iter(saved.values())))
+    gained, settled = np.zeros(n_draws), np.zeros(n_draws, dtype=bool)
+    for row in sorted(open_, key=lambda row: -float(np.mean(saved[row["route"]]))):
+        route = row["route"]
+        if np.mean(saved[route]) < already or not _worth_moving(study, saved[route]):
+            continue
+        true = difference_draws(study, name, route, n_draws)
+        spread = np.sqrt(np.maximum(_discordance(study, name, route) - true**2, 1e-4) / n)
+        luck = draws.noise(quality_stream(study, name, route), n_draws, 1, study.seed)[:, 0]
+        seen = true + spread * norm.ppf(np.clip(luck, 1e-9, 1 - 1e-9))
+        moves = (seen - norm.ppf(1 - row["next_alpha"]) * spread > -margin) & ~settled
+        there_and_back = 2 * study.moving[study.routes[route].arm].cost.value
+        gain = np.where(true >= -margin, saved[route] - already, -there_and_back)
+        gained[moves] = gain[moves]
+        settled |= moves
+    return gained
+
+
+def _worth_moving(study: Study, saved: FloatArray) -> bool:
+    """Whether a move passes the lines on cost that the verdict draws."""
+    lines = study.thresholds
+    return bool(
+        np.median(saved) >= lines.saving.value and (saved > 0).mean() >= lines.probability.value
+    )
+
+
+def _discordance(study: Study, name: str, route: str) -> float:
+    given = study.workloads[name].quality.evidence.get(route)
+    return UNPAIRED_DISCORDANCE if given is None else counts_of(given).discordance_share
+
+
+# --- costs --------------------------------------------------------------------------------------
+
+
+def _costs(
+    study: Study,
+    offers: Market,
+    name: str,
+    routes: list[str],
+    benefit: FloatArray,
+    perfect: Interval,
+) -> list[dict[str, Any]]:
+    """What a week of log, a count of each candidate's output tokens, and a probe and a quote for
+    each self-hosted route would be worth.
+
+    A log, a probe and a count of a candidate's output tokens on logged prompts tell their inputs
+    with an error (`_ERROR`), a quote tells the rent. A log is bought once for all workloads. None
+    is worth more than perfect information, which caps every interval; where that is worth less than
+    a measurement costs, it stands as the bound, and nothing is regressed.
+    """
+    n, bundled = len(benefit), bundled_figures()
+    own = [route for route in routes if study.routes[route].arm == "self_hosted"]
+
+    def told(route: str, inputs: tuple[str, ...], error_share: float) -> FloatArray:
+        known = pair_inputs(study, offers, name, route)
+        d = draws_of({key: known[key] for key in inputs}, n, study.seed)
+        varying = [x for x in d.values() if np.ptp(x) > 0]
+        seen = [
+            x
+            * np.exp(
+                error_share * norm.ppf(draws.noise(f"seen {name} {i}", n, 1, study.seed)[:, 0])
+            )
+            for i, x in enumerate(varying)
+        ]
+        return np.column_stack(seen) if seen else np.zeros((n, 0))
+
+    asked: list[tuple[str, tuple[str, ...], str, str]]
+    asked = [("a week more of log", _OF_A_LOG, routes[0], "log")]
+    asked += [(f"8-point probe of {route}", ("capacity_factor",), route, "probe") for route in own]
+    asked += [(f"quote for {route}", ("usd_per_gpu_hour",), route, "quote") for route in own]
+    counted = {
+        pair_inputs(study, offers, name, r)["output_tokens_ratio"][1].name: r for r in routes
+    }
+    asked += [  # of one model at two hosts the tokens are counted once
+        (f"output tokens of {study.routes[route].model}", ("output_tokens_ratio",), route, "tokens")
+        for route in counted.values()
+    ]
+    rows = []
+    for measurement, inputs, route, kind in asked:
+        learned = told(route, inputs, _ERROR[kind])
+        if not learned.shape[1]:
+            continue  # all of it is known already
+        cost = bundled[f"measuring.{kind}_usd"].value
+        cost /= len(study.workloads) if kind == "log" else 1
+        is_bound = perfect.high <= cost
+        value = perfect if is_bound else information.value_of_information(benefit, learned)
+        capped = Interval(*map(float, np.minimum(astuple(value), astuple(perfect))))
+        rows.append(
+            {"workload": name, "measurement": measurement, "inputs": ", ".join(inputs)}
+            | information.against_cost(capped, cost)
+            | {"is_bound": is_bound}
+        )
+    return rows

@@ -1,0 +1,174 @@
+"""How is a study written down in full, so that a later run can be compared or mixed with it?
+
+A study file names bundled figures and takes defaults, both of which change with the package. What
+is kept holds every figure with its range, source and date, and the log's own where there is one.
+
+Two studies can be mixed, input by input.
+An input is what may be changed alone and still leaves a study: one figure or answer; a route as a
+whole; which routes a workload names and what evidence it has on them; and all that the log says of
+a workload, which changes together. What no number rests on is no input.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from llmstudy import io
+from llmstudy.figure import Figure
+from llmstudy.study.schema import Study
+
+
+def kept(study: Study) -> dict[str, Any]:
+    """A study as JSON holds it. Of the paths to logs and probes only the names: they are handed on.
+
+    >>> from llmstudy import paths
+    >>> from llmstudy.study import load
+    >>> study = load(paths.params("default.yaml"))
+    >>> kept(study)["horizon"]["value"], restored(kept(study)) == study
+    (24.0, True)
+    """
+    plain: dict[str, Any] = io.plain(_named_only(study.model_dump()))
+    return plain
+
+
+def restored(plain: Mapping[str, Any]) -> Study:
+    """The study that `kept` wrote down.
+
+    Raises: ValueError if this version of the package does not know its keys.
+    """
+    try:
+        return Study.model_validate(with_figures(plain))
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise ValueError(
+            f"the study that was kept has another form at {where or 'its root'}: it was written by "
+            "another version of llmstudy; run it again."
+        ) from None
+
+
+def _named_only(node: Any) -> Any:
+    if isinstance(node, Path):
+        return node.name
+    if isinstance(node, Mapping):
+        return {key: _named_only(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_named_only(value) for value in node]
+    return node
+
+
+_FIGURE = {field.name for field in fields(Figure)}
+
+
+def with_figures(node: Any) -> Any:
+    """A study's values with a `Figure` wherever a mapping has the keys of one."""
+    if isinstance(node, Mapping):
+        if set(node) == _FIGURE:
+            days = {key: _day(node[key]) for key in ("as_of", "expires")}
+            return Figure(**{**node, **days})
+        return {key: with_figures(value) for key, value in node.items()}
+    return [with_figures(value) for value in node] if isinstance(node, list) else node
+
+
+def _day(given: str | date | None) -> date | None:
+    return date.fromisoformat(given) if isinstance(given, str) else given
+
+
+InputPath = tuple[str, ...]
+
+Leaf = Any
+"""A figure, a text, number, date or None, or a list of such."""
+
+_NO_NUMBER = {"study", "question", "company", "owner", "decider", "status", "decide_by"}
+_NO_NUMBER |= {"version", "decided_on", "superseded_by", "requests", "invoices"}
+"""Blocks that bear on no amount. The log's figures stand in the study already."""
+
+
+def leaves(study: Study) -> dict[InputPath, Leaf]:
+    """Every value of a study by the keys that lead to it, but for what bears on no amount."""
+    found = _leaves(with_figures(study.model_dump()))
+    return {path: leaf for path, leaf in found.items() if path[0] not in _NO_NUMBER}
+
+
+def changed_inputs(then: Study, now: Study) -> list[str]:
+    """The inputs in which two studies differ, in the order of the file.
+
+    A figure has changed where its distribution has, or its grade: not for another source or date. A
+    route that one of them lacks is no input of its own: a workload names it.
+    """
+    before, after = leaves(then), leaves(now)
+    common = set(then.routes) & set(now.routes)
+    found = [
+        _input(path, before, after)
+        for path in dict.fromkeys([*after, *before])
+        if _essence(before.get(path, _ABSENT)) != _essence(after.get(path, _ABSENT))
+        and (path[0] != "routes" or path[1] in common)
+    ]
+    return list(dict.fromkeys(found))
+
+
+def blended(then: Study, now: Study, taken: frozenset[str]) -> Study:
+    """The first study with the named inputs taken from the second. taken: of `changed_inputs`.
+
+    It names no log, and no figure in it expires: neither bears on an amount.
+    """
+    before, after = leaves(then), leaves(now)
+    tree: dict[str, Any] = then.model_dump(include=_NO_NUMBER - {"requests", "invoices"})
+    tree["workloads"] = {}
+    for path in dict.fromkeys([*after, *before]):
+        source = after if _input(path, before, after) in taken else before
+        if path[0] == "routes" and path[1] not in (then.routes if source is before else now.routes):
+            source = after if source is before else before  # unnamed, it bears on nothing
+        if path in source:
+            _put(tree, path, source[path])
+    return Study.model_validate(tree)
+
+
+_ABSENT = object()
+
+
+def _leaves(node: Any, path: InputPath = ()) -> dict[InputPath, Leaf]:
+    if not isinstance(node, Mapping):
+        return {path: node}
+    found: dict[InputPath, Leaf] = {}
+    for key, value in node.items():
+        found |= _leaves(value, (*path, key))
+    return found
+
+
+def _input(
+    path: InputPath, before: Mapping[InputPath, Leaf], after: Mapping[InputPath, Leaf]
+) -> str:
+    """The input that a value belongs to."""
+    if path[0] == "routes":
+        return ".".join(path[:2])
+    if path[0] == "workloads":
+        name = path[1]
+        if any((*path[:2], "task") not in each for each in (before, after)):
+            return ".".join(path[:2])  # only one of the studies has it
+        if path[2] in ("current_route", "candidates") or path[2:4] == ("quality", "evidence"):
+            return f"workloads.{name}.routes"
+        if any(_logged(each.get(path)) for each in (before, after)):
+            return f"the log of {name}"
+    # a block that only one of them fills stands there as a whole
+    shorter = [path[:k] for k in range(1, len(path)) if path[:k] in before or path[:k] in after]
+    return ".".join(shorter[0] if shorter else path)
+
+
+def _logged(leaf: Leaf) -> bool:
+    return isinstance(leaf, Figure) and leaf.source.startswith("log:")
+
+
+def _essence(leaf: Leaf) -> Any:
+    if isinstance(leaf, Figure):
+        return replace(leaf, source="", as_of=None, expires=None)
+    return leaf
+
+
+def _put(tree: dict[str, Any], path: InputPath, leaf: Leaf) -> None:
+    for key in path[:-1]:
+        tree = tree.setdefault(key, {})
+    tree[path[-1]] = replace(leaf, expires=None) if isinstance(leaf, Figure) else leaf
