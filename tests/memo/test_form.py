@@ -128,7 +128,7 @@ def test_code_is_folded_and_stands_below_what_it_shows(reference_pages):
     assert not any(block.has_attr("open") for block in blocks)
     assert all(block.summary.get_text() for block in blocks)
     finding = soup.main.find("h2")
-    assert "headings" in blocks[0].get_text()
+    assert "findings" in blocks[0].get_text()
     assert finding.find_next("details") is blocks[0]
 
 

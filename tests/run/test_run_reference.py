@@ -178,13 +178,13 @@ def test_another_processor_gives_the_same_results():
     """The default study without AVX, on another BLAS kernel: the very bytes of the reference."""
     script = """
 import json, sys
-from llmstudy import canonical, paths
+from llmstudy import io, paths
 from llmstudy.evidence.case import open_case
 from llmstudy.chapters.all import chapter_results
 from llmstudy.study import load
 for name, results in chapter_results(open_case(load(paths.params("default.yaml")))).items():
     kept = json.loads((paths.reference() / "results" / f"{name}.json").read_text("utf-8"))
-    fresh = json.loads(canonical.dumps(results))
+    fresh = json.loads(io.dumps(results))
     differing = [key for key in fresh if fresh[key] != kept[key]]
     assert not differing, f"{name}: {', '.join(differing)}"
 """

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from llmstudy import simulate
-from llmstudy.simulate import drivers
+from llmstudy.simulate import bills, crossover, drivers
 from llmstudy.simulate.futures import portfolio_saving
 from llmstudy.simulate.inputs import N_DRAWS, draws_of, market, pair_inputs, paths_of
 from llmstudy.simulate.projection import move_futures, savings_table
@@ -154,7 +154,7 @@ def test_two_figures_that_only_look_alike_stay_two(priced):
 def test_inputs_that_are_one_figure_move_together(priced, monkeypatch):
     """Held apart, the second name would keep its draws, and the saving would be another."""
     study, offers = priced
-    searched, saving, seen = {}, simulate.move_saving_usd, []
+    searched, saving, seen = {}, bills.move_saving_usd, []
 
     def searching(_figures, draws, margin, _bounds):
         searched.update(draws=draws, margin=margin)
@@ -164,8 +164,8 @@ def test_inputs_that_are_one_figure_move_together(priced, monkeypatch):
         seen.append(draws)
         return saving(current, challenger, draws, months)
 
-    monkeypatch.setattr(simulate, "solve_thresholds", searching)
-    monkeypatch.setattr(simulate, "move_saving_usd", watched)
+    monkeypatch.setattr(crossover, "solve_thresholds", searching)
+    monkeypatch.setattr(bills, "move_saving_usd", watched)
     drivers._flips(study, offers, "support-chat", LUNA, pd.DataFrame({"input": ["moving_cost"]}))
     cost = np.full(drivers.N_FLIPS, 200e3)
     passes = searched["margin"]({**searched["draws"], "moving_cost": cost}) >= 0
