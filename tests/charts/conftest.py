@@ -45,3 +45,14 @@ def assert_readable(monkeypatch) -> Callable[[Figure], None]:
             assert shared is None or min(shared.width, shared.height) < 1, f"{a!r} covers {b!r}"
 
     return check
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The cases of a module's charts, for the tests of `shared.ChartTests`."""
+    if "chart_name" in metafunc.fixturenames:
+        metafunc.parametrize("chart_name", metafunc.cls.charts)
+    if "chart_says" in metafunc.fixturenames:
+        ids = [f"{name}-{words}" for name, words, _ in metafunc.cls.says]
+        metafunc.parametrize("chart_says", metafunc.cls.says, ids=ids)
+    if "chart_note" in metafunc.fixturenames:
+        metafunc.parametrize("chart_note", metafunc.cls.notes.items(), ids=metafunc.cls.notes)

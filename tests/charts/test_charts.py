@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable
 from datetime import date
-from functools import cache
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -20,6 +19,7 @@ from matplotlib.textpath import TextPath
 from llmstudy import charts, text
 from llmstudy.charts import Chart
 from llmstudy.charts.drawing import wrap
+from tests.charts.shared import ChartTests, drawer, title
 
 NOTE = "volumes: assumed · prices: published · serving: published"
 LONG = [
@@ -275,15 +275,7 @@ CHARTS: dict[str, Callable[[], Chart]] = {
 }
 
 
-@cache
-def drawn(name: str) -> Chart:
-    """One of the charts above; drawing takes time, so each is drawn once."""
-    return CHARTS[name]()
-
-
-def title(chart: Chart) -> str:
-    """The title as it was before it was broken into lines."""
-    return re.sub(r"(?<=[-_/])\n", "", chart.figure.get_suptitle()).replace("\n", " ")
+drawn = drawer(CHARTS)
 
 
 def words(chart: Chart) -> str:
@@ -293,41 +285,10 @@ def words(chart: Chart) -> str:
 # ---- a reader can read it -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", CHARTS)
-def test_no_words_overlap_or_leave_the_canvas(name, assert_readable):
-    assert_readable(drawn(name).figure)
-
-
-def test_the_arms_differ_without_colour():
-    looks = list(charts.ARMS.values())
-    assert len({look.linestyle for look in looks}) == len({look.marker for look in looks}) == 3
-    lightness = sorted(116 * luminance(look.color) ** (1 / 3) - 16 for look in looks)
-    assert min(np.diff(lightness)) >= 10  # CIE L*, out of 100
-
-
-@pytest.mark.parametrize(
-    "color", [*(look.color for look in charts.ARMS.values()), charts.GREY, charts.ACCENT]
-)
-def test_words_in_any_colour_have_the_contrast_that_wcag_asks(color):
-    assert 1.05 / (luminance(color) + 0.05) >= 4.5
-
-
-def luminance(color: str) -> float:
-    rgb = np.array(colors.to_rgb(color))
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    return float(linear @ [0.2126, 0.7152, 0.0722])
-
-
-def test_the_four_states_of_a_trigger_differ_by_their_first_letter():
-    assert len({word[0] for word in charts.STATUS.values()}) == 4
-
-
-# ---- it says what its table says ----------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "in_title", "in_alt"),
-    [
+class TestCharts(ChartTests):
+    charts = CHARTS
+    drawn = drawn
+    says = (
         # today: 1.2M x 0.0006 + 300 = 1,020; 1.2M x 0.005 = 6,000; 1.2M x 0.0004 + 30,000 = 30,480
         ("cost", "hosted open weights is cheapest, USD 1.0k", "proprietary API USD 6.0k"),
         ("cost", "at today's volume", "Median cost of that month at 1.2M requests"),
@@ -359,13 +320,34 @@ def test_the_four_states_of_a_trigger_differ_by_their_first_letter():
         ("triggers", "8 of 24 triggers fired: G2 on 4 workloads, G4", "vendor: fired, 35 % / 20 %"),
         ("triggers_one", "None of 6 triggers fired; 6 armed", "G2 latency: armed, 1.42 / 1 s"),
         ("phases", "Decide by 4 Dec 2026: 3 phases", "4 Jan 2027 to 29 Mar 2027, owner eval"),
-    ],
+    )
+
+
+def test_the_arms_differ_without_colour():
+    looks = list(charts.ARMS.values())
+    assert len({look.linestyle for look in looks}) == len({look.marker for look in looks}) == 3
+    lightness = sorted(116 * luminance(look.color) ** (1 / 3) - 16 for look in looks)
+    assert min(np.diff(lightness)) >= 10  # CIE L*, out of 100
+
+
+@pytest.mark.parametrize(
+    "color", [*(look.color for look in charts.ARMS.values()), charts.GREY, charts.ACCENT]
 )
-def test_title_and_alt_carry_the_numbers_of_the_table(name, in_title, in_alt):
-    chart = drawn(name)
-    assert in_title in title(chart)
-    assert in_alt in chart.alt
-    assert chart.alt.startswith(title(chart))
+def test_words_in_any_colour_have_the_contrast_that_wcag_asks(color):
+    assert 1.05 / (luminance(color) + 0.05) >= 4.5
+
+
+def luminance(color: str) -> float:
+    rgb = np.array(colors.to_rgb(color))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def test_the_four_states_of_a_trigger_differ_by_their_first_letter():
+    assert len({word[0] for word in charts.STATUS.values()}) == 4
+
+
+# ---- it says what its table says ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Charts of cost: the projection, the calculator's sum and ours, what a month consists of."""
 
 from collections.abc import Callable
-from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -9,6 +8,7 @@ import pytest
 
 from llmstudy import charts
 from llmstudy.charts import Chart
+from tests.charts.shared import ChartTests, drawer, title
 
 NOTE = "volumes: assumed · prices: published · staff: assumed"
 API = "proprietary_api"
@@ -76,28 +76,13 @@ CHARTS: dict[str, Callable[[], Chart]] = {
 }
 
 
-@cache
-def drawn(name: str) -> Chart:
-    """One of the charts above; drawing takes time, so each is drawn once."""
-    return CHARTS[name]()
+drawn = drawer(CHARTS)
 
 
-def title(chart: Chart) -> str:
-    return " ".join(chart.figure.get_suptitle().split())
-
-
-def letters(text: str) -> str:
-    return "".join(text.split())  # a title is broken at spaces and after hyphens
-
-
-@pytest.mark.parametrize("name", CHARTS)
-def test_no_words_overlap_or_leave_the_canvas(name, assert_readable):
-    assert_readable(drawn(name).figure)
-
-
-@pytest.mark.parametrize(
-    ("name", "in_title", "in_alt"),
-    [
+class TestCharts(ChartTests):
+    charts = CHARTS
+    drawn = drawn
+    says = (
         (
             "projection",
             "by month 24 hosted open weights has cost least, USD 60k (80 % range USD 42k to",
@@ -125,13 +110,7 @@ def test_no_words_overlap_or_leave_the_canvas(name, assert_readable):
             "staff: USD 14k, 43 % (assumed)",
         ),
         ("items_one", "a month: self-hosted USD 13k", "USD 13k, 100 % (published)"),
-    ],
-)
-def test_title_and_alt_carry_the_numbers_of_the_table(name, in_title, in_alt):
-    chart = drawn(name)
-    assert in_title in title(chart)
-    assert in_alt in chart.alt
-    assert letters(chart.alt).startswith(letters(title(chart)))
+    )
 
 
 @pytest.mark.parametrize(

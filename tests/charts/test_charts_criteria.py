@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from llmstudy import charts
+from tests.charts.shared import ChartTests, drawer, title
 
 CRITERIA = {
     "C1": "latency",
@@ -39,12 +40,12 @@ MIXED = scores(
 )
 
 
-def title(chart):
-    return " ".join(chart.figure.get_suptitle().split())
+CHARTS = {"mixed": lambda: charts.criteria(MIXED)}
 
 
-def test_words_neither_overlap_nor_leave_the_canvas(assert_readable):
-    assert_readable(charts.criteria(MIXED).figure)
+class TestCharts(ChartTests):
+    charts = CHARTS
+    drawn = drawer(CHARTS)
 
 
 def test_the_title_counts_scores_failures_and_what_is_barred():

@@ -1,7 +1,6 @@
 """Charts of where another route pays: the claims of others, the heat map, the months."""
 
 from collections.abc import Callable
-from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -10,6 +9,7 @@ from matplotlib.collections import QuadMesh
 
 from llmstudy import charts
 from llmstudy.charts import Chart
+from tests.charts.shared import ChartTests, drawer, title
 
 NOTE = "volumes: assumed · prices: published · claims: the source memo, section 4"
 LONG = "customer-support-triage-and-escalation-in-the-emea-region"
@@ -70,28 +70,13 @@ CHARTS: dict[str, Callable[[], Chart]] = {
 }
 
 
-@cache
-def drawn(name: str) -> Chart:
-    """One of the charts above; drawing takes time, so each is drawn once."""
-    return CHARTS[name]()
+drawn = drawer(CHARTS)
 
 
-def title(chart: Chart) -> str:
-    return " ".join(chart.figure.get_suptitle().split())
-
-
-def letters(text: str) -> str:
-    return "".join(text.split())  # a title is broken at spaces and after hyphens
-
-
-@pytest.mark.parametrize("name", CHARTS)
-def test_no_words_overlap_or_leave_the_canvas(name, assert_readable):
-    assert_readable(drawn(name).figure)
-
-
-@pytest.mark.parametrize(
-    ("name", "in_title", "in_alt"),
-    [
+class TestCharts(ChartTests):
+    charts = CHARTS
+    drawn = drawn
+    says = (
         (
             "claims",
             "3 of 4 claims of where it pays meet our 80 % bands; our earliest is 3.0B",
@@ -127,19 +112,8 @@ def test_no_words_overlap_or_leave_the_canvas(name, assert_readable):
             "0 of 12 routes are cheaper",
             "all, route-5: 80 % not reached, 0 % at the end",
         ),
-    ],
-)
-def test_title_and_alt_carry_the_numbers_of_the_table(name, in_title, in_alt):
-    chart = drawn(name)
-    assert in_title in title(chart)
-    assert in_alt in chart.alt
-    assert letters(chart.alt).startswith(letters(title(chart)))
-
-
-@pytest.mark.parametrize("name", ["claims", "heat", "months"])
-def test_the_grade_of_the_evidence_is_on_the_chart_and_in_the_alt(name):
-    assert " ".join(drawn(name).figure.get_supxlabel().split()) == NOTE
-    assert drawn(name).alt.endswith(NOTE)
+    )
+    notes = dict.fromkeys(["claims", "heat", "months"], NOTE)
 
 
 def test_a_claim_meets_a_band_where_they_have_a_volume_in_common():

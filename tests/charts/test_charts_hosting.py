@@ -1,7 +1,6 @@
 """Charts of self-hosting: fleets over the week, the base-load split, errors on points held out."""
 
 from collections.abc import Callable
-from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -9,6 +8,7 @@ import pytest
 
 from llmstudy import charts
 from llmstudy.charts import Chart
+from tests.charts.shared import ChartTests, drawer, title
 
 NOTE = "traffic: measured · serving: published · boot time: assumed"
 LONG = "customer-support-triage-and-escalation-in-the-emea-region"
@@ -81,28 +81,13 @@ CHARTS: dict[str, Callable[[], Chart]] = {
 }
 
 
-@cache
-def drawn(name: str) -> Chart:
-    """One of the charts above; drawing takes time, so each is drawn once."""
-    return CHARTS[name]()
+drawn = drawer(CHARTS)
 
 
-def title(chart: Chart) -> str:
-    return " ".join(chart.figure.get_suptitle().split())
-
-
-def letters(text: str) -> str:
-    return "".join(text.split())  # a title is broken at spaces and after hyphens
-
-
-@pytest.mark.parametrize("name", CHARTS)
-def test_no_words_overlap_or_leave_the_canvas(name, assert_readable):
-    assert_readable(drawn(name).figure)
-
-
-@pytest.mark.parametrize(
-    ("name", "in_title", "in_alt"),
-    [
+class TestCharts(ChartTests):
+    charts = CHARTS
+    drawn = drawn
+    says = (
         (
             "week",
             "a static fleet takes 1,680 GPU-hours a week; a schedule spares 840 (50 %)",
@@ -126,19 +111,8 @@ def test_no_words_overlap_or_leave_the_canvas(name, assert_readable):
             "Llama-3.1-17B · H100 · fp8 · vllm 0.10.2: 3.2 %, p90 9 %, 8 points",
         ),
         ("errors_one", "errs 0 % on points held out, within the goal of 8 %", "0 %, p90 0 %"),
-    ],
-)
-def test_title_and_alt_carry_the_numbers_of_the_table(name, in_title, in_alt):
-    chart = drawn(name)
-    assert in_title in title(chart)
-    assert in_alt in chart.alt
-    assert letters(chart.alt).startswith(letters(title(chart)))
-
-
-@pytest.mark.parametrize("name", ["week", "split"])
-def test_the_grade_of_the_evidence_is_on_the_chart_and_in_the_alt(name):
-    assert " ".join(drawn(name).figure.get_supxlabel().split()) == NOTE
-    assert drawn(name).alt.endswith(NOTE)
+    )
+    notes = dict.fromkeys(["week", "split"], NOTE)
 
 
 def test_each_fleet_is_drawn_at_its_replicas_and_told_apart_by_width_and_lightness():

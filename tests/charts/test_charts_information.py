@@ -1,7 +1,6 @@
 """Charts of what decides, what to measure, whether to wait and whether draws are enough."""
 
 from collections.abc import Callable
-from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -9,6 +8,7 @@ import pytest
 
 from llmstudy import charts
 from llmstudy.charts import Chart
+from tests.charts.shared import ChartTests, drawer, title
 
 NOTE = "100,000 draws of the study's priors · volumes: assumed · prices: published"
 LONG = "two weeks of request logs from the customer-support-triage workload in EMEA"
@@ -103,28 +103,13 @@ CHARTS: dict[str, Callable[[], Chart]] = {
 }
 
 
-@cache
-def drawn(name: str) -> Chart:
-    """One of the charts above; drawing takes time, so each is drawn once."""
-    return CHARTS[name]()
+drawn = drawer(CHARTS)
 
 
-def title(chart: Chart) -> str:
-    return " ".join(chart.figure.get_suptitle().split())
-
-
-def letters(text: str) -> str:
-    return "".join(text.split())  # a title is broken at spaces and after hyphens
-
-
-@pytest.mark.parametrize("name", CHARTS)
-def test_no_words_overlap_or_leave_the_canvas(name, assert_readable):
-    assert_readable(drawn(name).figure)
-
-
-@pytest.mark.parametrize(
-    ("name", "in_title", "in_alt"),
-    [
+class TestCharts(ChartTests):
+    charts = CHARTS
+    drawn = drawn
+    says = (
         (
             "worth",
             "Measure chat: an 8-point probe next: worth USD 41k, costs USD 1.2k",
@@ -158,19 +143,8 @@ def test_no_words_overlap_or_leave_the_canvas(name, assert_readable):
             "moves it by 35 [15, 38] points",
         ),
         ("drivers_none", "No input clearly decides", "moves it by 35 [−65, 38] points"),
-    ],
-)
-def test_title_and_alt_carry_the_numbers_of_the_table(name, in_title, in_alt):
-    chart = drawn(name)
-    assert in_title in title(chart)
-    assert in_alt in chart.alt
-    assert letters(chart.alt).startswith(letters(title(chart)))
-
-
-@pytest.mark.parametrize("name", ["waiting", "drivers"])
-def test_the_grade_of_the_evidence_is_on_the_chart_and_in_the_alt(name):
-    assert " ".join(drawn(name).figure.get_supxlabel().split()) == NOTE
-    assert drawn(name).alt.endswith(NOTE)
+    )
+    notes = dict.fromkeys(["waiting", "drivers"], NOTE)
 
 
 def test_worth_and_cost_stand_at_their_sums():

@@ -1,10 +1,8 @@
-import re
-
 import pandas as pd
 import pytest
 
 from llmstudy import charts
-from llmstudy.charts import Chart
+from tests.charts.shared import ChartTests, drawer, title
 
 NOTE = "prices: recorded"
 
@@ -34,22 +32,17 @@ LATENCY = pd.DataFrame(
 )
 
 
-def title(chart: Chart) -> str:
-    return re.sub(r"(?<=[-_/])\n", "", chart.figure.get_suptitle()).replace("\n", " ")
+CHARTS = {
+    "bills": lambda: charts.month_bills(BILLS, NOTE),
+    "one bill": lambda: charts.month_bills(BILLS[:1], ""),
+    "tokens": lambda: charts.first_tokens(LATENCY),
+    "bound only": lambda: charts.first_tokens(LATENCY[1:2]),
+}
 
 
-@pytest.mark.parametrize(
-    "chart",
-    [
-        lambda: charts.month_bills(BILLS, NOTE),
-        lambda: charts.month_bills(BILLS[:1], ""),
-        lambda: charts.first_tokens(LATENCY),
-        lambda: charts.first_tokens(LATENCY[1:2]),
-    ],
-    ids=["bills", "one bill", "tokens", "bound only"],
-)
-def test_no_words_overlap_or_leave_the_canvas(chart, assert_readable):
-    assert_readable(chart().figure)
+class TestCharts(ChartTests):
+    charts = CHARTS
+    drawn = drawer(CHARTS)
 
 
 def test_a_workload_counts_only_where_a_candidate_lists_below_today():

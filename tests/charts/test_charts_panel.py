@@ -1,7 +1,6 @@
 """The chart of the panel: every answer in words, regrets to scale, nothing told by colour alone."""
 
 from collections.abc import Callable
-from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -9,6 +8,7 @@ import pytest
 
 from llmstudy import charts
 from llmstudy.charts import Chart
+from tests.charts.shared import ChartTests, drawer
 
 NOTE = "simulated: 4,000 futures of 36 months, priors as graded"
 NAN = np.nan
@@ -64,18 +64,16 @@ CHARTS: dict[str, Callable[[], Chart]] = {
 }
 
 
-@cache
-def drawn(name: str) -> Chart:
-    return CHARTS[name]()
+drawn = drawer(CHARTS)
 
 
 def title(name: str) -> str:
     return " ".join(drawn(name).figure.get_suptitle().split())
 
 
-@pytest.mark.parametrize("name", CHARTS)
-def test_no_words_overlap_or_leave_the_canvas(name, assert_readable):
-    assert_readable(drawn(name).figure)
+class TestCharts(ChartTests):
+    charts = CHARTS
+    drawn = drawn
 
 
 def test_the_title_counts_the_lenses_on_trial_and_names_the_one_that_loses_least():

@@ -1,13 +1,13 @@
 """The chart of trigger rules on trial."""
 
 from collections.abc import Callable
-from functools import cache
 
 import pandas as pd
 import pytest
 
 from llmstudy import charts
 from llmstudy.charts import Chart
+from tests.charts.shared import ChartTests, drawer, title
 
 NOTE = "4,000 simulated futures of the study's priors; out of sample for the improved rule"
 LONG = "spend above USD 10k a month sustained for four weeks, released below USD 7k"
@@ -43,28 +43,13 @@ CHARTS: dict[str, Callable[[], Chart]] = {
 }
 
 
-@cache
-def drawn(name: str) -> Chart:
-    """One of the charts above; drawing takes time, so each is drawn once."""
-    return CHARTS[name]()
+drawn = drawer(CHARTS)
 
 
-def title(chart: Chart) -> str:
-    return " ".join(chart.figure.get_suptitle().split())
-
-
-def letters(text: str) -> str:
-    return "".join(text.split())  # a title is broken at spaces and after hyphens
-
-
-@pytest.mark.parametrize("name", CHARTS)
-def test_no_words_overlap_or_leave_the_canvas(name, assert_readable):
-    assert_readable(drawn(name).figure)
-
-
-@pytest.mark.parametrize(
-    ("name", "in_title", "in_alt"),
-    [
+class TestCharts(ChartTests):
+    charts = CHARTS
+    drawn = drawn
+    says = (
         (
             "regret",
             "spend 1.4 × fleet (back-test), the improved rule, loses least against hindsight",
@@ -80,19 +65,8 @@ def test_no_words_overlap_or_leave_the_canvas(name, assert_readable):
             "2 to 5B tokens a month (advisor A) loses least against hindsight, USD 0",
             "USD 0 [USD 0]",
         ),
-    ],
-)
-def test_title_and_alt_carry_the_numbers_of_the_table(name, in_title, in_alt):
-    chart = drawn(name)
-    assert in_title in title(chart)
-    assert in_alt in chart.alt
-    assert letters(chart.alt).startswith(letters(title(chart)))
-
-
-@pytest.mark.parametrize("name", ["regret"])
-def test_the_grade_of_the_evidence_is_on_the_chart_and_in_the_alt(name):
-    assert " ".join(drawn(name).figure.get_supxlabel().split()) == NOTE
-    assert drawn(name).alt.endswith(NOTE)
+    )
+    notes = dict.fromkeys(["regret"], NOTE)
 
 
 def test_bars_and_intervals_stand_at_their_regrets_least_first():

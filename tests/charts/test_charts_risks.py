@@ -1,7 +1,6 @@
 """The chart of the risk register."""
 
 from collections.abc import Callable
-from functools import cache
 
 import pandas as pd
 import pytest
@@ -10,6 +9,7 @@ from llmstudy import charts
 from llmstudy.charts import Chart
 from llmstudy.decide import matrices as risks
 from llmstudy.decide.judge import NOTHING
+from tests.charts.shared import ChartTests, drawer
 
 INDICATORS = [
     {"state": "active", "grade": "published"},
@@ -49,18 +49,16 @@ CHARTS: dict[str, Callable[[], Chart]] = {
 }
 
 
-@cache
-def drawn(name: str) -> Chart:
-    return CHARTS[name]()
+drawn = drawer(CHARTS)
 
 
 def words(chart: Chart) -> list[str]:
     return [" ".join(text.get_text().split()) for text in chart.figure.axes[0].texts]
 
 
-@pytest.mark.parametrize("name", CHARTS)
-def test_no_words_overlap_or_leave_the_canvas(name, assert_readable):
-    assert_readable(drawn(name).figure)
+class TestCharts(ChartTests):
+    charts = CHARTS
+    drawn = drawn
 
 
 def test_title_and_alt_carry_what_is_seen():
