@@ -62,6 +62,29 @@ def once(tmp_path_factory, worker_id) -> Callable[[str, Callable[[], Any]], Any]
 
 
 @pytest.fixture(scope="session")
+def reference() -> Mapping[str, Any]:
+    """What the chapters of the reference run, of the default study, wrote, by chapter name."""
+    folder = paths.ROOT / "outputs" / "reference" / "results"
+    return {file.stem: json.loads(file.read_text()) for file in sorted(folder.glob("0*.json"))}
+
+
+@pytest.fixture(scope="session")
+def default_case() -> Any:
+    """The default study with its traffic read."""
+    from llmstudy.evidence.case import open_case
+
+    return open_case(load(paths.params("default.yaml")))
+
+
+@pytest.fixture(scope="session")
+def base(default_case, reference) -> Any:
+    """The default study prepared for an answer under changes, from the reference run."""
+    from llmstudy.answer import prepare
+
+    return prepare(default_case, reference)
+
+
+@pytest.fixture(scope="session")
 def serving_fits(once) -> Callable[..., Any]:
     """`capacity.serving_fits`, which takes seconds, made once for all studies of a seed."""
     from llmstudy.measures import capacity

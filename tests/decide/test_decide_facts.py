@@ -1,7 +1,6 @@
 """The memo's matrices on the default study: what they hold is what the chapters found."""
 
 import copy
-import json
 from dataclasses import replace
 from datetime import date
 
@@ -9,41 +8,29 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from llmstudy import paths
 from llmstudy.chapters import findings
 from llmstudy.decide.facts import Facts, Grounds
 from llmstudy.decide.facts.volume import tokens_in
 from llmstudy.decide.intake import intake_rows
 from llmstudy.decide.matrices import alternatives, conditions, five_questions, matrix_tables
 from llmstudy.decide.matrices import indicators as judged
-from llmstudy.evidence.case import Case, open_case
+from llmstudy.evidence.case import Case
 from llmstudy.figure import Figure
 from llmstudy.io import plain
-from llmstudy.study import bundled_figures, load
+from llmstudy.study import bundled_figures
 from llmstudy.text import count
 
-CHAPTERS = (
-    "01_evidence",
-    "02_cost",
-    "03_latency",
-    "04_quality",
-    "05_self_hosting",
-    "06_crossover",
-    "07_triggers_and_routing",
-)
 NAMES = ("support-chat", "classification", "extraction", "long-context-reasoning")
 
 
 @pytest.fixture(scope="module")
-def chapters():
-    """What the chapters of the reference run found, of the default study."""
-    folder = paths.ROOT / "outputs" / "reference" / "results"
-    return {name: json.loads((folder / f"{name}.json").read_text()) for name in CHAPTERS}
+def chapters(reference):
+    return reference
 
 
 @pytest.fixture(scope="module")
-def case():
-    return open_case(load(paths.params("default.yaml")))
+def case(default_case):
+    return default_case
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 The chapters before are those of the reference run; what a test changes it changes in a copy.
 """
 
-import json
 from copy import deepcopy
 from dataclasses import replace
 from datetime import date
@@ -21,7 +20,7 @@ from llmstudy.decide.lock_in import contract_rows, price_changes
 from llmstudy.decide.matrices import judged_claims
 from llmstudy.decide.routes import route_table
 from llmstudy.decide.scores import ARMS, criteria_tables
-from llmstudy.evidence.case import open_case, permissions
+from llmstudy.evidence.case import permissions
 from llmstudy.evidence.findings import rate_figures
 from llmstudy.figure import GRADES
 from llmstudy.io import plain
@@ -33,14 +32,13 @@ BEFORE = ("02_cost", "03_latency", "04_quality", "05_self_hosting", "06_crossove
 
 
 @pytest.fixture(scope="module")
-def case():
-    return open_case(load(paths.params("default.yaml")))
+def case(default_case):
+    return default_case
 
 
 @pytest.fixture(scope="module")
-def before():
-    folder = paths.ROOT / "outputs" / "reference" / "results"
-    return {name: json.loads((folder / f"{name}.json").read_text()) for name in BEFORE}
+def before(reference):
+    return {name: reference[name] for name in BEFORE}
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """The analyst's panel, driven as a browser drives it, without a browser."""
 
-import json
 import re
 from dataclasses import replace
 
@@ -9,21 +8,13 @@ import nbformat
 import pytest
 
 from llmstudy import paths
-from llmstudy.answer import BASE, Changes, prepare
-from llmstudy.evidence.case import open_case
+from llmstudy.answer import BASE, Changes
 from llmstudy.explore import Panel, open_panel
 from llmstudy.explore import panel as explore_panel
 from llmstudy.explore.page import View, page, view
 from llmstudy.study import load
 
 STUDY = paths.params("default.yaml")
-
-
-@pytest.fixture(scope="module")
-def base():
-    folder = paths.ROOT / "outputs" / "reference" / "results"
-    results = {file.stem: json.loads(file.read_text()) for file in folder.glob("0*.json")}
-    return prepare(open_case(load(STUDY)), results)
 
 
 @pytest.fixture

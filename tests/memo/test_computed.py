@@ -1,7 +1,6 @@
 """What the memo reckons itself, on the reference run and against sums by hand."""
 
 import csv
-import json
 
 import pytest
 
@@ -10,13 +9,11 @@ from llmstudy.memo.computed import reckoned, roadmap
 from llmstudy.memo.context import BEFORE_MEMO, Facts
 from llmstudy.study import load
 
-FOLDER = paths.ROOT / "outputs" / "reference" / "results"
-
 
 @pytest.fixture(scope="module")
-def facts():
-    found = {name: json.loads((FOLDER / f"{name}.json").read_text()) for name in BEFORE_MEMO}
-    return Facts(load(paths.params("default.yaml")), found)
+def facts(reference):
+    chapters = {name: reference[name] for name in BEFORE_MEMO}
+    return Facts(load(paths.params("default.yaml")), chapters)
 
 
 @pytest.fixture(scope="module")

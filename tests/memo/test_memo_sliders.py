@@ -6,21 +6,16 @@ from itertools import product
 
 import pytest
 
-from llmstudy import paths
 from llmstudy.answer import Changes, answer, prepare
-from llmstudy.evidence.case import open_case
 from llmstudy.memo import sliders as snippet
-from llmstudy.study import load
 from llmstudy.text import share, usd
 
 GRID = {"VOLUMES": (0.05, 1.0, 10.0), "GPU_PRICES": (0.5, 1.0), "MARGIN_STEPS": (-0.03, 0.0, 0.05)}
 
 
 @pytest.fixture(scope="module")
-def base():
-    folder = paths.ROOT / "outputs" / "reference" / "results"
-    results = {file.stem: json.loads(file.read_text()) for file in folder.glob("0*.json")}
-    return prepare(open_case(load(paths.params("default.yaml"))), results, n=500)
+def base(default_case, reference):
+    return prepare(default_case, reference, n=500)
 
 
 @pytest.fixture(scope="module")

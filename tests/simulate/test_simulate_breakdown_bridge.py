@@ -1,6 +1,5 @@
 """From a month's bill to what staying costs: the parts add up, and each is what it says."""
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -10,18 +9,10 @@ from llmstudy.simulate.breakdown import stay_parts
 from llmstudy.simulate.inputs import market
 from llmstudy.study import load
 
-FOLDER = paths.ROOT / "outputs" / "reference" / "results"
-
 
 @pytest.fixture(scope="module")
 def study():
     return load(paths.params("default.yaml"))
-
-
-@pytest.fixture(scope="module")
-def reference():
-    names = ("02_cost", "05_self_hosting", "06_crossover")
-    return {name: json.loads((FOLDER / f"{name}.json").read_text()) for name in names}
 
 
 @pytest.fixture(scope="module")
