@@ -15,12 +15,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import norm
 
-from llmstudy.figure import FloatArray, Interval, first_least
+from llmstudy.figure import FloatArray, first_least
 from llmstudy.simulate.information import (
     best_penalties,
     moments,
+    normal_mean,
     predicted,
     ridge,
     spline_design,
@@ -146,7 +146,7 @@ def _stopping_months(costs: FloatArray, states: FloatArray, allowed: Sequence[in
     costs, states = costs[:, months], states[:, months[:-1]]
     quarters, halves = ([slice(k, None, n) for k in range(n)] for n in (4, 2))
     rules = _rules(costs, states, [*quarters, *halves])  # (kinds, quarters and halves, n)
-    found = np.empty(len(costs), dtype=int)
+    choices = np.empty(len(costs), dtype=int)
     for half in (0, 1):
         judged = [(quarters[half], half + 2), (quarters[half + 2], half)]
         paid = [
@@ -154,14 +154,14 @@ def _stopping_months(costs: FloatArray, states: FloatArray, allowed: Sequence[in
             for kind in rules
         ]
         other = halves[1 - half]
-        found[other] = rules[_best_kind(np.array(paid)), 4 + half, other]
-    return np.asarray(months[found])
+        choices[other] = rules[_best_kind(np.array(paid)), 4 + half, other]
+    return np.asarray(months[choices])
 
 
 def _best_kind(paid: FloatArray) -> int:
     """The kind of rule that costs least; a regression only if it surely saves. (kinds, n) usd.
 
-    On a path larger than all it has seen, a regression may lose more than it ever saved.
+    On a path larger than all in its sample, a regression may lose more than it ever saved.
     """
     mean = paid.mean(axis=1)
     simple = int(first_least(mean[: -len(_POWERS)]))
@@ -198,12 +198,12 @@ def _regressed(costs: FloatArray, states: FloatArray, fits: Sequence[slice]) -> 
         design = spline_design(states[:, t], _KNOTS, _PAIR_KNOTS)
         for power, kind in zip(_POWERS, months, strict=True):
             for rows, month in zip(fits, kind, strict=True):
-                seen = design[rows]
+                sample = design[rows]
                 gain = (_picked(costs[rows], month[rows]) - costs[rows, t])[:, None]
                 if power:
-                    gain = gain / usual_size(seen, gain) ** power
-                of, p = moments(seen, gain), design.shape[1]
-                fit = ridge(of, p, best_penalties(of, p))
+                    gain = gain / usual_size(sample, gain) ** power
+                products, p = moments(sample, gain), design.shape[1]
+                fit = ridge(products, p, best_penalties(products, p))
                 month[predicted(design, fit)[:, 0] > 0] = t
     return months
 
@@ -212,8 +212,8 @@ def _thresholds(
     costs: FloatArray, reached: FloatArray, levels: int
 ) -> tuple[FloatArray, FloatArray]:
     """Thresholds of a signal's running maximum, never the last, and what each costs every path."""
-    found = np.append(np.unique(np.quantile(reached, np.linspace(0, 1, levels))), np.inf)
-    return found, np.array([_picked(costs, _passage(reached, x)) for x in found])
+    thresholds = np.append(np.unique(np.quantile(reached, np.linspace(0, 1, levels))), np.inf)
+    return thresholds, np.array([_picked(costs, _passage(reached, x)) for x in thresholds])
 
 
 def _set_months(costs: FloatArray) -> Months:
@@ -234,7 +234,7 @@ def _row(
     policy: str, costs: FloatArray, month: Months, now: FloatArray, level: float
 ) -> dict[str, str | float]:
     cost = _picked(costs, month)
-    mean, saving = _mean(cost, level), _mean(now - cost, level)
+    mean, saving = normal_mean(cost, level), normal_mean(now - cost, level)
     switched = month < costs.shape[1] - 1
     return {
         "policy": policy,
@@ -253,23 +253,17 @@ def _picked(costs: FloatArray, month: Months) -> FloatArray:
     return np.asarray(costs[np.arange(len(costs)), month])
 
 
-def _mean(x: FloatArray, level: float) -> Interval:
-    half = float(norm.ppf((1 + level) / 2) * x.std(ddof=1) / np.sqrt(len(x)))
-    mean = float(x.mean())
-    return Interval(mean, mean - half, mean + half)
-
-
 def _checked(costs_usd: FloatArray, states: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Costs as (n, months + 1) and states as (n, months, k), both finite."""
-    costs, known = np.asarray(costs_usd, dtype=float), np.asarray(states, dtype=float)
-    known = known[:, :, None] if known.ndim == 2 else known
-    if costs.ndim != 2 or known.ndim != 3 or costs.shape != (len(known), known.shape[1] + 1):
+    costs, signals = np.asarray(costs_usd, dtype=float), np.asarray(states, dtype=float)
+    signals = signals[:, :, None] if signals.ndim == 2 else signals
+    if costs.ndim != 2 or signals.ndim != 3 or costs.shape != (len(signals), signals.shape[1] + 1):
         raise ValueError(
             f"costs have the shape {costs.shape} and states {np.shape(states)}: give (n_paths, "
             "n_months + 1) and (n_paths, n_months, k)"
         )
     if len(costs) < _MIN_PATHS:
         raise ValueError(f"{len(costs)} paths: a rule is fitted and judged on {_MIN_PATHS} or more")
-    if not (np.isfinite(costs).all() and np.isfinite(known).all()):
+    if not (np.isfinite(costs).all() and np.isfinite(signals).all()):
         raise ValueError("costs or states hold values that are not finite")
-    return costs, known
+    return costs, signals
