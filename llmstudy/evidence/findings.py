@@ -22,13 +22,13 @@ def findings_of(study: Study) -> list[prices.Finding]:
             findings += prices.price_findings(route.provider, route.model, study.as_of, until)
     table, listed = prices.gpu_prices(), _listed_rents(study)
     offers = zip(table["gpu"], table["provider"], table["commitment"], strict=True)
-    paid = [offer in listed for offer in offers]
+    is_paid = [offer in listed for offer in offers]
     # the spread is of the whole market; age and doubt concern only prices that are paid
     rented = {
         r.gpu for r in study.routes.values() if isinstance(r, SelfHostedRoute) and r.rented_from
     }
     market = prices.gpu_price_findings(table[table["gpu"].isin(rented)], study.as_of)
-    hosts = prices.gpu_price_findings(table[paid], study.as_of)
+    hosts = prices.gpu_price_findings(table[is_paid], study.as_of)
     findings += [f for f in market if f.severity == "info"]
     findings += [f for f in hosts if f.severity != "info"]
     findings += probe_findings(study)

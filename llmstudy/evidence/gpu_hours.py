@@ -71,7 +71,7 @@ def _rent(route: SelfHostedRoute, host: str, mix: Commitment, spot_rerun_share: 
     spot *= 1 + spot_rerun_share
     reserved = prices.RESERVED_PRICE_SHARE
 
-    def paid(reserved_price_share: float) -> float:
+    def mean_rent(reserved_price_share: float) -> float:
         return float(
             committed_usd_per_gpu_hour(
                 quote.value,
@@ -87,9 +87,9 @@ def _rent(route: SelfHostedRoute, host: str, mix: Commitment, spot_rerun_share: 
     assert reserved.high is not None
     return replace(
         quote,
-        value=paid(reserved.value),
-        low=paid(reserved.low),
-        high=paid(reserved.high),
+        value=mean_rent(reserved.value),
+        low=mean_rent(reserved.low),
+        high=mean_rent(reserved.high),
         distribution="triangular",
         grade=reserved.grade if mix.reserved.value else quote.grade,
         source=f"{quote.source}; {mix.reserved.value:.0%} reserved",

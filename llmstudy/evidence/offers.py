@@ -137,19 +137,23 @@ def _context_factors(
     study: Study, route_name: str, requests: pd.DataFrame
 ) -> tuple[tuple[float, float, float], ...]:
     """What longer prompts cost a token, as `TokenPrice.context_factors`; none without tiers."""
-    listed = [r for r, _ in _by_model(study, route_name, requests) if r.price is None]
-    rates = (prices.rate(r.provider, r.model, study.as_of, r.tier) for r in listed)
+    list_priced = [r for r, _ in _by_model(study, route_name, requests) if r.price is None]
+    rates = (prices.rate(r.provider, r.model, study.as_of, r.tier) for r in list_priced)
     if not any(rate.has_context_tiers for rate in rates):
         return ()
 
-    def bill(longer: float) -> "pd.Series[float]":
-        prompts = (requests["input_tokens"] * longer).round().astype("int64")
+    def bill(length_factor: float) -> "pd.Series[float]":
+        prompts = (requests["input_tokens"] * length_factor).round().astype("int64")
         usd = billed(study, route_name, requests.assign(input_tokens=prompts), study.as_of).sum()
         return usd / pd.Series({"input_usd": prompts.sum(), "output_usd": 1})
 
     today = bill(1.0).replace(0, np.nan)
-    factors = {longer: (bill(longer) / today).fillna(1.0) for longer in _LENGTHS}
-    return tuple((longer, float(f.iloc[0]), float(f.iloc[1])) for longer, f in factors.items())
+    factors = {
+        length_factor: (bill(length_factor) / today).fillna(1.0) for length_factor in _LENGTHS
+    }
+    return tuple(
+        (length_factor, float(f.iloc[0]), float(f.iloc[1])) for length_factor, f in factors.items()
+    )
 
 
 def _last(steps: Iterable[tuple[date, float]], on: date) -> float:

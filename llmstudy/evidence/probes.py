@@ -67,14 +67,14 @@ class RouteProbe:
         served = self.samples["served_model"].dropna().astype(str)
         return tuple(dict.fromkeys([*self.endpoint_models, *served, *filter(None, serving)]))
 
-    def mean_tokens(self, counted: str) -> float | None:
+    def mean_tokens(self, column: str) -> float | None:
         """Mean of `input_tokens` or `output_tokens` of an answer: the server's count, or else as
         requested; None without either.
         """
         answered = self.measured[self.measured["ok"]]
-        for column in (counted, f"asked_{counted}"):
-            if answered[column].notna().any():
-                return float(answered[column].astype(float).mean())
+        for source in (column, f"asked_{column}"):
+            if answered[source].notna().any():
+                return float(answered[source].astype(float).mean())
         return None
 
     @cached_property
@@ -127,9 +127,9 @@ def unlike(probe: RouteProbe, study: Study, route: str, workload: str) -> tuple[
     """
     spec = study.routes[route]
     intake = as_answered_by(study, study.workloads[workload], spec).intake
-    alike = same_weights if isinstance(spec, SelfHostedRoute) else same_model
+    is_same_model = same_weights if isinstance(spec, SelfHostedRoute) else same_model
     reasons = []
-    if not any(alike(spec.model, model) for model in probe.models):
+    if not any(is_same_model(spec.model, model) for model in probe.models):
         reasons.append(f"it is of {', '.join(probe.models)} and the route is {spec.model}")
     for counted, most in LENGTH_RATIOS.items():
         target, mean = getattr(intake, counted), probe.mean_tokens(counted)
@@ -165,8 +165,8 @@ def probes_of(study: Study) -> dict[str, RouteProbe]:
 
 def _name(folders: tuple[Path, ...], folder: Path) -> str:
     """The folder's own name, with its parent's where two runs are called the same."""
-    alike = [other for other in folders if other.name == folder.name]
-    return folder.name if len(alike) == 1 else f"{folder.parent.name}/{folder.name}"
+    namesakes = [other for other in folders if other.name == folder.name]
+    return folder.name if len(namesakes) == 1 else f"{folder.parent.name}/{folder.name}"
 
 
 def _usable(where: str, folder: Path, study: Study) -> Run:
@@ -176,10 +176,10 @@ def _usable(where: str, folder: Path, study: Study) -> Run:
         raise ValueError(
             f"{where}: {error}. Name the folder that `llmstudy probe endpoint` wrote."
         ) from None
-    judged = audit(run)
-    if not judged.valid:
+    verdict = audit(run)
+    if not verdict.valid:
         raise ValueError(
-            f"{where}: the run in {folder} is invalid: {'; '.join(judged.reasons)}. Nothing may "
+            f"{where}: the run in {folder} is invalid: {'; '.join(verdict.reasons)}. Nothing may "
             "rest on it: probe again, or take it out of the study."
         )
     if not run.facts.get("started_at"):

@@ -272,10 +272,11 @@ def _thinness(measured: pd.DataFrame) -> list[str]:
     sentences = []
     for _, row in measured.iterrows():
         if _is_thin(row):
-            n, rated = int(row["requests"]), np.isfinite(row["requests_per_month"])
+            n = int(row["requests"])
+            volume = "" if np.isfinite(row["requests_per_month"]) else " and volume"
             sentences.append(
                 f"The log holds too little of {row['workload']} (requests: {n:,}): only their mean "
-                f"tokens are used, with the study's own range{'' if rated else ' and volume'}; log "
+                f"tokens are used, with the study's own range{volume}; log "
                 f"at least {FEWEST_FOR_A_RANGE} over a week."
             )
     return sentences

@@ -197,7 +197,7 @@ class FleetBill:
 
     carries: requests a month that one replica carries, (n, months). rent: of a replica at today's
     price, (n,). market: price of a GPU hour over today's, as `rent_market`. staging: replicas that
-    serve nobody; fixed: usd a month beside the rent; (n,) each. start: months from now until the
+    serve no user; fixed: usd a month beside the rent; (n,) each. start: months from now until the
     first term is signed.
     """
 

@@ -43,14 +43,14 @@ def crossover_requests_per_month(
     move, and its replicas carry what they do on average while prompts grow.
     """
     move = terms(current, challenger, d, months)
-    saved = move.stay * usd_per_request(current, of_today(d), months)
+    saved_usd = move.stay * usd_per_request(current, of_today(d), months)
     # what staying costs whatever the volume is spared from the month of the move
     fixed = move.once_usd - move.stay.sum(axis=1) * api_month_usd(current.arm, d)
     paid_months = move.go.sum(axis=1)
     if isinstance(challenger, TokenPrice):
-        paid = (move.go * usd_per_request(challenger, d, months)).sum(axis=1)
+        paid_usd = (move.go * usd_per_request(challenger, d, months)).sum(axis=1)
         fixed += paid_months * api_month_usd(challenger.arm, d)
-        return _linear_crossover(saved.sum(axis=1) - paid, fixed, cap)
+        return _linear_crossover(saved_usd.sum(axis=1) - paid_usd, fixed, cap)
     carries, a_replica = fleet_unit(challenger, d, months)
     steady = np.broadcast_to(a_replica[:, None], move.go.shape)
     market = np.broadcast_to(rent_market(challenger, d, months), move.go.shape)
@@ -58,7 +58,7 @@ def crossover_requests_per_month(
     per_replica = (move.go * rent).sum(axis=1)
     fixed += d["staging_replicas"] * per_replica + paid_months * fleet_month_usd(d)
     return stepped_crossover(
-        per_request=saved.sum(axis=1),
+        per_request=saved_usd.sum(axis=1),
         per_replica=per_replica,
         carries=carries.mean(axis=1),
         spare=challenger.spare,

@@ -154,7 +154,7 @@ def _used(study: Study, name: str, route: str) -> set[str]:
     """Inputs that the saving of a move can depend on, given the arms of the pair."""
     arms = {study.routes[study.workloads[name].current_route].arm, study.routes[route].arm}
     bears = arms | {"any"} | ({"api"} if arms - {"self_hosted"} else set())
-    return {each.name for each in tables.inputs().values() if each.bears_on in bears}
+    return {spec.name for spec in tables.inputs().values() if spec.bears_on in bears}
 
 
 _PATHS = {
@@ -184,9 +184,9 @@ def _pawn(
     study: Study, offers: Market, futures: Moves, name: str, route: str
 ) -> list[dict[str, Any]]:
     """Which inputs and paths move the distribution of a move's saving, on the draws themselves."""
-    saved = futures[name, route].saving_usd()[:N_PAWN]
-    inputs, paths = _drawn(study, offers, name, route, len(saved))
-    ranking = pawn(inputs | paths, saved, study.seed).to_dict("records")
+    saving_usd = futures[name, route].saving_usd()[:N_PAWN]
+    inputs, paths = _drawn(study, offers, name, route, len(saving_usd))
+    ranking = pawn(inputs | paths, saving_usd, study.seed).to_dict("records")
     return [{"workload": name, "route": route} | {str(k): v for k, v in r.items()} for r in ranking]
 
 
@@ -221,8 +221,8 @@ def _flips(
     saving_usd = _saving_of(study, offers, name, route, inputs)
 
     def margin(draws: draws.Draws) -> float:
-        saved = saving_usd(draws)
-        return 1.0 if meets_lines((saved > 0).mean(), float(np.median(saved)), lines) else -1.0
+        savings = saving_usd(draws)
+        return 1.0 if meets_lines((savings > 0).mean(), float(np.median(savings)), lines) else -1.0
 
     flips = crossover.solve_thresholds(figures, d, margin, {"peak_to_mean": (1.0, np.inf)})
     passes = margin(d) >= 0

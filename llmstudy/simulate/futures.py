@@ -28,7 +28,7 @@ from llmstudy.simulate.inputs import (
 from llmstudy.study import Study
 
 Buyer = Literal["named_model", "same_quality"]
-"""Who stays: on today's named model at its list price, or moving on to each cheaper equal."""
+"""How a buyer stays: on today's named model, or on each cheaper model of equal quality in turn."""
 
 
 @dataclass(frozen=True)

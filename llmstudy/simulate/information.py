@@ -70,12 +70,12 @@ def value_of_information(
     """Expected gain in usd from choosing after `learned` is known, instead of now: EVPPI and EVSI.
 
     The gain of every action over today's best is regressed on what is learned, on nine tenths of
-    the draws; on the other tenth the action with the best fitted gain is taken, and what it really
-    gains is counted. A fit that mistakes noise for knowledge so loses by it, and what tells nothing
-    is worth nothing; the estimate errs low. Chosen and judged on the same draws, as is usual, the
-    estimate errs high: that one sets the upper end of the interval. Both are blind to structure
-    that the splines cannot follow (more than two inputs bending together). Nothing is worth more
-    than perfect information on the same draws.
+    the draws; on the other tenth the action with the best fitted gain is chosen, and its realised
+    gain is counted. A fit that mistakes noise for a signal loses by it, so an uninformative
+    measurement is worth nothing; the estimate errs low. Fitted and counted on the same draws, as is
+    usual, the estimate errs high: that one sets the upper end of the interval. Both miss structure
+    that the splines cannot follow (more than two inputs bending together). Perfect information on
+    the same draws caps both.
 
     A volume may span a thousandfold, and gains with it. So an input counts by its rank, and gains
     are also fitted over (powers of) their usual size at what is learned, which leaves the best
@@ -202,7 +202,7 @@ def normal_mean(x: FloatArray, level: float) -> Interval:
 
 
 def none_negative(value: Interval) -> Interval:
-    """The interval of a value that cannot be negative, since nobody has to act on it."""
+    """The interval of a value that cannot be negative, since no result has to be acted on."""
     return Interval(*(max(0.0, x) for x in astuple(value)))
 
 

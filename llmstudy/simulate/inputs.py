@@ -41,18 +41,18 @@ Inputs = dict[str, tuple[str, Figure]]
 def inputs(study: Study, name: str, route: str, offer: FleetOffer | None) -> Inputs:
     """Every figure that the cost of a workload on a route depends on."""
     workload, at = study.workloads[name], f"workloads.{name}"
-    spec = study.routes[route]
+    route_spec = study.routes[route]
     computed = {
-        "dual_running": _dual_running(study, spec.arm),
+        "dual_running": _dual_running(study, route_spec.arm),
         "tokenizer": _tokenizer(study, workload.current_route, route),
         "output_tokens_ratio": output_ratio(study, name, route),
         TODAY + "tokenizer": ("", _SAME_TOKENS),
         TODAY + "output_tokens_ratio": ("", _SAME_TOKENS),
     }
-    if isinstance(spec, SelfHostedRoute) and spec.owned is not None:
+    if isinstance(route_spec, SelfHostedRoute) and route_spec.owned is not None:
         # a host is part of what was bought
         path = f"routes.{route}.owned.overhead_share"
-        computed["overhead_share"] = (path, spec.owned.overhead_share)
+        computed["overhead_share"] = (path, route_spec.owned.overhead_share)
     if offer is not None:
         computed["usd_per_gpu_hour"] = (f"routes.{route}.rent", offer.usd_per_gpu_hour)
         # one curve errs alike for all workloads that it serves
@@ -60,14 +60,14 @@ def inputs(study: Study, name: str, route: str, offer: FleetOffer | None) -> Inp
         sustained = offer.target_utilisation
         computed["target_utilisation"] = (f"{at}.routes.{route}.utilisation", sustained)
     entries = {}
-    for each in tables.inputs().values():
-        place = each.place.format(arm=spec.arm, route=route)
-        if each.name in computed:
-            entries[each.name] = computed[each.name]
-        elif each.stated_in == "workload":
-            entries[each.name] = (f"{at}.{place}", _stated(workload, place))
-        elif each.stated_in == "study":
-            entries[each.name] = (place, _stated(study, place))
+    for spec in tables.inputs().values():
+        place = spec.place.format(arm=route_spec.arm, route=route)
+        if spec.name in computed:
+            entries[spec.name] = computed[spec.name]
+        elif spec.stated_in == "workload":
+            entries[spec.name] = (f"{at}.{place}", _stated(workload, place))
+        elif spec.stated_in == "study":
+            entries[spec.name] = (place, _stated(study, place))
     return entries
 
 
@@ -95,13 +95,13 @@ def _tokenizer(study: Study, current: str, route: str) -> tuple[str, Figure]:
     """Tokens of a prompt on a route over those on today's: tokenizers differ between vendors, and a
     model keeps its own at every host."""
     today, candidate = study.routes[current], study.routes[route]
-    alike = one_model(today.model, candidate.model) or (
+    same_tokenizer = one_model(today.model, candidate.model) or (
         isinstance(today, ApiRoute)
         and isinstance(candidate, ApiRoute)
         and today.arm == candidate.arm
         and today.provider == candidate.provider
     )
-    return ("", _SAME_TOKENS) if alike else ("api_use.tokenizer", study.api_use.tokenizer)
+    return ("", _SAME_TOKENS) if same_tokenizer else ("api_use.tokenizer", study.api_use.tokenizer)
 
 
 def _dual_running(study: Study, arm: str) -> tuple[str, Figure]:

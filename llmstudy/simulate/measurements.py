@@ -235,12 +235,12 @@ def _costs(
     measurements += [
         (f"quote for {route}", ("usd_per_gpu_hour",), route, "quote") for route in fleets
     ]
-    counted = {
+    route_of_model = {
         pair_inputs(study, offers, name, r)["output_tokens_ratio"][1].name: r for r in routes
     }
     measurements += [  # of one model at two hosts the tokens are counted once
         (f"output tokens of {study.routes[route].model}", ("output_tokens_ratio",), route, "tokens")
-        for route in counted.values()
+        for route in route_of_model.values()
     ]
     rows = []
     for measurement, inputs, route, kind in measurements:

@@ -53,16 +53,16 @@ def savings_table(study: Study, futures: Moves) -> pd.DataFrame:
     """
     rows = []
     for (name, route), future in futures.items():
-        saved, from_month = future.saving_usd(), future.pays_from_month()
+        saving_usd, from_month = future.saving_usd(), future.pays_from_month()
         months = dict(zip(("p10", "p50", "p90"), band(from_month), strict=True))
         rows.append(
             {
                 "workload": name,
                 "route": route,
                 "arm": study.routes[route].arm,
-                **{f"saving_{key}_usd": usd for key, usd in spread(saved).items()},
-                "p_cheaper": float((saved > 0).mean()),
-                "p_cheaper_team_there": _team_there(future, saved),
+                **{f"saving_{key}_usd": usd for key, usd in spread(saving_usd).items()},
+                "p_cheaper": float((saving_usd > 0).mean()),
+                "p_cheaper_team_there": _team_there(future, saving_usd),
                 **{f"pays_from_month_{key}": month for key, month in months.items()},
                 "p_never_pays": float(np.isinf(from_month).mean()),
             }
@@ -90,36 +90,38 @@ def best_fleet_moves(study: Study, savings: pd.DataFrame | list[dict[str, Any]])
     }
 
 
-def _team_there(future: Futures, saved: FloatArray) -> float:
+def _team_there(future: Futures, saving_usd: FloatArray) -> float:
     """Probability that a move is cheaper where other fleets pay for the team."""
     if future.team <= 0:
-        return float((saved > 0).mean())
+        return float((saving_usd > 0).mean())
     months = (begun_share(future.start_months, future.months) * future.discount).sum(axis=1)
-    return float((saved + months * future.team_usd > 0).mean())
+    return float((saving_usd + months * future.team_usd > 0).mean())
 
 
-def by_buyer(study: Study, named: Moves, wary: Moves) -> list[dict[str, Any]]:
+def by_buyer(study: Study, named: Moves, same_quality: Moves) -> list[dict[str, Any]]:
     """Probability that a move off a proprietary model is cheaper, against both ways to stay.
 
-    named: staying on today's named model at its list price. wary: moving on to each cheaper model
-    of equal quality. Rows: workload, route, arm, p_cheaper_named, p_cheaper_same_quality, and the
-    median saving against each. Only moves away from a proprietary API have a row.
+    named: staying on today's named model at its list price. same_quality: moving on to each cheaper
+    model of equal quality. Rows: workload, route, arm, p_cheaper_named, p_cheaper_same_quality, and
+    the median saving against each. Only moves away from a proprietary API have a row.
     """
     rows = []
     for (name, route), future in named.items():
         current = study.workloads[name].current_route
         if study.routes[current].arm != "proprietary_api":
             continue
-        saved, against_equal = (f.saving_usd() for f in (future, wary[name, route]))
+        saving_usd, saving_same_quality_usd = (
+            f.saving_usd() for f in (future, same_quality[name, route])
+        )
         rows.append(
             {
                 "workload": name,
                 "route": route,
                 "arm": study.routes[route].arm,
-                "p_cheaper_named": float((saved > 0).mean()),
-                "p_cheaper_same_quality": float((against_equal > 0).mean()),
-                "saving_named_usd": float(np.median(saved)),
-                "saving_same_quality_usd": float(np.median(against_equal)),
+                "p_cheaper_named": float((saving_usd > 0).mean()),
+                "p_cheaper_same_quality": float((saving_same_quality_usd > 0).mean()),
+                "saving_named_usd": float(np.median(saving_usd)),
+                "saving_same_quality_usd": float(np.median(saving_same_quality_usd)),
             }
         )
     return rows

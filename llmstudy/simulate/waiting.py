@@ -7,7 +7,7 @@ nothing later, is the state: `(n_paths, n_months, k)`.
 
 Rules are fitted on one half of the paths (every other row) and judged on the other half, each half
 in turn. A fitted rule is at best as good as the best rule, so that waiting is, on average, never
-made to look better than it is. Paths are independent rows; whoever makes the costs discounts them.
+made to look better than it is. Paths are independent rows; costs are discounted already.
 """
 
 from collections.abc import Mapping, Sequence
@@ -62,9 +62,9 @@ def switch_costs(
             "(n_paths, n_months) of one shape"
         )
     nothing = np.zeros((len(before), 1))
-    spent = np.hstack([nothing, before.cumsum(axis=1)])
-    to_come = np.hstack([after[:, ::-1].cumsum(axis=1)[:, ::-1], nothing])
-    costs = np.asarray(spent + to_come)
+    before_switch = np.hstack([nothing, before.cumsum(axis=1)])
+    after_switch = np.hstack([after[:, ::-1].cumsum(axis=1)[:, ::-1], nothing])
+    costs = np.asarray(before_switch + after_switch)
     costs[:, :-1] += switch_usd
     return costs
 
@@ -76,7 +76,7 @@ def value_of_waiting(
     short_commitments: Mapping[int, FloatArray] | None = None,
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """What each way of waiting costs on average, held against committing now.
+    """What each way of waiting costs on average, compared with committing now.
 
     switch_costs_usd: (n_paths, n_months + 1). states: (n_paths, n_months) or (n_paths, n_months,
     k); only the order of a month's values counts, for thresholds their order over all months.
@@ -124,8 +124,8 @@ def value_of_waiting(
     rows = [_row(name, *policy, costs[:, 0], level) for name, policy in policies.items()]
     for k, leaving in (short_commitments or {}).items():
         leaving, _ = _checked(leaving, states)
-        left = _stopping_months(leaving, states, range(k, last))
-        row = _row(f"{k}-month commitment, then free", leaving, left, costs[:, 0], level)
+        exit_months = _stopping_months(leaving, states, range(k, last))
+        row = _row(f"{k}-month commitment, then free", leaving, exit_months, costs[:, 0], level)
         rows.append(row | {"mean_switch_month": 0.0, "p_never": 0.0})
     rows.append(_row("hindsight", costs, first_least(costs, axis=1), costs[:, 0], level))
     return pd.DataFrame(rows)
@@ -181,11 +181,11 @@ def _rules(costs: FloatArray, states: FloatArray, fits: Sequence[slice]) -> Mont
     n = len(costs)
     kinds = [[np.full(n, first_least(costs[rows].mean(axis=0))) for rows in fits]]
     for signal in np.concatenate([states, -states], axis=2).transpose(2, 0, 1):
-        reached = np.maximum.accumulate(signal, axis=1)
+        maxima = np.maximum.accumulate(signal, axis=1)
         kind = []
         for rows in fits:
-            levels, paid = _thresholds(costs[rows], reached[rows], _TRIED)
-            kind.append(_passage(reached, float(levels[first_least(paid.mean(axis=1))])))
+            levels, paid = _thresholds(costs[rows], maxima[rows], _TRIED)
+            kind.append(_passage(maxima, float(levels[first_least(paid.mean(axis=1))])))
         kinds.append(kind)
     return np.array([*kinds, *_regressed(costs, states, fits)])
 
@@ -209,11 +209,11 @@ def _regressed(costs: FloatArray, states: FloatArray, fits: Sequence[slice]) -> 
 
 
 def _thresholds(
-    costs: FloatArray, reached: FloatArray, levels: int
+    costs: FloatArray, maxima: FloatArray, levels: int
 ) -> tuple[FloatArray, FloatArray]:
     """Thresholds of a signal's running maximum, never the last, and what each costs every path."""
-    thresholds = np.append(np.unique(np.quantile(reached, np.linspace(0, 1, levels))), np.inf)
-    return thresholds, np.array([_picked(costs, _passage(reached, x)) for x in thresholds])
+    thresholds = np.append(np.unique(np.quantile(maxima, np.linspace(0, 1, levels))), np.inf)
+    return thresholds, np.array([_picked(costs, _passage(maxima, x)) for x in thresholds])
 
 
 def _set_months(costs: FloatArray) -> Months:
@@ -222,9 +222,9 @@ def _set_months(costs: FloatArray) -> Months:
     return np.asarray(np.where(np.arange(len(costs)) % 2 == 0, odd, even))
 
 
-def _passage(reached: FloatArray, threshold: float) -> Months:
+def _passage(maxima: FloatArray, threshold: float) -> Months:
     """First month in which a running maximum is at least the threshold. (n, months) -> (n,)."""
-    return np.asarray(np.count_nonzero(reached < threshold, axis=1))
+    return np.asarray(np.count_nonzero(maxima < threshold, axis=1))
 
 
 # ---- what they cost -----------------------------------------------------------------------------

@@ -612,7 +612,7 @@ class Study(_Strict):
         return {".".join(keys): figure for keys, figure in self.figures_by_keys().items()}
 
     def figures_by_keys(self) -> dict[Keys, Figure]:
-        """Every assumption by the keys that lead to it, for whoever writes to the file."""
+        """Every assumption by the keys of the file that lead to it."""
         return dict(_figures(self))
 
     def unknown(self) -> list[str]:

@@ -158,14 +158,14 @@ def record(name: str) -> type[Record]:
     table = tables()[name]
     fields = {}
     for promised in table.promised:
-        described = column(promised, name)
-        if described is None:
+        entry = column(promised, name)
+        if entry is None:
             raise KeyError(f"{name}.{promised}")
-        fields[promised] = (_type(described.type), Field(description=described.meaning))
-    made: type[Record] = create_model(
+        fields[promised] = (_type(entry.type), Field(description=entry.meaning))
+    row_type: type[Record] = create_model(
         f"{name}_row", __base__=Record, __doc__=table.caption, **fields
     )  # type: ignore[call-overload]
-    return made
+    return row_type
 
 
 def _type(name: str) -> Any:
@@ -195,9 +195,9 @@ def heading(name: str, table: str = "") -> str:
     >>> heading("usd_per_mtok"), heading("low_usd"), heading("ttft_p95_s"), heading("80 % range")
     ('USD per Mtok', 'low, USD', 'TTFT p95, s', '80 % range')
     """
-    described = column(name, table)
-    if described and described.label:
-        return described.label
+    entry = column(name, table)
+    if entry and entry.label:
+        return entry.label
     if not re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name):
         return name.replace("_", " ")
     *first, last = (_SPELT.get(word, word) for word in name.split("_"))
@@ -264,11 +264,11 @@ def _pattern(name: str) -> re.Pattern[str]:
 
 def page_table(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     """What a page shows of a table: the columns that it shows, or all; shares in per cent."""
-    described = {key: column(key, name) for key in tables()[name].shown or map(str, frame.columns)}
+    columns = {key: column(key, name) for key in tables()[name].shown or map(str, frame.columns)}
     cells = {
         key: frame[key].map(_WRITERS[kind]) if kind in _WRITERS else frame[key]
-        for key, of in described.items()
-        for kind in [of.type.removesuffix("?") if of else ""]
+        for key, entry in columns.items()
+        for kind in [entry.type.removesuffix("?") if entry else ""]
     }
     return pd.DataFrame(cells)
 
@@ -304,11 +304,11 @@ def table_html(frame: pd.DataFrame, caption: str, table: str = "") -> str:
         f'<th scope="col"{_class(right)}>{_escaped(heading(str(name), table))}</th>'
         for name, right in zip(frame.columns, numeric, strict=True)
     )
-    worded = [
-        [_worded(str(name), cell) for cell in frame.iloc[:, i]]
+    labelled = [
+        [_labelled(str(name), cell) for cell in frame.iloc[:, i]]
         for i, name in enumerate(frame.columns)
     ]
-    rows = "\n".join(_row(row, numeric) for row in zip(*worded, strict=True))
+    rows = "\n".join(_row(row, numeric) for row in zip(*labelled, strict=True))
     label = _escaped(_plain(caption))
     return (
         f'<div class="table" role="region" tabindex="0" aria-label="{label}"><table>\n'
@@ -332,7 +332,7 @@ def _plain(cell: str) -> str:
     return cell.striptags() if isinstance(cell, Markup) else cell
 
 
-def _worded(column: str, cell: Any) -> Any:
+def _labelled(column: str, cell: Any) -> Any:
     return named(column, cell) if isinstance(cell, str) and not isinstance(cell, Markup) else cell
 
 
