@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from llmstudy.figure import FloatArray
+from llmstudy.figure import FloatArray, Number
 from llmstudy.measures.capacity import replicas
 from llmstudy.measures.cost import (
     Fleet,
@@ -85,28 +85,24 @@ def answer_tokens(d: Draws) -> FloatArray:
     return d["output_tokens"] * d["output_tokens_ratio"]
 
 
+def prompt_and_answer_usd(
+    price: TokenPrice, d: Draws, retry_share: Number = 0.0
+) -> tuple[FloatArray, FloatArray]:
+    """API bill of the prompt and of the answer of a request, at today's price. (n,) usd each."""
+    shares = d["cached_input_share"], d["cache_write_share"], retry_share
+    prompt, answer, nothing = d["input_tokens"] * d["tokenizer"], answer_tokens(d), np.zeros(1)
+    prompt_usd = api_usd_per_request(price, prompt, nothing, *shares)
+    return np.asarray(prompt_usd), np.asarray(api_usd_per_request(price, nothing, answer, *shares))
+
+
 def usd_per_request(price: TokenPrice, d: Draws, months: int) -> FloatArray:
     """API bill per request in each month: today's, drifted, with scheduled changes. (n, months).
 
     Prompts grow from month to month, past a model's price thresholds too; what a request's tools
     cost does not drift.
     """
-    nothing = np.zeros(1)
     input_usd, output_usd = (
-        np.asarray(
-            api_usd_per_request(
-                price,
-                tokens_in,
-                tokens_out,
-                d["cached_input_share"],
-                d["cache_write_share"],
-                d["retry_share"],
-            )
-        )[:, None]
-        for tokens_in, tokens_out in (
-            (d["input_tokens"] * d["tokenizer"], nothing),
-            (nothing, answer_tokens(d)),
-        )
+        usd[:, None] for usd in prompt_and_answer_usd(price, d, d["retry_share"])
     )
     lengths = prompt_lengths(d, months)
     mean = (d["input_tokens"] * d["tokenizer"] / price.input_tokens)[:, None]
@@ -136,11 +132,14 @@ def prompt_lengths(d: Draws, months: int) -> FloatArray:
 def api_month_usd(arm: str, d: Draws) -> FloatArray:
     """What a workload on an API costs a month beside its requests. (n,) usd.
 
-    Evaluation at the provider's updates, throughput bought ahead, and the migrations that
-    retirements force, each once in a model's life.
+    Evaluation at the provider's updates, throughput bought ahead, and forced migrations.
     """
-    forced = d[f"migration_{arm}"] / d[f"model_life_{arm}"]
-    return np.asarray(d["api_evaluation"] / 12 + d["provisioned"] + forced)
+    return np.asarray(d["api_evaluation"] / 12 + d["provisioned"] + forced_month_usd(arm, d))
+
+
+def forced_month_usd(arm: str, d: Draws) -> FloatArray:
+    """Migrations that retirements force, each once in a model's life, by the month. (n,) usd."""
+    return np.asarray(d[f"migration_{arm}"] / d[f"model_life_{arm}"])
 
 
 def fleet_unit(fleet: Fleet, d: Draws, months: int) -> tuple[FloatArray, FloatArray]:

@@ -25,20 +25,20 @@ from llmstudy.figure import Figure, least_certain
 from llmstudy.measures import cost
 from llmstudy.measures.cost import (
     TokenPrice,
-    api_usd_per_request,
     replica_month_usd,
     usd_per_million_tokens,
 )
 from llmstudy.simulate import draws
 from llmstudy.simulate.bills import (
     TODAY,
-    answer_tokens,
     at_cutover,
     discount,
     dual_months,
     fleet_unit,
+    forced_month_usd,
     month_usd,
     of_today,
+    prompt_and_answer_usd,
     served_from,
     staff_month_usd,
     usd_per_request,
@@ -107,19 +107,8 @@ def _premium(study: Study, route: str) -> float:
 
 
 def _of_an_api(price: TokenPrice, d: draws.Draws, premium: float) -> Items:
-    nothing = np.zeros(1)
-    prompts, answers = (
-        d["requests"]
-        * api_usd_per_request(
-            price, tokens_in, tokens_out, d["cached_input_share"], d["cache_write_share"]
-        )
-        for tokens_in, tokens_out in (
-            (d["input_tokens"] * d["tokenizer"], nothing),
-            (nothing, answer_tokens(d)),
-        )
-    )
+    prompts, answers = (d["requests"] * usd for usd in prompt_and_answer_usd(price, d))
     repeated = d["retry_share"] * (prompts + answers)
-    forced = d[f"migration_{price.arm}"] / d[f"model_life_{price.arm}"]
     for_region = (1 - 1 / premium) * (prompts + answers + repeated)
     return {
         "prompts, caching included": (prompts / premium, "input_tokens"),
@@ -129,7 +118,7 @@ def _of_an_api(price: TokenPrice, d: draws.Draws, premium: float) -> Items:
         "tools and search": (d["requests"] * d["tool_usd"] / 1000, "tool_usd"),
         "provisioned throughput": (d["provisioned"], "provisioned"),
         "evaluation at updates": (d["api_evaluation"] / 12, "api_evaluation"),
-        "migrations at retirement": (forced, f"model_life_{price.arm}"),
+        "migrations at retirement": (forced_month_usd(price.arm, d), f"model_life_{price.arm}"),
     }
 
 

@@ -358,7 +358,7 @@ def followed(
     # at today's price
     tokens = (requests * bill.per_request - tools) / named
     paid, moves = draws.follow(named, market, tokens, d[f"migration_{arm}"])
-    forced = (d[f"migration_{arm}"] / d[f"model_life_{arm}"])[:, None]
+    forced = bills.forced_month_usd(arm, d)[:, None]
     beside = bill.fixed[:, None] - forced * (moves.cumsum(axis=1) > 0)
     return tokens * paid + tools + moves + beside, paid
 
