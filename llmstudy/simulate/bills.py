@@ -48,7 +48,7 @@ all draws, and months of canary between its ramp and full traffic."""
 
 
 def starts(d: Draws) -> float:
-    """Months from now until the move begins: it then costs once, and its team is there."""
+    """Months from now until the move begins: its one-off cost and its team fall due then."""
     return float(d[START][0]) if START in d else 0.0
 
 
@@ -162,7 +162,7 @@ def fleet_unit(fleet: Fleet, d: Draws, months: int) -> tuple[FloatArray, FloatAr
 
 
 def rent_market(fleet: Fleet, d: Draws, months: int) -> FloatArray:
-    """Price of a GPU hour in each month over today's: its trend, and the way about it.
+    """Price of a GPU hour in each month over today's: its trend, and its path about it.
 
     What is owned does not follow the market. (n, months), or (1, months).
     """

@@ -23,11 +23,7 @@ import numpy as np
 
 from llmstudy.figure import Figure, least_certain
 from llmstudy.measures import cost
-from llmstudy.measures.cost import (
-    TokenPrice,
-    replica_month_usd,
-    usd_per_million_tokens,
-)
+from llmstudy.measures.cost import TokenPrice, replica_month_usd, usd_per_million_tokens
 from llmstudy.simulate import draws
 from llmstudy.simulate.bills import (
     TODAY,

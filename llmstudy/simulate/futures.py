@@ -45,7 +45,7 @@ class Reserved:
     terms: cost.Reservation
     owned: bool = False
 
-    def beside(self, start: float) -> FloatArray:
+    def late_start_usd(self, start: float) -> FloatArray:
         """Rent of a move in month `start` less that of one in the first. (n, months) usd."""
         if self.owned:
             return np.zeros(self.usd.shape)
@@ -146,7 +146,7 @@ class Futures:
 
     def _moved_usd(self, start: float) -> FloatArray:
         """The bill of each month after a move that begins at the start of a month. (n, months)."""
-        return np.asarray(sum((part.beside(start) for part in self.reserved), self.go_usd))
+        return np.asarray(sum((part.late_start_usd(start) for part in self.reserved), self.go_usd))
 
     def stay_by_month(self) -> FloatArray:
         """What staying has cost by the end of each month. (n, months) usd."""

@@ -277,7 +277,7 @@ def usual_size(design: FloatArray, gains: FloatArray) -> FloatArray:
 
 
 def moments(design: FloatArray, target: FloatArray) -> FloatArray:
-    """All that a regression needs of its rows; those of two sets of rows add up.
+    """Sums of products, all that a regression needs; those of two sets of rows add up.
 
     design: (n, p). target: (n, m). Returns: (1 + p + m, 1 + p + m), the products of the columns of
     1, design and target.

@@ -696,7 +696,7 @@ def _misbilled(study: Study) -> Iterator[tuple[Keys, str]]:
 
 
 def _unsigned(study: Study) -> Iterator[tuple[Keys, str]]:
-    """What a decision state leaves unsaid: when it was taken, and what replaced it."""
+    """Fields that a decision state needs or rules out: its day, and the memo that replaced it."""
     if study.status == "decided" and study.decided_on is None:
         yield ("status",), "status is decided, but decided_on is missing: on which day?"
     if study.status == "draft" and study.decided_on is not None:

@@ -221,7 +221,7 @@ def test_who_leaves_owned_cards_carries_their_capital_to_the_end_of_their_life(p
     assert held.usd == pytest.approx(capital)
     assert held.unused_usd(6) == pytest.approx(42 * capital[:, 6])
     assert (held.on_demand() == 0).all()
-    assert (held.beside(7) == 0).all()
+    assert (held.late_start_usd(7) == 0).all()
 
 
 def test_rented_and_owned_fleets_keep_their_own_terms_when_they_move_together(priced):
