@@ -1,4 +1,4 @@
-"""A number that knows where it comes from, and an interval.
+"""A number with its range, grade and source; and an interval.
 
 Every figure that a decision rests on is a `Figure`: value, unit, range, grade, source and date.
 Its distribution is given by quantiles, so that one set of uniform draws (common random numbers)
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy.special import ndtri
 
 Grade = Literal["measured", "recorded", "published", "secondary", "assumed", "simulated"]
-"""How much a figure can bear, best first.
+"""How reliable a figure is, best first.
 
 measured: from the organisation's own log, invoice, probe or evaluation. recorded: by this project's
 own probe on other hardware. published: a primary source. secondary: a page that quotes one.

@@ -1,4 +1,4 @@
-"""How is a result written down? One text for one value, so that two runs can be compared by byte.
+"""How is a result written? One text for one value, so that two runs can be compared by byte.
 
 Keys keep the order they were given in (a table's columns have one that a reader wants), floats
 carry 10 significant digits, dates are ISO text, tables are lists of rows.
@@ -109,7 +109,7 @@ _FORMULA = re.compile(
 
 
 def _inert(cell: Any) -> Any:
-    """A cell's text with no formula in it; a written number, or what is no text, as it is."""
+    """A cell's text with no formula in it; a number in text, or another type, as it is."""
     text = str(cell) if isinstance(cell, list | tuple | dict) else cell
     if not isinstance(text, str) or _NUMBER.fullmatch(text):
         return cell
@@ -160,9 +160,9 @@ def _key(key: Any, at: str) -> str:
 
 
 def run_inputs(made: Mapping[str, Any]) -> dict[str, str | None]:
-    """What a run rests on by the name that a reader knows, each with its hash or version.
+    """The inputs of a run, by a name for readers, each with its hash or version.
 
-    made: as `made_of`; it may hold more, and an older run's may lack something.
+    made: as `made_of`; it may hold more, and that of an older run may lack some.
 
     >>> run_inputs({"package": "0.1.0", "data_sha256": {"a.csv": "1f"}})["data/a.csv"]
     '1f'

@@ -1,4 +1,4 @@
-"""How is a number written, or a list? One hand for the memo's prose, its tables and its charts.
+"""How is a number or a list written? In one way in the memo's prose, its tables and its charts.
 
 Rounded to what a reader can use, with its unit, and never with a dollar sign: Markdown turns `$`
 into mathematics.
@@ -55,7 +55,7 @@ def count(x: float, beside: float | None = None) -> str:
 
 
 def share(x: float, beside: float | None = None) -> str:
-    """A share of 1 as a percentage; 0 % and 100 % are said only of exactly 0 and 1.
+    """A share of 1 as a percentage; only exactly 0 and 1 are written as 0 % and 100 %.
 
     Raises: ValueError if x is not finite.
 
@@ -84,7 +84,7 @@ def allowed_loss(mark: float) -> str:
 
 
 def span(low: float | None, high: float | None, fmt: Format) -> str:
-    """A range, its unit said once. An end that is never reached says so.
+    """A range, its unit written once; an end that is never reached as "never".
 
     Raises: ValueError if low > high.
 
@@ -178,7 +178,7 @@ def unshowable(character: str) -> bool:
 
 
 def excerpt(text: str, most: int = 60) -> str:
-    """The beginning of a text that somebody else wrote, for a sentence about it.
+    """The beginning of a text from a user's file, for a message about it.
 
     >>> excerpt("x" * 100, 8)
     'xxxxxxx…'

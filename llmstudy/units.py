@@ -61,8 +61,8 @@ _NUMBER = re.compile(
 )
 
 
-def factor(written: str, unit: str) -> float:
-    """What one `written` is worth in `unit`.
+def factor(source_unit: str, unit: str) -> float:
+    """What one `source_unit` is in `unit`.
 
     Raises: ValueError naming the legal units.
 
@@ -70,9 +70,11 @@ def factor(written: str, unit: str) -> float:
     0.001
     """
     legal = UNITS[unit]
-    if written not in legal:
-        raise ValueError(f'has the unit "{excerpt(written)}", but needs one of: {", ".join(legal)}')
-    return legal[written]
+    if source_unit not in legal:
+        raise ValueError(
+            f'has the unit "{excerpt(source_unit)}", but needs one of: {", ".join(legal)}'
+        )
+    return legal[source_unit]
 
 
 def parse(text: str, unit: str) -> float:
@@ -85,20 +87,20 @@ def parse(text: str, unit: str) -> float:
     >>> parse("1,200,000 requests/month", "requests/month")
     1200000.0
     """
-    found = _QUANTITY.fullmatch(text.strip())
-    if found is None:
+    match = _QUANTITY.fullmatch(text.strip())
+    if match is None:
         raise ValueError(
             f'is "{excerpt(text)}", which is not a number with a unit. {examples(1.0, unit)}'
         )
-    if _NUMBER.fullmatch(found[1]) is None:
+    if _NUMBER.fullmatch(match[1]) is None:
         raise ValueError(
             f'is "{excerpt(text)}", whose number cannot be read: decimals follow a point, and '
             f'commas part thousands in groups of three. Write "0.4 {unit}" or "1,200 {unit}".'
         )
-    number = float(found[1].replace(",", "").replace("_", ""))
-    if not found[2]:
+    number = float(match[1].replace(",", "").replace("_", ""))
+    if not match[2]:
         raise ValueError(f"is {excerpt(text)}, but a unit is missing. {examples(number, unit)}")
-    return number * factor(found[2], unit)
+    return number * factor(match[2], unit)
 
 
 def examples(number: float, unit: str) -> str:

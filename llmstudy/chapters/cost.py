@@ -27,7 +27,7 @@ from llmstudy.measures.cost import (
     usd_per_accepted_answer,
 )
 from llmstudy.simulate.breakdown import bill_row
-from llmstudy.simulate.inputs import futures_of, inputs, output_ratio, spread
+from llmstudy.simulate.inputs import draws_with_paths, inputs, output_ratio, spread
 from llmstudy.study import ApiRoute, Study, bundled_figures
 from llmstudy.units import HOURS_PER_MONTH
 
@@ -232,7 +232,7 @@ def _keys(of: str) -> list[str]:
 def _busiest(case: Case, name: str, route: str, counted: str) -> FloatArray:
     """What the busiest minute of each month asks of a route for a workload. (n, months)."""
     study = case.study
-    d = futures_of(study, name, inputs(study, name, route, None))
+    d = draws_with_paths(study, name, inputs(study, name, route, None))
     months, bursts = study.months, _bursts(case, name)
     sent = simulate.volumes(d, months) * (1 + d["retry_share"][:, None])
     per_minute = sent * d["peak_to_mean"][:, None] / (HOURS_PER_MONTH * 60)

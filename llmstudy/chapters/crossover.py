@@ -16,7 +16,7 @@ from llmstudy.simulate.inputs import (
     N_DRAWS,
     Market,
     discount_draws,
-    futures_of,
+    draws_with_paths,
     marginal_inputs,
     market,
     month_by_workload,
@@ -95,7 +95,7 @@ def _crossover(
     # two routes off today's vendor count tokens alike: they serve models of one kind
     other = marginal_inputs(study, offers, name, from_route)
     inputs_ |= {simulate.TODAY + key: other[key] for key in ("tokenizer", "output_tokens_ratio")}
-    d = futures_of(study, name, inputs_)
+    d = draws_with_paths(study, name, inputs_)
     current, challenger = offers.tokens[name, from_route], offers.priced(name, to_route)
     volumes = simulate.crossover_requests_per_month(
         current, challenger, d, study.months, study.volume_cap.value
@@ -126,7 +126,7 @@ def _curves(
     rows = []
     for name, route in dict.fromkeys((n, r) for n, a, b in pairs for r in (a, b)):
         offer = offers.priced(name, route)
-        d = futures_of(study, name, marginal_inputs(study, offers, name, route), N_DRAWS // 8)
+        d = draws_with_paths(study, name, marginal_inputs(study, offers, name, route), N_DRAWS // 8)
         team = simulate.staff_month_usd(d) if isinstance(offer, cost.Fleet) else 0.0
         now = study.workloads[name].intake.requests.value
         for requests in np.geomspace(now / 100, now * 1000, 36):

@@ -99,7 +99,7 @@ class Chapter:
         if not frame.empty or described.says_none:
             self.keep(frame, name)
         if not frame.empty:
-            page = tables.shown(frame, name)
+            page = tables.page_table(frame, name)
             self.html(tables.table_html(page, described.caption, name))
         elif described.says_none:
             self.say(f"{described.caption}: none.")

@@ -36,7 +36,7 @@ class Case:
         return probes_of(self.study)
 
     def probe_of(self, workload: str, route: str) -> RouteProbe | None:
-        """The probe of a route, where it has one that tells of the workload."""
+        """The probe of a route, where it has one that is comparable with the workload."""
         probe = self.probes.get(route)
         return None if probe is None or unlike(probe, self.study, route, workload) else probe
 
@@ -46,26 +46,26 @@ class Case:
 
 
 def open_case(study: Study) -> Case:
-    """Read or draw the traffic, and put what a log measured in place of what was assumed."""
-    found = traffic.traffic_of(study)
-    return Case(traffic.measured(study, found), found)
+    """Reads or draws the traffic, and puts what a log measured in place of what was assumed."""
+    requests = traffic.traffic_of(study)
+    return Case(traffic.measured(study, requests), requests)
 
 
 def contenders(study: Study) -> dict[str, tuple[str, ...]]:
     """The routes of each workload that are worth a measure: workload -> routes, today's first.
 
-    Today's route is being billed, so it is always one; a candidate is one if it may see the
-    workload's data and its context is long enough. What no other may serve is never priced.
+    Today's route is billed, so it is always one; a candidate is one if it may see the workload's
+    data and its context is long enough.
     """
-    known = permissions(study)
-    open_ = known[known["current"] | (known["permitted"] & known["fits_context"])]
+    table = permissions(study)
+    open_ = table[table["current"] | (table["permitted"] & table["fits_context"])]
     return {name: tuple(open_.loc[open_["workload"] == name, "route"]) for name in study.workloads}
 
 
 def covers_week(case: Case, name: str) -> bool:
     """Whether a workload's log holds every hour of the week."""
-    found = case.traffic.summary
-    return len(found) > 0 and bool(found.set_index("workload")["covers_week"].get(name, False))
+    summary = case.traffic.summary
+    return len(summary) > 0 and bool(summary.set_index("workload")["covers_week"].get(name, False))
 
 
 def week_load(case: Case, workload: str) -> pd.DataFrame:
@@ -73,8 +73,8 @@ def week_load(case: Case, workload: str) -> pd.DataFrame:
     week of the workload's published shape, stretched to its own peak. Columns: hour,
     requests_per_s."""
     if covers_week(case, workload):
-        seen = hour_of_week(case.traffic.of(workload))
-        return seen.rename(columns={"hour_of_week": "hour"})
+        hours = hour_of_week(case.traffic.of(workload))
+        return hours.rename(columns={"hour_of_week": "hour"})
     spec = case.study.workloads[workload]
     shape = hourly_shape(spec.traffic.hours).head(168)
     mean_per_s = spec.intake.requests.value / (HOURS_PER_MONTH * 3600)
@@ -86,13 +86,13 @@ def week_load(case: Case, workload: str) -> pd.DataFrame:
     return pd.DataFrame({"hour": range(len(shape)), "requests_per_s": mean_per_s * relative})
 
 
-def rows_of(table: Any, **wanted: Any) -> list[dict[str, Any]]:
-    """The rows of a list of rows whose columns hold the wanted values."""
-    return [row for row in table if all(row[k] == v for k, v in wanted.items())]
+def rows_of(table: Any, **cells: Any) -> list[dict[str, Any]]:
+    """The rows of a list of rows that have these cells: column=value."""
+    return [row for row in table if all(row[k] == v for k, v in cells.items())]
 
 
 def permissions(study: Study) -> pd.DataFrame:
-    """Whether each route may see each workload's data, and is long enough for it. No cost is read.
+    """Whether each route may see each workload's data, and its context is long enough. No costs.
 
     Columns: workload, route, arm, current, permitted, contract, permission_reason, missing,
     fits_context, self_hosting (whether a fleet of one's own may see the data, named here or not).
@@ -100,13 +100,13 @@ def permissions(study: Study) -> pd.DataFrame:
     matrix = privacy.privacy_matrix()
     rows = []
     for name, workload in study.workloads.items():
-        own = matrix[matrix["data_class"] == workload.intake.data_class].set_index("arm")
+        by_arm = matrix[matrix["data_class"] == workload.intake.data_class].set_index("arm")
         for route in workload.routes:
             spec = study.routes[route]
             # of two contracts of one kind the one that holds longest counts
-            held = sorted(spec.contracts, key=lambda contract: contract.valid_until)
-            contracts = {str(c.kind): c.valid_until for c in held}
-            found = privacy.permission(
+            by_end = sorted(spec.contracts, key=lambda contract: contract.valid_until)
+            contracts = {str(c.kind): c.valid_until for c in by_end}
+            permission = privacy.permission(
                 workload.intake.data_class,
                 spec.arm,
                 contracts,
@@ -120,13 +120,13 @@ def permissions(study: Study) -> pd.DataFrame:
                     "route": route,
                     "arm": spec.arm,
                     "current": route == workload.current_route,
-                    "permitted": found.permitted,
-                    "contract": found.contract,
-                    "permission_reason": found.reason,
-                    "missing": list(found.missing),
+                    "permitted": permission.permitted,
+                    "contract": permission.contract,
+                    "permission_reason": permission.reason,
+                    "missing": list(permission.missing),
                     "fits_context": spec.context_tokens.value
                     >= workload.intake.context_tokens.value,
-                    "self_hosting": bool(own.loc["self_hosted", "permitted"] == "yes"),
+                    "self_hosting": bool(by_arm.loc["self_hosted", "permitted"] == "yes"),
                 }
             )
     return pd.DataFrame(rows)

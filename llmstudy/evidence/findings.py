@@ -10,28 +10,29 @@ from llmstudy.units import month_start
 
 
 def findings_of(study: Study) -> list[prices.Finding]:
-    """What a reader must know of the prices used: ends of introductory rates, retirements, age.
+    """What a reader must know of the prices used: ends of introductory rates, retirements, age; and
+    the age of probe runs.
 
-    So, too, of the age of probe runs. Raises: ValueError as `probes.probes_of`.
+    Raises: ValueError as `probes.probes_of`.
     """
     until = month_start(study.as_of, study.months)
-    found: list[prices.Finding] = []
+    findings: list[prices.Finding] = []
     for route in study.routes.values():
         if isinstance(route, ApiRoute) and route.price is None:
-            found += prices.price_findings(route.provider, route.model, study.as_of, until)
+            findings += prices.price_findings(route.provider, route.model, study.as_of, until)
     table, listed = prices.gpu_prices(), _listed_rents(study)
     offers = zip(table["gpu"], table["provider"], table["commitment"], strict=True)
-    paid = [offer in listed for offer in offers]
-    # the spread is the market's; age and doubt concern only what is paid by the list
+    is_paid = [offer in listed for offer in offers]
+    # the spread is of the whole market; age and doubt concern only prices that are paid
     rented = {
         r.gpu for r in study.routes.values() if isinstance(r, SelfHostedRoute) and r.rented_from
     }
     market = prices.gpu_price_findings(table[table["gpu"].isin(rented)], study.as_of)
-    hosts = prices.gpu_price_findings(table[paid], study.as_of)
-    found += [f for f in market if f.severity == "info"]
-    found += [f for f in hosts if f.severity != "info"]
-    found += probe_findings(study)
-    return list(dict.fromkeys(found))
+    hosts = prices.gpu_price_findings(table[is_paid], study.as_of)
+    findings += [f for f in market if f.severity == "info"]
+    findings += [f for f in hosts if f.severity != "info"]
+    findings += probe_findings(study)
+    return list(dict.fromkeys(findings))
 
 
 def _listed_rents(study: Study) -> set[tuple[str, str, str]]:
@@ -39,17 +40,17 @@ def _listed_rents(study: Study) -> set[tuple[str, str, str]]:
 
     What a reservation costs is a share of the same hour on demand.
     """
-    found = set()
+    rents = set()
     for route in study.routes.values():
         if not isinstance(route, SelfHostedRoute) or route.rented_from is None:
             continue
         assert route.commitment is not None
         spot = route.commitment.spot.value
         if route.on_demand_quote is None and spot < 1:
-            found.add((route.gpu, route.rented_from, "on_demand"))
+            rents.add((route.gpu, route.rented_from, "on_demand"))
         if spot:
-            found.add((route.gpu, route.rented_from, "spot"))
-    return found
+            rents.add((route.gpu, route.rented_from, "spot"))
+    return rents
 
 
 def ledger(figures: dict[str, Figure]) -> pd.DataFrame:
@@ -61,7 +62,7 @@ def ledger(figures: dict[str, Figure]) -> pd.DataFrame:
 
 def rate_figures(study: Study) -> dict[str, Figure]:
     """The list prices of every API route, as figures that expire with the next dated change."""
-    found: dict[str, Figure] = {}
+    figures: dict[str, Figure] = {}
     for name, route in study.routes.items():
         if not isinstance(route, ApiRoute) or route.price is not None:
             continue
@@ -69,7 +70,7 @@ def rate_figures(study: Study) -> dict[str, Figure]:
         source = f"genai-prices {rate.package_version}, data {rate.data_sha256[:12]}"
         for part in ("input", "cached_input", "output"):
             value = getattr(rate, f"{part}_usd_per_mtok")
-            found[f"routes.{name}.price.{part}"] = Figure(
+            figures[f"routes.{name}.price.{part}"] = Figure(
                 "",
                 value,
                 "USD/Mtok",
@@ -78,4 +79,4 @@ def rate_figures(study: Study) -> dict[str, Figure]:
                 as_of=rate.on,
                 expires=rate.expires,
             )
-    return found
+    return figures

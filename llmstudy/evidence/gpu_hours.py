@@ -1,4 +1,4 @@
-"""What does an hour of a route's GPUs cost, rented or owned, and how well is that known?"""
+"""What does an hour of a route's GPUs cost, rented or owned, and in which range?"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -43,7 +43,7 @@ def reserved_share(route: SelfHostedRoute) -> float:
 
 
 def term_months(route: SelfHostedRoute) -> int:
-    """For how long the price of an hour is settled: the term of a reservation, or a card's life."""
+    """Months for which the price of an hour is fixed: a reservation's term, or a card's life."""
     if route.owned is not None:
         return round(route.owned.life.value)
     assert route.commitment is not None
@@ -55,7 +55,7 @@ def _on_demand(route: SelfHostedRoute, host: str) -> Figure:
     quote = route.on_demand_quote
     if quote is None:
         return prices.gpu_price(route.gpu, host, "on_demand")
-    # under the list's name, since what is drawn is the discount on it: one thing for all routes
+    # named as in the list: the draws are of its reserved discount, which is the same for all routes
     return replace(quote, name=f"gpu_price {route.gpu} {host} on_demand")
 
 
@@ -63,15 +63,15 @@ def _rent(route: SelfHostedRoute, host: str, mix: Commitment, spot_rerun_share: 
     """Mean rent of a GPU-hour today under a commitment mix, with a range.
 
     An hour on spot GPUs is paid once and a share more, since an interruption loses work. The range
-    is that of the reserved discount, which no list tells: how rents move is in the price paths.
-    Where a part is reserved the rent is no better known than that discount.
+    is that of the reserved discount, which no price list states; the price paths hold how rents
+    move. Where a part is reserved, the grade of the rent is that of the discount.
     """
     quote = _on_demand(route, host)
     spot = prices.gpu_price(route.gpu, host, "spot").value if mix.spot.value else 0.0
     spot *= 1 + spot_rerun_share
     reserved = prices.RESERVED_PRICE_SHARE
 
-    def paid(reserved_price_share: float) -> float:
+    def mean_rent(reserved_price_share: float) -> float:
         return float(
             committed_usd_per_gpu_hour(
                 quote.value,
@@ -87,9 +87,9 @@ def _rent(route: SelfHostedRoute, host: str, mix: Commitment, spot_rerun_share: 
     assert reserved.high is not None
     return replace(
         quote,
-        value=paid(reserved.value),
-        low=paid(reserved.low),
-        high=paid(reserved.high),
+        value=mean_rent(reserved.value),
+        low=mean_rent(reserved.low),
+        high=mean_rent(reserved.high),
         distribution="triangular",
         grade=reserved.grade if mix.reserved.value else quote.grade,
         source=f"{quote.source}; {mix.reserved.value:.0%} reserved",
@@ -124,7 +124,7 @@ def capital_share(route: SelfHostedRoute) -> float:
 
 
 def owned_hour_parts(name: str, route: SelfHostedRoute) -> list[dict[str, Any]]:
-    """Of what an hour of a route's owned GPU consists; no rows where its GPUs are rented.
+    """The parts of the cost of an hour of a route's owned GPU; no rows where its GPUs are rented.
 
     name: the route's. Rows: route, part, usd_per_gpu_hour, low_usd, high_usd, grade (the weakest of
     the figures that its range comes from), decided_by (the figure that moves it most), source (of
@@ -140,17 +140,17 @@ def owned_hour_parts(name: str, route: SelfHostedRoute) -> list[dict[str, Any]]:
     every["in all"] = lambda gpu: float(owned_usd_per_gpu_hour(gpu))
     rows = []
     for part, usd in every.items():
-        found = _spread(usd, figures)
+        spread = _spread(usd, figures)
         rows.append(
             {
                 "route": name,
                 "part": part,
-                "usd_per_gpu_hour": found.value,
-                "low_usd": found.low,
-                "high_usd": found.high,
-                "grade": found.grade,
-                "decided_by": _OWNED[found.decided_by].replace("_", " "),
-                "source": figures[found.decided_by].source,
+                "usd_per_gpu_hour": spread.value,
+                "low_usd": spread.low,
+                "high_usd": spread.high,
+                "grade": spread.grade,
+                "decided_by": _OWNED[spread.decided_by].replace("_", " "),
+                "source": figures[spread.decided_by].source,
             }
         )
     return rows
@@ -159,17 +159,17 @@ def owned_hour_parts(name: str, route: SelfHostedRoute) -> list[dict[str, Any]]:
 def _owned_hour(route: SelfHostedRoute) -> Figure:
     """An hour of an owned GPU, with the range of all that it is made of."""
     figures = _figures(route)
-    found = _spread(lambda gpu: float(owned_usd_per_gpu_hour(gpu)), figures)
+    spread = _spread(lambda gpu: float(owned_usd_per_gpu_hour(gpu)), figures)
     price, life = figures["price_usd"], figures["life_months"]
     capital = figures["capital_share_per_year"]
     return Figure(
         "",
-        found.value,
+        spread.value,
         "USD/h",
-        found.low,
-        found.high,
+        spread.low,
+        spread.high,
         "triangular",
-        found.grade,
+        spread.grade,
         f"owned: USD {price.value:,.0f} a card over {life.value:g} months at {capital.value:.0%} a "
         f"year, power and space included; price: {price.source}",
         price.as_of,
@@ -198,10 +198,10 @@ def _rated_power(owned: OwnedGpus, gpu: str) -> Figure:
     )
 
 
-def _gpu(figures: Mapping[str, Figure], **held: float) -> OwnedGpu:
-    """A GPU at the stated value of each figure, but for those held at another."""
+def _gpu(figures: Mapping[str, Figure], **changes: float) -> OwnedGpu:
+    """A GPU at the stated value of each figure, but for these changes."""
     values: dict[str, float] = {field: figure.value for field, figure in figures.items()}
-    return OwnedGpu(**(values | held))
+    return OwnedGpu(**(values | changes))
 
 
 class _Spread(NamedTuple):
@@ -218,7 +218,7 @@ def _spread(usd: Callable[[OwnedGpu], float], figures: Mapping[str, Figure]) -> 
     """How far a cost moves when each figure goes to the ends of its range, one at a time.
 
     The moves to one side are added in quadrature, as for independent figures: all at their worst
-    end together is not a range that anybody would meet. Source: JCGM 100:2008 (GUM), 5.1.2.
+    end at once is far too unlikely. Source: JCGM 100:2008 (GUM), 5.1.2.
     """
     value = usd(_gpu(figures))
     moves: dict[str, tuple[float, float]] = {}

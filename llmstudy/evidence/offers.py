@@ -66,13 +66,13 @@ def _by_model(
     if "workload" not in requests or not current:
         return [(route, requests.index)]
     logged = requests[requests["workload"].isin(current)]
-    own, parts = requests.index, []
+    route_requests, parts = requests.index, []
     for (provider, model), rows in logged.groupby(["provider", "model_served"]):
         other = other_model(route, str(provider), str(model), study.as_of)
         if other is not None:
-            own = own.difference(rows.index, sort=False)
+            route_requests = route_requests.difference(rows.index, sort=False)
             parts.append((other, rows.index))
-    return [(route, own), *parts] if len(own) or not parts else parts
+    return [(route, route_requests), *parts] if len(route_requests) or not parts else parts
 
 
 def priced(route: ApiRoute, requests: pd.DataFrame, on: date) -> pd.DataFrame:
@@ -137,19 +137,23 @@ def _context_factors(
     study: Study, route_name: str, requests: pd.DataFrame
 ) -> tuple[tuple[float, float, float], ...]:
     """What longer prompts cost a token, as `TokenPrice.context_factors`; none without tiers."""
-    listed = [r for r, _ in _by_model(study, route_name, requests) if r.price is None]
-    rates = (prices.rate(r.provider, r.model, study.as_of, r.tier) for r in listed)
+    list_priced = [r for r, _ in _by_model(study, route_name, requests) if r.price is None]
+    rates = (prices.rate(r.provider, r.model, study.as_of, r.tier) for r in list_priced)
     if not any(rate.has_context_tiers for rate in rates):
         return ()
 
-    def bill(longer: float) -> "pd.Series[float]":
-        prompts = (requests["input_tokens"] * longer).round().astype("int64")
+    def bill(length_factor: float) -> "pd.Series[float]":
+        prompts = (requests["input_tokens"] * length_factor).round().astype("int64")
         usd = billed(study, route_name, requests.assign(input_tokens=prompts), study.as_of).sum()
         return usd / pd.Series({"input_usd": prompts.sum(), "output_usd": 1})
 
     today = bill(1.0).replace(0, np.nan)
-    factors = {longer: (bill(longer) / today).fillna(1.0) for longer in _LENGTHS}
-    return tuple((longer, float(f.iloc[0]), float(f.iloc[1])) for longer, f in factors.items())
+    factors = {
+        length_factor: (bill(length_factor) / today).fillna(1.0) for length_factor in _LENGTHS
+    }
+    return tuple(
+        (length_factor, float(f.iloc[0]), float(f.iloc[1])) for length_factor, f in factors.items()
+    )
 
 
 def _last(steps: Iterable[tuple[date, float]], on: date) -> float:
@@ -212,7 +216,7 @@ def fleet_offer(
     centre = at(1, 1)
     # one spread to the better side only: on the other it might not serve at all
     better = [at(1, 1, of=capacity.one_spread_better(curve, name)) for name in drawn]
-    rises = [log(found.requests_per_s / centre.requests_per_s) for found in better]
+    rises = [log(point.requests_per_s / centre.requests_per_s) for point in better]
     shorter = 0.75  # only shorter: a longer request might not fit at all
 
     def elasticity(probe: capacity.Capacity) -> float:
@@ -257,9 +261,9 @@ def fitted_curve(route: SelfHostedRoute) -> capacity.ServingCurve:
 
 
 def serving_curve(route: SelfHostedRoute) -> capacity.ServingCurve:
-    """The curve that a route is sized by: `fitted_curve`, or what the other groups make of it.
+    """The curve that a route is sized by: `fitted_curve`, or one with the prior of other groups.
 
-    The latter where its points contradict them without determining a parameter
+    The latter where its points contradict the prior without determining a parameter
     (`capacity.within_prior`).
     """
     return _curve_within_prior(route)[0]
@@ -280,33 +284,34 @@ def _capacity_factor(
     route: SelfHostedRoute,
     curve: capacity.ServingCurve,
     workload: Workload,
-    found: capacity.Capacity,
+    point: capacity.Capacity,
     fits: pd.DataFrame,
     drawn: dict[str, float],
 ) -> Figure:
     """How far true capacity may lie from the curve's, as a factor.
 
     Inside the measured hull the held-out error; outside it wider, by how far outside; without a
-    held-out error the error of an untested model (`capacity.scope`). drawn: what one spread of each
+    held-out error the error of an untested model (`capacity.scope`). point: where the fleet is
+    solved. drawn: what one spread of each
     parameter drawn from the prior adds to the logarithm of capacity.
     """
     group = ["model", "gpu", "precision", "engine_version"]
-    wanted = [route.model, route.gpu, route.precision, route.engine_version]
-    match = fits[(fits[group] == wanted).all(axis=1)]
+    key = [route.model, route.gpu, route.precision, route.engine_version]
+    match = fits[(fits[group] == key).all(axis=1)]
     error = None if match.empty else float(match.iloc[0]["median_abs_error_share"])
     intake = workload.intake
     lengths = (intake.input_tokens.value, intake.output_tokens.value)
-    seen = capacity.scope(
+    scope = capacity.scope(
         curve,
         error,
-        found.concurrency,
+        point.concurrency,
         *lengths,
         route.tensor_parallel,
         prior_error_share=float(ndtri(0.75)) * hypot(*drawn.values()),
     )
-    grade: Grade = "assumed" if seen.outside or error is None or drawn else "published"
-    why = seen.why
+    grade: Grade = "assumed" if scope.outside or error is None or drawn else "published"
+    why = scope.why
     if drawn:
         names = ", ".join(name.removesuffix("_s").replace("_", " ") for name in drawn)
         why += f"; drawn from other models, whom the points contradict without proof: {names}"
-    return Figure("", 1.0, "factor", seen.low, seen.high, "lognormal", grade, why)
+    return Figure("", 1.0, "factor", scope.low, scope.high, "lognormal", grade, why)

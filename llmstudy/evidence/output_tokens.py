@@ -27,7 +27,7 @@ _BENCHMARK = "the aider polyglot benchmark"
 
 @dataclass(frozen=True)
 class Length:
-    """What is known of a model's answers: the logarithm of its tokens per case, mean and standard
+    """The length of a model's answers: the logarithm of its tokens per case, mean and standard
     deviation. reasons: yes, no or unknown. measured: by the benchmark, else only its kind is known.
     """
 
@@ -52,30 +52,32 @@ def _reasoning_models() -> dict[str, str]:
 
 @cache
 def length_of(model: str, reasons: str = "unknown") -> Length:
-    """What is known of how much a model writes. reasons: yes, no, or unknown as it is run.
+    """How much a model writes. reasons: whether it reasons as it is run: yes, no or unknown.
 
-    A measured model is all its settings that were measured, unless `reasons` tells which; their
-    spread is what the setting leaves open. A reasoning model of which one effort was measured may
-    run at another: it has the spread that others have between theirs. A model of a kind is any
-    model of that kind, and where the kind is unknown either is as likely.
+    A measured model stands for all its measured settings, unless `reasons` says which; their spread
+    is the uncertainty of the setting. A reasoning model that was measured at one effort may run at
+    another: it has the spread that other models have between efforts. A model that was not measured
+    is any model of its kind, and where the kind is unknown either is as likely.
 
     >>> gpt5, llama = length_of("gpt-5"), length_of("meta-llama/Llama-3.1-70B")
     >>> gpt5.measured, round(exp(gpt5.log_mean)), llama.measured, llama.reasons
     (True, 6413, False, 'no')
     """
     table, key = _benchmark(), model_key(model)
-    own = table[[model_key(name) == key for name in table["model"]]]
-    if reasons != "unknown" and (own["reasoning"] == reasons).any():
-        own = own[own["reasoning"] == reasons]
+    settings = table[[model_key(name) == key for name in table["model"]]]
+    if reasons != "unknown" and (settings["reasoning"] == reasons).any():
+        settings = settings[settings["reasoning"] == reasons]
     elif reasons != "unknown":
-        own = own.iloc[:0]
-    if len(own):
-        kinds = set(own["reasoning"])
+        settings = settings.iloc[:0]
+    if len(settings):
+        kinds = set(settings["reasoning"])
         kind = str(kinds.pop()) if len(kinds) == 1 else "unknown"
-        logs = own["log_tokens"]
-        one_effort = len(own) == 1 and kind == "yes" and own["setting"].iloc[0] != "default"
+        logs = settings["log_tokens"]
+        one_effort = (
+            len(settings) == 1 and kind == "yes" and settings["setting"].iloc[0] != "default"
+        )
         sd = _between_efforts() if one_effort else float(logs.std(ddof=0))
-        source = f"{model} ({', '.join(own['setting'])})"
+        source = f"{model} ({', '.join(settings['setting'])})"
         return Length(float(logs.mean()), sd, kind, True, source)
     kind = reasons if reasons != "unknown" else _reasoning_models().get(key, "unknown")
     mean, sd = _of_a_kind(kind)
@@ -120,16 +122,16 @@ def ratio_of(route: Length, counted: Length, output_tokens: float) -> Figure:
     >>> ratio.grade, round(ratio.value, 2), round(ratio.low, 1), round(ratio.high, 1)
     ('published', 3.97, 1.8, 8.8)
     """
-    given = bundled_figures()
-    spread = log(given["output_tokens.task_spread"].value)
+    figures = bundled_figures()
+    spread = log(figures["output_tokens.task_spread"].value)
     middle = route.log_mean - counted.log_mean
     reach = float(ndtri(0.9)) * hypot(route.log_sd, counted.log_sd, spread)
     low, high = exp(middle - reach), exp(middle + reach)
     if route.reasons != "no" and counted.reasons == "no":
-        least = given["output_tokens.least_reasoning"].value
+        least = figures["output_tokens.least_reasoning"].value
         high = max(high, 1 + least / output_tokens)
-    both = route.measured and counted.measured
-    what = "tokens per case" if both else "spread of tokens per case"
+    published = route.measured and counted.measured
+    what = "tokens per case" if published else "spread of tokens per case"
     return Figure(
         "",
         (low * high) ** 0.5,
@@ -137,9 +139,9 @@ def ratio_of(route: Length, counted: Length, output_tokens: float) -> Figure:
         low,
         high,
         "lognormal",
-        "published" if both else "assumed",
+        "published" if published else "assumed",
         f"{what} in {_BENCHMARK}: {route.source}, over {counted.source}",
-        given["output_tokens.task_spread"].as_of,
+        figures["output_tokens.task_spread"].as_of,
     )
 
 

@@ -1,7 +1,7 @@
-"""Which measured runs of its endpoints does a study name, and may it rest on them?
+"""Which measured runs of its endpoints does a study name, and are they evidence for it?
 
 A run enters a study only if its audit finds it valid. Several runs of a route are one sample of
-one load, in which days, or else runs, are the independent units.
+one load, whose independent units are days, or else runs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,11 +24,11 @@ from llmstudy.study import SelfHostedRoute, Study
 from llmstudy.text import count
 
 OLD_DAYS = 180
-"""Age from which a run is doubted; assumed: providers change models and hardware within months."""
+"""Age from which a run is in doubt; assumed: providers change models and hardware within months."""
 
 LENGTH_RATIOS = {"input_tokens": 1.5, "output_tokens": 2.0}
-"""Mean tokens of a run and of a workload, the larger to the smaller, beyond which the run does not
-tell of the workload; assumed. Reading the prompt is most of a first token and takes time in
+"""Mean tokens of a run and of a workload, the larger to the smaller, beyond which the run is not
+comparable with the workload; assumed. Reading the prompt is most of a first token and takes time in
 proportion to it; longer answers share the server with more others, and slow each by less."""
 
 
@@ -45,8 +45,8 @@ class RouteProbe:
 
     @property
     def load(self) -> str:
-        """What was asked of the endpoint, the same in every run."""
-        return load_asked(next(iter(self.runs.values())).facts)
+        """The load on the endpoint, the same in every run."""
+        return load_text(next(iter(self.runs.values())).facts)
 
     @property
     def closed_loop(self) -> bool:
@@ -56,26 +56,25 @@ class RouteProbe:
 
     @property
     def endpoint_models(self) -> tuple[str, ...]:
-        """The models that the endpoints were asked for, by their names there."""
-        asked = [run.facts.get("endpoint") or {} for run in self.runs.values()]
-        return tuple(dict.fromkeys(str(endpoint.get("model")) for endpoint in asked))
+        """The models that requests named, by their names at the endpoints."""
+        endpoints = [run.facts.get("endpoint") or {} for run in self.runs.values()]
+        return tuple(dict.fromkeys(str(endpoint.get("model")) for endpoint in endpoints))
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Every name of the model: what was asked for, what answered, what it is served from."""
+        """Every name of the model: as requested, as answered, and of the weights served."""
         serving = [(run.facts.get("serving") or {}).get("model") for run in self.runs.values()]
         served = self.samples["served_model"].dropna().astype(str)
         return tuple(dict.fromkeys([*self.endpoint_models, *served, *filter(None, serving)]))
 
-    def mean_tokens(self, counted: str) -> float | None:
-        """Mean of `input_tokens` or `output_tokens` of an answer: the server's count, else asked.
-
-        None where neither is known.
+    def mean_tokens(self, column: str) -> float | None:
+        """Mean of `input_tokens` or `output_tokens` of an answer: the server's count, or else as
+        requested; None without either.
         """
         answered = self.measured[self.measured["ok"]]
-        for column in (counted, f"asked_{counted}"):
-            if answered[column].notna().any():
-                return float(answered[column].astype(float).mean())
+        for source in (column, f"asked_{column}"):
+            if answered[source].notna().any():
+                return float(answered[source].astype(float).mean())
         return None
 
     @cached_property
@@ -107,13 +106,13 @@ class RouteProbe:
 
     def needed(self, metric: str, percentile: str) -> "Needed | None":
         """What would support a percentile, None where it is supported."""
-        found = self.estimate_s(metric, percentile)
-        if found.supported:
+        estimate = self.estimate_s(metric, percentile)
+        if estimate.supported:
             return None
         levels = (("days", len(set(self.days))), ("runs", len(self.runs)))
         several = (level for level in levels if level[1] >= 2)  # as `latency.units`
-        unit, units = next(several, ("requests", found.n))
-        return needed(found, percentile, unit, units)
+        unit, units = next(several, ("requests", estimate.n))
+        return needed(estimate, percentile, unit, units)
 
     @cached_property
     def _metrics(self) -> pd.DataFrame:
@@ -121,26 +120,26 @@ class RouteProbe:
 
 
 def unlike(probe: RouteProbe, study: Study, route: str, workload: str) -> tuple[str, ...]:
-    """Why the runs of a route tell nothing of a workload on it, in words; empty where they do.
+    """Why the runs of a route are not comparable with a workload on it; empty where they are.
 
     They must be of the route's model, of lengths like the workload's on it (`LENGTH_RATIOS`; a
-    length that the study does not know is not compared) and not too old (`OLD_DAYS`).
+    length that is unknown in the study is not compared) and not too old (`OLD_DAYS`).
     """
     spec = study.routes[route]
     intake = as_answered_by(study, study.workloads[workload], spec).intake
-    alike = same_weights if isinstance(spec, SelfHostedRoute) else same_model
+    is_same_model = same_weights if isinstance(spec, SelfHostedRoute) else same_model
     reasons = []
-    if not any(alike(spec.model, model) for model in probe.models):
+    if not any(is_same_model(spec.model, model) for model in probe.models):
         reasons.append(f"it is of {', '.join(probe.models)} and the route is {spec.model}")
     for counted, most in LENGTH_RATIOS.items():
-        wanted, seen = getattr(intake, counted), probe.mean_tokens(counted)
+        target, mean = getattr(intake, counted), probe.mean_tokens(counted)
         words = counted.replace("_", " ")
-        if wanted.name.startswith("unknown."):
+        if target.name.startswith("unknown."):
             continue
-        if not seen:
+        if not mean:
             reasons.append(f"its {words} are not known")
-        elif max(seen / wanted.value, wanted.value / seen) > most:
-            pair = f"{count(seen)} {words} against {count(wanted.value)}"
+        elif max(mean / target.value, target.value / mean) > most:
+            pair = f"{count(mean)} {words} against {count(target.value)}"
             reasons.append(f"it has {pair}, more than {most:g} times apart")
     age_days = (study.as_of - max(probe.days)).days
     if age_days > OLD_DAYS:
@@ -154,20 +153,20 @@ def probes_of(study: Study) -> dict[str, RouteProbe]:
     Raises: ValueError naming study, route and folder, for a folder that is no run, a run that its
     audit finds invalid or that is younger than the study, and for runs of different loads.
     """
-    found = {}
+    probes = {}
     for name, route in study.routes.items():
         if route.probe:
             where = f"{study.study}: routes.{name}.probe"
             runs = {_name(route.probe, at): _usable(where, at, study) for at in route.probe}
             _check_alike(where, runs, len(route.probe))
-            found[name] = RouteProbe(runs)
-    return found
+            probes[name] = RouteProbe(runs)
+    return probes
 
 
 def _name(folders: tuple[Path, ...], folder: Path) -> str:
     """The folder's own name, with its parent's where two runs are called the same."""
-    alike = [other for other in folders if other.name == folder.name]
-    return folder.name if len(alike) == 1 else f"{folder.parent.name}/{folder.name}"
+    namesakes = [other for other in folders if other.name == folder.name]
+    return folder.name if len(namesakes) == 1 else f"{folder.parent.name}/{folder.name}"
 
 
 def _usable(where: str, folder: Path, study: Study) -> Run:
@@ -177,10 +176,10 @@ def _usable(where: str, folder: Path, study: Study) -> Run:
         raise ValueError(
             f"{where}: {error}. Name the folder that `llmstudy probe endpoint` wrote."
         ) from None
-    judged = audit(run)
-    if not judged.valid:
+    verdict = audit(run)
+    if not verdict.valid:
         raise ValueError(
-            f"{where}: the run in {folder} is invalid: {'; '.join(judged.reasons)}. Nothing may "
+            f"{where}: the run in {folder} is invalid: {'; '.join(verdict.reasons)}. Nothing may "
             "rest on it: probe again, or take it out of the study."
         )
     if not run.facts.get("started_at"):
@@ -196,20 +195,22 @@ def _usable(where: str, folder: Path, study: Study) -> Run:
     return run
 
 
-def _check_alike(where: str, runs: Mapping[str, Run], named: int) -> None:
-    if len(runs) < named:
+def _check_alike(where: str, runs: Mapping[str, Run], folders: int) -> None:
+    if len(runs) < folders:
         raise ValueError(
             f"{where} names one folder twice, or two of one name: runs count as independent, so "
             "name each once."
         )
     conditions = {name: _conditions(run.facts) for name, run in runs.items()}
     for what in _conditions({}):
-        found = {name: of_run[what] for name, of_run in conditions.items()}
-        if len(set(found.values())) > 1:
-            said = ", ".join(f"{name} ({value or 'not known'})" for name, value in found.items())
+        values = {name: of_run[what] for name, of_run in conditions.items()}
+        if len(set(values.values())) > 1:
+            listing = ", ".join(
+                f"{name} ({value or 'not known'})" for name, value in values.items()
+            )
             raise ValueError(
                 f"{where} names runs of different {what}, which have no percentile in common: "
-                f"{said}. Keep those of one."
+                f"{listing}. Keep those of one."
             )
 
 
@@ -220,19 +221,19 @@ def _conditions(facts: Mapping[str, Any]) -> dict[str, str]:
     return {
         "endpoints": str(endpoint.get("base_url") or "").rstrip("/"),
         "models": str(endpoint.get("model") or ""),
-        "loads": load_asked(facts),
+        "loads": load_text(facts),
         "sources of lengths": str(lengths.get("source") or ""),
         "weights": str(serving.get("weights") or ""),
     }
 
 
-def load_asked(facts: Mapping[str, Any]) -> str:
+def load_text(facts: Mapping[str, Any]) -> str:
     """The load of a run in a few words: process, rate or concurrency, mean lengths, shared prefix.
 
-    >>> load_asked({"load": {"process": "poisson", "rate_per_s": 4.0},
+    >>> load_text({"load": {"process": "poisson", "rate_per_s": 4.0},
     ...             "lengths": {"input_tokens": 1155.0, "output_tokens": 211.0}})
     'poisson, 4 per s, 1155 in, 211 out'
-    >>> load_asked({"load": {"process": "closed", "concurrency": 8},
+    >>> load_text({"load": {"process": "closed", "concurrency": 8},
     ...             "lengths": {"input_tokens": 512, "shared_prefix_share": 0.9}})
     'closed, 8 at once, 512 in, 90 % of the input shared'
     """
@@ -273,7 +274,7 @@ FEW_UNITS = 5
 fewer is known to a factor of three or worse."""
 
 
-def needed(found: PercentileEstimate, percentile: str, unit: str, units: int) -> Needed:
+def needed(estimate: PercentileEstimate, percentile: str, unit: str, units: int) -> Needed:
     """What would bound a percentile on both sides.
 
     >>> short = PercentileEstimate(None, 0.2, 0.9, 40, False, 20.0)
@@ -282,33 +283,33 @@ def needed(found: PercentileEstimate, percentile: str, unit: str, units: int) ->
     >>> needed(short, "p95", "days", 2)
     Needed(unit='days', units=2, requests=None)
     """
-    if not found.n or (unit != "requests" and units < FEW_UNITS):
+    if not estimate.n or (unit != "requests" and units < FEW_UNITS):
         return Needed(unit, units, None)
     least = percentile_minimum_n(PERCENTILES[percentile])
-    return Needed(unit, units, ceil(least * found.n / max(found.n_effective, 1.0)))
+    return Needed(unit, units, ceil(least * estimate.n / max(estimate.n_effective, 1.0)))
 
 
 def probe_findings(study: Study) -> list[Finding]:
-    """A warning for each route whose newest probe run is old at the study's day, or tells nothing
-    of a workload that may run on it.
+    """A warning for each route whose newest probe run is old at the study's day, or not comparable
+    with a workload that may run on it.
 
     Raises: ValueError as `probes_of`.
     """
-    found = []
+    findings = []
     for name, probe in probes_of(study).items():
         newest = max(probe.days)
         age_days = (study.as_of - newest).days
         if age_days > OLD_DAYS:
-            said = f"The probe of {name} is {age_days} days old ({newest}): probe again."
-            found.append(Finding("warning", f"routes.{name}.probe", said))
+            sentence = f"The probe of {name} is {age_days} days old ({newest}): probe again."
+            findings.append(Finding("warning", f"routes.{name}.probe", sentence))
             continue
         for workload, spec in study.workloads.items():
             if name not in (spec.current_route, *spec.candidates):
                 continue
             if reasons := unlike(probe, study, name, workload):
-                said = f"{not_comparable(name, workload, reasons)}: probe at its own load."
-                found.append(Finding("warning", f"routes.{name}.probe", said))
-    return found
+                sentence = f"{not_comparable(name, workload, reasons)}: probe at its own load."
+                findings.append(Finding("warning", f"routes.{name}.probe", sentence))
+    return findings
 
 
 def not_comparable(route: str, workload: str, reasons: Sequence[str]) -> str:

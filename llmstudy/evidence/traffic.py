@@ -30,8 +30,8 @@ FEWEST_FOR_A_RANGE = 100
 class Traffic:
     """The requests that a study rests on. `simulated` names the workloads that were drawn.
 
-    quarantined: `row` and `reason` of each row set aside, with nothing of its text: that could be
-    anything, and results are handed on. rows_lost: those of them whose request is in no other row.
+    quarantined: `row` and `reason` of each row set aside, without its text, which may be private
+    while results are passed on. rows_lost: those of them whose request is in no other row.
     set_aside: what they are and do, in a sentence, if there are any. warnings: what the log cannot
     tell, and what looks wrong in it.
     """
@@ -100,12 +100,8 @@ def _log(study: Study) -> importers.Log:
     if study.requests is None:
         return importers.Log(pd.DataFrame(), pd.DataFrame(columns=["row", "reason"]), 0)
     log_ = study.requests
-    given = {
-        "workload": log_.workload,
-        "provider": log_.provider,
-        "model_served": log_.model,
-    }
-    constants = {name: value for name, value in given.items() if value is not None}
+    names = {"workload": log_.workload, "provider": log_.provider, "model_served": log_.model}
+    constants = {column: name for column, name in names.items() if name is not None}
     longest = max(int(route.context_tokens.value) for route in study.routes.values())
     read = importers.read_log(log_.path, log_.format, log_.columns, constants, longest)
     # a reason quotes the cell that it is about: "input_tokens is 'many', not a whole number"
@@ -150,7 +146,7 @@ def _unusable(read: importers.Log, longest_tokens: int) -> str | None:
 
 
 def _set_aside(read: importers.Log) -> tuple[str, ...]:
-    """What became of the rows that no request of the study stands on, in a sentence."""
+    """A sentence on the rows that were set aside, and why."""
     if read.quarantined.empty:
         return ()
     reasons = (
@@ -168,7 +164,7 @@ def _set_aside(read: importers.Log) -> tuple[str, ...]:
 
 
 def _undated(measured: pd.DataFrame, as_of: date) -> list[str]:
-    """A log that goes on after the day at which the study is judged."""
+    """A warning where the log goes on after the study's day."""
     last = measured["last"].max().date() if len(measured) else as_of
     if last <= as_of:
         return []
@@ -197,23 +193,22 @@ def _drawn(study: Study, name: str) -> pd.DataFrame:
     )
 
 
-def measured(study: Study, found: Traffic) -> Study:
+def measured(study: Study, traffic: Traffic) -> Study:
     """The study with the log's own figures in place of its assumptions, where there is a log.
 
-    Tokens and volume become measured, and so does what the log shows of caching and retries, at the
-    day on which the log ends. A log shorter than a week saw unknown hours of it, so its volume
+    Tokens and volume become measured, and so do cached and retried shares that the log has, at the
+    day on which the log ends. A log shorter than a week covers unknown hours of it, so its volume
     keeps a range as wide as the study's weekly shape allows; unusable rows widen it upwards, holes
     in the log downwards. The model that answered most of it is the one whose output tokens were
-    counted. Of too few requests only the mean is taken: the range stays the study's own, widened to
-    hold it.
+    counted. Too few requests give only a mean: the range stays the study's, widened to hold it.
     """
-    if found.summary.empty:
+    if traffic.summary.empty:
         return study
     workloads = dict(study.workloads)
-    for _, row in found.summary.iterrows():
+    for _, row in traffic.summary.iterrows():
         name = str(row["workload"])
-        workload = _with_log(workloads[name], row, found.lost_share)
-        answered_by = _answered_by(study, workload, found.of(name)) or workload.answered_by
+        workload = _with_log(workloads[name], row, traffic.lost_share)
+        answered_by = _answered_by(study, workload, traffic.of(name)) or workload.answered_by
         workloads[name] = workload.model_copy(update={"answered_by": answered_by})
     return study.model_copy(update={"workloads": workloads})
 
@@ -235,31 +230,31 @@ def _with_log(workload: Workload, row: "pd.Series[Any]", lost_share: float) -> W
 
     def tokens(side: str, assumed: Figure) -> Figure:
         mean, low, high = (max(1.0, x) for x in row[_mean_columns(side)])
-        said = source
+        basis = source
         if _is_thin(row):
-            own = [x for x in (assumed.value, assumed.low, assumed.high) if x is not None]
-            low, high = min(mean, *own), max(mean, *own)
-            said = f"{source}, too few for a range: the study's own"
+            ends = [x for x in (assumed.value, assumed.low, assumed.high) if x is not None]
+            low, high = min(mean, *ends), max(mean, *ends)
+            basis = f"{source}, too few for a range: the study's own"
         unit = "tokens/request"
-        return Figure("", mean, unit, low, high, "triangular", "measured", said, as_of)
+        return Figure("", mean, unit, low, high, "triangular", "measured", basis, as_of)
 
-    updates = {
+    intake = {
         "input_tokens": tokens("input", workload.intake.input_tokens),
         "output_tokens": tokens("output", workload.intake.output_tokens),
     }
     if np.isfinite(row["requests_per_month"]):
-        updates["requests"] = _measured_volume(workload, row, lost_share, source, as_of)
+        intake["requests"] = _measured_volume(workload, row, lost_share, source, as_of)
     if row["covers_week"]:
-        updates["peak_to_mean"] = Figure(
+        intake["peak_to_mean"] = Figure(
             "", row["peak_to_mean_hour"], "factor", grade="measured", source=source, as_of=as_of
         )
-    found: dict[str, Any] = {"intake": workload.intake.model_copy(update=updates)}
+    updates: dict[str, Any] = {"intake": workload.intake.model_copy(update=intake)}
     for share_ in ("cached_input_share", "retry_share"):
         if pd.notna(row[share_]):
-            found[share_] = Figure(
+            updates[share_] = Figure(
                 "", float(row[share_]), "share", grade="measured", source=source, as_of=as_of
             )
-    return workload.model_copy(update=found)
+    return workload.model_copy(update=updates)
 
 
 def _mean_columns(side: str) -> list[str]:
@@ -273,14 +268,15 @@ def _is_thin(row: "pd.Series[Any]") -> bool:
 
 
 def _thinness(measured: pd.DataFrame) -> list[str]:
-    """What a small log leaves to the study, a sentence for each workload of which that holds."""
+    """A sentence for each workload whose log is too small: what stays as the study has it."""
     sentences = []
     for _, row in measured.iterrows():
         if _is_thin(row):
-            n, rated = int(row["requests"]), np.isfinite(row["requests_per_month"])
+            n = int(row["requests"])
+            volume = "" if np.isfinite(row["requests_per_month"]) else " and volume"
             sentences.append(
                 f"The log holds too little of {row['workload']} (requests: {n:,}): only their mean "
-                f"tokens are used, with the study's own range{'' if rated else ' and volume'}; log "
+                f"tokens are used, with the study's own range{volume}; log "
                 f"at least {FEWEST_FOR_A_RANGE} over a week."
             )
     return sentences
@@ -317,13 +313,13 @@ def other_model(route: ApiRoute, provider: str, model: str, on: date) -> ApiRout
 
 
 def _substitutes(study: Study, logged: pd.DataFrame) -> list[str]:
-    """Which models other than the route's answered a log's requests, and what they are billed."""
+    """Which models other than the route's answered a log's requests, and how they are billed."""
     sentences = []
-    for name, own in logged.groupby("workload"):
+    for name, requests in logged.groupby("workload"):
         route = study.routes[study.workloads[str(name)].current_route]
-        for key, rows in own.groupby(["provider", "model_served"]):
+        for key, rows in requests.groupby(["provider", "model_served"]):
             provider, model = map(str, key)
-            part = len(rows) / len(own)
+            part = len(rows) / len(requests)
             if part < plausible.DOUBTFUL_SHARE or prices.same_model(model, route.model):
                 continue
             if not isinstance(route, ApiRoute):

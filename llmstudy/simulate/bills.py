@@ -3,7 +3,7 @@
 An API bills each request, and needs an evaluation when its provider updates a model and a migration
 when it retires one. A failed attempt costs either arm what an answer does: an API bills its tokens,
 a fleet computes them. A fleet bills whole replicas, busy or not, a part of one for staging, and its
-upgrades; the team that runs all fleets is apart, since it is no workload's own.
+upgrades; the team that runs all fleets is billed apart, because no single workload owns it.
 
 Shapes: (n,) for an input, (n, months) for a path. Inputs named `path_` are factors on the trend
 (see `paths`); where they are absent the trend holds.
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from llmstudy.figure import FloatArray
+from llmstudy.figure import FloatArray, Number
 from llmstudy.measures.capacity import replicas
 from llmstudy.measures.cost import (
     Fleet,
@@ -48,7 +48,7 @@ all draws, and months of canary between its ramp and full traffic."""
 
 
 def starts(d: Draws) -> float:
-    """Months from now until the move begins: it then costs once, and its team is there."""
+    """Months from now until the move begins: its one-off cost and its team fall due then."""
     return float(d[START][0]) if START in d else 0.0
 
 
@@ -85,33 +85,29 @@ def answer_tokens(d: Draws) -> FloatArray:
     return d["output_tokens"] * d["output_tokens_ratio"]
 
 
+def prompt_and_answer_usd(
+    price: TokenPrice, d: Draws, retry_share: Number = 0.0
+) -> tuple[FloatArray, FloatArray]:
+    """API bill of the prompt and of the answer of a request, at today's price. (n,) usd each."""
+    shares = d["cached_input_share"], d["cache_write_share"], retry_share
+    prompt, answer, nothing = d["input_tokens"] * d["tokenizer"], answer_tokens(d), np.zeros(1)
+    prompt_usd = api_usd_per_request(price, prompt, nothing, *shares)
+    return np.asarray(prompt_usd), np.asarray(api_usd_per_request(price, nothing, answer, *shares))
+
+
 def usd_per_request(price: TokenPrice, d: Draws, months: int) -> FloatArray:
     """API bill per request in each month: today's, drifted, with scheduled changes. (n, months).
 
     Prompts grow from month to month, past a model's price thresholds too; what a request's tools
     cost does not drift.
     """
-    nothing = np.zeros(1)
-    read, written = (
-        np.asarray(
-            api_usd_per_request(
-                price,
-                tokens_in,
-                tokens_out,
-                d["cached_input_share"],
-                d["cache_write_share"],
-                d["retry_share"],
-            )
-        )[:, None]
-        for tokens_in, tokens_out in (
-            (d["input_tokens"] * d["tokenizer"], nothing),
-            (nothing, answer_tokens(d)),
-        )
+    input_usd, output_usd = (
+        usd[:, None] for usd in prompt_and_answer_usd(price, d, d["retry_share"])
     )
-    longer = prompt_lengths(d, months)
+    lengths = prompt_lengths(d, months)
     mean = (d["input_tokens"] * d["tokenizer"] / price.input_tokens)[:, None]
-    dearer_in, dearer_out = price.at_lengths(mean * longer)
-    listed_usd = read * longer * dearer_in + written * dearer_out
+    input_factor, output_factor = price.at_lengths(mean * lengths)
+    listed_usd = input_usd * lengths * input_factor + output_usd * output_factor
     tokens_usd = listed_usd * price_factor(price, d, months)
     return np.asarray(tokens_usd + d["tool_usd"][:, None] / 1000)
 
@@ -136,11 +132,14 @@ def prompt_lengths(d: Draws, months: int) -> FloatArray:
 def api_month_usd(arm: str, d: Draws) -> FloatArray:
     """What a workload on an API costs a month beside its requests. (n,) usd.
 
-    Evaluation at the provider's updates, throughput bought ahead, and the migrations that
-    retirements force, each once in a model's life.
+    Evaluation at the provider's updates, throughput bought ahead, and forced migrations.
     """
-    forced = d[f"migration_{arm}"] / d[f"model_life_{arm}"]
-    return np.asarray(d["api_evaluation"] / 12 + d["provisioned"] + forced)
+    return np.asarray(d["api_evaluation"] / 12 + d["provisioned"] + forced_month_usd(arm, d))
+
+
+def forced_month_usd(arm: str, d: Draws) -> FloatArray:
+    """Migrations that retirements force, each once in a model's life, by the month. (n,) usd."""
+    return np.asarray(d[f"migration_{arm}"] / d[f"model_life_{arm}"])
 
 
 def fleet_unit(fleet: Fleet, d: Draws, months: int) -> tuple[FloatArray, FloatArray]:
@@ -163,7 +162,7 @@ def fleet_unit(fleet: Fleet, d: Draws, months: int) -> tuple[FloatArray, FloatAr
 
 
 def rent_market(fleet: Fleet, d: Draws, months: int) -> FloatArray:
-    """Price of a GPU hour in each month over today's: its trend, and the way about it.
+    """Price of a GPU hour in each month over today's: its trend, and its path about it.
 
     What is owned does not follow the market. (n, months), or (1, months).
     """
@@ -197,7 +196,7 @@ class FleetBill:
 
     carries: requests a month that one replica carries, (n, months). rent: of a replica at today's
     price, (n,). market: price of a GPU hour over today's, as `rent_market`. staging: replicas that
-    serve nobody; fixed: usd a month beside the rent; (n,) each. start: months from now until the
+    serve no user; fixed: usd a month beside the rent; (n,) each. start: months from now until the
     first term is signed.
     """
 
@@ -235,8 +234,7 @@ Bill = TokenBill | FleetBill
 def bill(offer: Offer, d: Draws, months: int) -> Bill:
     """What a route bills in every draw and month, whatever the volume.
 
-    A fleet's bill is without salaries: its team runs every fleet there is, so it is no workload's
-    own.
+    A fleet's bill holds no salaries: one team runs every fleet, so no single workload pays it.
     """
     if isinstance(offer, TokenPrice):
         return TokenBill(usd_per_request(offer, d, months), api_month_usd(offer.arm, d))
@@ -253,9 +251,9 @@ def month_usd(offer: Offer, d: Draws, requests: FloatArray, months: int) -> Floa
 
 def fleet_rent_usd(fleet: Fleet, d: Draws, requests: FloatArray, months: int) -> FloatArray:
     """Rent of the whole replicas that a volume takes, and of staging. (n, months) usd."""
-    found = bill(fleet, d, months)
-    assert isinstance(found, FleetBill)
-    return found.rent_usd(requests)
+    fleet_bill = bill(fleet, d, months)
+    assert isinstance(fleet_bill, FleetBill)
+    return fleet_bill.rent_usd(requests)
 
 
 def staff_month_usd(d: Draws) -> FloatArray:
@@ -268,13 +266,13 @@ TODAY = "today_"
 
 
 def of_today(d: Draws) -> dict[str, FloatArray]:
-    """The draws as today's route sees them, with its own rent and capacity in place."""
-    own = {name.removeprefix(TODAY): x for name, x in d.items() if name.startswith(TODAY)}
-    return {name: x for name, x in d.items() if name != START} | own
+    """The draws for the bill of today's route, with its own rent and capacity in place."""
+    todays = {name.removeprefix(TODAY): x for name, x in d.items() if name.startswith(TODAY)}
+    return {name: x for name, x in d.items() if name != START} | todays
 
 
 def discount(d: Draws, months: int) -> FloatArray:
-    """What a dollar of each month's bill is worth today. (n, months); 1 where d has no rate.
+    """Present value of a dollar of each month's bill. (n, months); 1 where d has no rate.
 
     A month is paid for at its end; `discount_rate` is a year's, compounded.
 
@@ -286,7 +284,7 @@ def discount(d: Draws, months: int) -> FloatArray:
 
 
 def worth_today(rate: FloatArray, months: float | npt.NDArray[Any]) -> FloatArray:
-    """What a dollar is worth today that is paid so many months from now. rate: a year's.
+    """Present value of a dollar paid that many months from now. rate: a year's.
 
     >>> worth_today(np.array([0.21]), 6.0).round(4).tolist()
     [0.9091]
@@ -295,7 +293,7 @@ def worth_today(rate: FloatArray, months: float | npt.NDArray[Any]) -> FloatArra
 
 
 def discount_once(rate: FloatArray, months: int) -> FloatArray:
-    """What a dollar is worth today that is paid once, as a month begins. (n,) -> (n, months)."""
+    """Present value of a dollar paid once, as a month begins. (n,) -> (n, months)."""
     return worth_today(rate[:, None], np.arange(months))
 
 
@@ -312,8 +310,8 @@ def at_cutover(bills: FloatArray, served_from: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True)
 class Terms:
-    """How much of each month's two bills and of the team a move's saving holds, worth what it is
-    today: start, ramp, canary, dual running and discount. The saving is linear in both bills.
+    """Weights of both bills and of the team, month by month, in the saving of a move: start, ramp,
+    canary, dual running and discount in one. The saving is linear in both bills.
 
     stay, go: weights of the bill of today's route and of the new one, (n, months). team: of a month
     of the team, 1 where the move spares it and -1 where it needs it, (n or 1, months). once_usd:
@@ -362,10 +360,10 @@ def move_terms(
 ) -> Terms:
     """The terms of a move that begins `start` months from now.
 
-    Until ramp and canary are over the current route is still paid, and the new one is paid for the
-    months of dual running in addition, none where no month is served in full. A new fleet (team 1)
-    needs the team from the beginning of the move, since people are hired before the first request
-    moves; one that is left (-1) needs it until the last request has moved; 0: neither.
+    The current route is paid until ramp and canary are over. For the months of dual running both
+    are paid; there are none where no month is served in full. A new fleet (team 1) needs the team
+    from the beginning of the move, since people are hired before the first request moves; a fleet
+    that is given up (team -1) needs it until the last request has moved; 0: neither.
 
     ramp_months (canary included), dual_running: months; moving_usd: paid once; rate: of discount, a
     year's. (n,) each; rate may be (1,).
@@ -400,7 +398,7 @@ def terms(current: Offer, challenger: Offer, d: Draws, months: int) -> Terms:
 def move_saving_usd(current: Offer, challenger: Offer, d: Draws, months: int) -> FloatArray:
     """What moving saves over the horizon against staying, staff included. (n,) usd.
 
-    The team is the workload's to pay or to save; where other fleets need it anyhow, give `fte` 0.
+    The workload pays or saves the whole team; where other fleets need the team too, set `fte` to 0.
     """
     requests = volumes(d, months)
     stay = month_usd(current, of_today(d), requests, months)

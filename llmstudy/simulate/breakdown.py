@@ -1,4 +1,4 @@
-"""Of what does a bill consist, and which change explains how much of the difference between two?
+"""What does a bill consist of, and how much of the difference between two does each change explain?
 
 Each line is an item of research cost.md 5.1 and 5.2 at its stated value, with the grade of the
 figure that decides it; what is paid once is spread over the horizon.
@@ -23,22 +23,18 @@ import numpy as np
 
 from llmstudy.figure import Figure, least_certain
 from llmstudy.measures import cost
-from llmstudy.measures.cost import (
-    TokenPrice,
-    api_usd_per_request,
-    replica_month_usd,
-    usd_per_million_tokens,
-)
+from llmstudy.measures.cost import TokenPrice, replica_month_usd, usd_per_million_tokens
 from llmstudy.simulate import draws
 from llmstudy.simulate.bills import (
     TODAY,
-    answer_tokens,
     at_cutover,
     discount,
     dual_months,
     fleet_unit,
+    forced_month_usd,
     month_usd,
     of_today,
+    prompt_and_answer_usd,
     served_from,
     staff_month_usd,
     usd_per_request,
@@ -63,8 +59,8 @@ def cost_items(study: Study, offers: Market, moves: Mapping[str, str]) -> list[d
         for route in (current, target):
             offer = offers.offer(name, route)
             if isinstance(offer, TokenPrice):
-                seen = of_today(d) if route == current else d
-                items = _of_an_api(offer, seen, _premium(study, route))
+                route_draws = of_today(d) if route == current else d
+                items = _of_an_api(offer, route_draws, _premium(study, route))
                 side = "api"
             elif isinstance(offer, cost.Fleet):
                 items = _of_a_fleet(offer, d)
@@ -107,19 +103,8 @@ def _premium(study: Study, route: str) -> float:
 
 
 def _of_an_api(price: TokenPrice, d: draws.Draws, premium: float) -> Items:
-    nothing = np.zeros(1)
-    prompts, answers = (
-        d["requests"]
-        * api_usd_per_request(
-            price, tokens_in, tokens_out, d["cached_input_share"], d["cache_write_share"]
-        )
-        for tokens_in, tokens_out in (
-            (d["input_tokens"] * d["tokenizer"], nothing),
-            (nothing, answer_tokens(d)),
-        )
-    )
+    prompts, answers = (d["requests"] * usd for usd in prompt_and_answer_usd(price, d))
     repeated = d["retry_share"] * (prompts + answers)
-    forced = d[f"migration_{price.arm}"] / d[f"model_life_{price.arm}"]
     for_region = (1 - 1 / premium) * (prompts + answers + repeated)
     return {
         "prompts, caching included": (prompts / premium, "input_tokens"),
@@ -129,7 +114,7 @@ def _of_an_api(price: TokenPrice, d: draws.Draws, premium: float) -> Items:
         "tools and search": (d["requests"] * d["tool_usd"] / 1000, "tool_usd"),
         "provisioned throughput": (d["provisioned"], "provisioned"),
         "evaluation at updates": (d["api_evaluation"] / 12, "api_evaluation"),
-        "migrations at retirement": (forced, f"model_life_{price.arm}"),
+        "migrations at retirement": (forced_month_usd(price.arm, d), f"model_life_{price.arm}"),
     }
 
 
@@ -176,11 +161,11 @@ PARTS = {
     ),
     "discount": (),
 }
-"""What changes after this month, and the inputs that hold it. `scheduled`: announced prices;
+"""What changes after this month -> the inputs behind it. `scheduled`: announced prices;
 `discount`: later months are worth less."""
 
 _UNCHANGED = {"drift_proprietary_api": 1.0, "drift_hosted_open": 1.0, "drift_gpu": 1.0}
-"""The value of an input whose part is left out, where that is not 0."""
+"""Value of an input when its part is left out, where that is not 0."""
 
 
 def stay_parts(study: Study, offers: Market, month: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -192,8 +177,8 @@ def stay_parts(study: Study, offers: Market, month: Mapping[str, Any]) -> list[d
     Rows: part, usd; they sum to the median of the draws.
     """
     flat = month["today"] * study.months
-    adds = shapley(lambda parts: _stay_usd(study, offers, month, parts), list(PARTS))
-    between = {part: usd for part, usd in adds.items() if abs(usd) >= 0.5}
+    shares = shapley(lambda parts: _stay_usd(study, offers, month, parts), list(PARTS))
+    between = {part: usd for part, usd in shares.items() if abs(usd) >= 0.5}
     spread = month["horizon"]["p50"] - flat - sum(between.values())
     rows = {"today": flat, **between, "spread": spread}
     return [{"part": part, "usd": usd} for part, usd in rows.items()]
@@ -212,9 +197,9 @@ def _stay_usd(
         offer = offers.priced(name, route)
         if isinstance(offer, TokenPrice) and "scheduled" not in parts:
             offer = replace(offer, month_factors=(1.0,))
-        known = inputs(study, name, route, offers.fleets.get((name, route)))
-        d = {short: np.array([figure.value]) for short, (_, figure) in known.items()}
-        for short in (s for part, held in PARTS.items() if part not in parts for s in held):
+        entries = inputs(study, name, route, offers.fleets.get((name, route)))
+        d = {short: np.array([figure.value]) for short, (_, figure) in entries.items()}
+        for short in (s for part, names in PARTS.items() if part not in parts for s in names):
             d[short] = np.array([_UNCHANGED.get(short, 0.0)])
         bills = month_usd(offer, d, volumes(d, study.months), study.months)
         total += float((bills * worth).sum())
@@ -241,17 +226,17 @@ def shapley(value: Value, items: Sequence[str]) -> dict[str, float]:
     >>> shapley(bill, ["price", "volume"])
     {'price': 15.0, 'volume': 25.0}
     """
-    _refuse_twice(items)
-    known = {subset: value(subset) for subset in _subsets(items)}
+    _refuse_duplicates(items)
+    values = {subset: value(subset) for subset in _subsets(items)}
     n = len(items)
 
     def share(item: str) -> float:
         total = 0.0
-        for before in known:
+        for before in values:
             if item in before:
                 continue
             orders = factorial(len(before)) * factorial(n - len(before) - 1)
-            total += orders * (known[before | {item}] - known[before])
+            total += orders * (values[before | {item}] - values[before])
         return total / factorial(n)
 
     return {item: share(item) for item in items}
@@ -267,7 +252,7 @@ def in_order(value: Value, items: Sequence[str]) -> dict[str, float]:
     >>> in_order(bill, ["price", "volume"]), in_order(bill, ["volume", "price"])
     ({'price': 10, 'volume': 30}, {'volume': 20, 'price': 20})
     """
-    _refuse_twice(items)
+    _refuse_duplicates(items)
     steps = [value(frozenset(items[:k])) for k in range(len(items) + 1)]
     return {item: steps[k + 1] - steps[k] for k, item in enumerate(items)}
 
@@ -277,7 +262,7 @@ def _subsets(items: Sequence[str]) -> list[frozenset[str]]:
     return [frozenset(chosen) for size in sizes for chosen in combinations(items, size)]
 
 
-def _refuse_twice(items: Sequence[str]) -> None:
+def _refuse_duplicates(items: Sequence[str]) -> None:
     if twice := sorted({item for item in items if items.count(item) > 1}):
         raise ValueError(f"items named twice: {', '.join(twice)}; name each once")
 

@@ -2,7 +2,7 @@
 
 A volume, a month or a number of tokens from which it is cheaper; infinite means never.
 
-One input is held at a value in all draws while the others are drawn as ever, on the same draws for
+One input is set to a value in all draws while the others are drawn as usual, the same draws for
 every value (common random numbers), so that the verdict is a plain function of that value. Its sign
 is read on a grid, and every change of sign between two neighbours is narrowed down.
 
@@ -38,19 +38,19 @@ def crossover_requests_per_month(
     """Smallest constant volume from which the challenger stays cheaper over the horizon. (n,).
 
     Infinite means never: there is no volume up to `cap` from which it stays cheaper. Volume is
-    constant here, so that the answer can be held against a month of the log; growth enters the
+    constant here, so that the answer compares with a month of the log; growth enters the
     saving instead, and so does its scatter. A fleet pays the team of `d`, from the beginning of the
     move, and its replicas carry what they do on average while prompts grow.
     """
     move = terms(current, challenger, d, months)
-    saved = move.stay * usd_per_request(current, of_today(d), months)
+    saved_usd = move.stay * usd_per_request(current, of_today(d), months)
     # what staying costs whatever the volume is spared from the month of the move
     fixed = move.once_usd - move.stay.sum(axis=1) * api_month_usd(current.arm, d)
     paid_months = move.go.sum(axis=1)
     if isinstance(challenger, TokenPrice):
-        paid = (move.go * usd_per_request(challenger, d, months)).sum(axis=1)
+        paid_usd = (move.go * usd_per_request(challenger, d, months)).sum(axis=1)
         fixed += paid_months * api_month_usd(challenger.arm, d)
-        return _linear_crossover(saved.sum(axis=1) - paid, fixed, cap)
+        return _linear_crossover(saved_usd.sum(axis=1) - paid_usd, fixed, cap)
     carries, a_replica = fleet_unit(challenger, d, months)
     steady = np.broadcast_to(a_replica[:, None], move.go.shape)
     market = np.broadcast_to(rent_market(challenger, d, months), move.go.shape)
@@ -58,7 +58,7 @@ def crossover_requests_per_month(
     per_replica = (move.go * rent).sum(axis=1)
     fixed += d["staging_replicas"] * per_replica + paid_months * fleet_month_usd(d)
     return stepped_crossover(
-        per_request=saved.sum(axis=1),
+        per_request=saved_usd.sum(axis=1),
         per_replica=per_replica,
         carries=carries.mean(axis=1),
         spare=challenger.spare,
@@ -97,15 +97,15 @@ def stepped_crossover(
     margin = a * q - k  # what one more full replica adds
     with np.errstate(divide="ignore", invalid="ignore"):
         first = np.ceil((a * q + s * k + f) / margin)
-        found = np.where(first > 1, ((first - 1 + s) * k + f) / a, 0.0)
-    found = np.where(margin > 0, found, np.inf)
-    return np.where(found <= cap, found, np.inf)
+        volume = np.where(first > 1, ((first - 1 + s) * k + f) / a, 0.0)
+    volume = np.where(margin > 0, volume, np.inf)
+    return np.where(volume <= cap, volume, np.inf)
 
 
 Bounds = tuple[float, float]
 
 _HARD_BOUNDS: dict[str, Bounds] = {"share": (0.0, 1.0), "share/month": (-1.0, np.inf)}
-"""By unit: what no value can leave, however far the search is widened."""
+"""Unit -> bounds that no value can leave, however far the search is widened."""
 
 _WIDENING = 10.0
 
@@ -152,8 +152,8 @@ def solve_thresholds(
 
     >>> price = Figure("", 2.0, "USD", 1.0, 4.0, "uniform")
     >>> d = {"price": np.array([1.0, 2.0, 4.0])}
-    >>> found = solve_thresholds({"price": price}, d, lambda d: float(np.median(3 - d["price"])))
-    >>> found.round(2)[["flips_at", "direction", "percentile", "p_flip"]].values.tolist()
+    >>> flips = solve_thresholds({"price": price}, d, lambda d: float(np.median(3 - d["price"])))
+    >>> flips.round(2)[["flips_at", "direction", "percentile", "p_flip"]].values.tolist()
     [[3.0, 'below', 66.65, 0.33]]
     """
     missing = [name for name in figures if name not in draws]
@@ -209,12 +209,12 @@ def _flips(
     """Every value at which the verdict changes, ascending, and whether it is "move" above it."""
     verdicts = [moves(x) for x in grid]
     size = max(abs(end) for end in figure.ends) / 1000
-    found = []
+    flips = []
     for i in np.flatnonzero(np.diff(verdicts)):
         above = verdicts[i + 1]
         at = turning_point(moves, grid[i], grid[i + 1], above, tolerance_share, size)
-        found.append((at, above))
-    return found
+        flips.append((at, above))
+    return flips
 
 
 def turning_point(
@@ -265,5 +265,5 @@ def _share_below(figure: Figure, x: FloatArray) -> FloatArray:
 def _p_another(below: FloatArray, at: FloatArray, now: float) -> float:
     """Probability of the pieces between flips whose verdict is another than in the piece of now."""
     mass = np.diff(np.concatenate([[0.0], below, [1.0]]))
-    own = int((at < now).sum())
-    return float(mass[(np.arange(len(mass)) - own) % 2 == 1].sum())
+    piece_now = int((at < now).sum())
+    return float(mass[(np.arange(len(mass)) - piece_now) % 2 == 1].sum())

@@ -22,7 +22,7 @@ Draws = Mapping[str, FloatArray]
 @lru_cache(maxsize=1024)
 def draw(figure: Figure, stream: str, n: int, seed: int) -> FloatArray:
     """Draws of a figure from its distribution, by the uniforms of a named stream. (n,), read-only:
-    drawn once, and handed to whoever asks again.
+    cached, so that all callers share one array.
 
     >>> share = Figure("", 0.2, "share", 0.0, 0.6, "triangular")
     >>> cached, retries = (draw(share, stream, 4, seed=1) for stream in ("cached", "retries"))
@@ -117,8 +117,8 @@ def same_quality(
 
     factor_per_year: price a year later over today's, (n,). switches_per_year: how many such models
     appear a year, (n,); each brings the price to where the trend then stands, and until the next
-    one it stays there. So it follows the trend in steps and never runs ahead of it. Nothing is said
-    of who moves: see `follow`.
+    one it stays there. So it follows the trend in steps and never runs ahead of it. Whether a buyer
+    moves is decided in `follow`.
 
     >>> same_quality(np.array([0.5]), np.array([1e9]), np.full((1, 13), 0.5))[0, 12]
     np.float64(0.5)
@@ -132,7 +132,7 @@ def same_quality(
 def follow(
     named: FloatArray, market: FloatArray, bill_usd: FloatArray, switch_usd: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """What a buyer pays who moves whenever the rest of the horizon repays the cost of moving.
+    """What a buyer pays who moves whenever the saving over the rest of the horizon covers the cost.
 
     named: price of today's model over today's, market: lowest price of equal quality, (n, months)
     each. bill_usd: the bill of each month at today's price, (n, months). switch_usd: cost of one
@@ -149,21 +149,21 @@ def follow(
     """
     n, months = market.shape
     paid, moves = named.copy(), np.zeros((n, months))
-    held = np.full(n, np.nan)  # the price of the model that was moved to
+    price_followed = np.full(n, np.nan)  # the price of the model that was moved to
     for month in range(1, months):
-        now = np.where(np.isnan(held), named[:, month], held)
+        now = np.where(np.isnan(price_followed), named[:, month], price_followed)
         gain = (now - market[:, month]) * bill_usd[:, month] * (months - month)
         moved = gain > switch_usd
-        held = np.where(moved, market[:, month], held)
+        price_followed = np.where(moved, market[:, month], price_followed)
         paid[:, month] = np.where(moved, market[:, month], now)
         moves[:, month] = np.where(moved, switch_usd, 0.0)
     return paid, moves
 
 
 def path(d: Draws, name: str, months: int) -> FloatArray:
-    """The path of that name, cut to the months wanted; 1 throughout where there is none."""
-    found = d.get(PATH + name)
-    return np.ones((1, months)) if found is None else found[:, :months]
+    """The path of that name, cut to so many months; 1 throughout where there is none."""
+    factors = d.get(PATH + name)
+    return np.ones((1, months)) if factors is None else factors[:, :months]
 
 
 def drawn_paths(

@@ -1,7 +1,7 @@
 """What would it cost to move in this month or that one? The simulated futures of a move.
 
-A future is one draw of everything, month by month. On it stand the value of waiting, the triggers'
-trial and the month from which another route is cheaper.
+A future is one draw of all inputs, month by month. The value of waiting, the back-test of triggers
+and the month from which another route is cheaper rest on futures.
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,12 +28,12 @@ from llmstudy.simulate.inputs import (
 from llmstudy.study import Study
 
 Buyer = Literal["named_model", "same_quality"]
-"""Who stays: on today's named model at its list price, or moving on to each cheaper equal."""
+"""How a buyer stays: on today's named model, or on each cheaper model of equal quality in turn."""
 
 
 @dataclass(frozen=True)
 class Reserved:
-    """A fleet's hours, of which a part is settled for a term from the month of the move.
+    """A fleet's hours, of which a part is reserved for a term from the month of the move.
 
     usd: the hours that each month needs at today's price, (n, months). market: price of a GPU hour
     over today's, (n, months). owned: usd is the capital in cards that were bought, their term is
@@ -45,8 +45,8 @@ class Reserved:
     terms: cost.Reservation
     owned: bool = False
 
-    def beside(self, start: float) -> FloatArray:
-        """What a move in month `start` pays beyond one in the first month. (n, months) usd."""
+    def late_start_usd(self, start: float) -> FloatArray:
+        """Rent of a move in month `start` less that of one in the first. (n, months) usd."""
         if self.owned:
             return np.zeros(self.usd.shape)
         late, now = (self.terms.rent_usd(self.usd, self.market, s) for s in (start, 0))
@@ -55,7 +55,7 @@ class Reserved:
     def on_demand(self) -> FloatArray:
         """What the same hours cost more on demand, with nothing reserved. (n, months) usd.
 
-        Nobody lets cards on demand that one has bought: it is nothing for what is owned.
+        0 for owned cards, which have no price on demand.
         """
         if self.owned:
             return np.zeros(self.usd.shape)
@@ -65,27 +65,28 @@ class Reserved:
     def unused_usd(self, months_in: int) -> FloatArray:
         """What is still owed when a fleet is left so many months after it was begun now. (n,) usd.
 
-        Cards that are owned are carried to the end of their life: no sale before it is reckoned
-        with.
+        Owned cards are paid to the end of their life: an earlier sale is not counted.
         """
-        left = -months_in % self.terms.term_months
+        months_left = -months_in % self.terms.term_months
         if self.owned:
-            return left * self.usd[:, months_in]
+            return months_left * self.usd[:, months_in]
         signed = self.terms.signed(months_in + 1)[-1]
-        return np.asarray(left * self.terms.share * self.usd[:, signed] * self.market[:, signed])
+        return np.asarray(
+            months_left * self.terms.share * self.usd[:, signed] * self.market[:, signed]
+        )
 
 
 @dataclass(frozen=True)
 class Futures:
     """Bills of staying and of having moved, in every draw and month. usd, (n, months).
 
-    go_usd: of a move that begins in the first month. requests, tokens: of each month. price: what a
-    token costs the one who stays, over today's price (1 on a fleet). once_usd, ramp_months (canary
+    go_usd: of a move that begins in the first month. requests, tokens: of each month. price: of a
+    token on today's route, over today's price (1 on a fleet). once_usd, ramp_months (canary
     included), dual_months: of the move, (n,). start_months: from now to the day on which the plan
-    lets it begin. team_usd: what a month of the team costs, (n,): it is paid from
-    the beginning of the move (`team` 1), spared as the move proceeds (-1), or neither (0).
-    reserved: one for each fleet that is bound to a term. discount_rate: a year's, (n,): the bills
-    are as they fall due, and what is summed over months is what they are worth today.
+    lets it begin. team_usd: of a month of the team, (n,): it is paid from the beginning of the move
+    (`team` 1), spared as the move proceeds (-1), or neither (0).
+    reserved: one for each fleet that is bound to a term. discount_rate: a year's, (n,): bills are
+    as they fall due, and sums over months are present values.
     """
 
     stay_usd: FloatArray
@@ -109,11 +110,11 @@ class Futures:
 
     @property
     def discount(self) -> FloatArray:
-        """What a dollar of each month's bill is worth today. (n, months), or (1, months)."""
+        """Present value of a dollar of each month's bill. (n, months), or (1, months)."""
         return bills.discount({"discount_rate": self.discount_rate}, self.months)
 
     def with_team(self) -> FloatArray:
-        """The bill of each month after the move, with what the team then costs more or less."""
+        """The bill of each month after the move, with the team that it adds or spares."""
         return np.asarray(self.go_usd + self.team * self.team_usd[:, None])
 
     def terms(self, start: float) -> bills.Terms:
@@ -145,7 +146,7 @@ class Futures:
 
     def _moved_usd(self, start: float) -> FloatArray:
         """The bill of each month after a move that begins at the start of a month. (n, months)."""
-        return np.asarray(sum((part.beside(start) for part in self.reserved), self.go_usd))
+        return np.asarray(sum((part.late_start_usd(start) for part in self.reserved), self.go_usd))
 
     def stay_by_month(self) -> FloatArray:
         """What staying has cost by the end of each month. (n, months) usd."""
@@ -182,8 +183,8 @@ def futures_of_routes(
 ) -> dict[str, Futures]:
     """The futures in which one workload, and no other, moves to each of the routes.
 
-    The team is the move's own where no other workload has a fleet today: paid by a move to a fleet,
-    spared by a move away from the only one.
+    The move pays or spares the team where no other workload has a fleet today: a move to a fleet
+    pays it, a move away from the only fleet spares it.
     Raises: ValueError where the workload's route of today, or one of the routes, has no offer.
     """
     today = study.workloads[name].current_route
@@ -200,14 +201,14 @@ def futures_of_routes(
     tokens = requests * (lengths + d["output_tokens"][:, None])
     others = todays_fleets(study) - {name}
     before = study.routes[today].arm == "self_hosted"
-    found = {}
+    futures = {}
     for route in routes:
         d = {**_draws(study, offers, name, route, n), **paths}
         start, ramp = bills.starts(d), d["ramp"] + d.get(bills.CANARY, 0.0)
         d = {key: x for key, x in d.items() if key != bills.START}  # bills as of a move begun now
         offer, after = offers.priced(name, route), study.routes[route].arm == "self_hosted"
         bill = bills.bill(offer, d, months)
-        found[route] = Futures(
+        futures[route] = Futures(
             stay_usd=stay,
             go_usd=bill.usd(requests),
             requests=requests,
@@ -222,17 +223,17 @@ def futures_of_routes(
             discount_rate=d["discount_rate"],
             start_months=start,
         )
-    return found
+    return futures
 
 
 def _reserved(bill: bills.Bill, d: draws.Draws, requests: FloatArray) -> tuple[Reserved, ...]:
     if not isinstance(bill, bills.FleetBill):
         return ()
-    of, needed = bill.fleet, bill.needed_usd(requests)
-    if of.capital_share:
-        bought = needed / (1 + d["overhead_share"][:, None]) * of.capital_share
-        return (Reserved(bought, bill.market, of.reservation, owned=True),)
-    return (Reserved(needed, bill.market, of.reservation),) if of.reserved_share else ()
+    fleet, needed = bill.fleet, bill.needed_usd(requests)
+    if fleet.capital_share:
+        bought = needed / (1 + d["overhead_share"][:, None]) * fleet.capital_share
+        return (Reserved(bought, bill.market, fleet.reservation, owned=True),)
+    return (Reserved(needed, bill.market, fleet.reservation),) if fleet.reserved_share else ()
 
 
 def futures_of_moves(
@@ -243,7 +244,7 @@ def futures_of_moves(
     n: int,
     buyer: Buyer = "named_model",
 ) -> Futures:
-    """The futures in which workloads on APIs move to fleets, all at one time: when the last may.
+    """The futures in which workloads on APIs move to fleets, all when the last of them may begin.
 
     targets: workload -> route. One team runs all fleets, and what their platform costs once is paid
     for the first: the others pay what a move to hosted open weights costs.
@@ -268,14 +269,14 @@ def futures_of_moves(
         once_usd=once,
         ramp_months=np.max([part.ramp_months for part in parts], axis=0),
         start_months=max(part.start_months for part in parts),
-        reserved=tuple(held for part in parts for held in part.reserved),
+        reserved=tuple(reservation for part in parts for reservation in part.reserved),
     )
 
 
 def _next_move(study: Study, first_usd: FloatArray, start: float = 0.0) -> FloatArray:
-    """What a further workload costs to move where a fleet's platform is paid for already. (n,).
+    """Cost of moving a further workload once a fleet's platform is paid for. (n,) usd.
 
-    first_usd: what the first costs. start: months until then; both are worth what they are today.
+    first_usd: cost of the first. start: months until then. Both are present values.
     """
     cost, rate = study.moving["hosted_open"].cost, study.discount_rate
     figures = {"cost": ("moving.hosted_open.cost", cost), "rate": ("discount_rate", rate)}
@@ -308,8 +309,8 @@ def saving_together(study: Study, moves: Mapping[str, Part]) -> FloatArray | Non
         if study.routes[route].arm == "self_hosted":
             if platform and not fleets - {name}:
                 total += terms.once_usd - _next_move(study, terms.once_usd, terms.start)
-            own = 1.0 if name in fleets else bills.begun_share(terms.start, months)
-            needed, platform = np.maximum(needed, own), True
+            team_share = 1.0 if name in fleets else bills.begun_share(terms.start, months)
+            needed, platform = np.maximum(needed, team_share), True
         elif name in fleets:
             needed = np.maximum(needed, 1 - bills.moved_share(terms.served_from, months))
     n = len(total)
@@ -343,12 +344,12 @@ def followed(
     requests: FloatArray,
     named: FloatArray,
 ) -> tuple[FloatArray, FloatArray]:
-    """Bills of a buyer who moves on to each cheaper model of equal quality that pays, and the price
-    paid over today's. (n, months) each.
+    """Bills of a buyer who moves on to each cheaper model of equal quality that repays the move,
+    and the price paid over today's. (n, months) each.
 
     bill: of today's model, whose arm it is; d: its draws. requests, named: volume, and price of
     today's model over today's, (n, months) each.
-    What is beside the tokens is paid as ever, but a retirement forces nobody who has moved on.
+    Costs beside the tokens stay the same, but a retirement forces no buyer who has moved on.
     """
     assert isinstance(bill, bills.TokenBill)
     spec, (n, months) = study.price_paths, requests.shape
@@ -357,7 +358,7 @@ def followed(
     # at today's price
     tokens = (requests * bill.per_request - tools) / named
     paid, moves = draws.follow(named, market, tokens, d[f"migration_{arm}"])
-    forced = (d[f"migration_{arm}"] / d[f"model_life_{arm}"])[:, None]
+    forced = bills.forced_month_usd(arm, d)[:, None]
     beside = bill.fixed[:, None] - forced * (moves.cumsum(axis=1) > 0)
     return tokens * paid + tools + moves + beside, paid
 

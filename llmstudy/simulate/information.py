@@ -14,6 +14,7 @@ the Monte Carlo error: more draws make them narrower, and say nothing about a wr
 """
 
 from collections.abc import Sequence
+from dataclasses import astuple
 from itertools import combinations
 from typing import Any
 
@@ -43,7 +44,7 @@ _LEAST_SIZE = 0.1  # of the median size of gains: a row that gains nothing has n
 # between two actions best where several inputs move it.
 _POWERS = np.array([0.0, 0.5, 1.0])
 
-# ---- what knowing is worth ----------------------------------------------------------------------
+# ---- the value of information --------------------------------------------------------------------
 
 
 def evpi(net_benefit_usd: FloatArray, level: float = 0.95) -> Interval:
@@ -55,12 +56,12 @@ def evpi(net_benefit_usd: FloatArray, level: float = 0.95) -> Interval:
     Source: Raiffa and Schlaifer (1961), Applied Statistical Decision Theory, 4.5.
 
     >>> gain = np.random.default_rng(7).normal(size=100_000)
-    >>> found = evpi(np.column_stack([gain, 0 * gain]))  # the truth is 1 / sqrt(2 pi)
-    >>> f"{found.estimate:.3f} [{found.low:.3f}, {found.high:.3f}]"
+    >>> value = evpi(np.column_stack([gain, 0 * gain]))  # the truth is 1 / sqrt(2 pi)
+    >>> f"{value.estimate:.3f} [{value.low:.3f}, {value.high:.3f}]"
     '0.397 [0.394, 0.401]'
     """
     gains = _gains(net_benefit_usd)
-    return _interval(gains.max(axis=1), level)
+    return none_negative(normal_mean(gains.max(axis=1), level))
 
 
 def value_of_information(
@@ -69,12 +70,12 @@ def value_of_information(
     """Expected gain in usd from choosing after `learned` is known, instead of now: EVPPI and EVSI.
 
     The gain of every action over today's best is regressed on what is learned, on nine tenths of
-    the draws; on the other tenth the action with the best fitted gain is taken, and what it really
-    gains is counted. A fit that mistakes noise for knowledge so loses by it, and what tells nothing
-    is worth nothing; the estimate errs low. Chosen and judged on the same draws, as is usual, the
-    estimate errs high: that one sets the upper end of the interval. Both are blind to structure
-    that the splines cannot follow (more than two inputs bending together). Nothing is worth more
-    than perfect information on the same draws.
+    the draws; on the other tenth the action with the best fitted gain is chosen, and its realised
+    gain is counted. A fit that mistakes noise for a signal loses by it, so an uninformative
+    measurement is worth nothing; the estimate errs low. Fitted and counted on the same draws, as is
+    usual, the estimate errs high: that one sets the upper end of the interval. Both miss structure
+    that the splines cannot follow (more than two inputs bending together). Perfect information on
+    the same draws caps both.
 
     A volume may span a thousandfold, and gains with it. So an input counts by its rank, and gains
     are also fitted over (powers of) their usual size at what is learned, which leaves the best
@@ -89,32 +90,33 @@ def value_of_information(
     under a fitted choice: Luedtke and van der Laan (2016), Annals of Statistics 44:713-742.
 
     >>> x, noise = np.random.default_rng(7).normal(size=(2, 100_000))
-    >>> found = value_of_information(np.column_stack([x + noise, 0 * x]), x)
-    >>> f"{found.estimate:.2f}"
+    >>> value = value_of_information(np.column_stack([x + noise, 0 * x]), x)
+    >>> f"{value.estimate:.2f}"
     '0.40'
     >>> value_of_information(np.column_stack([x, 0 * x]), noise).low
     0.0
     """
     gains = _gains(net_benefit_usd)
-    told, rows = _learned(learned, len(gains)), np.arange(len(gains))
+    signals, rows = _learned(learned, len(gains)), np.arange(len(gains))
     folds = [slice(k, None, _FOLDS) for k in range(_FOLDS)]
     fits = [
-        _fitted_gains(spline_design(told, _KNOTS, pair_knots), gains, folds)
-        for pair_knots in (0, _PAIR_KNOTS)[: told.shape[1]]
+        _fitted_gains(spline_design(signals, _KNOTS, pair_knots), gains, folds)
+        for pair_knots in (0, _PAIR_KNOTS)[: signals.shape[1]]
     ]
-    ahead, behind = (np.concatenate(of) for of in zip(*fits, strict=True))  # (models, n, m)
-    # beside the models: nothing is learned, and today's best is taken
-    taken = np.vstack([np.zeros(len(gains)), gains[rows, ahead.argmax(axis=2)]])
-    by_fold = np.array([taken[:, fold].sum(axis=1) for fold in folds])
-    honest = np.empty(len(gains))
+    # (models, n, m) each
+    out_of_sample, in_sample = (np.concatenate(of) for of in zip(*fits, strict=True))
+    # first, before the models: nothing is learned, and today's best action is chosen
+    payoffs = np.vstack([np.zeros(len(gains)), gains[rows, out_of_sample.argmax(axis=2)]])
+    by_fold = np.array([payoffs[:, fold].sum(axis=1) for fold in folds])
+    out_of_sample_usd = np.empty(len(gains))
     for fold, model in zip(folds, (by_fold.sum(axis=0) - by_fold).argmax(axis=1), strict=True):
-        honest[fold] = taken[model, fold]
-    found = _interval(honest, level)
-    seen = gains[rows, behind.argmax(axis=2)].mean(axis=1)
-    best = int(seen.argmax())
-    hopeful = max(float(seen[best]), float(behind[best].max(axis=1).mean()))
-    high = found.high + max(0.0, hopeful - found.estimate)
-    return Interval(found.estimate, found.low, min(high, evpi(gains, level).high))
+        out_of_sample_usd[fold] = payoffs[model, fold]
+    value = none_negative(normal_mean(out_of_sample_usd, level))
+    in_sample_usd = gains[rows, in_sample.argmax(axis=2)].mean(axis=1)
+    best = int(in_sample_usd.argmax())
+    optimistic = max(float(in_sample_usd[best]), float(in_sample[best].max(axis=1).mean()))
+    high = value.high + max(0.0, optimistic - value.estimate)
+    return Interval(value.estimate, value.low, min(high, evpi(gains, level).high))
 
 
 def against_cost(value: Interval, cost_usd: float) -> dict[str, Any]:
@@ -176,7 +178,7 @@ def _fitted_gains(
 ) -> tuple[FloatArray, FloatArray]:
     """Gains in usd as fitted by each model: to the gains over each power of their usual size.
 
-    Returns: (models, n, m) by fits that have not seen the row's fold, and by ones that have.
+    Returns: (models, n, m) out of sample, by fits without the row's fold, and in sample.
     """
     n, m = gains.shape
     sizes = usual_size(design, gains) ** _POWERS  # (n, models)
@@ -184,19 +186,24 @@ def _fitted_gains(
     parts = [moments(design[fold], target[fold]) for fold in folds]
     whole, p = np.sum(parts, axis=0), design.shape[1]
     penalties = best_penalties(whole, p)
-    ahead = np.empty_like(target)
+    out_of_sample = np.empty_like(target)
     for fold, part in zip(folds, parts, strict=True):
-        ahead[fold] = predicted(design[fold], ridge(whole - part, p, penalties))
-    behind = predicted(design, ridge(whole, p, penalties))
-    in_usd = [fit.reshape(n, -1, m) * sizes[:, :, None] for fit in (ahead, behind)]
+        out_of_sample[fold] = predicted(design[fold], ridge(whole - part, p, penalties))
+    in_sample = predicted(design, ridge(whole, p, penalties))
+    in_usd = [fit.reshape(n, -1, m) * sizes[:, :, None] for fit in (out_of_sample, in_sample)]
     return in_usd[0].swapaxes(0, 1), in_usd[1].swapaxes(0, 1)
 
 
-def _interval(gain: FloatArray, level: float) -> Interval:
-    """Mean of a gain that cannot be negative on average, with its normal interval. gain: (n,)."""
-    mean = float(gain.mean())
-    half = float(norm.ppf((1 + level) / 2) * gain.std(ddof=1) / np.sqrt(len(gain)))
-    return Interval(max(0.0, mean), max(0.0, mean - half), max(0.0, mean + half))
+def normal_mean(x: FloatArray, level: float) -> Interval:
+    """Mean of independent draws with its normal interval. x: (n,)."""
+    mean = float(x.mean())
+    half = float(norm.ppf((1 + level) / 2) * x.std(ddof=1) / np.sqrt(len(x)))
+    return Interval(mean, mean - half, mean + half)
+
+
+def none_negative(value: Interval) -> Interval:
+    """The interval of a value that cannot be negative, since no result has to be acted on."""
+    return Interval(*(max(0.0, x) for x in astuple(value)))
 
 
 # ---- regression on draws ------------------------------------------------------------------------
@@ -265,12 +272,12 @@ def usual_size(design: FloatArray, gains: FloatArray) -> FloatArray:
     if not size.any():
         return np.ones_like(size)
     floor = _LEAST_SIZE * np.median(size[size > 0])
-    of, p = moments(design, np.log(np.maximum(size, floor))), design.shape[1]
-    return np.exp(predicted(design, ridge(of, p, best_penalties(of, p))))
+    products, p = moments(design, np.log(np.maximum(size, floor))), design.shape[1]
+    return np.exp(predicted(design, ridge(products, p, best_penalties(products, p))))
 
 
 def moments(design: FloatArray, target: FloatArray) -> FloatArray:
-    """All that a regression needs of its rows; those of two sets of rows add up.
+    """Sums of products, all that a regression needs; those of two sets of rows add up.
 
     design: (n, p). target: (n, m). Returns: (1 + p + m, 1 + p + m), the products of the columns of
     1, design and target.
@@ -279,32 +286,32 @@ def moments(design: FloatArray, target: FloatArray) -> FloatArray:
     return np.asarray(table.T @ table)
 
 
-def best_penalties(of: FloatArray, p: int) -> FloatArray:
+def best_penalties(products: FloatArray, p: int) -> FloatArray:
     """Ridge penalty of each target by generalised cross-validation. Moments -> (m,).
 
     Source: Golub, Heath and Wahba (1979), Technometrics 21:215-223.
     """
-    n, _, covariance = _centred(of)
+    n, _, covariance = _centred(products)
     among, along = covariance[:p, :p], covariance[:p, p:]
     # inverses, not eigenvectors: those of a small matrix are 100 times slower on busy cores
     inverse = np.linalg.inv(among + _PENALTIES[:, None, None] * np.eye(p))
     freedom = p - _PENALTIES * np.trace(inverse, axis1=1, axis2=2)
     slopes = inverse @ along
-    missed = np.diag(covariance)[p:] - (slopes * (2 * along - among @ slopes)).sum(axis=1)
+    residual = np.diag(covariance)[p:] - (slopes * (2 * along - among @ slopes)).sum(axis=1)
     # a fit on nearly as many columns as rows explains everything and nothing
-    left = np.maximum(1 - (1 + freedom) / n, 1e-6)
-    best = (np.maximum(missed, 0.0) / left[:, None] ** 2).argmin(axis=0)
+    slack = np.maximum(1 - (1 + freedom) / n, 1e-6)
+    best = (np.maximum(residual, 0.0) / slack[:, None] ** 2).argmin(axis=0)
     return np.asarray(_PENALTIES[best])
 
 
-def ridge(of: FloatArray, p: int, penalties: FloatArray) -> FloatArray:
+def ridge(products: FloatArray, p: int, penalties: FloatArray) -> FloatArray:
     """Coefficients of the regression, its constant first. Moments, (m,) -> (1 + p, m)."""
-    _, mean, covariance = _centred(of)
+    _, mean, covariance = _centred(products)
     among, along = covariance[:p, :p], covariance[:p, p:]
     slopes = np.empty_like(along)
     for penalty in np.unique(penalties):  # many targets share one
-        own = penalties == penalty
-        slopes[:, own] = np.linalg.solve(among + penalty * np.eye(p), along[:, own])
+        columns = penalties == penalty
+        slopes[:, columns] = np.linalg.solve(among + penalty * np.eye(p), along[:, columns])
     return np.vstack([mean[p:] - mean[:p] @ slopes, slopes])
 
 
@@ -313,7 +320,7 @@ def predicted(design: FloatArray, coefficients: FloatArray) -> FloatArray:
     return np.asarray(coefficients[0] + design @ coefficients[1:])
 
 
-def _centred(of: FloatArray) -> tuple[float, FloatArray, FloatArray]:
+def _centred(products: FloatArray) -> tuple[float, FloatArray, FloatArray]:
     """Rows, mean and covariance of the columns behind the moments, without the constant."""
-    n, mean = float(of[0, 0]), of[0, 1:] / of[0, 0]
-    return n, mean, of[1:, 1:] / n - np.outer(mean, mean)
+    n, mean = float(products[0, 0]), products[0, 1:] / products[0, 0]
+    return n, mean, products[1:, 1:] / n - np.outer(mean, mean)

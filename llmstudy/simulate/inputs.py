@@ -1,4 +1,4 @@
-"""What every route charges every workload, which may serve it, and what moving would save."""
+"""Which inputs does the cost of a route or a move depend on, and what are their draws?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -34,48 +34,50 @@ _TEAM = ("fte", "usd_per_fte_year", "on_call", "security")
 """The inputs of what the team costs that runs all fleets."""
 
 
-def inputs(
-    study: Study, name: str, route: str, offer: FleetOffer | None
-) -> dict[str, tuple[str, Figure]]:
-    """Every figure that the cost of a workload on a route depends on: input -> (path, figure)."""
+Inputs = dict[str, tuple[str, Figure]]
+"""Input -> its path in the ledger, and its figure."""
+
+
+def inputs(study: Study, name: str, route: str, offer: FleetOffer | None) -> Inputs:
+    """Every figure that the cost of a workload on a route depends on."""
     workload, at = study.workloads[name], f"workloads.{name}"
-    spec = study.routes[route]
+    route_spec = study.routes[route]
     computed = {
-        "dual_running": _dual_running(study, spec.arm),
+        "dual_running": _dual_running(study, route_spec.arm),
         "tokenizer": _tokenizer(study, workload.current_route, route),
         "output_tokens_ratio": output_ratio(study, name, route),
         TODAY + "tokenizer": ("", _SAME_TOKENS),
         TODAY + "output_tokens_ratio": ("", _SAME_TOKENS),
     }
-    if isinstance(spec, SelfHostedRoute) and spec.owned is not None:
+    if isinstance(route_spec, SelfHostedRoute) and route_spec.owned is not None:
         # a host is part of what was bought
         path = f"routes.{route}.owned.overhead_share"
-        computed["overhead_share"] = (path, spec.owned.overhead_share)
+        computed["overhead_share"] = (path, route_spec.owned.overhead_share)
     if offer is not None:
         computed["usd_per_gpu_hour"] = (f"routes.{route}.rent", offer.usd_per_gpu_hour)
         # one curve errs alike for all workloads that it serves
         computed["capacity_factor"] = (f"routes.{route}.capacity", offer.capacity_factor)
         sustained = offer.target_utilisation
         computed["target_utilisation"] = (f"{at}.routes.{route}.utilisation", sustained)
-    found = {}
-    for each in tables.inputs().values():
-        place = each.place.format(arm=spec.arm, route=route)
-        if each.name in computed:
-            found[each.name] = computed[each.name]
-        elif each.stated_in == "workload":
-            found[each.name] = (f"{at}.{place}", _stated(workload, place))
-        elif each.stated_in == "study":
-            found[each.name] = (place, _stated(study, place))
-    return found
+    entries = {}
+    for spec in tables.inputs().values():
+        place = spec.place.format(arm=route_spec.arm, route=route)
+        if spec.name in computed:
+            entries[spec.name] = computed[spec.name]
+        elif spec.stated_in == "workload":
+            entries[spec.name] = (f"{at}.{place}", _stated(workload, place))
+        elif spec.stated_in == "study":
+            entries[spec.name] = (place, _stated(study, place))
+    return entries
 
 
 def _stated(part: Study | Workload, path: str) -> Figure:
-    """The figure at a path of a study or workload: to list all figures takes longer."""
+    """The figure at a path of a study or workload, without listing all of them, which is slow."""
     node: Any = part
     for key in path.split("."):
         node = node[key] if isinstance(node, Mapping) else getattr(node, key)
-    found: Figure = node
-    return found
+    figure: Figure = node
+    return figure
 
 
 _SAME_TOKENS = Figure("", 1.0, "factor", source="the model of today's route")
@@ -90,16 +92,16 @@ def output_ratio(study: Study, name: str, route: str) -> tuple[str, Figure]:
 
 
 def _tokenizer(study: Study, current: str, route: str) -> tuple[str, Figure]:
-    """Tokens that a route makes of the same prompt over those of today's; a vendor has its own,
-    and a model takes its own to every host."""
-    now, then = study.routes[current], study.routes[route]
-    alike = one_model(now.model, then.model) or (
-        isinstance(now, ApiRoute)
-        and isinstance(then, ApiRoute)
-        and now.arm == then.arm
-        and now.provider == then.provider
+    """Tokens of a prompt on a route over those on today's: tokenizers differ between vendors, and a
+    model keeps its own at every host."""
+    today, candidate = study.routes[current], study.routes[route]
+    same_tokenizer = one_model(today.model, candidate.model) or (
+        isinstance(today, ApiRoute)
+        and isinstance(candidate, ApiRoute)
+        and today.arm == candidate.arm
+        and today.provider == candidate.provider
     )
-    return ("", _SAME_TOKENS) if alike else ("api_use.tokenizer", study.api_use.tokenizer)
+    return ("", _SAME_TOKENS) if same_tokenizer else ("api_use.tokenizer", study.api_use.tokenizer)
 
 
 def _dual_running(study: Study, arm: str) -> tuple[str, Figure]:
@@ -108,12 +110,12 @@ def _dual_running(study: Study, arm: str) -> tuple[str, Figure]:
     return "api_use.dual_running", study.api_use.dual_running
 
 
-def figures_of(found: Mapping[str, tuple[str, Figure]]) -> dict[str, Figure]:
+def figures_of(entries: Inputs) -> dict[str, Figure]:
     """Input -> figure, without the paths."""
-    return {short: figure for short, (_, figure) in found.items()}
+    return {short: figure for short, (_, figure) in entries.items()}
 
 
-def draws_of(found: Mapping[str, tuple[str, Figure]], n: int, seed: int) -> draws.Draws:
+def draws_of(entries: Inputs, n: int, seed: int) -> draws.Draws:
     """Draws of each input: (n,) each.
 
     A figure with a name (a bundled one, a quoted rent) is one thing wherever it is used, so its
@@ -121,7 +123,7 @@ def draws_of(found: Mapping[str, tuple[str, Figure]], n: int, seed: int) -> draw
     """
     return {
         short: draws.draw(figure, figure.name or path, n, seed)
-        for short, (path, figure) in found.items()
+        for short, (path, figure) in entries.items()
     }
 
 
@@ -130,17 +132,15 @@ def paths_of(study: Study, name: str, n: int = N_DRAWS, months: int | None = Non
 
     months: the study's horizon by default.
     """
-    found = inputs(study, name, study.workloads[name].current_route, None)
-    d = draws_of({key: found[key] for key in draws.PATH_INPUTS}, n, study.seed)
+    entries = inputs(study, name, study.workloads[name].current_route, None)
+    d = draws_of({key: entries[key] for key in draws.PATH_INPUTS}, n, study.seed)
     factor = study.price_paths.jump_factor
     return draws.drawn_paths(d, factor, name, months or study.months, study.seed)
 
 
-def futures_of(
-    study: Study, name: str, found: Mapping[str, tuple[str, Figure]], n: int = N_DRAWS
-) -> draws.Draws:
-    """Draws of each input, (n,), with the paths of prices and volume, (n, months)."""
-    return {**draws_of(found, n, study.seed), **paths_of(study, name, n)}
+def draws_with_paths(study: Study, name: str, entries: Inputs, n: int = N_DRAWS) -> draws.Draws:
+    """Draws of each input, (n,), and of the paths of prices and volume, (n, months)."""
+    return {**draws_of(entries, n, study.seed), **paths_of(study, name, n)}
 
 
 Starts = Mapping[tuple[str, str], tuple[float, float]]
@@ -149,8 +149,10 @@ Starts = Mapping[tuple[str, str], tuple[float, float]]
 
 @dataclass(frozen=True)
 class Market:
-    """What every route charges every workload, as the cost and hosting chapters found it, and from
-    when: `starts` of each move are the inputs that its dates give; one without begins now."""
+    """What every route charges every workload, by the results of the cost and hosting chapters.
+
+    starts: when each move begins by the plan's dates; one that is not in it begins now.
+    """
 
     tokens: Mapping[tuple[str, str], TokenPrice]
     fleets: Mapping[tuple[str, str], FleetOffer]
@@ -215,39 +217,38 @@ def todays_fleets(study: Study) -> set[str]:
     }
 
 
-def marginal_inputs(
-    study: Study, offers: Market, name: str, route: str
-) -> dict[str, tuple[str, Figure]]:
+def marginal_inputs(study: Study, offers: Market, name: str, route: str) -> Inputs:
     """The inputs of a route as this workload alone would pay for it.
 
-    One team runs all fleets: where another workload's current route is one, the team is there
-    whatever this workload does, so it neither pays nor saves it (its inputs are 0), and a further
-    fleet costs once what any other move to open weights does.
+    One team runs all fleets. Where another workload is on a fleet today, the team stays whatever
+    this workload does: its inputs are 0, and a further fleet has the one-off cost of any move to
+    open weights.
     """
-    found = inputs(study, name, route, offers.fleets.get((name, route)))
+    entries = inputs(study, name, route, offers.fleets.get((name, route)))
     if (name, route) in offers.starts:
         for part, months in zip((START, CANARY), offers.starts[name, route], strict=True):
-            found[part] = ("", Figure("", months, "months", source="the plan's dates"))
+            entries[part] = ("", Figure("", months, "months", source="the plan's dates"))
     if todays_fleets(study) - {name}:
         for part in _TEAM:
-            path, figure = found[part]
-            found[part] = (path, Figure("", 0.0, figure.unit, source="the team of today's fleets"))
+            path, figure = entries[part]
+            entries[part] = (
+                path,
+                Figure("", 0.0, figure.unit, source="the team of today's fleets"),
+            )
         if study.routes[route].arm == "self_hosted":  # and so is their platform
-            found["moving_cost"] = ("moving.hosted_open.cost", study.moving["hosted_open"].cost)
-    return found
+            entries["moving_cost"] = ("moving.hosted_open.cost", study.moving["hosted_open"].cost)
+    return entries
 
 
-def pair_inputs(
-    study: Study, offers: Market, name: str, route: str
-) -> dict[str, tuple[str, Figure]]:
+def pair_inputs(study: Study, offers: Market, name: str, route: str) -> Inputs:
     """The inputs of a move: the candidate's, and where today's route is a fleet its own too."""
-    found = marginal_inputs(study, offers, name, route)
+    entries = marginal_inputs(study, offers, name, route)
     current = study.workloads[name].current_route
-    own = offers.fleets.get((name, current))
-    if own is not None:
-        today = inputs(study, name, current, own)
-        found |= {TODAY + k: today[k] for k in _OF_A_FLEET}
-    return found
+    todays_fleet = offers.fleets.get((name, current))
+    if todays_fleet is not None:
+        today = inputs(study, name, current, todays_fleet)
+        entries |= {TODAY + k: today[k] for k in _OF_A_FLEET}
+    return entries
 
 
 def month_by_workload(
@@ -273,23 +274,23 @@ def stay_draws(study: Study, offers: Market) -> dict[str, FloatArray]:
     The team that runs today's fleets is shared out among them in equal parts, so that the bills
     add up to what the company pays. A route that cannot be sized has no bill.
     """
-    found = {}
+    bills = {}
     for name, workload in study.workloads.items():
         route = workload.current_route
         offer = offers.offer(name, route)
         if offer is None:
             continue
-        known = inputs(study, name, route, offers.fleets.get((name, route)))
-        d = futures_of(study, name, known)
-        bills = month_usd(offer, d, volumes(d, study.months), study.months)
-        found[name] = bills + team_draws(study, offers, name)[:, None]
-    return found
+        entries = inputs(study, name, route, offers.fleets.get((name, route)))
+        d = draws_with_paths(study, name, entries)
+        month_bills = month_usd(offer, d, volumes(d, study.months), study.months)
+        bills[name] = month_bills + team_draws(study, offers, name)[:, None]
+    return bills
 
 
 def team_draws(study: Study, offers: Market, name: str, n: int = N_DRAWS) -> FloatArray:
-    """A workload's part of the month of the team that runs today's fleets; none without one.
+    """A workload's part of a month of the team that runs today's fleets; 0 where it has no fleet.
 
-    (n,) usd, or (1,) where it is none.
+    (n,) usd, or (1,) where it is 0.
     """
     fleets = todays_fleets(study)
     sized = {w for w in fleets if offers.offer(w, study.workloads[w].current_route)}
@@ -304,9 +305,9 @@ def staff_draws(study: Study, n: int = N_DRAWS) -> FloatArray:
 
 
 def discount_draws(study: Study, n: int = N_DRAWS) -> FloatArray:
-    """What a dollar of each month's bill is worth today, in every draw. (n, months)."""
-    found = {"discount_rate": ("discount_rate", study.discount_rate)}
-    return discount(draws_of(found, n, study.seed), study.months)
+    """Present value of a dollar of each month's bill, in every draw. (n, months)."""
+    rate = {"discount_rate": ("discount_rate", study.discount_rate)}
+    return discount(draws_of(rate, n, study.seed), study.months)
 
 
 def spread(draws: FloatArray) -> dict[str, float]:

@@ -16,7 +16,7 @@ from llmstudy.figure import FloatArray
 from llmstudy.measures.cost import TokenPrice
 from llmstudy.requests.plausible import stretches
 from llmstudy.simulate import bills
-from llmstudy.simulate.inputs import N_DRAWS, Market, futures_of, pair_inputs
+from llmstudy.simulate.inputs import N_DRAWS, Market, draws_with_paths, pair_inputs
 from llmstudy.study import ApiRoute, Invoice, Study
 
 _ENDS = (0.1, 0.5, 0.9)
@@ -29,7 +29,7 @@ def monthly_bills(study: Study, offers: Market, candidates: pd.DataFrame) -> lis
     a candidate's holds today's route until its canary is over, for a move that begins on the plan's
     day, without the months that are paid twice. Rows: workload and route (both null: all workloads
     on today's routes), p10_usd, p50_usd, p90_usd: lists, one number per month. A workload whose
-    route of today has no offer has no row, and then there is none of all.
+    route of today has no offer has no row, and then there is no row of all workloads.
     """
     rows, total = [], np.zeros((N_DRAWS, study.months))
     billed = 0
@@ -51,7 +51,7 @@ def monthly_bills(study: Study, offers: Market, candidates: pd.DataFrame) -> lis
 def _invoiced(study: Study, offers: Market, name: str, route: str) -> tuple[FloatArray, FloatArray]:
     """The bill of each month if served in full, and the share that is served. (n, months) each."""
     months, offer = study.months, offers.priced(name, route)
-    d = futures_of(study, name, pair_inputs(study, offers, name, route))
+    d = draws_with_paths(study, name, pair_inputs(study, offers, name, route))
     if route == study.workloads[name].current_route:
         d = bills.of_today(d)
     requests = bills.volumes(d, months)
@@ -83,10 +83,10 @@ def logged_bills(case: Case) -> list[Invoice]:
         for name, workload in study.workloads.items()
         if name in logged and isinstance(study.routes[workload.current_route], ApiRoute)
     ]
-    found = [bill for name in on_api for bill in _months(case, name)]
+    invoices = [bill for name in on_api for bill in _months(case, name)]
     if len(on_api) < len(study.workloads):
-        return found
-    return [*found, *_summed(found, len(on_api))]
+        return invoices
+    return [*invoices, *_summed(invoices, len(on_api))]
 
 
 def _months(case: Case, name: str) -> Iterable[Invoice]:

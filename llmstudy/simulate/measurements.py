@@ -1,13 +1,12 @@
-"""Chapter 06: what would it be worth to measure next?
+"""What would it be worth to measure next?
 
 Two kinds of measurement, valued apart. Paired items decide whether a candidate may move at all:
-nothing moves unproven, so that their worth is the saving which a passed test releases, less what a
-wrongly passed one costs. A log, a probe or a quote sharpens the costs: its worth is what choosing
-after it gains over choosing now, with quality taken as proven, which is as much as it could be
-worth.
+their worth is the saving that a passed test releases, less what a wrongly passed one costs. A log,
+a probe or a quote makes the costs more certain: its worth is what choosing after it gains over
+choosing now, with quality taken as proven, which is the most that it could be worth.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple
 from typing import Any
 
@@ -33,13 +32,13 @@ GOLDEN_ITEMS = 200
 """A batch of labelled items, beside the numbers that the plans of chapter 04 ask for."""
 
 _ERROR = {"log": 0.05, "probe": 0.07, "quote": 0.0, "tokens": 0.06}
-"""Standard error, in logarithms, with which a measurement tells its inputs. A probe: eight points
+"""Standard error, in logarithms, of what a measurement says of its inputs. A probe: eight points
 fit a curve whose median held-out error is 4.5 % (median over groups of `capacity.fit_groups`), over
 0.67 for a standard deviation. A log: a week of one month's variation. A count of output tokens: 300
 prompts whose answers vary as much as they are long, 1 / sqrt(300). Assumed."""
 
 _OF_A_LOG = ("requests", "input_tokens", "output_tokens", "cached_input_share", "peak_to_mean")
-"""What a week more of log tells of a workload."""
+"""The inputs that another week of log measures."""
 
 
 def information_tables(
@@ -62,10 +61,10 @@ def information_tables(
         saved = {route: future.saving_usd() for route, future in moves.items()}
         worth += _items(study, name, saved, quality)
         benefit = np.column_stack([np.zeros(len(next(iter(saved.values())))), *saved.values()])
-        found = information.evpi(benefit)
-        worth += _costs(study, offers, name, list(saved), benefit, found)
+        evpi = information.evpi(benefit)
+        worth += _costs(study, offers, name, list(saved), benefit, evpi)
         perfect.append(
-            {"workload": name, "usd": found.estimate, "low_usd": found.low, "high_usd": found.high}
+            {"workload": name, "usd": evpi.estimate, "low_usd": evpi.low, "high_usd": evpi.high}
         )
     table = pd.DataFrame(worth, columns=list(_COLUMNS))
     table = table.sort_values("net_usd", ascending=False, kind="stable", ignore_index=True)
@@ -113,21 +112,36 @@ def _items(
     already = max(already, 0.0)
     price = study.usd_per_golden_item.value
     needs = {int(row["n_needed"] or 0) for row in open_}
-    found = []
+    routes = [row["route"] for row in open_]
+    batches = []
     for n in sorted({GOLDEN_ITEMS, *needs} - {0}):
         value = estimate(_released(study, name, open_, saved, n, already), "mean")
-        routes = ", ".join(row["route"] for row in open_)
-        about = {"workload": name, "measurement": f"{n:,} golden items", "inputs": routes}
-        worth = Interval(*(max(x, 0.0) for x in astuple(value)))
-        found.append(about | information.against_cost(worth, n * price) | {"is_bound": False})
-    return found
+        worth = information.none_negative(value)
+        batches.append(_row(name, f"{n:,} golden items", routes, worth, n * price))
+    return batches
+
+
+def _row(
+    workload: str,
+    measurement: str,
+    inputs: Iterable[str],
+    value: Interval,
+    cost_usd: float,
+    is_bound: bool = False,
+) -> dict[str, Any]:
+    """A row of `worth`. inputs: what is measured, names of inputs or of routes."""
+    return (
+        {"workload": workload, "measurement": measurement, "inputs": ", ".join(inputs)}
+        | information.against_cost(value, cost_usd)
+        | {"is_bound": is_bound}
+    )
 
 
 def _is_open(study: Study, row: Mapping[str, Any]) -> bool:
-    """Whether items of one's own could still settle a candidate."""
+    """Whether a test on one's own items could still settle a candidate."""
     proven = row["verdict"] in ("non-inferior", "inferior")
-    own = row["grade"] == "measured" or row["lowest_grade"] == "published"
-    return not (proven and own)
+    final_grade = row["grade"] == "measured" or row["lowest_grade"] == "published"
+    return not (proven and final_grade)
 
 
 def _released(
@@ -155,9 +169,9 @@ def _released(
             continue
         true = difference_draws(study, name, route, n_draws)
         spread = np.sqrt(np.maximum(_discordance(study, name, route) - true**2, 1e-4) / n)
-        luck = draws.noise(quality_stream(study, name, route), n_draws, 1, study.seed)[:, 0]
-        seen = true + spread * norm.ppf(np.clip(luck, 1e-9, 1 - 1e-9))
-        moves = (seen - norm.ppf(1 - row["next_alpha"]) * spread > -margin) & ~settled
+        uniforms = draws.noise(quality_stream(study, name, route), n_draws, 1, study.seed)[:, 0]
+        observed = true + spread * norm.ppf(np.clip(uniforms, 1e-9, 1 - 1e-9))
+        moves = (observed - norm.ppf(1 - row["next_alpha"]) * spread > -margin) & ~settled
         there_and_back = 2 * study.moving[study.routes[route].arm].cost.value
         gain = np.where(true >= -margin, saved[route] - already, -there_and_back)
         gained[moves] = gain[moves]
@@ -174,8 +188,8 @@ def _worth_moving(study: Study, saved: FloatArray) -> bool:
 
 
 def _discordance(study: Study, name: str, route: str) -> float:
-    given = study.workloads[name].quality.evidence.get(route)
-    return UNPAIRED_DISCORDANCE if given is None else counts_of(given).discordance_share
+    evidence = study.workloads[name].quality.evidence.get(route)
+    return UNPAIRED_DISCORDANCE if evidence is None else counts_of(evidence).discordance_share
 
 
 # --- costs --------------------------------------------------------------------------------------
@@ -192,51 +206,51 @@ def _costs(
     """What a week of log, a count of each candidate's output tokens, and a probe and a quote for
     each self-hosted route would be worth.
 
-    A log, a probe and a count of a candidate's output tokens on logged prompts tell their inputs
-    with an error (`_ERROR`), a quote tells the rent. A log is bought once for all workloads. None
-    is worth more than perfect information, which caps every interval; where that is worth less than
-    a measurement costs, it stands as the bound, and nothing is regressed.
+    A log, a probe and a count of a candidate's output tokens on logged prompts measure their inputs
+    with an error (`_ERROR`), a quote gives the rent exactly. A log is bought once for all
+    workloads. Perfect information caps every interval; where it is worth less than a measurement
+    costs, it is the value's bound, and no regression is fitted.
     """
     n, bundled = len(benefit), bundled_figures()
-    own = [route for route in routes if study.routes[route].arm == "self_hosted"]
+    fleets = [route for route in routes if study.routes[route].arm == "self_hosted"]
 
-    def told(route: str, inputs: tuple[str, ...], error_share: float) -> FloatArray:
-        known = pair_inputs(study, offers, name, route)
-        d = draws_of({key: known[key] for key in inputs}, n, study.seed)
+    def readings_of(route: str, inputs: tuple[str, ...], error_share: float) -> FloatArray:
+        entries = pair_inputs(study, offers, name, route)
+        d = draws_of({key: entries[key] for key in inputs}, n, study.seed)
         varying = [x for x in d.values() if np.ptp(x) > 0]
-        seen = [
+        readings = [
             x
             * np.exp(
                 error_share * norm.ppf(draws.noise(f"seen {name} {i}", n, 1, study.seed)[:, 0])
             )
             for i, x in enumerate(varying)
         ]
-        return np.column_stack(seen) if seen else np.zeros((n, 0))
+        return np.column_stack(readings) if readings else np.zeros((n, 0))
 
-    asked: list[tuple[str, tuple[str, ...], str, str]]
-    asked = [("a week more of log", _OF_A_LOG, routes[0], "log")]
-    asked += [(f"8-point probe of {route}", ("capacity_factor",), route, "probe") for route in own]
-    asked += [(f"quote for {route}", ("usd_per_gpu_hour",), route, "quote") for route in own]
-    counted = {
+    measurements: list[tuple[str, tuple[str, ...], str, str]]
+    measurements = [("a week more of log", _OF_A_LOG, routes[0], "log")]
+    measurements += [
+        (f"8-point probe of {route}", ("capacity_factor",), route, "probe") for route in fleets
+    ]
+    measurements += [
+        (f"quote for {route}", ("usd_per_gpu_hour",), route, "quote") for route in fleets
+    ]
+    route_of_model = {
         pair_inputs(study, offers, name, r)["output_tokens_ratio"][1].name: r for r in routes
     }
-    asked += [  # of one model at two hosts the tokens are counted once
+    measurements += [  # of one model at two hosts the tokens are counted once
         (f"output tokens of {study.routes[route].model}", ("output_tokens_ratio",), route, "tokens")
-        for route in counted.values()
+        for route in route_of_model.values()
     ]
     rows = []
-    for measurement, inputs, route, kind in asked:
-        learned = told(route, inputs, _ERROR[kind])
+    for measurement, inputs, route, kind in measurements:
+        learned = readings_of(route, inputs, _ERROR[kind])
         if not learned.shape[1]:
-            continue  # all of it is known already
+            continue  # none of them is uncertain
         cost = bundled[f"measuring.{kind}_usd"].value
         cost /= len(study.workloads) if kind == "log" else 1
         is_bound = perfect.high <= cost
         value = perfect if is_bound else information.value_of_information(benefit, learned)
         capped = Interval(*map(float, np.minimum(astuple(value), astuple(perfect))))
-        rows.append(
-            {"workload": name, "measurement": measurement, "inputs": ", ".join(inputs)}
-            | information.against_cost(capped, cost)
-            | {"is_bound": is_bound}
-        )
+        rows.append(_row(name, measurement, inputs, capped, cost, is_bound))
     return rows

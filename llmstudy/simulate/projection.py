@@ -1,5 +1,5 @@
-"""Chapter 06: what each arm will have cost in half a year, a year and at the horizon, and when a
-move is cheaper."""
+"""What will each arm have cost in half a year, a year and at the horizon, and when is a move
+cheaper?"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -31,37 +31,38 @@ def move_futures(
 
     candidates: workload, route of each permitted move.
     """
-    found: dict[tuple[str, str], Futures] = {}
+    futures: dict[tuple[str, str], Futures] = {}
     for name, rows in candidates.groupby("workload", sort=False):
         workload = str(name)
         routes = [str(r) for r in rows["route"] if offers.offer(workload, r)]
         if routes and offers.offer(workload, study.workloads[workload].current_route):
-            each = futures_of_routes(study, offers, workload, routes, study.months, N_DRAWS, buyer)
-            found |= {(workload, route): future for route, future in each.items()}
-    return found
+            by_route = futures_of_routes(
+                study, offers, workload, routes, study.months, N_DRAWS, buyer
+            )
+            futures |= {(workload, route): future for route, future in by_route.items()}
+    return futures
 
 
 def savings_table(study: Study, futures: Moves) -> pd.DataFrame:
-    """What each move saves over the horizon, how surely, and from which month it pays.
+    """What each move saves over the horizon, with what probability, and from which month it pays.
 
     Columns: workload, route, arm, saving_p10_usd, saving_p50_usd, saving_p90_usd, p_cheaper,
-    p_cheaper_team_there (were the team of the fleets there anyhow), pays_from_month_p10, _p50, _p90
+    p_cheaper_team_there (where other fleets pay for the team), pays_from_month_p10, _p50, _p90
     (the month, from 1, by whose end the move has earned back what it cost, for good; null: never),
     p_never_pays (share of draws in which it has not by the horizon's end).
     """
     rows = []
     for (name, route), future in futures.items():
-        saved, from_month = future.saving_usd(), future.pays_from_month()
-        found = {f"saving_{key}_usd": usd for key, usd in spread(saved).items()}
+        saving_usd, from_month = future.saving_usd(), future.pays_from_month()
         months = dict(zip(("p10", "p50", "p90"), band(from_month), strict=True))
         rows.append(
             {
                 "workload": name,
                 "route": route,
                 "arm": study.routes[route].arm,
-                **found,
-                "p_cheaper": float((saved > 0).mean()),
-                "p_cheaper_team_there": _team_there(future, saved),
+                **{f"saving_{key}_usd": usd for key, usd in spread(saving_usd).items()},
+                "p_cheaper": float((saving_usd > 0).mean()),
+                "p_cheaper_team_there": _team_there(future, saving_usd),
                 **{f"pays_from_month_{key}": month for key, month in months.items()},
                 "p_never_pays": float(np.isinf(from_month).mean()),
             }
@@ -78,10 +79,10 @@ def best_fleet_moves(study: Study, savings: pd.DataFrame | list[dict[str, Any]])
     savings: as `savings_table`, or its rows.
     """
     table = pd.DataFrame(savings, columns=["workload", "route", "arm", "saving_p50_usd"])
-    own = table[table["arm"] == "self_hosted"].sort_values(
+    fleets = table[table["arm"] == "self_hosted"].sort_values(
         "saving_p50_usd", ascending=False, kind="stable"
     )
-    best = own.groupby("workload")["route"].first()
+    best = fleets.groupby("workload")["route"].first()
     return {
         name: str(best[name])
         for name, workload in study.workloads.items()
@@ -89,36 +90,38 @@ def best_fleet_moves(study: Study, savings: pd.DataFrame | list[dict[str, Any]])
     }
 
 
-def _team_there(future: Futures, saved: FloatArray) -> float:
-    """How surely a move is cheaper where other fleets pay for the team."""
+def _team_there(future: Futures, saving_usd: FloatArray) -> float:
+    """Probability that a move is cheaper where other fleets pay for the team."""
     if future.team <= 0:
-        return float((saved > 0).mean())
+        return float((saving_usd > 0).mean())
     months = (begun_share(future.start_months, future.months) * future.discount).sum(axis=1)
-    return float((saved + months * future.team_usd > 0).mean())
+    return float((saving_usd + months * future.team_usd > 0).mean())
 
 
-def by_buyer(study: Study, named: Moves, wary: Moves) -> list[dict[str, Any]]:
-    """How surely a move off a proprietary model is cheaper, against both ways to stay there.
+def by_buyer(study: Study, named: Moves, same_quality: Moves) -> list[dict[str, Any]]:
+    """Probability that a move off a proprietary model is cheaper, against both ways to stay.
 
-    named: staying on today's named model at its list price. wary: moving on to each cheaper model
-    of equal quality. Rows: workload, route, arm, p_cheaper_named, p_cheaper_same_quality, and the
-    median saving against each. Only moves away from a proprietary API have a row.
+    named: staying on today's named model at its list price. same_quality: moving on to each cheaper
+    model of equal quality. Rows: workload, route, arm, p_cheaper_named, p_cheaper_same_quality, and
+    the median saving against each. Only moves away from a proprietary API have a row.
     """
     rows = []
     for (name, route), future in named.items():
         current = study.workloads[name].current_route
         if study.routes[current].arm != "proprietary_api":
             continue
-        saved, against_equal = (f.saving_usd() for f in (future, wary[name, route]))
+        saving_usd, saving_same_quality_usd = (
+            f.saving_usd() for f in (future, same_quality[name, route])
+        )
         rows.append(
             {
                 "workload": name,
                 "route": route,
                 "arm": study.routes[route].arm,
-                "p_cheaper_named": float((saved > 0).mean()),
-                "p_cheaper_same_quality": float((against_equal > 0).mean()),
-                "saving_named_usd": float(np.median(saved)),
-                "saving_same_quality_usd": float(np.median(against_equal)),
+                "p_cheaper_named": float((saving_usd > 0).mean()),
+                "p_cheaper_same_quality": float((saving_same_quality_usd > 0).mean()),
+                "saving_named_usd": float(np.median(saving_usd)),
+                "saving_same_quality_usd": float(np.median(saving_same_quality_usd)),
             }
         )
     return rows
@@ -158,8 +161,8 @@ def _ends(
 
 
 def accepted_answers(study: Study, futures: Moves) -> list[dict[str, Any]]:
-    """What an answer that counts costs on each scored route and on today's, quality and cost drawn
-    together: how surely is it the cheaper one?
+    """Cost of an accepted answer on each scored route and on today's, quality and cost drawn
+    together, and the probability that the route's is the lower.
 
     Bills of the first month, as if moved already, a fleet's team included; acceptance from the same
     paired items for both. Rows: workload, route, benchmark (whose items), today_p10_usd,
@@ -168,8 +171,8 @@ def accepted_answers(study: Study, futures: Moves) -> list[dict[str, Any]]:
     """
     rows = []
     for (name, route), future in futures.items():
-        given = study.workloads[name].quality.evidence.get(route)
-        if given is None:
+        evidence = study.workloads[name].quality.evidence.get(route)
+        if evidence is None:
             continue
         n = len(future.once_usd)
         today, scored = acceptance_draws(study, name, route, n)
@@ -178,7 +181,7 @@ def accepted_answers(study: Study, futures: Moves) -> list[dict[str, Any]]:
         then = usd_per_accepted_answer(future.with_team()[:, 0] / requests, scored)
         rows.append(
             {"workload": name, "route": route}
-            | {"benchmark": items_named(study.workloads[name], given)}
+            | {"benchmark": items_named(study.workloads[name], evidence)}
             | {f"today_{key}_usd": usd for key, usd in spread(np.asarray(now)).items()}
             | {f"route_{key}_usd": usd for key, usd in spread(np.asarray(then)).items()}
             | {"p_cheaper": float(np.mean(np.less(then, now)))}

@@ -15,21 +15,21 @@ UNPAIRED_DISCORDANCE = 0.27
 the bundled pairs."""
 
 
-def items_named(workload: Workload, given: PairedEvidence) -> str:
-    """Whose items some evidence rests on, to follow "items of"."""
-    if given.is_own:
-        return f"our own ({given.benchmark})"
-    return quality.benchmark(given.benchmark, workload.task).name
+def items_named(workload: Workload, evidence: PairedEvidence) -> str:
+    """The owner of the items that some evidence rests on, to follow "items of"."""
+    if evidence.is_own:
+        return f"our own ({evidence.benchmark})"
+    return quality.benchmark(evidence.benchmark, workload.task).name
 
 
-def counts_of(given: PairedEvidence) -> quality.PairedCounts:
+def counts_of(evidence: PairedEvidence) -> quality.PairedCounts:
     """The counts that a study names: its own, or bundled ones."""
-    if given.counts is not None:
+    if evidence.counts is not None:
         return quality.PairedCounts(
-            *given.counts, model_a=given.model_proprietary, model_b=given.model_open
+            *evidence.counts, model_a=evidence.model_proprietary, model_b=evidence.model_open
         )
     return quality.paired_counts(
-        given.benchmark, given.subject, given.model_proprietary, given.model_open
+        evidence.benchmark, evidence.subject, evidence.model_proprietary, evidence.model_open
     )
 
 
@@ -38,10 +38,10 @@ def quality_stream(study: Study, name: str, route: str) -> str:
 
     Routes that rest on the same pair serve the same model, so that their difference is one.
     """
-    given = study.workloads[name].quality.evidence.get(route)
-    if given is None:
+    evidence = study.workloads[name].quality.evidence.get(route)
+    if evidence is None:
         return f"quality {name} {study.routes[route].model}"
-    return f"quality {name} {given.benchmark} {given.subject} {given.model_open}"
+    return f"quality {name} {evidence.benchmark} {evidence.subject} {evidence.model_open}"
 
 
 def acceptance_draws(study: Study, name: str, route: str, n: int) -> tuple[FloatArray, FloatArray]:
@@ -49,10 +49,10 @@ def acceptance_draws(study: Study, name: str, route: str, n: int) -> tuple[Float
 
     From the posterior of their paired counts, so that they move together as they do on the items.
     """
-    given = study.workloads[name].quality.evidence[route]
+    evidence = study.workloads[name].quality.evidence[route]
     stream = f"accepted {quality_stream(study, name, route)}"
     rng = np.random.default_rng([study.seed, crc32(stream.encode())])
-    current, candidate = quality.draw_acceptance(counts_of(given), n, rng).T
+    current, candidate = quality.draw_acceptance(counts_of(evidence), n, rng).T
     return current, candidate
 
 
@@ -61,12 +61,12 @@ def difference_draws(study: Study, name: str, route: str, n: int) -> FloatArray:
 
     From own items: the posterior of their counts. From a public pair: that, and how far one's own
     task may lie from a public subject (`quality.proxy_spread`). With no pair: that spread about no
-    difference, an assumption that stands for nothing known.
+    difference, an assumption in the absence of evidence.
     """
-    given = study.workloads[name].quality.evidence.get(route)
+    evidence = study.workloads[name].quality.evidence.get(route)
     rng = np.random.default_rng([study.seed, crc32(quality_stream(study, name, route).encode())])
     proxy = bundled_figures()["quality.proxy_spread"].value * rng.standard_normal(n)
-    if given is None:
+    if evidence is None:
         return np.asarray(np.clip(proxy, -1, 1))
-    current, candidate = quality.draw_acceptance(counts_of(given), n, rng).T
-    return np.asarray(np.clip(candidate - current + (0.0 if given.is_own else proxy), -1, 1))
+    current, candidate = quality.draw_acceptance(counts_of(evidence), n, rng).T
+    return np.asarray(np.clip(candidate - current + (0.0 if evidence.is_own else proxy), -1, 1))

@@ -1,7 +1,7 @@
-"""Which inputs decide, and which of them are told apart from each other and from nothing?
+"""Which inputs decide, and which differ beyond doubt from each other and from no effect?
 
 `sensitivity` ranks by Sobol indices what decides the size of an outcome; `pawn` by its whole
-distribution, from draws that exist anyway, where a tail is heavy or an outcome infinite ("never").
+distribution, from existing draws, where a tail is heavy or an outcome infinite ("never").
 What decides whether there is an outcome at all is ranked apart: `never_by_input`, from existing
 draws.
 
@@ -37,9 +37,9 @@ def possible_ranks(low: FloatArray, high: FloatArray) -> tuple[IntArray, IntArra
 
     The best rank is one more than the number of inputs whose whole interval lies above, the worst
     is k less the number whose whole interval lies below. Inputs whose intervals overlap so have a
-    rank that either could hold, and no order of them should be told.
-    Source: Klein, Wright & Wieczorek (2020), JRSS C, doi 10.1111/rssc.12402. Each interval holds
-    with 95 % by itself; that two of them are apart by chance is rarer than 5 %.
+    rank that either could have, and no order between them should be stated.
+    Source: Klein, Wright & Wieczorek (2020), JRSS C, doi 10.1111/rssc.12402. Each interval has
+    95 % coverage by itself; two of them are apart by chance in less than 5 % of cases.
 
     >>> best, worst = possible_ranks(np.array([0.5, 0.4, 0.1]), np.array([0.7, 0.6, 0.2]))
     >>> best.tolist(), worst.tolist()
@@ -61,7 +61,8 @@ def sensitivity(
 ) -> pd.DataFrame:
     """Which inputs decide: Sobol indices of an outcome over the uncertain figures.
 
-    figures: name -> Figure; certain ones are held. outcome: draws -> (n,). n: a power of two.
+    figures: name -> Figure; certain ones stay at their value. outcome: draws -> (n,). n: a power of
+    two.
     Returns: one row per uncertain input, largest total effect first: input, first_order,
     total_effect, total_effect_error (half-width of the 95 % interval), low_usd, high_usd (the
     outcome with this input at the low and high end of its range and the others at their medians,
@@ -114,16 +115,16 @@ def _problem(names: list[str]) -> dict[str, object]:
 
 
 def _at(figures: Mapping[str, Figure], names: list[str], u: FloatArray) -> dict[str, FloatArray]:
-    """The inputs at quantiles u (n, inputs) of those named, the others held. (n,) each."""
-    held = {k: np.full(len(u), f.value) for k, f in figures.items() if k not in names}
-    return {**held, **{k: figures[k].quantile(u[:, i]) for i, k in enumerate(names)}}
+    """The named inputs at quantiles u (n, inputs), the others at their value. (n,) each."""
+    constants = {k: np.full(len(u), f.value) for k, f in figures.items() if k not in names}
+    return {**constants, **{k: figures[k].quantile(u[:, i]) for i, k in enumerate(names)}}
 
 
 def _indices(names: list[str], results: FloatArray, seed: int) -> pd.DataFrame:
     if np.ptp(results) == 0:  # nothing decides what does not vary; its indices would be 0/0
-        found = dict.fromkeys(("S1", "ST", "ST_conf"), np.zeros(len(names)))
+        indices = dict.fromkeys(("S1", "ST", "ST_conf"), np.zeros(len(names)))
     else:
-        found = sobol_analyze.analyze(
+        indices = sobol_analyze.analyze(
             _problem(names),
             results,
             calc_second_order=False,
@@ -131,7 +132,7 @@ def _indices(names: list[str], results: FloatArray, seed: int) -> pd.DataFrame:
             num_resamples=100,
         )
     # differences of sums: beyond six decimals they are another processor's
-    parts = (np.round(found[name], 6) for name in ("S1", "ST", "ST_conf"))
+    parts = (np.round(indices[name], 6) for name in ("S1", "ST", "ST_conf"))
     return pd.DataFrame(dict(zip(_INDICES, (names, *parts), strict=True)))
 
 
@@ -157,7 +158,7 @@ _MINIMUM_PER_SLIDE = 20
 def pawn(
     draws: Mapping[str, FloatArray], outcome: FloatArray, seed: int, slides: int = 10
 ) -> pd.DataFrame:
-    """Which inputs move the distribution of an outcome, from draws that exist anyway.
+    """Which inputs move the distribution of an outcome, from existing draws.
 
     The index of an input is the median, over slides of equal probability of that input, of the
     Kolmogorov-Smirnov distance between the outcome within the slide and overall: 0 when the input
@@ -166,7 +167,7 @@ def pawn(
     draws: name -> (n,) independent inputs; those that do not vary are left out. outcome: (n,).
     Returns: one row per input, largest first: input, pawn, low, high (95 % interval), dummy (an
     index that inputs without any effect exceed, the largest of them, in 5 % of analyses),
-    above_dummy, rank, rank_worst. Not above its dummy, an input is not told from nothing: low is 0.
+    above_dummy, rank, rank_worst. An input not above its dummy may have no effect: low is 0.
     10,000 draws are plenty, and take 2 s of one core with 20 inputs.
 
     The index is biased upwards, since a distance is never negative: a percentile bootstrap interval
@@ -229,11 +230,11 @@ def _index(slide: IntArray, level: IntArray, weights: FloatArray) -> float:
 
 def _cross_fitted(slide: IntArray, level: IntArray, half: BoolArray) -> float:
     one, two = (_distances(slide, level, h.astype(float)) for h in (half, ~half))
-    rows, found = np.arange(len(one)), []
-    for seen, fresh in ((one, two), (two, one)):
-        at = np.abs(seen).argmax(axis=1)
-        found.append(np.sign(seen[rows, at]) * fresh[rows, at])
-    return float(np.nanmedian(np.mean(found, axis=0)))
+    rows, distances = np.arange(len(one)), []
+    for fitted, tested in ((one, two), (two, one)):
+        at = np.abs(fitted).argmax(axis=1)
+        distances.append(np.sign(fitted[rows, at]) * tested[rows, at])
+    return float(np.nanmedian(np.mean(distances, axis=0)))
 
 
 def _dummy(slides: list[IntArray], level: IntArray, rng: np.random.Generator) -> float:
@@ -302,11 +303,11 @@ _PERMUTATIONS = 4_999
 def never_by_input(
     draws: Mapping[str, FloatArray], is_never: BoolArray, seed: int, bins: int = 5
 ) -> NeverRanking:
-    """Which inputs move P(never), from draws that exist anyway.
+    """Which inputs move P(never), from existing draws.
 
     draws: name -> (n,) independent inputs. is_never: (n,).
     Returns inputs with columns input, spread (largest less smallest P(never) over the bins), low,
-    high (95 % interval, from Wilson intervals that hold for all bins at once, hence cautious),
+    high (95 % interval, from Wilson intervals that cover all bins at once, hence cautious),
     p_never_low_bin, p_never_high_bin (in the lowest and highest bin), chance (a spread that inputs
     without any effect exceed, the largest of them, in 5 % of analyses; exact permutation
     distribution), above_chance, rank, rank_worst.
@@ -316,11 +317,11 @@ def never_by_input(
     p_never, reason = wilson(int(is_never.sum()), len(is_never)), _nothing_to_rank(is_never, names)
     if reason:
         return NeverRanking(p_never, reason, _spreads([]))
-    told = never_by_bin(draws, is_never, bins, level=_CONFIDENCE ** (1 / bins))
+    by_bin = never_by_bin(draws, is_never, bins, level=_CONFIDENCE ** (1 / bins))
     chances: dict[tuple[int, ...], float] = {}  # one for all inputs without equal values
     rows = []
     for name in names:
-        at = told[told["input"] == name]
+        at = by_bin[by_bin["input"] == name]
         p, sizes = at["p_never"].to_numpy(), tuple(at["n"].to_list())
         if sizes not in chances:
             chances[sizes] = _chance(sizes, int(is_never.sum()), len(names), rng)

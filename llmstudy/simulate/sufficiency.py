@@ -88,9 +88,9 @@ def convergence(outcome: FloatArray, stat: Stat, level: float = 0.95) -> pd.Data
     """
     at_n = _over_replicates if outcome.ndim == 2 else estimate
     n, rows = outcome.shape[-1], []
-    for some in _doubling(n):
-        found = at_n(outcome[..., :some], stat, level)
-        rows.append((some, found.estimate, found.low, found.high))
+    for first_n in _doubling(n):
+        interval = at_n(outcome[..., :first_n], stat, level)
+        rows.append((first_n, interval.estimate, interval.low, interval.high))
     return pd.DataFrame(rows, columns=["n", "estimate", "low", "high"])
 
 
@@ -119,8 +119,8 @@ def enough(outcome: FloatArray, stat: Stat, half_width: float, level: float = 0.
     """
     if not half_width > 0:
         raise ValueError(f"half_width {half_width:g}: give a length above zero")
-    found = estimate(outcome, stat, level)
-    half = (found.high - found.low) / 2
+    interval = estimate(outcome, stat, level)
+    half = (interval.high - interval.low) / 2
     if not isfinite(half):
         return None
     return max(2, ceil(len(outcome) * (half / half_width) ** 2))

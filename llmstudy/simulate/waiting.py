@@ -7,7 +7,7 @@ nothing later, is the state: `(n_paths, n_months, k)`.
 
 Rules are fitted on one half of the paths (every other row) and judged on the other half, each half
 in turn. A fitted rule is at best as good as the best rule, so that waiting is, on average, never
-made to look better than it is. Paths are independent rows; whoever makes the costs discounts them.
+made to look better than it is. Paths are independent rows; costs are discounted already.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,12 +15,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import norm
 
-from llmstudy.figure import FloatArray, Interval, first_least
+from llmstudy.figure import FloatArray, first_least
 from llmstudy.simulate.information import (
     best_penalties,
     moments,
+    normal_mean,
     predicted,
     ridge,
     spline_design,
@@ -62,9 +62,9 @@ def switch_costs(
             "(n_paths, n_months) of one shape"
         )
     nothing = np.zeros((len(before), 1))
-    spent = np.hstack([nothing, before.cumsum(axis=1)])
-    to_come = np.hstack([after[:, ::-1].cumsum(axis=1)[:, ::-1], nothing])
-    costs = np.asarray(spent + to_come)
+    before_switch = np.hstack([nothing, before.cumsum(axis=1)])
+    after_switch = np.hstack([after[:, ::-1].cumsum(axis=1)[:, ::-1], nothing])
+    costs = np.asarray(before_switch + after_switch)
     costs[:, :-1] += switch_usd
     return costs
 
@@ -76,7 +76,7 @@ def value_of_waiting(
     short_commitments: Mapping[int, FloatArray] | None = None,
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """What each way of waiting costs on average, held against committing now.
+    """What each way of waiting costs on average, compared with committing now.
 
     switch_costs_usd: (n_paths, n_months + 1). states: (n_paths, n_months) or (n_paths, n_months,
     k); only the order of a month's values counts, for thresholds their order over all months.
@@ -124,8 +124,8 @@ def value_of_waiting(
     rows = [_row(name, *policy, costs[:, 0], level) for name, policy in policies.items()]
     for k, leaving in (short_commitments or {}).items():
         leaving, _ = _checked(leaving, states)
-        left = _stopping_months(leaving, states, range(k, last))
-        row = _row(f"{k}-month commitment, then free", leaving, left, costs[:, 0], level)
+        exit_months = _stopping_months(leaving, states, range(k, last))
+        row = _row(f"{k}-month commitment, then free", leaving, exit_months, costs[:, 0], level)
         rows.append(row | {"mean_switch_month": 0.0, "p_never": 0.0})
     rows.append(_row("hindsight", costs, first_least(costs, axis=1), costs[:, 0], level))
     return pd.DataFrame(rows)
@@ -146,7 +146,7 @@ def _stopping_months(costs: FloatArray, states: FloatArray, allowed: Sequence[in
     costs, states = costs[:, months], states[:, months[:-1]]
     quarters, halves = ([slice(k, None, n) for k in range(n)] for n in (4, 2))
     rules = _rules(costs, states, [*quarters, *halves])  # (kinds, quarters and halves, n)
-    found = np.empty(len(costs), dtype=int)
+    choices = np.empty(len(costs), dtype=int)
     for half in (0, 1):
         judged = [(quarters[half], half + 2), (quarters[half + 2], half)]
         paid = [
@@ -154,14 +154,14 @@ def _stopping_months(costs: FloatArray, states: FloatArray, allowed: Sequence[in
             for kind in rules
         ]
         other = halves[1 - half]
-        found[other] = rules[_best_kind(np.array(paid)), 4 + half, other]
-    return np.asarray(months[found])
+        choices[other] = rules[_best_kind(np.array(paid)), 4 + half, other]
+    return np.asarray(months[choices])
 
 
 def _best_kind(paid: FloatArray) -> int:
     """The kind of rule that costs least; a regression only if it surely saves. (kinds, n) usd.
 
-    On a path larger than all it has seen, a regression may lose more than it ever saved.
+    On a path larger than all in its sample, a regression may lose more than it ever saved.
     """
     mean = paid.mean(axis=1)
     simple = int(first_least(mean[: -len(_POWERS)]))
@@ -181,11 +181,11 @@ def _rules(costs: FloatArray, states: FloatArray, fits: Sequence[slice]) -> Mont
     n = len(costs)
     kinds = [[np.full(n, first_least(costs[rows].mean(axis=0))) for rows in fits]]
     for signal in np.concatenate([states, -states], axis=2).transpose(2, 0, 1):
-        reached = np.maximum.accumulate(signal, axis=1)
+        maxima = np.maximum.accumulate(signal, axis=1)
         kind = []
         for rows in fits:
-            levels, paid = _thresholds(costs[rows], reached[rows], _TRIED)
-            kind.append(_passage(reached, float(levels[first_least(paid.mean(axis=1))])))
+            levels, paid = _thresholds(costs[rows], maxima[rows], _TRIED)
+            kind.append(_passage(maxima, float(levels[first_least(paid.mean(axis=1))])))
         kinds.append(kind)
     return np.array([*kinds, *_regressed(costs, states, fits)])
 
@@ -198,22 +198,22 @@ def _regressed(costs: FloatArray, states: FloatArray, fits: Sequence[slice]) -> 
         design = spline_design(states[:, t], _KNOTS, _PAIR_KNOTS)
         for power, kind in zip(_POWERS, months, strict=True):
             for rows, month in zip(fits, kind, strict=True):
-                seen = design[rows]
+                sample = design[rows]
                 gain = (_picked(costs[rows], month[rows]) - costs[rows, t])[:, None]
                 if power:
-                    gain = gain / usual_size(seen, gain) ** power
-                of, p = moments(seen, gain), design.shape[1]
-                fit = ridge(of, p, best_penalties(of, p))
+                    gain = gain / usual_size(sample, gain) ** power
+                products, p = moments(sample, gain), design.shape[1]
+                fit = ridge(products, p, best_penalties(products, p))
                 month[predicted(design, fit)[:, 0] > 0] = t
     return months
 
 
 def _thresholds(
-    costs: FloatArray, reached: FloatArray, levels: int
+    costs: FloatArray, maxima: FloatArray, levels: int
 ) -> tuple[FloatArray, FloatArray]:
     """Thresholds of a signal's running maximum, never the last, and what each costs every path."""
-    found = np.append(np.unique(np.quantile(reached, np.linspace(0, 1, levels))), np.inf)
-    return found, np.array([_picked(costs, _passage(reached, x)) for x in found])
+    thresholds = np.append(np.unique(np.quantile(maxima, np.linspace(0, 1, levels))), np.inf)
+    return thresholds, np.array([_picked(costs, _passage(maxima, x)) for x in thresholds])
 
 
 def _set_months(costs: FloatArray) -> Months:
@@ -222,9 +222,9 @@ def _set_months(costs: FloatArray) -> Months:
     return np.asarray(np.where(np.arange(len(costs)) % 2 == 0, odd, even))
 
 
-def _passage(reached: FloatArray, threshold: float) -> Months:
+def _passage(maxima: FloatArray, threshold: float) -> Months:
     """First month in which a running maximum is at least the threshold. (n, months) -> (n,)."""
-    return np.asarray(np.count_nonzero(reached < threshold, axis=1))
+    return np.asarray(np.count_nonzero(maxima < threshold, axis=1))
 
 
 # ---- what they cost -----------------------------------------------------------------------------
@@ -234,7 +234,7 @@ def _row(
     policy: str, costs: FloatArray, month: Months, now: FloatArray, level: float
 ) -> dict[str, str | float]:
     cost = _picked(costs, month)
-    mean, saving = _mean(cost, level), _mean(now - cost, level)
+    mean, saving = normal_mean(cost, level), normal_mean(now - cost, level)
     switched = month < costs.shape[1] - 1
     return {
         "policy": policy,
@@ -253,23 +253,17 @@ def _picked(costs: FloatArray, month: Months) -> FloatArray:
     return np.asarray(costs[np.arange(len(costs)), month])
 
 
-def _mean(x: FloatArray, level: float) -> Interval:
-    half = float(norm.ppf((1 + level) / 2) * x.std(ddof=1) / np.sqrt(len(x)))
-    mean = float(x.mean())
-    return Interval(mean, mean - half, mean + half)
-
-
 def _checked(costs_usd: FloatArray, states: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Costs as (n, months + 1) and states as (n, months, k), both finite."""
-    costs, known = np.asarray(costs_usd, dtype=float), np.asarray(states, dtype=float)
-    known = known[:, :, None] if known.ndim == 2 else known
-    if costs.ndim != 2 or known.ndim != 3 or costs.shape != (len(known), known.shape[1] + 1):
+    costs, signals = np.asarray(costs_usd, dtype=float), np.asarray(states, dtype=float)
+    signals = signals[:, :, None] if signals.ndim == 2 else signals
+    if costs.ndim != 2 or signals.ndim != 3 or costs.shape != (len(signals), signals.shape[1] + 1):
         raise ValueError(
             f"costs have the shape {costs.shape} and states {np.shape(states)}: give (n_paths, "
             "n_months + 1) and (n_paths, n_months, k)"
         )
     if len(costs) < _MIN_PATHS:
         raise ValueError(f"{len(costs)} paths: a rule is fitted and judged on {_MIN_PATHS} or more")
-    if not (np.isfinite(costs).all() and np.isfinite(known).all()):
+    if not (np.isfinite(costs).all() and np.isfinite(signals).all()):
         raise ValueError("costs or states hold values that are not finite")
-    return costs, known
+    return costs, signals

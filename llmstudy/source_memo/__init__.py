@@ -1,8 +1,8 @@
-"""What did the source memo say of cost, and what do our functions say of the same?
+"""What did the source memo say of cost, and what do our functions say?
 
 `tables` loads its figures; `premises` holds what its cost table rests on; `serving` is what one
 A100 carries by our serving curve; `cost_table` reproduces T1 and explains where we differ;
-`price_claims` holds T2 against the price list of a day; `crossovers` turns every advisor's
+`price_claims` checks T2 against the price list of a day; `crossovers` turns every advisor's
 threshold into tokens a month.
 
 What the advisors' rules would have decided is in `triggers`; no study is known here.

@@ -1,8 +1,8 @@
-"""What does the usual web calculator say of a workload, and why do we say something else?
+"""What does the usual web calculator say of a workload, and why is our answer another?
 
 Its formula: GPUs x hourly price x hours for self-hosting, tokens x blended list price for the API,
 and a break-even volume that is the first divided by the second. Throughput is a vendor's peak and
-utilisation is typed. `attribution` takes its world apart into items and changes them into ours.
+utilisation is typed in. `attribution` changes its assumptions into ours, item by item.
 """
 
 from dataclasses import dataclass, replace
@@ -53,10 +53,10 @@ def web_calculator(
     Source: ai-costcalculator.com (break-even, blended price, required utilisation), codeswap.net
     (whole GPUs, 730 hours), induwara.lk (overhead), all read 2026-11-26; cost.md 1.3.
 
-    >>> said = web_calculator(160e6, 0.75, 0.25, 2.0, 1.19, 2500, 1.0, overhead_share=0.15)
-    >>> said.gpus, round(said.month_usd), round(said.api_month_usd)
+    >>> page = web_calculator(160e6, 0.75, 0.25, 2.0, 1.19, 2500, 1.0, overhead_share=0.15)
+    >>> page.gpus, round(page.month_usd), round(page.api_month_usd)
     (1, 999, 110)
-    >>> round(said.break_even_tokens / 1e9, 2)
+    >>> round(page.break_even_tokens / 1e9, 2)
     1.45
     """
     if not (tokens_per_s_per_gpu > 0 and 0 < utilisation_share <= 1 and 0 <= input_share <= 1):
@@ -109,9 +109,9 @@ def vendor_peak(model: str, gpu: str) -> Figure | None:
 
 @dataclass(frozen=True)
 class World:
-    """All that the two bills of a month rest on, as one model of them has it.
+    """All that the two bills of a month rest on, by one model of them.
 
-    `requests_per_s_per_gpu` is what a busy GPU carries; `target_utilisation` is held in the busiest
+    `requests_per_s_per_gpu` is what a busy GPU carries; `target_utilisation` is that of the busiest
     hour, `peak_to_mean` times the mean. A fleet that does not follow the volume keeps the size that
     it has at `requests_per_month`. The price factors are the mean month of the horizon against
     today. `accepted_ratio` is the self-hosted route's share of accepted answers against the API's.
@@ -147,11 +147,11 @@ ITEMS: dict[str, tuple[str, ...]] = {
     "price_drift": ("api_price_factor", "gpu_price_factor"),
     "quality": ("accepted_ratio",),
 }
-"""Item -> the fields that it changes, in the order in which a reader is walked through them.
+"""Item -> the fields that it changes, in the order of presentation.
 
 throughput: a vendor's peak becomes what was measured within the SLO. idle: typed utilisation
-becomes the traffic's. redundancy: whole replicas that follow the volume, and the spare. other: what
-the fleet's month holds beyond these, taken as fixed. api_bill: the list price becomes the bill with
+becomes the traffic's. redundancy: whole replicas that follow the volume, and the spare. other: the
+rest of the fleet's month, taken as fixed. api_bill: the list price becomes the bill with
 cache and retries, and what the API costs a month beside its requests.
 """
 
@@ -190,7 +190,7 @@ def break_even_requests(world: World, cap: float) -> float:
         volume = max(fixed, 0.0) / per_request if per_request > 0 else np.inf
         return float(volume) if volume <= cap else np.inf
     carries = _per_replica(world) * world.target_utilisation / world.peak_to_mean
-    found = stepped_crossover(
+    volumes = stepped_crossover(
         per_request=np.array([per_request]),
         per_replica=np.array([_rent(world)]),
         carries=np.array([carries * _SECONDS_PER_MONTH]),
@@ -198,7 +198,7 @@ def break_even_requests(world: World, cap: float) -> float:
         fixed=np.array([_fixed(world) - spared]),
         cap=cap,
     )
-    return float(found[0])
+    return float(volumes[0])
 
 
 def attribution(calculator: World, ours: World, cap: float) -> pd.DataFrame:
@@ -252,6 +252,7 @@ def _whole(peak: float, capacity: float, target: float, spare: int = 0) -> int:
 
 
 def _per_replica(world: World) -> float:
+    """Requests per second of a replica."""
     return world.requests_per_s_per_gpu * world.gpus_per_replica
 
 

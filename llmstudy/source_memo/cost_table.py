@@ -34,7 +34,7 @@ def cost_table(
     nodes_high = nodes_needed(*fleet, serving.requests_per_s_low)
     staff_low, staff_high = premises.staff_month_usd
     rates = (premises.mini_input_usd_per_mtok, premises.mini_output_usd_per_mtok)
-    found = pd.DataFrame(
+    costs = pd.DataFrame(
         {
             "tokens_per_month": table["tokens_per_month"],
             "memo_api_usd": table["api_usd"],
@@ -52,11 +52,11 @@ def cost_table(
             "our_hosting_high_usd": nodes_high * premises.node_month_usd + staff_high,
         }
     )
-    memo_high = found["memo_hosting_high_usd"].fillna(found["memo_hosting_low_usd"])
-    ours = found[["our_hosting_low_usd", "our_hosting_high_usd"]]
-    return found.assign(
-        memo_cheaper=_cheaper(found["memo_api_usd"], found["memo_hosting_low_usd"], memo_high),
-        our_cheaper=_cheaper(found["mix_api_usd"], *(ours[column] for column in ours)),
+    memo_high = costs["memo_hosting_high_usd"].fillna(costs["memo_hosting_low_usd"])
+    ours = costs[["our_hosting_low_usd", "our_hosting_high_usd"]]
+    return costs.assign(
+        memo_cheaper=_cheaper(costs["memo_api_usd"], costs["memo_hosting_low_usd"], memo_high),
+        our_cheaper=_cheaper(costs["mix_api_usd"], *(ours[column] for column in ours)),
     )
 
 

@@ -47,7 +47,7 @@ def claims_in_tokens(
             "claim": claims["claim"],
             "low": claims["low"] * factor,
             "high": claims["high"] * factor,
-            "unit_note": claims["unit"].map({unit: said for unit, (_, said) in factors.items()}),
+            "unit_note": claims["unit"].map({unit: note for unit, (_, note) in factors.items()}),
             "baseline": claims["baseline"],
             "source": claims["source"],
         }

@@ -1,4 +1,4 @@
-"""The source memo's cost figures and the usual web calculator, beside what this study found."""
+"""The source memo's cost figures and the usual web calculator, beside the results of this study."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -32,8 +32,8 @@ def source_memo_tables(case: Case, results: Results) -> Tables:
     workload, and the usual calculator's answer taken apart for each sized fleet.
 
     results: of chapters 02, 04 and 05. Returns t1, t1_explanations, t1_memory, t1_card_rates, t2,
-    claims, calculators, attribution, not_compared: tables whose columns the functions of
-    `source_memo` and `calculator` name.
+    claims, calculators, attribution, not_compared: tables as the functions of `source_memo` and
+    `calculator` return them.
     """
     return {
         **_cost_tables(case.study),
@@ -55,8 +55,8 @@ def _cost_tables(study: Study) -> Tables:
     )
     peak = bundled_figures()["unknown.peak_to_mean"].value
     fleet = (peak, bundled_figures()["self_hosting.target_utilisation"].value)
-    said = memo.ranges_of(claims)
-    volumes = (said["mini_crossover"][0], said["matrix_crossover"][0])
+    claim_ranges = memo.ranges_of(claims)
+    volumes = (claim_ranges["mini_crossover"][0], claim_ranges["matrix_crossover"][0])
 
     def checked(era: Literal["memo", "successor"], on: date) -> pd.DataFrame:
         about = (premises, QUERY, serving, card_rate, *fleet, TPOT_SLO_S)
@@ -65,7 +65,7 @@ def _cost_tables(study: Study) -> Tables:
     return {
         "t1": memo.cost_table(table, premises, QUERY, serving, *fleet),
         "t1_explanations": memo.explanations(
-            table, premises, QUERY, card_rate, said["card_rate"], volumes[1], *volumes
+            table, premises, QUERY, card_rate, claim_ranges["card_rate"], volumes[1], *volumes
         ),
         "t1_memory": memo.memory_fits(),
         "t1_card_rates": rates,
@@ -82,10 +82,10 @@ def _claims(study: Study, results: Results) -> pd.DataFrame:
         billed = _api_bill(results, name)
         if billed is None:
             continue
-        found = memo.claims_in_tokens(
+        table = memo.claims_in_tokens(
             memo.crossover_claims(), _tokens(workload), billed["usd_per_request"]
         )
-        rows.append(found.assign(workload=name, route=billed["route"]))
+        rows.append(table.assign(workload=name, route=billed["route"]))
     return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
 
 
@@ -107,13 +107,13 @@ def _calculator_tables(study: Study, results: Results) -> Tables:
     compared, parts, missing = [], [], []
     for fleet in results["05_self_hosting"]["fleets"]:
         at = {"workload": fleet["workload"], "route": fleet["route"]}
-        found = _worlds(study, results, fleet)
-        if isinstance(found, str):
-            missing.append(at | {"reason": found})
+        worlds = _worlds(study, results, fleet)
+        if isinstance(worlds, str):
+            missing.append(at | {"reason": worlds})
             continue
-        said, theirs, ours = found
+        calculation, theirs, ours = worlds
         cap = study.volume_cap.value
-        compared.append(at | _summary(study, results, fleet, said, ours, cap))
+        compared.append(at | _summary(study, results, fleet, calculation, ours, cap))
         parts.append(calculator.attribution(theirs, ours, cap).assign(**at))
     return {
         "calculators": pd.DataFrame(compared),
@@ -136,7 +136,7 @@ def _worlds(
     peak = calculator.vendor_peak(spec.model, spec.gpu)
     if peak is None:
         return f"no vendor published a peak of {spec.model} on {spec.gpu}"
-    price = _price(results, name, bill["route"])
+    price = TokenPrice.of(results["02_cost"]["offers"][name][bill["route"]])
     typed = calculator.typed_defaults().set_index("name")["value"]
     rent = fleet["usd_per_gpu_hour"]
     if spec.rented_from:
@@ -145,7 +145,7 @@ def _worlds(
     listed = float(api_usd_per_request(price, tokens_in, tokens_out))
     requests, tokens = workload.intake.requests.value, tokens_in + tokens_out
     per_mtok = listed / tokens * 1e6  # blended already, context tiers and all
-    said = calculator.web_calculator(
+    calculation = calculator.web_calculator(
         tokens_per_month=requests * tokens,
         input_share=tokens_in / tokens,
         input_usd_per_mtok=per_mtok,
@@ -174,12 +174,7 @@ def _worlds(
         gpu_price_factor=1.0,
         accepted_ratio=1.0,
     )
-    return said, theirs, _our_world(study, results, fleet, spec, bill, price)
-
-
-def _price(results: Results, name: str, route: str) -> TokenPrice:
-    row = results["02_cost"]["offers"][name][route]
-    return TokenPrice.of(row)
+    return calculation, theirs, _our_world(study, results, fleet, spec, bill, price)
 
 
 def _our_world(
@@ -190,7 +185,7 @@ def _our_world(
     bill: Mapping[str, Any],
     price: TokenPrice,
 ) -> World:
-    """The study's own figures. What the fleet's month holds beyond rent and staff is `other`."""
+    """The world by this study's figures; `other` is a fleet's month without rent and staff."""
     workload, size = study.workloads[fleet["workload"]], spec.tensor_parallel
     requests = workload.intake.requests.value
     api_path = drift(np.array([_drift(study, price.arm)]), study.months)[0]
@@ -246,21 +241,21 @@ def _summary(
     study: Study,
     results: Results,
     fleet: Mapping[str, Any],
-    said: calculator.Calculation,
+    calculation: calculator.Calculation,
     ours: World,
     cap: float,
 ) -> dict[str, Any]:
     tokens = _tokens(study.workloads[fleet["workload"]])
     volume = calculator.break_even_requests(ours, cap)
     return {
-        "calculator_gpus": said.gpus,
+        "calculator_gpus": calculation.gpus,
         "our_gpus": fleet["gpus"],
-        "calculator_month_usd": said.month_usd,
+        "calculator_month_usd": calculation.month_usd,
         "our_month_usd": calculator.fleet_month_usd(ours),
         "fleet_month_usd": fleet["month_usd"],
-        "calculator_api_month_usd": said.api_month_usd,
+        "calculator_api_month_usd": calculation.api_month_usd,
         "our_api_month_usd": calculator.api_month_usd(ours),
-        "calculator_break_even_tokens": said.break_even_tokens,
+        "calculator_break_even_tokens": calculation.break_even_tokens,
         "our_break_even_tokens": volume * tokens if np.isfinite(volume) else None,
         "tokens_per_month": ours.requests_per_month * tokens,
         "quality_scored": _accepted_ratio(results, fleet) is not None,

@@ -81,13 +81,13 @@ def premises(claims: pd.DataFrame, mini: ApiRate, usd_per_gpu_hour: float) -> Pr
 
     claims: as `memo_claims`. mini: its rate on the memo's date.
     """
-    said = ranges_of(claims)
+    claim_ranges = ranges_of(claims)
     return Premises(
         usd_per_gpu_hour=usd_per_gpu_hour,
-        quoted_month_usd=said["node_reserved"][0],
-        reserved_price_share=said["node_reserved"][0] / said["node_on_demand"][0],
-        engineer_usd_per_year=said["engineer"],
-        engineers=said["engineers"],
+        quoted_month_usd=claim_ranges["node_reserved"][0],
+        reserved_price_share=claim_ranges["node_reserved"][0] / claim_ranges["node_on_demand"][0],
+        engineer_usd_per_year=claim_ranges["engineer"],
+        engineers=claim_ranges["engineers"],
         mini_input_usd_per_mtok=mini.input_usd_per_mtok,
         mini_output_usd_per_mtok=mini.output_usd_per_mtok,
     )

@@ -1,4 +1,4 @@
-"""T2, the memo's prices and rates: does each hold against the price list of a day?"""
+"""T2, the memo's prices and rates: does each agree with the price list of a day?"""
 
 from datetime import date
 
@@ -22,7 +22,7 @@ from llmstudy.source_memo.serving import MODEL, Serving
 from llmstudy.units import HOURS_PER_MONTH
 
 Ranges = dict[str, tuple[float, float, str]]
-"""Claim -> our low, our high (infinite: never) and how they were found."""
+"""Claim -> our low, our high (infinite: never) and how they were computed."""
 
 ROUNDING_SHARE = 0.05
 """The memo's figures are rounded and most carry a tilde: within this they are the same."""
@@ -117,13 +117,13 @@ def _agrees(claim_low: float, claim_high: float, low: float, high: float) -> str
 
 def _named_ranges(on: date) -> Ranges:
     """The models that the memo names, whatever is sold beside them."""
-    found: Ranges = {}
+    ranges: Ranges = {}
     for claim, (provider, model) in _NAMED.items():
         price = rate(provider, model, on)
         for side in ("input", "output"):
             usd = float(getattr(price, f"{side}_usd_per_mtok"))
-            found[f"{claim}_{side}"] = (usd, usd, f"list price of {model}")
-    return found
+            ranges[f"{claim}_{side}"] = (usd, usd, f"list price of {model}")
+    return ranges
 
 
 def _api_ranges(rates: pd.DataFrame, mix: Mix) -> Ranges:
@@ -131,31 +131,31 @@ def _api_ranges(rates: pd.DataFrame, mix: Mix) -> Ranges:
     tiers = {role: rows.to_dict("records") for role, rows in rates.groupby("role")}
     frontier = {row["provider"]: row["output_usd"] for row in tiers["frontier"]}
     ratios = {row["model"]: frontier[row["provider"]] / row["output_usd"] for row in tiers["small"]}
-    said = ", ".join(f"{model} {ratio:.1f}" for model, ratio in ratios.items())
-    found: Ranges = {}
-    found["small_tier"] = (min(ratios.values()), max(ratios.values()), f"output price: {said}")
+    listing = ", ".join(f"{model} {ratio:.1f}" for model, ratio in ratios.items())
+    ranges: Ranges = {}
+    ranges["small_tier"] = (min(ratios.values()), max(ratios.values()), f"output price: {listing}")
     apis = rates[rates["role"] != "managed_open"].sort_values("input_usd", kind="stable")
     inputs = apis["input_usd"]
-    found["api_input"] = (
+    ranges["api_input"] = (
         float(inputs.iloc[0]),
         float(inputs.iloc[-1]),
         f"input price of {len(apis)} models; the cheapest is {apis['model'].iloc[0]}",
     )
     hosts = rates[rates["role"] == "managed_open"]
     blends = _blended(BLEND, hosts)
-    found["managed_open_tokens"] = (
+    ranges["managed_open_tokens"] = (
         float(blends.min()),
         float(blends.max()),
         f"Llama 70B at {len(hosts)} hosts, blended 3:1",
     )
     per_query = _blended(mix, apis) * mix.tokens / 1e6
-    found["million_queries"] = (
+    ranges["million_queries"] = (
         float(per_query.min() * _QUERIES_PER_MONTH),
         float(per_query.max() * _QUERIES_PER_MONTH),
         f"{_QUERIES_PER_MONTH / 1e6:.1f}M queries of {mix.input_tokens:.0f} tokens in and "
         f"{mix.output_tokens:.0f} out, output tokens included",
     )
-    return found
+    return ranges
 
 
 def _blended(mix: Mix, rates: pd.DataFrame) -> FloatArray:
@@ -171,15 +171,15 @@ def _cluster_ranges(
     card = gpu("h100_sxm")
     points = serving_points(MODEL, card.gpu, "fp8")
     curve = fit_serving_curve(points, model_shape(MODEL), card, "fp8")
-    found = capacity_at_slo(curve, mix.input_tokens, mix.output_tokens, tpot_slo_s, _GPUS)
+    capacity = capacity_at_slo(curve, mix.input_tokens, mix.output_tokens, tpot_slo_s, _GPUS)
     quotes = gpu_prices().query("gpu == @card.gpu and commitment == 'on_demand'")
     hour = quotes["usd_per_gpu_hour"].to_numpy(dtype=float) * _GPUS
-    full = np.asarray(usd_per_million_tokens(hour, found.requests_per_s * 3600, mix.tokens))
+    full = np.asarray(usd_per_million_tokens(hour, capacity.requests_per_s * 3600, mix.tokens))
     busy = target_utilisation / peak_to_mean
     running = int(
         replicas(
             _QUERIES_PER_MONTH / (HOURS_PER_MONTH * 3600) * peak_to_mean,
-            found.requests_per_s,
+            capacity.requests_per_s,
             target_utilisation,
         )
     )
@@ -255,14 +255,14 @@ def _crossover_ranges(
         worst = (premises.node_month_usd, staff_high, serving.requests_per_s_low)
         return crossover(blended.max(), *best), crossover(blended.min(), *worst)
 
-    said = "p4d instances with one to two engineers, sized for the peak hour"
+    basis = "p4d instances with one to two engineers, sized for the peak hour"
     small = rates["role"] == "small"
     mini = rates[small & (rates["provider"] == "openai")].assign(role="mini")
     rates = pd.concat([rates, mini])
-    found = {f"{tier}_crossover": between(tier) for tier in ("frontier", "mini")}
+    pairs = {f"{tier}_crossover": between(tier) for tier in ("frontier", "mini")}
     per_mtok = premises.quoted_month_usd / premises.mini_output_usd_per_mtok
     return {
-        **{claim: (*pair, said + _never(pair)) for claim, pair in found.items()},
+        **{claim: (*pair, basis + _never(pair)) for claim, pair in pairs.items()},
         "matrix_crossover": (
             per_mtok * 1e6,
             2 * per_mtok * 1e6,

@@ -1,7 +1,7 @@
 """What does an A100 carry of Llama 3.1 70B, by a curve that was measured on other GPUs?
 
-No point on an A100 is bundled. The curves fitted on H100 and H200 are carried over to its data
-sheet: the grade is *assumed*, since no transfer to Ampere, nor to INT4, was ever held against a
+No point on an A100 is bundled. The curves fitted on H100 and H200 are transferred to its data
+sheet: the grade is *assumed*, since no transfer to Ampere or to INT4 was ever tested against a
 measurement.
 """
 
@@ -69,7 +69,7 @@ def memory_fits(
 
 @dataclass(frozen=True)
 class Serving:
-    """What one replica carries by our reckoning: requests/s, low and high, and on what it rests."""
+    """What one replica carries by our serving curves: requests/s, low and high, and its grade."""
 
     gpus_per_replica: int
     requests_per_s_low: float
@@ -86,16 +86,16 @@ def a100_serving(
     The default is what a p4d can run: two cards of 40 GB, since the weights do not fit on one.
     Raises: capacity.CannotServe where it cannot run or not within the target.
     """
-    found = [
+    points = [
         capacity_at_slo(curve, mix.input_tokens, mix.output_tokens, tpot_slo_s, gpus)
         for curve in _curves(a100(memory_gib), precision)
     ]
-    rates = [point.requests_per_s for point in found]
+    rates = [point.requests_per_s for point in points]
     return Serving(
         gpus_per_replica=gpus,
         requests_per_s_low=min(rates) * (1 - UNTESTED_SHARE),
         requests_per_s_high=max(rates) * (1 + UNTESTED_SHARE),
-        outside=_outside([name for point in found for name in point.outside]),
+        outside=_outside([name for point in points for name in point.outside]),
     )
 
 
@@ -111,9 +111,9 @@ def card_rates(lengths: Iterable[Mix], precision: str = "int4") -> pd.DataFrame:
     for mix in lengths:
         pair = (mix.input_tokens, mix.output_tokens)
         batches = [int(curve.max_concurrency(*pair, 1)) for curve in curves]
-        both = list(zip(curves, batches, strict=True))
-        rates = [float(curve.max_requests_per_s(batch, *pair, 1)) for curve, batch in both]
-        names = [name for curve, batch in both for name in curve.hull.outside(batch, *pair, 1)]
+        batched = list(zip(curves, batches, strict=True))
+        rates = [float(curve.max_requests_per_s(batch, *pair, 1)) for curve, batch in batched]
+        names = [name for curve, batch in batched for name in curve.hull.outside(batch, *pair, 1)]
         low, high = min(rates) * (1 - UNTESTED_SHARE), max(rates) * (1 + UNTESTED_SHARE)
         rows.append((*pair, low, high, ", ".join(_outside(names)), "assumed"))
     columns = ["input_tokens", "output_tokens", "requests_per_s_low", "requests_per_s_high"]

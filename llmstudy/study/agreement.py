@@ -1,6 +1,6 @@
 """Does a study agree with the calendar, and with the tables that price and score what it names?
 
-Asked of a file when it is loaded, not of a study that a run kept: a later price list may have
+Checked when a file is loaded, not when a run's saved study is read: a later price list may have
 dropped a model, and a mixture of two studies may hold a figure that is newer than its day, or no
 workload.
 """
@@ -64,12 +64,15 @@ def _unscored(study: Study) -> Iterator[tuple[Keys, str]]:
     from llmstudy.measures.quality import paired_counts
 
     for name, workload in study.workloads.items():
-        for route, given in workload.quality.evidence.items():
-            if given.counts is not None:
+        for route, evidence in workload.quality.evidence.items():
+            if evidence.counts is not None:
                 continue
             try:
                 paired_counts(
-                    given.benchmark, given.subject, given.model_proprietary, given.model_open
+                    evidence.benchmark,
+                    evidence.subject,
+                    evidence.model_proprietary,
+                    evidence.model_open,
                 )
             except ValueError as error:
                 keys = ("workloads", name, "quality", "evidence", route)

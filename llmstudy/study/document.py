@@ -1,4 +1,4 @@
-"""What does a study file say, line by line, before anybody asks whether it is a study?
+"""What does a study file hold, line by line, before it is checked as a study?
 
 YAML may hold more than a study needs: objects by tag, values that hold themselves, names with a
 line break, characters that steer a terminal. All of that is refused with its line. What is left is

@@ -1,7 +1,7 @@
 """How are names, sentences, days, paths and whole numbers written in a study?
 
-Strictly: true is no number, 20261101 no day, and an empty name no name. What is left of a message
-after a value's path stands here; `loading` puts file, line and path before it.
+Strictly: true is no number, 20261101 no day, and an empty name no name. A message here is what
+follows a value's path in a sentence; `loading` puts file, line and path before it.
 """
 
 import re
@@ -14,16 +14,16 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from llmstudy.text import excerpt
 
 NAME_LENGTH, TEXT_LENGTH = 80, 500
-"""Characters that a chart or a table has room for, and that a page has."""
+"""Characters: a name must fit a chart or a table, a text a page."""
 
 LAST_DAY = date(2100, 12, 31)
-"""No study is as of a later day, and none can be checked on one."""
+"""The latest day that a study may be as of, or be checked on."""
 
 _RESERVED = {"all"}
 """What tables and charts call all workloads together."""
 
 
-def day(given: Any) -> date:
+def day(value: Any) -> date:
     """A day as YAML, JSON or a caller gives it.
 
     Raises: ValueError for what is not written as 2026-11-01, or is in no calendar.
@@ -31,50 +31,50 @@ def day(given: Any) -> date:
     >>> day("2026-11-01").year
     2026
     """
-    if type(given) is date:
-        return given
+    if type(value) is date:
+        return value
     try:
-        if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", str(given)):
+        if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", str(value)):
             raise ValueError
-        return date.fromisoformat(str(given))
+        return date.fromisoformat(str(value))
     except ValueError:
         raise ValueError(
-            f'is "{excerpt(str(given))}", which is not a date. Write it as 2026-11-01.'
+            f'is "{excerpt(str(value))}", which is not a date. Write it as 2026-11-01.'
         ) from None
 
 
-def _near(given: date) -> date:
-    if not date(2000, 1, 1) <= given <= LAST_DAY:
-        raise ValueError(f"is {given}, but must be a day from 2000 to {LAST_DAY.year}.")
-    return given
+def _near(value: date) -> date:
+    if not date(2000, 1, 1) <= value <= LAST_DAY:
+        raise ValueError(f"is {value}, but must be a day from 2000 to {LAST_DAY.year}.")
+    return value
 
 
-def _not_blank(given: str) -> str:
-    if not given.strip():
+def _not_blank(text: str) -> str:
+    if not text.strip():
         raise ValueError("is empty: write it, or leave the key out where it may be left out.")
-    return given
+    return text
 
 
-def _name(given: str) -> str:
-    if given != given.strip() or not given.strip("."):
+def _name(name: str) -> str:
+    if name != name.strip() or not name.strip("."):
         raise ValueError(
-            f'is "{given}", but a name is neither empty nor dots alone, and begins and ends with '
+            f'is "{name}", but a name is neither empty nor dots alone, and begins and ends with '
             "no space."
         )
-    return given
+    return name
 
 
-def _unreserved(given: str) -> str:
-    if given.lower() in _RESERVED:
-        raise ValueError(f'is "{given}", which tables use for all workloads: choose another name.')
-    return given
+def _unreserved(name: str) -> str:
+    if name.lower() in _RESERVED:
+        raise ValueError(f'is "{name}", which tables use for all workloads: choose another name.')
+    return name
 
 
-def _path(given: Any) -> Any:
-    if isinstance(given, Path) or (isinstance(given, str) and given.strip()):
-        return given
+def _path(value: Any) -> Any:
+    if isinstance(value, Path) or (isinstance(value, str) and value.strip()):
+        return value
     raise ValueError(
-        f"is {excerpt(repr(given))}, which is no path: write that of a file in quotes."
+        f"is {excerpt(repr(value))}, which is no path: write that of a file in quotes."
     )
 
 

@@ -1,4 +1,4 @@
-"""What does a study say about one quantity, and where did it get it?
+"""How is one quantity written in a study, with its range and source?
 
 Each way to write one becomes a `Figure` in the unit used inside. The messages are what follows the
 quantity's path in a sentence; `loading` puts file, line and path before them.
@@ -17,8 +17,8 @@ from llmstudy.figure import DISTRIBUTIONS, GRADES, Figure
 from llmstudy.study.fields import TEXT_LENGTH, day
 from llmstudy.text import excerpt
 
-_MUST_SAY = {"value", "unit", "source", "as_of", "grade"}
-_MAY_SAY = _MUST_SAY | {"range", "distribution", "expires"}
+_REQUIRED = {"value", "unit", "source", "as_of", "grade"}
+_ALLOWED = _REQUIRED | {"range", "distribution", "expires"}
 
 MOST = 1e15
 """No quantity of a study is larger: sums and products would leave the range of floats."""
@@ -58,12 +58,12 @@ def quantity(
     0.4
     """
 
-    def read(given: Any) -> Figure:
-        if isinstance(given, Figure):
-            return given
-        if given == "unknown" and unknown:
+    def read(entry: Any) -> Figure:
+        if isinstance(entry, Figure):
+            return entry
+        if entry == "unknown" and unknown:
             return bundled_figures()[unknown]
-        figure = _figure(given, unit)
+        figure = _figure(entry, unit)
         ends = [x for x in (figure.value, figure.low, figure.high) if x is not None]
         if min(ends) < low or max(ends) > high:
             wrong = min(ends) if min(ends) < low else max(ends)
@@ -75,96 +75,96 @@ def quantity(
     return BeforeValidator(read)
 
 
-def _figure(given: Any, unit: str) -> Figure:
-    if isinstance(given, int | float) and not isinstance(given, bool):
-        raise ValueError(f"is {given}, but a unit is missing. {units.examples(float(given), unit)}")
-    if isinstance(given, str):
-        return Figure("", units.parse(given, unit), unit, source="study file")
-    if not isinstance(given, Mapping):
+def _figure(entry: Any, unit: str) -> Figure:
+    if isinstance(entry, int | float) and not isinstance(entry, bool):
+        raise ValueError(f"is {entry}, but a unit is missing. {units.examples(float(entry), unit)}")
+    if isinstance(entry, str):
+        return Figure("", units.parse(entry, unit), unit, source="study file")
+    if not isinstance(entry, Mapping):
         raise ValueError(f"is not a quantity. {units.examples(1, unit)}")
-    if set(given) == {"figure"}:
-        return _named(str(given["figure"]), unit)
-    return _long_form(given, unit)
+    if set(entry) == {"figure"}:
+        return _named(str(entry["figure"]), unit)
+    return _long_form(entry, unit)
 
 
 def _named(name: str, unit: str) -> Figure:
     figure = bundled_figures().get(name)
     if figure is None:
         alike = (n for n, f in bundled_figures().items() if f.unit == unit)
-        known = ", ".join(n for n in alike if not n.startswith("unknown.")) or "none"
+        names = ", ".join(n for n in alike if not n.startswith("unknown.")) or "none"
         raise ValueError(
             f'names the figure "{excerpt(name)}", which is not bundled. '
-            f"In {unit} there is: {known}."
+            f"In {unit} there is: {names}."
         )
     if figure.unit != unit:
         raise ValueError(f'names the figure "{name}" in {figure.unit}, but needs {unit}.')
     return figure
 
 
-def _long_form(given: Mapping[str, Any], unit: str) -> Figure:
-    if strange := set(given) - _MAY_SAY:
+def _long_form(entry: Mapping[str, Any], unit: str) -> Figure:
+    if strange := set(entry) - _ALLOWED:
         raise ValueError(
-            f"has the unknown key {excerpt(repr(min(strange)))}. Use {', '.join(sorted(_MAY_SAY))}."
+            f"has the unknown key {excerpt(repr(min(strange)))}. Use {', '.join(sorted(_ALLOWED))}."
         )
-    if missing := {key for key in _MUST_SAY if given.get(key) in (None, "")}:
+    if missing := {key for key in _REQUIRED if entry.get(key) in (None, "")}:
         raise ValueError(f"lacks {', '.join(sorted(missing))}: an assumption must say all of them.")
-    if given["grade"] not in GRADES:
+    if entry["grade"] not in GRADES:
         raise ValueError(
-            f"has the grade {excerpt(repr(given['grade']))}. Use one of {', '.join(GRADES)}."
+            f"has the grade {excerpt(repr(entry['grade']))}. Use one of {', '.join(GRADES)}."
         )
-    if given.get("distribution", "fixed") not in DISTRIBUTIONS:
+    if entry.get("distribution", "fixed") not in DISTRIBUTIONS:
         raise ValueError(
-            f"has the distribution {excerpt(repr(given['distribution']))}. "
+            f"has the distribution {excerpt(repr(entry['distribution']))}. "
             f"Use one of {', '.join(DISTRIBUTIONS)}."
         )
-    scale = units.factor(str(given["unit"]), unit)
-    ranged = "range" in given
-    low, high = _ends(given["range"]) if ranged else (None, None)
+    scale = units.factor(str(entry["unit"]), unit)
+    ranged = "range" in entry
+    low, high = _ends(entry["range"]) if ranged else (None, None)
     return Figure(
         name="",
-        value=_number(given["value"], "value") * scale,
+        value=_number(entry["value"], "value") * scale,
         unit=unit,
         low=None if low is None else low * scale,
         high=None if high is None else high * scale,
-        distribution=given.get("distribution", "triangular" if ranged else "fixed"),
-        grade=given["grade"],
-        source=_source(given["source"]),
-        as_of=_day(given["as_of"], "as_of"),
-        expires=_day(given["expires"], "expires") if "expires" in given else None,
+        distribution=entry.get("distribution", "triangular" if ranged else "fixed"),
+        grade=entry["grade"],
+        source=_source(entry["source"]),
+        as_of=_day(entry["as_of"], "as_of"),
+        expires=_day(entry["expires"], "expires") if "expires" in entry else None,
     )
 
 
-def _ends(given: Any) -> tuple[float, float]:
-    if not isinstance(given, list) or len(given) != 2:
+def _ends(ends: Any) -> tuple[float, float]:
+    if not isinstance(ends, list) or len(ends) != 2:
         raise ValueError(
-            f"has the range {excerpt(repr(given))}, but a range is two numbers: [low, high]."
+            f"has the range {excerpt(repr(ends))}, but a range is two numbers: [low, high]."
         )
-    return _number(given[0], "low end"), _number(given[1], "high end")
+    return _number(ends[0], "low end"), _number(ends[1], "high end")
 
 
-def _number(given: Any, what: str) -> float:
-    if isinstance(given, bool) or not isinstance(given, int | float):
+def _number(number: Any, what: str) -> float:
+    if isinstance(number, bool) or not isinstance(number, int | float):
         raise ValueError(
-            f"has the {what} {excerpt(repr(given))}, which is not a number. Write digits, decimals "
-            "after a point; the unit stands in `unit`."
+            f"has the {what} {excerpt(repr(number))}, which is not a number. Write digits, "
+            "decimals after a point; the unit stands in `unit`."
         )
-    return float(given)
+    return float(number)
 
 
-def _source(given: Any) -> str:
-    if not isinstance(given, str) or not given.strip():
+def _source(text: Any) -> str:
+    if not isinstance(text, str) or not text.strip():
         raise ValueError(
-            f"has the source {excerpt(repr(given))}, which is no text: write it in quotes."
+            f"has the source {excerpt(repr(text))}, which is no text: write it in quotes."
         )
-    if len(given) > TEXT_LENGTH:
+    if len(text) > TEXT_LENGTH:
         raise ValueError(
-            f"has a source of {len(given):,} characters, but at most {TEXT_LENGTH}: shorten it."
+            f"has a source of {len(text):,} characters, but at most {TEXT_LENGTH}: shorten it."
         )
-    return given
+    return text
 
 
-def _day(given: Any, key: str) -> date:
+def _day(text: Any, key: str) -> date:
     try:
-        return day(given)
+        return day(text)
     except ValueError as error:
         raise ValueError(f"has {key} {str(error).removeprefix('is ')}") from None

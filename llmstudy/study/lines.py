@@ -24,5 +24,5 @@ def lines_of(study: Study) -> Lines:
 
 
 def meets_lines(p_cheaper: float, saving_p50_usd: float, lines: Lines) -> bool:
-    """Whether a saving is sure enough and large enough."""
+    """Whether the probability and the median of a saving reach the lines."""
     return p_cheaper >= lines.probability and saving_p50_usd >= lines.saving_usd

@@ -31,26 +31,25 @@ def load(path: str | Path) -> Study:
     >>> load(paths.params("default.yaml")).study
     'default'
     """
-    file = paths.resolve(path)
-    shown = Path(path)
+    file, path = paths.resolve(path), Path(path)
     if not file.is_file():
         if (file / "study.yaml").is_file():
-            raise StudyError(f"{shown} is a folder: name the study in it, {shown / 'study.yaml'}.")
-        raise StudyError(f"{shown}: no such study file. Make one with `llmstudy init DIR`.")
+            raise StudyError(f"{path} is a folder: name the study in it, {path / 'study.yaml'}.")
+        raise StudyError(f"{path}: no such study file. Make one with `llmstudy init DIR`.")
     try:
-        written = document.read(file)
-        values = document.plain(written)
+        tree = document.read(file)
+        values = document.plain(tree)
     except document.DocumentError as error:
-        raise StudyError(f"{shown}:{error.line}: {error}") from None
+        raise StudyError(f"{path}:{error.line}: {error}") from None
     if not isinstance(values, dict):
-        raise StudyError(f"{shown}:1: a study file is a mapping of keys; this one is empty or not.")
+        raise StudyError(f"{path}:1: a study file is a mapping of keys; this one is empty or not.")
 
     def refused(faults: Iterable[tuple[Sequence[Any], str]]) -> StudyError:
-        lines = [f"{shown}:{_line(written, keys)}: {sentence}" for keys, sentence in faults]
+        lines = [f"{path}:{_line(tree, keys)}: {sentence}" for keys, sentence in faults]
         lines = list(dict.fromkeys(lines))
         if len(lines) > MOST_FAULTS:
             rest = len(lines) - MOST_FAULTS
-            lines[MOST_FAULTS:] = [f"{shown}:1: {rest:,} more faults are not listed."]
+            lines[MOST_FAULTS:] = [f"{path}:1: {rest:,} more faults are not listed."]
         return StudyError("\n".join(lines))
 
     try:
@@ -95,8 +94,8 @@ _ARMS = get_args(ArmName)
 def _keys(location: Sequence[Any]) -> list[Any]:
     """The keys of the file that lead to a fault.
 
-    pydantic puts two words of its own among them: `[key]` where the key itself is wrong, and a
-    route's arm, by which it chose what the route must say.
+    pydantic adds two keys: `[key]` where the key itself is wrong, and a route's arm, by which it
+    chose the route's class.
     """
     keys = [key for key in location if key != "[key]"]
     if keys[0] == "routes" and len(keys) > 2 and keys[2] in _ARMS:
@@ -104,7 +103,7 @@ def _keys(location: Sequence[Any]) -> list[Any]:
     return keys
 
 
-_ASKED = {
+_QUESTIONS = {
     "requests": "how many requests a month?",
     "input_tokens": "how many tokens goes a request in with?",
     "output_tokens": "how many tokens comes an answer out with?",
@@ -127,20 +126,20 @@ _KINDS = {
     "model": "a mapping: write `key: value` lines below it",
     "tuple": "a list: write `- ` before each of its entries",
 }
-"""What pydantic names in the first word of a fault's type -> what must stand there."""
+"""First word of pydantic's type of a fault -> what must stand there."""
 
 
 def _wrong(keys: Sequence[Any], fault: Any) -> str:
     """What is wrong with the last of these keys, and how to mend it."""
     name = ".".join(excerpt(str(key)) if str(key).strip() else f'"{key}"' for key in keys)
-    given, context, kind = fault["input"], fault.get("ctx", {}), fault["type"]
-    shown = _shown(given)
+    value, context, kind = fault["input"], fault.get("ctx", {}), fault["type"]
+    text = _value_text(value)
     arms = ", ".join(map(repr, _ARMS))
     match kind:
         case "value_error":
             return f"{name} {fault['msg'].removeprefix('Value error, ')}"
-        case "missing" if keys[0] == "workloads" and keys[-1] in _ASKED:
-            return f"{name} is missing: {_ASKED[keys[-1]]} Answer it, or write unknown."
+        case "missing" if keys[0] == "workloads" and keys[-1] in _QUESTIONS:
+            return f"{name} is missing: {_QUESTIONS[keys[-1]]} Answer it, or write unknown."
         case "missing":
             return f"{name} is missing: add it."
         case "extra_forbidden":
@@ -148,16 +147,16 @@ def _wrong(keys: Sequence[Any], fault: Any) -> str:
         case "literal_error" if fault["loc"][-1] == "[key]":
             return f"{name} is not a key that a study knows. Use one of {context['expected']}."
         case "literal_error":
-            return f"{name} is {shown}, but must be one of {context['expected']}."
+            return f"{name} is {text}, but must be one of {context['expected']}."
         case "greater_than_equal":
-            return f"{name} is {shown}, but must be {context['ge']} or more."
+            return f"{name} is {text}, but must be {context['ge']} or more."
         case "less_than_equal":
-            return f"{name} is {shown}, but must be {context['le']} or less."
+            return f"{name} is {text}, but must be {context['le']} or less."
         case "less_than":
-            return f"{name} is {shown}, but must be less than {context['lt']}."
+            return f"{name} is {text}, but must be less than {context['lt']}."
         case "string_too_long":
             return (
-                f"{name} has {len(given):,} characters, but at most {context['max_length']} have "
+                f"{name} has {len(value):,} characters, but at most {context['max_length']} have "
                 "room: shorten it."
             )
         case "too_long":
@@ -171,21 +170,21 @@ def _wrong(keys: Sequence[Any], fault: Any) -> str:
             return f"{name}.arm is missing: add one of {arms}."
         case _:
             must = _KINDS.get(kind.partition("_")[0], fault["msg"])
-            return f"{name} is {shown}, but must be {must}."
+            return f"{name} is {text}, but must be {must}."
 
 
-def _shown(given: Any) -> str:
+def _value_text(value: Any) -> str:
     """A value as its author would name it."""
-    if given is None or isinstance(given, bool):
-        return "empty" if given is None else str(given).lower()
-    if isinstance(given, dict | list):
-        return "a mapping" if isinstance(given, dict) else "a list"
-    return excerpt(repr(given))
+    if value is None or isinstance(value, bool):
+        return "empty" if value is None else str(value).lower()
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    return excerpt(repr(value))
 
 
-def _line(document: Any, location: Sequence[Any]) -> int:
+def _line(tree: Any, location: Sequence[Any]) -> int:
     """Line (from 1) of the deepest key of a location that the file has."""
-    node, line = document, 1
+    node, line = tree, 1
     for key in location:
         try:
             if isinstance(node, Mapping):

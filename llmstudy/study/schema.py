@@ -37,12 +37,12 @@ from llmstudy.study.figures import MOST, bundled_figures, quantity
 from llmstudy.text import excerpt
 
 
-def _yes_no(given: Any) -> Any:
-    return {True: "yes", False: "no"}.get(given, given) if isinstance(given, bool) else given
+def _yes_no(value: Any) -> Any:
+    return {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
 
 
-def _known_or_none(given: Any) -> Any:
-    return None if given == "unknown" else given
+def _none_if_unknown(value: Any) -> Any:
+    return None if value == "unknown" else value
 
 
 def _bundled(name: str) -> Any:
@@ -50,22 +50,22 @@ def _bundled(name: str) -> Any:
     return Field(default_factory=lambda: bundled_figures()[name])
 
 
-def _one_or_more(given: Any) -> Any:
-    return given if isinstance(given, list | tuple) else [given]
+def _one_or_more(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else [value]
 
 
-def _named(given: str) -> str:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", given):
+def _slug(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
         raise ValueError(
-            f'is "{excerpt(given)}", but a name has lower-case letters, digits, - and _ only.'
+            f'is "{excerpt(name)}", but a name has lower-case letters, digits, - and _ only.'
         )
-    return given
+    return name
 
 
-def _month(given: Any) -> Any:
-    if not re.fullmatch(r"(19|20)[0-9][0-9]-(0[1-9]|1[0-2])", str(given)):
-        raise ValueError(f"is {excerpt(str(given))}, but must be a month, such as 2026-11.")
-    return given
+def _month(month: Any) -> Any:
+    if not re.fullmatch(r"(19|20)[0-9][0-9]-(0[1-9]|1[0-2])", str(month)):
+        raise ValueError(f"is {excerpt(str(month))}, but must be a month, such as 2026-11.")
+    return month
 
 
 Seconds = Annotated[Figure, quantity("s")]
@@ -149,7 +149,7 @@ class PairedEvidence(_Strict):
         return self.counts is not None
 
     @model_validator(mode="after")
-    def _own_counts_are_sourced(self) -> "PairedEvidence":
+    def _counts_are_sourced(self) -> "PairedEvidence":
         if self.counts is None:
             if self.looks:
                 raise ValueError(
@@ -173,7 +173,7 @@ class Quality(_Strict):
 
     @field_validator("margin")
     @classmethod
-    def _leaves_room_on_both_sides(cls, margin: Figure) -> Figure:
+    def _is_between_0_and_1(cls, margin: Figure) -> Figure:
         if not 0 < margin.value < 1:
             raise ValueError(
                 f"is {margin.value:g} share, but must be more than 0 and less than 1 share."
@@ -182,7 +182,7 @@ class Quality(_Strict):
 
 
 Schemas = Literal["none", "json_schema", "provider_specific", "unknown"]
-"""How calls say what they expect: not at all, in plain JSON Schema, or in a vendor's own form."""
+"""How calls state the expected format: not at all, in JSON Schema, or in a vendor's own form."""
 
 ProviderFeature = Literal[
     "assistants",
@@ -197,11 +197,11 @@ ProviderFeature = Literal[
 
 
 class Portability(_Strict):
-    """What ties a workload's calls to today's vendor (MEMO C4, S11); unsaid is unknown."""
+    """What ties a workload's calls to today's vendor (MEMO C4, S11); left out, it is unknown."""
 
     behind_gateway: Answer = "unknown"
     provider_features: Annotated[
-        tuple[ProviderFeature, ...] | None, BeforeValidator(_known_or_none)
+        tuple[ProviderFeature, ...] | None, BeforeValidator(_none_if_unknown)
     ] = Field(default=None, description="null: unknown")
     prompts_versioned: Answer = "unknown"
     tool_schemas: Schemas = "unknown"
@@ -288,12 +288,12 @@ class RateLimit(_Strict):
 
 
 class _Route(_Strict):
-    """What every route may say of its model's answers.
+    """What a route of any arm may say of its model's answers.
 
-    reasoning: whether the model reasons before it answers, as this route runs it; unsaid is what
-    the model does by default. output_tokens_ratio: tokens that it answers with, reasoning included,
-    over those that the workload counts (the log's, or those of today's route); unsaid is what
-    `output_tokens` knows of the two models.
+    reasoning: whether the model reasons before it answers, as this route runs it; left out, the
+    model's default. output_tokens_ratio: tokens of its answers, reasoning included, over those that
+    the workload counts (the log's, or those of today's route); left out, the estimate of
+    `evidence.output_tokens`.
     """
 
     reasoning: Answer = "unknown"
@@ -301,7 +301,7 @@ class _Route(_Strict):
 
 
 _SOONEST_BATCH_S = 60
-"""No batch is collected, queued and answered sooner: half of them take 7 minutes (see the figure
+"""The shortest time to the first token of a batch: half of them take 7 minutes (see the figure
 latency.batch_ttft_p95)."""
 
 
@@ -366,7 +366,7 @@ class OwnedGpus(_Strict):
     price: of one card. server, spares, residual, maintenance: shares of what is bought. life:
     months over which it is written off. power: rated, with the card's part of the server (default:
     the card's own times a bundled factor); load is the share of it that is drawn on the mean.
-    overhead_share: beside all that, in place of `self_hosting.overhead_share`, which holds a host.
+    overhead_share: on top of that, in place of `self_hosting.overhead_share`, which holds a host.
     """
 
     price: Annotated[Figure, quantity("USD/GPU", 1)]
@@ -420,15 +420,15 @@ class SelfHostedRoute(_Route):
     @model_validator(mode="after")
     def _is_rented_or_owned(self) -> "SelfHostedRoute":
         rented = {"rented_from": self.rented_from, "commitment": self.commitment}
-        given = [key for key, value in rented.items() if value is not None]
+        present = [key for key, value in rented.items() if value is not None]
         quoted = [] if self.on_demand_quote is None else ["on_demand_quote"]
-        if self.owned is not None and (given := [*given, *quoted]):
+        if self.owned is not None and (present := [*present, *quoted]):
             raise ValueError(
-                f"is owned and has {' and '.join(given)} as well: GPUs are rented or owned; keep "
+                f"is owned and has {' and '.join(present)} as well: GPUs are rented or owned; keep "
                 "one of the two."
             )
-        if self.owned is None and len(given) < len(rented):
-            missing = [key for key in rented if key not in given]
+        if self.owned is None and len(present) < len(rented):
+            missing = [key for key in rented if key not in present]
             raise ValueError(
                 f"lacks {' and '.join(missing)}: say whom its GPUs are rented from and how they "
                 "are paid for, or that they are owned."
@@ -563,7 +563,7 @@ class Thresholds(_Strict):
 class Study(_Strict):
     """A question, its assumptions and its evidence."""
 
-    study: Annotated[str, Field(max_length=NAME_LENGTH), AfterValidator(_named)]
+    study: Annotated[str, Field(max_length=NAME_LENGTH), AfterValidator(_slug)]
     question: Text
     company: Text
     owner: Text
@@ -612,7 +612,7 @@ class Study(_Strict):
         return {".".join(keys): figure for keys, figure in self.figures_by_keys().items()}
 
     def figures_by_keys(self) -> dict[Keys, Figure]:
-        """Every assumption by the keys that lead to it, for whoever writes to the file."""
+        """Every assumption by the keys of the file that lead to it."""
         return dict(_figures(self))
 
     def unknown(self) -> list[str]:
@@ -676,27 +676,27 @@ def _misnamed(study: Study) -> Iterator[tuple[Keys, str]]:
 
 def _misbilled(study: Study) -> Iterator[tuple[Keys, str]]:
     """Invoices of an unknown workload, of a month that is not over, or given twice."""
-    seen: set[tuple[str, str | None]] = set()
+    billed: set[tuple[str, str | None]] = set()
     for i, invoice in enumerate(study.invoices):
         name, at = invoice.workload, f"invoices.{i}"
         if name is not None and name not in study.workloads:
-            known = ", ".join(study.workloads)
+            names = ", ".join(study.workloads)
             yield (
                 ("invoices",),
-                f'{at}.workload is "{name}", which is not under workloads: {known}.',
+                f'{at}.workload is "{name}", which is not under workloads: {names}.',
             )
         if invoice.ends > study.as_of:
             yield (
                 ("invoices",),
                 f"{at} is of {invoice.month}, which is not over on {study.as_of}: leave it out.",
             )
-        if (invoice.month, name) in seen:
+        if (invoice.month, name) in billed:
             yield ("invoices",), f"{at} bills {invoice.month} once more: sum its invoices up."
-        seen.add((invoice.month, name))
+        billed.add((invoice.month, name))
 
 
 def _unsigned(study: Study) -> Iterator[tuple[Keys, str]]:
-    """What a decision state leaves unsaid: when it was taken, and what replaced it."""
+    """Fields that a decision state needs or rules out: its day, and the memo that replaced it."""
     if study.status == "decided" and study.decided_on is None:
         yield ("status",), "status is decided, but decided_on is missing: on which day?"
     if study.status == "draft" and study.decided_on is not None:

@@ -1,12 +1,11 @@
-"""How is a study written down in full, so that a later run can be compared or mixed with it?
+"""How is a study saved in full, so that a later run can be compared or mixed with it?
 
-A study file names bundled figures and takes defaults, both of which change with the package. What
-is kept holds every figure with its range, source and date, and the log's own where there is one.
+A study file names bundled figures and takes defaults, both of which change with the package. A
+snapshot holds every figure with its range, source and date, and the log's own where there is one.
 
-Two studies can be mixed, input by input.
-An input is what may be changed alone and still leaves a study: one figure or answer; a route as a
-whole; which routes a workload names and what evidence it has on them; and all that the log says of
-a workload, which changes together. What no number rests on is no input.
+Two studies can be mixed, input by input. An input is the smallest part that can change alone: one
+figure or answer; a route as a whole; which routes a workload names and what evidence it has on
+them; and all that the log says of a workload. What bears on no amount is no input.
 """
 
 from collections.abc import Mapping
@@ -23,7 +22,7 @@ from llmstudy.study.schema import Study
 
 
 def kept(study: Study) -> dict[str, Any]:
-    """A study as JSON holds it. Of the paths to logs and probes only the names: they are handed on.
+    """A study as JSON holds it; of the paths to logs and probes the names only, as it is passed on.
 
     >>> from llmstudy import paths
     >>> from llmstudy.study import load
@@ -45,7 +44,7 @@ def restored(plain: Mapping[str, Any]) -> Study:
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
         raise ValueError(
-            f"the study that was kept has another form at {where or 'its root'}: it was written by "
+            f"the saved study has another form at {where or 'its root'}: it was written by "
             "another version of llmstudy; run it again."
         ) from None
 
@@ -73,8 +72,8 @@ def with_figures(node: Any) -> Any:
     return [with_figures(value) for value in node] if isinstance(node, list) else node
 
 
-def _day(given: str | date | None) -> date | None:
-    return date.fromisoformat(given) if isinstance(given, str) else given
+def _day(day: str | date | None) -> date | None:
+    return date.fromisoformat(day) if isinstance(day, str) else day
 
 
 InputPath = tuple[str, ...]
@@ -89,8 +88,8 @@ _NO_NUMBER |= {"version", "decided_on", "superseded_by", "requests", "invoices"}
 
 def leaves(study: Study) -> dict[InputPath, Leaf]:
     """Every value of a study by the keys that lead to it, but for what bears on no amount."""
-    found = _leaves(with_figures(study.model_dump()))
-    return {path: leaf for path, leaf in found.items() if path[0] not in _NO_NUMBER}
+    leaf_of = _leaves(with_figures(study.model_dump()))
+    return {path: leaf for path, leaf in leaf_of.items() if path[0] not in _NO_NUMBER}
 
 
 def changed_inputs(then: Study, now: Study) -> list[str]:
@@ -101,17 +100,17 @@ def changed_inputs(then: Study, now: Study) -> list[str]:
     """
     before, after = leaves(then), leaves(now)
     common = set(then.routes) & set(now.routes)
-    found = [
+    changes = [
         _input(path, before, after)
         for path in dict.fromkeys([*after, *before])
         if _essence(before.get(path, _ABSENT)) != _essence(after.get(path, _ABSENT))
         and (path[0] != "routes" or path[1] in common)
     ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(changes))
 
 
-def blended(then: Study, now: Study, taken: frozenset[str]) -> Study:
-    """The first study with the named inputs taken from the second. taken: of `changed_inputs`.
+def blended(then: Study, now: Study, chosen: frozenset[str]) -> Study:
+    """The first study with the chosen inputs from the second. chosen: of `changed_inputs`.
 
     It names no log, and no figure in it expires: neither bears on an amount.
     """
@@ -119,9 +118,9 @@ def blended(then: Study, now: Study, taken: frozenset[str]) -> Study:
     tree: dict[str, Any] = then.model_dump(include=_NO_NUMBER - {"requests", "invoices"})
     tree["workloads"] = {}
     for path in dict.fromkeys([*after, *before]):
-        source = after if _input(path, before, after) in taken else before
+        source = after if _input(path, before, after) in chosen else before
         if path[0] == "routes" and path[1] not in (then.routes if source is before else now.routes):
-            source = after if source is before else before  # unnamed, it bears on nothing
+            source = after if source is before else before  # no workload names it: no amount moves
         if path in source:
             _put(tree, path, source[path])
     return Study.model_validate(tree)
@@ -133,10 +132,10 @@ _ABSENT = object()
 def _leaves(node: Any, path: InputPath = ()) -> dict[InputPath, Leaf]:
     if not isinstance(node, Mapping):
         return {path: node}
-    found: dict[InputPath, Leaf] = {}
+    leaf_of: dict[InputPath, Leaf] = {}
     for key, value in node.items():
-        found |= _leaves(value, (*path, key))
-    return found
+        leaf_of |= _leaves(value, (*path, key))
+    return leaf_of
 
 
 def _input(

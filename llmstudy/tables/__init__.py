@@ -3,9 +3,8 @@
 Each table is described once, in `tables.csv`: its caption, the columns that a page shows and
 those that `results.json` promises. Each column is described once for all tables, in
 `columns.csv`, or as `table.column` where its name means something else in one of them.
-The names of the code that cells hold are put in words by `cell_labels.csv`, those of uncertain
-inputs by `inputs.csv`. Files of tables keep the names of the code and hold every column; only what
-is shown is put in words.
+Code names in cells have their labels in `cell_labels.csv`, uncertain inputs in `inputs.csv`. Files
+of tables keep the code names and every column; only pages show labels.
 """
 
 import csv
@@ -43,7 +42,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A result table. says_none: whether a page says so where the table has no row."""
+    """A result table.
+
+    shown: the columns on a page, or all; promised: those in `results.json`. says_none: whether a
+    page says so where the table has no row.
+    """
 
     name: str
     caption: str
@@ -155,21 +158,21 @@ def record(name: str) -> type[Record]:
     table = tables()[name]
     fields = {}
     for promised in table.promised:
-        described = column(promised, name)
-        if described is None:
+        entry = column(promised, name)
+        if entry is None:
             raise KeyError(f"{name}.{promised}")
-        fields[promised] = (_type(described.type), Field(description=described.meaning))
-    made: type[Record] = create_model(
+        fields[promised] = (_type(entry.type), Field(description=entry.meaning))
+    row_type: type[Record] = create_model(
         f"{name}_row", __base__=Record, __doc__=table.caption, **fields
     )  # type: ignore[call-overload]
-    return made
+    return row_type
 
 
-def _type(written: str) -> Any:
-    plain = written.removesuffix("?")
+def _type(name: str) -> Any:
+    plain = name.removesuffix("?")
     values = tuple(int(x) if x.isdigit() else x for x in plain.split("|"))
     kind = _TYPES[plain] if plain in _TYPES else Literal[values]
-    return kind | None if written.endswith("?") else kind
+    return kind | None if name.endswith("?") else kind
 
 
 # ---- in words -----------------------------------------------------------------------------------
@@ -187,14 +190,14 @@ _UNITS = ("usd", "s", "ms")
 def heading(name: str, table: str = "") -> str:
     """A column's name as the heading of a table, its unit behind it.
 
-    What is no name of the code, but words already, stays as it is.
+    A name that is words already stays as it is.
 
     >>> heading("usd_per_mtok"), heading("low_usd"), heading("ttft_p95_s"), heading("80 % range")
     ('USD per Mtok', 'low, USD', 'TTFT p95, s', '80 % range')
     """
-    described = column(name, table)
-    if described and described.label:
-        return described.label
+    entry = column(name, table)
+    if entry and entry.label:
+        return entry.label
     if not re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name):
         return name.replace("_", " ")
     *first, last = (_SPELT.get(word, word) for word in name.split("_"))
@@ -207,9 +210,9 @@ def heading(name: str, table: str = "") -> str:
 class Input:
     """An uncertain input.
 
-    stated_in: "workload" or "study", by which part of the study file states it at `place`; "" for
-    one that follows from a route or from what was measured (`assess.market.inputs`), whose place in
-    the ledger it then is. bears_on: the arms of which the bill depends on it: any, api (both),
+    stated_in: "workload" or "study", the part of the study file that states it at `place`; "" for
+    one computed from a route or a measurement (`simulate.inputs.inputs`), whose path in the ledger
+    `place` then is. bears_on: the arms of which the bill depends on it: any, api (both),
     self_hosted, proprietary_api or hosted_open; "" for the path of a price or volume.
     """
 
@@ -237,7 +240,7 @@ def _labels() -> Mapping[str, Mapping[str, str]]:
 
 
 def named(name: str, text: str) -> str:
-    """A cell's text with the names of the code in it put in words.
+    """A cell's text with the code names in it replaced by their labels.
 
     >>> named("rule", "always_now"), named("changes", "spare 0 to 1"), named("route", "spare")
     ('move now', 'spare replicas 0 to 1', 'spare')
@@ -247,7 +250,7 @@ def named(name: str, text: str) -> str:
     if name == "input":
         return inputs()[text].label if text in inputs() else text
     labels = _labels().get(name)
-    return _pattern(name).sub(lambda found: labels[found[0]], text) if labels else text
+    return _pattern(name).sub(lambda match: labels[match[0]], text) if labels else text
 
 
 @cache
@@ -259,29 +262,29 @@ def _pattern(name: str) -> re.Pattern[str]:
 # ---- on a page ----------------------------------------------------------------------------------
 
 
-def shown(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+def page_table(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     """What a page shows of a table: the columns that it shows, or all; shares in per cent."""
-    described = {key: column(key, name) for key in tables()[name].shown or map(str, frame.columns)}
+    columns = {key: column(key, name) for key in tables()[name].shown or map(str, frame.columns)}
     cells = {
-        key: frame[key].map(_SHOWN[kind]) if kind in _SHOWN else frame[key]
-        for key, of in described.items()
-        for kind in [of.type.removesuffix("?") if of else ""]
+        key: frame[key].map(_WRITERS[kind]) if kind in _WRITERS else frame[key]
+        for key, entry in columns.items()
+        for kind in [entry.type.removesuffix("?") if entry else ""]
     }
     return pd.DataFrame(cells)
 
 
-_SHOWN = {
+_WRITERS = {
     "share": lambda x: None if io.missing(x) else share(x),
     "reach": lambda x: never_or(None if io.missing(x) else x, count),
 }
-"""How a page writes the cells of a column of that type."""
+"""Column type -> how a page writes its cells."""
 
 
 def table_html(frame: pd.DataFrame, caption: str, table: str = "") -> str:
     """A table as plain HTML: escaped, figures to the right, the first column heading each row.
 
-    Columns and cells that bear names of the code are put in words, those of a result table in its
-    own; what is `Markup` is HTML already. Numbers are shown to four digits, with every digit left
+    Code names in headings and cells become labels, those of the result table `table`; `Markup` is
+    HTML already. Numbers are shown to four digits, with every digit left
     of the point; a missing one as a dash. Text that reads as a figure ("USD 1.2M", "83 %",
     "never") is set like one.
 
@@ -301,15 +304,15 @@ def table_html(frame: pd.DataFrame, caption: str, table: str = "") -> str:
         f'<th scope="col"{_class(right)}>{_escaped(heading(str(name), table))}</th>'
         for name, right in zip(frame.columns, numeric, strict=True)
     )
-    worded = [
-        [_worded(str(name), cell) for cell in frame.iloc[:, i]]
+    labelled = [
+        [_labelled(str(name), cell) for cell in frame.iloc[:, i]]
         for i, name in enumerate(frame.columns)
     ]
-    rows = "\n".join(_row(row, numeric) for row in zip(*worded, strict=True))
-    label, shown = _escaped(_plain(caption)), _escaped(caption)
+    rows = "\n".join(_row(row, numeric) for row in zip(*labelled, strict=True))
+    label = _escaped(_plain(caption))
     return (
         f'<div class="table" role="region" tabindex="0" aria-label="{label}"><table>\n'
-        f"<caption>{shown}</caption>\n<thead>\n<tr>{heads}</tr>\n</thead>\n"
+        f"<caption>{_escaped(caption)}</caption>\n<thead>\n<tr>{heads}</tr>\n</thead>\n"
         f"<tbody>\n{rows}\n</tbody>\n</table></div>"
     )
 
@@ -329,17 +332,17 @@ def _plain(cell: str) -> str:
     return cell.striptags() if isinstance(cell, Markup) else cell
 
 
-def _worded(column: str, cell: Any) -> Any:
+def _labelled(column: str, cell: Any) -> Any:
     return named(column, cell) if isinstance(cell, str) and not isinstance(cell, Markup) else cell
 
 
 def _row(cells: tuple[Any, ...], numeric: list[bool]) -> str:
     # short text stays on one line: "USD 2.29" is one thing
     texts = [cell if isinstance(cell, Markup) else _cell(cell) for cell in cells]
-    kept = [text if len(text) > 12 else text.replace(" ", "\u00a0") for text in texts]
-    shown = [_escaped(text) for text in kept]
-    head = f'<th scope="row"{_class(numeric[0])}>{shown[0]}</th>' if shown else ""
-    rest = zip(shown[1:], numeric[1:], strict=True)
+    texts = [text if len(text) > 12 else text.replace(" ", "\u00a0") for text in texts]
+    texts = [_escaped(text) for text in texts]
+    head = f'<th scope="row"{_class(numeric[0])}>{texts[0]}</th>' if texts else ""
+    rest = zip(texts[1:], numeric[1:], strict=True)
     return f"<tr>{head}{''.join(f'<td{_class(n)}>{text}</td>' for text, n in rest)}</tr>"
 
 

@@ -17,7 +17,7 @@ from llmstudy.decide.dates import move_dates
 from llmstudy.evidence.case import open_case, rows_of
 from llmstudy.io import plain
 from llmstudy.simulate.futures import futures_of_routes, portfolio_saving
-from llmstudy.simulate.inputs import futures_of, market, pair_inputs
+from llmstudy.simulate.inputs import draws_with_paths, market, pair_inputs
 from llmstudy.study import bundled_figures, load
 from llmstudy.units import month_start, months_until
 
@@ -127,7 +127,7 @@ def test_a_move_after_the_horizon_costs_and_saves_nothing(case, offers):
 @pytest.mark.parametrize("route", [HOSTED, OWN])
 def test_the_model_of_the_sensitivity_begins_on_the_same_day(case, offers, route, start, canary):
     study, at = case.study, replace(offers, starts={("extraction", route): (start, canary)})
-    d = futures_of(study, "extraction", pair_inputs(study, at, "extraction", route))
+    d = draws_with_paths(study, "extraction", pair_inputs(study, at, "extraction", route))
     current, offer = (at.offer("extraction", r) for r in ("openai-gpt-4o", route))
     wanted = simulate.move_saving_usd(current, offer, d, study.months)
     assert portfolio_saving(study, at, {"extraction": route}) == pytest.approx(wanted)

@@ -135,7 +135,7 @@ def test_every_flip_is_asked_of_the_best_move_and_the_best_self_hosted_one(defau
 def test_the_cost_of_changing_api_is_one_figure_whether_chosen_or_forced(priced):
     study, offers = priced
     found = pair_inputs(study, offers, "support-chat", LUNA)
-    assert drivers._same(found) == {"migration_proprietary_api": "moving_cost"}
+    assert drivers._aliases(found) == {"migration_proprietary_api": "moving_cost"}
     assert found["moving_cost"][1] == found["migration_proprietary_api"][1]
     inputs = drivers._ranked(study, offers, "support-chat", LUNA).inputs["input"].tolist()
     assert "moving_cost" in inputs
@@ -145,10 +145,10 @@ def test_the_cost_of_changing_api_is_one_figure_whether_chosen_or_forced(priced)
 def test_two_figures_that_only_look_alike_stay_two(priced):
     study, offers = priced
     found = pair_inputs(study, offers, "support-chat", FLEET)
-    assert drivers._same(found) == {}
+    assert drivers._aliases(found) == {}
     one = replace(found["fte"][1], name="")
     alike = {"a": ("x.a", one), "b": ("x.b", one), "c": ("x.a", one)}
-    assert drivers._same(alike) == {"c": "a"}
+    assert drivers._aliases(alike) == {"c": "a"}
 
 
 def test_inputs_that_are_one_figure_move_together(priced, monkeypatch):

@@ -11,7 +11,7 @@ from llmstudy.chapters.hosting import hosting_tables
 from llmstudy.evidence.case import open_case
 from llmstudy.io import plain
 from llmstudy.simulate.futures import futures_of_moves, futures_of_routes, portfolio_saving
-from llmstudy.simulate.inputs import futures_of, market, pair_inputs, staff_draws
+from llmstudy.simulate.inputs import draws_with_paths, market, pair_inputs, staff_draws
 from llmstudy.study import load
 
 OWN, HOSTED = "h200-llama-3.1-70b", "novita-llama-3.1-70b"
@@ -43,7 +43,7 @@ def test_with_no_path_a_move_saves_what_the_model_of_the_sensitivity_says(priced
         update={"price_paths": calm, "workloads": {**study.workloads, "extraction": quiet}}
     )
     found = portfolio_saving(study, offers, {"extraction": route})
-    drawn = futures_of(study, "extraction", pair_inputs(study, offers, "extraction", route))
+    drawn = draws_with_paths(study, "extraction", pair_inputs(study, offers, "extraction", route))
     d = {name: x for name, x in drawn.items() if not name.startswith(simulate.PATH)}
     current, offer = (offers.offer("extraction", r) for r in ("openai-gpt-4o", route))
     assert found == pytest.approx(simulate.move_saving_usd(current, offer, d, study.months))
@@ -208,7 +208,7 @@ def test_a_fleet_that_is_owned_never_shrinks_and_no_market_moves_its_price(price
 
 
 def draws(study, offers, n):
-    return futures_of(study, "extraction", pair_inputs(study, offers, "extraction", OWN), n)
+    return draws_with_paths(study, "extraction", pair_inputs(study, offers, "extraction", OWN), n)
 
 
 def test_who_leaves_owned_cards_carries_their_capital_to_the_end_of_their_life(priced):
@@ -221,7 +221,7 @@ def test_who_leaves_owned_cards_carries_their_capital_to_the_end_of_their_life(p
     assert held.usd == pytest.approx(capital)
     assert held.unused_usd(6) == pytest.approx(42 * capital[:, 6])
     assert (held.on_demand() == 0).all()
-    assert (held.beside(7) == 0).all()
+    assert (held.late_start_usd(7) == 0).all()
 
 
 def test_rented_and_owned_fleets_keep_their_own_terms_when_they_move_together(priced):
