@@ -2,8 +2,8 @@
 
 The controls are those of MEMO S10, the limits those on the rate of requests and tokens.
 
-A limit excludes no route: providers raise it on request. One that a study does not state is said
-not to be known, and never passes for one that holds.
+A limit excludes no route: providers raise it on request. One that a study does not state is
+labelled so, and never counts as one that holds.
 """
 
 from collections.abc import Mapping

@@ -155,7 +155,7 @@ def _first_tokens(routes: pd.DataFrame, serving: Mapping[str, str], verdict: str
 
 
 def _quality_of(routes: pd.DataFrame, name: str, route: str) -> str:
-    """What is known of a move's quality: inferior, proven, or else unproven.
+    """Quality of a move: inferior, proven, or else unproven.
 
     What holds the margin on evidence below the grade that the study asks for is unproven too.
     """
@@ -172,7 +172,7 @@ def _phases(
 
     Evaluation costs its figure times the share of workloads that are undecided, or their golden
     items where those cost more; migration what the moves of this verdict cost. tables: saving and
-    at_stake. `note` says where a cost was held down, and by what.
+    at_stake. `note` says where a cost was capped, and by what.
     """
     moves = [name for name, v in verdicts.items() if v.decision == "move"]
     open_ = [name for name, v in verdicts.items() if v.decision == "undecided"]

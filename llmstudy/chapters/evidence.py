@@ -1,4 +1,4 @@
-"""Chapter 01: what is known, how well, and what is still open."""
+"""Chapter 01: the traffic, the log, the figures with their grades, and the open questions."""
 
 from dataclasses import asdict
 

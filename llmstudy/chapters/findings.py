@@ -53,7 +53,7 @@ def controls(results: Results) -> str:
 
 
 def latency(results: Results) -> str:
-    """Which targets are known to be met."""
+    """How many first-token targets are met, missed, or open."""
     rows = results["latency"]
     tally = {v: sum(row["verdict"] == v for row in rows) for v in ("meets", "misses", "undecided")}
     straddling = sum(row["verdict"] == "undecided" and row["grade"] == "measured" for row in rows)
@@ -228,30 +228,30 @@ def _rule(row: Mapping[str, Any]) -> str:
     return f"the {row['advisor']}'s rule on {named('rule', row['rule'])}"
 
 
-_UNSEEN = {
+_BLIND_POLICIES = {
     "commit now": "Committing now",
     "never": "Never moving",
     "best month set in advance": "Moving in the best month set in advance",
 }
-"""The policies that watch nothing: what waiting and watching is worth is told against the best."""
+"""The policies that watch nothing; the best of them is the baseline of waiting and watching."""
 
 
 def waiting(results: Results) -> str:
     """What waiting and watching saves against the best that can be done without.
 
     Each saving against committing now has its interval; that of the difference of two of them is
-    taken at its widest, so that a gain is told only where no pairing of the ends could undo it.
+    taken at its widest, so that a gain is stated only where no pairing of the ends could undo it.
     """
     rows = [row for row in results["waiting"] if row["buyer"] == "named_model"]
     if not rows:
         return "There is no commitment to wait with"
-    base = min((row for row in rows if row["policy"] in _UNSEEN), key=_mean_cost)
-    watching = [row for row in rows if row["policy"] not in (*_UNSEEN, "hindsight")]
+    base = min((row for row in rows if row["policy"] in _BLIND_POLICIES), key=_mean_cost)
+    watching = [row for row in rows if row["policy"] not in (*_BLIND_POLICIES, "hindsight")]
     cost, months = usd(base["mean_cost_usd"]), results["timing"]["months"]
-    sentence = f"{_UNSEEN[base['policy']]} costs {cost} over {months} months"
+    sentence = f"{_BLIND_POLICIES[base['policy']]} costs {cost} over {months} months"
     sure = [row for row in watching if row["saving_low_usd"] > base["saving_high_usd"]]
     if not sure:
-        return f"{sentence}; waiting and watching is worth nothing that can be told"
+        return f"{sentence}; no saving from waiting and watching can be shown"
     best = min(sure, key=_mean_cost)
     more = usd(base["mean_cost_usd"] - best["mean_cost_usd"])
     return f"{sentence}; waiting and watching ({best['policy']}) saves another {more}"
@@ -344,7 +344,7 @@ def first_moves(results: Results) -> str:
     first = (
         f"{opening(listed(moves))} should move first"
         if moves
-        else "No workload is sensitive, or simple and much asked, so that none should move first"
+        else "No workload is sensitive, or simple and frequent, so that none should move first"
     )
     return f"{first}; {listed(stays)} should stay" if stays else first
 
@@ -440,7 +440,7 @@ def team(results: Results) -> str:
     """Whether the team for a fleet is there, and what it would cost and take."""
     gate = results["team"]
     if not gate["asked_by"]:
-        return "No workload has a self-hosted route, so that no team is asked for"
+        return "No workload has a self-hosted route, so that no team is needed"
     usd_year = span(gate["heads_usd_year"]["low"], gate["heads_usd_year"]["high"], usd)
     sentence = f"The team for a fleet is {gate['sentence']}; a full one costs {usd_year} a year"
     if gate["verdict"] == "ready":

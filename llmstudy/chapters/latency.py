@@ -175,7 +175,7 @@ def _adds_reasoning(case: Case, name: str, route: str) -> bool:
 
 @dataclass(frozen=True)
 class _P95:
-    """A p95 in seconds with its range, what it says of the target, and whence it comes."""
+    """A p95 in seconds with its range, its verdict on the target, its grade and source."""
 
     value: float | None
     low: float | None

@@ -38,7 +38,7 @@ MTTR_S = 3600.0
 """Until a failed replica serves again, its boot included. Assumed."""
 
 SUSTAINED_SIZES = (1, 4)
-"""Fleets of which it is said how full they may be, whatever the study needs: volumes grow."""
+"""Fleet sizes whose sustainable utilisation is always reported: volumes grow."""
 
 SPLIT_SIZES = 6
 """Fleets of the base-load split at most; beyond, sizes at even steps."""
@@ -153,10 +153,10 @@ def _service(workload: Workload, spec: SelfHostedRoute, point: Capacity) -> sizi
 
 
 def sustained_utilisation(case: Case, name: str, spec: SelfHostedRoute, point: Capacity) -> Figure:
-    """How full a fleet may be in its busiest hour, by replay: what the bills are reckoned with.
+    """Highest utilisation of a fleet's busiest hour within the SLO, by replay; the bills use it.
 
     The value is that of the fleet which today's peak needs; the range spans fleets of the sizes
-    looked at, since a small one sustains less, and the P10 to P90 of measured over predicted TTFT.
+    replayed, since a small one sustains less, and the P10 to P90 of measured over predicted TTFT.
     Where the study sets a limit of its own, no value lies above it.
     Raises: CannotServe where no load is within the SLO.
     """
@@ -328,7 +328,7 @@ def _base_load(
 
 
 def _notes(case: Case, name: str, candidate: _Candidate, hours: int) -> list[str]:
-    """What a reader must know of the figures."""
+    """Notes on arrivals, batch limit, hours replayed and prices."""
     bursts = candidate.traffic.burstiness
     whence = (
         "the log's own week"

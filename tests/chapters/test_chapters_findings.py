@@ -130,8 +130,8 @@ def test_waiting_is_held_against_the_best_that_watches_nothing():
 def test_a_gain_that_its_intervals_could_undo_is_not_told(never_usd):
     said = waiting_said(NOW, HINDSIGHT, WAIT, waited("never", never_usd))
     assert said == (
-        f"Never moving costs {usd(never_usd)} over 36 months; waiting and watching is worth "
-        "nothing that can be told"
+        f"Never moving costs {usd(never_usd)} over 36 months; no saving from waiting and watching "
+        "can be shown"
     )
 
 
