@@ -143,7 +143,7 @@ def test_a_wait_that_is_surely_cheaper_is_told_though_another_may_save_more():
 
 def test_what_another_buyer_would_do_is_not_told():
     other = waited("optimal stopping", 1e5, buyer="same_quality")
-    assert waiting_said(NOW, HINDSIGHT, other, waited("never", 3e6)).endswith("can be told")
+    assert waiting_said(NOW, HINDSIGHT, other, waited("never", 3e6)).endswith("can be shown")
     assert waiting_said(other) == "There is no commitment to wait with"
 
 
