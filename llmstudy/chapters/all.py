@@ -22,16 +22,16 @@ def chapter_results(case: Case) -> dict[str, dict[str, Any]]:
     A test holds it to what the notebooks write. What a chapter only shows (our own GPU runs) is
     left out. Raises: ValueError if the study's evidence cannot be used.
     """
-    found: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {}
 
     def write(name: str, tables: Mapping[str, Any]) -> None:
-        found[name] = io.plain(tables)
+        results[name] = io.plain(tables)
 
     write("01_evidence", evidence_tables(case))
-    found |= measured(case)
-    write("06_crossover", crossover_tables(case, found))
-    write("07_triggers_and_routing", decision_tables(case, found))
-    return found
+    results |= measured(case)
+    write("06_crossover", crossover_tables(case, results))
+    write("07_triggers_and_routing", decision_tables(case, results))
+    return results
 
 
 def measured(case: Case, fits: pd.DataFrame | None = None) -> dict[str, dict[str, Any]]:

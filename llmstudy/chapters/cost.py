@@ -2,8 +2,8 @@
 
 The controls are those of MEMO S10, the limits those on the rate of requests and tokens.
 
-A limit excludes no route: providers raise it on request. One that a study does not state is said
-not to be known, and never passes for one that holds.
+A limit excludes no route: providers raise it on request. One that a study does not state is
+labelled so, and never counts as one that holds.
 """
 
 from collections.abc import Mapping
@@ -60,12 +60,12 @@ def cost_tables(case: Case) -> Tables:
                 }
                 for day, factor in steps
             ]
-    kept = {
+    offer_rows = {
         name: {route: asdict(offer) for route, offer in of_name.items()}
         for name, of_name in offers.items()
     }
     return {
-        "offers": kept,
+        "offers": offer_rows,
         "bills": pd.DataFrame(bills),
         "output_tokens": output_token_rows(study),
         "scheduled": scheduled,
@@ -149,8 +149,8 @@ def cost_controls(case: Case, offers: Mapping[str, Mapping[str, TokenPrice]]) ->
         parts.append(rows.assign(workload=name, route=route))
     if not parts:
         return pd.DataFrame()
-    found = pd.concat(parts, ignore_index=True)
-    return found[["workload", "route", *found.columns.drop(["workload", "route"])]]
+    table = pd.concat(parts, ignore_index=True)
+    return table[["workload", "route", *table.columns.drop(["workload", "route"])]]
 
 
 def _use(case: Case, name: str) -> Use:
@@ -188,13 +188,13 @@ def rate_limit_rows(case: Case) -> list[dict[str, Any]]:
         return []
     return [
         row
-        for name, known in contenders(case.study).items()
-        for route in known
-        for row in _rows(case, name, route)
+        for name, served in contenders(case.study).items()
+        for route in served
+        for row in _limit_rows(case, name, route)
     ]
 
 
-def _rows(case: Case, name: str, route: str) -> list[dict[str, Any]]:
+def _limit_rows(case: Case, name: str, route: str) -> list[dict[str, Any]]:
     study, spec = case.study, case.study.routes[route]
     if not isinstance(spec, ApiRoute):
         return []
@@ -211,14 +211,14 @@ def _rows(case: Case, name: str, route: str) -> list[dict[str, Any]]:
     for counted, limit in stated.items():
         if limit is None:
             continue
-        asked = sum(_busiest(case, each, route, counted) for each in (name, *beside))
-        assert isinstance(asked, np.ndarray)
-        months = simulate.band(rate_limits.reached_from(asked, limit.value))
+        demand = sum(_busiest(case, each, route, counted) for each in (name, *beside))
+        assert isinstance(demand, np.ndarray)
+        months = simulate.band(rate_limits.reached_from(demand, limit.value))
         rows.append(
             about
             | {"counted": counted, "per_minute": limit.value}
-            | {f"busiest_{end}": x for end, x in spread(asked[:, 0]).items()}
-            | {"p_reached_today": float((asked[:, 0] >= limit.value).mean())}
+            | {f"busiest_{end}": x for end, x in spread(demand[:, 0]).items()}
+            | {"p_reached_today": float((demand[:, 0] >= limit.value).mean())}
             | dict(zip(_keys("from_month"), months, strict=True))
             | {"beside": ", ".join(beside)}
         )

@@ -35,7 +35,7 @@ def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tab
     open_ = [name for name, v in verdicts.items() if v.decision == "undecided"]
     offers = market(results["02_cost"], results["05_self_hosting"], results["04_quality"])
     watched = trigger_rows(case, results)
-    found = {
+    tables = {
         "routes": routes,
         **criteria_tables(case, results, routes),
         "triggers": watched,
@@ -50,17 +50,17 @@ def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tab
         **timing_tables(study, offers, results, watched),
         "log_backtest": log_backtest(case, results),
     }
-    found["phases"] = _phases(study, results, verdicts, found)
-    found |= plan_tables(case, results, found)
-    found |= matrix_tables(Grounds(case, results, found))
-    return found | panel_tables(case, results, found)
+    tables["phases"] = _phases(study, results, verdicts, tables)
+    tables |= plan_tables(case, results, tables)
+    tables |= matrix_tables(Grounds(case, results, tables))
+    return tables | panel_tables(case, results, tables)
 
 
-def _with_intake(study: Study, name: str, found: Verdict) -> dict[str, Any]:
+def _with_intake(study: Study, name: str, verdict: Verdict) -> dict[str, Any]:
     """A verdict as data, with the workload's unanswered questions ahead of what to collect."""
     at = f"workloads.{name}."
     open_ = [p.removeprefix(at).split(".")[-1] for p in study.unknown() if p.startswith(at)]
-    row = found.row()
+    row = verdict.row()
     if open_:
         ask = f"answer: {', '.join(question.replace('_', ' ') for question in open_)}"
         intake = Collect("intake", len(open_), None, ask)
@@ -71,8 +71,8 @@ def _with_intake(study: Study, name: str, found: Verdict) -> dict[str, Any]:
 def _with_limits(results: Results, name: str, row: dict[str, Any]) -> dict[str, Any]:
     """A verdict as data, with the rate limit to ask for on the routes that it names."""
     tiers = higher_tiers(results["02_cost"]["rate_limits"], name, [row["route"], row["target"]])
-    asked, reasons = ([asdict(found[i]) for found in tiers] for i in (0, 1))
-    return row | {"collect": [*row["collect"], *asked], "reasons": [*row["reasons"], *reasons]}
+    collect, reasons = ([asdict(tier[i]) for tier in tiers] for i in (0, 1))
+    return row | {"collect": [*row["collect"], *collect], "reasons": [*row["reasons"], *reasons]}
 
 
 def _amounts(
@@ -155,7 +155,7 @@ def _first_tokens(routes: pd.DataFrame, serving: Mapping[str, str], verdict: str
 
 
 def _quality_of(routes: pd.DataFrame, name: str, route: str) -> str:
-    """What is known of a move's quality: inferior, proven, or else unproven.
+    """Quality of a move: inferior, proven, or else unproven.
 
     What holds the margin on evidence below the grade that the study asks for is unproven too.
     """
@@ -166,13 +166,13 @@ def _quality_of(routes: pd.DataFrame, name: str, route: str) -> str:
 
 
 def _phases(
-    study: Study, results: Results, verdicts: Mapping[str, Verdict], found: Tables
+    study: Study, results: Results, verdicts: Mapping[str, Verdict], tables: Tables
 ) -> pd.DataFrame:
     """The plan with its costs, which never exceed what they could release.
 
     Evaluation costs its figure times the share of workloads that are undecided, or their golden
-    items where those cost more; migration what the moves of this verdict cost. found: saving and
-    at_stake. `note` says where a cost was held down, and by what.
+    items where those cost more; migration what the moves of this verdict cost. tables: saving and
+    at_stake. `note` says where a cost was capped, and by what.
     """
     moves = [name for name, v in verdicts.items() if v.decision == "move"]
     open_ = [name for name, v in verdicts.items() if v.decision == "undecided"]
@@ -189,7 +189,9 @@ def _phases(
         evaluation * len(open_) / len(study.workloads), labels, key=lambda ends: ends[0]
     )
     migration = _ends([study.moving[cast(ArmName, verdicts[name].arm)].cost for name in moves])
-    costs, notes = held_down(np.stack([foundation, evaluation, migration]), study, results, found)
+    costs, notes = capped_costs(
+        np.stack([foundation, evaluation, migration]), study, results, tables
+    )
     if not open_:
         notes[1] = "nothing to evaluate until a trigger fires"
     plan[["cost_usd", "cost_low_usd", "cost_high_usd"]] = costs
@@ -202,8 +204,8 @@ def _ends(figures: Sequence[Figure]) -> FloatArray:
     return np.sum(each, axis=0) if each else np.zeros(3)
 
 
-def held_down(
-    costs: FloatArray, study: Study, results: Results, found: Tables
+def capped_costs(
+    costs: FloatArray, study: Study, results: Results, tables: Tables
 ) -> tuple[FloatArray, list[str | None]]:
     """The costs of the phases, those before a move no higher than they are worth, with the reason.
 
@@ -213,15 +215,15 @@ def held_down(
     month = results["06_crossover"]["month_usd"]
     billed = month["today_by_workload"].keys() >= study.workloads.keys()
     bills = month["horizon"]["p50"] if billed else np.inf
-    amounts = [found[key]["p90"] for key in ("saving", "at_stake") if found[key] is not None]
+    amounts = [tables[key]["p90"] for key in ("saving", "at_stake") if tables[key] is not None]
     worth = sum(max(usd_, 0.0) for usd_ in amounts)
     notes: list[str | None] = [None] * len(costs)
-    for i, asked in enumerate(costs[:2].copy()):
+    for i, cost in enumerate(costs[:2].copy()):
         left = worth - costs[:i, 0].sum() if worth else np.inf
-        if asked[0] > bills:
+        if cost[0] > bills:
             costs[i] = 0.0
-            notes[i] = f"not worth {usd(asked[0])}: all bills of the horizon are {usd(bills)}"
-        elif asked[2] > left:
-            costs[i] = np.minimum(asked, max(left, 0.0))
+            notes[i] = f"not worth {usd(cost[0])}: all bills of the horizon are {usd(bills)}"
+        elif cost[2] > left:
+            costs[i] = np.minimum(cost, max(left, 0.0))
             notes[i] = f"held to what may be gained: {usd(worth)} at P90"
     return costs, notes

@@ -1,4 +1,4 @@
-"""Chapter 01: what is known, how well, and what is still open."""
+"""Chapter 01: the traffic, the log, the figures with their grades, and the open questions."""
 
 from dataclasses import asdict
 
@@ -18,7 +18,7 @@ def evidence_tables(case: Case) -> Tables:
     the study as it is assessed, each figure in full and the log's own in place: a later run is
     compared with it.
     """
-    study, found = case.study, case.traffic
+    study, traffic = case.study, case.traffic
     rows = []
     for name, workload in study.workloads.items():
         intake = workload.intake
@@ -32,11 +32,11 @@ def evidence_tables(case: Case) -> Tables:
                 "peak_to_mean": intake.peak_to_mean.value,
                 "volume_grade": intake.requests.grade,
                 "tokens_grade": intake.input_tokens.grade,
-                "requests_seen": len(found.of(name)),
+                "requests_seen": len(traffic.of(name)),
                 "traffic": case.grade_of(name),
             }
         )
-    quarantine = pd.DataFrame(found.quarantined, columns=["row", "reason"])  # empty without a log
+    quarantine = pd.DataFrame(traffic.quarantined, columns=["row", "reason"])  # empty without a log
     pairs = ((name, route) for name, routes in contenders(study).items() for route in routes)
     every = dict(output_ratio(study, *pair) for pair in pairs)
     ratios = {path: figure for path, figure in every.items() if figure.uncertain}
@@ -44,15 +44,15 @@ def evidence_tables(case: Case) -> Tables:
     return {
         "workloads": pd.DataFrame(rows),
         "log": {
-            "rows_read": found.rows_read,
-            "rows_accepted": found.rows_read - len(found.quarantined),
-            "rows_quarantined": len(found.quarantined),
-            "rows_lost": found.rows_lost,
+            "rows_read": traffic.rows_read,
+            "rows_accepted": traffic.rows_read - len(traffic.quarantined),
+            "rows_quarantined": len(traffic.quarantined),
+            "rows_lost": traffic.rows_lost,
             "reasons": {str(k): int(n) for k, n in quarantine["reason"].value_counts().items()},
         },
         "quarantine": quarantine,
-        "set_aside": list(found.set_aside),
-        "warnings": list(found.warnings),
+        "set_aside": list(traffic.set_aside),
+        "warnings": list(traffic.warnings),
         "unknown": study.unknown(),
         "findings": [asdict(finding) for finding in findings.findings_of(study)],
         "figures": findings.ledger(figures),

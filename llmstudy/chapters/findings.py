@@ -13,23 +13,23 @@ from llmstudy.text import count, listed, opening, share, span, usd
 Results = Mapping[str, Any]
 
 
-def evidence(found: Results) -> str:
+def evidence(results: Results) -> str:
     """How much of the study is measured."""
-    rows = found["workloads"]
+    rows = results["workloads"]
     measured = [row["workload"] for row in rows if row["traffic"] == "measured"]
     if not measured:
         return (
             f"None of {len(rows)} workloads has a log yet; "
             "requests are simulated from published figures"
         )
-    log = found["log"]
-    kept = f"{count(log['rows_accepted'])} of {count(log['rows_read'])} rows were usable"
-    return f"{listed(measured)} {'has' if len(measured) == 1 else 'have'} a log: {kept}"
+    log = results["log"]
+    usable = f"{count(log['rows_accepted'])} of {count(log['rows_read'])} rows were usable"
+    return f"{listed(measured)} {'has' if len(measured) == 1 else 'have'} a log: {usable}"
 
 
-def cost(found: Results) -> str:
+def cost(results: Results) -> str:
     """Where today's money goes."""
-    now = [row for row in found["bills"] if row["current"]]
+    now = [row for row in results["bills"] if row["current"]]
     total = sum(row["month_usd"] for row in now)
     if not now:
         return "No workload runs on a route that bills by the token"
@@ -38,10 +38,10 @@ def cost(found: Results) -> str:
     return f"Token bills come to {usd(total)} a month; {most['workload']} is {part} of it"
 
 
-def controls(found: Results) -> str:
+def controls(results: Results) -> str:
     """Which control of today's bill saves most."""
-    known = [row for row in found["controls"] if row["saving_usd"] is not None]
-    spared = [row for row in known if row["control"] != "cap on loops"]
+    priced = [row for row in results["controls"] if row["saving_usd"] is not None]
+    spared = [row for row in priced if row["control"] != "cap on loops"]
     if not spared or max(row["saving_usd"] for row in spared) <= 0:
         return "No control would lower today's token bills"
     best = max(spared, key=lambda row: row["saving_usd"])
@@ -52,25 +52,25 @@ def controls(found: Results) -> str:
     )
 
 
-def latency(found: Results) -> str:
-    """Which targets are known to be met."""
-    rows = found["latency"]
+def latency(results: Results) -> str:
+    """How many first-token targets are met, missed, or open."""
+    rows = results["latency"]
     tally = {v: sum(row["verdict"] == v for row in rows) for v in ("meets", "misses", "undecided")}
-    seen = sum(row["verdict"] == "undecided" and row["grade"] == "measured" for row in rows)
-    open_ = f", {seen} are measured and undecided" if seen else ""
+    straddling = sum(row["verdict"] == "undecided" and row["grade"] == "measured" for row in rows)
+    open_ = f", {straddling} are measured and undecided" if straddling else ""
     return (
         f"Of {len(rows)} pairs of workload and route {tally['meets']} meet the first-token target, "
-        f"{tally['misses']} miss it{open_} and {tally['undecided'] - seen} are not measured"
+        f"{tally['misses']} miss it{open_} and {tally['undecided'] - straddling} are not measured"
     )
 
 
-def probes(found: Results) -> str:
+def probes(results: Results) -> str:
     """Which routes were probed, and what their runs are too short for."""
-    rows = found["probes"]
+    rows = results["probes"]
     if not rows:
         return "No route of this study has been probed."
     runs, requests = (sum(row[key] for row in rows) for key in ("runs", "requests"))
-    said = (
+    sentence = (
         f"Probed: {listed([row['route'] for row in rows])}, with {count(requests)} requests in "
         f"{count(runs)} {'run' if runs == 1 else 'runs'}, each found valid by its audit."
     )
@@ -82,13 +82,13 @@ def probes(found: Results) -> str:
         if row["closed_loop"]
     ]
     other = [f"{row['not_comparable']}." for row in rows if row["not_comparable"]]
-    return " ".join([said, *other, *closed, *map(_undersized, found["undersized"])])
+    return " ".join([sentence, *other, *closed, *map(_undersized, results["undersized"])])
 
 
 def measured_requests(samples: pd.DataFrame) -> str:
     """How many requests were measured, or what is missing.
 
-    samples: as `assess.latency.measured_requests`.
+    samples: as `chapters.latency.measured_requests`.
     """
     if samples.empty:
         least = count(percentile_minimum_n(PERCENTILES["p95"]))
@@ -123,42 +123,41 @@ def _undersized(row: Mapping[str, Any]) -> str:
     )
 
 
-def quality(found: Results) -> str:
+def quality(results: Results) -> str:
     """How many candidates are good enough."""
     # routes of a workload that rest on the same items are one comparison
-    rows = {(row["workload"], row["source"], row["n"]): row for row in found["quality"]}
+    rows = {(row["workload"], row["source"], row["n"]): row for row in results["quality"]}
     scored = [row["verdict"] for row in rows.values() if row["verdict"] != "none"]
     if not scored:
         return "No candidate has been scored against today's route"
-    held, waiting = scored.count("non-inferior"), len(rows) - len(scored)
-    said = (
-        f"{held} of {len(scored)} scored comparisons {'holds' if held == 1 else 'hold'} the margin"
-    )
+    passed, waiting = scored.count("non-inferior"), len(rows) - len(scored)
+    hold = "holds" if passed == 1 else "hold"
+    sentence = f"{passed} of {len(scored)} scored comparisons {hold} the margin"
     far = sum(row["closeness"] == "far" for row in rows.values())
     aside = f"; {far} rest{'s' if far == 1 else ''} on a benchmark far from the task"
     more = f"; {waiting} more {'waits' if waiting == 1 else 'wait'} for paired items"
-    return said + (aside if far else "") + (more if waiting else "")
+    return sentence + (aside if far else "") + (more if waiting else "")
 
 
-def hosting(found: Results) -> str:
+def hosting(results: Results) -> str:
     """How busy the fleets would be."""
-    fleets = found["fleets"]
+    fleets = results["fleets"]
     if not fleets:
         return "No self-hosted route can serve any of the workloads"
     least, most = (pick(row["utilisation"] for row in fleets) for pick in (min, max))
     return f"At today's volume a fleet would be {span(least, most, share)} busy"
 
 
-def sizing(found: Results) -> list[str]:
+def sizing(results: Results) -> list[str]:
     """What a reader must know of the replay: arrivals, limits, hours left out; and what failed."""
-    notes = [f"{r['workload']} on {r['route']}: {r['note']}" for r in found["sizing_notes"]]
-    notes += [f"{r['workload']} on {r['route']}: {r['reason']}" for r in found["unsized"]]
+    notes = [f"{r['workload']} on {r['route']}: {r['note']}" for r in results["sizing_notes"]]
+    notes += [f"{r['workload']} on {r['route']}: {r['reason']}" for r in results["unsized"]]
     return notes or ["No fleet could be replayed."]
 
 
-def own_gpu(found: Results) -> str:
+def own_gpu(results: Results) -> str:
     """What of the serving points was measured on a GPU of ours, and what was not and why."""
-    rows, now = found["own_runs"], found["own_source"] == "this run"
+    rows, now = results["own_runs"], results["own_source"] == "this run"
     if rows:
         points = count(sum(row["points"] for row in rows))
         cards, days, weights = (
@@ -166,55 +165,55 @@ def own_gpu(found: Results) -> str:
         )
         measured = f"on {cards}, {days}, with {weights} weights"
     if not rows:
-        said = (
+        sentence = (
             "The points below were published by others on real hardware; nothing in this run was "
             "measured on a GPU of ours."
         )
     elif now:
-        said = (
+        sentence = (
             f"{points} points were measured in this run {measured}. They lie in its folder probes; "
             "the curves below do not rest on them until that is put into data/probes."
         )
     else:
-        said = (
+        sentence = (
             f"{points} points were recorded by our own probe {measured}; those of a route's own "
             "model are in its curve, beside points published by others. Nothing in this run was "
             "measured on a GPU of ours."
         )
-    return " ".join([said, *(row["reason"] for row in found["own_skipped"])])
+    return " ".join([sentence, *(row["reason"] for row in results["own_skipped"])])
 
 
-def crossover(found: Results) -> str:
+def crossover(results: Results) -> str:
     """How often self-hosting never pays."""
-    own = [row for row in found["crossover"] if row["to_arm"] == "self_hosted"]
-    if not own:
+    fleets = [row for row in results["crossover"] if row["to_arm"] == "self_hosted"]
+    if not fleets:
         return "No permitted route is self-hosted, so there is no crossover to look for"
-    low, high = (pick(row["p_never"] for row in own) for pick in (min, max))
+    low, high = (pick(row["p_never"] for row in fleets) for pick in (min, max))
     return f"Self-hosting never becomes cheaper in {span(low, high, share)} of draws"
 
 
-def measure_next(found: Results) -> str:
+def measure_next(results: Results) -> str:
     """What to measure next, or that nothing is worth it."""
-    row = found["measure_next"]
+    row = results["measure_next"]
     if row is not None:
         what = f"{row['workload']}, {row['measurement']}"
         return f"Measure next: {what}, worth {usd(row['value_usd'])} for {usd(row['cost_usd'])}"
-    open_ = [row for row in found["worth"] if row["verdict"] == "undecided"]
+    open_ = [row for row in results["worth"] if row["verdict"] == "undecided"]
     if open_:
         what = f"{open_[0]['workload']}, {open_[0]['measurement']}"
         return f"Whether to measure takes more draws to tell: {what}"
-    if not found["worth"]:
+    if not results["worth"]:
         return "There is no permitted move, so there is nothing to measure for"
     return "No measurement is worth what it costs: decide on what is known"
 
 
-def rules(found: Results) -> str:
+def rules(results: Results) -> str:
     """What the rules of thumb would have cost."""
-    rows = [row for row in found["regret"] if row["buyer"] == "named_model"]
+    rows = [row for row in results["regret"] if row["buyer"] == "named_model"]
     if not rows:
-        return opening(f"{found['timing']['reason']}, so that no rule is on trial")
-    told = [row for row in rows if not row["improved"] and not row["benchmark"]]
-    best, worst = (pick(told, key=lambda row: row["regret_usd"]) for pick in (min, max))
+        return opening(f"{results['timing']['reason']}, so that no rule is on trial")
+    advisors = [row for row in rows if not row["improved"] and not row["benchmark"]]
+    best, worst = (pick(advisors, key=lambda row: row["regret_usd"]) for pick in (min, max))
     improved = next(row for row in rows if row["improved"])
     return opening(
         f"{_rule(worst)} costs {usd(worst['regret_usd'])} against hindsight, "
@@ -229,179 +228,185 @@ def _rule(row: Mapping[str, Any]) -> str:
     return f"the {row['advisor']}'s rule on {named('rule', row['rule'])}"
 
 
-_UNSEEN = {
+_BLIND_POLICIES = {
     "commit now": "Committing now",
     "never": "Never moving",
     "best month set in advance": "Moving in the best month set in advance",
 }
-"""The policies that watch nothing: what waiting and watching is worth is told against the best."""
+"""The policies that watch nothing; the best of them is the baseline of waiting and watching."""
 
 
-def waiting(found: Results) -> str:
+def waiting(results: Results) -> str:
     """What waiting and watching saves against the best that can be done without.
 
     Each saving against committing now has its interval; that of the difference of two of them is
-    taken at its widest, so that a gain is told only where no pairing of the ends could undo it.
+    taken at its widest, so that a gain is stated only where no pairing of the ends could undo it.
     """
-    rows = [row for row in found["waiting"] if row["buyer"] == "named_model"]
+    rows = [row for row in results["waiting"] if row["buyer"] == "named_model"]
     if not rows:
         return "There is no commitment to wait with"
-    base = min((row for row in rows if row["policy"] in _UNSEEN), key=_mean_cost)
-    watching = [row for row in rows if row["policy"] not in (*_UNSEEN, "hindsight")]
-    cost, months = usd(base["mean_cost_usd"]), found["timing"]["months"]
-    said = f"{_UNSEEN[base['policy']]} costs {cost} over {months} months"
+    base = min((row for row in rows if row["policy"] in _BLIND_POLICIES), key=_mean_cost)
+    watching = [row for row in rows if row["policy"] not in (*_BLIND_POLICIES, "hindsight")]
+    cost, months = usd(base["mean_cost_usd"]), results["timing"]["months"]
+    sentence = f"{_BLIND_POLICIES[base['policy']]} costs {cost} over {months} months"
     sure = [row for row in watching if row["saving_low_usd"] > base["saving_high_usd"]]
     if not sure:
-        return f"{said}; waiting and watching is worth nothing that can be told"
+        return f"{sentence}; no saving from waiting and watching can be shown"
     best = min(sure, key=_mean_cost)
     more = usd(base["mean_cost_usd"] - best["mean_cost_usd"])
-    return f"{said}; waiting and watching ({best['policy']}) saves another {more}"
+    return f"{sentence}; waiting and watching ({best['policy']}) saves another {more}"
 
 
 def _mean_cost(row: Mapping[str, Any]) -> float:
     return float(row["mean_cost_usd"])
 
 
-def triggers(found: Results) -> str:
+def triggers(results: Results) -> str:
     """What has fired."""
-    rows = found["triggers"]
+    rows = results["triggers"]
     fired = [f"{row['id']} on {row['workload']}" for row in rows if row["status"] == "fired"]
     blind = sum(row["status"] == "unknown" for row in rows)
     what = f"{listed(fired)} fired" if fired else "No trigger has fired"
     return f"{what}; {blind} of {len(rows)} cannot be judged yet"
 
 
-def verdicts(found: Results) -> str:
+def verdicts(results: Results) -> str:
     """What is to be done."""
-    decisions = [v["decision"] for v in found["verdicts"].values()]
+    decisions = [v["decision"] for v in results["verdicts"].values()]
     tally = [f"{decisions.count(d)} {d}" for d in ("move", "stay", "undecided") if d in decisions]
-    return f"{named('overall', found['overall'])}: {listed(tally)}"
+    return f"{named('overall', results['overall'])}: {listed(tally)}"
 
 
-def tradeoffs(found: Results) -> str:
+def tradeoffs(results: Results) -> str:
     """Where this study's figures and the source memo's can be compared, and where they part."""
-    told = [row for row in found["tradeoffs"] if row["agrees"] != "not comparable"]
-    if not told:
+    compared = [row for row in results["tradeoffs"] if row["agrees"] != "not comparable"]
+    if not compared:
         return "None of the memo's trade-offs can be compared with a figure of this study"
     other = [
         f"{row['title']} of {named('arm', row['arm'])} ({row['agrees']})"
-        for row in told
+        for row in compared
         if row["agrees"] != "agrees"
     ]
-    agreed = f"{len(told) - len(other)} of {len(told)} of the memo's figures for trade-offs hold"
+    agreed = (
+        f"{len(compared) - len(other)} of {len(compared)} of the memo's figures for trade-offs hold"
+    )
     return f"{agreed}; this study's differ on {listed(other)}" if other else agreed
 
 
-def intake(found: Results) -> str:
+def intake(results: Results) -> str:
     """How many of the six questions are open, and which to ask first."""
-    open_ = sorted((r for r in found["intake"] if r["unknown"]), key=lambda r: r["rank"])
+    open_ = sorted((r for r in results["intake"] if r["unknown"]), key=lambda r: r["rank"])
     if not open_:
-        return f"All {len(found['intake'])} answers that intake asks for are there"
+        return f"All {len(results['intake'])} answers that intake asks for are there"
     first = f"{open_[0]['field'].replace('_', ' ')} of {open_[0]['workload']}"
-    return f"{len(open_)} of {len(found['intake'])} intake answers are unknown; ask first: {first}"
+    return (
+        f"{len(open_)} of {len(results['intake'])} intake answers are unknown; ask first: {first}"
+    )
 
 
-def risks(found: Results) -> str:
+def risks(results: Results) -> str:
     """Which risks show already, and how many nobody watches."""
-    rows = found["risks"]
+    rows = results["risks"]
     active = [f"{row['id']} ({row['live']})" for row in rows if row["state"] == "active"]
     blind = sum(row["state"] == "no live evidence" for row in rows)
     shows = f"Active risks: {listed(active)}" if active else "No risk is active"
     return f"{shows}; {blind} of {len(rows)} have no live evidence"
 
 
-def alternatives(found: Results) -> str:
+def alternatives(results: Results) -> str:
     """Which alternatives this study's facts ask for."""
-    said = []
+    parts = []
     for verdict in ("met", "open", "not met"):
-        names = [row["alternative"] for row in found["alternatives"] if row["verdict"] == verdict]
+        names = [row["alternative"] for row in results["alternatives"] if row["verdict"] == verdict]
         if names:
-            said.append(f"{verdict} for {listed(names)}")
-    return f"The conditions for choosing it are {'; '.join(said)}"
+            parts.append(f"{verdict} for {listed(names)}")
+    return f"The conditions for choosing it are {'; '.join(parts)}"
 
 
-def plan(found: Results) -> str:
+def plan(results: Results) -> str:
     """Which phase the work is in, and what it waits for."""
-    gates = found["plan_gates"]
+    gates = results["plan_gates"]
     passed = sum(row["state"] == "passed" for row in gates)
-    said = f"{passed} of {len(gates)} gates are passed"
-    at = next((row for row in found["phases"] if row["exit_state"] != "passed"), None)
+    progress = f"{passed} of {len(gates)} gates are passed"
+    at = next((row for row in results["phases"] if row["exit_state"] != "passed"), None)
     if at is None:
-        return f"{said}, and every phase is done"
-    own = [row for row in gates if row["phase"] == at["phase"] and row["state"] != "passed"]
-    waits = list(dict.fromkeys(row["gate"] for row in own))
-    return f"{said}; phase {at['phase']} ({at['title']}) waits first for: {waits[0]}"
+        return f"{progress}, and every phase is done"
+    open_gates = [row for row in gates if row["phase"] == at["phase"] and row["state"] != "passed"]
+    waits = list(dict.fromkeys(row["gate"] for row in open_gates))
+    return f"{progress}; phase {at['phase']} ({at['title']}) waits first for: {waits[0]}"
 
 
-def first_moves(found: Results) -> str:
+def first_moves(results: Results) -> str:
     """What moves first, and what stays."""
-    rows = found["first_moves"]
+    rows = results["first_moves"]
     of = {v3: [row["workload"] for row in rows if row["v3"] == v3] for v3 in ("moves", "stays")}
     moves, stays = of["moves"], of["stays"]
     first = (
         f"{opening(listed(moves))} should move first"
         if moves
-        else "No workload is sensitive, or simple and much asked, so that none should move first"
+        else "No workload is sensitive, or simple and frequent, so that none should move first"
     )
     return f"{first}; {listed(stays)} should stay" if stays else first
 
 
-def canary(found: Results) -> str:
+def canary(results: Results) -> str:
     """How long each canary takes."""
     days: dict[str, int] = {}
-    for row in found["canary"]:
+    for row in results["canary"]:
         days[row["workload"]] = row["days_so_far"]
     if not days:
         return "Nothing moves and no candidate is favoured, so that there is no canary to plan"
-    told = [f"{count(n)} {'day' if n == 1 else 'days'} on {name}" for name, n in days.items()]
-    return f"Up to full traffic a canary takes {listed(told)}"
+    lengths = [f"{count(n)} {'day' if n == 1 else 'days'} on {name}" for name, n in days.items()]
+    return f"Up to full traffic a canary takes {listed(lengths)}"
 
 
-def panel(found: Results) -> str:
+def panel(results: Results) -> str:
     """How many lenses would move, what this memo does, and how far the advisors agree."""
-    rows, whole = found["panel"], found["agreement"][0]
+    rows, whole = results["panel"], results["agreement"][0]
     n = sum(row["decides"] == "now" for row in rows)
     memo = "leaves the API for a workload" if whole["this_memo"] == "now" else "does not yet"
-    said = f"{n or 'None'} of {len(rows)} lenses would move now, and this memo {memo}"
+    sentence = f"{n or 'None'} of {len(rows)} lenses would move now, and this memo {memo}"
     if not whole["judged"]:
-        return f"{said}; no two advisors can be compared on what is known"
-    return f"{said}; of {whole['judged']} pairs of advisors that can judge, {whole['agree']} agree"
+        return f"{sentence}; no two advisors can be compared on what is known"
+    return (
+        f"{sentence}; of {whole['judged']} pairs of advisors that can judge, {whole['agree']} agree"
+    )
 
 
-def disagreements(found: Results) -> str:
+def disagreements(results: Results) -> str:
     """Which of the advisors' disagreements this study settles."""
-    rows = found["disagreements"]
+    rows = results["disagreements"]
     open_ = [row["id"] for row in rows if not row["holds"]]
     settled = [f"{row['id']} ({row['holds']})" for row in rows if row["holds"]]
     if not settled:
         return f"None of the {len(rows)} disagreements is settled here"
-    said = f"{len(settled)} of {len(rows)} disagreements are settled here: {listed(settled)}"
-    return f"{said}; open: {listed(open_)}" if open_ else said
+    sentence = f"{len(settled)} of {len(rows)} disagreements are settled here: {listed(settled)}"
+    return f"{sentence}; open: {listed(open_)}" if open_ else sentence
 
 
-def criteria(found: Results) -> str:
+def criteria(results: Results) -> str:
     """How many scores can be given, what each arm fails, and what privacy bars."""
-    rows = found["criteria"]
-    known = [row for row in rows if row["score"] is not None]
-    failed = Counter(row["arm"] for row in known if row["score"] == 0)
+    rows = results["criteria"]
+    scored = [row for row in rows if row["score"] is not None]
+    failed = Counter(row["arm"] for row in scored if row["score"] == 0)
     barred = {(row["workload"], row["arm"]) for row in rows if row["overridden"]}
-    said = f"{len(known)} of {len(rows)} scores can be given"
+    sentence = f"{len(scored)} of {len(rows)} scores can be given"
     if barred:
-        said += f"; privacy bars {len(barred)} {'arm' if len(barred) == 1 else 'arms'}"
+        sentence += f"; privacy bars {len(barred)} {'arm' if len(barred) == 1 else 'arms'}"
     arms = [
         f"{named('arm', arm)} fails {failed[arm] or 'none'} of "
-        f"{sum(row['arm'] == arm for row in known)}"
-        for arm in dict.fromkeys(row["arm"] for row in known)
+        f"{sum(row['arm'] == arm for row in scored)}"
+        for arm in dict.fromkeys(row["arm"] for row in scored)
     ]
-    return f"{said}; {listed(arms)} outright" if arms else said
+    return f"{sentence}; {listed(arms)} outright" if arms else sentence
 
 
-def portability(found: Results) -> str:
+def portability(results: Results) -> str:
     """How free today's routes are, and how long leaving them takes."""
-    now = [row for row in found["portability"] if row["current"]]
+    now = [row for row in results["portability"] if row["current"]]
     least = min(row["score_low"] for row in now)
     most = max(row["score_high"] for row in now)
-    out = found["switching"]
+    out = results["switching"]
     days = min(row["low_days"] for row in out), max(row["high_days"] for row in out)
     week = sum(row["within_a_week"] == "yes" for row in out)
     return (
@@ -410,32 +415,35 @@ def portability(found: Results) -> str:
     )
 
 
-def contracts(found: Results) -> str:
+def contracts(results: Results) -> str:
     """Which contracts the data need, and which of those are not in force or end first."""
-    needed = [row for row in found["contracts"] if row["needed_by"]]
+    needed = [row for row in results["contracts"] if row["needed_by"]]
     if not needed:
         return "No contract is known to be needed for these data"
-    held = [row for row in needed if row["state"] == "in force"]
-    lacking = [f"{row['item']} of {row['route']} {row['state']}" for row in needed]
-    lacking = [said for said, row in zip(lacking, needed, strict=True) if row not in held]
-    said = f"{len(held)} of {len(needed)} contracts that the data need are in force"
+    in_force = [row for row in needed if row["state"] == "in force"]
+    lacking = [
+        f"{row['item']} of {row['route']} {row['state']}"
+        for row in needed
+        if row["state"] != "in force"
+    ]
+    sentence = f"{len(in_force)} of {len(needed)} contracts that the data need are in force"
     if lacking:
-        said += f"; {listed(lacking)}"
-    if held:
-        first = min(held, key=lambda row: row["days_left"])
-        said += f"; the first to end is the {first['item']} of {first['route']}"
-        said += f" in {count(first['days_left'])} days"
-    return said
+        sentence += f"; {listed(lacking)}"
+    if in_force:
+        first = min(in_force, key=lambda row: row["days_left"])
+        sentence += f"; the first to end is the {first['item']} of {first['route']}"
+        sentence += f" in {count(first['days_left'])} days"
+    return sentence
 
 
-def team(found: Results) -> str:
+def team(results: Results) -> str:
     """Whether the team for a fleet is there, and what it would cost and take."""
-    gate = found["team"]
+    gate = results["team"]
     if not gate["asked_by"]:
-        return "No workload has a self-hosted route, so that no team is asked for"
+        return "No workload has a self-hosted route, so that no team is needed"
     usd_year = span(gate["heads_usd_year"]["low"], gate["heads_usd_year"]["high"], usd)
-    said = f"The team for a fleet is {gate['sentence']}; a full one costs {usd_year} a year"
+    sentence = f"The team for a fleet is {gate['sentence']}; a full one costs {usd_year} a year"
     if gate["verdict"] == "ready":
-        return said
+        return sentence
     ramp = span(gate["ramp_months"]["low"], gate["ramp_months"]["high"], count)
-    return f"{said} and takes {ramp} months to build"
+    return f"{sentence} and takes {ramp} months to build"

@@ -53,12 +53,12 @@ def hosting_tables(case: Case, fits: pd.DataFrame | None = None) -> Tables:
             figures[f"routes.{route}.rent"] = offer.usd_per_gpu_hour
             figures[f"workloads.{name}.routes.{route}.capacity"] = offer.capacity_factor
             figures[f"workloads.{name}.routes.{route}.utilisation"] = offer.target_utilisation
-            seen = {
+            grades = {
                 "volume_grade": workload.intake.requests.grade,
                 "traffic": case.grade_of(name),
                 "week_logged": covers_week(case, name),
             }
-            fleets.append(_fleet(study, name, route, offer) | _operating_point(point) | seen)
+            fleets.append(_fleet(study, name, route, offer) | _operating_point(point) | grades)
     week = pd.concat([week_load(case, name).assign(workload=name) for name in study.workloads])
     return {
         "week": week,
@@ -172,17 +172,20 @@ def serving_curve(study: Study, fleet: Mapping[str, Any]) -> dict[str, Any]:
             "output_tokens_per_s_per_gpu": fitted.output_tokens_per_s_per_gpu(*shape, prefill_s),
         }
     )
-    own, slo_ms = (intake.input_tokens.value, intake.output_tokens.value), 1e3 * slo.tpot_p95.value
+    workload_lengths, slo_ms = (
+        (intake.input_tokens.value, intake.output_tokens.value),
+        1e3 * slo.tpot_p95.value,
+    )
     note = (
         "points: published (vLLM, aiconfigurator-core sample) · curve: fitted · "
-        f"{workload} itself, {count(own[0])} in and {count(own[1])} out: "
+        f"{workload} itself, {count(workload_lengths[0])} in and {count(workload_lengths[1])} out: "
         f"{1000 * fleet['tpot_s']:.3g} ms, target {slo_ms:g} ms"
     )
     return {
         "points": measured,
         "curve": curve,
         "lengths": lengths,
-        "slo_tpot_ms": slo_ms if lengths == own else None,
+        "slo_tpot_ms": slo_ms if lengths == workload_lengths else None,
         "chosen_concurrency": fleet["concurrency"],
         "model": spec.model.split("/")[-1],
         "gpu": spec.gpu,

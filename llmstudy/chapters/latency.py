@@ -50,24 +50,24 @@ def latency_tables(case: Case, hosting: Mapping[str, Any]) -> Tables:
         for route in routes:
             spec, probe = case.study.routes[route], case.probe_of(name, route)
             if route == workload.current_route and _logs_first_token(case, name):
-                found = _of_estimate(_logged(case, name), target_s, "request log")
+                ttft = _of_estimate(_logged(case, name), target_s, "request log")
             elif probe is not None:
-                found = _of_estimate(probe.estimate_s("ttft_ms", "p95"), target_s, "probe")
+                ttft = _of_estimate(probe.estimate_s("ttft_ms", "p95"), target_s, "probe")
                 if probe.closed_loop:
-                    found = replace(found, verdict="undecided", source="probe in closed loop")
+                    ttft = replace(ttft, verdict="undecided", source="probe in closed loop")
             elif isinstance(spec, ApiRoute):
-                found = _of_claim(spec.ttft_p95, target_s)
+                ttft = _of_claim(spec.ttft_p95, target_s)
             elif (name, route) in failed:
-                found = _Found(None, None, None, "misses", "published", "serving curve")
+                ttft = _P95(None, None, None, "misses", "published", "serving curve")
             else:
                 bound = bounds[name, route]["ttft_lower_bound_s"]
-                found = _Found(None, bound, None, "undecided", "published", "serving curve")
+                ttft = _P95(None, bound, None, "undecided", "published", "serving curve")
             place = {"workload": name, "route": route, "arm": spec.arm}
-            rows.append(place | found.row("ttft_p95_s", target_s))
+            rows.append(place | ttft.row("ttft_p95_s", target_s))
             if probe is not None:
                 limit_s = workload.slo.tpot_p95.value
-                seen = _of_estimate(probe.estimate_s("tpot_ms", "p95"), limit_s, "probe")
-                pace.append(place | seen.row("tpot_p95_s", limit_s))
+                tpot = _of_estimate(probe.estimate_s("tpot_ms", "p95"), limit_s, "probe")
+                pace.append(place | tpot.row("tpot_p95_s", limit_s))
     answers = answer_rows(case, rows, hosting)
     return {"latency": pd.DataFrame(rows), "answers": answers, "tpot": pace, **probe_tables(case)}
 
@@ -135,9 +135,9 @@ def answer_rows(
         ratio = output_tokens_ratio(case.study, workload, spec)
         pace_s, pace_source = paces.get((name, route)), "serving curve"
         probe = case.probe_of(name, route)
-        seen = probe.estimate_s("tpot_ms", "p95").estimate if probe is not None else None
-        if seen is not None and np.isfinite(seen):
-            pace_s, pace_source = seen, "probe"
+        probe_pace_s = probe.estimate_s("tpot_ms", "p95").estimate if probe is not None else None
+        if probe_pace_s is not None and np.isfinite(probe_pace_s):
+            pace_s, pace_source = probe_pace_s, "probe"
         elif pace_s is None:
             pace_s, pace_source = workload.slo.tpot_p95.value, "target"
         start_s = row["low_s"] if row["ttft_p95_s"] is None else row["ttft_p95_s"]
@@ -174,8 +174,8 @@ def _adds_reasoning(case: Case, name: str, route: str) -> bool:
 
 
 @dataclass(frozen=True)
-class _Found:
-    """A p95 in seconds with its range, what it says of the target, and whence it comes."""
+class _P95:
+    """A p95 in seconds with its range, its verdict on the target, its grade and source."""
 
     value: float | None
     low: float | None
@@ -196,12 +196,13 @@ class _Found:
         }
 
 
-def _of_estimate(found: QuantileEstimate, target_s: float, source: str) -> _Found:
-    verdict = latency.slo_verdict(found, target_s)
+def _of_estimate(estimate: QuantileEstimate, target_s: float, source: str) -> _P95:
+    verdict = latency.slo_verdict(estimate, target_s)
     value, low, high = (
-        None if x is None or np.isinf(x) else x for x in (found.estimate, found.low, found.high)
+        None if x is None or np.isinf(x) else x
+        for x in (estimate.estimate, estimate.low, estimate.high)
     )
-    return _Found(value, low, high, verdict, "measured", source)
+    return _P95(value, low, high, verdict, "measured", source)
 
 
 def _logs_first_token(case: Case, name: str) -> bool:
@@ -223,9 +224,9 @@ def _streamed(case: Case, name: str) -> pd.DataFrame:
     return streamed.rename(columns={"latency_s": "e2e_s"})
 
 
-def _of_claim(claim: Figure, target_s: float) -> _Found:
+def _of_claim(claim: Figure, target_s: float) -> _P95:
     verdict = _claim_verdict(claim, target_s)
-    return _Found(claim.value, claim.low, claim.high, verdict, claim.grade, "study file")
+    return _P95(claim.value, claim.low, claim.high, verdict, claim.grade, "study file")
 
 
 def _claim_verdict(claim: Figure, target_s: float) -> str:
@@ -261,8 +262,8 @@ def probe_tables(case: Case) -> Tables:
             | _probed(probe)
             | {"not_comparable": ". ".join(other) or None}
         )
-        known = decomposition(probe.samples)
-        parts += known[known["n"] > 0].assign(route=route).to_dict("records")
+        stages = decomposition(probe.samples)
+        parts += stages[stages["n"] > 0].assign(route=route).to_dict("records")
         undersized += [
             {"route": route, "metric": metric, "percentile": "p95"}
             | {"requests": probe.estimate_s(metric, "p95").n, "requests_needed": lacks.requests}
@@ -291,7 +292,7 @@ def _probed(probe: RouteProbe) -> dict[str, Any]:
         "load": probe.load,
         "closed_loop": probe.closed_loop,
         "failed_share": float((~probe.measured["ok"]).mean()),
-        **{name: found.estimate for name, found in percentiles.items()},
+        **{name: estimate.estimate for name, estimate in percentiles.items()},
         "audit": "valid",
         "began": min(probe.days),
         "last": max(probe.days),

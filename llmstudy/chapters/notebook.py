@@ -139,7 +139,7 @@ def _literal(text: str) -> str:
     '&#91;x&#93;(http&#58;//a) costs &#36;5'
     """
     line = " ".join(text.split())
-    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", line)
+    return _MARKUP.sub(lambda match: f"&#{ord(match[0])};", line)
 
 
 def _display(data: dict[str, str], metadata: Mapping[str, Any] | None = None) -> None:

@@ -28,11 +28,13 @@ def quality_tables(case: Case) -> Tables:
     for name, (_, *candidates) in contenders(case.study).items():
         workload = case.study.workloads[name]
         for route in candidates:
-            given = workload.quality.evidence.get(route)
+            evidence = workload.quality.evidence.get(route)
             row = {"workload": name, "route": route, "margin": workload.quality.margin.value}
             row["lowest_grade"] = workload.quality.lowest_grade
             at = levels[name, route]
-            verdict = _unpaired(workload, at) if given is None else _paired(workload, given, at)
+            verdict = (
+                _unpaired(workload, at) if evidence is None else _paired(workload, evidence, at)
+            )
             rows.append(row | verdict)
     return {"quality": pd.DataFrame(rows), "dates": move_dates(case, rows)}
 
@@ -48,16 +50,16 @@ def paired_items(study: Study) -> pd.DataFrame:
     levels, rows = test_levels(study), []
     for (name, route), level in levels.items():
         workload = study.workloads[name]
-        given = workload.quality.evidence.get(route)
-        if given is None:
+        evidence = workload.quality.evidence.get(route)
+        if evidence is None:
             continue
-        counts = counts_of(given)
+        counts = counts_of(evidence)
         rows.append(
             {
                 "workload": name,
                 "route": route,
-                "benchmark": given.benchmark,
-                "closeness": closeness(workload, given),
+                "benchmark": evidence.benchmark,
+                "closeness": closeness(workload, evidence),
                 "n": counts.n,
                 "both": counts.both,
                 "only_proprietary": counts.only_a,
@@ -106,13 +108,13 @@ def test_levels(study: Study) -> dict[tuple[str, str], Levels]:
     Source: Hochberg & Tamhane (1987), Multiple Comparison Procedures, section 1.2, for the family.
     """
     claims: dict[Any, list[tuple[str, str]]] = {}
-    given_of: dict[tuple[str, str], PairedEvidence | None] = {}
+    evidence_of: dict[tuple[str, str], PairedEvidence | None] = {}
     for name, (_, *candidates) in contenders(study).items():
         workload = study.workloads[name]
         for route in candidates:
-            given = given_of[name, route] = workload.quality.evidence.get(route)
-            if given and _bears_a_move(workload, given):
-                claim = (name, counts_of(given), given.looks)
+            evidence = evidence_of[name, route] = workload.quality.evidence.get(route)
+            if evidence and _bears_a_move(workload, evidence):
+                claim = (name, counts_of(evidence), evidence.looks)
                 claims.setdefault(claim, []).append((name, route))
     shares = [quality.look_share(looks) for _, _, looks in claims]
     margins = [study.workloads[name].quality.margin.value for name, _, _ in claims]
@@ -125,29 +127,29 @@ def test_levels(study: Study) -> dict[tuple[str, str], Levels]:
     levels = quality.holm_levels(p)
     open_ = p > levels
     place = {key: i for i, routes in enumerate(claims.values()) for key in routes}
-    found: dict[tuple[str, str], Levels] = {}
-    for key, given in given_of.items():
+    levels_of: dict[tuple[str, str], Levels] = {}
+    for key, evidence in evidence_of.items():
         i = place.get(key)
-        alone = quality.ALPHA * quality.look_share(0) if given else None
+        alone = quality.ALPHA * quality.look_share(0) if evidence else None
         test = alone if i is None else float(levels[i]) * shares[i]
         beside = int(open_.sum()) - (0 if i is None else int(open_[i]))
-        next_look = given.looks + 1 if given and given.is_own else 0
+        next_look = evidence.looks + 1 if evidence and evidence.is_own else 0
         following = quality.ALPHA / (beside + 1) * quality.look_share(next_look)
-        found[key] = Levels(test, following)
-    return found
+        levels_of[key] = Levels(test, following)
+    return levels_of
 
 
-def closeness(workload: Workload, given: PairedEvidence) -> Literal["own", "near", "far"]:
+def closeness(workload: Workload, evidence: PairedEvidence) -> Literal["own", "near", "far"]:
     """How close the items of some evidence are to what the workload asks."""
-    if given.is_own:
+    if evidence.is_own:
         return "own"
-    return "near" if quality.benchmark(given.benchmark, workload.task).near else "far"
+    return "near" if quality.benchmark(evidence.benchmark, workload.task).near else "far"
 
 
-def _bears_a_move(workload: Workload, given: PairedEvidence) -> bool:
+def _bears_a_move(workload: Workload, evidence: PairedEvidence) -> bool:
     """Whether a move may rest on some evidence: own items, or public ones where the study says so
     and they ask what the workload asks."""
-    close = closeness(workload, given)
+    close = closeness(workload, evidence)
     return close == "own" or (close == "near" and workload.quality.lowest_grade == "published")
 
 
@@ -174,28 +176,28 @@ def _unpaired(workload: Workload, at: Levels) -> dict[str, Any]:
     }
 
 
-def _paired(workload: Workload, given: PairedEvidence, at: Levels) -> dict[str, Any]:
-    counts, margin = counts_of(given), workload.quality.margin.value
-    found = quality.non_inferiority(counts, margin, at.test or quality.ALPHA, at.following)
+def _paired(workload: Workload, evidence: PairedEvidence, at: Levels) -> dict[str, Any]:
+    counts, margin = counts_of(evidence), workload.quality.margin.value
+    test = quality.non_inferiority(counts, margin, at.test or quality.ALPHA, at.following)
     current, candidate = quality.acceptance(counts)
-    n_needed, plan = _plan(counts, found, at.following, own=given.is_own)
-    close = closeness(workload, given)
+    n_needed, plan = _plan(counts, test, at.following, is_own=evidence.is_own)
+    close = closeness(workload, evidence)
     return {
-        "verdict": "undecided" if close == "far" else found.verdict,
-        "benchmark": items_named(workload, given),
+        "verdict": "undecided" if close == "far" else test.verdict,
+        "benchmark": items_named(workload, evidence),
         "closeness": close,
-        "grade": _grade(given),
+        "grade": _grade(evidence),
         "n": counts.n,
-        "looks": given.looks,
+        "looks": evidence.looks,
         "alpha": at.test,
         "n_needed": n_needed,
         "next_alpha": at.following,
         "pass_mark": quality.pass_mark(n_needed, counts.discordance_share, margin, at.following),
         "plan": plan,
-        "source": given.source or counts.source,
-        "difference": found.difference.estimate,
-        "low": found.difference.low,
-        "high": found.difference.high,
+        "source": evidence.source or counts.source,
+        "difference": test.difference.estimate,
+        "low": test.difference.low,
+        "high": test.difference.high,
         "p_value": quality.mcnemar_exact(counts),
         "acceptance_current": current.estimate,
         "acceptance_route": candidate.estimate,
@@ -203,12 +205,12 @@ def _paired(workload: Workload, given: PairedEvidence, at: Levels) -> dict[str, 
     }
 
 
-def _grade(given: PairedEvidence) -> Grade:
-    return "measured" if given.is_own else "published"
+def _grade(evidence: PairedEvidence) -> Grade:
+    return "measured" if evidence.is_own else "published"
 
 
 def _plan(
-    counts: quality.PairedCounts, found: quality.NonInferiority, alpha: float, *, own: bool
+    counts: quality.PairedCounts, test: quality.NonInferiority, alpha: float, *, is_own: bool
 ) -> tuple[int, str]:
     """How many items of one's own would decide, and for which true difference that is planned.
 
@@ -216,19 +218,21 @@ def _plan(
     a quarter of the margin: nearer than that the number runs away, for a difference that one's own
     items may well not show.
     """
-    margin, seen = found.margin_share, counts.difference
-    points = f"{100 * seen:+.1f} points"
-    if own and found.n_needed is not None:
-        return found.n_needed, f"planned for the {points} of the items at hand"
-    if not own and seen >= -0.75 * margin:
-        n = quality.score_test_size(counts.discordance_share, margin, alpha, true_difference=seen)
+    margin, difference = test.margin_share, counts.difference
+    points = f"{100 * difference:+.1f} points"
+    if is_own and test.n_needed is not None:
+        return test.n_needed, f"planned for the {points} of the items at hand"
+    if not is_own and difference >= -0.75 * margin:
+        n = quality.score_test_size(
+            counts.discordance_share, margin, alpha, true_difference=difference
+        )
         return n, f"planned for the public pair's {points}"
     n, plan = quality.score_test_size(counts.discordance_share, margin, alpha), "no true difference"
-    if own:
-        settled = found.verdict != "undecided"
+    if is_own:
+        settled = test.verdict != "undecided"
         why = "settled by the items at hand" if settled else "they lie on the margin"
         return n, f"planned for {plan}: {why}"
-    if seen > -margin:
+    if difference > -margin:
         return n, f"planned for {plan}: the public pair's {points} are close to the margin"
     return n, (
         f"planned for {plan}; the public pair's {points} lie on or beyond the margin and suggest "
@@ -241,23 +245,23 @@ def difference_figures(study: Study) -> dict[str, Figure]:
     figures = {}
     levels = test_levels(study)
     for name, (_, *candidates) in contenders(study).items():
-        asked = study.workloads[name].quality
+        spec = study.workloads[name].quality
         for route in candidates:
-            given = asked.evidence.get(route)
-            if given is None:
+            evidence = spec.evidence.get(route)
+            if evidence is None:
                 continue
-            counts = counts_of(given)
+            counts = counts_of(evidence)
             level = 1 - 2 * (levels[name, route].test or quality.ALPHA)
-            found = quality.paired_difference(counts, level)
+            interval = quality.paired_difference(counts, level)
             figures[f"workloads.{name}.quality.{route}.difference"] = Figure(
                 "",
-                found.estimate,
+                interval.estimate,
                 "share",
-                found.low,
-                found.high,
-                grade=_grade(given),
-                source=f"{given.source or counts.source}, {counts.n:,} items of "
-                f"{items_named(study.workloads[name], given)}",
-                as_of=given.as_of,
+                interval.low,
+                interval.high,
+                grade=_grade(evidence),
+                source=f"{evidence.source or counts.source}, {counts.n:,} items of "
+                f"{items_named(study.workloads[name], evidence)}",
+                as_of=evidence.as_of,
             )
     return figures

@@ -38,7 +38,7 @@ MTTR_S = 3600.0
 """Until a failed replica serves again, its boot included. Assumed."""
 
 SUSTAINED_SIZES = (1, 4)
-"""Fleets of which it is said how full they may be, whatever the study needs: volumes grow."""
+"""Fleet sizes whose sustainable utilisation is always reported: volumes grow."""
 
 SPLIT_SIZES = 6
 """Fleets of the base-load split at most; beyond, sizes at even steps."""
@@ -81,15 +81,15 @@ def sizing_tables(case: Case) -> Tables:
         key = {"workload": name, "route": route}
         try:
             candidate = _candidate(case, name, route, spec)
-            found = _replayed(candidate, bills, case.study.seed, _months_requests(case, name))
+            replayed = _replayed(candidate, bills, case.study.seed, _months_requests(case, name))
         except CannotServe as error:
             unsized.append({**key, "reason": str(error)})
             continue
         except ValueError as error:
             raise ValueError(f"routes.{route}: {error}") from error
-        for table, rows in found.items():
+        for table, rows in replayed.items():
             tables[table].append(pd.DataFrame(rows).assign(**key))
-        sampled = int(pd.DataFrame(found["fleet_sizing"])["simulated_hours"].min())
+        sampled = int(pd.DataFrame(replayed["fleet_sizing"])["simulated_hours"].min())
         notes += [{**key, "note": note} for note in _notes(case, name, candidate, sampled)]
     return {
         **{name: _keyed(parts) for name, parts in tables.items()},
@@ -153,10 +153,10 @@ def _service(workload: Workload, spec: SelfHostedRoute, point: Capacity) -> sizi
 
 
 def sustained_utilisation(case: Case, name: str, spec: SelfHostedRoute, point: Capacity) -> Figure:
-    """How full a fleet may be in its busiest hour, by replay: what the bills are reckoned with.
+    """Highest utilisation of a fleet's busiest hour within the SLO, by replay; the bills use it.
 
     The value is that of the fleet which today's peak needs; the range spans fleets of the sizes
-    looked at, since a small one sustains less, and the P10 to P90 of measured over predicted TTFT.
+    replayed, since a small one sustains less, and the P10 to P90 of measured over predicted TTFT.
     Where the study sets a limit of its own, no value lies above it.
     Raises: CannotServe where no load is within the SLO.
     """
@@ -166,8 +166,8 @@ def sustained_utilisation(case: Case, name: str, spec: SelfHostedRoute, point: C
         service, traffic, float(traffic.requests_per_s.max()), case.study.seed
     )
     sizes = sorted({*SUSTAINED_SIZES, most})
-    found = sizing.sustainable_utilisation(service, traffic, sizes, case.study.seed)
-    shares = dict(zip(sizes, found.tolist(), strict=True))
+    utilisations = sizing.sustainable_utilisation(service, traffic, sizes, case.study.seed)
+    shares = dict(zip(sizes, utilisations.tolist(), strict=True))
     first = service.first_token
     assert first is not None
     slow, fast = (
@@ -190,11 +190,13 @@ def sustained_utilisation(case: Case, name: str, spec: SelfHostedRoute, point: C
         min(max(share, 0.5**sizing.SEARCH_STEPS), most_share)
         for share in (min(*shares.values(), slow), shares[most], max(*shares.values(), fast))
     )
-    said = (
+    source = (
         f"replay of the busiest hour on {', '.join(map(str, sizes))} replicas, with TTFT from "
         f"{first.low:.2g} to {first.high:.2g} times what measured points give"
     )
-    return Figure("", value, "share", low, high, "triangular", "simulated", said, case.study.as_of)
+    return Figure(
+        "", value, "share", low, high, "triangular", "simulated", source, case.study.as_of
+    )
 
 
 def traffic_for(case: Case, name: str, spec: SelfHostedRoute) -> sizing.Traffic:
@@ -239,9 +241,9 @@ def traffic_for(case: Case, name: str, spec: SelfHostedRoute) -> sizing.Traffic:
 
 
 def _replayed(
-    it: _Candidate, bills: pd.DataFrame, seed: int, requests_month: float
+    candidate: _Candidate, bills: pd.DataFrame, seed: int, requests_month: float
 ) -> dict[str, Any]:
-    service, traffic = it.service, it.traffic
+    service, traffic = candidate.service, candidate.traffic
     peak = float(traffic.requests_per_s.max())
     most = sizing.smallest_replicas(service, traffic, peak, seed)
     ladder = sizing.ladder(most)
@@ -250,9 +252,9 @@ def _replayed(
     needed = sizing.needed_by_hour(traffic.requests_per_s, ladder, [rates[n] for n in ladder])
     aim = sizing.outstanding_at(service, traffic, most, max(peak, rates[most]), seed)
     plans = (
-        sizing.static(most, it.spare, BOOT_S),
-        sizing.scheduled(needed, it.spare, BOOT_S),
-        sizing.autoscaled(needed, it.spare, BOOT_S, aim),
+        sizing.static(most, candidate.spare, BOOT_S),
+        sizing.scheduled(needed, candidate.spare, BOOT_S),
+        sizing.autoscaled(needed, candidate.spare, BOOT_S, aim),
     )
     mtbf_s = 3600 * GPU_MTBF_H / service.tensor_parallel
     # where one replica is enough the three are the same fleet, and one replay tells of all
@@ -264,52 +266,56 @@ def _replayed(
     hours = {"hour": range(168), "requests_per_s": traffic.requests_per_s}
     shares = [rates[n] / (n * service.capacity_requests_per_s) for n in sizes]
     return {
-        "fleet_sizing": [_fleet_row(it, kind, found) for kind, found in weeks.items()],
-        "replicas_week": hours | {kind: found.replicas for kind, found in weeks.items()},
-        "base_load": _base_load(it, most, bills, seed, requests_month),
+        "fleet_sizing": [_fleet_row(candidate, kind, week) for kind, week in weeks.items()],
+        "replicas_week": hours | {kind: week.replicas for kind, week in weeks.items()},
+        "base_load": _base_load(candidate, most, bills, seed, requests_month),
         "sustainable": {"replicas": sizes, "utilisation_share": shares},
     }
 
 
-def _fleet_row(it: _Candidate, kind: str, found: sizing.WeekOutcome) -> dict[str, Any]:
-    replica_hour_usd = it.replica_month_usd / 730
-    most = int(np.ceil(found.replicas.max() - 1e-9))
+def _fleet_row(candidate: _Candidate, kind: str, week: sizing.WeekOutcome) -> dict[str, Any]:
+    replica_hour_usd = candidate.replica_month_usd / 730
+    most = int(np.ceil(week.replicas.max() - 1e-9))
     # what is owned is paid for all week, whether a schedule or a queue asks for it or not
-    paid_hours = most * len(found.replicas) if it.owned else found.replica_hours
+    paid_hours = most * len(week.replicas) if candidate.owned else week.replica_hours
     return {
         "kind": kind,
-        "replicas_min": round(float(found.replicas.min())),
+        "replicas_min": round(float(week.replicas.min())),
         "replicas_max": most,
-        "spare": it.spare,
-        "gpu_hours_week": found.replica_hours * it.service.tensor_parallel,
+        "spare": candidate.spare,
+        "gpu_hours_week": week.replica_hours * candidate.service.tensor_parallel,
         "usd_week": paid_hours * replica_hour_usd,
-        **found.found,
-        "utilisation": found.utilisation,
-        "busy_share": found.busy_share,
-        "simulated_requests": found.simulated_requests,
-        "simulated_hours": found.simulated_hours,
+        **week.found,
+        "utilisation": week.utilisation,
+        "busy_share": week.busy_share,
+        "simulated_requests": week.simulated_requests,
+        "simulated_hours": week.simulated_hours,
     }
 
 
 def _base_load(
-    it: _Candidate, most: int, bills: pd.DataFrame, seed: int, requests_month: float
+    candidate: _Candidate, most: int, bills: pd.DataFrame, seed: int, requests_month: float
 ) -> pd.DataFrame | list[dict[str, Any]]:
     """Bills of fleets of each size backed by an API: today's, or else the cheapest that may serve.
 
     usd_month_fleet: rent, and the team as soon as there is a replica.
     """
-    own = bills[bills["workload"] == it.workload] if len(bills) else bills
-    if own.empty:
+    bills_of_workload = bills[bills["workload"] == candidate.workload] if len(bills) else bills
+    if bills_of_workload.empty:
         return []
-    api = own.sort_values(["current", "usd_per_request"], ascending=[False, True]).iloc[0]
+    api = bills_of_workload.sort_values(
+        ["current", "usd_per_request"], ascending=[False, True]
+    ).iloc[0]
     sizes = np.unique(np.linspace(0, most, SPLIT_SIZES + 1).round().astype(int)).tolist()
-    split = sizing.base_load_split(it.service, it.traffic, sizes, seed, SPLIT_REQUESTS)
+    split = sizing.base_load_split(
+        candidate.service, candidate.traffic, sizes, seed, SPLIT_REQUESTS
+    )
     fleet_usd, api_usd, best = sizing.cheapest_split(
         split["replicas"],
         split["api_share"],
         requests_month,
-        it.replica_month_usd,
-        it.team_month_usd,
+        candidate.replica_month_usd,
+        candidate.team_month_usd,
         api["usd_per_request"],
     )
     return split.assign(
@@ -321,25 +327,25 @@ def _base_load(
     )
 
 
-def _notes(case: Case, name: str, it: _Candidate, hours: int) -> list[str]:
-    """What a reader must know of the figures."""
-    bursts = it.traffic.burstiness
+def _notes(case: Case, name: str, candidate: _Candidate, hours: int) -> list[str]:
+    """Notes on arrivals, batch limit, hours replayed and prices."""
+    bursts = candidate.traffic.burstiness
     whence = (
         "the log's own week"
-        if it.traffic.logged is not None
+        if candidate.traffic.logged is not None
         else (f"drawn: hours of {case.study.workloads[name].traffic.hours}")
     )
     notes = [
         f"Arrivals: {whence}; the rate varies by {bursts.cv_10min:.0%} from ten minutes to ten "
         f"minutes and by {bursts.cv_10s:.0%} from ten seconds to ten seconds beyond Poisson.",
-        f"At most {it.service.engine.max_num_seqs} requests run at once on a replica; a boot takes "
-        f"{BOOT_S:.0f} s (assumed).",
+        f"At most {candidate.service.engine.max_num_seqs} requests run at once on a replica; "
+        f"a boot takes {BOOT_S:.0f} s (assumed).",
     ]
     if hours < 168:
         notes.append(
             f"{hours} of the 168 hours were replayed, the busiest among them; each stands for the "
             "hours nearest to it in load."
         )
-    if not all(isfinite(x) for x in (it.replica_month_usd, it.team_month_usd)):
+    if not all(isfinite(x) for x in (candidate.replica_month_usd, candidate.team_month_usd)):
         notes.append("Rent or salaries are unknown: no split has a price.")
     return notes

@@ -5,14 +5,13 @@ from typing import Any
 
 from llmstudy.decide import panel
 from llmstudy.decide.disagreements import resolutions
-from llmstudy.decide.moves import Found
 from llmstudy.decide.plan import ALL
 from llmstudy.decide.waiting import cured_by_an_api, todays_signals
-from llmstudy.evidence.case import Case, Results, rows_of
+from llmstudy.evidence.case import Case, Results, Tables, rows_of
 from llmstudy.study import ApiRoute, Study
 
 
-def panel_tables(case: Case, results: Results, found: Found) -> dict[str, Any]:
+def panel_tables(case: Case, results: Results, tables: Tables) -> dict[str, Any]:
     """What each advisor's rule decides, when it would switch, and what following it would cost.
 
     Returns: `panel` (a row for each lens: what it decides on all workloads together, the month of
@@ -23,46 +22,46 @@ def panel_tables(case: Case, results: Results, found: Found) -> dict[str, Any]:
     study = case.study
     groups: dict[str, list[str]] = {ALL: list(study.workloads)}
     groups |= {name: [name] for name in study.workloads}
-    said = {
-        label: panel.answers(facts_of(study, results, found, names), _price(study, results, names))
+    answers = {
+        label: panel.answers(facts_of(study, results, tables, names), _price(study, results, names))
         for label, names in groups.items()
     }
-    leaves = _leaves(found)
-    each = [
+    leaves = _leaves(tables)
+    by_workload = [
         {
             **{key: row[key] for key in ("lens", "advisor", "rule", "decides", "because")},
             "workload": name,
             "agrees": panel.agrees(row["decides"], leaves[name]),
         }
         for name in study.workloads
-        for row in said[name].to_dict("records")
+        for row in answers[name].to_dict("records")
     ]
-    trial = _on_trial(study, results, found)
+    trial = _on_trial(study, results, tables)
     rows = [
         row
         | {"agrees": panel.agrees(row["decides"], leaves[ALL])}
-        | _share_agreed(rows_of(each, lens=row["lens"]))
+        | _share_agreed(rows_of(by_workload, lens=row["lens"]))
         | trial.get(row["lens"], dict.fromkeys(_TRIAL))
-        for row in said[ALL].to_dict("records")
+        for row in answers[ALL].to_dict("records")
     ]
     return {
         "panel": rows,
-        "panel_workloads": each,
+        "panel_workloads": by_workload,
         "agreement": [
             {"workload": label, **panel.agreement(table)}
             | {advisor.lower(): answer for advisor, answer in panel.of_advisors(table).items()}
             | {"this_memo": "now" if leaves[label] else "no"}
-            for label, table in said.items()
+            for label, table in answers.items()
         ],
-        "disagreements": panel.disagreements(resolutions(case, results, found, trial)),
+        "disagreements": panel.disagreements(resolutions(case, results, tables, trial)),
     }
 
 
-def _leaves(found: Found) -> dict[str, bool]:
+def _leaves(tables: Tables) -> dict[str, bool]:
     """Whether the verdict is off the proprietary API, of each workload and of any of them."""
     off = {
         name: v["route"] is not None and v["arm"] != "proprietary_api"
-        for name, v in found["verdicts"].items()
+        for name, v in tables["verdicts"].items()
     }
     return {ALL: any(off.values()), **off}
 
@@ -78,19 +77,19 @@ def _share_agreed(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def facts_of(
-    study: Study, results: Results, found: Found, names: Sequence[str]
+    study: Study, results: Results, tables: Tables, names: Sequence[str]
 ) -> dict[str, float | None]:
     """What the advisors' rules ask, of some workloads together, today.
 
     Bills and volumes are summed, of utilisation the fullest counts. What rests on an intake
     question without an answer is None: a rule of thumb is not fired by a prior.
     """
-    rows = [row for row in found["triggers"] if row["workload"] in names]
+    rows = [row for row in tables["triggers"] if row["workload"] in names]
     volume = _volumes(study, names)
     spend = None if volume is None else _bill(results, names)
     return {
         **todays_signals(rows, cured_by_an_api(results)),
-        **_utilisation(rows, known=volume is not None),
+        **_utilisation(rows, volume_known=volume is not None),
         "api_usd_month": spend,
         "api_usd_year": None if spend is None else 12 * spend,
         **(volume or dict.fromkeys(_VOLUMES)),
@@ -105,14 +104,14 @@ def _volumes(study: Study, names: Sequence[str]) -> dict[str, float] | None:
     total = dict.fromkeys(_VOLUMES, 0.0)
     for name in names:
         workload = study.workloads[name]
-        asked = (
+        figures = (
             workload.intake.requests,
             workload.intake.input_tokens,
             workload.intake.output_tokens,
         )
-        if any(figure.name.startswith("unknown.") for figure in asked):
+        if any(figure.name.startswith("unknown.") for figure in figures):
             return None
-        requests, tokens_in, tokens_out = (figure.value for figure in asked)
+        requests, tokens_in, tokens_out = (figure.value for figure in figures)
         tokens = requests * (tokens_in + tokens_out)
         grown = tokens * (1 + workload.growth.value) ** 12
         for key, value in zip(_VOLUMES, (requests, tokens, grown), strict=True):
@@ -140,13 +139,13 @@ def _price(study: Study, results: Results, names: Sequence[str]) -> float | None
     return 1e6 * _bill(results, billed) / tokens if billed else None
 
 
-def _utilisation(rows: Sequence[Mapping[str, Any]], known: bool) -> dict[str, float | None]:
+def _utilisation(rows: Sequence[Mapping[str, Any]], volume_known: bool) -> dict[str, float | None]:
     """The highest utilisation over its break-even (G1); 0 where no fleet could serve at all."""
-    own = [row for row in rows if row["id"] == "G1"]
-    ratios = [row["value"] / row["threshold"] for row in own if row["threshold"] and row["value"]]
-    blind = any(row["status"] == "unknown" for row in own)
+    g1 = [row for row in rows if row["id"] == "G1"]
+    ratios = [row["value"] / row["threshold"] for row in g1 if row["threshold"] and row["value"]]
+    blind = any(row["status"] == "unknown" for row in g1)
     ratio = max(ratios, default=0.0)
-    if not known:
+    if not volume_known:
         return {"utilisation_over_break_even": None}
     return {"utilisation_over_break_even": None if blind and ratio < 1 else ratio}
 
@@ -167,18 +166,18 @@ _TRIAL = (
 )
 
 
-def _on_trial(study: Study, results: Results, found: Found) -> dict[str, dict[str, Any]]:
+def _on_trial(study: Study, results: Results, tables: Tables) -> dict[str, dict[str, Any]]:
     """The back-test of each lens, by the rule for the price of the models that would be left.
 
     None of it where no fleet may serve any workload: then no rule is on trial.
     """
-    targets = list(found["timing"]["targets"])
+    targets = list(tables["timing"]["targets"])
     if not targets:
         return {}
-    tried = {(row["buyer"], row["rule"]): row for row in found["regret"]}
+    backtests = {(row["buyer"], row["rule"]): row for row in tables["regret"]}
     rows = {}
     for about in panel.lenses(_price(study, results, targets)).to_dict("records"):
-        row = tried["named_model", about["rule"]]
+        row = backtests["named_model", about["rule"]]
         low, high, n = row["regret_low_usd"], row["regret_high_usd"], row["n_paths"]
         rows[str(about["lens"])] = {
             "trial_rule": about["rule"],
@@ -188,7 +187,7 @@ def _on_trial(study: Study, results: Results, found: Found) -> dict[str, dict[st
             "regret_se_usd": panel.standard_error(low, high, n),
             "regret_low_usd": low,
             "regret_high_usd": high,
-            "regret_same_quality_usd": tried["same_quality", about["rule"]]["regret_usd"],
+            "regret_same_quality_usd": backtests["same_quality", about["rule"]]["regret_usd"],
             "false_alarm_share": row["false_alarm_share"],
             "missed_share": row["missed_share"],
         }

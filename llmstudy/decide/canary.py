@@ -29,7 +29,7 @@ FALSE_ALARM_SHARE = 0.05
 _FEWEST_EXPECTED = 10  # of the rarer outcome on a bad route, for the normal approximation to hold
 
 _LEAST_SHARE = 1e-4
-"""No outcome is taken for rarer: whoever bets that it never happens loses all when it does."""
+"""No outcome is taken to be rarer: a probability of 0 would make one event decisive."""
 
 
 def canary_steps() -> pd.DataFrame:
@@ -90,7 +90,7 @@ def evidence(
     canary: tuple[int | FloatArray, int | FloatArray],
     stays: tuple[int | FloatArray, int | FloatArray] = (0, 0),
 ) -> FloatArray:
-    """Evidence against the new route so far: an e-value, 1 where nothing is seen.
+    """Evidence against the new route so far: an e-value, 1 before the first request.
 
     canary, stays: requests with the outcome, and all requests, of either side; numbers or arrays of
     one shape, whose shape the result has.
@@ -165,15 +165,15 @@ def canary_plan(
 ) -> pd.DataFrame:
     """The steps of one workload's canary: how many requests and days each takes, and what ends it.
 
-    margin_share: the loss to be seen, the same for every metric, since each is a share of requests
-    that did not go well. baselines: metric -> share on today's route.
+    margin_share: the loss to be detected, the same for every metric, since each is a share of
+    requests that did not go well. baselines: metric -> share on today's route.
 
     Returns: one row per step: step, traffic_share, requests (to the new route, by the metric that
-    needs most), needs_most (that metric), days (whole ones, so that every hour is seen),
+    needs most), needs_most (that metric), days (whole ones, so that every hour counts),
     days_so_far, alpha (of each test: evidence of 1 / alpha ends the step), power, and of each
     metric `<metric>_requests` and `<metric>_alarm_gap` (so much worse than today's route after all
     requests, the step is rolled back; None of what is as bad as it can be already).
-    Raises: ValueError if nothing is asked, a baseline is missing, none of them could get worse, or
+    Raises: ValueError without traffic, if a baseline is missing, none of them could get worse, or
     as `canary_requests`.
 
     >>> plan = canary_plan(80_000, 0.03, {"acceptance": 0.9, "errors": 0.01,

@@ -1,4 +1,4 @@
-"""Which contracts does a route bring, which does its data need, and until when do they hold?
+"""Which contracts does a route bring, which does its data need, and until when are they valid?
 
 The checklist of the source memo (C5, S12): retention, opt-out from training, region, DPA, BAA and
 SOC 2. What a class of data needs is `privacy_matrix.csv` (T3). Nothing here permits or refuses a
@@ -54,19 +54,22 @@ def needs(data_class: str, arm: str, matrix: pd.DataFrame) -> tuple[str, ...]:
 
 
 def checklist(
-    held: Mapping[str, date], needed_by: Mapping[str, Collection[str]], unclassified: bool, on: date
+    valid_until: Mapping[str, date],
+    needed_by: Mapping[str, Collection[str]],
+    unclassified: bool,
+    on: date,
 ) -> list[Item]:
     """Every item of a route's checklist on a day.
 
-    held: kind -> last day it holds. needed_by: kind -> the workloads whose data need it.
-    unclassified: whether the route carries data that nobody has classified, so that what is not
-    held may or may not be needed.
+    valid_until: kind -> last day it holds. needed_by: kind -> the workloads whose data need it.
+    unclassified: whether the route carries data that nobody has classified, so that a missing item
+    may or may not be needed.
 
     >>> items = checklist({"baa": date(2026, 10, 31)}, {"baa": ["chat"]}, False, date(2026, 11, 23))
     >>> [(i.item, i.state, i.days_left) for i in items if i.state != "not required"]
     [('BAA', 'expired', -23)]
     """
-    return [_item(kind, held.get(kind), needed_by, unclassified, on) for kind in ITEMS]
+    return [_item(kind, valid_until.get(kind), needed_by, unclassified, on) for kind in ITEMS]
 
 
 def _item(
@@ -76,13 +79,13 @@ def _item(
     unclassified: bool,
     on: date,
 ) -> Item:
-    wanted = tuple(needed_by.get(kind, ()))
+    workloads = tuple(needed_by.get(kind, ()))
     days = None if until is None else (until - on).days
     state: State
     if days is not None:
         state = "in force" if days >= 0 else "expired"
-    elif wanted:
+    elif workloads:
         state = "missing"
     else:
         state = "unknown" if unclassified else "not required"
-    return Item(kind, ITEMS[kind], state, until, days, wanted)
+    return Item(kind, ITEMS[kind], state, until, days, workloads)

@@ -4,7 +4,7 @@ One scale for all six, and one rule for each that binds it to evidence:
 
 4     holds with room to spare
 3     holds
-2     even: evidence on both sides of the line, or today's own bill, against which others are held
+2     even: evidence on both sides of the line, or today's own bill, the baseline of the others
 1     short of the line, in a way that could be mended
 0     far short of it, or barred
 null  no evidence that carries a score: a claim, a prior, an unanswered question
@@ -55,9 +55,9 @@ def best_route(routes: pd.DataFrame) -> pd.Series | None:
     if open_.empty:
         return None
     able = open_["fits_context"] & open_["sized"] & (open_["latency"] != "misses")
-    kept = open_["quality"].map({"baseline": 2, "non-inferior": 2, "inferior": 0}).fillna(1)
-    ranked = open_.assign(able=able.astype(int), kept=kept)
-    order = ["able", "kept", "saving_p50_usd"]
+    quality = open_["quality"].map({"baseline": 2, "non-inferior": 2, "inferior": 0}).fillna(1)
+    ranked = open_.assign(able=able.astype(int), quality_rank=quality)
+    order = ["able", "quality_rank", "saving_p50_usd"]
     return ranked.sort_values(order, ascending=False, kind="stable").iloc[0]
 
 
@@ -69,27 +69,27 @@ def latency(
 ) -> Score:
     """C1: the p95 of the first token against its target, as chapter 03 judged it.
 
-    verdict: meets, misses, undecided. p95_s: low and high end (None: among failures, or not known;
+    verdict: meets, misses, undecided. p95_s: low and high end (None: among failures, or unknown;
     of a fleet that was not probed the low one is a bound). 4 and 0 where the interval's far end
     lies beyond half, or twice, the target.
     """
     low, high = p95_s
     target = f"against {count(1000 * target_s)} ms"
-    seen = "no p95"
+    p95 = "no p95"
     if low is not None and high is not None:
-        seen = f"{span(1000 * low, 1000 * high, count)} ms"
+        p95 = f"{span(1000 * low, 1000 * high, count)} ms"
     elif low is not None:
-        seen = f"at least {count(1000 * low)} ms"
-    said = f"first token at the p95: {seen} {target}"
+        p95 = f"at least {count(1000 * low)} ms"
+    sentence = f"first token at the p95: {p95} {target}"
     if verdict == "meets":
         roomy = high is not None and high <= target_s / 2
-        return Score(4 if roomy else 3, f"holds; {said}")
+        return Score(4 if roomy else 3, f"holds; {sentence}")
     if verdict == "misses":
         far = low is None or low > 2 * target_s
-        return Score(0 if far else 1, f"missed; {said}")
+        return Score(0 if far else 1, f"missed; {sentence}")
     if grade in ("measured", "recorded"):
-        return Score(2, f"measured on both sides of the target; {said}")
-    return Score(None, f"not measured; {said}, {grade} only")
+        return Score(2, f"measured on both sides of the target; {sentence}")
+    return Score(None, f"not measured; {sentence}, {grade} only")
 
 
 def cost(
@@ -116,18 +116,18 @@ def cost(
     if p_cheaper >= probability:
         enough, paid = saving_usd >= line_usd, pays(savings, lines)
         kind = "at least" if enough else "less than"
-        said = (
+        sentence = (
             f"cheaper in {sure} of draws, {gain} at the median, {kind} the line of {usd(line_usd)}"
         )
         if enough and not paid:
-            said += f"; {against_equals(savings)}"
-        return Score(4 if paid else 3, said)
+            sentence += f"; {against_equals(savings)}"
+        return Score(4 if paid else 3, sentence)
     if p_cheaper <= 1 - probability:
         far = saving_usd <= -line_usd
-        said = f"dearer in {share(1 - p_cheaper)} of draws, by {usd(-saving_usd)} at the median"
-        return Score(0 if far else 1, said)
-    said = f"cheaper in {sure} of draws, saving {gain} at the median: neither way is sure"
-    return Score(2, said)
+        sentence = f"dearer in {share(1 - p_cheaper)} of draws, by {usd(-saving_usd)} at the median"
+        return Score(0 if far else 1, sentence)
+    sentence = f"cheaper in {sure} of draws, saving {gain} at the median: neither way is sure"
+    return Score(2, sentence)
 
 
 def customisation(
@@ -162,21 +162,21 @@ def customisation(
         return Score(2 if free else 1, f"prompting and retrieval are proven insufficient; {can}")
     if quality == "none" or difference is None:
         return Score(None, "no paired items yet")
-    said = f"{100 * difference:+.1f} points on {count(items)} paired items".replace("-", "−")
-    said += f" of {benchmark}, margin {100 * margin:.1f}"
+    evidence = f"{100 * difference:+.1f} points on {count(items)} paired items".replace("-", "−")
+    evidence += f" of {benchmark}, margin {100 * margin:.1f}"
     if quality == "non-inferior":
         needed = insufficient == "yes" and free
         also = "; can be tuned, which is proven to be needed" if needed else ""
-        return Score(4 if needed else 3, f"not inferior: {said}{also}")
+        return Score(4 if needed else 3, f"not inferior: {evidence}{also}")
     if quality == "undecided":
-        return Score(2, f"undecided: {said}")
+        return Score(2, f"undecided: {evidence}")
     closes = free and difference + claimed_gain >= -margin
     gain = f"the {share(claimed_gain)} that tuning is claimed to add at most"
     return Score(
         1 if closes else 0,
-        f"inferior: {said}; {gain} {'would close the gap' if closes else 'would not close it'}"
+        f"inferior: {evidence}; {gain} {'would close the gap' if closes else 'would not close it'}"
         if free
-        else f"inferior: {said}; its weights are not free to tune",
+        else f"inferior: {evidence}; its weights are not free to tune",
     )
 
 
@@ -191,10 +191,10 @@ def lock_in(low: float, high: float) -> Score:
     null where its ends lie more than one band apart: too much is unknown.
     """
     least, most = (min(4, int(points // 20)) for points in (low, high))
-    said = f"portability {span(low, high, count)} of 100"
+    sentence = f"portability {span(low, high, count)} of 100"
     if most - least > 1:
-        return Score(None, f"{said}: too much is unknown")
-    return Score(min(4, int((low + high) / 2 // 20)), said)
+        return Score(None, f"{sentence}: too much is unknown")
+    return Score(min(4, int((low + high) / 2 // 20)), sentence)
 
 
 def privacy(
@@ -222,15 +222,15 @@ def privacy(
     return Score(3, f"permitted: contracts hold to {ends}, before the horizon ends on {until}")
 
 
-def team(needs_engineers: bool, found: Readiness) -> Score:
+def team(needs_engineers: bool, readiness: Readiness) -> Score:
     """C6: the readiness gate, where the arm takes engineers at all."""
     if not needs_engineers:
         return Score(4, "takes no ML engineers")
-    if found.verdict == "ready":
-        return Score(4, found.sentence)
-    if found.verdict == "unknown":
-        return Score(2, found.sentence)
-    return Score(1 if found.engineers >= found.need_low / 2 else 0, found.sentence)
+    if readiness.verdict == "ready":
+        return Score(4, readiness.sentence)
+    if readiness.verdict == "unknown":
+        return Score(2, readiness.sentence)
+    return Score(1 if readiness.engineers >= readiness.need_low / 2 else 0, readiness.sentence)
 
 
 def arm_facts() -> pd.DataFrame:

@@ -79,19 +79,19 @@ def compared(model: str, today: str, task: str | None = None) -> Score | None:
     ('Aider polyglot', 0.418, 0.231)
     """
     for key, rows in _bundled("benchmark_scores.csv").groupby("benchmark", sort=True):
-        asked = quality.benchmark(str(key), task or "reasoning")
+        benchmark = quality.benchmark(str(key), task or "reasoning")
         scored, before = _scored(rows, model), _scored(rows, today)
-        if (asked.near or task is None) and scored and before:
-            return Score(asked.name, scored[0], before[0], scored[1])
+        if (benchmark.near or task is None) and scored and before:
+            return Score(benchmark.name, scored[0], before[0], scored[1])
     return None
 
 
 def _scored(rows: pd.DataFrame, name: str) -> tuple[float, str] | None:
     """A model's share of items passed on one benchmark, and the setting it was run with."""
-    own = rows[rows["model"].map(lambda scored: prices.same_weights(scored, name))]
-    if own.empty:
+    runs = rows[rows["model"].map(lambda scored: prices.same_weights(scored, name))]
+    if runs.empty:
         return None
-    first = own.iloc[0]
+    first = runs.iloc[0]
     return float(first["passed"] / first["items"]), str(first["setting"])
 
 
@@ -134,9 +134,9 @@ def candidates(study: Study, name: str, arm: ApiArm) -> list[Candidate]:
                 (_usd(study, workload, r), r.provider not in bought, r.provider, i)
                 for i, r in enumerate(routes)
             )
-            own = any(prices.same_weights(model, each) for each in served)
+            is_served = any(prices.same_weights(model, each) for each in served)
             score = compared(model, today, workload.task)
-            ranked.append(Candidate(model, routes[i], usd_, own, score))
+            ranked.append(Candidate(model, routes[i], usd_, is_served, score))
     return sorted(ranked, key=lambda c: (c.usd_per_request, c.model))
 
 
@@ -184,10 +184,10 @@ def cheaper_models(case: Case, bills: Iterable[Mapping[str, Any]]) -> list[str]:
     sentences = []
     for name, workload in case.study.workloads.items():
         for arm in ARM_OF_WEIGHTS.values():
-            own = [row for row in billed if (row["workload"], row["arm"]) == (name, arm)]
-            if not own:
+            of_arm = [row for row in billed if (row["workload"], row["arm"]) == (name, arm)]
+            if not of_arm:
                 continue
-            cheapest = min(own, key=lambda row: row["month_usd"])
+            cheapest = min(of_arm, key=lambda row: row["month_usd"])
             margin = workload.quality.margin.value
             ranked = [
                 c

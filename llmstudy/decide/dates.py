@@ -1,7 +1,7 @@
 """On which day may each move begin, and what comes before it?
 
 The plan's date of a move: the decision, the gateway where calls do not pass one yet, and the items
-that its quality still has to be proven on. Its ramp follows, then the canary at the workload's own
+that still have to prove its quality. Its ramp follows, then the canary at the workload's own
 volume, and only then does it save anything.
 """
 
@@ -83,15 +83,15 @@ def move_windows(study: Study, rows: Sequence[Mapping[str, Any]]) -> dict[str, W
 
 def _items_left(row: Mapping[str, Any]) -> int:
     """Items of one's own that a candidate's quality still needs; none where it is settled."""
-    about = {**row, "quality": row["verdict"], "quality_grade": row["grade"]}
-    if is_proven(about) or row["verdict"] == "inferior":
+    scored = {**row, "quality": row["verdict"], "quality_grade": row["grade"]}
+    if is_proven(scored) or row["verdict"] == "inferior":
         return 0
-    own = int(row["n"]) if row["grade"] == "measured" else 0
-    return max(int(row["n_needed"] or 0) - own, 0)
+    labelled = int(row["n"]) if row["grade"] == "measured" else 0
+    return max(int(row["n_needed"] or 0) - labelled, 0)
 
 
 def canary(case: Case, name: str, row: Mapping[str, Any]) -> pd.DataFrame:
-    """The canary of a move at the workload's own volume, as `decision.canary.canary_plan`.
+    """The canary of a move at the workload's own volume, as `decide.canary.canary_plan`.
 
     row: of chapter 04's table, whose acceptance is taken where the pair was scored.
     """

@@ -1,4 +1,4 @@
-"""Chapter 07: the panel's four disagreements (D1 to D4), each judged by what this study knows."""
+"""Chapter 07: the panel's four disagreements (D1 to D4), each judged on this study's evidence."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -7,9 +7,8 @@ import numpy as np
 import pandas as pd
 
 from llmstudy.decide.judge import Fact
-from llmstudy.decide.moves import Found
 from llmstudy.decide.panel import Resolution, cheapest_of
-from llmstudy.evidence.case import Case, Results, rows_of
+from llmstudy.evidence.case import Case, Results, Tables, rows_of
 from llmstudy.measures.latency import QuantileEstimate, percentile_minimum_n, quantile_interval
 from llmstudy.study import ApiRoute
 from llmstudy.text import count, opening, span, usd
@@ -21,40 +20,42 @@ _CLAIM_S = 1.0
 """The Challenger's claim for the p95 of an API's first token: below a second."""
 
 
-def resolutions(case: Case, results: Results, found: Found, trial: Trial) -> dict[str, Resolution]:
+def resolutions(
+    case: Case, results: Results, tables: Tables, trial: Trial
+) -> dict[str, Resolution]:
     """What this study says of each disagreement, by its id."""
     return {
-        "D1": _first_or_hybrid(found, trial),
+        "D1": _first_or_hybrid(tables, trial),
         "D2": _tails(case, results),
         "D3": _crossover(results, trial),
-        "D4": _privacy(found),
+        "D4": _privacy(tables),
     }
 
 
 # --- D1 -------------------------------------------------------------------------------------
 
 
-def _first_or_hybrid(found: Found, trial: Trial) -> Resolution:
+def _first_or_hybrid(tables: Tables, trial: Trial) -> Resolution:
     """Never moving against moving when measured utilisation, latency or residency says so."""
     if not trial:
-        said = f"{found['timing']['reason']}, so that no rule is on trial"
+        evidence = f"{tables['timing']['reason']}, so that no rule is on trial"
         sides = dict.fromkeys(("API only", "hybrid by plan"), _cost(None, ""))
-        sentence = f"Open as a matter of cost: {found['timing']['reason']}."
-        return Resolution(said, (), sentence, "simulated", sides)
-    never = rows_of(found["regret"], buyer="named_model", rule="never")[0]
+        sentence = f"Open as a matter of cost: {tables['timing']['reason']}."
+        return Resolution(evidence, (), sentence, "simulated", sides)
+    never = rows_of(tables["regret"], buyer="named_model", rule="never")[0]
     sides = {"API only": _regret(never), "hybrid by plan": _regret(trial["Strategist"])}
-    said = "; ".join(_priced(side, cost) for side, cost in sides.items())
+    evidence = "; ".join(_priced(side, cost) for side, cost in sides.items())
     holds = cheapest_of(sides)
     if holds:
         first, second = sorted(cost.value or 0.0 for cost in sides.values())
         sentence = (
             f"{opening(holds[0])} costs {usd(second - first)} less on average over "
-            f"{found['timing']['months']} months, where the choice is between today's named models "
-            "and self-hosting alone."
+            f"{tables['timing']['months']} months, where the choice is between today's named "
+            "models and self-hosting alone."
         )
     else:
         sentence = "Open: the simulated futures cannot tell the two apart."
-    return Resolution(said, holds, sentence, "simulated", sides)
+    return Resolution(evidence, holds, sentence, "simulated", sides)
 
 
 def _cost(
@@ -84,39 +85,40 @@ def _priced(side: str, cost: Fact) -> str:
 
 def _tails(case: Case, results: Results) -> Resolution:
     """The first token of today's APIs at the p95 and p99, as a log or a probe measured it."""
-    seen = {name: _tail(case, name) for name in case.study.workloads if _on_api(case, name)}
-    known = {name: tail for name, tail in seen.items() if tail is not None and tail[0].supported}
+    tails = {name: _tail(case, name) for name in case.study.workloads if _on_api(case, name)}
+    supported = {
+        name: tail for name, tail in tails.items() if tail is not None and tail[0].supported
+    }
     sides = {
         "good": _cost(0.0, "staying, over the horizon", *_NOTHING_SPENT),
         "unpredictable": _cost_of_leaving(case, results),
     }
-    if not known:
+    if not supported:
         n = percentile_minimum_n(0.95)
-        what = "workload" if len(seen) == 1 else "workloads"
-        said = f"no first token of {len(seen)} {what} on APIs is measured"
-        if not seen:
-            said = "no workload runs on an API today"
+        what = "workload" if len(tails) == 1 else "workloads"
+        evidence = f"no first token of {len(tails)} {what} on APIs is measured"
+        if not tails:
+            evidence = "no workload runs on an API today"
         sentence = (
-            f"Open: {said}; {count(n)} requests support a p95 and "
+            f"Open: {evidence}; {count(n)} requests support a p95 and "
             f"{count(percentile_minimum_n(0.99))} a p99."
         )
-        return Resolution(said, (), sentence, "assumed", sides)
-    p95 = [tail[0] for tail in known.values()]
-    p99 = [tail[1] for tail in known.values() if tail[1].supported]
-    told = [f"{name}: {_seconds(*tail)}" for name, tail in known.items()]
-    said = "; ".join(told)
+        return Resolution(evidence, (), sentence, "assumed", sides)
+    p95 = [tail[0] for tail in supported.values()]
+    p99 = [tail[1] for tail in supported.values() if tail[1].supported]
+    evidence = "; ".join(f"{name}: {_seconds(*tail)}" for name, tail in supported.items())
     over = any(x.low > _CLAIM_S for x in p95) or any(x.low > _CLAIM_S for x in p99)
     under = all(x.high <= _CLAIM_S for x in p95)
     holds: tuple[str, ...] = ()
     if under and not over:
-        holds = ("good",) if len(p99) == len(known) else ("good at the p95",)
+        holds = ("good",) if len(p99) == len(supported) else ("good at the p95",)
     elif over:
         holds = ("good at the p95", "unpredictable at the p99") if under else ("unpredictable",)
     line = f"{count(_CLAIM_S)} s"
-    sentence = f"{opening(' and '.join(holds))}, judged at {line}: {said}." if holds else (
-        f"Open: the intervals straddle {line}: {said}."
+    sentence = f"{opening(' and '.join(holds))}, judged at {line}: {evidence}." if holds else (
+        f"Open: the intervals straddle {line}: {evidence}."
     )  # fmt: skip
-    return Resolution(said, holds, sentence, "measured", sides)
+    return Resolution(evidence, holds, sentence, "measured", sides)
 
 
 def _on_api(case: Case, name: str) -> bool:
@@ -178,62 +180,62 @@ def _crossover(results: Results, trial: Trial) -> Resolution:
         for row in results["06_crossover"]["crossover"]
         if row["to_arm"] == "self_hosted" and row["from_arm"] == "proprietary_api"
     ]
-    found = [row for row in rows if row["requests_per_month"]["p50"] is not None]
+    reached = [row for row in rows if row["requests_per_month"]["p50"] is not None]
     sides = {
         f"{advisor}, in {unit}": _regret(trial[lens]) if trial else _cost(None, "")
         for advisor, (unit, lens) in _UNITS.items()
     }
-    if not found:
-        said = f"no volume makes a fleet cheaper than today's API ({len(rows)} comparisons)"
-        return Resolution(said, (), f"Nowhere: {said}.", "simulated", sides)
-    held = _claims_held(results, found)
-    said = (
-        "; ".join(f"{row['workload']}: {_band(row)} tokens a month" for row in found)
-        + f"; claims within these bands: {', '.join(held) or 'none'}"
+    if not reached:
+        evidence = f"no volume makes a fleet cheaper than today's API ({len(rows)} comparisons)"
+        return Resolution(evidence, (), f"Nowhere: {evidence}.", "simulated", sides)
+    claims = _claims_within(results, reached)
+    evidence = (
+        "; ".join(f"{row['workload']}: {_band(row)} tokens a month" for row in reached)
+        + f"; claims within these bands: {', '.join(claims) or 'none'}"
     )
-    if len(found) < 2:
-        sentence = f"In tokens a month for {said}; one workload cannot tell the best unit."
-        claimants = tuple(dict.fromkeys(claim.partition(" on ")[0] for claim in held))
-        return Resolution(said, claimants, sentence, "simulated", sides)
-    volumes = _in_units(results, found)
+    if len(reached) < 2:
+        sentence = f"In tokens a month for {evidence}; one workload cannot tell the best unit."
+        claimants = tuple(dict.fromkeys(claim.partition(" on ")[0] for claim in claims))
+        return Resolution(evidence, claimants, sentence, "simulated", sides)
+    volumes = _in_units(results, reached)
     factors = {unit: max(x) / min(x) for unit, x in volumes.items()}
     unit = min(factors, key=lambda name: factors[name])
-    told = ", ".join(f"{count(factor)} in {name}" for name, factor in factors.items())
+    ratios = ", ".join(f"{count(factor)} in {name}" for name, factor in factors.items())
     advisor = next(who for who, (name, _) in _UNITS.items() if name == unit)
     level = span(min(volumes[unit]), max(volumes[unit]), usd if unit == "USD a month" else count)
     sentence = (
         f"In {unit}, as the {advisor} has it, at a median of {level}: between workloads the "
-        f"crossover differs by a factor of {told}. Claims within our bands: "
-        f"{', '.join(held) or 'none'}."
+        f"crossover differs by a factor of {ratios}. Claims within our bands: "
+        f"{', '.join(claims) or 'none'}."
     )
-    return Resolution(said, (f"{advisor}, in {unit}",), sentence, "simulated", sides)
+    return Resolution(evidence, (f"{advisor}, in {unit}",), sentence, "simulated", sides)
 
 
 def _band(row: Mapping[str, Any]) -> str:
     return span(row["tokens_per_month"]["p10"], row["tokens_per_month"]["p90"], count)
 
 
-def _claims_held(results: Results, found: list[Any]) -> list[str]:
+def _claims_within(results: Results, rows: list[Any]) -> list[str]:
     """Advisors of whom a claim, in tokens a month, meets the 80 % band of a workload, and where."""
-    held = []
-    for row in found:
+    claims = []
+    for row in rows:
         low, high = (row["tokens_per_month"][end] for end in ("p10", "p90"))
         for claim in rows_of(results["06_crossover"]["claims"], workload=row["workload"]):
             if claim["high"] >= low and (high is None or claim["low"] <= high):
-                held.append(f"{claim['who']} on {row['workload']} ({claim['claim']})")
-    return list(dict.fromkeys(held))
+                claims.append(f"{claim['who']} on {row['workload']} ({claim['claim']})")
+    return list(dict.fromkeys(claims))
 
 
-def _in_units(results: Results, found: list[Any]) -> dict[str, list[float]]:
+def _in_units(results: Results, rows: list[Any]) -> dict[str, list[float]]:
     """The median crossover of each workload, in each unit."""
     prices = {
         (row["workload"], row["route"]): row["usd_per_request"]
         for row in results["02_cost"]["bills"]
     }
-    requests = [row["requests_per_month"]["p50"] for row in found]
-    billed = [prices[row["workload"], row["from_route"]] for row in found]
+    requests = [row["requests_per_month"]["p50"] for row in rows]
+    billed = [prices[row["workload"], row["from_route"]] for row in rows]
     return {
-        "tokens a month": [row["tokens_per_month"]["p50"] for row in found],
+        "tokens a month": [row["tokens_per_month"]["p50"] for row in rows],
         "USD a month": [n * price for n, price in zip(requests, billed, strict=True)],
         "requests a month": requests,
     }
@@ -242,22 +244,22 @@ def _in_units(results: Results, found: list[Any]) -> dict[str, list[float]]:
 # --- D4 -------------------------------------------------------------------------------------
 
 
-def _privacy(found: Found) -> Resolution:
+def _privacy(tables: Tables) -> Resolution:
     """What privacy rules out here before any cost is read, and which verdicts it makes."""
-    routes = found["routes"]
+    routes = tables["routes"]
     barred = routes[~routes["permitted"]]
     forced = [
         name
-        for name, v in found["verdicts"].items()
+        for name, v in tables["verdicts"].items()
         if any(reason["code"] == "privacy" and reason["route"] == _today(routes, name)
                for reason in v["reasons"])
     ]  # fmt: skip
     unclassified = [
-        row["workload"] for row in rows_of(found["triggers"], id="G3", status="unknown")
+        row["workload"] for row in rows_of(tables["triggers"], id="G3", status="unknown")
     ]
-    said = f"{len(barred)} of {len(routes)} pairs of workload and route may not see the data"
-    said += f"; {', '.join(forced)} may not stay where it is" if forced else ""
-    said += f"; not classified: {', '.join(unclassified)}" if unclassified else ""
+    evidence = f"{len(barred)} of {len(routes)} pairs of workload and route may not see the data"
+    evidence += f"; {', '.join(forced)} may not stay where it is" if forced else ""
+    evidence += f"; not classified: {', '.join(unclassified)}" if unclassified else ""
     bars = _cost(None, "what is barred, which is never priced")
     if barred.empty:
         bars = _cost(0.0, "what is barred: nothing is", *_NOTHING_SPENT)
@@ -267,15 +269,15 @@ def _privacy(found: Found) -> Resolution:
     }
     holds: tuple[str, ...]
     if forced:
-        holds, sentence = ("privacy overrides",), f"It overrides here: {said}."
+        holds, sentence = ("privacy overrides",), f"It overrides here: {evidence}."
     elif unclassified:
-        holds, sentence = (), f"Open: {said}."
+        holds, sentence = (), f"Open: {evidence}."
     elif len(barred):
         holds = ("privacy overrides",)
-        sentence = f"It overrides where it bars: {said}; every workload may stay where it is."
+        sentence = f"It overrides where it bars: {evidence}; every workload may stay where it is."
     else:
-        holds, sentence = ("privacy overrides nothing",), f"It decides nothing here: {said}."
-    return Resolution(said, holds, sentence, "measured", sides)
+        holds, sentence = ("privacy overrides nothing",), f"It decides nothing here: {evidence}."
+    return Resolution(evidence, holds, sentence, "measured", sides)
 
 
 def _today(routes: Any, name: str) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 from llmstudy.decide.canary import degradation, evidence, evidence_weights, fitting, step_alpha
 from llmstudy.decide.judge import Fact, Judged
 from llmstudy.decide.lock_in import vendor
-from llmstudy.decide.moves import Found, canary_rows, first_move_rows, targets_of
+from llmstudy.decide.moves import canary_rows, first_move_rows, targets_of
 from llmstudy.decide.plan import (
     ALL,
     GateState,
@@ -24,7 +24,7 @@ from llmstudy.decide.plan import (
 )
 from llmstudy.decide.triggers.rules import trigger_table
 from llmstudy.decide.verdicts import against_equals, is_proven, pays
-from llmstudy.evidence.case import Case, Results, rows_of
+from llmstudy.evidence.case import Case, Results, Tables, rows_of
 from llmstudy.prices import same_model
 from llmstudy.study import Study, bundled_figures
 from llmstudy.study.lines import lines_of, meets_lines
@@ -37,70 +37,70 @@ _FULL_TRAFFIC = 0.95
 """Share of the last week's requests at which a move is done: the fallback takes the rest."""
 
 _REVISIT = timedelta(weeks=13), timedelta(weeks=26)
-"""How long after the decision it is looked at again. Source: MEMO V2, every 3-6 months."""
+"""How long after the decision it is reviewed. Source: MEMO V2, every 3-6 months."""
 
 
-def plan_tables(case: Case, results: Results, found: Found) -> dict[str, Any]:
+def plan_tables(case: Case, results: Results, tables: Tables) -> dict[str, Any]:
     """The plan's tables.
 
-    Returns: `plan_gates` and `plan_items` (see `decision.plan`), `phases` with what their gates say
-    together (entry_state, exit_state), `first_moves` (see `decision.first_moves`) and `canary`
-    (steps of each move and of each favoured candidate, see `decision.canary`).
+    Returns: `plan_gates` and `plan_items` (see `decide.plan`), `phases` with what their gates say
+    together (entry_state, exit_state), `first_moves` (see `decide.moves`) and `canary`
+    (steps of each move and of each favoured candidate, see `decide.canary`).
     """
     study = case.study
-    judged = gates(found["phases"], judged_gates(case, found))
-    steps = canary_rows(case, results, found)
-    plan = found["phases"].assign(
-        entry_state=[passage(judged, phase, "entry") for phase in found["phases"]["phase"]],
-        exit_state=[passage(judged, phase, "exit") for phase in found["phases"]["phase"]],
+    judged = gates(tables["phases"], judged_gates(case, tables))
+    steps = canary_rows(case, results, tables)
+    plan = tables["phases"].assign(
+        entry_state=[passage(judged, phase, "entry") for phase in tables["phases"]["phase"]],
+        exit_state=[passage(judged, phase, "exit") for phase in tables["phases"]["phase"]],
     )
-    work = items(plan, _item_costs(study, found), _fired_steps(found), _stops(study, found))
+    work = items(plan, _item_costs(study, tables), _fired_steps(tables), _stops(study, tables))
     longest = bundled_figures()["plan.canary_days"].value
     work.loc[work["item"] == CANARY_ITEM, "note"] = _canary_note(steps, longest)
     return {
         "phases": plan,
         "plan_gates": judged,
         "plan_items": work,
-        "first_moves": first_move_rows(study, results, found),
+        "first_moves": first_move_rows(study, results, tables),
         "canary": steps,
     }
 
 
-def _route_row(found: Found, workload: str, route: str) -> Any:
-    table = found["routes"]
+def _route_row(tables: Tables, workload: str, route: str) -> Any:
+    table = tables["routes"]
     return table[(table["workload"] == workload) & (table["route"] == route)].iloc[0]
 
 
 # --- gates ----------------------------------------------------------------------------------
 
 
-def judged_gates(case: Case, found: Found) -> dict[str, dict[str, Judged]]:
-    """What each gate rests on as it stands today, held against what is needed."""
-    targets = targets_of(found)
-    each = {
+def judged_gates(case: Case, tables: Tables) -> dict[str, dict[str, Judged]]:
+    """What each gate rests on as it stands today, against what is needed."""
+    targets = targets_of(tables)
+    judges = {
         "G1-G6": _fired,
         "saving": _saving,
         "quality": _quality,
         "canary": _canary_share,
         "fallback": _fallback,
     }
-    about_workloads = {
-        name: {w: gate(case, found, w, route) for w, route in targets.items()}
-        for name, gate in each.items()
+    by_workload = {
+        name: {w: gate(case, tables, w, route) for w, route in targets.items()}
+        for name, gate in judges.items()
     }
-    about_all = {
+    of_study = {
         "decision": _signed(case.study),
         "log": _logged(case),
-        "second_vendor": _second_vendor(case.study, found),
-        "G3": _trigger_known(found, "G3"),
+        "second_vendor": _second_vendor(case.study, tables),
+        "G3": _contracts(tables),
         "log_weeks": _log_weeks(case),
-        "golden_set": _golden_set(found),
-        "G2": _first_token(found),
-        "triggers": _triggers_judged(found),
+        "golden_set": _golden_set(tables),
+        "G2": _first_token(tables),
+        "triggers": _triggers_judged(tables),
         "ab_test": _ab_test(case.study, targets),
         "revisit": _revisit(case.study),
     }
-    return {**{name: {ALL: gate} for name, gate in about_all.items()}, **about_workloads}
+    return {**{name: {ALL: gate} for name, gate in of_study.items()}, **by_workload}
 
 
 def _gate(
@@ -138,9 +138,9 @@ def _logged(case: Case) -> Judged:
     return _behind_gateway(case.study, states, "have a log", "workloads logged")
 
 
-def _second_vendor(study: Study, found: Found) -> Judged:
+def _second_vendor(study: Study, tables: Tables) -> Judged:
     """Of how many workloads two vendors at least may see the data and hold the context."""
-    table = found["routes"]
+    table = tables["routes"]
     able = table[table["permitted"] & table["fits_context"]]
     states: dict[str, GateState] = {}
     for name in study.workloads:
@@ -152,14 +152,14 @@ def _second_vendor(study: Study, found: Found) -> Judged:
 
 def _behind_gateway(study: Study, states: Mapping[str, GateState], what: str, unit: str) -> Judged:
     """A gate that every workload must pass, behind a gateway: as the study states it of its calls,
-    so that none passes where there is no gateway or nobody has words so."""
+    so that none passes where there is no gateway or nobody has said so."""
     answers = {name: study.workloads[name].portability.behind_gateway for name in states}
     behind: dict[str, GateState] = {"yes": "passed", "unknown": "unknown", "no": "open"}
-    both = {name: worst([state, behind[answers[name]]]) for name, state in states.items()}
+    combined = {name: worst([state, behind[answers[name]]]) for name, state in states.items()}
     words = {"no": "not behind a gateway", "unknown": "not stated whether behind a gateway"}
     lacking = {answer: [n for n in states if answers[n] == answer] for answer in words}
     parts = [f"{words[answer]}: {', '.join(names)}" for answer, names in lacking.items() if names]
-    return _over(both, f"{what} behind a gateway", unit, *parts)
+    return _over(combined, f"{what} behind a gateway", unit, *parts)
 
 
 _OF_TRIGGER: Mapping[str, GateState] = {
@@ -171,8 +171,8 @@ _OF_TRIGGER: Mapping[str, GateState] = {
 }
 
 
-def _trigger_known(found: Found, id_: str) -> Judged:
-    rows = rows_of(found["triggers"], id=id_)
+def _contracts(tables: Tables) -> Judged:
+    rows = rows_of(tables["triggers"], id="G3")
     states = {row["workload"]: _OF_TRIGGER[row["status"]] for row in rows}
     unclassified = [name for name, state in states.items() if state == "unknown"]
     more = [f"data not classified yet: {', '.join(unclassified)}"] if unclassified else []
@@ -195,37 +195,37 @@ def _log_weeks(case: Case) -> Judged:
     return _over(states, f"have {needed} whole weeks of log", "workloads", longest)
 
 
-def _golden_set(found: Found) -> Judged:
+def _golden_set(tables: Tables) -> Judged:
     """Whether any verdict still asks for items of one's own."""
-    wanted = _items_wanted(found)
+    needs = _golden_items(tables)
     states: dict[str, GateState] = {
-        name: "open" if name in wanted else "passed" for name in found["verdicts"]
+        name: "open" if name in needs else "passed" for name in tables["verdicts"]
     }
-    items_ = sum(n for n, _ in wanted.values())
+    items_ = sum(n for n, _ in needs.values())
     more = [f"{count(items_)} items to score"] if items_ else []
     return _over(states, "ask for no more items", "workloads", *more)
 
 
-def _items_wanted(found: Found) -> dict[str, tuple[int, float]]:
+def _golden_items(tables: Tables) -> dict[str, tuple[int, float]]:
     """Golden items that the favoured route of each verdict needs, and their cost."""
     return {
         name: (c["n"], c["usd"])
-        for name, v in found["verdicts"].items()
+        for name, v in tables["verdicts"].items()
         for c in v["collect"]
         if c["what"] == "golden items" and c["sentence"].startswith(f"{v['target']}: ")
     }
 
 
-def _first_token(found: Found) -> Judged:
+def _first_token(tables: Tables) -> Judged:
     states: dict[str, GateState] = {
         row["workload"]: "passed" if row["grade"] == "measured" else "open"
-        for row in rows_of(found["triggers"], id="G2")
+        for row in rows_of(tables["triggers"], id="G2")
     }
     return _over(states, "have the first token of today's route measured", "workloads")
 
 
-def _triggers_judged(found: Found) -> Judged:
-    rows = found["triggers"]
+def _triggers_judged(tables: Tables) -> Judged:
+    rows = tables["triggers"]
     blind = [row for row in rows if row["status"] == "unknown"]
     ids = ", ".join(sorted({row["id"] for row in blind}))
     words = f"{len(rows) - len(blind)} of {len(rows)} triggers can be judged"
@@ -234,8 +234,8 @@ def _triggers_judged(found: Found) -> Judged:
     return _gate(state, len(rows) - len(blind), len(rows), "triggers", words)
 
 
-def _fired(case: Case, found: Found, name: str, route: str) -> Judged:
-    rows = rows_of(found["triggers"], workload=name)
+def _fired(case: Case, tables: Tables, name: str, route: str) -> Judged:
+    rows = rows_of(tables["triggers"], workload=name)
     fired = [row["id"] for row in rows if row["status"] == "fired"]
     blind = [row["id"] for row in rows if row["status"] == "unknown"]
     state: GateState = "passed" if fired else "unknown" if len(blind) == len(rows) else "open"
@@ -244,25 +244,25 @@ def _fired(case: Case, found: Found, name: str, route: str) -> Judged:
     return _gate(state, len(fired), 1, "triggers fired", words)
 
 
-def _saving(case: Case, found: Found, name: str, route: str) -> Judged:
-    row, lines = _route_row(found, name, route), lines_of(case.study)
+def _saving(case: Case, tables: Tables, name: str, route: str) -> Judged:
+    row, lines = _route_row(tables, name, route), lines_of(case.study)
     chance, saved = float(row["p_cheaper"]), float(row["saving_p50_usd"])
-    asked, least, paid = lines.probability, lines.saving_usd, pays(row, lines)
+    probability, least, paid = lines.probability, lines.saving_usd, pays(row, lines)
     state: GateState = "passed" if paid else "open"
     if chance < 0.5:
         state = "failed"
     words = (
-        f"{route} is cheaper in {share(chance)} of draws, {share(asked)} asked; it saves "
+        f"{route} is cheaper in {share(chance)} of draws, {share(probability)} asked; it saves "
         f"{usd(saved)} at the median, {usd(least)} asked"
     )
     if meets_lines(chance, saved, lines) and not paid:
         words += f"; it {against_equals(row)}"
     fact = Fact(chance, "share of draws", "simulated", "06_crossover: savings", words)
-    return Judged(state, fact, asked)
+    return Judged(state, fact, probability)
 
 
-def _quality(case: Case, found: Found, name: str, route: str) -> Judged:
-    row = _route_row(found, name, route)
+def _quality(case: Case, tables: Tables, name: str, route: str) -> Judged:
+    row = _route_row(tables, name, route)
     states: dict[str, GateState] = {"none": "unknown", "inferior": "failed"}
     state = "passed" if is_proven(row) else states.get(str(row["quality"]), "open")
     words = f"{route}: no paired items"
@@ -282,7 +282,7 @@ def _answered_by(rows: pd.DataFrame, model: str) -> pd.Series:
     return rows["model_served"].map(lambda name: same_model(name, model)).astype(bool)
 
 
-def _canary_share(case: Case, found: Found, name: str, route: str) -> Judged:
+def _canary_share(case: Case, tables: Tables, name: str, route: str) -> Judged:
     """Share of the last week's requests that the new route's model answered, and how well."""
     if name in case.traffic.simulated:
         words = "no log shows who answers"
@@ -294,8 +294,8 @@ def _canary_share(case: Case, found: Found, name: str, route: str) -> Judged:
     words = f"{route} answered {share(part)} of the last week's requests"
     state: GateState = "open"
     if part >= _FULL_TRAFFIC:
-        state, held = _margins_held(case, name, week[new])
-        words += f"; {held}"
+        state, sentence = _canary_result(case, name, week[new])
+        words += f"; {sentence}"
     return _gate(state, part, _FULL_TRAFFIC, "share of requests", words)
 
 
@@ -305,10 +305,10 @@ def _gone_wrong(rows: pd.DataFrame, target_s: float) -> dict[str, pd.Series]:
     return {"failures": ~rows["ok"].astype(bool), "late first tokens": late}
 
 
-def _margins_held(case: Case, name: str, canary: pd.DataFrame) -> tuple[GateState, str]:
-    """Whether the requests of a canary at full traffic hold against what the log shows of today's.
+def _canary_result(case: Case, name: str, canary: pd.DataFrame) -> tuple[GateState, str]:
+    """Whether a canary at full traffic fails or answers late more often than today's route.
 
-    By the rule of `decision.canary` for its last step, on the metrics that a log has: failures and
+    By the rule of `decide.canary` for its last step, on the metrics that a log has: failures and
     first tokens. Unknown where the log holds no request of today's route.
     """
     workload = case.study.workloads[name]
@@ -336,9 +336,8 @@ def _margins_held(case: Case, name: str, canary: pd.DataFrame) -> tuple[GateStat
     return "passed", f"the evidence of failures and late first tokens stays below {limit:.0f}"
 
 
-def _fallback(case: Case, found: Found, name: str, route: str) -> Judged:
-    """Whether another model than today's has ever answered: a fallback that was never used is a
-    hope."""
+def _fallback(case: Case, tables: Tables, name: str, route: str) -> Judged:
+    """Whether another model than today's has ever answered: an unused fallback is untested."""
     if name in case.traffic.simulated:
         return _gate("open", None, 1, "requests", "no log shows a fallback")
     rows = case.traffic.of(name)
@@ -367,9 +366,9 @@ def _revisit(study: Study) -> Judged:
     return _gate(state, None, None, "", words)
 
 
-def _stops(study: Study, found: Found) -> list[Stop]:
+def _stops(study: Study, tables: Tables) -> list[Stop]:
     """What may not be sent where it goes today, from the day on which the evidence was judged."""
-    table, owners = found["routes"], {row["id"]: row["owner"] for row in found["triggers"]}
+    table, owners = tables["routes"], {row["id"]: row["owner"] for row in tables["triggers"]}
     barred = table[table["current"] & ~table["permitted"]]
     return [
         Stop(row["workload"], row["route"], owners["G3"], study.as_of, row["permission_reason"])
@@ -377,12 +376,12 @@ def _stops(study: Study, found: Found) -> list[Stop]:
     ]
 
 
-def _fired_steps(found: Found) -> list[TriggerStep]:
+def _fired_steps(tables: Tables) -> list[TriggerStep]:
     """The step of every trigger that has fired, for its owner."""
     steps = trigger_table().set_index("id")["step"]
     return [
         TriggerStep(row["id"], row["workload"], row["owner"], steps[row["id"]], row["evidence"])
-        for row in found["triggers"]
+        for row in tables["triggers"]
         if row["status"] == "fired"
     ]
 
@@ -390,16 +389,16 @@ def _fired_steps(found: Found) -> list[TriggerStep]:
 # --- work and its cost ----------------------------------------------------------------------
 
 
-def _item_costs(study: Study, found: Found) -> dict[str, list[ItemCost]]:
+def _item_costs(study: Study, tables: Tables) -> dict[str, list[ItemCost]]:
     """What figures split of the phases: golden items by workload, and each move's one-off cost."""
     price = study.usd_per_golden_item
     low, high = price.ends
     golden = [
         ItemCost(name, n * price.value, n * low, n * high, f"{count(n)} items")
-        for name, (n, _) in _items_wanted(found).items()
+        for name, (n, _) in _golden_items(tables).items()
     ]
     moves = []
-    for name, v in found["verdicts"].items():
+    for name, v in tables["verdicts"].items():
         if v["decision"] == "move":
             cost = study.moving[v["arm"]].cost
             moves.append(ItemCost(name, cost.value, *cost.ends, f"moving.{v['arm']}.cost"))
@@ -409,11 +408,11 @@ def _item_costs(study: Study, found: Found) -> dict[str, list[ItemCost]]:
 def _canary_note(steps: pd.DataFrame, longest_days: float) -> str | None:
     """How long the canaries take against the longest one, and where to begin instead."""
     notes = []
-    for name, own in steps.groupby("workload", sort=False):
-        days = own["days"].sum()
+    for name, canary in steps.groupby("workload", sort=False):
+        days = canary["days"].sum()
         words = f"{name}: {count(days)} days"
         if days > longest_days:
-            begin = fitting(own, longest_days)["traffic_share"].iloc[0]
+            begin = fitting(canary, longest_days)["traffic_share"].iloc[0]
             words += f", more than {count(longest_days)}: begin at {share(float(begin))}"
         notes.append(words)
     return "; ".join(notes) or None

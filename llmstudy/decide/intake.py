@@ -38,15 +38,15 @@ def intake_rows(study: Study, results: Results) -> pd.DataFrame:
 
 def _answer(workload: Workload, name: str, field: str) -> dict[str, Any]:
     block = "slo" if field in type(workload.slo).model_fields else "intake"
-    given, at = getattr(getattr(workload, block), field), f"workloads.{name}.{block}.{field}"
-    if isinstance(given, Figure):
-        unknown = given.name.startswith("unknown.")
-        unit = "times" if given.unit == "factor" else given.unit
-        answer = "unknown" if unknown else f"{count(given.value)} {unit}"
-        return {"answer": answer, "grade": given.grade, "source": at, "unknown": unknown}
+    value, at = getattr(getattr(workload, block), field), f"workloads.{name}.{block}.{field}"
+    if isinstance(value, Figure):
+        unknown = value.name.startswith("unknown.")
+        unit = "times" if value.unit == "factor" else value.unit
+        answer = "unknown" if unknown else f"{count(value.value)} {unit}"
+        return {"answer": answer, "grade": value.grade, "source": at, "unknown": unknown}
     # what the organisation states of itself
-    grade: Grade = "assumed" if given == "unknown" else "measured"
-    return {"answer": given, "grade": grade, "source": at, "unknown": given == "unknown"}
+    grade: Grade = "assumed" if value == "unknown" else "measured"
+    return {"answer": value, "grade": grade, "source": at, "unknown": value == "unknown"}
 
 
 def intake(answers: pd.DataFrame, moves_usd: Mapping[tuple[str, str], float]) -> pd.DataFrame:
@@ -59,9 +59,9 @@ def intake(answers: pd.DataFrame, moves_usd: Mapping[tuple[str, str], float]) ->
     (None where not there), rank (1 is to be asked first; None where the answer is known).
     """
     table = pd.read_csv(paths.data("intake_questions.csv"))
-    asked = table.assign(field=table["fields"].str.split()).explode("field")
-    asked["place"] = range(len(asked))
-    rows = answers.merge(asked[["id", "question", "field", "decides", "place"]], on="field")
+    questions = table.assign(field=table["fields"].str.split()).explode("field")
+    questions["place"] = range(len(questions))
+    rows = answers.merge(questions[["id", "question", "field", "decides", "place"]], on="field")
     keys = list(zip(rows["workload"], rows["field"], strict=True))
     rows["moves_usd"] = pd.Series([moves_usd.get(key) for key in keys], dtype=float)
     # what moves no saving by itself comes after what does, in the memo's own order
@@ -72,5 +72,5 @@ def intake(answers: pd.DataFrame, moves_usd: Mapping[tuple[str, str], float]) ->
     ranks = dict(zip(order.index, range(1, len(order) + 1), strict=True))
     rows["rank"] = pd.Series([ranks.get(at) for at in rows.index], dtype=object)
     rows["moves_usd"] = rows["moves_usd"].astype(object).where(rows["moves_usd"].notna(), None)
-    named = "workload id question field answer grade source unknown decides moves_usd rank"
-    return rows[named.split()]
+    columns = "workload id question field answer grade source unknown decides moves_usd rank"
+    return rows[columns.split()]

@@ -32,12 +32,12 @@ def favoured(
         best = max(row["p_cheaper"] for row in rows)
         favoured["cost"] = _CHEAPER[likely(best, study.thresholds.probability.value)], savings
     may = {arm: facts[f"sovereignty.{arm}"].value for arm in _ARMS}
-    api, own = may.values()
-    if api is not None and own is not None:
-        arm = "neither" if api == own else "proprietary_api" if api > own else "self_hosted"
+    api, fleet = may.values()
+    if api is not None and fleet is not None:
+        arm = "neither" if api == fleet else "proprietary_api" if api > fleet else "self_hosted"
         favoured["privacy"] = arm, "06_crossover: permissions"
-    timed = results["03_latency"]["latency"]
-    verdicts = {arm: {row["verdict"] for row in rows_of(timed, arm=arm)} for arm in _ARMS}
+    latency = results["03_latency"]["latency"]
+    verdicts = {arm: {row["verdict"] for row in rows_of(latency, arm=arm)} for arm in _ARMS}
     if all(verdicts.values()):
         favoured["latency"] = _faster(verdicts), "03_latency: latency"
     return favoured
@@ -45,8 +45,8 @@ def favoured(
 
 def _faster(verdicts: Mapping[str, set[str]]) -> str:
     """Which arm meets every target where the other misses one; both or neither is neither."""
-    meets = {arm: seen == {"meets"} for arm, seen in verdicts.items()}
-    misses = {arm: "misses" in seen for arm, seen in verdicts.items()}
+    meets = {arm: outcomes == {"meets"} for arm, outcomes in verdicts.items()}
+    misses = {arm: "misses" in outcomes for arm, outcomes in verdicts.items()}
     if meets["proprietary_api"] and misses["self_hosted"]:
         return "proprietary_api"
     if meets["self_hosted"] and misses["proprietary_api"]:

@@ -23,7 +23,7 @@ from llmstudy.text import count, span
 # --- contracts ------------------------------------------------------------------------------
 
 
-def held_contracts(route: Route) -> dict[str, date]:
+def contract_ends(route: Route) -> dict[str, date]:
     """Kind -> last day it holds; of two of one kind, that which holds longest."""
     return {c.kind: c.valid_until for c in sorted(route.contracts, key=lambda c: c.valid_until)}
 
@@ -39,7 +39,7 @@ def contract_rows(study: Study) -> list[dict[str, Any]]:
             for kind in contracts.needs(data_class, route.arm, matrix):
                 needed.setdefault(kind, []).append(workload)
         open_ = "unknown" in carried.values() and isinstance(route, ApiRoute)
-        for item in contracts.checklist(held_contracts(route), needed, open_, study.as_of):
+        for item in contracts.checklist(contract_ends(route), needed, open_, study.as_of):
             if isinstance(route, ApiRoute) or item.needed_by:
                 rows.append({"route": name, "arm": route.arm, **asdict(item)})
     return rows
@@ -71,7 +71,7 @@ def price_changes(until: date) -> pd.DataFrame:
 def vendor_rows(case: Case, results: Results) -> list[dict[str, Any]]:
     """Every vendor of a route: what it is paid, what it answered, and the prices that it changed.
 
-    spend_share: of this month's bills (null: one of them cannot be told). requests_share: of the
+    spend_share: of this month's bills (null: one of them is unknown). requests_share: of the
     log (null: no log). largest_factor, smallest_factor: listed price after over before.
     """
     study = case.study
@@ -83,7 +83,7 @@ def vendor_rows(case: Case, results: Results) -> list[dict[str, Any]]:
     for name in dict.fromkeys(vendor(route) for route in study.routes.values()):
         arms = {route.arm for route in study.routes.values() if vendor(route) == name}
         rented = arms == {"self_hosted"} and name != "own"
-        own = changes[changes["provider"] == ("" if rented else name)]
+        listed = changes[changes["provider"] == ("" if rented else name)]
         rows.append(
             {
                 "vendor": name,
@@ -92,10 +92,10 @@ def vendor_rows(case: Case, results: Results) -> list[dict[str, Any]]:
                 ),
                 "spend_share": None if spent is None else spent.get(name, 0.0),
                 "requests_share": float(np.mean(logged == name)) if len(logged) else None,
-                "listed_changes": len(own),
-                "largest_factor": float(own["factor"].max()) if len(own) else None,
-                "smallest_factor": float(own["factor"].min()) if len(own) else None,
-                "last_change": str(own["effective"].max()) if len(own) else None,
+                "listed_changes": len(listed),
+                "largest_factor": float(listed["factor"].max()) if len(listed) else None,
+                "smallest_factor": float(listed["factor"].min()) if len(listed) else None,
+                "last_change": str(listed["effective"].max()) if len(listed) else None,
             }
         )
     return rows
@@ -104,7 +104,7 @@ def vendor_rows(case: Case, results: Results) -> list[dict[str, Any]]:
 def _spend(
     study: Study, results: Results, workload: str = "", route: str = ""
 ) -> dict[str, float] | None:
-    """Share of this month's bills by vendor; None where a bill cannot be told.
+    """Share of this month's bills by vendor; None where a bill is unknown.
 
     With workload and route: were the workload's bill paid to that route's vendor.
     """
@@ -126,20 +126,20 @@ def _spend(
 def portability_tables(
     case: Case, results: Results, serving: Mapping[str, list[str]], routes: pd.DataFrame
 ) -> Tables:
-    """The score of today's route and of each other one asked about, its parts, and the way out.
+    """The score of today's route and of the others in `serving`, its parts, and what leaving takes.
 
     serving: workload -> routes to score, today's among them. routes: as `routes.route_table`.
     """
     study = case.study
     vendors = {row["vendor"]: row for row in vendor_rows(case, results)}
     scores, parts, switches = [], [], []
-    for name, asked in serving.items():
-        for route in asked:
+    for name, scored in serving.items():
+        for route in scored:
             ties = _ties(study, results, name, route, routes, vendors)
-            found = portability.score_parts(ties, portability.parts_table())
+            points = portability.score_parts(ties, portability.parts_table())
             place = {"workload": name, "route": route, "arm": study.routes[route].arm}
-            scores.append(place | _score(case, name, route, ties, found))
-            parts += found.assign(**place).to_dict("records")
+            scores.append(place | _score(case, name, route, ties, points))
+            parts += points.assign(**place).to_dict("records")
             if route == study.workloads[name].current_route:
                 switches.append(place | _switch(ties))
     return {
@@ -158,9 +158,9 @@ def _ties(
     routes: pd.DataFrame,
     vendors: Mapping[str, Mapping[str, Any]],
 ) -> portability.Ties:
-    spec, said = study.routes[route], study.workloads[name].portability
+    spec, calls_today = study.routes[route], study.workloads[name].portability
     today = study.routes[study.workloads[name].current_route]
-    calls = said if vendor(spec) == vendor(today) else _elsewhere(said, spec.arm)
+    calls = calls_today if vendor(spec) == vendor(today) else _elsewhere(calls_today, spec.arm)
     able = routes[(routes["workload"] == name) & routes["permitted"] & routes["fits_context"]]
     others = {vendor(study.routes[r]) for r in able["route"]} - {vendor(spec)}
     spent = _spend(study, results, name, route)
@@ -186,25 +186,25 @@ def _ties(
     )
 
 
-def _elsewhere(said: Portability, arm: str) -> Portability:
+def _elsewhere(calls: Portability, arm: str) -> Portability:
     """How calls would be made at another vendor, as far as today's way tells.
 
     What is ours (a gateway, versioned prompts) goes along. A server of our own reads plain schemas
     and has no feature that is another's; elsewhere only what is portable today is known to stay so.
     """
     if arm == "self_hosted":
-        own = {"tool_schemas": "json_schema", "structured_output": "json_schema"}
+        plain = {"tool_schemas": "json_schema", "structured_output": "json_schema"}
         nothing = {"provider_features": (), "fine_tuned_weights_at_provider": "no"}
-        return said.model_copy(update=own | nothing)
+        return calls.model_copy(update=plain | nothing)
     unsure: dict[str, Any] = {}
-    if said.provider_features:
+    if calls.provider_features:
         unsure["provider_features"] = None
     for key in ("tool_schemas", "structured_output"):
-        if getattr(said, key) == "provider_specific":
+        if getattr(calls, key) == "provider_specific":
             unsure[key] = "unknown"
-    if said.fine_tuned_weights_at_provider == "yes":
+    if calls.fine_tuned_weights_at_provider == "yes":
         unsure["fine_tuned_weights_at_provider"] = "unknown"
-    return said.model_copy(update=unsure)
+    return calls.model_copy(update=unsure)
 
 
 def _retires(route: Route) -> date | None:
@@ -245,16 +245,16 @@ def _score(
 def _switch(ties: portability.Ties) -> dict[str, Any]:
     """Working days to leave today's route as it is, and were its calls behind an abstraction."""
     table = portability.effort_table()
-    found = portability.switching_days(ties, table)
+    today = portability.switching_days(ties, table)
     behind = portability.switching_days(replace(ties, behind_gateway="yes"), table)
     return {
-        "low_days": found.low_days,
-        "mid_days": found.mid_days,
-        "high_days": found.high_days,
-        "within_a_week": found.within_a_week,
+        "low_days": today.low_days,
+        "mid_days": today.mid_days,
+        "high_days": today.high_days,
+        "within_a_week": today.within_a_week,
         "behind_low_days": behind.low_days,
         "behind_high_days": behind.high_days,
-        "work": "; ".join(found.work),
+        "work": "; ".join(today.work),
     }
 
 

@@ -1,7 +1,7 @@
 """What moves first, what stays, and with how much traffic is each step of a move tried (MEMO V3)?
 
-A workload's class is the source memo's: what is privacy-sensitive, or much asked and simple, moves;
-complex reasoning and long contexts stay; of the rest nothing is said. Within a class, workloads are
+A workload's class is the source memo's: what is privacy-sensitive, or frequent and simple, moves;
+complex reasoning and long contexts stay; the rest is open. Within a class, workloads are
 put in order by value and risk without weights: none stands before one that is better on every
 count.
 """
@@ -13,7 +13,7 @@ import pandas as pd
 
 from llmstudy.decide.dates import canary
 from llmstudy.decide.verdicts import is_proven
-from llmstudy.evidence.case import Case, Results, rows_of
+from llmstudy.evidence.case import Case, Results, Tables, rows_of
 from llmstudy.measures.privacy import REGULATED
 from llmstudy.study import Study
 from llmstudy.text import count
@@ -44,7 +44,7 @@ WORKLOAD_COLUMNS = (
 """What `first_moves` reads of each workload. on_api: it runs on a proprietary API today; barred:
 today's route may not see its data; long_context: no open model here holds it; crossover_requests:
 the volume from which open weights or a fleet are cheaper (None: never, or no such route); target:
-the route looked at, or None; exposed: regulated data would go to a third party on it; unknowns:
+the candidate route, or None; exposed: regulated data would go to a third party on it; unknowns:
 intake questions without an answer."""
 
 
@@ -58,11 +58,11 @@ def first_moves(workloads: pd.DataFrame) -> pd.DataFrame:
     table = workloads.copy()
     rows = table.to_dict("records")
     table["v3"], table["because"] = zip(*[_class(row) for row in rows], strict=True)
-    found = [_risks(row) for row in rows]
-    table["risks"] = ["; ".join(risks) or "none seen" for risks in found]
-    table["risk_count"] = [len(risks) for risks in found]
+    risks_of = [_risks(row) for row in rows]
+    table["risks"] = ["; ".join(risks) or "none seen" for risks in risks_of]
+    table["risk_count"] = [len(risks) for risks in risks_of]
     judged = ["saving_p50_usd", "p_cheaper", "risk_count"]
-    table["front"] = pd.concat([_fronts(own[judged]) for _, own in table.groupby("v3")])
+    table["front"] = pd.concat([_fronts(group[judged]) for _, group in table.groupby("v3")])
     order = {MOVES: 0, OPEN: 1, STAYS: 2}
     table = table.assign(order=table["v3"].map(order)).sort_values(
         ["order", "front", "saving_p50_usd"], ascending=[True, True, False], kind="stable"
@@ -91,15 +91,15 @@ def _class(row: Mapping[Any, Any]) -> tuple[str, str]:
     if crossover is None or pd.isna(crossover):
         return OPEN, f"{kind}, but at no volume is an open model cheaper"
     times = row["requests_per_month"] / crossover
-    said = (
+    volume = (
         f"{count(row['requests_per_month'])} requests a month, {count(times)} times the crossover"
     )
-    return (MOVES, f"{kind}, {said}") if times >= 1 else (OPEN, f"{kind}, but only {said}")
+    return (MOVES, f"{kind}, {volume}") if times >= 1 else (OPEN, f"{kind}, but only {volume}")
 
 
 def _risks(row: Mapping[Any, Any]) -> list[str]:
     """What speaks for caution, one word group each: they are counted, and none weighs more."""
-    held = {
+    flags = {
         "not a simple task": row["complexity"] != "low" or row["task"] not in _FIRST_TASKS,
         "complex reasoning": row["complexity"] == "high" or row["task"] == "reasoning",
         "long context": row["long_context"],
@@ -110,7 +110,7 @@ def _risks(row: Mapping[Any, Any]) -> list[str]:
         "first token misses its target": row["latency"] == "misses",
         f"{row['unknowns']} intake question{'s' * (row['unknowns'] > 1)} open": row["unknowns"] > 0,
     }
-    return [said for said, holds in held.items() if holds]
+    return [risk for risk, holds in flags.items() if holds]
 
 
 def _fronts(group: pd.DataFrame) -> pd.Series:
@@ -128,39 +128,35 @@ def _fronts(group: pd.DataFrame) -> pd.Series:
     return fronts
 
 
-Found = Mapping[str, Any]
-"""What the chapter has found so far: verdicts, routes, triggers, phases."""
-
-
-def targets_of(found: Found) -> dict[str, str]:
-    """Workloads that move, or may when the evidence asked for favours it, with the route."""
-    return {name: v["target"] for name, v in found["verdicts"].items() if v["target"]}
+def targets_of(tables: Tables) -> dict[str, str]:
+    """Workloads that move, or may once evidence is collected, with the route."""
+    return {name: v["target"] for name, v in tables["verdicts"].items() if v["target"]}
 
 
 # --- what moves first -----------------------------------------------------------------------
 
 
-def first_move_rows(study: Study, results: Results, found: Found) -> pd.DataFrame:
-    """The workloads in the order in which they should move: see `decision.first_moves`.
+def first_move_rows(study: Study, results: Results, tables: Tables) -> pd.DataFrame:
+    """The workloads in the order in which they should move: see `first_moves`.
 
     With the verdict of each (decision), and agrees: whether it is what the source memo's class
-    says. Where the class is open nothing is said, and any verdict agrees.
+    says. Where the class is open, any verdict agrees.
     """
-    table = first_moves(pd.DataFrame(_workloads(study, results, found)))
+    table = first_moves(pd.DataFrame(_workloads(study, results, tables)))
     same = table["v3"].map({MOVES: "move", STAYS: "stay"}) == table["decision"]
     return table.assign(agrees=same | (table["v3"] == OPEN))
 
 
-def _workloads(study: Study, results: Results, found: Found) -> list[dict[str, Any]]:
+def _workloads(study: Study, results: Results, tables: Tables) -> list[dict[str, Any]]:
     """What `first_moves` reads of each workload."""
-    table, rows = found["routes"], []
+    table, rows = tables["routes"], []
     for name, workload in study.workloads.items():
-        own = table[table["workload"] == name]
-        current = own[own["current"]].iloc[0]
-        best = _looked_at(own, found["verdicts"][name]["target"])
-        open_models = own[(own["arm"] != "proprietary_api") & own["permitted"]]
+        routes = table[table["workload"] == name]
+        current = routes[routes["current"]].iloc[0]
+        best = _candidate(routes, tables["verdicts"][name]["target"])
+        open_models = routes[(routes["arm"] != "proprietary_api") & routes["permitted"]]
         exposed = workload.intake.data_class in REGULATED and best is not None
-        asked = f"workloads.{name}."
+        prefix = f"workloads.{name}."
         rows.append(
             {
                 "workload": name,
@@ -179,18 +175,20 @@ def _workloads(study: Study, results: Results, found: Found) -> list[dict[str, A
                 "quality": "none" if best is None else str(best["quality"]),
                 "latency": "undecided" if best is None else str(best["latency"]),
                 "exposed": exposed and best is not None and best["arm"] != "self_hosted",
-                "unknowns": sum(path.startswith(asked) for path in study.unknown()),
-                "decision": found["verdicts"][name]["decision"],
+                "unknowns": sum(path.startswith(prefix) for path in study.unknown()),
+                "decision": tables["verdicts"][name]["decision"],
             }
         )
     return rows
 
 
-def _looked_at(own: pd.DataFrame, target: str | None) -> Any:
+def _candidate(routes: pd.DataFrame, target: str | None) -> Any:
     """The route that the verdict favours, else the permitted one that saves most; None without."""
     if target is not None:
-        return own[own["route"] == target].iloc[0]
-    able = own[~own["current"] & own["permitted"] & own["fits_context"] & own["sized"]]
+        return routes[routes["route"] == target].iloc[0]
+    able = routes[
+        ~routes["current"] & routes["permitted"] & routes["fits_context"] & routes["sized"]
+    ]
     able = able[able["latency"] != "misses"]
     return None if able.empty else able.sort_values("saving_p50_usd", kind="stable").iloc[-1]
 
@@ -208,7 +206,7 @@ def _crossover(results: Results, name: str) -> float | None:
 # --- canary ---------------------------------------------------------------------------------
 
 
-def canary_rows(case: Case, results: Results, found: Found) -> pd.DataFrame:
+def canary_rows(case: Case, results: Results, tables: Tables) -> pd.DataFrame:
     """The canary of each move and of each favoured candidate, at the workload's own volume.
 
     Columns: workload, route, those of `canary_plan`, acceptance_grade (assumed: not scored, taken
@@ -217,11 +215,11 @@ def canary_rows(case: Case, results: Results, found: Found) -> pd.DataFrame:
     that of the full traffic, and a failure stops it instead of sending it back.
     """
     parts = []
-    for name, route in targets_of(found).items():
+    for name, route in targets_of(tables).items():
         workload = case.study.workloads[name]
         row = rows_of(results["04_quality"]["quality"], workload=name, route=route)[0]
         plan = canary(case, name, row)
-        routes = found["routes"]
+        routes = tables["routes"]
         current = routes[(routes["workload"] == name) & routes["current"]].iloc[0]
         if not current["permitted"]:
             plan = plan[plan["traffic_share"] == 1].assign(days_so_far=lambda step: step["days"])
@@ -248,11 +246,11 @@ def _rollback(row: Mapping[Any, Any], target_s: float, may_return: bool) -> str:
         "slow_first_token": f"more first tokens come later than {target_s:g} s",
     }
     gaps = {name: row[f"{name}_alarm_gap"] for name in worse}
-    said = [f"{_points(gap)} {worse[name]}" for name, gap in gaps.items() if pd.notna(gap)]
+    limits = [f"{_points(gap)} {worse[name]}" for name, gap in gaps.items() if pd.notna(gap)]
     return (
         f"{undo} as soon as the evidence of one metric reaches {1 / row['alpha']:.0f}, however "
         f"often it is read; at {count(row['requests'])} requests that is where, against today's "
-        f"route, {' or '.join(said)}"
+        f"route, {' or '.join(limits)}"
     )
 
 

@@ -1,8 +1,8 @@
 """What would each of the four advisors decide here, and who of them is right (MEMO D1-D4)?
 
 The same facts are put to each advisor's own rule. Where an advisor gave a range, its low and its
-high end answer apart. The four disagreements are questions of fact: each is judged by what this
-study knows, and is open where it knows nothing.
+high end answer apart. The four disagreements are questions of fact: each is judged on this
+study's evidence, and is open where there is none.
 """
 
 from collections.abc import Mapping
@@ -44,8 +44,8 @@ def lenses(usd_per_mtok: float | None) -> pd.DataFrame:
     table = pd.read_csv(paths.data("panel_lenses.csv")).fillna({"end": ""})
     price = float("inf") if usd_per_mtok is None else usd_per_mtok
     below = table["usd_per_mtok_below"].fillna(float("inf"))
-    held = (table["usd_per_mtok_from"] <= price) & ((price < below) | below.eq(float("inf")))
-    return table.loc[held, ["lens", "advisor", "end", "rule", "source"]].reset_index(drop=True)
+    applies = (table["usd_per_mtok_from"] <= price) & ((price < below) | below.eq(float("inf")))
+    return table.loc[applies, ["lens", "advisor", "end", "rule", "source"]].reset_index(drop=True)
 
 
 def answers(facts: Mapping[str, float | None], usd_per_mtok: float | None) -> pd.DataFrame:
@@ -57,16 +57,16 @@ def answers(facts: Mapping[str, float | None], usd_per_mtok: float | None) -> pd
     Raises: ValueError if a fact is absent.
     """
     rules = advisor_rules()
-    looked = lenses(usd_per_mtok)
-    rules = rules[rules["rule"].isin(looked["rule"])]
-    said = lens(rules, facts).set_index("rule")
+    lens_rows = lenses(usd_per_mtok)
+    rules = rules[rules["rule"].isin(lens_rows["rule"])]
+    decisions = lens(rules, facts).set_index("rule")
     rows = []
-    for about in looked.to_dict("records"):
-        row, own = said.loc[about["rule"]], rules[rules["rule"] == about["rule"]]
+    for about in lens_rows.to_dict("records"):
+        row, conditions = decisions.loc[about["rule"]], rules[rules["rule"] == about["rule"]]
         rows.append(
             {
                 **{key: about[key] for key in ("lens", "advisor", "end", "rule")},
-                "written": written(own),
+                "written": written(conditions),
                 "decides": _answer(str(row["would_move"]), int(row["not_before_month"])),
                 "because": row["because"],
                 "not_before_month": int(row["not_before_month"]),
@@ -112,20 +112,23 @@ def today(answer: str) -> str:
     return "no" if answer == "later" else answer
 
 
-def of_advisors(said: pd.DataFrame) -> dict[str, str]:
-    """Each advisor's answer today; `SPLIT` where its ends differ. said: from `answers`."""
-    found = {}
+def of_advisors(lens_answers: pd.DataFrame) -> dict[str, str]:
+    """Each advisor's answer today; `SPLIT` where its ends differ. lens_answers: from `answers`."""
+    by_advisor = {}
     for advisor in ADVISORS:
-        own = {today(answer) for answer in said.loc[said["advisor"] == advisor, "decides"]}
-        found[advisor] = own.pop() if len(own) == 1 else SPLIT
-    return found
+        distinct = {
+            today(answer)
+            for answer in lens_answers.loc[lens_answers["advisor"] == advisor, "decides"]
+        }
+        by_advisor[advisor] = distinct.pop() if len(distinct) == 1 else SPLIT
+    return by_advisor
 
 
-def agreement(said: pd.DataFrame) -> dict[str, Any]:
+def agreement(lens_answers: pd.DataFrame) -> dict[str, Any]:
     """How far the advisors agree: pairs, judged (neither is unknown), agree, agree_share (of those
-    judged; None without any). A split advisor agrees with nobody. said: from `answers`.
+    judged; None without any). A split advisor agrees with nobody. lens_answers: from `answers`.
     """
-    pairs = list(combinations(of_advisors(said).values(), 2))
+    pairs = list(combinations(of_advisors(lens_answers).values(), 2))
     judged = [pair for pair in pairs if "unknown" not in pair]
     same = sum(a == b != SPLIT for a, b in judged)
     share = same / len(judged) if judged else None
@@ -197,13 +200,13 @@ def disagreements(resolutions: Mapping[str, Resolution]) -> pd.DataFrame:
     Raises: ValueError where a disagreement has no resolution.
     """
     rows = []
-    for id_, held in pd.read_csv(paths.data("disagreements.csv")).groupby("id", sort=False):
+    for id_, views in pd.read_csv(paths.data("disagreements.csv")).groupby("id", sort=False):
         if id_ not in resolutions:
             raise ValueError(f"{id_} has no resolution: give one, open if nothing is known")
-        view = dict(zip(held["advisor"], held["holds"], strict=True))
+        view = dict(zip(views["advisor"], views["holds"], strict=True))
         resolved = resolutions[str(id_)]
         rows.append(
-            {"id": id_, "question": held["question"].iloc[0]}
+            {"id": id_, "question": views["question"].iloc[0]}
             | {advisor.lower(): view[advisor] for advisor in ADVISORS}
             | {
                 "says": resolved.says,

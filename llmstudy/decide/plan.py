@@ -1,8 +1,8 @@
 """In which phases is a decision carried out, and what must be true before each (MEMO V2)?
 
-The gates, work items and their order are data; what is known of each gate today comes from the
+The gates, work items and their order are data; the state of each gate today comes from the
 study. A gate is *passed* when its evidence says so, *failed* when the evidence speaks against it,
-*unknown* where nobody has looked, and *open* while its work is still to be done.
+*unknown* where nobody has checked, and *open* while its work is still to be done.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -57,13 +57,13 @@ def phases(
 
     Returns: phase, title, start, end, entry_gate, exit_gate, work_items, owner, cost_figure, scope.
     """
-    table, own = phase_table().copy(), windows or {}
+    table, windows = phase_table().copy(), windows or {}
     table["start"] = [start + timedelta(weeks=int(w)) for w in table["start_week"]]
     table["end"] = [start + timedelta(weeks=int(w)) for w in table["end_week"]]
-    if dated := [own[name] for name in candidates if name in own]:
+    if dated := [windows[name] for name in candidates if name in windows]:
         table.loc[1, "start"] = max(start, min(window.labels for window in dated))
         table.loc[1, "end"] = max(window.begins for window in dated)
-    if going := [own[name] for name in (*moves, *candidates) if name in own]:
+    if going := [windows[name] for name in (*moves, *candidates) if name in windows]:
         table.loc[2, "start"] = max(start, min(window.begins for window in going))
         table.loc[2, "end"] = max(start, max(window.served for window in going)) + _DRILL
     scope = {
@@ -79,10 +79,10 @@ def _on(plan: pd.DataFrame, phase: int, week: int) -> date:
     """The day in a plan of a week of V2: as far into its phase as there, or as long after it."""
     frame = phase_table().set_index("phase")
     first, last = int(frame["start_week"][phase]), int(frame["end_week"][phase])
-    own = plan[plan["phase"] == phase].iloc[0]
+    dates = plan[plan["phase"] == phase].iloc[0]
     passed = min(max((week - first) / (last - first), 0), 1)
-    days = round(passed * (own["end"] - own["start"]).days)
-    begins: date = own["start"]
+    days = round(passed * (dates["end"] - dates["start"]).days)
+    begins: date = dates["start"]
     return begins + timedelta(days=days, weeks=max(week - last, 0))
 
 
@@ -111,12 +111,12 @@ def gates(plan: pd.DataFrame, judged: Mapping[str, Mapping[str, Judged]]) -> pd.
     """Every gate with its state today.
 
     plan: as `phases`, which begin on the day of the decision. judged: what each gate rests on
-    (column `rests_on` of `phase_gates.csv`), held against what is needed, by workload, or under
+    (column `rests_on` of `phase_gates.csv`), against what is needed, by workload, or under
     `ALL` where it is about the whole study.
 
     Returns: phase, at (entry, exit), workload, one_of (of gates with the same words one
     suffices), gate, rests_on, due, state, value, needed, unit, grade, evidence, source.
-    Raises: ValueError where nothing is said of a gate.
+    Raises: ValueError for a gate that `judged` lacks.
     """
     rows = []
     for about in pd.read_csv(paths.data("phase_gates.csv")).to_dict("records"):
@@ -152,30 +152,34 @@ def _due(plan: pd.DataFrame, gate: Mapping[Any, Any]) -> date:
     return _on(plan, gate["phase"], week)
 
 
-def passage(found: pd.DataFrame, phase: int, at: str) -> GateState:
+def passage(table: pd.DataFrame, phase: int, at: str) -> GateState:
     """Whether a phase may be entered, or is done: what its gates say together.
 
-    found: from `gates`. All gates of the study must be passed, and those of one workload at least:
+    table: from `gates`. All gates of the study must be passed, and those of one workload at least:
     a phase begins with the first workload that is ready. Where gates are about single workloads and
     none is named, there is nothing to begin with, and the passage is open.
     """
-    rows = found[(found["phase"] == phase) & (found["at"] == at)]
+    rows = table[(table["phase"] == phase) & (table["at"] == at)]
     of_study = rows[rows["workload"] == ALL]
-    each = [_of_workload(own) for _, own in rows[rows["workload"] != ALL].groupby("workload")]
+    by_workload = [
+        _of_workload(group) for _, group in rows[rows["workload"] != ALL].groupby("workload")
+    ]
     states: list[GateState] = list(of_study["state"])
-    return worst([*states, best(each)] if each or _is_about_workloads(phase, at) else states)
+    return worst(
+        [*states, best(by_workload)] if by_workload or _is_about_workloads(phase, at) else states
+    )
 
 
 def _is_about_workloads(phase: int, at: str) -> bool:
     table = pd.read_csv(paths.data("phase_gates.csv"))
-    own = table[(table["phase"] == phase) & (table["at"] == at)]
-    return bool((own["scope"] == "workload").any())
+    rows = table[(table["phase"] == phase) & (table["at"] == at)]
+    return bool((rows["scope"] == "workload").any())
 
 
 def _of_workload(rows: pd.DataFrame) -> GateState:
     """One workload's gates: all of them, but of those with the same words in one_of one."""
     alone = rows["one_of"].isna()
-    chosen = [best(own["state"]) for _, own in rows[~alone].groupby("one_of")]
+    chosen = [best(group["state"]) for _, group in rows[~alone].groupby("one_of")]
     return worst([*rows.loc[alone, "state"], *chosen])
 
 
@@ -256,8 +260,8 @@ def items(
     for about in pd.read_csv(paths.data("phase_items.csv")).to_dict("records"):
         if about["phase"] in idle:
             continue
-        own = costs.get(about["costs"], ()) if isinstance(about["costs"], str) else ()
-        priced: Sequence[ItemCost | None] = own or (None,)
+        item_costs = costs.get(about["costs"], ()) if isinstance(about["costs"], str) else ()
+        priced: Sequence[ItemCost | None] = item_costs or (None,)
         for cost in priced:
             rows.append(
                 {
@@ -278,16 +282,16 @@ def items(
     rows += [
         {
             "phase": phase["phase"],
-            "item": f"{one.id} fired: {one.step}",
-            "scope": one.workload,
-            "owner": one.owner,
+            "item": f"{trigger.id} fired: {trigger.step}",
+            "scope": trigger.workload,
+            "owner": trigger.owner,
             "start": phase["start"],
             "end": phase["end"],
             **nothing,
-            "note": one.evidence,
+            "note": trigger.evidence,
             "source": "triggers.csv",
         }
-        for one in fired
+        for trigger in fired
     ]
     rests = [_rest(phase, rows) for phase in plan.to_dict("records")]
     rows += [rest for rest in rests if rest is not None]
@@ -301,7 +305,7 @@ def _rest(phase: Mapping[Any, Any], rows: Sequence[Mapping[str, Any]]) -> dict[s
     left = {end: phase[end] - sum(row[end] for row in priced) for end in ends}
     if not any(left.values()):
         return None
-    kept = {end: max(left[end], 0.0) for end in ends}
+    unspent = {end: max(left[end], 0.0) for end in ends}
     short = "" if min(left.values()) >= 0 else "cost" if left["cost_usd"] < 0 else "may cost"
     return {
         "phase": phase["phase"],
@@ -310,9 +314,9 @@ def _rest(phase: Mapping[Any, Any], rows: Sequence[Mapping[str, Any]]) -> dict[s
         "owner": phase["owner"],
         "start": phase["start"],
         "end": phase["end"],
-        "cost_usd": kept["cost_usd"],
-        "cost_low_usd": min(kept.values()),
-        "cost_high_usd": max(kept.values()),
+        "cost_usd": unspent["cost_usd"],
+        "cost_low_usd": min(unspent.values()),
+        "cost_high_usd": max(unspent.values()),
         "rests_on": "what the phase's figure leaves",
         "note": f"the items {short} more than the phase's figure" if short else None,
         "source": "phases.csv",

@@ -30,7 +30,7 @@ WEEK_DAYS = 5
 
 @dataclass(frozen=True)
 class Ties:
-    """What is known of one workload on one route; None is not known.
+    """What ties one workload to one route; None where unknown.
 
     own_weights: the route serves weights that are on one's own disk. days_to_retirement: of the
     route's model, where a day is listed. spend_share: of all spend, what goes to the route's
@@ -146,12 +146,12 @@ def _vendors(others: int) -> Earned:
 
 
 def _price_changes(ties: Ties) -> Earned:
-    """A price that doubled earns half; of an unlisted vendor the worst seen anywhere may come."""
+    """A price that doubled earns half; an unlisted vendor may repeat the worst of all."""
     if ties.largest_rise is None:
         return Earned(1 / ties.worst_rise, 1, "no change of this vendor is listed")
-    kept = 1 / max(1.0, ties.largest_rise)
+    earned = 1 / max(1.0, ties.largest_rise)
     rise = share(ties.largest_rise - 1) if ties.largest_rise > 1 else "none"
-    return Earned(kept, kept, f"largest rise listed: {rise}")
+    return Earned(earned, earned, f"largest rise listed: {rise}")
 
 
 # --- what a switch takes --------------------------------------------------------------------
@@ -185,20 +185,20 @@ def switching_days(ties: Ties, table: pd.DataFrame) -> Switch:
     A task that may or may not be needed (its question is unknown) counts nothing at the low end,
     half its middle, and all of its high end. Of unknown features one may be in use.
     """
-    one = {"yes": 1.0, "no": 0.0}
+    counts = {"yes": 1.0, "no": 0.0}
 
     def times(*answers: str) -> tuple[float, float, float]:
-        known = [one.get(a) for a in answers]
-        ends = [[x if x is not None else at for x in known] for at in (0.0, 0.5, 1.0)]
+        needs = [counts.get(a) for a in answers]
+        ends = [[x if x is not None else at for x in needs] for at in (0.0, 0.5, 1.0)]
         return sum(ends[0]), sum(ends[1]), sum(ends[2])
 
-    own = {"provider_specific": "yes", "unknown": "unknown"}
+    tied = {"provider_specific": "yes", "unknown": "unknown"}
     features = ties.provider_features
     needed = {
         "base": times("yes"),
         "gateway": times({"yes": "no", "no": "yes"}.get(ties.behind_gateway, "unknown")),
         "feature": times("unknown") if features is None else (features,) * 3,
-        "schema": times(*(own.get(s, "no") for s in (ties.tool_schemas, ties.structured_output))),
+        "schema": times(*(tied.get(s, "no") for s in (ties.tool_schemas, ties.structured_output))),
         "prompts": times({"yes": "no", "no": "yes"}.get(ties.prompts_versioned, "unknown")),
         "weights": times(ties.fine_tuned_weights),
     }

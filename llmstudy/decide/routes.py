@@ -1,4 +1,4 @@
-"""What has each chapter found of each route of each workload, and what is the verdict on it?"""
+"""What do the chapters say of each route of each workload, and what is the verdict on it?"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -22,9 +22,9 @@ def higher_tiers(
     """What to ask for, and why, where the busiest minute may outgrow a route of the verdict.
 
     rows: as `rate_limit_rows`. Of a route's limits the one that is reached first counts, in the
-    tenth of the draws that reach it first. No limit stated: nothing is said.
+    tenth of the draws that reach it first. A route that states no limit has none.
     """
-    found = []
+    tiers = []
     for route in dict.fromkeys(route for route in routes if route):
         reached = [
             row
@@ -33,20 +33,22 @@ def higher_tiers(
         ]
         if not reached:
             continue
-        row = min(reached, key=lambda row: (row["from_month_p10"], -_asked(row)))
+        row = min(reached, key=lambda row: (row["from_month_p10"], -_busiest_share(row)))
         month = int(row["from_month_p10"])
         ask = f"{route}: ask for a higher tier {'now' if month == 1 else f'before month {month}'}"
-        said = (
-            f"{route}: its busiest minute asks for {share(_asked(row))} of the "
+        sentence = (
+            f"{route}: its busiest minute asks for {share(_busiest_share(row))} of the "
             f"{count(row['per_minute'])} {row['counted']} a minute that are let through"
         )
         if month > 1:
-            said += f", and may ask for all of them in month {month}"
-        found.append((Collect("rate limit", None, None, ask), Reason("rate limit", route, said)))
-    return found
+            sentence += f", and may ask for all of them in month {month}"
+        tiers.append(
+            (Collect("rate limit", None, None, ask), Reason("rate limit", route, sentence))
+        )
+    return tiers
 
 
-def _asked(row: Mapping[str, Any]) -> float:
+def _busiest_share(row: Mapping[str, Any]) -> float:
     return float(row["busiest_p50"] / row["per_minute"])
 
 
@@ -64,12 +66,12 @@ def verdicts_of(study: Study, routes: pd.DataFrame) -> dict[str, verdicts.Verdic
 
 
 def route_table(study: Study, results: Results) -> pd.DataFrame:
-    """One row per workload and route with what every chapter found: what `verdict` reads."""
+    """One row per workload and route with the results of every chapter that `verdict` reads."""
     crossing = results["06_crossover"]
     key = ["workload", "route"]
     # without candidates these lists are empty, and an empty list has no columns
-    saved = [*key, "saving_p10_usd", "saving_p50_usd", "saving_p90_usd", "p_cheaper"]
-    savings = pd.DataFrame(crossing["savings"], columns=saved)
+    columns = [*key, "saving_p10_usd", "saving_p50_usd", "saving_p90_usd", "p_cheaper"]
+    savings = pd.DataFrame(crossing["savings"], columns=columns)
     equals = [*key, "p_cheaper_same_quality", "saving_same_quality_usd"]
     savings = savings.merge(pd.DataFrame(crossing["by_buyer"], columns=equals), on=key, how="left")
     allowed = pd.DataFrame(crossing["permissions"])

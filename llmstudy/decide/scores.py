@@ -1,6 +1,6 @@
 """Chapter 07: the six criteria of every workload and arm, each score with what it rests on.
 
-The scores are `llmstudy.decide.criteria`'s; here each is given its evidence, the grade of the
+`llmstudy.decide.criteria` scores; here each score gets its evidence, the grade of the
 worst figure in it, and the names under which ledger and results hold it. A line that the study
 draws (a target, a margin, a threshold) is a choice and has no grade, unless it is a prior for an
 unanswered question.
@@ -15,7 +15,7 @@ import pandas as pd
 from llmstudy import units
 from llmstudy.decide import contracts, criteria, team
 from llmstudy.decide.criteria import CRITERIA, Score
-from llmstudy.decide.lock_in import contract_rows, held_contracts, portability_tables
+from llmstudy.decide.lock_in import contract_ends, contract_rows, portability_tables
 from llmstudy.decide.matrices import criteria_claims
 from llmstudy.decide.team import readiness_of, team_table
 from llmstudy.evidence import findings
@@ -55,12 +55,16 @@ def criteria_tables(case: Case, results: Results, routes: pd.DataFrame) -> Table
         for name, workload in case.study.workloads.items()
     }
     lock_in = portability_tables(case, results, serving, routes)
-    known = _Known(case, results, lock_in["portability"])
+    evidence = _Evidence(case, results, lock_in["portability"])
     rows = [
         row
         for (name, arm), route in best.items()
         for row in _rows(
-            known, name, arm, route, routes[(routes["workload"] == name) & (routes["arm"] == arm)]
+            evidence,
+            name,
+            arm,
+            route,
+            routes[(routes["workload"] == name) & (routes["arm"] == arm)],
         )
     ]
     return {
@@ -72,8 +76,8 @@ def criteria_tables(case: Case, results: Results, routes: pd.DataFrame) -> Table
 
 
 @dataclass(frozen=True)
-class _Known:
-    """What scores are taken from."""
+class _Evidence:
+    """The evidence that scores rest on."""
 
     case: Case
     results: Results
@@ -93,7 +97,7 @@ class _Known:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Scored:
     """A score with what it rests on, and the worst grade in it."""
 
     score: Score
@@ -105,7 +109,7 @@ class _Found:
 
 
 def _rows(
-    known: _Known, name: str, arm: str, route: "pd.Series[Any] | None", of_arm: pd.DataFrame
+    evidence: _Evidence, name: str, arm: str, route: "pd.Series[Any] | None", of_arm: pd.DataFrame
 ) -> list[dict[str, Any]]:
     """C1 to C6 of a workload on an arm. route: its best permitted route. of_arm: all of its routes.
 
@@ -114,72 +118,74 @@ def _rows(
     """
     place = {"workload": name, "arm": arm, "route": None if route is None else route["route"]}
     if of_arm.empty:
-        found = _Found(Score(None, "the study names no route of this arm"), "", ())
-        return [_row(id_, place, found) for id_ in CRITERIA]
+        scored = _Scored(Score(None, "the study names no route of this arm"), "", ())
+        return [_row(id_, place, scored) for id_ in CRITERIA]
     if route is None:
         barred = _privacy(
-            known, name, of_arm.sort_values("current", ascending=False, kind="stable").iloc[0]
+            evidence, name, of_arm.sort_values("current", ascending=False, kind="stable").iloc[0]
         )
-        said = f"not weighed, privacy overrides: {barred.score.verdict}"
-        other = _Found(Score(None, said), barred.grade, barred.rests_on)
+        verdict = f"not weighed, privacy overrides: {barred.score.verdict}"
+        other = _Scored(Score(None, verdict), barred.grade, barred.rests_on)
         return [
             _row(id_, place, barred) if id_ == "C5" else _row(id_, place, other, overridden=True)
             for id_ in CRITERIA
         ]
     by_id = {
-        **_served(known, name, route),
-        "C4": _lock_in(known, name, route),
-        "C5": _privacy(known, name, route),
-        "C6": _team(known, route),
+        **_served(evidence, name, route),
+        "C4": _lock_in(evidence, name, route),
+        "C5": _privacy(evidence, name, route),
+        "C6": _team(evidence, route),
     }
-    return [_row(id_, place, found) for id_, found in by_id.items()]
+    return [_row(id_, place, scored) for id_, scored in by_id.items()]
 
 
 def _row(
-    id_: str, place: dict[str, Any], found: _Found, overridden: bool = False
+    id_: str, place: dict[str, Any], scored: _Scored, overridden: bool = False
 ) -> dict[str, Any]:
     return {
         "id": id_,
         "criterion": CRITERIA[id_],
         **place,
-        "score": found.score.score,
-        "grade": found.grade or None,
-        "verdict": found.score.verdict,
+        "score": scored.score.score,
+        "grade": scored.grade or None,
+        "verdict": scored.score.verdict,
         "overridden": overridden,
-        "rests_on": list(found.rests_on),
+        "rests_on": list(scored.rests_on),
     }
 
 
-def _served(known: _Known, name: str, route: "pd.Series[Any]") -> dict[str, _Found]:
+def _served(evidence: _Evidence, name: str, route: "pd.Series[Any]") -> dict[str, _Scored]:
     """C1 to C3; a route whose context is too short was neither timed, priced nor scored."""
     if not route["fits_context"]:
-        asked = f"workloads.{name}.intake.context_tokens"
-        rests = (f"routes.{route['route']}.context_tokens", asked)
-        grade = least_certain(known.ledger[path] for path in rests)
-        return dict.fromkeys(("C1", "C2", "C3"), _Found(criteria.cannot_serve(), grade, rests))
+        rests = (
+            f"routes.{route['route']}.context_tokens",
+            f"workloads.{name}.intake.context_tokens",
+        )
+        grade = least_certain(evidence.ledger[path] for path in rests)
+        return dict.fromkeys(("C1", "C2", "C3"), _Scored(criteria.cannot_serve(), grade, rests))
     return {
-        "C1": _latency(known, name, route),
-        "C2": _cost(known, name, route),
-        "C3": _customisation(known, name, route),
+        "C1": _latency(evidence, name, route),
+        "C2": _cost(evidence, name, route),
+        "C3": _customisation(evidence, name, route),
     }
 
 
-def _latency(known: _Known, name: str, route: "pd.Series[Any]") -> _Found:
-    [seen] = rows_of(known.results["03_latency"]["latency"], workload=name, route=route["route"])
-    target = known.case.study.workloads[name].slo.ttft_p95
-    ends = (seen["low_s"], seen["high_s"])
-    score = criteria.latency(seen["verdict"], seen["grade"], ends, target.value)
+def _latency(evidence: _Evidence, name: str, route: "pd.Series[Any]") -> _Scored:
+    [row] = rows_of(evidence.results["03_latency"]["latency"], workload=name, route=route["route"])
+    target = evidence.case.study.workloads[name].slo.ttft_p95
+    ends = (row["low_s"], row["high_s"])
+    score = criteria.latency(row["verdict"], row["grade"], ends, target.value)
     rests = [f"workloads.{name}.slo.ttft_p95", "03_latency.latency"]
-    grades = [seen["grade"], *([target.grade] if target.name.startswith("unknown.") else [])]
-    if seen["source"] == "study file":
+    grades = [row["grade"], *([target.grade] if target.name.startswith("unknown.") else [])]
+    if row["source"] == "study file":
         rests.append(f"routes.{route['route']}.ttft_p95")
-    elif seen["source"] == "serving curve":
+    elif row["source"] == "serving curve":
         rests.append("05_self_hosting.fleets")
-    return _Found(score, least_certain(grades), tuple(rests))
+    return _Scored(score, least_certain(grades), tuple(rests))
 
 
-def _cost(known: _Known, name: str, route: "pd.Series[Any]") -> _Found:
-    study = known.case.study
+def _cost(evidence: _Evidence, name: str, route: "pd.Series[Any]") -> _Scored:
+    study = evidence.case.study
     score = criteria.cost(
         current=bool(route["current"]),
         sized=bool(route["sized"]),
@@ -187,19 +193,23 @@ def _cost(known: _Known, name: str, route: "pd.Series[Any]") -> _Found:
         lines=lines_of(study),
     )
     at = f"workloads.{name}"
-    wanted = [f"{at}.intake.{x}" for x in ("requests", "input_tokens", "output_tokens")]
-    for one in dict.fromkeys([study.workloads[name].current_route, str(route["route"])]):
-        wanted += [f"routes.{one}.price.input", f"routes.{one}.price.output", f"routes.{one}.rent"]
-        wanted.append(f"{at}.routes.{one}.capacity")
-        if study.routes[one].arm == "self_hosted":
-            wanted += ["self_hosting.fte", "team.usd_per_fte_year"]
-    rests = [path for path in dict.fromkeys(wanted) if path in known.ledger]
-    grade = least_certain(known.ledger[path] for path in rests)
-    return _Found(score, grade, (*rests, "06_crossover.savings"))
+    paths = [f"{at}.intake.{x}" for x in ("requests", "input_tokens", "output_tokens")]
+    for candidate in dict.fromkeys([study.workloads[name].current_route, str(route["route"])]):
+        paths += [
+            f"routes.{candidate}.price.input",
+            f"routes.{candidate}.price.output",
+            f"routes.{candidate}.rent",
+        ]
+        paths.append(f"{at}.routes.{candidate}.capacity")
+        if study.routes[candidate].arm == "self_hosted":
+            paths += ["self_hosting.fte", "team.usd_per_fte_year"]
+    rests = [path for path in dict.fromkeys(paths) if path in evidence.ledger]
+    grade = least_certain(evidence.ledger[path] for path in rests)
+    return _Scored(score, grade, (*rests, "06_crossover.savings"))
 
 
-def _customisation(known: _Known, name: str, route: "pd.Series[Any]") -> _Found:
-    study = known.case.study
+def _customisation(evidence: _Evidence, name: str, route: "pd.Series[Any]") -> _Scored:
+    study = evidence.case.study
     claims = criteria_claims().set_index("id")["high"]
     difference = route["difference"]
     score = criteria.customisation(
@@ -213,33 +223,33 @@ def _customisation(known: _Known, name: str, route: "pd.Series[Any]") -> _Found:
         claimed_gain=float(claims["tuning_gain"]),
     )
     if route["quality"] == "baseline":  # an answer in the study, which nobody has measured
-        return _Found(score, "assumed", ("prompting_and_retrieval_insufficient",))
+        return _Scored(score, "assumed", ("prompting_and_retrieval_insufficient",))
     figure = f"workloads.{name}.quality.{route['route']}.difference"
     rests = ["04_quality.quality"] if route["quality"] == "none" else [figure]
     if route["quality"] == "inferior":
         rests.append("criteria_claims.tuning_gain")
-        return _Found(score, least_certain([route["quality_grade"], "secondary"]), tuple(rests))
-    return _Found(score, route["quality_grade"], tuple(rests))
+        return _Scored(score, least_certain([route["quality_grade"], "secondary"]), tuple(rests))
+    return _Scored(score, route["quality_grade"], tuple(rests))
 
 
-def _lock_in(known: _Known, name: str, route: "pd.Series[Any]") -> _Found:
-    [row] = rows_of(known.portability, workload=name, route=route["route"])
+def _lock_in(evidence: _Evidence, name: str, route: "pd.Series[Any]") -> _Scored:
+    [row] = rows_of(evidence.portability, workload=name, route=route["route"])
     score = criteria.lock_in(row["score_low"], row["score_high"])
     rests = (f"workloads.{name}.portability", "07_triggers_and_routing.portability_parts")
-    return _Found(score, row["grade"], rests)
+    return _Scored(score, row["grade"], rests)
 
 
-def _privacy(known: _Known, name: str, route: "pd.Series[Any]") -> _Found:
-    study = known.case.study
+def _privacy(evidence: _Evidence, name: str, route: "pd.Series[Any]") -> _Scored:
+    study = evidence.case.study
     data_class = study.workloads[name].intake.data_class
     needed = contracts.needs(data_class, route["arm"], privacy.privacy_matrix())
-    held = held_contracts(study.routes[route["route"]])
+    ends = contract_ends(study.routes[route["route"]])
     score = criteria.privacy(
         data_class=data_class,
         permitted=bool(route["permitted"]),
         signable=len(route["missing"]) > 0,
         reason=route["permission_reason"],
-        ends=min((held[k] for k in needed if k in held), default=None),
+        ends=min((ends[k] for k in needed if k in ends), default=None),
         until=units.month_start(study.as_of, study.months),
     )
     rests = (
@@ -248,14 +258,14 @@ def _privacy(known: _Known, name: str, route: "pd.Series[Any]") -> _Found:
         "07_triggers_and_routing.contracts",
     )
     # contracts and the class of the data are the organisation's own to know
-    return _Found(score, "assumed" if data_class == "unknown" else "measured", rests)
+    return _Scored(score, "assumed" if data_class == "unknown" else "measured", rests)
 
 
-def _team(known: _Known, route: "pd.Series[Any]") -> _Found:
+def _team(evidence: _Evidence, route: "pd.Series[Any]") -> _Scored:
     needs = criteria.arm_facts().loc[route["arm"], "needs_ml_engineers"] == "yes"
-    score = criteria.team(needs, known.readiness)
+    score = criteria.team(needs, evidence.readiness)
     if not needs:
-        return _Found(score, "secondary", ("arm_facts",))
-    grade = least_certain(["secondary", known.case.study.self_hosting.fte.grade])
+        return _Scored(score, "secondary", ("arm_facts",))
+    grade = least_certain(["secondary", evidence.case.study.self_hosting.fte.grade])
     rests = ("team.experienced_ml_engineers", "self_hosting.fte", "team_roles")
-    return _Found(score, grade, rests)
+    return _Scored(score, grade, rests)

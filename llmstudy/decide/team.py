@@ -1,8 +1,8 @@
 """Is the team there that a fleet needs, and what would it cost (MEMO C6, T4)?
 
-A gate, not a price: what a fleet's staff costs is in its bill already. Two needs are held against
-the engineers at hand, the study's own staffing figure and the source memo's headcount, and the
-larger one counts.
+A gate, not a price: what a fleet's staff costs is in its bill already. The engineers at hand
+are compared with the study's own staffing figure and the source memo's headcount; the larger need
+counts.
 """
 
 from dataclasses import asdict, dataclass
@@ -96,12 +96,12 @@ def team_table(study: Study) -> dict[str, Any]:
     is 0 where the team is there. saved: the staffing that no API route takes.
     """
     staffing, salary = study.self_hosting.fte, study.team.usd_per_fte_year
-    found = readiness_of(study)
+    gate = readiness_of(study)
     heads = headcount(roles())
-    ramp = (0.0, 0.0) if found.verdict == "ready" else study.moving["self_hosted"].ramp.ends
+    ramp = (0.0, 0.0) if gate.verdict == "ready" else study.moving["self_hosted"].ramp.ends
     return {
-        **asdict(found),
-        "sentence": found.sentence,
+        **asdict(gate),
+        "sentence": gate.sentence,
         "asked_by": [
             name
             for name, workload in study.workloads.items()

@@ -1,7 +1,7 @@
 """What should be done, workload by workload and overall, and for which reasons?
 
-Input is one table of routes per workload with what the measures found for each; output is data: a
-verdict with its reasons and what to collect.
+Input is one table of routes per workload with the measures of each; output is data: a verdict with
+its reasons and what to collect.
 Privacy filters first; then a route must fit, not be known to miss its latency, keep its quality,
 and save enough in enough of the draws, against both buyers who stay. Every move goes through a
 canary, which must show what has not been measured. A verdict that its evidence cannot carry is
@@ -138,19 +138,19 @@ def verdict(routes: pd.DataFrame, lines: Lines) -> Verdict:
 def _what_ends(current: Row) -> list[tuple[Collect, Reason]]:
     """Why staying is not open: today's model retires, today's fleet cannot carry the load, or
     today's route misses its first-token target."""
-    name, found = str(current["route"]), []
+    name, ends = str(current["route"]), []
     if isinstance(current["ends"], str):
-        said = f"{name}: its model retires on {current['ends']}"
-        ask = f"{said}; choose its successor and score it"
-        found.append((Collect("successor", None, None, ask), Reason("retirement", name, said)))
+        sentence = f"{name}: its model retires on {current['ends']}"
+        ask = f"{sentence}; choose its successor and score it"
+        ends.append((Collect("successor", None, None, ask), Reason("retirement", name, sentence)))
     if not current["sized"]:
-        said = f"{name}: no capacity can be stated for today's route at its targets"
-        found.append((Collect("probe", None, None, said), Reason("capacity", name, said)))
+        sentence = f"{name}: no capacity can be stated for today's route at its targets"
+        ends.append((Collect("probe", None, None, sentence), Reason("capacity", name, sentence)))
     elif current["latency"] == "misses":
-        said = f"{name}: misses the first-token target"
-        ask = f"{said}; name a route that can hold it, or loosen the target"
-        found.append((Collect("latency", None, None, ask), Reason("latency", name, said)))
-    return found
+        sentence = f"{name}: misses the first-token target"
+        ask = f"{sentence}; name a route that can hold it, or loosen the target"
+        ends.append((Collect("latency", None, None, ask), Reason("latency", name, sentence)))
+    return ends
 
 
 def is_proven(row: Any) -> bool:
@@ -159,8 +159,8 @@ def is_proven(row: Any) -> bool:
     row: quality, quality_grade and lowest_grade, as in `ROUTE_COLUMNS`.
     """
     rank = _GRADE_RANK.get(row["quality_grade"], len(_GRADE_RANK))
-    asked = _GRADE_RANK.get(row["lowest_grade"], -1)
-    return bool(row["quality"] == "non-inferior" and rank <= asked)
+    required = _GRADE_RANK.get(row["lowest_grade"], -1)
+    return bool(row["quality"] == "non-inferior" and rank <= required)
 
 
 def pays(row: Any, lines: Lines) -> bool:
@@ -236,8 +236,8 @@ def _forced(current: Row, rows: list[Row], reasons: list[Reason], lines: Lines) 
 
 def _self_hosting(name: str, rows: list[Row]) -> str:
     """How data that may stay inside come to do so: on a route of the study, or on one to name."""
-    own = [row for row in rows if row["arm"] == "self_hosted" and not row["current"]]
-    ready = [row for row in own if row["usable"] and row["quality"] != "inferior"]
+    fleets = [row for row in rows if row["arm"] == "self_hosted" and not row["current"]]
+    ready = [row for row in fleets if row["usable"] and row["quality"] != "inferior"]
     if ready:
         return f"{max(ready, key=_saving)['route']}: self-host it; it may see these data"
     return f"{name}: name a self-hosted route that can serve it; it may see these data"
@@ -310,19 +310,21 @@ def _quality(row: Row) -> str:
 
 def _missing_evidence(row: Row, lines: Lines) -> list[Collect]:
     name = str(row["route"])
-    found = []
+    missing = []
     if not row["proven"]:
         n, items = int(row["items_needed"]), int(row["items"])
         ask = f"{name}: score {n:,} of your own items on both routes"
         if row["quality_grade"] == "measured" and n > items:
             ask += f", {n - items:,} more than now, and judge all of them with looks: "
             ask += f"{int(row['looks']) + 1}"
-        found.append(Collect("golden items", n, n * lines.usd_per_item, ask))
+        missing.append(Collect("golden items", n, n * lines.usd_per_item, ask))
     if row["latency"] == "undecided":
-        found.append(Collect("probe", None, None, _probe(row)))
+        missing.append(Collect("probe", None, None, _probe(row)))
     if not row["pays"]:
-        found.append(Collect("cost", None, None, f"{name}: narrow the inputs that decide its cost"))
-    return found
+        missing.append(
+            Collect("cost", None, None, f"{name}: narrow the inputs that decide its cost")
+        )
+    return missing
 
 
 def _probe(row: Row) -> str:

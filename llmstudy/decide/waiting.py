@@ -1,6 +1,6 @@
 """Chapter 07: when should self-hosting begin? What waiting is worth, and the rules on trial.
 
-One move is looked at: the workloads that are best self-hosted together, each on the route that
+One move is on trial: the workloads that are best self-hosted together, each on the route that
 saves most, begun in one month or never. It is played through simulated futures that are longer than
 the study's horizon, since a move that begins late must have time to pay.
 """
@@ -62,28 +62,28 @@ def timing_tables(
     targets = _best_together(study, offers, candidates, months)
     if not targets:
         about = {"targets": {}, "reason": "no workload can move to a self-hosted route"}
-        tables = ("waiting", "regret", "improved", "reversal", "lens")
-        return {"timing": about | length, **{name: [] for name in tables}}
+        names = ("waiting", "regret", "improved", "reversal", "lens")
+        return {"timing": about | length, **{table: [] for table in names}}
     watched = [row for row in trigger_rows if row["workload"] in targets]
     signals = todays_signals(watched, cured_by_an_api(results))
-    found: dict[str, Any] = {"waiting": [], "regret": [], "improved": []}
+    tables: dict[str, Any] = {"waiting": [], "regret": [], "improved": []}
     for buyer in BUYERS:
         future = futures_of_moves(study, offers, targets, months, N_PATHS, buyer)
         costs = future.switch_costs()
-        found["waiting"] += _waiting(study, targets, future, costs, buyer)
+        tables["waiting"] += _waiting(study, targets, future, costs, buyer)
         regret, improved = _trial(study, future, costs, signals, buyer)
-        found["regret"] += regret
-        found["improved"].append(improved)
+        tables["regret"] += regret
+        tables["improved"].append(improved)
         if buyer == "named_model":
-            found["lens"] = _lens(study, future, signals)
-            found["reversal"] = _reversal(study, targets, future)
-    return {"timing": {"targets": targets, "reason": ""} | length, **found}
+            tables["lens"] = _lens(study, future, signals)
+            tables["reversal"] = _reversal(study, targets, future)
+    return {"timing": {"targets": targets, "reason": ""} | length, **tables}
 
 
 def _best_together(
     study: Study, offers: Market, targets: Mapping[str, str], months: int
 ) -> dict[str, str]:
-    """Those of the targets that are best moved together: who knew the future would gain most.
+    """Those of the targets that are best moved together: with the largest gain in hindsight.
 
     Grown from the best one by the one that adds most, as long as one adds anything.
 
@@ -109,10 +109,10 @@ def _best_together(
 # --- waiting ------------------------------------------------------------------------------------
 
 
-def known(path: FloatArray) -> FloatArray:
-    """What is known of a path when a month begins: the month before. (n, months), as `path`.
+def month_before(path: FloatArray) -> FloatArray:
+    """The month before each month of a path: what is known when it begins. (n, months).
 
-    >>> known(np.array([[1.0, 2.0, 3.0]])).tolist()
+    >>> month_before(np.array([[1.0, 2.0, 3.0]])).tolist()
     [[1.0, 1.0, 2.0]]
     """
     return np.concatenate([path[:, :1], path[:, :-1]], axis=1)
@@ -122,7 +122,7 @@ def _waiting(
     study: Study, targets: Mapping[str, str], future: Futures, costs: FloatArray, buyer: Buyer
 ) -> list[dict[str, Any]]:
     bills = future.stay_usd, future.with_team()
-    stay, go = (np.log(np.maximum(known(usd), 1.0)) for usd in bills)  # a route may be free
+    stay, go = (np.log(np.maximum(month_before(usd), 1.0)) for usd in bills)  # a route may be free
     leaving = {SHORT_COMMITMENT: _leaving(study, targets, future)}
     table = simulate.value_of_waiting(costs, np.stack([stay - go, stay], axis=2), WAITS, leaving)
     return [
@@ -195,7 +195,7 @@ def cured_by_an_api(results: Results) -> set[str]:
 def todays_signals(
     trigger_rows: list[dict[str, Any]], cured: Collection[str] = frozenset()
 ) -> Signals:
-    """What is known today of the signals that no bill tells: yes 1, no 0, None where nobody knows.
+    """Today's signals that no bill shows: yes 1, no 0, None where unknown.
 
     Over several workloads one that says yes is enough, and one that is unknown leaves a no open. Of
     a compliance block the `cured` workloads say nothing: they need another API, not a fleet.
@@ -233,26 +233,26 @@ def _money_signals(study: Study, future: Futures) -> dict[str, FloatArray]:
     """The signals that follow from bills and volumes, as known when each month begins."""
     stay, go, tokens = future.stay_usd, future.with_team(), future.tokens
     return {
-        "api_usd_month": known(stay),
-        "api_usd_year": 12 * known(stay),
-        "tokens_month": known(tokens),
-        "tokens_month_in_12_months": _ahead(study, known(tokens)),
-        "requests_month": known(future.requests),
+        "api_usd_month": month_before(stay),
+        "api_usd_year": 12 * month_before(stay),
+        "tokens_month": month_before(tokens),
+        "tokens_month_in_12_months": _ahead(study, month_before(tokens)),
+        "requests_month": month_before(future.requests),
         # a fleet is busier than at break-even exactly when it costs less than the bill it replaces
-        "utilisation_over_break_even": known(stay / go),
-        "price_rise_over_limit": known(future.price - 1) / study.thresholds.price_rise.value,
+        "utilisation_over_break_even": month_before(stay / go),
+        "price_rise_over_limit": month_before(future.price - 1) / study.thresholds.price_rise.value,
     }
 
 
 def _ahead(study: Study, tokens: FloatArray, months: int = 12) -> FloatArray:
     """A forecast from the growth of the last six months; at first from the study's own growth.
 
-    tokens: (n, months), as `known` tells them.
+    tokens: (n, months), as of `month_before`.
     """
     stated = [workload.growth.value for workload in study.workloads.values()]
     growth = np.full(tokens.shape, 1 + float(np.mean(stated)))
     for month in range(3, tokens.shape[1]):
-        back = min(month - 1, 6)  # the first two columns of what is known are one month
+        back = min(month - 1, 6)  # the first two columns are one month
         growth[:, month] = (tokens[:, month] / tokens[:, month - back]) ** (1 / back)
     return np.asarray(tokens * growth**months)
 
@@ -262,24 +262,24 @@ def _trial(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Regret of each rule, and of the threshold of the ratio of bills that the back-test finds.
 
-    The threshold is held against the best of the rules and benchmarks on these same futures.
+    The threshold is compared with the best of the rules and benchmarks on these same futures.
     """
     money = _money_signals(study, future)
-    held = {
+    constant = {
         name: np.full(future.stay_usd.shape, np.nan if value is None else value)
         for name, value in today.items()
     }
     rules = advisor_rules()
-    months = decide(rules, held | money)
+    months = decide(rules, constant | money)
     ratio = money["utilisation_over_break_even"]
     levels = backtest.candidate_levels(ratio, 25)
     rng = np.random.default_rng(study.seed)
-    tried = backtest.backtest(costs, months)
+    backtested = backtest.backtest(costs, months)
     benchmarks = {
         "always_now": np.zeros(len(costs), int),
         "never": np.full(len(costs), future.months),
     }
-    baseline = str(tried["rule"].iloc[int(first_least(tried["regret_usd"]))])
+    baseline = str(backtested["rule"].iloc[int(first_least(backtested["regret_usd"]))])
     best = backtest.improved_threshold(
         ratio, costs, (months | benchmarks)[baseline], levels, (1, 3, 6), FOLDS, rng
     )
@@ -313,7 +313,7 @@ def _trial(
 
 
 def _lens(study: Study, future: Futures, today: Signals) -> pd.DataFrame:
-    """What each rule would decide today, on the middle of what is known of the first month."""
+    """What each rule would decide today, on the medians of the first month."""
     money = {
         name: float(np.median(path[:, 0])) for name, path in _money_signals(study, future).items()
     }

@@ -130,8 +130,8 @@ def test_waiting_is_held_against_the_best_that_watches_nothing():
 def test_a_gain_that_its_intervals_could_undo_is_not_told(never_usd):
     said = waiting_said(NOW, HINDSIGHT, WAIT, waited("never", never_usd))
     assert said == (
-        f"Never moving costs {usd(never_usd)} over 36 months; waiting and watching is worth "
-        "nothing that can be told"
+        f"Never moving costs {usd(never_usd)} over 36 months; no saving from waiting and watching "
+        "can be shown"
     )
 
 
@@ -143,7 +143,7 @@ def test_a_wait_that_is_surely_cheaper_is_told_though_another_may_save_more():
 
 def test_what_another_buyer_would_do_is_not_told():
     other = waited("optimal stopping", 1e5, buyer="same_quality")
-    assert waiting_said(NOW, HINDSIGHT, other, waited("never", 3e6)).endswith("can be told")
+    assert waiting_said(NOW, HINDSIGHT, other, waited("never", 3e6)).endswith("can be shown")
     assert waiting_said(other) == "There is no commitment to wait with"
 
 

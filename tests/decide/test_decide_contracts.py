@@ -16,7 +16,7 @@ MATRIX = privacy_matrix()
 
 
 def state(kind, **given):
-    asked = {"held": {}, "needed_by": {}, "unclassified": False, "on": TODAY} | given
+    asked = {"valid_until": {}, "needed_by": {}, "unclassified": False, "on": TODAY} | given
     return next(item for item in checklist(**asked) if item.kind == kind)
 
 
@@ -37,7 +37,7 @@ def test_every_need_of_the_privacy_matrix_is_an_item_of_the_checklist():
     ],
 )
 def test_a_contract_holds_to_the_end_of_its_last_day(until, said, left):
-    item = state("baa", held={"baa": until}, needed_by={"baa": ["chat"]})
+    item = state("baa", valid_until={"baa": until}, needed_by={"baa": ["chat"]})
     assert (item.state, item.days_left, item.valid_until) == (said, left, until)
 
 
@@ -51,7 +51,7 @@ def test_what_is_not_held_is_missing_only_where_a_workload_needs_it():
 def test_for_unclassified_data_nobody_can_say_what_is_required():
     assert state("baa", unclassified=True).state == "unknown"
     assert state("dpa", unclassified=True, needed_by={"dpa": ["chat"]}).state == "missing"
-    assert state("dpa", unclassified=True, held={"dpa": TODAY}).state == "in force"
+    assert state("dpa", unclassified=True, valid_until={"dpa": TODAY}).state == "in force"
 
 
 @given(

@@ -9,7 +9,7 @@ import pytest
 
 from llmstudy import simulate
 from llmstudy.chapters.cost import cost_tables
-from llmstudy.chapters.decision import held_down
+from llmstudy.chapters.decision import capped_costs
 from llmstudy.chapters.hosting import hosting_tables
 from llmstudy.chapters.quality import quality_tables
 from llmstudy.decide.canary import fitting
@@ -162,7 +162,7 @@ def held(case, stay_usd, at_stake_p90=None, costs=((40e3, 20e3, 80e3), (60e3, 30
     month = {"today_by_workload": dict.fromkeys(case.study.workloads, 1.0)}
     results = {"06_crossover": {"month_usd": month | {"horizon": {"p50": stay_usd}}}}
     stake = None if at_stake_p90 is None else {"p90": at_stake_p90}
-    return held_down(
+    return capped_costs(
         np.array(costs), case.study, results, {"saving": {"p90": -9e3}, "at_stake": stake}
     )
 

@@ -74,8 +74,8 @@ def small_future(stay, go, **changed):
 def test_a_month_begins_with_what_the_month_before_told():
     path = np.arange(1.0, 13.0).reshape(2, 6)
     for month in range(1, 6):
-        assert (decide_waiting.known(path)[:, month] == path[:, month - 1]).all()
-    assert decide_waiting.known(path).shape == path.shape
+        assert (decide_waiting.month_before(path)[:, month] == path[:, month - 1]).all()
+    assert decide_waiting.month_before(path).shape == path.shape
 
 
 @pytest.mark.parametrize("month", [1, 6, 17, 35])
@@ -124,7 +124,7 @@ def test_no_rule_decides_by_what_is_still_to_come(priced, future, signals, month
 def test_a_forecast_of_steady_growth_compounds_it(priced, growth):
     study, _ = priced
     path = 5e8 * (1 + growth) ** np.arange(24.0)[None, :]
-    told = decide_waiting._ahead(study, decide_waiting.known(path))
+    told = decide_waiting._ahead(study, decide_waiting.month_before(path))
     for month in range(3, 24):
         assert told[0, month] == pytest.approx(path[0, month - 1] * (1 + growth) ** 12), month
 
@@ -132,7 +132,7 @@ def test_a_forecast_of_steady_growth_compounds_it(priced, growth):
 def test_a_forecast_without_a_past_takes_the_growth_of_the_study(priced):
     study, _ = priced
     expected = 1 + np.mean([w.growth.value for w in study.workloads.values()])
-    told = decide_waiting._ahead(study, decide_waiting.known(np.full((2, 12), 7.0)))
+    told = decide_waiting._ahead(study, decide_waiting.month_before(np.full((2, 12), 7.0)))
     assert told[:, 0] == pytest.approx(7.0 * expected**12)
 
 

@@ -2,8 +2,8 @@
 
 Input is the total cost of each simulated future for each month in which the switch could begin, and
 the month in which a rule begins it. The regret of a rule is what it costs above the cheapest month
-of that same path. Intervals are those of a mean over independent paths: how well the simulation is
-known, not how well the world is.
+of that same path. Intervals are those of a mean over independent paths: they tell how precise the
+simulation is, not how well it describes the world.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student_t
 
-from llmstudy.decide.triggers.hysteresis import IntArray, first_fired, held_level
+from llmstudy.decide.triggers.hysteresis import IntArray, first_fired, sustained_level
 from llmstudy.figure import FloatArray, Interval, first_least
 
 
@@ -52,8 +52,8 @@ def backtest(switch_costs: FloatArray, switches: Mapping[str, IntArray]) -> pd.D
     a rule named as a benchmark is.
 
     >>> costs = np.array([[9.0, 5.0, 7.0, 8.0], [9.0, 9.0, 9.0, 4.0]])
-    >>> found = backtest(costs, {"spend": np.array([2, 1])})
-    >>> found[["rule", "regret_usd", "false_alarm_share", "missed_share"]].to_numpy().tolist()
+    >>> outcomes = backtest(costs, {"spend": np.array([2, 1])})
+    >>> outcomes[["rule", "regret_usd", "false_alarm_share", "missed_share"]].to_numpy().tolist()
     [['spend', 3.5, 0.5, 0.0], ['always_now', 4.5, 0.5, 0.0], ['never', 1.5, 0.0, 0.5]]
     """
     switch_costs = _checked(switch_costs)
@@ -65,7 +65,7 @@ def backtest(switch_costs: FloatArray, switches: Mapping[str, IntArray]) -> pd.D
     return pd.DataFrame(
         [
             {"rule": rule, "benchmark": rule in benchmarks}
-            | _tried(switch_costs, _months(rule, months, switch_costs), best)
+            | _outcome(switch_costs, _months(rule, months, switch_costs), best)
             for rule, months in {**switches, **benchmarks}.items()
         ]
     )
@@ -92,13 +92,13 @@ def _months(rule: str, months: IntArray, switch_costs: FloatArray) -> IntArray:
     return months
 
 
-def _tried(switch_costs: FloatArray, months: IntArray, best: IntArray) -> dict[str, Any]:
+def _outcome(switch_costs: FloatArray, months: IntArray, best: IntArray) -> dict[str, Any]:
     never = switch_costs.shape[1] - 1
     regret = _regret(switch_costs, months)
     mean = _mean(regret)
     false_alarm = (months < never) & (best == never)
     missed = (months == never) & (best < never)
-    both = (months < never) & (best < never)
+    both_switch = (months < never) & (best < never)
     p50, p90 = np.quantile(regret, [0.5, 0.9], method="inverted_cdf")
     month = int(np.quantile(months, 0.5, method="inverted_cdf"))
     return {
@@ -111,7 +111,9 @@ def _tried(switch_costs: FloatArray, months: IntArray, best: IntArray) -> dict[s
         "false_alarm_usd": float(regret[false_alarm].mean()) if false_alarm.any() else np.nan,
         "missed_share": float(missed.mean()),
         "missed_usd": float(regret[missed].mean()) if missed.any() else np.nan,
-        "delay_months": float(np.median((months - best)[both])) if both.any() else np.nan,
+        "delay_months": float(np.median((months - best)[both_switch]))
+        if both_switch.any()
+        else np.nan,
         "switch_share": float((months < never).mean()),
         "switch_month_p50": month if month < never else np.nan,
         "n_paths": len(regret),
@@ -138,7 +140,7 @@ def _mean(x: FloatArray, inflation: float = 1.0) -> Interval:
 
 @dataclass(frozen=True)
 class ImprovedThreshold:
-    """The rule "switch once the signal has held at `level` for `periods`", chosen by back-test.
+    """The rule "switch once the signal has been at `level` for `periods`", chosen by back-test.
 
     level, periods: chosen on all paths; a level of inf means never. in_sample_usd: mean regret on
     the paths they were chosen on, which flatters them. out_of_sample_usd: mean regret when each
@@ -160,16 +162,16 @@ def candidate_levels(signal: FloatArray, n: int = 40) -> FloatArray:
 
     signal: (n_paths, n_months), NaN where unknown. Costs have no part in it, so that nothing of
     what is to be judged enters the choice of what is tried.
-    Raises: ValueError if nothing is known of the signal.
+    Raises: ValueError if the signal is unknown throughout.
 
     >>> candidate_levels(np.array([[1.0, 2.0, 3.0, np.nan]]), n=3).tolist()
     [1.0, 2.0, 3.0, inf]
     """
-    known = np.asarray(signal, dtype=float)
-    known = known[np.isfinite(known)]
-    if not len(known):
+    values = np.asarray(signal, dtype=float)
+    values = values[np.isfinite(values)]
+    if not len(values):
         raise ValueError("the signal is unknown throughout: it has no levels to try")
-    levels = np.quantile(known, np.linspace(0, 1, n), method="inverted_cdf")
+    levels = np.quantile(values, np.linspace(0, 1, n), method="inverted_cdf")
     return np.append(np.unique(levels), np.inf)
 
 
@@ -182,7 +184,7 @@ def improved_threshold(
     folds: int,
     rng: np.random.Generator,
 ) -> ImprovedThreshold:
-    """The threshold and duration of least mean regret, and what they save on paths not seen.
+    """The threshold and duration of least mean regret, and what they save on other paths.
 
     signal: (n_paths, n_months), NaN where unknown. switch_costs: as `hindsight` takes it. baseline:
     (n_paths,) months of the rule to be improved, or of a benchmark. levels, periods: what is tried.
@@ -209,41 +211,41 @@ def improved_threshold(
     if not 2 <= folds <= n_paths // 2:
         raise ValueError(f"{folds} folds of {n_paths} paths: take at least 2, of 2 paths or more")
     baseline = _months("baseline", baseline, costs)
-    tried = list(product(sorted(levels, reverse=True), sorted(periods)))
+    candidates = list(product(sorted(levels, reverse=True), sorted(periods)))
     fold = rng.permutation(n_paths) % folds
-    sums = _fold_sums(signal, costs, tried, fold, folds)
+    sums = _fold_sums(signal, costs, candidates, fold, folds)
     regret = np.empty(n_paths)
-    chosen = [tried[i] for i in first_least(sums.sum(axis=0) - sums, axis=1)]
-    for k, (level, held) in enumerate(chosen):
-        own = fold == k
-        regret[own] = _regret(costs[own], first_fired(signal[own], level, held))
-    level, held = tried[int(first_least(sums.sum(axis=0)))]
+    chosen = [candidates[i] for i in first_least(sums.sum(axis=0) - sums, axis=1)]
+    for k, (level, duration) in enumerate(chosen):
+        in_fold = fold == k
+        regret[in_fold] = _regret(costs[in_fold], first_fired(signal[in_fold], level, duration))
+    level, duration = candidates[int(first_least(sums.sum(axis=0)))]
     shared = 1 + folds / (folds - 1)
     return ImprovedThreshold(
         level=float(level),
-        periods=held,
-        in_sample_usd=_mean(_regret(costs, first_fired(signal, level, held))),
+        periods=duration,
+        in_sample_usd=_mean(_regret(costs, first_fired(signal, level, duration))),
         out_of_sample_usd=_mean(regret, shared),
         improvement_usd=_mean(_regret(costs, baseline) - regret, shared),
-        by_fold=tuple((float(level), held) for level, held in chosen),
+        by_fold=tuple((float(level), duration) for level, duration in chosen),
     )
 
 
 def _fold_sums(
     signal: FloatArray,
     switch_costs: FloatArray,
-    tried: Sequence[tuple[float, int]],
+    candidates: Sequence[tuple[float, int]],
     fold: IntArray,
     folds: int,
 ) -> FloatArray:
     """Cost of each candidate summed over each fold. (folds, n_candidates) usd."""
-    # the highest level held so far only climbs: below a threshold it has not fired yet
+    # the highest level sustained so far only climbs: below a threshold it has not fired yet
     climbs = {
-        held: np.maximum.accumulate(held_level(signal, held), axis=1)
-        for held in {held for _, held in tried}
+        duration: np.maximum.accumulate(sustained_level(signal, duration), axis=1)
+        for duration in {duration for _, duration in candidates}
     }
-    sums = np.empty((folds, len(tried)))
-    for i, (level, held) in enumerate(tried):
-        months = (climbs[held] < level).sum(axis=1)
+    sums = np.empty((folds, len(candidates)))
+    for i, (level, duration) in enumerate(candidates):
+        months = (climbs[duration] < level).sum(axis=1)
         sums[:, i] = np.bincount(fold, _cost(switch_costs, months), folds)
     return sums

@@ -1,10 +1,10 @@
-"""Has a signal held long enough to act on, and has it stayed away long enough to stand down?
+"""Has a signal lasted long enough to act on, and been away long enough to stand down?
 
 A trigger fires when its signal holds at or above a level for w periods (weeks, months) in a row,
 and is released only when it stays below a lower level for w in a row: one bad week does not fire
 it, one good week does not calm it.
 
-NaN means that nobody knows. An unknown period is passed over: it neither counts towards a run nor
+NaN means unknown. An unknown period is passed over: it neither counts towards a run nor
 breaks one, and the trigger stays as it was. So an unknown period never fires and never releases,
 and w periods in a row are w known ones.
 """
@@ -18,14 +18,14 @@ BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
 
-def held_level(signal: FloatArray, periods: int) -> FloatArray:
+def sustained_level(signal: FloatArray, periods: int) -> FloatArray:
     """The highest level at which the signal has held for the last `periods` known periods.
 
     signal: (n_paths, n_periods). Returns the same shape: the least of the last known values; -inf
     in an unknown period, and while fewer are known.
     Raises: ValueError if the signal is not of two dimensions or periods is below 1.
 
-    >>> held_level(np.array([[3.0, 5.0, np.nan, 4.0, 9.0]]), periods=2)
+    >>> sustained_level(np.array([[3.0, 5.0, np.nan, 4.0, 9.0]]), periods=2)
     array([[-inf,   3., -inf,   4.,   4.]])
     """
     signal = np.asarray(signal, dtype=float)
@@ -34,13 +34,13 @@ def held_level(signal: FloatArray, periods: int) -> FloatArray:
     if periods < 1:
         raise ValueError(f"periods is {periods}: a signal holds for at least one period")
     by_period = np.ascontiguousarray(signal.T)
-    held = np.empty(by_period.shape)
+    levels = np.empty(by_period.shape)
     last = np.full((periods, len(signal)), -np.inf)
     for t, x in enumerate(by_period):
-        known = ~np.isnan(x)
-        last = np.where(known, np.vstack([last[1:], x]), last)
-        held[t] = np.where(known, last.min(axis=0), -np.inf)
-    return np.ascontiguousarray(held.T)
+        is_known = ~np.isnan(x)
+        last = np.where(is_known, np.vstack([last[1:], x]), last)
+        levels[t] = np.where(is_known, last.min(axis=0), -np.inf)
+    return np.ascontiguousarray(levels.T)
 
 
 def sustained(
@@ -50,7 +50,7 @@ def sustained(
 
     signal: (n_paths, n_periods), NaN where unknown. It fires when the signal is at or above
     fire_level for `periods` in a row, and is released when it is below release_level for as many.
-    Raises: ValueError unless release_level < fire_level, or as `held_level`.
+    Raises: ValueError unless release_level < fire_level, or as `sustained_level`.
 
     >>> sustained(np.array([[3.0, 3.0, 1.0, 3.0, 1.0, 1.0]]), 3.0, 2.0, periods=2).tolist()
     [[False, True, True, True, True, False]]
@@ -60,8 +60,8 @@ def sustained(
             f"released below {release_level:g} but fired at {fire_level:g}: a trigger is released "
             "at a lower level than it fires at"
         )
-    fires = held_level(signal, periods) >= fire_level
-    releases = -held_level(-np.asarray(signal, dtype=float), periods) < release_level
+    fires = sustained_level(signal, periods) >= fire_level
+    releases = -sustained_level(-np.asarray(signal, dtype=float), periods) < release_level
     # a signal cannot be above the one level and below the other: the last of the two events rules
     at = np.arange(fires.shape[1])
     last_fire, last_release = (
@@ -74,12 +74,12 @@ def first_fired(signal: FloatArray, fire_level: float, periods: int) -> IntArray
     """The first period in which the trigger is fired; n_periods where it never is. (n_paths,).
 
     The level of release has no part in it: what has never fired cannot be released.
-    Raises: ValueError as `held_level`.
+    Raises: ValueError as `sustained_level`.
 
     >>> first_fired(np.array([[3.0, 1.0, 3.0, 3.0], [3.0, 1.0, 3.0, 1.0]]), 3.0, periods=2)
     array([3, 4])
     """
-    return first(held_level(signal, periods) >= fire_level)
+    return first(sustained_level(signal, periods) >= fire_level)
 
 
 def first(happens: BoolArray) -> IntArray:
@@ -88,10 +88,11 @@ def first(happens: BoolArray) -> IntArray:
     return np.asarray(np.argmax(np.hstack([happens, never]), axis=1))
 
 
-def held_for(signal: FloatArray, level: float) -> IntArray:
-    """For how many known periods up to the last the signal has held at the level. (n_paths,).
+def periods_sustained(signal: FloatArray, level: float) -> IntArray:
+    """For how many known periods up to the last the signal has been at the level. (n_paths,).
 
-    >>> held_for(np.array([[9.0, 1.0, 4.0, np.nan, 5.0], [9.0, 9.0, 9.0, 9.0, 1.0]]), level=4.0)
+    >>> signal = np.array([[9.0, 1.0, 4.0, np.nan, 5.0], [9.0, 9.0, 9.0, 9.0, 1.0]])
+    >>> periods_sustained(signal, level=4.0)
     array([2, 0])
     """
     signal = np.asarray(signal, dtype=float)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from llmstudy import paths
-from llmstudy.decide.triggers.hysteresis import BoolArray, IntArray, first, held_level
+from llmstudy.decide.triggers.hysteresis import BoolArray, IntArray, first, sustained_level
 from llmstudy.figure import FloatArray
 from llmstudy.text import count
 
@@ -69,7 +69,7 @@ def decide(rules: pd.DataFrame, signals: Mapping[str, FloatArray]) -> dict[str, 
     """The month at whose start each rule switches, on each path; n_months means never.
 
     rules: from `advisor_rules`; alerts switch nothing and are left out. signals: by the names of
-    `column_of`, (n_paths, n_months) each: what is known of a month when it begins, yes as 1 and no
+    `column_of`, (n_paths, n_months) each: as known when the month begins, yes as 1 and no
     as 0, NaN where nobody knows. A rule switches in the first month in which one of its conditions
     has held for `sustained_periods` in a row, and not before `not_before_month` (0: at once).
     Raises: ValueError if a signal is absent, not of the others' shape, or an operator is unknown.
@@ -96,9 +96,9 @@ def lens(rules: pd.DataFrame, facts: Mapping[str, float | None]) -> pd.DataFrame
     (conditions that are met, or else how each stands), not_before_month, grade, source.
     Raises: ValueError if a fact is absent or an operator is unknown.
 
-    >>> found = lens(advisor_rules().query("advisor == 'Challenger'"),
+    >>> table = lens(advisor_rules().query("advisor == 'Challenger'"),
     ...              {"requests_month": 12e6, "api_usd_year": None})
-    >>> found[["rule", "would_move", "raised"]].to_numpy().tolist()
+    >>> table[["rule", "would_move", "raised"]].to_numpy().tolist()
     [['challenger_low', 'no', 'no'], ['challenger_high', 'no', 'no'], \
 ['challenger_alert', 'no', 'unknown']]
     """
@@ -123,24 +123,24 @@ def lens(rules: pd.DataFrame, facts: Mapping[str, float | None]) -> pd.DataFrame
     return pd.DataFrame(rows)
 
 
-def _check(rules: pd.DataFrame, given: Mapping[str, Any]) -> None:
+def _check(rules: pd.DataFrame, facts: Mapping[str, Any]) -> None:
     if unknown := sorted(set(rules["operator"]) - set(_OPERATORS)):
         raise ValueError(f"rules: operators {unknown}; use {', '.join(_OPERATORS)}")
-    wanted = dict.fromkeys(column_of(row) for row in conditions_of(rules))
-    if absent := [name for name in wanted if name not in given]:
+    columns = dict.fromkeys(column_of(row) for row in conditions_of(rules))
+    if absent := [name for name in columns if name not in facts]:
         raise ValueError(
-            f"rules: {', '.join(absent)} are not given; where nobody knows, say so by null or NaN"
+            f"rules: {', '.join(absent)} are missing; pass null or NaN for a signal that is unknown"
         )
-    shapes = {name: np.shape(given[name]) for name in wanted}
+    shapes = {name: np.shape(facts[name]) for name in columns}
     if len(set(shapes.values())) > 1:
         raise ValueError(f"rules: signals of several shapes, {shapes}; bring them to one")
 
 
 def _met(condition: Mapping[str, Any], signals: Mapping[str, FloatArray]) -> BoolArray:
-    """In which months a condition has held long enough. (n_paths, n_months)."""
-    held = held_level(signals[column_of(condition)], int(condition["sustained_periods"]))
-    # -inf, not known, is above no level
-    met = _OPERATORS[condition["operator"]](held, condition["level"])
+    """In which months a condition has been met for long enough. (n_paths, n_months)."""
+    levels = sustained_level(signals[column_of(condition)], int(condition["sustained_periods"]))
+    # -inf, which is unknown, is above no level
+    met = _OPERATORS[condition["operator"]](levels, condition["level"])
     met[:, : int(condition["not_before_month"])] = False
     return np.asarray(met)
 
@@ -153,9 +153,9 @@ def _today(conditions: pd.DataFrame, facts: Mapping[str, float | None]) -> tuple
         if fact is None or np.isnan(fact):
             blind.append(row["says"])
         elif _OPERATORS[row["operator"]](fact, row["level"]):
-            met.append(_said(row, fact, ""))
+            met.append(_sentence(row, fact, ""))
         else:
-            unmet.append(_said(row, fact, "not "))
+            unmet.append(_sentence(row, fact, "not "))
     if met:
         return "yes", "; ".join(met)
     if blind:
@@ -163,7 +163,7 @@ def _today(conditions: pd.DataFrame, facts: Mapping[str, float | None]) -> tuple
     return "no", "; ".join(unmet)
 
 
-def _said(condition: Mapping[str, Any], fact: float, negated: str) -> str:
+def _sentence(condition: Mapping[str, Any], fact: float, negated: str) -> str:
     says, unit = condition["says"], condition["unit"]
     if unit == "yes or no":
         return f"{says}: {'no' if negated else 'yes'}"

@@ -28,8 +28,8 @@ _WEEK_S = 168 * 3600
 
 
 @dataclass(frozen=True)
-class _Known:
-    """What facts are taken from. weeks: `triggers.weekly_signals` of the log, if there is one."""
+class _Evidence:
+    """The evidence that the triggers read. weeks: `weekly.weekly_signals` of the log, if any."""
 
     case: Case
     results: Results
@@ -58,11 +58,11 @@ def trigger_rows(case: Case, results: Results) -> list[dict[str, Any]]:
     }
     table = rules.trigger_table()
     release_share = dict(zip(table["id"], table["release_share"], strict=True))
-    known = _Known(case, results, _weeks_of_log(case), release_share)
+    evidence = _Evidence(case, results, _weeks_of_log(case), release_share)
     rows = []
     for name in case.study.workloads:
         for about in table.to_dict("records"):
-            judged = judges[about["id"]](known, name)
+            judged = judges[about["id"]](evidence, name)
             rows.append(
                 {
                     "id": about["id"],
@@ -102,34 +102,36 @@ def log_backtest(case: Case, results: Results) -> list[dict[str, Any]]:
     usd = np.full(len(logged), np.nan)
     for name, workload in case.study.workloads.items():
         offer = results["02_cost"]["offers"][name].get(workload.current_route)
-        own = (logged["workload"] == name).to_numpy()
-        if offer and own.any():
+        in_workload = (logged["workload"] == name).to_numpy()
+        if offer and in_workload.any():
             price = TokenPrice.of(offer)
-            rows = logged[own]
+            rows = logged[in_workload]
             tokens_in, tokens_out, cached = (
                 rows[column].to_numpy(dtype=float, na_value=0.0)
                 for column in ("input_tokens", "output_tokens", "cached_input_tokens")
             )
-            read = cached / np.maximum(tokens_in, 1.0)
-            usd[own] = np.asarray(api_usd_per_request(price, tokens_in, tokens_out, read))
+            cached_share = cached / np.maximum(tokens_in, 1.0)
+            usd[in_workload] = np.asarray(
+                api_usd_per_request(price, tokens_in, tokens_out, cached_share)
+            )
     weeks = weekly.weekly_signals(logged.assign(workload="all"), usd)
     needed = max(1, ceil(case.study.thresholds.sustained.value))
     fired = weekly.fired_weeks(rules.advisor_rules(), weeks, needed)
-    count = weeks["week"].nunique() if len(weeks) else 0
+    n_weeks = weeks["week"].nunique() if len(weeks) else 0
     return [
         {
             "rule": row["rule"],
             "advisor": row["advisor"],
             "week": None if pd.isna(row["week"]) else row["week"].date(),
             "not_judged": row["not_judged"],
-            "weeks": count,
+            "weeks": n_weeks,
         }
         for row in fired.to_dict("records")
     ]
 
 
 class _Sustained(NamedTuple):
-    """A weekly signal against its level: how it stands, for how many weeks, and both in words."""
+    """A weekly signal against its level: whether it fires, for how many weeks, and a sentence."""
 
     fired: bool
     weeks: int
@@ -141,22 +143,22 @@ class _Sustained(NamedTuple):
 
 
 def _sustained(
-    known: _Known, id_: str, signal: FloatArray, level: float, release: float
+    evidence: _Evidence, id_: str, signal: FloatArray, level: float, release: float
 ) -> _Sustained:
     """Whether a trigger stands fired at the end of the log's last whole week.
 
     signal: (n_weeks,), one workload's. level, release: where it fires, and below which it stands
     down; from the threshold and the share of it in `triggers.csv`.
     """
-    needed = known.weeks_needed
+    needed = evidence.weeks_needed
     path = signal[None, :]
-    weeks = int(hysteresis.held_for(path, level)[0])
+    weeks = int(hysteresis.periods_sustained(path, level)[0])
     fired = bool(hysteresis.sustained(path, level, release, needed)[0, -1:].any())
     words = f"held for {weeks} of {needed} weeks"
     if weeks > needed:
         words = f"held for {weeks} weeks, {needed} needed"
     elif fired and weeks < needed:
-        line = share(known.release_share[id_])
+        line = share(evidence.release_share[id_])
         words += f", but not below {line} of the threshold for {needed} since it fired"
     return _Sustained(fired, weeks, words)
 
@@ -166,9 +168,9 @@ def _last(x: FloatArray) -> float | None:
     return float(x[-1]) if len(x) and np.isfinite(x[-1]) else None
 
 
-def _utilisation(known: _Known, name: str) -> Judged:
+def _utilisation(evidence: _Evidence, name: str) -> Judged:
     """G1: mean utilisation of the sized fleet against the one at which it beats today's bill."""
-    case, results, basis = known.case, known.results, "05_self_hosting: fleets"
+    case, results, basis = evidence.case, evidence.results, "05_self_hosting: fleets"
     fleets = rows_of(results["05_self_hosting"]["fleets"], workload=name)
     bills = rows_of(results["02_cost"]["bills"], workload=name, current=True)
     if not fleets or not bills:
@@ -190,29 +192,29 @@ def _utilisation(known: _Known, name: str) -> Judged:
         if status_ == "pending":
             words += "; over its line, its weeks not yet logged"
         return Judged(status_, replace(fact, sentence=words), line)
-    per_s = known.week_column(name, "requests") / _WEEK_S
+    per_s = evidence.week_column(name, "requests") / _WEEK_S
     busy = utilisation(per_s, fleet["replicas"], fleet["capacity_requests_per_s"])
-    sustained = _sustained(known, "G1", busy, line, known.release_share["G1"] * line)
+    sustained = _sustained(evidence, "G1", busy, line, evidence.release_share["G1"] * line)
     last = _last(busy)
     value = fleet["utilisation"] if last is None else last
     fact = Fact(
         value,
         "share",
-        "measured" if len(busy) >= known.weeks_needed else "assumed",
+        "measured" if len(busy) >= evidence.weeks_needed else "assumed",
         basis,
         f"{words}, {sustained.sentence}",
     )
     return Judged(sustained.status(value >= line), fact, line, sustained.weeks)
 
 
-def _latency(known: _Known, name: str) -> Judged:
+def _latency(evidence: _Evidence, name: str) -> Judged:
     """G2: the p95 of the first token against its target.
 
     A measurement fires it, or a published best case above the target. Of a log, a week counts when
     the whole interval of its p95 lies above the target; of a probe, its one verdict stands.
     """
-    current = known.case.study.workloads[name].current_route
-    row = rows_of(known.results["03_latency"]["latency"], workload=name, route=current)[0]
+    current = evidence.case.study.workloads[name].current_route
+    row = rows_of(evidence.results["03_latency"]["latency"], workload=name, route=current)[0]
     target, grade, basis = row["target_s"], row["grade"], "03_latency: latency"
     if grade != "measured":
         if row["verdict"] == "misses" and row["low_s"] is not None:
@@ -225,37 +227,37 @@ def _latency(known: _Known, name: str) -> Judged:
     misses = row["verdict"] == "misses"
     if row["source"] != "request log":
         return Judged("fired" if misses else "armed", fact, target)
-    lows = known.week_column(name, "ttft_p95_low_s")
+    lows = evidence.week_column(name, "ttft_p95_low_s")
     above = np.nextafter(target, np.inf)  # a p95 equal to its target meets it
-    sustained = _sustained(known, "G2", lows, above, known.release_share["G2"] * target)
-    weekly = known.week_column(name, "ttft_p95_s")
+    sustained = _sustained(evidence, "G2", lows, above, evidence.release_share["G2"] * target)
+    weekly = evidence.week_column(name, "ttft_p95_s")
     if len(weekly):
         fact, misses = replace(fact, value=_last(weekly)), sustained.weeks > 0
     fact = replace(fact, sentence=f"{row['source']}, {sustained.sentence}")
     return Judged(sustained.status(misses), fact, target, sustained.weeks)
 
 
-def _privacy(known: _Known, name: str) -> Judged:
+def _privacy(evidence: _Evidence, name: str) -> Judged:
     """G3: contracts that today's route lacks for this data class."""
     unit, basis = "missing contracts", "06_crossover: permissions"
-    if known.case.study.workloads[name].intake.data_class == "unknown":
+    if evidence.case.study.workloads[name].intake.data_class == "unknown":
         fact = Fact(None, unit, "assumed", basis, "data not classified yet")
         return Judged("unknown", fact, 1.0)
-    [row] = rows_of(known.results["06_crossover"]["permissions"], workload=name, current=True)
+    [row] = rows_of(evidence.results["06_crossover"]["permissions"], workload=name, current=True)
     missing = 0.0 if row["permitted"] else float(max(1, len(row["missing"])))
     fact = Fact(missing, unit, "measured", basis, row["permission_reason"])
     return Judged(status(missing, 1.0, "measured"), fact, 1.0)
 
 
-def _vendor(known: _Known, name: str) -> Judged:
+def _vendor(evidence: _Evidence, name: str) -> Judged:
     """G4: the largest scheduled price rise of today's route within the horizon, or retirement."""
-    study, line = known.case.study, known.case.study.thresholds.price_rise.value
+    study, line = evidence.case.study, evidence.case.study.thresholds.price_rise.value
     route = study.workloads[name].current_route
     spec, basis = study.routes[route], "02_cost: offers"
     if not isinstance(spec, ApiRoute):
         fact = Fact(None, "share", "published", basis, "no vendor sets its price")
         return Judged("not_applicable", fact, line)
-    rise = max(known.results["02_cost"]["offers"][name][route]["month_factors"]) - 1
+    rise = max(evidence.results["02_cost"]["offers"][name][route]["month_factors"]) - 1
     words = "scheduled price changes within the horizon"
     fact = Fact(rise, "share", "published", basis, words)
     ends = case.retires_within_horizon(study, route)
@@ -264,13 +266,14 @@ def _vendor(known: _Known, name: str) -> Judged:
     return Judged(status(rise, line, "published"), fact, line)
 
 
-def _quality(known: _Known, name: str) -> Judged:
+def _quality(evidence: _Evidence, name: str) -> Judged:
     """G5: lower end of the paired difference of the best open model, above zero or not."""
     basis = "04_quality: quality"
     rows = [
         row
-        for row in rows_of(known.results["04_quality"]["quality"], workload=name)
-        if row["low"] is not None and known.case.study.routes[row["route"]].arm != "proprietary_api"
+        for row in rows_of(evidence.results["04_quality"]["quality"], workload=name)
+        if row["low"] is not None
+        and evidence.case.study.routes[row["route"]].arm != "proprietary_api"
     ]
     if not rows:
         return Judged("unknown", Fact(None, "share", "assumed", basis, "no paired items yet"), 0.0)
@@ -280,10 +283,10 @@ def _quality(known: _Known, name: str) -> Judged:
     return Judged(status(fact.value, 0.0, fact.grade, ">"), fact, 0.0)
 
 
-def _format(known: _Known, name: str) -> Judged:
+def _format(evidence: _Evidence, name: str) -> Judged:
     """G6: share of answers that break the format, against the limit."""
-    line = known.case.study.thresholds.format_failure.value
-    figure = known.case.study.workloads[name].format_failure_share
+    line = evidence.case.study.thresholds.format_failure.value
+    figure = evidence.case.study.workloads[name].format_failure_share
     basis = f"workloads.{name}.format_failure_share"
     if figure is None:
         fact = Fact(None, "share", "assumed", basis, "format failures not counted yet")

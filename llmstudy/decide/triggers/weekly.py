@@ -45,7 +45,7 @@ def weekly_signals(
     """Each workload of a log in each whole ISO week that the log covers, in order.
 
     requests: a canonical table. cost_usd, format_failed: (n_requests,) in its order, the price of
-    each request at its own time and whether its answer broke the format; None: not known.
+    each request at its own time and whether its answer broke the format; None: unknown.
 
     The log runs from the clock hour of its first request to that of its last, whatever their
     workloads: a week within is whole. Of a week without any request, or with a hole in the log,
@@ -62,8 +62,8 @@ def weekly_signals(
     >>> times = pd.date_range("2026-11-02", periods=15 * 24, freq="1h", tz="UTC")
     >>> log = pd.DataFrame({"ts_start": times, "workload": "chat", "ok": True, "ttft_s": 0.4,
     ...                     "input_tokens": 900, "output_tokens": 100})
-    >>> found = weekly_signals(log, cost_usd=np.full(len(log), 0.01))
-    >>> found[["requests", "tokens", "spend_usd", "ttft_p95_s"]].round(2).to_numpy().tolist()
+    >>> signals = weekly_signals(log, cost_usd=np.full(len(log), 0.01))
+    >>> signals[["requests", "tokens", "spend_usd", "ttft_p95_s"]].round(2).to_numpy().tolist()
     [[168.0, 168000.0, 1.68, 0.4], [168.0, 168000.0, 1.68, 0.4]]
     """
     frame = pd.DataFrame(
@@ -80,20 +80,22 @@ def weekly_signals(
     weeks = _whole_weeks(requests["ts_start"])
     logged = set(frame["week"]) - _torn(requests["ts_start"], weeks)
     rows = []
-    for workload, own in frame.groupby("workload"):
-        streams = bool(own["ttft_s"].notna().any())
-        by_week = dict(list(own.groupby("week")))
+    for workload, group in frame.groupby("workload"):
+        streams = bool(group["ttft_s"].notna().any())
+        by_week = dict(list(group.groupby("week")))
         for week in weeks:
-            seen = by_week.get(week, own.iloc[:0])
-            found = _week(seen, streams) if week in logged else {"requests": np.nan, "n_ttft": 0}
-            rows.append({"workload": workload, "week": week} | found)
+            logged_week = by_week.get(week, group.iloc[:0])
+            signals = (
+                _week(logged_week, streams) if week in logged else {"requests": np.nan, "n_ttft": 0}
+            )
+            rows.append({"workload": workload, "week": week} | signals)
     return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(dict(_COLUMNS))
 
 
-def _column(name: str, given: Any, n: int) -> FloatArray:
-    if given is None:
+def _column(name: str, values: Any, n: int) -> FloatArray:
+    if values is None:
         return np.full(n, np.nan)
-    column = np.asarray(given, dtype=float)
+    column = np.asarray(values, dtype=float)
     if column.shape != (n,):
         raise ValueError(f"{name} is of shape {column.shape}: give one for each of {n} requests")
     return column
@@ -125,22 +127,22 @@ def _torn(times: "pd.Series[Any]", weeks: list[pd.Timestamp]) -> set[pd.Timestam
     }
 
 
-def _week(own: pd.DataFrame, streams: bool) -> dict[str, Any]:
-    """One week of one workload, of which the log holds `own`."""
+def _week(requests: pd.DataFrame, streams: bool) -> dict[str, Any]:
+    """One week of one workload, of which the log holds `requests`."""
     # a failed request has no first token: it counts as +inf where the workload streams at all
-    seconds = own["ttft_s"].where(own["ok"], np.inf).dropna()
+    seconds = requests["ttft_s"].where(requests["ok"], np.inf).dropna()
     p95 = quantile_interval(seconds.to_numpy(dtype=float) if streams else np.empty(0), 0.95)
-    known = p95.n > 0
+    timed = p95.n > 0
     return {
-        "requests": len(own),
-        "tokens": own["tokens"].sum(),
-        "spend_usd": own["spend_usd"].sum(skipna=False),
-        "failed_share": 1 - own["ok"].mean() if len(own) else np.nan,
+        "requests": len(requests),
+        "tokens": requests["tokens"].sum(),
+        "spend_usd": requests["spend_usd"].sum(skipna=False),
+        "failed_share": 1 - requests["ok"].mean() if len(requests) else np.nan,
         "ttft_p95_s": p95.estimate,
-        "ttft_p95_low_s": p95.low if known else np.nan,
-        "ttft_p95_high_s": p95.high if known else np.nan,
+        "ttft_p95_low_s": p95.low if timed else np.nan,
+        "ttft_p95_high_s": p95.high if timed else np.nan,
         "n_ttft": p95.n,
-        "format_failure_share": own["format_failed"].mean(),
+        "format_failure_share": requests["format_failed"].mean(),
     }
 
 
@@ -153,7 +155,7 @@ def log_signals(weeks: pd.DataFrame) -> dict[str, FloatArray]:
 
     def path(column: str) -> FloatArray:
         by_workload = weeks.sort_values(["workload", "week"]).groupby("workload")[column]
-        return np.array([own.to_numpy(dtype=float) for _, own in by_workload])
+        return np.array([group.to_numpy(dtype=float) for _, group in by_workload])
 
     seconds, n = path("ttft_p95_s"), path("n_ttft")
     api_usd_month = path("spend_usd") * WEEKS_PER_MONTH
@@ -170,18 +172,18 @@ def fired_weeks(
     rules: pd.DataFrame,
     weeks: pd.DataFrame,
     sustained_weeks: int,
-    known: Mapping[str, FloatArray] | None = None,
+    extra_signals: Mapping[str, FloatArray] | None = None,
 ) -> pd.DataFrame:
     """In which week of a log each rule would have fired, had it been watched: per rule, workload.
 
     rules: from `advisor_rules`. weeks: from `weekly_signals`; for the company as a whole, of
     requests whose workload is one and the same. sustained_weeks: for how long a condition must
     hold, in place of the rule's months; that a rule waits before its first move has no part here.
-    known: further signals by the names of `column_of`, (n_workloads, n_weeks), the workloads in the
-    order of their names.
+    extra_signals: by the names of `column_of`, (n_workloads, n_weeks), the workloads in the order
+    of their names.
 
     Returns: rule, advisor, workload, week (Monday of the week at whose end it fires; NaT: it does
-    not), not_judged (conditions on signals that neither the log nor `known` holds, in words).
+    not), not_judged (conditions on signals that neither the log nor `extra_signals` has, in words).
     No rows where no week is whole.
     """
     columns = ["rule", "advisor", "workload", "week", "not_judged"]
@@ -190,12 +192,12 @@ def fired_weeks(
     names = sorted(weeks["workload"].unique())
     mondays = sorted(weeks["week"].unique())
     unknown = np.full((len(names), len(mondays)), np.nan)
-    signals = {**log_signals(weeks), **(known or {})}
-    wanted = {column_of(row): row["says"] for row in conditions_of(rules)}
-    signals |= {column: unknown for column in wanted if column not in signals}
+    signals = {**log_signals(weeks), **(extra_signals or {})}
+    says = {column_of(row): row["says"] for row in conditions_of(rules)}
+    signals |= {column: unknown for column in says if column not in signals}
     weekly = rules.assign(sustained_periods=sustained_weeks, not_before_month=0)
     fired = decide(weekly, signals)
-    blind = {column for column in wanted if np.isnan(signals[column]).all()}
+    blind = {column for column in says if np.isnan(signals[column]).all()}
     rows = []
     for rule, at in fired.items():
         conditions = conditions_of(rules[rules["rule"] == rule])

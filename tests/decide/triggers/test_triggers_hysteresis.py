@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmstudy.decide.triggers.hysteresis import first_fired, held_for, held_level, sustained
+from llmstudy.decide.triggers.hysteresis import (
+    first_fired,
+    periods_sustained,
+    sustained,
+    sustained_level,
+)
 
 NAN = math.nan
 
@@ -63,13 +68,13 @@ def test_it_has_held_for_the_known_periods_since_the_last_below_the_level(rows, 
             run = run if math.isnan(x) else run + 1 if x >= level else 0
         return run
 
-    assert held_for(np.array(rows), level).tolist() == [by_hand(path) for path in rows]
+    assert periods_sustained(np.array(rows), level).tolist() == [by_hand(path) for path in rows]
 
 
 @settings(max_examples=200)
 @given(paths, durations)
 def test_the_level_held_is_the_least_of_the_last_known_values(rows, periods):
-    found = held_level(np.array(rows), periods)
+    found = sustained_level(np.array(rows), periods)
     for path, levels in zip(rows, found, strict=True):
         for t, level in enumerate(levels):
             known = [x for x in path[: t + 1] if not math.isnan(x)]

@@ -148,7 +148,7 @@ def test_a_signal_that_nobody_knows_moves_nothing_and_one_not_given_is_an_error(
     unknown = dict.fromkeys(COLUMNS, np.full((3, 5), NAN))
     for months in decide(RULES, unknown).values():
         assert months.tolist() == [5, 5, 5]
-    with pytest.raises(ValueError, match=r"tokens_month_in_12_months are not given"):
+    with pytest.raises(ValueError, match=r"tokens_month_in_12_months are missing"):
         decide(RULES, {k: v for k, v in unknown.items() if "in_12" not in k})
     with pytest.raises(ValueError, match=r"requests_month, api_usd_year are not given"):
         lens(RULES[RULES["advisor"] == "Challenger"], {})
