@@ -6,8 +6,8 @@ each route costs and saves, and the one number that leads a memo. `breakevens`: 
 itself, turns it. `replay`: the one number of many studies.
 
 One function, `answer`, stands behind the analyst's sliders and those of the memo's attachment,
-`llmstudy check` and `llmstudy diff`. It asks the chapters' own functions, so that a run of the
-changed study file says the same.
+`llmstudy check` and `llmstudy diff`. It calls the functions of the chapters, so that a run of the
+changed study file gives the same answer.
 """
 
 from llmstudy.answer.breakevens import BreakEven, Crossovers, Lever, break_evens, crossovers

@@ -68,8 +68,8 @@ def diff(
 def _show(found: Mapping[str, Any]) -> None:
     from rich.console import Console
 
-    from llmstudy.compare.diff import amount_said, course
-    from llmstudy.compare.forecast import forecast_said
+    from llmstudy.compare.diff import course, headline_text
+    from llmstudy.compare.forecast import forecast_sentences
 
     console = Console(markup=False, highlight=False, soft_wrap=False)
     then, now = found["then"], found["now"]
@@ -83,8 +83,8 @@ def _show(found: Mapping[str, Any]) -> None:
         [row["changed"] for row in found["recommendation"]],
     )
     console.print("Headline", style="bold")
-    console.print(f"  then: {amount_said(found['headline']['then'])}")
-    console.print(f"  now:  {amount_said(found['headline']['now'])}")
+    console.print(f"  then: {headline_text(found['headline']['then'])}")
+    console.print(f"  now:  {headline_text(found['headline']['now'])}")
     _show_attribution(console, found)
     _table(
         console,
@@ -106,7 +106,7 @@ def _show(found: Mapping[str, Any]) -> None:
     if found["made_of"]:
         console.print(f"Changed underneath: {', '.join(row['what'] for row in found['made_of'])}")
     _show_months(console, found["forecast"])
-    for sentence in forecast_said(found["forecast"]):
+    for sentence in forecast_sentences(found["forecast"]):
         console.print(sentence)
 
 
