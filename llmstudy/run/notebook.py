@@ -44,7 +44,7 @@ LIBRARIES = [
 
 
 class Execution:
-    """One notebook on its way. `target` gets the executed notebook, as far as it came.
+    """One notebook under execution. `target` gets the executed notebook, as far as it came.
 
     timeout_s: for each cell.
     """
@@ -118,7 +118,7 @@ def _work(
 
 
 def _end_with_caller() -> None:
-    """Ends this process when the one that executes it is gone: killed, it could not tell us."""
+    """Ends this process when the one that started it is gone: killed, that one could not do so."""
     caller = parent_process()
     assert caller is not None
     caller.join()

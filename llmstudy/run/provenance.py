@@ -67,7 +67,7 @@ def _sha256_of_all(files: Iterable[Path], root: Path) -> str:
 
 
 def _git() -> dict[str, Any]:
-    # asked only of our own clone: an installed package may lie inside somebody else's
+    # only of our own clone: an installed package may lie inside somebody else's
     if not (paths.ROOT / ".git").exists():
         return {"git_sha": None, "git_dirty": None}
 
