@@ -60,7 +60,7 @@ def sweep(
         from llmstudy.run import sweep as portfolios
         from llmstudy.run.chapters import AT_ONCE
 
-        portfolios.planned(studies)  # a fault is told at once, before anybody waits
+        portfolios.planned(studies)  # a fault is reported before any study runs
         cores = joblib.cpu_count()
         at_once = max(1, cores // AT_ONCE) if memos else cores  # a run has AT_ONCE processes
         if len(studies) > 1:
