@@ -161,8 +161,8 @@ def on_first_draws(prepared: Prepared, n: int) -> Prepared:
 class Move:
     """A workload on a route, in every draw. team_usd: of a month of the team, (n,).
 
-    stay, go: bills of today's route and of this one, with the volume open; stay_usd, go_usd: what
-    they come to for the requests. (n, months).
+    stay, go: bills of today's route and of this one, with the volume open; stay_usd, go_usd: their
+    amounts at the requests, (n, months).
     """
 
     workload: str

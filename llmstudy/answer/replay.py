@@ -31,7 +31,7 @@ class Replay:
         self._tables: dict[str, Results] = {}
 
     def median_usd(self, study: Study, kind: Kind) -> float:
-        """The median of one amount; 0 where the study has none. The log's figures stand in it.
+        """The median of one amount, on the log's figures; 0 where the study has none.
 
         Raises: ValueError if the study's evidence cannot be used.
         """

@@ -4,7 +4,7 @@ Each takes result tables and returns a `Chart`; none computes a result. The titl
 built from the table; labels are on the marks instead of in a legend; colour never carries a
 meaning alone; the last line is the grade of the evidence.
 
-`cost` holds the charts of what a month costs, `crossover` those of when another route pays,
+`cost` has the charts of what a month costs, `crossover` those of when another route pays,
 `hosting` those of fleets and their capacity, `measures` those of today's bills and first tokens,
 `quality` those of answers, `criteria` that of the six criteria, `plan` those of triggers and
 phases, `risks` that of risks, `information` those of what decides, what to measure and whether to

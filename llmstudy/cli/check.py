@@ -87,10 +87,10 @@ def check(
         day = on.date() if on else max(date.today(), base.as_of)
         today = judgement.on_day(_with_log(base, log) if log else base, day)
         last = _last(base.study, run)
-        made = made_of(paths.resolve(study), base.requests.path if base.requests else None)
+        inputs = made_of(paths.resolve(study), base.requests.path if base.requests else None)
         if log:  # it is newer than the study's by intent
-            del made["log_sha256"]
-        state = judgement.check(base, open_case(today), last, made)
+            del inputs["log_sha256"]
+        state = judgement.check(base, open_case(today), last, inputs)
     if as_json:
         print_json(state.row())
     else:

@@ -56,11 +56,11 @@ class Report:
 
 def examine(outputs: Path) -> Report:
     """Looks at this interpreter and machine. outputs: the folder that runs are written to."""
-    needed = [Requirement(line) for line in requires("llmstudy") or []]
-    core = [each for each in needed if _applies(each, "")]
+    requirements = [Requirement(line) for line in requires("llmstudy") or []]
+    core = [requirement for requirement in requirements if _applies(requirement, "")]
     return Report(
-        core=(_python(), *(_package(each) for each in core)),
-        extras=tuple(_extra(name, needed) for name in ADDS),
+        core=(_python(), *(_package(requirement) for requirement in core)),
+        extras=tuple(_extra(name, requirements) for name in ADDS),
         machine=(_pdf(), _git(), _writable(outputs)),
     )
 
@@ -91,11 +91,11 @@ def _package(requirement: Requirement) -> Part:
     return Part(requirement.name, False, too_old, _install(""))
 
 
-def _extra(extra: str, needed: Iterable[Requirement]) -> Part:
-    requirements = [each for each in needed if _applies(each, extra) and not _applies(each, "")]
-    if not requirements:
+def _extra(extra: str, requirements: Iterable[Requirement]) -> Part:
+    extras = [r for r in requirements if _applies(r, extra) and not _applies(r, "")]
+    if not extras:
         return Part(extra, False, "not for this kind of machine")
-    lacking = [part.name for part in map(_package, requirements) if not part.ok]
+    lacking = [part.name for part in map(_package, extras) if not part.ok]
     if lacking:
         return Part(extra, False, f"lacks {', '.join(lacking)}", _install(extra))
     return Part(extra, True, "installed")

@@ -21,17 +21,15 @@ def init(
         Path, typer.Argument(help="Folder for the study, made if need be.", metavar="DIR")
     ],
     provider: Annotated[
-        str | None, typer.Option(help="Who answers today, such as openai, anthropic or google.")
+        str | None, typer.Option(help="Today's provider, such as openai, anthropic or google.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Which model answers today, such as gpt-4o.")
-    ] = None,
+    model: Annotated[str | None, typer.Option(help="Today's model, such as gpt-4o.")] = None,
     requests: Annotated[str | None, typer.Option(help="1/6 Requests a month.", metavar="N")] = None,
     input_tokens: Annotated[
-        str | None, typer.Option(help="1/6 Tokens that a request goes in with.", metavar="N")
+        str | None, typer.Option(help="1/6 Input tokens per request.", metavar="N")
     ] = None,
     output_tokens: Annotated[
-        str | None, typer.Option(help="1/6 Tokens that an answer comes out with.", metavar="N")
+        str | None, typer.Option(help="1/6 Output tokens per request.", metavar="N")
     ] = None,
     monthly_tokens: Annotated[
         str | None,
@@ -42,9 +40,7 @@ def init(
     ] = None,
     ttft_p95: Annotated[
         str | None,
-        typer.Option(
-            help="2/6 First token within what time at the p95: '800 ms' or '2 s'.", metavar="TIME"
-        ),
+        typer.Option(help="2/6 Limit of the TTFT at the p95: '800 ms' or '2 s'.", metavar="TIME"),
     ] = None,
     data_class: Annotated[
         str | None,
@@ -61,7 +57,7 @@ def init(
     ] = None,
     gpu_platform: Annotated[
         str | None,
-        typer.Option(help="6/6 Kubernetes with GPUs at work already: yes or no.", metavar="YES/NO"),
+        typer.Option(help="6/6 Kubernetes with GPUs runs already: yes or no.", metavar="YES/NO"),
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="The study's name. [default: the folder's]")
@@ -86,11 +82,11 @@ def init(
 ) -> None:
     """Ask six questions and write DIR/study.yaml, ready to run.
 
-    On a terminal it asks what no option answers; an empty answer is `unknown`. Without a terminal
-    what no option answers is `unknown`: it takes a wide prior, and heads the list of what to
-    collect. Numbers may end in k, M or B.
+    On a terminal it asks for each answer that no option gives; an empty answer is `unknown`.
+    Without a terminal every missing answer is `unknown`: it takes a wide prior, and comes first in
+    the list of evidence to collect. Numbers may end in k, M or B.
 
-    Monthly tokens and the last invoice suffice: at list prices the two tell how the tokens split
+    Monthly tokens and the last invoice suffice: at list prices the two give the split of the tokens
     into input and output. A study file is never overwritten.
 
     With `--ci` the repository that holds DIR gets a GitHub Actions workflow. Once a month, and when
@@ -130,11 +126,11 @@ def init(
             summary: dict[str, Any] = {"unknown": load(file).unknown()}
         else:
             _refuse(file, called := name or folder.resolve().name)
-            made = _compose(called, as_of.date() if as_of else date.today(), _answers(options))
+            starter = _compose(called, as_of.date() if as_of else date.today(), _answers(options))
             if flow:  # where nothing can be written, no study is left without its workflow
                 flow.parent.mkdir(parents=True, exist_ok=True)
-            unknown = _write(file, made)
-            summary = {"month_usd": made.month_usd, "unknown": unknown, "notes": made.notes}
+            unknown = _write(file, starter)
+            summary = {"month_usd": starter.month_usd, "unknown": unknown, "notes": starter.notes}
         if flow:
             _write_workflow(flow, file)
     steps = [f"llmstudy run {file}", f"llmstudy check {file}"]
@@ -190,7 +186,7 @@ def _open(field: str, options: Mapping[str, str | None], answers: Mapping[str, A
 
 def _ask(question: "Question") -> Any:
     while True:
-        text = ask(question.asks)
+        text = ask(question.prompt)
         try:
             return _value(question, text)
         except ValueError as error:
@@ -218,13 +214,13 @@ def _compose(name: str, as_of: date, answers: dict[str, Any]) -> "Starter":
 # --- the file -------------------------------------------------------------------------------
 
 
-def _write(file: Path, made: "Starter") -> list[str]:
+def _write(file: Path, starter: "Starter") -> list[str]:
     """Writes what loads, and nothing else. Returns the questions still open."""
     from llmstudy import study
 
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder, file.name)
-        draft.write_text(made.text, encoding="utf-8")
+        draft.write_text(starter.text, encoding="utf-8")
         try:
             unknown = study.load(draft).unknown()
         except study.StudyError as error:
@@ -232,7 +228,7 @@ def _write(file: Path, made: "Starter") -> list[str]:
             raise ValueError(re.sub(r"^.*?:\d+: ", "", str(error), flags=re.MULTILINE)) from None
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("x", encoding="utf-8") as target:
-        target.write(made.text)
+        target.write(starter.text)
     return unknown
 
 

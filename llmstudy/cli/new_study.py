@@ -67,19 +67,19 @@ class Question(NamedTuple):
     """One thing to ask. `read` turns an answer into a value, or raises ValueError."""
 
     field: str
-    asks: str
+    prompt: str
     read: Callable[[str], Any]
 
 
 QUESTIONS = (
-    Question("provider", "    Who answers today, such as openai?", str),
+    Question("provider", "    Which provider today, such as openai?", str),
     Question("model", "    Which model, such as gpt-4o?", str),
     Question("requests", "1/6 How many requests a month?", number),
-    Question("input_tokens", "    How many tokens goes a request in with?", number),
-    Question("output_tokens", "    How many tokens comes an answer out with?", number),
+    Question("input_tokens", "    How many input tokens per request?", number),
+    Question("output_tokens", "    How many output tokens per request?", number),
     Question("monthly_tokens", "    How many tokens did last month's invoice bill?", number),
     Question("invoice_usd", "    What did they cost, in USD?", number),
-    Question("ttft_p95", "2/6 First token within what time at the p95, such as 800 ms?", _time),
+    Question("ttft_p95", "2/6 Limit of the time to first token at the p95, such as 800 ms?", _time),
     Question(
         "data_class",
         f"3/6 Most sensitive data ({', '.join(DATA_CLASSES)})?",
@@ -142,7 +142,7 @@ def input_share(
     """
     c, output_usd = cached_input_share, rate.output_usd_per_mtok
     input_usd = (1 - c) * rate.input_usd_per_mtok + c * rate.cached_input_usd_per_mtok
-    paid = invoice_usd / monthly_tokens * 1e6
+    usd_per_mtok = invoice_usd / monthly_tokens * 1e6
     low, high = sorted((input_usd, output_usd))
     if rate.has_time_of_day or isclose(low, high):
         why = "changes with the hour" if rate.has_time_of_day else "is one for input and output"
@@ -150,13 +150,13 @@ def input_share(
             f"the price of {rate.model} {why}, so an invoice cannot tell input from output: "
             "give the tokens in and out of a request instead."
         )
-    if not low <= paid <= high:
+    if not low <= usd_per_mtok <= high:
         raise InvoiceError(
-            f"USD {invoice_usd:,.0f} for {monthly_tokens:,.0f} tokens is USD {paid:.3g} a million, "
-            f"but {rate.model} bills USD {input_usd:.3g} for input, {c:.0%} of it cached, and "
-            f"{output_usd:.3g} for output: correct the invoice, the tokens or the model."
+            f"USD {invoice_usd:,.0f} for {monthly_tokens:,.0f} tokens is USD {usd_per_mtok:.3g} a "
+            f"million, but {rate.model} bills USD {input_usd:.3g} for input, {c:.0%} of it cached, "
+            f"and {output_usd:.3g} for output: correct the invoice, the tokens or the model."
         )
-    return (output_usd - paid) / (output_usd - input_usd)
+    return (output_usd - usd_per_mtok) / (output_usd - input_usd)
 
 
 @dataclass(frozen=True)
@@ -283,9 +283,9 @@ def compose(answers: Answers) -> Starter:
     Raises: PriceError if the model has no list price, InvoiceError if the invoice does not fit it,
     ValueError if only one of provider and model is given or an invoice comes without them.
 
-    >>> made = compose(Answers("acme", date(2026, 11, 23), "openai", "gpt-4o",
-    ...                        monthly_tokens=1e9, invoice_usd=4_000))
-    >>> round(made.month_usd)
+    >>> starter = compose(Answers("acme", date(2026, 11, 23), "openai", "gpt-4o",
+    ...                           monthly_tokens=1e9, invoice_usd=4_000))
+    >>> round(starter.month_usd)
     4000
     """
     if (answers.provider is None) != (answers.model is None):

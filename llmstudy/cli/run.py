@@ -63,13 +63,13 @@ def run(
         from llmstudy.run import RunError, run_study
 
         try:
-            made = run_study(study, out, probe=probe, previous=previous)
+            finished = run_study(study, out, probe=probe, previous=previous)
         except RunError as error:
             stop(str(error), 1, as_json)
-    if made.note:
-        say(made.note)
+    if finished.note:
+        say(finished.note)
     if as_json:
-        files = {name: str(path) for name, path in made.paths.items()}
-        print_json({"run_id": made.run_id, "paths": files, "note": made.note})
+        files = {name: str(path) for name, path in finished.paths.items()}
+        print_json({"run_id": finished.run_id, "paths": files, "note": finished.note})
     else:
-        typer.echo(made.paths["memo"])
+        typer.echo(finished.paths["memo"])

@@ -313,22 +313,20 @@ def attributed(value: breakdown.Value, names: list[str]) -> tuple[str, dict[str,
 # --- in words -------------------------------------------------------------------------------
 
 
-def course(verdict: Mapping[str, Any] | None) -> str:
-    """A verdict in a few words.
+def course(verdict: Mapping[str, Any] | None, name: Callable[[Any], str] = str) -> str:
+    """A verdict in a few words. name: writes the name of a route.
 
     >>> course({"decision": "move", "route": "b", "target": "b"}), course(None)
     ('move to b', 'not in the study')
     """
     if verdict is None:
         return "not in the study"
-    target = verdict["target"]
-    match verdict["decision"]:
-        case "move":
-            return f"move to {target}"
-        case "undecided" if target:
-            return f"undecided on {target}"
-        case decision:
-            return f"{decision} on {verdict['route'] or 'no permitted route'}"
+    decision, route, target = (verdict[key] for key in _COURSE)
+    if decision == "move":
+        return f"move to {name(target)}"
+    if decision == "undecided" and target:
+        return f"undecided on {name(target)}"
+    return f"{decision} on {name(route) if route else 'no permitted route'}"
 
 
 LEADS = {

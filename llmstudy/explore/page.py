@@ -73,10 +73,12 @@ def headline(now: Outcome, base: Outcome) -> str:
     answers = [named("overall", outcome.overall) for outcome in (now, base)]
     was = "as at base" if now.overall == base.overall else f"at base {answers[1]}"
     cost, before = now.stay_month_usd, base.stay_month_usd
-    paid = f"Staying costs {usd(cost)} in the first month, {_delta(cost - before)} the base."
+    cost_text = f"Staying costs {usd(cost)} in the first month, {_delta(cost - before)} the base."
     changed = escape(", ".join(now.turned(base)))
     turned = f" Changed: {changed}." if changed else " No verdict changes."
-    return f'<p role="status"><strong>{answers[0]}</strong> ({was}): {tally}. {paid}{turned}</p>'
+    return (
+        f'<p role="status"><strong>{answers[0]}</strong> ({was}): {tally}. {cost_text}{turned}</p>'
+    )
 
 
 def _delta(usd_: float) -> str:

@@ -116,13 +116,13 @@ def run_study(
 
         probes_of(study)
     then = _previous(previous, study.study, out)
-    made = provenance.made_of(file, study.requests.path if study.requests else None)
-    made |= {"paths": {"study": file, **paths_of(study)}, "previous": then and then.run_id}
-    run_id = provenance.run_id(started, made)
+    inputs = provenance.made_of(file, study.requests.path if study.requests else None)
+    inputs |= {"paths": {"study": file, **paths_of(study)}, "previous": then and then.run_id}
+    run_id = provenance.run_id(started, inputs)
     with _draft(home, run_id) as draft:
         parameters = {"study": str(file), "run": str(draft), "probe": probe}
         seconds = {}
-        before = {"08_memo": partial(_keep_changes, then, draft, run_id, study, made)}
+        before = {"08_memo": partial(_keep_changes, then, draft, run_id, study, inputs)}
         with closing(executed(parameters, draft / "notebooks", progress, before)) as rounds:
             next(rounds)
             note = pages.why_no_pdf()  # loads what draws it, while the first chapter runs
@@ -133,7 +133,7 @@ def run_study(
         pages.write_results(draft, "08_memo")
         command = f"llmstudy run {study_path}" + (" --probe gpu" if probe == "gpu" else "")
         command += f" --previous {previous}" if previous else ""
-        origin = {"seed": study.seed, "command": command, **made}
+        origin = {"seed": study.seed, "command": command, **inputs}
         n_pages, long = pages.write_memo(draft, "08_memo", origin, with_pdf=not note)
         record = {
             "run_id": run_id,
@@ -174,10 +174,10 @@ def _check_owner(home: Path, study: Path) -> None:
     try:
         record = json.loads((_latest(home) or home).joinpath("provenance.json").read_text("utf-8"))
         other = Path(record["paths"]["study"])
-        theirs = other.exists() and not other.samefile(study)
+        belongs_to_other = other.exists() and not other.samefile(study)
     except (OSError, ValueError, KeyError, TypeError):  # of another version, or nobody's
         return
-    if theirs and other.read_bytes() != study.read_bytes():
+    if belongs_to_other and other.read_bytes() != study.read_bytes():
         raise ValueError(
             f"{study}: study: {home.name} is also the name of {other}, whose runs are in {home}: "
             "give the study a name of its own, or its runs another folder with --out."
@@ -207,7 +207,7 @@ def _previous(folder: Path | None, study_name: str, out: str | Path | None) -> "
 
 
 def _keep_changes(
-    then: "Run | None", draft: Path, run_id: str, study: "Study", made: Mapping[str, Any]
+    then: "Run | None", draft: Path, run_id: str, study: "Study", inputs: Mapping[str, Any]
 ) -> None:
     """Writes what has changed since the previous run, for the memo to read."""
     if then is None:
@@ -216,7 +216,7 @@ def _keep_changes(
     from llmstudy.compare.runs import compared
     from llmstudy.run.record import run_under_way
 
-    changes = compared(then, run_under_way(draft, run_id, study, made))
+    changes = compared(then, run_under_way(draft, run_id, study, inputs))
     changes["now"]["run_id"] = None  # it names a moment, and results must not
     io.write(draft / "results" / "diff.json", io.dumps(changes))
 

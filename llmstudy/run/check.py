@@ -154,7 +154,7 @@ def check(study: Study, case: Case, last: Last | None, made_of: Mapping[str, Any
     case: `on_day(study, day)` opened, with the log that is to be judged. last: the run to compare
     with, None without any. made_of: what a run would be made of now.
     """
-    made, on = on_day(study, study.as_of), case.study.as_of
+    assessed, on = on_day(study, study.as_of), case.study.as_of
     results = measured(case)
     # of chapter 06 only what needs no draws
     crossing = {"06_crossover": io.plain({"permissions": permissions(case.study)})}
@@ -168,7 +168,7 @@ def check(study: Study, case: Case, last: Last | None, made_of: Mapping[str, Any
         on=on,
         triggers=tuple(sorted(rows, key=lambda row: _ORDER.index(row["status"]))),
         budget=Budget(float(sum(bills.values())), study.thresholds.month_budget.value),
-        stale=(*stale_evidence(made, on, findings), *changed),
+        stale=(*stale_evidence(assessed, on, findings), *changed),
         warnings=(
             *_warnings(case, results),
             *cheaper_models(case, results["02_cost"]["bills"]),

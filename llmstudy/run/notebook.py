@@ -52,11 +52,11 @@ class Execution:
     def __init__(
         self, source: Path, target: Path, parameters: Mapping[str, str], timeout_s: float
     ) -> None:
-        self._report, theirs = _context().Pipe(duplex=False)
-        job = (source, target, dict(parameters), timeout_s, theirs)
+        self._report, sender = _context().Pipe(duplex=False)
+        job = (source, target, dict(parameters), timeout_s, sender)
         self._process = _context().Process(target=_work, args=job)
         self._process.start()
-        theirs.close()
+        sender.close()
         self.sentinel: int = self._process.sentinel
         """What `multiprocessing.connection.wait` waits for: ready when the execution is over."""
 

@@ -37,18 +37,18 @@ def write_chapter(folder: Path, name: str, chapters: Iterable[str]) -> None:
 
 
 def write_memo(
-    folder: Path, name: str, made: Mapping[str, Any], with_pdf: bool
+    folder: Path, name: str, inputs: Mapping[str, Any], with_pdf: bool
 ) -> tuple[int | None, str]:
     """The memo chapter as `memo.html`, and as `memo.pdf` if asked.
 
-    made: what the run is made of; it closes the memo. It is not in the notebook, whose text must
-    be the same at every commit.
+    inputs: of the run, as in its provenance; they close the memo. They are not in the notebook,
+    whose text must be the same at every commit.
     Returns: pages of the PDF (None without one), and what makes it longer than it should be.
     Raises: RenderError as `render.memo_html` does, LintError if the memo breaks a rule of its own;
     what was written can then be looked at.
     """
     notebook = _notebook(folder, name)
-    notebook.cells.append(_html_cell(sections.provenance(made)))
+    notebook.cells.append(_html_cell(sections.provenance(inputs)))
     page = render.memo_html(notebook)
     io.write(folder / "memo.html", page)
     most = lint.MEMO_PAGES, lint.APPENDIX_PAGES
@@ -89,7 +89,7 @@ def write_results(folder: Path, name: str) -> None:
 
 
 def write_provenance(folder: Path, record: Mapping[str, Any]) -> None:
-    """`provenance.json`: of what and how the run was made."""
+    """`provenance.json`: the inputs of the run, and how it was made."""
     io.write(folder / "provenance.json", io.dumps(record))
 
 
@@ -127,7 +127,7 @@ def _html_cell(fragment: str) -> NotebookNode:
 _MEMOS = {
     "memo.html": "Read it: one file, which can be mailed",
     "memo.pdf": "Print it",
-    "08_memo.html": "Ask it: each figure leads to the chapter that made it",
+    "08_memo.html": "Check it: each figure is linked to the chapter that made it",
 }
 
 

@@ -103,7 +103,7 @@ _TEAM = "team"
 """The one table that is a single row."""
 
 _PLACES = {"worth": "measurements"}
-"""Where a table stands in `results.json`, if not under its own name."""
+"""The key of a table in `results.json`, if not its own name."""
 
 _TABLES: Mapping[str, Any] = {
     _PLACES.get(name, name): (record(name) if name == _TEAM else list[record(name)], ...)  # type: ignore[misc]

@@ -126,19 +126,19 @@ def vllm(
             planned, left_out = _plans(
                 variants, pairs, concurrency, max_concurrency, points, max_point_s
             )
-            done = _sweeps(
+            sweeps = _sweeps(
                 planned, folder, o.seed_of(seed), bench, python, flag or (), record, moment
             )
-            failed = [f"{sweep.label}: {sweep.failed}" for sweep in done if sweep.failed]
-            if failed and not any(len(sweep.points) + len(sweep.invalid) for sweep in done):
+            failed = [f"{sweep.label}: {sweep.failed}" for sweep in sweeps if sweep.failed]
+            if failed and not any(len(sweep.points) + len(sweep.invalid) for sweep in sweeps):
                 raise ValueError("\n".join(failed))
             reasons = [
                 f"{sweep.label}, concurrency {row['concurrency']}: {row['reasons']}"
-                for sweep in done
+                for sweep in sweeps
                 for row in sweep.invalid.to_dict("records")
             ]
             report = {
-                "settings": [_row(sweep) for sweep in done],
+                "settings": [_row(sweep) for sweep in sweeps],
                 "left_out": left_out,
                 "audit": {"valid": not reasons, "reasons": reasons},
                 "runs": str(folder),
@@ -272,11 +272,11 @@ def _sweeps(
     for variant, table in planned:
         if isinstance(table, ValueError):
             say(f"{variant.label} failed: {table}")
-            made = not_begun(variant.label, str(table))
-            keep(made)
+            finished = not_begun(variant.label, str(table))
+            keep(finished)
         else:
             middle = int(table["concurrency"].argsort(kind="stable").iloc[len(table) // 2])
-            made = sweep(
+            finished = sweep(
                 variant,
                 table,
                 folder / variant.label.replace(" ", "-"),
@@ -287,7 +287,7 @@ def _sweeps(
                 tell=say,
                 keep=keep,
             )
-        done.append(made)
+        done.append(finished)
     if record is not None and any(len(each.points) for each in done):
         say(f"Recorded in {write(record, done, moment)}")
     return done

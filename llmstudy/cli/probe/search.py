@@ -120,7 +120,7 @@ def search(
         invalid: list[str] = []
 
         def measure(rate: float, n: int) -> "Run":
-            spent = sum(made.facts["spend"]["spent_usd"] for _, made in runs)
+            spent = sum(run_.facts["spend"]["spent_usd"] for _, run_ in runs)
             left_usd = None if max_spend is None else max_spend - spent
             at_cap = bool(runs) and runs[-1][1].facts["ended"] == AT_SPEND_CAP
             step = replace(
@@ -138,20 +138,20 @@ def search(
             limits_left = replace(limits, spend_usd=left_usd)
             try:
                 with progress(not as_json or interactive()) as tell:
-                    made = run(target, step, limits_left, cost, place, tell=tell)
+                    run_ = run(target, step, limits_left, cost, place, tell=tell)
             except ValueError as error:
                 if not runs:
                     raise
                 invalid.append(f"the step at {rate:.3g} requests/s: {error}")
                 raise EndOfSearch("invalid step") from error
-            reasons = audit(made).reasons
-            if reasons and made.facts["ended"] == AT_SPEND_CAP:
+            reasons = audit(run_).reasons
+            if reasons and run_.facts["ended"] == AT_SPEND_CAP:
                 raise EndOfSearch("spend cap")  # too few were sent to be judged
             if reasons:
                 invalid.extend(f"the step at {rate:.3g} requests/s: {why}" for why in reasons)
                 raise EndOfSearch("invalid step")
-            runs.append((rate, made))
-            return made
+            runs.append((rate, run_))
+            return run_
 
         goodput = max_goodput(
             measure,
@@ -163,7 +163,7 @@ def search(
             n_first=100,
             n_cap=min(3200, max_requests),
         )
-    best = [made for rate, made in runs if rate == goodput.passing_per_s]
+    best = [run_ for rate, run_ in runs if rate == goodput.passing_per_s]
     report = {
         **{name: value for name, value in vars(goodput).items() if name != "steps"},
         "steps": rows_of(goodput.steps),
@@ -188,11 +188,11 @@ def _knee(runs: "list[tuple[float, Run]]") -> dict[str, Any] | None:
 
     from llmstudy.probe.search import knee, load_point
 
-    whole = [(rate, made) for rate, made in runs if made.facts["ended"] == "complete"]
-    if not whole:
+    complete = [(rate, run) for rate, run in runs if run.facts["ended"] == "complete"]
+    if not complete:
         return None
     try:
-        return vars(knee(pd.DataFrame([load_point(rate, made) for rate, made in whole])))
+        return vars(knee(pd.DataFrame([load_point(rate, run) for rate, run in complete])))
     except ValueError:
         return None
 

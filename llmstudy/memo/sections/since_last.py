@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from llmstudy.compare.diff import LEADS
+from llmstudy.compare.diff import LEADS, course
 from llmstudy.memo.context import Facts
 from llmstudy.memo.figures import quoted, told
 from llmstudy.memo.sections.prose import bullets, heading, paragraph
@@ -35,23 +35,13 @@ def since_last(facts: Facts) -> str:
 def _recommendation(diff: Mapping[str, Any]) -> list[str]:
     if diff["same_recommendation"]:
         return [f"The recommendation is that of the memo of {escape(diff['then']['as_of'])}."]
+    # names are quoted: this study may have dropped them
     return [
-        f"{quoted(row['workload'])}: {_course(row['then'])} then, {_course(row['now'])} now."
+        f"{quoted(row['workload'])}: {course(row['then'], quoted)} then, "
+        f"{course(row['now'], quoted)} now."
         for row in diff["recommendation"]
         if row["changed"]
     ]
-
-
-def _course(verdict: Mapping[str, Any] | None) -> str:
-    """A verdict in a few words. Its names are quoted: this study need not have them any more."""
-    if verdict is None:
-        return "not in the study"
-    decision, route, target = (verdict[key] for key in ("decision", "route", "target"))
-    if decision == "move":
-        return f"move to {quoted(target)}"
-    if decision == "undecided" and target:
-        return f"undecided on {quoted(target)}"
-    return f"{decision} on {quoted(route) if route else 'no permitted route'}"
 
 
 def _headline(headline: Mapping[str, Any]) -> list[str]:

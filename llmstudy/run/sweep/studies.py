@@ -95,12 +95,12 @@ def sweep(
     """
     studies = planned(files)
     hashes = {s.study: hashlib.sha256(f.read_bytes()).hexdigest() for f, s in studies.items()}
-    named = f"portfolio-{run_id(datetime.now(UTC), {'studies_sha256': hashes})}"
+    name = f"portfolio-{run_id(datetime.now(UTC), {'studies_sha256': hashes})}"
     home = Path(out or "outputs").absolute()
-    each = ((file, study, home if memos else None) for file, study in studies.items())
-    with _draft(home / named) as draft:  # fails before anybody waits
-        rows = tuple(joblib.Parallel(n_jobs=n_jobs)(joblib.delayed(_row)(*one) for one in each))
-        return _write(rows, draft, home / named)
+    jobs = ((file, study, home if memos else None) for file, study in studies.items())
+    with _draft(home / name) as draft:  # fails before anybody waits
+        rows = tuple(joblib.Parallel(n_jobs=n_jobs)(joblib.delayed(_row)(*job) for job in jobs))
+        return _write(rows, draft, home / name)
 
 
 @contextmanager
@@ -123,11 +123,11 @@ def _write(rows: tuple[Row, ...], draft: Path, folder: Path) -> Portfolio:
     from llmstudy.run.sweep import page
 
     summed = totals(rows)
-    near = [replace(r, memo=r.memo and page.relative(Path(r.memo), folder)) for r in rows]
+    linked = [replace(r, memo=r.memo and page.relative(Path(r.memo), folder)) for r in rows]
     written = {
-        "portfolio": ("portfolio.html", page.html(near, summed)),
-        "csv": ("portfolio.csv", page.csv(near)),
-        "json": ("portfolio.json", io.dumps({"studies": near, "totals": summed})),
+        "portfolio": ("portfolio.html", page.html(linked, summed)),
+        "csv": ("portfolio.csv", page.csv(linked)),
+        "json": ("portfolio.json", io.dumps({"studies": linked, "totals": summed})),
     }
     for name, text in written.values():
         io.write(draft / name, text)
