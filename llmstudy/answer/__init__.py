@@ -5,9 +5,9 @@ sized and drawn once for all changes. `outcome`: the answer under one set of the
 each route costs and saves, and the one number that leads a memo. `breakevens`: where each lever, by
 itself, turns it. `replay`: the one number of many studies.
 
-One function, `answer`, stands behind the analyst's sliders and those of the memo's attachment,
-`llmstudy check` and `llmstudy diff`. It asks the chapters' own functions, so that a run of the
-changed study file says the same.
+One function, `answer`, is behind the analyst's sliders and those of the memo's attachment,
+`llmstudy check` and `llmstudy diff`. It calls the functions of the chapters, so that a run of the
+changed study file gives the same answer.
 """
 
 from llmstudy.answer.breakevens import BreakEven, Crossovers, Lever, break_evens, crossovers

@@ -2,7 +2,7 @@
 
 A move passes when the chance that it is cheaper than staying on today's named model and its median
 saving reach the study's lines. A value is sought between the ends of a lever's range, where it
-turns once or not at all; one that turns twice between them is not found.
+turns once or not at all; a move that turns twice between them counts as one that does not.
 """
 
 from collections.abc import Callable, Mapping
@@ -41,7 +41,7 @@ RANGES: dict[Lever, tuple[float, float]] = {
     "reserved": (0.0, 1.0),
     "team": (0.0, 10.0),
 }
-"""Where a lever is searched: beyond what a slider offers, short of what nobody would believe."""
+"""Where a lever is searched: beyond what a slider offers, within what is plausible."""
 
 _BY_RATIO = ("volume", "gpu_price")
 
@@ -83,25 +83,25 @@ def break_evens(prepared: Prepared, outcome: Outcome) -> dict[str, tuple[BreakEv
 
 
 def _best(workload: WorkloadOutcome) -> set[str]:
-    own = {r.route for r in workload.routes if r.favoured and r.arm == "self_hosted"}
-    return own | ({workload.best.route} if workload.best else set())
+    self_hosted = {r.route for r in workload.routes if r.favoured and r.arm == "self_hosted"}
+    return self_hosted | ({workload.best.route} if workload.best else set())
 
 
 def _turns(prepared: Prepared, study: Study, changes: Changes, move: Move) -> tuple[BreakEven, ...]:
-    few = move.head(N_BREAK_EVENS)
+    head = move.head(N_BREAK_EVENS)
     fleets = any(isinstance(bill, simulate.FleetBill) for bill in (move.stay, move.go))
-    volume = partial(_at_volume, few, changes.volume)
+    volume = partial(_at_volume, head, changes.volume)
     by_cost: dict[Lever, Saving] = {
         # linear where both routes bill by the token, in steps on a fleet
         "volume": volume if fleets else _linear(volume, 0.0, changes.volume),
-        "growth": partial(_at_growth, few, changes.growth),
+        "growth": partial(_at_growth, head, changes.growth),
     }
     if fleets:
         now = changes.gpu_price
-        by_price = partial(_at_rent, prepared, few, changes, "gpu_price")
+        by_price = partial(_at_rent, prepared, head, changes, "gpu_price")
         by_cost["gpu_price"] = _linear(by_price, now, 2 * now)
-        by_cost["reserved"] = partial(_at_rent, prepared, few, changes, "reserved")
-        team = partial(_at_team, few, _engineers_usd(study, few), changes.team)
+        by_cost["reserved"] = partial(_at_rent, prepared, head, changes, "reserved")
+        team = partial(_at_team, head, _engineers_usd(study, head), changes.team)
         by_cost["team"] = _linear(team, 0.0, changes.team)
     lines = lines_of(study)
 
@@ -120,42 +120,44 @@ def _linear(saving: Saving, first: float, second: float) -> Saving:
     return lambda x: start + slope * (x - first)
 
 
-def _at_volume(few: Move, now: float, x: float) -> FloatArray:
-    return few.on(few.requests * (x / now)).saving_usd()
+def _at_volume(head: Move, now: float, x: float) -> FloatArray:
+    return head.on(head.requests * (x / now)).saving_usd()
 
 
-def _at_growth(few: Move, now: float, x: float) -> FloatArray:
-    ratio = np.log1p(few.growth + x - now) - np.log1p(few.growth)
-    months = np.arange(few.requests.shape[1])
-    return few.on(few.requests * np.exp(ratio[:, None] * months)).saving_usd()
+def _at_growth(head: Move, now: float, x: float) -> FloatArray:
+    ratio = np.log1p(head.growth + x - now) - np.log1p(head.growth)
+    months = np.arange(head.requests.shape[1])
+    return head.on(head.requests * np.exp(ratio[:, None] * months)).saving_usd()
 
 
-def _at_rent(prepared: Prepared, few: Move, changes: Changes, lever: Lever, x: float) -> FloatArray:
+def _at_rent(
+    prepared: Prepared, head: Move, changes: Changes, lever: Lever, x: float
+) -> FloatArray:
     """A saving at another price of the GPUs, or another share of the hours reserved."""
-    on = on_first_draws(prepared, len(few.growth))
+    smaller = on_first_draws(prepared, len(head.growth))
     at = replace(changes, **{lever: x})  # type: ignore[arg-type]
-    study, offers = under(on, at)
+    study, offers = under(smaller, at)
     stay, go = (
-        on.bill(few.workload, route, on.draws(study, offers, few.workload, route), at)
-        for route in (study.workloads[few.workload].current_route, few.route)
+        smaller.bill(head.workload, route, smaller.draws(study, offers, head.workload, route), at)
+        for route in (study.workloads[head.workload].current_route, head.route)
     )
-    return replace(few, stay=stay, go=go).on(few.requests).saving_usd()
+    return replace(head, stay=stay, go=go).on(head.requests).saving_usd()
 
 
-def _at_team(few: Move, engineers_usd: FloatArray, now: float, x: float) -> FloatArray:
-    """A saving by the engineers whom fleets take; the rest of what the team costs stays."""
-    paid = few.team_usd > 0  # nothing where another fleet pays for the team
-    more = np.where(paid, (x / now - 1) * engineers_usd, 0.0)
-    return replace(few, team_usd=few.team_usd + more).saving_usd()
+def _at_team(head: Move, engineers_usd: FloatArray, now: float, x: float) -> FloatArray:
+    """A saving with other engineers on the fleets; the rest of the team's cost stays."""
+    pays_team = head.team_usd > 0  # not where another fleet pays for the team
+    more = np.where(pays_team, (x / now - 1) * engineers_usd, 0.0)
+    return replace(head, team_usd=head.team_usd + more).saving_usd()
 
 
-def _engineers_usd(study: Study, few: Move) -> FloatArray:
+def _engineers_usd(study: Study, head: Move) -> FloatArray:
     """What the engineers of the fleets cost a month, in every draw. (n,) usd."""
     figures = {
         "fte": ("self_hosting.fte", study.self_hosting.fte),
         "usd_per_fte_year": ("team.usd_per_fte_year", study.team.usd_per_fte_year),
     }
-    d = draws_of(figures, len(few.team_usd), study.seed)
+    d = draws_of(figures, len(head.team_usd), study.seed)
     return np.asarray(d["fte"] * d["usd_per_fte_year"] / 12)
 
 
@@ -175,19 +177,19 @@ def _turn(route: str, lever: Lever, passes: Callable[[float], bool]) -> BreakEve
 
 
 def _margin(prepared: Prepared, changes: Changes, move: Move) -> BreakEven:
-    """The change of the margin from which a route holds it on the items at hand; none where these
-    are far from the task and hold no margin."""
+    """The change of the margin from which a route is within it on its items; none where these are
+    too far from the task to prove one."""
     rows = quality_at(prepared, changes.margin)
-    near = [
+    lows = (
         row["low"]
         for row in rows_of(rows, workload=move.workload, route=move.route)
         if row["closeness"] != "far" and row["low"] is not None
-    ]
-    low = near[0] if near else 0.0
+    )
+    low = next(lows, 0.0)
     if not 0 < -low < 1:
         return BreakEven(move.route, "margin", None, None)
-    own = prepared.study.workloads[move.workload].quality.margin.value
-    return BreakEven(move.route, "margin", float(-low) - own, True)
+    margin = prepared.study.workloads[move.workload].quality.margin.value
+    return BreakEven(move.route, "margin", float(-low) - margin, True)
 
 
 # --- the volume from which a route is cheaper ---------------------------------------------------
@@ -201,7 +203,7 @@ def crossovers(prepared: Prepared, outcome: Outcome) -> Crossovers:
     """The crossover of each arm's favoured route, as in chapter 06; none where today's route is a
     fleet.
 
-    What becomes of the volume, and which quality is asked for, does not enter.
+    Independent of the changes of volume, growth and margin.
     """
     at = replace(outcome.changes, volume=1.0, growth=0.0, margin=0.0, api_route=None)
     bands = {
@@ -223,12 +225,12 @@ def crossovers(prepared: Prepared, outcome: Outcome) -> Crossovers:
 def _crossover(
     prepared: Prepared, name: str, route: str, changes: Changes
 ) -> tuple[float | None, ...] | None:
-    on = on_first_draws(prepared, min(N_CROSSOVER, prepared.n))
-    study, offers = under(on, changes)
+    smaller = on_first_draws(prepared, min(N_CROSSOVER, prepared.n))
+    study, offers = under(smaller, changes)
     current = offers.offer(name, study.workloads[name].current_route)
     challenger = offers.offer(name, route)
     if not isinstance(current, TokenPrice) or challenger is None:
         return None
-    d, cap = on.draws(study, offers, name, route), study.volume_cap.value
+    d, cap = smaller.draws(study, offers, name, route), study.volume_cap.value
     volumes = simulate.crossover_requests_per_month(current, challenger, d, study.months, cap)
     return tuple(simulate.band(volumes))

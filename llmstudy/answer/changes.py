@@ -97,11 +97,11 @@ def _workload(workload: Workload, study: Study, changes: Changes) -> Workload:
     growth, margin = _plus(changes.growth, study), _plus(changes.margin, study)
     intake, target, quality = workload.intake, workload.slo, workload.quality
     ttft, tpot = slo(target.ttft_p95), slo(target.tpot_p95)
-    kept = _candidates(workload, study, changes.api_route)
-    evidence = {route: e for route, e in quality.evidence.items() if route in kept}
+    candidates = _candidates(workload, study, changes.api_route)
+    evidence = {route: e for route, e in quality.evidence.items() if route in candidates}
     return workload.model_copy(
         update={
-            "candidates": kept,
+            "candidates": candidates,
             "intake": intake.model_copy(update={"requests": volume(intake.requests)}),
             "growth": growth(workload.growth),
             "slo": target.model_copy(update={"ttft_p95": ttft, "tpot_p95": tpot}),
@@ -128,15 +128,15 @@ def _route(route: Any, study: Study, changes: Changes) -> Any:
         return route.model_copy(update={"owned": owned})
     assert route.on_demand_quote is not None
     assert route.commitment is not None
-    found: dict[str, Any] = {"on_demand_quote": price(route.on_demand_quote)}
+    update: dict[str, Any] = {"on_demand_quote": price(route.on_demand_quote)}
     mix = route.commitment
     if changes.reserved is not None:
         reserved = min(changes.reserved, 1 - mix.spot.value)
         parts = {"reserved": reserved, "on_demand": 1 - mix.spot.value - reserved}
-        found["commitment"] = mix.model_copy(
+        update["commitment"] = mix.model_copy(
             update={key: _set(getattr(mix, key), share, study) for key, share in parts.items()}
         )
-    return route.model_copy(update=found)
+    return route.model_copy(update=update)
 
 
 # --- one figure ---------------------------------------------------------------------------------
@@ -159,10 +159,10 @@ def _set(figure: Figure, value: float, study: Study) -> Figure:
     )
 
 
-def _moved(figure: Figure, to: Callable[[float], float], said: str, study: Study) -> Figure:
+def _moved(figure: Figure, moved: Callable[[float], float], change: str, study: Study) -> Figure:
     """A figure with its value and its range moved alike; itself where nothing moves."""
     ends = (figure.value, figure.low, figure.high)
-    value, low, high = (None if x is None else to(x) for x in ends)
+    value, low, high = (None if x is None else moved(x) for x in ends)
     if value == figure.value or value is None:
         return figure
     return replace(
@@ -171,7 +171,7 @@ def _moved(figure: Figure, to: Callable[[float], float], said: str, study: Study
         low=low,
         high=high,
         grade="assumed",
-        source=f"{figure.source}; what if: {said}",
+        source=f"{figure.source}; what if: {change}",
         as_of=figure.as_of or study.as_of,
     )
 
@@ -229,20 +229,20 @@ def _write(document: Any, base: Study, changes: Changes) -> None:
             node["candidates"] = list(workload.candidates)
             quality = node["quality"]
             quality["evidence"] = {
-                route: given
-                for route, given in quality.get("evidence", {}).items()
+                route: answers
+                for route, answers in quality.get("evidence", {}).items()
                 if route in workload.candidates
             }
 
 
 def _written(figure: Figure) -> dict[str, Any]:
     """A figure as a study writes one, to ten digits."""
-    found: dict[str, Any] = {"value": _digits(figure.value), "unit": figure.unit}
+    fields: dict[str, Any] = {"value": _digits(figure.value), "unit": figure.unit}
     if figure.low is not None and figure.high is not None:
-        found["range"] = [_digits(figure.low), _digits(figure.high)]
-        found["distribution"] = figure.distribution
-    found |= {"source": figure.source, "as_of": figure.as_of, "grade": figure.grade}
-    return found if figure.expires is None else {**found, "expires": figure.expires}
+        fields["range"] = [_digits(figure.low), _digits(figure.high)]
+        fields["distribution"] = figure.distribution
+    fields |= {"source": figure.source, "as_of": figure.as_of, "grade": figure.grade}
+    return fields if figure.expires is None else {**fields, "expires": figure.expires}
 
 
 def _digits(x: float) -> float:
@@ -252,12 +252,12 @@ def _digits(x: float) -> float:
 def _relocate(document: Any, study: Study, folder: Path) -> None:
     """Paths in the file from its new folder."""
 
-    def seen_from_there(path: Path) -> str:
+    def relative(path: Path) -> str:
         return os.path.relpath(path.resolve(), folder.resolve())
 
     if study.requests is not None:
-        document["requests"]["path"] = seen_from_there(study.requests.path)
+        document["requests"]["path"] = relative(study.requests.path)
     routes: Mapping[str, Any] = study.routes
     for name, route in routes.items():
         if route.probe:
-            document["routes"][name]["probe"] = [seen_from_there(run) for run in route.probe]
+            document["routes"][name]["probe"] = [relative(run) for run in route.probe]

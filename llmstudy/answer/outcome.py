@@ -110,8 +110,8 @@ class Outcome:
 
     def turned(self, base: "Outcome") -> list[str]:
         """The workloads whose course is another than in the base case."""
-        courses = {name: workload.course for name, workload in base.workloads.items()}
-        return [name for name, found in self.workloads.items() if found.course != courses[name]]
+        courses = {name: w.course for name, w in base.workloads.items()}
+        return [name for name, w in self.workloads.items() if w.course != courses[name]]
 
     @property
     def stay_month_usd(self) -> float:
@@ -141,8 +141,8 @@ def answer(prepared: Prepared, changes: Changes = BASE) -> Outcome:
     requests = {name: w.intake.requests.value for name, w in at.study.workloads.items()}
     workloads = {name: WorkloadOutcome(costs[name], verdict) for name, verdict in verdicts.items()}
     targets = {
-        decided: {n: v.target for n, v in verdicts.items() if v.decision == decided and v.target}
-        for decided in ("move", "undecided")
+        decision: {n: v.target for n, v in verdicts.items() if v.decision == decision and v.target}
+        for decision in ("move", "undecided")
     }
     amounts: dict[Kind, Spread | None] = {
         "saving": _together(at, targets["move"]),
@@ -221,14 +221,14 @@ def _route_costs(
 
 
 def _equals_usd(prepared: Prepared, at: Setting, today: Move) -> FloatArray:
-    """Bills of a buyer who stays and moves on to each cheaper equal, as chapter 06 has them;
-    today's own off the proprietary APIs. (n, months) usd."""
+    """Bills of a buyer who stays and moves on to each cheaper equal, as in chapter 06; today's
+    bills where today's route is no proprietary API. (n, months) usd."""
     offer = at.offers.offer(today.workload, today.route)
     if not isinstance(offer, TokenPrice) or offer.arm != "proprietary_api":
         return today.stay_usd
     d = prepared.draws(at.study, at.offers, today.workload, today.route)
-    named = price_over_todays(prepared, today.workload)
-    return followed(at.study, offer.arm, today.go, d, today.requests, named)[0]
+    price_ratio = price_over_todays(prepared, today.workload)
+    return followed(at.study, offer.arm, today.go, d, today.requests, price_ratio)[0]
 
 
 def _verdicts(

@@ -112,7 +112,7 @@ class Prepared:
     def bill(self, name: str, route: str, d: simulate.Draws, changes: Changes) -> simulate.Bill:
         """The bill of a route with the volume left open. d: as `draws`.
 
-        The price of a GPU is one factor on a fleet's rent: all else is worked out once.
+        The price of a GPU is one factor on a fleet's rent: all else is computed once.
         """
         bill, hour = _bill_at_todays_price(self, name, route, changes.slo, changes.reserved)
         if (
@@ -130,21 +130,21 @@ def prepare(
     slo_factors: Sequence[float] = (1.0,),
     n: int = N_DRAWS,
 ) -> Prepared:
-    """Everything that no change of a study touches, worked out once.
+    """Everything that no change of a study touches, computed once.
 
     results: `02_cost` to `05_self_hosting` of the case, as its chapters wrote them, or `measured`.
     slo_factors: targets over the study's own; each but 1 is sized anew, in seconds per fleet.
     Raises: ValueError as `hosting_tables`.
     """
     case = replace(case, study=with_quotes(case.study))
-    cost, own = results["02_cost"], results["05_self_hosting"]
-    base = market(cost, own, results["04_quality"])
-    sized = {1.0: Sized(base.fleets, results["03_latency"]["latency"], own["failures"])}
+    cost, hosting = results["02_cost"], results["05_self_hosting"]
+    base = market(cost, hosting, results["04_quality"])
+    sized = {1.0: Sized(base.fleets, results["03_latency"]["latency"], hosting["failures"])}
     for factor in {*slo_factors} - {1.0}:
         other = replace(case, study=changed(case.study, Changes(slo=factor)))
-        hosting = io.plain(hosting_tables(other, pd.DataFrame(own["serving_fit"])))
-        latency = io.plain(latency_tables(other, hosting))["latency"]
-        sized[factor] = Sized(market(cost, hosting).fleets, latency, hosting["failures"])
+        resized = io.plain(hosting_tables(other, pd.DataFrame(hosting["serving_fit"])))
+        latency = io.plain(latency_tables(other, resized))["latency"]
+        sized[factor] = Sized(market(cost, resized).fleets, latency, resized["failures"])
     return Prepared(case, results, dict(sorted(sized.items())), base, permissions(case.study), n)
 
 
@@ -161,8 +161,8 @@ def on_first_draws(prepared: Prepared, n: int) -> Prepared:
 class Move:
     """A workload on a route, in every draw. team_usd: of a month of the team, (n,).
 
-    stay, go: bills of today's route and of this one, with the volume open; stay_usd, go_usd: what
-    they come to for the requests. (n, months).
+    stay, go: bills of today's route and of this one, with the volume open; stay_usd, go_usd: their
+    amounts at the requests, (n, months).
     """
 
     workload: str
@@ -254,7 +254,7 @@ def _moves(
         )
 
 
-# --- what is worked out once for many changes; bounded, since a slider takes many values ----------
+# --- computed once for many changes; bounded, since a slider takes many values --------------------
 
 
 @lru_cache(maxsize=32)

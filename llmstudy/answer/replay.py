@@ -19,8 +19,8 @@ from llmstudy.study import Study
 class Replay:
     """Amounts for studies like that of a case, on the case's log and on today's data and code.
 
-    What the routes of a workload charge is worked out once for all studies that agree on what it
-    rests on: a study that differs in one assumption takes a fraction of a second.
+    What the routes of a workload charge is computed once for all studies that share the inputs of
+    it: a study that differs in one assumption takes a fraction of a second.
     """
 
     def __init__(self, case: Case) -> None:
@@ -31,7 +31,7 @@ class Replay:
         self._tables: dict[str, Results] = {}
 
     def median_usd(self, study: Study, kind: Kind) -> float:
-        """The median of one amount; 0 where the study has none. The log's figures stand in it.
+        """The median of one amount, on the log's figures; 0 where the study has none.
 
         Raises: ValueError if the study's evidence cannot be used.
         """
@@ -60,20 +60,19 @@ class Replay:
 
 
 _NOT_PRICED = {"growth", "volatility", "prompt_growth", "cache_write_share"}
-"""What a workload says that no offer of a route, no size of a fleet, no verdict on latency or
-quality and no date of a move rests on. A test changes all of it, and the blocks left out below, and
-looks."""
+"""Fields of a workload on which no offer of a route, no size of a fleet, no verdict on latency or
+quality and no date of a move rests. A test changes each of them, and each block left out below."""
 
 
 def _priced_by(alone: Study, name: str) -> str:
-    """All that the tables of a workload's routes rest on, as text that tells two of them apart.
+    """The key of a workload's tables: every input of them as text.
 
-    The bills in those tables rest on more, but nothing here reads those.
+    The bills in those tables have further inputs, but nothing here reads those.
     """
-    own = alone.self_hosting
+    hosting = alone.self_hosting
     rests_on = (
         (alone.seed, alone.as_of, alone.decide_by, alone.horizon, alone.routes),
-        (own.spare_replicas, own.target_utilisation, own.spot_rerun),
+        (hosting.spare_replicas, hosting.target_utilisation, hosting.spot_rerun),
         alone.workloads[name].model_dump(exclude=_NOT_PRICED),
     )
     return repr(rests_on)

@@ -1,15 +1,15 @@
 """What does the evidence look like? One function per chart.
 
 Each takes result tables and returns a `Chart`; none computes a result. The title is the finding,
-built from the table; words stand on the marks instead of in a legend; colour never carries a
-meaning alone; the last line says how good the evidence is.
+built from the table; labels are on the marks instead of in a legend; colour never carries a
+meaning alone; the last line is the grade of the evidence.
 
-`cost` holds the charts of what a month costs, `crossover` those of when another route pays,
+`cost` has the charts of what a month costs, `crossover` those of when another route pays,
 `hosting` those of fleets and their capacity, `measures` those of today's bills and first tokens,
 `quality` those of answers, `criteria` that of the six criteria, `plan` those of triggers and
 phases, `risks` that of risks, `information` those of what decides, what to measure and whether to
-wait. `style` is the look of them all, `drawing` puts the words where they can be read, `tables`
-refuses what cannot be drawn.
+wait. `style` is the look of them all, `drawing` places the labels, `tables` refuses what cannot be
+drawn.
 """
 
 from llmstudy.charts.cost import calculator_bridge, cost_items, projection

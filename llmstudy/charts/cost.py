@@ -1,4 +1,4 @@
-"""What does a month cost, and two years, and where does another sum come from?"""
+"""What does a month cost, and the horizon, and why does the usual calculator differ?"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,7 +28,7 @@ from llmstudy.text import count, share, span, usd
 
 SIDES = {"self_hosted": "self-hosted", "api": "the API"}
 
-GRADES: dict[str, Any] = {  # filled: somebody saw it; hatched: nobody has
+GRADES: dict[str, Any] = {  # filled: observed or published; hatched: assumed or simulated
     "measured": {"fc": GREY, "ec": GREY},
     "recorded": {"fc": GREY, "ec": GREY},
     "published": {"fc": PALE, "ec": GREY},
@@ -72,7 +72,7 @@ def projection(table: pd.DataFrame, today: str, note: str) -> Chart:
 
 
 def _cheapest(table: pd.DataFrame, month: str) -> str:
-    """Who has cost least at the last horizon; of several workloads, on how many."""
+    """The cheapest arm at the last horizon; of several workloads, on how many."""
     total = table[table["workload"] == "all"] if (table["workload"] == "all").any() else table
     if len(total["workload"].unique()) == 1:
         first, *rest = (row for _, row in numbered(total.sort_values("p50_usd", kind="stable")))
@@ -120,13 +120,14 @@ def calculator_bridge(items: pd.DataFrame, totals: Rows, subject: str) -> Chart 
     """
     if not len(totals):
         return None
-    both = pd.DataFrame(totals).iloc[0]
+    sums_row = pd.DataFrame(totals).iloc[0]
     need("items", items, "item shapley_usd")
     items = items[items["shapley_usd"] != 0]
     steps = ["the calculator", *(named("item", i) for i in items["item"]), "this study"]
     kinds = ["start", *["add"] * len(items), "end"]
     amounts = np.array(
-        [both["calculator_month_usd"], *items["shapley_usd"], both["our_month_usd"]], dtype=float
+        [sums_row["calculator_month_usd"], *items["shapley_usd"], sums_row["our_month_usd"]],
+        dtype=float,
     )
     sums = np.cumsum(amounts[:-1])
     if abs(sums[-1] - amounts[-1]) > 0.001 * np.abs(amounts).max():
@@ -156,12 +157,12 @@ def calculator_bridge(items: pd.DataFrame, totals: Rows, subject: str) -> Chart 
     ax.set_xlim(low - room, high + room)
     even_ticks(ax.xaxis)
     ax.set_xlabel("USD a month (■ added to the calculator's sum, ▨ taken from it)")
-    said = "; ".join(f"{step}: {word}" for step, word in zip(steps, words, strict=True))
-    return finish(figure, f"{title}. {said}.")
+    readings = "; ".join(f"{step}: {word}" for step, word in zip(steps, words, strict=True))
+    return finish(figure, f"{title}. {readings}.")
 
 
 def _step(kind: str, amount: float) -> dict[str, Any]:
-    """How a bar of the bridge is filled."""
+    """The fill of a bar of the bridge."""
     if kind != "add":
         return {"fc": PALE}
     return {"fc": GREY} if amount > 0 else {"fc": "white", "hatch": "////"}
@@ -212,7 +213,7 @@ def cost_items(table: pd.DataFrame, subject: str) -> Chart | None:
 
 
 def _month(rows: pd.DataFrame) -> str:
-    """The total of a side and how much of it is not its largest item, which comes first."""
+    """The total of a side and the share of all items but the largest, which is the first row."""
     total, largest = rows["usd_month"].sum(), rows.iloc[0]
     if total <= 0 or len(rows) == 1:
         return usd(total)

@@ -13,7 +13,7 @@ from llmstudy.charts.style import ACCENT, GREY, INK, PALE, SMALL_PT, WIDTH_IN, C
 from llmstudy.charts.tables import look_of, need, numbered, of_rows, once
 
 FIRM = ("measured", "recorded", "published")
-"""Grades that no judgement and no second-hand page stands behind."""
+"""Grades that rest on no judgement and no second-hand page."""
 
 MOST = 4
 """The best score of the scale."""
@@ -45,11 +45,11 @@ def criteria(scores: pd.DataFrame) -> Chart:
     figure = blank(title, note, 0.95 + 0.36 * len(at_row))
     ax = figure.subplots()
     cell_in = (WIDTH_IN - _LABELS_IN) / len(at_column) - 0.1
-    said: dict[Any, list[str]] = {line: [] for line in at_row}
+    row_facts: dict[Any, list[str]] = {line: [] for line in at_row}
     for _, row in numbered(table):
         line = row.workload, row.arm
         at = at_column[row.id], at_row[line]
-        said[line].append(f"{row.criterion} {_cell(ax, at, row, cell_in)}")
+        row_facts[line].append(f"{row.criterion} {_cell(ax, at, row, cell_in)}")
     ax.set_xlim(-0.5, len(at_column) - 0.5)
     names = [f"{row.id}\n{wrap(row.criterion, cell_in + 0.15)}" for _, row in numbered(heads)]
     ax.set_xticks(range(len(at_column)), labels=names, fontsize=SMALL_PT)
@@ -58,39 +58,39 @@ def criteria(scores: pd.DataFrame) -> Chart:
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     cells = "; ".join(
-        f"{workload}, {look_of(arm).name}: {', '.join(said[workload, arm])}"
+        f"{workload}, {look_of(arm).name}: {', '.join(row_facts[workload, arm])}"
         for workload, arm in at_row
     )
     return finish(figure, f"{title}. {cells}.")
 
 
 def _title(table: pd.DataFrame) -> str:
-    """How many scores can be given, on what grade, how many fail, and what privacy bars."""
-    known = table[table["score"].notna()]
-    firm = known["grade"].isin(FIRM).sum()
-    said = (
-        f"{len(known)} of {len(table)} scores can be given, {firm} on published evidence or better"
+    """How many scores have evidence, of what grade, how many fail, and what privacy bars."""
+    scored = table[table["score"].notna()]
+    firm = scored["grade"].isin(FIRM).sum()
+    title = (
+        f"{len(scored)} of {len(table)} scores can be given, {firm} on published evidence or better"
     )
-    failed = known[known["score"] == 0]
+    failed = scored[scored["score"] == 0]
     if len(failed):
         tally = Counter(zip(failed["arm"], failed["criterion"], strict=True))
         (arm, criterion), most = tally.most_common(1)[0]
-        said += f"; {len(failed)} {'fails' if len(failed) == 1 else 'fail'} outright"
-        said += f", {most} of them {look_of(arm).name} on {criterion}"
+        title += f"; {len(failed)} {'fails' if len(failed) == 1 else 'fail'} outright"
+        title += f", {most} of them {look_of(arm).name} on {criterion}"
     barred = table[table["overridden"].astype(bool)].groupby(["workload", "arm"]).ngroups
     if barred:
-        said += f"; privacy bars {barred} {'arm' if barred == 1 else 'arms'} before the rest"
-    return said
+        title += f"; privacy bars {barred} {'arm' if barred == 1 else 'arms'} before the rest"
+    return title
 
 
 def _cell(ax: Axes, at: tuple[int, int], row: Any, width_in: float) -> str:
-    """Draws one score on its ground, with its grade, and says it."""
-    known, barred = pd.notna(row.score), bool(row.overridden)
-    alarm = barred or (known and row.score == 0)
+    """Draws one score on its ground, with its grade; returns it in words."""
+    scored, barred = pd.notna(row.score), bool(row.overridden)
+    alarm = barred or (scored and row.score == 0)
     grade = "" if pd.isna(row.grade) else str(row.grade)
-    word = "barred" if barred else f"{row.score:.0f}" if known else "?"
-    beneath = "privacy" if barred else grade if known else "no evidence" if grade else "no route"
-    ground = mpl.colormaps["Greys"](0.45 * row.score / MOST) if known else "white"
+    word = "barred" if barred else f"{row.score:.0f}" if scored else "?"
+    beneath = "privacy" if barred else grade if scored else "no evidence" if grade else "no route"
+    ground = mpl.colormaps["Greys"](0.45 * row.score / MOST) if scored else "white"
     ax.add_patch(
         Rectangle(
             (at[0] - 0.47, at[1] - 0.45),
@@ -98,12 +98,12 @@ def _cell(ax: Axes, at: tuple[int, int], row: Any, width_in: float) -> str:
             0.9,
             facecolor=ground,
             edgecolor=ACCENT if alarm else PALE,
-            linestyle="-" if known or barred else ":",
+            linestyle="-" if scored or barred else ":",
         )
     )
-    style: dict[str, Any] = {"ha": "center", "color": INK if known or barred else GREY}
-    ax.text(*at, word, va="bottom", weight="bold" if known else "normal", fontsize=8, **style)
+    style: dict[str, Any] = {"ha": "center", "color": INK if scored or barred else GREY}
+    ax.text(*at, word, va="bottom", weight="bold" if scored else "normal", fontsize=8, **style)
     ax.text(*at, wrap(beneath, width_in, lines=1), va="top", fontsize=SMALL_PT, **style)
     return (
-        f"{word} of {MOST} ({grade})" if known else beneath if not barred else "barred by privacy"
+        f"{word} of {MOST} ({grade})" if scored else beneath if not barred else "barred by privacy"
     )

@@ -1,4 +1,4 @@
-"""From which volume, quality or month on does another route pay, and how surely?"""
+"""From which volume, quality or month on does another route pay, and with which probability?"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -149,14 +149,14 @@ def _crossover(ax: Axes, y: int, row: Any, text: str, ends: tuple[float, float])
 
 
 def _usd_at(curve: pd.DataFrame, requests: float) -> float:
-    """Where a curve on log-log paper stands at a volume."""
+    """The value of a curve at a volume, interpolated log-log."""
     x, y = np.log(curve["requests_per_month"]), np.log(curve["p50_usd"])
     return float(np.exp(np.interp(np.log(requests), x, y)))
 
 
 @of_rows
 def p_never(crossover: pd.DataFrame) -> Chart:
-    """How often a move never pays, by workload and pair of arms.
+    """Probability that a move never pays, by workload and pair of arms.
 
     crossover: workload, from_arm, to_arm, p_never (share), requests_per_month (spread; null:
     never).
@@ -185,13 +185,13 @@ def p_never(crossover: pd.DataFrame) -> Chart:
     name_rows(ax, list(table["workload"]))
     ax.set_xlim(0, 100)
     ax.set_xlabel("share of draws in which the move never pays (%); median in requests a month")
-    said = zip(table["workload"], moves, facts, strict=True)
-    return finish(figure, f"{title}. {'; '.join(f'{w}, {m}: {f}' for w, m, f in said)}.")
+    readings = zip(table["workload"], moves, facts, strict=True)
+    return finish(figure, f"{title}. {'; '.join(f'{w}, {m}: {f}' for w, m, f in readings)}.")
 
 
 @of_rows
 def crossover_claims(bands: pd.DataFrame, claims: Rows, subject: str, note: str) -> Chart | None:
-    """Where others say that a move begins to pay, above where our bands say it does.
+    """Published claims of the volume from which a move pays, above our own bands.
 
     bands: from_route, to_route, tokens_per_month (spread; null: never), p_never.
     claims: who, claim, low, high (tokens a month, equal for a single figure; low null: no volume
@@ -204,17 +204,17 @@ def crossover_claims(bands: pd.DataFrame, claims: Rows, subject: str, note: str)
     need("claims", claims, "who claim low high unit_note")
     bands = bands.assign(workload="from " + bands["from_route"])
     claims = claims.astype({"low": float, "high": float})
-    met = sum(_meets(claim, bands) for _, claim in numbered(claims))
+    n_met = sum(_meets(claim, bands) for _, claim in numbered(claims))
     title = (
-        f"{subject}: {met} of {len(claims)} claims of where it pays "
-        f"{'meets' if met == 1 else 'meet'} our 80 % bands; {_earliest(bands)}"
+        f"{subject}: {n_met} of {len(claims)} claims of where it pays "
+        f"{'meets' if n_met == 1 else 'meet'} our 80 % bands; {_earliest(bands)}"
     )
     n = len(claims) + len(bands)
     figure = blank(title, note, 0.9 + 0.38 * n)
     ax = figure.subplots()
-    known = np.concatenate([claims[["low", "high"]], bands[["p10", "p90"]]], axis=None)
-    known = known[~np.isnan(known)]
-    ends = (known.min() / 3, known.max() * 3) if known.size else (1e6, 1e12)
+    volumes = np.concatenate([claims[["low", "high"]], bands[["p10", "p90"]]], axis=None)
+    volumes = volumes[~np.isnan(volumes)]
+    ends = (volumes.min() / 3, volumes.max() * 3) if volumes.size else (1e6, 1e12)
     ax.set(xscale="log", xlim=ends, xlabel="tokens a month (◇ claim, ● our median, — 80 % range)")
     log_ticks(ax.xaxis)
     facts = [_claim(ax, y, n, row, ends[1]) for y, row in numbered(claims)]
@@ -224,8 +224,8 @@ def crossover_claims(bands: pd.DataFrame, claims: Rows, subject: str, note: str)
     name_rows(ax, [*claims["who"], *bands["workload"]], [*claims["claim"], *routes])
     who = [f"{row.who}, {row.claim} ({row.unit_note})" for _, row in numbered(claims)]
     who += [f"{row.from_route} → {row.to_route}" for _, row in numbered(bands)]
-    said = "; ".join(f"{w}: {fact}" for w, fact in zip(who, facts, strict=True))
-    return finish(figure, f"{title}. {said}.")
+    readings = "; ".join(f"{w}: {fact}" for w, fact in zip(who, facts, strict=True))
+    return finish(figure, f"{title}. {readings}.")
 
 
 def _meets(claim: Any, bands: pd.DataFrame) -> bool:
@@ -282,7 +282,7 @@ def _band(ax: Axes, y: int, row: Any, far: float) -> str:
 def p_cheaper_heat(
     table: pd.DataFrame, subject: str, now: float, line_share: float, note: str
 ) -> Chart:
-    """How surely a move is cheaper, by volume and by how much quality may be given up.
+    """Probability that a move is cheaper, by volume and by quality margin.
 
     table: one row per pair: requests_per_month (above zero), quality_margin (share), p_cheaper
     (share; null: unknown). now: today's requests a month. line_share: the study's probability line.
@@ -311,9 +311,9 @@ def p_cheaper_heat(
         p, cmap="Greys", vmin=0, vmax=2.2, edgecolor="white", lw=0.5
     )  # words stay legible
     for (y, x), value in np.ndenumerate(p):
-        said = "?" if np.isnan(value) else share(value).removesuffix(" %")
+        label = "?" if np.isnan(value) else share(value).removesuffix(" %")
         weight = "bold" if value >= line_share else "normal"
-        ax.text(x + 0.5, y + 0.5, said, ha="center", va="center", size=SMALL_PT, weight=weight)
+        ax.text(x + 0.5, y + 0.5, label, ha="center", va="center", size=SMALL_PT, weight=weight)
     _outline(ax, p >= line_share)
     step = 1 + len(volumes) // 10
     ax.set_xticks(np.arange(len(volumes))[::step] + 0.5, labels=map(count, volumes[::step]))
@@ -357,7 +357,7 @@ def _outline(ax: Axes, inside: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
 
 @of_rows
 def p_cheaper_by_month(table: pd.DataFrame, line_share: float, note: str) -> Chart:
-    """How surely each route is cheaper than today's, month by month.
+    """Probability that each route is cheaper than today's, month by month.
 
     table: workload, route, month (from now), p_cheaper (share). line_share: the study's probability
     line, from which on we move.

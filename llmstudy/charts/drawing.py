@@ -1,4 +1,4 @@
-"""Where do the words go? Figures, rows, ticks and labels that every chart is made of."""
+"""Figures, rows, ticks and labels of every chart: where does each label go?"""
 
 import re
 from bisect import bisect_left
@@ -21,9 +21,9 @@ from llmstudy.text import usd
 def blank(title: str, note: str, height_in: float) -> Figure:
     """An empty figure with its finding on top and its evidence below, both over the whole width.
 
-    Made without pyplot, which would keep it alive. height_in: with one line of title and of note.
+    Made without pyplot, which would keep it in memory. height_in: with one line of title and note.
     """
-    head = wrap(_held(title), WIDTH_IN - 0.4, 9, lines=4, weight="bold")
+    head = wrap(_unbroken(title), WIDTH_IN - 0.4, 9, lines=4, weight="bold")
     foot = wrap(note, WIDTH_IN - 0.4, lines=3)
     height_in += 0.15 * head.count("\n") + 0.12 * foot.count("\n")
     figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
@@ -36,7 +36,7 @@ def blank(title: str, note: str, height_in: float) -> Figure:
 def finish(figure: Figure, alt: str) -> Chart:
     """The finished chart: laid out here, or matplotlib would do it anew at every drawing.
 
-    Its note, which holds the grades, is part of what a reader without eyes on it must hear.
+    Its note, with the grades, is part of the text for a reader who cannot see it.
     """
     _lay_out(figure)
     figure.set_layout_engine("none")
@@ -70,7 +70,7 @@ def wrap(
         while len(wrapped[-1]) > 1 and not fits(wrapped[-1]):  # a word wider than the line
             if len(wrapped) > lines:
                 break
-            # a longer part is a wider one: halve the question
+            # a longer part is a wider one: bisect
             parts = range(2, len(wrapped[-1]))
             cut = 1 + bisect_left(parts, True, key=lambda n: not fits(wrapped[-1][:n]))
             wrapped[-1:] = [wrapped[-1][:cut], wrapped[-1][cut:]]
@@ -87,20 +87,20 @@ def plain_usd(x: float) -> str:
     return usd(x).replace("USD ", "")
 
 
-def _held(text: str) -> str:
-    """Text with every number held to its unit, which no line may break."""
+def _unbroken(text: str) -> str:
+    """Text with no line break allowed between a number and its unit."""
     return re.sub(r"(?<=\bUSD) | (?=%)", "\xa0", text)
 
 
 def name_rows(ax: Axes, names: Sequence[str], seconds: Sequence[str] | None = None) -> None:
-    """Names the rows 0, 1, ... from the top down, with a second line each if given.
+    """Names the rows 0, 1, ... from the top down, with a second line each if there are any.
 
-    Without one, a name said in the row above is not said again.
+    Without one, a name is not repeated where the row above has the same.
     """
     if seconds is None:
         above = ["", *names[:-1]]
         labels = [
-            "" if name == last else wrap(_held(name), 1.5, 8)
+            "" if name == last else wrap(_unbroken(name), 1.5, 8)
             for name, last in zip(names, above, strict=True)
         ]
     else:
@@ -112,7 +112,7 @@ def name_rows(ax: Axes, names: Sequence[str], seconds: Sequence[str] | None = No
 
 
 def label_rows(ax: Axes, labels: Sequence[str], size: float = 8.0) -> None:
-    """Sets labels, as they stand, beside the rows 0, 1, ... from the top down."""
+    """Sets labels, unwrapped, beside the rows 0, 1, ... from the top down."""
     ax.set_yticks(range(len(labels)), labels=labels, fontsize=size)
     ax.set_ylim(len(labels) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0, pad=7)
@@ -136,7 +136,7 @@ def even_ticks(axis: Axis) -> None:
 
 
 def tick(x: float, _: int | None = None) -> str:
-    """A number on an axis, with every digit that tells it from the next tick."""
+    """A number on an axis, with enough digits to differ from the next tick."""
     units = ((1e9, "B"), (1e6, "M"), (1e3, "k"))
     unit, letter = next(((u, s) for u, s in units if abs(x) >= u), (1.0, ""))
     return f"{x / unit:g}{letter}".replace("-", "−")
@@ -215,9 +215,9 @@ def right_label(
 
 
 def spread(figure: Figure, ax: Axes, labels: Sequence[Annotation]) -> None:
-    """Moves labels up or down, together as little as it takes, until none covers another.
+    """Moves labels up or down until none covers another, by the least squares of the moves.
 
-    Least squares under an order and a gap is isotonic regression.
+    With a fixed order and gaps between them that is isotonic regression.
     """
     _lay_out(figure)
     boxes = [Text.get_window_extent(label) for label in labels]

@@ -1,4 +1,4 @@
-"""What can a fleet carry, how many replicas does the week take, and what stands idle?"""
+"""What can a fleet carry, how many replicas does the week take, and how many are spare?"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,7 +26,7 @@ from llmstudy.charts.tables import need, numbered, of_rows
 from llmstudy.text import count, share, span, usd
 
 HELDOUT_GOAL = 0.08
-"""Median held-out error that a curve from eight points should keep to."""
+"""Limit of the median held-out error of a curve from eight points."""
 
 FLEETS = {  # mark in words, colour, width: one may lie on another, and both must be seen
     "static": ("▬", PALE, 5.0),
@@ -37,7 +37,7 @@ FLEETS = {  # mark in words, colour, width: one may lie on another, and both mus
 
 @of_rows
 def week_load(hours: pd.DataFrame, fleet: Mapping[str, Any], note: str) -> Chart:
-    """What the week asks of a fleet, what the fleet can carry, and what stands spare.
+    """The week's load on a fleet, its capacity, and its spare replicas.
 
     hours: hour (0 to 167, from Monday 00:00), requests_per_s. fleet: workload, replicas (rented),
     spare (of them, beyond those that the busiest hour takes), capacity_requests_per_s (of one
@@ -95,10 +95,10 @@ def _week_ticks(ax: Axes) -> None:
 
 @of_rows
 def replicas_week(table: pd.DataFrame, gpus_per_replica: int, subject: str, note: str) -> Chart:
-    """How many replicas each kind of fleet holds over the week, and the load that asks for them.
+    """Replicas of each kind of fleet over the week, and the load that needs them.
 
     table: one row per hour: hour (0 to 167, from Monday 00:00), requests_per_s, and the replicas
-    held in that hour (a mean may be broken): static, scheduled, autoscaled.
+    of that hour (a mean need not be whole): static, scheduled, autoscaled.
     """
     need("table", table, "hour requests_per_s static scheduled autoscaled")
     hours = table.sort_values("hour", kind="stable")
@@ -114,11 +114,11 @@ def replicas_week(table: pd.DataFrame, gpus_per_replica: int, subject: str, note
     edge = [*hours["hour"], hours["hour"].iloc[-1] + 1]  # the last hour lasts an hour too
     labels = []
     for fleet, (mark, color, width) in FLEETS.items():
-        held = [*hours[fleet], hours[fleet].iloc[-1]]
-        top.step(edge, held, where="post", color=color, lw=width)
-        reach = f"{mark} {fleet}: {span(min(held), max(held), count)}"
+        replicas = [*hours[fleet], hours[fleet].iloc[-1]]
+        top.step(edge, replicas, where="post", color=color, lw=width)
+        reach = f"{mark} {fleet}: {span(min(replicas), max(replicas), count)}"
         text = f"{reach},\n{count(gpu_hours[fleet])} GPU-hours"
-        labels.append(right_label(top, held[-1], text, leader=True))
+        labels.append(right_label(top, replicas[-1], text, leader=True))
     load = hours["requests_per_s"]
     strip.fill_between(edge, [*load, load.iloc[-1]], step="post", color=PALE, lw=0)
     strip.step(edge, [*load, load.iloc[-1]], where="post", color=INK, lw=1)
@@ -160,10 +160,10 @@ def base_load_split(table: pd.DataFrame, subject: str, note: str) -> Chart:
     need("table", table, "replicas fleet_share api_share usd_month_fleet usd_month_api usd_month")
     table = table.sort_values("replicas", ignore_index=True, kind="stable")
     best, last = int(table["usd_month"].argmin()), len(table) - 1
-    said = [f"{_split(row)} {usd(row.usd_month)}" for _, row in numbered(table)]
+    sums = [f"{_split(row)} {usd(row.usd_month)}" for _, row in numbered(table)]
     cheapest, cost = table.iloc[best], usd(table["usd_month"][best])
     title = f"{subject}: {_split(cheapest)} is cheapest at {cost} a month"
-    ends = [said[i] for i in (0, last) if i != best]
+    ends = [sums[i] for i in (0, last) if i != best]
     title += f"; {', '.join(ends)}" if ends else ""
     figure = blank(title, note, 2.7)
     ax = figure.subplots()
@@ -182,11 +182,11 @@ def base_load_split(table: pd.DataFrame, subject: str, note: str) -> Chart:
     ax.set(xlabel="replicas of our own (▨ fleet, ▒ API for the rest)", ylabel="USD a month")
     even_ticks(ax.yaxis)
     top_label(ax, -0.6, "over each bar: USD a month, share of requests on the fleet", GREY)
-    return finish(figure, f"{title}. {'; '.join(said)}.")
+    return finish(figure, f"{title}. {'; '.join(sums)}.")
 
 
 def _split(row: Any) -> str:
-    """Who serves what with so many replicas."""
+    """The share of requests on a fleet of so many replicas."""
     if row.replicas == 0:
         return "the API alone"
     replicas = f"{row.replicas:g} {'replica' if row.replicas == 1 else 'replicas'}"
@@ -264,7 +264,7 @@ def serving_curve(
 
 @of_rows
 def heldout_errors(table: pd.DataFrame, goal_share: float = HELDOUT_GOAL) -> Chart:
-    """How far the fitted serving curve errs on points it has not seen, group by group.
+    """Error of the fitted serving curve on points held out of the fit, by group.
 
     table: one row per group, all fitted in one way: model, gpu, precision, engine_version, n_fit
     (points), median_abs_error_share, p90_abs_error_share. goal_share: for the median of groups.
@@ -306,5 +306,5 @@ def heldout_errors(table: pd.DataFrame, goal_share: float = HELDOUT_GOAL) -> Cha
     even_ticks(ax.xaxis)
     ax.set_xlabel("absolute error of throughput, % (● median, ○ beyond the goal, — to p90)")
     top_label(ax, 100 * goal_share, f"goal {share(goal_share)}", ACCENT)
-    said = "; ".join(f"{name}: {fact}" for name, fact in zip(names, facts, strict=True))
-    return finish(figure, f"{title}. {said}.")
+    readings = "; ".join(f"{name}: {fact}" for name, fact in zip(names, facts, strict=True))
+    return finish(figure, f"{title}. {readings}.")

@@ -23,7 +23,7 @@ from llmstudy.tables import named
 from llmstudy.text import count, opening, share, span, usd
 
 HINDSIGHT = "hindsight"
-"""The policy that knows the future; no other is out of reach."""
+"""The policy that knows the future, and cannot be followed."""
 
 WORTH: dict[str, Any] = {
     "measure": {"fc": GREY},
@@ -36,7 +36,7 @@ WORTH: dict[str, Any] = {
 def tornado(
     sensitivity: pd.DataFrame, base_usd: float, subject: str, note: str, most: int = 8
 ) -> Chart:
-    """Which inputs decide: the outcome at each one's low and high end, the strongest.
+    """Which inputs decide: the outcome at the low and the high end of each of the strongest.
 
     sensitivity: input, low_usd, high_usd (the outcome at the input's low and high end),
     total_effect, total_effect_error (Sobol index and the half-width of its interval).
@@ -76,9 +76,9 @@ def tornado(
     name_rows(ax, list(table["input"]))
     right_label(ax, -0.85, "total effect", GREY)
     even_ticks(ax.xaxis)
-    said = zip(table["input"], ranges, effects, strict=True)
+    readings = zip(table["input"], ranges, effects, strict=True)
     return finish(
-        figure, f"{title}. {'; '.join(f'{i}: {r}, total effect {e}' for i, r, e in said)}."
+        figure, f"{title}. {'; '.join(f'{i}: {r}, total effect {e}' for i, r, e in readings)}."
     )
 
 
@@ -120,9 +120,10 @@ def p_never_drivers(table: pd.DataFrame, note: str) -> Chart:
     right_label(ax, -0.85, "by how many points", GREY)
     ax.set_xlim(0, 100)
     ax.set_xlabel("share of draws in which it never pays, % (○ input in its lowest bin, ● highest)")
-    said = zip(table["input"], facts, spreads, strict=True)
+    readings = zip(table["input"], facts, spreads, strict=True)
     return finish(
-        figure, f"{title}. {'; '.join(f'{i}: {f}, moves it by {s} points' for i, f, s in said)}."
+        figure,
+        f"{title}. {'; '.join(f'{i}: {f}, moves it by {s} points' for i, f, s in readings)}.",
     )
 
 
@@ -143,7 +144,7 @@ def information_bars(table: pd.DataFrame) -> Chart:
         look = look_up("a verdict", row.verdict, WORTH)
         ax.barh(y, row.value_usd, 0.5, ec=GREY, lw=0.6, **look)
         whisker(ax, y, row.low_usd, row.high_usd)
-        for color, width in (("white", 4.5), (ACCENT, 2.2)):  # seen on a dark bar too
+        for color, width in (("white", 4.5), (ACCENT, 2.2)):  # visible on a dark bar too
             ax.plot([row.cost_usd] * 2, [y - 0.4, y + 0.4], color=color, lw=width)
         facts.append(f"{row.verdict}: {usd(row.value_usd)}\nfor {usd(row.cost_usd)}")
         right_label(ax, y, facts[-1])
@@ -153,11 +154,11 @@ def information_bars(table: pd.DataFrame) -> Chart:
     ax.set_xlim(min(0, table["low_usd"].min()), 1.05 * high or 1)
     even_ticks(ax.xaxis)
     ax.set_xlabel("USD: bar with interval, what knowing is worth; tall tick, what measuring costs")
-    said = "; ".join(
+    readings = "; ".join(
         f"{name}, {fact} (interval {span(row.low_usd, row.high_usd, usd)})".replace("\n", " ")
         for name, fact, (_, row) in zip(names, facts, numbered(table), strict=True)
     )
-    return finish(figure, f"{title}. {said}.")
+    return finish(figure, f"{title}. {readings}.")
 
 
 def _measure_next(table: pd.DataFrame) -> str:
@@ -174,7 +175,7 @@ def _measure_next(table: pd.DataFrame) -> str:
 
 @of_rows
 def waiting_costs(table: pd.DataFrame, note: str) -> Chart:
-    """What it costs to commit now, to wait and see, or never to move; and what hindsight would.
+    """Cost of committing now, of waiting to see, of never moving, and of hindsight.
 
     table: policy, mean_cost_usd, low_usd, high_usd (interval of the mean), saving_vs_now_usd,
     saving_low_usd, saving_high_usd (its own interval, paired, so narrower), p_never (share of
@@ -214,17 +215,18 @@ def _face(row: Any) -> str:
 
 def _best_policy(table: pd.DataFrame) -> str:
     """Which policy costs least of those within reach, and whether it is sure to beat now."""
-    followed, seen = (table[(table["policy"] == HINDSIGHT) == known] for known in (False, True))
-    if followed.empty:
+    is_hindsight = table["policy"] == HINDSIGHT
+    feasible, hindsight = table[~is_hindsight], table[is_hindsight]
+    if feasible.empty:
         raise ValueError("table holds hindsight alone: add a policy that can be followed.")
-    best = followed.iloc[int(followed["mean_cost_usd"].argmin())]
+    best = feasible.iloc[int(feasible["mean_cost_usd"].argmin())]
     if best.saving_low_usd > 0:
         title = f"{opening(best.policy)} costs least: against committing now it {_saving(best)}"
     elif best.saving_vs_now_usd > 0:
         title = f"Nothing is sure to cost less than committing now: {best.policy} {_saving(best)}"
     else:
         title = f"No way to wait costs less than committing now, {usd(best.mean_cost_usd)}"
-    return title + (f"; hindsight {_saving(seen.iloc[0])}" if len(seen) else "")
+    return title + (f"; hindsight {_saving(hindsight.iloc[0])}" if len(hindsight) else "")
 
 
 def _saving(row: Any) -> str:
@@ -246,13 +248,13 @@ def convergence(table: pd.DataFrame) -> Chart:
     need("table", table, "workload route n estimate low high")
     subject = f"the chance that {table['route'][0]} is cheaper for {table['workload'][0]}"
     table = table.sort_values("n", ignore_index=True, kind="stable")
-    said = [
+    estimates = [
         f"{share(r.estimate)}, give or take {50 * (r.high - r.low):.2g} points"
         for _, r in numbered(table)
     ]
     draws = [count(n) for n in table["n"]]
-    title = f"{opening(subject)} is {said[-1]}, after {draws[-1]} draws"
-    title += f"; after {draws[0]} it was {said[0]}" if len(table) > 1 else ""
+    title = f"{opening(subject)} is {estimates[-1]}, after {draws[-1]} draws"
+    title += f"; after {draws[0]} it was {estimates[0]}" if len(table) > 1 else ""
     figure = blank(title, "Monte Carlo error alone", 1.9)
     ax = figure.subplots()
     n, (estimate, low, high) = table["n"], (100 * table[c] for c in ("estimate", "low", "high"))
@@ -260,10 +262,10 @@ def convergence(table: pd.DataFrame) -> Chart:
     ax.fill_between(n, low, high, color=PALE, alpha=0.6, lw=0)
     ax.vlines(n, low, high, color=GREY)
     ax.plot(n, estimate, "o-", color=INK, ms=4, lw=0.8)
-    right_label(ax, estimate.iloc[-1], said[-1].replace(", ", ",\n", 1))
+    right_label(ax, estimate.iloc[-1], estimates[-1].replace(", ", ",\n", 1))
     ax.set(xscale="log", xlim=(n.min() / 1.3, n.max() * 1.3), xlabel="draws")
     ax.set_ylabel("estimate, with\nits interval, %")
     log_ticks(ax.xaxis)
     even_ticks(ax.yaxis)
-    facts = "; ".join(f"{n} draws: {fact}" for n, fact in zip(draws, said, strict=True))
+    facts = "; ".join(f"{n} draws: {fact}" for n, fact in zip(draws, estimates, strict=True))
     return finish(figure, f"{title}. {facts}.")

@@ -39,8 +39,8 @@ def month_bills(bills: pd.DataFrame, note: str) -> Chart:
     name_rows(ax, list(table["workload"]), list(table["route"]))
     log_ticks(ax.xaxis)
     ax.set_xlabel("USD a month for tokens, at today's volume (filled: today's route)")
-    said = zip(table["workload"], table["route"], facts, strict=True)
-    return finish(figure, f"{title}. {'; '.join(f'{w}, {r}: {f}' for w, r, f in said)}.")
+    readings = zip(table["workload"], table["route"], facts, strict=True)
+    return finish(figure, f"{title}. {'; '.join(f'{w}, {r}: {f}' for w, r, f in readings)}.")
 
 
 def _cheapest(part: pd.DataFrame) -> float | None:
@@ -51,20 +51,20 @@ def _cheapest(part: pd.DataFrame) -> float | None:
 
 
 def _bill(ax: Axes, y: int, row: Any) -> str:
-    """Draws one bill, and tells it."""
+    """Draws one bill; returns it in words."""
     look = look_of(row.arm)
     face = look.color if row.current else "white"
     ax.plot(row.month_usd, y, look.marker, mec=look.color, mfc=face, ms=6)
-    said = f"{usd(row.month_usd)}{', today' if row.current else ''}"
-    right_label(ax, y, said)
-    return f"{said}, {look.name}"
+    label = f"{usd(row.month_usd)}{', today' if row.current else ''}"
+    right_label(ax, y, label)
+    return f"{label}, {look.name}"
 
 
 @of_rows
 def first_tokens(latency: pd.DataFrame) -> Chart:
     """The first token of each route at the p95 against its target.
 
-    latency: workload, route, target_s, ttft_p95_s, low_s, high_s (null: not known), verdict (meets,
+    latency: workload, route, target_s, ttft_p95_s, low_s, high_s (null: unknown), verdict (meets,
     misses, undecided), grade.
     """
     need("latency", latency, "workload route target_s ttft_p95_s low_s high_s verdict grade")
@@ -76,19 +76,19 @@ def first_tokens(latency: pd.DataFrame) -> Chart:
     figure = blank(title, note, 1.0 + 0.36 * len(table))
     ax = figure.subplots()
     ax.set_xscale("log")
-    seen = table[times].to_numpy().ravel()
-    seen = seen[np.isfinite(seen) & (seen > 0)]
-    ax.set_xlim(seen.min() / 1.5, seen.max() * 1.5)
+    ends_s = table[times].to_numpy().ravel()
+    ends_s = ends_s[np.isfinite(ends_s) & (ends_s > 0)]
+    ax.set_xlim(ends_s.min() / 1.5, ends_s.max() * 1.5)
     facts = [_first_token(ax, y, row) for y, row in numbered(table)]
     name_rows(ax, list(table["workload"]), list(table["route"]))
     log_ticks(ax.xaxis)
     ax.set_xlabel("seconds to the first token at the p95 (red: target; arrow: no upper end known)")
-    said = zip(table["workload"], table["route"], facts, strict=True)
-    return finish(figure, f"{title}. {'; '.join(f'{w}, {r}: {f}' for w, r, f in said)}.")
+    readings = zip(table["workload"], table["route"], facts, strict=True)
+    return finish(figure, f"{title}. {'; '.join(f'{w}, {r}: {f}' for w, r, f in readings)}.")
 
 
 def _first_token(ax: Axes, y: int, row: Any) -> str:
-    """Draws one route's target and range, and tells them."""
+    """Draws one route's target and range; returns them in words."""
     face = look_up("a verdict", row.verdict, TARGETS)
     ax.plot([row.target_s] * 2, [y - 0.3, y + 0.3], color=ACCENT, lw=1.6)
     if np.isfinite(row.low_s) and np.isfinite(row.high_s):
@@ -99,7 +99,7 @@ def _first_token(ax: Axes, y: int, row: Any) -> str:
         ax.plot(end, y, ">", color=GREY, ms=4, clip_on=False)
     if np.isfinite(row.ttft_p95_s):
         ax.plot(row.ttft_p95_s, y, "o", mec=INK, mfc=face, ms=6)
-    said = f"{row.verdict} ({row.grade})"
-    right_label(ax, y, wrap(said, 1.3))
+    label = f"{row.verdict} ({row.grade})"
+    right_label(ax, y, wrap(label, 1.3))
     low, high = (f"{x:.3g}" if np.isfinite(x) else "unknown" for x in (row.low_s, row.high_s))
-    return f"{low} to {high} s against {row.target_s:g} s, {said}"
+    return f"{low} to {high} s against {row.target_s:g} s, {label}"

@@ -64,35 +64,36 @@ def panel(lenses: pd.DataFrame, by_workload: Rows, agreement: Rows, note: str) -
     tried = bool(table["regret_usd"].notna().any())
     widths = [min(0.7 * len(columns), _GRID_IN), 1.2] if tried else [1.0]
     axes = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
-    told = _grid(axes[0], table, answers, columns)
+    row_answers = _grid(axes[0], table, answers, columns)
     costs = _regrets(axes[1], table) if tried else [""] * len(table)
     facts = [
-        f"{row.lens}: {told[y]}{'; ' if costs[y] else ''}{costs[y]}" for y, row in numbered(table)
+        f"{row.lens}: {row_answers[y]}{'; ' if costs[y] else ''}{costs[y]}"
+        for y, row in numbered(table)
     ]
     return finish(figure, f"{title}. {'. '.join(facts)}.")
 
 
 def _grid(ax: Axes, table: pd.DataFrame, answers: pd.DataFrame, columns: list[str]) -> list[str]:
-    """Draws each answer in words on its ground; returns each row's answers, told."""
-    said = answers.set_index(["lens", "workload"])["decides"]
+    """Draws each answer in its cell; returns the answers of each row in words."""
+    decisions = answers.set_index(["lens", "workload"])["decides"]
     upright, room = len(columns) <= _MOST_WORDS, min(0.72, (_GRID_IN - 0.2) / len(columns))
-    told = []
+    row_answers = []
     for y, row in numbered(table):
         words = []
         for x, name in enumerate(columns):
-            word = look_up("an answer", str(said[row.lens, name]), ANSWERS)
+            word = look_up("an answer", str(decisions[row.lens, name]), ANSWERS)
             moves = word == ANSWERS["now"]
             ax.add_patch(
                 Rectangle((x - 0.48, y - 0.42), 0.96, 0.84, fc=PALE if moves else "white", ec=PALE)
             )
             weight = "bold" if moves else "normal"
-            shown = word[: None if upright else 1 if room > _MARK_IN else 0]
+            label = word[: None if upright else 1 if room > _MARK_IN else 0]
             ink = GREY if word == ANSWERS["unknown"] else INK
             ax.text(
-                x, y, shown, ha="center", va="center", size=SMALL_PT, weight=weight, color=ink
+                x, y, label, ha="center", va="center", size=SMALL_PT, weight=weight, color=ink
             )  # fmt: skip
             words.append(f"{name} {word[2:]}")
-        told.append(", ".join(words))
+        row_answers.append(", ".join(words))
     label_rows(ax, [wrap(str(row.lens), 1.0, 8) for _, row in numbered(table)])
     ax.set_xlim(-0.5, len(columns) - 0.5)
     names = [wrap(name, room, lines=3) if upright else wrap(name, 1.2, lines=1) for name in columns]
@@ -100,15 +101,15 @@ def _grid(ax: Axes, table: pd.DataFrame, answers: pd.DataFrame, columns: list[st
     ax.xaxis.tick_top()
     ax.tick_params(length=0, labelsize=SMALL_PT)
     ax.spines[:].set_visible(False)
-    return told
+    return row_answers
 
 
 def _regrets(ax: Axes, table: pd.DataFrame) -> list[str]:
-    """Draws each regret with its interval and the month of the switch; returns them, told."""
-    told = []
+    """Draws each regret with its interval and the month of the switch; returns them in words."""
+    readings = []
     for y, row in numbered(table):
         if np.isnan(row.regret_usd):
-            told.append("")
+            readings.append("")
             continue
         ax.barh(y, row.regret_usd, 0.5, fc=PALE, ec=GREY, lw=0.6)
         whisker(ax, y, row.regret_low_usd, row.regret_high_usd)
@@ -117,7 +118,7 @@ def _regrets(ax: Axes, table: pd.DataFrame) -> list[str]:
         when = _when(row)
         right_label(ax, y, when.replace("; ", "\n"))
         reach = span(row.regret_low_usd, row.regret_high_usd, usd)
-        told.append(f"regret {usd(row.regret_usd)} [{reach}], {when}")
+        readings.append(f"regret {usd(row.regret_usd)} [{reach}], {when}")
     label_rows(ax, [""] * len(table))
     high = float(table[["regret_usd", "regret_high_usd"]].max().max())
     low = min(0.0, float(table["regret_low_usd"].min()))
@@ -125,11 +126,11 @@ def _regrets(ax: Axes, table: pd.DataFrame) -> list[str]:
     ax.xaxis.set_major_locator(MaxNLocator(2, steps=[1, 2, 5, 10]))
     ax.xaxis.set_major_formatter(FuncFormatter(tick))
     ax.set_xlabel("mean regret against hindsight, USD", fontsize=SMALL_PT)
-    return told
+    return readings
 
 
 def _when(row: Any) -> str:
-    """When a rule switches in the simulated futures."""
+    """The month in which a rule switches in the simulated futures."""
     if np.isnan(row.switch_month_p50):
         return f"never in {share(row.p_never)}; of futures"
     month = "at once" if row.switch_month_p50 == 0 else f"month {count(row.switch_month_p50)}"
@@ -137,15 +138,15 @@ def _when(row: Any) -> str:
 
 
 def _title(table: pd.DataFrame, answers: pd.DataFrame) -> str:
-    """How many would move today, and whose rule loses least."""
+    """How many advisors would move today, and whose rule has the least regret."""
     overall = answers[(answers["workload"] == ALL) & answers["lens"].isin(table["lens"])]
     tried = table.dropna(subset="regret_usd")
     judged = overall if tried.empty else overall[overall["lens"].isin(tried["lens"])]
     n = judged["decides"].value_counts()
-    said = f"{n.get('now', 0) or 'None'} of {len(judged)} lenses would move now"
+    title = f"{n.get('now', 0) or 'None'} of {len(judged)} lenses would move now"
     if blind := n.get("unknown", 0):
-        said += f", {blind} cannot tell"
+        title += f", {blind} cannot tell"
     if tried.empty:
-        return said
+        return title
     best = tried.sort_values("regret_usd", kind="stable").iloc[0]
-    return f"{said}; {best['lens']} loses least against hindsight, {usd(best['regret_usd'])}"
+    return f"{title}; {best['lens']} loses least against hindsight, {usd(best['regret_usd'])}"

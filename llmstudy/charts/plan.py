@@ -38,7 +38,7 @@ STATUS = {
 def trigger_status(triggers: pd.DataFrame) -> Chart:
     """Which triggers have fired: a grid of workloads against triggers.
 
-    triggers: id, workload, status (of `STATUS`), value and threshold in unit (null: not known),
+    triggers: id, workload, status (of `STATUS`), value and threshold in unit (null: unknown),
     name.
     """
     need("triggers", triggers, "id workload status value threshold unit name")
@@ -72,8 +72,8 @@ def trigger_status(triggers: pd.DataFrame) -> Chart:
 
 
 def _cell(ax: Axes, at: tuple[int, int], row: Any, width_in: float) -> str:
-    """Draws one trigger, in words, on its ground."""
-    fired, seen = row.status == "fired", row.status in ("fired", "pending", "armed")
+    """Draws one trigger in its cell; returns it in words."""
+    fired, has_value = row.status == "fired", row.status in ("fired", "pending", "armed")
     word, fact = look_up("a status", row.status, STATUS), ""
     if row.status != "not_applicable":
         fact = f"{_quantity(row.value, row.unit)} / {_quantity(row.threshold, row.unit)}"
@@ -85,7 +85,7 @@ def _cell(ax: Axes, at: tuple[int, int], row: Any, width_in: float) -> str:
             0.92,
             facecolor=ACCENT if fired else "white",
             edgecolor=ACCENT if fired else PALE,
-            linestyle="-" if seen else ":",
+            linestyle="-" if has_value else ":",
         )
     )
     ax.text(
@@ -95,16 +95,14 @@ def _cell(ax: Axes, at: tuple[int, int], row: Any, width_in: float) -> str:
         ha="center",
         va="center",
         fontsize=SMALL_PT,
-        color="white" if fired else INK if seen else GREY,
+        color="white" if fired else INK if has_value else GREY,
     )
     return f"{word[2:]}{', ' if fact else ''}{fact}"
 
 
 def _quantity(value: float | None, unit: str) -> str:
-    """A trigger's value or threshold: to three digits, or a value just past would look equal.
-
-    A unit other than a share is said once, behind the two.
-    """
+    """A trigger's value or threshold, to three digits: with fewer, a value just past its threshold
+    would look equal. A unit other than a share is written once, behind the two."""
     if value is None or pd.isna(value):
         return "?"
     if unit == "share":
@@ -114,7 +112,7 @@ def _quantity(value: float | None, unit: str) -> str:
 
 @of_rows
 def phase_timeline(phases: pd.DataFrame, gates: Rows, decide_by: date) -> Chart:
-    """The plan: each phase from start to end, with the gate that closes it and how that stands.
+    """The plan: each phase from start to end, with the gate that closes it and that gate's state.
 
     phases: phase, title, start, end (dates), exit_gate, exit_state, owner. gates: phase, at, state,
     gate. decide_by: the day of the decision.
@@ -163,12 +161,12 @@ def phase_timeline(phases: pd.DataFrame, gates: Rows, decide_by: date) -> Chart:
 
 
 def _closing(phase: Any, gates: pd.DataFrame) -> str:
-    """How the exit of a phase stands, and up to two of the gates that hold it there."""
-    holding: list[str] = []
+    """The state of a phase's exit, and up to two of the gates that are in that state."""
+    open_gates: list[str] = []
     if phase.exit_state != "passed":
         exits = gates[(gates["phase"] == phase.phase) & (gates["at"] == "exit")]
-        holding = list(exits.loc[exits["state"] == phase.exit_state, "gate"].unique()[:2])
-    return f"{phase.exit_state}: {'; '.join(holding) or phase.exit_gate}"
+        open_gates = list(exits.loc[exits["state"] == phase.exit_state, "gate"].unique()[:2])
+    return f"{phase.exit_state}: {'; '.join(open_gates) or phase.exit_gate}"
 
 
 def _day(day: date) -> str:
@@ -220,7 +218,7 @@ def regret_bars(table: pd.DataFrame, note: str) -> Chart:
 
 
 def _least_regret(table: pd.DataFrame) -> str:
-    """Which rule loses least, of rules in order of regret, and how many may be as good."""
+    """The rule of least regret, of rows in order of regret, and how many may be as good."""
     best, worst = table.iloc[0], table.iloc[-1]
     least, star = usd(best.regret_usd), ", the improved rule," if best.improved else ""
     title = f"{best.rule} ({best.advisor}){star} loses least against hindsight, {least}"
@@ -232,7 +230,7 @@ def _least_regret(table: pd.DataFrame) -> str:
 
 
 def _alarms(row: Any) -> tuple[str, str]:
-    """How often a rule errs, and when it switches."""
+    """The errors of a rule, and when it switches."""
     late = "late" if row.delay_months >= 0 else "early"
     delay = "" if np.isnan(row.delay_months) else f", {count(abs(row.delay_months))} months {late}"
     return (

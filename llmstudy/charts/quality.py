@@ -28,12 +28,12 @@ def quality_forest(verdicts: pd.DataFrame) -> Chart:
     """
     need("verdicts", verdicts, "workload route difference low high margin verdict grade benchmark")
     table = by_workload(verdicts).astype({"difference": float, "low": float, "high": float})
-    known = table["difference"].notna()
-    tally = table.loc[known, "verdict"].value_counts(sort=False)
+    scored = table["difference"].notna()
+    tally = table.loc[scored, "verdict"].value_counts(sort=False)
     rest = ", ".join(f"{n} {verdict}" for verdict, n in tally.items() if verdict != "non-inferior")
-    waiting = f"{(~known).sum()} without paired items" if not known.all() else ""
+    waiting = f"{(~scored).sum()} without paired items" if not scored.all() else ""
     title = (
-        f"Quality holds its margin in {tally.get('non-inferior', 0)} of {known.sum()} scored "
+        f"Quality holds its margin in {tally.get('non-inferior', 0)} of {scored.sum()} scored "
         f"comparisons{''.join(f'; {part}' for part in (rest, waiting) if part)}"
     )
     figure = blank(title, "", 1.0 + 0.36 * len(table))
@@ -47,12 +47,12 @@ def quality_forest(verdicts: pd.DataFrame) -> Chart:
     name_rows(ax, list(table["workload"]), list(table["route"]))
     ax.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     ax.set_xlabel("candidate minus today's route, percentage points (interval of the test)")
-    said = zip(table["workload"], table["route"], facts, strict=True)
-    return finish(figure, f"{title}. {'; '.join(f'{w}, {r}: {f}' for w, r, f in said)}.")
+    readings = zip(table["workload"], table["route"], facts, strict=True)
+    return finish(figure, f"{title}. {'; '.join(f'{w}, {r}: {f}' for w, r, f in readings)}.")
 
 
 def _difference(ax: Axes, y: int, row: Any) -> str:
-    """Draws one verdict: its margin, its interval and what it came to."""
+    """Draws one comparison: its margin, its interval and its verdict."""
     margin = -100 * row.margin
     ax.plot([margin, margin], [y - 0.3, y + 0.3], color=ACCENT, lw=1.6)
     if np.isnan(row.difference):

@@ -1,4 +1,4 @@
-"""Which risks weigh most, and which of them show already?"""
+"""Which risks weigh most, and which of them are active already?"""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from llmstudy.tables import LEVELS, Rows
 
 
 class _Mark(NamedTuple):
-    """How a state is drawn: told apart by shape and weight, so that it holds without colour."""
+    """How a state is drawn: it differs by shape and weight too, for a reader without colour."""
 
     shape: str
     color: str
@@ -44,10 +44,10 @@ class _Entry(NamedTuple):
 
 @of_rows
 def risk_register(risks: pd.DataFrame, indicators: Rows) -> Chart:
-    """The register as a grid of likelihood against impact, each risk marked by what is seen of it.
+    """The register as a grid of likelihood against impact, each risk marked by its state.
 
-    risks: id, risk, likelihood and impact (low to high; empty: nobody rates it), state (active,
-    warning, quiet, no live evidence), live (what is seen, in words). indicators: state, grade.
+    risks: id, risk, likelihood and impact (low to high; empty: not rated), state (active, warning,
+    quiet, no live evidence), live (the evidence of it, in words). indicators: state, grade.
     """
     need("risks", risks, "id risk likelihood impact state live")
     once("risks", risks, "id")
@@ -71,16 +71,16 @@ def risk_register(risks: pd.DataFrame, indicators: Rows) -> Chart:
     tops = np.concatenate([[0.0], np.cumsum(heights)])
     title = _finding(risks)
     legend = " · ".join(f"{mark.shape} {state}" for state, mark in MARKS.items())
-    seen = {
+    grades = {
         row.grade for _, row in numbered(pd.DataFrame(indicators)) if row.state != "no evidence"
     }
-    note = f"likelihood and impact: the source memo's · what is seen: {', '.join(sorted(seen))}"
-    figure = blank(title, f"{legend} · {note if seen else note + 'nothing'}", 0.9 + tops[-1])
+    note = f"likelihood and impact: the source memo's · what is seen: {', '.join(sorted(grades))}"
+    figure = blank(title, f"{legend} · {note if grades else note + 'nothing'}", 0.9 + tops[-1])
     ax = figure.subplots()
     for y, row in enumerate(cells):
         for x, cell in enumerate(row):
             _write(ax, cell, x * width_in, tops[y])
-        spans = len(impacts) if y == len(likelihoods) else 1  # what nobody rates has no column
+        spans = len(impacts) if y == len(likelihoods) else 1  # an unrated risk has no column
         for x in range(0, len(impacts), spans):
             box = (x * width_in, tops[y]), spans * width_in, heights[y]
             ax.add_patch(Rectangle(*box, facecolor="none", edgecolor=PALE, lw=0.8))
@@ -102,14 +102,14 @@ def _levels(rated: pd.DataFrame, column: str) -> list[str]:
 
 
 def _entries(risks: pd.DataFrame, width_in: float) -> list[_Entry]:
-    """The risks of a cell, what shows first."""
-    found = []
+    """The risks of a cell, active ones first."""
+    entries = []
     for _, row in numbered(risks):
         mark = look_up("a state", row.state, MARKS)
         # bold words are wider than the ones that a line is measured by
         text = wrap(f"{mark.shape} {row.id} {row.risk}", width_in - 0.25, lines=3)
-        found.append(_Entry(text, mark))
-    return sorted(found, key=lambda entry: list(MARKS.values()).index(entry.mark))
+        entries.append(_Entry(text, mark))
+    return sorted(entries, key=lambda entry: list(MARKS.values()).index(entry.mark))
 
 
 def _height(cell: list[_Entry]) -> float:
@@ -137,7 +137,7 @@ def _write(ax: Axes, cell: list[_Entry], left: float, top: float) -> None:
 
 
 def _finding(risks: pd.DataFrame) -> str:
-    """How many risks show, and which."""
+    """How many risks are active, and which."""
     tally = risks["state"].value_counts()
     active = risks.loc[risks["state"] == "active", "id"]
     which = f" ({', '.join(active)})" if len(active) else ""

@@ -1,4 +1,4 @@
-"""What do our charts look like, and what is one?"""
+"""What do our charts look like? Sizes, colours and fonts, and the figure as SVG."""
 
 import re
 import warnings
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 
 class Chart(NamedTuple):
-    """A drawing, and the same finding in words for whoever cannot see it."""
+    """A drawing, and the same finding in words for a reader who cannot see it."""
 
     figure: Figure
     alt: str
@@ -21,7 +21,7 @@ class Chart(NamedTuple):
 
 @dataclass(frozen=True)
 class Look:
-    """How an arm is named and drawn: told apart by line and marker where there is no colour."""
+    """How an arm is named and drawn: by line and marker too, for a reader without colour."""
 
     name: str
     color: str
@@ -36,7 +36,7 @@ ACCENT = "#b2182b"
 """Limits and alarms: a margin, an SLO, a deadline, a fired trigger. Nothing else is red."""
 
 ON_WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
-"""A ground for words that a line would cross."""
+"""A background for labels that a line would cross."""
 
 ARMS = {
     "proprietary_api": Look("proprietary API", "#111111", "-", "o"),
@@ -44,7 +44,7 @@ ARMS = {
     "self_hosted": Look("self-hosted", "#B8520A", "-.", "D"),
 }
 
-LINES = [  # colour, line, marker: for what has no look of its own, such as one route among many
+LINES = [  # colour, line, marker: for one route among many, which has no `Look`
     (INK, "-", "o"),
     (INK, "--", "s"),
     (GREY, "-", "D"),

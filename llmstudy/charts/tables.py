@@ -1,4 +1,4 @@
-"""Can this table be drawn, and in which order? What every chart asks of its table first."""
+"""Can this table be drawn, and in which order? Checks that every chart begins with."""
 
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -28,7 +28,7 @@ def of_rows(
 
 
 def need(name: str, table: pd.DataFrame, columns: str) -> None:
-    """Refuses a table that a chart cannot be drawn from."""
+    """Refuses a table without the chart's columns, or without rows."""
     missing = [column for column in columns.split() if column not in table.columns]
     if missing:
         raise ValueError(f"{name} lacks {', '.join(missing)}: give it the columns {columns}.")
@@ -37,7 +37,7 @@ def need(name: str, table: pd.DataFrame, columns: str) -> None:
 
 
 def once(name: str, table: pd.DataFrame, columns: str) -> None:
-    """Refuses a table that says two things of one mark."""
+    """Refuses a table with two rows for one mark."""
     twice = table[table.duplicated(columns.split())]
     if len(twice):
         which = ", ".join(str(twice[column].iloc[0]) for column in columns.split())
@@ -45,7 +45,7 @@ def once(name: str, table: pd.DataFrame, columns: str) -> None:
 
 
 def numbered(table: pd.DataFrame) -> list[tuple[int, Any]]:
-    """Each row with its place from the top."""
+    """Each row with its number from the top."""
     return list(enumerate(table.itertuples()))
 
 
@@ -61,7 +61,7 @@ def look_of(name: str) -> Look:
 
 
 def look_up(kind: str, name: str, names: Mapping[str, T]) -> T:
-    """What a word stands for; an unknown word must not be drawn as if it were another."""
+    """The value of a name. Raises: ValueError for an unknown one, with those that are known."""
     if name not in names:
         raise ValueError(f'"{name}" is not {kind}: write one of {", ".join(names)}.')
     return names[name]

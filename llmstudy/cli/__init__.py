@@ -27,8 +27,8 @@ app.add_typer(capacity.app)
 app.add_typer(probe.app)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         typer.echo(f"llmstudy {__version__}")
         raise typer.Exit
 

@@ -1,4 +1,4 @@
-"""`llmstudy capacity`: what measured points say of a model on a GPU."""
+"""`llmstudy capacity`: how much traffic a replica carries, from measured points."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,7 +35,7 @@ _LEVEL = 0.95
 
 @app.callback()
 def _capacity() -> None:
-    """A group of commands, however few it holds."""
+    """A group of commands, even with one in it."""
 
 
 @app.command()
@@ -57,13 +57,13 @@ def fit(
 
     The points are chosen for information: which configurations they are counts, what was measured
     there does not. Each model, GPU, precision and engine version (and KV cache type, where a column
-    kv_dtype names it) is a group of its own; a group of which nothing is known, or with too few
+    kv_dtype names it) is a group of its own; a group of an unknown model or GPU, or with too few
     points, is named and left out. Repeats of a configuration are pooled.
 
     The curve is judged by its throughput at the measured TTFT, and TTFT by itself: predicted over
     measured, the median above its P10 and P90. In the table, `random` is the error from as many
-    points chosen at random, and `all` that on every point of a curve fitted to every point: what no
-    choice of points can mend.
+    points chosen at random, and `all` that on every point of a curve fitted to every point, which
+    no choice of points improves on.
 
     Exit codes: 0 done; 2 the points cannot be used, or no group can be fitted.
 
@@ -120,8 +120,8 @@ def _row(group: "GroupFit") -> dict[str, Any]:
     from dataclasses import asdict
 
     parameters = {
-        name: {"value": found.estimate, "low": found.low, "high": found.high}
-        for name, found in group.parameters.items()
+        name: {"value": interval.estimate, "low": interval.low, "high": interval.high}
+        for name, interval in group.parameters.items()
     }
     doubts = [{"flag": flag, "n_points": n} for flag, n in group.flags.items()]
     return asdict(group) | {"parameters": parameters, "flags": doubts}
@@ -197,7 +197,10 @@ def _fits_table(groups: "Sequence[GroupFit]") -> Any:
             str(group.n_heldout),
             *(text.share(error) for error in errors),
             _range(group.ttft_ratio, 1.0),
-            *(_range(found, scales.get(name, 1e3)) for name, found in group.parameters.items()),
+            *(
+                _range(interval, scales.get(name, 1e3))
+                for name, interval in group.parameters.items()
+            ),
         )
     return table
 
@@ -229,26 +232,27 @@ def _transfers_table(carried: "pd.DataFrame") -> Any:
 
 
 def _worst(group: "GroupFit") -> str:
-    """Why the worst group is the worst, as far as its points tell."""
+    """The error of the worst group, and what is doubtful among its points."""
     from llmstudy import text
 
     every = text.share(group.all_points_median_abs_error_share)
-    said = [
+    sentence = (
         f"Worst: {_name(group)}, missed by {text.share(group.median_abs_error_share)}; a curve "
         f"through all its points misses them by {every}."
-    ]
+    )
     doubts = "; ".join(f"{n} x {flag}" for flag, n in group.flags.items())
-    said.append(f"Doubtful among its {group.n_rows} points: {doubts}." if doubts else "")
-    return " ".join(filter(None, said))
+    if not doubts:
+        return sentence
+    return f"{sentence} Doubtful among its {group.n_rows} points: {doubts}."
 
 
 def _name(group: "GroupFit | LeftOut") -> str:
     return f"{group.model} {group.gpu} {group.precision} {group.engine_version}"
 
 
-def _range(found: "Interval", scale: float) -> str:
+def _range(interval: "Interval", scale: float) -> str:
     """An estimate above its interval."""
     estimate, low, high = (
-        f"{round(scale * x, 3):.2g}" for x in (found.estimate, found.low, found.high)
+        f"{round(scale * x, 3):.2g}" for x in (interval.estimate, interval.low, interval.high)
     )
     return f"{estimate}\n{low} to {high}"

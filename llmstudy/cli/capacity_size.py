@@ -18,10 +18,10 @@ def size(
     """Replay each workload's traffic on every self-hosted route that may serve it.
 
     Arrivals are the log's own where it covers a week, else drawn from published shapes with their
-    bursts. For each route: the smallest fleet that holds the SLO in the peak hour, and its spare;
-    the same by hour of the week, and autoscaled; what users wait in each, how full it is and what
-    GPU-hours it takes; how full a fleet of each size may be; what a smaller fleet would serve with
-    an API for the peaks, and what that costs a month.
+    bursts. For each route: the smallest fleet that meets the SLO in the peak hour, and its spare;
+    the same by hour of the week, and autoscaled; for each its latency, utilisation and GPU-hours;
+    the utilisation at which a fleet of each size still meets the SLO; the share that a smaller
+    fleet would serve with an API for the peaks, and what both cost a month.
 
     Exit codes: 0 done, even where a route cannot serve (the reason is in its row); 2 the study
     cannot be used.
@@ -41,15 +41,15 @@ def size(
     is null; `reason` says why a route cannot serve, and is null where it can.
     """
     with mistakes(as_json):
-        from llmstudy import study as studies
         from llmstudy.chapters.sizing import sizing_tables
         from llmstudy.evidence.case import open_case
+        from llmstudy.study import load
 
-        given = studies.load(study)
-        tables = sizing_tables(open_case(given))
+        case = open_case(load(study))
+        tables = sizing_tables(case)
     rows = _rows(tables)
     if as_json:
-        print_json({"study": given.study, "workloads": rows})
+        print_json({"study": case.study.study, "workloads": rows})
         return
     if not rows:
         say("No workload has a self-hosted route that may serve it: nothing to size.")
@@ -64,8 +64,8 @@ def _rows(tables: "dict[str, pd.DataFrame]") -> list[dict[str, Any]]:
     def of(table: str, pair: tuple[str, str]) -> "list[dict[str, Any]]":
         whole = tables[table]
         match = whole[(whole[key] == list(pair)).all(axis=1)] if len(whole) else whole
-        found = match.drop(columns=key).to_dict("records")
-        return [{str(k): None if v != v else v for k, v in row.items()} for row in found]
+        records = match.drop(columns=key).to_dict("records")
+        return [{str(k): None if v != v else v for k, v in row.items()} for row in records]
 
     rows = []
     for pair in tables["fleet_sizing"][key].drop_duplicates().itertuples(index=False, name=None):
@@ -98,17 +98,17 @@ def _show(row: dict[str, Any]) -> None:
     console.print(f"{row['workload']} on {row['route']}")
     fleets = Table("fleet", "replicas", "GPU-hours/week", "USD/week", "in SLO", "utilisation")
     waits = Table("fleet", "TTFT p50 / p95 / p99 s", "E2E p50 / p95 / p99 s")
-    for found in row["fleets"]:
-        low, high = found["replicas_min"], found["replicas_max"]
+    for fleet in row["fleets"]:
+        low, high = fleet["replicas_min"], fleet["replicas_max"]
         fleets.add_row(
-            found["kind"],
-            f"{high if low == high else f'{low} to {high}'} (spare: {found['spare']})",
-            f"{found['gpu_hours_week']:,.0f}",
-            f"{found['usd_week']:,.0f}",
-            f"{found['slo_attainment_share']:.1%}",
-            f"{found['utilisation']:.0%}",
+            fleet["kind"],
+            f"{high if low == high else f'{low} to {high}'} (spare: {fleet['spare']})",
+            f"{fleet['gpu_hours_week']:,.0f}",
+            f"{fleet['usd_week']:,.0f}",
+            f"{fleet['slo_attainment_share']:.1%}",
+            f"{fleet['utilisation']:.0%}",
         )
-        waits.add_row(found["kind"], _percentiles(found, "ttft"), _percentiles(found, "e2e"))
+        waits.add_row(fleet["kind"], _percentiles(fleet, "ttft"), _percentiles(fleet, "e2e"))
     console.print(fleets)
     console.print(waits)
     shares = (
@@ -140,6 +140,6 @@ def _show_split(console: Any, split: list[dict[str, Any]]) -> None:
     console.print(table)
 
 
-def _percentiles(found: dict[str, Any], name: str) -> str:
-    values = (found[f"{name}_p{q}_s"] for q in (50, 95, 99))
+def _percentiles(fleet: dict[str, Any], name: str) -> str:
+    values = (fleet[f"{name}_p{q}_s"] for q in (50, 95, 99))
     return " / ".join("never" if x is None or x == float("inf") else f"{x:.2g}" for x in values)

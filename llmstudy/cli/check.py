@@ -43,17 +43,17 @@ def check(
 
     Triggers and the month's bill are judged on the day, with that day's prices and contracts.
     With a log, utilisation (G1) and latency (G2) are judged by its whole weeks, Monday to Sunday
-    UTC: they fire once held for `thresholds.sustained` weeks in a row, and stand down when they
-    stay below a lower level for as long, so that one bad day fires nothing.
+    UTC: they fire when their condition has lasted `thresholds.sustained` weeks in a row, and stand
+    down when it stays below a lower level for as long, so that one bad day fires nothing.
 
     Evidence is stale when a figure or price of the study has expired, a contract has run out, or
     the study file, its log, the bundled data, a notebook, the code, the lock file or the version of
     the package is not what the last run used, or own items were judged again and `looks` did not
-    count it. The headline is then recomputed on the inputs of the
-    day, and set against the last run's: by so much would a new run move it.
+    count it. The headline is recomputed on the inputs of the day and compared with the last run's:
+    the difference is by how much a new run would move it.
 
     A note names a model of today that would bill less than every candidate of its arm. It changes
-    no exit code, and dials out to nobody: it reads the pinned price list.
+    no exit code; it reads the pinned price list, and nothing from the network.
 
     Exit codes: 0 nothing to do; 2 the study, log or run cannot be used; 3 a trigger fired or
     today's routes cost more a month than `thresholds.month_budget`; 4 evidence is stale, which
@@ -77,29 +77,29 @@ def check(
     """
     with mistakes(as_json):
         from llmstudy import paths
-        from llmstudy import study as studies
         from llmstudy.evidence.case import open_case
         from llmstudy.run import check as judgement
         from llmstudy.run import made_of
+        from llmstudy.study import load
 
-        given = studies.load(study)
+        base = load(study)
         # a study may be dated tomorrow, by an author east of this machine
-        day = on.date() if on else max(date.today(), given.as_of)
-        today = judgement.on_day(_with_log(given, log) if log else given, day)
-        last = _last(given.study, run)
-        made = made_of(paths.resolve(study), given.requests.path if given.requests else None)
+        day = on.date() if on else max(date.today(), base.as_of)
+        today = judgement.on_day(_with_log(base, log) if log else base, day)
+        last = _last(base.study, run)
+        inputs = made_of(paths.resolve(study), base.requests.path if base.requests else None)
         if log:  # it is newer than the study's by intent
-            del made["log_sha256"]
-        found = judgement.check(given, open_case(today), last, made)
+            del inputs["log_sha256"]
+        state = judgement.check(base, open_case(today), last, inputs)
     if as_json:
-        print_json(found.row())
+        print_json(state.row())
     else:
-        _show(found)
-    raise typer.Exit(found.exit_code)
+        _show(state)
+    raise typer.Exit(state.exit_code)
 
 
 def _last(name: str, run: Path | None) -> "Last | None":
-    """The run to compare with: the one given, else the study's latest."""
+    """The run to compare with: the one named, else the study's latest."""
     from llmstudy.run import latest_run
     from llmstudy.run.check import Last
     from llmstudy.run.record import read_run
@@ -123,7 +123,7 @@ _READERS = {".csv": "read_csv", ".jsonl": "read_json", ".parquet": "read_parquet
 
 
 def _with_log(study: "Study", path: Path) -> "Study":
-    """The study with another log; without one of its own, the columns speak for themselves."""
+    """The study with another log; without one of its own, that log has the canonical columns."""
     from llmstudy.study import Log
 
     if study.requests:
@@ -161,18 +161,18 @@ _STYLES = {
 }
 
 
-def _show(found: "CheckResult") -> None:
+def _show(state: "CheckResult") -> None:
     from rich.console import Console
     from rich.table import Table
 
     from llmstudy import text
 
     console = Console(markup=False, highlight=False, soft_wrap=False)
-    table = Table(title=f"{found.study} on {found.on}", title_justify="left", box=None)
+    table = Table(title=f"{state.study} on {state.on}", title_justify="left", box=None)
     for column in ("workload", "trigger", "status", "value", "threshold", "unit", "evidence"):
         numeric = column in ("value", "threshold")
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
-    for row in found.triggers:
+    for row in state.triggers:
         table.add_row(
             row["workload"],
             f"{row['id']} {row['name']}",
@@ -184,17 +184,17 @@ def _show(found: "CheckResult") -> None:
             style=_STYLES[row["status"]],
         )
     console.print(table)
-    budget = found.budget
+    budget = state.budget
     verb = "exceeds" if budget.exceeded else "is within"
     console.print(
         f"The bill of {text.usd(budget.month_usd)} a month {verb} "
         f"the budget of {text.usd(budget.limit_usd)}."
     )
-    for stale in found.stale:
+    for stale in state.stale:
         console.print(f"Stale: {stale.sentence}")
-    if found.headline:
-        console.print(found.headline.sentence)
-    for warning in found.warnings:
+    if state.headline:
+        console.print(state.headline.sentence)
+    for warning in state.warnings:
         say(f"Note: {warning}")
 
 

@@ -54,43 +54,43 @@ def diff(
         from llmstudy.compare.runs import compared
         from llmstudy.run.record import read_run
 
-        found = compared(read_run(run_a), read_run(run_b), progress=not as_json)
+        changes = compared(read_run(run_a), read_run(run_b), progress=not as_json)
     if as_json:
-        print_json(found)
+        print_json(changes)
     else:
-        _show(found)
-    raise typer.Exit(SAME if found["same_recommendation"] else CHANGED)
+        _show(changes)
+    raise typer.Exit(SAME if changes["same_recommendation"] else CHANGED)
 
 
 # --- what a person reads --------------------------------------------------------------------
 
 
-def _show(found: Mapping[str, Any]) -> None:
+def _show(changes: Mapping[str, Any]) -> None:
     from rich.console import Console
 
-    from llmstudy.compare.diff import amount_said, course
-    from llmstudy.compare.forecast import forecast_said
+    from llmstudy.compare.diff import course, headline_text
+    from llmstudy.compare.forecast import forecast_sentences
 
     console = Console(markup=False, highlight=False, soft_wrap=False)
-    then, now = found["then"], found["now"]
+    then, now = changes["then"], changes["now"]
     console.print(f"{now['study']}: {then['run_id']} (as of {then['as_of']}) against")
     console.print(f"{' ' * len(now['study'])}  {now['run_id']} (as of {now['as_of']})")
     _table(
         console,
-        "Recommendation: " + ("the same" if found["same_recommendation"] else "changed"),
+        "Recommendation: " + ("the same" if changes["same_recommendation"] else "changed"),
         ("workload", "then", "now"),
-        [(r["workload"], course(r["then"]), course(r["now"])) for r in found["recommendation"]],
-        [row["changed"] for row in found["recommendation"]],
+        [(r["workload"], course(r["then"]), course(r["now"])) for r in changes["recommendation"]],
+        [row["changed"] for row in changes["recommendation"]],
     )
     console.print("Headline", style="bold")
-    console.print(f"  then: {amount_said(found['headline']['then'])}")
-    console.print(f"  now:  {amount_said(found['headline']['now'])}")
-    _show_attribution(console, found)
+    console.print(f"  then: {headline_text(changes['headline']['then'])}")
+    console.print(f"  now:  {headline_text(changes['headline']['now'])}")
+    _show_attribution(console, changes)
     _table(
         console,
         "Assumptions that changed",
         ("name", "then", "now"),
-        [(r["name"], _stated(r["then"]), _stated(r["now"])) for r in found["assumptions"]],
+        [(r["name"], _stated(r["then"]), _stated(r["now"])) for r in changes["assumptions"]],
     )
     _table(
         console,
@@ -98,23 +98,23 @@ def _show(found: Mapping[str, Any]) -> None:
         ("workload", "trigger", "then", "now"),
         [
             (r["workload"], f"{r['id']} {r['name']}", _state(r["then"]), _state(r["now"]))
-            for r in found["triggers"]
+            for r in changes["triggers"]
         ],
     )
-    for sentence in found["looks"]:
+    for sentence in changes["looks"]:
         console.print(sentence)
-    if found["made_of"]:
-        console.print(f"Changed underneath: {', '.join(row['what'] for row in found['made_of'])}")
-    _show_months(console, found["forecast"])
-    for sentence in forecast_said(found["forecast"]):
+    if changes["made_of"]:
+        console.print(f"Changed underneath: {', '.join(row['what'] for row in changes['made_of'])}")
+    _show_months(console, changes["forecast"])
+    for sentence in forecast_sentences(changes["forecast"]):
         console.print(sentence)
 
 
-def _show_attribution(console: "Console", found: Mapping[str, Any]) -> None:
+def _show_attribution(console: "Console", changes: Mapping[str, Any]) -> None:
     from llmstudy.compare.diff import LEADS
     from llmstudy.text import signed_usd
 
-    shares, headline = found["attribution"], found["headline"]
+    shares, headline = changes["attribution"], changes["headline"]
     if shares["why_not"]:
         console.print(f"Which input moved it is not known: {shares['why_not']}.")
         return

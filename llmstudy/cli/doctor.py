@@ -1,6 +1,6 @@
 """`llmstudy doctor`: what this machine lacks, and which command adds it.
 
-What the package needs is read from its own metadata, so that it is said once, in pyproject.toml.
+The requirements are read from the package's metadata, so that they stand once, in pyproject.toml.
 """
 
 import os
@@ -31,7 +31,8 @@ ADDS = {
 
 @dataclass(frozen=True)
 class Part:
-    """Something that the machine has or lacks. mend: what adds it, "" where nothing need be."""
+    """Something that the machine has or lacks. found: its version, path or fault. mend: the command
+    that adds it, "" where none is needed."""
 
     name: str
     ok: bool
@@ -55,11 +56,11 @@ class Report:
 
 def examine(outputs: Path) -> Report:
     """Looks at this interpreter and machine. outputs: the folder that runs are written to."""
-    needed = [Requirement(line) for line in requires("llmstudy") or []]
-    core = [each for each in needed if _applies(each, "")]
+    requirements = [Requirement(line) for line in requires("llmstudy") or []]
+    core = [requirement for requirement in requirements if _applies(requirement, "")]
     return Report(
-        core=(_python(), *(_package(each) for each in core)),
-        extras=tuple(_extra(name, needed) for name in ADDS),
+        core=(_python(), *(_package(requirement) for requirement in core)),
+        extras=tuple(_extra(name, requirements) for name in ADDS),
         machine=(_pdf(), _git(), _writable(outputs)),
     )
 
@@ -73,35 +74,31 @@ def _applies(requirement: Requirement, extra: str) -> bool:
 
 def _python() -> Part:
     needed = metadata("llmstudy")["Requires-Python"]
-    found = platform.python_version()
-    ok = SpecifierSet(needed).contains(found, prereleases=True)
-    return Part("Python", ok, found, "" if ok else f"install Python {needed}")
+    installed = platform.python_version()
+    ok = SpecifierSet(needed).contains(installed, prereleases=True)
+    return Part("Python", ok, installed, "" if ok else f"install Python {needed}")
 
 
 def _package(requirement: Requirement) -> Part:
-    found = _version(requirement.name)
-    ok = found is not None and requirement.specifier.contains(found, prereleases=True)
-    seen = found or "missing"
-    if ok:
-        return Part(requirement.name, True, seen)
-    return Part(requirement.name, False, f"{seen}, needs {requirement.specifier}", _install(""))
+    try:
+        installed = version(requirement.name)
+    except PackageNotFoundError:
+        missing = f"missing, needs {requirement.specifier}"
+        return Part(requirement.name, False, missing, _install(""))
+    if requirement.specifier.contains(installed, prereleases=True):
+        return Part(requirement.name, True, installed)
+    too_old = f"{installed}, needs {requirement.specifier}"
+    return Part(requirement.name, False, too_old, _install(""))
 
 
-def _extra(extra: str, needed: Iterable[Requirement]) -> Part:
-    wanted = [each for each in needed if _applies(each, extra) and not _applies(each, "")]
-    if not wanted:
+def _extra(extra: str, requirements: Iterable[Requirement]) -> Part:
+    extras = [r for r in requirements if _applies(r, extra) and not _applies(r, "")]
+    if not extras:
         return Part(extra, False, "not for this kind of machine")
-    lacking = [part.name for part in map(_package, wanted) if not part.ok]
+    lacking = [part.name for part in map(_package, extras) if not part.ok]
     if lacking:
         return Part(extra, False, f"lacks {', '.join(lacking)}", _install(extra))
     return Part(extra, True, "installed")
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def _install(extra: str) -> str:
@@ -123,10 +120,10 @@ def _pdf() -> Part:
 
 
 def _git() -> Part:
-    found = shutil.which("git")
-    if found is None:
+    path = shutil.which("git")
+    if path is None:
         return Part("git", False, "missing: a run cannot say which commit it came from")
-    return Part("git", True, found)
+    return Part("git", True, path)
 
 
 def _writable(outputs: Path) -> Part:

@@ -21,17 +21,15 @@ def init(
         Path, typer.Argument(help="Folder for the study, made if need be.", metavar="DIR")
     ],
     provider: Annotated[
-        str | None, typer.Option(help="Who answers today, such as openai, anthropic or google.")
+        str | None, typer.Option(help="Today's provider, such as openai, anthropic or google.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Which model answers today, such as gpt-4o.")
-    ] = None,
+    model: Annotated[str | None, typer.Option(help="Today's model, such as gpt-4o.")] = None,
     requests: Annotated[str | None, typer.Option(help="1/6 Requests a month.", metavar="N")] = None,
     input_tokens: Annotated[
-        str | None, typer.Option(help="1/6 Tokens that a request goes in with.", metavar="N")
+        str | None, typer.Option(help="1/6 Input tokens per request.", metavar="N")
     ] = None,
     output_tokens: Annotated[
-        str | None, typer.Option(help="1/6 Tokens that an answer comes out with.", metavar="N")
+        str | None, typer.Option(help="1/6 Output tokens per request.", metavar="N")
     ] = None,
     monthly_tokens: Annotated[
         str | None,
@@ -42,9 +40,7 @@ def init(
     ] = None,
     ttft_p95: Annotated[
         str | None,
-        typer.Option(
-            help="2/6 First token within what time at the p95: '800 ms' or '2 s'.", metavar="TIME"
-        ),
+        typer.Option(help="2/6 Limit of the TTFT at the p95: '800 ms' or '2 s'.", metavar="TIME"),
     ] = None,
     data_class: Annotated[
         str | None,
@@ -61,7 +57,7 @@ def init(
     ] = None,
     gpu_platform: Annotated[
         str | None,
-        typer.Option(help="6/6 Kubernetes with GPUs at work already: yes or no.", metavar="YES/NO"),
+        typer.Option(help="6/6 Kubernetes with GPUs runs already: yes or no.", metavar="YES/NO"),
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="The study's name. [default: the folder's]")
@@ -86,11 +82,11 @@ def init(
 ) -> None:
     """Ask six questions and write DIR/study.yaml, ready to run.
 
-    On a terminal it asks what no option answers; an empty answer is `unknown`. Without a terminal
-    what no option answers is `unknown`: it takes a wide prior, and heads the list of what to
-    collect. Numbers may end in k, M or B.
+    On a terminal it asks for each answer that no option gives; an empty answer is `unknown`.
+    Without a terminal every missing answer is `unknown`: it takes a wide prior, and comes first in
+    the list of evidence to collect. Numbers may end in k, M or B.
 
-    Monthly tokens and the last invoice suffice: at list prices the two tell how the tokens split
+    Monthly tokens and the last invoice suffice: at list prices the two give the split of the tokens
     into input and output. A study file is never overwritten.
 
     With `--ci` the repository that holds DIR gets a GitHub Actions workflow. Once a month, and when
@@ -107,7 +103,7 @@ def init(
     llmstudy init acme --ci
     ```
     """
-    given = {
+    options = {
         "provider": provider,
         "model": model,
         "requests": requests,
@@ -124,30 +120,25 @@ def init(
     file = folder / "study.yaml"
     with mistakes(as_json):
         flow = workflow.planned(file) if ci else None
-        if flow and file.exists() and not any(given.values()):
-            found = _found(file)
+        if flow and file.exists() and not any(options.values()):
+            from llmstudy.study import load
+
+            summary: dict[str, Any] = {"unknown": load(file).unknown()}
         else:
             _refuse(file, called := name or folder.resolve().name)
-            made = _compose(called, as_of.date() if as_of else date.today(), _answers(given))
+            starter = _compose(called, as_of.date() if as_of else date.today(), _answers(options))
             if flow:  # where nothing can be written, no study is left without its workflow
                 flow.parent.mkdir(parents=True, exist_ok=True)
-            unknown = _write(file, made)
-            found = {"month_usd": made.month_usd, "unknown": unknown, "notes": made.notes}
+            unknown = _write(file, starter)
+            summary = {"month_usd": starter.month_usd, "unknown": unknown, "notes": starter.notes}
         if flow:
             _write_workflow(flow, file)
     steps = [f"llmstudy run {file}", f"llmstudy check {file}"]
     if as_json:
         added = {"workflow": str(flow)} if flow else {}
-        print_json({"study": str(file), **added, **found, "next": steps})
+        print_json({"study": str(file), **added, **summary, "next": steps})
     else:
-        _show(file, found, flow, steps)
-
-
-def _found(file: Path) -> dict[str, Any]:
-    """What is to be said of a study that is there already."""
-    from llmstudy import study
-
-    return {"unknown": study.load(file).unknown()}
+        _show(file, summary, flow, steps)
 
 
 def _refuse(file: Path, name: str) -> None:
@@ -162,17 +153,17 @@ def _refuse(file: Path, name: str) -> None:
 # --- answers --------------------------------------------------------------------------------
 
 
-def _answers(given: Mapping[str, str | None]) -> dict[str, Any]:
+def _answers(options: Mapping[str, str | None]) -> dict[str, Any]:
     from llmstudy.cli.new_study import QUESTIONS
 
-    found: dict[str, Any] = {}
+    answers: dict[str, Any] = {}
     for question in QUESTIONS:
-        text = given[question.field]
+        text = options[question.field]
         if text is not None:
-            found[question.field] = _read(question, text)
-        elif interactive() and _open(question.field, given, found):
-            found[question.field] = _ask(question)
-    return found
+            answers[question.field] = _read(question, text)
+        elif interactive() and _open(question.field, options, answers):
+            answers[question.field] = _ask(question)
+    return answers
 
 
 def _read(question: "Question", text: str) -> Any:
@@ -182,20 +173,20 @@ def _read(question: "Question", text: str) -> Any:
         raise ValueError(f"--{question.field.replace('_', '-')} {error}") from None
 
 
-def _open(field: str, given: Mapping[str, str | None], found: Mapping[str, Any]) -> bool:
-    """Whether an answer would still tell anything: an invoice stands in for tokens of a request."""
+def _open(field: str, options: Mapping[str, str | None], answers: Mapping[str, Any]) -> bool:
+    """Whether the question is still open: an invoice stands in for the tokens of a request."""
     if field in ("input_tokens", "output_tokens"):
-        return not (given["monthly_tokens"] or given["invoice_usd"])
+        return not (options["monthly_tokens"] or options["invoice_usd"])
     if field == "monthly_tokens":
-        return not (found.get("input_tokens") or found.get("output_tokens"))
+        return not (answers.get("input_tokens") or answers.get("output_tokens"))
     if field == "invoice_usd":
-        return found.get("monthly_tokens") is not None
+        return answers.get("monthly_tokens") is not None
     return True
 
 
 def _ask(question: "Question") -> Any:
     while True:
-        text = ask(question.asks)
+        text = ask(question.prompt)
         try:
             return _value(question, text)
         except ValueError as error:
@@ -206,38 +197,38 @@ def _value(question: "Question", text: str) -> Any:
     return None if text == "unknown" else question.read(text)
 
 
-def _compose(name: str, as_of: date, found: dict[str, Any]) -> "Starter":
+def _compose(name: str, as_of: date, answers: dict[str, Any]) -> "Starter":
     from llmstudy.cli import new_study
 
     while True:
         try:
-            return new_study.compose(new_study.Answers(name, as_of, **found))
+            return new_study.compose(new_study.Answers(name, as_of, **answers))
         except new_study.InvoiceError as error:
             if not interactive():
                 raise
             say(str(error))
             billed = ("monthly_tokens", "invoice_usd")
-            found |= {q.field: _ask(q) for q in new_study.QUESTIONS if q.field in billed}
+            answers |= {q.field: _ask(q) for q in new_study.QUESTIONS if q.field in billed}
 
 
 # --- the file -------------------------------------------------------------------------------
 
 
-def _write(file: Path, made: "Starter") -> list[str]:
+def _write(file: Path, starter: "Starter") -> list[str]:
     """Writes what loads, and nothing else. Returns the questions still open."""
     from llmstudy import study
 
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder, file.name)
-        draft.write_text(made.text, encoding="utf-8")
+        draft.write_text(starter.text, encoding="utf-8")
         try:
             unknown = study.load(draft).unknown()
         except study.StudyError as error:
-            # the lines of a file that never was help nobody
+            # the draft is gone, so its line numbers help nobody
             raise ValueError(re.sub(r"^.*?:\d+: ", "", str(error), flags=re.MULTILINE)) from None
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("x", encoding="utf-8") as target:
-        target.write(made.text)
+        target.write(starter.text)
     return unknown
 
 
@@ -250,18 +241,18 @@ def _write_workflow(flow: Path, file: Path) -> None:
         target.write(text)
 
 
-def _show(file: Path, found: Mapping[str, Any], flow: Path | None, steps: list[str]) -> None:
+def _show(file: Path, summary: Mapping[str, Any], flow: Path | None, steps: list[str]) -> None:
     from llmstudy import text
 
-    if "month_usd" in found:
-        typer.echo(f"Wrote {file}: today's bill is about {text.usd(found['month_usd'])} a month.")
-        for note in found["notes"]:
+    if "month_usd" in summary:
+        typer.echo(f"Wrote {file}: today's bill is about {text.usd(summary['month_usd'])} a month.")
+        for note in summary["notes"]:
             typer.echo(f"Note: {note}")
     if flow:
         typer.echo(f"Wrote {flow}: commit it; put each log into {file.parent / 'logs'}.")
-    if found["unknown"]:
+    if summary["unknown"]:
         typer.echo("Still unknown, and taken from wide priors:")
-        for path in found["unknown"]:
+        for path in summary["unknown"]:
             typer.echo(f"  {path}")
     typer.echo("Next:")
     for step in steps:

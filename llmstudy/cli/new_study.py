@@ -1,6 +1,6 @@
-"""What does a first study file say when its author has answered six questions, or fewer?
+"""What is in a first study file whose author has answered six questions, or fewer?
 
-An answer that is lacking is `unknown`, which takes a wide prior. Monthly tokens and the invoice for
+A missing answer is `unknown`, which takes a wide prior. Monthly tokens and the invoice for
 them stand in for requests and tokens per request: at list prices the two give the split between
 input and output. Nothing is written here; `compose` returns the text.
 """
@@ -37,10 +37,10 @@ def number(text: str) -> float:
     >>> number("1,200,000"), number("2.5B"), number("8.4k")
     (1200000.0, 2500000000.0, 8400.0)
     """
-    found = re.fullmatch(
+    match = re.fullmatch(
         r"([1-9]\d{0,2}(?:[,_]\d{3})+(?:\.\d+)?|\d+\.?\d*(?:e\d+)?|\.\d+) ?([kMB]?)", text.strip()
     )
-    value = float(found[1].replace(",", "").replace("_", "")) * _SCALES[found[2]] if found else 0.0
+    value = float(match[1].replace(",", "").replace("_", "")) * _SCALES[match[2]] if match else 0.0
     if value <= 0:
         raise ValueError(f'is "{text}", which is no number above zero. Write 1200000 or 1.2M.')
     return value
@@ -54,9 +54,9 @@ def _time(text: str) -> str:
     return text
 
 
-def _one_of(known: tuple[str, ...], text: str) -> str:
-    if text not in known:
-        raise ValueError(f'is "{text}", but must be one of {", ".join(known)}.')
+def _one_of(choices: tuple[str, ...], text: str) -> str:
+    if text not in choices:
+        raise ValueError(f'is "{text}", but must be one of {", ".join(choices)}.')
     return text
 
 
@@ -67,19 +67,19 @@ class Question(NamedTuple):
     """One thing to ask. `read` turns an answer into a value, or raises ValueError."""
 
     field: str
-    asks: str
+    prompt: str
     read: Callable[[str], Any]
 
 
 QUESTIONS = (
-    Question("provider", "    Who answers today, such as openai?", str),
+    Question("provider", "    Which provider today, such as openai?", str),
     Question("model", "    Which model, such as gpt-4o?", str),
     Question("requests", "1/6 How many requests a month?", number),
-    Question("input_tokens", "    How many tokens goes a request in with?", number),
-    Question("output_tokens", "    How many tokens comes an answer out with?", number),
+    Question("input_tokens", "    How many input tokens per request?", number),
+    Question("output_tokens", "    How many output tokens per request?", number),
     Question("monthly_tokens", "    How many tokens did last month's invoice bill?", number),
     Question("invoice_usd", "    What did they cost, in USD?", number),
-    Question("ttft_p95", "2/6 First token within what time at the p95, such as 800 ms?", _time),
+    Question("ttft_p95", "2/6 Limit of the time to first token at the p95, such as 800 ms?", _time),
     Question(
         "data_class",
         f"3/6 Most sensitive data ({', '.join(DATA_CLASSES)})?",
@@ -97,7 +97,7 @@ QUESTIONS = (
 
 @dataclass(frozen=True)
 class Answers:
-    """What is known on the day `as_of`. None: unknown.
+    """The author's answers on the day `as_of`. None: unknown.
 
     requests, monthly_tokens and invoice_usd are of one month, input_tokens and output_tokens of one
     request; context is in tokens; ttft_p95 is text with its unit.
@@ -123,7 +123,7 @@ class InvoiceError(ValueError):
     """Monthly tokens and an invoice that do not fit together, or not with the other answers."""
 
 
-# --- what an invoice says -------------------------------------------------------------------
+# --- volume and tokens from an invoice ------------------------------------------------------
 
 
 def input_share(
@@ -142,7 +142,7 @@ def input_share(
     """
     c, output_usd = cached_input_share, rate.output_usd_per_mtok
     input_usd = (1 - c) * rate.input_usd_per_mtok + c * rate.cached_input_usd_per_mtok
-    paid = invoice_usd / monthly_tokens * 1e6
+    usd_per_mtok = invoice_usd / monthly_tokens * 1e6
     low, high = sorted((input_usd, output_usd))
     if rate.has_time_of_day or isclose(low, high):
         why = "changes with the hour" if rate.has_time_of_day else "is one for input and output"
@@ -150,13 +150,13 @@ def input_share(
             f"the price of {rate.model} {why}, so an invoice cannot tell input from output: "
             "give the tokens in and out of a request instead."
         )
-    if not low <= paid <= high:
+    if not low <= usd_per_mtok <= high:
         raise InvoiceError(
-            f"USD {invoice_usd:,.0f} for {monthly_tokens:,.0f} tokens is USD {paid:.3g} a million, "
-            f"but {rate.model} bills USD {input_usd:.3g} for input, {c:.0%} of it cached, and "
-            f"{output_usd:.3g} for output: correct the invoice, the tokens or the model."
+            f"USD {invoice_usd:,.0f} for {monthly_tokens:,.0f} tokens is USD {usd_per_mtok:.3g} a "
+            f"million, but {rate.model} bills USD {input_usd:.3g} for input, {c:.0%} of it cached, "
+            f"and {output_usd:.3g} for output: correct the invoice, the tokens or the model."
         )
-    return (output_usd - paid) / (output_usd - input_usd)
+    return (output_usd - usd_per_mtok) / (output_usd - input_usd)
 
 
 @dataclass(frozen=True)
@@ -168,49 +168,49 @@ class _Volume:
     output_tokens: Figure | None
 
     @property
-    def known(self) -> bool:
+    def complete(self) -> bool:
         return None not in (self.requests, self.input_tokens, self.output_tokens)
 
 
-def _volume(given: Answers, rate: ApiRate) -> _Volume:
-    if given.monthly_tokens is None and given.invoice_usd is None:
+def _volume(answers: Answers, rate: ApiRate) -> _Volume:
+    if answers.monthly_tokens is None and answers.invoice_usd is None:
         return _Volume(
-            _stated(given.requests, "requests/month", given.as_of),
-            _stated(given.input_tokens, "tokens/request", given.as_of),
-            _stated(given.output_tokens, "tokens/request", given.as_of),
+            _stated(answers.requests, "requests/month", answers.as_of),
+            _stated(answers.input_tokens, "tokens/request", answers.as_of),
+            _stated(answers.output_tokens, "tokens/request", answers.as_of),
         )
-    if given.monthly_tokens is None or given.invoice_usd is None:
+    if answers.monthly_tokens is None or answers.invoice_usd is None:
         raise InvoiceError("monthly tokens and the invoice for them only help together: give both.")
-    if given.input_tokens is not None or given.output_tokens is not None:
+    if answers.input_tokens is not None or answers.output_tokens is not None:
         raise InvoiceError(
             "give either the tokens in and out of a request, or monthly tokens with their invoice."
         )
-    return _billed(given, rate, given.monthly_tokens, given.invoice_usd)
+    return _billed(answers, rate, answers.monthly_tokens, answers.invoice_usd)
 
 
-def _billed(given: Answers, rate: ApiRate, monthly_tokens: float, invoice_usd: float) -> _Volume:
+def _billed(answers: Answers, rate: ApiRate, monthly_tokens: float, invoice_usd: float) -> _Volume:
     """Volume and tokens from what was billed: together they cost the invoice again."""
     # Only their product was measured, so each is assumed; and none has a range, because independent
-    # ranges would make a bill uncertain that is known to the cent.
-    said = f"an invoice of USD {invoice_usd:,.2f} for {monthly_tokens:,.0f} tokens (measured)"
+    # ranges would make a bill uncertain that was billed to the cent.
+    invoice = f"an invoice of USD {invoice_usd:,.2f} for {monthly_tokens:,.0f} tokens (measured)"
     share = input_share(rate, monthly_tokens, invoice_usd, _central("traffic.cached_input_share"))
     once = monthly_tokens / (1 + _central("traffic.retry_share"))  # the invoice holds the retries
     per_request = _central("unknown.input_tokens") + _central("unknown.output_tokens")
     length = f"{per_request:,.0f} tokens a request assumed"
-    if given.requests is not None:
-        per_request, length = once / given.requests, f"over {given.requests:,.0f} requests"
+    if answers.requests is not None:
+        per_request, length = once / answers.requests, f"over {answers.requests:,.0f} requests"
     if min(share, 1 - share) * per_request < 1:
         raise InvoiceError(
-            f"{said} leaves a request less than one token of input or of output: correct it."
+            f"{invoice} leaves a request less than one token of input or of output: correct it."
         )
-    split = f"derived from {said}, {share:.1%} of them input at list prices; {length}"
+    split = f"derived from {invoice}, {share:.1%} of them input at list prices; {length}"
 
     def tokens(part: float) -> Figure:
-        return _assumed(part * per_request, "tokens/request", split, given.as_of)
+        return _assumed(part * per_request, "tokens/request", split, answers.as_of)
 
-    stated = _stated(given.requests, "requests/month", given.as_of)
+    stated = _stated(answers.requests, "requests/month", answers.as_of)
     derived = _assumed(
-        once / per_request, "requests/month", f"derived from {said}; {length}", given.as_of
+        once / per_request, "requests/month", f"derived from {invoice}; {length}", answers.as_of
     )
     return _Volume(stated or derived, tokens(share), tokens(1 - share))
 
@@ -256,7 +256,7 @@ def _central(figure: str) -> float:
 # --- the text -------------------------------------------------------------------------------
 
 PROVIDER, MODEL = "openai", "gpt-4o"
-"""Stand-in for today's model where nobody says which it is; the file says so too."""
+"""Stand-in for today's model where no answer names it; the file says so too."""
 
 OPEN_FAMILIES = re.compile(
     r"llama|qwen|deepseek|gpt-oss|mixtral|gemma|kimi|glm-|minimax|nemotron|olmo|phi-", re.IGNORECASE
@@ -270,50 +270,50 @@ _USUAL_CONTEXT_TOKENS = 128_000
 
 @dataclass(frozen=True)
 class Starter:
-    """A study file's text, today's bill by it (usd a month), and what its author must know."""
+    """A study file's text, today's bill by it (usd a month), and notes for its author."""
 
     text: str
     month_usd: float
     notes: tuple[str, ...]
 
 
-def compose(given: Answers) -> Starter:
+def compose(answers: Answers) -> Starter:
     """The first study file: today's route, one host of open weights, one fleet of one's own.
 
     Raises: PriceError if the model has no list price, InvoiceError if the invoice does not fit it,
     ValueError if only one of provider and model is given or an invoice comes without them.
 
-    >>> made = compose(Answers("acme", date(2026, 11, 23), "openai", "gpt-4o",
-    ...                        monthly_tokens=1e9, invoice_usd=4_000))
-    >>> round(made.month_usd)
+    >>> starter = compose(Answers("acme", date(2026, 11, 23), "openai", "gpt-4o",
+    ...                           monthly_tokens=1e9, invoice_usd=4_000))
+    >>> round(starter.month_usd)
     4000
     """
-    if (given.provider is None) != (given.model is None):
+    if (answers.provider is None) != (answers.model is None):
         raise ValueError("a provider and its model go together: give both, or neither.")
-    if given.model is None and given.invoice_usd is not None:
+    if answers.model is None and answers.invoice_usd is not None:
         raise ValueError("which model is the invoice for? Give its provider and name.")
-    provider, model = given.provider or PROVIDER, given.model or MODEL
-    rate = prices.rate(provider, model, given.as_of)
+    provider, model = answers.provider or PROVIDER, answers.model or MODEL
+    rate = prices.rate(provider, model, answers.as_of)
     arm = "hosted_open" if OPEN_FAMILIES.search(model) else "proprietary_api"
-    volume = _volume(given, rate)
+    volume = _volume(answers, rate)
     month_usd = _month_usd(arm, rate, volume)
     permission = privacy.permission(
-        given.data_class or UNKNOWN, arm, {}, given.as_of, privacy.privacy_matrix()
+        answers.data_class or UNKNOWN, arm, {}, answers.as_of, privacy.privacy_matrix()
     )
     text = _template().render(
         **_route(provider, model, arm),
-        **_intake(given, volume),
-        name=json.dumps(given.name),
-        as_of=given.as_of,
-        decide_by=given.as_of + timedelta(days=30),
-        seed=f"{given.as_of:%Y%m%d}",
+        **_intake(answers, volume),
+        name=json.dumps(answers.name),
+        as_of=answers.as_of,
+        decide_by=answers.as_of + timedelta(days=30),
+        seed=f"{answers.as_of:%Y%m%d}",
         month_usd=month_usd,
         budget_usd=_rounded_up(1.5 * month_usd),
         contracts=permission.missing or ("dpa",),
-        bill_note="" if volume.known else ", taking the middle of the prior where unknown",
-        route_note="" if given.model else f": nobody said which it is, {model} stands in",
+        bill_note="" if volume.complete else ", taking the middle of the prior where unknown",
+        route_note="" if answers.model else f": nobody said which it is, {model} stands in",
     )
-    return Starter(text, month_usd, _notes(given, permission))
+    return Starter(text, month_usd, _notes(answers, permission))
 
 
 def _template() -> Any:
@@ -323,9 +323,8 @@ def _template() -> Any:
 
 
 def _route(provider: str, model: str, arm: str) -> dict[str, Any]:
-    ours = (provider, model) != _HOSTED
     slug = re.sub(r"[^a-z0-9.]+", "-", f"{provider}-{model.rsplit('/')[-1]}".lower())
-    hosted = [_HOSTED_ROUTE] if ours else []
+    hosted = [_HOSTED_ROUTE] if (provider, model) != _HOSTED else []
     return {
         "route": slug,
         "arm": arm,
@@ -350,19 +349,18 @@ def _paired_with(model: str) -> str | None:
     return next((name for name in scored if dated.fullmatch(name)), None)
 
 
-def _intake(given: Answers, volume: _Volume) -> dict[str, str]:
-    context = given.context
+def _intake(answers: Answers, volume: _Volume) -> dict[str, str]:
     return {
         "requests": _written(volume.requests),
         "input_tokens": _written(volume.input_tokens),
         "output_tokens": _written(volume.output_tokens),
-        "ttft_p95": json.dumps(given.ttft_p95 or UNKNOWN),
-        "data_class": given.data_class or UNKNOWN,
-        "peak_to_mean": _written(_stated(given.peak_to_mean, "x", given.as_of)),
-        "needed_context_tokens": _written(_stated(context, "tokens", given.as_of)),
+        "ttft_p95": json.dumps(answers.ttft_p95 or UNKNOWN),
+        "data_class": answers.data_class or UNKNOWN,
+        "peak_to_mean": _written(_stated(answers.peak_to_mean, "x", answers.as_of)),
+        "needed_context_tokens": _written(_stated(answers.context, "tokens", answers.as_of)),
         # today's route holds what it serves today
-        "context_tokens": f"{max(context or 0, _USUAL_CONTEXT_TOKENS):.0f}",
-        "gpu_platform": json.dumps(given.gpu_platform or UNKNOWN),
+        "context_tokens": f"{max(answers.context or 0, _USUAL_CONTEXT_TOKENS):.0f}",
+        "gpu_platform": json.dumps(answers.gpu_platform or UNKNOWN),
     }
 
 
@@ -387,9 +385,9 @@ def _rounded_up(x: float) -> str:
     return f"{ceil(x / step - 1e-9) * step:.10g}"
 
 
-def _notes(given: Answers, permission: privacy.Permission) -> tuple[str, ...]:
+def _notes(answers: Answers, permission: privacy.Permission) -> tuple[str, ...]:
     notes = []
-    if given.model is None:
+    if answers.model is None:
         notes.append(f"Nobody said which model answers today: {PROVIDER}/{MODEL} stands in.")
     if permission.missing:
         notes.append(

@@ -27,7 +27,7 @@ def run(
     previous: Annotated[
         Path | None,
         typer.Option(
-            help="The run whose memo this one follows, and tells what has changed since. "
+            help="The run whose memo this one follows and says what has changed since. "
             "[default: the study's latest run in the same folder, if it can be compared]",
             metavar="RUN",
         ),
@@ -43,9 +43,8 @@ def run(
     With `--probe gpu` the points of a short sweep are recorded in the run's folder `probes`. It
     takes minutes for each route that this machine can serve; without a GPU the chapter says so.
 
-    The memo tells what has changed since the previous run, which is kept as `results/diff.json`:
-    the same study, data, seed and previous run give the same bytes. In an empty folder there is
-    nothing to tell.
+    The memo says what has changed since the previous run, also written as `results/diff.json`: the
+    same study, data, seed and previous run give the same bytes.
 
     Exit codes: 0 done; 1 a chapter failed: which one, where and why; 2 the study file, a log or
     probe run that it names, or the previous run cannot be used.
@@ -64,13 +63,13 @@ def run(
         from llmstudy.run import RunError, run_study
 
         try:
-            made = run_study(study, out, probe=probe, previous=previous)
+            finished = run_study(study, out, probe=probe, previous=previous)
         except RunError as error:
             stop(str(error), 1, as_json)
-    if made.note:
-        say(made.note)
+    if finished.note:
+        say(finished.note)
     if as_json:
-        files = {name: str(path) for name, path in made.paths.items()}
-        print_json({"run_id": made.run_id, "paths": files, "note": made.note})
+        files = {name: str(path) for name, path in finished.paths.items()}
+        print_json({"run_id": finished.run_id, "paths": files, "note": finished.note})
     else:
-        typer.echo(made.paths["memo"])
+        typer.echo(finished.paths["memo"])

@@ -60,19 +60,23 @@ def sweep(
         from llmstudy.run import sweep as portfolios
         from llmstudy.run.chapters import AT_ONCE
 
-        portfolios.planned(studies)  # a fault is told at once, before anybody waits
+        portfolios.planned(studies)  # a fault is reported before any study runs
         cores = joblib.cpu_count()
         at_once = max(1, cores // AT_ONCE) if memos else cores  # a run has AT_ONCE processes
         if len(studies) > 1:
             say(f"{len(studies)} studies, {min(at_once, len(studies))} at a time.")
         with joblib.parallel_config("loky", n_jobs=at_once, verbose=10):  # says what is done
-            made = portfolios.sweep(studies, out, memos)
-    for row in made.failures:
+            portfolio = portfolios.sweep(studies, out, memos)
+    for row in portfolio.failures:
         say(f"{row.study} failed: {row.error}")
     if as_json:
         print_json(
-            {"portfolio": made.paths["portfolio"], "studies": made.rows, "totals": made.totals}
+            {
+                "portfolio": portfolio.paths["portfolio"],
+                "studies": portfolio.rows,
+                "totals": portfolio.totals,
+            }
         )
     else:
-        typer.echo(made.paths["portfolio"])
-    raise typer.Exit(1 if made.failures else 0)
+        typer.echo(portfolio.paths["portfolio"])
+    raise typer.Exit(1 if portfolio.failures else 0)

@@ -17,7 +17,7 @@ AsJson = Annotated[
 
 
 def interactive() -> bool:
-    """Whether somebody is there to answer."""
+    """Whether a person is there to answer."""
     return sys.stdin.isatty()
 
 
@@ -51,17 +51,17 @@ def print_json(value: Any) -> None:
     typer.echo(printable(io.dumps(value)), nl=False)
 
 
-def stop(wrong: str, exit_code: int, as_json: bool) -> NoReturn:
-    """Ends the command with what is wrong, one sentence a line."""
-    say(wrong)
+def stop(faults: str, exit_code: int, as_json: bool) -> NoReturn:
+    """Ends the command with its faults, one sentence a line."""
+    say(faults)
     if as_json:
-        print_json({"exit_code": exit_code, "errors": wrong.splitlines()})
+        print_json({"exit_code": exit_code, "errors": faults.splitlines()})
     raise typer.Exit(exit_code)
 
 
 @contextmanager
 def mistakes(as_json: bool) -> Iterator[None]:
-    """Whatever is wrong with what the user gave ends the command with exit code 2.
+    """Ends the command with exit code 2 for a fault in the user's input.
 
     Every error of the package about its input is a ValueError; a file that cannot be read or
     written is an OSError.

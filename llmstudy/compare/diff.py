@@ -21,7 +21,7 @@
 - `forecast`: the previous run's forecast against actual bills, as `llmstudy.compare.forecast`, or
   null
 
-A memo tells it in `memo.sections.since_last`.
+`memo.sections.since_last` writes it into a memo.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -47,7 +47,7 @@ Amount = Callable[[Study, Kind], float]
 
 @dataclass(frozen=True)
 class Run:
-    """A run as it was kept.
+    """A run as stored.
 
     results: `results.json`. chapters: results of each chapter, by its name. made_of: its
     `provenance.json`. study: as it was assessed, or None with the reason in `no_study`.
@@ -111,8 +111,8 @@ def _recommendations(then: Run, now: Run) -> Iterator[dict[str, Any]]:
     before, after = (run.results["verdict"]["workloads"] for run in (then, now))
     for name in dict.fromkeys([*after, *before]):
         rows = [
-            None if name not in found else {key: found[name][key] for key in _COURSE}
-            for found in (before, after)
+            None if name not in verdicts else {key: verdicts[name][key] for key in _COURSE}
+            for verdicts in (before, after)
         ]
         yield {"workload": name, "then": rows[0], "now": rows[1], "changed": rows[0] != rows[1]}
 
@@ -144,7 +144,7 @@ def compared(
     ('at_stake', 0.0, 2.0)
     """
     kind = next(kind for kind in KINDS if then[kind] or now[kind])
-    was, is_ = (amount["p50"] if (amount := of[kind]) else 0.0 for of in (then, now))
+    was, is_ = (amount["p50"] if (amount := run[kind]) else 0.0 for run in (then, now))
     return kind, was, is_
 
 
@@ -164,7 +164,7 @@ def _triggers(then: Run, now: Run) -> Iterator[dict[str, Any]]:
         for run in (then, now)
     )
     for key in dict.fromkeys([*after, *before]):
-        was, is_ = (found[key]["status"] if key in found else None for found in (before, after))
+        was, is_ = (rows[key]["status"] if key in rows else None for rows in (before, after))
         if was != is_:
             name = (after.get(key) or before[key])["name"]
             yield {"workload": key[0], "id": key[1], "name": name, "then": was, "now": is_}
@@ -174,14 +174,14 @@ def _triggers(then: Run, now: Run) -> Iterator[dict[str, Any]]:
 
 
 def uncounted_looks(then: Study | None, now: Study | None) -> list[str]:
-    """What to write where own items are judged again, and `looks` says that they are not.
+    """A sentence for each comparison on own items that was judged again and not counted as a look.
 
-    Counts that changed are another look, as many as before are the same one: tested at the level of
-    an earlier look they would pass by luck more often than `quality.ALPHA` allows. Nothing is known
-    of a run whose study cannot be read (None).
+    Counts that changed are another look; the same counts are the same look. Tested at the level of
+    an earlier look they would pass by luck more often than `quality.ALPHA` allows. None stands for
+    a run whose study cannot be read; it has no counts.
     """
-    before, sentences = _own_evidence(then), []
-    for pair, (counts, looks) in _own_evidence(now).items():
+    before, sentences = _item_counts(then), []
+    for pair, (counts, looks) in _item_counts(now).items():
         last_counts, last_looks = before.get(pair, (counts, 0))
         changed = counts != last_counts
         if looks < last_looks + changed:
@@ -195,19 +195,19 @@ def uncounted_looks(then: Study | None, now: Study | None) -> list[str]:
     return sentences
 
 
-def _own_evidence(study: Study | None) -> dict[tuple[str, str, str], tuple[tuple[int, ...], int]]:
+def _item_counts(study: Study | None) -> dict[tuple[str, str, str], tuple[tuple[int, ...], int]]:
     """Counts and looks of each pair of models with own items, by workload and models."""
     return {
-        (name, given.model_proprietary, given.model_open): (given.counts, given.looks)
+        (name, evidence.model_proprietary, evidence.model_open): (evidence.counts, evidence.looks)
         for name, workload in (study.workloads.items() if study else ())
-        for given in workload.quality.evidence.values()
-        if given.counts is not None
+        for evidence in workload.quality.evidence.values()
+        if evidence.counts is not None
     }
 
 
 # --- assumptions and what the runs were made of ---------------------------------------------
 
-_SAID = ("value", "low", "high", "unit", "grade", "source")
+_FIGURE_FIELDS = ("value", "low", "high", "unit", "grade", "source")
 
 
 def _assumptions(then: Run, now: Run) -> Iterator[dict[str, Any]]:
@@ -222,7 +222,7 @@ def _assumptions(then: Run, now: Run) -> Iterator[dict[str, Any]]:
 def _stated(run: Run) -> dict[str, dict[str, Any]]:
     chapters = (run.chapters["01_evidence"], run.chapters["05_self_hosting"])
     figures = {
-        row["name"]: {key: row[key] for key in _SAID}
+        row["name"]: {key: row[key] for key in _FIGURE_FIELDS}
         for each in chapters
         for row in each["figures"]
     }
@@ -276,20 +276,20 @@ def _attribution(
     except ValueError as error:
         return none(f"a mixture of the two studies cannot be assessed: {str(error).rstrip('.')}")
     rest = headline["moved_usd"] - sum(moved.values())
-    shares = {**moved, DATA_AND_CODE: rest} if _tells(rest, headline) else moved
+    shares = {**moved, DATA_AND_CODE: rest} if _beyond_rounding(rest, headline) else moved
     ordered = sorted(shares.items(), key=lambda item: (-abs(item[1]), item[0]))
     inputs_ = [{"input": name, "moved_usd": usd} for name, usd in ordered]
     return {"method": method, "inputs": inputs_, "why_not": None}
 
 
-def _tells(rest: float, headline: Mapping[str, Any]) -> bool:
-    """Whether what is left is more than the rounding of the amounts that were kept."""
+def _beyond_rounding(rest: float, headline: Mapping[str, Any]) -> bool:
+    """Whether the rest is more than the rounding of the stored amounts."""
     largest = max(abs(headline["then_usd"]), abs(headline["now_usd"]), 1.0)
     return bool(abs(rest) > 1e-8 * largest)
 
 
 def attributed(value: breakdown.Value, names: list[str]) -> tuple[str, dict[str, float]]:
-    """What each changed input moved the value by, and how that was found.
+    """What each changed input moved the value by, and the method.
 
     Up to ten inputs share the move by Shapley's value. Of more, each is changed alone, the ten that
     move most are named, and what is left of the whole move is one entry: the others, and what all
@@ -313,22 +313,20 @@ def attributed(value: breakdown.Value, names: list[str]) -> tuple[str, dict[str,
 # --- in words -------------------------------------------------------------------------------
 
 
-def course(verdict: Mapping[str, Any] | None) -> str:
-    """A verdict in a few words.
+def course(verdict: Mapping[str, Any] | None, name: Callable[[Any], str] = str) -> str:
+    """A verdict in a few words. name: writes the name of a route.
 
     >>> course({"decision": "move", "route": "b", "target": "b"}), course(None)
     ('move to b', 'not in the study')
     """
     if verdict is None:
         return "not in the study"
-    target = verdict["target"]
-    match verdict["decision"]:
-        case "move":
-            return f"move to {target}"
-        case "undecided" if target:
-            return f"undecided on {target}"
-        case decision:
-            return f"{decision} on {verdict['route'] or 'no permitted route'}"
+    decision, route, target = (verdict[key] for key in _COURSE)
+    if decision == "move":
+        return f"move to {name(target)}"
+    if decision == "undecided" and target:
+        return f"undecided on {name(target)}"
+    return f"{decision} on {name(route) if route else 'no permitted route'}"
 
 
 LEADS = {
@@ -338,10 +336,10 @@ LEADS = {
 }
 
 
-def amount_said(headline: Mapping[str, Any] | None) -> str:
+def headline_text(headline: Mapping[str, Any] | None) -> str:
     """A headline with its range.
 
-    >>> amount_said({"kind": "stay", "p10": 8e5, "p50": 1e6, "p90": 1.3e6})
+    >>> headline_text({"kind": "stay", "p10": 8e5, "p50": 1e6, "p90": 1.3e6})
     'cost of staying USD 1.0M (80 % range USD 0.8M to 1.3M)'
     """
     if headline is None:

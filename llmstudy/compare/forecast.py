@@ -1,8 +1,8 @@
-"""Was the last memo right about the bill? Its forecast of each month against what came.
+"""Was the last memo right about the bill? Its forecast of each month against the bills.
 
 A run forecasts what each month from its day will be billed, with an 80 % range (`monthly_bills` of
 chapter 06). A calendar month lies across two such months: it gets of each its days. The error of a
-forecast is what was billed less the median that was forecast.
+forecast is the bill less its forecast median.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,9 +31,9 @@ def against_actual(
 ) -> dict[str, Any] | None:
     """Each month's bill against its forecast, and how good the forecasts were.
 
-    forecasts: rows of `assess.invoiced.monthly_bills`. as_of: the day they were made. then_routes,
-    now_routes: workload -> its route on that day, and while the bills came. bills: a month has one
-    of each workload, and one of all of them (`workload` None), at most.
+    forecasts: rows of `simulate.invoices.monthly_bills`. as_of: the day they were made.
+    then_routes, now_routes: workload -> its route on that day, and while the bills came. bills: a
+    month has one of each workload, and one of all of them (`workload` None), at most.
 
     Returns: None without a bill to compare, else
     - `months`: rows {month, workload, p10_usd, p50_usd, p90_usd, actual_usd, error_usd,
@@ -93,13 +93,13 @@ def _days(as_of: date, bill: Invoice, horizon: int) -> dict[int, int]:
     """
     if bill.begins < as_of or bill.ends > month_start(as_of, horizon):
         return {}
-    found = {}
+    days_in = {}
     for month in range(horizon):
         first = max(month_start(as_of, month), bill.begins)
         days = (min(month_start(as_of, month + 1), bill.ends) - first) // timedelta(days=1)
         if days > 0:
-            found[month] = days
-    return found
+            days_in[month] = days
+    return days_in
 
 
 def _row(
@@ -142,34 +142,34 @@ def _summary(workload: str | None, rows: Sequence[Mapping[str, Any]]) -> dict[st
     }
 
 
-def forecast_said(found: Mapping[str, Any] | None) -> list[str]:
+def forecast_sentences(forecast: Mapping[str, Any] | None) -> list[str]:
     """How good the last forecasts were, a sentence per workload; for a memo.
 
-    >>> forecast_said(None)
+    >>> forecast_sentences(None)
     ['No month has been billed since the last memo: its forecast cannot be checked yet.']
     """
-    if found is None:
+    if forecast is None:
         return ["No month has been billed since the last memo: its forecast cannot be checked yet."]
-    said = [_said(row) for row in found["summary"]]
-    if left := found["not_compared"]:
+    sentences = [_sentence(row) for row in forecast["summary"]]
+    if left := forecast["not_compared"]:
         first = left[0]
         of = f" of {first['workload']}" if first["workload"] else ""
         more = f", and {len(left) - 1} more" if len(left) > 1 else ""
-        said.append(f"Not compared: {first['month']}{of} ({first['reason']}){more}.")
-    return said
+        sentences.append(f"Not compared: {first['month']}{of} ({first['reason']}){more}.")
+    return sentences
 
 
-def _said(row: Mapping[str, Any]) -> str:
+def _sentence(row: Mapping[str, Any]) -> str:
     n, share = row["months"], row["bias_share"]
     whose = f"The bill of {row['workload']}" if row["workload"] else "The whole bill"
-    lay = "was what was forecast"
+    difference = "was what was forecast"
     if row["bias_usd"]:
         by = text.usd(abs(row["bias_usd"])) if share is None else text.share(abs(share))
-        lay = f"was {by} {'above' if row['bias_usd'] > 0 else 'below'} the forecast"
+        difference = f"was {by} {'above' if row['bias_usd'] > 0 else 'below'} the forecast"
     months = "month" if n == 1 else "months"
     seldom = row["coverage_high"] < NOMINAL_COVERAGE
-    kept = "too seldom for" if seldom else "not too seldom, for so few, for"
+    judgement = "too seldom for" if seldom else "not too seldom, for so few, for"
     return (
-        f"{whose} {lay} over {n} {months}. It lay in its range in {row['inside']} of {n}: {kept} "
-        f"one that should hold {text.share(NOMINAL_COVERAGE)}."
+        f"{whose} {difference} over {n} {months}. It lay in its range in {row['inside']} of {n}: "
+        f"{judgement} one that should hold {text.share(NOMINAL_COVERAGE)}."
     )

@@ -1,7 +1,7 @@
 """How does a run compare with an earlier one? Reads what a comparison needs and replays the rest.
 
-The replay is made with today's package and data and the later run's log: what the earlier run had
-of those and cannot be brought back is in the attribution as what is left.
+The replay uses today's package and data and the later run's log: the effect of the earlier run's
+own, which cannot be brought back, is the rest of the attribution.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,24 +20,24 @@ from llmstudy.study.snapshot import changed_inputs
 
 
 def compared(then: Run, now: Run, progress: bool = False) -> dict[str, Any]:
-    """The difference of two runs, as `diff.diff`, with the forecast held against actual bills.
+    """The difference of two runs, as `diff.diff`, with the forecast compared with actual bills.
 
     progress: whether to show, on stderr, how far the attribution is.
     Raises: ValueError as `diff.diff`.
     """
     case, why_not = _case(now)
-    checked = _forecast(then, now, case)
+    forecast_check = _forecast(then, now, case)
     if case is None or then.study is None:
-        return diff(then, now, None, why_not, checked)
+        return diff(then, now, None, why_not, forecast_check)
     replay = Replay(case)
-    with _progress(_mixtures(then.study, case.study), progress) as tell:
+    with _progress(_mixtures(then.study, case.study), progress) as advance:
 
         def amount(study: Study, kind: Kind) -> float:
-            found = replay.median_usd(study, kind)
-            tell()
-            return found
+            usd = replay.median_usd(study, kind)
+            advance()
+            return usd
 
-        return diff(then, now, amount, forecast=checked)
+        return diff(then, now, amount, forecast=forecast_check)
 
 
 def _case(run: Run) -> tuple[Case | None, str]:

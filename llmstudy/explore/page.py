@@ -67,16 +67,18 @@ def page(now: View, base: View) -> str:
 
 
 def headline(now: Outcome, base: Outcome) -> str:
-    """What is to be done, what staying costs, and how far both are from the base case."""
+    """The decisions, what staying costs, and how far these are from the base case."""
     decided = [w.verdict.decision for w in now.workloads.values()]
     tally = ", ".join(f"{decided.count(d)} {d}" for d in ("move", "stay", "undecided"))
     answers = [named("overall", outcome.overall) for outcome in (now, base)]
     was = "as at base" if now.overall == base.overall else f"at base {answers[1]}"
     cost, before = now.stay_month_usd, base.stay_month_usd
-    paid = f"Staying costs {usd(cost)} in the first month, {_delta(cost - before)} the base."
+    cost_text = f"Staying costs {usd(cost)} in the first month, {_delta(cost - before)} the base."
     changed = escape(", ".join(now.turned(base)))
     turned = f" Changed: {changed}." if changed else " No verdict changes."
-    return f'<p role="status"><strong>{answers[0]}</strong> ({was}): {tally}. {paid}{turned}</p>'
+    return (
+        f'<p role="status"><strong>{answers[0]}</strong> ({was}): {tally}. {cost_text}{turned}</p>'
+    )
 
 
 def _delta(usd_: float) -> str:
@@ -89,10 +91,10 @@ def verdicts(now: Outcome, base: Outcome) -> str:
     head += ["against base", "chance of being cheaper", "a month now", "a month moved"]
     head += ["to settle it"]
     rows = []
-    for name, found in now.workloads.items():
-        then, best = base.workloads[name], found.best
-        cells = [name, found.course, then.course]
-        if best is None or not found.routes:
+    for name, workload in now.workloads.items():
+        then, best = base.workloads[name], workload.best
+        cells = [name, workload.course, then.course]
+        if best is None or not workload.routes:
             cells += ["none permitted or priced", *[""] * 5]
         else:
             saved = best.saving_usd
@@ -102,10 +104,10 @@ def verdicts(now: Outcome, base: Outcome) -> str:
                 f"{usd(saved['p50'])} ({span(saved['p10'], saved['p90'], usd)})",
                 "" if before is None else signed_usd(saved["p50"] - before.saving_usd["p50"]),
                 share(best.p_cheaper),
-                usd(found.routes[0].month_usd),
+                usd(workload.routes[0].month_usd),
                 usd(best.month_usd),
             ]
-        first, *more = [item.sentence for item in found.verdict.collect] or ["nothing"]
+        first, *more = [item.sentence for item in workload.verdict.collect] or ["nothing"]
         rows.append([*cells, f"{first} (and {len(more)} more)" if more else first])
     return _table("Verdicts", head, rows)
 
@@ -124,7 +126,7 @@ def _turns(turn: BreakEven) -> str:
     if turn.at is None and turn.lever == "margin":
         return "no paired items that would turn it"
     if turn.at is None:
-        return "turns at no value looked at"
+        return "turns at no value in its range"
     what = "holds the margin" if turn.lever == "margin" else "pays"
     side = "above" if turn.passes_above else "below"
     return f"{what} {side} {LEVERS[turn.lever][1](turn.at)}"
@@ -164,8 +166,8 @@ class Mark(NamedTuple):
 def savings_chart(now: Outcome, base: Outcome) -> str:
     """What the favoured route of each arm saves over the horizon, with its 80 % range."""
     rows = []
-    for name, found in now.workloads.items():
-        for route in (r for r in found.favoured if not r.stays):
+    for name, workload in now.workloads.items():
+        for route in (r for r in workload.favoured if not r.stays):
             before, saved = base.workloads[name].of(route.route), route.saving_usd
             was = None if before is None else before.saving_usd["p50"]
             marks = (saved["p50"], saved["p10"], saved["p90"], was)
@@ -178,15 +180,19 @@ def savings_chart(now: Outcome, base: Outcome) -> str:
 def months_chart(now: Outcome, base: Outcome) -> str:
     """The first month's bill on today's route and on the favoured route of each arm."""
     rows = []
-    for name, found in now.workloads.items():
-        for route in found.favoured:
+    for name, workload in now.workloads.items():
+        for route in workload.favoured:
             before = base.workloads[name].of(route.route)
             was = None if before is None else before.month_usd
             label = f"{name}: {route.route}{' (today)' if route.stays else ''}"
             rows.append(Mark(label, ARMS[route.arm].color, route.month_usd, None, None, was))
-    shown = [route for workload in now.workloads.values() for route in workload.favoured]
-    own = [route.month_usd for route in shown if route.arm == "self_hosted"]
-    least = f"; the least with a fleet and its team {usd(min(own))}" if own else ""
+    fleets_usd = [
+        route.month_usd
+        for workload in now.workloads.values()
+        for route in workload.favoured
+        if route.arm == "self_hosted"
+    ]
+    least = f"; the least with a fleet and its team {usd(min(fleets_usd))}" if fleets_usd else ""
     title = f"Staying costs {usd(now.stay_month_usd)} in the first month{least}"
     return _chart(title, "bill of the first month as if moved, USD (log scale)", rows, usd)
 
@@ -215,9 +221,9 @@ def _chart(
     """
     if not rows:
         return ""
-    drawn = [x for m in rows for x in m[2:] if isinstance(x, float) and (zero or x > 0)]
-    drawn = [*drawn, 0.0] if zero else drawn or [1.0]
-    low, high = min(drawn), max(drawn)
+    values = [x for m in rows for x in m[2:] if isinstance(x, float) and (zero or x > 0)]
+    values = [*values, 0.0] if zero else values or [1.0]
+    low, high = min(values), max(values)
     wide = _WIDTH - _LEFT - _RIGHT - 90
 
     def x(value: float) -> float:
@@ -234,9 +240,9 @@ def _chart(
         ink = GREY if zero and tick == 0 else PALE
         lines.append(f'<path d="M{x(tick)} 24V{bottom}" stroke="{ink}"/>')
         lines.append(_text(x(tick), bottom + 13, fmt(tick), GREY, "middle"))
-    said = "; ".join(f"{m.label} {never_or(m.value, fmt)}" for m in rows)
+    readings = "; ".join(f"{m.label} {never_or(m.value, fmt)}" for m in rows)
     return (
-        f'<svg role="img" aria-label="{escape(f"{title}. {axis}: {said}.")}" '
+        f'<svg role="img" aria-label="{escape(f"{title}. {axis}: {readings}.")}" '
         f'viewBox="0 0 {_WIDTH} {bottom + 34}" style="width:100%;font:12px sans-serif">'
         f"{_text(0, 14, title, INK, weight=600)}{''.join(lines)}{''.join(body)}"
         f"{_text(_LEFT, bottom + 29, f'{axis}; hollow: base case', GREY)}</svg>"

@@ -41,21 +41,21 @@ class Panel:
         self.page = w.HTML()
         self.reset = w.Button(description="Reset to the base case", layout={"width": "16rem"})
         self.save = w.Button(description=f"Save as {MY_CASE}", layout={"width": "16rem"})
-        self.said = w.HTML()
+        self.status = w.HTML()
         self._quiet = False
         for lever in self.levers.values():
             lever.observe(self._moved, names="value")
         self.reset.on_click(lambda _: self.to_base())
         self.save.on_click(lambda _: self.keep())
         buttons = w.HBox([self.reset, self.save])
-        self.view = w.VBox([*self.levers.values(), buttons, self.said, self.page])
+        self.view = w.VBox([*self.levers.values(), buttons, self.status, self.page])
         self._draw()
 
     @property
     def changes(self) -> Changes:
         """The setting of the levers."""
         at: dict[str, Any] = {name: lever.value for name, lever in self.levers.items()}
-        if at.get("reserved") == self._own_reserved:
+        if at.get("reserved") == _reserved(self._base):
             at["reserved"] = BASE.reserved
         if "api_route" in at and at["api_route"] == NO_CHOICE:
             at["api_route"] = BASE.api_route
@@ -63,17 +63,13 @@ class Panel:
             at[points] = round(at[points] / 100, 6)
         return Changes(**at)
 
-    @property
-    def _own_reserved(self) -> float | None:
-        return _reserved(self._base)
-
     def to_base(self) -> None:
         """Puts every lever back, and draws once."""
         self._quiet = True
         for name, lever in _levers(self._base).items():
             self.levers[name].value = lever.value
         self._quiet = False
-        self.said.value = ""
+        self.status.value = ""
         self._draw()
 
     def keep(self) -> None:
@@ -81,13 +77,13 @@ class Panel:
         try:
             file = save(self._study_file, self.changes, self._folder / MY_CASE)
         except (ValueError, OSError) as error:
-            self.said.value = _note(str(error), "#a11d2b")
+            self.status.value = _note(str(error), "#a11d2b")
         else:
-            self.said.value = _note(f"Saved as {file}: llmstudy run {file}", "#14643a")
+            self.status.value = _note(f"Saved as {file}: llmstudy run {file}", "#14643a")
 
     def _moved(self, _: Any) -> None:
         if not self._quiet:
-            self.said.value = ""
+            self.status.value = ""
             self._draw()
 
     def _draw(self) -> None:
@@ -145,20 +141,20 @@ def _levers(base: Prepared) -> dict[str, Any]:
     return levers
 
 
-def _slider(said: str, value: float | None, low: float, high: float, step: float) -> Any:
+def _slider(label: str, value: float | None, low: float, high: float, step: float) -> Any:
     return w.FloatSlider(
         value=value or 0.0,
         min=low,
         max=high,
         step=step,
-        description=said,
+        description=label,
         continuous_update=False,
         style=_WIDE,
         layout=_LAYOUT,
     )
 
 
-def _by_ratio(said: str, low: float, high: float) -> Any:
+def _by_ratio(label: str, low: float, high: float) -> Any:
     """A slider between powers of ten, whose base case is 1."""
     return w.FloatLogSlider(
         value=1.0,
@@ -166,7 +162,7 @@ def _by_ratio(said: str, low: float, high: float) -> Any:
         min=low,
         max=high,
         step=0.02,
-        description=said,
+        description=label,
         readout_format=".2f",
         continuous_update=False,
         style=_WIDE,

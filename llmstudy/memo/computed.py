@@ -70,18 +70,18 @@ def _items(facts: Facts) -> dict[str, Any]:
     rows = facts.asked_items()
     values = [row["value_usd"] for row in rows]
     n, usd = facts.items_to_collect()
-    known = rows and None not in values
-    return {"rows": rows, "n": n, "usd": usd, "value_usd": sum(values) if known else None}
+    complete = rows and None not in values
+    return {"rows": rows, "n": n, "usd": usd, "value_usd": sum(values) if complete else None}
 
 
 def _confidence(facts: Facts) -> dict[str, Any]:
     """What the level of confidence counts."""
-    rows, found = facts.chapters["01_evidence"]["workloads"], _comparisons(facts)
+    rows, comparisons = facts.chapters["01_evidence"]["workloads"], _comparisons(facts)
     return {
         "logged": sum(row["traffic"] == "measured" for row in rows),
         "workloads": len(rows),
-        "own": found["own"],
-        "comparisons": found["scored"],
+        "own": comparisons["own"],
+        "comparisons": comparisons["scored"],
     }
 
 

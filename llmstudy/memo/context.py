@@ -63,7 +63,7 @@ def meaning(word: str) -> str:
     ('80 to 95 %', '95 to 100 %')
     """
     bounds = [0.0, *(bound for bound, _ in LIKELIHOODS)]
-    i = [known for _, known in LIKELIHOODS].index(word)
+    i = [name for _, name in LIKELIHOODS].index(word)
     return span(bounds[i], min(bounds[i + 1], 1.0), share)
 
 
@@ -86,8 +86,8 @@ class Facts:
     @property
     def reckoned(self) -> Mapping[str, Any]:
         """What the memo reckoned from the chapters, as its own chapter wrote it."""
-        found: Mapping[str, Any] = self.chapters["08_memo"]["reckoned"]
-        return found
+        figures: Mapping[str, Any] = self.chapters["08_memo"]["reckoned"]
+        return figures
 
     @property
     def crossing(self) -> Mapping[str, Any]:
@@ -97,8 +97,8 @@ class Facts:
     @property
     def verdicts(self) -> Mapping[str, Mapping[str, Any]]:
         """Verdict of each workload, in the study's order."""
-        found: Mapping[str, Mapping[str, Any]] = self.decided["verdicts"]
-        return found
+        verdicts: Mapping[str, Mapping[str, Any]] = self.decided["verdicts"]
+        return verdicts
 
     def deciding(self, decision: str) -> list[str]:
         """Workloads with this decision: stay, move or undecided."""
@@ -121,9 +121,9 @@ class Facts:
         sized = gains or bills or dict.fromkeys(self.study.workloads, 0.0)
         return max(sized, key=lambda name: sized[name])
 
-    def rows(self, chapter: str, name: str, **wanted: Any) -> list[Mapping[str, Any]]:
-        """The rows of a chapter's table whose columns hold the wanted values."""
-        return list(rows_of(self.chapters[chapter][name], **wanted))
+    def rows(self, chapter: str, name: str, **values: Any) -> list[Mapping[str, Any]]:
+        """The rows of a chapter's table with these values in these columns."""
+        return list(rows_of(self.chapters[chapter][name], **values))
 
     def todays_arm(self, workload: str) -> str:
         """The arm of a workload's route of today."""
@@ -137,19 +137,19 @@ class Facts:
 
     @property
     def calculator_place(self) -> dict[str, str]:
-        """Workload and route at which the usual calculator is held against this study.
+        """Workload and route at which the usual calculator is compared with this study.
 
         Those of the self-hosted move, or another fleet of its workload: of some models no vendor
         has published the peak that the calculator starts from. Empty where there is neither.
         """
         move = self.self_hosted_move
         rows = self.rows("06_crossover", "calculators", workload=move["workload"]) if move else []
-        own = [row for row in rows if move and row["route"] == move["route"]] or rows
-        return {key: str(own[0][key]) for key in ("workload", "route")} if own else {}
+        places = [row for row in rows if move and row["route"] == move["route"]] or rows
+        return {key: str(places[0][key]) for key in ("workload", "route")} if places else {}
 
     @property
     def least_settled(self) -> Mapping[str, Any] | None:
-        """The self-hosted move of which it is least settled whether it ever pays."""
+        """The self-hosted move whose probability of ever paying is nearest to a half."""
         rows = [row for row in self.crossing["never"] if row["inputs"]]
         return min(rows, key=lambda row: abs(row["p_never"]["estimate"] - 0.5), default=None)
 
@@ -160,7 +160,7 @@ class Facts:
         return max(rows, key=lambda row: row["utilisation"], default=None)
 
     def evidence_note(self, workload: str) -> str:
-        """How the volume, the requests and the prices behind a workload's chart are graded."""
+        """The grades of the volume, the requests and the prices behind a workload's chart."""
         evidence, routes = self.chapters["01_evidence"], self.study.workloads[workload].routes
         starts = tuple(f"routes.{route}.price." for route in routes)
         grades = sorted({f["grade"] for f in evidence["figures"] if f["name"].startswith(starts)})
@@ -169,7 +169,7 @@ class Facts:
 
     @property
     def futures_note(self) -> str:
-        """What the simulated futures of the trial are, or why there is none."""
+        """Number, length and priors of the back-test's simulated futures, or why there are none."""
         about = self.decided["timing"]
         if about["reason"]:
             return str(about["reason"])
@@ -177,7 +177,7 @@ class Facts:
         return f"simulated: {length}, priors as graded"
 
     def sensitivity(self) -> Mapping[str, Any] | None:
-        """What decides the saving of the lead workload's best move."""
+        """The sensitivity of the saving of the lead workload's best move."""
         return next(iter(self.rows("06_crossover", "sensitivity", workload=self.lead)), None)
 
     @property
@@ -202,8 +202,8 @@ class Facts:
         )
 
     def comparisons(self) -> pd.DataFrame:
-        """The quality verdicts of routes that may serve, one row per comparison: what every count
-        of comparisons rests on.
+        """The quality verdicts of routes that may serve, one row per comparison; every count of
+        comparisons is a count of these rows.
 
         Routes of a workload that rest on the same items share a row, and so do those without any;
         `routes` lists them, `route` names them in short.
@@ -225,8 +225,8 @@ class Facts:
         bills = self.crossing["month_usd"]["today_by_workload"]
         scored = table[table["verdict"] != "none"]
         order = scored["workload"].map(lambda name: -bills.get(name, 0.0))
-        shown = order.sort_values(kind="stable").index[:most]
-        return scored.loc[sorted(shown)].reset_index(drop=True)
+        largest = order.sort_values(kind="stable").index[:most]
+        return scored.loc[sorted(largest)].reset_index(drop=True)
 
     def fired(self) -> list[Mapping[str, Any]]:
         """Triggers that have fired."""
@@ -245,8 +245,8 @@ class Facts:
         rows = []
         for name in self.deciding("undecided"):
             route = self.verdicts[name]["target"]
-            asked = any(c["what"] == "golden items" for c in self.verdicts[name]["collect"])
-            n = needs.get((name, route), 0) if asked else 0
+            needs_items = any(c["what"] == "golden items" for c in self.verdicts[name]["collect"])
+            n = needs.get((name, route), 0) if needs_items else 0
             if n:
                 value = worth.get((name, f"{n:,} golden items"))
                 rows.append(
@@ -265,12 +265,12 @@ class Facts:
 
         Fleets share one team. None where a bill is not known.
         """
-        known = [*self.chapters["02_cost"]["bills"], *self.chapters["05_self_hosting"]["fleets"]]
-        bills = {(row["workload"], row["route"]): row for row in known}
+        rows = [*self.chapters["02_cost"]["bills"], *self.chapters["05_self_hosting"]["fleets"]]
+        bills = {(row["workload"], row["route"]): row for row in rows}
         if not bills.keys() >= set(routes.items()):
             return None
-        asked = [bills[pair] for pair in routes.items()]
-        teams = [float(row.get("staff_month_usd", 0.0)) for row in asked]
+        route_rows = [bills[pair] for pair in routes.items()]
+        teams = [float(row.get("staff_month_usd", 0.0)) for row in route_rows]
         months = {pair: float(bills[pair]["month_usd"]) for pair in routes.items()}
         for row in self._scheduled(routes.items()):
             if row["effective"] <= on:
@@ -279,14 +279,14 @@ class Facts:
 
     def _scheduled(self, pairs: Iterable[tuple[str, str]]) -> list[Mapping[str, Any]]:
         """The announced bills of workloads on routes, in the order of their days."""
-        asked = set(pairs)
+        chosen = set(pairs)
         rows = self.chapters["02_cost"]["scheduled"]
-        own = [row for row in rows if (row["workload"], row["route"]) in asked]
-        return sorted(own, key=lambda row: str(row["effective"]))
+        announced = [row for row in rows if (row["workload"], row["route"]) in chosen]
+        return sorted(announced, key=lambda row: str(row["effective"]))
 
     def waiting_usd(self, decision: str) -> list[dict[str, Any]] | None:
-        """What a month costs more for want of the moves of workloads with this decision: from
-        today, and from each day on which an announced price changes that.
+        """What a month costs more without the moves of workloads with this decision: from today,
+        and from each day on which an announced price changes that.
 
         Today's bill less the one on their targets, at today's volumes; at least nothing. Rows:
         since (ISO date), usd. None where one of the bills is not known.
@@ -326,7 +326,7 @@ class Facts:
         return [name for name, v in self.verdicts.items() if v["route"] is None]
 
     def confidence(self) -> tuple[str, str]:
-        """How far the evidence carries the verdict, and why: (level, reason).
+        """How far the verdict can be trusted, and why: (level, reason).
 
         High when volumes rest on a log that can size a fleet and every comparison on own items;
         moderate when one of the two holds; else low.
@@ -334,13 +334,13 @@ class Facts:
         rows = self.chapters["01_evidence"]["workloads"]
         logged = sum(row["traffic"] == "measured" for row in rows)
         compared = self.comparisons()
-        own = int((compared["grade"] == "measured").sum())
+        n_own = int((compared["grade"] == "measured").sum())
         sized = logged == len(rows) and not self.chapters["01_evidence"]["warnings"]
-        judged = own == len(compared) > 0
+        judged = n_own == len(compared) > 0
         why = [
             f"{logged} of {len(rows)} workloads logged" + (" for long enough" if sized else ""),
-            f"{own} of {int((compared['verdict'] != 'none').sum())} scored comparisons on our own "
-            "items",
+            f"{n_own} of {int((compared['verdict'] != 'none').sum())} scored comparisons on our "
+            "own items",
         ]
         level = "high" if sized and judged else "moderate" if sized or judged else "low"
         return level, listed(why)
@@ -357,7 +357,7 @@ class Facts:
         ]
 
     def ending(self) -> list[str]:
-        """What must be replaced whatever else is decided: models of today that retire."""
+        """Models of today that retire and must be replaced whatever else is decided."""
         return [
             item["sentence"]
             for verdict in self.verdicts.values()
@@ -373,13 +373,13 @@ class Facts:
         return next(r for r in self.chapters["01_evidence"]["figures"] if r["name"] == name)
 
     def located(self) -> "Facts":
-        """The same facts with numbers and words that know their place."""
+        """The same facts with each number and text bound to its place."""
         return Facts(self.study, located(self.chapters, self.study.as_of.isoformat()))
 
     def ledger(self) -> pd.DataFrame:
         """Every figure that the memo rests on: assumptions, prices, pairs, rents and capacities."""
-        found = [self.chapters[name]["figures"] for name in ("01_evidence", "05_self_hosting")]
-        return pd.DataFrame([row for rows in found for row in rows])
+        tables = [self.chapters[name]["figures"] for name in ("01_evidence", "05_self_hosting")]
+        return pd.DataFrame([row for rows in tables for row in rows])
 
     def figure(self, short: str, workload: str) -> Figure | None:
         """The ledger's figure behind an input, where it states one."""
@@ -397,7 +397,7 @@ class Facts:
 
 
 def volume_note(row: Mapping[str, Any]) -> str:
-    """How the volume and the requests of a row are graded. row: of `workloads` or `fleets`."""
+    """The grades of the volume and the requests of a row. row: of `workloads` or `fleets`."""
     requests = "simulated from published figures" if row["traffic"] == "simulated" else "measured"
     return f"volume: {row['volume_grade']} · requests: {requests}"
 
@@ -408,8 +408,8 @@ def read_facts(chapter: Chapter, names: Iterable[str] = ()) -> Facts:
     All of them come with the change against the previous run, where the run has kept one.
     """
     compared = ("diff",) if not names and (chapter.run / "results" / "diff.json").is_file() else ()
-    asked = (*(names or BEFORE_MEMO), *compared)
-    return facts_of(chapter.study, {name: chapter.read(name) for name in asked})
+    chapters = (*(names or BEFORE_MEMO), *compared)
+    return facts_of(chapter.study, {name: chapter.read(name) for name in chapters})
 
 
 def facts_of(study: Study, chapters: Mapping[str, Mapping[str, Any]]) -> Facts:

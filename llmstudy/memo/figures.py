@@ -1,9 +1,9 @@
 """Where does a number in the memo come from? Each has its place, grade, source and date with it.
 
-`located` gives the results of the chapters with numbers and words that know their place: a JSON
-pointer (RFC 6901) into `results/CHAPTER.json`. `told` writes such a number as a `data` element that
-holds its place and says the rest when a reader rests on it; a number without a place is refused,
-so that nothing typed or half reckoned can reach the memo. `resolve` finds a place again.
+`located` gives the results of the chapters with each number and text bound to its place: a JSON
+pointer (RFC 6901) into `results/CHAPTER.json`. `told` writes such a number as a `data` element with
+its place, and with the rest as the element's title; a number without a place is refused, so that
+none that was typed or computed on the way can reach the memo. `resolve` looks a place up.
 """
 
 from collections.abc import Mapping
@@ -19,32 +19,32 @@ from llmstudy.text import Format, count, span
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a result lies (CHAPTER#/pointer) and what stands behind it, in words."""
+    """The place of a result (CHAPTER#/pointer), and its grade, source and date in words."""
 
     place: str
     behind: str
 
 
 class Number(float):
-    """A number of the results that knows where it lies."""
+    """A number of the results with its place."""
 
     origin: Origin
 
 
 class Whole(int):
-    """A whole number of the results that knows where it lies."""
+    """A whole number of the results with its place."""
 
     origin: Origin
 
 
 class Words(str):
-    """A text of the results that knows where it lies."""
+    """A text of the results with its place."""
 
     origin: Origin
 
 
 class Rows(list[Any]):
-    """A list of the results that knows where it lies."""
+    """A list of the results with its place."""
 
     origin: Origin
 
@@ -53,13 +53,13 @@ Located = Number | Whole | Words | Rows
 
 
 def located(chapters: Mapping[str, Mapping[str, Any]], as_of: str) -> dict[str, Any]:
-    """The results of chapters, by name, with every number, text and list knowing its place.
+    """The results of chapters, by name, with every number, text and list bound to its place.
 
-    as_of: the study's day. What has no grade of its own is said to rest on the weakest grade among
-    the figures of its workload, or of all.
+    as_of: the study's day. What has no grade of its own gets the weakest grade among the figures of
+    its workload, or of all.
 
-    >>> found = located({"02_cost": {"bills": [{"usd": 0.5}]}}, "2026-11-23")
-    >>> found["02_cost"]["bills"][0]["usd"].origin.place
+    >>> results = located({"02_cost": {"bills": [{"usd": 0.5}]}}, "2026-11-23")
+    >>> results["02_cost"]["bills"][0]["usd"].origin.place
     '02_cost#/bills/0/usd'
     """
     weakest = _weakest(chapters)
@@ -71,7 +71,7 @@ def located(chapters: Mapping[str, Mapping[str, Any]], as_of: str) -> dict[str, 
 
 @dataclass(frozen=True)
 class _Behind:
-    """What is known of a branch of the results: its chapter, and the nearest grade and source."""
+    """The chapter of a branch of the results, and the nearest grade and source above it."""
 
     chapter: str
     as_of: str
@@ -81,7 +81,7 @@ class _Behind:
     source: str = ""
 
     def within(self, row: Mapping[str, Any]) -> "_Behind":
-        """What is known within a row, which may say its own."""
+        """The same within a row, which may have its own."""
         graded = row.get("grade") in GRADES
         return replace(
             self,
@@ -92,11 +92,11 @@ class _Behind:
         )
 
     def under(self, key: str) -> "_Behind":
-        """What is known under a key, which may be a workload's name."""
+        """The same under a key, which may be a workload's name."""
         return replace(self, workload=key) if key in self.weakest else self
 
-    def said(self) -> str:
-        """Grade, source and date."""
+    def in_words(self) -> str:
+        """Grade, source, chapter and date."""
         rests = self.weakest.get(self.workload) or self.weakest.get("", "assumed")
         grade = self.grade or f"computed, on figures no better than {rests}"
         parts = [grade, self.source, f"chapter {self.chapter}", f"as of {self.as_of}"]
@@ -106,13 +106,13 @@ class _Behind:
 def _weakest(chapters: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """The weakest grade that a workload rests on, by its name; under "" that of the whole study."""
     evidence = chapters.get("01_evidence", {})
-    found: dict[str, str] = {}
+    grades: dict[str, str] = {}
     for row in evidence.get("workloads", []):
-        grades = [row["volume_grade"], row["tokens_grade"], row["traffic"]]
-        found[row["workload"]] = least_certain(grades)
+        row_grades = [row["volume_grade"], row["tokens_grade"], row["traffic"]]
+        grades[row["workload"]] = least_certain(row_grades)
     ledger = [row["grade"] for row in evidence.get("figures", [])]
-    found[""] = least_certain([*ledger, *found.values()] or ["assumed"])
-    return found
+    grades[""] = least_certain([*ledger, *grades.values()] or ["assumed"])
+    return grades
 
 
 def _located(node: Any, place: str, behind: _Behind) -> Any:
@@ -124,15 +124,15 @@ def _located(node: Any, place: str, behind: _Behind) -> Any:
         }
     if isinstance(node, bool) or node is None:
         return node
-    found: Located
+    located_: Located
     if isinstance(node, list):
-        found = Rows(_located(x, f"{place}/{i}", behind) for i, x in enumerate(node))
+        located_ = Rows(_located(x, f"{place}/{i}", behind) for i, x in enumerate(node))
     elif isinstance(node, str):
-        found = Words(node)
+        located_ = Words(node)
     else:
-        found = Whole(node) if isinstance(node, int) else Number(node)
-    found.origin = Origin(place, behind.said())
-    return found
+        located_ = Whole(node) if isinstance(node, int) else Number(node)
+    located_.origin = Origin(place, behind.in_words())
+    return located_
 
 
 def _token(key: str) -> str:
@@ -148,16 +148,16 @@ def resolve(place: str, chapters: Mapping[str, Mapping[str, Any]]) -> Any:
     0.5
     """
     chapter, _, pointer = place.partition("#")
-    found: Any = chapters.get(chapter)
+    result: Any = chapters.get(chapter)
     for token in pointer.split("/")[1:]:
         key = token.replace("~1", "/").replace("~0", "~")
         try:
-            found = found[int(key)] if isinstance(found, list) else found[key]
+            result = result[int(key)] if isinstance(result, list) else result[key]
         except (KeyError, IndexError, ValueError, TypeError):
             raise KeyError(place) from None
-    if found is None and chapter not in chapters:
+    if result is None and chapter not in chapters:
         raise KeyError(place)
-    return found
+    return result
 
 
 # ---- as HTML ------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def resolve(place: str, chapters: Mapping[str, Mapping[str, Any]]) -> Any:
 def told(x: Any, fmt: Format = count) -> Markup:
     """A number of the results, written by a formatter of `llmstudy.text` and bound to its place.
 
-    Raises: TypeError if the number knows no place.
+    Raises: TypeError if the number has no place.
     """
     return bound(fmt(x), x)
 
@@ -187,11 +187,11 @@ def counted(rows: Any) -> Markup:
 
 
 def bound(text: str, x: Any, value: float | None = None, meaning: str = "") -> Markup:
-    """A text that says a number, bound to the number's place.
+    """A number in words, bound to the number's place.
 
-    value: what the text says, where `x` is the list that it counts. meaning: what stands before
-    grade, source and date when a reader rests on it.
-    Raises: TypeError if `x` knows no place.
+    value: the number, where `x` is the list that it counts. meaning: comes before grade, source and
+    date in the element's title.
+    Raises: TypeError if `x` has no place.
     """
     origin = getattr(x, "origin", None)
     if origin is None:
@@ -199,18 +199,18 @@ def bound(text: str, x: Any, value: float | None = None, meaning: str = "") -> M
             f"{text!r} has no place in the results: let a chapter write it, or `reckoned`, and "
             "take it from there."
         )
-    said = float(x) if value is None else value
+    stated = float(x) if value is None else value
     return Markup('<data class="figure" value="{}" data-figure="{}" title="{}">{}</data>').format(
-        f"{said:.10g}", origin.place, " · ".join(filter(None, (meaning, origin.behind))), text
+        f"{stated:.10g}", origin.place, " · ".join(filter(None, (meaning, origin.behind))), text
     )
 
 
-def quoted(words: Any, shown: str | None = None) -> Markup:
-    """A text of the results as it stands, or the part of it that is shown, bound to its place.
+def quoted(words: Any, part: str | None = None) -> Markup:
+    """A text of the results as it stands, or a part of it, bound to its place.
 
-    Raises: TypeError if it knows no place.
+    Raises: TypeError if it has no place.
     """
-    text = str(words) if shown is None else shown
+    text = str(words) if part is None else part
     origin = getattr(words, "origin", None)
     if origin is None:
         raise TypeError(f"{text!r} has no place in the results: quote what a chapter wrote.")

@@ -1,12 +1,12 @@
-"""Does a memo keep its promises? Structure, budget, and no number that nothing stands behind.
+"""Does a memo keep its rules? Structure, budget, and no number without a result behind it.
 
 The page is read as a reader gets it. Every number in it must be bound to a result
-(`llmstudy.memo.figures`): its place must lead to that result, and its text must say it. Quoted text
-must stand in the results word for word. Beyond that a digit may only be part of a date, of a
-chapter's name, of a metric or of an ID. A memo that breaks a rule is not published.
+(`llmstudy.memo.figures`): its place must lead to that result, and its text must be that number.
+Quoted text must be in the results word for word. Beyond that a digit may only be part of a date, of
+a chapter's name, of a metric or of an ID. A memo that breaks a rule is not published.
 
-The memo is held to its own words alone. What the study's owner wrote (`sections.prose.owner_text`)
-and what is quoted from the results may say "likely", "$5k" or "?", and fills no budget.
+The rules are for the memo's own words. What the study's owner wrote (`sections.prose.owner_text`)
+and what is quoted from the results may say "likely", "$5k" or "?", and counts in no budget.
 """
 
 import re
@@ -49,38 +49,38 @@ def check(page: str, results: Results) -> None:
     page: the memo as HTML. results: of the run's chapters, the memo's own included, by name.
     Raises: LintError with all faults.
     """
-    if found := faults(page, results):
-        raise LintError("The memo breaks its own rules:\n- " + "\n- ".join(found))
+    if broken := faults(page, results):
+        raise LintError("The memo breaks its own rules:\n- " + "\n- ".join(broken))
 
 
 def page_faults(memo: int, appendix: int) -> list[str]:
     """What exceeds the pages that a memo may have.
 
     A memo that keeps its other rules exceeds them only by the owner's words: long names, many
-    workloads. Whoever runs the study is told; nothing is refused.
+    workloads. It is a note to whoever runs the study; nothing is refused.
     """
-    found = []
+    faults_ = []
     if memo > MEMO_PAGES:
-        found.append(f"the memo takes {memo} pages before its appendix; {MEMO_PAGES} are allowed")
+        faults_.append(f"the memo takes {memo} pages before its appendix; {MEMO_PAGES} are allowed")
     if appendix > APPENDIX_PAGES:
-        found.append(f"the appendix takes {appendix} pages; {APPENDIX_PAGES} are allowed")
-    return found
+        faults_.append(f"the appendix takes {appendix} pages; {APPENDIX_PAGES} are allowed")
+    return faults_
 
 
 def faults(page: str, results: Results) -> list[str]:
     """Every rule that a page breaks, each as a sentence; empty where it keeps them all."""
     read = _read(page)
     memo = [text for text in read if not text.in_appendix]
-    own = [text for text in read if text.own]
+    by_memo = [text for text in read if text.by_memo]
     return [
         *_order(read),
         *_budget(memo),
         *_rows(read),
         *_bindings(read, results),
-        *_typed(own),
-        *_likelihoods(own),
-        *_confidence(own),
-        *_money(own),
+        *_typed(by_memo),
+        *_likelihoods(by_memo),
+        *_confidence(by_memo),
+        *_money(by_memo),
     ]
 
 
@@ -118,8 +118,8 @@ class Text:
         return any(element.attributes.get("id") == "what-if" for element in self.around)
 
     @property
-    def own(self) -> bool:
-        """Whether the memo says it: neither the owner's words nor a quotation of the results."""
+    def by_memo(self) -> bool:
+        """Whether it is the memo's own: neither the owner's words nor quoted from the results."""
         quoted = self.figure is not None and self.figure.tag != "data"
         return not quoted and not self.within("bdi")
 
@@ -150,7 +150,7 @@ class _Reader(HTMLParser):
         if tag not in _INLINE:
             self.block += 1
         if tag in _VOID:
-            self._keep("", (*self.open, element))
+            self._append("", (*self.open, element))
         else:
             self.open.append(element)
 
@@ -164,46 +164,48 @@ class _Reader(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if data.strip():
-            self._keep(data, tuple(self.open))
+            self._append(data, tuple(self.open))
 
-    def _keep(self, text: str, around: tuple[Element, ...]) -> None:
+    def _append(self, text: str, around: tuple[Element, ...]) -> None:
         self.texts.append(Text(text, around, self.section, self.in_appendix, self.block))
 
 
 def _read(page: str) -> list[Text]:
-    """What stands in the page's main part, in its order; the what-if sliders are left out, since
-    what they show is looked up in a grid of their own."""
+    """The text of the page's main part, in its order, without the what-if sliders, whose text comes
+    from a grid of their own."""
     reader = _Reader()
     reader.feed(page)
     reader.close()
-    kept = [text for text in reader.texts if not any(text.within(tag) for tag in _UNREAD)]
-    return [text for text in kept if text.within("main") and not text.in_sliders]
+    texts = [text for text in reader.texts if not any(text.within(tag) for tag in _UNREAD)]
+    return [text for text in texts if text.within("main") and not text.in_sliders]
 
 
 def _blocks(read: Iterable[Text]) -> Iterator[tuple[str, str]]:
     """(section, text) of each paragraph, item or cell."""
-    found: dict[int, tuple[str, list[str]]] = {}
+    blocks: dict[int, tuple[str, list[str]]] = {}
     for text in read:
-        found.setdefault(text.block, (text.section, []))[1].append(text.text)
-    return ((section, " ".join("".join(parts).split())) for section, parts in found.values())
+        blocks.setdefault(text.block, (text.section, []))[1].append(text.text)
+    return ((section, " ".join("".join(parts).split())) for section, parts in blocks.values())
 
 
 # --- structure and budget -------------------------------------------------------------------------
 
 
 def _order(read: Sequence[Text]) -> list[str]:
-    seen = list(dict.fromkeys(text.section for text in read))
-    missing = [section for section in REQUIRED if section not in seen]
+    sections = list(dict.fromkeys(text.section for text in read))
+    missing = [section for section in REQUIRED if section not in sections]
     if missing:
         return [f"the section {section} is missing" for section in missing]
-    known = [section for section in seen if section in REQUIRED]
-    if known != list(REQUIRED):
-        return [f"the sections stand in the order {', '.join(known)}; write {', '.join(REQUIRED)}"]
+    required = [section for section in sections if section in REQUIRED]
+    if required != list(REQUIRED):
+        return [
+            f"the sections stand in the order {', '.join(required)}; write {', '.join(REQUIRED)}"
+        ]
     return []
 
 
 def _words(read: Iterable[Text]) -> int:
-    return sum(len(said.split()) for _, said in _blocks(text for text in read if text.own))
+    return sum(len(words.split()) for _, words in _blocks(text for text in read if text.by_memo))
 
 
 def _budget(memo: Sequence[Text]) -> Iterator[str]:
@@ -249,34 +251,34 @@ _UNIT_WITH_DIGITS = "1k requests"
 
 
 def _bindings(read: Sequence[Text], results: Results) -> Iterator[str]:
-    """What is bound to a place that is not there, or says something else than stands there."""
-    for element, said in _bound(read):
+    """Figures and quotations bound to a place that does not exist, or that has another value."""
+    for element, words in _bound(read):
         place = element.attributes["data-figure"]
         try:
             result = resolve(place, results)
         except KeyError:
-            yield f"{said!r} is bound to {place}, where the results hold nothing"
+            yield f"{words!r} is bound to {place}, where the results hold nothing"
             continue
         if not element.attributes.get("title", "").strip():
-            yield f"{said!r} does not say its grade, source and date"
+            yield f"{words!r} does not say its grade, source and date"
         if element.tag != "data":
             whole = " ".join(str(result).split())
-            if not isinstance(result, str) or said.removesuffix("…").strip() not in whole:
-                yield f"{said!r} is quoted from {place}, which reads {result!r}"
-        elif fault := _says_otherwise(element, said, result):
-            yield f"{said!r} is bound to {place}, {fault}"
+            if not isinstance(result, str) or words.removesuffix("…").strip() not in whole:
+                yield f"{words!r} is quoted from {place}, which reads {result!r}"
+        elif fault := _says_otherwise(element, words, result):
+            yield f"{words!r} is bound to {place}, {fault}"
 
 
 def _bound(read: Sequence[Text]) -> Iterator[tuple[Element, str]]:
-    """Each element that binds, and its whole text."""
-    found: dict[int, tuple[Element, list[str]]] = {}
+    """Each element that is bound to a result, and its whole text."""
+    elements: dict[int, tuple[Element, list[str]]] = {}
     for text in read:
         if element := text.figure:
-            found.setdefault(id(element), (element, []))[1].append(text.text)
-    return ((element, " ".join("".join(parts).split())) for element, parts in found.values())
+            elements.setdefault(id(element), (element, []))[1].append(text.text)
+    return ((element, " ".join("".join(parts).split())) for element, parts in elements.values())
 
 
-def _says_otherwise(element: Element, said: str, result: Any) -> str:
+def _says_otherwise(element: Element, words: str, result: Any) -> str:
     """How a bound number differs from the result at its place; empty where it does not."""
     if isinstance(result, (list, dict)):
         result = len(result)
@@ -284,12 +286,12 @@ def _says_otherwise(element: Element, said: str, result: Any) -> str:
         return f"which is no number but {result!r}"
     if abs(float(element.attributes.get("value") or "nan") - result) > 1e-9 * abs(result):
         return f"which is {result:g}, not its value {element.attributes.get('value')}"
-    if _LIKELY.fullmatch(said):
+    if _LIKELY.fullmatch(words):
         return ""  # `_likelihoods` holds the word to the probability
-    match = _NUMBER.search(said)
+    match = _NUMBER.search(words)
     if match is None:
         return f"which is {result:g}: the text says no number"
-    rest = (said[: match.start()] + said[match.end() :]).replace(_UNIT_WITH_DIGITS, "")
+    rest = (words[: match.start()] + words[match.end() :]).replace(_UNIT_WITH_DIGITS, "")
     if re.search(r"\d", rest):
         return "but says more than one number"
     return "" if _rounds_to(match, result) else f"which is {result:g}"
@@ -314,29 +316,29 @@ _METRIC = r"\bp(50|90|95|99)\b"
 
 
 _CHAPTERS = [
-    re.escape(said)
+    re.escape(label)
     for name in BEFORE_MEMO
-    for said in (name, name.replace("_", " "), f"chapter {name[:2]}")
+    for label in (name, name.replace("_", " "), f"chapter {name[:2]}")
 ]
 _FREE = re.compile("|".join([*_CHAPTERS, _DATE, _IDS, _METRIC]))
 """Where a digit is no number."""
 
 
 def _typed(read: Sequence[Text]) -> Iterator[str]:
-    """Digits in text that nothing stands behind."""
+    """Digits in text that is bound to no result."""
     for text in read:
         if text.figure or text.section == "provenance":
             continue
         if re.search(r"\d", _FREE.sub("", text.text)):
-            said = " ".join(text.text.split())
-            yield f"{said!r} in {text.section} holds a number that is bound to no result"
+            words = " ".join(text.text.split())
+            yield f"{words!r} in {text.section} holds a number that is bound to no result"
 
 
 # --- words ----------------------------------------------------------------------------------------
 
 
 def _likelihoods(read: Sequence[Text]) -> Iterator[str]:
-    """Words for a likelihood that are bound to no probability, or to one that they do not mean."""
+    """Words for a likelihood that are bound to no probability, or to one outside their range."""
     for text in read:
         for word in _LIKELY.findall(text.text):
             element = text.figure
@@ -347,13 +349,13 @@ def _likelihoods(read: Sequence[Text]) -> Iterator[str]:
 
 
 def _confidence(read: Sequence[Text]) -> Iterator[str]:
-    for section, said in _blocks(read):
-        for sentence in re.split(r"(?<=[.!?])\s", said):
+    for section, words in _blocks(read):
+        for sentence in re.split(r"(?<=[.!?])\s", words):
             if re.search(r"\bconfidence\b", sentence, re.IGNORECASE) and _LIKELY.search(sentence):
                 yield f"confidence and likelihood share a sentence in {section}: {sentence!r}"
 
 
 def _money(read: Sequence[Text]) -> Iterator[str]:
-    for section, said in _blocks(read):
-        if re.search(r"\$|€|\b(dollars?|US\$)\b", said):
-            yield f"money in {section} must be written as USD: {said!r}"
+    for section, words in _blocks(read):
+        if re.search(r"\$|€|\b(dollars?|US\$)\b", words):
+            yield f"money in {section} must be written as USD: {words!r}"

@@ -1,6 +1,6 @@
 """How does an executed notebook look on screen and on paper? One file that needs nothing else.
 
-A page carries its look and its pictures inside, so that it can be mailed and archived, and every
+A page contains its styles and its pictures, so that it can be mailed and archived, and every
 picture has a text alternative. The same notebook gives the same bytes, as HTML and as PDF.
 """
 
@@ -24,13 +24,13 @@ from llmstudy import charts
 from llmstudy.memo.script import SOURCE
 
 HIDDEN_TAGS = {"parameters", "injected-parameters", "setup"}
-"""Cells that are machinery: a reader of the page does not miss them."""
+"""Cells that a reader of the page does not need."""
 
 _FOLDER = Path(__file__).parent
 
 
 class RenderError(ValueError):
-    """A notebook that cannot be shown in full, or a page that is not complete in itself."""
+    """A notebook with an output that a page cannot show, or a page that loads from outside."""
 
 
 class PdfError(ValueError):
@@ -49,7 +49,7 @@ def chapter_html(nb: NotebookNode, title: str, links: Mapping[str, str]) -> str:
 
 
 def memo_html(nb: NotebookNode) -> str:
-    """The memo as a page: all that the notebook says and shows, none of its code.
+    """The memo as a page: the text and outputs of the notebook, none of its code.
 
     Its title is the notebook's one heading of the first level.
     Raises: RenderError as `chapter_html` does, and if there is no such heading.
@@ -138,11 +138,11 @@ _FIGURE = re.compile(r'<(data|span)\b[^>]* data-figure="(\d\d_\w+)#.*?</\1>', re
 
 
 def _followable(page: str) -> str:
-    """The page with each figure leading to the chapter that made it."""
+    """The page with each figure linked to the chapter that made it."""
     return _FIGURE.sub(r'<a class="made" href="\2.html">\g<0></a>', page)
 
 
-# ---- what a cell puts out -----------------------------------------------------------------------
+# ---- outputs of a cell --------------------------------------------------------------------------
 
 
 def _markdown(source: str) -> str:
@@ -151,9 +151,9 @@ def _markdown(source: str) -> str:
 
 
 def _output(output: NotebookNode) -> str:
-    """One output in its best form; what has none is an error.
+    """One output in its best form. Raises: RenderError if it has none.
 
-    Only what a library writes to stderr is left out: it is for whoever runs the notebook.
+    Only text on stderr is left out: it is for whoever runs the notebook.
     """
     if output.output_type == "stream":
         return "" if output.name == "stderr" else f"<pre>{html.escape(output.text)}</pre>"
@@ -219,11 +219,13 @@ class _References(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._in_style = tag == "style"
-        given = {name: (value or "").strip() for name, value in attrs}
-        self.urls += _CSS_URL.findall(given.get("style", ""))
-        if tag in ("a", "area") or (tag == "meta" and given.get("http-equiv") != "refresh"):
+        attributes = {name: (value or "").strip() for name, value in attrs}
+        self.urls += _CSS_URL.findall(attributes.get("style", ""))
+        if tag in ("a", "area") or (tag == "meta" and attributes.get("http-equiv") != "refresh"):
             return
-        self.urls += [given[name] for name in given if name in _LOADING and given[name]]
+        self.urls += [
+            attributes[name] for name in attributes if name in _LOADING and attributes[name]
+        ]
 
     def handle_data(self, data: str) -> None:
         if self._in_style:
@@ -243,9 +245,9 @@ _PANGO = (
 
 
 def check_pdf() -> None:
-    """Loads what draws a PDF, which takes a second.
+    """Loads the libraries that draw a PDF, which takes a second.
 
-    Raises: PdfError with the command that mends it where pango is missing.
+    Raises: PdfError with the command that installs pango where it is missing.
     """
     try:
         import weasyprint  # noqa: F401  (here, because a machine that makes no PDF need not have it)

@@ -1,8 +1,8 @@
 """How does a reader of the memo ask what if? Sliders that work in an attachment, from a grid.
 
-Every setting that the sliders can reach is worked out beforehand by the function behind the
-analyst's panel, so that nothing is computed, interpolated or fetched where the memo is read.
-Without scripts the base case stands there as text; on paper nothing does.
+Every setting that the sliders can reach is computed beforehand by the function behind the analyst's
+panel, so that nothing is computed, interpolated or fetched where the memo is read. Without scripts
+the base case is there as text; on paper the sliders are left out.
 """
 
 import json
@@ -47,7 +47,7 @@ def margins(base: Prepared) -> tuple[float, ...]:
 def what_if_html(base: Prepared) -> str:
     """The sliders, their grid and the base case, as one piece of HTML that needs nothing else."""
     outcomes = [answer(base, changes) for changes in grid(base)]
-    at_base = next(found for found in outcomes if found.changes == BASE)
+    at_base = next(outcome for outcome in outcomes if outcome.changes == BASE)
     text = embedded(grid_data(base, outcomes, at_base))
     rows = "".join(_row(name, cells) for name, cells in _cells(at_base, at_base).items())
     sliders = "".join(_slider(base, name) for name in _NAMES)
@@ -55,7 +55,7 @@ def what_if_html(base: Prepared) -> str:
         f'<section id="what-if" class="what-if" aria-label="What if">{_STYLE}<h3>What if</h3>'
         f'<div class="what-if-levers" hidden>{sliders}'
         '<button type="button">Back to the base case</button></div>'
-        f'<p class="what-if-said" aria-live="polite">{escape(_said(at_base, at_base))}</p>'
+        f'<p class="what-if-said" aria-live="polite">{escape(_summary(at_base, at_base))}</p>'
         f'<div class="table" role="region" tabindex="0" aria-label="{_CAPTION}">'
         f"<table><caption>{_CAPTION}</caption><thead><tr>{_HEAD}</tr></thead>"
         f"<tbody>{rows}</tbody></table></div>"
@@ -65,7 +65,7 @@ def what_if_html(base: Prepared) -> str:
 
 
 def embedded(data: dict[str, Any]) -> str:
-    """JSON that can stand within a script element, whatever the names in it are.
+    """JSON that is safe within a script element, whatever the names in it are.
 
     >>> embedded({"text": ["<!--<script>"]})
     '{"text":["\\\\u003c!--\\\\u003cscript>"]}'
@@ -75,8 +75,8 @@ def embedded(data: dict[str, Any]) -> str:
 
 
 def grid_data(base: Prepared, outcomes: Sequence[Outcome], at_base: Outcome) -> dict[str, Any]:
-    """What the script reads: the values of each lever, where the base stands, and each setting's
-    sentence and cells. Equal texts stand once: `text` holds them, and `rows` their places."""
+    """The data of the script: the values of each lever, the places of the base case, and each
+    setting's sentence and cells. `text` has each text once, and `rows` their places in it."""
     values = {"volume": VOLUMES, "gpu_price": GPU_PRICES, "margin": margins(base)}
     places: dict[str, int] = {}
 
@@ -85,10 +85,10 @@ def grid_data(base: Prepared, outcomes: Sequence[Outcome], at_base: Outcome) -> 
 
     rows = [
         [
-            place(_said(found, at_base)),
-            *(place(text) for cells in _cells(found, at_base).values() for text in cells),
+            place(_summary(outcome, at_base)),
+            *(place(text) for cells in _cells(outcome, at_base).values() for text in cells),
         ]
-        for found in outcomes
+        for outcome in outcomes
     ]
     return {
         "values": [[_value(name, x) for x in values[name]] for name in _NAMES],
@@ -133,27 +133,30 @@ def _value(name: str, x: float) -> str:
     return f"{100 * x:+g} points" if name == "margin" else f"{x:g} times"
 
 
-def _said(found: Outcome, at_base: Outcome) -> str:
-    turned, overall = found.turned(at_base), named("overall", found.overall)
-    cost = f"staying costs {usd(found.stay_month_usd)} in the first month"
-    if found.changes == BASE:
+def _summary(outcome: Outcome, at_base: Outcome) -> str:
+    turned, overall = outcome.turned(at_base), named("overall", outcome.overall)
+    cost = f"staying costs {usd(outcome.stay_month_usd)} in the first month"
+    if outcome.changes == BASE:
         return f"Base case. {overall}; {cost}."
-    said = f"Changed against base: {', '.join(turned)}" if turned else "No verdict changes"
-    return f"{overall}; {cost} (base {usd(at_base.stay_month_usd)}). {said}."
+    difference = f"Changed against base: {', '.join(turned)}" if turned else "No verdict changes"
+    return f"{overall}; {cost} (base {usd(at_base.stay_month_usd)}). {difference}."
 
 
-def _cells(found: Outcome, at_base: Outcome) -> dict[str, tuple[str, ...]]:
+def _cells(outcome: Outcome, at_base: Outcome) -> dict[str, tuple[str, ...]]:
     """Workload -> verdict, best move, saving with its range, difference to the base, chance, and
     what the best fleet saves: the one that a GPU's price moves."""
     cells: dict[str, tuple[str, ...]] = {}
-    for name, workload in found.workloads.items():
+    for name, workload in outcome.workloads.items():
         best = workload.best
         if best is None or not workload.routes:
             cells[name] = (workload.course, "none", "", "", "", "")
             continue
         saved, before = best.saving_usd, at_base.workloads[name].of(best.route)
-        own = [r for r in workload.routes if r.arm == "self_hosted" and not r.stays]
-        fleets = [route.saving_usd["p50"] for route in own]
+        fleets = [
+            route.saving_usd["p50"]
+            for route in workload.routes
+            if route.arm == "self_hosted" and not route.stays
+        ]
         less = saved["p50"] - (before.saving_usd["p50"] if before else 0.0)
         cells[name] = (
             workload.course,

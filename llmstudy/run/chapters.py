@@ -88,8 +88,8 @@ def run_study(
     """Executes every chapter for a study and renders the memo, in `out/STUDY/RUN-ID/`.
 
     out: by default `outputs` in the current folder. progress: whether to show it, on stderr.
-    probe: as `assess.probes.own_tables`. previous: the run's folder whose memo this one follows: by
-    default the study's latest in `out` that can be compared. What has changed since is written as
+    probe: as `chapters.probes.own_tables`. previous: the folder of the run whose memo this follows:
+    by default the study's latest in `out` that can be compared. What has changed is written as
     `results/diff.json` (see `llmstudy.compare.diff`) before the memo is.
     Raises: StudyError if the study cannot be used, ValueError if its log, a probe run that it names
     or the previous run cannot, and then nothing is written; RunError if a chapter fails, and then
@@ -105,8 +105,8 @@ def run_study(
 
     study, file = load(study_path), paths.resolve(study_path).absolute()
     home = Path(out or "outputs").absolute() / study.study
-    _own(home, file)
-    # what the chapters read is tried first: a fault is told before anybody waits for one of them
+    _check_owner(home, file)
+    # the chapters' inputs are read first: a fault in them is reported before any chapter runs
     if study.requests:
         from llmstudy.evidence.traffic import traffic_of
 
@@ -116,13 +116,13 @@ def run_study(
 
         probes_of(study)
     then = _previous(previous, study.study, out)
-    made = provenance.made_of(file, study.requests.path if study.requests else None)
-    made |= {"paths": {"study": file, **paths_of(study)}, "previous": then and then.run_id}
-    run_id = provenance.run_id(started, made)
+    inputs = provenance.made_of(file, study.requests.path if study.requests else None)
+    inputs |= {"paths": {"study": file, **paths_of(study)}, "previous": then and then.run_id}
+    run_id = provenance.run_id(started, inputs)
     with _draft(home, run_id) as draft:
         parameters = {"study": str(file), "run": str(draft), "probe": probe}
         seconds = {}
-        before = {"08_memo": partial(_keep_changes, then, draft, run_id, study, made)}
+        before = {"08_memo": partial(_keep_changes, then, draft, run_id, study, inputs)}
         with closing(executed(parameters, draft / "notebooks", progress, before)) as rounds:
             next(rounds)
             note = pages.why_no_pdf()  # loads what draws it, while the first chapter runs
@@ -133,7 +133,7 @@ def run_study(
         pages.write_results(draft, "08_memo")
         command = f"llmstudy run {study_path}" + (" --probe gpu" if probe == "gpu" else "")
         command += f" --previous {previous}" if previous else ""
-        origin = {"seed": study.seed, "command": command, **made}
+        origin = {"seed": study.seed, "command": command, **inputs}
         n_pages, long = pages.write_memo(draft, "08_memo", origin, with_pdf=not note)
         record = {
             "run_id": run_id,
@@ -163,8 +163,8 @@ def _latest(home: Path) -> Path | None:
     return max(runs, default=None)
 
 
-def _own(home: Path, study: Path) -> None:
-    """Refuses a folder that is not this study's: a copied file has its original's name."""
+def _check_owner(home: Path, study: Path) -> None:
+    """Refuses a folder that belongs to another study: a copied file has its original's name."""
     taken = [paths.outputs() / name for name in ("reference", "example", "notebooks")]
     if home in [folder.absolute() for folder in taken]:
         raise ValueError(
@@ -174,10 +174,10 @@ def _own(home: Path, study: Path) -> None:
     try:
         record = json.loads((_latest(home) or home).joinpath("provenance.json").read_text("utf-8"))
         other = Path(record["paths"]["study"])
-        theirs = other.exists() and not other.samefile(study)
+        belongs_to_other = other.exists() and not other.samefile(study)
     except (OSError, ValueError, KeyError, TypeError):  # of another version, or nobody's
         return
-    if theirs and other.read_bytes() != study.read_bytes():
+    if belongs_to_other and other.read_bytes() != study.read_bytes():
         raise ValueError(
             f"{study}: study: {home.name} is also the name of {other}, whose runs are in {home}: "
             "give the study a name of its own, or its runs another folder with --out."
@@ -188,17 +188,17 @@ def _own(home: Path, study: Path) -> None:
 
 
 def _previous(folder: Path | None, study_name: str, out: str | Path | None) -> "Run | None":
-    """The run to compare with: the one asked for, else the latest if it can be read."""
+    """The run to compare with: the one in `folder`, else the latest if it can be read."""
     from llmstudy.run.record import read_run
 
     if folder is not None:
-        found = read_run(folder)
-        if found.results["study"] != study_name:
+        run = read_run(folder)
+        if run.results["study"] != study_name:
             raise ValueError(
-                f"{folder} is a run of {found.results['study']}, not of {study_name}: a memo "
+                f"{folder} is a run of {run.results['study']}, not of {study_name}: a memo "
                 "follows one of its own study."
             )
-        return found
+        return run
     latest = latest_run(study_name, out)
     try:
         return None if latest is None else read_run(latest)
@@ -207,18 +207,18 @@ def _previous(folder: Path | None, study_name: str, out: str | Path | None) -> "
 
 
 def _keep_changes(
-    then: "Run | None", draft: Path, run_id: str, study: "Study", made: Mapping[str, Any]
+    then: "Run | None", draft: Path, run_id: str, study: "Study", inputs: Mapping[str, Any]
 ) -> None:
-    """What has changed since the previous run, for the memo to tell."""
+    """Writes what has changed since the previous run, for the memo to read."""
     if then is None:
         return
     from llmstudy import io
     from llmstudy.compare.runs import compared
     from llmstudy.run.record import run_under_way
 
-    found = compared(then, run_under_way(draft, run_id, study, made))
-    found["now"]["run_id"] = None  # a moment's name, which the memo's own provenance tells
-    io.write(draft / "results" / "diff.json", io.dumps(found))
+    changes = compared(then, run_under_way(draft, run_id, study, inputs))
+    changes["now"]["run_id"] = None  # it names a moment, and results must not
+    io.write(draft / "results" / "diff.json", io.dumps(changes))
 
 
 # ---- the chapters in order ----------------------------------------------------------------------
@@ -230,9 +230,9 @@ def executed(
     progress: bool,
     before: Mapping[str, Callable[[], None]] | None = None,
 ) -> Generator[dict[str, float]]:
-    """Executes all chapters into a folder, and yields as often as some have begun or ended.
+    """Executes all chapters into a folder, and yields whenever some have begun or ended.
 
-    before: what is to be done before a chapter begins, by its name.
+    before: calls to make before a chapter begins, by its name.
     Yields: seconds by name, of the chapters that ended before those now running began; none of
     them the first time. Close it to end what still runs.
     Raises: RunError naming chapter and cell.
@@ -268,8 +268,8 @@ def _begin(name: str, parameters: Mapping[str, str], folder: Path) -> Execution:
     source = paths.notebooks() / f"{name}.ipynb"
     measures = name == PROBING and parameters.get("probe") == "gpu"
     limit_s = PROBING_TIMEOUT_S if measures else CELL_TIMEOUT_S
-    own = {key: value for key, value in parameters.items() if key != "probe" or name == PROBING}
-    return Execution(source, folder / f"{name}.ipynb", own, limit_s)
+    values = {key: value for key, value in parameters.items() if key != "probe" or name == PROBING}
+    return Execution(source, folder / f"{name}.ipynb", values, limit_s)
 
 
 def _end(name: str, execution: Execution, began: float) -> float:
@@ -289,14 +289,14 @@ def _progress(visible: bool) -> Iterator[Callable[[Iterable[str]], None]]:
     look = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), "{task.description}")
     with Progress(*look, console=Console(stderr=True), transient=True, disable=not visible) as bar:
         task = bar.add_task("", total=len(CHAPTERS))
-        seen: set[str] = set()
+        begun: set[str] = set()
 
-        def tell(running: Iterable[str]) -> None:
-            seen.update(running)
-            done = len(seen) - len(list(running))
+        def update(running: Iterable[str]) -> None:
+            begun.update(running)
+            done = len(begun) - len(list(running))
             bar.update(task, completed=done, description=", ".join(running))
 
-        yield tell
+        yield update
 
 
 # ---- whole or not at all ------------------------------------------------------------------------
@@ -314,10 +314,10 @@ def _draft(home: Path, run_id: str) -> Iterator[Path]:
         with leftovers.locked(draft):
             yield draft
     except BaseException as error:
-        kept = _settle(draft, home / f"failed-{run_id}")
+        failed = _settle(draft, home / f"failed-{run_id}")
         if isinstance(error, ValueError):
             fault = str(error).rstrip(".")
-            raise RunError(f"{fault}. What was written is in {kept}.") from None
+            raise RunError(f"{fault}. What was written is in {failed}.") from None
         raise
     _settle(draft, home / run_id)
 

@@ -1,9 +1,9 @@
-"""Has anything happened since the study was made that somebody must act on? Asked by CI.
+"""Has anything happened since the study was made that somebody must act on? For CI.
 
 Three things: a trigger has fired, the month's bill has passed the budget, or the evidence that the
-study rests on has gone stale. Triggers and bill are judged on the day that is asked about, with
-that day's prices and contracts; what the study took for granted is judged by whether it still held.
-What a log shows week by week fires a trigger once it has held for as long as the study asks.
+study rests on has gone stale. Triggers and bill are judged on a given day, with that day's prices
+and contracts; evidence by whether it is still valid on that day. A condition that a log shows week
+by week fires a trigger once it has lasted `thresholds.sustained` weeks.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,10 +16,10 @@ from llmstudy.answer import Outcome, answer, prepare
 from llmstudy.chapters.all import measured
 from llmstudy.compare.diff import (
     Run,
-    amount_said,
     amounts_of,
     compared,
     headline_of,
+    headline_text,
     uncounted_looks,
 )
 from llmstudy.decide.current_models import cheaper_models
@@ -34,7 +34,7 @@ from llmstudy.study.fields import LAST_DAY
 from llmstudy.text import signed_usd
 
 NOTHING, ACT, STALE = 0, 3, 4
-"""Exit codes. Stale evidence wins: what a trigger says on it cannot be relied on."""
+"""Exit codes. Stale evidence wins: no trigger judged on it can be relied on."""
 
 _ORDER = ("fired", "pending", "armed", "unknown", "not_applicable")
 
@@ -76,10 +76,10 @@ class Headline:
 
     @property
     def sentence(self) -> str:
-        """The move, for a person."""
+        """The move in words."""
         if self.moved_usd is None:
             return f"The headline is not compared: {self.why_not}."
-        then, now = amount_said(self.then), amount_said(self.now)
+        then, now = headline_text(self.then), headline_text(self.now)
         if then == now:
             return f"The headline has not moved: {now}."
         by = signed_usd(self.moved_usd)
@@ -97,7 +97,7 @@ class Last:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a check found. triggers: rows of `triggers.Trigger` with `name`, fired ones first.
+    """The result of a check. triggers: rows of `triggers.Trigger` with `name`, fired ones first.
 
     headline: None where there is no run to compare with.
     """
@@ -149,12 +149,12 @@ def on_day(study: Study, day: date) -> Study:
 
 
 def check(study: Study, case: Case, last: Last | None, made_of: Mapping[str, Any]) -> CheckResult:
-    """Everything that has happened to a study up to the day of its case.
+    """Triggers, budget and evidence of a study on the day of its case.
 
     case: `on_day(study, day)` opened, with the log that is to be judged. last: the run to compare
     with, None without any. made_of: what a run would be made of now.
     """
-    made, on = on_day(study, study.as_of), case.study.as_of
+    assessed, on = on_day(study, study.as_of), case.study.as_of
     results = measured(case)
     # of chapter 06 only what needs no draws
     crossing = {"06_crossover": io.plain({"permissions": permissions(case.study)})}
@@ -168,7 +168,7 @@ def check(study: Study, case: Case, last: Last | None, made_of: Mapping[str, Any
         on=on,
         triggers=tuple(sorted(rows, key=lambda row: _ORDER.index(row["status"]))),
         budget=Budget(float(sum(bills.values())), study.thresholds.month_budget.value),
-        stale=(*stale_evidence(made, on, findings), *changed),
+        stale=(*stale_evidence(assessed, on, findings), *changed),
         warnings=(
             *_warnings(case, results),
             *cheaper_models(case, results["02_cost"]["bills"]),
@@ -202,8 +202,8 @@ def moved_headline(then: Run, now: Outcome) -> Headline:
     if before is None:
         return Headline(None, after, None, "the last run could not bill every workload")
     if after is None:
-        said = f"no bill is known of {', '.join(now.unbilled)} any more"
-        return Headline(before, None, None, said)
+        why_not = f"no bill is known of {', '.join(now.unbilled)} any more"
+        return Headline(before, None, None, why_not)
     _, was, is_ = compared(amounts_of(then), now.amounts)
     return Headline(before, after, is_ - was, "")
 
@@ -212,7 +212,7 @@ def moved_headline(then: Run, now: Outcome) -> Headline:
 
 
 def stale_evidence(study: Study, on: date, findings: Iterable[Finding]) -> list[Stale]:
-    """What the study took for granted at its own day and no longer holds on the day `on`.
+    """Evidence that was valid on the study's own day and is not on the day `on`.
 
     Figures whose `expires` has come, prices found stale, and contracts that have run out since.
     findings: `findings.findings_of` at the day `on`.
@@ -255,16 +255,16 @@ def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Stale]:
     """What differs between the inputs of a run and today's, one by one.
 
     Study file, log, tables in data/, notebooks, code, lock and version of the package.
-    then, now: `run.provenance.made_of`, or as much of it as is to be compared: what only one of
-    them tells (an older run knows nothing of its log) is left out.
+    then, now: `run.provenance.made_of`, or the part of it to compare: a key that only one of them
+    has is left out (older runs have no hash of their log).
 
-    >>> [found] = changes({"package": "0.1.0", "data_sha256": {"a.csv": "1f"}},
+    >>> [stale] = changes({"package": "0.1.0", "data_sha256": {"a.csv": "1f"}},
     ...                   {"package": "0.1.0", "data_sha256": {"a.csv": "2e"}})
-    >>> found.sentence
+    >>> stale.sentence
     'data/a.csv has changed since the last run: run again.'
     """
-    told = then.keys() & now.keys()
-    before, after = (run_inputs({key: made[key] for key in told}) for made in (then, now))
+    common = then.keys() & now.keys()
+    before, after = (run_inputs({key: made[key] for key in common}) for made in (then, now))
     return [
         Stale(what, f"{what} has changed since the last run: run again.")
         for what in sorted(before.keys() | after.keys())
@@ -273,20 +273,20 @@ def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Stale]:
 
 
 def judged_again(last: Last, study: Study) -> list[Stale]:
-    """Own items that the study judges again, after the last run, and does not count."""
+    """Comparisons on own items that are judged again and not counted as looks."""
     before = last.run.study if last.run else None
     return [Stale("looks", sentence) for sentence in uncounted_looks(before, study)]
 
 
-# --- what is worth a word -------------------------------------------------------------------
+# --- warnings -------------------------------------------------------------------------------
 
 
 def _warnings(case: Case, results: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    said = [*case.traffic.set_aside, *case.traffic.warnings]
-    said += [
+    warnings = [*case.traffic.set_aside, *case.traffic.warnings]
+    warnings += [
         f"The bill leaves out {row['workload']}, whose route {row['route']} cannot be sized: "
         f"{row['reason']}"
         for row in results["05_self_hosting"]["failures"]
         if case.study.workloads[row["workload"]].current_route == row["route"]
     ]
-    return said
+    return warnings

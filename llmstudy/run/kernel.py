@@ -37,7 +37,7 @@ def execute(source: Path, target: Path, parameters: Mapping[str, str], timeout_s
     """
     if missing := _unknown(source, parameters):
         raise NotebookError(f"its cell tagged `parameters` does not set {' and '.join(missing)}")
-    papermill.log.logger.setLevel("CRITICAL")  # what it would say, the error says
+    papermill.log.logger.setLevel("CRITICAL")  # the error raised below says the same
     try:
         with _kernel(target.parent) as kernel:
             papermill.execute_notebook(
@@ -61,7 +61,7 @@ def execute(source: Path, target: Path, parameters: Mapping[str, str], timeout_s
 
 
 class _Kernel(AsyncKernelManager):
-    """Knows the kernel process that was forked, where its parent class would launch a command."""
+    """A manager of the kernel process forked here, where its parent class launches a command."""
 
     process: BaseProcess
     has_kernel = True

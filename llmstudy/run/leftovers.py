@@ -1,7 +1,7 @@
-"""Which folders did a run leave that did not live to clear them away? Each bears a lock.
+"""Which folders did a run that was killed leave behind? Each contains a lock.
 
 The system frees a lock when the process that holds it ends, however it ends: a folder whose lock
-can be taken is a dead run's. Where locks are not to be had (Windows), nothing is removed.
+can be taken is a dead run's. Where there are no such locks (Windows), nothing is removed.
 """
 
 import os

@@ -44,7 +44,7 @@ LIBRARIES = [
 
 
 class Execution:
-    """One notebook on its way. `target` gets the executed notebook, as far as it came.
+    """One notebook under execution. `target` gets the executed notebook, as far as it came.
 
     timeout_s: for each cell.
     """
@@ -52,11 +52,11 @@ class Execution:
     def __init__(
         self, source: Path, target: Path, parameters: Mapping[str, str], timeout_s: float
     ) -> None:
-        self._report, theirs = _context().Pipe(duplex=False)
-        job = (source, target, dict(parameters), timeout_s, theirs)
+        self._report, sender = _context().Pipe(duplex=False)
+        job = (source, target, dict(parameters), timeout_s, sender)
         self._process = _context().Process(target=_work, args=job)
         self._process.start()
-        theirs.close()
+        sender.close()
         self.sentinel: int = self._process.sentinel
         """What `multiprocessing.connection.wait` waits for: ready when the execution is over."""
 
@@ -118,7 +118,7 @@ def _work(
 
 
 def _end_with_caller() -> None:
-    """Ends this process when the one that executes it is gone: killed, it could not tell us."""
+    """Ends this process when the one that started it is gone: killed, that one could not do so."""
     caller = parent_process()
     assert caller is not None
     caller.join()

@@ -16,7 +16,7 @@ from llmstudy.study import Study
 
 
 def why_no_pdf() -> str:
-    """Why this machine can make no PDF, with the command that mends it; empty where it can."""
+    """Why this machine can make no PDF, with the command to install what it lacks; else empty."""
     try:
         render.check_pdf()
     except render.PdfError as error:
@@ -37,18 +37,18 @@ def write_chapter(folder: Path, name: str, chapters: Iterable[str]) -> None:
 
 
 def write_memo(
-    folder: Path, name: str, made: Mapping[str, Any], with_pdf: bool
+    folder: Path, name: str, inputs: Mapping[str, Any], with_pdf: bool
 ) -> tuple[int | None, str]:
     """The memo chapter as `memo.html`, and as `memo.pdf` if asked.
 
-    made: what the run is made of; it closes the memo. The notebook cannot know it: the same
-    chapter must read the same at every commit.
+    inputs: of the run, as in its provenance; they close the memo. They are not in the notebook,
+    whose text must be the same at every commit.
     Returns: pages of the PDF (None without one), and what makes it longer than it should be.
     Raises: RenderError as `render.memo_html` does, LintError if the memo breaks a rule of its own;
     what was written can then be looked at.
     """
     notebook = _notebook(folder, name)
-    notebook.cells.append(_showing(sections.provenance(made)))
+    notebook.cells.append(_html_cell(sections.provenance(inputs)))
     page = render.memo_html(notebook)
     io.write(folder / "memo.html", page)
     most = lint.MEMO_PAGES, lint.APPENDIX_PAGES
@@ -89,12 +89,12 @@ def write_results(folder: Path, name: str) -> None:
 
 
 def write_provenance(folder: Path, record: Mapping[str, Any]) -> None:
-    """`provenance.json`: of what and how the run was made."""
+    """`provenance.json`: the inputs of the run, and how it was made."""
     io.write(folder / "provenance.json", io.dumps(record))
 
 
 def write_index(folder: Path, study: Study, chapters: Iterable[str]) -> None:
-    """`index.html`: the memo, what each chapter found, and all else that the run's folder holds."""
+    """`index.html`: the memo, the findings of each chapter, and all other files of the run."""
     files = {
         "Charts": _names(folder, "charts/*.svg"),
         "Tables": _names(folder, "tables/*.csv"),
@@ -109,17 +109,16 @@ def write_index(folder: Path, study: Study, chapters: Iterable[str]) -> None:
         f"evidence as of {study.as_of.isoformat()}</p>",
         f"<h2>The memo</h2><ul>{_memos(folder)}</ul>",
         "<h2>The chapters, and what each found</h2>",
-        *(_found(folder, name) for name in chapters if f"{name}.html" not in _MEMOS),
+        *(_chapter_entry(folder, name) for name in chapters if f"{name}.html" not in _MEMOS),
         "<h2>Files</h2>",
         *(f"<h3>{part}</h3><p>{_listed(names)}</p>" for part, names in files.items() if names),
     ]
-    listing = nbformat.v4.new_notebook(cells=[_showing("\n".join(parts))])  # type: ignore[no-untyped-call]
+    listing = nbformat.v4.new_notebook(cells=[_html_cell("\n".join(parts))])  # type: ignore[no-untyped-call]
     page = render.chapter_html(listing, "Overview", _links(chapters))
     io.write(folder / "index.html", page)
 
 
-def _showing(fragment: str) -> NotebookNode:
-    """A cell that shows HTML."""
+def _html_cell(fragment: str) -> NotebookNode:
     output = nbformat.v4.new_output("display_data", {"text/html": fragment})  # type: ignore[no-untyped-call]
     cell: NotebookNode = nbformat.v4.new_code_cell(outputs=[output])  # type: ignore[no-untyped-call]
     return cell
@@ -128,23 +127,26 @@ def _showing(fragment: str) -> NotebookNode:
 _MEMOS = {
     "memo.html": "Read it: one file, which can be mailed",
     "memo.pdf": "Print it",
-    "08_memo.html": "Ask it: each figure leads to the chapter that made it",
+    "08_memo.html": "Check it: each figure is linked to the chapter that made it",
 }
 
 
 def _memos(folder: Path) -> str:
-    there = {file: text for file, text in _MEMOS.items() if (folder / file).exists()}
-    return "".join(f'<li><a href="{file}">{text}</a></li>' for file, text in there.items())
+    return "".join(
+        f'<li><a href="{file}">{text}</a></li>'
+        for file, text in _MEMOS.items()
+        if (folder / file).exists()
+    )
 
 
-def _found(folder: Path, name: str) -> str:
+def _chapter_entry(folder: Path, name: str) -> str:
     """A chapter's question, which leads to its page, and its findings, each to its own place."""
     page = f"{name}.html"
-    found = render.headings((folder / page).read_text(encoding="utf-8"))
-    question = found[0].text if found else _title(name)
+    headings = render.headings((folder / page).read_text(encoding="utf-8"))
+    question = headings[0].text if headings else _title(name)
     findings = "".join(
         f'<li><a href="{page}#{heading.anchor}">{escape(heading.text)}</a></li>'
-        for heading in found[1:]
+        for heading in headings[1:]
     )
     return f'<h3>{name[:2]} <a href="{page}">{escape(question)}</a></h3><ul>{findings}</ul>'
 

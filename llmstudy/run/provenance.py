@@ -1,4 +1,4 @@
-"""Of what was a run made? Hashes of all that a result can depend on, and the code's version."""
+"""The inputs of a run: hashes of all that a result can depend on, and the code's version."""
 
 import hashlib
 import json
@@ -22,20 +22,20 @@ def fingerprint(notebook: Path) -> str:
     return hashlib.sha256(json.dumps(cells).encode()).hexdigest()
 
 
-def run_id(started: datetime, made: Mapping[str, Any]) -> str:
-    """The moment in UTC, and six hex digits of what the run is made of; sorts by time.
+def run_id(started: datetime, inputs: Mapping[str, Any]) -> str:
+    """The moment in UTC, and six hex digits of the hash of the run's inputs; sorts by time.
 
     >>> from datetime import UTC
     >>> run_id(datetime(2026, 11, 23, 20, 5, tzinfo=UTC), {"study_sha256": "ab"})
     '20261123T200500Z-ea1dec'
     """
-    hashes = {key: made[key] for key in made if key.endswith("_sha256")}
+    hashes = {key: inputs[key] for key in inputs if key.endswith("_sha256")}
     text = json.dumps(hashes, sort_keys=True)
     return f"{started:%Y%m%dT%H%M%SZ}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
 def made_of(study: Path, log: Path | None = None) -> dict[str, Any]:
-    """What a run of a study file is made of, for `provenance.json`.
+    """The inputs of a run of a study file, for `provenance.json`.
 
     log: the request log that the study names.
     Returns: package and Python versions, git_sha and git_dirty (null outside git), and the SHA-256
@@ -62,20 +62,20 @@ def made_of(study: Path, log: Path | None = None) -> dict[str, Any]:
 
 
 def _sha256_of_all(files: Iterable[Path], root: Path) -> str:
-    each = {file.relative_to(root).as_posix(): sha256(file) for file in files}
-    return hashlib.sha256(json.dumps(each, sort_keys=True).encode()).hexdigest()
+    hashes = {file.relative_to(root).as_posix(): sha256(file) for file in files}
+    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
 
 
 def _git() -> dict[str, Any]:
-    # asked only of our own clone: an installed package may lie inside somebody else's
+    # only of our own clone: an installed package may lie inside somebody else's
     if not (paths.ROOT / ".git").exists():
         return {"git_sha": None, "git_dirty": None}
 
     def git(*arguments: str) -> str:
-        done = subprocess.run(
+        process = subprocess.run(
             ["git", "-C", str(paths.ROOT), *arguments], capture_output=True, text=True, check=True
         )
-        return done.stdout.strip()
+        return process.stdout.strip()
 
     try:
         sha, changes = git("rev-parse", "HEAD"), git("status", "--porcelain")

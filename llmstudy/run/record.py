@@ -1,9 +1,9 @@
-"""What does a run say in `results.json`, and how is an earlier run's folder read?
+"""What is in `results.json`, and how is an earlier run's folder read?
 
 The schema is versioned: a field may be added under the same version, but never change its meaning.
-`null` means never (within the stated horizon and volume cap), or not known; there is no NaN and no
-Infinity. `llmstudy.run.record.schema()` is the JSON Schema. The tables in it are described where
-all tables are, in `llmstudy.tables`.
+`null` means never (within the stated horizon and volume cap), or unknown; there is no NaN and no
+Infinity. `llmstudy.run.record.schema()` is the JSON Schema. Its tables are described in
+`llmstudy.tables`.
 """
 
 import json
@@ -103,7 +103,7 @@ _TEAM = "team"
 """The one table that is a single row."""
 
 _PLACES = {"worth": "measurements"}
-"""Where a table stands in `results.json`, if not under its own name."""
+"""The key of a table in `results.json`, if not its own name."""
 
 _TABLES: Mapping[str, Any] = {
     _PLACES.get(name, name): (record(name) if name == _TEAM else list[record(name)], ...)  # type: ignore[misc]
@@ -192,10 +192,10 @@ def read_run(folder: Path) -> Run:
         run_id = str(made_of["run_id"])
         study, no_study = _study(chapters, made_of, f"the run {run_id}")
         run = Run(run_id, results, chapters, made_of, study, no_study)
-        diff(run, run, None)  # reads all that a comparison with another run will
+        diff(run, run, None)  # reads all that a comparison with another run reads
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{folder} is not a run that can be compared ({_said(error)}): give a folder that "
+            f"{folder} is not a run that can be compared ({_fault(error)}): give a folder that "
             "`llmstudy run` made."
         ) from None
     return run
@@ -207,12 +207,12 @@ def run_under_way(folder: Path, run_id: str, study: Study, made_of: Mapping[str,
         file.stem: _json(file) for file in folder.glob("results/*.json") if file.stem[:2].isdigit()
     }
     results: dict[str, Any] = assemble(study, chapters).model_dump()
-    kept, no_study = _study(chapters, made_of, f"the run {run_id}")
-    return Run(run_id, results, chapters, made_of, kept, no_study)
+    snapshot, no_study = _study(chapters, made_of, f"the run {run_id}")
+    return Run(run_id, results, chapters, made_of, snapshot, no_study)
 
 
 def paths_of(study: Study) -> dict[str, Any]:
-    """Where a study's log and probe runs lie, for `provenance.json`: no result holds a path."""
+    """The paths of a study's log and probe runs, for `provenance.json`: no result has a path."""
     log = study.requests.path.absolute() if study.requests else None
     probes = {name: [p.absolute() for p in r.probe] for name, r in study.routes.items() if r.probe}
     return {"log": log, "probes": probes}
@@ -221,17 +221,17 @@ def paths_of(study: Study) -> dict[str, Any]:
 def _study(
     chapters: Mapping[str, Any], made_of: Mapping[str, Any], which: str
 ) -> tuple[Study | None, str]:
-    found = chapters["01_evidence"].get("study")
-    if found is None:
+    snapshot = chapters["01_evidence"].get("study")
+    if snapshot is None:
         return None, f"{which} was made before runs kept their study"
     try:
-        return _placed(restored(found), made_of.get("paths") or {}), ""
+        return _placed(restored(snapshot), made_of.get("paths") or {}), ""
     except ValueError as error:
         return None, f"{which}: {str(error).rstrip('.')}"
 
 
 def _placed(study: Study, places: Mapping[str, Any]) -> Study:
-    """The study with its paths where the run found them."""
+    """The study with the paths that the run used."""
     log, probes = study.requests, places.get("probes") or {}
     if log and places.get("log"):
         log = log.model_copy(update={"path": Path(places["log"])})
@@ -246,7 +246,7 @@ def _json(file: Path) -> Any:
     return json.loads(file.read_text(encoding="utf-8"))
 
 
-def _said(error: Exception) -> str:
+def _fault(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{Path(error.filename).name}: {error.strerror}"
     return f"it lacks {error}" if isinstance(error, KeyError) else str(error)

@@ -1,4 +1,4 @@
-"""What did the chapters put out when they were last right? The notebooks in `outputs/reference/`.
+"""Which outputs of the chapters do tests compare with? The notebooks in `outputs/reference/`.
 
 They keep their outputs, which `nbval` compares with a fresh execution, but nothing that changes
 from one execution to the next: executing them again changes no file.
@@ -37,11 +37,11 @@ def execute_reference(progress: bool = True) -> Path:
                 notebook: Any = nbformat.read(folder / f"{name}.ipynb", as_version=4)  # type: ignore[no-untyped-call]
                 text: str = nbformat.writes(_lasting(notebook))  # type: ignore[no-untyped-call]
                 io.write(folder / f"{name}.ipynb", text + "\n")
-        found = {
+        fingerprints = {
             name: provenance.fingerprint(paths.notebooks() / f"{name}.ipynb")
             for name in sorted(CHAPTERS)
         }
-        io.write(folder / "fingerprint.json", io.dumps(found))
+        io.write(folder / "fingerprint.json", io.dumps(fingerprints))
     return paths.reference()
 
 

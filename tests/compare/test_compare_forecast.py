@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmstudy.compare.forecast import against_actual, forecast_said
+from llmstudy.compare.forecast import against_actual, forecast_sentences
 from llmstudy.study import Invoice, StudyError, load
 
 ROUTES = {"chat": "api", "tags": "api"}
@@ -111,18 +111,18 @@ def test_a_bill_that_was_not_forecast_is_named_and_not_compared(given, says):
     found = compare([given])
     assert (found["months"], found["summary"]) == ([], [])
     assert says in found["not_compared"][0]["reason"]
-    assert says in forecast_said(found)[0]
+    assert says in forecast_sentences(found)[0]
 
 
 def test_the_words_follow_the_numbers():
     above, below, exact = (
-        forecast_said(compare([bill("2026-01", 744 * usd)]))[0] for usd in (3.3, 2.7, 3.0)
+        forecast_sentences(compare([bill("2026-01", 744 * usd)]))[0] for usd in (3.3, 2.7, 3.0)
     )
     assert "10 % above the forecast" in above
     assert "10 % below the forecast" in below
     assert "was what was forecast" in exact
     far = [bill(f"2026-{m:02d}", 1.0) for m in range(1, 11)]
-    assert "in 0 of 10: too seldom" in forecast_said(compare(far))[0]
+    assert "in 0 of 10: too seldom" in forecast_sentences(compare(far))[0]
 
 
 # --- invoices in a study --------------------------------------------------------------------

@@ -86,7 +86,7 @@ def test_what_is_saved_opens_as_a_study_at_that_setting(panel, tmp_path):
     panel.levers["volume"].value = 2.0
     panel.levers["team"].value = 0.5
     panel.save.click()
-    assert "Saved as" in panel.said.value
+    assert "Saved as" in panel.status.value
     study, before = load(tmp_path / "my-case.yaml"), load(STUDY)
     for name, workload in study.workloads.items():
         was = before.workloads[name].intake.requests.value
@@ -98,15 +98,15 @@ def test_a_value_that_a_study_may_not_have_is_refused_in_words(panel, tmp_path):
     panel.levers["volume"].max = 8
     panel.levers["volume"].value = 1e7
     panel.save.click()
-    assert "not saved" in panel.said.value
-    assert "requests" in panel.said.value
+    assert "not saved" in panel.status.value
+    assert "requests" in panel.status.value
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_written_is_said(base, tmp_path):
     panel = Panel(base, STUDY, tmp_path / "gone")
     panel.save.click()
-    assert "No such file or directory" in panel.said.value
+    assert "No such file or directory" in panel.status.value
 
 
 @pytest.mark.parametrize("candidates", [(), ("novita-gpt-oss-120b",)])

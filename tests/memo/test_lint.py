@@ -183,7 +183,7 @@ def test_the_owners_own_words_break_no_rule(study, results):
 
 
 def test_what_a_chapter_quotes_of_itself_keeps_the_rules_too(page):
-    quoted = [text.text for text in lint._read(page) if text.figure and not text.own]
+    quoted = [text.text for text in lint._read(page) if text.figure and not text.by_memo]
     assert len(quoted) > 50
     assert not [text for text in quoted if re.search(r"\$|€|dollar", text)]
 

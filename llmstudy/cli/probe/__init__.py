@@ -1,7 +1,7 @@
 """`llmstudy probe`: measure an endpoint, or read what another tool measured.
 
-`options` turns what is typed into an endpoint, a load and its limits; `show` prints a run and its
-progress; the other modules hold a command or two each.
+`options` turns options into an endpoint, a load and its limits; `show` prints a run and its
+progress; each other module has a command or two.
 """
 
 import typer
@@ -15,8 +15,8 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # a local may hold a key
     help="""Measure an endpoint, and say whether the measurement can be trusted.
 
-Every request of a run is kept, with the time at which it was wanted, sent and answered; an audit
-then judges whether the load was the one asked for. A run that it finds invalid is printed all the
+Every request of a run is stored, with the times at which it was due, sent and answered; an audit
+then judges whether the load was the one specified. A run that it finds invalid is printed all the
 same, ends with exit code 3, and is refused by a memo.
 
 ```

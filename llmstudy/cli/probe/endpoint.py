@@ -163,6 +163,6 @@ def endpoint(
         folder = o.folder_of(out, target)
         o.say_cost(design, cost, max_spend)
         with progress(not as_json or interactive()) as tell:
-            made = run(target, design, limits, cost, folder, resume, tell, is_vllm)
+            run_ = run(target, design, limits, cost, folder, resume, tell, is_vllm)
     folder_note(folder)
-    finish(made, as_json, {"run": str(folder)})
+    finish(run_, as_json, {"run": str(folder)})

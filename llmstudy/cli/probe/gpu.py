@@ -1,4 +1,4 @@
-"""`llmstudy probe vllm`: what a model gives on this machine."""
+"""`llmstudy probe vllm`: throughput and latency of a model on this machine."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -48,7 +48,7 @@ def vllm(
     concurrency: Annotated[
         list[int] | None,
         typer.Option(
-            help="Measure at these, each with each length. [default: the most telling points]",
+            help="Measure at these, each with each length. [default: the most informative points]",
             min=1,
         ),
     ] = None,
@@ -80,7 +80,7 @@ def vllm(
     record: Annotated[
         Path | None,
         typer.Option(
-            help="Also record the points, with all that they were measured on, in this folder.",
+            help="Also record the points, with model, GPU and engine, in this folder.",
             metavar="DIR",
         ),
     ] = None,
@@ -89,7 +89,7 @@ def vllm(
     """Start vLLM with each setting and measure the few points that a capacity plan needs.
 
     A folder with nothing but `config.json` is served with random weights: a dense model is as fast
-    with those as with its own, and every figure says so. Points are chosen for what they tell of
+    with those as with its own, and every figure says so. Points are chosen for their information on
     the serving curve per second of GPU time. Each is a closed loop with its own audit; a point
     whose audit fails is named and left out. Each is recorded as soon as it is measured: a setting
     that fails, or a kill, loses none before it. To measure a server that runs already, use
@@ -99,7 +99,7 @@ def vllm(
     audit, so that audit.valid is null, and such points are never recorded.
 
     Exit codes: 0 done; 2 it could not begin, or a setting failed, and why: the others are measured
-    and told; 3 a point's audit finds it invalid.
+    and printed; 3 a point's audit finds it invalid.
 
     JSON: `{settings: [{label, serving, failed, points: [{..., metrics}], invalid: [...], bench:
     [...]}], left_out: [{label, reason}], audit: {valid, reasons}, runs}`; with --offline
@@ -110,58 +110,59 @@ def vllm(
         moment = datetime.now(UTC)
         folder = out or Path("probes", f"vllm-{moment:%Y%m%dT%H%M%SZ}")
         server_only = {"--record": record, "--bench": bench, "--python": python, "--flag": flag}
-        refused = [name for name, given in server_only.items() if given]
+        refused = [name for name, value in server_only.items() if value]
         if offline and refused:
             raise ValueError(
                 f"{', '.join(refused)} with --offline: these are of a server, and there is none; "
                 "leave them out, or --offline"
             )
-        every = _variants(models, quantization, tensor_parallel, prefix_caching, lora, folder)
+        variants = _variants(models, quantization, tensor_parallel, prefix_caching, lora, folder)
         failed: list[str] = []
         if offline:
-            told: dict[str, Any] = {"settings": _offline(every, pairs, concurrency)}
-            told["audit"] = {"valid": None, "reasons": [_NOT_AUDITED]}
+            report: dict[str, Any] = {"settings": _offline(variants, pairs, concurrency)}
+            report["audit"] = {"valid": None, "reasons": [_NOT_AUDITED]}
         else:
             max_point_s = o.seconds(max_point, "--max-point") or 60.0
-            chosen = (concurrency, max_concurrency, points, max_point_s)
-            planned, left_out = _plans(every, pairs, chosen)
-            done = _sweeps(
+            planned, left_out = _plans(
+                variants, pairs, concurrency, max_concurrency, points, max_point_s
+            )
+            sweeps = _sweeps(
                 planned, folder, o.seed_of(seed), bench, python, flag or (), record, moment
             )
-            failed = [f"{sweep.label}: {sweep.failed}" for sweep in done if sweep.failed]
-            if failed and not any(len(sweep.points) + len(sweep.invalid) for sweep in done):
+            failed = [f"{sweep.label}: {sweep.failed}" for sweep in sweeps if sweep.failed]
+            if failed and not any(len(sweep.points) + len(sweep.invalid) for sweep in sweeps):
                 raise ValueError("\n".join(failed))
             reasons = [
                 f"{sweep.label}, concurrency {row['concurrency']}: {row['reasons']}"
-                for sweep in done
+                for sweep in sweeps
                 for row in sweep.invalid.to_dict("records")
             ]
-            told = {
-                "settings": [_row(sweep) for sweep in done],
+            report = {
+                "settings": [_row(sweep) for sweep in sweeps],
                 "left_out": left_out,
                 "audit": {"valid": not reasons, "reasons": reasons},
                 "runs": str(folder),
             }
     if as_json:
-        print_json(told)
+        print_json(report)
     else:
-        _show(told)
+        _show(report)
     for line in failed:
         say(f"Failed: {line}")
     if failed:
         raise typer.Exit(BAD_INPUT)
-    if told["audit"]["valid"] is False:
+    if report["audit"]["valid"] is False:
         raise typer.Exit(INVALID)
 
 
 def _pair(text: str) -> tuple[int, int]:
     try:
-        taken, given = (int(part) for part in text.split("x"))
+        input_tokens, output_tokens = (int(part) for part in text.split("x"))
     except ValueError as error:
         raise ValueError(f"--lengths {text}: write tokens in and out, such as 1024x128") from error
-    if taken < 1 or given < 2:  # one token has no TPOT
+    if input_tokens < 1 or output_tokens < 2:  # one token has no TPOT
         raise ValueError(f"--lengths {text}: give at least one token in and two out")
-    return taken, given
+    return input_tokens, output_tokens
 
 
 def _variants(
@@ -174,7 +175,7 @@ def _variants(
 ) -> "list[Variant]":
     from llmstudy.probe.vllm import bundled_model, random_adapter, variants
 
-    found: list[Variant] = []
+    settings: list[Variant] = []
     for name in models:
         model = Path(name) if Path(name).exists() else bundled_model(name)
         adapters = [
@@ -184,27 +185,29 @@ def _variants(
         for quantized in quantization or ["none"]:
             if quantized not in ("none", "fp8"):
                 raise ValueError(f"--quantization {quantized}: write none or fp8")
-        found += variants(
+        settings += variants(
             [model],
             quantization or ["none"],  # type: ignore[arg-type]
             tensor_parallel or [1],
             _switches(prefix_caching, "--prefix-caching"),
             adapters,
         )
-    return found
+    return settings
 
 
-def _switches(given: list[str] | None, option: str) -> list[bool]:
-    words = given or ["off"]
-    if wrong := set(words) - {"on", "off"}:
+def _switches(words: list[str] | None, option: str) -> list[bool]:
+    if wrong := set(words or ()) - {"on", "off"}:
         raise ValueError(f"{option} {sorted(wrong)[0]}: write on or off")
-    return [word == "on" for word in words]
+    return [word == "on" for word in words or ["off"]]
 
 
 def _plans(
-    every: "list[Variant]",
+    variants: "list[Variant]",
     pairs: list[tuple[int, int]],
-    chosen: tuple[list[int] | None, int, int, float],
+    concurrency: list[int] | None,
+    max_concurrency: int,
+    points: int,
+    max_point_s: float,
 ) -> tuple[list[tuple["Variant", Any]], list[dict[str, str]]]:
     """Each setting with its points, or with the error of choosing them; and those left out because
     the model does not fit."""
@@ -212,10 +215,9 @@ def _plans(
     from llmstudy.probe.vllm import read_config
     from llmstudy.probe.vllm.sweep import levels, named_levels
 
-    concurrency, max_concurrency, points, max_point_s = chosen
     planned: list[tuple[Variant, Any]] = []
     left_out = []
-    for variant in every:
+    for variant in variants:
         if concurrency:
             planned.append((variant, named_levels(concurrency, pairs)))
             continue
@@ -234,16 +236,16 @@ def _plans(
 
 
 def _estimate(label: str, table: Any, pairs: list[tuple[int, int]], max_point_s: float) -> str:
-    """What is to be measured, for how long, and which lengths take too long."""
-    known = set(zip(table["input_tokens"], table["output_tokens"], strict=True))
-    missing = [f"{taken}x{given}" for taken, given in pairs if (taken, given) not in known]
-    told = (
+    """How many points will be measured, for how long, and which lengths take too long."""
+    lengths = set(zip(table["input_tokens"], table["output_tokens"], strict=True))
+    missing = [f"{pair[0]}x{pair[1]}" for pair in pairs if pair not in lengths]
+    sentence = (
         f"{label}: {len(table)} points, about {table['seconds'].sum():.0f} s; the server's start "
         "and warm-up, some 3 minutes, come on top"
     )
     if missing:
-        told += f"; none of {', '.join(missing)}, which take longer than {max_point_s:g} s"
-    return told
+        sentence += f"; none of {', '.join(missing)}, which take longer than {max_point_s:g} s"
+    return sentence
 
 
 def _sweeps(
@@ -270,11 +272,11 @@ def _sweeps(
     for variant, table in planned:
         if isinstance(table, ValueError):
             say(f"{variant.label} failed: {table}")
-            made = not_begun(variant.label, str(table))
-            keep(made)
+            finished = not_begun(variant.label, str(table))
+            keep(finished)
         else:
             middle = int(table["concurrency"].argsort(kind="stable").iloc[len(table) // 2])
-            made = sweep(
+            finished = sweep(
                 variant,
                 table,
                 folder / variant.label.replace(" ", "-"),
@@ -285,31 +287,31 @@ def _sweeps(
                 tell=say,
                 keep=keep,
             )
-        done.append(made)
+        done.append(finished)
     if record is not None and any(len(each.points) for each in done):
         say(f"Recorded in {write(record, done, moment)}")
     return done
 
 
 def _offline(
-    every: "list[Variant]", pairs: list[tuple[int, int]], concurrency: list[int] | None
+    variants: "list[Variant]", pairs: list[tuple[int, int]], concurrency: list[int] | None
 ) -> list[dict[str, Any]]:
     from llmstudy.probe.report import rows_of
     from llmstudy.probe.vllm import engine_points
     from llmstudy.probe.vllm.variants import engine_arguments
 
-    told = []
-    for variant in every:
+    settings = []
+    for variant in variants:
         arguments, adapter = engine_arguments(variant)
         rows = []
-        for taken, given in pairs:
+        for pair in pairs:
             batches = concurrency or [1, 8, 64]
             table = engine_points(
-                variant.model, batches, taken, given, arguments, adapter=adapter, progress=say
+                variant.model, batches, *pair, arguments, adapter=adapter, progress=say
             )
             rows += rows_of(table)
-        told.append({"label": variant.label, "points": rows})
-    return told
+        settings.append({"label": variant.label, "points": rows})
+    return settings
 
 
 def _row(sweep: "Sweep") -> dict[str, Any]:
@@ -320,21 +322,21 @@ def _row(sweep: "Sweep") -> dict[str, Any]:
         "serving": sweep.serving,
         "failed": sweep.failed,
         "points": [
-            {**point, "metrics": told}
-            for point, told in zip(rows_of(sweep.points), sweep.metrics, strict=True)
+            {**point, "metrics": metrics}
+            for point, metrics in zip(rows_of(sweep.points), sweep.metrics, strict=True)
         ],
         "invalid": rows_of(sweep.invalid),
         "bench": rows_of(sweep.bench),
     }
 
 
-def _show(told: dict[str, Any]) -> None:
+def _show(report: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     console = Console()
     heads = ("in", "out", "at once", "TTFT, ms", "TPOT, ms", "tokens/s per GPU", "of the limit")
-    for setting in told["settings"]:
+    for setting in report["settings"]:
         table = Table(*heads, title=setting["label"])
         for row in setting["points"]:
             rate = row.get("output_tokens_per_s_per_gpu")
@@ -346,6 +348,6 @@ def _show(told: dict[str, Any]) -> None:
                 "-" if share is None else f"{share:.0%}",
             )
         console.print(table)
-    word = "Not audited" if told["audit"]["valid"] is None else "Invalid"
-    for reason in told["audit"]["reasons"]:
+    word = "Not audited" if report["audit"]["valid"] is None else "Invalid"
+    for reason in report["audit"]["reasons"]:
         say(f"{word}: {reason}")

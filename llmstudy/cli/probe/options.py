@@ -1,4 +1,4 @@
-"""What is typed after `llmstudy probe`, as an endpoint, a load, its limits and its price."""
+"""Options of `llmstudy probe`, turned into an endpoint, a load, its limits and its price."""
 
 import ipaddress
 import json
@@ -207,8 +207,8 @@ def endpoint_of(
     if not isinstance(fields, dict):
         raise ValueError("--body must be a JSON object, such as '{\"temperature\": 0}'")
     named: Any = api
-    given = dict(map(_header, headers or ()))
-    return Endpoint(url.rstrip("/"), model, named, key_env, fields, given, tuple(drop or ()))
+    lines = dict(map(_header, headers or ()))
+    return Endpoint(url.rstrip("/"), model, named, key_env, fields, lines, tuple(drop or ()))
 
 
 def _header(line: str) -> tuple[str, str]:
@@ -232,11 +232,11 @@ def price_of(
     max_spend: float | None,
     has_key: bool = False,
 ) -> "TokenPrice":
-    """What requests cost: as given, by the price list, or nothing on a machine of one's own.
+    """The price of requests: as given, by the price list, or nothing on a private machine.
 
-    has_key: a key or header goes with the requests: then a machine of one's own may be a gateway
+    has_key: whether a key or header goes with the requests: a private machine may then be a gateway
     to one that bills.
-    Raises: ValueError where that is not known, or a billed endpoint is to be used without a cap.
+    Raises: ValueError where the price is unknown, or a billed endpoint would be used without a cap.
     """
     from llmstudy.prices.api import rate
     from llmstudy.probe.spend import FREE, TokenPrice
@@ -245,33 +245,33 @@ def price_of(
     provider = provider or _PROVIDERS.get(host)
     if price is not None:
         try:
-            given, taken = (float(part) for part in price.split(","))
+            input_usd, output_usd = (float(part) for part in price.split(","))
         except ValueError as error:
             raise ValueError(
                 f"--price {price}: write USD per million tokens in and out, such as 2.5,10"
             ) from error
-        found = TokenPrice(given, given, taken)
+        token_price = TokenPrice(input_usd, input_usd, output_usd)
     elif provider is not None:
         listed = rate(provider, model, date.today())
-        found = TokenPrice(
+        token_price = TokenPrice(
             listed.input_usd_per_mtok,
             listed.cached_input_usd_per_mtok,
             listed.output_usd_per_mtok,
         )
-    elif _is_own(host) and not has_key:
+    elif _is_private(host) and not has_key:
         return FREE
     else:
-        behind = ", or what it hands them on to with their key," if _is_own(host) else ""
+        behind = ", or what it hands them on to with their key," if _is_private(host) else ""
         raise ValueError(
             f"nothing is known of what {host}{behind} bills: give --price IN,OUT (USD per million "
             "tokens; 0,0 if it bills nothing), or --provider as the price list names it"
         )
-    if found != FREE and max_spend is None:
+    if token_price != FREE and max_spend is None:
         raise ValueError(f"{host} bills its requests: say with --max-spend how many USD at most")
-    return found
+    return token_price
 
 
-def _is_own(host: str) -> bool:
+def _is_private(host: str) -> bool:
     """Whether a host is this machine or on a private network."""
     if host == "localhost" or host.endswith((".local", ".internal")):
         return True
@@ -287,10 +287,10 @@ def log_of(file: Path | None, format: str, columns: Iterable[str] | None) -> Any
         return None
     from llmstudy.requests.importers import read_log
 
-    given = dict(pair.split("=", 1) for pair in columns or () if "=" in pair)
+    names = dict(pair.split("=", 1) for pair in columns or () if "=" in pair)
     filled = {"workload": "log", "provider": "log", "model_served": "log", "ok": "true"}
-    constants = {name: value for name, value in filled.items() if name not in given}
-    read = read_log(file, format, given, constants)
+    constants = {name: value for name, value in filled.items() if name not in names}
+    read = read_log(file, format, names, constants)
     if read.accepted.empty:
         raise ValueError(f"{file}: none of its {read.rows_read} rows is a request")
     return read.accepted
@@ -325,12 +325,12 @@ def warmup_of(warmup: int | None, n: int, users: int | None = None) -> int:
 
 
 def folder_of(out: Path | None, target: "Endpoint") -> Path:
-    """Where a run is kept: as given, else named by host and time."""
+    """The folder of a run: as given, else named by host and time."""
     return out or Path("probes", f"{target.host}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
 
 
 def say_cost(design: "Design", price: "TokenPrice", max_spend: float | None) -> None:
-    """Says before the start what a load costs at most, and where it stops."""
+    """Prints before the start what a load costs at most, and where it stops."""
     from llmstudy.cli.terminal import say
     from llmstudy.probe.spend import FREE, checks_usd, estimated_usd
 

@@ -13,7 +13,7 @@ from llmstudy.cli.terminal import AsJson, mistakes, print_json
 def plan(
     pilot: Annotated[
         Path | None,
-        typer.Option(help="A run made before: its scatter is taken.", metavar="RUN"),
+        typer.Option(help="An earlier run, for its scatter.", metavar="RUN"),
     ] = None,
     metric: Annotated[str, typer.Option(help="Of the pilot: ttft, tpot or e2e.")] = "ttft",
     half_width: Annotated[

@@ -86,8 +86,8 @@ def compare(
         from llmstudy.probe.compare import compare as judge
 
         first, second = read_run(a), read_run(b)
-        judged = {str(a): audit(first), str(b): audit(second)}
-        found = judge(
+        audits = {str(a): audit(first), str(b): audit(second)}
+        comparison = judge(
             first,
             second,
             _one_of(metric, get_args(Metric), "--metric"),
@@ -95,28 +95,30 @@ def compare(
             margin_share=margin,
             seed=seed,
         )
-    reasons = [f"{name}: {why}" for name, told in judged.items() for why in told.reasons]
+    reasons = [f"{name}: {why}" for name, audit_ in audits.items() for why in audit_.reasons]
     if as_json:
-        print_json({**_bounded(vars(found)), "audit": {"valid": not reasons, "reasons": reasons}})
+        print_json(
+            {**_bounded(vars(comparison)), "audit": {"valid": not reasons, "reasons": reasons}}
+        )
     else:
-        typer.echo(_sentence(found, b))
+        typer.echo(_sentence(comparison, b))
         for reason in reasons:
             say(f"Invalid: {reason}")
     if reasons:
         raise typer.Exit(INVALID)
 
 
-def _sentence(found: "Comparison", b: Path) -> str:
+def _sentence(comparison: "Comparison", b: Path) -> str:
     """The verdict in words."""
-    what = f"{found.metric} {found.percentile}"
-    if found.ratio is None:
+    what = f"{comparison.metric} {comparison.percentile}"
+    if comparison.ratio is None:
         return f"{b}: {what} cannot be compared: it lies among failures"
-    high = "unbounded" if isinf(found.high) else f"{found.high:.2f}"
-    settle = f"; {found.n_needed} pairs would settle it" if found.n_needed else ""
+    high = "unbounded" if isinf(comparison.high) else f"{comparison.high:.2f}"
+    settle = f"; {comparison.n_needed} pairs would settle it" if comparison.n_needed else ""
     return (
-        f"{b} is {found.verdict}: {what} {found.ratio:.2f} times as long "
-        f"(95 % interval {found.low:.2f} to {high}, {found.n_pairs} pairs, margin "
-        f"{found.margin_share:.0%}){settle}"
+        f"{b} is {comparison.verdict}: {what} {comparison.ratio:.2f} times as long "
+        f"(95 % interval {comparison.low:.2f} to {high}, {comparison.n_pairs} pairs, margin "
+        f"{comparison.margin_share:.0%}){settle}"
     )
 
 
@@ -130,15 +132,15 @@ def read_run(file: Path, tool: str | None = None, benchmark: str | None = None) 
     return read_results(file, tool, benchmark)
 
 
-def _one_of(given: str, known: tuple[str, ...], option: str) -> Any:
-    if given not in known:
-        raise ValueError(f"{option} {given}: write one of {', '.join(known)}")
-    return given
+def _one_of(text: str, choices: tuple[str, ...], option: str) -> Any:
+    if text not in choices:
+        raise ValueError(f"{option} {text}: write one of {', '.join(choices)}")
+    return text
 
 
-def _bounded(found: dict[str, Any]) -> dict[str, Any]:
+def _bounded(fields: dict[str, Any]) -> dict[str, Any]:
     """None for an end that is not bounded, which JSON does not have."""
     return {
         name: None if isinstance(value, float) and isinf(value) else value
-        for name, value in found.items()
+        for name, value in fields.items()
     }

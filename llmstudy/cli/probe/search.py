@@ -62,11 +62,11 @@ def search(
 ) -> None:
     """Find the highest rate of Poisson arrivals at which enough requests are good.
 
-    A request is good when it keeps every limit given, the first token timed from the moment it was
-    wanted. Rates are doubled until one fails, then bisected; each goes on until its interval tells
-    passing from failing. Then the knee: the rate from which more load yields little throughput.
-    Every step is a run with its own audit; an invalid one ends the search, and so does the spend
-    cap: what was found up to then is told.
+    A request is good when it meets every limit given, the first token timed from the moment at
+    which the schedule wanted the request sent. Rates are doubled until one fails, then bisected;
+    each step goes on until its interval separates passing from failing. Then the knee: the rate
+    from which more load yields little throughput. Every step is a run with its own audit; an
+    invalid one ends the search, and so does the spend cap: the steps so far are then printed.
 
     Exit codes: 0 done, resolved or not (it says which); 2 it could not begin; 3 a step's audit
     finds it invalid, and why.
@@ -116,44 +116,44 @@ def search(
         )
         folder = o.folder_of(out, target)
         o.say_cost(design, cost, max_spend)
-        taken: list[tuple[float, Run]] = []
+        runs: list[tuple[float, Run]] = []
         invalid: list[str] = []
 
         def measure(rate: float, n: int) -> "Run":
-            spent = sum(made.facts["spend"]["spent_usd"] for _, made in taken)
+            spent = sum(run_.facts["spend"]["spent_usd"] for _, run_ in runs)
             left_usd = None if max_spend is None else max_spend - spent
-            at_cap = bool(taken) and taken[-1][1].facts["ended"] == AT_SPEND_CAP
+            at_cap = bool(runs) and runs[-1][1].facts["ended"] == AT_SPEND_CAP
             step = replace(
                 design,
                 rate_per_s=rate,
                 n=n,
                 warmup_n=o.warmup_of(None, n),
-                seed=design.seed + len(taken),
+                seed=design.seed + len(runs),
             )
             too_little = left_usd is not None and left_usd <= checks_usd(step.plan(), cost)
-            if at_cap or (taken and too_little):
+            if at_cap or (runs and too_little):
                 raise EndOfSearch("spend cap")
-            place = folder / f"step-{len(taken):02d}"
+            place = folder / f"step-{len(runs):02d}"
             say(f"{rate:.3g} requests/s, {n} requests")
-            held = replace(limits, spend_usd=left_usd)
+            limits_left = replace(limits, spend_usd=left_usd)
             try:
                 with progress(not as_json or interactive()) as tell:
-                    made = run(target, step, held, cost, place, tell=tell)
+                    run_ = run(target, step, limits_left, cost, place, tell=tell)
             except ValueError as error:
-                if not taken:
+                if not runs:
                     raise
                 invalid.append(f"the step at {rate:.3g} requests/s: {error}")
                 raise EndOfSearch("invalid step") from error
-            reasons = audit(made).reasons
-            if reasons and made.facts["ended"] == AT_SPEND_CAP:
+            reasons = audit(run_).reasons
+            if reasons and run_.facts["ended"] == AT_SPEND_CAP:
                 raise EndOfSearch("spend cap")  # too few were sent to be judged
             if reasons:
                 invalid.extend(f"the step at {rate:.3g} requests/s: {why}" for why in reasons)
                 raise EndOfSearch("invalid step")
-            taken.append((rate, made))
-            return made
+            runs.append((rate, run_))
+            return run_
 
-        found = max_goodput(
+        goodput = max_goodput(
             measure,
             slo,
             low,
@@ -163,46 +163,46 @@ def search(
             n_first=100,
             n_cap=min(3200, max_requests),
         )
-    best = [made for rate, made in taken if rate == found.passing_per_s]
-    told = {
-        **{name: value for name, value in vars(found).items() if name != "steps"},
-        "steps": rows_of(found.steps),
-        "knee": _knee(taken),
+    best = [run_ for rate, run_ in runs if rate == goodput.passing_per_s]
+    report = {
+        **{name: value for name, value in vars(goodput).items() if name != "steps"},
+        "steps": rows_of(goodput.steps),
+        "knee": _knee(runs),
         "audit": {"valid": not invalid, "reasons": invalid},
         "metrics": metrics(best[-1]) if best else None,
         "runs": str(folder),
     }
     if as_json:
-        print_json(told)
+        print_json(report)
     else:
-        _show(told)
+        _show(report)
     if invalid:
         for why in invalid:
             say(f"Invalid: {why}")
         raise typer.Exit(INVALID)
 
 
-def _knee(taken: "list[tuple[float, Run]]") -> dict[str, Any] | None:
-    """The knee of the steps; None where they are too few, or too short, to show one."""
+def _knee(runs: "list[tuple[float, Run]]") -> dict[str, Any] | None:
+    """The knee of the steps; None where they are too few, or too short, for one."""
     import pandas as pd
 
     from llmstudy.probe.search import knee, load_point
 
-    whole = [(rate, made) for rate, made in taken if made.facts["ended"] == "complete"]
-    if not whole:
+    complete = [(rate, run) for rate, run in runs if run.facts["ended"] == "complete"]
+    if not complete:
         return None
     try:
-        return vars(knee(pd.DataFrame([load_point(rate, made) for rate, made in whole])))
+        return vars(knee(pd.DataFrame([load_point(rate, run) for rate, run in complete])))
     except ValueError:
         return None
 
 
-def _show(told: dict[str, Any]) -> None:
+def _show(report: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table("requests/s", "requests", "good", "95 % interval", "", title="Steps")
-    for step in told["steps"]:
+    for step in report["steps"]:
         table.add_row(
             f"{step['level']:.3g}",
             str(step["n"]),
@@ -212,10 +212,10 @@ def _show(told: dict[str, Any]) -> None:
         )
     console = Console()
     console.print(table)
-    passing, failing = told["passing_per_s"], told["failing_per_s"]
-    holds = "at no rate for certain" if passing is None else f"up to {passing:.3g} requests/s"
+    passing, failing = report["passing_per_s"], report["failing_per_s"]
+    met = "at no rate for certain" if passing is None else f"up to {passing:.3g} requests/s"
     fails = "" if failing is None else f", fails from {failing:.3g}"
-    console.print(f"The SLO holds {holds}{fails} ({told['stopped']}).")
-    if told["knee"]:
-        console.print(f"Knee: {told['knee']['why']}.")
-    console.print(f"Runs: {told['runs']}")
+    console.print(f"The SLO holds {met}{fails} ({report['stopped']}).")
+    if report["knee"]:
+        console.print(f"Knee: {report['knee']['why']}.")
+    console.print(f"Runs: {report['runs']}")

@@ -1,6 +1,6 @@
-"""What leadership may want to look up: verdicts, the panel, the criteria, the plan and its risks.
+"""The appendix: verdicts, the panel, the criteria, the plan and its risks.
 
-The rest stands in chapter 07. A section whose results a run does not have is left out.
+The rest is in chapter 07. A section whose results a run does not have is left out.
 """
 
 from typing import Any
@@ -23,9 +23,9 @@ MOST_ROWS = 9
 
 
 def appendix_heading() -> str:
-    """Where the appendix begins, on a page of its own in print."""
-    said = "Appendix: the verdicts and their triggers"
-    return f'<h2 class="appendix" data-section="appendix">{said}</h2>'
+    """Heading of the appendix, which begins on a page of its own in print."""
+    title = "Appendix: the verdicts and their triggers"
+    return f'<h2 class="appendix" data-section="appendix">{title}</h2>'
 
 
 # --- verdicts -----------------------------------------------------------------------------------
@@ -44,17 +44,17 @@ def verdicts(facts: Facts) -> str:
 
 def _verdict(facts: Facts, name: str, plain: bool) -> dict[str, Any]:
     v, named = facts.verdicts[name], str if plain else owner_text
-    routes = [v["target"]] if v["target"] else _looked_at(facts, name)
-    said = [r for route in routes for r in v["reasons"] if r["route"] == route]
+    routes = [v["target"]] if v["target"] else _compared_routes(facts, name)
+    reasons = [r for route in routes for r in v["reasons"] if r["route"] == route]
     short: list[str] = []
-    for i, r in enumerate(said):  # a route is named once, where the row does not name it already
-        known = r["route"] == v["target"] or (i and r["route"] == said[i - 1]["route"])
+    for i, r in enumerate(reasons):  # a route is named once, where the row does not name it already
+        repeats = r["route"] == v["target"] or (i and r["route"] == reasons[i - 1]["route"])
         sentence = str(r["sentence"])
-        short.append(sentence.removeprefix(f"{r['route']}: ") if known else sentence)
+        short.append(sentence.removeprefix(f"{r['route']}: ") if repeats else sentence)
     none = [] if facts.study.workloads[name].candidates else ["no candidate is named"]
     why: Any = "; ".join([*none, *short])
     if not plain:
-        pairs = zip(said, short, strict=True)
+        pairs = zip(reasons, short, strict=True)
         why = html("; ".join([*none, *(quoted(r["sentence"], s) for r, s in pairs)]))
     return {
         "workload": named(name),
@@ -66,9 +66,9 @@ def _verdict(facts: Facts, name: str, plain: bool) -> dict[str, Any]:
     }
 
 
-def _looked_at(facts: Facts, name: str) -> list[str]:
-    """Whose reasons tell why nothing is favoured: the candidate that saves most, and today's route,
-    which alone counts where it may not see the data."""
+def _compared_routes(facts: Facts, name: str) -> list[str]:
+    """The routes whose reasons explain why nothing is favoured: the candidate that saves most, and
+    today's route, which alone counts where it may not see the data."""
     moves = facts.decided.get("first_moves", [])
     best = [row["target"] for row in moves if row["workload"] == name]
     staying = facts.verdicts[name]["route"] is not None
@@ -89,7 +89,7 @@ def panel(facts: Facts) -> str:
     rows = facts.decided.get("panel")
     if not rows:
         return ""
-    shown = [
+    table_rows = [
         {
             "lens": row["lens"],
             "decides today": row["decides"],
@@ -101,7 +101,7 @@ def panel(facts: Facts) -> str:
         for row in rows
     ]
     caption = "Month of switch and mean regret against hindsight, in simulated futures"
-    return table(shown, caption)
+    return table(table_rows, caption)
 
 
 def _switch(row: Any) -> Markup | str | None:
@@ -119,7 +119,7 @@ def disagreements(facts: Facts) -> str:
     rows = facts.decided.get("disagreements")
     if not rows:
         return ""
-    shown = [
+    table_rows = [
         {
             "id": row["id"],
             "question": row["question"],
@@ -128,7 +128,7 @@ def disagreements(facts: Facts) -> str:
         }
         for row in rows
     ]
-    return table(shown, "The advisors' disagreements, on this study's evidence") + _five(facts)
+    return table(table_rows, "The advisors' disagreements, on this study's evidence") + _five(facts)
 
 
 def _first_sentence(text: str) -> str:
@@ -137,12 +137,12 @@ def _first_sentence(text: str) -> str:
 
 
 def _five(facts: Facts) -> str:
-    found = facts.decided["five_questions"]
-    no = [row["id"] for row in found["rows"] if row["answer"] == "no"]
+    questions = facts.decided["five_questions"]
+    no = [row["id"] for row in questions["rows"] if row["answer"] == "no"]
     answered = f"no to {listed(no)}" if no else "no to none of them"
     return paragraph(
-        f"The source memo's five questions say: {quoted(found['verdict'])} ({answered}); they are "
-        "reported only, and never override privacy."
+        f"The source memo's five questions say: {quoted(questions['verdict'])} ({answered}); they "
+        "are reported only, and never override privacy."
     )
 
 
@@ -160,12 +160,12 @@ def criteria(facts: Facts) -> str:
     rows = [r for r in facts.decided.get("criteria", []) if r["workload"] == facts.lead]
     if not rows:
         return ""
-    shown: dict[str, dict[str, Any]] = {}
+    lines: dict[str, dict[str, Any]] = {}
     for row in rows:
-        line = shown.setdefault(row["id"], {"criterion": f"{row['id']} {row['criterion']}"})
+        line = lines.setdefault(row["id"], {"criterion": f"{row['id']} {row['criterion']}"})
         line[_ARMS[row["arm"]]] = quoted(row["verdict"])
     return heading("criteria", "The six criteria") + table(
-        list(shown.values()),
+        list(lines.values()),
         html(f"What each rests on for {owner_text(facts.lead)}; the other workloads: chapter 07"),
     )
 
@@ -174,22 +174,22 @@ def criteria(facts: Facts) -> str:
 
 
 def plan_heading() -> str:
-    """Heading of the timeline and of what is said of it."""
+    """Heading of the timeline and its text."""
     return heading("plan", "The plan and its gates")
 
 
 def plan(facts: Facts) -> str:
-    """How the gates stand, what the phases cost, and what moves first."""
+    """The state of the gates, what the phases cost, and what moves first."""
     gates, moves = facts.decided.get("plan_gates"), facts.decided.get("first_moves")
-    said = [_phase_costs(facts)]
+    sentences = [_phase_costs(facts)]
     if gates:
         passed = facts.reckoned["gates"]["passed"]
         open_ = [
             row for row in gates if row["state"] != "passed" and row["phase"] == gates[0]["phase"]
         ]
         waits = "; ".join(f"{row['gate']} ({quoted(row['evidence'])})" for row in open_)
-        said.append(f"{told(passed)} of {counted(gates)} gates are passed.")
-        said.append(f"Not yet true in the first phase: {waits}." if waits else "")
+        sentences.append(f"{told(passed)} of {counted(gates)} gates are passed.")
+        sentences.append(f"Not yet true in the first phase: {waits}." if waits else "")
     first = [
         {
             "workload": owner_text(row["workload"]),
@@ -201,7 +201,7 @@ def plan(facts: Facts) -> str:
         for row in (moves or [])[:MOST_ROWS]
     ]
     caption = "What moves first and what stays, by the source memo's rule and by this memo"
-    return paragraph(*said) + (table(first, caption) if first else "")
+    return paragraph(*sentences) + (table(first, caption) if first else "")
 
 
 def _phase_costs(facts: Facts) -> str:
@@ -210,23 +210,23 @@ def _phase_costs(facts: Facts) -> str:
         for row in facts.decided["phases"]
         if row["cost_high_usd"]
     ]
-    said = [f"The phases cost: {listed(parts)}." if parts else ""]
-    said += [
+    sentences = [f"The phases cost: {listed(parts)}." if parts else ""]
+    sentences += [
         f"{row['title']}: {quoted(row['note'])}." for row in facts.decided["phases"] if row["note"]
     ]
-    return " ".join(filter(None, said))
+    return " ".join(filter(None, sentences))
 
 
 # --- risks and alternatives ---------------------------------------------------------------------
 
 
 def risk_register(facts: Facts) -> str:
-    """The risks whose indicators are active or warn, with what is to be done."""
+    """The risks whose indicators are active or warn, each with its mitigation."""
     rows = facts.decided.get("risks")
     if not rows:
         return ""
     live = [row for state in ("active", "warning") for row in rows if row["state"] == state]
-    shown = [
+    table_rows = [
         {
             "risk": row["risk"],
             "state": row["state"],
@@ -235,20 +235,20 @@ def risk_register(facts: Facts) -> str:
         }
         for row in live[:MOST_RISKS]
     ]
-    found = facts.reckoned["risks"]
+    counts = facts.reckoned["risks"]
     title = (
-        f"{told(found['active'])} of {counted(rows)} risks are active, "
-        f"{told(found['warning'])} give warning"
+        f"{told(counts['active'])} of {counted(rows)} risks are active, "
+        f"{told(counts['warning'])} give warning"
     )
-    if not shown:
+    if not table_rows:
         return heading("risk-register", title)
-    rest = "; the other ones: chapter 07" if len(live) > len(shown) else ""
+    rest = "; the other ones: chapter 07" if len(live) > len(table_rows) else ""
     caption = f"Risks with live evidence, active first{rest}"
-    return heading("risk-register", title) + table(shown, caption)
+    return heading("risk-register", title) + table(table_rows, caption)
 
 
 def _longest(mitigation: str) -> str:
-    """The fullest of the measures that the advisors name; the others stand in chapter 07."""
+    """The longest of the measures that the advisors name; the others are in chapter 07."""
     return max(str(mitigation).split("; "), key=len)
 
 
@@ -257,7 +257,7 @@ def tradeoffs(facts: Facts) -> str:
     rows = facts.decided.get("key_tradeoffs")
     if not rows:
         return ""
-    shown = [
+    table_rows = [
         {
             "trade-off": row["tradeoff"],
             "option": row["option"],
@@ -267,12 +267,12 @@ def tradeoffs(facts: Facts) -> str:
         for row in rows
     ]
     return heading("tradeoffs", "Trade-offs and alternatives") + table(
-        shown, "The three key trade-offs, with this study's figure for each side"
+        table_rows, "The three key trade-offs, with this study's figure for each side"
     )
 
 
 def _side(row: Any, says: str, side: str) -> Markup:
-    """What one side of a trade-off brings, with its figure where the study has one."""
+    """One side of a trade-off, with its figure where the study has one."""
     value, unit, what = (row[f"{side}_{key}"] for key in ("value", "unit", "figure"))
     if value is None:
         return quoted(row[says])
@@ -290,7 +290,7 @@ def alternatives(facts: Facts) -> str:
     rows = facts.decided.get("alternatives")
     if not rows:
         return ""
-    shown = [
+    table_rows = [
         {
             "alternative": f"{row['id']} {row['alternative']}",
             "conditions": row["verdict"],
@@ -298,21 +298,21 @@ def alternatives(facts: Facts) -> str:
         }
         for row in rows
     ]
-    return table(shown, "Alternatives, and whether what they are for is given here")
+    return table(table_rows, "Alternatives, and whether what they are for is given here")
 
 
 def _missing(row: Any) -> Markup | str:
-    shown = [(row[key], str(row[key]).split("; ")) for key in ("fails", "open") if row[key]]
-    said = [quoted(text, parts[0]) for text, parts in shown]
-    more = ", and more" if any(len(parts) > 1 for _, parts in shown) else ""
-    return html("; ".join(said), more) if said else "nothing"
+    lists = [(row[key], str(row[key]).split("; ")) for key in ("fails", "open") if row[key]]
+    first_items = [quoted(text, parts[0]) for text, parts in lists]
+    more = ", and more" if any(len(parts) > 1 for _, parts in lists) else ""
+    return html("; ".join(first_items), more) if first_items else "nothing"
 
 
 # --- roadmap ------------------------------------------------------------------------------------
 
 
 def roadmap(facts: Facts) -> str:
-    """Systems that are recommended work: nothing here proves them yet."""
+    """Systems that are still to be built or bought."""
     rows = facts.reckoned["roadmap"]
     if not rows:
         return ""

@@ -16,26 +16,26 @@ MOST_ASSUMPTIONS = 5
 """Rows of the assumptions' table: the budget allows seven, and a page two."""
 
 _STATED = ("requests", "growth", "input_tokens", "output_tokens", "peak_to_mean")
-"""The inputs that a bill rests on, where no move is possible whose drivers could be ranked."""
+"""The inputs of a bill, for a study with no move whose drivers could be ranked."""
 
 
 def drivers(facts: Facts) -> str:
     """Heading of the tornado: which inputs decide the lead workload's saving, and how far each may
     go before the answer turns."""
-    found = facts.sensitivity()
-    if found is None or not found["inputs"]:
+    sensitivity = facts.sensitivity()
+    if sensitivity is None or not sensitivity["inputs"]:
         return heading("drivers", "No uncertain input decides a permitted move")
-    first = [named("input", str(row["input"])) for row in found["inputs"][:2]]
+    first = [named("input", str(row["input"])) for row in sensitivity["inputs"][:2]]
     likely = next(
         row["p_cheaper"]
         for row in facts.crossing["savings"]
-        if (row["workload"], row["route"]) == (found["workload"], found["route"])
+        if (row["workload"], row["route"]) == (sensitivity["workload"], sensitivity["route"])
     )
     return heading("drivers", f"{escape(opening(listed(first)))} decide the saving") + paragraph(
-        f"Moving {owner_text(found['workload'])} to {owner_text(found['route'])} is "
+        f"Moving {owner_text(sensitivity['workload'])} to {owner_text(sensitivity['route'])} is "
         f"{likely_word(likely)} to be cheaper than staying over "
         f"{told(facts.stated('horizon')['value'])} months.",
-        _break_even(facts, found),
+        _break_even(facts, sensitivity),
     )
 
 
@@ -45,10 +45,10 @@ def likely_word(p: Any) -> Markup:
     return bound(word, p, meaning=f"{share(p)}; {word} means {meaning(word)}")
 
 
-def _break_even(facts: Facts, found: Any) -> str:
-    """The input that likeliest turns the lead move; of those that none does, the one whose turning
-    point lies nearest to its value today."""
-    move = (found["workload"], found["route"])
+def _break_even(facts: Facts, sensitivity: Any) -> str:
+    """The input most likely to turn the lead move; of equally likely ones the one whose turning
+    point is nearest to its value today."""
+    move = (sensitivity["workload"], sensitivity["route"])
     rows = [row for row in facts.crossing["flips"] if (row["workload"], row["route"]) == move]
     rows = [row for row in rows if row["flips_at"] is not None and row["value_now"]]
     if not rows:
@@ -57,7 +57,7 @@ def _break_even(facts: Facts, found: Any) -> str:
     does = "stops paying" if near["passes_now"] else "pays"
     side = {"above": "below", "below": "above"}[near["direction"]]
     side = side if near["passes_now"] else near["direction"]
-    figure = facts.figure(near["input"], found["workload"])
+    figure = facts.figure(near["input"], sensitivity["workload"])
     at = bound(
         quantity(near["flips_at"], figure.unit if figure else near["unit"]), near["flips_at"]
     )
@@ -74,14 +74,14 @@ def _break_even(facts: Facts, found: Any) -> str:
 
 def assumptions(facts: Facts) -> str:
     """The inputs that decide most, with value, range, effect, grade, source and date."""
-    found = facts.sensitivity()
-    name = found["workload"] if found else facts.lead
-    ranked = found["inputs"] if found else [{"input": short} for short in _STATED]
+    sensitivity = facts.sensitivity()
+    name = sensitivity["workload"] if sensitivity else facts.lead
+    ranked = sensitivity["inputs"] if sensitivity else [{"input": short} for short in _STATED]
     figures = [(row, facts.figure(row["input"], name)) for row in ranked]
     rows = [_assumption(facts, row, figure) for row, figure in figures if figure is not None]
-    what = "the saving on" if found else "the bill of"
+    what = "the saving on" if sensitivity else "the bill of"
     caption = html(
-        f"What {what} {owner_text(name)} rests on", ", most deciding first" if found else ""
+        f"What {what} {owner_text(name)} rests on", ", most deciding first" if sensitivity else ""
     )
     return heading("assumptions", "Assumptions") + table(rows[:MOST_ASSUMPTIONS], caption)
 

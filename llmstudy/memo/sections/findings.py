@@ -25,12 +25,14 @@ def cost_finding(facts: Facts) -> str:
     """Finding one: where the money is, what makes it grow, and from which volume another arm is
     cheaper."""
     lead, month, part = facts.lead, facts.crossing["month_usd"], facts.reckoned["lead_share"]
-    found = "Today's routes cost nothing that can be stated"
+    title = "Today's routes cost nothing that can be stated"
     if part is not None:
         of = f"{told(part, share)} of {told(month['today'], usd)} a month"
-        found = f"{owner_text(opening(lead))} is {of}"
-    said = [_crossover_sentence(row, facts) for row in ladder(facts.crossovers(lead))]
-    return heading("finding-cost", found) + paragraph(_reconciled(facts), *said, _undrawn(facts))
+        title = f"{owner_text(opening(lead))} is {of}"
+    crossovers = [_crossover_sentence(row, facts) for row in ladder(facts.crossovers(lead))]
+    return heading("finding-cost", title) + paragraph(
+        _reconciled(facts), *crossovers, _undrawn(facts)
+    )
 
 
 def _undrawn(facts: Facts) -> str:
@@ -59,7 +61,7 @@ def _reconciled(facts: Facts) -> str:
     parts = [(row["usd"], f"{told(row['usd'], usd)} {_PARTS[row['part']]}") for row in rest]
     more = listed([part for amount, part in parts if amount >= 0])
     less = listed([part for amount, part in parts if amount < 0])
-    adds = [f"{word} {said}" for word, said in (("plus", more), ("and", less)) if said]
+    adds = [f"{word} {sum_}" for word, sum_ in (("plus", more), ("and", less)) if sum_]
     month = f"{told(months)} such months, {told(first['usd'], usd)}"
     return f"Staying costs {told(stay, usd)}: {', '.join([month, *adds])}."
 
@@ -68,10 +70,10 @@ def ladder(rows: list[Any]) -> list[Any]:
     """The comparisons that matter: open weights against the API, and self-hosting against the
     cheaper of the two where both may serve."""
     by_arm = {(row["from_arm"], row["to_arm"]): row for row in rows}
-    own = by_arm.get(("hosted_open", "self_hosted")) or by_arm.get(
+    self_hosted = by_arm.get(("hosted_open", "self_hosted")) or by_arm.get(
         ("proprietary_api", "self_hosted")
     )
-    return [row for row in (by_arm.get(("proprietary_api", "hosted_open")), own) if row]
+    return [row for row in (by_arm.get(("proprietary_api", "hosted_open")), self_hosted) if row]
 
 
 def _crossover_sentence(row: Any, facts: Facts) -> str:
@@ -81,8 +83,8 @@ def _crossover_sentence(row: Any, facts: Facts) -> str:
     if volume["p50"] is None:
         return f"{arm} {verb} never cheaper than {other} in {told(never, share)} of draws."
     arms = (row["from_arm"], row["to_arm"])
-    known = facts.reckoned["times_today"]
-    times = next(r["times"] for r in known if (r["from_arm"], r["to_arm"]) == arms)
+    multiples = facts.reckoned["times_today"]
+    times = next(r["times"] for r in multiples if (r["from_arm"], r["to_arm"]) == arms)
     place = (
         f"{told(times, _times)} times today's" if times >= 2 else f"{told(times, share)} of today's"
     )
@@ -100,38 +102,43 @@ def _times(x: float) -> str:
 
 def quality_finding(facts: Facts) -> str:
     """Finding two: whether the candidates are good enough."""
-    found = facts.reckoned["comparisons"]
-    scored, held, waiting, own = (found[key] for key in ("scored", "held", "waiting", "own"))
+    comparisons = facts.reckoned["comparisons"]
+    scored, n_held, waiting, n_own = (
+        comparisons[key] for key in ("scored", "held", "waiting", "own")
+    )
     if not scored:
         return heading("finding-quality", "No candidate has been scored against today's route")
     what = "scored comparison" + ("s" if scored > 1 else "")
-    verb = "is shown to hold" if held <= 1 else "are shown to hold"
-    title = f"{told(held) if held else 'None'} of {told(scored)} {what} {verb} the quality margin"
+    verb = "is shown to hold" if n_held <= 1 else "are shown to hold"
+    title = (
+        f"{told(n_held) if n_held else 'None'} of {told(scored)} {what} {verb} the quality margin"
+    )
     if scored == 1:
-        does = "holds" if held else "is not shown to hold"
+        does = "holds" if n_held else "is not shown to hold"
         title = f"The one scored comparison {does} the quality margin"
     if waiting:
         title += f"; {told(waiting)} more {'waits' if waiting == 1 else 'wait'} for paired items"
     rest = (
         "None of these comparisons rests"
-        if own == 0
-        else f"{told(own)} of {told(scored)} rest{'s' if own == 1 else ''}"
+        if n_own == 0
+        else f"{told(n_own)} of {told(scored)} rest{'s' if n_own == 1 else ''}"
     )
-    said = f"{rest} on our own items"
-    if own < scored:
-        stand = "stands" if len(found["public"]) == 1 else "stand"
-        said += f"; {first_few(found['public'])} {stand} in for the others"
-    if found["far"]:
-        said += f"; {told(found['far'])} compare{'s' if found['far'] == 1 else ''} on a benchmark "
-        said += "far from the task, which decides nothing"
-    said += "."
+    sentence = f"{rest} on our own items"
+    if n_own < scored:
+        stand = "stands" if len(comparisons["public"]) == 1 else "stand"
+        sentence += f"; {first_few(comparisons['public'])} {stand} in for the others"
+    if comparisons["far"]:
+        compare = "compares" if comparisons["far"] == 1 else "compare"
+        sentence += f"; {told(comparisons['far'])} {compare} on a benchmark far from the task, "
+        sentence += "which decides nothing"
+    sentence += "."
     return heading("finding-quality", title) + paragraph(
-        said, _inferior(found["worst"]), _by_own_rule(facts)
+        sentence, _inferior(comparisons["worst"]), _by_own_rule(facts)
     )
 
 
 def _by_own_rule(facts: Facts) -> str:
-    """Which moves rest on published items, because the study lets them, and which may not."""
+    """Moves that rest on published items, which the study allows for some workloads."""
     lowest = {name: spec.quality.lowest_grade for name, spec in facts.study.workloads.items()}
     moves = [name for name in facts.deciding("move") if not facts.forced(name)]
     resting = [name for name in moves if lowest[name] == "published"]
@@ -168,21 +175,23 @@ def vendor_finding(facts: Facts) -> str:
     fired = facts.fired()
     ends = [f for f in facts.chapters["01_evidence"]["findings"] if f["severity"] != "info"]
     dated = sorted((f for f in ends if f["effective"]), key=lambda f: str(f["effective"]))
-    said = [str(quoted(f["sentence"])) for f in dated[:2]]
+    sentences = [str(quoted(f["sentence"])) for f in dated[:2]]
     missing = [r for r in facts.crossing["permissions"] if not r["permitted"]]
     if missing:
-        said.append(f"{_excluded(missing)} before any cost was read.")
+        sentences.append(f"{_excluded(missing)} before any cost was read.")
     title = "No trigger has fired"
     parts = {row["part"]: row["usd"] for row in facts.crossing.get("stay_parts", [])}
     if any(row["id"] == "G4" for row in fired) and parts.get("scheduled"):
-        said.append(f"Announced prices are {told(parts['scheduled'], usd)} of what staying costs.")
+        sentences.append(
+            f"Announced prices are {told(parts['scheduled'], usd)} of what staying costs."
+        )
     if fired:
         which = [
             Markup("{} ({}) on {}").format(row["id"], row["name"], owner_text(row["workload"]))
             for row in fired
         ]
         title = f"Fired: {first_few(which)}"
-    return heading("finding-vendor", title) + paragraph(*said)
+    return heading("finding-vendor", title) + paragraph(*sentences)
 
 
 def _excluded(missing: list[Any]) -> str:

@@ -1,4 +1,4 @@
-"""What could be done instead: doing nothing, this memo, and each arm, in the same columns."""
+"""The options: doing nothing, this memo, and each arm, in the same columns."""
 
 from typing import Any
 
@@ -19,10 +19,10 @@ _OPTIONS = {
 
 
 def options(facts: Facts) -> str:
-    """The options as a table, what tells them apart, and why not the others."""
+    """The options as a table, the trade-offs between them, and why not the others."""
     rows = [(_name(facts, row), row) for row in facts.decided["options"]]
     rows = [(name, row) for name, row in rows if name]
-    shown = [_row(facts, name, row) for name, row in rows]
+    table_rows = [_row(facts, name, row) for name, row in rows]
     within = told(facts.reckoned["range_share"], share)
     early = facts.reckoned["before_a_move_usd"]
     cost = told_span(early["low"], early["high"], usd)
@@ -35,13 +35,13 @@ def options(facts: Facts) -> str:
     return (
         heading("options", "Options")
         + paragraph(f"What is traded: {listed(tradeoffs)}." if tradeoffs else "")
-        + table(shown, caption)
+        + table(table_rows, caption)
         + paragraph(f"Why not the others: {listed(against)}." if against else "")
     )
 
 
 def _name(facts: Facts, row: Any) -> str:
-    """What an option is called; empty where it is another one already."""
+    """The name of an option; empty where it is the same as another."""
     option = row["option"]
     if not facts.deciding("move"):
         if option == "verdict":
@@ -84,12 +84,12 @@ def _quality(row: Any) -> Markup | str:
 
 def _latency(row: Any) -> Markup | str:
     named = {"missed": row.get("late", []), "not known": row.get("unmeasured", [])}
-    parts = [html(counted(names_), f" {said}") for said, names_ in named.items() if names_]
+    parts = [html(counted(names_), f" {state}") for state, names_ in named.items() if names_]
     return html(", ".join(parts)) or "holds its target"
 
 
 def _why_not(facts: Facts, name: str, row: Any) -> str:
-    """What speaks against an option: lost quality, more cost, want of proof."""
+    """The case against an option: lower quality, higher cost, no proof."""
     more = facts.reckoned["against_this_memo_usd"][row["option"]]
     forced = [n for n in facts.deciding("move") if facts.forced(n)] + facts.barred()
     against = [f"inferior on {counted(row['inferior'])}"] if row["inferior"] else []

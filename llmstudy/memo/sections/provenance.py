@@ -1,4 +1,4 @@
-"""How the figures were made, where each chapter lies, and of what the run was made."""
+"""How the figures were made, where each chapter is, and the inputs of the run."""
 
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
@@ -14,15 +14,16 @@ from llmstudy.text import share
 
 def method(facts: Facts) -> str:
     """How the figures were made, in a few lines."""
-    study, own = facts.study, facts.reckoned
+    study, figures = facts.study, facts.reckoned
     fits = facts.chapters["05_self_hosting"]["serving_fit"]
     cap = facts.stated("volume_cap")["value"]
     return heading("method", "Method") + paragraph(
         f"Every request is priced singly at {study.as_of}, on permitted routes only. Self-hosted "
         f"capacity follows a four-parameter serving curve fitted to measured vLLM points; over "
-        f"{counted(fits)} groups its median held-out error is {told(own['heldout_error'], share)}. "
-        f"Fleets are whole replicas with {told(own['spare_replicas'])} spare, paid for every hour.",
-        f"Costs are drawn {told(own['draws'])} times over "
+        f"{counted(fits)} groups its median held-out error is "
+        f"{told(figures['heldout_error'], share)}. Fleets are whole replicas with "
+        f"{told(figures['spare_replicas'])} spare, paid for every hour.",
+        f"Costs are drawn {told(figures['draws'])} times over "
         f"{told(facts.stated('horizon')['value'])} months with common random numbers; a crossover "
         "is the constant volume from which an arm stays cheaper, and never means none below "
         f"{told(cap)} requests a month. Quality is judged by Tango intervals of paired differences "
@@ -33,7 +34,7 @@ def method(facts: Facts) -> str:
 
 
 def chapter_links(chapters: Iterable[str] = BEFORE_MEMO) -> str:
-    """Where a reader finds each chapter: beside the memo, in the folder of its run."""
+    """Links to the chapters, which are beside the memo in the folder of its run."""
     links = [f'<a href="{name}.html">{name.replace("_", " ")}</a>' for name in chapters]
     return paragraph(
         "Each figure says on hovering how it was graded, its source, its date and the chapter that "
@@ -42,7 +43,7 @@ def chapter_links(chapters: Iterable[str] = BEFORE_MEMO) -> str:
 
 
 def provenance(made: Mapping[str, Any]) -> str:
-    """Of what the run was made, and how to make it again.
+    """The inputs of the run, and the command to repeat it.
 
     made: command, seed, package, python, git_sha, git_dirty, study_sha256, lock_sha256 and
     data_sha256 (by file), as `provenance.json` holds them in full.
@@ -60,8 +61,8 @@ def provenance(made: Mapping[str, Any]) -> str:
         "Data": f"{data.hexdigest()[:12]} ({len(made['data_sha256'])} files)",
         "Lock": str(made["lock_sha256"] or "none")[:12],
     }
-    said = definitions({term: str(escape(text)) for term, text in terms.items()})
+    listing = definitions({term: str(escape(text)) for term, text in terms.items()})
     return (
         '<section data-section="provenance" aria-label="Provenance">'
-        f"<h2>Provenance</h2>{said}</section>"
+        f"<h2>Provenance</h2>{listing}</section>"
     )

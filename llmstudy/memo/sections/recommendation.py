@@ -1,4 +1,4 @@
-"""The top of page one: the question, the recommendation, and what is asked of whom."""
+"""The top of page one: the question, the recommendation, and the decision to be made."""
 
 from llmstudy.memo.context import ARMS, Facts
 from llmstudy.memo.figures import quoted, told
@@ -56,7 +56,7 @@ def recommendation(facts: Facts) -> str:
 
 
 def stop_today(facts: Facts) -> str:
-    """What may not go on until tomorrow, whatever is decided."""
+    """Traffic that must stop today, whatever is decided."""
     rows, today = facts.stops(), facts.study.as_of.isoformat()
     which = first_few([row["workload"] for row in rows])
     why = dict.fromkeys(quoted(row["permission_reason"]) for row in rows)
@@ -68,8 +68,8 @@ def _action(facts: Facts) -> str:
     by, n = f"By {facts.study.decide_by.isoformat()}", facts.reckoned["decisions"]
     if barred:
         which, cure = few(barred, n["barred"]), "name a route that may see them"
-        asked = [row for row in facts.crossing["permissions"] if row["missing"]]
-        if {row["workload"] for row in asked} >= set(barred):
+        unsigned = [row for row in facts.crossing["permissions"] if row["missing"]]
+        if {row["workload"] for row in unsigned} >= set(barred):
             cure = "sign the contract that they need"
         if all(_may_stay_inside(facts, name) for name in barred):
             cure += " or self-host" if cure.startswith("sign") else ", such as one of your own"
@@ -78,10 +78,10 @@ def _action(facts: Facts) -> str:
         verbs = "; ".join(_move(facts, name) for name in moves)
         if len(moves) > MOST_MOVES:
             verbs = f"{told(n['move'])} workloads, as listed in the appendix"
-        kept = [name for name in facts.verdicts if name not in moves]
-        where = "where it runs" if len(kept) == 1 else "where they run"
-        which = names(kept) if len(kept) <= MOST_NAMES else "the others"
-        return f"{by}, sign: move {verbs}.{f' Keep {which} {where}.' if kept else ''}"
+        staying = [name for name in facts.verdicts if name not in moves]
+        where = "where it runs" if len(staying) == 1 else "where they run"
+        which = names(staying) if len(staying) <= MOST_NAMES else "the others"
+        return f"{by}, sign: move {verbs}.{f' Keep {which} {where}.' if staying else ''}"
     if facts.unknown:
         return f"Stay on today's routes behind a gateway; {by.lower()}, answer the open questions."
     if open_:
@@ -90,7 +90,7 @@ def _action(facts: Facts) -> str:
 
 
 def _may_stay_inside(facts: Facts, name: str) -> bool:
-    """Whether a fleet of one's own may see a workload's data."""
+    """Whether a self-hosted fleet may see a workload's data."""
     rows = [row for row in facts.crossing["permissions"] if row["workload"] == name]
     return any(row["self_hosting"] for row in rows)
 
@@ -134,7 +134,7 @@ def _number(facts: Facts) -> str:
 
 
 def _by_the_plan(facts: Facts, decision: str) -> str:
-    """On which day the last move begins for that saving, and what beginning today would save."""
+    """The day on which the last of these moves begins, and the saving if all began today."""
     last = facts.reckoned["last_begins"][decision]
     key = {"move": "saving_if_now", "undecided": "at_stake_if_now"}[decision]
     if last is None or last <= facts.study.as_of.isoformat():
@@ -153,12 +153,12 @@ def _within(facts: Facts) -> str:
 
 
 def _favoured(facts: Facts) -> str:
-    """Where the favoured candidates are: leaving the API, or another model on one."""
-    found = facts.reckoned["favoured"]
-    if found["on_apis"] == found["all"]:
+    """The arms of the favoured candidates: APIs, hosted open weights, self-hosting."""
+    n_favoured = facts.reckoned["favoured"]
+    if n_favoured["on_apis"] == n_favoured["all"]:
         return "all on APIs"
-    if found["on_apis"]:
-        return f"{told(found['on_apis'], count)} of {told(found['all'], count)} on APIs"
+    if n_favoured["on_apis"]:
+        return f"{told(n_favoured['on_apis'], count)} of {told(n_favoured['all'], count)} on APIs"
     targets = [facts.verdicts[name]["target"] for name in facts.deciding("undecided")]
     arms = {facts.study.routes[target].arm for target in targets if target}
     return listed(sorted(ARMS[arm] for arm in arms))
@@ -166,10 +166,10 @@ def _favoured(facts: Facts) -> str:
 
 def _confidence(facts: Facts) -> str:
     level, _ = facts.confidence()
-    found = facts.reckoned["confidence"]
+    counts = facts.reckoned["confidence"]
     return (
-        f"Confidence is {level}: {told(found['logged'])} of {told(found['workloads'])} workloads "
-        f"logged, {told(found['own'])} of {told(found['comparisons'])} scored comparisons on own "
+        f"Confidence is {level}: {told(counts['logged'])} of {told(counts['workloads'])} workloads "
+        f"logged, {told(counts['own'])} of {told(counts['comparisons'])} scored comparisons on own "
         "items."
     )
 
@@ -190,8 +190,8 @@ def _reversal(facts: Facts) -> str:
 
 
 def ask(facts: Facts) -> str:
-    """What is to be decided, by whom and when, what a month of waiting costs, what would change it
-    and who watches."""
+    """The decision, who makes it and when, what a month of waiting costs, what would change it and
+    who watches."""
     study, saving, stake = facts.study, facts.decided["saving"], facts.decided["at_stake"]
     forced = [name for name in facts.deciding("move") if facts.forced(name)]
     if barred := facts.barred():
@@ -221,8 +221,8 @@ def ask(facts: Facts) -> str:
         "By": study.decide_by.isoformat(),
         "A month of waiting costs": waiting,
     }
-    if found := changes(facts):
-        row["Would change it first"] = found[0]
+    if thresholds := changes(facts):
+        row["Would change it first"] = thresholds[0]
     return f'<h2 data-section="ask">The ask</h2>{definitions(row)}'
 
 

@@ -1,4 +1,4 @@
-"""What would change our mind, what is not known, and who does what next."""
+"""What would change our mind, what is unknown, and who does what next."""
 
 from datetime import timedelta
 from html import escape
@@ -37,44 +37,44 @@ def changes(facts: Facts) -> list[str]:
 
 def _ways_back(facts: Facts) -> list[str]:
     """What would undo the moves of this memo, the forced ones first; of many one line each kind."""
-    found = []
+    lines = []
     moves = facts.deciding("move")
     if forced := [name for name in moves if facts.forced(name)]:
-        found.append(
+        lines.append(
             f"{first_few(forced)} may stay if today's route gets the contract its data need "
             f"(G3: {_watches(facts, 'G3')} watches)."
         )
     if chosen := [name for name in moves if not facts.forced(name)]:
         last = [row for row in facts.decided["canary"] if row["workload"] == chosen[0]][-1]
         gap = last["acceptance_alarm_gap"]
-        found.append(
+        lines.append(
             f"{owner_text(chosen[0])} goes back as soon as its canary's evidence says so: "
             f"{told(gap, points)} points fewer accepted answers on {told(last['requests'])} "
             f"requests at full traffic ({escape(facts.decided['phases'][2]['owner'])} watches)."
         )
-    return found
+    return lines
 
 
 def _watches(facts: Facts, trigger: str) -> str:
-    """Whose trigger it is."""
+    """The owner of a trigger."""
     owners = {row["id"]: row["owner"] for row in facts.decided["triggers"]}
     return escape(owners[trigger])
 
 
 def _quality_thresholds(facts: Facts) -> list[str]:
     quality = {(r["workload"], r["route"]): r for r in facts.chapters["04_quality"]["quality"]}
-    asked = facts.reckoned["items"]["rows"]
-    worth = sorted(asked, key=lambda row: -(row["value_usd"] or 0.0))
-    found = []
+    rows = facts.reckoned["items"]["rows"]
+    worth = sorted(rows, key=lambda row: -(row["value_usd"] or 0.0))
+    lines = []
     for row in worth[:2]:
         mark = quality[row["workload"], row["route"]]["pass_mark"]
         if mark is not None:
-            found.append(
+            lines.append(
                 f"{owner_text(row['workload'])} moves to {owner_text(row['route'])} if "
                 f"{told(row['n'])} own items show a difference of {told(mark, points)} points or "
                 "better (evaluation lead watches)."
             )
-    return found
+    return lines
 
 
 def _volume_threshold(facts: Facts) -> list[str]:
@@ -118,7 +118,8 @@ def _measure_next(facts: Facts) -> str:
 
 
 def risks(facts: Facts) -> str:
-    """At most three lines: what is simulated or unknown, and what the log cannot carry."""
+    """At most three lines: unanswered questions, doubts about the log, simulated or unmeasured
+    evidence."""
     evidence = facts.chapters["01_evidence"]
     lines = []
     if facts.unknown:
@@ -132,7 +133,7 @@ def risks(facts: Facts) -> str:
             "from a log."
         )
     other = [r["not_comparable"] for r in facts.chapters["03_latency"]["probes"]]
-    lines += [html(quoted(said), ".") for said in other if said]
+    lines += [html(quoted(text), ".") for text in other if text]
     unmeasured = facts.reckoned["unmeasured_routes"]
     if unmeasured:
         routes = "route" if len(unmeasured) == 1 else "routes"
@@ -147,8 +148,8 @@ def risks(facts: Facts) -> str:
             f"The first token of {first_few(sorted(straddling))} was measured, not often enough to "
             "tell whether it holds its target."
         )
-    said = lines[:MOST_RISKS] or ["No gap in the evidence was found that a reader must know of."]
-    return heading("risks", "Risks and unknowns") + bullets(said)
+    items = lines[:MOST_RISKS] or ["No gap in the evidence was found that a reader must know of."]
+    return heading("risks", "Risks and unknowns") + bullets(items)
 
 
 def _questions(paths: list[str]) -> str:
@@ -162,8 +163,8 @@ def next_steps(facts: Facts) -> str:
 
 
 def _steps(facts: Facts) -> list[dict[str, Any]]:
-    """The steps, those without which nothing else may go on first."""
-    study, own = facts.study, owner_text(facts.study.owner)
+    """The steps, the most urgent first."""
+    study, study_owner = facts.study, owner_text(facts.study.owner)
     first, second, third = facts.decided["phases"]
     decided = study.decide_by.isoformat()
     rows: list[tuple[Any, str, str]] = []
@@ -171,9 +172,11 @@ def _steps(facts: Facts) -> list[dict[str, Any]]:
         what = html(f"Stop sending {first_few(stops)} to today's route")
         rows.append((what, _watches(facts, "G3"), study.as_of.isoformat()))
     if barred := facts.barred():
-        rows.append((html(f"Sign or name another route: {first_few(barred)}"), own, decided))
+        rows.append(
+            (html(f"Sign or name another route: {first_few(barred)}"), study_owner, decided)
+        )
     if facts.unknown:
-        rows.append(("Answer the open intake questions", own, decided))
+        rows.append(("Answer the open intake questions", study_owner, decided))
     for forced in (True, False):
         moves = [name for name in facts.deciding("move") if facts.forced(name) == forced]
         if moves:
@@ -181,7 +184,7 @@ def _steps(facts: Facts) -> list[dict[str, Any]]:
                 owner_text(name) + Markup(" to ") + owner_text(facts.verdicts[name]["route"])
                 for name in moves
             ]
-            owner, by = (own, decided) if forced else (third["owner"], third["end"])
+            owner, by = (study_owner, decided) if forced else (third["owner"], third["end"])
             rows.append((html(f"Move {first_few(named)}"), owner, by))
     items = facts.reckoned["items"]
     if items["n"]:
@@ -189,5 +192,5 @@ def _steps(facts: Facts) -> list[dict[str, Any]]:
         rows.append((what, second["owner"], second["end"]))
     rows.append(("Log every call behind the gateway", first["owner"], first["end"]))
     review = (study.as_of + _REVIEW_AFTER).isoformat()
-    rows.append(("Re-run this study on the new log", own, review))
+    rows.append(("Re-run this study on the new log", study_owner, review))
     return [{"step": step, "owner": owner, "by": by} for step, owner, by in rows]

@@ -1,8 +1,8 @@
-"""How do many studies compare, and how are they, or many draws, worked through at once?
+"""How do many studies compare, and how are they, or many draws, computed in parallel?
 
-`studies` runs many studies in parallel and keeps them as one portfolio; `portfolio` says what each
-came to and what may be added up; `page` is what leadership reads; `blocks` spreads the draws of one
-outcome.
+`studies` runs many studies in parallel and stores them as one portfolio; `portfolio` has the row of
+each and the totals that may be stated; `page` is what leadership reads; `blocks` spreads the draws
+of one outcome.
 
 All parallel work goes through `joblib`: on this machine by default, and on a cluster wherever the
 caller says so, for example `with joblib.parallel_config("dask"): sweep(files, shared_folder)`.

@@ -33,9 +33,9 @@ def in_blocks(
     >>> draws.shape, bool((draws[:8] == in_blocks(normal, 8, 4, seed=1)).all())
     ((10,), True)
     """
-    for name, given in (("n_draws", n_draws), ("block", block)):
-        if given < 1:
-            raise ValueError(f"{name} is {given}, but must be 1 or more.")
+    for name, number in (("n_draws", n_draws), ("block", block)):
+        if number < 1:
+            raise ValueError(f"{name} is {number}, but must be 1 or more.")
     sizes = [min(block, n_draws - start) for start in range(0, n_draws, block)]
     seeds = [
         int(child.generate_state(1, np.uint64)[0])

@@ -61,12 +61,12 @@ def heading(rows: Sequence[Row]) -> str:
     >>> heading([Row("a", "Acme", "?", "2026-11-23", 24, month_usd=1.0, overall="hybrid")])
     '1 study: none recommends a move'
     """
-    came = [r for r in rows if not r.error]
+    finished = [r for r in rows if not r.error]
     n = f"{len(rows)} {'study' if len(rows) == 1 else 'studies'}"
-    if not came:
+    if not finished:
         return f"{n}: none came to its end"
-    moving = sum(_decides(r, "move") for r in came)
-    waiting = sum(_decides(r, "undecided") for r in came)
+    moving = sum(_decides(r, "move") for r in finished)
+    waiting = sum(_decides(r, "undecided") for r in finished)
     move = f"{moving or 'none'} recommend{'s' if moving <= 1 else ''} a move"
     wait = f"; {waiting} wait{'s' if waiting == 1 else ''} for evidence" if waiting else ""
     return f"{n}: {move}{wait}"
@@ -85,8 +85,8 @@ def _findings(rows: Sequence[Row]) -> Iterator[str]:
         ("saving_usd", "The largest saving of recommended moves is"),
         ("at_stake_usd", "The most that waits for better evidence is"),
     ):
-        found = [(r, getattr(r, name)) for r in rows if getattr(r, name)]
-        gains = [(r, amount) for r, amount in found if amount["p50"] > 0]
+        amounts = [(r, getattr(r, name)) for r in rows if getattr(r, name)]
+        gains = [(r, amount) for r, amount in amounts if amount["p50"] > 0]
         if gains:
             best, amount = max(gains, key=lambda gain: gain[1]["p50"])
             yield (
@@ -159,12 +159,12 @@ def _title(rows: Sequence[Row]) -> str:
 
 
 def _confidences(rows: Sequence[Row]) -> str:
-    """Which studies rest on how good evidence, the best first."""
-    found = {
+    """Studies by the confidence in their evidence, the best first."""
+    studies = {
         level: [row.study for row in rows if row.confidence == level]
         for level in ("high", "moderate", "low")
     }
-    return "; ".join(f"{level} in {listed(names)}" for level, names in found.items() if names)
+    return "; ".join(f"{level} in {listed(names)}" for level, names in studies.items() if names)
 
 
 _MARKS = (  # amount, place in the row, face of the dot, words before the amount
@@ -175,34 +175,34 @@ _MARKS = (  # amount, place in the row, face of the dot, words before the amount
 
 
 def _monthly(row: Row, name: str) -> tuple[float, float, float] | None:
-    found = getattr(row, name)
-    return found and tuple(found[key] / row.horizon_months for key in ("p10", "p50", "p90"))
+    amount = getattr(row, name)
+    return amount and tuple(amount[key] / row.horizon_months for key in ("p10", "p50", "p90"))
 
 
 def _limits(rows: Sequence[Row]) -> tuple[float, float]:
     """Ends of the axis: every positive end of a range is on it, with room for words."""
-    found = [x for row in rows for name, *_ in _MARKS for x in _monthly(row, name) or () if x > 0]
-    decades = max(1.0, np.log10(max(found) / min(found)))
-    return min(found) / 10 ** (0.04 * decades), max(found) * 10 ** (0.35 * decades)
+    usd = [x for row in rows for name, *_ in _MARKS for x in _monthly(row, name) or () if x > 0]
+    decades = max(1.0, np.log10(max(usd) / min(usd)))
+    return min(usd) / 10 ** (0.04 * decades), max(usd) * 10 ** (0.35 * decades)
 
 
 def _drawn(ax: Axes, y: int, row: Row) -> Iterator[str]:
-    """Draws the amounts of one study and says them. A cost or loss has no place on a log axis."""
+    """Draws the amounts of one study; yields them in words. A log axis has no place for a loss."""
     edge = ax.get_xlim()[0]
     for name, shift, face, words in _MARKS:
         amounts = _monthly(row, name)
         if amounts is None:
             continue
         p10, p50, p90 = amounts
-        said = f"{words} {text.usd(p50)}"
+        label = f"{words} {text.usd(p50)}"
         if p50 <= 0:
-            said = f"moves cost {text.usd(-p50)}"
-            beside(ax, edge, y + shift, said, left=False)
+            label = f"moves cost {text.usd(-p50)}"
+            beside(ax, edge, y + shift, label, left=False)
         else:
             ax.hlines(y + shift, max(p10, edge), p90, color=GREY)
             ax.plot(p50, y + shift, "o", mec=INK, mfc=face, ms=5)
-            beside(ax, p90, y + shift, said, left=False)
-        yield f"{said} a month, 80 % range {text.span(p10, p90, text.usd)}"
+            beside(ax, p90, y + shift, label, left=False)
+        yield f"{label} a month, 80 % range {text.span(p10, p90, text.usd)}"
 
 
 def _picture(chart: Chart | None) -> dict[str, str] | None:
@@ -216,7 +216,7 @@ def _picture(chart: Chart | None) -> dict[str, str] | None:
 
 
 def csv(rows: Sequence[Row]) -> str:
-    """One line per study, unrounded; what a study has several of is parted by `; `."""
+    """One line per study, unrounded; several values in one cell are separated by `; `."""
     amounts = ("stay_usd", "saving_usd", "at_stake_usd")
     lines = [
         {

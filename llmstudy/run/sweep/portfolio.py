@@ -1,4 +1,4 @@
-"""What did each study come to, and which of their figures may be added up?
+"""What is the outcome of each study, and which of their figures may be added up?
 
 Pure: from the results of a study's chapters to a row, and from rows to totals.
 """
@@ -17,7 +17,7 @@ Range = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Course:
-    """What one workload is to do.
+    """The decision for one workload.
 
     target: the route to move to, or that evidence may favour. forced: whether it must move, since
     today's route may not see its data.
@@ -43,7 +43,7 @@ class Fired:
 class Row:
     """One study of a portfolio. Where it failed, `error` says why and nothing else is known.
 
-    confidence, evidence: how far the evidence carries the verdict, and what there is of it.
+    confidence, evidence: how far the verdict can be trusted, and the evidence behind it in words.
     month_usd: this month's bill at the median; stay_usd: over the horizon when nothing moves;
     saving_usd: of the recommended moves, None where there is none; at_stake_usd: what better
     evidence could release. unbilled: workloads whose bill cannot be stated and is in no amount.
@@ -72,7 +72,7 @@ class Row:
 
 
 def row(facts: Facts, memo: str | None = None) -> Row:
-    """What a study came to, from the results of its chapters."""
+    """The row of a study, from the results of its chapters."""
     study, month = facts.study, facts.crossing["month_usd"]
     arms = {study.routes[w.current_route].arm for w in study.workloads.values()}
     arms |= {study.routes[v["target"]].arm for v in facts.verdicts.values() if v["target"]}
@@ -100,40 +100,39 @@ def row(facts: Facts, memo: str | None = None) -> Row:
 
 
 def failed(study: Study, error: str) -> Row:
-    """The row of a study that did not come to its end. error: why, in a sentence or more."""
+    """The row of a study that failed. error: why, in a sentence or more."""
     return replace(_open(study), error=error)
 
 
 def _open(study: Study) -> Row:
-    """A row that says which study it is, and nothing yet of what it came to."""
+    """The row of a study without its outcome."""
     as_of = study.as_of.isoformat()
     return Row(study.study, study.company, study.question, as_of, study.months)
 
 
-def _range(found: Mapping[str, float] | None) -> Range | None:
-    return None if found is None else {key: found[key] for key in ("p10", "p50", "p90")}
+def _range(amount: Mapping[str, float] | None) -> Range | None:
+    return None if amount is None else {key: amount[key] for key in ("p10", "p50", "p90")}
 
 
 def _collect(facts: Facts) -> list[str]:
-    """What to obtain before anything else, in the order of the memo's next steps."""
-    found = []
+    """The evidence to collect first, in the order of the memo's next steps."""
+    steps = []
     if facts.unknown:
-        # one question asked of several workloads is one thing to find out
-        asked = dict.fromkeys(path.split(".")[-1].replace("_", " ") for path in facts.unknown)
-        found.append(
-            f"Answer {count(len(asked))} open question{_s(len(asked))}: {listed([*asked])}"
-        )
+        # the same question about several workloads is one to answer
+        questions = dict.fromkeys(path.split(".")[-1].replace("_", " ") for path in facts.unknown)
+        n = len(questions)
+        steps.append(f"Answer {count(n)} open question{_s(n)}: {listed([*questions])}")
     if barred := facts.barred():
-        found.append(f"Sign the contract that {listed(barred)} lacks, or stop")
-    found += facts.ending()
+        steps.append(f"Sign the contract that {listed(barred)} lacks, or stop")
+    steps += facts.ending()
     n, cost = facts.items_to_collect()
     if n:
-        found.append(f"Score {count(n)} golden items ({usd(cost)})")
+        steps.append(f"Score {count(n)} golden items ({usd(cost)})")
     rest = [c for v in facts.verdicts.values() for c in v["collect"]]
     probes = {c["sentence"].split(":")[0] for c in rest if c["what"] == "probe"}
     if probes:
-        found.append(f"Probe the first token of {count(len(probes))} route{_s(len(probes))}")
-    return found
+        steps.append(f"Probe the first token of {count(len(probes))} route{_s(len(probes))}")
+    return steps
 
 
 def _s(n: int) -> str:
@@ -169,8 +168,8 @@ def totals(rows: Sequence[Row]) -> Totals:
 
     >>> a = Row("a", "Acme", "?", "2026-11-23", 24, month_usd=100.0)
     >>> b = Row("b", "Bolt", "?", "2026-11-23", 12, month_usd=50.0)
-    >>> both = totals([a, b])
-    >>> both.month_usd, both.why_not
+    >>> total = totals([a, b])
+    >>> total.month_usd, total.why_not
     (150.0, ('The studies look ahead 12 and 24 months, so only the months can be added.',))
     """
     if barred := _barriers(rows):
@@ -193,22 +192,24 @@ def totals(rows: Sequence[Row]) -> Totals:
 
 def _barriers(rows: Sequence[Row]) -> list[str]:
     """Why nothing at all may be added, a sentence each."""
-    found = []
+    barriers = []
     if lost := [r.study for r in rows if r.error]:
-        found.append(f"A total would lack {listed(lost)}, which failed.")
+        barriers.append(f"A total would lack {listed(lost)}, which failed.")
     if open_ := [f"{listed(list(r.unbilled))} in {r.study}" for r in rows if r.unbilled]:
-        found.append(f"The bill of {listed(open_)} cannot be stated.")
+        barriers.append(f"The bill of {listed(open_)} cannot be stated.")
     if len(days := sorted({r.as_of for r in rows if not r.error})) > 1:
-        found.append(f"The studies are priced at different days, from {days[0]} to {days[-1]}.")
-    owned = Counter((r.company, course.workload) for r in rows for course in r.workloads)
-    if twice := sorted({f"{name} of {company}" for (company, name), n in owned.items() if n > 1}):
-        found.append(f"More than one study holds {listed(twice)}, which would count twice.")
+        barriers.append(f"The studies are priced at different days, from {days[0]} to {days[-1]}.")
+    studies = Counter((r.company, course.workload) for r in rows for course in r.workloads)
+    if twice := sorted({f"{name} of {company}" for (company, name), n in studies.items() if n > 1}):
+        barriers.append(f"More than one study holds {listed(twice)}, which would count twice.")
     teams = Counter(r.company for r in rows if r.runs_fleets)
-    if paid := sorted(company for company, n in teams.items() if n > 1):
-        found.append(f"Each study of {listed(paid)} pays for a team that one company has once.")
-    return found
+    if companies := sorted(company for company, n in teams.items() if n > 1):
+        barriers.append(
+            f"Each study of {listed(companies)} pays for a team that one company has once."
+        )
+    return barriers
 
 
 def _sum(ranges: Sequence[Range | None]) -> Range | None:
-    known = [r for r in ranges if r is not None]
-    return {key: sum(r[key] for r in known) for key in ("p10", "p50", "p90")} if known else None
+    amounts = [r for r in ranges if r is not None]
+    return {key: sum(r[key] for r in amounts) for key in ("p10", "p50", "p90")} if amounts else None

@@ -31,7 +31,7 @@ from llmstudy.study import Study, StudyError, load
 
 @dataclass(frozen=True)
 class Portfolio:
-    """A finished sweep: its rows in the order of the files, and where they are kept.
+    """A finished sweep: its rows in the order of the files, and the files written.
 
     paths: portfolio (the page), csv and json.
     """
@@ -42,7 +42,7 @@ class Portfolio:
 
     @property
     def failures(self) -> list[Row]:
-        """The studies that did not come to their end."""
+        """The studies that failed."""
         return [row for row in self.rows if row.error]
 
 
@@ -54,27 +54,27 @@ def planned(files: Iterable[str | Path]) -> dict[Path, Study]:
     >>> [study.study for study in planned([paths.params("default.yaml")]).values()]
     ['default']
     """
-    found: dict[Path, Study] = {}
+    studies: dict[Path, Study] = {}
     faults: list[str] = []
     named: dict[str, str | Path] = {}
-    for given in files:
+    for file in files:
         try:
-            study = load(given)
+            study = load(file)
         except StudyError as error:
             faults += str(error).splitlines()
             continue
         if study.study in named:
             faults.append(
-                f"{given}: its study is called {study.study}, as that of {named[study.study]} is: "
+                f"{file}: its study is called {study.study}, as that of {named[study.study]} is: "
                 "name one of them otherwise."
             )
-        named.setdefault(study.study, given)
-        found[paths.resolve(given).absolute()] = study
+        named.setdefault(study.study, file)
+        studies[paths.resolve(file).absolute()] = study
     if faults:
         raise StudyError("\n".join(faults))
-    if not found:
+    if not studies:
         raise StudyError("No study to run: name at least one study file.")
-    return found
+    return studies
 
 
 def sweep(
@@ -83,10 +83,10 @@ def sweep(
     memos: bool = True,
     n_jobs: int | None = None,
 ) -> Portfolio:
-    """Runs many studies, some at once, and keeps them as one portfolio.
+    """Runs many studies in parallel, and writes them as one portfolio.
 
     The portfolio appears whole as `out/portfolio-ID/`, beside the runs of its studies. The rows are
-    the same whatever the workers; a study that fails keeps its row, which then says why.
+    the same whatever the workers; the row of a study that fails says why.
 
     out: by default `outputs` in the current folder; on a cluster a folder that all workers share.
     memos: whether every study becomes a full run with a memo. n_jobs: studies at once, as
@@ -95,12 +95,12 @@ def sweep(
     """
     studies = planned(files)
     hashes = {s.study: hashlib.sha256(f.read_bytes()).hexdigest() for f, s in studies.items()}
-    named = f"portfolio-{run_id(datetime.now(UTC), {'studies_sha256': hashes})}"
+    name = f"portfolio-{run_id(datetime.now(UTC), {'studies_sha256': hashes})}"
     home = Path(out or "outputs").absolute()
-    each = ((file, study, home if memos else None) for file, study in studies.items())
-    with _draft(home / named) as draft:  # fails before anybody waits
-        rows = tuple(joblib.Parallel(n_jobs=n_jobs)(joblib.delayed(_row)(*one) for one in each))
-        return _kept(rows, draft, home / named)
+    jobs = ((file, study, home if memos else None) for file, study in studies.items())
+    with _draft(home / name) as draft:  # fails before anybody waits
+        rows = tuple(joblib.Parallel(n_jobs=n_jobs)(joblib.delayed(_row)(*job) for job in jobs))
+        return _write(rows, draft, home / name)
 
 
 @contextmanager
@@ -117,17 +117,17 @@ def _draft(folder: Path) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _kept(rows: tuple[Row, ...], draft: Path, folder: Path) -> Portfolio:
+def _write(rows: tuple[Row, ...], draft: Path, folder: Path) -> Portfolio:
     """Writes a portfolio to the draft of its folder."""
     # here, because workers make no page: it takes long to import
     from llmstudy.run.sweep import page
 
     summed = totals(rows)
-    near = [replace(r, memo=r.memo and page.relative(Path(r.memo), folder)) for r in rows]
+    linked = [replace(r, memo=r.memo and page.relative(Path(r.memo), folder)) for r in rows]
     written = {
-        "portfolio": ("portfolio.html", page.html(near, summed)),
-        "csv": ("portfolio.csv", page.csv(near)),
-        "json": ("portfolio.json", io.dumps({"studies": near, "totals": summed})),
+        "portfolio": ("portfolio.html", page.html(linked, summed)),
+        "csv": ("portfolio.csv", page.csv(linked)),
+        "json": ("portfolio.json", io.dumps({"studies": linked, "totals": summed})),
     }
     for name, text in written.values():
         io.write(draft / name, text)
@@ -156,14 +156,14 @@ def _row(file: Path, study: Study, home: Path | None) -> Row:
 
 
 def _run(file: Path, home: Path) -> Path:
-    """`llmstudy run` of a study. Returns: its memo. Raises: ValueError with what it said."""
+    """`llmstudy run` of a study. Returns: its memo. Raises: ValueError with its errors."""
     command = [sys.executable, "-m", "llmstudy", "run", str(file), "--out", str(home), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+    process = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
     try:
-        said = json.loads(done.stdout)
-    except json.JSONDecodeError:  # it did not live to say anything
-        last = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
-        raise ValueError(f"Its run ended with exit code {done.returncode}: {last[0]}") from None
-    if done.returncode:
-        raise ValueError(" ".join(said["errors"]))
-    return Path(said["paths"]["memo"])
+        output = json.loads(process.stdout)
+    except json.JSONDecodeError:  # it was killed
+        last = process.stderr.strip().splitlines()[-1:] or ["it printed nothing"]
+        raise ValueError(f"Its run ended with exit code {process.returncode}: {last[0]}") from None
+    if process.returncode:
+        raise ValueError(" ".join(output["errors"]))
+    return Path(output["paths"]["memo"])
