@@ -283,7 +283,7 @@ def _fleet_row(it: _Candidate, kind: str, found: sizing.WeekOutcome) -> dict[str
         "spare": it.spare,
         "gpu_hours_week": found.replica_hours * it.service.tensor_parallel,
         "usd_week": paid_hours * replica_hour_usd,
-        **found.found,
+        **found.latency,
         "utilisation": found.utilisation,
         "busy_share": found.busy_share,
         "simulated_requests": found.simulated_requests,

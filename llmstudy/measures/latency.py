@@ -1,4 +1,4 @@
-"""How slow is it, and do we know that well enough to say? Percentiles with honest intervals.
+"""How slow is it, and is the sample large enough to say so? Percentiles with their intervals.
 
 The one dictionary of metrics. t0 is the moment at which the schedule wanted the request sent (in
 closed loop: its dispatch). A chunk carries content when it has answer text or token ids; t_k is the
@@ -9,7 +9,7 @@ k-th content chunk, T the last one. N is answer tokens = output_tokens - reasoni
 - TPOT, `tpot_s` = (T - t_1) / (N - n_1), n_1 the tokens that came at t_1: 1 where chunks are
   tokens and come one by one. Null when N < 2, the split is unknown, or the answer came in one
   piece or with its beginning held back, as by a proxy that buffers: it has no pace, nor have the
-  other answers where many are so (`probe.samples.with_metrics`).
+  other answers where many are so (`probe.run.with_metrics`).
 - ITL, `itl_s`: the pooled gaps between content chunks; none of an answer whose TPOT is null for
   that reason, whose chunks came in bursts, or hold several tokens each.
 - E2E latency, `e2e_s` = T - t0.
@@ -68,10 +68,10 @@ class QuantileEstimate:
 
 @dataclass(frozen=True)
 class PercentileEstimate(QuantileEstimate):
-    """A percentile whose interval counts dependent requests for what they tell.
+    """A percentile whose interval allows for requests that depend on each other.
 
-    n_effective: independent requests that would vary as much, at most n. `supported`: both ends of
-    the interval can be observed, judged by n and by n_effective alike.
+    n_effective: independent requests that would vary as much, at most n. `supported`: n and
+    n_effective are both large enough for both ends of the interval to be observed.
     """
 
     n_effective: float
@@ -175,12 +175,12 @@ def dependent_quantile_interval(
     Skart, INFORMS Journal on Computing.
 
     >>> steady = np.tile([0.2, 0.3, 0.4, 0.5, 0.6], 40)
-    >>> found = dependent_quantile_interval(steady, batches(200), 0.5)
-    >>> found.estimate, found.low, found.high, found.n_effective
+    >>> p50 = dependent_quantile_interval(steady, batches(200), 0.5)
+    >>> p50.estimate, p50.low, p50.high, p50.n_effective
     (0.4, 0.4, 0.4, 200.0)
     >>> drifting = np.repeat([0.2, 0.3, 0.4, 0.5, 0.6], 40)
-    >>> found = dependent_quantile_interval(drifting, batches(200), 0.5)
-    >>> found.estimate, found.low, found.high, round(found.n_effective, 1)
+    >>> p50 = dependent_quantile_interval(drifting, batches(200), 0.5)
+    >>> p50.estimate, p50.low, p50.high, round(p50.n_effective, 1)
     (0.4, 0.0, inf, 1.9)
     """
     naive = quantile_interval(x, q, level)
@@ -243,8 +243,8 @@ def units(samples: pd.DataFrame) -> tuple[IntArray, bool]:
     """
     for level in ("day", "run"):
         if level in samples:
-            labels, found = pd.factorize(samples[level])
-            if len(found) >= 2 and (labels >= 0).all():
+            labels, distinct = pd.factorize(samples[level])
+            if len(distinct) >= 2 and (labels >= 0).all():
                 return labels.astype(np.int64), False
     return batches(len(samples)), True
 
@@ -255,9 +255,9 @@ def latency_table(
     """The p50, p95 and p99 of each metric in each group, with intervals.
 
     samples: one row per request, in the order sent: `ok` (bool), the columns of `by`, and the
-    metrics (one time unit each, null where the dictionary above says so); `day` and `run` where
-    known, by which the intervals count dependent requests (`units`). A row that is not ok counts as
-    +inf.
+    metrics (one time unit each, null where the dictionary above says so); optionally `day` and
+    `run`, the units that the intervals take as independent (`units`). A row that is not ok counts
+    as +inf.
 
     Returns: one row per group, metric and percentile: the columns of `by`, metric, percentile
     ("p50", "p95", "p99"), estimate (NaN among failures), low, high, n (requests counted, failures

@@ -46,15 +46,15 @@ def busiest_minute(
     # no load asks for nothing, and has no distribution
     safe = np.where(mean > 0, mean, 1.0)
     spread = np.where(mean > 0, variance, 1.0)
-    found = gamma.ppf(_ONE_IN_SIXTY, safe**2 / spread, scale=spread / safe)
-    return np.asarray(np.where(mean > 0, found, 0.0))
+    quantile = gamma.ppf(_ONE_IN_SIXTY, safe**2 / spread, scale=spread / safe)
+    return np.asarray(np.where(mean > 0, quantile, 0.0))
 
 
-def reached_from(asked: FloatArray, limit: float) -> FloatArray:
+def reached_from(load: FloatArray, limit: float) -> FloatArray:
     """The first month, from 1, in which a limit is reached; inf: in none. (n, months) -> (n,).
 
     >>> reached_from(np.array([[5.0, 9.0, 12.0], [1.0, 1.0, 1.0]]), 10.0).tolist()
     [3.0, inf]
     """
-    reached = asked >= limit
+    reached = load >= limit
     return np.where(reached.any(axis=1), reached.argmax(axis=1) + 1.0, np.inf)
