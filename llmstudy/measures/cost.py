@@ -1,8 +1,8 @@
 """What does a workload cost a month on each arm, and what would each control save of it?
 
-An API bills every request by its tokens. Self-hosting bills whole replicas for every hour of the
-month, busy or not, and the people who keep them up. All functions take numbers or arrays that
-broadcast, and know nothing of studies or workloads.
+An API bills every request by its tokens. Self-hosting costs whole replicas for every hour of the
+month, busy or not, and the people who run them. All functions take numbers or arrays that
+broadcast.
 
 The controls of MEMO S10 (token budgets, compressed context, caching, retries, tenant quotas, a cap
 on requests that would multiply in loops) each change one input and are priced on the requests as
@@ -273,30 +273,22 @@ def control_savings(price: TokenPrice, use: Use, figures: Mapping[str, Figure]) 
     rows, bill = [], use.month_usd(price)
     for control, name in CONTROLS.items():
         figure = figures[name]
-        savings = [_saving(price, use, control, to) for to in _ends(figure)]
-        amounts = [x for x in savings if x is not None]
+        settings = [x for x in (figure.value, figure.low, figure.high) if x is not None]
+        pairs = [pair for to in settings if (pair := controlled(use, control, to)) is not None]
+        savings = [without.month_usd(price) - under.month_usd(price) for without, under in pairs]
         rows.append(
             {
                 "control": control,
                 "to": figure.value,
                 "unit": figure.unit,
-                "saving_usd": savings[0],
-                "saving_low_usd": min(amounts, default=None),
-                "saving_high_usd": max(amounts, default=None),
-                "share_of_bill": savings[0] / bill if savings[0] is not None and bill else None,
+                "saving_usd": savings[0] if savings else None,
+                "saving_low_usd": min(savings, default=None),
+                "saving_high_usd": max(savings, default=None),
+                "share_of_bill": savings[0] / bill if savings and bill else None,
                 "grade": figure.grade,
             }
         )
     return pd.DataFrame(rows)
-
-
-def _ends(figure: Figure) -> list[float]:
-    return [figure.value, *(x for x in (figure.low, figure.high) if x is not None)]
-
-
-def _saving(price: TokenPrice, use: Use, control: str, to: float) -> float | None:
-    pair = controlled(use, control, to)
-    return None if pair is None else pair[0].month_usd(price) - pair[1].month_usd(price)
 
 
 def largest_tenant_share(requests: pd.DataFrame) -> float | None:

@@ -4,7 +4,7 @@ The one dictionary of metrics. t0 is the moment at which the schedule wanted the
 closed loop: its dispatch). A chunk carries content when it has answer text or token ids; t_k is the
 k-th content chunk, T the last one. N is answer tokens = output_tokens - reasoning_tokens.
 
-- TTFT, `ttft_s` = t_1 - t0: answer content; reasoning content is timed apart. Queueing in our own
+- TTFT, `ttft_s` = t_1 - t0: answer content; reasoning content is timed apart. Queueing in the
   client is part of it.
 - TPOT, `tpot_s` = (T - t_1) / (N - n_1), n_1 the tokens that came at t_1: 1 where chunks are
   tokens and come one by one. Null when N < 2, the split is unknown, or the answer came in one
@@ -19,11 +19,10 @@ k-th content chunk, T the last one. N is answer tokens = output_tokens - reasoni
   its distribution-free two-sided 95 % interval and only when the sample supports that: p95 needs
   n >= 72, p99 n >= 368.
 
-Neighbours in a queue share their wait, requests of one day share its load: n of them tell less than
-n independent ones would, and an interval that takes them as independent misses the truth every
-other time. `latency_table` and `slo_attainment` give intervals as wide as the variation between
-independent units allows: between days, or else between runs, or else between batches of consecutive
-requests. `quantile_interval` alone takes requests as independent.
+Neighbours in a queue share their wait, requests of one day share its load: an interval that takes
+them as independent is too narrow, and misses the true value every other time. `latency_table` and
+`slo_attainment` derive their intervals from the variation between independent units: days, or else
+runs, or else batches of consecutive requests. `quantile_interval` takes requests as independent.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -113,7 +112,7 @@ def quantile_interval(x: FloatArray, q: float, level: float = 0.95) -> QuantileE
     if n == 0:
         return QuantileEstimate(None, 0.0, inf, 0, False)
     below = binom.ppf([(1 - level) / 2, (1 + level) / 2], n, q).astype(int)
-    # between nought and +inf, so that rank k is framed[k] and a missing rank is unbounded
+    # between 0 and +inf, so that rank k is framed[k] and a missing rank is unbounded
     framed = np.concatenate([[0.0], ordered, [inf]])
     estimate = float(framed[ceil(n * q - 1e-9)])  # 1e-9: 100 * 0.95 must be rank 95 in any rounding
     return QuantileEstimate(
@@ -160,9 +159,9 @@ def dependent_quantile_interval(
 ) -> PercentileEstimate:
     """Quantile q with an interval that takes units, not requests, for independent.
 
-    How many independent requests would make the share of latencies up to the estimate vary as much
-    as it does between units? The ranks that enclose the quantile of so many requests, by the
-    binomial distribution, are then looked up at the same heights among all n.
+    The effective number of requests is the number of independent ones whose share of latencies up
+    to the estimate would vary as much as it does between units. The ranks that enclose the quantile
+    of that many requests, by the binomial distribution, are scaled to ranks among all n.
 
     x: (n,) latencies in one unit of time, failures as +inf. unit: (n,) whole-number labels of
     days, runs or batches. consecutive: the units follow each other in one run, so that neighbours
@@ -211,7 +210,7 @@ def dependent_quantile_interval(
 def _effective_n(
     within: npt.NDArray[np.bool_], unit: IntArray, level: float, consecutive: bool
 ) -> float:
-    """Independent requests whose share within a limit would vary as that of the units does."""
+    """Independent requests whose share within a limit would vary as it does between units."""
     unit = np.unique(unit, return_inverse=True)[1]
     n, k = len(within), int(unit.max()) + 1
     share = within.mean()
@@ -223,7 +222,7 @@ def _effective_n(
         return float(n)
     variance = k / (k - 1) * spread / n**2
     if consecutive:
-        # k residuals that sum to nought correlate by -1/k when the units are independent
+        # k residuals that sum to 0 correlate by -1/k when the units are independent
         lag1 = float(residuals[1:] @ residuals[:-1]) / spread + 1 / k
         lag1 = min(max(lag1, 0.0), 0.8)
         variance *= (1 + lag1) / (1 - lag1)
@@ -262,7 +261,7 @@ def latency_table(
     Returns: one row per group, metric and percentile: the columns of `by`, metric, percentile
     ("p50", "p95", "p99"), estimate (NaN among failures), low, high, n (requests counted, failures
     among them), n_undefined (requests that succeeded but have no such metric), n_effective
-    (independent requests that would tell as much), failed_share (of all requests of the group),
+    (independent requests that would vary as much), failed_share (of all requests of the group),
     supported. No samples give no rows.
     Raises: ValueError if a column is missing or `ok` is null somewhere.
 
@@ -301,12 +300,12 @@ def slo_attainment(
     """Share of requests in each group that meet every limit, with its Wilson interval.
 
     samples: as `latency_table`. limits: metric -> its limit, or the column of samples that holds
-    the limit of each request, in the metric's unit. A failed request meets none. A metric that an
-    answer lacks is not held against it; a request that has none of the metrics is not counted.
+    the limit of each request, in the metric's unit. A failed request meets none. An answer without
+    a metric meets its limit; a request without any of the metrics is not counted.
 
     Returns: one row per group: the columns of `by`, attainment, low, high (shares; NaN where no
-    request counts), n (requests counted), n_effective (independent requests that would tell as
-    much, which the interval rests on). No samples give no rows.
+    request counts), n (requests counted), n_effective (independent requests that would vary as
+    much, from which the interval follows). No samples give no rows.
     Raises: ValueError as `latency_table`, and if a limit is not finite.
     Source: Korn & Graubard (1998), Survey Methodology 24:193-201, for the effective size.
 
@@ -365,7 +364,7 @@ def _groups(
 
 
 def _latencies(x: FloatArray) -> FloatArray:
-    """x as a float array, refused when a value cannot be a latency."""
+    """x as a float array; refuses values that cannot be latencies."""
     x = np.asarray(x, dtype=float)
     if not (x >= 0).all():
         raise ValueError(

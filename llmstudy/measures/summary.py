@@ -12,11 +12,11 @@ from scipy.stats import t as student_t
 
 from llmstudy.figure import Interval
 from llmstudy.requests.plausible import grain, stretches
+from llmstudy.units import HOURS_PER_MONTH
 
-HOURS_PER_MONTH = 730
 HOURS_PER_WEEK = 168
 P95_REQUESTS = 72  # fewest for a two-sided 95 % interval about a 95th percentile
-FAILURE_REQUESTS = 3_000  # if 1 in 1,000 fails, so many without a failure are a 5 % chance
+FAILURE_REQUESTS = 3_000  # if 1 in 1,000 fails, 3,000 without a failure have a chance of 5 %
 
 _DAY = pd.Timedelta(days=1)
 _HOUR = pd.Timedelta(hours=1)

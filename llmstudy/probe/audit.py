@@ -107,7 +107,7 @@ LIMITS: Mapping[str, Limit] = {
     "answered": Limit(6, "requests", "at least", True, "fewer do not bound a median"),
     "times": Limit(0.01, "share", "at most", True, "percentiles are derived from them"),
     "clock": Limit(0, "requests", "at most", True, "contradictory times measure nothing"),
-    # what never reached the server, or what it refused as wrong (4xx but 408 and 429)
+    # requests that never reached the server, or that it refused as wrong (4xx but 408 and 429)
     "own_errors": Limit(0.01, "share", "at most", False, "one in a hundred moves a p99"),
     # a gateway that falls back answers with another model and says so
     "served_model": Limit(0, "answers", "at most", False, "a latency belongs to a model"),
@@ -117,7 +117,7 @@ LIMITS: Mapping[str, Limit] = {
     "concurrency": Limit(0.7, "share", "at least", True, "fewer users are another load"),
     "rate": Limit(0.05, "share", "at most", True, "moves the wait by 1/4 at 80 % utilisation"),
     "rate_asked": Limit(CHANCE, "p", "at least", False, "exact: the sum of gamma gaps is gamma"),
-    # of what was sent, 0.05 and the timer's lateness are let pass: no server notices
+    # for gaps as sent, 0.05 and the timer's lateness are allowed: they change nothing at a server
     "gaps": Limit(0.05, "KS distance", "at most", True, "Kolmogorov-Smirnov at 1 in 1,000"),
     "gap_spread": Limit(0.2, "CV", "at most", True, "constant gaps; a late timer is let pass"),
     "dispersion": Limit(CHANCE, "p", "at least", True, "a steady rate; Bartlett 1937"),

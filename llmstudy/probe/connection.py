@@ -67,7 +67,7 @@ class Connection(asyncio.Protocol):
         await self._over
 
     def close(self) -> None:
-        """Ends the connection, whatever is under way on it."""
+        """Ends the connection, and any response in flight on it."""
         self.reusable = False
         if self._transport is not None:
             self._transport.abort()
@@ -127,7 +127,7 @@ class Connection(asyncio.Protocol):
         self._receiver.feed(data, self._at)
 
     def on_message_complete(self) -> None:
-        """The end of the response; one of 1xx goes before the one that was asked for."""
+        """The end of the response; a 1xx response comes before the final one."""
         if self._parser.get_status_code() < 200:
             self._headers = {}
             return
@@ -149,8 +149,8 @@ class _Proxy:
 class Connections:
     """The connections to one origin: opened when none is free, kept for the next request.
 
-    A proxy that HTTPS_PROXY names, and NO_PROXY does not exempt the host from, is asked for a
-    tunnel. Plain http goes straight to its host.
+    HTTPS goes through a tunnel of the proxy that HTTPS_PROXY names, unless NO_PROXY exempts the
+    host. Plain HTTP goes straight to its host.
     """
 
     def __init__(self, url: str) -> None:

@@ -429,7 +429,9 @@ class _Sending:
     async def _send(self, request: Request, message: bytes) -> None:
         async with self._gate:
             await self._take_turn(request)
-            if not self._may_send(request):
+            if not self._stopping and not self._budget.reserve(request):
+                self._stop(run.AT_SPEND_CAP)
+            if self._stopping:
                 return
             self._n_sent += 1
             try:
@@ -476,11 +478,6 @@ class _Sending:
         """Waits until a moment, or until the run is stopping."""
         while (left_s := moment - perf_counter()) > 0 and not self._stopping:
             await asyncio.sleep(min(left_s, _PROGRESS_EVERY_S))
-
-    def _may_send(self, request: Request) -> bool:
-        if not self._stopping and not self._budget.reserve(request):
-            self._stop(run.AT_SPEND_CAP)
-        return not self._stopping
 
     def _stop(self, why: str) -> None:
         """Sends no more; requests in flight are awaited."""

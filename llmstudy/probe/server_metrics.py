@@ -42,7 +42,7 @@ def counters(base_url: str) -> Iterator[dict[str, float]]:
     base_url: with or without /v1. Yields a table that is empty until the block ends, and then holds
     the growth of each counter and of each histogram's `_sum` and `_count`, by the server's own
     names, summed over labels.
-    Raises: ValueError if the server does not answer, or began anew meanwhile.
+    Raises: ValueError if the server does not answer, or was restarted meanwhile.
     """
     before = read_counters(base_url)
     grown: dict[str, float] = {}
@@ -68,7 +68,7 @@ def engine_version(base_url: str, timeout_s: float = 10.0) -> str | None:
 def parse_counters(text: str) -> dict[str, float]:
     """Counters of vLLM in Prometheus' text format, summed over labels.
 
-    Left out: gauges, buckets of histograms, and what is not vLLM's own.
+    Left out: gauges, buckets of histograms, and counters of other programs.
     Source: https://prometheus.io/docs/instrumenting/exposition_formats/
 
     >>> parse_counters('''# TYPE vllm:prompt_tokens_total counter
@@ -94,7 +94,7 @@ def parse_counters(text: str) -> dict[str, float]:
 
 
 def growth(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
-    """How much each counter grew. Raises ValueError if one fell: the server began anew.
+    """Growth of each counter. Raises ValueError if one fell: the server was restarted.
 
     >>> growth({"a": 1.0}, {"a": 3.0, "b": 1.0})
     {'a': 2.0, 'b': 1.0}

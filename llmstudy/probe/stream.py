@@ -130,7 +130,7 @@ class Answer:
         self._finish()
         counted = self.finish_reason is not None and self.output_tokens is not None
         if counted or "[DONE]" in self._ends:
-            self.end(at)  # the answer is whole: what was lost is the end of its wrapping
+            self.end(at)  # the answer is whole: only the end of the stream was lost
             return
         self._set_error(error, detail)
         self.ended_at = at

@@ -1,7 +1,7 @@
 """How does a log become the canonical table without losing a row?
 
 Each reader hands over batches of text: one row per record of the file, with its number, its raw
-text, and what is wrong where it could not be taken apart. One SQL statement then casts the text and
+text, and the fault where it could not be parsed. One SQL statement then casts the text and
 checks the rules of `schema`; a row is accepted, or quarantined with the first reason against it.
 
 Only mapped columns are read, so the text of prompts and answers stays where it is. The exception is
@@ -160,14 +160,11 @@ def _check_names(path: Path, mapping: Mapping[str, str], constants: Mapping[str,
 def _check_present(path: Path, mapping: Mapping[str, str], present: list[str]) -> None:
     for name, source in mapping.items():
         if (times := present.count(source)) != 1:
+            columns = excerpt(", ".join(" ".join(excerpt(x).split()) for x in present), 500)
             raise ValueError(
                 f"{path}: {name} is mapped to {source!r}, which is in the file {times} times; "
-                f"map it to one of: {_columns(present) or 'it has no columns'}"
+                f"map it to one of: {columns or 'it has no columns'}"
             )
-
-
-def _columns(present: list[str]) -> str:
-    return excerpt(", ".join(" ".join(excerpt(name).split()) for name in present), 500)
 
 
 # Casting and checking: text in, canonical columns and a reason out.

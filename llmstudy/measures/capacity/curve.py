@@ -66,7 +66,7 @@ class Hull:
         pairs, pair = np.array(self.lengths), np.array([input_tokens, output_tokens])
         beyond = ~((pairs.min(axis=0) <= pair) & (pair <= pairs.max(axis=0)))
         if not beyond.any():
-            beyond[:] = not _mixes(np.log(pair), np.log(pairs))
+            beyond[:] = _distance(np.log(pair), np.log(pairs)) >= 1e-6
         is_outside = {
             "concurrency": not low <= concurrency <= high,
             "input_tokens": beyond[0],
@@ -264,7 +264,7 @@ def requests_per_s(
     ttft_s: npt.ArrayLike,
     tpot_s: npt.ArrayLike,
 ) -> FloatArray:
-    """Throughput of one replica that always runs so many requests. Arrays that broadcast.
+    """Throughput of one replica that always runs `concurrency` requests. Arrays that broadcast.
 
     Source: Little (1961), Operations Research 9:383-387; a request lasts TTFT + TPOT (N - 1).
 
@@ -275,13 +275,8 @@ def requests_per_s(
     return np.asarray(np.asarray(concurrency) / (np.asarray(ttft_s) + writing_s))
 
 
-def _mixes(point: FloatArray, corners: FloatArray) -> bool:
-    """Is the point (2,) a weighted mean of the corners (n, 2), that is, in their convex hull?"""
-    return _distance(point, corners) < 1e-6
-
-
 def _distance(point: FloatArray, corners: FloatArray) -> float:
-    """From the point (2,) to the nearest weighted mean of the corners (n, 2)."""
+    """From the point (2,) to the convex hull of the corners (n, 2)."""
     strict = 1e3  # how much more than distance a sum of weights other than 1 counts
     sides = np.vstack([corners.T, np.full(len(corners), strict)])
     weights, _ = nnls(sides, np.append(point, strict))

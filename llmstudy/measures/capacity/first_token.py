@@ -25,13 +25,13 @@ HOST_S_PER_TOKEN = 8e-6
 without a group they serve it as well: its points are missed as far as with it."""
 
 _LEAST_SPREAD = (0.83, 1.3)
-"""P10 and P90 of measured over predicted TTFT over all bundled points: with few points of its own
-an engine is not known better."""
+"""P10 and P90 of measured over predicted TTFT over all bundled points: the least range of an engine
+with few points."""
 
 
 @dataclass(frozen=True)
 class FirstToken:
-    """TTFT of one engine: `scale` (time to take the prompt in)^0.65 times its `waiting`.
+    """TTFT of one engine: `scale` (time to take in the prompt)^0.65 times its `waiting`.
 
     scale: seconds^0.35. low, high: P10 and P90 of measured over predicted.
     """
@@ -109,17 +109,12 @@ def fit_first_token(curve: ServingCurve, points: pd.DataFrame) -> FirstToken:
     0.58
     """
     used = usable_points(points, curve.shape, curve.gpu, curve.precision, curve.kv_value_bytes)
-    logs = _log_scales(curve, used)
-    middle = float(np.median(logs))
-    low, high = np.exp(np.quantile(logs - middle, [0.1, 0.9]))
+    unscaled_s = FirstToken(1.0, 1.0, 1.0).under_load_s(curve, used)
+    log_scales = np.log(used["ttft_ms"].to_numpy() / 1e3 / unscaled_s)
+    middle = float(np.median(log_scales))
+    low, high = np.exp(np.quantile(log_scales - middle, [0.1, 0.9]))
     return FirstToken(
         scale=float(f"{np.exp(middle):.6g}"),
         low=float(min(low, _LEAST_SPREAD[0])),
         high=float(max(high, _LEAST_SPREAD[1])),
     )
-
-
-def _log_scales(curve: ServingCurve, used: pd.DataFrame) -> FloatArray:
-    """The logarithm of the scale that gives the TTFT of each usable point."""
-    unscaled_s = FirstToken(1.0, 1.0, 1.0).under_load_s(curve, used)
-    return np.asarray(np.log(used["ttft_ms"].to_numpy() / 1e3 / unscaled_s))

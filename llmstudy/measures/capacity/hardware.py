@@ -45,7 +45,7 @@ class ModelShape:
     sliding_layers: int = 0
 
     def params_read(self, tokens: npt.ArrayLike) -> FloatArray:
-        """Parameters that one step over so many tokens reads. tokens: any shape; returns the same.
+        """Parameters that one step over `tokens` reads. tokens: any shape; returns the same.
 
         A mixture of experts reads its shared part and each expert that a token is routed to.
         Routing is taken as uniform and independent: skewed routing touches fewer.
@@ -122,7 +122,7 @@ class Gpu:
     def flops_per_s(self, precision: str) -> float:
         """Peak arithmetic for weights of this precision.
 
-        Without a unit of its own, a precision is unpacked to BF16 before it is multiplied, as
+        A precision without arithmetic units is unpacked to BF16 before it is multiplied, as
         vLLM does for FP4 on Hopper, FP8 on Ampere and INT4 everywhere.
 
         >>> gpu("h100_sxm").flops_per_s("fp4") == gpu("h100_sxm").flops_per_s("bf16")
@@ -204,7 +204,7 @@ def serving_points(
     engine_version: str | None = None,
 ) -> pd.DataFrame:
     """Measurements of vLLM, one row per point: those published by others, in
-    `data/vllm_serving_points.csv`, then those that our own probe recorded, in `data/probes`.
+    `data/vllm_serving_points.csv`, then those that this package's probe recorded, in `data/probes`.
 
     Columns: model, gpu, engine, engine_version ("not recorded" where the source has none),
     precision, gemm_quant, input_tokens, output_tokens, concurrency, tensor_parallel, attention_dp

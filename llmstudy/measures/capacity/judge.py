@@ -296,8 +296,8 @@ def transfers(points: pd.DataFrame) -> pd.DataFrame:
     """`transfer_error` from every GPU type to each other one of its family.
 
     Where model, precision, engine version and KV cache type are the same and both sides have at
-    least five usable configurations, one more than parameters; a model, GPU or precision without
-    a data sheet has no row. points: as for `fit_groups`.
+    least five usable configurations, one more than parameters; an unknown model, GPU or precision
+    has no row. points: as for `fit_groups`.
 
     Columns: model, precision, engine_version, kv_value_bytes, fitted_on, judged_on, n_fit,
     n_judged, median_abs_error_share, p90_abs_error_share, outside_share (of the configurations
@@ -311,7 +311,7 @@ def transfers(points: pd.DataFrame) -> pd.DataFrame:
         for home, away in _related(alike):
             try:
                 row = _transfer(home, away)
-            except ValueError:  # no data sheet of it, as `fit_groups` says, or too few points
+            except ValueError:  # unknown, as `fit_groups` reports, or too few points
                 continue
             rows.append({name: alike[name].iloc[0] for name in same} | row)
     return pd.DataFrame(rows)
@@ -401,7 +401,7 @@ def _fit_group(
 
 
 def _too_few(points: pd.DataFrame, used: pd.DataFrame, limit: ServingCurve, n_fit: int) -> str:
-    """Why a group cannot be fitted to so many points and judged; empty where it can."""
+    """Why a group cannot be fitted to `n_fit` points and judged; empty where it can."""
     settings = len(used.drop_duplicates(SETTING))
     if settings >= n_fit + _MIN_HELDOUT:
         return ""

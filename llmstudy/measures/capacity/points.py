@@ -30,8 +30,8 @@ def read_points(path: Path) -> tuple[pd.DataFrame, list[str]]:
     package's probe writes of prefix caching, adapters, eager execution and points above the
     roofline: such points are set aside.
 
-    Returns: the points with kv_value_bytes, and in sentences what was taken for empty cells and how
-    many rows were set aside.
+    Returns: the points with kv_value_bytes, and sentences on the defaults for empty cells and the
+    rows set aside.
     Raises: ValueError that names the file, the row (the header is row 1) and the column.
     """
     table = _text(path)

@@ -1,11 +1,11 @@
-"""How long do users wait when this traffic meets a fleet of so many replicas?
+"""How long do users wait when this traffic meets a fleet of a given size?
 
 Every request is followed through queue, prompt and answer, on replicas that batch continuously and
 whose steps take as long as the fitted serving curve says. What is simulated:
 
 - The router sends a request to the replica with the fewest outstanding, at most `max_num_seqs`
-  each. What finds all of them full waits at the router, first come first served, or goes to an API
-  (`overflow`).
+  each. A request that finds all of them full waits at the router, first come first served, or goes
+  to an API (`overflow`).
 - A step writes a token for each request that writes and reads waiting prompts up to
   `max_batched_tokens`; its time is the curve's decode step plus the curve's prefill of what it
   reads, so reading a prompt stalls the answers beside it. Prompts read together share their
@@ -14,8 +14,8 @@ whose steps take as long as the fitted serving curve says. What is simulated:
 - A request is admitted only when its whole KV cache, answer included, fits beside the others', so
   none is pre-empted. vLLM admits on the prompt and pre-empts when answers outgrow the memory: it
   runs a few more at once near the limit, and makes some of them wait twice.
-- A replica takes `boot_s` to start. One that fails loses what it runs, which starts anew elsewhere;
-  its outage includes the boot, and it is paid for. One that is released ends its answers first.
+- A replica takes `boot_s` to start. The requests of one that fails start again elsewhere; its
+  outage includes the boot, and it is paid for. One that is released ends its answers first.
 
 - With a `FirstToken` the first token comes no sooner than measured under as many requests
   outstanding: steps alone give .28 of the measured TTFT in the median, since real engines let
@@ -296,7 +296,7 @@ def fleet(
     return Fleet(
         changes=np.column_stack([times, counts]).astype(float),
         outages=np.ascontiguousarray(down),
-        # types alike in every call, or the loop would be compiled anew
+        # the same types in every call, or the loop would be compiled again
         rules=Rules(
             float(boot_s),
             Autoscaler(

@@ -9,7 +9,7 @@ from llmstudy.measures.capacity.curve import ServingCurve
 from llmstudy.measures.capacity.hardware import gpu_family
 
 ERROR_PER_DOUBLING = 0.08
-"""What a curve's median error grows by per doubling outside what was measured. The bundled groups,
+"""Growth of a curve's median error per doubling outside what was measured. The bundled groups,
 each fitted to part of its points and judged on those beyond, are missed by 6 to 12 % at one
 doubling, 6 to 15 % at two, 15 to 25 % at four. So wide, the 80 % range holds 90 % of the points
 beyond in tensor parallelism, 97 % in concurrency."""

@@ -16,12 +16,11 @@ from scipy.stats import gamma, nbinom
 
 from llmstudy import paths
 from llmstudy.figure import FloatArray
+from llmstudy.measures.capacity.engine import IntArray
 from llmstudy.requests.draw import hourly_shape
 
 WINDOW_S = 600.0
 SHORT_S = 10.0
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,9 @@ def draw(
     bursts = traffic.burstiness
     levels = levels * _stratified(len(levels), bursts.cv_10min, of_windows)
     parts = max(1, round(window_s / SHORT_S))
-    fine = np.repeat(levels, parts) * _factors(len(levels) * parts, bursts.cv_10s, of_windows)
+    fine = np.repeat(levels, parts)
+    if cv := bursts.cv_10s:
+        fine = fine * of_windows.gamma(cv**-2, cv**2, len(fine))
     until = np.concatenate([[0.0], np.cumsum(fine) * window_s / parts])
     unit = np.cumsum(of_arrivals.standard_exponential(int(until[-1] + 6 * until[-1] ** 0.5) + 10))
     unit = unit[unit < until[-1]]
@@ -90,10 +91,6 @@ def _stratified(n: int, cv: float, rng: np.random.Generator) -> FloatArray:
         return np.ones(n)
     factors = gamma.ppf((order + 0.5) / n, cv**-2)
     return np.asarray(factors / factors.mean())
-
-
-def _factors(n: int, cv: float, rng: np.random.Generator) -> FloatArray:
-    return np.asarray(rng.gamma(cv**-2, cv**2, n)) if cv else np.ones(n)
 
 
 def burstiness_of(arrival_s: npt.ArrayLike) -> Burstiness:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from llmstudy.figure import FloatArray
-from llmstudy.measures.capacity.engine import ACCOUNT_S, Autoscaler
+from llmstudy.measures.capacity.engine import ACCOUNT_S, Autoscaler, IntArray
 from llmstudy.measures.capacity.replay import Fleet, draw_outages, fleet, summary
 from llmstudy.measures.capacity.sizing.load import WINDOW_S, Traffic, draw
 from llmstudy.measures.capacity.sizing.peak import CELL, Service
@@ -34,8 +34,6 @@ RUN_IN_S = 1200.0
 """Before a sampled hour, and not counted: longer than a boot and a cool-down."""
 
 HOUR_S = 3600.0
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
