@@ -285,7 +285,7 @@ def _fleet_row(candidate: _Candidate, kind: str, week: sizing.WeekOutcome) -> di
         "spare": candidate.spare,
         "gpu_hours_week": week.replica_hours * candidate.service.tensor_parallel,
         "usd_week": paid_hours * replica_hour_usd,
-        **week.found,
+        **week.latency,
         "utilisation": week.utilisation,
         "busy_share": week.busy_share,
         "simulated_requests": week.simulated_requests,

@@ -1,13 +1,12 @@
 """What does a workload cost a month on each arm, and what would each control save of it?
 
-An API bills every request by its tokens. Self-hosting bills whole replicas for every hour of the
-month, busy or not, and the people who keep them up. All functions take numbers or arrays that
-broadcast, and know nothing of studies or workloads.
+An API bills every request by its tokens. Self-hosting costs whole replicas for every hour of the
+month, busy or not, and the people who run them. All functions take numbers or arrays that
+broadcast.
 
-The controls are those of MEMO S10.
-Token budgets, compressed context, caching, retries, quotas for tenants, and a cap on requests that
-would multiply in loops: each is one change of one input, priced on the requests as they are, so
-that no two savings add up where they touch the same tokens.
+The controls of MEMO S10 (token budgets, compressed context, caching, retries, tenant quotas, a cap
+on requests that would multiply in loops) each change one input and are priced on the requests as
+they are: savings that touch the same tokens do not add up.
 """
 
 from collections.abc import Mapping
@@ -46,16 +45,16 @@ class TokenPrice:
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
-        """The price that `dataclasses.asdict` and JSON made a row of."""
+        """Rebuilds a price from a row as `dataclasses.asdict` and JSON write it."""
         months = tuple(row["month_factors"])
         lengths = tuple((a, b, c) for a, b, c in row.get("context_factors", ()))
         return cls(**{**row, "month_factors": months, "context_factors": lengths})
 
     def at_lengths(self, longer: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Price of a token in and of one out over today's, for prompts so many times as long.
+        """Price per input and per output token over today's, for prompts `longer` times as long.
 
-        Between the lengths that were priced by straight lines in the logarithm of the length,
-        beyond them as at the last. Returns: two arrays of the shape of `longer`.
+        Linear in the logarithm of the length between the lengths that were priced, constant beyond
+        them. Returns: two arrays of the shape of `longer`.
         """
         if not self.context_factors:
             return np.ones_like(longer), np.ones_like(longer)
@@ -106,8 +105,8 @@ def api_usd_per_request(
 
     Shares are of the input: read from the cache, and written to it; together at most 1.
 
-    Linear in the mean tokens: no request changes its price tier here other than the ones that did
-    when they were priced singly; `TokenPrice.at_lengths` says what longer prompts cost.
+    Linear in the mean tokens: each request keeps the price tier in which it was priced singly;
+    `TokenPrice.at_lengths` gives what longer prompts cost.
 
     >>> gpt4o = TokenPrice("proprietary_api", 0.0029, 0.00145, 0.00211, 1155, 211, (1.0,), 0.0029)
     >>> round(api_usd_per_request(gpt4o, 1155, 211), 6)
@@ -142,11 +141,10 @@ def replica_month_usd(
 def requests_per_replica(
     capacity_requests_per_s: Number, peak_to_mean: Number, target_utilisation: Number
 ) -> Number:
-    """Requests a month that one replica carries when it must hold its SLO in the peak hour.
+    """Requests a month that one replica carries within its SLO, the peak hour included.
 
-    peak_to_mean: of the busiest clock hour. target_utilisation: what is sustained while that hour
-    lasts, with the bursts within it. A peak of ten minutes holds those bursts already: it would
-    count them twice.
+    peak_to_mean: of the busiest clock hour. target_utilisation: the share of capacity that a
+    replica sustains in that hour, bursts included: a ten-minute peak would count them twice.
 
     Source: cost.md 4.1, R = ceil(lambda_mean * PAR / (mu * rho)) solved for one replica.
 
@@ -167,7 +165,7 @@ def usd_per_million_tokens(usd: Number, requests: Number, tokens_per_request: Nu
 
 
 def usd_per_accepted_answer(usd_per_request: Number, acceptance_share: Number) -> Number:
-    """Cost of an answer that counts: answers that fail are paid for too. Unit: usd.
+    """Cost of an accepted answer: rejected answers are paid for too. Unit: usd.
 
     Source: cost.md 6, gap 6, with no cost of repair.
 
@@ -204,7 +202,7 @@ CONTROLS = {
     "tenant quota": "control.tenant_share",
     "cap on loops": "control.loop_factor",
 }
-"""The controls, and the bundled figure that says how far each goes."""
+"""Each control, and the bundled figure with its setting."""
 
 
 @dataclass(frozen=True)
@@ -236,10 +234,10 @@ class Use:
 
 
 def controlled(use: Use, control: str, to: float) -> tuple[Use, Use] | None:
-    """The use with and without a control that goes as far as `to`; None where nothing is known.
+    """Usage without and with a control set to `to`; None for a quota where no tenants are logged.
 
-    A control never makes things worse: a cache that is fuller already, or a retry share below the
-    budget, stays as it is. Without the cap on loops requests would multiply by `to`.
+    A control never makes things worse: a larger cached share, or a retry share below the budget,
+    stays as it is. Without the cap on loops requests would multiply by `to`.
 
     >>> use = Use(1e6, 1000, 200, 0.2, 0.0, 0.04, None)
     >>> without, under = controlled(use, "caching", 0.5)
@@ -266,39 +264,31 @@ def controlled(use: Use, control: str, to: float) -> tuple[Use, Use] | None:
 
 
 def control_savings(price: TokenPrice, use: Use, figures: Mapping[str, Figure]) -> pd.DataFrame:
-    """What each control saves a month, at the ends of its figure and at its value.
+    """Monthly saving of each control, at the value of its setting and over its range.
 
     figures: by name, those of `CONTROLS`.
-    Returns: control, to (how far it goes), unit, saving_usd, saving_low_usd, saving_high_usd (null
-    where nothing is known), share_of_bill (null too where nothing is billed), grade.
+    Returns: control, to (its setting), unit, saving_usd, saving_low_usd, saving_high_usd (null for
+    a quota where no tenants are logged), share_of_bill (null too where the bill is 0), grade.
     """
     rows, bill = [], use.month_usd(price)
     for control, name in CONTROLS.items():
         figure = figures[name]
-        saved = [_saving(price, use, control, to) for to in _ends(figure)]
-        known = [x for x in saved if x is not None]
+        settings = [x for x in (figure.value, figure.low, figure.high) if x is not None]
+        pairs = [pair for to in settings if (pair := controlled(use, control, to)) is not None]
+        savings = [without.month_usd(price) - under.month_usd(price) for without, under in pairs]
         rows.append(
             {
                 "control": control,
                 "to": figure.value,
                 "unit": figure.unit,
-                "saving_usd": saved[0],
-                "saving_low_usd": min(known, default=None),
-                "saving_high_usd": max(known, default=None),
-                "share_of_bill": saved[0] / bill if saved[0] is not None and bill else None,
+                "saving_usd": savings[0] if savings else None,
+                "saving_low_usd": min(savings, default=None),
+                "saving_high_usd": max(savings, default=None),
+                "share_of_bill": savings[0] / bill if savings and bill else None,
                 "grade": figure.grade,
             }
         )
     return pd.DataFrame(rows)
-
-
-def _ends(figure: Figure) -> list[float]:
-    return [figure.value, *(x for x in (figure.low, figure.high) if x is not None)]
-
-
-def _saving(price: TokenPrice, use: Use, control: str, to: float) -> float | None:
-    pair = controlled(use, control, to)
-    return None if pair is None else pair[0].month_usd(price) - pair[1].month_usd(price)
 
 
 def largest_tenant_share(requests: pd.DataFrame) -> float | None:
@@ -314,9 +304,9 @@ def largest_tenant_share(requests: pd.DataFrame) -> float | None:
 
 @dataclass(frozen=True)
 class Reservation:
-    """What part of a fleet's hours is signed for whole terms, and at what price.
+    """The share of a fleet's rent that is reserved for whole terms, and its price.
 
-    share: of the rent as a term begins. price_share: price of such an hour over one on demand.
+    share: of the rent as a term begins. price_share: price of a reserved hour over one on demand.
     """
 
     share: float
@@ -339,11 +329,11 @@ class Reservation:
         signed = self.signed(needed_usd.shape[1], start)
         reserved_usd = self.share * needed_usd[:, signed]
         beyond_usd = self.on_demand(needed_usd) - reserved_usd / self.price_share
-        kept_usd = reserved_usd * market[:, signed]
-        return np.asarray(kept_usd + np.maximum(beyond_usd, 0.0) * market)
+        reservation_usd = reserved_usd * market[:, signed]
+        return np.asarray(reservation_usd + np.maximum(beyond_usd, 0.0) * market)
 
     def on_demand(self, needed_usd: FloatArray) -> FloatArray:
-        """What the same hours cost with nothing reserved, at today's price."""
+        """Rent of the same hours with nothing reserved, at today's price."""
         return needed_usd * (1 - self.share + self.share / self.price_share)
 
     def signed(self, months: int, start: float = 0) -> npt.NDArray[np.int64]:
@@ -362,7 +352,7 @@ class Reservation:
 
 @dataclass(frozen=True)
 class Fleet:
-    """A self-hosted route as its cost sees it: what one replica carries.
+    """What the cost of a self-hosted route rests on: one replica's capacity and its hours' price.
 
     Capacity changes with the mean lengths as a power law around the lengths it was solved for
     (elasticities by finite difference of the serving curve). `cached_factors` holds what it is at
@@ -388,24 +378,24 @@ class Fleet:
 
     @property
     def reservation(self) -> Reservation:
-        """The part of its rent that is signed for whole terms."""
+        """The share of its rent that is reserved, and the price of that."""
         return Reservation(self.reserved_share, self.reserved_price_share, self.term_months)
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
-        """The fleet that `dataclasses.asdict` and JSON made a row of."""
+        """Rebuilds a fleet from a row as `dataclasses.asdict` and JSON write it."""
         factors = tuple((share, factor) for share, factor in row.get("cached_factors", ()))
         return cls(**{**row, "cached_factors": factors or cls.cached_factors})
 
     def cached_factor(self, cached_input_share: FloatArray) -> FloatArray:
-        """Capacity at a cached share over the one solved, (n,) -> (n,).
+        """Capacity at a cached share over the capacity solved, (n,) -> (n,).
 
-        By straight lines in the time that a request takes of a replica: reading its prompt is a
-        part of that, in proportion to what is not cached.
+        Linear in the replica time of a request: reading its prompt takes time in proportion to
+        what is not cached.
         """
         shares, factors = np.array(self.cached_factors).T
         return np.asarray(1 / np.interp(cached_input_share, shares, 1 / factors))
 
 
 Offer = TokenPrice | Fleet
-"""What a route charges a workload: by the token, or by the replica."""
+"""What a workload pays on a route: by the token, or by the replica."""

@@ -1,15 +1,15 @@
-"""How slow is it, and do we know that well enough to say? Percentiles with honest intervals.
+"""How slow is it, and is the sample large enough to say so? Percentiles with their intervals.
 
 The one dictionary of metrics. t0 is the moment at which the schedule wanted the request sent (in
 closed loop: its dispatch). A chunk carries content when it has answer text or token ids; t_k is the
 k-th content chunk, T the last one. N is answer tokens = output_tokens - reasoning_tokens.
 
-- TTFT, `ttft_s` = t_1 - t0: answer content; reasoning content is timed apart. Queueing in our own
+- TTFT, `ttft_s` = t_1 - t0: answer content; reasoning content is timed apart. Queueing in the
   client is part of it.
 - TPOT, `tpot_s` = (T - t_1) / (N - n_1), n_1 the tokens that came at t_1: 1 where chunks are
   tokens and come one by one. Null when N < 2, the split is unknown, or the answer came in one
   piece or with its beginning held back, as by a proxy that buffers: it has no pace, nor have the
-  other answers where many are so (`probe.samples.with_metrics`).
+  other answers where many are so (`probe.run.with_metrics`).
 - ITL, `itl_s`: the pooled gaps between content chunks; none of an answer whose TPOT is null for
   that reason, whose chunks came in bursts, or hold several tokens each.
 - E2E latency, `e2e_s` = T - t0.
@@ -19,11 +19,10 @@ k-th content chunk, T the last one. N is answer tokens = output_tokens - reasoni
   its distribution-free two-sided 95 % interval and only when the sample supports that: p95 needs
   n >= 72, p99 n >= 368.
 
-Neighbours in a queue share their wait, requests of one day share its load: n of them tell less than
-n independent ones would, and an interval that takes them as independent misses the truth every
-other time. `latency_table` and `slo_attainment` give intervals as wide as the variation between
-independent units allows: between days, or else between runs, or else between batches of consecutive
-requests. `quantile_interval` alone takes requests as independent.
+Neighbours in a queue share their wait, requests of one day share its load: an interval that takes
+them as independent is too narrow, and misses the true value every other time. `latency_table` and
+`slo_attainment` derive their intervals from the variation between independent units: days, or else
+runs, or else batches of consecutive requests. `quantile_interval` takes requests as independent.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -68,10 +67,10 @@ class QuantileEstimate:
 
 @dataclass(frozen=True)
 class PercentileEstimate(QuantileEstimate):
-    """A percentile whose interval counts dependent requests for what they tell.
+    """A percentile whose interval allows for requests that depend on each other.
 
-    n_effective: independent requests that would vary as much, at most n. `supported`: both ends of
-    the interval can be observed, judged by n and by n_effective alike.
+    n_effective: independent requests that would vary as much, at most n. `supported`: n and
+    n_effective are both large enough for both ends of the interval to be observed.
     """
 
     n_effective: float
@@ -113,7 +112,7 @@ def quantile_interval(x: FloatArray, q: float, level: float = 0.95) -> QuantileE
     if n == 0:
         return QuantileEstimate(None, 0.0, inf, 0, False)
     below = binom.ppf([(1 - level) / 2, (1 + level) / 2], n, q).astype(int)
-    # between nought and +inf, so that rank k is framed[k] and a missing rank is unbounded
+    # between 0 and +inf, so that rank k is framed[k] and a missing rank is unbounded
     framed = np.concatenate([[0.0], ordered, [inf]])
     estimate = float(framed[ceil(n * q - 1e-9)])  # 1e-9: 100 * 0.95 must be rank 95 in any rounding
     return QuantileEstimate(
@@ -160,9 +159,9 @@ def dependent_quantile_interval(
 ) -> PercentileEstimate:
     """Quantile q with an interval that takes units, not requests, for independent.
 
-    How many independent requests would make the share of latencies up to the estimate vary as much
-    as it does between units? The ranks that enclose the quantile of so many requests, by the
-    binomial distribution, are then looked up at the same heights among all n.
+    The effective number of requests is the number of independent ones whose share of latencies up
+    to the estimate would vary as much as it does between units. The ranks that enclose the quantile
+    of that many requests, by the binomial distribution, are scaled to ranks among all n.
 
     x: (n,) latencies in one unit of time, failures as +inf. unit: (n,) whole-number labels of
     days, runs or batches. consecutive: the units follow each other in one run, so that neighbours
@@ -175,12 +174,12 @@ def dependent_quantile_interval(
     Skart, INFORMS Journal on Computing.
 
     >>> steady = np.tile([0.2, 0.3, 0.4, 0.5, 0.6], 40)
-    >>> found = dependent_quantile_interval(steady, batches(200), 0.5)
-    >>> found.estimate, found.low, found.high, found.n_effective
+    >>> p50 = dependent_quantile_interval(steady, batches(200), 0.5)
+    >>> p50.estimate, p50.low, p50.high, p50.n_effective
     (0.4, 0.4, 0.4, 200.0)
     >>> drifting = np.repeat([0.2, 0.3, 0.4, 0.5, 0.6], 40)
-    >>> found = dependent_quantile_interval(drifting, batches(200), 0.5)
-    >>> found.estimate, found.low, found.high, round(found.n_effective, 1)
+    >>> p50 = dependent_quantile_interval(drifting, batches(200), 0.5)
+    >>> p50.estimate, p50.low, p50.high, round(p50.n_effective, 1)
     (0.4, 0.0, inf, 1.9)
     """
     naive = quantile_interval(x, q, level)
@@ -211,7 +210,7 @@ def dependent_quantile_interval(
 def _effective_n(
     within: npt.NDArray[np.bool_], unit: IntArray, level: float, consecutive: bool
 ) -> float:
-    """Independent requests whose share within a limit would vary as that of the units does."""
+    """Independent requests whose share within a limit would vary as it does between units."""
     unit = np.unique(unit, return_inverse=True)[1]
     n, k = len(within), int(unit.max()) + 1
     share = within.mean()
@@ -223,7 +222,7 @@ def _effective_n(
         return float(n)
     variance = k / (k - 1) * spread / n**2
     if consecutive:
-        # k residuals that sum to nought correlate by -1/k when the units are independent
+        # k residuals that sum to 0 correlate by -1/k when the units are independent
         lag1 = float(residuals[1:] @ residuals[:-1]) / spread + 1 / k
         lag1 = min(max(lag1, 0.0), 0.8)
         variance *= (1 + lag1) / (1 - lag1)
@@ -243,8 +242,8 @@ def units(samples: pd.DataFrame) -> tuple[IntArray, bool]:
     """
     for level in ("day", "run"):
         if level in samples:
-            labels, found = pd.factorize(samples[level])
-            if len(found) >= 2 and (labels >= 0).all():
+            labels, distinct = pd.factorize(samples[level])
+            if len(distinct) >= 2 and (labels >= 0).all():
                 return labels.astype(np.int64), False
     return batches(len(samples)), True
 
@@ -255,14 +254,14 @@ def latency_table(
     """The p50, p95 and p99 of each metric in each group, with intervals.
 
     samples: one row per request, in the order sent: `ok` (bool), the columns of `by`, and the
-    metrics (one time unit each, null where the dictionary above says so); `day` and `run` where
-    known, by which the intervals count dependent requests (`units`). A row that is not ok counts as
-    +inf.
+    metrics (one time unit each, null where the dictionary above says so); optionally `day` and
+    `run`, the units that the intervals take as independent (`units`). A row that is not ok counts
+    as +inf.
 
     Returns: one row per group, metric and percentile: the columns of `by`, metric, percentile
     ("p50", "p95", "p99"), estimate (NaN among failures), low, high, n (requests counted, failures
     among them), n_undefined (requests that succeeded but have no such metric), n_effective
-    (independent requests that would tell as much), failed_share (of all requests of the group),
+    (independent requests that would vary as much), failed_share (of all requests of the group),
     supported. No samples give no rows.
     Raises: ValueError if a column is missing or `ok` is null somewhere.
 
@@ -301,12 +300,12 @@ def slo_attainment(
     """Share of requests in each group that meet every limit, with its Wilson interval.
 
     samples: as `latency_table`. limits: metric -> its limit, or the column of samples that holds
-    the limit of each request, in the metric's unit. A failed request meets none. A metric that an
-    answer lacks is not held against it; a request that has none of the metrics is not counted.
+    the limit of each request, in the metric's unit. A failed request meets none. An answer without
+    a metric meets its limit; a request without any of the metrics is not counted.
 
     Returns: one row per group: the columns of `by`, attainment, low, high (shares; NaN where no
-    request counts), n (requests counted), n_effective (independent requests that would tell as
-    much, which the interval rests on). No samples give no rows.
+    request counts), n (requests counted), n_effective (independent requests that would vary as
+    much, from which the interval follows). No samples give no rows.
     Raises: ValueError as `latency_table`, and if a limit is not finite.
     Source: Korn & Graubard (1998), Survey Methodology 24:193-201, for the effective size.
 
@@ -365,7 +364,7 @@ def _groups(
 
 
 def _latencies(x: FloatArray) -> FloatArray:
-    """x as a float array, refused when a value cannot be a latency."""
+    """x as a float array; refuses values that cannot be latencies."""
     x = np.asarray(x, dtype=float)
     if not (x >= 0).all():
         raise ValueError(

@@ -1,7 +1,7 @@
-"""May this route see this data at all? (MEMO C5, T3)
+"""May this route process this data at all? (MEMO C5, T3)
 
-Asked before cost, latency or the five questions: a route without the contract that its data class
-needs is out, whatever it saves. Open weights at a host are third-party processing and need the same
+Checked before cost, latency and quality: a route without the contract that its data class needs is
+out, whatever it saves. Open weights at a host are third-party processing and need the same
 contracts as a proprietary API.
 """
 
@@ -14,7 +14,7 @@ import pandas as pd
 from llmstudy import paths
 
 REGULATED = frozenset({"eu_strict", "government", "mnpi", "phi"})
-"""Classes of data that a law or a regulator speaks of (T3)."""
+"""Data classes under a law or a regulator (T3)."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ def permission(
 ) -> Permission:
     """Whether a route on an arm may serve a data class on a day.
 
-    contracts: kind -> last day it holds. matrix: as `privacy_matrix()`. current: whether the data
-    go there today: while nobody has classified them, they may go on doing so.
+    contracts: kind -> its last day. matrix: as `privacy_matrix()`. current: whether the data go
+    there today; data that nobody has classified may stay where they are.
     Raises: ValueError for a pair that the matrix lacks.
 
     >>> baa = {"baa": date(2027, 6, 30)}
@@ -60,20 +60,20 @@ def permission(
     rule = rows.iloc[0]
     needs = str(rule["needs"]).split()
     missing = tuple(kind for kind in needs if contracts.get(kind, date.min) < on)
-    held = [f"{_spoken(k)} until {contracts[k]}" for k in needs if k not in missing]
-    nothing = "not known: data not classified" if data_class == "unknown" else "none needed"
-    contract = "; ".join(held) or nothing
+    in_force = [f"{_written(k)} until {contracts[k]}" for k in needs if k not in missing]
+    none_in_force = "not known: data not classified" if data_class == "unknown" else "none needed"
+    contract = "; ".join(in_force) or none_in_force
     if data_class == "unknown" and current:
         return Permission(True, (), contract, str(rule["rule"]))
     if rule["permitted"] == "no":
         return Permission(False, (), "", f"{data_class} data: {rule['rule']}")
     if missing:
-        names = ", ".join(_spoken(kind) for kind in missing)
-        said = [f"{data_class} data need {names} in force on {on}"]
-        said += [f"{_spoken(k)} ended on {contracts[k]}" for k in missing if k in contracts]
-        return Permission(False, missing, "", "; ".join(said))
+        names = ", ".join(_written(kind) for kind in missing)
+        reasons = [f"{data_class} data need {names} in force on {on}"]
+        reasons += [f"{_written(k)} ended on {contracts[k]}" for k in missing if k in contracts]
+        return Permission(False, missing, "", "; ".join(reasons))
     return Permission(True, (), contract, str(rule["rule"]))
 
 
-def _spoken(kind: str) -> str:
+def _written(kind: str) -> str:
     return kind.upper() if kind in ("dpa", "baa", "soc2") else kind.replace("_", " ")

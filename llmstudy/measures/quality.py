@@ -20,8 +20,8 @@ from llmstudy import paths
 from llmstudy.figure import FloatArray, Interval
 
 ALPHA = 0.05
-"""Chance that a memo claims of any candidate to hold its margin although it is worse, at most: over
-all that it claims (`holm_levels`) and however often each is judged (`look_share`)."""
+"""Highest chance that a memo calls any candidate non-inferior that is not: over all its claims
+(`holm_levels`), however often each comparison is judged (`look_share`)."""
 
 IMPLAUSIBLE = 0.001
 """p-value under which a below-chance score accuses the scorer; a benchmark has dozens of rows."""
@@ -500,46 +500,45 @@ def noise_floor(repeats: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _check_columns(table: pd.DataFrame, wanted: Sequence[str]) -> None:
-    if missing := [column for column in wanted if column not in table]:
+def _check_columns(table: pd.DataFrame, columns: Sequence[str]) -> None:
+    if missing := [column for column in columns if column not in table]:
         raise ValueError(f"the table lacks {missing}: it has {list(table.columns)}")
 
 
 def audit(counts: PairedCounts, choices: int | None) -> list[str]:
-    """What speaks against these counts, in plain sentences; empty when nothing does.
+    """Lists the reasons to doubt these counts, in plain sentences; empty where there are none.
 
-    Looks for a score below guessing, which accuses the scorer and not the model; for two models
+    Reasons: a score below guessing, which is the scorer's fault and not the model's; two models
     that differ on no more items than one model does on two hosts (where such runs are bundled for
-    the benchmark); and for a warning that came with the data.
+    the benchmark); and a warning that came with the data.
 
     choices: answers offered per item (4 in MMLU, 10 in MMLU-Pro); None when answers are free.
 
     >>> audit(PairedCounts(3, 5, 83, 179, model_a="gpt-4"), choices=4)
     ['gpt-4 answers 8 of 270 correctly, below guessing among 4 (p = 2e-23): suspect its scorer.']
     """
-    said = []
+    sentences = []
     if choices is not None:
         for model, only in ((counts.model_a, counts.only_a), (counts.model_b, counts.only_b)):
             right = counts.both + only
             p = binomtest(right, counts.n, 1 / choices, alternative="less").pvalue
             if p < IMPLAUSIBLE:
-                said.append(
+                sentences.append(
                     f"{model} answers {right} of {counts.n} correctly, below guessing among "
                     f"{choices} (p = {p:.0e}): suspect its scorer."
                 )
     hosts = same_weights_hosts()
     hosts = hosts[hosts["benchmark"] == counts.benchmark]
-    most = (
-        (hosts["only_a"] + hosts["only_b"]) / hosts["n"]
-    ).max()  # NaN, and silent, without hosts
+    # without hosts NaN, which no share is at most
+    most = ((hosts["only_a"] + hosts["only_b"]) / hosts["n"]).max()
     if counts.discordance_share <= most:
-        said.append(
+        sentences.append(
             f"{counts.model_a} and {counts.model_b} differ on {counts.discordance_share:.1%} of "
             f"the items; the same weights on two hosts differ on up to {most:.1%}."
         )
     if counts.flag:
-        said.append(f"{counts.flag[0].upper()}{counts.flag[1:]}.")
-    return said
+        sentences.append(f"{counts.flag[0].upper()}{counts.flag[1:]}.")
+    return sentences
 
 
 # ---- bundled counts -----------------------------------------------------------------------------
@@ -583,16 +582,16 @@ def paired_counts(
     (1101, 'TIGER-AI-Lab/MMLU-Pro')
     """
     rows = paired_table()
-    wanted = {
+    names = {
         "benchmark": benchmark,
         "subject": subject,
         "model_proprietary": model_proprietary,
         "model_open": model_open,
     } | ({} if scorer is None else {"scorer": scorer})
-    for column, value in wanted.items():
-        known = sorted(set(rows[column]))
-        if value not in known:
-            close = get_close_matches(value, known, n=5, cutoff=0.0)
+    for column, value in names.items():
+        entries = sorted(set(rows[column]))
+        if value not in entries:
+            close = get_close_matches(value, entries, n=5, cutoff=0.0)
             raise ValueError(f"no paired counts with {column} {value!r}; closest here: {close}")
         rows = rows[rows[column] == value]
     if len(rows) > 1:
@@ -615,7 +614,7 @@ def paired_counts(
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A public benchmark as a reader is told of it. near: whether it asks what the task asks."""
+    """A public benchmark: its name, what it asks, and whether that is near to a class of task."""
 
     name: str
     asks: str
@@ -624,10 +623,10 @@ class Benchmark:
 
 
 def benchmark(key: str, task: str) -> Benchmark:
-    """What a benchmark of the bundled counts asks, and whether that is near a class of task.
+    """Describes a benchmark of the bundled counts, and whether it is near to a class of task.
 
-    From a far one nothing follows for the task: neither that a model is good enough nor that it
-    is not.
+    A benchmark that is not near tells nothing of the task: neither that a model is good enough nor
+    that it is not.
 
     Raises: ValueError for a benchmark that `data/benchmarks.csv` lacks.
 

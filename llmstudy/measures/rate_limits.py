@@ -1,4 +1,4 @@
-"""When does traffic reach what a provider lets through in a minute?
+"""When does traffic reach a provider's limits per minute?
 
 Providers count minutes, price lists count months. Between the two stand the peak hour, the bursts
 within it and the growth over the horizon.
@@ -30,10 +30,10 @@ def minute_cv(cv_10min: float, cv_10s: float) -> float:
 def busiest_minute(
     per_minute: FloatArray, size_mean: FloatArray, size_cv: float, burst_cv: float
 ) -> FloatArray:
-    """What the busiest minute of an hour asks for, in the unit of a request's size. Any one shape.
+    """Load of the busiest minute of an hour, in the unit of a request's size. Any one shape.
 
-    per_minute: mean requests a minute of that hour. size_mean, size_cv: what a request counts for
-    (1 and 0 where requests are counted, its tokens where those are) and how that varies.
+    per_minute: mean requests a minute of that hour. size_mean, size_cv: mean and coefficient of
+    variation of a request's size (1 and 0 for a limit on requests, its tokens for one on tokens).
     A mixed compound Poisson sum has mean m s and variance m s^2 (1 + c^2) + (b m s)^2; a gamma
     distribution of that mean and variance stands for it.
     Source: Cox and Lewis (1966), The Statistical Analysis of Series of Events, section 7.2.
@@ -43,18 +43,18 @@ def busiest_minute(
     """
     mean = np.asarray(per_minute * size_mean, dtype=float)
     variance = mean * size_mean * (1 + size_cv**2) + (burst_cv * mean) ** 2
-    # no load asks for nothing, and has no distribution
+    # an hour without load has no distribution
     safe = np.where(mean > 0, mean, 1.0)
     spread = np.where(mean > 0, variance, 1.0)
-    found = gamma.ppf(_ONE_IN_SIXTY, safe**2 / spread, scale=spread / safe)
-    return np.asarray(np.where(mean > 0, found, 0.0))
+    quantile = gamma.ppf(_ONE_IN_SIXTY, safe**2 / spread, scale=spread / safe)
+    return np.asarray(np.where(mean > 0, quantile, 0.0))
 
 
-def reached_from(asked: FloatArray, limit: float) -> FloatArray:
+def reached_from(load: FloatArray, limit: float) -> FloatArray:
     """The first month, from 1, in which a limit is reached; inf: in none. (n, months) -> (n,).
 
     >>> reached_from(np.array([[5.0, 9.0, 12.0], [1.0, 1.0, 1.0]]), 10.0).tolist()
     [3.0, inf]
     """
-    reached = asked >= limit
+    reached = load >= limit
     return np.where(reached.any(axis=1), reached.argmax(axis=1) + 1.0, np.inf)

@@ -1,7 +1,7 @@
-"""What does a log hold, and what can it not tell?
+"""What does a log show, and what can it not show?
 
-Means come with an interval that counts blocks of time, not requests: the requests of one afternoon
-resemble each other, and an interval that took them for independent would be too narrow.
+Means come with an interval over blocks of time, not requests: the requests of one afternoon
+resemble each other, and an interval that took them as independent would be too narrow.
 """
 
 from typing import Any
@@ -12,11 +12,11 @@ from scipy.stats import t as student_t
 
 from llmstudy.figure import Interval
 from llmstudy.requests.plausible import grain, stretches
+from llmstudy.units import HOURS_PER_MONTH
 
-HOURS_PER_MONTH = 730
 HOURS_PER_WEEK = 168
 P95_REQUESTS = 72  # fewest for a two-sided 95 % interval about a 95th percentile
-FAILURE_REQUESTS = 3_000  # if 1 in 1,000 fails, so many without a failure are a 5 % chance
+FAILURE_REQUESTS = 3_000  # if 1 in 1,000 fails, 3,000 without a failure have a chance of 5 %
 
 _DAY = pd.Timedelta(days=1)
 _HOUR = pd.Timedelta(hours=1)
@@ -24,7 +24,7 @@ _TEN_MINUTES = pd.Timedelta(minutes=10)
 
 
 def summarise(requests: pd.DataFrame) -> pd.DataFrame:
-    """What the log holds, one row per workload.
+    """Summarises a log, one row per workload.
 
     requests: a canonical table.
     Returns: workload, requests, last (time of the last one), span_h (the time covered: first
@@ -62,7 +62,7 @@ def summarise(requests: pd.DataFrame) -> pd.DataFrame:
 
 
 def sufficiency(summary: pd.DataFrame) -> list[str]:
-    """What the log cannot tell, as plain sentences; none if there is nothing to say.
+    """Lists what the log is too short or too sparse to show, as plain sentences.
 
     summary: from `summarise`.
 
@@ -231,8 +231,8 @@ def _covers_week(times: "pd.Series[Any]") -> bool:
         pd.date_range(start.floor("h"), end.floor("h"), freq="h")
         for _, (start, end) in stretches(times).iterrows()
     ]
-    seen = {at for part in hours for at in part.day_of_week * 24 + part.hour}
-    return len(seen) == HOURS_PER_WEEK
+    covered = {at for part in hours for at in part.day_of_week * 24 + part.hour}
+    return len(covered) == HOURS_PER_WEEK
 
 
 def _peak_to_mean(times: "pd.Series[Any]", window: pd.Timedelta) -> float:

@@ -1,11 +1,9 @@
-"""What does a request cost at an API, what does a GPU hour cost, and how long will that hold?
+"""What does a request cost at an API, what does a GPU hour cost, and until when?
 
-`api` prices requests by their tokens and knows the dated changes of a rate; `gpu` holds quotes for
-rented GPUs. Both raise `PriceError` rather than guess, and tell what a reader must know as
-`Finding`s, judged at the date that the caller gives. `model_names` tells two names of one model.
-
-Bills of a workload and the cost of a fleet are in `cost`; how prices may drift is in
-`uncertainty`. Nothing here reads a clock or dials out.
+`api` prices requests by their tokens and lists the dated changes of a rate; `gpu` has quotes for
+rented GPUs and the cost of owned ones. Both raise `PriceError` rather than guess, and list changes
+and doubts as `Finding`s, judged at the date that the caller gives. `model_names` compares names of
+models. Nothing here reads a clock or the network.
 """
 
 from llmstudy.prices.api import (

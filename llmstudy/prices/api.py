@@ -1,8 +1,8 @@
-"""What does a request cost at an API, and how long will that hold?
+"""What does a request cost at an API, and until when?
 
 Prices come from `genai-prices`, pinned and offline, behind a strict wrapper: where the package
-falls back in silence (an unknown tier, a date before the tier's rows, a loose model match), this
-module raises `PriceError`.
+falls back without notice (an unknown tier, a date before the tier's rows, a loose model match),
+this module raises `PriceError`.
 """
 
 import re
@@ -49,7 +49,7 @@ _TIER_KEYS = {"processing", "service_tier", "speed"}
 _TOKEN_PRICES = ("input_mtok", "cache_read_mtok", "cache_write_mtok", "output_mtok")
 
 _BEYOND_TOKENS = ("requests_kcount", "output_reasoning_mtok", "output_citation_mtok")
-"""Charges that every request bears and that a table of token counts cannot carry."""
+"""Charges of every request that token counts do not show."""
 
 _TOKEN_COLUMNS = ["input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens"]
 
@@ -65,7 +65,7 @@ class PriceError(ValueError):
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about a price that a reader of the memo must know.
+    """A change, a doubt or a retirement that affects a price.
 
     stale: the price must not be used any more. warning: it will change, or looks wrong.
     info: it moved, or varies. `effective` is the day of the change, where there is one.
@@ -104,9 +104,9 @@ class ApiRate:
 def price_requests(
     requests: pd.DataFrame, provider: str, model: str, on: date, tier: str = "standard"
 ) -> pd.DataFrame:
-    """What each request costs, priced singly at its own time of day on the date `on`.
+    """Prices each request singly, at its own time of day on the date `on`.
 
-    Singly, because a sum of requests trips tiers that no request reaches: 1,000 requests of
+    Singly, because a sum of requests passes thresholds that no request reaches: 1,000 requests of
     2,000/300 tokens on gemini-2.5-pro cost USD 5.50, their sum is billed at USD 9.50. Cache writes
     are billed at the short-lived (5 min) rate. Tool and search fees are not included.
 
@@ -124,10 +124,10 @@ def price_requests(
     >>> f"{bill['cost_usd'].sum():.2f}"
     '5.50'
     """
-    found = _find_model(provider, model)
+    listed = _find_model(provider, model)
     tokens, time_of_day = _token_counts(requests), _time_of_day(requests)
     usd = np.zeros((len(requests), 2))
-    for start, price in _prices_of_day(found, on, tier):
+    for start, price in _prices_of_day(listed, on, tier):
         since = time_of_day >= pd.Timedelta(start)
         usd[since] = _bill(price, tokens[since])  # a later price of the day overwrites
     bill = pd.DataFrame(usd, index=requests.index, columns=["input_usd", "output_usd"])
@@ -135,7 +135,7 @@ def price_requests(
 
 
 def check_listed(provider: str, model: str, on: date, tier: str = "standard") -> None:
-    """Whether requests to a model can be priced on a day.
+    """Checks that requests to a model can be priced on a day.
 
     Raises: PriceError as `price_requests`, with the nearest names where one is unknown.
     """
@@ -143,7 +143,7 @@ def check_listed(provider: str, model: str, on: date, tier: str = "standard") ->
 
 
 def rate(provider: str, model: str, on: date, tier: str = "standard") -> ApiRate:
-    """The rate of a model on a day, with its provenance and the day it expires.
+    """The rate of a model on a day, with its provenance and the day on which it expires.
 
     Raises: PriceError as `price_requests`.
 
@@ -151,22 +151,22 @@ def rate(provider: str, model: str, on: date, tier: str = "standard") -> ApiRate
     >>> argon.input_usd_per_mtok, argon.output_usd_per_mtok, argon.expires.isoformat()
     (2.0, 10.0, '2026-12-01')
     """
-    found = _find_model(provider, model)
-    price = _price_at(found, _midnight(on), tier)
+    listed = _find_model(provider, model)
+    price = _price_at(listed, _midnight(on), tier)
     changes = scheduled_changes(provider, model, after=on, until=date.max, tier=tier)
     data_file = Path(genai_prices.data.__file__)
     return ApiRate(
         provider=provider,
         model=model,
-        matched_id=found.id,
+        matched_id=listed.id,
         tier=tier,
         on=on,
         input_usd_per_mtok=_base_usd(price, "input_mtok"),
         cached_input_usd_per_mtok=_base_usd(price, "cache_read_mtok"),
         output_usd_per_mtok=_base_usd(price, "output_mtok"),
         has_context_tiers=len(_context_sizes(price)) > 1,
-        has_time_of_day=bool(_windows(found)),
-        deprecated=bool(found.deprecated),
+        has_time_of_day=bool(_windows(listed)),
+        deprecated=bool(listed.deprecated),
         expires=None if changes.empty else changes["effective"].iloc[0],
         package_version=version("genai-prices"),
         data_sha256=sha256(data_file.read_bytes()).hexdigest(),
@@ -181,7 +181,7 @@ def scheduled_changes(
     Returns one row per change, in order: effective (date), input_before, input_after,
     output_before, output_after (USD per million tokens, lowest context tier, midnight UTC),
     change_share (of the token rate, cached ones included, that moves furthest) and reason. Of a
-    tier whose rates are known from a day on, only the changes after that day.
+    tier whose rates are listed from a day on, only the changes after that day.
     Raises: PriceError as `price_requests`.
 
     >>> scheduled_changes("google", "gemini-3.8-flash", date(2026, 11, 20), date(2027, 6, 30))[
@@ -189,19 +189,19 @@ def scheduled_changes(
     ... ].values.tolist()
     [[datetime.date(2027, 1, 1), 0.75, 1.5, 1.0, 'introductory rate ends']]
     """
-    found = _find_model(provider, model)
+    listed = _find_model(provider, model)
     rows = []
-    known_from = _known_from(_of_tier(found, tier))
-    for day in _dated(found):
-        if not max(after, known_from) < day <= until:
+    first_day = _first_day(_of_tier(listed, tier))
+    for day in _dated(listed):
+        if not max(after, first_day) < day <= until:
             continue
-        before = _price_at(found, _midnight(day - timedelta(days=1)), tier)
-        now = _price_at(found, _midnight(day), tier)
+        before = _price_at(listed, _midnight(day - timedelta(days=1)), tier)
+        now = _price_at(listed, _midnight(day), tier)
         change_share = _largest_move(before, now)
         if change_share:
             inputs = _base_usd(before, "input_mtok"), _base_usd(now, "input_mtok")
             outputs = _base_usd(before, "output_mtok"), _base_usd(now, "output_mtok")
-            reason = _reason(found, change_share, inputs, outputs)
+            reason = _reason(listed, change_share, inputs, outputs)
             rows.append((day, *inputs, *outputs, change_share, reason))
     return pd.DataFrame(
         rows,
@@ -218,7 +218,7 @@ def scheduled_changes(
 
 
 def price_findings(provider: str, model: str, on: date, until: date) -> list[Finding]:
-    """What a reader must know about a model's standard price on `on`, with a plan until `until`.
+    """Findings about a model's standard price on `on`, for a plan until `until`.
 
     Changes in the window and retirements are warnings (stale once the model is retired), changes
     in the 365 days up to `on` are information.
@@ -229,14 +229,14 @@ def price_findings(provider: str, model: str, on: date, until: date) -> list[Fin
     >>> f.severity, f.effective.isoformat()
     ('warning', '2026-12-01')
     """
-    found = _find_model(provider, model)
-    subject = f"{provider}/{found.id}"
+    listed = _find_model(provider, model)
+    subject = f"{provider}/{listed.id}"
     coming = scheduled_changes(provider, model, after=on, until=until)
     past = scheduled_changes(provider, model, after=on - timedelta(days=365), until=on)
     deprecated = Finding("warning", subject, f"{subject} is marked as deprecated.")
     return [
-        *_retirement_findings(found, provider, on, until),
-        *([deprecated] if found.deprecated else []),
+        *_retirement_findings(listed, provider, on, until),
+        *([deprecated] if listed.deprecated else []),
         *_change_findings("warning", subject, coming),
         *_change_findings("info", subject, past),
     ]
@@ -280,7 +280,7 @@ def retirement(provider: str, model: str) -> date | None:
 
 
 def _listed(model: ModelInfo, provider: str) -> list[dict[str, str]]:
-    """The rows of the retirement calendar that speak of a model."""
+    """The rows of the retirement calendar for a model."""
     table = pd.read_csv(paths.data("model_retirements.csv"), dtype=str, keep_default_na=False)
     rows = [{str(k): str(v) for k, v in row.items()} for row in table.to_dict("records")]
     of_provider = [row for row in rows if row["provider"] == provider]
@@ -307,7 +307,7 @@ def _retirement_findings(model: ModelInfo, provider: str, on: date, until: date)
 
 
 _RESELLERS = ("openrouter", "huggingface_", "github-copilot", "cursor", "quicksilverpro")
-"""Who passes requests on to the hosts that are listed beside them."""
+"""Resellers, which pass requests on to hosts that are listed too."""
 
 
 class Listing(NamedTuple):
@@ -320,18 +320,18 @@ class Listing(NamedTuple):
 
 @cache
 def listings(model: str, on: date) -> tuple[Listing, ...]:
-    """Where a model's weights can be bought by the token on a day, at the provider itself.
+    """Providers that sell a model's weights by the token on a day.
 
-    Not from a reseller, nor at a price that the list itself took from one.
+    Without resellers, and without prices that the list itself copied from one.
 
     >>> [each.provider for each in listings("gpt-oss-120b", date(2026, 11, 23))][:3]
     ['aws', 'baseten', 'cerebras']
     """
-    found = []
-    for provider, listed in _PROVIDERS.items():
+    places = []
+    for provider, catalogue in _PROVIDERS.items():
         if provider.startswith(_RESELLERS):
             continue
-        for each in listed.models:
+        for each in catalogue.models:
             copied = "Imported from OpenRouter" in (each.price_comments or "")
             if each.deprecated or copied or not same_weights(each.id, model):
                 continue
@@ -339,8 +339,8 @@ def listings(model: str, on: date) -> tuple[Listing, ...]:
                 check_listed(provider, each.id, on)
             except PriceError:
                 continue
-            found.append(Listing(provider, each.id, each.context_window))
-    return tuple(found)
+            places.append(Listing(provider, each.id, each.context_window))
+    return tuple(places)
 
 
 # --- The strict wrapper around genai-prices -------------------------------------------------------
@@ -350,19 +350,23 @@ def _find_model(provider: str, model: str) -> ModelInfo:
     """The model that genai-prices would match, if it matches by name and not by resemblance."""
     if provider not in _PROVIDERS:
         raise PriceError(f"genai-prices has no provider {provider!r}{_close(provider, _PROVIDERS)}")
-    listed = _PROVIDERS[provider]
+    catalogue = _PROVIDERS[provider]
     reference = model.lower()
     if reference.endswith("latest"):
         raise PriceError(f"{provider}/{model} is an alias that moves: name the model it stands for")
-    found = next((each for each in listed.models if each.is_match(reference)), None)
-    if found is not None and any(
+    match = next((each for each in catalogue.models if each.is_match(reference)), None)
+    if match is not None and any(
         reference.startswith(name) and _VERSION.fullmatch(reference[len(name) :])
-        for name in _names(found)
+        for name in _names(match)
     ):
-        return found
-    names = [name for each in listed.models for name in _names(each) if not name.endswith("latest")]
-    lent = found is None and listed.find_model(reference, all_providers=[*_PROVIDERS.values()])
-    owner = "; another provider prices it: name that one if you pay its rates" if lent else ""
+        return match
+    names = [
+        name for each in catalogue.models for name in _names(each) if not name.endswith("latest")
+    ]
+    elsewhere = match is None and catalogue.find_model(
+        reference, all_providers=[*_PROVIDERS.values()]
+    )
+    owner = "; another provider prices it: name that one if you pay its rates" if elsewhere else ""
     raise PriceError(f"{provider} lists no model {model!r}{_close(model, names)}{owner}")
 
 
@@ -382,8 +386,8 @@ def _clauses(match: MatchLogic) -> Iterator[MatchLogic]:
         yield match
 
 
-def _close(name: str, known: Iterable[str]) -> str:
-    close = get_close_matches(name.lower(), dict.fromkeys(known), n=4)
+def _close(name: str, names: Iterable[str]) -> str:
+    close = get_close_matches(name.lower(), dict.fromkeys(names), n=4)
     return f"; close to it: {', '.join(close)}" if close else ""
 
 
@@ -426,7 +430,7 @@ def _context(model: ModelInfo, moment: datetime, tier: str) -> dict[str, str]:
         raise PriceError(f"{model.id} has no {tier!r} rate; it has: {offered}")
     if not any(row.constraint is None or row.constraint.active(moment) for row in rows):
         raise PriceError(
-            f"the {tier} rate of {model.id} is known from {_known_from(rows)}, not on "
+            f"the {tier} rate of {model.id} is known from {_first_day(rows)}, not on "
             f"{moment:%Y-%m-%d}: "
             "price at a later date"
         )
@@ -447,7 +451,7 @@ def _of_tier(model: ModelInfo, tier: str) -> list[PriceVariant]:
     return [row for value, row in _tiers(model) if value == tier]
 
 
-def _known_from(rows: list[PriceVariant]) -> date:
+def _first_day(rows: list[PriceVariant]) -> date:
     """The first day of a tier's rates; `date.min` where they hold on any."""
     always = any(row.constraint is None for row in rows)
     return date.min if always else min(_start_dates(rows), default=date.min)
@@ -502,8 +506,8 @@ def _usd_per_mtok(price: ModelPrice, key: str, input_tokens: FloatArray) -> Floa
 
 def _token_price(price: ModelPrice, key: str) -> Decimal | TieredPrices:
     """The price under a key; cached tokens without a price of their own are billed as input."""
-    own: Decimal | TieredPrices | None = getattr(price, key)
-    listed = price.input_mtok if own is None else own
+    price_of_key: Decimal | TieredPrices | None = getattr(price, key)
+    listed = price.input_mtok if price_of_key is None else price_of_key
     assert listed is not None  # _price_at has refused a price without input or output
     return listed
 

@@ -1,4 +1,4 @@
-"""What does a GPU hour cost, and which quotes are to be doubted?
+"""What does a GPU hour cost, and which quotes are doubtful?
 
 Quotes come from `data/gpu_prices.csv`; their age is judged at the date that the caller gives.
 """
@@ -51,11 +51,10 @@ def gpu_prices() -> pd.DataFrame:
 
 
 def gpu_price(gpu: str, provider: str, commitment: str, region: str | None = None) -> Figure:
-    """The rent of one GPU, USD per hour, ranged by what all providers ask for it.
+    """The rent of one GPU, USD per hour, with its range over all providers.
 
-    The range is that of the same GPU and commitment over all providers. Of several quotes for
-    one offer the newest counts and, at equal dates (one GPU or a node of eight), the cheapest;
-    `source` names the quote.
+    The range is that of the same GPU and commitment. Of several quotes for one offer the newest
+    counts and, at equal dates (one GPU or a node of eight), the cheapest; `source` names the quote.
 
     Raises: PriceError when no quote matches, or quotes from several regions do.
 
@@ -69,15 +68,15 @@ def gpu_price(gpu: str, provider: str, commitment: str, region: str | None = Non
     quotes = alike[alike["provider"] == provider]
     if region is not None:
         quotes = quotes[quotes["region"] == region]
-    wanted = f"{gpu} {provider} {commitment}" + (f" {region}" if region else "")
+    offer = f"{gpu} {provider} {commitment}" + (f" {region}" if region else "")
     if quotes.empty:
-        raise PriceError(f"no GPU price for {wanted}; there is: {_listing(prices, of_gpu)}")
+        raise PriceError(f"no GPU price for {offer}; there is: {_listing(prices, of_gpu)}")
     regions = sorted(set(quotes["region"]))
     if len(regions) > 1:
-        raise PriceError(f"{wanted} is priced in several regions, name one: {', '.join(regions)}")
+        raise PriceError(f"{offer} is priced in several regions, name one: {', '.join(regions)}")
     quote = quotes.sort_values("usd_per_gpu_hour", kind="stable").iloc[0]
     return Figure(
-        name=f"gpu_price {wanted}",
+        name=f"gpu_price {offer}",
         value=float(quote["usd_per_gpu_hour"]),
         unit="USD/h",
         low=float(alike["usd_per_gpu_hour"].min()),
@@ -90,7 +89,7 @@ def gpu_price(gpu: str, provider: str, commitment: str, region: str | None = Non
 
 
 def gpu_price_findings(prices: pd.DataFrame, on: date, max_age_days: int = 180) -> list[Finding]:
-    """What looks wrong, old or unsettled in a table of GPU prices, judged on `on`.
+    """Findings about a table of GPU prices, judged on `on`: wrong, old, undated, far apart.
 
     A spot price above its on-demand price and a provider whose regions differ by more than 1.6
     times are warnings; quotes older than `max_age_days` are stale and undated ones a warning; the
@@ -234,14 +233,14 @@ class OwnedGpu:
 
     @property
     def bought_usd(self) -> Number:
-        """What is paid for a serving card: the card, its part of the server, and of the spares."""
+        """Price of a serving card: the card, its part of the server, and of the spares."""
         return self.price_usd * (1 + self.server_share) * (1 + self.spares_share)
 
 
 def capital_month_usd(
     bought_usd: Number, residual_usd: Number, months: Number, share_per_year: Number
 ) -> Number:
-    """What each month must bring in to pay back a purchase over its life, at a cost of capital.
+    """Monthly cost of a purchase over its life, the cost of capital included.
 
     The month's payment of an annuity whose present value is the price less that of the residual; at
     no cost of capital it is straight-line depreciation. Payments fall due at the end of each month,
@@ -255,16 +254,18 @@ def capital_month_usd(
     """
     log_growth = np.log1p(share_per_year) / 12
     monthly = np.expm1(log_growth)
-    # i / (1 - (1 + i)^-n) is 1 / n where nothing is asked for capital
+    # i / (1 - (1 + i)^-n) is 1 / n where capital costs nothing
     safe = np.where(monthly > 0, monthly, 1.0)
-    left = -np.expm1(-log_growth * months)
-    recovery = np.where(monthly > 0, safe / np.where(left > 0, left, 1.0), 1 / np.asarray(months))
-    found = (bought_usd - residual_usd) * recovery + residual_usd * monthly
-    return found if np.ndim(found) else float(found)
+    discount = -np.expm1(-log_growth * months)
+    recovery = np.where(
+        monthly > 0, safe / np.where(discount > 0, discount, 1.0), 1 / np.asarray(months)
+    )
+    month_usd = (bought_usd - residual_usd) * recovery + residual_usd * monthly
+    return month_usd if np.ndim(month_usd) else float(month_usd)
 
 
 def owned_gpu_hour_parts(gpu: OwnedGpu) -> dict[str, Number]:
-    """Of what an owned GPU's hour consists: part -> usd per GPU-hour.
+    """The parts of an owned GPU's cost per hour: part -> usd per GPU-hour.
 
     Every hour of its life bears the same, in use or not. Source: Barroso, Hoelzle and Ranganathan,
     The Datacenter as a Computer, 3rd ed., ch. 6: depreciation with interest, maintenance, energy
@@ -285,7 +286,7 @@ def owned_gpu_hour_parts(gpu: OwnedGpu) -> dict[str, Number]:
 
 
 def owned_usd_per_gpu_hour(gpu: OwnedGpu) -> Number:
-    """What an hour of an owned GPU costs, busy or not, over its life. Unit: usd.
+    """Cost of an hour of an owned GPU over its life, busy or not. Unit: usd.
 
     >>> card = OwnedGpu(30_000, 0.4, 0.0, 48, 0.1, 0.08, 0.05, 1260, 0.7, 1.4, 0.09, 184)
     >>> round(owned_usd_per_gpu_hour(card), 2)

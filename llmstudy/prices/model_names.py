@@ -1,4 +1,4 @@
-"""Do two names mean the same model? Providers and gateways write one name in several ways."""
+"""Do two names mean the same model? Providers and gateways spell a model's name differently."""
 
 import re
 from functools import cache
@@ -49,7 +49,7 @@ def same_weights(a: str, b: str) -> bool:
 
 
 _SERVED = re.compile(r"(?<=\db)-(?:instant|turbo|versatile|fp8|fp4|bf16|awq)$")
-"""How weights of so many parameters are served, which says nothing of what they answer."""
+"""How weights are served, which does not change what they answer."""
 
 
 @cache

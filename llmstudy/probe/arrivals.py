@@ -52,8 +52,8 @@ def ramp_s(
     Source: time change of a Poisson process, Cinlar (1975), Introduction to Stochastic Processes,
     chapter 4.
 
-    >>> found = ramp_s(0, 100, 20, np.random.default_rng(0))
-    >>> bool(900 < len(found) < 1_100 and 13.4 < np.median(found) < 14.9)
+    >>> times_s = ramp_s(0, 100, 20, np.random.default_rng(0))
+    >>> bool(900 < len(times_s) < 1_100 and 13.4 < np.median(times_s) < 14.9)
     True
     """
     if min(from_per_s, to_per_s) < 0 or max(from_per_s, to_per_s) == 0 or not duration_s > 0:
@@ -62,8 +62,8 @@ def ramp_s(
             "of 0 or more, not both 0, and a time above 0"
         )
     expected = (from_per_s + to_per_s) / 2 * duration_s
-    spare = 10 * np.sqrt(expected) + 10  # beyond any count that chance can bring
-    counts = np.cumsum(rng.exponential(size=int(expected + spare)))
+    margin = 10 * np.sqrt(expected) + 10  # beyond any count that chance can bring
+    counts = np.cumsum(rng.exponential(size=int(expected + margin)))
     counts = counts[counts <= expected]
     slope = (to_per_s - from_per_s) / duration_s
     # the root of the quadratic in the form that loses no digits when the slope is slight

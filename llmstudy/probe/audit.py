@@ -1,15 +1,15 @@
-"""Did the run do what it says? Checks of arrivals, client, clock, tokens and cache, with limits.
+"""Is a run valid? Checks of arrivals, client, clock, tokens and cache, each with its limit.
 
-A load tool can report the latency of another load than the one asked for, of its own slowness, or
-of a cache. Each check compares what the rows of a run show with what its facts claim. A run is
-valid when no check failed and none that the percentiles rest on is unknown; an invalid run does not
-enter a memo. Failed requests do not make a run invalid: they are +inf in its percentiles.
+A load tool can report the latency of another load than the one requested, of its own slowness, or
+of a cache. Each check compares the rows of a run with its recorded facts. A run is valid when no
+check failed and none that the percentiles rest on is unknown; an invalid run does not enter a memo.
+Failed requests do not make a run invalid: they are +inf in its percentiles.
 
-Checks by chance: an honest run fails such a check once in 1,000 times, whatever its length. There
-are five (rate_asked, gaps, dispersion, lag1, drift), so that at most one honest run in 200 is
-refused, and is to be repeated. Each was made to find a fault, which stands at its limit; a run too
-short to show that fault nine times in ten passes no such check: it is unknown, and says what it
-takes. The simulations behind both numbers are in tests/probe/test_probe_audit_rates.py.
+Statistical checks (rate_asked, gaps, dispersion, lag1, drift): a correct run fails each once in
+1,000 times, whatever its length, so that at most one correct run in 200 is refused and must be
+repeated. Each detects a fault, named at its limit; a run too short to show that fault nine times in
+ten does not pass: the check is unknown, and gives the requests that it takes. The simulations
+behind both numbers are in tests/probe/test_probe_audit_rates.py.
 """
 
 from collections.abc import Callable, Mapping
@@ -39,7 +39,7 @@ from llmstudy.probe.run import (
 
 
 class Limit(NamedTuple):
-    """What a check allows. `needed`: the run is invalid, too, when the check cannot be made."""
+    """The limit of a check. `needed`: the run is invalid, too, when the check cannot be made."""
 
     limit: float
     unit: str
@@ -49,10 +49,10 @@ class Limit(NamedTuple):
 
 
 CHANCE = 1e-3
-"""Share of honest runs that a check by chance refuses, at most."""
+"""Highest share of correct runs that a statistical check refuses."""
 
 RATE_GAPS = 50
-"""Gaps of a Poisson process by which half or twice the rate asked for shows: exact."""
+"""Gaps of a Poisson process that show half or twice the requested rate: exact."""
 
 KS_BY_SHAPE = pd.DataFrame(
     {
@@ -61,52 +61,53 @@ KS_BY_SHAPE = pd.DataFrame(
         "gaps": [85, 95, 115, 140, 155, 180, 200],
     }
 )
-"""Gamma gaps against their own law, whose mean is taken from them: Stephens' scaled distance that
-one honest run in 1,000 passes, and the gaps by which half and twice the shape show. By simulation
-of 60,000 and 1,500 runs."""
+"""Gamma gaps against the gamma law with their own mean: the scaled distance (Stephens) that one
+correct run in 1,000 exceeds, and the gaps that show half and twice the shape. By simulation of
+60,000 and 1,500 runs."""
 
 DISPERSION_BLOCKS = 17
-"""Blocks of ten gaps by which a rate three times as high in the second half shows."""
+"""Blocks of ten gaps that show a rate three times as high in the second half."""
 
 LAG1_GAPS = 80
-"""Gaps by which it shows that two workers with one seed send each gap twice."""
+"""Gaps that show two workers with one seed, which send each gap twice."""
 
 SPREAD_GAPS = 10
-"""Gaps by which Poisson arrivals show that are sold as constant, late timers let pass."""
+"""Gaps that show Poisson arrivals where constant ones are recorded; late timers pass."""
 
 DRIFT_REQUESTS, DRIFT_INDEPENDENT = 240, 200
-"""Requests by which a first quarter slower by half shows (its logarithms scatter by 0.3), and how
-many independent ones they must be worth: fewer cannot be told from a queue's own swings."""
+"""Requests that show a first quarter slower by half (its logarithms scatter by 0.3), and the
+effective number of independent ones: fewer cannot be told from the swings of a queue."""
 
 TIMER_S = 0.002
-"""What a timer of a busy shared host may be late without a fault of the client's."""
+"""Lateness of a timer on a busy shared host that is no fault of the client."""
 
 TEMPLATE_TOKENS = 32
-"""What a chat template may add to a prompt, and what all prompts then share; assumed, after the 8
-to 20 of common templates and two cache blocks of 16."""
+"""Tokens that a chat template may add to a prompt, and that all prompts then share; assumed, after
+the 8 to 20 of common templates and two cache blocks of 16."""
 
 BY_ITSELF = ("stop", "eos", "eos_token", "end_turn", "stop_sequence")
-"""Reasons of an answer's end by which a model says that it was done."""
+"""Finish reasons of a model that ended its answer itself."""
 
 UNSENT = "the file does not say when its requests were sent"
 
 BUSY_SHARE = 0.9
-"""Of the users of a closed loop, who must have a request under way; one may be between two."""
+"""Share of a closed loop's users that must have a request in flight; one may be between two."""
 
 SLOWER_FIRST = {"closed": 2.0, "open": 10.0}
-"""First quarter's median to the rest's beyond which a run warms up, however likely by chance. The
-users of a closed loop bound its queue. One of random arrivals is not bounded: of 200 honest runs
-of 400 requests the largest was 6.3 in M/M/1 at 70 % utilisation, and 10.2 at 90 %."""
+"""Ratio of the first quarter's median to the rest's beyond which a run counts as warming up, even
+where chance may explain it. The users of a closed loop bound its queue; that of random arrivals is
+not bounded: of 200 correct runs of 400 requests the largest ratio was 6.3 in M/M/1 at 70 %
+utilisation, and 10.2 at 90 %."""
 
 LONGEST_RUN_S = 30 * 86_400.0
-"""No time within a run lies farther from its start: a larger one counts from another origin."""
+"""No time of a run is later after its start: a larger one has another origin."""
 
 LIMITS: Mapping[str, Limit] = {
     "complete": Limit(0, "requests", "at most", False, "what is missing may be what was slow"),
     "answered": Limit(6, "requests", "at least", True, "fewer do not bound a median"),
     "times": Limit(0.01, "share", "at most", True, "percentiles are derived from them"),
     "clock": Limit(0, "requests", "at most", True, "contradictory times measure nothing"),
-    # what never reached the server, or what it refused as wrong (4xx but 408 and 429)
+    # requests that never reached the server, or that it refused as wrong (4xx but 408 and 429)
     "own_errors": Limit(0.01, "share", "at most", False, "one in a hundred moves a p99"),
     # a gateway that falls back answers with another model and says so
     "served_model": Limit(0, "answers", "at most", False, "a latency belongs to a model"),
@@ -116,7 +117,7 @@ LIMITS: Mapping[str, Limit] = {
     "concurrency": Limit(0.7, "share", "at least", True, "fewer users are another load"),
     "rate": Limit(0.05, "share", "at most", True, "moves the wait by 1/4 at 80 % utilisation"),
     "rate_asked": Limit(CHANCE, "p", "at least", False, "exact: the sum of gamma gaps is gamma"),
-    # of what was sent, 0.05 and the timer's lateness are let pass: no server notices
+    # for gaps as sent, 0.05 and the timer's lateness are allowed: they change nothing at a server
     "gaps": Limit(0.05, "KS distance", "at most", True, "Kolmogorov-Smirnov at 1 in 1,000"),
     "gap_spread": Limit(0.2, "CV", "at most", True, "constant gaps; a late timer is let pass"),
     "dispersion": Limit(CHANCE, "p", "at least", True, "a steady rate; Bartlett 1937"),
@@ -146,14 +147,14 @@ LIMITS: Mapping[str, Limit] = {
 
 
 class Finding(NamedTuple):
-    """What a check saw. value None: it could not be made, and `seen` says why.
+    """The value that a check measured. None: it could not be made, and `evidence` says why.
 
-    limit: where the case at hand allows another than the table. passes: where more than the value
-    decides. short_of: requests that it takes to pass; fewer may fail, and are unknown otherwise.
+    limit: where this run allows another than the table. passes: where more than the value decides.
+    short_of: requests that it takes to pass; a run with fewer may fail, and is unknown otherwise.
     """
 
     value: float | None
-    seen: str
+    evidence: str
     limit: float | None = None
     passes: bool | None = None
     short_of: int | None = None
@@ -161,10 +162,10 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class Audit:
-    """Whether a run may be relied on, and why not.
+    """Whether a run is valid, and if not, the reasons.
 
     checks: one row per check that applies: check, value, limit, unit, status ("passed", "failed",
-    "unknown"), why (what was seen).
+    "unknown"), why (what was measured).
     """
 
     valid: bool
@@ -172,52 +173,52 @@ class Audit:
     checks: pd.DataFrame
 
     def as_json(self) -> dict[str, Any]:
-        """`valid`, `reasons` and `checks`, as JSON has them."""
-        found = {"valid": self.valid, "reasons": list(self.reasons), "checks": self.checks}
-        return dict(io.plain(found, "audit"))
+        """`valid`, `reasons` and `checks` as plain JSON values."""
+        fields = {"valid": self.valid, "reasons": list(self.reasons), "checks": self.checks}
+        return dict(io.plain(fields, "audit"))
 
 
 def audit(run: Run) -> Audit:
-    """Judges a run, our own or an imported one, by the table of limits.
+    """Judges a recorded or imported run by the table of limits.
 
     >>> from llmstudy.probe.run import table
     >>> empty = audit(Run(table([]), {}))
     >>> empty.valid, empty.reasons[0]
     (False, 'answered: 0 of 0 requests were answered (at least 6 requests)')
     """
-    evidence = _Evidence(run)
+    view = _RunView(run)
     rows, reasons = [], []
     for name, rule in LIMITS.items():
-        found = _CHECKS[name](evidence)
-        if found is None:
+        finding = _CHECKS[name](view)
+        if finding is None:
             continue
-        limit = rule.limit if found.limit is None else found.limit
-        status = _status(found, limit, rule)
+        limit = rule.limit if finding.limit is None else finding.limit
+        status = _status(finding, limit, rule)
         if status == "failed":
-            reasons.append(f"{name}: {found.seen} ({rule.side} {limit:.3g} {rule.unit})")
-        elif found.value is None and rule.needed:
-            reasons.append(f"{name}: unknown, {found.seen}; {rule.why}")
-        takes = f"; it takes {found.short_of} requests to tell" if status == "unknown" else ""
-        seen = found.seen + (takes if found.short_of else "")
-        rows.append((name, found.value, limit, rule.unit, status, seen))
-    if evidence.answered.empty:  # the cause of whatever else is wrong
+            reasons.append(f"{name}: {finding.evidence} ({rule.side} {limit:.3g} {rule.unit})")
+        elif finding.value is None and rule.needed:
+            reasons.append(f"{name}: unknown, {finding.evidence}; {rule.why}")
+        takes = f"; it takes {finding.short_of} requests to tell" if status == "unknown" else ""
+        evidence = finding.evidence + (takes if finding.short_of else "")
+        rows.append((name, finding.value, limit, rule.unit, status, evidence))
+    if view.answered.empty:  # the cause of whatever else is wrong
         reasons = [r for r in reasons if r.startswith(("complete: ", "answered: "))]
     columns = ["check", "value", "limit", "unit", "status", "why"]
     checks = pd.DataFrame(rows, columns=columns).astype({"value": float, "limit": float})
     return Audit(not reasons, tuple(reasons), checks)
 
 
-def _status(found: Finding, limit: float, rule: Limit) -> str:
-    if found.value is None:
+def _status(finding: Finding, limit: float, rule: Limit) -> str:
+    if finding.value is None:
         return "unknown"
-    within = found.value <= limit if rule.side == "at most" else found.value >= limit
-    if not (within if found.passes is None else found.passes):
+    within = finding.value <= limit if rule.side == "at most" else finding.value >= limit
+    if not (within if finding.passes is None else finding.passes):
         return "failed"
-    return "unknown" if found.short_of else "passed"
+    return "unknown" if finding.short_of else "passed"
 
 
-class _Evidence:
-    """A run as its checks look at it. Times in seconds, in the order of the schedule."""
+class _RunView:
+    """The views of a run that its checks share. Times in seconds, in the order of the schedule."""
 
     def __init__(self, run: Run) -> None:
         self.facts = run.facts
@@ -245,18 +246,18 @@ class _Evidence:
         return self.process is not None and self.process != "closed"
 
     @property
-    def sending_known(self) -> bool:
-        """Whether the file says when its requests were sent."""
+    def has_send_times(self) -> bool:
+        """Whether the times are those of one clock, so that the sending of requests is recorded."""
         return bool(self.facts.get("clock") != PER_REQUEST)
 
     @property
-    def scheduled_known(self) -> bool:
-        """A file that holds the sending only is imported with both times the same."""
+    def has_schedule(self) -> bool:
+        """Whether scheduled times are recorded; without them they equal those of the sending."""
         return bool((self.lag_s != 0).any())
 
     @cached_property
     def held_by_cap(self) -> npt.NDArray[np.bool_]:
-        """Requests that a cap on concurrency kept waiting. (n,)."""
+        """Which requests waited for the cap on concurrency. (n,)."""
         cap = self.load.get("concurrency")
         if not cap or not self.open:
             return np.zeros(len(self.measured), dtype=bool)
@@ -264,122 +265,128 @@ class _Evidence:
         return np.asarray((under_way >= cap) & (self.lag_s > TIMER_S))
 
     def in_flight_at(self, at_s: "pd.Series[float]") -> FloatArray:
-        """Requests sent and not yet done at these times, warm-up among them."""
-        sent, done = (np.sort(self.all[c].dropna()) for c in ("dispatched_s", "done_s"))
+        """Requests in flight at these times, warm-up included."""
+        dispatched_s, done_s = (np.sort(self.all[c].dropna()) for c in ("dispatched_s", "done_s"))
         return np.asarray(
-            np.searchsorted(sent, at_s, "right") - np.searchsorted(done, at_s, "right")
+            np.searchsorted(dispatched_s, at_s, "right") - np.searchsorted(done_s, at_s, "right")
         )
 
     def share_beside(self, n: int) -> float:
-        """Share of the time that requests took in which n or more were under way.
+        """Share of all request time during which n or more requests were in flight.
 
         From the first measured request on, summed over the requests, so that one straggler counts
-        as one; warm-up among them.
+        as one; warm-up included.
         """
-        sent, done = (self.all[c].dropna().to_numpy(float) for c in ("dispatched_s", "done_s"))
+        dispatched_s, done_s = (
+            self.all[c].dropna().to_numpy(float) for c in ("dispatched_s", "done_s")
+        )
         began, ended = self.dispatched_s[0], self.measured["done_s"].max()
-        at = np.unique(np.clip(np.concatenate([sent, done, [began, ended]]), began, ended))
+        at = np.unique(
+            np.clip(np.concatenate([dispatched_s, done_s, [began, ended]]), began, ended)
+        )
         if len(at) < 2:
             return 0.0
         under_way = self.in_flight_at(pd.Series(at[:-1]))
-        took_s = under_way * np.diff(at)
-        return float(took_s[under_way >= n].sum() / max(took_s.sum(), 1e-12))
+        request_s = under_way * np.diff(at)
+        return float(request_s[under_way >= n].sum() / max(request_s.sum(), 1e-12))
 
 
 # ---- whole, answered, timed ----------------------------------------------------------------------
 
 
-def _complete(run: _Evidence) -> Finding:
+def _complete(run: _RunView) -> Finding:
     ended, planned = run.facts.get("ended"), run.load.get("n")
     if planned is None and ended is None:
         return Finding(None, "neither the planned number nor how the run ended is known")
     missing = 0 if planned is None else planned - len(run.measured)
-    seen = f"{missing} of the planned requests have no row"
+    gap = f"{missing} of the planned requests have no row"
     if ended == AT_SPEND_CAP:  # nothing that was sent is missing
         return Finding(0, f"the run ended at its spend cap, {missing} requests short")
     if ended not in (None, "complete"):
-        return Finding(missing, f"{seen}; the run ended: {ended}", passes=False)
-    return Finding(abs(missing), seen)
+        return Finding(missing, f"{gap}; the run ended: {ended}", passes=False)
+    return Finding(abs(missing), gap)
 
 
-def _answered(run: _Evidence) -> Finding:
+def _answered(run: _RunView) -> Finding:
     n = len(run.answered)
     return Finding(n, f"{n} of {len(run.measured)} requests were answered")
 
 
-def _times(run: _Evidence) -> Finding:
+def _times(run: _RunView) -> Finding:
     if run.answered.empty:
         return Finding(None, "no request was answered")
     lacking = float(run.answered["ttft_s"].isna().mean())
     return Finding(lacking, f"{lacking:.1%} of the answered requests have no times of their chunks")
 
 
-def _clock(run: _Evidence) -> Finding:
+def _clock(run: _RunView) -> Finding:
     chunks = run.measured["content_times_s"]
     columns = ["scheduled_s", "dispatched_s", "headers_s", "first_reasoning_s", "done_s"]
     times = run.measured[columns].astype(float)
     times["first"] = chunks.map(lambda t: t[0] if t else np.nan).astype(float)
     times["last"] = chunks.map(lambda t: t[-1] if t else np.nan).astype(float)
     streamed = chunks.map(bool).astype(bool)
-    scheduled, sent = times["scheduled_s"], times["dispatched_s"]
+    scheduled_s, dispatched_s = times["scheduled_s"], times["dispatched_s"]
     answers = times[["headers_s", "first_reasoning_s", "first"]]
     wrong = {
-        "without a time": sent.isna() | scheduled.isna(),
+        "without a time": dispatched_s.isna() | scheduled_s.isna(),
         "with a time that is no number": streamed & times[["first", "last"]].isna().any(axis=1),
-        "sent before they were scheduled": sent < scheduled - TIMER_S,
-        "answered before they were sent": answers.lt(sent, axis=0).any(axis=1),
+        "sent before they were scheduled": dispatched_s < scheduled_s - TIMER_S,
+        "answered before they were sent": answers.lt(dispatched_s, axis=0).any(axis=1),
         "with chunks out of order": chunks.map(lambda t: any(np.diff(t) < 0)).astype(bool),
         "ended before their last chunk": times["done_s"] < times["last"] - TIMER_S,
         "with times from another origin": times.abs().gt(LONGEST_RUN_S).any(axis=1),
     }
-    seen = [f"{int(which.sum())} requests {what}" for what, which in wrong.items() if which.any()]
+    contradictions = [
+        f"{int(which.sum())} requests {what}" for what, which in wrong.items() if which.any()
+    ]
     bad = np.logical_or.reduce(list(wrong.values()))
-    return Finding(int(bad.sum()), "; ".join(seen) or "no time contradicts another")
+    return Finding(int(bad.sum()), "; ".join(contradictions) or "no time contradicts another")
 
 
-def _own_errors(run: _Evidence) -> Finding | None:
+def _own_errors(run: _RunView) -> Finding | None:
     if run.measured.empty:
         return None
     error = run.measured["error"].astype(object).where(~run.measured["ok"], "").astype(str)
-    own = (error == "connection") | (
+    is_client_error = (error == "connection") | (
         error.str.match(r"http_4") & ~error.isin(["http_408", "http_429"])
     )
-    share = float(own.mean())
+    share = float(is_client_error.mean())
     return Finding(share, f"{share:.1%} of the requests failed on the way or were refused as wrong")
 
 
-def _served_model(run: _Evidence) -> Finding | None:
+def _served_model(run: _RunView) -> Finding | None:
     if run.answered.empty:
         return None
-    asked = (run.facts.get("endpoint") or {}).get("model")
-    own = (run.facts.get("serving") or {}).get("model")  # what an alias stands for
-    meant = [str(name) for name in (asked, own) if name]
+    requested = (run.facts.get("endpoint") or {}).get("model")
+    served_as = (run.facts.get("serving") or {}).get("model")  # what an alias stands for
+    names = [str(name) for name in (requested, served_as) if name]
     served = run.answered["served_model"].dropna().astype(str).value_counts()
     if served.empty:
         return Finding(None, "no answer names the model that gave it")
-    right = [m for m in served.index if not meant or any(same_model(m, name) for name in meant)]
+    right = [m for m in served.index if not names or any(same_model(m, name) for name in names)]
     one = [m for m in right if same_model(m, right[0])]  # two snapshots are two models
-    named = ", ".join(f"{n} by {model}" for model, n in served.items())
-    seen = f"{asked or 'a model'} was asked for, and the answers are {named}"
+    by_model = ", ".join(f"{n} by {model}" for model, n in served.items())
+    evidence = f"{requested or 'a model'} was asked for, and the answers are {by_model}"
     if len(served) == 1 and not right:
-        seen += (
-            f"; where {asked} is only an alias of that model, write the model's own name as "
+        evidence += (
+            f"; where {requested} is only an alias of that model, write the model's own name as "
             "serving.model in the run's run.json"
         )
-    return Finding(int(served.drop(one).sum()), seen)
+    return Finding(int(served.drop(one).sum()), evidence)
 
 
 # ---- arrivals ------------------------------------------------------------------------------------
 
 
-def _process(run: _Evidence) -> Finding:
-    known = ("poisson", "gamma", "constant", "replay", "ramp", "closed")
-    if run.process in known:
+def _process(run: _RunView) -> Finding:
+    processes = ("poisson", "gamma", "constant", "replay", "ramp", "closed")
+    if run.process in processes:
         return Finding(0, f"{run.process} arrivals were asked for")
-    return Finding(None, f"the arrival process is {run.process!r}, none of {', '.join(known)}")
+    return Finding(None, f"the arrival process is {run.process!r}, none of {', '.join(processes)}")
 
 
-def _concurrency(run: _Evidence) -> Finding | None:
+def _concurrency(run: _RunView) -> Finding | None:
     if run.process != "closed":
         return None
     users = run.load.get("concurrency")
@@ -387,32 +394,32 @@ def _concurrency(run: _Evidence) -> Finding | None:
         return Finding(None, "the number of users is not known")
     if run.measured.empty or run.measured["done_s"].isna().all():
         return Finding(None, "no request's end is known")
-    if not run.sending_known:
+    if not run.has_send_times:
         return Finding(None, UNSENT)
     most, busy = min(users, len(run.measured)), max(floor(BUSY_SHARE * users), 1)
     reached = int(run.in_flight_at(run.measured["dispatched_s"]).max())
     if reached < BUSY_SHARE * most:
-        seen = f"at most {reached} of {users} users ever had a request under way"
-        return Finding(reached / most, seen, passes=False)
+        evidence = f"at most {reached} of {users} users ever had a request under way"
+        return Finding(reached / most, evidence, passes=False)
     share = run.share_beside(min(busy, most))
     return Finding(share, f"{share:.0%} of the waiting fell when {busy} or more of {users} waited")
 
 
-def _rate(run: _Evidence) -> Finding | None:
+def _rate(run: _RunView) -> Finding | None:
     if not run.open:
         return None
-    if not run.sending_known:
+    if not run.has_send_times:
         return Finding(None, UNSENT)
     realised, scheduled = _per_s(run.dispatched_s), _per_s(run.scheduled_s)
     if realised is None or scheduled is None:
         return Finding(None, "it takes two requests at different times to make a rate")
-    asked = run.load.get("rate_per_s") if run.process == "constant" else None
-    against = {"scheduled": scheduled} | ({"asked": asked} if asked else {})
+    requested = run.load.get("rate_per_s") if run.process == "constant" else None
+    against = {"scheduled": scheduled} | ({"asked": requested} if requested else {})
     what, other = max(against.items(), key=lambda item: abs(realised / item[1] - 1))
     off = abs(realised / other - 1)
-    seen = f"{realised:.4g} requests/s were sent where {other:.4g} were {what}"
+    evidence = f"{realised:.4g} requests/s were sent where {other:.4g} were {what}"
     timer = 2 * TIMER_S / float(np.ptp(run.dispatched_s))  # at the first and at the last
-    return Finding(off, seen, max(LIMITS["rate"].limit, timer))
+    return Finding(off, evidence, max(LIMITS["rate"].limit, timer))
 
 
 def _per_s(times_s: FloatArray) -> float | None:
@@ -421,17 +428,17 @@ def _per_s(times_s: FloatArray) -> float | None:
     return float((len(times_s) - 1) / (times_s[-1] - times_s[0]))
 
 
-def _shape(run: _Evidence) -> float | None:
-    """Shape of the gamma gaps that were asked for; 1 is Poisson. None: no random gaps."""
+def _shape(run: _RunView) -> float | None:
+    """Shape of the requested gamma gaps; 1 is Poisson. None: no random gaps."""
     if run.process == "poisson":
         return 1.0
     return run.load.get("burstiness") if run.process == "gamma" else None
 
 
-def _rate_asked(run: _Evidence) -> Finding | None:
+def _rate_asked(run: _RunView) -> Finding | None:
     if run.process not in ("poisson", "gamma"):
         return None
-    if not run.sending_known:
+    if not run.has_send_times:
         return Finding(None, UNSENT)
     shape, rate, n_gaps = _shape(run), run.load.get("rate_per_s"), len(run.scheduled_s) - 1
     if not shape or not rate or n_gaps < 1:
@@ -440,42 +447,46 @@ def _rate_asked(run: _Evidence) -> Finding | None:
     below = gamma.cdf(span, n_gaps * shape, scale=1 / (rate * shape))
     p = float(2 * min(below, 1 - below))
     per_s = n_gaps / span if span else np.inf
-    seen = f"{per_s:.4g} requests/s were scheduled where {rate:.4g} were asked, p {p:.2g}"
-    return Finding(p, seen, short_of=_short_of(n_gaps, ceil(RATE_GAPS / shape)))
+    evidence = f"{per_s:.4g} requests/s were scheduled where {rate:.4g} were asked, p {p:.2g}"
+    return Finding(p, evidence, short_of=_short_of(n_gaps, ceil(RATE_GAPS / shape)))
 
 
 def _short_of(n_gaps: int, needed: int) -> int | None:
-    """Requests that it takes for this many gaps; None where there are as many."""
+    """Requests that make `needed` gaps; None where there are as many gaps."""
     return needed + 1 if n_gaps < needed else None
 
 
 def _random_gaps(
-    run: _Evidence,
+    run: _RunView,
     judge: Callable[[FloatArray, float, bool], Finding],
     badness: Callable[[Finding], float],
 ) -> Finding | None:
-    """The worse finding of the schedule's gaps and of those that the server saw.
+    """The worse finding, of the scheduled gaps and of the gaps as sent.
 
-    judge: of gaps in seconds (n,), the shape asked for, and whether they are those sent.
+    judge: of gaps in seconds (n,), the requested shape, and whether they are those as sent.
     """
     if run.process not in ("poisson", "gamma"):
         return None
-    if not run.sending_known:
+    if not run.has_send_times:
         return Finding(None, UNSENT)
     shape = _shape(run)
     if not shape:
         return Finding(None, "the burstiness asked for is not known")
-    found = []
-    for times_s, sent in ((run.scheduled_s, False), (run.dispatched_s, True)):
+    findings = []
+    for times_s, is_sent in ((run.scheduled_s, False), (run.dispatched_s, True)):
         gaps = np.diff(times_s)
         if len(gaps) < 5 or not gaps.mean() > 0:
             return Finding(None, "it takes six requests at different times")
-        one = judge(gaps, shape, sent)
-        found.append(one._replace(seen=f"{'sent' if sent else 'scheduled'} gaps {one.seen}"))
-    return max(found, key=badness)
+        finding = judge(gaps, shape, is_sent)
+        findings.append(
+            finding._replace(
+                evidence=f"{'sent' if is_sent else 'scheduled'} gaps {finding.evidence}"
+            )
+        )
+    return max(findings, key=badness)
 
 
-def _gaps(run: _Evidence) -> Finding | None:
+def _gaps(run: _RunView) -> Finding | None:
     """Kolmogorov-Smirnov distance of the gaps from a gamma law with their own mean.
 
     Source: Stephens (1974), JASA 69:730-737, for the scaling with n; the critical values
@@ -483,7 +494,7 @@ def _gaps(run: _Evidence) -> Finding | None:
     """
     per_s = _per_s(run.dispatched_s) or 0.0
 
-    def judge(gaps: FloatArray, shape: float, sent: bool) -> Finding:
+    def judge(gaps: FloatArray, shape: float, is_sent: bool) -> Finding:
         n, below = len(gaps), np.sort(gamma.cdf(gaps, shape, scale=gaps.mean() / shape))
         steps = np.arange(n + 1) / n
         distance = float(max((below - steps[:-1]).max(), (steps[1:] - below).max()))
@@ -493,99 +504,101 @@ def _gaps(run: _Evidence) -> Finding | None:
             for column in ("critical", "gaps")
         )
         limit = critical / (np.sqrt(n) + 0.26 + 0.5 / np.sqrt(n)) + 0.2 / n
-        if sent:
+        if is_sent:
             limit = max(limit, LIMITS["gaps"].limit, min(TIMER_S * per_s, 0.2))
-        seen = f"lie {distance:.3f} from a {run.process} process"
-        return Finding(distance, seen, float(limit), short_of=_short_of(n, ceil(needed)))
+        evidence = f"lie {distance:.3f} from a {run.process} process"
+        return Finding(distance, evidence, float(limit), short_of=_short_of(n, ceil(needed)))
 
     return _random_gaps(run, judge, lambda f: (f.value or 0) / (f.limit or 1))
 
 
-def _dispersion(run: _Evidence) -> Finding | None:
-    """Whether blocks of gaps take as long as each other, neither more nor less alike than chance.
+def _dispersion(run: _RunView) -> Finding | None:
+    """Whether blocks of gaps differ in length as by chance, neither more nor less.
 
     A sum of b gamma gaps of shape k is gamma of shape bk: the blocks' times are variances with 2bk
     degrees of freedom, whose equality Bartlett's statistic tests, whatever the rate.
     Source: Bartlett (1937), Proceedings of the Royal Society A 160:268-282.
     """
 
-    def judge(gaps: FloatArray, shape: float, sent: bool) -> Finding:
+    def judge(gaps: FloatArray, shape: float, is_sent: bool) -> Finding:
         size = ceil(10 / min(shape, 1.0))
         n = len(gaps) // size
         needed = DISPERSION_BLOCKS * size
         if n < 2:
-            seen = f"make {n} block{'' if n == 1 else 's'} of {size}"
-            return Finding(1.0, seen, short_of=needed + 1)
-        took = gaps[: n * size].reshape(n, size).sum(axis=1)
+            evidence = f"make {n} block{'' if n == 1 else 's'} of {size}"
+            return Finding(1.0, evidence, short_of=needed + 1)
+        durations_s = gaps[: n * size].reshape(n, size).sum(axis=1)
         df = 2 * size * shape
-        spread = n * df * (np.log(took.mean()) - np.log(np.maximum(took, 1e-12)).mean())
+        spread = (
+            n * df * (np.log(durations_s.mean()) - np.log(np.maximum(durations_s, 1e-12)).mean())
+        )
         spread /= 1 + (n + 1) / (3 * n * df)
         p = float(2 * min(chi2.sf(spread, n - 1), chi2.cdf(spread, n - 1)))
         index = spread / (n - 1)
-        seen = f"take, {size} at a time, {index:.2f} times the variance of chance, p {p:.2g}"
-        return Finding(p, seen, short_of=_short_of(len(gaps), needed))
+        evidence = f"take, {size} at a time, {index:.2f} times the variance of chance, p {p:.2g}"
+        return Finding(p, evidence, short_of=_short_of(len(gaps), needed))
 
     return _random_gaps(run, judge, lambda f: -(f.value or 0))
 
 
-def _lag1(run: _Evidence) -> Finding | None:
+def _lag1(run: _RunView) -> Finding | None:
     per_s = _per_s(run.dispatched_s) or 0.0
 
-    def judge(gaps: FloatArray, shape: float, sent: bool) -> Finding:
+    def judge(gaps: FloatArray, shape: float, is_sent: bool) -> Finding:
         ranks = rankdata(gaps)
         n = len(gaps) - 1
         if np.ptp(ranks) == 0:
             return Finding(1.0, "are all the same")
         r = float(np.corrcoef(ranks[1:], ranks[:-1])[0, 1])
         limit = max(float(norm.isf(CHANCE / 2)) / np.sqrt(n), LIMITS["lag1"].limit)
-        if sent and r < 0:  # one sent late takes from the gap after it what it adds to that before
+        if is_sent and r < 0:  # a request sent late lengthens one gap and shortens the next
             limit += min(TIMER_S * per_s, 0.5)
-        seen = f"follow each other with a rank correlation of {r:+.2f}"
-        return Finding(abs(r), seen, limit, short_of=_short_of(len(gaps), LAG1_GAPS))
+        evidence = f"follow each other with a rank correlation of {r:+.2f}"
+        return Finding(abs(r), evidence, limit, short_of=_short_of(len(gaps), LAG1_GAPS))
 
     return _random_gaps(run, judge, lambda f: (f.value or 0) / (f.limit or 1))
 
 
-def _gap_spread(run: _Evidence) -> Finding | None:
+def _gap_spread(run: _RunView) -> Finding | None:
     if run.process != "constant":
         return None
-    if not run.sending_known:
+    if not run.has_send_times:
         return Finding(None, UNSENT)
     gaps = np.diff(run.dispatched_s)
     if len(gaps) < 5 or not gaps.mean() > 0:
         return Finding(None, "it takes six requests at different times")
     cv = float(gaps.std() / gaps.mean())
     limit = max(LIMITS["gap_spread"].limit, min(float(TIMER_S / gaps.mean()), 0.6))
-    seen = f"sent gaps vary by {cv:.0%} of their mean"
-    return Finding(cv, seen, limit, short_of=_short_of(len(gaps), SPREAD_GAPS))
+    evidence = f"sent gaps vary by {cv:.0%} of their mean"
+    return Finding(cv, evidence, limit, short_of=_short_of(len(gaps), SPREAD_GAPS))
 
 
-def _repeated_gaps(run: _Evidence) -> Finding | None:
+def _repeated_gaps(run: _RunView) -> Finding | None:
     if run.process not in ("poisson", "gamma"):
         return None
-    if not run.sending_known:
+    if not run.has_send_times:
         return Finding(None, UNSENT)
     gaps = np.diff(run.scheduled_s)
     # times are known to a microsecond or so, and shorter gaps are alike for that reason alone
     gaps = gaps[gaps >= 1e-3].round(6)
     if len(gaps) < 5:
         return Finding(None, "fewer than five gaps are longer than a millisecond")
-    # among 200, honest gaps coincide in fewer than 5 of 100 cases at up to 1,000 requests/s
+    # among 200, correct gaps coincide in fewer than 5 of 100 cases at up to 1,000 requests/s
     blocks = np.array_split(gaps, int(np.ceil(len(gaps) / 200)))
     distinct = sum(len(np.unique(block)) for block in blocks)
     share = distinct / len(gaps)
     return Finding(share, f"{distinct} of {len(gaps)} scheduled gaps are distinct")
 
 
-# ---- our own side --------------------------------------------------------------------------------
+# ---- the client ----------------------------------------------------------------------------------
 
 
-def _dispatch_lag(run: _Evidence) -> Finding | None:
+def _dispatch_lag(run: _RunView) -> Finding | None:
     if not run.open or run.measured.empty:
         return None
-    if not run.sending_known:
+    if not run.has_send_times:
         return Finding(None, UNSENT)
-    if not run.scheduled_known:
+    if not run.has_schedule:
         return Finding(None, "the schedule is not recorded apart from the sending")
     lag = run.lag_s[~run.held_by_cap]
     if not len(lag):
@@ -596,33 +609,33 @@ def _dispatch_lag(run: _Evidence) -> Finding | None:
     return Finding(p99, f"one request in a hundred left {1000 * p99:.1f} ms late or later", limit)
 
 
-def _held_by_cap(run: _Evidence) -> Finding | None:
+def _held_by_cap(run: _RunView) -> Finding | None:
     if not run.open or not run.load.get("concurrency") or run.measured.empty:
         return None
-    if not run.sending_known:
+    if not run.has_send_times:
         return Finding(None, UNSENT)
     share = float(run.held_by_cap.mean())
     return Finding(share, f"the cap on concurrency held {share:.1%} of the requests")
 
 
-def _loop_lag(run: _Evidence) -> Finding:
+def _loop_lag(run: _RunView) -> Finding:
     lag = run.client.get("loop_lag_p99_s")
     if lag is None:
         return Finding(None, "the event loop was not watched")
     return Finding(lag, f"the event loop came {1000 * lag:.1f} ms late at its p99")
 
 
-def _loop_lag_to_itl(run: _Evidence) -> Finding:
+def _loop_lag_to_itl(run: _RunView) -> Finding:
     lag, gaps = run.client.get("loop_lag_p99_s"), chunk_gaps_s(run.measured)
     if lag is None or not len(gaps) or not np.median(gaps) > 0:
         return Finding(None, "the event loop was not watched, or there are no gaps between chunks")
     itl = float(np.median(gaps))
     ratio, timer = lag / itl, TIMER_S / itl
-    seen = f"the event loop came late by {ratio:.2f} of the median ITL at its p99"
-    return Finding(ratio, seen, max(LIMITS["loop_lag_to_itl"].limit, timer))
+    evidence = f"the event loop came late by {ratio:.2f} of the median ITL at its p99"
+    return Finding(ratio, evidence, max(LIMITS["loop_lag_to_itl"].limit, timer))
 
 
-def _client_cpu(run: _Evidence) -> Finding:
+def _client_cpu(run: _RunView) -> Finding:
     share = run.client.get("cpu_share")
     if share is None:
         return Finding(None, "the client's CPU time was not measured")
@@ -632,59 +645,58 @@ def _client_cpu(run: _Evidence) -> Finding:
 # ---- tokens and cache ----------------------------------------------------------------------------
 
 
-def _input_tokens(run: _Evidence) -> Finding | None:
-    found = _mismatch(run.answered, "asked_input_tokens", "input_tokens", "input")
-    if found is None or found.value is None:
-        return found
+def _input_tokens(run: _RunView) -> Finding | None:
+    finding = _mismatch(run.answered, "asked_input_tokens", "input_tokens", "input")
+    if finding is None or finding.value is None:
+        return finding
     template = TEMPLATE_TOKENS / run.answered["asked_input_tokens"].mean()
-    return found._replace(limit=max(LIMITS["input_tokens"].limit, template))
+    return finding._replace(limit=max(LIMITS["input_tokens"].limit, template))
 
 
-def _output_tokens(run: _Evidence) -> Finding | None:
-    # a model that stopped by itself was allowed these tokens, not asked for them; one that went on
-    # beyond them did not stop, whatever it says
+def _output_tokens(run: _RunView) -> Finding | None:
+    # a model that stopped by itself may write fewer tokens; one that wrote more did not stop
     answered = run.answered
     beyond = answered["output_tokens"] > answered["asked_output_tokens"]
-    held = answered[beyond | ~answered["finish_reason"].isin(BY_ITSELF)]
-    return _mismatch(held, "asked_output_tokens", "output_tokens", "output")
+    comparable = answered[beyond | ~answered["finish_reason"].isin(BY_ITSELF)]
+    return _mismatch(comparable, "asked_output_tokens", "output_tokens", "output")
 
 
-def _mismatch(answered: pd.DataFrame, asked: str, counted: str, what: str) -> Finding | None:
-    wanted = answered[answered[asked].notna()]
-    if wanted.empty:
+def _mismatch(answered: pd.DataFrame, requested: str, counted: str, what: str) -> Finding | None:
+    limited = answered[answered[requested].notna()]
+    if limited.empty:
         return None
-    both = wanted[wanted[counted].notna()]
-    if both.empty:
+    counted_rows = limited[limited[counted].notna()]
+    if counted_rows.empty:
         return Finding(None, f"the server counts no {what} tokens")
-    ratio = float(both[counted].sum() / both[asked].sum())
-    seen = f"the server counted {ratio:.3g} {what} tokens for each one asked"
-    return Finding(abs(ratio - 1), seen)
+    ratio = float(counted_rows[counted].sum() / counted_rows[requested].sum())
+    evidence = f"the server counted {ratio:.3g} {what} tokens for each one asked"
+    return Finding(abs(ratio - 1), evidence)
 
 
-def _content_tokens(run: _Evidence) -> Finding | None:
-    told = run.answered[
+def _content_tokens(run: _RunView) -> Finding | None:
+    counted = run.answered[
         run.answered["content_tokens"].notna() & run.answered["answer_tokens"].notna()
     ]
-    if told.empty:
+    if counted.empty:
         return None
-    in_chunks = told["content_tokens"].map(sum).astype(float)
+    in_chunks = counted["content_tokens"].map(sum).astype(float)
     # the token that ends an answer is billed and has no text
-    allowed = (0.02 * told["answer_tokens"]).clip(lower=1)
-    share = float(((in_chunks - told["answer_tokens"]).abs() > allowed).mean())
+    allowed = (0.02 * counted["answer_tokens"]).clip(lower=1)
+    share = float(((in_chunks - counted["answer_tokens"]).abs() > allowed).mean())
     return Finding(share, f"{share:.1%} of the answers hold other tokens than the server counted")
 
 
-def _chunks(run: _Evidence) -> Finding | None:
-    told = run.answered[run.answered["answer_tokens"].notna()]
-    if told.empty:
+def _chunks(run: _RunView) -> Finding | None:
+    counted = run.answered[run.answered["answer_tokens"].notna()]
+    if counted.empty:
         return Finding(None, "the server counts no answer tokens")
-    share = float((told["content_times_s"].map(len) > told["answer_tokens"]).mean())
+    share = float((counted["content_times_s"].map(len) > counted["answer_tokens"]).mean())
     return Finding(share, f"{share:.1%} of the answers have more chunks than tokens")
 
 
-def _pace(run: _Evidence) -> Finding | None:
+def _pace(run: _RunView) -> Finding | None:
     """Whether answers come as they are written. Where not, TPOT and ITL are null, and the rest
-    of the run stands: what a user behind the same buffer waits for is its TTFT and E2E latency.
+    of the run is valid: a user behind the same buffer has that TTFT and E2E latency.
     """
     chunks = run.answered["content_times_s"].map(len)
     several = run.answered[(run.answered["answer_tokens"] >= 2) | (chunks >= 2)]
@@ -693,26 +705,26 @@ def _pace(run: _Evidence) -> Finding | None:
     share = float(several["buffered"].mean())
     if (run.facts.get("connection") or {}).get("streamed") is False:
         return Finding(None, "the endpoint does not stream: TPOT and ITL are unknown")
-    seen = f"{share:.0%} of the answers came in one piece or their beginning was held back"
+    evidence = f"{share:.0%} of the answers came in one piece or their beginning was held back"
     if share > LIMITS["pace"].limit:
-        return Finding(None, f"{seen}, as by a proxy that buffers: TPOT and ITL are unknown")
+        return Finding(None, f"{evidence}, as by a proxy that buffers: TPOT and ITL are unknown")
     if not several["has_gaps"].mean() > 0.5:
         tokens = several["answer_tokens"].sum() / chunks[several.index].sum()
         return Finding(
             None, f"chunks come in bursts, or hold several tokens ({tokens:.1f}): ITL is unknown"
         )
-    return Finding(share, seen)
+    return Finding(share, evidence)
 
 
-def _cached_input(run: _Evidence) -> Finding:
-    told = run.answered[
+def _cached_input(run: _RunView) -> Finding:
+    counted = run.answered[
         run.answered["cached_input_tokens"].notna() & (run.answered["input_tokens"] > 0)
     ]
     counters = run.facts.get("server_counters") or {}
     queries = counters.get("vllm:prefix_cache_queries_total")
     shares = []
-    if not told.empty:
-        shares.append(float(told["cached_input_tokens"].sum() / told["input_tokens"].sum()))
+    if not counted.empty:
+        shares.append(float(counted["cached_input_tokens"].sum() / counted["input_tokens"].sum()))
     if queries:
         shares.append(counters.get("vllm:prefix_cache_hits_total", 0.0) / queries)
     if not shares:
@@ -721,36 +733,36 @@ def _cached_input(run: _Evidence) -> Finding:
     excess = max(*shares, 0.0) - on_purpose
     mean_tokens = run.answered["input_tokens"].mean()
     template = TEMPLATE_TOKENS / mean_tokens if mean_tokens > 0 else 0.0
-    seen = f"{max(shares):.1%} of the input came from the cache, {on_purpose:.1%} on purpose"
-    return Finding(excess, seen, max(LIMITS["cached_input"].limit, min(template, 0.5)))
+    evidence = f"{max(shares):.1%} of the input came from the cache, {on_purpose:.1%} on purpose"
+    return Finding(excess, evidence, max(LIMITS["cached_input"].limit, min(template, 0.5)))
 
 
 # ---- warm-up -------------------------------------------------------------------------------------
 
 
-def _drift(run: _Evidence) -> Finding:
+def _drift(run: _RunView) -> Finding:
     if run.process in ("replay", "ramp"):
         return Finding(None, "the load changes on purpose")
     loop = "open" if run.open else "closed"
-    found = [
+    findings = [
         _drift_of(run.answered[column], column, SLOWER_FIRST[loop])
         for column in ("ttft_s", "tpot_s")
     ]
-    made = [one for one in found if one.value is not None]
-    if not made:
-        return found[0]
-    return max(made, key=lambda one: (one.passes is False, one.value))
+    measured = [one for one in findings if one.value is not None]
+    if not measured:
+        return findings[0]
+    return max(measured, key=lambda one: (one.passes is False, one.value))
 
 
 def _drift_of(latency: "pd.Series[float]", column: str, slower_first: float) -> Finding:
     """First quarter against the rest, by the log medians of batches of consecutive requests.
 
     Neighbouring batches may still be alike: Student's t is reduced by their correlation within the
-    two parts (effective number of a correlated series: Bayley & Hammersley 1946), each less its own
-    trend, which is what is looked for and no likeness. That correlation is of 20 batches and itself
-    uncertain: the check asks for ten times less chance than its promise. The promise then holds for
-    latencies without a queue and for queues of one server up to 70 % utilisation; of those at 80 %
-    up to 3 in 1,000 honest runs fail, at 90 % up to 4.
+    two parts (effective number of a correlated series: Bayley & Hammersley 1946), after each part's
+    trend is removed, since a trend is the fault to detect. That correlation is of 20 batches and
+    itself uncertain: the check fails a run only at a tenth of `CHANCE`. `CHANCE` then holds for
+    latencies without a queue and for queues of one server up to 70 % utilisation; at 80 % up to 3
+    in 1,000 correct runs fail, at 90 % up to 4.
     """
     x = latency.dropna().to_numpy(dtype=float)
     if len(x) < 80:
@@ -762,7 +774,7 @@ def _drift_of(latency: "pd.Series[float]", column: str, slower_first: float) -> 
     if not min(before, after) > 0 or not medians.min() > 0:
         return Finding(None, f"the median of {column} is 0")
     early, late = np.split(np.log(medians), [k // 4])
-    residual = np.concatenate([_less_its_trend(early), _less_its_trend(late)])
+    residual = np.concatenate([_detrended(early), _detrended(late)])
     spread = float(residual @ residual)
     alike = float(residual[1:] @ residual[:-1]) / spread + 2 / k if spread else 0.0
     alike = min(max(alike, 0.0), 0.9)
@@ -771,21 +783,21 @@ def _drift_of(latency: "pd.Series[float]", column: str, slower_first: float) -> 
     t = float(abs(early.mean() - late.mean()) / max(error, 1e-12))
     p = 2 * float(student_t.sf(t, k - 2))
     off = float(max(before, after) / min(before, after) - 1)
-    seen = f"the first quarter's {column} is {before / after:.2f} times the rest's, p {p:.2g}"
+    evidence = f"the first quarter's {column} is {before / after:.2f} times the rest's, p {p:.2g}"
     quarter = np.concatenate([[0], np.cumsum(np.bincount(unit))])[k // 4]
     parts = np.split(np.log(np.maximum(x, 1e-6)), [quarter])
-    independent = len(x) / _requests_as_one(np.concatenate([_less_its_trend(y) for y in parts]))
+    independent = len(x) / _requests_as_one(np.concatenate([_detrended(y) for y in parts]))
     enough = len(x) >= DRIFT_REQUESTS and independent >= DRIFT_INDEPENDENT
     takes = ceil(max(DRIFT_REQUESTS, DRIFT_INDEPENDENT * len(x) / independent))
-    # two metrics are looked at
+    # one of two metrics
     much = len(x) >= DRIFT_REQUESTS and bool(before / after > slower_first)
     by_chance = not much and (p >= CHANCE / 10 or not enough)
     passes = off <= LIMITS["drift"].limit or by_chance
-    return Finding(off, seen, passes=passes, short_of=None if enough else takes)
+    return Finding(off, evidence, passes=passes, short_of=None if enough else takes)
 
 
 def _requests_as_one(y: FloatArray) -> float:
-    """Consecutive values that tell as much as one independent value, at least 1. y: (n,), mean 0.
+    """Consecutive values per effective independent value, at least 1. y: (n,), mean 0.
 
     Source: window of five times the correlation time, Sokal (1997), Monte Carlo Methods in
     Statistical Mechanics, section 3.
@@ -800,19 +812,19 @@ def _requests_as_one(y: FloatArray) -> float:
     return max(float(time[wide_enough[0] if len(wide_enough) else n // 4]), 1.0)
 
 
-def _less_its_trend(y: FloatArray) -> FloatArray:
-    """What is left of a series without its line or, where it is long, parabola. (n,)."""
+def _detrended(y: FloatArray) -> FloatArray:
+    """Removes from a series its line or, where it is long, its parabola. (n,)."""
     at = np.arange(len(y))
     return np.asarray(y - np.polyval(np.polyfit(at, y, 2 if len(y) >= 10 else 1), at))
 
 
-def _resumed(run: _Evidence) -> Finding | None:
+def _resumed(run: _RunView) -> Finding | None:
     if not run.facts.get("resumed"):
         return None
     return Finding(None, "the run was killed and resumed: of the client only the last part is told")
 
 
-_CHECKS: Mapping[str, Callable[[_Evidence], Finding | None]] = {
+_CHECKS: Mapping[str, Callable[[_RunView], Finding | None]] = {
     "complete": _complete,
     "answered": _answered,
     "times": _times,

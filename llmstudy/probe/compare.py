@@ -1,8 +1,8 @@
-"""Is b faster than a, and how many requests does it take to say so?
+"""Is b faster than a, and how many requests does it take to decide that?
 
-Two runs of one plan send the same prompts at the same times: request i of one is held against
-request i of the other, and what a hard prompt or a burst does to both cancels out. What is compared
-is a percentile, as the ratio b / a: below 1, b is faster. The answer may be that it is undecided.
+Two runs of one plan send the same prompts at the same times: request i of one is paired with
+request i of the other, so that the effect of a hard prompt or of a burst cancels out. Compared is a
+percentile, as the ratio b / a: below 1, b is faster. The verdict may be undecided.
 """
 
 from collections.abc import Sequence
@@ -41,13 +41,13 @@ POWER = 0.8
 
 @dataclass(frozen=True)
 class Comparison:
-    """A percentile of b against that of a, on the same plan.
+    """A percentile of b over that of a, on the same plan.
 
     a_ms, b_ms: None among failures. ratio: b / a with low and high, of several runs the geometric
-    mean of theirs; None where it cannot be given, a high of +inf is not bounded. n_pairs: requests
+    mean of theirs; None where it is undefined, a high of +inf is not bounded. n_pairs: requests
     paired. block: consecutive pairs drawn together (1 when runs are the unit). n_needed: pairs that
-    would settle it four times in five, if the ratio is what it seems; None when it is settled, lies
-    within the margin, or cannot be told.
+    decide with a power of 80 %, if the true ratio is the one measured; None when it is decided, the
+    ratio lies within the margin, or no interval is bounded.
     """
 
     metric: Metric
@@ -74,15 +74,15 @@ def compare(
     level: float = 0.95,
     seed: int = 0,
 ) -> Comparison:
-    """Whether b is better, worse, or undecided, with an interval of the ratio.
+    """Compares two endpoints: b is better, worse, or undecided, with an interval of the ratio.
 
     One run each: circular block bootstrap over pairs in the order of the schedule. Several: run i
     of a is paired with run i of b, and the runs are the unit: a t-interval of the log ratios of the
     pairs of runs, since a few runs have too few resamples. Failures are +inf.
-    margin_share: a ratio within 1 / (1 + margin) to 1 + margin makes no difference to anyone; b is
-    better or worse when the whole interval lies beyond.
+    margin_share: a ratio within 1 / (1 + margin) to 1 + margin counts as no difference; b is better
+    or worse when the whole interval lies beyond.
 
-    Raises: ValueError if the runs are not of one plan (times of the schedule or tokens asked for
+    Raises: ValueError if the runs are not of one plan (times of the schedule or requested tokens
     differ), nothing pairs, the numbers of runs differ, or the margin is negative.
     Source: Politis & Romano (1992), A circular block-resampling procedure for stationary data;
     length of the blocks by `block_length`.
@@ -93,7 +93,7 @@ def compare(
     if len(runs_a) != len(runs_b) or not runs_a:
         raise ValueError(f"{len(runs_a)} runs against {len(runs_b)}: give as many of each")
     q = PERCENTILES[percentile]
-    pairs = [_paired(one, other, metric) for one, other in zip(runs_a, runs_b, strict=True)]
+    pairs = [_paired(run_a, run_b, metric) for run_a, run_b in zip(runs_a, runs_b, strict=True)]
     n = sum(pair.n for pair in pairs)
     a_s, b_s = (_quantile(np.concatenate([getattr(p, s).x for p in pairs]), q) for s in ("a", "b"))
     ratio = _ratio(b_s, a_s)
@@ -107,11 +107,11 @@ def compare(
     values = min(len(p.a.x) for p in pairs), min(len(p.b.x) for p in pairs)
     enough = min(values) * len(pairs) >= percentile_minimum_n(q, level)
     verdict = _verdict(low, high, margin_share) if enough else "undecided"
-    needed = None
+    n_needed = None
     if verdict == "undecided" and isfinite(ratio) and ratio > 0:
-        needed = _needed(ratio, low, high, n, margin_share, level)
+        n_needed = _needed(ratio, low, high, n, margin_share, level)
         if not enough:
-            needed = max(needed or 0, percentile_minimum_n(q, level))
+            n_needed = max(n_needed or 0, percentile_minimum_n(q, level))
     return Comparison(
         metric,
         percentile,
@@ -125,7 +125,7 @@ def compare(
         block,
         margin_share,
         verdict,
-        needed,
+        n_needed,
     )
 
 
@@ -153,7 +153,7 @@ class _Paired:
     n: int
 
     def difference(self, q: float) -> FloatArray:
-        """What each pair adds to the log ratio, but for a factor: (n,), in scheduled order."""
+        """Contribution of each pair to the log ratio, up to a factor: (n,), in scheduled order."""
         parts = []
         for side in (self.a, self.b):
             above = side.x > _quantile(side.x, q)
@@ -173,25 +173,25 @@ def _paired(a: Run, b: Run, metric: Metric) -> _Paired:
     _refuse_other_plan(a, b, one, other)
     order = np.lexsort((common, one["scheduled_s"]))
     values = [_values(frame.iloc[order], metric) for frame in (one, other)]
-    # a pair of which one side has no such latency tells nothing of the difference
-    kept = np.flatnonzero([len(x) > 0 and len(y) > 0 for x, y in zip(*values, strict=True)])
-    unknown = [
+    # a pair with the metric on one side only has no difference
+    paired = np.flatnonzero([len(x) > 0 and len(y) > 0 for x, y in zip(*values, strict=True)])
+    is_undefined = [
         frame["ok"].any() and not any(np.isfinite(x).any() for x in side)
         for frame, side in zip((one, other), values, strict=True)
     ]
-    if not len(kept) or any(unknown):
+    if not len(paired) or any(is_undefined):
         raise ValueError(
             f"no pair of requests has {metric} on both sides: answers of one token, without a "
             "count of tokens, or held back in a buffer have none; choose another metric"
         )
     sides = []
     for side in values:
-        chosen = [side[i] for i in kept]
-        pair = np.repeat(np.arange(len(kept)), [len(x) for x in chosen])
+        chosen = [side[i] for i in paired]
+        pair = np.repeat(np.arange(len(paired)), [len(x) for x in chosen])
         x = np.concatenate(chosen)
         by_size = np.argsort(x, kind="stable")
         sides.append(_Side(x[by_size], pair[by_size].astype(np.int64)))
-    return _Paired(sides[0], sides[1], len(kept))
+    return _Paired(sides[0], sides[1], len(paired))
 
 
 def _refuse_other_plan(a: Run, b: Run, one: pd.DataFrame, other: pd.DataFrame) -> None:
@@ -215,11 +215,11 @@ def _values(frame: pd.DataFrame, metric: Metric) -> list[FloatArray]:
     """The latencies of each request: one, none, or all its gaps; a failure is one of +inf."""
     ok = frame["ok"].to_numpy(dtype=bool)
     if metric == "itl":
-        found = gaps_s(frame)
+        values = gaps_s(frame)
     else:
         column = frame[f"{metric}_s"].to_numpy(dtype=float)
-        found = [np.array([] if np.isnan(value) else [value]) for value in column]
-    return [x if fine else np.array([inf]) for x, fine in zip(found, ok, strict=True)]
+        values = [np.array([] if np.isnan(value) else [value]) for value in column]
+    return [x if fine else np.array([inf]) for x, fine in zip(values, ok, strict=True)]
 
 
 # ---- intervals -----------------------------------------------------------------------------------
@@ -228,8 +228,8 @@ def _values(frame: pd.DataFrame, metric: Metric) -> list[FloatArray]:
 def block_length(z: FloatArray) -> int:
     """Consecutive pairs to draw together, from the autocorrelation of the series. (n,) -> pairs.
 
-    Long enough to hold what neighbours share, at most a tenth of the series, so that there are
-    blocks to choose from. Twice the published length, which is best for the error of a variance: an
+    Longer than the correlation of neighbours, at most a tenth of the series, so that there are
+    blocks to draw from. Twice the published length, which is best for the error of a variance: an
     interval suffers more from its bias, which falls as 1 / length.
     Source: Politis & White (2004), Econometric Reviews 23:53-70, with the correction of Patton,
     Politis & White (2009), ibid. 28:372-375: circular blocks, flat-top lag window.
@@ -279,10 +279,12 @@ def _bootstrap(
         drawn[:, 1:] -= sums[:, : n - 1]
         with np.errstate(divide="ignore", invalid="ignore"):
             ratios.append(pair.b.quantiles(drawn, q) / pair.a.quantiles(drawn, q))
-    found = np.concatenate(ratios)
-    # where both percentiles are failures nothing is known: the worst for either end
-    low = float(np.quantile(np.nan_to_num(found, nan=0.0, posinf=inf), tail, method="lower"))
-    high = float(np.quantile(np.nan_to_num(found, nan=inf, posinf=inf), 1 - tail, method="higher"))
+    ratio_draws = np.concatenate(ratios)
+    # where both percentiles are failures the ratio is undefined: the worst for either end
+    low = float(np.quantile(np.nan_to_num(ratio_draws, nan=0.0, posinf=inf), tail, method="lower"))
+    high = float(
+        np.quantile(np.nan_to_num(ratio_draws, nan=inf, posinf=inf), 1 - tail, method="higher")
+    )
     return low, high
 
 
@@ -319,12 +321,12 @@ def _needed(
     ratio: float, low: float, high: float, n: int, margin_share: float, level: float
 ) -> int | None:
     """Pairs whose interval would clear the margin with `POWER`: its width goes with 1 / sqrt(n)."""
-    beyond = abs(log(ratio)) - log1p(margin_share)
-    if beyond <= 0 or low <= 0 or not isfinite(high):
+    beyond_margin = abs(log(ratio)) - log1p(margin_share)
+    if beyond_margin <= 0 or low <= 0 or not isfinite(high):
         return None
     z = float(norm.ppf((1 + level) / 2))
     error = (log(high) - log(low)) / (2 * z)
-    return max(ceil(n * ((z + float(norm.ppf(POWER))) * error / beyond) ** 2), n + 1)
+    return max(ceil(n * ((z + float(norm.ppf(POWER))) * error / beyond_margin) ** 2), n + 1)
 
 
 # ---- before the run ------------------------------------------------------------------------------
@@ -332,10 +334,10 @@ def _needed(
 
 @dataclass(frozen=True)
 class Spread:
-    """How latencies scatter. log_sd: standard deviation of their logarithm (taken as normal).
+    """The spread of latencies. log_sd: standard deviation of their logarithm (taken as normal).
 
-    dependence: requests that tell as much as one independent request, at least 1. shared: the
-    correlation between the two sides of a pair, which an A/B comparison does not pay for.
+    dependence: requests per effective independent request, at least 1. shared: the correlation
+    between the two sides of a pair, which cancels out in an A/B comparison.
     """
 
     log_sd: float
@@ -344,7 +346,7 @@ class Spread:
     source: str = "assumed"
 
     def __post_init__(self) -> None:
-        """Refuse what no latencies have."""
+        """Refuse values out of range."""
         if not (self.log_sd > 0 and self.dependence >= 1 and 0 <= self.shared < 1):
             raise ValueError(
                 f"log_sd {self.log_sd:g}, dependence {self.dependence:g}, shared {self.shared:g}: "
@@ -353,11 +355,11 @@ class Spread:
 
 
 ASSUMED = Spread(log_sd=0.5, dependence=3.0)
-"""Without a pilot: p95 at 2.3 times the p50, and a third of the requests' number told."""
+"""Without a pilot: p95 at 2.3 times the p50, and one effective request in three."""
 
 
 def pilot_spread(pilot: Run, metric: Metric = "ttft") -> Spread:
-    """Spread and dependence of a run made before, for `plan`.
+    """Spread and dependence of an earlier run, for `plan`.
 
     log_sd from the quartiles, which outliers and failures do not move; dependence at the p50.
     Raises: ValueError if fewer than 40 answered requests have the metric, or they do not vary.
@@ -368,7 +370,7 @@ def pilot_spread(pilot: Run, metric: Metric = "ttft") -> Spread:
         raise ValueError(f"the pilot has {len(x)} values of {metric}: it takes 40")
     low, high = np.quantile(x, [0.25, 0.75])
     if not 0 < low < high:
-        raise ValueError(f"{metric} does not vary in the pilot: it tells nothing of an interval")
+        raise ValueError(f"{metric} does not vary in the pilot: take one whose latencies do")
     effective = dependent_quantile_interval(x, batches(len(x)), 0.5).n_effective
     dependence = max(len(x) / effective, 1.0)
     spread = log(high / low) / (2 * float(norm.ppf(0.75)))
@@ -385,11 +387,11 @@ def plan(
     rate_per_s: float | None = None,
     usd_per_request: float | None = None,
 ) -> pd.DataFrame:
-    """How many requests it takes, before any is sent: one row per goal.
+    """Requests that a probe needs, before any is sent: one row per goal.
 
     Goals, for each percentile: "supported" (it may be printed with its interval), "interval" (its
     ends within 1 + half_width_share of it), "difference" (of two paired runs that differ by
-    difference_share, found with `power`; requests of both sides together).
+    difference_share, detected with `power`; requests of both sides together).
     Returns: goal, percentile, requests, minutes (at rate_per_s, sides one after the other), usd,
     assumes. Null where rate or price is not given.
     Raises: ValueError if a share is not above 0, or power or level not between 0 and 1.
@@ -404,7 +406,7 @@ def plan(
         raise ValueError("give shares above 0, and power and level between 0 and 1")
     z = float(norm.ppf((1 + level) / 2))
     wider = float(student_t.ppf((1 + level) / 2, BATCHES - 1)) / z
-    each = f"log sd {spread.log_sd:.2f}, {spread.dependence:.1f} requests tell as much as one alone"
+    each = f"log sd {spread.log_sd:.2f}, {spread.dependence:.1f} requests per independent one"
     rows = []
     for percentile in percentiles:
         q = PERCENTILES[percentile]

@@ -1,9 +1,9 @@
-"""When did each piece of a response arrive? HTTP/1.1 connections that stamp bytes as they come.
+"""HTTP/1.1 connections that record the time at which each piece of a response arrives.
 
 A general client hands the bytes to a task that wakes up later, after every other that is ready,
 and a client under load then measures itself. Here the time is taken where the bytes arrive, before
-anything else is done with them; httptools, in C, takes the response apart. `benchmarks/probe.py`
-measures what that is worth against the other load tools and the `openai` client.
+anything else is done with them; httptools, in C, parses the response. `benchmarks/probe.py`
+compares that with the other load tools and the `openai` client.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ import httptools
 
 
 class Receiver(Protocol):
-    """Who is told of a response as it comes."""
+    """Receives a response as it arrives."""
 
     def begin(self, status: int, headers: Mapping[str, str], at: float) -> None: ...  # noqa: D102
     def feed(self, data: bytes, at: float) -> None: ...  # noqa: D102
@@ -67,7 +67,7 @@ class Connection(asyncio.Protocol):
         await self._over
 
     def close(self) -> None:
-        """Ends the connection, whatever is under way on it."""
+        """Ends the connection, and any response in flight on it."""
         self.reusable = False
         if self._transport is not None:
             self._transport.abort()
@@ -94,7 +94,7 @@ class Connection(asyncio.Protocol):
             self._fail(ConnectionError(f"{what}: {error}"))
 
     def connection_lost(self, error: Exception | None) -> None:
-        """A response under way is cut, unless it is one that ends so."""
+        """Fails a response in flight, unless the end of the connection is its end."""
         self.reusable = False
         if error is None and self._until_eof:
             self._end()
@@ -127,7 +127,7 @@ class Connection(asyncio.Protocol):
         self._receiver.feed(data, self._at)
 
     def on_message_complete(self) -> None:
-        """The end of the response; one of 1xx goes before the one that was asked for."""
+        """The end of the response; a 1xx response comes before the final one."""
         if self._parser.get_status_code() < 200:
             self._headers = {}
             return
@@ -149,8 +149,8 @@ class _Proxy:
 class Connections:
     """The connections to one origin: opened when none is free, kept for the next request.
 
-    A proxy that HTTPS_PROXY names, and NO_PROXY does not exempt the host from, is asked for a
-    tunnel. Plain http goes straight to its host.
+    HTTPS goes through a tunnel of the proxy that HTTPS_PROXY names, unless NO_PROXY exempts the
+    host. Plain HTTP goes straight to its host.
     """
 
     def __init__(self, url: str) -> None:
@@ -193,7 +193,7 @@ class Connections:
         loop = asyncio.get_running_loop()
         began = perf_counter()
         places = await self._find()
-        named = perf_counter()
+        resolved = perf_counter()
         transport, connection = await self._connect(places)
         connected = perf_counter()
         if self._tls:
@@ -202,30 +202,32 @@ class Connections:
             )
             assert secure is not None
             connection.connection_made(secure)
-        return connection, Opening(named - began, connected - named, perf_counter() - connected)
+        return connection, Opening(
+            resolved - began, connected - resolved, perf_counter() - connected
+        )
 
     async def _find(self) -> list[_Place]:
-        """The addresses of the host or its proxy, asked for once: many at a time would queue.
+        """The addresses of the host or its proxy, looked up once: many look-ups would queue.
 
-        Connections take turns among those of the first's family, as if each had asked.
+        Connections take turns among those of the first's family, as if each had its own look-up.
         """
         if self._lookup is None:
             host, port = (self._host, self._port)
             if self._proxy:
                 host, port = (self._proxy.host, self._proxy.port)
-            asked = asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            self._lookup = asyncio.ensure_future(asked)
+            lookup = asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            self._lookup = asyncio.ensure_future(lookup)
         try:
-            found = await asyncio.shield(self._lookup)
+            entries = await asyncio.shield(self._lookup)
         except (OSError, UnicodeError) as error:
             self._lookup = None
             raise OSError(f"{self._host} was not found: {error}") from error
-        places: list[_Place] = [(place[0], place[4]) for place in found]
-        equal = [place for place in places if place[0] == places[0][0]]
-        others = [place for place in places if place not in equal]
-        first = self._opened % len(equal)
+        places: list[_Place] = [(place[0], place[4]) for place in entries]
+        same_family = [place for place in places if place[0] == places[0][0]]
+        others = [place for place in places if place not in same_family]
+        first = self._opened % len(same_family)
         self._opened += 1
-        return [*equal[first:], *equal[:first], *others]
+        return [*same_family[first:], *same_family[:first], *others]
 
     async def _connect(self, places: list[_Place]) -> tuple[asyncio.Transport, Connection]:
         """Tries the addresses of a name in turn; when none answers, the last error is raised."""
@@ -251,10 +253,10 @@ class Connections:
 
 def _proxy(origin: str) -> _Proxy | None:
     """The proxy that the environment names for HTTPS to this host, if any."""
-    named = None if proxy_bypass(origin) else getproxies().get("https")
-    if not named:
+    address = None if proxy_bypass(origin) else getproxies().get("https")
+    if not address:
         return None
-    parts = urlsplit(named if "://" in named else f"http://{named}")
+    parts = urlsplit(address if "://" in address else f"http://{address}")
     if parts.scheme != "http" or not parts.hostname:
         raise ValueError(
             f"HTTPS_PROXY names a proxy of {parts.scheme}: give one as http://HOST:PORT, or exempt "
@@ -265,15 +267,15 @@ def _proxy(origin: str) -> _Proxy | None:
 
 
 async def _tunnel(line: socket.socket, proxy: _Proxy, origin: str) -> None:
-    """Has the proxy connect us to the origin. Source: RFC 9110, section 9.3.6.
+    """Opens a tunnel to the origin through the proxy. Source: RFC 9110, section 9.3.6.
 
-    Raises: ConnectionError with what the proxy said if it will not.
+    Raises: ConnectionError with the proxy's answer where it refuses.
     """
     loop = asyncio.get_running_loop()
-    asked = f"CONNECT {origin} HTTP/1.1\r\nhost: {origin}\r\n"
+    head = f"CONNECT {origin} HTTP/1.1\r\nhost: {origin}\r\n"
     if proxy.credentials:
-        asked += f"proxy-authorization: Basic {b64encode(proxy.credentials.encode()).decode()}\r\n"
-    await loop.sock_sendall(line, f"{asked}\r\n".encode())
+        head += f"proxy-authorization: Basic {b64encode(proxy.credentials.encode()).decode()}\r\n"
+    await loop.sock_sendall(line, f"{head}\r\n".encode())
     answer = b""
     while b"\r\n\r\n" not in answer:
         data = await loop.sock_recv(line, 4096)

@@ -1,4 +1,4 @@
-"""What is a run to send, and when? A load as a person asks for it, made into a plan and run."""
+"""Designs a load (process, lengths, size), turns it into a plan, and runs it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -25,11 +25,11 @@ Process = Literal["poisson", "gamma", "constant", "ramp", "replay", "closed"]
 class Design:
     """A load: its process, its lengths, its size.
 
-    n: requests measured; warmup_n come before them and are kept apart. rate_per_s: of poisson,
-    gamma and constant, and where a ramp begins; ramp_to_per_s: where it ends. concurrency: users of
-    a closed loop. log: canonical requests, whose lengths are drawn jointly (else input_tokens and
-    output_tokens are fixed) and whose arrivals and order a replay keeps, `time_scale` times as
-    fast. vocabulary: of token-id prompts. shared_prefix_share: of each input, in `prefix_groups`.
+    n: requests measured; warmup_n more come before them. rate_per_s: of poisson, gamma and
+    constant, and where a ramp begins; ramp_to_per_s: where it ends. concurrency: users of a closed
+    loop. log: canonical requests, whose lengths are drawn jointly (else input_tokens and
+    output_tokens are fixed), or which a replay sends in their order, `time_scale` times as fast.
+    vocabulary: of token-id prompts. shared_prefix_share: of each input, in `prefix_groups`.
     """
 
     process: Process
@@ -50,7 +50,7 @@ class Design:
     vocabulary: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a load that lacks a number it needs."""
+        """Refuse a load without a number that its process needs."""
         needs: dict[str, Any] = {}
         if self.process in ("poisson", "gamma", "constant", "ramp"):
             needs["rate_per_s"] = self.rate_per_s
@@ -73,17 +73,17 @@ class Design:
         return self.concurrency if self.process == "closed" else None
 
     def plan(self) -> Plan:
-        """Every request, drawn from the seed."""
+        """Draws every request from the seed."""
         rng = np.random.default_rng(self.seed)
         total = self.warmup_n + self.n
         if self.process == "replay" and self.log is not None:
-            kept = self.log.sort_values("ts_start", kind="stable").head(total)
-            scheduled_s = arrivals.replay_s(kept["ts_start"], self.time_scale)
-            lengths = kept[["input_tokens", "output_tokens"]].clip(lower=1).astype(float)
+            replayed = self.log.sort_values("ts_start", kind="stable").head(total)
+            scheduled_s = arrivals.replay_s(replayed["ts_start"], self.time_scale)
+            lengths = replayed[["input_tokens", "output_tokens"]].clip(lower=1).astype(float)
             return self._plan(lengths.reset_index(drop=True), scheduled_s)
         times_s = self._times_s(total, rng)
         if times_s is not None:
-            total = len(times_s)  # a ramp has as many as it has
+            total = len(times_s)  # the number of a ramp's arrivals is random
         if self.log is not None:
             lengths = logged_lengths(self.log, total, rng)
         else:
@@ -114,8 +114,8 @@ class Design:
             self.prefix_groups,
         )
 
-    def facts(self, made: Plan, limits: Limits) -> dict[str, Any]:
-        """What a run records of its load and lengths; see `record`."""
+    def facts(self, load_plan: Plan, limits: Limits) -> dict[str, Any]:
+        """The facts of a run's load and lengths; see `probe.run`."""
         is_open = self.process not in ("closed", "replay")
         return {
             "load": {
@@ -124,15 +124,15 @@ class Design:
                 "ramp_to_per_s": self.ramp_to_per_s if self.process == "ramp" else None,
                 "burstiness": self.burstiness if self.process == "gamma" else None,
                 "concurrency": self.workers or limits.concurrency,
-                "n": len(made.schedule) - self.warmup_n,
+                "n": len(load_plan.schedule) - self.warmup_n,
                 "warmup_n": self.warmup_n,
                 "seed": self.seed,
                 "time_scale": self.time_scale if self.process == "replay" else None,
             },
             "lengths": {
                 "source": "fixed" if self.log is None else self.log_name,
-                "input_tokens": float(made.schedule["input_tokens"].mean()),
-                "output_tokens": _mean(made.schedule["output_tokens"]),
+                "input_tokens": float(load_plan.schedule["input_tokens"].mean()),
+                "output_tokens": _mean(load_plan.schedule["output_tokens"]),
                 "shared_prefix_share": self.shared_prefix_share,
                 "prefix_groups": self.prefix_groups if self.shared_prefix_share else None,
             },
@@ -143,7 +143,7 @@ VLLM_BODY = {
     "ignore_eos": True,
     "stream_options": {"include_usage": True, "continuous_usage_stats": True},
 }
-"""Fields that vLLM alone knows: answers of the asked length, and a count with every chunk."""
+"""Fields of vLLM alone: answers of the requested length, and a token count with every chunk."""
 
 
 def run(
@@ -156,43 +156,43 @@ def run(
     tell: Callable[[Progress], None] | None = None,
     is_vllm: bool = False,
 ) -> Run:
-    """Asks the endpoint two short questions, then sends the load; as `load.run_load`.
+    """Sends two short requests to calibrate, then the load; as `load.run_load`.
 
-    A run that is to be resumed and is complete is returned as it is, and nothing is sent.
+    A complete run that is to be resumed is returned as it is, and nothing is sent.
 
-    is_vllm: the server is vLLM: answers get the length asked for, tokens are counted chunk by
-    chunk, and what the server's own counters grew by becomes a fact of the run.
-    Raises: ValueError if the endpoint does not answer, with what it said; or if a server that is
-    said to be vLLM shows no counters.
+    is_vllm: the server is vLLM: answers get the requested length, tokens are counted chunk by
+    chunk, and the growth of the server's counters becomes a fact of the run.
+    Raises: ValueError with the server's message if the endpoint does not answer; or if a server
+    taken for vLLM has no counters.
     """
     limits = limits or Limits()
     if is_vllm:
         endpoint = replace(endpoint, body={**VLLM_BODY, **endpoint.body})
-    made = design.plan()
-    facts = design.facts(made, limits)
+    load_plan = design.plan()
+    facts = design.facts(load_plan, limits)
     if resume and folder is not None:
-        before, done = begun(folder, made, {"endpoint": endpoint.facts, **facts})
+        before, finished = begun(folder, load_plan, {"endpoint": endpoint.facts, **facts})
         if before.get("ended") == "complete":
-            return Run(table(done), before)
-    if limits.spend_usd is not None and checks_usd(made, price) > limits.spend_usd:
+            return Run(table(finished), before)
+    if limits.spend_usd is not None and checks_usd(load_plan, price) > limits.spend_usd:
         raise ValueError(
-            f"the two requests before the load may cost USD {checks_usd(made, price):.2g} by "
+            f"the two requests before the load may cost USD {checks_usd(load_plan, price):.2g} by "
             f"themselves, and --max-spend is USD {limits.spend_usd:g}: raise it"
         )
-    made, connection = calibrate(endpoint, made, min(limits.timeout_s, 120.0))
+    load_plan, connection = calibrate(endpoint, load_plan, min(limits.timeout_s, 120.0))
     facts["connection"] = connection
     if not connection["streamed"]:
         facts["notes"] = [f"{endpoint.host} does not stream: {NOT_STREAMED}"]
-    sent = (limits, design.workers, price, folder, resume, tell)
+    options = (limits, design.workers, price, folder, resume, tell)
     if not is_vllm:
-        return run_load(endpoint, made, facts, *sent)
+        return run_load(endpoint, load_plan, facts, *options)
     engine = {"engine": "vllm", "engine_version": engine_version(endpoint.base_url)}
     with counters(endpoint.base_url) as counted:
-        told = run_load(endpoint, made, {**facts, "serving": engine}, *sent)
-    told = Run(told.samples, {**told.facts, "server_counters": counted})
+        probe_run = run_load(endpoint, load_plan, {**facts, "serving": engine}, *options)
+    probe_run = Run(probe_run.samples, {**probe_run.facts, "server_counters": counted})
     if folder is not None:
-        restate(folder, told.facts)
-    return told
+        restate(folder, probe_run.facts)
+    return probe_run
 
 
 def _mean(values: "pd.Series[float]") -> float | None:

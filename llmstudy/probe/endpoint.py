@@ -1,4 +1,4 @@
-"""How long does one request to an endpoint take, its retries within?
+"""Sends one request to an endpoint, its retries included, and times it.
 
 Any endpoint that speaks OpenAI's chat completions or completions: OpenAI, Azure, the compatible
 interfaces of Anthropic and Google, hosts of open weights, vLLM, a LiteLLM proxy. A key is named by
@@ -32,7 +32,7 @@ _SECRET_CHARACTERS = 6
 """A header's value may be a word; one shorter than this is no secret."""
 
 _DETAIL_CHARACTERS = 300
-"""Kept of what a server says of an error."""
+"""Length to which a server's error message is cut."""
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
 
@@ -57,7 +57,7 @@ _WAIT = re.compile(
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where requests go, and as what.
+    """An endpoint: its address, model and interface, and the fields of every request.
 
     base_url: up to and without `/chat/completions`. key_env: name of the environment variable that
     holds the key, None where there is none. body: further fields of every request, recorded with
@@ -75,7 +75,7 @@ class Endpoint:
     drop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what would fail at every request, or leak."""
+        """Refuse what would fail at every request, or leak a credential."""
         parts = urlsplit(self.base_url)
         harmless = re.fullmatch(r"(api-version=[\w.-]*)?", parts.query) and not parts.fragment
         if "@" in parts.netloc or not harmless:
@@ -104,7 +104,7 @@ class Endpoint:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a run records of its endpoint: no key, no header's value."""
+        """The facts of a run's endpoint: no key, no header's value."""
         return {
             "base_url": self.base_url,
             "model": self.model,
@@ -115,7 +115,7 @@ class Endpoint:
         }
 
     def redacted(self, text: str) -> str:
-        """What a server said, without the secrets that it may have repeated."""
+        """A server's message without the secrets that it may repeat."""
         for secret in (*self._credentials.values(), *self.headers.values()):
             if len(secret := secret.removeprefix("Bearer ")) >= _SECRET_CHARACTERS:
                 text = text.replace(secret, "[secret]")
@@ -207,14 +207,14 @@ async def call(
     timeout_s: float = 600.0,
     max_retries: int = 2,
 ) -> tuple[Sample, str]:
-    """Sends one request now, and again when the server asks for that; never raises for a failure.
+    """Sends one request now, and again where the server allows it; never raises for a failure.
 
     message: `endpoint.message(request)`, built before so that its cost is not measured. start:
     perf_counter at the run's start. A retry waits as long as Retry-After says, else 0.5 s doubling
     to 8 s with jitter; the user waits too, so it all counts. Once content has come nothing is sent
     again. The timeout is that of the logical request.
 
-    Returns: the sample, and what the server said of a failure, for people and not for storage.
+    Returns: the sample, and the server's message of a failure, to show and not to store.
     """
     dispatched = perf_counter()
     deadline = dispatched + timeout_s
@@ -231,7 +231,7 @@ async def call(
         waited_s += wait_s
     sample = _sample(request, answer, start, dispatched - start, opening)
     sample.attempts, sample.retry_wait_s = attempt, waited_s
-    # cut last: half a key would not be known for one
+    # cut last: half a key would not be redacted
     return sample, endpoint.redacted(answer.detail)[:_DETAIL_CHARACTERS]
 
 
@@ -248,15 +248,15 @@ async def _attempt(
             except ConnectionError:
                 if opened is not None or answer.headers_at is not None:
                     raise
-                # the server let go of an idle connection just then: that is no failure of its
+                # the server has just closed an idle connection: that is no failure
                 connections.give_back(connection)
                 connection, opened = await connections.open()
                 await connection.send(message, answer)
         answer.end(perf_counter())
     except OSError as error:
-        lost = "connection" if answer.headers_at is None else "cut"
+        kind = "connection" if answer.headers_at is None else "cut"
         what = str(error) or ("the connection did not open" if connection is None else "")
-        answer.fail("timeout" if limit.expired() else lost, perf_counter(), what)
+        answer.fail("timeout" if limit.expired() else kind, perf_counter(), what)
     finally:
         if connection is not None:
             connections.give_back(connection)
@@ -273,7 +273,7 @@ def _may_retry(answer: Answer) -> bool:
 
 
 def _wait_s(headers: Mapping[str, str], attempt: int, detail: str = "") -> float:
-    """Seconds until the next attempt: as a header says, else the server's words, else our own.
+    """Seconds until the next attempt: from a header, else from the message, else our back-off.
 
     Source: RFC 9110, section 10.2.3, for Retry-After.
     """
@@ -360,7 +360,7 @@ def _sample(
 
 
 def _server_times_s(answer: Answer) -> tuple[float | None, float | None]:
-    """Queue and prefill as the server says: vLLM in ms, Groq in s.
+    """Queue and prefill as the server reports them: vLLM in ms, Groq in s.
 
     vLLM counts its time to the first token from scheduling: the queue is not in it.
     """

@@ -1,8 +1,8 @@
-"""Can the schedule be kept? Sends a plan's requests to an endpoint and keeps what comes of each.
+"""Sends a plan's requests to an endpoint on schedule, and records a sample of each.
 
-Open loop: every request goes out at its scheduled time, whatever has become of those before. Closed
-loop: a fixed number of users, each sending its next request when its last is answered. Whatever
-holds a request back on our side (a cap, a rate limit) is part of what its user waits.
+Open loop: every request goes out at its scheduled time, whether earlier ones are answered or not.
+Closed loop: a fixed number of users, each sending its next request when its last is answered. A
+delay on the client's side (a cap, a rate limit) is part of its user's wait.
 """
 
 import asyncio
@@ -38,27 +38,27 @@ else:
     from uvloop import new_event_loop
 
 _TICK_S = 0.02
-"""Between two looks at how late the event loop is."""
+"""Between two measurements of the event loop's lateness."""
 
-_TOLD_EVERY_S = 0.5
+_PROGRESS_EVERY_S = 0.5
 
 _AHEAD = 64
-"""Requests of an open loop that are made before their time."""
+"""Requests of an open loop that are built before their time."""
 
-_OPENED_AT_ONCE = 32
+_MAX_OPENING = 32
 
 _RECENT = 1_000
-"""Requests that progress is told of: more would cost time that the measurement needs."""
+"""Latest requests whose latency progress reports: more would take time from the measurement."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Where a run holds back, and where it stops. None sets no limit.
+    """The limits of a run. None sets no limit.
 
-    concurrency: requests under way at once. requests_per_min, tokens_per_min: the provider's
-    limits, kept by spacing requests out (tokens: input and the output allowed). errors: so many
+    concurrency: requests in flight at once. requests_per_min, tokens_per_min: the provider's
+    limits, met by spacing requests out (tokens: input and the output allowed). errors: this many
     failed requests end the run once they are more than half of those finished: a server that fails
-    now and then is measured, one that is gone is not. spend_usd: what the run may cost at most.
+    now and then is measured, one that is gone is not. spend_usd: the most that the run may cost.
     timeout_s and max_retries are those of one logical request.
     """
 
@@ -80,7 +80,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Progress:
-    """How a run stands: rates since its start, latencies of its latest requests, spend."""
+    """The progress of a run: rates since its start, latencies of its latest requests, spend."""
 
     planned: int
     sent: int
@@ -107,28 +107,28 @@ def run_load(
 ) -> Run:
     """Sends the plan and returns the run; with a folder, each finished request is on disk at once.
 
-    facts: `load`, `lengths` and `serving` as in `record`; the rest is added here. workers: users of
-    a closed loop; None for an open loop, whose requests have scheduled times. resume: of a killed
-    run's folder, send only what did not finish. tell: called about twice a second. Requests are
-    sent from a thread of its own, so that this works inside a notebook. Interrupted (Ctrl-C), the
-    run ends as it stands.
+    facts: `load`, `lengths` and `serving` as in `probe.run`; the rest is added here. workers: users
+    of a closed loop; None for an open loop, whose requests have scheduled times. resume: send only
+    the unfinished requests of a killed run's folder. tell: called about twice a second. Requests
+    are sent from a separate thread, so that this works inside a notebook. An interrupt (Ctrl-C)
+    ends the run with the requests finished by then.
 
     Raises: ValueError if the folder holds a run already, or another plan's; if a plan without
     scheduled times is to be sent without workers, or one with them by workers; if the spend is
-    capped without a price, or with answers of any length. OSError if a sample cannot be kept: the
-    run ends there.
+    capped without a price, or with answers of any length. OSError if a sample cannot be written:
+    the run ends there.
     """
     limits = limits or Limits()
     _check(endpoint, plan, limits, workers, price)
     facts = {"endpoint": endpoint.facts, **facts}
-    before, done = begun(folder, plan, facts) if resume and folder is not None else ({}, [])
+    before, finished = begun(folder, plan, facts) if resume and folder is not None else ({}, [])
     if before.get("ended") == "complete":
-        return Run(table(done), before)
-    spent_usd = sum(sample.cost_usd or 0.0 for sample in done)
+        return Run(table(finished), before)
+    spent_usd = sum(sample.cost_usd or 0.0 for sample in finished)
     spent_usd = max(spent_usd, (before.get("spend") or {}).get("spent_usd") or 0.0)
-    checked = facts.get("connection") or {}
-    tokens = (checked.get(f"{side}_tokens") or 0 for side in ("input", "output"))
-    spent_usd += price.usd(next(tokens), 0, next(tokens))
+    connection = facts.get("connection") or {}
+    check_tokens = (connection.get(f"{side}_tokens") or 0 for side in ("input", "output"))
+    spent_usd += price.usd(next(check_tokens), 0, next(check_tokens))
     budget = Budget(price, limits.spend_usd, spent_usd)
     facts = {
         "schema_version": "1",
@@ -136,12 +136,12 @@ def run_load(
         "started_at": before.get("started_at") or datetime.now(UTC).isoformat(timespec="seconds"),
         "ended": "running",
         **facts,
-        "resumed": bool(done),
+        "resumed": bool(finished),
     }
     spend = {"estimated_usd": estimated_usd(plan, price), "cap_usd": limits.spend_usd}
     with run.recording(folder, facts, resume) if folder else nullcontext() as recording:
-        keep = recording.append if recording else None
-        sending = _Sending(endpoint, plan, limits, workers, budget, done, keep)
+        save = recording.append if recording else None
+        sending = _Sending(endpoint, plan, limits, workers, budget, finished, save)
         try:
             _run_beside(sending, tell)
         except BaseException as error:
@@ -159,7 +159,7 @@ def run_load(
 def _check(
     endpoint: Endpoint, plan: Plan, limits: Limits, workers: int | None, price: TokenPrice
 ) -> None:
-    """Refuse a load that cannot be what was meant."""
+    """Refuse a load whose plan, workers, limits and price contradict each other."""
     timed = plan.schedule["scheduled_s"].notna()
     if workers is None and not timed.all():
         raise ValueError("the plan has no scheduled times: give the number of workers")
@@ -190,17 +190,17 @@ def _check(
 def calibrate(
     endpoint: Endpoint, plan: Plan, timeout_s: float = 120.0
 ) -> tuple[Plan, dict[str, Any]]:
-    """The plan with its prompts in the endpoint's own tokens, and what two short requests told.
+    """Scales the plan's prompts to the endpoint's tokenizer, by two short requests.
 
-    A prompt of many words and one of few: the difference is what a word counts. Their answers have
-    the median of the plan's limits, and are read to their ends. A key that is refused, a model that
-    is unknown, a server that is not there or that fails in its stream show here, before the load.
+    A prompt of many words and one of few: their difference gives the tokens of a word. Their
+    answers have the median of the plan's limits, and are read to their ends. A refused key, an
+    unknown model, a missing server or a failing stream show here, before the load.
 
-    Returns: facts dns_s, tcp_s, tls_s, served_model, fingerprint, input_tokens and output_tokens
-    (of both together); `streamed`: whether the answers came as streams.
-    Raises: ValueError with what the server said, and how to mend it.
+    Returns: the plan, and facts: dns_s, tcp_s, tls_s, served_model, fingerprint, input_tokens and
+    output_tokens (of both together), `streamed` (whether the answers came as streams).
+    Raises: ValueError with the server's message, and how to fix it.
     """
-    counted = []
+    input_tokens = []
     facts: dict[str, Any] = {"streamed": True}
     for number, words in enumerate(CHECK_WORDS):
         prompt = replace(plan, tokens_per_word=TokensPerWord()).prompt(-1 - number, words, None)
@@ -212,13 +212,13 @@ def calibrate(
             raise ValueError(
                 f"{endpoint.host} did not answer model {endpoint.model!r} ({what}). {mend}."
             )
-        counted.append(sample.input_tokens)
+        input_tokens.append(sample.input_tokens)
         facts["streamed"] &= detail != NOT_STREAMED
         for name in ("dns_s", "tcp_s", "tls_s", "served_model", "fingerprint"):
             facts[name] = facts.get(name) or getattr(sample, name)
         for name in ("input_tokens", "output_tokens"):
             facts[name] = facts.get(name, 0) + (getattr(sample, name) or 0)
-    few, many = counted
+    few, many = input_tokens
     if plan.vocabulary is None and few and many and many > few:
         per_word = (many - few) / (CHECK_WORDS[1] - CHECK_WORDS[0])
         scale = TokensPerWord(per_word, few - per_word * CHECK_WORDS[0])
@@ -257,18 +257,18 @@ def _thread(work: Callable[[], Any], outcome: Future[Any]) -> threading.Thread:
 
 
 def _run_beside(sending: "_Sending", tell: Callable[[Progress], None] | None) -> None:
-    """Runs to the end, telling of it; an interrupt ends the run, not its record."""
+    """Runs to the end, reporting progress; an interrupt ends the run but keeps its record."""
     outcome: Future[None] = Future()
     thread = _thread(sending.run, outcome)
     try:
         while not outcome.done():
-            thread.join(_TOLD_EVERY_S)
+            thread.join(_PROGRESS_EVERY_S)
             if tell is not None:
                 tell(sending.progress())
     except KeyboardInterrupt:
         sending.interrupt()
     except BaseException:
-        sending.interrupt()  # nobody is told any more: let nothing run on unseen
+        sending.interrupt()  # `tell` has failed: let nothing run on unnoticed
         thread.join()
         raise
     thread.join()
@@ -278,7 +278,7 @@ def _run_beside(sending: "_Sending", tell: Callable[[Progress], None] | None) ->
 def begun(folder: Path, plan: Plan, facts: dict[str, Any]) -> tuple[dict[str, Any], list[Sample]]:
     """Facts and samples of a run that is to be resumed, empty where there is no run yet.
 
-    facts: endpoint, load and lengths of what is to be sent.
+    facts: endpoint, load and lengths of the run to be sent.
     Raises: ValueError if the folder holds the run of another plan.
     """
     if not (folder / run.FACTS).exists():
@@ -308,7 +308,7 @@ def begun(folder: Path, plan: Plan, facts: dict[str, Any]) -> tuple[dict[str, An
 
 
 class _Sending:
-    """One run under way: what is sent, what came back, when to stop."""
+    """A run in progress: sends its requests, collects the samples, stops at its limits."""
 
     def __init__(
         self,
@@ -317,16 +317,16 @@ class _Sending:
         limits: Limits,
         workers: int | None,
         budget: Budget,
-        done: list[Sample],
-        keep: Callable[[Sample], None] | None,
+        finished: list[Sample],
+        save: Callable[[Sample], None] | None,
     ) -> None:
-        self.samples = list(done)
+        self.samples = list(finished)
         self.ended = "complete"
         self._endpoint, self._plan, self._limits = endpoint, plan, limits
-        self._workers, self._budget, self._keep = workers, budget, keep
+        self._workers, self._budget, self._save = workers, budget, save
         self._connections = Connections(endpoint.base_url)
         self._start = perf_counter()
-        self._sent, self._failed = len(done), 0
+        self._n_sent, self._n_failed = len(finished), 0
         self._first_failure = ""
         self._next_turn = 0.0
         self._coming: Iterator[Request] = iter(())
@@ -341,22 +341,22 @@ class _Sending:
     # ---- sending -----------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Sends everything and waits for what is under way."""
+        """Sends all requests and waits for their answers."""
         self._all = asyncio.current_task()
         self._loop = asyncio.get_running_loop()
         cap = self._limits.concurrency
         self._gate = asyncio.Semaphore(cap) if cap else nullcontext()
-        done = frozenset(sample.index for sample in self.samples)
-        self._coming = self._plan.requests(done)
+        finished = frozenset(sample.index for sample in self.samples)
+        self._coming = self._plan.requests(finished)
         self._get_ready(self._workers or _AHEAD)
         if self._workers:
             await self._connect(self._workers)
         gc.collect()
-        gc.freeze()  # what lives already is not looked at again while the clock runs
+        gc.freeze()  # the collector skips these objects while the clock runs
         beside = [asyncio.create_task(self._watch_lateness())]
         beside.append(asyncio.create_task(self._stay_ready(self._workers or _AHEAD)))
         began, cpu_s = perf_counter(), process_time()
-        # a resumed run takes up where it stopped, not where it would be by now
+        # a resumed run continues where it stopped, not where it would be by now
         self._start = began - max((sample.done_s or 0.0 for sample in self.samples), default=0.0)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -397,7 +397,7 @@ class _Sending:
     # ---- before the clock runs, and between requests ------------------------------------------
 
     def _get_ready(self, ahead: int) -> bool:
-        """Makes the coming requests, up to so many. False when there are no more."""
+        """Builds the next requests, up to `ahead`. False when there are no more."""
         while len(self._ready) < ahead:
             if (request := next(self._coming, None)) is None:
                 return False
@@ -405,33 +405,35 @@ class _Sending:
         return True
 
     async def _stay_ready(self, ahead: int) -> None:
-        """Makes one request at a time while answers come in, so that none waits for its making."""
+        """Builds one request at a time while answers come in, so that none is sent late for it."""
         while self._get_ready(min(len(self._ready) + 1, ahead)):
             await asyncio.sleep(_TICK_S if len(self._ready) >= ahead else 0)
 
     def _next(self) -> tuple[Request, bytes] | None:
-        """The next request, made by now or made now; None when there is no more."""
+        """The next request, built now if need be; None when there is no more."""
         self._get_ready(1)
         return self._ready.popleft() if self._ready else None
 
     async def _connect(self, workers: int) -> None:
-        """Opens the users' connections: together they would queue for our thread, not the server's.
+        """Opens the users' connections in small batches: all at once would queue for our thread.
 
-        What opening takes is a fact of the run (`connection`), measured alone.
+        The time of opening one is a fact of the run (`connection`), measured alone.
         """
-        for begin in range(0, workers, _OPENED_AT_ONCE):
-            batch = range(begin, min(begin + _OPENED_AT_ONCE, workers))
-            opened = [self._connections.open() for _ in batch]
-            for found in await asyncio.gather(*opened, return_exceptions=True):
-                if isinstance(found, tuple):  # one that fails is tried again by its user
-                    self._connections.give_back(found[0])
+        for begin in range(0, workers, _MAX_OPENING):
+            batch = range(begin, min(begin + _MAX_OPENING, workers))
+            openings = [self._connections.open() for _ in batch]
+            for opening in await asyncio.gather(*openings, return_exceptions=True):
+                if isinstance(opening, tuple):  # one that fails is tried again by its user
+                    self._connections.give_back(opening[0])
 
     async def _send(self, request: Request, message: bytes) -> None:
         async with self._gate:
             await self._take_turn(request)
-            if not self._may_send(request):
+            if not self._stopping and not self._budget.reserve(request):
+                self._stop(run.AT_SPEND_CAP)
+            if self._stopping:
                 return
-            self._sent += 1
+            self._n_sent += 1
             try:
                 sample, detail = await call(
                     self._endpoint,
@@ -447,19 +449,19 @@ class _Sending:
                 raise
         self._budget.settle(request, sample)
         self.samples.append(sample)
-        if self._keep is not None:
-            self._keep(sample)
+        if self._save is not None:
+            self._save(sample)
         if not sample.ok:
-            self._failed += 1
+            self._n_failed += 1
             self._first_failure = self._first_failure or f"{sample.error}: {detail}".rstrip(": ")
             cap, finished = self._limits.errors, len(self.samples)
-            if cap and self._failed >= cap and 2 * self._failed > finished:
-                self._stop(f"stopped: {self._failed} of {finished} requests failed")
+            if cap and self._n_failed >= cap and 2 * self._n_failed > finished:
+                self._stop(f"stopped: {self._n_failed} of {finished} requests failed")
 
     # ---- holding back and stopping -----------------------------------------------------------
 
     async def _take_turn(self, request: Request) -> None:
-        """Spaces requests out as the provider's limits ask; one waits, the others behind it."""
+        """Spaces requests out to the provider's limits; one waits, the others behind it."""
         minutes = 0.0
         if self._limits.requests_per_min:
             minutes = 1 / self._limits.requests_per_min
@@ -472,39 +474,34 @@ class _Sending:
                 self._next_turn = turn + 60 * minutes
                 await self._wait_until(turn)
 
-    async def _wait_until(self, due: float) -> None:
-        """Until then, or until the run is stopping."""
-        while (left_s := due - perf_counter()) > 0 and not self._stopping:
-            await asyncio.sleep(min(left_s, _TOLD_EVERY_S))
-
-    def _may_send(self, request: Request) -> bool:
-        if not self._stopping and not self._budget.reserve(request):
-            self._stop(run.AT_SPEND_CAP)
-        return not self._stopping
+    async def _wait_until(self, moment: float) -> None:
+        """Waits until a moment, or until the run is stopping."""
+        while (left_s := moment - perf_counter()) > 0 and not self._stopping:
+            await asyncio.sleep(min(left_s, _PROGRESS_EVERY_S))
 
     def _stop(self, why: str) -> None:
-        """No more is sent; what is under way is awaited."""
+        """Sends no more; requests in flight are awaited."""
         if not self._stopping:
             self._stopping, self.ended = True, why
 
     def interrupt(self) -> None:
-        """From another thread: nothing is awaited any more."""
+        """Ends the run from another thread without awaiting requests in flight."""
         self._stop("stopped: interrupted")
         if self._loop is not None and self._all is not None:
             with suppress(RuntimeError):  # the loop has ended meanwhile
                 self._loop.call_soon_threadsafe(self._all.cancel)
 
-    # ---- telling -----------------------------------------------------------------------------
+    # ---- progress ----------------------------------------------------------------------------
 
     async def _watch_lateness(self) -> None:
-        """How late the loop comes back to a task that asked for a time: later means busy."""
+        """Records the lateness of the event loop at a timer: a late loop is a busy one."""
         while True:
-            due = perf_counter() + _TICK_S
+            wake_s = perf_counter() + _TICK_S
             await asyncio.sleep(_TICK_S)
-            self._lags_s.append(max(perf_counter() - due, 0.0))
+            self._lags_s.append(max(perf_counter() - wake_s, 0.0))
 
     def client(self) -> dict[str, Any]:
-        """Facts of our own side."""
+        """Facts of the client."""
         lags_s = np.array(self._lags_s or [0.0])
         return {
             "wall_s": self._wall_s,
@@ -516,7 +513,7 @@ class _Sending:
         }
 
     def progress(self) -> Progress:
-        """How the run stands; called from another thread."""
+        """The run's progress; called from another thread."""
         elapsed_s = max(perf_counter() - self._start, 1e-9)
         ttft_s = [
             sample.content_times_s[0] - sample.scheduled_s if sample.ok else np.inf
@@ -526,15 +523,15 @@ class _Sending:
         p50, p95 = (
             np.quantile(ttft_s, [0.50, 0.95], method="inverted_cdf") if ttft_s else (None, None)
         )
-        due = int((self._plan.schedule["scheduled_s"] <= elapsed_s).sum())
+        n_due = int((self._plan.schedule["scheduled_s"] <= elapsed_s).sum())
         return Progress(
             planned=len(self._plan.schedule),
-            sent=self._sent,
+            sent=self._n_sent,
             finished=len(self.samples),
-            failed=self._failed,
+            failed=self._n_failed,
             elapsed_s=elapsed_s,
-            asked_per_s=None if self._workers else due / elapsed_s,
-            realised_per_s=self._sent / elapsed_s,
+            asked_per_s=None if self._workers else n_due / elapsed_s,
+            realised_per_s=self._n_sent / elapsed_s,
             ttft_p50_s=p50,
             ttft_p95_s=p95,
             spent_usd=self._budget.spent_usd,

@@ -1,4 +1,4 @@
-"""How long did the requests of a probe take, and where does the first token's time go?
+"""How long did the requests of a probe take, and which parts make up the TTFT?
 
 The dictionary of metrics and the intervals of percentiles are in `llmstudy.measures.latency`; the
 latencies come from `run.with_metrics`.
@@ -29,39 +29,41 @@ EXTRA_METRICS = ("reasoning_ttft_ms", "client_queue_ms")
 def metrics_table(samples: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     """The p50, p95 and p99 of each metric over the measured requests, with their intervals.
 
-    samples: columns of `Sample`, of one run or of several with columns `run` and, where known,
-    `day`. Failures count as +inf; in ITL each counts for as many gaps as an answered request has on
-    average, so that the failed share is the same in every metric.
+    samples: columns of `Sample`, of one run or of several with columns `run` and optionally `day`.
+    Failures count as +inf; in ITL each counts as the mean number of gaps of an answered request, so
+    that the failed share is the same in every metric.
 
     Returns: one row per metric and percentile: metric (`ttft_ms`, `tpot_ms`, `itl_ms`, `e2e_ms`;
     `reasoning_ttft_ms` and `client_queue_ms` where there were any), percentile, estimate (NaN among
     failures or where n is too small), low, high, n, n_undefined (answered requests without the
-    metric), n_effective, supported. The n of ITL counts gaps, many of one request: there an
-    estimate takes six requests, too, and the support of n_effective. Of the other metrics an
-    unsupported estimate is given, with an interval that is not bounded.
+    metric), n_effective, supported. The n of ITL counts gaps, many of one request: an estimate of
+    it needs six requests, too, and the support of n_effective. Of the other metrics an unsupported
+    estimate is given, with an interval that is not bounded.
     """
     measured = with_metrics(samples[samples["phase"] == "measure"])
     order = [c for c in ("day", "run", "index") if c in measured]
     measured = measured.sort_values(order, kind="stable", ignore_index=True)
     unit, consecutive = units(measured)
     rows: list[dict[str, Any]] = []
-    for metric, known in _latencies_ms(measured, unit).items():
+    for metric, sample in _latencies_ms(measured, unit).items():
         for name, q in PERCENTILES.items():
-            found = dependent_quantile_interval(known.x, known.unit, q, level, consecutive)
-            enough = found.n >= percentile_minimum_n(q, level)
+            quantile = dependent_quantile_interval(sample.x, sample.unit, q, level, consecutive)
+            enough = quantile.n >= percentile_minimum_n(q, level)
             if metric == "itl_ms":
-                enough = found.supported and known.n_requests >= percentile_minimum_n(0.5, level)
+                enough = quantile.supported and sample.n_requests >= percentile_minimum_n(
+                    0.5, level
+                )
             rows.append(
                 {
                     "metric": metric,
                     "percentile": name,
-                    "estimate": found.estimate if enough else None,
-                    "low": found.low,
-                    "high": found.high,
-                    "n": found.n,
-                    "n_undefined": known.n_undefined,
-                    "n_effective": found.n_effective,
-                    "supported": found.supported,
+                    "estimate": quantile.estimate if enough else None,
+                    "low": quantile.low,
+                    "high": quantile.high,
+                    "n": quantile.n,
+                    "n_undefined": sample.n_undefined,
+                    "n_effective": quantile.n_effective,
+                    "supported": quantile.supported,
                 }
             )
     return pd.DataFrame(rows).astype({"estimate": float})
@@ -80,41 +82,44 @@ def _latencies_ms(measured: pd.DataFrame, unit: IntArray) -> Mapping[str, Latenc
     """The latencies of each metric, failures as +inf."""
 
     def defined(x: FloatArray) -> Latencies:
-        kept = x >= 0  # times that contradict each other define none; the audit refuses such a run
-        n = int(kept.sum())
-        return Latencies(1000 * x[kept], unit[kept], n, len(x) - n)
+        defined_rows = (
+            x >= 0
+        )  # times that contradict each other define none; the audit refuses such a run
+        n = int(defined_rows.sum())
+        return Latencies(1000 * x[defined_rows], unit[defined_rows], n, len(x) - n)
 
     def of_requests(column: str) -> Latencies:
         return defined(latencies(measured, column))
 
-    found = {m: of_requests(m.replace("_ms", "_s")) for m in METRICS if m != "itl_ms"}
-    found["itl_ms"] = _gaps_ms(measured, unit)
+    by_metric = {m: of_requests(m.replace("_ms", "_s")) for m in METRICS if m != "itl_ms"}
+    by_metric["itl_ms"] = _gaps_ms(measured, unit)
     if measured["first_reasoning_s"].notna().any():
-        found["reasoning_ttft_ms"] = of_requests("reasoning_ttft_s")
-    # our own queue is known of failed requests too
+        by_metric["reasoning_ttft_ms"] = of_requests("reasoning_ttft_s")
+    # the client's queue is measured for failed requests too
     queue = measured["client_queue_s"].clip(lower=0).to_numpy(dtype=float)
     if (queue > 0).any():
-        found["client_queue_ms"] = defined(queue)
-    return {m: found[m] for m in (*METRICS, *EXTRA_METRICS) if m in found}
+        by_metric["client_queue_ms"] = defined(queue)
+    return {m: by_metric[m] for m in (*METRICS, *EXTRA_METRICS) if m in by_metric}
 
 
 def _gaps_ms(measured: pd.DataFrame, unit: IntArray) -> Latencies:
     ok = measured["ok"].to_numpy(dtype=bool)
     gaps = gaps_s(measured)
     counts = np.array([len(g) for g in gaps], dtype=np.int64)
-    none = int((counts[ok] == 0).sum())
-    lost = ceil(counts[ok].mean()) if counts.sum() else 0
-    counts = np.where(ok, counts, lost)
+    n_without = int((counts[ok] == 0).sum())
+    gaps_of_failure = ceil(counts[ok].mean()) if counts.sum() else 0
+    counts = np.where(ok, counts, gaps_of_failure)
     x = np.concatenate(
-        [[inf] * lost if not fine else g for g, fine in zip(gaps, ok, strict=True)] or [[]]
+        [[inf] * gaps_of_failure if not is_ok else g for g, is_ok in zip(gaps, ok, strict=True)]
+        or [[]]
     )
     of_unit, defined = np.repeat(unit, counts), x >= 0
     behind = int((counts > 0).sum())
-    return Latencies(1000 * x[defined], of_unit[defined], behind, none)
+    return Latencies(1000 * x[defined], of_unit[defined], behind, n_without)
 
 
 def metrics(run: Run | pd.DataFrame, level: float = 0.95) -> dict[str, Any]:
-    """The metrics of a run, or of the samples of several, as JSON has them.
+    """The metrics of a run, or of the samples of several, as plain JSON values.
 
     Returns: by metric: p50, p95, p99 (null where n is too small or it falls among the failures),
     n, n_undefined, and by percentile p50_interval [low, high] (a high of null: not bounded),
@@ -124,18 +129,18 @@ def metrics(run: Run | pd.DataFrame, level: float = 0.95) -> dict[str, Any]:
     >>> from llmstudy.probe.run import Sample, table
     >>> times = [(i, i + 0.25) for i in range(30)]
     >>> answers = [Sample(i, "measure", i, i, content_times_s=[t], ok=True) for i, t in times]
-    >>> found = metrics(table(answers))
-    >>> found["ttft_ms"]["p50"], found["ttft_ms"]["p50_interval"], found["ttft_ms"]["p95"]
+    >>> probe = metrics(table(answers))
+    >>> probe["ttft_ms"]["p50"], probe["ttft_ms"]["p50_interval"], probe["ttft_ms"]["p95"]
     (250.0, [250.0, 250.0], None)
-    >>> found["n"], found["failed_share"]
+    >>> probe["n"], probe["failed_share"]
     (30, 0.0)
     """
     samples = run.samples if isinstance(run, Run) else run
     measured = samples[samples["phase"] == "measure"]
-    found: dict[str, Any] = {}
+    by_metric: dict[str, Any] = {}
     for row in metrics_table(samples, level).itertuples():
         estimate, low, high = (float(v) for v in (row.estimate, row.low, row.high))  # type: ignore[arg-type]
-        of_metric = found.setdefault(str(row.metric), {"n_effective": {}, "supported": {}})
+        of_metric = by_metric.setdefault(str(row.metric), {"n_effective": {}, "supported": {}})
         of_metric[row.percentile] = estimate if isfinite(estimate) else None
         of_metric[f"{row.percentile}_interval"] = [
             low if isfinite(low) else None,
@@ -145,7 +150,7 @@ def metrics(run: Run | pd.DataFrame, level: float = 0.95) -> dict[str, Any]:
         of_metric["supported"][row.percentile] = bool(row.supported)
         of_metric |= {"n": row.n, "n_undefined": row.n_undefined}
     failed = float((~measured["ok"]).mean()) if len(measured) else None
-    return {**found, "n": len(measured), "failed_share": failed}
+    return {**by_metric, "n": len(measured), "failed_share": failed}
 
 
 TTFT_PARTS = (
@@ -162,25 +167,25 @@ TTFT_PARTS = (
 
 
 def decomposition(samples: pd.DataFrame) -> pd.DataFrame:
-    """Where the time to the first token goes, over the measured requests that were answered.
+    """The parts of TTFT, over the measured requests that were answered.
 
-    The parts of each request add up to its TTFT: what no part claims is `network_and_other` (the
-    way there and back, earlier attempts, our own parsing; with nothing known of the server, the
-    server too). Their medians need not add up; their mean shares do.
+    The parts of each request add up to its TTFT: the rest is `network_and_other` (the network,
+    earlier attempts, the client's parsing; without times from the server, the server too). Their
+    medians need not add up; their mean shares do.
 
-    `server_processing` is what the provider's header says, where the server tells neither its queue
-    nor its prefill. The header of a stream is sent before its body: it covers the time until then,
-    which the first token may lie beyond; one that exceeds the TTFT left is no part of it.
+    `server_processing` is the time in the provider's header, where the server gives neither its
+    queue nor its prefill. The header of a stream is sent before its body, so that its time may end
+    before the first token; one that exceeds the rest of the TTFT is not used.
 
-    samples: columns of `Sample`. A connection that was used before has no look-up and no set-up,
-    which count as nought; a part that no request tells of is unknown. Where some requests tell of
-    the server's parts, the others are left out.
+    samples: columns of `Sample`. A reused connection has no look-up and no set-up, which count as
+    0; a part that no request gives is unknown. Where some requests give the server's parts, the
+    others are left out.
     Returns: one row per part in the order of time, then `ttft`: part, median_ms, mean_share (of
     TTFT), n. Null: unknown.
     """
     answered = with_metrics(samples[(samples["phase"] == "measure") & samples["ok"]])
     answered = answered[answered["ttft_s"].notna()]
-    known = answered.rename(columns={"client_queue_s": "client_queue"}).assign(
+    parts_s = answered.rename(columns={"client_queue_s": "client_queue"}).assign(
         retry_wait=answered["retry_wait_s"],
         **{
             part: answered[f"{part}_s"].fillna(0.0)
@@ -193,22 +198,25 @@ def decomposition(samples: pd.DataFrame) -> pd.DataFrame:
             if answered[f"{part}_s"].notna().any()
         },
     )
-    parts = [part for part in TTFT_PARTS if part in known]
+    parts = [part for part in TTFT_PARTS if part in parts_s]
     if not {"server_queue", "server_prefill"} & set(parts):
-        said, left = answered["server_processing_s"], known["ttft_s"] - known[parts].sum(axis=1)
-        if (fits := said <= left).any():
-            known["server_processing"] = said.where(fits)
+        header_s, rest_s = (
+            answered["server_processing_s"],
+            parts_s["ttft_s"] - parts_s[parts].sum(axis=1),
+        )
+        if (fits := header_s <= rest_s).any():
+            parts_s["server_processing"] = header_s.where(fits)
             parts.append("server_processing")
-    known = known.dropna(subset=parts)
-    known["network_and_other"] = known["ttft_s"] - known[parts].sum(axis=1)
-    known = known.rename(columns={"ttft_s": "ttft"})
-    total, n = known["ttft"].sum(), len(known)
+    parts_s = parts_s.dropna(subset=parts)
+    parts_s["network_and_other"] = parts_s["ttft_s"] - parts_s[parts].sum(axis=1)
+    parts_s = parts_s.rename(columns={"ttft_s": "ttft"})
+    total, n = parts_s["ttft"].sum(), len(parts_s)
     rows = [
         {
             "part": part,
-            "median_ms": 1000 * known[part].median() if part in known and n else np.nan,
-            "mean_share": known[part].sum() / total if part in known and total > 0 else np.nan,
-            "n": n if part in known else 0,
+            "median_ms": 1000 * parts_s[part].median() if part in parts_s and n else np.nan,
+            "mean_share": parts_s[part].sum() / total if part in parts_s and total > 0 else np.nan,
+            "n": n if part in parts_s else 0,
         }
         for part in (*TTFT_PARTS, "ttft")
     ]

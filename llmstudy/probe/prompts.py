@@ -1,8 +1,8 @@
-"""What is sent? Lengths from the organisation's own log or fixed, prompts that no cache knows.
+"""The requests of a run: lengths from a log or fixed, prompts that no prefix cache has.
 
 A prompt is random common words, or random token ids for a server without a tokenizer. It begins
 differently from every other, in this run and in any with another seed, so that no prefix cache
-answers for the model; a shared prefix is there only when it is asked for.
+shortens a measurement; prompts share a prefix only where the design says so.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ import pandas as pd
 from llmstudy.figure import FloatArray
 from llmstudy.probe.endpoint import Request
 
-# Short words that the common tokenizers hold whole, with the space before them.
+# Short words that are one token, with the space before them, in the common tokenizers.
 _WORDS = """
 time year people way day man thing woman life child world school state family student group
 country problem hand part place case week company system program question work number night point
@@ -33,20 +33,20 @@ arm difference value building action
 _Number = TypeVar("_Number", int, float)
 
 CHECK_WORDS = (50, 250)
-"""In the prompts of the two requests before a load."""
+"""Words in the prompts of the two requests before a load."""
 
 _PREFIX, _REST = 1, 2  # streams of random numbers under one seed
 
 
 @dataclass(frozen=True)
 class TokensPerWord:
-    """How an endpoint counts our words: tokens = overhead + per_word * words."""
+    """An endpoint's token count of a prompt: tokens = overhead + per_word * words."""
 
     per_word: float = 1.0
     overhead: float = 0.0
 
     def words(self, tokens: float) -> int:
-        """Words that make so many tokens, at least one."""
+        """Words that make `tokens`, at least one."""
         return max(round((tokens - self.overhead) / self.per_word), 1)
 
 
@@ -72,21 +72,21 @@ class Plan:
         return None if limits.isna().any() or limits.empty else int(limits.median())
 
     def requests(self, skip: frozenset[int] = frozenset()) -> Iterator[Request]:
-        """The requests in order, each made when it is reached. skip: indices not to make."""
+        """Yields the requests in order, each built when it is reached. skip: indices left out."""
         columns = ["index", "phase", "scheduled_s", "input_tokens", "output_tokens", "prefix_group"]
         for index, phase, scheduled_s, read, written, group in zip(
             *(self.schedule[name].tolist() for name in columns), strict=True
         ):
             if index in skip:
                 continue
-            prefix_group = _known(group, int)
+            prefix_group = _cell(group, int)
             yield Request(
                 index=index,
                 phase=phase,
                 prompt=self.prompt(index, int(read), prefix_group),
                 input_tokens=int(read),
-                output_tokens=_known(written, int),
-                scheduled_s=_known(scheduled_s, float),
+                output_tokens=_cell(written, int),
+                scheduled_s=_cell(scheduled_s, float),
                 prefix_group=prefix_group,
             )
 
@@ -163,9 +163,9 @@ def fixed_lengths(n: int, input_tokens: int, output_tokens: int | None) -> pd.Da
 
 
 def logged_lengths(requests: pd.DataFrame, n: int, rng: np.random.Generator) -> pd.DataFrame:
-    """Lengths of n requests drawn from a log, input and output together. requests: canonical table.
+    """Draws lengths of n requests from a log, input and output together. requests: canonical table.
 
-    Requests that failed or wrote nothing say nothing of length and are not drawn.
+    Requests that failed or have no output are not drawn.
     Raises: ValueError if none is left.
     """
     answered = requests[requests["ok"] & (requests["output_tokens"] > 0)]
@@ -176,6 +176,6 @@ def logged_lengths(requests: pd.DataFrame, n: int, rng: np.random.Generator) -> 
     return drawn[["input_tokens", "output_tokens"]].astype(float).reset_index(drop=True)
 
 
-def _known(value: Any, kind: Callable[[Any], _Number]) -> _Number | None:
+def _cell(value: Any, kind: Callable[[Any], _Number]) -> _Number | None:
     """A cell of the schedule, None where it is empty."""
     return None if pd.isna(value) else kind(value)

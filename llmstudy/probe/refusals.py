@@ -1,4 +1,4 @@
-"""What does an endpoint's refusal ask for? Advice for what stopped a first request."""
+"""Advice for a refused first request: what to change in the command."""
 
 import re
 from collections.abc import Mapping
@@ -37,13 +37,13 @@ _BY_TEXT: Mapping[str, str] = {
     r"^empty: reasoning": "Let it write more with --output-tokens",
     r"^cut: it ended": "Ask what ends its streams, the server or a proxy before it",
 }
-"""Advice by what stands in the kind of failure and in the server's words. The first one counts."""
+"""Advice by a pattern in the kind of failure and the server's message. The first match counts."""
 
 
 def advice(endpoint: Endpoint, error: str, detail: str) -> str:
-    """How to mend what stopped a request: one sentence, without its full stop.
+    """How to fix a refused request: one sentence, without its full stop.
 
-    error: as `Sample.error`; detail: what the server said of it.
+    error: as `Sample.error`; detail: the server's message.
 
     >>> text = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
     >>> advice(Endpoint("http://127.0.0.1:8000/v1", "m"), "http_400", text)
@@ -62,12 +62,12 @@ def advice(endpoint: Endpoint, error: str, detail: str) -> str:
 
 
 def _field(endpoint: Endpoint, error: str, detail: str) -> str:
-    """Advice for the field of our body that the server names, empty if it names none."""
+    """Advice for the field of the request that the server names, empty if it names none."""
     if re.search("context length|context window", detail, re.I):
         return "Ask for less with --input-tokens or --output-tokens"
-    sent = endpoint.fields
-    named = [name for name in sent if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", detail)]
-    for name in named:
+    fields = endpoint.fields
+    in_detail = [name for name in fields if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", detail)]
+    for name in in_detail:
         if name in TOKEN_LIMITS and re.search(_TOO_LOW, detail, re.I):
             return "Let it write more with --output-tokens"
         if name in TOKEN_LIMITS and re.search(_TOO_HIGH, detail, re.I):
@@ -86,6 +86,6 @@ def _field(endpoint: Endpoint, error: str, detail: str) -> str:
 
 
 def _up_to_interface(url: str) -> str:
-    """An address as the command takes it: without what our requests add to it."""
+    """An address as the command takes it: without the path that requests add."""
     path = urlsplit(url).path
     return url.replace(path, re.sub(r"(/chat)?/completions/?$", "", path)) if path else url

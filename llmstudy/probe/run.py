@@ -1,14 +1,14 @@
-"""What is known of one request, which latencies follow from it, and where does a run live on disk?
+"""The record of one request, the latencies that follow from it, and the folder of a run.
 
-A sample is one row: the times at which things happened to one logical request, its retries within,
-and what the server said about it. Nothing derived is stored: `with_metrics` derives it, by the
-dictionary in `llmstudy.measures.latency`, for our own runs and for imported ones alike.
+A sample is one row: the times of one logical request, its retries included, and what the server
+reported. Latencies are not stored: `with_metrics` derives them, by the dictionary in
+`llmstudy.measures.latency`, for recorded and imported runs alike.
 
 A run is a folder: `run.json` holds the facts, `samples.jsonl` one line per finished request,
 appended and flushed as it finishes. A killed run keeps every finished request: the facts are
 written before the first request, and again at the end.
 
-The facts of a run, None where not known:
+The facts of a run, None where not recorded:
 
 - `schema_version` "1"; `tool` {name, version}; `started_at` (ISO, UTC); `ended` ("complete",
   "running", `AT_SPEND_CAP`, or why it stopped);
@@ -17,15 +17,15 @@ The facts of a run, None where not known:
 - `load` {process ("poisson", "gamma", "constant", "replay", "ramp", "closed"), rate_per_s,
   burstiness, concurrency (workers in closed loop, cap in open loop), n (requests measured),
   warmup_n (those before them), seed, time_scale};
-- `lengths` {source ("fixed" or the log's name), input_tokens, output_tokens (means asked for),
+- `lengths` {source ("fixed" or the log's name), input_tokens, output_tokens (requested means),
   shared_prefix_share (of the input tokens)};
 - `client` {wall_s, cpu_share (of one core), loop_lag_p50_s, loop_lag_p99_s, loop_lag_max_s,
-  first_failure (what the server said of it, without the key)};
+  first_failure (the server's message, without the key)};
 - `connection` {dns_s, tcp_s, tls_s, served_model, fingerprint, input_tokens, output_tokens,
   streamed} of the two requests before the load; `resumed`: whether the run was killed in between;
-- `serving` {model (its own name, where the endpoint's is an alias), gpu, gpus, tensor_parallel,
+- `serving` {model (its name, where the endpoint's is an alias), gpu, gpus, tensor_parallel,
   precision, kv_dtype, prefix_caching, weights ("real", "dummy"), flags, driver, ...};
-- `server_counters`: what the server's own counters grew by during the run, by metric name;
+- `server_counters`: growth of the server's counters during the run, by metric name;
 - `spend` {estimated_usd, cap_usd, spent_usd};
 - `notes`, in sentences; of an imported run: `published` [{name, statistic, value, unit}], the
   tool's own figures, and `clock` ("monotonic", "wall", or "per request": each sample begins at 0).
@@ -53,9 +53,8 @@ Phase = Literal["warmup", "measure"]
 class Sample:
     """One logical request. Times are seconds since the run began, on one monotonic clock.
 
-    None means not known, or that it never happened. A time of a chunk is that of its arrival,
-    taken before it is parsed. In closed loop nothing was scheduled: `scheduled_s` equals
-    `dispatched_s`.
+    None: not recorded, or it never happened. The time of a chunk is that of its arrival, taken
+    before it is parsed. A closed loop has no schedule: `scheduled_s` equals `dispatched_s`.
     """
 
     index: int
@@ -63,12 +62,12 @@ class Sample:
     phase: Phase
     scheduled_s: float
     dispatched_s: float
-    """When the first attempt left our own queue."""
+    """When the first attempt left the client's queue."""
     headers_s: float | None = None
     first_reasoning_s: float | None = None
     content_times_s: list[float] = field(default_factory=list)
-    """Arrival of every chunk with answer text or token ids, in order; NaN for those in between of
-    which an importer knows only that they were."""
+    """Arrival of every chunk with answer text or token ids, in order; NaN for chunks whose time an
+    imported file does not give."""
     content_tokens: list[int] | None = None
     """Answer tokens in each of those chunks, where the server counts as it goes."""
     done_s: float | None = None
@@ -82,7 +81,7 @@ class Sample:
     http_status: int | None = None
     attempts: int = 1
     retry_wait_s: float = 0.0
-    """Waited before further attempts, by the server's Retry-After or our own back-off."""
+    """Wait before further attempts, by the server's Retry-After or the client's back-off."""
     finish_reason: str | None = None
 
     asked_input_tokens: int | None = None
@@ -96,12 +95,12 @@ class Sample:
     dns_s: float | None = None
     tcp_s: float | None = None
     tls_s: float | None = None
-    """Opening the connection: name look-up, TCP, TLS; None on one that was used before."""
+    """Opening the connection: name look-up, TCP, TLS; None on a reused one."""
     server_queue_s: float | None = None
     server_prefill_s: float | None = None
-    """Waiting at the server, and from its scheduling to the first token, as the server says."""
+    """Waiting at the server, and from its scheduling to the first token, as the server reports."""
     server_processing_s: float | None = None
-    """Processing as the provider's header says."""
+    """Processing time in the provider's header."""
 
     served_model: str | None = None
     fingerprint: str | None = None
@@ -111,30 +110,30 @@ class Sample:
 
 
 TOGETHER_S = 0.0002
-"""Chunks so close came together: no engine writes 5,000 chunks a second into one answer, but what
-waited in a buffer comes in one read, or in several at once."""
+"""Chunks closer than this came in one delivery: no engine writes 5,000 chunks a second into one
+answer, but the content of a buffer arrives in one read, or in several at once."""
 
 TOGETHER_SHARE = 0.1
-"""Of an answer's gaps that lie within one delivery, beyond which they are not those of tokens."""
+"""Share of an answer's gaps within one delivery, beyond which they are not those of tokens."""
 
 FIRST_SHARE = 0.2
-"""Of an answer's chunks that came with its first one, beyond which its beginning was held back."""
+"""Share of an answer's chunks in its first delivery, beyond which its beginning was buffered."""
 
 BUFFERED_SHARE = 0.05
-"""Of the answers that may be buffered and pass for chance; of a p95, all that may be unknown."""
+"""Share of the answers that may be buffered by chance: as many may be undefined in a p95."""
 
 TOKENS_PER_CHUNK = 1.2
-"""In the mean of an answer, beyond which the gap between two chunks is not that of two tokens. One
-token more than chunks is let pass: the last one has no text."""
+"""Mean over an answer, beyond which the gap between two chunks is not that of two tokens. One token
+more than chunks is allowed: the last one has no text."""
 
 COLUMNS = [f.name for f in fields(Sample)]
 
 
 @dataclass(frozen=True)
 class Run:
-    """Samples of one load, with what is known of how they came about.
+    """Samples of one load, and the facts of the run.
 
-    samples: one row per request in the columns of `Sample`, by index. facts: see `record`.
+    samples: one row per request in the columns of `Sample`, by index. facts: as listed above.
     """
 
     samples: pd.DataFrame
@@ -142,7 +141,7 @@ class Run:
 
     @property
     def measured(self) -> pd.DataFrame:
-        """The samples that count: those after the warm-up."""
+        """The samples after the warm-up."""
         return self.samples[self.samples["phase"] == "measure"].reset_index(drop=True)
 
 
@@ -163,18 +162,18 @@ def with_metrics(samples: pd.DataFrame) -> pd.DataFrame:
     """Samples with the latencies that follow from their times.
 
     samples: columns of `Sample`. Added, in seconds, null where undefined: ttft_s, tpot_s, e2e_s,
-    reasoning_ttft_s, client_queue_s (scheduled to dispatched); failures keep what was observed, and
-    it is for the statistics to count them as +inf. `answer_tokens`: the server's output tokens less
-    its reasoning tokens, null where it gave no count; a server that reasons and does not say how
-    much leaves it null too. `buffered`: an answer of several tokens that came in one piece, or with
-    its beginning held back: it has no pace, and its tpot_s is null. `has_gaps`: its gaps are those
-    between tokens. Where more than `BUFFERED_SHARE` are buffered, the others' pace is not that of
-    the endpoint: none has a tpot_s or gaps.
+    reasoning_ttft_s, client_queue_s (scheduled to dispatched); failures keep the observed times,
+    and the statistics count them as +inf. `answer_tokens`: the server's output tokens less its
+    reasoning tokens, null without a count, and where the server reasons without counting that.
+    `buffered`: an answer of several tokens that came in one piece, or with its beginning buffered:
+    it has no pace, and its tpot_s is null. `has_gaps`: its gaps are those between tokens. Where
+    more than `BUFFERED_SHARE` are buffered, the pace of the others is not that of the endpoint:
+    none has a tpot_s or gaps.
 
     >>> one = Sample(0, "measure", 1.0, 1.1, content_times_s=[1.5, 1.6, 1.9], ok=True)
     >>> one.output_tokens, one.reasoning_tokens = 3, 0
-    >>> found = with_metrics(table([one])).iloc[0]
-    >>> [round(float(found[x]), 3) for x in ("ttft_s", "tpot_s", "e2e_s", "client_queue_s")]
+    >>> row = with_metrics(table([one])).iloc[0]
+    >>> [round(float(row[x]), 3) for x in ("ttft_s", "tpot_s", "e2e_s", "client_queue_s")]
     [0.5, 0.2, 0.9, 0.1]
     """
     times = samples["content_times_s"]
@@ -205,7 +204,7 @@ def with_metrics(samples: pd.DataFrame) -> pd.DataFrame:
 
 
 class _Pace(NamedTuple):
-    """tokens_after: those that came after the first delivery, NaN where that is not known."""
+    """tokens_after: those that came after the first delivery, NaN where no count tells."""
 
     tokens_after: float
     buffered: bool
@@ -213,22 +212,22 @@ class _Pace(NamedTuple):
 
 
 def _pace(
-    times_s: list[float], tokens: list[int] | None, answer_tokens: float, sent_s: float
+    times_s: list[float], tokens: list[int] | None, answer_tokens: float, dispatched_s: float
 ) -> _Pace:
-    """How the chunks of one answer came.
+    """The pace of one answer's chunks.
 
-    A server that sends several tokens in a chunk and counts them at the end alone leaves open how
-    many were in the first: as many as in the others, where there are ten or more.
+    A server that sends several tokens in a chunk and counts them only at the end does not tell how
+    many were in the first: taken as many as in the others, where there are ten or more.
     """
     n = len(times_s)
     if n < 2:
         return _Pace(np.nan, answer_tokens >= 2, False)
     together = np.diff(times_s) <= TOGETHER_S
     with_first = n - 1 if together.all() else int(together.argmin())
-    # as many in little time at the end come over a slow line from a buffer
-    at_the_end = times_s[-1] - times_s[0] < TOGETHER_SHARE * (times_s[-1] - sent_s)
+    # many within a short time at the end come from a buffer over a slow line
+    at_the_end = times_s[-1] - times_s[0] < TOGETHER_SHARE * (times_s[-1] - dispatched_s)
     buffered = with_first > FIRST_SHARE * (n - 1) or (at_the_end and together.mean() > 0.5)
-    # where only the first and the last are known, those between are taken for one token each
+    # where only the first and the last have times, those between are taken as one token each
     single = not answer_tokens > TOKENS_PER_CHUNK * n + 1 or np.isnan(times_s).any()
     if isinstance(tokens, list):
         first_tokens: float = sum(tokens[: with_first + 1])
@@ -242,14 +241,14 @@ def _pace(
 
 
 def gaps_s(samples: pd.DataFrame) -> list[FloatArray]:
-    """ITL of each request: the gaps between its content chunks, none of those that have no ITL.
+    """ITL of each request: the gaps between its content chunks, empty where it has no ITL.
 
     samples: as `with_metrics` returns them. An imported request of which only the first and last
-    chunk are known has NaN between: no gap.
+    chunk have times has NaN between: no gap.
     """
     return [
-        np.diff(times) if fine else np.empty(0)
-        for times, fine in zip(
+        np.diff(times) if has_gaps else np.empty(0)
+        for times, has_gaps in zip(
             samples["content_times_s"], samples["ok"] & samples["has_gaps"], strict=True
         )
     ]
@@ -271,10 +270,10 @@ def chunk_gaps_s(samples: pd.DataFrame) -> FloatArray:
 FACTS, SAMPLES = "run.json", "samples.jsonl"
 
 PER_REQUEST = "per request"
-"""The clock of an imported run that does not say when its requests were sent: each begins at 0."""
+"""The clock of an imported run without the times of sending: each request begins at 0."""
 
 AT_SPEND_CAP = "stopped: another request could pass the spend cap"
-"""How a run ends that is whole but for the requests there was no money for."""
+"""The end of a run that lacks only the requests beyond its spend cap."""
 
 
 class Recording:
@@ -292,12 +291,12 @@ class Recording:
         self._lines.flush()
 
     def state(self, facts: Mapping[str, Any]) -> None:
-        """Replaces the facts, whole or not at all."""
+        """Replaces the facts in one step."""
         restate(self.folder, facts)
 
 
 def restate(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Replaces the facts of a run's folder, whole or not at all."""
+    """Replaces the facts of a run's folder in one step."""
     draft = folder / f".{FACTS}.partial"
     draft.write_text(io.dumps(dict(facts)), encoding="utf-8")
     os.replace(draft, folder / FACTS)
@@ -321,16 +320,16 @@ def recording(folder: Path, facts: Mapping[str, Any], resume: bool = False) -> I
 
 
 def read(folder: Path) -> Run:
-    """A run from its folder. A last line cut short by a kill is left out.
+    """Reads a run from its folder. A last line cut short by a kill is left out.
 
-    Raises: ValueError that names the file and line where it is no run of ours.
+    Raises: ValueError that names the file and line that is no part of a run.
     """
     facts, samples = read_samples(folder)
     return Run(table(samples), facts)
 
 
 def read_samples(folder: Path) -> tuple[dict[str, Any], list[Sample]]:
-    """The facts and samples of a run's folder, as `read`."""
+    """Reads the facts and samples of a run's folder, as `read`."""
     facts_file, lines_file = folder / FACTS, folder / SAMPLES
     if not facts_file.exists():
         raise ValueError(f"{folder} holds no probe run: it has no {FACTS}")
@@ -347,9 +346,9 @@ def read_samples(folder: Path) -> tuple[dict[str, Any], list[Sample]]:
             row["content_times_s"] = [nan if t is None else t for t in row["content_times_s"]]
             samples.append(Sample(**row))
         except (ValueError, TypeError, KeyError) as error:
-            known = ", ".join(field.name for field in fields(Sample))
+            keys = ", ".join(field.name for field in fields(Sample))
             raise ValueError(
-                f"{lines_file}:{number} is no sample: {error}. Its keys must be {known}"
+                f"{lines_file}:{number} is no sample: {error}. Its keys must be {keys}"
             ) from error
     return facts, samples
 
@@ -365,7 +364,7 @@ def _end_last_line(file: Path) -> None:
 
 
 def write(folder: Path, run: Run) -> None:
-    """Keeps a run that was made or imported elsewhere. Raises: ValueError if the folder has one."""
+    """Writes a whole run to a folder. Raises: ValueError if the folder has one."""
     with recording(folder, run.facts) as opened:
         for row in run.samples.to_dict("records"):
             opened.append(Sample(**{str(name): _cell(value) for name, value in row.items()}))

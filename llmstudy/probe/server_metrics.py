@@ -1,4 +1,4 @@
-"""What did the server count during a run, and does it agree with what the client saw?
+"""What did the server count during a run, and does the client's measurement agree?
 
 vLLM keeps counters and histograms for Prometheus under `/metrics`. They only grow: a run is the
 difference of two readings. What other clients sent meanwhile, and the run's own warm-up, is in it.
@@ -37,12 +37,12 @@ _TYPE = re.compile(r"# TYPE (\S+) (\S+)")
 
 @contextmanager
 def counters(base_url: str) -> Iterator[dict[str, float]]:
-    """What a running vLLM server counts while the block runs.
+    """Counts of a running vLLM server while the block runs.
 
     base_url: with or without /v1. Yields a table that is empty until the block ends, and then holds
     the growth of each counter and of each histogram's `_sum` and `_count`, by the server's own
     names, summed over labels.
-    Raises: ValueError if the server does not answer, or began anew meanwhile.
+    Raises: ValueError if the server does not answer, or was restarted meanwhile.
     """
     before = read_counters(base_url)
     grown: dict[str, float] = {}
@@ -53,10 +53,10 @@ def counters(base_url: str) -> Iterator[dict[str, float]]:
 def read_counters(base_url: str, timeout_s: float = 10.0) -> dict[str, float]:
     """The server's counters now, by name, from its start. Raises ValueError as `counters` does."""
     url = base_url.rstrip("/").removesuffix("/v1") + "/metrics"
-    found = parse_counters(_get(url, timeout_s))
-    if not found:
+    counts = parse_counters(_get(url, timeout_s))
+    if not counts:
         raise ValueError(f"{url} has no vLLM counters: is that a vLLM server?")
-    return found
+    return counts
 
 
 def engine_version(base_url: str, timeout_s: float = 10.0) -> str | None:
@@ -68,7 +68,7 @@ def engine_version(base_url: str, timeout_s: float = 10.0) -> str | None:
 def parse_counters(text: str) -> dict[str, float]:
     """Counters of vLLM in Prometheus' text format, summed over labels.
 
-    Left out: gauges, buckets of histograms, and what is not vLLM's own.
+    Left out: gauges, buckets of histograms, and counters of other programs.
     Source: https://prometheus.io/docs/instrumenting/exposition_formats/
 
     >>> parse_counters('''# TYPE vllm:prompt_tokens_total counter
@@ -94,7 +94,7 @@ def parse_counters(text: str) -> dict[str, float]:
 
 
 def growth(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
-    """How much each counter grew. Raises ValueError if one fell: the server began anew.
+    """Growth of each counter. Raises ValueError if one fell: the server was restarted.
 
     >>> growth({"a": 1.0}, {"a": 3.0, "b": 1.0})
     {'a': 2.0, 'b': 1.0}
@@ -110,7 +110,7 @@ def growth(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str,
 
 
 def server_view(grown: Mapping[str, float]) -> dict[str, float | None]:
-    """What the server says of a run. grown: as `counters` gives.
+    """The server's metrics of a run. grown: as `counters` gives.
 
     Returns: requests, input_tokens, output_tokens, preemptions; prefix_cache_hit_share (of the
     tokens it looked up); the mean of each of `LATENCIES` in seconds. None where it counted nothing.
@@ -136,31 +136,31 @@ def server_view(grown: Mapping[str, float]) -> dict[str, float | None]:
 
 
 def against_server(samples: pd.DataFrame, grown: Mapping[str, float]) -> pd.DataFrame:
-    """Mean latencies as the client saw them and as the server did: the same requests, two clocks.
+    """Mean latencies of the same requests as client and server measured them.
 
-    The client's are from dispatch, so that waiting in its own queue is not held against the server;
-    what remains between the two is the network, HTTP, and the client itself. One token may be one
-    chunk or share it: only where each has its own are both ITL the same quantity.
+    The client's are from dispatch, without the wait in its own queue; the difference is the
+    network, HTTP, and the client itself. Several tokens may share a chunk: only where each has a
+    chunk of its own are both ITL the same quantity.
 
     samples: columns of `Sample`, the warm-up included, since the server counted it too.
     Returns: one row per metric: metric, client_mean_s, client_n, server_mean_s, server_n,
-    client_minus_server_s. Null where a side knows nothing.
+    client_minus_server_s. Null where a side has no figure.
     """
-    done = with_metrics(samples[samples["ok"]])
+    answered = with_metrics(samples[samples["ok"]])
     client = {
-        "ttft_s": done["ttft_s"] - done["client_queue_s"],
+        "ttft_s": answered["ttft_s"] - answered["client_queue_s"],
         "itl_s": pd.Series(chunk_gaps_s(samples)),
-        "e2e_s": done["e2e_s"] - done["client_queue_s"],
+        "e2e_s": answered["e2e_s"] - answered["client_queue_s"],
     }
     rows = []
     for metric, values in client.items():
-        seen = values.dropna().to_numpy(dtype=float)
+        seconds = values.dropna().to_numpy(dtype=float)
         n = grown.get(f"{LATENCIES[metric]}_count", 0.0)
         rows.append(
             {
                 "metric": metric,
-                "client_mean_s": seen.mean() if len(seen) else np.nan,
-                "client_n": len(seen),
+                "client_mean_s": seconds.mean() if len(seconds) else np.nan,
+                "client_n": len(seconds),
                 "server_mean_s": grown[f"{LATENCIES[metric]}_sum"] / n if n else np.nan,
                 "server_n": int(n),
             }

@@ -1,4 +1,4 @@
-"""What will a run cost, what has it cost, and may the next request be sent?"""
+"""Estimates the cost of a run, adds it up, and holds back requests beyond the spend cap."""
 
 from dataclasses import astuple, dataclass
 from math import inf
@@ -8,7 +8,7 @@ from llmstudy.probe.prompts import CHECK_WORDS, Plan
 from llmstudy.probe.run import Sample
 
 UNLIMITED_OUTPUT_TOKENS = 4096
-"""Taken for an answer whose length has no limit, when its cost is estimated; assumed."""
+"""Output tokens of an answer without a limit, in an estimate of its cost; assumed."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class TokenPrice:
     output: float
 
     def __post_init__(self) -> None:
-        """Refuse a price that would let any spend through."""
+        """Refuse a price that no spend cap could stop."""
         if not all(0 <= price < inf for price in astuple(self)):
             raise ValueError(f"{self}: give prices that are finite and not below 0")
 
@@ -38,22 +38,22 @@ FREE = TokenPrice(0.0, 0.0, 0.0)
 
 
 def estimated_usd(plan: Plan, price: TokenPrice) -> float:
-    """What a plan costs if every request writes all it may and none is read from a cache."""
+    """Cost of a plan if every answer is as long as allowed and no input is cached."""
     written = plan.schedule["output_tokens"].fillna(UNLIMITED_OUTPUT_TOKENS)
     return price.usd(float(plan.schedule["input_tokens"].sum()), 0.0, float(written.sum()))
 
 
 def checks_usd(plan: Plan, price: TokenPrice) -> float:
-    """What the two requests before a load may cost; a word is taken for a token."""
+    """Highest cost of the two requests before a load; a word is taken as a token."""
     written = plan.usual_limit or UNLIMITED_OUTPUT_TOKENS
     return price.usd(sum(CHECK_WORDS), 0.0, len(CHECK_WORDS) * written)
 
 
 class Budget:
-    """What a run has spent, and what is under way may still cost.
+    """A run's spend, and the highest cost of its requests in flight.
 
-    A request is let through only if all under way could write all they may and stay below the cap,
-    as far as prompts hold the tokens they were made for (`load.calibrate`).
+    A request is sent only if the spend stays below the cap even where every answer in flight is as
+    long as allowed, provided that prompts have the planned tokens (`load.calibrate`).
     """
 
     def __init__(self, price: TokenPrice, cap_usd: float | None, spent_usd: float = 0.0) -> None:
@@ -61,7 +61,7 @@ class Budget:
         self._reserved_usd = 0.0
 
     def reserve(self, request: Request) -> bool:
-        """Sets aside the most that a request can cost; False when the cap leaves no room for it."""
+        """Reserves the most that a request can cost; False where that would exceed the cap."""
         worst = self._worst_usd(request)
         committed = self.spent_usd + self._reserved_usd + worst
         if self.cap_usd is not None and committed > self.cap_usd:
@@ -70,7 +70,7 @@ class Budget:
         return True
 
     def settle(self, request: Request, sample: Sample) -> None:
-        """Puts what a request did cost in the place of what was set aside, and on its sample.
+        """Replaces a request's reservation by its cost, and writes that to its sample.
 
         An answer that began and was not counted may have been billed: it costs the most it could.
         """
@@ -84,7 +84,7 @@ class Budget:
         self.spent_usd += sample.cost_usd
 
     def forfeit(self, request: Request) -> None:
-        """A request broken off may have been billed: it costs the most it could."""
+        """Spends a reservation: an interrupted request may have been billed in full."""
         self._reserved_usd -= self._worst_usd(request)
         self.spent_usd += self._worst_usd(request)
 

@@ -1,10 +1,9 @@
-"""What does a streamed answer say, and when did each piece of it come?
+"""Reads a streamed answer, and the arrival time of each piece of it.
 
-Reads the server-sent events of the chat-completions and completions interfaces as OpenAI, vLLM and
-the compatible services write them: content apart from reasoning, from role-only and from empty
-chunks; token counts from the server alone. The end of a stream is no proof of success: an error in
-whatever envelope, an answer without text, and a page that is no stream are failures under any
-status.
+The server-sent events of the chat-completions and completions interfaces, as OpenAI, vLLM and the
+compatible services write them: content apart from reasoning, from role-only and from empty chunks;
+token counts from the server alone. The end of a stream does not prove success: an error in any
+envelope, an answer without text, and a page that is no stream are failures under any status.
 """
 
 import json
@@ -21,7 +20,7 @@ _REASONING = frozenset(
         *("thinking", "thinking_blocks", "thoughts"),
     ]
 )
-"""Fields of a message in which servers send what the model thinks."""
+"""Fields of a message in which servers send reasoning."""
 
 _BESIDE_TEXT = frozenset(("tool_calls", "function_call", "refusal", "audio", "images"))
 """Fields of a message that an answer may consist of."""
@@ -37,10 +36,10 @@ _THINKING_TAGS = {
     "<|START_THINKING|>": "<|END_THINKING|>",  # Cohere
     "<|channel|>analysis<|message|>": "<|channel|>final<|message|>",  # gpt-oss
 }
-"""What opens and closes the thinking that a server leaves in the text of the answer."""
+"""Tags around the reasoning that a server leaves in the text of the answer."""
 
 _UNOPENED = "</think>"
-"""Of models whose chat template has opened the thinking already."""
+"""The closing tag of models whose chat template has opened the reasoning already."""
 
 _FAILED = re.compile("error|abort|cancel|fail|timeout|interrupt|overload|insufficient", re.I)
 """In a finish reason: the answer is not whole."""
@@ -57,8 +56,8 @@ _MESSAGES = ("message", "msg", "detail", "error_message", "error_msg", "errorMes
 _GOOD_CODES = (None, "", 0, 200, "0", "200", "ok", "OK", "success", "Success")
 
 _BEGINNING_BYTES = 65_536
-"""Of a body that is no stream, to show what came: far more than is shown, since it is cut only when
-the keys in it have been replaced."""
+"""Kept of a body that is no stream, for the error message: more than is shown, since it is cut only
+after the keys in it have been redacted."""
 
 
 class Answer:
@@ -86,8 +85,8 @@ class Answer:
         self.ended_at: float | None = None
         self.error: str | None = None
         self.detail = ""
-        """What shows the error, in the server's words, which may repeat a key
-        (`Endpoint.redacted`); of a success, `NOT_STREAMED` where that is so."""
+        """The server's message for an error, which may repeat a key (`Endpoint.redacted`); for a
+        success, `NOT_STREAMED` where that applies."""
         self.finish_reason: str | None = None
         self.served_model: str | None = None
         self.fingerprint: str | None = None
@@ -131,13 +130,13 @@ class Answer:
         self._finish()
         counted = self.finish_reason is not None and self.output_tokens is not None
         if counted or "[DONE]" in self._ends:
-            self.end(at)  # the answer is whole: what was lost is the end of its wrapping
+            self.end(at)  # the answer is whole: only the end of the stream was lost
             return
         self._set_error(error, detail)
         self.ended_at = at
 
     def end(self, at: float) -> None:
-        """The body is over: judge it."""
+        """The body is over: sets `error` where the answer is not whole."""
         self.ended_at = at
         self._finish()
         if failure := self._failure():
@@ -156,17 +155,17 @@ class Answer:
         self._decide(is_answer=True)
 
     def _failure(self) -> tuple[str, str] | None:
-        """What is wrong with an answer whose body is over, and what shows it."""
-        came = self._beginning.decode(errors="replace").strip()
+        """The error of an answer whose body is over, and its detail."""
+        body = self._beginning.decode(errors="replace").strip()
         if self.status != 200:
             to = self.headers.get("location", "").partition("?")[0]
             error = "rate_limited" if self.status == 429 else f"http_{self.status}"
-            return error, f"it redirects to {to}" if to else came
+            return error, f"it redirects to {to}" if to else body
         if not self._events_n and not self._documents_n:
             kind = self.headers.get("content-type") or "a body without content-type"
             coding = self.headers.get("content-encoding")
-            kind += f" in content-encoding {coding}, which is not read" if coding else f": {came}"
-            return "malformed" if came else "cut", f"no event came, but {kind}" if came else ""
+            kind += f" in content-encoding {coding}, which is not read" if coding else f": {body}"
+            return "malformed" if body else "cut", f"no event came, but {kind}" if body else ""
         if _FAILED.search(self.finish_reason or ""):
             return "server_error", f"finish reason {self.finish_reason}"
         if self._notice and self.finish_reason is None:
@@ -193,7 +192,7 @@ class Answer:
 
     @property
     def input_tokens(self) -> int | None:
-        """As billed: cached ones included. A count of none was not made: no prompt is empty."""
+        """As billed: cached ones included. A count of 0 is none: no prompt is empty."""
         return _tokens(self._usage, "prompt_tokens") or None
 
     @property
@@ -204,13 +203,13 @@ class Answer:
 
     @property
     def output_tokens(self) -> int | None:
-        """As billed: reasoning included. A count of none where text came was not made."""
+        """As billed: reasoning included. A count of 0 is none where text came."""
         counted = _split(self._usage)[0]
         return None if self.content_at and not counted else counted
 
     @property
     def reasoning_tokens(self) -> int | None:
-        """Where the server says, or its total does; None where neither tells of any."""
+        """As the server counts, or as its total implies; None where neither gives any."""
         return _split(self._usage)[1]
 
     # ---- events and chunks -------------------------------------------------------------------
@@ -263,7 +262,7 @@ class Answer:
         self._time(text, answers, thinks, usage, at)
 
     def _message(self, choice: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What a choice adds. A whole message beside its deltas repeats them."""
+        """The new part of a choice. A whole message beside its deltas repeats them."""
         delta: Any = choice.get("delta")
         repeats = isinstance(delta, dict) and self._has_begun
         message: Mapping[str, Any] = delta or ({} if repeats else choice.get("message") or choice)
@@ -277,7 +276,7 @@ class Answer:
     def _time(
         self, text: str, answers: bool, thinks: bool, usage: Mapping[str, Any], at: float
     ) -> None:
-        """Puts a chunk down as answer or reasoning. Tags in its text may tell which, or will."""
+        """Records a chunk as answer or reasoning. Tags in its text, or in later text, decide."""
         if text:
             is_answer = self._tags.read(text)
             if is_answer is None:
@@ -297,7 +296,7 @@ class Answer:
             self._count(usage, answers)
 
     def _decide(self, is_answer: bool) -> None:
-        """The chunks that might have been the beginning of a tag are part of the answer, or not."""
+        """Settles the chunks that could have begun a tag: part of the answer, or of reasoning."""
         for at, usage in self._undecided:
             if is_answer:
                 self.content_at.append(at)
@@ -305,7 +304,7 @@ class Answer:
         self._undecided.clear()
 
     def _retract(self, at: float) -> None:
-        """What came up to now was thinking."""
+        """Counts all text so far as reasoning."""
         first = self.content_at[0] if self.content_at else at
         self.reasoning_at = first if self.reasoning_at is None else min(first, self.reasoning_at)
         self.content_at.clear()
@@ -315,7 +314,7 @@ class Answer:
     def _count(self, usage: Mapping[str, Any], has_content: bool) -> None:
         """Tokens of this chunk, from a count that the server repeats as it goes.
 
-        What it counted without sending text, as for half a character, comes with the next text.
+        Tokens without text, as for half a character, count with the next text.
         """
         if self._content_tokens is None:
             return
@@ -450,10 +449,10 @@ class _Decoder:
 
 
 class _Tags:
-    """Where in its text a model is, that may write its thinking between tags before its answer.
+    """Separates an answer from the reasoning that a model writes between tags before it.
 
-    opened: its text began with a tag. Of the last piece: thinks, whether it holds thinking, and
-    retracts, whether it closed what no tag had opened, so that all text before was thinking.
+    opened: the text began with a tag. Of the last piece: thinks, whether it has reasoning, and
+    retracts, whether it closed what no tag had opened, so that all text before was reasoning.
     """
 
     def __init__(self) -> None:
@@ -462,7 +461,7 @@ class _Tags:
         self._text, self._closing = "", _UNOPENED
 
     def read(self, text: str) -> bool | None:
-        """Whether this piece holds text of the answer; None while it may be half of a tag."""
+        """Whether this piece has text of the answer; None while it may be half of a tag."""
         self.thinks = self.retracts = False
         if self._place == "answer" and (self.opened or not (self._text or "<" in text)):
             return True
@@ -499,7 +498,7 @@ class _Tags:
 
 
 def _json(payload: bytes) -> Any:
-    """The value that a text holds, None if it holds none, or null."""
+    """The JSON value of a text; None if it is not JSON, or null."""
     try:
         return json.loads(payload.decode())
     except (ValueError, RecursionError):
@@ -507,7 +506,7 @@ def _json(payload: bytes) -> Any:
 
 
 def _error(chunk: Mapping[str, Any], choices: Any) -> str:
-    """What a chunk says of an error, in whichever envelope; empty if it tells of none."""
+    """The error message in a chunk, in any envelope; empty where there is none."""
     for part in (chunk, *choices):
         if _any_of(part, _ERRORS):
             error = next(part[name] for name in sorted(_ERRORS) if part.get(name))
@@ -526,7 +525,7 @@ def _error(chunk: Mapping[str, Any], choices: Any) -> str:
 
 
 def _any_of(part: Mapping[str, Any], names: frozenset[str]) -> bool:
-    """Whether a part has something under one of these names. Few chunks have: that is seen fast."""
+    """Whether a part has something under one of these names; quick where it has none of them."""
     return not names.isdisjoint(part) and any(part.get(name) for name in names)
 
 
@@ -541,7 +540,7 @@ def _words(error: Any) -> str:
 
 
 def _parts(content: Any) -> tuple[bool, str]:
-    """Whether a message's content holds thinking, and its text. It may be a list of parts."""
+    """Whether a message's content has reasoning, and its text. It may be a list of parts."""
     if not content or isinstance(content, str):
         return False, content or ""
     thinks, text = False, ""

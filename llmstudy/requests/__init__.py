@@ -1,7 +1,6 @@
-"""The request log: what was asked, when, how large, and how it ended.
+"""The request log: each request's workload, model, time, tokens and outcome.
 
-`schema` holds the canonical table and its rules, `importers` reads a log into it without losing a
-row, `traffic` draws requests from published shapes where there is no log, `summary` says what a
-log holds and what it cannot tell. Prices and money are in `prices` and `cost`; latency under load
-is in `latency` and `capacity`. The text of prompts and answers is nowhere.
+`schema` has the canonical table and its rules, `importers` reads a log into it without losing a
+row, `plausible` finds rows that mislead, `draw` draws requests from published shapes where there is
+no log. The text of prompts and answers is never read.
 """

@@ -1,8 +1,8 @@
-"""What traffic do we reckon with where there is no log? Requests drawn from published shapes.
+"""Draws requests from published shapes, where there is no log.
 
-A shape says how load moves over the hours of whole weeks and a mix says how long requests are; a
-study brings its own level: how many requests, and their mean tokens. What is drawn is marked as
-simulated in its `source`, and latencies are not drawn at all.
+A shape gives the load in each hour of whole weeks, a mix the lengths of requests; a study gives the
+number of requests and their mean tokens. Drawn requests are marked as simulated in `source`, and
+have no latencies.
 """
 
 from datetime import datetime
@@ -49,7 +49,7 @@ def hourly_shape(name: str) -> pd.DataFrame:
 
     name: `servegen-m-large`, `servegen-m-mid`, `servegen-m-small` (services shared by many tenants,
     two weeks) or `ragpulse` (a university's assistant, one week). Hour 0 is where the
-    trace begins, on a weekday and at a time of day that the table does not say.
+    trace begins; the table does not give its weekday or time of day.
     Returns: one row per hour: trace, hour, relative_to_mean, source, licence.
     Raises: ValueError if there is no shape of that name.
 

@@ -1,7 +1,7 @@
 """How does a log become the canonical table without losing a row?
 
 Each reader hands over batches of text: one row per record of the file, with its number, its raw
-text, and what is wrong where it could not be taken apart. One SQL statement then casts the text and
+text, and the fault where it could not be parsed. One SQL statement then casts the text and
 checks the rules of `schema`; a row is accepted, or quarantined with the first reason against it.
 
 Only mapped columns are read, so the text of prompts and answers stays where it is. The exception is
@@ -34,12 +34,12 @@ _QUARANTINE = ["row", "raw", "reason", "tokens"]
 
 @dataclass(frozen=True)
 class Log:
-    """What an import made of a log: each row read is in one of the two tables.
+    """An imported log: each row read is in one of the two tables.
 
     accepted: the canonical table. quarantined: `row` (from 1: the line of a CSV or JSONL file, the
-    row of a Parquet file), `raw` (its text; in Parquet, the mapped columns; of a row that only the
-    others show to be wrong, its time), `reason` (in words), `tokens` (in and out, null unless both
-    can be read).
+    row of a Parquet file), `raw` (its text; in Parquet, the mapped columns; its time, where only
+    the other rows show that it is wrong), `reason` (in words), `tokens` (in and out, null unless
+    both can be read).
     """
 
     accepted: pd.DataFrame
@@ -48,14 +48,16 @@ class Log:
 
     @property
     def lost(self) -> pd.DataFrame:
-        """The quarantined rows that hold a request which is in no accepted row."""
+        """The quarantined rows whose request is in no accepted row."""
         return self.quarantined[~self.quarantined["reason"].isin(plausible.NOTHING_LOST)]
 
     def __post_init__(self) -> None:
         """Refuse an import that lost a row or made one up."""
-        kept = len(self.accepted) + len(self.quarantined)
-        if kept != self.rows_read:
-            raise ValueError(f"{self.rows_read} rows read but {kept} kept: a fault of the importer")
+        in_tables = len(self.accepted) + len(self.quarantined)
+        if in_tables != self.rows_read:
+            raise ValueError(
+                f"{self.rows_read} rows read but {in_tables} in the tables: a fault of the importer"
+            )
 
 
 def read_log(
@@ -100,10 +102,10 @@ def read_log(
         raise ValueError(f"{path}: there is no such file; check the path of the log")
     if format not in _FORMATS:
         raise ValueError(f"{path}: format {format!r} is unknown; use {', '.join(_FORMATS)}")
-    known = _FORMATS[format]
-    mapping = {**known.columns, **(columns or {})}
+    file_format = _FORMATS[format]
+    mapping = {**file_format.columns, **(columns or {})}
     _check_names(path, mapping, constants or {})
-    fixed = {"source": path.name, **known.constants, **(constants or {})}
+    constant_values = {"source": path.name, **file_format.constants, **(constants or {})}
     rows_read = 0
     accepted, quarantined = (
         [pd.DataFrame(columns=["row", *NAMES])],
@@ -112,8 +114,8 @@ def read_log(
     with duckdb.connect() as connection:
         # or a time that names no zone would be taken in the zone of this machine
         connection.execute("SET GLOBAL TimeZone = 'UTC'")
-        texts = _texts(path, mapping, fixed, connection)
-        for batch in known.read(path, mapping, connection):
+        texts = _texts(path, mapping, constant_values, connection)
+        for batch in file_format.read(path, mapping, connection):
             rows_read += len(batch)
             rows = _judged(batch, texts, connection)
             sound = rows["reason"].isna()
@@ -125,9 +127,9 @@ def read_log(
     tokens = (table["input_tokens"] + table["output_tokens"]).astype(float)
     reasons[tokens > longest_tokens] = plausible.too_long(longest_tokens)
     reasons[plausible.no_chats(table)] = plausible.NO_CHAT
-    made = path.name + ":" + rows["row"].astype("string")
+    made_id = path.name + ":" + rows["row"].astype("string")
     usable = table[reasons.isna()]
-    calls = plausible.calls(usable, (table["request_id"] != made)[usable.index])
+    calls = plausible.calls(usable, (table["request_id"] != made_id)[usable.index])
     reasons.update(calls.reasons)
     aside = table[reasons.notna()]
     quarantined.append(
@@ -158,17 +160,14 @@ def _check_names(path: Path, mapping: Mapping[str, str], constants: Mapping[str,
 def _check_present(path: Path, mapping: Mapping[str, str], present: list[str]) -> None:
     for name, source in mapping.items():
         if (times := present.count(source)) != 1:
+            columns = excerpt(", ".join(" ".join(excerpt(x).split()) for x in present), 500)
             raise ValueError(
                 f"{path}: {name} is mapped to {source!r}, which is in the file {times} times; "
-                f"map it to one of: {_columns(present) or 'it has no columns'}"
+                f"map it to one of: {columns or 'it has no columns'}"
             )
 
 
-def _columns(present: list[str]) -> str:
-    return excerpt(", ".join(" ".join(excerpt(name).split()) for name in present), 500)
-
-
-# Judging: text in, canonical columns and a reason out.
+# Casting and checking: text in, canonical columns and a reason out.
 
 
 class _Cast(NamedTuple):
@@ -214,7 +213,7 @@ def _made_id(path: Path) -> str:
 
 
 def _texts(
-    path: Path, mapping: Mapping[str, str], fixed: Mapping[str, str], connection: Connection
+    path: Path, mapping: Mapping[str, str], constants: Mapping[str, str], connection: Connection
 ) -> dict[str, str]:
     """SQL for the text of each canonical column in a batch, null where the log has none."""
     texts = {}
@@ -225,13 +224,15 @@ def _texts(
             texts[name] = f"CASE WHEN NOT {null} THEN trim({name}) END"
             if name == "request_id":
                 no_id = f"lower(trim({name})) IN ({', '.join(map(_literal, _NO_IDS))})"
-                own = f"CASE WHEN NOT {no_id} THEN trim({name}) END"
-                texts[name] = f"coalesce({own}, {_made_id(path)})"
-        elif name in fixed:
-            texts[name] = _literal(fixed[name])
+                logged_id = f"CASE WHEN NOT {no_id} THEN trim({name}) END"
+                texts[name] = f"coalesce({logged_id}, {_made_id(path)})"
+        elif name in constants:
+            texts[name] = _literal(constants[name])
             fits = f"SELECT {cast.sql.format(texts[name])} IS NOT NULL"
             if connection.execute(fits).fetchall() != [(True,)]:
-                raise ValueError(f"{path}: constant {name}={fixed[name]!r} is not {cast.wording}")
+                raise ValueError(
+                    f"{path}: constant {name}={constants[name]!r} is not {cast.wording}"
+                )
         elif name == "request_id":
             texts[name] = _made_id(path)
         elif required:
@@ -330,7 +331,7 @@ class _Lines:
 def _csv_records(
     lines: _Lines, width: int, fields_at: list[int]
 ) -> Iterator[tuple[int | str | None, ...]]:
-    """Row, raw text, problem and wanted fields of each record.
+    """Row, raw text, problem and mapped fields of each record.
 
     A record in error keeps one line only: an open quote would swallow the rows that follow.
     """
@@ -366,9 +367,9 @@ def _read_jsonl(
             connection.register("lines", batch)
             objects = connection.sql(f"SELECT *, {_OBJECT_SQL} AS object FROM lines")
             yield objects.project(", ".join(["row", "raw", _PROBLEM_SQL, *values])).df()
-            found = objects.aggregate(", ".join([_KEYS_SQL, *exists])).df().iloc[0]
-            present.update(found["keys"] if found["objects"] else [])
-            present.update(mapping[name] for name in mapping if found["objects"] and found[name])
+            names = objects.aggregate(", ".join([_KEYS_SQL, *exists])).df().iloc[0]
+            present.update(names["keys"] if names["objects"] else [])
+            present.update(mapping[name] for name in mapping if names["objects"] and names[name])
     if present:
         _check_present(path, mapping, sorted(present))
 
@@ -420,7 +421,7 @@ def _quoted(name: str) -> str:
 
 
 class _Format(NamedTuple):
-    """How a file is read, and what is known of every file of the format."""
+    """How a file is read, and the columns and constants of every file of the format."""
 
     read: Callable[[Path, Mapping[str, str], Connection], Iterator[pd.DataFrame]]
     columns: Mapping[str, str]

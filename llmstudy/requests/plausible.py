@@ -1,9 +1,9 @@
-"""Which rows of a log that can be read would mislead, and what must a reader know of the rest?
+"""Which readable rows of a log would mislead, and what must a reader know of the rest?
 
-A row that is wrong by itself breaks a rule of `schema`. Here stands what only the other rows show:
-a time far from theirs, a line delivered twice, several attempts of one call, a silence that is a
-hole in the log. Rows are never altered in silence: what is set aside has its reason, what is only
-doubtful its sentence.
+A row that is wrong by itself breaks a rule of `schema`. This module finds what only the other rows
+show: a time far from theirs, a line delivered twice, several attempts of one call, a silence that
+is a hole in the log. Rows are never altered without notice: a row set aside has its reason, a
+doubtful one its sentence.
 """
 
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ SHORTEST_HOLE = pd.Timedelta(hours=72)
 """A silence no longer than this may be a weekend or a holiday."""
 
 HOLE_TO_MEAN_GAP, HOLE_TO_THIRD_GAP = 20, 1.5
-"""A hole exceeds the mean gap and the third longest silence so many times: others recur."""
+"""A hole is longer than the mean gap and the third longest silence by these factors."""
 
 SHORTEST_STRETCH = pd.Timedelta(hours=24)
 """Requests that come in shorter bursts are silent between them by their nature."""
@@ -32,10 +32,10 @@ LONGEST_CALL = pd.Timedelta(hours=1)
 """Attempts of one call start within it: six time-outs of 10 minutes, the clients' usual limit."""
 
 MOST_ATTEMPTS = 20
-"""An id that more rows share within a call is no id, but a word in its place."""
+"""An id that more rows share within a call is no id, but a placeholder."""
 
 FEWEST_TOKENS_MEAN = 3
-"""A mean input below this is no prompt's: a number was cut, such as 1.267 for 1,267."""
+"""A mean input below this is not of prompts: a number was cut, such as 1.267 for 1,267."""
 
 BUCKET_TOKENS_MEAN = 20_000
 """Mean tokens of rows on whole hours from which each row is a sum over many requests."""
@@ -116,17 +116,17 @@ class Calls(NamedTuple):
     reasons: "pd.Series[str]"
 
 
-def calls(requests: pd.DataFrame, own_id: "pd.Series[bool]") -> Calls:
+def calls(requests: pd.DataFrame, has_id: "pd.Series[bool]") -> Calls:
     """Rows brought to one per call: a line delivered twice counts once, and so do the attempts of
     a call, whose outcome is that of the last. Those before it that used tokens are counted in
     `failed_attempts`.
 
-    requests: a canonical table, but for ids that several rows share. own_id: whether the log gave
+    requests: a canonical table, but for ids that several rows share. has_id: whether the log gave
     a row its id. Of rows that share one, those up to an answer or up to `LONGEST_CALL` later are
-    one call; later ones are another call that bears the same id, and it is made unique.
+    one call; later ones are another call with the same id, which is made unique.
     """
     reasons = pd.Series(None, index=requests.index, dtype="string")
-    again = _repeats(requests, own_id)
+    again = _repeats(requests, has_id)
     reasons[again] = REPEAT
     shared = requests[~again & requests["request_id"].duplicated(keep=False)]
     rows = shared.sort_values(["request_id", "ts_start"], kind="stable")
@@ -158,26 +158,26 @@ def calls(requests: pd.DataFrame, own_id: "pd.Series[bool]") -> Calls:
     return Calls(single, reasons[reasons.notna()])
 
 
-def _repeats(requests: pd.DataFrame, own_id: "pd.Series[bool]") -> "pd.Series[bool]":
+def _repeats(requests: pd.DataFrame, has_id: "pd.Series[bool]") -> "pd.Series[bool]":
     """Rows that are in every column the same as an earlier one, and not by chance.
 
     An id settles it. Without ids, requests alike are alike by chance as often as their times fall
     into one grain of the clock; repeats are 20 times as many, or each row comes equally often.
     """
     rows = requests.drop(columns="source")
-    rows["request_id"] = rows["request_id"].where(own_id)
+    rows["request_id"] = rows["request_id"].where(has_id)
     again = rows.duplicated()
-    unnamed = rows[~own_id]
-    if not again[~own_id].any():
+    unnamed = rows[~has_id]
+    if not again[~has_id].any():
         return again
-    times_seen = unnamed.groupby(unnamed.columns.tolist(), dropna=False).size().to_numpy()
+    copies = unnamed.groupby(unnamed.columns.tolist(), dropna=False).size().to_numpy()
     alike = [name for name in unnamed if name != "ts_start"]
-    of_a_kind = unnamed.groupby(alike, dropna=False).size().to_numpy()
+    alike_sizes = unnamed.groupby(alike, dropna=False).size().to_numpy()
     span = unnamed["ts_start"].max() - unnamed["ts_start"].min()
-    by_chance = _pairs(of_a_kind) * min(grain(unnamed["ts_start"]) / max(span, _US), 1)
-    doubled = np.gcd.reduce(times_seen) > 1 and len(times_seen) >= FEWEST_FOR_A_STRAY
-    if not doubled and _pairs(times_seen) <= 20 * by_chance:
-        again &= own_id
+    by_chance = _pairs(alike_sizes) * min(grain(unnamed["ts_start"]) / max(span, _US), 1)
+    doubled = np.gcd.reduce(copies) > 1 and len(copies) >= FEWEST_FOR_A_STRAY
+    if not doubled and _pairs(copies) <= 20 * by_chance:
+        again &= has_id
     return again
 
 
@@ -223,7 +223,7 @@ def stretches(times: "pd.Series[Any]") -> pd.DataFrame:
 
 
 def bucket(requests: pd.DataFrame) -> str | None:
-    """Why the rows are no single requests but sums over an hour or a day; None if they are not.
+    """Why rows look like sums over an hour or a day; None where they are single requests.
 
     requests: a canonical table.
     """
@@ -244,14 +244,14 @@ def bucket(requests: pd.DataFrame) -> str | None:
 
 
 def doubts(requests: pd.DataFrame) -> list[str]:
-    """What looks wrong with the requests of a log, a sentence for each workload of which it holds.
+    """Lists what looks wrong with the requests of a log: a sentence per workload and doubt.
 
     requests: a canonical table.
     """
     return [
         sentence
-        for name, own in requests.groupby("workload")
-        for sentence in (*_silences(str(name), own["ts_start"]), *_oddities(str(name), own))
+        for name, rows in requests.groupby("workload")
+        for sentence in (*_silences(str(name), rows["ts_start"]), *_oddities(str(name), rows))
     ]
 
 
@@ -276,8 +276,8 @@ def _silences(name: str, times: "pd.Series[Any]") -> list[str]:
     return sentences
 
 
-def _oddities(name: str, own: pd.DataFrame) -> list[str]:
-    answered = own[own["ok"]]
+def _oddities(name: str, requests: pd.DataFrame) -> list[str]:
+    answered = requests[requests["ok"]]
     n, input_tokens = len(answered), answered["input_tokens"]
     if not n:
         return []

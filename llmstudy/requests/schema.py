@@ -1,8 +1,8 @@
-"""What is a request? The canonical table that every log is brought to, and the rules it keeps.
+"""The canonical table that every log is converted to, and the rules of its rows.
 
-One row is one *logical* request: what a caller asked for once, however many attempts a gateway
-made. Tokens are counted as billed: `input_tokens` includes cached and cache-write tokens,
-`output_tokens` includes reasoning tokens. Null means that the log does not say, never zero.
+One row is one *logical* request, however many attempts a gateway made for it. Tokens are counted as
+billed: `input_tokens` includes cached and cache-write tokens, `output_tokens` includes reasoning
+tokens. Null means not logged, never zero.
 """
 
 from typing import Any, NamedTuple
@@ -46,7 +46,7 @@ REQUIRED = [column.name for column in COLUMNS if column.required]
 
 
 class Invariant(NamedTuple):
-    """A rule that each row keeps: `holds` in SQL (null passes), `breach` in words."""
+    """A rule for each row: `holds` in SQL (null passes), `breach` in words."""
 
     holds: str
     breach: str

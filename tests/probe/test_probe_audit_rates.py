@@ -69,7 +69,7 @@ def status(check, process, drawn, rng):
         process=process,
         load=load,
         open=True,
-        sending_known=True,
+        has_send_times=True,
         scheduled_s=scheduled,
         dispatched_s=np.sort(scheduled + rng.exponential(5e-4, len(scheduled))),
     )

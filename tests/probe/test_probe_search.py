@@ -12,7 +12,6 @@ from scipy.optimize import brentq
 
 from llmstudy.measures import capacity
 from llmstudy.measures.capacity import fit
-from llmstudy.measures.quality import wilson
 from llmstudy.probe import search
 from llmstudy.probe.run import Run, Sample, table
 from llmstudy.probe.search import (
@@ -213,15 +212,6 @@ def test_an_answer_of_one_token_holds_a_limit_on_tpot_and_an_unknown_tpot_is_ref
     slow["output_tokens"] = np.nan
     with pytest.raises(ValueError, match="tpot_s"):
         slo_margin(slow, SLO(tpot_s=1.0))
-
-
-@given(share=st.floats(0, 1), n=st.integers(1, 10_000))
-def test_the_interval_for_counts_is_that_of_wilson(share, n):
-    good = round(share * n)
-    known = wilson(good, n)
-    assert goodput._wilson(good / n, n, 1.959964) == pytest.approx(
-        (known.low, known.high), abs=1e-6
-    )
 
 
 def test_the_design_effect_is_that_of_an_autoregression():

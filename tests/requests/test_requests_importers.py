@@ -120,7 +120,7 @@ def test_each_row_of_a_dirty_jsonl_is_accepted_or_quarantined(tmp_path_factory, 
 
 
 def test_a_log_that_lost_a_row_cannot_be_made():
-    with pytest.raises(ValueError, match="3 rows read but 2 kept"):
+    with pytest.raises(ValueError, match="3 rows read but 2 in the tables"):
         Log(pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [1]}), 3)
 
 

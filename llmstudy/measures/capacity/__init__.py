@@ -1,15 +1,14 @@
 """How much traffic does one replica carry within its SLO, and how many replicas does that take?
 
-`hardware` holds what is known before measuring (the shapes of models, the data sheets of GPUs) and
-loads the published points, `points` reads a table of others; `curve` is the serving curve, which
-predicts TPOT and the room for KV cache, `first_token` the TTFT under load; `choose` holds the prior
-and says which points to measure; `fit` finds a curve's parameters from measured points, with
-intervals, and names the points to doubt; `judge` holds it against points that it did not see, and
-against other GPUs, and learns the prior; `scope` says how wrong it may be where; `plan` sizes a
-fleet by formula: capacity within the SLO, replicas, utilisation. `replay` follows every request
-through a fleet (`batching` is its compiled event loop, `engine` what both know of a replica), and
-`sizing` sizes fleets by it; both are used by their own names, since importing what compiles takes a
-while.
+`hardware` has the shapes of models and the data sheets of GPUs, and loads the published points,
+`points` reads a table of others; `curve` is the serving curve, which predicts TPOT and the room for
+KV cache, `first_token` the TTFT under load; `choose` has the prior and chooses the points to
+measure; `fit` fits a curve's parameters to measured points, with intervals, and flags doubtful
+points; `judge` tests it on points that it was not fitted to, and on other GPUs, and learns the
+prior; `scope` gives the range of its error at an operating point; `plan` sizes a fleet by formula:
+capacity within the SLO, replicas, utilisation. `replay` follows every request through a fleet
+(`batching` is its compiled event loop, `engine` the records that both share), and `sizing` sizes
+fleets by it; import these two by their own names, since they compile.
 
 What a GPU hour costs is in `prices`, what a fleet costs in `cost`, measured latency in `latency`.
 No GPU is touched here and no endpoint called.

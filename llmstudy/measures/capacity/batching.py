@@ -1,8 +1,8 @@
-"""How does a fleet of engines that batch continuously get through its requests? The event loop.
+"""The event loop of a fleet of engines with continuous batching.
 
-Compiled by numba, since a week of traffic has millions of events; `replay` prepares what it takes
-and reads what it leaves. Time jumps from event to event: between two of them a replica's batch
-does not change, and so neither does the time of a step.
+Compiled by numba, since a week of traffic has millions of events; `replay` prepares its records and
+reads them afterwards. Time jumps from event to event: between two of them a replica's batch does
+not change, and so neither does the time of a step.
 
 A step of a replica writes one token for each request that has begun its answer, and reads as much
 of the waiting prompts, first come first served, as the budget of tokens has room for (chunked
@@ -47,7 +47,7 @@ def chunk_s(time: StepTime, start: int, end: int) -> float:
 
 @njit(cache=True)
 def prefill_s(time: StepTime, tokens: int, arithmetic_s: float) -> float:
-    """Seconds to read so many tokens of prompts: of one whole prompt, the curve's `prefill_s`."""
+    """Seconds to read tokens of prompts: of one whole prompt, the curve's `prefill_s`."""
     weights_s = time.weights_s - time.experts_s * time.idle_share**tokens
     return max(weights_s, arithmetic_s) + time.overhead_s
 
@@ -239,27 +239,27 @@ def _fail(
     now: float,
     end_s: float,
 ) -> None:
-    """A replica dies: what it had is run again elsewhere, from the start."""
+    """A replica fails: its requests run again elsewhere, from the start."""
     it = replicas[r]
     if it.steps > 0:
         it.busy_s += now - it.began_s
-    lost = np.empty(it.outstanding, np.int64)
+    interrupted = np.empty(it.outstanding, np.int64)
     for j in range(it.writing):
-        lost[j] = lists[r, j, 1]
+        interrupted[j] = lists[r, j, 1]
     for j in range(it.ready):
-        lost[it.writing + j] = lists[r, j, READY]
+        interrupted[it.writing + j] = lists[r, j, READY]
     n = it.writing + it.ready
     if it.partial != NONE:
-        lost[n] = it.partial
+        interrupted[n] = it.partial
         n += 1
     while it.waiting > 0:
-        lost[n] = _take(it, book)
+        interrupted[n] = _take(it, book)
         n += 1
     it.steps, it.writing, it.ready, it.partial, it.outstanding = 0, 0, 0, NONE, 0
     it.kv_held, it.kv_read_s = 0.0, 0.0
     it.event_s = inf if it.state == DRAINING else end_s
     it.state = OFF if it.state == DRAINING else FAILED
-    for i in np.sort(lost):
+    for i in np.sort(interrupted):
         book[i].attempts += 1
         book[i].first_s = inf
         _route(replicas, lists, book, engine, rules, now, i)
@@ -267,20 +267,20 @@ def _fail(
 
 @njit(cache=True)
 def _count(replicas: Records) -> tuple[int, int]:
-    """Replicas that are to serve (they boot, serve or have failed), and those that are paid for."""
-    ordered, paid = 0, 0
+    """Replicas ordered (booting, serving or failed), and replicas paid for."""
+    ordered, paid_for = 0, 0
     for r in range(len(replicas) - 1):
         state = replicas[r].state
         ordered += state in (BOOTING, UP, FAILED)
-        paid += state != OFF
-    return ordered, paid
+        paid_for += state != OFF
+    return ordered, paid_for
 
 
 @njit(cache=True)
-def _scale(replicas: Records, wanted: int, now: float, boot_s: float) -> None:
-    """Orders or releases replicas until so many are to serve. One that serves is first drained."""
+def _scale(replicas: Records, target: int, now: float, boot_s: float) -> None:
+    """Orders or releases replicas until `target` are ordered. One that serves is first drained."""
     ordered, _ = _count(replicas)
-    while ordered < wanted:
+    while ordered < target:
         chosen = NONE
         for r in range(len(replicas) - 1):
             state = replicas[r].state
@@ -294,7 +294,7 @@ def _scale(replicas: Records, wanted: int, now: float, boot_s: float) -> None:
         else:
             it.state, it.event_s = BOOTING, now + boot_s
         ordered += 1
-    while ordered > wanted:
+    while ordered > target:
         chosen, least = NONE, inf
         for r in range(len(replicas) - 1):
             state = replicas[r].state
@@ -315,15 +315,15 @@ def _scale(replicas: Records, wanted: int, now: float, boot_s: float) -> None:
 def _autoscale(
     replicas: Records, rules: Rules, now: float, quiet_since_s: float, most_desired: int
 ) -> tuple[float, int]:
-    """As many replicas as the requests in the house call for; fewer only after a cool-down.
+    """Scales to the requests in flight; to fewer replicas only after a cool-down.
 
-    Returns since when fewer were called for, and how many at most since then.
+    Returns: since when fewer were desired, and the most desired since then.
     """
     rule = rules.autoscaler
-    in_house = replicas[len(replicas) - 1].waiting
+    in_flight = replicas[len(replicas) - 1].waiting
     for r in range(len(replicas) - 1):
-        in_house += replicas[r].outstanding
-    desired = ceil(in_house / rule.outstanding_per_replica) + rule.spare
+        in_flight += replicas[r].outstanding
+    desired = ceil(in_flight / rule.outstanding_per_replica) + rule.spare
     desired = min(max(desired, rule.least), rule.most)
     ordered, _ = _count(replicas)
     if desired >= ordered:
@@ -338,7 +338,7 @@ def _autoscale(
 
 @njit(cache=True)
 def _pay(start_s: float, end_s: float, replicas: int, paid_s: FloatArray) -> None:
-    """Adds so many replicas to the account of the time between two moments."""
+    """Adds the replica-seconds between two moments to the account."""
     while start_s < end_s:
         k = int(start_s // ACCOUNT_S)
         if k >= len(paid_s):
@@ -352,7 +352,7 @@ def _pay(start_s: float, end_s: float, replicas: int, paid_s: FloatArray) -> Non
 def _happen(
     replicas: Records, r: int, lists: IntArray, book: Records, engine: Engine, now: float
 ) -> None:
-    """A replica is ready, back, or at the end of its steps: it takes on more and goes on."""
+    """A replica has booted, recovered or ended its steps: it admits more requests and goes on."""
     it, router = replicas[r], replicas[len(replicas) - 1]
     if it.state == BOOTING or it.state == FAILED:
         it.state, it.event_s = UP, inf
@@ -380,30 +380,30 @@ def run(
     changes: FloatArray,
     outages: FloatArray,
 ) -> None:
-    """Plays the arrivals through the fleet until the last request is done.
+    """Replays the arrivals on the fleet until the last request is done.
 
     book: a record per request. replicas: a record each, and one more that is the router's queue.
     lists: per replica the heap of requests that write, by the clock at which they end, and those
     whose prompt the step at hand completes. paid_s: (windows,). All four are written to.
-    changes: time and number wanted, the first at 0. outages: start, end and replica.
+    changes: time and number of replicas, the first at 0. outages: start, end and replica.
     At one instant replicas come first, then failures, then scaling, then arrivals.
     """
     slots = len(replicas) - 1
     router = replicas[slots]
     for r in range(min(int(changes[0, 1]), slots)):
         replicas[r].state = UP
-    arrived, change, outage, in_house = 0, 1, 0, 0
+    arrived, change, outage, in_flight = 0, 1, 0, 0
     check_s = rules.autoscaler.check_every_s if rules.autoscaler.most > 0 else inf
     quiet_since_s, most_desired = 0.0, 0
-    paid_until_s, paid = 0.0, _count(replicas)[1]
+    paid_until_s, paid_replicas = 0.0, _count(replicas)[1]
     while True:
         next_r, event_s = 0, inf
-        in_house = router.waiting
+        in_flight = router.waiting
         for r in range(slots):
-            in_house += replicas[r].outstanding
+            in_flight += replicas[r].outstanding
             if replicas[r].event_s < event_s:
                 next_r, event_s = r, replicas[r].event_s
-        if arrived == len(book) and in_house == 0:
+        if arrived == len(book) and in_flight == 0:
             break
         arrival_s = book[arrived].arrival_s if arrived < len(book) else inf
         outage_s = outages[outage, 0] if outage < len(outages) else inf
@@ -434,6 +434,6 @@ def run(
             arrived += 1
             continue
         # only what may have changed the number of replicas comes here
-        _pay(paid_until_s, now, paid, paid_s)
-        paid_until_s, paid = now, _count(replicas)[1]
-    _pay(paid_until_s, ACCOUNT_S * len(paid_s), paid, paid_s)
+        _pay(paid_until_s, now, paid_replicas, paid_s)
+        paid_until_s, paid_replicas = now, _count(replicas)[1]
+    _pay(paid_until_s, ACCOUNT_S * len(paid_s), paid_replicas, paid_s)

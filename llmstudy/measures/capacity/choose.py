@@ -1,7 +1,7 @@
-"""Which few configurations are worth measuring? Those that tell most about all the others.
+"""Which few configurations are worth measuring? Those that determine all the others best.
 
-Nothing measured is looked at: what is supposed of an engine before any measurement, and how much
-that may be wrong, says where a measurement would teach most.
+No measurement goes in: the prior of an engine's parameters, and its spread, show where a
+measurement reduces the uncertainty most.
 """
 
 from dataclasses import dataclass, replace
@@ -17,12 +17,12 @@ from llmstudy.measures.capacity.curve import Hull, ServingCurve
 from llmstudy.measures.capacity.hardware import Gpu, ModelShape
 
 PARAMETERS = ("bandwidth_efficiency", "flop_efficiency", "step_overhead_s", "tp_overhead_s")
-"""What is fitted of a serving curve, in the order of every array of parameters."""
+"""The fitted parameters of a serving curve, in the order of every array of parameters."""
 
 
 @dataclass(frozen=True)
 class Prior:
-    """What the groups measured so far show of an engine's parameters.
+    """The prior of an engine's parameters, from the groups measured so far.
 
     centre: of PARAMETERS, of a dense model of 60 layers: each layer launches kernels and adds up
     what its GPUs found, so that overheads grow with their number. spread: one standard deviation
@@ -36,14 +36,14 @@ class Prior:
     experts_flop_efficiency: float
 
     def parameters(self, shape: ModelShape, spreads: npt.ArrayLike = 0.0) -> dict[str, Any]:
-        """A model's parameters, so many spreads from the centre: a number, or one for each."""
+        """A model's parameters at `spreads` from the centre: one number, or one per parameter."""
         at = to_line(self._centre(shape)) + np.asarray(self.spread) * np.asarray(spreads)
         return dict(zip(PARAMETERS, from_line(at).tolist(), strict=True))
 
     def spreads(self, curve: ServingCurve) -> FloatArray:
-        """How many spreads each parameter of a curve lies from the centre, (4,)."""
-        found = to_line(np.array([getattr(curve, name) for name in PARAMETERS]))
-        return np.asarray((found - to_line(self._centre(curve.shape))) / self.spread)
+        """Distance of each parameter of a curve from the centre, in spreads, (4,)."""
+        parameters = to_line(np.array([getattr(curve, name) for name in PARAMETERS]))
+        return np.asarray((parameters - to_line(self._centre(curve.shape))) / self.spread)
 
     def _centre(self, shape: ModelShape) -> FloatArray:
         bandwidth, flops, step_s, tp_s = self.centre
@@ -68,15 +68,15 @@ PRIOR = Prior(
     spread=(0.93, 0.45, 1.4, 1.2),
     experts_flop_efficiency=0.18,
 )
-"""What is supposed of an engine before any measurement: `learnt_prior` of the bundled points.
-In a fit it is so weak (`PRIOR_WEIGHT`) that a few points drown it: it only settles what they leave
-open, such as the overhead per doubling of GPUs when all share one tensor parallelism."""
+"""An engine before any measurement: `learnt_prior` of the bundled points. In a fit it is so weak
+(`PRIOR_WEIGHT`) that a few points outweigh it: it only settles what they leave open, such as the
+overhead per doubling of GPUs when all share one tensor parallelism."""
 
 PRIOR_WEIGHT = 0.02
-"""How far log TPOT must be missed to weigh as much as a parameter one spread from the prior."""
+"""Residual of log TPOT that weighs as much as a parameter one spread from the prior."""
 
 SETTING = ["concurrency", "input_tokens", "output_tokens", "tensor_parallel"]
-"""What a serving curve predicts from: the arguments of `ServingCurve.tpot_s`, in their order."""
+"""Arguments of `ServingCurve.tpot_s`, in their order."""
 
 # Of TPOT: the noise of a measurement, how far the truth strays from any such curve, and over how
 # many doublings of a setting it strays the same way. Assumed: about what the bundled points show.
@@ -90,10 +90,7 @@ _STEP_SPREADS = 1e-5  # of a numerical slope
 def guessed_curve(
     shape: ModelShape, gpu: Gpu, precision: str, engine_version: str, kv_value_bytes: float = 2.0
 ) -> ServingCurve:
-    """A serving curve before anything is measured, to plan with: never to be quoted.
-
-    Its parameters are the centre of `PRIOR`.
-    """
+    """A serving curve at the centre of `PRIOR`: to plan measurements with, never to be quoted."""
     return ServingCurve(
         shape=shape,
         gpu=gpu,
@@ -121,7 +118,7 @@ def choose_points(
     seed: int,
     prior: Prior = PRIOR,
 ) -> npt.NDArray[np.int64]:
-    """The candidates to measure, so that TPOT is then known best over all candidates.
+    """Chooses the candidates whose measurement determines TPOT best over all candidates.
 
     One after the other the candidate that leaves the least variance of log TPOT, averaged over all
     candidates, when the parameters are as uncertain as `PRIOR` says and the truth strays from the
@@ -131,7 +128,7 @@ def choose_points(
     On the bundled points, against configurations chosen at random and judged on the same others:
     4.4 % against 4.7 % from 8 points, 4.5 % against 6.0 % from 5 (median of the groups' medians).
 
-    curve: what is supposed of the engine, such as `guessed_curve`.
+    curve: of the engine, such as `guessed_curve`.
     candidates: columns as SETTING; their order does not matter. seed: decides between equals.
     Returns: positions in `candidates`, best first; the first k are the choice of k.
     Raises: ValueError with more points than candidates.

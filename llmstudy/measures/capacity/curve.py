@@ -26,7 +26,7 @@ ENGINE_OVERHEAD_BYTES = 3.5e9
 
 @dataclass(frozen=True)
 class Hull:
-    """What was measured: the curve interpolates between these points and extrapolates beyond.
+    """The range of what was measured: within it the curve interpolates, beyond it extrapolates.
 
     concurrency_by_size: lowest and highest on each tensor-parallel size. lengths: the (input,
     output) token pairs, on any size, since lengths carry over: fitted without a pair on one size,
@@ -50,10 +50,11 @@ class Hull:
     def outside(
         self, concurrency: float, input_tokens: float, output_tokens: float, tensor_parallel: int
     ) -> tuple[str, ...]:
-        """Names of the parts that lie outside what was measured.
+        """Names of the settings that lie outside what was measured.
 
         Lengths are inside the convex hull of the measured pairs, in logarithms; of pairs on a line
-        that is the line between them. Both are named where each is in its range, the pair not.
+        that is the line between them. Both are named where each is in its range but the pair is
+        outside.
 
         >>> hull = Hull({1: (4, 32), 2: (8, 64)}, ((1024, 1024), (1024, 8192), (8192, 1024)))
         >>> hull.outside(concurrency=48, input_tokens=1155, output_tokens=211, tensor_parallel=1)
@@ -65,19 +66,19 @@ class Hull:
         pairs, pair = np.array(self.lengths), np.array([input_tokens, output_tokens])
         beyond = ~((pairs.min(axis=0) <= pair) & (pair <= pairs.max(axis=0)))
         if not beyond.any():
-            beyond[:] = not _mixes(np.log(pair), np.log(pairs))
+            beyond[:] = _distance(np.log(pair), np.log(pairs)) >= 1e-6
         is_outside = {
             "concurrency": not low <= concurrency <= high,
             "input_tokens": beyond[0],
             "output_tokens": beyond[1],
             "tensor_parallel": tensor_parallel not in self.concurrency_by_size,
         }
-        return tuple(name for name, found in is_outside.items() if found)
+        return tuple(name for name, beyond_range in is_outside.items() if beyond_range)
 
     def doublings_outside(
         self, concurrency: float, input_tokens: float, output_tokens: float, tensor_parallel: int
     ) -> float:
-        """How far outside it lies: doublings of each setting to what was measured, as a distance.
+        """Distance of an operating point from what was measured, in doublings of the settings.
 
         >>> hull = Hull({1: (4, 32), 2: (8, 64)}, ((1024, 1024), (1024, 8192), (8192, 1024)))
         >>> hull.doublings_outside(128, 1024, 4096, tensor_parallel=1)
@@ -101,8 +102,8 @@ class ServingCurve:
 
     concurrency counts the requests running at once on one replica, which spans `tensor_parallel`
     GPUs. Arguments of the methods are arrays that broadcast; returns have the shape they make.
-    `residual_share` is the median absolute error of TPOT on the `n_fit` configurations fitted:
-    what the curve misses elsewhere is `heldout_error`.
+    `residual_share` is the median absolute error of TPOT on the `n_fit` configurations fitted; the
+    error elsewhere is `heldout_error`.
     """
 
     shape: ModelShape
@@ -241,7 +242,7 @@ class ServingCurve:
         return np.asarray(np.floor(np.maximum(room, 0) / per_gpu), dtype=np.int64)
 
     def overhead_s(self, tensor_parallel: npt.ArrayLike) -> FloatArray:
-        """Seconds of a step that neither reads nor computes: t0 + t1 log2(GPUs).
+        """Seconds of a step beside reading and arithmetic: t0 + t1 log2(GPUs).
 
         A tree of all-reduces. Terms that grow less, such as a ring's 2 (G - 1) / G, carry MiniMax
         from four H100 to eight H200 better, but miss held-out points of most groups by more.
@@ -263,7 +264,7 @@ def requests_per_s(
     ttft_s: npt.ArrayLike,
     tpot_s: npt.ArrayLike,
 ) -> FloatArray:
-    """Throughput of one replica that always runs so many requests. Arrays that broadcast.
+    """Throughput of one replica that always runs `concurrency` requests. Arrays that broadcast.
 
     Source: Little (1961), Operations Research 9:383-387; a request lasts TTFT + TPOT (N - 1).
 
@@ -274,13 +275,8 @@ def requests_per_s(
     return np.asarray(np.asarray(concurrency) / (np.asarray(ttft_s) + writing_s))
 
 
-def _mixes(point: FloatArray, corners: FloatArray) -> bool:
-    """Is the point (2,) a weighted mean of the corners (n, 2), that is, in their convex hull?"""
-    return _distance(point, corners) < 1e-6
-
-
 def _distance(point: FloatArray, corners: FloatArray) -> float:
-    """From the point (2,) to the nearest weighted mean of the corners (n, 2)."""
+    """From the point (2,) to the convex hull of the corners (n, 2)."""
     strict = 1e3  # how much more than distance a sum of weights other than 1 counts
     sides = np.vstack([corners.T, np.full(len(corners), strict)])
     weights, _ = nnls(sides, np.append(point, strict))
@@ -288,7 +284,7 @@ def _distance(point: FloatArray, corners: FloatArray) -> float:
 
 
 class CannotServe(ValueError):  # noqa: N818 - a finding, not a fault
-    """A replica that cannot serve at all, whatever its names: nothing that the user must mend."""
+    """A replica that cannot serve at all: a finding about it, not an error in the input."""
 
 
 def gpu_fit(shape: ModelShape, gpu: Gpu, precision: str, tensor_parallel: int) -> float:

@@ -1,4 +1,4 @@
-"""An engine and a fleet as the replay and its event loop see them."""
+"""The records that the replay and its compiled event loop share."""
 
 from typing import NamedTuple
 
@@ -8,14 +8,14 @@ import numpy.typing as npt
 IntArray = npt.NDArray[np.int64]
 
 ACCOUNT_S = 600.0
-"""The account of replicas is kept by windows of so many seconds."""
+"""Seconds of a window of the account of replicas."""
 
 
 class StepTime(NamedTuple):
-    """What a step's time is made of, in seconds: a serving curve on so many GPUs.
+    """Parts of a step's time, in seconds: a serving curve on a given number of GPUs.
 
-    weights_s: reading all weights; experts_s: of these, what a step over no token would leave
-    unread; idle_share: of the experts, what one token leaves untouched. token_s, pair_s,
+    weights_s: reading all weights; experts_s: the part of it that a step over no token would not
+    read; idle_share: the share of the experts that one token does not use. token_s, pair_s,
     window_pair_s: arithmetic per token, and per pair of tokens in full and in windowed layers.
     """
 
@@ -30,7 +30,7 @@ class StepTime(NamedTuple):
 
 
 class Engine(NamedTuple):
-    """One replica: how long its steps take, and how much it takes on at once."""
+    """One replica: the time of its steps, and its limits."""
 
     time: StepTime
     max_num_seqs: int
@@ -38,11 +38,11 @@ class Engine(NamedTuple):
 
 
 class Autoscaler(NamedTuple):
-    """Scales on queue depth: as many replicas as hold the requests in the house, plus spares.
+    """Scales on requests in flight, waiting ones included: enough replicas for them, plus spares.
 
-    In the house are the requests that wait and those that run. More replicas are ordered at the
-    next check; fewer only when no check of the last `cool_down_s` asked for as many. The rule of
-    Kubernetes' autoscaler with its stabilisation window. most = 0: no autoscaling.
+    More replicas are ordered at the next check; fewer only when no check of the last `cool_down_s`
+    needed as many. The rule of Kubernetes' autoscaler with its stabilisation window. most = 0: no
+    autoscaling.
     """
 
     outstanding_per_replica: float
@@ -54,7 +54,7 @@ class Autoscaler(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """How a fleet grows, and what its router does when it is full."""
+    """How a fleet scales, and whether its router sends overflow to an API."""
 
     boot_s: float
     autoscaler: Autoscaler

@@ -25,13 +25,13 @@ HOST_S_PER_TOKEN = 8e-6
 without a group they serve it as well: its points are missed as far as with it."""
 
 _LEAST_SPREAD = (0.83, 1.3)
-"""P10 and P90 of measured over predicted TTFT over all bundled points: with few points of its own
-an engine is not known better."""
+"""P10 and P90 of measured over predicted TTFT over all bundled points: the least range of an engine
+with few points."""
 
 
 @dataclass(frozen=True)
 class FirstToken:
-    """TTFT of one engine: `scale` (time to take the prompt in)^0.65 times its `waiting`.
+    """TTFT of one engine: `scale` (time to take in the prompt)^0.65 times its `waiting`.
 
     scale: seconds^0.35. low, high: P10 and P90 of measured over predicted.
     """
@@ -47,7 +47,7 @@ class FirstToken:
         tensor_parallel: npt.ArrayLike,
         cached_share: npt.ArrayLike = 0.0,
     ) -> FloatArray:
-        """TTFT of a request with none beside it. Arrays broadcast."""
+        """TTFT of a request on an idle replica. Arrays broadcast."""
         reading_s = curve.prefill_s(input_tokens, tensor_parallel, cached_share)
         intake_s = reading_s + HOST_S_PER_TOKEN * np.asarray(input_tokens, dtype=float)
         return np.asarray(self.scale * intake_s**INTAKE_POWER)
@@ -60,7 +60,7 @@ class FirstToken:
         return np.asarray(alone_s * waiting(outstanding, reading_per_step(curve, **where)))
 
     def times(self, factor: float) -> "FirstToken":
-        """So many times as long."""
+        """The same with every TTFT multiplied by a factor."""
         return replace(self, scale=self.scale * factor)
 
 
@@ -71,9 +71,9 @@ def reading_per_step(
     tensor_parallel: npt.ArrayLike,
     cached_share: npt.ArrayLike = 0.0,
 ) -> FloatArray:
-    """Time that one request beside ours takes from each step to be read, over that of the step.
+    """Share of a step's time that reading the prompt of one other request takes.
 
-    It is read once in as many steps as it writes tokens. The step is that of one request.
+    A prompt is read once in as many steps as its answer has tokens. The step is of one request.
     """
     reading_s = curve.prefill_s(input_tokens, tensor_parallel, cached_share)
     step_s = curve.decode_step_s(1, input_tokens, output_tokens, tensor_parallel)
@@ -81,10 +81,10 @@ def reading_per_step(
 
 
 def waiting(outstanding: npt.ArrayLike, reading_per_step: npt.ArrayLike) -> FloatArray:
-    """How many times longer than alone the first token takes. Arrays broadcast.
+    """TTFT under load over TTFT on an idle replica. Arrays broadcast.
 
-    outstanding^0.31 (1 + the share of the time that goes to the prompts of the others). The share
-    is what parts long answers, beside which prompts seldom arrive, from short ones.
+    outstanding^0.31 (1 + the share of the time that goes to the prompts of the others). That share
+    is smaller beside long answers, since prompts then arrive seldom.
 
     >>> waiting([1, 64, 64], [0.01, 0.0, 0.01]).round(2).tolist()
     [1.0, 3.63, 5.03]
@@ -95,7 +95,7 @@ def waiting(outstanding: npt.ArrayLike, reading_per_step: npt.ArrayLike) -> Floa
 
 
 def fit_first_token(curve: ServingCurve, points: pd.DataFrame) -> FirstToken:
-    """The first token's time as measured, for the engine of these points.
+    """Fits TTFT to the points of one engine.
 
     curve: of the same engine. points: as `serving_points`, or their usable ones.
 
@@ -109,17 +109,12 @@ def fit_first_token(curve: ServingCurve, points: pd.DataFrame) -> FirstToken:
     0.58
     """
     used = usable_points(points, curve.shape, curve.gpu, curve.precision, curve.kv_value_bytes)
-    logs = _log_scales(curve, used)
-    middle = float(np.median(logs))
-    low, high = np.exp(np.quantile(logs - middle, [0.1, 0.9]))
+    unscaled_s = FirstToken(1.0, 1.0, 1.0).under_load_s(curve, used)
+    log_scales = np.log(used["ttft_ms"].to_numpy() / 1e3 / unscaled_s)
+    middle = float(np.median(log_scales))
+    low, high = np.exp(np.quantile(log_scales - middle, [0.1, 0.9]))
     return FirstToken(
         scale=float(f"{np.exp(middle):.6g}"),
         low=float(min(low, _LEAST_SPREAD[0])),
         high=float(max(high, _LEAST_SPREAD[1])),
     )
-
-
-def _log_scales(curve: ServingCurve, used: pd.DataFrame) -> FloatArray:
-    """Of each usable point, the logarithm of the scale that gives its TTFT."""
-    unscaled_s = FirstToken(1.0, 1.0, 1.0).under_load_s(curve, used)
-    return np.asarray(np.log(used["ttft_ms"].to_numpy() / 1e3 / unscaled_s))

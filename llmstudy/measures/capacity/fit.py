@@ -1,8 +1,8 @@
-"""Which serving curve do the measured points give, how well are its parameters known, which points
-to doubt?
+"""Which serving curve fits the measured points, how certain are its parameters, and which points
+are doubtful?
 
-Left out of the model: pipeline parallelism, speculative decoding, and loads beyond the KV memory,
-where requests queue and are pre-empted. `usable_points` drops the last kind and `flags` names it.
+Not modelled: pipeline parallelism, speculative decoding, and loads beyond the KV memory, where
+requests queue and are pre-empted. `usable_points` drops the last kind and `flags` names it.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ from llmstudy.measures.capacity.curve import Hull, ServingCurve, requests_per_s
 from llmstudy.measures.capacity.hardware import GROUP, Gpu, ModelShape, gpu, model_shape
 
 CONFIGURATION = [*SETTING, "moe_ep", "attention_dp"]
-"""Points that agree in all of these are repeats of one measurement."""
+"""Points that are equal in all of these are repeats of one measurement."""
 
 _OUTLIER_SHARE = 0.05
 """Residuals of log TPOT above this count linearly: a bad point must not bend the curve.
@@ -68,15 +68,15 @@ def roofline(
             f"serving points of {len(groups)} groups: fit one model, GPU type, precision and "
             "engine version at a time"
         )
-    found, expected = groups.iloc[0].tolist(), [shape.model, gpu.gpu, precision]
-    if found[:3] != expected:
-        raise ValueError(f"serving points are of {found[:3]}, not of {expected}: pass those")
+    group, expected = groups.iloc[0].tolist(), [shape.model, gpu.gpu, precision]
+    if group[:3] != expected:
+        raise ValueError(f"serving points are of {group[:3]}, not of {expected}: pass those")
     return ServingCurve(
         shape=shape,
         gpu=gpu,
         precision=precision,
         kv_value_bytes=kv_value_bytes,
-        engine_version=found[3],
+        engine_version=group[3],
         bandwidth_efficiency=1.0,
         flop_efficiency=1.0,
         step_overhead_s=0.0,
@@ -90,7 +90,7 @@ def roofline(
 def usable_points(
     points: pd.DataFrame, shape: ModelShape, gpu: Gpu, precision: str, kv_value_bytes: float = 2.0
 ) -> pd.DataFrame:
-    """The configurations that the model speaks of, one row each: repeats are pooled.
+    """Selects the configurations that the model covers, one row each: repeats are pooled.
 
     Dropped: more requests than the KV memory holds (queueing and pre-emption). Attention data
     parallelism over all GPUs of the replica splits requests between them rather than heads, so that
@@ -105,14 +105,14 @@ def usable_points(
         points["input_tokens"], points["output_tokens"], points["tensor_parallel"]
     )
     points = points.assign(attention_dp=points["attention_dp"].fillna(1))
-    kept = points[spoken_of(points) & (points["concurrency"] <= limit)]
-    logs = kept.assign(ttft_ms=np.log(kept["ttft_ms"]), tpot_ms=np.log(kept["tpot_ms"]))
+    usable = points[covered(points) & (points["concurrency"] <= limit)]
+    logs = usable.assign(ttft_ms=np.log(usable["ttft_ms"]), tpot_ms=np.log(usable["tpot_ms"]))
     pooled = logs.groupby([*GROUP, *CONFIGURATION], dropna=False)[["ttft_ms", "tpot_ms"]].mean()
     return pd.DataFrame(np.exp(pooled)).reset_index()
 
 
-def spoken_of(points: pd.DataFrame) -> "pd.Series[bool]":
-    """Which points are of a parallelism that the model speaks of."""
+def covered(points: pd.DataFrame) -> "pd.Series[bool]":
+    """Which points have a parallelism that the model covers."""
     ranks = points["attention_dp"].fillna(1)
     return (ranks == 1) | (ranks == points["tensor_parallel"])
 
@@ -120,7 +120,7 @@ def spoken_of(points: pd.DataFrame) -> "pd.Series[bool]":
 def fit_serving_curve(
     points: pd.DataFrame, shape: ModelShape, gpu: Gpu, precision: str, kv_value_bytes: float = 2.0
 ) -> ServingCurve:
-    """The serving curve that passes closest to the measured TPOT of `usable_points`.
+    """Fits the serving curve that passes closest to the measured TPOT of `usable_points`.
 
     Robust least squares on log TPOT: efficiencies in (0.05, 1], overheads at least 0. Five to eight
     configurations that differ in concurrency, prompt length and tensor parallelism are enough;
@@ -183,15 +183,15 @@ def parameter_intervals(
 
 
 def within_prior(curve: ServingCurve, points: pd.DataFrame) -> tuple[ServingCurve, tuple[str, ...]]:
-    """The curve with what its points neither determine nor leave alone put back to the prior.
+    """Resets to the prior the parameters that its points move but do not determine.
 
-    A parameter that lies more than two spreads from the prior, and of which the points tell less
-    than the other groups do, is no measurement: points of one wave of requests, or of cached
-    prompts, which pay for no reading, look so. It takes the prior's centre, and the others are
-    fitted anew. What the points merely leave open is at the prior already.
+    A parameter that lies more than two spreads from the prior, although the points determine it
+    less than the other groups do, is no measurement: points of one wave of requests, or of cached
+    prompts, which pay for no reading, give such a fit. It takes the prior's centre, and the others
+    are fitted again. A parameter that the points leave open is at the prior already.
 
     curve: as `fit_serving_curve` found it. points: those it was fitted to, or their usable ones.
-    Returns: the curve, and the names of the parameters put back, in the order of PARAMETERS.
+    Returns: the curve, and the names of the parameters reset, in the order of PARAMETERS.
 
     >>> from llmstudy.measures.capacity import serving_points
     >>> llama = model_shape("nvidia/Llama-3.1-8B-Instruct-FP8")
@@ -203,9 +203,9 @@ def within_prior(curve: ServingCurve, points: pd.DataFrame) -> tuple[ServingCurv
     """
     used = usable_points(points, curve.shape, curve.gpu, curve.precision, curve.kv_value_bytes)
     _, error = _standard_errors(curve, used)
-    back = (error >= 1) & (np.abs(PRIOR.spreads(curve)) > _CONTRADICTS_SPREADS)
-    names = tuple(name for name, is_back in zip(PARAMETERS, back, strict=True) if is_back)
-    return (_fit(used, curve, PRIOR, ~back) if names else curve), names
+    reset = (error >= 1) & (np.abs(PRIOR.spreads(curve)) > _CONTRADICTS_SPREADS)
+    names = tuple(np.array(PARAMETERS)[reset].tolist())
+    return (_fit(used, curve, PRIOR, ~reset) if names else curve), names
 
 
 def _standard_errors(curve: ServingCurve, used: pd.DataFrame) -> tuple[int, FloatArray]:
@@ -225,25 +225,25 @@ def _standard_errors(curve: ServingCurve, used: pd.DataFrame) -> tuple[int, Floa
 
 
 def flags(points: pd.DataFrame, kv_value_bytes: float = 2.0) -> pd.DataFrame:
-    """Points to doubt before fitting: one row per point and reason. Columns: point_id, flag.
+    """Lists doubtful points before a fit: one row per point and reason. Columns: point_id, flag.
 
     TPOT below the roofline (with such a cache and uniform routing), or below it with the prompts of
-    others read in between, as under steady load; more tokens than the GPUs'
-    arithmetic can read and write; more requests than the memory holds; repeats more than 50 %
-    apart; a higher TPOT than the same configuration shows under more load. Nothing is dropped here.
+    others read in between, as under steady load; more tokens than the GPUs' arithmetic can read and
+    write; more requests than the memory holds; repeats more than 50 % apart; a higher TPOT than the
+    same configuration has under more load. Nothing is dropped here.
 
     points: as `serving_points`, any number of groups. kv_value_bytes: as in `fit_serving_curve`.
     """
     points = points.reset_index(drop=True)  # concatenated tables repeat their labels
-    found = [
+    rows = [
         pd.DataFrame({"point_id": points.loc[doubtful, "point_id"], "flag": reason})
         for doubtful, reason in _doubts(points, kv_value_bytes)
     ]
-    return pd.concat(found).sort_values(["point_id", "flag"], ignore_index=True)
+    return pd.concat(rows).sort_values(["point_id", "flag"], ignore_index=True)
 
 
 def fit_usable(used: pd.DataFrame, limit: ServingCurve, prior: Prior = PRIOR) -> ServingCurve:
-    """The roofline bent to usable points by its four parameters; its hull is theirs.
+    """Fits the roofline's four parameters to usable points; the curve's hull is that of the points.
 
     used: as `usable_points` returns them, however few. limit: their `roofline`.
     """
@@ -298,7 +298,7 @@ def _robust_to_points(squares: FloatArray) -> FloatArray:
 
 
 def _doubts(points: pd.DataFrame, kv_value_bytes: float) -> Iterator[tuple["pd.Series[bool]", str]]:
-    """Each reason to doubt with the points it falls on, as a mask over all points."""
+    """Each reason to doubt, with a mask of the points that have it."""
     tpot = points["tpot_ms"]
     alike = [*GROUP, *CONFIGURATION]
     repeats = points.groupby(alike, dropna=False)["tpot_ms"]
@@ -314,7 +314,7 @@ def _doubts(points: pd.DataFrame, kv_value_bytes: float) -> Iterator[tuple["pd.S
 
     nowhere = pd.Series(False, index=points.index)
     below, unread, too_much, beyond, too_large = (nowhere.copy() for _ in range(5))
-    for key, group, shape, card in groups(points[spoken_of(points)]):
+    for key, group, shape, card in groups(points[covered(points)]):
         limit = roofline(group, shape, card, key["precision"], kv_value_bytes)
         where = configuration(group)
         room = limit.max_concurrency(
@@ -340,7 +340,7 @@ def _doubts(points: pd.DataFrame, kv_value_bytes: float) -> Iterator[tuple["pd.S
 
 
 def _flops_per_s(points: pd.DataFrame, shape: ModelShape) -> FloatArray:
-    """What each GPU computes at the measured throughput, were every prompt read in full."""
+    """Arithmetic of each GPU at the measured throughput if every prompt is read in full."""
     prompt, output = points["input_tokens"], points["output_tokens"]
     ttft_s, tpot_s = points["ttft_ms"] / 1e3, points["tpot_ms"] / 1e3
     rate = requests_per_s(points["concurrency"], output, ttft_s, tpot_s)
@@ -356,7 +356,7 @@ def groups(points: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame,
 
 
 def _hull(points: pd.DataFrame) -> Hull:
-    """What the points span."""
+    """The range of settings that the points span."""
     ranges = points.groupby("tensor_parallel")["concurrency"].agg(["min", "max"]).itertuples()
     pairs = points[["input_tokens", "output_tokens"]].drop_duplicates().to_numpy(dtype=int)
     return Hull(

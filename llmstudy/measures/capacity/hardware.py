@@ -1,4 +1,4 @@
-"""What does a model ask of a GPU, what does the GPU give, and what was measured of the pair?
+"""What does a model need of a GPU, what does the GPU provide, and what was measured of the pair?
 
 Architectures, data sheets and published measurements: each a row of a bundled table. Bytes and
 arithmetic per token follow from the architecture alone; nothing is fitted.
@@ -23,7 +23,7 @@ GROUP = ["model", "gpu", "precision", "engine_version"]
 
 @dataclass(frozen=True)
 class ModelShape:
-    """What a model's architecture says about bytes and arithmetic per token.
+    """A model's architecture, from which bytes and arithmetic per token follow.
 
     Parameters are counts. A dense model has no experts and active equal to total parameters.
     `kv_lora_rank` above zero means multi-head latent attention. `sliding_layers` of the `layers`
@@ -45,7 +45,7 @@ class ModelShape:
     sliding_layers: int = 0
 
     def params_read(self, tokens: npt.ArrayLike) -> FloatArray:
-        """Parameters that one step over so many tokens reads. tokens: any shape; returns the same.
+        """Parameters that one step over `tokens` reads. tokens: any shape; returns the same.
 
         A mixture of experts reads its shared part and each expert that a token is routed to.
         Routing is taken as uniform and independent: skewed routing touches fewer.
@@ -122,15 +122,15 @@ class Gpu:
     def flops_per_s(self, precision: str) -> float:
         """Peak arithmetic for weights of this precision.
 
-        Without a unit of its own, a precision is unpacked to BF16 before it is multiplied, as
+        A precision without arithmetic units is unpacked to BF16 before it is multiplied, as
         vLLM does for FP4 on Hopper, FP8 on Ampere and INT4 everywhere.
 
         >>> gpu("h100_sxm").flops_per_s("fp4") == gpu("h100_sxm").flops_per_s("bf16")
         True
         """
         bytes_per_weight(precision)
-        own = {"fp8": self.fp8_dense_tflops, "fp4": self.fp4_dense_tflops}.get(precision)
-        return (own or self.bf16_dense_tflops) * 1e12
+        native = {"fp8": self.fp8_dense_tflops, "fp4": self.fp4_dense_tflops}.get(precision)
+        return (native or self.bf16_dense_tflops) * 1e12
 
 
 def bytes_per_weight(precision: str) -> float:
@@ -187,7 +187,7 @@ _FAMILY = {
 
 
 def gpu_family(name: str) -> str:
-    """The architecture of a GPU; a GPU of which none is known is a family of its own.
+    """The architecture of a GPU; a GPU without an entry is a family of its own.
 
     Source: the vendor's names. RTX PRO 6000, Blackwell too, has other tensor cores and no NVLink.
 
@@ -204,7 +204,7 @@ def serving_points(
     engine_version: str | None = None,
 ) -> pd.DataFrame:
     """Measurements of vLLM, one row per point: those published by others, in
-    `data/vllm_serving_points.csv`, then those that our own probe recorded, in `data/probes`.
+    `data/vllm_serving_points.csv`, then those that this package's probe recorded, in `data/probes`.
 
     Columns: model, gpu, engine, engine_version ("not recorded" where the source has none),
     precision, gemm_quant, input_tokens, output_tokens, concurrency, tensor_parallel, attention_dp
@@ -217,32 +217,32 @@ def serving_points(
     17
     """
     points = _measured_points()
-    wanted = dict(zip(GROUP, (model, gpu, precision, engine_version), strict=True))
-    asked = {column: value for column, value in wanted.items() if value is not None}
-    match = points[(points[list(asked)] == list(asked.values())).all(axis=1)]
+    group = zip(GROUP, (model, gpu, precision, engine_version), strict=True)
+    names = {column: name for column, name in group if name is not None}
+    match = points[(points[list(names)] == list(names.values())).all(axis=1)]
     if match.empty:
-        known = points[GROUP].drop_duplicates().agg(" ".join, axis=1)
+        available = points[GROUP].drop_duplicates().agg(" ".join, axis=1)
         raise ValueError(
-            f"no serving points for {' '.join(asked.values())}; there are: {'; '.join(known)}"
+            f"no serving points for {' '.join(names.values())}; there are: {'; '.join(available)}"
         )
     return match.reset_index(drop=True)
 
 
 def _measured_points() -> pd.DataFrame:
-    """The published points, then the plain ones of our own."""
+    """The published points, then the plain ones of this package's probe."""
     integers = {"attention_dp": "Int64"}
     published = pd.read_csv(paths.data("vllm_serving_points.csv"), dtype=integers)
     files = sorted(paths.data("probes").glob("*/points.csv"))
-    own = [_plain(pd.read_csv(file, dtype=integers))[list(published)] for file in files]
-    own = [points for points in own if len(points)]
-    return pd.concat([published, *own], ignore_index=True) if own else published
+    recorded = [_plain(pd.read_csv(file, dtype=integers))[list(published)] for file in files]
+    recorded = [points for points in recorded if len(points)]
+    return pd.concat([published, *recorded], ignore_index=True) if recorded else published
 
 
 def _plain(points: pd.DataFrame) -> pd.DataFrame:
-    """Recorded points that a model's curve may rest on.
+    """Recorded points that a model's curve may be fitted to.
 
-    Prefix caching, an adapter, eager execution or a smaller KV cache are other engines, and a point
-    above the roofline is a wrong one.
+    Points with prefix caching, an adapter, eager execution or a smaller KV cache are of other
+    engines, and a point above the roofline is wrong.
     """
     special = ("prefix_caching", "lora", "enforce_eager", "above_limit")
     other = pd.DataFrame({c: points[c].eq(True) for c in special if c in points}).any(axis=1)
@@ -262,10 +262,10 @@ def published_throughput() -> pd.DataFrame:
 def _row(file: str, column: str, name: str) -> dict[str, Any]:
     """The row of a bundled table that bears this name, its empty cells as None."""
     rows = pd.read_csv(paths.data(file)).to_dict("records")
-    found = {row[column]: row for row in rows}
-    if name not in found:
+    by_name = {row[column]: row for row in rows}
+    if name not in by_name:
         raise ValueError(
-            f"no {column} {name!r} in data/{file}; it has {', '.join(found)}: "
+            f"no {column} {name!r} in data/{file}; it has {', '.join(by_name)}: "
             "use one of these or add a row with its source"
         )
-    return {str(key): None if pd.isna(value) else value for key, value in found[name].items()}
+    return {str(key): None if pd.isna(value) else value for key, value in by_name[name].items()}

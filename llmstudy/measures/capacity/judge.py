@@ -1,4 +1,4 @@
-"""How far does a curve fitted to a few points miss the others, and another GPU?
+"""How far does a curve fitted to a few points miss the other points, and those of another GPU?
 
 Every group (model, GPU type, precision, engine version and KV cache type) is judged alone, on
 configurations that its fit did not see.
@@ -30,13 +30,13 @@ from llmstudy.measures.capacity.curve import ServingCurve, requests_per_s
 from llmstudy.measures.capacity.first_token import fit_first_token
 from llmstudy.measures.capacity.fit import (
     configuration,
+    covered,
     fit_serving_curve,
     fit_usable,
     flags,
     groups,
     parameter_intervals,
     roofline,
-    spoken_of,
     usable_points,
 )
 from llmstudy.measures.capacity.hardware import (
@@ -72,8 +72,8 @@ class GroupFit:
     """One group fitted to points chosen for information and judged on the rest.
 
     n_rows: measurements of the group; n_heldout: configurations judged. The random error is the
-    median over fits to as many points chosen at random; that of all points is the error there of a
-    curve fitted to all, which no choice of points can mend. ttft_ratio: predicted over measured
+    median over fits to as many points chosen at random; the error of all points is that of a curve
+    fitted to all of them, which no choice of points improves. ttft_ratio: predicted over measured
     TTFT on those judged, the median from P10 to P90. `flags` counts the measurements by what is
     doubtful of them: they are not dropped.
     """
@@ -143,7 +143,7 @@ def heldout_error(
 
 
 def serving_fits(n_fit: int = 8, seed: int = 0) -> pd.DataFrame:
-    """Each group of the bundled points: its parameters, and what they are worth.
+    """Fits each group of the bundled points: its parameters, and their error.
 
     The error comes from five random splits of `n_fit` configurations against the rest, the
     parameters and residual from all usable configurations (`n_used`). Random, and not chosen for
@@ -216,7 +216,7 @@ def fit_groups(
 
 
 def learnt_prior(points: pd.DataFrame) -> Prior:
-    """What the groups of these points show of an engine's parameters: centre and spread.
+    """Learns centre and spread of an engine's parameters from the groups of these points.
 
     Each model on each GPU type counts once, with the mean of its groups; of a group only the
     parameters that its own points determine, at the noise of a careful measurement, to within one
@@ -239,9 +239,9 @@ def learnt_prior(points: pd.DataFrame) -> Prior:
         # a small overhead is determined in seconds, and its logarithm is not
         error[2:] *= np.minimum(np.exp(at[2:]) / PRIOR.centre[2:], 1)
         determined = error < 1
-        found = dict(zip(PARAMETERS, np.where(determined, at, np.nan), strict=True))
+        parameters = dict(zip(PARAMETERS, np.where(determined, at, np.nan), strict=True))
         rows.append(
-            {"model": key["model"], "gpu": key["gpu"], "mixture": shape.experts > 0} | found
+            {"model": key["model"], "gpu": key["gpu"], "mixture": shape.experts > 0} | parameters
         )
     pairs = pd.DataFrame(rows).groupby(["mixture", "model", "gpu"])[list(PARAMETERS)].mean()
     flops = pairs["flop_efficiency"].groupby("mixture")
@@ -278,10 +278,10 @@ def transfer_error(
     >>> float(np.median(transfer_error(h200, h100)).round(3))
     0.051
     """
-    found = [*groups(points), *groups(other)]
-    if len(found) != 2 or points.empty or other.empty:
+    both_groups = [*groups(points), *groups(other)]
+    if len(both_groups) != 2 or points.empty or other.empty:
         raise ValueError("a transfer is from one group to one other: pass the points of each")
-    (key, home, shape, card), (away_key, away, _, away_card) = found
+    (key, home, shape, card), (away_key, away, _, away_card) = both_groups
     if {**key, "gpu": ""} != {**away_key, "gpu": ""}:
         raise ValueError(
             f"a transfer is to another GPU only, and {list(key.values())} differs from "
@@ -296,8 +296,8 @@ def transfers(points: pd.DataFrame) -> pd.DataFrame:
     """`transfer_error` from every GPU type to each other one of its family.
 
     Where model, precision, engine version and KV cache type are the same and both sides have at
-    least five usable configurations, one more than parameters; a model, GPU or precision of which
-    nothing is known has no row. points: as for `fit_groups`.
+    least five usable configurations, one more than parameters; an unknown model, GPU or precision
+    has no row. points: as for `fit_groups`.
 
     Columns: model, precision, engine_version, kv_value_bytes, fitted_on, judged_on, n_fit,
     n_judged, median_abs_error_share, p90_abs_error_share, outside_share (of the configurations
@@ -310,10 +310,10 @@ def transfers(points: pd.DataFrame) -> pd.DataFrame:
     for _, alike in points.groupby(same):
         for home, away in _related(alike):
             try:
-                found = _transfer(home, away)
-            except ValueError:  # nothing is known of it, as `fit_groups` says, or too few points
+                row = _transfer(home, away)
+            except ValueError:  # unknown, as `fit_groups` reports, or too few points
                 continue
-            rows.append({name: alike[name].iloc[0] for name in same} | found)
+            rows.append({name: alike[name].iloc[0] for name in same} | row)
     return pd.DataFrame(rows)
 
 
@@ -401,25 +401,25 @@ def _fit_group(
 
 
 def _too_few(points: pd.DataFrame, used: pd.DataFrame, limit: ServingCurve, n_fit: int) -> str:
-    """Why a group cannot be fitted to so many points and judged; empty where it can."""
+    """Why a group cannot be fitted to `n_fit` points and judged; empty where it can."""
     settings = len(used.drop_duplicates(SETTING))
     if settings >= n_fit + _MIN_HELDOUT:
         return ""
     room = limit.max_concurrency(
         points["input_tokens"], points["output_tokens"], points["tensor_parallel"]
     )
-    spoken = spoken_of(points)
-    full = int((spoken & (points["concurrency"] > room)).sum())
-    kept = int(spoken.sum()) - full
-    found = (
-        (kept - settings, "repeat a setting"),
+    within = covered(points)
+    full = int((within & (points["concurrency"] > room)).sum())
+    usable = int(within.sum()) - full
+    causes = (
+        (usable - settings, "repeat a setting"),
         (full, "exceed the KV memory"),
-        (len(points) - int(spoken.sum()), "split attention over part of the GPUs"),
+        (len(points) - int(within.sum()), "split attention over part of the GPUs"),
     )
-    lost = ", ".join(f"{n} {why}" for n, why in found if n)
+    rest = ", ".join(f"{n} {why}" for n, why in causes if n)
     return (
         f"to fit {n_fit} and judge on at least {_MIN_HELDOUT} others takes {n_fit + _MIN_HELDOUT} "
-        f"settings, and {len(points)} points give {settings}{f' ({lost})' if lost else ''}; "
+        f"settings, and {len(points)} points give {settings}{f' ({rest})' if rest else ''}; "
         "measure more, or fit fewer"
     )
 

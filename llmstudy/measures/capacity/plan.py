@@ -21,7 +21,7 @@ class Capacity:
     `requests_per_s` is that of a replica that is never idle, and so somewhat high (in the median by
     0 to 4 % on each group of `serving_fits`).
     `limited_by`: tpot (the SLO), kv_memory, or hull (no higher concurrency was measured).
-    `outside` names what lies outside the measured range; then the figure is extrapolated.
+    `outside`: the settings outside the measured range, where the figure is extrapolated.
     """
 
     concurrency: int
@@ -46,12 +46,12 @@ def capacity_at_slo(
     """The highest concurrency whose TPOT meets the SLO, and the load that one replica then carries.
 
     Never above the highest concurrency measured on that tensor-parallel size, nor above the KV
-    memory. The SLO is held against mean TPOT; its percentiles are higher. TTFT is only bounded
+    memory. The SLO is compared with mean TPOT; its percentiles are higher. TTFT is only bounded
     below: a `ttft_slo_s` that prefill alone exceeds is refused, one that it meets is not promised.
 
-    cached_share: the share of each prompt found in the prefix cache, of which the arithmetic is
-    spared but not the memory. An upper bound of what a prefix cache saves; the share that a
-    provider bills as cached is honest here only when the fleet's cache is as warm as theirs.
+    cached_share: the share of each prompt in the prefix cache, which spares its arithmetic but not
+    its memory. An upper bound of what a prefix cache saves; the share that a provider bills as
+    cached applies here only when the fleet's cache is as warm as theirs.
     Raises: CannotServe when weights or one request do not fit or one request alone misses the SLO;
     ValueError when an SLO or `cached_share` is no such quantity.
 
@@ -59,11 +59,11 @@ def capacity_at_slo(
     >>> points = serving_points("meta-llama/Llama-3.1-70B", "h200_sxm", "fp8")
     >>> llama, h200 = model_shape("meta-llama/Llama-3.1-70B"), gpu("h200_sxm")
     >>> curve = fit_serving_curve(points, llama, h200, "fp8")
-    >>> found = capacity_at_slo(curve, 1024, 1024, tpot_slo_s=0.02, tensor_parallel=2)
-    >>> found.concurrency, found.limited_by, found.inside_hull
+    >>> capacity = capacity_at_slo(curve, 1024, 1024, tpot_slo_s=0.02, tensor_parallel=2)
+    >>> capacity.concurrency, capacity.limited_by, capacity.inside_hull
     (46, 'tpot', True)
     """
-    # asked this way round, a NaN is refused too
+    # in this form the test refuses a NaN too
     for name, slo_s in (("tpot_slo_s", tpot_slo_s), ("ttft_slo_s", ttft_slo_s)):
         if slo_s is not None and not slo_s > 0:
             raise ValueError(f"capacity_at_slo: {name} is {slo_s:g}: give seconds above 0, as 0.05")
@@ -119,8 +119,8 @@ def replicas(
 ) -> npt.NDArray[np.int64]:
     """Whole replicas that carry the peak at the target utilisation, plus spares. Arrays broadcast.
 
-    target_utilisation: share of capacity in the peak window, in (0, 1]; what is left absorbs bursts
-    inside the window. spare: replicas beyond need (N + 1). minimum: least number that runs.
+    target_utilisation: share of capacity in the peak window, in (0, 1]; the rest absorbs bursts
+    inside the window. spare: replicas beyond need (N + 1). minimum: fewest replicas that run.
 
     >>> replicas([0.0, 10.0, 90.0], 22.7, 0.7).tolist()
     [2, 2, 7]
@@ -129,7 +129,7 @@ def replicas(
         np.asarray(x, dtype=float)
         for x in (peak_requests_per_s, capacity_requests_per_s, target_utilisation)
     )
-    # asked this way round, a NaN is refused too
+    # in this form the test refuses a NaN too
     if not ((peak >= 0).all() and (capacity > 0).all()):
         raise ValueError(
             "replicas: the peak must be at least 0 and the capacity above 0 requests/s"

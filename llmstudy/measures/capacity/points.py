@@ -1,4 +1,4 @@
-"""What does a table of serving points say, and is each of its cells one that a fit can use?"""
+"""Reads a table of serving points, and refuses cells that a fit cannot use."""
 
 from pathlib import Path
 
@@ -14,25 +14,24 @@ _KV_VALUE_BYTES = {"": 2.0, "auto": 2.0, "bf16": 2.0, "bfloat16": 2.0, "fp16": 2
 _KV_VALUE_BYTES |= {"fp8": 1.0, "fp8_e4m3": 1.0, "fp8_e5m2": 1.0}
 
 _SPECIAL = ["prefix_caching", "lora", "enforce_eager", "above_limit"]
-"""Columns of our own probe: where true, another engine than the one that a curve is fitted to, or a
-measurement above the roofline."""
-
+"""Columns of this package's probe: where true, the point is of another engine than the one that a
+curve is fitted to, or above the roofline."""
 
 _EMPTY = {"precision": "bf16", "engine_version": "not recorded"}
 """What an empty cell means: weights of which no quantisation is recorded have none."""
 
 
 def read_points(path: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Serving points from a CSV file with the columns of `data/vllm_serving_points.csv`.
+    """Reads serving points from a CSV file with the columns of `data/vllm_serving_points.csv`.
 
     Needed: model, gpu, precision (empty: bf16), engine_version, input_tokens, output_tokens,
     concurrency, tensor_parallel, attention_dp and moe_ep (these three empty: not recorded),
-    ttft_ms, tpot_ms. Read where
-    present: kv_dtype (empty: BF16 is taken), point_id, and those that our own probe writes of
-    prefix caching, adapters, eager execution and points above the roofline: such are set aside.
+    ttft_ms, tpot_ms. Read where present: kv_dtype (empty: BF16 is taken), point_id, and what this
+    package's probe writes of prefix caching, adapters, eager execution and points above the
+    roofline: such points are set aside.
 
-    Returns: the points with kv_value_bytes, and in sentences what was taken for empty cells and how
-    many rows were set aside.
+    Returns: the points with kv_value_bytes, and sentences on the defaults for empty cells and the
+    rows set aside.
     Raises: ValueError that names the file, the row (the header is row 1) and the column.
     """
     table = _text(path)
@@ -62,9 +61,9 @@ def read_points(path: Path) -> tuple[pd.DataFrame, list[str]]:
     special = {name: table[name].str.lower() == "true" for name in _SPECIAL if name in table}
     aside = pd.DataFrame(special, index=table.index).any(axis=1)
     notes += [
-        f"{found.sum()} rows are set aside: {name} is true"
-        for name, found in special.items()
-        if found.any()
+        f"{rows.sum()} rows are set aside: {name} is true"
+        for name, rows in special.items()
+        if rows.any()
     ]
     if aside.all():
         raise ValueError(f"{path}: {'; '.join(notes)}; none is left: measure plain points")
@@ -103,15 +102,15 @@ def _kv_value_bytes(path: Path, table: pd.DataFrame) -> "pd.Series[float]":
     if "kv_dtype" not in table:
         return pd.Series(2.0, index=table.index)
     cells = table["kv_dtype"].str.lower()
-    known = ", ".join(name for name in _KV_VALUE_BYTES if name)
-    _refuse(path, table["kv_dtype"], ~cells.isin(list(_KV_VALUE_BYTES)), f"write one of {known}")
+    names = ", ".join(name for name in _KV_VALUE_BYTES if name)
+    _refuse(path, table["kv_dtype"], ~cells.isin(list(_KV_VALUE_BYTES)), f"write one of {names}")
     return cells.map(_KV_VALUE_BYTES)
 
 
 def _refuse(path: Path, cells: "pd.Series[str]", wrong: "pd.Series[bool]", mend: str) -> None:
-    found = cells[wrong]
-    if len(found):
-        more = f" (and wrong in {len(found) - 1} more rows)" if len(found) > 1 else ""
+    faulty = cells[wrong]
+    if len(faulty):
+        more = f" (and wrong in {len(faulty) - 1} more rows)" if len(faulty) > 1 else ""
         raise ValueError(
-            f"{path}, row {found.index[0]}: {cells.name} is {found.iloc[0]!r}{more}; {mend}"
+            f"{path}, row {faulty.index[0]}: {cells.name} is {faulty.iloc[0]!r}{more}; {mend}"
         )

@@ -1,11 +1,11 @@
-"""How long do users wait when this traffic meets a fleet of so many replicas?
+"""How long do users wait when this traffic meets a fleet of a given size?
 
 Every request is followed through queue, prompt and answer, on replicas that batch continuously and
 whose steps take as long as the fitted serving curve says. What is simulated:
 
 - The router sends a request to the replica with the fewest outstanding, at most `max_num_seqs`
-  each. What finds all of them full waits at the router, first come first served, or goes to an API
-  (`overflow`).
+  each. A request that finds all of them full waits at the router, first come first served, or goes
+  to an API (`overflow`).
 - A step writes a token for each request that writes and reads waiting prompts up to
   `max_batched_tokens`; its time is the curve's decode step plus the curve's prefill of what it
   reads, so reading a prompt stalls the answers beside it. Prompts read together share their
@@ -14,14 +14,14 @@ whose steps take as long as the fitted serving curve says. What is simulated:
 - A request is admitted only when its whole KV cache, answer included, fits beside the others', so
   none is pre-empted. vLLM admits on the prompt and pre-empts when answers outgrow the memory: it
   runs a few more at once near the limit, and makes some of them wait twice.
-- A replica takes `boot_s` to start. One that fails loses what it runs, which starts anew elsewhere;
-  its outage includes the boot, and it is paid for. One that is released ends its answers first.
+- A replica takes `boot_s` to start. The requests of one that fails start again elsewhere; its
+  outage includes the boot, and it is paid for. One that is released ends its answers first.
 
-- The first token comes no sooner than measured under as many requests outstanding, where a
-  `FirstToken` is given: steps alone give .28 of the measured TTFT in the median, since real engines
-  let prompts wait for each other.
+- With a `FirstToken` the first token comes no sooner than measured under as many requests
+  outstanding: steps alone give .28 of the measured TTFT in the median, since real engines let
+  prompts wait for each other.
 
-Left out: the time on the network, tokenising, and the length of answers not known to the router.
+Left out: the time on the network and tokenising. The router does not know how long answers will be.
 """
 
 from collections.abc import Sequence
@@ -72,10 +72,10 @@ class Requests(NamedTuple):
 
 
 class Fleet(NamedTuple):
-    """How many replicas serve when, and what befalls them.
+    """Replicas over time, and their outages.
 
-    changes: (m, 2) time and number: from then on so many are ordered, each ready `boot_s` later;
-    those of the first, at 0 s, at once. outages: (k, 3) start, end and replica, by start.
+    changes: (m, 2) time and number of replicas ordered from then on, each ready `boot_s` later,
+    those of the first row, at 0 s, at once. outages: (k, 3) start, end and replica, by start.
     """
 
     changes: FloatArray
@@ -84,10 +84,10 @@ class Fleet(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of every request (n,), replica (r,) and window of ten minutes (w,).
+    """Outcome of every request (n,), replica (r,) and window of ten minutes (w,).
 
     first_s, finish_s: times of the first and last token, inf when never. replica: -1 when never
-    served. taken_s, outstanding: when a replica took it on, and the requests there with it.
+    served. taken_s, outstanding: when a replica admitted it, and the requests there with it.
     paid_s: replica-seconds in each window, booting, idle and failed ones included.
     """
 
@@ -154,9 +154,9 @@ def engine(
     max_num_seqs: int,
     max_batched_tokens: int = MAX_BATCHED_TOKENS,
 ) -> Engine:
-    """A replica of so many GPUs whose steps take what the curve says.
+    """A replica on `tensor_parallel` GPUs whose steps take as long as the curve predicts.
 
-    max_num_seqs: requests outstanding at once, beyond which the router keeps the others.
+    max_num_seqs: requests outstanding at once; others wait at the router.
     Raises: CannotServe if the weights do not fit; ValueError for limits that no step can keep.
 
     >>> from llmstudy.measures.capacity import fit_serving_curve, gpu, model_shape, serving_points
@@ -204,7 +204,7 @@ def requests_on(
     cached_tokens: npt.ArrayLike = 0,
     first_token: FirstToken | None = None,
 ) -> Requests:
-    """Requests with what their caches cost on a replica. Arrays broadcast with arrival_s, (n,).
+    """Requests with the size of their caches on a replica. Arrays broadcast with arrival_s, (n,).
 
     The last token of a prompt is read even when all of it is cached, as vLLM does: it gives the
     first token.
@@ -251,7 +251,9 @@ def _bytes_per_s(curve: ServingCurve) -> float:
 def draw_outages(
     replicas: int, horizon_s: float, mtbf_s: float, mttr_s: float, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Failures of each replica, exponential up and down times. Columns: start_s, end_s, replica.
+    """Draws outages of each replica, up and down times exponential.
+
+    Columns: start_s, end_s, replica.
 
     >>> draw_outages(2, 1e6, 5e5, 3600, np.random.default_rng(1))["replica"].tolist()
     [1, 0]
@@ -268,19 +270,19 @@ def draw_outages(
 
 
 def fleet(
-    wanted: int | Sequence[int],
+    replicas: int | Sequence[int],
     change_s: Sequence[float] = (0.0,),
     boot_s: float = 0.0,
     outages: pd.DataFrame | None = None,
     autoscaler: Autoscaler | None = None,
     overflow: bool = False,
 ) -> Fleet:
-    """A fleet: static (one number), scheduled (numbers and times), or autoscaled from a start.
+    """A fleet: static (one number), scheduled (numbers and times), or autoscaled from a number.
 
-    overflow: send what finds every replica full to an API, instead of keeping it at the router.
+    overflow: a request that finds every replica full goes to an API, instead of waiting.
     Raises: ValueError for a schedule that does not begin at 0 s or outages without an end.
     """
-    counts, times = np.atleast_1d(np.asarray(wanted)), np.asarray(change_s, dtype=float)
+    counts, times = np.atleast_1d(np.asarray(replicas)), np.asarray(change_s, dtype=float)
     if len(counts) != len(times) or times[0] != 0 or (np.diff(times) <= 0).any():
         raise ValueError("fleet: give as many times as numbers of replicas, rising from 0 s")
     if (counts < 0).any():
@@ -289,12 +291,12 @@ def fleet(
     if outages is not None:
         down = outages[["start_s", "end_s", "replica"]].to_numpy(dtype=float)
     if not np.isfinite(down).all():
-        raise ValueError("fleet: an outage has no end; for a replica that never returns, want less")
+        raise ValueError("fleet: an outage has no end; if a replica never returns, order one fewer")
     rule = autoscaler or Autoscaler(1.0, 0, 0)
     return Fleet(
         changes=np.column_stack([times, counts]).astype(float),
         outages=np.ascontiguousarray(down),
-        # types alike in every call, or the loop would be compiled anew
+        # the same types in every call, or the loop would be compiled again
         rules=Rules(
             float(boot_s),
             Autoscaler(
@@ -323,8 +325,8 @@ def replay(
     >>> llama, h200 = model_shape("meta-llama/Llama-3.1-70B"), gpu("h200_sxm")
     >>> curve = fit_serving_curve(points, llama, h200, "fp8")
     >>> two = requests_on(curve, 2, [0.0, 0.05], [1155, 1155], [211, 211])
-    >>> found = replay(two, engine(curve, 2, 64), fleet(1))
-    >>> (found.first_s - two.arrival_s).round(1).tolist(), found.finish_s.round().tolist()
+    >>> outcome = replay(two, engine(curve, 2, 64), fleet(1))
+    >>> (outcome.first_s - two.arrival_s).round(1).tolist(), outcome.finish_s.round().tolist()
     ([0.1, 0.2], [3.0, 3.0])
     """
     # numba takes seconds to import, and most commands do not need it
@@ -359,18 +361,18 @@ def request_table(requests: Requests, outcome: Outcome) -> pd.DataFrame:
     """One row per request: arrival_s, ttft_s, tpot_s, e2e_s, replica, attempts, overflowed.
 
     As in `latency`: a request that never finishes has latency +inf; TPOT is null under two tokens.
-    From the moment that a replica takes a request on, TTFT is no less than measured with so many
+    From the moment that a replica admits a request, TTFT is no less than measured with so many
     outstanding, and the answer ends as much later.
     """
     arrival_s, output = requests.arrival_s, requests.output_tokens
-    done = np.isfinite(outcome.finish_s)
+    finished = np.isfinite(outcome.finish_s)
     later = waiting(outcome.outstanding, requests.reading_per_step)
     least_s = outcome.taken_s + requests.first_token_s * later
-    first_s = np.where(done, np.maximum(outcome.first_s, least_s), inf)
-    later_s = np.where(done, first_s, 0) - np.where(done, outcome.first_s, 0)
+    first_s = np.where(finished, np.maximum(outcome.first_s, least_s), inf)
+    later_s = np.where(finished, first_s, 0) - np.where(finished, outcome.first_s, 0)
     ttft_s = first_s - arrival_s
-    writing_s = np.where(done, outcome.finish_s, 0) - np.where(done, outcome.first_s, 0)
-    tpot_s = np.where(done, writing_s / np.maximum(output - 1, 1), inf)
+    writing_s = np.where(finished, outcome.finish_s, 0) - np.where(finished, outcome.first_s, 0)
+    tpot_s = np.where(finished, writing_s / np.maximum(output - 1, 1), inf)
     return pd.DataFrame(
         {
             "arrival_s": arrival_s,
@@ -386,7 +388,7 @@ def request_table(requests: Requests, outcome: Outcome) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Slo:
-    """What 95 of 100 requests must meet: seconds to the first token, and per token after it."""
+    """The SLO of 95 of 100 requests: seconds to the first token, and per token after it."""
 
     ttft_p95_s: float
     tpot_p95_s: float
@@ -395,23 +397,23 @@ class Slo:
 def percentiles(
     values: npt.ArrayLike, shares: Sequence[float], weights: npt.ArrayLike | None = None
 ) -> list[float]:
-    """The least values that so large shares of all do not exceed; +inf among failures.
+    """Quantiles at these shares, each an observed value; +inf among failures.
 
     >>> percentiles([1.0, 2.0, 3.0, float("inf")], [0.5, 0.95])
     [2.0, inf]
     """
-    given = np.asarray(values, dtype=float)
-    if not len(given):
+    samples = np.asarray(values, dtype=float)
+    if not len(samples):
         return [float("nan")] * len(shares)
     weighted = None if weights is None else np.asarray(weights, dtype=float)
-    found = np.quantile(given, shares, method="inverted_cdf", weights=weighted)
-    return [float(x) for x in found]
+    quantiles = np.quantile(samples, shares, method="inverted_cdf", weights=weighted)
+    return [float(x) for x in quantiles]
 
 
 def holds(table: pd.DataFrame, slo: Slo) -> bool:
-    """Whether the p95 of TTFT and of TPOT of these requests meet the SLO. Overflow is not theirs.
+    """Whether the p95 of TTFT and of TPOT of these requests meet the SLO.
 
-    table: as `request_table`.
+    table: as `request_table`; overflowed requests do not count.
     """
     served = table[~table["overflowed"]]
     tpot_s = served["tpot_s"].dropna()
@@ -422,17 +424,18 @@ def holds(table: pd.DataFrame, slo: Slo) -> bool:
 def summary(
     table: pd.DataFrame, slo: Slo, weights: npt.ArrayLike | None = None
 ) -> dict[str, float]:
-    """Percentiles of TTFT and E2E, and the share of requests that meet both parts of the SLO.
+    """Percentiles of TTFT and E2E latency, and the share of requests that meet the whole SLO.
 
-    table: as `request_table`; overflowed requests are left out. weights: what each row stands for.
+    table: as `request_table`; overflowed requests do not count. weights: requests that a row stands
+    for.
     """
-    keep = ~table["overflowed"].to_numpy()
+    is_served = ~table["overflowed"].to_numpy()
     weighted = np.ones(len(table)) if weights is None else np.asarray(weights, dtype=float)
-    served, weighted = table[keep], weighted[keep]
+    served, weighted = table[is_served], weighted[is_served]
     met = (served["ttft_s"] <= slo.ttft_p95_s) & ~(served["tpot_s"] > slo.tpot_p95_s)
-    found: dict[str, float] = {}
+    latency: dict[str, float] = {}
     for name in ("ttft", "e2e"):
         values = percentiles(served[f"{name}_s"], (0.5, 0.95, 0.99), weighted)
-        found |= {f"{name}_p{q}_s": x for q, x in zip((50, 95, 99), values, strict=True)}
+        latency |= {f"{name}_p{q}_s": x for q, x in zip((50, 95, 99), values, strict=True)}
     attained = float(np.average(met, weights=weighted)) if len(served) else float("nan")
-    return found | {"slo_attainment_share": attained}
+    return latency | {"slo_attainment_share": attained}

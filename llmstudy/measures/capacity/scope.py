@@ -1,4 +1,4 @@
-"""Does a serving curve speak of what is asked, and how wrong may it be there?"""
+"""Does a serving curve cover an operating point, and how wrong may it be there?"""
 
 from dataclasses import dataclass
 from math import exp, log, sqrt
@@ -9,7 +9,7 @@ from llmstudy.measures.capacity.curve import ServingCurve
 from llmstudy.measures.capacity.hardware import gpu_family
 
 ERROR_PER_DOUBLING = 0.08
-"""What a curve's median error grows by per doubling outside what was measured. The bundled groups,
+"""Growth of a curve's median error per doubling outside what was measured. The bundled groups,
 each fitted to part of its points and judged on those beyond, are missed by 6 to 12 % at one
 doubling, 6 to 15 % at two, 15 to 25 % at four. So wide, the 80 % range holds 90 % of the points
 beyond in tensor parallelism, 97 % in concurrency."""
@@ -29,7 +29,7 @@ class Scope:
     """How far the truth may lie from a serving curve at one operating point.
 
     low, high: factors on the curve's throughput, the 10th and 90th percentile of a log-normal
-    distribution around 1. outside: what is asked that was not measured. `doublings_outside`: the
+    distribution around 1. outside: the settings that were not measured. `doublings_outside`: the
     distance from what was measured, in doublings of concurrency, lengths and tensor parallelism.
     """
 
@@ -78,21 +78,21 @@ def scope(
     (0.6, 1.67, ('concurrency', 'kv_value_bytes'))
     """
     where = (concurrency, input_tokens, output_tokens, tensor_parallel)
-    known = {
+    of_curve = {
         "model": curve.shape.model,
         "gpu": curve.gpu.gpu,
         "precision": curve.precision,
         "engine_version": curve.engine_version,
         "kv_value_bytes": curve.kv_value_bytes,
     }
-    asked = {
+    to_run = {
         "model": model,
         "gpu": gpu,
         "precision": precision,
         "engine_version": engine_version,
         "kv_value_bytes": kv_value_bytes,
     }
-    other = tuple(n for n, value in asked.items() if value is not None and value != known[n])
+    other = tuple(n for n, value in to_run.items() if value is not None and value != of_curve[n])
     doublings = curve.hull.doublings_outside(*where)
     errors = [UNTESTED_ERROR if heldout_error_share is None else heldout_error_share]
     errors += [ERROR_PER_DOUBLING * doublings, prior_error_share]

@@ -1,11 +1,11 @@
-"""What did another load tool measure, in our terms?
+"""Imports the result files of other load tools as runs.
 
-The result file of another tool becomes a `Run` of ours: one sample per request with its raw times,
-and the facts of the load. Our metrics are then derived from those times, and our audit runs on
-them. What the tool computed itself is kept beside, as `facts["published"]`, and set against ours.
+The result file of another tool becomes a `Run`: one sample per request with its raw times, and the
+facts of the load. Metrics are then derived from those times, and the audit checks them, as for a
+recorded run. The tool's own figures are in `facts["published"]`, to compare with the derived ones.
 
-- `formats`: whose file it is, by its content. `result_file`: what every reader is handed, and the
-  run it hands back.
+- `formats`: the tool of a file, by its content. `result_file`: the input and the result of every
+  reader.
 - `vllm_bench` (SGLang's tool, too), `guidellm`, `aiperf` (and genai-perf), `inference_perf`,
   `genai_bench` (and llmperf): one reader per family of tools.
 - `published`: which numbers of a tool may be compared with ours, and why not, from
@@ -16,7 +16,7 @@ An imported run has, beyond the facts in `llmstudy.probe.run`:
 - `published`: a list of {name, statistic, value, unit}: the tool's summary, by its own names;
 - `clock`: "monotonic", "wall" (it may step), or "per request" (the file says how long each request
   took and not when it was sent: every one begins at 0);
-- `notes`: sentences on what the file does not hold and what was made of that.
+- `notes`: sentences on what the file lacks and how that was filled.
 
 Where a file holds the first and the last chunk of a request but none between, `content_times_s` is
 [first, NaN, last]: TTFT, TPOT and E2E latency follow, and the gaps are NaN, not one long gap. A

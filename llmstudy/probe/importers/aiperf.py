@@ -143,12 +143,12 @@ def _sample(index: int, record: Mapping[str, Any], t0: str, origin: float) -> Sa
         return (metrics.get(name) or {}).get("value")
 
     failed = record.get("error")
-    sent = at("request_start_ns")
+    sent_s = at("request_start_ns")
     sample = Sample(
         index,
         "warmup" if metadata["benchmark_phase"] == "warmup" else "measure",
         at(t0),
-        sent,
+        sent_s,
         headers_s=at("request_ack_ns") if metadata.get("request_ack_ns") else None,
         done_s=at("request_end_ns") if metadata.get("request_end_ns") else None,
         ok=not failed and not metadata.get("was_cancelled"),
@@ -161,14 +161,14 @@ def _sample(index: int, record: Mapping[str, Any], t0: str, origin: float) -> Sa
     whole = _seconds(metrics, "request_latency")
     if first is not None:
         gaps = _seconds(metrics, "inter_chunk_latency")
-        times = sent + np.cumsum([first, *([] if gaps is None else gaps)])
+        times = sent_s + np.cumsum([first, *([] if gaps is None else gaps)])
         answer = _seconds(metrics, "time_to_first_output_token")
         if answer is not None and answer > first:
             sample.first_reasoning_s = float(times[0])
-            times = times[times >= sent + answer - 1e-9]  # 1 ns: sums round
+            times = times[times >= sent_s + answer - 1e-9]  # 1 ns: sums round
         sample.content_times_s = times.tolist()
     elif whole is not None:
-        sample.content_times_s = [float(sent + whole)]  # not streamed: it came as a whole
+        sample.content_times_s = [float(sent_s + whole)]  # not streamed: it came as a whole
     if metadata.get("was_cancelled"):
         sample.error = "cancelled"
     elif failed:
@@ -181,10 +181,10 @@ def _sample(index: int, record: Mapping[str, Any], t0: str, origin: float) -> Sa
 
 def _seconds(metrics: Mapping[str, Any], name: str) -> Any:
     """A duration, or a list of them, in seconds; None where the record has none."""
-    found = metrics.get(name)
-    if not found or found["value"] is None:
+    metric = metrics.get(name)
+    if not metric or metric["value"] is None:
         return None
-    return np.asarray(found["value"], dtype=float) * _SECONDS[found["unit"]]
+    return np.asarray(metric["value"], dtype=float) * _SECONDS[metric["unit"]]
 
 
 def _notes(samples: Sequence[Sample], summarised: bool) -> list[str]:
@@ -207,19 +207,19 @@ def _notes(samples: Sequence[Sample], summarised: bool) -> list[str]:
 def _lengths(config: Mapping[str, Any]) -> dict[str, Any]:
     data = (config.get("datasets") or [{}])[0]
     prompts = data.get("prompts") or {}
-    asked = {"input": prompts.get("isl") or {}, "output": prompts.get("osl") or {}}
-    fixed = all(x.get("mean") and not x.get("stddev") for x in asked.values())
-    means = {f"{name}_tokens": x.get("mean") for name, x in asked.items()}
+    requested = {"input": prompts.get("isl") or {}, "output": prompts.get("osl") or {}}
+    fixed = all(x.get("mean") and not x.get("stddev") for x in requested.values())
+    means = {f"{name}_tokens": x.get("mean") for name, x in requested.items()}
     return means | {"source": "fixed" if fixed else data.get("type")}
 
 
 def _published(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for name in _LATENCIES:
-        found = summary.get(name) or {}
+        latency = summary.get(name) or {}
         for theirs, ours in _STATISTICS.items():
-            if found.get(theirs) is not None:
-                ms = 1e3 * _SECONDS[found["unit"]] * found[theirs]
+            if latency.get(theirs) is not None:
+                ms = 1e3 * _SECONDS[latency["unit"]] * latency[theirs]
                 rows += published_rows(name, ours, ms, "ms")
     for name in ("request_throughput", "output_token_throughput"):
         rows += published_rows(name, "mean", (summary.get(name) or {}).get("avg"), "per_s")

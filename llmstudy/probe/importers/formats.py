@@ -1,4 +1,4 @@
-"""Whose result file is this? Told from its content, never from its name."""
+"""Finds the tool of a result file by its content, never by its name."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from llmstudy.probe.run import Run
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of result file: its tool, the keys that tell it, and what reads it."""
+    """A kind of result file: its tool, the keys by which it is recognised, and its reader."""
 
     tool: str
     keys: frozenset[str]
@@ -24,7 +24,7 @@ class Format:
 
     @property
     def telltale(self) -> str:
-        """What tells its file, in words."""
+        """The tool and its keys, for an error message."""
         return f"{self.tool} by {', '.join(sorted(self.keys))}"
 
 
@@ -73,16 +73,15 @@ TOOLS = list(dict.fromkeys(format.tool for format in FORMATS))
 def read_results(
     path: str | Path, tool: str | None = None, benchmark: int | str | None = None
 ) -> Run:
-    """A run of ours from the result file of another load tool.
+    """Reads a run from the result file of another load tool.
 
     path: of `vllm bench serve --save-result --save-detailed`, `vllm bench throughput` and `latency`
     with `--output-json`, SGLang's `bench_serving --output-details`, guidellm's JSON, aiperf's
     `profile_export.jsonl` or `profile_export_aiperf.json` (each looks for the other beside it),
     genai-perf's summary, inference-perf's `per_request_lifecycle_metrics.json` or a summary
     (likewise), genai-bench's JSON of a run, llmperf's responses or summary (likewise).
-    tool: one of `TOOLS`; unless given, told from the content. benchmark: which one, by its number
-    from 0 or its name, where the file holds several (guidellm; `vllm bench serve --append-result`;
-    SGLang).
+    tool: one of `TOOLS`; None: recognised by the content. benchmark: its number from 0 or its name,
+    where the file has several (guidellm; `vllm bench serve --append-result`; SGLang).
 
     Returns: samples by their place in the schedule, times in seconds since the first was scheduled;
     no samples where the file has none. The facts are described in `llmstudy.probe.importers`.
@@ -92,8 +91,8 @@ def read_results(
     path = Path(path)
     if tool is not None and tool not in TOOLS:
         raise ValueError(f"tool {tool!r} is not known: choose one of {', '.join(TOOLS)}")
-    found = documents(path)
-    keys = _keys(found[0])
+    results = documents(path)
+    keys = _keys(results[0])
     fitting = next((f for f in FORMATS if f.keys <= keys), None)
     if fitting is None or tool not in (None, fitting.tool):
         is_no = (
@@ -107,9 +106,9 @@ def read_results(
         raise UnreadableError(
             f"{path} is of {fitting.tool}, whose files hold one result: leave out --benchmark"
         )
-    wanted = None if benchmark is None else str(benchmark)
+    name = None if benchmark is None else str(benchmark)
     try:
-        return fitting.read(ResultFile(path, found, wanted))
+        return fitting.read(ResultFile(path, results, name))
     except UnreadableError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:

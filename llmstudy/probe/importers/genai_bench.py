@@ -40,7 +40,7 @@ _NOTES = [
 def read(file: ResultFile) -> Run:
     """A run from one scenario at one concurrency."""
     document = file.document
-    found = document["aggregated_metrics"]
+    aggregated = document["aggregated_metrics"]
     seconds = _SECONDS[document.get("_time_unit") or "s"]
     requests = document["individual_request_metrics"]
     return imported(
@@ -48,15 +48,15 @@ def read(file: ResultFile) -> Run:
         None,
         [_sample(i, request, seconds) for i, request in enumerate(requests)],
         clock=PER_REQUEST,
-        published=_published(found, seconds),
+        published=_published(aggregated, seconds),
         notes=_NOTES,
         load={
             "process": "closed",
-            "concurrency": found.get("num_concurrency"),
-            "n": found.get("num_requests"),
+            "concurrency": aggregated.get("num_concurrency"),
+            "n": aggregated.get("num_requests"),
         },
-        lengths={"source": found.get("scenario")},
-        wall_s=found.get("run_duration"),
+        lengths={"source": aggregated.get("scenario")},
+        wall_s=aggregated.get("run_duration"),
     )
 
 
@@ -65,9 +65,9 @@ def _sample(index: int, request: Mapping[str, Any], seconds: float) -> Sample:
     status = int(str(code)) if str(code).isdigit() else None
     sample = Sample(index, "measure", 0.0, 0.0, ok=code is None, http_status=status)
     if sample.ok:
-        first, done = (seconds * number(request[name]) for name in ("ttft", "e2e_latency"))
-        sample.content_times_s = between(first, done)
-        sample.done_s = done
+        first_s, done_s = (seconds * number(request[name]) for name in ("ttft", "e2e_latency"))
+        sample.content_times_s = between(first_s, done_s)
+        sample.done_s = done_s
         sample.input_tokens = request.get("num_input_tokens")
         sample.output_tokens = request.get("num_output_tokens")
         sample.reasoning_tokens = request.get("num_reasoning_tokens")
@@ -76,14 +76,16 @@ def _sample(index: int, request: Mapping[str, Any], seconds: float) -> Sample:
     return sample
 
 
-def _published(found: Mapping[str, Any], seconds: float) -> list[dict[str, Any]]:
+def _published(aggregated: Mapping[str, Any], seconds: float) -> list[dict[str, Any]]:
     rows = []
     for name in _LATENCIES:
-        values = (found.get("stats") or {}).get(name) or {}
+        values = (aggregated.get("stats") or {}).get(name) or {}
         for statistic in _STATISTICS:
             if values.get(statistic) is not None:
                 rows += published_rows(name, statistic, 1e3 * seconds * values[statistic], "ms")
-    rows += published_rows("requests_per_second", "mean", found.get("requests_per_second"), "per_s")
+    rows += published_rows(
+        "requests_per_second", "mean", aggregated.get("requests_per_second"), "per_s"
+    )
     return rows
 
 
@@ -152,9 +154,9 @@ def _response(index: int, response: Mapping[str, Any]) -> Sample:
     ok = code is None and not response.get("error_msg")
     sample = Sample(index, "measure", 0.0, 0.0, ok=ok, http_status=status)
     if ok:
-        first, done = (number(response[name]) for name in ("ttft_s", "end_to_end_latency_s"))
-        sample.content_times_s = between(first, done)
-        sample.done_s = done
+        first_s, done_s = (number(response[name]) for name in ("ttft_s", "end_to_end_latency_s"))
+        sample.content_times_s = between(first_s, done_s)
+        sample.done_s = done_s
     else:
         sample.error = error_word(response.get("error_msg"), status)
     return sample

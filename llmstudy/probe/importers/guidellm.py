@@ -61,23 +61,23 @@ def read(file: ResultFile) -> Run:
         for status in ("successful", "errored", "incomplete")
         for request in benchmark["requests"].get(status) or []
     ]
-    sent = [r for r in requests if r["info"]["timings"].get("request_start") is not None]
+    dispatched = [r for r in requests if r["info"]["timings"].get("request_start") is not None]
     bounds = benchmark["scheduler_metrics"]
     began = bounds["start_time"]
-    lost = sum(_wanted(r) < began for r in sent) if process != "closed" else 0
-    wanted = [
-        r["info"]["timings"]["request_start"] if process == "closed" else max(_wanted(r), began)
-        for r in sent
+    n_early = sum(_scheduled(r) < began for r in dispatched) if process != "closed" else 0
+    scheduled = [
+        r["info"]["timings"]["request_start"] if process == "closed" else max(_scheduled(r), began)
+        for r in dispatched
     ]
-    origin = earliest(wanted)
-    ordered = sorted(zip(wanted, sent, strict=True), key=lambda pair: pair[0])
+    origin = earliest(scheduled)
+    ordered = sorted(zip(scheduled, dispatched, strict=True), key=lambda pair: pair[0])
     measured_from = bounds.get("measure_start_time") or began
     samples = [
         _sample(i, request, at, origin, measured_from) for i, (at, request) in enumerate(ordered)
     ]
     warmup_n = sum(sample.phase == "warmup" for sample in samples)
-    made = (benchmark["metrics"].get("request_totals") or {}).get("total") or 0
-    left_out = max(0, made - len(requests))
+    n_total = (benchmark["metrics"].get("request_totals") or {}).get("total") or 0
+    left_out = max(0, n_total - len(requests))
     backend = config.get("backend") or {}
     api = backend.get("request_format") or ""
     return imported(
@@ -86,7 +86,7 @@ def read(file: ResultFile) -> Run:
         samples,
         clock="wall",
         published=_published(benchmark["metrics"]),
-        notes=_notes(samples, lost, len(requests) - len(sent), left_out),
+        notes=_notes(samples, n_early, len(requests) - len(dispatched), left_out),
         load={
             "process": process,
             "rate_per_s": strategy.get("rate"),
@@ -113,7 +113,7 @@ def _name(benchmark: Mapping[str, Any]) -> str:
     return f"{strategy['type_']}@{size}" if size else str(strategy["type_"])
 
 
-def _wanted(request: Mapping[str, Any]) -> float:
+def _scheduled(request: Mapping[str, Any]) -> float:
     timings = request["info"]["timings"]
     at = timings.get("targeted_start")
     return float(timings["request_start"] if at is None else at)
@@ -131,7 +131,7 @@ def _streams(
 
 
 def _sample(
-    index: int, request: Mapping[str, Any], wanted: float, origin: float, measured_from: float
+    index: int, request: Mapping[str, Any], scheduled: float, origin: float, measured_from: float
 ) -> Sample:
     info = request["info"]
     t = info["timings"]
@@ -142,8 +142,8 @@ def _sample(
     dispatched = t["request_start"] - origin
     sample = Sample(
         index,
-        "warmup" if max(wanted, t["request_start"]) < measured_from else "measure",
-        wanted - origin,
+        "warmup" if max(scheduled, t["request_start"]) < measured_from else "measure",
+        scheduled - origin,
         dispatched,
         done_s=since("request_end"),
         ok=info["status"] == "completed",
@@ -167,16 +167,16 @@ def _sample(
     return sample
 
 
-def _notes(samples: list[Sample], lost: int, unsent: int, left_out: int) -> list[str]:
+def _notes(samples: list[Sample], n_early: int, unsent: int, left_out: int) -> list[str]:
     notes = [
         "The times of single chunks are not in the file: ITL cannot be derived.",
         "Times are of the wall clock, which may step.",
         "Token counts are the server's where it sent usage, else counted chunks: the file does not "
         "say which.",
     ]
-    if lost:
+    if n_early:
         notes.append(
-            f"{lost} of {len(samples)} requests were wanted before the run began (a race in the "
+            f"{n_early} of {len(samples)} requests were wanted before the run began (a race in the "
             "tool's start): they are taken as wanted at its beginning."
         )
     if left_out:
@@ -193,25 +193,25 @@ def _notes(samples: list[Sample], lost: int, unsent: int, left_out: int) -> list
 
 def _lengths(document: Mapping[str, Any]) -> dict[str, Any]:
     data = ((document.get("config") or {}).get("spec") or {}).get("data") or [{}]
-    asked = {
+    requested = {
         "input_tokens": data[0].get("prompt_tokens"),
         "output_tokens": data[0].get("output_tokens"),
     }
-    fixed = all(asked.values()) and not data[0].get("output_tokens_stdev")
-    return asked | {"source": "fixed" if fixed else data[0].get("kind")}
+    fixed = all(requested.values()) and not data[0].get("output_tokens_stdev")
+    return requested | {"source": "fixed" if fixed else data[0].get("kind")}
 
 
 def _published(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for name, ms in _MS_PER_UNIT.items():
-        found = (metrics.get(name) or {}).get("successful")
-        if not found or not found.get("count"):
+        latency = (metrics.get(name) or {}).get("successful")
+        if not latency or not latency.get("count"):
             continue
-        rows += published_rows(name, "mean", found["mean"] * ms, "ms")
+        rows += published_rows(name, "mean", latency["mean"] * ms, "ms")
         for percentile in ("p50", "p95", "p99"):
-            value = (found.get("percentiles") or {}).get(percentile)
+            value = (latency.get("percentiles") or {}).get(percentile)
             rows += published_rows(name, percentile, None if value is None else value * ms, "ms")
     for name in ("requests_per_second", "output_tokens_per_second"):
-        found = (metrics.get(name) or {}).get("successful") or {}
-        rows += published_rows(name, "mean", found.get("mean"), "per_s")
+        latency = (metrics.get(name) or {}).get("successful") or {}
+        rows += published_rows(name, "mean", latency.get("mean"), "per_s")
     return rows

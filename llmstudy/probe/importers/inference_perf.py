@@ -73,13 +73,13 @@ def _sample(index: int, request: Mapping[str, Any], origin: float) -> Sample:
     response = info.get("response_metrics") or info
     usage = response.get("server_usage") or {}
     failed = request.get("error")
-    sent, done = request["start_time"] - origin, request["end_time"] - origin
+    sent_s, done_s = request["start_time"] - origin, request["end_time"] - origin
     sample = Sample(
         index,
         "measure",
-        sent,
-        sent,
-        done_s=done,
+        sent_s,
+        sent_s,
+        done_s=done_s,
         ok=not failed,
         attempts=1 + (info.get("retries_attempted") or 0),
         input_tokens=usage.get("prompt_tokens"),
@@ -94,7 +94,7 @@ def _sample(index: int, request: Mapping[str, Any], origin: float) -> Sample:
     if reasoned := response.get("reasoning_chunk_times"):
         sample.first_reasoning_s = reasoned[0] - origin
     if not times and not reasoned and not failed:
-        sample.content_times_s = [done]  # not streamed: the answer came as a whole
+        sample.content_times_s = [done_s]  # not streamed: the answer came as a whole
     if failed:
         sample.error = error_word(f"{failed.get('error_type')} {failed.get('error_msg')}")
     return sample
@@ -124,8 +124,8 @@ def _published(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     latencies = (summary.get("successes") or {}).get("latency") or {}
     rows = []
     for name in _LATENCIES:
-        found = latencies.get(name) or {}
+        latency = latencies.get(name) or {}
         for theirs, ours in _STATISTICS.items():
-            if found.get(theirs) is not None:
-                rows += published_rows(name, ours, 1e3 * found[theirs], "ms")
+            if latency.get(theirs) is not None:
+                rows += published_rows(name, ours, 1e3 * latency[theirs], "ms")
     return rows

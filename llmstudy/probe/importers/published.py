@@ -1,8 +1,8 @@
-"""Which numbers that a tool publishes may be compared with ours?
+"""Compares the figures that a tool publishes with those derived from its raw times.
 
-A metric of one name is seldom one quantity: guidellm's TPOT contains TTFT, aiperf's ITL divides by
-tokens that the client counted. data/load_tool_metrics.csv says of each what it is, whether it may
-be compared, and why; here the published number and our own from the same file stand side by side.
+Metrics of one name are seldom one quantity: guidellm's TPOT contains TTFT, aiperf's ITL divides by
+tokens that the client counted. data/load_tool_metrics.csv defines each, and gives whether and why
+it may be compared.
 """
 
 from functools import cache
@@ -38,15 +38,17 @@ def published_against_derived(run: Run) -> pd.DataFrame:
     """
     failed = int((~run.measured["ok"]).sum())
     api = run.facts["endpoint"]["api"]
-    known = _table()
-    known = known[(known["tool"] == run.facts["tool"]["name"]) & known["api"].isin(["any", api])]
-    known = known[known["quantity"] != ""].set_index("name")
-    latencies = {metric: _latencies_ms(run, metric) for metric in set(known["quantity"])}
+    entries = _table()
+    entries = entries[
+        (entries["tool"] == run.facts["tool"]["name"]) & entries["api"].isin(["any", api])
+    ]
+    entries = entries[entries["quantity"] != ""].set_index("name")
+    latencies = {metric: _latencies_ms(run, metric) for metric in set(entries["quantity"])}
     rows = []
     for row in run.facts["published"]:
-        if row["unit"] != "ms" or row["name"] not in known.index:
+        if row["unit"] != "ms" or row["name"] not in entries.index:
             continue
-        entry = known.loc[row["name"]]
+        entry = entries.loc[row["name"]]
         derived = _statistic(latencies[entry["quantity"]], row["statistic"])
         comparable, why = entry["comparable"] != "no", entry["why"]
         if failed and row["statistic"] != "mean":
@@ -68,16 +70,16 @@ def published_against_derived(run: Run) -> pd.DataFrame:
 
 
 def _latencies_ms(run: Run, metric: str) -> FloatArray:
-    """The latencies of a run, (n,): failures are +inf, and what is not known is left out."""
+    """The latencies of a run, (n,): failures are +inf, undefined ones are left out."""
     samples = run.measured
     if metric == "itl":
-        found = chunk_gaps_s(samples)
+        latencies_s = chunk_gaps_s(samples)
     else:
         derived = with_metrics(samples)[f"{metric}_s"]
-        found = np.where(samples["ok"], derived.to_numpy(dtype=float), np.inf)
+        latencies_s = np.where(samples["ok"], derived.to_numpy(dtype=float), np.inf)
     # times that contradict each other define no latency; the audit refuses such a run
-    known: FloatArray = 1e3 * found[found >= 0]
-    return known
+    defined_ms: FloatArray = 1e3 * latencies_s[latencies_s >= 0]
+    return defined_ms
 
 
 def _statistic(latencies_ms: FloatArray, statistic: str) -> float:

@@ -1,4 +1,4 @@
-"""What is every reader handed, and what does it hand back?"""
+"""The input of every reader of result files, and the run that it makes."""
 
 import json
 import re
@@ -57,7 +57,7 @@ class ResultFile:
     path: Path
     documents: list[Any]
     benchmark: str | None
-    """Which of the results in the file is wanted, by number from 0 or name; None: there is one."""
+    """The result to read, by number from 0 or name; None: the file has one."""
 
     @property
     def document(self) -> Any:
@@ -67,17 +67,17 @@ class ResultFile:
         return self.documents[0]
 
     def one_of(self, results: Sequence[Any], names: Sequence[str]) -> Any:
-        """The result that was asked for. names: of the results, in their order.
+        """The result named by `benchmark`. names: of the results, in their order.
 
         Raises: UnreadableError if there are several and none was named, or no such one.
         """
         if self.benchmark is None and len(results) == 1:
             return results[0]
-        meant = (self.benchmark or "").strip().lower()
+        benchmark = (self.benchmark or "").strip().lower()
         fitting = [
             result
             for i, (result, name) in enumerate(zip(results, names, strict=True))
-            if meant in (str(i), name.lower())
+            if benchmark in (str(i), name.lower())
         ]
         if len(fitting) == 1:
             return fitting[0]
@@ -103,16 +103,16 @@ def documents(path: Path) -> list[Any]:
         raise UnreadableError(f"{path} is nested too deeply to be a load tool's result") from None
     except ValueError as error:
         whole = error
-    found: list[Any] = []
+    lines: list[Any] = []
     for number, line in enumerate(text.splitlines(), start=1):
         try:
-            found += [json.loads(line, parse_int=_whole)] if line.strip() else []
+            lines += [json.loads(line, parse_int=_whole)] if line.strip() else []
         except ValueError as error:
-            at, wrong = (number, error) if found else (getattr(whole, "lineno", number), whole)
+            at, wrong = (number, error) if lines else (getattr(whole, "lineno", number), whole)
             raise UnreadableError(f"{path}:{at} is not JSON: {wrong}") from error
-    if not found:
+    if not lines:
         raise UnreadableError(f"{path} is empty: give the result file of a load tool")
-    return found
+    return lines
 
 
 def _text(path: Path) -> str:
@@ -165,9 +165,9 @@ def _with_numbers(sample: Sample) -> Sample:
     The audit then finds it, whatever the time was of: no other value tells it from one unknown.
     """
     times = ("scheduled_s", "dispatched_s", "headers_s", "first_reasoning_s", "done_s")
-    given = [getattr(sample, name) for name in times if getattr(sample, name) is not None]
+    times_s = [getattr(sample, name) for name in times if getattr(sample, name) is not None]
     sample.content_times_s = [t if abs(t) < LATEST_S else nan for t in sample.content_times_s]
-    if all(abs(time) < LATEST_S for time in given):
+    if all(abs(time) < LATEST_S for time in times_s):
         return sample
     for name in times[2:]:
         setattr(sample, name, None)
@@ -190,8 +190,8 @@ def imported(
     wall_s: float | None = None,
     ended: str = "complete",
 ) -> Run:
-    """A run of ours with the facts that a file gives; what it does not give is None."""
-    given = {
+    """A run with the facts that a file gives; those that it does not give are None."""
+    parts = {
         "endpoint": endpoint or {},
         "load": load,
         "lengths": lengths or {},
@@ -214,7 +214,7 @@ def imported(
     for part, keys in _FACTS.items():
         facts[part] = dict.fromkeys(keys.split()) | {
             key: None if isinstance(value, float) and not isfinite(value) else value
-            for key, value in given[part].items()
+            for key, value in parts[part].items()
         }
     return Run(table([_with_numbers(sample) for sample in samples]), facts)
 

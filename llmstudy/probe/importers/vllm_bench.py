@@ -202,10 +202,10 @@ def _samples(
     return samples
 
 
-def _times(sent: float, ttft: float, gaps: Sequence[Any] | None, latency: Any) -> list[float]:
+def _times(sent_s: float, ttft: float, gaps: Sequence[Any] | None, latency: Any) -> list[float]:
     if gaps is None:  # the answer's end is all that is known of it
-        return between(sent + ttft, sent + number(latency))
-    times: list[float] = (sent + np.cumsum([ttft, *map(number, gaps)])).tolist()
+        return between(sent_s + ttft, sent_s + number(latency))
+    times: list[float] = (sent_s + np.cumsum([ttft, *map(number, gaps)])).tolist()
     return times
 
 
@@ -255,8 +255,8 @@ def _lengths(result: Mapping[str, Any]) -> dict[str, Any]:
 def _load(result: Mapping[str, Any]) -> dict[str, Any]:
     burstiness = float(result.get("burstiness", 1.0))
     cap = result.get("max_concurrency")
-    sent = result.get("ttfts")
-    n = result.get("num_prompts") or (len(sent) if sent else result["completed"])
+    ttfts = result.get("ttfts")
+    n = result.get("num_prompts") or (len(ttfts) if ttfts else result["completed"])
     if result["request_rate"] == "trace":
         return {"process": "replay", "concurrency": cap, "n": n}
     rate = float(result["request_rate"])
@@ -275,9 +275,9 @@ def _load(result: Mapping[str, Any]) -> dict[str, Any]:
 def _published(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for key, value in result.items():
-        if found := re.fullmatch(r"(mean|median|p\d+(?:\.\d+)?)_(\w+)_ms", key):
-            statistic = found[1].replace("median", "p50")
-            rows += published_rows(found[2], statistic, value, "ms")
+        if match := re.fullmatch(r"(mean|median|p\d+(?:\.\d+)?)_(\w+)_ms", key):
+            statistic = match[1].replace("median", "p50")
+            rows += published_rows(match[2], statistic, value, "ms")
     for name in (*_RATES, "max_output_tokens_per_s"):
         rows += published_rows(name, "mean", result.get(name), "per_s")
     return list({(row["name"], row["statistic"]): row for row in rows}.values())

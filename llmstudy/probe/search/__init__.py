@@ -1,4 +1,4 @@
-"""Which loads are worth measuring, and what do they say?
+"""Which loads are worth measuring, and what follows from them?
 
 `goodput`: the highest rate within an SLO. `knee`: the load from which more load yields little.
 `levels`: the few points that fit a serving curve in the least GPU time. `points`: a closed-loop run

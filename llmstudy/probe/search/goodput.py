@@ -1,7 +1,7 @@
-"""At which rate do enough requests still keep the SLO?
+"""Searches for the highest rate at which enough requests meet the SLO.
 
-The search is given `measure(rate, n)`, which sends n requests at a rate, warm-up before them, and
-returns the run: it knows nothing of HTTP.
+`measure(rate, n)` sends n requests at a rate, after a warm-up, and returns the run: the search
+needs no HTTP.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,24 +11,25 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm, rankdata
+from scipy.stats import rankdata
 
 from llmstudy.figure import FloatArray
+from llmstudy.measures.quality import wilson
 from llmstudy.probe.run import BUFFERED_SHARE, Run, with_metrics
 
 Measure = Callable[[float, int], Run]
-"""Sends so many requests at a level, after a warm-up, and returns the run, or ends the search."""
+"""Sends n requests at a level, after a warm-up, and returns the run, or ends the search."""
 
 Verdict = Literal["passes", "fails", "unresolved"]
 
 
 class EndOfSearch(Exception):  # noqa: N818 - how a search may end, which is no error
-    """Raised by what measures when it can measure no more; its text is why the search stopped."""
+    """Raised by `measure` when it can measure no more; its text is why the search stopped."""
 
 
 @dataclass(frozen=True)
 class SLO:
-    """Limits that a good request holds, all of those given, and the share that must be good.
+    """Limits of a good request, all of which it meets, and the share that must be good.
 
     Raises: ValueError without any limit, with one that is not above 0, or a share outside (0, 1).
     """
@@ -55,13 +56,13 @@ class SLO:
 class Goodput:
     """The highest rate within an SLO, as far as it was resolved.
 
-    passing_per_s: the highest rate shown to meet the target, None if none was. failing_per_s: the
-    lowest shown to miss it, None if none was. The rate sought lies between them; rates in between
-    that the request cap left unresolved are in `steps`. goodput_per_s: good requests per second at
-    the passing rate, 0 without one. steps: level, n, attainment_share, low, high,
-    effective_n, verdict, in the order taken. stopped: why the search ended, "resolved",
-    "unresolved", "passes at the highest rate", "fails at the lowest rate", "max_requests", or as
-    `EndOfSearch` said.
+    passing_per_s: the highest rate measured to meet the target, None if none did. failing_per_s:
+    the lowest measured to miss it, None if none did. The highest rate within the SLO lies between
+    them; rates in between that the request cap left unresolved are in `steps`. goodput_per_s: good
+    requests per second at the passing rate, 0 without one. steps: level, n, attainment_share, low,
+    high, effective_n, verdict, in the order measured. stopped: why the search ended, "resolved",
+    "unresolved", "passes at the highest rate", "fails at the lowest rate", "max_requests", or the
+    text of `EndOfSearch`.
     """
 
     passing_per_s: float | None
@@ -73,26 +74,26 @@ class Goodput:
 
 
 def slo_margin(samples: pd.DataFrame, slo: SLO) -> FloatArray:
-    """How much of its limits a request uses up, the worst of them: good is 1 or less. Shape (n,).
+    """The largest ratio of a request's metrics to their limits: good is 1 or less. Shape (n,).
 
     samples: columns of `Sample`. A failure is +inf, and so is a request whose metric is unknown.
-    An answer of one token has no TPOT and holds any limit on it. TTFT and E2E latency run from the
+    An answer of one token has no TPOT and meets any limit on it. TTFT and E2E latency run from the
     scheduled time.
-    Raises: ValueError if a metric that the SLO limits is unknown of more than `BUFFERED_SHARE` of
-    the requests that succeeded: that is no miss of theirs.
+    Raises: ValueError if a metric that the SLO limits is unknown for more than `BUFFERED_SHARE` of
+    the requests that succeeded: they did not miss the SLO.
 
     >>> from llmstudy.probe.run import Sample, table
     >>> late = Sample(0, "measure", 1.0, 1.1, content_times_s=[1.6], ok=True)
     >>> slo_margin(table([late]), SLO(ttft_s=0.5)).round(2).tolist()
     [1.2]
     """
-    known = with_metrics(samples)
-    ok = known["ok"].to_numpy(dtype=bool)
+    derived = with_metrics(samples)
+    ok = derived["ok"].to_numpy(dtype=bool)
     margin = np.where(ok, 0.0, inf)
     for metric, limit in slo.limits.items():
-        used = known[metric].to_numpy(dtype=float) / limit
+        used = derived[metric].to_numpy(dtype=float) / limit
         if metric == "tpot_s":
-            used = np.where(known["answer_tokens"] < 2, 0.0, used)
+            used = np.where(derived["answer_tokens"] < 2, 0.0, used)
         unknown = float(np.isnan(used[ok]).mean()) if ok.any() else 0.0
         if unknown > BUFFERED_SHARE:
             raise ValueError(
@@ -139,22 +140,22 @@ def max_goodput(
             f"max_requests {max_requests}: give a share above 0 and 0 < n_first <= n_cap <= "
             "max_requests"
         )
-    taken: dict[float, _Step] = {}
-    left, ended = max_requests, None
-    while (rate := _next_rate([*taken.values()], low, high, resolution_share)) is not None:
-        if left < n_first:
+    steps_by_rate: dict[float, _Step] = {}
+    remaining, ended = max_requests, None
+    while (rate := _next_rate([*steps_by_rate.values()], low, high, resolution_share)) is not None:
+        if remaining < n_first:
             ended = "max_requests"
             break
         try:
-            for step in _looks(measure, rate, slo, n_first, min(n_cap, left)):
-                taken[rate] = step
+            for step in _looks(measure, rate, slo, n_first, min(n_cap, remaining)):
+                steps_by_rate[rate] = step
         except EndOfSearch as end:
             ended = str(end)
             break
-        left -= taken[rate].n
-    steps = [*taken.values()]
+        remaining -= steps_by_rate[rate].n
+    steps = [*steps_by_rate.values()]
     passing, between, failing = _bracket(steps)
-    best = None if passing is None else taken[passing]
+    best = None if passing is None else steps_by_rate[passing]
     stopped = "resolved"
     if ended is not None:
         stopped = ended
@@ -176,7 +177,7 @@ def max_goodput(
 
 @dataclass(frozen=True)
 class _Step:
-    """A rate, and what its requests say of it."""
+    """A rate, the attainment of its requests, and the verdict."""
 
     level: float
     n: int
@@ -188,34 +189,34 @@ class _Step:
 
 
 def _looks(measure: Measure, level: float, slo: SLO, n_first: int, n_cap: int) -> Iterator[_Step]:
-    """What is known of a level after each run, until the target is excluded or the cap reached."""
+    """Yields a level's step after each run, until the target is excluded or the cap reached."""
     looks = 1 + ceil(log(n_cap / n_first, 2))
-    z = float(norm.ppf(1 - 0.025 / looks))
+    level_of_look = 1 - 0.05 / looks
     margins: list[FloatArray] = []
-    asked = 0
+    n_sent = 0
     verdict: Verdict = "unresolved"
-    while verdict == "unresolved" and n_cap - asked >= n_first:
-        n = min(max(n_first, asked), n_cap - asked)
-        sent = measure(level, n).measured.sort_values("scheduled_s", kind="stable")
-        if sent.empty:
+    while verdict == "unresolved" and n_cap - n_sent >= n_first:
+        n = min(max(n_first, n_sent), n_cap - n_sent)
+        measured = measure(level, n).measured.sort_values("scheduled_s", kind="stable")
+        if measured.empty:
             raise ValueError(f"a run of {n} requests at level {level:g} measured none: see why")
-        asked += n
-        margins.append(slo_margin(sent, slo))
+        n_sent += n
+        margins.append(slo_margin(measured, slo))
         every = np.concatenate(margins)
         share = float((every <= 1).mean())
         effective_n = len(every) / _design_effect(margins)
-        low, high = _wilson(share, effective_n, z)
-        if low >= slo.attainment_share:
+        attained = wilson(share * effective_n, effective_n, level_of_look)
+        if attained.low >= slo.attainment_share:
             verdict = "passes"
-        elif high < slo.attainment_share:
+        elif attained.high < slo.attainment_share:
             verdict = "fails"
-        yield _Step(level, len(every), share, low, high, effective_n, verdict)
+        yield _Step(level, len(every), share, attained.low, attained.high, effective_n, verdict)
 
 
 def _design_effect(runs: Sequence[FloatArray]) -> float:
-    """By how much clumping swells the variance of a mean, judged from the margins of runs.
+    """The factor by which clumping raises the variance of a mean, from the margins of runs.
 
-    The larger of that of the ranks, which vary while all requests are good, and that of being
+    The larger of two: that of the ranks, which vary while all requests are good, and that of being
     good, which in a queue comes and goes in longer spells than the rank does.
     """
     margins = np.concatenate(runs).round(6)  # what differs by rounding only is a tie
@@ -225,7 +226,7 @@ def _design_effect(runs: Sequence[FloatArray]) -> float:
 
 
 def _clumping(runs: Sequence[FloatArray]) -> float:
-    """The larger of what batch means say, and an autoregression from neighbour to neighbour.
+    """The larger of two estimates: batch means, and an autoregression between neighbours.
 
     Batches shorter than the clumps miss them, which the autoregression, from neighbours alone, does
     not. Its lag-1 correlation is freed of the bias of short series: Kendall (1954), Biometrika
@@ -242,18 +243,6 @@ def _clumping(runs: Sequence[FloatArray]) -> float:
     means = np.concatenate(batches).mean(axis=1)
     of_batches = length * float(means.var(ddof=1)) * n / squares if len(means) > 1 else 1.0
     return max(1.0, of_batches, (1 + neighbours) / (1 - neighbours))
-
-
-def _wilson(share: float, n: float, z: float) -> tuple[float, float]:
-    """Wilson's interval for a share of n, which need not be whole: `quality.wilson` takes counts.
-
-    >>> [round(end, 3) for end in _wilson(0.95, 100, 1.96)]
-    [0.888, 0.978]
-    """
-    zz = z**2 / n
-    centre = (share + zz / 2) / (1 + zz)
-    half = sqrt(zz * (share * (1 - share) + zz / 4)) / (1 + zz)
-    return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
 def _bracket(steps: Sequence[_Step]) -> tuple[float | None, list[float], float | None]:

@@ -1,4 +1,4 @@
-"""From which load on does more load yield little throughput?"""
+"""From which load on does additional load add little throughput?"""
 
 from dataclasses import dataclass
 from math import inf, sqrt
@@ -10,18 +10,18 @@ from scipy.stats import f, t
 from llmstudy.figure import FloatArray, Interval
 from llmstudy.probe.run import Run, with_metrics
 
-# Blocks of a run, whose increments of backlog tell its growth.
+# Blocks of a run, whose increments of the backlog show its growth.
 _BLOCKS = 20
 
-# A knee is where a unit of load comes to gain less than half of what it gained before (assumed): a
-# bend that is certain but slight stops nobody from adding load.
+# At a knee a unit of load gains less than half of what it gained before (assumed): a slight bend,
+# however certain, is no reason against more load.
 _KNEE_SLOPE_SHARE = 0.5
 _KNEE_P_VALUE = 0.01
 
 
 @dataclass(frozen=True)
 class Knee:
-    """Where throughput stops following load.
+    """The load at which throughput stops growing with it.
 
     level: the knee, with its 95 % interval low to high; None where none was found. slope_before,
     slope_after: throughput gained per unit of level. p_value: of a straight line, if no knee were
@@ -49,16 +49,16 @@ def backlog_growth(run: Run) -> Interval:
 
     Raises: ValueError with fewer than 40 measured requests, or when all were sent at once.
     """
-    sent = run.measured["scheduled_s"]
-    if len(sent) < 2 * _BLOCKS or sent.max() == sent.min():
+    scheduled_s = run.measured["scheduled_s"]
+    if len(scheduled_s) < 2 * _BLOCKS or scheduled_s.max() == scheduled_s.min():
         raise ValueError(
-            f"{len(sent)} measured requests: growth of the backlog needs at least {2 * _BLOCKS}, "
-            "over some time"
+            f"{len(scheduled_s)} measured requests: growth of the backlog needs at least "
+            f"{2 * _BLOCKS}, over some time"
         )
-    edges = np.linspace(sent.min(), sent.max(), _BLOCKS + 1)
+    edges = np.linspace(scheduled_s.min(), scheduled_s.max(), _BLOCKS + 1)
     entered = np.sort(run.samples["scheduled_s"])
-    left = np.sort(run.samples["done_s"].dropna())
-    inside = np.searchsorted(entered, edges, "right") - np.searchsorted(left, edges, "right")
+    in_system = np.sort(run.samples["done_s"].dropna())
+    inside = np.searchsorted(entered, edges, "right") - np.searchsorted(in_system, edges, "right")
     growth = np.diff(inside) / (edges[1] - edges[0])
     half = t.ppf(0.975, _BLOCKS - 1) * growth.std(ddof=1) / sqrt(_BLOCKS)
     return Interval(float(growth.mean()), float(growth.mean() - half), float(growth.mean() + half))
@@ -101,8 +101,8 @@ def knee(points: pd.DataFrame) -> Knee:
     >>> wobble = 0.01 * np.cos(3 * load)
     >>> points = pd.DataFrame({"level": load, "latency_s": load, "throughput_per_s":
     ...                        np.minimum(load, 6.0) + wobble})
-    >>> found = knee(points)
-    >>> found.found, round(found.level, 1)
+    >>> bend = knee(points)
+    >>> bend.found, round(bend.level, 1)
     (True, 6.0)
     """
     points = points.sort_values("level", kind="stable")
@@ -140,10 +140,10 @@ def knee(points: pd.DataFrame) -> Knee:
         points["level"][points["growth_low_per_s"] > 0] if "growth_low_per_s" in points else x[:0]
     )
     overloaded = float(growing.min()) if len(growing) else None
-    found = bool(p_value < _KNEE_P_VALUE and before > 0 and after < _KNEE_SLOPE_SHARE * before)
+    has_knee = bool(p_value < _KNEE_P_VALUE and before > 0 and after < _KNEE_SLOPE_SHARE * before)
 
     at = float(breaks[best])
-    if found:
+    if has_knee:
         before_s, after_s = (points["latency_s"][side].median() for side in (x <= at, x > at))
         why = (
             f"past {at:g} a unit of load gains {after:.2g} requests/s, before it {before:.2g} "
@@ -159,10 +159,10 @@ def knee(points: pd.DataFrame) -> Knee:
     if overloaded is not None:
         why += f"; from {overloaded:g} requests pile up for as long as the load lasts"
     return Knee(
-        found,
-        at if found else None,
-        float(low) if found else None,
-        float(high) if found else None,
+        has_knee,
+        at if has_knee else None,
+        float(low) if has_knee else None,
+        float(high) if has_knee else None,
         float(before),
         float(after),
         p_value,

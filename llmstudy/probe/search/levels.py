@@ -1,4 +1,4 @@
-"""Which few points fit a serving curve best for the GPU time that they take?"""
+"""Chooses the few points that determine a serving curve best for the GPU time that they take."""
 
 from collections.abc import Sequence
 from math import log, sqrt
@@ -17,7 +17,7 @@ from llmstudy.measures.capacity import (
 )
 
 FEWEST_REQUESTS = 12
-"""Of a point, however slow: the audit asks for six answered, a median's interval for as many again
+"""Fewest of a point, however slow: the audit needs six answered, and the interval of a median six
 between ramp-up and drain."""
 
 
@@ -27,9 +27,9 @@ def sweep_candidates(
     max_concurrency: int,
     tensor_parallel: Sequence[int] = (1,),
 ) -> pd.DataFrame:
-    """What could be measured: each length pair and size at concurrency 1, 2, 4 and on.
+    """Points to choose from: each length pair and size at concurrency 1, 2, 4 and on.
 
-    The last is `max_concurrency`, or what the KV memory holds where that is less. Columns:
+    The last is `max_concurrency`, or the most that the KV memory allows. Columns:
     concurrency, input_tokens, output_tokens, tensor_parallel.
     Raises: ValueError when not one request fits.
     """
@@ -57,7 +57,7 @@ def sweep_levels(
     tpot_spread_share: float = 0.05,
     half_width_share: float = 0.02,
 ) -> pd.DataFrame:
-    """The points to measure so that the serving curve is known best for the GPU time they take.
+    """Chooses the points that determine the serving curve best for the GPU time they take.
 
     Those with the most information on the four parameters per GPU second: the determinant of the
     curve's Jacobian crossed with itself, to the power 1/4, over the seconds (D-optimality, by
@@ -69,7 +69,7 @@ def sweep_levels(
     Requests per point: two concurrencies of ramp-up and drain, which `steady_state` cuts, and
     between them at least one concurrency and enough for a median TPOT within `half_width_share`.
 
-    curve: what is supposed of the engine, such as `guessed_curve`, or a curve fitted to its like.
+    curve: of the engine before it is measured, as `guessed_curve`, or fitted to a similar one.
     candidates: as `sweep_candidates`. max_point_s: points that cannot even send three times their
     concurrency, and `FEWEST_REQUESTS`, in that time are left out, others send fewer requests.
     tpot_spread_share: standard deviation over mean of TPOT between requests of one length; 0.05 is
@@ -89,13 +89,13 @@ def sweep_levels(
         )
     slopes = log_tpot_slopes(curve, priced)
     gpu_s = priced["gpu_seconds"].to_numpy()
-    parts, wanted = _parts(priced, n_points)
+    parts, needed = _parts(priced, n_points)
 
     def worth(chosen: Sequence[int]) -> tuple[int, float]:
         """Parts covered, then log information per GPU second."""
         at = list(chosen)
         information = slopes[at].T @ slopes[at] + PRIOR_WEIGHT**2 * np.eye(len(PARAMETERS))
-        covered = int(np.minimum(parts[at].sum(axis=0), wanted).sum())
+        covered = int(np.minimum(parts[at].sum(axis=0), needed).sum())
         return covered, float(
             np.linalg.slogdet(information)[1] / len(PARAMETERS) - log(gpu_s[at].sum())
         )
@@ -164,7 +164,7 @@ def _parts(
     thirds = np.geomspace(level.min(), level.max(), 4)[1:-1]
     third = np.searchsorted(thirds, level)[:, None] == np.arange(3)
     parts = np.hstack([of_pair, *at_ends, third])
-    wanted = np.ones(parts.shape[1], dtype=int)
+    needed = np.ones(parts.shape[1], dtype=int)
     n_pairs = of_pair.shape[1]
-    wanted[:n_pairs] = 2 if n_points >= 2 * n_pairs + 2 else 1
-    return parts, wanted
+    needed[:n_pairs] = 2 if n_points >= 2 * n_pairs + 2 else 1
+    return parts, needed

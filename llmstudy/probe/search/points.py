@@ -1,4 +1,4 @@
-"""What does a closed-loop run say of a server in steady state, as a row for the capacity fit?"""
+"""Turns a closed-loop run in steady state into a row for the capacity fit."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -10,15 +10,15 @@ from llmstudy.probe.run import Run, with_metrics
 
 
 class Audited(Protocol):
-    """What an audit says of a run, as far as this module asks."""
+    """The part of an audit that this module needs."""
 
     @property
     def valid(self) -> bool:
-        """Whether the run did what it says."""
+        """Whether the run is valid."""
 
     @property
     def reasons(self) -> Sequence[str]:
-        """Why not."""
+        """Why it is not."""
 
 
 def steady_state(run: Run) -> pd.DataFrame:
@@ -39,15 +39,17 @@ def steady_state(run: Run) -> pd.DataFrame:
             f"a run with process {load['process']!r} and concurrency {workers!r}: only a closed "
             "loop holds its concurrency, so measure serving points with one"
         )
-    sent = run.measured
-    times = np.concatenate([sent["done_s"], sent["dispatched_s"]])
+    measured = run.measured
+    times = np.concatenate([measured["done_s"], measured["dispatched_s"]])
     order = times.argsort(kind="stable")  # at one moment, a request ends before the next begins
-    running = np.repeat([-1, 1], len(sent))[order].cumsum()
+    running = np.repeat([-1, 1], len(measured))[order].cumsum()
     all_busy_s = times[order][running >= workers][:1]
     if len(all_busy_s):
-        first_idle_s = sent.loc[sent["done_s"] > sent["dispatched_s"].max(), "done_s"].min()
-        inside = (sent["dispatched_s"] > all_busy_s[0]) & (sent["done_s"] <= first_idle_s)
-        steady: pd.DataFrame = sent[inside & sent["ok"]]
+        first_idle_s = measured.loc[
+            measured["done_s"] > measured["dispatched_s"].max(), "done_s"
+        ].min()
+        inside = (measured["dispatched_s"] > all_busy_s[0]) & (measured["done_s"] <= first_idle_s)
+        steady: pd.DataFrame = measured[inside & measured["ok"]]
         if len(steady):
             return steady.reset_index(drop=True)
     raise ValueError(

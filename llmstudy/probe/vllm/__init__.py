@@ -1,12 +1,12 @@
-"""What does a model give on a GPU of our own, served by vLLM, and how near is that to its limit?
+"""Measures a model on this machine's GPUs, served by vLLM, and compares it with the GPUs' limit.
 
-- `model`: the folder that is served, its shape, and what holds without its weights.
-- `server`: `vllm serve` as a child process, from start to clean stop; `log`: what its log says.
-- `engine`: the engine in this process, for a batch or for arrivals, with no server between.
-- `metrics`: what a running server counted meanwhile, against what the client saw.
-- `hardware`: the GPUs of this machine, and how busy they were.
-- `limits`: measured points as a share of what the data sheet allows.
+- `model`: the folder that is served, its shape, and what can be measured without its weights.
+- `server`: `vllm serve` as a child process, from start to clean stop; `log`: reads its log.
+- `engine`: the engine in this process, for a batch or for arrivals, without a server.
+- `hardware`: the GPUs of this machine, and their utilisation.
+- `limits`: measured points as a share of the data sheet's limit.
 - `variants`: settings to compare, as labels and flags.
+- `sweep`: the points of a setting, one after the other; `recorded`: the runs in `data/probes`.
 
 vLLM comes with the extra `gpu`. It is imported where it is used, so that all the rest, reading a
 running server included, works without it.

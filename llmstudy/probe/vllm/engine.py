@@ -1,11 +1,11 @@
-"""What does the engine give in this process, with no server and no network between?
+"""Measures the engine in this process, without server and network.
 
-`engine_points` hands it whole batches: throughput at a steady concurrency, in the least time.
-`engine_samples` hands it arrivals one by one and notes every token: the same rows as a probe of an
-endpoint, without HTTP in them. Prompts are random token ids and answers have their asked length, so
-that a model without weights or tokenizer can be measured.
+`engine_points` sends whole batches: throughput at a steady concurrency, in the least time.
+`engine_samples` sends requests at their arrival times and records every token: the same rows as a
+probe of an endpoint, without HTTP. Prompts are random token ids and answers have the requested
+length, so that a model without weights or tokenizer can be measured.
 
-vLLM may start further processes that import the calling script anew: call from under
+vLLM may start further processes that import the calling script again: call from under
 `if __name__ == "__main__":`.
 """
 
@@ -181,7 +181,7 @@ async def engine_samples(
 
 
 def _vllm() -> Any:
-    """vLLM, told to dial nobody. Raises ValueError naming the extra where it is missing."""
+    """Imports vLLM, offline. Raises ValueError naming the extra where it is missing."""
     for name, value in OFFLINE.items():
         os.environ.setdefault(name, value)
     try:
@@ -194,12 +194,12 @@ def _vllm() -> Any:
 
 
 def _engine_args(
-    model: Path | str, given: Mapping[str, Any] | None, batch: int | None, longest: int
+    model: Path | str, overrides: Mapping[str, Any] | None, batch: int | None, longest: int
 ) -> dict[str, Any]:
-    """The engine's arguments: those given, and what the model's folder and the load call for."""
-    given = dict(given or {})
-    kind = weights(model, given.get("load_format"))
-    called_for: dict[str, Any] = {
+    """The engine's arguments: `overrides`, and defaults for the model's folder and the load."""
+    overrides = dict(overrides or {})
+    kind = weights(model, overrides.get("load_format"))
+    defaults: dict[str, Any] = {
         "model": str(model),
         "load_format": "dummy" if kind == "dummy" else "auto",
         "skip_tokenizer_init": not has_tokenizer(model),
@@ -208,12 +208,12 @@ def _engine_args(
         "disable_log_stats": False,  # else requests carry no times
     }
     if batch is not None:
-        called_for["max_num_seqs"] = max(batch, 16)
-    return called_for | given
+        defaults["max_num_seqs"] = max(batch, 16)
+    return defaults | overrides
 
 
 def _sampling(tokens: int) -> dict[str, Any]:
-    """Exactly so many tokens, whatever they are."""
+    """Parameters of an answer of exactly this many tokens."""
     return {
         "temperature": 0.0,
         "max_tokens": tokens,

@@ -1,4 +1,4 @@
-"""Which GPUs does this machine have, and how busy were they during a run?
+"""Which GPUs does this machine have, and how high was their utilisation during a run?
 
 Read through NVML, the driver's own library (package `nvidia-ml-py`; vLLM carries a copy). Without
 either, or without a driver, the facts are None and a note says why: nothing here fails a run.
@@ -34,7 +34,7 @@ GPU_NAMES = {
 
 @dataclass
 class GpuUse:
-    """How busy the GPUs were. One number per reading; a list per GPU. Empty without NVML."""
+    """Readings of the GPUs. One number per reading; a list per GPU. Empty without NVML."""
 
     note: str | None = None
     """Why there are no readings, or what broke them off."""
@@ -93,7 +93,7 @@ def gpu_facts() -> dict[str, Any]:
         with _nvml() as (nvml, handles):
             products = [_text(nvml.nvmlDeviceGetName(handle)) for handle in handles]
             cuda = nvml.nvmlSystemGetCudaDriverVersion()
-            found = {
+            card = {
                 "gpu": spec_name(products[0]),
                 "gpu_product": products[0],
                 "gpus": len(handles),
@@ -108,9 +108,9 @@ def gpu_facts() -> dict[str, Any]:
     note = None
     if len(set(products)) > 1:
         note = f"the GPUs differ: {', '.join(products)}"
-    elif found["gpu"] is None:
+    elif card["gpu"] is None:
         note = f"{products[0]} is not in data/gpu_specs.csv: add its data sheet for a limit"
-    return facts | found | {"gpu_note": note}
+    return facts | card | {"gpu_note": note}
 
 
 @contextmanager
@@ -135,7 +135,7 @@ class _NoGpuError(Exception):
 
 
 def _read(use: GpuUse, stop: threading.Event, period_s: float) -> None:
-    """Appends readings until told to stop."""
+    """Appends readings until `stop` is set."""
     try:
         with _nvml() as (nvml, handles):
             while True:
@@ -183,10 +183,10 @@ def _nvml() -> Iterator[tuple[Any, Sequence[Any]]]:
 
 def _visible(nvml: Any) -> list[Any]:
     """Handles of the GPUs named in CUDA_VISIBLE_DEVICES by number or UUID; all if it is not set."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is None:
+    names = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if names is None:
         return [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
-    each = [name.strip() for name in named.split(",") if name.strip() not in ("", "-1")]
+    each = [name.strip() for name in names.split(",") if name.strip() not in ("", "-1")]
     return [
         nvml.nvmlDeviceGetHandleByIndex(int(name))
         if name.isdigit()

@@ -1,4 +1,4 @@
-"""How near do measured points come to what the card allows?
+"""How near do measured points come to the card's limit?
 
 The limit is the roofline of `llmstudy.measures.capacity`: all memory bandwidth, all arithmetic, no
 overhead. A point beyond it is a wrong measurement or a wrong description, never a fast engine.
@@ -39,8 +39,8 @@ def roofline_share(
     >>> from llmstudy.measures.capacity import gpu, model_shape, serving_points
     >>> points = serving_points("meta-llama/Llama-3.1-70B", "h200_sxm", "fp8")
     >>> llama = model_shape("meta-llama/Llama-3.1-70B")
-    >>> found = roofline_share(points, llama, gpu("h200_sxm"), "fp8")
-    >>> bool(found["above_limit"].any()), float(found["tpot_share"].max().round(2))
+    >>> shares = roofline_share(points, llama, gpu("h200_sxm"), "fp8")
+    >>> bool(shares["above_limit"].any()), float(shares["tpot_share"].max().round(2))
     (False, 0.73)
     """
     if kv_dtype not in KV_VALUE_BYTES:

@@ -1,10 +1,10 @@
-"""What does vLLM's log say: how far is it, with which settings does it run, why did it fail?"""
+"""Reads vLLM's log: its progress, its resolved settings, and the cause of a failure."""
 
 import re
 import signal
 from typing import Any
 
-# What a line of the log says that the server is doing; the last line that matches counts.
+# What the server is doing, by a line of the log; the last line that matches counts.
 _DOING = (
     ("Initializing a V1 LLM engine", "starting the engine"),
     ("Starting to load model", "loading the weights"),
@@ -95,26 +95,28 @@ def engine_settings(log: str) -> dict[str, Any]:
     """The settings that the engine resolved, from its log. None where it does not say.
 
     >>> line = "LLM engine (v0.26.0) with config: dtype=torch.bfloat16, tensor_parallel_size=2, "
-    >>> found = engine_settings(line + "quantization=fp8, kv_cache_dtype=auto")
-    >>> found["precision"], found["kv_dtype"], found["tensor_parallel"], found["prefix_caching"]
+    >>> facts = engine_settings(line + "quantization=fp8, kv_cache_dtype=auto")
+    >>> facts["precision"], facts["kv_dtype"], facts["tensor_parallel"], facts["prefix_caching"]
     ('fp8', 'bf16', 2, None)
     """
     line = _ENGINE.search(log)
-    said: dict[str, str] = {}
+    settings: dict[str, str] = {}
     for key, value in re.findall(r"(\w+)=('[^']*'|[^,\s]+)", line["settings"] if line else ""):
-        said.setdefault(key, value.strip("'"))  # nested settings of the same name come later
+        settings.setdefault(key, value.strip("'"))  # nested settings of the same name come later
     kv_tokens = _KV_TOKENS.search(log)
 
     def number(key: str) -> int | None:
-        return int(said[key]) if said.get(key, "").isdigit() else None
+        return int(settings[key]) if settings.get(key, "").isdigit() else None
 
     def is_on(key: str) -> bool | None:
-        return said[key] == "True" if key in said else None
+        return settings[key] == "True" if key in settings else None
 
-    dtype = said.get("dtype", "").removeprefix("torch.")
+    dtype = settings.get("dtype", "").removeprefix("torch.")
     values = _PRECISIONS.get(dtype, dtype) or None
-    quantization = None if said.get("quantization") in (None, "None") else said["quantization"]
-    kv_dtype = said.get("kv_cache_dtype")
+    quantization = (
+        None if settings.get("quantization") in (None, "None") else settings["quantization"]
+    )
+    kv_dtype = settings.get("kv_cache_dtype")
     if kv_dtype is not None:
         kv_dtype = values if kv_dtype == "auto" else _PRECISIONS.get(kv_dtype, kv_dtype)
     return {
@@ -126,7 +128,7 @@ def engine_settings(log: str) -> dict[str, Any]:
         "max_model_len": number("max_seq_len"),
         "kv_cache_tokens": int(kv_tokens[1].replace(",", "")) if kv_tokens else None,
         "enforce_eager": is_on("enforce_eager"),
-        "device": said.get("device_config"),
+        "device": settings.get("device_config"),
     }
 
 
@@ -137,8 +139,8 @@ def cause(log: str, exit_code: int | None = None) -> str:
     "the GPU's memory is full"
     """
     for pattern, sentence in _CAUSES:
-        if found := re.search(pattern, log):
-            return sentence.format(**found.groupdict())
+        if match := re.search(pattern, log):
+            return sentence.format(**match.groupdict())
     if exit_code == -signal.SIGKILL:
         return (
             "the system killed it, most likely for this machine's memory: free some, or lower "
@@ -154,12 +156,12 @@ def first_error(log: str) -> str | None:
     'ValueError: 1 GiB is missing'
     """
     lines = (line for line in log.split("\n") if " WARNING " not in line)
-    found = (re.search(r"\b\w*(?:Error|error|Exception): .*", line) for line in lines)
-    return next((match[0].strip() for match in found if match), None)
+    matches = (re.search(r"\b\w*(?:Error|error|Exception): .*", line) for line in lines)
+    return next((match[0].strip() for match in matches if match), None)
 
 
 def doing(log: str) -> str:
-    """What the log says last that the server is doing."""
+    """What the server is doing, by the last step in its log."""
     steps = [(log.rfind(sign), step) for sign, step in _DOING]
     at, step = max(steps)
     return step if at >= 0 else "importing its modules"

@@ -1,9 +1,9 @@
 """Which model is served, what is its shape, and what may be measured without its weights?
 
 A folder with nothing but `config.json` is served with random ("dummy") weights: a dense model
-takes as long for them as for its own, since the same kernels run on the same shapes. It is not so
-for what depends on values: the answers, where they stop, speculative decoding, and the routing of a
-mixture of experts, which is refused.
+takes as long with them as with real ones, since the same kernels run on the same shapes. That does
+not hold for what depends on values: the answers, where they stop, speculative decoding, and the
+routing of a mixture of experts, which is refused.
 """
 
 import json
@@ -23,7 +23,7 @@ OFFLINE = {
     "DO_NOT_TRACK": "1",
     "VLLM_HOST_IP": "127.0.0.1",  # else it looks for an outward address
 }
-"""The environment in which vLLM dials nobody. What the user has set goes before."""
+"""The environment that keeps vLLM offline. The user's variables take precedence."""
 
 _WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pt", "*.gguf")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tekken.json", "vocab.json")
@@ -45,8 +45,8 @@ def bundled_model(name: str) -> Path:
     """
     folder = paths.data("model_configs") / name
     if not (folder / "config.json").exists():
-        known = sorted(file.parent.name for file in folder.parent.glob("*/config.json"))
-        raise ValueError(f"no model {name!r} in data/model_configs; it has {', '.join(known)}")
+        names = sorted(file.parent.name for file in folder.parent.glob("*/config.json"))
+        raise ValueError(f"no model {name!r} in data/model_configs; it has {', '.join(names)}")
     return folder
 
 

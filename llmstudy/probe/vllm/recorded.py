@@ -1,7 +1,7 @@
-"""Which runs of our own probe are kept with the project, and on what were they made?
+"""Writes and reads the probe runs that the project bundles, with their provenance.
 
 A recorded run is a folder of `data/probes/`: `points.csv`, serving points in the columns of
-`data/vllm_serving_points.csv` and more; `bench.csv`, `vllm bench serve` beside our probe, where it
+`data/vllm_serving_points.csv` and more; `bench.csv`, `vllm bench serve` beside this probe, where it
 was run; `provenance.json`, hardware, driver, versions, flags and date of each setting.
 """
 
@@ -19,22 +19,22 @@ from llmstudy.probe.vllm.sweep import Sweep
 
 
 def write(folder: Path, sweeps: Sequence[Sweep], began: datetime) -> Path:
-    """Records what was measured in a folder of its own below `folder`, named by card and time.
+    """Records sweeps in a new folder below `folder`, named by card and time.
 
-    Each file is written whole or not at all, and again by each call with the same `began`: call it
-    after every point, and a killed sweep loses none.
+    Each file is written in one step, and again by each call with the same `began`: call it after
+    every point, and a killed sweep loses none.
 
     Returns: that folder. Raises: ValueError if no point of any setting was valid.
     """
     points = _together([sweep.points for sweep in sweeps])
     if points.empty:
         raise ValueError("no point was valid: there is nothing to record")
-    made = folder / f"{points['gpu'].iloc[0]}-vllm-{began:%Y%m%dT%H%M%SZ}"
-    made.mkdir(parents=True, exist_ok=True)
-    _put(made / "points.csv", points.to_csv(index=False, float_format="%.6g"))
+    run_folder = folder / f"{points['gpu'].iloc[0]}-vllm-{began:%Y%m%dT%H%M%SZ}"
+    run_folder.mkdir(parents=True, exist_ok=True)
+    _write_whole(run_folder / "points.csv", points.to_csv(index=False, float_format="%.6g"))
     bench = _together([sweep.bench.assign(label=sweep.label) for sweep in sweeps])
     if len(bench):
-        _put(made / "bench.csv", bench.to_csv(index=False, float_format="%.6g"))
+        _write_whole(run_folder / "bench.csv", bench.to_csv(index=False, float_format="%.6g"))
     origin = {
         "tool": {"name": "llmstudy", "version": __version__},
         "recorded_at": began.isoformat(timespec="seconds"),
@@ -48,8 +48,8 @@ def write(folder: Path, sweeps: Sequence[Sweep], began: datetime) -> Path:
             for sweep in sweeps
         ],
     }
-    _put(made / "provenance.json", io.dumps(origin))
-    return made
+    _write_whole(run_folder / "provenance.json", io.dumps(origin))
+    return run_folder
 
 
 def _together(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -58,7 +58,7 @@ def _together(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
 
 
-def _put(file: Path, text: str) -> None:
+def _write_whole(file: Path, text: str) -> None:
     draft = file.with_name(f".{file.name}.partial")
     draft.write_text(text, encoding="utf-8")
     os.replace(draft, file)
@@ -69,21 +69,21 @@ def recorded_runs(folder: Path | None = None) -> list[dict[str, Any]]:
 
     folder: `data/probes` unless given. Raises: ValueError if a run's files cannot be read.
     """
-    found = []
+    runs = []
     for origin in sorted((folder or paths.data("probes")).glob("*/provenance.json")):
         run = origin.parent
         try:
-            told = json.loads(origin.read_text(encoding="utf-8"))
+            provenance = json.loads(origin.read_text(encoding="utf-8"))
             points = pd.read_csv(run / "points.csv")
         except (OSError, ValueError) as error:
             raise ValueError(f"{run} is no recorded probe run: {error}") from error
         bench = run / "bench.csv"
-        found.append(
+        runs.append(
             {
                 "name": run.name,
-                **told,
+                **provenance,
                 "points": points,
                 "bench": pd.read_csv(bench) if bench.exists() else None,
             }
         )
-    return found
+    return runs

@@ -1,7 +1,7 @@
-"""How is a vLLM server started for a probe, known to be ready, and stopped without a trace?
+"""Starts a vLLM server for a probe, waits until it is ready, and stops it without leftovers.
 
 The server is a child process in a process group of its own, listening on loopback only, its output
-in a log file. What it says there tells its progress, its resolved settings, and why it failed.
+in a log file, from which its progress, its resolved settings and the cause of a failure are read.
 """
 
 import os
@@ -39,7 +39,7 @@ class ServerFailed(ValueError):  # noqa: N818 - the server's failure, told to th
 
 @dataclass(frozen=True)
 class Server:
-    """A running server. base_url ends in /v1. serving: the facts of a run, see `probe.record`."""
+    """A running server. base_url ends in /v1. serving: the facts of a run, see `probe.run`."""
 
     base_url: str
     model: str
@@ -132,8 +132,8 @@ def command(python: Path | str | None) -> list[str]:
         return [str(python), "-m", _CLI]
     if find_spec("vllm"):
         return [sys.executable, "-m", _CLI]
-    if found := shutil.which("vllm"):
-        return [found]
+    if executable := shutil.which("vllm"):
+        return [executable]
     raise ValueError(
         "vLLM is not installed: on Linux with an NVIDIA GPU, pip install 'llmstudy[gpu]', or name "
         "an interpreter that has it"
@@ -142,7 +142,9 @@ def command(python: Path | str | None) -> list[str]:
 
 def _chosen_flags(model: Path | str, flags: Sequence[str]) -> list[str]:
     """The user's flags, then those that the model's folder calls for."""
-    chosen = [part for flag in flags for part in _split(flag)]
+    chosen = []
+    for flag in flags:
+        chosen += flag.split("=", 1) if flag.startswith("--") else [flag]
     load_format = _value(chosen, "--load-format")
     if weights(model, load_format) == "dummy" and load_format is None:
         chosen += ["--load-format", "dummy"]
@@ -151,11 +153,6 @@ def _chosen_flags(model: Path | str, flags: Sequence[str]) -> list[str]:
     if "--served-model-name" not in chosen:
         chosen += ["--served-model-name", Path(model).resolve().name]
     return chosen
-
-
-def _split(flag: str) -> list[str]:
-    """`--name=value` as two words, as the rest are given."""
-    return flag.split("=", 1) if flag.startswith("--") else [flag]
 
 
 def _value(flags: Sequence[str], name: str) -> str | None:
@@ -184,8 +181,8 @@ def _wait_until_ready(
     progress: Callable[[str], None],
     deadline: float,
 ) -> None:
-    """Returns once /health answers; tells every new step, and the same one every 10 s."""
-    started, told, told_at = time.monotonic(), "", -10.0
+    """Returns once /health answers; reports every new step, and the same one every 10 s."""
+    started, reported, reported_at = time.monotonic(), "", -10.0
     while child.poll() is None:
         now = time.monotonic()
         if _get(port, "/health") is not None:
@@ -193,15 +190,15 @@ def _wait_until_ready(
         if now > deadline:
             raise _failure(f"was not ready after {now - started:.0f} s", child, log)
         step = doing(_read(log))
-        if step != told or now - told_at >= 10:
+        if step != reported or now - reported_at >= 10:
             progress(f"vLLM: {step} ({now - started:.0f} s)")
-            told, told_at = step, now
+            reported, reported_at = step, now
         time.sleep(0.5)
     raise _failure("did not start", child, log)
 
 
 def _get(port: int, path: str) -> str | None:
-    """What the server answers; None while it does not."""
+    """The server's answer; None while it gives none."""
     connection = HTTPConnection(HOST, port, timeout=5)
     try:
         connection.request("GET", path)
@@ -221,18 +218,18 @@ def _version(port: int) -> str | None:
 
 
 def _stop(child: "subprocess.Popen[bytes]") -> None:
-    """Ends the whole process group: asked first, as by Ctrl-C, then told, then killed.
+    """Ends the whole process group: by SIGINT, as Ctrl-C does, then SIGTERM, then SIGKILL.
 
     Raises: RuntimeError if a process outlives even that; it may hold the GPU.
     """
     child.send_signal(signal.SIGINT)  # to the parent alone: it ends its engine in order
     with suppress(subprocess.TimeoutExpired):
         child.wait(_PATIENCE_S["ask"])
-    for told, way in ((signal.SIGTERM, "tell"), (signal.SIGKILL, "kill")):
+    for kill_signal, way in ((signal.SIGTERM, "tell"), (signal.SIGKILL, "kill")):
         if not _runs(child.pid):
             break
         with suppress(ProcessLookupError):
-            os.killpg(child.pid, told)
+            os.killpg(child.pid, kill_signal)
         until = time.monotonic() + _PATIENCE_S[way]
         while _runs(child.pid) and time.monotonic() < until:
             child.poll()

@@ -1,9 +1,9 @@
-"""What does a model give on this machine, in the few points that a capacity plan needs?
+"""Measures a model on this machine at the few points that a capacity plan needs.
 
-One server per setting; on it a closed loop at each point, from which `search.serving_point` takes
-steady state; and `vllm bench serve` against the same server, as a second opinion. GPU time is dear:
-each point is handed over as soon as it is measured, and a failure is a row, never the end of what
-was measured before it.
+One server per setting; on it a closed loop at each point, of which `search.serving_point` takes
+the steady state; and `vllm bench serve` against the same server, to compare. GPU time is expensive:
+each point is passed on as soon as it is measured, and a failure is a row, so that no earlier point
+is lost.
 """
 
 import json
@@ -47,11 +47,11 @@ _BENCH, _BENCH_LOG = "vllm_bench.json", "vllm_bench.log"
 
 @dataclass(frozen=True)
 class Sweep:
-    """What was measured of one setting.
+    """The measured points of one setting.
 
-    points: serving points, as `search.serving_point`, with what card and server said of
-    each, and with shares of the roofline where the card is known. invalid: points that the audit
-    refused or that gave no serving point, and failures of `vllm bench`, with their reasons.
+    points: serving points, as `search.serving_point`, with the readings of card and server, and
+    shares of the roofline where the card has a data sheet. invalid: points that the audit refused
+    or that gave no serving point, and failures of `vllm bench`, with their reasons.
     metrics: of each point in steady state, as `metrics.metrics`, in the same order. bench: `vllm
     bench serve` beside our probe. serving: the server's facts, none if it never was ready. failed:
     why it ended before its last point, None if it did not.
@@ -74,7 +74,7 @@ def levels(
     n_points: int,
     max_point_s: float,
 ) -> pd.DataFrame:
-    """The points to measure, chosen for what they tell per second: as `search.sweep_levels`.
+    """Chooses the points to measure, as `search.sweep_levels`.
 
     Raises: CannotServe if the weights do not fit; ValueError if this machine's card is unknown, and
     points must be named instead.
@@ -113,7 +113,7 @@ def sweep(
     env: Mapping[str, str] | None = None,
     flags: Sequence[str] = (),
     tell: Callable[[str], None] = lambda line: None,
-    keep: Callable[[Sweep], None] = lambda so_far: None,
+    keep: Callable[[Sweep], None] = lambda sweep: None,
 ) -> Sweep:
     """Starts a server with the variant's settings, measures each point on it, and stops it.
 
@@ -123,7 +123,7 @@ def sweep(
     keep: is handed what there is after each point, `failed` until the last is done.
     A server that fails, or cannot be started, raises nothing: the reason is in `failed`.
     """
-    done = not_begun(variant.label, "stopped before its last point")
+    so_far = not_begun(variant.label, "stopped before its last point")
     longest = int((points["input_tokens"] + points["output_tokens"]).max())
     widest = int(points["concurrency"].max())
     try:
@@ -139,60 +139,62 @@ def sweep(
                 log=folder / "vllm.log",
                 progress=tell,
             ) as server:
-                done = replace(done, serving=_serving(server, variant))
+                so_far = replace(so_far, serving=_serving(server, variant))
                 _warm(server, variant, points)
                 for number, point in enumerate(rows_of(points)):
-                    tell(f"{variant.label}: {_said(point)}")
+                    tell(f"{variant.label}: {_describe(point)}")
                     place = folder / f"point-{number:02d}"
-                    found = _measure(server, variant, point, place, seed + number)
-                    done = _with_point(done, point, found)
-                    keep(done)
+                    point_run = _measure(server, variant, point, place, seed + number)
+                    so_far = _with_point(so_far, point, point_run)
+                    keep(so_far)
                     if number == bench_at:
                         tell(f"{variant.label}: vllm bench serve at the same point")
-                        done = _with_bench(done, server, model, point, place, found, python, env)
-                        keep(done)
-        done = replace(done, failed=None)
+                        so_far = _with_bench(
+                            so_far, server, model, point, place, point_run, python, env
+                        )
+                        keep(so_far)
+        so_far = replace(so_far, failed=None)
     except ValueError as error:
         tell(f"{variant.label} failed: {error}")
         # what follows the first line is the log, which is kept
-        done = replace(done, failed=str(error).partition("\n")[0])
-    keep(done)
-    return done
+        so_far = replace(so_far, failed=str(error).partition("\n")[0])
+    keep(so_far)
+    return so_far
 
 
 def not_begun(label: str, failed: str) -> Sweep:
-    """A setting of which nothing is measured yet, or never will be, and why."""
+    """A setting without any measured point, and the reason."""
     none = pd.DataFrame()
     return Sweep(label, none, [], invalid=none, bench=none, serving={}, failed=failed)
 
 
-def _said(point: Mapping[str, Any]) -> str:
+def _describe(point: Mapping[str, Any]) -> str:
     return (
         f"concurrency {point['concurrency']}, {point['input_tokens']} in, "
         f"{point['output_tokens']} out, {point['n_requests']} requests"
     )
 
 
-def _with_point(done: Sweep, point: Mapping[str, Any], found: Run) -> Sweep:
-    """The sweep and one point more, or the reasons why its run is none."""
-    judged = audit(found)
+def _with_point(so_far: Sweep, point: Mapping[str, Any], point_run: Run) -> Sweep:
+    """The sweep with one more point, or with the reasons why its run gave none."""
+    judged = audit(point_run)
     if not judged.valid:
-        return _with_invalid(done, point, "; ".join(judged.reasons))
+        return _with_invalid(so_far, point, "; ".join(judged.reasons))
     try:
-        row = pd.DataFrame([serving_point(found) | _seen(found)])
+        row = pd.DataFrame([serving_point(point_run) | _server_side(point_run)])
         if (card := _card()) is not None:
-            row = _against_limit(row, done.serving, card)
-        # its failures are in no steady state, but must be told
-        failed_share = float((~found.measured["ok"]).mean())
-        told = metrics(steady_state(found)) | {"failed_share": failed_share}
+            row = _against_limit(row, so_far.serving, card)
+        # failures are in no steady state, but must be reported
+        failed_share = float((~point_run.measured["ok"]).mean())
+        latencies = metrics(steady_state(point_run)) | {"failed_share": failed_share}
     except ValueError as error:
-        return _with_invalid(done, point, str(error))
-    points = pd.concat([done.points, row], ignore_index=True)
-    return replace(done, points=points, metrics=[*done.metrics, told])
+        return _with_invalid(so_far, point, str(error))
+    points = pd.concat([so_far.points, row], ignore_index=True)
+    return replace(so_far, points=points, metrics=[*so_far.metrics, latencies])
 
 
 def _with_bench(
-    done: Sweep,
+    so_far: Sweep,
     server: Server,
     model: Path,
     point: Mapping[str, Any],
@@ -201,18 +203,18 @@ def _with_bench(
     python: Path | None,
     env: Mapping[str, str] | None,
 ) -> Sweep:
-    """The sweep and `vllm bench serve` at a point, or the reason why it failed."""
+    """The sweep with `vllm bench serve` at a point, or with the reason why it failed."""
     try:
-        told = _bench(server, model, point, folder, ours, python, env)
+        figures = _bench(server, model, point, folder, ours, python, env)
     except ValueError as error:
-        return _with_invalid(done, point, str(error))
-    row = pd.DataFrame([{name: point[name] for name in _SETTING} | told])
-    return replace(done, bench=pd.concat([done.bench, row], ignore_index=True))
+        return _with_invalid(so_far, point, str(error))
+    row = pd.DataFrame([{name: point[name] for name in _SETTING} | figures])
+    return replace(so_far, bench=pd.concat([so_far.bench, row], ignore_index=True))
 
 
-def _with_invalid(done: Sweep, point: Mapping[str, Any], reasons: str) -> Sweep:
+def _with_invalid(so_far: Sweep, point: Mapping[str, Any], reasons: str) -> Sweep:
     row = pd.DataFrame([{name: point[name] for name in _SETTING} | {"reasons": reasons}])
-    return replace(done, invalid=pd.concat([done.invalid, row], ignore_index=True))
+    return replace(so_far, invalid=pd.concat([so_far.invalid, row], ignore_index=True))
 
 
 def speaking(model: Path, folder: Path) -> Path:
@@ -276,10 +278,10 @@ def _run(
 
 def _serving(server: Server, variant: Variant) -> dict[str, Any]:
     """The server's facts and the setting's; a card without data sheet goes by its own name."""
-    told = server.serving
+    facts = server.serving
     return {
-        **told,
-        "gpu": told["gpu"] or told["gpu_product"] or told["device"],
+        **facts,
+        "gpu": facts["gpu"] or facts["gpu_product"] or facts["device"],
         "variant": variant.label,
         "lora": variant.request_model is not None,
     }
@@ -295,27 +297,28 @@ def _warm(server: Server, variant: Variant, points: pd.DataFrame) -> None:
 def _measure(
     server: Server, variant: Variant, point: Mapping[str, Any], folder: Path, seed: int
 ) -> Run:
-    """The run of a point, with what the server and the card said of it."""
+    """The run of a point, with the readings of server and card."""
     with gpu_use() as use, counters(server.base_url) as counted:
-        made = _run(server, variant, point, seed, folder)
-    facts = {**made.facts, "server_counters": counted, "gpu_use": use.summary()}
+        point_run = _run(server, variant, point, seed, folder)
+    facts = {**point_run.facts, "server_counters": counted, "gpu_use": use.summary()}
     run.restate(folder, facts)
-    return Run(made.samples, facts)
+    return Run(point_run.samples, facts)
 
 
-def _seen(made: Run) -> dict[str, Any]:
-    """Of a point: what the card did, and how far the server's own means lie from ours."""
-    use, counted = made.facts["gpu_use"], made.facts["server_counters"]
-    rows = against_server(made.samples, counted).to_dict("records")
-    both = {row["metric"]: row for row in rows}
+def _server_side(point_run: Run) -> dict[str, Any]:
+    """A point's card readings, and the difference between the server's means and the client's."""
+    use, counted = point_run.facts["gpu_use"], point_run.facts["server_counters"]
+    rows = against_server(point_run.samples, counted).to_dict("records")
+    by_metric = {row["metric"]: row for row in rows}
     return {
         "gpu_utilisation_share": use["utilisation_mean_share"],
         "gpu_memory_gib": use["memory_peak_gib"],
         "gpu_power_w": use["power_mean_w"],
         "preemptions": counted.get("vllm:num_preemptions_total"),
-        "client_cpu_share": made.facts["client"]["cpu_share"],
-        "client_minus_server_ttft_ms": 1e3 * both["ttft_s"]["client_minus_server_s"],
-        "client_over_server_itl": both["itl_s"]["client_mean_s"] / both["itl_s"]["server_mean_s"],
+        "client_cpu_share": point_run.facts["client"]["cpu_share"],
+        "client_minus_server_ttft_ms": 1e3 * by_metric["ttft_s"]["client_minus_server_s"],
+        "client_over_server_itl": by_metric["itl_s"]["client_mean_s"]
+        / by_metric["itl_s"]["server_mean_s"],
     }
 
 
@@ -328,7 +331,7 @@ def _bench(
     python: Path | None,
     env: Mapping[str, str] | None,
 ) -> dict[str, Any]:
-    """`vllm bench serve` at the same point, by our dictionary, and ours as a ratio to it."""
+    """Medians of `vllm bench serve` at the same point, and of this probe as a ratio to them."""
     options = {
         "--backend": "openai",
         "--base-url": server.base_url.removesuffix("/v1"),
@@ -362,12 +365,14 @@ def _bench(
         )
     theirs = metrics(read_results(folder / _BENCH))
     mine = metrics(ours)
-    told: dict[str, Any] = {"n": theirs["n"]}
+    figures: dict[str, Any] = {"n": theirs["n"]}
     for metric in ("ttft_ms", "tpot_ms", "itl_ms", "e2e_ms"):
-        other, own = theirs[metric]["p50"], mine[metric]["p50"]
-        told[f"{metric}_p50_bench"], told[f"{metric}_p50"] = other, own
-        told[f"{metric}_ratio"] = own / other if own and other else None
-    return told
+        bench_median_ms, median_ms = theirs[metric]["p50"], mine[metric]["p50"]
+        figures[f"{metric}_p50_bench"], figures[f"{metric}_p50"] = bench_median_ms, median_ms
+        figures[f"{metric}_ratio"] = (
+            median_ms / bench_median_ms if median_ms and bench_median_ms else None
+        )
+    return figures
 
 
 def _against_limit(points: pd.DataFrame, serving: Mapping[str, Any], card: Gpu) -> pd.DataFrame:

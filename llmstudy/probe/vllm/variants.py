@@ -1,4 +1,4 @@
-"""Which settings of the engine are compared, and how is a server or an engine started with each?"""
+"""Settings of the engine to compare, as labels and as flags of a server or an engine."""
 
 from collections.abc import Sequence
 from itertools import pairwise, product
@@ -30,8 +30,8 @@ def variants(
 ) -> list[Variant]:
     """Every combination of the axes, as a label and the flags of `serve`.
 
-    Prefix caching is vLLM's default; here it is said either way, so that the flags of a recorded
-    run tell it. adapters: folders of LoRA adapters, None for without (`random_adapter` makes one).
+    Prefix caching is vLLM's default; here its flag is always given, so that a recorded run shows
+    it. adapters: folders of LoRA adapters, None for without (`random_adapter` makes one).
 
     >>> [(v.label, v.flags) for v in variants(["llama-3.1-8b"], ["none", "fp8"])]
     ... # doctest: +NORMALIZE_WHITESPACE
@@ -40,7 +40,7 @@ def variants(
     """
     if not all(size >= 1 for size in tensor_parallel):
         raise ValueError(f"tensor_parallel {list(tensor_parallel)}: a size is a number of GPUs")
-    found = []
+    combinations = []
     axes = product(models, quantization, tensor_parallel, prefix_caching, adapters)
     for model, quantized, size, caches, adapter in axes:
         label, flags = [Path(model).name], []
@@ -57,8 +57,10 @@ def variants(
             label.append("lora")
             flags += ["--enable-lora", "--max-lora-rank", str(max_lora_rank)]
             flags += ["--lora-modules", f"{ADAPTER}={adapter}"]
-        found.append(Variant(" ".join(label), model, tuple(flags), ADAPTER if adapter else None))
-    return found
+        combinations.append(
+            Variant(" ".join(label), model, tuple(flags), ADAPTER if adapter else None)
+        )
+    return combinations
 
 
 def engine_arguments(variant: Variant) -> tuple[dict[str, Any], Path | None]:
@@ -72,14 +74,14 @@ def engine_arguments(variant: Variant) -> tuple[dict[str, Any], Path | None]:
     >>> str(adapter)
     'lora'
     """
-    given = dict(pairwise(variant.flags))
+    flags = dict(pairwise(variant.flags))
     arguments: dict[str, Any] = {
-        "tensor_parallel_size": int(given.get("--tensor-parallel-size", 1)),
+        "tensor_parallel_size": int(flags.get("--tensor-parallel-size", 1)),
         "enable_prefix_caching": "--enable-prefix-caching" in variant.flags,
     }
-    if "--quantization" in given:
-        arguments["quantization"] = given["--quantization"]
-    if "--lora-modules" not in given:
+    if "--quantization" in flags:
+        arguments["quantization"] = flags["--quantization"]
+    if "--lora-modules" not in flags:
         return arguments, None
-    arguments |= {"enable_lora": True, "max_lora_rank": int(given["--max-lora-rank"])}
-    return arguments, Path(given["--lora-modules"].removeprefix(f"{ADAPTER}="))
+    arguments |= {"enable_lora": True, "max_lora_rank": int(flags["--max-lora-rank"])}
+    return arguments, Path(flags["--lora-modules"].removeprefix(f"{ADAPTER}="))

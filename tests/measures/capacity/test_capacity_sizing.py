@@ -221,8 +221,10 @@ def test_a_schedule_pays_for_fewer_hours_and_still_holds_the_slo(fleets):
     assert found["static"].replicas.tolist() == [most + 1] * 168
     assert found["scheduled"].replica_hours < 0.9 * found["static"].replica_hours
     for week in found.values():
-        assert week.found["slo_attainment_share"] > 0.95
-        assert week.found["ttft_p50_s"] <= week.found["ttft_p95_s"] <= week.found["ttft_p99_s"]
+        assert week.latency["slo_attainment_share"] > 0.95
+        assert (
+            week.latency["ttft_p50_s"] <= week.latency["ttft_p95_s"] <= week.latency["ttft_p99_s"]
+        )
         assert 2 <= week.replicas.min() <= week.replicas.max() <= most + 1
         assert 0 < week.utilisation < week.busy_share <= 1
     assert found["static"].utilisation < found["scheduled"].utilisation
@@ -243,7 +245,7 @@ def test_sampled_hours_stand_for_the_whole_week(service):
     assert some.simulated_hours < 30
     assert whole.simulated_requests == pytest.approx(1.2 * 168 * 3600, rel=0.01)
     for name in ("ttft_p50_s", "ttft_p95_s", "e2e_p50_s", "e2e_p95_s", "e2e_p99_s"):
-        assert some.found[name] == pytest.approx(whole.found[name], rel=0.06)
+        assert some.latency[name] == pytest.approx(whole.latency[name], rel=0.06)
 
 
 def test_a_log_is_replayed_as_it_was(service):
@@ -254,7 +256,7 @@ def test_a_log_is_replayed_as_it_was(service):
     alone_s = float(service.curve.prefill_s(500, 2))
     alone_s += 49 * float(service.curve.decode_step_s(1, 500, 50, 2))
     assert found.simulated_requests == 3_000
-    assert found.found["e2e_p50_s"] == pytest.approx(alone_s, rel=1e-6)
+    assert found.latency["e2e_p50_s"] == pytest.approx(alone_s, rel=1e-6)
 
 
 def test_failures_are_paid_for_and_make_somebody_wait(service):
@@ -262,8 +264,8 @@ def test_failures_are_paid_for_and_make_somebody_wait(service):
     sound = replay_week(service, load, static(1, 0, 0.0), 3)
     broken = replay_week(service, load, static(1, 0, 0.0), 3, mtbf_s=20 * 3600, mttr_s=1800)
     assert broken.replica_hours == sound.replica_hours == 168
-    assert broken.found["ttft_p99_s"] > 60 > sound.found["ttft_p99_s"]
-    assert broken.found["ttft_p99_s"] < inf
+    assert broken.latency["ttft_p99_s"] > 60 > sound.latency["ttft_p99_s"]
+    assert broken.latency["ttft_p99_s"] < inf
 
 
 # ---- base load and peaks -------------------------------------------------------------------------
@@ -295,8 +297,8 @@ def test_the_cheapest_split_is_the_least_sum_of_both_bills():
 
 def test_a_plan_is_what_was_needed_and_its_spares():
     needed = np.array([1, 3] * 84)
-    assert static(3, 1, 0).wanted.tolist() == [4] * 168
-    assert scheduled(needed, 1, 0).wanted.tolist() == [2, 4] * 84
+    assert static(3, 1, 0).replicas.tolist() == [4] * 168
+    assert scheduled(needed, 1, 0).replicas.tolist() == [2, 4] * 84
     rule = autoscaled(needed, 1, 0, 20.0).autoscaler
     assert isinstance(autoscaled(needed, 1, 0, 20.0), Plan)
     assert (rule.least, rule.most, rule.spare) == (2, 4, 1)

@@ -1,10 +1,10 @@
 """How many replicas does this traffic take, hour by hour, and what should an API carry instead?
 
-`load` draws the traffic of a peak or of a week, as bursty as what was measured; `peak` finds the
-smallest fleet that holds the SLO in the peak hour, and how full a fleet may be; `week` replays
-static, scheduled and autoscaled fleets over a week; `split` sends what a small fleet cannot hold to
-an API. All of it replays (`llmstudy.measures.capacity.replay`); prices and studies are unknown
-here.
+`load` draws the traffic of a peak or of a week, as bursty as measured; `peak` finds the smallest
+fleet that holds the SLO in the peak hour, and the utilisation that it sustains; `week` replays
+static, scheduled and autoscaled fleets over a week; `split` sends the overflow of a small fleet to
+an API. All of it replays requests (`llmstudy.measures.capacity.replay`) and knows neither prices
+nor studies.
 """
 
 from llmstudy.measures.capacity.sizing.load import (

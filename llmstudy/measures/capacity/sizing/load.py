@@ -1,4 +1,4 @@
-"""What arrives, as bursty as real traffic?
+"""Draws arrivals that are as bursty as real traffic.
 
 Poisson arrivals at an hourly rate are milder than what services see: within an hour the rate itself
 moves. Here it moves twice, from ten minutes to ten minutes and from ten seconds to ten seconds, by
@@ -16,12 +16,11 @@ from scipy.stats import gamma, nbinom
 
 from llmstudy import paths
 from llmstudy.figure import FloatArray
+from llmstudy.measures.capacity.engine import IntArray
 from llmstudy.requests.draw import hourly_shape
 
 WINDOW_S = 600.0
 SHORT_S = 10.0
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -35,11 +34,11 @@ class Burstiness:
 
 @dataclass(frozen=True)
 class Traffic:
-    """What a workload sends: its rate in each hour of the week, its lengths and its bursts.
+    """A workload's traffic: its rate in each hour of the week, its lengths and its bursts.
 
     requests_per_s: (168,). The lengths, (k,) each, are a sample that requests are drawn from.
-    logged: a week's own requests in place of drawn ones: arrival_s (since the week's first hour),
-    input_tokens, output_tokens, cached_tokens.
+    logged: the requests of a logged week in place of drawn ones: arrival_s (since the week's first
+    hour), input_tokens, output_tokens, cached_tokens.
     """
 
     requests_per_s: FloatArray
@@ -53,12 +52,12 @@ class Traffic:
 def draw(
     traffic: Traffic, rates: npt.ArrayLike, window_s: float, seed: int | tuple[int, ...]
 ) -> pd.DataFrame:
-    """Requests over windows of so many seconds with these mean rates (n,), in requests per second.
+    """Draws requests over windows of `window_s` at these mean rates (n,), in requests per second.
 
     A Poisson process whose rate is modulated (Cox, 1955, J. R. Stat. Soc. B 17:129-164). The
-    factors of the windows are a stratified sample, so that few windows too hold their share of
-    bursts; lengths are drawn in whole rows. With one seed, another rate gives the same requests at
-    other times.
+    factors of the windows are a stratified sample, so that even few windows have their share of
+    bursts; lengths are drawn in whole rows. With the same seed, another rate gives the same
+    requests at other times.
 
     Returns: arrival_s (sorted, from 0), input_tokens, output_tokens, cached_tokens.
     """
@@ -67,7 +66,9 @@ def draw(
     bursts = traffic.burstiness
     levels = levels * _stratified(len(levels), bursts.cv_10min, of_windows)
     parts = max(1, round(window_s / SHORT_S))
-    fine = np.repeat(levels, parts) * _factors(len(levels) * parts, bursts.cv_10s, of_windows)
+    fine = np.repeat(levels, parts)
+    if cv := bursts.cv_10s:
+        fine = fine * of_windows.gamma(cv**-2, cv**2, len(fine))
     until = np.concatenate([[0.0], np.cumsum(fine) * window_s / parts])
     unit = np.cumsum(of_arrivals.standard_exponential(int(until[-1] + 6 * until[-1] ** 0.5) + 10))
     unit = unit[unit < until[-1]]
@@ -92,15 +93,11 @@ def _stratified(n: int, cv: float, rng: np.random.Generator) -> FloatArray:
     return np.asarray(factors / factors.mean())
 
 
-def _factors(n: int, cv: float, rng: np.random.Generator) -> FloatArray:
-    return np.asarray(rng.gamma(cv**-2, cv**2, n)) if cv else np.ones(n)
-
-
 def burstiness_of(arrival_s: npt.ArrayLike) -> Burstiness:
     """The burstiness of a log, by the excess of the variance of counts over Poisson's.
 
-    arrival_s: (n,) times in seconds, from the full hour. Windows within their hour, and ten seconds
-    within their ten minutes, so that the shape of the day counts for nothing.
+    arrival_s: (n,) times in seconds, from the full hour. Windows are compared within their hour,
+    and ten seconds within their ten minutes, so that the shape of the day does not enter.
     Source: a mixed Poisson count has variance m + (cv m)^2; Cox and Lewis (1966), The Statistical
     Analysis of Series of Events, section 7.2.
 
@@ -124,10 +121,10 @@ def _excess_cv(counts: npt.NDArray[np.int64]) -> float:
 
 
 def published_burstiness(shape: str) -> Burstiness:
-    """The burstiness of a published trace. shape: as `requests.traffic.hourly_shape`.
+    """The burstiness of a published trace. shape: as `requests.draw.hourly_shape`.
 
     Ten minutes: the coefficient with which the busiest of all ten-minute windows is as likely above
-    as below the one that was seen (`traffic_shape.csv`), given the trace's hours. Ten seconds: that
+    as below the one observed (`traffic_shape.csv`), given the trace's hours. Ten seconds: that
     of the Azure 2023 conversation hour, the one trace bundled at that grain.
     Raises: ValueError for a shape whose peaks are not in the table.
 
@@ -140,7 +137,7 @@ def published_burstiness(shape: str) -> Burstiness:
         raise ValueError(f"the ten-minute peak of {shape!r} is not in data/traffic_shape.csv")
     row = match.iloc[0]
     relative = hourly_shape(shape)["relative_to_mean"].to_numpy()
-    # ServeGen's services have thousands of requests in ten minutes: Poisson's part is nothing
+    # ServeGen's services have thousands of requests in ten minutes: Poisson's part is negligible
     per_window = row["requests"] / row["span_h"] / 6 if pd.notna(row["requests"]) else inf
 
     def surplus(cv: float) -> float:
@@ -148,9 +145,9 @@ def published_burstiness(shape: str) -> Burstiness:
 
     steady, wild = 0.01, 3.0
     cv = steady if surplus(steady) < 0 else float(brentq(surplus, steady, wild))
-    seen = pd.read_csv(paths.data("azure_conversation_2023_arrivals.csv"))["requests"].to_numpy()
-    whole = len(seen) // 60 * 60
-    return Burstiness(cv, _excess_cv(seen[:whole].reshape(-1, 60)))
+    azure = pd.read_csv(paths.data("azure_conversation_2023_arrivals.csv"))["requests"].to_numpy()
+    whole = len(azure) // 60 * 60
+    return Burstiness(cv, _excess_cv(azure[:whole].reshape(-1, 60)))
 
 
 def _log_chance_below(peak: float, relative: FloatArray, per_window: float, cv: float) -> float:

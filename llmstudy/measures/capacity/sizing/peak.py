@@ -1,9 +1,9 @@
-"""How many replicas does the peak hour take, and how full may a fleet be?
+"""How many replicas does the peak hour take, and which utilisation may a fleet reach?
 
-The peak hour is replayed as if it lasted until its percentiles are known. A fleet too large to
-replay in seconds is replayed as one of its equal parts (`CELL`): with balanced routing each part
-gets its share of the traffic. Its own queue is a little longer than the whole fleet's, so the
-answer errs to the safe side.
+The replayed peak lasts until its percentiles are precise. A fleet too large to replay in seconds
+is replayed as one of its equal parts (`CELL`): with balanced routing each part gets its share of
+the traffic. The queue of a part is a little longer than the whole fleet's, so the answer errs on
+the safe side.
 """
 
 from collections.abc import Sequence
@@ -31,29 +31,29 @@ from llmstudy.measures.capacity.replay import (
 from llmstudy.measures.capacity.sizing.load import WINDOW_S, Traffic, draw
 
 PEAK_REQUESTS = 80_000
-"""Requests of a replayed peak: its p95 is then known to a few percent, bursts included."""
+"""Requests of a replayed peak: its p95 is then within a few percent, bursts included."""
 
 FEWEST_WINDOWS = 12
 """Windows of ten minutes that a replayed peak has at least; shorter ones where it is busy."""
 
 MOST_WINDOWS = 5_000
-"""Windows of ten minutes that a replayed peak has at most, where hardly a request meets another."""
+"""Windows of ten minutes that a replayed peak has at most, where requests seldom overlap."""
 
 SHORTEST_WINDOW_S = 30.0
-"""Of a busy peak: long enough that a burst beyond capacity is felt."""
+"""Of a busy peak: long enough for a burst beyond capacity to build a queue."""
 
 CELL = 32
-"""Replicas of the part that stands for a larger fleet, at least."""
+"""Fewest replicas of the part that stands for a larger fleet."""
 
 SEARCH_STEPS = 7
-"""Halvings when a rate is sought: to within 1 % of the fleet's capacity."""
+"""Halvings in the search for a rate: to within 1 % of the fleet's capacity."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """What serves, and what it promises. capacity_requests_per_s: as `capacity_at_slo`.
+    """A replica and its SLO. capacity_requests_per_s: as `capacity_at_slo`.
 
-    first_token: as measured; None: as the replay's steps give it, which is too soon.
+    first_token: as measured; None: from the replay's steps alone, which is too early.
     """
 
     curve: ServingCurve
@@ -66,13 +66,13 @@ class Service:
     def replayed(
         self, arrivals: pd.DataFrame, of: Fleet, until_s: float | None = None
     ) -> tuple[pd.DataFrame, Outcome]:
-        """Arrivals, as `draw`, played through a fleet: as `request_table`, and the outcome."""
+        """Replays arrivals, as from `draw`. Returns: the `request_table`, and the outcome."""
         requests = self.requests(arrivals)
-        found = replay(requests, self.engine, of, until_s)
-        return request_table(requests, found), found
+        outcome = replay(requests, self.engine, of, until_s)
+        return request_table(requests, outcome), outcome
 
     def requests(self, arrivals: pd.DataFrame) -> Requests:
-        """Arrivals with what their caches cost here."""
+        """Arrivals with the size of their caches on this replica."""
         columns = ["arrival_s", "input_tokens", "output_tokens", "cached_tokens"]
         arrival_s, inputs, outputs, cached = (arrivals[c].to_numpy() for c in columns)
         return requests_on(
@@ -89,7 +89,7 @@ class Service:
 def smallest_replicas(
     service: Service, traffic: Traffic, peak_requests_per_s: float, seed: int
 ) -> int:
-    """The fewest replicas that hold the SLO while the peak lasts. At least 1; no spare is in it.
+    """The fewest replicas that hold the SLO while the peak lasts: at least 1, without spares.
 
     By bisection: more replicas never wait longer on the same arrivals, but for rounding.
     Raises: CannotServe where no number of replicas would do.
@@ -118,7 +118,7 @@ def smallest_replicas(
 
 
 def sustained_requests_per_s(service: Service, traffic: Traffic, replicas: int, seed: int) -> float:
-    """The highest rate at which so many replicas hold the SLO; 0 where none does.
+    """The highest rate at which a number of replicas holds the SLO; 0 where no rate does.
 
     By bisection, to 1 % of the fleet's capacity.
     """
@@ -137,20 +137,20 @@ def sustained_requests_per_s(service: Service, traffic: Traffic, replicas: int, 
 def sustainable_utilisation(
     service: Service, traffic: Traffic, replicas: Sequence[int], seed: int
 ) -> FloatArray:
-    """The share of capacity that fleets of these sizes carry in the peak hour within their SLO.
+    """The utilisation that fleets of these sizes sustain in the peak hour within their SLO.
 
-    Small fleets carry less: a burst meets fewer replicas, and one request more is a larger part of
-    what they run. Returns shares of `capacity_requests_per_s` times replicas, (len(replicas),).
+    Small fleets sustain less: a burst meets fewer replicas, and one more request is a larger part
+    of what they run. Returns shares of `capacity_requests_per_s` times replicas, (len(replicas),).
     """
     rates = np.array([sustained_requests_per_s(service, traffic, n, seed) for n in replicas])
     return rates / (np.asarray(replicas) * service.capacity_requests_per_s)
 
 
 def holds_at(service: Service, traffic: Traffic, replicas: int, rate: float, seed: int) -> bool:
-    """Whether so many replicas hold the SLO while this rate of requests per second lasts.
+    """Whether a number of replicas holds the SLO at a steady rate of requests per second.
 
     A rate that would take more than `MOST_WINDOWS`, at a load of under a fiftieth of one replica,
-    is replayed as the rate that does not: it errs to the safe side, by next to nothing.
+    is raised to the rate that does not: it errs on the safe side, by next to nothing.
     """
     idle = 0.02 * service.capacity_requests_per_s
     rate = max(rate, min(idle, PEAK_REQUESTS / 4 / (MOST_WINDOWS * WINDOW_S)))

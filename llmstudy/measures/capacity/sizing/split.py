@@ -1,6 +1,6 @@
-"""What if a small fleet carries the flat base and an API the peaks?
+"""What if a small fleet carries the base load and an API the peaks?
 
-A fleet takes what it has room for within its SLO; what would have to queue goes to the API at once.
+A fleet serves what it has room for within its SLO; requests that would queue go to the API at once.
 The API also stands in for a failed replica, so such a fleet needs no spare.
 """
 
@@ -44,7 +44,7 @@ def in_flight_limit(service: Service, traffic: Traffic, seed: int, n: int = 20_0
 def base_load_split(
     service: Service, traffic: Traffic, replicas: Sequence[int], seed: int, most_requests: int
 ) -> pd.DataFrame:
-    """Who serves how much of a week when a fleet of each size is backed by an API.
+    """The shares of a week that fleet and API serve, for fleets of each size backed by an API.
 
     Columns: replicas, fleet_share, api_share (of the requests), slo_attainment_share (of those
     that the fleet serves), utilisation.
@@ -55,7 +55,7 @@ def base_load_split(
     for n in replicas:
         if n == 0:
             continue
-        found = replay_week(
+        week = replay_week(
             limited,
             traffic,
             static(n, 0, 0.0),
@@ -63,9 +63,9 @@ def base_load_split(
             overflow=True,
             most_requests=most_requests,
         )
-        attained = found.found["slo_attainment_share"]
-        over = found.overflow_share
-        rows.append((n, 1 - over, over, attained, found.utilisation))
+        attained = week.latency["slo_attainment_share"]
+        over = week.overflow_share
+        rows.append((n, 1 - over, over, attained, week.utilisation))
     columns = ["replicas", "fleet_share", "api_share", "slo_attainment_share", "utilisation"]
     return pd.DataFrame(rows, columns=columns)
 

@@ -1,7 +1,8 @@
-"""What does a fleet do over a week: how long do users wait, how full is it, what is paid for?
+"""Over a week, how long do users wait for a fleet, how busy is it, and which hours are paid for?
 
-Three kinds: static (sized for the peak hour), scheduled (each hour of the week sized for its own
-load, ordered a boot ahead), autoscaled (on queue depth, between the spare and the static size).
+Three kinds of fleet: static (sized for the peak hour), scheduled (sized for the load of each hour
+of the week, ordered a boot time ahead), autoscaled (on requests in flight, between the spare and
+the static size).
 
 A week of more requests than `WEEK_REQUESTS` is not thinned, since a thin load on a large fleet is
 another load: whole hours are replayed, the busiest and others at even ranks of load, each after the
@@ -17,49 +18,47 @@ import numpy.typing as npt
 import pandas as pd
 
 from llmstudy.figure import FloatArray
-from llmstudy.measures.capacity.engine import ACCOUNT_S, Autoscaler
+from llmstudy.measures.capacity.engine import ACCOUNT_S, Autoscaler, IntArray
 from llmstudy.measures.capacity.replay import Fleet, draw_outages, fleet, summary
 from llmstudy.measures.capacity.sizing.load import WINDOW_S, Traffic, draw
 from llmstudy.measures.capacity.sizing.peak import CELL, Service
 
 HOURS_PER_WEEK = 168
 WEEK_REQUESTS = 300_000
-"""Requests replayed per fleet and week at most, but for the fewest hours."""
+"""Most requests replayed per fleet and week, as long as `FEWEST_HOURS` fit."""
 
 FEWEST_HOURS = 6
-"""Hours of a sampled week."""
+"""Fewest hours of a sampled week."""
 
 RUN_IN_S = 1200.0
 """Before a sampled hour, and not counted: longer than a boot and a cool-down."""
 
 HOUR_S = 3600.0
 
-IntArray = npt.NDArray[np.int64]
-
 
 @dataclass(frozen=True)
 class Plan:
-    """How many replicas are wanted in each hour of the week, (168,), spares included.
+    """Replicas in each hour of the week, (168,), spares included.
 
-    With an autoscaler they are only what each stretch of the replay begins with.
+    With an autoscaler they are only those that each stretch of the replay begins with.
     """
 
     kind: str
-    wanted: IntArray
+    replicas: IntArray
     boot_s: float
     autoscaler: Autoscaler | None = None
 
 
 @dataclass(frozen=True)
 class WeekOutcome:
-    """What a fleet did. replicas: paid for in each hour, mean, (168,).
+    """A fleet's week. replicas: paid for in each hour, mean, (168,).
 
-    found: as `replay.summary`. utilisation: mean load over the capacity paid for; busy_share: of
-    the time paid for, what was spent on steps of any size.
+    latency: as `replay.summary`. utilisation: mean load over the capacity paid for; busy_share: of
+    the time paid for, the part spent in steps of any size.
     """
 
     replicas: FloatArray
-    found: dict[str, float]
+    latency: dict[str, float]
     overflow_share: float
     utilisation: float
     busy_share: float
@@ -68,29 +67,29 @@ class WeekOutcome:
 
     @property
     def replica_hours(self) -> float:
-        """Paid for in the week."""
+        """Replica-hours paid for in the week."""
         return float(self.replicas.sum())
 
 
 def static(replicas: int, spare: int, boot_s: float) -> Plan:
-    """So many replicas and the spares, all week."""
+    """The same replicas and spares all week."""
     return Plan("static", np.full(HOURS_PER_WEEK, replicas + spare), boot_s)
 
 
 def scheduled(needed: IntArray, spare: int, boot_s: float) -> Plan:
-    """What each hour needs, and the spares. needed: (168,), as `needed_by_hour`."""
+    """The replicas that each hour needs, and spares. needed: (168,), as `needed_by_hour`."""
     return Plan("scheduled", needed + spare, boot_s)
 
 
 def autoscaled(needed: IntArray, spare: int, boot_s: float, outstanding_per_replica: float) -> Plan:
-    """From one replica to what the peak needs, and the spares, as the requests in the house ask."""
+    """Between one replica and those of the peak, and spares, following the requests in flight."""
     most = int(needed.max())
     rule = Autoscaler(outstanding_per_replica, 1 + spare, most + spare, spare)
     return Plan("autoscaled", needed + spare, boot_s, rule)
 
 
 def ladder(most: int) -> list[int]:
-    """Sizes of fleets to replay in order to know all up to `most`: 1, 2, 3, 4, 6, 8, 12 ...
+    """Sizes of fleets between which all sizes up to `most` are interpolated: 1, 2, 3, 4, 6, 8 ...
 
     >>> ladder(10)
     [1, 2, 3, 4, 6, 8, 10]
@@ -120,21 +119,21 @@ def needed_by_hour(
 def outstanding_at(
     service: Service, traffic: Traffic, replicas: int, rate: float, seed: int
 ) -> float:
-    """Mean requests in the house per replica at a rate: what an autoscaler aims at."""
+    """Mean requests in flight per replica at a rate: an autoscaler's target."""
     parts = max(1, replicas // CELL)
     cell = replicas // parts
     windows = np.full(12, rate * cell / replicas)
     window_s = min(WINDOW_S, 20_000 / windows.sum())
     table, _ = service.replayed(draw(traffic, windows, window_s, seed), fleet(cell))
-    in_house = table["e2e_s"].sum() / (window_s * len(windows))
-    return float(in_house / cell)
+    in_flight = table["e2e_s"].sum() / (window_s * len(windows))
+    return float(in_flight / cell)
 
 
 @dataclass(frozen=True)
 class _Stretch:
-    """Hours replayed in one go, from the first for `hours`, and seconds before them not counted.
+    """Hours replayed together, from `first` on, after a run-in that is not counted.
 
-    weight: how many weeks' requests each counted one stands for.
+    weight: requests of the week that each counted request stands for.
     """
 
     first: int
@@ -165,9 +164,9 @@ def replay_week(
 ) -> WeekOutcome:
     """Replay a fleet over a week of traffic.
 
-    mtbf_s, mttr_s: of a replica. overflow: what finds every replica full goes to an API.
+    mtbf_s, mttr_s: of a replica. overflow: a request that finds every replica full goes to an API.
     """
-    most = int(plan.wanted.max())
+    most = int(plan.replicas.max())
     parts = max(1, most // CELL)
     part = replace(traffic, requests_per_s=traffic.requests_per_s / parts)
     stretches, stand_in = _stretches(part.requests_per_s, most_requests)
@@ -178,14 +177,14 @@ def replay_week(
         rng = np.random.default_rng((seed, k, 1))
         outages = draw_outages(ceil(most / parts), stretch.span_s, mtbf_s, mttr_s, rng)
         run = _fleet(plan, stretch, parts, outages, overflow)
-        table, found = service.replayed(arrivals, run, stretch.span_s)
+        table, outcome = service.replayed(arrivals, run, stretch.span_s)
         counted = table[table["arrival_s"] >= stretch.run_in_s]
         tables.append(counted)
         weights.append(np.full(len(counted), stretch.weight))
-        account = found.paid_s[round(stretch.run_in_s / ACCOUNT_S) :].reshape(stretch.hours, -1)
+        account = outcome.paid_s[round(stretch.run_in_s / ACCOUNT_S) :].reshape(stretch.hours, -1)
         hours = np.arange(stretch.first, stretch.first + stretch.hours)
         replicas[hours] = parts * account.sum(axis=1) / HOUR_S
-        busy_s, paid_s = busy_s + found.busy_s.sum(), paid_s + found.paid_s.sum()
+        busy_s, paid_s = busy_s + outcome.busy_s.sum(), paid_s + outcome.paid_s.sum()
     replicas = replicas[stand_in]
     whole, weighted = pd.concat(tables, ignore_index=True), np.concatenate(weights)
     over = float(np.average(whole["overflowed"], weights=weighted)) if len(whole) else 0.0
@@ -193,7 +192,7 @@ def replay_week(
     served_per_s = (1 - over) * traffic.requests_per_s.sum()
     return WeekOutcome(
         replicas=replicas,
-        found=summary(whole, service.slo, weighted),
+        latency=summary(whole, service.slo, weighted),
         overflow_share=over,
         utilisation=served_per_s / capacity if capacity else 0.0,
         # the last answers end after the account does
@@ -204,7 +203,7 @@ def replay_week(
 
 
 def _stretches(rates: FloatArray, most_requests: int) -> tuple[list[_Stretch], IntArray]:
-    """The whole week in one, or sampled hours; and for each hour the one that stands for it."""
+    """The whole week as one stretch, or sampled hours; and for each hour its stand-in."""
     every = np.arange(HOURS_PER_WEEK)
     if HOUR_S * rates.sum() <= most_requests:
         return [_Stretch(0, HOURS_PER_WEEK, 0.0, 1.0)], every
@@ -226,9 +225,9 @@ def _arrivals(
         since_s = np.arange(stretch.start_s, HOUR_S * (stretch.first + stretch.hours), WINDOW_S)
         hours = (since_s // HOUR_S).astype(int) % HOURS_PER_WEEK
         return draw(traffic, traffic.requests_per_s[hours], WINDOW_S, seed)
-    own = traffic.logged.iloc[::parts]
-    since = (own["arrival_s"] - stretch.start_s) % (HOUR_S * HOURS_PER_WEEK)
-    inside = own.assign(arrival_s=since)[since < stretch.span_s]
+    logged = traffic.logged.iloc[::parts]
+    since = (logged["arrival_s"] - stretch.start_s) % (HOUR_S * HOURS_PER_WEEK)
+    inside = logged.assign(arrival_s=since)[since < stretch.span_s]
     return inside.sort_values("arrival_s", ignore_index=True, kind="stable")
 
 
@@ -236,7 +235,7 @@ def _fleet(
     plan: Plan, stretch: _Stretch, parts: int, outages: pd.DataFrame, overflow: bool
 ) -> Fleet:
     """The part of the fleet that is replayed, from the first hour of the stretch."""
-    wanted = -(-plan.wanted // parts)
+    needed = -(-plan.replicas // parts)
     if plan.autoscaler is not None:
         rule = plan.autoscaler
         one = rule._replace(
@@ -244,14 +243,14 @@ def _fleet(
             most=ceil(rule.most / parts),
             spare=ceil(rule.spare / parts),
         )
-        start = int(wanted[int(stretch.start_s // HOUR_S) % HOURS_PER_WEEK])
+        start = int(needed[int(stretch.start_s // HOUR_S) % HOURS_PER_WEEK])
         return fleet(start, boot_s=plan.boot_s, outages=outages, autoscaler=one)
-    times, counts = _orders(wanted, stretch, plan.boot_s)
+    times, counts = _orders(needed, stretch, plan.boot_s)
     return fleet(counts, times, plan.boot_s, outages, overflow=overflow)
 
 
-def _orders(wanted: IntArray, stretch: _Stretch, boot_s: float) -> tuple[list[float], list[int]]:
-    """When to order how many, so that each hour begins with what it wants: a boot ahead.
+def _orders(needed: IntArray, stretch: _Stretch, boot_s: float) -> tuple[list[float], list[int]]:
+    """When to order how many replicas, a boot time ahead of the hour that needs them.
 
     Times count from the start of the stretch.
     """
@@ -261,8 +260,8 @@ def _orders(wanted: IntArray, stretch: _Stretch, boot_s: float) -> tuple[list[fl
     turns = {0.0} | {t for b in begin_s.values() for t in (b, b - boot_s) if 0 < t < stretch.span_s}
     orders: list[tuple[float, int]] = []
     for t in sorted(turns):
-        due = [h for h, b in begin_s.items() if b - boot_s <= t < b + HOUR_S]
-        count = max(int(wanted[h % HOURS_PER_WEEK]) for h in due)
+        current = [h for h, b in begin_s.items() if b - boot_s <= t < b + HOUR_S]
+        count = max(int(needed[h % HOURS_PER_WEEK]) for h in current)
         if not orders or orders[-1][1] != count:
             orders.append((t, count))
     return [t for t, _ in orders], [count for _, count in orders]
