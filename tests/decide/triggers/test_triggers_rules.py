@@ -150,7 +150,7 @@ def test_a_signal_that_nobody_knows_moves_nothing_and_one_not_given_is_an_error(
         assert months.tolist() == [5, 5, 5]
     with pytest.raises(ValueError, match=r"tokens_month_in_12_months are missing"):
         decide(RULES, {k: v for k, v in unknown.items() if "in_12" not in k})
-    with pytest.raises(ValueError, match=r"requests_month, api_usd_year are not given"):
+    with pytest.raises(ValueError, match=r"requests_month, api_usd_year are missing"):
         lens(RULES[RULES["advisor"] == "Challenger"], {})
     with pytest.raises(ValueError, match="several shapes"):
         decide(RULES, unknown | {"tokens_month": np.ones((3, 4))})
