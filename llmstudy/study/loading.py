@@ -105,12 +105,12 @@ def _keys(location: Sequence[Any]) -> list[Any]:
 
 _QUESTIONS = {
     "requests": "how many requests a month?",
-    "input_tokens": "how many tokens goes a request in with?",
-    "output_tokens": "how many tokens comes an answer out with?",
-    "ttft_p95": "how soon must the first token come at the p95?",
+    "input_tokens": "how many input tokens has a request?",
+    "output_tokens": "how many output tokens has an answer?",
+    "ttft_p95": "which p95 of the first token must be met?",
     "data_class": "how sensitive is the data?",
     "peak_to_mean": "how much busier is the peak hour than the mean one?",
-    "context_tokens": "how long a context is needed?",
+    "context_tokens": "how many tokens of context are needed?",
     "gpu_platform": "do you already run Kubernetes with GPUs?",
 }
 """Questions about a workload, which may be answered `unknown`."""
