@@ -8,7 +8,7 @@ canary, which must show what has not been measured. A verdict that its evidence 
 *undecided* and says what would settle it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -101,15 +101,13 @@ class Verdict:
         return asdict(self)
 
 
-def verdict(routes: pd.DataFrame, lines: Lines) -> Verdict:
+def verdict(routes: Iterable[Row], lines: Lines) -> Verdict:
     """The verdict for one workload.
 
-    routes: one row per route with `ROUTE_COLUMNS`; exactly one is current.
+    routes: rows of one workload, one per route, with `ROUTE_COLUMNS`; exactly one is current.
     Raises: ValueError unless exactly one route is current.
     """
-    # plain rows: of a handful, a table's own operations take most of the time
-    records: list[Any] = routes.to_dict("records")
-    rows = [_judged(row, lines) for row in records]
+    rows = [_judged(row, lines) for row in routes]
     now = [row for row in rows if row["current"]]
     if len(now) != 1:
         raise ValueError(f"{len(now)} current routes: a workload has exactly one.")

@@ -60,7 +60,7 @@ def today(**given_):
 
 
 def decided(*routes, lines=LINES):
-    return verdict(pd.DataFrame(routes), lines)
+    return verdict(pd.DataFrame(routes).to_dict("records"), lines)
 
 
 bools = st.booleans()
@@ -385,7 +385,7 @@ def test_reasons_say_the_numbers_that_they_rest_on():
 
 
 def test_a_verdict_reads_no_other_columns_than_it_says():
-    found = verdict(pd.DataFrame([today(), route()])[list(ROUTE_COLUMNS)], LINES)
+    found = verdict(pd.DataFrame([today(), route()])[list(ROUTE_COLUMNS)].to_dict("records"), LINES)
     assert found == decided(today(), route(surprise=1))
     assert Verdict(**found.row()).route == "open"
 
