@@ -77,6 +77,14 @@ def default_case() -> Any:
 
 
 @pytest.fixture(scope="session")
+def priced(default_case, reference) -> Any:
+    """The default study, and what every route charges every workload, from the reference run."""
+    from llmstudy.simulate.inputs import market
+
+    return default_case.study, market(reference["02_cost"], reference["05_self_hosting"])
+
+
+@pytest.fixture(scope="session")
 def base(default_case, reference) -> Any:
     """The default study prepared for an answer under changes, from the reference run."""
     from llmstudy.answer import prepare

@@ -13,7 +13,6 @@ from llmstudy.decide.triggers import rules as trigger_rules
 from llmstudy.io import plain
 from llmstudy.measures import cost
 from llmstudy.simulate.futures import Futures, Reserved, futures_of_moves
-from llmstudy.simulate.inputs import market
 from llmstudy.simulate.projection import best_fleet_moves
 
 DECISION = "07_triggers_and_routing"
@@ -23,12 +22,6 @@ FLEETS = {"support-chat": "h200-llama-3.1-70b", "extraction": "h200-llama-3.1-70
 @pytest.fixture(scope="module")
 def default(assessed):
     return assessed("default")
-
-
-@pytest.fixture(scope="module")
-def priced(default):
-    results = default.results
-    return default.case.study, market(results["02_cost"], results["05_self_hosting"])
 
 
 @pytest.fixture(scope="module")

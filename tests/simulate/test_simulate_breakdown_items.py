@@ -3,21 +3,9 @@ import pandas as pd
 import pytest
 
 from llmstudy import simulate
-from llmstudy.chapters.cost import cost_tables
-from llmstudy.chapters.hosting import hosting_tables
-from llmstudy.evidence.case import open_case
 from llmstudy.figure import Figure
-from llmstudy.io import plain
 from llmstudy.simulate.breakdown import cost_items
-from llmstudy.simulate.inputs import figures_of, market, pair_inputs
-from llmstudy.study import load
-
-
-@pytest.fixture(scope="module")
-def priced():
-    case = open_case(load("params/default.yaml"))
-    return case.study, market(plain(cost_tables(case)), plain(hosting_tables(case)))
-
+from llmstudy.simulate.inputs import figures_of, pair_inputs
 
 MOVE = {"extraction": "h200-llama-3.1-70b"}
 

@@ -6,23 +6,12 @@ import numpy as np
 import pytest
 
 from llmstudy import simulate
-from llmstudy.chapters.cost import cost_tables
-from llmstudy.chapters.hosting import hosting_tables
-from llmstudy.evidence.case import open_case
-from llmstudy.io import plain
 from llmstudy.simulate.futures import futures_of_moves, futures_of_routes, portfolio_saving
-from llmstudy.simulate.inputs import draws_with_paths, market, pair_inputs, staff_draws
-from llmstudy.study import load
+from llmstudy.simulate.inputs import draws_with_paths, pair_inputs, staff_draws
 
 OWN, HOSTED = "h200-llama-3.1-70b", "novita-llama-3.1-70b"
 FLEETS = {"support-chat": OWN, "extraction": OWN}
 N = 4000
-
-
-@pytest.fixture(scope="module")
-def priced():
-    case = open_case(load("params/default.yaml"))
-    return case.study, market(plain(cost_tables(case)), plain(hosting_tables(case)))
 
 
 def on_a_fleet_today(study):

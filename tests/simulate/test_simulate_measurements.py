@@ -14,7 +14,7 @@ from llmstudy.evidence.case import Case
 from llmstudy.io import plain
 from llmstudy.measures import quality
 from llmstudy.simulate import measurements
-from llmstudy.simulate.inputs import N_DRAWS, draws_of, market, pair_inputs, paths_of
+from llmstudy.simulate.inputs import N_DRAWS, draws_of, pair_inputs, paths_of
 from llmstudy.simulate.projection import move_futures
 from llmstudy.simulate.quality import UNPAIRED_DISCORDANCE, difference_draws
 from llmstudy.study import PairedEvidence, bundled_figures
@@ -27,12 +27,6 @@ NAME = "extraction"
 @pytest.fixture(scope="module")
 def default(assessed):
     return assessed("default")
-
-
-@pytest.fixture(scope="module")
-def priced(default):
-    results = default.results
-    return default.case.study, market(results["02_cost"], results["05_self_hosting"])
 
 
 @pytest.fixture(scope="module")

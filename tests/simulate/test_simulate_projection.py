@@ -13,7 +13,6 @@ from llmstudy.simulate.inputs import (
     N_DRAWS,
     Market,
     draws_of,
-    market,
     pair_inputs,
     paths_of,
     staff_draws,
@@ -25,12 +24,6 @@ FLEET, HOSTED = "h200-llama-3.1-70b", "novita-llama-3.1-70b"
 @pytest.fixture(scope="module")
 def default(assessed):
     return assessed("default")
-
-
-@pytest.fixture(scope="module")
-def priced(default):
-    results = default.results
-    return default.case.study, market(results["02_cost"], results["05_self_hosting"])
 
 
 def moves(study, offers, *pairs, buyer="named_model"):
