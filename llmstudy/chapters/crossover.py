@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from llmstudy import simulate
+from llmstudy.decide.routes import late_answers
 from llmstudy.evidence.case import Case, Results, Tables, permissions
 from llmstudy.figure import FloatArray
 from llmstudy.measures import cost
@@ -33,7 +34,7 @@ def crossover_tables(case: Case, results: Results) -> Tables:
     """Savings of every permitted move, crossovers of every pair of arms, what decides them, what to
     measure next, and how the source memo and the usual calculators compare.
 
-    results: of chapters 02, 04 and 05.
+    results: of chapters 02 to 05.
     """
     study, cost, hosting = case.study, results["02_cost"], results["05_self_hosting"]
     offers = market(cost, hosting, results["04_quality"])
@@ -58,7 +59,7 @@ def crossover_tables(case: Case, results: Results) -> Tables:
         "month_usd": month,
         "stay_parts": stay_parts(study, offers, month),
         "cost_items": cost_items(study, offers, projection.best_fleet_moves(study, savings)),
-        **drivers.driver_tables(study, offers, futures, savings),
+        **drivers.driver_tables(study, offers, futures, savings, late_answers(results)),
         **information_tables(study, offers, futures, results["04_quality"]),
         **source_memo_tables(case, results),
     }

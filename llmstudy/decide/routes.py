@@ -77,13 +77,25 @@ def route_table(study: Study, results: Results) -> pd.DataFrame:
     equals = [*key, "p_cheaper_same_quality", "saving_same_quality_usd"]
     savings = savings.merge(pd.DataFrame(crossing["by_buyer"], columns=equals), on=key, how="left")
     allowed = pd.DataFrame(crossing["permissions"])
-    quality, timed = results["04_quality"]["quality"], results["03_latency"]
-    begins = {(row["workload"], row["route"]): row["first_answer_s"] for row in timed["answers"]}
-    latency = [
-        row | {"first_answer_s": begins[row["workload"], row["route"]]} for row in timed["latency"]
-    ]
+    quality, latency = results["04_quality"]["quality"], _first_answers(results)
     failures = results["05_self_hosting"]["failures"]
     return with_savings(gates(study, allowed, quality, latency, failures), savings)
+
+
+def _first_answers(results: Results) -> list[dict[str, Any]]:
+    """Chapter 03's latency rows, each with the moment at which its answer begins."""
+    timed = results["03_latency"]
+    begins = {(row["workload"], row["route"]): row["first_answer_s"] for row in timed["answers"]}
+    return [
+        row | {"first_answer_s": begins[row["workload"], row["route"]]} for row in timed["latency"]
+    ]
+
+
+def late_answers(results: Results) -> set[tuple[str, str]]:
+    """(workload, route) whose answer begins after its target by what is stated (chapter 03)."""
+    rows = _first_answers(results)
+    latency = [row | {"latency": row["verdict"]} for row in rows]
+    return {(r["workload"], r["route"]) for r in latency if verdicts.answers_late(r)}
 
 
 def gates(
