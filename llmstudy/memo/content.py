@@ -12,11 +12,11 @@ from typing import Any
 import pandas as pd
 
 from llmstudy import paths
-from llmstudy.decide.verdicts import answers_late
+from llmstudy.decide.verdicts import answers_late, pays
 from llmstudy.figure import Figure
 from llmstudy.memo.context import Facts
 from llmstudy.simulate.inputs import N_DRAWS
-from llmstudy.study.lines import lines_of, meets_lines
+from llmstudy.study.lines import lines_of
 from llmstudy.tables import named
 
 RANGE_SHARE = 0.9 - 0.1
@@ -200,7 +200,8 @@ def _workload(facts: Facts, name: str) -> dict[str, Any]:
         "goes_to": target,
         "begins": _begins(facts, name, target),
         "saving_usd": _saving(move),
-        "follower_usd": _follower(facts, move),
+        "follower_usd": move and move["saving_same_quality_usd"],
+        "unsure": move is not None and not pays(move, lines_of(facts.study)),
         "questions": _questions(facts, name, target),
         "pass_mark": move and move["pass_mark"],
         "unmeasured": move is not None and move["latency"] == "undecided",
@@ -229,15 +230,6 @@ def _saving(move: Mapping[str, Any] | None) -> dict[str, float] | None:
     if move is None:
         return None
     return {end: move[f"saving_{end}_usd"] for end in ("p10", "p50", "p90")}
-
-
-def _follower(facts: Facts, move: Mapping[str, Any] | None) -> float | None:
-    """The saving against a buyer who takes each cheaper equal model, where it falls short of the
-    lines that a move must meet; else None."""
-    if move is None:
-        return None
-    saved, p = move["saving_same_quality_usd"], move["p_cheaper_same_quality"]
-    return None if meets_lines(p, saved, lines_of(facts.study)) else float(saved)
 
 
 def _questions(facts: Facts, name: str, target: str | None) -> int:
