@@ -5,7 +5,7 @@ text that names no place in the results is refused where it has a digit (`figure
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -206,11 +206,3 @@ def _side(row: Row, side: str) -> Markup:
         number = row.between(f"{side}_low", f"{side}_high", share if unit == "share" else count)
     return Markup(" ({} {})").format(number, row.quote(f"{side}_figure", what.split("; ")[0]))
 
-
-def sections(template: str) -> Sequence[str]:
-    """The sections that a template has, in its order.
-
-    >>> sections('<h2 data-section="ask">The ask</h2>')
-    ['ask']
-    """
-    return re.findall(r'data-section="([\w-]+)"', template)
