@@ -1,6 +1,7 @@
 """Chapter 06: where the answer changes, how sure that is, and which inputs decide it."""
 
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,12 @@ import pandas as pd
 
 from llmstudy import simulate
 from llmstudy.decide.routes import late_answers
-from llmstudy.evidence.case import Case, Results, Tables, permissions
+from llmstudy.evidence.case import Case, Results, Tables, permissions, rows_of
 from llmstudy.figure import FloatArray
 from llmstudy.measures import cost
 from llmstudy.simulate import drivers, projection
 from llmstudy.simulate.breakdown import cost_items, stay_parts
+from llmstudy.simulate.draws import Draws
 from llmstudy.simulate.inputs import (
     N_DRAWS,
     Market,
@@ -28,11 +30,13 @@ from llmstudy.simulate.invoices import monthly_bills
 from llmstudy.simulate.measurements import information_tables
 from llmstudy.source_memo.in_study import source_memo_tables
 from llmstudy.study import Study
+from llmstudy.tables import Rows
 
 
 def crossover_tables(case: Case, results: Results) -> Tables:
-    """Savings of every permitted move, crossovers of every pair of arms, what decides them, what to
-    measure next, and how the source memo and the usual calculators compare.
+    """Savings of every permitted move, crossovers of every pair of arms and from today's route,
+    what decides them, what to measure next, and how the source memo and the usual calculators
+    compare.
 
     results: of chapters 02 to 05.
     """
@@ -40,6 +44,11 @@ def crossover_tables(case: Case, results: Results) -> Tables:
     offers = market(cost, hosting, results["04_quality"])
     allowed = permissions(study)
     able = allowed[allowed["permitted"] & allowed["fits_context"]]
+    serving = [
+        (name, route)
+        for name, route in zip(able["workload"], able["route"], strict=True)
+        if offers.offer(name, route)
+    ]
     candidates = able[~able["current"]]
     futures = projection.move_futures(study, offers, candidates)
     wary = projection.move_futures(study, offers, candidates, "same_quality")
@@ -55,7 +64,8 @@ def crossover_tables(case: Case, results: Results) -> Tables:
         "by_month": projection.cheaper_by_month(study, futures),
         "monthly_bills": monthly_bills(study, offers, candidates),
         "crossover": [_crossover(study, offers, *pair) for pair in pairs],
-        "curves": _curves(study, offers, pairs),
+        "crossover_from_today": _from_today(study, offers, serving),
+        "curves": _curves(study, offers, serving),
         "month_usd": month,
         "stay_parts": stay_parts(study, offers, month),
         "cost_items": cost_items(study, offers, projection.best_fleet_moves(study, savings)),
@@ -92,15 +102,7 @@ def _pairs(
 def _crossover(
     study: Study, offers: Market, name: str, from_route: str, to_route: str
 ) -> dict[str, Any]:
-    inputs_ = marginal_inputs(study, offers, name, to_route)
-    # two routes off today's vendor count tokens alike: they serve models of one kind
-    other = marginal_inputs(study, offers, name, from_route)
-    inputs_ |= {simulate.TODAY + key: other[key] for key in ("tokenizer", "output_tokens_ratio")}
-    d = draws_with_paths(study, name, inputs_)
-    current, challenger = offers.tokens[name, from_route], offers.priced(name, to_route)
-    volumes = simulate.crossover_requests_per_month(
-        current, challenger, d, study.months, study.volume_cap.value
-    )
+    volumes, d = _volumes(study, offers, name, from_route, to_route)
     return {
         "workload": name,
         "from_arm": study.routes[from_route].arm,
@@ -113,19 +115,55 @@ def _crossover(
     }
 
 
+def _from_today(
+    study: Study, offers: Market, serving: list[tuple[str, str]]
+) -> list[dict[str, Any]]:
+    """The crossover from today's route to each other one, where today's is billed by the token."""
+    rows = []
+    for name, route in serving:
+        today = study.workloads[name].current_route
+        if route == today or (name, today) not in offers.tokens:
+            continue
+        volumes, _ = _volumes(study, offers, name, today, route)
+        rows.append(
+            {
+                "workload": name,
+                "route": route,
+                "arm": study.routes[route].arm,
+                "requests_per_month": _band(volumes),
+                "p_never": float(np.isinf(volumes).mean()),
+            }
+        )
+    return rows
+
+
+def _volumes(
+    study: Study, offers: Market, name: str, from_route: str, to_route: str
+) -> tuple[FloatArray, Draws]:
+    """The volume, in each draw, from which one route is cheaper than another, and the draws."""
+    inputs_ = marginal_inputs(study, offers, name, to_route)
+    # two routes off today's vendor count tokens alike: they serve models of one kind
+    other = marginal_inputs(study, offers, name, from_route)
+    inputs_ |= {simulate.TODAY + key: other[key] for key in ("tokenizer", "output_tokens_ratio")}
+    d = draws_with_paths(study, name, inputs_)
+    current, challenger = offers.tokens[name, from_route], offers.priced(name, to_route)
+    volumes = simulate.crossover_requests_per_month(
+        current, challenger, d, study.months, study.volume_cap.value
+    )
+    return volumes, d
+
+
 def _band(draws: FloatArray) -> dict[str, float | None]:
     return dict(zip(("p10", "p50", "p90"), simulate.band(draws), strict=True))
 
 
-def _curves(
-    study: Study, offers: Market, pairs: list[tuple[str, str, str]]
-) -> list[dict[str, Any]]:
-    """Mean monthly cost of each standing route against constant volume, with its 80 % band.
+def _curves(study: Study, offers: Market, serving: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Mean monthly cost of each route that may serve against constant volume, with its 80 % band.
 
     A fleet's cost includes its team, unless other fleets pay for it today.
     """
     rows = []
-    for name, route in dict.fromkeys((n, r) for n, a, b in pairs for r in (a, b)):
+    for name, route in serving:
         offer = offers.priced(name, route)
         d = draws_with_paths(study, name, marginal_inputs(study, offers, name, route), N_DRAWS // 8)
         team = simulate.staff_month_usd(d) if isinstance(offer, cost.Fleet) else 0.0
@@ -146,6 +184,24 @@ def _curves(
                 }
             )
     return rows
+
+
+def routes_that_matter(
+    study: Study, results: Mapping[str, Any], name: str, favoured: str | None = None
+) -> tuple[Rows, Rows]:
+    """Curves and crossovers of today's route, of the one of each arm to which a move saves most,
+    and of the favoured one.
+
+    results: of this chapter.
+    """
+    savings = sorted(rows_of(results["savings"], workload=name), key=itemgetter("saving_p50_usd"))
+    best = {row["arm"]: row["route"] for row in savings}
+    routes = {study.workloads[name].current_route, favoured, *best.values()}
+    tables = (results[table] for table in ("curves", "crossover_from_today"))
+    curves, crossovers = (
+        [row for row in rows_of(table, workload=name) if row["route"] in routes] for table in tables
+    )
+    return curves, crossovers
 
 
 def _month_totals(

@@ -21,7 +21,7 @@ from llmstudy.charts.drawing import (
     spread,
     wrap,
 )
-from llmstudy.charts.style import GREY, INK, PALE, SMALL_PT, Chart
+from llmstudy.charts.style import GREY, INK, PALE, Chart
 from llmstudy.charts.tables import by_workload, look_of, look_up, need, numbered, of_rows, once
 from llmstudy.tables import Rows, named
 from llmstudy.text import count, share, span, usd
@@ -58,7 +58,7 @@ def projection(table: pd.DataFrame, today: str, note: str) -> Chart:
     axes = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
     labels = [_horizons(ax, rows, months) for ax, (_, rows) in zip(axes, panels, strict=True)]
     for ax, (workload, _) in zip(axes, panels, strict=True):
-        ax.set_ylabel(wrap(workload, 1.2, 8))
+        ax.set_ylabel(wrap(workload, 1.2))
     axes[-1].set_xticks(range(len(months)), labels=[f"by month {count(m)}" for m in months])
     axes[-1].set_xlabel("USD spent since today: median, with its 80 % range")
     for ax, its in zip(axes, labels, strict=True):
@@ -83,8 +83,8 @@ def _cheapest(table: pd.DataFrame, month: str) -> str:
             f"{'; ' if others else ''}{others}"
         )
     least = table.loc[table.groupby("workload")["p50_usd"].idxmin(), "arm"].value_counts()
-    wins = ", ".join(f"{look_of(str(arm)).name} on {n}" for arm, n in least.items())
-    return f"By month {month} the arm that has cost least is {wins} of {least.sum()} workloads"
+    wins = ", ".join(f"with {look_of(str(arm)).name} on {n}" for arm, n in least.items())
+    return f"By month {month} least is spent {wins} of {least.sum()} workloads"
 
 
 def _horizons(ax: Axes, rows: pd.DataFrame, months: Sequence[float]) -> list[Annotation]:
@@ -191,7 +191,7 @@ def cost_items(table: pd.DataFrame, subject: str) -> Chart | None:
     facts = []
     for ax, (name, rows) in zip(axes, panels, strict=True):
         total = rows["usd_month"].sum()
-        ax.set_title(f"{name}: {usd(total)}", loc="left", fontsize=8, fontweight="bold", pad=3)
+        ax.set_title(f"{name}: {usd(total)}", loc="left", fontweight="bold", pad=3)
         for y, row in numbered(rows):
             part = f", {share(row.usd_month / total)}" if total > 0 else ""
             fact = f"{usd(row.usd_month)}{part} ({row.grade})"
@@ -199,7 +199,7 @@ def cost_items(table: pd.DataFrame, subject: str) -> Chart | None:
             right_label(ax, y, fact)
             facts.append(f"{name}, {row.item}: {fact}")
         ax.axvline(0, color=GREY, lw=0.6)
-        label_rows(ax, [wrap(item, 2.0, lines=1) for item in rows["item"]], SMALL_PT)
+        label_rows(ax, [wrap(item, 2.0, lines=1) for item in rows["item"]])
     low, high = min(0, table["usd_month"].min()), max(0, table["usd_month"].max())
     axes[-1].set_xlim(low, high + 0.02 * (high - low) or 1)
     for ax in axes[:-1]:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from llmstudy.charts.drawing import blank, finish, name_rows, wrap
-from llmstudy.charts.style import ACCENT, GREY, INK, PALE, SMALL_PT, WIDTH_IN, Chart
+from llmstudy.charts.style import ACCENT, GREY, INK, PALE, WIDTH_IN, Chart
 from llmstudy.charts.tables import look_of, need, numbered, of_rows, once
 
 FIRM = ("measured", "recorded", "published")
@@ -18,7 +18,7 @@ FIRM = ("measured", "recorded", "published")
 MOST = 4
 """The best score of the scale."""
 
-_LABELS_IN = 2.2
+_LABELS_IN = 2.1
 """Room for the names of the rows."""
 
 
@@ -40,11 +40,11 @@ def criteria(scores: pd.DataFrame) -> Chart:
     title = _title(table)
     note = (
         "0: fails outright · 4: holds with room · ?: no evidence that carries a score · "
-        "word: the worst grade that a score rests on"
+        "word: the worst grade it rests on"
     )
     figure = blank(title, note, 0.95 + 0.36 * len(at_row))
     ax = figure.subplots()
-    cell_in = (WIDTH_IN - _LABELS_IN) / len(at_column) - 0.1
+    cell_in = (WIDTH_IN - _LABELS_IN) / len(at_column) - 0.05
     row_facts: dict[Any, list[str]] = {line: [] for line in at_row}
     for _, row in numbered(table):
         line = row.workload, row.arm
@@ -52,7 +52,7 @@ def criteria(scores: pd.DataFrame) -> Chart:
         row_facts[line].append(f"{row.criterion} {_cell(ax, at, row, cell_in)}")
     ax.set_xlim(-0.5, len(at_column) - 0.5)
     names = [f"{row.id}\n{wrap(row.criterion, cell_in + 0.15)}" for _, row in numbered(heads)]
-    ax.set_xticks(range(len(at_column)), labels=names, fontsize=SMALL_PT)
+    ax.set_xticks(range(len(at_column)), labels=names)
     ax.xaxis.tick_top()
     name_rows(ax, [w for w, _ in at_row], [look_of(arm).name for _, arm in at_row])
     ax.tick_params(length=0)
@@ -79,7 +79,7 @@ def _title(table: pd.DataFrame) -> str:
         title += f", {most} of them {look_of(arm).name} on {criterion}"
     barred = table[table["overridden"].astype(bool)].groupby(["workload", "arm"]).ngroups
     if barred:
-        title += f"; privacy bars {barred} {'arm' if barred == 1 else 'arms'} before the rest"
+        title += f"; privacy rules out {barred} {'way' if barred == 1 else 'ways'} of serving"
     return title
 
 
@@ -102,8 +102,8 @@ def _cell(ax: Axes, at: tuple[int, int], row: Any, width_in: float) -> str:
         )
     )
     style: dict[str, Any] = {"ha": "center", "color": INK if scored or barred else GREY}
-    ax.text(*at, word, va="bottom", weight="bold" if scored else "normal", fontsize=8, **style)
-    ax.text(*at, wrap(beneath, width_in, lines=1), va="top", fontsize=SMALL_PT, **style)
+    ax.text(*at, word, va="bottom", weight="bold" if scored else "normal", **style)
+    ax.text(*at, wrap(beneath, width_in, lines=1), va="top", **style)
     return (
         f"{word} of {MOST} ({grade})" if scored else beneath if not barred else "barred by privacy"
     )

@@ -19,7 +19,7 @@ from llmstudy.charts.drawing import (
     top_label,
     wrap,
 )
-from llmstudy.charts.style import ACCENT, GREY, INK, LINES, ON_WHITE, PALE, SMALL_PT, Chart
+from llmstudy.charts.style import ACCENT, GREY, INK, LINES, PALE, Chart
 from llmstudy.charts.tables import (
     by_workload,
     look_of,
@@ -34,124 +34,122 @@ from llmstudy.text import count, never_or, share, span, usd
 
 @of_rows
 def cost_against_volume(
-    curves: pd.DataFrame, crossovers: Rows, volume_now: float, workload: str, note: str
+    curves: pd.DataFrame, crossovers: Rows, today: str, volume_now: float, months: int, note: str
 ) -> Chart | None:
-    """What each route costs a month as volume grows, and where another one begins to pay.
+    """What each route costs a month as volume grows, and from where on it is cheaper than today's.
 
-    curves: arm, route, requests_per_month, p10_usd, p50_usd, p90_usd (the mean month over the
-    horizon at this volume throughout). crossovers, from today's arm: to_arm, from_route (what it
-    pays against), requests_per_month (spread; null: never), p_never (share).
+    curves, of one workload and the routes to draw: workload, arm, route, requests_per_month,
+    p10_usd, p50_usd, p90_usd (the mean of `months` at this volume throughout). crossovers, of those
+    routes: route, requests_per_month (spread; null: never), p_never (share). today: today's route.
     volume_now: requests a month, within the curves.
-    None without a crossover, or where a route is free, which has no place on a logarithmic axis.
+    None where a route is free, which has no place on a logarithmic axis.
     Raises: ValueError if a table lacks columns, or the curves do not reach volume_now.
     """
-    need("curves", curves, "arm route requests_per_month p10_usd p50_usd p90_usd")
+    need("curves", curves, "workload arm route requests_per_month p10_usd p50_usd p90_usd")
     amounts = curves[["requests_per_month", "p10_usd", "p50_usd", "p90_usd"]]
-    if (amounts <= 0).any(axis=None) or not len(crossovers):
+    if (amounts <= 0).any(axis=None):
         return None
-    crossovers = with_percentiles(crossovers, "requests_per_month")
-    need("crossovers", crossovers, "to_arm from_route p10 p50 p90 p_never")
+    workload = str(curves["workload"].iloc[0])
     low, high = curves["requests_per_month"].min(), curves["requests_per_month"].max()
     if not low <= volume_now <= high:
         raise ValueError(
             f"{workload}: curves run from {count(low)} to {count(high)} requests a month and miss "
             f"today's {count(volume_now)}: compute them over a wider range."
         )
+    crossings = _crossings(crossovers)
     curves = curves.sort_values("requests_per_month", kind="stable")
     routes = {str(name): rows for name, rows in curves.groupby("route", sort=False)}
-    today = sorted((_usd_at(rows, volume_now), rows["arm"].iloc[0]) for rows in routes.values())
+    costs = sorted(
+        (float(_at(rows, "p50_usd", volume_now)), route) for route, rows in routes.items()
+    )
     title = (
-        f"{workload}: at today's volume {look_of(today[0][1]).name} is cheapest, "
-        f"{usd(today[0][0])} in the mean month over the horizon; "
-        f"{_first_to_pay(crossovers, today[0][1])}"
+        f"{workload}: at today's {count(volume_now)} requests a month {_costs(costs, today)} "
+        f"(mean month over {months} months)"
     )
-    n, facts = len(crossovers), [_pays(row) for _, row in numbered(crossovers)]
-    words = [wrap(fact, 5.3) for fact in facts]
-    row_in = 0.3 + 0.11 * max(text.count("\n") for text in words)
-    figure = blank(title, note, 2.2 + row_in * n)
-    top, strip = figure.subplots(2, sharex=True, height_ratios=[1.5, 0.1 + row_in * n])
-    labels = []
+    legend = (
+        "marks: from here on cheaper than today's route, the move paid for (thick: 80 % range; "
+        "never: in % of simulated futures) · "
+    )
+    note = f"{legend if crossings else ''}{note}"
+    figure = blank(title, note, 1.05 + 0.24 * max(len(routes), 3))
+    ax = figure.subplots()
+    ax.set(xscale="log", yscale="log", xlabel="requests a month", ylabel="USD a month")
+    near = [volume_now, *(x for row in crossings.values() for x in (row.p10, row.p50, row.p90))]
+    low, high = max(low, np.nanmin(near) / 4), min(high, np.nanmax(near) * 4)
+    labels, facts, arms = [], [], set[str]()
     for route, rows in routes.items():
-        look, x = look_of(rows["arm"].iloc[0]), rows["requests_per_month"]
-        top.fill_between(x, rows["p10_usd"], rows["p90_usd"], color=look.color, alpha=0.13, lw=0)
-        top.plot(x, rows["p50_usd"], color=look.color, linestyle=look.linestyle)
-        name = f"{look.name}\n{wrap(route, 1.4)}"
-        labels.append(right_label(top, rows["p50_usd"].iloc[-1], name, look.color, leader=True))
-    top.set(
-        xscale="log", yscale="log", xlim=(low, high), ylabel="USD a month,\nmean over the horizon"
-    )
-    log_ticks(top.yaxis)
-    top.tick_params(axis="x", bottom=False, labelbottom=False)
-    top.spines["bottom"].set_visible(False)
-    strip.set(ylim=(n - 0.1, -0.5), yticks=[], xlabel="requests a month")
-    strip.spines["left"].set_visible(False)
-    log_ticks(strip.xaxis)
-    for ax in (top, strip):
-        ax.axvline(volume_now, color=INK, lw=0.8, linestyle=":")
-    top_label(top, volume_now, f"today: {count(volume_now)} requests")
-    for y, row in numbered(crossovers):
-        _crossover(strip, y, row, words[y], (low, high))
-    spread(figure, top, labels)
-    costs = "; ".join(f"{look_of(arm).name} {usd(cost)}" for cost, arm in today)
-    return finish(
-        figure,
-        f"{title}. Median cost of that month at {count(volume_now)} requests: {costs}. "
-        f"{'. '.join(facts)}.",
-    )
+        arm = str(rows["arm"].iloc[0])
+        look, x = look_of(arm), np.geomspace(low, high, 60)
+        style = ":" if arm in arms else look.linestyle
+        arms.add(arm)
+        p10, p50, p90 = (_at(rows, f"{p}_usd", x) for p in ("p10", "p50", "p90"))
+        ax.fill_between(x, p10, p90, color=look.color, alpha=0.1, lw=0)
+        ax.plot(x, p50, color=look.color, linestyle=style, lw=1.1)
+        words = "today's route" if route == today else look.name
+        if route in crossings:
+            words = _crossover(ax, rows, crossings[route], (low, high))
+            facts.append(f"{route} is {_range(crossings[route])}")
+        name = f"{wrap(route, 1.9, lines=1)}\n{words}"
+        labels.append(right_label(ax, p50[-1], name, look.color, leader=True))
+    ax.set_xlim(low, high)
+    log_ticks(ax.yaxis)
+    log_ticks(ax.xaxis)
+    ax.axvline(volume_now, color=INK, lw=0.8, linestyle=":")
+    top_label(ax, volume_now, f"today: {count(volume_now)}")
+    spread(figure, ax, labels)
+    readings = "; ".join(f"{route} {usd(cost)}" for cost, route in costs)
+    return finish(figure, f"{title}. Median cost of that month: {readings}. {'. '.join(facts)}.")
 
 
-def _first_to_pay(crossovers: pd.DataFrame, cheapest: str) -> str:
-    """The crossover at the lowest volume, as the second half of a title."""
-    paying = crossovers.dropna(subset="p50").sort_values("p50", kind="stable")
-    if paying.empty:
-        return "no other arm pays in half of the draws"
-    first = paying.iloc[0]
-    who = "it" if first.to_arm == cheapest else look_of(first.to_arm).name
-    return f"{who} pays against {first.from_route} from {count(first.p50)} requests"
+def _crossings(crossovers: Rows) -> dict[str, Any]:
+    """The row of each route, with its percentiles."""
+    if not len(crossovers):
+        return {}
+    table = with_percentiles(crossovers, "requests_per_month")
+    need("crossovers", table, "route p10 p50 p90 p_never")
+    return {str(row.route): row for _, row in numbered(table)}
 
 
-def _pays(row: Any) -> str:
-    """One crossover in words: from which volume an arm pays, and against what."""
-    who, never = look_of(row.to_arm).name, f"never in {share(row.p_never)} of draws"
+def _costs(costs: list[tuple[float, str]], today: str) -> str:
+    """The cheapest route and today's, or the next one where those are one."""
+    (cost, first), *rest = costs
+    others = [pair for pair in rest if pair[1] == today] or rest
+    names = {today: f"today's {today}"}
+    words = [f"{names.get(route, route)} {usd(cost)}" for cost, route in others[:1]]
+    return ", ".join([f"{names.get(first, first)} costs {usd(cost)}", *words])
+
+
+def _range(row: Any) -> str:
+    """A crossover in words, with its range."""
+    never = f"never cheaper than today's route in {share(row.p_never)} of simulated futures"
     if np.isnan(row.p50):
-        return f"{who} against {row.from_route}: {never}"
-    reach = span(row.p10, row.p90, count)
-    text = f"{who} pays against {row.from_route} from {count(row.p50)} requests a month"
-    return f"{text} (80 % range {reach}){f', {never}' if row.p_never >= 0.005 else ''}"
+        return never
+    reach = f"80 % range {span(row.p10, row.p90, count)}"
+    text = f"cheaper than today's route from {count(row.p50)} requests a month ({reach})"
+    return f"{text}, {never}" if row.p_never >= 0.005 else text
 
 
-def _crossover(ax: Axes, y: int, row: Any, text: str, ends: tuple[float, float]) -> None:
-    """Draws one crossover: its words, and under them a bracket from p10 to p90."""
-    look = look_of(row.to_arm)
-    ax.annotate(
-        text,
-        (0, y - 0.2),
-        (2, 0),
-        xycoords=("axes fraction", "data"),
-        textcoords="offset points",
-        va="center",
-        color=look.color,
-        fontsize=SMALL_PT,
-        bbox=ON_WHITE,
-    )
-    if np.isnan(row.p10):
-        return
-    far = np.inf if np.isnan(row.p90) else row.p90
-    left, right = np.clip([row.p10, far], *ends)
-    # a bar where the range ends, an arrowhead where it runs out of the picture
-    marks = [("|", x) for x in (row.p10, far) if x in (left, right)]
-    marks += [("<", left)] if row.p10 < ends[0] else []
-    marks += [(">", right)] if far > ends[1] else []
-    marks += [(look.marker, row.p50)] if left <= row.p50 <= right else []
-    ax.hlines(y + 0.3, left, right, color=look.color, lw=1.2)
-    for marker, x in marks:
-        ax.plot(x, y + 0.3, marker, color=look.color, ms=5, clip_on=False)
+def _crossover(ax: Axes, curve: pd.DataFrame, row: Any, ends: tuple[float, float]) -> str:
+    """Draws a crossover on its route's curve, a thick line from p10 to p90. Returns its label."""
+    look = look_of(curve["arm"].iloc[0])
+    left, right = np.clip(np.nan_to_num([row.p10, row.p90], nan=np.inf), *ends)
+    if left < right:
+        x = np.geomspace(left, right, 20)
+        usd_month = _at(curve, "p50_usd", x)
+        ax.plot(x, usd_month, color=look.color, lw=3.5, solid_capstyle="butt")
+    if ends[0] <= row.p50 <= ends[1]:
+        usd_month = _at(curve, "p50_usd", row.p50)
+        ax.plot(row.p50, usd_month, look.marker, color=look.color, mec="white", ms=6, zorder=3)
+    never = f"never in {share(row.p_never)}"
+    if np.isnan(row.p50):
+        return never
+    return f"cheaper from {count(row.p50)}{f', {never}' if row.p_never >= 0.005 else ''}"
 
 
-def _usd_at(curve: pd.DataFrame, requests: float) -> float:
-    """The value of a curve at a volume, interpolated log-log."""
-    x, y = np.log(curve["requests_per_month"]), np.log(curve["p50_usd"])
-    return float(np.exp(np.interp(np.log(requests), x, y)))
+def _at(curve: pd.DataFrame, column: str, requests: Any) -> Any:
+    """A column of a curve at a volume, or at several, interpolated log-log."""
+    x, y = np.log(curve["requests_per_month"]), np.log(curve[column])
+    return np.exp(np.interp(np.log(requests), x, y))
 
 
 @of_rows
@@ -169,9 +167,9 @@ def p_never(crossover: pd.DataFrame) -> Chart:
     facts = [f"{share(r.p_never)}, median {never_or(r.p50, count)}" for _, r in numbered(table)]
     most = int(table["p_never"].argmax())
     title = (
-        f"No crossover in at least half of the draws for {(table['p_never'] >= 0.5).sum()} of "
-        f"{len(table)} moves; most often for {table['workload'][most]}, {moves[most]}: "
-        f"{share(table['p_never'][most])}"
+        "No crossover in at least half of the simulated futures for "
+        f"{(table['p_never'] >= 0.5).sum()} of {len(table)} moves; "
+        f"most often for {table['workload'][most]}, {moves[most]}: {share(table['p_never'][most])}"
     )
     figure = blank(title, note, 1.1 + 0.29 * len(table))
     ax = figure.subplots()
@@ -184,7 +182,7 @@ def p_never(crossover: pd.DataFrame) -> Chart:
         right_label(ax, y, moves[y], look.color)
     name_rows(ax, list(table["workload"]))
     ax.set_xlim(0, 100)
-    ax.set_xlabel("share of draws in which the move never pays (%); median in requests a month")
+    ax.set_xlabel("% of simulated futures in which the move never pays; median in requests a month")
     readings = zip(table["workload"], moves, facts, strict=True)
     return finish(figure, f"{title}. {'; '.join(f'{w}, {m}: {f}' for w, m, f in readings)}.")
 
@@ -207,7 +205,7 @@ def crossover_claims(bands: pd.DataFrame, claims: Rows, subject: str, note: str)
     n_met = sum(_meets(claim, bands) for _, claim in numbered(claims))
     title = (
         f"{subject}: {n_met} of {len(claims)} claims of where it pays "
-        f"{'meets' if n_met == 1 else 'meet'} our 80 % bands; {_earliest(bands)}"
+        f"{'meets' if n_met == 1 else 'meet'} our 80 % ranges; {_earliest(bands)}"
     )
     n = len(claims) + len(bands)
     figure = blank(title, note, 0.9 + 0.38 * n)
@@ -238,7 +236,7 @@ def _earliest(bands: pd.DataFrame) -> str:
     """The lowest median crossover, as the second half of a title."""
     paying = bands.dropna(subset="p50").sort_values("p50", kind="stable")
     if paying.empty:
-        return "no band of ours is reached in half of the draws"
+        return "ours are reached in less than half of the simulated futures"
     row = paying.iloc[0]
     return f"our earliest is {count(row.p50)} tokens a month, {row.workload} → {row.to_route}"
 
@@ -266,16 +264,16 @@ def _band(ax: Axes, y: int, row: Any, far: float) -> str:
     """Draws one of our crossovers."""
     never = f"never in {share(row.p_never)}"
     if np.isnan(row.p10):
-        right_label(ax, y, f"{never} of draws")
-        return f"{never} of draws"
+        right_label(ax, y, f"{never} of futures")
+        return f"{never} of simulated futures"
     high = far if np.isnan(row.p90) else row.p90
     ax.plot([row.p10, high], [y, y], color=INK)
     ax.plot(row.p10, y, "|", color=INK, ms=7)
     ax.plot(high, y, ">" if np.isnan(row.p90) else "|", color=INK, ms=6, clip_on=False)
     ax.plot(row.p50, y, "o", color=INK, ms=5)
     median, reach = never_or(row.p50, count), span(row.p10, row.p90, count)
-    right_label(ax, y, f"{median} ({reach})\n{never} of draws")
-    return f"{median} (80 % range {reach}), {never} of draws"
+    right_label(ax, y, f"{median} ({reach})\n{never} of futures")
+    return f"{median} (80 % range {reach}), {never} of simulated futures"
 
 
 @of_rows
@@ -303,7 +301,7 @@ def p_cheaper_heat(
     today = p[:, int(at)]
     title = (
         f"{subject}: near today's {count(now)} requests a month the move is cheaper in "
-        f"{_extent(today)} of draws; {_reached(grid, line_share)}"
+        f"{_extent(today)} of simulated futures; {_reached(grid, line_share)}"
     )
     figure = blank(title, note, 1.25 + 0.24 * len(p))
     ax = figure.subplots()
@@ -313,7 +311,7 @@ def p_cheaper_heat(
     for (y, x), value in np.ndenumerate(p):
         label = "?" if np.isnan(value) else share(value).removesuffix(" %")
         weight = "bold" if value >= line_share else "normal"
-        ax.text(x + 0.5, y + 0.5, label, ha="center", va="center", size=SMALL_PT, weight=weight)
+        ax.text(x + 0.5, y + 0.5, label, ha="center", va="center", weight=weight)
     _outline(ax, p >= line_share)
     step = 1 + len(volumes) // 10
     ax.set_xticks(np.arange(len(volumes))[::step] + 0.5, labels=map(count, volumes[::step]))
@@ -323,7 +321,9 @@ def p_cheaper_heat(
     ax.plot(at, len(p), marker=3, color=INK, ms=4, mew=1.5)
     ax.plot(at, 0, marker=2, color=INK, ms=4, mew=1.5)
     top_label(ax, at, f"today: {count(now)}")
-    ax.set_xlabel(f"requests a month (in a cell: % of draws; framed and bold: {share(line_share)})")
+    ax.set_xlabel(
+        f"requests a month (cells: % of simulated futures; framed, bold: {share(line_share)})"
+    )
     ax.set_ylabel("quality margin,\npoints")
     cells = "; ".join(
         f"margin {100 * m:.3g} points: {_extent(row)}" for m, row in zip(grid.index, p, strict=True)
@@ -390,7 +390,7 @@ def p_cheaper_by_month(table: pd.DataFrame, line_share: float, note: str) -> Cha
     ax.set(ylim=(-2, 102), xlim=(start, stop) if start < stop else (start - 1, start + 1))
     even_ticks(ax.xaxis)
     ax.set_xlabel(f"months from now (a mark: the first month at {line})")
-    ax.set_ylabel("draws in which it is\ncheaper, %")
+    ax.set_ylabel("% of futures in\nwhich it is cheaper")
     spread(figure, ax, labels)
     return finish(figure, f"{title}. {'; '.join(facts)}.")
 

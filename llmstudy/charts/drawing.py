@@ -100,20 +100,20 @@ def name_rows(ax: Axes, names: Sequence[str], seconds: Sequence[str] | None = No
     if seconds is None:
         above = ["", *names[:-1]]
         labels = [
-            "" if name == last else wrap(_unbroken(name), 1.5, 8)
+            "" if name == last else wrap(_unbroken(name), 1.5)
             for name, last in zip(names, above, strict=True)
         ]
     else:
         labels = [
-            f"{wrap(name, 1.9, 8, lines=1)}\n{wrap(second, 1.9, 8, lines=1)}"
+            f"{wrap(name, 1.9, lines=1)}\n{wrap(second, 1.9, lines=1)}"
             for name, second in zip(names, seconds, strict=True)
         ]
     label_rows(ax, labels)
 
 
-def label_rows(ax: Axes, labels: Sequence[str], size: float = 8.0) -> None:
+def label_rows(ax: Axes, labels: Sequence[str]) -> None:
     """Sets labels, unwrapped, beside the rows 0, 1, ... from the top down."""
-    ax.set_yticks(range(len(labels)), labels=labels, fontsize=size)
+    ax.set_yticks(range(len(labels)), labels=labels)
     ax.set_ylim(len(labels) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0, pad=7)
     ax.spines["left"].set_visible(False)
@@ -154,7 +154,6 @@ def top_label(ax: Axes, x: float, text: str, color: str = INK) -> None:
         textcoords="offset points",
         ha="left" if at < 0.2 else "right" if at > 0.8 else "center",
         color=color,
-        fontsize=SMALL_PT,
     )
 
 
@@ -172,7 +171,6 @@ def beside(ax: Axes, x: float, y: float, text: str, left: bool) -> None:
         textcoords="offset points",
         ha="right" if left else "left",
         va="center",
-        fontsize=SMALL_PT,
         bbox=ON_WHITE,
     )
 
@@ -189,7 +187,6 @@ def above(
         ha="center",
         va="bottom",
         color=color,
-        fontsize=SMALL_PT,
         fontweight=weight,
         bbox=ON_WHITE,
     )
@@ -209,7 +206,6 @@ def right_label(
         textcoords="offset points",
         va="center",
         color=color,
-        fontsize=SMALL_PT,
         arrowprops=line if leader else None,
     )
 

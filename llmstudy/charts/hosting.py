@@ -21,7 +21,7 @@ from llmstudy.charts.drawing import (
     top_label,
     wrap,
 )
-from llmstudy.charts.style import ACCENT, ARMS, GREY, INK, PALE, SMALL_PT, Chart
+from llmstudy.charts.style import ACCENT, ARMS, GREY, INK, PALE, Chart
 from llmstudy.charts.tables import need, numbered, of_rows
 from llmstudy.text import count, share, span, usd
 
@@ -301,7 +301,7 @@ def heldout_errors(table: pd.DataFrame, goal_share: float = HELDOUT_GOAL) -> Cha
         fact = f"{share(row.median_abs_error_share)}, p90 {share(row.p90_abs_error_share)}"
         facts.append(f"{fact}, {row.n_fit:g} points")
         right_label(ax, y, facts[-1])
-    label_rows(ax, [wrap(name, 2.4, lines=1) for name in names], SMALL_PT)
+    label_rows(ax, [wrap(name, 2.4, lines=1) for name in names])
     ax.set(xlim=(0, right))
     even_ticks(ax.xaxis)
     ax.set_xlabel("absolute error of throughput, % (● median, ○ beyond the goal, — to p90)")

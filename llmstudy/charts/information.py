@@ -10,12 +10,14 @@ from llmstudy.charts.drawing import (
     blank,
     even_ticks,
     finish,
+    label_rows,
     log_ticks,
     name_rows,
     plain_usd,
     right_label,
     top_label,
     whisker,
+    wrap,
 )
 from llmstudy.charts.style import ACCENT, GREY, INK, PALE, Chart
 from llmstudy.charts.tables import look_up, need, numbered, of_rows
@@ -55,11 +57,12 @@ def tornado(
         f"{opening(table['input'][0])} decides most: {subject} is {ranges[0]} over its range, "
         f"{usd(base_usd)} in the base case"
     )
-    figure = blank(title, note, 1.15 + 0.29 * len(table))
+    figure = blank(title, note, 0.6 + 0.2 * max(len(table), 2))
     ax = figure.subplots()
     left, right = min(base_usd, ends.min()), max(base_usd, ends.max())
     room = 0.3 * (right - left) or abs(base_usd) or 1.0
-    ax.set(xlim=(left - room, right + room), xlabel=f"{subject} (USD)")
+    ax.set(xlim=(left - room, right + room), xticks=[])  # each bar has its numbers
+    ax.spines["bottom"].set_visible(False)
     if left < 0 < right:
         ax.axvline(0, color=GREY, lw=0.6, zorder=0)
     ax.axvline(base_usd, color=INK, lw=1, linestyle="--")
@@ -67,15 +70,14 @@ def tornado(
     for y, row in numbered(table):
         left, right = ends[y]
         words = ("low", "high") if row.low_usd <= row.high_usd else ("high", "low")
-        ax.barh(y, right - left, 0.55, left, color=PALE, edgecolor=GREY, lw=0.5)
+        ax.barh(y, right - left, 0.7, left, color=PALE, edgecolor=GREY, lw=0.5)
         ax.plot(row.high_usd, y, "o", color=INK, ms=4)
         ax.plot(row.low_usd, y, "o", color=INK, mfc="white", ms=4)
         beside(ax, left, y, f"{words[0]}: {plain_usd(left)}", left=True)
         beside(ax, right, y, f"{words[1]}: {plain_usd(right)}", left=False)
         right_label(ax, y, effects[y])
-    name_rows(ax, list(table["input"]))
-    right_label(ax, -0.85, "total effect", GREY)
-    even_ticks(ax.xaxis)
+    label_rows(ax, [wrap(name, 2.3, lines=1) for name in table["input"]])
+    right_label(ax, -0.95, "total effect", GREY)
     readings = zip(table["input"], ranges, effects, strict=True)
     return finish(
         figure, f"{title}. {'; '.join(f'{i}: {r}, total effect {e}' for i, r, e in readings)}."
@@ -86,7 +88,7 @@ def tornado(
 def p_never_drivers(table: pd.DataFrame, note: str) -> Chart:
     """Which inputs decide whether a move ever pays: P(never) at each one's ends, eight strongest.
 
-    table: input, p_never_low_bin, p_never_high_bin (share of draws, in its lowest and its highest
+    table: input, p_never_low_bin, p_never_high_bin (share of futures, in its lowest and its highest
     bin), spread (how far the input moves P(never), share), low, high (interval of the spread).
     """
     need("table", table, "input p_never_low_bin p_never_high_bin spread low high")
@@ -99,11 +101,11 @@ def p_never_drivers(table: pd.DataFrame, note: str) -> Chart:
     most = table.iloc[0]
     low, high = share(most.p_never_low_bin), share(most.p_never_high_bin)
     title = (
-        f"{opening(most.input)} decides most whether it never pays: never in {low} of draws "
-        f"where it is lowest, {high} where it is highest"
+        f"{opening(most.input)} decides most whether it never pays: never in {low} of "
+        f"simulated futures where it is lowest, {high} where it is highest"
         if most.low > 0
         else f"No input clearly decides whether it never pays: the strongest, {most.input}, moves "
-        f"P(never) by {spreads[0]} points"
+        f"that chance by {spreads[0]} points"
     )
     figure = blank(title, note, 1.15 + 0.29 * len(table))
     ax = figure.subplots()
@@ -119,7 +121,9 @@ def p_never_drivers(table: pd.DataFrame, note: str) -> Chart:
     name_rows(ax, list(table["input"]))
     right_label(ax, -0.85, "by how many points", GREY)
     ax.set_xlim(0, 100)
-    ax.set_xlabel("share of draws in which it never pays, % (○ input in its lowest bin, ● highest)")
+    ax.set_xlabel(
+        "% of simulated futures in which it never pays (○ where the input is lowest, ● highest)"
+    )
     readings = zip(table["input"], facts, spreads, strict=True)
     return finish(
         figure,
@@ -241,9 +245,9 @@ def _saving(row: Any) -> str:
 
 @of_rows
 def convergence(table: pd.DataFrame) -> Chart:
-    """Were enough draws made? The chance that a move is cheaper, against their number.
+    """Were enough futures simulated? The chance that a move is cheaper, against their number.
 
-    table: workload, route, n (draws), estimate, low, high (shares).
+    table: workload, route, n (futures), estimate, low, high (shares).
     """
     need("table", table, "workload route n estimate low high")
     subject = f"the chance that {table['route'][0]} is cheaper for {table['workload'][0]}"
@@ -252,9 +256,9 @@ def convergence(table: pd.DataFrame) -> Chart:
         f"{share(r.estimate)}, give or take {50 * (r.high - r.low):.2g} points"
         for _, r in numbered(table)
     ]
-    draws = [count(n) for n in table["n"]]
-    title = f"{opening(subject)} is {estimates[-1]}, after {draws[-1]} draws"
-    title += f"; after {draws[0]} it was {estimates[0]}" if len(table) > 1 else ""
+    futures = [count(n) for n in table["n"]]
+    title = f"{opening(subject)} is {estimates[-1]}, over {futures[-1]} simulated futures"
+    title += f"; over {futures[0]} it was {estimates[0]}" if len(table) > 1 else ""
     figure = blank(title, "Monte Carlo error alone", 1.9)
     ax = figure.subplots()
     n, (estimate, low, high) = table["n"], (100 * table[c] for c in ("estimate", "low", "high"))
@@ -263,9 +267,9 @@ def convergence(table: pd.DataFrame) -> Chart:
     ax.vlines(n, low, high, color=GREY)
     ax.plot(n, estimate, "o-", color=INK, ms=4, lw=0.8)
     right_label(ax, estimate.iloc[-1], estimates[-1].replace(", ", ",\n", 1))
-    ax.set(xscale="log", xlim=(n.min() / 1.3, n.max() * 1.3), xlabel="draws")
+    ax.set(xscale="log", xlim=(n.min() / 1.3, n.max() * 1.3), xlabel="simulated futures")
     ax.set_ylabel("estimate, with\nits interval, %")
     log_ticks(ax.xaxis)
     even_ticks(ax.yaxis)
-    facts = "; ".join(f"{n} draws: {fact}" for n, fact in zip(draws, estimates, strict=True))
+    facts = "; ".join(f"{n} futures: {fact}" for n, fact in zip(futures, estimates, strict=True))
     return finish(figure, f"{title}. {facts}.")

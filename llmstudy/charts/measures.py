@@ -25,8 +25,8 @@ def month_bills(bills: pd.DataFrame, note: str) -> Chart:
     rows = [(w, part) for w, part in table.groupby("workload", sort=False)]
     cheaper = [w for w, part in rows if _cheapest(part) is not None]
     title = (
-        f"{count(len(cheaper))} of {count(len(rows))} workloads have a candidate that lists below "
-        "today's bill for tokens"
+        f"{count(len(cheaper))} of {count(len(rows))} workloads have a route whose list price is "
+        "below today's bill for tokens"
     )
     figure = blank(title, note, 1.0 + 0.36 * len(table))
     ax = figure.subplots()
@@ -44,7 +44,7 @@ def month_bills(bills: pd.DataFrame, note: str) -> Chart:
 
 
 def _cheapest(part: pd.DataFrame) -> float | None:
-    """The lowest bill of a workload's candidates, where it lies below today's."""
+    """The lowest bill of a workload's other routes, where it lies below today's."""
     today = part.loc[part["current"], "month_usd"]
     lowest = part.loc[~part["current"], "month_usd"].min()
     return float(lowest) if len(today) and lowest < today.iloc[0] else None

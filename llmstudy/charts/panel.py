@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from llmstudy.charts.drawing import (
     beside,
@@ -15,11 +14,11 @@ from llmstudy.charts.drawing import (
     label_rows,
     plain_usd,
     right_label,
-    tick,
+    top_label,
     whisker,
     wrap,
 )
-from llmstudy.charts.style import GREY, INK, PALE, SMALL_PT, Chart
+from llmstudy.charts.style import GREY, INK, PALE, Chart
 from llmstudy.charts.tables import look_up, need, numbered, of_rows
 from llmstudy.tables import Rows
 from llmstudy.text import count, share, span, usd
@@ -33,13 +32,16 @@ MEMO = "This memo"
 """The row of what this memo decides, below the advisors."""
 
 _MOST_WORDS = 6  # columns; of more, only the marks have room, and names stand on end
-_MARK_IN = 0.11
-_GRID_IN = 3.5
+_MARK_IN = 0.13
+_GRID_IN = 3.9
+_UPRIGHT_IN = 1.2
+"""Room for the names of workloads that stand on end."""
 
 
 @of_rows
 def panel(lenses: pd.DataFrame, by_workload: Rows, agreement: Rows, note: str) -> Chart:
-    """The advisors' answers per workload, beside the regret of their rules and the month of switch.
+    """The advisors' answers per workload, beside the regret of their rules (what
+    each costs above hindsight) and the month of the switch.
 
     lenses: lens, decides (now, later, no, unknown), switch_month_p50 (null: never in most futures),
     p_never, regret_usd with its interval regret_low_usd and regret_high_usd (all null: not on
@@ -60,11 +62,16 @@ def panel(lenses: pd.DataFrame, by_workload: Rows, agreement: Rows, note: str) -
     table = lenses.reset_index(drop=True)
     columns = [ALL, *[name for name in answers["workload"].unique() if name != ALL]]
     title = _title(table, answers)
-    figure = blank(title, note, 1.15 + 0.36 * len(table))
+    upright = len(columns) <= _MOST_WORDS
+    width_in, lines = (_GRID_IN / len(columns), 3) if upright else (_UPRIGHT_IN, 1)
+    heads = [wrap(name, width_in - 0.04, lines=lines) for name in columns]
+    head_in = 0.13 * max(head.count("\n") + 1 for head in heads) if upright else _UPRIGHT_IN
+    figure = blank(title, note, 0.5 + head_in + 0.21 * len(table))
     tried = bool(table["regret_usd"].notna().any())
-    widths = [min(0.7 * len(columns), _GRID_IN), 1.2] if tried else [1.0]
+    widths = [_GRID_IN * min(1, len(columns) / 5), 0.7] if tried else [1.0]
     axes = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
     row_answers = _grid(axes[0], table, answers, columns)
+    axes[0].set_xticks(range(len(columns)), labels=heads, rotation=0 if upright else 90)
     costs = _regrets(axes[1], table) if tried else [""] * len(table)
     facts = [
         f"{row.lens}: {row_answers[y]}{'; ' if costs[y] else ''}{costs[y]}"
@@ -76,7 +83,7 @@ def panel(lenses: pd.DataFrame, by_workload: Rows, agreement: Rows, note: str) -
 def _grid(ax: Axes, table: pd.DataFrame, answers: pd.DataFrame, columns: list[str]) -> list[str]:
     """Draws each answer in its cell; returns the answers of each row in words."""
     decisions = answers.set_index(["lens", "workload"])["decides"]
-    upright, room = len(columns) <= _MOST_WORDS, min(0.72, (_GRID_IN - 0.2) / len(columns))
+    upright, room = len(columns) <= _MOST_WORDS, _GRID_IN / len(columns)
     row_answers = []
     for y, row in numbered(table):
         words = []
@@ -90,16 +97,14 @@ def _grid(ax: Axes, table: pd.DataFrame, answers: pd.DataFrame, columns: list[st
             label = word[: None if upright else 1 if room > _MARK_IN else 0]
             ink = GREY if word == ANSWERS["unknown"] else INK
             ax.text(
-                x, y, label, ha="center", va="center", size=SMALL_PT, weight=weight, color=ink
+                x, y, label, ha="center", va="center", weight=weight, color=ink
             )  # fmt: skip
             words.append(f"{name} {word[2:]}")
         row_answers.append(", ".join(words))
-    label_rows(ax, [wrap(str(row.lens), 1.0, 8) for _, row in numbered(table)])
+    label_rows(ax, [wrap(str(row.lens), 1.1, lines=1) for _, row in numbered(table)])
     ax.set_xlim(-0.5, len(columns) - 0.5)
-    names = [wrap(name, room, lines=3) if upright else wrap(name, 1.2, lines=1) for name in columns]
-    ax.set_xticks(range(len(columns)), labels=names, rotation=0 if upright else 90)
     ax.xaxis.tick_top()
-    ax.tick_params(length=0, labelsize=SMALL_PT)
+    ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     return row_answers
 
@@ -111,30 +116,30 @@ def _regrets(ax: Axes, table: pd.DataFrame) -> list[str]:
         if np.isnan(row.regret_usd):
             readings.append("")
             continue
-        ax.barh(y, row.regret_usd, 0.5, fc=PALE, ec=GREY, lw=0.6)
+        ax.barh(y, row.regret_usd, 0.6, fc=PALE, ec=GREY, lw=0.6)
         whisker(ax, y, row.regret_low_usd, row.regret_high_usd)
         top = max(row.regret_high_usd, row.regret_usd)
         beside(ax, top, y, plain_usd(row.regret_usd), left=False)
-        when = _when(row)
-        right_label(ax, y, when.replace("; ", "\n"))
+        when, never = _when(row), share(row.p_never)
+        right_label(ax, y, f"{when}; {never}")
         reach = span(row.regret_low_usd, row.regret_high_usd, usd)
-        readings.append(f"regret {usd(row.regret_usd)} [{reach}], {when}")
+        readings.append(f"regret {usd(row.regret_usd)} [{reach}], {when}; never in {never}")
     label_rows(ax, [""] * len(table))
+    right_label(ax, -0.95, "switches; never in", GREY)
     high = float(table[["regret_usd", "regret_high_usd"]].max().max())
     low = min(0.0, float(table["regret_low_usd"].min()))
-    ax.set_xlim(1.1 * low, high + 0.45 * (high - low) or 1)
-    ax.xaxis.set_major_locator(MaxNLocator(2, steps=[1, 2, 5, 10]))
-    ax.xaxis.set_major_formatter(FuncFormatter(tick))
-    ax.set_xlabel("mean regret against hindsight, USD", fontsize=SMALL_PT)
+    ax.set_xlim(1.1 * low, high + 0.8 * (high - low) or 1)
+    ax.set_xticks([])  # each bar has its number
+    ax.spines["bottom"].set_visible(False)
+    top_label(ax, low, "regret, USD", GREY)
     return readings
 
 
 def _when(row: Any) -> str:
-    """The month in which a rule switches in the simulated futures."""
+    """The month in which a rule switches in the middle one of the simulated futures."""
     if np.isnan(row.switch_month_p50):
-        return f"never in {share(row.p_never)}; of futures"
-    month = "at once" if row.switch_month_p50 == 0 else f"month {count(row.switch_month_p50)}"
-    return f"{month}; never in {share(row.p_never)}"
+        return "never"
+    return "at once" if row.switch_month_p50 == 0 else f"month {count(row.switch_month_p50)}"
 
 
 def _title(table: pd.DataFrame, answers: pd.DataFrame) -> str:
@@ -143,7 +148,7 @@ def _title(table: pd.DataFrame, answers: pd.DataFrame) -> str:
     tried = table.dropna(subset="regret_usd")
     judged = overall if tried.empty else overall[overall["lens"].isin(tried["lens"])]
     n = judged["decides"].value_counts()
-    title = f"{n.get('now', 0) or 'None'} of {len(judged)} lenses would move now"
+    title = f"{n.get('now', 0) or 'None'} of {len(judged)} advisors' rules would move now"
     if blind := n.get("unknown", 0):
         title += f", {blind} cannot tell"
     if tried.empty:

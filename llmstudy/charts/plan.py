@@ -20,7 +20,7 @@ from llmstudy.charts.drawing import (
     whisker,
     wrap,
 )
-from llmstudy.charts.style import ACCENT, GREY, INK, ON_WHITE, PALE, SMALL_PT, WIDTH_IN, Chart
+from llmstudy.charts.style import ACCENT, GREY, INK, ON_WHITE, PALE, WIDTH_IN, Chart
 from llmstudy.charts.tables import look_up, need, numbered, of_rows
 from llmstudy.tables import Rows, named
 from llmstudy.text import count, share, span, usd
@@ -42,7 +42,8 @@ def trigger_status(triggers: pd.DataFrame) -> Chart:
     name.
     """
     need("triggers", triggers, "id workload status value threshold unit name")
-    ids = triggers[["id", "name"]].drop_duplicates("id").sort_values("id", kind="stable")
+    units = triggers["unit"].replace({"share": "%"})
+    ids = triggers.assign(unit=units).drop_duplicates("id").sort_values("id", kind="stable")
     workloads = list(triggers["workload"].unique())
     fired = triggers[triggers["status"] == "fired"].groupby("id")["workload"].agg(list)
     which = [f"{i} on {w[0] if len(w) == 1 else f'{len(w)} workloads'}" for i, w in fired.items()]
@@ -53,17 +54,21 @@ def trigger_status(triggers: pd.DataFrame) -> Chart:
         f"{tally.get('fired', 'None')} of {len(triggers)} triggers fired{': ' if which else ''}"
         f"{', '.join(which)}; {pending}{armed}"
     )
-    cell_in = (WIDTH_IN - 1.4) / len(ids) - 0.1
-    figure = blank(title, "In each cell: value / threshold", 0.75 + 0.52 * len(workloads))
+    cell_in = (WIDTH_IN - 1.3) / len(ids) - 0.07
+    heads = [
+        f"{wrap(f'{row.id} {row.name}', cell_in)}\n{wrap(row.unit, cell_in)}"
+        for _, row in numbered(ids)
+    ]
+    head_in = 0.13 * max(head.count("\n") + 1 for head in heads)
+    figure = blank(title, "in each cell: value / threshold", 0.5 + head_in + 0.33 * len(workloads))
     ax = figure.subplots()
     facts = []
     for _, row in numbered(triggers):
         at = list(ids["id"]).index(row.id), workloads.index(row.workload)
         facts.append(f"{row.workload} {row.id} {row.name}: {_cell(ax, at, row, cell_in)}")
     ax.set(xlim=(0, len(ids)), ylim=(len(workloads), 0))
-    heads = [f"{row.id}\n{wrap(row.name, cell_in, 8)}" for _, row in numbered(ids)]
     ax.set_xticks(np.arange(len(ids)) + 0.5, labels=heads)
-    names = [wrap(name, 1.2, 8, lines=3) for name in workloads]
+    names = [wrap(name, 1.2) for name in workloads]
     ax.set_yticks(np.arange(len(workloads)) + 0.5, labels=names)
     ax.xaxis.tick_top()
     ax.tick_params(length=0)
@@ -77,7 +82,6 @@ def _cell(ax: Axes, at: tuple[int, int], row: Any, width_in: float) -> str:
     word, fact = look_up("a status", row.status, STATUS), ""
     if row.status != "not_applicable":
         fact = f"{_quantity(row.value, row.unit)} / {_quantity(row.threshold, row.unit)}"
-        fact += "" if row.unit == "share" else f" {row.unit}"
     ax.add_patch(
         Rectangle(
             (at[0] + 0.02, at[1] + 0.04),
@@ -91,22 +95,22 @@ def _cell(ax: Axes, at: tuple[int, int], row: Any, width_in: float) -> str:
     ax.text(
         at[0] + 0.5,
         at[1] + 0.5,
-        f"{wrap(word, width_in)}\n{wrap(fact, width_in)}".strip(),
+        f"{wrap(word, width_in)}\n{wrap(fact, width_in, lines=1)}".strip(),
         ha="center",
         va="center",
-        fontsize=SMALL_PT,
         color="white" if fired else INK if has_value else GREY,
     )
-    return f"{word[2:]}{', ' if fact else ''}{fact}"
+    unit = "%" if row.unit == "share" else row.unit
+    return f"{word[2:]}, {fact} {unit}" if fact else word[2:]
 
 
 def _quantity(value: float | None, unit: str) -> str:
     """A trigger's value or threshold, to three digits: with fewer, a value just past its threshold
-    would look equal. A unit other than a share is written once, behind the two."""
+    would look equal. A share is in per cent."""
     if value is None or pd.isna(value):
         return "?"
     if unit == "share":
-        return f"{100 * value:.3g} %"
+        return f"{100 * value:.3g}".replace("-", "−")
     return f"{value:.3g}" if abs(value) < 1000 else count(value)
 
 
@@ -146,7 +150,6 @@ def phase_timeline(phases: pd.DataFrame, gates: Rows, decide_by: date) -> Chart:
             ha="right" if late else "left",
             va="top",
             color=GREY,
-            fontsize=SMALL_PT,
             bbox=ON_WHITE,
         )
         right_label(ax, y, wrap(row.gate, 1.9, lines=4))

@@ -1,4 +1,4 @@
-"""Does a candidate answer as well as today's route?"""
+"""Does another route answer as well as today's route?"""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ VERDICT_MARKS = {  # marker, edge, face
 
 @of_rows
 def quality_forest(verdicts: pd.DataFrame) -> Chart:
-    """Difference in quality per comparison, candidate minus today's, against each row's margin.
+    """Difference in quality per comparison, a route's minus today's, against each row's margin.
 
     verdicts: workload, route, difference, low, high, margin (shares; difference null: no paired
     items yet), verdict (non-inferior, inferior, undecided), grade, benchmark (whose
@@ -36,7 +36,7 @@ def quality_forest(verdicts: pd.DataFrame) -> Chart:
         f"Quality holds its margin in {tally.get('non-inferior', 0)} of {scored.sum()} scored "
         f"comparisons{''.join(f'; {part}' for part in (rest, waiting) if part)}"
     )
-    figure = blank(title, "", 1.0 + 0.36 * len(table))
+    figure = blank(title, "", 0.9 + 0.32 * len(table))
     ax = figure.subplots()
     ends = 100 * np.concatenate([[0], -table["margin"], table["low"], table["high"]])
     room = 0.06 * (np.nanmax(ends) - np.nanmin(ends))
@@ -46,7 +46,7 @@ def quality_forest(verdicts: pd.DataFrame) -> Chart:
     top_label(ax, -100 * table["margin"][0], "margin", ACCENT)
     name_rows(ax, list(table["workload"]), list(table["route"]))
     ax.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    ax.set_xlabel("candidate minus today's route, percentage points (interval of the test)")
+    ax.set_xlabel("route minus today's route, percentage points (interval of the test)")
     readings = zip(table["workload"], table["route"], facts, strict=True)
     return finish(figure, f"{title}. {'; '.join(f'{w}, {r}: {f}' for w, r, f in readings)}.")
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from llmstudy.charts.drawing import blank, finish, wrap
-from llmstudy.charts.style import ACCENT, GREY, INK, PALE, SMALL_PT, WIDTH_IN, Chart
+from llmstudy.charts.style import ACCENT, GREY, INK, PALE, WIDTH_IN, Chart
 from llmstudy.charts.tables import look_up, need, numbered, of_rows, once
 from llmstudy.tables import LEVELS, Rows
 
@@ -85,7 +85,7 @@ def risk_register(risks: pd.DataFrame, indicators: Rows) -> Chart:
             box = (x * width_in, tops[y]), spans * width_in, heights[y]
             ax.add_patch(Rectangle(*box, facecolor="none", edgecolor=PALE, lw=0.8))
     ax.set(xlim=(0, len(impacts) * width_in), ylim=(tops[-1], 0), ylabel="likelihood")
-    ax.set_yticks((tops[:-1] + tops[1:]) / 2, labels=[wrap(n, 0.6, 8) for n in names])
+    ax.set_yticks((tops[:-1] + tops[1:]) / 2, labels=[wrap(n, 0.6) for n in names])
     ax.set_xticks((np.arange(len(impacts)) + 0.5) * width_in, labels=impacts)
     ax.xaxis.tick_top()
     ax.set_xlabel("impact")
@@ -128,7 +128,6 @@ def _write(ax: Axes, cell: list[_Entry], left: float, top: float) -> None:
             entry.text,
             ha="left",
             va="top",
-            fontsize=SMALL_PT,
             color=entry.mark.color,
             weight=entry.mark.weight,
             linespacing=1.1,

@@ -29,8 +29,8 @@ class Look:
     marker: str
 
 
-WIDTH_IN = 6.4
-SMALL_PT = 7.0
+WIDTH_IN = 6.85
+SMALL_PT = 8.0
 INK, GREY, PALE = "#222222", "#6b6b6b", "#d4d4d4"
 ACCENT = "#b2182b"
 """Limits and alarms: a margin, an SLO, a deadline, a fired trigger. Nothing else is red."""
@@ -57,10 +57,11 @@ LINES = [  # colour, line, marker: for one route among many, which has no `Look`
 
 STYLE: Any = {
     "font.family": "DejaVu Sans",
-    "font.size": 8.0,
+    "font.size": SMALL_PT,
     "axes.edgecolor": GREY,
     "axes.labelcolor": INK,
-    "axes.labelsize": 8.0,
+    "axes.labelsize": SMALL_PT,
+    "axes.titlesize": SMALL_PT,
     "axes.spines.right": False,
     "axes.spines.top": False,
     "figure.labelsize": SMALL_PT,

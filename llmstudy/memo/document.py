@@ -205,4 +205,3 @@ def _side(row: Row, side: str) -> Markup:
     else:
         number = row.between(f"{side}_low", f"{side}_high", share if unit == "share" else count)
     return Markup(" ({} {})").format(number, row.quote(f"{side}_figure", what.split("; ")[0]))
-

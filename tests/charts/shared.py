@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import ClassVar
 
+from matplotlib.text import Text
+
 from llmstudy.charts import Chart
 
 Draw = Callable[[], Chart]
@@ -38,6 +40,10 @@ class ChartTests:
 
     def test_no_words_overlap_or_leave_the_canvas(self, chart_name, assert_readable):
         assert_readable(type(self).drawn(chart_name).figure)
+
+    def test_no_words_are_smaller_than_eight_points(self, chart_name):
+        words = type(self).drawn(chart_name).figure.findobj(Text)
+        assert min(text.get_fontsize() for text in words) >= 8
 
     def test_title_and_alt_carry_the_numbers_of_the_table(self, chart_says):
         name, in_title, in_alt = chart_says

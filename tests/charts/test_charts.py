@@ -61,8 +61,8 @@ def curves(low: float = 1e4, high: float = 1e8, fixed: float = 30_000) -> pd.Dat
 
 
 def crossovers(*rows: tuple[str, float | None, float | None, float | None, float]) -> pd.DataFrame:
-    table = pd.DataFrame(rows, columns=["to_arm", "p10", "p50", "p90", "p_never"])
-    return table.assign(from_route=ROUTES["proprietary_api"])
+    table = pd.DataFrame(rows, columns=["arm", "p10", "p50", "p90", "p_never"])
+    return table.assign(route=table["arm"].map(ROUTES))
 
 
 CROSSED = crossovers(
@@ -70,6 +70,20 @@ CROSSED = crossovers(
 )
 NEVER = crossovers(("hosted_open", None, None, None, 1.0), ("self_hosted", 2.1e7, None, None, 0.83))
 OUTSIDE = crossovers(("hosted_open", 10, 200, 5e3, 0.0), ("self_hosted", 3e8, 5e8, 9e8, 0.07))
+TODAY = ROUTES["proprietary_api"]
+
+
+def cost(crossed=CROSSED, now=1.2e6, workload="x", routes=None, **curve: float) -> Chart:
+    table = curves(**curve) if routes is None else routes
+    table = table.assign(workload=workload)
+    return charts.cost_against_volume(table, crossed, TODAY, now, 24, NOTE)
+
+
+def alike() -> pd.DataFrame:
+    """Curves of six routes, two of each arm, with names that take more than their line."""
+    return pd.concat(
+        curves().assign(route=lambda t, n=n: t["route"] + n) for n in ("", f"-{LONG[0]}")
+    )
 
 
 def never(workloads: list[str], pairs: int = 2, p: float | None = None) -> pd.DataFrame:
@@ -225,13 +239,12 @@ LENGTHS, LLAMA_405B = (1155.0, 211.0), "Llama-3.1-405B-Instruct-FP8"
 FEW, SHORT_CURVE = serving([4, 6], [True, True])
 
 CHARTS: dict[str, Callable[[], Chart]] = {
-    "cost": lambda: charts.cost_against_volume(curves(), CROSSED, 1.2e6, SHORT[0], NOTE),
-    "cost_never": lambda: charts.cost_against_volume(curves(), NEVER, 1e4, LONG[0], NOTE),
-    "cost_outside": lambda: charts.cost_against_volume(curves(), OUTSIDE, 1e8, LONG[1], NOTE),
-    "cost_alike": lambda: charts.cost_against_volume(
-        curves(1e6, 3e6, fixed=4e3), CROSSED, 2e6, "x", NOTE
-    ),
-    "cost_one": lambda: charts.cost_against_volume(curves(), CROSSED[1:], 1.2e6, "x", NOTE),
+    "cost": lambda: cost(workload=SHORT[0]),
+    "cost_never": lambda: cost(NEVER, 1e4, LONG[0]),
+    "cost_outside": lambda: cost(OUTSIDE, 1e8, LONG[1]),
+    "cost_alike": lambda: cost(now=2e6, low=1e6, high=3e6, fixed=4e3),
+    "cost_one": lambda: cost(CROSSED[:0], routes=curves()[:40]),
+    "cost_six": lambda: cost(routes=alike()),
     "never": lambda: charts.p_never(never(SHORT)),
     "never_all": lambda: charts.p_never(never(LONG, 3, p=1.0)),
     "never_one": lambda: charts.p_never(never(["x"], 1, p=0.0)),
@@ -290,12 +303,24 @@ class TestCharts(ChartTests):
     drawn = drawn
     says = (
         # today: 1.2M x 0.0006 + 300 = 1,020; 1.2M x 0.005 = 6,000; 1.2M x 0.0004 + 30,000 = 30,480
-        ("cost", "hosted open weights is cheapest, USD 1.0k", "proprietary API USD 6.0k"),
-        ("cost", "at today's volume", "Median cost of that month at 1.2M requests"),
-        ("cost", "in the mean month over the horizon", "self-hosted pays against openai-gpt-4o"),
-        ("cost", "it pays against openai-gpt-4o from 70k", "3.1M to never), never in 12 % of dr"),
-        ("cost_one", "self-hosted pays against openai-gpt-4o from 6.6M", "self-hosted USD 30k"),
-        ("cost_never", "no other arm pays in half of the draws", "openai-gpt-4o: never in 83 % of"),
+        (
+            "cost",
+            "1.2M requests a month novita-llama-3.1-70b costs USD 1.0k, today's openai-gpt-4o USD "
+            "6.0k (mean month over 24 months)",
+            "h200-llama-3.1-70b USD 30k",
+        ),
+        (
+            "cost",
+            "support-chat",
+            "h200-llama-3.1-70b is cheaper than today's route from 6.6M requests a month (80 % "
+            "range 3.1M to never), never cheaper than today's route in 12 % of simulated futures",
+        ),
+        (
+            "cost_never",
+            "today's openai-gpt-4o costs USD 50, novita-llama-3.1-70b USD 306",
+            "h200-llama-3.1-70b is never cheaper than today's route in 83 % of simulated futures",
+        ),
+        ("cost_one", "today's openai-gpt-4o costs USD 6.0k (mean", "openai-gpt-4o USD 6.0k"),
         ("never_all", "for 18 of 18 moves", "hosted open weights → self-hosted: 100 %, median nev"),
         ("never_one", "for 0 of 1 moves", "proprietary API → self-hosted: 0 %, median 2.1M"),
         ("tornado", "is USD 0.5M to 1.9M over its range, USD 1.1M in", "total effect 0.60 ± 0.05"),
@@ -317,7 +342,7 @@ class TestCharts(ChartTests):
             "no paired items yet",
         ),
         ("quality", "in 1 of 3", "points, margin −5.0: inferior: GSM8K (ZeroEval), measured"),
-        ("triggers", "8 of 24 triggers fired: G2 on 4 workloads, G4", "vendor: fired, 35 % / 20 %"),
+        ("triggers", "8 of 24 triggers fired: G2 on 4 workloads, G4", "vendor: fired, 35 / 20 %"),
         ("triggers_one", "None of 6 triggers fired; 6 armed", "G2 latency: armed, 1.42 / 1 s"),
         ("phases", "Decide by 4 Dec 2026: 3 phases", "4 Jan 2027 to 29 Mar 2027, owner eval"),
     )
@@ -353,7 +378,7 @@ def test_the_four_states_of_a_trigger_differ_by_their_first_letter():
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ("cost", lambda: charts.cost_against_volume(curves(), CROSSED, 3e6, SHORT[0], NOTE)),
+        ("cost", lambda: cost(now=3e6)),
         ("never", lambda: charts.p_never(never(SHORT, p=0.4))),
         ("tornado", lambda: charts.tornado(sensitivity(INPUTS, 1e6, 6e5), 1e6, "saving", NOTE)),
         ("week", lambda: charts.week_load(week(), fleet(SHORT[0], 4, 2, 1.6, 0.23), NOTE)),
@@ -378,12 +403,37 @@ def test_a_target_is_judged_only_at_the_workloads_own_lengths():
     assert len(own.figure.axes[0].lines) == len(elsewhere.figure.axes[0].lines) + 1
 
 
-def test_curves_and_brackets_stand_at_their_numbers():
-    top, strip = drawn("cost").figure.axes
-    api = next(line for line in top.lines if line.get_linestyle() == "-")
+def test_curves_and_crossovers_stand_at_their_numbers():
+    (ax,) = drawn("cost").figure.axes
+    lines = {line.get_color(): line for line in reversed(ax.lines) if line.get_linewidth() == 1.1}
+    api = lines[charts.ARMS["proprietary_api"].color]
     assert api.get_ydata() == pytest.approx(0.005 * np.asarray(api.get_xdata()))
-    assert {line.get_xdata()[0] for line in strip.lines} >= {1.2e6, 5e4, 7e4, 1.1e5, 3.1e6, 6.6e6}
-    assert all(line.get_xdata()[0] == 1.2e6 for line in (top.lines[-1], strip.lines[0]))
+    marks = {line.get_marker(): line for line in ax.lines if len(line.get_xdata()) == 1}
+    assert marks["s"].get_xydata() == pytest.approx(np.array([[7e4, 342]]), rel=1e-3)
+    assert marks["D"].get_xydata() == pytest.approx(np.array([[6.6e6, 32_640]]), rel=1e-3)
+    ranges = [line.get_xdata()[[0, -1]] for line in ax.lines if line.get_linewidth() == 3.5]
+    assert ranges[0] == pytest.approx([5e4, 1.1e5])
+    assert ranges[1] == pytest.approx([3.1e6, ax.get_xlim()[1]])  # to never
+    assert any(set(line.get_xdata()) == {1.2e6} for line in ax.lines)
+
+
+def test_routes_of_one_arm_differ_by_their_line_and_all_are_named():
+    (ax,) = drawn("cost_six").figure.axes
+    looks = {(x.get_color(), x.get_linestyle()) for x in ax.lines if x.get_linewidth() == 1.1}
+    assert len(looks) == 6
+    assert sum(label.get_text().startswith(tuple(ROUTES.values())) for label in ax.texts) == 6
+
+
+def test_the_charts_of_the_memo_are_low():
+    four = curves().assign(route=lambda t: t["route"] + "-b")[:40]
+    height = {
+        "cost": cost(routes=pd.concat([curves(), four])).figure.get_figheight(),
+        "tornado": charts.tornado(
+            sensitivity(INPUTS, 1.1e6, 6e5), 1.1e6, "the saving of x", NOTE, most=5
+        ).figure.get_figheight(),
+    }
+    assert height["cost"] <= 2.3
+    assert height["tornado"] <= 1.9
 
 
 def test_bars_of_the_tornado_run_from_low_to_high():
@@ -473,9 +523,8 @@ def test_the_same_table_gives_the_same_svg_whatever_the_style_of_the_session(nam
 
 def test_a_table_without_a_row_and_a_free_route_have_no_chart():
     assert charts.quality_forest([]) is None
-    assert charts.cost_against_volume(curves(), CROSSED[:0], 1.2e6, "x", NOTE) is None
     free = curves().assign(p10_usd=0)  # has no place on a logarithmic axis
-    assert charts.cost_against_volume(free, CROSSED, 1.2e6, "x", NOTE) is None
+    assert cost(routes=free) is None
 
 
 def test_a_phase_names_the_gates_that_hold_it_in_its_state():
@@ -502,7 +551,7 @@ def test_no_figure_stays_open_in_pyplot():
         (lambda: charts.quality_forest(verdicts(["x"]).assign(verdict="ok")), '"ok" is not a verd'),
         (lambda: charts.trigger_status(triggers(["x"]).assign(status="on")), '"on" is not a stat'),
         (
-            lambda: charts.cost_against_volume(curves(), CROSSED, 1e3, "chat", NOTE),
+            lambda: cost(now=1e3, workload="chat"),
             "chat: curves run from 10k to 100M requests a month and miss today's 1,000",
         ),
         (

@@ -90,7 +90,7 @@ class TestCharts(ChartTests):
         ),
         (
             "projection_many",
-            "By month 24 the arm that has cost least is hosted open weights on 3 of 3",
+            "By month 24 least is spent with hosted open weights on 3 of 3",
             "a, proprietary API, by month 12: USD 108M",
         ),
         (

@@ -52,7 +52,7 @@ def test_the_title_counts_scores_failures_and_what_is_barred():
     said = title(charts.criteria(MIXED))
     assert said.startswith("30 of 36 scores can be given, 28 on published evidence or better")
     assert "2 fail outright, 2 of them self-hosted on team" in said
-    assert said.endswith("privacy bars 2 arms before the rest")
+    assert said.endswith("privacy rules out 2 ways of serving")
     assert title(charts.criteria(scores())) == (
         "18 of 18 scores can be given, 18 on published evidence or better"
     )

@@ -79,21 +79,25 @@ class TestCharts(ChartTests):
     says = (
         (
             "claims",
-            "3 of 4 claims of where it pays meet our 80 % bands; our earliest is 3.0B",
-            "3.0B (80 % range 0.8B to 22B), never in 8 % of draws",
+            "3 of 4 claims of where it pays meet our 80 % ranges; our earliest is 3.0B",
+            "3.0B (80 % range 0.8B to 22B), never in 8 % of simulated futures",
         ),
         (
             "claims",
             "our earliest is 3.0B tokens a month, from openai-gpt-4o → h200",
-            "never (80 % range 9.0B to never), never in 62 % of draws",
+            "never (80 % range 9.0B to never), never in 62 % of simulated futures",
         ),
         (
             "claims",
             "Self-hosting: 3",
             "100M queries a month (tokens per query not said): no volume follows",
         ),
-        ("claims_never", "0 of 1 claims", "never in 100 % of draws"),
-        ("claims_never", "no band of ours is reached in half of the draws", "no volume follows"),
+        ("claims_never", "0 of 1 claims", "never in 100 % of simulated futures"),
+        (
+            "claims_never",
+            "ours are reached in less than half of the simulated futures",
+            "no volume follows",
+        ),
         (
             "heat",
             "near today's 2.0M requests a month the move is cheaper in 8.6 to 43 %",
@@ -101,7 +105,7 @@ class TestCharts(ChartTests):
         ),
         ("heat", "80 % is reached from 37M at a margin of 6 points", "margin 0 points: 0 to 20 %"),
         ("heat_never", "80 % is reached nowhere", "margin 6 points: 0 to 70 %"),
-        ("heat_one", "an unknown share of draws", "margin 0 points: an unknown share"),
+        ("heat_one", "an unknown share of simulated futures", "margin 0 points: an unknown share"),
         (
             "months",
             "1 of 6 routes is cheaper with 80 % probability by month 24; first support-chat on h2",

@@ -133,13 +133,13 @@ class TestCharts(ChartTests):
         ),
         (
             "convergence",
-            "is cheaper for chat is 35 %, give or take 0.88 points, after 128k draws; after 1,000",
-            "1,000 draws: 37 %, give or take 10 points",
+            "is cheaper for chat is 35 %, give or take 0.88 points, over 128k simulated futures",
+            "1,000 futures: 37 %, give or take 10 points",
         ),
-        ("convergence_one", "is 0 %, give or take 0 points, after 1,000 draws", "0 %"),
+        ("convergence_one", "is 0 %, give or take 0 points, over 1,000 simulated futures", "0 %"),
         (
             "drivers",
-            "decides most whether it never pays: never in 5 % of draws where it is lowest, 95 %",
+            "never in 5 % of simulated futures where it is lowest, 95 % where it is highest",
             "moves it by 35 [15, 38] points",
         ),
         ("drivers_none", "No input clearly decides", "moves it by 35 [−65, 38] points"),

@@ -47,7 +47,7 @@ class TestCharts(ChartTests):
 
 def test_a_workload_counts_only_where_a_candidate_lists_below_today():
     said = title(charts.month_bills(BILLS, NOTE))
-    assert said.startswith("1 of 2 workloads have a candidate")
+    assert said.startswith("1 of 2 workloads have a route")
     dearer = BILLS.assign(month_usd=BILLS["month_usd"].where(BILLS["current"], 1e5))
     assert title(charts.month_bills(dearer, NOTE)).startswith("0 of 2 ")
 

@@ -78,11 +78,11 @@ class TestCharts(ChartTests):
 
 def test_the_title_counts_the_lenses_on_trial_and_names_the_one_that_loses_least():
     assert title("four") == (
-        "1 of 3 lenses would move now, 1 cannot tell; Strategist loses least against hindsight, "
-        "USD 117k"
+        "1 of 3 advisors' rules would move now, 1 cannot tell; Strategist loses least against "
+        "hindsight, USD 117k"
     )
-    assert title("one").startswith("None of 3 lenses would move now; Strategist")
-    assert title("untried") == "1 of 4 lenses would move now, 1 cannot tell"
+    assert title("one").startswith("None of 3 advisors' rules would move now; Strategist")
+    assert title("untried") == "1 of 4 advisors' rules would move now, 1 cannot tell"
 
 
 def test_the_alt_text_tells_every_answer_regret_and_month():

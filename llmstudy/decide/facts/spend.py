@@ -120,7 +120,7 @@ def usd_per_request_today(grounds: Grounds, arm: ArmName) -> Fact:
 def usd_per_request_at_high_volume(grounds: Grounds, arm: ArmName) -> Fact:
     """USD per request at the largest volume of chapter 06's curves up to the study's cap.
 
-    Median and 80 % range.
+    Median and 80 % range, of today's route or else of the one that is cheapest there.
     """
     name, unit, basis = grounds.compared_workload, "USD/request", "06_crossover: curves"
     if name is None:
@@ -129,7 +129,8 @@ def usd_per_request_at_high_volume(grounds: Grounds, arm: ArmName) -> Fact:
     rows = [r for r in curves if r["requests_per_month"] <= grounds.study.volume_cap.value]
     if not rows:
         return Fact(None, unit, "assumed", "", f"{name}: no route of this arm")
-    row = max(rows, key=lambda r: r["requests_per_month"])
+    current = grounds.study.workloads[name].current_route
+    row = min(rows, key=lambda r: (-r["requests_per_month"], r["route"] != current, r["p50_usd"]))
     low, middle, high = (row[f"{q}_usd"] / row["requests_per_month"] for q in ("p10", "p50", "p90"))
     words = f"{name} on {row['route']} at {count(row['requests_per_month'])} requests a month"
     # a volume that nobody has yet is an assumption, whatever its prices are
