@@ -45,8 +45,8 @@ def check(page: str) -> None:
 def page_faults(memo: int, appendix: int) -> list[str]:
     """What exceeds the pages that a memo may have.
 
-    A memo that keeps its other rules exceeds them only by the owner's words: long names, many
-    workloads. It is a note to whoever runs the study; nothing is refused.
+    Like the words, charts and tables of `length_faults` it is a note to whoever runs the study:
+    many workloads and long names take room, and nothing is refused for them.
     """
     faults_ = []
     if memo > MEMO_PAGES:
@@ -58,17 +58,26 @@ def page_faults(memo: int, appendix: int) -> list[str]:
 
 def faults(page: str) -> list[str]:
     """Every rule that a page breaks, each as a sentence; empty where it keeps them all."""
-    main = BeautifulSoup(page, "html.parser").main
-    if main is None:
-        return ["the page has no main part"]
-    for unread in main.select("script, style, #what-if"):
-        unread.decompose()
-    for title in main.select("h1"):
-        title["data-section"] = "title"
-    return [*_order(main), *_budget(main), *_rows(main), *_confidence(main)]
+    main = _main(page)
+    return [*_order(main), *_rows(main), *_confidence(main)]
+
+
+def length_faults(page: str) -> list[str]:
+    """What exceeds the words, charts and tables that a memo may have before its appendix."""
+    return list(_budget(_main(page)))
 
 
 # --- the page -------------------------------------------------------------------------------------
+
+
+def _main(page: str) -> Tag:
+    """The page's main part, without the what-if sliders, whose text comes from a grid of theirs."""
+    soup = BeautifulSoup(page, "html.parser")
+    for unread in soup.select("script, style, #what-if"):
+        unread.decompose()
+    for title in soup.select("h1"):
+        title["data-section"] = "title"
+    return soup.main or soup
 
 
 def _order(main: Tag) -> list[str]:

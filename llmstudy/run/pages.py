@@ -54,10 +54,9 @@ def write_memo(
     most = lint.MEMO_PAGES, lint.APPENDIX_PAGES
     pages = render.paper(page, folder / "memo.pdf", most) if with_pdf else None
     lint.check(page)
-    if pages is None:
-        return None, ""
-    long = " and ".join(lint.page_faults(*pages))
-    return sum(pages), f"memo.pdf is long: {long}. Shorter names would help." if long else ""
+    long = " and ".join([*lint.length_faults(page), *(lint.page_faults(*pages) if pages else ())])
+    note = f"memo.html is long: {long}. Shorter names would help." if long else ""
+    return sum(pages) if pages else None, note
 
 
 def write_results(folder: Path, name: str) -> None:
