@@ -177,7 +177,11 @@ def _picture(output: NotebookNode, form: str) -> str:
     data = output.data[form]
     code = base64.b64encode(data.encode()).decode() if form == "image/svg+xml" else data.strip()
     source = f"data:{form};base64,{code}"
-    return f'<figure class="chart"><img alt="{html.escape(alt)}" src="{source}"></figure>'
+    name = html.escape(alt.split(". ")[0])
+    return (
+        f'<figure class="chart" role="group" tabindex="0" aria-label="{name}">'
+        f'<img alt="{html.escape(alt)}" src="{source}"></figure>'
+    )
 
 
 _FORMS: dict[str, Callable[[NotebookNode, str], str]] = {
@@ -303,7 +307,6 @@ _SMALLER = """<style>
   h1 { font-size: 13pt }
   h2 { font-size: 11pt }
   table { font-size: 7.8pt; line-height: 1.15 }
-  .chart img { width: 106mm }
 }
 </style>"""
 

@@ -195,5 +195,6 @@ _STYLE = """<style>
 .what-if-base { position: absolute; bottom: 0; transform: translateX(-50%); font-size: .75rem }
 .what-if-lever output { font-variant-numeric: tabular-nums }
 .what-if-levers[hidden] { display: none }
+@media (max-width: 40rem) { .what-if-lever { grid-template-columns: 1fr } }
 @media print { .what-if { display: none } }
 </style>"""

@@ -96,14 +96,16 @@ def test_nothing_is_wrong_with_a_page(name, scheme, screen, opened, axe, screens
 
 @pytest.mark.parametrize("screen", SCREENS)
 @pytest.mark.parametrize("name", PAGES)
-def test_only_tables_scroll_sideways_and_the_keyboard_reaches_them(name, screen, opened):
+def test_only_tables_and_charts_scroll_sideways_and_the_keyboard_reaches_them(name, screen, opened):
     page = opened(name, viewport=SCREENS[screen])
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     wide = page.evaluate(
         "[...document.querySelectorAll('*')].filter(e => e.scrollWidth > e.clientWidth + 1"
         " && getComputedStyle(e).overflowX == 'auto').map(e => [e.className, e.tabIndex])"
     )
-    assert all(found == ["table", 0] for found in wide)
+    assert all(found in (["table", 0], ["chart", 0]) for found in wide)
+    charts = page.locator(".chart img").evaluate_all("all => all.map(e => e.clientWidth)")
+    assert min(charts, default=640) >= 640  # its words are then as large as on paper
 
 
 def test_a_wide_table_is_scrolled_by_the_keyboard_alone(opened):

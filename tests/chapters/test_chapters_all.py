@@ -11,7 +11,7 @@ import pytest
 from llmstudy import io, paths
 from llmstudy.chapters import decision as chapter_07
 from llmstudy.chapters.cost import accepted_answer_costs
-from llmstudy.chapters.crossover import crossover_tables
+from llmstudy.chapters.crossover import best_of_each_arm, crossover_tables
 from llmstudy.chapters.hosting import hosting_tables
 from llmstudy.chapters.latency import latency_tables
 from llmstudy.decide.routes import route_table, verdicts_of
@@ -206,6 +206,31 @@ def test_permissions_are_read_before_any_cost(assessed, name):
 
 
 @every_study
+def test_every_route_that_may_serve_has_a_curve_and_a_crossover_from_todays(assessed, name):
+    found = assessed(name)
+    results, study = found.results[CROSSOVER], found.case.study
+    curves = {(row["workload"], row["route"]) for row in results["curves"]}
+    moves = {(row["workload"], row["route"]) for row in results["savings"]}
+    assert moves <= curves
+    from_today = {(row["workload"], row["route"]): row for row in results["crossover_from_today"]}
+    today = {w: study.routes[study.workloads[w].current_route] for w, _ in moves}
+    assert set(from_today) == {(w, route) for w, route in moves if today[w].arm != "self_hosted"}
+    for row in results["crossover"]:
+        if row["from_route"] == study.workloads[row["workload"]].current_route:
+            same = from_today[row["workload"], row["to_route"]]
+            for key in ("requests_per_month", "p_never"):
+                assert same[key] == row[key]
+
+
+def test_a_chart_compares_today_with_the_best_of_each_arm(reference, default_case):
+    study = default_case.study
+    curves, crossovers = best_of_each_arm(study, reference[CROSSOVER], "extraction")
+    routes = {row["route"] for row in crossovers}
+    assert routes == {"openai-gpt-6-luna", "novita-gpt-oss-120b", "h200-gpt-oss-120b"}
+    assert {row["route"] for row in curves} == {"openai-gpt-4o", *routes}
+
+
+@every_study
 def test_quantiles_are_in_order_and_a_saving_agrees_with_its_probability(assessed, name):
     found = assessed(name).results
     for row in found[CROSSOVER]["savings"]:
@@ -213,7 +238,7 @@ def test_quantiles_are_in_order_and_a_saving_agrees_with_its_probability(assesse
         assert low <= middle <= high
         assert (middle > 0) == (row["p_cheaper"] > 0.5)
         assert (low > 0) <= (row["p_cheaper"] >= 0.9)
-    for row in found[CROSSOVER]["crossover"]:
+    for row in [*found[CROSSOVER]["crossover"], *found[CROSSOVER]["crossover_from_today"]]:
         reached = [x for x in row["requests_per_month"].values() if x is not None]
         assert reached == sorted(reached)
         band = row["requests_per_month"].values()
