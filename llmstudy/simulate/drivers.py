@@ -135,10 +135,10 @@ def _saving_of(
     """The saving of a move as a function of the draws of its inputs, aliases not among them."""
     current = offers.priced(name, study.workloads[name].current_route)
     challenger, aliases = offers.priced(name, route), _aliases(inputs)
+    of_every_input = bills.move_saving(current, challenger, study.months)
 
     def saving_usd(d: draws.Draws) -> FloatArray:
-        every = {**d, **{key: d[first] for key, first in aliases.items()}}
-        return bills.move_saving_usd(current, challenger, every, study.months)
+        return of_every_input({**d, **{key: d[first] for key, first in aliases.items()}})
 
     return saving_usd
 
