@@ -223,7 +223,10 @@ def capped_costs(
     """
     month = results["06_crossover"]["month_usd"]
     billed = month["today_by_workload"].keys() >= study.workloads.keys()
-    bills = month["horizon"]["p50"] if billed else np.inf
+    upkeep = sum(
+        row["usd"] for row in results["06_crossover"]["stay_parts"] if row["part"] == "upkeep"
+    )
+    bills = month["horizon"]["p50"] - upkeep if billed else np.inf
     amounts = [tables[key]["p90"] for key in ("saving", "at_stake") if tables[key] is not None]
     worth = sum(max(usd_, 0.0) for usd_ in amounts)
     notes: list[str | None] = [None] * len(costs)

@@ -197,7 +197,7 @@ def _to(row: Row, collect: list[Collect], reasons: list[Reason]) -> Verdict:
 def _forced(current: Row, rows: list[Row], reasons: list[Reason], lines: Lines) -> Verdict:
     """What to do when today's route may not see the data.
 
-    Another route of the same arm that may is taken, today's model first. Else, where a contract
+    Another route of the same arm that may and answers in time is taken, today's model first. Else, where a contract
     would do, signing it is the open question, and the workload does not change arm for want of a
     signature. Only data that the arm may never see go to another arm.
     """
@@ -206,12 +206,13 @@ def _forced(current: Row, rows: list[Row], reasons: list[Reason], lines: Lines) 
     able = [
         row for row in rows if row["usable"] and not row["current"] and row["quality"] != "inferior"
     ]
-    if len(current["missing"]):
-        able = [row for row in able if row["arm"] == current["arm"]]
+    if len(current["missing"]):  # a signature is nearer than a route that answers late
+        able = [row for row in able if row["arm"] == current["arm"] and not answers_late(row)]
     if able:
         first = max(
             able,
             key=lambda r: (
+                not answers_late(r),
                 r["arm"] == current["arm"],
                 r["same_model"],
                 r["proven"],

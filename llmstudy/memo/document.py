@@ -146,7 +146,7 @@ def _context(facts: Facts) -> dict[str, Any]:
     }
 
 
-_WRITERS = ("get", "rows", "fig", "range", "between", "likely", "on", "quote")
+_WRITERS = ("get", "rows", "fig", "range", "between", "on", "quote")
 
 
 # ---- units, and parts of a quotation ------------------------------------------------------------
