@@ -197,9 +197,9 @@ def _to(row: Row, collect: list[Collect], reasons: list[Reason]) -> Verdict:
 def _forced(current: Row, rows: list[Row], reasons: list[Reason], lines: Lines) -> Verdict:
     """What to do when today's route may not see the data.
 
-    Another route of the same arm that may and answers in time is taken, today's model first. Else, where a contract
-    would do, signing it is the open question, and the workload does not change arm for want of a
-    signature. Only data that the arm may never see go to another arm.
+    Another route of the same arm that may and answers in time is taken, today's model first. Else,
+    where a contract would do, signing it is the open question, and the workload does not change arm
+    for want of a signature. Only data that the arm may never see go to another arm.
     """
     name = str(current["route"])
     reasons = [Reason("privacy", name, f"{name}: {current['permission_reason']}"), *reasons]

@@ -79,7 +79,8 @@ def course(facts: Facts) -> dict[str, Any]:
 
     barred: no permitted route for some workload; forced: some must leave today's route; move: some
     moves pay and are proven; evaluate: evidence may open a move; unmet: today's route cannot stay
-    and nothing here can take its place; answer: intake questions are open; stay. then: the arms to which a gate may open; lead: the workload whose move saves most.
+    and nothing here can take its place; answer: intake questions are open; stay. then: the arms to
+    which a gate may open; lead: the workload whose move saves most; next: the one that may follow.
     """
     moves, open_ = facts.deciding("move"), _promising(facts)
     forced = [name for name in moves if facts.forced(name)]
