@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from llmstudy.measures.privacy import contract_name
 from llmstudy.study.lines import Lines, meets_lines
 from llmstudy.text import count, share, usd
 
@@ -224,7 +225,10 @@ def _forced(current: Row, rows: list[Row], reasons: list[Reason], lines: Lines) 
     lacking: dict[tuple[str, ...], list[str]] = {}  # what is missing -> routes: one cure each
     for row in signable:
         lacking.setdefault(tuple(row["missing"]), []).append(str(row["route"]))
-    cures = [f"{' or '.join(routes)}: sign {', '.join(kinds)}" for kinds, routes in lacking.items()]
+    cures = [
+        f"{' or '.join(routes)}: sign {', '.join(map(contract_name, kinds))}"
+        for kinds, routes in lacking.items()
+    ]
     if current["self_hosting"]:
         cures.append(_self_hosting(name, rows))
     elif not cures:
