@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from llmstudy import simulate
-from llmstudy.decide.routes import late_answers
+from llmstudy.decide.routes import standing
 from llmstudy.evidence.case import Case, Results, Tables, permissions, rows_of
 from llmstudy.figure import FloatArray
 from llmstudy.measures import cost
@@ -69,7 +69,7 @@ def crossover_tables(case: Case, results: Results) -> Tables:
         "month_usd": month,
         "stay_parts": stay_parts(study, offers, month),
         "cost_items": cost_items(study, offers, projection.best_fleet_moves(study, savings)),
-        **drivers.driver_tables(study, offers, futures, savings, late_answers(results)),
+        **drivers.driver_tables(study, offers, futures, savings, standing(results)),
         **information_tables(study, offers, futures, results["04_quality"]),
         **source_memo_tables(case, results),
     }

@@ -223,7 +223,9 @@ def capped_costs(
     """
     month = results["06_crossover"]["month_usd"]
     billed = month["today_by_workload"].keys() >= study.workloads.keys()
-    bills = month["horizon"]["p50"] if billed else np.inf
+    parts = {row["part"]: row["usd"] for row in results["06_crossover"]["stay_parts"]}
+    upkeep = parts.get("upkeep", 0.0)  # work of ours, on no bill
+    bills = month["horizon"]["p50"] - upkeep if billed else np.inf
     amounts = [tables[key]["p90"] for key in ("saving", "at_stake") if tables[key] is not None]
     worth = sum(max(usd_, 0.0) for usd_ in amounts)
     notes: list[str | None] = [None] * len(costs)
@@ -234,5 +236,5 @@ def capped_costs(
             notes[i] = f"not worth {usd(cost[0])}: all bills of the horizon are {usd(bills)}"
         elif cost[2] > left:
             costs[i] = np.minimum(cost, max(left, 0.0))
-            notes[i] = f"held to what may be gained: {usd(worth)} at P90"
+            notes[i] = f"no more than may be gained: {usd(worth)} in one of ten futures"
     return costs, notes

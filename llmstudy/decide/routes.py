@@ -91,11 +91,19 @@ def _first_answers(results: Results) -> list[dict[str, Any]]:
     ]
 
 
-def late_answers(results: Results) -> set[tuple[str, str]]:
-    """(workload, route) whose answer begins after its target by what is stated (chapter 03)."""
-    rows = _first_answers(results)
-    latency = [row | {"latency": row["verdict"]} for row in rows]
-    return {(r["workload"], r["route"]) for r in latency if verdicts.answers_late(r)}
+def standing(results: Results) -> dict[tuple[str, str], int]:
+    """How far a route stands behind the others of its workload before any saving is read, by
+    (workload, route): 1 where its answer begins late by what is stated, 2 where its quality is
+    inferior, 3 where it misses its target. results: of chapters 03 and 04."""
+    ranks: dict[tuple[str, str], int] = {}
+    for row in _first_answers(results):
+        late = verdicts.answers_late(row | {"latency": row["verdict"]})
+        ranks[row["workload"], row["route"]] = 3 if row["verdict"] == "misses" else int(late)
+    for row in results["04_quality"]["quality"]:
+        pair = row["workload"], row["route"]
+        if row["verdict"] == "inferior":
+            ranks[pair] = max(ranks.get(pair, 0), 2)
+    return ranks
 
 
 def gates(

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from llmstudy.measures.privacy import contract_name
 from llmstudy.study.lines import Lines, meets_lines
 from llmstudy.text import count, share, usd
 
@@ -197,21 +198,22 @@ def _to(row: Row, collect: list[Collect], reasons: list[Reason]) -> Verdict:
 def _forced(current: Row, rows: list[Row], reasons: list[Reason], lines: Lines) -> Verdict:
     """What to do when today's route may not see the data.
 
-    Another route of the same arm that may is taken, today's model first. Else, where a contract
-    would do, signing it is the open question, and the workload does not change arm for want of a
-    signature. Only data that the arm may never see go to another arm.
+    Another route of the same arm that may and answers in time is taken, today's model first. Else,
+    where a contract would do, signing it is the open question, and the workload does not change arm
+    for want of a signature. Only data that the arm may never see go to another arm.
     """
     name = str(current["route"])
     reasons = [Reason("privacy", name, f"{name}: {current['permission_reason']}"), *reasons]
     able = [
         row for row in rows if row["usable"] and not row["current"] and row["quality"] != "inferior"
     ]
-    if len(current["missing"]):
-        able = [row for row in able if row["arm"] == current["arm"]]
+    if len(current["missing"]):  # a signature is nearer than a route that answers late
+        able = [row for row in able if row["arm"] == current["arm"] and not answers_late(row)]
     if able:
         first = max(
             able,
             key=lambda r: (
+                not answers_late(r),
                 r["arm"] == current["arm"],
                 r["same_model"],
                 r["proven"],
@@ -223,7 +225,10 @@ def _forced(current: Row, rows: list[Row], reasons: list[Reason], lines: Lines) 
     lacking: dict[tuple[str, ...], list[str]] = {}  # what is missing -> routes: one cure each
     for row in signable:
         lacking.setdefault(tuple(row["missing"]), []).append(str(row["route"]))
-    cures = [f"{' or '.join(routes)}: sign {', '.join(kinds)}" for kinds, routes in lacking.items()]
+    cures = [
+        f"{' or '.join(routes)}: sign {', '.join(map(contract_name, kinds))}"
+        for kinds, routes in lacking.items()
+    ]
     if current["self_hosting"]:
         cures.append(_self_hosting(name, rows))
     elif not cures:

@@ -78,16 +78,19 @@ def course(facts: Facts) -> dict[str, Any]:
     """What is recommended in one line: the first of these kinds that applies.
 
     barred: no permitted route for some workload; forced: some must leave today's route; move: some
-    moves pay and are proven; evaluate: evidence may open a move; answer: intake questions are open;
-    stay. then: the arms to which a gate may open; lead: the workload whose move saves most.
+    moves pay and are proven; evaluate: evidence may open a move; unmet: today's route cannot stay
+    and nothing here can take its place; answer: intake questions are open; stay. then: the arms to
+    which a gate may open; lead: the workload whose move saves most; next: the one that may follow.
     """
     moves, open_ = facts.deciding("move"), _promising(facts)
     forced = [name for name in moves if facts.forced(name)]
+    unmet = [n for n in facts.deciding("undecided") if n not in (*open_, *facts.barred())]
     kinds = {
         "barred": facts.barred(),
         "forced": forced,
         "move": moves,
         "evaluate": open_,
+        "unmet": unmet,
         "answer": facts.unknown,
     }
     kind = next((kind for kind, what in kinds.items() if what), "stay")
@@ -101,6 +104,7 @@ def course(facts: Facts) -> dict[str, Any]:
         "moves_to": sorted({facts.verdicts[name]["arm"] for name in moves}),
         "forced": forced,
         "barred": facts.barred(),
+        "unmet": unmet,
         "stays": [name for name in facts.verdicts if name not in (*moves, *facts.barred())],
         "then": sorted({facts.study.routes[facts.verdicts[n]["target"]].arm for n in open_}),
         "stops": [
@@ -209,13 +213,19 @@ def _workload(facts: Facts, name: str) -> dict[str, Any]:
         "first_answer_s": move and move["first_answer_s"],
         "target_s": move and move["target_s"],
         "contracts": [c["sentence"] for c in collected["contract"]],
-        "ends": [c["sentence"] for c in collected["successor"]],
+        "ends": [c["sentence"] for c in verdict["collect"] if _is_about(c, today)],
         "unknown": sum(c["n"] or 0 for c in collected["intake"]),
         "best": {"route": best["route"], "p_cheaper": best["p_cheaper"]} if best else None,
     }
 
 
-_COLLECTED = ("contract", "successor", "intake")
+_COLLECTED = ("contract", "intake")
+
+
+def _is_about(collect: Mapping[str, Any], route: str) -> bool:
+    """Whether it says why a route of today cannot stay: its model ends, or it misses a target."""
+    why = ("successor", "latency", "probe")
+    return collect["what"] in why and str(collect["sentence"]).startswith(f"{route}:")
 
 
 def _route(facts: Facts, name: str, target: str | None) -> Mapping[str, Any] | None:
@@ -491,7 +501,8 @@ def _steps(facts: Facts) -> list[dict[str, Any]]:
     def add(kind: str, owner: str, by: str, **more: Any) -> None:
         steps.append({"kind": kind, "owner": owner, "by": str(by), **more})
 
-    if stops := [row["workload"] for row in facts.stops()]:
+    stops = [row["workload"] for row in facts.stops()]
+    if stops:
         add("stop", facts.watches("G3"), study.as_of.isoformat(), workloads=stops)
     if barred := facts.barred():
         add("sign", study.owner, decided, workloads=barred)
@@ -502,6 +513,8 @@ def _steps(facts: Facts) -> list[dict[str, Any]]:
         add("move", study.owner, decided, workloads=moves)
     add("log", first["owner"], first["end"])
     for row in facts.fired():
+        if row["id"] == "G3" and row["workload"] in stops:
+            continue  # the step that stops it stands above
         items = facts.decided.get("plan_items", [])
         label = f"{row['id']} fired: "
         asks = [i for i in items if i["item"].startswith(label) and i["scope"] == row["workload"]]

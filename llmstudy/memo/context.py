@@ -139,8 +139,12 @@ class Facts:
         return f"simulated: {length}, priors as graded"
 
     def sensitivity(self) -> Mapping[str, Any] | None:
-        """The sensitivity of the saving of the lead workload's best move."""
-        return next(iter(self.rows("06_crossover", "sensitivity", workload=self.lead)), None)
+        """The sensitivity of the saving of the lead workload's best move; None where that is not
+        the move that the verdict favours."""
+        row = next(iter(self.rows("06_crossover", "sensitivity", workload=self.lead)), None)
+        if row is None or BEFORE_MEMO[-1] not in self.chapters:
+            return row
+        return row if self.verdicts[self.lead]["target"] in (None, row["route"]) else None
 
     @property
     def flips(self) -> list[Mapping[str, Any]]:

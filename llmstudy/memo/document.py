@@ -139,6 +139,7 @@ def _context(facts: Facts) -> dict[str, Any]:
         "side": _side,
         "study": facts.study,
         "fired": facts.fired(),
+        "sensitive": facts.sensitivity() is not None,
         "targets": [v["target"] for v in facts.verdicts.values()],
         "inputs_of": lambda rows: opening(listed([named("input", str(r["input"])) for r in rows])),
         "chapters": [Markup.escape(name.replace("_", " ")) for name in BEFORE_MEMO],
@@ -146,7 +147,7 @@ def _context(facts: Facts) -> dict[str, Any]:
     }
 
 
-_WRITERS = ("get", "rows", "fig", "range", "between", "likely", "on", "quote")
+_WRITERS = ("get", "rows", "fig", "range", "between", "on", "quote")
 
 
 # ---- units, and parts of a quotation ------------------------------------------------------------

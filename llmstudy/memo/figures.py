@@ -13,43 +13,10 @@ from typing import Any
 from markupsafe import Markup
 
 from llmstudy.figure import GRADES, least_certain
-from llmstudy.text import Format, count, share, span
+from llmstudy.text import Format, count, span
 
 Results = Mapping[str, Mapping[str, Any]]
 """Results of a run's chapters, by chapter name."""
-
-LIKELIHOODS = (
-    (0.05, "almost no chance"),
-    (0.20, "very unlikely"),
-    (0.45, "unlikely"),
-    (0.55, "a roughly even chance"),
-    (0.80, "likely"),
-    (0.95, "very likely"),
-    (1.01, "almost certain"),
-)
-"""Upper bounds of the words for a likelihood.
-
-Source: ICD 203, Analytic Standards (2015), 6.e(2)(a)."""
-
-
-def likelihood(p: float) -> str:
-    """The fixed word for a probability.
-
-    >>> likelihood(0.93), likelihood(0.5)
-    ('very likely', 'a roughly even chance')
-    """
-    return next(word for bound, word in LIKELIHOODS if p < bound)
-
-
-def meaning(word: str) -> str:
-    """The range of probabilities that a word for a likelihood stands for.
-
-    >>> meaning("very likely"), meaning("almost certain")
-    ('80 to 95 %', '95 to 100 %')
-    """
-    bounds = [0.0, *(bound for bound, _ in LIKELIHOODS)]
-    i = [name for _, name in LIKELIHOODS].index(word)
-    return span(bounds[i], min(bounds[i + 1], 1.0), share)
 
 
 def of_100(p: float) -> str:
@@ -160,15 +127,14 @@ class Figures:
 
     # ---- as HTML --------------------------------------------------------------------------------
 
-    def fig(self, place: str, fmt: Format = count, note: str = "") -> Markup:
+    def fig(self, place: str, fmt: Format = count) -> Markup:
         """A number at its place, or how many a list there has.
 
-        note: comes before grade, source and date in the element's title.
         Raises: KeyError as `resolve` does; TypeError if there is no number.
         """
         value = self.get(place)
         value = len(value) if isinstance(value, (list, dict)) else value
-        return self._bound(place, fmt(_number(value, place)), value, note)
+        return self._bound(place, fmt(_number(value, place)), value)
 
     def range(self, place: str, fmt: Format = count) -> Markup:
         """A range, its ends bound each to its own place.
@@ -189,12 +155,6 @@ class Figures:
         ended = Markup.escape(last) if high is None else self._bound(high_place, last, high)
         return begun + Markup(" to ") + ended
 
-    def likely(self, place: str) -> Markup:
-        """The fixed word for a probability, bound to it."""
-        p = _number(self.get(place), place)
-        word = likelihood(p)
-        return self._bound(place, word, p, f"{share(p)}; {word} means {meaning(word)}")
-
     def on(self, place: str) -> Markup:
         """A date at its place."""
         text = str(self.get(place))
@@ -214,11 +174,10 @@ class Figures:
             self.whole(place), self.behind(place), text if part is None else part
         )
 
-    def _bound(self, place: str, text: str, value: float, note: str = "") -> Markup:
-        title = " · ".join(filter(None, (note, self.behind(place))))
+    def _bound(self, place: str, text: str, value: float) -> Markup:
         return Markup(
             '<data class="figure" value="{}" data-figure="{}" title="{}">{}</data>'
-        ).format(f"{value:.10g}", self.whole(place), title, text)
+        ).format(f"{value:.10g}", self.whole(place), self.behind(place), text)
 
     def behind(self, place: str) -> str:
         """Grade, source, chapter and date of a result, in words.
@@ -274,10 +233,6 @@ class Row(Mapping[str, Any]):
     def between(self, low: str, high: str, fmt: Format = count) -> Markup:
         """As `Figures.between`."""
         return self.figures.between(f"{self.at}/{low}", f"{self.at}/{high}", fmt)
-
-    def likely(self, key: str) -> Markup:
-        """As `Figures.likely`."""
-        return self.figures.likely(f"{self.at}/{key}")
 
     def on(self, key: str) -> Markup:
         """As `Figures.on`."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from bs4 import BeautifulSoup
 from bs4.element import Tag
 
-from llmstudy.memo.figures import FREE, LIKELIHOODS
+from llmstudy.memo.figures import FREE
 
 REQUIRED = (
     *("title", "recommendation", "phases", "ask", "workloads", "change-our-mind"),
@@ -59,7 +59,7 @@ def page_faults(memo: int, appendix: int) -> list[str]:
 def faults(page: str) -> list[str]:
     """Every rule that a page breaks, each as a sentence; empty where it keeps them all."""
     main = _main(page)
-    return [*_order(main), *_rows(main), *_confidence(main)]
+    return [*_order(main), *_rows(main)]
 
 
 def length_faults(page: str) -> list[str]:
@@ -137,23 +137,10 @@ def _rows(main: Tag) -> Iterator[str]:
             yield f"{section} has {n} rows; {fewest} to {most} are allowed"
 
 
-_LIKELY = re.compile(
-    r"\b(?:"
-    + "|".join(sorted((re.escape(word) for _, word in LIKELIHOODS), key=len, reverse=True))
-    + r")\b"
-)
-
-
-def _confidence(main: Tag) -> Iterator[str]:
-    """Confidence and likelihood never share a sentence (ICD 203, 6.e(2)(a))."""
-    for block in main.select("h1, h2, p, li, td"):
-        words = " ".join(block.get_text().split())
-        for sentence in re.split(r"(?<=[.!?])\s", words):
-            if re.search(r"\bconfidence\b", sentence, re.IGNORECASE) and _LIKELY.search(sentence):
-                yield f"confidence and likelihood share a sentence: {sentence!r}"
-
-
 # --- the template ---------------------------------------------------------------------------------
+
+_LIKELY = re.compile(r"\b(?:un)?likely\b|\bchance\b|\balmost certain\b")
+"""Words that a probability must stand behind: the memo counts futures in their place."""
 
 _JINJA = re.compile(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}", re.DOTALL)
 _STRING = re.compile(r"""(["'])((?:(?!\1).)*)\1""")
@@ -181,7 +168,7 @@ def template_faults(source: str) -> list[str]:
         if re.search(r"\d", FREE.sub("", words)):
             found.append(f"{words!r} holds a number that names no place")
         if _LIKELY.search(words):
-            found.append(f"{words!r} holds a likelihood that names no probability")
+            found.append(f"{words!r} holds a likelihood that names no place")
         if re.search(r"[$€]|\b(dollars?|US\$)\b", words):
             found.append(f"{words!r} holds money that is not written as USD")
     return found

@@ -4,7 +4,7 @@ Every table covers two moves of each workload: the one that saves most, and the 
 saves most where that is another.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -53,12 +53,12 @@ def driver_tables(
     offers: Market,
     futures: Moves,
     savings: pd.DataFrame,
-    late: Collection[tuple[str, str]] = (),
+    behind: Mapping[tuple[str, str], int] | None = None,
 ) -> dict[str, Any]:
     """What decides the saving of each workload's moves.
 
-    late: (workload, route) whose answer begins after its target by what is stated; such a route is
-    a workload's best only where all are.
+    behind: how far a route of a workload stands behind the others whatever it saves, by (workload,
+    route): one is a workload's best only where none stands before it.
 
     Returns: `sensitivity` (Sobol indices of each best move; base_usd: its saving with every input
     at its median, about which the inputs swing it), `pawn` (of the move that saves most
@@ -67,8 +67,9 @@ def driver_tables(
     margin), `convergence`.
     """
     best = savings.sort_values("saving_p50_usd", ascending=False, kind="stable")
-    is_late = [pair in late for pair in zip(best["workload"], best["route"], strict=True)]
-    best = best.assign(late=is_late).sort_values("late", kind="stable")
+    pairs = zip(best["workload"], best["route"], strict=True)
+    ranks = [(behind or {}).get(pair, 0) for pair in pairs]
+    best = best.assign(behind=ranks).sort_values("behind", kind="stable")
     moves = _leading_moves(best)
     ranked = {move: _ranked(study, offers, *move) for move in moves}
     to_fleets = [move for move in moves if study.routes[move[1]].arm == "self_hosted"]

@@ -274,7 +274,7 @@ def test_a_missing_signature_is_asked_for_and_moves_nothing_to_another_arm():
     found = decided(unsigned, route("own", arm="self_hosted"))
     assert (found.decision, found.arm, found.route) == ("undecided", "proprietary_api", None)
     assert [item.sentence for item in found.collect] == [
-        "gpt: sign baa",
+        "gpt: sign BAA",
         "own: self-host it; it may see these data",
     ]
     signed = route("other-api", arm="proprietary_api", quality="none")
@@ -298,7 +298,7 @@ def test_one_signature_that_opens_several_routes_is_listed_once():
     unsigned = {"permitted": False, "missing": ("baa", "dpa"), "self_hosting": False}
     found = decided(today(**unsigned), route("hosted", **unsigned), route("other", **unsigned))
     asked = [item.sentence for item in found.collect]
-    assert asked == ["gpt or hosted or other: sign baa, dpa"]
+    assert asked == ["gpt or hosted or other: sign BAA, DPA"]
 
 
 def test_data_that_an_arm_may_never_see_go_to_one_that_may():
