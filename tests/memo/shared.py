@@ -89,11 +89,22 @@ def answer(facts):
     return other
 
 
+def unmet(facts):
+    """The model of the lead workload's route of today retires, and no other can take its place."""
+    other = stay(facts)
+    today = facts.study.workloads[LEAD].current_route
+    sentence = f"{today}: its model retires on 2027-06-30; choose its successor and score it"
+    ask = {"what": "successor", "n": None, "usd": None, "sentence": sentence}
+    other.verdicts[LEAD].update({"decision": "undecided", "collect": [ask]})
+    return other
+
+
 COURSES = {
     "barred": barred,
     "forced": forced,
     "move": move,
     "evaluate": copied,
+    "unmet": unmet,
     "answer": answer,
     "stay": stay,
 }

@@ -12,7 +12,7 @@ from llmstudy.memo.content import (
     verdict_rows,
     workload_rows,
 )
-from tests.memo.shared import LEAD, answer, barred, copied, forced, move, stay
+from tests.memo.shared import LEAD, answer, barred, copied, forced, move, stay, unmet
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +30,7 @@ def test_a_course_names_the_workloads_that_it_is_about(facts):
         of = memo_tables(make(facts))["course"]
         assert of[kind] == [LEAD]
         assert set(of["stays"]) == set(facts.study.workloads) - {LEAD}
+    assert memo_tables(unmet(facts))["course"]["unmet"] == [LEAD]
     assert memo_tables(answer(facts))["course"]["unknown"] == ["requests"]
 
 
@@ -181,6 +182,7 @@ ADVISED = {
     "forced": "verdict",
     "move": "verdict",
     "evaluate": "plan",
+    "unmet": "stay",
     "answer": "stay",
     "stay": "stay",
 }

@@ -7,7 +7,7 @@ import pytest
 from bs4 import BeautifulSoup
 from markupsafe import Markup
 
-from llmstudy.memo.figures import Figures, likelihood, names, owner_text, refused, resolve, token
+from llmstudy.memo.figures import Figures, names, of_100, owner_text, refused, resolve, token
 from llmstudy.text import share, usd
 
 GROWTH = {"name": "growth", "value": 0.04, "grade": "assumed", "source": "a guess"}
@@ -66,28 +66,24 @@ def test_a_number_names_the_place_that_holds_it(figures, place, value):
 
 
 def test_a_chapter_may_be_named_by_its_number(figures):
-    assert figures.fig("06#/savings/0/p_cheaper") == figures.fig("06_crossover#/savings/0/p_cheaper")
+    assert figures.fig("06#/savings/0/p_cheaper") == figures.fig(
+        "06_crossover#/savings/0/p_cheaper"
+    )
 
 
 @pytest.mark.parametrize(
     "place", ["06#/savings/7", "06#/savings/x", "09#/x", "06#/month_usd/horizon/p50/x", "06#/odd"]
 )
 def test_a_place_that_is_not_there_is_an_error(figures, place):
-    for write in (figures.fig, figures.range, figures.likely, figures.on, figures.quote):
+    for write in (figures.fig, figures.range, figures.on, figures.quote):
         with pytest.raises(KeyError, match=re.escape(place.partition("#")[2])):
             write(place)
 
 
-@pytest.mark.parametrize("column", ["route", "sure"])
-def test_what_is_no_number_is_not_written_as_one(figures, column):
+@pytest.mark.parametrize("place", ["0/route", "0/sure", "1/p_cheaper"])
+def test_what_is_no_number_is_not_written_as_one(figures, place):
     with pytest.raises(TypeError, match="no number"):
-        figures.fig(f"06#/savings/0/{column}")
-
-
-def test_a_null_is_no_number_and_no_likelihood(figures):
-    for write in (figures.fig, figures.likely):
-        with pytest.raises(TypeError, match="no number"):
-            write("06#/savings/1/p_cheaper")
+        figures.fig(f"06#/savings/{place}")
 
 
 def test_a_list_is_counted_where_it_lies(figures):
@@ -133,14 +129,12 @@ def test_a_date_is_bound_to_its_day(figures):
         figures.on("06#/savings/1/route")
 
 
-@pytest.mark.parametrize("p", [0.0, 0.049, 0.05, 0.5, 0.93, 1.0])
-def test_a_likelihood_tells_its_probability_and_the_range_of_its_word(p):
-    word = element(Figures({"06_crossover": {"p": p}}, "2026-11-23").likely("06#/p"))
-    assert word.get_text() == likelihood(p)
-    probability, meaning = word["title"].split(" · ")[0].split("; ")
-    assert probability == share(p)
-    low, high = re.fullmatch(r".+ means (\d+) to (\d+) %", meaning).groups()
-    assert int(low) <= 100 * p <= int(high)
+@pytest.mark.parametrize("p", [0.0, 0.004, 0.118, 0.5, 0.997, 1.0])
+def test_a_probability_is_counted_of_a_hundred_and_never_rounded_to_certainty(p):
+    words = of_100(p)
+    assert words.endswith(" of 100")
+    assert (words == "none of 100") is (p == 0)
+    assert (words == "100 of 100") is (p == 1)
 
 
 # ---- rows ---------------------------------------------------------------------------------------
@@ -152,7 +146,7 @@ def test_a_row_reads_as_its_values_and_writes_them_with_their_place(figures):
     assert mail.on("from") == figures.on("06#/savings/1/from")
     assert mail.quote("route") == figures.quote("06#/savings/1/route")
     (chat,) = figures.rows("06#/savings", workload="chat")
-    assert chat.likely("p_cheaper") == figures.likely("06#/savings/0/p_cheaper")
+    assert chat.fig("p_cheaper", share) == figures.fig("06#/savings/0/p_cheaper", share)
     assert figures.rows("06#/savings", workload="none") == []
 
 
@@ -169,11 +163,6 @@ def test_a_table_by_name_has_rows_too_and_a_name_may_hold_a_slash(figures):
 def test_a_figure_tells_its_own_grade_source_chapter_and_day(figures):
     title = element(figures.fig("01#/figures/0/value", share))["title"]
     assert title == "assumed · a guess · chapter 01_evidence · as of 2026-01-02"
-
-
-def test_a_note_stands_first(figures):
-    title = element(figures.fig("01#/figures/0/value", share, "a note"))["title"]
-    assert title.startswith("a note · assumed · ")
 
 
 def test_what_is_computed_rests_on_the_weakest_grade_behind_it_and_on_the_studys_day(figures):
