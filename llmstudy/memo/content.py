@@ -399,8 +399,8 @@ def _options(facts: Facts) -> list[dict[str, Any]]:
         rows.append(dict(row))
     advised = "verdict" if facts.deciding("move") else "plan" if _promising(facts) else "stay"
     for row in rows:
-        row["advised"] = row["option"] == advised
         row["ruled_out"] = row["option"] == "stay" and bool(facts.stops())
+        row["advised"] = row["option"] == advised and not row["ruled_out"]
     return rows
 
 
