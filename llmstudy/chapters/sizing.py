@@ -87,13 +87,16 @@ def peak_fleets(case: Case, fits: pd.DataFrame) -> PeakFleets:
     nothing is known.
     """
     fleets: dict[tuple[str, str], PeakFleet | CannotServe] = {}
+    curves: dict[str, offers.RouteCurve] = {}
     for name, routes in contenders(case.study).items():
         for route in routes:
             spec = case.study.routes[route]
             if not isinstance(spec, SelfHostedRoute):
                 continue
             try:
-                fleets[name, route] = _peak_fleet(case, name, spec, fits)
+                if route not in curves:
+                    curves[route] = offers.route_curve(spec)
+                fleets[name, route] = _peak_fleet(case, name, spec, curves[route], fits)
             except CannotServe as error:
                 fleets[name, route] = error
             except ValueError as error:
@@ -101,25 +104,29 @@ def peak_fleets(case: Case, fits: pd.DataFrame) -> PeakFleets:
     return fleets
 
 
-def _peak_fleet(case: Case, name: str, spec: SelfHostedRoute, fits: pd.DataFrame) -> PeakFleet:
+def _peak_fleet(
+    case: Case, name: str, spec: SelfHostedRoute, fitted: offers.RouteCurve, fits: pd.DataFrame
+) -> PeakFleet:
     workload, seed = case.study.workloads[name], case.study.seed
-    offer, point = offers.fleet_offer(case.study, workload, spec, fits)
-    service, traffic = _service(workload, spec, point), traffic_for(case, name, spec)
+    offer, point = offers.offer_by_curve(case.study, workload, spec, fitted, fits)
+    service, traffic = _service(workload, spec, fitted, point), traffic_for(case, name, spec)
     most = sizing.smallest_replicas(service, traffic, float(traffic.requests_per_s.max()), seed)
     sizes = sorted({*SUSTAINED_SIZES, most})
     rates = {n: sizing.sustained_requests_per_s(service, traffic, n, seed) for n in sizes}
     return PeakFleet(offer, point, service, traffic, most, rates)
 
 
-def _service(workload: Workload, spec: SelfHostedRoute, point: Capacity) -> sizing.Service:
-    curve = offers.serving_curve(spec)
+def _service(
+    workload: Workload, spec: SelfHostedRoute, fitted: offers.RouteCurve, point: Capacity
+) -> sizing.Service:
+    curve = fitted.curve
     return sizing.Service(
         curve,
         spec.tensor_parallel,
         engine(curve, spec.tensor_parallel, point.concurrency),
         Slo(workload.slo.ttft_p95.value, workload.slo.tpot_p95.value),
         point.requests_per_s,
-        fit_first_token(curve, offers.serving_points(spec)),
+        fit_first_token(curve, fitted.points),
     )
 
 

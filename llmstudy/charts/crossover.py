@@ -66,10 +66,7 @@ def cost_against_volume(
         f"{workload}: at today's {count(volume_now)} requests a month {_costs(costs, today)} "
         f"(mean month over {months} months)"
     )
-    legend = (
-        "marks: from here on cheaper than today's route, the move paid for (thick: 80 % range; "
-        "never: in % of simulated futures) · "
-    )
+    legend = "mark: cheaper than today's route from here on (thick: 80 % range) · "
     note = f"{legend if crossings else ''}{note}"
     figure = blank(title, note, 1.05 + 0.24 * max(len(routes), 3))
     ax = figure.subplots()

@@ -85,6 +85,7 @@ def environment() -> Environment:
     made = Environment(
         loader=FileSystemLoader(TEMPLATE.parent),
         autoescape=True,
+        extensions=["jinja2.ext.do"],
         undefined=StrictUndefined,
         finalize=figures.refused,
     )

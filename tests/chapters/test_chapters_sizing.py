@@ -13,7 +13,7 @@ from llmstudy.chapters import sizing
 from llmstudy.chapters.sizing import peak_fleets, sizing_tables, traffic_for
 from llmstudy.cli import app
 from llmstudy.evidence.case import open_case, week_load
-from llmstudy.evidence.offers import fleet_offer, serving_curve
+from llmstudy.evidence.offers import fleet_offer, route_curve
 from llmstudy.figure import Figure
 from llmstudy.measures.capacity import capacity_at_slo
 from llmstudy.measures.capacity.hardware import GROUP
@@ -128,7 +128,7 @@ def test_a_fleet_is_sized_for_answers_as_long_as_its_own_models(case):
     # as the curve carries requests whose answers are three times as long
     asked = case.study.workloads["product"].intake
     solved = capacity_at_slo(
-        serving_curve(fleet), asked.input_tokens.value, 3 * asked.output_tokens.value,
+        route_curve(fleet).curve, asked.input_tokens.value, 3 * asked.output_tokens.value,
         case.study.workloads["product"].slo.tpot_p95.value, fleet.tensor_parallel,
         cached_share=case.study.workloads["product"].cached_input_share.value,
     )  # fmt: skip
