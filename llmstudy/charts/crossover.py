@@ -108,12 +108,12 @@ def _crossings(crossovers: Rows) -> dict[str, Any]:
 
 
 def _costs(costs: list[tuple[float, str]], today: str) -> str:
-    """The cheapest route and today's, or the next one where those are one."""
-    (cost, first), *rest = costs
-    others = [pair for pair in rest if pair[1] == today] or rest
-    names = {today: f"today's {today}"}
-    words = [f"{names.get(route, route)} {usd(cost)}" for cost, route in others[:1]]
-    return ", ".join([f"{names.get(first, first)} costs {usd(cost)}", *words])
+    """What today's route costs, and the others from the cheapest to the dearest."""
+    now = [f"{route} costs {usd(cost)}" for cost, route in costs if route == today]
+    others = [cost for cost, route in costs if route != today]
+    if others:
+        now.append(f"the {'others' if now else 'routes'} {span(others[0], others[-1], usd)}")
+    return ", ".join(now)
 
 
 def _range(row: Any) -> str:

@@ -59,6 +59,8 @@ def _difference(ax: Axes, y: int, row: Any) -> str:
         right_label(ax, y, "no paired items yet", GREY)
         return "no paired items yet"
     verdict = f"{row.verdict}: {row.benchmark}, {row.grade}"
+    if getattr(row, "closeness", "") == "far":
+        verdict = f"decides nothing: {row.benchmark}, far from the task"
     marker, edge, face = look_up("a verdict", row.verdict, VERDICT_MARKS)
     ax.hlines(y, 100 * row.low, 100 * row.high, color=GREY)
     ax.plot(100 * row.difference, y, marker, mec=edge, mfc=face, ms=6)

@@ -6,7 +6,7 @@ in `memo.html.j2`.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pandas as pd
@@ -28,6 +28,9 @@ MOST_WORKLOADS, MOST_ASSUMPTIONS, MOST_RISKS, MOST_STEPS, MOST_CHANGES = 8, 5, 6
 MOST_ROWS = 9
 """Rows of an appendix table that grows with the study; chapters 06 and 07 hold all of them."""
 
+SOON_AFTER = timedelta(days=183)
+"""A contract that ends within half a year of a move is to be renewed before it."""
+
 REVIEW_AFTER = timedelta(days=91)
 """When the study is run again: MEMO V2 asks for every three to six months."""
 
@@ -39,6 +42,7 @@ a study is short of it at any growth that the source memo speaks of."""
 def memo_tables(facts: Facts) -> dict[str, Any]:
     """The memo's own tables, by name."""
     workloads = workload_rows(facts)
+    ask = _ask(facts, workloads)
     return {
         "version": facts.study.version,
         "range_share": round(RANGE_SHARE, 9),
@@ -54,7 +58,7 @@ def memo_tables(facts: Facts) -> dict[str, Any]:
         "month_usd": facts.crossing["month_usd"]["today"],
         "scored": _scored(facts),
         "phases": _phases(facts),
-        "ask": _ask(facts),
+        "ask": ask,
         "waiting_usd": facts.waiting_usd("move" if facts.deciding("move") else "undecided"),
         "changes": _changes(facts, workloads),
         "options": _options(facts),
@@ -62,7 +66,7 @@ def memo_tables(facts: Facts) -> dict[str, Any]:
         "assumptions": _assumptions(facts),
         "risks": _risks(facts),
         "tuning": _tuning(facts),
-        "steps": _steps(facts),
+        "steps": _steps(facts, workloads, ask),
         "verdicts": verdict_rows(facts)[:MOST_ROWS],
         "why_not_now": _why_not_now(facts),
         "roadmap": _roadmap(facts),
@@ -212,6 +216,7 @@ def _workload(facts: Facts, name: str) -> dict[str, Any]:
         "slow": move is not None and answers_late(move),
         "first_answer_s": move and move["first_answer_s"],
         "target_s": move and move["target_s"],
+        "renew_by": _renew_by(facts, name, target),
         "contracts": [c["sentence"] for c in collected["contract"]],
         "ends": [c["sentence"] for c in verdict["collect"] if _is_about(c, today)],
         "unknown": sum(c["n"] or 0 for c in collected["intake"]),
@@ -242,6 +247,19 @@ def _saving(move: Mapping[str, Any] | None) -> dict[str, float] | None:
     return {end: move[f"saving_{end}_usd"] for end in ("p10", "p50", "p90")}
 
 
+def _renew_by(facts: Facts, name: str, target: str | None) -> str | None:
+    """The day on which the first contract that a move needs ends, where that is soon after it
+    begins; else None."""
+    begins = _begins(facts, name, target)
+    if begins is None:
+        return None
+    rows = facts.rows("07_triggers_and_routing", "contracts", route=target)
+    ends = [row["valid_until"] for row in rows if name in row["needed_by"] and row["valid_until"]]
+    first = min(ends, default=None)
+    soon = date.fromisoformat(begins) + SOON_AFTER
+    return first if first and date.fromisoformat(first) < soon else None
+
+
 def _questions(facts: Facts, name: str, target: str | None) -> int:
     """Own questions to score on the favoured route and on today's."""
     asked = [c for c in facts.verdicts[name]["collect"] if c["what"] == "golden items"]
@@ -268,28 +286,34 @@ def _phases(facts: Facts) -> list[dict[str, Any]]:
     return rows
 
 
-def _ask(facts: Facts) -> dict[str, Any]:
-    """The one amount to approve, the most that the phases up to the moves decided on may cost."""
+def _ask(facts: Facts, workloads: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The one amount to approve, the most that the phases up to the moves decided on may cost, and
+    the own questions in it: those to score first, and those of moves whose saving is not sure."""
     phases = facts.decided["phases"]
     parts = [
         {"title": row["title"], "usd": row["cost_high_usd"]}
         for row in phases
         if row["cost_high_usd"]
     ]
-    n, usd_ = facts.questions_to_score()
-    contracts = [
-        c["sentence"]
-        for name in facts.barred()
-        for c in facts.verdicts[name]["collect"]
-        if c["what"] == "contract"
-    ]
+    open_ = [row for row in workloads if row["decision"] == "undecided" and row["questions"]]
+    contracts = [c for row in workloads for c in row["contracts"]]
     return {
         "usd": sum(part["usd"] for part in parts),
         "parts": parts,
-        "questions": n,
-        "questions_usd": usd_,
+        "first": _questions_of(facts, [row for row in open_ if not row["unsure"]]),
+        "later": _questions_of(facts, [row for row in open_ if row["unsure"]]),
         "contracts": list(dict.fromkeys(contracts)),
         "ends": facts.ending(),
+    }
+
+
+def _questions_of(facts: Facts, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    n = sum(row["questions"] for row in rows)
+    return {
+        "workloads": [row["workload"] for row in rows],
+        "questions": n,
+        "usd": n * facts.study.usd_per_golden_item.value,
+        "by": max((row["begins"] for row in rows if row["begins"]), default=None),
     }
 
 
@@ -341,6 +365,7 @@ def _quality_marks(workloads: Sequence[Mapping[str, Any]], facts: Facts) -> list
             "route": row["goes_to"],
             "questions": row["questions"],
             "loss_share": -row["pass_mark"],
+            "margin_share": facts.study.workloads[row["workload"]].quality.margin.value,
             "who": facts.decided["phases"][1]["owner"],
             "by": row["begins"],
         }
@@ -381,9 +406,28 @@ def _price_mark(facts: Facts) -> dict[str, Any]:
         "kind": "price",
         "rise": limit,
         "fired": [row["workload"] for row in risen],
+        "announced": _announced(facts, [row["workload"] for row in risen]),
         "who": facts.watches("G4"),
         "by": (facts.study.as_of + REVIEW_AFTER).isoformat(),
     }
+
+
+def _announced(facts: Facts, names: Sequence[str]) -> list[dict[str, Any]]:
+    """What an announced price makes of a month's bill of today's routes: workload, effective,
+    now_usd, then_usd."""
+    bills = facts.crossing["month_usd"]["today_by_workload"]
+    return [
+        {
+            "workload": row["workload"],
+            "effective": row["effective"],
+            "now_usd": bills[row["workload"]],
+            "then_usd": row["month_usd"],
+        }
+        for row in facts.chapters["02_cost"]["scheduled"]
+        if row["workload"] in names
+        and row["route"] == facts.study.workloads[row["workload"]].current_route
+        and row["workload"] in bills
+    ]
 
 
 # --- page two -----------------------------------------------------------------------------------
@@ -491,8 +535,11 @@ def _tuning(facts: Facts) -> dict[str, Any]:
     }
 
 
-def _steps(facts: Facts) -> list[dict[str, Any]]:
-    """Who does what by when, in the order of the days: kind, workloads, owner, by."""
+def _steps(
+    facts: Facts, workloads: Sequence[Mapping[str, Any]], ask: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Who does what by when, the most urgent kept and in the order of their days: kind, owner, by,
+    and what the kind needs."""
     study = facts.study
     first, second, third = facts.decided["phases"]
     decided = study.decide_by.isoformat()
@@ -508,27 +555,31 @@ def _steps(facts: Facts) -> list[dict[str, Any]]:
         add("sign", study.owner, decided, workloads=barred)
     if facts.unknown:
         add("answer", study.owner, decided)
-    moves = [name for name in facts.deciding("move") if facts.forced(name)]
-    if moves:
+    if moves := [name for name in facts.deciding("move") if facts.forced(name)]:
         add("move", study.owner, decided, workloads=moves)
     add("log", first["owner"], first["end"])
     for row in facts.fired():
         if row["id"] == "G3" and row["workload"] in stops:
             continue  # the step that stops it stands above
-        items = facts.decided.get("plan_items", [])
         label = f"{row['id']} fired: "
+        items = facts.decided.get("plan_items", [])
         asks = [i for i in items if i["item"].startswith(label) and i["scope"] == row["workload"]]
         for item in asks[:1]:
-            step = item["item"].removeprefix(label)
-            add("trigger", row["owner"], item["end"], workloads=[row["workload"]], step=step,
-                trigger=row["id"])  # fmt: skip
-    n, usd_ = facts.questions_to_score()
-    if n:
-        add("score", second["owner"], second["end"], questions=n, usd=usd_)
+            more = {"step": item["item"].removeprefix(label), "trigger": row["id"]}
+            add("trigger", row["owner"], item["end"], workloads=[row["workload"]], **more)
+    if ask["first"]["questions"]:
+        more = {key: ask["first"][key] for key in ("workloads", "questions", "usd")}
+        add("score", second["owner"], ask["first"]["by"] or second["end"], **more)
     if chosen := [name for name in facts.deciding("move") if not facts.forced(name)]:
         add("move", third["owner"], third["end"], workloads=chosen)
-    add("review", study.owner, (study.as_of + REVIEW_AFTER).isoformat())
-    return sorted(steps, key=lambda step: step["by"])[:MOST_STEPS]
+    open_ = [row for row in workloads if row["decision"] == "undecided" and row["begins"]]
+    ready = [row for row in open_ if not row["unsure"]]
+    review = (study.as_of + REVIEW_AFTER).isoformat()
+    if ready:
+        begins = min(row["begins"] for row in ready)
+        add("decide", study.owner, begins, workloads=[r["workload"] for r in ready])
+    add("review", study.owner, min([review, *(row["begins"] for row in ready)]))
+    return sorted(steps[:MOST_STEPS], key=lambda step: step["by"])
 
 
 # --- appendix -----------------------------------------------------------------------------------
@@ -576,13 +627,16 @@ def _why_not_now(facts: Facts) -> dict[str, Any] | None:
     now = [row for row in panel if row["decides"] == "now"]
     if "triggers" not in by_rule:
         return None
+    triggers = pd.read_csv(paths.data("triggers.csv"))
+    to_fleets = set(triggers.loc[triggers["moves_to"] == "self_hosted", "id"])
     regrets = [row["regret_usd"] for row in now if row["regret_usd"] is not None]
     return {
         "now": list(dict.fromkeys(row["advisor"] for row in now)),
         "now_usd": max(regrets, default=None),
         "ours_usd": by_rule["triggers"]["regret_usd"],
         "never_usd": by_rule["never"]["regret_usd"] if "never" in by_rule else None,
-        "moves": sorted(set(facts.decided["timing"]["targets"].values())),
+        "workloads": list(facts.decided["timing"]["targets"]),
+        "fired": [row["id"] for row in facts.fired() if row["id"] in to_fleets],
     }
 
 

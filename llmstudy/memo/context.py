@@ -244,7 +244,7 @@ class Facts:
         and from each day on which an announced price changes that.
 
         Today's bill less the one on their targets, at today's volumes; at least nothing. Rows:
-        since (ISO date), usd. None where one of the bills is not known.
+        since (ISO date), usd, bill_usd (today's routes). None where one of the bills is not known.
         """
         today = {
             name: self.study.workloads[name].current_route
@@ -261,7 +261,7 @@ class Facts:
                 return None
             cost = max(now - then, 0.0)
             if not rows or abs(cost - rows[-1]["usd"]) >= 0.5:
-                rows.append({"since": day, "usd": cost})
+                rows.append({"since": day, "usd": cost, "bill_usd": now})
         return rows
 
     def stops(self) -> list[Mapping[str, Any]]:

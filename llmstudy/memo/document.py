@@ -32,7 +32,7 @@ PARTS = {
     "scheduled": "for announced prices",
     "prompts": "for growing prompts",
     "drift": "for the trend of prices",
-    "upkeep": "for evaluation and forced migrations",
+    "upkeep": "for keeping up with new versions and retirements",
     "spread": "because growth and prices may exceed their middle values",
     "discount": "for discounting",
 }
