@@ -38,40 +38,56 @@ def cost_tables(case: Case) -> Tables:
     Offers are kept whole for the later chapters. `scheduled` has a month's bill from each day on
     which an announced price begins.
     """
-    study = case.study
-    offers: dict[str, dict[str, TokenPrice]] = {}
-    bills, scheduled = [], []
-    for name, routes in contenders(study).items():
-        offers[name] = {}
-        for route in routes:
-            if study.routes[route].arm == "self_hosted":
-                continue
-            requests = case.traffic.of(name)
-            offer = token_offer(study, route, requests)
-            steps = scheduled_prices(study, route, requests)
-            offers[name][route] = offer
-            bills.append(bill_row(study, name, route, offer))
-            scheduled += [
-                {
-                    "workload": name,
-                    "route": route,
-                    "effective": day,
-                    "month_usd": bill_row(study, name, route, offer, factor)["month_usd"],
-                }
-                for day, factor in steps
-            ]
+    study, offers = case.study, _token_offers(case)
+    scheduled = [
+        {
+            "workload": name,
+            "route": route,
+            "effective": day,
+            "month_usd": bill_row(study, name, route, offer, factor)["month_usd"],
+        }
+        for name, of_name in offers.items()
+        for route, offer in of_name.items()
+        for day, factor in scheduled_prices(study, route, case.traffic.of(name))
+    ]
     offer_rows = {
         name: {route: asdict(offer) for route, offer in of_name.items()}
         for name, of_name in offers.items()
     }
     return {
         "offers": offer_rows,
-        "bills": pd.DataFrame(bills),
+        "bills": _bill_rows(study, offers),
         "output_tokens": output_token_rows(study),
         "scheduled": scheduled,
         "rate_limits": rate_limit_rows(case),
         "controls": cost_controls(case, offers),
     }
+
+
+def api_bills(case: Case) -> pd.DataFrame:
+    """The month's bill of each API route that may serve a workload: `bills` of `cost_tables`."""
+    return _bill_rows(case.study, _token_offers(case))
+
+
+def _token_offers(case: Case) -> dict[str, dict[str, TokenPrice]]:
+    return {
+        name: {
+            route: token_offer(case.study, route, case.traffic.of(name))
+            for route in routes
+            if case.study.routes[route].arm != "self_hosted"
+        }
+        for name, routes in contenders(case.study).items()
+    }
+
+
+def _bill_rows(study: Study, offers: Mapping[str, Mapping[str, TokenPrice]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            bill_row(study, name, route, offer)
+            for name, of_name in offers.items()
+            for route, offer in of_name.items()
+        ]
+    )
 
 
 def output_token_rows(study: Study) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from llmstudy import simulate
+from llmstudy.decide.routes import standing
 from llmstudy.evidence.case import Case, Results, Tables, permissions, rows_of
 from llmstudy.figure import FloatArray
 from llmstudy.measures import cost
@@ -37,7 +38,7 @@ def crossover_tables(case: Case, results: Results) -> Tables:
     what decides them, what to measure next, and how the source memo and the usual calculators
     compare.
 
-    results: of chapters 02, 04 and 05.
+    results: of chapters 02 to 05.
     """
     study, cost, hosting = case.study, results["02_cost"], results["05_self_hosting"]
     offers = market(cost, hosting, results["04_quality"])
@@ -68,7 +69,7 @@ def crossover_tables(case: Case, results: Results) -> Tables:
         "month_usd": month,
         "stay_parts": stay_parts(study, offers, month),
         "cost_items": cost_items(study, offers, projection.best_fleet_moves(study, savings)),
-        **drivers.driver_tables(study, offers, futures, savings),
+        **drivers.driver_tables(study, offers, futures, savings, standing(results)),
         **information_tables(study, offers, futures, results["04_quality"]),
         **source_memo_tables(case, results),
     }
@@ -185,14 +186,17 @@ def _curves(study: Study, offers: Market, serving: list[tuple[str, str]]) -> lis
     return rows
 
 
-def best_of_each_arm(study: Study, results: Mapping[str, Any], name: str) -> tuple[Rows, Rows]:
-    """Curves and crossovers of today's route and of the one of each arm to which a move saves most.
+def routes_that_matter(
+    study: Study, results: Mapping[str, Any], name: str, favoured: str | None = None
+) -> tuple[Rows, Rows]:
+    """Curves and crossovers of today's route, of the one of each arm to which a move saves most,
+    and of the favoured one.
 
     results: of this chapter.
     """
     savings = sorted(rows_of(results["savings"], workload=name), key=itemgetter("saving_p50_usd"))
     best = {row["arm"]: row["route"] for row in savings}
-    routes = {study.workloads[name].current_route, *best.values()}
+    routes = {study.workloads[name].current_route, favoured, *best.values()}
     tables = (results[table] for table in ("curves", "crossover_from_today"))
     curves, crossovers = (
         [row for row in rows_of(table, workload=name) if row["route"] in routes] for table in tables

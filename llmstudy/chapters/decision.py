@@ -16,7 +16,7 @@ from llmstudy.decide.plan import phases
 from llmstudy.decide.routes import higher_tiers, route_table, verdicts_of
 from llmstudy.decide.scores import criteria_tables
 from llmstudy.decide.triggers.today import log_backtest, trigger_rows
-from llmstudy.decide.verdicts import Collect, Verdict, is_proven, overall
+from llmstudy.decide.verdicts import Collect, Verdict, answers_late, is_proven, overall
 from llmstudy.decide.waiting import timing_tables
 from llmstudy.evidence.case import Case, Results, Tables
 from llmstudy.figure import Figure, FloatArray
@@ -46,7 +46,7 @@ def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tab
         "overall": overall(verdicts),
         **_amounts(study, offers, "saving", {n: verdicts[n].target for n in moves}),
         **_amounts(study, offers, "at_stake", {n: verdicts[n].target for n in open_}),
-        "options": options(study, offers, routes, {n: verdicts[n].target for n in moves}),
+        "options": options(study, offers, routes, verdicts),
         **timing_tables(study, offers, results, watched),
         "log_backtest": log_backtest(case, results),
     }
@@ -96,10 +96,11 @@ def _portfolio(
 
 
 def options(
-    study: Study, offers: Market, routes: pd.DataFrame, moves: Mapping[str, str | None]
+    study: Study, offers: Market, routes: pd.DataFrame, verdicts: Mapping[str, Verdict]
 ) -> list[dict[str, Any]]:
-    """What could be done instead, each at its cost over the horizon: nothing, the verdict, or all
-    that may move to one arm (each workload on the permitted route of that arm that saves most).
+    """What could be done instead, each at its cost over the horizon: nothing, the verdict, the plan
+    (what is undecided moves too, on its dates, as if it had passed), or all that may move to one
+    arm (each workload on the permitted route of that arm that saves most).
 
     beyond_verdict_usd: what it costs more than the verdict, draw by draw, to the cent: what is the
     same differs in the last digits of its sums. What it costs to find out (items asked for, the
@@ -115,10 +116,11 @@ def options(
         & (routes["latency"] != "misses")
     ]
     best = able.sort_values("saving_p50_usd", ascending=False, kind="stable")
-    plans: dict[str, dict[str, str]] = {
-        "stay": {},
-        "verdict": {name: route for name, route in moves.items() if route},
-    }
+    targets_ = {name: v.target for name, v in verdicts.items() if v.target}
+    moves = {n: route for n, route in targets_.items() if verdicts[n].decision == "move"}
+    plans: dict[str, dict[str, str]] = {"stay": {}, "verdict": moves}
+    if targets_ != moves:
+        plans["plan"] = targets_
     for arm in ("proprietary_api", "hosted_open", "self_hosted"):
         of_arm = best[best["arm"] == arm].groupby("workload")["route"].first()
         plans[arm] = {str(name): str(route) for name, route in of_arm.items()}
@@ -143,6 +145,7 @@ def options(
                 "unproven": [n for n, verdict in quality.items() if verdict == "unproven"],
                 "unmeasured": _first_tokens(routes, today | targets, "undecided"),
                 "late": _first_tokens(routes, today | targets, "misses"),
+                "slow": _slow(routes, today | targets),
             }
         )
     return rows
@@ -152,6 +155,12 @@ def _first_tokens(routes: pd.DataFrame, serving: Mapping[str, str], verdict: str
     """Workloads of whose first token on these routes a verdict holds."""
     served = routes[routes["route"] == routes["workload"].map(serving)]
     return sorted(served.loc[served["latency"] == verdict, "workload"])
+
+
+def _slow(routes: pd.DataFrame, serving: Mapping[str, str]) -> list[str]:
+    """Workloads whose answers begin late on these routes, by what is measured or stated."""
+    served = routes[routes["route"] == routes["workload"].map(serving)].to_dict("records")
+    return sorted(r["workload"] for r in served if r["latency"] == "misses" or answers_late(r))
 
 
 def _quality_of(routes: pd.DataFrame, name: str, route: str) -> str:
@@ -214,7 +223,9 @@ def capped_costs(
     """
     month = results["06_crossover"]["month_usd"]
     billed = month["today_by_workload"].keys() >= study.workloads.keys()
-    bills = month["horizon"]["p50"] if billed else np.inf
+    parts = {row["part"]: row["usd"] for row in results["06_crossover"]["stay_parts"]}
+    upkeep = parts.get("upkeep", 0.0)  # work of ours, on no bill
+    bills = month["horizon"]["p50"] - upkeep if billed else np.inf
     amounts = [tables[key]["p90"] for key in ("saving", "at_stake") if tables[key] is not None]
     worth = sum(max(usd_, 0.0) for usd_ in amounts)
     notes: list[str | None] = [None] * len(costs)
@@ -225,5 +236,5 @@ def capped_costs(
             notes[i] = f"not worth {usd(cost[0])}: all bills of the horizon are {usd(bills)}"
         elif cost[2] > left:
             costs[i] = np.minimum(cost, max(left, 0.0))
-            notes[i] = f"held to what may be gained: {usd(worth)} at P90"
+            notes[i] = f"no more than may be gained: {usd(worth)} in one of ten futures"
     return costs, notes

@@ -8,10 +8,15 @@ import numpy as np
 import pandas as pd
 
 from llmstudy import simulate
-from llmstudy.chapters.sizing import sustained_utilisation
+from llmstudy.chapters.sizing import (
+    PeakFleets,
+    peak_fleets,
+    sizing_tables,
+    sustained_utilisation,
+)
 from llmstudy.evidence import findings, gpu_hours
-from llmstudy.evidence.case import Case, Tables, contenders, covers_week, week_load
-from llmstudy.evidence.offers import FleetOffer, fitted_curve, fleet_offer, serving_points
+from llmstudy.evidence.case import Case, Tables, covers_week, week_load
+from llmstudy.evidence.offers import FleetOffer, fitted_curve, serving_points
 from llmstudy.figure import Figure
 from llmstudy.measures import capacity
 from llmstudy.measures.cost import usd_per_million_tokens
@@ -28,37 +33,43 @@ def hosting_tables(case: Case, fits: pd.DataFrame | None = None) -> Tables:
     Raises: ValueError that names the route, for a model, GPU, precision, engine or host of which
     nothing is known. That a route cannot serve a workload is no error but a row of `failures`.
     """
+    fits = capacity.serving_fits(seed=case.study.seed) if fits is None else fits
+    return _fleet_tables(case, fits, peak_fleets(case, fits))
+
+
+def hosting_tables_with_weeks(case: Case) -> Tables:
+    """`hosting_tables`, and with the same fleets `sizing_tables`. Raises as `hosting_tables`."""
+    fits = capacity.serving_fits(seed=case.study.seed)
+    peaks = peak_fleets(case, fits)
+    return _fleet_tables(case, fits, peaks) | sizing_tables(case, peaks)
+
+
+def _fleet_tables(case: Case, fits: pd.DataFrame, peaks: PeakFleets) -> Tables:
     study = case.study
-    fits = capacity.serving_fits(seed=study.seed) if fits is None else fits
     fleets, failures = [], []
     offers: dict[str, dict[str, Any]] = {name: {} for name in study.workloads}
     figures: dict[str, Figure] = {}
-    for name, routes in contenders(study).items():
-        workload = study.workloads[name]
-        for route in routes:
-            spec = study.routes[route]
-            if not isinstance(spec, SelfHostedRoute):
-                continue
-            try:
-                offer, point = fleet_offer(study, workload, spec, fits)
-                offer = replace(
-                    offer, target_utilisation=sustained_utilisation(case, name, spec, point)
-                )
-            except capacity.CannotServe as error:
-                failures.append({"workload": name, "route": route, "reason": str(error)})
-                continue
-            except ValueError as error:
-                raise ValueError(f"routes.{route}: {error}") from error
-            offers[name][route] = _offer_row(offer)
-            figures[f"routes.{route}.rent"] = offer.usd_per_gpu_hour
-            figures[f"workloads.{name}.routes.{route}.capacity"] = offer.capacity_factor
-            figures[f"workloads.{name}.routes.{route}.utilisation"] = offer.target_utilisation
-            grades = {
-                "volume_grade": workload.intake.requests.grade,
-                "traffic": case.grade_of(name),
-                "week_logged": covers_week(case, name),
-            }
-            fleets.append(_fleet(study, name, route, offer) | _operating_point(point) | grades)
+    for (name, route), peak in peaks.items():
+        workload, spec = study.workloads[name], study.routes[route]
+        assert isinstance(spec, SelfHostedRoute)
+        try:
+            if isinstance(peak, capacity.CannotServe):
+                raise peak
+            sustained = sustained_utilisation(case, spec, peak)
+        except capacity.CannotServe as error:
+            failures.append({"workload": name, "route": route, "reason": str(error)})
+            continue
+        offer = replace(peak.offer, target_utilisation=sustained)
+        offers[name][route] = _offer_row(offer)
+        figures[f"routes.{route}.rent"] = offer.usd_per_gpu_hour
+        figures[f"workloads.{name}.routes.{route}.capacity"] = offer.capacity_factor
+        figures[f"workloads.{name}.routes.{route}.utilisation"] = offer.target_utilisation
+        grades = {
+            "volume_grade": workload.intake.requests.grade,
+            "traffic": case.grade_of(name),
+            "week_logged": covers_week(case, name),
+        }
+        fleets.append(_fleet(study, name, route, offer) | _operating_point(peak.point) | grades)
     week = pd.concat([week_load(case, name).assign(workload=name) for name in study.workloads])
     return {
         "week": week,

@@ -124,6 +124,20 @@ class Chapter:
         """Shows HTML as it stands: whoever composed it has escaped what came from outside."""
         _display({"text/html": fragment})
 
+    def page(
+        self,
+        pieces: Iterable[tuple[str, str]],
+        drawn: Mapping[str, charts.Chart | None],
+        sliders: str,
+    ) -> None:
+        """Shows the pieces of a page in their order: ("html", HTML), ("chart", the name of one of
+        those drawn) or ("sliders", "")."""
+        for what, piece in pieces:
+            if what == "chart":
+                self.show(piece, drawn[piece])
+            else:
+                self.html(sliders if what == "sliders" else piece)
+
 
 _MARKUP = re.compile(
     r"[\\`*_\[\]<>|~$&@#^{}]"  # emphasis, links, tags, code, tables, mathematics

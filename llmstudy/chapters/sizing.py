@@ -4,7 +4,7 @@ Where `hosting` sizes a fleet by a formula, this follows requests through it: wh
 the fleet could carry, and what it would leave to an API.
 """
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
@@ -13,13 +13,12 @@ import numpy as np
 import pandas as pd
 
 from llmstudy import simulate
-from llmstudy.chapters.cost import cost_tables
+from llmstudy.chapters.cost import api_bills
 from llmstudy.evidence import offers
 from llmstudy.evidence.case import Case, Tables, contenders, covers_week, week_load
 from llmstudy.evidence.output_tokens import output_tokens_ratio
 from llmstudy.figure import Figure
 from llmstudy.measures.capacity import CannotServe, Capacity, fit_first_token, sizing
-from llmstudy.measures.capacity.hardware import GROUP
 from llmstudy.measures.capacity.replay import Slo, engine
 from llmstudy.measures.cost import replica_month_usd
 from llmstudy.requests.plausible import stretches
@@ -48,20 +47,90 @@ SPLIT_REQUESTS = 100_000
 
 
 @dataclass(frozen=True)
+class PeakFleet:
+    """A self-hosted route in a workload's busiest hour: what serves, what comes, how many it takes.
+
+    replicas: the fewest that hold the SLO. sustained: the highest rate within it, requests per
+    second, of that many replicas and of each of `SUSTAINED_SIZES`.
+    """
+
+    offer: offers.FleetOffer
+    point: Capacity
+    service: sizing.Service
+    traffic: sizing.Traffic
+    replicas: int
+    sustained: Mapping[int, float]
+
+
+PeakFleets = Mapping[tuple[str, str], PeakFleet | CannotServe]
+"""(workload, route) of every self-hosted route that may serve a workload -> its fleet, or why none
+can."""
+
+
+@dataclass(frozen=True)
 class _Candidate:
-    """A self-hosted route for a workload: what serves, what comes, what it costs."""
+    """A self-hosted route for a workload: its fleet, and what that costs."""
 
     workload: str
     route: str
-    service: sizing.Service
-    traffic: sizing.Traffic
-    spare: int
+    peak: PeakFleet
     replica_month_usd: float
     team_month_usd: float
     owned: bool
 
 
-def sizing_tables(case: Case) -> Tables:
+def peak_fleets(case: Case, fits: pd.DataFrame) -> PeakFleets:
+    """The busiest hour of every self-hosted route that may serve a workload, replayed.
+
+    fits: as `capacity.serving_fits`, for the range of capacity; only its centre is replayed.
+    Raises: ValueError that names the route, for a model, GPU, precision, engine or host of which
+    nothing is known.
+    """
+    fleets: dict[tuple[str, str], PeakFleet | CannotServe] = {}
+    curves: dict[str, offers.RouteCurve] = {}
+    for name, routes in contenders(case.study).items():
+        for route in routes:
+            spec = case.study.routes[route]
+            if not isinstance(spec, SelfHostedRoute):
+                continue
+            try:
+                if route not in curves:
+                    curves[route] = offers.route_curve(spec)
+                fleets[name, route] = _peak_fleet(case, name, spec, curves[route], fits)
+            except CannotServe as error:
+                fleets[name, route] = error
+            except ValueError as error:
+                raise ValueError(f"routes.{route}: {error}") from error
+    return fleets
+
+
+def _peak_fleet(
+    case: Case, name: str, spec: SelfHostedRoute, fitted: offers.RouteCurve, fits: pd.DataFrame
+) -> PeakFleet:
+    workload, seed = case.study.workloads[name], case.study.seed
+    offer, point = offers.offer_by_curve(case.study, workload, spec, fitted, fits)
+    service, traffic = _service(workload, spec, fitted, point), traffic_for(case, name, spec)
+    most = sizing.smallest_replicas(service, traffic, float(traffic.requests_per_s.max()), seed)
+    sizes = sorted({*SUSTAINED_SIZES, most})
+    rates = {n: sizing.sustained_requests_per_s(service, traffic, n, seed) for n in sizes}
+    return PeakFleet(offer, point, service, traffic, most, rates)
+
+
+def _service(
+    workload: Workload, spec: SelfHostedRoute, fitted: offers.RouteCurve, point: Capacity
+) -> sizing.Service:
+    curve = fitted.curve
+    return sizing.Service(
+        curve,
+        spec.tensor_parallel,
+        engine(curve, spec.tensor_parallel, point.concurrency),
+        Slo(workload.slo.ttft_p95.value, workload.slo.tpot_p95.value),
+        point.requests_per_s,
+        fit_first_token(curve, fitted.points),
+    )
+
+
+def sizing_tables(case: Case, peaks: PeakFleets) -> Tables:
     """Fleets of every self-hosted route that may serve a workload, replayed on its traffic.
 
     Tables: `fleet_sizing` (a row per kind of fleet), `replicas_week` (per hour), `base_load` (per
@@ -69,24 +138,20 @@ def sizing_tables(case: Case) -> Tables:
     size carries in its peak hour), `unsized` (workload, route, reason), `sizing_notes` (workload,
     route, note).
 
-    Raises: ValueError that names the route, for a model, GPU, precision, engine or host of which
-    nothing is known.
+    peaks: as `peak_fleets`.
     """
     tables: dict[str, list[pd.DataFrame]] = {
         name: [] for name in ("fleet_sizing", "replicas_week", "base_load", "sustainable")
     }
     unsized, notes = [], []
-    bills = pd.DataFrame(cost_tables(case)["bills"])
-    for name, route, spec in _self_hosted(case):
+    bills = pd.DataFrame(api_bills(case))
+    for (name, route), peak in peaks.items():
         key = {"workload": name, "route": route}
-        try:
-            candidate = _candidate(case, name, route, spec)
-            replayed = _replayed(candidate, bills, case.study.seed, _months_requests(case, name))
-        except CannotServe as error:
-            unsized.append({**key, "reason": str(error)})
+        if isinstance(peak, CannotServe):
+            unsized.append({**key, "reason": str(peak)})
             continue
-        except ValueError as error:
-            raise ValueError(f"routes.{route}: {error}") from error
+        candidate = _candidate(case, name, route, peak)
+        replayed = _replayed(candidate, bills, case.study.seed, _months_requests(case, name))
         for table, rows in replayed.items():
             tables[table].append(pd.DataFrame(rows).assign(**key))
         sampled = int(pd.DataFrame(replayed["fleet_sizing"])["simulated_hours"].min())
@@ -106,53 +171,28 @@ def _keyed(parts: list[pd.DataFrame]) -> pd.DataFrame:
     return whole[["workload", "route", *whole.columns.drop(["workload", "route"])]]
 
 
-def _self_hosted(case: Case) -> Iterator[tuple[str, str, SelfHostedRoute]]:
-    for name, routes in contenders(case.study).items():
-        for route in routes:
-            spec = case.study.routes[route]
-            if isinstance(spec, SelfHostedRoute):
-                yield name, route, spec
-
-
 def _months_requests(case: Case, name: str) -> float:
     return case.study.workloads[name].intake.requests.value
 
 
-def _candidate(case: Case, name: str, route: str, spec: SelfHostedRoute) -> _Candidate:
-    study = case.study
-    workload = study.workloads[name]
-    # the range of capacity is chapter 05's own; only its centre is replayed
-    offer, point = offers.fleet_offer(study, workload, spec, pd.DataFrame(columns=GROUP))
-    d = simulate.central(figures_of(inputs(study, name, route, offer)))
-    service = _service(workload, spec, point)
+def _candidate(case: Case, name: str, route: str, peak: PeakFleet) -> _Candidate:
+    spec = case.study.routes[route]
+    assert isinstance(spec, SelfHostedRoute)
+    d = simulate.central(figures_of(inputs(case.study, name, route, peak.offer)))
     rent = replica_month_usd(
-        offer.usd_per_gpu_hour.value, spec.tensor_parallel, d["overhead_share"]
+        peak.offer.usd_per_gpu_hour.value, spec.tensor_parallel, d["overhead_share"]
     )
     return _Candidate(
         name,
         route,
-        service,
-        traffic_for(case, name, spec),
-        offer.fleet.spare,
+        peak,
         float(np.asarray(rent).item()),
         float(simulate.staff_month_usd(d)[0]),
         spec.owned is not None,
     )
 
 
-def _service(workload: Workload, spec: SelfHostedRoute, point: Capacity) -> sizing.Service:
-    curve = offers.serving_curve(spec)
-    return sizing.Service(
-        curve,
-        spec.tensor_parallel,
-        engine(curve, spec.tensor_parallel, point.concurrency),
-        Slo(workload.slo.ttft_p95.value, workload.slo.tpot_p95.value),
-        point.requests_per_s,
-        fit_first_token(curve, offers.serving_points(spec)),
-    )
-
-
-def sustained_utilisation(case: Case, name: str, spec: SelfHostedRoute, point: Capacity) -> Figure:
+def sustained_utilisation(case: Case, spec: SelfHostedRoute, peak: PeakFleet) -> Figure:
     """Highest utilisation of a fleet's busiest hour within the SLO, by replay; the bills use it.
 
     The value is that of the fleet which today's peak needs; the range spans fleets of the sizes
@@ -160,29 +200,27 @@ def sustained_utilisation(case: Case, name: str, spec: SelfHostedRoute, point: C
     Where the study sets a limit of its own, no value lies above it.
     Raises: CannotServe where no load is within the SLO.
     """
-    workload = case.study.workloads[name]
-    service, traffic = _service(workload, spec, point), traffic_for(case, name, spec)
-    most = sizing.smallest_replicas(
-        service, traffic, float(traffic.requests_per_s.max()), case.study.seed
-    )
-    sizes = sorted({*SUSTAINED_SIZES, most})
-    utilisations = sizing.sustainable_utilisation(service, traffic, sizes, case.study.seed)
-    shares = dict(zip(sizes, utilisations.tolist(), strict=True))
-    first = service.first_token
-    assert first is not None
-    slow, fast = (
-        float(
-            sizing.sustainable_utilisation(
-                replace(service, first_token=first.times(factor)), traffic, [most], case.study.seed
-            )[0]
-        )
-        for factor in (first.high, first.low)
-    )
+    service, most = peak.service, peak.replicas
+    capacity_per_s = service.capacity_requests_per_s
+    shares = {n: rate / (n * capacity_per_s) for n, rate in peak.sustained.items()}
     if shares[most] <= 0:
         raise CannotServe(
             f"{spec.model} on {spec.tensor_parallel} x {spec.gpu}: a replica alone misses the SLO "
             "at any load; loosen it or use more GPUs per replica"
         )
+    first = service.first_token
+    assert first is not None
+    slow, fast = (
+        float(
+            sizing.sustainable_utilisation(
+                replace(service, first_token=first.times(factor)),
+                peak.traffic,
+                [most],
+                case.study.seed,
+            )[0]
+        )
+        for factor in (first.high, first.low)
+    )
     limit = case.study.self_hosting.target_utilisation
     most_share = 1.0 if limit is None else limit.value
     # where none is sustained, no search tells it from the finest step
@@ -191,7 +229,7 @@ def sustained_utilisation(case: Case, name: str, spec: SelfHostedRoute, point: C
         for share in (min(*shares.values(), slow), shares[most], max(*shares.values(), fast))
     )
     source = (
-        f"replay of the busiest hour on {', '.join(map(str, sizes))} replicas, with TTFT from "
+        f"replay of the busiest hour on {', '.join(map(str, shares))} replicas, with TTFT from "
         f"{first.low:.2g} to {first.high:.2g} times what measured points give"
     )
     return Figure(
@@ -243,18 +281,24 @@ def traffic_for(case: Case, name: str, spec: SelfHostedRoute) -> sizing.Traffic:
 def _replayed(
     candidate: _Candidate, bills: pd.DataFrame, seed: int, requests_month: float
 ) -> dict[str, Any]:
-    service, traffic = candidate.service, candidate.traffic
-    peak = float(traffic.requests_per_s.max())
-    most = sizing.smallest_replicas(service, traffic, peak, seed)
+    peak = candidate.peak
+    service, traffic, most, spare = (
+        peak.service,
+        peak.traffic,
+        peak.replicas,
+        peak.offer.fleet.spare,
+    )
     ladder = sizing.ladder(most)
-    sizes = sorted({*ladder, *SUSTAINED_SIZES})
-    rates = {n: sizing.sustained_requests_per_s(service, traffic, n, seed) for n in sizes}
+    between = {n for n in ladder if n not in peak.sustained}
+    rates = {n: sizing.sustained_requests_per_s(service, traffic, n, seed) for n in between}
+    rates = dict(sorted({**rates, **peak.sustained}.items()))
     needed = sizing.needed_by_hour(traffic.requests_per_s, ladder, [rates[n] for n in ladder])
-    aim = sizing.outstanding_at(service, traffic, most, max(peak, rates[most]), seed)
+    aim_per_s = max(float(traffic.requests_per_s.max()), rates[most])
+    aim = sizing.outstanding_at(service, traffic, most, aim_per_s, seed)
     plans = (
-        sizing.static(most, candidate.spare, BOOT_S),
-        sizing.scheduled(needed, candidate.spare, BOOT_S),
-        sizing.autoscaled(needed, candidate.spare, BOOT_S, aim),
+        sizing.static(most, spare, BOOT_S),
+        sizing.scheduled(needed, spare, BOOT_S),
+        sizing.autoscaled(needed, spare, BOOT_S, aim),
     )
     mtbf_s = 3600 * GPU_MTBF_H / service.tensor_parallel
     # where one replica is enough the three are the same fleet, and one replay tells of all
@@ -264,12 +308,12 @@ def _replayed(
     }
     weeks = {plan.kind: weeks.get(plan.kind, weeks["static"]) for plan in plans}
     hours = {"hour": range(168), "requests_per_s": traffic.requests_per_s}
-    shares = [rates[n] / (n * service.capacity_requests_per_s) for n in sizes]
+    shares = [rate / (n * service.capacity_requests_per_s) for n, rate in rates.items()]
     return {
         "fleet_sizing": [_fleet_row(candidate, kind, week) for kind, week in weeks.items()],
         "replicas_week": hours | {kind: week.replicas for kind, week in weeks.items()},
-        "base_load": _base_load(candidate, most, bills, seed, requests_month),
-        "sustainable": {"replicas": sizes, "utilisation_share": shares},
+        "base_load": _base_load(candidate, bills, seed, requests_month),
+        "sustainable": {"replicas": list(rates), "utilisation_share": shares},
     }
 
 
@@ -282,8 +326,8 @@ def _fleet_row(candidate: _Candidate, kind: str, week: sizing.WeekOutcome) -> di
         "kind": kind,
         "replicas_min": round(float(week.replicas.min())),
         "replicas_max": most,
-        "spare": candidate.spare,
-        "gpu_hours_week": week.replica_hours * candidate.service.tensor_parallel,
+        "spare": candidate.peak.offer.fleet.spare,
+        "gpu_hours_week": week.replica_hours * candidate.peak.service.tensor_parallel,
         "usd_week": paid_hours * replica_hour_usd,
         **week.latency,
         "utilisation": week.utilisation,
@@ -294,7 +338,7 @@ def _fleet_row(candidate: _Candidate, kind: str, week: sizing.WeekOutcome) -> di
 
 
 def _base_load(
-    candidate: _Candidate, most: int, bills: pd.DataFrame, seed: int, requests_month: float
+    candidate: _Candidate, bills: pd.DataFrame, seed: int, requests_month: float
 ) -> pd.DataFrame | list[dict[str, Any]]:
     """Bills of fleets of each size backed by an API: today's, or else the cheapest that may serve.
 
@@ -306,10 +350,9 @@ def _base_load(
     api = bills_of_workload.sort_values(
         ["current", "usd_per_request"], ascending=[False, True]
     ).iloc[0]
-    sizes = np.unique(np.linspace(0, most, SPLIT_SIZES + 1).round().astype(int)).tolist()
-    split = sizing.base_load_split(
-        candidate.service, candidate.traffic, sizes, seed, SPLIT_REQUESTS
-    )
+    peak = candidate.peak
+    sizes = np.unique(np.linspace(0, peak.replicas, SPLIT_SIZES + 1).round().astype(int)).tolist()
+    split = sizing.base_load_split(peak.service, peak.traffic, sizes, seed, SPLIT_REQUESTS)
     fleet_usd, api_usd, best = sizing.cheapest_split(
         split["replicas"],
         split["api_share"],
@@ -329,16 +372,16 @@ def _base_load(
 
 def _notes(case: Case, name: str, candidate: _Candidate, hours: int) -> list[str]:
     """Notes on arrivals, batch limit, hours replayed and prices."""
-    bursts = candidate.traffic.burstiness
+    bursts = candidate.peak.traffic.burstiness
     whence = (
         "the log's own week"
-        if candidate.traffic.logged is not None
+        if candidate.peak.traffic.logged is not None
         else (f"drawn: hours of {case.study.workloads[name].traffic.hours}")
     )
     notes = [
         f"Arrivals: {whence}; the rate varies by {bursts.cv_10min:.0%} from ten minutes to ten "
         f"minutes and by {bursts.cv_10s:.0%} from ten seconds to ten seconds beyond Poisson.",
-        f"At most {candidate.service.engine.max_num_seqs} requests run at once on a replica; "
+        f"At most {candidate.peak.service.engine.max_num_seqs} requests run at once on a replica; "
         f"a boot takes {BOOT_S:.0f} s (assumed).",
     ]
     if hours < 168:

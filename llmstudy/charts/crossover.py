@@ -66,12 +66,9 @@ def cost_against_volume(
         f"{workload}: at today's {count(volume_now)} requests a month {_costs(costs, today)} "
         f"(mean month over {months} months)"
     )
-    legend = (
-        "marks: from here on cheaper than today's route, the move paid for (thick: 80 % range; "
-        "never: in % of simulated futures) · "
-    )
+    legend = "mark: cheaper than today's route from here on (thick: 80 % range) · "
     note = f"{legend if crossings else ''}{note}"
-    figure = blank(title, note, 1.05 + 0.24 * max(len(routes), 3))
+    figure = blank(title, note, 1.05 + 0.16 * max(len(routes), 4))
     ax = figure.subplots()
     ax.set(xscale="log", yscale="log", xlabel="requests a month", ylabel="USD a month")
     near = [volume_now, *(x for row in crossings.values() for x in (row.p10, row.p50, row.p90))]
@@ -85,11 +82,11 @@ def cost_against_volume(
         p10, p50, p90 = (_at(rows, f"{p}_usd", x) for p in ("p10", "p50", "p90"))
         ax.fill_between(x, p10, p90, color=look.color, alpha=0.1, lw=0)
         ax.plot(x, p50, color=look.color, linestyle=style, lw=1.1)
-        words = "today's route" if route == today else look.name
+        words = "today" if route == today else look.name
         if route in crossings:
             words = _crossover(ax, rows, crossings[route], (low, high))
             facts.append(f"{route} is {_range(crossings[route])}")
-        name = f"{wrap(route, 1.9, lines=1)}\n{words}"
+        name = wrap(f"{route}, {words}", 2.3)
         labels.append(right_label(ax, p50[-1], name, look.color, leader=True))
     ax.set_xlim(low, high)
     log_ticks(ax.yaxis)
@@ -143,7 +140,7 @@ def _crossover(ax: Axes, curve: pd.DataFrame, row: Any, ends: tuple[float, float
     never = f"never in {share(row.p_never)}"
     if np.isnan(row.p50):
         return never
-    return f"cheaper from {count(row.p50)}{f', {never}' if row.p_never >= 0.005 else ''}"
+    return f"from {count(row.p50)}{f', {never}' if row.p_never >= 0.005 else ''}"
 
 
 def _at(curve: pd.DataFrame, column: str, requests: Any) -> Any:

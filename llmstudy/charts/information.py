@@ -54,8 +54,8 @@ def tornado(
     ranges = [span(left, right, usd) for left, right in ends]
     effects = [f"{r.total_effect:.2f} ± {r.total_effect_error:.2f}" for _, r in numbered(table)]
     title = (
-        f"{opening(table['input'][0])} decides most: {subject} is {ranges[0]} over its range, "
-        f"{usd(base_usd)} in the base case"
+        f"{opening(subject)}: {usd(base_usd)} in the base case, {ranges[0]} with "
+        f"{table['input'][0]}"
     )
     figure = blank(title, note, 0.6 + 0.2 * max(len(table), 2))
     ax = figure.subplots()

@@ -21,7 +21,7 @@
 - `forecast`: the previous run's forecast against actual bills, as `llmstudy.compare.forecast`, or
   null
 
-`memo.sections.since_last` writes it into a memo.
+`memo/memo.html.j2` writes it into a memo.
 """
 
 from collections.abc import Callable, Iterator, Mapping

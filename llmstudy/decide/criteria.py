@@ -109,7 +109,7 @@ def cost(
     if not sized:
         return Score(None, "no bill can be stated: it cannot be sized at its targets")
     if current:
-        return Score(2, "today's own bill, against which the others are held")
+        return Score(2, "today's own bill, with which the others are compared")
     p_cheaper, saving_usd = savings["p_cheaper"], savings["saving_p50_usd"]
     probability, line_usd = lines.probability, lines.saving_usd
     sure, gain = share(p_cheaper), usd(saving_usd)
@@ -117,16 +117,20 @@ def cost(
         enough, paid = saving_usd >= line_usd, pays(savings, lines)
         kind = "at least" if enough else "less than"
         sentence = (
-            f"cheaper in {sure} of draws, {gain} at the median, {kind} the line of {usd(line_usd)}"
+            f"cheaper in {sure} of simulated futures, {gain} at the median, {kind} the line of "
+            f"{usd(line_usd)}"
         )
         if enough and not paid:
             sentence += f"; {against_equals(savings)}"
         return Score(4 if paid else 3, sentence)
     if p_cheaper <= 1 - probability:
         far = saving_usd <= -line_usd
-        sentence = f"dearer in {share(1 - p_cheaper)} of draws, by {usd(-saving_usd)} at the median"
+        less = f"by {usd(-saving_usd)} at the median"
+        sentence = f"dearer in {share(1 - p_cheaper)} of simulated futures, {less}"
         return Score(0 if far else 1, sentence)
-    sentence = f"cheaper in {sure} of draws, saving {gain} at the median: neither way is sure"
+    sentence = (
+        f"cheaper in {sure} of simulated futures, saving {gain} at the median: neither way is sure"
+    )
     return Score(2, sentence)
 
 

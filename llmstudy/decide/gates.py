@@ -203,7 +203,7 @@ def _golden_set(tables: Tables) -> Judged:
     }
     items_ = sum(n for n, _ in needs.values())
     more = [f"{count(items_)} items to score"] if items_ else []
-    return _over(states, "ask for no more items", "workloads", *more)
+    return _over(states, "need no more scored questions", "workloads", *more)
 
 
 def _golden_items(tables: Tables) -> dict[str, tuple[int, float]]:
@@ -252,12 +252,12 @@ def _saving(case: Case, tables: Tables, name: str, route: str) -> Judged:
     if chance < 0.5:
         state = "failed"
     words = (
-        f"{route} is cheaper in {share(chance)} of draws, {share(probability)} asked; it saves "
-        f"{usd(saved)} at the median, {usd(least)} asked"
+        f"{route} is cheaper in {share(chance)} of simulated futures, {share(probability)} asked; "
+        f"it saves {usd(saved)} at the median, {usd(least)} asked"
     )
     if meets_lines(chance, saved, lines) and not paid:
-        words += f"; it {against_equals(row)}"
-    fact = Fact(chance, "share of draws", "simulated", "06_crossover: savings", words)
+        words += f"; {against_equals(row)}"
+    fact = Fact(chance, "share of simulated futures", "simulated", "06_crossover: savings", words)
     return Judged(state, fact, probability)
 
 

@@ -313,7 +313,8 @@ def register(indicators: pd.DataFrame) -> pd.DataFrame:
     """The risks of the five voices merged without loss, each with the state of what watches it.
 
     Returns: id, path, risk, likelihood and impact (the highest that an advisor gives; empty: none
-    does), mitigation, advisors, source_ids, indicators, state (the worst of its indicators), live.
+    does), mitigation, advisors, source_ids, indicators, owner, measure (ours, in short), state (the
+    worst of its indicators), live.
     """
     sources = risk_sources().set_index("id")
     by_name = {str(row["name"]): row for row in indicators.to_dict("records")}
@@ -334,6 +335,8 @@ def register(indicators: pd.DataFrame) -> pd.DataFrame:
                 "advisors": ", ".join(own["advisor"].drop_duplicates()),
                 "source_ids": risk["source_ids"],
                 "indicators": risk["indicators"],
+                "owner": risk["owner"],
+                "measure": risk["measure"],
                 "state": next((s for s in _WORST_FIRST if s in states), NO_LIVE_EVIDENCE),
                 "live": "; ".join(live),
             }

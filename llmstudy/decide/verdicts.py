@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from llmstudy.measures.privacy import contract_name
 from llmstudy.study.lines import Lines, meets_lines
 from llmstudy.text import count, share, usd
 
@@ -116,8 +117,9 @@ def verdict(routes: Iterable[Row], lines: Lines) -> Verdict:
     reasons = [r for row in others for r in _reasons(row, lines)]
     if not current["permitted"]:
         return _forced(current, rows, reasons, lines)
-    moves = [row for row in able if row["proven"] and row["pays"]]
-    open_ = [row for row in able if row["promising"]]
+    moves = sorted((row for row in able if row["proven"] and row["pays"]), key=answers_late)
+    # one whose answer begins late by what is stated is likely to fail its probe
+    open_ = sorted((row for row in able if row["promising"]), key=answers_late)
     collect = [item for row in [*moves[:1], *open_] for item in _missing_evidence(row, lines)]
     if moves:
         return _to(moves[0], collect, reasons)
@@ -196,21 +198,22 @@ def _to(row: Row, collect: list[Collect], reasons: list[Reason]) -> Verdict:
 def _forced(current: Row, rows: list[Row], reasons: list[Reason], lines: Lines) -> Verdict:
     """What to do when today's route may not see the data.
 
-    Another route of the same arm that may is taken, today's model first. Else, where a contract
-    would do, signing it is the open question, and the workload does not change arm for want of a
-    signature. Only data that the arm may never see go to another arm.
+    Another route of the same arm that may and answers in time is taken, today's model first. Else,
+    where a contract would do, signing it is the open question, and the workload does not change arm
+    for want of a signature. Only data that the arm may never see go to another arm.
     """
     name = str(current["route"])
     reasons = [Reason("privacy", name, f"{name}: {current['permission_reason']}"), *reasons]
     able = [
         row for row in rows if row["usable"] and not row["current"] and row["quality"] != "inferior"
     ]
-    if len(current["missing"]):
-        able = [row for row in able if row["arm"] == current["arm"]]
+    if len(current["missing"]):  # a signature is nearer than a route that answers late
+        able = [row for row in able if row["arm"] == current["arm"] and not answers_late(row)]
     if able:
         first = max(
             able,
             key=lambda r: (
+                not answers_late(r),
                 r["arm"] == current["arm"],
                 r["same_model"],
                 r["proven"],
@@ -222,7 +225,10 @@ def _forced(current: Row, rows: list[Row], reasons: list[Reason], lines: Lines) 
     lacking: dict[tuple[str, ...], list[str]] = {}  # what is missing -> routes: one cure each
     for row in signable:
         lacking.setdefault(tuple(row["missing"]), []).append(str(row["route"]))
-    cures = [f"{' or '.join(routes)}: sign {', '.join(kinds)}" for kinds, routes in lacking.items()]
+    cures = [
+        f"{' or '.join(routes)}: sign {', '.join(map(contract_name, kinds))}"
+        for kinds, routes in lacking.items()
+    ]
     if current["self_hosting"]:
         cures.append(_self_hosting(name, rows))
     elif not cures:
@@ -268,9 +274,9 @@ def _reasons(row: Row, lines: Lines) -> list[Reason]:
 
 
 def _cost(row: Row, lines: Lines) -> str:
-    cheaper = f"cheaper in {share(row['p_cheaper'])} of draws"
+    cheaper = f"cheaper in {share(row['p_cheaper'])} of simulated futures"
     if row["p_cheaper"] < 0.5:
-        return f"dearer in {share(1 - row['p_cheaper'])} of draws"
+        return f"dearer in {share(1 - row['p_cheaper'])} of simulated futures"
     if row["saving_p50_usd"] < lines.saving_usd:
         return f"{cheaper}, but the saving is below the threshold"
     if row["p_cheaper"] < lines.probability:
@@ -281,14 +287,14 @@ def _cost(row: Row, lines: Lines) -> str:
 def against_equals(row: Any) -> str:
     """Why a move that pays against standing still does not pay against moving on. row: as `pays`.
 
-    >>> against_equals({"p_cheaper_same_quality": 0.4, "saving_same_quality_usd": -9e3})[-60:]
-    'is cheaper in 40 % of draws and loses USD 9.0k at the median'
+    >>> against_equals({"p_cheaper_same_quality": 0.4, "saving_same_quality_usd": -9e3})[-66:]
+    'cheaper in 40 % of simulated futures, losing USD 9.0k at the median'
     """
     saved = row["saving_same_quality_usd"]
     return (
-        "holds only against standing still: against a buyer who moves on to each cheaper model of "
-        f"equal quality it is cheaper in {share(row['p_cheaper_same_quality'])} of draws and "
-        f"{'saves' if saved >= 0 else 'loses'} {usd(abs(saved))} at the median"
+        "less sure against a buyer who takes each cheaper model of equal quality: cheaper in "
+        f"{share(row['p_cheaper_same_quality'])} of simulated futures, "
+        f"{'saving' if saved >= 0 else 'losing'} {usd(abs(saved))} at the median"
     )
 
 
@@ -325,12 +331,22 @@ def _missing_evidence(row: Row, lines: Lines) -> list[Collect]:
     return missing
 
 
+def answers_late(row: Any) -> bool:
+    """Whether a route's answer begins after its target by what is stated, and nothing is measured:
+    a model that reasons first answers late.
+
+    row: latency, target_s, first_answer_s, as in `ROUTE_COLUMNS`.
+    """
+    begins = row["first_answer_s"]
+    return bool(row["latency"] == "undecided" and pd.notna(begins) and begins > row["target_s"])
+
+
 def _probe(row: Row) -> str:
-    """What to probe, and why it may fail: a model that reasons first answers late."""
+    """What to probe, and why it may fail."""
     ask = f"{row['route']}: probe its first token at your load"
-    begins, target = row["first_answer_s"], row["target_s"]
-    if pd.isna(begins) or begins <= target:
+    if not answers_late(row):
         return ask
+    begins, target = row["first_answer_s"], row["target_s"]
     return f"{ask}; as stated, its answer begins after {count(begins)} s, {count(target)} s asked"
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from itertools import pairwise
 from math import hypot, log
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -195,7 +195,18 @@ def fleet_offer(
     Raises: capacity.CannotServe if the model does not fit its GPUs or cannot meet the SLO at all;
     ValueError for a model, GPU, precision, engine or host of which nothing is known.
     """
-    curve, drawn = _curve_within_prior(route)
+    return offer_by_curve(study, workload, route, route_curve(route), fits)
+
+
+def offer_by_curve(
+    study: Study,
+    workload: Workload,
+    route: SelfHostedRoute,
+    fitted: "RouteCurve",
+    fits: pd.DataFrame,
+) -> tuple[FleetOffer, capacity.Capacity]:
+    """`fleet_offer` by a curve that is fitted already: one serves all workloads of a route."""
+    curve, drawn = fitted.curve, fitted.drawn
     workload = as_answered_by(study, workload, route)
     tokens_in, tokens_out = workload.intake.input_tokens.value, workload.intake.output_tokens.value
 
@@ -250,29 +261,33 @@ def fleet_offer(
     return offer, replace(centre, ttft_lower_bound_s=cold.ttft_lower_bound_s)
 
 
+class RouteCurve(NamedTuple):
+    """The curve that a route is sized by, and the points of its model, GPU, precision and engine.
+
+    curve: `fitted_curve`, or one with the prior of other groups where its points contradict the
+    prior without determining a parameter (`capacity.within_prior`). drawn: names of those.
+    """
+
+    points: pd.DataFrame
+    curve: capacity.ServingCurve
+    drawn: tuple[str, ...]
+
+
+def route_curve(route: SelfHostedRoute) -> RouteCurve:
+    """Fits the curve of a route. Raises: ValueError as `fleet_offer`."""
+    points = serving_points(route)
+    return RouteCurve(points, *capacity.within_prior(_fitted(route, points), points))
+
+
 def fitted_curve(route: SelfHostedRoute) -> capacity.ServingCurve:
     """The curve fitted to all measured points of a route's model, GPU, precision and engine."""
+    return _fitted(route, serving_points(route))
+
+
+def _fitted(route: SelfHostedRoute, points: pd.DataFrame) -> capacity.ServingCurve:
     return capacity.fit_serving_curve(
-        serving_points(route),
-        capacity.model_shape(route.model),
-        capacity.gpu(route.gpu),
-        route.precision,
+        points, capacity.model_shape(route.model), capacity.gpu(route.gpu), route.precision
     )
-
-
-def serving_curve(route: SelfHostedRoute) -> capacity.ServingCurve:
-    """The curve that a route is sized by: `fitted_curve`, or one with the prior of other groups.
-
-    The latter where its points contradict the prior without determining a parameter
-    (`capacity.within_prior`).
-    """
-    return _curve_within_prior(route)[0]
-
-
-def _curve_within_prior(
-    route: SelfHostedRoute,
-) -> tuple[capacity.ServingCurve, tuple[str, ...]]:
-    return capacity.within_prior(fitted_curve(route), serving_points(route))
 
 
 def serving_points(route: SelfHostedRoute) -> pd.DataFrame:

@@ -60,7 +60,7 @@ def permission(
     rule = rows.iloc[0]
     needs = str(rule["needs"]).split()
     missing = tuple(kind for kind in needs if contracts.get(kind, date.min) < on)
-    in_force = [f"{_written(k)} until {contracts[k]}" for k in needs if k not in missing]
+    in_force = [f"{contract_name(k)} until {contracts[k]}" for k in needs if k not in missing]
     none_in_force = "not known: data not classified" if data_class == "unknown" else "none needed"
     contract = "; ".join(in_force) or none_in_force
     if data_class == "unknown" and current:
@@ -68,12 +68,19 @@ def permission(
     if rule["permitted"] == "no":
         return Permission(False, (), "", f"{data_class} data: {rule['rule']}")
     if missing:
-        names = ", ".join(_written(kind) for kind in missing)
+        names = ", ".join(contract_name(kind) for kind in missing)
         reasons = [f"{data_class} data need {names} in force on {on}"]
-        reasons += [f"{_written(k)} ended on {contracts[k]}" for k in missing if k in contracts]
+        reasons += [
+            f"{contract_name(k)} ended on {contracts[k]}" for k in missing if k in contracts
+        ]
         return Permission(False, missing, "", "; ".join(reasons))
     return Permission(True, (), contract, str(rule["rule"]))
 
 
-def _written(kind: str) -> str:
+def contract_name(kind: str) -> str:
+    """A kind of contract as one writes it.
+
+    >>> contract_name("baa"), contract_name("no_training")
+    ('BAA', 'no training')
+    """
     return kind.upper() if kind in ("dpa", "baa", "soc2") else kind.replace("_", " ")

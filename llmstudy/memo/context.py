@@ -11,11 +11,10 @@ import pandas as pd
 from llmstudy.chapters.notebook import Chapter
 from llmstudy.evidence.case import rows_of
 from llmstudy.figure import Figure
-from llmstudy.memo.figures import located
 from llmstudy.study import Study
 from llmstudy.study.snapshot import restored
 from llmstudy.tables import inputs
-from llmstudy.text import listed, share, span
+from llmstudy.text import listed
 
 ARMS = {
     "proprietary_api": "a proprietary API",
@@ -33,39 +32,6 @@ BEFORE_MEMO = (
     "07_triggers_and_routing",
 )
 
-LIKELIHOODS = (
-    (0.05, "almost no chance"),
-    (0.20, "very unlikely"),
-    (0.45, "unlikely"),
-    (0.55, "a roughly even chance"),
-    (0.80, "likely"),
-    (0.95, "very likely"),
-    (1.01, "almost certain"),
-)
-"""Upper bounds of the words for a likelihood.
-
-Source: ICD 203, Analytic Standards (2015), 6.e(2)(a)."""
-
-
-def likelihood(p: float) -> str:
-    """The fixed word for a probability.
-
-    >>> likelihood(0.93), likelihood(0.5)
-    ('very likely', 'a roughly even chance')
-    """
-    return next(word for bound, word in LIKELIHOODS if p < bound)
-
-
-def meaning(word: str) -> str:
-    """The range of probabilities that a word for a likelihood stands for.
-
-    >>> meaning("very likely"), meaning("almost certain")
-    ('80 to 95 %', '95 to 100 %')
-    """
-    bounds = [0.0, *(bound for bound, _ in LIKELIHOODS)]
-    i = [name for _, name in LIKELIHOODS].index(word)
-    return span(bounds[i], min(bounds[i + 1], 1.0), share)
-
 
 @dataclass(frozen=True)
 class Facts:
@@ -82,12 +48,6 @@ class Facts:
     def decided(self) -> Mapping[str, Any]:
         """Results of the last analysis chapter."""
         return self.chapters["07_triggers_and_routing"]
-
-    @property
-    def reckoned(self) -> Mapping[str, Any]:
-        """What the memo reckoned from the chapters, as its own chapter wrote it."""
-        figures: Mapping[str, Any] = self.chapters["08_memo"]["reckoned"]
-        return figures
 
     @property
     def crossing(self) -> Mapping[str, Any]:
@@ -111,12 +71,14 @@ class Facts:
 
     @property
     def lead(self) -> str:
-        """The workload that the memo shows: the one with most to gain from a move, else the
-        largest bill."""
+        """The workload that the memo shows: the one whose move saves most (the favoured one, once
+        there are verdicts), else the one with the largest bill."""
+        decided = self.verdicts if BEFORE_MEMO[-1] in self.chapters else None
         gains: dict[str, float] = {}
         for row in self.crossing["savings"]:
             name, saving = str(row["workload"]), float(row["saving_p50_usd"])
-            gains[name] = max(saving, gains.get(name, saving))
+            if decided is None or row["route"] == decided[name]["target"]:
+                gains[name] = max(saving, gains.get(name, saving))
         bills: dict[str, float] = self.crossing["month_usd"]["today_by_workload"]
         sized = gains or bills or dict.fromkeys(self.study.workloads, 0.0)
         return max(sized, key=lambda name: sized[name])
@@ -177,8 +139,12 @@ class Facts:
         return f"simulated: {length}, priors as graded"
 
     def sensitivity(self) -> Mapping[str, Any] | None:
-        """The sensitivity of the saving of the lead workload's best move."""
-        return next(iter(self.rows("06_crossover", "sensitivity", workload=self.lead)), None)
+        """The sensitivity of the saving of the lead workload's best move; None where that is not
+        the move that the verdict favours."""
+        row = next(iter(self.rows("06_crossover", "sensitivity", workload=self.lead)), None)
+        if row is None or BEFORE_MEMO[-1] not in self.chapters:
+            return row
+        return row if self.verdicts[self.lead]["target"] in (None, row["route"]) else None
 
     @property
     def flips(self) -> list[Mapping[str, Any]]:
@@ -232,32 +198,21 @@ class Facts:
         """Triggers that have fired."""
         return [row for row in self.decided["triggers"] if row["status"] == "fired"]
 
-    def asked_items(self) -> list[dict[str, Any]]:
-        """Golden items that would settle the favoured candidate of each undecided workload.
-
-        Rows: workload, route, n, usd (what scoring them costs), value_usd (what chapter 06 expects
-        them to release, the chance of failing counted; None where it did not value them).
-        """
-        scored = self.chapters["04_quality"]["quality"]
-        needs = {(row["workload"], row["route"]): int(row["n_needed"] or 0) for row in scored}
-        worth = {(r["workload"], r["measurement"]): r["value_usd"] for r in self.crossing["worth"]}
-        price = self.study.usd_per_golden_item.value
-        rows = []
+    def questions_to_score(self) -> tuple[int, float]:
+        """Own questions that the favoured routes of undecided workloads need in all, and what
+        scoring them costs. (questions, usd)."""
+        rows = self.chapters["04_quality"]["quality"]
+        needs = {(row["workload"], row["route"]): int(row["n_needed"] or 0) for row in rows}
+        n = 0
         for name in self.deciding("undecided"):
-            route = self.verdicts[name]["target"]
-            needs_items = any(c["what"] == "golden items" for c in self.verdicts[name]["collect"])
-            n = needs.get((name, route), 0) if needs_items else 0
-            if n:
-                value = worth.get((name, f"{n:,} golden items"))
-                rows.append(
-                    {"workload": name, "route": route, "n": n, "usd": n * price, "value_usd": value}
-                )
-        return rows
+            verdict = self.verdicts[name]
+            if any(c["what"] == "golden items" for c in verdict["collect"]):
+                n += needs.get((name, verdict["target"]), 0)
+        return n, n * self.study.usd_per_golden_item.value
 
-    def items_to_collect(self) -> tuple[int, float]:
-        """Golden items that the favoured candidates need in all, and their cost. (items, usd)."""
-        rows = self.asked_items()
-        return sum(row["n"] for row in rows), sum((row["usd"] for row in rows), 0.0)
+    def watches(self, trigger: str) -> str:
+        """The owner of a trigger."""
+        return next(str(r["owner"]) for r in self.decided["triggers"] if r["id"] == trigger)
 
     def month_usd(self, routes: Mapping[str, str], on: str = "") -> float | None:
         """A month of these workloads on these routes, at today's volumes and the prices of a day
@@ -308,14 +263,6 @@ class Facts:
             if not rows or abs(cost - rows[-1]["usd"]) >= 0.5:
                 rows.append({"since": day, "usd": cost})
         return rows
-
-    def last_begins(self, decision: str) -> str | None:
-        """The day on which the last move of workloads with this decision begins by the plan (ISO);
-        None where none has a date."""
-        targets = {(name, self.verdicts[name]["target"]) for name in self.deciding(decision)}
-        rows = self.chapters["04_quality"]["dates"]
-        days = [row["begins"] for row in rows if (row["workload"], row["route"]) in targets]
-        return max(days, default=None)
 
     def stops(self) -> list[Mapping[str, Any]]:
         """Workloads whose data may not go to today's route: rows of `permissions`."""
@@ -371,10 +318,6 @@ class Facts:
         Raises: StopIteration if the ledger has none.
         """
         return next(r for r in self.chapters["01_evidence"]["figures"] if r["name"] == name)
-
-    def located(self) -> "Facts":
-        """The same facts with each number and text bound to its place."""
-        return Facts(self.study, located(self.chapters, self.study.as_of.isoformat()))
 
     def ledger(self) -> pd.DataFrame:
         """Every figure that the memo rests on: assumptions, prices, pairs, rents and capacities."""

@@ -1,14 +1,13 @@
-"""Where does a number in the memo come from? Each has its place, grade, source and date with it.
+"""Where does a number in the memo come from? From a place in the results, which it names.
 
-`located` gives the results of the chapters with each number and text bound to its place: a JSON
-pointer (RFC 6901) into `results/CHAPTER.json`. `told` writes such a number as a `data` element with
-its place, and with the rest as the element's title; a number without a place is refused, so that
-none that was typed or computed on the way can reach the memo. `resolve` looks a place up.
+A place is a JSON pointer (RFC 6901) into the results of a chapter, which its number stands for:
+`07#/at_stake/p50`. The memo's template writes numbers, ranges, dates and quotations by their place
+(`Figures`); a number that was typed or computed on the way has none, and `refused` lets none pass.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from html import escape
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from typing import Any
 
 from markupsafe import Markup
@@ -16,96 +15,243 @@ from markupsafe import Markup
 from llmstudy.figure import GRADES, least_certain
 from llmstudy.text import Format, count, span
 
-
-@dataclass(frozen=True)
-class Origin:
-    """The place of a result (CHAPTER#/pointer), and its grade, source and date in words."""
-
-    place: str
-    behind: str
+Results = Mapping[str, Mapping[str, Any]]
+"""Results of a run's chapters, by chapter name."""
 
 
-class Number(float):
-    """A number of the results with its place."""
+def of_100(p: float) -> str:
+    """A probability as a count of a hundred.
 
-    origin: Origin
-
-
-class Whole(int):
-    """A whole number of the results with its place."""
-
-    origin: Origin
-
-
-class Words(str):
-    """A text of the results with its place."""
-
-    origin: Origin
-
-
-class Rows(list[Any]):
-    """A list of the results with its place."""
-
-    origin: Origin
-
-
-Located = Number | Whole | Words | Rows
-
-
-def located(chapters: Mapping[str, Mapping[str, Any]], as_of: str) -> dict[str, Any]:
-    """The results of chapters, by name, with every number, text and list bound to its place.
-
-    as_of: the study's day. What has no grade of its own gets the weakest grade among the figures of
-    its workload, or of all.
-
-    >>> results = located({"02_cost": {"bills": [{"usd": 0.5}]}}, "2026-11-23")
-    >>> results["02_cost"]["bills"][0]["usd"].origin.place
-    '02_cost#/bills/0/usd'
+    >>> of_100(0.118), of_100(0.998), of_100(0.0004), of_100(0.0)
+    ('12 of 100', 'more than 99 of 100', 'fewer than 1 of 100', 'none of 100')
     """
-    weakest = _weakest(chapters)
-    return {
-        name: _located(results, f"{name}#", _Behind(name, as_of, weakest))
-        for name, results in chapters.items()
-    }
+    size = f"{100 * p:.0f}"
+    if p == 0:
+        size = "none"
+    elif p < 0.005:
+        size = "fewer than 1"
+    elif 0.995 <= p < 1:
+        size = "more than 99"
+    return f"{size} of 100"
 
 
-@dataclass(frozen=True)
-class _Behind:
-    """The chapter of a branch of the results, and the nearest grade and source above it."""
+def points(x: float) -> str:
+    """A share as percentage points.
 
-    chapter: str
-    as_of: str
-    weakest: Mapping[str, str]
-    workload: str = ""
-    grade: str = ""
-    source: str = ""
+    >>> points(0.03), points(0.1023), points(-0.0121)
+    ('3', '10', '−1.2')
+    """
+    return (f"{100 * x:.0f}" if abs(x) >= 0.095 else f"{100 * x:.2g}").replace("-", "−")
 
-    def within(self, row: Mapping[str, Any]) -> "_Behind":
-        """The same within a row, which may have its own."""
-        graded = row.get("grade") in GRADES
-        return replace(
-            self,
-            as_of=str(row.get("as_of") or self.as_of),
-            workload=str(row.get("workload") or self.workload),
-            grade=str(row["grade"]) if graded else self.grade,
-            source=str(row.get("source") or "") if graded else self.source,
+
+def day(text: str) -> str:
+    """A date as leadership reads it.
+
+    >>> day("2027-01-05")
+    '5 Jan 2027'
+    """
+    on = date.fromisoformat(str(text)[:10])
+    return f"{on.day} {on:%b} {on.year}"
+
+
+def resolve(place: str, results: Results) -> Any:
+    """The result at a place.
+
+    Raises: KeyError if there is none.
+
+    >>> resolve("02_cost#/bills/0/usd", {"02_cost": {"bills": [{"usd": 0.5}]}})
+    0.5
+    """
+    return _path(place, results)[-1]
+
+
+def _path(place: str, results: Results) -> list[Any]:
+    """The results from a chapter down to a place."""
+    chapter, _, pointer = place.partition("#")
+    if chapter not in results:
+        raise KeyError(place)
+    path: list[Any] = [results[chapter]]
+    for step in pointer.split("/")[1:]:
+        key, node = _key(step), path[-1]
+        try:
+            path.append(node[int(key)] if isinstance(node, list) else node[key])
+        except (KeyError, IndexError, ValueError, TypeError):
+            raise KeyError(place) from None
+    return path
+
+
+def token(key: str) -> str:
+    """A key as a step of a JSON pointer."""
+    return key.replace("~", "~0").replace("/", "~1")
+
+
+def _key(token: str) -> str:
+    return token.replace("~1", "/").replace("~0", "~")
+
+
+class Figures:
+    """The results of a run, as the memo's template writes them.
+
+    results: by chapter name. as_of: the study's day (ISO), for what has none of its own.
+
+    >>> f = Figures({"02_cost": {"bills": [{"usd": 0.5}, {"usd": 4.0}]}}, "2026-11-23")
+    >>> f.get("02#/bills/1/usd"), [row.at for row in f.rows("02#/bills")]
+    (4.0, ['02_cost#/bills/0', '02_cost#/bills/1'])
+    >>> f.fig("02#/bills")[-8:]
+    Markup('2</data>')
+    """
+
+    def __init__(self, results: Results, as_of: str) -> None:
+        self.results, self.as_of = results, as_of
+        self._chapters = {name[:2]: name for name in results if name[:2].isdigit()}
+        self._weakest = _weakest(results)
+
+    def whole(self, place: str) -> str:
+        """A place with its chapter's name in full."""
+        chapter, hash_, pointer = place.partition("#")
+        return f"{self._chapters.get(chapter, chapter)}{hash_}{pointer}"
+
+    def get(self, place: str) -> Any:
+        """The result at a place: to choose words by, not to write.
+
+        Raises: KeyError as `resolve` does.
+        """
+        return resolve(self.whole(place), self.results)
+
+    def rows(self, place: str, **values: Any) -> list["Row"]:
+        """The rows of a table that have these values in these columns, each with its place."""
+        whole, table = self.whole(place), self.get(place)
+        keys = table if isinstance(table, Mapping) else range(len(table))
+        rows = [Row(self, f"{whole}/{token(str(key))}", table[key]) for key in keys]
+        return [r for r in rows if all(r[column] == value for column, value in values.items())]
+
+    # ---- as HTML --------------------------------------------------------------------------------
+
+    def fig(self, place: str, fmt: Format = count) -> Markup:
+        """A number at its place, or how many a list there has.
+
+        Raises: KeyError as `resolve` does; TypeError if there is no number.
+        """
+        value = self.get(place)
+        value = len(value) if isinstance(value, (list, dict)) else value
+        return self._bound(place, fmt(_number(value, place)), value)
+
+    def range(self, place: str, fmt: Format = count) -> Markup:
+        """A range, its ends bound each to its own place.
+
+        place: of what has p10 and p90, or low and high. An end that is null reads "never".
+        """
+        node = self.get(place)
+        ends = ("p10", "p90") if "p10" in node else ("low", "high")
+        return self.between(f"{place}/{ends[0]}", f"{place}/{ends[1]}", fmt)
+
+    def between(self, low_place: str, high_place: str, fmt: Format = count) -> Markup:
+        """A range from the number at one place to that at another."""
+        low, high = self.get(low_place), self.get(high_place)
+        first, to, last = span(low, high, fmt).partition(" to ")
+        begun = Markup.escape(first) if low is None else self._bound(low_place, first, low)
+        if not to:
+            return begun
+        ended = Markup.escape(last) if high is None else self._bound(high_place, last, high)
+        return begun + Markup(" to ") + ended
+
+    def on(self, place: str) -> Markup:
+        """A date at its place."""
+        text = str(self.get(place))
+        return Markup('<time class="figure" datetime="{}" data-figure="{}">{}</time>').format(
+            text[:10], self.whole(place), day(text)
         )
 
-    def under(self, key: str) -> "_Behind":
-        """The same under a key, which may be a workload's name."""
-        return replace(self, workload=key) if key in self.weakest else self
+    def quote(self, place: str, part: str | None = None) -> Markup:
+        """A text of the results as it stands, or a part of it, bound to its place.
 
-    def in_words(self) -> str:
-        """Grade, source, chapter and date."""
-        rests = self.weakest.get(self.workload) or self.weakest.get("", "assumed")
-        grade = self.grade or f"computed, on figures no better than {rests}"
-        parts = [grade, self.source, f"chapter {self.chapter}", f"as of {self.as_of}"]
-        return " · ".join(part for part in parts if part)
+        Raises: KeyError as `resolve` does; TypeError if there is no text, or not this part of it.
+        """
+        text = self.get(place)
+        if not isinstance(text, str) or (part is not None and part not in text):
+            raise TypeError(f"{place} reads {text!r}, which cannot be quoted as {part!r}.")
+        return Markup('<span class="figure" data-figure="{}" title="{}">{}</span>').format(
+            self.whole(place), self.behind(place), text if part is None else part
+        )
+
+    def _bound(self, place: str, text: str, value: float) -> Markup:
+        return Markup(
+            '<data class="figure" value="{}" data-figure="{}" title="{}">{}</data>'
+        ).format(f"{value:.10g}", self.whole(place), self.behind(place), text)
+
+    def behind(self, place: str) -> str:
+        """Grade, source, chapter and date of a result, in words.
+
+        They are those of the nearest row above it that has them; what has no grade gets the weakest
+        one among the figures of its workload, or of all.
+        """
+        whole = self.whole(place)
+        nodes, steps = _path(whole, self.results), whole.partition("#")[2].split("/")
+        grade = source = workload = ""
+        as_of = self.as_of
+        for node, step in zip(nodes, steps, strict=True):
+            workload = _key(step) if _key(step) in self._weakest else workload
+            if not isinstance(node, Mapping):
+                continue
+            if node.get("grade") in GRADES:
+                grade, source = str(node["grade"]), str(node.get("source") or "")
+            as_of = str(node.get("as_of") or as_of)
+            workload = str(node.get("workload") or workload)
+        rests = self._weakest.get(workload) or self._weakest[""]
+        grade = grade or f"computed, on figures no better than {rests}"
+        chapter = f"chapter {whole.partition('#')[0]}"
+        return " · ".join(part for part in (grade, source, chapter, f"as of {as_of}") if part)
 
 
-def _weakest(chapters: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+class Row(Mapping[str, Any]):
+    """A row of a table with its place: its values to choose by, and the same values as HTML."""
+
+    def __init__(self, figures: Figures, at: str, values: Mapping[str, Any]) -> None:
+        self.figures, self.at, self._values = figures, at, values
+
+    def __getitem__(self, key: str) -> Any:
+        return self._values[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def rows(self, key: str, **values: Any) -> list["Row"]:
+        """The rows of a table within this row."""
+        return self.figures.rows(f"{self.at}/{key}", **values)
+
+    def fig(self, key: str, fmt: Format = count) -> Markup:
+        """As `Figures.fig`; key: a column, or a path below the row."""
+        return self.figures.fig(f"{self.at}/{key}", fmt)
+
+    def range(self, key: str, fmt: Format = count) -> Markup:
+        """As `Figures.range`."""
+        return self.figures.range(f"{self.at}/{key}", fmt)
+
+    def between(self, low: str, high: str, fmt: Format = count) -> Markup:
+        """As `Figures.between`."""
+        return self.figures.between(f"{self.at}/{low}", f"{self.at}/{high}", fmt)
+
+    def on(self, key: str) -> Markup:
+        """As `Figures.on`."""
+        return self.figures.on(f"{self.at}/{key}")
+
+    def quote(self, key: str, part: str | None = None) -> Markup:
+        """As `Figures.quote`."""
+        return self.figures.quote(f"{self.at}/{key}", part)
+
+
+def _number(value: Any, place: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{place} holds {value!r}, which is no number.")
+    return value
+
+
+def _weakest(results: Results) -> dict[str, str]:
     """The weakest grade that a workload rests on, by its name; under "" that of the whole study."""
-    evidence = chapters.get("01_evidence", {})
+    evidence = results.get("01_evidence", {})
     grades: dict[str, str] = {}
     for row in evidence.get("workloads", []):
         row_grades = [row["volume_grade"], row["tokens_grade"], row["traffic"]]
@@ -115,105 +261,45 @@ def _weakest(chapters: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     return grades
 
 
-def _located(node: Any, place: str, behind: _Behind) -> Any:
-    if isinstance(node, Mapping):
-        inner = behind.within(node)
-        return {
-            key: _located(value, f"{place}/{_token(str(key))}", inner.under(str(key)))
-            for key, value in node.items()
-        }
-    if isinstance(node, bool) or node is None:
-        return node
-    located_: Located
-    if isinstance(node, list):
-        located_ = Rows(_located(x, f"{place}/{i}", behind) for i, x in enumerate(node))
-    elif isinstance(node, str):
-        located_ = Words(node)
-    else:
-        located_ = Whole(node) if isinstance(node, int) else Number(node)
-    located_.origin = Origin(place, behind.in_words())
-    return located_
+# ---- what may stand in the page without a place -------------------------------------------------
 
 
-def _token(key: str) -> str:
-    return key.replace("~", "~0").replace("/", "~1")
+def owner_text(text: str) -> Markup:
+    """Words of the study's owner, escaped: a name, a question, a person.
 
-
-def resolve(place: str, chapters: Mapping[str, Mapping[str, Any]]) -> Any:
-    """The result at a place.
-
-    Raises: KeyError if there is none.
-
-    >>> resolve("02_cost#/bills/0/usd", {"02_cost": {"bills": [{"usd": 0.5}]}})
-    0.5
+    They are in a `bdi` element, and nothing else is: so the lint can leave them out of the memo's
+    own words, and text that runs from the right stays in its place.
     """
-    chapter, _, pointer = place.partition("#")
-    result: Any = chapters.get(chapter)
-    for token in pointer.split("/")[1:]:
-        key = token.replace("~1", "/").replace("~0", "~")
-        try:
-            result = result[int(key)] if isinstance(result, list) else result[key]
-        except (KeyError, IndexError, ValueError, TypeError):
-            raise KeyError(place) from None
-    if result is None and chapter not in chapters:
-        raise KeyError(place)
-    return result
+    return Markup("<bdi>{}</bdi>").format(text)
 
 
-# ---- as HTML ------------------------------------------------------------------------------------
+FREE = re.compile(r"\b[CTGDSVQIR]\d{1,2}\b|\bp(?:50|90|95|99)\b|\b(?:chapter )?0\d(?:[_ ]\w+)*\b")
+"""Where a digit is no number: an ID, a percentile's name, a chapter."""
 
 
-def told(x: Any, fmt: Format = count) -> Markup:
-    """A number of the results, written by a formatter of `llmstudy.text` and bound to its place.
+def refused(value: Any) -> Any:
+    """What a template may write: HTML and words. `finalize` of its environment.
 
-    Raises: TypeError if the number has no place.
+    Raises: TypeError for a number, or for text with a digit, that names no place in the results.
     """
-    return bound(fmt(x), x)
-
-
-def told_span(low: Any, high: Any, fmt: Format = count) -> Markup:
-    """A range whose two ends are bound each to its own place; an end that is None reads "never"."""
-    text = span(low, high, fmt)
-    first, to, last = text.partition(" to ")
-    begun = Markup(escape(first)) if low is None else bound(first, low)
-    if not to:
-        return begun
-    return begun + Markup(" to ") + (Markup(escape(last)) if high is None else bound(last, high))
-
-
-def counted(rows: Any) -> Markup:
-    """How many rows a list of the results has, bound to the list."""
-    return bound(count(len(rows)), rows, len(rows))
-
-
-def bound(text: str, x: Any, value: float | None = None, meaning: str = "") -> Markup:
-    """A number in words, bound to the number's place.
-
-    value: the number, where `x` is the list that it counts. meaning: comes before grade, source and
-    date in the element's title.
-    Raises: TypeError if `x` has no place.
-    """
-    origin = getattr(x, "origin", None)
-    if origin is None:
+    if isinstance(value, Markup):
+        return value
+    if not isinstance(value, str) or re.search(r"\d", FREE.sub("", value)):
         raise TypeError(
-            f"{text!r} has no place in the results: let a chapter write it, or `reckoned`, and "
-            "take it from there."
+            f"{value!r} has no place in the results: write it with fig, range, on or quote, and a "
+            "name of the study's with name."
         )
-    stated = float(x) if value is None else value
-    return Markup('<data class="figure" value="{}" data-figure="{}" title="{}">{}</data>').format(
-        f"{stated:.10g}", origin.place, " · ".join(filter(None, (meaning, origin.behind))), text
-    )
+    return value
 
 
-def quoted(words: Any, part: str | None = None) -> Markup:
-    """A text of the results as it stands, or a part of it, bound to its place.
+def names(items: Sequence[str], most: int = 3) -> Markup:
+    """Names of the study's as prose; of more than `most`, the first ones and that there are others.
 
-    Raises: TypeError if it has no place.
+    >>> names(["chat", "search"])
+    Markup('<bdi>chat</bdi> and <bdi>search</bdi>')
     """
-    text = str(words) if part is None else part
-    origin = getattr(words, "origin", None)
-    if origin is None:
-        raise TypeError(f"{text!r} has no place in the results: quote what a chapter wrote.")
-    return Markup('<span class="figure" data-figure="{}" title="{}">{}</span>').format(
-        origin.place, origin.behind, text
-    )
+    shown = [owner_text(item) for item in items[:most]]
+    if len(items) > most:
+        shown.append(Markup("others"))
+    *first, last = shown or [Markup()]
+    return Markup(", ").join(first) + Markup(" and ") + last if first else last

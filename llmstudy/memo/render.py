@@ -134,7 +134,7 @@ def _outlined(page: str) -> str:
     return _HEADING.sub(heading, page)
 
 
-_FIGURE = re.compile(r'<(data|span)\b[^>]* data-figure="(\d\d_\w+)#.*?</\1>', re.DOTALL)
+_FIGURE = re.compile(r'<(data|span|time)\b[^>]* data-figure="(\d\d_\w+)#.*?</\1>', re.DOTALL)
 
 
 def _followable(page: str) -> str:

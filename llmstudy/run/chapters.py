@@ -33,8 +33,8 @@ CHAPTERS: Mapping[str, tuple[str, ...]] = {
     "02_cost": ("01_evidence",),
     "04_quality": (),
     "03_latency": ("05_self_hosting",),
-    "06_crossover": ("01_evidence", "02_cost", "04_quality", "05_self_hosting"),
-    "07_triggers_and_routing": ("03_latency", "06_crossover"),
+    "06_crossover": ("01_evidence", "02_cost", "03_latency", "04_quality"),
+    "07_triggers_and_routing": ("06_crossover",),
     "08_memo": ("07_triggers_and_routing",),
 }
 """Each chapter, and those whose results it reads. The longest stands first: it is begun first."""

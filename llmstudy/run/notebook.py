@@ -37,7 +37,7 @@ LIBRARIES = [
     "llmstudy.run.kernel",
     "llmstudy.evidence.case",
     "llmstudy.chapters.findings",
-    "llmstudy.memo.sections",
+    "llmstudy.memo.document",
     "llmstudy.run.record",
 ]
 """What chapters import. The server keeps it: code that is edited later needs a new process."""

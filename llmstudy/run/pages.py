@@ -11,7 +11,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from llmstudy import io
-from llmstudy.memo import lint, render, sections
+from llmstudy.memo import document, lint, render
 from llmstudy.study import Study
 
 
@@ -48,28 +48,15 @@ def write_memo(
     what was written can then be looked at.
     """
     notebook = _notebook(folder, name)
-    notebook.cells.append(_html_cell(sections.provenance(inputs)))
+    notebook.cells.append(_html_cell(document.provenance(inputs)))
     page = render.memo_html(notebook)
     io.write(folder / "memo.html", page)
     most = lint.MEMO_PAGES, lint.APPENDIX_PAGES
     pages = render.paper(page, folder / "memo.pdf", most) if with_pdf else None
-    check_memo(folder, page)
-    if pages is None:
-        return None, ""
-    long = " and ".join(lint.page_faults(*pages))
-    return sum(pages), f"memo.pdf is long: {long}. Shorter names would help." if long else ""
-
-
-def check_memo(folder: Path, page: str) -> None:
-    """Refuses a memo that breaks a rule of its own, against the results in its run's folder.
-
-    Raises: LintError.
-    """
-    results = {
-        file.stem: json.loads(file.read_text(encoding="utf-8"))
-        for file in folder.glob("results/*.json")
-    }
-    lint.check(page, results)
+    lint.check(page)
+    long = " and ".join([*lint.length_faults(page), *(lint.page_faults(*pages) if pages else ())])
+    note = f"memo.html is long: {long}. Shorter names would help." if long else ""
+    return sum(pages) if pages else None, note
 
 
 def write_results(folder: Path, name: str) -> None:

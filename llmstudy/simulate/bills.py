@@ -9,6 +9,7 @@ Shapes: (n,) for an input, (n, months) for a path. Inputs named `path_` are fact
 (see `paths`); where they are absent the trend holds.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ from llmstudy.measures.cost import (
     requests_per_replica,
 )
 from llmstudy.simulate.draws import Draws, path
+from llmstudy.simulate.reuse import reused
 
 
 def drift(factor_per_year: FloatArray, months: int) -> FloatArray:
@@ -400,7 +402,19 @@ def move_saving_usd(current: Offer, challenger: Offer, d: Draws, months: int) ->
 
     The workload pays or saves the whole team; where other fleets need the team too, set `fte` to 0.
     """
-    requests = volumes(d, months)
-    stay = month_usd(current, of_today(d), requests, months)
-    go = month_usd(challenger, d, requests, months)
-    return terms(current, challenger, d, months).saving_usd(stay, go, staff_month_usd(d))
+    return move_saving(current, challenger, months)(d)
+
+
+def move_saving(current: Offer, challenger: Offer, months: int) -> Callable[[Draws], FloatArray]:
+    """`move_saving_usd` of any draws: from one call to the next, what still holds is reused."""
+    requests = reused(lambda d: volumes(d, months))
+    todays = reused(lambda d: bill(current, d, months))
+    new = reused(lambda d: bill(challenger, d, months))
+    weights = reused(lambda d: terms(current, challenger, d, months))
+    stay_usd = reused(lambda d: todays(d).usd(requests(d)))
+    go_usd = reused(lambda d: new(d).usd(requests(d)))
+
+    def saving_usd(d: Draws) -> FloatArray:
+        return weights(d).saving_usd(stay_usd(of_today(d)), go_usd(d), staff_month_usd(d))
+
+    return saving_usd

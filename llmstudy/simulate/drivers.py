@@ -4,7 +4,7 @@ Every table covers two moves of each workload: the one that saves most, and the 
 saves most where that is another.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -49,9 +49,16 @@ MARGINS = (0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12)
 
 
 def driver_tables(
-    study: Study, offers: Market, futures: Moves, savings: pd.DataFrame
+    study: Study,
+    offers: Market,
+    futures: Moves,
+    savings: pd.DataFrame,
+    behind: Mapping[tuple[str, str], int] | None = None,
 ) -> dict[str, Any]:
     """What decides the saving of each workload's moves.
+
+    behind: how far a route of a workload stands behind the others whatever it saves, by (workload,
+    route): one is a workload's best only where none stands before it.
 
     Returns: `sensitivity` (Sobol indices of each best move; base_usd: its saving with every input
     at its median, about which the inputs swing it), `pawn` (of the move that saves most
@@ -60,6 +67,9 @@ def driver_tables(
     margin), `convergence`.
     """
     best = savings.sort_values("saving_p50_usd", ascending=False, kind="stable")
+    pairs = zip(best["workload"], best["route"], strict=True)
+    ranks = [(behind or {}).get(pair, 0) for pair in pairs]
+    best = best.assign(behind=ranks).sort_values("behind", kind="stable")
     moves = _leading_moves(best)
     ranked = {move: _ranked(study, offers, *move) for move in moves}
     to_fleets = [move for move in moves if study.routes[move[1]].arm == "self_hosted"]
@@ -126,10 +136,10 @@ def _saving_of(
     """The saving of a move as a function of the draws of its inputs, aliases not among them."""
     current = offers.priced(name, study.workloads[name].current_route)
     challenger, aliases = offers.priced(name, route), _aliases(inputs)
+    of_every_input = bills.move_saving(current, challenger, study.months)
 
     def saving_usd(d: draws.Draws) -> FloatArray:
-        every = {**d, **{key: d[first] for key, first in aliases.items()}}
-        return bills.move_saving_usd(current, challenger, every, study.months)
+        return of_every_input({**d, **{key: d[first] for key, first in aliases.items()}})
 
     return saving_usd
 

@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from SALib.analyze import sobol as sobol_analyze
-from SALib.sample import sobol as sobol_sample
-from scipy.stats import norm, rankdata
+from scipy.stats import norm, qmc, rankdata
 
 from llmstudy.figure import Figure, FloatArray, Interval
 from llmstudy.measures.quality import wilson
@@ -105,9 +104,15 @@ def _uncertain(figures: Mapping[str, Figure]) -> list[str]:
 
 
 def _uniforms(names: list[str], n: int, seed: int) -> FloatArray:
-    """Points of the design: n blocks of A, one row per input with that input from B, then B."""
-    points = sobol_sample.sample(_problem(names), n, calc_second_order=False, seed=seed)
-    return np.asarray(points)
+    """Points of the design: n blocks of A, one row per input with that input from B, then B.
+
+    By hand: `SALib.sample.sobol`, whose points these are, takes a loop over all of them.
+    """
+    k, every = len(names), np.arange(len(names))
+    base = qmc.Sobol(d=2 * k, seed=seed).random(n)
+    points = np.repeat(base[:, None, :k], k + 2, axis=1)
+    points[:, every + 1, every] = points[:, -1] = base[:, k:]
+    return points.reshape(-1, k)
 
 
 def _problem(names: list[str]) -> dict[str, object]:

@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 
 from llmstudy import paths, study
 from llmstudy.chapters import sizing
-from llmstudy.chapters.sizing import sizing_tables, traffic_for
+from llmstudy.chapters.sizing import peak_fleets, sizing_tables, traffic_for
 from llmstudy.cli import app
 from llmstudy.evidence.case import open_case, week_load
-from llmstudy.evidence.offers import fleet_offer, serving_curve
+from llmstudy.evidence.offers import fleet_offer, route_curve
 from llmstudy.figure import Figure
 from llmstudy.measures.capacity import capacity_at_slo
 from llmstudy.measures.capacity.hardware import GROUP
@@ -37,8 +37,17 @@ def case():
 
 
 @pytest.fixture(scope="module")
-def tables(case):
-    return sizing_tables(case)
+def peaks(case):
+    return fleets(case)
+
+
+@pytest.fixture(scope="module")
+def tables(case, peaks):
+    return sizing_tables(case, peaks)
+
+
+def fleets(case):
+    return peak_fleets(case, pd.DataFrame(columns=GROUP))
 
 
 def test_each_fleet_is_there_once_with_its_week(tables):
@@ -55,9 +64,9 @@ def test_each_fleet_is_there_once_with_its_week(tables):
     assert (fleets["slo_attainment_share"] > 0.95).all()
 
 
-def test_what_is_owned_is_paid_for_all_week_at_its_most(case):
+def test_what_is_owned_is_paid_for_all_week_at_its_most(case, peaks):
     route = "h200-llama-3.1-70b"
-    rented = sizing._candidate(case, "product", route, case.study.routes[route])
+    rented = sizing._candidate(case, "product", route, peaks["product", route])
     replicas = np.repeat([2.0, 5.0], [100, 68])
     week = WeekOutcome(replicas, {}, 0.0, 0.5, 0.5, 1000, 168)
     an_hour = rented.replica_month_usd / 730
@@ -86,7 +95,8 @@ def test_a_route_that_cannot_serve_is_a_row_with_the_reason(case):
     workload = case.study.workloads["product"]
     slo = workload.slo.model_copy(update={"tpot_p95": replace(workload.slo.tpot_p95, value=0.001)})
     strict = {"product": workload.model_copy(update={"slo": slo})}
-    found = sizing_tables(replace(case, study=case.study.model_copy(update={"workloads": strict})))
+    case = replace(case, study=case.study.model_copy(update={"workloads": strict}))
+    found = sizing_tables(case, fleets(case))
     assert found["fleet_sizing"].empty
     assert "above the SLO of 1.0 ms" in found["unsized"]["reason"].iloc[0]
 
@@ -118,7 +128,7 @@ def test_a_fleet_is_sized_for_answers_as_long_as_its_own_models(case):
     # as the curve carries requests whose answers are three times as long
     asked = case.study.workloads["product"].intake
     solved = capacity_at_slo(
-        serving_curve(fleet), asked.input_tokens.value, 3 * asked.output_tokens.value,
+        route_curve(fleet).curve, asked.input_tokens.value, 3 * asked.output_tokens.value,
         case.study.workloads["product"].slo.tpot_p95.value, fleet.tensor_parallel,
         cached_share=case.study.workloads["product"].cached_input_share.value,
     )  # fmt: skip

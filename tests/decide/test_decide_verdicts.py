@@ -264,8 +264,8 @@ def test_a_move_that_pays_against_standing_still_alone_is_open_and_says_so():
     found = decided(today(), only)
     assert (found.decision, found.route, found.target) == ("undecided", "gpt", "open")
     said = next(reason.sentence for reason in found.reasons if reason.code == "cost")
-    assert "holds only against standing still" in said
-    assert "cheaper in 68 % of draws and saves USD 34k" in said
+    assert "less sure against a buyer who takes each cheaper model" in said
+    assert "cheaper in 68 % of simulated futures, saving USD 34k" in said
     assert "cost" in [item.what for item in found.collect]
 
 
@@ -274,7 +274,7 @@ def test_a_missing_signature_is_asked_for_and_moves_nothing_to_another_arm():
     found = decided(unsigned, route("own", arm="self_hosted"))
     assert (found.decision, found.arm, found.route) == ("undecided", "proprietary_api", None)
     assert [item.sentence for item in found.collect] == [
-        "gpt: sign baa",
+        "gpt: sign BAA",
         "own: self-host it; it may see these data",
     ]
     signed = route("other-api", arm="proprietary_api", quality="none")
@@ -298,7 +298,7 @@ def test_one_signature_that_opens_several_routes_is_listed_once():
     unsigned = {"permitted": False, "missing": ("baa", "dpa"), "self_hosting": False}
     found = decided(today(**unsigned), route("hosted", **unsigned), route("other", **unsigned))
     asked = [item.sentence for item in found.collect]
-    assert asked == ["gpt or hosted or other: sign baa, dpa"]
+    assert asked == ["gpt or hosted or other: sign BAA, DPA"]
 
 
 def test_data_that_an_arm_may_never_see_go_to_one_that_may():
@@ -373,13 +373,13 @@ def test_every_candidate_has_a_reason_and_a_barred_one_only_its_bar(others):
 def test_reasons_say_the_numbers_that_they_rest_on():
     found = decided(today(), route(quality_grade="published", p_cheaper=0.7))
     assert [reason.sentence for reason in found.reasons] == [
-        "open: cheaper in 70 % of draws, below the 80 % required",
+        "open: cheaper in 70 % of simulated futures, below the 80 % required",
         "open: not inferior on 1,319 published paired items of our own (golden set); "
         "a move must rest on measured ones",
     ]
     dear = decided(today(), route(p_cheaper=0.2, quality="none"))
     assert [reason.sentence for reason in dear.reasons] == [
-        "open: dearer in 80 % of draws",
+        "open: dearer in 80 % of simulated futures",
         "open: no paired items yet",
     ]
 

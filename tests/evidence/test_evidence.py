@@ -14,7 +14,7 @@ from llmstudy.chapters.evidence import evidence_tables
 from llmstudy.evidence import gpu_hours
 from llmstudy.evidence.case import open_case
 from llmstudy.evidence.findings import findings_of, ledger, rate_figures
-from llmstudy.evidence.offers import fleet_offer, serving_curve, token_offer
+from llmstudy.evidence.offers import fleet_offer, route_curve, token_offer
 from llmstudy.evidence.output_tokens import output_tokens_ratio
 from llmstudy.evidence.traffic import measured, traffic_of
 from llmstudy.figure import Figure
@@ -676,9 +676,9 @@ def test_a_request_too_long_for_its_gpus_is_a_finding_and_not_a_number(default, 
 
 def test_a_curve_is_fitted_to_the_points_of_its_own_engine(default):
     route = default.routes[H200_8B]
-    assert serving_curve(route) is not None
+    assert route_curve(route) is not None
     with pytest.raises(ValueError, match=r"9\.9"):
-        serving_curve(route.model_copy(update={"engine_version": "9.9"}))
+        route_curve(route.model_copy(update={"engine_version": "9.9"}))
 
 
 def test_prompts_that_grow_past_a_price_threshold_are_billed_beyond_it():

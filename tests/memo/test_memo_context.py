@@ -1,16 +1,15 @@
-"""What a month of waiting costs, on bills small enough to add up by hand."""
+"""The facts of a memo, on bills small enough to add up by hand, and on the reference run."""
 
 from dataclasses import replace
 
 import pytest
-from markupsafe import Markup
 
 from llmstudy import paths
 from llmstudy.memo import context as facts_module
 from llmstudy.memo.context import Facts
-from llmstudy.memo.sections.recommendation import stop_today, waiting_costs
 from llmstudy.study import load
 from llmstudy.study.snapshot import kept
+from tests.memo.shared import LEAD, barred, copied, forced, move
 
 TODAY = {"support-chat": 6000.0, "classification": 900.0, "extraction": 5000.0}
 FLEETS = {"support-chat": ("h200-llama-3.1-70b", 33e3), "extraction": ("h200-llama-3.1-70b", 34e3)}
@@ -22,7 +21,7 @@ def study():
     return load(paths.params("default.yaml"))
 
 
-def facts_of(study, targets, decision="undecided", hosted_usd=500.0, team=TEAM, known=True):
+def by_hand(study, targets, decision="undecided", hosted_usd=500.0, team=TEAM, known=True):
     """Bills of today, of novita for support-chat and of two fleets; targets: workload -> route."""
     bills = [
         {"workload": name, "route": study.workloads[name].current_route, "month_usd": usd}
@@ -61,90 +60,50 @@ def waiting(facts, decision):
 
 
 def test_a_month_of_waiting_is_todays_bill_less_that_of_the_target(study):
-    assert waiting(facts_of(study, HOSTED), "undecided") == 6000 - 500
-    assert waiting(facts_of(study, HOSTED), "move") == 0
-    assert waiting(facts_of(study, HOSTED, "move"), "move") == 6000 - 500
+    assert waiting(by_hand(study, HOSTED), "undecided") == 6000 - 500
+    assert waiting(by_hand(study, HOSTED), "move") == 0
+    assert waiting(by_hand(study, HOSTED, "move"), "move") == 6000 - 500
 
 
 def test_a_target_that_is_dearer_today_costs_nothing_to_wait_for(study):
-    assert waiting(facts_of(study, HOSTED, hosted_usd=7000.0), "undecided") == 0
-    assert waiting(facts_of(study, OWN), "undecided") == 0
+    assert waiting(by_hand(study, HOSTED, hosted_usd=7000.0), "undecided") == 0
+    assert waiting(by_hand(study, OWN), "undecided") == 0
 
 
 def test_one_team_runs_all_fleets_of_a_month(study):
-    facts = facts_of(study, OWN)
+    facts = by_hand(study, OWN)
     assert facts.month_usd(OWN) == pytest.approx((33e3 - TEAM) + (34e3 - TEAM) + TEAM)
-    free = facts_of(study, OWN, team=32.5e3)  # 500 and 1,500 a month of rent, and the team once
+    free = by_hand(study, OWN, team=32.5e3)  # 500 and 1,500 a month of rent, and the team once
     assert free.month_usd(OWN) == pytest.approx(500 + 1500 + 32.5e3)
 
 
 def test_waiting_never_costs_more_than_todays_bill(study):
-    facts = facts_of(study, HOSTED, hosted_usd=0.0)
+    facts = by_hand(study, HOSTED, hosted_usd=0.0)
     assert waiting(facts, "undecided") == TODAY["support-chat"] <= sum(TODAY.values())
 
 
 def test_a_bill_that_is_missing_leaves_it_unknown(study):
-    facts = facts_of(study, HOSTED, known=False)
+    facts = by_hand(study, HOSTED, known=False)
     assert facts.waiting_usd("undecided") is None
-    assert "not known" in said_of_waiting(facts, "undecided")
-
-
-def said_of_waiting(facts, decision):
-    """The words of the ask, whose numbers are what the memo reckoned."""
-    reckoned = {"waiting_usd": {decision: facts.waiting_usd(decision)}}
-    told = facts.with_results("08_memo", {"reckoned": reckoned}).located()
-    return Markup(waiting_costs(told, decision)).striptags()
-
-
-def test_the_ask_sets_the_month_beside_todays_bill(study):
-    facts = facts_of(study, HOSTED)
-    assert said_of_waiting(facts, "undecided") == "at most USD 5.5k of today's USD 12k"
-    facts = facts_of(study, HOSTED, "move")
-    assert said_of_waiting(facts, "move") == "USD 5.5k of today's USD 12k"
-    dearer = facts_of(study, HOSTED, hosted_usd=7000.0)
-    assert said_of_waiting(dearer, "undecided") == "nothing at today's volume"
 
 
 def test_a_month_of_waiting_costs_more_from_the_day_on_which_a_price_rises(study):
-    facts = facts_of(study, HOSTED)
+    facts = by_hand(study, HOSTED)
     rise = {"workload": "support-chat", "route": "openai-gpt-4o", "effective": "2026-12-01"}
     facts.chapters["02_cost"]["scheduled"].append(rise | {"month_usd": 12e3})
     assert facts.waiting_usd("undecided") == [
         {"since": "2026-11-23", "usd": 6000 - 500},
         {"since": "2026-12-01", "usd": 12e3 - 500},
     ]
-    assert said_of_waiting(facts, "undecided") == (
-        "at most USD 5.5k of today's USD 12k; USD 12k from 2026-12-01"
-    )
     assert facts.month_usd({"support-chat": "openai-gpt-4o"}, "2026-11-30") == 6000
 
 
-def test_the_memo_says_first_what_may_not_be_sent_and_since_when(study):
-    row = {
-        "workload": "support-chat",
-        "current": True,
-        "permitted": False,
-        "permission_reason": "phi data need BAA in force on 2026-11-23; BAA ended on 2026-10-31",
-    }
-    facts = facts_of(study, HOSTED)
-    facts.crossing["permissions"] = [row, row | {"workload": "extraction", "permitted": True}]
-    assert Markup(stop_today(facts.located())).striptags() == (
-        "Stop sending support-chat to today's route today, 2026-11-23: phi data need BAA in force "
-        "on 2026-11-23; BAA ended on 2026-10-31."
-    )
-
-
-def with_scores(study, needs, worth):
-    """The undecided workloads with the items that each route needs, and what scoring is worth."""
-    facts = facts_of(study, HOSTED | {"extraction": "openai-gpt-6-luna"})
+def with_scores(study, needs):
+    """The undecided workloads with the own questions that each route needs."""
+    facts = by_hand(study, HOSTED | {"extraction": "openai-gpt-6-luna"})
     for verdict in facts.verdicts.values():
         verdict["collect"] = [{"what": "golden items"}]
     rows = [{"workload": w, "route": r, "n_needed": n} for (w, r), n in needs.items()]
-    values = [
-        {"workload": w, "measurement": f"{n:,} golden items", "value_usd": v}
-        for (w, n), v in worth.items()
-    ]
-    facts.crossing["worth"] = values
     return facts.with_results("04_quality", {"quality": rows})
 
 
@@ -155,22 +114,16 @@ NEEDS = {
 }
 
 
-def test_items_are_asked_for_the_favoured_candidates_alone(study):
-    facts = with_scores(study, NEEDS, {})
-    n, usd = facts.items_to_collect()
+def test_questions_are_scored_for_the_favoured_routes_alone(study):
+    n, usd = with_scores(study, NEEDS).questions_to_score()
     assert n == 1862 + 675
     assert usd == pytest.approx((1862 + 675) * study.usd_per_golden_item.value)
 
 
-def test_what_the_items_release_is_that_of_as_many_as_are_asked_for(study):
-    facts = with_scores(study, NEEDS, {("support-chat", 1862): 1e5, ("support-chat", 3629): 9e5})
-    assert [row["value_usd"] for row in facts.asked_items()] == [1e5, None]
-
-
-def test_a_workload_that_asks_for_no_items_adds_none(study):
-    facts = with_scores(study, NEEDS, {})
+def test_a_workload_that_needs_no_questions_adds_none(study):
+    facts = with_scores(study, NEEDS)
     facts.verdicts["support-chat"]["collect"] = [{"what": "probe"}]
-    assert [row["workload"] for row in facts.asked_items()] == ["extraction"]
+    assert facts.questions_to_score()[0] == 675
 
 
 def test_the_facts_are_of_the_study_as_its_log_leaves_it(study):
@@ -183,3 +136,86 @@ def test_the_facts_are_of_the_study_as_its_log_leaves_it(study):
     facts = facts_module.facts_of(study, {"01_evidence": {"study": kept(assessed)}})
     assert facts.study == assessed
     assert facts_module.facts_of(study, {}).study == study
+
+
+# ---- of the reference run -----------------------------------------------------------------------
+
+
+def test_the_lead_workload_is_the_one_whose_favoured_move_saves_most(facts):
+    gains = {
+        row["workload"]: row["saving_p50_usd"]
+        for row in facts.crossing["savings"]
+        if row["route"] == facts.verdicts[row["workload"]]["target"]
+    }
+    assert facts.lead == max(gains, key=gains.get)
+
+
+def test_without_a_move_the_lead_workload_is_the_one_with_the_largest_bill(facts):
+    other = copied(facts)
+    other.crossing["savings"] = []
+    bills = facts.crossing["month_usd"]["today_by_workload"]
+    assert other.lead == max(bills, key=bills.get)
+
+
+def test_what_decides_a_move_is_shown_of_the_favoured_one_alone(facts):
+    assert facts.sensitivity()["route"] == facts.verdicts[facts.lead]["target"]
+    other = copied(facts)
+    (row,) = other.rows("06_crossover", "sensitivity", workload=facts.lead)
+    row["route"] = "another"
+    assert other.sensitivity() is None
+
+
+def test_each_trigger_is_watched_by_its_owner(facts):
+    for row in facts.decided["triggers"]:
+        assert facts.watches(row["id"]) == row["owner"]
+
+
+@pytest.mark.parametrize(
+    ("make", "stops", "no_route", "must_move"),
+    [
+        (copied, [], [], False),
+        (barred, [LEAD], [LEAD], False),
+        (forced, [LEAD], [], True),
+        (move, [], [], False),
+    ],
+)
+def test_what_stops_what_has_no_route_and_what_must_move(facts, make, stops, no_route, must_move):
+    other = make(facts)
+    assert [row["workload"] for row in other.stops()] == stops
+    assert other.barred() == no_route
+    assert other.forced(LEAD) is must_move
+
+
+@pytest.mark.parametrize(
+    ("logged", "own", "level"),
+    [
+        (False, False, "low"),
+        (True, False, "moderate"),
+        (False, True, "moderate"),
+        (True, True, "high"),
+    ],
+)
+def test_confidence_is_high_on_logs_and_own_questions(facts, logged, own, level):
+    other = copied(facts)
+    if logged:
+        other.chapters["01_evidence"]["warnings"] = []
+        for row in other.chapters["01_evidence"]["workloads"]:
+            row["traffic"] = "measured"
+    if own:
+        for row in other.chapters["04_quality"]["quality"]:
+            row |= {"grade": "measured", "verdict": "non-inferior", "n": 900, "source": "own"}
+    assert other.confidence()[0] == level
+
+
+def test_a_bill_that_cannot_be_stated_is_named(facts):
+    assert facts.unbilled() == []
+    other = copied(facts)
+    del other.crossing["month_usd"]["today_by_workload"][LEAD]
+    assert other.unbilled() == [LEAD]
+
+
+def test_an_input_has_the_figure_that_states_it(facts):
+    for row in facts.sensitivity()["inputs"]:
+        figure = facts.figure(row["input"], facts.lead)
+        assert figure is None or figure.source
+    assert facts.figure("requests", LEAD).value == facts.requests_per_month(LEAD)

@@ -68,7 +68,7 @@ def books(tmp_path_factory):
         patch.setattr(chapters, "CHAPTERS", SHORT)
         patch.setattr("llmstudy.run.reference.CHAPTERS", SHORT)
         # these chapters say nothing that a memo must say: tests/memo/test_lint.py checks real ones
-        patch.setattr("llmstudy.run.pages.check_memo", lambda *about: None)
+        patch.setattr("llmstudy.run.pages.lint.check", lambda page: None)
         yield folder
 
 

@@ -154,18 +154,18 @@ def test_two_figures_that_only_look_alike_stay_two(priced):
 def test_inputs_that_are_one_figure_move_together(priced, monkeypatch):
     """Held apart, the second name would keep its draws, and the saving would be another."""
     study, offers = priced
-    searched, saving, seen = {}, bills.move_saving_usd, []
+    searched, saving, seen = {}, bills.move_saving, []
 
     def searching(_figures, draws, margin, _bounds):
         searched.update(draws=draws, margin=margin)
         return pd.DataFrame()
 
-    def watched(current, challenger, draws, months):
-        seen.append(draws)
-        return saving(current, challenger, draws, months)
+    def watched(*move):
+        saving_usd = saving(*move)
+        return lambda draws: (seen.append(draws), saving_usd(draws))[1]
 
     monkeypatch.setattr(crossover, "solve_thresholds", searching)
-    monkeypatch.setattr(bills, "move_saving_usd", watched)
+    monkeypatch.setattr(bills, "move_saving", watched)
     drivers._flips(study, offers, "support-chat", LUNA, pd.DataFrame({"input": ["moving_cost"]}))
     cost = np.full(drivers.N_FLIPS, 200e3)
     passes = searched["margin"]({**searched["draws"], "moving_cost": cost}) >= 0

@@ -3,6 +3,7 @@
 import importlib
 import json
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -13,6 +14,8 @@ COUNTS = {"V": 3, "C": 6, "T": 9, "G": 6, "D": 4, "S": 12}
 OPEN = {"S1", "S3", "S4", "S6", "S7", "S8"}
 LINES = pd.read_csv(paths.data("source_memo_lines.csv"), keep_default_na=False).set_index("id")
 CARRIED = LINES[LINES["open_because"] == ""]
+FUNCTIONS = pd.read_csv(Path(__file__).with_name("functions.csv")).set_index("id")["functions"]
+SYSTEMS = pd.read_csv(paths.data("source_memo_systems.csv"), keep_default_na=False)
 REFERENCE = paths.ROOT / "outputs" / "reference"
 
 
@@ -37,7 +40,7 @@ def test_the_ids_are_those_of_the_source_memo():
 
 @pytest.mark.parametrize("line", CARRIED.index)
 def test_a_line_is_carried_by_functions_that_exist(line):
-    carriers = names(LINES.loc[line, "functions"])
+    carriers = names(FUNCTIONS[line])
     assert carriers
     for carrier in carriers:
         module, _, attribute = carrier.partition(":")
@@ -58,12 +61,25 @@ def test_a_line_is_shown_by_a_chapter(line):
 
 def test_what_is_not_carried_is_exactly_what_is_open_and_says_why():
     assert set(LINES.index) - set(CARRIED.index) == OPEN
-    nothing = LINES.loc[sorted(OPEN), ["functions", "results"]]
-    assert (nothing == "").all(axis=None)
+    assert (LINES.loc[sorted(OPEN), "results"] == "").all()
+    assert set(FUNCTIONS.index) == set(CARRIED.index)
+
+
+def test_no_data_that_ships_names_a_function():
+    assert not LINES.map(lambda cell: "llmstudy." in cell).any(axis=None)
+
+
+def test_every_system_of_the_source_memo_has_its_phase_its_status_and_a_gate_that_exists():
+    assert sorted(SYSTEMS["id"]) == sorted(line for line in LINES.index if line.startswith("S"))
+    phases = pd.read_csv(paths.data("phases.csv"))["phase"]
+    gates = pd.read_csv(paths.data("phase_gates.csv"))["rests_on"]
+    assert SYSTEMS["phase"].isin(phases).all()
+    assert SYSTEMS["gate"].isin(["", *gates]).all()
+    assert (SYSTEMS["status"] != "").all()
 
 
 def test_the_memo_shows_open_systems_as_recommended_work():
     memo = json.loads((REFERENCE / "08_memo.ipynb").read_text("utf-8"))
-    said = json.dumps(memo["cells"])
+    cells = json.dumps(memo["cells"])
     for line in sorted(OPEN):
-        assert re.search(rf"\b{line}\b", said), line
+        assert re.search(rf"\b{line}\b", cells), line

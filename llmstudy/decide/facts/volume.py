@@ -31,7 +31,7 @@ def ten_billion_tokens(grounds: Grounds) -> Fact:
     low, high = np.quantile(tokens, [0.1, 0.9])
     words = (
         f"{span(low, high, count)} tokens a month in a year (80 % range), "
-        f"above {count(_TOKENS_PER_MONTH)} in {share(above)} of draws"
+        f"above {count(_TOKENS_PER_MONTH)} in {share(above)} of simulated futures"
     )
     unsized = any(w.intake.requests.name.startswith("unknown.") for w in workloads)
     truth = "unknown" if unsized else likely(above, grounds.study.thresholds.probability.value)

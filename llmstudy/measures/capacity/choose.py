@@ -4,6 +4,7 @@ No measurement goes in: the prior of an engine's parameters, and its spread, sho
 measurement reduces the uncertainty most.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -159,12 +160,14 @@ def choose_points(
     return np.array(chosen, dtype=np.int64)
 
 
-def log_tpot_slopes(curve: ServingCurve, points: pd.DataFrame, prior: Prior = PRIOR) -> FloatArray:
+def log_tpot_slopes(
+    curve: ServingCurve, points: pd.DataFrame | Mapping[str, FloatArray], prior: Prior = PRIOR
+) -> FloatArray:
     """Change of log TPOT per spread of each parameter of the prior, at the curve.
 
     points: columns as SETTING. Returns: shape (points, 4).
     """
-    where = [points[name].to_numpy(dtype=float) for name in SETTING]
+    where = [np.asarray(points[name], dtype=float) for name in SETTING]
     moves = _STEP_SPREADS * np.eye(len(PARAMETERS))
     at = to_line(np.array([getattr(curve, name) for name in PARAMETERS]))
     ends = from_line(at + np.asarray(prior.spread) * np.vstack([moves, -moves]))

@@ -265,7 +265,7 @@ def _fit(
         return np.concatenate([misses, PRIOR_WEIGHT * spreads])
 
     def slopes(spreads: FloatArray) -> FloatArray:
-        of_points = free * log_tpot_slopes(curve(free * spreads), used, prior)
+        of_points = free * log_tpot_slopes(curve(free * spreads), where, prior)
         return np.vstack([of_points, PRIOR_WEIGHT * np.eye(len(PARAMETERS))])
 
     best = least_squares(
@@ -357,11 +357,12 @@ def groups(points: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame,
 
 def _hull(points: pd.DataFrame) -> Hull:
     """The range of settings that the points span."""
-    ranges = points.groupby("tensor_parallel")["concurrency"].agg(["min", "max"]).itertuples()
-    pairs = points[["input_tokens", "output_tokens"]].drop_duplicates().to_numpy(dtype=int)
+    names = ("tensor_parallel", "concurrency", "input_tokens", "output_tokens")
+    sizes, running, *lengths = (points[name].to_numpy(dtype=int) for name in names)
+    by_size = {int(size): running[sizes == size] for size in np.unique(sizes)}
     return Hull(
-        concurrency_by_size={int(size): (int(low), int(high)) for size, low, high in ranges},
-        lengths=tuple((int(i), int(o)) for i, o in pairs),
+        concurrency_by_size={n: (int(some.min()), int(some.max())) for n, some in by_size.items()},
+        lengths=tuple(dict.fromkeys(zip(*(x.tolist() for x in lengths), strict=True))),
     )
 
 

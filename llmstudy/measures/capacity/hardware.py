@@ -5,6 +5,8 @@ arithmetic per token follow from the architecture alone; nothing is fitted.
 """
 
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -228,12 +230,19 @@ def serving_points(
     return match.reset_index(drop=True)
 
 
+_INTEGERS = {"attention_dp": "Int64"}
+
+
+@cache
+def _published_points(file: Path) -> pd.DataFrame:
+    return pd.read_csv(file, dtype=_INTEGERS)
+
+
 def _measured_points() -> pd.DataFrame:
     """The published points, then the plain ones of this package's probe."""
-    integers = {"attention_dp": "Int64"}
-    published = pd.read_csv(paths.data("vllm_serving_points.csv"), dtype=integers)
+    published = _published_points(paths.data("vllm_serving_points.csv"))
     files = sorted(paths.data("probes").glob("*/points.csv"))
-    recorded = [_plain(pd.read_csv(file, dtype=integers))[list(published)] for file in files]
+    recorded = [_plain(pd.read_csv(file, dtype=_INTEGERS))[list(published)] for file in files]
     recorded = [points for points in recorded if len(points)]
     return pd.concat([published, *recorded], ignore_index=True) if recorded else published
 
@@ -261,11 +270,15 @@ def published_throughput() -> pd.DataFrame:
 
 def _row(file: str, column: str, name: str) -> dict[str, Any]:
     """The row of a bundled table that bears this name, its empty cells as None."""
-    rows = pd.read_csv(paths.data(file)).to_dict("records")
-    by_name = {row[column]: row for row in rows}
+    by_name = {row[column]: row for row in _rows(paths.data(file))}
     if name not in by_name:
         raise ValueError(
             f"no {column} {name!r} in data/{file}; it has {', '.join(by_name)}: "
             "use one of these or add a row with its source"
         )
     return {str(key): None if pd.isna(value) else value for key, value in by_name[name].items()}
+
+
+@cache
+def _rows(file: Path) -> list[dict[Any, Any]]:
+    return pd.read_csv(file).to_dict("records")

@@ -382,7 +382,8 @@ def request_table(requests: Requests, outcome: Outcome) -> pd.DataFrame:
             "replica": outcome.replica,
             "attempts": outcome.attempts,
             "overflowed": outcome.overflowed,
-        }
+        },
+        copy=False,
     )
 
 
@@ -405,9 +406,11 @@ def percentiles(
     samples = np.asarray(values, dtype=float)
     if not len(samples):
         return [float("nan")] * len(shares)
-    weighted = None if weights is None else np.asarray(weights, dtype=float)
-    quantiles = np.quantile(samples, shares, method="inverted_cdf", weights=weighted)
-    return [float(x) for x in quantiles]
+    if weights is None or (np.asarray(weights) == 1).all():  # without a sort
+        return [float(x) for x in np.quantile(samples, shares, method="inverted_cdf")]
+    order = np.argsort(samples)
+    up_to = np.asarray(weights, dtype=float)[order].cumsum()
+    return [float(x) for x in samples[order[np.searchsorted(up_to / up_to[-1], shares)]]]
 
 
 def holds(table: pd.DataFrame, slo: Slo) -> bool:
@@ -415,10 +418,10 @@ def holds(table: pd.DataFrame, slo: Slo) -> bool:
 
     table: as `request_table`; overflowed requests do not count.
     """
-    served = table[~table["overflowed"]]
-    tpot_s = served["tpot_s"].dropna()
-    limits = ((served["ttft_s"], slo.ttft_p95_s), (tpot_s, slo.tpot_p95_s))
-    return all(x.empty or percentiles(x, [0.95])[0] <= limit for x, limit in limits)
+    served = ~table["overflowed"].to_numpy()
+    ttft_s, tpot_s = (table[name].to_numpy()[served] for name in ("ttft_s", "tpot_s"))
+    limits = ((ttft_s, slo.ttft_p95_s), (tpot_s[~np.isnan(tpot_s)], slo.tpot_p95_s))
+    return all(not len(x) or percentiles(x, [0.95])[0] <= limit for x, limit in limits)
 
 
 def summary(

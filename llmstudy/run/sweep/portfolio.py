@@ -125,9 +125,9 @@ def _collect(facts: Facts) -> list[str]:
     if barred := facts.barred():
         steps.append(f"Sign the contract that {listed(barred)} lacks, or stop")
     steps += facts.ending()
-    n, cost = facts.items_to_collect()
+    n, cost = facts.questions_to_score()
     if n:
-        steps.append(f"Score {count(n)} golden items ({usd(cost)})")
+        steps.append(f"Score {count(n)} own questions ({usd(cost)})")
     rest = [c for v in facts.verdicts.values() for c in v["collect"]]
     probes = {c["sentence"].split(":")[0] for c in rest if c["what"] == "probe"}
     if probes:

@@ -1,0 +1,621 @@
+"""Which of a study's results does the memo show, and what does it make of them?
+
+The memo's own chapter writes these tables as its results, so that each number in the memo has a
+place that a reader can look up and a program can read. No HTML here, and no sentence: the words are
+in `memo.html.j2`.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pandas as pd
+
+from llmstudy import paths
+from llmstudy.decide.verdicts import answers_late, pays
+from llmstudy.figure import Figure
+from llmstudy.memo.context import Facts
+from llmstudy.simulate.inputs import N_DRAWS
+from llmstudy.study.lines import lines_of
+from llmstudy.tables import named
+
+RANGE_SHARE = 0.9 - 0.1
+"""Share of the futures that a range holds: from the 10th to the 90th percentile."""
+
+MOST_WORKLOADS, MOST_ASSUMPTIONS, MOST_RISKS, MOST_STEPS, MOST_CHANGES = 8, 5, 6, 6, 3
+"""Rows of the memo's tables before its appendix: two pages hold them."""
+
+MOST_ROWS = 9
+"""Rows of an appendix table that grows with the study; chapters 06 and 07 hold all of them."""
+
+REVIEW_AFTER = timedelta(days=91)
+"""When the study is run again: MEMO V2 asks for every three to six months."""
+
+WITHIN_REACH = 10
+"""Multiple of today's volume up to which a crossover is a threshold worth watching: the horizon of
+a study is short of it at any growth that the source memo speaks of."""
+
+
+def memo_tables(facts: Facts) -> dict[str, Any]:
+    """The memo's own tables, by name."""
+    workloads = workload_rows(facts)
+    return {
+        "version": facts.study.version,
+        "range_share": round(RANGE_SHARE, 9),
+        "futures": N_DRAWS,
+        "spare_replicas": facts.study.self_hosting.spare_replicas,
+        "heldout_error": _heldout_error(facts),
+        "horizon": dict(facts.stated("horizon")),
+        "volume_cap": dict(facts.stated("volume_cap")),
+        "course": course(facts),
+        "confidence": _confidence(facts),
+        "workloads": workloads[:MOST_WORKLOADS],
+        "all_workloads": len(workloads),
+        "month_usd": facts.crossing["month_usd"]["today"],
+        "scored": _scored(facts),
+        "phases": _phases(facts),
+        "ask": _ask(facts),
+        "waiting_usd": facts.waiting_usd("move" if facts.deciding("move") else "undecided"),
+        "changes": _changes(facts, workloads),
+        "options": _options(facts),
+        "break_even": _break_even(facts),
+        "assumptions": _assumptions(facts),
+        "risks": _risks(facts),
+        "tuning": _tuning(facts),
+        "steps": _steps(facts),
+        "verdicts": verdict_rows(facts)[:MOST_ROWS],
+        "why_not_now": _why_not_now(facts),
+        "roadmap": _roadmap(facts),
+        "crossovers": _crossovers(facts),
+        "files": [],
+    }
+
+
+# --- page one -----------------------------------------------------------------------------------
+
+
+def course(facts: Facts) -> dict[str, Any]:
+    """What is recommended in one line: the first of these kinds that applies.
+
+    barred: no permitted route for some workload; forced: some must leave today's route; move: some
+    moves pay and are proven; evaluate: evidence may open a move; unmet: today's route cannot stay
+    and nothing here can take its place; answer: intake questions are open; stay. then: the arms to
+    which a gate may open; lead: the workload whose move saves most; next: the one that may follow.
+    """
+    moves, open_ = facts.deciding("move"), _promising(facts)
+    forced = [name for name in moves if facts.forced(name)]
+    unmet = [n for n in facts.deciding("undecided") if n not in (*open_, *facts.barred())]
+    kinds = {
+        "barred": facts.barred(),
+        "forced": forced,
+        "move": moves,
+        "evaluate": open_,
+        "unmet": unmet,
+        "answer": facts.unknown,
+    }
+    kind = next((kind for kind, what in kinds.items() if what), "stay")
+    fleet = facts.self_hosted_move
+    today = [facts.todays_arm(name) for name in facts.verdicts]
+    return {
+        "kind": kind,
+        "overall": facts.decided["overall"],
+        "all_on_apis": all(arm == "proprietary_api" for arm in today),
+        "moves": moves,
+        "moves_to": sorted({facts.verdicts[name]["arm"] for name in moves}),
+        "forced": forced,
+        "barred": facts.barred(),
+        "unmet": unmet,
+        "stays": [name for name in facts.verdicts if name not in (*moves, *facts.barred())],
+        "then": sorted({facts.study.routes[facts.verdicts[n]["target"]].arm for n in open_}),
+        "stops": [
+            {"workload": row["workload"], "because": row["permission_reason"]}
+            for row in facts.stops()
+        ],
+        "signable": all(_missing_contract(facts, name) for name in facts.barred()),
+        "inside": all(_may_stay_inside(facts, name) for name in facts.barred()),
+        "lead": facts.lead,
+        "next": open_[0] if open_ else None,
+        "fleet": dict(fleet) if fleet else None,
+        "unbilled": facts.unbilled(),
+        "extra_usd": _extra(facts),
+        "unknown": [p.split(".")[-1].replace("_", " ") for p in facts.unknown],
+    }
+
+
+def _promising(facts: Facts) -> list[str]:
+    """Undecided workloads with a route that evidence may open, the largest saving first."""
+    open_ = [name for name in facts.deciding("undecided") if facts.verdicts[name]["target"]]
+
+    def gain(name: str) -> float:
+        saving = _saving(_route(facts, name, facts.verdicts[name]["target"]))
+        return saving["p50"] if saving else 0.0
+
+    return sorted(open_, key=gain, reverse=True)
+
+
+def _missing_contract(facts: Facts, name: str) -> bool:
+    rows = facts.rows("06_crossover", "permissions", workload=name)
+    return any(row["missing"] for row in rows)
+
+
+def _may_stay_inside(facts: Facts, name: str) -> bool:
+    """Whether a self-hosted fleet may see a workload's data."""
+    rows = facts.rows("06_crossover", "permissions", workload=name)
+    return any(row["self_hosting"] for row in rows)
+
+
+def _extra(facts: Facts) -> dict[str, float] | None:
+    """What moves that must be made cost more than staying, where they save nothing."""
+    saving = facts.decided["saving"]
+    if saving is None or saving["p50"] >= 0:
+        return None
+    return {"p10": -saving["p90"], "p50": -saving["p50"], "p90": -saving["p10"]}
+
+
+def _confidence(facts: Facts) -> dict[str, Any]:
+    """The level of confidence, and what it counts."""
+    rows, scored = facts.chapters["01_evidence"]["workloads"], _scored(facts)
+    return {
+        "level": facts.confidence()[0],
+        "logged": sum(row["traffic"] == "measured" for row in rows),
+        "workloads": len(rows),
+        "own": scored["own"],
+        "scored": scored["scored"],
+    }
+
+
+def _scored(facts: Facts) -> dict[str, Any]:
+    """Scored comparisons, those that hold the margin, those on own questions, those that wait."""
+    table = facts.comparisons()
+    scored = table[table["verdict"] != "none"]
+    return {
+        "scored": len(scored),
+        "passed": int((scored["verdict"] == "non-inferior").sum()),
+        "failed": int((scored["verdict"] == "inferior").sum()),
+        "own": int((scored["grade"] == "measured").sum()),
+        "waiting": len(table) - len(scored),
+        "benchmarks": sorted(set(scored.loc[scored["closeness"] != "own", "benchmark"])),
+        "far": int((scored["closeness"] == "far").sum()),
+    }
+
+
+def workload_rows(facts: Facts) -> list[dict[str, Any]]:
+    """Every workload, the largest bill first: where it runs, where it goes, from when, what that
+    saves, and what is missing."""
+    bills = facts.crossing["month_usd"]["today_by_workload"]
+    rows = [_workload(facts, name) for name in facts.verdicts]
+    return sorted(rows, key=lambda row: -bills.get(row["workload"], 0.0))
+
+
+def _workload(facts: Facts, name: str) -> dict[str, Any]:
+    verdict, today = facts.verdicts[name], facts.study.workloads[name].current_route
+    target = verdict["target"]
+    move = _route(facts, name, target)
+    collected = {what: [c for c in verdict["collect"] if c["what"] == what] for what in _COLLECTED}
+    savings = facts.rows("06_crossover", "savings", workload=name)
+    best = max(savings, key=lambda row: row["p_cheaper"], default=None)
+    return {
+        "workload": name,
+        "decision": verdict["decision"],
+        "runs_on": today,
+        "month_usd": facts.crossing["month_usd"]["today_by_workload"].get(name),
+        "stopped": any(row["workload"] == name for row in facts.stops()),
+        "barred": verdict["route"] is None,
+        "goes_to": target,
+        "begins": _begins(facts, name, target),
+        "saving_usd": _saving(move),
+        "follower_usd": move and move["saving_same_quality_usd"],
+        "unsure": move is not None and not pays(move, lines_of(facts.study)),
+        "questions": _questions(facts, name, target),
+        "pass_mark": move and move["pass_mark"],
+        "unmeasured": move is not None and move["latency"] == "undecided",
+        "slow": move is not None and answers_late(move),
+        "first_answer_s": move and move["first_answer_s"],
+        "target_s": move and move["target_s"],
+        "contracts": [c["sentence"] for c in collected["contract"]],
+        "ends": [c["sentence"] for c in verdict["collect"] if _is_about(c, today)],
+        "unknown": sum(c["n"] or 0 for c in collected["intake"]),
+        "best": {"route": best["route"], "p_cheaper": best["p_cheaper"]} if best else None,
+    }
+
+
+_COLLECTED = ("contract", "intake")
+
+
+def _is_about(collect: Mapping[str, Any], route: str) -> bool:
+    """Whether it says why a route of today cannot stay: its model ends, or it misses a target."""
+    why = ("successor", "latency", "probe")
+    return collect["what"] in why and str(collect["sentence"]).startswith(f"{route}:")
+
+
+def _route(facts: Facts, name: str, target: str | None) -> Mapping[str, Any] | None:
+    """Chapter 07's row of the route that a workload moves to; None where it stays."""
+    if target is None or target == facts.study.workloads[name].current_route:
+        return None
+    return facts.rows("07_triggers_and_routing", "routes", workload=name, route=target)[0]
+
+
+def _saving(move: Mapping[str, Any] | None) -> dict[str, float] | None:
+    """What a move saves on the plan's date."""
+    if move is None:
+        return None
+    return {end: move[f"saving_{end}_usd"] for end in ("p10", "p50", "p90")}
+
+
+def _questions(facts: Facts, name: str, target: str | None) -> int:
+    """Own questions to score on the favoured route and on today's."""
+    asked = [c for c in facts.verdicts[name]["collect"] if c["what"] == "golden items"]
+    mine = [c["n"] for c in asked if target and c["sentence"].startswith(f"{target}:")]
+    return int(mine[0] or 0) if mine else 0
+
+
+def _begins(facts: Facts, name: str, target: str | None) -> str | None:
+    rows = facts.rows("04_quality", "dates", workload=name, route=target) if target else []
+    return str(rows[0]["begins"]) if rows else None
+
+
+# --- phases and ask -----------------------------------------------------------------------------
+
+
+def _phases(facts: Facts) -> list[dict[str, Any]]:
+    """The phases, each with the gates that close it: passed, and in all."""
+    gates = facts.decided.get("plan_gates", [])
+    rows = []
+    for phase in facts.decided["phases"]:
+        closing = [g for g in gates if g["phase"] == phase["phase"] and g["at"] == "exit"]
+        passed = sum(gate["state"] == "passed" for gate in closing)
+        rows.append({**phase, "gates_passed": passed, "gates": len(closing)})
+    return rows
+
+
+def _ask(facts: Facts) -> dict[str, Any]:
+    """The one amount to approve, the most that the phases up to the moves decided on may cost."""
+    phases = facts.decided["phases"]
+    parts = [
+        {"title": row["title"], "usd": row["cost_high_usd"]}
+        for row in phases
+        if row["cost_high_usd"]
+    ]
+    n, usd_ = facts.questions_to_score()
+    contracts = [
+        c["sentence"]
+        for name in facts.barred()
+        for c in facts.verdicts[name]["collect"]
+        if c["what"] == "contract"
+    ]
+    return {
+        "usd": sum(part["usd"] for part in parts),
+        "parts": parts,
+        "questions": n,
+        "questions_usd": usd_,
+        "contracts": list(dict.fromkeys(contracts)),
+        "ends": facts.ending(),
+    }
+
+
+# --- what would change it -----------------------------------------------------------------------
+
+
+def _changes(facts: Facts, workloads: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Thresholds that can happen, the nearest to a decision first, each with who watches it and
+    until when it is known."""
+    return [
+        *_ways_back(facts),
+        *_quality_marks(workloads, facts),
+        *_volume_mark(facts),
+        _price_mark(facts),
+    ][:MOST_CHANGES]
+
+
+def _ways_back(facts: Facts) -> list[dict[str, Any]]:
+    """What would undo the moves of this memo, the forced ones first; of many one line each kind."""
+    rows: list[dict[str, Any]] = []
+    moves, review = facts.deciding("move"), (facts.study.as_of + REVIEW_AFTER).isoformat()
+    if forced := [name for name in moves if facts.forced(name)]:
+        watches = facts.watches("G3")
+        rows.append({"kind": "contract", "workloads": forced, "who": watches, "by": review})
+    if chosen := [name for name in moves if not facts.forced(name)]:
+        steps = [row for row in facts.decided["canary"] if row["workload"] == chosen[0]]
+        phase = facts.decided["phases"][2]
+        if steps:
+            rows.append(
+                {
+                    "kind": "canary",
+                    "workload": chosen[0],
+                    "loss_share": steps[-1]["acceptance_alarm_gap"],
+                    "requests": steps[-1]["requests"],
+                    "who": phase["owner"],
+                    "by": phase["end"],
+                }
+            )
+    return rows
+
+
+def _quality_marks(workloads: Sequence[Mapping[str, Any]], facts: Facts) -> list[dict[str, Any]]:
+    open_ = [row for row in workloads if row["decision"] == "undecided" and row["questions"]]
+    worth = sorted(open_, key=lambda row: -(row["saving_usd"] or {"p50": 0.0})["p50"])
+    return [
+        {
+            "kind": "quality",
+            "workload": row["workload"],
+            "route": row["goes_to"],
+            "questions": row["questions"],
+            "loss_share": -row["pass_mark"],
+            "who": facts.decided["phases"][1]["owner"],
+            "by": row["begins"],
+        }
+        for row in worth[:1]
+        if row["pass_mark"] is not None and row["begins"]
+    ]
+
+
+def _volume_mark(facts: Facts) -> list[dict[str, Any]]:
+    """The volume from which self-hosting the lead workload is cheaper than today's route, where
+    that is within reach in most futures."""
+    lead = facts.lead
+    if facts.todays_arm(lead) == "self_hosted":
+        return []
+    rows = facts.rows("06_crossover", "crossover", workload=lead, from_arm=facts.todays_arm(lead))
+    for row in rows:
+        at, now = row["requests_per_month"]["p50"], facts.requests_per_month(lead)
+        if row["to_arm"] == "self_hosted" and at and now < at <= WITHIN_REACH * now:
+            return [
+                {
+                    "kind": "volume",
+                    "workload": lead,
+                    "route": row["to_route"],
+                    "from_route": row["from_route"],
+                    "requests": at,
+                    "now": now,
+                    "who": facts.watches("G1"),
+                    "by": (facts.study.as_of + REVIEW_AFTER).isoformat(),
+                }
+            ]
+    return []
+
+
+def _price_mark(facts: Facts) -> dict[str, Any]:
+    limit = facts.stated("thresholds.price_rise")["value"]
+    risen = [row for row in facts.fired() if row["id"] == "G4" and row["value"] >= limit]
+    return {
+        "kind": "price",
+        "rise": limit,
+        "fired": [row["workload"] for row in risen],
+        "who": facts.watches("G4"),
+        "by": (facts.study.as_of + REVIEW_AFTER).isoformat(),
+    }
+
+
+# --- page two -----------------------------------------------------------------------------------
+
+
+def _options(facts: Facts) -> list[dict[str, Any]]:
+    """The options in the memo's order; one that is the same as a row above it is left out."""
+    rows: list[dict[str, Any]] = []
+    for row in facts.decided["options"]:
+        same = [r for r in rows if r["workloads_moved"] == row["workloads_moved"]]
+        if any(r["cost_usd"] == row["cost_usd"] for r in same):
+            continue
+        rows.append(dict(row))
+    advised = "verdict" if facts.deciding("move") else "plan" if _promising(facts) else "stay"
+    for row in rows:
+        row["ruled_out"] = row["option"] == "stay" and bool(facts.stops())
+        row["advised"] = row["option"] == advised and not row["ruled_out"]
+    return rows
+
+
+def _break_even(facts: Facts) -> dict[str, Any] | None:
+    """The input most likely to turn the lead's move; of equally likely ones the one whose turning
+    point is nearest to its value today."""
+    sensitivity = facts.sensitivity()
+    if sensitivity is None:
+        return None
+    move = (sensitivity["workload"], sensitivity["route"])
+    rows = [row for row in facts.crossing["flips"] if (row["workload"], row["route"]) == move]
+    rows = [row for row in rows if row["flips_at"] is not None and row["value_now"]]
+    if not rows:
+        return None
+    near = min(rows, key=lambda row: (-row["p_flip"], abs(row["distance_share"])))
+    opposite = {"above": "below", "below": "above"}[near["direction"]]
+    figure = facts.figure(near["input"], sensitivity["workload"])
+    return {
+        **near,
+        "input": named("input", str(near["input"])),
+        "side": opposite if near["passes_now"] else near["direction"],
+        "unit": figure.unit if figure else near["unit"],
+    }
+
+
+_STATED = ("requests", "growth", "input_tokens", "output_tokens", "peak_to_mean")
+"""The inputs of a bill, for a study with no move whose inputs could be ranked."""
+
+
+def _assumptions(facts: Facts) -> list[dict[str, Any]]:
+    """The inputs that decide most, with value, range, effect, grade, source and date."""
+    sensitivity = facts.sensitivity()
+    name = sensitivity["workload"] if sensitivity else facts.lead
+    ranked = sensitivity["inputs"] if sensitivity else [{"input": short} for short in _STATED]
+    figures = [(row, facts.figure(row["input"], name)) for row in ranked]
+    rows = [_assumption(facts, row, figure) for row, figure in figures if figure is not None]
+    return rows[:MOST_ASSUMPTIONS]
+
+
+def _assumption(facts: Facts, row: Mapping[str, Any], figure: Figure) -> dict[str, Any]:
+    ends = sorted((row["low_usd"], row["high_usd"])) if "low_usd" in row else None
+    return {
+        "assumption": named("input", str(row["input"])),
+        "value": figure.value,
+        "unit": figure.unit,
+        "low": figure.low,
+        "high": figure.high,
+        "effect_usd": dict(zip(("low", "high"), ends, strict=True)) if ends else None,
+        "grade": figure.grade,
+        "source": figure.source,
+        "as_of": str(figure.as_of or facts.study.as_of),
+    }
+
+
+_SEVERITY = {"": 1, "low": 0, "low-medium": 1, "medium": 2, "medium-high": 3, "high": 4}
+_STATES = ("active", "warning", "quiet", "no live evidence")
+_ALWAYS = ("R01", "R04", "R06", "R14")
+"""Price, outage, quality drift and people: a memo without one of them would be asked for it."""
+
+
+def _risks(facts: Facts) -> list[dict[str, Any]]:
+    """The risks of the arms in play: those that are always asked for, then the live ones, the most
+    severe first."""
+    routes = [v[key] for v in facts.verdicts.values() for key in ("route", "target")]
+    arms = {facts.study.routes[route].arm for route in routes if route}
+    paths_ = {"both", *({"self_hosted"} & arms), *({"proprietary_api"} if arms else ())}
+
+    def order(row: Mapping[str, Any]) -> tuple[int, int]:
+        severity = _SEVERITY[row["likelihood"]] + _SEVERITY[row["impact"]]
+        return _STATES.index(row["state"]), -severity
+
+    rows = sorted(facts.decided.get("risks", []), key=order)
+    always = [row for row in rows if row["id"] in _ALWAYS]
+    others = [row for row in rows if row["id"] not in _ALWAYS and row["path"] in paths_]
+    return sorted([*always, *others][:MOST_RISKS], key=order)
+
+
+def _tuning(facts: Facts) -> dict[str, Any]:
+    """Whether prompting and retrieval are proven insufficient, and what would justify tuning."""
+    (row,) = [r for r in facts.decided["five_questions"]["rows"] if r["id"] == "Q4"]
+    claims = facts.decided.get("criteria_claims", [])
+    examples = [r["claim_low"] for r in claims if r["id"] == "own_examples"]
+    ceilings = [r["workload"] for r in facts.fired() if r["id"] == "G5"]
+    return {
+        "insufficient": row["answer"],
+        "examples": examples[0] if examples else None,
+        "ceilings": ceilings,
+    }
+
+
+def _steps(facts: Facts) -> list[dict[str, Any]]:
+    """Who does what by when, in the order of the days: kind, workloads, owner, by."""
+    study = facts.study
+    first, second, third = facts.decided["phases"]
+    decided = study.decide_by.isoformat()
+    steps: list[dict[str, Any]] = []
+
+    def add(kind: str, owner: str, by: str, **more: Any) -> None:
+        steps.append({"kind": kind, "owner": owner, "by": str(by), **more})
+
+    stops = [row["workload"] for row in facts.stops()]
+    if stops:
+        add("stop", facts.watches("G3"), study.as_of.isoformat(), workloads=stops)
+    if barred := facts.barred():
+        add("sign", study.owner, decided, workloads=barred)
+    if facts.unknown:
+        add("answer", study.owner, decided)
+    moves = [name for name in facts.deciding("move") if facts.forced(name)]
+    if moves:
+        add("move", study.owner, decided, workloads=moves)
+    add("log", first["owner"], first["end"])
+    for row in facts.fired():
+        if row["id"] == "G3" and row["workload"] in stops:
+            continue  # the step that stops it stands above
+        items = facts.decided.get("plan_items", [])
+        label = f"{row['id']} fired: "
+        asks = [i for i in items if i["item"].startswith(label) and i["scope"] == row["workload"]]
+        for item in asks[:1]:
+            step = item["item"].removeprefix(label)
+            add("trigger", row["owner"], item["end"], workloads=[row["workload"]], step=step,
+                trigger=row["id"])  # fmt: skip
+    n, usd_ = facts.questions_to_score()
+    if n:
+        add("score", second["owner"], second["end"], questions=n, usd=usd_)
+    if chosen := [name for name in facts.deciding("move") if not facts.forced(name)]:
+        add("move", third["owner"], third["end"], workloads=chosen)
+    add("review", study.owner, (study.as_of + REVIEW_AFTER).isoformat())
+    return sorted(steps, key=lambda step: step["by"])[:MOST_STEPS]
+
+
+# --- appendix -----------------------------------------------------------------------------------
+
+
+def verdict_rows(facts: Facts) -> list[dict[str, Any]]:
+    """Each workload's verdict with its contract and the reasons that chapter 07 gives for it."""
+    rows = []
+    for name, v in facts.verdicts.items():
+        routes = [v["target"]] if v["target"] else _compared_routes(facts, name)
+        reasons = [i for i, r in enumerate(v["reasons"]) if r["route"] in routes]
+        rows.append(
+            {
+                "workload": name,
+                "decision": v["decision"],
+                "runs_on": v["route"],
+                "favoured": v["target"],
+                "contract": v["contract"],
+                "why": "; ".join(v["reasons"][i]["sentence"] for i in reasons)
+                or ("no candidate can serve it" if _candidates(facts, name) else "no other route"),
+            }
+        )
+    return rows
+
+
+def _candidates(facts: Facts, name: str) -> bool:
+    return bool(facts.study.workloads[name].candidates)
+
+
+def _compared_routes(facts: Facts, name: str) -> list[str]:
+    """The routes whose reasons explain why nothing is favoured: the one that saves most, and
+    today's route, which alone counts where it may not see the data."""
+    moves = facts.decided.get("first_moves", [])
+    best = [row["target"] for row in moves if row["workload"] == name]
+    staying = facts.verdicts[name]["route"] is not None
+    today = facts.study.workloads[name].current_route
+    return [*(route for route in best if route and staying), today]
+
+
+def _why_not_now(facts: Facts) -> dict[str, Any] | None:
+    """The advisors' rules that say "now" beside this memo's: mean cost above hindsight of each."""
+    rows = facts.rows("07_triggers_and_routing", "regret", buyer="named_model")
+    by_rule = {row["rule"]: row for row in rows}
+    panel = facts.decided.get("panel", [])
+    now = [row for row in panel if row["decides"] == "now"]
+    if "triggers" not in by_rule:
+        return None
+    regrets = [row["regret_usd"] for row in now if row["regret_usd"] is not None]
+    return {
+        "now": list(dict.fromkeys(row["advisor"] for row in now)),
+        "now_usd": max(regrets, default=None),
+        "ours_usd": by_rule["triggers"]["regret_usd"],
+        "never_usd": by_rule["never"]["regret_usd"] if "never" in by_rule else None,
+        "moves": sorted(set(facts.decided["timing"]["targets"].values())),
+    }
+
+
+def _roadmap(facts: Facts) -> list[dict[str, Any]]:
+    """The systems that this plan needs: what each is for, its phase and owner, and how far it is by
+    the gate that rests on it (`source_memo_systems.csv`)."""
+    systems = pd.read_csv(paths.data("source_memo_systems.csv"), keep_default_na=False)
+    lines = pd.read_csv(paths.data("source_memo_lines.csv")).set_index("id")["line"]
+    phases = {row["phase"]: row for row in facts.decided["phases"]}
+    gates = {g["rests_on"]: g for g in facts.decided.get("plan_gates", [])}
+    return [
+        {
+            "id": row["id"],
+            "system": lines[row["id"]],
+            "phase": phases[row["phase"]]["title"],
+            "owner": phases[row["phase"]]["owner"],
+            "status": row["status"],
+            "state": gates[row["gate"]]["state"] if row["gate"] in gates else None,
+            "evidence": gates[row["gate"]]["evidence"] if row["gate"] in gates else None,
+        }
+        for row in systems.to_dict("records")
+    ]
+
+
+def _crossovers(facts: Facts) -> list[dict[str, Any]]:
+    """The crossovers in the order of the study, those of the largest bills alone where all are too
+    many."""
+    rows = list(facts.crossing["crossover"])
+    bills = facts.crossing["month_usd"]["today_by_workload"]
+    by_bill = sorted(rows, key=lambda row: -bills.get(row["workload"], 0.0))[:MOST_ROWS]
+    return [row for row in rows if row in by_bill]
+
+
+def _heldout_error(facts: Facts) -> float | None:
+    fits = facts.table("05_self_hosting", "serving_fit")
+    return float(fits["median_abs_error_share"].median()) if len(fits) else None
