@@ -66,13 +66,20 @@ def cost_against_volume(
         f"{workload}: at today's {count(volume_now)} requests a month {_costs(costs, today)} "
         f"(mean month over {months} months)"
     )
-    legend = "mark: cheaper than today's route from here on (thick: 80 % range) · "
-    note = f"{legend if crossings else ''}{note}"
-    figure = blank(title, note, 1.05 + 0.16 * max(len(routes), 4))
+    words = {today: "today"} | {route: _from(row) for route, row in crossings.items()}
+    names = {
+        route: wrap(f"{route}, {words.get(route, look_of(rows['arm'].iloc[0]).name)}", 2.3)
+        for route, rows in routes.items()
+    }
+    never = "; never: in % of simulated futures" if "never" in "".join(words.values()) else ""
+    legend = f"mark: cheaper than today's route from here on (thick: 80 % range{never}) · "
+    lines = sum(name.count("\n") + 1 for name in names.values())
+    figure = blank(title, f"{legend if crossings else ''}{note}", 1.05 + 0.16 * max(lines, 4))
     ax = figure.subplots()
     ax.set(xscale="log", yscale="log", xlabel="requests a month", ylabel="USD a month")
     near = [volume_now, *(x for row in crossings.values() for x in (row.p10, row.p50, row.p90))]
     low, high = max(low, np.nanmin(near) / 4), min(high, np.nanmax(near) * 4)
+    ax.set_xlim(low, high)
     labels, facts, arms = [], [], set[str]()
     for route, rows in routes.items():
         arm = str(rows["arm"].iloc[0])
@@ -82,13 +89,10 @@ def cost_against_volume(
         p10, p50, p90 = (_at(rows, f"{p}_usd", x) for p in ("p10", "p50", "p90"))
         ax.fill_between(x, p10, p90, color=look.color, alpha=0.1, lw=0)
         ax.plot(x, p50, color=look.color, linestyle=style, lw=1.1)
-        words = "today" if route == today else look.name
         if route in crossings:
-            words = _crossover(ax, rows, crossings[route], (low, high))
+            _crossover(ax, rows, crossings[route])
             facts.append(f"{route} is {_range(crossings[route])}")
-        name = wrap(f"{route}, {words}", 2.3)
-        labels.append(right_label(ax, p50[-1], name, look.color, leader=True))
-    ax.set_xlim(low, high)
+        labels.append(right_label(ax, p50[-1], names[route], look.color, leader=True))
     log_ticks(ax.yaxis)
     log_ticks(ax.xaxis)
     ax.axvline(volume_now, color=INK, lw=0.8, linestyle=":")
@@ -126,9 +130,17 @@ def _range(row: Any) -> str:
     return f"{text}, {never}" if row.p_never >= 0.005 else text
 
 
-def _crossover(ax: Axes, curve: pd.DataFrame, row: Any, ends: tuple[float, float]) -> str:
-    """Draws a crossover on its route's curve, a thick line from p10 to p90. Returns its label."""
-    look = look_of(curve["arm"].iloc[0])
+def _from(row: Any) -> str:
+    """A crossover in the fewest words, with no line break in the last of them."""
+    never = f"never in {share(row.p_never)}".replace(" ", "\xa0")
+    if np.isnan(row.p50):
+        return never
+    return f"from {count(row.p50)}{f', {never}' if row.p_never >= 0.005 else ''}"
+
+
+def _crossover(ax: Axes, curve: pd.DataFrame, row: Any) -> None:
+    """Draws a crossover on its route's curve, with a thick line from p10 to p90."""
+    look, ends = look_of(curve["arm"].iloc[0]), ax.get_xlim()
     left, right = np.clip(np.nan_to_num([row.p10, row.p90], nan=np.inf), *ends)
     if left < right:
         x = np.geomspace(left, right, 20)
@@ -137,10 +149,6 @@ def _crossover(ax: Axes, curve: pd.DataFrame, row: Any, ends: tuple[float, float
     if ends[0] <= row.p50 <= ends[1]:
         usd_month = _at(curve, "p50_usd", row.p50)
         ax.plot(row.p50, usd_month, look.marker, color=look.color, mec="white", ms=6, zorder=3)
-    never = f"never in {share(row.p_never)}"
-    if np.isnan(row.p50):
-        return never
-    return f"from {count(row.p50)}{f', {never}' if row.p_never >= 0.005 else ''}"
 
 
 def _at(curve: pd.DataFrame, column: str, requests: Any) -> Any:

@@ -323,8 +323,16 @@ class TestCharts(ChartTests):
         ("cost_one", "today's openai-gpt-4o costs USD 6.0k (mean", "openai-gpt-4o USD 6.0k"),
         ("never_all", "for 18 of 18 moves", "hosted open weights → self-hosted: 100 %, median nev"),
         ("never_one", "for 0 of 1 moves", "proprietary API → self-hosted: 0 %, median 2.1M"),
-        ("tornado", "is USD 0.5M to 1.9M over its range, USD 1.1M in", "total effect 0.60 ± 0.05"),
-        ("tornado_negative", "−USD 600k to USD 360k over its range, −USD 200k", "−USD 480k to U"),
+        (
+            "tornado",
+            "USD 1.1M in the base case, USD 0.5M to 1.9M with requests",
+            "total effect 0.60 ± 0.05",
+        ),
+        (
+            "tornado_negative",
+            "−USD 200k in the base case, −USD 600k to USD 360k with cus",
+            "−USD 480k to U",
+        ),
         (
             "week",
             "3 replicas at 31 % utilisation; the busiest hour needs 2, 1 spare",
