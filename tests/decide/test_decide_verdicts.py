@@ -269,6 +269,20 @@ def test_a_move_that_pays_against_standing_still_alone_is_open_and_says_so():
     assert "cost" in [item.what for item in found.collect]
 
 
+@pytest.mark.parametrize(
+    ("evidence", "decision"), [({}, "move"), ({"quality_grade": "published"}, "undecided")]
+)
+def test_a_route_that_answers_late_as_stated_comes_after_one_that_does_not(evidence, decision):
+    late = {"latency": "undecided", "target_s": 1.0, "first_answer_s": 16.0}
+    best = route("reasons-first", saving_p50_usd=290_000, **late, **evidence)
+    prompt = route("prompt", **evidence)
+    found = decided(today(), best, prompt)
+    assert (found.decision, found.target) == (decision, "prompt")
+    assert decided(today(), best).target == "reasons-first"  # it is the only one
+    measured = {**best, "latency": "meets"}
+    assert decided(today(), measured, prompt).target == "reasons-first"
+
+
 def test_a_missing_signature_is_asked_for_and_moves_nothing_to_another_arm():
     unsigned = today(permitted=False, missing=("baa",))
     found = decided(unsigned, route("own", arm="self_hosted"))
