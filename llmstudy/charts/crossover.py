@@ -72,7 +72,7 @@ def cost_against_volume(
         for route, rows in routes.items()
     }
     never = "; never: in % of simulated futures" if "never" in "".join(words.values()) else ""
-    legend = f"mark: cheaper than today's route from here on (thick: 80 % range{never}) · "
+    legend = f"thick: 80 % range{never} · "
     lines = sum(name.count("\n") + 1 for name in names.values())
     figure = blank(title, f"{legend if crossings else ''}{note}", 1.05 + 0.16 * max(lines, 4))
     ax = figure.subplots()

@@ -60,11 +60,11 @@ def _difference(ax: Axes, y: int, row: Any) -> str:
         return "no paired items yet"
     verdict = f"{row.verdict}: {row.benchmark}, {row.grade}"
     if getattr(row, "closeness", "") == "far":
-        verdict = f"decides nothing: {row.benchmark}, far from the task"
+        verdict = f"{row.benchmark}: too far from the task"
     marker, edge, face = look_up("a verdict", row.verdict, VERDICT_MARKS)
     ax.hlines(y, 100 * row.low, 100 * row.high, color=GREY)
     ax.plot(100 * row.difference, y, marker, mec=edge, mfc=face, ms=6)
-    right_label(ax, y, wrap(verdict, 1.3))
+    right_label(ax, y, wrap(verdict, 1.5, lines=3))
     return (
         f"{_points(row.difference)} [{_points(row.low)}, {_points(row.high)}] points, "
         f"margin {_points(-row.margin)}: {verdict}"
