@@ -53,10 +53,7 @@ def tornado(
     ends = np.sort(table[["low_usd", "high_usd"]].to_numpy(dtype=float), axis=1)
     ranges = [span(left, right, usd) for left, right in ends]
     effects = [f"{r.total_effect:.2f} ± {r.total_effect_error:.2f}" for _, r in numbered(table)]
-    title = (
-        f"{opening(subject)}: {usd(base_usd)} in the base case, {ranges[0]} with "
-        f"{table['input'][0]}"
-    )
+    title = f"{opening(subject)}: base {usd(base_usd)}, {ranges[0]} with {table['input'][0]}"
     figure = blank(title, note, 0.6 + 0.2 * max(len(table), 2))
     ax = figure.subplots()
     left, right = min(base_usd, ends.min()), max(base_usd, ends.max())

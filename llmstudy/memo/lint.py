@@ -102,11 +102,12 @@ def _before_appendix(main: Tag, selector: str) -> list[Tag]:
 
 
 def _words(tags: Sequence[Tag]) -> int:
-    """Words of the memo's own: neither the owner's nor quoted from the results."""
+    """Words of the memo's own: neither the owner's, nor quoted from the results, nor figures in
+    columns of figures."""
     n = 0
     for tag in tags:
         copy = BeautifulSoup(str(tag), "html.parser")
-        for other in copy.select("bdi, span.figure"):
+        for other in copy.select("bdi, span.figure, .n"):
             other.decompose()
         n += len(copy.get_text(" ").split())
     return n
