@@ -11,7 +11,7 @@ import pytest
 from llmstudy import io, paths
 from llmstudy.chapters import decision as chapter_07
 from llmstudy.chapters.cost import accepted_answer_costs
-from llmstudy.chapters.crossover import best_of_each_arm, crossover_tables
+from llmstudy.chapters.crossover import crossover_tables, routes_that_matter
 from llmstudy.chapters.hosting import hosting_tables
 from llmstudy.chapters.latency import latency_tables
 from llmstudy.decide.routes import route_table, verdicts_of
@@ -222,11 +222,15 @@ def test_every_route_that_may_serve_has_a_curve_and_a_crossover_from_todays(asse
                 assert same[key] == row[key]
 
 
-def test_a_chart_compares_today_with_the_best_of_each_arm(reference, default_case):
-    study = default_case.study
-    curves, crossovers = best_of_each_arm(study, reference[CROSSOVER], "extraction")
+@pytest.mark.parametrize("favoured", [None, "novita-llama-3.1-70b"])
+def test_a_chart_compares_today_with_the_best_of_each_arm_and_the_favoured_route(
+    reference, default_case, favoured
+):
+    study, results = default_case.study, reference[CROSSOVER]
+    curves, crossovers = routes_that_matter(study, results, "extraction", favoured)
     routes = {row["route"] for row in crossovers}
-    assert routes == {"openai-gpt-6-luna", "novita-gpt-oss-120b", "h200-gpt-oss-120b"}
+    best = {"openai-gpt-6-luna", "novita-gpt-oss-120b", "h200-gpt-oss-120b"}
+    assert routes == best | {favoured} - {None}
     assert {row["route"] for row in curves} == {"openai-gpt-4o", *routes}
 
 
