@@ -222,11 +222,15 @@ def test_every_route_that_may_serve_has_a_curve_and_a_crossover_from_todays(asse
                 assert same[key] == row[key]
 
 
-def test_a_chart_compares_today_with_the_best_of_each_arm(reference, default_case):
-    study = default_case.study
-    curves, crossovers = routes_that_matter(study, reference[CROSSOVER], "extraction")
+@pytest.mark.parametrize("favoured", [None, "novita-llama-3.1-70b"])
+def test_a_chart_compares_today_with_the_best_of_each_arm_and_the_favoured_route(
+    reference, default_case, favoured
+):
+    study, results = default_case.study, reference[CROSSOVER]
+    curves, crossovers = routes_that_matter(study, results, "extraction", favoured)
     routes = {row["route"] for row in crossovers}
-    assert routes == {"openai-gpt-6-luna", "novita-gpt-oss-120b", "h200-gpt-oss-120b"}
+    best = {"openai-gpt-6-luna", "novita-gpt-oss-120b", "h200-gpt-oss-120b"}
+    assert routes == best | {favoured} - {None}
     assert {row["route"] for row in curves} == {"openai-gpt-4o", *routes}
 
 
@@ -365,6 +369,9 @@ def test_the_options_start_from_staying_and_the_verdict_is_one_of_them(assessed,
         assert options["verdict"]["saving_usd"]["p50"] == pytest.approx(saving["p50"])
     else:
         assert saving is None
+    targets = {name: v["target"] for name, v in verdicts.items() if v["target"]}
+    plan = options.get("plan", options["verdict"])  # where nothing is open, it is the verdict
+    assert plan["workloads_moved"] == sorted(targets)
     assert options["verdict"]["beyond_verdict_usd"] == {"p10": 0, "p50": 0, "p90": 0}
     beyond = options["stay"]["beyond_verdict_usd"]["p50"]
     assert beyond == pytest.approx(saving["p50"] if moved else 0)  # draw by draw, then its median
@@ -508,11 +515,8 @@ def test_an_option_calls_inferior_only_the_workloads_that_are_so_on_their_own_ta
     ]:
         results = changed(found, QUALITY, "quality", {"verdict": "inferior"}, route=route)
         routes = route_table(study, results)
-        [hosted] = [
-            row
-            for row in chapter_07.options(study, offers, routes, {})
-            if row["option"] == "hosted_open"
-        ]
+        rows = chapter_07.options(study, offers, routes, verdicts_of(study, routes))
+        (hosted,) = [row for row in rows if row["option"] == "hosted_open"]
         assert hosted["inferior"] == inferior
 
 

@@ -1,6 +1,6 @@
 """What the memo makes of the chapters, on the reference run and against sums by hand."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 
@@ -62,12 +62,24 @@ def test_a_workload_goes_where_its_verdict_says_and_saves_what_its_route_saves(f
         assert row["saving_usd"] == (saving or None)
 
 
-def test_questions_are_those_of_the_favoured_route_and_the_ask_is_their_sum(facts, tables):
+def test_questions_are_those_of_the_favoured_route(facts, tables):
     for row in tables["workloads"]:
         items = facts.verdicts[row["workload"]]["collect"]
         mine = [i["n"] for i in items if i["sentence"].startswith(f"{row['goes_to']}: score")]
         assert row["questions"] == sum(mine)
-    assert tables["ask"]["questions"] == sum(row["questions"] for row in tables["workloads"])
+
+
+def test_a_contract_that_ends_soon_after_a_move_begins_is_to_be_renewed(facts):
+    other = copied(facts)
+    target = other.verdicts[LEAD]["target"]
+    (row,) = [row for row in workload_rows(other) if row["workload"] == LEAD]
+    begins = date.fromisoformat(row["begins"])
+    for days, renewed in ((30, True), (400, False)):
+        end = (begins + timedelta(days=days)).isoformat()
+        for contract in other.rows("07_triggers_and_routing", "contracts", route=target):
+            contract["valid_until"] = end
+        (row,) = [row for row in workload_rows(other) if row["workload"] == LEAD]
+        assert row["renew_by"] == (end if renewed else None)
 
 
 def test_a_workload_whose_answer_begins_late_says_so(facts):
@@ -98,9 +110,14 @@ def test_the_ask_is_the_high_end_of_every_phase_that_costs(facts, tables):
     assert {part["title"] for part in ask["parts"]} <= {phase["title"] for phase in phases}
 
 
-def test_the_questions_of_the_ask_cost_what_a_question_costs(facts, tables):
-    each = facts.study.usd_per_golden_item.value
-    assert tables["ask"]["questions_usd"] == tables["ask"]["questions"] * each > 0
+def test_the_questions_of_the_ask_are_all_that_undecided_workloads_need(facts, tables):
+    ask = tables["ask"]
+    n = ask["first"]["questions"] + ask["later"]["questions"]
+    cost = ask["first"]["usd"] + ask["later"]["usd"]
+    assert (n, cost) == facts.questions_to_score()
+    unsure = {row["workload"] for row in tables["workloads"] if row["unsure"]}
+    assert set(ask["later"]["workloads"]) <= unsure
+    assert not set(ask["first"]["workloads"]) & unsure
 
 
 def test_a_contract_is_asked_for_where_data_may_go_nowhere(facts, tables):
@@ -161,11 +178,17 @@ def test_a_volume_is_a_mark_where_it_can_be_reached(facts, times, there):
     assert [row["requests"] for row in rows] == ([times * now] if there else [])
 
 
-def test_a_price_is_always_watched_and_one_that_rises_names_its_workloads(facts, tables):
+def test_a_price_is_watched_and_one_that_rises_names_its_workloads(facts, tables):
     fired = {row["workload"] for row in facts.fired() if row["id"] == "G4"}
     (price,) = [row for row in tables["changes"] if row["kind"] == "price"]
     assert set(price["fired"]) == fired
     assert price["rise"] == facts.study.thresholds.price_rise.value
+    for row in price["announced"]:
+        bill = facts.rows(
+            "02_cost", "scheduled", workload=row["workload"], effective=row["effective"]
+        )
+        assert row["then_usd"] in [each["month_usd"] for each in bill]
+        assert row["now_usd"] == facts.crossing["month_usd"]["today_by_workload"][row["workload"]]
 
 
 def test_whatever_would_change_it_is_watched_by_someone_until_a_day(course):

@@ -91,9 +91,10 @@ def test_a_month_of_waiting_costs_more_from_the_day_on_which_a_price_rises(study
     facts = by_hand(study, HOSTED)
     rise = {"workload": "support-chat", "route": "openai-gpt-4o", "effective": "2026-12-01"}
     facts.chapters["02_cost"]["scheduled"].append(rise | {"month_usd": 12e3})
+    month = sum(TODAY.values())
     assert facts.waiting_usd("undecided") == [
-        {"since": "2026-11-23", "usd": 6000 - 500},
-        {"since": "2026-12-01", "usd": 12e3 - 500},
+        {"since": "2026-11-23", "usd": 6000 - 500, "bill_usd": month},
+        {"since": "2026-12-01", "usd": 12e3 - 500, "bill_usd": month - 6000 + 12e3},
     ]
     assert facts.month_usd({"support-chat": "openai-gpt-4o"}, "2026-11-30") == 6000
 
