@@ -104,6 +104,7 @@ def serving_fits(once) -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def assess(serving_fits) -> Callable[[Study], Assessment]:
     """Assesses a study, with smaller samples where only a ranking or a replay rests on them."""
+    from llmstudy.decide import waiting
     from llmstudy.measures import capacity
     from llmstudy.measures.capacity.sizing import peak
     from llmstudy.simulate import drivers
@@ -111,6 +112,8 @@ def assess(serving_fits) -> Callable[[Study], Assessment]:
     def assess_(study: Study) -> Assessment:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(capacity, "serving_fits", serving_fits)
+            patch.setattr(waiting, "N_PATHS", 1000)
+            patch.setattr(drivers, "N_SOBOL", 256)
             patch.setattr(drivers, "N_PAWN", 1000)
             patch.setattr(drivers, "MOST_FLIPS", 4)
             patch.setattr(peak, "PEAK_REQUESTS", 20_000)

@@ -6,8 +6,9 @@ A limit excludes no route: providers raise it on request. One that a study does 
 labelled so, and never counts as one that holds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -202,15 +203,18 @@ def rate_limit_rows(case: Case) -> list[dict[str, Any]]:
     routes = case.study.routes
     if not any(isinstance(spec, ApiRoute) and spec.rate_limit for spec in routes.values()):
         return []
+    busiest = cache(partial(_busiest, case))  # of a workload on its route beside many others
     return [
         row
         for name, served in contenders(case.study).items()
         for route in served
-        for row in _limit_rows(case, name, route)
+        for row in _limit_rows(case, name, route, busiest)
     ]
 
 
-def _limit_rows(case: Case, name: str, route: str) -> list[dict[str, Any]]:
+def _limit_rows(
+    case: Case, name: str, route: str, busiest: Callable[[str, str, str], FloatArray]
+) -> list[dict[str, Any]]:
     study, spec = case.study, case.study.routes[route]
     if not isinstance(spec, ApiRoute):
         return []
@@ -227,7 +231,7 @@ def _limit_rows(case: Case, name: str, route: str) -> list[dict[str, Any]]:
     for counted, limit in stated.items():
         if limit is None:
             continue
-        demand = sum(_busiest(case, each, route, counted) for each in (name, *beside))
+        demand = sum(busiest(each, route, counted) for each in (name, *beside))
         assert isinstance(demand, np.ndarray)
         months = simulate.band(rate_limits.reached_from(demand, limit.value))
         rows.append(

@@ -230,7 +230,9 @@ def _distances(slide: IntArray, level: IntArray, weights: FloatArray) -> FloatAr
 
 
 def _index(slide: IntArray, level: IntArray, weights: FloatArray) -> float:
-    return float(np.nanmedian(np.abs(_distances(slide, level, weights)).max(axis=1)))
+    largest = np.sort(np.abs(_distances(slide, level, weights)).max(axis=1))  # NaN last
+    n = len(largest) - np.isnan(largest).sum()
+    return float((largest[(n - 1) // 2] + largest[n // 2]) / 2)  # numpy's median takes 10 times
 
 
 def _cross_fitted(slide: IntArray, level: IntArray, half: BoolArray) -> float:

@@ -8,9 +8,7 @@ import pandas as pd
 import pytest
 
 from llmstudy import simulate
-from llmstudy.chapters.cost import cost_tables
 from llmstudy.chapters.decision import capped_costs
-from llmstudy.chapters.hosting import hosting_tables
 from llmstudy.chapters.quality import quality_tables
 from llmstudy.decide.canary import fitting
 from llmstudy.decide.dates import move_dates
@@ -35,8 +33,8 @@ def quality(case):
 
 
 @pytest.fixture(scope="module")
-def offers(case, quality):
-    return market(plain(cost_tables(case)), plain(hosting_tables(case)), quality)
+def offers(reference, quality):
+    return market(reference["02_cost"], reference["05_self_hosting"], quality)
 
 
 def with_workload(case, name, **changes):
