@@ -325,12 +325,12 @@ class TestCharts(ChartTests):
         ("never_one", "for 0 of 1 moves", "proprietary API → self-hosted: 0 %, median 2.1M"),
         (
             "tornado",
-            "USD 1.1M in the base case, USD 0.5M to 1.9M with requests",
+            "base USD 1.1M, USD 0.5M to 1.9M with requests",
             "total effect 0.60 ± 0.05",
         ),
         (
             "tornado_negative",
-            "−USD 200k in the base case, −USD 600k to USD 360k with cus",
+            "base −USD 200k, −USD 600k to USD 360k with cus",
             "−USD 480k to U",
         ),
         (
