@@ -108,7 +108,7 @@ def _peak_fleet(
     case: Case, name: str, spec: SelfHostedRoute, fitted: offers.RouteCurve, fits: pd.DataFrame
 ) -> PeakFleet:
     workload, seed = case.study.workloads[name], case.study.seed
-    offer, point = offers.offer_by_curve(case.study, workload, spec, fitted, fits)
+    offer, point = offers.fleet_offer(case.study, workload, spec, fitted, fits)
     service, traffic = _service(workload, spec, fitted, point), traffic_for(case, name, spec)
     most = sizing.smallest_replicas(service, traffic, float(traffic.requests_per_s.max()), seed)
     sizes = sorted({*SUSTAINED_SIZES, most})

@@ -183,7 +183,11 @@ _CACHED_SHARES = tuple(tenths / 10 for tenths in range(11))
 
 
 def fleet_offer(
-    study: Study, workload: Workload, route: SelfHostedRoute, fits: pd.DataFrame
+    study: Study,
+    workload: Workload,
+    route: SelfHostedRoute,
+    fitted: "RouteCurve",
+    fits: pd.DataFrame,
 ) -> tuple[FleetOffer, capacity.Capacity]:
     """What one replica of a self-hosted route carries within a workload's SLO, and its GPUs' hour.
 
@@ -191,21 +195,10 @@ def fleet_offer(
 
     Returns the offer, and the operating point that it was solved at.
 
-    fits: as `capacity.serving_fits()`, for the error of the curve.
+    fitted: the route's `route_curve`. fits: as `capacity.serving_fits()`, for the curve's error.
     Raises: capacity.CannotServe if the model does not fit its GPUs or cannot meet the SLO at all;
     ValueError for a model, GPU, precision, engine or host of which nothing is known.
     """
-    return offer_by_curve(study, workload, route, route_curve(route), fits)
-
-
-def offer_by_curve(
-    study: Study,
-    workload: Workload,
-    route: SelfHostedRoute,
-    fitted: "RouteCurve",
-    fits: pd.DataFrame,
-) -> tuple[FleetOffer, capacity.Capacity]:
-    """`fleet_offer` by a curve that is fitted already: one serves all workloads of a route."""
     curve, drawn = fitted.curve, fitted.drawn
     workload = as_answered_by(study, workload, route)
     tokens_in, tokens_out = workload.intake.input_tokens.value, workload.intake.output_tokens.value
@@ -274,7 +267,7 @@ class RouteCurve(NamedTuple):
 
 
 def route_curve(route: SelfHostedRoute) -> RouteCurve:
-    """Fits the curve of a route. Raises: ValueError as `fleet_offer`."""
+    """Fits the curve of a route. Raises: ValueError where nothing is known of it."""
     points = serving_points(route)
     return RouteCurve(points, *capacity.within_prior(_fitted(route, points), points))
 

@@ -4,12 +4,13 @@ Every figure is drawn from a named uniform stream (common random numbers): what 
 routes or workloads has one stream and so the same draws, and adding a figure moves no other.
 
 `inputs` lists the uncertain inputs of a route; `draws` draws them, with the paths of prices and
-volumes; `bills` makes the bill of each month, `futures` that of a move in each future, `projection`
-what each arm will have cost; `breakdown` says of what a bill consists; `crossover` finds the volume
-from which another route is cheaper, and where each input flips the answer; `ranking` ranks the
-inputs that decide and `drivers` those of a study; `sufficiency` says whether the draws suffice;
-`information` values what could be measured next and `measurements` what a study could measure;
-`waiting` values waiting, `invoices` predicts the invoices, `quality` draws paired differences.
+volumes; `bills` makes the bill of each month, `reuse` only what another input has changed of it;
+`futures` makes the bill of a move in each future, `projection` says what each arm will have cost,
+`breakdown` of what a bill consists; `crossover` finds the volume from which another route is
+cheaper, and where each input flips the answer; `ranking` ranks the inputs that decide and `drivers`
+those of a study; `sufficiency` says whether the draws suffice; `information` values what could be
+measured next and `measurements` what a study could measure; `waiting` values waiting, `invoices`
+predicts the invoices, `quality` draws paired differences.
 """
 
 from llmstudy.simulate.bills import (

@@ -121,7 +121,13 @@ def test_a_fleet_is_sized_for_answers_as_long_as_its_own_models(case):
     assert long.output_tokens.mean() == pytest.approx(3 * plain.output_tokens.mean(), rel=0.01)
     assert np.array_equal(long.input_tokens, plain.input_tokens)
     offers = [
-        fleet_offer(case.study, case.study.workloads["product"], spec, pd.DataFrame(columns=GROUP))
+        fleet_offer(
+            case.study,
+            case.study.workloads["product"],
+            spec,
+            route_curve(spec),
+            pd.DataFrame(columns=GROUP),
+        )
         for spec in (fleet, verbose)
     ]
     (short, _), (slow, at) = offers

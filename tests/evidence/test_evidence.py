@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from llmstudy import paths
 from llmstudy.chapters.cost import cost_tables
 from llmstudy.chapters.evidence import evidence_tables
-from llmstudy.evidence import gpu_hours
+from llmstudy.evidence import gpu_hours, offers
 from llmstudy.evidence.case import open_case
 from llmstudy.evidence.findings import findings_of, ledger, rate_figures
-from llmstudy.evidence.offers import fleet_offer, route_curve, token_offer
+from llmstudy.evidence.offers import route_curve, token_offer
 from llmstudy.evidence.output_tokens import output_tokens_ratio
 from llmstudy.evidence.traffic import measured, traffic_of
 from llmstudy.figure import Figure
@@ -542,6 +542,10 @@ def test_a_month_begins_on_the_same_day_or_the_last_of_a_shorter_month(day, mont
 
 def certain(figure, value):
     return replace(figure, value=value, low=value, high=value)
+
+
+def fleet_offer(study, workload, route, fits):
+    return offers.fleet_offer(study, workload, route, route_curve(route), fits)
 
 
 def at_lengths(workload, tokens_in, tokens_out):
