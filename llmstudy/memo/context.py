@@ -2,6 +2,7 @@
 memo makes among them (which workload leads, how sure we are). No HTML here.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -350,9 +351,11 @@ def read_facts(chapter: Chapter, names: Iterable[str] = ()) -> Facts:
 
     All of them come with the change against the previous run, where the run has kept one.
     """
-    compared = ("diff",) if not names and (chapter.run / "results" / "diff.json").is_file() else ()
-    chapters = (*(names or BEFORE_MEMO), *compared)
-    return facts_of(chapter.study, {name: chapter.read(name) for name in chapters})
+    chapters = {name: chapter.read(name) for name in names or BEFORE_MEMO}
+    changes = chapter.run / "results" / "diff.json"
+    if not names and changes.is_file():  # written by this run, of no chapter
+        chapters["diff"] = json.loads(changes.read_text(encoding="utf-8"))
+    return facts_of(chapter.study, chapters)
 
 
 def facts_of(study: Study, chapters: Mapping[str, Mapping[str, Any]]) -> Facts:

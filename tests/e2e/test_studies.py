@@ -111,6 +111,17 @@ def test_simulated_requests_are_marked_in_memo_and_chapters(run_of):
 
 
 @pytest.mark.shared
+def test_a_second_run_says_what_has_changed_since_the_first(run_of, tmp_path):
+    first = run_of("source_memo").folder
+    second = run_study(
+        paths.params("source_memo.yaml"), tmp_path, progress=False, previous=first
+    ).folder
+    assert (second / "results" / "diff.json").is_file()
+    assert "The recommendation is that of the memo of" in (second / "memo.html").read_text("utf-8")
+    results = [(folder / "results.json").read_bytes() for folder in (first, second)]
+    assert results[0] == results[1]
+
+
 def test_a_real_log_of_an_hour_is_measured_and_said_to_be_too_short(tmp_path):
     trace = paths.ROOT.parent / "shared" / "traces" / "AzureLLMInferenceTrace_conv.csv"
     if not trace.is_file():
