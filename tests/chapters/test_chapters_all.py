@@ -14,9 +14,9 @@ from llmstudy.chapters.cost import accepted_answer_costs
 from llmstudy.chapters.crossover import crossover_tables, routes_that_matter
 from llmstudy.chapters.hosting import hosting_tables
 from llmstudy.chapters.latency import latency_tables
-from llmstudy.decide.routes import route_table, verdicts_of
+from llmstudy.decide.routes import route_table, standing, verdicts_of
 from llmstudy.decide.triggers.today import trigger_rows
-from llmstudy.decide.verdicts import ROUTE_COLUMNS
+from llmstudy.decide.verdicts import ROUTE_COLUMNS, answers_late
 from llmstudy.evidence.case import open_case, permissions, week_load
 from llmstudy.measures.summary import summarise
 from llmstudy.simulate.futures import portfolio_saving
@@ -308,10 +308,14 @@ def test_routes_and_workloads_share_the_draws_of_what_they_have_in_common(assess
 
 @every_study
 def test_the_inputs_that_decide_are_told_for_the_best_move_largest_first(assessed, name):
-    found = assessed(name).results[CROSSOVER]
+    results = assessed(name).results
+    found, behind = results[CROSSOVER], standing(results)
     for deciding in found["sensitivity"]:
         rivals = [row for row in found["savings"] if row["workload"] == deciding["workload"]]
-        best = max(rivals, key=lambda row: row["saving_p50_usd"])
+        best = min(
+            rivals,
+            key=lambda r: (behind.get((r["workload"], r["route"]), 0), -r["saving_p50_usd"]),
+        )
         assert deciding["route"] == best["route"]
         effects = [row["total_effect"] for row in deciding["inputs"]]
         assert effects == sorted(effects, reverse=True)
@@ -471,12 +475,10 @@ def test_a_measured_miss_of_the_first_token_takes_a_route_out(assessed):
     """Of the route that the verdict looks to: it then looks to what saves most beside it."""
     found = assessed("default")
     better = {"grade": "measured", "verdict": "non-inferior", "closeness": "own"}
-    savings = {
-        row["route"]: row["saving_p50_usd"]
-        for row in found.rows(DECISION, "routes", workload="extraction")
-        if not row["current"]
-    }
-    best, second = sorted(savings, key=savings.__getitem__, reverse=True)[:2]
+    rows = found.rows(DECISION, "routes", workload="extraction", current=False)
+    cheaper = [row for row in rows if row["p_cheaper"] >= 0.5]
+    in_order = sorted(cheaper, key=lambda row: (answers_late(row), -row["saving_p50_usd"]))
+    best, second = [row["route"] for row in in_order][:2]
     assert found.results[DECISION]["verdicts"]["extraction"]["target"] == best
     missed = {"workload": "extraction", "route": best}
     out = verdict_of(
