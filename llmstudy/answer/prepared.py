@@ -13,7 +13,7 @@ from llmstudy.answer.changes import BASE, Changes, changed, with_quotes
 from llmstudy.chapters.hosting import hosting_tables
 from llmstudy.chapters.latency import latency_tables
 from llmstudy.chapters.quality import quality_tables
-from llmstudy.decide.routes import gates
+from llmstudy.decide.routes import first_answers, gates
 from llmstudy.evidence import gpu_hours
 from llmstudy.evidence.case import Case, Results, permissions
 from llmstudy.evidence.offers import FleetOffer
@@ -139,11 +139,11 @@ def prepare(
     case = replace(case, study=with_quotes(case.study))
     cost, hosting = results["02_cost"], results["05_self_hosting"]
     base = market(cost, hosting, results["04_quality"])
-    sized = {1.0: Sized(base.fleets, results["03_latency"]["latency"], hosting["failures"])}
+    sized = {1.0: Sized(base.fleets, first_answers(results["03_latency"]), hosting["failures"])}
     for factor in {*slo_factors} - {1.0}:
         other = replace(case, study=changed(case.study, Changes(slo=factor)))
         resized = io.plain(hosting_tables(other, pd.DataFrame(hosting["serving_fit"])))
-        latency = io.plain(latency_tables(other, resized))["latency"]
+        latency = first_answers(io.plain(latency_tables(other, resized)))
         sized[factor] = Sized(market(cost, resized).fleets, latency, resized["failures"])
     return Prepared(case, results, dict(sorted(sized.items())), base, permissions(case.study), n)
 

@@ -80,7 +80,7 @@ def _priced_by(alone: Study, name: str) -> str:
 
 _READ = {
     "02_cost": ("offers",),
-    "03_latency": ("latency",),
+    "03_latency": ("latency", "answers"),
     "04_quality": ("quality", "dates"),
     "05_self_hosting": ("offers", "failures"),
 }

@@ -77,14 +77,13 @@ def route_table(study: Study, results: Results) -> pd.DataFrame:
     equals = [*key, "p_cheaper_same_quality", "saving_same_quality_usd"]
     savings = savings.merge(pd.DataFrame(crossing["by_buyer"], columns=equals), on=key, how="left")
     allowed = pd.DataFrame(crossing["permissions"])
-    quality, latency = results["04_quality"]["quality"], _first_answers(results)
+    quality, latency = results["04_quality"]["quality"], first_answers(results["03_latency"])
     failures = results["05_self_hosting"]["failures"]
     return with_savings(gates(study, allowed, quality, latency, failures), savings)
 
 
-def _first_answers(results: Results) -> list[dict[str, Any]]:
+def first_answers(timed: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Chapter 03's latency rows, each with the moment at which its answer begins."""
-    timed = results["03_latency"]
     begins = {(row["workload"], row["route"]): row["first_answer_s"] for row in timed["answers"]}
     return [
         row | {"first_answer_s": begins[row["workload"], row["route"]]} for row in timed["latency"]
@@ -96,7 +95,7 @@ def standing(results: Results) -> dict[tuple[str, str], int]:
     (workload, route): 1 where its answer begins late by what is stated, 2 where its quality is
     inferior, 3 where it misses its target. results: of chapters 03 and 04."""
     ranks: dict[tuple[str, str], int] = {}
-    for row in _first_answers(results):
+    for row in first_answers(results["03_latency"]):
         late = verdicts.answers_late(row | {"latency": row["verdict"]})
         ranks[row["workload"], row["route"]] = 3 if row["verdict"] == "misses" else int(late)
     for row in results["04_quality"]["quality"]:

@@ -287,7 +287,7 @@ def _cost(row: Row, lines: Lines) -> str:
 def against_equals(row: Any) -> str:
     """Why a move that pays against standing still does not pay against moving on. row: as `pays`.
 
-    >>> against_equals({"p_cheaper_same_quality": 0.4, "saving_same_quality_usd": -9e3})[-66:]
+    >>> against_equals({"p_cheaper_same_quality": 0.4, "saving_same_quality_usd": -9e3})[-67:]
     'cheaper in 40 % of simulated futures, losing USD 9.0k at the median'
     """
     saved = row["saving_same_quality_usd"]

@@ -73,6 +73,11 @@ def test_a_merged_risk_keeps_the_rating_every_remedy_and_every_voice():
         assert all(risks.LEVELS.index(x) <= risks.LEVELS.index(row["likelihood"]) for x in rated)
 
 
+def test_each_risk_has_an_owner_and_a_measure_in_a_few_words():
+    assert (RISKS[["owner", "measure"]] != "").all(axis=None)
+    assert (RISKS["measure"].str.split().str.len() <= 15).all()
+
+
 def test_each_indicator_watches_a_risk_and_each_name_is_known():
     named = {name for names in RISKS["indicators"] for name in names.split()}
     assert named == set(WATCHED["name"])
