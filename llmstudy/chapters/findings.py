@@ -352,11 +352,11 @@ def first_moves(results: Results) -> str:
     of = {v3: [row["workload"] for row in rows if row["v3"] == v3] for v3 in ("moves", "stays")}
     moves, stays = of["moves"], of["stays"]
     first = (
-        f"{opening(listed(moves))} should move first"
+        f"By the source memo's rule {listed(moves)} would move first"
         if moves
-        else "No workload is sensitive, or simple and frequent, so that none should move first"
+        else "No workload is sensitive, or simple and frequent: by the source memo's rule none moves first"
     )
-    return f"{first}; {listed(stays)} should stay" if stays else first
+    return f"{first}; {listed(stays)} would stay" if stays else first
 
 
 def canary(results: Results) -> str:
@@ -375,7 +375,7 @@ def panel(results: Results) -> str:
     rows, whole = results["panel"], results["agreement"][0]
     n = sum(row["decides"] == "now" for row in rows)
     memo = "leaves the API for a workload" if whole["this_memo"] == "now" else "does not yet"
-    sentence = f"{n or 'None'} of {len(rows)} lenses would move now, and this memo {memo}"
+    sentence = f"{n or 'None'} of {len(rows)} advisors' rules would move now, and this memo {memo}"
     if not whole["judged"]:
         return f"{sentence}; no two advisors can be compared on what is known"
     return (
