@@ -354,7 +354,7 @@ def first_moves(results: Results) -> str:
     first = (
         f"By the source memo's rule {listed(moves)} would move first"
         if moves
-        else "No workload is sensitive, or simple and frequent: by the source memo's rule none moves first"
+        else "No workload is sensitive, or simple and frequent: by that rule none moves first"
     )
     return f"{first}; {listed(stays)} would stay" if stays else first
 

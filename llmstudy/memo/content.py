@@ -441,7 +441,8 @@ def _options(facts: Facts) -> list[dict[str, Any]]:
         if any(r["cost_usd"] == row["cost_usd"] for r in same):
             continue
         rows.append(dict(row))
-    advised = "verdict" if facts.deciding("move") else "plan" if _promising(facts) else "stay"
+    staying = None if course(facts)["kind"] == "unmet" else "stay"
+    advised = "verdict" if facts.deciding("move") else "plan" if _promising(facts) else staying
     for row in rows:
         row["ruled_out"] = row["option"] == "stay" and bool(facts.stops())
         row["advised"] = row["option"] == advised and not row["ruled_out"]
