@@ -586,7 +586,7 @@ def test_the_headings_change_with_what_was_found(assessed, name):
     assert findings.plan(found).endswith("every phase is done")
     for row in found["panel"]:
         row["decides"] = "no"
-    assert findings.panel(found).startswith("None of 7 lenses")
+    assert findings.panel(found).startswith("None of 7 advisors' rules")
     for row in found["disagreements"]:
         row["holds"] = None
     assert findings.disagreements(found) == "None of the 4 disagreements is settled here"
