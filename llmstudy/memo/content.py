@@ -635,6 +635,7 @@ def _why_not_now(facts: Facts) -> dict[str, Any] | None:
         "now": list(dict.fromkeys(row["advisor"] for row in now)),
         "now_usd": max(regrets, default=None),
         "ours_usd": by_rule["triggers"]["regret_usd"],
+        "cheaper": by_rule["triggers"]["regret_usd"] < 0.95 * max(regrets, default=0.0),
         "never_usd": by_rule["never"]["regret_usd"] if "never" in by_rule else None,
         "workloads": list(facts.decided["timing"]["targets"]),
         "fired": [row["id"] for row in facts.fired() if row["id"] in to_fleets],
