@@ -163,13 +163,13 @@ def template_faults(source: str) -> list[str]:
         if not expression.startswith("{#"):
             strings = [match[2] for match in _STRING.finditer(expression)]
             typed += [_MARKUP.sub(" ", text) for text in strings if " " in text.strip()]
-    found = []
+    broken = []
     for text in typed:
         words = " ".join(text.split())
         if re.search(r"\d", FREE.sub("", words)):
-            found.append(f"{words!r} holds a number that names no place")
+            broken.append(f"{words!r} holds a number that names no place")
         if _LIKELY.search(words):
-            found.append(f"{words!r} holds a likelihood that names no place")
+            broken.append(f"{words!r} holds a likelihood that names no place")
         if re.search(r"[$€]|\b(dollars?|US\$)\b", words):
-            found.append(f"{words!r} holds money that is not written as USD")
-    return found
+            broken.append(f"{words!r} holds money that is not written as USD")
+    return broken
