@@ -113,13 +113,15 @@ def verdict(routes: Iterable[Row], lines: Lines) -> Verdict:
     if len(now) != 1:
         raise ValueError(f"{len(now)} current routes: a workload has exactly one.")
     current, others = now[0], [row for row in rows if not row["current"]]
-    able = sorted((row for row in others if row["usable"]), key=_saving, reverse=True)
+    # one whose answer begins late by what is stated is likely to fail its probe
+    able = sorted(
+        (row for row in others if row["usable"]), key=lambda row: (answers_late(row), -_saving(row))
+    )
     reasons = [r for row in others for r in _reasons(row, lines)]
     if not current["permitted"]:
         return _forced(current, rows, reasons, lines)
-    moves = sorted((row for row in able if row["proven"] and row["pays"]), key=answers_late)
-    # one whose answer begins late by what is stated is likely to fail its probe
-    open_ = sorted((row for row in able if row["promising"]), key=answers_late)
+    moves = [row for row in able if row["proven"] and row["pays"]]
+    open_ = [row for row in able if row["promising"]]
     collect = [item for row in [*moves[:1], *open_] for item in _missing_evidence(row, lines)]
     if moves:
         return _to(moves[0], collect, reasons)
