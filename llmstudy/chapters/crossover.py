@@ -1,6 +1,7 @@
 """Chapter 06: where the answer changes, how sure that is, and which inputs decide it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from operator import itemgetter
 from typing import Any
 
@@ -54,6 +55,7 @@ def crossover_tables(case: Case, results: Results) -> Tables:
     wary = projection.move_futures(study, offers, candidates, "same_quality")
     savings = projection.savings_table(study, futures)
     pairs = _pairs(study, cost, hosting, able)
+    volumes = cache(partial(_volumes, study, offers))  # a pair from today's route is in both tables
     month = _month_totals(study, offers, cost, hosting)
     return {
         "permissions": allowed,
@@ -63,8 +65,8 @@ def crossover_tables(case: Case, results: Results) -> Tables:
         "accepted": projection.accepted_answers(study, futures),
         "by_month": projection.cheaper_by_month(study, futures),
         "monthly_bills": monthly_bills(study, offers, candidates),
-        "crossover": [_crossover(study, offers, *pair) for pair in pairs],
-        "crossover_from_today": _from_today(study, offers, serving),
+        "crossover": [_crossover(study, *pair, *volumes(*pair)) for pair in pairs],
+        "crossover_from_today": _from_today(study, offers, serving, volumes),
         "curves": _curves(study, offers, serving),
         "month_usd": month,
         "stay_parts": stay_parts(study, offers, month),
@@ -100,9 +102,8 @@ def _pairs(
 
 
 def _crossover(
-    study: Study, offers: Market, name: str, from_route: str, to_route: str
+    study: Study, name: str, from_route: str, to_route: str, volumes: FloatArray, d: Draws
 ) -> dict[str, Any]:
-    volumes, d = _volumes(study, offers, name, from_route, to_route)
     return {
         "workload": name,
         "from_arm": study.routes[from_route].arm,
@@ -116,22 +117,28 @@ def _crossover(
 
 
 def _from_today(
-    study: Study, offers: Market, serving: list[tuple[str, str]]
+    study: Study,
+    offers: Market,
+    serving: list[tuple[str, str]],
+    volumes: Callable[[str, str, str], tuple[FloatArray, Draws]],
 ) -> list[dict[str, Any]]:
-    """The crossover from today's route to each other one, where today's is billed by the token."""
+    """The crossover from today's route to each other one, where today's is billed by the token.
+
+    volumes: `_volumes` of this study.
+    """
     rows = []
     for name, route in serving:
         today = study.workloads[name].current_route
         if route == today or (name, today) not in offers.tokens:
             continue
-        volumes, _ = _volumes(study, offers, name, today, route)
+        cheaper_from, _ = volumes(name, today, route)
         rows.append(
             {
                 "workload": name,
                 "route": route,
                 "arm": study.routes[route].arm,
-                "requests_per_month": _band(volumes),
-                "p_never": float(np.isinf(volumes).mean()),
+                "requests_per_month": _band(cheaper_from),
+                "p_never": float(np.isinf(cheaper_from).mean()),
             }
         )
     return rows

@@ -116,11 +116,11 @@ def options(
         & (routes["latency"] != "misses")
     ]
     best = able.sort_values("saving_p50_usd", ascending=False, kind="stable")
-    targets_ = {name: v.target for name, v in verdicts.items() if v.target}
-    moves = {n: route for n, route in targets_.items() if verdicts[n].decision == "move"}
+    favoured = {name: v.target for name, v in verdicts.items() if v.target}
+    moves = {n: route for n, route in favoured.items() if verdicts[n].decision == "move"}
     plans: dict[str, dict[str, str]] = {"stay": {}, "verdict": moves}
-    if targets_ != moves:
-        plans["plan"] = targets_
+    if favoured != moves:
+        plans["plan"] = favoured
     for arm in ("proprietary_api", "hosted_open", "self_hosted"):
         of_arm = best[best["arm"] == arm].groupby("workload")["route"].first()
         plans[arm] = {str(name): str(route) for name, route in of_arm.items()}
