@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from llmstudy import paths
+from llmstudy.decide.triggers.rules import trigger_table
 from llmstudy.decide.verdicts import answers_late, pays
 from llmstudy.figure import Figure
 from llmstudy.memo.context import Facts
@@ -41,7 +42,7 @@ a study is short of it at any growth that the source memo speaks of."""
 
 def memo_tables(facts: Facts) -> dict[str, Any]:
     """The memo's own tables, by name."""
-    workloads = workload_rows(facts)
+    course_, scored, workloads = course(facts), _scored(facts), workload_rows(facts)
     ask = _ask(facts, workloads)
     return {
         "version": facts.study.version,
@@ -51,17 +52,16 @@ def memo_tables(facts: Facts) -> dict[str, Any]:
         "heldout_error": _heldout_error(facts),
         "horizon": dict(facts.stated("horizon")),
         "volume_cap": dict(facts.stated("volume_cap")),
-        "course": course(facts),
-        "confidence": _confidence(facts),
+        "course": course_,
+        "confidence": _confidence(facts, scored),
         "workloads": workloads[:MOST_WORKLOADS],
         "all_workloads": len(workloads),
-        "month_usd": facts.crossing["month_usd"]["today"],
-        "scored": _scored(facts),
+        "scored": scored,
         "phases": _phases(facts),
         "ask": ask,
         "waiting_usd": facts.waiting_usd("move" if facts.deciding("move") else "undecided"),
         "changes": _changes(facts, workloads),
-        "options": _options(facts),
+        "options": _options(facts, course_["kind"]),
         "break_even": _break_even(facts),
         "assumptions": _assumptions(facts),
         "risks": _risks(facts),
@@ -156,9 +156,9 @@ def _extra(facts: Facts) -> dict[str, float] | None:
     return {"p10": -saving["p90"], "p50": -saving["p50"], "p90": -saving["p10"]}
 
 
-def _confidence(facts: Facts) -> dict[str, Any]:
-    """The level of confidence, and what it counts."""
-    rows, scored = facts.chapters["01_evidence"]["workloads"], _scored(facts)
+def _confidence(facts: Facts, scored: Mapping[str, Any]) -> dict[str, Any]:
+    """The level of confidence, and what it counts. scored: as `_scored`."""
+    rows = facts.chapters["01_evidence"]["workloads"]
     return {
         "level": facts.confidence()[0],
         "logged": sum(row["traffic"] == "measured" for row in rows),
@@ -210,7 +210,7 @@ def _workload(facts: Facts, name: str) -> dict[str, Any]:
         "saving_usd": _saving(move),
         "follower_usd": move and move["saving_same_quality_usd"],
         "unsure": move is not None and not pays(move, lines_of(facts.study)),
-        "questions": _questions(facts, name, target),
+        "questions": facts.questions(name),
         "pass_mark": move and move["pass_mark"],
         "unmeasured": move is not None and move["latency"] == "undecided",
         "slow": move is not None and answers_late(move),
@@ -258,13 +258,6 @@ def _renew_by(facts: Facts, name: str, target: str | None) -> str | None:
     first = min(ends, default=None)
     soon = date.fromisoformat(begins) + SOON_AFTER
     return first if first and date.fromisoformat(first) < soon else None
-
-
-def _questions(facts: Facts, name: str, target: str | None) -> int:
-    """Own questions to score on the favoured route and on today's."""
-    asked = [c for c in facts.verdicts[name]["collect"] if c["what"] == "golden items"]
-    mine = [c["n"] for c in asked if target and c["sentence"].startswith(f"{target}:")]
-    return int(mine[0] or 0) if mine else 0
 
 
 def _begins(facts: Facts, name: str, target: str | None) -> str | None:
@@ -433,15 +426,18 @@ def _announced(facts: Facts, names: Sequence[str]) -> list[dict[str, Any]]:
 # --- page two -----------------------------------------------------------------------------------
 
 
-def _options(facts: Facts) -> list[dict[str, Any]]:
-    """The options in the memo's order; one that is the same as a row above it is left out."""
+def _options(facts: Facts, kind: str) -> list[dict[str, Any]]:
+    """The options in the memo's order; one that is the same as a row above it is left out.
+
+    kind: of the `course`.
+    """
     rows: list[dict[str, Any]] = []
     for row in facts.decided["options"]:
         same = [r for r in rows if r["workloads_moved"] == row["workloads_moved"]]
         if any(r["cost_usd"] == row["cost_usd"] for r in same):
             continue
         rows.append(dict(row))
-    staying = None if course(facts)["kind"] == "unmet" else "stay"
+    staying = None if kind == "unmet" else "stay"
     advised = "verdict" if facts.deciding("move") else "plan" if _promising(facts) else staying
     for row in rows:
         row["ruled_out"] = row["option"] == "stay" and bool(facts.stops())
@@ -591,7 +587,8 @@ def verdict_rows(facts: Facts) -> list[dict[str, Any]]:
     rows = []
     for name, v in facts.verdicts.items():
         routes = [v["target"]] if v["target"] else _compared_routes(facts, name)
-        reasons = [i for i, r in enumerate(v["reasons"]) if r["route"] in routes]
+        reasons = [r["sentence"] for r in v["reasons"] if r["route"] in routes]
+        candidates = facts.study.workloads[name].candidates
         rows.append(
             {
                 "workload": name,
@@ -599,15 +596,11 @@ def verdict_rows(facts: Facts) -> list[dict[str, Any]]:
                 "runs_on": v["route"],
                 "favoured": v["target"],
                 "contract": v["contract"],
-                "why": "; ".join(v["reasons"][i]["sentence"] for i in reasons)
-                or ("no candidate can serve it" if _candidates(facts, name) else "no other route"),
+                "why": "; ".join(reasons)
+                or ("no candidate can serve it" if candidates else "no other route"),
             }
         )
     return rows
-
-
-def _candidates(facts: Facts, name: str) -> bool:
-    return bool(facts.study.workloads[name].candidates)
 
 
 def _compared_routes(facts: Facts, name: str) -> list[str]:
@@ -626,17 +619,18 @@ def _why_not_now(facts: Facts) -> dict[str, Any] | None:
     by_rule = {row["rule"]: row for row in rows}
     panel = facts.decided.get("panel", [])
     now = [row for row in panel if row["decides"] == "now"]
-    if "triggers" not in by_rule:
+    if not rows:  # nothing was tried on simulated futures
         return None
-    triggers = pd.read_csv(paths.data("triggers.csv"))
+    ours_usd = by_rule["triggers"]["regret_usd"]
+    triggers = trigger_table()
     to_fleets = set(triggers.loc[triggers["moves_to"] == "self_hosted", "id"])
     regrets = [row["regret_usd"] for row in now if row["regret_usd"] is not None]
     return {
         "now": list(dict.fromkeys(row["advisor"] for row in now)),
         "now_usd": max(regrets, default=None),
-        "ours_usd": by_rule["triggers"]["regret_usd"],
-        "cheaper": by_rule["triggers"]["regret_usd"] < 0.95 * max(regrets, default=0.0),
-        "never_usd": by_rule["never"]["regret_usd"] if "never" in by_rule else None,
+        "ours_usd": ours_usd,
+        "cheaper": ours_usd < 0.95 * max(regrets, default=0.0),
+        "never_usd": by_rule["never"]["regret_usd"],
         "workloads": list(facts.decided["timing"]["targets"]),
         "fired": [row["id"] for row in facts.fired() if row["id"] in to_fleets],
     }

@@ -17,12 +17,6 @@ from llmstudy.study.snapshot import restored
 from llmstudy.tables import inputs
 from llmstudy.text import listed
 
-ARMS = {
-    "proprietary_api": "a proprietary API",
-    "hosted_open": "hosted open weights",
-    "self_hosted": "self-hosting",
-}
-
 BEFORE_MEMO = (
     "01_evidence",
     "02_cost",
@@ -152,10 +146,6 @@ class Facts:
         """The inputs that can turn a verdict on cost, each with the value at which it does."""
         return [row for row in self.crossing["flips"] if row["flips_at"] is not None]
 
-    def crossovers(self, workload: str) -> list[Mapping[str, Any]]:
-        """The crossovers of one workload."""
-        return self.rows("06_crossover", "crossover", workload=workload)
-
     def table(self, chapter: str, name: str) -> pd.DataFrame:
         """A table of a chapter."""
         return pd.DataFrame(self.chapters[chapter][name])
@@ -199,16 +189,18 @@ class Facts:
         """Triggers that have fired."""
         return [row for row in self.decided["triggers"] if row["status"] == "fired"]
 
+    def questions(self, workload: str) -> int:
+        """Own questions to score on a workload's favoured route and on today's."""
+        verdict = self.verdicts[workload]
+        for item in verdict["collect"]:
+            mine = verdict["target"] and item["sentence"].startswith(f"{verdict['target']}:")
+            if item["what"] == "golden items" and mine:
+                return int(item["n"] or 0)
+        return 0
+
     def questions_to_score(self) -> tuple[int, float]:
-        """Own questions that the favoured routes of undecided workloads need in all, and what
-        scoring them costs. (questions, usd)."""
-        rows = self.chapters["04_quality"]["quality"]
-        needs = {(row["workload"], row["route"]): int(row["n_needed"] or 0) for row in rows}
-        n = 0
-        for name in self.deciding("undecided"):
-            verdict = self.verdicts[name]
-            if any(c["what"] == "golden items" for c in verdict["collect"]):
-                n += needs.get((name, verdict["target"]), 0)
+        """Those of all undecided workloads, and what scoring them costs. (questions, usd)."""
+        n = sum(map(self.questions, self.deciding("undecided")))
         return n, n * self.study.usd_per_golden_item.value
 
     def watches(self, trigger: str) -> str:

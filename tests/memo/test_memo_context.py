@@ -102,10 +102,13 @@ def test_a_month_of_waiting_costs_more_from_the_day_on_which_a_price_rises(study
 def with_scores(study, needs):
     """The undecided workloads with the own questions that each route needs."""
     facts = by_hand(study, HOSTED | {"extraction": "openai-gpt-6-luna"})
-    for verdict in facts.verdicts.values():
-        verdict["collect"] = [{"what": "golden items"}]
-    rows = [{"workload": w, "route": r, "n_needed": n} for (w, r), n in needs.items()]
-    return facts.with_results("04_quality", {"quality": rows})
+    for name, verdict in facts.verdicts.items():
+        verdict["collect"] = [
+            {"what": "golden items", "n": n, "sentence": f"{route}: score {n} of your own items"}
+            for (workload, route), n in needs.items()
+            if workload == name
+        ]
+    return facts
 
 
 NEEDS = {
@@ -123,7 +126,7 @@ def test_questions_are_scored_for_the_favoured_routes_alone(study):
 
 def test_a_workload_that_needs_no_questions_adds_none(study):
     facts = with_scores(study, NEEDS)
-    facts.verdicts["support-chat"]["collect"] = [{"what": "probe"}]
+    facts.verdicts["support-chat"]["collect"] = [{"what": "probe", "sentence": "novita"}]
     assert facts.questions_to_score()[0] == 675
 
 
