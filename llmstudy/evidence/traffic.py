@@ -201,13 +201,14 @@ def measured(study: Study, traffic: Traffic) -> Study:
     keeps a range as wide as the study's weekly shape allows; unusable rows widen it upwards, holes
     in the log downwards. The model that answered most of it is the one whose output tokens were
     counted. Too few requests give only a mean: the range stays the study's, widened to hold it.
+    What was set for this run (`Study.with_`) stays as it was set.
     """
     if traffic.summary.empty:
         return study
     workloads = dict(study.workloads)
     for _, row in traffic.summary.iterrows():
         name = str(row["workload"])
-        workload = _with_log(workloads[name], row, traffic.lost_share)
+        workload = _with_log(study, name, row, traffic.lost_share)
         answered_by = _answered_by(study, workload, traffic.of(name)) or workload.answered_by
         workloads[name] = workload.model_copy(update={"answered_by": answered_by})
     return study.model_copy(update={"workloads": workloads})
@@ -224,7 +225,8 @@ def _answered_by(study: Study, workload: Workload, requests: pd.DataFrame) -> st
     return None
 
 
-def _with_log(workload: Workload, row: "pd.Series[Any]", lost_share: float) -> Workload:
+def _with_log(study: Study, name: str, row: "pd.Series[Any]", lost_share: float) -> Workload:
+    workload = study.workloads[name]
     source = f"log: {int(row['requests']):,} requests in {row['span_h']:.1f} h"
     as_of = row["last"].date()
 
@@ -248,13 +250,19 @@ def _with_log(workload: Workload, row: "pd.Series[Any]", lost_share: float) -> W
         intake["peak_to_mean"] = Figure(
             "", row["peak_to_mean_hour"], "factor", grade="measured", source=source, as_of=as_of
         )
-    updates: dict[str, Any] = {"intake": workload.intake.model_copy(update=intake)}
+    shares = {}
     for share_ in ("cached_input_share", "retry_share"):
         if pd.notna(row[share_]):
-            updates[share_] = Figure(
+            shares[share_] = Figure(
                 "", float(row[share_]), "share", grade="measured", source=source, as_of=as_of
             )
-    return workload.model_copy(update=updates)
+
+    def unset(figures: dict[str, Figure], place: str) -> dict[str, Figure]:
+        return {key: f for key, f in figures.items() if not study.is_set(f"{place}.{key}")}
+
+    intake = unset(intake, f"workloads.{name}.intake")
+    updates = {"intake": workload.intake.model_copy(update=intake)}
+    return workload.model_copy(update=updates | unset(shares, f"workloads.{name}"))
 
 
 def _mean_columns(side: str) -> list[str]:

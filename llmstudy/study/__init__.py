@@ -4,13 +4,14 @@ A study is one YAML file. Every assumption in it is a value with its unit, range
 grade, or names a bundled figure. Anything unclear is refused with the file, the line and the way
 to mend it: an unknown key, a missing unit, a value outside its range, an unanswered question.
 
-`quantities` reads one assumption; `schema` says which keys a study has and how they must agree;
-`loading` reads a file and turns each fault into a sentence. What the log or a price list adds to a
-study is in `evidence`.
+`figures` reads one assumption; `schema` has the blocks of a study, `study` the whole of it and the
+rules between them; `faults` turns what is wrong into a sentence; `loading` reads a file. What the
+log or a price list adds to a study is in `evidence`.
 """
 
+from llmstudy.study.faults import StudyError
 from llmstudy.study.figures import bundled_figures, quantity
-from llmstudy.study.loading import StudyError, load
+from llmstudy.study.loading import load
 from llmstudy.study.schema import (
     ApiRoute,
     ArmName,
@@ -31,13 +32,13 @@ from llmstudy.study.schema import (
     SelfHostedRoute,
     SelfHosting,
     Slo,
-    Study,
     Team,
     Thresholds,
     TokenRates,
     Traffic,
     Workload,
 )
+from llmstudy.study.study import Override, Study
 
 __all__ = [
     "ApiRoute",
@@ -49,6 +50,7 @@ __all__ = [
     "Invoice",
     "Log",
     "Moving",
+    "Override",
     "OwnedGpus",
     "PairedEvidence",
     "Portability",

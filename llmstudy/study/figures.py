@@ -6,6 +6,7 @@ quantity's path in a sentence; `loading` puts file, line and path before them.
 
 import csv
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import date
 from functools import cache
 from typing import Any
@@ -168,3 +169,20 @@ def _day(text: Any, key: str) -> date:
         return day(text)
     except ValueError as error:
         raise ValueError(f"has {key} {str(error).removeprefix('is ')}") from None
+
+
+_FIGURE = {field.name for field in fields(Figure)}
+
+
+def with_figures(node: Any) -> Any:
+    """A study's values with a `Figure` wherever a mapping has the keys of one."""
+    if isinstance(node, Mapping):
+        if set(node) == _FIGURE:
+            days = {key: _iso_day(node[key]) for key in ("as_of", "expires")}
+            return Figure(**{**node, **days})
+        return {key: with_figures(value) for key, value in node.items()}
+    return [with_figures(value) for value in node] if isinstance(node, list | tuple) else node
+
+
+def _iso_day(text: str | date | None) -> date | None:
+    return date.fromisoformat(text) if isinstance(text, str) else text

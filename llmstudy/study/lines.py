@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from llmstudy.study.schema import Study
+from llmstudy.study.study import Study
 
 
 @dataclass(frozen=True)

@@ -1,37 +1,30 @@
-"""Which keys does a study have, and how must they agree?
+"""Which keys does each block of a study have, and how must they agree?
 
-Each class is one block of the file. A rule inside a block stands in its class; a rule between
-blocks stands below `Study`, and says at which keys of the file it is broken.
+Each class is one block of the file, and holds the rules inside it; those between blocks are with
+`Study`, the whole of them.
 """
 
 import re
-from collections.abc import Iterator, Mapping
 from datetime import date
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
     field_validator,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from llmstudy.figure import Figure
 from llmstudy.study.fields import (
-    NAME_LENGTH,
     TEXT_LENGTH,
     Count,
     Day,
     Name,
-    NearDay,
     Place,
     Text,
-    WorkloadName,
 )
 from llmstudy.study.figures import MOST, bundled_figures, quantity
 from llmstudy.text import excerpt
@@ -45,7 +38,7 @@ def _none_if_unknown(value: Any) -> Any:
     return None if value == "unknown" else value
 
 
-def _bundled(name: str) -> Any:
+def bundled(name: str) -> Any:
     """A field that takes a bundled figure where the study says nothing."""
     return Field(default_factory=lambda: bundled_figures()[name])
 
@@ -54,7 +47,8 @@ def _one_or_more(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else [value]
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
+    """A name that may be a folder. Raises: ValueError for any other."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
         raise ValueError(
             f'is "{excerpt(name)}", but a name has lower-case letters, digits, - and _ only.'
@@ -86,14 +80,16 @@ Keys = tuple[str, ...]
 """The keys of a file that lead to a value, outermost first."""
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A block of a study: it is not changed, and has no key of its own making."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
 # --- workloads ------------------------------------------------------------------------------
 
 
-class Intake(_Strict):
+class Intake(Strict):
     """The Strategist's six questions (MEMO T7); the p95 target, the second, stands in `slo`.
 
     peak_to_mean: of the busiest clock hour, never of a shorter peak: `cost.requests_per_replica`.
@@ -112,7 +108,7 @@ class Intake(_Strict):
     gpu_platform: Answer
 
 
-class Slo(_Strict):
+class Slo(Strict):
     """What the user must get: time to the first token and pace after it, both at the p95.
 
     Where nobody waits for the answer, the first token may take hours: only then can a batch serve.
@@ -122,14 +118,14 @@ class Slo(_Strict):
     tpot_p95: Annotated[Figure, quantity("s", 1e-4, 60)]
 
 
-class Traffic(_Strict):
+class Traffic(Strict):
     """Published shapes that requests are drawn from when there is no log."""
 
     tokens: Literal["azure_conversation_2023"] = "azure_conversation_2023"
     hours: Literal["servegen-m-large", "servegen-m-mid", "servegen-m-small", "ragpulse"]
 
 
-class PairedEvidence(_Strict):
+class PairedEvidence(Strict):
     """Which paired counts speak for a route: rows of `data/paired_counts.csv`, or own counts."""
 
     benchmark: Text
@@ -164,7 +160,7 @@ class PairedEvidence(_Strict):
         return self
 
 
-class Quality(_Strict):
+class Quality(Strict):
     """How much worse an answer may get, and what a move must rest on."""
 
     margin: Share
@@ -196,7 +192,7 @@ ProviderFeature = Literal[
 ]
 
 
-class Portability(_Strict):
+class Portability(Strict):
     """What ties a workload's calls to today's vendor (MEMO C4, S11); left out, it is unknown."""
 
     behind_gateway: Answer = "unknown"
@@ -211,7 +207,7 @@ class Portability(_Strict):
     grade: Literal["measured", "assumed"] = "assumed"
 
 
-class Workload(_Strict):
+class Workload(Strict):
     """One named class of requests, and the routes that could serve it."""
 
     task: Literal["chat", "classification", "extraction", "summarisation", "routing", "reasoning"]
@@ -223,11 +219,11 @@ class Workload(_Strict):
     traffic: Traffic
     growth: Annotated[Figure, quantity("share/month", -0.5, 1)]
     cached_input_share: Share
-    cache_write_share: Share = _bundled("traffic.cache_write_share")
-    prompt_growth: Annotated[Figure, quantity("share/month", -0.5, 1)] = _bundled(
+    cache_write_share: Share = bundled("traffic.cache_write_share")
+    prompt_growth: Annotated[Figure, quantity("share/month", -0.5, 1)] = bundled(
         "traffic.prompt_growth"
     )
-    volatility: Annotated[Figure, quantity("share/month", 0, 1)] = _bundled("traffic.volatility")
+    volatility: Annotated[Figure, quantity("share/month", 0, 1)] = bundled("traffic.volatility")
     retry_share: Share
     answered_by: Text | None = Field(
         default=None,
@@ -256,14 +252,14 @@ class Workload(_Strict):
 # --- routes ---------------------------------------------------------------------------------
 
 
-class Contract(_Strict):
+class Contract(Strict):
     """A signed agreement that a route brings, and the last day it holds."""
 
     kind: Literal["dpa", "baa", "no_training", "no_retention", "soc2", "eu_region", "mnpi_approval"]
     valid_until: Day
 
 
-class TokenRates(_Strict):
+class TokenRates(Strict):
     """A negotiated price, for a route that the public price list lacks."""
 
     input: Annotated[Figure, quantity("USD/Mtok")]
@@ -271,7 +267,7 @@ class TokenRates(_Strict):
     output: Annotated[Figure, quantity("USD/Mtok")]
 
 
-class RateLimit(_Strict):
+class RateLimit(Strict):
     """What a provider lets this account send in a minute; tokens are those of prompt and answer."""
 
     requests_per_minute: Annotated[Figure, quantity("requests/min", 1)] | None = None
@@ -287,7 +283,7 @@ class RateLimit(_Strict):
         return self
 
 
-class _Route(_Strict):
+class _Route(Strict):
     """What a route of any arm may say of its model's answers.
 
     reasoning: whether the model reasons before it answers, as this route runs it; left out, the
@@ -342,7 +338,7 @@ class ApiRoute(_Route):
         return self
 
 
-class Commitment(_Strict):
+class Commitment(Strict):
     """How the rented GPUs are paid for; the shares must sum to 1. A reservation lasts one term."""
 
     on_demand: Share
@@ -360,7 +356,7 @@ class Commitment(_Strict):
         return self
 
 
-class OwnedGpus(_Strict):
+class OwnedGpus(Strict):
     """GPUs that are bought: what an hour of one costs for as long as it is kept, busy or not.
 
     price: of one card. server, spares, residual, maintenance: shares of what is bought. life:
@@ -370,20 +366,20 @@ class OwnedGpus(_Strict):
     """
 
     price: Annotated[Figure, quantity("USD/GPU", 1)]
-    server: Annotated[Figure, quantity("share", 0, 10)] = _bundled("owned.server_share")
-    spares: Share = _bundled("owned.spares_share")
-    life: Annotated[Figure, quantity("months", 1, 240)] = _bundled("owned.life")
-    residual: Share = _bundled("owned.residual_share")
-    cost_of_capital: Annotated[Figure, quantity("share/year", 0, 1)] = _bundled(
+    server: Annotated[Figure, quantity("share", 0, 10)] = bundled("owned.server_share")
+    spares: Share = bundled("owned.spares_share")
+    life: Annotated[Figure, quantity("months", 1, 240)] = bundled("owned.life")
+    residual: Share = bundled("owned.residual_share")
+    cost_of_capital: Annotated[Figure, quantity("share/year", 0, 1)] = bundled(
         "owned.cost_of_capital"
     )
-    maintenance: Annotated[Figure, quantity("share/year", 0, 1)] = _bundled("owned.maintenance")
+    maintenance: Annotated[Figure, quantity("share/year", 0, 1)] = bundled("owned.maintenance")
     power: Annotated[Figure, quantity("W/GPU", 1)] | None = None
-    load: Share = _bundled("owned.load_share")
-    pue: Annotated[Figure, quantity("factor", 1, 5)] = _bundled("owned.pue")
-    electricity: Annotated[Figure, quantity("USD/kWh")] = _bundled("owned.electricity_usd")
-    colocation: Annotated[Figure, quantity("USD/kW/month")] = _bundled("owned.colocation_usd")
-    overhead_share: Share = _bundled("owned.overhead_share")
+    load: Share = bundled("owned.load_share")
+    pue: Annotated[Figure, quantity("factor", 1, 5)] = bundled("owned.pue")
+    electricity: Annotated[Figure, quantity("USD/kWh")] = bundled("owned.electricity_usd")
+    colocation: Annotated[Figure, quantity("USD/kW/month")] = bundled("owned.colocation_usd")
+    overhead_share: Share = bundled("owned.overhead_share")
 
 
 class SelfHostedRoute(_Route):
@@ -442,7 +438,7 @@ Route = Annotated[ApiRoute | SelfHostedRoute, Field(discriminator="arm")]
 # --- the rest of a study --------------------------------------------------------------------
 
 
-class Log(_Strict):
+class Log(Strict):
     """A real request log, and what it lacks."""
 
     path: Place
@@ -453,7 +449,7 @@ class Log(_Strict):
     model: Text | None = None
 
 
-class Invoice(_Strict):
+class Invoice(Strict):
     """What a calendar month was billed, for one workload or (without one) for all of them."""
 
     month: Annotated[str, BeforeValidator(_month), Field(description="as 2026-11")]
@@ -473,14 +469,14 @@ class Invoice(_Strict):
         return date(year, month + 1, 1)
 
 
-class Team(_Strict):
+class Team(Strict):
     """Who could run a model service (C6, T4)."""
 
     experienced_ml_engineers: Count
     usd_per_fte_year: Annotated[Figure, quantity("USD/year")]
 
 
-class PriceDrift(_Strict):
+class PriceDrift(Strict):
     """The trend of prices, as a factor a year, for what each arm buys."""
 
     proprietary_api: Factor
@@ -488,25 +484,23 @@ class PriceDrift(_Strict):
     gpu: Factor
 
 
-class PricePaths(_Strict):
+class PricePaths(Strict):
     """How prices leave their trend: a named model's jumps, a GPU's rent moves both ways.
 
     same_quality is the other way to stay on an API: price a year later at equal quality, for a
     buyer who moves to each cheaper model that is worth the cost of moving.
     """
 
-    jumps: Annotated[Figure, quantity("jumps/year", 0, 12)] = _bundled("named_model.jumps")
-    jump_factor: Annotated[Figure, quantity("factor", 0.01, 100)] = _bundled(
+    jumps: Annotated[Figure, quantity("jumps/year", 0, 12)] = bundled("named_model.jumps")
+    jump_factor: Annotated[Figure, quantity("factor", 0.01, 100)] = bundled(
         "named_model.jump_factor"
     )
-    same_quality: Factor = _bundled("drift.same_quality")
-    switches: Annotated[Figure, quantity("switches/year", 0, 12)] = _bundled(
-        "same_quality.switches"
-    )
-    gpu_volatility: Annotated[Figure, quantity("share/year", 0, 2)] = _bundled("gpu.volatility")
+    same_quality: Factor = bundled("drift.same_quality")
+    switches: Annotated[Figure, quantity("switches/year", 0, 12)] = bundled("same_quality.switches")
+    gpu_volatility: Annotated[Figure, quantity("share/year", 0, 2)] = bundled("gpu.volatility")
 
 
-class SelfHosting(_Strict):
+class SelfHosting(Strict):
     """What self-hosting costs beyond the GPUs (research cost.md 5.1)."""
 
     fte: Annotated[Figure, quantity("FTE")]
@@ -515,41 +509,39 @@ class SelfHosting(_Strict):
         default=None, description="a limit of one's own beside what the replay sustains"
     )
     spare_replicas: int = Field(strict=True, ge=0, le=1000)
-    staging_replicas: Annotated[Figure, quantity("replicas", 0, 100)] = _bundled(
+    staging_replicas: Annotated[Figure, quantity("replicas", 0, 100)] = bundled(
         "self_hosting.staging_replicas"
     )
-    observability: MonthUsd = _bundled("self_hosting.observability_usd")
-    on_call: MonthUsd = _bundled("self_hosting.on_call_usd")
-    security: YearUsd = _bundled("self_hosting.security_usd")
-    upgrades: Annotated[Figure, quantity("upgrades/year", 0, 52)] = _bundled(
-        "self_hosting.upgrades"
-    )
-    upgrade: Annotated[Figure, quantity("USD/upgrade")] = _bundled("self_hosting.upgrade_usd")
-    fine_tuning: YearUsd = _bundled("self_hosting.fine_tuning_usd")
-    dual_running: Months = _bundled("self_hosting.dual_running")
-    spot_rerun: Share = _bundled("self_hosting.spot_rerun")
+    observability: MonthUsd = bundled("self_hosting.observability_usd")
+    on_call: MonthUsd = bundled("self_hosting.on_call_usd")
+    security: YearUsd = bundled("self_hosting.security_usd")
+    upgrades: Annotated[Figure, quantity("upgrades/year", 0, 52)] = bundled("self_hosting.upgrades")
+    upgrade: Annotated[Figure, quantity("USD/upgrade")] = bundled("self_hosting.upgrade_usd")
+    fine_tuning: YearUsd = bundled("self_hosting.fine_tuning_usd")
+    dual_running: Months = bundled("self_hosting.dual_running")
+    spot_rerun: Share = bundled("self_hosting.spot_rerun")
 
 
-class ApiUse(_Strict):
+class ApiUse(Strict):
     """What a workload on an API costs beyond its tokens (research cost.md 5.2)."""
 
-    evaluation: YearUsd = _bundled("api.evaluation_usd")
-    model_life: Months = _bundled("api.model_life")
-    hosted_model_life: Months = _bundled("hosted.model_life")
-    provisioned: MonthUsd = _bundled("api.provisioned_usd")
-    tools: Annotated[Figure, quantity("USD/1k requests")] = _bundled("api.tool_usd")
-    dual_running: Months = _bundled("api.dual_running")
-    tokenizer: Annotated[Figure, quantity("factor", 0.1, 10)] = _bundled("traffic.tokenizer_factor")
+    evaluation: YearUsd = bundled("api.evaluation_usd")
+    model_life: Months = bundled("api.model_life")
+    hosted_model_life: Months = bundled("hosted.model_life")
+    provisioned: MonthUsd = bundled("api.provisioned_usd")
+    tools: Annotated[Figure, quantity("USD/1k requests")] = bundled("api.tool_usd")
+    dual_running: Months = bundled("api.dual_running")
+    tokenizer: Annotated[Figure, quantity("factor", 0.1, 10)] = bundled("traffic.tokenizer_factor")
 
 
-class Moving(_Strict):
+class Moving(Strict):
     """One-off cost of moving one workload, and months until it is served there."""
 
     cost: Usd
     ramp: Months
 
 
-class Thresholds(_Strict):
+class Thresholds(Strict):
     """Where this organisation draws its lines."""
 
     month_budget: Annotated[Figure, quantity("USD/month")]
@@ -558,180 +550,3 @@ class Thresholds(_Strict):
     price_rise: Share
     format_failure: Share
     sustained: Weeks
-
-
-class Study(_Strict):
-    """A question, its assumptions and its evidence."""
-
-    study: Annotated[str, Field(max_length=NAME_LENGTH), AfterValidator(_slug)]
-    question: Text
-    company: Text
-    owner: Text
-    decider: Text
-    version: int = Field(
-        default=1, strict=True, ge=1, le=9999, description="of the memo, counted up by its owner"
-    )
-    status: Literal["draft", "decided", "superseded"]
-    as_of: NearDay
-    decide_by: NearDay
-    decided_on: Day | None = Field(default=None, description="the day the decider signed")
-    superseded_by: Text | None = Field(default=None, description="the memo that replaced this one")
-    seed: int = Field(strict=True, ge=0, lt=2**53)
-    horizon: Annotated[Figure, quantity("months", 1, 60)]
-    discount_rate: Annotated[Figure, quantity("share/year", 0, 1)] = _bundled(
-        "horizon.discount_rate"
-    )
-    volume_cap: Annotated[Figure, quantity("requests/month", 1e3, 1e13)]
-    prompting_and_retrieval_insufficient: Answer
-    requests: Log | None = None
-    invoices: tuple[Invoice, ...] = ()
-    team: Team
-    price_drift: PriceDrift
-    price_paths: PricePaths = PricePaths()
-    self_hosting: SelfHosting
-    api_use: ApiUse = ApiUse()
-    moving: dict[ArmName, Moving]
-    usd_per_golden_item: Annotated[Figure, quantity("USD/item")]
-    thresholds: Thresholds
-    routes: dict[Name, Route]
-    workloads: dict[WorkloadName, Workload]
-
-    @property
-    def months(self) -> int:
-        """The horizon in whole months."""
-        return round(self.horizon.value)
-
-    @model_validator(mode="after")
-    def _blocks_agree(self) -> "Study":
-        if faults := [*_misnamed(self), *_expired(self), *_unsigned(self), *_misbilled(self)]:
-            raise _located(faults)
-        return self
-
-    def figures(self) -> dict[str, Figure]:
-        """Every assumption by its path in the file, as a ledger reads them."""
-        return {".".join(keys): figure for keys, figure in self.figures_by_keys().items()}
-
-    def figures_by_keys(self) -> dict[Keys, Figure]:
-        """Every assumption by the keys of the file that lead to it."""
-        return dict(_figures(self))
-
-    def unknown(self) -> list[str]:
-        """Paths of the intake questions answered `unknown`."""
-        paths_ = [p for p, figure in self.figures().items() if figure.name.startswith("unknown.")]
-        for name, workload in self.workloads.items():
-            intake = workload.intake
-            for question in ("data_class", "gpu_platform"):
-                if getattr(intake, question) == "unknown":
-                    paths_.append(f"workloads.{name}.intake.{question}")
-        if self.prompting_and_retrieval_insufficient == "unknown":
-            paths_.append("prompting_and_retrieval_insufficient")
-        return paths_
-
-
-def _figures(node: Any, keys: Keys = ()) -> Iterator[tuple[Keys, Figure]]:
-    if isinstance(node, Figure):
-        yield keys, node
-    elif isinstance(node, BaseModel):
-        for field in type(node).model_fields:
-            yield from _figures(getattr(node, field), (*keys, field))
-    elif isinstance(node, Mapping):
-        for key, value in node.items():
-            yield from _figures(value, (*keys, key))
-
-
-# --- rules between blocks -------------------------------------------------------------------
-
-BETWEEN_BLOCKS: Final = "between_blocks"
-"""Type of pydantic's error for such a rule: its message is the whole sentence."""
-
-
-def _misnamed(study: Study) -> Iterator[tuple[Keys, str]]:
-    """Names that another block does not know, with the keys under which they stand."""
-    for arm in get_args(ArmName):
-        if arm not in study.moving:
-            yield ("moving",), f"moving.{arm} is missing: what would moving there cost?"
-    for name, workload in study.workloads.items():
-        for route in workload.routes:
-            if route not in study.routes:
-                yield (
-                    ("workloads", name),
-                    f'workloads.{name} names the route "{route}", which is not under routes: '
-                    f"{', '.join(study.routes)}.",
-                )
-        for route in workload.quality.evidence:
-            if route not in workload.candidates:
-                yield (
-                    ("workloads", name),
-                    f'workloads.{name}.quality.evidence speaks for "{route}", which is not '
-                    "one of the workload's candidates.",
-                )
-    log = study.requests
-    if log and log.workload and log.workload not in study.workloads:
-        yield (
-            ("requests", "workload"),
-            f'requests.workload is "{log.workload}", which is not under workloads: '
-            f"{', '.join(study.workloads)}.",
-        )
-
-
-def _misbilled(study: Study) -> Iterator[tuple[Keys, str]]:
-    """Invoices of an unknown workload, of a month that is not over, or given twice."""
-    billed: set[tuple[str, str | None]] = set()
-    for i, invoice in enumerate(study.invoices):
-        name, at = invoice.workload, f"invoices.{i}"
-        if name is not None and name not in study.workloads:
-            names = ", ".join(study.workloads)
-            yield (
-                ("invoices",),
-                f'{at}.workload is "{name}", which is not under workloads: {names}.',
-            )
-        if invoice.ends > study.as_of:
-            yield (
-                ("invoices",),
-                f"{at} is of {invoice.month}, which is not over on {study.as_of}: leave it out.",
-            )
-        if (invoice.month, name) in billed:
-            yield ("invoices",), f"{at} bills {invoice.month} once more: sum its invoices up."
-        billed.add((invoice.month, name))
-
-
-def _unsigned(study: Study) -> Iterator[tuple[Keys, str]]:
-    """Fields that a decision state needs or rules out: its day, and the memo that replaced it."""
-    if study.status == "decided" and study.decided_on is None:
-        yield ("status",), "status is decided, but decided_on is missing: on which day?"
-    if study.status == "draft" and study.decided_on is not None:
-        yield ("status",), "status is draft, but decided_on names a day: write decided."
-    if study.status == "superseded" and not study.superseded_by:
-        yield (
-            ("status",),
-            "status is superseded, but superseded_by is missing: which memo replaced this one?",
-        )
-    if study.superseded_by and study.status != "superseded":
-        yield ("status",), "superseded_by names a memo, so that status must be superseded."
-
-
-def _expired(study: Study) -> Iterator[tuple[Keys, str]]:
-    """Figures that must not be used any more at the study's day."""
-    for keys, figure in _figures(study):
-        if figure.expires is not None and figure.expires <= study.as_of:
-            yield (
-                keys,
-                f"{'.'.join(keys)} expired on {figure.expires}, and the study is judged at "
-                f"{study.as_of}: renew the figure and its dates.",
-            )
-
-
-def _located(faults: list[tuple[Keys, str]]) -> ValidationError:
-    """Faults between blocks, as pydantic reports those of one key: each with its place."""
-    return ValidationError.from_exception_data(
-        "Study",
-        [
-            InitErrorDetails(
-                # a sentence may hold braces, which a message template would take for its own
-                type=PydanticCustomError(BETWEEN_BLOCKS, "{sentence}", {"sentence": sentence}),
-                loc=keys,
-                input=None,
-            )
-            for keys, sentence in faults
-        ],
-    )

@@ -9,8 +9,7 @@ them; and all that the log says of a workload. What bears on no amount is no inp
 """
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
-from datetime import date
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ from pydantic import ValidationError
 
 from llmstudy import io
 from llmstudy.figure import Figure
-from llmstudy.study.schema import Study
+from llmstudy.study.figures import with_figures
+from llmstudy.study.study import Study
 
 
 def kept(study: Study) -> dict[str, Any]:
@@ -59,23 +59,6 @@ def _named_only(node: Any) -> Any:
     return node
 
 
-_FIGURE = {field.name for field in fields(Figure)}
-
-
-def with_figures(node: Any) -> Any:
-    """A study's values with a `Figure` wherever a mapping has the keys of one."""
-    if isinstance(node, Mapping):
-        if set(node) == _FIGURE:
-            days = {key: _day(node[key]) for key in ("as_of", "expires")}
-            return Figure(**{**node, **days})
-        return {key: with_figures(value) for key, value in node.items()}
-    return [with_figures(value) for value in node] if isinstance(node, list) else node
-
-
-def _day(day: str | date | None) -> date | None:
-    return date.fromisoformat(day) if isinstance(day, str) else day
-
-
 InputPath = tuple[str, ...]
 
 Leaf = Any
@@ -83,6 +66,7 @@ Leaf = Any
 
 _NO_NUMBER = {"study", "question", "company", "owner", "decider", "status", "decide_by"}
 _NO_NUMBER |= {"version", "decided_on", "superseded_by", "requests", "invoices"}
+_NO_NUMBER |= {"overrides"}
 """Blocks that bear on no amount. The log's figures stand in the study already."""
 
 
