@@ -18,6 +18,7 @@ from IPython.display import display
 
 from llmstudy import charts, io, paths, tables
 from llmstudy.study import Study, load
+from llmstudy.study.document import mapping
 from llmstudy.study.snapshot import kept
 
 
@@ -160,15 +161,19 @@ def _display(data: dict[str, str], metadata: Mapping[str, Any] | None = None) ->
     display(data, raw=True, metadata=metadata)  # type: ignore[no-untyped-call]
 
 
-def open_chapter(name: str, study: str, run: str = "") -> Chapter:
+def open_chapter(
+    name: str, study: str, run: str = "", overrides: Mapping[str, Any] | str = ""
+) -> Chapter:
     """The chapter that a notebook's first cell opens.
 
     study: a study file, relative to the current folder or to the project's root. run: the folder
     that the run fills, likewise, made if it is missing; without it `outputs/notebooks/STUDY-HASH`,
-    which no other study file shares.
+    which no other study file shares. overrides: as `Study.with_`, or the mapping as YAML writes it.
     Raises: StudyError if the study cannot be used.
     """
-    loaded = load(study)
+    if isinstance(overrides, str):
+        overrides = mapping(overrides)
+    loaded = load(study, overrides)
     folder = Path(run)
     if not run:
         place = sha256(str(paths.resolve(study).resolve()).encode()).hexdigest()[:6]

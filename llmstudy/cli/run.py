@@ -17,6 +17,15 @@ def run(
             metavar="DIR",
         ),
     ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="An assumption of this run in place of the study file's, such as "
+            'workloads.extraction.growth="6 %/month". May be given several times.',
+            metavar="PATH=VALUE",
+        ),
+    ] = None,
     probe: Annotated[
         Literal["recorded", "gpu"],
         typer.Option(
@@ -43,6 +52,9 @@ def run(
     With `--probe gpu` the points of a short sweep are recorded in the run's folder `probes`. It
     takes minutes for each route that this machine can serve; without a GPU the chapter says so.
 
+    What `--set` gives is checked as the study file is, stands in the memo and in
+    `provenance.json`, and goes before what a log measured; no later memo follows such a run.
+
     The memo says what has changed since the previous run, also written as `results/diff.json`: the
     same study, data, seed and previous run give the same bytes.
 
@@ -52,6 +64,7 @@ def run(
     ```
     llmstudy run acme/study.yaml
     llmstudy run acme/study.yaml --out /srv/studies --json
+    llmstudy run acme/study.yaml --set workloads.extraction.growth="6 %/month"
     llmstudy run acme/study.yaml --probe gpu
     llmstudy run acme/study.yaml --previous outputs/acme/20261101T080000Z-ab12cd
     ```
@@ -61,9 +74,11 @@ def run(
     """
     with mistakes(as_json):
         from llmstudy.run import RunError, run_study
+        from llmstudy.study.document import parsed
 
+        overrides = parsed(assignments or [])
         try:
-            finished = run_study(study, out, probe=probe, previous=previous)
+            finished = run_study(study, out, probe=probe, previous=previous, overrides=overrides)
         except RunError as error:
             stop(str(error), 1, as_json)
     if finished.note:

@@ -6,6 +6,7 @@ that fails leaves the last good run as it was.
 
 import json
 import re
+import shlex
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -84,13 +85,15 @@ def run_study(
     progress: bool = True,
     probe: str = "recorded",
     previous: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> RunResult:
     """Executes every chapter for a study and renders the memo, in `out/STUDY/RUN-ID/`.
 
     out: by default `outputs` in the current folder. progress: whether to show it, on stderr.
     probe: as `chapters.probes.own_tables`. previous: the folder of the run whose memo this follows:
-    by default the study's latest in `out` that can be compared. What has changed is written as
-    `results/diff.json` (see `llmstudy.compare.diff`) before the memo is.
+    by default the study's latest in `out` that can be compared and in which nothing was set.
+    overrides: what to set in place of what the study has, as `Study.with_`. What has changed is
+    written as `results/diff.json` (see `llmstudy.compare.diff`) before the memo is.
     Raises: StudyError if the study cannot be used, ValueError if its log, a probe run that it names
     or the previous run cannot, and then nothing is written; RunError if a chapter fails, and then
     all that was written is kept in `out/STUDY/failed-RUN-ID/`.
@@ -103,7 +106,7 @@ def run_study(
     from llmstudy.run.record import paths_of
     from llmstudy.study import load
 
-    study, file = load(study_path), paths.resolve(study_path).absolute()
+    study, file = load(study_path, overrides), paths.resolve(study_path).absolute()
     home = Path(out or "outputs").absolute() / study.study
     _check_owner(home, file)
     # the chapters' inputs are read first: a fault in them is reported before any chapter runs
@@ -119,8 +122,10 @@ def run_study(
     inputs = provenance.made_of(file, study.requests.path if study.requests else None)
     inputs |= {"paths": {"study": file, **paths_of(study)}, "previous": then and then.run_id}
     run_id = provenance.run_id(started, inputs)
+    assignments = {path: json.dumps(x) for path, x in (overrides or {}).items()}
     with _draft(home, run_id) as draft:
-        parameters = {"study": str(file), "run": str(draft), "probe": probe}
+        parameters: dict[str, Any] = {"study": str(file), "run": str(draft), "probe": probe}
+        parameters |= {"overrides": dict(overrides or {})}
         seconds = {}
         before = {"08_memo": partial(_keep_changes, then, draft, run_id, study, inputs)}
         with closing(executed(parameters, draft / "notebooks", progress, before)) as rounds:
@@ -133,7 +138,8 @@ def run_study(
         pages.write_results(draft, "08_memo")
         command = f"llmstudy run {study_path}" + (" --probe gpu" if probe == "gpu" else "")
         command += f" --previous {previous}" if previous else ""
-        origin = {"seed": study.seed, "command": command, **inputs}
+        command += "".join(f" --set {shlex.quote(f'{k}={v}')}" for k, v in assignments.items())
+        origin = {"seed": study.seed, "command": command, "overrides": assignments, **inputs}
         n_pages, long = pages.write_memo(draft, "08_memo", origin, with_pdf=not note)
         record = {
             "run_id": run_id,
@@ -153,14 +159,25 @@ def run_study(
 
 
 def latest_run(study_name: str, out: str | Path | None = None) -> Path | None:
-    """The folder of a study's last finished run, or None. study_name: the study's `study` key."""
+    """The folder of a study's last finished run in which nothing was set, or None.
+
+    study_name: the study's `study` key.
+    """
     return _latest(Path(out or "outputs").absolute() / study_name)
 
 
 def _latest(home: Path) -> Path | None:
     finished = (file.parent for file in home.glob("*/provenance.json"))
-    runs = [folder for folder in finished if _RUN_ID.fullmatch(folder.name)]
-    return max(runs, default=None)
+    runs = sorted((f for f in finished if _RUN_ID.fullmatch(f.name)), reverse=True)
+    return next((folder for folder in runs if not _overrides(folder)), None)
+
+
+def _overrides(run: Path) -> Any:
+    """What was set for a run, beside its study file."""
+    try:
+        return json.loads((run / "provenance.json").read_text("utf-8")).get("overrides")
+    except (OSError, ValueError, AttributeError):  # whoever reads the run says what is wrong
+        return None
 
 
 def _check_owner(home: Path, study: Path) -> None:
@@ -225,7 +242,7 @@ def _keep_changes(
 
 
 def executed(
-    parameters: Mapping[str, str],
+    parameters: Mapping[str, Any],
     folder: Path,
     progress: bool,
     before: Mapping[str, Callable[[], None]] | None = None,
@@ -264,7 +281,7 @@ def executed(
                 execution.stop()
 
 
-def _begin(name: str, parameters: Mapping[str, str], folder: Path) -> Execution:
+def _begin(name: str, parameters: Mapping[str, Any], folder: Path) -> Execution:
     source = paths.notebooks() / f"{name}.ipynb"
     measures = name == PROBING and parameters.get("probe") == "gpu"
     limit_s = PROBING_TIMEOUT_S if measures else CELL_TIMEOUT_S

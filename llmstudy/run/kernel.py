@@ -28,7 +28,7 @@ from llmstudy.run.errors import NotebookError
 START_TIMEOUT_S = 60
 
 
-def execute(source: Path, target: Path, parameters: Mapping[str, str], timeout_s: float) -> None:
+def execute(source: Path, target: Path, parameters: Mapping[str, Any], timeout_s: float) -> None:
     """Executes a notebook in target's folder and writes it to target, as far as it came.
 
     parameters: values for its cell tagged `parameters`, which must name every one of them.
@@ -112,7 +112,7 @@ def _cells(notebook: Path) -> list[Any]:
     return cells
 
 
-def _unknown(source: Path, parameters: Mapping[str, str]) -> list[str]:
+def _unknown(source: Path, parameters: Mapping[str, Any]) -> list[str]:
     """Parameters that the notebook does not name; papermill would set them and nobody read them."""
     tagged = [c.source for c in _cells(source) if "parameters" in c.metadata.get("tags", [])]
     named = set(re.findall(r"^(\w+)\b[^=\n]*=", "\n".join(tagged[:1]), re.MULTILINE))

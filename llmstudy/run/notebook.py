@@ -50,7 +50,7 @@ class Execution:
     """
 
     def __init__(
-        self, source: Path, target: Path, parameters: Mapping[str, str], timeout_s: float
+        self, source: Path, target: Path, parameters: Mapping[str, Any], timeout_s: float
     ) -> None:
         self._report, sender = _context().Pipe(duplex=False)
         job = (source, target, dict(parameters), timeout_s, sender)

@@ -7,7 +7,7 @@ written. A line break or a tab inside a value becomes a space, as YAML itself fo
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,10 @@ def read(file: Path) -> Any:
         raise DocumentError(
             line, f"byte {error.start:,} is not UTF-8 text: save the file as UTF-8."
         ) from None
+    return _document(text)
+
+
+def _document(text: str) -> Any:
     yaml = YAML(typ="rt")
     yaml.Composer, yaml.max_depth = _Composer, DEEPEST
     try:
@@ -69,6 +73,43 @@ def read(file: Path) -> Any:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise DocumentError(mark.line + 1 if mark else 1, _problem(error)) from None
+
+
+def parsed(assignments: Iterable[str]) -> dict[str, Any]:
+    """Assignments `path=value` as a mapping, each value read as a study file's would be.
+
+    Raises: ValueError for one that is none.
+
+    >>> parsed(["workloads.chat.growth=6 %/month", "routes.h200.tensor_parallel=4"])
+    {'workloads.chat.growth': '6 %/month', 'routes.h200.tensor_parallel': 4}
+    """
+    values = {}
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        if not (equals and path.strip() and text.strip()):
+            raise ValueError(f"{excerpt(assignment)} sets nothing: write path=value.")
+        try:
+            values[path.strip()] = plain(_document(text))
+        except DocumentError as error:
+            raise ValueError(f"{path}: {error}") from None
+    return values
+
+
+def mapping(text: str) -> dict[str, Any]:
+    """A mapping of paths to values as YAML or JSON writes it; an empty text holds none.
+
+    Raises: ValueError for a text that is none.
+
+    >>> mapping('{"workloads.chat.growth": "6 %/month"}')
+    {'workloads.chat.growth': '6 %/month'}
+    """
+    try:
+        values = plain(_document(text)) if text.strip() else {}
+    except DocumentError as error:
+        raise ValueError(f"overrides: {error}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"overrides is {excerpt(text)}: write a mapping, {{path: value}}.")
+    return values
 
 
 def _problem(error: MarkedYAMLError) -> str:

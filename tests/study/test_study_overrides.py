@@ -26,7 +26,12 @@ def test_a_figure_set_in_full_is_taken_as_a_study_file_would_be():
     entry = {"value": 6, "unit": "%/month", "range": [4, 9], "source": "board plan"}
     entry |= {"as_of": "2026-11-20", "grade": "assumed"}
     growth = load(DEFAULT, {GROWTH: entry}).workloads["extraction"].growth
-    assert (growth.value, growth.low, growth.high, growth.source) == (0.06, 0.04, 0.09, "board plan")
+    assert (growth.value, growth.low, growth.high, growth.source) == (
+        0.06,
+        0.04,
+        0.09,
+        "board plan",
+    )
 
 
 def test_only_what_was_set_differs_and_nothing_set_is_the_study_itself():
