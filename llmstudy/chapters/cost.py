@@ -25,9 +25,10 @@ from llmstudy.measures.cost import (
     Use,
     control_savings,
     largest_tenant_share,
+    month_bills,
     usd_per_accepted_answer,
 )
-from llmstudy.simulate.breakdown import bill_row
+from llmstudy.simulate.breakdown import price_frame, request_usage
 from llmstudy.simulate.inputs import draws_with_paths, inputs, output_ratio, spread
 from llmstudy.study import ApiRoute, Study, bundled_figures
 from llmstudy.units import HOURS_PER_MONTH
@@ -36,41 +37,27 @@ from llmstudy.units import HOURS_PER_MONTH
 def cost_tables(case: Case) -> Tables:
     """What each API route that may serve a workload charges it, and today's whether it may or not.
 
-    Offers are kept whole for the later chapters. `scheduled` has a month's bill from each day on
-    which an announced price begins.
+    Offers are kept whole for the later chapters.
     """
-    study, offers = case.study, _token_offers(case)
-    scheduled = [
-        {
-            "workload": name,
-            "route": route,
-            "effective": day,
-            "month_usd": bill_row(study, name, route, offer, factor)["month_usd"],
-        }
-        for name, of_name in offers.items()
-        for route, offer in of_name.items()
-        for day, factor in scheduled_prices(study, route, case.traffic.of(name))
-    ]
-    offer_rows = {
-        name: {route: asdict(offer) for route, offer in of_name.items()}
-        for name, of_name in offers.items()
-    }
+    offers = token_offers(case)
+    bills = api_bills(case, offers)
     return {
-        "offers": offer_rows,
-        "bills": _bill_rows(study, offers),
-        "output_tokens": output_token_rows(study),
-        "scheduled": scheduled,
+        "offers": offers_by_workload(offers),
+        "bills": bills,
+        "output_tokens": output_tokens(case.study),
+        "scheduled": scheduled_bills(case, bills),
         "rate_limits": rate_limit_rows(case),
         "controls": cost_controls(case, offers),
     }
 
 
-def api_bills(case: Case) -> pd.DataFrame:
-    """The month's bill of each API route that may serve a workload: `bills` of `cost_tables`."""
-    return _bill_rows(case.study, _token_offers(case))
+Offers = Mapping[str, Mapping[str, TokenPrice]]
+"""By workload and route."""
 
 
-def _token_offers(case: Case) -> dict[str, dict[str, TokenPrice]]:
+def token_offers(case: Case) -> Offers:
+    """The mean price of a request on each API route that may serve a workload, request by request
+    (`evidence.offers.token_offer`)."""
     return {
         name: {
             route: token_offer(case.study, route, case.traffic.of(name))
@@ -81,21 +68,69 @@ def _token_offers(case: Case) -> dict[str, dict[str, TokenPrice]]:
     }
 
 
-def _bill_rows(study: Study, offers: Mapping[str, Mapping[str, TokenPrice]]) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            bill_row(study, name, route, offer)
-            for name, of_name in offers.items()
-            for route, offer in of_name.items()
-        ]
-    )
+def offers_by_workload(offers: Offers) -> dict[str, dict[str, dict[str, Any]]]:
+    """Offers as data."""
+    return {
+        name: {route: asdict(offer) for route, offer in of_name.items()}
+        for name, of_name in offers.items()
+    }
 
 
-def output_token_rows(study: Study) -> list[dict[str, Any]]:
+def usage_of(case: Case, offers: Offers) -> pd.DataFrame:
+    """How each workload would use the routes that have an offer: `breakdown.request_usage`."""
+    pairs = [(name, route) for name, of_name in offers.items() for route in of_name]
+    return request_usage(case.study, pairs)
+
+
+def api_bills(
+    case: Case, offers: Offers | None = None, usage: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """What each API route that may serve a workload bills a month, at today's prices and volumes.
+
+    usage: `usage_of`, or one that was changed.
+    Columns: workload, route, arm, current, usd_per_request, usd_per_mtok (over the tokens that the
+    workload counts), month_usd, scheduled_change (the largest announced change of price, a share).
+    """
+    offers = token_offers(case) if offers is None else offers
+    usage = usage_of(case, offers) if usage is None else usage
+    workloads = case.study.workloads
+    bills = month_bills(price_frame(offers, usage), usage).reset_index()
+    counted = {
+        name: w.intake.input_tokens.value + w.intake.output_tokens.value
+        for name, w in workloads.items()
+    }
+    current = {name: w.current_route for name, w in workloads.items()}
+    listed = [offers[name][route] for name, route in usage.index]
+    changes = [max(o.month_factors, key=lambda x: abs(np.log(x))) - 1 for o in listed]
+    bills.insert(2, "arm", [offer.arm for offer in listed])
+    bills.insert(3, "current", bills["route"] == bills["workload"].map(current))
+    per_mtok = 1e6 * bills["usd_per_request"] / bills["workload"].map(counted)
+    bills.insert(5, "usd_per_mtok", per_mtok)
+    return bills.assign(scheduled_change=changes)
+
+
+def scheduled_bills(case: Case, bills: pd.DataFrame) -> pd.DataFrame:
+    """A month's bill from each day on which an announced price begins.
+
+    bills: `api_bills`. Columns: workload, route, effective, month_usd. What tools cost stays.
+    """
+    rows = []
+    for bill in bills.to_dict("records"):
+        name, route = str(bill["workload"]), str(bill["route"])
+        requests = case.study.workloads[name].intake.requests.value
+        tools = case.study.api_use.tools.value / 1000 * requests
+        for day, factor in scheduled_prices(case.study, route, case.traffic.of(name)):
+            month_usd = (bill["month_usd"] - tools) * factor + tools
+            row = {"workload": name, "route": route, "effective": day, "month_usd": month_usd}
+            rows.append(row)
+    return pd.DataFrame(rows, columns=["workload", "route", "effective", "month_usd"])
+
+
+def output_tokens(study: Study) -> pd.DataFrame:
     """How much each route that may serve writes for a request, fleets among them.
 
-    Rows: workload, route, model, output_tokens (of a request, reasoning included), ratio, low, high
-    (over the tokens that the workload counts: value, P10 and P90), grade, source.
+    Columns: workload, route, model, output_tokens (of a request, reasoning included), ratio, low,
+    high (over the tokens that the workload counts: value, P10 and P90), grade, source.
     """
     rows = []
     for name, routes in contenders(study).items():
@@ -115,7 +150,7 @@ def output_token_rows(study: Study) -> list[dict[str, Any]]:
                     "source": ratio.source,
                 }
             )
-    return rows
+    return pd.DataFrame(rows)
 
 
 def accepted_answer_costs(results: Results) -> pd.DataFrame:
@@ -148,7 +183,7 @@ def accepted_answer_costs(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*columns, "usd_per_accepted_answer"])
 
 
-def cost_controls(case: Case, offers: Mapping[str, Mapping[str, TokenPrice]]) -> pd.DataFrame:
+def cost_controls(case: Case, offers: Offers) -> pd.DataFrame:
     """The controls of each workload that runs on an API today, largest saving first within it.
 
     offers: by workload and route. A fleet of one's own is paid for by the hour: a control frees

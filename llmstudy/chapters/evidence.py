@@ -6,7 +6,7 @@ import pandas as pd
 
 from llmstudy.chapters.quality import difference_figures
 from llmstudy.evidence import findings
-from llmstudy.evidence.case import Case, Tables, contenders
+from llmstudy.evidence.case import Case, Tables, contenders, week_load
 from llmstudy.simulate.inputs import output_ratio
 from llmstudy.study.snapshot import kept
 
@@ -14,13 +14,27 @@ from llmstudy.study.snapshot import kept
 def evidence_tables(case: Case) -> Tables:
     """Traffic by workload, the log, price findings, open questions and the ledger.
 
-    The quarantine holds the number of a row and the reason against it, never its text. `study` is
-    the study as it is assessed, each figure in full and the log's own in place: a later run is
-    compared with it.
+    `study` is the study as it is assessed, each figure in full and the log's own in place: a later
+    run is compared with it.
     """
-    study, traffic = case.study, case.traffic
+    return {
+        "workloads": workload_table(case),
+        **log_tables(case),
+        "unknown": case.study.unknown(),
+        "findings": price_findings(case),
+        "figures": ledger(case),
+        "study": kept(case.study),
+    }
+
+
+def workload_table(case: Case) -> pd.DataFrame:
+    """Each workload with its volume, its lengths, its peak and the grade of what is known of them.
+
+    Columns: workload, task, requests_per_month, input_tokens, output_tokens, peak_to_mean,
+    volume_grade, tokens_grade, requests_seen (logged or drawn), traffic (measured, simulated).
+    """
     rows = []
-    for name, workload in study.workloads.items():
+    for name, workload in case.study.workloads.items():
         intake = workload.intake
         rows.append(
             {
@@ -32,17 +46,26 @@ def evidence_tables(case: Case) -> Tables:
                 "peak_to_mean": intake.peak_to_mean.value,
                 "volume_grade": intake.requests.grade,
                 "tokens_grade": intake.input_tokens.grade,
-                "requests_seen": len(traffic.of(name)),
+                "requests_seen": len(case.traffic.of(name)),
                 "traffic": case.grade_of(name),
             }
         )
+    return pd.DataFrame(rows)
+
+
+def weekly_load(case: Case) -> pd.DataFrame:
+    """Requests of each workload in each hour of a week: workload, hour, requests_per_s."""
+    return pd.concat([week_load(case, name).assign(workload=name) for name in case.study.workloads])
+
+
+def log_tables(case: Case) -> Tables:
+    """What was read of the log: `log` (counts), `quarantine`, `set_aside`, `warnings`.
+
+    The quarantine holds the number of a row and the reason against it, never its text.
+    """
+    traffic = case.traffic
     quarantine = pd.DataFrame(traffic.quarantined, columns=["row", "reason"])  # empty without a log
-    pairs = ((name, route) for name, routes in contenders(study).items() for route in routes)
-    every = dict(output_ratio(study, *pair) for pair in pairs)
-    ratios = {path: figure for path, figure in every.items() if figure.uncertain}
-    figures = ratios | study.figures() | findings.rate_figures(study) | difference_figures(study)
     return {
-        "workloads": pd.DataFrame(rows),
         "log": {
             "rows_read": traffic.rows_read,
             "rows_accepted": traffic.rows_read - len(traffic.quarantined),
@@ -53,8 +76,20 @@ def evidence_tables(case: Case) -> Tables:
         "quarantine": quarantine,
         "set_aside": list(traffic.set_aside),
         "warnings": list(traffic.warnings),
-        "unknown": study.unknown(),
-        "findings": [asdict(finding) for finding in findings.findings_of(study)],
-        "figures": findings.ledger(figures),
-        "study": kept(study),
     }
+
+
+def price_findings(case: Case) -> pd.DataFrame:
+    """What a reader must know of the prices used: severity, subject, sentence, effective."""
+    rows = [asdict(finding) for finding in findings.findings_of(case.study)]
+    return pd.DataFrame(rows, columns=["severity", "subject", "sentence", "effective"])
+
+
+def ledger(case: Case) -> pd.DataFrame:
+    """Every figure that the study rests on: name, value, low, high, unit, grade, source, as_of."""
+    study = case.study
+    pairs = ((name, route) for name, routes in contenders(study).items() for route in routes)
+    every = dict(output_ratio(study, *pair) for pair in pairs)
+    ratios = {path: figure for path, figure in every.items() if figure.uncertain}
+    figures = ratios | study.figures() | findings.rate_figures(study) | difference_figures(study)
+    return pd.DataFrame(findings.ledger(figures))

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from llmstudy import simulate
+from llmstudy.chapters.evidence import weekly_load
 from llmstudy.chapters.sizing import (
     PeakFleets,
     peak_fleets,
@@ -15,7 +16,7 @@ from llmstudy.chapters.sizing import (
     sustained_utilisation,
 )
 from llmstudy.evidence import findings, gpu_hours
-from llmstudy.evidence.case import Case, Tables, covers_week, week_load
+from llmstudy.evidence.case import Case, Tables, covers_week
 from llmstudy.evidence.offers import FleetOffer, fitted_curve, serving_points
 from llmstudy.figure import Figure
 from llmstudy.measures import capacity
@@ -70,9 +71,8 @@ def _fleet_tables(case: Case, fits: pd.DataFrame, peaks: PeakFleets) -> Tables:
             "week_logged": covers_week(case, name),
         }
         fleets.append(_fleet(study, name, route, offer) | _operating_point(peak.point) | grades)
-    week = pd.concat([week_load(case, name).assign(workload=name) for name in study.workloads])
     return {
-        "week": week,
+        "week": weekly_load(case),
         "serving_fit": fits,
         "fleets": fleets,
         "failures": failures,

@@ -5,11 +5,11 @@ built from the table; labels are on the marks instead of in a legend; colour nev
 meaning alone; the last line is the grade of the evidence.
 
 `cost` has the charts of what a month costs, `crossover` those of when another route pays,
-`hosting` those of fleets and their capacity, `measures` those of today's bills and first tokens,
-`quality` those of answers, `criteria` that of the six criteria, `plan` those of triggers and
-phases, `risks` that of risks, `information` those of what decides, what to measure and whether to
-wait. `style` is the look of them all, `drawing` places the labels, `tables` refuses what cannot be
-drawn.
+`distributions` how requests, their bills and waits vary, `hosting` those of fleets and their
+capacity, `measures` those of today's bills and first tokens, `quality` those of answers, `criteria`
+that of the six criteria, `plan` those of triggers and phases, `risks` that of risks, `information`
+those of what decides, what to measure and whether to wait. `style` is the look of them all,
+`drawing` places the labels, `tables` refuses what cannot be drawn.
 """
 
 from llmstudy.charts.cost import calculator_bridge, cost_items, projection
@@ -20,6 +20,13 @@ from llmstudy.charts.crossover import (
     p_cheaper_by_month,
     p_cheaper_heat,
     p_never,
+)
+from llmstudy.charts.distributions import (
+    hourly_load,
+    measured_waits,
+    request_bills,
+    subject_differences,
+    token_lengths,
 )
 from llmstudy.charts.hosting import (
     base_load_split,
@@ -71,8 +78,10 @@ __all__ = [
     "crossover_claims",
     "first_tokens",
     "heldout_errors",
+    "hourly_load",
     "information_bars",
     "lettered",
+    "measured_waits",
     "month_bills",
     "p_cheaper_by_month",
     "p_cheaper_heat",
@@ -84,9 +93,12 @@ __all__ = [
     "quality_forest",
     "regret_bars",
     "replicas_week",
+    "request_bills",
     "risk_register",
     "serving_curve",
+    "subject_differences",
     "svg",
+    "token_lengths",
     "tornado",
     "trigger_status",
     "use_style",

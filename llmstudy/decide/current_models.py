@@ -18,7 +18,8 @@ from llmstudy import paths, prices
 from llmstudy.evidence import offers
 from llmstudy.evidence.case import Case
 from llmstudy.measures import quality
-from llmstudy.simulate.breakdown import bill_row
+from llmstudy.measures.cost import month_bills
+from llmstudy.simulate.breakdown import price_frame, request_usage
 from llmstudy.study import ApiRoute, Study, Workload
 from llmstudy.text import share, usd
 
@@ -247,4 +248,6 @@ def _month_usd(case: Case, name: str, route: ApiRoute) -> float:
     routes = {**case.study.routes, LISTED: route}
     study = case.study.model_copy(update={"routes": routes})
     offer = offers.token_offer(study, LISTED, case.traffic.of(name))
-    return float(bill_row(study, name, LISTED, offer)["month_usd"])
+    usage = request_usage(study, [(name, LISTED)])
+    bills = month_bills(price_frame({name: {LISTED: offer}}, usage), usage)
+    return float(bills["month_usd"].iloc[0])

@@ -40,6 +40,11 @@ class Case:
         probe = self.probes.get(route)
         return None if probe is None or unlike(probe, self.study, route, workload) else probe
 
+    @property
+    def requests(self) -> pd.DataFrame:
+        """Every request that the study rests on, logged or drawn: the canonical table."""
+        return self.traffic.requests
+
     def grade_of(self, workload: str) -> str:
         """Grade of a workload's traffic."""
         return "simulated" if workload in self.traffic.simulated else "measured"

@@ -94,7 +94,7 @@ def token_price(
 
 
 def api_usd_per_request(
-    price: TokenPrice,
+    price: TokenPrice | pd.DataFrame,
     input_tokens: Number,
     output_tokens: Number,
     cached_input_share: Number = 0.0,
@@ -103,7 +103,8 @@ def api_usd_per_request(
 ) -> Number:
     """Bill of one request that the user counts, retries included. Unit: usd.
 
-    Shares are of the input: read from the cache, and written to it; together at most 1.
+    price: a `TokenPrice`, or a frame with its columns, the rest then series with its index. Shares
+    are of the input: read from the cache, and written to it; together at most 1.
 
     Linear in the mean tokens: each request keeps the price tier in which it was priced singly;
     `TokenPrice.at_lengths` gives what longer prompts cost.
@@ -118,10 +119,47 @@ def api_usd_per_request(
         + c * price.cached_input_usd
         + w * price.written_input_usd
     )
-    return (
+    bill: Any = (
         input_usd * input_tokens / price.input_tokens
         + price.output_usd * output_tokens / price.output_tokens
     ) * (1 + retry_share)
+    return bill  # type: ignore[no-any-return]
+
+
+def month_bills(prices: pd.DataFrame, usage: pd.DataFrame) -> pd.DataFrame:
+    """What each route bills a workload for a request and for a month, before any price changes.
+
+    prices: the columns of `TokenPrice`, one row per route. usage: with the same index,
+    requests_per_month, input_tokens and output_tokens of a request as the route counts them,
+    cached_input_share and cache_write_share (of the input), retry_share (of the requests), tool_usd
+    (of a request).
+    Returns: with that index, usd_per_request and month_usd.
+    Raises: ValueError if the two frames have not the same index.
+
+    >>> route = pd.Index(["gpt-4o"], name="route")
+    >>> prices = pd.DataFrame({"uncached_input_usd": 0.0029, "cached_input_usd": 0.00145,
+    ...     "written_input_usd": 0.0029, "output_usd": 0.00211, "input_tokens": 1155,
+    ...     "output_tokens": 211}, route)
+    >>> usage = pd.DataFrame({"requests_per_month": 9e6, "input_tokens": 374,
+    ...     "output_tokens": 44, "cached_input_share": 0.3, "cache_write_share": 0.0,
+    ...     "retry_share": 0.02, "tool_usd": 0.0}, route)
+    >>> month_bills(prices, usage).round(6).to_dict("records")
+    [{'usd_per_request': 0.001263, 'month_usd': 11368.013278}]
+    """
+    if not prices.index.equals(usage.index):
+        raise ValueError("prices and usage must have the same index: a row of each per route")
+    use: Any = usage  # its columns are series with the index of prices
+    tokens_usd = api_usd_per_request(
+        prices,
+        use["input_tokens"],
+        use["output_tokens"],
+        use["cached_input_share"],
+        use["cache_write_share"],
+        use["retry_share"],
+    )
+    usd_per_request = tokens_usd + usage["tool_usd"]
+    month_usd = usd_per_request * usage["requests_per_month"]
+    return pd.DataFrame({"usd_per_request": usd_per_request, "month_usd": month_usd})
 
 
 def replica_month_usd(

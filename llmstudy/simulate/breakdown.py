@@ -13,17 +13,18 @@ first. `in_order` changes one item after another, as a reader would; `shapley` d
 the order. Both add up to the whole difference.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from itertools import combinations
 from math import factorial
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from llmstudy.figure import Figure, least_certain
 from llmstudy.measures import cost
-from llmstudy.measures.cost import TokenPrice, replica_month_usd, usd_per_million_tokens
+from llmstudy.measures.cost import TokenPrice, replica_month_usd
 from llmstudy.simulate import draws
 from llmstudy.simulate.bills import (
     TODAY,
@@ -37,7 +38,6 @@ from llmstudy.simulate.bills import (
     prompt_and_answer_usd,
     served_from,
     staff_month_usd,
-    usd_per_request,
     volumes,
 )
 from llmstudy.simulate.inputs import Market, figures_of, inputs, pair_inputs, todays_fleets
@@ -267,25 +267,51 @@ def _refuse_duplicates(items: Sequence[str]) -> None:
         raise ValueError(f"items named twice: {', '.join(twice)}; name each once")
 
 
-def bill_row(
-    study: Study, name: str, route: str, offer: TokenPrice, price_factor: float = 1.0
-) -> dict[str, Any]:
-    """What a route charges a workload at its central figures and so many times today's prices.
+def request_usage(study: Study, pairs: Iterable[tuple[str, str]]) -> pd.DataFrame:
+    """How each workload would use a route, by its central figures.
 
-    Returns: a row of `bills`.
+    pairs: workload and route. Returns: indexed by workload and route: requests_per_month,
+    input_tokens and output_tokens (of a request, as the route's own model counts and writes them),
+    cached_input_share, cache_write_share, retry_share, tool_usd (of a request).
     """
-    workload = study.workloads[name]
-    d = draws.central(figures_of(inputs(study, name, route, None)))
-    then = replace(offer, month_factors=(price_factor,))
-    per_request = float(usd_per_request(then, d, 1)[0, 0])
-    tokens = workload.intake.input_tokens.value + workload.intake.output_tokens.value
-    return {
-        "workload": name,
-        "route": route,
-        "arm": offer.arm,
-        "current": route == workload.current_route,
-        "usd_per_request": per_request,
-        "usd_per_mtok": float(usd_per_million_tokens(per_request, 1.0, tokens)),
-        "month_usd": per_request * workload.intake.requests.value,
-        "scheduled_change": max(offer.month_factors, key=lambda x: abs(np.log(x))) - 1,
-    }
+    rows = []
+    for name, route in pairs:
+        d = {key: f.value for key, f in figures_of(inputs(study, name, route, None)).items()}
+        rows.append(
+            {
+                "workload": name,
+                "route": route,
+                "requests_per_month": study.workloads[name].intake.requests.value,
+                "input_tokens": d["input_tokens"] * d["tokenizer"],
+                "output_tokens": d["output_tokens"] * d["output_tokens_ratio"],
+                **{key: d[key] for key in _SHARES},
+                "tool_usd": d["tool_usd"] / 1000,
+            }
+        )
+    columns = ["requests_per_month", "input_tokens", "output_tokens", *_SHARES, "tool_usd"]
+    frame = pd.DataFrame(rows, columns=["workload", "route", *columns])
+    return frame.set_index(["workload", "route"])
+
+
+_SHARES = ("cached_input_share", "cache_write_share", "retry_share")
+
+
+def price_frame(
+    offers: Mapping[str, Mapping[str, TokenPrice]], usage: pd.DataFrame
+) -> pd.DataFrame:
+    """The prices of routes as `month_bills` takes them, at the prompt lengths of a usage.
+
+    offers: by workload and route. usage: `request_usage` of the same.
+    Returns: indexed as usage: the columns of `TokenPrice`.
+    """
+    rows = []
+    for name, route in usage.index:
+        price = offers[name][route]
+        longer = np.array([usage.loc[(name, route), "input_tokens"] / price.input_tokens])
+        read, written = (float(factor[0]) for factor in price.at_lengths(longer))
+        inputs_usd = {f"{k}_input_usd": getattr(price, f"{k}_input_usd") * read for k in _INPUTS}
+        rows.append(asdict(price) | inputs_usd | {"output_usd": price.output_usd * written})
+    return pd.DataFrame(rows, index=usage.index)
+
+
+_INPUTS = ("uncached", "cached", "written")
