@@ -3,7 +3,7 @@
 `import llmstudy` offers by name what an analyst calls, with no study file: numbers, arrays and
 DataFrames go in and come out. `help(llmstudy.latency_table)` has an example that runs, as has each.
 
-- requests: `read_log`, `price_requests`
+- requests: `read_log`, `price_requests`, `PricedModel`
 - latency: `latency_table`, `slo_attainment`, `quantile_interval`, `percentile_minimum_n`
 - quality: `PairedCounts`, `paired_difference`, `non_inferiority`, `score_test_size`,
   `golden_set_size`, `holm`, `noise_floor`, `new_subject_interval`
@@ -37,7 +37,7 @@ except PackageNotFoundError:  # a folder on PYTHONPATH, as on a host where nothi
 
 _MODULES = {
     "requests.importers": ("read_log",),
-    "prices": ("price_requests",),
+    "prices": ("price_requests", "PricedModel"),
     "measures.latency": (
         "latency_table",
         "slo_attainment",

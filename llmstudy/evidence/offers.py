@@ -77,19 +77,15 @@ def _by_model(
 
 def priced(route: ApiRoute, requests: pd.DataFrame, on: date) -> pd.DataFrame:
     """The bill of each request: input_usd, output_usd, with what its region costs."""
-    premium = route.regional_premium.value if route.regional_premium else 1.0
-    if route.price is None:
-        billed = prices.price_requests(requests, route.provider, route.model, on, route.tier)
-        return billed[["input_usd", "output_usd"]] * premium
     rates = route.price
-    cached = requests["cached_input_tokens"]
-    input_usd = (requests["input_tokens"] - cached) * rates.input.value
-    return pd.DataFrame(
-        {
-            "input_usd": (input_usd + cached * rates.cached_input.value) / 1e6 * premium,
-            "output_usd": requests["output_tokens"] * rates.output.value / 1e6 * premium,
-        }
+    model = prices.PricedModel(
+        route.provider,
+        route.model,
+        route.tier,
+        (rates.input.value, rates.cached_input.value, rates.output.value) if rates else None,
+        route.regional_premium.value if route.regional_premium else 1.0,
     )
+    return prices.bill_requests(requests, model, on)
 
 
 def scheduled_prices(

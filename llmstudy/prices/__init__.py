@@ -1,9 +1,9 @@
 """What does a request cost at an API, what does a GPU hour cost, and until when?
 
-`api` prices requests by their tokens and lists the dated changes of a rate; `gpu` has quotes for
-rented GPUs and the cost of owned ones. Both raise `PriceError` rather than guess, and list changes
-and doubts as `Finding`s, judged at the date that the caller gives. `model_names` compares names of
-models. Nothing here reads a clock or the network.
+`api` reads the price lists of APIs and the dated changes of a rate, `billing` prices requests at
+them; `gpu` has quotes for rented GPUs and the cost of owned ones. All raise `PriceError` rather
+than guess, and list changes and doubts as `Finding`s, judged at the date that the caller gives.
+`model_names` compares names of models. Nothing here reads a clock or the network.
 """
 
 from llmstudy.prices.api import (
@@ -15,11 +15,11 @@ from llmstudy.prices.api import (
     check_listed,
     listings,
     price_findings,
-    price_requests,
     rate,
     retirement,
     scheduled_changes,
 )
+from llmstudy.prices.billing import PricedModel, bill_requests, price_requests
 from llmstudy.prices.gpu import (
     RESERVED_PRICE_SHARE,
     gpu_price,
@@ -34,7 +34,9 @@ __all__ = [
     "Finding",
     "Listing",
     "PriceError",
+    "PricedModel",
     "Severity",
+    "bill_requests",
     "check_listed",
     "gpu_price",
     "gpu_price_findings",

@@ -19,7 +19,6 @@ from typing import Literal, NamedTuple
 
 import genai_prices.data
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from genai_prices.types import (
     ClauseAnd,
@@ -46,12 +45,10 @@ _PROVIDERS = {provider.id: provider for provider in genai_prices.data.providers}
 _TIER_KEYS = {"processing", "service_tier", "speed"}
 """The request-context keys of genai-prices that mean a service tier; others are routes or tools."""
 
-_TOKEN_PRICES = ("input_mtok", "cache_read_mtok", "cache_write_mtok", "output_mtok")
+TOKEN_PRICES = ("input_mtok", "cache_read_mtok", "cache_write_mtok", "output_mtok")
 
 _BEYOND_TOKENS = ("requests_kcount", "output_reasoning_mtok", "output_citation_mtok")
 """Charges of every request that token counts do not show."""
-
-_TOKEN_COLUMNS = ["input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens"]
 
 # What may follow a model's name and still name that model: the rest of a date, then versions.
 _VERSION = re.compile(r"(\d{4})?([-@](\d{2,}|v\d+(:\d+)?|preview|exp))*")
@@ -101,51 +98,40 @@ class ApiRate:
     data_sha256: str
 
 
-def price_requests(
-    requests: pd.DataFrame, provider: str, model: str, on: date, tier: str = "standard"
-) -> pd.DataFrame:
-    """Prices each request singly, at its own time of day on the date `on`.
+def prices_of_day(
+    provider: str, model: str, on: date, tier: str = "standard"
+) -> list[tuple[timedelta, ModelPrice]]:
+    """The prices of a day in order, each with the time since midnight UTC at which it begins.
 
-    Singly, because a sum of requests passes thresholds that no request reaches: 1,000 requests of
-    2,000/300 tokens on gemini-2.5-pro cost USD 5.50, their sum is billed at USD 9.50. Cache writes
-    are billed at the short-lived (5 min) rate. Tool and search fees are not included.
-
-    Parameters: requests with ts_start (timezone-aware) and input_tokens, cached_input_tokens,
-    cache_write_tokens, output_tokens; input_tokens includes cached and written ones.
-    Returns: input_usd, output_usd, cost_usd, with the index of `requests`.
-    Raises: PriceError for an unknown provider, model or tier, a tier without rows at `on`, a model
-    that bills more than tokens, or token counts that cannot be.
-    Source: genai-prices 0.2.3, `ModelInfo.get_prices` and `calc_unit_price`.
-
-    >>> row = {"ts_start": pd.Timestamp("2026-11-20T09:00Z"), "input_tokens": 2_000,
-    ...        "cached_input_tokens": 0, "cache_write_tokens": 0, "output_tokens": 300}
-    >>> bill = price_requests(pd.DataFrame([row] * 1_000), "google", "gemini-2.5-pro",
-    ...                       date(2026, 11, 20))
-    >>> f"{bill['cost_usd'].sum():.2f}"
-    '5.50'
+    Raises: PriceError for an unknown provider, model or tier, with the nearest names; a tier
+    without rows at `on`; a model that bills more than tokens.
     """
     listed = _find_model(provider, model)
-    tokens, time_of_day = _token_counts(requests), _time_of_day(requests)
-    usd = np.zeros((len(requests), 2))
-    for start, price in _prices_of_day(listed, on, tier):
-        since = time_of_day >= pd.Timedelta(start)
-        usd[since] = _bill(price, tokens[since])  # a later price of the day overwrites
-    bill = pd.DataFrame(usd, index=requests.index, columns=["input_usd", "output_usd"])
-    return bill.assign(cost_usd=bill["input_usd"] + bill["output_usd"])
+    windows, dates = _windows(listed), _dated(listed)
+    if windows and dates and on < dates[-1]:
+        raise PriceError(
+            f"{listed.id} has peak-hour rates that are known from {dates[-1]}, not on {on}: "
+            "price at a later date"
+        )
+    # Every window in the pinned data is given in UTC.
+    edges = {edge for window in windows for edge in (window.start_time, window.end_time)}
+    midnight = _midnight(on)
+    moments = sorted({midnight, *(datetime.combine(on, edge, UTC) for edge in edges)})
+    return [(moment - midnight, _price_at(listed, moment, tier)) for moment in moments]
 
 
 def check_listed(provider: str, model: str, on: date, tier: str = "standard") -> None:
     """Checks that requests to a model can be priced on a day.
 
-    Raises: PriceError as `price_requests`, with the nearest names where one is unknown.
+    Raises: PriceError as `prices_of_day`.
     """
-    _prices_of_day(_find_model(provider, model), on, tier)
+    prices_of_day(provider, model, on, tier)
 
 
 def rate(provider: str, model: str, on: date, tier: str = "standard") -> ApiRate:
     """The rate of a model on a day, with its provenance and the day on which it expires.
 
-    Raises: PriceError as `price_requests`.
+    Raises: PriceError as `prices_of_day`.
 
     >>> argon = rate("google", "gemini-4-argon", date(2026, 11, 20))
     >>> argon.input_usd_per_mtok, argon.output_usd_per_mtok, argon.expires.isoformat()
@@ -182,7 +168,7 @@ def scheduled_changes(
     output_before, output_after (USD per million tokens, lowest context tier, midnight UTC),
     change_share (of the token rate, cached ones included, that moves furthest) and reason. Of a
     tier whose rates are listed from a day on, only the changes after that day.
-    Raises: PriceError as `price_requests`.
+    Raises: PriceError as `prices_of_day`.
 
     >>> scheduled_changes("google", "gemini-3.8-flash", date(2026, 11, 20), date(2027, 6, 30))[
     ...     ["effective", "input_before", "input_after", "change_share", "reason"]
@@ -391,21 +377,6 @@ def _close(name: str, names: Iterable[str]) -> str:
     return f"; close to it: {', '.join(close)}" if close else ""
 
 
-def _prices_of_day(model: ModelInfo, on: date, tier: str) -> list[tuple[timedelta, ModelPrice]]:
-    """The prices of a day in order, each with the time since midnight UTC at which it begins."""
-    windows, dates = _windows(model), _dated(model)
-    if windows and dates and on < dates[-1]:
-        raise PriceError(
-            f"{model.id} has peak-hour rates that are known from {dates[-1]}, not on {on}: "
-            "price at a later date"
-        )
-    # Every window in the pinned data is given in UTC.
-    edges = {edge for window in windows for edge in (window.start_time, window.end_time)}
-    midnight = _midnight(on)
-    moments = sorted({midnight, *(datetime.combine(on, edge, UTC) for edge in edges)})
-    return [(moment - midnight, _price_at(model, moment, tier)) for moment in moments]
-
-
 def _price_at(model: ModelInfo, moment: datetime, tier: str) -> ModelPrice:
     """The prices at a moment in UTC, refused where they would leave something out."""
     price = model.get_prices(moment, _context(model, moment, tier))
@@ -483,19 +454,7 @@ def _midnight(on: date) -> datetime:
 # --- Arithmetic on prices -------------------------------------------------------------------------
 
 
-def _bill(price: ModelPrice, tokens: FloatArray) -> FloatArray:
-    """tokens: (n, 4) in the order of _TOKEN_COLUMNS. Returns (n, 2): USD of input and of output."""
-    total, cached, written, output = tokens.T
-    usd_per_mtok = {key: _usd_per_mtok(price, key, total) for key in _TOKEN_PRICES}
-    input_usd = (
-        (total - cached - written) * usd_per_mtok["input_mtok"]
-        + cached * usd_per_mtok["cache_read_mtok"]
-        + written * usd_per_mtok["cache_write_mtok"]
-    )
-    return np.column_stack([input_usd, output * usd_per_mtok["output_mtok"]]) / 1e6
-
-
-def _usd_per_mtok(price: ModelPrice, key: str, input_tokens: FloatArray) -> FloatArray:
+def token_rate(price: ModelPrice, key: str, input_tokens: FloatArray) -> FloatArray:
     """The rate for prompts of these sizes. A long prompt lifts the rate of all its tokens."""
     listed = _token_price(price, key)
     if isinstance(listed, Decimal):
@@ -513,12 +472,12 @@ def _token_price(price: ModelPrice, key: str) -> Decimal | TieredPrices:
 
 
 def _base_usd(price: ModelPrice, key: str) -> float:
-    return float(_usd_per_mtok(price, key, np.zeros(1))[0])
+    return float(token_rate(price, key, np.zeros(1))[0])
 
 
 def _context_sizes(*prices: ModelPrice) -> list[int]:
     """The smallest prompt in each context tier, in tokens."""
-    listed = [_token_price(price, key) for price in prices for key in _TOKEN_PRICES]
+    listed = [_token_price(price, key) for price in prices for key in TOKEN_PRICES]
     tiers = [tier for each in listed if isinstance(each, TieredPrices) for tier in each.tiers]
     return sorted({0, *(tier.start + 1 for tier in tiers)})
 
@@ -526,49 +485,7 @@ def _context_sizes(*prices: ModelPrice) -> list[int]:
 def _largest_move(before: ModelPrice, now: ModelPrice) -> float:
     """The relative change of the token rate, in any context tier, that moves furthest."""
     sizes = np.array(_context_sizes(before, now), dtype=float)
-    was = np.concatenate([_usd_per_mtok(before, key, sizes) for key in _TOKEN_PRICES])
-    now_is = np.concatenate([_usd_per_mtok(now, key, sizes) for key in _TOKEN_PRICES])
+    was = np.concatenate([token_rate(before, key, sizes) for key in TOKEN_PRICES])
+    now_is = np.concatenate([token_rate(now, key, sizes) for key in TOKEN_PRICES])
     moves = now_is[was > 0] / was[was > 0] - 1
     return float(max(moves, key=abs, default=0.0))
-
-
-# --- Checks of what comes in ----------------------------------------------------------------------
-
-
-def _token_counts(requests: pd.DataFrame) -> FloatArray:
-    """(n, 4) counts in the order of _TOKEN_COLUMNS."""
-    tokens = _columns(requests, _TOKEN_COLUMNS).to_numpy(dtype=float, na_value=np.nan)
-    counted = np.isfinite(tokens) & (tokens >= 0)
-    _refuse(requests, ~counted.all(axis=1), "a missing or negative token count")
-    overfull = tokens[:, 1] + tokens[:, 2] > tokens[:, 0]
-    _refuse(requests, overfull, "fewer input_tokens than cached and cache-write tokens within them")
-    return tokens
-
-
-def _time_of_day(requests: pd.DataFrame) -> pd.TimedeltaIndex:
-    """Time since midnight UTC at which each request started."""
-    started = _columns(requests, ["ts_start"])["ts_start"]
-    if not isinstance(started.dtype, pd.DatetimeTZDtype):
-        raise PriceError(
-            f"ts_start has type {started.dtype}, not times with one timezone: "
-            "convert it with pd.to_datetime(..., utc=True)"
-        )
-    _refuse(requests, started.isna().to_numpy(), "no ts_start")
-    utc = pd.DatetimeIndex(started).tz_convert("UTC")
-    return utc - utc.normalize()
-
-
-def _columns(requests: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    missing = [name for name in names if name not in requests.columns]
-    if missing:
-        raise PriceError(f"the requests lack {', '.join(missing)}: add the column as logged")
-    return requests[names]
-
-
-def _refuse(requests: pd.DataFrame, wrong: npt.NDArray[np.bool_], fault: str) -> None:
-    if wrong.any():
-        first = requests.index[wrong][0]
-        raise PriceError(
-            f"{wrong.sum()} of {len(requests)} requests have {fault} (first: row {first}): "
-            "mend or quarantine them"
-        )

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from llmstudy import paths
 from llmstudy.prices import (
+    PricedModel,
     PriceError,
+    bill_requests,
     price_findings,
-    price_requests,
     rate,
     scheduled_changes,
 )
@@ -36,8 +37,8 @@ def request(input_tokens, output_tokens, cached=0, written=0, at="2026-11-20T00:
 
 
 def cost_of(provider, model, *requests, on=NOV_20, tier="standard"):
-    bill = price_requests(pd.DataFrame(requests), provider, model, on, tier)
-    return bill["cost_usd"].sum()
+    bill = bill_requests(pd.DataFrame(requests), PricedModel(provider, model, tier), on)
+    return bill.sum().sum()
 
 
 # --- API prices against the published tables and against genai-prices itself ----------------------
@@ -126,7 +127,7 @@ def requests_of_any_size(draw):
 @given(requests=st.lists(requests_of_any_size(), min_size=1, max_size=8))
 def test_every_request_costs_what_genai_prices_says(provider, model, context, requests):
     tier = next(iter(context.values()), "standard")
-    bill = price_requests(pd.DataFrame(requests), provider, model, NOV_20, tier)
+    bill = bill_requests(pd.DataFrame(requests), PricedModel(provider, model, tier), NOV_20)
     for row, (_, billed) in zip(requests, bill.iterrows(), strict=True):
         usage = Usage(
             input_tokens=row["input_tokens"],
@@ -143,14 +144,6 @@ def test_every_request_costs_what_genai_prices_says(provider, model, context, re
         )
         assert billed["input_usd"] == pytest.approx(float(theirs.input_price), rel=1e-12)
         assert billed["output_usd"] == pytest.approx(float(theirs.output_price), rel=1e-12)
-        assert billed["cost_usd"] == pytest.approx(float(theirs.total_price), rel=1e-12)
-
-
-def test_the_bill_keeps_the_index_of_the_requests():
-    requests = pd.DataFrame([request(10, 1), request(20, 2)], index=["a", "b"])
-    bill = price_requests(requests, "openai", "gpt-4o", NOV_20)
-    assert list(bill.index) == ["a", "b"]
-    assert list(bill.columns) == ["input_usd", "output_usd", "cost_usd"]
 
 
 # --- The traps of genai-prices: each an error or a visible fact, never a silent default -----------
@@ -201,29 +194,6 @@ def test_the_windows_of_the_price_data_are_in_utc():
     edges = [edge for window in windows for edge in (window.start_time, window.end_time)]
     assert edges
     assert {edge.utcoffset() for edge in edges} == {timedelta(0)}
-
-
-@pytest.mark.parametrize(
-    ("row", "message"),
-    [
-        (request(100, 1, cached=101), "fewer input_tokens than cached"),
-        (request(100, 1, cached=60, written=50), "fewer input_tokens than cached"),
-        (request(100, -1), "a missing or negative token count"),
-        (request(float("nan"), 1), "a missing or negative token count"),
-        (request(100, 1, at="2026-11-20"), "not times with one timezone"),
-    ],
-)
-def test_a_request_that_cannot_be_is_an_error(row, message):
-    with pytest.raises(PriceError, match=message):
-        cost_of("openai", "gpt-4o", row)
-
-
-def test_an_error_about_requests_names_the_first_of_them():
-    requests = pd.DataFrame([request(10, 1), request(10, 1, cached=11)], index=["a", "b"])
-    with pytest.raises(PriceError, match=r"1 of 2 requests .* \(first: row b\)"):
-        price_requests(requests, "openai", "gpt-4o", NOV_20)
-    with pytest.raises(PriceError, match="lack cache_write_tokens"):
-        price_requests(requests.drop(columns="cache_write_tokens"), "openai", "gpt-4o", NOV_20)
 
 
 @pytest.mark.parametrize("model", ["mistral-large-latest", "mistral-medium-latest"])

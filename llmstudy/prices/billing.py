@@ -1,0 +1,251 @@
+"""What would these requests cost on any model, at a list's price or a negotiated one?
+
+Each request is priced singly, because a sum of requests passes thresholds that no request reaches.
+"""
+
+import math
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from genai_prices.types import ModelPrice
+
+from llmstudy.figure import FloatArray
+from llmstudy.prices.api import TOKEN_PRICES, PriceError, listings, prices_of_day, token_rate
+from llmstudy.text import listed
+
+_CACHE_COLUMNS = ["cached_input_tokens", "cache_write_tokens"]
+_TOKEN_COLUMNS = ["input_tokens", *_CACHE_COLUMNS, "output_tokens"]
+_BILL_COLUMNS = ["model", "input_usd", "output_usd", "usd"]
+
+
+@dataclass(frozen=True)
+class PricedModel:
+    """A model and the price that its requests are billed at.
+
+    tier: of the provider's list. usd_per_mtok: a negotiated price in place of the list's, in USD
+    per million tokens of input, cached input and output; provider and model may then be any.
+    factor: what a region adds, 1.1 for 10 %.
+
+    Raises: PriceError for a price that is not three numbers from zero up, or a factor not above it.
+
+    >>> PricedModel("openai", "gpt-4o", usd_per_mtok=(2.0, 1.0, 8.0)).tier
+    'standard'
+    """
+
+    provider: str
+    model: str
+    tier: str = "standard"
+    usd_per_mtok: tuple[float, float, float] | None = None
+    factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse a price that nobody charges."""
+        rates = (1.0, 1.0, 1.0) if self.usd_per_mtok is None else tuple(self.usd_per_mtok)
+        numbers = [each for each in (*rates, self.factor) if isinstance(each, int | float)]
+        sound = all(0 <= each < math.inf for each in numbers) and self.factor
+        if len(rates) != 3 or len(numbers) != 4 or not sound:
+            raise PriceError(
+                f"{self.provider}/{self.model}: usd_per_mtok {self.usd_per_mtok}, factor "
+                f"{self.factor}: give USD per million tokens of input, cached input and output, "
+                "such as (2.5, 1.25, 10.0), and a factor above 0"
+            )
+
+    def prices_of_day(self, on: date) -> list[tuple[timedelta, ModelPrice]]:
+        """The prices of a day, each with the time since midnight UTC at which it begins."""
+        if self.usd_per_mtok is None:
+            return prices_of_day(self.provider, self.model, on, self.tier)
+        rates = (Decimal(rate) for rate in self.usd_per_mtok)
+        keys = ("input_mtok", "cache_read_mtok", "output_mtok")
+        return [(timedelta(0), ModelPrice(**dict(zip(keys, rates, strict=True))))]
+
+
+Models = str | Iterable[str] | Mapping[str, str | PricedModel]
+
+
+def price_requests(requests: pd.DataFrame, models: Models, on: date | str) -> pd.DataFrame:
+    """Prices each request on each model, at its own time of day on the date `on`.
+
+    Cache writes are billed at the short-lived (5 min) rate. Tool and search fees are not included.
+
+    requests: input_tokens and output_tokens, and where logged cached_input_tokens and
+    cache_write_tokens (parts of input_tokens) and ts_start (timezone-aware). Cache tokens that are
+    not logged count as 0, and a warning says so; without ts_start, a model whose price depends on
+    the time of day is billed as at midnight UTC, with a warning. models: "provider/model", a list
+    of those, or name -> "provider/model" or `PricedModel`. on: a date, or "2026-11-20".
+    Returns: one row per request and model, in the order of models, then of requests: the columns
+    and the index of `requests`, and model (its name), input_usd, output_usd, usd. So
+    `.pivot(columns="model", values="usd")` has a row per request.
+    Raises: PriceError for a date, column, token count or time of day that cannot be, an unknown
+    provider, model or tier (with the nearest names), a tier without rates at `on`, or a model that
+    bills more than tokens.
+    Source: genai-prices 0.2.3, `ModelInfo.get_prices` and `calc_unit_price`.
+
+    >>> requests = pd.DataFrame({"input_tokens": [2_000, 900], "cached_input_tokens": [0, 500],
+    ...                          "cache_write_tokens": 0, "output_tokens": [300, 50]})
+    >>> ours = PricedModel("openai", "gpt-4o", usd_per_mtok=(2.0, 1.0, 8.0))
+    >>> models = {"list": "openai/gpt-4o", "negotiated": ours, "mini": "openai/gpt-4o-mini"}
+    >>> bills = price_requests(requests, models, on="2026-11-20")
+    >>> bills.groupby("model", sort=False)["usd"].sum().round(6).to_dict()
+    {'list': 0.010125, 'negotiated': 0.0081, 'mini': 0.000608}
+    """
+    if not isinstance(requests, pd.DataFrame):
+        raise PriceError(
+            f"requests: a {type(requests).__name__} is no DataFrame: give one row per request, "
+            "such as read_log(...).accepted"
+        )
+    day = _day(on)
+    named = _named_models(models, day)
+    if taken := [name for name in _BILL_COLUMNS if name in requests]:
+        raise PriceError(
+            f"the requests have {listed(taken)} already: rename before pricing, such as "
+            'requests.rename(columns={"model": "model_served"})'
+        )
+    counted = requests.assign(**_cache_tokens(requests))
+    if "ts_start" not in requests:
+        timed = [name for name, model in named.items() if len(model.prices_of_day(day)) > 1]
+        if timed:
+            warnings.warn(
+                f"the requests have no ts_start: {listed(timed)} is priced as at midnight UTC, "
+                "and costs more or less at other hours",
+                stacklevel=2,
+            )
+        counted["ts_start"] = pd.Timestamp(day, tz="UTC")
+    parts = []
+    for name, model in named.items():
+        bill = bill_requests(counted, model, day)
+        parts.append(requests.assign(model=name, **bill, usd=bill.sum(axis=1)))
+    return pd.concat(parts)
+
+
+def bill_requests(requests: pd.DataFrame, model: PricedModel, on: date) -> pd.DataFrame:
+    """The bill of each request on one model: input_usd, output_usd, with the index of `requests`.
+
+    requests: as `price_requests`, with both cache columns, and ts_start where the model's price
+    depends on the time of day.
+    Raises: PriceError as `price_requests`.
+    """
+    prices, tokens = model.prices_of_day(on), _token_counts(requests)
+    usd = _bill(prices[0][1], tokens)
+    if len(prices) > 1:
+        time_of_day = _time_of_day(requests)
+        for start, price in prices[1:]:  # a later price of the day overwrites
+            since = time_of_day >= pd.Timedelta(start)
+            usd[since] = _bill(price, tokens[since])
+    return pd.DataFrame(usd, requests.index, columns=["input_usd", "output_usd"]) * model.factor
+
+
+def _bill(price: ModelPrice, tokens: FloatArray) -> FloatArray:
+    """tokens: (n, 4) in the order of _TOKEN_COLUMNS. Returns (n, 2): USD of input and of output."""
+    total, cached, written, output = tokens.T
+    usd_per_mtok = {key: token_rate(price, key, total) for key in TOKEN_PRICES}
+    input_usd = (
+        (total - cached - written) * usd_per_mtok["input_mtok"]
+        + cached * usd_per_mtok["cache_read_mtok"]
+        + written * usd_per_mtok["cache_write_mtok"]
+    )
+    return np.column_stack([input_usd, output * usd_per_mtok["output_mtok"]]) / 1e6
+
+
+# --- Checks of what comes in ----------------------------------------------------------------------
+
+
+def _day(on: date | str) -> date:
+    if isinstance(on, datetime) and on == on:  # NaT does not equal itself
+        return (on.astimezone(UTC) if on.tzinfo else on).date()
+    if isinstance(on, date) and not isinstance(on, datetime):
+        return on
+    try:
+        return date.fromisoformat(str(on))
+    except ValueError:
+        raise PriceError(f"on: {on!r} is no date: write it as 2026-11-20") from None
+
+
+def _named_models(models: Models, on: date) -> dict[str, PricedModel]:
+    """Name -> model. Raises: PriceError for anything that names none."""
+    if isinstance(models, Mapping):
+        named = dict(models)
+    elif isinstance(models, Iterable):
+        named = {each: each for each in ([models] if isinstance(models, str) else models)}
+    else:
+        named = {}
+    if not named or not all(isinstance(each, str | PricedModel) for each in named.values()):
+        raise PriceError(
+            f'models: {models!r} names none: give "openai/gpt-4o", a list of such names, or a '
+            "mapping from a name of your own to one of them or to a PricedModel"
+        )
+    return {
+        str(name): each if isinstance(each, PricedModel) else _listed_model(each, on)
+        for name, each in named.items()
+    }
+
+
+def _listed_model(text: str, on: date) -> PricedModel:
+    provider, slash, model = text.partition("/")
+    if not slash:
+        places = [f"{place.provider}/{place.model}" for place in listings(text, on)]
+        close = f", such as {listed(places[:4])}" if places else ""
+        raise PriceError(f'"{text}" names no provider: write "provider/model"{close}')
+    return PricedModel(provider, model)
+
+
+def _cache_tokens(requests: pd.DataFrame) -> pd.DataFrame:
+    """The cache columns, 0 where they are not logged, with one warning that says so."""
+    logged = requests.reindex(columns=_CACHE_COLUMNS)
+    gaps = logged.isna().sum()
+    if gaps.any():
+        rows = [f"{name} of {n:,} requests" for name, n in gaps.items() if n]
+        warnings.warn(
+            f"{listed(rows)} not logged: counted as 0, so that nothing of them is billed at the "
+            "rates of a cache",
+            stacklevel=3,
+        )
+    return logged.where(logged.notna(), 0)
+
+
+def _token_counts(requests: pd.DataFrame) -> FloatArray:
+    """(n, 4) counts in the order of _TOKEN_COLUMNS."""
+    columns = _columns(requests, _TOKEN_COLUMNS)
+    try:
+        tokens = columns.to_numpy(dtype=float, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise PriceError(f"token counts must be numbers: {error}") from None
+    counted = np.isfinite(tokens) & (tokens >= 0)
+    _refuse(requests, ~counted.all(axis=1), "a missing or negative token count")
+    overfull = tokens[:, 1] + tokens[:, 2] > tokens[:, 0]
+    _refuse(requests, overfull, "fewer input_tokens than cached and cache-write tokens within them")
+    return tokens
+
+
+def _time_of_day(requests: pd.DataFrame) -> pd.TimedeltaIndex:
+    """Time since midnight UTC at which each request started."""
+    started = _columns(requests, ["ts_start"])["ts_start"]
+    if not isinstance(started.dtype, pd.DatetimeTZDtype):
+        raise PriceError(
+            f"ts_start has type {started.dtype}, not times with one timezone: "
+            "convert it with pd.to_datetime(..., utc=True)"
+        )
+    _refuse(requests, started.isna().to_numpy(), "no ts_start")
+    utc = pd.DatetimeIndex(started).tz_convert("UTC")
+    return utc - utc.normalize()
+
+
+def _columns(requests: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    missing = [name for name in names if name not in requests.columns]
+    if missing:
+        raise PriceError(f"the requests lack {', '.join(missing)}: add the column as logged")
+    return requests[names]
+
+
+def _refuse(requests: pd.DataFrame, wrong: npt.NDArray[np.bool_], fault: str) -> None:
+    if wrong.any():
+        first = requests.index[wrong][0]
+        raise PriceError(
+            f"{wrong.sum()} of {len(requests)} requests have {fault} (first: row {first}): "
+            "mend or quarantine them"
+        )

@@ -1,0 +1,150 @@
+"""Requests priced on any model: against sums done by hand, and the mistakes that a caller makes."""
+
+import warnings
+from datetime import UTC, date, datetime, timedelta, timezone
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from llmstudy.prices import PricedModel, PriceError, price_requests
+
+NOV_20 = date(2026, 11, 20)
+LOG = pd.DataFrame(
+    {
+        "ts_start": pd.to_datetime(["2026-11-20T00:30Z", "2026-11-20T01:30Z"]),
+        "workload": ["chat", "search"],
+        "input_tokens": [1_000, 4_000],
+        "cached_input_tokens": [0, 1_000],
+        "cache_write_tokens": [0, 500],
+        "output_tokens": [100, 10],
+    },
+    index=["a", "b"],
+)
+TOKENS = LOG[["input_tokens", "output_tokens"]]
+
+
+def test_each_request_is_priced_on_each_model_and_keeps_its_own_columns_and_index():
+    bills = price_requests(LOG, ["openai/gpt-4o", "openai/gpt-4o-mini"], NOV_20)
+    assert bills.index.tolist() == ["a", "b", "a", "b"]
+    assert [*bills] == [*LOG, "model", "input_usd", "output_usd", "usd"]
+    usd = bills.set_index("model", append=True)["usd"]
+    # 2.50 and 10 USD per million tokens, cached input at half; writes cost what input does
+    by_hand = {"a": (1_000 * 2.5 + 100 * 10) / 1e6, "b": (3_000 * 2.5 + 1_000 * 1.25 + 100) / 1e6}
+    assert usd.xs("openai/gpt-4o", level="model").to_dict() == pytest.approx(by_hand)
+    assert bills["usd"].tolist() == (bills["input_usd"] + bills["output_usd"]).tolist()
+
+
+def test_a_negotiated_price_and_a_region_take_the_place_of_the_list():
+    ours = PricedModel("nobody", "own-model", usd_per_mtok=(2.0, 0.5, 8.0), factor=1.1)
+    batch = PricedModel("openai", "gpt-4o", tier="batch")
+    bills = price_requests(LOG, {"ours": ours, "batch": batch, "list": "openai/gpt-4o"}, NOV_20)
+    usd = bills.groupby("model")["usd"]
+    assert usd.sum()["ours"] == pytest.approx(1.1 * (4_000 * 2 + 1_000 * 0.5 + 110 * 8) / 1e6)
+    assert usd.first()["batch"] == pytest.approx(usd.first()["list"] / 2)  # nothing of it cached
+
+
+def test_tokens_of_a_cache_that_are_not_logged_count_as_none_and_a_warning_says_so():
+    with pytest.warns(UserWarning, match="cached_input_tokens of 2 requests and cache_write") as w:
+        bare = price_requests(TOKENS, "openai/gpt-4o", NOV_20)
+    assert len(w) == 1
+    assert w[0].filename == __file__
+    zero = LOG.assign(cached_input_tokens=0, cache_write_tokens=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        whole = price_requests(zero, "openai/gpt-4o", NOV_20)
+    assert bare["usd"].tolist() == whole["usd"].tolist()
+    null = LOG.astype({"cached_input_tokens": "Int64"}).assign(cached_input_tokens=pd.NA)
+    with pytest.warns(UserWarning, match="^cached_input_tokens of 2 requests not logged"):
+        price_requests(null, "openai/gpt-4o", NOV_20)
+
+
+def test_without_times_a_price_by_the_hour_is_that_of_midnight_and_a_warning_says_so():
+    untimed = LOG.drop(columns="ts_start")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        price_requests(untimed, "openai/gpt-4o", NOV_20)
+    deepseek = "deepseek/deepseek-v4-flash"
+    with pytest.warns(UserWarning, match="no ts_start: deepseek.* midnight UTC"):
+        flat = price_requests(untimed, ["openai/gpt-4o", deepseek], NOV_20)
+    timed = price_requests(LOG, deepseek, NOV_20)
+    ratio = timed["usd"] / flat.loc[flat["model"] == deepseek, "usd"]
+    assert ratio.tolist() == pytest.approx([1, 2])  # from 01:00 UTC it costs twice as much
+
+
+@pytest.mark.parametrize(
+    "on",
+    [
+        "2026-12-01",
+        date(2026, 12, 1),
+        datetime(2026, 12, 1, 9),
+        pd.Timestamp("2026-12-01"),
+        datetime(2026, 11, 30, 20, tzinfo=timezone(timedelta(hours=-5))),  # December in UTC
+    ],
+)
+def test_a_date_is_a_date_a_time_or_iso_text(on):
+    # its price changes on 1 December 2026
+    (later,) = price_requests(LOG[:1], "google/gemini-4-argon", on)["usd"]
+    (before,) = price_requests(LOG[:1], "google/gemini-4-argon", NOV_20)["usd"]
+    assert later > before
+
+
+def test_no_requests_have_an_empty_bill():
+    assert price_requests(LOG[:0], "openai/gpt-4o", NOV_20)["usd"].sum() == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"cached_input_tokens": 4_001}, "fewer input_tokens than cached"),
+        ({"output_tokens": -1}, r"2 of 2 requests .* negative token count \(first: row a\)"),
+        ({"input_tokens": [np.nan, 4_000]}, r"1 of 2 .* missing or .* \(first: row a\)"),
+        ({"output_tokens": "many"}, "token counts must be numbers"),
+        ({"ts_start": pd.Timestamp("2026-11-20")}, "not times with one timezone"),
+        ({"ts_start": [pd.NaT, pd.Timestamp("2026-11-20", tz=UTC)]}, "no ts_start"),
+        ({"model": "gpt-4o"}, 'model already: rename .* "model_served"'),
+    ],
+)
+def test_a_request_that_cannot_be_is_an_error(change, message):
+    with pytest.raises(PriceError, match=message):
+        price_requests(LOG.assign(**change), "deepseek/deepseek-v4-flash", NOV_20)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"on": "20 November"}, "on: '20 November' is no date: write it as 2026-11-20"),
+        ({"on": pd.NaT}, "NaT is no date"),
+        ({"on": None}, "None is no date"),
+        ({"models": "gpt-4o"}, 'names no provider: write "provider/model", such as openai/gpt-4o'),
+        ({"models": ["openai/gpt4o"]}, "openai lists no model 'gpt4o'; close to it: gpt-4o"),
+        ({"models": "openia/gpt-4o"}, "no provider 'openia'; close to it: openai"),
+        ({"models": []}, "names none"),
+        ({"models": None}, "names none"),
+        ({"models": {"ours": 3}}, "names none"),
+        ({"requests": TOKENS.drop(columns="output_tokens")}, "the requests lack output_tokens"),
+        ({"requests": pd.DataFrame()}, "the requests lack input_tokens, output_tokens"),
+        ({"requests": "log.csv"}, "a str is no DataFrame"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:cached_input_tokens of")
+def test_a_mistake_in_the_call_is_one_sentence(arguments, message):
+    call = {"requests": LOG, "models": "openai/gpt-4o", "on": NOV_20} | arguments
+    with pytest.raises(PriceError, match=message) as raised:
+        price_requests(**call)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "price",
+    [
+        {"usd_per_mtok": (2.0, 8.0)},
+        {"usd_per_mtok": (2.0, -1.0, 8.0)},
+        {"usd_per_mtok": ("2", 1.0, 8.0)},
+        {"usd_per_mtok": (float("nan"), 1.0, 8.0)},
+        {"factor": 0},
+    ],
+)
+def test_a_price_that_nobody_charges_is_refused(price):
+    with pytest.raises(PriceError, match="give USD per million tokens of input, cached input"):
+        PricedModel("openai", "gpt-4o", **price)
