@@ -1,6 +1,6 @@
 """The results of a study's chapters without their notebooks: the same tables, in the same order."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -15,35 +15,59 @@ from llmstudy.chapters.latency import latency_tables
 from llmstudy.chapters.quality import quality_tables
 from llmstudy.evidence.case import Case
 
+Written = dict[str, dict[str, Any]]
+"""What chapters write, by their names."""
 
-def chapter_results(case: Case) -> dict[str, dict[str, Any]]:
+CHAPTERS = (
+    *("01_evidence", "02_cost", "03_latency", "04_quality", "05_self_hosting", "06_crossover"),
+    "07_triggers_and_routing",
+)
+"""The chapters before the memo."""
+
+_READS = {
+    "03_latency": ["05_self_hosting"],
+    "06_crossover": ["01_evidence", "02_cost", "03_latency", "04_quality", "05_self_hosting"],
+    "07_triggers_and_routing": ["06_crossover"],
+}
+"""The chapters whose results a chapter reads, or whose last reads the others."""
+
+
+def chapter_results(case: Case) -> Written:
     """What each chapter before the memo would write, by its name.
 
     A test holds it to what the notebooks write. What a chapter only shows (our own GPU runs) is
     left out. Raises: ValueError if the study's evidence cannot be used.
     """
-    results: dict[str, dict[str, Any]] = {}
-
-    def write(name: str, tables: Mapping[str, Any]) -> None:
-        results[name] = io.plain(tables)
-
-    write("01_evidence", evidence_tables(case))
-    results |= measured(case)
-    write("06_crossover", crossover_tables(case, results))
-    write("07_triggers_and_routing", decision_tables(case, results))
-    return results
+    return with_results(case, "07_triggers_and_routing", {})
 
 
-def measured(case: Case, fits: pd.DataFrame | None = None) -> dict[str, dict[str, Any]]:
-    """The results of those chapters, by name, as they write them.
+def with_results(
+    case: Case, name: str, results: Written, fits: pd.DataFrame | None = None
+) -> Written:
+    """The results of a chapter and of those that it reads, beside those that are there already.
 
     fits: `capacity.serving_fits` of the study's seed, where the caller has them already.
     Raises: ValueError if the study's evidence cannot be used.
     """
-    hosting = io.plain(hosting_tables(case, fits))
-    return {
-        "02_cost": io.plain(cost_tables(case)),
-        "03_latency": io.plain(latency_tables(case, hosting)),
-        "04_quality": io.plain(quality_tables(case)),
-        "05_self_hosting": hosting,
+    if name in results:
+        return results
+    for earlier in _READS.get(name, []):
+        results = with_results(case, earlier, results, fits)
+    makers: dict[str, Callable[[], dict[str, Any]]] = {
+        "01_evidence": lambda: evidence_tables(case),
+        "02_cost": lambda: cost_tables(case),
+        "03_latency": lambda: latency_tables(case, results["05_self_hosting"]),
+        "04_quality": lambda: quality_tables(case),
+        "05_self_hosting": lambda: hosting_tables(case, fits),
+        "06_crossover": lambda: crossover_tables(case, results),
+        "07_triggers_and_routing": lambda: decision_tables(case, results),
     }
+    return results | {name: io.plain(makers[name]())}
+
+
+def measured(case: Case, fits: pd.DataFrame | None = None) -> Written:
+    """The results of chapters 02 to 05, by name, as they write them. fits: as `with_results`."""
+    results: Written = {}
+    for name in ("02_cost", "03_latency", "04_quality"):
+        results = with_results(case, name, results, fits)
+    return results

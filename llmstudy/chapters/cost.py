@@ -16,7 +16,7 @@ import pandas as pd
 
 from llmstudy import simulate
 from llmstudy.evidence.case import Case, Results, Tables, contenders, covers_week, rows_of
-from llmstudy.evidence.offers import scheduled_prices, token_offer
+from llmstudy.evidence.offers import priced_model, scheduled_prices, token_offer
 from llmstudy.figure import FloatArray
 from llmstudy.measures import rate_limits
 from llmstudy.measures.capacity.sizing import Burstiness, burstiness_of, published_burstiness
@@ -28,6 +28,7 @@ from llmstudy.measures.cost import (
     month_bills,
     usd_per_accepted_answer,
 )
+from llmstudy.prices import PricedModel
 from llmstudy.simulate.breakdown import price_frame, request_usage
 from llmstudy.simulate.inputs import draws_with_paths, inputs, output_ratio, spread
 from llmstudy.study import ApiRoute, Study, bundled_figures
@@ -76,6 +77,12 @@ def offers_by_workload(offers: Offers) -> dict[str, dict[str, dict[str, Any]]]:
     }
 
 
+def models_of(case: Case, workload: str) -> dict[str, PricedModel]:
+    """The models of a workload's token-billed routes, by route, as `price_requests` takes them."""
+    routes = {name: case.study.routes[name] for name in contenders(case.study)[workload]}
+    return {n: priced_model(spec) for n, spec in routes.items() if isinstance(spec, ApiRoute)}
+
+
 def usage_of(case: Case, offers: Offers) -> pd.DataFrame:
     """How each workload would use the routes that have an offer: `breakdown.request_usage`."""
     pairs = [(name, route) for name, of_name in offers.items() for route in of_name]
@@ -107,6 +114,15 @@ def api_bills(
     per_mtok = 1e6 * bills["usd_per_request"] / bills["workload"].map(counted)
     bills.insert(5, "usd_per_mtok", per_mtok)
     return bills.assign(scheduled_change=changes)
+
+
+def largest_bill(bills: pd.DataFrame) -> str:
+    """The workload whose bill on today's route is largest; if none has one, the first.
+
+    bills: `api_bills`.
+    """
+    today = bills[bills["current"]].sort_values("month_usd", ascending=False)
+    return str(pd.concat([today, bills])["workload"].iloc[0])
 
 
 def scheduled_bills(case: Case, bills: pd.DataFrame) -> pd.DataFrame:

@@ -6,16 +6,33 @@ from typing import Any
 
 import pandas as pd
 
+from llmstudy import io
 from llmstudy.measures.latency import PERCENTILES, percentile_minimum_n
-from llmstudy.tables import named
+from llmstudy.tables import Rows, named
 from llmstudy.text import count, listed, opening, share, span, usd
 
 Results = Mapping[str, Any]
 
 
+def _rows(table: Rows) -> list[Any]:
+    """A result table as rows, whether it is still a frame or was written already."""
+    return list(io.plain(table)) if isinstance(table, pd.DataFrame) else list(table)
+
+
+def grades(ledger: Rows, part: str) -> str:
+    """The grades of the figures of a ledger whose name holds a part, for the note of a chart."""
+    return ", ".join(sorted({row["grade"] for row in _rows(ledger) if part in row["name"]}))
+
+
+def traffic(workloads: Rows) -> str:
+    """The grade of the requests, for the note of a chart. workloads: the table of chapter 01."""
+    of_grade = {row["traffic"]: "" for row in _rows(workloads)}
+    return f"requests: {listed(list(of_grade))}"
+
+
 def evidence(results: Results) -> str:
     """How much of the study is measured."""
-    rows = results["workloads"]
+    rows = _rows(results["workloads"])
     measured = [row["workload"] for row in rows if row["traffic"] == "measured"]
     if not measured:
         return (
@@ -29,7 +46,7 @@ def evidence(results: Results) -> str:
 
 def cost(results: Results) -> str:
     """Where today's money goes."""
-    now = [row for row in results["bills"] if row["current"]]
+    now = [row for row in _rows(results["bills"]) if row["current"]]
     total = sum(row["month_usd"] for row in now)
     if not now:
         return "No workload runs on a route that bills by the token"
@@ -40,7 +57,7 @@ def cost(results: Results) -> str:
 
 def controls(results: Results) -> str:
     """Which control of today's bill saves most."""
-    priced = [row for row in results["controls"] if row["saving_usd"] is not None]
+    priced = [row for row in _rows(results["controls"]) if row["saving_usd"] is not None]
     spared = [row for row in priced if row["control"] != "cap on loops"]
     if not spared or max(row["saving_usd"] for row in spared) <= 0:
         return "No control would lower today's token bills"
@@ -54,7 +71,7 @@ def controls(results: Results) -> str:
 
 def latency(results: Results) -> str:
     """How many first-token targets are met, missed, or open."""
-    rows = results["latency"]
+    rows = _rows(results["latency"])
     tally = {v: sum(row["verdict"] == v for row in rows) for v in ("meets", "misses", "undecided")}
     straddling = sum(row["verdict"] == "undecided" and row["grade"] == "measured" for row in rows)
     open_ = f", {straddling} are measured and undecided" if straddling else ""
@@ -66,7 +83,7 @@ def latency(results: Results) -> str:
 
 def probes(results: Results) -> str:
     """Which routes were probed, and what their runs are too short for."""
-    rows = results["probes"]
+    rows = _rows(results["probes"])
     if not rows:
         return "No route of this study has been probed."
     runs, requests = (sum(row[key] for row in rows) for key in ("runs", "requests"))
@@ -82,7 +99,7 @@ def probes(results: Results) -> str:
         if row["closed_loop"]
     ]
     other = [f"{row['not_comparable']}." for row in rows if row["not_comparable"]]
-    return " ".join([sentence, *other, *closed, *map(_undersized, results["undersized"])])
+    return " ".join([sentence, *other, *closed, *map(_undersized, _rows(results["undersized"]))])
 
 
 def measured_requests(samples: pd.DataFrame) -> str:
@@ -126,7 +143,7 @@ def _undersized(row: Mapping[str, Any]) -> str:
 def quality(results: Results) -> str:
     """How many candidates are good enough."""
     # routes of a workload that rest on the same items are one comparison
-    rows = {(row["workload"], row["source"], row["n"]): row for row in results["quality"]}
+    rows = {(row["workload"], row["source"], row["n"]): row for row in _rows(results["quality"])}
     scored = [row["verdict"] for row in rows.values() if row["verdict"] != "none"]
     if not scored:
         return "No candidate has been scored against today's route"
@@ -141,7 +158,7 @@ def quality(results: Results) -> str:
 
 def hosting(results: Results) -> str:
     """How busy the fleets would be."""
-    fleets = results["fleets"]
+    fleets = _rows(results["fleets"])
     if not fleets:
         return "No self-hosted route can serve any of the workloads"
     least, most = (pick(row["utilisation"] for row in fleets) for pick in (min, max))

@@ -1,6 +1,6 @@
 """Chapter 03: the first token of every route against its target, and what probes saw of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +24,23 @@ from llmstudy.study import ApiRoute
 
 
 def latency_tables(case: Case, hosting: Mapping[str, Any]) -> Tables:
+    """First tokens against their targets, whole answers, and what probes saw.
+
+    hosting: the results of chapter 05.
+    Returns: `latency` (`first_token_rows`), `answers` (`answer_rows`), `tpot` (`pace_rows`), and
+    `probe_tables`.
+    Raises: ValueError as `probes.probes_of`.
+    """
+    latency = first_token_rows(case, hosting)
+    return {
+        "latency": latency,
+        "answers": answer_rows(case, latency, hosting),
+        "tpot": pace_rows(case),
+        **probe_tables(case),
+    }
+
+
+def first_token_rows(case: Case, hosting: Mapping[str, Any]) -> list[dict[str, Any]]:
     """First-token latency of each route that may serve, and today's, against its target.
 
     Only a measurement can meet a target. A claim leaves it undecided, unless even the best case
@@ -34,42 +51,53 @@ def latency_tables(case: Case, hosting: Mapping[str, Any]) -> Tables:
     that arrivals of their own would bring about. A probe of another model, of other lengths or too
     old (`probes.unlike`) is not comparable, and counts as none.
 
-    Returns: `latency`; `answers` (how long a whole answer takes, as `answer_rows`); and of the
-    routes that were probed, empty without any: `probes`, `tpot` (pace against its target),
-    `ttft_parts` (where the first token goes) and `undersized` (which percentiles take more
-    requests, days or runs than there were).
-
-    Raises: ValueError as `probes.probes_of`.
+    Rows: workload, route, arm, target_s, ttft_p95_s, low_s, high_s (null: unknown), verdict (meets,
+    misses, undecided), grade, source.
     """
     bounds = {(f["workload"], f["route"]): f for f in hosting["fleets"]}
     failed = {(f["workload"], f["route"]) for f in hosting["failures"]}
-    rows, pace = [], []
-    for name, routes in contenders(case.study).items():
-        workload = case.study.workloads[name]
+    rows = []
+    for name, route, probe in _routes(case):
+        workload, spec = case.study.workloads[name], case.study.routes[route]
         target_s = workload.slo.ttft_p95.value
+        if route == workload.current_route and _logs_first_token(case, name):
+            ttft = _of_estimate(_logged(case, name), target_s, "request log")
+        elif probe is not None:
+            ttft = _of_estimate(probe.estimate_s("ttft_ms", "p95"), target_s, "probe")
+            if probe.closed_loop:
+                ttft = replace(ttft, verdict="undecided", source="probe in closed loop")
+        elif isinstance(spec, ApiRoute):
+            ttft = _of_claim(spec.ttft_p95, target_s)
+        elif (name, route) in failed:
+            ttft = _P95(None, None, None, "misses", "published", "serving curve")
+        else:
+            bound = bounds[name, route]["ttft_lower_bound_s"]
+            ttft = _P95(None, bound, None, "undecided", "published", "serving curve")
+        place = {"workload": name, "route": route, "arm": spec.arm}
+        rows.append(place | ttft.row("ttft_p95_s", target_s))
+    return rows
+
+
+def pace_rows(case: Case) -> list[dict[str, Any]]:
+    """The pace after the first token of each route that was probed, against its target.
+
+    Rows: as `first_token_rows`, tpot_p95_s in place of ttft_p95_s.
+    """
+    rows = []
+    for name, route, probe in _routes(case):
+        if probe is not None:
+            limit_s = case.study.workloads[name].slo.tpot_p95.value
+            tpot = _of_estimate(probe.estimate_s("tpot_ms", "p95"), limit_s, "probe")
+            place = {"workload": name, "route": route, "arm": case.study.routes[route].arm}
+            rows.append(place | tpot.row("tpot_p95_s", limit_s))
+    return rows
+
+
+def _routes(case: Case) -> Iterator[tuple[str, str, RouteProbe | None]]:
+    """Each workload with each route that may serve it, and its probe."""
+    for name, routes in contenders(case.study).items():
         for route in routes:
-            spec, probe = case.study.routes[route], case.probe_of(name, route)
-            if route == workload.current_route and _logs_first_token(case, name):
-                ttft = _of_estimate(_logged(case, name), target_s, "request log")
-            elif probe is not None:
-                ttft = _of_estimate(probe.estimate_s("ttft_ms", "p95"), target_s, "probe")
-                if probe.closed_loop:
-                    ttft = replace(ttft, verdict="undecided", source="probe in closed loop")
-            elif isinstance(spec, ApiRoute):
-                ttft = _of_claim(spec.ttft_p95, target_s)
-            elif (name, route) in failed:
-                ttft = _P95(None, None, None, "misses", "published", "serving curve")
-            else:
-                bound = bounds[name, route]["ttft_lower_bound_s"]
-                ttft = _P95(None, bound, None, "undecided", "published", "serving curve")
-            place = {"workload": name, "route": route, "arm": spec.arm}
-            rows.append(place | ttft.row("ttft_p95_s", target_s))
-            if probe is not None:
-                limit_s = workload.slo.tpot_p95.value
-                tpot = _of_estimate(probe.estimate_s("tpot_ms", "p95"), limit_s, "probe")
-                pace.append(place | tpot.row("tpot_p95_s", limit_s))
-    answers = answer_rows(case, rows, hosting)
-    return {"latency": pd.DataFrame(rows), "answers": answers, "tpot": pace, **probe_tables(case)}
+            yield name, route, case.probe_of(name, route)
 
 
 def measured_requests(case: Case) -> pd.DataFrame:
@@ -83,22 +111,21 @@ def measured_requests(case: Case) -> pd.DataFrame:
     targets). Nothing measured gives no rows.
     """
     frames = []
-    for name, routes in contenders(case.study).items():
+    for name, route, probe in _routes(case):
         workload = case.study.workloads[name]
-        for route in routes:
-            place = {"workload": name, "route": route}
-            if route == workload.current_route and _logs_first_token(case, name):
-                samples = _streamed(case, name).assign(**place, source="request log")
-            elif (probe := case.probe_of(name, route)) is not None:
-                order = ["day", "run", "index"]
-                samples = with_metrics(probe.measured).sort_values(order, kind="stable")
-                samples = samples.assign(**place, source="probe")
-            else:
-                continue
-            slo = workload.slo
-            targets = {"ttft_slo_s": slo.ttft_p95.value, "tpot_slo_s": slo.tpot_p95.value}
-            samples = samples.assign(**targets).reindex(columns=_MEASURED)
-            frames.append(samples.astype({"day": object, "run": object}))
+        place = {"workload": name, "route": route}
+        if route == workload.current_route and _logs_first_token(case, name):
+            samples = _streamed(case, name).assign(**place, source="request log")
+        elif probe is not None:
+            order = ["day", "run", "index"]
+            samples = with_metrics(probe.measured).sort_values(order, kind="stable")
+            samples = samples.assign(**place, source="probe")
+        else:
+            continue
+        slo = workload.slo
+        targets = {"ttft_slo_s": slo.ttft_p95.value, "tpot_slo_s": slo.tpot_p95.value}
+        samples = samples.assign(**targets).reindex(columns=_MEASURED)
+        frames.append(samples.astype({"day": object, "run": object}))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=_MEASURED)
 
 

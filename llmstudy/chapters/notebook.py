@@ -7,7 +7,7 @@ that `nbval` can compare it; text from a study or a log is escaped before it is 
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -47,22 +47,47 @@ class Chapter:
         """The results of an earlier chapter of this study, as it wrote them.
 
         In a folder of `outputs/notebooks`, where a notebook lands that is executed alone, those of
-        the committed reference stand in for them, if they are of this study.
-        Raises: ChapterError if that chapter has not run yet, or ran on another study.
+        the committed reference stand in for them, if they are of this study; else they are computed
+        here, and the page says so.
+        Raises: ChapterError if that chapter has not run yet in another folder, or ran on another
+        study.
         """
-        alone = self.run.parent == paths.outputs() / "notebooks"
-        folders = [self.run, paths.reference()] if alone else [self.run]
-        files = [folder / "results" / f"{name}.json" for folder in folders]
-        there = [json.loads(f.read_text(encoding="utf-8")) for f in files if f.is_file()]
-        for results in there:
-            if results.pop("study_sha256", None) == self.study_sha256:
-                return dict(results)
+        if (there := self._written(name)) is not None:
+            return there
+        if self._alone:
+            self.say(f"Computed here, as {name} was not executed for this study: its results.")
+            return self._computed(name)
+        file = self.run / "results" / f"{name}.json"
         changed = "are of another study, or of this one before a change,"
-        fault = changed if files[0].is_file() else "are missing"
+        fault = changed if file.is_file() else "are missing"
         raise ChapterError(
             f"{self.name} needs the results of {name}, which {fault} in {self.run}: execute "
             f"{name}.ipynb for this study first, or `llmstudy run` for all chapters."
         )
+
+    @property
+    def _alone(self) -> bool:
+        """Whether the notebook was executed for itself."""
+        return self.run.parent == paths.outputs() / "notebooks"
+
+    def _written(self, name: str) -> dict[str, Any] | None:
+        """What a chapter wrote for this study, if it did."""
+        for folder in [self.run, paths.reference()] if self._alone else [self.run]:
+            file = folder / "results" / f"{name}.json"
+            results = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+            if results.pop("study_sha256", None) == self.study_sha256:
+                return dict(results)
+        return None
+
+    def _computed(self, name: str) -> dict[str, Any]:
+        from llmstudy.chapters.all import CHAPTERS, with_results  # every chapter: most need none
+        from llmstudy.evidence.case import open_case
+
+        there = {n: results for n in CHAPTERS if (results := self._written(n)) is not None}
+        results = with_results(open_case(self.study), name, there)
+        for chapter in results.keys() - there:
+            replace(self, name=chapter).write(results[chapter])
+        return results[name]
 
     def write(self, results: Mapping[str, Any]) -> dict[str, Any]:
         """Keeps the chapter's results as `results/NAME.json`, for later chapters and other tools.

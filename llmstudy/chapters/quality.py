@@ -14,6 +14,12 @@ from llmstudy.study import PairedEvidence, Study, Workload
 
 
 def quality_tables(case: Case) -> Tables:
+    """The paired verdicts, and `dates`: when each candidate could move (`decide.dates`)."""
+    verdicts = quality_verdicts(case.study)
+    return {"quality": verdicts, "dates": move_dates(case, verdicts)}
+
+
+def quality_verdicts(study: Study) -> pd.DataFrame:
     """Paired verdict of each candidate that may serve, with the items still needed.
 
     `benchmark` names the items, `closeness` says whether they are own ones, or near to or far from
@@ -21,12 +27,11 @@ def quality_tables(case: Case) -> Tables:
     `low` and `high` are the ends of the test's own interval, `alpha` is its level (null: nothing
     scored); `plan` says what `n_needed` rests on, `next_alpha` is the level at which those items
     are tested, and `pass_mark` the lowest difference with which they pass (null: none does).
-    `dates` says when each could move: see `move_dates`.
     """
-    levels = test_levels(case.study)
+    levels = test_levels(study)
     rows: list[dict[str, Any]] = []
-    for name, (_, *candidates) in contenders(case.study).items():
-        workload = case.study.workloads[name]
+    for name, (_, *candidates) in contenders(study).items():
+        workload = study.workloads[name]
         for route in candidates:
             evidence = workload.quality.evidence.get(route)
             row = {"workload": name, "route": route, "margin": workload.quality.margin.value}
@@ -36,7 +41,7 @@ def quality_tables(case: Case) -> Tables:
                 _unpaired(workload, at) if evidence is None else _paired(workload, evidence, at)
             )
             rows.append(row | verdict)
-    return {"quality": pd.DataFrame(rows), "dates": move_dates(case, rows)}
+    return pd.DataFrame(rows)
 
 
 def paired_items(study: Study) -> pd.DataFrame:

@@ -185,11 +185,11 @@ def _waits(ax: Axes, rows: pd.DataFrame, label: str, color: str) -> None:
 
 
 @of_rows
-def subject_differences(pairs: pd.DataFrame, note: str) -> Chart:
+def subject_differences(pairs: pd.DataFrame, note: str) -> Chart | None:
     """How far the difference between two models depends on the subject that is asked about.
 
-    pairs: benchmark, model_proprietary, model_open, subject, difference (share), of pairs scored on
-    two subjects or more.
+    pairs: benchmark, model_proprietary, model_open, subject, difference (share). Those scored on
+    fewer than ten subjects are left out.
     """
     need("pairs", pairs, "benchmark model_proprietary model_open subject difference")
     table = pairs.assign(
@@ -197,7 +197,9 @@ def subject_differences(pairs: pd.DataFrame, note: str) -> Chart:
         pair=pairs["model_open"] + " minus " + pairs["model_proprietary"],
     )
     groups = table.groupby(["benchmark", "pair"], sort=False)["points"]
-    ranges = groups.agg(["min", "max", "count"]).query("count > 1")
+    ranges = groups.agg(["min", "max", "count"]).query("count >= 10")
+    if ranges.empty:
+        return None
     table = table.set_index(["benchmark", "pair"]).loc[ranges.index].reset_index()
     table["row"] = table["benchmark"] + "\n" + table["pair"]
     names = list(dict.fromkeys(table["row"]))
@@ -215,9 +217,9 @@ def subject_differences(pairs: pd.DataFrame, note: str) -> Chart:
     even_ticks(ax.xaxis)
     label_rows(ax, ["\n".join(wrap(x, 2.4, lines=1) for x in name.split("\n")) for name in names])
     facts = [
-        f"{', '.join(map(str, pair))}: {_signed(row['min'])} to {_signed(row['max'])} points over "
+        f"{', '.join(pair)}: {_signed(row['min'])} to {_signed(row['max'])} points over "
         f"{count(row['count'])} subjects"
-        for pair, row in ranges.iterrows()
+        for pair, row in zip(ranges.index, ranges.to_dict("records"), strict=True)
     ]
     return finish(figure, f"{title}. {'; '.join(facts)}.")
 

@@ -12,11 +12,13 @@ from typing import Any
 
 import pandas as pd
 
+from llmstudy import io
 from llmstudy.decide.canary import canary_plan, fitting
 from llmstudy.decide.plan import Window, phase_table
 from llmstudy.decide.verdicts import is_proven
 from llmstudy.evidence.case import Case, permissions
 from llmstudy.study import Study, bundled_figures
+from llmstudy.tables import Rows
 from llmstudy.units import HOURS_PER_MONTH, months_until
 
 _WORST_ACCEPTANCE = 0.5
@@ -26,8 +28,8 @@ _LATE_AT_TARGET = 0.05
 """Share of first tokens later than a p95 that lies on its target."""
 
 
-def move_dates(case: Case, quality: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """When each move may begin. quality: the rows of chapter 04's table.
+def move_dates(case: Case, quality: Rows) -> list[dict[str, Any]]:
+    """When each move may begin. quality: chapter 04's table.
 
     A quality that is proven needs no items; those of several workloads are labelled side by side,
     each by its own experts. Where today's route may not see the data, nothing is waited for.
@@ -41,7 +43,7 @@ def move_dates(case: Case, quality: Sequence[Mapping[str, Any]]) -> list[dict[st
     pace = figures["plan.items_per_week"].value
     foundation_weeks = int(phase_table()["end_week"].iloc[0])
     rows = []
-    for row in quality:
+    for row in io.plain(quality):  # a frame's NaN is None there
         name, route = str(row["workload"]), str(row["route"])
         behind = study.workloads[name].portability.behind_gateway == "yes"
         gateway = 0 if behind else foundation_weeks

@@ -77,15 +77,19 @@ def _by_model(
 
 def priced(route: ApiRoute, requests: pd.DataFrame, on: date) -> pd.DataFrame:
     """The bill of each request: input_usd, output_usd, with what its region costs."""
+    return prices.bill_requests(requests, priced_model(route), on)
+
+
+def priced_model(route: ApiRoute) -> prices.PricedModel:
+    """A route's model with its negotiated price, if any, and with what its region costs."""
     rates = route.price
-    model = prices.PricedModel(
+    return prices.PricedModel(
         route.provider,
         route.model,
         route.tier,
         (rates.input.value, rates.cached_input.value, rates.output.value) if rates else None,
         route.regional_premium.value if route.regional_premium else 1.0,
     )
-    return prices.bill_requests(requests, model, on)
 
 
 def scheduled_prices(

@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -352,11 +353,18 @@ def _cell(cell: Any) -> str:
     if pd.api.types.is_bool(cell):
         return "yes" if cell else "no"
     if pd.api.types.is_number(cell):
-        x: float = float(cell)  # type: ignore[arg-type]
-        return (f"{x:,.0f}" if abs(x) >= 1000 or x.is_integer() else f"{x:.4g}").replace("-", "−")
-    if isinstance(cell, date):
-        return cell.isoformat().removesuffix("T00:00:00")
+        return _number(float(cell))  # type: ignore[arg-type]
+    if isinstance(cell, date):  # a moment too, to the second
+        return str(cell).partition(".")[0].partition("+")[0].removesuffix(" 00:00:00")
     return str(cell)
+
+
+def _number(x: float) -> str:
+    if abs(x) >= 1000 or x.is_integer():
+        return f"{x:,.0f}".replace("-", "−")
+    if abs(x) < 1e-6:
+        return "under 0.000001" if x > 0 else "−0.000001 to 0"
+    return np.format_float_positional(x, 4, fractional=False, trim="-").replace("-", "−")
 
 
 def _class(right: bool) -> str:
