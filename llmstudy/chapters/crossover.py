@@ -20,10 +20,12 @@ from llmstudy.simulate.inputs import (
     N_DRAWS,
     Market,
     discount_draws,
+    draws_of,
     draws_with_paths,
     marginal_inputs,
     market,
     month_by_workload,
+    pair_inputs,
     spread,
     stay_draws,
 )
@@ -99,6 +101,43 @@ def _pairs(
         for cheap, other in _ARM_PAIRS
         if (name, cheap) in best and (name, other) in best
     ]
+
+
+def simulated_futures(case: Case, results: Results, name: str, route: str) -> pd.DataFrame:
+    """One move in each simulated future, a row per future: what was drawn, and what came of it.
+
+    results: of chapters 02, 04 and 05. Columns: the uncertain inputs of the move, by their names
+    (`tables.inputs`), then stay_usd and move_usd (over the horizon, discounted), saving_usd, and
+    pays_from_month (from 1; inf: never within the horizon).
+    """
+    offers = market(results["02_cost"], results["05_self_hosting"], results["04_quality"])
+    pair = pd.DataFrame({"workload": [name], "route": [route]})
+    future = projection.move_futures(case.study, offers, pair)[name, route]
+    entries = pair_inputs(case.study, offers, name, route)
+    uncertain = {key: each for key, each in entries.items() if each[1].uncertain}
+    stay_usd = (future.stay_usd * future.discount).sum(axis=1)
+    saving_usd = future.saving_usd()
+    return pd.DataFrame(draws_of(uncertain, N_DRAWS, case.study.seed)).assign(
+        stay_usd=stay_usd,
+        move_usd=stay_usd - saving_usd,
+        saving_usd=saving_usd,
+        pays_from_month=future.pays_from_month(),
+    )
+
+
+def uncertain_inputs(case: Case, results: Results, name: str, route: str) -> pd.DataFrame:
+    """The uncertain inputs of a move: input, place, value, low, high, unit, distribution, grade.
+
+    results: of chapters 02, 04 and 05. low and high: P10 and P90.
+    """
+    offers = market(results["02_cost"], results["05_self_hosting"], results["04_quality"])
+    rows = []
+    for key, (place, figure) in pair_inputs(case.study, offers, name, route).items():
+        if figure.uncertain:
+            about = {"input": key, "place": figure.name or place, **figure.row()}
+            rows.append(about)
+    columns = ["input", "place", "value", "low", "high", "unit", "distribution", "grade", "source"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _crossover(

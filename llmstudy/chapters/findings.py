@@ -219,6 +219,22 @@ def crossover(results: Results) -> str:
     )
 
 
+def futures(drawn: pd.DataFrame, move: Mapping[str, Any]) -> str:
+    """What one move comes to over its simulated futures.
+
+    drawn: as `chapters.crossover.simulated_futures`. move: its row of savings.
+    """
+    saving = drawn["saving_usd"]
+    low, middle, high = saving.quantile([0.1, 0.5, 0.9])
+    never = int((drawn["pays_from_month"] == float("inf")).sum())
+    return (
+        f"Moving {move['workload']} to {move['route']} saves {usd(middle)} over the horizon in the "
+        f"middle of {count(len(drawn))} simulated futures, {span(low, high, usd)} in eight of ten; "
+        f"it is cheaper than staying in {count(int((saving > 0).sum()))} of them, and in "
+        f"{count(never)} it has not paid for itself by the end."
+    )
+
+
 def measure_next(results: Results) -> str:
     """What to measure next, or that nothing is worth it."""
     row = results["measure_next"]

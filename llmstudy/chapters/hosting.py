@@ -12,7 +12,6 @@ from llmstudy.chapters.evidence import weekly_load
 from llmstudy.chapters.sizing import (
     PeakFleets,
     peak_fleets,
-    sizing_tables,
     sustained_utilisation,
 )
 from llmstudy.evidence import findings, gpu_hours
@@ -35,17 +34,14 @@ def hosting_tables(case: Case, fits: pd.DataFrame | None = None) -> Tables:
     nothing is known. That a route cannot serve a workload is no error but a row of `failures`.
     """
     fits = capacity.serving_fits(seed=case.study.seed) if fits is None else fits
-    return _fleet_tables(case, fits, peak_fleets(case, fits))
+    return fleet_tables(case, fits, peak_fleets(case, fits))
 
 
-def hosting_tables_with_weeks(case: Case) -> Tables:
-    """`hosting_tables`, and with the same fleets `sizing_tables`. Raises as `hosting_tables`."""
-    fits = capacity.serving_fits(seed=case.study.seed)
-    peaks = peak_fleets(case, fits)
-    return _fleet_tables(case, fits, peaks) | sizing_tables(case, peaks)
+def fleet_tables(case: Case, fits: pd.DataFrame, peaks: PeakFleets) -> Tables:
+    """The fleets of `peak_fleets` with what they cost: `fleets`, and why others can serve nothing.
 
-
-def _fleet_tables(case: Case, fits: pd.DataFrame, peaks: PeakFleets) -> Tables:
+    fits: as `capacity.serving_fits`. Returns: what `hosting_tables` does.
+    """
     study = case.study
     fleets, failures = [], []
     offers: dict[str, dict[str, Any]] = {name: {} for name in study.workloads}

@@ -187,22 +187,30 @@ def _display(data: dict[str, str], metadata: Mapping[str, Any] | None = None) ->
 
 
 def open_chapter(
-    name: str, study: str, run: str = "", overrides: Mapping[str, Any] | str = ""
+    name: str, study: str | Study, run: str = "", overrides: Mapping[str, Any] | str = ""
 ) -> Chapter:
     """The chapter that a notebook's first cell opens.
 
-    study: a study file, relative to the current folder or to the project's root. run: the folder
-    that the run fills, likewise, made if it is missing; without it `outputs/notebooks/STUDY-HASH`,
-    which no other study file shares. overrides: as `Study.with_`, or the mapping as YAML writes it.
+    study: a study file, relative to the current folder or to the project's root, or a study, such
+    as `chapter.study.with_({...})`. run: the folder that the run fills, likewise, made if it is
+    missing; without it one in `outputs/notebooks` that no other study file shares, nor the same
+    file with other overrides. overrides: as `Study.with_`, or the mapping as YAML writes it.
     Raises: StudyError if the study cannot be used.
     """
     if isinstance(overrides, str):
         overrides = mapping(overrides)
-    loaded = load(study, overrides)
+    if isinstance(study, Study):
+        loaded = study.with_(overrides)
+        place = io.dumps(kept(loaded))
+    else:
+        loaded = load(study, overrides)
+        place = str(paths.resolve(study).resolve())
+        if overrides:
+            place += io.dumps(kept(loaded)["overrides"])
     folder = Path(run)
     if not run:
-        place = sha256(str(paths.resolve(study).resolve()).encode()).hexdigest()[:6]
-        folder = paths.outputs() / "notebooks" / f"{loaded.study}-{place}"
+        short = sha256(place.encode()).hexdigest()[:6]
+        folder = paths.outputs() / "notebooks" / f"{loaded.study}-{short}"
     elif not folder.exists():
         folder = paths.outputs().parent / folder
     folder.mkdir(parents=True, exist_ok=True)

@@ -26,24 +26,21 @@ _QUANTIZATION = {"bf16": "none", "fp8": "fp8"}
 _SETTING = ["model", "precision", "tensor_parallel", "prefix_caching", "weights"]
 
 
-def own_tables(case: Case, probe: str, folder: Path) -> Tables:
+def own_tables(case: Case, probe: bool, folder: Path) -> Tables:
     """The runs of our own probe on GPUs: those in `data/probes`, or one made now.
 
-    probe: "recorded", or "gpu" to measure the study's self-hosted routes on this machine, where it
-    has a GPU; what is measured is recorded in `folder/probes`, each point as soon as it is done. A
+    probe: whether to measure the study's self-hosted routes on this machine first, where it has a
+    GPU; what is measured is recorded in `folder/probes`, each point as soon as it is done. A
     route that cannot be measured here, or whose server fails, is no error but a row of
     `own_skipped`; without a GPU that is every route, and the recorded runs are read.
 
     Returns: `own_source` ("recorded" or "this run"), `own_runs` (a row per run and setting),
     `own_points`, `own_skipped` (route and reason; a route of None is this machine).
-    Raises: ValueError for another word.
     """
-    if probe not in ("recorded", "gpu"):
-        raise ValueError(f'probe is "{probe}", but must be one of recorded, gpu.')
     from llmstudy.probe.vllm.recorded import recorded_runs  # with all of the probe: takes its time
 
-    skipped = _measure(case, folder / "probes") if probe == "gpu" else []
-    made = recorded_runs(folder / "probes") if probe == "gpu" else []
+    skipped = _measure(case, folder / "probes") if probe else []
+    made = recorded_runs(folder / "probes") if probe else []
     runs = made or recorded_runs()
     return {
         "own_source": "this run" if made else "recorded",

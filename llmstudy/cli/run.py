@@ -1,7 +1,7 @@
 """`llmstudy run`: from a study file to the memo."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -27,12 +27,13 @@ def run(
         ),
     ] = None,
     probe: Annotated[
-        Literal["recorded", "gpu"],
+        bool,
         typer.Option(
-            help="Whether 05_self_hosting first measures the study's self-hosted routes on this "
-            "machine's GPU, or shows the recorded runs in data/probes."
+            "--probe",
+            help="Measure the study's self-hosted routes on this machine's GPU first; without it "
+            "05_self_hosting shows the recorded runs in data/probes.",
         ),
-    ] = "recorded",
+    ] = False,
     previous: Annotated[
         Path | None,
         typer.Option(
@@ -49,7 +50,7 @@ def run(
     pango is installed), every chapter, its charts and tables, `results.json` for programs and
     `provenance.json` with what it was made from. The last line on stdout is the memo's path.
 
-    With `--probe gpu` the points of a short sweep are recorded in the run's folder `probes`. It
+    With `--probe` the points of a short sweep are recorded in the run's folder `probes`. It
     takes minutes for each route that this machine can serve; without a GPU the chapter says so.
 
     What `--set` gives is checked as the study file is, stands in the memo and in
@@ -65,7 +66,7 @@ def run(
     llmstudy run acme/study.yaml
     llmstudy run acme/study.yaml --out /srv/studies --json
     llmstudy run acme/study.yaml --set workloads.extraction.growth="6 %/month"
-    llmstudy run acme/study.yaml --probe gpu
+    llmstudy run acme/study.yaml --probe
     llmstudy run acme/study.yaml --previous outputs/acme/20261101T080000Z-ab12cd
     ```
 

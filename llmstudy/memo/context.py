@@ -87,6 +87,12 @@ class Facts:
         return self.study.routes[self.study.workloads[workload].current_route].arm
 
     @property
+    def best_move(self) -> Mapping[str, Any] | None:
+        """The move of the lead workload that saves most."""
+        rows = self.rows("06_crossover", "savings", workload=self.lead)
+        return max(rows, key=lambda row: row["saving_p50_usd"], default=None)
+
+    @property
     def self_hosted_move(self) -> Mapping[str, Any] | None:
         """The self-hosted move that comes nearest to paying."""
         rows = self.rows("06_crossover", "savings", arm="self_hosted")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 CHAPTERS: Mapping[str, tuple[str, ...]] = {
     "05_self_hosting": (),
     "01_evidence": (),
-    "02_cost": ("01_evidence",),
+    "02_cost": (),
     "04_quality": (),
     "03_latency": ("05_self_hosting",),
     "06_crossover": ("01_evidence", "02_cost", "03_latency", "04_quality"),
@@ -83,7 +83,7 @@ def run_study(
     study_path: str | Path,
     out: str | Path | None = None,
     progress: bool = True,
-    probe: str = "recorded",
+    probe: bool = False,
     previous: Path | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> RunResult:
@@ -136,7 +136,7 @@ def run_study(
                 for name in ended:
                     pages.write_chapter(draft, name, sorted(CHAPTERS))
         pages.write_results(draft, "08_memo")
-        command = f"llmstudy run {study_path}" + (" --probe gpu" if probe == "gpu" else "")
+        command = f"llmstudy run {study_path}" + (" --probe" if probe else "")
         command += f" --previous {previous}" if previous else ""
         command += "".join(f" --set {shlex.quote(f'{k}={v}')}" for k, v in assignments.items())
         origin = {"seed": study.seed, "command": command, "overrides": assignments, **inputs}
@@ -283,7 +283,7 @@ def executed(
 
 def _begin(name: str, parameters: Mapping[str, Any], folder: Path) -> Execution:
     source = paths.notebooks() / f"{name}.ipynb"
-    measures = name == PROBING and parameters.get("probe") == "gpu"
+    measures = name == PROBING and parameters.get("probe")
     limit_s = PROBING_TIMEOUT_S if measures else CELL_TIMEOUT_S
     values = {key: value for key, value in parameters.items() if key != "probe" or name == PROBING}
     return Execution(source, folder / f"{name}.ipynb", values, limit_s)
