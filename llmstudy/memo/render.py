@@ -77,7 +77,7 @@ def _page(nb: NotebookNode, kind: str, title: str, links: Mapping[str, str]) -> 
     page: str = exporter.from_notebook_node(nb, resources)[0]
     page = _outlined(page)
     if kind == "chapter":
-        page = _followable(page)
+        page = _light(_with_contents(_followable(page)))
     if outside := external_references(page):
         raise RenderError(f"The page would load {outside[0]!r} from outside: put it inside.")
     return page
@@ -140,6 +140,48 @@ _FIGURE = re.compile(r'<(data|span|time)\b[^>]* data-figure="(\d\d_\w+)#.*?</\1>
 def _followable(page: str) -> str:
     """The page with each figure linked to the chapter that made it."""
     return _FIGURE.sub(r'<a class="made" href="\2.html">\g<0></a>', page)
+
+
+MOST_HEADINGS = 5
+"""Headings below the title beyond which a page has a bar with its contents."""
+
+
+def _with_contents(page: str) -> str:
+    """The page with a bar of its contents below the title, where it has many headings."""
+    below = headings(page)[1:]
+    if len(below) <= MOST_HEADINGS:
+        return page
+    entries = "\n".join(f'<li><a href="#{h.anchor}">{html.escape(h.text)}</a></li>' for h in below)
+    bar = (
+        f'<details class="contents"><summary>On this page</summary><ol>\n{entries}\n</ol></details>'
+    )
+    return page.replace("</h1>", f"</h1>\n{bar}", 1)
+
+
+def _light(page: str) -> str:
+    """The page with its charts at 60 % of their size: no comments, and numbers to a hundredth."""
+
+    def chart(match: re.Match[str]) -> str:
+        drawing = base64.b64decode(match[2]).decode()
+        for pattern, shorter in _SHORTER.items():
+            drawing = pattern.sub(shorter, drawing)
+        return match[1] + base64.b64encode(drawing.encode()).decode()
+
+    return _DRAWING.sub(chart, page)
+
+
+_DRAWING = re.compile(r'("data:image/svg\+xml;base64,)([^"]+)')
+_SHORTER = {
+    re.compile(r"<!--.*?-->|<metadata>.*?</metadata>", re.DOTALL): "",
+    re.compile(r'transform="translate\(([\d.]+)(?: 0)?\)"/>'): r'x="\1"/>',  # a letter's place
+    re.compile(r"(\d\.\d\d)\d+"): r"\1",
+    re.compile(r"(?<=>)\s+(?=<)"): "",
+    re.compile(r"\s*\n\s*"): " ",
+    re.compile("xlink:href"): "href",
+    re.compile("DejaVuSans-Bold-"): "B",
+    re.compile("DejaVuSans-"): "D",
+}
+"""What stands in a drawing of matplotlib's, and what stands for it."""
 
 
 # ---- outputs of a cell --------------------------------------------------------------------------
@@ -323,7 +365,7 @@ def _lettered(page: str) -> str:
         words = charts.lettered(drawing, lambda text, outlines: True)
         return match[1] + base64.b64encode(words.encode()).decode()
 
-    return re.sub(r'("data:image/svg\+xml;base64,)([^"]+)', chart, page)
+    return _DRAWING.sub(chart, page)
 
 
 _FACES = [
