@@ -20,7 +20,8 @@ def chapter_results(case: Case) -> dict[str, dict[str, Any]]:
     """What each chapter before the memo would write, by its name.
 
     A test holds it to what the notebooks write. What a chapter only shows (our own GPU runs) is
-    left out. Raises: ValueError if the study's evidence cannot be used.
+    left out, and so is chapter 09, which no other reads.
+    Raises: ValueError if the study's evidence cannot be used.
     """
     results: dict[str, dict[str, Any]] = {}
 

@@ -12,7 +12,7 @@ wait. `style` is the look of them all, `drawing` places the labels, `tables` ref
 drawn.
 """
 
-from llmstudy.charts.cost import calculator_bridge, cost_items, projection
+from llmstudy.charts.cost import calculator_bridge, cost_items, projection, source_memo_costs
 from llmstudy.charts.criteria import criteria
 from llmstudy.charts.crossover import (
     cost_against_volume,
@@ -86,6 +86,7 @@ __all__ = [
     "replicas_week",
     "risk_register",
     "serving_curve",
+    "source_memo_costs",
     "svg",
     "tornado",
     "trigger_status",

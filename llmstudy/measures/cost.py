@@ -125,7 +125,7 @@ def api_usd_per_request(
 
 
 def replica_month_usd(
-    usd_per_gpu_hour: Number, gpus_per_replica: int, overhead_share: Number
+    usd_per_gpu_hour: Number, gpus_per_replica: Number, overhead_share: Number
 ) -> Number:
     """Rent of one replica for every hour of a month, overheads included. Unit: usd.
 
