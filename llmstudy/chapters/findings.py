@@ -496,11 +496,8 @@ def calculators(rows: pd.DataFrame, parts: pd.DataFrame) -> str:
     most = named("item", str(parts.groupby("item")["shapley_usd"].mean().idxmax()))
     factors = rows["our_break_even_tokens"] / rows["calculator_break_even_tokens"]
     reached, never = factors.dropna(), int(factors.isna().sum())
-    when = (
-        [f"at {span(reached.min(), reached.max(), count)} times its volume"] if len(reached) else []
-    )
-    when += [f"never for {never} of {len(rows)} fleets"] if never else []
-    return (
-        f"The usual calculator's fleet breaks even {listed(when)}; what it leaves out of a month "
-        f"is mostly {most}"
-    )
+    when = [f"never for {never} of {len(rows)} fleets"] if never else []
+    if len(reached):
+        times = span(reached.min(), reached.max(), count)
+        when = [f"at {times} times the volume that the usual calculator says", *when]
+    return f"A fleet breaks even {listed(when)}; what that page leaves out is mostly {most}"

@@ -233,7 +233,7 @@ def test_the_headings_say_what_was_found(t1, t2, notebook):
         "part; at the prices of 2026-11-23 9 hold and 3 more in part"
     )
     rows, parts = notebook.calculators, notebook.parts
-    assert "even at 20 to 24 times its volume" in findings.calculators(rows, parts)
+    assert "even at 20 to 24 times the volume" in findings.calculators(rows, parts)
     assert "is mostly staff" in findings.calculators(rows, parts)
     never = rows.assign(our_break_even_tokens=[np.nan, *rows["our_break_even_tokens"][1:]])
     assert "and never for 1 of 3 fleets" in findings.calculators(never, parts)
