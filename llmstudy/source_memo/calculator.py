@@ -184,11 +184,9 @@ def _api(study: Study, results: Results, fleet: Mapping[str, Any]) -> dict[str, 
         keys = ("api_usd_per_1000_requests", "listed_usd_per_1000_requests", "api_other_month_usd")
         none = {"api_price_factor": 1.0, "accepted_ratio": 1.0, "quality_scored": False}
         return dict.fromkeys(keys, np.nan) | none
-    price, path = (
-        TokenPrice.of(results["02_cost"]["offers"][name][bill["route"]]),
-        study.price_drift,
-    )
-    yearly = path.hosted_open if price.arm == "hosted_open" else path.proprietary_api
+    price = TokenPrice.of(results["02_cost"]["offers"][name][bill["route"]])
+    drifts = study.price_drift
+    yearly = drifts.hosted_open if price.arm == "hosted_open" else drifts.proprietary_api
     listed = api_usd_per_request(price, intake.input_tokens.value, intake.output_tokens.value)
     accepted = _accepted_ratio(results, fleet) if bill["current"] else None
     scheduled = np.array(price.month_factors[: study.months])

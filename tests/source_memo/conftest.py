@@ -13,7 +13,7 @@ from llmstudy import paths
 
 
 @pytest.fixture(scope="session")
-def opened(tmp_path_factory):
+def opened():
     """Executes the notebook for a study whose chapters have run in a folder. Returns: its names."""
 
     def execute(study, run):

@@ -252,9 +252,8 @@ def test_a_study_without_a_fleet_has_its_chapter_all_the_same(opened, tmp_path, 
 
 
 @every_study
-def test_every_sized_fleet_is_compared_or_says_why_not(run_of, assessed, written, name):
-    shown = run_of(name).folder / "tables" / "not_compared.csv"
-    parts = [written(name)["calculators"], *([pd.read_csv(shown)] if shown.is_file() else [])]
+def test_every_sized_fleet_is_compared_or_says_why_not(assessed, written, name):
+    parts = [written(name)["calculators"], written(name)["not_compared"]]
     named = sorted((row["workload"], row["route"]) for p in parts for row in p.to_dict("records"))
     fleets = assessed(name).results["05_self_hosting"]["fleets"]
     assert named == sorted((row["workload"], row["route"]) for row in fleets)
