@@ -20,7 +20,7 @@ def _code(path):
 
 
 def test_there_is_a_notebook_for_every_chapter():
-    assert [path.stem[:2] for path in SOURCES] == [f"{n:02d}" for n in range(1, 9)]
+    assert [path.stem[:2] for path in SOURCES] == [f"{n:02d}" for n in range(1, 10)]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.stem)

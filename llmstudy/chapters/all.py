@@ -36,7 +36,8 @@ def chapter_results(case: Case) -> Written:
     """What each chapter before the memo would write, by its name.
 
     A test holds it to what the notebooks write. What a chapter only shows (our own GPU runs) is
-    left out. Raises: ValueError if the study's evidence cannot be used.
+    left out, and so is chapter 09, which no other reads.
+    Raises: ValueError if the study's evidence cannot be used.
     """
     return with_results(case, "07_triggers_and_routing", {})
 

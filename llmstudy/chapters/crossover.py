@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from llmstudy import simulate
+from llmstudy.decide.claims import claims_by_workload
 from llmstudy.decide.routes import standing
 from llmstudy.evidence.case import Case, Results, Tables, permissions, rows_of
 from llmstudy.figure import FloatArray
@@ -31,15 +32,13 @@ from llmstudy.simulate.inputs import (
 )
 from llmstudy.simulate.invoices import monthly_bills
 from llmstudy.simulate.measurements import information_tables
-from llmstudy.source_memo.in_study import source_memo_tables
 from llmstudy.study import Study
 from llmstudy.tables import Rows
 
 
 def crossover_tables(case: Case, results: Results) -> Tables:
     """Savings of every permitted move, crossovers of every pair of arms and from today's route,
-    what decides them, what to measure next, and how the source memo and the usual calculators
-    compare.
+    what decides them, what to measure next, and the volumes at which each advisor would move.
 
     results: of chapters 02 to 05.
     """
@@ -75,7 +74,7 @@ def crossover_tables(case: Case, results: Results) -> Tables:
         "cost_items": cost_items(study, offers, projection.best_fleet_moves(study, savings)),
         **drivers.driver_tables(study, offers, futures, savings, standing(results)),
         **information_tables(study, offers, futures, results["04_quality"]),
-        **source_memo_tables(case, results),
+        "claims": claims_by_workload(study, results),
     }
 
 

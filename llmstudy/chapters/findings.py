@@ -490,3 +490,47 @@ def team(results: Results) -> str:
         return sentence
     ramp = span(gate["ramp_months"]["low"], gate["ramp_months"]["high"], count)
     return f"{sentence} and takes {ramp} months to build"
+
+
+def source_memo_costs(costs: pd.DataFrame) -> str:
+    """From which volume self-hosting is cheaper by the source memo's table, and by ours.
+
+    costs: the table `t1` of chapter 09.
+    """
+    cheaper = {who: costs[f"{who}_cheaper"] == "self_hosted" for who in ("memo", "our")}
+    first = costs.loc[cheaper["memo"], "tokens_per_month"].min()
+    return (
+        f"The source memo has self-hosting cheaper from {count(first)} tokens a month; with whole "
+        f"fleets and engineers it is in {cheaper['our'].sum() or 'none'} of its {len(costs)} rows"
+    )
+
+
+def source_memo_prices(claims: pd.DataFrame) -> str:
+    """How many of the source memo's price claims hold on each of two days.
+
+    claims: the table `t2` of chapter 09.
+    """
+    agrees = claims[claims["agrees"] != "not checkable"].groupby("on")["agrees"]
+    days = [
+        f"at the prices of {day} {(answers == 'yes').sum()} hold and "
+        f"{(answers == 'partly').sum()} more in part"
+        for day, answers in agrees
+    ]
+    return f"Of {agrees.size().max()} price claims that can be checked, {'; '.join(days)}"
+
+
+def calculators(rows: pd.DataFrame, parts: pd.DataFrame) -> str:
+    """How far the usual calculator's break-even lies from ours, and what it mostly leaves out.
+
+    rows, parts: the tables `calculators` and `attribution` of chapter 09.
+    """
+    if rows.empty:
+        return "No fleet of this study can be compared with the usual calculator"
+    most = named("item", str(parts.groupby("item")["shapley_usd"].mean().idxmax()))
+    factors = rows["our_break_even_tokens"] / rows["calculator_break_even_tokens"]
+    reached, never = factors.dropna(), int(factors.isna().sum())
+    when = [f"never for {never} of {len(rows)} fleets"] if never else []
+    if len(reached):
+        times = span(reached.min(), reached.max(), count)
+        when = [f"at {times} times the volume that the usual calculator says", *when]
+    return f"A fleet breaks even {listed(when)}; what that page leaves out is mostly {most}"

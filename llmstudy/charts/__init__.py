@@ -12,7 +12,7 @@ those of what decides, what to measure and whether to wait. `style` is the look 
 `drawing` places the labels, `tables` refuses what cannot be drawn.
 """
 
-from llmstudy.charts.cost import calculator_bridge, cost_items, projection
+from llmstudy.charts.cost import calculator_bridge, cost_items, projection, source_memo_costs
 from llmstudy.charts.criteria import criteria
 from llmstudy.charts.crossover import (
     cost_against_volume,
@@ -96,6 +96,7 @@ __all__ = [
     "request_bills",
     "risk_register",
     "serving_curve",
+    "source_memo_costs",
     "subject_differences",
     "svg",
     "token_lengths",

@@ -218,3 +218,45 @@ def _month(rows: pd.DataFrame) -> str:
     if total <= 0 or len(rows) == 1:
         return usd(total)
     return f"{usd(total)}, {share(1 - largest.usd_month / total)} of it beside {largest['item']}"
+
+
+@of_rows
+def source_memo_costs(table: pd.DataFrame) -> Chart:
+    """The source memo's monthly costs by volume, and ours for the same tokens and instances.
+
+    table: tokens_per_month; memo_api_usd, memo_hosting_low_usd, memo_hosting_most_usd;
+    mix_api_usd, our_hosting_low_usd, our_hosting_high_usd; memo_cheaper, our_cheaper (api,
+    self_hosted, or either where the ranges meet).
+    """
+    ours = "mix_api_usd our_hosting_low_usd our_hosting_high_usd our_cheaper"
+    memos = "memo_api_usd memo_hosting_low_usd memo_hosting_most_usd memo_cheaper"
+    need("table", table, f"tokens_per_month {memos} {ours}")
+    in_memo, in_ours = ((table[f"{who}_cheaper"] == "self_hosted").sum() for who in ("memo", "our"))
+    title = (
+        f"The source memo has self-hosting cheaper in {in_memo} of {len(table)} rows of its table; "
+        f"with whole fleets and their engineers in {in_ours or 'none'}"
+    )
+    note = "prices of the memo's date · serving: assumed · bands: low to high"
+    figure = blank(title, note, 2.5)
+    ax = figure.subplots()
+    ax.set(xscale="log", yscale="log", xlabel="tokens a month", ylabel="USD a month")
+    x, labels, readings = table["tokens_per_month"], [], []
+    for arm, who, linestyle, low, high in (
+        ("proprietary_api", "the memo", ":", "memo_api_usd", "memo_api_usd"),
+        ("proprietary_api", "ours", "-", "mix_api_usd", "mix_api_usd"),
+        ("self_hosted", "the memo", ":", "memo_hosting_low_usd", "memo_hosting_most_usd"),
+        ("self_hosted", "ours", "-", "our_hosting_low_usd", "our_hosting_high_usd"),
+    ):
+        look = look_of(arm)
+        ax.fill_between(x, table[low], table[high], color=look.color, alpha=0.12, lw=0)
+        ax.plot(x, table[low], linestyle, color=look.color, lw=1.1)
+        ax.plot(x, table[high], linestyle, color=look.color, lw=1.1)
+        last = table.iloc[-1]
+        middle = float(np.sqrt(last[low] * last[high]))
+        labels.append(right_label(ax, middle, f"{look.name}, {who}", look.color, leader=True))
+        readings.append(f"{look.name}, {who}: {span(last[low], last[high], usd)}")
+    ax.set_xlim(x.min(), x.max())
+    log_ticks(ax.xaxis)
+    log_ticks(ax.yaxis)
+    spread(figure, ax, labels)
+    return finish(figure, f"{title}. At {count(x.max())} tokens a month: {'; '.join(readings)}.")

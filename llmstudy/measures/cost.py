@@ -163,7 +163,7 @@ def month_bills(prices: pd.DataFrame, usage: pd.DataFrame) -> pd.DataFrame:
 
 
 def replica_month_usd(
-    usd_per_gpu_hour: Number, gpus_per_replica: int, overhead_share: Number
+    usd_per_gpu_hour: Number, gpus_per_replica: Number, overhead_share: Number
 ) -> Number:
     """Rent of one replica for every hour of a month, overheads included. Unit: usd.
 

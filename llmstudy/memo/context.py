@@ -99,18 +99,6 @@ class Facts:
         return max(rows, key=lambda row: row["saving_p50_usd"], default=None)
 
     @property
-    def calculator_place(self) -> dict[str, str]:
-        """Workload and route at which the usual calculator is compared with this study.
-
-        Those of the self-hosted move, or another fleet of its workload: of some models no vendor
-        has published the peak that the calculator starts from. Empty where there is neither.
-        """
-        move = self.self_hosted_move
-        rows = self.rows("06_crossover", "calculators", workload=move["workload"]) if move else []
-        places = [row for row in rows if move and row["route"] == move["route"]] or rows
-        return {key: str(places[0][key]) for key in ("workload", "route")} if places else {}
-
-    @property
     def least_settled(self) -> Mapping[str, Any] | None:
         """The self-hosted move whose probability of ever paying is nearest to a half."""
         rows = [row for row in self.crossing["never"] if row["inputs"]]

@@ -37,6 +37,7 @@ CHAPTERS: Mapping[str, tuple[str, ...]] = {
     "06_crossover": ("01_evidence", "02_cost", "03_latency", "04_quality"),
     "07_triggers_and_routing": ("06_crossover",),
     "08_memo": ("07_triggers_and_routing",),
+    "09_source_memo": ("02_cost", "04_quality", "05_self_hosting"),
 }
 """Each chapter, and those whose results it reads. The longest stands first: it is begun first."""
 

@@ -77,7 +77,7 @@ def stepped_crossover(
     per_request: FloatArray,
     per_replica: FloatArray,
     carries: FloatArray,
-    spare: int,
+    spare: int | FloatArray,
     fixed: FloatArray,
     cap: float,
 ) -> FloatArray:

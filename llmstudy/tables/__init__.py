@@ -30,9 +30,9 @@ from llmstudy.text import count, never_or, share
 class Column:
     """A column of a result table.
 
-    type: text, texts, number, whole, share (0..1, shown in per cent), reach (a number; null is
-    never), flag, spread, sides, or the values that it may take, parted by `|`; with `?` behind it
-    where it may be null.
+    type: text, texts, number, whole, share (0..1, shown in per cent), count (shown as 1.2M), reach
+    (the same; null is never), flag, spread, sides, or the values that it may take, parted by `|`;
+    with `?` behind it where it may be null.
     """
 
     name: str
@@ -243,8 +243,8 @@ def _labels() -> Mapping[str, Mapping[str, str]]:
 def named(name: str, text: str) -> str:
     """A cell's text with the code names in it replaced by their labels.
 
-    >>> named("rule", "always_now"), named("changes", "spare 0 to 1"), named("route", "spare")
-    ('move now', 'spare replicas 0 to 1', 'spare')
+    >>> named("rule", "always_now"), named("field", "spare"), named("route", "spare")
+    ('move now', 'spare replicas', 'spare')
     >>> named("input", "drift_gpu")
     'GPU price drift'
     """
@@ -276,6 +276,7 @@ def page_table(frame: pd.DataFrame, name: str) -> pd.DataFrame:
 
 _WRITERS = {
     "share": lambda x: None if io.missing(x) else share(x),
+    "count": lambda x: None if io.missing(x) else count(x),
     "reach": lambda x: never_or(None if io.missing(x) else x, count),
 }
 """Column type -> how a page writes its cells."""

@@ -53,6 +53,19 @@ ITEMS = pd.DataFrame(
     columns=["item", "usd_month", "side", "grade"],
 )
 
+VOLUMES = pd.DataFrame(
+    [
+        (1e9, 600, 14e3, 14e3, 220, 27e3, 65e3, "api", "api"),
+        (50e9, 30e3, 14e3, 28e3, 11e3, 98e3, 509e3, "self_hosted", "api"),
+        (100e9, 60e3, 14e3, 42e3, 22e3, 183e3, 953e3, "self_hosted", "api"),
+    ],
+    columns=[
+        *("tokens_per_month", "memo_api_usd", "memo_hosting_low_usd", "memo_hosting_most_usd"),
+        *("mix_api_usd", "our_hosting_low_usd", "our_hosting_high_usd"),
+        *("memo_cheaper", "our_cheaper"),
+    ],
+)
+
 
 def sums(calculator_usd: float, our_usd: float) -> list[dict[str, float]]:
     return [{"calculator_month_usd": calculator_usd, "our_month_usd": our_usd}]
@@ -73,6 +86,10 @@ CHARTS: dict[str, Callable[[], Chart]] = {
     ),
     "items": lambda: charts.cost_items(ITEMS, "support-chat"),
     "items_one": lambda: charts.cost_items(ITEMS[:1].assign(item=LONG), LONG),
+    "volumes": lambda: charts.source_memo_costs(VOLUMES),
+    "volumes_alike": lambda: charts.source_memo_costs(
+        VOLUMES.assign(our_cheaper="self_hosted", our_hosting_low_usd=2e4, our_hosting_high_usd=2e4)
+    ),
 }
 
 
@@ -110,6 +127,12 @@ class TestCharts(ChartTests):
             "staff: USD 14k, 43 % (assumed)",
         ),
         ("items_one", "a month: self-hosted USD 13k", "USD 13k, 100 % (published)"),
+        (
+            "volumes",
+            "cheaper in 2 of 3 rows of its table; with whole fleets and their engineers in none",
+            "At 100B tokens a month: proprietary API, the memo: USD 60k; proprietary API, ours",
+        ),
+        ("volumes_alike", "with whole fleets and their engineers in 3", "ours: USD 20k."),
     )
 
 
@@ -119,6 +142,7 @@ class TestCharts(ChartTests):
         ("projection", NOTE),
         ("bridge", "each item's share of the difference (Shapley)"),
         ("items", "at the stated value of each figure"),
+        ("volumes", "prices of the memo's date · serving: assumed · bands: low to high"),
     ],
 )
 def test_what_stands_behind_the_chart_is_on_it_and_in_the_alt(name, note):
@@ -196,6 +220,7 @@ def test_every_item_has_its_bar_and_an_assumption_is_hatched():
         (lambda: charts.cost_items(ITEMS.assign(side="cloud"), "x"), '"cloud" is not a side'),
         (lambda: charts.cost_items(ITEMS.assign(grade="sure"), "x"), '"sure" is not a grade'),
         (lambda: charts.cost_items(ITEMS.drop(columns="grade"), "x"), "lacks grade"),
+        (lambda: charts.source_memo_costs(VOLUMES.drop(columns="our_cheaper")), "our_cheaper"),
     ],
 )
 def test_a_table_that_cannot_be_drawn_is_an_error_that_says_so(draw, message):

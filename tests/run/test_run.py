@@ -347,7 +347,7 @@ def test_every_chapter_comes_after_those_whose_results_it_reads():
         cells = nbformat.read(paths.ROOT / "notebooks" / f"{name}.ipynb", as_version=4).cells
         code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
         assert set(re.findall(r'"(\d\d_\w+)"', code)) <= earlier(name)
-    assert earlier("08_memo") == set(CHAPTERS)
+    assert earlier("08_memo") == set(CHAPTERS) - {"09_source_memo"}  # for which nothing waits
 
 
 # ---- the reference outputs ----------------------------------------------------------------------

@@ -1,85 +1,43 @@
-"""The memo's own figures out of our functions, and the reasons why ours differ."""
+"""The source memo's own figures out of the notebook's frames, and the reasons why ours differ."""
 
-from dataclasses import replace
 from datetime import date
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from llmstudy import prices
-from llmstudy.source_memo import (
-    MEMO_DATE,
-    Mix,
-    a100,
-    a100_serving,
-    card_rates,
-    check,
-    claims_in_tokens,
-    cost_table,
-    crossover_claims,
-    explanations,
-    memo_claims,
-    memo_models,
-    memo_table,
-    memory_fits,
-    most_tokens_per_request,
-    premises,
-    price_claims,
-)
+from llmstudy import paths
+from llmstudy.chapters import findings
+from llmstudy.source_memo.claims import MEMO_DATE, agreement, memory_fits, serving_rates
 
-MIX = Mix(1155, 211)
-FLEET = {"peak_to_mean": 2.0, "target_utilisation": 0.7}
-CARD_RATE = (2.0, 9.0)
+MIX = 1155 + 211
 NOW = date(2026, 11, 23)
 
 
-@pytest.fixture(scope="module")
-def memo():
-    mini = prices.rate("openai", "gpt-4o-mini", MEMO_DATE)
-    node = prices.gpu_price("a100_40gb_sxm", "aws", "on_demand")
-    return premises(memo_claims(), mini, node.value)
+@pytest.fixture
+def t1(notebook):
+    return notebook.t1
 
 
-@pytest.fixture(scope="module")
-def serving():
-    return a100_serving(MIX, 0.1)
+@pytest.fixture
+def t2(notebook):
+    """The claims by their id, at the prices of a day."""
+    return lambda day: notebook.t2[notebook.t2["on"] == day].set_index("id")
 
 
-@pytest.fixture(scope="module")
-def t1(memo, serving):
-    return cost_table(memo_table(), memo, MIX, serving, **FLEET)
-
-
-@pytest.fixture(scope="module")
-def t2(memo, serving):
-    about = (memo, MIX, serving, CARD_RATE, *FLEET.values(), 0.1)
-    tables = [
-        price_claims(memo_claims(), memo_models(era), on, *about).set_index("id")
-        for era, on in (("memo", MEMO_DATE), ("successor", NOW))
-    ]
-    return dict(zip((MEMO_DATE, NOW), tables, strict=True))
-
-
-def explained(memo, **changed):
-    given = {
-        "table": memo_table(),
-        "premises": memo,
-        "mix": MIX,
-        "card_rate": CARD_RATE,
-        "claimed_rate": (30.0, 50.0),
-        "at_tokens": 10e9,
-        "crossover_tokens": 50e9,
-        "threshold_tokens": 10e9,
-    }
-    return explanations(**{**given, **changed}).set_index("id")
-
-
-# --- T1 -------------------------------------------------------------------------------------------
+# ---- T1 -----------------------------------------------------------------------------------------
 
 
 def test_t1_api_column_is_the_mini_tiers_output_price_on_every_token(t1):
     assert t1["reproduced_api_usd"].tolist() == pytest.approx([6, 60, 600, 6_000, 30_000, 60_000])
+    assert t1["memo_api_usd"].tolist() == [6, 60, 600, 6_000, 30_000, 60_000]
+
+
+def test_the_price_of_a_mtok_at_each_mix_by_hand(notebook):
+    price = notebook.mixes.set_index("mix")["usd_per_mtok"]
+    assert price["output_only"] == 0.60
+    assert price["blend"] == pytest.approx((3 * 0.15 + 0.60) / 4)
+    assert price["chat"] == pytest.approx((1155 * 0.15 + 211 * 0.60) / MIX)
 
 
 def test_t1_hosting_column_is_one_to_three_reserved_p4d(t1):
@@ -88,84 +46,61 @@ def test_t1_hosting_column_is_one_to_three_reserved_p4d(t1):
     assert high.iloc[-2:].tolist() == pytest.approx([28_000, 42_000], rel=0.02)
 
 
-def test_memos_month_on_demand_is_eight_cards_at_four_dollars(memo):
-    assert memo.usd_per_gpu_hour == 4.0
-    assert memo.node_month_usd == pytest.approx(23_000, rel=0.02)
-    assert memo.staff_month_usd == pytest.approx((12_500, 41_667), rel=1e-4)
+def test_memos_month_on_demand_is_eight_cards_at_four_dollars(notebook):
+    assert notebook.node_usd == 8 * 4.0 * 730
+    assert notebook.node_usd == pytest.approx(23_000, rel=0.02)
+    assert (notebook.staff_low_usd, notebook.staff_high_usd) == pytest.approx(
+        (150_000 / 12, 2 * 250_000 / 12)
+    )
 
 
 def test_t1_names_the_cheaper_side_as_the_memo_does_and_ours_never_the_fleet(t1):
     # "dramatically cheaper below ~50B": its own table says hosting from 50B on
-    assert t1["memo_cheaper"].tolist() == ["api"] * 4 + ["hosting"] * 2
+    assert t1["memo_cheaper"].tolist() == ["api"] * 4 + ["self_hosted"] * 2
     assert t1["our_cheaper"].tolist() == ["api"] * 6
 
 
-def test_our_fleets_carry_the_tokens_that_they_are_charged_for(t1, serving):
-    per_node = 8 // serving.gpus_per_replica
+def test_our_fleets_carry_the_tokens_that_they_are_charged_for(notebook, t1):
+    node = notebook.node
+    per_node = 8 // node["gpus"]
     for row in t1.itertuples():
-        peak = row.tokens_per_month / MIX.tokens / (730 * 3600) * FLEET["peak_to_mean"]
+        peak = row.tokens_per_month / MIX / (730 * 3600) * notebook.peak_to_mean
         for nodes, rate in (
-            (row.nodes_low, serving.requests_per_s_high),
-            (row.nodes_high, serving.requests_per_s_low),
+            (row.nodes_low, node["requests_per_s_high"]),
+            (row.nodes_high, node["requests_per_s_low"]),
         ):
-            carries = (nodes * per_node - 1) * rate * FLEET["target_utilisation"]  # one is spare
+            carries = (nodes * per_node - 1) * rate * notebook.target  # one is spare
             assert carries >= peak
-            assert nodes == 1 or carries - per_node * rate * FLEET["target_utilisation"] < peak
+            assert nodes == 1 or carries - per_node * rate * notebook.target < peak
 
 
-def test_every_difference_that_the_memo_has_is_listed_with_its_amount(memo):
-    found = explained(memo)
-    usd = found["low_usd"]
+def test_every_difference_that_the_memo_has_is_listed_with_its_amount(notebook):
+    reasons = notebook.reasons.set_index("id")
+    usd = reasons["low_usd"]
     assert usd["node_not_card"] == pytest.approx(14_000 * 7 / 8, rel=0.02)
     assert usd["second_card"] == pytest.approx(14_000 / 8, rel=0.02)
     assert usd["output_price_blend"] == pytest.approx(10_000 * (0.60 - 0.2625))
-    assert usd["output_price_mix"] == pytest.approx(10_000 * (0.60 - 0.2195), rel=1e-3)
-    assert (usd["no_engineers"], found.loc["no_engineers", "high_usd"]) == pytest.approx(
-        (12_500, 41_667), rel=1e-4
+    assert usd["output_price_chat"] == pytest.approx(10_000 * (0.60 - 0.2195), rel=1e-3)
+    assert reasons.loc["no_engineers", ["low_usd", "high_usd"]].tolist() == pytest.approx(
+        [12_500, 41_667], rel=1e-4
     )
-    assert found.loc["own_crossover", "tokens_per_month"] == pytest.approx(23e9, rel=0.02)
-    assert "23B" in found.loc["own_crossover", "says"]
-    assert "47B" in found.loc["own_crossover", "says"]
-    assert found.loc["own_crossover", ["low_usd", "high_usd"]].tolist() == [2_000, 16_000]
+    assert reasons.loc["own_crossover", "tokens_per_month"] == pytest.approx(23e9, rel=0.02)
+    assert reasons.loc["own_crossover", ["low_usd", "high_usd"]].tolist() == [2_000, 16_000]
     assert usd["threshold_contradicts"] == 8_000
-    # 30 over 9 a card is four cards, 50 over 2 is 25: three and 24 more than the claim's one
-    card = memo.reserved_node_month_usd / 8
-    assert found.loc["card_rate", ["low_usd", "high_usd"]].tolist() == pytest.approx(
-        [3 * card, 24 * card]
+    # 30 over 19.7 a card is two cards, 50 over 1.2 is 42: one and 41 more than the claim's one
+    card = notebook.reserved_usd / 8
+    assert reasons.loc["card_rate", ["low_usd", "high_usd"]].tolist() == pytest.approx(
+        [card, 41 * card]
     )
-    assert "0.26" in found.loc["output_price_blend", "says"]
-    assert "0.22" in found.loc["output_price_mix", "says"]
+    listed = pd.read_csv(paths.data("source_memo_reasons.csv"))["id"]
+    assert reasons.index.tolist() == listed.tolist()
 
 
-@pytest.mark.parametrize(
-    ("row", "premise", "given"),
-    [
-        ("node_not_card", {"usd_per_gpu_hour": 5.0}, {}),
-        ("second_card", {"reserved_price_share": 0.5}, {}),
-        ("output_price_blend", {"mini_output_usd_per_mtok": 0.8}, {}),
-        ("output_price_blend", {}, {"at_tokens": 50e9}),
-        ("output_price_mix", {}, {"mix": Mix(2000, 100)}),
-        ("no_engineers", {"engineers": (2.0, 4.0)}, {}),
-        ("own_crossover", {"mini_output_usd_per_mtok": 0.5}, {}),
-        ("threshold_contradicts", {}, {"threshold_tokens": 1_000_000_000}),
-        ("card_rate", {}, {"card_rate": (1.0, 5.0)}),
-    ],
-)
-def test_an_explanations_amount_moves_with_its_input(memo, row, premise, given):
-    before, after = explained(memo), explained(replace(memo, **premise), **given)
-    assert after.loc[row, "low_usd"] != pytest.approx(before.loc[row, "low_usd"])
+# ---- serving on an A100 -------------------------------------------------------------------------
 
 
-def test_a_threshold_without_a_row_of_its_own_is_refused(memo):
-    with pytest.raises(ValueError, match="no row of 2e"):
-        explained(memo, threshold_tokens=2e9)
-
-
-# --- serving on an A100 ---------------------------------------------------------------------------
-
-
-def test_a_70b_fits_on_one_card_of_80_gb_and_on_none_of_40():
-    fits = memory_fits(sizes=(1, 2)).set_index(["gpu", "precision", "gpus"])["fits"]
+def test_a_70b_fits_on_one_card_of_80_gb_and_on_none_of_40(notebook):
+    fits = notebook.memory.set_index(["gpu", "precision", "gpus"])["fits"]
     assert not fits["a100_40gb_sxm", "fp8", 1]
     assert not fits["a100_40gb_sxm", "int4", 1]
     assert fits["a100_40gb_sxm", "int4", 2]
@@ -174,49 +109,56 @@ def test_a_70b_fits_on_one_card_of_80_gb_and_on_none_of_40():
 
 
 def test_card_that_does_not_fit_says_why():
-    why = memory_fits(["int4"], [1]).iloc[0]["why"]
-    assert "does not fit on 1 x a100_40gb_sxm" in why
+    card = pd.DataFrame([{"gpu": "a100_40gb_sxm", "gpus": 1, "precision": "int4"}])
+    assert "does not fit on 1 x a100_40gb_sxm" in memory_fits(card)["why"][0]
 
 
-def test_claimed_rate_is_beyond_physics_for_all_but_the_shortest_requests():
+def test_claimed_rate_is_beyond_physics_for_all_but_the_shortest_requests(notebook):
     # 312 TFLOP/s over 2 x 70.6e9 operations is 2,210 tokens/s, prompt and answer
-    assert most_tokens_per_request(30) == pytest.approx(312e12 / 141.2e9 / 30)
-    assert most_tokens_per_request(50) < 45
-
-
-def test_card_rates_stay_below_the_physical_limit_and_under_the_claim():
-    found = card_rates([Mix(50, 20), Mix(100, 50), Mix(256, 64)])
-    tokens = found["input_tokens"] + found["output_tokens"]
-    assert all(
-        rate / 1.5 < most_tokens_per_request(1.0) / n  # without the band of the transfer
-        for rate, n in zip(found["requests_per_s_high"], tokens, strict=True)
+    assert notebook.longest["longest_tokens"].tolist() == pytest.approx(
+        [312e12 / 141.2e9 / 30, 312e12 / 141.2e9 / 50]
     )
-    assert (found["requests_per_s_high"] < 30).all()
-    assert (found["grade"] == "assumed").all()
-    assert found["outside"].str.contains("gpu, precision").all()
+
+
+def test_card_rates_stay_below_the_physical_limit_and_under_the_claim(notebook):
+    short = notebook.short
+    tokens_per_s = (short["input_tokens"] + short["output_tokens"]) * short["requests_per_s_high"]
+    assert (tokens_per_s / 1.5 < 312e12 / 141.2e9).all()  # without the band of the transfer
+    assert (short["requests_per_s_high"] < 30).all()
+    assert (short["grade"] == "assumed").all()
+    assert short["outside"].str.contains("gpu, precision").all()
+
+
+def test_a_card_that_was_measured_has_its_own_curve_and_no_band(notebook):
+    h100 = notebook.h100
+    assert h100["requests_per_s_low"] == h100["requests_per_s_high"]
+    assert h100["grade"] == "published"
+    assert "gpu" not in h100["outside"]
 
 
 def test_no_other_a100_is_made_up():
-    with pytest.raises(ValueError, match="write 40 or 80"):
-        a100(60)
+    case = {"gpu": "a100_60gb_sxm", "gpus": 1, "precision": "int4", "tpot_slo_s": np.nan}
+    with pytest.raises(ValueError, match="no gpu 'a100_60gb_sxm'"):
+        serving_rates(pd.DataFrame([case | {"input_tokens": 50, "output_tokens": 20}]))
 
 
-# --- T2 -------------------------------------------------------------------------------------------
+# ---- T2 -----------------------------------------------------------------------------------------
 
 
 def test_list_prices_of_the_memo_hold_at_its_date(t2):
     named = ["gpt_4o_input", "gpt_4o_output", "sonnet_4_input", "sonnet_4_output"]
-    then = t2[MEMO_DATE].loc[named]
+    then = t2(MEMO_DATE).loc[named]
     assert then["ours_low"].tolist() == [2.5, 10, 3, 15]
     assert then["agrees"].tolist() == ["yes"] * 4
 
 
-def test_each_claim_is_judged_and_says_why(t2):
-    for table in t2.values():
-        assert table.index.tolist() == memo_claims()["id"].tolist()
+def test_each_claim_is_judged_and_says_how(t2):
+    claims = pd.read_csv(paths.data("source_memo_t2.csv"))
+    for table in (t2(MEMO_DATE), t2(NOW)):
+        assert table.index.tolist() == claims["id"].tolist()
         assert set(table["agrees"]) <= {"yes", "partly", "no", "not checkable"}
-        assert (table["why"].str.len() > 5).all()
-    agrees = t2[MEMO_DATE]["agrees"]
+        assert (table["how"].str.len() > 5).all()
+    agrees = t2(MEMO_DATE)["agrees"]
     assert agrees["managed_open_tokens"] == "yes"
     assert agrees["api_sla"] == agrees["node_hour"] == "not checkable"
     assert agrees["small_tier"] == "partly"  # Claude Haiku 3.5 is 3.75 times cheaper
@@ -224,12 +166,12 @@ def test_each_claim_is_judged_and_says_why(t2):
 
 
 def test_small_tier_ratios_by_hand(t2):
-    row = t2[MEMO_DATE].loc["small_tier"]
+    row = t2(MEMO_DATE).loc["small_tier"]
     assert (row["ours_low"], row["ours_high"]) == pytest.approx((15 / 4, 10 / 0.6))
 
 
 def test_prices_of_today_are_judged_on_the_models_of_today(t2):
-    then, now = t2[MEMO_DATE], t2[NOW]
+    then, now = t2(MEMO_DATE), t2(NOW)
     # the memo's "10-20x cheaper" came true: gpt-6-luna against gpt-6.1-sol is 20
     assert (then.loc["small_tier", "agrees"], now.loc["small_tier", "agrees"]) == ("partly", "yes")
     assert now.loc["api_input", "ours_low"] == 0.10
@@ -237,23 +179,30 @@ def test_prices_of_today_are_judged_on_the_models_of_today(t2):
 
 
 def test_a_million_queries_a_day_by_hand(t2):
-    row = t2[MEMO_DATE].loc["million_queries"]
+    row = t2(MEMO_DATE).loc["million_queries"]
     month = 1e6 * 730 / 24
     mini, sonnet = (1155 * 0.15 + 211 * 0.60) / 1e6, (1155 * 3 + 211 * 15) / 1e6
     assert (row["ours_low"], row["ours_high"]) == pytest.approx((month * mini, month * sonnet))
 
 
-def test_best_frontier_crossover_is_instance_and_engineer_over_the_dearest_blend(t2, memo):
+def test_where_the_memos_own_table_crosses(t2):
+    row = t2(MEMO_DATE).loc["matrix_crossover"]
+    assert (row["ours_low"], row["ours_high"]) == pytest.approx(
+        (14_000 / 0.60 * 1e6, 28_000 / 0.60 * 1e6)
+    )
+
+
+def test_best_frontier_crossover_is_instance_and_engineer_over_the_dearest_blend(t2, notebook):
     # within the first instance the crossover is fixed cost over price: Sonnet 4 at 3:1 is USD 6
-    fixed = memo.reserved_node_month_usd + 12_500
-    assert t2[MEMO_DATE].loc["frontier_crossover", "ours_low"] == pytest.approx(fixed / 6.0 * 1e6)
+    fixed = notebook.reserved_usd + 12_500
+    assert t2(MEMO_DATE).loc["frontier_crossover", "ours_low"] == pytest.approx(fixed / 6.0 * 1e6)
 
 
 def test_mini_tier_never_crosses_and_says_so(t2):
-    row = t2[MEMO_DATE].loc["mini_crossover"]
+    row = t2(MEMO_DATE).loc["mini_crossover"]
     assert np.isnan(row["ours_low"])
     assert row["agrees"] == "no"
-    assert "never" in row["why"]
+    assert "never" in row["how"]
 
 
 @pytest.mark.parametrize(
@@ -268,52 +217,23 @@ def test_mini_tier_never_crosses_and_says_so(t2):
         ((2, 2), (2.05, 2.05), "yes"),
         ((2, 2), (np.inf, np.inf), "no"),
         ((2, 2), (1, np.inf), "yes"),
-        ((2, 2), None, "not checkable"),
+        ((2, 2), (np.nan, np.nan), "not checkable"),
     ],
 )
 def test_agreement_of_a_claim_with_a_range(claim, ours, agrees):
-    row = dict.fromkeys(["who", "claim", "unit", "source"], "x")
-    claims = pd.DataFrame([{"id": "a", "low": claim[0], "high": claim[1], **row}])
-    assert check(claims, {"a": (*ours, "")} if ours else {})["agrees"].tolist() == [agrees]
+    row = dict(zip(["claim_low", "claim_high", "ours_low", "ours_high"], claim + ours, strict=True))
+    assert agreement(pd.DataFrame([row]))["agrees"].tolist() == [agrees]
 
 
-# --- crossover claims -----------------------------------------------------------------------------
-
-
-def test_claims_of_every_advisor_that_gives_a_number_become_tokens():
-    found = claims_in_tokens(crossover_claims(), 1366, 0.005)
-    assert set(found["who"]) == {"Analyst", "Challenger", "Architect"}  # the Strategist gives none
-    at = found.set_index("claim")
-    assert at.loc["crossover for GPT-4o or Sonnet class", ["low", "high"]].tolist() == [2e9, 5e9]
-    assert at.loc["self-hosting wins above", "low"] == pytest.approx(1e8 * 1366)
-    spend = at.loc["move when API spend reaches", "low"]
-    assert spend / 1366 * 0.005 == pytest.approx(10_000)
-    yearly = at.loc["20 % risk of needing to migrate above", "low"]
-    assert yearly * 12 / 1366 * 0.005 == pytest.approx(500_000)
-
-
-def test_claims_in_tokens_hold_still_while_those_in_usd_move_with_the_price():
-    cheap, dear = (
-        claims_in_tokens(crossover_claims(), 1366, usd).set_index("claim") for usd in (0.001, 0.01)
+def test_the_headings_say_what_was_found(t1, t2, notebook):
+    assert "cheaper from 50B tokens a month" in findings.source_memo_costs(t1)
+    assert "in none of its 6 rows" in findings.source_memo_costs(t1)
+    assert findings.source_memo_prices(notebook.t2) == (
+        "Of 16 price claims that can be checked, at the prices of 2025-06-01 8 hold and 5 more in "
+        "part; at the prices of 2026-11-23 9 hold and 3 more in part"
     )
-    ratio = cheap["low"] / dear["low"]
-    assert ratio["move when API spend reaches"] == pytest.approx(10)
-    assert ratio["crossover for the mini tier"] == 1
-    assert ratio["APIs win below"] == 1
-
-
-def test_spend_on_a_free_request_is_never_reached():
-    found = claims_in_tokens(crossover_claims(), 1366, 0.0).set_index("claim")
-    assert np.isnan(found.loc["move when API spend reaches", "low"])
-
-
-@pytest.mark.parametrize("tokens", [0.0, -1.0, float("nan")])
-def test_a_request_of_no_tokens_is_refused(tokens):
-    with pytest.raises(ValueError, match="tokens above 0"):
-        claims_in_tokens(crossover_claims(), tokens, 0.005)
-
-
-def test_an_unknown_unit_is_refused_by_name():
-    strange = crossover_claims().assign(unit="EUR/month")
-    with pytest.raises(ValueError, match="EUR/month"):
-        claims_in_tokens(strange, 1366, 0.005)
+    rows, parts = notebook.calculators, notebook.parts
+    assert "even at 20 to 24 times the volume" in findings.calculators(rows, parts)
+    assert "is mostly staff" in findings.calculators(rows, parts)
+    never = rows.assign(our_break_even_tokens=[np.nan, *rows["our_break_even_tokens"][1:]])
+    assert "and never for 1 of 3 fleets" in findings.calculators(never, parts)

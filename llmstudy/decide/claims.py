@@ -1,11 +1,46 @@
-"""At how many tokens a month would each advisor move? Three units, one axis."""
+"""At how many tokens a month would each advisor move a workload? Three units, one axis."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
+from llmstudy import paths
+from llmstudy.evidence.case import Results, rows_of
+from llmstudy.study import Study
 from llmstudy.units import HOURS_PER_MONTH
 
 _MONTHS_PER_YEAR = 12
 _DAYS_PER_MONTH = HOURS_PER_MONTH / 24
+
+
+def crossover_claims() -> pd.DataFrame:
+    """Every volume or spend at which an advisor would move: who, claim, low, high, unit, baseline,
+    source. baseline: frontier, mini, or any where the advisor names no model."""
+    return pd.read_csv(paths.data("crossover_claims.csv"))
+
+
+def api_bill(results: Results, workload: str) -> Mapping[str, Any] | None:
+    """Today's bill where it is a token bill, else the cheapest that the workload could have.
+
+    results: of chapter 02.
+    """
+    bills = rows_of(results["02_cost"]["bills"], workload=workload)
+    return min(bills, key=lambda row: (not row["current"], row["usd_per_request"]), default=None)
+
+
+def claims_by_workload(study: Study, results: Results) -> pd.DataFrame:
+    """The advisors' thresholds in tokens a month of each workload that an API could bill.
+
+    results: of chapter 02. Columns: as `claims_in_tokens`, workload, route.
+    """
+    rows = []
+    for name, workload in study.workloads.items():
+        if bill := api_bill(results, name):
+            tokens = workload.intake.input_tokens.value + workload.intake.output_tokens.value
+            table = claims_in_tokens(crossover_claims(), tokens, bill["usd_per_request"])
+            rows.append(table.assign(workload=name, route=bill["route"]))
+    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
 
 
 def claims_in_tokens(
