@@ -38,12 +38,8 @@ except PackageNotFoundError:  # a folder on PYTHONPATH, as on a host where nothi
 _MODULES = {
     "requests.importers": ("read_log",),
     "prices": ("price_requests", "PricedModel"),
-    "measures.latency": (
-        "latency_table",
-        "slo_attainment",
-        "quantile_interval",
-        "percentile_minimum_n",
-    ),
+    "probe.latency": ("latency_table", "slo_attainment"),
+    "measures.latency": ("quantile_interval", "percentile_minimum_n"),
     "measures.quality": (
         *("PairedCounts", "paired_difference", "non_inferiority", "score_test_size"),
         *("golden_set_size", "holm", "noise_floor", "new_subject_interval"),
