@@ -5,8 +5,8 @@ DataFrames go in and come out. `help(llmstudy.latency_table)` has an example tha
 
 - requests: `read_log`, `price_requests`, `PricedModel`
 - latency: `latency_table`, `slo_attainment`, `quantile_interval`, `percentile_minimum_n`
-- quality: `PairedCounts`, `paired_difference`, `non_inferiority`, `score_test_size`,
-  `golden_set_size`, `holm`, `noise_floor`, `new_subject_interval`
+- quality: `compare_quality`, which gives a `QualityComparison`, `items_needed`, `PairedCounts`,
+  `paired_difference`, `non_inferiority`, `holm`, `noise_floor`, `new_subject_interval`
 - cost: `usd_per_accepted_answer`
 - capacity: `serving_points`, `model_shape`, `gpu`, `fit_serving_curve`, `capacity_at_slo`,
   `replicas`
@@ -41,9 +41,10 @@ _MODULES = {
     "probe.latency": ("latency_table", "slo_attainment"),
     "measures.latency": ("quantile_interval", "percentile_minimum_n"),
     "measures.quality": (
-        *("PairedCounts", "paired_difference", "non_inferiority", "score_test_size"),
-        *("golden_set_size", "holm", "noise_floor", "new_subject_interval"),
+        *("items_needed", "PairedCounts", "paired_difference", "non_inferiority", "holm"),
+        *("noise_floor", "new_subject_interval"),
     ),
+    "measures.scores": ("compare_quality", "QualityComparison"),
     "measures.cost": ("usd_per_accepted_answer",),
     "measures.capacity": (
         *("serving_points", "model_shape", "gpu", "fit_serving_curve", "capacity_at_slo"),

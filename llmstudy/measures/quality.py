@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from math import sqrt
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy.optimize import brentq
 from scipy.stats import binomtest, norm, t
@@ -361,6 +362,31 @@ def score_test_size(
     at_truth = sqrt(discordance_share - true_difference**2)
     effort = norm.ppf(1 - alpha) * at_margin + norm.ppf(power) * at_truth
     return int(np.ceil((effort / (margin_share + true_difference)) ** 2))
+
+
+def items_needed(
+    discordance_share: npt.ArrayLike,
+    margin: npt.ArrayLike,
+    power: npt.ArrayLike = 0.8,
+    true_difference: npt.ArrayLike = 0.0,
+    alpha: npt.ArrayLike = ALPHA,
+) -> Any:
+    """Items that settle a paired comparison with the given power: `score_test_size` for columns.
+
+    All are shares: numbers, arrays or columns of a frame, which broadcast. discordance_share: of
+    the items that one model alone answers correctly. alpha: one-sided.
+    Returns: a whole number, or an array of them in the shape of the arguments.
+    Raises: ValueError as `score_test_size`.
+
+    >>> items_needed(discordance_share=0.10, margin=0.03)
+    717
+    >>> items_needed([0.05, 0.10, 0.20], margin=0.03, power=0.9).tolist()
+    [542, 987, 1918]
+    """
+    sizes = np.vectorize(score_test_size, otypes=[int])(
+        discordance_share, margin, alpha, power, true_difference
+    )
+    return sizes if sizes.ndim else int(sizes)
 
 
 def pass_mark(
