@@ -10,7 +10,7 @@ DataFrames go in and come out. `help(llmstudy.latency_table)` has an example tha
 - cost: `usd_per_accepted_answer`
 - capacity: `serving_points`, `model_shape`, `gpu`, `fit_serving_curve`, `capacity_at_slo`,
   `replicas`
-- crossover: `stepped_crossover`
+- crossover: `crossover` of two `RouteCost`
 
 >>> import llmstudy
 >>> points = llmstudy.serving_points("meta-llama/Llama-3.1-70B", "h200_sxm", "fp8")
@@ -50,7 +50,7 @@ _MODULES = {
         *("serving_points", "model_shape", "gpu", "fit_serving_curve", "capacity_at_slo"),
         "replicas",
     ),
-    "simulate": ("stepped_crossover",),
+    "simulate.route_cost": ("crossover", "RouteCost"),
 }
 """Where each name is defined. A module is imported when a name of it is first asked for: `import
 llmstudy` alone, as each command begins with, loads neither pandas nor scipy."""

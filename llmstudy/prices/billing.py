@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from numbers import Real
 
 import numpy as np
 import numpy.typing as npt
@@ -47,7 +48,7 @@ class PricedModel:
     def __post_init__(self) -> None:
         """Refuse a price that nobody charges."""
         rates = (1.0, 1.0, 1.0) if self.usd_per_mtok is None else tuple(self.usd_per_mtok)
-        numbers = [each for each in (*rates, self.factor) if isinstance(each, int | float)]
+        numbers = [each for each in (*rates, self.factor) if isinstance(each, Real)]
         sound = all(0 <= each < math.inf for each in numbers) and self.factor
         if len(rates) != 3 or len(numbers) != 4 or not sound:
             raise PriceError(
@@ -60,7 +61,7 @@ class PricedModel:
         """The prices of a day, each with the time since midnight UTC at which it begins."""
         if self.usd_per_mtok is None:
             return prices_of_day(self.provider, self.model, on, self.tier)
-        rates = (Decimal(rate) for rate in self.usd_per_mtok)
+        rates = (Decimal(float(rate)) for rate in self.usd_per_mtok)
         keys = ("input_mtok", "cache_read_mtok", "output_mtok")
         return [(timedelta(0), ModelPrice(**dict(zip(keys, rates, strict=True))))]
 
