@@ -7,7 +7,7 @@ DataFrames go in and come out. `help(llmstudy.latency_table)` has an example tha
 - latency: `latency_table`, `slo_attainment`, `quantile_interval`, `percentile_minimum_n`
 - quality: `compare_quality`, which gives a `QualityComparison`, `items_needed`, `PairedCounts`,
   `paired_difference`, `non_inferiority`, `holm`, `noise_floor`, `new_subject_interval`
-- cost: `usd_per_accepted_answer`
+- cost: `usd_per_accepted_answer`, `replica_month_usd`, `requests_per_replica`
 - capacity: `serving_points`, `model_shape`, `gpu`, `fit_serving_curve`, `capacity_at_slo`,
   `replicas`
 - crossover: `crossover` of two `RouteCost`
@@ -45,7 +45,7 @@ _MODULES = {
         *("noise_floor", "new_subject_interval"),
     ),
     "measures.scores": ("compare_quality", "QualityComparison"),
-    "measures.cost": ("usd_per_accepted_answer",),
+    "measures.cost": ("usd_per_accepted_answer", "replica_month_usd", "requests_per_replica"),
     "measures.capacity": (
         *("serving_points", "model_shape", "gpu", "fit_serving_curve", "capacity_at_slo"),
         "replicas",
