@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from math import sqrt
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -420,13 +421,21 @@ def pass_mark(
 
 
 def _check_margin(margin_share: float, alpha: float) -> None:
-    if not 0 < margin_share < 1:
-        raise ValueError(f"margin {margin_share:g}: give a share, such as 0.02 for 2 points")
-    if not 0 < alpha < 0.5:
-        raise ValueError(f"alpha {alpha:g}: give a one-sided level between 0 and 0.5")
+    if not (isinstance(margin_share, Real) and 0 < margin_share < 1):
+        raise ValueError(f"margin {margin_share}: give a share, such as 0.02 for 2 points")
+    check_alpha(alpha)
+
+
+def check_alpha(alpha: float) -> None:
+    """Refuses a level that no one-sided test has. Raises: ValueError."""
+    if not (isinstance(alpha, Real) and 0 < alpha < 0.5):
+        raise ValueError(f"alpha {alpha}: give a one-sided level between 0 and 0.5")
 
 
 def _check_plan(discordance_share: float, power: float, true_difference: float) -> None:
+    shares = (discordance_share, power, true_difference)
+    if not all(isinstance(each, Real) for each in shares):
+        raise ValueError(f"discordance, power and true difference {shares}: give numbers")
     if not 0.5 <= power < 1:
         raise ValueError(f"power {power:g}: give a share from 0.5 to below 1")
     if not abs(true_difference) <= discordance_share <= 1:

@@ -7,6 +7,7 @@ scores by the mean of their paired differences, on the scale of the scores.
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from math import ceil, sqrt
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -105,8 +106,10 @@ def compare_quality(
     """
     if not isinstance(scores, pd.DataFrame):
         raise ValueError(f"scores: a {type(scores).__name__} is no DataFrame of scores")
-    if baseline == candidate:
-        raise ValueError(f"baseline and candidate are both {baseline!r}: name two models")
+    if baseline == candidate or not isinstance(baseline, str) or not isinstance(candidate, str):
+        raise ValueError(
+            f"baseline {baseline!r}, candidate {candidate!r}: name two models, or their columns"
+        )
     pairs = _numbers(_pairs(scores, baseline, candidate, item))
     judge = _binary if _is_binary(pairs) else _graded
     judged = judge(pairs[baseline].to_numpy(), pairs[candidate].to_numpy(), margin, alpha)
@@ -138,10 +141,9 @@ def _binary(a: FloatArray, b: FloatArray, margin: float, alpha: float) -> dict[s
 
 
 def _graded(a: FloatArray, b: FloatArray, margin: float, alpha: float) -> dict[str, Any]:
-    if not 0 < margin < np.inf:
-        raise ValueError(f"margin {margin:g}: give the loss that is tolerated, above 0")
-    if not 0 < alpha < 0.5:
-        raise ValueError(f"alpha {alpha:g}: give a one-sided level between 0 and 0.5")
+    if not (isinstance(margin, Real) and 0 < margin < np.inf):
+        raise ValueError(f"margin {margin}: give the loss that is tolerated, above 0")
+    quality.check_alpha(alpha)
     differences = b - a
     n, mean = len(differences), float(differences.mean())
     if np.allclose(differences, mean):

@@ -47,10 +47,10 @@ class PricedModel:
 
     def __post_init__(self) -> None:
         """Refuse a price that nobody charges."""
-        rates = (1.0, 1.0, 1.0) if self.usd_per_mtok is None else tuple(self.usd_per_mtok)
-        numbers = [each for each in (*rates, self.factor) if isinstance(each, Real)]
-        sound = all(0 <= each < math.inf for each in numbers) and self.factor
-        if len(rates) != 3 or len(numbers) != 4 or not sound:
+        rates = (1.0, 1.0, 1.0) if self.usd_per_mtok is None else self.usd_per_mtok
+        numbers = (*rates, self.factor) if isinstance(rates, tuple | list) else ()
+        sound = all(isinstance(each, Real) and 0 <= each < math.inf for each in numbers)
+        if len(numbers) != 4 or not sound or not self.factor:
             raise PriceError(
                 f"{self.provider}/{self.model}: usd_per_mtok {self.usd_per_mtok}, factor "
                 f"{self.factor}: give USD per million tokens of input, cached input and output, "

@@ -126,6 +126,8 @@ def crossover(
         )
     if a.requests_per_replica is not None:
         raise ValueError("a is a fleet: give the API as a, and the fleet that may replace it as b")
+    if n < 1:
+        raise ValueError(f"n {n}: give the number of draws, 1 or more")
     of_a, of_b = a.draws("a", n, seed), b.draws("b", n, seed)
     per_request = of_a["usd_per_request"] - of_b["usd_per_request"]
     fixed = of_b["usd_per_month"] - of_a["usd_per_month"]
