@@ -266,7 +266,7 @@ def latency_table(
     `run`, the units that the intervals take as independent (`units`). A row that is not ok counts
     as +inf; without `ok` all count as answered, and a warning says so. By its name in `llmstudy`
     the function takes the folder of a recorded probe too. by: none for all requests together.
-    metrics: None for those of ttft_s, tpot_s, e2e_s and latency_s that there are.
+    metrics: None for those of ttft_s, tpot_s, e2e_s and latency_s that any request has.
 
     Returns: one row per group, metric and percentile: the columns of `by`, metric, percentile
     ("p50", "p95", "p99"), estimate (NaN among failures), low, high, n (requests counted, failures
@@ -382,7 +382,8 @@ def _checked(
         raise ValueError(f"samples: a {type(samples).__name__} is no DataFrame of requests")
     by = [by] if isinstance(by, str) else list(by)
     metrics = [metrics] if isinstance(metrics, str) else list(metrics or ())
-    metrics = metrics or [name for name in METRICS if name in samples]
+    present = [name for name in METRICS if name in samples]
+    metrics = metrics or [name for name in present if samples[name].notna().any()] or present
     if not metrics:
         raise ValueError(
             f"samples have none of {listed([*METRICS])}: name their columns in metrics, such as "

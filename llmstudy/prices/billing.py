@@ -30,8 +30,8 @@ class PricedModel:
     """A model and the price that its requests are billed at.
 
     tier: of the provider's list. usd_per_mtok: a negotiated price in place of the list's, in USD
-    per million tokens of input, cached input and output; provider and model may then be any.
-    factor: what a region adds, 1.1 for 10 %.
+    per million tokens of input (cache writes too), cached input and output; provider and model may
+    then be any. factor: what a region adds, 1.1 for 10 %.
 
     Raises: PriceError for a price that is not three numbers from zero up, or a factor not above it.
 

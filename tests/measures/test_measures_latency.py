@@ -232,6 +232,9 @@ def test_without_groups_or_metrics_all_requests_and_every_latency_are_shown(samp
     assert share["attainment"].tolist() == [
         pytest.approx(samples["ttft_s"][samples["ok"]].le(0.5).sum() / 500)
     ]
+    assert latency_table(samples.assign(latency_s=None)).equals(
+        whole
+    )  # a log has the column always
     assert latency_table(samples.head(0)).empty
 
 
