@@ -5,12 +5,12 @@ DataFrames go in and come out. `help(llmstudy.latency_table)` has an example tha
 
 - requests: `read_log`, `price_requests`, `PricedModel`
 - latency: `latency_table`, `slo_attainment`, `quantile_interval`, `percentile_minimum_n`
-- quality: `PairedCounts`, `paired_difference`, `non_inferiority`, `score_test_size`,
-  `golden_set_size`, `holm`, `noise_floor`, `new_subject_interval`
-- cost: `usd_per_accepted_answer`
+- quality: `compare_quality`, which gives a `QualityComparison`, `items_needed`, `PairedCounts`,
+  `paired_difference`, `non_inferiority`, `holm`, `noise_floor`, `new_subject_interval`
+- cost: `usd_per_accepted_answer`, `replica_month_usd`, `requests_per_replica`
 - capacity: `serving_points`, `model_shape`, `gpu`, `fit_serving_curve`, `capacity_at_slo`,
   `replicas`
-- crossover: `stepped_crossover`
+- crossover: `crossover` of two `RouteCost`
 
 >>> import llmstudy
 >>> points = llmstudy.serving_points("meta-llama/Llama-3.1-70B", "h200_sxm", "fp8")
@@ -38,22 +38,19 @@ except PackageNotFoundError:  # a folder on PYTHONPATH, as on a host where nothi
 _MODULES = {
     "requests.importers": ("read_log",),
     "prices": ("price_requests", "PricedModel"),
-    "measures.latency": (
-        "latency_table",
-        "slo_attainment",
-        "quantile_interval",
-        "percentile_minimum_n",
-    ),
+    "probe.latency": ("latency_table", "slo_attainment"),
+    "measures.latency": ("quantile_interval", "percentile_minimum_n"),
     "measures.quality": (
-        *("PairedCounts", "paired_difference", "non_inferiority", "score_test_size"),
-        *("golden_set_size", "holm", "noise_floor", "new_subject_interval"),
+        *("items_needed", "PairedCounts", "paired_difference", "non_inferiority", "holm"),
+        *("noise_floor", "new_subject_interval"),
     ),
-    "measures.cost": ("usd_per_accepted_answer",),
+    "measures.scores": ("compare_quality", "QualityComparison"),
+    "measures.cost": ("usd_per_accepted_answer", "replica_month_usd", "requests_per_replica"),
     "measures.capacity": (
         *("serving_points", "model_shape", "gpu", "fit_serving_curve", "capacity_at_slo"),
         "replicas",
     ),
-    "simulate": ("stepped_crossover",),
+    "simulate.route_cost": ("crossover", "RouteCost"),
 }
 """Where each name is defined. A module is imported when a name of it is first asked for: `import
 llmstudy` alone, as each command begins with, loads neither pandas nor scipy."""

@@ -3,7 +3,10 @@
 import re
 import shlex
 from collections.abc import Mapping
+from contextlib import redirect_stdout
+from io import StringIO
 
+import numpy as np
 import pytest
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
@@ -48,3 +51,55 @@ def test_every_command_is_in_the_table_and_the_table_names_no_other():
 
     named = re.findall(r"^\| `llmstudy (\w+)", README, flags=re.MULTILINE)
     assert sorted(named) == sorted(get_command(app).commands)  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="module")
+def notebook():
+    """What the code under "Without a study file" prints and assigns."""
+    section = README.partition("## Without a study file")[2].partition("\n## ")[0]
+    (code, shown) = re.findall(r"^```\w*\n(.*?)^```$", section, flags=re.DOTALL | re.MULTILINE)
+    names: dict = {}
+    with redirect_stdout(StringIO()) as out:
+        exec(code, names)
+    return names, shown, out.getvalue()
+
+
+def test_what_needs_no_study_prints_what_the_readme_shows(notebook):
+    _, shown, printed = notebook
+    assert printed == shown
+
+
+def test_what_needs_no_study_is_right_by_sums_of_ones_own(notebook):
+    names, _, printed = notebook
+    requests, bills, probe, scores = (names[x] for x in ("requests", "bills", "probe", "scores"))
+    cached, usd = requests["cached_input_tokens"], bills.groupby("model")["usd"].sum()
+    lengths = requests["input_tokens"] - cached, cached, requests["output_tokens"]
+    for model, rates in {"today": (2.5, 1.25, 10), "open": (0.59, 0.59, 0.79)}.items():
+        by_hand = sum(np.dot(tokens, rate) for tokens, rate in zip(lengths, rates, strict=True))
+        assert usd[model] == pytest.approx(by_hand.sum() / 1e6)
+
+    waits = probe["ttft_s"].where(probe["ok"], np.inf)
+    p95 = np.quantile(waits, 0.95, method="inverted_cdf")
+    assert f"p95     {p95:.3f}" in printed
+
+    a, b = scores["today"].astype(float), scores["open"].astype(float)
+    error = (b - a).std() / np.sqrt(len(a))  # Wald's, near to Tango's on so many items
+    low, high = (b - a).mean() - 1.645 * error, (b - a).mean() + 1.645 * error
+    found = [float(x) for x in re.search(r"\[(\S+), (\S+)\]", printed).groups()]
+    assert found == pytest.approx([low, high], abs=0.002)
+    assert "non-inferior" in printed
+    assert low > -0.05
+
+    rng, carries = np.random.default_rng(1), names["carries"]
+    rent, team = (
+        rng.triangular(*ends, 4_000) for ends in (names["rents"], (15_000, 20_000, 35_000))
+    )
+    of_replica = rng.triangular(0.7 * carries, carries, 1.2 * carries, 4_000)
+    volumes = np.linspace(1e6, 3e7, 1_000)
+    replicas = np.ceil(volumes / of_replica[:, None]) + 1
+    dearer = replicas * rent[:, None] + team[:, None] >= usd["today"] / len(requests) * volumes
+    crossings = np.array([volumes[row].max() for row in dearer])
+    row = printed.splitlines()[-1].split()[1:4]
+    assert [float(x) for x in row] == pytest.approx(
+        np.quantile(crossings, [0.1, 0.5, 0.9]), rel=0.03
+    )

@@ -25,6 +25,7 @@ them as independent is too narrow, and misses the true value every other time. `
 runs, or else batches of consecutive requests. `quantile_interval` takes requests as independent.
 """
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil, floor, inf, isfinite, log
@@ -38,8 +39,12 @@ from scipy.stats import t as student_t
 
 from llmstudy.figure import FloatArray
 from llmstudy.measures.quality import wilson
+from llmstudy.text import listed
 
 IntArray = npt.NDArray[np.int64]
+
+METRICS = ("ttft_s", "tpot_s", "e2e_s", "latency_s")
+"""What a table shows unless it is told."""
 
 PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
@@ -249,32 +254,38 @@ def units(samples: pd.DataFrame) -> tuple[IntArray, bool]:
 
 
 def latency_table(
-    samples: pd.DataFrame, by: Sequence[str], metrics: Sequence[str], level: float = 0.95
+    samples: pd.DataFrame,
+    by: Sequence[str] = (),
+    metrics: Sequence[str] | None = None,
+    level: float = 0.95,
 ) -> pd.DataFrame:
     """The p50, p95 and p99 of each metric in each group, with intervals.
 
     samples: one row per request, in the order sent: `ok` (bool), the columns of `by`, and the
     metrics (one time unit each, null where the dictionary above says so); optionally `day` and
     `run`, the units that the intervals take as independent (`units`). A row that is not ok counts
-    as +inf.
+    as +inf; without `ok` all count as answered, and a warning says so. By its name in `llmstudy`
+    the function takes the folder of a recorded probe too. by: none for all requests together.
+    metrics: None for those of ttft_s, tpot_s, e2e_s and latency_s that any request has.
 
     Returns: one row per group, metric and percentile: the columns of `by`, metric, percentile
     ("p50", "p95", "p99"), estimate (NaN among failures), low, high, n (requests counted, failures
     among them), n_undefined (requests that succeeded but have no such metric), n_effective
     (independent requests that would vary as much), failed_share (of all requests of the group),
     supported. No samples give no rows.
-    Raises: ValueError if a column is missing or `ok` is null somewhere.
+    Raises: ValueError if a column is missing, `ok` is somewhere neither true nor false, or a metric
+    is negative.
 
-    >>> samples = pd.DataFrame({"arm": "hosted_open", "ok": [True, True, True, False],
-    ...                         "ttft_s": [0.2, 0.3, 0.4, None]})
-    >>> latency_table(samples, ["arm"], ["ttft_s"])[["percentile", "estimate", "n", "failed_share"]]
+    >>> samples = pd.DataFrame({"ok": [True, True, True, False], "ttft_s": [0.2, 0.3, 0.4, None]})
+    >>> latency_table(samples)[["percentile", "estimate", "n", "failed_share"]]
       percentile  estimate  n  failed_share
     0        p50       0.3  4          0.25
     1        p95       NaN  4          0.25
     2        p99       NaN  4          0.25
     """
+    samples, by, metrics = _checked(samples, by, metrics)
     rows = []
-    for group, place in _groups(samples, by, metrics):
+    for group, place in _groups(samples, by):
         unit, consecutive = units(group)
         for metric in metrics:
             x = latencies(group, metric)
@@ -293,30 +304,39 @@ def latency_table(
 
 def slo_attainment(
     samples: pd.DataFrame,
-    by: Sequence[str],
-    limits: Mapping[str, float | str],
+    by: Sequence[str] = (),
+    limits: Mapping[str, float | str] | None = None,
     level: float = 0.95,
 ) -> pd.DataFrame:
     """Share of requests in each group that meet every limit, with its Wilson interval.
 
-    samples: as `latency_table`. limits: metric -> its limit, or the column of samples that holds
-    the limit of each request, in the metric's unit. A failed request meets none. An answer without
-    a metric meets its limit; a request without any of the metrics is not counted.
+    samples, by: as `latency_table`. limits: metric -> its limit, or the column of samples that
+    holds the limit of each request, in the metric's unit. A failed request meets none. An answer
+    without a metric meets its limit; a request without any of the metrics is not counted.
 
     Returns: one row per group: the columns of `by`, attainment, low, high (shares; NaN where no
     request counts), n (requests counted), n_effective (independent requests that would vary as
     much, from which the interval follows). No samples give no rows.
-    Raises: ValueError as `latency_table`, and if a limit is not finite.
+    Raises: ValueError as `latency_table`, and without limits or if one is not finite.
     Source: Korn & Graubard (1998), Survey Methodology 24:193-201, for the effective size.
 
-    >>> samples = pd.DataFrame({"arm": "hosted_open", "ok": [True, True, True, False],
-    ...                         "ttft_s": [0.2, 0.3, 0.9, None]})
-    >>> slo_attainment(samples, ["arm"], {"ttft_s": 0.5})[["arm", "attainment", "n"]]
-               arm  attainment  n
-    0  hosted_open         0.5  4
+    >>> samples = pd.DataFrame({"ok": [True, True, True, False], "ttft_s": [0.2, 0.3, 0.9, None]})
+    >>> slo_attainment(samples, limits={"ttft_s": 0.5})[["attainment", "n"]]
+       attainment  n
+    0         0.5  4
     """
+    if not isinstance(limits, Mapping) or not limits:
+        raise ValueError('limits: give one for each metric, such as limits={"ttft_s": 0.5}')
+    samples, by, _ = _checked(samples, by, limits)
+    if absent := [
+        each for each in limits.values() if isinstance(each, str) and each not in samples
+    ]:
+        raise ValueError(
+            f"limits name {listed(absent)}, which samples lack: give a number in the metric's "
+            "unit, or the column that holds each request's limit"
+        )
     rows = []
-    for group, place in _groups(samples, by, limits):
+    for group, place in _groups(samples, by):
         met, counted = np.ones(len(group), bool), np.zeros(len(group), bool)
         for metric, limit in limits.items():
             x = latencies(group, metric)
@@ -346,21 +366,52 @@ def latencies(samples: pd.DataFrame, metric: str) -> FloatArray:
     array([0.2, inf])
     """
     ok = samples["ok"].to_numpy(dtype=bool)
-    x = np.where(ok, samples[metric].to_numpy(dtype=float, na_value=np.nan), inf)
+    try:
+        values = samples[metric].to_numpy(dtype=float, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{metric} must hold numbers in one unit of time: {error}") from None
+    x = np.where(ok, values, inf)
     return np.full(len(x), np.nan) if ok.any() and not (x[ok] >= 0).any() else x
 
 
-def _groups(
-    samples: pd.DataFrame, by: Sequence[str], metrics: Iterable[str]
-) -> Iterator[tuple[pd.DataFrame, dict[str, Any]]]:
-    """The requests of each group, and the columns that name it."""
-    missing = [c for c in ("ok", *by, *metrics) if c not in samples]
-    if missing:
+def _checked(
+    samples: pd.DataFrame, by: Sequence[str], metrics: Iterable[str] | None
+) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """Samples with `ok`, and the names of columns that they have."""
+    if not isinstance(samples, pd.DataFrame):
+        raise ValueError(f"samples: a {type(samples).__name__} is no DataFrame of requests")
+    by = [by] if isinstance(by, str) else list(by)
+    metrics = [metrics] if isinstance(metrics, str) else list(metrics or ())
+    present = [name for name in METRICS if name in samples]
+    metrics = metrics or [name for name in present if samples[name].notna().any()] or present
+    if not metrics:
+        raise ValueError(
+            f"samples have none of {listed([*METRICS])}: name their columns in metrics, such as "
+            'metrics=["first_token_s"]'
+        )
+    if missing := [c for c in (*by, *metrics) if c not in samples]:
         raise ValueError(f"samples lack {missing}: they have {list(samples.columns)}")
+    if "ok" not in samples:
+        warnings.warn(
+            "samples have no `ok`: all count as answered, so that failures are left out",
+            stacklevel=3,
+        )
+        samples = samples.assign(ok=True)
     if samples["ok"].isna().any():
         raise ValueError("samples with a null `ok`: say of each request whether it succeeded")
-    for key, group in samples.groupby(list(by), observed=True, dropna=False, sort=False):
-        yield group, dict(zip(by, key, strict=True))
+    if (wrong := ~samples["ok"].isin([True, False])).any():
+        first = samples["ok"][wrong].iloc[0]
+        raise ValueError(f"samples whose `ok` is {first!r}: write True or False")
+    return samples, by, metrics
+
+
+def _groups(samples: pd.DataFrame, by: list[str]) -> Iterator[tuple[pd.DataFrame, dict[str, Any]]]:
+    """The requests of each group, and the columns that name it; without `by`, all of them."""
+    if not by and len(samples):
+        yield samples, {}
+    elif by:
+        for key, group in samples.groupby(by, observed=True, dropna=False, sort=False):
+            yield group, dict(zip(by, key, strict=True))
 
 
 def _latencies(x: FloatArray) -> FloatArray:

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from math import sqrt
-from typing import Literal
+from numbers import Real
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy.optimize import brentq
 from scipy.stats import binomtest, norm, t
@@ -363,6 +365,31 @@ def score_test_size(
     return int(np.ceil((effort / (margin_share + true_difference)) ** 2))
 
 
+def items_needed(
+    discordance_share: npt.ArrayLike,
+    margin: npt.ArrayLike,
+    power: npt.ArrayLike = 0.8,
+    true_difference: npt.ArrayLike = 0.0,
+    alpha: npt.ArrayLike = ALPHA,
+) -> Any:
+    """Items that settle a paired comparison with the given power: `score_test_size` for columns.
+
+    All are shares: numbers, arrays or columns of a frame, which broadcast. discordance_share: of
+    the items that one model alone answers correctly. alpha: one-sided.
+    Returns: a whole number, or an array of them in the shape of the arguments.
+    Raises: ValueError as `score_test_size`.
+
+    >>> items_needed(discordance_share=0.10, margin=0.03)
+    717
+    >>> items_needed([0.05, 0.10, 0.20], margin=0.03, power=0.9).tolist()
+    [542, 987, 1918]
+    """
+    sizes = np.vectorize(score_test_size, otypes=[int])(
+        discordance_share, margin, alpha, power, true_difference
+    )
+    return sizes if sizes.ndim else int(sizes)
+
+
 def pass_mark(
     n: int, discordance_share: float, margin_share: float, alpha: float = ALPHA
 ) -> float | None:
@@ -394,13 +421,21 @@ def pass_mark(
 
 
 def _check_margin(margin_share: float, alpha: float) -> None:
-    if not 0 < margin_share < 1:
-        raise ValueError(f"margin {margin_share:g}: give a share, such as 0.02 for 2 points")
-    if not 0 < alpha < 0.5:
-        raise ValueError(f"alpha {alpha:g}: give a one-sided level between 0 and 0.5")
+    if not (isinstance(margin_share, Real) and 0 < margin_share < 1):
+        raise ValueError(f"margin {margin_share}: give a share, such as 0.02 for 2 points")
+    check_alpha(alpha)
+
+
+def check_alpha(alpha: float) -> None:
+    """Refuses a level that no one-sided test has. Raises: ValueError."""
+    if not (isinstance(alpha, Real) and 0 < alpha < 0.5):
+        raise ValueError(f"alpha {alpha}: give a one-sided level between 0 and 0.5")
 
 
 def _check_plan(discordance_share: float, power: float, true_difference: float) -> None:
+    shares = (discordance_share, power, true_difference)
+    if not all(isinstance(each, Real) for each in shares):
+        raise ValueError(f"discordance, power and true difference {shares}: give numbers")
     if not 0.5 <= power < 1:
         raise ValueError(f"power {power:g}: give a share from 0.5 to below 1")
     if not abs(true_difference) <= discordance_share <= 1:

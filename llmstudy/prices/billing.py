@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from numbers import Real
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +30,8 @@ class PricedModel:
     """A model and the price that its requests are billed at.
 
     tier: of the provider's list. usd_per_mtok: a negotiated price in place of the list's, in USD
-    per million tokens of input, cached input and output; provider and model may then be any.
-    factor: what a region adds, 1.1 for 10 %.
+    per million tokens of input (cache writes too), cached input and output; provider and model may
+    then be any. factor: what a region adds, 1.1 for 10 %.
 
     Raises: PriceError for a price that is not three numbers from zero up, or a factor not above it.
 
@@ -46,10 +47,10 @@ class PricedModel:
 
     def __post_init__(self) -> None:
         """Refuse a price that nobody charges."""
-        rates = (1.0, 1.0, 1.0) if self.usd_per_mtok is None else tuple(self.usd_per_mtok)
-        numbers = [each for each in (*rates, self.factor) if isinstance(each, int | float)]
-        sound = all(0 <= each < math.inf for each in numbers) and self.factor
-        if len(rates) != 3 or len(numbers) != 4 or not sound:
+        rates = (1.0, 1.0, 1.0) if self.usd_per_mtok is None else self.usd_per_mtok
+        numbers = (*rates, self.factor) if isinstance(rates, tuple | list) else ()
+        sound = all(isinstance(each, Real) and 0 <= each < math.inf for each in numbers)
+        if len(numbers) != 4 or not sound or not self.factor:
             raise PriceError(
                 f"{self.provider}/{self.model}: usd_per_mtok {self.usd_per_mtok}, factor "
                 f"{self.factor}: give USD per million tokens of input, cached input and output, "
@@ -60,7 +61,7 @@ class PricedModel:
         """The prices of a day, each with the time since midnight UTC at which it begins."""
         if self.usd_per_mtok is None:
             return prices_of_day(self.provider, self.model, on, self.tier)
-        rates = (Decimal(rate) for rate in self.usd_per_mtok)
+        rates = (Decimal(float(rate)) for rate in self.usd_per_mtok)
         keys = ("input_mtok", "cache_read_mtok", "output_mtok")
         return [(timedelta(0), ModelPrice(**dict(zip(keys, rates, strict=True))))]
 

@@ -12,6 +12,7 @@ import csv
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -22,8 +23,8 @@ import pandas as pd
 from duckdb import DuckDBPyConnection as Connection
 
 from llmstudy.requests import plausible
-from llmstudy.requests.schema import BREACH_SQL, COLUMNS, MOST_TOKENS, NAMES, conform
-from llmstudy.text import excerpt
+from llmstudy.requests.schema import BREACH_SQL, COLUMNS, MOST_TOKENS, NAMES, REQUIRED, conform
+from llmstudy.text import excerpt, listed
 
 VECTOR_ROWS = 2_048  # DuckDB's unit of work
 BATCH_ROWS = 49 * VECTOR_ROWS
@@ -61,19 +62,21 @@ class Log:
 
 
 def read_log(
-    path: str | Path,
-    format: str,
+    source: str | Path | pd.DataFrame,
+    format: str | None = None,
     columns: Mapping[str, str] | None = None,
     constants: Mapping[str, str] | None = None,
     longest_tokens: int = MOST_TOKENS,
 ) -> Log:
-    """Import a log file.
+    """Reads a log into the canonical table, from a file or a DataFrame.
 
-    path: the file. format: `csv` (RFC 4180 with a header, UTF-8), `jsonl`, `parquet`, or `azure`
-    (the Azure 2023 trace, whose columns are known and whose every row is an answered request).
-    columns: canonical name -> name in the file; in JSONL, a name that begins with `/` is a JSON
-    Pointer into nested objects. constants: canonical name -> its value in every row, for what the
-    log does not say. Unless given, `source` is the file's name and `request_id` adds the row.
+    source: the file, or a frame with a row for each request. format: `csv` (RFC 4180 with a header,
+    UTF-8), `jsonl`, `parquet`, or `azure` (the Azure 2023 trace, whose columns are known and whose
+    every row is an answered request); None where the file's ending says it.
+    columns: canonical name -> name in the log; in JSONL, a name that begins with `/` is a JSON
+    Pointer into nested objects. A frame's columns that bear a canonical name need none. constants:
+    canonical name -> its value in every row, for what the log does not say. Unless given, `source`
+    is the file's name and `request_id` adds the row.
     longest_tokens: input and output of the longest request that can have been answered.
 
     A time is ISO 8601 (without a zone it is UTC; digits below 1 us are cut) or a number since 1970,
@@ -83,29 +86,24 @@ def read_log(
     lines, and the attempts of a call, of which one row tells the outcome.
 
     Raises: ValueError if the file is absent or not of its format, a canonical name is unknown or
-    given twice, a name is not in the file, a constant is not of its column's type, or a required
+    given twice, a name is not in the log, a constant is not of its column's type, or a required
     column is not given.
 
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = Path(folder, "log.csv")
-    ...     _ = path.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\\n"
-    ...                         "2023-11-16 18:15:46.6805900,374,44\\n"
-    ...                         "2023-11-16 18:15:50.9951690,many,109\\n")
-    ...     log = read_log(path, "azure", constants={
-    ...         "workload": "chat", "provider": "azure", "model_served": "unknown"})
+    >>> frame = pd.DataFrame({"created": ["2026-11-02 09:00:04", "2026-11-02 09:00:07"],
+    ...                       "input_tokens": [374, "many"], "output_tokens": [44, 109]})
+    >>> log = read_log(frame, columns={"ts_start": "created"}, constants={
+    ...     "workload": "chat", "provider": "openai", "model_served": "gpt-4o", "ok": "true"})
     >>> log.rows_read, len(log.accepted), log.quarantined[["row", "reason"]].to_numpy().tolist()
-    (2, 1, [[3, "input_tokens is 'many', not a whole number"]])
+    (2, 1, [[2, "input_tokens is 'many', not a whole number"]])
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: there is no such file; check the path of the log")
-    if format not in _FORMATS:
-        raise ValueError(f"{path}: format {format!r} is unknown; use {', '.join(_FORMATS)}")
-    file_format = _FORMATS[format]
-    mapping = {**file_format.columns, **(columns or {})}
-    _check_names(path, mapping, constants or {})
-    constant_values = {"source": path.name, **file_format.constants, **(constants or {})}
+    columns, constants = columns or {}, constants or {}
+    if not (isinstance(columns, Mapping) and isinstance(constants, Mapping)):
+        raise ValueError('columns and constants are mappings, such as {"ts_start": "created_at"}')
+    path, file_format = _opened(source, format, constants)
+    mapping = {**file_format.columns, **columns}
+    _check_names(path, mapping, constants)
+    given = {name: str(value) for name, value in constants.items()}
+    constant_values = {"source": path.name, **file_format.constants, **given}
     rows_read = 0
     accepted, quarantined = (
         [pd.DataFrame(columns=["row", *NAMES])],
@@ -145,6 +143,30 @@ def read_log(
     return Log(conform(calls.requests), _stacked(quarantined), rows_read)
 
 
+def _opened(
+    source: str | Path | pd.DataFrame, format: str | None, constants: Mapping[str, str]
+) -> tuple[Path, "_Format"]:
+    """The name of a log in messages and ids, and how it is read."""
+    if isinstance(source, pd.DataFrame):
+        if format is not None:
+            raise ValueError(f"DataFrame: it has no format: leave out format={format!r}")
+        frame = source.set_axis([str(name) for name in source.columns], axis="columns")
+        same = {name: name for name in frame.columns if name in NAMES and name not in constants}
+        return Path("DataFrame"), _Format(partial(_read_frame, frame), same, {})
+    if not isinstance(source, str | Path):
+        raise ValueError(f"a {type(source).__name__} is no log: give the path of a file or a frame")
+    path = Path(source)
+    if path.is_dir():
+        raise ValueError(f"{path}: this is a folder; name the log file in it")
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such file; check the path of the log")
+    format = _ENDINGS.get(path.suffix.lower()) if format is None else format
+    if format not in _FORMATS:
+        fault = f"{format!r} is unknown" if format else f"is not told by the ending {path.suffix!r}"
+        raise ValueError(f"{path}: format {fault}; use {', '.join(_FORMATS)}")
+    return path, _FORMATS[format]
+
+
 def _stacked(parts: list[pd.DataFrame]) -> pd.DataFrame:
     """The parts one below the other; the first is empty and counts only if it is alone."""
     return pd.concat(parts[1:] or parts, ignore_index=True)
@@ -162,7 +184,7 @@ def _check_present(path: Path, mapping: Mapping[str, str], present: list[str]) -
         if (times := present.count(source)) != 1:
             columns = excerpt(", ".join(" ".join(excerpt(x).split()) for x in present), 500)
             raise ValueError(
-                f"{path}: {name} is mapped to {source!r}, which is in the file {times} times; "
+                f"{path}: {name} is mapped to {source!r}, which is there {times} times; "
                 f"map it to one of: {columns or 'it has no columns'}"
             )
 
@@ -216,8 +238,13 @@ def _texts(
     path: Path, mapping: Mapping[str, str], constants: Mapping[str, str], connection: Connection
 ) -> dict[str, str]:
     """SQL for the text of each canonical column in a batch, null where the log has none."""
+    missing = [name for name in REQUIRED if name not in {*mapping, *constants, "request_id"}]
+    if missing:
+        raise ValueError(
+            f"{path}: {listed(missing)} required; map a column to each or give a constant"
+        )
     texts = {}
-    for name, dtype, required, _ in COLUMNS:
+    for name, dtype, *_ in COLUMNS:
         cast = _CASTS[dtype]
         if name in mapping:
             null = f"lower(trim({name})) IN ({', '.join(map(_literal, _NULLS))})"
@@ -235,8 +262,6 @@ def _texts(
                 )
         elif name == "request_id":
             texts[name] = _made_id(path)
-        elif required:
-            raise ValueError(f"{path}: {name} is required; map a column to it or give a constant")
         else:
             texts[name] = "NULL::VARCHAR"
     return texts
@@ -408,6 +433,19 @@ def _read_parquet(
         raise ValueError(f"{path}: damaged, it {unreadable} ({_first_line(error)})") from None
 
 
+def _read_frame(
+    frame: pd.DataFrame, path: Path, mapping: Mapping[str, str], connection: Connection
+) -> Iterator[pd.DataFrame]:
+    _check_present(path, mapping, list(frame.columns))
+    for start in range(0, len(frame), BATCH_ROWS):
+        rows = frame[[*dict.fromkeys(mapping.values())]].iloc[start : start + BATCH_ROWS]
+        texts = rows.astype("string").reset_index(drop=True)
+        batch = pd.DataFrame({name: texts[source] for name, source in mapping.items()})
+        batch["raw"] = texts.to_json(orient="records", lines=True).splitlines()
+        batch["problem"] = pd.NA
+        yield batch.astype("string").assign(row=range(start + 1, start + len(rows) + 1))
+
+
 def _first_line(error: Exception) -> str:
     return excerpt(str(error).partition("\n")[0], 160)
 
@@ -439,3 +477,4 @@ _FORMATS = {
     "jsonl": _Format(_read_jsonl, {}, {}),
     "parquet": _Format(_read_parquet, {}, {}),
 }
+_ENDINGS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}

@@ -50,7 +50,7 @@ def crossover_requests_per_month(
     if isinstance(challenger, TokenPrice):
         paid_usd = (move.go * usd_per_request(challenger, d, months)).sum(axis=1)
         fixed += paid_months * api_month_usd(challenger.arm, d)
-        return _linear_crossover(saved_usd.sum(axis=1) - paid_usd, fixed, cap)
+        return linear_crossover(saved_usd.sum(axis=1) - paid_usd, fixed, cap)
     carries, a_replica = fleet_unit(challenger, d, months)
     steady = np.broadcast_to(a_replica[:, None], move.go.shape)
     market = np.broadcast_to(rent_market(challenger, d, months), move.go.shape)
@@ -67,7 +67,8 @@ def crossover_requests_per_month(
     )
 
 
-def _linear_crossover(per_request: FloatArray, fixed: FloatArray, cap: float) -> FloatArray:
+def linear_crossover(per_request: FloatArray, fixed: FloatArray, cap: float) -> FloatArray:
+    """The volume from which per_request * N stays above a fixed cost, as `stepped_crossover`."""
     with np.errstate(divide="ignore", invalid="ignore"):
         volume_ = np.where(per_request > 0, np.maximum(fixed, 0) / per_request, np.inf)
     return np.where(volume_ <= cap, volume_, np.inf)

@@ -220,6 +220,32 @@ def test_a_group_without_the_metric_keeps_its_row(samples):
     assert (p50["n"], p50["n_undefined"], p50["supported"]) == (0, 400, False)
 
 
+def test_without_groups_or_metrics_all_requests_and_every_latency_are_shown(samples):
+    whole = latency_table(samples)
+    assert whole["metric"].unique().tolist() == ["ttft_s", "tpot_s"]
+    one_group = latency_table(samples.assign(all=1), ["all"], ["ttft_s", "tpot_s"])
+    pd.testing.assert_frame_equal(whole, one_group.drop(columns="all"))
+    assert latency_table(samples, "arm", "ttft_s").equals(
+        latency_table(samples, ["arm"], ["ttft_s"])
+    )
+    share = slo_attainment(samples, limits={"ttft_s": 0.5})
+    assert share["attainment"].tolist() == [
+        pytest.approx(samples["ttft_s"][samples["ok"]].le(0.5).sum() / 500)
+    ]
+    assert latency_table(samples.assign(latency_s=None)).equals(
+        whole
+    )  # a log has the column always
+    assert latency_table(samples.head(0)).empty
+
+
+def test_samples_without_outcomes_count_as_answered_and_a_warning_says_so(samples):
+    answered = samples[samples["ok"]]
+    with pytest.warns(UserWarning, match="no `ok`: all count as answered") as warned:
+        bare = latency_table(answered.drop(columns="ok"))
+    assert warned[0].filename == __file__
+    pd.testing.assert_frame_equal(bare, latency_table(answered))
+
+
 # ---- errors
 
 
@@ -233,6 +259,17 @@ def test_a_group_without_the_metric_keeps_its_row(samples):
         (lambda s: slo_verdict(quantile_interval(np.array([1.0]), 0.5), np.nan), "finite limit"),
         (lambda s: latency_table(s, ["arm"], ["e2e_s"]), r"lack \['e2e_s'\]"),
         (lambda s: latency_table(s.assign(ok=None), ["arm"], ["ttft_s"]), "null `ok`"),
+        (lambda s: latency_table(s.assign(ok="false")), "`ok` is 'false': write True or False"),
+        (lambda s: latency_table(s[["arm", "ok"]]), "none of ttft_s, tpot_s, e2e_s and latency_s"),
+        (lambda s: latency_table(s.assign(ttft_s="soon")), "ttft_s must hold numbers"),
+        (lambda s: latency_table(s["ttft_s"]), "a Series is no DataFrame"),
+        (lambda s: latency_table(s, by="route"), r"lack \['route'\]"),
+        (lambda s: slo_attainment(s), 'give one for each metric, such as limits={"ttft_s": 0.5}'),
+        (lambda s: slo_attainment(s, limits=0.5), "give one for each metric"),
+        (
+            lambda s: slo_attainment(s, limits={"ttft_s": "500 ms"}),
+            "name 500 ms, which samples lack",
+        ),
     ],
 )
 def test_an_error_says_what_is_wrong_and_how_to_mend_it(samples, wrong, says):

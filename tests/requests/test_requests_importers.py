@@ -404,17 +404,17 @@ GOOD = f"when,in,out\n{TIME},1,1\n"
         (GOOD, "xlsx", COLUMNS, CONSTANTS, "format 'xlsx' is unknown; use azure, csv"),
         (GOOD, "csv", {**COLUMNS, "prompt": "in"}, CONSTANTS, r"unknown columns \['prompt'\]"),
         (GOOD, "csv", {**COLUMNS, "tenant": "team"}, CONSTANTS, "tenant is mapped to 'team'.*when"),
-        (GOOD, "csv", COLUMNS, {"workload": "chat"}, "provider is required; map a column"),
+        (GOOD, "csv", COLUMNS, {"workload": "chat"}, "provider, model_served and ok required; map"),
         (GOOD, "csv", COLUMNS, {**CONSTANTS, "ok": "maybe"}, "ok='maybe' is not true or false"),
         (GOOD, "csv", COLUMNS, {**CONSTANTS, "ts_start": TIME}, "both mapped and constant"),
-        ("when,in,in,out\n", "csv", COLUMNS, CONSTANTS, "'in', which is in the file 2 times"),
+        ("when,in,in,out\n", "csv", COLUMNS, CONSTANTS, "'in', which is there 2 times"),
         ("", "csv", COLUMNS, CONSTANTS, "ts_start is mapped to 'when'"),
         (
             '{"in": 1, "out": 2}',
             "jsonl",
             COLUMNS,
             CONSTANTS,
-            "'when', which is in the file 0 times",
+            "'when', which is there 0 times",
         ),
         (GOOD, "parquet", COLUMNS, CONSTANTS, "cannot be read as Parquet"),
     ],
@@ -424,6 +424,77 @@ def test_a_wrong_call_is_an_error_that_names_the_file_and_the_fault(
 ):
     with pytest.raises(ValueError, match=f"company.log: .*{message}"):
         _read(tmp_path / "company.log", text, format, columns, constants)
+
+
+FRAME = pd.read_csv(io.StringIO(f"when,in,out\n{TIME},1,2\n2026-11-02 10:00,many,3\n{TIME},-4,5\n"))
+
+
+def test_a_frame_is_read_as_its_file_would_be(tmp_path):
+    path = tmp_path / "log.csv"
+    FRAME.to_csv(path, index=False)
+    of_file = read_log(path, columns=COLUMNS, constants=CONSTANTS)
+    of_frame = read_log(FRAME, columns=COLUMNS, constants={**CONSTANTS, "ok": True})
+    alike = ["ts_start", "workload", "input_tokens", "output_tokens", "ok"]
+    pd.testing.assert_frame_equal(of_frame.accepted[alike], of_file.accepted[alike])
+    assert of_frame.rows_read == of_file.rows_read == 3
+    assert of_frame.quarantined["reason"].tolist() == of_file.quarantined["reason"].tolist()
+    assert of_frame.quarantined["row"].tolist() == [2, 3]  # a file has its header in line 1
+    assert json.loads(of_frame.quarantined["raw"][0])["in"] == "many"
+
+
+def test_a_frame_with_canonical_columns_of_any_types_needs_no_mapping():
+    times = pd.date_range("2026-11-02 09:00:00.123456", periods=4, freq="h", tz="Europe/Paris")
+    frame = pd.DataFrame({"ts_start": times, "input_tokens": [1.0, 2.0, 3.0, None], "ok": True})
+    frame = frame.assign(output_tokens=[1, 2, 3, 4], prompt="secret", workload="chat")
+    log = read_log(frame.set_index(pd.Index([7, 7, 7, 7])), constants=_but(CONSTANTS, "ok"))
+    assert log.accepted["ts_start"].tolist() == times[:3].tolist()
+    assert log.accepted["input_tokens"].tolist() == [1, 2, 3]
+    assert log.quarantined["reason"].tolist() == ["input_tokens is missing"]
+    assert "secret" not in log.quarantined["raw"][0]
+    again = read_log(log.accepted)
+    pd.testing.assert_frame_equal(again.accepted, log.accepted)
+    assert read_log(frame[:0], constants=_but(CONSTANTS, "ok")).rows_read == 0
+
+
+def _but(mapping, name):
+    return {key: value for key, value in mapping.items() if key != name}
+
+
+def test_the_ending_of_a_file_tells_its_format(tmp_path):
+    for ending, text in [("CSV", GOOD), ("ndjson", f'{{"when": "{TIME}", "in": 1, "out": 1}}')]:
+        path = tmp_path / f"log.{ending}"
+        path.write_text(text)
+        assert len(read_log(str(path), columns=COLUMNS, constants=CONSTANTS).accepted) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "arguments", "message"),
+    [
+        ("", {}, "this is a folder; name the log file"),
+        ("log.txt", {}, "format is not told by the ending '.txt'; use azure, csv"),
+        (FRAME, {"format": "csv"}, "it has no format: leave out"),
+        (FRAME, {}, "ts_start, workload, .*, input_tokens, output_tokens and ok required"),
+        (FRAME, {"constants": CONSTANTS}, "ts_start, input_tokens and output_tokens required"),
+        (
+            FRAME,
+            {"columns": {**COLUMNS, "ok": "fine"}},
+            "workload, provider and model_served required",
+        ),
+        (
+            FRAME,
+            {"columns": {**COLUMNS, "input_tokens": "i"}, "constants": CONSTANTS},
+            "there 0 times",
+        ),
+        (FRAME, {"columns": ["when"]}, "columns and constants are mappings"),
+        ([1, 2], {}, "a list is no log"),
+    ],
+)
+def test_a_mistake_in_the_call_is_one_sentence(tmp_path, source, arguments, message):
+    (tmp_path / "log.txt").write_text(GOOD)
+    source = str(tmp_path / source) if isinstance(source, str) else source
+    with pytest.raises(ValueError, match=message) as raised:
+        read_log(source, **arguments)
+    assert "\n" not in str(raised.value)
 
 
 def test_a_missing_file_is_named(tmp_path):
