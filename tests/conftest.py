@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import pickle
 import shutil
 from collections.abc import Callable, Mapping
@@ -45,10 +46,24 @@ def run_chapters(study: Study) -> Assessment:
 
 
 @pytest.fixture(scope="session")
-def once(tmp_path_factory, worker_id) -> Callable[[str, Callable[[], Any]], Any]:
-    """What takes long is made once by its name, by the first worker of a session that needs it."""
+def session_folder(tmp_path_factory, worker_id) -> Path:
+    """A folder that the workers of a session share."""
     folder = tmp_path_factory.getbasetemp()
-    folder = folder if worker_id == "master" else folder.parent
+    return folder if worker_id == "master" else folder.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_session(session_folder) -> None:
+    """What the package stores lies in the session's folder; matplotlib keeps its fonts."""
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    os.environ.setdefault("MPLCONFIGDIR", str(user / "matplotlib"))
+    os.environ["XDG_CACHE_HOME"] = str(session_folder / "cache")
+
+
+@pytest.fixture(scope="session")
+def once(session_folder) -> Callable[[str, Callable[[], Any]], Any]:
+    """What takes long is made once by its name, by the first worker of a session that needs it."""
+    folder = session_folder
 
     def made(name: str, make: Callable[[], Any]) -> Any:
         file = folder / f"{name}.pickle"
@@ -93,25 +108,14 @@ def base(default_case, reference) -> Any:
 
 
 @pytest.fixture(scope="session")
-def serving_fits(once) -> Callable[..., Any]:
-    """`capacity.serving_fits`, which takes seconds, made once for all studies of a seed."""
-    from llmstudy.measures import capacity
-
-    fit = capacity.serving_fits
-    return cache(lambda seed: once(f"serving_fits_{seed}", lambda: fit(seed=seed)))
-
-
-@pytest.fixture(scope="session")
-def assess(serving_fits) -> Callable[[Study], Assessment]:
+def assess() -> Callable[[Study], Assessment]:
     """Assesses a study, with smaller samples where only a ranking or a replay rests on them."""
     from llmstudy.decide import waiting
-    from llmstudy.measures import capacity
     from llmstudy.measures.capacity.sizing import peak
     from llmstudy.simulate import drivers
 
     def assess_(study: Study) -> Assessment:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(capacity, "serving_fits", serving_fits)
             patch.setattr(waiting, "N_PATHS", 1000)
             patch.setattr(drivers, "N_SOBOL", 256)
             patch.setattr(drivers, "N_PAWN", 1000)

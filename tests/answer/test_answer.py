@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from llmstudy import paths, simulate
@@ -23,7 +22,7 @@ from llmstudy.chapters.all import measured
 from llmstudy.chapters.quality import quality_tables
 from llmstudy.evidence.case import Case, open_case, permissions
 from llmstudy.figure import Figure
-from llmstudy.measures import capacity, quality
+from llmstudy.measures import quality
 from llmstudy.measures.capacity.sizing import peak
 from llmstudy.simulate.inputs import discount_draws, market, stay_draws
 from llmstudy.simulate.projection import move_futures, savings_table
@@ -121,10 +120,8 @@ def test_with_a_discount_and_a_fleet_today_it_is_still_the_chapters_model(refere
 
 
 @pytest.fixture
-def short_replays(monkeypatch, reference):
-    """Replays of fewer requests, and the reference's fits: both cost seconds and nothing here."""
-    fits = pd.DataFrame(reference["05_self_hosting"]["serving_fit"])
-    monkeypatch.setattr(capacity, "serving_fits", lambda seed: fits)
+def short_replays(monkeypatch):
+    """Replays of fewer requests, which cost seconds and nothing here."""
     monkeypatch.setattr(peak, "PEAK_REQUESTS", 10_000)
 
 

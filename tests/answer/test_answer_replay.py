@@ -12,16 +12,10 @@ from llmstudy.evidence import case
 from llmstudy.evidence.case import Case, open_case
 from llmstudy.evidence.traffic import traffic_of
 from llmstudy.figure import Figure
-from llmstudy.measures import capacity
 from llmstudy.simulate import inputs
 from llmstudy.simulate.futures import portfolio_saving
 from llmstudy.simulate.invoices import logged_bills, monthly_bills
 from llmstudy.study.snapshot import kept, restored
-
-
-@pytest.fixture(autouse=True)
-def _fits_made_once(serving_fits, monkeypatch):
-    monkeypatch.setattr(capacity, "serving_fits", serving_fits)
 
 
 @pytest.fixture(scope="module")

@@ -106,11 +106,6 @@ def ttft_s(run):
     return np.array([t[0] - at if t else np.inf for t, at in times])
 
 
-@pytest.fixture(autouse=True)
-def _fits_made_once(serving_fits, monkeypatch):
-    monkeypatch.setattr(capacity, "serving_fits", serving_fits)
-
-
 @pytest.fixture
 def probed(variant, tmp_path):
     """The default study with these runs on its routes, which lie beside it."""

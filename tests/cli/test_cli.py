@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 import llmstudy.run
 from llmstudy import io, paths, study
 from llmstudy.cli import app, doctor, init
-from llmstudy.measures import capacity
 from llmstudy.run import made_of, pages
 
 NO_ARGON = (
@@ -37,11 +36,6 @@ def _in_an_empty_folder(tmp_path, monkeypatch):
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
-
-
-@pytest.fixture(autouse=True)
-def _fits_made_once(serving_fits, monkeypatch):
-    monkeypatch.setattr(capacity, "serving_fits", serving_fits)
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from llmstudy.evidence.offers import route_curve, token_offer
 from llmstudy.evidence.output_tokens import output_tokens_ratio
 from llmstudy.evidence.traffic import measured, traffic_of
 from llmstudy.figure import Figure
-from llmstudy.measures.capacity import CannotServe
+from llmstudy.measures.capacity import CannotServe, serving_fits
 from llmstudy.measures.cost import api_usd_per_request
 from llmstudy.study import OwnedGpus, TokenRates, load
 from llmstudy.units import month_start
@@ -44,7 +44,7 @@ def drawn(default):
 
 
 @pytest.fixture(scope="module")
-def fits(default, serving_fits):
+def fits(default):
     return serving_fits(seed=default.seed)
 
 

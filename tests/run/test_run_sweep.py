@@ -15,17 +15,10 @@ from typer.testing import CliRunner
 
 from llmstudy import io, paths
 from llmstudy.cli import app
-from llmstudy.measures import capacity
 from llmstudy.memo.render import external_references
 from llmstudy.run.sweep import Row, in_blocks, page, planned, sweep, totals
 from llmstudy.run.sweep.portfolio import Course, Fired, failed
 from llmstudy.study import StudyError, load
-
-
-@pytest.fixture
-def _fits_made_once(serving_fits, monkeypatch):
-    """Only in this process: workers make their own."""
-    monkeypatch.setattr(capacity, "serving_fits", serving_fits)
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +48,11 @@ def files(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def alone(files, serving_fits, tmp_path_factory):
+def alone(files, tmp_path_factory):
     """The figures alone, worked through one after the other in this process."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(capacity, "serving_fits", serving_fits)
-        return sweep(files, tmp_path_factory.mktemp("alone"), memos=False)
+    return sweep(files, tmp_path_factory.mktemp("alone"), memos=False)
 
 
-@pytest.mark.usefixtures("_fits_made_once")
 def test_rows_are_the_same_whoever_works_and_a_failed_study_loses_no_other(
     files, alone, dask, tmp_path
 ):
@@ -143,7 +133,6 @@ def test_a_run_that_dies_says_how(files, monkeypatch, tmp_path):
     assert row.error == "Its run ended with exit code 137: Killed"
 
 
-@pytest.mark.usefixtures("_fits_made_once")
 def test_a_portfolio_is_there_whole_or_not_at_all(files, monkeypatch, tmp_path):
     def full(path, content):
         raise OSError(28, "No space left on device", str(path))

@@ -15,6 +15,7 @@ import pandas as pd
 from scipy.optimize import least_squares
 from scipy.special import ndtri, stdtrit
 
+from llmstudy.cache import on_disk
 from llmstudy.figure import FloatArray, Interval
 from llmstudy.measures.capacity.choose import (
     PARAMETERS,
@@ -143,7 +144,8 @@ def fit_serving_curve(
             f"{len(used)} usable configurations of {shape.model} on {gpu.gpu}: four parameters "
             "need at least four, and five to eight to be of use; measure more"
         )
-    return fit_usable(used, roofline(points, shape, gpu, precision, kv_value_bytes))
+    limit = roofline(points, shape, gpu, precision, kv_value_bytes)
+    return on_disk(fit_usable)(used, limit)
 
 
 def parameter_intervals(

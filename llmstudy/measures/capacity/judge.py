@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from llmstudy.cache import on_disk
 from llmstudy.figure import FloatArray, Interval
 from llmstudy.measures.capacity.choose import (
     NOISE_SHARE,
@@ -156,27 +157,36 @@ def serving_fits(n_fit: int = 8, seed: int = 0) -> pd.DataFrame:
     p90_abs_error_share, max_abs_error_share, n_used, residual_share, bandwidth_efficiency,
     flop_efficiency, step_overhead_s, tp_overhead_s.
     """
-    rows = []
-    for key, points, shape, card in groups(serving_points()):
-        used = usable_points(points, shape, card, key["precision"])
-        limit = roofline(points, shape, card, key["precision"])
-        if _too_few(points, used, limit, n_fit):
-            continue
-        error, curve = _heldout(used, limit, n_fit, seed, repeats=5), fit_usable(used, limit)
-        rows.append(
-            {
-                **key,
-                "n_fit": error.n_fit,
-                "n_heldout": error.n_heldout,
-                "median_abs_error_share": error.median_abs_error_share,
-                "p90_abs_error_share": error.p90_abs_error_share,
-                "max_abs_error_share": error.max_abs_error_share,
-                "n_used": curve.n_fit,
-                "residual_share": curve.residual_share,
-                **{name: getattr(curve, name) for name in PARAMETERS},
-            }
-        )
-    return pd.DataFrame(rows)
+    judged = on_disk(_serving_fit)
+    rows = [judged(*group, n_fit, seed) for group in groups(serving_points())]
+    return pd.DataFrame([row for row in rows if row])
+
+
+def _serving_fit(
+    key: Mapping[str, str],
+    points: pd.DataFrame,
+    shape: ModelShape,
+    card: Gpu,
+    n_fit: int,
+    seed: int,
+) -> dict[str, Any]:
+    """One row of `serving_fits`; empty where the points are too few."""
+    used = usable_points(points, shape, card, key["precision"])
+    limit = roofline(points, shape, card, key["precision"])
+    if _too_few(points, used, limit, n_fit):
+        return {}
+    error, curve = _heldout(used, limit, n_fit, seed, repeats=5), fit_usable(used, limit)
+    return {
+        **key,
+        "n_fit": error.n_fit,
+        "n_heldout": error.n_heldout,
+        "median_abs_error_share": error.median_abs_error_share,
+        "p90_abs_error_share": error.p90_abs_error_share,
+        "max_abs_error_share": error.max_abs_error_share,
+        "n_used": curve.n_fit,
+        "residual_share": curve.residual_share,
+        **{name: getattr(curve, name) for name in PARAMETERS},
+    }
 
 
 def fit_groups(

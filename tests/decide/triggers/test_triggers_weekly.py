@@ -20,7 +20,6 @@ from llmstudy.decide.triggers.today import trigger_rows
 from llmstudy.decide.triggers.weekly import fired_weeks, log_signals, weekly_signals
 from llmstudy.evidence.case import Case
 from llmstudy.evidence.traffic import Traffic
-from llmstudy.measures import capacity
 from llmstudy.measures.latency import quantile_interval
 from llmstudy.requests import importers
 from llmstudy.requests.schema import conform
@@ -305,12 +304,11 @@ def test_part_of_a_week_is_asked_for_as_a_whole_one():
 
 
 @pytest.fixture
-def checked(variant, serving_fits, tmp_path, monkeypatch):
+def checked(variant, tmp_path, monkeypatch):
     """G2 of support chat by `llmstudy check --log`, on a log whose first tokens take so long.
 
     ttft_s: one per half hour from Monday on; the target is one second.
     """
-    monkeypatch.setattr(capacity, "serving_fits", serving_fits)
     monkeypatch.setattr(llmstudy.run, "latest_run", lambda name, out=None: None)
     text = paths.params("default.yaml").read_text(encoding="utf-8")
     cut = text[text.index("  classification:\n") :]

@@ -19,6 +19,7 @@ from llmstudy.measures.capacity import (
     published_throughput,
     requests_per_s,
     roofline,
+    serving_fits,
     serving_points,
     throughput_error_share,
     usable_points,
@@ -40,8 +41,8 @@ def h200_curve():
 
 
 @pytest.fixture(scope="module")
-def fits(serving_fits):
-    return serving_fits(seed=0)
+def fits():
+    return serving_fits()
 
 
 def test_usable_points_pool_repeats_and_leave_out_what_the_model_does_not_speak_of(
@@ -240,8 +241,8 @@ def test_one_bad_point_in_twelve_does_not_void_the_intervals(synthetic_points, t
 # what a group's points do not determine
 
 
-def test_no_parameter_of_a_published_group_lies_on_a_bound(serving_fits):
-    for row in serving_fits(seed=0).to_dict("records"):
+def test_no_parameter_of_a_published_group_lies_on_a_bound(fits):
+    for row in fits.to_dict("records"):
         assert 0 < row["bandwidth_efficiency"] < 1
         assert 0 < row["flop_efficiency"] < 1
         assert row["step_overhead_s"] > 0

@@ -15,6 +15,7 @@ from llmstudy.measures.capacity import (
     heldout_error,
     learnt_prior,
     model_shape,
+    serving_fits,
     serving_points,
     throughput_error_share,
     transfer_error,
@@ -31,8 +32,8 @@ def llama_70b_fp8(gpu_name):
 
 
 @pytest.fixture(scope="module")
-def fits(serving_fits):
-    return serving_fits(seed=0)
+def fits():
+    return serving_fits()
 
 
 @pytest.fixture(scope="module")

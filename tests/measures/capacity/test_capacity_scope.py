@@ -10,6 +10,7 @@ from llmstudy.measures.capacity import (
     model_shape,
     requests_per_s,
     scope,
+    serving_fits,
     serving_points,
     usable_points,
 )
@@ -84,9 +85,9 @@ def test_without_a_heldout_error_the_curve_counts_as_untested(truth):
     assert found.why == "too few points to hold any out"
 
 
-def test_80_percent_ranges_hold_the_truth_beyond_the_load_and_the_gpus_measured(serving_fits):
+def test_80_percent_ranges_hold_the_truth_beyond_the_load_and_the_gpus_measured():
     held = {"concurrency": [], "tensor_parallel": []}
-    for row in serving_fits(seed=0).to_dict("records"):
+    for row in serving_fits().to_dict("records"):
         key = [row[name] for name in GROUP]
         shape, card = model_shape(key[0]), gpu(key[1])
         used = usable_points(serving_points(*key), shape, card, key[2])

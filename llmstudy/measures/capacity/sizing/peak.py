@@ -13,6 +13,7 @@ from math import ceil
 import numpy as np
 import pandas as pd
 
+from llmstudy.cache import on_disk
 from llmstudy.figure import FloatArray
 from llmstudy.measures.capacity.curve import CannotServe, ServingCurve
 from llmstudy.measures.capacity.engine import Engine
@@ -86,6 +87,7 @@ class Service:
         )
 
 
+@on_disk
 def smallest_replicas(
     service: Service, traffic: Traffic, peak_requests_per_s: float, seed: int
 ) -> int:
@@ -117,6 +119,7 @@ def smallest_replicas(
     return many * parts
 
 
+@on_disk
 def sustained_requests_per_s(service: Service, traffic: Traffic, replicas: int, seed: int) -> float:
     """The highest rate at which a number of replicas holds the SLO; 0 where no rate does.
 

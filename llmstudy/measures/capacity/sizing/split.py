@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from llmstudy.cache import on_disk
 from llmstudy.figure import FloatArray, first_least
 from llmstudy.measures.capacity.replay import fleet, holds
 from llmstudy.measures.capacity.sizing.load import Traffic, draw
@@ -41,6 +42,7 @@ def in_flight_limit(service: Service, traffic: Traffic, seed: int, n: int = 20_0
     return low
 
 
+@on_disk
 def base_load_split(
     service: Service, traffic: Traffic, replicas: Sequence[int], seed: int, most_requests: int
 ) -> pd.DataFrame:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from llmstudy.cache import on_disk
 from llmstudy.figure import FloatArray
 from llmstudy.measures.capacity.engine import ACCOUNT_S, Autoscaler, IntArray
 from llmstudy.measures.capacity.replay import Fleet, draw_outages, fleet, summary
@@ -116,6 +117,7 @@ def needed_by_hour(
     return 1 + np.searchsorted(np.maximum.accumulate(carried), requests_per_s)
 
 
+@on_disk
 def outstanding_at(
     service: Service, traffic: Traffic, replicas: int, rate: float, seed: int
 ) -> float:
@@ -152,6 +154,7 @@ class _Stretch:
         return self.run_in_s + HOUR_S * self.hours
 
 
+@on_disk
 def replay_week(
     service: Service,
     traffic: Traffic,
