@@ -174,6 +174,7 @@ def run_inputs(made: Mapping[str, Any]) -> dict[str, str | None]:
         **{f"the notebook {name}": sha for name, sha in chapters.items()},
         "the study file": made.get("study_sha256"),
         "the request log": made.get("log_sha256"),
+        "the probe runs": made.get("probes_sha256"),
         "requirements.lock": made.get("lock_sha256"),
         "the code of llmstudy": made.get("code_sha256"),
         "the version of llmstudy": made["package"],

@@ -1,5 +1,6 @@
 """Where bundled files are: beside the package in a clone, inside it in an installed wheel."""
 
+import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -29,6 +30,14 @@ def params(name: str = "") -> Path:
 def outputs() -> Path:
     """The folder of runs: the clone's, or with an installed package the current folder's."""
     return (Path.cwd() if ROOT == _PACKAGE / "_bundled" else ROOT) / "outputs"
+
+
+def cache(name: str) -> Path:
+    """A folder of the user's cache, for what can be made again: it may be missing, or removed.
+
+    Raises: RuntimeError where the user has no home.
+    """
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "llmstudy", name)
 
 
 def reference() -> Path:

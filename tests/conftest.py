@@ -17,6 +17,14 @@ from llmstudy import paths
 from llmstudy.study import Study, load
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _empty_cache(tmp_path_factory):
+    """No test takes what the user, or a test before it in another session, has in the cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @dataclass(frozen=True)
 class Assessment:
     """A case and what its chapters wrote, by chapter name."""
@@ -181,7 +189,7 @@ def reference_pages(tmp_path_factory) -> Path:
     for name in chapters:
         (folder / f"{name}.ipynb").rename(folder / "notebooks" / f"{name}.ipynb")
         pages.write_chapter(folder, name, chapters)
-    made = {"command": "llmstudy run params/default.yaml", "seed": 1, **made_of(study)}
+    made = {"command": "llmstudy run params/default.yaml", "seed": 1, **made_of(study, load(study))}
     pages.write_memo(folder, "08_memo", made, with_pdf=False)
     pages.write_index(folder, load(study), chapters)
     return folder

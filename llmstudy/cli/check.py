@@ -47,10 +47,10 @@ def check(
     down when it stays below a lower level for as long, so that one bad day fires nothing.
 
     Evidence is stale when a figure or price of the study has expired, a contract has run out, or
-    the study file, its log, the bundled data, a notebook, the code, the lock file or the version of
-    the package is not what the last run used, or own items were judged again and `looks` did not
-    count it. The headline is recomputed on the inputs of the day and compared with the last run's:
-    the difference is by how much a new run would move it.
+    the study file, its log or probe runs, the bundled data, a notebook, the code, the lock file or
+    the version of the package is not what the last run used, or own items were judged again and
+    `looks` did not count it. The headline is recomputed on the inputs of the day and compared with
+    the last run's: the difference is by how much a new run would move it.
 
     A note names a model of today that would bill less than every candidate of its arm. It changes
     no exit code; it reads the pinned price list, and nothing from the network.
@@ -87,7 +87,7 @@ def check(
         day = on.date() if on else max(date.today(), base.as_of)
         today = judgement.on_day(_with_log(base, log) if log else base, day)
         last = _last(base.study, run)
-        inputs = made_of(paths.resolve(study), base.requests.path if base.requests else None)
+        inputs = made_of(paths.resolve(study), base)
         if log:  # it is newer than the study's by intent
             del inputs["log_sha256"]
         state = judgement.check(base, open_case(today), last, inputs)

@@ -15,15 +15,11 @@ import typer
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from llmstudy import paths
 from llmstudy.cli.terminal import AsJson, mistakes, print_json
 
 ADDS = {
     "lab": "JupyterLab, to read the chapters and move the sliders",
     "gpu": "vLLM, to measure a self-hosted route on a GPU of your own",
-    "pii": "Presidio, to find personal data that patterns miss",
-    "rag": "LanceDB and an embedding model, for the retrieval ladder",
-    "finetune": "PEFT and TRL, for the fine-tuning ladder",
     "test": "what the package's own tests need",
 }
 """What each extra of pyproject.toml adds."""
@@ -80,31 +76,27 @@ def _python() -> Part:
 
 
 def _package(requirement: Requirement) -> Part:
+    name, needed = requirement.name, requirement.specifier
+    mend = f"pip install '{name}{needed}'"
     try:
-        installed = version(requirement.name)
+        installed = version(name)
     except PackageNotFoundError:
-        missing = f"missing, needs {requirement.specifier}"
-        return Part(requirement.name, False, missing, _install(""))
-    if requirement.specifier.contains(installed, prereleases=True):
-        return Part(requirement.name, True, installed)
-    too_old = f"{installed}, needs {requirement.specifier}"
-    return Part(requirement.name, False, too_old, _install(""))
+        return Part(name, False, f"missing, needs {needed}", mend)
+    if needed.contains(installed, prereleases=True):
+        return Part(name, True, installed)
+    return Part(name, False, f"{installed}, needs {needed}", mend)
 
 
 def _extra(extra: str, requirements: Iterable[Requirement]) -> Part:
     extras = [r for r in requirements if _applies(r, extra) and not _applies(r, "")]
     if not extras:
         return Part(extra, False, "not for this kind of machine")
-    lacking = [part.name for part in map(_package, extras) if not part.ok]
-    if lacking:
-        return Part(extra, False, f"lacks {', '.join(lacking)}", _install(extra))
-    return Part(extra, True, "installed")
-
-
-def _install(extra: str) -> str:
-    cloned = (paths.ROOT / "pyproject.toml").exists()
-    what = "." if cloned else "llmstudy"
-    return f"pip install {'-e ' if cloned else ''}'{what}{f'[{extra}]' if extra else ''}'"
+    lacking = [part for part in map(_package, extras) if not part.ok]
+    if not lacking:
+        return Part(extra, True, "installed")
+    names = ", ".join(part.name for part in lacking)
+    wanted = " ".join(part.mend.removeprefix("pip install ") for part in lacking)
+    return Part(extra, False, f"lacks {names}", f"pip install {wanted}")
 
 
 # --- the machine ----------------------------------------------------------------------------
@@ -136,8 +128,8 @@ def _writable(outputs: Path) -> Part:
 def doctor(as_json: AsJson = False) -> None:
     """Say what this machine lacks, and the command that adds it.
 
-    Python and the packages that every command needs; the extras (`lab`, `gpu`, `pii`, `rag`,
-    `finetune`, `test`) and what each would add; pango for the PDF; git; a place to write to.
+    Python and the packages that every command needs; the extras `lab`, `gpu` and `test`, and
+    what each would add; pango for the PDF; git; a place to write to.
 
     Exit codes: 0 every command can run, even if extras are missing; 1 a package is missing or too
     old.

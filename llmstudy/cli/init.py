@@ -78,6 +78,14 @@ def init(
             "Where DIR/study.yaml is there already, write only that.",
         ),
     ] = False,
+    install: Annotated[
+        str,
+        typer.Option(
+            help="With --ci: where the workflow installs llmstudy from: the git URL of your clone, "
+            "or the path or URL of a wheel. [default: where this one was installed from]",
+            metavar="SOURCE",
+        ),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Ask six questions and write DIR/study.yaml, ready to run.
@@ -90,8 +98,9 @@ def init(
     into input and output. A study file is never overwritten.
 
     With `--ci` the repository that holds DIR gets a GitHub Actions workflow. Once a month, and when
-    asked for, it executes the study with this version of llmstudy, publishes the memo as an
-    artefact, and fails when a trigger fires or evidence is stale on the newest log in DIR/logs.
+    asked for, it executes the study, publishes the memo as an artefact, and fails when a trigger
+    fires or evidence is stale on the newest log in DIR/logs. It installs llmstudy from `--install`:
+    no package index is assumed to have it. A wheel must lie in that repository, or have a URL.
 
     Exit codes: 0 written; 2 an answer cannot be used, or a file is there already.
 
@@ -100,7 +109,8 @@ def init(
     llmstudy init acme --provider openai --model gpt-4o --monthly-tokens 1.2B --invoice-usd 4800
     llmstudy init acme --requests 1.2M --input-tokens 1155 --output-tokens 211 \\
         --ttft-p95 '800 ms' --data-class enterprise --peak-to-mean 2 --gpu-platform no
-    llmstudy init acme --ci
+    llmstudy init acme --ci --install https://git.example/you/llmstudy.git
+    llmstudy init acme --ci --install wheels/llmstudy-0.1.0-py3-none-any.whl
     ```
     """
     options = {
@@ -120,6 +130,7 @@ def init(
     file = folder / "study.yaml"
     with mistakes(as_json):
         flow = workflow.planned(file) if ci else None
+        source = workflow.requirement(install, flow.parents[2]) if flow else ""
         if flow and file.exists() and not any(options.values()):
             from llmstudy.study import load
 
@@ -132,7 +143,9 @@ def init(
             unknown = _write(file, starter)
             summary = {"month_usd": starter.month_usd, "unknown": unknown, "notes": starter.notes}
         if flow:
-            _write_workflow(flow, file)
+            flow.parent.mkdir(parents=True, exist_ok=True)
+            with flow.open("x", encoding="utf-8") as target:
+                target.write(workflow.text(file, flow.parents[2], source))
     steps = [f"llmstudy run {file}", f"llmstudy check {file}"]
     if as_json:
         added = {"workflow": str(flow)} if flow else {}
@@ -230,15 +243,6 @@ def _write(file: Path, starter: "Starter") -> list[str]:
     with file.open("x", encoding="utf-8") as target:
         target.write(starter.text)
     return unknown
-
-
-def _write_workflow(flow: Path, file: Path) -> None:
-    from llmstudy import __version__
-
-    text = workflow.text(file, flow.parents[2], __version__)
-    flow.parent.mkdir(parents=True, exist_ok=True)
-    with flow.open("x", encoding="utf-8") as target:
-        target.write(text)
 
 
 def _show(file: Path, summary: Mapping[str, Any], flow: Path | None, steps: list[str]) -> None:

@@ -38,17 +38,27 @@ def run(
         Path | None,
         typer.Option(
             help="The run whose memo this one follows and says what has changed since. "
-            "[default: the study's latest run in the same folder, if it can be compared]",
+            "[default: the study's latest run in the same folder that can be compared, or the one "
+            "that it followed where nothing has changed since]",
             metavar="RUN",
         ),
     ] = None,
+    fresh: Annotated[
+        bool,
+        typer.Option("--fresh", help="Execute every chapter, also where nothing has changed."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Execute every chapter of a study and write the memo.
+    """Execute the chapters of a study and write the memo.
 
     The run appears whole as `DIR/<study>/<run>/`, or not at all: `memo.html`, `memo.pdf` (where
     pango is installed), every chapter, its charts and tables, `results.json` for programs and
     `provenance.json` with what it was made from. The last line on stdout is the memo's path.
+
+    A chapter whose notebook, code, data, study, log and packages are those of an earlier run is not
+    executed: what it wrote then is taken from `~/.cache/llmstudy` (or `$XDG_CACHE_HOME/llmstudy`),
+    which may be removed at any time. `--fresh` executes it. `reused` in `provenance.json` names
+    the run that executed each.
 
     With `--probe` the points of a short sweep are recorded in the run's folder `probes`. It
     takes minutes for each route that this machine can serve; without a GPU the chapter says so.
@@ -66,6 +76,7 @@ def run(
     llmstudy run acme/study.yaml
     llmstudy run acme/study.yaml --out /srv/studies --json
     llmstudy run acme/study.yaml --set workloads.extraction.growth="6 %/month"
+    llmstudy run acme/study.yaml --fresh
     llmstudy run acme/study.yaml --probe
     llmstudy run acme/study.yaml --previous outputs/acme/20261101T080000Z-ab12cd
     ```
@@ -79,7 +90,9 @@ def run(
 
         overrides = parsed(assignments or [])
         try:
-            finished = run_study(study, out, probe=probe, previous=previous, overrides=overrides)
+            finished = run_study(
+                study, out, probe=probe, previous=previous, overrides=overrides, fresh=fresh
+            )
         except RunError as error:
             stop(str(error), 1, as_json)
     if finished.note:

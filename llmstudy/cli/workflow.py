@@ -5,8 +5,14 @@ act. It calls the commands as anybody would; nothing is decided here.
 """
 
 import json
+import re
+import subprocess
+from importlib.metadata import PackageNotFoundError, distribution
 from importlib.resources import files
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from llmstudy import paths
 
 PLACE = Path(".github", "workflows", "llmstudy.yml")
 
@@ -34,8 +40,62 @@ def planned(study: Path) -> Path:
     return file
 
 
-def text(study: Path, root: Path, version: str) -> str:
-    """The workflow of a study file in a repository, with the package pinned to a version."""
+def requirement(install: str, root: Path) -> str:
+    """What the workflow of a repository gives to `pip install`.
+
+    install: a git URL, or the path or URL of a wheel; "" for where this package was installed from.
+    Raises: ValueError if GitHub could install nothing from there.
+
+    >>> requirement("https://git.example/you/llmstudy.git", Path())
+    'git+https://git.example/you/llmstudy.git'
+    """
+    address = _address(install or _origin())
+    if address.startswith("file:"):
+        address = unquote(urlsplit(address).path)
+    if "://" in address:
+        wheel_or_git = address.endswith(".whl") or address.startswith("git+")
+        return address if wheel_or_git else f"git+{address}"
+    wheel = Path(address).absolute()
+    if address.endswith(".whl") and wheel.is_file() and root in wheel.parents:
+        return f"./{wheel.relative_to(root).as_posix()}"
+    fault = f"{install} is neither a git URL nor" if install else "CI must know where llmstudy is:"
+    wanted = "a wheel" if install else "give --install with the git URL of your clone, or a wheel"
+    raise ValueError(f"{fault} {wanted} in {root}, the repository that the workflow sees.")
+
+
+def _origin() -> str:
+    """Where this package was installed from, as pip noted; of a clone, its remote and commit."""
+    try:
+        record = json.loads(distribution("llmstudy").read_text("direct_url.json") or "{}")
+    except PackageNotFoundError:
+        record = {}
+    if "vcs_info" in record:
+        return f"git+{record['url']}@{record['vcs_info']['commit_id']}"
+    if "archive_info" in record:
+        return str(record["url"])
+    if not (paths.ROOT / ".git").exists():
+        return ""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(paths.ROOT), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        remote, commit = git("remote", "get-url", "origin"), git("rev-parse", "HEAD")
+    except (OSError, subprocess.CalledProcessError):  # no git here, or no remote
+        return ""
+    # a URL with a password, or a folder of this machine, is nothing for a workflow
+    usable = re.fullmatch(r"https://[^@\s]+|ssh://git@\S+", _address(remote))
+    return f"git+{usable[0]}@{commit}" if usable else ""
+
+
+def _address(source: str) -> str:
+    """A git address as a URL, where git writes `git@host:path`; any other as it is."""
+    return re.sub(r"^([\w.-]+@[\w.-]+):", r"ssh://\1/", source)
+
+
+def text(study: Path, root: Path, install: str) -> str:
+    """The workflow of a study file in a repository. install: what `pip install` gets there."""
     from jinja2 import Environment, StrictUndefined
 
     place = (study.parent.resolve() / study.name).relative_to(root)  # the file may be a link
@@ -53,5 +113,5 @@ def text(study: Path, root: Path, version: str) -> str:
         logs=json.dumps(logs.as_posix(), ensure_ascii=False),
         logs_name=logs.name,
         packages=PACKAGES,
-        version=version,
+        install=json.dumps(install, ensure_ascii=False),
     )

@@ -7,21 +7,23 @@ that fails leaves the last good run as it was.
 import json
 import re
 import shlex
+import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from graphlib import TopologicalSorter
+from itertools import chain
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmstudy import paths
+from llmstudy import io, paths
 from llmstudy.run import leftovers, provenance
 from llmstudy.run.errors import NotebookError
 from llmstudy.run.notebook import Execution, load_libraries
+from llmstudy.run.reuse import Desk
 
 if TYPE_CHECKING:
     from llmstudy.compare.diff import Run
@@ -87,29 +89,49 @@ def run_study(
     probe: bool = False,
     previous: Path | None = None,
     overrides: Mapping[str, Any] | None = None,
+    fresh: bool = False,
 ) -> RunResult:
-    """Executes every chapter for a study and renders the memo, in `out/STUDY/RUN-ID/`.
+    """Executes the chapters of a study and renders the memo, in `out/STUDY/RUN-ID/`.
+
+    A chapter that an earlier run executed on the same inputs is not executed again: what it wrote
+    is taken from the user's cache (see `reuse`), and `reused` in `provenance.json` names that run.
 
     out: by default `outputs` in the current folder. progress: whether to show it, on stderr.
     probe: as `chapters.probes.own_tables`. previous: the folder of the run whose memo this follows:
-    by default the study's latest in `out` that can be compared and in which nothing was set.
-    overrides: what to set in place of what the study has, as `Study.with_`. What has changed is
-    written as `results/diff.json` (see `llmstudy.compare.diff`) before the memo is.
+    by default the study's latest in `out` that can be compared and in which nothing was set or,
+    where nothing has changed since that one, the run that it followed. What has changed is written
+    as `results/diff.json` (see `llmstudy.compare.diff`) before the memo is. overrides: what to set
+    in place of what the study has, as `Study.with_`. fresh: whether to execute every chapter.
     Raises: StudyError if the study cannot be used, ValueError if its log, a probe run that it names
     or the previous run cannot, and then nothing is written; RunError if a chapter fails, and then
     all that was written is kept in `out/STUDY/failed-RUN-ID/`.
     """
     started = datetime.now(UTC)
-    load_libraries()
-    # imported while the server imports the chapters' libraries: neither is quick
-    from llmstudy.compare.diff import uncounted_looks
-    from llmstudy.run import pages
-    from llmstudy.run.record import paths_of
     from llmstudy.study import load
+    from llmstudy.study.snapshot import kept
 
     study, file = load(study_path, overrides), paths.resolve(study_path).absolute()
     home = Path(out or "outputs").absolute() / study.study
     _check_owner(home, file)
+    state = provenance.state(file, study)
+    inputs = provenance.made_of(file, study)
+    run_id = provenance.run_id(started, inputs)
+    draft = home / f".{run_id}.partial"
+    desk = Desk(
+        draft,
+        run_id,
+        CHAPTERS,
+        {"study": str(file), "probe": probe, "overrides": dict(overrides or {})},
+        [provenance.of_all_chapters(inputs), kept(study)],
+        lambda: provenance.state(file, study) == state,
+        set(CHAPTERS) if fresh else {PROBING} if probe else set(),
+    )
+    if not all(desk.has(name) for name, needs in CHAPTERS.items() if not needs):
+        load_libraries()
+    # imported while the server imports the chapters' libraries: neither is quick
+    from llmstudy.run import pages
+    from llmstudy.run.record import paths_of
+
     # the chapters' inputs are read first: a fault in them is reported before any chapter runs
     if study.requests:
         from llmstudy.evidence.traffic import traffic_of
@@ -119,35 +141,43 @@ def run_study(
         from llmstudy.evidence.probes import probes_of
 
         probes_of(study)
-    then = _previous(previous, study.study, out)
-    inputs = provenance.made_of(file, study.requests.path if study.requests else None)
-    inputs |= {"paths": {"study": file, **paths_of(study)}, "previous": then and then.run_id}
-    run_id = provenance.run_id(started, inputs)
     assignments = {path: json.dumps(x) for path, x in (overrides or {}).items()}
-    with _draft(home, run_id) as draft:
-        parameters: dict[str, Any] = {"study": str(file), "run": str(draft), "probe": probe}
-        parameters |= {"overrides": dict(overrides or {})}
-        seconds = {}
-        before = {"08_memo": partial(_keep_changes, then, draft, run_id, study, inputs)}
-        with closing(executed(parameters, draft / "notebooks", progress, before)) as rounds:
-            next(rounds)
+    twin = None if previous or overrides else _latest_of(home, inputs)
+    then = None if twin else _previous(previous, study.study, out)
+    inputs |= {"paths": {"study": file, **paths_of(study)}}
+
+    def begin(name: str) -> Execution | None:
+        if name == "08_memo":
+            inputs["previous"] = _keep_changes(then, twin, draft, run_id, study, inputs)
+        if desk.take(name):
+            return None
+        load_libraries()
+        return begin_chapter(name, desk.open(name), draft / "notebooks")
+
+    with _whole(draft, home / run_id):
+        seconds: dict[str, float] = {}
+        with closing(executed(begin, progress, desk.close)) as rounds:
+            first = next(rounds)
             note = pages.why_no_pdf()  # loads what draws it, while the first chapter runs
-            for ended in rounds:
-                seconds.update(ended)
-                for name in ended:
-                    pages.write_chapter(draft, name, sorted(CHAPTERS))
+            for ended in chain([first], rounds):
+                for name, took_s in ended.items():
+                    if took_s is not None:
+                        seconds[name] = took_s
+                        pages.write_chapter(draft, name, sorted(CHAPTERS))
+                        desk.keep(name)
         pages.write_results(draft, "08_memo")
         command = f"llmstudy run {study_path}" + (" --probe" if probe else "")
         command += f" --previous {previous}" if previous else ""
         command += "".join(f" --set {shlex.quote(f'{k}={v}')}" for k, v in assignments.items())
         origin = {"seed": study.seed, "command": command, "overrides": assignments, **inputs}
-        n_pages, long = pages.write_memo(draft, "08_memo", origin, with_pdf=not note)
+        n_pages, long = pages.write_memo(draft, "08_memo", origin, not note, fresh)
         record = {
             "run_id": run_id,
             "study": study.study,
             "started": started,
             "finished": datetime.now(UTC),
             "seconds": seconds,
+            "reused": desk.reused,
             "memo_pages": n_pages,
             **origin,
         }
@@ -155,8 +185,9 @@ def run_study(
         pages.write_index(draft, study, sorted(CHAPTERS))
     folder = home / run_id
     written = {key: folder / name for key, name in _FILES.items() if (folder / name).exists()}
-    uncounted = uncounted_looks(then.study if then else None, study)
-    return RunResult(run_id, folder, written, " ".join(filter(None, [*uncounted, note or long])))
+    changes = folder / "results" / "diff.json"
+    looks = json.loads(changes.read_text("utf-8"))["looks"] if changes.is_file() else []
+    return RunResult(run_id, folder, written, " ".join(filter(None, [*looks, note or long])))
 
 
 def latest_run(study_name: str, out: str | Path | None = None) -> Path | None:
@@ -181,6 +212,10 @@ def _overrides(run: Path) -> Any:
         return None
 
 
+def _record(run: Path) -> Any:
+    return json.loads((run / "provenance.json").read_text(encoding="utf-8"))
+
+
 def _check_owner(home: Path, study: Path) -> None:
     """Refuses a folder that belongs to another study: a copied file has its original's name."""
     taken = [paths.outputs() / name for name in ("reference", "example", "notebooks")]
@@ -190,7 +225,7 @@ def _check_owner(home: Path, study: Path) -> None:
             "project keeps for itself: give the study another."
         )
     try:
-        record = json.loads((_latest(home) or home).joinpath("provenance.json").read_text("utf-8"))
+        record = _record(_latest(home) or home)
         other = Path(record["paths"]["study"])
         belongs_to_other = other.exists() and not other.samefile(study)
     except (OSError, ValueError, KeyError, TypeError):  # of another version, or nobody's
@@ -224,65 +259,105 @@ def _previous(folder: Path | None, study_name: str, out: str | Path | None) -> "
         return None
 
 
-def _keep_changes(
-    then: "Run | None", draft: Path, run_id: str, study: "Study", inputs: Mapping[str, Any]
-) -> None:
-    """Writes what has changed since the previous run, for the memo to read."""
-    if then is None:
-        return
-    from llmstudy import io
-    from llmstudy.compare.runs import compared
-    from llmstudy.run.record import run_under_way
+def _latest_of(home: Path, inputs: Mapping[str, Any]) -> Path | None:
+    """The latest run in a study's folder, if it was made of these inputs."""
+    latest = _latest(home)
+    try:
+        return (
+            latest if latest and io.run_inputs(_record(latest)) == io.run_inputs(inputs) else None
+        )
+    except (OSError, ValueError, KeyError, TypeError):  # of another version
+        return None
 
-    changes = compared(then, run_under_way(draft, run_id, study, inputs))
-    changes["now"]["run_id"] = None  # it names a moment, and results must not
-    io.write(draft / "results" / "diff.json", io.dumps(changes))
+
+def _keep_changes(
+    then: "Run | None",
+    twin: Path | None,
+    draft: Path,
+    run_id: str,
+    study: "Study",
+    inputs: Mapping[str, Any],
+) -> str | None:
+    """Writes what has changed since the previous run, for the memo to read. Returns: that run.
+
+    twin: the latest run, if it was made of the same inputs. Where its chapters found the same, this
+    memo is the same, and follows the run that the twin's follows.
+    """
+    changes = draft / "results" / "diff.json"
+    if twin and all(
+        (twin / "results" / file.name).read_bytes() == file.read_bytes()
+        for file in draft.glob("results/*.json")
+    ):
+        if (twin / "results" / changes.name).is_file():
+            io.write(changes, (twin / "results" / changes.name).read_bytes())
+        followed: str | None = _record(twin).get("previous")
+        return followed
+    from llmstudy.compare.runs import compared
+    from llmstudy.run.record import read_run, run_under_way
+
+    if twin:
+        then = read_run(twin)
+    if then is None:
+        return None
+    difference = compared(then, run_under_way(draft, run_id, study, inputs))
+    difference["now"]["run_id"] = None  # it names a moment, and results must not
+    io.write(changes, io.dumps(difference))
+    return then.run_id
 
 
 # ---- the chapters in order ----------------------------------------------------------------------
 
 
 def executed(
-    parameters: Mapping[str, Any],
-    folder: Path,
+    begin: Callable[[str], Execution | None],
     progress: bool,
-    before: Mapping[str, Callable[[], None]] | None = None,
-) -> Generator[dict[str, float]]:
-    """Executes all chapters into a folder, and yields whenever some have begun or ended.
+    close: Callable[[str], None] = lambda name: None,
+) -> Generator[dict[str, float | None]]:
+    """Executes all chapters, and yields whenever some have begun or ended.
 
-    before: calls to make before a chapter begins, by its name.
-    Yields: seconds by name, of the chapters that ended before those now running began; none of
-    them the first time. Close it to end what still runs.
+    begin: begins a chapter; it returns None for one that need not be executed. close: is called
+    when an execution is over, well or not, before a chapter that waits for it begins.
+    Yields: the chapters that ended before those now running began, and the seconds each took; None
+    for one that was not executed. Close it to end what still runs.
     Raises: RunError naming chapter and cell.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     order = TopologicalSorter(CHAPTERS)
     order.prepare()
     ready: list[str] = []
     running: dict[str, tuple[Execution, float]] = {}
-    ended: dict[str, float] = {}
+    ended: dict[str, float | None] = {}
     with _progress(progress) as tell:
         try:
             while order.is_active():
                 ready += order.get_ready()
                 while ready and len(running) < AT_ONCE:
                     name = ready.pop(0)
-                    if before and name in before:
-                        before[name]()
-                    running[name] = (_begin(name, parameters, folder), time.monotonic())
-                tell(running)
+                    execution = begin(name)
+                    if execution:
+                        running[name] = (execution, time.monotonic())
+                    else:
+                        ended[name] = None
+                        order.done(name)
+                        ready += order.get_ready()
+                tell(running, ended)
                 yield ended
-                wait([execution.sentinel for execution, _ in running.values()])
-                over = [name for name, (execution, _) in running.items() if execution.over]
-                ended = {name: _end(name, *running.pop(name)) for name in over}
-                order.done(*ended)
+                ended = {}
+                if running:
+                    wait([execution.sentinel for execution, _ in running.values()])
+                for name in [name for name, (execution, _) in running.items() if execution.over]:
+                    ended[name] = _end(name, *running.pop(name), close)
+                    order.done(name)
+            tell(running, ended)
             yield ended
         finally:
-            for execution, _ in running.values():
+            for name, (execution, _) in running.items():
                 execution.stop()
+                close(name)
 
 
-def _begin(name: str, parameters: Mapping[str, Any], folder: Path) -> Execution:
+def begin_chapter(name: str, parameters: Mapping[str, Any], folder: Path) -> Execution:
+    """Begins the execution of a chapter into a folder. parameters: those of all chapters."""
+    folder.mkdir(parents=True, exist_ok=True)
     source = paths.notebooks() / f"{name}.ipynb"
     measures = name == PROBING and parameters.get("probe")
     limit_s = PROBING_TIMEOUT_S if measures else CELL_TIMEOUT_S
@@ -290,54 +365,64 @@ def _begin(name: str, parameters: Mapping[str, Any], folder: Path) -> Execution:
     return Execution(source, folder / f"{name}.ipynb", values, limit_s)
 
 
-def _end(name: str, execution: Execution, began: float) -> float:
+def _end(name: str, execution: Execution, began: float, close: Callable[[str], None]) -> float:
     try:
         execution.finish()
     except NotebookError as error:
         raise RunError(f"{name}: {error}") from None
+    finally:
+        close(name)
     return round(time.monotonic() - began, 3)
 
 
+_Tell = Callable[[Iterable[str], Mapping[str, float | None]], None]
+
+
 @contextmanager
-def _progress(visible: bool) -> Iterator[Callable[[Iterable[str]], None]]:
-    """Shows on stderr which chapters run and how many have been begun."""
+def _progress(visible: bool) -> Iterator[_Tell]:
+    """Says on stderr which chapters run and have ended: off a terminal, in a line for each."""
+    if visible and not sys.stderr.isatty():
+        yield _lines
+        return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
     look = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), "{task.description}")
     with Progress(*look, console=Console(stderr=True), transient=True, disable=not visible) as bar:
         task = bar.add_task("", total=len(CHAPTERS))
-        begun: set[str] = set()
 
-        def update(running: Iterable[str]) -> None:
-            begun.update(running)
-            done = len(begun) - len(list(running))
-            bar.update(task, completed=done, description=", ".join(running))
+        def update(running: Iterable[str], ended: Mapping[str, float | None]) -> None:
+            bar.update(task, advance=len(ended), description=", ".join(running))
 
         yield update
+
+
+def _lines(running: Iterable[str], ended: Mapping[str, float | None]) -> None:
+    for name, took_s in ended.items():
+        how = "unchanged since an earlier run" if took_s is None else f"executed in {took_s:.0f} s"
+        print(f"{name}: {how}", file=sys.stderr, flush=True)
 
 
 # ---- whole or not at all ------------------------------------------------------------------------
 
 
 @contextmanager
-def _draft(home: Path, run_id: str) -> Iterator[Path]:
-    leftovers.clear(home, ".*.partial")
-    draft = home / f".{run_id}.partial"
+def _whole(draft: Path, final: Path) -> Iterator[None]:
+    leftovers.clear(final.parent, ".*.partial")
     try:
         draft.mkdir(parents=True)
     except FileExistsError:
-        raise RunError(f"A run {run_id} of this study is under way: wait for it.") from None
+        raise RunError(f"A run {final.name} of this study is under way: wait for it.") from None
     try:
         with leftovers.locked(draft):
-            yield draft
+            yield
     except BaseException as error:
-        failed = _settle(draft, home / f"failed-{run_id}")
+        failed = _settle(draft, final.with_name(f"failed-{final.name}"))
         if isinstance(error, ValueError):
             fault = str(error).rstrip(".")
             raise RunError(f"{fault}. What was written is in {failed}.") from None
         raise
-    _settle(draft, home / run_id)
+    _settle(draft, final)
 
 
 def _settle(draft: Path, final: Path) -> Path:

@@ -254,7 +254,7 @@ def _lapsed(study: Study, on: date) -> list[Stale]:
 def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Stale]:
     """What differs between the inputs of a run and today's, one by one.
 
-    Study file, log, tables in data/, notebooks, code, lock and version of the package.
+    Study file, log, probe runs, files in data/, notebooks, code, lock and version of the package.
     then, now: `run.provenance.made_of`, or the part of it to compare: a key that only one of them
     has is left out (older runs have no hash of their log).
 

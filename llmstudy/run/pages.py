@@ -12,6 +12,7 @@ from nbformat import NotebookNode
 
 from llmstudy import io
 from llmstudy.memo import document, lint, render
+from llmstudy.run import provenance, reuse
 from llmstudy.study import Study
 
 
@@ -37,12 +38,13 @@ def write_chapter(folder: Path, name: str, chapters: Iterable[str]) -> None:
 
 
 def write_memo(
-    folder: Path, name: str, inputs: Mapping[str, Any], with_pdf: bool
+    folder: Path, name: str, inputs: Mapping[str, Any], with_pdf: bool, fresh: bool = True
 ) -> tuple[int | None, str]:
     """The memo chapter as `memo.html`, and as `memo.pdf` if asked.
 
     inputs: of the run, as in its provenance; they close the memo. They are not in the notebook,
-    whose text must be the same at every commit.
+    whose text must be the same at every commit. fresh: whether to draw the PDF even if an earlier
+    run drew the same page.
     Returns: pages of the PDF (None without one), and what makes it longer than it should be.
     Raises: RenderError as `render.memo_html` does, LintError if the memo breaks a rule of its own;
     what was written can then be looked at.
@@ -51,12 +53,22 @@ def write_memo(
     notebook.cells.append(_html_cell(document.provenance(inputs)))
     page = render.memo_html(notebook)
     io.write(folder / "memo.html", page)
-    most = lint.MEMO_PAGES, lint.APPENDIX_PAGES
-    pages = render.paper(page, folder / "memo.pdf", most) if with_pdf else None
+    pages = _paper(folder, page, inputs, fresh) if with_pdf else None
     lint.check(page)
     long = " and ".join([*lint.length_faults(page), *(lint.page_faults(*pages) if pages else ())])
     note = f"memo.html is long: {long}. Shorter names would help." if long else ""
     return sum(pages) if pages else None, note
+
+
+def _paper(folder: Path, page: str, inputs: Mapping[str, Any], fresh: bool) -> tuple[int, int]:
+    """`memo.pdf` of a page. Returns: as `render.paper`."""
+    key = reuse.key("memo.pdf", page, provenance.of_all_chapters(inputs))
+    drawn = None if fresh else reuse.take(key, folder)
+    if drawn is None:
+        drawn = render.paper(page, folder / "memo.pdf", (lint.MEMO_PAGES, lint.APPENDIX_PAGES))
+        reuse.keep(key, folder, ["memo.pdf"], drawn)
+    before_appendix, rest = drawn
+    return before_appendix, rest
 
 
 def write_results(folder: Path, name: str) -> None:

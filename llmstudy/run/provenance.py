@@ -2,15 +2,20 @@
 
 import hashlib
 import json
+import os
 import platform
 import subprocess
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmstudy import __version__, paths
 from llmstudy.io import sha256
+
+if TYPE_CHECKING:
+    from llmstudy.study import Study
 
 
 def fingerprint(notebook: Path) -> str:
@@ -34,34 +39,81 @@ def run_id(started: datetime, inputs: Mapping[str, Any]) -> str:
     return f"{started:%Y%m%dT%H%M%SZ}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
-def made_of(study: Path, log: Path | None = None) -> dict[str, Any]:
+def input_files(file: Path, study: "Study") -> dict[str, list[Path]]:
+    """The files that a run of a study file depends on, by what they are to it.
+
+    Returns: study, log and probes, where the study names any; data, code and notebooks of the
+    package.
+    """
+    package, data = Path(__file__).parents[1], paths.data()
+    probes = {folder for route in study.routes.values() for folder in route.probe}
+    return {
+        "study": [file],
+        "log": [study.requests.path] if study.requests and study.requests.path.is_file() else [],
+        "probes": [f for folder in sorted(probes) for f in _files(folder)],
+        "data": _files(data),
+        "code": _files(package),
+        "notebooks": sorted(paths.notebooks().glob("*.ipynb")),
+    }
+
+
+def made_of(file: Path, study: "Study") -> dict[str, Any]:
     """The inputs of a run of a study file, for `provenance.json`.
 
-    log: the request log that the study names.
     Returns: package and Python versions, git_sha and git_dirty (null outside git), and the SHA-256
-    of the study, of its log (null without it), of each file in data/, of code and notebooks, and
-    of the lock (null without one).
+    of the study file, of its log and probe runs (null without them), of each file in data/, of code
+    and notebooks, and of the lock (null without one).
     """
+    files = input_files(file, study)
     lock = paths.ROOT / "requirements.lock"
-    package = Path(__file__).parents[1]
-    notebooks = sorted(paths.notebooks().glob("*.ipynb"))
-    data = paths.data()
-    tables = [*data.glob("*.csv"), *data.glob("probes/*/*.csv")]
-    code = [f for f in package.rglob("*") if f.suffix in {".py", ".j2", ".js", ".css"}]
     return {
         "package": __version__,
         "python": platform.python_version(),
         **_git(),
-        "study_sha256": sha256(study),
-        "log_sha256": sha256(log) if log and log.is_file() else None,
-        "data_sha256": {f.relative_to(data).as_posix(): sha256(f) for f in sorted(tables)},
-        "code_sha256": _sha256_of_all(code, package),
-        "notebooks_sha256": {f.stem: fingerprint(f) for f in notebooks},
+        "study_sha256": sha256(file),
+        "log_sha256": next(map(sha256, files["log"]), None),
+        "probes_sha256": _sha256_of_all(files["probes"]) if files["probes"] else None,
+        "data_sha256": {f.relative_to(paths.data()).as_posix(): sha256(f) for f in files["data"]},
+        "code_sha256": _sha256_of_all(files["code"]),
+        "notebooks_sha256": {f.stem: fingerprint(f) for f in files["notebooks"]},
         "lock_sha256": sha256(lock) if lock.is_file() else None,
     }
 
 
-def _sha256_of_all(files: Iterable[Path], root: Path) -> str:
+def state(file: Path, study: "Study") -> list[tuple[str, int, int]]:
+    """The files that every chapter may depend on, their times of change and sizes: seen sooner than
+    their hashes that they are as they were."""
+    files = (
+        f for what, some in input_files(file, study).items() if what != "notebooks" for f in some
+    )
+    return [(str(f), f.stat().st_mtime_ns, f.stat().st_size) for f in files]
+
+
+def of_all_chapters(made: Mapping[str, Any]) -> list[Any]:
+    """What every chapter may depend on, of what a run is made of, and what else there is here: the
+    machine, and the packages that Python finds, by their folders of metadata, which say versions.
+    """
+    inputs = {
+        key: made[key] for key in made if key not in ("git_sha", "git_dirty", "notebooks_sha256")
+    }
+    packages = {f.name for place in sys.path for f in Path(place).glob("*.dist-info")}
+    return [inputs, platform.machine(), platform.system(), sys.version, sorted(packages)]
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files of a folder and those below it, without what is compiled, hidden or bundled."""
+    below = ((file, file.relative_to(folder).parts) for file in folder.rglob("*"))
+    return sorted(
+        file
+        for file, parts in below
+        if not any(part[0] == "." or part in ("__pycache__", "_bundled") for part in parts)
+        and file.is_file()
+    )
+
+
+def _sha256_of_all(files: Sequence[Path]) -> str:
+    """One hash of files: of what is in each, and of its place among the others."""
+    root = os.path.commonpath([file.parent for file in files])
     hashes = {file.relative_to(root).as_posix(): sha256(file) for file in files}
     return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from llmstudy import paths
 from llmstudy.run import provenance
-from llmstudy.run.chapters import CHAPTERS, executed
+from llmstudy.run.chapters import CHAPTERS, begin_chapter, executed
 from llmstudy.run.notebook import load_libraries
 
 
@@ -30,7 +30,7 @@ def execute_reference(progress: bool = True) -> Path:
     parameters = {"study": "params/default.yaml", "run": "."}  # the folder of the notebook itself
     with (
         _replaced(paths.reference()) as folder,
-        closing(executed(parameters, folder, progress)) as rounds,
+        closing(executed(lambda n: begin_chapter(n, parameters, folder), progress)) as rounds,
     ):
         for ended in rounds:
             for name in ended:

@@ -211,7 +211,7 @@ team:"""
 def test_check_names_what_has_changed_since_the_run(variant):
     file = variant("source_memo")
     run = Path("run")
-    io.write(run / "provenance.json", io.dumps(made_of(file)))
+    io.write(run / "provenance.json", io.dumps(made_of(file, study.load(file))))
     options = ("--run", run, "--on", "2026-11-23")
     assert checked(file, *options)["exit_code"] == 0
     unread = checked(file, *options)["headline"]
@@ -224,7 +224,8 @@ def test_check_names_what_has_changed_since_the_run(variant):
 
 
 def test_check_compares_with_the_latest_run_of_the_study(variant, monkeypatch, tmp_path):
-    record = made_of(variant("source_memo")) | {"package": "0.0.1"}
+    file = variant("source_memo")
+    record = made_of(file, study.load(file)) | {"package": "0.0.1"}
     io.write(tmp_path / "provenance.json", io.dumps(record))
     asked = []
     monkeypatch.setattr(llmstudy.run, "latest_run", lambda name: asked.append(name) or tmp_path)
@@ -289,7 +290,7 @@ def runs(monkeypatch):
     asked = []
     folder = Path("outputs/default/20261123T120000Z-abcdef")
 
-    def run_study(study_path, out=None, probe="recorded", previous=None):
+    def run_study(study_path, out=None, probe="recorded", previous=None, fresh=False):
         study.load(study_path)
         asked.append((study_path, out, probe, previous))
         made = {"memo": folder / "memo.html", "results": folder / "results.json"}
@@ -325,7 +326,7 @@ def test_run_gives_a_program_every_path(runs):
 
 
 def test_a_chapter_that_fails_is_exit_1_and_one_sentence(monkeypatch):
-    def fails(study_path, out=None, probe="recorded", previous=None):
+    def fails(study_path, out=None, **options):
         raise llmstudy.run.RunError("02_cost: cell [3] `bill(x)` failed with KeyError: 'x'.")
 
     monkeypatch.setattr(llmstudy.run, "run_study", fails)
@@ -446,9 +447,9 @@ def test_doctor_names_a_missing_extra_and_its_command_and_exits_0(missing):
     found = strict_json(done.stdout)
     assert done.exit_code == found["exit_code"] == 0
     extras = {part["name"]: part for part in found["extras"]}
-    assert set(extras) == {"lab", "gpu", "pii", "rag", "finetune", "test"}
+    assert set(extras) == {"lab", "gpu", "test"}
     assert extras["test"]["found"] == "lacks pytest"
-    assert extras["test"]["mend"] == "pip install -e '.[test]'"
+    assert extras["test"]["mend"] == "pip install 'pytest>=9'"
     assert all(part["ok"] for part in found["core"])
 
 

@@ -9,14 +9,16 @@ import os
 import re
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from jsonschema import Draft7Validator
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
-from llmstudy import __version__, study
+from llmstudy import study
 from llmstudy.cli import app
+from llmstudy.cli import workflow as flow
 from llmstudy.memo import render
 
 SCHEMA = json.loads((Path(__file__).parents[1] / "schemas" / "github-workflow.json").read_text())
@@ -29,8 +31,21 @@ def _in_a_new_repository(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def init(*arguments):
-    return CliRunner().invoke(app, ["init", *arguments])
+@pytest.fixture(autouse=True)
+def origin(monkeypatch):
+    """What pip noted of where this package was installed from; nothing, until a test says so."""
+    record = {}
+    package = SimpleNamespace(read_text=lambda name: json.dumps(record))
+    monkeypatch.setattr(flow, "distribution", lambda name: package)
+    monkeypatch.setattr(flow, "paths", SimpleNamespace(ROOT=Path("nowhere")))
+    return record
+
+
+GIT = "https://git.example/you/llmstudy.git"
+
+
+def init(*arguments, install=("--install", GIT)):
+    return CliRunner().invoke(app, ["init", *arguments, *install])
 
 
 def workflow():
@@ -100,14 +115,84 @@ def test_its_commands_are_bash_and_name_no_file_but_by_variable():
             assert "${{" not in step["run"]  # what is pasted into a script can break out of it
 
 
-def test_what_it_installs_is_this_version_and_what_a_pdf_needs(programs):
+@pytest.mark.parametrize(
+    ("given", "installed"),
+    [
+        (GIT, f"git+{GIT}"),
+        (f"git+{GIT}@v1", f"git+{GIT}@v1"),
+        ("git@git.example:you/llmstudy.git", "git+ssh://git@git.example/you/llmstudy.git"),
+        ("https://files.example/l-1.whl", "https://files.example/l-1.whl"),
+        ("wheels/l-1.whl", "./wheels/l-1.whl"),
+    ],
+)
+def test_it_installs_from_where_it_is_told(given, installed):
+    Path("wheels").mkdir()
+    Path("wheels/l-1.whl").touch()
+    assert init("acme", "--ci", install=("--install", given)).exit_code == 0
+    assert workflow()["env"]["INSTALL"] == installed
+
+
+def test_it_installs_from_where_pip_did(origin):
+    origin |= {"url": GIT, "vcs_info": {"vcs": "git", "commit_id": "abc"}}
+    assert init("acme", "--ci", install=()).exit_code == 0
+    assert workflow()["env"]["INSTALL"] == f"git+{GIT}@abc"
+
+
+def test_a_wheel_in_the_repository_is_installed_from_there(origin):
+    wheel = Path("my wheels", "l-1.whl").absolute()
+    wheel.parent.mkdir()
+    wheel.touch()
+    origin |= {"url": wheel.as_uri(), "archive_info": {}}
+    assert init("acme", "--ci", install=()).exit_code == 0
+    assert workflow()["env"]["INSTALL"] == "./my wheels/l-1.whl"
+
+
+@pytest.mark.parametrize(
+    ("remote", "installed"),
+    [
+        ("https://git.example/you/l.git", "git+https://git.example/you/l.git"),
+        ("git@git.example:you/l.git", "git+ssh://git@git.example/you/l.git"),
+        ("https://me:secret@git.example/you/l.git", None),
+        ("/home/me/l", None),
+    ],
+)
+def test_a_clone_is_installed_from_its_remote_unless_ci_cannot_reach_it(
+    monkeypatch, tmp_path_factory, remote, installed
+):
+    clone = tmp_path_factory.mktemp("clone")
+    who = ("-c", "user.name=me", "-c", "user.email=me@example.org")
+    for command in (
+        ("init", "--quiet"),
+        (*who, "commit", "--quiet", "--allow-empty", "-m", "first"),
+        ("remote", "add", "origin", remote),
+    ):
+        subprocess.run(["git", "-C", clone, *command], check=True)
+    monkeypatch.setattr(flow, "paths", SimpleNamespace(ROOT=clone))
+    done = init("acme", "--ci", install=())
+    if installed:
+        assert re.fullmatch(re.escape(installed) + "@[0-9a-f]{40}", workflow()["env"]["INSTALL"])
+    else:
+        assert done.exit_code == 2
+        assert "secret" not in done.output
+
+
+def test_where_it_cannot_be_installed_from_is_refused_in_one_sentence_and_nothing_is_written():
+    for install in ((), ("--install", "llmstudy"), ("--install", "/elsewhere/l-1.whl")):
+        done = init("acme", "--ci", install=install)
+        assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+        assert "git URL" in done.stderr
+        assert not Path("acme").exists()
+        assert not PLACE.exists()
+
+
+def test_what_it_installs_is_the_package_and_what_a_pdf_needs(programs):
     stand_in, run = programs
     init("acme", "--ci")
     for name in ("sudo", "pip"):
         stand_in(name)
     done, calls = run("Install")
     assert done.returncode == 0
-    assert calls[-1] == f"pip install llmstudy=={__version__}"
+    assert calls[-1] == f"pip install git+{GIT}"
     (packages,) = [call for call in calls if "install -y" in call]
     assert packages.endswith(re.findall("`apt-get install ([^`]+)`", render._PANGO)[0])
 
@@ -186,8 +271,11 @@ def test_the_repository_is_the_one_that_holds_the_study():
     done = init("teams/acme", "--ci", "--json")
     assert json.loads(done.stdout)["workflow"] == str(PLACE.absolute())
     assert workflow()["env"] == {
-        "STUDY": "teams/acme/study.yaml", "LOGS": "teams/acme/logs", "COLUMNS": "150",
-    }  # fmt: skip
+        "STUDY": "teams/acme/study.yaml",
+        "LOGS": "teams/acme/logs",
+        "INSTALL": f"git+{GIT}",
+        "COLUMNS": "150",
+    }
 
 
 def test_a_study_that_is_there_gets_the_workflow_and_stays_as_it_is():

@@ -2,8 +2,12 @@
 
 import hashlib
 import json
+import os
+import random
 import re
+import shutil
 import sys
+from itertools import count
 from types import SimpleNamespace
 
 import nbformat
@@ -18,6 +22,8 @@ from llmstudy.run import (
     execute_reference,
     fingerprint,
     latest_run,
+    provenance,
+    reuse,
     run_study,
 )
 from llmstudy.run.errors import NotebookError
@@ -89,7 +95,7 @@ def broken(books):
 
     def break_(name, *sources):
         file = books / f"{name}.ipynb"
-        kept[file] = file.read_bytes()
+        kept.setdefault(file, file.read_bytes())
         write_notebook(file, *sources)
 
     yield break_
@@ -153,7 +159,7 @@ def test_provenance_tells_what_the_run_was_made_of(done):
 
 
 def test_the_same_study_gives_the_same_bytes(done, tmp_path):
-    again = run_study(STUDY, tmp_path, progress=False)
+    again = run_study(STUDY, tmp_path, progress=False, fresh=True)
     for key in {"memo", "results", "figures", "pdf", "index"} & set(done.paths):
         assert again.paths[key].read_bytes() == done.paths[key].read_bytes(), key
     assert again.run_id[-6:] == done.run_id[-6:]
@@ -227,7 +233,7 @@ def comparison(monkeypatch):
         return SimpleNamespace(results=results, run_id="before", study=load(STUDY))
 
     def compared(then, now):
-        return {"then": {"run_id": then.run_id}, "now": {"run_id": now}}
+        return {"then": {"run_id": then.run_id}, "now": {"run_id": now}, "looks": ["Look!"]}
 
     monkeypatch.setattr("llmstudy.run.record.read_run", read_run)
     monkeypatch.setattr("llmstudy.run.record.run_under_way", lambda draft, run_id, *_: run_id)
@@ -246,7 +252,8 @@ def test_the_memo_is_written_when_what_has_changed_is_known(comparison, broken, 
     before = earlier(tmp_path / "other", "default")
     runs = [run_study(STUDY, tmp_path / out, progress=False, previous=before) for out in ("a", "b")]
     changes = [(run.folder / "results" / "diff.json").read_bytes() for run in runs]
-    assert json.loads(changes[0]) == {"then": {"run_id": "before"}, "now": {"run_id": None}}
+    now = {"then": {"run_id": "before"}, "now": {"run_id": None}, "looks": ["Look!"]}
+    assert json.loads(changes[0]) == now
     assert changes[0] == changes[1]
     assert runs[0].paths["memo"].read_bytes() == runs[1].paths["memo"].read_bytes()
     record = json.loads(runs[0].paths["provenance"].read_text())
@@ -255,16 +262,29 @@ def test_the_memo_is_written_when_what_has_changed_is_known(comparison, broken, 
 
 
 def test_a_memo_follows_the_latest_run_that_can_be_compared_and_else_none(
-    comparison, books, tmp_path
+    comparison, books, variant, tmp_path
 ):
+    file = variant("default")
     for name, study in (("20261101T000000Z-aaaaaa", "default"), ("20261102T000000Z-bbbbbb", None)):
         folder = tmp_path / "out" / "default" / name
         folder.mkdir(parents=True) if study is None else earlier(folder, study)
-    unread = run_study(STUDY, tmp_path / "out", progress=False)
+    unread = run_study(file, tmp_path / "out", progress=False)
     assert not (unread.folder / "results" / "diff.json").exists()
     (unread.folder / "study").write_text("default")
-    follows = run_study(STUDY, tmp_path / "out", progress=False)
+    file.write_text(file.read_text() + "# a word more\n")
+    follows = run_study(file, tmp_path / "out", progress=False)
     assert (follows.folder / "results" / "diff.json").is_file()
+    assert follows.note.startswith("Look!")
+
+
+def test_the_memo_of_a_run_repeated_on_the_same_inputs_is_the_same(comparison, books, tmp_path):
+    before = earlier(tmp_path / "before", "default")
+    first = run_study(STUDY, tmp_path / "out", progress=False, previous=before)
+    second = run_study(STUDY, tmp_path / "out", progress=False)
+    changes = [run.folder / "results" / "diff.json" for run in (first, second)]
+    assert changes[0].read_bytes() == changes[1].read_bytes()
+    assert json.loads(second.paths["provenance"].read_text())["previous"] == "before"
+    assert second.note == first.note
 
 
 @pytest.mark.parametrize(
@@ -275,6 +295,144 @@ def test_a_previous_run_that_cannot_be_used_writes_nothing(comparison, tmp_path,
     with pytest.raises(ValueError, match=says):
         run_study(STUDY, tmp_path / "out", progress=False, previous=before)
     assert not (tmp_path / "out").exists()
+
+
+# ---- chapters that need no execution ------------------------------------------------------------
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    """The folder of the cache, empty at first."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "llmstudy" / "chapters"
+
+
+@pytest.fixture
+def run(cache, books, tmp_path):
+    """Runs a study. Returns: the run, and the chapters that were executed."""
+
+    outs = (tmp_path / f"out-{n}" for n in count())  # two runs of one second have one name
+
+    def run_(study=STUDY, **options):
+        done = run_study(study, next(outs), progress=False, **options)
+        record = json.loads(done.paths["provenance"].read_text())
+        assert record["seconds"].keys() | record["reused"].keys() == set(SHORT)
+        return done, set(record["seconds"])
+
+    return run_
+
+
+def test_a_run_on_the_same_inputs_executes_nothing_and_is_the_same(run):
+    first, executed = run()
+    assert executed == set(SHORT)
+    second, executed = run()
+    assert executed == set()
+    before, after = files(first.folder), files(second.folder)
+    record = json.loads(after.pop("provenance.json"))
+    assert record["reused"] == dict.fromkeys(SHORT, first.run_id)
+    del before["provenance.json"]
+    folders = [str(done.folder).encode() for done in (second, first)]
+    renamed = {name: content.replace(*folders) for name, content in after.items()}
+    assert renamed == before
+    assert run(fresh=True)[1] == set(SHORT)
+
+
+def test_an_edited_chapter_is_executed_and_so_are_those_that_read_what_it_now_writes(run, broken):
+    run()
+    broken("02_cost", *CELLS["02_cost"], "1 + 1")
+    assert run()[1] == {"02_cost"}
+    broken("02_cost", "write('results/02_cost.json', '{}')")
+    assert run()[1] == {"02_cost", "08_memo"}
+
+
+def test_an_edited_measure_has_its_chapters_executed(run, monkeypatch, tmp_path):
+    package = tmp_path / "package"
+    shutil.copytree(paths.ROOT / "llmstudy", package)
+    monkeypatch.setattr(provenance, "__file__", str(package / "run" / "provenance.py"))
+    run()
+    assert run()[1] == set()
+    with (package / "measures" / "cost.py").open("a") as file:
+        file.write("# a word more\n")
+    assert run()[1] == set(SHORT)
+    with (package / "tables" / "columns.csv").open("a") as file:
+        file.write("\n")
+    assert run()[1] == set(SHORT)
+
+
+def test_an_edited_study_log_or_probe_run_has_its_chapters_executed(run, monkeypatch, variant):
+    file = variant("default")
+    run(file)
+    assert run(file)[1] == set()
+    file.write_text(file.read_text() + "# a word more\n")
+    assert run(file)[1] == set(SHORT)
+    made_of = provenance.made_of
+    for key in ("log_sha256", "probes_sha256", "lock_sha256", "python"):
+        other = {key: "other"}
+        with monkeypatch.context() as patch:
+            patch.setattr(provenance, "made_of", lambda *of, other=other: made_of(*of) | other)
+            assert run(file)[1] == set(SHORT), key
+
+
+def test_what_was_edited_while_a_chapter_ran_is_not_kept(run, broken, variant):
+    file = variant("default")
+    edit = f"file = Path({str(file)!r})\nfile.write_text(file.read_text() + '# a word more\\n')"
+    broken("02_cost", edit)
+    text = file.read_text()
+    run(file)
+    file.write_text(text)
+    assert run(file)[1] >= {"02_cost"}
+
+
+def test_the_chapters_before_one_that_failed_are_not_executed_again(run, broken):
+    broken("08_memo", "1 / 0")
+    with pytest.raises(RunError):
+        run()
+    broken("08_memo", *CELLS["08_memo"])
+    assert run()[1] == {"08_memo"}
+
+
+def test_a_chapter_finds_the_results_of_those_that_it_reads_and_no_others(run, broken, monkeypatch):
+    broken("01_evidence", *CELLS["01_evidence"], "write('results/01_evidence.json', '{}')")
+    broken("02_cost", "write('results/02_cost.json', '{}')")
+    broken("08_memo", "print(sorted(f.name for f in folder.glob('results/*')))", *CELLS["08_memo"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            chapters, "CHAPTERS", {"01_evidence": (), "02_cost": (), "08_memo": ("02_cost",)}
+        )
+        done = run()[0]
+    assert "['02_cost.json']" in (done.folder / "notebooks" / "08_memo.ipynb").read_text()
+
+
+@pytest.mark.parametrize("content", [b"", b"no ZIP file", "half", "flipped"])
+def test_a_broken_cache_counts_as_none(run, cache, content):
+    run()
+    for file in cache.iterdir():
+        whole = file.read_bytes()
+        half = len(whole) // 2
+        broken = {"half": whole[:half], "flipped": whole[:half] + b"#####" + whole[half + 5 :]}
+        file.write_bytes(broken.get(content, content))
+    assert run()[1] == set(SHORT)
+    assert run()[1] == set()
+
+
+def test_where_no_cache_can_be_written_every_chapter_is_executed(run, cache):
+    cache.parent.parent.mkdir()
+    cache.parent.write_text("no folder")
+    assert run()[1] == set(SHORT)
+    assert run()[1] == set(SHORT)
+
+
+def test_the_cache_keeps_what_was_used_last(cache, monkeypatch, tmp_path):
+    (tmp_path / "a").write_bytes(random.Random(1).randbytes(1000))
+    monkeypatch.setattr(reuse, "MOST_BYTES", 4000)
+    for n, key in enumerate("vwx"):
+        reuse.keep(key, tmp_path, ["a"], n)
+        os.utime(cache / f"{key}.zip", (n, n))
+    assert reuse.take("v", tmp_path / "taken") == 0
+    assert (tmp_path / "taken" / "a").read_bytes() == (tmp_path / "a").read_bytes()
+    reuse.keep("y", tmp_path, ["a"], 3)
+    assert {file.stem for file in cache.iterdir()} == {"v", "x", "y"}
+    assert reuse.take("w", tmp_path) is None
 
 
 # ---- one notebook, and several at once ----------------------------------------------------------
@@ -324,7 +482,11 @@ def test_chapters_that_do_not_wait_for_each_other_run_side_by_side(books, monkey
     monkeypatch.setattr(chapters, "CHAPTERS", {"left": (), "right": ()})
     monkeypatch.setattr(chapters, "CELL_TIMEOUT_S", 30.0)
     load_libraries()
-    ended = {name for some in chapters.executed(PARAMETERS, tmp_path, False) for name in some}
+
+    def begin(name):
+        return chapters.begin_chapter(name, PARAMETERS, tmp_path)
+
+    ended = {name for some in chapters.executed(begin, False) for name in some}
     assert ended == {"left", "right"}
 
 
@@ -332,7 +494,7 @@ def test_the_probe_is_told_to_its_chapter_alone_which_then_has_the_time_it_takes
     begun = []
     monkeypatch.setattr(chapters, "Execution", lambda *given: begun.append(given))
     for name in CHAPTERS:
-        chapters._begin(name, {**PARAMETERS, "probe": "gpu"}, paths.ROOT)
+        chapters.begin_chapter(name, {**PARAMETERS, "probe": "gpu"}, paths.ROOT)
         (_, _, parameters, limit_s) = begun[-1]
         probing = name == "05_self_hosting"
         assert parameters == PARAMETERS | ({"probe": "gpu"} if probing else {})

@@ -6,6 +6,7 @@ lent by this environment, so that nothing is fetched.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -52,7 +53,9 @@ def repository(environment, tmp_path_factory):
     folder = tmp_path_factory.mktemp("company")
     run = runner(environment, folder)
     run("git init --quiet .")
-    run(f"pip install --quiet 'llmstudy=={Path(WHEEL).name.split('-')[1]}'")
+    (folder / "wheels").mkdir()
+    shutil.copy(WHEEL, folder / "wheels")
+    run("pip install --quiet wheels/*.whl")
     run("llmstudy init acme --ci --as-of 2026-11-23 --provider openai --model gpt-4o "
         "--monthly-tokens 2.1B --invoice-usd 9000")  # fmt: skip
     write_log(folder / "acme" / "logs" / "2026-11.csv")
@@ -65,7 +68,6 @@ def runner(environment, folder, **more):
         **{k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))},
         "PATH": f"{environment / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "PIP_NO_INDEX": "1",
-        "PIP_FIND_LINKS": str(Path(WHEEL).resolve().parent),
         "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),
         **more,
     }
