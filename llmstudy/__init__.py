@@ -11,6 +11,7 @@ DataFrames go in and come out. `help(llmstudy.latency_table)` has an example tha
 - capacity: `serving_points`, `model_shape`, `gpu`, `fit_serving_curve`, `capacity_at_slo`,
   `replicas`
 - crossover: `crossover` of two `RouteCost`
+- probes: `probe_endpoint`, `search_rate`, `probe_vllm`, `read_probe`
 
 >>> import llmstudy
 >>> points = llmstudy.serving_points("meta-llama/Llama-3.1-70B", "h200_sxm", "fp8")
@@ -51,6 +52,10 @@ _MODULES = {
         "replicas",
     ),
     "simulate.route_cost": ("crossover", "RouteCost"),
+    "probe.design": ("probe_endpoint",),
+    "probe.search.rate": ("search_rate",),
+    "probe.vllm.probe": ("probe_vllm",),
+    "probe.result": ("read_probe",),
 }
 """Where each name is defined. A module is imported when a name of it is first asked for: `import
 llmstudy` alone, as each command begins with, loads neither pandas nor scipy."""

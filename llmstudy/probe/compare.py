@@ -7,8 +7,8 @@ percentile, as the ratio b / a: below 1, b is faster. The verdict may be undecid
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, inf, isfinite, log, log1p, nan, sqrt
-from typing import Literal
+from math import ceil, inf, isfinite, isinf, log, log1p, nan, sqrt
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -64,6 +64,19 @@ class Comparison:
     verdict: Verdict
     n_needed: int | None
 
+    @property
+    def sentence(self) -> str:
+        """The verdict in words."""
+        what = f"{self.metric} {self.percentile}"
+        if self.ratio is None:
+            return f"{what} cannot be compared: it lies among failures"
+        high = "unbounded" if isinf(self.high) else f"{self.high:.2f}"
+        settle = f"; {self.n_needed} pairs would settle it" if self.n_needed else ""
+        return (
+            f"{self.verdict}, {what} {self.ratio:.2f} times as long (95 % interval {self.low:.2f} "
+            f"to {high}, {self.n_pairs} pairs, margin {self.margin_share:.0%}){settle}"
+        )
+
 
 def compare(
     a: Run | Sequence[Run],
@@ -87,6 +100,9 @@ def compare(
     Source: Politis & Romano (1992), A circular block-resampling procedure for stationary data;
     length of the blocks by `block_length`.
     """
+    for choice, choices in ((metric, get_args(Metric)), (percentile, [*PERCENTILES])):
+        if choice not in choices:
+            raise ValueError(f"{choice!r} is none of {', '.join(choices)}: write one of these")
     if margin_share < 0:
         raise ValueError(f"margin {margin_share:g}: give a share of 0 or more, 0.05 for 5 %")
     runs_a, runs_b = ([x] if isinstance(x, Run) else list(x) for x in (a, b))
@@ -364,6 +380,8 @@ def pilot_spread(pilot: Run, metric: Metric = "ttft") -> Spread:
     log_sd from the quartiles, which outliers and failures do not move; dependence at the p50.
     Raises: ValueError if fewer than 40 answered requests have the metric, or they do not vary.
     """
+    if metric not in ("ttft", "tpot", "e2e"):
+        raise ValueError(f"metric {metric!r}: write ttft, tpot or e2e")
     frame = with_metrics(pilot.measured)
     x = np.concatenate([*_values(frame[frame["ok"]], metric), np.empty(0)])
     if len(x) < 40:

@@ -1,9 +1,10 @@
-"""Designs a load (process, lengths, size), turns it into a plan, and runs it."""
+"""Turns a load into a plan, and sends it: one run against one endpoint."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,133 +12,14 @@ import pandas as pd
 from llmstudy.figure import FloatArray
 from llmstudy.probe import arrivals
 from llmstudy.probe.endpoint import Endpoint
-from llmstudy.probe.load import Limits, Progress, begun, calibrate, run_load
+from llmstudy.probe.load import Progress, begun, calibrate, run_load
+from llmstudy.probe.options import Billing, Limits, Load, built, takes
 from llmstudy.probe.prompts import Plan, fixed_lengths, logged_lengths, plan
+from llmstudy.probe.result import Probe, probe_of
 from llmstudy.probe.run import Run, restate, table
 from llmstudy.probe.server_metrics import counters, engine_version
-from llmstudy.probe.spend import FREE, TokenPrice, checks_usd
+from llmstudy.probe.spend import FREE, TokenPrice, checks_usd, estimated_usd, token_price
 from llmstudy.probe.stream import NOT_STREAMED
-
-Process = Literal["poisson", "gamma", "constant", "ramp", "replay", "closed"]
-
-
-@dataclass(frozen=True)
-class Design:
-    """A load: its process, its lengths, its size.
-
-    n: requests measured; warmup_n more come before them. rate_per_s: of poisson, gamma and
-    constant, and where a ramp begins; ramp_to_per_s: where it ends. concurrency: users of a closed
-    loop. log: canonical requests, whose lengths are drawn jointly (else input_tokens and
-    output_tokens are fixed), or which a replay sends in their order, `time_scale` times as fast.
-    vocabulary: of token-id prompts. shared_prefix_share: of each input, in `prefix_groups`.
-    """
-
-    process: Process
-    n: int
-    seed: int
-    rate_per_s: float | None = None
-    ramp_to_per_s: float | None = None
-    burstiness: float = 1.0
-    concurrency: int | None = None
-    warmup_n: int = 0
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    log: pd.DataFrame | None = None
-    log_name: str | None = None
-    time_scale: float = 1.0
-    shared_prefix_share: float = 0.0
-    prefix_groups: int = 1
-    vocabulary: int | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse a load without a number that its process needs."""
-        needs: dict[str, Any] = {}
-        if self.process in ("poisson", "gamma", "constant", "ramp"):
-            needs["rate_per_s"] = self.rate_per_s
-        if self.process == "ramp":
-            needs["ramp_to_per_s"] = self.ramp_to_per_s
-        if self.process == "closed":
-            needs["concurrency"] = self.concurrency
-        if self.process == "replay":
-            needs["log"] = self.log
-        if self.log is None:
-            needs["input_tokens"] = self.input_tokens
-        if missing := [name for name, value in needs.items() if value is None]:
-            raise ValueError(f"a {self.process} load needs {' and '.join(missing)}: give it")
-        if self.log is not None and (self.input_tokens or self.output_tokens):
-            raise ValueError("lengths come from the log: leave input_tokens and output_tokens out")
-
-    @property
-    def workers(self) -> int | None:
-        """Users of a closed loop; None of an open one."""
-        return self.concurrency if self.process == "closed" else None
-
-    def plan(self) -> Plan:
-        """Draws every request from the seed."""
-        rng = np.random.default_rng(self.seed)
-        total = self.warmup_n + self.n
-        if self.process == "replay" and self.log is not None:
-            replayed = self.log.sort_values("ts_start", kind="stable").head(total)
-            scheduled_s = arrivals.replay_s(replayed["ts_start"], self.time_scale)
-            lengths = replayed[["input_tokens", "output_tokens"]].clip(lower=1).astype(float)
-            return self._plan(lengths.reset_index(drop=True), scheduled_s)
-        times_s = self._times_s(total, rng)
-        if times_s is not None:
-            total = len(times_s)  # the number of a ramp's arrivals is random
-        if self.log is not None:
-            lengths = logged_lengths(self.log, total, rng)
-        else:
-            lengths = fixed_lengths(total, self.input_tokens or 1, self.output_tokens)
-        return self._plan(lengths, times_s)
-
-    def _times_s(self, total: int, rng: np.random.Generator) -> FloatArray | None:
-        rate = self.rate_per_s or 0.0
-        if self.process == "constant":
-            return arrivals.constant_s(rate, total)
-        if self.process == "ramp":
-            to = self.ramp_to_per_s or 0.0
-            duration_s = 2 * total / max(rate + to, 1e-9)
-            return arrivals.ramp_s(rate, to, duration_s, rng)
-        if self.process in ("poisson", "gamma"):
-            shape = self.burstiness if self.process == "gamma" else 1.0
-            return arrivals.gamma_s(rate, shape, total, rng)
-        return None
-
-    def _plan(self, lengths: pd.DataFrame, scheduled_s: FloatArray | None) -> Plan:
-        return plan(
-            lengths,
-            self.seed,
-            scheduled_s,
-            self.warmup_n,
-            self.vocabulary,
-            self.shared_prefix_share,
-            self.prefix_groups,
-        )
-
-    def facts(self, load_plan: Plan, limits: Limits) -> dict[str, Any]:
-        """The facts of a run's load and lengths; see `probe.run`."""
-        is_open = self.process not in ("closed", "replay")
-        return {
-            "load": {
-                "process": self.process,
-                "rate_per_s": self.rate_per_s if is_open else None,
-                "ramp_to_per_s": self.ramp_to_per_s if self.process == "ramp" else None,
-                "burstiness": self.burstiness if self.process == "gamma" else None,
-                "concurrency": self.workers or limits.concurrency,
-                "n": len(load_plan.schedule) - self.warmup_n,
-                "warmup_n": self.warmup_n,
-                "seed": self.seed,
-                "time_scale": self.time_scale if self.process == "replay" else None,
-            },
-            "lengths": {
-                "source": "fixed" if self.log is None else self.log_name,
-                "input_tokens": float(load_plan.schedule["input_tokens"].mean()),
-                "output_tokens": _mean(load_plan.schedule["output_tokens"]),
-                "shared_prefix_share": self.shared_prefix_share,
-                "prefix_groups": self.prefix_groups if self.shared_prefix_share else None,
-            },
-        }
-
 
 VLLM_BODY = {
     "ignore_eos": True,
@@ -146,9 +28,149 @@ VLLM_BODY = {
 """Fields of vLLM alone: answers of the requested length, and a token count with every chunk."""
 
 
+@takes(Endpoint, Load, Limits, Billing)
+def probe_endpoint(
+    url: str,
+    model: str,
+    *,
+    vllm: bool = False,
+    out: Path | str | None = None,
+    resume: bool = False,
+    say: Callable[[str], None] = print,
+    tell: Callable[[Progress], None] | None = None,
+    **options: Any,
+) -> Probe:
+    """Sends a load to an endpoint and measures every answer from the moment it was wanted.
+
+    Give `rate_per_s` (open loop: what users do), `concurrency` (closed loop: what throughput tests
+    do) or `replay` with `log`. Two requests before the load show whether the key, the model, the
+    address and the fields are right, and how the endpoint counts tokens. Works in a notebook.
+
+    url: address up to /v1, as an OpenAI client takes it. model: as the endpoint names it. vllm: the
+    server is vLLM: force the answers' length, read its own counters. out: folder in which each
+    finished request is written at once; None: memory alone. resume: finish the killed run in `out`,
+    with the settings and the seed that it began with. say: is told the cost before the start. tell:
+    is told the progress about twice a second.
+
+    Returns: `samples`, a row per request; `points`, one row with percentiles, their intervals and
+    the verdict of the audit; `audit`.
+    Raises: ValueError for options that contradict each other, an endpoint that does not answer, or
+    one that bills without `max_spend_usd`.
+
+    >>> probe = probe_endpoint("http://localhost:8000/v1", "llama", rate_per_s=2, requests=400,
+    ...                        input_tokens=1200, output_tokens=200)  # doctest: +SKIP
+    >>> probe.points[["ttft_p95_ms", "ttft_p95_low_ms", "ttft_p95_high_ms", "valid"]]
+    ... # doctest: +SKIP
+    """
+    endpoint, load, limits, billing = built(
+        (Endpoint, Load, Limits, Billing), {"base_url": url.rstrip("/"), "model": model, **options}
+    )
+    if resume and (out is None or "seed" not in options):
+        raise ValueError("--resume needs --out and --seed of the run: see its run.json")
+    price = token_price(endpoint, billing, is_ours=vllm)
+    load = opened(load)
+    announce(load, price, limits, say)
+    folder = None if out is None else Path(out)
+    return probe_of([run(endpoint, load, limits, price, folder, resume, tell, vllm)], folder)
+
+
+def default_folder(url: str) -> Path:
+    """A folder for a probe, named by host and time."""
+    host = url.split("//")[-1].split("/")[0].partition(":")[0]
+    return Path("probes", f"{host}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+
+
+def announce(load: Load, price: TokenPrice, limits: Limits, say: Callable[[str], None]) -> None:
+    """Says before the start what a load costs at most. Raises: ValueError without a spend cap."""
+    if price == FREE:
+        return
+    if limits.max_spend_usd is None:
+        raise ValueError("requests are billed: say with --max-spend how many USD at most")
+    load_plan = plan_of(load)
+    say(
+        f"This costs at most USD {estimated_usd(load_plan, price):.2f}, and USD "
+        f"{checks_usd(load_plan, price):.2g} for the two requests before each load. It stops at "
+        f"USD {limits.max_spend_usd:.2f}."
+    )
+
+
+def opened(load: Load) -> Load:
+    """The load with the accepted requests of its log's file. Raises: ValueError if it has none."""
+    if not isinstance(load.log, str | Path):
+        return load
+    from llmstudy.requests.importers import read_log
+
+    file, columns = Path(load.log), dict(load.log_columns)
+    filled = {"workload": "log", "provider": "log", "model_served": "log", "ok": "true"}
+    constants = {name: value for name, value in filled.items() if name not in columns}
+    log = read_log(file, load.log_format, columns, constants)
+    if log.accepted.empty:
+        raise ValueError(f"{file}: none of its {log.rows_read} rows is a request")
+    return replace(load, log=log.accepted, log_name=file.name)
+
+
+def plan_of(load: Load) -> Plan:
+    """Draws every request of a load from its seed."""
+    rng = np.random.default_rng(load.seed)
+    total = load.warmup_n + load.requests
+    log = load.log if isinstance(load.log, pd.DataFrame) else None
+    if load.replay and log is not None:
+        replayed = log.sort_values("ts_start", kind="stable").head(total)
+        scheduled_s: FloatArray | None = arrivals.replay_s(replayed["ts_start"], load.time_scale)
+        lengths = replayed[["input_tokens", "output_tokens"]].clip(lower=1).astype(float)
+        lengths = lengths.reset_index(drop=True)
+    else:
+        scheduled_s = _times_s(load, total, rng)
+        if scheduled_s is not None:
+            total = len(scheduled_s)  # the number of a ramp's arrivals is random
+        if log is not None:
+            lengths = logged_lengths(log, total, rng)
+        else:
+            lengths = fixed_lengths(total, load.input_tokens or 1, load.output_tokens)
+    shared = (load.shared_prefix_share, load.prefix_groups)
+    return plan(lengths, load.seed, scheduled_s, load.warmup_n, load.token_ids, *shared)
+
+
+def _times_s(load: Load, total: int, rng: np.random.Generator) -> FloatArray | None:
+    rate = load.rate_per_s or 0.0
+    if load.process == "closed":
+        return None
+    if load.process == "constant":
+        return arrivals.constant_s(rate, total)
+    if load.process == "ramp":
+        to = load.ramp_to_per_s or 0.0
+        return arrivals.ramp_s(rate, to, 2 * total / max(rate + to, 1e-9), rng)
+    return arrivals.gamma_s(rate, load.burstiness if load.process == "gamma" else 1.0, total, rng)
+
+
+def facts_of(load: Load, load_plan: Plan, limits: Limits) -> dict[str, Any]:
+    """The facts of a run's load and lengths; see `probe.run`."""
+    outputs = load_plan.schedule["output_tokens"]
+    return {
+        "load": {
+            "process": load.process,
+            "rate_per_s": load.rate_per_s,
+            "ramp_to_per_s": load.ramp_to_per_s if load.process == "ramp" else None,
+            "burstiness": load.burstiness if load.process == "gamma" else None,
+            "concurrency": load.concurrency or limits.max_concurrency,
+            "n": len(load_plan.schedule) - load.warmup_n,
+            "warmup_n": load.warmup_n,
+            "seed": load.seed,
+            "time_scale": load.time_scale if load.replay else None,
+        },
+        "lengths": {
+            "source": "fixed" if load.log is None else load.log_name,
+            "input_tokens": float(load_plan.schedule["input_tokens"].mean()),
+            "output_tokens": None if outputs.isna().any() else float(outputs.mean()),
+            "shared_prefix_share": load.shared_prefix_share,
+            "prefix_groups": load.prefix_groups if load.shared_prefix_share else None,
+        },
+    }
+
+
 def run(
     endpoint: Endpoint,
-    design: Design,
+    load: Load,
     limits: Limits | None = None,
     price: TokenPrice = FREE,
     folder: Path | None = None,
@@ -168,22 +190,23 @@ def run(
     limits = limits or Limits()
     if is_vllm:
         endpoint = replace(endpoint, body={**VLLM_BODY, **endpoint.body})
-    load_plan = design.plan()
-    facts = design.facts(load_plan, limits)
+    load_plan = plan_of(load)
+    facts = facts_of(load, load_plan, limits)
     if resume and folder is not None:
         before, finished = begun(folder, load_plan, {"endpoint": endpoint.facts, **facts})
         if before.get("ended") == "complete":
             return Run(table(finished), before)
-    if limits.spend_usd is not None and checks_usd(load_plan, price) > limits.spend_usd:
+    cap_usd = limits.max_spend_usd
+    if cap_usd is not None and checks_usd(load_plan, price) > cap_usd:
         raise ValueError(
             f"the two requests before the load may cost USD {checks_usd(load_plan, price):.2g} by "
-            f"themselves, and --max-spend is USD {limits.spend_usd:g}: raise it"
+            f"themselves, and --max-spend is USD {cap_usd:g}: raise it"
         )
     load_plan, connection = calibrate(endpoint, load_plan, min(limits.timeout_s, 120.0))
     facts["connection"] = connection
     if not connection["streamed"]:
         facts["notes"] = [f"{endpoint.host} does not stream: {NOT_STREAMED}"]
-    options = (limits, design.workers, price, folder, resume, tell)
+    options = (limits, load.concurrency, price, folder, resume, tell)
     if not is_vllm:
         return run_load(endpoint, load_plan, facts, *options)
     engine = {"engine": "vllm", "engine_version": engine_version(endpoint.base_url)}
@@ -193,7 +216,3 @@ def run(
     if folder is not None:
         restate(folder, probe_run.facts)
     return probe_run
-
-
-def _mean(values: "pd.Series[float]") -> float | None:
-    return None if values.isna().any() else float(values.mean())

@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import nullcontext, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from math import inf, isnan
+from math import isnan
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -24,8 +24,10 @@ import numpy as np
 
 from llmstudy import __version__, io
 from llmstudy.probe import run
+from llmstudy.probe.call import call
 from llmstudy.probe.connection import Connections
-from llmstudy.probe.endpoint import Endpoint, Request, call
+from llmstudy.probe.endpoint import Endpoint, Request
+from llmstudy.probe.options import Limits
 from llmstudy.probe.prompts import CHECK_WORDS, Plan, TokensPerWord
 from llmstudy.probe.refusals import advice
 from llmstudy.probe.run import Run, Sample, table
@@ -49,33 +51,6 @@ _MAX_OPENING = 32
 
 _RECENT = 1_000
 """Latest requests whose latency progress reports: more would take time from the measurement."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The limits of a run. None sets no limit.
-
-    concurrency: requests in flight at once. requests_per_min, tokens_per_min: the provider's
-    limits, met by spacing requests out (tokens: input and the output allowed). errors: this many
-    failed requests end the run once they are more than half of those finished: a server that fails
-    now and then is measured, one that is gone is not. spend_usd: the most that the run may cost.
-    timeout_s and max_retries are those of one logical request.
-    """
-
-    concurrency: int | None = None
-    requests_per_min: float | None = None
-    tokens_per_min: float | None = None
-    errors: int | None = None
-    spend_usd: float | None = None
-    timeout_s: float = 600.0
-    max_retries: int = 2
-
-    def __post_init__(self) -> None:
-        """Refuse a limit that would let nothing through."""
-        for name, value in asdict(self).items():
-            if value is None or 0 < value < inf or (value == 0 and name == "max_retries"):
-                continue
-            raise ValueError(f"{name} is {value:g}: give a limit above 0")
 
 
 @dataclass(frozen=True)
@@ -129,7 +104,7 @@ def run_load(
     connection = facts.get("connection") or {}
     check_tokens = (connection.get(f"{side}_tokens") or 0 for side in ("input", "output"))
     spent_usd += price.usd(next(check_tokens), 0, next(check_tokens))
-    budget = Budget(price, limits.spend_usd, spent_usd)
+    budget = Budget(price, limits.max_spend_usd, spent_usd)
     facts = {
         "schema_version": "1",
         "tool": {"name": "llmstudy", "version": __version__},
@@ -138,7 +113,7 @@ def run_load(
         **facts,
         "resumed": bool(finished),
     }
-    spend = {"estimated_usd": estimated_usd(plan, price), "cap_usd": limits.spend_usd}
+    spend = {"estimated_usd": estimated_usd(plan, price), "cap_usd": limits.max_spend_usd}
     with run.recording(folder, facts, resume) if folder else nullcontext() as recording:
         save = recording.append if recording else None
         sending = _Sending(endpoint, plan, limits, workers, budget, finished, save)
@@ -168,7 +143,7 @@ def _check(
             f"{workers} workers: a closed loop needs at least one, and a plan with no scheduled "
             "times"
         )
-    if limits.spend_usd is None:
+    if limits.max_spend_usd is None:
         return
     if price == FREE:
         raise ValueError(
@@ -344,7 +319,7 @@ class _Sending:
         """Sends all requests and waits for their answers."""
         self._all = asyncio.current_task()
         self._loop = asyncio.get_running_loop()
-        cap = self._limits.concurrency
+        cap = self._limits.max_concurrency
         self._gate = asyncio.Semaphore(cap) if cap else nullcontext()
         finished = frozenset(sample.index for sample in self.samples)
         self._coming = self._plan.requests(finished)
@@ -454,7 +429,7 @@ class _Sending:
         if not sample.ok:
             self._n_failed += 1
             self._first_failure = self._first_failure or f"{sample.error}: {detail}".rstrip(": ")
-            cap, finished = self._limits.errors, len(self.samples)
+            cap, finished = self._limits.max_errors, len(self.samples)
             if cap and self._n_failed >= cap and 2 * self._n_failed > finished:
                 self._stop(f"stopped: {self._n_failed} of {finished} requests failed")
 

@@ -1,9 +1,13 @@
 """Estimates the cost of a run, adds it up, and holds back requests beyond the spend cap."""
 
+import ipaddress
 from dataclasses import astuple, dataclass
+from datetime import date
 from math import inf
 
-from llmstudy.probe.endpoint import Request
+from llmstudy.prices.api import rate
+from llmstudy.probe.endpoint import Endpoint, Request
+from llmstudy.probe.options import Billing
 from llmstudy.probe.prompts import CHECK_WORDS, Plan
 from llmstudy.probe.run import Sample
 
@@ -35,6 +39,69 @@ class TokenPrice:
 
 
 FREE = TokenPrice(0.0, 0.0, 0.0)
+
+
+_PROVIDERS = {
+    "api.openai.com": "openai",
+    "api.anthropic.com": "anthropic",
+    "generativelanguage.googleapis.com": "google",
+}
+
+
+def token_price(endpoint: Endpoint, billing: Billing, is_ours: bool = False) -> TokenPrice:
+    """The price of requests: as given, by the price list, or nothing on a private machine.
+
+    A private machine to which a key or header goes may be a gateway to one that bills, unless
+    is_ours. Raises: ValueError where the price is unknown.
+    """
+    provider = billing.provider or _PROVIDERS.get(endpoint.host)
+    if billing.price is not None:
+        input_usd, output_usd = billing.price
+        return TokenPrice(input_usd, input_usd, output_usd)
+    if provider is not None:
+        listed = rate(provider, endpoint.model, date.today())
+        return TokenPrice(
+            listed.input_usd_per_mtok,
+            listed.cached_input_usd_per_mtok,
+            listed.output_usd_per_mtok,
+        )
+    private = _is_private(endpoint.host)
+    if private and (is_ours or not (endpoint.key_env or endpoint.headers)):
+        return FREE
+    behind = ", or what it hands them on to with their key," if private else ""
+    raise ValueError(
+        f"nothing is known of what {endpoint.host}{behind} bills: give --price IN,OUT (USD per "
+        "million tokens; 0,0 if it bills nothing), or --provider as the price list names it"
+    )
+
+
+def request_usd(
+    url: str | None,
+    model: str | None,
+    billing: Billing,
+    input_tokens: int | None,
+    output_tokens: int | None,
+) -> float | None:
+    """What a request of these lengths costs; None where nothing names a price.
+
+    Raises: ValueError as `token_price`, or if there is a price and no input_tokens.
+    """
+    if not (url or billing.price or billing.provider):
+        return None
+    if input_tokens is None:
+        raise ValueError("a price needs --input-tokens")
+    price = token_price(Endpoint(url or "http://unnamed", model or ""), billing)
+    return price.usd(input_tokens, 0, output_tokens or UNLIMITED_OUTPUT_TOKENS)
+
+
+def _is_private(host: str) -> bool:
+    """Whether a host is this machine or on a private network."""
+    if host == "localhost" or host.endswith((".local", ".internal")):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return False
 
 
 def estimated_usd(plan: Plan, price: TokenPrice) -> float:

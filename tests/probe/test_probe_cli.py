@@ -4,6 +4,7 @@ import json
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -114,7 +115,8 @@ def test_spend_is_told_first_and_stops_the_run(mock, tmp_path):
 
 
 def test_an_unknown_host_needs_a_price_and_nothing_is_sent():
-    done = probe("endpoint", "https://example.com/v1", "--model", "m", "--rate", 1)
+    place = ("endpoint", "https://example.com/v1", "--model", "m")
+    done = probe(*place, "--rate", 1, "--input-tokens", 5)
     assert done.exit_code == 2
     assert "nothing is known of what example.com bills" in done.output
 
@@ -303,16 +305,17 @@ def judged(monkeypatch):
     """Sets which runs the audit finds invalid, by their number: this machine may be busy."""
 
     def invalid(*numbers):
-        from llmstudy.probe import audit
+        from llmstudy.probe.audit import Audit
+        from llmstudy.probe.search import rate
 
         seen = []
 
         def judge(run):
             seen.append(run)
             reasons = ("a reason",) if len(seen) in numbers else ()
-            return audit.Audit(not reasons, reasons, None)
+            return Audit(not reasons, reasons, pd.DataFrame())
 
-        monkeypatch.setattr(audit, "audit", judge)
+        monkeypatch.setattr(rate, "audit", judge)
 
     return invalid
 

@@ -11,8 +11,9 @@ from time import perf_counter
 
 import pytest
 
+from llmstudy.probe.call import call
 from llmstudy.probe.connection import Connections
-from llmstudy.probe.endpoint import Endpoint, Request, call
+from llmstudy.probe.endpoint import Endpoint, Request
 from llmstudy.probe.load import new_event_loop
 
 REQUEST = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}"

@@ -13,10 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmstudy.probe.call import _wait_s, call
 from llmstudy.probe.connection import Connections
-from llmstudy.probe.design import Design, run
-from llmstudy.probe.endpoint import Endpoint, Request, _wait_s, call
-from llmstudy.probe.load import Limits, calibrate, run_load
+from llmstudy.probe.design import run
+from llmstudy.probe.endpoint import Endpoint, Request
+from llmstudy.probe.load import calibrate, run_load
+from llmstudy.probe.options import Limits, Load
 from llmstudy.probe.prompts import plan
 from llmstudy.probe.report import report
 from llmstudy.probe.run import table, with_metrics
@@ -176,7 +178,7 @@ def test_a_dropped_field_is_not_sent_and_is_a_fact_of_the_run():
 def test_a_spend_cap_needs_a_limit_that_is_sent(timed):
     endpoint = Endpoint("http://h/v1", "m", drop=("max_tokens", "max_completion_tokens"))
     with pytest.raises(ValueError, match="no field is left to limit an answer in"):
-        run_load(endpoint, timed([0]), {}, Limits(spend_usd=1), price=TokenPrice(1, 1, 1))
+        run_load(endpoint, timed([0]), {}, Limits(max_spend_usd=1), price=TokenPrice(1, 1, 1))
 
 
 # ---- before the load -----------------------------------------------------------------------
@@ -235,9 +237,16 @@ def test_an_endpoint_that_does_not_stream_is_measured_and_named(tmp_path):
     usage = {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14}
     body = {"choices": [{"message": {"content": "yes"}, "finish_reason": "stop"}], "usage": usage}
     reply = (200, {"content-type": "application/json"}, json.dumps(body).encode())
-    design = Design("constant", 12, 1, rate_per_s=100, input_tokens=5, output_tokens=5)
+    load = Load(
+        arrivals="constant",
+        requests=12,
+        warmup=0,
+        rate_per_s=100,
+        input_tokens=5,
+        output_tokens=5,
+    )
     with serving(lambda n: reply) as (url, _):
-        made = run(Endpoint(url, "m"), design, folder=tmp_path / "run")
+        made = run(Endpoint(url, "m"), load, folder=tmp_path / "run")
     assert made.samples["ok"].all()
     assert made.facts["notes"] == [
         "127.0.0.1 does not stream: the answer came as one JSON document, not as a stream"
@@ -524,7 +533,7 @@ def test_the_ways_of_a_stream_change_nothing_that_counts(mock, ask, script):
 
 
 def test_limits_that_let_nothing_through_are_refused():
-    for name in ("concurrency", "errors", "spend_usd", "timeout_s", "requests_per_min"):
+    for name in ("max_concurrency", "max_errors", "max_spend_usd", "timeout_s", "tokens_per_min"):
         with pytest.raises(ValueError, match=f"{name} is 0: give a limit above 0"):
             Limits(**{name: 0})
         for no_limit in (float("nan"), float("inf"), -1):

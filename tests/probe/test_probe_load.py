@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 
 from llmstudy.probe import design, load
+from llmstudy.probe.call import call
 from llmstudy.probe.connection import Connections
-from llmstudy.probe.endpoint import Endpoint, Request, call
-from llmstudy.probe.load import Limits, run_load
+from llmstudy.probe.endpoint import Endpoint, Request
+from llmstudy.probe.load import run_load
+from llmstudy.probe.options import Limits, Load
 from llmstudy.probe.prompts import fixed_lengths, plan
 from llmstudy.probe.run import AT_SPEND_CAP, Recording, read, with_metrics
 from llmstudy.probe.spend import TokenPrice
@@ -52,7 +54,7 @@ def test_under_a_cap_latency_counts_from_the_schedule_as_a_queue_computes_it(moc
     # one server, service 100 ms, an arrival every 50 ms: request k waits k times the difference
     n, service, gap = 15, 0.100, 0.050
     endpoint = ask(mock, ttft_ms=1e3 * service, tokens=1)
-    run = run_load(endpoint, timed(gap * np.arange(1, n + 1)), {}, Limits(concurrency=1))
+    run = run_load(endpoint, timed(gap * np.arange(1, n + 1)), {}, Limits(max_concurrency=1))
     found = with_metrics(run.samples)
     k = np.arange(n)
     computed = service + k * (service - gap)
@@ -66,7 +68,7 @@ def test_under_a_cap_latency_counts_from_the_schedule_as_a_queue_computes_it(moc
 def test_the_mean_that_another_tool_gave_as_its_service_time_is_four_times_that(mock, ask, timed):
     # vllm issue 54101, where 506 ms was said and 1,932 ms was true; here in half the time
     endpoint = ask(mock, ttft_ms=250, tokens=1)
-    run = run_load(endpoint, timed(0.05 * np.arange(1, 9)), {}, Limits(concurrency=1))
+    run = run_load(endpoint, timed(0.05 * np.arange(1, 9)), {}, Limits(max_concurrency=1))
     found = with_metrics(run.samples)
     assert 0.925 <= found["e2e_s"].mean() <= 1.5
     from_dispatch = found["content_times_s"].map(lambda t: t[0]) - found["dispatched_s"]
@@ -150,7 +152,7 @@ def test_many_streams_at_once_are_stamped_when_they_were_sent(mock_server, ask, 
 
 def test_after_so_many_errors_nothing_more_is_sent_not_even_what_is_queued(mock_server, ask, timed):
     with mock_server.running() as server:
-        limits = Limits(concurrency=1, errors=3, max_retries=0)
+        limits = Limits(max_concurrency=1, max_errors=3, max_retries=0)
         run = run_load(ask(server, status=400, slow_headers_ms=20), timed(np.zeros(30)), {}, limits)
         assert len(server.truth()) == 3
     assert run.facts["ended"] == "stopped: 3 of 3 requests failed"
@@ -175,7 +177,7 @@ def test_a_server_that_fails_now_and_then_is_measured_to_the_end(timed):
         async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
             endpoint = Endpoint(f"http://127.0.0.1:{port}/v1", "m")
-            limits = Limits(errors=5, concurrency=1, max_retries=0)
+            limits = Limits(max_errors=5, max_concurrency=1, max_retries=0)
             plan_ = timed(0.002 * np.arange(60))
             return await asyncio.to_thread(run_load, endpoint, plan_, {}, limits)
 
@@ -186,7 +188,7 @@ def test_a_server_that_fails_now_and_then_is_measured_to_the_end(timed):
 
 def test_a_stop_is_not_held_up_by_requests_that_await_their_turn(mock, ask, timed):
     began = monotonic()
-    limits = Limits(requests_per_min=1, errors=1)
+    limits = Limits(requests_per_min=1, max_errors=1)
     run = run_load(ask(mock, status=400), timed(np.zeros(20)), {}, limits)
     assert monotonic() - began < 10
     assert len(run.samples) == 1
@@ -201,7 +203,7 @@ def test_the_spend_cap_is_never_passed_with_many_under_way(mock_server, ask, tim
     plan_ = timed(np.zeros(60), output_tokens=33) if workers is None else untimed(60, 5, 33)
     with mock_server.running(ttft_ms=30) as server:
         endpoint = ask(server, tokens=20)  # less than the worst that is set aside
-        run = run_load(endpoint, plan_, {}, Limits(spend_usd=cap_usd), workers, PRICE)
+        run = run_load(endpoint, plan_, {}, Limits(max_spend_usd=cap_usd), workers, PRICE)
         truth = server.truth()
     billed = sum(PRICE.usd(row["prompt_tokens"], 0, row["tokens"]) for row in truth)
     assert 0 < billed <= cap_usd
@@ -216,9 +218,9 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_sent(mock, ask, time
         (untimed(3), {}, "no scheduled times"),
         (untimed(3), {"workers": 0}, "0 workers"),
         (timed([0, 1]), {"workers": 2}, "a plan with no scheduled times"),
-        (timed([0, 1]), {"limits": Limits(spend_usd=1)}, "has no price: .*--price.*--max-spend"),
+        (timed([0, 1]), {"limits": Limits(max_spend_usd=1)}, "no price: .*--price.*--max-spend"),
         (timed([0, 1], output_tokens=None),
-         {"limits": Limits(spend_usd=1), "price": PRICE}, "give output_tokens"),
+         {"limits": Limits(max_spend_usd=1), "price": PRICE}, "give output_tokens"),
     ]  # fmt: skip
     for plan_, options, said in cases:
         with pytest.raises(ValueError, match=said):
@@ -386,7 +388,8 @@ def test_a_killed_run_is_readable_and_resumes_with_every_request_once(
 def test_a_complete_run_is_returned_as_it_is_and_nothing_is_asked_of_the_server(
     mock_server, tmp_path
 ):
-    wanted = design.Design("constant", n=8, seed=1, rate_per_s=100, input_tokens=5, output_tokens=3)
+    lengths = {"input_tokens": 5, "output_tokens": 3}
+    wanted = Load(arrivals="constant", requests=8, warmup=0, seed=1, rate_per_s=100, **lengths)
     with mock_server.running(owned_by="vllm") as server:
         endpoint, folder = Endpoint(server.base_url, "mock"), tmp_path / "run"
         made = design.run(endpoint, wanted, folder=folder, is_vllm=True)
@@ -397,7 +400,7 @@ def test_a_complete_run_is_returned_as_it_is_and_nothing_is_asked_of_the_server(
     assert again.facts["server_counters"] == pytest.approx(made.facts["server_counters"])
     assert any(again.facts["server_counters"].values())
     with pytest.raises(ValueError, match="holds a run with another load"):
-        design.run(endpoint, replace(wanted, n=9), folder=folder, is_vllm=True, resume=True)
+        design.run(endpoint, replace(wanted, requests=9), folder=folder, is_vllm=True, resume=True)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGINT")

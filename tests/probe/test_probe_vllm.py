@@ -13,7 +13,6 @@ import time
 import types
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from inspect import signature
 from math import isclose
 from pathlib import Path
 
@@ -25,12 +24,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from llmstudy.cli import app
-from llmstudy.cli.probe import gpu as command
-from llmstudy.cli.probe import options
 from llmstudy.measures.capacity import gpu, model_shape, serving_points
 from llmstudy.probe import server_metrics, vllm
+from llmstudy.probe.options import Settings
 from llmstudy.probe.run import Run, Sample, table
-from llmstudy.probe.vllm import hardware, log, recorded, server
+from llmstudy.probe.vllm import hardware, log, probe, recorded, server
 from llmstudy.probe.vllm import sweep as sweeps
 
 TINY = {
@@ -803,12 +801,8 @@ def test_the_metrics_of_a_point_are_those_of_its_steady_state(stand_in, tmp_path
 
 def test_the_default_points_of_each_setting_fit_a_call_of_ten_minutes(monkeypatch):
     monkeypatch.setattr(sweeps, "_card", lambda: gpu("h200_sxm"))
-    defaults = signature(command.vllm).parameters
-    n_points, longest_s = (
-        defaults["points"].default,
-        options.seconds(defaults["max_point"].default, "--max-point"),
-    )
-    pairs = [(1024, 1024), (8192, 1024), (1155, 211)]
+    default = Settings()
+    n_points, longest_s, pairs = default.max_points, default.max_point_s, default.lengths
     for name, quantized in [("8b", "none"), ("8b", "fp8"), ("70b", "fp8")]:
         [variant] = vllm.variants([vllm.bundled_model(f"llama-3.1-{name}")], [quantized])
         config = vllm.read_config(variant.model)
@@ -864,7 +858,7 @@ def test_offline_hands_every_setting_to_the_engine_and_claims_no_audit(tiny, tmp
         asked.append((arguments, adapter))
         return pd.DataFrame([{"concurrency": 1, "input_tokens": taken, "output_tokens": given}])
 
-    monkeypatch.setattr(vllm, "engine_points", engine_points)
+    monkeypatch.setattr(probe, "engine_points", engine_points)
     axes = ["--tensor-parallel", 2, "--prefix-caching", "on", "--lora", "on"]
     place = ["--lengths", "8x2", "--out", tmp_path / "runs", "--json"]
     done = run_vllm(tiny, "--offline", "--quantization", "fp8", *axes, *place)

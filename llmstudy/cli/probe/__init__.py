@@ -1,12 +1,12 @@
 """`llmstudy probe`: measure an endpoint, or read what another tool measured.
 
-`options` turns options into an endpoint, a load and its limits; `show` prints a run and its
-progress; each other module has a command or two.
+`commands` has them all; `options` makes their options from the dataclasses that the functions of
+`llmstudy.probe` take; `show` prints tables and progress.
 """
 
 import typer
 
-from llmstudy.cli.probe import endpoint, gpu, plan, results, search
+from llmstudy.cli.probe import commands
 
 app = typer.Typer(
     name="probe",
@@ -30,6 +30,12 @@ llmstudy probe compare runs/today runs/candidate         better, worse or undeci
 ```
 """,
 )
-for command in (endpoint.endpoint, search.search, plan.plan, results.compare, gpu.vllm):
+for command in (
+    commands.endpoint,
+    commands.search,
+    commands.plan,
+    commands.compare,
+    commands.vllm,
+):
     app.command()(command)
-app.command("import")(results.import_)
+app.command("import")(commands.import_)

@@ -1,21 +1,13 @@
-"""Prints a run and its progress."""
+"""Prints what a probe measured, and its progress."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from llmstudy.cli.terminal import print_json, say
+from llmstudy.cli.terminal import say
 
 if TYPE_CHECKING:
     from llmstudy.probe.load import Progress
-    from llmstudy.probe.run import Run
-
-
-INVALID = 3
-"""Exit code of a run that its audit finds invalid."""
 
 
 @contextmanager
@@ -49,25 +41,8 @@ def progress(visible: bool) -> Iterator[Callable[["Progress"], None] | None]:
         yield tell
 
 
-def finish(run: "Run", as_json: bool, more: Mapping[str, Any] | None = None) -> None:
-    """Prints a run and ends the command: exit code 3 if its audit finds it invalid."""
-    from llmstudy.probe.report import report
-
-    document = {**(more or {}), **report(run)}
-    if as_json:
-        print_json(document)
-    else:
-        show(document)
-    if not document["audit"]["valid"]:
-        if not as_json:
-            say("This run is invalid and cannot enter a memo:")
-            for reason in document["audit"]["reasons"]:
-                say(f"- {reason}")
-        raise typer.Exit(INVALID)
-
-
-def show(report: Mapping[str, Any]) -> None:
-    """Prints a report as tables on stdout."""
+def run(report: Mapping[str, Any]) -> None:
+    """Prints the report of a run."""
     from rich.console import Console
     from rich.table import Table
 
@@ -154,6 +129,66 @@ def _number(value: Any, unit: str | None = None) -> str:
     return f"{text} {unit}" if unit and unit != "share" else text
 
 
-def folder_note(folder: Path) -> None:
-    """Prints the folder of a run."""
-    say(f"Every request is kept in {folder}")
+def search(report: Mapping[str, Any]) -> None:
+    """Prints the report of a search."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("requests/s", "requests", "good", "95 % interval", "", title="Steps")
+    for step in report["steps"]:
+        table.add_row(
+            f"{step['level']:.3g}",
+            str(step["n"]),
+            f"{step['attainment_share']:.1%}",
+            f"{step['low']:.1%} to {step['high']:.1%}",
+            step["verdict"],
+        )
+    console = Console()
+    console.print(table)
+    passing, failing = report["passing_per_s"], report["failing_per_s"]
+    met = "at no rate for certain" if passing is None else f"up to {passing:.3g} requests/s"
+    fails = "" if failing is None else f", fails from {failing:.3g}"
+    console.print(f"The SLO holds {met}{fails} ({report['stopped']}).")
+    if report["knee"]:
+        console.print(f"Knee: {report['knee']['why']}.")
+    console.print(f"Runs: {report['runs']}")
+
+
+def settings(report: Mapping[str, Any]) -> None:
+    """Prints the points of vLLM's settings."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    heads = ("in", "out", "at once", "TTFT, ms", "TPOT, ms", "tokens/s per GPU", "of the limit")
+    for setting in report["settings"]:
+        table = Table(*heads, title=setting["label"])
+        for row in setting["points"]:
+            rate = row.get("output_tokens_per_s_per_gpu")
+            share = row.get("throughput_share")
+            table.add_row(
+                *(str(row[name]) for name in ("input_tokens", "output_tokens", "concurrency")),
+                *(f"{row[name]:.3g}" for name in ("ttft_ms", "tpot_ms")),
+                "-" if rate is None else f"{rate:.0f}",
+                "-" if share is None else f"{share:.0%}",
+            )
+        console.print(table)
+    word = "Not audited" if report["audit"]["valid"] is None else "Invalid"
+    for reason in report["audit"]["reasons"]:
+        say(f"{word}: {reason}")
+
+
+def goals(rows: Sequence[Mapping[str, Any]], words: Mapping[str, str]) -> None:
+    """Prints how many requests each goal needs. words: of each goal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("to", "percentile", "requests", "minutes", "USD")
+    for row in rows:
+        minutes, usd = (
+            "-" if row[name] is None else f"{row[name]:.3g}" for name in ("minutes", "usd")
+        )
+        table.add_row(words[row["goal"]], row["percentile"], str(row["requests"]), minutes, usd)
+    console = Console()
+    console.print(table)
+    console.print(f"Takes: {rows[0]['assumes']}.")

@@ -4,10 +4,9 @@ The result file of another tool becomes a `Run`: one sample per request with its
 facts of the load. Metrics are then derived from those times, and the audit checks them, as for a
 recorded run. The tool's own figures are in `facts["published"]`, to compare with the derived ones.
 
-- `formats`: the tool of a file, by its content. `result_file`: the input and the result of every
-  reader.
-- `vllm_bench` (SGLang's tool, too), `guidellm`, `aiperf` (and genai-perf), `inference_perf`,
-  `genai_bench` (and llmperf): one reader per family of tools.
+- `formats`: the tool of a file, by its content. `result_file`: its JSON, and what is wrong with it.
+- `mapping`: data/probe_formats.csv, which names for each tool where every field is, its unit and
+  its meaning. `reader`: a run by that table; `tools`: what no table can say of a tool.
 - `published`: which numbers of a tool may be compared with ours, and why not, from
   data/load_tool_metrics.csv.
 

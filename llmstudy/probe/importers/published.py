@@ -5,23 +5,16 @@ tokens that the client counted. data/load_tool_metrics.csv defines each, and giv
 it may be compared.
 """
 
-from functools import cache
-
 import numpy as np
 import pandas as pd
 
-from llmstudy import paths
 from llmstudy.figure import FloatArray
 from llmstudy.measures.latency import quantile_interval
+from llmstudy.probe.importers.mapping import tool_metrics
 from llmstudy.probe.run import Run, chunk_gaps_s, with_metrics
 
 _COLUMNS = ["metric", "quantity", "statistic", "published_ms", "derived_ms", "ratio"]
 _COLUMNS += ["comparable", "why"]
-
-
-@cache
-def _table() -> pd.DataFrame:
-    return pd.read_csv(paths.data("load_tool_metrics.csv"), keep_default_na=False)
 
 
 def published_against_derived(run: Run) -> pd.DataFrame:
@@ -38,7 +31,7 @@ def published_against_derived(run: Run) -> pd.DataFrame:
     """
     failed = int((~run.measured["ok"]).sum())
     api = run.facts["endpoint"]["api"]
-    entries = _table()
+    entries = tool_metrics()
     entries = entries[
         (entries["tool"] == run.facts["tool"]["name"]) & entries["api"].isin(["any", api])
     ]

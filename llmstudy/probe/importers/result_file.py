@@ -177,57 +177,33 @@ def _with_numbers(sample: Sample) -> Sample:
 
 def imported(
     tool: str,
-    version: str | None,
     samples: Sequence[Sample],
+    given: Mapping[str, Any],
     *,
     clock: str,
     published: Sequence[Mapping[str, Any]],
     notes: Sequence[str],
-    load: Mapping[str, Any],
-    endpoint: Mapping[str, Any] | None = None,
-    lengths: Mapping[str, Any] | None = None,
-    started_unix_s: float | None = None,
-    wall_s: float | None = None,
-    ended: str = "complete",
 ) -> Run:
-    """A run with the facts that a file gives; those that it does not give are None."""
-    parts = {
-        "endpoint": endpoint or {},
-        "load": load,
-        "lengths": lengths or {},
-        "client": {"wall_s": wall_s},
-        "spend": {},
-    }
+    """A run with the facts that a file gives; those that it does not give are None.
+
+    given: the facts by part and name, such as `load.rate_per_s`.
+    """
+    finite = {k: None if isinstance(v, float) and not isfinite(v) else v for k, v in given.items()}
+    started = given.get("started_unix_s")
     facts: dict[str, Any] = {
         "schema_version": "1",
-        "tool": {"name": tool, "version": version},
-        "started_at": None,
-        "ended": ended,
+        "tool": {"name": tool, "version": given.get("tool.version")},
+        "started_at": datetime.fromtimestamp(started, UTC).isoformat() if started else None,
+        "ended": given.get("ended", "complete"),
         "serving": {},
         "server_counters": {},
         "clock": clock,
-        "published": [dict(row) for row in published],
+        "published": list(published),
         "notes": list(notes),
     }
-    if started_unix_s:
-        facts["started_at"] = datetime.fromtimestamp(started_unix_s, UTC).isoformat()
     for part, keys in _FACTS.items():
-        facts[part] = dict.fromkeys(keys.split()) | {
-            key: None if isinstance(value, float) and not isfinite(value) else value
-            for key, value in parts[part].items()
-        }
+        facts[part] = {key: finite.get(f"{part}.{key}") for key in keys.split()}
     return Run(table([_with_numbers(sample) for sample in samples]), facts)
-
-
-def published_rows(name: str, statistic: str, value: Any, unit: str) -> list[dict[str, Any]]:
-    """One number of a tool's summary as a row; no row where the tool gave no number.
-
-    >>> published_rows("ttft", "p95", 61.4, "ms")
-    [{'name': 'ttft', 'statistic': 'p95', 'value': 61.4, 'unit': 'ms'}]
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        return []
-    return [{"name": name, "statistic": statistic, "value": float(value), "unit": unit}]
 
 
 def error_word(text: str | None, status: int | None = None) -> str:

@@ -15,6 +15,7 @@ from scipy.stats import rankdata
 
 from llmstudy.figure import FloatArray
 from llmstudy.measures.quality import wilson
+from llmstudy.probe.options import SLO
 from llmstudy.probe.run import BUFFERED_SHARE, Run, with_metrics
 
 Measure = Callable[[float, int], Run]
@@ -25,31 +26,6 @@ Verdict = Literal["passes", "fails", "unresolved"]
 
 class EndOfSearch(Exception):  # noqa: N818 - how a search may end, which is no error
     """Raised by `measure` when it can measure no more; its text is why the search stopped."""
-
-
-@dataclass(frozen=True)
-class SLO:
-    """Limits of a good request, all of which it meets, and the share that must be good.
-
-    Raises: ValueError without any limit, with one that is not above 0, or a share outside (0, 1).
-    """
-
-    ttft_s: float | None = None
-    tpot_s: float | None = None
-    e2e_s: float | None = None
-    attainment_share: float = 0.95
-
-    def __post_init__(self) -> None:
-        if not self.limits or not all(0 < limit < inf for limit in self.limits.values()):
-            raise ValueError(f"{self}: give at least one limit, each above 0 s and finite")
-        if not 0 < self.attainment_share < 1:
-            raise ValueError(f"{self}: give attainment_share between 0 and 1, such as 0.95")
-
-    @property
-    def limits(self) -> dict[str, float]:
-        """The limits given, in seconds, by metric."""
-        every = {"ttft_s": self.ttft_s, "tpot_s": self.tpot_s, "e2e_s": self.e2e_s}
-        return {name: limit for name, limit in every.items() if limit is not None}
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,12 @@ import pandas as pd
 from llmstudy.measures.capacity import Gpu, gpu, gpu_fit
 from llmstudy.probe import run
 from llmstudy.probe.audit import audit
-from llmstudy.probe.design import Design
+from llmstudy.probe.design import facts_of, plan_of
 from llmstudy.probe.endpoint import Endpoint
 from llmstudy.probe.importers import read_results
-from llmstudy.probe.load import Limits, run_load
+from llmstudy.probe.load import run_load
 from llmstudy.probe.metrics import metrics
+from llmstudy.probe.options import Limits, Load
 from llmstudy.probe.report import rows_of
 from llmstudy.probe.run import Run
 from llmstudy.probe.search import (
@@ -261,19 +262,21 @@ def _run(
     folder: Path | None = None,
 ) -> Run:
     """A closed loop at a point: token ids in, answers of the asked length out."""
-    limits = Limits(max_retries=0)
-    design = Design(
-        process="closed",
-        n=int(point["n_requests"]),
+    limits = Limits(max_retries=0, max_errors=None)
+    load = Load(
+        requests=int(point["n_requests"]),
         seed=seed,
         concurrency=int(point["concurrency"]),
         input_tokens=int(point["input_tokens"]),
         output_tokens=int(point["output_tokens"]),
-        vocabulary=int(server.serving["model_config"]["vocab_size"]),
+        token_ids=int(server.serving["model_config"]["vocab_size"]),
+        warmup=0,
     )
-    plan = design.plan()
-    facts = {**design.facts(plan, limits), "serving": _serving(server, variant)}
-    return run_load(_endpoint(server, variant), plan, facts, limits, design.workers, folder=folder)
+    plan = plan_of(load)
+    facts = {**facts_of(load, plan, limits), "serving": _serving(server, variant)}
+    return run_load(
+        _endpoint(server, variant), plan, facts, limits, load.concurrency, folder=folder
+    )
 
 
 def _serving(server: Server, variant: Variant) -> dict[str, Any]:
