@@ -88,6 +88,38 @@ def test_a_lone_notebook_of_the_default_study_reads_the_committed_reference(tmp_
         open_chapter("06_crossover", study, str(tmp_path)).read("04_quality")
 
 
+def test_a_lone_notebook_of_another_study_computes_what_it_reads_and_says_so(monkeypatch, tmp_path):
+    written = (paths.reference() / "results" / "02_cost.json").read_text(encoding="utf-8")
+    monkeypatch.setattr(paths, "outputs", lambda: tmp_path / "outputs")
+    shown = []
+    monkeypatch.setattr(chapters, "_display", lambda data, metadata=None: shown.append(data))
+    study = load(paths.params("default.yaml"))
+    changed = study.with_({"workloads.extraction.intake.requests": "3e6 requests/month"})
+    chapter = open_chapter("03_latency", changed)
+    bills = {row["route"]: row for row in chapter.read("02_cost")["bills"]}
+    assert "02&#95;cost was not executed" in shown[0]["text/markdown"]
+    assert chapter.read("02_cost")["bills"] and len(shown) == 1  # kept, and read the second time
+    before = {
+        row["route"]: row for row in json.loads(written)["bills"] if row["workload"] == "extraction"
+    }
+    assert bills["openai-gpt-4o"]["month_usd"] == pytest.approx(
+        before["openai-gpt-4o"]["month_usd"] * 3e6 / 2.4e6
+    )
+
+
+def test_overrides_have_a_folder_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "outputs", lambda: tmp_path / "outputs")
+    study = str(paths.params("default.yaml"))
+    plain, first, second = (
+        open_chapter("01_evidence", study, overrides=text)
+        for text in ("", '{"seed": 1}', {"seed": 2})
+    )
+    assert len({chapter.run for chapter in (plain, first, second)}) == 3
+    assert (first.study.seed, second.study.seed) == (1, 2)
+    with pytest.raises(ValueError, match="write a mapping"):
+        open_chapter("01_evidence", study, overrides="seed")
+
+
 def test_results_reach_the_next_chapter_as_they_were_written(chapter):
     written = chapter.write({"arms": pd.DataFrame({"usd": [1.0, None]}), "n": 3})
     later = chapters.Chapter("06_crossover", chapter.study, chapter.run)

@@ -577,7 +577,7 @@ def test_chapter_05_says_that_nothing_was_measured_when_nothing_is_recorded(told
 
 def test_without_a_gpu_chapter_05_says_so_and_shows_the_recorded_runs(told, bundle, no_gpu):
     recorded.write(bundle / "probes", [made_sweep(made_points())], BEGAN)
-    page = told("05_self_hosting", DEFAULT, probe="gpu")
+    page = told("05_self_hosting", DEFAULT, probe=True)
     assert "No GPU is measured here (NVML finds no NVIDIA driver)." in page
     assert PUBLISHED not in page
     assert "5 points were recorded by our own probe on h200&#95;sxm" in page

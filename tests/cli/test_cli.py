@@ -290,9 +290,9 @@ def runs(monkeypatch):
     asked = []
     folder = Path("outputs/default/20261123T120000Z-abcdef")
 
-    def run_study(study_path, out=None, probe="recorded", previous=None, fresh=False):
-        study.load(study_path)
-        asked.append((study_path, out, probe, previous))
+    def run_study(study_path, out=None, probe=False, previous=None, overrides=None, fresh=False):
+        study.load(study_path, overrides)
+        asked.append((study_path, out, probe, previous, overrides))
         made = {"memo": folder / "memo.html", "results": folder / "results.json"}
         return llmstudy.run.RunResult(folder.name, folder, made, "No PDF: pango.")
 
@@ -305,18 +305,30 @@ def test_run_ends_with_the_memos_path(runs):
     assert done.exit_code == 0
     assert done.stdout.splitlines()[-1] == "outputs/default/20261123T120000Z-abcdef/memo.html"
     assert "No PDF" in done.stderr
-    assert runs == [(Path("params/default.yaml"), Path("elsewhere"), "recorded", None)]
+    assert runs == [(Path("params/default.yaml"), Path("elsewhere"), False, None, {})]
 
 
 def test_run_measures_on_a_gpu_only_when_asked_to(runs):
-    assert llmstudy_("run", "params/default.yaml", "--probe", "gpu").exit_code == 0
-    assert runs == [(Path("params/default.yaml"), None, "gpu", None)]
-    assert llmstudy_("run", "params/default.yaml", "--probe", "cpu").exit_code == 2
+    assert llmstudy_("run", "params/default.yaml", "--probe").exit_code == 0
+    assert runs == [(Path("params/default.yaml"), None, True, None, {})]
+
+
+def test_run_sets_assumptions_and_refuses_what_cannot_be_set(runs):
+    growth = "workloads.extraction.growth"
+    set_twice = ("--set", f"{growth}=6 %/month", "--set", "seed=7")
+    assert llmstudy_("run", "params/default.yaml", *set_twice).exit_code == 0
+    assert runs[0][-1] == {growth: "6 %/month", "seed": 7}
+    done = llmstudy_("run", "params/default.yaml", "--set", f"{growth}=6")
+    assert done.exit_code == 2
+    assert "overrides of params/default.yaml: workloads.extraction.growth is 6, but a unit" in (
+        done.stderr
+    )
+    assert llmstudy_("run", "params/default.yaml", "--set", growth).exit_code == 2
 
 
 def test_run_follows_the_run_that_it_is_told_to(runs):
     assert llmstudy_("run", "params/default.yaml", "--previous", "outputs/x").exit_code == 0
-    assert runs == [(Path("params/default.yaml"), None, "recorded", Path("outputs/x"))]
+    assert runs == [(Path("params/default.yaml"), None, False, Path("outputs/x"), {})]
 
 
 def test_run_gives_a_program_every_path(runs):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from llmstudy.measures.cost import (
     TokenPrice,
     api_usd_per_request,
+    month_bills,
     replica_month_usd,
     requests_per_replica,
     token_price,
@@ -179,3 +180,49 @@ def test_a_token_price_is_split_so_that_its_parts_add_up():
     whole = price.uncached_input_usd + price.output_usd
     assert isinstance(price, TokenPrice)
     assert whole == pytest.approx(api_usd_per_request(price, 1155, 211))
+
+
+# ---- month_bills ----------------------------------------------------------------------------
+
+
+def routes(n):
+    return pd.MultiIndex.from_product([["chat"], [f"r{i}" for i in range(n)]])
+
+
+@given(st.lists(st.floats(1e-7, 0.1), min_size=1, max_size=4), st.floats(0, 0.5))
+def test_the_bills_of_a_frame_are_those_of_its_rows(uncached_usd, cached_share):
+    index = routes(len(uncached_usd))
+    prices = pd.DataFrame(
+        {
+            "uncached_input_usd": uncached_usd,
+            "cached_input_usd": np.array(uncached_usd) / 2,
+            "written_input_usd": np.array(uncached_usd) * 1.25,
+            "output_usd": 0.002,
+            "input_tokens": 1000.0,
+            "output_tokens": 200.0,
+        },
+        index,
+    )
+    usage = pd.DataFrame(
+        {
+            "requests_per_month": 1e6,
+            "input_tokens": 1500.0,
+            "output_tokens": 100.0,
+            "cached_input_share": cached_share,
+            "cache_write_share": 0.1,
+            "retry_share": 0.02,
+            "tool_usd": 0.0003,
+        },
+        index,
+    )
+    bills = month_bills(prices, usage)
+    for usd, (_, bill) in zip(uncached_usd, bills.iterrows(), strict=True):
+        prompt = usd * (1 - cached_share - 0.1 + cached_share / 2 + 0.125) * 1.5
+        request = (prompt + 0.001) * 1.02 + 0.0003
+        assert bill["usd_per_request"] == pytest.approx(request)
+        assert bill["month_usd"] == pytest.approx(1e6 * request)
+
+
+def test_prices_of_other_routes_than_the_usage_are_refused():
+    with pytest.raises(ValueError, match="the same index"):
+        month_bills(pd.DataFrame(index=routes(2)), pd.DataFrame(index=routes(3)))

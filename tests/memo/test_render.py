@@ -178,6 +178,32 @@ def test_a_chapter_links_to_the_others_and_marks_itself():
     assert here.get_text() == page.title.get_text() == "02 cost"
 
 
+def test_a_long_chapter_has_a_bar_of_its_contents_and_a_short_one_has_none():
+    long = notebook(*(v4.new_markdown_cell(f"## Part {n} & more") for n in range(6)))
+    contents = soup(chapter_html(long, "", {})).select(".contents li a")
+    assert [a.text for a in contents] == [f"Part {n} & more" for n in range(6)]
+    page = soup(chapter_html(long, "", {}))
+    assert all(page.find(id=a["href"].removeprefix("#")) for a in contents)
+    assert "On this page" not in chapter_html(notebook(v4.new_markdown_cell("## Part")), "", {})
+
+
+def test_a_chart_on_a_page_is_lighter_than_its_file_and_looks_the_same():
+    weasyprint = pytest.importorskip("weasyprint")
+    figure = Figure(figsize=(4, 2))
+    figure.subplots().plot([1, 2, 3], [3, 1, 2], label="a")
+    figure.suptitle("Words in bold", fontweight="bold")
+    drawing = charts.svg(figure)
+    page = chapter_html(notebook(cell(picture(drawing, "A line"))), "", {})
+    light = base64.b64decode(re.search(r'svg\+xml;base64,([^"]+)', page)[1]).decode()
+    assert len(light) < 0.75 * len(drawing)
+
+    def drawn(svg):
+        html = f'<img src="data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}">'
+        return weasyprint.HTML(string=html).write_pdf()
+
+    assert len(drawn(light)) == pytest.approx(len(drawn(drawing)), rel=0.05)
+
+
 @pytest.mark.parametrize(
     ("fragment", "loaded"),
     [
