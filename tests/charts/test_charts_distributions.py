@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 import numpy as np
 import pandas as pd
 
@@ -65,7 +67,7 @@ class TestCharts(ChartTests):
         ("waits", "novita-llama-3.1-70b: 0 % within 1 s", "openai-gpt-4o: 95 % within 1 s"),
         ("subjects", "up to 40 points more on one subject", "−30 to +10 points over 12 subjects"),
     )
-    notes = {"lengths": NOTE, "waits": "measured: probes"}
+    notes: ClassVar = {"lengths": NOTE, "waits": "measured: probes"}
 
 
 def test_the_workload_with_the_longest_tail_is_named():
