@@ -173,8 +173,10 @@ def _light(page: str) -> str:
 _DRAWING = re.compile(r'("data:image/svg\+xml;base64,)([^"]+)')
 _SHORTER = {
     re.compile(r"<!--.*?-->|<metadata>.*?</metadata>", re.DOTALL): "",
-    re.compile(r'transform="translate\(([\d.]+)(?: 0)?\)"/>'): r'x="\1"/>',  # a letter's place
-    re.compile(r"(\d\.\d\d)\d+"): r"\1",
+    # a letter's place, in units of its font
+    re.compile(r'transform="translate\((\d+(?:\.\d)?)\d*(?: 0)?\)"/>'): r'x="\1"/>',
+    re.compile(r'<g id="[a-z0-9_]+">'): "<g>",
+    re.compile(r"(?<!scale\()\b(\d+\.\d\d)\d+"): r"\1",  # a scale bears on every letter
     re.compile(r"(?<=>)\s+(?=<)"): "",
     re.compile(r"\s*\n\s*"): " ",
     re.compile("xlink:href"): "href",
