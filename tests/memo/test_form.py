@@ -111,7 +111,7 @@ def test_the_index_tells_the_memo_first_and_what_each_chapter_found(reference_pa
     assert "2026-11-23" in index.main.get_text()
     links = [a["href"] for a in index.main.find_all("a")]
     assert links[0] == "memo.html"
-    for name in sorted(CHAPTERS)[:-1]:
+    for name in sorted(CHAPTERS.keys() - {"08_memo"}):
         chapter = BeautifulSoup((reference_pages / f"{name}.html").read_text(), "html.parser")
         question, *findings = chapter.main.find_all(re.compile("^h[1-6]$"))
         assert findings
