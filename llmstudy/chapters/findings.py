@@ -219,19 +219,58 @@ def crossover(results: Results) -> str:
     )
 
 
-def futures(drawn: pd.DataFrame, move: Mapping[str, Any]) -> str:
-    """What one move comes to over its simulated futures.
+def best_move(move: Mapping[str, Any]) -> str:
+    """What the lead workload's best move saves. move: its row of savings."""
+    ends = span(move["saving_p10_usd"], move["saving_p90_usd"], usd)
+    return (
+        f"Moving {move['workload']} to {move['route']} saves {usd(move['saving_p50_usd'])} over "
+        f"the horizon, {ends} in eight of ten futures"
+    )
 
-    drawn: as `chapters.crossover.simulated_futures`. move: its row of savings.
+
+def payback(results: Results) -> str:
+    """How many moves pay for themselves, and which one soonest."""
+    rows = results["savings"]
+    if not rows:
+        return "No move can be priced, so that none can pay"
+    paying = [row for row in rows if row["p_never_pays"] < 0.5]
+    tally = f"{count(len(paying))} of {count(len(rows))} moves pay for themselves in most futures"
+    if not paying:
+        return tally
+    first = min(paying, key=lambda row: row["pays_from_month_p50"])
+    month = count(first["pays_from_month_p50"])
+    return f"{tally}, soonest {first['workload']} on {first['route']}: by month {month}"
+
+
+def drivers(sensitivity: Mapping[str, Any]) -> str:
+    """Which input decides a move most. sensitivity: a row of chapter 06's table."""
+    most = min(sensitivity["inputs"], key=lambda row: row["rank"])
+    name = opening(named("input", most["input"]))
+    low, high = sorted((most["low_usd"], most["high_usd"]))
+    ends = span(low, high, usd)
+    return f"{name} decides most: between the ends of its range the saving is {ends}"
+
+
+def claims(results: Results) -> str:
+    """From which volumes the advisors would move."""
+    named_volumes = [row[end] for row in results["claims"] for end in ("low", "high") if row[end]]
+    if not named_volumes:
+        return "No advisor's volume can be put in tokens here"
+    ends = span(min(named_volumes), max(named_volumes), count)
+    return f"The advisors would move at {ends} tokens a month, by who is asked and what is priced"
+
+
+def futures(drawn: pd.DataFrame) -> str:
+    """In how many simulated futures a move pays.
+
+    drawn: as `chapters.crossover.simulated_futures`.
     """
     saving = drawn["saving_usd"]
-    low, middle, high = saving.quantile([0.1, 0.5, 0.9])
     never = int((drawn["pays_from_month"] == float("inf")).sum())
     return (
-        f"Moving {move['workload']} to {move['route']} saves {usd(middle)} over the horizon in the "
-        f"middle of {count(len(drawn))} simulated futures, {span(low, high, usd)} in eight of ten; "
-        f"it is cheaper than staying in {count(int((saving > 0).sum()))} of them, and in "
-        f"{count(never)} it has not paid for itself by the end."
+        f"Of {count(len(drawn))} simulated futures the move is cheaper than staying in "
+        f"{count(int((saving > 0).sum()))}; in {count(never)} it has not paid for itself by the "
+        "end of the horizon."
     )
 
 

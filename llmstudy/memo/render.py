@@ -77,7 +77,7 @@ def _page(nb: NotebookNode, kind: str, title: str, links: Mapping[str, str]) -> 
     page: str = exporter.from_notebook_node(nb, resources)[0]
     page = _outlined(page)
     if kind == "chapter":
-        page = _light(_with_contents(_followable(page)))
+        page = _light(_folded(_with_contents(_followable(page))))
     if outside := external_references(page):
         raise RenderError(f"The page would load {outside[0]!r} from outside: put it inside.")
     return page
@@ -156,6 +156,20 @@ def _with_contents(page: str) -> str:
         f'<details class="contents"><summary>On this page</summary><ol>\n{entries}\n</ol></details>'
     )
     return page.replace("</h1>", f"</h1>\n{bar}", 1)
+
+
+def _folded(page: str) -> str:
+    """The page with the parts below its second and later findings folded, where it has many."""
+    start, parts = page.partition("<main")[0], re.split(r"(?=<h2 id=)", page.partition("<main")[2])
+    if len(parts) <= MOST_HEADINGS + 1:
+        return page
+    last, end = parts[-1].rsplit("</main>", 1)
+    folded = [
+        f'<details class="part"><summary>{heading}</h2></summary>\n{rest}</details>\n'
+        for part in (*parts[2:-1], last)
+        for heading, _, rest in [part.partition("</h2>")]
+    ]
+    return "".join([start, "<main", *parts[:2], *folded, "</main>", end])
 
 
 def _light(page: str) -> str:
