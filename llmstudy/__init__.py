@@ -8,8 +8,8 @@ DataFrames go in and come out. `help(llmstudy.latency_table)` has an example tha
 - quality: `PairedCounts`, `paired_difference`, `non_inferiority`, `score_test_size`,
   `golden_set_size`, `holm`, `noise_floor`, `new_subject_interval`
 - cost: `usd_per_accepted_answer`
-- capacity: `serving_points`, `model_shape`, `gpu`, `fit_serving_curve`, `capacity_at_slo`,
-  `replicas`
+- capacity: `serving_points`, `model_shape`, `gpu`, `fit_serving_curve`, `fit_first_token`,
+  `capacity_at_slo`, `replicas`, `size_fleet`
 - crossover: `stepped_crossover`
 
 >>> import llmstudy
@@ -51,8 +51,9 @@ _MODULES = {
     "measures.cost": ("usd_per_accepted_answer",),
     "measures.capacity": (
         *("serving_points", "model_shape", "gpu", "fit_serving_curve", "capacity_at_slo"),
-        "replicas",
+        *("replicas", "fit_first_token"),
     ),
+    "measures.capacity.sizing": ("size_fleet",),
     "simulate": ("stepped_crossover",),
 }
 """Where each name is defined. A module is imported when a name of it is first asked for: `import
