@@ -8,8 +8,8 @@ DataFrames go in and come out. `help(llmstudy.latency_table)` has an example tha
 - quality: `compare_quality`, which gives a `QualityComparison`, `items_needed`, `PairedCounts`,
   `paired_difference`, `non_inferiority`, `holm`, `noise_floor`, `new_subject_interval`
 - cost: `usd_per_accepted_answer`, `replica_month_usd`, `requests_per_replica`
-- capacity: `serving_points`, `model_shape`, `gpu`, `fit_serving_curve`, `capacity_at_slo`,
-  `replicas`
+- capacity: `serving_points`, `model_shape`, `gpu`, `fit_serving_curve`, `fit_first_token`,
+  `capacity_at_slo`, `replicas`, `size_fleet`
 - crossover: `crossover` of two `RouteCost`
 - probes: `probe_endpoint`, `search_rate`, `probe_vllm`, `read_probe`
 
@@ -49,8 +49,9 @@ _MODULES = {
     "measures.cost": ("usd_per_accepted_answer", "replica_month_usd", "requests_per_replica"),
     "measures.capacity": (
         *("serving_points", "model_shape", "gpu", "fit_serving_curve", "capacity_at_slo"),
-        "replicas",
+        *("replicas", "fit_first_token"),
     ),
+    "measures.capacity.sizing": ("size_fleet",),
     "simulate.route_cost": ("crossover", "RouteCost"),
     "probe.design": ("probe_endpoint",),
     "probe.search.rate": ("search_rate",),

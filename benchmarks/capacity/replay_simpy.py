@@ -15,8 +15,7 @@ from llmstudy.measures.capacity import (
     model_shape,
     serving_points,
 )
-from llmstudy.measures.capacity.engine import Engine
-from llmstudy.measures.capacity.replay import Requests, engine, fleet, replay, requests_on
+from llmstudy.measures.capacity.replay import Engine, Requests, engine, fleet, replay, requests_on
 
 MODEL, GPU, PRECISION, SIZE = "meta-llama/Llama-3.1-70B", "h200_sxm", "fp8", 2
 

@@ -19,7 +19,8 @@ from llmstudy.evidence.case import Case, Tables, contenders, covers_week, week_l
 from llmstudy.evidence.output_tokens import output_tokens_ratio
 from llmstudy.figure import Figure
 from llmstudy.measures.capacity import CannotServe, Capacity, fit_first_token, sizing
-from llmstudy.measures.capacity.replay import Slo, engine
+from llmstudy.measures.capacity.replay import engine
+from llmstudy.measures.capacity.slo import Slo
 from llmstudy.measures.cost import replica_month_usd
 from llmstudy.requests.plausible import stretches
 from llmstudy.simulate.inputs import figures_of, inputs

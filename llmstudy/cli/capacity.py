@@ -140,13 +140,47 @@ def _show(
 ) -> None:
     from rich.console import Console
 
-    from llmstudy import text
+    from llmstudy.text import share
 
     console = Console(markup=False, highlight=False, soft_wrap=False)
-    console.print(_fits_table(groups))
+    console.print(
+        _table(
+            "Held-out error of throughput, worst first",
+            ("#", "group", "held out", "median", "p90", "random", "all"),
+            [
+                (
+                    str(n),
+                    _label(group.model, group.gpu, group.precision, group.engine_version),
+                    str(group.n_heldout),
+                    share(group.median_abs_error_share),
+                    share(group.p90_abs_error_share),
+                    share(group.random_median_abs_error_share),
+                    share(group.all_points_median_abs_error_share),
+                )
+                for n, group in enumerate(groups, 1)
+            ],
+        )
+    )
+    console.print(
+        _table(
+            "Parameters with 95 % intervals, and predicted over measured TTFT from P10 to P90",
+            ("#", "bandwidth", "FLOPs", "step ms", "TP ms", "TTFT"),
+            [
+                (
+                    str(n),
+                    *(
+                        _range(interval, 1.0 if name.endswith("_efficiency") else 1e3)
+                        for name, interval in group.parameters.items()
+                    ),
+                    _range(group.ttft_ratio, 1.0),
+                )
+                for n, group in enumerate(groups, 1)
+            ],
+        )
+    )
     console.print(
         f"From {groups[0].n_fit} points chosen for information the curve misses the others by "
-        f"{text.share(median)}, from as many chosen at random by {text.share(at_random)} (median "
+        f"{share(median)}, from as many chosen at random by {share(at_random)} (median "
         f"of the medians of {len(groups)} groups)."
     )
     console.print(_worst(groups[0]))
@@ -155,80 +189,44 @@ def _show(
     for note in notes:
         console.print(f"Note: {note}.")
     if len(carried):
-        console.print(_transfers_table(carried))
+        console.print(
+            _table(
+                "Fitted on one GPU, judged on another of its family",
+                ("fitted on", "group", "judged on", "points", "median", "p90", "outside"),
+                [
+                    (
+                        row["fitted_on"],
+                        _label(row["model"], row["precision"], row["engine_version"]),
+                        row["judged_on"],
+                        str(row["n_judged"]),
+                        share(row["median_abs_error_share"]),
+                        share(row["p90_abs_error_share"]),
+                        share(row["outside_share"]),
+                    )
+                    for row in carried.to_dict("records")
+                ],
+            )
+        )
 
 
-def _fits_table(groups: "Sequence[GroupFit]") -> Any:
+def _table(title: str, columns: Sequence[str], rows: "Sequence[Sequence[str]]") -> Any:
+    """A table of which only the column `group` gives way where the terminal is narrow."""
     from rich.table import Table
 
-    from llmstudy import text
-
-    table = Table(
-        title="Held-out error of throughput, worst first; parameters with 95 % intervals",
-        title_justify="left",
-        box=None,
-    )
-    table.add_column("group", overflow="fold")
-    for column in (
-        "fit",
-        "held out",
-        "median",
-        "p90",
-        "random",
-        "all",
-        "TTFT",
-        "bandwidth",
-        "FLOPs",
-    ):
-        table.add_column(column, justify="right")
-    for column in ("step ms", "TP ms"):
-        table.add_column(column, justify="right")
-    for group in groups:
-        errors = (
-            group.median_abs_error_share,
-            group.p90_abs_error_share,
-            group.random_median_abs_error_share,
-            group.all_points_median_abs_error_share,
-        )
-        scales = {"bandwidth_efficiency": 1.0, "flop_efficiency": 1.0}
-        table.add_row(
-            _name(group),
-            str(group.n_fit),
-            str(group.n_heldout),
-            *(text.share(error) for error in errors),
-            _range(group.ttft_ratio, 1.0),
-            *(
-                _range(interval, scales.get(name, 1e3))
-                for name, interval in group.parameters.items()
-            ),
-        )
+    table = Table(title=f"\n{title}", title_justify="left", box=None)
+    for column in columns:
+        if column == "group":
+            table.add_column(column, overflow="fold")
+        else:
+            table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
     return table
 
 
-def _transfers_table(carried: "pd.DataFrame") -> Any:
-    from rich.table import Table
-
-    from llmstudy import text
-
-    table = Table(
-        title="Fitted on one GPU, judged on another of its family", title_justify="left", box=None
-    )
-    table.add_column("model", overflow="fold")
-    for column in ("fitted on", "judged on"):
-        table.add_column(column)
-    for column in ("configurations", "median", "p90", "not measured"):
-        table.add_column(column, justify="right")
-    for row in carried.to_dict("records"):
-        table.add_row(
-            f"{row['model']} {row['precision']} {row['engine_version']}",
-            row["fitted_on"],
-            row["judged_on"],
-            str(row["n_judged"]),
-            text.share(row["median_abs_error_share"]),
-            text.share(row["p90_abs_error_share"]),
-            text.share(row["outside_share"]),
-        )
-    return table
+def _label(model: str, *rest: str) -> str:
+    """A group on two lines, its model without the name of who published it."""
+    return f"{model.rpartition('/')[2]}\n{' '.join(rest)}"
 
 
 def _worst(group: "GroupFit") -> str:

@@ -169,18 +169,16 @@ def _show(state: "CheckResult") -> None:
 
     console = Console(markup=False, highlight=False, soft_wrap=False)
     table = Table(title=f"{state.study} on {state.on}", title_justify="left", box=None)
-    for column in ("workload", "trigger", "status", "value", "threshold", "unit", "evidence"):
-        numeric = column in ("value", "threshold")
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    table.add_column("status", no_wrap=True)
+    table.add_column("trigger and evidence", overflow="fold")  # alone gives way on a narrow screen
+    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("threshold", no_wrap=True)
     for row in state.triggers:
         table.add_row(
-            row["workload"],
-            f"{row['id']} {row['name']}",
             row["status"].replace("_", " "),
+            f"{row['workload']}: {row['id']} {row['name']}\n{row['evidence']}",
             _number(row["value"]),
-            _number(row["threshold"]),
-            row["unit"],
-            row["evidence"],
+            f"{_number(row['threshold'])} {row['unit']}",
             style=_STYLES[row["status"]],
         )
     console.print(table)

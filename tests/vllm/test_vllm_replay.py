@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from scipy.optimize import nnls
 
-from llmstudy.measures.capacity.engine import Engine, StepTime
-from llmstudy.measures.capacity.replay import Requests, fleet, replay, request_table
+from llmstudy.measures.capacity.replay import Engine, Requests, StepTime, fleet, replay
+from llmstudy.measures.capacity.slo import request_table
 
 INPUT, OUTPUT, SEQS, BUDGET, PROMPT = 64, 48, 16, 2048, 512
 N, LOADS = 200, (0.4, 0.8)

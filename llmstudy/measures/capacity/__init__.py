@@ -6,9 +6,8 @@ KV cache, `first_token` the TTFT under load; `choose` has the prior and chooses 
 measure; `fit` fits a curve's parameters to measured points, with intervals, and flags doubtful
 points; `judge` tests it on points that it was not fitted to, and on other GPUs, and learns the
 prior; `scope` gives the range of its error at an operating point; `plan` sizes a fleet by formula:
-capacity within the SLO, replicas, utilisation. `replay` follows every request through a fleet
-(`batching` is its compiled event loop, `engine` the records that both share), and `sizing` sizes
-fleets by it; import these two by their own names, since they compile.
+capacity within the SLO, replicas, utilisation. `replay` follows every request through a fleet,
+`slo` tells who waits too long, and `sizing` sizes fleets by it; import these by their own names.
 
 What a GPU hour costs is in `prices`, what a fleet costs in `cost`, measured latency in `latency`.
 No GPU is touched here and no endpoint called.

@@ -5,7 +5,7 @@ configurations that its fit did not see.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import permutations
 from typing import Any
 
@@ -175,14 +175,11 @@ def _serving_fit(
     limit = roofline(points, shape, card, key["precision"])
     if _too_few(points, used, limit, n_fit):
         return {}
-    error, curve = _heldout(used, limit, n_fit, seed, repeats=5), fit_usable(used, limit)
+    error, curve = asdict(_heldout(used, limit, n_fit, seed, repeats=5)), fit_usable(used, limit)
+    del error["repeats"]
     return {
         **key,
-        "n_fit": error.n_fit,
-        "n_heldout": error.n_heldout,
-        "median_abs_error_share": error.median_abs_error_share,
-        "p90_abs_error_share": error.p90_abs_error_share,
-        "max_abs_error_share": error.max_abs_error_share,
+        **error,
         "n_used": curve.n_fit,
         "residual_share": curve.residual_share,
         **{name: getattr(curve, name) for name in PARAMETERS},
@@ -219,7 +216,9 @@ def fit_groups(
     fitted, left_out = [], []
     for _, group in points.groupby([*GROUP, "kv_value_bytes"]):
         try:
-            fitted.append(_fit_group(group, n_fit, seed, level, random_choices, prior))
+            shape, card = model_shape(group["model"].iloc[0]), gpu(group["gpu"].iloc[0])
+            settings = (n_fit, seed, level, random_choices, prior)
+            fitted.append(on_disk(_fit_group)(group, shape, card, *settings))
         except ValueError as error:
             left_out.append(LeftOut(**_key(group), n_rows=len(group), reason=str(error)))
     return sorted(fitted, key=lambda g: -g.median_abs_error_share), left_out
@@ -367,6 +366,8 @@ def _key(points: pd.DataFrame) -> dict[str, str]:
 
 def _fit_group(
     points: pd.DataFrame,
+    shape: ModelShape,
+    card: Gpu,
     n_fit: int,
     seed: int,
     level: float,
@@ -375,7 +376,6 @@ def _fit_group(
 ) -> GroupFit:
     """Raises: ValueError with the reason why this group cannot be fitted and judged."""
     key, kv_value_bytes = _key(points), float(points["kv_value_bytes"].iloc[0])
-    shape, card = model_shape(key["model"]), gpu(key["gpu"])
     limit = roofline(points, shape, card, key["precision"], kv_value_bytes)
     used = usable_points(points, shape, card, key["precision"], kv_value_bytes)
     if reason := _too_few(points, used, limit, n_fit):

@@ -22,12 +22,16 @@ whose steps take as long as the fitted serving curve says. What is simulated:
   prompts wait for each other.
 
 Left out: the time on the network and tokenising. The router does not know how long answers will be.
+
+Time jumps from event to event: between two of them a replica's batch does not change, and so
+neither does the time of a step. A prompt's last chunk gives the first token. Source of the schedule
+(chunked prefill, as vLLM since its version 1): Agrawal et al. (2024), arXiv 2403.02310, section 4.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from math import inf
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from functools import cache
+from math import ceil, inf
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -35,21 +39,17 @@ import pandas as pd
 
 from llmstudy.figure import FloatArray
 from llmstudy.measures.capacity.curve import ServingCurve, gpu_fit
-from llmstudy.measures.capacity.engine import (
-    ACCOUNT_S,
-    Autoscaler,
-    Engine,
-    IntArray,
-    Rules,
-    StepTime,
-)
-from llmstudy.measures.capacity.first_token import FirstToken, reading_per_step, waiting
+from llmstudy.measures.capacity.first_token import FirstToken, reading_per_step
 from llmstudy.measures.capacity.hardware import bytes_per_weight
 
 BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
 
 MAX_BATCHED_TOKENS = 8192
 """vLLM's default for its server on GPUs of 70 GiB and more (`max_num_batched_tokens`)."""
+
+ACCOUNT_S = 600.0
+"""Seconds of a window of the account of replicas."""
 
 
 class Requests(NamedTuple):
@@ -69,6 +69,56 @@ class Requests(NamedTuple):
     kv_share: FloatArray
     first_token_s: FloatArray = np.zeros(1)
     reading_per_step: FloatArray = np.zeros(1)
+
+
+class StepTime(NamedTuple):
+    """Parts of a step's time, in seconds: a serving curve on a given number of GPUs.
+
+    weights_s: reading all weights; experts_s: the part of it that a step over no token would not
+    read; idle_share: the share of the experts that one token does not use. token_s, pair_s,
+    window_pair_s: arithmetic per token, and per pair of tokens in full and in windowed layers.
+    """
+
+    weights_s: float
+    experts_s: float
+    idle_share: float
+    token_s: float
+    pair_s: float
+    window_pair_s: float
+    window: float
+    overhead_s: float
+
+
+class Engine(NamedTuple):
+    """One replica: the time of its steps, and its limits."""
+
+    time: StepTime
+    max_num_seqs: int
+    max_batched_tokens: int
+
+
+class Autoscaler(NamedTuple):
+    """Scales on requests in flight, waiting ones included: enough replicas for them, plus spares.
+
+    More replicas are ordered at the next check; fewer only when no check of the last `cool_down_s`
+    needed as many. The rule of Kubernetes' autoscaler with its stabilisation window. most = 0: no
+    autoscaling.
+    """
+
+    outstanding_per_replica: float
+    least: int
+    most: int
+    spare: int = 0
+    check_every_s: float = 15.0
+    cool_down_s: float = 300.0
+
+
+class Rules(NamedTuple):
+    """How a fleet scales, and whether its router sends overflow to an API."""
+
+    boot_s: float
+    autoscaler: Autoscaler
+    overflow: bool
 
 
 class Fleet(NamedTuple):
@@ -102,50 +152,6 @@ class Outcome(NamedTuple):
     paid_s: FloatArray
     taken_s: FloatArray
     outstanding: IntArray
-
-
-_BOOK = np.dtype(
-    [
-        ("arrival_s", "f8"),
-        ("input_tokens", "i8"),
-        ("cached_tokens", "i8"),
-        ("output_tokens", "i8"),
-        ("kv_read_s", "f8"),
-        ("kv_share", "f8"),
-        ("first_s", "f8"),
-        ("finish_s", "f8"),
-        ("replica", "i8"),
-        ("attempts", "i8"),
-        ("overflowed", "?"),
-        ("taken_s", "f8"),
-        ("outstanding", "i8"),
-        ("following", "i8"),
-    ]
-)
-_REPLICA = np.dtype(
-    [
-        ("state", "i8"),
-        ("event_s", "f8"),
-        ("began_s", "f8"),
-        ("step_s", "f8"),
-        ("steps", "i8"),
-        ("clock", "i8"),
-        ("mixed", "?"),
-        ("writing", "i8"),
-        ("ready", "i8"),
-        ("partial", "i8"),
-        ("position", "i8"),
-        ("outstanding", "i8"),
-        ("kv_held", "f8"),
-        ("kv_read_s", "f8"),
-        ("head", "i8"),
-        ("tail", "i8"),
-        ("waiting", "i8"),
-        ("busy_s", "f8"),
-        ("most_kv_share", "f8"),
-        ("most_running", "i8"),
-    ]
-)
 
 
 def engine(
@@ -312,6 +318,419 @@ def fleet(
     )
 
 
+# ---- the event loop ------------------------------------------------------------------------------
+
+
+def _record(**names: str) -> npt.DTypeLike:
+    """A record whose fields have these kinds."""
+    fields = [(name, kind) for kind, group in names.items() for name in group.split()]
+    return np.dtype(fields, align=True)
+
+
+_REQUEST = _record(
+    f8="arrival_s kv_read_s kv_share first_s finish_s taken_s",
+    i8="input_tokens cached_tokens output_tokens replica attempts outstanding following",
+    bool="overflowed",
+)
+"""following: the request behind it in its queue."""
+
+_REPLICA = _record(
+    f8="event_s began_s step_s kv_share kv_read_s busy_s most_kv_share",
+    i8="state steps clock writing ready partial position outstanding most_running "
+    "head tail waiting",
+    bool="reading",
+)
+"""A replica takes `steps` equal steps from `began_s` to `event_s`; `clock` counts those before. In
+them it writes answers, and may be reading prompts: `ready` of them to their end, and of the one of
+the request `partial` up to `position`. head, tail, waiting: its queue."""
+
+Records = Any
+"""Of a structured array, whose fields numpy's types do not know."""
+
+OFF, DRAINING, BOOTING, UP, FAILED = range(5)
+"""A replica above OFF is paid for; one above DRAINING is ordered."""
+
+NONE = -1
+ENDS, WRITES, READS = range(3)
+FULL = 1 + 1e-9  # of the KV memory: rounding must not keep out what just fits
+
+
+class _State(NamedTuple):
+    """What the loop changes, and what it goes by.
+
+    requests: (n,) by arrival. replicas: (r + 1,), the last of which is the router, a queue alone.
+    lists: (r, max_num_seqs, 3): of each replica the requests that write, with the clock at which
+    they end, the next to end last; and those whose prompt the step at hand reads to its end.
+    paid_s: (windows,).
+    """
+
+    requests: Records
+    replicas: Records
+    lists: IntArray
+    paid_s: FloatArray
+    engine: Engine
+    rules: Rules
+
+
+Part = TypeVar("Part", bound=Callable[..., Any])
+_LOOP: list[Callable[..., Any]] = []
+
+
+def _in_loop(part: Part) -> Part:
+    """Marks a function that `_compiled` compiles."""
+    _LOOP.append(part)
+    return part
+
+
+@cache
+def _compiled() -> Callable[..., None]:
+    """The loop as machine code, since a week of traffic has millions of events.
+
+    Compiled at the first replay: numba takes long to import, and most commands replay nothing.
+    """
+    from numba import njit
+
+    globals().update({part.__name__: njit(cache=True)(part) for part in _LOOP})
+    return _run
+
+
+@_in_loop
+def decode_s(time: StepTime, n: int, kv_read_s: float) -> float:
+    """Seconds to write one token for each of n requests: the curve's `decode_step_s`."""
+    weights_s = time.weights_s - time.experts_s * time.idle_share**n
+    return max(weights_s + kv_read_s, n * time.token_s) + time.overhead_s
+
+
+@_in_loop
+def chunk_s(time: StepTime, start: int, end: int) -> float:
+    """Seconds of arithmetic to read the tokens of a prompt from start to end."""
+    tokens = float(end - start)
+    pairs = tokens * (end + start) / 2
+    windowed = min(pairs, time.window * tokens)
+    return tokens * time.token_s + pairs * time.pair_s + windowed * time.window_pair_s
+
+
+@_in_loop
+def prefill_s(time: StepTime, tokens: int, arithmetic_s: float) -> float:
+    """Seconds to read tokens of prompts: of one whole prompt, the curve's `prefill_s`."""
+    weights_s = time.weights_s - time.experts_s * time.idle_share**tokens
+    return max(weights_s, arithmetic_s) + time.overhead_s
+
+
+@_in_loop
+def _append(queue: Any, requests: Records, i: int) -> None:
+    if queue.waiting == 0:
+        queue.head = i
+    else:
+        requests[queue.tail].following = i
+    queue.tail = i
+    queue.waiting += 1
+
+
+@_in_loop
+def _take(queue: Any, requests: Records) -> int:
+    i: int = queue.head
+    queue.head = requests[i].following
+    queue.waiting -= 1
+    return i
+
+
+@_in_loop
+def _finish(it: Any, request: Any, now: float) -> None:
+    request.finish_s = now
+    it.outstanding -= 1
+    it.kv_share = it.kv_share - request.kv_share if it.outstanding > 0 else 0.0
+
+
+@_in_loop
+def _end_steps(it: Any, rows: IntArray, requests: Records, now: float) -> None:
+    """Ends the steps at hand: tokens are written, prompts read, requests finished."""
+    it.clock += it.steps
+    it.busy_s += now - it.began_s
+    it.steps = 0
+    while it.writing > 0 and rows[it.writing - 1, ENDS] <= it.clock:
+        it.writing -= 1
+        request = requests[rows[it.writing, WRITES]]
+        it.kv_read_s -= request.kv_read_s
+        _finish(it, request, now)
+    for j in range(it.ready):
+        request = requests[rows[j, READS]]
+        request.first_s = now
+        if request.output_tokens == 1:
+            _finish(it, request, now)
+            continue
+        ends, k = it.clock + request.output_tokens - 1, it.writing
+        while k > 0 and rows[k - 1, ENDS] < ends:
+            rows[k, ENDS], rows[k, WRITES] = rows[k - 1, ENDS], rows[k - 1, WRITES]
+            k -= 1
+        rows[k, ENDS], rows[k, WRITES] = ends, rows[j, READS]
+        it.writing += 1
+        it.kv_read_s += request.kv_read_s
+    it.ready = 0
+    if it.writing == 0:
+        it.kv_read_s = 0.0  # or rounding errors would pile up over a week
+
+
+@_in_loop
+def _read(it: Any, rows: IntArray, requests: Records, engine: Engine) -> tuple[int, float]:
+    """Fills a step with prompts. Returns: their tokens, and the seconds of arithmetic for them.
+
+    A prompt is admitted when its whole cache, answer included, has room beside those that run.
+    """
+    budget = engine.max_batched_tokens - it.writing
+    tokens, arithmetic_s = 0, 0.0
+    while budget > 0:
+        if it.partial == NONE:
+            if it.waiting == 0 or it.kv_share + requests[it.head].kv_share > FULL:
+                break
+            it.partial = _take(it, requests)
+            it.position = requests[it.partial].cached_tokens
+            it.kv_share += requests[it.partial].kv_share
+            it.most_kv_share = max(it.most_kv_share, it.kv_share)
+        length = requests[it.partial].input_tokens
+        end = min(it.position + budget, length)
+        budget -= end - it.position
+        tokens += end - it.position
+        arithmetic_s += chunk_s(engine.time, it.position, end)
+        it.position = end
+        if end == length:
+            rows[it.ready, READS] = it.partial
+            it.ready += 1
+            it.partial = NONE
+    return tokens, arithmetic_s
+
+
+@_in_loop
+def _begin_steps(it: Any, rows: IntArray, requests: Records, engine: Engine, now: float) -> None:
+    """Begins a step that reads prompts, or else the steps until the next answer ends."""
+    tokens, arithmetic_s = 0, 0.0
+    if it.waiting > 0 or it.partial != NONE:
+        tokens, arithmetic_s = _read(it, rows, requests, engine)
+    it.reading = tokens > 0
+    if it.reading:
+        it.steps = 1
+    elif it.writing > 0:
+        it.steps = rows[it.writing - 1, ENDS] - it.clock
+    else:
+        it.event_s = inf
+        return
+    it.most_running = max(it.most_running, it.writing + it.ready + (it.partial != NONE))
+    it.step_s = 0.0
+    if it.writing > 0:
+        it.step_s = decode_s(engine.time, it.writing, it.kv_read_s)
+    if it.reading:
+        it.step_s += prefill_s(engine.time, tokens, arithmetic_s)
+    it.began_s = now
+    it.event_s = now + it.steps * it.step_s
+
+
+@_in_loop
+def _admit(it: Any, r: int, requests: Records, now: float, i: int) -> None:
+    it.outstanding += 1
+    requests[i].replica, requests[i].outstanding, requests[i].taken_s = r, it.outstanding, now
+    _append(it, requests, i)
+
+
+@_in_loop
+def _route(state: _State, now: float, i: int) -> None:
+    """Hands a request to the replica with the fewest outstanding, which sees it after its step.
+
+    Where all are full, to the router's queue.
+    """
+    requests, replicas, engine = state.requests, state.replicas, state.engine
+    best, fewest = NONE, engine.max_num_seqs
+    for r in range(len(replicas) - 1):
+        if replicas[r].state == UP and replicas[r].outstanding < fewest:
+            best, fewest = r, replicas[r].outstanding
+    if best == NONE and state.rules.overflow:
+        requests[i].overflowed = True
+    elif best == NONE:
+        _append(replicas[len(replicas) - 1], requests, i)
+    else:
+        it = replicas[best]
+        _admit(it, best, requests, now, i)
+        if it.steps > 0:
+            full = it.kv_share + requests[i].kv_share > FULL
+            if it.reading or it.waiting > 1 or full:
+                return
+            steps = ceil((now - it.began_s) / it.step_s)
+            if steps > 0:
+                if steps < it.steps:
+                    it.steps = steps
+                    it.event_s = it.began_s + steps * it.step_s
+                return
+            it.steps = 0
+        _begin_steps(it, state.lists[best], requests, engine, now)
+
+
+@_in_loop
+def _go_on(state: _State, r: int, now: float) -> None:
+    """A replica has booted, recovered or ended its steps: it admits requests and begins anew."""
+    it, router = state.replicas[r], state.replicas[len(state.replicas) - 1]
+    rows, requests, engine = state.lists[r], state.requests, state.engine
+    if it.state == BOOTING or it.state == FAILED:
+        it.state, it.event_s = UP, inf
+    else:
+        _end_steps(it, rows, requests, now)
+    while it.state == UP and router.waiting > 0 and it.outstanding < engine.max_num_seqs:
+        _admit(it, r, requests, now, _take(router, requests))
+    _begin_steps(it, rows, requests, engine, now)
+    if it.state == DRAINING and it.outstanding == 0:
+        it.state = OFF
+
+
+@_in_loop
+def _fail(state: _State, r: int, now: float, end_s: float) -> None:
+    """A replica fails: its requests run again elsewhere, from the start."""
+    it = state.replicas[r]
+    if it.steps > 0:
+        it.busy_s += now - it.began_s
+    it.steps, it.writing, it.ready, it.partial, it.outstanding, it.waiting = 0, 0, 0, NONE, 0, 0
+    it.kv_share, it.kv_read_s = 0.0, 0.0
+    it.event_s = inf if it.state == DRAINING else end_s
+    it.state = OFF if it.state == DRAINING else FAILED
+    for i in range(len(state.requests)):
+        request = state.requests[i]
+        if request.replica == r and request.finish_s == inf:
+            request.replica, request.first_s = NONE, inf
+            request.attempts += 1
+            _route(state, now, i)
+
+
+@_in_loop
+def _count(replicas: Records, above: int) -> int:
+    """Replicas paid for (above OFF), or ordered (above DRAINING)."""
+    n = 0
+    for r in range(len(replicas) - 1):
+        n += replicas[r].state > above
+    return n
+
+
+@_in_loop
+def _scale(state: _State, target: int, now: float) -> None:
+    """Orders or releases replicas until `target` are ordered. One that serves is first drained."""
+    replicas = state.replicas
+    ordered = _count(replicas, DRAINING)
+    while ordered < target:
+        chosen = NONE
+        for r in range(len(replicas) - 1):
+            if replicas[r].state == DRAINING:
+                chosen = r
+                break
+            if replicas[r].state == OFF and chosen == NONE:
+                chosen = r
+        it = replicas[chosen]
+        if it.state == DRAINING:
+            it.state = UP
+        else:
+            it.state, it.event_s = BOOTING, now + state.rules.boot_s
+        ordered += 1
+    while ordered > target:
+        chosen, least = NONE, inf
+        for r in range(len(replicas) - 1):
+            load = -1.0 if replicas[r].state == BOOTING else float(replicas[r].outstanding)
+            if replicas[r].state in (BOOTING, UP) and load <= least:
+                chosen, least = r, load
+        if chosen == NONE:
+            return
+        it = replicas[chosen]
+        if it.outstanding > 0:
+            it.state = DRAINING
+        else:
+            it.state, it.event_s = OFF, inf
+        ordered -= 1
+
+
+@_in_loop
+def _autoscale(
+    state: _State, now: float, quiet_since_s: float, most_desired: int
+) -> tuple[float, int]:
+    """Scales to the requests in flight; to fewer replicas only after a cool-down.
+
+    Returns: since when fewer were desired, and the most desired since then.
+    """
+    rule, replicas = state.rules.autoscaler, state.replicas
+    in_flight = replicas[len(replicas) - 1].waiting
+    for r in range(len(replicas) - 1):
+        in_flight += replicas[r].outstanding
+    desired = ceil(in_flight / rule.outstanding_per_replica) + rule.spare
+    desired = min(max(desired, rule.least), rule.most)
+    if desired >= _count(replicas, DRAINING):
+        _scale(state, desired, now)
+        return now, 0
+    most_desired = max(most_desired, desired)
+    if now - quiet_since_s < rule.cool_down_s:
+        return quiet_since_s, most_desired
+    _scale(state, most_desired, now)
+    return now, 0
+
+
+@_in_loop
+def _pay(start_s: float, end_s: float, replicas: int, paid_s: FloatArray) -> None:
+    """Adds the replica-seconds between two moments to the account."""
+    while start_s < end_s:
+        k = int(start_s // ACCOUNT_S)
+        if k >= len(paid_s):
+            return
+        until_s = min(end_s, ACCOUNT_S * (k + 1))
+        paid_s[k] += replicas * (until_s - start_s)
+        start_s = until_s
+
+
+@_in_loop
+def _run(state: _State, changes: FloatArray, outages: FloatArray) -> None:
+    """Follows all requests until the last is done. changes, outages: as in `Fleet`.
+
+    At one instant replicas come first, then failures, then scaling, then arrivals.
+    """
+    requests, replicas, rule = state.requests, state.replicas, state.rules.autoscaler
+    slots = len(replicas) - 1
+    for r in range(min(int(changes[0, 1]), slots)):
+        replicas[r].state = UP
+    arrived, change, outage = 0, 1, 0
+    check_s = rule.check_every_s if rule.most > 0 else inf
+    quiet_since_s, most_desired = 0.0, 0
+    paid_until_s, paid_for = 0.0, _count(replicas, OFF)
+    while True:
+        next_r, event_s, in_flight = 0, inf, replicas[slots].waiting
+        for r in range(slots):
+            in_flight += replicas[r].outstanding
+            if replicas[r].event_s < event_s:
+                next_r, event_s = r, replicas[r].event_s
+        if arrived == len(requests) and in_flight == 0:
+            break
+        arrival_s = requests[arrived].arrival_s if arrived < len(requests) else inf
+        outage_s = outages[outage, 0] if outage < len(outages) else inf
+        change_s = changes[change, 0] if change < len(changes) else inf
+        now = min(event_s, arrival_s, outage_s, change_s, check_s)
+        if now == inf:
+            break
+        if event_s == now:
+            _go_on(state, next_r, now)
+            if replicas[next_r].state != OFF:
+                continue
+        elif outage_s == now:
+            r = int(outages[outage, 2])
+            if r < slots and (replicas[r].state == UP or replicas[r].state == DRAINING):
+                _fail(state, r, now, outages[outage, 1])
+            outage += 1
+        elif change_s == now:
+            _scale(state, int(changes[change, 1]), now)
+            change += 1
+        elif check_s == now:
+            quiet_since_s, most_desired = _autoscale(state, now, quiet_since_s, most_desired)
+            check_s += rule.check_every_s
+        else:
+            if requests[arrived].kv_share <= FULL:
+                _route(state, now, arrived)
+            arrived += 1
+            continue
+        # only what may have changed the number of replicas comes here
+        _pay(paid_until_s, now, paid_for, state.paid_s)
+        paid_until_s, paid_for = now, _count(replicas, OFF)
+    _pay(paid_until_s, ACCOUNT_S * len(state.paid_s), paid_for, state.paid_s)
+
+
 def replay(
     requests: Requests, engine: Engine, fleet: Fleet, until_s: float | None = None
 ) -> Outcome:
@@ -329,116 +748,26 @@ def replay(
     >>> (outcome.first_s - two.arrival_s).round(1).tolist(), outcome.finish_s.round().tolist()
     ([0.1, 0.2], [3.0, 3.0])
     """
-    # numba takes seconds to import, and most commands do not need it
-    from llmstudy.measures.capacity import batching
-
     n = len(requests.arrival_s)
-    book = np.zeros(n, dtype=_BOOK)
-    for name, values in requests._asdict().items():
-        if name not in ("first_token_s", "reading_per_step"):
-            book[name] = values
+    book = np.zeros(n, dtype=_REQUEST)
+    for name in ("arrival_s", "input_tokens", "cached_tokens", "output_tokens"):
+        book[name] = getattr(requests, name)
+    book["kv_read_s"], book["kv_share"] = requests.kv_read_s, requests.kv_share
     book["first_s"] = book["finish_s"] = inf
-    book["replica"], book["attempts"] = -1, 1
+    book["replica"], book["attempts"] = NONE, 1
     slots = int(max(fleet.changes[:, 1].max(), fleet.rules.autoscaler.most))
-    replicas = np.zeros(slots + 1, dtype=_REPLICA)  # the last is the router
-    replicas["event_s"], replicas["partial"] = inf, -1
+    replicas = np.zeros(slots + 1, dtype=_REPLICA)
+    replicas["event_s"], replicas["partial"] = inf, NONE
     lists = np.zeros((slots, engine.max_num_seqs, 3), dtype=np.int64)
     if until_s is None:
         until_s = ACCOUNT_S * (1 + (requests.arrival_s[-1] // ACCOUNT_S if n else 0))
     paid_s = np.zeros(round(until_s / ACCOUNT_S))
-    batching.run(book, replicas, lists, paid_s, engine, fleet.rules, fleet.changes, fleet.outages)
-    of_request = ["first_s", "finish_s", "replica", "attempts", "overflowed"]
-    of_request += ["taken_s", "outstanding"]
+    state = _State(book, replicas, lists, paid_s, engine, fleet.rules)
+    _compiled()(state, fleet.changes, fleet.outages)
+    of_request = ("first_s", "finish_s", "replica", "attempts", "overflowed", "taken_s")
     of_replica = ("busy_s", "most_kv_share", "most_running")
     return Outcome(
-        **{name: book[name] for name in of_request},
+        **{name: book[name] for name in (*of_request, "outstanding")},
         **{name: replicas[name][:-1] for name in of_replica},
         paid_s=paid_s,
     )
-
-
-def request_table(requests: Requests, outcome: Outcome) -> pd.DataFrame:
-    """One row per request: arrival_s, ttft_s, tpot_s, e2e_s, replica, attempts, overflowed.
-
-    As in `latency`: a request that never finishes has latency +inf; TPOT is null under two tokens.
-    From the moment that a replica admits a request, TTFT is no less than measured with so many
-    outstanding, and the answer ends as much later.
-    """
-    arrival_s, output = requests.arrival_s, requests.output_tokens
-    finished = np.isfinite(outcome.finish_s)
-    later = waiting(outcome.outstanding, requests.reading_per_step)
-    least_s = outcome.taken_s + requests.first_token_s * later
-    first_s = np.where(finished, np.maximum(outcome.first_s, least_s), inf)
-    later_s = np.where(finished, first_s, 0) - np.where(finished, outcome.first_s, 0)
-    ttft_s = first_s - arrival_s
-    writing_s = np.where(finished, outcome.finish_s, 0) - np.where(finished, outcome.first_s, 0)
-    tpot_s = np.where(finished, writing_s / np.maximum(output - 1, 1), inf)
-    return pd.DataFrame(
-        {
-            "arrival_s": arrival_s,
-            "ttft_s": ttft_s,
-            "tpot_s": np.where(output > 1, tpot_s, np.nan),
-            "e2e_s": outcome.finish_s - arrival_s + later_s,
-            "replica": outcome.replica,
-            "attempts": outcome.attempts,
-            "overflowed": outcome.overflowed,
-        },
-        copy=False,
-    )
-
-
-@dataclass(frozen=True)
-class Slo:
-    """The SLO of 95 of 100 requests: seconds to the first token, and per token after it."""
-
-    ttft_p95_s: float
-    tpot_p95_s: float
-
-
-def percentiles(
-    values: npt.ArrayLike, shares: Sequence[float], weights: npt.ArrayLike | None = None
-) -> list[float]:
-    """Quantiles at these shares, each an observed value; +inf among failures.
-
-    >>> percentiles([1.0, 2.0, 3.0, float("inf")], [0.5, 0.95])
-    [2.0, inf]
-    """
-    samples = np.asarray(values, dtype=float)
-    if not len(samples):
-        return [float("nan")] * len(shares)
-    if weights is None or (np.asarray(weights) == 1).all():  # without a sort
-        return [float(x) for x in np.quantile(samples, shares, method="inverted_cdf")]
-    order = np.argsort(samples)
-    up_to = np.asarray(weights, dtype=float)[order].cumsum()
-    return [float(x) for x in samples[order[np.searchsorted(up_to / up_to[-1], shares)]]]
-
-
-def holds(table: pd.DataFrame, slo: Slo) -> bool:
-    """Whether the p95 of TTFT and of TPOT of these requests meet the SLO.
-
-    table: as `request_table`; overflowed requests do not count.
-    """
-    served = ~table["overflowed"].to_numpy()
-    ttft_s, tpot_s = (table[name].to_numpy()[served] for name in ("ttft_s", "tpot_s"))
-    limits = ((ttft_s, slo.ttft_p95_s), (tpot_s[~np.isnan(tpot_s)], slo.tpot_p95_s))
-    return all(not len(x) or percentiles(x, [0.95])[0] <= limit for x, limit in limits)
-
-
-def summary(
-    table: pd.DataFrame, slo: Slo, weights: npt.ArrayLike | None = None
-) -> dict[str, float]:
-    """Percentiles of TTFT and E2E latency, and the share of requests that meet the whole SLO.
-
-    table: as `request_table`; overflowed requests do not count. weights: requests that a row stands
-    for.
-    """
-    is_served = ~table["overflowed"].to_numpy()
-    weighted = np.ones(len(table)) if weights is None else np.asarray(weights, dtype=float)
-    served, weighted = table[is_served], weighted[is_served]
-    met = (served["ttft_s"] <= slo.ttft_p95_s) & ~(served["tpot_s"] > slo.tpot_p95_s)
-    latency: dict[str, float] = {}
-    for name in ("ttft", "e2e"):
-        values = percentiles(served[f"{name}_s"], (0.5, 0.95, 0.99), weighted)
-        latency |= {f"{name}_p{q}_s": x for q, x in zip((50, 95, 99), values, strict=True)}
-    attained = float(np.average(met, weights=weighted)) if len(served) else float("nan")
-    return latency | {"slo_attainment_share": attained}

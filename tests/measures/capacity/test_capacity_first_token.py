@@ -25,7 +25,7 @@ from llmstudy.measures.capacity.first_token import (
     waiting,
 )
 from llmstudy.measures.capacity.fit import groups
-from llmstudy.measures.capacity.replay import Slo, engine, fleet, replay, request_table, requests_on
+from llmstudy.measures.capacity.replay import engine, fleet, replay, requests_on
 from llmstudy.measures.capacity.sizing import (
     Burstiness,
     Service,
@@ -33,6 +33,7 @@ from llmstudy.measures.capacity.sizing import (
     smallest_replicas,
     sustainable_utilisation,
 )
+from llmstudy.measures.capacity.slo import Slo, request_table
 
 SHAPE, H200 = model_shape("meta-llama/Llama-3.1-70B"), gpu("h200_sxm")
 

@@ -9,21 +9,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmstudy.measures.capacity import batching, gpu, gpu_fit, model_shape
-from llmstudy.measures.capacity.engine import Autoscaler, Engine, StepTime
+from llmstudy.measures.capacity import gpu, gpu_fit, model_shape
 from llmstudy.measures.capacity.replay import (
+    Autoscaler,
+    Engine,
     Requests,
-    Slo,
+    StepTime,
+    chunk_s,
+    decode_s,
     draw_outages,
     engine,
     fleet,
-    holds,
-    percentiles,
+    prefill_s,
     replay,
-    request_table,
     requests_on,
-    summary,
 )
+from llmstudy.measures.capacity.slo import Slo, holds, percentiles, request_table, summary
 
 
 def server(max_num_seqs, step_s=1e-3):
@@ -59,14 +60,13 @@ def test_a_step_takes_what_the_curve_says(truth, model, size, n, inputs, outputs
     curve = type(truth)(**{**vars(truth), "shape": model_shape(model), "gpu": gpu("b200_sxm")})
     one = requests_on(curve, size, [0.0], [inputs], [outputs], [int(cached * inputs)])
     time = engine(curve, size, 8).time
-    decode_s = batching.decode_s(time, n, n * one.kv_read_s[0])
     expected = curve.decode_step_s(n, inputs, outputs, size)
-    assert decode_s == pytest.approx(float(expected), rel=1e-9)
-    known = int(one.cached_tokens[0])
-    arithmetic_s = batching.chunk_s(time, known, inputs)
-    prefill_s = batching.prefill_s(time, inputs - known, arithmetic_s)
-    expected = curve.prefill_s(inputs, size, known / inputs)
-    assert prefill_s == pytest.approx(float(expected), rel=1e-9)
+    assert decode_s(time, n, n * one.kv_read_s[0]) == pytest.approx(float(expected), rel=1e-9)
+    from_cache = int(one.cached_tokens[0])
+    arithmetic_s = chunk_s(time, from_cache, inputs)
+    expected = curve.prefill_s(inputs, size, from_cache / inputs)
+    reading_s = prefill_s(time, inputs - from_cache, arithmetic_s)
+    assert reading_s == pytest.approx(float(expected), rel=1e-9)
 
 
 def test_a_request_alone_takes_one_prefill_and_its_decode_steps(truth):

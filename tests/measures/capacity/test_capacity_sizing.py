@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from llmstudy.measures.capacity import CannotServe, capacity_at_slo, replicas
-from llmstudy.measures.capacity.replay import Slo, engine, fleet, holds, percentiles
+from llmstudy.measures.capacity.replay import engine, fleet
 from llmstudy.measures.capacity.sizing import (
     Burstiness,
     Plan,
@@ -33,6 +33,7 @@ from llmstudy.measures.capacity.sizing import (
 )
 from llmstudy.measures.capacity.sizing import peak as peak_module
 from llmstudy.measures.capacity.sizing.week import _orders, _Stretch
+from llmstudy.measures.capacity.slo import Slo, holds, percentiles
 from llmstudy.measures.cost import requests_per_replica
 
 STEADY = Burstiness(0.0, 0.0)

@@ -3,10 +3,11 @@
 `load` draws the traffic of a peak or of a week, as bursty as measured; `peak` finds the smallest
 fleet that holds the SLO in the peak hour, and the utilisation that it sustains; `week` replays
 static, scheduled and autoscaled fleets over a week; `split` sends the overflow of a small fleet to
-an API. All of it replays requests (`llmstudy.measures.capacity.replay`) and knows neither prices
-nor studies.
+an API; `fleet` sizes one in a call. All of it replays requests
+(`llmstudy.measures.capacity.replay`) and knows neither prices nor studies.
 """
 
+from llmstudy.measures.capacity.sizing.fleet import size_fleet
 from llmstudy.measures.capacity.sizing.load import (
     Burstiness,
     Traffic,
@@ -52,6 +53,7 @@ __all__ = [
     "published_burstiness",
     "replay_week",
     "scheduled",
+    "size_fleet",
     "smallest_replicas",
     "static",
     "sustainable_utilisation",

@@ -16,7 +16,7 @@ from scipy.stats import gamma, nbinom
 
 from llmstudy import paths
 from llmstudy.figure import FloatArray
-from llmstudy.measures.capacity.engine import IntArray
+from llmstudy.measures.capacity.replay import IntArray
 from llmstudy.requests.draw import hourly_shape
 
 WINDOW_S = 600.0

@@ -16,20 +16,18 @@ import pandas as pd
 from llmstudy.cache import on_disk
 from llmstudy.figure import FloatArray
 from llmstudy.measures.capacity.curve import CannotServe, ServingCurve
-from llmstudy.measures.capacity.engine import Engine
 from llmstudy.measures.capacity.first_token import FirstToken
 from llmstudy.measures.capacity.replay import (
+    Engine,
     Fleet,
     Outcome,
     Requests,
-    Slo,
     fleet,
-    holds,
     replay,
-    request_table,
     requests_on,
 )
 from llmstudy.measures.capacity.sizing.load import WINDOW_S, Traffic, draw
+from llmstudy.measures.capacity.slo import Slo, holds, request_table
 
 PEAK_REQUESTS = 80_000
 """Requests of a replayed peak: its p95 is then within a few percent, bursts included."""
@@ -150,7 +148,14 @@ def sustainable_utilisation(
 
 
 def holds_at(service: Service, traffic: Traffic, replicas: int, rate: float, seed: int) -> bool:
-    """Whether a number of replicas holds the SLO at a steady rate of requests per second.
+    """Whether a number of replicas holds the SLO at a steady rate of requests per second."""
+    return holds(peak_table(service, traffic, replicas, rate, seed), service.slo)
+
+
+def peak_table(
+    service: Service, traffic: Traffic, replicas: int, rate: float, seed: int
+) -> pd.DataFrame:
+    """The `request_table` of a number of replicas at a steady rate of requests per second.
 
     A rate that would take more than `MOST_WINDOWS`, at a load of under a fiftieth of one replica,
     is raised to the rate that does not: it errs on the safe side, by next to nothing.
@@ -160,5 +165,4 @@ def holds_at(service: Service, traffic: Traffic, replicas: int, rate: float, see
     windows = max(FEWEST_WINDOWS, ceil(PEAK_REQUESTS / 4 / (rate * WINDOW_S)))
     window_s = np.clip(PEAK_REQUESTS / (rate * windows), SHORTEST_WINDOW_S, WINDOW_S)
     arrivals = draw(traffic, np.full(windows, rate), float(window_s), seed)
-    table, _ = service.replayed(arrivals, fleet(replicas))
-    return holds(table, service.slo)
+    return service.replayed(arrivals, fleet(replicas))[0]

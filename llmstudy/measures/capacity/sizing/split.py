@@ -13,10 +13,11 @@ import pandas as pd
 
 from llmstudy.cache import on_disk
 from llmstudy.figure import FloatArray, first_least
-from llmstudy.measures.capacity.replay import fleet, holds
+from llmstudy.measures.capacity.replay import fleet
 from llmstudy.measures.capacity.sizing.load import Traffic, draw
 from llmstudy.measures.capacity.sizing.peak import Service
 from llmstudy.measures.capacity.sizing.week import replay_week, static
+from llmstudy.measures.capacity.slo import holds
 
 OVERLOAD = 1.5
 """Load over capacity at which a replica is taken as always full."""

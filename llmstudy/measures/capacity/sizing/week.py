@@ -19,10 +19,17 @@ import pandas as pd
 
 from llmstudy.cache import on_disk
 from llmstudy.figure import FloatArray
-from llmstudy.measures.capacity.engine import ACCOUNT_S, Autoscaler, IntArray
-from llmstudy.measures.capacity.replay import Fleet, draw_outages, fleet, summary
+from llmstudy.measures.capacity.replay import (
+    ACCOUNT_S,
+    Autoscaler,
+    Fleet,
+    IntArray,
+    draw_outages,
+    fleet,
+)
 from llmstudy.measures.capacity.sizing.load import WINDOW_S, Traffic, draw
 from llmstudy.measures.capacity.sizing.peak import CELL, Service
+from llmstudy.measures.capacity.slo import summary
 
 HOURS_PER_WEEK = 168
 WEEK_REQUESTS = 300_000
