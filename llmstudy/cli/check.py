@@ -168,22 +168,19 @@ def _show(state: "CheckResult") -> None:
     from llmstudy import text
 
     console = Console(markup=False, highlight=False, soft_wrap=False)
-    table = Table(title=f"{state.study} on {state.on}", title_justify="left", box=None)
-    for column in ("workload", "trigger", "status", "value", "threshold", "unit", "evidence"):
-        numeric = column in ("value", "threshold")
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    console.print(f"{state.study} on {state.on}", style="bold")
+    lines = {row["workload"]: Table.grid(padding=(0, 2)) for row in state.triggers}
     for row in state.triggers:
-        table.add_row(
-            row["workload"],
-            f"{row['id']} {row['name']}",
-            row["status"].replace("_", " "),
-            _number(row["value"]),
-            _number(row["threshold"]),
-            row["unit"],
-            row["evidence"],
+        value, threshold = _number(row["value"]), _number(row["threshold"])
+        lines[row["workload"]].add_row(
+            f"  {row['id']} {row['name']}".ljust(16),
+            row["status"].replace("_", " ").ljust(14),
+            f"{value:>7} against {threshold:<5} {row['unit']}: {row['evidence']}",
             style=_STYLES[row["status"]],
         )
-    console.print(table)
+    for workload, table in lines.items():
+        console.print(workload)
+        console.print(table)
     budget = state.budget
     verb = "exceeds" if budget.exceeded else "is within"
     console.print(
