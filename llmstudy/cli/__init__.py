@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from llmstudy import __version__
-from llmstudy.cli import capacity, check, diff, doctor, init, probe, run, sweep
+from llmstudy.cli import capacity, check, diff, doctor, init, notebooks, probe, run, sweep
 
 app = typer.Typer(
     name="llmstudy",
@@ -21,7 +21,15 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # a local may hold a key or a customer's text
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (init.init, run.run, sweep.sweep, check.check, diff.diff, doctor.doctor):
+for command in (
+    init.init,
+    run.run,
+    sweep.sweep,
+    check.check,
+    diff.diff,
+    notebooks.notebooks,
+    doctor.doctor,
+):
     app.command()(command)
 app.add_typer(capacity.app)
 app.add_typer(probe.app)
@@ -52,6 +60,7 @@ def _llmstudy(
     llmstudy sweep */study.yaml    run many studies, compare them on one page
     llmstudy check acme/study.yaml tell CI when a trigger fires or evidence goes stale
     llmstudy diff RUN_A RUN_B      say what changed between two runs, and which input moved it
+    llmstudy notebooks DIR         copy the chapters, to change and execute them in JupyterLab
     llmstudy probe endpoint URL    measure an endpoint, audited; more under `llmstudy probe`
     llmstudy doctor                say what this machine lacks
     ```

@@ -168,20 +168,19 @@ def _show(state: "CheckResult") -> None:
     from llmstudy import text
 
     console = Console(markup=False, highlight=False, soft_wrap=False)
-    table = Table(title=f"{state.study} on {state.on}", title_justify="left", box=None)
-    table.add_column("status", no_wrap=True)
-    table.add_column("trigger and evidence", overflow="fold")  # alone gives way on a narrow screen
-    table.add_column("value", justify="right", no_wrap=True)
-    table.add_column("threshold", no_wrap=True)
+    console.print(f"{state.study} on {state.on}", style="bold")
+    lines = {row["workload"]: Table.grid(padding=(0, 2)) for row in state.triggers}
     for row in state.triggers:
-        table.add_row(
-            row["status"].replace("_", " "),
-            f"{row['workload']}: {row['id']} {row['name']}\n{row['evidence']}",
-            _number(row["value"]),
-            f"{_number(row['threshold'])} {row['unit']}",
+        value, threshold = _number(row["value"]), _number(row["threshold"])
+        lines[row["workload"]].add_row(
+            f"  {row['id']} {row['name']}".ljust(16),
+            row["status"].replace("_", " ").ljust(14),
+            f"{value:>7} against {threshold:<5} {row['unit']}: {row['evidence']}",
             style=_STYLES[row["status"]],
         )
-    console.print(table)
+    for workload, table in lines.items():
+        console.print(workload)
+        console.print(table)
     budget = state.budget
     verb = "exceeds" if budget.exceeded else "is within"
     console.print(

@@ -6,6 +6,7 @@ The requirements are read from the package's metadata, so that they stand once, 
 import os
 import platform
 import shutil
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
@@ -19,7 +20,7 @@ from llmstudy.cli.terminal import AsJson, mistakes, print_json
 
 ADDS = {
     "lab": "JupyterLab, to read the chapters and move the sliders",
-    "gpu": "vLLM, to measure a self-hosted route on a GPU of your own",
+    "gpu": "vLLM, to measure self-hosted routes on your own GPU",
     "test": "what the package's own tests need",
 }
 """What each extra of pyproject.toml adds."""
@@ -155,8 +156,11 @@ def _show(title: str, parts: "tuple[Part, ...]", adds: dict[str, str] | None = N
     typer.echo(f"{title}:")
     for part in parts:
         mark = "ok  " if part.ok else "--  "
-        typer.echo(f"  {mark}{part.name:<14} {part.found}")
+        state = part.found
+        if "`" not in state:  # a command to copy stays on its line
+            state = textwrap.fill(state, 58, break_on_hyphens=False).replace("\n", f"\n{'':<21}")
+        typer.echo(f"  {mark}{part.name:<14} {state}")
         if adds and not part.ok:
-            typer.echo(f"      {'':<14} would add {adds[part.name]}")
+            typer.echo(f"{'':<21}adds {adds[part.name]}")
         if part.mend:
-            typer.echo(f"      {'':<14} {part.mend}")
+            typer.echo(f"{'':<21}{part.mend}")

@@ -74,6 +74,7 @@ def init(
         bool,
         typer.Option(
             "--ci",
+            metavar="",
             help="Also write .github/workflows/llmstudy.yml, which runs the study every month. "
             "Where DIR/study.yaml is there already, write only that.",
         ),

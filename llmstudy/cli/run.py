@@ -45,7 +45,9 @@ def run(
     ] = None,
     fresh: Annotated[
         bool,
-        typer.Option("--fresh", help="Execute every chapter, also where nothing has changed."),
+        typer.Option(
+            "--fresh", metavar="", help="Execute every chapter, also where nothing has changed."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -21,6 +21,7 @@ def sweep(
         bool,
         typer.Option(
             "--memos/--no-memos",
+            metavar="",
             help="Whether every study becomes a full run whose memo the page links to, or only "
             "the same figures, some ten times sooner.",
         ),

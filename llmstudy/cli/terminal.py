@@ -12,7 +12,10 @@ from llmstudy.text import unshowable
 BAD_INPUT = 2
 
 AsJson = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")
+    bool,
+    typer.Option(
+        "--json", metavar="", help="Print one JSON document on stdout, and nothing else there."
+    ),
 ]
 
 

@@ -115,10 +115,18 @@ Results = create_model("Results", __base__=_Head, __doc__="One run of one study.
 
 
 def assemble(study: Study, chapters: Mapping[str, Mapping[str, Any]]) -> Record:
-    """The results of a run from those of its chapters (by name, as their JSON reads)."""
+    """The results of a run from those of its chapters (by name, as their JSON reads).
+
+    `diff`, what has changed since the previous run, may stand among them: it is no result.
+    """
     decided = chapters["07_triggers_and_routing"]
     crossing, evidence = chapters["06_crossover"], chapters["01_evidence"]
-    rows = {name: table for chapter in chapters.values() for name, table in chapter.items()}
+    rows = {
+        name: table
+        for chapter, results in chapters.items()
+        if chapter != "diff"  # whose `triggers` are those that changed
+        for name, table in results.items()
+    }
     rows["flips"] = [row for row in rows["flips"] if row["flips_at"] is not None]
     rows["savings"] = [_in_spreads(row) for row in rows["savings"]]
     rows[_TEAM] = [decided[_TEAM]]

@@ -67,6 +67,7 @@ def test_help_names_every_command_and_every_option_with_a_word_on_each():
         "sweep",
         "check",
         "diff",
+        "notebooks",
         "doctor",
         "probe",
         "capacity",
@@ -428,6 +429,42 @@ def test_init_leaves_nothing_behind_when_an_answer_cannot_be_used(options, says)
     assert (done.exit_code, done.stdout) == (2, "")
     assert says in done.stderr
     assert list(Path().iterdir()) == []
+
+
+# --- how soon it answers --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["import llmstudy", "import llmstudy.cli as c; c.app(['-h'])"])
+def test_the_package_and_its_help_load_no_library_of_an_analysis(command):
+    heavy = "pandas numpy scipy matplotlib pydantic duckdb nbconvert papermill jinja2 numba"
+    shown = (
+        f"import sys\ntry:\n    {command}\nexcept SystemExit:\n    pass\n"
+        f"print(set('{heavy}'.split()) & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "set()", done.stderr
+
+
+# --- notebooks ------------------------------------------------------------------------------
+
+
+def test_notebooks_are_copied_and_copied_again(tmp_path):
+    done = llmstudy_("notebooks", tmp_path / "mine")
+    assert done.exit_code == 0
+    assert f"jupyter lab {tmp_path / 'mine'}" in done.stdout
+    bundled = {file.name: file.read_bytes() for file in paths.notebooks().glob("*.ipynb")}
+    assert {file.name: file.read_bytes() for file in (tmp_path / "mine").iterdir()} == bundled
+    again = strict_json(llmstudy_("notebooks", tmp_path / "mine", "--json").stdout)
+    assert again["notebooks"] == sorted(bundled)
+
+
+def test_a_notebook_that_was_changed_is_not_overwritten_and_none_is_copied(tmp_path):
+    (tmp_path / "02_cost.ipynb").write_text("mine")
+    done = llmstudy_("notebooks", tmp_path)
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert "has its own 02_cost.ipynb" in done.stderr
+    assert [file.name for file in tmp_path.glob("*.ipynb")] == ["02_cost.ipynb"]
+    assert (tmp_path / "02_cost.ipynb").read_text() == "mine"
 
 
 # --- doctor ---------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ import pytest
 
 from llmstudy import paths
 from llmstudy.run import CHAPTERS, fingerprint
+from llmstudy.run.record import assemble
+from llmstudy.study import load
 
 REFERENCE = paths.reference()
 CONFTEST = REFERENCE.parent / "conftest.py"
@@ -197,3 +199,11 @@ for name, results in chapter_results(open_case(load(paths.params("default.yaml")
         check=False,
     )
     assert done.returncode == 0, f"{done.stderr}\n{MEND}"
+
+
+def test_what_has_changed_since_the_previous_run_is_no_result_of_this_one(reference):
+    found = {name: chapter for name, chapter in reference.items() if name < "08"}
+    changes = {"triggers": [], "attribution": {"inputs": []}, "headline": None}
+    with_changes = assemble(load(paths.params("default.yaml")), {**found, "diff": changes})
+    assert with_changes == assemble(load(paths.params("default.yaml")), found)
+    assert with_changes.triggers

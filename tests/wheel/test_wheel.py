@@ -5,6 +5,7 @@ workflow that `llmstudy init --ci` writes, run as GitHub would run them. What th
 lent by this environment, so that nothing is fetched.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -126,3 +127,23 @@ def test_every_step_of_the_workflow_does_its_work(environment, repository):
     assert summary.startswith(f"**{says[done.returncode]}")
     assert "G1" in summary
     assert "acme on 20" in summary
+
+
+@pytest.mark.parametrize("where", ["elsewhere", "their own folder"])
+def test_copied_notebooks_run_from_anywhere(environment, repository, tmp_path, where):
+    """As papermill runs them in the caller's folder, and JupyterLab in their own."""
+    runner(environment, tmp_path)("llmstudy notebooks mine")
+    run = runner(environment, tmp_path if where == "elsewhere" else tmp_path / "mine")
+    for name in ("01_evidence", "02_cost"):
+        file = tmp_path / "mine" / f"{name}.ipynb"
+        run(f"python -m papermill --no-progress-bar {file} {tmp_path}/{name}.ipynb")
+        assert "outputs" in (tmp_path / f"{name}.ipynb").read_text(encoding="utf-8")
+
+
+def test_the_commands_of_a_user_work_with_nothing_but_the_wheel(environment, repository):
+    run = runner(environment, repository)
+    assert "ok  Python" in run("llmstudy doctor").stdout
+    (made,) = (repository / "outputs" / "acme").iterdir()
+    again = Path(run("llmstudy run acme/study.yaml").stdout.strip()).parent
+    assert set(json.loads((again / "provenance.json").read_text())["reused"]) >= {"01_evidence"}
+    assert "Recommendation: the same" in run(f"llmstudy diff {made} {again}").stdout
