@@ -24,13 +24,12 @@ import pandas as pd
 from scipy.stats import chi2, gamma, norm, rankdata
 from scipy.stats import t as student_t
 
-from llmstudy import io
+from llmstudy import io, paths
 from llmstudy.figure import FloatArray
 from llmstudy.measures.latency import batches
 from llmstudy.prices import same_model
 from llmstudy.probe.run import (
     AT_SPEND_CAP,
-    BUFFERED_SHARE,
     PER_REQUEST,
     Run,
     chunk_gaps_s,
@@ -39,13 +38,18 @@ from llmstudy.probe.run import (
 
 
 class Limit(NamedTuple):
-    """The limit of a check. `needed`: the run is invalid, too, when the check cannot be made."""
+    """The limit of a check. needed: the run is invalid, too, when the check cannot be made.
+
+    loads: processes to which the check applies, by the times at which requests were sent; empty:
+    all, and without such times.
+    """
 
     limit: float
     unit: str
     side: Literal["at most", "at least"]
     needed: bool
     why: str
+    loads: frozenset[str] = frozenset()
 
 
 CHANCE = 1e-3
@@ -102,48 +106,24 @@ utilisation, and 10.2 at 90 %."""
 LONGEST_RUN_S = 30 * 86_400.0
 """No time of a run is later after its start: a larger one has another origin."""
 
-LIMITS: Mapping[str, Limit] = {
-    "complete": Limit(0, "requests", "at most", False, "what is missing may be what was slow"),
-    "answered": Limit(6, "requests", "at least", True, "fewer do not bound a median"),
-    "times": Limit(0.01, "share", "at most", True, "percentiles are derived from them"),
-    "clock": Limit(0, "requests", "at most", True, "contradictory times measure nothing"),
-    # requests that never reached the server, or that it refused as wrong (4xx but 408 and 429)
-    "own_errors": Limit(0.01, "share", "at most", False, "one in a hundred moves a p99"),
-    # a gateway that falls back answers with another model and says so
-    "served_model": Limit(0, "answers", "at most", False, "a latency belongs to a model"),
-    "process": Limit(0, "unknown", "at most", True, "a latency belongs to a load"),
-    # of the time that requests took since the first measured one: the rest is ramp and drain;
-    # log-normal answers (sigma 0.5 to 0.8) left 0.75 to 0.96 of 2 to 4 requests per user
-    "concurrency": Limit(0.7, "share", "at least", True, "fewer users are another load"),
-    "rate": Limit(0.05, "share", "at most", True, "moves the wait by 1/4 at 80 % utilisation"),
-    "rate_asked": Limit(CHANCE, "p", "at least", False, "exact: the sum of gamma gaps is gamma"),
-    # for gaps as sent, 0.05 and the timer's lateness are allowed: they change nothing at a server
-    "gaps": Limit(0.05, "KS distance", "at most", True, "Kolmogorov-Smirnov at 1 in 1,000"),
-    "gap_spread": Limit(0.2, "CV", "at most", True, "constant gaps; a late timer is let pass"),
-    "dispersion": Limit(CHANCE, "p", "at least", True, "a steady rate; Bartlett 1937"),
-    "lag1": Limit(0.1, "correlation", "at most", True, "or rank correlation at 1 in 1,000"),
-    # guidellm 0.8.1: workers share a seed, 20 of 199 gaps were distinct
-    "repeated_gaps": Limit(0.9, "share", "at least", True, "random gaps do not recur"),
-    # our lateness is within every TTFT
-    "dispatch_lag": Limit(0.010, "s", "at most", False, "p99; or a tenth of the p99 of TTFT"),
-    "held_by_cap": Limit(0.01, "share", "at most", False, "a loop that waits is not open"),
-    "loop_lag": Limit(0.020, "s", "at most", False, "p99; chunks are stamped that much too late"),
-    "loop_lag_to_itl": Limit(0.5, "median ITL", "at most", False, "else the tail of ITL is ours"),
-    "client_cpu": Limit(0.8, "cores", "at most", False, "beyond it events queue for our loop"),
-    "input_tokens": Limit(0.10, "share", "at most", False, "or a chat template"),
-    "output_tokens": Limit(0.05, "share", "at most", False, "unless the model stopped by itself"),
-    "content_tokens": Limit(0.05, "share", "at most", False, "chunks hold what was billed"),
-    "chunks": Limit(0.05, "share", "at most", False, "more chunks than tokens: one was empty"),
-    "pace": Limit(
-        BUFFERED_SHARE, "share", "at most", False, "buffered answers have no TPOT and no ITL"
-    ),
-    # a warm prefix raised throughput by 86 % (vllm#52884)
-    "cached_input": Limit(0.05, "share", "at most", False, "beyond what was meant; or a template"),
-    # a warm-up passed for a regression of 5 % (vllm#43078)
-    "drift": Limit(0.10, "share", "at most", False, "first quarter against rest, beyond chance"),
-    "resumed": Limit(0, "times", "at most", False, "the client's facts are of the last part"),
-}
-"""By check: its limit, and whether a run of which it is unknown is invalid."""
+
+def _limits() -> dict[str, Limit]:
+    table = pd.read_csv(paths.data("probe_audit.csv"), keep_default_na=False)
+    return {
+        row["check"]: Limit(
+            row["limit"],
+            row["unit"],
+            row["side"],
+            row["needed"] == "yes",
+            row["why"],
+            frozenset(row["loads"].split()),
+        )
+        for row in table.to_dict("records")
+    }
+
+
+LIMITS: Mapping[str, Limit] = _limits()
+"""The checks by name, in the order in which they are reported: data/probe_audit.csv."""
 
 
 class Finding(NamedTuple):
@@ -189,7 +169,10 @@ def audit(run: Run) -> Audit:
     view = _RunView(run)
     rows, reasons = [], []
     for name, rule in LIMITS.items():
-        finding = _CHECKS[name](view)
+        if rule.loads and view.process not in rule.loads:
+            continue
+        unsent = rule.loads and not view.has_send_times
+        finding = Finding(None, UNSENT) if unsent else _CHECKS[name](view)
         if finding is None:
             continue
         limit = rule.limit if finding.limit is None else finding.limit
@@ -215,6 +198,17 @@ def _status(finding: Finding, limit: float, rule: Limit) -> str:
     if not (within if finding.passes is None else finding.passes):
         return "failed"
     return "unknown" if finding.short_of else "passed"
+
+
+_CHECKS: dict[str, Callable[["_RunView"], Finding | None]] = {}
+
+
+def _check(
+    measure: Callable[["_RunView"], Finding | None],
+) -> Callable[["_RunView"], Finding | None]:
+    """Registers a check under its function's name. It returns None where it does not apply."""
+    _CHECKS[measure.__name__.removeprefix("_")] = measure
+    return measure
 
 
 class _RunView:
@@ -294,6 +288,7 @@ class _RunView:
 # ---- whole, answered, timed ----------------------------------------------------------------------
 
 
+@_check
 def _complete(run: _RunView) -> Finding:
     ended, planned = run.facts.get("ended"), run.load.get("n")
     if planned is None and ended is None:
@@ -307,11 +302,13 @@ def _complete(run: _RunView) -> Finding:
     return Finding(abs(missing), gap)
 
 
+@_check
 def _answered(run: _RunView) -> Finding:
     n = len(run.answered)
     return Finding(n, f"{n} of {len(run.measured)} requests were answered")
 
 
+@_check
 def _times(run: _RunView) -> Finding:
     if run.answered.empty:
         return Finding(None, "no request was answered")
@@ -319,6 +316,7 @@ def _times(run: _RunView) -> Finding:
     return Finding(lacking, f"{lacking:.1%} of the answered requests have no times of their chunks")
 
 
+@_check
 def _clock(run: _RunView) -> Finding:
     chunks = run.measured["content_times_s"]
     columns = ["scheduled_s", "dispatched_s", "headers_s", "first_reasoning_s", "done_s"]
@@ -344,6 +342,7 @@ def _clock(run: _RunView) -> Finding:
     return Finding(int(bad.sum()), "; ".join(contradictions) or "no time contradicts another")
 
 
+@_check
 def _own_errors(run: _RunView) -> Finding | None:
     if run.measured.empty:
         return None
@@ -355,6 +354,7 @@ def _own_errors(run: _RunView) -> Finding | None:
     return Finding(share, f"{share:.1%} of the requests failed on the way or were refused as wrong")
 
 
+@_check
 def _served_model(run: _RunView) -> Finding | None:
     if run.answered.empty:
         return None
@@ -379,6 +379,7 @@ def _served_model(run: _RunView) -> Finding | None:
 # ---- arrivals ------------------------------------------------------------------------------------
 
 
+@_check
 def _process(run: _RunView) -> Finding:
     processes = ("poisson", "gamma", "constant", "replay", "ramp", "closed")
     if run.process in processes:
@@ -386,16 +387,13 @@ def _process(run: _RunView) -> Finding:
     return Finding(None, f"the arrival process is {run.process!r}, none of {', '.join(processes)}")
 
 
+@_check
 def _concurrency(run: _RunView) -> Finding | None:
-    if run.process != "closed":
-        return None
     users = run.load.get("concurrency")
     if not users:
         return Finding(None, "the number of users is not known")
     if run.measured.empty or run.measured["done_s"].isna().all():
         return Finding(None, "no request's end is known")
-    if not run.has_send_times:
-        return Finding(None, UNSENT)
     most, busy = min(users, len(run.measured)), max(floor(BUSY_SHARE * users), 1)
     reached = int(run.in_flight_at(run.measured["dispatched_s"]).max())
     if reached < BUSY_SHARE * most:
@@ -405,11 +403,8 @@ def _concurrency(run: _RunView) -> Finding | None:
     return Finding(share, f"{share:.0%} of the waiting fell when {busy} or more of {users} waited")
 
 
+@_check
 def _rate(run: _RunView) -> Finding | None:
-    if not run.open:
-        return None
-    if not run.has_send_times:
-        return Finding(None, UNSENT)
     realised, scheduled = _per_s(run.dispatched_s), _per_s(run.scheduled_s)
     if realised is None or scheduled is None:
         return Finding(None, "it takes two requests at different times to make a rate")
@@ -435,11 +430,8 @@ def _shape(run: _RunView) -> float | None:
     return run.load.get("burstiness") if run.process == "gamma" else None
 
 
+@_check
 def _rate_asked(run: _RunView) -> Finding | None:
-    if run.process not in ("poisson", "gamma"):
-        return None
-    if not run.has_send_times:
-        return Finding(None, UNSENT)
     shape, rate, n_gaps = _shape(run), run.load.get("rate_per_s"), len(run.scheduled_s) - 1
     if not shape or not rate or n_gaps < 1:
         return Finding(None, "the rate or burstiness asked for is not known")
@@ -465,10 +457,6 @@ def _random_gaps(
 
     judge: of gaps in seconds (n,), the requested shape, and whether they are those as sent.
     """
-    if run.process not in ("poisson", "gamma"):
-        return None
-    if not run.has_send_times:
-        return Finding(None, UNSENT)
     shape = _shape(run)
     if not shape:
         return Finding(None, "the burstiness asked for is not known")
@@ -486,6 +474,7 @@ def _random_gaps(
     return max(findings, key=badness)
 
 
+@_check
 def _gaps(run: _RunView) -> Finding | None:
     """Kolmogorov-Smirnov distance of the gaps from a gamma law with their own mean.
 
@@ -512,6 +501,7 @@ def _gaps(run: _RunView) -> Finding | None:
     return _random_gaps(run, judge, lambda f: (f.value or 0) / (f.limit or 1))
 
 
+@_check
 def _dispersion(run: _RunView) -> Finding | None:
     """Whether blocks of gaps differ in length as by chance, neither more nor less.
 
@@ -541,6 +531,7 @@ def _dispersion(run: _RunView) -> Finding | None:
     return _random_gaps(run, judge, lambda f: -(f.value or 0))
 
 
+@_check
 def _lag1(run: _RunView) -> Finding | None:
     per_s = _per_s(run.dispatched_s) or 0.0
 
@@ -559,11 +550,8 @@ def _lag1(run: _RunView) -> Finding | None:
     return _random_gaps(run, judge, lambda f: (f.value or 0) / (f.limit or 1))
 
 
+@_check
 def _gap_spread(run: _RunView) -> Finding | None:
-    if run.process != "constant":
-        return None
-    if not run.has_send_times:
-        return Finding(None, UNSENT)
     gaps = np.diff(run.dispatched_s)
     if len(gaps) < 5 or not gaps.mean() > 0:
         return Finding(None, "it takes six requests at different times")
@@ -573,11 +561,8 @@ def _gap_spread(run: _RunView) -> Finding | None:
     return Finding(cv, evidence, limit, short_of=_short_of(len(gaps), SPREAD_GAPS))
 
 
+@_check
 def _repeated_gaps(run: _RunView) -> Finding | None:
-    if run.process not in ("poisson", "gamma"):
-        return None
-    if not run.has_send_times:
-        return Finding(None, UNSENT)
     gaps = np.diff(run.scheduled_s)
     # times are known to a microsecond or so, and shorter gaps are alike for that reason alone
     gaps = gaps[gaps >= 1e-3].round(6)
@@ -593,11 +578,10 @@ def _repeated_gaps(run: _RunView) -> Finding | None:
 # ---- the client ----------------------------------------------------------------------------------
 
 
+@_check
 def _dispatch_lag(run: _RunView) -> Finding | None:
-    if not run.open or run.measured.empty:
+    if run.measured.empty:
         return None
-    if not run.has_send_times:
-        return Finding(None, UNSENT)
     if not run.has_schedule:
         return Finding(None, "the schedule is not recorded apart from the sending")
     lag = run.lag_s[~run.held_by_cap]
@@ -609,15 +593,15 @@ def _dispatch_lag(run: _RunView) -> Finding | None:
     return Finding(p99, f"one request in a hundred left {1000 * p99:.1f} ms late or later", limit)
 
 
+@_check
 def _held_by_cap(run: _RunView) -> Finding | None:
-    if not run.open or not run.load.get("concurrency") or run.measured.empty:
+    if not run.load.get("concurrency") or run.measured.empty:
         return None
-    if not run.has_send_times:
-        return Finding(None, UNSENT)
     share = float(run.held_by_cap.mean())
     return Finding(share, f"the cap on concurrency held {share:.1%} of the requests")
 
 
+@_check
 def _loop_lag(run: _RunView) -> Finding:
     lag = run.client.get("loop_lag_p99_s")
     if lag is None:
@@ -625,6 +609,7 @@ def _loop_lag(run: _RunView) -> Finding:
     return Finding(lag, f"the event loop came {1000 * lag:.1f} ms late at its p99")
 
 
+@_check
 def _loop_lag_to_itl(run: _RunView) -> Finding:
     lag, gaps = run.client.get("loop_lag_p99_s"), chunk_gaps_s(run.measured)
     if lag is None or not len(gaps) or not np.median(gaps) > 0:
@@ -635,6 +620,7 @@ def _loop_lag_to_itl(run: _RunView) -> Finding:
     return Finding(ratio, evidence, max(LIMITS["loop_lag_to_itl"].limit, timer))
 
 
+@_check
 def _client_cpu(run: _RunView) -> Finding:
     share = run.client.get("cpu_share")
     if share is None:
@@ -645,6 +631,7 @@ def _client_cpu(run: _RunView) -> Finding:
 # ---- tokens and cache ----------------------------------------------------------------------------
 
 
+@_check
 def _input_tokens(run: _RunView) -> Finding | None:
     finding = _mismatch(run.answered, "asked_input_tokens", "input_tokens", "input")
     if finding is None or finding.value is None:
@@ -653,6 +640,7 @@ def _input_tokens(run: _RunView) -> Finding | None:
     return finding._replace(limit=max(LIMITS["input_tokens"].limit, template))
 
 
+@_check
 def _output_tokens(run: _RunView) -> Finding | None:
     # a model that stopped by itself may write fewer tokens; one that wrote more did not stop
     answered = run.answered
@@ -673,6 +661,7 @@ def _mismatch(answered: pd.DataFrame, requested: str, counted: str, what: str) -
     return Finding(abs(ratio - 1), evidence)
 
 
+@_check
 def _content_tokens(run: _RunView) -> Finding | None:
     counted = run.answered[
         run.answered["content_tokens"].notna() & run.answered["answer_tokens"].notna()
@@ -686,6 +675,7 @@ def _content_tokens(run: _RunView) -> Finding | None:
     return Finding(share, f"{share:.1%} of the answers hold other tokens than the server counted")
 
 
+@_check
 def _chunks(run: _RunView) -> Finding | None:
     counted = run.answered[run.answered["answer_tokens"].notna()]
     if counted.empty:
@@ -694,6 +684,7 @@ def _chunks(run: _RunView) -> Finding | None:
     return Finding(share, f"{share:.1%} of the answers have more chunks than tokens")
 
 
+@_check
 def _pace(run: _RunView) -> Finding | None:
     """Whether answers come as they are written. Where not, TPOT and ITL are null, and the rest
     of the run is valid: a user behind the same buffer has that TTFT and E2E latency.
@@ -716,6 +707,7 @@ def _pace(run: _RunView) -> Finding | None:
     return Finding(share, evidence)
 
 
+@_check
 def _cached_input(run: _RunView) -> Finding:
     counted = run.answered[
         run.answered["cached_input_tokens"].notna() & (run.answered["input_tokens"] > 0)
@@ -740,6 +732,7 @@ def _cached_input(run: _RunView) -> Finding:
 # ---- warm-up -------------------------------------------------------------------------------------
 
 
+@_check
 def _drift(run: _RunView) -> Finding:
     if run.process in ("replay", "ramp"):
         return Finding(None, "the load changes on purpose")
@@ -818,39 +811,8 @@ def _detrended(y: FloatArray) -> FloatArray:
     return np.asarray(y - np.polyval(np.polyfit(at, y, 2 if len(y) >= 10 else 1), at))
 
 
+@_check
 def _resumed(run: _RunView) -> Finding | None:
     if not run.facts.get("resumed"):
         return None
     return Finding(None, "the run was killed and resumed: of the client only the last part is told")
-
-
-_CHECKS: Mapping[str, Callable[[_RunView], Finding | None]] = {
-    "complete": _complete,
-    "answered": _answered,
-    "times": _times,
-    "clock": _clock,
-    "own_errors": _own_errors,
-    "served_model": _served_model,
-    "process": _process,
-    "concurrency": _concurrency,
-    "rate": _rate,
-    "rate_asked": _rate_asked,
-    "gaps": _gaps,
-    "gap_spread": _gap_spread,
-    "dispersion": _dispersion,
-    "lag1": _lag1,
-    "repeated_gaps": _repeated_gaps,
-    "dispatch_lag": _dispatch_lag,
-    "held_by_cap": _held_by_cap,
-    "loop_lag": _loop_lag,
-    "loop_lag_to_itl": _loop_lag_to_itl,
-    "client_cpu": _client_cpu,
-    "input_tokens": _input_tokens,
-    "output_tokens": _output_tokens,
-    "content_tokens": _content_tokens,
-    "chunks": _chunks,
-    "pace": _pace,
-    "cached_input": _cached_input,
-    "drift": _drift,
-    "resumed": _resumed,
-}

@@ -267,7 +267,9 @@ def published(how: Format, document: Any, unit: str) -> list[dict[str, Any]]:
             if own == IN_FILE:
                 own = figures.get(f"{path.rpartition('.')[0]}.unit", unit)
             if own != "per_s":
-                value, own = 1e3 * value / PER_SECOND[own], "ms"
+                value, own = value * (1e3 / PER_SECOND[own]), "ms"
+            if not isfinite(value):
+                continue
             row = {"name": name, "statistic": statistic, "value": float(value), "unit": own}
             rows[name, statistic] = row
     return [rows[key] for key in sorted(rows, key=lambda key: ([*units].index(key[0]), key[1]))]
