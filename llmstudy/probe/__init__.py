@@ -5,12 +5,15 @@ scheduled, when it was sent, when each piece of the answer came. Everything else
 those rows, so that recorded runs and those of other load tools share one arithmetic and one audit.
 A run that the audit finds invalid does not enter a memo.
 
+- `design.probe_endpoint`, `search.rate.search_rate`, `vllm.probe.probe_vllm`, `result.read_probe`,
+  `compare.compare` and `plan`: one function for each command, which notebooks call too.
+- `options`: their options, each declared once. `result`: what they return.
 - `run`: the row per request, the latencies derived from it, and the folder of a run on disk, which
   a killed run leaves readable.
-- `endpoint`, `connection`, `stream`: one streaming call. `design`, `prompts`, `arrivals`: the
-  requests and their times. `load`: sending them.
-- `audit`: whether a run is valid. `metrics`: its percentiles. `compare`: two runs, and how many
-  requests a comparison needs. `report`: all of it as JSON.
+- `endpoint`, `call`, `connection`, `stream`: one streaming call. `design`, `prompts`, `arrivals`:
+  the requests and their times. `load`: sending them.
+- `audit`: whether a run is valid, by the limits in data/probe_audit.csv. `metrics`: its
+  percentiles. `report`: all of it as JSON.
 - `search`: the highest load within the SLO, the knee, the points that a capacity fit needs.
 - `vllm`: a vLLM server as a child, in this process, or already running; its physical limit.
 - `importers`: the result files of other load tools, their metrics derived again from raw times.

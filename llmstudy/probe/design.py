@@ -187,7 +187,7 @@ def run(
     Raises: ValueError with the server's message if the endpoint does not answer; or if a server
     taken for vLLM has no counters.
     """
-    limits = limits or Limits()
+    limits = limits or Limits(max_errors=None)
     if is_vllm:
         endpoint = replace(endpoint, body={**VLLM_BODY, **endpoint.body})
     load_plan = plan_of(load)

@@ -93,7 +93,7 @@ def run_load(
     capped without a price, or with answers of any length. OSError if a sample cannot be written:
     the run ends there.
     """
-    limits = limits or Limits()
+    limits = limits or Limits(max_errors=None)
     _check(endpoint, plan, limits, workers, price)
     facts = {"endpoint": endpoint.facts, **facts}
     before, finished = begun(folder, plan, facts) if resume and folder is not None else ({}, [])

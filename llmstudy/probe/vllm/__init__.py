@@ -6,7 +6,8 @@
 - `hardware`: the GPUs of this machine, and their utilisation.
 - `limits`: measured points as a share of the data sheet's limit.
 - `variants`: settings to compare, as labels and flags.
-- `sweep`: the points of a setting, one after the other; `recorded`: the runs in `data/probes`.
+- `probe`: every setting of some models; `sweep`: the points of one, one after the other;
+  `recorded`: the runs in `data/probes`.
 
 vLLM comes with the extra `gpu`. It is imported where it is used, so that all the rest, reading a
 running server included, works without it.
