@@ -17,14 +17,6 @@ from llmstudy import paths
 from llmstudy.study import Study, load
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _empty_cache(tmp_path_factory):
-    """No test takes what the user, or a test before it in another session, has in the cache."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @dataclass(frozen=True)
 class Assessment:
     """A case and what its chapters wrote, by chapter name."""

@@ -1,6 +1,7 @@
 """Chapter 01: the traffic, the log, the figures with their grades, and the open questions."""
 
 from dataclasses import asdict
+from typing import Any
 
 import pandas as pd
 
@@ -79,10 +80,9 @@ def log_tables(case: Case) -> Tables:
     }
 
 
-def price_findings(case: Case) -> pd.DataFrame:
+def price_findings(case: Case) -> list[dict[str, Any]]:
     """What a reader must know of the prices used: severity, subject, sentence, effective."""
-    rows = [asdict(finding) for finding in findings.findings_of(case.study)]
-    return pd.DataFrame(rows, columns=["severity", "subject", "sentence", "effective"])
+    return [asdict(finding) for finding in findings.findings_of(case.study)]
 
 
 def ledger(case: Case) -> pd.DataFrame:

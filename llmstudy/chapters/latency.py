@@ -33,7 +33,7 @@ def latency_tables(case: Case, hosting: Mapping[str, Any]) -> Tables:
     """
     latency = first_token_rows(case, hosting)
     return {
-        "latency": latency,
+        "latency": pd.DataFrame(latency),
         "answers": answer_rows(case, latency, hosting),
         "tpot": pace_rows(case),
         **probe_tables(case),

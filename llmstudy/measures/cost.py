@@ -144,7 +144,7 @@ def month_bills(prices: pd.DataFrame, usage: pd.DataFrame) -> pd.DataFrame:
     ...     "output_tokens": 44, "cached_input_share": 0.3, "cache_write_share": 0.0,
     ...     "retry_share": 0.02, "tool_usd": 0.0}, route)
     >>> month_bills(prices, usage).round(6).to_dict("records")
-    [{'usd_per_request': 0.001263, 'month_usd': 11368.013278}]
+    [{'usd_per_request': 0.001263, 'month_usd': 11366.588571}]
     """
     if not prices.index.equals(usage.index):
         raise ValueError("prices and usage must have the same index: a row of each per route")

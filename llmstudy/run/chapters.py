@@ -117,11 +117,14 @@ def run_study(
     inputs = provenance.made_of(file, study)
     run_id = provenance.run_id(started, inputs)
     draft = home / f".{run_id}.partial"
+    parameters: dict[str, Any] = {"study": str(file), "probe": probe}
+    parameters |= {"overrides": dict(overrides)} if overrides else {}
     desk = Desk(
         draft,
         run_id,
         CHAPTERS,
-        {"study": str(file), "probe": probe, "overrides": dict(overrides or {})},
+        {"study": str(file), "probe": probe}
+        | ({"overrides": dict(overrides)} if overrides else {}),
         [provenance.of_all_chapters(inputs), kept(study)],
         lambda: provenance.state(file, study) == state,
         set(CHAPTERS) if fresh else {PROBING} if probe else set(),

@@ -656,11 +656,6 @@ def test_a_route_that_needs_more_gpus_is_skipped_with_its_reason(bundle, two_h20
     assert PUBLISHED in findings.own_gpu(found)
 
 
-def test_another_word_for_the_probe_is_a_mistake(tmp_path):
-    with pytest.raises(ValueError, match="must be one of recorded, gpu"):
-        own_tables(open_case(load(DEFAULT)), "cpu", tmp_path)
-
-
 def test_recorded_points_move_the_curve_of_their_group_and_no_other(bundle):
     routes = load(DEFAULT).routes
     before = {name: offers.fitted_curve(routes[name]) for name in (OWN, "h200-llama-3.1-8b")}

@@ -18,7 +18,7 @@ def opened():
 
     def execute(study, run):
         book = nbformat.read(paths.notebooks() / "09_source_memo.ipynb", as_version=4)
-        names = {"study": str(study), "run": str(run)}
+        names = {"study": str(study), "run": str(run), "overrides": {}}
         for cell in book.cells:
             if cell.cell_type == "code" and "parameters" not in cell.metadata.get("tags", []):
                 exec(compile(cell.source, cell.id, "exec"), names)
