@@ -179,11 +179,15 @@ def test_a_chapter_links_to_the_others_and_marks_itself():
 
 
 def test_a_long_chapter_has_a_bar_of_its_contents_and_a_short_one_has_none():
-    long = notebook(*(v4.new_markdown_cell(f"## Part {n} & more") for n in range(6)))
+    parts = (v4.new_markdown_cell(f"## Part {n} & more") for n in range(6))
+    long = notebook(*parts, cell(KEPT["print"]))
     contents = soup(chapter_html(long, "", {})).select(".contents li a")
     assert [a.text for a in contents] == [f"Part {n} & more" for n in range(6)]
     page = soup(chapter_html(long, "", {}))
     assert all(page.find(id=a["href"].removeprefix("#")) for a in contents)
+    folded = page.select("details.part > summary > h2")
+    assert [h.text for h in folded] == [f"Part {n} & more" for n in range(1, 6)]
+    assert "KEPT" in page.select("details.part")[-1].text
     assert "On this page" not in chapter_html(notebook(v4.new_markdown_cell("## Part")), "", {})
 
 
