@@ -189,7 +189,7 @@ def _vllm() -> Any:
     except ImportError as error:
         raise ValueError(
             f"the engine cannot be imported ({error}): on Linux with an NVIDIA GPU, "
-            "pip install 'llmstudy[gpu]', or probe a running server instead"
+            "install the extra gpu (`llmstudy doctor` says how), or probe a running server"
         ) from error
 
 

@@ -135,8 +135,8 @@ def command(python: Path | str | None) -> list[str]:
     if executable := shutil.which("vllm"):
         return [executable]
     raise ValueError(
-        "vLLM is not installed: on Linux with an NVIDIA GPU, pip install 'llmstudy[gpu]', or name "
-        "an interpreter that has it"
+        "vLLM is not installed: on Linux with an NVIDIA GPU, install the extra gpu "
+        "(`llmstudy doctor` says how), or name an interpreter that has it"
     )
 
 
