@@ -5,7 +5,6 @@ hash of all that the result rests on, so that none is ever out of date.
 """
 
 import hashlib
-import os
 import pickle
 import sys
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from llmstudy import io
+from llmstudy import io, paths
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -26,11 +25,6 @@ _SOURCES = ("*.py", "measures/**/*.py", "requests/**/*.py", "prices/**/*.py", "t
 
 _LIBRARIES = ("numba", "numpy", "pandas", "scipy")
 _DIGEST_BYTES = 32
-
-
-def folder() -> Path:
-    """Where the results are: `llmstudy` in the folder XDG_CACHE_HOME, or else in ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llmstudy"
 
 
 def on_disk(function: Callable[P, R]) -> Callable[P, R]:
@@ -45,7 +39,7 @@ def on_disk(function: Callable[P, R]) -> Callable[P, R]:
     def stored(*args: P.args, **kwargs: P.kwargs) -> R:
         name = _name(function, args, kwargs)
         with suppress(Exception):  # not there, cut short, or nobody may read it
-            entry = (folder() / name).read_bytes()
+            entry = (paths.cache("fits") / name).read_bytes()
             digest, content = entry[:_DIGEST_BYTES], entry[_DIGEST_BYTES:]
             if hashlib.sha256(content).digest() == digest:
                 earlier: R = pickle.loads(content)
@@ -53,7 +47,7 @@ def on_disk(function: Callable[P, R]) -> Callable[P, R]:
         result = function(*args, **kwargs)
         content = pickle.dumps(result)
         with suppress(OSError, RuntimeError):  # a full disk, a folder of another, or no home
-            io.write(folder() / name, hashlib.sha256(content).digest() + content)
+            io.write(paths.cache("fits") / name, hashlib.sha256(content).digest() + content)
         return result
 
     return stored

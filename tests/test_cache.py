@@ -31,7 +31,7 @@ def folder(tmp_path, monkeypatch):
     """A cache of one's own, empty."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     calls.clear()
-    return tmp_path / "llmstudy"
+    return tmp_path / "llmstudy" / "fits"
 
 
 def test_a_result_is_computed_once_for_the_same_content(folder):
