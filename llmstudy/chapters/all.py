@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from llmstudy import io
+from llmstudy.chapters import BEFORE_MEMO, READS
 from llmstudy.chapters.cost import cost_tables
 from llmstudy.chapters.crossover import crossover_tables
 from llmstudy.chapters.decision import decision_tables
@@ -18,19 +19,6 @@ from llmstudy.evidence.case import Case
 Written = dict[str, dict[str, Any]]
 """What chapters write, by their names."""
 
-CHAPTERS = (
-    *("01_evidence", "02_cost", "03_latency", "04_quality", "05_self_hosting", "06_crossover"),
-    "07_triggers_and_routing",
-)
-"""The chapters before the memo."""
-
-_READS = {
-    "03_latency": ["05_self_hosting"],
-    "06_crossover": ["01_evidence", "02_cost", "03_latency", "04_quality", "05_self_hosting"],
-    "07_triggers_and_routing": ["06_crossover"],
-}
-"""The chapters whose results a chapter reads, or whose last reads the others."""
-
 
 def chapter_results(case: Case) -> Written:
     """What each chapter before the memo would write, by its name.
@@ -39,7 +27,7 @@ def chapter_results(case: Case) -> Written:
     left out, and so is chapter 09, which no other reads.
     Raises: ValueError if the study's evidence cannot be used.
     """
-    return with_results(case, "07_triggers_and_routing", {})
+    return with_results(case, BEFORE_MEMO[-1], {})
 
 
 def with_results(
@@ -52,7 +40,7 @@ def with_results(
     """
     if name in results:
         return results
-    for earlier in _READS.get(name, []):
+    for earlier in READS[name]:
         results = with_results(case, earlier, results, fits)
     makers: dict[str, Callable[[], dict[str, Any]]] = {
         "01_evidence": lambda: evidence_tables(case),

@@ -17,6 +17,7 @@ import pandas as pd
 from IPython.display import display
 
 from llmstudy import charts, io, paths, tables
+from llmstudy.chapters import BEFORE_MEMO
 from llmstudy.study import Study, load
 from llmstudy.study.document import mapping
 from llmstudy.study.snapshot import kept
@@ -80,10 +81,10 @@ class Chapter:
         return None
 
     def _computed(self, name: str) -> dict[str, Any]:
-        from llmstudy.chapters.all import CHAPTERS, with_results  # every chapter: most need none
+        from llmstudy.chapters.all import with_results  # every chapter: most need none
         from llmstudy.evidence.case import open_case
 
-        there = {n: results for n in CHAPTERS if (results := self._written(n)) is not None}
+        there = {n: results for n in BEFORE_MEMO if (results := self._written(n)) is not None}
         results = with_results(open_case(self.study), name, there)
         for chapter in results.keys() - there:
             replace(self, name=chapter).write(results[chapter])

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from llmstudy.chapters import BEFORE_MEMO
 from llmstudy.chapters.notebook import Chapter
 from llmstudy.evidence.case import rows_of
 from llmstudy.figure import Figure
@@ -16,16 +17,6 @@ from llmstudy.study import Study
 from llmstudy.study.snapshot import restored
 from llmstudy.tables import inputs
 from llmstudy.text import listed
-
-BEFORE_MEMO = (
-    "01_evidence",
-    "02_cost",
-    "03_latency",
-    "04_quality",
-    "05_self_hosting",
-    "06_crossover",
-    "07_triggers_and_routing",
-)
 
 
 @dataclass(frozen=True)

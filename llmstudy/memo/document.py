@@ -15,9 +15,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from llmstudy import text
+from llmstudy.chapters import BEFORE_MEMO
 from llmstudy.compare.diff import LEADS, course
 from llmstudy.memo import figures
-from llmstudy.memo.context import BEFORE_MEMO, Facts
+from llmstudy.memo.context import Facts
 from llmstudy.memo.figures import Figures, Row, names, owner_text
 from llmstudy.tables import named
 from llmstudy.text import Format, count, listed, opening, share, usd

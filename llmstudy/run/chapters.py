@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmstudy import io, paths
+from llmstudy.chapters import READS
 from llmstudy.run import leftovers, provenance
 from llmstudy.run.errors import NotebookError
 from llmstudy.run.notebook import Execution, load_libraries
@@ -30,19 +31,6 @@ if TYPE_CHECKING:
     from llmstudy.study import Study
 
 
-CHAPTERS: Mapping[str, tuple[str, ...]] = {
-    "05_self_hosting": (),
-    "01_evidence": (),
-    "02_cost": (),
-    "04_quality": (),
-    "03_latency": ("05_self_hosting",),
-    "06_crossover": ("01_evidence", "02_cost", "03_latency", "04_quality"),
-    "07_triggers_and_routing": ("06_crossover",),
-    "08_memo": ("07_triggers_and_routing",),
-    "09_source_memo": ("02_cost", "04_quality", "05_self_hosting"),
-}
-"""Each chapter, and those whose results it reads. The longest stands first: it is begun first."""
-
 AT_ONCE = 2
 """Notebooks that run side by side: a third makes all of them slower on a machine of two cores."""
 
@@ -50,6 +38,9 @@ CELL_TIMEOUT_S = 300.0
 
 PROBING, PROBING_TIMEOUT_S = "05_self_hosting", 7200.0
 """The chapter that takes the parameter `probe`, and its cells' limit when it measures on a GPU."""
+
+CHAPTERS = {name: READS[name] for name in sorted(READS, key=lambda name: name != PROBING)}
+"""Each chapter, and those whose results it reads. The longest stands first: it is begun first."""
 
 _FILES = {
     "memo": "memo.html",
@@ -123,8 +114,7 @@ def run_study(
         draft,
         run_id,
         CHAPTERS,
-        {"study": str(file), "probe": probe}
-        | ({"overrides": dict(overrides)} if overrides else {}),
+        parameters,
         [provenance.of_all_chapters(inputs), kept(study)],
         lambda: provenance.state(file, study) == state,
         set(CHAPTERS) if fresh else {PROBING} if probe else set(),
@@ -210,7 +200,7 @@ def _latest(home: Path) -> Path | None:
 def _overrides(run: Path) -> Any:
     """What was set for a run, beside its study file."""
     try:
-        return json.loads((run / "provenance.json").read_text("utf-8")).get("overrides")
+        return _record(run).get("overrides")
     except (OSError, ValueError, AttributeError):  # whoever reads the run says what is wrong
         return None
 

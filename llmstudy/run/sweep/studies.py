@@ -20,9 +20,10 @@ from pathlib import Path
 import joblib
 
 from llmstudy import io, paths
+from llmstudy.chapters import BEFORE_MEMO
 from llmstudy.chapters.all import chapter_results
 from llmstudy.evidence.case import open_case
-from llmstudy.memo.context import BEFORE_MEMO, facts_of
+from llmstudy.memo.context import facts_of
 from llmstudy.run import leftovers
 from llmstudy.run.provenance import run_id
 from llmstudy.run.sweep.portfolio import Row, Totals, failed, row, totals
