@@ -27,6 +27,7 @@ from llmstudy.measures.cost import (
     largest_tenant_share,
     month_bills,
     usd_per_accepted_answer,
+    usd_per_million_tokens,
 )
 from llmstudy.prices import PricedModel
 from llmstudy.simulate.breakdown import price_frame, request_usage
@@ -41,12 +42,13 @@ def cost_tables(case: Case) -> Tables:
     Offers are kept whole for the later chapters.
     """
     offers = token_offers(case)
-    bills = api_bills(case, offers)
+    usage = usage_of(case, offers)
+    bills = api_bills(case, offers, usage)
     return {
         "offers": offers_by_workload(offers),
         "bills": bills,
         "output_tokens": output_tokens(case.study),
-        "scheduled": scheduled_bills(case, bills),
+        "scheduled": scheduled_bills(case, bills, usage),
         "rate_limits": rate_limit_rows(case),
         "controls": cost_controls(case, offers),
     }
@@ -111,7 +113,8 @@ def api_bills(
     changes = [max(o.month_factors, key=lambda x: abs(np.log(x))) - 1 for o in listed]
     bills.insert(2, "arm", [offer.arm for offer in listed])
     bills.insert(3, "current", bills["route"] == bills["workload"].map(current))
-    per_mtok = 1e6 * bills["usd_per_request"] / bills["workload"].map(counted)
+    tokens = np.array([counted[name] for name in bills["workload"]])
+    per_mtok = usd_per_million_tokens(bills["usd_per_request"].to_numpy(), 1.0, tokens)
     bills.insert(5, "usd_per_mtok", per_mtok)
     return bills.assign(scheduled_change=changes)
 
@@ -125,16 +128,17 @@ def largest_bill(bills: pd.DataFrame) -> str:
     return str(pd.concat([today, bills])["workload"].iloc[0])
 
 
-def scheduled_bills(case: Case, bills: pd.DataFrame) -> pd.DataFrame:
+def scheduled_bills(case: Case, bills: pd.DataFrame, usage: pd.DataFrame) -> pd.DataFrame:
     """A month's bill from each day on which an announced price begins.
 
-    bills: `api_bills`. Columns: workload, route, effective, month_usd. What tools cost stays.
+    bills: `api_bills` of this usage. Columns: workload, route, effective, month_usd. What tools
+    cost stays.
     """
+    tool_usd = usage["tool_usd"] * usage["requests_per_month"]
     rows = []
     for bill in bills.to_dict("records"):
         name, route = str(bill["workload"]), str(bill["route"])
-        requests = case.study.workloads[name].intake.requests.value
-        tools = case.study.api_use.tools.value / 1000 * requests
+        tools = float(tool_usd[name, route])
         for day, factor in scheduled_prices(case.study, route, case.traffic.of(name)):
             month_usd = (bill["month_usd"] - tools) * factor + tools
             row = {"workload": name, "route": route, "effective": day, "month_usd": month_usd}

@@ -19,6 +19,7 @@ from llmstudy.simulate.breakdown import cost_items, stay_parts
 from llmstudy.simulate.draws import Draws
 from llmstudy.simulate.inputs import (
     N_DRAWS,
+    Inputs,
     Market,
     discount_draws,
     draws_of,
@@ -109,11 +110,9 @@ def simulated_futures(case: Case, results: Results, name: str, route: str) -> pd
     (`tables.inputs`), then stay_usd and move_usd (over the horizon, discounted), saving_usd, and
     pays_from_month (from 1; inf: never within the horizon).
     """
-    offers = market(results["02_cost"], results["05_self_hosting"], results["04_quality"])
+    offers, uncertain = _uncertain(case, results, name, route)
     pair = pd.DataFrame({"workload": [name], "route": [route]})
     future = projection.move_futures(case.study, offers, pair)[name, route]
-    entries = pair_inputs(case.study, offers, name, route)
-    uncertain = {key: each for key, each in entries.items() if each[1].uncertain}
     stay_usd = (future.stay_usd * future.discount).sum(axis=1)
     saving_usd = future.saving_usd()
     return pd.DataFrame(draws_of(uncertain, N_DRAWS, case.study.seed)).assign(
@@ -125,18 +124,26 @@ def simulated_futures(case: Case, results: Results, name: str, route: str) -> pd
 
 
 def uncertain_inputs(case: Case, results: Results, name: str, route: str) -> pd.DataFrame:
-    """The uncertain inputs of a move: input, place, value, low, high, unit, distribution, grade.
+    """The uncertain inputs of a move: input, place, value, low, high, unit, distribution, grade,
+    source.
 
-    results: of chapters 02, 04 and 05. low and high: P10 and P90.
+    results: of chapters 02, 04 and 05. low and high: the ends of the range, or the P10 and P90 of
+    a log-normal one.
     """
-    offers = market(results["02_cost"], results["05_self_hosting"], results["04_quality"])
-    rows = []
-    for key, (place, figure) in pair_inputs(case.study, offers, name, route).items():
-        if figure.uncertain:
-            about = {"input": key, "place": figure.name or place, **figure.row()}
-            rows.append(about)
+    _, uncertain = _uncertain(case, results, name, route)
+    rows = [
+        {"input": key, "place": figure.name or place, **figure.row()}
+        for key, (place, figure) in uncertain.items()
+    ]
     columns = ["input", "place", "value", "low", "high", "unit", "distribution", "grade", "source"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _uncertain(case: Case, results: Results, name: str, route: str) -> tuple[Market, Inputs]:
+    """What every route charges, and the inputs of a move that vary between futures."""
+    offers = market(results["02_cost"], results["05_self_hosting"], results["04_quality"])
+    entries = pair_inputs(case.study, offers, name, route)
+    return offers, {key: each for key, each in entries.items() if each[1].uncertain}
 
 
 def _crossover(
