@@ -26,8 +26,8 @@ def grades(ledger: Rows, part: str) -> str:
 
 def traffic(workloads: Rows) -> str:
     """The grade of the requests, for the note of a chart. workloads: the table of chapter 01."""
-    of_grade = {row["traffic"]: "" for row in _rows(workloads)}
-    return f"requests: {listed(list(of_grade))}"
+    grades_seen = dict.fromkeys(row["traffic"] for row in _rows(workloads))
+    return f"requests: {listed([*grades_seen])}"
 
 
 def evidence(results: Results) -> str:

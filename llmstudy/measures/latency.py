@@ -44,7 +44,7 @@ from llmstudy.text import listed
 IntArray = npt.NDArray[np.int64]
 
 METRICS = ("ttft_s", "tpot_s", "e2e_s", "latency_s")
-"""What a table shows unless it is told."""
+"""What a table shows where no metric is named."""
 
 PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 

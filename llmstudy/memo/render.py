@@ -77,7 +77,10 @@ def _page(nb: NotebookNode, kind: str, title: str, links: Mapping[str, str]) -> 
     page: str = exporter.from_notebook_node(nb, resources)[0]
     page = _outlined(page)
     if kind == "chapter":
-        page = _light(_folded(_with_contents(_followable(page))))
+        page = _followable(page)
+        if '<details class="code">' in page:  # which a list of pages has not
+            page = _folded(_with_contents(page))
+        page = _light(page)
     if outside := external_references(page):
         raise RenderError(f"The page would load {outside[0]!r} from outside: put it inside.")
     return page
@@ -142,9 +145,6 @@ def _followable(page: str) -> str:
     return _FIGURE.sub(r'<a class="made" href="\2.html">\g<0></a>', page)
 
 
-_CODE = '<details class="code">'
-"""What a chapter has and a list of pages has not."""
-
 MOST_HEADINGS = 5
 """Headings below the title beyond which a page has a bar with its contents."""
 
@@ -152,7 +152,7 @@ MOST_HEADINGS = 5
 def _with_contents(page: str) -> str:
     """The page with a bar of its contents below the title, where it has many headings."""
     below = headings(page)[1:]
-    if len(below) <= MOST_HEADINGS or _CODE not in page:
+    if len(below) <= MOST_HEADINGS:
         return page
     entries = "\n".join(f'<li><a href="#{h.anchor}">{html.escape(h.text)}</a></li>' for h in below)
     bar = (
@@ -164,7 +164,7 @@ def _with_contents(page: str) -> str:
 def _folded(page: str) -> str:
     """The page with the parts below its second and later findings folded, where it has many."""
     start, parts = page.partition("<main")[0], re.split(r"(?=<h2 id=)", page.partition("<main")[2])
-    if len(parts) <= MOST_HEADINGS + 1 or _CODE not in page:
+    if len(parts) <= MOST_HEADINGS + 1:
         return page
     last, end = parts[-1].rsplit("</main>", 1)
     folded = [

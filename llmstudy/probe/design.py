@@ -49,8 +49,8 @@ def probe_endpoint(
     url: address up to /v1, as an OpenAI client takes it. model: as the endpoint names it. vllm: the
     server is vLLM: force the answers' length, read its own counters. out: folder in which each
     finished request is written at once; None: memory alone. resume: finish the killed run in `out`,
-    with the settings and the seed that it began with. say: is told the cost before the start. tell:
-    is told the progress about twice a second.
+    with the settings and the seed that it began with. say: gets the cost before the start. tell:
+    gets the progress about twice a second.
 
     Returns: `samples`, a row per request; `points`, one row with percentiles, their intervals and
     the verdict of the audit; `audit`.

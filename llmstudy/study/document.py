@@ -88,10 +88,7 @@ def parsed(assignments: Iterable[str]) -> dict[str, Any]:
         path, equals, text = assignment.partition("=")
         if not (equals and path.strip() and text.strip()):
             raise ValueError(f"{excerpt(assignment)} sets nothing: write path=value.")
-        try:
-            values[path.strip()] = plain(_document(text))
-        except DocumentError as error:
-            raise ValueError(f"{path}: {error}") from None
+        values[path.strip()] = _value(text, path)
     return values
 
 
@@ -103,13 +100,18 @@ def mapping(text: str) -> dict[str, Any]:
     >>> mapping('{"workloads.chat.growth": "6 %/month"}')
     {'workloads.chat.growth': '6 %/month'}
     """
-    try:
-        values = plain(_document(text)) if text.strip() else {}
-    except DocumentError as error:
-        raise ValueError(f"overrides: {error}") from None
+    values = _value(text, "overrides") if text.strip() else {}
     if not isinstance(values, dict):
         raise ValueError(f"overrides is {excerpt(text)}: write a mapping, {{path: value}}.")
     return values
+
+
+def _value(text: str, what: str) -> Any:
+    """What a text holds as YAML. Raises: ValueError that names what it is of."""
+    try:
+        return plain(_document(text))
+    except DocumentError as error:
+        raise ValueError(f"{what}: {error}") from None
 
 
 def _problem(error: MarkedYAMLError) -> str:

@@ -111,6 +111,7 @@ class Reader:
         return documents(file) if file.is_file() else []
 
     @staticmethod
-    def _listed(found: list[Any]) -> list[Any]:
+    def _listed(documents: list[Any]) -> list[Any]:
         """Requests, one document each or all in one list."""
-        return list(found[0]) if len(found) == 1 and isinstance(found[0], list) else list(found)
+        first = documents[0] if len(documents) == 1 else None
+        return list(first if isinstance(first, list) else documents)

@@ -45,7 +45,7 @@ def probe_vllm(
 
     models: folders with config.json, weights or none; or names in data/model_configs. out: folder
     of its runs; None: a temporary one, which is kept. record: folder in which the points are also
-    recorded, each as soon as it is measured. say: is told the progress in lines.
+    recorded, each as soon as it is measured. say: gets the progress in lines.
 
     Returns: `points`, a row per measured point, as `search.serving_point`, with the percentiles in
     steady state, `label` (the setting), `valid` and `findings`; `samples`, the requests of each;
