@@ -79,9 +79,11 @@ class Facts:
 
     @property
     def best_move(self) -> Mapping[str, Any] | None:
-        """The move of the lead workload that saves most."""
-        rows = self.rows("06_crossover", "savings", workload=self.lead)
-        return max(rows, key=lambda row: row["saving_p50_usd"], default=None)
+        """The saving of the lead workload's best move, whose drivers chapter 06 ranks; None without
+        one."""
+        ranked = self.rows("06_crossover", "sensitivity", workload=self.lead)
+        place = {"workload": self.lead, "route": ranked[0]["route"]} if ranked else None
+        return self.rows("06_crossover", "savings", **place)[0] if place else None
 
     @property
     def self_hosted_move(self) -> Mapping[str, Any] | None:
