@@ -161,8 +161,14 @@ def _with_contents(page: str) -> str:
     return page.replace("</h1>", f"</h1>\n{bar}", 1)
 
 
+_LINK = re.compile(r"</?a\b[^>]*>")
+
+
 def _folded(page: str) -> str:
-    """The page with the parts below its second and later findings folded, where it has many."""
+    """The page with the parts below its second and later findings folded, where it has many.
+
+    A finding that folds its part has no links: it is a switch itself.
+    """
     start, parts = page.partition("<main")[0], re.split(r"(?=<h2 id=)", page.partition("<main")[2])
     if len(parts) <= MOST_HEADINGS + 1:
         return page
@@ -170,7 +176,8 @@ def _folded(page: str) -> str:
     folded = [
         f'<details class="part"><summary>{heading}</h2></summary>\n{rest}</details>\n'
         for part in (*parts[2:-1], last)
-        for heading, _, rest in [part.partition("</h2>")]
+        for linked, _, rest in [part.partition("</h2>")]
+        for heading in [_LINK.sub("", linked)]
     ]
     return "".join([start, "<main", *parts[:2], *folded, "</main>", end])
 
