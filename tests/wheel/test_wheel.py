@@ -113,7 +113,7 @@ def test_every_step_of_the_workflow_does_its_work(environment, repository):
         run(step["run"])
     (made,) = (repository / "outputs" / "acme").iterdir()
     assert "gpt-4o" in (made / "memo.html").read_text(encoding="utf-8")
-    assert len(list(made.glob("0?_*.html"))) == 8
+    assert len(list(made.glob("0?_*.html"))) == 9
     try:
         render.check_pdf()
     except render.PdfError:
