@@ -78,7 +78,7 @@ def _page(nb: NotebookNode, kind: str, title: str, links: Mapping[str, str]) -> 
     page = _outlined(page)
     if kind == "chapter":
         page = _followable(page)
-        if '<details class="code">' in page:  # which a list of pages has not
+        if page.count("<table") + page.count('class="chart"') > MOST_SHOWN:
             page = _folded(_with_contents(page))
         page = _light(page)
     if outside := external_references(page):
@@ -145,15 +145,13 @@ def _followable(page: str) -> str:
     return _FIGURE.sub(r'<a class="made" href="\2.html">\g<0></a>', page)
 
 
-MOST_HEADINGS = 5
-"""Headings below the title beyond which a page has a bar with its contents."""
+MOST_SHOWN = 12
+"""Tables and charts beyond which a page has a bar with its contents, and parts that fold."""
 
 
 def _with_contents(page: str) -> str:
-    """The page with a bar of its contents below the title, where it has many headings."""
+    """The page with a bar of its contents below the title."""
     below = headings(page)[1:]
-    if len(below) <= MOST_HEADINGS:
-        return page
     entries = "\n".join(f'<li><a href="#{h.anchor}">{html.escape(h.text)}</a></li>' for h in below)
     bar = (
         f'<details class="contents"><summary>On this page</summary><ol>\n{entries}\n</ol></details>'
@@ -165,12 +163,12 @@ _LINK = re.compile(r"</?a\b[^>]*>")
 
 
 def _folded(page: str) -> str:
-    """The page with the parts below its second and later findings folded, where it has many.
+    """The page with the parts below its second and later findings folded.
 
     A finding that folds its part has no links: it is a switch itself.
     """
     start, parts = page.partition("<main")[0], re.split(r"(?=<h2 id=)", page.partition("<main")[2])
-    if len(parts) <= MOST_HEADINGS + 1:
+    if len(parts) <= 2:
         return page
     last, end = parts[-1].rsplit("</main>", 1)
     folded = [

@@ -179,16 +179,21 @@ def test_a_chapter_links_to_the_others_and_marks_itself():
 
 
 def test_a_long_chapter_has_a_bar_of_its_contents_and_a_short_one_has_none():
-    parts = (v4.new_markdown_cell(f"## Part {n} & more") for n in range(6))
-    long = notebook(*parts, cell(KEPT["print"]))
-    contents = soup(chapter_html(long, "", {})).select(".contents li a")
-    assert [a.text for a in contents] == [f"Part {n} & more" for n in range(6)]
-    page = soup(chapter_html(long, "", {}))
+    table = cell(shown({"text/html": "<table><tr><td>KEPT</td></tr></table>"}))
+    parts = [v4.new_markdown_cell(f"## [Part](#) {n} & more") for n in range(3)]
+    tables = [table] * (render.MOST_SHOWN // 2)
+    page = soup(
+        chapter_html(notebook(parts[0], *tables, parts[1], *tables, parts[2], table), "", {})
+    )
+    contents = page.select(".contents li a")
+    assert [a.text for a in contents] == [f"Part {n} & more" for n in range(3)]
     assert all(page.find(id=a["href"].removeprefix("#")) for a in contents)
     folded = page.select("details.part > summary > h2")
-    assert [h.text for h in folded] == [f"Part {n} & more" for n in range(1, 6)]
+    assert [h.text for h in folded] == ["Part 1 & more", "Part 2 & more"]
+    assert not page.select("summary a")
     assert "KEPT" in page.select("details.part")[-1].text
-    assert "On this page" not in chapter_html(notebook(v4.new_markdown_cell("## Part")), "", {})
+    short = soup(chapter_html(notebook(*parts, *tables, *tables), "", {}))
+    assert not short.select(".contents, details.part")
 
 
 def test_a_chart_on_a_page_is_lighter_than_its_file_and_looks_the_same():
