@@ -1,56 +1,74 @@
 """How does a log become the canonical table without losing a row?
 
-Each reader hands over batches of text: one row per record of the file, with its number, its raw
-text, and the fault where it could not be parsed. One SQL statement then casts the text and
-checks the rules of `schema`; a row is accepted, or quarantined with the first reason against it.
+The fields that a format or a declaration names are read as text into one table; what their values
+mean is settled over all of it (`values`); then SQL casts them and checks the rules of `schema`. A
+row is accepted, or quarantined with the first reason against it. Rows that only the others show to
+be no requests of their own are set aside by `plausible`.
 
-Only mapped columns are read, so the text of prompts and answers stays where it is. The exception is
-the raw text of a quarantined row, kept for mending: show its number and its reason, not the text.
+Only the fields of the mapping are read, so the text of prompts and answers stays where it is. The
+exception is the raw text of a row that cannot be parsed, for mending: show its number and its
+reason, not the text.
 """
 
-import csv
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import Any
 from uuid import UUID
 
 import duckdb
 import pandas as pd
 from duckdb import DuckDBPyConnection as Connection
+from pydantic import ValidationError
 
-from llmstudy.requests import plausible
-from llmstudy.requests.schema import BREACH_SQL, COLUMNS, MOST_TOKENS, NAMES, REQUIRED, conform
-from llmstudy.text import excerpt, listed
+from llmstudy.requests import containers, formats, plausible, values
+from llmstudy.requests.containers import Container, literal
+from llmstudy.requests.schema import (
+    BREACH_SQL,
+    COLUMNS,
+    INPUTS,
+    MOST_TOKENS,
+    NAMES,
+    conform,
+)
+from llmstudy.study.log import LogFormat, LogMapping
+from llmstudy.text import excerpt
 
-VECTOR_ROWS = 2_048  # DuckDB's unit of work
-BATCH_ROWS = 49 * VECTOR_ROWS
-LONGEST_FIELD = 1 << 24  # characters in a CSV field that carries a prompt; Python's limit is 2^17
-
-_QUARANTINE = ["row", "raw", "reason", "tokens"]
+_QUARANTINE = ["file", "row", "raw", "reason", "tokens", "n_requests"]
+_IN_MEMORY_BYTES = 1 << 26
+"""Above so many bytes of log the work is done in a file, not in memory."""
 
 
 @dataclass(frozen=True)
 class Log:
     """An imported log: each row read is in one of the two tables.
 
-    accepted: the canonical table. quarantined: `row` (from 1: the line of a CSV or JSONL file, the
-    row of a Parquet file), `raw` (its text; in Parquet, the mapped columns; its time, where only
-    the other rows show that it is wrong), `reason` (in words), `tokens` (in and out, null unless
-    both can be read).
+    accepted: the canonical table. quarantined: `file`, `row` (from 1: the line of a text file, the
+    row of another), `raw` (its text where it cannot be parsed, else its fields), `reason` (in
+    words), `tokens` (in and out, null unless both can be read), `n_requests`. format: the name of
+    the format it was read as. unknown: columns that the log does not tell. notes: what a reader of
+    the numbers must know, in sentences. grain: request, or bucket where a row sums up many.
     """
 
     accepted: pd.DataFrame
     quarantined: pd.DataFrame
     rows_read: int
+    format: str = "generic"
+    unknown: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    grain: str = "request"
 
     @property
     def lost(self) -> pd.DataFrame:
         """The quarantined rows whose request is in no accepted row."""
         return self.quarantined[~self.quarantined["reason"].isin(plausible.NOTHING_LOST)]
+
+    @property
+    def uncounted(self) -> pd.DataFrame:
+        """The quarantined rows that are requests whose tokens the log does not give."""
+        return self.quarantined[self.quarantined["reason"] == plausible.NO_USAGE]
 
     def __post_init__(self) -> None:
         """Refuse an import that lost a row or made one up."""
@@ -62,32 +80,34 @@ class Log:
 
 
 def read_log(
-    source: str | Path | pd.DataFrame,
+    source: str | Path | Sequence[str | Path] | pd.DataFrame,
     format: str | None = None,
-    columns: Mapping[str, str] | None = None,
-    constants: Mapping[str, str] | None = None,
+    columns: Mapping[str, str | Sequence[str]] | None = None,
+    constants: Mapping[str, Any] | None = None,
     longest_tokens: int = MOST_TOKENS,
+    **meaning: Any,
 ) -> Log:
-    """Reads a log into the canonical table, from a file or a DataFrame.
+    """Reads a log into the canonical table.
 
-    source: the file, or a frame with a row for each request. format: `csv` (RFC 4180 with a header,
-    UTF-8), `jsonl`, `parquet`, or `azure` (the Azure 2023 trace, whose columns are known and whose
-    every row is an answered request); None where the file's ending says it.
-    columns: canonical name -> name in the log; in JSONL, a name that begins with `/` is a JSON
-    Pointer into nested objects. A frame's columns that bear a canonical name need none. constants:
-    canonical name -> its value in every row, for what the log does not say. Unless given, `source`
-    is the file's name and `request_id` adds the row.
-    longest_tokens: input and output of the longest request that can have been answered.
+    source: a file, a folder with all its files, a glob, several of these, or a frame with a row for
+    each request. format: a name of `formats.FORMATS`, or None or "auto" to tell it by the fields;
+    `csv`, `jsonl` and `parquet` read nothing but the columns that are named.
+    columns: column of `schema` -> its field in the log: a name, a path into nested fields
+    (`usage.prompt_tokens`), a JSON Pointer, or several of these, of which the first that is filled
+    counts. constants: column -> its value in every row, for what the log does not say. meaning:
+    what else `study.log.LogMapping` declares, such as `thousands="."` or `units={"latency_s":
+    "ms"}`. longest_tokens: input and output of the longest request that can have been answered.
 
-    A time is ISO 8601 (without a zone it is UTC; digits below 1 us are cut) or a number since 1970,
-    taken as the one of s, ms, us and ns that puts it between 1973 and 5138. Empty text, `null`,
-    `none` and `nan` are null. A blank line is no row. A failed row without token counts has 0 of
-    them. What only the other rows show is judged by `requests.plausible`: stray times, repeated
-    lines, and the attempts of a call, of which one row tells the outcome.
+    A time is ISO 8601 (without a zone it is UTC; digits below 1 us are cut), a date as Excel writes
+    it, or a number since 1970, taken as the one of s, ms, us and ns that puts it between 1973 and
+    5138. Empty text, `null`, `none` and `nan` are null. A blank line is no row. A failed row without
+    token counts has 0 of them; an answered one is a request whose tokens are unknown (`uncounted`).
+    What only the other rows show is judged by `plausible`: stray times, repeated lines, and the
+    attempts of a call, of which one row tells the outcome.
 
-    Raises: ValueError if the file is absent or not of its format, a canonical name is unknown or
-    given twice, a name is not in the log, a constant is not of its column's type, or a required
-    column is not given.
+    Raises: ValueError if a file is absent or not of its format, a name is not in the log, a column
+    is unknown or given twice, a constant is not of its column's type, times or tokens are not given,
+    or a value can be read in two ways; the sentence says what to declare.
 
     >>> frame = pd.DataFrame({"created": ["2026-11-02 09:00:04", "2026-11-02 09:00:07"],
     ...                       "input_tokens": [374, "many"], "output_tokens": [44, 109]})
@@ -99,382 +119,376 @@ def read_log(
     columns, constants = columns or {}, constants or {}
     if not (isinstance(columns, Mapping) and isinstance(constants, Mapping)):
         raise ValueError('columns and constants are mappings, such as {"ts_start": "created_at"}')
-    path, file_format = _opened(source, format, constants)
-    mapping = {**file_format.columns, **columns}
-    _check_names(path, mapping, constants)
-    given = {name: str(value) for name, value in constants.items()}
-    constant_values = {"source": path.name, **file_format.constants, **given}
-    rows_read = 0
-    accepted, quarantined = (
-        [pd.DataFrame(columns=["row", *NAMES])],
-        [pd.DataFrame(columns=_QUARANTINE)],
-    )
-    with duckdb.connect() as connection:
-        # or a time that names no zone would be taken in the zone of this machine
-        connection.execute("SET GLOBAL TimeZone = 'UTC'")
-        texts = _texts(path, mapping, constant_values, connection)
-        for batch in file_format.read(path, mapping, connection):
-            rows_read += len(batch)
-            rows = _judged(batch, texts, connection)
-            sound = rows["reason"].isna()
-            accepted.append(rows.loc[sound, ["row", *NAMES]])
-            quarantined.append(rows.loc[~sound, _QUARANTINE])
-    rows = _stacked(accepted)
-    table = conform(rows[NAMES])
-    reasons = plausible.strays(table["ts_start"]).reindex(table.index)
-    tokens = (table["input_tokens"] + table["output_tokens"]).astype(float)
-    reasons[tokens > longest_tokens] = plausible.too_long(longest_tokens)
-    reasons[plausible.no_chats(table)] = plausible.NO_CHAT
-    made_id = path.name + ":" + rows["row"].astype("string")
-    usable = table[reasons.isna()]
-    calls = plausible.calls(usable, (table["request_id"] != made_id)[usable.index])
-    reasons.update(calls.reasons)
-    aside = table[reasons.notna()]
-    quarantined.append(
-        pd.DataFrame(
-            {
-                "row": rows["row"][aside.index],
-                "raw": aside["ts_start"].astype("string"),
-                "reason": reasons[aside.index],
-                "tokens": tokens[aside.index],
-            }
-        )
-    )
-    return Log(conform(calls.requests), _stacked(quarantined), rows_read)
+    given = {name: _as_constant(value) for name, value in constants.items()}
+    declared = _mapping(columns, given, meaning)
+    files = _opened(source, format)
+    name = files[0].path.name if len(files) == 1 else str(_root(files))
+    with ExitStack() as stack:
+        connection = stack.enter_context(_connection(files, stack))
+        try:
+            chosen = formats.chosen(files, format, declared)
+            mapping = formats.joined(chosen, declared)
+            _check_names(files[0].path, mapping)
+            fields = _texts(files, chosen, mapping, declared, connection)
+            return _judged(name, fields, chosen, mapping, longest_tokens, connection)
+        except formats.QuestionError as question:
+            raise ValueError(f"{name}: {question}") from None
+
+
+def _as_constant(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _mapping(
+    columns: Mapping[str, Any], constants: Mapping[str, str], meaning: Mapping[str, Any]
+) -> LogMapping:
+    try:
+        return LogMapping(columns=dict(columns), constants=dict(constants), **meaning)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{place}: {first['msg']}") from None
 
 
 def _opened(
-    source: str | Path | pd.DataFrame, format: str | None, constants: Mapping[str, str]
-) -> tuple[Path, "_Format"]:
-    """The name of a log in messages and ids, and how it is read."""
+    source: str | Path | Sequence[str | Path] | pd.DataFrame, format: str | None
+) -> list[Container]:
     if isinstance(source, pd.DataFrame):
-        if format is not None:
-            raise ValueError(f"DataFrame: it has no format: leave out format={format!r}")
-        frame = source.set_axis([str(name) for name in source.columns], axis="columns")
-        same = {name: name for name in frame.columns if name in NAMES and name not in constants}
-        return Path("DataFrame"), _Format(partial(_read_frame, frame), same, {})
-    if not isinstance(source, str | Path):
+        if format in formats.CONTAINERS:
+            raise ValueError(f"DataFrame: it is no file: leave out format={format!r}")
+        return [containers.of_frame(source)]
+    if not isinstance(source, str | Path | Sequence):
         raise ValueError(f"a {type(source).__name__} is no log: give the path of a file or a frame")
-    path = Path(source)
-    if path.is_dir():
-        raise ValueError(f"{path}: this is a folder; name the log file in it")
-    if not path.is_file():
-        raise ValueError(f"{path}: there is no such file; check the path of the log")
-    format = _ENDINGS.get(path.suffix.lower()) if format is None else format
-    if format not in _FORMATS:
-        fault = f"{format!r} is unknown" if format else f"is not told by the ending {path.suffix!r}"
-        raise ValueError(f"{path}: format {fault}; use {', '.join(_FORMATS)}")
-    return path, _FORMATS[format]
+    kind = format if format in formats.CONTAINERS else None
+    return [containers.opened(path, kind) for path in containers.files_of(source)]
 
 
-def _stacked(parts: list[pd.DataFrame]) -> pd.DataFrame:
-    """The parts one below the other; the first is empty and counts only if it is alone."""
-    return pd.concat(parts[1:] or parts, ignore_index=True)
+def _root(files: Sequence[Container]) -> Path:
+    """The folder that all files are in."""
+    parents = [set(file.path.parents) for file in files]
+    return max(set.intersection(*parents), key=lambda folder: len(folder.parts))
 
 
-def _check_names(path: Path, mapping: Mapping[str, str], constants: Mapping[str, str]) -> None:
-    if unknown := [name for name in (*mapping, *constants) if name not in NAMES]:
-        raise ValueError(f"{path}: unknown columns {unknown}; map to {', '.join(NAMES)}")
-    if twice := [name for name in constants if name in mapping]:
-        raise ValueError(f"{path}: {twice} are both mapped and constant; keep one of the two")
+def _connection(files: Sequence[Container], stack: ExitStack) -> Connection:
+    """A database in memory for a short log, in a file of its own for a long one."""
+    size = sum(file.path.stat().st_size for file in files if file.frame is None)
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="llmstudy-log-"))
+    place = ":memory:" if size < _IN_MEMORY_BYTES else str(Path(folder) / "log.duckdb")
+    connection = duckdb.connect(place)
+    connection.execute(f"SET temp_directory = {literal(folder)}")
+    connection.execute("SET memory_limit = '1GiB'")
+    # or a time that names no zone would be taken in the zone of this machine
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")
+    return connection
 
 
-def _check_present(path: Path, mapping: Mapping[str, str], present: list[str]) -> None:
-    for name, source in mapping.items():
-        if (times := present.count(source)) != 1:
-            columns = excerpt(", ".join(" ".join(excerpt(x).split()) for x in present), 500)
-            raise ValueError(
-                f"{path}: {name} is mapped to {source!r}, which is there {times} times; "
-                f"map it to one of: {columns or 'it has no columns'}"
-            )
+def _check_names(path: Path, mapping: LogMapping) -> None:
+    places = {*mapping.columns, *mapping.constants}
+    if unknown := sorted(places - {*NAMES, *INPUTS}):
+        raise ValueError(
+            f"{path}: unknown columns {unknown}; map to {', '.join((*NAMES, *INPUTS))}"
+        )
 
 
-# Casting and checking: text in, canonical columns and a reason out.
-
-
-class _Cast(NamedTuple):
-    """SQL that turns the text {0} into a type, null where it does not fit; what should be there."""
-
-    sql: str
-    wording: str
-
-
-_WHOLE = _Cast(
-    # a cast to BIGINT alone would round 12.7, and 1.267 or 1.000 may be a thousand or one
-    "CASE WHEN TRY_CAST({0} AS DOUBLE) = TRY_CAST({0} AS BIGINT)"
-    " AND NOT regexp_full_match({0}, '[-+]?\\d{{1,3}}(\\.\\d{{3}})+')"
-    " THEN TRY_CAST({0} AS BIGINT) END",
-    "a whole number",
-)
-_CASTS = {
-    "string": _Cast("{0}", "a text"),
-    "int64": _WHOLE,
-    "Int64": _WHOLE,
-    "float64": _Cast(
-        "CASE WHEN isfinite(TRY_CAST({0} AS DOUBLE)) THEN TRY_CAST({0} AS DOUBLE) END", "a number"
-    ),
-    "bool": _Cast("TRY_CAST({0} AS BOOLEAN)", "true or false"),
-    "datetime64[us, UTC]": _Cast(
-        # 1e8 s is in 1973 and 1e11 s in 5138; ms, us and ns follow, three digits apart
-        "CASE WHEN TRY_CAST({0} AS DOUBLE) BETWEEN 1e8 AND 9.9e19"
-        " THEN to_timestamp({0}::DOUBLE / 1000 ** floor((log10({0}::DOUBLE) - 8) / 3))"
-        " WHEN isfinite(TRY_CAST({0} AS TIMESTAMPTZ)) THEN TRY_CAST({0} AS TIMESTAMPTZ) END",
-        "a time (ISO 8601, or a number since 1970)",
-    ),
-}
-
+# --- fields as text ------------------------------------------------------------------------------
 
 _NULLS = ("", "null", "none", "nan")
-
 _NO_IDS = (*_NULLS, "-", "0", "n/a", "undefined", "unknown", str(UUID(int=0)))
 """What stands in a column of ids where there is none."""
 
-
-def _made_id(path: Path) -> str:
-    return f"{_literal(path.name)} || ':' || row"
+_FIELDS = [*(name for name in NAMES if name != "source"), *INPUTS]
 
 
 def _texts(
-    path: Path, mapping: Mapping[str, str], constants: Mapping[str, str], connection: Connection
-) -> dict[str, str]:
-    """SQL for the text of each canonical column in a batch, null where the log has none."""
-    missing = [name for name in REQUIRED if name not in {*mapping, *constants, "request_id"}]
-    if missing:
-        raise ValueError(
-            f"{path}: {listed(missing)} required; map a column to each or give a constant"
-        )
-    texts = {}
-    for name, dtype, *_ in COLUMNS:
-        cast = _CASTS[dtype]
-        if name in mapping:
-            null = f"lower(trim({name})) IN ({', '.join(map(_literal, _NULLS))})"
-            texts[name] = f"CASE WHEN NOT {null} THEN trim({name}) END"
-            if name == "request_id":
-                no_id = f"lower(trim({name})) IN ({', '.join(map(_literal, _NO_IDS))})"
-                logged_id = f"CASE WHEN NOT {no_id} THEN trim({name}) END"
-                texts[name] = f"coalesce({logged_id}, {_made_id(path)})"
-        elif name in constants:
-            texts[name] = _literal(constants[name])
-            fits = f"SELECT {cast.sql.format(texts[name])} IS NOT NULL"
-            if connection.execute(fits).fetchall() != [(True,)]:
-                raise ValueError(
-                    f"{path}: constant {name}={constants[name]!r} is not {cast.wording}"
-                )
-        elif name == "request_id":
-            texts[name] = _made_id(path)
-        else:
-            texts[name] = "NULL::VARCHAR"
-    return texts
+    files: Sequence[Container],
+    chosen: LogFormat,
+    mapping: LogMapping,
+    declared: LogMapping,
+    connection: Connection,
+) -> set[str]:
+    """Fills `texts`: file, row, raw, problem, skipped, and the text of each field.
 
-
-def _judged(batch: pd.DataFrame, texts: Mapping[str, str], connection: Connection) -> pd.DataFrame:
-    """The batch with its canonical columns typed, and a reason in each row that must not pass."""
-    casts = [(name, _CASTS[dtype]) for name, dtype, *_ in COLUMNS]
-    text = ", ".join(f"{sql} AS {name}_text" for name, sql in texts.items())
-    typed = ", ".join(f"{cast.sql.format(f'{name}_text')} AS {name}" for name, cast in casts)
-    # a failed call has no count of tokens to be missed
-    unused = ", ".join(
-        f"CASE WHEN NOT ok AND {name}_text IS NULL THEN 0 ELSE {name} END AS {name}"
-        for name in ("input_tokens", "output_tokens")
-    )
-    misfit = " ".join(
-        f"WHEN {name} IS NULL AND {name}_text IS NOT NULL"
-        f" THEN '{name} is ''' || left({name}_text, 40) || ''', not {cast.wording}'"
-        for name, cast in casts
-    )
-    rows: pd.DataFrame = connection.sql(
-        f"WITH texts AS (SELECT row, raw, problem, {text} FROM batch),"
-        f" cast_ AS (SELECT *, {typed} FROM texts),"
-        f" typed AS (SELECT * REPLACE ({unused}) FROM cast_)"
-        f" SELECT row, raw, coalesce(problem, CASE {misfit} END, {BREACH_SQL}) AS reason,"
-        f" input_tokens::DOUBLE + output_tokens::DOUBLE AS tokens, {', '.join(NAMES)} FROM typed"
-    ).df()
-    return rows
-
-
-# Reading: path and mapping in, batches with row, raw, problem and the mapped columns out.
-
-
-def _read_csv(
-    path: Path, mapping: Mapping[str, str], connection: Connection
-) -> Iterator[pd.DataFrame]:
-    """With Python's reader: DuckDB 2.0, even with store_rejects, loses rows after an open quote."""
-    limit = csv.field_size_limit(LONGEST_FIELD)
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            lines = _Lines(file)
-            try:
-                header = next(csv.reader(lines), [])
-            except csv.Error as error:
-                raise ValueError(
-                    f"{path}:1: the header cannot be read as CSV ({error}): mend it, or correct "
-                    "`requests.format`"
-                ) from None
-            if any(mark in name for name in header for mark in "\0\ufffd"):
-                raise ValueError(
-                    f"{path}:1: the header is not UTF-8 text: unpack or convert the file, or "
-                    "correct `requests.format`"
-                )
-            _check_present(path, mapping, header)
-            fields_at = [header.index(source) for source in mapping.values()]
-            records = _csv_records(lines, len(header), fields_at)
-            while rows := list(islice(records, BATCH_ROWS)):
-                batch = pd.DataFrame(rows, columns=["row", "raw", "problem", *mapping])
-                yield batch.astype({name: "string" for name in batch.columns if name != "row"})
-    finally:
-        csv.field_size_limit(limit)
-
-
-class _Lines:
-    """Lines of a file that remember which the record at hand took, and take some of them back."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-        self._returned: deque[str] = deque()
-        self.taken: list[str] = []
-        self.number = 1
-
-    def __iter__(self) -> "_Lines":
-        return self
-
-    def __next__(self) -> str:
-        line = self._returned.popleft() if self._returned else next(self._file)
-        self.taken.append(line)
-        return line
-
-    def next_record(self) -> None:
-        """Leave the lines taken so far behind."""
-        self.number += len(self.taken)
-        self.taken.clear()
-
-    def keep_first(self) -> None:
-        """Take back all lines of the record at hand but its first."""
-        self._returned.extendleft(reversed(self.taken[1:]))
-        del self.taken[1:]
-
-
-def _csv_records(
-    lines: _Lines, width: int, fields_at: list[int]
-) -> Iterator[tuple[int | str | None, ...]]:
-    """Row, raw text, problem and mapped fields of each record.
-
-    A record in error keeps one line only: an open quote would swallow the rows that follow.
+    Returns: the fields that the log has, or that are constant, and `calls` where it has the ids by
+    which a format tells the attempts of a call.
     """
-    reader = csv.reader(lines, strict=True)
-    while True:
-        lines.next_record()
-        try:
-            fields = next(reader)
-            problem = None if len(fields) == width else f"{len(fields)} fields instead of {width}"
-        except StopIteration:
-            return
-        except csv.Error as error:
-            fields, problem = [""], f"not CSV: {error}"
-        if not fields:
+    columns = ", ".join(f"{name}_text VARCHAR" for name in _FIELDS)
+    connection.execute(
+        "CREATE TABLE texts (file INTEGER, row BIGINT, raw VARCHAR, problem VARCHAR,"
+        f" skipped VARCHAR, source VARCHAR, {columns})"
+    )
+    present: set[str] = set(mapping.constants)
+    root = _root(files) if len(files) > 1 else None
+    for number, container in enumerate(files):
+        read: list[str] = []
+        texts = {
+            name: sql
+            for name, names in mapping.columns.items()
+            if (sql := _text_sql(name, names, container, read, name in declared.columns))
+            is not None
+        }
+        present |= set(texts)
+        if any(
+            containers.has_field(x, container) for x in mapping.columns.get("request_id", ())[:1]
+        ):
+            present.add("calls")
+        texts |= {name: literal(value) for name, value in mapping.constants.items()}
+        skipped = _skipped_sql(mapping, container, read)
+        selected = ", ".join(texts.get(name, "NULL") for name in _FIELDS)
+        name = container.path.relative_to(root).as_posix() if root else container.path.name
+        source = mapping.constants.get("source", name)
+        for batch in containers.batches(container, read, chosen.records, connection):
+            if isinstance(batch, pd.DataFrame):
+                connection.register("batch", batch)
+                batch = connection.table("batch")
+            batch.create_view("records", replace=True)
+            connection.execute(
+                f"INSERT INTO texts SELECT {number}, row, raw, problem, {skipped},"
+                f" {literal(source)}, {selected} FROM records"
+            )
+    return present
+
+
+def _text_sql(
+    name: str, fields: Sequence[str], container: Container, read: list[str], declared: bool
+) -> str | None:
+    """SQL for the text of a column: the first of its fields that is filled."""
+    if declared and container.fields and (n := container.fields.count(fields[0])) > 1:
+        raise formats.QuestionError(_absent(name, fields[0], n, container))
+    there = [each for each in fields if containers.has_field(each, container)]
+    if declared and not there and container.sample:
+        raise formats.QuestionError(_absent(name, fields[0], 0, container))
+    if declared and not there and container.fields is not None and container.kind == "csv":
+        raise formats.QuestionError(_absent(name, fields[0], 0, container))
+    # what the first records lack, later ones may have; a header says it all
+    tried = there if container.fields else fields
+    sqls = [
+        f"CASE WHEN lower(trim({sql})) NOT IN ({', '.join(map(literal, _NULLS))})"
+        f" THEN trim({sql}) END"
+        for each in tried
+        if (sql := containers.field_sql(each, container, read)) is not None
+    ]
+    if not sqls or not (there or not container.fields):
+        return None
+    return sqls[0] if len(sqls) == 1 else f"coalesce({', '.join(sqls)})"
+
+
+def _absent(name: str, field: str, times: int, container: Container) -> str:
+    names = [" ".join(excerpt(each).split()) for each in containers.names_of(container)]
+    columns = excerpt(", ".join(names), 500)
+    return (
+        f"{name} is mapped to {field!r}, which is there {times} times; map it to one of: "
+        f"{columns or 'it has no columns'}"
+    )
+
+
+def _skipped_sql(mapping: LogMapping, container: Container, read: list[str]) -> str:
+    """SQL for why a row is no request by `only` and `without`; null where it may be one."""
+    cases = []
+    for wanted, rules in ((True, mapping.only), (False, mapping.without)):
+        for field, allowed in rules.items():
+            sql = containers.field_sql(field, container, read)
+            if sql is None or not containers.has_field(field, container):
+                continue
+            among = f"{sql} IN ({', '.join(map(literal, allowed))})"
+            test = f"NOT coalesce({among}, false)" if wanted else f"coalesce({among}, false)"
+            cases.append(f"WHEN {test} THEN {literal(plausible.NO_CHAT)}")
+    return f"CASE {' '.join(cases)} END" if cases else "NULL"
+
+
+# --- values, rules, requests ---------------------------------------------------------------------
+
+_WORDING = {
+    "string": "a text",
+    "int64": "a whole number",
+    "Int64": "a whole number",
+    "float64": "a number",
+    "bool": "true or false",
+    "datetime64[us, UTC]": "a time (ISO 8601, or a number since 1970)",
+}
+_DTYPES = {column.name: column.dtype for column in COLUMNS} | {
+    "ended": "datetime64[us, UTC]",
+    "first_token_at": "datetime64[us, UTC]",
+    "failure": "string",
+    "streamed": "bool",
+    "requests": "float64",
+    "sampling_share": "float64",
+}
+
+
+def _judged(
+    name: str,
+    fields: set[str],
+    chosen: LogFormat,
+    mapping: LogMapping,
+    longest_tokens: int,
+    connection: Connection,
+) -> Log:
+    casts = _casts(name, fields, mapping, connection)
+    [(rows_read,)] = connection.sql("SELECT count(*) FROM texts").fetchall()
+    _refuse_unfit_constants(name, mapping, casts)
+    connection.execute(f"CREATE TABLE judged AS {_judged_sql(fields, mapping, casts)}")
+    plausible.set_aside(connection, longest_tokens)
+    table = connection.sql(f"SELECT {', '.join(NAMES)} FROM accepted ORDER BY file, row").df()
+    aside = connection.sql(f"SELECT {', '.join(_QUARANTINE)} FROM aside ORDER BY file, row").df()
+    log = Log(
+        conform(table),
+        aside.astype({"raw": "string", "reason": "string"}),
+        int(rows_read),
+        chosen.title,
+        tuple(sorted({"cached_input_tokens", "ok", "latency_s", "ttft_s"} - _told(fields))),
+        (),
+        chosen.grain,
+    )
+    return log
+
+
+def _told(fields: set[str]) -> set[str]:
+    """The columns that a log with these fields tells."""
+    worked_out = {
+        "ok": {"ok", "failure"},
+        "latency_s": {"latency_s", "ended"},
+        "ttft_s": {"ttft_s", "first_token_at"},
+    }
+    return fields | {name for name, sources in worked_out.items() if sources & fields}
+
+
+def _casts(
+    name: str, fields: set[str], mapping: LogMapping, connection: Connection
+) -> dict[str, str]:
+    """SQL for the value of each field, from its text."""
+    numeric = {
+        field: "whole" if _DTYPES[field] in ("int64", "Int64") else "any"
+        for field in _FIELDS
+        if field in fields and _DTYPES[field] in ("int64", "Int64", "float64")
+    }
+    sound = "(SELECT * FROM texts WHERE problem IS NULL AND skipped IS NULL)"
+    marks = values.signs(numeric, mapping, sound, connection)
+    times = [field for field in ("ts_start", "ended", "first_token_at") if field in fields]
+    clock = values.clock(times, mapping, sound, connection) if times else values.Clock()
+    casts = {}
+    for field in _FIELDS:
+        text, dtype = f"{field}_text", _DTYPES[field]
+        if dtype in ("int64", "Int64"):
+            casts[field] = values.whole(text, marks)
+        elif dtype == "float64":
+            unit = mapping.units.get(field, "usd" if field == "logged_usd" else "s")
+            casts[field] = values.scaled(text, marks, {**values.SECONDS, **values.USD}[unit])
+        elif dtype == "bool":
+            meaning = mapping if field == "ok" else LogMapping()
+            casts[field] = values.answered(text, meaning)
+        elif dtype == "string":
+            casts[field] = text
+        else:
+            casts[field] = clock.sql(text)
+    return casts
+
+
+def _refuse_unfit_constants(name: str, mapping: LogMapping, casts: Mapping[str, str]) -> None:
+    for field, value in mapping.constants.items():
+        if field == "source":
             continue
-        if problem:
-            lines.keep_first()
-        values = [None if problem else fields[at] for at in fields_at]
-        yield lines.number, "".join(lines.taken).rstrip("\r\n"), problem, *values
+        sql = casts[field].replace(f"{field}_text", literal(value))
+        with duckdb.connect() as connection:
+            fits = connection.execute(f"SELECT ({sql}) IS NOT NULL").fetchall() == [(True,)]
+        if not fits:
+            raise formats.QuestionError(
+                f"constant {field}={value!r} is not {_WORDING[_DTYPES[field]]}"
+            )
 
 
-def _read_jsonl(
-    path: Path, mapping: Mapping[str, str], connection: Connection
-) -> Iterator[pd.DataFrame]:
-    at = {name: _literal(_pointer(source)) for name, source in mapping.items()}
-    values = [f"json_extract_string(object, {at[name]}) AS {name}" for name in mapping]
-    exists = [f"bool_or(json_exists(object, {at[name]})) AS {name}" for name in mapping]
-    present = set[str]()
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        lines = ((row, line.strip()) for row, line in enumerate(file, 1) if line.strip())
-        while rows := list(islice(lines, BATCH_ROWS)):
-            batch = pd.DataFrame(rows, columns=["row", "raw"]).astype({"raw": "string"})
-            connection.register("lines", batch)
-            objects = connection.sql(f"SELECT *, {_OBJECT_SQL} AS object FROM lines")
-            yield objects.project(", ".join(["row", "raw", _PROBLEM_SQL, *values])).df()
-            names = objects.aggregate(", ".join([_KEYS_SQL, *exists])).df().iloc[0]
-            present.update(names["keys"] if names["objects"] else [])
-            present.update(mapping[name] for name in mapping if names["objects"] and names[name])
-    if present:
-        _check_present(path, mapping, sorted(present))
+def _judged_sql(fields: set[str], mapping: LogMapping, casts: Mapping[str, str]) -> str:
+    """SQL for the typed rows of `texts`, with the first reason against each."""
+    typed = ", ".join(f"{cast} AS {field}" for field, cast in casts.items())
+    misfit = " ".join(
+        f"WHEN t_{field} IS NULL AND {field}_text IS NOT NULL"
+        f" THEN '{field} is ''' || left({field}_text, 40) || ''', not {_WORDING[_DTYPES[field]]}'"
+        for field in casts
+        if field in fields and _DTYPES[field] != "string"
+    )
+    typed = ", ".join(f"{cast} AS t_{field}" for field, cast in casts.items())
+    weight = (
+        "CASE WHEN t_sampling_share > 0 AND t_sampling_share <= 1 THEN 1 / t_sampling_share END"
+    )
+    stands_for = f"coalesce(t_n_requests, t_requests, {weight})"
 
-
-_OBJECT_SQL = "CASE WHEN json_valid(raw) AND json_type(raw) = 'OBJECT' THEN raw::JSON END"
-_PROBLEM_SQL = "CASE WHEN object IS NULL THEN 'not a JSON object on one line' END AS problem"
-_KEYS_SQL = "count(object) AS objects, any_value(json_keys(object)) AS keys"
-
-
-def _pointer(source: str) -> str:
-    """The JSON Pointer (RFC 6901) to a name in an object, unless it is a pointer already."""
-    return source if source.startswith("/") else f"/{source.replace('~', '~0').replace('/', '~1')}"
-
-
-def _read_parquet(
-    path: Path, mapping: Mapping[str, str], connection: Connection
-) -> Iterator[pd.DataFrame]:
-    cursor = connection.cursor()  # judging a batch on the same connection would end this query
-    file = f"read_parquet({_literal(str(path))}, file_row_number = true)"
-    unreadable = "cannot be read as Parquet: export the log again, or correct `requests.format`"
-    try:
-        described = cursor.execute(f"DESCRIBE SELECT * FROM {file}").fetchall()
-    except duckdb.Error as error:
-        raise ValueError(f"{path}: {unreadable} ({_first_line(error)})") from None
-    _check_present(path, mapping, [name for name, *_ in described])
-    raw = ", ".join(f"{_literal(name)}: {_quoted(name)}" for name in set(mapping.values()))
-    values = [f"CAST({_quoted(source)} AS VARCHAR) AS {name}" for name, source in mapping.items()]
-    try:
-        cursor.execute(
-            f"SELECT file_row_number + 1 AS row, CAST(to_json({{{raw}}}) AS VARCHAR) AS raw, "
-            f"NULL::VARCHAR AS problem, {', '.join(values)} FROM {file}"
+    def tokens(field: str, beside: Sequence[str] = ()) -> str:
+        parts = "".join(f" + coalesce(t_{part}, 0)" for part in beside)
+        value = f"(t_{field}{parts})"
+        return (
+            f"CAST(round({value} * coalesce({weight}, 1)) AS BIGINT)"
+            if ("sampling_share" in fields)
+            else value
         )
-        while len(batch := cursor.fetch_df_chunk(BATCH_ROWS // VECTOR_ROWS)):
-            yield batch
-    except duckdb.Error as error:
-        raise ValueError(f"{path}: damaged, it {unreadable} ({_first_line(error)})") from None
+
+    ok = "t_ok" if "ok" in fields else "true"
+    if "failure" in fields:
+        ok = f"({ok} AND t_failure IS NULL)"
+    unused = f"NOT {ok} AND "
+    moments = "epoch(t_ended - t_ts_start)"
+    first = "epoch(t_first_token_at - t_ts_start)"
+    streamed = "coalesce(t_streamed, t_first_token_at < t_ended, true)"
+    special = {
+        "input_tokens": f"CASE WHEN {unused} input_tokens_text IS NULL THEN 0"
+        f" ELSE {tokens('input_tokens', mapping.input_excludes)} END",
+        "output_tokens": f"CASE WHEN {unused} output_tokens_text IS NULL THEN 0"
+        f" ELSE {tokens('output_tokens', mapping.output_excludes)} END",
+        **{
+            name: tokens(name)
+            for name in ("cached_input_tokens", "cache_write_tokens", "reasoning_tokens")
+        },
+        "latency_s": f"coalesce(t_latency_s, {moments})",
+        "ttft_s": f"CASE WHEN {streamed} THEN coalesce(t_ttft_s, {first}) END",
+        "ok": ok,
+        "n_requests": stands_for
+        if {"n_requests", "requests", "sampling_share"} & fields
+        else "NULL",
+    }
+    for name in ("workload", "provider", "model_served"):
+        special[name] = f"coalesce(t_{name}, 'unknown')" if name not in fields else f"t_{name}"
+    made_id = "source || ':' || row"
+    no_id = f"lower(t_request_id) IN ({', '.join(map(literal, _NO_IDS))})"
+    special["request_id"] = f"CASE WHEN {no_id} THEN NULL ELSE t_request_id END"
+    columns = ", ".join(
+        f"{special.get(column.name, f't_{column.name}')}::{_SQL_TYPES[column.dtype]} AS {column.name}"
+        for column in COLUMNS
+        if column.name != "source"
+    )
+    no_usage = (
+        "WHEN ok AND input_tokens_text IS NULL AND output_tokens_text IS NULL"
+        f" THEN {literal(plausible.NO_USAGE)}"
+    )
+    empty = f"WHEN requests_text IS NULL OR t_requests = 0 THEN {literal(plausible.EMPTY)}"
+    attempt = ""
+    if mapping.failed_rows == "attempts" and "calls" not in fields:
+        attempt = (
+            f"WHEN NOT ok AND coalesce(input_tokens + output_tokens, 0) = 0"
+            f" THEN {literal(plausible.UNTRACED)}"
+        )
+    return (
+        f"WITH typed AS (SELECT *, {typed} FROM texts),"
+        f" derived AS (SELECT *, {columns} FROM typed)"
+        " SELECT file, row,"
+        f" coalesce(raw, {_fields_json(fields)}) AS raw,"
+        f" coalesce(problem, skipped, CASE {empty if 'requests' in fields else ''} {no_usage} END,"
+        f" CASE {misfit or 'WHEN false THEN NULL'} END, CASE {attempt or 'WHEN false THEN NULL'} END,"
+        f" {BREACH_SQL.replace('request_id IS NOT NULL', 'true')}) AS reason,"
+        " input_tokens::DOUBLE + output_tokens::DOUBLE AS tokens,"
+        f" request_id IS NOT NULL AS has_id,"
+        f" coalesce(request_id, {made_id}) AS request_id,"
+        f" {', '.join(n for n in NAMES if n != 'request_id')} FROM derived"
+    )
 
 
-def _read_frame(
-    frame: pd.DataFrame, path: Path, mapping: Mapping[str, str], connection: Connection
-) -> Iterator[pd.DataFrame]:
-    _check_present(path, mapping, list(frame.columns))
-    for start in range(0, len(frame), BATCH_ROWS):
-        rows = frame[[*dict.fromkeys(mapping.values())]].iloc[start : start + BATCH_ROWS]
-        texts = rows.astype("string").reset_index(drop=True)
-        batch = pd.DataFrame({name: texts[source] for name, source in mapping.items()})
-        batch["raw"] = texts.to_json(orient="records", lines=True).splitlines()
-        batch["problem"] = pd.NA
-        yield batch.astype("string").assign(row=range(start + 1, start + len(rows) + 1))
-
-
-def _first_line(error: Exception) -> str:
-    return excerpt(str(error).partition("\n")[0], 160)
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-class _Format(NamedTuple):
-    """How a file is read, and the columns and constants of every file of the format."""
-
-    read: Callable[[Path, Mapping[str, str], Connection], Iterator[pd.DataFrame]]
-    columns: Mapping[str, str]
-    constants: Mapping[str, str]
-
-
-_AZURE_COLUMNS = {
-    "ts_start": "TIMESTAMP",
-    "input_tokens": "ContextTokens",
-    "output_tokens": "GeneratedTokens",
+_SQL_TYPES = {
+    "string": "VARCHAR",
+    "int64": "BIGINT",
+    "Int64": "BIGINT",
+    "float64": "DOUBLE",
+    "bool": "BOOLEAN",
+    "datetime64[us, UTC]": "TIMESTAMPTZ",
 }
-_FORMATS = {
-    "azure": _Format(_read_csv, _AZURE_COLUMNS, {"ok": "true"}),
-    "csv": _Format(_read_csv, {}, {}),
-    "jsonl": _Format(_read_jsonl, {}, {}),
-    "parquet": _Format(_read_parquet, {}, {}),
-}
-_ENDINGS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+
+
+def _fields_json(fields: set[str]) -> str:
+    pairs = ", ".join(f"{field}: {field}_text" for field in _FIELDS if field in fields)
+    return f"to_json({{{pairs}}})::VARCHAR" if pairs else "NULL"

@@ -6,11 +6,16 @@ is a hole in the log. Rows are never altered without notice: a row set aside has
 doubtful one its sentence.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from duckdb import DuckDBPyConnection as Connection
 
+from llmstudy.requests.containers import literal
+from llmstudy.requests.schema import NAMES
 from llmstudy.text import count, listed, share
 
 FEWEST_FOR_A_STRAY = 10
@@ -53,7 +58,11 @@ NO_CHAT = "no chat or completion, by its model or operation"
 REPEAT = "delivered again: the same as an earlier row"
 ATTEMPT = "an attempt of a call of which another row holds the outcome"
 
-NOTHING_LOST = (NO_CHAT, REPEAT, ATTEMPT)
+EMPTY = "a bucket without requests"
+UNTRACED = "a failed attempt without tokens: no id tells whether another row holds the answer"
+NO_USAGE = "answered, but its tokens are not in the log"
+
+NOTHING_LOST = (NO_CHAT, REPEAT, ATTEMPT, EMPTY, UNTRACED)
 """Reasons against rows that hold no request, or one that is in another row."""
 
 _OTHER_MODELS = r"embed|rerank|moderation|whisper|tts|dall-?e|transcri"
@@ -67,28 +76,72 @@ _US = pd.Timedelta(microseconds=1)
 # --- rows that are set aside -----------------------------------------------------------------
 
 
-def strays(times: "pd.Series[Any]") -> "pd.Series[str]":
-    """Reasons against times that are an error of a clock or of an empty field, by index.
+def set_aside(connection: Connection, longest_tokens: int) -> None:
+    """Parts the rows of the table `judged` into `accepted`, one per request, and `aside`.
+
+    judged: the canonical columns, file, row, raw, reason, tokens, has_id (whether the log gives the
+    row its id). Rows with a reason are set aside as they are. A line delivered twice counts once,
+    and so do the attempts of a call, whose outcome is that of the last; those before it that used
+    tokens are counted in `failed_attempts`. longest_tokens: input and output of the longest request
+    that can have been answered.
+    """
+    connection.execute(
+        f"CREATE TABLE sound AS SELECT * REPLACE (coalesce(reason, CASE {_strays_sql(connection)}"
+        f" WHEN tokens / coalesce(n_requests, 1) > {longest_tokens}"
+        f" THEN {literal(too_long(longest_tokens))}"
+        f" WHEN regexp_matches(lower(model_served), {literal(_OTHER_MODELS)})"
+        f" OR regexp_matches(lower(operation), {literal(_OTHER_OPERATIONS)})"
+        f" THEN {literal(NO_CHAT)} END) AS reason) FROM judged"
+    )
+    alike = [name for name in NAMES if name not in ("source", "request_id", "ts_start")]
+    of_id = "CASE WHEN has_id THEN request_id END"
+    key = ", ".join(["ts_start", of_id, *alike])
+    named_only = "" if _repeats_unnamed(alike, connection) else "has_id AND "
+    connection.execute(
+        "CREATE TABLE once AS SELECT * EXCLUDE (nth) REPLACE ("
+        f" CASE WHEN {named_only}nth > 1 THEN {literal(REPEAT)} END AS reason)"
+        f" FROM (SELECT *, row_number() OVER (PARTITION BY {key} ORDER BY file, row) AS nth"
+        " FROM sound WHERE reason IS NULL)"
+    )
+    connection.execute(f"CREATE TABLE attempts AS {_ATTEMPTS_SQL}")
+    connection.execute(
+        f"CREATE TABLE accepted AS SELECT file, row, {', '.join(NAMES)} FROM once"
+        " WHERE reason IS NULL AND (file, row) NOT IN (SELECT (file, row) FROM attempts)"
+        f" UNION ALL SELECT file, row, {', '.join(NAMES)} FROM ({_CALLS_SQL})"
+    )
+    columns = "file, row, raw, tokens, n_requests"
+    connection.execute(
+        f"CREATE TABLE aside AS SELECT {columns}, reason FROM sound WHERE reason IS NOT NULL"
+        f" UNION ALL SELECT {columns}, reason FROM once WHERE reason IS NOT NULL"
+        f" UNION ALL SELECT {columns}, {literal(ATTEMPT)} FROM attempts WHERE NOT is_outcome"
+    )
+
+
+def _strays_sql(connection: Connection) -> str:
+    """SQL cases against times that are an error of a clock or of an empty field.
 
     At either end at most one row in a hundred (of 10 rows and more at most one), farther from the
     others than `STRAY_GAP` and than these last.
     """
-    ordered = times.sort_values(kind="stable")
-    few = len(times) // 100 if len(times) >= 100 else int(len(times) >= FEWEST_FOR_A_STRAY)
-    far = pd.Series(False, index=times.index)
+    sound = "FROM judged WHERE reason IS NULL"
+    [(n,)] = connection.sql(f"SELECT count(*) {sound}").fetchall()
+    few = n // 100 if n >= 100 else int(n >= FEWEST_FOR_A_STRAY)
     if not few:
-        return pd.Series(dtype="string")
-    inner = ordered.iloc[few:-few]
-    limit = max(STRAY_GAP, inner.iloc[-1] - inner.iloc[0])
-    gaps = ordered.diff() > limit
-    first, last = (part[part].index for part in (gaps[: few + 1], gaps[-few:]))
-    if len(first):
-        far |= times < times[first[-1]]
-    if len(last):
-        far |= times >= times[last[0]]
-    days = times[far].dt.strftime("%Y-%m-%d").astype("string")
-    reasons: pd.Series[str] = "its time, " + days + ", lies a month and more from the other rows"
-    return reasons
+        return ""
+    ends = [
+        connection.sql(f"SELECT ts_start {sound} ORDER BY ts_start {order} LIMIT {few + 1}").df()
+        for order in ("ASC", "DESC")
+    ]
+    first, last = (end["ts_start"] for end in ends)
+    limit = max(STRAY_GAP, last.iloc[-1] - first.iloc[-1])
+    early = [after for before, after in pairwise(first) if after - before > limit]
+    late = [after for after, before in pairwise(last) if after - before > limit]
+    day = "strftime(ts_start, '%Y-%m-%d')"
+    reason = f"THEN 'its time, ' || {day} || ', lies a month and more from the other rows'"
+    cases = [f"WHEN ts_start < TIMESTAMPTZ '{early[-1].isoformat()}' {reason}"] if early else []
+    if late:
+        cases.append(f"WHEN ts_start >= TIMESTAMPTZ '{late[-1].isoformat()}' {reason}")
+    return " ".join(cases)
 
 
 def too_long(longest_tokens: int) -> str:
@@ -99,91 +152,73 @@ def too_long(longest_tokens: int) -> str:
     )
 
 
-def no_chats(requests: pd.DataFrame) -> "pd.Series[bool]":
-    """Which rows call for embeddings and the like, check a gateway's health or hit its cache."""
-    patterns = {"model_served": _OTHER_MODELS, "operation": _OTHER_OPERATIONS}
-    other = [
-        requests[name].str.contains(pattern, case=False).fillna(False).astype(bool)
-        for name, pattern in patterns.items()
-    ]
-    return other[0] | other[1]
+_ATTEMPTS_SQL = f"""
+WITH shared AS (
+  SELECT *, lag(ok) OVER call AS ok_before, lag(ts_start) OVER call AS before
+  FROM once WHERE reason IS NULL AND has_id
+  WINDOW call AS (PARTITION BY request_id ORDER BY ts_start, file, row)
+  QUALIFY count(*) OVER (PARTITION BY request_id) > 1),
+begun AS (
+  SELECT *, coalesce(
+    before IS NULL OR ok_before OR epoch(ts_start - before) > {LONGEST_CALL.total_seconds():.0f},
+    true) AS begins FROM shared),
+counted AS (
+  SELECT *, sum(begins::INT) OVER (
+    PARTITION BY request_id ORDER BY ts_start, file, row ROWS UNBOUNDED PRECEDING) AS call_n
+  FROM begun),
+sized AS (SELECT *, count(*) OVER (PARTITION BY request_id, call_n) AS size FROM counted)
+SELECT * EXCLUDE (before, ok_before, begins, size, call_n),
+  CASE WHEN size > {MOST_ATTEMPTS} THEN row_number() OVER (PARTITION BY request_id ORDER BY
+    ts_start, file, row) + 1e9 ELSE call_n END AS call_n,
+  size > {MOST_ATTEMPTS} OR row_number() OVER (
+    PARTITION BY request_id, call_n ORDER BY ts_start DESC, file DESC, row DESC) = 1 AS is_outcome
+FROM sized"""
+"""Rows that share an id, in calls: those up to an answer or up to `LONGEST_CALL` later are one;
+later ones are another call with the same id."""
+
+_CALLS_SQL = """
+WITH calls AS (
+  SELECT request_id, call_n, min(ts_start) AS begin_, count(*) AS attempts_,
+    count(*) FILTER (NOT is_outcome AND tokens > 0) AS failed_, sum(logged_usd) AS usd_,
+    arg_min(model_requested, (ts_start, file, row)) AS asked_
+  FROM attempts GROUP BY ALL)
+SELECT a.* REPLACE (
+    begin_ AS ts_start, latency_s + epoch(ts_start - begin_) AS latency_s,
+    ttft_s + epoch(ts_start - begin_) AS ttft_s, usd_ AS logged_usd,
+    coalesce(asked_, model_requested) AS model_requested,
+    CASE WHEN attempts_ > 1 THEN failed_ ELSE failed_attempts END AS failed_attempts,
+    CASE WHEN attempts_ > 1 THEN attempts_ ELSE attempts END AS attempts,
+    CASE WHEN row_number() OVER (PARTITION BY request_id ORDER BY ts_start, file, row) > 1
+      THEN request_id || ':' || row ELSE request_id END AS request_id)
+FROM attempts a JOIN calls USING (request_id, call_n) WHERE is_outcome"""
+"""One row per call: it begins with the first attempt, and its outcome is that of the last."""
 
 
-class Calls(NamedTuple):
-    """One row per call, and the reason against each of the other rows, by index."""
+def _repeats_unnamed(alike: Sequence[str], connection: Connection) -> bool:
+    """Whether rows without an id that are in every column alike are the same row again.
 
-    requests: pd.DataFrame
-    reasons: "pd.Series[str]"
-
-
-def calls(requests: pd.DataFrame, has_id: "pd.Series[bool]") -> Calls:
-    """Rows brought to one per call: a line delivered twice counts once, and so do the attempts of
-    a call, whose outcome is that of the last. Those before it that used tokens are counted in
-    `failed_attempts`.
-
-    requests: a canonical table, but for ids that several rows share. has_id: whether the log gave
-    a row its id. Of rows that share one, those up to an answer or up to `LONGEST_CALL` later are
-    one call; later ones are another call with the same id, which is made unique.
+    Requests alike are so by chance as often as their times fall into one grain of the clock;
+    repeats are 20 times as many, or each row comes equally often.
     """
-    reasons = pd.Series(None, index=requests.index, dtype="string")
-    again = _repeats(requests, has_id)
-    reasons[again] = REPEAT
-    shared = requests[~again & requests["request_id"].duplicated(keep=False)]
-    rows = shared.sort_values(["request_id", "ts_start"], kind="stable")
-    begins = (
-        ~rows["request_id"].duplicated()
-        | rows["ok"].shift(fill_value=True)
-        | (rows["ts_start"].diff() > LONGEST_CALL)
-    )
-    size = begins.groupby(begins.cumsum()).transform("size")
-    begins |= size > MOST_ATTEMPTS
-    call = begins.cumsum()
-    outcome = ~call.duplicated(keep="last")
-    reasons[rows.index[~outcome]] = ATTEMPT
-    single = requests[reasons.isna()].copy()
-    last = rows[outcome]
-    start = rows["ts_start"].groupby(call).transform("first")[outcome]
-    waited_s = (last["ts_start"] - start).dt.total_seconds()
-    single.loc[last.index, "ts_start"] = start
-    for name in ("latency_s", "ttft_s"):
-        single.loc[last.index, name] = last[name] + waited_s
-    used_tokens = rows["input_tokens"] + rows["output_tokens"] > 0
-    failed = (used_tokens & ~outcome).groupby(call).transform("sum")
-    retried = outcome & call.duplicated()
-    single.loc[rows.index[retried], "failed_attempts"] = failed[retried].astype("Int64")
-    later = last.index[last["request_id"].duplicated()]
-    single.loc[later, "request_id"] += ":" + pd.Series(
-        later.astype(str), index=later, dtype="string"
-    )
-    return Calls(single, reasons[reasons.notna()])
+    unnamed = "FROM sound WHERE reason IS NULL AND NOT has_id"
+
+    def sizes(columns: Sequence[str]) -> Any:
+        of_each = f"SELECT count(*) AS size {unnamed} GROUP BY {', '.join(columns)}"
+        return connection.sql(f"SELECT size, count(*) AS n FROM ({of_each}) GROUP BY size").df()
+
+    copies = sizes(["ts_start", *alike])
+    if not (copies["size"] > 1).any():
+        return False
+    times = connection.sql(f"SELECT epoch_us(ts_start) AS us {unnamed}").fetchnumpy()["us"]
+    span = int(times.max() - times.min())
+    by_chance = _pairs(sizes(alike)) * min(int(np.gcd.reduce(times)) / max(span, 1), 1)
+    doubled = np.gcd.reduce(copies["size"]) > 1 and copies["n"].sum() >= FEWEST_FOR_A_STRAY
+    return bool(doubled or _pairs(copies) > 20 * by_chance)
 
 
-def _repeats(requests: pd.DataFrame, has_id: "pd.Series[bool]") -> "pd.Series[bool]":
-    """Rows that are in every column the same as an earlier one, and not by chance.
-
-    An id settles it. Without ids, requests alike are alike by chance as often as their times fall
-    into one grain of the clock; repeats are 20 times as many, or each row comes equally often.
-    """
-    rows = requests.drop(columns="source")
-    rows["request_id"] = rows["request_id"].where(has_id)
-    again = rows.duplicated()
-    unnamed = rows[~has_id]
-    if not again[~has_id].any():
-        return again
-    copies = unnamed.groupby(unnamed.columns.tolist(), dropna=False).size().to_numpy()
-    alike = [name for name in unnamed if name != "ts_start"]
-    alike_sizes = unnamed.groupby(alike, dropna=False).size().to_numpy()
-    span = unnamed["ts_start"].max() - unnamed["ts_start"].min()
-    by_chance = _pairs(alike_sizes) * min(grain(unnamed["ts_start"]) / max(span, _US), 1)
-    doubled = np.gcd.reduce(copies) > 1 and len(copies) >= FEWEST_FOR_A_STRAY
-    if not doubled and _pairs(copies) <= 20 * by_chance:
-        again &= has_id
-    return again
-
-
-def _pairs(sizes: Any) -> float:
-    n = sizes.astype(float)
-    return float((n * (n - 1) / 2).sum())
+def _pairs(sizes: pd.DataFrame) -> float:
+    size = sizes["size"].astype(float)
+    return float((sizes["n"] * size * (size - 1) / 2).sum())
 
 
 # --- the time that a log covers ----------------------------------------------------------------

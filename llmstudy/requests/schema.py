@@ -26,9 +26,14 @@ COLUMNS = (
     Column("ts_start", "datetime64[us, UTC]", True, "start of the first attempt"),
     Column("workload", "string", True, "named class of requests, the unit of decision"),
     Column("tenant", "string", False, "customer, team or key that the request belongs to"),
+    Column("session_id", "string", False, "conversation or agent run that the request is part of"),
     Column("provider", "string", True, "who answered"),
+    Column("model_requested", "string", False, "model or alias that the caller named"),
     Column("model_served", "string", True, "model that answered, which a fallback may change"),
     Column("operation", "string", False, "what was called, such as chat or embeddings"),
+    Column(
+        "service_tier", "string", False, "tier that the provider bills, such as batch or priority"
+    ),
     Column("input_tokens", "int64", True, "tokens in, cached and cache-write tokens included"),
     Column("cached_input_tokens", "Int64", False, "part of the input read from the cache"),
     Column("cache_write_tokens", "Int64", False, "part of the input written to the cache"),
@@ -36,10 +41,25 @@ COLUMNS = (
     Column("reasoning_tokens", "Int64", False, "part of the output spent on reasoning"),
     Column("latency_s", "float64", False, "start to last token as the caller saw it, with retries"),
     Column("ttft_s", "float64", False, "start to first answer token; null unless streamed"),
+    Column("tool_calls", "Int64", False, "calls of tools in the answer"),
     Column("ok", "bool", True, "whether the caller got an answer in the end"),
+    Column("error", "string", False, "why there was no answer, in the log's own word"),
+    Column("attempts", "Int64", False, "attempts that the gateway made"),
     Column("failed_attempts", "Int64", False, "attempts before the last that used tokens"),
+    Column("n_requests", "float64", False, "requests that the row stands for; null is one"),
+    Column("logged_usd", "float64", False, "cost as the log has it, never used unreconciled"),
     Column("source", "string", True, "file or trace that the row comes from"),
 )
+
+INPUTS = {
+    "ended": "end of the request",
+    "first_token_at": "time of the first token",
+    "failure": "a field that is filled only where the request failed",
+    "streamed": "whether the answer was streamed",
+    "requests": "requests that a bucket sums up",
+    "sampling_share": "share of the requests that the log samples",
+}
+"""Fields of a log that columns are worked out from, beside those that are columns themselves."""
 
 NAMES = [column.name for column in COLUMNS]
 REQUIRED = [column.name for column in COLUMNS if column.required]
@@ -65,7 +85,7 @@ INVARIANTS = (
     ),
     Invariant(f"least({_TOKENS}) >= 0", "a token count is below zero"),
     Invariant(
-        f"greatest({_TOKENS}) <= {MOST_TOKENS}",
+        f"greatest({_TOKENS}) <= {MOST_TOKENS} * coalesce(n_requests, 1)",
         f"a token count is above {MOST_TOKENS:,}, more than any model takes",
     ),
     Invariant(
@@ -78,6 +98,7 @@ INVARIANTS = (
         "reasoning tokens exceed the output tokens they are part of",
     ),
     Invariant("least(latency_s, ttft_s) >= 0", "a duration is below zero"),
+    Invariant("n_requests > 0", "it stands for no request"),
     Invariant("failed_attempts >= 0", "a count of attempts is below zero"),
     Invariant("ttft_s <= latency_s", "the first token comes after the last: ttft_s > latency_s"),
 )

@@ -12,6 +12,7 @@ log or a price list adds to a study is in `evidence`.
 from llmstudy.study.faults import StudyError
 from llmstudy.study.figures import bundled_figures, quantity
 from llmstudy.study.loading import load
+from llmstudy.study.log import Log, LogFormat, LogMapping
 from llmstudy.study.schema import (
     ApiRoute,
     ArmName,
@@ -20,7 +21,6 @@ from llmstudy.study.schema import (
     DataClass,
     Intake,
     Invoice,
-    Log,
     Moving,
     OwnedGpus,
     PairedEvidence,
@@ -49,6 +49,8 @@ __all__ = [
     "Intake",
     "Invoice",
     "Log",
+    "LogFormat",
+    "LogMapping",
     "Moving",
     "Override",
     "OwnedGpus",

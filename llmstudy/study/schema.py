@@ -43,7 +43,8 @@ def bundled(name: str) -> Any:
     return Field(default_factory=lambda: bundled_figures()[name])
 
 
-def _one_or_more(value: Any) -> Any:
+def one_or_more(value: Any) -> Any:
+    """A list, of one where a single value stands."""
     return value if isinstance(value, list | tuple) else [value]
 
 
@@ -74,7 +75,7 @@ Answer = Annotated[Literal["yes", "no", "unknown"], BeforeValidator(_yes_no)]
 DataClass = Literal["consumer", "enterprise", "phi", "mnpi", "government", "eu_strict", "unknown"]
 ArmName = Literal["proprietary_api", "hosted_open", "self_hosted"]
 Source = Annotated[str, Field(max_length=TEXT_LENGTH)]
-ProbeRuns = Annotated[tuple[Place, ...], BeforeValidator(_one_or_more)]
+ProbeRuns = Annotated[tuple[Place, ...], BeforeValidator(one_or_more)]
 """Folders of runs of `llmstudy probe endpoint`, all of one load; a single one may stand alone."""
 Keys = tuple[str, ...]
 """The keys of a file that lead to a value, outermost first."""
@@ -436,17 +437,6 @@ Route = Annotated[ApiRoute | SelfHostedRoute, Field(discriminator="arm")]
 
 
 # --- the rest of a study --------------------------------------------------------------------
-
-
-class Log(Strict):
-    """A real request log, and what it lacks."""
-
-    path: Place
-    format: Literal["azure", "csv", "jsonl", "parquet"]
-    columns: dict[Text, Text] = {}
-    workload: Name | None = None
-    provider: Text | None = None
-    model: Text | None = None
 
 
 class Invoice(Strict):

@@ -17,6 +17,7 @@ from llmstudy.figure import Figure
 from llmstudy.study.faults import BETWEEN_BLOCKS, StudyError, sentence
 from llmstudy.study.fields import NAME_LENGTH, Day, Name, NearDay, Text, WorkloadName
 from llmstudy.study.figures import quantity, with_figures
+from llmstudy.study.log import Log
 from llmstudy.study.schema import (
     Answer,
     ApiRoute,
@@ -24,7 +25,6 @@ from llmstudy.study.schema import (
     ArmName,
     Invoice,
     Keys,
-    Log,
     Moving,
     PriceDrift,
     PricePaths,

@@ -1,0 +1,583 @@
+"""Which records does a log hold? One reader for each kind of file, whatever gateway wrote it.
+
+A log is one file or many: JSON Lines, a JSON array or document, CSV with any delimiter, Parquet,
+each also packed (gzip, zstd) and in UTF-16. A reader hands over batches of records, each with its
+row, its raw text and the fault where it cannot be parsed; `texts_sql` says how a field is taken
+from them.
+"""
+
+import codecs
+import csv
+import gzip
+import io
+import json
+import re
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from glob import glob
+from itertools import islice
+from pathlib import Path
+from typing import Any, TextIO
+from urllib.parse import unquote
+
+import duckdb
+import pandas as pd
+import zstandard
+from duckdb import DuckDBPyConnection as Connection
+
+from llmstudy.text import excerpt
+
+VECTOR_ROWS = 2_048  # DuckDB's unit of work
+BATCH_ROWS = 49 * VECTOR_ROWS
+BATCH_CHARACTERS = 1 << 26  # of JSON text handed over at a time
+LONGEST_FIELD = 1 << 24  # characters in a CSV field that carries a prompt; Python's limit is 2^17
+SAMPLE_RECORDS = 200
+"""Records of a file that its format is judged by."""
+
+
+@dataclass(frozen=True)
+class Container:
+    """How a file is read. Kinds: csv, jsonl, json (an array or documents), parquet, frame.
+
+    fields: its columns, where it has a header. sample: the first records as nested mappings.
+    parts: fields that the path of a hive folder gives, `day=2026-11-02/`.
+    """
+
+    path: Path
+    kind: str
+    fields: tuple[str, ...]
+    sample: tuple[dict[str, Any], ...]
+    encoding: str = "utf-8-sig"
+    delimiter: str = ","
+    frame: pd.DataFrame | None = None
+    parts: tuple[tuple[str, str], ...] = ()
+
+
+# --- files -----------------------------------------------------------------------------------
+
+
+def files_of(source: str | Path | Sequence[str | Path]) -> list[Path]:
+    """The files of a log, in order: a file, a folder with all that is in it, a glob, or several.
+
+    Markers beside the parts of a log (`_SUCCESS`, `.crc` and other hidden files) are no part of it.
+    Raises: ValueError if one is absent, or there is none.
+    """
+    files: list[Path] = []
+    for each in [source] if isinstance(source, str | Path) else source:
+        path = Path(each)
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.is_file() and not _is_marker(p, path))
+        elif path.is_file():
+            inside = [path]
+        else:
+            inside = sorted(Path(p) for p in glob(str(each), recursive=True) if Path(p).is_file())
+            if not inside:
+                raise ValueError(f"{path}: there is no such file; check the path of the log")
+        files += inside
+    of_log = [path for path in dict.fromkeys(files) if not _is_marker(path) or len(files) == 1]
+    if not of_log:
+        raise ValueError(f"{source}: no file of a log is in it; name the file or its folder")
+    return of_log
+
+
+def _is_marker(path: Path, root: Path | None = None) -> bool:
+    names = path.relative_to(root).parts if root else (path.name,)
+    return any(name.startswith((".", "_")) and "=" not in name for name in names)
+
+
+_BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+
+
+def _bytes(path: Path) -> io.BufferedIOBase:
+    """The bytes of a file, unpacked."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    if head.startswith(_GZIP):
+        return gzip.open(path)  # type: ignore[return-value]
+    if head == _ZSTD:
+        stream = zstandard.ZstdDecompressor().stream_reader(
+            path.open("rb"), read_across_frames=True, closefd=True
+        )
+        return io.BufferedReader(stream)  # type: ignore[arg-type]
+    return path.open("rb")
+
+
+def _text(path: Path, encoding: str, newline: str | None = None) -> TextIO:
+    return io.TextIOWrapper(_bytes(path), encoding=encoding, errors="replace", newline=newline)
+
+
+def opened(path: Path, kind: str | None = None) -> Container:
+    """Which container a file is, told by its first bytes, not by its name.
+
+    kind: read it as this kind; None: as what it is.
+    Raises: ValueError if it is empty, or cannot be read.
+    """
+    unreadable = "cannot be read: export the log again, or correct `requests.path`"
+    try:
+        with _bytes(path) as file:
+            head = file.read(1 << 16)
+    except (OSError, EOFError, zstandard.ZstdError) as error:
+        raise ValueError(f"{path}: {unreadable} ({error})") from None
+    parts = tuple(
+        (name, unquote(value))
+        for name, _, value in (part.partition("=") for part in path.parent.parts)
+        if value and name
+    )
+    if head.startswith(b"PAR1") or kind == "parquet":
+        return _opened_parquet(path, parts)
+    encoding = next((e for bom, e in _BOMS.items() if head.startswith(bom)), "")
+    if not encoding and b"\0" in head[:200]:  # no mark, yet every second byte of Latin text is 0
+        encoding = "utf-16-be" if head[:1] == b"\0" else "utf-16-le"
+    encoding = encoding or "utf-8-sig"
+    begin = head.decode(encoding, errors="ignore").lstrip()
+    if kind is None:
+        kind = "csv" if begin[:1] not in ("{", "[") else "json" if _is_one_value(begin) else "jsonl"
+    if kind == "csv":
+        return _opened_csv(path, encoding, parts)
+    container = Container(path, kind, (), (), encoding, parts=parts)
+    records = _json_values(container) if kind == "json" else _json_lines(container)
+    sample = [_object(raw) for _, raw in islice(records, SAMPLE_RECORDS)]
+    return Container(path, kind, (), tuple(x for x in sample if x), encoding, parts=parts)
+
+
+def _is_one_value(begin: str) -> bool:
+    """Whether JSON text is an array or a document over several lines, not a record in each."""
+    first, newline, _ = begin.partition("\n")
+    return first.startswith("[") or (bool(newline) and _object(first) is None and "{" in first)
+
+
+def _object(raw: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _opened_csv(path: Path, encoding: str, parts: tuple[tuple[str, str], ...]) -> Container:
+    with _text(path, encoding, newline="") as file:
+        first = file.readline(LONGEST_FIELD)
+        delimiter = _delimiter(first)
+        file.seek(0) if file.seekable() else None
+    with _text(path, encoding, newline="") as file:
+        try:
+            header = next(csv.reader(file, delimiter=delimiter), [])
+            if any(mark in name for name in header for mark in "\0\ufffd"):
+                raise ValueError(
+                    f"{path}:1: the header is not UTF-8 text: unpack or convert the file, or "
+                    "correct `requests.format`"
+                )
+            rows = islice(csv.reader(file, delimiter=delimiter), SAMPLE_RECORDS)
+            sample = tuple(dict(zip(header, row, strict=False)) for row in rows if row)
+        except csv.Error as error:
+            if "header" in locals():
+                sample = ()
+            else:
+                raise ValueError(
+                    f"{path}:1: the header cannot be read as CSV ({error}): mend it, or correct "
+                    "`requests.format`"
+                ) from None
+    return Container(path, "csv", tuple(header), sample, encoding, delimiter, parts=parts)
+
+
+def _delimiter(header: str) -> str:
+    """The sign that parts the columns of a header: the one that stands most often outside quotes."""
+    bare = re.sub(r'"[^"]*"', "", header)
+    counts = {sign: bare.count(sign) for sign in ",;\t|"}
+    return max(counts, key=lambda sign: counts[sign])
+
+
+def _opened_parquet(path: Path, parts: tuple[tuple[str, str], ...]) -> Container:
+    with duckdb.connect() as connection:
+        try:
+            relation = connection.sql(f"SELECT * FROM read_parquet({literal(str(path))})")
+            names = tuple(relation.columns)
+            rows = relation.project("to_json(COLUMNS(*))::VARCHAR").limit(SAMPLE_RECORDS).fetchall()
+        except duckdb.Error as error:
+            raise ValueError(
+                f"{path}: cannot be read as Parquet: export the log again, or correct "
+                f"`requests.format` ({first_line(error)})"
+            ) from None
+    sample = tuple(
+        {name: json.loads(text) for name, text in zip(names, row, strict=True) if text is not None}
+        for row in rows
+    )
+    return Container(path, "parquet", names, sample, parts=parts)
+
+
+def of_frame(frame: pd.DataFrame) -> Container:
+    """A frame as a container named DataFrame."""
+    named = frame.set_axis([str(name) for name in frame.columns], axis="columns")
+    sample = json.loads(named.head(SAMPLE_RECORDS).to_json(orient="records", date_format="iso"))
+    return Container(Path("DataFrame"), "frame", tuple(named.columns), tuple(sample), frame=named)
+
+
+# --- records: batches with row, raw, problem and either `object` or the columns asked for ----------
+
+
+def batches(
+    container: Container, columns: Sequence[str], inner: str | None, connection: Connection
+) -> Iterator[pd.DataFrame | duckdb.DuckDBPyRelation]:
+    """The records of a container, in batches of bounded size.
+
+    columns: those of a file with a header that are read; the others stay where they are.
+    inner: where the records lie in a JSON document, `data[].results[]`; what stands beside a list
+    is given to each of its members. Yields tables with `row` (from 1: the line of a text file),
+    `raw` (where there is a problem), `problem`, and one text column per name, c0, c1...; of JSON a
+    list `x` with the text at each pointer.
+    """
+    if container.kind == "csv":
+        yield from _csv_batches(container, columns)
+    elif container.kind == "parquet":
+        yield from _parquet_batches(container, columns, connection)
+    elif container.kind == "frame":
+        yield from _frame_batches(container, columns)
+    else:
+        lines = _json_values(container) if container.kind == "json" else _json_lines(container)
+        records = _inner(lines, inner) if inner else lines
+        pointers = ", ".join(map(literal, columns))
+        for records_ in _bounded(records):
+            lines_ = pd.DataFrame(records_, columns=["row", "raw"]).astype({"raw": "string"})
+            connection.register("lines_", lines_)
+            yield connection.sql(
+                f"SELECT row, CASE WHEN object IS NULL THEN raw END AS raw, {_PROBLEM_SQL},"
+                f" json_extract_string(object, [{pointers}]) AS x"
+                f" FROM (SELECT row, raw, {_OBJECT_SQL} AS object FROM lines_)"
+            )
+
+
+_OBJECT_SQL = "CASE WHEN json_valid(raw) AND json_type(raw) = 'OBJECT' THEN raw END"
+_PROBLEM_SQL = "CASE WHEN object IS NULL THEN 'not a JSON object on one line' END AS problem"
+
+
+def _bounded(records: Iterator[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
+    batch, size = [], 0
+    for record in records:
+        batch.append(record)
+        size += len(record[1])
+        if len(batch) == BATCH_ROWS or size > BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _json_lines(container: Container) -> Iterator[tuple[int, str]]:
+    with _text(container.path, container.encoding) as file:
+        for row, line in enumerate(file, 1):
+            if text := line.strip():
+                yield row, text
+
+
+_CHUNK = 1 << 20
+_BETWEEN = re.compile(r"[\s,\[\]]*")
+
+
+def _json_values(container: Container) -> Iterator[tuple[int, str]]:
+    """Number and text of each value of an array, or of each document of a file, as they come."""
+    decoder, buffer, at, number, ended = json.JSONDecoder(), "", 0, 0, False
+    with _text(container.path, container.encoding) as file:
+        while True:
+            at = _BETWEEN.match(buffer, at).end()  # type: ignore[union-attr]
+            end = 0
+            if at < len(buffer):
+                try:
+                    _, end = decoder.raw_decode(buffer, at)
+                except (ValueError, RecursionError):
+                    end = 0
+            # a number at the end of the text may go on in the next piece
+            if end and (end < len(buffer) or ended):
+                number += 1
+                yield number, buffer[at:end]
+                at = end
+            elif ended:
+                if at < len(buffer):
+                    yield number + 1, buffer[at:]
+                return
+            else:
+                piece = file.read(max(_CHUNK, len(buffer) - at))
+                buffer, at, ended = buffer[at:] + piece, 0, not piece
+
+
+def _inner(records: Iterator[tuple[int, str]], inner: str) -> Iterator[tuple[int, str]]:
+    """The records that lie in the lists of documents, numbered as they come."""
+    names = inner.split("[].")
+    number = 0
+    for _, raw in records:
+        document = _object(raw)
+        if document is None:
+            number += 1
+            yield number, raw
+            continue
+        for record in _members(document, [name.removesuffix("[]") for name in names]):
+            number += 1
+            yield number, json.dumps(record)
+
+
+def _members(document: dict[str, Any], names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    if not names:
+        yield document
+        return
+    members = document.get(names[0])
+    if not isinstance(members, list):
+        if members is None and len(names) > 0 and names[0] not in document:
+            yield document  # a record that lies outside the lists
+        return
+    beside = {key: value for key, value in document.items() if key != names[0]}
+    for member in members:
+        if isinstance(member, dict):
+            yield from _members({**beside, **member}, names[1:])
+
+
+def _csv_batches(container: Container, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+    """With Python's reader: DuckDB 2.0, even with store_rejects, loses rows after an open quote."""
+    limit = csv.field_size_limit(LONGEST_FIELD)
+    names = ["row", "raw", "problem", *(f"c{n}" for n in range(len(columns)))]
+    try:
+        with _text(container.path, container.encoding, newline="") as file:
+            lines = _Lines(file)
+            next(csv.reader(lines, delimiter=container.delimiter), None)
+            fields_at = [container.fields.index(name) for name in columns]
+            records = _csv_records(lines, container, fields_at)
+            while rows := list(islice(records, BATCH_ROWS)):
+                batch = pd.DataFrame(rows, columns=names)
+                yield batch.astype({name: "string" for name in names if name != "row"})
+    finally:
+        csv.field_size_limit(limit)
+
+
+class _Lines:
+    """Lines of a file that remember which the record at hand took, and take some of them back."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._returned: deque[str] = deque()
+        self.taken: list[str] = []
+        self.number = 1
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        line = self._returned.popleft() if self._returned else next(self._file)
+        self.taken.append(line)
+        return line
+
+    def next_record(self) -> None:
+        """Leave the lines taken so far behind."""
+        self.number += len(self.taken)
+        self.taken.clear()
+
+    def only_first(self) -> None:
+        """Take back all lines of the record at hand but its first."""
+        self._returned.extendleft(reversed(self.taken[1:]))
+        del self.taken[1:]
+
+
+def _csv_records(
+    lines: _Lines, container: Container, fields_at: list[int]
+) -> Iterator[tuple[int | str | None, ...]]:
+    """Row, raw text, problem and fields of each record.
+
+    A record in error has one line only: an open quote would swallow the rows that follow.
+    """
+    reader = csv.reader(lines, delimiter=container.delimiter, strict=True)
+    width = len(container.fields)
+    while True:
+        lines.next_record()
+        try:
+            fields = next(reader)
+            problem = None if len(fields) == width else f"{len(fields)} fields instead of {width}"
+        except StopIteration:
+            return
+        except csv.Error as error:
+            fields, problem = [""], f"not CSV: {error}"
+        if not fields:
+            continue
+        if problem:
+            lines.only_first()
+        values = [None if problem else fields[at] for at in fields_at]
+        raw = "".join(lines.taken).rstrip("\r\n") if problem else None
+        yield lines.number, raw, problem, *values
+
+
+def _parquet_batches(
+    container: Container, columns: Sequence[str], connection: Connection
+) -> Iterator[pd.DataFrame]:
+    cursor = connection.cursor()  # judging a batch on the same connection would end this query
+    file = f"read_parquet({literal(str(container.path))}, file_row_number = true)"
+    types = dict(zip(*[iter(_types(cursor, file))] * 2, strict=True))
+    values = [
+        f"CAST({_as_text(name, types[name])} AS VARCHAR) AS c{n}" for n, name in enumerate(columns)
+    ]
+    try:
+        cursor.execute(
+            "SELECT file_row_number + 1 AS row, NULL::VARCHAR AS raw, NULL::VARCHAR AS problem, "
+            f"{', '.join(values)} FROM {file}"
+        )
+        while len(batch := cursor.fetch_df_chunk(BATCH_ROWS // VECTOR_ROWS)):
+            yield batch
+    except duckdb.Error as error:
+        raise ValueError(
+            f"{container.path}: damaged, it cannot be read as Parquet: export the log again, or "
+            f"correct `requests.format` ({first_line(error)})"
+        ) from None
+
+
+def _types(cursor: Connection, file: str) -> Iterator[str]:
+    for name, kind, *_ in cursor.execute(f"DESCRIBE SELECT * FROM {file}").fetchall():
+        yield from (name, kind)
+
+
+def _as_text(name: str, kind: str) -> str:
+    nested = kind.startswith(("STRUCT", "MAP")) or kind.endswith("[]")
+    return f"to_json({quoted(name)})" if nested else quoted(name)
+
+
+def _frame_batches(container: Container, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+    frame = container.frame
+    assert frame is not None
+    for start in range(0, len(frame), BATCH_ROWS):
+        rows = frame[[*dict.fromkeys(columns)]].iloc[start : start + BATCH_ROWS]
+        texts = rows.map(_cell).astype("string").reset_index(drop=True)
+        batch = pd.DataFrame({f"c{n}": texts[name] for n, name in enumerate(columns)})
+        batch[["raw", "problem"]] = pd.NA
+        yield batch.astype("string").assign(row=range(start + 1, start + len(rows) + 1))
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, dict | list) else value
+
+
+# --- fields ----------------------------------------------------------------------------------
+
+
+def field_sql(field: str, container: Container, columns: list[str]) -> str | None:
+    """SQL for a field's text in a batch of `batches`; None where the container has no such field.
+
+    field: a name, a path with dots (`usage.prompt_tokens`), or a JSON Pointer (`/usage/0/total`).
+    A name that itself has dots wins over a path. columns: what `batches` is to read, the columns of
+    a file with a header or the JSON Pointers of the others; what the field needs is added.
+    """
+    if container.kind in ("jsonl", "json"):
+        return _json_sql(field, container, columns)
+    at = _header(container, field)
+    if at is not None:
+        return f"c{_place(at, columns)}"
+    for cut in reversed([m.start() for m in re.finditer(r"[./]", field.lstrip("/"))]):
+        head = _header(container, field.lstrip("/")[:cut])
+        if head is not None:
+            rest = field.lstrip("/")[cut + 1 :]
+            column = f"c{_place(head, columns)}"
+            valid = f"CASE WHEN json_valid({column}) THEN {column} END"
+            return f"json_extract_string({valid}, {literal(_pointers(rest)[-1])})"
+    if field in dict(container.parts):
+        return literal(dict(container.parts)[field])
+    return None
+
+
+def _header(container: Container, field: str) -> str | None:
+    """The column of a header that a name means: as written, else in any case and spacing."""
+    if field in container.fields:
+        return field
+    plain = [name for name in container.fields if simple(name) == simple(field)]
+    return plain[0] if len(plain) == 1 else None
+
+
+def _place(name: str, columns: list[str]) -> int:
+    if name not in columns:
+        columns.append(name)
+    return columns.index(name)
+
+
+def simple(name: str) -> str:
+    """A name without case, spaces and signs: `Prompt Tokens` is `prompt_tokens`."""
+    return re.sub(r"[^\w]|_", "", name.casefold())
+
+
+def _json_sql(field: str, container: Container, pointers: list[str]) -> str:
+    """SQL for a field of a record in JSON. Where its head holds JSON as text, that is parsed too."""
+    names = _names(field)
+    seen = [value for record in container.sample for value in [record.get(names[0])] if value]
+    if len(names) > 1 and seen and isinstance(seen[0], str):
+        inner = f"x[{_place(_pointer(names[:1]), pointers) + 1}]"
+        valid = f"CASE WHEN json_valid({inner}) THEN {inner} END"
+        return f"json_extract_string({valid}, {literal(_pointer(names[1:]))})"
+    places = [f"x[{_place(pointer, pointers) + 1}]" for pointer in _pointers(field)]
+    return places[0] if len(places) == 1 else f"coalesce({', '.join(places)})"
+
+
+def _names(field: str) -> list[str]:
+    if field.startswith("/"):
+        return [part.replace("~1", "/").replace("~0", "~") for part in field[1:].split("/")]
+    return field.split(".")
+
+
+def _pointer(names: Sequence[str]) -> str:
+    return "".join("/" + name.replace("~", "~0").replace("/", "~1") for name in names)
+
+
+def _pointers(field: str) -> list[str]:
+    """The JSON Pointers (RFC 6901) to a field: its name as it stands, then as a path."""
+    if field.startswith("/"):
+        return [field]
+    return list(dict.fromkeys([_pointer([field]), _pointer(_names(field))]))
+
+
+def has_field(field: str, container: Container) -> bool:
+    """Whether the first records of a container have a field, filled or not."""
+    if container.kind not in ("jsonl", "json"):
+        if _header(container, field) is not None or field in dict(container.parts):
+            return True
+        head, *rest = _names(field)
+        return bool(rest) and any(
+            _has(_loaded(record.get(_header(container, head) or head)), rest)
+            for record in container.sample
+        )
+    names = _names(field)
+    return any(field in record or _has(record, names) for record in container.sample)
+
+
+def _has(value: Any, names: Sequence[str]) -> bool:
+    for name in names:
+        value = _loaded(value)
+        if isinstance(value, list) and name.isdigit() and int(name) < len(value):
+            value = value[int(name)]
+        elif isinstance(value, dict) and name in value:
+            value = value[name]
+        else:
+            return False
+    return True
+
+
+def _loaded(value: Any) -> Any:
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+def names_of(container: Container) -> list[str]:
+    """The fields of a container, for a message: its header, or the keys of its first records."""
+    if container.fields:
+        return list(container.fields)
+    return list(dict.fromkeys(key for record in container.sample for key in record))
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message."""
+    return excerpt(str(error).partition("\n")[0], 160)
+
+
+def literal(text: str) -> str:
+    """Text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def quoted(name: str) -> str:
+    """A name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'

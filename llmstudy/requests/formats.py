@@ -1,0 +1,126 @@
+"""Which gateway wrote a log, and what do its fields mean? One mapping for each, as data."""
+
+from collections.abc import Sequence
+from functools import cache
+
+from ruamel.yaml import YAML
+
+from llmstudy import paths
+from llmstudy.requests.containers import Container, has_field, names_of, simple
+from llmstudy.study.log import LogFormat, LogMapping
+from llmstudy.text import excerpt, listed
+
+CONTAINERS = ("csv", "jsonl", "parquet")
+"""Formats that name a container alone: nothing but declared columns is read."""
+
+GENERIC = "generic"
+"""The format of a log whose fields bear usual names."""
+
+NEEDED = ("ts_start", "input_tokens", "output_tokens")
+
+
+class QuestionError(ValueError):
+    """What a log leaves open, and the declaration that settles it; the file's name comes before."""
+
+
+@cache
+def bundled() -> dict[str, LogFormat]:
+    """The formats in `data/log_formats`, by name.
+
+    >>> bundled()["litellm"].title
+    'LiteLLM, StandardLoggingPayload'
+    """
+    files = sorted(paths.data("log_formats").glob("*.yaml"))
+    return {file.stem: LogFormat(**YAML(typ="safe").load(file)) for file in files}
+
+
+def chosen(files: Sequence[Container], name: str | None, declared: LogMapping) -> LogFormat:
+    """The format of a log: the one named, else the one whose fields it has.
+
+    Raises: QuestionError if there is none, or several fit alike.
+    """
+    formats = bundled()
+    if name in CONTAINERS:
+        return LogFormat(title=str(name), source="declared")
+    if name not in (None, "auto"):
+        if name not in formats:
+            names = (*CONTAINERS, *formats)
+            raise QuestionError(f"format {name!r} is unknown; use auto, {', '.join(names)}")
+        return formats[name]
+    first = next((file for file in files if file.sample), files[0])
+    scores = {key: _fit(each, first) for key, each in formats.items() if each.fields}
+    best = max(scores.values(), default=0)
+    fitting = [key for key, score in scores.items() if score == best and score]
+    if len(fitting) > 1:
+        raise QuestionError(
+            f"its fields are those of {listed(fitting)}: name one of them as the format"
+        )
+    if fitting:
+        return formats[fitting[0]]
+    generic = formats[GENERIC]
+    named = {*declared.columns, *declared.constants}
+    missing = [
+        column
+        for column in NEEDED
+        if column not in named
+        and not any(has_field(field, first) for field in generic.columns[column])
+    ]
+    if missing:
+        names_ = excerpt(", ".join(names_of(first)), 500)
+        raise QuestionError(
+            f"{listed(missing)} required; map a column to each or give a constant, such as "
+            f"`columns: {{{missing[0]}: ...}}`; the log has {names_ or 'no fields'}"
+        )
+    return generic
+
+
+def _fit(each: LogFormat, container: Container) -> int:
+    """How many fields tell that a log is of this format; 0 unless it has all of them."""
+    if each.records and container.kind in ("jsonl", "json"):
+        outer = each.records.split("[]")[0]
+        inside = any(isinstance(record.get(outer), list) for record in container.sample)
+        return (
+            len(each.fields)
+            if inside
+            and all(
+                any(
+                    _anywhere(simple(name), record) for name in names for record in container.sample
+                )
+                for names in each.fields
+            )
+            else 0
+        )
+    there = [any(has_field(name, container) for name in names) for names in each.fields]
+    return len(there) if all(there) else 0
+
+
+def _anywhere(name: str, value: object) -> bool:
+    """Whether a field of this name lies somewhere in a document."""
+    if isinstance(value, dict):
+        return any(simple(str(k)) == name or _anywhere(name, v) for k, v in value.items())
+    return isinstance(value, list) and any(_anywhere(name, each) for each in value[:20])
+
+
+def joined(each: LogFormat, declared: LogMapping) -> LogMapping:
+    """The mapping of a format with what is declared in its place.
+
+    Raises: QuestionError if a column is both mapped and constant.
+    """
+    if twice := [name for name in declared.constants if name in declared.columns]:
+        raise QuestionError(f"{twice} are both mapped and constant; keep one of the two")
+    columns = {k: v for k, v in each.columns.items() if k not in declared.constants}
+    constants = {k: v for k, v in each.constants.items() if k not in declared.columns}
+    values = {
+        key: getattr(declared if key in declared.model_fields_set else each, key)
+        for key in LogMapping.model_fields
+    }
+    values |= {
+        "columns": {**columns, **declared.columns},
+        "constants": {**constants, **declared.constants},
+        "units": {**each.units, **declared.units},
+    }
+    mapping = LogMapping(**values)
+    missing = [name for name in NEEDED if name not in {*mapping.columns, *mapping.constants}]
+    if missing:
+        raise QuestionError(f"{listed(missing)} required; map a column to each or give a constant")
+    return mapping
