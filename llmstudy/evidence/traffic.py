@@ -13,7 +13,7 @@ from llmstudy import prices
 from llmstudy.figure import Distribution, Figure
 from llmstudy.measures import summary
 from llmstudy.requests import draw, importers, plausible
-from llmstudy.study import ApiRoute, Study, Workload
+from llmstudy.study import ApiRoute, LogMapping, Study, Workload
 from llmstudy.text import listed, share
 
 DRAWN_REQUESTS = 2000
@@ -103,7 +103,13 @@ def _log(study: Study) -> importers.Log:
     names = {"workload": log_.workload, "provider": log_.provider, "model_served": log_.model}
     constants = {column: name for column, name in names.items() if name is not None}
     longest = max(int(route.context_tokens.value) for route in study.routes.values())
-    read = importers.read_log(log_.path, log_.format, log_.columns, constants, longest)
+    declared = {
+        key: getattr(log_, key) for key in LogMapping.model_fields if key in log_.model_fields_set
+    }
+    constants = {**declared.pop("constants", {}), **constants}
+    read = importers.read_log(
+        log_.path, log_.format, constants=constants, longest_tokens=longest, **declared
+    )
     # a reason quotes the cell that it is about: "input_tokens is 'many', not a whole number"
     reasons = read.quarantined["reason"].astype(str)
     reasons = reasons.str.replace(r"(?s) is '.*', not ", " is not ", regex=True)

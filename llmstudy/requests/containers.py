@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from glob import glob
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any, TextIO, cast
 from urllib.parse import unquote
 
 import duckdb
@@ -90,17 +90,17 @@ _BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
-def _bytes(path: Path) -> io.BufferedIOBase:
+def _bytes(path: Path) -> IO[bytes]:
     """The bytes of a file, unpacked."""
     with path.open("rb") as file:
         head = file.read(4)
     if head.startswith(_GZIP):
-        return gzip.open(path)  # type: ignore[return-value]
+        return cast("IO[bytes]", gzip.open(path))
     if head == _ZSTD:
         stream = zstandard.ZstdDecompressor().stream_reader(
             path.open("rb"), read_across_frames=True, closefd=True
         )
-        return io.BufferedReader(stream)  # type: ignore[arg-type]
+        return io.BufferedReader(cast("io.RawIOBase", stream))
     return path.open("rb")
 
 
@@ -144,8 +144,9 @@ def opened(path: Path, kind: str | None = None) -> Container:
 
 def _is_one_value(begin: str) -> bool:
     """Whether JSON text is an array or a document over several lines, not a record in each."""
-    first, newline, _ = begin.partition("\n")
-    return first.startswith("[") or (bool(newline) and _object(first) is None and "{" in first)
+    lines = begin.splitlines()[:6]
+    whole = lines[:-1] if len(lines) > 1 else lines  # the last may be cut
+    return begin.startswith("[") or (not any(map(_object, whole)) and len(lines) > 1)
 
 
 def _object(raw: str) -> dict[str, Any] | None:
@@ -183,7 +184,7 @@ def _opened_csv(path: Path, encoding: str, parts: tuple[tuple[str, str], ...]) -
 
 
 def _delimiter(header: str) -> str:
-    """The sign that parts the columns of a header: the one that stands most often outside quotes."""
+    """The sign that parts the columns of a header: the most frequent one outside quotes."""
     bare = re.sub(r'"[^"]*"', "", header)
     counts = {sign: bare.count(sign) for sign in ",;\t|"}
     return max(counts, key=lambda sign: counts[sign])
@@ -214,7 +215,7 @@ def of_frame(frame: pd.DataFrame) -> Container:
     return Container(Path("DataFrame"), "frame", tuple(named.columns), tuple(sample), frame=named)
 
 
-# --- records: batches with row, raw, problem and either `object` or the columns asked for ----------
+# --- records: batches with row, raw, problem and the text of each field ---------------------------
 
 
 def batches(
@@ -498,7 +499,7 @@ def simple(name: str) -> str:
 
 
 def _json_sql(field: str, container: Container, pointers: list[str]) -> str:
-    """SQL for a field of a record in JSON. Where its head holds JSON as text, that is parsed too."""
+    """SQL for a field of a JSON record; where its head holds JSON as text, that is parsed too."""
     names = _names(field)
     seen = [value for record in container.sample for value in [record.get(names[0])] if value]
     if len(names) > 1 and seen and isinstance(seen[0], str):

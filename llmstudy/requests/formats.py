@@ -7,6 +7,7 @@ from ruamel.yaml import YAML
 
 from llmstudy import paths
 from llmstudy.requests.containers import Container, has_field, names_of, simple
+from llmstudy.requests.values import QuestionError
 from llmstudy.study.log import LogFormat, LogMapping
 from llmstudy.text import excerpt, listed
 
@@ -17,10 +18,6 @@ GENERIC = "generic"
 """The format of a log whose fields bear usual names."""
 
 NEEDED = ("ts_start", "input_tokens", "output_tokens")
-
-
-class QuestionError(ValueError):
-    """What a log leaves open, and the declaration that settles it; the file's name comes before."""
 
 
 @cache

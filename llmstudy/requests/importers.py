@@ -100,14 +100,15 @@ def read_log(
 
     A time is ISO 8601 (without a zone it is UTC; digits below 1 us are cut), a date as Excel writes
     it, or a number since 1970, taken as the one of s, ms, us and ns that puts it between 1973 and
-    5138. Empty text, `null`, `none` and `nan` are null. A blank line is no row. A failed row without
-    token counts has 0 of them; an answered one is a request whose tokens are unknown (`uncounted`).
+    5138. Empty text, `null`, `none` and `nan` are null. A blank line is no row. A failed row
+    without token counts has 0 of them; an answered one is a request whose tokens are not known
+    (`uncounted`).
     What only the other rows show is judged by `plausible`: stray times, repeated lines, and the
     attempts of a call, of which one row tells the outcome.
 
     Raises: ValueError if a file is absent or not of its format, a name is not in the log, a column
-    is unknown or given twice, a constant is not of its column's type, times or tokens are not given,
-    or a value can be read in two ways; the sentence says what to declare.
+    is unknown or given twice, a constant is not of its column's type, times or tokens are not
+    given, or a value can be read in two ways; the sentence says what to declare.
 
     >>> frame = pd.DataFrame({"created": ["2026-11-02 09:00:04", "2026-11-02 09:00:07"],
     ...                       "input_tokens": [374, "many"], "output_tokens": [44, 109]})
@@ -122,16 +123,16 @@ def read_log(
     given = {name: _as_constant(value) for name, value in constants.items()}
     declared = _mapping(columns, given, meaning)
     files = _opened(source, format)
-    name = files[0].path.name if len(files) == 1 else str(_root(files))
+    name = str(files[0].path if len(files) == 1 else _root(files))
     with ExitStack() as stack:
         connection = stack.enter_context(_connection(files, stack))
         try:
             chosen = formats.chosen(files, format, declared)
             mapping = formats.joined(chosen, declared)
-            _check_names(files[0].path, mapping)
+            _check_names(mapping)
             fields = _texts(files, chosen, mapping, declared, connection)
             return _judged(name, fields, chosen, mapping, longest_tokens, connection)
-        except formats.QuestionError as question:
+        except values.QuestionError as question:
             raise ValueError(f"{name}: {question}") from None
 
 
@@ -155,12 +156,13 @@ def _opened(
 ) -> list[Container]:
     if isinstance(source, pd.DataFrame):
         if format in formats.CONTAINERS:
-            raise ValueError(f"DataFrame: it is no file: leave out format={format!r}")
+            raise ValueError(f"DataFrame: it has no format: leave out format={format!r}")
         return [containers.of_frame(source)]
-    if not isinstance(source, str | Path | Sequence):
+    paths = [source] if isinstance(source, str | Path) else source
+    if not isinstance(paths, Sequence) or not all(isinstance(path, str | Path) for path in paths):
         raise ValueError(f"a {type(source).__name__} is no log: give the path of a file or a frame")
     kind = format if format in formats.CONTAINERS else None
-    return [containers.opened(path, kind) for path in containers.files_of(source)]
+    return [containers.opened(path, kind) for path in containers.files_of(paths)]
 
 
 def _root(files: Sequence[Container]) -> Path:
@@ -182,11 +184,11 @@ def _connection(files: Sequence[Container], stack: ExitStack) -> Connection:
     return connection
 
 
-def _check_names(path: Path, mapping: LogMapping) -> None:
+def _check_names(mapping: LogMapping) -> None:
     places = {*mapping.columns, *mapping.constants}
     if unknown := sorted(places - {*NAMES, *INPUTS}):
-        raise ValueError(
-            f"{path}: unknown columns {unknown}; map to {', '.join((*NAMES, *INPUTS))}"
+        raise values.QuestionError(
+            f"unknown columns {unknown}; map to {', '.join((*NAMES, *INPUTS))}"
         )
 
 
@@ -253,12 +255,12 @@ def _text_sql(
 ) -> str | None:
     """SQL for the text of a column: the first of its fields that is filled."""
     if declared and container.fields and (n := container.fields.count(fields[0])) > 1:
-        raise formats.QuestionError(_absent(name, fields[0], n, container))
+        raise values.QuestionError(_absent(name, fields[0], n, container))
     there = [each for each in fields if containers.has_field(each, container)]
     if declared and not there and container.sample:
-        raise formats.QuestionError(_absent(name, fields[0], 0, container))
+        raise values.QuestionError(_absent(name, fields[0], 0, container))
     if declared and not there and container.fields is not None and container.kind == "csv":
-        raise formats.QuestionError(_absent(name, fields[0], 0, container))
+        raise values.QuestionError(_absent(name, fields[0], 0, container))
     # what the first records lack, later ones may have; a header says it all
     tried = there if container.fields else fields
     sqls = [
@@ -302,7 +304,7 @@ _WORDING = {
     "int64": "a whole number",
     "Int64": "a whole number",
     "float64": "a number",
-    "bool": "true or false",
+    "bool": "an answer or a failure",
     "datetime64[us, UTC]": "a time (ISO 8601, or a number since 1970)",
 }
 _DTYPES = {column.name: column.dtype for column in COLUMNS} | {
@@ -391,7 +393,7 @@ def _refuse_unfit_constants(name: str, mapping: LogMapping, casts: Mapping[str, 
         with duckdb.connect() as connection:
             fits = connection.execute(f"SELECT ({sql}) IS NOT NULL").fetchall() == [(True,)]
         if not fits:
-            raise formats.QuestionError(
+            raise values.QuestionError(
                 f"constant {field}={value!r} is not {_WORDING[_DTYPES[field]]}"
             )
 
@@ -449,9 +451,9 @@ def _judged_sql(fields: set[str], mapping: LogMapping, casts: Mapping[str, str])
     no_id = f"lower(t_request_id) IN ({', '.join(map(literal, _NO_IDS))})"
     special["request_id"] = f"CASE WHEN {no_id} THEN NULL ELSE t_request_id END"
     columns = ", ".join(
-        f"{special.get(column.name, f't_{column.name}')}::{_SQL_TYPES[column.dtype]} AS {column.name}"
-        for column in COLUMNS
-        if column.name != "source"
+        f"{special.get(name, f't_{name}')}::{_SQL_TYPES[dtype]} AS {name}"
+        for name, dtype, *_ in COLUMNS
+        if name != "source"
     )
     no_usage = (
         "WHEN ok AND input_tokens_text IS NULL AND output_tokens_text IS NULL"
@@ -470,7 +472,7 @@ def _judged_sql(fields: set[str], mapping: LogMapping, casts: Mapping[str, str])
         " SELECT file, row,"
         f" coalesce(raw, {_fields_json(fields)}) AS raw,"
         f" coalesce(problem, skipped, CASE {empty if 'requests' in fields else ''} {no_usage} END,"
-        f" CASE {misfit or 'WHEN false THEN NULL'} END, CASE {attempt or 'WHEN false THEN NULL'} END,"
+        f" CASE {misfit} {attempt} WHEN false THEN '' END,"
         f" {BREACH_SQL.replace('request_id IS NOT NULL', 'true')}) AS reason,"
         " input_tokens::DOUBLE + output_tokens::DOUBLE AS tokens,"
         f" request_id IS NOT NULL AS has_id,"

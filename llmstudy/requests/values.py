@@ -5,17 +5,24 @@ What can be read in two ways is settled by the other values of the file where th
 else is a question that names the key which settles it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
-import duckdb
 from duckdb import DuckDBPyConnection as Connection
 
 from llmstudy.requests.containers import literal
 from llmstudy.study.log import LogMapping
 from llmstudy.text import excerpt
 
-# ---- numbers --------------------------------------------------------------------------------------
+
+class QuestionError(ValueError):
+    """What a log leaves open, and the declaration that settles it; the file's name comes before."""
+
+
+# --- numbers --------------------------------------------------------------------------------
 
 _GROUPED = r"[-+]?\d{1,3}(?:SIGN\d{3})+"
 _DECIMAL = r"[-+]?\d*SIGN\d+"
@@ -41,7 +48,7 @@ def signs(fields: dict[str, str], mapping: LogMapping, table: str, connection: C
     fields: those with numbers, and `whole` or `any`. A dot or comma before three digits parts
     thousands if a count of tokens would else have a fraction; if every such count could be either
     (`1.000`), only a declaration can tell.
-    Raises: ValueError with the question.
+    Raises: QuestionError with the question.
     """
     if mapping.decimal or mapping.thousands:
         thousands = mapping.thousands or ""
@@ -70,7 +77,7 @@ def signs(fields: dict[str, str], mapping: LogMapping, table: str, connection: C
             fraction = counts[f"{name}_{sign}_fraction"] or (sign == "dot" and of("dot_fraction"))
             if kind == "whole" and counts[f"{name}_{sign}_round"] and not fraction:
                 mark = {"dot": ".", "comma": ","}[sign]
-                raise ValueError(
+                raise QuestionError(
                     f"{name} is {counts[f'{name}_{sign}_example']!r}, which may be one or a "
                     f'thousand: declare `thousands: "{mark}"`, or `decimal: "{mark}"`, under '
                     "`requests`, or as an argument"
@@ -93,7 +100,9 @@ def _sign_counts(fields: dict[str, str], table: str, connection: Connection) -> 
             last = f"regexp_full_match({text}, '[-+]?\\d{{1,3}}(?:{other}\\d{{3}})+{mark}\\d+')"
             parts += [
                 f"count(*) FILTER (contains({text}, '{mark[-1]}')) AS {name}_{sign}",
-                f"count(*) FILTER ({grouped} AND NOT {rounded}) AS {name}_{sign}_group",
+                f"greatest(count(*) FILTER ({grouped} AND NOT {rounded})"
+                f" - count(*) FILTER (regexp_full_match({text}, '\\d{{4,}}')), 0)"
+                f" AS {name}_{sign}_group",
                 f"count(*) FILTER ({rounded}) AS {name}_{sign}_round",
                 f"any_value({text}) FILTER ({rounded}) AS {name}_{sign}_example",
                 f"count(*) FILTER ({fraction} AND NOT {grouped}) AS {name}_{sign}_fraction",
@@ -120,10 +129,14 @@ def number(text: str, marks: Signs) -> str:
     return f"CASE WHEN isfinite({value}) THEN {value} END"
 
 
-# ---- moments and durations ------------------------------------------------------------------------
+# --- moments and durations ------------------------------------------------------------------
+
+FEW = 0.05
+"""Share of a file's values that are errors in their rows, not how its times are written."""
 
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "ticks": 1e-7}
 USD = {"usd": 1.0, "cents": 1e-2, "nano-usd": 1e-9}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TICKS_1970 = 621_355_968_000_000_000
 """Ticks of 100 ns from the year 1, as .NET counts them, to 1970."""
 
@@ -137,6 +150,7 @@ _CLOCKS = (
     " %I:%M:%S.%f %p",
 )
 _DAY_FIRST, _MONTH_FIRST = "%d/%m/%Y", "%m/%d/%Y"
+_NAMED = r"^\d{1,2}/[A-Za-z]|^[A-Za-z]{3},|^\d{8}T"
 _OTHER_FORMS = ("%a, %d %b %Y %H:%M:%S %Z", "%d/%b/%Y:%H:%M:%S %z", "%Y%m%dT%H%M%SZ")
 
 
@@ -160,8 +174,8 @@ class Clock:
         number = f"TRY_CAST({text} AS DOUBLE)"
         exact = f"TRY_CAST({text} AS HUGEINT)"
         if self.origin_us is not None:
-            unit_us = SECONDS[self.unit or "s"] * 1e6
-            moment = f"make_timestamptz({self.origin_us} + CAST(round({number} * {unit_us:g}) AS BIGINT))"
+            since_us = f"CAST(round({number} * {SECONDS[self.unit or 's'] * 1e6:g}) AS BIGINT)"
+            moment = f"make_timestamptz({self.origin_us} + {since_us})"
             return f"CASE WHEN isfinite({number}) AND abs({number}) < 1e15 THEN {moment} END"
         if self.unit == "ticks":
             return f"CASE WHEN {exact} IS NOT NULL THEN {_ticks(exact)} END"
@@ -184,7 +198,7 @@ class Clock:
                 f" WHEN {form} IS NOT NULL THEN timezone({literal(self.zone)}, {form}::TIMESTAMP)"
             )
         return (
-            f"CASE WHEN {exact} BETWEEN 600000000000000000 AND 700000000000000000 THEN {_ticks(exact)}"
+            f"CASE WHEN {exact} // {10**17} = 6 THEN {_ticks(exact)}"
             f" WHEN {number} BETWEEN 1e8 AND 9.9e19 THEN {since}"
             f"{formed} WHEN isfinite({written}) THEN {written} END"
         )
@@ -194,25 +208,24 @@ def _ticks(exact: str) -> str:
     return f"make_timestamptz((({exact} - {_TICKS_1970}) // 10)::BIGINT)"
 
 
-def clock(fields: list[str], mapping: LogMapping, table: str, connection: Connection) -> Clock:
+def clock(fields: Sequence[str], mapping: LogMapping, table: str, connection: Connection) -> Clock:
     """How the times of a file are read, as declared or as all of them together show.
 
-    Raises: ValueError with the question, where a day and a month could be either, or times count
+    Raises: QuestionError with the question, where a day and a month could be either, or times count
     from a moment that the file does not name.
     """
     zone, unit = mapping.time_zone or "UTC", mapping.units.get("ts_start")
     try:
-        connection.execute(f"SELECT timezone({literal(zone)}, now())").fetchall()
-    except duckdb.Error:
-        raise ValueError(
+        ZoneInfo(zone)
+    except (KeyError, ValueError):
+        raise QuestionError(
             f"time_zone {zone!r} is unknown: write one such as Europe/Berlin or UTC"
         ) from None
     if mapping.time_origin is not None:
         origin = mapping.time_origin
-        us = connection.execute(
-            f"SELECT epoch_us(timezone({literal(zone)}, TIMESTAMP {literal(origin.replace(tzinfo=None).isoformat())}))"
-        ).fetchall()[0][0]
-        return Clock((), zone, unit, int(us))
+        if origin.tzinfo is None:
+            origin = origin.replace(tzinfo=ZoneInfo(zone))
+        return Clock((), zone, unit, (origin - _EPOCH) // timedelta(microseconds=1))
     if mapping.time_form:
         return Clock((mapping.time_form,), zone, unit)
     text = f"{fields[0]}_text"
@@ -224,11 +237,11 @@ def clock(fields: list[str], mapping: LogMapping, table: str, connection: Connec
         f" count(*) FILTER ({slashed}), count(*) FILTER ({dotted}),"
         f" max(TRY_CAST(split_part({text}, '/', 1) AS INT)) FILTER ({slashed}),"
         f" max(TRY_CAST(split_part({text}, '/', 2) AS INT)) FILTER ({slashed}),"
-        rf" count(*) FILTER (regexp_matches({text}, '^\d{{1,2}}/[A-Za-z]|^[A-Za-z]{{3}},|^\d{{8}}T')),"
+        rf" count(*) FILTER (regexp_matches({text}, '{_NAMED}')),"
         f" any_value({text}) FILTER ({slashed}) FROM {table}"
     ).fetchall()
     if n and relative == n and (highest or 0) > 0 and not unit:
-        raise ValueError(
+        raise QuestionError(
             f"{fields[0]} counts from a moment that the log does not name (its highest is "
             f"{highest:g}): declare `time_origin: 2026-11-02T00:00:00` and its unit, such as "
             "`units: {ts_start: ms}`, under `requests`, or as arguments"
@@ -236,14 +249,14 @@ def clock(fields: list[str], mapping: LogMapping, table: str, connection: Connec
     forms: list[str] = list(_OTHER_FORMS) if named else []
     if dots:
         forms += _forms("%d.%m.%Y")
-    if slashes:
+    if slashes > FEW * n:
         if first > 12 and second > 12:
-            raise ValueError(
-                f"{fields[0]} has days and months in both orders, such as {excerpt(example, 30)!r}: "
+            raise QuestionError(
+                f"{fields[0]} has days and months in both orders, as {excerpt(example, 30)!r}: "
                 "export the log with times such as 2026-11-02T09:00:00Z"
             )
         if first <= 12 and second <= 12:
-            raise ValueError(
+            raise QuestionError(
                 f"{fields[0]} is {excerpt(example, 30)!r}, of which day and month could be either: "
                 'declare `time_form: "%m/%d/%Y %H:%M:%S"`, or "%d/%m/%Y %H:%M:%S", under '
                 "`requests`, or as an argument"
@@ -258,7 +271,7 @@ def scaled(text: str, marks: Signs, factor: float) -> str:
     return value if factor == 1 else f"{value} * {factor:g}"
 
 
-# ---- answered or failed ---------------------------------------------------------------------------
+# --- answered or failed ---------------------------------------------------------------------
 
 _OK = (
     "true",

@@ -1,4 +1,4 @@
-"""What do the fields of a request log mean? One block, for the formats that ship and for a study."""
+"""What do the fields of a request log mean? One block for a study and for the formats shipped."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -28,20 +28,20 @@ class LogMapping(Strict):
     are requests, by the values of a field. input_excludes: parts of the input that are counted
     beside it. output_excludes: likewise of the output. units: of a column that is not in seconds or
     USD. time_origin: the moment from which times count. time_form: how a date is written, as in
-    strptime. time_zone: of times that name none, else UTC. decimal, thousands: the signs in numbers.
-    failed_rows: whether a failed row without tokens is a request, or, in a log without the ids of
-    calls, an attempt of which another row may hold the answer.
+    strptime. time_zone: of times that name none, else UTC. decimal, thousands: the signs in
+    numbers. failed_rows: whether a failed row without tokens is a request, or, in a log without the
+    ids of calls, an attempt of which another row may hold the answer.
     """
 
-    columns: dict[Text, Fields] = {}
-    constants: dict[Text, Text] = {}
+    columns: dict[Text, Fields] = Field(default={})
+    constants: dict[Text, Text] = Field(default={})
     ok_values: tuple[Text, ...] = ()
     failed_values: tuple[Text, ...] = ()
-    only: Values = {}
-    without: Values = {}
+    only: Values = Field(default={})
+    without: Values = Field(default={})
     input_excludes: tuple[Literal["cached_input_tokens", "cache_write_tokens"], ...] = ()
     output_excludes: tuple[Literal["reasoning_tokens"], ...] = ()
-    units: dict[Text, Unit] = {}
+    units: dict[Text, Unit] = Field(default={})
     time_origin: datetime | None = None
     time_form: Text | None = None
     time_zone: Text | None = None
@@ -63,7 +63,7 @@ class LogFormat(LogMapping):
     fields: tuple[Fields, ...] = ()
     records: Text | None = None
     grain: Literal["request", "bucket"] = "request"
-    unknown: dict[Text, Text] = {}
+    unknown: dict[Text, Text] = Field(default={})
     source: Text
 
 

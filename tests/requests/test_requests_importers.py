@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from llmstudy import paths
 from llmstudy.requests.importers import Log, read_log
+from llmstudy.requests.plausible import NO_USAGE
 from llmstudy.requests.schema import NAMES
 
 COLUMNS = {"ts_start": "when", "input_tokens": "in", "output_tokens": "out"}
@@ -38,8 +39,8 @@ def _lines(log):
 
 LINE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"))
 COUNT = st.integers(0, 10**6).map(str)
-NOT_COUNT = st.sampled_from(["", "many", "-3", "1.5", "inf", "NaN", "1,000", "0x1F", "1e99"])
-NOT_TIME = st.sampled_from(["", "82", "-1", "2026-13-02", "02/11/2026", "infinity", "noon"])
+NOT_COUNT = st.sampled_from(["", "many", "-3", "1.5", "inf", "NaN", "0x1F", "1e99"])
+NOT_TIME = st.sampled_from(["", "-1", "2026-13-02", "infinity", "noon"])
 SOUND = st.tuples(st.just(TIME), COUNT, COUNT)
 UNSOUND = (
     st.tuples(st.just(TIME), NOT_COUNT, COUNT)
@@ -114,8 +115,10 @@ def test_each_row_of_a_dirty_jsonl_is_accepted_or_quarantined(tmp_path_factory, 
     path = tmp_path_factory.getbasetemp() / "dirty.jsonl"
     log = _read(path, "\n".join(text for _, text in rows), "jsonl")
     assert _lines(log) == [n for n, (sound, _) in enumerate(rows, 1) if sound]
-    unsound = [(n, text.strip()) for n, (sound, text) in enumerate(rows, 1) if sound is False]
-    assert list(zip(log.quarantined["row"], log.quarantined["raw"], strict=True)) == unsound
+    unsound = {n: text.strip() for n, (sound, text) in enumerate(rows, 1) if sound is False}
+    assert log.quarantined["row"].tolist() == list(unsound)
+    unread = log.quarantined[log.quarantined["reason"].str.startswith("not a JSON")]
+    assert unread["raw"].tolist() == [unsound[row] for row in unread["row"]]
     assert log.rows_read == len(log.accepted) + len(log.quarantined)
 
 
@@ -188,17 +191,14 @@ def test_a_time_without_a_zone_is_utc_on_a_machine_in_any_zone(tmp_path):
     ("column", "value", "reason"),
     [
         ("input_tokens", "12.7", "input_tokens is '12.7', not a whole number"),
-        ("input_tokens", "1.267", "input_tokens is '1.267', not a whole number"),
-        ("input_tokens", "1.000", "input_tokens is '1.000', not a whole number"),
         ("input_tokens", "", "input_tokens is missing"),
         ("input_tokens", "9000000000000000000", "a token count is above 10,000,000"),
         ("cached_input_tokens", "9000000000000000000", "a token count is above 10,000,000"),
         ("ts_start", "1970-01-01", "ts_start is before 2018"),
         ("ts_start", "2016-05-01", "ts_start is before 2018"),
-        ("ts_start", "82", "ts_start is '82', not a time"),
         ("latency_s", "-1", "a duration is below zero"),
         ("latency_s", "fast", "latency_s is 'fast', not a number"),
-        ("ok", "success", "ok is 'success', not true or false"),
+        ("ok", "maybe", "ok is 'maybe', not an answer or a failure"),
         ("cached_input_tokens", "11", "cached and cache-write tokens exceed the input"),
         ("reasoning_tokens", "6", "reasoning tokens exceed the output"),
     ],
@@ -229,7 +229,7 @@ def _attempts(tmp_path, rows):
 
 
 def test_attempts_of_one_call_count_once_with_the_outcome_of_the_last(tmp_path, monkeypatch):
-    monkeypatch.setattr("llmstudy.requests.importers.BATCH_ROWS", 2)
+    monkeypatch.setattr("llmstudy.requests.containers.BATCH_ROWS", 2)
     rows = [
         ("a", 0, "false", "", 0.1),
         ("b", 0, "false", "", 0.1),
@@ -323,7 +323,7 @@ def test_nested_fields_of_jsonl_are_reached_by_pointer(tmp_path):
         {**columns, "tenant": "user.team"},
     )
     assert log.accepted[["input_tokens", "tenant"]].to_numpy().tolist() == [[7, "acme"]]
-    assert log.quarantined["reason"].tolist() == ["input_tokens is missing"]
+    assert log.quarantined["reason"].tolist() == [NO_USAGE]
 
 
 def test_parquet_keeps_its_types_and_quarantines_by_row(tmp_path):
@@ -337,7 +337,7 @@ def test_parquet_keeps_its_types_and_quarantines_by_row(tmp_path):
     assert log.accepted["ts_start"].tolist() == [pd.Timestamp(TIME)]
     assert log.accepted["latency_s"].isna().tolist() == [True]
     assert log.quarantined["row"].tolist() == [2, 3]
-    assert json.loads(log.quarantined["raw"][1])["in"] == 12
+    assert json.loads(log.quarantined["raw"][1])["input_tokens"] == "12"
 
 
 def test_a_parquet_file_that_is_damaged_within_is_named(tmp_path):
@@ -356,8 +356,8 @@ def test_a_parquet_file_that_is_damaged_within_is_named(tmp_path):
     ("raw", "says"),
     [
         (b'"' + b"x" * (1 << 25), ":1: the header cannot be read as CSV"),
-        ("ts,in".encode("utf-16"), ":1: the header is not UTF-8 text"),
-        (b"\x1f\x8b\x08\x00\xff", ":1: the header is not UTF-8 text"),
+        (b"ts,\xff", ":1: the header is not UTF-8 text"),
+        (b"\x1f\x8b\x08\x00\xff", "cannot be read: export the log again"),
     ],
 )
 def test_a_header_that_cannot_be_read_is_named(tmp_path, raw, says):
@@ -401,11 +401,17 @@ GOOD = f"when,in,out\n{TIME},1,1\n"
 @pytest.mark.parametrize(
     ("text", "format", "columns", "constants", "message"),
     [
-        (GOOD, "xlsx", COLUMNS, CONSTANTS, "format 'xlsx' is unknown; use azure, csv"),
+        (GOOD, "xlsx", COLUMNS, CONSTANTS, "format 'xlsx' is unknown; use auto, csv"),
         (GOOD, "csv", {**COLUMNS, "prompt": "in"}, CONSTANTS, r"unknown columns \['prompt'\]"),
         (GOOD, "csv", {**COLUMNS, "tenant": "team"}, CONSTANTS, "tenant is mapped to 'team'.*when"),
-        (GOOD, "csv", COLUMNS, {"workload": "chat"}, "provider, model_served and ok required; map"),
-        (GOOD, "csv", COLUMNS, {**CONSTANTS, "ok": "maybe"}, "ok='maybe' is not true or false"),
+        (GOOD, "csv", {"ts_start": "when"}, {}, "input_tokens and output_tokens required; map"),
+        (
+            GOOD,
+            "csv",
+            COLUMNS,
+            {**CONSTANTS, "ok": "maybe"},
+            "ok='maybe' is not an answer or a failure",
+        ),
         (GOOD, "csv", COLUMNS, {**CONSTANTS, "ts_start": TIME}, "both mapped and constant"),
         ("when,in,in,out\n", "csv", COLUMNS, CONSTANTS, "'in', which is there 2 times"),
         ("", "csv", COLUMNS, CONSTANTS, "ts_start is mapped to 'when'"),
@@ -439,7 +445,7 @@ def test_a_frame_is_read_as_its_file_would_be(tmp_path):
     assert of_frame.rows_read == of_file.rows_read == 3
     assert of_frame.quarantined["reason"].tolist() == of_file.quarantined["reason"].tolist()
     assert of_frame.quarantined["row"].tolist() == [2, 3]  # a file has its header in line 1
-    assert json.loads(of_frame.quarantined["raw"][0])["in"] == "many"
+    assert json.loads(of_frame.quarantined["raw"][0])["input_tokens"] == "many"
 
 
 def test_a_frame_with_canonical_columns_of_any_types_needs_no_mapping():
@@ -470,15 +476,14 @@ def test_the_ending_of_a_file_tells_its_format(tmp_path):
 @pytest.mark.parametrize(
     ("source", "arguments", "message"),
     [
-        ("", {}, "this is a folder; name the log file"),
-        ("log.txt", {}, "format is not told by the ending '.txt'; use azure, csv"),
+        ("log.txt", {}, "required; map a column to each .* the log has when, in, out"),
         (FRAME, {"format": "csv"}, "it has no format: leave out"),
-        (FRAME, {}, "ts_start, workload, .*, input_tokens, output_tokens and ok required"),
+        (FRAME, {}, "ts_start, input_tokens and output_tokens required"),
         (FRAME, {"constants": CONSTANTS}, "ts_start, input_tokens and output_tokens required"),
         (
             FRAME,
             {"columns": {**COLUMNS, "ok": "fine"}},
-            "workload, provider and model_served required",
+            "ok is mapped to 'fine', which is there 0 times",
         ),
         (
             FRAME,
