@@ -128,7 +128,7 @@ def opened(path: Path, kind: str | None = None) -> Container:
     if head.startswith(b"PAR1") or kind == "parquet":
         return _opened_parquet(path, parts)
     encoding = next((e for bom, e in _BOMS.items() if head.startswith(bom)), "")
-    if not encoding and b"\0" in head[:200]:  # no mark, yet every second byte of Latin text is 0
+    if not encoding and head[:200].count(0) > len(head[:200]) / 3:  # of Latin text, every second
         encoding = "utf-16-be" if head[:1] == b"\0" else "utf-16-le"
     encoding = encoding or "utf-8-sig"
     begin = head.decode(encoding, errors="ignore").lstrip()
@@ -220,49 +220,51 @@ def of_frame(frame: pd.DataFrame) -> Container:
 
 def batches(
     container: Container, columns: Sequence[str], inner: str | None, connection: Connection
-) -> Iterator[pd.DataFrame | duckdb.DuckDBPyRelation]:
-    """The records of a container, in batches of bounded size.
+) -> Iterator[str]:
+    """The records of a container, in batches of bounded size, each as the SQL of a table.
 
     columns: those of a file with a header that are read; the others stay where they are.
     inner: where the records lie in a JSON document, `data[].results[]`; what stands beside a list
-    is given to each of its members. Yields tables with `row` (from 1: the line of a text file),
-    `raw` (where there is a problem), `problem`, and one text column per name, c0, c1...; of JSON a
-    list `x` with the text at each pointer.
+    is given to each of its members. A table has `row` (from 1: the line of a text file), `raw`
+    (where there is a problem), `problem`, and one text column per name, c0, c1...; of JSON a list
+    `x` with the text at each pointer.
     """
     if container.kind == "csv":
-        yield from _csv_batches(container, columns)
+        frames = _csv_batches(container, columns)
     elif container.kind == "parquet":
-        yield from _parquet_batches(container, columns, connection)
+        frames = _parquet_batches(container, columns, connection)
     elif container.kind == "frame":
-        yield from _frame_batches(container, columns)
+        frames = _frame_batches(container, columns)
     else:
         lines = _json_values(container) if container.kind == "json" else _json_lines(container)
-        records = _inner(lines, inner) if inner else lines
-        pointers = ", ".join(map(literal, columns))
-        for records_ in _bounded(records):
-            lines_ = pd.DataFrame(records_, columns=["row", "raw"]).astype({"raw": "string"})
-            connection.register("lines_", lines_)
-            yield connection.sql(
-                f"SELECT row, CASE WHEN object IS NULL THEN raw END AS raw, {_PROBLEM_SQL},"
-                f" json_extract_string(object, [{pointers}]) AS x"
-                f" FROM (SELECT row, raw, {_OBJECT_SQL} AS object FROM lines_)"
-            )
+        frames = _bounded(_inner(lines, inner) if inner else lines)
+    table = "batch"
+    if container.kind in ("json", "jsonl"):
+        table = (
+            f"(SELECT row, CASE WHEN object IS NULL THEN raw END AS raw, {_PROBLEM_SQL},"
+            f" json_extract_string(object, [{', '.join(map(literal, columns))}]) AS x"
+            f" FROM (SELECT row, raw, {_OBJECT_SQL} AS object FROM batch))"
+        )
+    for frame in frames:
+        connection.register("batch", frame)
+        yield table
 
 
 _OBJECT_SQL = "CASE WHEN json_valid(raw) AND json_type(raw) = 'OBJECT' THEN raw END"
 _PROBLEM_SQL = "CASE WHEN object IS NULL THEN 'not a JSON object on one line' END AS problem"
 
 
-def _bounded(records: Iterator[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
-    batch, size = [], 0
+def _bounded(records: Iterator[tuple[int, str]]) -> Iterator[pd.DataFrame]:
+    batch: list[tuple[int, str]] = []
+    size = 0
     for record in records:
         batch.append(record)
         size += len(record[1])
         if len(batch) == BATCH_ROWS or size > BATCH_CHARACTERS:
-            yield batch
+            yield pd.DataFrame(batch, columns=["row", "raw"]).astype({"raw": "string"})
             batch, size = [], 0
     if batch:
-        yield batch
+        yield pd.DataFrame(batch, columns=["row", "raw"]).astype({"raw": "string"})
 
 
 def _json_lines(container: Container) -> Iterator[tuple[int, str]]:

@@ -238,14 +238,10 @@ def _texts(
         selected = ", ".join(texts.get(name, "NULL") for name in _FIELDS)
         name = container.path.relative_to(root).as_posix() if root else container.path.name
         source = mapping.constants.get("source", name)
-        for batch in containers.batches(container, read, chosen.records, connection):
-            if isinstance(batch, pd.DataFrame):
-                connection.register("batch", batch)
-                batch = connection.table("batch")
-            batch.create_view("records", replace=True)
+        for table in containers.batches(container, read, chosen.records, connection):
             connection.execute(
                 f"INSERT INTO texts SELECT {number}, row, raw, problem, {skipped},"
-                f" {literal(source)}, {selected} FROM records"
+                f" {literal(source)}, {selected} FROM {table}"
             )
     return present
 
