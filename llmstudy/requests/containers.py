@@ -250,7 +250,7 @@ def batches(
         yield table
 
 
-_OBJECT_SQL = "CASE WHEN json_valid(raw) AND json_type(raw) = 'OBJECT' THEN raw END"
+_OBJECT_SQL = "CASE WHEN raw[1] = '{' AND json_valid(raw) THEN raw END"
 _PROBLEM_SQL = "CASE WHEN object IS NULL THEN 'not a JSON object on one line' END AS problem"
 
 
@@ -508,7 +508,12 @@ def _json_sql(field: str, container: Container, pointers: list[str]) -> str:
         inner = f"x[{_place(_pointer(names[:1]), pointers) + 1}]"
         valid = f"CASE WHEN json_valid({inner}) THEN {inner} END"
         return f"json_extract_string({valid}, {literal(_pointer(names[1:]))})"
-    places = [f"x[{_place(pointer, pointers) + 1}]" for pointer in _pointers(field)]
+    forms = _pointers(field)  # each that is looked for takes its time
+    if not any(field in record for record in container.sample):
+        forms = forms[-1:]
+    elif not any(_has(record, names) for record in container.sample):
+        forms = forms[:1]
+    places = [f"x[{_place(pointer, pointers) + 1}]" for pointer in forms]
     return places[0] if len(places) == 1 else f"coalesce({', '.join(places)})"
 
 

@@ -259,9 +259,11 @@ def _text_sql(
         raise values.QuestionError(_absent(name, fields[0], 0, container))
     # what the first records lack, later ones may have; a header says it all
     tried = there if container.fields else fields
+    nulls = ", ".join(map(literal, _NULLS))
     sqls = [
-        f"CASE WHEN lower(trim({sql})) NOT IN ({', '.join(map(literal, _NULLS))})"
-        f" THEN trim({sql}) END"
+        # no word for null is longer, and to compare every prompt's worth of text takes its time
+        f"CASE WHEN length({sql}) > 12 THEN trim({sql})"
+        f" WHEN lower(trim({sql})) NOT IN ({nulls}) THEN trim({sql}) END"
         for each in tried
         if (sql := containers.field_sql(each, container, read)) is not None
     ]
@@ -326,8 +328,8 @@ def _judged(
     _refuse_unfit_constants(name, mapping, casts)
     connection.execute(f"CREATE TABLE judged AS {_judged_sql(fields, mapping, casts)}")
     plausible.set_aside(connection, longest_tokens)
-    table = connection.sql(f"SELECT {', '.join(NAMES)} FROM accepted ORDER BY file, row").df()
-    aside = connection.sql(f"SELECT {', '.join(_QUARANTINE)} FROM aside ORDER BY file, row").df()
+    table = connection.sql(f"SELECT {', '.join(NAMES)} FROM accepted ORDER BY n").df()
+    aside = connection.sql(f"SELECT {', '.join(_QUARANTINE)} FROM aside ORDER BY n").df()
     log = Log(
         conform(table),
         aside.astype({"raw": "string", "reason": "string"}),
@@ -463,9 +465,9 @@ def _judged_sql(fields: set[str], mapping: LogMapping, casts: Mapping[str, str])
             f" THEN {literal(plausible.UNTRACED)}"
         )
     return (
-        f"WITH typed AS (SELECT *, {typed} FROM texts),"
+        f"WITH typed AS (SELECT *, rowid AS n, {typed} FROM texts),"
         f" derived AS (SELECT *, {columns} FROM typed)"
-        " SELECT file, row,"
+        " SELECT n, file, row,"
         f" coalesce(raw, {_fields_json(fields)}) AS raw,"
         f" coalesce(problem, skipped, CASE {empty if 'requests' in fields else ''} {no_usage} END,"
         f" CASE {misfit} {attempt} WHEN false THEN '' END,"

@@ -79,42 +79,46 @@ _US = pd.Timedelta(microseconds=1)
 def set_aside(connection: Connection, longest_tokens: int) -> None:
     """Parts the rows of the table `judged` into `accepted`, one per request, and `aside`.
 
-    judged: the canonical columns, file, row, raw, reason, tokens, has_id (whether the log gives the
-    row its id). Rows with a reason are set aside as they are. A line delivered twice counts once,
-    and so do the attempts of a call, whose outcome is that of the last; those before it that used
-    tokens are counted in `failed_attempts`. longest_tokens: input and output of the longest request
-    that can have been answered.
+    judged: the canonical columns, n (its place), file, row, raw, reason, tokens, has_id (whether
+    the log gives the row its id). Rows with a reason are set aside as they are. A line delivered
+    twice counts once, and so do the attempts of a call, whose outcome is that of the last; those
+    before it that used tokens are counted in `failed_attempts`. longest_tokens: input and output of
+    the longest request that can have been answered.
     """
-    connection.execute(
-        f"CREATE TABLE sound AS SELECT * REPLACE (coalesce(reason, CASE {_strays_sql(connection)}"
+    alike = [name for name in NAMES if name not in ("source", "request_id", "ts_start")]
+    of_id = "CASE WHEN has_id THEN request_id END"
+    key = ", ".join(["ts_start", of_id, *alike])
+    steps = (
+        # a reason of its own, and one that the other rows give
+        "CREATE TABLE marks AS SELECT n, reason FROM judged WHERE reason IS NOT NULL",
+        "CREATE VIEW sound AS SELECT * FROM judged WHERE n NOT IN (SELECT n FROM marks)",
+        f"INSERT INTO marks SELECT n, CASE {_strays_sql(connection)}"
         f" WHEN tokens / coalesce(n_requests, 1) > {longest_tokens}"
         f" THEN {literal(too_long(longest_tokens))}"
         f" WHEN regexp_matches(lower(model_served), {literal(_OTHER_MODELS)})"
         f" OR regexp_matches(lower(operation), {literal(_OTHER_OPERATIONS)})"
-        f" THEN {literal(NO_CHAT)} END) AS reason) FROM judged"
+        f" THEN {literal(NO_CHAT)} END AS mark FROM judged WHERE reason IS NULL AND mark NOTNULL",
+        # hashes tell which few rows to compare
+        f"CREATE TABLE hashes AS SELECT n, hash({key}) AS hash FROM sound",
+        f"CREATE TABLE repeats AS SELECT n, has_id FROM sound WHERE n IN (SELECT n FROM hashes"
+        " WHERE hash IN (SELECT hash FROM hashes GROUP BY hash HAVING count(*) > 1))"
+        f" QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY n) > 1",
     )
-    alike = [name for name in NAMES if name not in ("source", "request_id", "ts_start")]
-    of_id = "CASE WHEN has_id THEN request_id END"
-    key = ", ".join(["ts_start", of_id, *alike])
-    named_only = "" if _repeats_unnamed(alike, connection) else "has_id AND "
-    connection.execute(
-        "CREATE TABLE once AS SELECT * EXCLUDE (nth) REPLACE ("
-        f" CASE WHEN {named_only}nth > 1 THEN {literal(REPEAT)} END AS reason)"
-        f" FROM (SELECT *, row_number() OVER (PARTITION BY {key} ORDER BY file, row) AS nth"
-        " FROM sound WHERE reason IS NULL)"
+    for step in steps:
+        connection.execute(step)
+    named_only = "" if _repeats_unnamed(alike, connection) else "WHERE has_id"
+    steps = (
+        f"INSERT INTO marks SELECT n, {literal(REPEAT)} FROM repeats {named_only}",
+        f"CREATE TABLE attempts AS {_ATTEMPTS_SQL}",
+        f"CREATE TABLE accepted AS SELECT n, {', '.join(NAMES)} FROM sound"
+        " WHERE n NOT IN (SELECT n FROM attempts)"
+        f" UNION ALL SELECT n, {', '.join(NAMES)} FROM ({_CALLS_SQL})",
+        f"INSERT INTO marks SELECT n, {literal(ATTEMPT)} FROM attempts WHERE NOT is_outcome",
+        "CREATE TABLE aside AS SELECT judged.* REPLACE (marks.reason AS reason)"
+        " FROM judged JOIN marks USING (n)",
     )
-    connection.execute(f"CREATE TABLE attempts AS {_ATTEMPTS_SQL}")
-    connection.execute(
-        f"CREATE TABLE accepted AS SELECT file, row, {', '.join(NAMES)} FROM once"
-        " WHERE reason IS NULL AND (file, row) NOT IN (SELECT (file, row) FROM attempts)"
-        f" UNION ALL SELECT file, row, {', '.join(NAMES)} FROM ({_CALLS_SQL})"
-    )
-    columns = "file, row, raw, tokens, n_requests"
-    connection.execute(
-        f"CREATE TABLE aside AS SELECT {columns}, reason FROM sound WHERE reason IS NOT NULL"
-        f" UNION ALL SELECT {columns}, reason FROM once WHERE reason IS NOT NULL"
-        f" UNION ALL SELECT {columns}, {literal(ATTEMPT)} FROM attempts WHERE NOT is_outcome"
-    )
+    for step in steps:
+        connection.execute(step)
 
 
 def _strays_sql(connection: Connection) -> str:
@@ -154,25 +158,22 @@ def too_long(longest_tokens: int) -> str:
 
 _ATTEMPTS_SQL = f"""
 WITH shared AS (
-  SELECT *, lag(ok) OVER call AS ok_before, lag(ts_start) OVER call AS before
-  FROM once WHERE reason IS NULL AND has_id
-  WINDOW call AS (PARTITION BY request_id ORDER BY ts_start, file, row)
-  QUALIFY count(*) OVER (PARTITION BY request_id) > 1),
-begun AS (
-  SELECT *, coalesce(
-    before IS NULL OR ok_before OR epoch(ts_start - before) > {LONGEST_CALL.total_seconds():.0f},
-    true) AS begins FROM shared),
+  SELECT n, request_id, ts_start, lag(ok) OVER call AS ok_before, lag(ts_start) OVER call AS before
+  FROM sound WHERE has_id AND request_id IN (
+    SELECT request_id FROM sound WHERE has_id GROUP BY request_id HAVING count(*) > 1)
+  WINDOW call AS (PARTITION BY request_id ORDER BY ts_start, n)),
 counted AS (
-  SELECT *, sum(begins::INT) OVER (
-    PARTITION BY request_id ORDER BY ts_start, file, row ROWS UNBOUNDED PRECEDING) AS call_n
-  FROM begun),
-sized AS (SELECT *, count(*) OVER (PARTITION BY request_id, call_n) AS size FROM counted)
-SELECT * EXCLUDE (before, ok_before, begins, size, call_n),
-  CASE WHEN size > {MOST_ATTEMPTS} THEN row_number() OVER (PARTITION BY request_id ORDER BY
-    ts_start, file, row) + 1e9 ELSE call_n END AS call_n,
-  size > {MOST_ATTEMPTS} OR row_number() OVER (
-    PARTITION BY request_id, call_n ORDER BY ts_start DESC, file DESC, row DESC) = 1 AS is_outcome
-FROM sized"""
+  SELECT n, request_id, sum((before IS NULL OR ok_before
+    OR epoch(ts_start - before) > {LONGEST_CALL.total_seconds():.0f})::INT) OVER (
+    PARTITION BY request_id ORDER BY ts_start, n ROWS UNBOUNDED PRECEDING) AS call_n,
+  row_number() OVER (PARTITION BY request_id ORDER BY ts_start, n) AS place
+  FROM shared),
+sized AS (
+  SELECT request_id, call_n, count(*) AS size, max(place) AS last
+  FROM counted GROUP BY request_id, call_n)
+SELECT sound.*, CASE WHEN size > {MOST_ATTEMPTS} THEN -n - 1 ELSE call_n END AS call_n,
+  size > {MOST_ATTEMPTS} OR place = last AS is_outcome
+FROM counted JOIN sized USING (request_id, call_n) JOIN sound USING (n)"""
 """Rows that share an id, in calls: those up to an answer or up to `LONGEST_CALL` later are one;
 later ones are another call with the same id."""
 
@@ -180,7 +181,7 @@ _CALLS_SQL = """
 WITH calls AS (
   SELECT request_id, call_n, min(ts_start) AS begin_, count(*) AS attempts_,
     count(*) FILTER (NOT is_outcome AND tokens > 0) AS failed_, sum(logged_usd) AS usd_,
-    arg_min(model_requested, (ts_start, file, row)) AS asked_
+    arg_min(model_requested, (ts_start, n)) AS asked_
   FROM attempts GROUP BY ALL)
 SELECT a.* REPLACE (
     begin_ AS ts_start, latency_s + epoch(ts_start - begin_) AS latency_s,
@@ -188,7 +189,7 @@ SELECT a.* REPLACE (
     coalesce(asked_, model_requested) AS model_requested,
     CASE WHEN attempts_ > 1 THEN failed_ ELSE failed_attempts END AS failed_attempts,
     CASE WHEN attempts_ > 1 THEN attempts_ ELSE attempts END AS attempts,
-    CASE WHEN row_number() OVER (PARTITION BY request_id ORDER BY ts_start, file, row) > 1
+    CASE WHEN row_number() OVER (PARTITION BY request_id ORDER BY ts_start, n) > 1
       THEN request_id || ':' || row ELSE request_id END AS request_id)
 FROM attempts a JOIN calls USING (request_id, call_n) WHERE is_outcome"""
 """One row per call: it begins with the first attempt, and its outcome is that of the last."""
@@ -200,15 +201,15 @@ def _repeats_unnamed(alike: Sequence[str], connection: Connection) -> bool:
     Requests alike are so by chance as often as their times fall into one grain of the clock;
     repeats are 20 times as many, or each row comes equally often.
     """
-    unnamed = "FROM sound WHERE reason IS NULL AND NOT has_id"
+    unnamed = "FROM sound WHERE NOT has_id"
 
     def sizes(columns: Sequence[str]) -> Any:
         of_each = f"SELECT count(*) AS size {unnamed} GROUP BY {', '.join(columns)}"
         return connection.sql(f"SELECT size, count(*) AS n FROM ({of_each}) GROUP BY size").df()
 
-    copies = sizes(["ts_start", *alike])
-    if not (copies["size"] > 1).any():
+    if not connection.execute("SELECT count(*) FROM repeats WHERE NOT has_id").fetchall()[0][0]:
         return False
+    copies = sizes(["ts_start", *alike])
     times = connection.sql(f"SELECT epoch_us(ts_start) AS us {unnamed}").fetchnumpy()["us"]
     span = int(times.max() - times.min())
     by_chance = _pairs(sizes(alike)) * min(int(np.gcd.reduce(times)) / max(span, 1), 1)
