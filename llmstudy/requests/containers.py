@@ -14,7 +14,7 @@ import json
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import glob
 from itertools import islice
 from pathlib import Path
@@ -215,6 +215,16 @@ def of_frame(frame: pd.DataFrame) -> Container:
     return Container(Path("DataFrame"), "frame", tuple(named.columns), tuple(sample), frame=named)
 
 
+def within(container: Container, inner: str) -> Container:
+    """A container of documents whose sample is the records that lie in them; see `batches`."""
+    names = _list_names(inner)
+    try:
+        sample = [x for document in container.sample for x in _members(document, names)]
+    except RecursionError:
+        sample = []
+    return replace(container, sample=tuple(sample[:SAMPLE_RECORDS]))
+
+
 # --- records: batches with row, raw, problem and the text of each field ---------------------------
 
 
@@ -242,12 +252,26 @@ def batches(
     if container.kind in ("json", "jsonl"):
         table = (
             f"(SELECT row, CASE WHEN object IS NULL THEN raw END AS raw, {_PROBLEM_SQL},"
-            f" json_extract_string(object, [{', '.join(map(literal, columns))}]) AS x"
+            f" list_transform(json_extract_string(object, [{', '.join(map(literal, columns))}]),"
+            f" lambda text: {_filled('text')}) AS x"
             f" FROM (SELECT row, raw, {_OBJECT_SQL} AS object FROM batch))"
         )
     for frame in frames:
         connection.register("batch", frame)
         yield table
+
+
+_NULLS = ("", "null", "none", "nan")
+
+
+def _filled(text: str) -> str:
+    """SQL for a text without the spaces around it; null where it stands for nothing."""
+    nulls = ", ".join(map(literal, _NULLS))
+    # no word for nothing is longer, and to compare every text takes its time
+    return (
+        f"CASE WHEN length({text}) > 12 THEN trim({text})"
+        f" WHEN lower(trim({text})) NOT IN ({nulls}) THEN trim({text}) END"
+    )
 
 
 _OBJECT_SQL = "CASE WHEN raw[1] = '{' AND json_valid(raw) THEN raw END"
@@ -306,7 +330,7 @@ def _json_values(container: Container) -> Iterator[tuple[int, str]]:
 
 def _inner(records: Iterator[tuple[int, str]], inner: str) -> Iterator[tuple[int, str]]:
     """The records that lie in the lists of documents, numbered as they come."""
-    names = inner.split("[].")
+    names = _list_names(inner)
     number = 0
     for _, raw in records:
         document = _object(raw)
@@ -314,14 +338,22 @@ def _inner(records: Iterator[tuple[int, str]], inner: str) -> Iterator[tuple[int
             number += 1
             yield number, raw
             continue
-        for record in _members(document, [name.removesuffix("[]") for name in names]):
+        try:
+            records_ = [json.dumps(record) for record in _members(document, names)]
+        except RecursionError:
+            records_ = [raw]
+        for record in records_:
             number += 1
-            yield number, json.dumps(record)
+            yield number, record
+
+
+def _list_names(inner: str) -> list[str]:
+    return [name.removesuffix("[]") for name in inner.split("[].")]
 
 
 def _members(document: dict[str, Any], names: Sequence[str]) -> Iterator[dict[str, Any]]:
     if not names:
-        yield document
+        yield {key: _plain(value) for key, value in document.items()}
         return
     members = document.get(names[0])
     if not isinstance(members, list):
@@ -332,6 +364,26 @@ def _members(document: dict[str, Any], names: Sequence[str]) -> Iterator[dict[st
     for member in members:
         if isinstance(member, dict):
             yield from _members({**beside, **member}, names[1:])
+
+
+_OTLP_VALUES = ("stringValue", "intValue", "doubleValue", "boolValue", "bytesValue")
+
+
+def _plain(value: Any) -> Any:
+    """A value without the wrapping of OTLP JSON: `[{key: a, value: {intValue: 1}}]` is `{a: 1}`."""
+    if isinstance(value, list):
+        if value and all(isinstance(x, dict) and "key" in x and len(x) <= 2 for x in value):
+            return {str(each["key"]): _plain(each.get("value")) for each in value}
+        return [_plain(each) for each in value]
+    if isinstance(value, dict):
+        for kind in ("arrayValue", "kvlistValue"):
+            if kind in value and isinstance(value[kind], dict):
+                return _plain(value[kind].get("values", []))
+        for kind in _OTLP_VALUES:
+            if kind in value:
+                return value[kind]
+        return {key: _plain(each) for key, each in value.items()}
+    return value
 
 
 def _csv_batches(container: Container, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
@@ -460,25 +512,41 @@ def _cell(value: Any) -> Any:
 def field_sql(field: str, container: Container, columns: list[str]) -> str | None:
     """SQL for a field's text in a batch of `batches`; None where the container has no such field.
 
+    Empty text, `null`, `none` and `nan` are null.
+
     field: a name, a path with dots (`usage.prompt_tokens`), or a JSON Pointer (`/usage/0/total`).
-    A name that itself has dots wins over a path. columns: what `batches` is to read, the columns of
-    a file with a header or the JSON Pointers of the others; what the field needs is added.
+    A name that itself has dots wins over a path; `a + b` is a sum. columns: what `batches` is to
+    read, the columns of a file with a header or the JSON Pointers of the others; what the field
+    needs is added.
     """
-    if container.kind in ("jsonl", "json"):
-        return _json_sql(field, container, columns)
     at = _header(container, field)
     if at is not None:
-        return f"c{_place(at, columns)}"
-    for cut in reversed([m.start() for m in re.finditer(r"[./]", field.lstrip("/"))]):
-        head = _header(container, field.lstrip("/")[:cut])
+        return _filled(f"c{_place(at, columns)}")
+    if " + " in field:
+        parts = [field_sql(part, container, columns) for part in field.split(" + ")]
+        return _sum_sql([part for part in parts if part is not None])
+    if container.kind in ("jsonl", "json"):
+        return _json_sql(field, container, columns)
+    names = _names(field)
+    for cut in range(len(names) - 1, 0, -1):
+        head = _header(container, ".".join(names[:cut]))
         if head is not None:
-            rest = field.lstrip("/")[cut + 1 :]
             column = f"c{_place(head, columns)}"
             valid = f"CASE WHEN json_valid({column}) THEN {column} END"
-            return f"json_extract_string({valid}, {literal(_pointers(rest)[-1])})"
+            return _filled(f"json_extract_string({valid}, {literal(_pointer(names[cut:]))})")
     if field in dict(container.parts):
         return literal(dict(container.parts)[field])
     return None
+
+
+def _sum_sql(parts: Sequence[str]) -> str | None:
+    """SQL for the sum of the parts that are filled; a part that is no number is the text itself."""
+    if not parts:
+        return None
+    numbers = ", ".join(f"TRY_CAST({part} AS DECIMAL(38, 6))" for part in parts)
+    misfits = [f"CASE WHEN TRY_CAST({x} AS DECIMAL(38, 6)) IS NULL THEN {x} END" for x in parts]
+    total = f"list_sum([{numbers}])"
+    return f"coalesce({', '.join(misfits)}, rtrim(rtrim({total}::VARCHAR, '0'), '.'))"
 
 
 def _header(container: Container, field: str) -> str | None:
@@ -507,7 +575,7 @@ def _json_sql(field: str, container: Container, pointers: list[str]) -> str:
     if len(names) > 1 and seen and isinstance(seen[0], str):
         inner = f"x[{_place(_pointer(names[:1]), pointers) + 1}]"
         valid = f"CASE WHEN json_valid({inner}) THEN {inner} END"
-        return f"json_extract_string({valid}, {literal(_pointer(names[1:]))})"
+        return _filled(f"json_extract_string({valid}, {literal(_pointer(names[1:]))})")
     forms = _pointers(field)  # each that is looked for takes its time
     if not any(field in record for record in container.sample):
         forms = forms[-1:]
@@ -535,7 +603,9 @@ def _pointers(field: str) -> list[str]:
 
 
 def has_field(field: str, container: Container) -> bool:
-    """Whether the first records of a container have a field, filled or not."""
+    """Whether the first records of a container have a field, filled or not; of a sum, one part."""
+    if " + " in field and _header(container, field) is None:
+        return any(has_field(part, container) for part in field.split(" + "))
     if container.kind not in ("jsonl", "json"):
         if _header(container, field) is not None or field in dict(container.parts):
             return True

@@ -6,7 +6,7 @@ from functools import cache
 from ruamel.yaml import YAML
 
 from llmstudy import paths
-from llmstudy.requests.containers import Container, has_field, names_of, simple
+from llmstudy.requests.containers import Container, has_field, names_of, within
 from llmstudy.requests.values import QuestionError
 from llmstudy.study.log import LogFormat, LogMapping
 from llmstudy.text import excerpt, listed
@@ -40,10 +40,11 @@ def chosen(files: Sequence[Container], name: str | None, declared: LogMapping) -
     if name in CONTAINERS:
         return LogFormat(title=str(name), source="declared")
     if name not in (None, "auto"):
-        if name not in formats:
-            names = (*CONTAINERS, *formats)
-            raise QuestionError(f"format {name!r} is unknown; use auto, {', '.join(names)}")
-        return formats[name]
+        for key, each in formats.items():
+            if name in (key, *each.aliases):
+                return each
+        names = (*CONTAINERS, *formats)
+        raise QuestionError(f"format {name!r} is unknown; use auto, {', '.join(names)}")
     first = next((file for file in files if file.sample), files[0])
     scores = {key: _fit(each, first) for key, each in formats.items() if each.fields}
     best = max(scores.values(), default=0)
@@ -73,29 +74,10 @@ def chosen(files: Sequence[Container], name: str | None, declared: LogMapping) -
 
 def _fit(each: LogFormat, container: Container) -> int:
     """How many fields tell that a log is of this format; 0 unless it has all of them."""
-    if each.records and container.kind in ("jsonl", "json"):
-        outer = each.records.split("[]")[0]
-        inside = any(isinstance(record.get(outer), list) for record in container.sample)
-        return (
-            len(each.fields)
-            if inside
-            and all(
-                any(
-                    _anywhere(simple(name), record) for name in names for record in container.sample
-                )
-                for names in each.fields
-            )
-            else 0
-        )
+    if each.records:
+        container = within(container, each.records)
     there = [any(has_field(name, container) for name in names) for names in each.fields]
     return len(there) if all(there) else 0
-
-
-def _anywhere(name: str, value: object) -> bool:
-    """Whether a field of this name lies somewhere in a document."""
-    if isinstance(value, dict):
-        return any(simple(str(k)) == name or _anywhere(name, v) for k, v in value.items())
-    return isinstance(value, list) and any(_anywhere(name, each) for each in value[:20])
 
 
 def joined(each: LogFormat, declared: LogMapping) -> LogMapping:
@@ -118,6 +100,8 @@ def joined(each: LogFormat, declared: LogMapping) -> LogMapping:
     }
     mapping = LogMapping(**values)
     missing = [name for name in NEEDED if name not in {*mapping.columns, *mapping.constants}]
+    if missing and missing[0] in each.unknown:
+        raise QuestionError(f"{each.title} does not tell {missing[0]}: {each.unknown[missing[0]]}")
     if missing:
         raise QuestionError(f"{listed(missing)} required; map a column to each or give a constant")
     return mapping

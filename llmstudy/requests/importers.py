@@ -194,8 +194,7 @@ def _check_names(mapping: LogMapping) -> None:
 
 # --- fields as text ------------------------------------------------------------------------------
 
-_NULLS = ("", "null", "none", "nan")
-_NO_IDS = (*_NULLS, "-", "0", "n/a", "undefined", "unknown", str(UUID(int=0)))
+_NO_IDS = ("", "null", "none", "nan", "-", "0", "n/a", "undefined", "unknown", str(UUID(int=0)))
 """What stands in a column of ids where there is none."""
 
 _FIELDS = [*(name for name in NAMES if name != "source"), *INPUTS]
@@ -222,19 +221,26 @@ def _texts(
     root = _root(files) if len(files) > 1 else None
     for number, container in enumerate(files):
         read: list[str] = []
+        if chosen.records:
+            container = containers.within(container, chosen.records)
         texts = {
             name: sql
             for name, names in mapping.columns.items()
             if (sql := _text_sql(name, names, container, read, name in declared.columns))
             is not None
         }
-        present |= set(texts)
+        present |= {
+            name
+            for name in texts
+            if name in (*declared.columns, *mapping.empty_is_zero)
+            or any(containers.has_field(x, container) for x in mapping.columns[name])
+        }
         if any(
             containers.has_field(x, container) for x in mapping.columns.get("request_id", ())[:1]
         ):
             present.add("calls")
         texts |= {name: literal(value) for name, value in mapping.constants.items()}
-        skipped = _skipped_sql(mapping, container, read)
+        skipped = _skipped_sql(mapping, container, texts, read)
         selected = ", ".join(texts.get(name, "NULL") for name in _FIELDS)
         name = container.path.relative_to(root).as_posix() if root else container.path.name
         source = mapping.constants.get("source", name)
@@ -243,7 +249,9 @@ def _texts(
                 f"INSERT INTO texts SELECT {number}, row, raw, problem, {skipped},"
                 f" {literal(source)}, {selected} FROM {table}"
             )
-    return present
+    filled = ", ".join(f"count({name}_text) > 0" for name in _FIELDS)
+    [seen] = connection.sql(f"SELECT {filled} FROM texts").fetchall()
+    return present | {name for name, is_filled in zip(_FIELDS, seen, strict=True) if is_filled}
 
 
 def _text_sql(
@@ -259,13 +267,8 @@ def _text_sql(
         raise values.QuestionError(_absent(name, fields[0], 0, container))
     # what the first records lack, later ones may have; a header says it all
     tried = there if container.fields else fields
-    nulls = ", ".join(map(literal, _NULLS))
     sqls = [
-        # no word for null is longer, and to compare every prompt's worth of text takes its time
-        f"CASE WHEN length({sql}) > 12 THEN trim({sql})"
-        f" WHEN lower(trim({sql})) NOT IN ({nulls}) THEN trim({sql}) END"
-        for each in tried
-        if (sql := containers.field_sql(each, container, read)) is not None
+        sql for each in tried if (sql := containers.field_sql(each, container, read)) is not None
     ]
     if not sqls or not (there or not container.fields):
         return None
@@ -281,17 +284,24 @@ def _absent(name: str, field: str, times: int, container: Container) -> str:
     )
 
 
-def _skipped_sql(mapping: LogMapping, container: Container, read: list[str]) -> str:
+def _skipped_sql(
+    mapping: LogMapping, container: Container, texts: Mapping[str, str], read: list[str]
+) -> str:
     """SQL for why a row is no request by `only` and `without`; null where it may be one."""
     cases = []
     for wanted, rules in ((True, mapping.only), (False, mapping.without)):
         for field, allowed in rules.items():
-            sql = containers.field_sql(field, container, read)
-            if sql is None or not containers.has_field(field, container):
+            sql = texts.get(field)
+            if containers.has_field(field, container):
+                sql = containers.field_sql(field, container, read)
+            if sql is None:
                 continue
-            among = f"{sql} IN ({', '.join(map(literal, allowed))})"
-            test = f"NOT coalesce({among}, false)" if wanted else f"coalesce({among}, false)"
-            cases.append(f"WHEN {test} THEN {literal(plausible.NO_CHAT)}")
+            among = f"coalesce({sql} IN ({', '.join(map(literal, allowed))}), false)"
+            if allowed == ("*",):
+                among = f"{sql} IS NOT NULL"
+            cases.append(
+                f"WHEN {'NOT ' if wanted else ''}{among} THEN {literal(plausible.NO_CHAT)}"
+            )
     return f"CASE {' '.join(cases)} END" if cases else "NULL"
 
 
@@ -310,6 +320,8 @@ _DTYPES = {column.name: column.dtype for column in COLUMNS} | {
     "first_token_at": "datetime64[us, UTC]",
     "failure": "string",
     "streamed": "bool",
+    "latency_ms": "float64",
+    "ttft_ms": "float64",
     "requests": "float64",
     "sampling_share": "float64",
 }
@@ -346,8 +358,8 @@ def _told(fields: set[str]) -> set[str]:
     """The columns that a log with these fields tells."""
     worked_out = {
         "ok": {"ok", "failure"},
-        "latency_s": {"latency_s", "ended"},
-        "ttft_s": {"ttft_s", "first_token_at"},
+        "latency_s": {"latency_s", "latency_ms", "ended"},
+        "ttft_s": {"ttft_s", "ttft_ms", "first_token_at"},
     }
     return fields | {name for name, sources in worked_out.items() if sources & fields}
 
@@ -414,8 +426,11 @@ def _judged_sql(fields: set[str], mapping: LogMapping, casts: Mapping[str, str])
     def tokens(field: str, beside: Sequence[str] = ()) -> str:
         parts = "".join(f" + coalesce(t_{part}, 0)" for part in beside)
         value = f"(t_{field}{parts})"
+        if beside and mapping.exclusive_providers:
+            providers = ", ".join(literal(each.lower()) for each in mapping.exclusive_providers)
+            value = f"CASE WHEN lower(t_provider) IN ({providers}) THEN {value} ELSE t_{field} END"
         return (
-            f"CAST(round({value} * coalesce({weight}, 1)) AS BIGINT)"
+            f"CAST(round(({value}) * coalesce({weight}, 1)) AS BIGINT)"
             if ("sampling_share" in fields)
             else value
         )
@@ -436,17 +451,20 @@ def _judged_sql(fields: set[str], mapping: LogMapping, casts: Mapping[str, str])
             name: tokens(name)
             for name in ("cached_input_tokens", "cache_write_tokens", "reasoning_tokens")
         },
-        "latency_s": f"coalesce(t_latency_s, {moments})",
-        "ttft_s": f"CASE WHEN {streamed} THEN coalesce(t_ttft_s, {first}) END",
+        "latency_s": f"coalesce(t_latency_s, t_latency_ms / 1000, {moments})",
+        "ttft_s": f"CASE WHEN {streamed} THEN coalesce(t_ttft_s, t_ttft_ms / 1000, {first}) END",
         "ok": ok,
+        "error": f"CASE WHEN NOT {ok} THEN t_error END",
         "n_requests": stands_for
         if {"n_requests", "requests", "sampling_share"} & fields
         else "NULL",
     }
     for name in ("workload", "provider", "model_served"):
-        special[name] = f"coalesce(t_{name}, 'unknown')" if name not in fields else f"t_{name}"
+        special[name] = f"coalesce(t_{name}, 'unknown')"
     made_id = "source || ':' || row"
     no_id = f"lower(t_request_id) IN ({', '.join(map(literal, _NO_IDS))})"
+    for name in {*mapping.empty_is_zero} & fields:
+        special[name] = f"coalesce({special.get(name, f't_{name}')}, 0)"
     special["request_id"] = f"CASE WHEN {no_id} THEN NULL ELSE t_request_id END"
     columns = ", ".join(
         f"{special.get(name, f't_{name}')}::{_SQL_TYPES[dtype]} AS {name}"

@@ -56,6 +56,8 @@ INPUTS = {
     "first_token_at": "time of the first token",
     "failure": "a field that is filled only where the request failed",
     "streamed": "whether the answer was streamed",
+    "latency_ms": "latency_s in milliseconds",
+    "ttft_ms": "ttft_s in milliseconds",
     "requests": "requests that a bucket sums up",
     "sampling_share": "share of the requests that the log samples",
 }

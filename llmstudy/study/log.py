@@ -20,14 +20,17 @@ Unit = Literal["s", "ms", "us", "ns", "ticks", "usd", "cents", "nano-usd"]
 class LogMapping(Strict):
     """How the fields of a log become those of a request.
 
-    A field is named as it stands in the log, or by a path into nested ones, `usage.prompt_tokens`.
+    A field is named as it stands in the log, or by a path into nested ones, `usage.prompt_tokens`;
+    of several, `audio_tokens + text_tokens`, it is their sum.
 
     columns: which field each column of a request is in. constants: what the log does not say, the
     same in each row. ok_values, failed_values: what stands in the column `ok` of an answered and of
     a failed request; with one of the two, every other value is the other. only, without: which rows
-    are requests, by the values of a field. input_excludes: parts of the input that are counted
-    beside it. output_excludes: likewise of the output. units: of a column that is not in seconds or
-    USD. time_origin: the moment from which times count. time_form: how a date is written, as in
+    are requests, by the values of a field, or of a column of `columns`; `*` is any value.
+    empty_is_zero: columns in which an empty field is 0, not unknown. input_excludes: parts of the
+    input that are counted beside it; exclusive_providers: those in whose rows alone they are.
+    output_excludes: likewise of the output. units: of a column that is not in seconds or USD.
+    time_origin: the moment from which times count. time_form: how a date is written, as in
     strptime. time_zone: of times that name none, else UTC. decimal, thousands: the signs in
     numbers. failed_rows: whether a failed row without tokens is a request, or, in a log without the
     ids of calls, an attempt of which another row may hold the answer.
@@ -39,7 +42,9 @@ class LogMapping(Strict):
     failed_values: tuple[Text, ...] = ()
     only: Values = Field(default={})
     without: Values = Field(default={})
+    empty_is_zero: tuple[Text, ...] = ()
     input_excludes: tuple[Literal["cached_input_tokens", "cache_write_tokens"], ...] = ()
+    exclusive_providers: tuple[Text, ...] = ()
     output_excludes: tuple[Literal["reasoning_tokens"], ...] = ()
     units: dict[Text, Unit] = Field(default={})
     time_origin: datetime | None = None
@@ -53,13 +58,14 @@ class LogMapping(Strict):
 class LogFormat(LogMapping):
     """A format that ships: `data/log_formats/NAME.yaml`.
 
-    title: as users call it. fields: those by which a log is taken for this format, each in one of
-    its spellings. records: where the records lie in a document, `data[].results[]`. grain: whether
-    a row is a request, or a bucket of many. unknown: what the format cannot tell, by column.
-    source: where the format is documented, and its version.
+    title: as users call it. aliases: names that mean it too. fields: those by which a log is taken
+    for this format, each in one of its spellings. records: where the records lie in a document,
+    `data[].results[]`. grain: whether a row is a request, or a bucket of many. unknown: what the
+    format cannot tell, by column. source: where the format is documented, and its version.
     """
 
     title: Text
+    aliases: tuple[Text, ...] = ()
     fields: tuple[Fields, ...] = ()
     records: Text | None = None
     grain: Literal["request", "bucket"] = "request"
