@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from llmstudy import __version__
-from llmstudy.cli import capacity, check, diff, doctor, init, notebooks, probe, run, sweep
+from llmstudy.cli import capacity, check, diff, doctor, init, notebooks, probe, requests, run, sweep
 
 app = typer.Typer(
     name="llmstudy",
@@ -31,6 +31,7 @@ for command in (
     doctor.doctor,
 ):
     app.command()(command)
+app.add_typer(requests.app)
 app.add_typer(capacity.app)
 app.add_typer(probe.app)
 
@@ -60,6 +61,7 @@ def _llmstudy(
     llmstudy sweep */study.yaml    run many studies, compare them on one page
     llmstudy check acme/study.yaml tell CI when a trigger fires or evidence goes stale
     llmstudy diff RUN_A RUN_B      say what changed between two runs, and which input moved it
+    llmstudy requests import auto LOG  read any gateway's log into one table of requests
     llmstudy notebooks DIR         copy the chapters, to change and execute them in JupyterLab
     llmstudy probe endpoint URL    measure an endpoint, audited; more under `llmstudy probe`
     llmstudy doctor                say what this machine lacks

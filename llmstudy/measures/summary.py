@@ -162,7 +162,7 @@ def _retry_share(requests: pd.DataFrame) -> float:
 
 def _token_summary(requests: pd.DataFrame, column: str) -> dict[str, Any]:
     # a failure without tokens has none to be counted, not none used
-    counted = requests["ok"] | (requests["input_tokens"] + requests["output_tokens"] > 0)
+    counted = requests["ok"] | (requests[column] > 0)
     rows = requests[counted] if counted.any() else requests
     tokens = rows[column]
     mean = _mean_interval(tokens, rows["ts_start"])
@@ -208,6 +208,21 @@ def _span(times: "pd.Series[Any]") -> pd.Timedelta:
     length = _length(covered)
     # the factor first: nanoseconds times requests can pass 64 bits
     return pd.Timedelta(length * (len(times) / (len(times) - len(covered))))
+
+
+def span(times: "pd.Series[Any]", grain_: str = "request") -> pd.Timedelta:
+    """The time that a log covers: of requests as `summarise` has it, of buckets to the end of the
+    last.
+
+    >>> span(pd.Series(pd.date_range("2026-11-02", periods=14, freq="D", tz="UTC")), "bucket")
+    Timedelta('14 days 00:00:00')
+    """
+    if grain_ == "request":
+        return _span(times)
+    starts = times.drop_duplicates().sort_values()
+    gaps = starts.diff().dropna()
+    bucket = gaps.min() if len(gaps) else _DAY
+    return pd.Timedelta(starts.iloc[-1] - starts.iloc[0] + bucket)
 
 
 def _missing(covered: pd.DataFrame) -> pd.Timedelta:

@@ -10,6 +10,7 @@ exception is the raw text of a row that cannot be parsed, for mending: show its 
 reason, not the text.
 """
 
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -190,6 +191,27 @@ def _check_names(mapping: LogMapping) -> None:
         raise values.QuestionError(
             f"unknown columns {unknown}; map to {', '.join((*NAMES, *INPUTS))}"
         )
+
+
+def write_log(log: Log, out: str | Path) -> list[Path]:
+    """Writes the requests of a log as Parquet, and beside them what was set aside, with reasons.
+
+    Returns: the files. A file is there whole or not at all. Attempts that another row speaks for
+    are in the second, with their fields as JSON.
+    """
+    path = Path(out)
+    aside = path.with_name(f"{path.stem}.quarantine.parquet")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for file, frame in ((path, log.accepted), (aside, log.quarantined)):
+        begun = file.with_name(f".{file.name}.{os.getpid()}")
+        try:
+            with duckdb.connect() as connection:
+                connection.register("frame", frame)
+                connection.execute(f"COPY frame TO {literal(str(begun))} (COMPRESSION zstd)")
+            begun.replace(file)
+        finally:
+            begun.unlink(missing_ok=True)
+    return [path, aside]
 
 
 # --- fields as text ------------------------------------------------------------------------------

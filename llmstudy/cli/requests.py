@@ -1,0 +1,169 @@
+"""`llmstudy requests`: a log in, as one table of requests, and what it amounts to."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmstudy.cli.terminal import AsJson, mistakes, print_json, say
+
+if TYPE_CHECKING:
+    from llmstudy.measures.log_totals import Totals
+    from llmstudy.requests.importers import Log
+
+app = typer.Typer(
+    name="requests",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="""A gateway's or a provider's log, as one table of requests.
+
+```
+llmstudy requests formats
+llmstudy requests import auto logs/*.jsonl --out requests.parquet
+```
+""",
+)
+
+Files = Annotated[
+    list[str], typer.Argument(help="Files, folders with all their files, or globs.", metavar="FILE")
+]
+Declared = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        help="What the log means, as under `requests` in a study: `thousands=.`, "
+        "`columns.latency_s=took`, `units.latency_s=ms`; may be given several times.",
+        metavar="KEY=VALUE",
+    ),
+]
+
+
+@app.callback()
+def _requests() -> None:
+    """A group of commands."""
+
+
+@app.command("import")
+def import_(
+    format: Annotated[str, typer.Argument(help="auto, or a name of `llmstudy requests formats`.")],
+    files: Files,
+    out: Annotated[
+        Path, typer.Option(help="The table of requests to write.", metavar="FILE.parquet")
+    ] = Path("requests.parquet"),
+    price_as: Annotated[
+        str | None,
+        typer.Option(help="Bill a month on this model.", metavar="PROVIDER/MODEL"),
+    ] = None,
+    on: Annotated[
+        str | None, typer.Option(help="The day of its prices; today.", metavar="DATE")
+    ] = None,
+    declared: Declared = [],  # noqa: B006
+    as_json: AsJson = False,
+) -> None:
+    """Read a log into a Parquet file with one row per request, whatever gateway wrote it.
+
+    Attempts of one call become one request with its final outcome. Every row read is accepted or
+    quarantined with a reason; the quarantine is written beside the table. Prompts and answers are
+    not read.
+
+    Exit codes: 0 done; 2 the log cannot be read, or can be read in two ways.
+
+    JSON: `{format, files, rows_read, attempts, logical_requests, quarantined: {reason: rows},
+    unknown: [column], totals: {requests_per_month, input_tokens, cached_input_tokens,
+    output_tokens, failed_share, usd, usd_low, usd_high}, out}`; null is what the log does not tell,
+    and usd a month's bill.
+    """
+    with mistakes(as_json):
+        from dataclasses import asdict
+
+        from llmstudy.measures.log_totals import log_totals
+        from llmstudy.requests.importers import read_log, write_log
+
+        log = read_log(list(files), format, **_declarations(declared))
+        totals = log_totals(log, price_as, on or _today())
+        written = write_log(log, out)
+    reasons = _reasons(log)
+    summary = _summary(log, totals, reasons)
+    if as_json:
+        print_json({**summary, "out": written})
+        return
+    say(f"{log.format}: {log.rows_read:,} rows read, {totals.logical_requests:,.0f} requests.")
+    for reason, n in reasons.items():
+        say(f"Set aside: {n:,} ({n / log.rows_read:.1%}), {reason}.")
+    if log.unknown:
+        say(f"The log does not tell {', '.join(log.unknown)}.")
+    for name, value in asdict(totals).items():
+        typer.echo(f"{name:22} {'unknown' if value is None else f'{value:,.6g}'}")
+    say(f"Written: {', '.join(map(str, written))}")
+
+
+@app.command()
+def formats(as_json: AsJson = False) -> None:
+    """List the formats, what each can tell and what it cannot.
+
+    Exit codes: 0.
+
+    JSON: `[{name, title, grain, tells: [column], unknown: {column: why}, source}]`.
+    """
+    from llmstudy.requests.formats import bundled
+
+    rows = [
+        {
+            "name": name,
+            "title": each.title,
+            "grain": each.grain,
+            "tells": sorted({*each.columns, *each.constants}),
+            "unknown": each.unknown,
+            "source": each.source,
+        }
+        for name, each in bundled().items()
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        typer.echo(f"{row['name']:20} {row['title']}")
+        for column, why in row["unknown"].items():
+            typer.echo(f"{'':20}   not {column}: {why}")
+
+
+def _today() -> str:
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC).date().isoformat()
+
+
+def _declarations(settings: list[str]) -> dict[str, Any]:
+    """`units.latency_s=ms` as `{"units": {"latency_s": "ms"}}`."""
+    from llmstudy.study.document import parsed
+
+    declared: dict[str, Any] = {}
+    for path, value in parsed(settings).items():
+        outer, dot, inner = path.partition(".")
+        if dot:
+            declared.setdefault(outer, {})[inner] = value
+        else:
+            declared[outer] = value
+    return declared
+
+
+def _reasons(log: "Log") -> dict[str, int]:
+    """Rows that were set aside, by reason."""
+    counts = log.quarantined["reason"].value_counts()
+    return {str(reason): int(n) for reason, n in counts.items()}
+
+
+def _summary(log: "Log", totals: "Totals", reasons: dict[str, int]) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    numbers = asdict(totals)
+    requests = numbers.pop("logical_requests")
+    return {
+        "format": log.format,
+        "rows_read": log.rows_read,
+        "attempts": int(log.accepted["attempts"].fillna(1).sum()),
+        "logical_requests": requests,
+        "quarantined": reasons,
+        "unknown": list(log.unknown),
+        "totals": numbers,
+    }
