@@ -121,9 +121,9 @@ def formats(as_json: AsJson = False) -> None:
     if as_json:
         print_json(rows)
         return
-    for row in rows:
-        typer.echo(f"{row['name']:20} {row['title']}")
-        for column, why in row["unknown"].items():
+    for name, each in bundled().items():
+        typer.echo(f"{name:20} {each.title}")
+        for column, why in each.unknown.items():
             typer.echo(f"{'':20}   not {column}: {why}")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from llmstudy import prices
-from llmstudy.measures.summary import span
+from llmstudy.measures.summary import span, weights
 from llmstudy.units import HOURS_PER_MONTH
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def log_totals(log: "Log", price_as: str | None = None, on: date | str | None = 
     requests = log.accepted
     if requests.empty:
         raise ValueError(f"none of its {log.rows_read:,} rows is a request: see the quarantine")
-    weight = requests["n_requests"].fillna(1.0)
+    weight = weights(requests)
     beside = float(log.uncounted["n_requests"].fillna(1.0).sum())
     n = float(weight.sum()) + beside
     covered = span(requests["ts_start"], log.grain) / pd.Timedelta(hours=1)

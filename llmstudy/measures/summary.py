@@ -134,23 +134,32 @@ def _summary(requests: pd.DataFrame) -> dict[str, Any]:
     span_h = span / _HOUR
     cached = requests["cached_input_tokens"]
     of_input = requests["input_tokens"][cached.notna()].sum()
+    weight = weights(requests)
+    n = weight.sum()
     return {
-        "requests": len(requests),
+        "requests": round(n),
         "last": times.max(),
         "span_h": span_h,
         "hole_share": _missing(stretches(times)) / max(times.max() - times.min(), _HOUR),
         "covers_week": _covers_week(times),
-        "requests_per_month": len(times) / span_h * HOURS_PER_MONTH if span_h else np.nan,
+        "requests_per_month": n / span_h * HOURS_PER_MONTH if span_h else np.nan,
         **_token_summary(requests, "input_tokens"),
         **_token_summary(requests, "output_tokens"),
         "cached_input_share": cached.sum() / of_input if of_input else np.nan,
-        "failed_share": 1 - requests["ok"].mean(),
+        "failed_share": weight[~requests["ok"]].sum() / n,
         "retry_share": _retry_share(requests),
         "peak_to_mean_hour": _peak_to_mean(times, _HOUR) if span >= 48 * _HOUR else np.nan,
         "peak_to_mean_10min": (
             _peak_to_mean(times, _TEN_MINUTES) if span >= 2 * _TEN_MINUTES else np.nan
         ),
     }
+
+
+def weights(requests: pd.DataFrame) -> "pd.Series[Any]":
+    """Requests that each row of a canonical table stands for: 1 unless `n_requests` says more."""
+    if "n_requests" not in requests:
+        return pd.Series(1.0, index=requests.index)
+    return requests["n_requests"].astype(float).fillna(1.0)
 
 
 def _retry_share(requests: pd.DataFrame) -> float:
@@ -164,8 +173,9 @@ def _token_summary(requests: pd.DataFrame, column: str) -> dict[str, Any]:
     # a failure without tokens has none to be counted, not none used
     counted = requests["ok"] | (requests[column] > 0)
     rows = requests[counted] if counted.any() else requests
-    tokens = rows[column]
-    mean = _mean_interval(tokens, rows["ts_start"])
+    weight = weights(rows)
+    tokens = rows[column] / weight
+    mean = _mean_interval(tokens, weight, rows["ts_start"])
     return {
         f"{column}_mean": mean.estimate,
         f"{column}_mean_low": mean.low,
@@ -175,21 +185,23 @@ def _token_summary(requests: pd.DataFrame, column: str) -> dict[str, Any]:
     }
 
 
-def _mean_interval(values: "pd.Series[Any]", times: "pd.Series[Any]") -> Interval:
+def _mean_interval(
+    values: "pd.Series[Any]", weight: "pd.Series[Any]", times: "pd.Series[Any]"
+) -> Interval:
     """The mean with a 95 % interval that takes blocks of time for independent, not requests.
 
     Blocks are days, hours or 10 minutes: the longest of which the span holds ten, else its tenths.
     Linearised variance of a ratio of block totals: Cochran (1977), Sampling Techniques, ch. 9A.
     """
-    mean, span = values.mean(), _span(times)
+    mean, span = float(np.average(values, weights=weight)), _span(times)
     if not span:
         return Interval(mean, np.nan, np.nan)
     block = next((b for b in (_DAY, _HOUR, _TEN_MINUTES) if span >= 10 * b), span / 10)
-    residuals = (values - mean).groupby((times - times.min()) // block).sum()
+    residuals = (weight * (values - mean)).groupby((times - times.min()) // block).sum()
     n_blocks = len(residuals)
     if n_blocks < 2:
         return Interval(mean, np.nan, np.nan)
-    error = np.sqrt(n_blocks / (n_blocks - 1) * (residuals**2).sum()) / len(values)
+    error = np.sqrt(n_blocks / (n_blocks - 1) * (residuals**2).sum()) / weight.sum()
     half = student_t.ppf(0.975, n_blocks - 1) * error
     return Interval(mean, mean - half, mean + half)
 

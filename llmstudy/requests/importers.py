@@ -207,7 +207,7 @@ def write_log(log: Log, out: str | Path) -> list[Path]:
         try:
             with duckdb.connect() as connection:
                 connection.register("frame", frame)
-                connection.execute(f"COPY frame TO {literal(str(begun))} (COMPRESSION zstd)")
+                connection.table("frame").write_parquet(str(begun), compression="zstd")
             begun.replace(file)
         finally:
             begun.unlink(missing_ok=True)
