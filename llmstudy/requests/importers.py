@@ -360,7 +360,9 @@ def _judged(
     casts = _casts(name, fields, mapping, connection)
     [(rows_read,)] = connection.sql("SELECT count(*) FROM texts").fetchall()
     _refuse_unfit_constants(name, mapping, casts)
-    connection.execute(f"CREATE TABLE judged AS {_judged_sql(fields, mapping, casts)}")
+    connection.execute(
+        f"CREATE TABLE judged AS {_judged_sql(fields, mapping, casts, chosen.grain)}"
+    )
     plausible.set_aside(connection, longest_tokens)
     table = connection.sql(f"SELECT {', '.join(NAMES)} FROM accepted ORDER BY n").df()
     aside = connection.sql(f"SELECT {', '.join(_QUARANTINE)} FROM aside ORDER BY n").df()
@@ -430,9 +432,8 @@ def _refuse_unfit_constants(name: str, mapping: LogMapping, casts: Mapping[str, 
             )
 
 
-def _judged_sql(fields: set[str], mapping: LogMapping, casts: Mapping[str, str]) -> str:
+def _judged_sql(fields: set[str], mapping: LogMapping, casts: Mapping[str, str], grain: str) -> str:
     """SQL for the typed rows of `texts`, with the first reason against each."""
-    typed = ", ".join(f"{cast} AS {field}" for field, cast in casts.items())
     misfit = " ".join(
         f"WHEN t_{field} IS NULL AND {field}_text IS NOT NULL"
         f" THEN '{field} is ''' || left({field}_text, 40) || ''', not {_WORDING[_DTYPES[field]]}'"
@@ -509,7 +510,7 @@ def _judged_sql(fields: set[str], mapping: LogMapping, casts: Mapping[str, str])
         f" derived AS (SELECT *, {columns} FROM typed)"
         " SELECT n, file, row,"
         f" coalesce(raw, {_fields_json(fields)}) AS raw,"
-        f" coalesce(problem, skipped, CASE {empty if 'requests' in fields else ''} {no_usage} END,"
+        f" coalesce(problem, skipped, CASE {empty if grain == 'bucket' else ''} {no_usage} END,"
         f" CASE {misfit} {attempt} WHEN false THEN '' END,"
         f" {BREACH_SQL.replace('request_id IS NOT NULL', 'true')}) AS reason,"
         " input_tokens::DOUBLE + output_tokens::DOUBLE AS tokens,"

@@ -478,8 +478,8 @@ def test_the_ending_of_a_file_tells_its_format(tmp_path):
     [
         ("log.txt", {}, "required; map a column to each .* the log has when, in, out"),
         (FRAME, {"format": "csv"}, "it has no format: leave out"),
-        (FRAME, {}, "ts_start, input_tokens and output_tokens required"),
-        (FRAME, {"constants": CONSTANTS}, "ts_start, input_tokens and output_tokens required"),
+        (FRAME, {}, "input_tokens and output_tokens required"),
+        (FRAME, {"constants": CONSTANTS}, "input_tokens and output_tokens required"),
         (
             FRAME,
             {"columns": {**COLUMNS, "ok": "fine"}},
