@@ -371,21 +371,24 @@ def _judged(
         aside.astype({"raw": "string", "reason": "string"}),
         int(rows_read),
         chosen.title,
-        tuple(sorted({"cached_input_tokens", "ok", "latency_s", "ttft_s"} - _told(fields))),
+        _unknown(fields, chosen.grain),
         (),
         chosen.grain,
     )
     return log
 
 
-def _told(fields: set[str]) -> set[str]:
-    """The columns that a log with these fields tells."""
-    worked_out = {
+def _unknown(fields: set[str], grain: str) -> tuple[str, ...]:
+    """The columns that a log with these fields does not tell."""
+    told_by = {
+        "cached_input_tokens": {"cached_input_tokens"},
         "ok": {"ok", "failure"},
         "latency_s": {"latency_s", "latency_ms", "ended"},
         "ttft_s": {"ttft_s", "ttft_ms", "first_token_at"},
     }
-    return fields | {name for name, sources in worked_out.items() if sources & fields}
+    if grain == "bucket":
+        told_by["n_requests"] = {"n_requests", "requests"}
+    return tuple(sorted(name for name, sources in told_by.items() if not sources & fields))
 
 
 def _casts(
@@ -498,6 +501,7 @@ def _judged_sql(fields: set[str], mapping: LogMapping, casts: Mapping[str, str],
         "WHEN ok AND input_tokens_text IS NULL AND output_tokens_text IS NULL"
         f" THEN {literal(plausible.NO_USAGE)}"
     )
+    counted = grain == "bucket" and "requests" in fields
     empty = f"WHEN requests_text IS NULL OR t_requests = 0 THEN {literal(plausible.EMPTY)}"
     attempt = ""
     if mapping.failed_rows == "attempts" and "calls" not in fields:
@@ -510,7 +514,7 @@ def _judged_sql(fields: set[str], mapping: LogMapping, casts: Mapping[str, str],
         f" derived AS (SELECT *, {columns} FROM typed)"
         " SELECT n, file, row,"
         f" coalesce(raw, {_fields_json(fields)}) AS raw,"
-        f" coalesce(problem, skipped, CASE {empty if grain == 'bucket' else ''} {no_usage} END,"
+        f" coalesce(problem, skipped, CASE {empty if counted else ''} {no_usage} END,"
         f" CASE {misfit} {attempt} WHEN false THEN '' END,"
         f" {BREACH_SQL.replace('request_id IS NOT NULL', 'true')}) AS reason,"
         " input_tokens::DOUBLE + output_tokens::DOUBLE AS tokens,"
