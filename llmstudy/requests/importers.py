@@ -247,8 +247,8 @@ def _texts(
             container = containers.within(container, chosen.records)
         texts = {
             name: sql
-            for name, names in mapping.columns.items()
-            if (sql := _text_sql(name, names, container, read, name in declared.columns))
+            for name in mapping.columns
+            if (sql := _text_sql(name, mapping, container, read, name in declared.columns))
             is not None
         }
         present |= {
@@ -277,9 +277,10 @@ def _texts(
 
 
 def _text_sql(
-    name: str, fields: Sequence[str], container: Container, read: list[str], declared: bool
+    name: str, mapping: LogMapping, container: Container, read: list[str], declared: bool
 ) -> str | None:
     """SQL for the text of a column: the first of its fields that is filled."""
+    fields, words = mapping.columns[name], mapping.words.get(name)
     if declared and container.fields and (n := container.fields.count(fields[0])) > 1:
         raise values.QuestionError(_absent(name, fields[0], n, container))
     there = [each for each in fields if containers.has_field(each, container)]
@@ -292,6 +293,9 @@ def _text_sql(
     sqls = [
         sql for each in tried if (sql := containers.field_sql(each, container, read)) is not None
     ]
+    if words:
+        cases = " ".join(f"WHEN {literal(a.lower())} THEN {literal(b)}" for a, b in words.items())
+        sqls = [f"nullif(CASE lower({sql}) {cases} ELSE {sql} END, '')" for sql in sqls]
     if not sqls or not (there or not container.fields):
         return None
     return sqls[0] if len(sqls) == 1 else f"coalesce({', '.join(sqls)})"

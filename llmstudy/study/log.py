@@ -27,9 +27,11 @@ class LogMapping(Strict):
     same in each row. ok_values, failed_values: what stands in the column `ok` of an answered and of
     a failed request; with one of the two, every other value is the other. only, without: which rows
     are requests, by the values of a field, or of a column of `columns`; `*` is any value.
-    empty_is_zero: columns in which an empty field is 0, not unknown. input_excludes: parts of the
-    input that are counted beside it; exclusive_providers: those in whose rows alone they are.
-    output_excludes: likewise of the output. units: of a column that is not in seconds or USD.
+    words: what a value of a column means, such as `service_tier: {"true": batch, "false": ""}`;
+    empty text is none. empty_is_zero: columns in which an empty field is 0, not unknown.
+    input_excludes: parts of the input that are counted beside it; exclusive_providers: those in
+    whose rows alone they are. output_excludes: likewise of the output. units: of a column that is
+    not in seconds or USD.
     time_origin: the moment from which times count. time_form: how a date is written, as in
     strptime. time_zone: of times that name none, else UTC. decimal, thousands: the signs in
     numbers. failed_rows: whether a failed row without tokens is a request, or, in a log without the
@@ -42,6 +44,7 @@ class LogMapping(Strict):
     failed_values: tuple[Text, ...] = ()
     only: Values = Field(default={})
     without: Values = Field(default={})
+    words: dict[Text, dict[Text, str]] = Field(default={})
     empty_is_zero: tuple[Text, ...] = ()
     input_excludes: tuple[Literal["cached_input_tokens", "cache_write_tokens"], ...] = ()
     exclusive_providers: tuple[Text, ...] = ()

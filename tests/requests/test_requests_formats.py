@@ -405,6 +405,14 @@ def test_input_excludes_the_cache_for_the_providers_named_alone(tmp_path):
         assert log.accepted["input_tokens"].tolist() == [total]
 
 
+@pytest.mark.parametrize(("batch", "tier"), [("TRUE", "batch"), (False, "flex"), (None, "flex")])
+def test_a_value_is_read_by_the_word_for_it(tmp_path, batch, tier):
+    columns = {"service_tier": ["batch", "tier"]}
+    words = {"service_tier": {"true": "batch", "false": ""}}
+    log = _one(tmp_path, {"batch": batch, "tier": "flex"}, columns=columns, words=words)
+    assert log.accepted["service_tier"].tolist() == [tier]
+
+
 def test_rows_that_a_rule_leaves_out_are_no_requests(tmp_path):
     declared = {"columns": {"operation": "kind"}}
     for rule in ({"only": {"kind": ["chat"]}}, {"without": {"operation": ["probe"]}}):
