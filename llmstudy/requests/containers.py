@@ -40,8 +40,8 @@ SAMPLE_RECORDS = 200
 class Container:
     """How a file is read. Kinds: csv, jsonl, json (an array or documents), parquet, frame.
 
-    fields: its columns, where it has a header. sample: the first records as nested mappings.
-    parts: fields that the path of a hive folder gives, `day=2026-11-02/`.
+    fields: its columns, where it has a header. preamble: lines before it. sample: the first records
+    as nested mappings. parts: fields that the path of a hive folder gives, `day=2026-11-02/`.
     """
 
     path: Path
@@ -52,6 +52,7 @@ class Container:
     delimiter: str = ","
     frame: pd.DataFrame | None = None
     parts: tuple[tuple[str, str], ...] = ()
+    preamble: int = 0
 
 
 # --- files -----------------------------------------------------------------------------------
@@ -130,7 +131,7 @@ def opened(path: Path, kind: str | None = None) -> Container:
     encoding = next((e for bom, e in _BOMS.items() if head.startswith(bom)), "")
     if not encoding and head[:200].count(0) > len(head[:200]) / 3:  # of Latin text, every second
         encoding = "utf-16-be" if head[:1] == b"\0" else "utf-16-le"
-    encoding = encoding or "utf-8-sig"
+    encoding = encoding or ("utf-8-sig" if _is_utf8(head) else "cp1252")
     begin = head.decode(encoding, errors="ignore").lstrip()
     if kind is None:
         kind = "csv" if begin[:1] not in ("{", "[") else "json" if _is_one_value(begin) else "jsonl"
@@ -140,6 +141,14 @@ def opened(path: Path, kind: str | None = None) -> Container:
     records = _json_values(container) if kind == "json" else _json_lines(container)
     sample = [_object(raw) for _, raw in islice(records, SAMPLE_RECORDS)]
     return Container(path, kind, (), tuple(x for x in sample if x), encoding, parts=parts)
+
+
+def _is_utf8(head: bytes) -> bool:
+    """Whether bytes are UTF-8, with some that are not at most; else they are of a Windows file."""
+    if head[:1] in (b"{", b"["):  # JSON is UTF-8 by its definition
+        return True
+    text = head[: head.rfind(b"\n") + 1].decode("utf-8", errors="replace")
+    return text.count("\ufffd") <= sum(letter > "\x7f" for letter in text) / 2
 
 
 def _is_one_value(begin: str) -> bool:
@@ -160,10 +169,12 @@ def _object(raw: str) -> dict[str, Any] | None:
 def _opened_csv(path: Path, encoding: str, parts: tuple[tuple[str, str], ...]) -> Container:
     with _text(path, encoding, newline="") as file:
         first = file.readline(LONGEST_FIELD)
-        delimiter = _delimiter(first)
-        file.seek(0) if file.seekable() else None
+        stated = re.fullmatch(r"sep=(.)\s*", first)  # as Excel writes it before the header
+        delimiter = stated[1] if stated else _delimiter(first)
     with _text(path, encoding, newline="") as file:
         try:
+            if stated:
+                file.readline()
             header = next(csv.reader(file, delimiter=delimiter), [])
             if any(mark in name for name in header for mark in "\0\ufffd"):
                 raise ValueError(
@@ -180,7 +191,9 @@ def _opened_csv(path: Path, encoding: str, parts: tuple[tuple[str, str], ...]) -
                     f"{path}:1: the header cannot be read as CSV ({error}): mend it, or correct "
                     "`requests.format`"
                 ) from None
-    return Container(path, "csv", tuple(header), sample, encoding, delimiter, parts=parts)
+    preamble = int(bool(stated))
+    fields = tuple(header)
+    return Container(path, "csv", fields, sample, encoding, delimiter, None, parts, preamble)
 
 
 def _delimiter(header: str) -> str:
@@ -393,6 +406,8 @@ def _csv_batches(container: Container, columns: Sequence[str]) -> Iterator[pd.Da
     try:
         with _text(container.path, container.encoding, newline="") as file:
             lines = _Lines(file)
+            for _ in range(container.preamble):
+                next(lines)
             next(csv.reader(lines, delimiter=container.delimiter), None)
             fields_at = [container.fields.index(name) for name in columns]
             records = _csv_records(lines, container, fields_at)

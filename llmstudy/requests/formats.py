@@ -36,15 +36,25 @@ def chosen(files: Sequence[Container], name: str | None, declared: LogMapping) -
 
     Raises: QuestionError if there is none, or several fit alike.
     """
-    formats = bundled()
     if name in CONTAINERS:
         return LogFormat(title=str(name), source="declared")
-    if name not in (None, "auto"):
-        for key, each in formats.items():
-            if name in (key, *each.aliases):
-                return each
-        names = (*CONTAINERS, *formats)
-        raise QuestionError(f"format {name!r} is unknown; use auto, {', '.join(names)}")
+    each = _fitting(files, declared) if name in (None, "auto") else _named(str(name))
+    if each.records and not any(_has_list(each.records, file) for file in files):
+        return each.model_copy(update={"records": None})
+    return each
+
+
+def _named(name: str) -> LogFormat:
+    formats = bundled()
+    for key, each in formats.items():
+        if name in (key, *each.aliases):
+            return each
+    names = (*CONTAINERS, *formats)
+    raise QuestionError(f"format {name!r} is unknown; use auto, {', '.join(names)}")
+
+
+def _fitting(files: Sequence[Container], declared: LogMapping) -> LogFormat:
+    formats = bundled()
     first = next((file for file in files if file.sample), files[0])
     scores = {key: _fit(each, first) for key, each in formats.items() if each.fields}
     best = max(scores.values(), default=0)
@@ -56,13 +66,11 @@ def chosen(files: Sequence[Container], name: str | None, declared: LogMapping) -
     if fitting:
         return formats[fitting[0]]
     generic = formats[GENERIC]
-    named = {*declared.columns, *declared.constants}
-    missing = [
-        column
-        for column in NEEDED
-        if column not in named
-        and not any(has_field(field, first) for field in generic.columns[column])
-    ]
+    missing = _missing(generic, first, declared)
+    if missing and (list_name := _only_list(first)):
+        inner = generic.model_copy(update={"records": f"{list_name}[]"})
+        if not _missing(inner, within(first, f"{list_name}[]"), declared):
+            return inner
     if missing:
         names_ = excerpt(", ".join(names_of(first)), 500)
         raise QuestionError(
@@ -70,6 +78,33 @@ def chosen(files: Sequence[Container], name: str | None, declared: LogMapping) -
             f"`columns: {{{missing[0]}: ...}}`; the log has {names_ or 'no fields'}"
         )
     return generic
+
+
+def _missing(each: LogFormat, container: Container, declared: LogMapping) -> list[str]:
+    """The needed columns of which a log has no field."""
+    named = {*declared.columns, *declared.constants}
+    return [
+        column
+        for column in NEEDED
+        if column not in named
+        and not any(has_field(field, container) for field in each.columns[column])
+    ]
+
+
+def _has_list(records: str, container: Container) -> bool:
+    outer = records.partition("[]")[0]
+    return any(isinstance(record.get(outer), list) for record in container.sample)
+
+
+def _only_list(container: Container) -> str | None:
+    """The name of the one list of records in a document, such as `requests`."""
+    names = {
+        str(name)
+        for record in container.sample
+        for name, value in record.items()
+        if isinstance(value, list) and value and isinstance(value[0], dict)
+    }
+    return names.pop() if len(names) == 1 and "." not in "".join(names) else None
 
 
 def _fit(each: LogFormat, container: Container) -> int:

@@ -195,7 +195,8 @@ def test_a_sample_is_of_its_own_format_and_of_no_other(sample):
     }
     fits -= {name for name, other in FITS_LESS if other == sample}
     assert fits == {_format(sample)} - {formats.GENERIC}
-    assert formats.chosen([container], "auto", LogMapping()) is formats.bundled()[_format(sample)]
+    chosen = formats.chosen([container], "auto", LogMapping())
+    assert chosen.title == formats.bundled()[_format(sample)].title
 
 
 @pytest.mark.parametrize("name", formats.bundled())
@@ -284,6 +285,18 @@ def test_the_container_of_csv_does_not_change_what_is_read(tmp_path, delimiter, 
     assert _read(read_log(path)) == pytest.approx(TRUTHS["openrouter.csv"])
 
 
+@pytest.mark.parametrize("sample", ["generic-german.csv", "generic-french.csv"])
+def test_a_file_of_excel_on_windows_is_read_with_its_letters(tmp_path, sample):
+    text = (SAMPLES / sample).read_text()
+    path = tmp_path / "log.csv"
+    path.write_bytes(f"sep=;\r\n{text}".encode("cp1252"))
+    log = read_log(path)
+    assert _read(log) == pytest.approx(TRUTHS[sample])
+    assert log.accepted["request_id"].tolist()[0] == "log.csv:3"
+    if "german" in sample:
+        assert log.accepted["tenant"].unique().tolist() == ["Nord", "Süd"]
+
+
 @pytest.mark.parametrize("sample", ["langfuse.jsonl", "litellm.jsonl", "otel-flat.csv"])
 def test_parquet_of_a_sample_reads_as_the_sample(tmp_path, sample):
     path = tmp_path / "log.parquet"
@@ -292,6 +305,16 @@ def test_parquet_of_a_sample_reads_as_the_sample(tmp_path, sample):
         source = f"read_csv('{SAMPLES / sample}', all_varchar = true)"
     duckdb.sql(f"COPY (SELECT * FROM {source}) TO '{path}' (FORMAT parquet)")
     assert _read(read_log(path)) == pytest.approx(TRUTHS[sample])
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("name", ["requests", "logs", "data"])
+def test_a_document_with_one_list_of_usual_records_is_that_list(tmp_path, indent, name):
+    rows = (SAMPLES / "generic-camel.jsonl").read_text().splitlines()
+    document = {"exported": "2026-11-30", name: [json.loads(row) for row in rows]}
+    path = tmp_path / "log.json"
+    path.write_text(json.dumps(document, indent=indent))
+    assert _read(read_log(path)) == pytest.approx(TRUTHS["generic-camel.jsonl"])
 
 
 def test_maps_of_parquet_are_read_like_nested_json(tmp_path):
