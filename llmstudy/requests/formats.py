@@ -136,7 +136,7 @@ def joined(each: LogFormat, declared: LogMapping) -> LogMapping:
     mapping = LogMapping(**values)
     missing = [name for name in NEEDED if name not in {*mapping.columns, *mapping.constants}]
     if missing and missing[0] in each.unknown:
-        raise QuestionError(f"{each.title} does not tell {missing[0]}: {each.unknown[missing[0]]}")
+        raise QuestionError(f"{each.title} does not tell {missing[0]}. {each.unknown[missing[0]]}")
     if missing:
         raise QuestionError(f"{listed(missing)} required; map a column to each or give a constant")
     return mapping

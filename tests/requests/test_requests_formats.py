@@ -209,6 +209,22 @@ def test_a_format_names_columns_that_there_are_and_its_source(name):
     assert excluded <= {*each.columns}
 
 
+TOLD_BY = {
+    "cached_input_tokens": {"cached_input_tokens"},
+    "ok": {"ok", "failure"},
+    "latency_s": {"latency_s", "latency_ms", "ended"},
+    "ttft_s": {"ttft_s", "ttft_ms", "first_token_at"},
+    "model_served": {"model_served"},
+}
+
+
+@pytest.mark.parametrize("name", [_format(sample) for sample in TRUTHS])
+def test_a_format_gives_the_columns_that_a_study_needs_or_says_why_not(name):
+    each = formats.bundled()[name]
+    for column, sources in TOLD_BY.items():
+        assert sources & {*each.columns, *each.constants} or column in each.unknown, column
+
+
 @pytest.mark.parametrize("alias", ["azure", "azure_2023", "azure_2024"])
 def test_a_former_name_of_a_format_still_means_it(alias):
     log = read_log(SAMPLES / "azure_2023-2024.csv", alias)
