@@ -5,6 +5,7 @@ What can be read in two ways is settled by the other values of the file where th
 else is a question that names the key which settles it.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -149,15 +150,28 @@ _CLOCKS = (
     " %I:%M:%S %p",
     " %I:%M:%S.%f %p",
 )
-_DAY_FIRST, _MONTH_FIRST = "%d/%m/%Y", "%m/%d/%Y"
-_NAMED = r"^\d{1,2}/[A-Za-z]|^[A-Za-z]{3},|^\d{8}T"
-_OTHER_FORMS = ("%a, %d %b %Y %H:%M:%S %Z", "%d/%b/%Y:%H:%M:%S %z", "%Y%m%dT%H%M%SZ")
+_SLASHED = r"^\d{1,2}/\d{1,2}/(\d{4}|\d{2})($|[ ,])|^\d{1,2}-\d{1,2}-\d{4}($|[ ,])"
+_DOTTED = r"^\d{1,2}\.\d{1,2}\.(\d{4}|\d{2})($|[ ,])"
+_NAMED = r"^\d{1,2}[ /-][A-Za-z]|^[A-Za-z]{3,9}[ ,]|^\d{8}T"
+_UNTIDY = r"\d,\d{1,9}$|[+-]\d{4} [A-Z]{3,4}$"
+"""A comma before the fraction of a second, and a zone that stands twice, `+0000 UTC`."""
 
 
-def _forms(date: str) -> list[str]:
+def _forms(*dates: str) -> list[str]:
     return [
-        f"{date}{comma}{clock}" for clock in _CLOCKS for comma in (("", ",") if clock else ("",))
+        f"{date}{comma}{clock}"
+        for date in dates
+        for clock in _CLOCKS
+        for comma in (("", ",") if clock else ("",))
     ]
+
+
+_NAMED_FORMS = (
+    "%a, %d %b %Y %H:%M:%S %Z",
+    "%d/%b/%Y:%H:%M:%S %z",
+    "%Y%m%dT%H%M%SZ",
+    *_forms("%b %d, %Y", "%B %d, %Y", "%d %b %Y", "%d-%b-%Y", "%d %B %Y"),
+)
 
 
 @dataclass(frozen=True)
@@ -168,9 +182,13 @@ class Clock:
     zone: str = "UTC"
     unit: str | None = None
     origin_us: int | None = None
+    is_untidy: bool = False
 
     def sql(self, text: str) -> str:
         """SQL for a moment, to the microsecond."""
+        if self.is_untidy:
+            text = rf"regexp_replace({text}, '(\d),(\d{{1,9}})$', '\1.\2')"
+            text = rf"regexp_replace({text}, ' *([+-]\d{{4}}) [A-Z]{{3,4}}$', '\1')"
         number = f"TRY_CAST({text} AS DOUBLE)"
         exact = f"TRY_CAST({text} AS HUGEINT)"
         if self.origin_us is not None:
@@ -229,16 +247,19 @@ def clock(fields: Sequence[str], mapping: LogMapping, table: str, connection: Co
     if mapping.time_form:
         return Clock((mapping.time_form,), zone, unit)
     text = f"{fields[0]}_text"
-    slashed = rf"regexp_full_match({text}, '\d{{1,2}}/\d{{1,2}}/\d{{4}}.*')"
-    dotted = rf"regexp_full_match({text}, '\d{{1,2}}\.\d{{1,2}}\.\d{{4}}.*')"
+    slashed, dotted = (f"regexp_matches({text}, '{form}')" for form in (_SLASHED, _DOTTED))
     number = f"TRY_CAST({text} AS DOUBLE)"
-    [(n, relative, highest, slashes, dots, first, second, named, example)] = connection.sql(
+
+    def part(nth: int) -> str:
+        both = r"^(\d{1,2})[/-](\d{1,2})"
+        return f"max(TRY_CAST(regexp_extract({text}, '{both}', {nth}) AS INT)) FILTER ({slashed})"
+
+    [(n, relative, highest, slashes, first, second, example, dots, named, untidy)] = connection.sql(
         f"SELECT count({text}), count(*) FILTER ({number} < 1e8), max({number}),"
-        f" count(*) FILTER ({slashed}), count(*) FILTER ({dotted}),"
-        f" max(TRY_CAST(split_part({text}, '/', 1) AS INT)) FILTER ({slashed}),"
-        f" max(TRY_CAST(split_part({text}, '/', 2) AS INT)) FILTER ({slashed}),"
-        rf" count(*) FILTER (regexp_matches({text}, '{_NAMED}')),"
-        f" any_value({text}) FILTER ({slashed}) FROM {table}"
+        f" count(*) FILTER ({slashed}), {part(1)}, {part(2)}, any_value({text}) FILTER ({slashed}),"
+        f" any_value({text}) FILTER ({dotted}),"
+        f" count(*) FILTER (regexp_matches({text}, '{_NAMED}')),"
+        f" count(*) FILTER (regexp_matches({text}, '{_UNTIDY}')) FROM {table}"
     ).fetchall()
     if n and relative == n and (highest or 0) > 0 and not unit:
         raise QuestionError(
@@ -246,10 +267,12 @@ def clock(fields: Sequence[str], mapping: LogMapping, table: str, connection: Co
             f"{highest:g}): declare `time_origin: 2026-11-02T00:00:00` and its unit, such as "
             "`units: {ts_start: ms}`, under `requests`, or as arguments"
         )
-    forms: list[str] = list(_OTHER_FORMS) if named else []
+    forms: list[str] = list(_NAMED_FORMS) if named else []
     if dots:
-        forms += _forms("%d.%m.%Y")
+        forms += _forms(f"%d.%m.{_year(dots)}")
     if slashes > FEW * n:
+        sign, year = "/" if "/" in example else "-", _year(example)
+        day_first, month_first = (sign.join(x) for x in (("%d", "%m", year), ("%m", "%d", year)))
         if first > 12 and second > 12:
             raise QuestionError(
                 f"{fields[0]} has days and months in both orders, as {excerpt(example, 30)!r}: "
@@ -258,11 +281,16 @@ def clock(fields: Sequence[str], mapping: LogMapping, table: str, connection: Co
         if first <= 12 and second <= 12:
             raise QuestionError(
                 f"{fields[0]} is {excerpt(example, 30)!r}, of which day and month could be either: "
-                'declare `time_form: "%m/%d/%Y %H:%M:%S"`, or "%d/%m/%Y %H:%M:%S", under '
+                f'declare `time_form: "{month_first} %H:%M:%S"`, or "{day_first} %H:%M:%S", under '
                 "`requests`, or as an argument"
             )
-        forms += _forms(_DAY_FIRST if first > 12 else _MONTH_FIRST)
-    return Clock(tuple(forms), zone, unit)
+        forms += _forms(day_first if first > 12 else month_first)
+    return Clock(tuple(forms), zone, unit, is_untidy=bool(untidy))
+
+
+def _year(example: str) -> str:
+    """How the year of a date is written, with four digits or two."""
+    return "%Y" if re.search(r"[/.-]\d{4}", example) else "%y"
 
 
 def scaled(text: str, marks: Signs, factor: float) -> str:
@@ -291,6 +319,14 @@ _OK = (
     "sim",
     "ja",
     "oui",
+    "erfolg",
+    "erfolgreich",
+    "réussi",
+    "succès",
+    "éxito",
+    "correcto",
+    "finished",
+    "done",
 )
 _FAILED = (
     "false",
@@ -311,6 +347,14 @@ _FAILED = (
     "timeout",
     "cancelled",
     "canceled",
+    "aborted",
+    "rejected",
+    "fehler",
+    "fehlgeschlagen",
+    "échec",
+    "erreur",
+    "fallo",
+    "fallido",
 )
 
 
