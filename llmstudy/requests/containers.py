@@ -15,6 +15,7 @@ import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from glob import glob
 from itertools import islice
 from pathlib import Path
@@ -53,6 +54,14 @@ class Container:
     frame: pd.DataFrame | None = None
     parts: tuple[tuple[str, str], ...] = ()
     preamble: int = 0
+
+    @cached_property
+    def spellings(self) -> dict[str, str]:
+        """JSON Pointers to the fields of the first records, by their names as `simple` has them."""
+        places: dict[str, str] = {}
+        for record in self.sample:
+            _note_spellings(record, "", "", places)
+        return places
 
 
 # --- files -----------------------------------------------------------------------------------
@@ -585,6 +594,7 @@ def simple(name: str) -> str:
 
 def _json_sql(field: str, container: Container, pointers: list[str]) -> str:
     """SQL for a field of a JSON record; where its head holds JSON as text, that is parsed too."""
+    field = _as_written(field, container)
     names = _names(field)
     seen = [value for record in container.sample for value in [record.get(names[0])] if value]
     if len(names) > 1 and seen and isinstance(seen[0], str):
@@ -629,8 +639,34 @@ def has_field(field: str, container: Container) -> bool:
             _has(_loaded(record.get(_header(container, head) or head)), rest)
             for record in container.sample
         )
+    return _is_there(field, container) or _as_written(field, container) != field
+
+
+def _is_there(field: str, container: Container) -> bool:
     names = _names(field)
     return any(field in record or _has(record, names) for record in container.sample)
+
+
+def _as_written(field: str, container: Container) -> str:
+    """A field of JSON as the first records spell it: `UserId` where `user_id` is looked for."""
+    if _is_there(field, container):
+        return field
+    path = "".join(f"/{simple(name)}" for name in _names(field))
+    return container.spellings.get(path, container.spellings.get(f"/{simple(field)}", field))
+
+
+DEEPEST_FIELD = 8
+"""Names in the path of a field that is looked for in any spelling."""
+
+
+def _note_spellings(value: Any, path: str, pointer: str, places: dict[str, str]) -> None:
+    value = _loaded(value)
+    if isinstance(value, dict) and pointer.count("/") < DEEPEST_FIELD:
+        for name, inner in value.items():
+            if plain := simple(str(name)):
+                place = f"{path}/{plain}", f"{pointer}{_pointer([str(name)])}"
+                places.setdefault(*place)
+                _note_spellings(inner, *place, places)
 
 
 def _has(value: Any, names: Sequence[str]) -> bool:
@@ -649,7 +685,7 @@ def _loaded(value: Any) -> Any:
     if isinstance(value, str) and value[:1] in ("{", "["):
         try:
             return json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return value
     return value
 

@@ -323,6 +323,23 @@ def test_parquet_of_a_sample_reads_as_the_sample(tmp_path, sample):
     assert _read(read_log(path)) == pytest.approx(TRUTHS[sample])
 
 
+def _recased(record, case):
+    if isinstance(record, dict):
+        return {case(name): _recased(value, case) for name, value in record.items()}
+    return record
+
+
+@pytest.mark.parametrize("sample", ["generic-camel.jsonl", "generic-openai.jsonl"])
+@pytest.mark.parametrize(
+    "case", [str.upper, str.lower, lambda name: name[0].upper() + name[1:], lambda n: f"{n} "]
+)
+def test_names_of_json_are_read_in_any_spelling(tmp_path, sample, case):
+    rows = [json.loads(line) for line in (SAMPLES / sample).read_text().splitlines()]
+    path = tmp_path / "log.jsonl"
+    path.write_text("\n".join(json.dumps(_recased(row, case)) for row in rows))
+    assert _read(read_log(path)) == pytest.approx(TRUTHS[sample])
+
+
 @pytest.mark.parametrize("indent", [None, 2])
 @pytest.mark.parametrize("name", ["requests", "logs", "data"])
 def test_a_document_with_one_list_of_usual_records_is_that_list(tmp_path, indent, name):
