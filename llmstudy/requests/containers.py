@@ -32,6 +32,7 @@ from llmstudy.text import excerpt
 VECTOR_ROWS = 2_048  # DuckDB's unit of work
 BATCH_ROWS = 49 * VECTOR_ROWS
 BATCH_CHARACTERS = 1 << 26  # of JSON text handed over at a time
+LONGEST_LINE = 1 << 27  # bytes of a line of JSON
 LONGEST_FIELD = 1 << 24  # characters in a CSV field that carries a prompt; Python's limit is 2^17
 SAMPLE_RECORDS = 200
 """Records of a file that its format is judged by."""
@@ -250,6 +251,36 @@ def within(container: Container, inner: str) -> Container:
 # --- records: batches with row, raw, problem and the text of each field ---------------------------
 
 
+def whole(container: Container, columns: Sequence[str], inner: str | None) -> str | None:
+    """The records of a container as the SQL of one table, as `batches` has it, read by DuckDB on
+    all cores; None where only Python reads it without losing a row.
+
+    To execute it raises duckdb.Error where the file is damaged, or not UTF-8.
+    """
+    path = literal(str(container.path))
+    if container.kind == "parquet":
+        with duckdb.connect() as connection:
+            types = dict(_types(connection, f"read_parquet({path})"))
+        texts = (_filled(f"{_as_text(name, types[name])}::VARCHAR") for name in columns)
+        values = "".join(f", {text} AS c{n}" for n, text in enumerate(texts))
+        return (
+            f"(SELECT file_row_number + 1 AS row, NULL AS raw, NULL AS problem{values}"
+            f" FROM read_parquet({path}, file_row_number = true))"
+        )
+    if container.kind != "jsonl" or inner or container.encoding != "utf-8-sig":
+        return None
+    with container.path.open("rb") as file:
+        head = file.read(4)
+    packed = "gzip" if head.startswith(_GZIP) else "zstd" if head == _ZSTD else "none"
+    lines = (  # a line is a field of a CSV file without columns, quotes or null
+        f"read_csv({path}, columns = {{'line': 'VARCHAR'}}, delim = '\x1e', quote = '', escape = '',"
+        f" nullstr = '\x1d', header = false, auto_detect = false, strict_mode = false,"
+        f" max_line_size = {LONGEST_LINE}, compression = '{packed}')"
+    )
+    records = f"SELECT trim(line, E' \t\r\n') AS raw FROM {lines} WHERE raw <> ''"
+    return _json_table(f"(SELECT row_number() OVER () AS row, raw FROM ({records}))", columns)
+
+
 def batches(
     container: Container, columns: Sequence[str], inner: str | None, connection: Connection
 ) -> Iterator[str]:
@@ -257,30 +288,32 @@ def batches(
 
     columns: those of a file with a header that are read; the others stay where they are.
     inner: where the records lie in a JSON document, `data[].results[]`; what stands beside a list
-    is given to each of its members. A table has `row` (from 1: the line of a text file), `raw`
-    (where there is a problem), `problem`, and one text column per name, c0, c1...; of JSON a list
-    `x` with the text at each pointer.
+    is given to each of its members. A table has `row` (from 1: the line of a CSV file, the record
+    of another), `raw` (where there is a problem), `problem`, and one text column per name, c0,
+    c1...; of JSON a list `x` with the text at each pointer.
     """
+    table = "batch"
     if container.kind == "csv":
         frames = _csv_batches(container, columns)
-    elif container.kind == "parquet":
-        frames = _parquet_batches(container, columns, connection)
     elif container.kind == "frame":
         frames = _frame_batches(container, columns)
     else:
         lines = _json_values(container) if container.kind == "json" else _json_lines(container)
         frames = _bounded(_inner(lines, inner) if inner else lines)
-    table = "batch"
-    if container.kind in ("json", "jsonl"):
-        table = (
-            f"(SELECT row, CASE WHEN object IS NULL THEN raw END AS raw, {_PROBLEM_SQL},"
-            f" list_transform(json_extract_string(object, [{', '.join(map(literal, columns))}]),"
-            f" lambda text: {_filled('text')}) AS x"
-            f" FROM (SELECT row, raw, {_OBJECT_SQL} AS object FROM batch))"
-        )
+        table = _json_table(table, columns)
     for frame in frames:
         connection.register("batch", frame)
         yield table
+
+
+def _json_table(records: str, columns: Sequence[str]) -> str:
+    """SQL for the records of a table with row and raw, as `batches` has them."""
+    return (
+        f"(SELECT row, CASE WHEN object IS NULL THEN raw END AS raw, {_PROBLEM_SQL},"
+        f" list_transform(json_extract_string(object, [{', '.join(map(literal, columns))}]),"
+        f" lambda text: {_filled('text')}) AS x"
+        f" FROM (SELECT row, raw, {_OBJECT_SQL} AS object FROM {records}))"
+    )
 
 
 _NULLS = ("", "null", "none", "nan")
@@ -315,9 +348,8 @@ def _bounded(records: Iterator[tuple[int, str]]) -> Iterator[pd.DataFrame]:
 
 def _json_lines(container: Container) -> Iterator[tuple[int, str]]:
     with _text(container.path, container.encoding) as file:
-        for row, line in enumerate(file, 1):
-            if text := line.strip():
-                yield row, text
+        lines = (line.strip(" \t\r\n") for line in file)
+        yield from enumerate((line for line in lines if line), 1)
 
 
 _CHUNK = 1 << 20
@@ -482,32 +514,9 @@ def _csv_records(
         yield lines.number, raw, problem, *values
 
 
-def _parquet_batches(
-    container: Container, columns: Sequence[str], connection: Connection
-) -> Iterator[pd.DataFrame]:
-    cursor = connection.cursor()  # judging a batch on the same connection would end this query
-    file = f"read_parquet({literal(str(container.path))}, file_row_number = true)"
-    types = dict(zip(*[iter(_types(cursor, file))] * 2, strict=True))
-    values = [
-        f"CAST({_as_text(name, types[name])} AS VARCHAR) AS c{n}" for n, name in enumerate(columns)
-    ]
-    try:
-        cursor.execute(
-            "SELECT file_row_number + 1 AS row, NULL::VARCHAR AS raw, NULL::VARCHAR AS problem, "
-            f"{', '.join(values)} FROM {file}"
-        )
-        while len(batch := cursor.fetch_df_chunk(BATCH_ROWS // VECTOR_ROWS)):
-            yield batch
-    except duckdb.Error as error:
-        raise ValueError(
-            f"{container.path}: damaged, it cannot be read as Parquet: export the log again, or "
-            f"correct `requests.format` ({first_line(error)})"
-        ) from None
-
-
-def _types(cursor: Connection, file: str) -> Iterator[str]:
-    for name, kind, *_ in cursor.execute(f"DESCRIBE SELECT * FROM {file}").fetchall():
-        yield from (name, kind)
+def _types(connection: Connection, file: str) -> Iterator[tuple[str, str]]:
+    for name, kind, *_ in connection.execute(f"DESCRIBE SELECT * FROM {file}").fetchall():
+        yield name, kind
 
 
 def _as_text(name: str, kind: str) -> str:

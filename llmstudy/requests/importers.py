@@ -266,11 +266,22 @@ def _texts(
         selected = ", ".join(texts.get(name, "NULL") for name in _FIELDS)
         name = container.path.relative_to(root).as_posix() if root else container.path.name
         source = mapping.constants.get("source", name)
+        insert = (
+            f"INSERT INTO texts SELECT {number}, row, raw, problem, {skipped},"
+            f" {literal(source)}, {selected} FROM"
+        )
+        try:
+            if table := containers.whole(container, read, chosen.records):
+                connection.execute(f"{insert} {table}")
+                continue
+        except duckdb.Error as error:
+            if container.kind == "parquet":
+                raise ValueError(
+                    f"{container.path}: damaged, it cannot be read as Parquet: export the log "
+                    f"again, or correct `requests.format` ({containers.first_line(error)})"
+                ) from None
         for table in containers.batches(container, read, chosen.records, connection):
-            connection.execute(
-                f"INSERT INTO texts SELECT {number}, row, raw, problem, {skipped},"
-                f" {literal(source)}, {selected} FROM {table}"
-            )
+            connection.execute(f"{insert} {table}")
     filled = ", ".join(f"count({name}_text) > 0" for name in _FIELDS)
     [seen] = connection.sql(f"SELECT {filled} FROM texts").fetchall()
     return present | {name for name, is_filled in zip(_FIELDS, seen, strict=True) if is_filled}
