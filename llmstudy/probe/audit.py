@@ -140,6 +140,9 @@ class Finding(NamedTuple):
     short_of: int | None = None
 
 
+CHECK_COLUMNS = ["check", "value", "limit", "unit", "status", "why"]
+
+
 @dataclass(frozen=True)
 class Audit:
     """Whether a run is valid, and if not, the reasons.
@@ -186,8 +189,7 @@ def audit(run: Run) -> Audit:
         rows.append((name, finding.value, limit, rule.unit, status, evidence))
     if view.answered.empty:  # the cause of whatever else is wrong
         reasons = [r for r in reasons if r.startswith(("complete: ", "answered: "))]
-    columns = ["check", "value", "limit", "unit", "status", "why"]
-    checks = pd.DataFrame(rows, columns=columns).astype({"value": float, "limit": float})
+    checks = pd.DataFrame(rows, columns=CHECK_COLUMNS).astype({"value": float, "limit": float})
     return Audit(not reasons, tuple(reasons), checks)
 
 

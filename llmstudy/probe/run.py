@@ -32,7 +32,6 @@ The facts of a run, None where not recorded:
 """
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -297,9 +296,7 @@ class Recording:
 
 def restate(folder: Path, facts: Mapping[str, Any]) -> None:
     """Replaces the facts of a run's folder in one step."""
-    draft = folder / f".{FACTS}.partial"
-    draft.write_text(io.dumps(dict(facts)), encoding="utf-8")
-    os.replace(draft, folder / FACTS)
+    io.write(folder / FACTS, io.dumps(dict(facts)))
 
 
 @contextmanager

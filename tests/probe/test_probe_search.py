@@ -319,7 +319,7 @@ def groups(minimum=13):
 def test_chosen_points_fit_as_well_as_random_ones_in_less_gpu_time(capsys):
     rng, rows = np.random.default_rng(0), []
     for used, shape, card, precision, guess in groups():
-        priced = levels._price(guess, used, inf, 0.05, 0.02)
+        priced = levels._priced(guess, used, inf)
 
         def judge(labels, used=used, shape=shape, card=card, precision=precision, priced=priced):
             curve = capacity.fit_serving_curve(used.loc[labels], shape, card, precision)
@@ -349,7 +349,7 @@ def test_a_sweep_spans_lengths_and_concurrency_and_holds_its_promises():
     shape, card = capacity.model_shape("meta-llama/Llama-3.1-70B"), capacity.gpu("h200_sxm")
     guess = search.guessed_curve(shape, card, "fp8", "0.26.0")
     pairs = [(1024, 1024), (8192, 1024), (1155, 211)]
-    candidates = search.sweep_candidates(guess, pairs, 256, tensor_parallel=[2])
+    candidates = search.sweep_candidates(guess, pairs, 256, 2)
     chosen = search.sweep_levels(guess, candidates, 6, max_point_s=600)
     assert len(chosen) == 6
     assert set(zip(chosen["input_tokens"], chosen["output_tokens"], strict=True)) == set(pairs)
@@ -366,7 +366,7 @@ def test_eight_points_go_round_three_length_pairs_twice():
     shape, card = capacity.model_shape("meta-llama/Llama-3.1-8B"), capacity.gpu("h200_sxm")
     guess = search.guessed_curve(shape, card, "bf16", "0.26.0")
     pairs = [(1024, 1024), (8192, 1024), (1155, 211)]
-    chosen = search.sweep_levels(guess, search.sweep_candidates(guess, pairs, 256), 8, 60)
+    chosen = search.sweep_levels(guess, search.sweep_candidates(guess, pairs, 256, 1), 8, 60)
     assert (chosen.groupby(["input_tokens", "output_tokens"]).size() >= 2).all()
     assert len(chosen.groupby(["input_tokens", "output_tokens"])) == 3
 
@@ -381,7 +381,7 @@ def test_every_point_sends_enough_requests_for_its_audit_in_its_time(max_point_s
     guess = search.guessed_curve(
         capacity.model_shape(model), capacity.gpu("h200_sxm"), "fp8", "0.26.0"
     )
-    candidates = search.sweep_candidates(guess, [(8192, 1024), (1155, 211)], 64)
+    candidates = search.sweep_candidates(guess, [(8192, 1024), (1155, 211)], 64, 1)
     try:
         chosen = search.sweep_levels(guess, candidates, n_points, max_point_s)
     except ValueError as error:
@@ -395,7 +395,7 @@ def test_every_point_sends_enough_requests_for_its_audit_in_its_time(max_point_s
 def test_where_fewer_points_are_in_time_those_are_taken():
     shape, card = capacity.model_shape("meta-llama/Llama-3.1-70B"), capacity.gpu("h200_sxm")
     guess = search.guessed_curve(shape, card, "fp8", "0.26.0")
-    candidates = search.sweep_candidates(guess, [(1155, 211)], 256)
+    candidates = search.sweep_candidates(guess, [(1155, 211)], 256, 1)
     chosen = search.sweep_levels(guess, candidates, 8, max_point_s=60)
     assert len(chosen) == 5
 
@@ -404,8 +404,8 @@ def test_a_sweep_without_time_or_memory_says_so():
     shape, card = capacity.model_shape("meta-llama/Llama-3.1-70B"), capacity.gpu("h100_sxm")
     guess = search.guessed_curve(shape, card, "bf16", "0.26.0")
     with pytest.raises(ValueError, match="not one request"):
-        search.sweep_candidates(guess, [(1024, 1024)], 64)
-    candidates = search.sweep_candidates(guess, [(1024, 1024)], 64, [4])
+        search.sweep_candidates(guess, [(1024, 1024)], 64, 1)
+    candidates = search.sweep_candidates(guess, [(1024, 1024)], 64, 4)
     with pytest.raises(ValueError, match="allow more time"):
         search.sweep_levels(guess, candidates, 6, max_point_s=5)
 
@@ -515,15 +515,8 @@ def test_settings_of_one_model_never_share_a_point_id():
     assert (plain["lora"], adapted["lora"]) == (False, True)
 
 
-class Judged:
-    valid = False
-    reasons = ("dispatch lag of 40 ms", "cache hit")
-
-
 def test_a_run_that_cannot_be_a_serving_point_is_refused_with_the_reason():
     run = closed_run(4, 60, np.random.default_rng(0))
-    with pytest.raises(ValueError, match="dispatch lag of 40 ms; cache hit"):
-        search.serving_point(run, Judged())
     open_loop = Run(run.samples, {**run.facts, "load": {**run.facts["load"], "process": "poisson"}})
     with pytest.raises(ValueError, match="closed loop"):
         search.serving_point(open_loop)

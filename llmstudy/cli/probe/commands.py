@@ -158,10 +158,13 @@ def vllm(
         values = given(options, Settings)
         folder = out or default_folder("vllm")
         probe = probe_vllm(models, out=folder, record=record, say=say, **values)
+        settings = probe.report["settings"]
+        failed = [f"{each['label']}: {each['failed']}" for each in settings if each.get("failed")]
+        if failed and not any(each["points"] or each["invalid"] for each in settings):
+            raise ValueError("\n".join(failed))
     _print(probe.report, as_json, show.settings)
-    failed = [each for each in probe.report["settings"] if each.get("failed")]
-    for each in failed:
-        say(f"Failed: {each['label']}: {each['failed']}")
+    for reason in failed:
+        say(f"Failed: {reason}")
     if failed:
         raise typer.Exit(BAD_INPUT)
     if probe.report["audit"]["valid"] is False:

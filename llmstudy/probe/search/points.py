@@ -1,24 +1,11 @@
 """Turns a closed-loop run in steady state into a row for the capacity fit."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from llmstudy.probe.run import Run, with_metrics
-
-
-class Audited(Protocol):
-    """The part of an audit that this module needs."""
-
-    @property
-    def valid(self) -> bool:
-        """Whether the run is valid."""
-
-    @property
-    def reasons(self) -> Sequence[str]:
-        """Why it is not."""
 
 
 def steady_state(run: Run) -> pd.DataFrame:
@@ -58,7 +45,7 @@ def steady_state(run: Run) -> pd.DataFrame:
     )
 
 
-def serving_point(run: Run, audit: Audited | None = None) -> dict[str, Any]:
+def serving_point(run: Run) -> dict[str, Any]:
     """A closed-loop run as one row of `capacity.serving_points`.
 
     ttft_ms and tpot_ms are means over `steady_state`, because Little's law, by which throughput
@@ -70,13 +57,8 @@ def serving_point(run: Run, audit: Audited | None = None) -> dict[str, Any]:
     Columns: those of `capacity.serving_points`, and ttft_median_ms, tpot_median_ms, n (requests in
     steady state), kv_dtype, prefix_caching, lora, enforce_eager (None: not known), variant (the
     setting's label, which is part of point_id), arrival_process, warmup_requests, weights.
-    Raises: ValueError if the audit finds the run invalid, a fact or a time is missing, or as
-    `steady_state`.
+    Raises: ValueError if a fact or a time is missing, or as `steady_state`.
     """
-    if audit is not None and not audit.valid:
-        raise ValueError(
-            f"the run is invalid and gives no serving point: {'; '.join(audit.reasons)}"
-        )
     endpoint, load, serving = (
         run.facts.get(part) or {} for part in ("endpoint", "load", "serving")
     )

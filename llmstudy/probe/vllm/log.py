@@ -4,8 +4,8 @@ import re
 import signal
 from typing import Any
 
-# What the server is doing, by a line of the log; the last line that matches counts.
-_DOING = (
+# Steps of the start by a line of the log; the last line that matches counts.
+_STEPS = (
     ("Initializing a V1 LLM engine", "starting the engine"),
     ("Starting to load model", "loading the weights"),
     ("Loading weights took", "measuring memory"),
@@ -72,7 +72,7 @@ _CAUSES = (
         r"Failed to infer device type|No CUDA GPUs are available|Found no NVIDIA driver",
         "vLLM finds no GPU: check `nvidia-smi` and CUDA_VISIBLE_DEVICES",
     ),
-    (r"[Aa]ddress already in use", "the port was taken meanwhile: choose another, or port=0"),
+    (r"[Aa]ddress already in use", "another program took the port meanwhile: start it again"),
     (
         r"LocalEntryNotFoundError|OfflineModeIsEnabled|Can't load the configuration of",
         "the model is not on this machine, and nothing is downloaded here: name a local folder",
@@ -160,10 +160,9 @@ def first_error(log: str) -> str | None:
     return next((match[0].strip() for match in matches if match), None)
 
 
-def doing(log: str) -> str:
-    """What the server is doing, by the last step in its log."""
-    steps = [(log.rfind(sign), step) for sign, step in _DOING]
-    at, step = max(steps)
+def start_step(log: str) -> str:
+    """The step of its start that the server is at, by the last one in its log."""
+    at, step = max((log.rfind(sign), step) for sign, step in _STEPS)
     return step if at >= 0 else "importing its modules"
 
 
