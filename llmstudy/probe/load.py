@@ -114,9 +114,8 @@ def run_load(
         "resumed": bool(finished),
     }
     spend = {"estimated_usd": estimated_usd(plan, price), "cap_usd": limits.max_spend_usd}
-    with run.recording(folder, facts, resume) if folder else nullcontext() as recording:
-        save = recording.append if recording else None
-        sending = _Sending(endpoint, plan, limits, workers, budget, finished, save)
+    with run.recording(folder, facts, resume) if folder else nullcontext() as append:
+        sending = _Sending(endpoint, plan, limits, workers, budget, finished, append)
         try:
             _run_beside(sending, tell)
         except BaseException as error:
@@ -126,8 +125,8 @@ def run_load(
             facts["ended"] = sending.ended
             facts["client"] = sending.client()
             facts["spend"] = {**spend, "spent_usd": budget.spent_usd}
-            if recording:
-                recording.state(facts)
+            if folder:
+                run.restate(folder, facts)
     return Run(table(sending.samples), facts)
 
 
@@ -293,12 +292,12 @@ class _Sending:
         workers: int | None,
         budget: Budget,
         finished: list[Sample],
-        save: Callable[[Sample], None] | None,
+        append: Callable[[Sample], None] | None,
     ) -> None:
         self.samples = list(finished)
         self.ended = "complete"
         self._endpoint, self._plan, self._limits = endpoint, plan, limits
-        self._workers, self._budget, self._save = workers, budget, save
+        self._workers, self._budget, self._append = workers, budget, append
         self._connections = Connections(endpoint.base_url)
         self._start = perf_counter()
         self._n_sent, self._n_failed = len(finished), 0
@@ -424,8 +423,8 @@ class _Sending:
                 raise
         self._budget.settle(request, sample)
         self.samples.append(sample)
-        if self._save is not None:
-            self._save(sample)
+        if self._append is not None:
+            self._append(sample)
         if not sample.ok:
             self._n_failed += 1
             self._first_failure = self._first_failure or f"{sample.error}: {detail}".rstrip(": ")

@@ -32,12 +32,12 @@ The facts of a run, None where not recorded:
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from math import isfinite, nan
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TextIO
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -275,34 +275,19 @@ AT_SPEND_CAP = "stopped: another request could pass the spend cap"
 """The end of a run that lacks only the requests beyond its spend cap."""
 
 
-class Recording:
-    """The open folder of a run: samples are appended to it, facts replaced in it."""
-
-    def __init__(self, folder: Path, lines: TextIO) -> None:
-        self.folder = folder
-        self._lines = lines
-
-    def append(self, sample: Sample) -> None:
-        """Writes one finished request; it survives the death of this process."""
-        times = [_cell(time) for time in sample.content_times_s]
-        row = {**vars(sample), "content_times_s": times}
-        self._lines.write(json.dumps(row, separators=(",", ":"), allow_nan=False) + "\n")
-        self._lines.flush()
-
-    def state(self, facts: Mapping[str, Any]) -> None:
-        """Replaces the facts in one step."""
-        restate(self.folder, facts)
-
-
 def restate(folder: Path, facts: Mapping[str, Any]) -> None:
     """Replaces the facts of a run's folder in one step."""
     io.write(folder / FACTS, io.dumps(dict(facts)))
 
 
 @contextmanager
-def recording(folder: Path, facts: Mapping[str, Any], resume: bool = False) -> Iterator[Recording]:
+def recording(
+    folder: Path, facts: Mapping[str, Any], resume: bool = False
+) -> Iterator[Callable[[Sample], None]]:
     """Opens a run's folder for writing; its facts are there before the first request.
 
+    Yields: a function that appends a finished request, which then survives the death of this
+    process.
     Raises: ValueError if the folder holds a run already and is not to be resumed.
     """
     if (folder / FACTS).exists() and not resume:
@@ -311,9 +296,15 @@ def recording(folder: Path, facts: Mapping[str, Any], resume: bool = False) -> I
     if resume:
         _end_last_line(folder / SAMPLES)
     with (folder / SAMPLES).open("a", encoding="utf-8") as lines:
-        opened = Recording(folder, lines)
-        opened.state(facts)
-        yield opened
+        restate(folder, facts)
+
+        def append(sample: Sample) -> None:
+            times = [_cell(time) for time in sample.content_times_s]
+            row = {**vars(sample), "content_times_s": times}
+            lines.write(json.dumps(row, separators=(",", ":"), allow_nan=False) + "\n")
+            lines.flush()
+
+        yield append
 
 
 def read(folder: Path) -> Run:
@@ -362,9 +353,9 @@ def _end_last_line(file: Path) -> None:
 
 def write(folder: Path, run: Run) -> None:
     """Writes a whole run to a folder. Raises: ValueError if the folder has one."""
-    with recording(folder, run.facts) as opened:
+    with recording(folder, run.facts) as append:
         for row in run.samples.to_dict("records"):
-            opened.append(Sample(**{str(name): _cell(value) for name, value in row.items()}))
+            append(Sample(**{str(name): _cell(value) for name, value in row.items()}))
 
 
 def _cell(value: Any) -> Any:

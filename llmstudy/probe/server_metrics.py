@@ -55,7 +55,7 @@ def counters(base_url: str) -> Iterator[dict[str, float]]:
 
 def read_counters(base_url: str) -> dict[str, float]:
     """The server's counters now, by name, from its start. Raises ValueError as `counters` does."""
-    counts = parse_counters(_page(base_url, "/metrics"))
+    counts = parse_counters(page(base_url, "/metrics"))
     if not counts:
         raise ValueError(f"{base_url} has no vLLM counters: give the address of a vLLM server")
     return counts
@@ -63,7 +63,7 @@ def read_counters(base_url: str) -> dict[str, float]:
 
 def engine_version(base_url: str) -> str | None:
     """The version of a running vLLM; None where it does not say. Raises as `counters`."""
-    answer = json.loads(_page(base_url, "/version"))
+    answer = json.loads(page(base_url, "/version"))
     return str(answer["version"]) if "version" in answer else None
 
 
@@ -129,7 +129,7 @@ def against_server(samples: pd.DataFrame, increase: Mapping[str, float]) -> pd.D
     return table.assign(client_minus_server_s=table["client_mean_s"] - table["server_mean_s"])
 
 
-def _page(base_url: str, path: str) -> str:
+def page(base_url: str, path: str) -> str:
     """The text of a server's page. Raises ValueError that names its address."""
     url = base_url.rstrip("/").removesuffix("/v1") + path
     parts = urlsplit(url)

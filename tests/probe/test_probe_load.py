@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic, perf_counter, sleep
@@ -13,14 +14,14 @@ from time import monotonic, perf_counter, sleep
 import numpy as np
 import pytest
 
-from llmstudy.probe import design, load
+from llmstudy.probe import design, load, run
 from llmstudy.probe.call import call
 from llmstudy.probe.connection import Connections
 from llmstudy.probe.endpoint import Endpoint, Request
 from llmstudy.probe.load import run_load
 from llmstudy.probe.options import Limits, Load
 from llmstudy.probe.prompts import fixed_lengths, plan
-from llmstudy.probe.run import AT_SPEND_CAP, Recording, read, with_metrics
+from llmstudy.probe.run import AT_SPEND_CAP, read, with_metrics
 from llmstudy.probe.spend import TokenPrice
 
 
@@ -236,17 +237,24 @@ class DiskFullError(OSError):
 
 
 @pytest.mark.parametrize("workers", [None, 3])
-def test_a_sample_that_cannot_be_kept_ends_the_run_with_its_error(
+def test_a_sample_that_cannot_be_written_ends_the_run_with_its_error(
     mock, ask, timed, tmp_path, monkeypatch, workers
 ):
-    kept = []
+    recording, samples = run.recording, []
 
-    def full(self, sample):
-        if len(kept) == 4:
-            raise DiskFullError(28, "No space left on device")
-        kept.append(sample)
+    @contextmanager
+    def on_a_full_disk(*arguments):
+        with recording(*arguments) as append:
 
-    monkeypatch.setattr(Recording, "append", full)
+            def full(sample):
+                if len(samples) == 4:
+                    raise DiskFullError(28, "No space left on device")
+                samples.append(sample)
+                append(sample)
+
+            yield full
+
+    monkeypatch.setattr(run, "recording", on_a_full_disk)
     plan_ = timed(0.05 * np.arange(400)) if workers is None else untimed(400)
     began = monotonic()
     with pytest.raises(DiskFullError, match="No space left"):

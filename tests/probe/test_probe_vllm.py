@@ -200,7 +200,7 @@ def test_a_server_that_dies_in_use_is_told_apart_from_the_error_it_causes(tiny, 
         pytest.raises(vllm.ServerFailed, match=r"stopped while it was in use.*memory is full"),
         serve(tiny, python=fake) as running,
     ):
-        server_metrics._page(running.base_url, f"/{what_dies}")
+        server_metrics.page(running.base_url, f"/{what_dies}")
     assert not is_running(int((tiny / "worker").read_text()))
 
 
@@ -445,7 +445,7 @@ def test_no_label_however_odd_changes_a_value(rows):
 def test_a_run_is_the_difference_of_two_readings(monkeypatch):
     later = METRICS.replace("} 3.0", "} 13.0").replace('_sum{engine="0"} 0.5', "_sum{} 0.75")
     pages = iter([METRICS, later.replace('_count{engine="0"} 2.0', "_count{} 3.0")])
-    monkeypatch.setattr(server_metrics, "_page", lambda base_url, path: next(pages))
+    monkeypatch.setattr(server_metrics, "page", lambda base_url, path: next(pages))
     with server_metrics.counters("http://127.0.0.1:1/v1") as increase:
         assert increase == {}
     assert increase == {
@@ -457,7 +457,7 @@ def test_a_run_is_the_difference_of_two_readings(monkeypatch):
 
 def test_a_restarted_server_is_an_error(monkeypatch):
     pages = iter([METRICS, METRICS.replace("} 3.0", "} 2.0")])
-    monkeypatch.setattr(server_metrics, "_page", lambda base_url, path: next(pages))
+    monkeypatch.setattr(server_metrics, "page", lambda base_url, path: next(pages))
     with (
         pytest.raises(ValueError, match="restarted"),
         server_metrics.counters("http://127.0.0.1:1/v1"),

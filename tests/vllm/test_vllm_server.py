@@ -11,7 +11,7 @@ import pytest
 
 from llmstudy.probe import server_metrics, vllm
 from llmstudy.probe.run import Sample, table
-from llmstudy.probe.server_metrics import _page, parse_counters
+from llmstudy.probe.server_metrics import parse_counters
 
 TOKENS = 12
 
@@ -144,7 +144,7 @@ def test_a_real_server_is_measured_agrees_with_its_counters_and_leaves_nothing(
         assert again[HIT_TOKENS] > 0.5 * again[LOOKED_UP]
 
         page = tmp_path / "metrics"
-        page.write_text(_page(running.base_url, "/metrics"))
+        page.write_text(server_metrics.page(running.base_url, "/metrics"))
         assert parse_counters(page.read_text()) == run_there(WITH_PROMETHEUS_CLIENT, str(page))
         (group,) = groups_serving(tiny)
         assert sum(member == group for member, _ in processes()) >= 3  # server, engine, worker

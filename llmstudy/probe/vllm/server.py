@@ -14,13 +14,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException
 from importlib.util import find_spec
 from itertools import pairwise
-from json import loads
 from pathlib import Path
 from typing import Any
 
+from llmstudy.probe.server_metrics import engine_version, page
 from llmstudy.probe.vllm.hardware import gpu_facts
 from llmstudy.probe.vllm.log import cause, engine_settings, first_error, start_step
 from llmstudy.probe.vllm.model import OFFLINE, has_tokenizer, read_config, weights
@@ -78,6 +77,7 @@ def serve(
     words = [*command(python), "serve", str(model)]
     chosen = _chosen_flags(model, flags)
     port = _free_port()
+    base_url = f"http://{HOST}:{port}/v1"
     words += ["--host", HOST, "--port", str(port), *chosen]
     log.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
@@ -91,14 +91,13 @@ def serve(
             start_new_session=True,
         )
     try:
-        _wait_until_ready(child, port, log, say, started)
+        _wait_until_ready(child, base_url, log, say, started)
         name = str(_value(chosen, "--served-model-name"))
         start_s = round(time.monotonic() - started, 1)
         say(f"vLLM: ready after {start_s:.0f} s")
-        version = _get(port, "/version")
         facts = {
             "engine": "vllm",
-            "engine_version": str(loads(version).get("version")) if version else None,
+            "engine_version": engine_version(base_url),
             "model": name,
             "model_config": read_config(model),
             "weights": weights(model, _value(chosen, "--load-format")),
@@ -109,7 +108,7 @@ def serve(
         }
         error: Exception | None = None
         try:
-            yield Server(f"http://{HOST}:{port}/v1", name, facts)
+            yield Server(base_url, name, facts)
         except Exception as raised:
             error = raised
             with suppress(subprocess.TimeoutExpired):
@@ -166,7 +165,7 @@ def _free_port() -> int:
 
 def _wait_until_ready(
     child: "subprocess.Popen[bytes]",
-    port: int,
+    base_url: str,
     log: Path,
     say: Callable[[str], None],
     started: float,
@@ -174,7 +173,8 @@ def _wait_until_ready(
     """Returns once /health answers; reports every new step, and the same one every 10 s."""
     reported, reported_at_s = "", -10.0
     while child.poll() is None:
-        if _get(port, "/health") is not None:
+        with suppress(ValueError):
+            page(base_url, "/health")
             return
         elapsed_s = time.monotonic() - started
         if elapsed_s > _READY_S:
@@ -185,20 +185,6 @@ def _wait_until_ready(
             reported, reported_at_s = step, elapsed_s
         time.sleep(0.5)
     raise _failure("did not start", child, log)
-
-
-def _get(port: int, path: str) -> str | None:
-    """The server's answer; None while it gives none."""
-    connection = HTTPConnection(HOST, port, timeout=5)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        text = answer.read().decode()
-        return text if answer.status == 200 else None
-    except (OSError, HTTPException):
-        return None
-    finally:
-        connection.close()
 
 
 def _stop(child: "subprocess.Popen[bytes]") -> None:
