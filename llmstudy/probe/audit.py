@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, floor
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,22 +35,6 @@ from llmstudy.probe.run import (
     chunk_gaps_s,
     with_metrics,
 )
-
-
-class Limit(NamedTuple):
-    """The limit of a check. needed: the run is invalid, too, when the check cannot be made.
-
-    loads: processes to which the check applies, by the times at which requests were sent; empty:
-    all, and without such times.
-    """
-
-    limit: float
-    unit: str
-    side: Literal["at most", "at least"]
-    needed: bool
-    why: str
-    loads: frozenset[str] = frozenset()
-
 
 CHANCE = 1e-3
 """Highest share of correct runs that a statistical check refuses."""
@@ -107,23 +91,18 @@ LONGEST_RUN_S = 30 * 86_400.0
 """No time of a run is later after its start: a larger one has another origin."""
 
 
-def _limits() -> dict[str, Limit]:
+def _limits() -> dict[str, Any]:
     table = pd.read_csv(paths.data("probe_audit.csv"), keep_default_na=False)
-    return {
-        row["check"]: Limit(
-            row["limit"],
-            row["unit"],
-            row["side"],
-            row["needed"] == "yes",
-            row["why"],
-            frozenset(row["loads"].split()),
-        )
-        for row in table.to_dict("records")
-    }
+    table = table.assign(needed=table["needed"] == "yes", loads=table["loads"].str.split())
+    return {str(row.check): row for row in table.itertuples(index=False)}
 
 
-LIMITS: Mapping[str, Limit] = _limits()
-"""The checks by name, in the order in which they are reported: data/probe_audit.csv."""
+LIMITS: Mapping[str, Any] = _limits()
+"""The rows of data/probe_audit.csv by check, in the order in which they are reported.
+
+limit, unit, side ("at most", "at least"), why; needed: the run is invalid, too, when the check
+cannot be made; loads: processes to which the check applies, by the times at which requests were
+sent; empty: all, and without such times."""
 
 
 class Finding(NamedTuple):
@@ -193,7 +172,7 @@ def audit(run: Run) -> Audit:
     return Audit(not reasons, tuple(reasons), checks)
 
 
-def _status(finding: Finding, limit: float, rule: Limit) -> str:
+def _status(finding: Finding, limit: float, rule: Any) -> str:
     if finding.value is None:
         return "unknown"
     within = finding.value <= limit if rule.side == "at most" else finding.value >= limit

@@ -26,7 +26,7 @@ METRICS = ("ttft_ms", "tpot_ms", "itl_ms", "e2e_ms")
 EXTRA_METRICS = ("reasoning_ttft_ms", "client_queue_ms")
 
 
-def metrics_table(samples: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+def metrics_table(samples: pd.DataFrame) -> pd.DataFrame:
     """The p50, p95 and p99 of each metric over the measured requests, with their intervals.
 
     samples: columns of `Sample`, of one run or of several with columns `run` and optionally `day`.
@@ -47,12 +47,12 @@ def metrics_table(samples: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for metric, sample in _latencies_ms(measured, unit).items():
         for name, q in PERCENTILES.items():
-            quantile = dependent_quantile_interval(sample.x, sample.unit, q, level, consecutive)
-            enough = quantile.n >= percentile_minimum_n(q, level)
+            quantile = dependent_quantile_interval(
+                sample.x, sample.unit, q, consecutive=consecutive
+            )
+            enough = quantile.n >= percentile_minimum_n(q)
             if metric == "itl_ms":
-                enough = quantile.supported and sample.n_requests >= percentile_minimum_n(
-                    0.5, level
-                )
+                enough = quantile.supported and sample.n_requests >= percentile_minimum_n(0.5)
             rows.append(
                 {
                     "metric": metric,
@@ -118,7 +118,7 @@ def _gaps_ms(measured: pd.DataFrame, unit: IntArray) -> Latencies:
     return Latencies(1000 * x[defined], of_unit[defined], behind, n_without)
 
 
-def metrics(run: Run | pd.DataFrame, level: float = 0.95) -> dict[str, Any]:
+def metrics(run: Run | pd.DataFrame) -> dict[str, Any]:
     """The metrics of a run, or of the samples of several, as plain JSON values.
 
     Returns: by metric: p50, p95, p99 (null where n is too small or it falls among the failures),
@@ -138,7 +138,7 @@ def metrics(run: Run | pd.DataFrame, level: float = 0.95) -> dict[str, Any]:
     samples = run.samples if isinstance(run, Run) else run
     measured = samples[samples["phase"] == "measure"]
     by_metric: dict[str, Any] = {}
-    for row in metrics_table(samples, level).itertuples():
+    for row in metrics_table(samples).itertuples():
         estimate, low, high = (float(v) for v in (row.estimate, row.low, row.high))  # type: ignore[arg-type]
         of_metric = by_metric.setdefault(str(row.metric), {"n_effective": {}, "supported": {}})
         of_metric[row.percentile] = estimate if isfinite(estimate) else None

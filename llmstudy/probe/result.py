@@ -117,8 +117,7 @@ def read_probe(
         return probe_of([read(run) for run in runs], path)
     if (path / "points.csv").exists():
         return _recorded(path)
-    name = None if benchmark is None else str(benchmark)
-    return probe_of([read_results(path, tool, name)], path)
+    return probe_of([read_results(path, tool, benchmark)], path)
 
 
 def _recorded(folder: Path) -> Probe:

@@ -830,7 +830,7 @@ def test_a_tool_is_told_by_content_and_a_wrong_name_is_refused(written, tool):
     assert read_results(path).facts["tool"]["name"] == tool
     assert read_results(path, tool).facts == read_results(path).facts
     for other in set(TOOLS) - {tool}:
-        with pytest.raises(ValueError, match=f"told by keys: {other}"):
+        with pytest.raises(ValueError, match=f"by their keys: {other}"):
             read_results(path, other)
 
 

@@ -47,7 +47,7 @@ class ServingBench(Reader):
             called = each.get("label") or each.get("tag") or each.get("backend")
             cap = each.get("max_concurrency")
             names.append(f"{called}@{each.get('request_rate')}" + (f"x{cap}" if cap else ""))
-        self.run = self.file.one_of(self.run, names)
+        self.run = self.one_of(self.run, names)
         listed = self.how.run["lists"].paths[0].split()
         lists = {name: self.run[name] for name in listed if self.run.get(name) is not None}
         missing = [name for name in ("ttfts", "output_lens") if name not in lists]
@@ -61,7 +61,7 @@ class ServingBench(Reader):
         lengths = {name: len(values) for name, values in lists.items()}
         if len(set(lengths.values())) > 1:
             raise UnreadableError(
-                f"{self.file.path}: lists of one length each are needed, found {lengths}"
+                f"{self.path}: lists of one length each are needed, found {lengths}"
             )
         for values in zip(*lists.values(), strict=True):
             request = dict(zip(lists, values, strict=True))
@@ -180,7 +180,7 @@ class Guidellm(Reader):
         if metadata.get("version") != 2:
             schema = metadata.get("version") or "before 2 (guidellm 0.7 or older)"
             raise UnreadableError(
-                f"{self.file.path} is a guidellm result of schema {schema}: schema 2 is read. Run "
+                f"{self.path} is a guidellm result of schema {schema}: schema 2 is read. Run "
                 "the benchmark again with guidellm 0.8."
             )
         self.facts["tool.version"] = metadata.get("guidellm_version")
@@ -189,7 +189,7 @@ class Guidellm(Reader):
             strategy = each["config"]["strategy"]
             size = strategy.get("rate") or strategy.get("streams")
             names.append(f"{strategy['type_']}@{size}" if size else str(strategy["type_"]))
-        self.run = self.file.one_of(benchmarks, names)
+        self.run = self.one_of(benchmarks, names)
         super().choose()
         self.n = len(self.requests)
 
@@ -287,7 +287,7 @@ class PerfAnalyzer(Reader):
     def read(self) -> Run:
         """Refuses it."""
         raise UnreadableError(
-            f"{self.file.path} is the raw profile that perf_analyzer writes for genai-perf, which "
+            f"{self.path} is the raw profile that perf_analyzer writes for genai-perf, which "
             "is not read: give profile_export_genai_perf.json, or measure with its successor aiperf"
         )
 

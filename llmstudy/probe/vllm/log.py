@@ -4,6 +4,8 @@ import re
 import signal
 from typing import Any
 
+from llmstudy.probe.refusals import advice_on
+
 # Steps of the start by a line of the log; the last line that matches counts.
 _STEPS = (
     ("Initializing a V1 LLM engine", "starting the engine"),
@@ -14,69 +16,6 @@ _STEPS = (
     ("KV cache size", "warming up"),
     ("Capturing CUDA graphs", "capturing CUDA graphs"),
     ("Starting vLLM server", "opening the port"),
-)
-
-# Why a server did not start, by what its log says, and what to change; the first that matches.
-_CAUSES = (
-    (r"No module named '?vllm\b", "vLLM is not installed in that Python: add the extra `gpu`"),
-    (
-        r"No module named '?flashinfer\b",
-        "this vLLM takes FlashInfer for granted and it is not installed: install it, or set "
-        "VLLM_USE_FLASHINFER_SAMPLER=0 for vLLM's own sampler",
-    ),
-    (
-        r"unrecognized arguments: (?P<what>.*)",
-        "this version of vLLM has no flag {what}: leave it out or spell it as in `vllm serve "
-        "--help=all`",
-    ),
-    (
-        r"Free memory on device .* is less than desired GPU memory utilization",
-        "another process holds part of the GPU's memory: stop it, or lower "
-        "--gpu-memory-utilization",
-    ),
-    (
-        r"No available memory for the cache blocks",
-        "the weights leave no memory for the KV cache: raise --gpu-memory-utilization, serve with "
-        "--quantization fp8, or spread over more GPUs with --tensor-parallel-size",
-    ),
-    (
-        r"is needed, which is larger than the available KV cache memory",
-        "one request of the full length does not fit in the KV cache: lower --max-model-len, raise "
-        "--gpu-memory-utilization, or use --kv-cache-dtype fp8",
-    ),
-    (
-        r"CUDA out of memory|OutOfMemoryError|CUBLAS_STATUS_ALLOC_FAILED",
-        "the GPU's memory is full: lower --gpu-memory-utilization (room for activations and CUDA "
-        "graphs), --max-model-len or --max-num-seqs; or serve with --quantization fp8 or a larger "
-        "--tensor-parallel-size",
-    ),
-    (
-        r"Available memory on node .* is less than|[Cc]an(no|')t allocate memory|MemoryError"
-        r"|std::bad_alloc",
-        "this machine's memory is full: lower --max-model-len or --max-num-seqs, on a CPU also "
-        "VLLM_CPU_KVCACHE_SPACE, or serve a smaller model",
-    ),
-    (
-        r"is greater than the derived max_model_len",
-        "--max-model-len is beyond what the model's config.json allows: lower it",
-    ),
-    (
-        r"World size .* is larger than the number of available GPUs",
-        "--tensor-parallel-size asks for more GPUs than there are: lower it",
-    ),
-    (
-        r"must be divisible by tensor parallel size",
-        "--tensor-parallel-size must divide the model's attention heads: take 1, 2, 4 or 8",
-    ),
-    (
-        r"Failed to infer device type|No CUDA GPUs are available|Found no NVIDIA driver",
-        "vLLM finds no GPU: check `nvidia-smi` and CUDA_VISIBLE_DEVICES",
-    ),
-    (r"[Aa]ddress already in use", "another program took the port meanwhile: start it again"),
-    (
-        r"LocalEntryNotFoundError|OfflineModeIsEnabled|Can't load the configuration of",
-        "the model is not on this machine, and nothing is downloaded here: name a local folder",
-    ),
 )
 
 # The engine's own line with all its settings, defaults resolved.
@@ -138,9 +77,8 @@ def cause(log: str, exit_code: int | None = None) -> str:
     >>> cause("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB").split(":")[0]
     "the GPU's memory is full"
     """
-    for pattern, sentence in _CAUSES:
-        if match := re.search(pattern, log):
-            return sentence.format(**match.groupdict())
+    if advice := advice_on("vllm", log):
+        return advice
     if exit_code == -signal.SIGKILL:
         return (
             "the system killed it, most likely for this machine's memory: free some, or lower "
