@@ -37,7 +37,7 @@ def probe_endpoint(
     out: Path | str | None = None,
     resume: bool = False,
     say: Callable[[str], None] = print,
-    tell: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
     **options: Any,
 ) -> Probe:
     """Sends a load to an endpoint and measures every answer from the moment it was wanted.
@@ -49,8 +49,8 @@ def probe_endpoint(
     url: address up to /v1, as an OpenAI client takes it. model: as the endpoint names it. vllm: the
     server is vLLM: force the answers' length, read its own counters. out: folder in which each
     finished request is written at once; None: memory alone. resume: finish the killed run in `out`,
-    with the settings and the seed that it began with. say: gets the cost before the start. tell:
-    gets the progress about twice a second.
+    with the settings and the seed that it began with. say: receives the
+    cost before the start, as a line. on_progress: receives a `Progress` about twice a second.
 
     Returns: `samples`, a row per request; `points`, one row with percentiles, their intervals and
     the verdict of the audit; `audit`.
@@ -71,7 +71,7 @@ def probe_endpoint(
     load = opened(load)
     announce(load, price, limits, say)
     folder = None if out is None else Path(out)
-    return probe_of([run(endpoint, load, limits, price, folder, resume, tell, vllm)], folder)
+    return probe_of([run(endpoint, load, limits, price, folder, resume, on_progress, vllm)], folder)
 
 
 def default_folder(url: str) -> Path:
@@ -175,7 +175,7 @@ def run(
     price: TokenPrice = FREE,
     folder: Path | None = None,
     resume: bool = False,
-    tell: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
     is_vllm: bool = False,
 ) -> Run:
     """Sends two short requests to calibrate, then the load; as `load.run_load`.
@@ -206,7 +206,7 @@ def run(
     facts["connection"] = connection
     if not connection["streamed"]:
         facts["notes"] = [f"{endpoint.host} does not stream: {NOT_STREAMED}"]
-    options = (limits, load.concurrency, price, folder, resume, tell)
+    options = (limits, load.concurrency, price, folder, resume, on_progress)
     if not is_vllm:
         return run_load(endpoint, load_plan, facts, *options)
     engine = {"engine": "vllm", "engine_version": engine_version(endpoint.base_url)}

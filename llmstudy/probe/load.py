@@ -62,7 +62,7 @@ class Progress:
     finished: int
     failed: int
     elapsed_s: float
-    asked_per_s: float | None
+    scheduled_per_s: float | None
     realised_per_s: float
     ttft_p50_s: float | None
     ttft_p95_s: float | None
@@ -78,15 +78,15 @@ def run_load(
     price: TokenPrice = FREE,
     folder: Path | None = None,
     resume: bool = False,
-    tell: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
 ) -> Run:
     """Sends the plan and returns the run; with a folder, each finished request is on disk at once.
 
     facts: `load`, `lengths` and `serving` as in `probe.run`; the rest is added here. workers: users
     of a closed loop; None for an open loop, whose requests have scheduled times. resume: send only
-    the unfinished requests of a killed run's folder. tell: called about twice a second. Requests
-    are sent from a separate thread, so that this works inside a notebook. An interrupt (Ctrl-C)
-    ends the run with the requests finished by then.
+    the unfinished requests of a killed run's folder. on_progress: receives a `Progress` about twice
+    a second. Requests are sent from a separate thread, so that this works inside a notebook. An
+    interrupt (Ctrl-C) ends the run with the requests finished by then.
 
     Raises: ValueError if the folder holds a run already, or another plan's; if a plan without
     scheduled times is to be sent without workers, or one with them by workers; if the spend is
@@ -117,7 +117,7 @@ def run_load(
     with run.recording(folder, facts, resume) if folder else nullcontext() as append:
         sending = _Sending(endpoint, plan, limits, workers, budget, finished, append)
         try:
-            _run_beside(sending, tell)
+            _run_beside(sending, on_progress)
         except BaseException as error:
             sending.ended = f"stopped: {error or type(error).__name__}"
             raise
@@ -230,19 +230,19 @@ def _thread(work: Callable[[], Any], outcome: Future[Any]) -> threading.Thread:
     return thread
 
 
-def _run_beside(sending: "_Sending", tell: Callable[[Progress], None] | None) -> None:
+def _run_beside(sending: "_Sending", on_progress: Callable[[Progress], None] | None) -> None:
     """Runs to the end, reporting progress; an interrupt ends the run but keeps its record."""
     outcome: Future[None] = Future()
     thread = _thread(sending.run, outcome)
     try:
         while not outcome.done():
             thread.join(_PROGRESS_EVERY_S)
-            if tell is not None:
-                tell(sending.progress())
+            if on_progress is not None:
+                on_progress(sending.progress())
     except KeyboardInterrupt:
         sending.interrupt()
     except BaseException:
-        sending.interrupt()  # `tell` has failed: let nothing run on unnoticed
+        sending.interrupt()  # `on_progress` has failed: let nothing run on unnoticed
         thread.join()
         raise
     thread.join()
@@ -504,7 +504,7 @@ class _Sending:
             finished=len(self.samples),
             failed=self._n_failed,
             elapsed_s=elapsed_s,
-            asked_per_s=None if self._workers else n_due / elapsed_s,
+            scheduled_per_s=None if self._workers else n_due / elapsed_s,
             realised_per_s=self._n_sent / elapsed_s,
             ttft_p50_s=p50,
             ttft_p95_s=p95,

@@ -293,7 +293,13 @@ def test_an_interrupt_ends_the_run_and_not_its_record(mock, ask, timed, tmp_path
     plan_ = timed(0.05 * np.arange(2_000)) if workers is None else untimed(2_000)
     endpoint = ask(mock, ttft_ms=40, itl_ms=40)
     run = run_load(
-        endpoint, plan_, {}, workers=workers, price=PRICE, folder=tmp_path / "run", tell=interrupt
+        endpoint,
+        plan_,
+        {},
+        workers=workers,
+        price=PRICE,
+        folder=tmp_path / "run",
+        on_progress=interrupt,
     )
     assert run.facts["ended"] == "stopped: interrupted"
     assert 3 <= len(run.samples) < 2_000
@@ -310,7 +316,7 @@ def test_an_error_of_who_is_told_ends_the_run_and_leaves_nothing_running(mock_se
 
     with mock_server.running(ttft_ms=50) as server:
         with pytest.raises(BrokenPipeError):
-            run_load(ask(server), untimed(5_000), {}, workers=2, tell=told)
+            run_load(ask(server), untimed(5_000), {}, workers=2, on_progress=told)
         sent = len(server.truth())
         sleep(0.3)
         assert len(server.truth()) == sent
@@ -436,7 +442,7 @@ def test_it_runs_where_an_event_loop_runs_already_as_in_a_notebook(mock, ask):
 
 def test_progress_tells_of_what_was_sent_and_came_back(mock, ask, timed):
     told = []
-    run = run_load(ask(mock, ttft_ms=20), timed(0.1 * np.arange(14)), {}, tell=told.append)
+    run = run_load(ask(mock, ttft_ms=20), timed(0.1 * np.arange(14)), {}, on_progress=told.append)
     assert len(told) >= 2
     last = told[-1]
     assert (last.planned, last.sent, last.finished, last.failed) == (14, 14, 14, 0)

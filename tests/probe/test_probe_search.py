@@ -256,7 +256,7 @@ def test_the_knee_is_found_where_it_is_and_its_interval_holds_it():
     for _ in range(40):
         noisy = np.minimum(level, 7.3) + 0.1 * rng.standard_normal(12)
         found = knee(points_of(level, noisy))
-        assert found.found
+        assert found.saturation
         assert abs(found.level - 7.3) < 0.7
         held += found.low <= 7.3 <= found.high
     assert held >= 36
@@ -267,10 +267,10 @@ def test_a_straight_line_has_no_knee():
     even = [knee(points_of(level, level + rng.standard_normal(10))) for _ in range(40)]
     # errors that grow with load are not what the test supposes, and are what one measures
     growing = [knee(points_of(level, level * rng.normal(1, 0.05, 10))) for _ in range(40)]
-    assert sum(each.found for each in even) <= 3
-    assert sum(each.found for each in growing) <= 5
-    assert not knee(points_of(level, 2 * level)).found
-    assert not knee(points_of(level, np.full(10, 3.0))).found
+    assert sum(each.saturation for each in even) <= 3
+    assert sum(each.saturation for each in growing) <= 5
+    assert not knee(points_of(level, 2 * level)).saturation
+    assert not knee(points_of(level, np.full(10, 3.0))).saturation
 
 
 def test_the_knee_of_a_queue_is_its_capacity_and_above_it_requests_pile_up():
@@ -278,7 +278,7 @@ def test_the_knee_of_a_queue_is_its_capacity_and_above_it_requests_pile_up():
     rates = np.arange(2.0, 18.0, 1.5)
     rows = [search.load_point(rate, queue_run(rate, 2500, rng)) for rate in rates]
     found = knee(pd.DataFrame(rows))
-    assert found.found
+    assert found.saturation
     assert found.level == pytest.approx(10.0, rel=0.08)
     assert 10 < found.overloaded_from <= 12.5
     assert "pile up" in found.why

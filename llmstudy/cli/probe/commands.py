@@ -66,8 +66,8 @@ def endpoint(
             raise ValueError("--resume needs --out and --seed of the run: see its run.json")
         folder = out or default_folder(url)
         how: dict[str, Any] = {"vllm": vllm, "out": folder, "resume": resume, "say": say}
-        with show.progress(not as_json or interactive()) as tell:
-            probe = probe_endpoint(url, model, **how, tell=tell, **values)
+        with show.progress(not as_json or interactive()) as on_progress:
+            probe = probe_endpoint(url, model, **how, on_progress=on_progress, **values)
     say(f"Every request is in {folder}")
     _finish(probe.runs[0], as_json, {"run": str(folder)})
 
@@ -103,8 +103,8 @@ def search(
 
         values = given(options, Endpoint, SLO, Rates, Prompts, Limits, Billing)
         folder = out or default_folder(url)
-        with show.progress(not as_json or interactive()) as tell:
-            probe = search_rate(url, model, out=folder, say=say, tell=tell, **values)
+        with show.progress(not as_json or interactive()) as on_progress:
+            probe = search_rate(url, model, out=folder, say=say, on_progress=on_progress, **values)
     _print(probe.report, as_json, show.search)
     _end_invalid(probe.audit.reasons)
 

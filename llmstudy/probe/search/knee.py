@@ -23,12 +23,12 @@ _KNEE_P_VALUE = 0.01
 class Knee:
     """The load at which throughput stops growing with it.
 
-    level: the knee, with its 95 % interval low to high; None where none was found. slope_before,
-    slope_after: throughput gained per unit of level. p_value: of a straight line, if no knee were
+    saturation: whether there is such a load. level: that load, with its 95 % interval low to high;
+    None without one. slope_before, slope_after: throughput gained per unit of level. p_value: of a straight line, if no knee were
     there. overloaded_from: the lowest level whose backlog was growing for certain, None if none.
     """
 
-    found: bool
+    saturation: bool
     level: float | None
     low: float | None
     high: float | None
@@ -91,7 +91,7 @@ def knee(points: pd.DataFrame) -> Knee:
     line with even, normal errors that depends on the levels alone. The interval holds the breaks
     that fit nearly as well (profile likelihood, F with 1 and n - 4 degrees of freedom).
 
-    points: level, throughput_per_s, latency_s, and growth_low_per_s where known (`load_point`); a
+    points: level, throughput_per_s, latency_s, and growth_low_per_s where it is measured (`load_point`); a
     level may be measured more than once.
     Raises: ValueError with fewer than six points or five levels, or a value that is not finite.
     Source: Hudson (1966), JASA 61:1097-1129, for the fit; Andrews (1993), Econometrica 61:821-856,
@@ -102,7 +102,7 @@ def knee(points: pd.DataFrame) -> Knee:
     >>> points = pd.DataFrame({"level": load, "latency_s": load, "throughput_per_s":
     ...                        np.minimum(load, 6.0) + wobble})
     >>> bend = knee(points)
-    >>> bend.found, round(bend.level, 1)
+    >>> bend.saturation, round(bend.level, 1)
     (True, 6.0)
     """
     points = points.sort_values("level", kind="stable")
@@ -150,7 +150,9 @@ def knee(points: pd.DataFrame) -> Knee:
             f"(p = {p_value:.2g}); median latency {before_s:.2g} s up to it, {after_s:.2g} s past"
         )
     elif p_value >= _KNEE_P_VALUE:
-        why = f"throughput is straight as far as these points tell (p = {p_value:.2g})"
+        why = (
+            f"throughput grows in a straight line, as far as these points show (p = {p_value:.2g})"
+        )
     else:
         why = (
             f"throughput bends at {at:g}, but a unit of load gains {after:.2g} requests/s past it "
