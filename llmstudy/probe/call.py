@@ -32,7 +32,7 @@ _WAIT = re.compile(
     rf"(?P<wait>(?:{_DURATION}\W*)+|\d+(?:\.\d+)?)",
     re.I,
 )
-"""How servers word a wait: "Please try again in 1m3.5s", "retry after 13 seconds",
+"""The wait in a server's message: "Please try again in 1m3.5s", "retry after 13 seconds",
 `"retryDelay": "34s"`, `"retry_after": 20`."""
 
 
@@ -48,9 +48,9 @@ async def call(
     """Sends one request now, and again where the server allows it; never raises for a failure.
 
     message: `endpoint.message(request)`, built before so that its cost is not measured. start:
-    perf_counter at the run's start. A retry waits as long as Retry-After says, else 0.5 s doubling
-    to 8 s with jitter; the user waits too, so it all counts. Once content has come nothing is sent
-    again. The timeout is that of the logical request.
+    perf_counter at the run's start. A retry waits for the time in Retry-After, else 0.5 s doubling
+    to 8 s with jitter; users wait too, so it all counts. Once content has come nothing is sent
+    again. timeout_s: of the logical request, its retries included.
 
     Returns: the sample, and the server's message of a failure, to show and not to store.
     """

@@ -1,8 +1,8 @@
 """Is b faster than a, and how many requests does it take to decide that?
 
 Two runs of one plan send the same prompts at the same times: request i of one is paired with
-request i of the other, so that the effect of a hard prompt or of a burst cancels out. Compared is a
-percentile, as the ratio b / a: below 1, b is faster. The verdict may be undecided.
+request i of the other, so that the effect of a hard prompt or of a burst cancels out. The measure
+is the ratio of a percentile, b / a: below 1, b is faster. The verdict may be undecided.
 """
 
 from collections.abc import Sequence
@@ -71,10 +71,10 @@ class Comparison:
         if self.ratio is None:
             return f"{what} cannot be compared: it lies among failures"
         high = "unbounded" if isinf(self.high) else f"{self.high:.2f}"
-        settle = f"; {self.n_needed} pairs would settle it" if self.n_needed else ""
+        needs = f"; it takes {self.n_needed} pairs to decide" if self.n_needed else ""
         return (
             f"{self.verdict}, {what} {self.ratio:.2f} times as long (95 % interval {self.low:.2f} "
-            f"to {high}, {self.n_pairs} pairs, margin {self.margin_share:.0%}){settle}"
+            f"to {high}, {self.n_pairs} pairs, margin {self.margin_share:.0%}){needs}"
         )
 
 
@@ -197,7 +197,7 @@ def _paired(a: Run, b: Run, metric: Metric) -> _Paired:
     if not len(paired) or any(is_undefined):
         raise ValueError(
             f"no pair of requests has {metric} on both sides: answers of one token, without a "
-            "count of tokens, or held back in a buffer have none; choose another metric"
+            "count of tokens, or that waited in a buffer have none; choose another metric"
         )
     sides = []
     for side in values:

@@ -147,7 +147,7 @@ class _Proxy:
 
 
 class Connections:
-    """The connections to one origin: opened when none is free, kept for the next request.
+    """The connections to one origin: opened when none is free, and reused.
 
     HTTPS goes through a tunnel of the proxy that HTTPS_PROXY names, unless NO_PROXY exempts the
     host. Plain HTTP goes straight to its host.
@@ -177,7 +177,7 @@ class Connections:
         return await self.open()
 
     def give_back(self, connection: Connection) -> None:
-        """Keeps a connection for the next request, unless it is spoilt."""
+        """Frees a connection for the next request, or ends it where it cannot be reused."""
         if connection.reusable:
             self._free.append(connection)
         else:
@@ -221,7 +221,7 @@ class Connections:
             entries = await asyncio.shield(self._lookup)
         except (OSError, UnicodeError) as error:
             self._lookup = None
-            raise OSError(f"{self._host} was not found: {error}") from error
+            raise OSError(f"{self._host} has no address: {error}") from error
         places: list[_Place] = [(place[0], place[4]) for place in entries]
         same_family = [place for place in places if place[0] == places[0][0]]
         others = [place for place in places if place not in same_family]

@@ -2,7 +2,7 @@
 
 Open loop: every request goes out at its scheduled time, whether earlier ones are answered or not.
 Closed loop: a fixed number of users, each sending its next request when its last is answered. A
-delay on the client's side (a cap, a rate limit) is part of its user's wait.
+delay in the client (a cap, a rate limit) counts as latency.
 """
 
 import asyncio
@@ -139,25 +139,22 @@ def _check(
         raise ValueError("the plan has no scheduled times: give the number of workers")
     if workers is not None and (workers < 1 or timed.any()):
         raise ValueError(
-            f"{workers} workers: a closed loop needs at least one, and a plan with no scheduled "
-            "times"
+            f"{workers} workers: give a closed loop at least one, and a plan without times"
         )
     if limits.max_spend_usd is None:
         return
     if price == FREE:
         raise ValueError(
-            "the spend is capped but has no price: give what a token costs (--price), or leave out "
-            "the cap (--max-spend)"
+            "the spend is capped but tokens have no price: give --price, or leave out --max-spend"
         )
     if endpoint.token_limit is None:
         raise ValueError(
-            "the spend is capped but no field is left to limit an answer in: drop max_tokens or "
+            "the spend is capped but no field is left that limits an answer: drop max_tokens or "
             "max_completion_tokens, not both"
         )
     if plan.schedule["output_tokens"].isna().any():
         raise ValueError(
-            "the spend is capped but an answer may have any length: give output_tokens, the most "
-            "that it may hold"
+            "the spend is capped but answers have no limit: give output_tokens, their most tokens"
         )
 
 
@@ -166,9 +163,9 @@ def calibrate(
 ) -> tuple[Plan, dict[str, Any]]:
     """Scales the plan's prompts to the endpoint's tokenizer, by two short requests.
 
-    A prompt of many words and one of few: their difference gives the tokens of a word. Their
-    answers have the median of the plan's limits, and are read to their ends. A refused key, an
-    unknown model, a missing server or a failing stream show here, before the load.
+    One has a prompt of few words, the other of many: the difference gives the tokens per word.
+    Their answers are limited to the median of the plan's limits, and read to their ends. A refused
+    key, an unknown model, a missing server or a failing stream shows here, before the load.
 
     Returns: the plan, and facts: dns_s, tcp_s, tls_s, served_model, fingerprint, input_tokens and
     output_tokens (of both together), `streamed` (whether the answers came as streams).
@@ -276,7 +273,7 @@ def begun(folder: Path, plan: Plan, facts: dict[str, Any]) -> tuple[dict[str, An
     if changed:
         raise ValueError(
             f"{folder} holds a run with another {' and '.join(changed)}: resume it with the "
-            "settings it began with, seed included"
+            "settings that it began with, seed included"
         )
     return before, samples
 

@@ -118,7 +118,7 @@ def test_an_unknown_host_needs_a_price_and_nothing_is_sent():
     place = ("endpoint", "https://example.com/v1", "--model", "m")
     done = probe(*place, "--rate", 1, "--input-tokens", 5)
     assert done.exit_code == 2
-    assert "nothing is known of what example.com bills" in done.output
+    assert "the price of example.com is missing: give --price" in done.output
 
 
 def test_a_server_of_ones_own_that_takes_a_key_may_be_a_gateway_and_needs_a_price(

@@ -24,8 +24,9 @@ class Knee:
     """The load at which throughput stops growing with it.
 
     saturation: whether there is such a load. level: that load, with its 95 % interval low to high;
-    None without one. slope_before, slope_after: throughput gained per unit of level. p_value: of a straight line, if no knee were
-    there. overloaded_from: the lowest level whose backlog was growing for certain, None if none.
+    None without one. slope_before, slope_after: throughput gained per unit of level. p_value: of a
+    straight line, if there were no knee. overloaded_from: the lowest level whose backlog certainly
+    grew, None if none.
     """
 
     saturation: bool
@@ -86,13 +87,13 @@ def load_point(level: float, run: Run) -> dict[str, float]:
 def knee(points: pd.DataFrame) -> Knee:
     """The level from which throughput gains less than half of what it gained per level before.
 
-    Least squares over two straight lines that meet, and over where they meet. Whether they beat
-    one line is an F-test with its distribution simulated, since the break is sought too: under one
-    line with even, normal errors that depends on the levels alone. The interval holds the breaks
-    that fit nearly as well (profile likelihood, F with 1 and n - 4 degrees of freedom).
+    Least squares fits two straight lines that meet, and the point where they meet. An F-test
+    decides whether they beat one line; its distribution is simulated, since the break is fitted
+    too: under one line with even, normal errors it depends on the levels alone. The interval holds
+    the breaks that fit nearly as well (profile likelihood, F with 1 and n - 4 degrees of freedom).
 
-    points: level, throughput_per_s, latency_s, and growth_low_per_s where it is measured (`load_point`); a
-    level may be measured more than once.
+    points: level, throughput_per_s, latency_s, and growth_low_per_s where it is measured
+    (`load_point`); a level may be measured more than once.
     Raises: ValueError with fewer than six points or five levels, or a value that is not finite.
     Source: Hudson (1966), JASA 61:1097-1129, for the fit; Andrews (1993), Econometrica 61:821-856,
     for the test.
@@ -150,16 +151,14 @@ def knee(points: pd.DataFrame) -> Knee:
             f"(p = {p_value:.2g}); median latency {before_s:.2g} s up to it, {after_s:.2g} s past"
         )
     elif p_value >= _KNEE_P_VALUE:
-        why = (
-            f"throughput grows in a straight line, as far as these points show (p = {p_value:.2g})"
-        )
+        why = f"throughput is a straight line as far as these points show (p = {p_value:.2g})"
     else:
         why = (
-            f"throughput bends at {at:g}, but a unit of load gains {after:.2g} requests/s past it "
-            f"and {before:.2g} before it: no less than half"
+            f"throughput bends at {at:g}, but a unit of load still gains at least half as much: "
+            f"{after:.2g} requests/s past it, {before:.2g} before it"
         )
     if overloaded is not None:
-        why += f"; from {overloaded:g} requests pile up for as long as the load lasts"
+        why += f"; from {overloaded:g} on, the queue grows for as long as the load lasts"
     return Knee(
         has_knee,
         at if has_knee else None,

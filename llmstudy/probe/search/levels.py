@@ -17,8 +17,8 @@ from llmstudy.measures.capacity import (
 )
 
 FEWEST_REQUESTS = 12
-"""Fewest of a point, however slow: the audit needs six answered, and the interval of a median six
-between ramp-up and drain."""
+"""Fewest requests of a point, however slow: the audit needs six answered ones, and the interval of
+a median needs six between ramp-up and drain."""
 
 TPOT_SPREAD_SHARE = 0.05
 """Standard deviation over mean of TPOT between requests of one length; assumed."""
@@ -48,8 +48,8 @@ def sweep_candidates(
         rows += [(level, input_tokens, output_tokens, tensor_parallel) for level in at]
     if not rows:
         raise ValueError(
-            f"not one request of {list(lengths)} fits {curve.shape.model} on {curve.gpu.gpu}: give "
-            "more GPUs, shorter requests or fewer bytes per weight"
+            f"no request of the lengths {list(lengths)} fits {curve.shape.model} on "
+            f"{curve.gpu.gpu}: give more GPUs, shorter requests or fewer bytes per weight"
         )
     return pd.DataFrame(rows, columns=SETTING)
 
@@ -62,8 +62,8 @@ def sweep_levels(
 ) -> pd.DataFrame:
     """Chooses the points that determine the serving curve best for the GPU time they take.
 
-    Those with the most information on the four parameters per GPU second: the determinant of the
-    curve's Jacobian crossed with itself, to the power 1/4, over the seconds (D-optimality, by
+    They carry the most information on the four parameters per GPU second: the determinant of the
+    curve's Jacobian times its transpose, to the power 1/4, over the seconds (D-optimality, by
     exchange from a greedy start). But first each length pair has a point, or two where that leaves
     two of `n_points` over, each tensor-parallel size its lowest and highest concurrency, and each
     third of the concurrencies (logarithmic) a point: beyond the ends the curve would extrapolate,

@@ -36,10 +36,10 @@ def search_rate(
 ) -> Probe:
     """Finds the highest rate of Poisson arrivals at which enough requests are good.
 
-    A request is good when it meets every limit given, the first token timed from the moment at
-    which the schedule wanted the request sent. Rates are doubled until one fails, then bisected;
-    each step goes on until its interval separates passing from failing. An invalid step ends the
-    search, and so does the spend cap: the steps so far are then the result.
+    A request is good when it meets every limit, timed from its scheduled time. Rates are doubled
+    until one fails, then bisected; each step goes on until its interval separates passing from
+    failing. An invalid step ends the search, and so does the spend cap: the steps so far are then
+    the result.
 
     url, model, out, say, on_progress: as `probe_endpoint`.
 
