@@ -20,6 +20,12 @@ _RETRIED_STATUS = {408, 409, 429}
 _DETAIL_CHARACTERS = 300
 """Length to which a server's error message is cut."""
 
+_OF_ANSWER = (
+    *("content_tokens", "error", "finish_reason", "served_model", "fingerprint"),
+    *("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens"),
+)
+"""Attributes of an answer that its sample repeats."""
+
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
 
 _DURATION = (
@@ -173,27 +179,17 @@ def _sample(
         headers_s=since(answer.headers_at),
         first_reasoning_s=since(answer.reasoning_at),
         content_times_s=[at - start for at in answer.content_at],
-        content_tokens=answer.content_tokens,
         done_s=since(answer.ended_at),
         ok=answer.error is None,
-        error=answer.error,
         http_status=answer.status,
-        finish_reason=answer.finish_reason,
         asked_input_tokens=request.input_tokens,
         asked_output_tokens=request.output_tokens,
-        input_tokens=answer.input_tokens,
-        cached_input_tokens=answer.cached_input_tokens,
-        output_tokens=answer.output_tokens,
-        reasoning_tokens=answer.reasoning_tokens,
-        dns_s=opening.dns_s if opening else None,
-        tcp_s=opening.tcp_s if opening else None,
-        tls_s=opening.tls_s if opening else None,
         server_queue_s=queue,
         server_prefill_s=prefill,
         server_processing_s=_number(processing, 1e-3),
-        served_model=answer.served_model,
-        fingerprint=answer.fingerprint,
         prefix_group=request.prefix_group,
+        **{name: getattr(answer, name) for name in _OF_ANSWER},
+        **(vars(opening) if opening else {}),
     )
 
 

@@ -166,6 +166,10 @@ TTFT_PARTS = (
 )
 
 
+_TIMED = ["client_queue", "retry_wait", "dns", "tcp", "tls", "server_queue", "server_prefill"]
+"""The parts that a sample holds by themselves, in the order of time."""
+
+
 def decomposition(samples: pd.DataFrame) -> pd.DataFrame:
     """The parts of TTFT, over the measured requests that were answered.
 
@@ -178,39 +182,25 @@ def decomposition(samples: pd.DataFrame) -> pd.DataFrame:
     before the first token; one that exceeds the rest of the TTFT is not used.
 
     samples: columns of `Sample`. A reused connection has no look-up and no set-up, which count as
-    0; a part that no request gives is unknown. Where some requests give the server's parts, the
+    0; a part that no request has is unknown. Where some requests have the server's parts, the
     others are left out.
     Returns: one row per part in the order of time, then `ttft`: part, median_ms, mean_share (of
     TTFT), n. Null: unknown.
     """
     answered = with_metrics(samples[(samples["phase"] == "measure") & samples["ok"]])
-    answered = answered[answered["ttft_s"].notna()]
-    parts_s = answered.rename(columns={"client_queue_s": "client_queue"}).assign(
-        retry_wait=answered["retry_wait_s"],
-        **{
-            part: answered[f"{part}_s"].fillna(0.0)
-            for part in ("dns", "tcp", "tls")
-            if answered[f"{part}_s"].notna().any()
-        },
-        **{
-            part: answered[f"{part}_s"]
-            for part in ("server_queue", "server_prefill")
-            if answered[f"{part}_s"].notna().any()
-        },
-    )
-    parts = [part for part in TTFT_PARTS if part in parts_s]
-    if not {"server_queue", "server_prefill"} & set(parts):
-        header_s, rest_s = (
-            answered["server_processing_s"],
-            parts_s["ttft_s"] - parts_s[parts].sum(axis=1),
-        )
-        if (fits := header_s <= rest_s).any():
-            parts_s["server_processing"] = header_s.where(fits)
-            parts.append("server_processing")
-    parts_s = parts_s.dropna(subset=parts)
-    parts_s["network_and_other"] = parts_s["ttft_s"] - parts_s[parts].sum(axis=1)
-    parts_s = parts_s.rename(columns={"ttft_s": "ttft"})
-    total, n = parts_s["ttft"].sum(), len(parts_s)
+    answered = answered[answered["ttft_s"].notna()].reset_index(drop=True)
+    parts_s = answered[[f"{part}_s" for part in _TIMED]].set_axis(_TIMED, axis=1)
+    given = ["client_queue", "retry_wait", *(p for p in _TIMED[2:] if parts_s[p].notna().any())]
+    parts_s = parts_s[given].fillna(dict.fromkeys(("dns", "tcp", "tls"), 0.0))
+    header_s, rest_s = answered["server_processing_s"], answered["ttft_s"] - parts_s.sum(axis=1)
+    fits = header_s <= rest_s
+    if fits.any() and not {"server_queue", "server_prefill"} & {*given}:
+        parts_s["server_processing"] = header_s.where(fits)
+    complete = parts_s.notna().all(axis=1)
+    parts_s, ttft_s = parts_s[complete], answered["ttft_s"][complete]
+    rest_s = ttft_s - parts_s.sum(axis=1)
+    parts_s = parts_s.assign(network_and_other=rest_s, ttft=ttft_s)
+    total, n = ttft_s.sum(), len(parts_s)
     rows = [
         {
             "part": part,

@@ -177,7 +177,7 @@ def test_a_dropped_field_is_not_sent_and_is_a_fact_of_the_run():
 
 def test_a_spend_cap_needs_a_limit_that_is_sent(timed):
     endpoint = Endpoint("http://h/v1", "m", drop=("max_tokens", "max_completion_tokens"))
-    with pytest.raises(ValueError, match="no field is left to limit an answer in"):
+    with pytest.raises(ValueError, match="no field is left that limits an answer"):
         run_load(endpoint, timed([0]), {}, Limits(max_spend_usd=1), price=TokenPrice(1, 1, 1))
 
 

@@ -281,7 +281,7 @@ def test_the_knee_of_a_queue_is_its_capacity_and_above_it_requests_pile_up():
     assert found.saturation
     assert found.level == pytest.approx(10.0, rel=0.08)
     assert 10 < found.overloaded_from <= 12.5
-    assert "pile up" in found.why
+    assert "the queue grows" in found.why
 
 
 def test_growth_of_the_backlog_is_what_arrives_less_what_is_served():

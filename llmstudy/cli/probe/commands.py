@@ -42,11 +42,11 @@ def endpoint(
     as_json: AsJson = False,
     **options: Any,
 ) -> None:
-    """Send a load to an endpoint and measure every answer from the moment it was wanted.
+    """Send a load to an endpoint and measure every answer from its scheduled time.
 
     Give `--rate` (open loop: what users do), `--concurrency` (closed loop: what throughput
-    tests do) or `--replay` with `--log`. Before the load, two requests show whether the key, the
-    model, the address and the fields are right, and how the endpoint counts tokens.
+    tests do) or `--replay` with `--log`. Two requests before the load check the key, the model,
+    the address and the fields, and measure how the endpoint counts tokens.
 
     Each finished request is on disk at once, as `DIR/samples.jsonl`; a killed run is finished with
     `--resume` or reported as it is with `llmstudy probe import DIR`.
@@ -85,11 +85,11 @@ def search(
 ) -> None:
     """Find the highest rate of Poisson arrivals at which enough requests are good.
 
-    A request is good when it meets every limit given, the first token timed from the moment at
-    which the schedule wanted the request sent. Rates are doubled until one fails, then bisected;
-    each step goes on until its interval separates passing from failing. Then the knee: the rate
-    from which more load yields little throughput. Every step is a run with its own audit; an
-    invalid one ends the search, and so does the spend cap: the steps so far are then printed.
+    A request is good when it meets every limit, timed from its scheduled time. Rates are doubled
+    until one fails, then bisected; each step goes on until its interval separates passing from
+    failing. Then the knee: the rate from which more load adds little throughput. Every step is a
+    run with its own audit; an invalid one ends the search, and so does the spend cap: the steps so
+    far are then printed.
 
     Exit codes: 0 done, resolved or not (it says which); 2 it could not begin; 3 a step's audit
     finds it invalid, and why.

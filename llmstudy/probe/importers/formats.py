@@ -1,4 +1,4 @@
-"""Finds the tool of a result file by its content, never by its name, and reads the file."""
+"""Recognises the tool of a result file by its content, never by its name, and reads it."""
 
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ def read_results(
     """
     path = Path(path)
     if tool is not None and tool not in TOOLS:
-        raise ValueError(f"tool {tool!r} is not known: choose one of {', '.join(TOOLS)}")
+        raise ValueError(f"tool {tool!r} is not one that we read: choose one of {', '.join(TOOLS)}")
     contents = documents(path)
     keys = _keys(contents[0])
     every = [(how, *each) for how in formats().values() for each in how.keys]
@@ -62,7 +62,7 @@ def read_results(
         raise
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
         raise UnreadableError(
-            f"{path} looks like a result of {how.tool} but is not of the format we read: "
+            f"{path} looks like a result of {how.tool} but its format is another than we read: "
             f"{type(error).__name__} {error}"
         ) from error
 

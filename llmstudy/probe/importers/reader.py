@@ -1,4 +1,4 @@
-"""Reads a run from a result file: what the table of formats says, and where a tool takes more."""
+"""Reads a run from a result file by the table of formats; subclasses add the rules of a tool."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ LATEST_S = 1e12
 
 
 class Reader:
-    """Reads the files of a tool. A subclass adds what no table can say.
+    """Reads the files of a tool. A subclass adds rules that are not in the table.
 
     path: the file. contents: its documents, those of requests (file_is "request") or of the run
     ("run"). benchmark: the result to read, by number from 0 or name; None: the file has one.
@@ -127,10 +127,10 @@ class Reader:
                 self.requests += listed
 
     def load(self) -> None:
-        """Sets the facts of the load that take a rule."""
+        """Sets the facts of the load that need a rule."""
 
     def finish(self) -> None:
-        """Adds notes on what the samples show."""
+        """Adds notes on the samples."""
 
     def _sample(self) -> None:
         """Sets `samples`; requests that were never sent are left out of `requests`."""
@@ -148,12 +148,12 @@ class Reader:
         elif timed:
             facts["clock"] = PER_REQUEST
         self.requests = [each for *_, each in timed]
-        origin = earliest([wanted for wanted, *_ in timed if wanted is not None])
+        origin = earliest([scheduled for scheduled, *_ in timed if scheduled is not None])
         measured_from = facts.get("measured_from") or began
         clock = Clock(origin, facts.get("unit") or "s", measured_from)
         self.samples = [
-            sample_of(how, index, each, wanted, sent, clock)
-            for index, (wanted, sent, each) in enumerate(timed)
+            sample_of(how, index, each, scheduled, sent, clock)
+            for index, (scheduled, sent, each) in enumerate(timed)
         ]
         if "phase" in how.request or measured_from is not None:
             facts["load.warmup_n"] = sum(sample.phase == "warmup" for sample in self.samples)
@@ -161,7 +161,7 @@ class Reader:
             facts["started_unix_s"] = origin / (1e9 if how.request["sent_at"].unit == "ns" else 1)
 
     def _beside(self, this: str, other: str) -> list[Any]:
-        """The documents of the file that the tool writes beside this one; none without it."""
+        """The documents of the file that the tool writes beside this one, if it is there."""
         ends = self.how.beside
         if not ends or (not str(self.path).endswith(ends[this]) and this == "run"):
             return []
@@ -176,9 +176,9 @@ class Reader:
 
 
 def _with_numbers(sample: Sample) -> Sample:
-    """A sample whose times are numbers or NaN; a NaN of the file leaves it without a dispatch.
+    """A sample whose times are numbers or NaN; with a NaN in the file it has no dispatch.
 
-    The audit then finds it, whatever the time was of: no other value tells it from one unknown.
+    The audit then refuses the run, whichever time it was.
     """
     times = ("scheduled_s", "dispatched_s", "headers_s", "first_reasoning_s", "done_s")
     times_s = [getattr(sample, name) for name in times if getattr(sample, name) is not None]

@@ -218,7 +218,7 @@ def _run(
     seed: int,
     folder: Path | None = None,
 ) -> Run:
-    """A closed loop at a point: token ids in, answers of the wanted length out."""
+    """A closed loop at a point: token ids in, answers of the set length out."""
     model = variant.request_model or server.model
     body = {"ignore_eos": True, "temperature": 0}
     endpoint = Endpoint(server.base_url, model, "completions", body=body)
