@@ -121,7 +121,11 @@ def compare(
         ratio, low, high = _between_runs(pairs, q)
     values = min(len(p.a.x) for p in pairs), min(len(p.b.x) for p in pairs)
     enough = min(values) * len(pairs) >= percentile_minimum_n(q)
-    verdict = _verdict(low, high, margin_share) if enough else "undecided"
+    verdict: Verdict = "undecided"
+    if enough and high < 1 / (1 + margin_share):
+        verdict = "better"
+    elif enough and low > 1 + margin_share:
+        verdict = "worse"
     n_needed = None
     if verdict == "undecided" and isfinite(ratio) and ratio > 0:
         n_needed = _needed(ratio, low, high, n, margin_share)
@@ -324,12 +328,6 @@ def _ratio(b: float, a: float) -> float:
     if a == b == inf or a == 0:
         return nan
     return b / a
-
-
-def _verdict(low: float, high: float, margin_share: float) -> Verdict:
-    if high < 1 / (1 + margin_share):
-        return "better"
-    return "worse" if low > 1 + margin_share else "undecided"
 
 
 def _needed(ratio: float, low: float, high: float, n: int, margin_share: float) -> int | None:

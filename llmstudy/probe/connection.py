@@ -155,9 +155,7 @@ class Connections:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"{url!r} is no address of an endpoint: write https://HOST/v1")
-        self._host = parts.hostname
+        self._host = parts.hostname or ""
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._port = parts.port or (443 if self._tls else 80)
         self._proxy = _proxy(f"{self._host}:{self._port}") if self._tls else None

@@ -36,9 +36,9 @@ def metrics_table(samples: pd.DataFrame) -> pd.DataFrame:
     Returns: one row per metric and percentile: metric (`ttft_ms`, `tpot_ms`, `itl_ms`, `e2e_ms`;
     `reasoning_ttft_ms` and `client_queue_ms` where there were any), percentile, estimate (NaN among
     failures or where n is too small), low, high, n, n_undefined (answered requests without the
-    metric), n_effective, supported. The n of ITL counts gaps, many of one request: an estimate of
-    it needs six requests, too, and the support of n_effective. Of the other metrics an unsupported
-    estimate is given, with an interval that is not bounded.
+    metric), n_effective, supported. The n of ITL counts gaps, many of one request: its estimate
+    also needs six requests and the support of n_effective. Other metrics have an unsupported
+    estimate too, with an interval that is not bounded.
     """
     measured = with_metrics(samples[samples["phase"] == "measure"])
     order = [c for c in ("day", "run", "index") if c in measured]
@@ -84,7 +84,7 @@ def _latencies_ms(measured: pd.DataFrame, unit: IntArray) -> Mapping[str, Latenc
     def defined(x: FloatArray) -> Latencies:
         defined_rows = (
             x >= 0
-        )  # times that contradict each other define none; the audit refuses such a run
+        )  # negative where times contradict each other; the audit refuses such a run
         n = int(defined_rows.sum())
         return Latencies(1000 * x[defined_rows], unit[defined_rows], n, len(x) - n)
 

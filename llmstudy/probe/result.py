@@ -1,4 +1,4 @@
-"""What a probe measured: its requests, its points, and whether they can be trusted."""
+"""The result of a probe: its requests, its points, and the verdict of its audit."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -88,7 +88,7 @@ def _point(run: Run, judgement: Audit) -> dict[str, Any]:
 
 
 def read_run(path: Path | str, tool: str | None = None, benchmark: str | None = None) -> Run:
-    """A run of ours, or another tool's results. Raises: ValueError if it is neither."""
+    """Reads a run of ours or another tool's results. Raises: ValueError if it is neither."""
     path = Path(path)
     if (path / FACTS).exists():
         return read(path)
@@ -98,7 +98,7 @@ def read_run(path: Path | str, tool: str | None = None, benchmark: str | None = 
 def read_probe(
     path: Path | str, *, tool: str | None = None, benchmark: str | int | None = None
 ) -> Probe:
-    """Reads what was measured before, by this tool or by another.
+    """Reads an earlier probe, of this tool or of another.
 
     path: a folder that a probe wrote, with one run or several in it; a recorded GPU run, as those
     in `data/probes`; or the result file of a load tool. tool, benchmark: as `read_results`.
@@ -121,7 +121,7 @@ def read_probe(
 
 
 def _recorded(folder: Path) -> Probe:
-    """A recorded GPU run, of which points are kept and no requests."""
+    """A recorded GPU run, which has points and no requests."""
     run = recorded.read(folder)
     medians = {f"{metric}_median_ms": f"{metric}_p50_ms" for metric in ("ttft", "tpot")}
     points = run["points"].rename(columns=medians).assign(valid=True, findings="")

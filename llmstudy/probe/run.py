@@ -203,7 +203,7 @@ def with_metrics(samples: pd.DataFrame) -> pd.DataFrame:
 
 
 class _Pace(NamedTuple):
-    """tokens_after: those that came after the first delivery, NaN where no count tells."""
+    """tokens_after: those that came after the first delivery, NaN without a count."""
 
     tokens_after: float
     buffered: bool
@@ -215,8 +215,8 @@ def _pace(
 ) -> _Pace:
     """The pace of one answer's chunks.
 
-    A server that sends several tokens in a chunk and counts them only at the end does not tell how
-    many were in the first: taken as many as in the others, where there are ten or more.
+    Where a server sends several tokens in a chunk and counts them only at the end, the first chunk
+    is taken to have as many as the others, if there are ten or more.
     """
     n = len(times_s)
     if n < 2:
@@ -310,7 +310,7 @@ def recording(
 def read(folder: Path) -> Run:
     """Reads a run from its folder. A last line cut short by a kill is left out.
 
-    Raises: ValueError that names the file and line that is no part of a run.
+    Raises: ValueError that names the file and line that cannot be read.
     """
     facts, samples = read_samples(folder)
     return Run(table(samples), facts)
@@ -336,13 +336,13 @@ def read_samples(folder: Path) -> tuple[dict[str, Any], list[Sample]]:
         except (ValueError, TypeError, KeyError) as error:
             keys = ", ".join(field.name for field in fields(Sample))
             raise ValueError(
-                f"{lines_file}:{number} is no sample: {error}. Its keys must be {keys}"
+                f"{lines_file}:{number} is not a sample: {error}. Its keys must be {keys}"
             ) from error
     return facts, samples
 
 
 def _end_last_line(file: Path) -> None:
-    """Drops a line that a kill cut short, so that the next begins at its own start."""
+    """Removes a line that a kill cut short, so that the next one begins on a line of its own."""
     if not file.exists():
         return
     text = file.read_bytes()

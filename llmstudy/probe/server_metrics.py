@@ -1,7 +1,7 @@
 """What did the server count during a run, and does the client's measurement agree?
 
-vLLM keeps counters and histograms for Prometheus under `/metrics`. They only grow: a run is the
-difference of two readings. What other clients sent meanwhile, and the run's own warm-up, is in it.
+vLLM has counters and histograms for Prometheus under `/metrics`. They only grow: a run is the
+difference of two readings. It includes the run's own warm-up and the requests of other clients.
 """
 
 import json
@@ -36,8 +36,8 @@ _TYPE = re.compile(r"# TYPE (\S+) (\S+)")
 def counters(base_url: str) -> Iterator[dict[str, float]]:
     """Counts of a running vLLM server while the block runs.
 
-    base_url: with or without /v1. Yields a table that is empty until the block ends, and then holds
-    the growth of each counter and of each histogram's `_sum` and `_count`, by the server's own
+    base_url: with or without /v1. Yields a mapping that is empty until the block ends, and then has
+    the increase of each counter and of each histogram's `_sum` and `_count`, by the server's own
     names, summed over labels.
     Raises: ValueError if the server does not answer, or was restarted meanwhile.
     """
@@ -62,7 +62,7 @@ def read_counters(base_url: str) -> dict[str, float]:
 
 
 def engine_version(base_url: str) -> str | None:
-    """The version of a running vLLM; None where it does not say. Raises as `counters`."""
+    """The version of a running vLLM; None where it gives none. Raises as `counters`."""
     answer = json.loads(page(base_url, "/version"))
     return str(answer["version"]) if "version" in answer else None
 

@@ -177,7 +177,7 @@ def test_a_server_that_is_not_there_is_one_sentence_and_leaves_nothing(tmp_path)
         ((), "give one of --rate, --concurrency and --replay"),
         (("--rate", 1, "--concurrency", 2), "give one of --rate, --concurrency and --replay"),
         (("--rate", 1, "--arrivals", "weekly"), "write poisson, gamma, constant or ramp"),
-        (("--rate", 1, "--body", "{"), "--body is no JSON"),
+        (("--rate", 1, "--body", "{"), "--body is not JSON"),
         (("--rate", 1, "--header", "X"), "write 'NAME: value'"),
         (("--rate", 1, "--drop", "model"), "--drop model: only max_tokens, max_completion_tokens"),
         (("--rate", 1, "--timeout", "5"), "a unit is missing"),

@@ -62,9 +62,7 @@ def endpoint(
         from llmstudy.probe.design import default_folder, probe_endpoint
 
         values = given(options, Endpoint, Load, Limits, Billing)
-        if resume and out is None:
-            raise ValueError("--resume needs --out and --seed of the run: see its run.json")
-        folder = out or default_folder(url)
+        folder = out if resume else out or default_folder(url)
         how: dict[str, Any] = {"vllm": vllm, "out": folder, "resume": resume, "say": say}
         with show.progress(not as_json or interactive()) as on_progress:
             probe = probe_endpoint(url, model, **how, on_progress=on_progress, **values)

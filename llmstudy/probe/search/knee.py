@@ -66,21 +66,19 @@ def backlog_growth(run: Run) -> Interval:
 
 
 def load_point(level: float, run: Run) -> dict[str, float]:
-    """A row for `knee`: level, throughput_per_s, latency_s, growth_per_s, growth_low_per_s.
+    """A row for `knee`: level, throughput_per_s, latency_s, growth_low_per_s.
 
     Throughput counts the requests that succeeded between the first and the last measured arrival:
     ramp-up and drain are outside. Latency is the median E2E latency, failures as +inf.
     """
     samples, measured = run.samples, with_metrics(run.measured)
     start, end = measured["scheduled_s"].min(), measured["scheduled_s"].max()
-    growth = backlog_growth(run)
     finished = samples["ok"] & samples["done_s"].between(start, end)
     return {
         "level": level,
         "throughput_per_s": float(finished.sum() / (end - start)),
         "latency_s": float(np.median(np.where(measured["ok"], measured["e2e_s"], inf))),
-        "growth_per_s": growth.estimate,
-        "growth_low_per_s": growth.low,
+        "growth_low_per_s": backlog_growth(run).low,
     }
 
 

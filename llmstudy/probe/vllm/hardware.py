@@ -130,7 +130,7 @@ def gpu_use(period_s: float = 1.0) -> Iterator[GpuUse]:
 
 
 class _NoGpuError(Exception):
-    """NVML is not there, or knows no GPU."""
+    """NVML is missing, or has no GPU."""
 
 
 def _read(use: GpuUse, stop: threading.Event, period_s: float) -> None:

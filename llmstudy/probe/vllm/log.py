@@ -31,7 +31,7 @@ _QUANTIZED = {
 
 
 def engine_settings(log: str) -> dict[str, Any]:
-    """The settings that the engine resolved, from its log. None where it does not say.
+    """The settings that the engine resolved, from its log; None where they are not in it.
 
     >>> line = "LLM engine (v0.26.0) with config: dtype=torch.bfloat16, tensor_parallel_size=2, "
     >>> facts = engine_settings(line + "quantization=fp8, kv_cache_dtype=auto")
@@ -72,7 +72,7 @@ def engine_settings(log: str) -> dict[str, Any]:
 
 
 def cause(log: str, exit_code: int | None = None) -> str:
-    """Why vLLM failed, in a sentence that says what to change. exit_code: None, it still ran.
+    """Why vLLM failed and what to change, in a sentence. exit_code: None while it still runs.
 
     >>> cause("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB").split(":")[0]
     "the GPU's memory is full"
@@ -84,7 +84,7 @@ def cause(log: str, exit_code: int | None = None) -> str:
             "the system killed it, most likely for this machine's memory: free some, or lower "
             "--max-model-len and --max-num-seqs"
         )
-    return first_error(log) or "its log does not say why"
+    return first_error(log) or "its log has no error"
 
 
 def first_error(log: str) -> str | None:

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from llmstudy.probe.vllm.model import LORA_RANK
+
 ADAPTER = "adapter"
 """Requests that name this model go through the LoRA adapter."""
 
 Quantization = Literal["none", "fp8"]
-
-_LORA_RANK = 16
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Variant:
             flags += ["--tensor-parallel-size", str(self.tensor_parallel)]
         flags.append(f"--{'' if self.prefix_caching else 'no-'}enable-prefix-caching")
         if self.adapter is not None:
-            flags += ["--enable-lora", "--max-lora-rank", str(_LORA_RANK)]
+            flags += ["--enable-lora", "--max-lora-rank", str(LORA_RANK)]
             flags += ["--lora-modules", f"{ADAPTER}={self.adapter}"]
         return flags
 
@@ -78,5 +78,5 @@ class Variant:
         if self.quantization != "none":
             arguments["quantization"] = self.quantization
         if self.adapter is not None:
-            arguments |= {"enable_lora": True, "max_lora_rank": _LORA_RANK}
+            arguments |= {"enable_lora": True, "max_lora_rank": LORA_RANK}
         return arguments
