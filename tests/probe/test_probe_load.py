@@ -218,7 +218,7 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_sent(mock, ask, time
     cases = [
         (untimed(3), {}, "no scheduled times"),
         (untimed(3), {"workers": 0}, "0 workers"),
-        (timed([0, 1]), {"workers": 2}, "a plan with no scheduled times"),
+        (timed([0, 1]), {"workers": 2}, "a plan without times"),
         (timed([0, 1]), {"limits": Limits(max_spend_usd=1)}, "no price: .*--price.*--max-spend"),
         (timed([0, 1], output_tokens=None),
          {"limits": Limits(max_spend_usd=1), "price": PRICE}, "give output_tokens"),

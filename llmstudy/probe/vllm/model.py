@@ -63,7 +63,7 @@ def read_config(model: Path | str) -> dict[str, Any]:
         config = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(
-            f"{model} is not a model's folder, which has a config.json that can be read: name one"
+            f"{model} is no model's folder: name one with a config.json that can be read"
         ) from error
     except ValueError as error:
         raise ValueError(f"{file} is not JSON: {error}") from error
