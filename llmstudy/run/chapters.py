@@ -88,11 +88,12 @@ def run_study(
     is taken from the user's cache (see `reuse`), and `reused` in `provenance.json` names that run.
 
     out: by default `outputs` in the current folder. progress: whether to show it, on stderr.
-    probe: as `chapters.probes.own_tables`. previous: the folder of the run whose memo this follows:
-    by default the study's latest in `out` that can be compared and in which nothing was set or,
-    where nothing has changed since that one, the run that it followed. What has changed is written
-    as `results/diff.json` (see `llmstudy.compare.diff`) before the memo is. overrides: what to set
-    in place of what the study has, as `Study.with_`. fresh: whether to execute every chapter.
+    probe: whether chapter 05 measures this machine's GPU first. previous: the folder of the run
+    whose memo this follows: by default the study's latest in `out` that can be compared and in
+    which nothing was set or, where nothing has changed since that one, the run that it followed.
+    What has changed is written as `results/diff.json` (see `llmstudy.compare.diff`) before the memo
+    is. overrides: what to set in place of what the study has, as `Study.with_`. fresh: whether to
+    execute every chapter.
     Raises: StudyError if the study cannot be used, ValueError if its log, a probe run that it names
     or the previous run cannot, and then nothing is written; RunError if a chapter fails, and then
     all that was written is kept in `out/STUDY/failed-RUN-ID/`.

@@ -42,11 +42,11 @@ def endpoint(
     as_json: AsJson = False,
     **options: Any,
 ) -> None:
-    """Send a load to an endpoint and measure every answer from the moment it was wanted.
+    """Send a load to an endpoint and measure every answer from its scheduled time.
 
     Give `--rate` (open loop: what users do), `--concurrency` (closed loop: what throughput
-    tests do) or `--replay` with `--log`. Before the load, two requests show whether the key, the
-    model, the address and the fields are right, and how the endpoint counts tokens.
+    tests do) or `--replay` with `--log`. Two requests before the load check the key, the model,
+    the address and the fields, and measure how the endpoint counts tokens.
 
     Each finished request is on disk at once, as `DIR/samples.jsonl`; a killed run is finished with
     `--resume` or reported as it is with `llmstudy probe import DIR`.
@@ -62,12 +62,10 @@ def endpoint(
         from llmstudy.probe.design import default_folder, probe_endpoint
 
         values = given(options, Endpoint, Load, Limits, Billing)
-        if resume and out is None:
-            raise ValueError("--resume needs --out and --seed of the run: see its run.json")
-        folder = out or default_folder(url)
+        folder = out if resume else out or default_folder(url)
         how: dict[str, Any] = {"vllm": vllm, "out": folder, "resume": resume, "say": say}
-        with show.progress(not as_json or interactive()) as tell:
-            probe = probe_endpoint(url, model, **how, tell=tell, **values)
+        with show.progress(not as_json or interactive()) as on_progress:
+            probe = probe_endpoint(url, model, **how, on_progress=on_progress, **values)
     say(f"Every request is in {folder}")
     _finish(probe.runs[0], as_json, {"run": str(folder)})
 
@@ -85,11 +83,11 @@ def search(
 ) -> None:
     """Find the highest rate of Poisson arrivals at which enough requests are good.
 
-    A request is good when it meets every limit given, the first token timed from the moment at
-    which the schedule wanted the request sent. Rates are doubled until one fails, then bisected;
-    each step goes on until its interval separates passing from failing. Then the knee: the rate
-    from which more load yields little throughput. Every step is a run with its own audit; an
-    invalid one ends the search, and so does the spend cap: the steps so far are then printed.
+    A request is good when it meets every limit, timed from its scheduled time. Rates are doubled
+    until one fails, then bisected; each step goes on until its interval separates passing from
+    failing. Then the knee: the rate from which more load adds little throughput. Every step is a
+    run with its own audit; an invalid one ends the search, and so does the spend cap: the steps so
+    far are then printed.
 
     Exit codes: 0 done, resolved or not (it says which); 2 it could not begin; 3 a step's audit
     finds it invalid, and why.
@@ -103,8 +101,8 @@ def search(
 
         values = given(options, Endpoint, SLO, Rates, Prompts, Limits, Billing)
         folder = out or default_folder(url)
-        with show.progress(not as_json or interactive()) as tell:
-            probe = search_rate(url, model, out=folder, say=say, tell=tell, **values)
+        with show.progress(not as_json or interactive()) as on_progress:
+            probe = search_rate(url, model, out=folder, say=say, on_progress=on_progress, **values)
     _print(probe.report, as_json, show.search)
     _end_invalid(probe.audit.reasons)
 
@@ -158,10 +156,13 @@ def vllm(
         values = given(options, Settings)
         folder = out or default_folder("vllm")
         probe = probe_vllm(models, out=folder, record=record, say=say, **values)
+        settings = probe.report["settings"]
+        failed = [f"{each['label']}: {each['failed']}" for each in settings if each.get("failed")]
+        if failed and not any(each["points"] or each["invalid"] for each in settings):
+            raise ValueError("\n".join(failed))
     _print(probe.report, as_json, show.settings)
-    failed = [each for each in probe.report["settings"] if each.get("failed")]
-    for each in failed:
-        say(f"Failed: {each['label']}: {each['failed']}")
+    for reason in failed:
+        say(f"Failed: {reason}")
     if failed:
         raise typer.Exit(BAD_INPUT)
     if probe.report["audit"]["valid"] is False:

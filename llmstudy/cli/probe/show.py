@@ -22,8 +22,8 @@ def progress(visible: bool) -> Iterator[Callable[["Progress"], None] | None]:
 
     with Live(console=Console(stderr=True), transient=True, auto_refresh=False) as live:
 
-        def tell(now: "Progress") -> None:
-            target = "" if now.asked_per_s is None else f" of {now.asked_per_s:.2f}"
+        def on_progress(now: "Progress") -> None:
+            target = "" if now.scheduled_per_s is None else f" of {now.scheduled_per_s:.2f}"
             first = (
                 "-"
                 if now.ttft_p50_s is None
@@ -38,7 +38,7 @@ def progress(visible: bool) -> Iterator[Callable[["Progress"], None] | None]:
                 refresh=True,
             )
 
-        yield tell
+        yield on_progress
 
 
 def run(report: Mapping[str, Any]) -> None:
