@@ -5,18 +5,12 @@ from typing import Annotated
 
 import typer
 
-from llmstudy.cli.terminal import AsJson, mistakes, print_json, say, stop
+from llmstudy.cli.terminal import AsJson, Fresh, OutFolder, mistakes, print_json, say, stop
 
 
 def run(
     study: Annotated[Path, typer.Argument(help="The study file.", metavar="STUDY")],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of all studies' runs. [default: outputs, in the current folder]",
-            metavar="DIR",
-        ),
-    ] = None,
+    out: OutFolder = None,
     assignments: Annotated[
         list[str] | None,
         typer.Option(
@@ -43,12 +37,7 @@ def run(
             metavar="RUN",
         ),
     ] = None,
-    fresh: Annotated[
-        bool,
-        typer.Option(
-            "--fresh", metavar="", help="Execute every chapter, also where nothing has changed."
-        ),
-    ] = False,
+    fresh: Fresh = False,
     as_json: AsJson = False,
 ) -> None:
     """Execute the chapters of a study and write the memo.

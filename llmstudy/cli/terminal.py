@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -15,6 +16,21 @@ AsJson = Annotated[
     bool,
     typer.Option(
         "--json", metavar="", help="Print one JSON document on stdout, and nothing else there."
+    ),
+]
+
+OutFolder = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of all studies' runs. [default: outputs, in the current folder]",
+        metavar="DIR",
+    ),
+]
+
+Fresh = Annotated[
+    bool,
+    typer.Option(
+        "--fresh", metavar="", help="Execute every chapter, even where nothing has changed."
     ),
 ]
 

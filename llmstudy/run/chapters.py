@@ -7,9 +7,8 @@ that fails leaves the last good run as it was.
 import json
 import re
 import shlex
-import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from llmstudy.chapters import READS
 from llmstudy.run import leftovers, provenance
 from llmstudy.run.errors import NotebookError
 from llmstudy.run.notebook import Execution, load_libraries
+from llmstudy.run.progress import reporting
 from llmstudy.run.reuse import Desk
 
 if TYPE_CHECKING:
@@ -319,7 +319,7 @@ def executed(
     ready: list[str] = []
     running: dict[str, tuple[Execution, float]] = {}
     ended: dict[str, float | None] = {}
-    with _progress(progress) as tell:
+    with reporting(len(CHAPTERS), progress) as tell:
         try:
             while order.is_active():
                 ready += order.get_ready()
@@ -332,7 +332,7 @@ def executed(
                         ended[name] = None
                         order.done(name)
                         ready += order.get_ready()
-                tell(running, ended)
+                tell(running, {name: _outcome(took_s) for name, took_s in ended.items()})
                 yield ended
                 ended = {}
                 if running:
@@ -340,7 +340,7 @@ def executed(
                 for name in [name for name, (execution, _) in running.items() if execution.over]:
                     ended[name] = _end(name, *running.pop(name), close)
                     order.done(name)
-            tell(running, ended)
+            tell(running, {name: _outcome(took_s) for name, took_s in ended.items()})
             yield ended
         finally:
             for name, (execution, _) in running.items():
@@ -368,32 +368,8 @@ def _end(name: str, execution: Execution, began: float, close: Callable[[str], N
     return round(time.monotonic() - began, 3)
 
 
-_Tell = Callable[[Iterable[str], Mapping[str, float | None]], None]
-
-
-@contextmanager
-def _progress(visible: bool) -> Iterator[_Tell]:
-    """Says on stderr which chapters run and have ended: off a terminal, in a line for each."""
-    if visible and not sys.stderr.isatty():
-        yield _lines
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
-
-    look = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), "{task.description}")
-    with Progress(*look, console=Console(stderr=True), transient=True, disable=not visible) as bar:
-        task = bar.add_task("", total=len(CHAPTERS))
-
-        def update(running: Iterable[str], ended: Mapping[str, float | None]) -> None:
-            bar.update(task, advance=len(ended), description=", ".join(running))
-
-        yield update
-
-
-def _lines(running: Iterable[str], ended: Mapping[str, float | None]) -> None:
-    for name, took_s in ended.items():
-        how = "unchanged since an earlier run" if took_s is None else f"executed in {took_s:.0f} s"
-        print(f"{name}: {how}", file=sys.stderr, flush=True)
+def _outcome(took_s: float | None) -> str:
+    return "unchanged since an earlier run" if took_s is None else f"executed in {took_s:.0f} s"
 
 
 # ---- whole or not at all ------------------------------------------------------------------------

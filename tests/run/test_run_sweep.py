@@ -81,6 +81,13 @@ def test_the_command_runs_each_study_to_the_memo_of_a_run_alone_and_says_which_f
     first, lost = portfolio["studies"]
     assert "gone.csv" in lost["error"]
     assert f"lost failed: {lost['error']}" in done.stderr
+    ended = [
+        line
+        for line in done.stderr.splitlines()
+        if re.search(r": (done in|failed after) \d+ s$", line)
+    ]
+    assert sorted(line.partition(":")[0] for line in ended) == ["lost", "source_memo"]
+    assert "Parallel" not in done.stderr  # joblib's own lines
     html, memo = Path(portfolio["portfolio"]), Path(first["memo"])
     assert memo.parent.parent == tmp_path / "out" / "source_memo"
     (link,) = re.findall(r'href="([^"#]+)"', html.read_text())
@@ -131,6 +138,16 @@ def test_a_run_that_dies_says_how(files, monkeypatch, tmp_path):
     monkeypatch.setattr("sys.executable", str(dies))
     (row,) = sweep(files[:1], tmp_path / "out").rows
     assert row.error == "Its run ended with exit code 137: Killed"
+
+
+def test_fresh_reaches_every_run(files, monkeypatch, tmp_path):
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "$*" >&2\nexit 1\n')
+    python.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(python))
+    for fresh in (False, True):
+        (row,) = sweep(files[:1], tmp_path / f"out-{fresh}", fresh=fresh).rows
+        assert row.error.endswith("--fresh") is fresh
 
 
 def test_a_portfolio_is_there_whole_or_not_at_all(files, monkeypatch, tmp_path):
