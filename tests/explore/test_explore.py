@@ -168,7 +168,7 @@ def test_the_notebook_holds_no_logic_and_no_typed_figure(notebook):
 
 
 def test_what_the_notebook_calls_opens_a_panel(monkeypatch, base):
-    monkeypatch.setattr(explore_panel, "measured", lambda case: {})
+    monkeypatch.setattr(explore_panel, "chapter_results", lambda case, names: {})
     monkeypatch.setattr(explore_panel, "prepare", lambda case, results, factors: base)
     said = []
     assert open_panel(STUDY, said.append).changes == BASE
