@@ -120,7 +120,7 @@ def test_a_wrong_study_is_refused_before_any_is_run(variant, tmp_path):
 
 def test_two_studies_of_one_name_are_refused_since_their_runs_would_mix(variant):
     again = variant("source_memo")
-    with pytest.raises(StudyError, match=r"called source_memo, as that of .* name one of them"):
+    with pytest.raises(StudyError, match=r"called source_memo, as that of .* rename one of them"):
         planned([paths.params("source_memo.yaml"), again])
 
 

@@ -1,9 +1,9 @@
-"""How are many studies run at once, so that one that fails loses none of the others?
+"""Runs many studies in parallel, so that one that fails does not stop the others.
 
-With memos, a study is a `llmstudy run` in a process of its own: a worker of a cluster may be barred
-from starting the processes that notebooks need (Dask's are, by default), and a run that dies takes
-no worker with it. Without, the chapters' functions are called in the worker: the same figures, some
-ten times sooner, and nothing to open but the portfolio.
+With memos, each study is a `llmstudy run` in its own process: cluster workers may not be allowed to
+start the processes that notebooks need (Dask's are not, by default), and a run that crashes does
+not crash a worker. Without memos, the functions of the chapters are called in the worker: the same
+figures about ten times faster, with no page but the portfolio.
 """
 
 import hashlib
@@ -50,9 +50,9 @@ class Portfolio:
 
 
 def planned(files: Iterable[str | Path]) -> dict[Path, Study]:
-    """The studies of these files, all of them checked before any is run.
+    """The studies of these files, by path, all checked before any is run.
 
-    Raises: StudyError with one line per fault of any file; of two studies with one name, too.
+    Raises: StudyError with a line per fault of any file, or for two studies of the same name.
 
     >>> [study.study for study in planned([paths.params("default.yaml")]).values()]
     ['default']
@@ -69,7 +69,7 @@ def planned(files: Iterable[str | Path]) -> dict[Path, Study]:
         if study.study in named:
             faults.append(
                 f"{file}: its study is called {study.study}, as that of {named[study.study]} is: "
-                "name one of them otherwise."
+                "rename one of them."
             )
         named.setdefault(study.study, file)
         studies[paths.resolve(file).absolute()] = study
@@ -120,7 +120,7 @@ def sweep(
 
 @contextmanager
 def _draft(folder: Path) -> Iterator[Path]:
-    """What becomes a folder at the end, or else is gone."""
+    """A draft that becomes the folder at the end, or is removed on failure."""
     leftovers.clear(folder.parent, ".portfolio-*.partial")
     draft = folder.with_name(f".{folder.name}.partial")
     draft.mkdir(parents=True)
@@ -134,7 +134,7 @@ def _draft(folder: Path) -> Iterator[Path]:
 
 def _write(rows: tuple[Row, ...], draft: Path, folder: Path) -> Portfolio:
     """Writes a portfolio to the draft of its folder."""
-    # here, because workers make no page: it takes long to import
+    # imported here, because it is slow and workers do not need it
     from llmstudy.run.sweep import page
 
     summed = totals(rows)
@@ -172,7 +172,7 @@ def _row(file: Path, study: Study, home: Path | None, fresh: bool) -> Row:
         return row(facts_of(study, chapters), str(memo))
     except ValueError as error:
         return failed(study, str(error))
-    except Exception as error:  # one study's traceback must not take the other studies along
+    except Exception as error:  # one study's error must not stop the others
         return failed(study, f"{type(error).__name__}: {error}")
 
 
