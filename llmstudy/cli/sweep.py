@@ -1,4 +1,4 @@
-"""`llmstudy sweep`: many studies, and the page that compares them."""
+"""`llmstudy sweep`: runs many studies and compares them on one page."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,8 +16,8 @@ def sweep(
         typer.Option(
             "--memos/--no-memos",
             metavar="",
-            help="Write a full run with a memo for every study, to which the page links; or only "
-            "compute the same figures, about ten times faster.",
+            help="Write a run with a memo for every study and link to it; or only compute the "
+            "same figures, about ten times faster.",
         ),
     ] = True,
     fresh: Fresh = False,
@@ -26,10 +26,10 @@ def sweep(
     """Run many studies and compare them on one page.
 
     The page has a row per study: its verdict, this month's bill, what staying costs, what moves
-    save or better evidence could, which triggers fired, what to collect first, and the way to its
-    memo. Amounts are added up only where they may be. It appears whole as `DIR/portfolio-ID/`, with
-    `portfolio.html`, `portfolio.csv` and `portfolio.json`, beside the runs of the studies. The last
-    line on stdout is the page's path.
+    save or better evidence could save, which triggers fired, what to collect first, and a link to
+    its memo. Amounts are added up only where that is valid. It appears whole as
+    `DIR/portfolio-ID/`, with `portfolio.html`, `portfolio.csv` and `portfolio.json`, beside the
+    runs of the studies. The last line on stdout is the page's path.
 
     Studies run side by side on this machine's cores; stderr has a line for each that has ended. A
     run takes unchanged chapters from earlier runs, as `llmstudy run` does, unless `--fresh` is
