@@ -145,7 +145,7 @@ def _canonical_columns(path: Path) -> dict[str, str]:
     from llmstudy.requests.schema import NAMES
 
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; check the path of the log.")
+        raise ValueError(f"{path}: there is no such file; check the path of the log")
     with duckdb.connect() as connection:
         try:
             present = getattr(connection, _READERS[path.suffix])(str(path)).columns

@@ -462,7 +462,7 @@ def test_a_notebook_that_was_changed_is_not_overwritten_and_none_is_copied(tmp_p
     (tmp_path / "02_cost.ipynb").write_text("mine")
     done = llmstudy_("notebooks", tmp_path)
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
-    assert "has its own 02_cost.ipynb" in done.stderr
+    assert "has other versions of 02_cost.ipynb" in done.stderr
     assert [file.name for file in tmp_path.glob("*.ipynb")] == ["02_cost.ipynb"]
     assert (tmp_path / "02_cost.ipynb").read_text() == "mine"
 

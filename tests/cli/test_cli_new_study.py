@@ -110,16 +110,16 @@ def test_an_invoice_that_no_split_explains_is_refused_with_the_prices_that_bound
     [
         ({"monthly_tokens": 1e9}, "used only with the invoice"),
         ({"invoice_usd": 4e3}, "used only with the invoice"),
-        (BILLED | {"input_tokens": 900.0}, "give either"),
+        (BILLED | {"input_tokens": 900.0}, "give the input and output"),
         ({"provider": "grok"}, "no provider"),
         (BILLED | {"provider": None, "model": None}, "which model is the invoice for"),
         ({"model": None}, "not both"),
         ({"model": "gpt-4oo"}, "close to it"),
-        (BILLED | {"provider": "deepseek", "model": "deepseek-chat"}, "changes with the hour"),
+        (BILLED | {"provider": "deepseek", "model": "deepseek-chat"}, "changes by the hour"),
         (
             BILLED
             | {"provider": "together", "model": "meta-llama/Meta-Llama-3.1-70B-Instruct-Turbo"},
-            "one for input and output",
+            "the same for input and output",
         ),
         (BILLED | {"requests": 1e9}, "less than one token"),
     ],
