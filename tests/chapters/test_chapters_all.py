@@ -15,7 +15,7 @@ from llmstudy.chapters.crossover import crossover_tables, routes_that_matter
 from llmstudy.chapters.hosting import hosting_tables
 from llmstudy.chapters.latency import latency_tables
 from llmstudy.chapters.sizing import peak_fleets
-from llmstudy.decide.routes import route_table, standing, verdicts_of
+from llmstudy.decide.routes import handicaps, route_table, verdicts_of
 from llmstudy.decide.triggers.today import trigger_rows
 from llmstudy.decide.verdicts import ROUTE_COLUMNS, answers_late
 from llmstudy.evidence.case import open_case, permissions, week_load
@@ -309,7 +309,7 @@ def test_routes_and_workloads_share_the_draws_of_what_they_have_in_common(assess
 @every_study
 def test_the_inputs_that_decide_are_told_for_the_best_move_largest_first(assessed, name):
     results = assessed(name).results
-    found, behind = results[CROSSOVER], standing(results)
+    found, behind = results[CROSSOVER], handicaps(results)
     for deciding in found["sensitivity"]:
         rivals = [row for row in found["savings"] if row["workload"] == deciding["workload"]]
         best = min(

@@ -185,7 +185,7 @@ def test_another_line_gives_another_finding():
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (lambda: charts.p_cheaper_heat(heat(), "x", 1e9, 0.8, ""), "hold today's 1.0B: compute"),
+        (lambda: charts.p_cheaper_heat(heat(), "x", 1e9, 0.8, ""), "include today's 1.0B"),
         (
             lambda: charts.p_cheaper_heat(heat().assign(requests_per_month=0), "x", 0, 0.8, ""),
             "more than once",
