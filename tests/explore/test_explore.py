@@ -119,7 +119,7 @@ def test_a_study_without_fleets_or_without_candidates_has_a_page(base, candidate
     crossings = {pair: x for pair, x in at_base.crossovers.items() if pair[1] in candidates}
     now = View(replace(at_base.outcome, workloads=left), crossings, {})
     shown = page(now, at_base)
-    assert "with a fleet" not in shown
+    assert "the cheapest fleet" not in shown
     assert shown.count("<svg") == (3 if candidates else 1)
 
 
