@@ -7,7 +7,7 @@ import pytest
 
 from llmstudy import paths, study
 from llmstudy.answer import Replay, answer, prepare
-from llmstudy.chapters.all import measured
+from llmstudy.chapters.all import MEASURES, chapter_results
 from llmstudy.evidence import case
 from llmstudy.evidence.case import Case, open_case
 from llmstudy.evidence.traffic import traffic_of
@@ -27,7 +27,7 @@ def small():
 def answer_of(of):
     """The answer of a study on tables that are made anew."""
     case = open_case(of)
-    return answer(prepare(case, measured(case)))
+    return answer(prepare(case, chapter_results(case, MEASURES)))
 
 
 def test_the_quick_answer_is_that_of_the_reference_run(base, reference):
@@ -169,7 +169,7 @@ def test_a_target_below_every_stated_best_case_leaves_no_api_favoured(target_ms)
         update={"workloads": {"support-chat": chat.model_copy(update={"slo": slo})}}
     )
     case = open_case(tight)
-    results = measured(case)
+    results = chapter_results(case, MEASURES)
     rows = results["03_latency"]["latency"]
     apis = [row for row in rows if row["arm"] != "self_hosted"]
     assert {row["verdict"] for row in apis} == {"misses"}

@@ -47,7 +47,7 @@ def tables(case, peaks):
 
 
 def fleets(case):
-    return peak_fleets(case, pd.DataFrame(columns=GROUP))
+    return peak_fleets(case)
 
 
 def test_each_fleet_is_there_once_with_its_week(tables):

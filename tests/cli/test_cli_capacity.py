@@ -110,7 +110,7 @@ def test_all_published_points_are_fitted_and_shown():
     said = " ".join(result.stdout.split())
     assert "(median of the medians of 19 groups)" in said
     assert "Worst: " in said
-    assert "a curve through all its points misses them by" in said
+    assert "a curve fitted to all its points is off by" in said
     assert said.count("Left out: ") == 5
     assert "Fitted on one GPU, judged on another of its family" in said
     assert "nan" not in said

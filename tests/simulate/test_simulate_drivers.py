@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from llmstudy import simulate
-from llmstudy.decide.routes import standing
+from llmstudy.decide.routes import handicaps
 from llmstudy.simulate import bills, crossover, drivers
 from llmstudy.simulate.futures import portfolio_saving
 from llmstudy.simulate.inputs import N_DRAWS, draws_of, market, pair_inputs, paths_of
@@ -26,7 +26,7 @@ def default(assessed):
 
 def in_order(found):
     """The savings as the verdict ranks them: by what stands against a route, then by its size."""
-    behind = standing(found.results)
+    behind = handicaps(found.results)
     table = pd.DataFrame(found.results[CROSSOVER]["savings"])
     ranks = [behind.get(pair, 0) for pair in zip(table["workload"], table["route"], strict=True)]
     table = table.assign(behind=ranks)

@@ -24,7 +24,7 @@ def endpoint(
         bool,
         typer.Option(
             "--vllm",
-            help="The server is vLLM: force the answers' length, read its own counters.",
+            help="The server is vLLM: fix the length of answers, read its own counters.",
             rich_help_panel="The endpoint",
         ),
     ] = False,
@@ -42,16 +42,16 @@ def endpoint(
     as_json: AsJson = False,
     **options: Any,
 ) -> None:
-    """Send a load to an endpoint and measure every answer from its scheduled time.
+    """Send a load to an endpoint and time every answer from the moment its request was due.
 
-    Give `--rate` (open loop: what users do), `--concurrency` (closed loop: what throughput
-    tests do) or `--replay` with `--log`. Two requests before the load check the key, the model,
-    the address and the fields, and measure how the endpoint counts tokens.
+    Give `--rate` (open loop, like users), `--concurrency` (closed loop, like throughput tests) or
+    `--replay` with `--log`. Before the load, two requests show whether the key, the
+    model, the address and the fields are right, and how the endpoint counts tokens.
 
     Each finished request is on disk at once, as `DIR/samples.jsonl`; a killed run is finished with
     `--resume` or reported as it is with `llmstudy probe import DIR`.
 
-    Exit codes: 0 a valid run; 2 it could not begin, and why; 3 the audit finds the run invalid.
+    Exit codes: 0 a valid run; 2 it could not start; 3 the audit finds the run invalid.
 
     JSON: `{run, tool, started_at, ended, endpoint, load, audit: {valid, reasons, checks}, metrics:
     {ttft_ms, tpot_ms, itl_ms, e2e_ms: {p50, p95, p99, n, ...}}, n, failed_share, errors,
@@ -83,14 +83,14 @@ def search(
 ) -> None:
     """Find the highest rate of Poisson arrivals at which enough requests are good.
 
-    A request is good when it meets every limit, timed from its scheduled time. Rates are doubled
-    until one fails, then bisected; each step goes on until its interval separates passing from
-    failing. Then the knee: the rate from which more load adds little throughput. Every step is a
-    run with its own audit; an invalid one ends the search, and so does the spend cap: the steps so
-    far are then printed.
+    A request is good when it meets every limit given, with the first token timed from the moment at
+    which the request was due. Rates are doubled until one fails, then bisected;
+    each step goes on until its interval separates passing from failing. Then the knee: the rate
+    from which more load yields little throughput. Every step is a run with its own audit; an
+    invalid one ends the search, and so does the spend cap: the steps so far are then printed.
 
-    Exit codes: 0 done, resolved or not (it says which); 2 it could not begin; 3 a step's audit
-    finds it invalid, and why.
+    Exit codes: 0 done, resolved or not (it says which); 2 it could not start; 3 the audit finds a
+    step invalid.
 
     JSON: `{passing_per_s, failing_per_s, goodput_per_s, stopped, n_requests, steps: [...], knee,
     audit: {valid, reasons}, metrics, runs}`; metrics are those of the run at the passing rate.
@@ -133,17 +133,17 @@ def vllm(
     """Start vLLM with each setting and measure the few points that a capacity plan needs.
 
     A folder with nothing but `config.json` is served with random weights: a dense model is as fast
-    with those as with its own, and every figure says so. Points are chosen for their information on
-    the serving curve per second of GPU time. Each is a closed loop with its own audit; a point
-    whose audit fails is named and left out. Each is recorded as soon as it is measured: a setting
-    that fails, or a kill, loses none before it. To measure a server that runs already, use
-    `llmstudy probe endpoint`.
+    with those as with its own, and every figure is marked so. Points are chosen for their
+    information on the serving curve per second of GPU time. Each is a closed loop with its own
+    audit; a point whose audit fails is named and left out. Each is recorded as soon as it is
+    measured: a setting that fails, or a kill, loses none before it. To measure a server that runs
+    already, use `llmstudy probe endpoint`.
 
     With --offline each batch is sent at once and awaited: throughput only. There are no arrivals to
     audit, so that audit.valid is null, and such points are never recorded.
 
-    Exit codes: 0 done; 2 it could not begin, or a setting failed, and why: the others are measured
-    and printed; 3 a point's audit finds it invalid.
+    Exit codes: 0 done; 2 it could not start, or a setting failed (the others are measured and
+    printed); 3 the audit finds a point invalid.
 
     JSON: `{settings: [{label, serving, failed, points: [{..., metrics}], invalid: [...], bench:
     [...]}], left_out: [{label, reason}], audit: {valid, reasons}, runs}`; with --offline
@@ -180,7 +180,7 @@ def import_(
     ] = None,
     benchmark: Annotated[
         str | None,
-        typer.Option(help="Which, where the file holds several: number from 0, or name."),
+        typer.Option(help="Which benchmark, if the file holds several: number from 0, or name."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write it as a run to this folder.", metavar="DIR")
@@ -192,7 +192,7 @@ def import_(
     Knows `vllm bench serve`, `throughput` and `latency`, SGLang's `bench_serving`, guidellm
     (version 2 of its file), aiperf, genai-perf, inference-perf, genai-bench and llmperf, and our
     own runs, killed ones too. The same audit runs on all of them: a file without the time of each
-    request cannot be audited, and is invalid. What the tool published stands beside what we derive,
+    request cannot be audited, and is invalid. The tool's own figures are shown beside ours,
     with the reason where the two are not comparable.
 
     Exit codes: 0 a valid run; 2 no such file or format; 3 the audit finds the run invalid.
@@ -234,7 +234,7 @@ def compare(
     invalid.
 
     JSON: `{metric, percentile, a_ms, b_ms, ratio, low, high, n_pairs, verdict, n_needed, audit:
-    {valid, reasons}, ...}`; a high of null is not bounded.
+    {valid, reasons}, ...}`; a `high` of null means unbounded.
     """
     with mistakes(as_json):
         from llmstudy.probe.audit import audit
@@ -278,8 +278,8 @@ def plan(
 ) -> None:
     """Say how many requests a percentile, its interval or a comparison needs, before any is sent.
 
-    Without a pilot the scatter is assumed, and the table says so. With `--rate` it says how long
-    that takes, with a price and token counts what it costs.
+    Without a pilot the scatter is assumed, as the table says. `--rate` adds how long it takes, a
+    price with token counts what it costs.
 
     Exit codes: 0 done; 2 bad input.
 
@@ -304,12 +304,12 @@ def plan(
             usd_per_request=usd,
         )
         rows = rows_of(table)
-    words = {
+    names = {
         "supported": "print it with its interval",
         "interval": f"know it to {half_width:.0%}",
-        "difference": f"find {difference:.0%} between two runs",
+        "difference": f"detect {difference:.0%} between two runs",
     }
-    _print({"goals": rows}, as_json, lambda _: show.goals(rows, words))
+    _print({"goals": rows}, as_json, lambda _: show.goals(rows, names))
 
 
 def _finish(run: Any, as_json: bool, more: dict[str, Any]) -> None:
@@ -324,15 +324,15 @@ def _finish(run: Any, as_json: bool, more: dict[str, Any]) -> None:
     _end_invalid(reasons)
 
 
-def _print(document: dict[str, Any], as_json: bool, show_it: Any) -> None:
+def _print(document: dict[str, Any], as_json: bool, show_text: Any) -> None:
     if as_json:
         print_json(document)
     else:
-        show_it(document)
+        show_text(document)
 
 
 def _end_invalid(reasons: Any) -> None:
-    """Ends the command with exit code 3 if the audit has reasons, which it prints."""
+    """Prints the reasons of the audit; if there are any, ends the command with exit code 3."""
     for reason in reasons:
         say(f"Invalid: {reason}")
     if reasons:
