@@ -120,7 +120,7 @@ def test_an_infinity_in_a_table_is_refused_by_row_and_column():
 
 
 def test_two_columns_of_one_name_are_refused():
-    with pytest.raises(ValueError, match="two columns of one name"):
+    with pytest.raises(ValueError, match="two columns of the same name"):
         io.plain(pd.DataFrame([[1, 2]], columns=["a", "a"]))
 
 

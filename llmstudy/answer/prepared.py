@@ -142,7 +142,7 @@ def prepare(
     sized = {1.0: Sized(base.fleets, first_answers(results["03_latency"]), hosting["failures"])}
     for factor in {*slo_factors} - {1.0}:
         other = replace(case, study=changed(case.study, Changes(slo=factor)))
-        resized = io.plain(hosting_tables(other, pd.DataFrame(hosting["serving_fit"])))
+        resized = io.plain(hosting_tables(other))
         latency = first_answers(io.plain(latency_tables(other, resized)))
         sized[factor] = Sized(market(cost, resized).fleets, latency, resized["failures"])
     return Prepared(case, results, dict(sorted(sized.items())), base, permissions(case.study), n)

@@ -4,15 +4,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import pandas as pd
-
 from llmstudy.answer.outcome import Kind, answer
 from llmstudy.answer.prepared import prepare
 from llmstudy.chapters.all import measured
 from llmstudy.evidence import traffic
 from llmstudy.evidence.case import Case, Results
 from llmstudy.evidence.traffic import Traffic
-from llmstudy.measures import capacity
 from llmstudy.study import Study
 
 
@@ -27,7 +24,6 @@ class Replay:
         logged = ~case.traffic.requests["workload"].isin(case.traffic.simulated)
         self._logged = replace(case.traffic, requests=case.traffic.requests[logged], simulated=())
         self._names = set(self._logged.requests["workload"])
-        self._fits: dict[int, pd.DataFrame] = {}
         self._tables: dict[str, Results] = {}
 
     def median_usd(self, study: Study, kind: Kind) -> float:
@@ -46,10 +42,7 @@ class Replay:
         alone = study.model_copy(update={"workloads": {name: workload}, "routes": routes})
         key = _priced_by(alone, name)
         if key not in self._tables:
-            if study.seed not in self._fits:
-                self._fits[study.seed] = capacity.serving_fits(seed=study.seed)
-            case = Case(alone, self._traffic(alone, name))
-            self._tables[key] = measured(case, self._fits[study.seed])
+            self._tables[key] = measured(Case(alone, self._traffic(alone, name)))
         return self._tables[key]
 
     def _traffic(self, alone: Study, name: str) -> Traffic:

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import pandas as pd
-
 from llmstudy import io
 from llmstudy.chapters import BEFORE_MEMO, READS
 from llmstudy.chapters.cost import cost_tables
@@ -30,33 +28,30 @@ def chapter_results(case: Case) -> Written:
     return with_results(case, BEFORE_MEMO[-1], {})
 
 
-def with_results(
-    case: Case, name: str, results: Written, fits: pd.DataFrame | None = None
-) -> Written:
+def with_results(case: Case, name: str, results: Written) -> Written:
     """The results of a chapter and of those that it reads, beside those that are there already.
 
-    fits: `capacity.serving_fits` of the study's seed, where the caller has them already.
     Raises: ValueError if the study's evidence cannot be used.
     """
     if name in results:
         return results
     for earlier in READS[name]:
-        results = with_results(case, earlier, results, fits)
+        results = with_results(case, earlier, results)
     makers: dict[str, Callable[[], dict[str, Any]]] = {
         "01_evidence": lambda: evidence_tables(case),
         "02_cost": lambda: cost_tables(case),
         "03_latency": lambda: latency_tables(case, results["05_self_hosting"]),
         "04_quality": lambda: quality_tables(case),
-        "05_self_hosting": lambda: hosting_tables(case, fits),
+        "05_self_hosting": lambda: hosting_tables(case),
         "06_crossover": lambda: crossover_tables(case, results),
         "07_triggers_and_routing": lambda: decision_tables(case, results),
     }
     return results | {name: io.plain(makers[name]())}
 
 
-def measured(case: Case, fits: pd.DataFrame | None = None) -> Written:
-    """The results of chapters 02 to 05, by name, as they write them. fits: as `with_results`."""
+def measured(case: Case) -> Written:
+    """The results of chapters 02 to 05, by name, as they write them."""
     results: Written = {}
     for name in ("02_cost", "03_latency", "04_quality"):
-        results = with_results(case, name, results, fits)
+        results = with_results(case, name, results)
     return results

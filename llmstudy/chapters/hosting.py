@@ -26,21 +26,19 @@ from llmstudy.text import count
 from llmstudy.units import HOURS_PER_MONTH
 
 
-def hosting_tables(case: Case, fits: pd.DataFrame | None = None) -> Tables:
+def hosting_tables(case: Case) -> Tables:
     """Fits of the serving curve, and each self-hosted route that may serve a workload sized for it.
 
-    fits: `capacity.serving_fits` of the study's seed, where the caller has them already.
     Raises: ValueError that names the route, for a model, GPU, precision, engine or host of which
     nothing is known. That a route cannot serve a workload is no error but a row of `failures`.
     """
-    fits = capacity.serving_fits(seed=case.study.seed) if fits is None else fits
-    return fleet_tables(case, fits, peak_fleets(case, fits))
+    return fleet_tables(case, peak_fleets(case))
 
 
-def fleet_tables(case: Case, fits: pd.DataFrame, peaks: PeakFleets) -> Tables:
+def fleet_tables(case: Case, peaks: PeakFleets) -> Tables:
     """The fleets of `peak_fleets` with what they cost: `fleets`, and why others can serve nothing.
 
-    fits: as `capacity.serving_fits`. Returns: what `hosting_tables` does.
+    Returns: what `hosting_tables` does.
     """
     study = case.study
     fleets, failures = [], []
@@ -69,7 +67,7 @@ def fleet_tables(case: Case, fits: pd.DataFrame, peaks: PeakFleets) -> Tables:
         fleets.append(_fleet(study, name, route, offer) | _operating_point(peak.point) | grades)
     return {
         "week": weekly_load(case),
-        "serving_fit": fits,
+        "serving_fit": capacity.serving_fits(seed=study.seed),
         "fleets": fleets,
         "failures": failures,
         "owned": owned_hours(study),

@@ -80,10 +80,9 @@ class _Candidate:
     owned: bool
 
 
-def peak_fleets(case: Case, fits: pd.DataFrame) -> PeakFleets:
+def peak_fleets(case: Case) -> PeakFleets:
     """The busiest hour of every self-hosted route that may serve a workload, replayed.
 
-    fits: as `capacity.serving_fits`, for the range of capacity; only its centre is replayed.
     Raises: ValueError that names the route, for a model, GPU, precision, engine or host of which
     nothing is known.
     """
@@ -97,7 +96,7 @@ def peak_fleets(case: Case, fits: pd.DataFrame) -> PeakFleets:
             try:
                 if route not in curves:
                     curves[route] = offers.route_curve(spec)
-                fleets[name, route] = _peak_fleet(case, name, spec, curves[route], fits)
+                fleets[name, route] = _peak_fleet(case, name, spec, curves[route])
             except CannotServe as error:
                 fleets[name, route] = error
             except ValueError as error:
@@ -106,10 +105,10 @@ def peak_fleets(case: Case, fits: pd.DataFrame) -> PeakFleets:
 
 
 def _peak_fleet(
-    case: Case, name: str, spec: SelfHostedRoute, fitted: offers.RouteCurve, fits: pd.DataFrame
+    case: Case, name: str, spec: SelfHostedRoute, fitted: offers.RouteCurve
 ) -> PeakFleet:
     workload, seed = case.study.workloads[name], case.study.seed
-    offer, point = offers.fleet_offer(case.study, workload, spec, fitted, fits)
+    offer, point = offers.fleet_offer(case.study, workload, spec, fitted)
     service, traffic = _service(workload, spec, fitted, point), traffic_for(case, name, spec)
     most = sizing.smallest_replicas(service, traffic, float(traffic.requests_per_s.max()), seed)
     sizes = sorted({*SUSTAINED_SIZES, most})

@@ -41,16 +41,12 @@ def size(
     is null; `reason` says why a route cannot serve, and is null where it can.
     """
     with mistakes(as_json):
-        import pandas as pd
-
         from llmstudy.chapters.sizing import peak_fleets, sizing_tables
         from llmstudy.evidence.case import open_case
-        from llmstudy.measures.capacity.hardware import GROUP
         from llmstudy.study import load
 
         case = open_case(load(study))
-        # no table shows the range of capacity, which rests on the error of the fits
-        tables = sizing_tables(case, peak_fleets(case, pd.DataFrame(columns=GROUP)))
+        tables = sizing_tables(case, peak_fleets(case))
     rows = _rows(tables)
     if as_json:
         print_json({"study": case.study.study, "workloads": rows})

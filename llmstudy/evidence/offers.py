@@ -187,7 +187,6 @@ def fleet_offer(
     workload: Workload,
     route: SelfHostedRoute,
     fitted: "RouteCurve",
-    fits: pd.DataFrame,
 ) -> tuple[FleetOffer, capacity.Capacity]:
     """What one replica of a self-hosted route carries within a workload's SLO, and its GPUs' hour.
 
@@ -195,7 +194,7 @@ def fleet_offer(
 
     Returns the offer, and the operating point that it was solved at.
 
-    fitted: the route's `route_curve`. fits: as `capacity.serving_fits()`, for the curve's error.
+    fitted: the route's `route_curve`.
     Raises: capacity.CannotServe if the model does not fit its GPUs or cannot meet the SLO at all;
     ValueError for a model, GPU, precision, engine or host of which nothing is known.
     """
@@ -246,7 +245,7 @@ def fleet_offer(
             cached_factors=tuple(zip(cached_shares, factors, strict=True)),
         ),
         capacity_factor=_capacity_factor(
-            route, curve, workload, centre, fits, dict(zip(drawn, rises, strict=True))
+            fitted, workload, route.tensor_parallel, centre, rises, study.seed
         ),
         usd_per_gpu_hour=gpu_hours.gpu_hour(route, study.self_hosting.spot_rerun.value),
         target_utilisation=bundled_figures()["self_hosting.target_utilisation"],
@@ -289,37 +288,36 @@ def serving_points(route: SelfHostedRoute) -> pd.DataFrame:
 
 
 def _capacity_factor(
-    route: SelfHostedRoute,
-    curve: capacity.ServingCurve,
+    fitted: RouteCurve,
     workload: Workload,
+    tensor_parallel: int,
     point: capacity.Capacity,
-    fits: pd.DataFrame,
-    drawn: dict[str, float],
+    rises: list[float],
+    seed: int,
 ) -> Figure:
-    """How far true capacity may lie from the curve's, as a factor.
+    """Range of the true capacity over the curve's, as a factor.
 
-    Inside the measured hull the held-out error; outside it wider, by how far outside; without a
-    held-out error the error of an untested model (`capacity.scope`). point: where the fleet is
-    solved. drawn: what one spread of each
-    parameter drawn from the prior adds to the logarithm of capacity.
+    Inside the measured range the held-out error of the curve; outside it wider, by how far outside;
+    without a held-out error the error of an untested model (`capacity.scope`). point: where the
+    fleet is solved. rises: what one spread of each parameter that was drawn from the prior adds to
+    the logarithm of capacity. seed: of the splits that the held-out error comes from.
     """
-    group = ["model", "gpu", "precision", "engine_version"]
-    key = [route.model, route.gpu, route.precision, route.engine_version]
-    match = fits[(fits[group] == key).all(axis=1)]
-    error = None if match.empty else float(match.iloc[0]["median_abs_error_share"])
+    fit = capacity.serving_fit(fitted.points, seed=seed)
+    error = fit["median_abs_error_share"] if fit else None
     intake = workload.intake
     lengths = (intake.input_tokens.value, intake.output_tokens.value)
     scope = capacity.scope(
-        curve,
+        fitted.curve,
         error,
         point.concurrency,
         *lengths,
-        route.tensor_parallel,
-        prior_error_share=float(ndtri(0.75)) * hypot(*drawn.values()),
+        tensor_parallel,
+        prior_error_share=float(ndtri(0.75)) * hypot(*rises),
     )
+    drawn = fitted.drawn
     grade: Grade = "assumed" if scope.outside or error is None or drawn else "published"
     why = scope.why
     if drawn:
         names = ", ".join(name.removesuffix("_s").replace("_", " ") for name in drawn)
-        why += f"; drawn from other models, whom the points contradict without proof: {names}"
+        why += f"; taken from other models, since the points do not determine them: {names}"
     return Figure("", 1.0, "factor", scope.low, scope.high, "lognormal", grade, why)

@@ -99,7 +99,7 @@ def run_study(
     """
     started = datetime.now(UTC)
     from llmstudy.study import load
-    from llmstudy.study.snapshot import kept
+    from llmstudy.study.snapshot import to_json
 
     study, file = load(study_path, overrides), paths.resolve(study_path).absolute()
     home = Path(out or "outputs").absolute() / study.study
@@ -115,7 +115,7 @@ def run_study(
         run_id,
         CHAPTERS,
         parameters,
-        [provenance.of_all_chapters(inputs), kept(study)],
+        [provenance.of_all_chapters(inputs), to_json(study)],
         lambda: provenance.state(file, study) == state,
         set(CHAPTERS) if fresh else {PROBING} if probe else set(),
     )

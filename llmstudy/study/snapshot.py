@@ -21,21 +21,21 @@ from llmstudy.study.figures import with_figures
 from llmstudy.study.study import Study
 
 
-def kept(study: Study) -> dict[str, Any]:
+def to_json(study: Study) -> dict[str, Any]:
     """A study as JSON holds it; of the paths to logs and probes the names only, as it is passed on.
 
     >>> from llmstudy import paths
     >>> from llmstudy.study import load
     >>> study = load(paths.params("default.yaml"))
-    >>> kept(study)["horizon"]["value"], restored(kept(study)) == study
+    >>> to_json(study)["horizon"]["value"], from_json(to_json(study)) == study
     (24.0, True)
     """
     plain: dict[str, Any] = io.plain(_named_only(study.model_dump()))
     return plain
 
 
-def restored(plain: Mapping[str, Any]) -> Study:
-    """The study that `kept` wrote down.
+def from_json(plain: Mapping[str, Any]) -> Study:
+    """The study that `to_json` wrote down.
 
     Raises: ValueError if this version of the package does not know its keys.
     """

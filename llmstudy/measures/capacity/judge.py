@@ -144,22 +144,33 @@ def heldout_error(
 
 
 def serving_fits(n_fit: int = 8, seed: int = 0) -> pd.DataFrame:
-    """Fits each group of the bundled points: its parameters, and their error.
+    """Fits each group of the bundled points: one row of `serving_fit` per group that has one."""
+    fits = [serving_fit(points, n_fit, seed) for _, points in serving_points().groupby(GROUP)]
+    return pd.DataFrame([fit for fit in fits if fit])
+
+
+def serving_fit(points: pd.DataFrame, n_fit: int = 8, seed: int = 0) -> dict[str, Any]:
+    """Fits the points of one group: the curve's parameters, and its error on points held out.
 
     The error comes from five random splits of `n_fit` configurations against the rest, the
-    parameters and residual from all usable configurations (`n_used`). Random, and not chosen for
-    information as in `fit_groups`, since a study asks for any configuration and not only for those
-    that a good choice leaves: it is the larger and the steadier figure. KV caches are taken as
-    BF16, since the source does not record them. Groups with fewer than `n_fit` + 3 usable settings
-    have no row.
+    parameters and residual from all usable configurations (`n_used`). The splits are random, and
+    not chosen for information as in `fit_groups`: a study may ask for any configuration, not only
+    for those that a good choice leaves, and this error is the larger and the steadier one. The KV
+    cache is taken as BF16, since the source does not record it.
 
-    Columns: model, gpu, precision, engine_version, n_fit, n_heldout, median_abs_error_share,
+    points: as `serving_points`, of one model, GPU type, precision and engine version.
+    Returns: model, gpu, precision, engine_version, n_fit, n_heldout, median_abs_error_share,
     p90_abs_error_share, max_abs_error_share, n_used, residual_share, bandwidth_efficiency,
-    flop_efficiency, step_overhead_s, tp_overhead_s.
+    flop_efficiency, step_overhead_s, tp_overhead_s; empty with fewer than `n_fit` + 3 usable
+    settings.
+
+    >>> points = serving_points("openai/gpt-oss-120b", "h200_sxm", engine_version="0.18.0")
+    >>> fit = serving_fit(points)
+    >>> fit["n_used"], round(fit["median_abs_error_share"], 3)
+    (37, 0.037)
     """
-    judged = on_disk(_serving_fit)
-    rows = [judged(*group, n_fit, seed) for group in groups(serving_points())]
-    return pd.DataFrame([row for row in rows if row])
+    [(key, group, shape, card)] = groups(points.reset_index(drop=True))
+    return on_disk(_serving_fit)(key, group, shape, card, n_fit, seed)
 
 
 def _serving_fit(
@@ -170,7 +181,7 @@ def _serving_fit(
     n_fit: int,
     seed: int,
 ) -> dict[str, Any]:
-    """One row of `serving_fits`; empty where the points are too few."""
+    """As `serving_fit`, of a group with its shape and GPU."""
     used = usable_points(points, shape, card, key["precision"])
     limit = roofline(points, shape, card, key["precision"])
     if _too_few(points, used, limit, n_fit):
