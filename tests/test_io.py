@@ -55,7 +55,7 @@ def test_a_value_that_is_not_finite_is_refused_by_its_place(path, bad):
         value = {step: value} if isinstance(step, str) else [0] * step + [value]
     for step in path:
         place += f".{step}" if isinstance(step, str) else f"[{step}]"
-    with pytest.raises(ValueError, match="write None") as error:
+    with pytest.raises(ValueError, match="use None") as error:
         io.plain(value)
     assert str(error.value).startswith(f"{place} is ")
 

@@ -582,7 +582,7 @@ def test_without_a_gpu_chapter_05_says_so_and_shows_the_recorded_runs(told, bund
     assert PUBLISHED not in page
     assert "5 points were recorded by our own probe on h200&#95;sxm" in page
     assert "with dummy weights" in page
-    row = page[page.index("Runs of our own probe on a GPU") :].split("</table>")[0]
+    row = page[page.index("Runs of our own probe on GPUs") :].split("</table>")[0]
     assert all(f">{cell}<" in row for cell in ("0.26.0", "60\u00a0%", "0.99", "1.02", "dummy"))
 
 
@@ -674,7 +674,11 @@ def test_chapter_03_shows_the_probes_and_their_models(told, probed, hosting, tmp
     open_chapter("05_self_hosting", str(study), str(tmp_path / "run")).write(hosting)
     page = told("03_latency", study)
     assert f"Probed: {HOSTED}, with 400 requests in 1 run, each found valid by its audit." in page
-    for caption in ("Routes probed", "Pace at the p95", "Where the first token goes"):
+    for caption in (
+        "Routes probed",
+        "Time per output token at the p95",
+        "What the time to the first token",
+    ):
         assert f"<caption>{caption}" in page
     assert "Llama-3.1-70B-Instruct" in page
     assert "poisson, 5 per s, 1500 in, 220 out" in page

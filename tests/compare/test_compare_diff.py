@@ -59,7 +59,7 @@ def test_what_is_kept_names_no_folder(default):
 def test_a_study_of_another_form_is_refused_by_the_place(default):
     plain = to_json(default)
     del plain["team"]
-    with pytest.raises(ValueError, match=r"another form at team: .* another version"):
+    with pytest.raises(ValueError, match=r"an unknown form at team: .* another version"):
         from_json(plain)
 
 
