@@ -40,7 +40,7 @@ def test_the_newest_quote_of_an_offer_counts_and_then_the_cheapest():
 def test_a_gpu_price_that_is_not_listed_is_an_error_that_says_what_is():
     with pytest.raises(PriceError, match=r"available: a10, .*h100_sxm"):
         gpu_price("h1000", "aws", "on_demand")
-    with pytest.raises(PriceError, match="there is: h100_nvl azure us on_demand"):
+    with pytest.raises(PriceError, match="available: h100_nvl azure us on_demand"):
         gpu_price("h100_nvl", "aws", "on_demand")
     with pytest.raises(PriceError, match="no GPU price for h100_sxm aws on_demand eu-west-1"):
         gpu_price("h100_sxm", "aws", "on_demand", region="eu-west-1")
