@@ -10,6 +10,8 @@ from llmstudy.text import excerpt
 HOURS_PER_MONTH = 730.0
 """Mean hours of a month (365 * 24 / 12), the convention of cloud price lists."""
 
+HOURS_PER_WEEK = 168
+
 _MONTH_S = HOURS_PER_MONTH * 3600
 
 UNITS: dict[str, dict[str, float]] = {

@@ -13,8 +13,7 @@ import pandas as pd
 
 from llmstudy import paths
 from llmstudy.requests.schema import conform
-
-HOURS_PER_WEEK = 168
+from llmstudy.units import HOURS_PER_WEEK
 
 _MIXES = {"azure_conversation_2023": "azure_conversation_2023_tokens.csv"}
 

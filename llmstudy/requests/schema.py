@@ -46,7 +46,7 @@ REQUIRED = [column.name for column in COLUMNS if column.required]
 
 
 class Invariant(NamedTuple):
-    """A rule for each row. holds: the condition in SQL (null passes); breach: the fault in words."""
+    """A rule for rows. holds: the condition in SQL (null passes); breach: the fault in words."""
 
     holds: str
     breach: str

@@ -68,7 +68,7 @@ def savings_at(priced, name, route, held):
     d |= paths_of(study, name, drivers.N_FLIPS)
     d |= {key: np.full(drivers.N_FLIPS, value) for key, value in held.items()}
     current = offers.offer(name, study.workloads[name].current_route)
-    return simulate.move_saving_usd(current, offers.offer(name, route), d, study.months)
+    return simulate.move_saving(current, offers.offer(name, route), study.months)(d)
 
 
 def meets_both_lines(study, saved):
