@@ -67,7 +67,7 @@ def plain(value: Any, at: str = "results") -> Any:
 def dumps(value: Any) -> str:
     r"""A result as canonical JSON text: equal values give the same bytes.
 
-    value, Raises: as `plain`.
+    value: as `plain`. Raises: ValueError as `plain` does.
 
     >>> dumps({"b": 1 / 3, "a": [1, None]})
     '{\n  "b": 0.3333333333,\n  "a": [\n    1,\n    null\n  ]\n}\n'

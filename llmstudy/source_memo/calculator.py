@@ -50,8 +50,8 @@ def assumptions() -> pd.DataFrame:
 def fields_by_item() -> dict[str, list[str]]:
     """Item of the attribution -> its fields, in the order of `assumptions`.
 
-    >>> fields_by_item()["spare"]
-    ['spare']
+    >>> fields_by_item()["idle"]
+    ['peak_to_mean', 'target_utilisation']
     """
     fields = assumptions().groupby("item", sort=False)["field"].agg(list)
     return {str(item): names for item, names in fields.items()}

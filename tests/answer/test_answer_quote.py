@@ -31,7 +31,7 @@ def test_a_quote_takes_the_place_of_the_list_under_the_same_discount(variant):
         (
             "on_demand_quote: {value: 2, unit: USD/h, range: [1, 3], source: host, "
             "as_of: 2026-11-01, grade: published}",
-            "a quote is one offer",
+            "a quote is one price",
         ),
     ],
 )

@@ -360,7 +360,7 @@ def test_an_invalid_run_ends_llmstudy_check_too(probed):
     [
         ([simulated(day="2026-11-24")], "is of 2026-11-24, after the study's day: set as_of to"),
         ([bent(simulated(), started_at=None)], "does not say when it began"),
-        ([simulated(), simulated(2, rate=8.0)], "runs of different loads, which have no percenti"),
+        ([simulated(), simulated(2, rate=8.0)], "runs with different loads, which have no percenti"),
         (
             [simulated(), bent(simulated(2), endpoint={"base_url": "simulated", "model": "mini"})],
             r"runs of different models.*-0 \(Llama-3.1-70B-Instruct\).*-1 \(mini\)",
@@ -374,7 +374,7 @@ def test_an_invalid_run_ends_llmstudy_check_too(probed):
                 simulated(),
                 bent(simulated(2), lengths=LENGTHS | {"shared_prefix_share": 0.9}),
             ],
-            "runs of different loads.*90 % of the input shared",
+            "runs with different loads.*90 % of the input shared",
         ),
         (
             [simulated(), bent(simulated(2), lengths=LENGTHS | {"source": "log.csv"})],

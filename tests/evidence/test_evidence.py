@@ -205,7 +205,7 @@ def test_a_log_of_which_no_row_is_usable_is_refused_with_the_commonest_reason(lo
 
 
 def test_a_log_without_rows_is_refused(logged_rows):
-    with pytest.raises(ValueError, match=r"log.csv: the log holds no rows"):
+    with pytest.raises(ValueError, match=r"log.csv: the log has no rows"):
         traffic_of(logged_rows(0))
 
 

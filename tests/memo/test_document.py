@@ -223,7 +223,7 @@ def test_a_memo_tells_its_state(facts, state, status):
     [
         ("status: draft", "status: decided", "decided_on is missing"),
         ("status: draft", "status: superseded", "superseded_by is missing"),
-        ("status: draft", "status: draft\ndecided_on: 2026-12-01", "write decided"),
+        ("status: draft", "status: draft\ndecided_on: 2026-12-01", "write status: decided"),
         ("status: draft", "status: draft\nsuperseded_by: v2", "must be superseded"),
     ],
 )

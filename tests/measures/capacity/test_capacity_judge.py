@@ -319,7 +319,7 @@ def test_a_transfer_changes_the_gpu_and_nothing_else(synthetic_points):
     with pytest.raises(ValueError, match=r"another GPU only, and .* in more than that"):
         transfer_error(points, other)
     for table in (pd.concat([points, other]), points.head(0)):
-        with pytest.raises(ValueError, match="from one group to one other"):
+        with pytest.raises(ValueError, match="from one group to another"):
             transfer_error(points, table)
 
 
