@@ -344,7 +344,7 @@ def test_an_invalid_run_ends_llmstudy_run_with_exit_2_and_nothing_is_written(
     assert done.exit_code == 2
     assert f"default: routes.{HOSTED}.probe: the run in " in done.stderr
     assert f"runs/{HOSTED}-0 is invalid: rate_asked: " in done.stderr
-    assert "probe again, or take it out of the study" in done.stderr
+    assert "Probe again, or remove it from the study" in done.stderr
     assert not (tmp_path / "out").exists()
 
 
@@ -360,14 +360,14 @@ def test_an_invalid_run_ends_llmstudy_check_too(probed):
     [
         ([simulated(day="2026-11-24")], "is of 2026-11-24, after the study's day: set as_of to"),
         ([bent(simulated(), started_at=None)], "does not say when it began"),
-        ([simulated(), simulated(2, rate=8.0)], "runs with different loads, which have no percenti"),
+        ([simulated(), simulated(2, rate=8.0)], "runs with different loads"),
         (
             [simulated(), bent(simulated(2), endpoint={"base_url": "simulated", "model": "mini"})],
-            r"runs of different models.*-0 \(Llama-3.1-70B-Instruct\).*-1 \(mini\)",
+            r"runs with different models.*-0 \(Llama-3.1-70B-Instruct\).*-1 \(mini\)",
         ),
         (
             [simulated(), bent(simulated(2), endpoint={"base_url": "elsewhere"})],
-            "runs of different endpoints",
+            "runs with different endpoints",
         ),
         (
             [
@@ -378,11 +378,11 @@ def test_an_invalid_run_ends_llmstudy_check_too(probed):
         ),
         (
             [simulated(), bent(simulated(2), lengths=LENGTHS | {"source": "log.csv"})],
-            "runs of different sources of lengths",
+            "runs with different sources of lengths",
         ),
         (
             [simulated(), bent(simulated(2), serving={"weights": "dummy"})],
-            "runs of different weights",
+            "runs with different weights",
         ),
     ],
     ids=["future", "undated", "loads", "models", "endpoints", "shared", "lengths", "weights"],
@@ -403,7 +403,7 @@ def test_one_run_named_twice_is_not_two(variant, tmp_path):
     probe_run.write(tmp_path / "run", simulated())
     line = MODEL_OF[API]
     study = load(variant("default", (line, f"{line}    probe: [run, run]\n")))
-    with pytest.raises(ValueError, match="names one folder twice"):
+    with pytest.raises(ValueError, match="names a folder twice"):
         _ = open_case(study).probes
 
 

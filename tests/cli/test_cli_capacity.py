@@ -203,10 +203,10 @@ def test_files_that_hold_no_points_are_refused_by_name(points, write, tmp_path):
     empty = tmp_path / "empty.csv"
     empty.touch()
     assert refusal(empty) == f"{empty} is empty: give a CSV file with a header and points"
-    assert "holds no points: add a row" in refusal(write(points.head(0)))
+    assert "has no points: add a row" in refusal(write(points.head(0)))
     picture = tmp_path / "picture.csv"
     picture.write_bytes(b"\x89PNG\r\n\x1a\n\xff\xfe")
-    assert f"{picture} is no CSV file in UTF-8" in refusal(picture)
+    assert f"{picture} is not a CSV file in UTF-8" in refusal(picture)
 
 
 def test_too_few_or_too_many_points_are_refused(points, write):

@@ -259,7 +259,10 @@ def test_samples_without_outcomes_count_as_answered_and_a_warning_says_so(sample
         (lambda s: slo_verdict(quantile_interval(np.array([1.0]), 0.5), np.nan), "finite limit"),
         (lambda s: latency_table(s, ["arm"], ["e2e_s"]), r"lack \['e2e_s'\]"),
         (lambda s: latency_table(s.assign(ok=None), ["arm"], ["ttft_s"]), "null `ok`"),
-        (lambda s: latency_table(s.assign(ok="false")), "samples have 'false' in `ok`: give True or False"),
+        (
+            lambda s: latency_table(s.assign(ok="false")),
+            "samples have 'false' in `ok`: give True or False",
+        ),
         (lambda s: latency_table(s[["arm", "ok"]]), "none of ttft_s, tpot_s, e2e_s and latency_s"),
         (lambda s: latency_table(s.assign(ttft_s="soon")), "ttft_s must hold numbers"),
         (lambda s: latency_table(s["ttft_s"]), "samples is a Series"),
