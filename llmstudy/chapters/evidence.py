@@ -9,7 +9,7 @@ from llmstudy.chapters.quality import difference_figures
 from llmstudy.evidence import findings
 from llmstudy.evidence.case import Case, Tables, contenders, week_load
 from llmstudy.simulate.inputs import output_ratio
-from llmstudy.study.snapshot import kept
+from llmstudy.study.snapshot import to_json
 
 
 def evidence_tables(case: Case) -> Tables:
@@ -25,7 +25,7 @@ def evidence_tables(case: Case) -> Tables:
         "unknown": case.study.unknown(),
         "findings": price_findings(case),
         "figures": ledger(case),
-        "study": kept(case.study),
+        "study": to_json(case.study),
     }
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from llmstudy import simulate
 from llmstudy.chapters.evidence import weekly_load
-from llmstudy.chapters.sizing import PeakFleets, serving_fits, sustained_utilisation
+from llmstudy.chapters.sizing import PeakFleets, sustained_utilisation
 from llmstudy.evidence import findings, gpu_hours
 from llmstudy.evidence.case import Case, Tables, covers_week
 from llmstudy.evidence.offers import FleetOffer, fitted_curve, serving_points
@@ -58,7 +58,7 @@ def hosting_tables(case: Case, peaks: PeakFleets) -> Tables:
         fleets.append(_fleet(study, name, route, offer) | _operating_point(peak.point) | grades)
     return {
         "week": weekly_load(case),
-        "serving_fit": serving_fits(study.seed),
+        "serving_fit": capacity.serving_fits(seed=study.seed),
         "fleets": fleets,
         "failures": failures,
         "owned": owned_hours(study),

@@ -20,7 +20,7 @@ from llmstudy import charts, io, paths, tables
 from llmstudy.chapters import BEFORE_MEMO
 from llmstudy.study import Study, load
 from llmstudy.study.document import mapping
-from llmstudy.study.snapshot import kept
+from llmstudy.study.snapshot import to_json
 
 
 class ChapterError(ValueError):
@@ -42,7 +42,7 @@ class Chapter:
     @cached_property
     def study_sha256(self) -> str:
         """SHA-256 of the study with its figures, stored with every result."""
-        return sha256(io.dumps(kept(self.study)).encode()).hexdigest()
+        return sha256(io.dumps(to_json(self.study)).encode()).hexdigest()
 
     def read(self, name: str) -> dict[str, Any]:
         """The results of an earlier chapter of this study, as it wrote them.
@@ -206,12 +206,12 @@ def open_chapter(
         overrides = mapping(overrides)
     if isinstance(study, Study):
         loaded = study.with_(overrides)
-        place = io.dumps(kept(loaded))
+        place = io.dumps(to_json(loaded))
     else:
         loaded = load(study, overrides)
         place = str(paths.resolve(study).resolve())
         if overrides:
-            place += io.dumps(kept(loaded)["overrides"])
+            place += io.dumps(to_json(loaded)["overrides"])
     folder = Path(run)
     if not run:
         short = sha256(place.encode()).hexdigest()[:6]

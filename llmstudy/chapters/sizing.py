@@ -6,7 +6,6 @@ the fleet can carry, and what a smaller fleet would leave to an API.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache
 from math import isfinite
 from typing import Any
 
@@ -19,7 +18,6 @@ from llmstudy.evidence import offers
 from llmstudy.evidence.case import Case, Tables, contenders, covers_week, week_load
 from llmstudy.evidence.output_tokens import output_tokens_ratio
 from llmstudy.figure import Figure
-from llmstudy.measures import capacity
 from llmstudy.measures.capacity import CannotServe, Capacity, fit_first_token, sizing
 from llmstudy.measures.capacity.replay import engine
 from llmstudy.measures.capacity.slo import Slo
@@ -82,19 +80,12 @@ class _Candidate:
     owned: bool
 
 
-@cache
-def serving_fits(seed: int) -> pd.DataFrame:
-    """`capacity.serving_fits`, fitted once in a process even where no cache can be written."""
-    return capacity.serving_fits(seed=seed)
-
-
 def peak_fleets(case: Case) -> PeakFleets:
     """The busiest hour of every self-hosted route that may serve a workload, replayed.
 
     The replay takes the central estimate of capacity; its range rests on the error of the fits.
     Raises: ValueError that names the route if its model, GPU, precision, engine or host is unknown.
     """
-    fits = serving_fits(case.study.seed)
     fleets: dict[tuple[str, str], PeakFleet | CannotServe] = {}
     curves: dict[str, offers.RouteCurve] = {}
     for name, routes in contenders(case.study).items():
@@ -105,7 +96,7 @@ def peak_fleets(case: Case) -> PeakFleets:
             try:
                 if route not in curves:
                     curves[route] = offers.route_curve(spec)
-                fleets[name, route] = _peak_fleet(case, name, spec, curves[route], fits)
+                fleets[name, route] = _peak_fleet(case, name, spec, curves[route])
             except CannotServe as error:
                 fleets[name, route] = error
             except ValueError as error:
@@ -114,10 +105,10 @@ def peak_fleets(case: Case) -> PeakFleets:
 
 
 def _peak_fleet(
-    case: Case, name: str, spec: SelfHostedRoute, fitted: offers.RouteCurve, fits: pd.DataFrame
+    case: Case, name: str, spec: SelfHostedRoute, fitted: offers.RouteCurve
 ) -> PeakFleet:
     workload, seed = case.study.workloads[name], case.study.seed
-    offer, point = offers.fleet_offer(case.study, workload, spec, fitted, fits)
+    offer, point = offers.fleet_offer(case.study, workload, spec, fitted)
     service, traffic = _service(workload, spec, fitted, point), traffic_for(case, name, spec)
     most = sizing.smallest_replicas(service, traffic, float(traffic.requests_per_s.max()), seed)
     sizes = sorted({*SUSTAINED_SIZES, most})

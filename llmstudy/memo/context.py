@@ -14,7 +14,7 @@ from llmstudy.chapters.notebook import Chapter
 from llmstudy.evidence.case import rows_of
 from llmstudy.figure import Figure
 from llmstudy.study import Study
-from llmstudy.study.snapshot import restored
+from llmstudy.study.snapshot import from_json
 from llmstudy.tables import inputs
 from llmstudy.text import listed
 
@@ -346,6 +346,6 @@ def facts_of(study: Study, chapters: Mapping[str, Mapping[str, Any]]) -> Facts:
     The latter come from the results of chapter 01, if they are among them.
     """
     if "01_evidence" in chapters:
-        assessed = restored(chapters["01_evidence"]["study"])
+        assessed = from_json(chapters["01_evidence"]["study"])
         study = study.model_copy(update={"workloads": assessed.workloads})
     return Facts(study, chapters)

@@ -1,11 +1,12 @@
-"""How does a log become the canonical table without losing a row?
+"""Imports a log into the canonical table without losing a row.
 
-Each reader hands over batches of text: one row per record of the file, with its number, its raw
-text, and the fault where it could not be parsed. One SQL statement then casts the text and
-checks the rules of `schema`; a row is accepted, or quarantined with the first reason against it.
+Each reader yields batches of text: one row per record of the file, with its number, its raw text
+and, if it could not be parsed, the fault. One SQL statement then casts the text and checks the
+rules of `schema`; a row is accepted, or quarantined with the first reason against it.
 
-Only mapped columns are read, so the text of prompts and answers stays where it is. The exception is
-the raw text of a quarantined row, kept for mending: show its number and its reason, not the text.
+Only mapped columns are read, so the text of prompts and answers is not. The exception is the raw
+text
+of a quarantined row, which is stored for correction: show its number and reason, never the text.
 """
 
 import csv
@@ -35,12 +36,12 @@ _QUARANTINE = ["row", "raw", "reason", "tokens"]
 
 @dataclass(frozen=True)
 class Log:
-    """An imported log: each row read is in one of the two tables.
+    """An imported log: each row read is in exactly one of the two tables.
 
     accepted: the canonical table. quarantined: `row` (from 1: the line of a CSV or JSONL file, the
-    row of a Parquet file), `raw` (its text; in Parquet, the mapped columns; its time, where only
-    the other rows show that it is wrong), `reason` (in words), `tokens` (in and out, null unless
-    both can be read).
+    row of a Parquet file), `raw` (its text; in Parquet the mapped columns; the time of a row that
+    is implausible only beside the others), `reason` (in words), `tokens` (input and output
+    together, null unless both can be read).
     """
 
     accepted: pd.DataFrame
@@ -53,11 +54,11 @@ class Log:
         return self.quarantined[~self.quarantined["reason"].isin(plausible.NOTHING_LOST)]
 
     def __post_init__(self) -> None:
-        """Refuse an import that lost a row or made one up."""
+        """Checks that no row was lost or made up."""
         in_tables = len(self.accepted) + len(self.quarantined)
         if in_tables != self.rows_read:
             raise ValueError(
-                f"{self.rows_read} rows read but {in_tables} in the tables: a fault of the importer"
+                f"{self.rows_read} rows read, but {in_tables} in the tables: please report it"
             )
 
 
@@ -70,24 +71,24 @@ def read_log(
 ) -> Log:
     """Reads a log into the canonical table, from a file or a DataFrame.
 
-    source: the file, or a frame with a row for each request. format: `csv` (RFC 4180 with a header,
+    source: the file, or a frame with a row per request. format: `csv` (RFC 4180 with a header,
     UTF-8), `jsonl`, `parquet`, or `azure` (the Azure 2023 trace, whose columns are known and whose
-    every row is an answered request); None where the file's ending says it.
+    rows are all answered requests); None to tell by the ending of the file.
     columns: canonical name -> name in the log; in JSONL, a name that begins with `/` is a JSON
-    Pointer into nested objects. A frame's columns that bear a canonical name need none. constants:
-    canonical name -> its value in every row, for what the log does not say. Unless given, `source`
-    is the file's name and `request_id` adds the row.
-    longest_tokens: input and output of the longest request that can have been answered.
+    Pointer into nested objects. Columns of a frame with a canonical name need no entry. constants:
+    canonical name -> its value in every row, for what the log lacks. By default `source` is the
+    name of the file and `request_id` that name with the row number.
+    longest_tokens: input and output tokens of the longest request that could have been answered.
 
     A time is ISO 8601 (without a zone it is UTC; digits below 1 us are cut) or a number since 1970,
     taken as the one of s, ms, us and ns that puts it between 1973 and 5138. Empty text, `null`,
-    `none` and `nan` are null. A blank line is no row. A failed row without token counts has 0 of
-    them. What only the other rows show is judged by `requests.plausible`: stray times, repeated
-    lines, and the attempts of a call, of which one row tells the outcome.
+    `none` and `nan` are null. Blank lines are skipped. A failed row without token counts has 0
+    tokens. `requests.plausible` then judges rows beside the others: stray times, repeated lines,
+    and several attempts of one call, of which one row gives the outcome.
 
-    Raises: ValueError if the file is absent or not of its format, a canonical name is unknown or
+    Raises: ValueError if the file is missing or not of its format, a canonical name is unknown or
     given twice, a name is not in the log, a constant is not of its column's type, or a required
-    column is not given.
+    column is missing.
 
     >>> frame = pd.DataFrame({"created": ["2026-11-02 09:00:04", "2026-11-02 09:00:07"],
     ...                       "input_tokens": [374, "many"], "output_tokens": [44, 109]})
@@ -98,12 +99,14 @@ def read_log(
     """
     columns, constants = columns or {}, constants or {}
     if not (isinstance(columns, Mapping) and isinstance(constants, Mapping)):
-        raise ValueError('columns and constants are mappings, such as {"ts_start": "created_at"}')
-    path, file_format = _opened(source, format, constants)
+        raise ValueError(
+            'columns and constants must be mappings, such as {"ts_start": "created_at"}'
+        )
+    path, file_format = _format_of(source, format, constants)
     mapping = {**file_format.columns, **columns}
     _check_names(path, mapping, constants)
-    given = {name: str(value) for name, value in constants.items()}
-    constant_values = {"source": path.name, **file_format.constants, **given}
+    own_constants = {name: str(value) for name, value in constants.items()}
+    constant_values = {"source": path.name, **file_format.constants, **own_constants}
     rows_read = 0
     accepted, quarantined = (
         [pd.DataFrame(columns=["row", *NAMES])],
@@ -115,68 +118,74 @@ def read_log(
         texts = _texts(path, mapping, constant_values, connection)
         for batch in file_format.read(path, mapping, connection):
             rows_read += len(batch)
-            rows = _judged(batch, texts, connection)
-            sound = rows["reason"].isna()
-            accepted.append(rows.loc[sound, ["row", *NAMES]])
-            quarantined.append(rows.loc[~sound, _QUARANTINE])
+            rows = _typed_rows(batch, texts, connection)
+            valid = rows["reason"].isna()
+            accepted.append(rows.loc[valid, ["row", *NAMES]])
+            quarantined.append(rows.loc[~valid, _QUARANTINE])
     rows = _stacked(accepted)
     table = conform(rows[NAMES])
     reasons = plausible.strays(table["ts_start"]).reindex(table.index)
     tokens = (table["input_tokens"] + table["output_tokens"]).astype(float)
     reasons[tokens > longest_tokens] = plausible.too_long(longest_tokens)
     reasons[plausible.no_chats(table)] = plausible.NO_CHAT
-    made_id = path.name + ":" + rows["row"].astype("string")
+    default_id = path.name + ":" + rows["row"].astype("string")
     usable = table[reasons.isna()]
-    calls = plausible.calls(usable, (table["request_id"] != made_id)[usable.index])
+    calls = plausible.calls(usable, (table["request_id"] != default_id)[usable.index])
     reasons.update(calls.reasons)
-    aside = table[reasons.notna()]
+    rejected = table[reasons.notna()]
     quarantined.append(
         pd.DataFrame(
             {
-                "row": rows["row"][aside.index],
-                "raw": aside["ts_start"].astype("string"),
-                "reason": reasons[aside.index],
-                "tokens": tokens[aside.index],
+                "row": rows["row"][rejected.index],
+                "raw": rejected["ts_start"].astype("string"),
+                "reason": reasons[rejected.index],
+                "tokens": tokens[rejected.index],
             }
         )
     )
     return Log(conform(calls.requests), _stacked(quarantined), rows_read)
 
 
-def _opened(
+def _format_of(
     source: str | Path | pd.DataFrame, format: str | None, constants: Mapping[str, str]
 ) -> tuple[Path, "_Format"]:
-    """The name of a log in messages and ids, and how it is read."""
+    """The name of a log for messages and ids, and its format."""
     if isinstance(source, pd.DataFrame):
         if format is not None:
-            raise ValueError(f"DataFrame: it has no format: leave out format={format!r}")
+            raise ValueError(f"DataFrame: a frame has no format: leave out format={format!r}")
         frame = source.set_axis([str(name) for name in source.columns], axis="columns")
         same = {name: name for name in frame.columns if name in NAMES and name not in constants}
         return Path("DataFrame"), _Format(partial(_read_frame, frame), same, {})
     if not isinstance(source, str | Path):
-        raise ValueError(f"a {type(source).__name__} is no log: give the path of a file or a frame")
+        raise ValueError(
+            f"a {type(source).__name__} is not a log: give the path of a file or a frame"
+        )
     path = Path(source)
     if path.is_dir():
-        raise ValueError(f"{path}: this is a folder; name the log file in it")
+        raise ValueError(f"{path} is a folder: name the log file in it")
     if not path.is_file():
-        raise ValueError(f"{path}: there is no such file; check the path of the log")
+        raise ValueError(f"{path}: there is no such file: check the path of the log")
     format = _ENDINGS.get(path.suffix.lower()) if format is None else format
     if format not in _FORMATS:
-        fault = f"{format!r} is unknown" if format else f"is not told by the ending {path.suffix!r}"
+        fault = (
+            f"{format!r} is unknown"
+            if format
+            else f"cannot be told from the ending {path.suffix!r}"
+        )
         raise ValueError(f"{path}: format {fault}; use {', '.join(_FORMATS)}")
     return path, _FORMATS[format]
 
 
 def _stacked(parts: list[pd.DataFrame]) -> pd.DataFrame:
-    """The parts one below the other; the first is empty and counts only if it is alone."""
+    """The parts one below the other; the first is empty, for a log without any."""
     return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
 def _check_names(path: Path, mapping: Mapping[str, str], constants: Mapping[str, str]) -> None:
     if unknown := [name for name in (*mapping, *constants) if name not in NAMES]:
-        raise ValueError(f"{path}: unknown columns {unknown}; map to {', '.join(NAMES)}")
+        raise ValueError(f"{path}: unknown columns {unknown}: use {', '.join(NAMES)}")
     if twice := [name for name in constants if name in mapping]:
-        raise ValueError(f"{path}: {twice} are both mapped and constant; keep one of the two")
+        raise ValueError(f"{path}: {twice} are both mapped and constant: keep one of the two")
 
 
 def _check_present(path: Path, mapping: Mapping[str, str], present: list[str]) -> None:
@@ -184,16 +193,16 @@ def _check_present(path: Path, mapping: Mapping[str, str], present: list[str]) -
         if (times := present.count(source)) != 1:
             columns = excerpt(", ".join(" ".join(excerpt(x).split()) for x in present), 500)
             raise ValueError(
-                f"{path}: {name} is mapped to {source!r}, which is there {times} times; "
+                f"{path}: {name} is mapped to {source!r}, which the log has {times} times: "
                 f"map it to one of: {columns or 'it has no columns'}"
             )
 
 
-# Casting and checking: text in, canonical columns and a reason out.
+# --- casting and checking: text in, canonical columns and a reason out --------------------------
 
 
 class _Cast(NamedTuple):
-    """SQL that turns the text {0} into a type, null where it does not fit; what should be there."""
+    """sql: turns the text {0} into a type, null if it does not fit. wording: the type in words."""
 
     sql: str
     wording: str
@@ -227,21 +236,21 @@ _CASTS = {
 _NULLS = ("", "null", "none", "nan")
 
 _NO_IDS = (*_NULLS, "-", "0", "n/a", "undefined", "unknown", str(UUID(int=0)))
-"""What stands in a column of ids where there is none."""
+"""Texts that mean a missing id."""
 
 
-def _made_id(path: Path) -> str:
+def _default_id(path: Path) -> str:
     return f"{_literal(path.name)} || ':' || row"
 
 
 def _texts(
     path: Path, mapping: Mapping[str, str], constants: Mapping[str, str], connection: Connection
 ) -> dict[str, str]:
-    """SQL for the text of each canonical column in a batch, null where the log has none."""
+    """SQL for the text of each canonical column of a batch, null where the log lacks it."""
     missing = [name for name in REQUIRED if name not in {*mapping, *constants, "request_id"}]
     if missing:
         raise ValueError(
-            f"{path}: {listed(missing)} required; map a column to each or give a constant"
+            f"{path}: {listed(missing)} required: map a column to each or give a constant"
         )
     texts = {}
     for name, dtype, *_ in COLUMNS:
@@ -252,7 +261,7 @@ def _texts(
             if name == "request_id":
                 no_id = f"lower(trim({name})) IN ({', '.join(map(_literal, _NO_IDS))})"
                 logged_id = f"CASE WHEN NOT {no_id} THEN trim({name}) END"
-                texts[name] = f"coalesce({logged_id}, {_made_id(path)})"
+                texts[name] = f"coalesce({logged_id}, {_default_id(path)})"
         elif name in constants:
             texts[name] = _literal(constants[name])
             fits = f"SELECT {cast.sql.format(texts[name])} IS NOT NULL"
@@ -261,18 +270,20 @@ def _texts(
                     f"{path}: constant {name}={constants[name]!r} is not {cast.wording}"
                 )
         elif name == "request_id":
-            texts[name] = _made_id(path)
+            texts[name] = _default_id(path)
         else:
             texts[name] = "NULL::VARCHAR"
     return texts
 
 
-def _judged(batch: pd.DataFrame, texts: Mapping[str, str], connection: Connection) -> pd.DataFrame:
-    """The batch with its canonical columns typed, and a reason in each row that must not pass."""
+def _typed_rows(
+    batch: pd.DataFrame, texts: Mapping[str, str], connection: Connection
+) -> pd.DataFrame:
+    """The batch with its canonical columns typed, and a reason in each row that is quarantined."""
     casts = [(name, _CASTS[dtype]) for name, dtype, *_ in COLUMNS]
     text = ", ".join(f"{sql} AS {name}_text" for name, sql in texts.items())
     typed = ", ".join(f"{cast.sql.format(f'{name}_text')} AS {name}" for name, cast in casts)
-    # a failed call has no count of tokens to be missed
+    # a failed call without token counts used no tokens
     unused = ", ".join(
         f"CASE WHEN NOT ok AND {name}_text IS NULL THEN 0 ELSE {name} END AS {name}"
         for name in ("input_tokens", "output_tokens")
@@ -292,13 +303,13 @@ def _judged(batch: pd.DataFrame, texts: Mapping[str, str], connection: Connectio
     return rows
 
 
-# Reading: path and mapping in, batches with row, raw, problem and the mapped columns out.
+# --- reading: path and mapping in, batches with row, raw, problem and the mapped columns out -----
 
 
 def _read_csv(
     path: Path, mapping: Mapping[str, str], connection: Connection
 ) -> Iterator[pd.DataFrame]:
-    """With Python's reader: DuckDB 2.0, even with store_rejects, loses rows after an open quote."""
+    """By Python's csv: DuckDB 2.0, even with store_rejects, loses rows after an open quote."""
     limit = csv.field_size_limit(LONGEST_FIELD)
     try:
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
@@ -307,7 +318,7 @@ def _read_csv(
                 header = next(csv.reader(lines), [])
             except csv.Error as error:
                 raise ValueError(
-                    f"{path}:1: the header cannot be read as CSV ({error}): mend it, or correct "
+                    f"{path}:1: the header cannot be read as CSV ({error}): correct it, or "
                     "`requests.format`"
                 ) from None
             if any(mark in name for name in header for mark in "\0\ufffd"):
@@ -326,7 +337,7 @@ def _read_csv(
 
 
 class _Lines:
-    """Lines of a file that remember which the record at hand took, and take some of them back."""
+    """Lines of a file and of its current record, of which all but the first can be put back."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -343,12 +354,12 @@ class _Lines:
         return line
 
     def next_record(self) -> None:
-        """Leave the lines taken so far behind."""
+        """Begins a new record."""
         self.number += len(self.taken)
         self.taken.clear()
 
-    def keep_first(self) -> None:
-        """Take back all lines of the record at hand but its first."""
+    def put_back(self) -> None:
+        """Puts all lines of the current record but its first back, to be read again."""
         self._returned.extendleft(reversed(self.taken[1:]))
         del self.taken[1:]
 
@@ -358,7 +369,7 @@ def _csv_records(
 ) -> Iterator[tuple[int | str | None, ...]]:
     """Row, raw text, problem and mapped fields of each record.
 
-    A record in error keeps one line only: an open quote would swallow the rows that follow.
+    A faulty record takes one line only, since an open quote would swallow the rows after it.
     """
     reader = csv.reader(lines, strict=True)
     while True:
@@ -373,7 +384,7 @@ def _csv_records(
         if not fields:
             continue
         if problem:
-            lines.keep_first()
+            lines.put_back()
         values = [None if problem else fields[at] for at in fields_at]
         yield lines.number, "".join(lines.taken).rstrip("\r\n"), problem, *values
 
@@ -405,14 +416,14 @@ _KEYS_SQL = "count(object) AS objects, any_value(json_keys(object)) AS keys"
 
 
 def _pointer(source: str) -> str:
-    """The JSON Pointer (RFC 6901) to a name in an object, unless it is a pointer already."""
+    """The JSON Pointer (RFC 6901) of a name; a pointer is returned as it is."""
     return source if source.startswith("/") else f"/{source.replace('~', '~0').replace('/', '~1')}"
 
 
 def _read_parquet(
     path: Path, mapping: Mapping[str, str], connection: Connection
 ) -> Iterator[pd.DataFrame]:
-    cursor = connection.cursor()  # judging a batch on the same connection would end this query
+    cursor = connection.cursor()  # a query on the same connection would end this one
     file = f"read_parquet({_literal(str(path))}, file_row_number = true)"
     unreadable = "cannot be read as Parquet: export the log again, or correct `requests.format`"
     try:
@@ -459,7 +470,7 @@ def _quoted(name: str) -> str:
 
 
 class _Format(NamedTuple):
-    """How a file is read, and the columns and constants of every file of the format."""
+    """A format of logs: its reader, and the columns and constants that all its files have."""
 
     read: Callable[[Path, Mapping[str, str], Connection], Iterator[pd.DataFrame]]
     columns: Mapping[str, str]

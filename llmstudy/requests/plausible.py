@@ -1,9 +1,8 @@
-"""Which readable rows of a log would mislead, and what must a reader know of the rest?
+"""Finds rows of a log that would mislead although each is valid by itself.
 
-A row that is wrong by itself breaks a rule of `schema`. This module finds what only the other rows
-show: a time far from theirs, a line delivered twice, several attempts of one call, a silence that
-is a hole in the log. Rows are never altered without notice: a row set aside has its reason, a
-doubtful one its sentence.
+A row that is invalid by itself breaks a rule of `schema`. Here rows are judged beside each other: a
+time far from all others, a line delivered twice, several attempts of one call, a gap in the log. No
+row is changed silently: one that is set aside has a reason, and a doubtful one gives a sentence.
 """
 
 from typing import Any, NamedTuple
@@ -14,47 +13,47 @@ import pandas as pd
 from llmstudy.text import count, listed, share
 
 FEWEST_FOR_A_STRAY = 10
-"""Rows from which a single time far from all others is an error, and a long silence a hole."""
+"""Least number of rows from which a single distant time is an error and a long silence a gap."""
 
 STRAY_GAP = pd.Timedelta(days=30)
-"""Least distance of a stray time; it is also farther away than the other rows last."""
+"""Least distance of a stray time; it also exceeds the time that the other rows span."""
 
 SHORTEST_HOLE = pd.Timedelta(hours=72)
-"""A silence no longer than this may be a weekend or a holiday."""
+"""A silence up to this length may be a weekend or a holiday."""
 
 HOLE_TO_MEAN_GAP, HOLE_TO_THIRD_GAP = 20, 1.5
-"""A hole is longer than the mean gap and the third longest silence by these factors."""
+"""A hole exceeds the mean silence and the third longest one by these factors."""
 
 SHORTEST_STRETCH = pd.Timedelta(hours=24)
-"""Requests that come in shorter bursts are silent between them by their nature."""
+"""Least length of covered time between holes: requests in shorter bursts pause anyway."""
 
 LONGEST_CALL = pd.Timedelta(hours=1)
 """Attempts of one call start within it: six time-outs of 10 minutes, the clients' usual limit."""
 
 MOST_ATTEMPTS = 20
-"""An id that more rows share within a call is no id, but a placeholder."""
+"""An id that more rows of one call share is a placeholder, not an id."""
 
 FEWEST_TOKENS_MEAN = 3
-"""A mean input below this is not of prompts: a number was cut, such as 1.267 for 1,267."""
+"""A lower mean input cannot be prompts: numbers were misread, such as 1.267 for 1,267."""
 
 BUCKET_TOKENS_MEAN = 20_000
-"""Mean tokens of rows on whole hours from which each row is a sum over many requests."""
+"""Mean tokens from which rows whose times are whole hours are sums over many requests."""
 
 FASTEST_TOKENS_PER_S = 10_000
-"""Faster than any server writes: such an answer comes from a gateway's cache."""
+"""No server writes faster: such an answer comes from a gateway's cache."""
 
 LONGEST_MEDIAN_LATENCY_S = 600
-"""A median latency above it is in another unit."""
+"""A higher median latency must be in another unit."""
 
 DOUBTFUL_SHARE = 0.01
-"""Share of a workload's requests from which something odd is worth a sentence."""
+"""Share of a workload's requests from which an oddity is reported."""
 
 NO_CHAT = "no chat or completion, by its model or operation"
 REPEAT = "delivered again: the same as an earlier row"
 ATTEMPT = "an attempt of a call of which another row holds the outcome"
 
 NOTHING_LOST = (NO_CHAT, REPEAT, ATTEMPT)
-"""Reasons against rows that hold no request, or one that is in another row."""
+"""Reasons that lose no request: the row is not one, or another row holds it."""
 
 _OTHER_MODELS = r"embed|rerank|moderation|whisper|tts|dall-?e|transcri"
 _OTHER_OPERATIONS = r"embed|rerank|moderat|health|image|speech|audio|transcri|cache"
@@ -68,10 +67,10 @@ _US = pd.Timedelta(microseconds=1)
 
 
 def strays(times: "pd.Series[Any]") -> "pd.Series[str]":
-    """Reasons against times that are an error of a clock or of an empty field, by index.
+    """Reasons against times that come from a wrong clock or an empty field, by index.
 
-    At either end at most one row in a hundred (of 10 rows and more at most one), farther from the
-    others than `STRAY_GAP` and than these last.
+    At either end at most one row in a hundred (of 10 to 99 rows at most one) is a stray: farther
+    from the others than `STRAY_GAP` and than the time that these span.
     """
     ordered = times.sort_values(kind="stable")
     few = len(times) // 100 if len(times) >= 100 else int(len(times) >= FEWEST_FOR_A_STRAY)
@@ -92,7 +91,7 @@ def strays(times: "pd.Series[Any]") -> "pd.Series[str]":
 
 
 def too_long(longest_tokens: int) -> str:
-    """Reason against a request longer than any model in question can take."""
+    """The reason against a request longer than any model in question accepts."""
     return (
         f"its tokens exceed the longest context of any route, {longest_tokens:,}: a sum of many "
         "requests, another unit, or a context to correct"
@@ -100,7 +99,7 @@ def too_long(longest_tokens: int) -> str:
 
 
 def no_chats(requests: pd.DataFrame) -> "pd.Series[bool]":
-    """Which rows call for embeddings and the like, check a gateway's health or hit its cache."""
+    """Which rows are not chats: embeddings and the like, health checks, hits of a cache."""
     patterns = {"model_served": _OTHER_MODELS, "operation": _OTHER_OPERATIONS}
     other = [
         requests[name].str.contains(pattern, case=False).fillna(False).astype(bool)
@@ -110,20 +109,21 @@ def no_chats(requests: pd.DataFrame) -> "pd.Series[bool]":
 
 
 class Calls(NamedTuple):
-    """One row per call, and the reason against each of the other rows, by index."""
+    """requests: one row per call. reasons: against each of the other rows, by index."""
 
     requests: pd.DataFrame
     reasons: "pd.Series[str]"
 
 
 def calls(requests: pd.DataFrame, has_id: "pd.Series[bool]") -> Calls:
-    """Rows brought to one per call: a line delivered twice counts once, and so do the attempts of
-    a call, whose outcome is that of the last. Those before it that used tokens are counted in
-    `failed_attempts`.
+    """Merges the rows of each call into one.
 
-    requests: a canonical table, but for ids that several rows share. has_id: whether the log gave
-    a row its id. Of rows that share one, those up to an answer or up to `LONGEST_CALL` later are
-    one call; later ones are another call with the same id, which is made unique.
+    A line delivered twice counts once. Of several attempts the last gives the outcome; earlier ones
+    that used tokens are counted in `failed_attempts`.
+
+    requests: a canonical table, except that several rows may share an id. has_id: whether the id is
+    from the log, by row. Rows that share an id are one call up to an answer, or up to
+    `LONGEST_CALL` after the row before; later ones are another call, whose id is made unique.
     """
     reasons = pd.Series(None, index=requests.index, dtype="string")
     again = _repeats(requests, has_id)
@@ -159,10 +159,11 @@ def calls(requests: pd.DataFrame, has_id: "pd.Series[bool]") -> Calls:
 
 
 def _repeats(requests: pd.DataFrame, has_id: "pd.Series[bool]") -> "pd.Series[bool]":
-    """Rows that are in every column the same as an earlier one, and not by chance.
+    """Rows that equal an earlier one in every column, and not by chance.
 
-    An id settles it. Without ids, requests alike are alike by chance as often as their times fall
-    into one grain of the clock; repeats are 20 times as many, or each row comes equally often.
+    With ids there is no doubt. Without, equal requests arise by chance as often as their times fall
+    within one tick of the clock; rows count as repeats if 20 times as many are equal, or if every
+    row comes equally often.
     """
     rows = requests.drop(columns="source")
     rows["request_id"] = rows["request_id"].where(has_id)
@@ -190,16 +191,16 @@ def _pairs(sizes: Any) -> float:
 
 
 def grain(times: "pd.Series[Any]") -> pd.Timedelta:
-    """The longest unit that all times are whole multiples of: 1 us, or 0 where all are alike."""
+    """The longest unit of which all times are whole multiples: at least 1 us, 0 for no times."""
     since_epoch = (times - pd.Timestamp(0, tz="UTC")) // _US
     return int(np.gcd.reduce(since_epoch.to_numpy(dtype=np.int64))) * _US
 
 
 def stretches(times: "pd.Series[Any]") -> pd.DataFrame:
-    """The stretches of time that a workload's log covers, in order: start and end.
+    """The periods that a workload's log covers, in order: start and end.
 
-    Between them are its holes: silences longer than `SHORTEST_HOLE` that nothing in the rest of the
-    log resembles. Requests that come in bursts leave one stretch.
+    Between them are holes: silences longer than `SHORTEST_HOLE` and much longer than any others in
+    the log. A log whose requests come in bursts is one period.
     """
     ordered = times.sort_values(kind="stable").reset_index(drop=True)
     gaps = ordered.diff().fillna(pd.Timedelta(0))
@@ -223,7 +224,7 @@ def stretches(times: "pd.Series[Any]") -> pd.DataFrame:
 
 
 def bucket(requests: pd.DataFrame) -> str | None:
-    """Why rows look like sums over an hour or a day; None where they are single requests.
+    """Why rows look like sums over an hour or a day; None if they are single requests.
 
     requests: a canonical table.
     """
@@ -244,7 +245,7 @@ def bucket(requests: pd.DataFrame) -> str | None:
 
 
 def doubts(requests: pd.DataFrame) -> list[str]:
-    """Lists what looks wrong with the requests of a log: a sentence per workload and doubt.
+    """Sentences on what looks wrong in a log, one per workload and oddity.
 
     requests: a canonical table.
     """

@@ -88,18 +88,18 @@ def run_study(
     taken from the user's cache (see `reuse`), and `reused` in `provenance.json` names that run.
 
     out: by default `outputs` in the current folder. progress: whether to show it on stderr. probe:
-    whether chapter 05 measures this machine's GPU first. previous: the folder of the run that this memo is compared
-    with; by default the study's latest comparable run in `out` without overrides or, if nothing has
-    changed since, the run that that one was compared with. The changes are written to
-    `results/diff.json` (see `llmstudy.compare.diff`) before the memo is. overrides: values in place
-    of the study's, as `Study.with_`. fresh: whether to execute every chapter.
+    whether chapter 05 measures this machine's GPU first. previous: the folder of the run that this
+    memo is compared with; by default the study's latest comparable run in `out` without overrides
+    or, if nothing has changed since, the run that that one was compared with. The changes are
+    written to `results/diff.json` (see `llmstudy.compare.diff`) before the memo is. overrides:
+    values in place of the study's, as `Study.with_`. fresh: whether to execute every chapter.
     Raises: StudyError if the study cannot be used, ValueError if its log, a probe run that it names
     or the previous run cannot (in these cases nothing is written); RunError if a chapter fails
     (everything written so far is then in `out/STUDY/failed-RUN-ID/`).
     """
     started = datetime.now(UTC)
     from llmstudy.study import load
-    from llmstudy.study.snapshot import kept
+    from llmstudy.study.snapshot import to_json
 
     study, file = load(study_path, overrides), paths.resolve(study_path).absolute()
     home = Path(out or "outputs").absolute() / study.study
@@ -115,7 +115,7 @@ def run_study(
         run_id,
         CHAPTERS,
         parameters,
-        [provenance.of_all_chapters(inputs), kept(study)],
+        [provenance.of_all_chapters(inputs), to_json(study)],
         lambda: provenance.state(file, study) == state,
         set(CHAPTERS) if fresh else {PROBING} if probe else set(),
     )

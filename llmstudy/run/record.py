@@ -14,7 +14,7 @@ from pydantic import Field, create_model
 
 from llmstudy.compare.diff import Run, diff
 from llmstudy.study import Study
-from llmstudy.study.snapshot import restored
+from llmstudy.study.snapshot import from_json
 from llmstudy.tables import Record, Spread, record, tables
 
 VERSION = "1.0"
@@ -232,7 +232,7 @@ def _study(
     if snapshot is None:
         return None, f"{which} was made before runs kept their study"
     try:
-        return _placed(restored(snapshot), made_of.get("paths") or {}), ""
+        return _placed(from_json(snapshot), made_of.get("paths") or {}), ""
     except ValueError as error:
         return None, f"{which}: {str(error).rstrip('.')}"
 

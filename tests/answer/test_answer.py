@@ -225,7 +225,7 @@ def test_a_saving_is_that_of_the_model_of_the_sensitivity(base):
     for name, route in [("extraction", OWN), ("extraction", "openai-gpt-6-luna")]:
         d = base.draws(base.study, base.base, name, route)
         current, offer = base.base.offer(name, "openai-gpt-4o"), base.base.offer(name, route)
-        wanted = simulate.move_saving_usd(current, offer, d, base.study.months)
+        wanted = simulate.move_saving(current, offer, base.study.months)(d)
         (move,) = (move for move in at.moves[name] if move.route == route)
         assert move.saving_usd() == pytest.approx(wanted)
 

@@ -15,7 +15,7 @@ from llmstudy.figure import Figure
 from llmstudy.simulate import inputs
 from llmstudy.simulate.futures import portfolio_saving
 from llmstudy.simulate.invoices import logged_bills, monthly_bills
-from llmstudy.study.snapshot import kept, restored
+from llmstudy.study.snapshot import from_json, to_json
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,7 @@ def test_a_whole_month_of_a_log_is_billed_by_its_tokens_at_list_price(logged, fa
 def test_a_study_that_was_kept_with_its_logs_figures_is_replayed_on_the_log(logged):
     """As `llmstudy diff` does it: the figures stand in the study, and nothing is measured twice."""
     case = open_case(logged)
-    later = restored(kept(case.study)).model_copy(update={"requests": logged.requests})
+    later = from_json(to_json(case.study)).model_copy(update={"requests": logged.requests})
     replay = Replay(Case(later, traffic_of(later)))
     anew = answer_of(logged)
     unlogged = later.model_copy(update={"requests": None})  # as a mixture of two studies is

@@ -201,7 +201,7 @@ def test_a_page_shows_words_and_per_cent_where_the_file_keeps_names_and_shares(c
     chapter.table("regret", [row])
     head, cell = cells(shown[0][0]["text/html"])
     said = dict(zip(head, (text.replace("\u00a0", " ") for text in cell), strict=True))
-    assert said["who stays"] == "keeps the named model"
+    assert said["buyer"] == "keeps the named model"
     assert said["rule"] == "move now"
     assert (said["false alarms"], said["missed"], said["switches"]) == ("83 %", "–", "100 %")
     kept = pd.read_csv(chapter.run / "tables" / "regret.csv")

@@ -346,7 +346,7 @@ def test_an_invalid_run_ends_llmstudy_run_with_exit_2_and_nothing_is_written(
     assert done.exit_code == 2
     assert f"default: routes.{HOSTED}.probe: the run in " in done.stderr
     assert f"runs/{HOSTED}-0 is invalid: rate_asked: " in done.stderr
-    assert "probe again, or take it out of the study" in done.stderr
+    assert "Probe again, or remove it from the study" in done.stderr
     assert not (tmp_path / "out").exists()
 
 
@@ -362,29 +362,29 @@ def test_an_invalid_run_ends_llmstudy_check_too(probed):
     [
         ([simulated(day="2026-11-24")], "is of 2026-11-24, after the study's day: set as_of to"),
         ([bent(simulated(), started_at=None)], "does not say when it began"),
-        ([simulated(), simulated(2, rate=8.0)], "runs of different loads, which have no percenti"),
+        ([simulated(), simulated(2, rate=8.0)], "runs with different loads"),
         (
             [simulated(), bent(simulated(2), endpoint={"base_url": "simulated", "model": "mini"})],
-            r"runs of different models.*-0 \(Llama-3.1-70B-Instruct\).*-1 \(mini\)",
+            r"runs with different models.*-0 \(Llama-3.1-70B-Instruct\).*-1 \(mini\)",
         ),
         (
             [simulated(), bent(simulated(2), endpoint={"base_url": "elsewhere"})],
-            "runs of different endpoints",
+            "runs with different endpoints",
         ),
         (
             [
                 simulated(),
                 bent(simulated(2), lengths=LENGTHS | {"shared_prefix_share": 0.9}),
             ],
-            "runs of different loads.*90 % of the input shared",
+            "runs with different loads.*90 % of the input shared",
         ),
         (
             [simulated(), bent(simulated(2), lengths=LENGTHS | {"source": "log.csv"})],
-            "runs of different sources of lengths",
+            "runs with different sources of lengths",
         ),
         (
             [simulated(), bent(simulated(2), serving={"weights": "dummy"})],
-            "runs of different weights",
+            "runs with different weights",
         ),
     ],
     ids=["future", "undated", "loads", "models", "endpoints", "shared", "lengths", "weights"],
@@ -405,7 +405,7 @@ def test_one_run_named_twice_is_not_two(variant, tmp_path):
     probe_run.write(tmp_path / "run", simulated())
     line = MODEL_OF[API]
     study = load(variant("default", (line, f"{line}    probe: [run, run]\n")))
-    with pytest.raises(ValueError, match="names one folder twice"):
+    with pytest.raises(ValueError, match="names a folder twice"):
         _ = open_case(study).probes
 
 
@@ -584,7 +584,7 @@ def test_without_a_gpu_chapter_05_says_so_and_shows_the_recorded_runs(told, bund
     assert PUBLISHED not in page
     assert "5 points were recorded by our own probe on h200&#95;sxm" in page
     assert "with dummy weights" in page
-    row = page[page.index("Runs of our own probe on a GPU") :].split("</table>")[0]
+    row = page[page.index("Runs of our own probe on GPUs") :].split("</table>")[0]
     assert all(f">{cell}<" in row for cell in ("0.26.0", "60\u00a0%", "0.99", "1.02", "dummy"))
 
 
@@ -710,7 +710,11 @@ def test_chapter_03_shows_the_probes_and_their_models(told, probed, hosting, tmp
     open_chapter("05_self_hosting", str(study), str(tmp_path / "run")).write(hosting)
     page = told("03_latency", study)
     assert f"Probed: {HOSTED}, with 400 requests in 1 run, each found valid by its audit." in page
-    for caption in ("Routes probed", "Pace at the p95", "Where the first token goes"):
+    for caption in (
+        "Routes probed",
+        "Time per output token at the p95",
+        "What the time to the first token",
+    ):
         assert f"<caption>{caption}" in page
     assert "Llama-3.1-70B-Instruct" in page
     assert "poisson, 5 per s, 1500 in, 220 out" in page

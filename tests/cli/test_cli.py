@@ -260,9 +260,7 @@ def test_an_unknown_key_ends_with_file_and_line_and_no_traceback(variant, comman
     line = file.read_text().splitlines().index("statu: draft") + 1
     done = llmstudy_(command, file)
     assert done.exit_code == 2
-    assert done.stderr == (
-        f"{file}:{line}: statu is not a key that a study knows. Remove or correct it.\n"
-    )
+    assert done.stderr == (f"{file}:{line}: statu is not a key of a study: remove or correct it.\n")
     assert done.stdout == ""
     assert list(Path().iterdir()) == []
 
@@ -278,7 +276,7 @@ def test_a_folder_that_cannot_be_made_is_a_mistake_and_no_traceback():
 def test_a_study_that_is_not_there_is_a_mistake_that_names_init(command):
     done = llmstudy_(command, "gone.yaml", "--json")
     assert done.exit_code == 2
-    assert "no such study file. Make one with `llmstudy init DIR`" in done.stderr
+    assert "no such study file. Create one with `llmstudy init DIR`" in done.stderr
     assert strict_json(done.stdout)["exit_code"] == 2
 
 

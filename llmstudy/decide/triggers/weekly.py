@@ -13,9 +13,8 @@ from llmstudy.decide.triggers.rules import column_of, conditions_of, decide
 from llmstudy.figure import FloatArray
 from llmstudy.measures.latency import quantile_interval
 from llmstudy.requests.plausible import stretches
-from llmstudy.units import HOURS_PER_MONTH
+from llmstudy.units import HOURS_PER_MONTH, HOURS_PER_WEEK
 
-HOURS_PER_WEEK = 168
 WEEKS_PER_MONTH = HOURS_PER_MONTH / HOURS_PER_WEEK
 
 _WEEK = pd.Timedelta(hours=HOURS_PER_WEEK)
