@@ -15,7 +15,7 @@ from statistics import median
 
 from llmstudy import paths
 from llmstudy.answer import Changes, Prepared, answer, break_evens, crossovers, prepare
-from llmstudy.chapters.all import measured
+from llmstudy.chapters.all import MEASURES, chapter_results
 from llmstudy.evidence.case import open_case
 from llmstudy.explore import Panel
 from llmstudy.explore.page import page, view
@@ -33,7 +33,7 @@ def main() -> None:
     given = parser.parse_args()
     case = open_case(load(given.study))
     began = time.perf_counter()
-    base = prepare(case, measured(case))
+    base = prepare(case, chapter_results(case, MEASURES))
     print(f"prepared in {time.perf_counter() - began:.1f} s, targets at the study's own")
     rows = {step: _timed(run, given.repeats) for step, run in _steps(base, given.study)}
     print(f"{'step':<34}{'CPU ms':>10}{'p90':>8}{'wall ms':>10}{'p90':>8}")

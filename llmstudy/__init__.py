@@ -1,7 +1,7 @@
 """Proprietary API, hosted open weights or self-hosting: decided from your own evidence.
 
-`import llmstudy` offers by name what an analyst calls, with no study file: numbers, arrays and
-DataFrames go in and come out. `help(llmstudy.latency_table)` has an example that runs, as has each.
+`import llmstudy` offers by name what an analyst calls, without a study file: numbers, arrays and
+DataFrames go in and come out. Each has an example that runs: see `help(llmstudy.latency_table)`.
 
 - requests: `read_log`, `price_requests`, `PricedModel`
 - latency: `latency_table`, `slo_attainment`, `quantile_interval`, `percentile_minimum_n`
@@ -21,9 +21,10 @@ DataFrames go in and come out. `help(llmstudy.latency_table)` has an example tha
 >>> llmstudy.replicas(20.0, one.requests_per_s, target_utilisation=0.7).tolist()
 6
 
-Each folder is a room, and imports run downwards only: `prices`, `requests`, `measures` and `probe`
-know no study; `evidence` is that of a study, `simulate` draws its costs, `decide` judges,
-`chapters` make the tables that notebooks show, `memo` writes them up (docs/architecture.md).
+Each folder is one layer, and imports run downwards only. `prices`, `requests`, `measures` and
+`probe` do not depend on a study; `evidence` gathers what a study rests on, `simulate` draws its
+costs, `decide` judges them, `chapters` makes the tables that notebooks show, and `memo` writes them
+up (docs/architecture.md).
 """
 
 from importlib import import_module
@@ -58,8 +59,8 @@ _MODULES = {
     "probe.vllm.probe": ("probe_vllm",),
     "probe.result": ("read_probe",),
 }
-"""Where each name is defined. A module is imported when a name of it is first asked for: `import
-llmstudy` alone, as each command begins with, loads neither pandas nor scipy."""
+"""Where each name is defined. A module is imported when one of its names is first used: `import
+llmstudy`, which every command starts with, loads neither pandas nor scipy."""
 
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -74,5 +75,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """The names that a notebook completes."""
+    """The names that tab completion offers."""
     return sorted([*globals(), *_MODULE_OF])

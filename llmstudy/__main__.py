@@ -1,4 +1,4 @@
-"""`python -m llmstudy`: the command, where nothing could be installed."""
+"""Runs the command as `python -m llmstudy`, where the package is not installed."""
 
 from llmstudy.cli import main
 

@@ -1,7 +1,7 @@
-"""What takes seconds and rests on its arguments alone is computed once, and then read from disk.
+"""Results of slow functions, computed once and then read from disk.
 
 Each result is a file in the user's cache folder, which may be deleted at any time. Its name is the
-hash of all that the result rests on, so that none is ever out of date.
+hash of everything that the result depends on, so that it is never out of date.
 """
 
 import hashlib
@@ -21,51 +21,51 @@ R = TypeVar("R")
 
 _PACKAGE = Path(__file__).parent
 _SOURCES = ("*.py", "measures/**/*.py", "requests/**/*.py", "prices/**/*.py", "tables/**/*.py")
-"""The code that `measures` may import: its own and that of the rooms below."""
+"""The code that `measures` may import: its own and that of the layers below."""
 
 _LIBRARIES = ("numba", "numpy", "pandas", "scipy")
 _DIGEST_BYTES = 32
 
 
 def on_disk(function: Callable[P, R]) -> Callable[P, R]:
-    """Stores the results of a function of `measures`, or of a room below, that reads no file.
+    """Caches the results of a function of `measures`, or of a layer below, that reads no file.
 
-    A result rests on the content of the arguments, the numbers that the function's module defines
-    (a notebook may set them), the code and the libraries. One that cannot be read is computed
-    again, and one that cannot be written is not stored; an error is not either.
+    A result is stored under its arguments, the numeric constants of the function's module (a
+    notebook may set them), the code and the versions of the libraries. A file that cannot be read
+    is computed again; a result that cannot be written, or an error, is not stored.
     """
 
     @wraps(function)
-    def stored(*args: P.args, **kwargs: P.kwargs) -> R:
+    def cached(*args: P.args, **kwargs: P.kwargs) -> R:
         name = _name(function, args, kwargs)
-        with suppress(Exception):  # not there, cut short, or nobody may read it
+        with suppress(Exception):  # missing, truncated or not readable
             entry = (paths.cache("fits") / name).read_bytes()
             digest, content = entry[:_DIGEST_BYTES], entry[_DIGEST_BYTES:]
             if hashlib.sha256(content).digest() == digest:
-                earlier: R = pickle.loads(content)
-                return earlier
+                result: R = pickle.loads(content)
+                return result
         result = function(*args, **kwargs)
         content = pickle.dumps(result)
-        with suppress(OSError, RuntimeError):  # a full disk, a folder of another, or no home
+        with suppress(OSError, RuntimeError):  # a full disk, another user's folder, or no home
             io.write(paths.cache("fits") / name, hashlib.sha256(content).digest() + content)
         return result
 
-    return stored
+    return cached
 
 
 def _name(function: Callable[..., Any], args: Any, kwargs: Any) -> str:
     """The name of the file that holds the result of a call."""
-    import joblib  # most commands compute nothing that is stored
+    import joblib  # slow to import, and most commands cache nothing
 
     module = vars(sys.modules[function.__module__])
     numbers = {n: x for n, x in module.items() if n.isupper() and isinstance(x, int | float)}
-    rests_on = (function.__module__, args, kwargs, numbers, _code())
-    return f"{function.__name__.strip('_')}-{joblib.hash(rests_on)}.pickle"
+    dependencies = (function.__module__, args, kwargs, numbers, _code())
+    return f"{function.__name__.strip('_')}-{joblib.hash(dependencies)}.pickle"
 
 
 @cache
 def _code() -> str:
-    """The hash of the sources and of the libraries' versions."""
+    """SHA-256 of the sources and of the libraries' versions."""
     files = sorted(file for pattern in _SOURCES for file in _PACKAGE.glob(pattern))
     versions = [library.version for name in _LIBRARIES for library in distributions(name=name)]
     return hashlib.sha256("".join([*map(io.sha256, files), *versions]).encode()).hexdigest()

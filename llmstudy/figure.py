@@ -29,9 +29,9 @@ _G = TypeVar("_G", bound=str)
 
 
 def least_certain(grades: Iterable[_G]) -> _G:
-    """The grade of what rests on several figures.
+    """The grade of a result that rests on several figures: the worst of theirs.
 
-    Raises: ValueError for none, or for one that is no grade.
+    Raises: ValueError for no grades, or for a text that is not a grade.
 
     >>> least_certain(["measured", "assumed", "published"])
     'assumed'
@@ -49,10 +49,10 @@ _Z90 = float(ndtri(0.9))
 
 
 def first_least(x: npt.ArrayLike, axis: int = -1) -> npt.NDArray[np.int64]:
-    """Positions of the first smallest values along an axis; equal to nine digits is equal.
+    """Position of the first smallest value along an axis; values equal to nine digits are ties.
 
-    The last digit of a sum is another on another processor, and must not decide between equals.
-    x: any shape. Returns: the shape without that axis.
+    The last digits of a sum differ between processors, and must not decide between equals.
+    x: any shape. Returns: the shape of x without that axis.
 
     >>> int(first_least([3.0, 1.0 + 1e-15, 1.0]))
     1
@@ -96,12 +96,12 @@ class Figure:
     expires: date | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a value that is no number, or a range that cannot be drawn from."""
+        """Refuses a value that is not finite, or a range that cannot be drawn from."""
         if fault := self._fault():
             raise ValueError(f"{self.name} {fault}.".lstrip())
 
     def _fault(self) -> str | None:
-        """What is wrong, as words that follow the figure's name."""
+        """What is wrong with the figure, to follow its name in a sentence; None if nothing is."""
         kind = self.distribution
         if kind not in DISTRIBUTIONS:
             return f"has the distribution {kind!r}, but must have one of {', '.join(DISTRIBUTIONS)}"
@@ -121,7 +121,7 @@ class Figure:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Low and high; the value at both ends where it has no range.
+        """Low and high; the value itself where an end is not given.
 
         >>> Figure("h100", 2.29, "USD/h").ends, Figure("h100", 2.29, "USD/h", high=6.88).ends
         ((2.29, 2.29), (2.29, 6.88))
@@ -137,8 +137,8 @@ class Figure:
     def quantile(self, u: FloatArray) -> FloatArray:
         """Inverse distribution function. u: any shape, in [0, 1]. Returns the same shape.
 
-        The log-normal takes its median from the geometric mean of low and high, and is cut at the
-        0.1 % and 99.9 % quantiles so that no draw is absurd.
+        The log-normal takes its median from the geometric mean of low and high, and is
+        clipped at its 0.1 % and 99.9 % quantiles, so that no single draw decides a mean.
         """
         u = np.asarray(u, dtype=float)
         if not self.uncertain:

@@ -1,11 +1,10 @@
-"""How is a result written? One text for one value, so that two runs can be compared by byte.
+"""How is a result written? Equal values give equal text, so that runs can be compared byte by byte.
 
-Keys keep the order they were given in (a table's columns have one that a reader wants), floats
-carry 10 significant digits, dates are ISO text, tables are lists of rows.
-There is no NaN and no Infinity: `null` means never, or a figure that cannot be given, and only the
-caller knows which of the two.
+Keys keep their order, since the order of a table's columns is meant for readers. Floats have 10
+significant digits, dates are ISO text, tables are lists of rows. There is no NaN and no Infinity:
+`null` means "never" or "not available", and the caller says which of the two.
 
-A hash says whether two files, or two runs, are the same.
+Files are compared by their SHA-256.
 """
 
 import hashlib
@@ -23,22 +22,22 @@ import numpy as np
 import pandas as pd
 
 SIGNIFICANT_DIGITS = 10
-"""Beyond these, sums differ between processors; no figure of a study is known to so many."""
+"""More would differ between processors, and no input of a study is that precise."""
 
 
 def plain(value: Any, at: str = "results") -> Any:
-    """A result as `None`, bool, int, float, str, list and dict only.
+    """A result in JSON's own types: None, bool, int, float, str, list and dict.
 
-    value: those, and tuples, dataclasses, dates, paths, numpy scalars and arrays, and DataFrames (a
-    list of one dict per row, where a missing value is null). `at` names the value in an error.
-    Raises: ValueError naming the place, as `results.arms[2].p99_s`, of a NaN, an Infinity, a key
-    that is not text or a type that JSON does not have.
+    value: these, and tuples, dataclasses, dates, paths, numpy scalars and arrays, and DataFrames (a
+    list of one dict per row, where a missing value is null). at: path of the value, for errors.
+    Raises: ValueError that names the path, such as `results.arms[2].p99_s`, for a NaN, an Infinity,
+    a key that is not text or a type that JSON lacks.
 
     >>> plain({"b": np.float32(0.25), "a": (date(2026, 11, 23), None)})
     {'b': 0.25, 'a': ['2026-11-23', None]}
     >>> plain({"p99_s": float("inf")})
     Traceback (most recent call last):
-    ValueError: results.p99_s is inf, which JSON does not have: write None if it means never.
+    ValueError: results.p99_s is inf, which JSON does not have: use None for 'never'.
     """
     if value is None or isinstance(value, bool | str):
         return str(value) if isinstance(value, str) else value
@@ -66,9 +65,9 @@ def plain(value: Any, at: str = "results") -> Any:
 
 
 def dumps(value: Any) -> str:
-    r"""A result as canonical JSON text: the same value gives the same bytes.
+    r"""A result as canonical JSON text: equal values give the same bytes.
 
-    Raises: ValueError as `plain` does.
+    value: as `plain`. Raises: ValueError as `plain` does.
 
     >>> dumps({"b": 1 / 3, "a": [1, None]})
     '{\n  "b": 0.3333333333,\n  "a": [\n    1,\n    null\n  ]\n}\n'
@@ -78,38 +77,37 @@ def dumps(value: Any) -> str:
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Writes a file whole or not at all, into a folder that is made if it is missing."""
+    """Writes a file, whole or not at all, and makes its folder where there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # the process's number keeps two chapters that run at once out of each other's draft
+    # the process id: two chapters that run at once must not write the same draft
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_bytes(content.encode() if isinstance(content, str) else content)
     draft.replace(path)
 
 
 def csv(frame: pd.DataFrame) -> str:
-    """A table as CSV that a spreadsheet shows and does not run.
+    """A table as CSV in which a spreadsheet runs no formula.
 
-    Text in which a spreadsheet would find a formula, at its beginning or after what it may take for
-    the end of a cell, gets an apostrophe there, which spreadsheets do not show. Numbers stay
-    numbers.
+    Text that a spreadsheet could read as a formula, at its start or after what may end a cell, gets
+    an apostrophe there, which spreadsheets hide. Numbers stay numbers.
     Source: OWASP, CSV Injection.
 
     >>> csv(pd.DataFrame({"route": ["=1+1", "a-b"], "usd": [-2.5, 1]}))
     "route,usd\\n'=1+1,-2.5\\na-b,1.0\\n"
     """
     table = columns(frame)
-    safe = table.map(_inert).rename(columns=_inert)
+    safe = table.map(_without_formula).rename(columns=_without_formula)
     return safe.to_csv(index=False, lineterminator="\n")
 
 
 _FORMULA = re.compile(
-    r"^(?=[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20])"  # the wide forms count in East Asia
+    r"^(?=[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20])"  # full-width forms, as typed in East Asia
     r"|(?<=[;,\t\r\n])(?=\s*[=@\uff1d\uff20]|[+-](?![0-9]))"
 )
 
 
-def _inert(cell: Any) -> Any:
-    """A cell's text with no formula in it; a number in text, or another type, as it is."""
+def _without_formula(cell: Any) -> Any:
+    """A cell whose text holds no formula; numbers, also as text, and other types are unchanged."""
     text = str(cell) if isinstance(cell, list | tuple | dict) else cell
     if not isinstance(text, str) or _NUMBER.fullmatch(text):
         return cell
@@ -120,13 +118,13 @@ _NUMBER = re.compile(r"[-+]?[0-9][0-9_,.]*([eE][-+]?[0-9]+)?( ?%)?")
 
 
 def columns(frame: pd.DataFrame) -> pd.DataFrame:
-    """A table with a named index moved into its columns, and a nameless one dropped.
+    """A table with its index as columns if it has a name, and without it otherwise.
 
     >>> list(columns(pd.DataFrame({"usd": [2]}, index=pd.Index(["api"], name="arm"))))
     ['arm', 'usd']
     """
-    named = any(name is not None for name in frame.index.names)
-    return frame.reset_index(drop=not named)
+    has_name = any(name is not None for name in frame.index.names)
+    return frame.reset_index(drop=not has_name)
 
 
 def missing(item: Any) -> bool:
@@ -136,13 +134,13 @@ def missing(item: Any) -> bool:
 
 def _rounded(x: float, at: str) -> float:
     if not math.isfinite(x):
-        raise ValueError(f"{at} is {x}, which JSON does not have: write None if it means never.")
+        raise ValueError(f"{at} is {x}, which JSON does not have: use None for 'never'.")
     return float(f"{x:.{SIGNIFICANT_DIGITS}g}") + 0.0  # + 0.0: there is one zero, not two
 
 
 def _rows(frame: pd.DataFrame, at: str) -> list[dict[str, Any]]:
     if not frame.columns.is_unique:
-        raise ValueError(f"{at} has two columns of one name: rename one.")
+        raise ValueError(f"{at} has two columns of the same name: rename one of them.")
     rows: list[dict[Any, Any]] = columns(frame).to_dict(orient="records")
     return [
         {
@@ -155,29 +153,29 @@ def _rows(frame: pd.DataFrame, at: str) -> list[dict[str, Any]]:
 
 def _key(key: Any, at: str) -> str:
     if not isinstance(key, str):
-        raise ValueError(f"{at} has the key {key!r}, but a key must be text.")
+        raise ValueError(f"{at} has the key {key!r}, but JSON keys are text: rename it.")
     return str(key)
 
 
-def run_inputs(made: Mapping[str, Any]) -> dict[str, str | None]:
-    """The inputs of a run, by a name for readers, each with its hash or version.
+def run_inputs(provenance: Mapping[str, Any]) -> dict[str, str | None]:
+    """The inputs of a run: a name for readers -> its hash or version, None where not recorded.
 
-    made: as `made_of`; it may hold more, and that of an older run may lack some.
+    provenance: the hashes of a run's `provenance.json`; other keys are ignored.
 
     >>> run_inputs({"package": "0.1.0", "data_sha256": {"a.csv": "1f"}})["data/a.csv"]
     '1f'
     """
-    data = {f"data/{name}": sha for name, sha in made.get("data_sha256", {}).items()}
-    chapters = made.get("notebooks_sha256", {})
+    data = {f"data/{name}": sha for name, sha in provenance.get("data_sha256", {}).items()}
+    chapters = provenance.get("notebooks_sha256", {})
     return {
         **data,
         **{f"the notebook {name}": sha for name, sha in chapters.items()},
-        "the study file": made.get("study_sha256"),
-        "the request log": made.get("log_sha256"),
-        "the probe runs": made.get("probes_sha256"),
-        "requirements.lock": made.get("lock_sha256"),
-        "the code of llmstudy": made.get("code_sha256"),
-        "the version of llmstudy": made["package"],
+        "the study file": provenance.get("study_sha256"),
+        "the request log": provenance.get("log_sha256"),
+        "the probe runs": provenance.get("probes_sha256"),
+        "requirements.lock": provenance.get("lock_sha256"),
+        "the code of llmstudy": provenance.get("code_sha256"),
+        "the version of llmstudy": provenance["package"],
     }
 
 

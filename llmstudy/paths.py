@@ -23,30 +23,30 @@ def notebooks() -> Path:
 
 
 def params(name: str = "") -> Path:
-    """Path of a study file that ships."""
+    """Path of a study file in the bundled `params/` folder."""
     return ROOT / "params" / name
 
 
 def outputs() -> Path:
-    """The folder of runs: the clone's, or with an installed package the current folder's."""
+    """The folder that runs are written to: the clone's, or the current folder's when installed."""
     return (Path.cwd() if ROOT == _PACKAGE / "_bundled" else ROOT) / "outputs"
 
 
 def cache(name: str) -> Path:
-    """A folder of the user's cache, for what can be made again: it may be missing, or removed.
+    """A folder in the user's cache, for files that can be computed again; it need not exist.
 
-    Raises: RuntimeError where the user has no home.
+    Raises: RuntimeError if the user has no home folder.
     """
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "llmstudy", name)
 
 
 def reference() -> Path:
-    """The default study's chapters, executed and committed: `make reference` alone writes it."""
+    """The folder of the default study's executed chapters, which `make reference` writes."""
     return outputs() / "reference"
 
 
 def resolve(path: str | Path) -> Path:
-    """An existing file, looked for from the current folder first, then from the project's root.
+    """The path from the current folder if it exists there, else from the project's root.
 
     papermill runs a notebook in the caller's folder, nbval and JupyterLab in the notebook's own:
     a relative path in a notebook's parameters must mean the same file in all three.

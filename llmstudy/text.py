@@ -1,10 +1,10 @@
-"""How is a number or a list written? In one way in the memo's prose, its tables and its charts.
+"""How is a number or a list written? The same way in the memo's prose, its tables and its charts.
 
-Rounded to what a reader can use, with its unit, and never with a dollar sign: Markdown turns `$`
-into mathematics.
+Numbers are rounded to what a reader can use and have their unit, but never a dollar sign, since
+Markdown turns `$` into mathematics.
 
-A formatter takes a number and, where it stands beside another one, that other number: both are
-then written alike ("USD 0.9M to 1.3M", not "USD 900k to 1.3M").
+A formatter takes a number and, optionally, a second one that it is shown beside: both then have
+the same unit ("USD 0.9M to 1.3M", not "USD 900k to 1.3M").
 """
 
 import math
@@ -30,7 +30,7 @@ def usd(x: float, beside: float | None = None) -> str:
 
 
 def signed_usd(x: float) -> str:
-    """A difference of two amounts; less than half a dollar is none.
+    """A difference of two amounts, with its sign; 0 below half a dollar.
 
     Raises: ValueError if x is not finite.
 
@@ -41,7 +41,7 @@ def signed_usd(x: float) -> str:
 
 
 def count(x: float, beside: float | None = None) -> str:
-    """A number of things; to the last one up to 9,999.
+    """A number of things, in full up to 9,999.
 
     Raises: ValueError if x is not finite.
 
@@ -55,7 +55,7 @@ def count(x: float, beside: float | None = None) -> str:
 
 
 def share(x: float, beside: float | None = None) -> str:
-    """A share of 1 as a percentage; only exactly 0 and 1 are written as 0 % and 100 %.
+    """A share (0..1) as a percentage; only exactly 0 and 1 are written as 0 % and 100 %.
 
     Raises: ValueError if x is not finite.
 
@@ -74,7 +74,7 @@ def share(x: float, beside: float | None = None) -> str:
 
 
 def allowed_loss(mark: float) -> str:
-    """The lowest difference of two shares that passes a test, as a loss or a gain in points.
+    """A pass mark, the lowest difference of two shares that passes, in percentage points.
 
     >>> allowed_loss(-0.016987), allowed_loss(0.0021)
     ('a loss of at most 1.7 points', 'a gain of at least 0.2 points')
@@ -84,7 +84,7 @@ def allowed_loss(mark: float) -> str:
 
 
 def span(low: float | None, high: float | None, fmt: Format) -> str:
-    """A range, its unit written once; an end that is never reached as "never".
+    """A range with its unit written once, and "never" for an end that is not reached.
 
     Raises: ValueError if low > high.
 
@@ -120,12 +120,12 @@ def _never(x: float | None) -> bool:
 
 def _sign(x: float) -> str:
     if not math.isfinite(x):
-        raise ValueError(f"{x} is not a number to print: write it with never_or.")
+        raise ValueError(f"{x} cannot be written as an amount: use never_or.")
     return _MINUS if x < 0 else ""
 
 
 def _amount(x: float, beside: float | None, cents: bool = True) -> str:
-    """x >= 0 in thousands, millions or billions; in the unit of a larger neighbour if near it."""
+    """x >= 0 in thousands, millions or billions, or in the unit of a larger number beside it."""
     unit, letter = _unit(x)
     if beside is not None:
         larger, its_letter = _unit(max(x, abs(beside)))
@@ -140,12 +140,12 @@ def _amount(x: float, beside: float | None, cents: bool = True) -> str:
 
 
 def _unit(x: float) -> tuple[float, str]:
-    """The largest unit that x, once rounded, is at least one of."""
+    """The largest unit of which x, once rounded, has at least one."""
     return next(((u, s) for u, s in _UNITS if x >= 0.9995 * u), _UNITS[-1])
 
 
 def _percent_decimals(percent: float) -> int:
-    """Two digits below ten per cent, without trailing zeros."""
+    """Decimals for two significant digits below 10 %, without trailing zeros."""
     if percent >= 9.95:
         return 0
     digits = f"{percent:.{1 - math.floor(math.log10(percent))}f}" if percent > 0 else "0"
@@ -153,7 +153,7 @@ def _percent_decimals(percent: float) -> int:
 
 
 def opening(text: str) -> str:
-    """A text as the start of a sentence.
+    """A text with its first letter in upper case, to start a sentence.
 
     >>> opening("API price drift"), opening("growth")
     ('API price drift', 'Growth')
@@ -162,7 +162,7 @@ def opening(text: str) -> str:
 
 
 def unshowable(character: str) -> bool:
-    """Whether a character controls a terminal or the direction of all text after it, or is none.
+    """Whether a character must not be shown: a control code, a direction mark, a non-character.
 
     >>> unshowable("\x1b"), unshowable("\u202e"), unshowable("é")
     (True, True, False)
@@ -178,7 +178,7 @@ def unshowable(character: str) -> bool:
 
 
 def excerpt(text: str, most: int = 60) -> str:
-    """The beginning of a text from a user's file, for a message about it.
+    """The first `most` characters of a user's text, to quote it in a message.
 
     >>> excerpt("x" * 100, 8)
     'xxxxxxx…'
@@ -187,7 +187,7 @@ def excerpt(text: str, most: int = 60) -> str:
 
 
 def listed(names: list[str]) -> str:
-    """Names as prose.
+    """Names joined by commas and "and".
 
     >>> listed(["chat", "search", "tagging"])
     'chat, search and tagging'

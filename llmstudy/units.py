@@ -1,4 +1,4 @@
-"""Units of a study file: which are legal for a quantity, and how they convert."""
+"""Units of a study file, which a quantity may have and how they convert; and whole months."""
 
 import re
 from datetime import date
@@ -9,6 +9,8 @@ from llmstudy.text import excerpt
 
 HOURS_PER_MONTH = 730.0
 """Mean hours of a month (365 * 24 / 12), the convention of cloud price lists."""
+
+HOURS_PER_WEEK = 168
 
 _MONTH_S = HOURS_PER_MONTH * 3600
 
@@ -51,20 +53,20 @@ UNITS: dict[str, dict[str, float]] = {
     "weeks": {"weeks": 1, "months": 52 / 12},
     "days": {"days": 1, "weeks": 7},
 }
-"""Unit used inside -> units a study may write -> factor between them."""
+"""Internal unit -> units that a study may write -> factor to the internal unit."""
 
 _QUANTITY = re.compile(r"([-+]?[0-9][0-9_,.]*(?:[eE][-+]?[0-9]+)?)\s*(.*)")
 
-# a group before a comma starts above zero: 0,400 is a decimal comma, whatever its three digits
+# commas part thousands only after a leading digit above 0: in 0,400 the comma is a decimal comma
 _NUMBER = re.compile(
     r"[-+]?(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]+(?:_[0-9]+)*)(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?"
 )
 
 
 def factor(source_unit: str, unit: str) -> float:
-    """What one `source_unit` is in `unit`.
+    """How many `unit` one `source_unit` is.
 
-    Raises: ValueError naming the legal units.
+    Raises: ValueError that names the units allowed.
 
     >>> factor("ms", "s")
     0.001
@@ -78,9 +80,10 @@ def factor(source_unit: str, unit: str) -> float:
 
 
 def parse(text: str, unit: str) -> float:
-    """A quantity written as number and unit, in `unit`.
+    """The value, in `unit`, of a quantity written as a number and a unit.
 
-    Raises: ValueError if there is no number, a decimal comma, no unit or another dimension's unit.
+    Raises: ValueError without a number or a unit, for a decimal comma, or for a unit of another
+    dimension.
 
     >>> parse("400 ms", "s")
     0.4
@@ -104,7 +107,7 @@ def parse(text: str, unit: str) -> float:
 
 
 def examples(number: float, unit: str) -> str:
-    """How to write a number that came without its unit.
+    """Two ways to write a number with a unit, for a message about one that has none.
 
     >>> examples(400, "s")
     'Write "400 s" or "400 ms".'
@@ -113,7 +116,7 @@ def examples(number: float, unit: str) -> str:
 
 
 def month_start(as_of: date, months: int) -> date:
-    """The same day of the month, some months on (the last day where a month is shorter).
+    """The same day of the month `months` later, or that month's last day where it is shorter.
 
     >>> month_start(date(2026, 11, 30), 3)
     datetime.date(2027, 2, 28)
@@ -122,7 +125,7 @@ def month_start(as_of: date, months: int) -> date:
 
 
 def months_until(as_of: date, day: date) -> float:
-    """Months from a day to a later one, its part of the last month by days; 0 once it is past.
+    """Months from a day to a later one, the last month counted by its days; 0 for an earlier day.
 
     >>> months_until(date(2026, 11, 23), date(2026, 12, 8))
     0.5

@@ -182,7 +182,7 @@ def reference_pages(tmp_path_factory) -> Path:
         (folder / f"{name}.ipynb").rename(folder / "notebooks" / f"{name}.ipynb")
         pages.write_chapter(folder, name, chapters)
     made = {"command": "llmstudy run params/default.yaml", "seed": 1, **made_of(study, load(study))}
-    pages.write_memo(folder, "08_memo", made, with_pdf=False)
+    pages.write_memo(folder, made, with_pdf=False, fresh=False)
     pages.write_index(folder, load(study), chapters)
     return folder
 

@@ -19,6 +19,7 @@ from clock import cpu_s
 from llmstudy import simulate
 from llmstudy.chapters.cost import cost_tables
 from llmstudy.chapters.hosting import hosting_tables
+from llmstudy.chapters.sizing import peak_fleets
 from llmstudy.evidence.case import open_case
 from llmstudy.figure import FloatArray
 from llmstudy.io import plain
@@ -65,7 +66,7 @@ class Moves:
 def default_moves() -> Moves:
     """Those of params/default.yaml."""
     case = open_case(load("params/default.yaml"))
-    offers = market(plain(cost_tables(case)), plain(hosting_tables(case)))
+    offers = market(plain(cost_tables(case)), plain(hosting_tables(case, peak_fleets(case))))
     routes = {
         name: tuple(
             route

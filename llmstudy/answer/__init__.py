@@ -1,13 +1,13 @@
 """What is the answer, and what would it be under changes?
 
-`changes`: what may be changed, the study that it makes, and its file. `prepared`: what is priced,
-sized and drawn once for all changes. `outcome`: the answer under one set of them: verdicts, what
-each route costs and saves, and the one number that leads a memo. `breakevens`: where each lever, by
-itself, turns it. `replay`: the one number of many studies.
+`changes`: the levers, the study that they make, and its file. `prepared`: what is priced, sized and
+drawn once for all changes. `outcome`: the answer under one set of changes: verdicts, what each
+route costs and saves, and the headline of a memo. `breakevens`: the value of each lever at which
+the answer changes. `replay`: the headline of many studies.
 
-One function, `answer`, is behind the analyst's sliders and those of the memo's attachment,
-`llmstudy check` and `llmstudy diff`. It calls the functions of the chapters, so that a run of the
-changed study file gives the same answer.
+One function, `answer`, is behind the analyst's sliders, those in the memo, `llmstudy check` and
+`llmstudy diff`. It calls the functions of the chapters, so that a run of the changed study file
+gives the same answer.
 """
 
 from llmstudy.answer.breakevens import BreakEven, Crossovers, Lever, break_evens, crossovers

@@ -1,8 +1,8 @@
-"""At which value does one lever, by itself, turn a move, and from which volume is a route cheaper?
+"""At which value of one lever does a move start or stop paying, and where are the crossovers?
 
-A move passes when the chance that it is cheaper than staying on today's named model and its median
-saving reach the study's lines. A value is sought between the ends of a lever's range, where it
-turns once or not at all; a move that turns twice between them counts as one that does not.
+A move passes if its probability of being cheaper than staying on today's named model and its median
+saving reach the study's thresholds. The search covers a lever's range and assumes that the move
+turns at most once in it; a move that turns twice counts as one that does not turn.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,13 +24,13 @@ from llmstudy.study import Study
 from llmstudy.study.lines import lines_of, meets_lines
 
 N_BREAK_EVENS = 600
-"""Draws on which a value is sought, as many as for the thresholds of chapter 06."""
+"""Draws used to search for a value, as many as for the thresholds of chapter 06."""
 
 N_CROSSOVER = 1000
-"""Draws of a crossover: its median is then within some 2 % of that of chapter 06."""
+"""Draws of a crossover: its median is then within about 2 % of that of chapter 06."""
 
 TOLERANCE_SHARE = 1 / 1024
-"""Of a lever's range: 1 % of a volume or a price."""
+"""Tolerance of the search, as a share of the lever's range: 1 % of a volume or price."""
 
 Lever = Literal["volume", "growth", "gpu_price", "reserved", "team", "margin"]
 
@@ -41,7 +41,7 @@ RANGES: dict[Lever, tuple[float, float]] = {
     "reserved": (0.0, 1.0),
     "team": (0.0, 10.0),
 }
-"""Where a lever is searched: beyond what a slider offers, within what is plausible."""
+"""The search range of each lever: wider than the slider, but plausible."""
 
 _BY_RATIO = ("volume", "gpu_price")
 
@@ -51,7 +51,7 @@ Saving = Callable[[float], FloatArray]
 
 @dataclass(frozen=True)
 class BreakEven:
-    """Where a lever turns a move. at: the lever's value, in its own unit; None: nowhere in range.
+    """The value of a lever at which a move turns. at: in the lever's unit; None: not in its range.
 
     passes_above: whether the move passes for values above it.
     """
@@ -63,11 +63,11 @@ class BreakEven:
 
 
 def break_evens(prepared: Prepared, outcome: Outcome) -> dict[str, tuple[BreakEven, ...]]:
-    """Where each lever, by itself, turns the best moves of each workload, the others as changed.
+    """The values at which each lever turns the best moves of each workload, other levers as set.
 
-    Of the moves that chapter 06 asks about: the one that saves most, and the self-hosted one that
-    saves most. Volume, growth, GPU price, reservations and team turn them on cost; the quality
-    margin turns their proof. Targets and API models are a handful of settings: a panel shows each.
+    The moves are those of chapter 06: the one that saves most, and the self-hosted one that saves
+    most. Volume, growth, GPU price, reservations and team turn their cost; the quality margin turns
+    their proof. Latency targets and API models have only a few settings: the panel shows each.
     """
     changes = outcome.changes
     at = setting(prepared, changes)
@@ -90,10 +90,13 @@ def _best(workload: WorkloadOutcome) -> set[str]:
 def _turns(prepared: Prepared, study: Study, changes: Changes, move: Move) -> tuple[BreakEven, ...]:
     head = move.head(N_BREAK_EVENS)
     fleets = any(isinstance(bill, simulate.FleetBill) for bill in (move.stay, move.go))
-    volume = partial(_at_volume, head, changes.volume)
+
+    def at_volume(x: float) -> FloatArray:
+        return head.on(head.requests * (x / changes.volume)).saving_usd()
+
     by_cost: dict[Lever, Saving] = {
         # linear where both routes bill by the token, in steps on a fleet
-        "volume": volume if fleets else _linear(volume, 0.0, changes.volume),
+        "volume": at_volume if fleets else _linear(at_volume, 0.0, changes.volume),
         "growth": partial(_at_growth, head, changes.growth),
     }
     if fleets:
@@ -114,14 +117,10 @@ def _turns(prepared: Prepared, study: Study, changes: Changes, move: Move) -> tu
 
 
 def _linear(saving: Saving, first: float, second: float) -> Saving:
-    """A saving that is linear in a lever, from its values at two settings."""
+    """The saving as a linear function of a lever, from its values at two settings."""
     start, end = saving(first), saving(second)
     slope = (end - start) / (second - first)
     return lambda x: start + slope * (x - first)
-
-
-def _at_volume(head: Move, now: float, x: float) -> FloatArray:
-    return head.on(head.requests * (x / now)).saving_usd()
 
 
 def _at_growth(head: Move, now: float, x: float) -> FloatArray:
@@ -133,7 +132,7 @@ def _at_growth(head: Move, now: float, x: float) -> FloatArray:
 def _at_rent(
     prepared: Prepared, head: Move, changes: Changes, lever: Lever, x: float
 ) -> FloatArray:
-    """A saving at another price of the GPUs, or another share of the hours reserved."""
+    """The saving at another GPU price, or another share of reserved hours. (n,) usd."""
     smaller = on_first_draws(prepared, len(head.growth))
     at = replace(changes, **{lever: x})  # type: ignore[arg-type]
     study, offers = under(smaller, at)
@@ -145,14 +144,14 @@ def _at_rent(
 
 
 def _at_team(head: Move, engineers_usd: FloatArray, now: float, x: float) -> FloatArray:
-    """A saving with other engineers on the fleets; the rest of the team's cost stays."""
+    """The saving with another number of engineers; other team costs stay. (n,) usd."""
     pays_team = head.team_usd > 0  # not where another fleet pays for the team
     more = np.where(pays_team, (x / now - 1) * engineers_usd, 0.0)
     return replace(head, team_usd=head.team_usd + more).saving_usd()
 
 
 def _engineers_usd(study: Study, head: Move) -> FloatArray:
-    """What the engineers of the fleets cost a month, in every draw. (n,) usd."""
+    """The monthly cost of the fleets' engineers in every draw. (n,) usd."""
     figures = {
         "fte": ("self_hosting.fte", study.self_hosting.fte),
         "usd_per_fte_year": ("team.usd_per_fte_year", study.team.usd_per_fte_year),
@@ -177,8 +176,10 @@ def _turn(route: str, lever: Lever, passes: Callable[[float], bool]) -> BreakEve
 
 
 def _margin(prepared: Prepared, changes: Changes, move: Move) -> BreakEven:
-    """The change of the margin from which a route is within it on its items; none where these are
-    too far from the task to prove one."""
+    """The change of the margin from which a route keeps it on its items.
+
+    None if the items are too far from the task to prove anything.
+    """
     rows = quality_at(prepared, changes.margin)
     lows = (
         row["low"]
@@ -195,20 +196,19 @@ def _margin(prepared: Prepared, changes: Changes, move: Move) -> BreakEven:
 # --- the volume from which a route is cheaper ---------------------------------------------------
 
 Crossovers = Mapping[tuple[str, str], tuple[float | None, ...]]
-"""(workload, route) -> monthly requests from which the route is cheaper than today's API: p10, p50
+"""(workload, route) -> requests a month from which the route is cheaper than today's API: p10, p50
 and p90, None for never."""
 
 
 def crossovers(prepared: Prepared, outcome: Outcome) -> Crossovers:
-    """The crossover of each arm's favoured route, as in chapter 06; none where today's route is a
-    fleet.
+    """The crossover of each arm's favoured route, as in chapter 06, if today's route is an API.
 
-    Independent of the changes of volume, growth and margin.
+    It does not depend on the changes of volume, growth and margin.
     """
     at = replace(outcome.changes, volume=1.0, growth=0.0, margin=0.0, api_route=None)
     bands = {
         (name, cost.route): _crossover(
-            # what changes a fleet changes nothing of the others
+            # the remaining levers only affect fleets
             prepared,
             name,
             cost.route,

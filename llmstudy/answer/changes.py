@@ -1,7 +1,7 @@
-"""Which study do some changes make, and how does it become a study file that runs?
+"""The levers: the study that a setting of them makes, and how it is saved as a study file.
 
-A change touches figures of the study and nothing else, so that a slider and a run of the changed
-study file mean the same.
+A lever changes figures of the study and nothing else, so that a slider and a run of the changed
+study file give the same answer.
 """
 
 import os
@@ -19,14 +19,14 @@ from llmstudy.study import SelfHostedRoute, Study, StudyError, Workload, load
 
 @dataclass(frozen=True)
 class Changes:
-    """The levers, each at the base case unless given.
+    """The levers, each at the base case by default.
 
     volume: factor on the requests of every workload. growth: added to the growth of every workload,
-    share a month. slo: factor on the first-token and the pace target of every workload. gpu_price:
-    factor on what GPUs are rented for on demand, or bought for. reserved: share of the rented hours
-    that is reserved for a term; what is not on spot either is paid on demand. api_route: the one
-    candidate of its arm for every workload that names it. margin: added to the quality margin of
-    every workload, share. team: factor on the engineers whom fleets take.
+    share per month. slo: factor on the TTFT and TPOT targets of every workload. gpu_price: factor
+    on the on-demand rent of GPUs, or on their purchase price. reserved: share of rented hours that
+    is reserved for a term; the rest that is not on spot is on demand. api_route: the only candidate
+    of its arm for every workload that names it. margin: added to the quality margin of every
+    workload, share. team: factor on the engineers that fleets take.
     """
 
     volume: float = 1.0
@@ -43,9 +43,9 @@ BASE = Changes()
 
 
 def with_quotes(study: Study) -> Study:
-    """The study with the list's price of each rented GPU as a quote, so that a factor has a base.
+    """The study with the list price of each rented GPU as a quote, which a factor can apply to.
 
-    Raises: PriceError where the list has none.
+    Raises: PriceError if the list has no price.
     """
     routes = {name: _quoted(route, study) for name, route in study.routes.items()}
     return study.model_copy(update={"routes": routes})
@@ -71,8 +71,8 @@ def _quoted(route: Any, study: Study) -> Any:
 def changed(study: Study, changes: Changes) -> Study:
     """The study at a setting of the levers.
 
-    study: with a quote for each rented GPU, as `with_quotes`. A figure that a lever moves is an
-    assumption and says so; it keeps its name, and so its draws.
+    study: as from `with_quotes`. A figure that a lever changes becomes an assumption; it keeps its
+    name, and so its draws.
 
     >>> from llmstudy import paths
     >>> from llmstudy.study import load
@@ -143,15 +143,15 @@ def _route(route: Any, study: Study, changes: Changes) -> Any:
 
 
 def _times(factor: float, study: Study) -> Callable[[Figure], Figure]:
-    return lambda figure: _moved(figure, lambda x: x * factor, f"times {factor:g}", study)
+    return lambda figure: _changed(figure, lambda x: x * factor, f"times {factor:g}", study)
 
 
 def _plus(step: float, study: Study) -> Callable[[Figure], Figure]:
-    return lambda figure: _moved(figure, lambda x: x + step, f"{100 * step:+g} points", study)
+    return lambda figure: _changed(figure, lambda x: x + step, f"{100 * step:+g} points", study)
 
 
 def _set(figure: Figure, value: float, study: Study) -> Figure:
-    return _moved(
+    return _changed(
         replace(figure, low=None, high=None, distribution="fixed"),
         lambda _: value,
         "set",
@@ -159,10 +159,13 @@ def _set(figure: Figure, value: float, study: Study) -> Figure:
     )
 
 
-def _moved(figure: Figure, moved: Callable[[float], float], change: str, study: Study) -> Figure:
-    """A figure with its value and its range moved alike; itself where nothing moves."""
+def _changed(figure: Figure, change: Callable[[float], float], words: str, study: Study) -> Figure:
+    """A figure with the same change to value and range; the figure itself if nothing changes.
+
+    words: the change, for the source of the figure.
+    """
     ends = (figure.value, figure.low, figure.high)
-    value, low, high = (None if x is None else moved(x) for x in ends)
+    value, low, high = (None if x is None else change(x) for x in ends)
     if value == figure.value or value is None:
         return figure
     return replace(
@@ -171,7 +174,7 @@ def _moved(figure: Figure, moved: Callable[[float], float], change: str, study: 
         low=low,
         high=high,
         grade="assumed",
-        source=f"{figure.source}; what if: {change}",
+        source=f"{figure.source}; what if: {words}",
         as_of=figure.as_of or study.as_of,
     )
 
@@ -180,18 +183,18 @@ def _moved(figure: Figure, moved: Callable[[float], float], change: str, study: 
 
 
 def save(study_file: str | Path, changes: Changes, file: str | Path) -> Path:
-    """Writes the study at a setting of the levers, and nothing if it would be no valid study.
+    """Writes the study at a setting of the levers to a file, unless it would be invalid.
 
-    study_file: the study that the levers were turned on; its comments and order are kept. file:
-    where to write; what was there is replaced. Returns: file.
-    Raises: ValueError where a value leaves its range, or the log says what a lever would.
+    study_file: the study that the levers were moved on; its comments and order are preserved. file:
+    where to write, replacing what is there. Returns: file.
+    Raises: ValueError if a value leaves its range, or the volume is changed but comes from a log.
     """
     source, file = paths.resolve(study_file), Path(file)
     study = load(source)
     if study.requests is not None and changes.volume != BASE.volume:
         raise ValueError(
-            f"{source.name} takes its volume from the log {study.requests.path.name}: a study file "
-            "cannot state another beside it. Set the volume back to save the other levers."
+            f"{source.name} takes its volume from the log {study.requests.path.name}, so a study "
+            "file cannot state another volume. Reset the volume to save the other levers."
         )
     yaml = YAML(typ="rt")
     yaml.preserve_quotes = True
@@ -236,7 +239,7 @@ def _write(document: Any, base: Study, changes: Changes) -> None:
 
 
 def _written(figure: Figure) -> dict[str, Any]:
-    """A figure as a study writes one, to ten digits."""
+    """A figure as a study file writes it, to ten digits."""
     fields: dict[str, Any] = {"value": _digits(figure.value), "unit": figure.unit}
     if figure.low is not None and figure.high is not None:
         fields["range"] = [_digits(figure.low), _digits(figure.high)]
@@ -250,7 +253,7 @@ def _digits(x: float) -> float:
 
 
 def _relocate(document: Any, study: Study, folder: Path) -> None:
-    """Paths in the file from its new folder."""
+    """Rewrites the paths in a study file relative to its new folder."""
 
     def relative(path: Path) -> str:
         return os.path.relpath(path.resolve(), folder.resolve())

@@ -1,4 +1,4 @@
-"""What does each route cost, what would moving save, what is the verdict, and its one number?"""
+"""What does each route cost, what would moving save, what is the verdict and the headline?"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,14 +22,14 @@ Kind = Literal["saving", "at_stake", "stay"]
 """Saving of the recommended moves; saving that better evidence could release; cost of staying."""
 
 KINDS: tuple[Kind, ...] = ("saving", "at_stake", "stay")
-"""What a memo may lead with, first to last."""
+"""The amounts that a memo may lead with, in order of preference."""
 
 Spread = Mapping[str, float]
 """p10, p50 and p90 of an amount over the horizon. Unit: usd."""
 
 
 def leading(amounts: Mapping[Kind, Spread | None]) -> dict[str, Any]:
-    """The amount that leads a memo: its kind, p10, p50 and p90.
+    """The headline of a memo, which is the first amount that is not None: kind, p10, p50 and p90.
 
     >>> leading({"saving": None, "at_stake": None, "stay": {"p50": 9.0}})
     {'kind': 'stay', 'p50': 9.0}
@@ -42,11 +42,12 @@ def leading(amounts: Mapping[Kind, Spread | None]) -> dict[str, Any]:
 class RouteCost:
     """A workload on one route: what it costs, and what moving there saves.
 
-    month_usd: the median bill of the first month as if moved already, a fleet's team included.
-    horizon_usd: ramp, one-off costs and dual running included, worth what it is today.
-    stays: today's route; its saving is 0. favoured: of its arm the route that saves most. passes:
-    the saving against today's named model meets the study's lines. _same_quality: the chance and
-    the median saving against a buyer who moves on to each cheaper equal.
+    month_usd: the median bill of the first month as if moved already, including a fleet's team.
+    horizon_usd: including ramp, one-off costs and dual running, discounted to today. stays: it is
+    today's route, whose saving is 0. favoured: the route of its arm that saves most. passes: the
+    saving against today's named model meets the study's thresholds. p_cheaper_same_quality,
+    saving_same_quality_usd: the probability and the median saving against a buyer who moves on to
+    each cheaper model of equal quality.
     """
 
     route: str
@@ -66,7 +67,7 @@ class RouteCost:
 class WorkloadOutcome:
     """The routes of a workload, today's first, and its verdict.
 
-    No routes where today's cannot be priced or sized.
+    routes is empty if today's route cannot be priced or sized.
     """
 
     routes: tuple[RouteCost, ...]
@@ -74,7 +75,7 @@ class WorkloadOutcome:
 
     @property
     def course(self) -> str:
-        """The decision, and its target where it has one."""
+        """The decision, with its target if it has one."""
         target = self.verdict.target
         return f"{self.verdict.decision}: {target}" if target else self.verdict.decision
 
@@ -85,21 +86,21 @@ class WorkloadOutcome:
 
     @property
     def best(self) -> RouteCost | None:
-        """The move that saves most, or None where nothing may move."""
+        """The move that saves most; None if no move is possible."""
         moves = [route for route in self.routes if not route.stays]
         return max(moves, key=lambda route: route.saving_usd["p50"], default=None)
 
     def of(self, route: str) -> RouteCost | None:
-        """The outcome of a route, where it has one."""
+        """The cost of a route by its name; None if the workload has no such route."""
         return next((cost for cost in self.routes if cost.route == route), None)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The answer under changes. requests: a month's, by workload.
+    """The answer under changes. requests: per month, by workload.
 
-    amounts, over the horizon, None where the study has none of a kind: saving of the recommended
-    moves, at_stake (of what better evidence could release) and stay (what staying costs).
+    amounts, over the horizon, None if the study has none of a kind: saving (of the recommended
+    moves), at_stake (the saving that better evidence could release) and stay (the cost of staying).
     """
 
     changes: Changes
@@ -108,14 +109,14 @@ class Outcome:
     overall: str
     amounts: Mapping[Kind, Spread | None]
 
-    def turned(self, base: "Outcome") -> list[str]:
-        """The workloads whose course is another than in the base case."""
+    def different(self, base: "Outcome") -> list[str]:
+        """The workloads whose course differs from the base case."""
         courses = {name: w.course for name, w in base.workloads.items()}
         return [name for name, w in self.workloads.items() if w.course != courses[name]]
 
     @property
     def stay_month_usd(self) -> float:
-        """The first month's bill when nothing moves, over all workloads: the sum of the medians."""
+        """The first month's bill if nothing moves: the sum of the medians of all workloads. USD."""
         return sum(w.routes[0].month_usd for w in self.workloads.values() if w.routes)
 
     @property
@@ -125,15 +126,15 @@ class Outcome:
 
     @property
     def headline(self) -> dict[str, Any] | None:
-        """The number that leads a memo, as `leading`. None if it cannot be stated."""
+        """The headline of a memo, as `leading`; None if a workload has no known cost today."""
         return None if self.unbilled else leading(self.amounts)
 
 
 def answer(prepared: Prepared, changes: Changes = BASE) -> Outcome:
     """The answer under changes, on the draws of the base case.
 
-    At the base case savings and chances are those of chapter 06, verdicts those of chapter 07.
-    Raises: ValueError for targets that were not sized.
+    Without changes, savings and probabilities are those of chapter 06, verdicts those of chapter
+    07. Raises: ValueError for latency targets that fleets were not sized for.
     """
     at = setting(prepared, changes)
     costs, stay_usd = _costs(prepared, replace(changes, margin=BASE.margin))
@@ -153,7 +154,7 @@ def answer(prepared: Prepared, changes: Changes = BASE) -> Outcome:
 
 
 def _together(at: Setting, targets: Mapping[str, str]) -> Spread | None:
-    """What all the moves to some targets save together."""
+    """What the moves to some targets save together; None without any."""
     parts = {
         name: Part(
             move.route,
@@ -172,7 +173,8 @@ def _together(at: Setting, targets: Mapping[str, str]) -> Spread | None:
 def _costs(
     prepared: Prepared, changes: Changes
 ) -> tuple[dict[str, tuple[RouteCost, ...]], FloatArray]:
-    """The costs of every workload's routes, and what staying costs over all of them, (n,) usd."""
+    """The costs of every workload's routes, and the cost of staying over all workloads, (n,)
+    usd."""
     at, total = setting(prepared, changes), np.zeros(prepared.n)
     worth = discount_draws(prepared.study, prepared.n)
     costs: dict[str, tuple[RouteCost, ...]] = dict.fromkeys(at.moves, ())
@@ -190,7 +192,8 @@ def _route_costs(
 ) -> Iterator[RouteCost]:
     """The costs of a workload's routes, today's first.
 
-    stay: the horizon on today's route, (n,) usd. team_usd: its part of the month of the team.
+    stay: the cost of the horizon on today's route, (n,) usd. team_usd: its share of the team's
+    month, (n,) usd.
     """
     arms = [at.study.routes[move.route].arm for move in moves]
     savings = [np.zeros_like(stay), *(move.saving_usd() for move in moves[1:])]
@@ -221,8 +224,10 @@ def _route_costs(
 
 
 def _equals_usd(prepared: Prepared, at: Setting, today: Move) -> FloatArray:
-    """Bills of a buyer who stays and moves on to each cheaper equal, as in chapter 06; today's
-    bills where today's route is no proprietary API. (n, months) usd."""
+    """The bills of a buyer who stays and moves on to each cheaper model of equal quality.
+
+    As in chapter 06; today's bills if today's route is no proprietary API. (n, months) usd.
+    """
     offer = at.offers.offer(today.workload, today.route)
     if not isinstance(offer, TokenPrice) or offer.arm != "proprietary_api":
         return today.stay_usd
@@ -237,7 +242,7 @@ def _verdicts(
     changes: Changes,
     costs: Mapping[str, Sequence[RouteCost]],
 ) -> dict[str, Verdict]:
-    """The verdicts by chapter 07's own gates, on these savings."""
+    """The verdicts on these savings, by the rules of chapter 07."""
     equals = ("p_cheaper", "p_cheaper_same_quality", "saving_same_quality_usd")
     rows = [
         {"workload": name, "route": cost.route}

@@ -1,4 +1,4 @@
-"""What is priced, sized and drawn once, whatever is then changed?"""
+"""What is priced, sized and drawn once for all changes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +13,7 @@ from llmstudy.answer.changes import BASE, Changes, changed, with_quotes
 from llmstudy.chapters.hosting import hosting_tables
 from llmstudy.chapters.latency import latency_tables
 from llmstudy.chapters.quality import quality_tables
+from llmstudy.chapters.sizing import peak_fleets
 from llmstudy.decide.routes import first_answers, gates
 from llmstudy.evidence import gpu_hours
 from llmstudy.evidence.case import Case, Results, permissions
@@ -30,12 +31,13 @@ from llmstudy.simulate.inputs import (
 from llmstudy.study import SelfHostedRoute, Study
 
 SLO_FACTORS = (0.5, 0.75, 1.0, 1.5, 2.0)
-"""Targets over the study's own at which an analyst's fleets are sized."""
+"""Factors on the latency targets at which the panel's fleets are sized."""
 
 
 @dataclass(frozen=True)
 class Sized:
-    """Fleets and latencies at one setting of the targets, as chapters 03 and 05 write them."""
+    """Fleets and latencies at one setting of the targets, as in the results of chapters 03 and
+    05."""
 
     fleets: Mapping[tuple[str, str], FleetOffer]
     latency: Sequence[Mapping[str, Any]]
@@ -44,14 +46,14 @@ class Sized:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A study with what each route charges, before anything is changed. Equal to itself alone.
+    """A study with the prices of its routes, before anything is changed. Compares by identity.
 
-    case: its study quotes each rented GPU, as `with_quotes`. results: of chapters 02 to 05. sized:
-    by targets over the study's own. base: what routes charge. permissions: as
-    `case.permissions`. n: draws; with those of the chapters the base case is theirs.
+    case: with a study from `with_quotes`. results: of chapters 02 to 05. sized: by the factor on
+    the targets. base: the prices of all routes. permissions: as `case.permissions`. n: draws; by
+    default those of the chapters.
 
-    How full a fleet may be stays what the study's own volume lets a replay sustain: its range spans
-    fleets of one and of four replicas, so that other volumes lie within it.
+    The utilisation that a fleet may reach stays that of a replay at the study's own volume: its
+    range covers fleets of one to four replicas, and so other volumes.
     """
 
     case: Case
@@ -63,24 +65,24 @@ class Prepared:
 
     @property
     def study(self) -> Study:
-        """The study as it is, nothing changed."""
+        """The unchanged study."""
         return self.case.study
 
     def at(self, slo: float) -> Sized:
-        """Fleets and latencies at targets so many times the study's own.
+        """Fleets and latencies at a factor on the study's targets.
 
-        Raises: ValueError where nothing was sized at that factor.
+        Raises: ValueError if nothing was sized at that factor.
         """
         if slo not in self.sized:
             factors = ", ".join(f"{factor:g}" for factor in self.sized)
             raise ValueError(
-                f"targets of {slo:g} times the study's own were not sized: take one of {factors}, "
-                "or prepare with that factor."
+                f"fleets were not sized for targets of {slo:g} times the study's own: use one of "
+                f"{factors}, or add this factor to slo_factors of prepare()."
             )
         return self.sized[slo]
 
     def offers(self, study: Study, changes: Changes) -> Market:
-        """What every route charges under changes. study: as `changed` makes it."""
+        """The prices of all routes under changes. study: as from `changed`."""
         fleets = dict(self.at(changes.slo).fleets)
         if (changes.gpu_price, changes.reserved) != (BASE.gpu_price, BASE.reserved):
             for (name, route), offer in fleets.items():
@@ -97,12 +99,13 @@ class Prepared:
 
     @cached_property
     def able(self) -> set[tuple[str, str]]:
-        """(workload, route) of each route that may see the data and is long enough for them."""
+        """(workload, route) of each route that is permitted and fits the context."""
         able = self.permissions[self.permissions["permitted"] & self.permissions["fits_context"]]
         return set(zip(able["workload"], able["route"], strict=True))
 
     def draws(self, study: Study, offers: Market, name: str, route: str) -> simulate.Draws:
-        """Draws of a move's inputs, or of those of staying, with the paths. As chapter 06."""
+        """The draws of the inputs of a move, or of staying, with paths over time. As in chapter
+        06."""
         if route == study.workloads[name].current_route:
             figures = inputs(study, name, route, offers.fleets.get((name, route)))
         else:
@@ -110,11 +113,11 @@ class Prepared:
         return {**draws_of(figures, self.n, study.seed), **_paths(self, name)}
 
     def bill(self, name: str, route: str, d: simulate.Draws, changes: Changes) -> simulate.Bill:
-        """The bill of a route with the volume left open. d: as `draws`.
+        """The bill of a route as a function of volume. d: as from `draws`.
 
-        The price of a GPU is one factor on a fleet's rent: all else is computed once.
+        The GPU price is a factor on a fleet's rent; all else is computed once.
         """
-        bill, hour = _bill_at_todays_price(self, name, route, changes.slo, changes.reserved)
+        bill, hour = _bill_at_base_price(self, name, route, changes.slo, changes.reserved)
         if (
             not isinstance(bill, simulate.FleetBill)
             or hour is None
@@ -130,11 +133,12 @@ def prepare(
     slo_factors: Sequence[float] = (1.0,),
     n: int = N_DRAWS,
 ) -> Prepared:
-    """Everything that no change of a study touches, computed once.
+    """Computes once what does not depend on the changes.
 
-    results: `02_cost` to `05_self_hosting` of the case, as its chapters wrote them, or `measured`.
-    slo_factors: targets over the study's own; each but 1 is sized anew, in seconds per fleet.
-    Raises: ValueError as `hosting_tables`.
+    results: `02_cost` to `05_self_hosting` of the case, as `chapter_results` gives them.
+    slo_factors: factors on the study's latency targets; sizing each of them, except 1, takes
+    seconds per fleet. n: draws.
+    Raises: ValueError as `peak_fleets`.
     """
     case = replace(case, study=with_quotes(case.study))
     cost, hosting = results["02_cost"], results["05_self_hosting"]
@@ -142,7 +146,7 @@ def prepare(
     sized = {1.0: Sized(base.fleets, first_answers(results["03_latency"]), hosting["failures"])}
     for factor in {*slo_factors} - {1.0}:
         other = replace(case, study=changed(case.study, Changes(slo=factor)))
-        resized = io.plain(hosting_tables(other, pd.DataFrame(hosting["serving_fit"])))
+        resized = io.plain(hosting_tables(other, peak_fleets(other)))
         latency = first_answers(io.plain(latency_tables(other, resized)))
         sized[factor] = Sized(market(cost, resized).fleets, latency, resized["failures"])
     return Prepared(case, results, dict(sorted(sized.items())), base, permissions(case.study), n)
@@ -150,7 +154,7 @@ def prepare(
 
 @lru_cache(maxsize=4)
 def on_first_draws(prepared: Prepared, n: int) -> Prepared:
-    """The same on the first n draws, which are those of a smaller sample."""
+    """The same with the first n draws, which equal the draws of a smaller sample."""
     return replace(prepared, n=n)
 
 
@@ -159,10 +163,10 @@ def on_first_draws(prepared: Prepared, n: int) -> Prepared:
 
 @dataclass(frozen=True)
 class Move:
-    """A workload on a route, in every draw. team_usd: of a month of the team, (n,).
+    """A workload on a route, in every draw. team_usd: a month of the team, (n,).
 
-    stay, go: bills of today's route and of this one, with the volume open; stay_usd, go_usd: their
-    amounts at the requests, (n, months).
+    stay, go: the bills of today's route and of this one, as functions of volume; stay_usd, go_usd:
+    their amounts at the requests, (n, months).
     """
 
     workload: str
@@ -177,7 +181,7 @@ class Move:
     team_usd: FloatArray
 
     def saving_usd(self) -> FloatArray:
-        """What moving saves over the horizon, team included. (n,) usd."""
+        """What moving saves over the horizon, including the team. (n,) usd."""
         return self.terms.saving_usd(self.stay_usd, self.go_usd, self.team_usd)
 
     def on(self, requests: FloatArray) -> "Move":
@@ -186,22 +190,25 @@ class Move:
         return replace(self, requests=requests, stay_usd=stay_usd, go_usd=go_usd)
 
     def head(self, n: int) -> "Move":
-        """The move in its first draws, which are those of a smaller sample."""
+        """The move in its first n draws, which equal those of a smaller sample."""
         parts = {key: _head(getattr(self, key), n) for key in ("terms", "stay", "go")}
         move: Move = _head(replace(self, **parts), n)
         return move
 
 
 def _head(holder: Any, n: int) -> Any:
-    """A dataclass with its arrays in their first draws; what is one row for all stays so."""
+    """A dataclass with its arrays cut to the first n draws."""
     arrays: Any = {key: x[:n] for key, x in vars(holder).items() if isinstance(x, np.ndarray)}
     return replace(holder, **arrays)
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A study under changes: what its routes charge, and every workload on today's route and then
-    on each to which it may move; empty for a workload whose route of today is not priced."""
+    """A study under changes, with the prices of its routes and the moves of its workloads.
+
+    moves: by workload, today's route first, then each possible move; empty if today's route has no
+    price.
+    """
 
     study: Study
     offers: Market
@@ -211,7 +218,7 @@ class Setting:
 def setting(prepared: Prepared, changes: Changes) -> Setting:
     """The moves of all workloads under changes, on the draws of the base case.
 
-    Margins are left as they are: they touch no cost, and the gates of a verdict have their own.
+    The margin is ignored here: it affects no cost, and `gates_at` takes it into account.
     """
     return _setting(prepared, replace(changes, margin=BASE.margin))
 
@@ -254,12 +261,12 @@ def _moves(
         )
 
 
-# --- computed once for many changes; bounded, since a slider takes many values --------------------
+# --- cached for many changes; bounded, since a slider takes many values --------------------
 
 
 @lru_cache(maxsize=32)
 def under(prepared: Prepared, changes: Changes) -> tuple[Study, Market]:
-    """The study under changes, and what its routes charge."""
+    """The study under changes, and the prices of its routes."""
     study = changed(prepared.study, changes)
     return study, prepared.offers(study, changes)
 
@@ -271,7 +278,7 @@ def _paths(prepared: Prepared, name: str) -> simulate.Draws:
 
 @lru_cache(maxsize=64)
 def _terms(prepared: Prepared, name: str, route: str) -> simulate.Terms:
-    """The terms of a move, which no change touches."""
+    """The terms of a move, which no change affects."""
     study, offers = prepared.study, prepared.base
     current = offers.priced(name, study.workloads[name].current_route)
     d = prepared.draws(study, offers, name, route)
@@ -279,7 +286,7 @@ def _terms(prepared: Prepared, name: str, route: str) -> simulate.Terms:
 
 
 @lru_cache(maxsize=64)
-def _bill_at_todays_price(
+def _bill_at_base_price(
     prepared: Prepared, name: str, route: str, slo: float, reserved: float | None
 ) -> tuple[simulate.Bill, FloatArray | None]:
     changes = Changes(slo=slo, reserved=reserved)
@@ -290,7 +297,7 @@ def _bill_at_todays_price(
 
 @lru_cache(maxsize=32)
 def price_over_todays(prepared: Prepared, name: str) -> FloatArray:
-    """The price of today's API model in each month over that of today. (n, months)."""
+    """The price of today's API model in each month over its price today. (n, months)."""
     study = prepared.study
     route = study.workloads[name].current_route
     d = prepared.draws(study, prepared.base, name, route)
@@ -300,7 +307,7 @@ def price_over_todays(prepared: Prepared, name: str) -> FloatArray:
 
 @lru_cache(maxsize=64)
 def quality_at(prepared: Prepared, margin: float) -> Sequence[Mapping[str, Any]]:
-    """The rows of chapter 04's table with so much added to each margin."""
+    """The rows of chapter 04's table with a step added to each margin."""
     tables = prepared.results["04_quality"]
     if margin != BASE.margin:
         other = changed(prepared.study, Changes(margin=margin))
@@ -311,7 +318,7 @@ def quality_at(prepared: Prepared, margin: float) -> Sequence[Mapping[str, Any]]
 
 @lru_cache(maxsize=64)
 def gates_at(prepared: Prepared, slo: float, margin: float, api_route: str | None) -> pd.DataFrame:
-    """What a verdict reads of each route beside the savings, as `routes.gates`."""
+    """`routes.gates` under changes: what a verdict reads of each route besides the savings."""
     study = changed(prepared.study, Changes(slo=slo, margin=margin, api_route=api_route))
     served = {(name, route) for name, w in study.workloads.items() for route in w.routes}
     table, sized = prepared.permissions, prepared.at(slo)

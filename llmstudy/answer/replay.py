@@ -1,37 +1,33 @@
-"""What would the one number of a memo be for many studies that differ in a few assumptions?"""
+"""What would the headline be for many studies that differ in a few assumptions?"""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import pandas as pd
-
 from llmstudy.answer.outcome import Kind, answer
 from llmstudy.answer.prepared import prepare
-from llmstudy.chapters.all import measured
+from llmstudy.chapters.all import MEASURES, chapter_results
 from llmstudy.evidence import traffic
 from llmstudy.evidence.case import Case, Results
 from llmstudy.evidence.traffic import Traffic
-from llmstudy.measures import capacity
 from llmstudy.study import Study
 
 
 class Replay:
-    """Amounts for studies like that of a case, on the case's log and on today's data and code.
+    """Amounts for variants of a case's study, on the case's log and on today's data and code.
 
-    What the routes of a workload charge is computed once for all studies that share the inputs of
-    it: a study that differs in one assumption takes a fraction of a second.
+    The prices of a workload's routes are computed once for all studies with the same inputs to
+    them: a study that differs in one assumption takes a fraction of a second.
     """
 
     def __init__(self, case: Case) -> None:
         logged = ~case.traffic.requests["workload"].isin(case.traffic.simulated)
         self._logged = replace(case.traffic, requests=case.traffic.requests[logged], simulated=())
         self._names = set(self._logged.requests["workload"])
-        self._fits: dict[int, pd.DataFrame] = {}
         self._tables: dict[str, Results] = {}
 
     def median_usd(self, study: Study, kind: Kind) -> float:
-        """The median of one amount, on the log's figures; 0 where the study has none.
+        """The median of one amount with the log's figures, in USD; 0 if the study has none.
 
         Raises: ValueError if the study's evidence cannot be used.
         """
@@ -46,28 +42,26 @@ class Replay:
         alone = study.model_copy(update={"workloads": {name: workload}, "routes": routes})
         key = _priced_by(alone, name)
         if key not in self._tables:
-            if study.seed not in self._fits:
-                self._fits[study.seed] = capacity.serving_fits(seed=study.seed)
             case = Case(alone, self._traffic(alone, name))
-            self._tables[key] = measured(case, self._fits[study.seed])
+            self._tables[key] = chapter_results(case, MEASURES)
         return self._tables[key]
 
     def _traffic(self, alone: Study, name: str) -> Traffic:
-        """The log's requests of a workload, or else requests drawn for it."""
+        """The logged requests of a workload, else requests simulated for it."""
         if name not in self._names:
             return traffic.traffic_of(alone.model_copy(update={"requests": None}))
         return replace(self._logged, requests=self._logged.of(name))
 
 
 _NOT_PRICED = {"growth", "volatility", "prompt_growth", "cache_write_share"}
-"""Fields of a workload on which no offer of a route, no size of a fleet, no verdict on latency or
-quality and no date of a move rests. A test changes each of them, and each block left out below."""
+"""Fields of a workload that affect no price, no fleet size, no verdict on latency or quality and no
+date of a move. A test changes each of them, and each block left out below."""
 
 
 def _priced_by(alone: Study, name: str) -> str:
-    """The key of a workload's tables: every input of them as text.
+    """The cache key of a workload's tables: all of their inputs as text.
 
-    The bills in those tables have further inputs, but nothing here reads those.
+    The bills in those tables have more inputs, but nothing here reads them.
     """
     hosting = alone.self_hosting
     rests_on = (
@@ -88,7 +82,7 @@ _READ = {
 
 
 def _joined(parts: list[Results]) -> dict[str, dict[str, Any]]:
-    """The tables of all workloads in one."""
+    """The tables of all workloads, joined."""
     return {
         chapter: {table: _one([part[chapter][table] for part in parts]) for table in tables}
         for chapter, tables in _READ.items()

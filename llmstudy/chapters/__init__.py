@@ -1,4 +1,4 @@
-"""The chapters of a study: the tables of each notebook, its headings, how a notebook is opened."""
+"""The chapters of a study: the tables and headings of each notebook, and how one is opened."""
 
 from collections.abc import Mapping
 
@@ -13,6 +13,6 @@ READS: Mapping[str, tuple[str, ...]] = {
     "08_memo": ("07_triggers_and_routing",),
     "09_source_memo": ("02_cost", "04_quality", "05_self_hosting"),
 }
-"""Each chapter, and those whose results it reads; it reads those of theirs too."""
+"""Each chapter, and the chapters whose results it reads, directly; it reads what they read too."""
 
 BEFORE_MEMO = tuple(name for name in READS if name < "08")

@@ -1,9 +1,7 @@
 """The results of a study's chapters without their notebooks: the same tables, in the same order."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
-
-import pandas as pd
 
 from llmstudy import io
 from llmstudy.chapters import BEFORE_MEMO, READS
@@ -14,49 +12,43 @@ from llmstudy.chapters.evidence import evidence_tables
 from llmstudy.chapters.hosting import hosting_tables
 from llmstudy.chapters.latency import latency_tables
 from llmstudy.chapters.quality import quality_tables
+from llmstudy.chapters.sizing import peak_fleets
 from llmstudy.evidence.case import Case
 
-Written = dict[str, dict[str, Any]]
-"""What chapters write, by their names."""
+Results = dict[str, dict[str, Any]]
+"""The results of chapters, by the chapter's name."""
+
+MEASURES = ("02_cost", "03_latency", "04_quality", "05_self_hosting")
+"""The chapters that measure: what the routes cost, how fast and how good they are."""
+
+_TABLES: Mapping[str, Callable[[Case, Results], Mapping[str, Any]]] = {
+    "01_evidence": lambda case, _: evidence_tables(case),
+    "02_cost": lambda case, _: cost_tables(case),
+    "03_latency": lambda case, earlier: latency_tables(case, earlier["05_self_hosting"]),
+    "04_quality": lambda case, _: quality_tables(case),
+    "05_self_hosting": lambda case, _: hosting_tables(case, peak_fleets(case)),
+    "06_crossover": crossover_tables,
+    "07_triggers_and_routing": decision_tables,
+}
 
 
-def chapter_results(case: Case) -> Written:
-    """What each chapter before the memo would write, by its name.
+def chapter_results(
+    case: Case,
+    names: Iterable[str] = BEFORE_MEMO,
+    earlier: Mapping[str, dict[str, Any]] | None = None,
+) -> Results:
+    """The results of chapters and of those that they read, as their notebooks write them.
 
-    A test holds it to what the notebooks write. What a chapter only shows (our own GPU runs) is
-    left out, and so is chapter 09, which no other reads.
+    A test compares them with what the notebooks write. What a chapter only shows (our own GPU runs,
+    replayed weeks) is left out.
+
+    names: by default all chapters before the memo. earlier: results by chapter name that are not to
+    be computed again; they are in what is returned.
     Raises: ValueError if the study's evidence cannot be used.
     """
-    return with_results(case, BEFORE_MEMO[-1], {})
-
-
-def with_results(
-    case: Case, name: str, results: Written, fits: pd.DataFrame | None = None
-) -> Written:
-    """The results of a chapter and of those that it reads, beside those that are there already.
-
-    fits: `capacity.serving_fits` of the study's seed, where the caller has them already.
-    Raises: ValueError if the study's evidence cannot be used.
-    """
-    if name in results:
-        return results
-    for earlier in READS[name]:
-        results = with_results(case, earlier, results, fits)
-    makers: dict[str, Callable[[], dict[str, Any]]] = {
-        "01_evidence": lambda: evidence_tables(case),
-        "02_cost": lambda: cost_tables(case),
-        "03_latency": lambda: latency_tables(case, results["05_self_hosting"]),
-        "04_quality": lambda: quality_tables(case),
-        "05_self_hosting": lambda: hosting_tables(case, fits),
-        "06_crossover": lambda: crossover_tables(case, results),
-        "07_triggers_and_routing": lambda: decision_tables(case, results),
-    }
-    return results | {name: io.plain(makers[name]())}
-
-
-def measured(case: Case, fits: pd.DataFrame | None = None) -> Written:
-    """The results of chapters 02 to 05, by name, as they write them. fits: as `with_results`."""
-    results: Written = {}
-    for name in ("02_cost", "03_latency", "04_quality"):
-        results = with_results(case, name, results, fits)
+    results = dict(earlier or {})
+    for name in names:
+        if name not in results:
+            results = chapter_results(case, READS[name], results)
+            results[name] = io.plain(_TABLES[name](case, results))
     return results

@@ -1,9 +1,8 @@
-"""Chapter 02: what every token-billed route charges, what controls would save, which limits bind.
+"""Chapter 02: what each token-billed route costs, what controls would save, which limits bind.
 
-The controls are those of MEMO S10, the limits those on the rate of requests and tokens.
-
-A limit excludes no route: providers raise it on request. One that a study does not state is
-labelled so, and never counts as one that holds.
+The controls are those of MEMO S10; the limits are those on requests and tokens per minute. A limit
+excludes no route, since providers raise it on request; a limit that the study does not state is
+shown as such.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,9 +36,11 @@ from llmstudy.units import HOURS_PER_MONTH
 
 
 def cost_tables(case: Case) -> Tables:
-    """What each API route that may serve a workload charges it, and today's whether it may or not.
+    """The bills of each API route that may serve a workload and of today's, and what drives them.
 
-    Offers are kept whole for the later chapters.
+    Returns: `offers` (`TokenPrice` as a dictionary, by workload and route), `bills` (`api_bills`),
+    `output_tokens`, `scheduled` (`scheduled_bills`), `rate_limits` (`rate_limit_rows`), `controls`
+    (`cost_controls`).
     """
     offers = token_offers(case)
     usage = usage_of(case, offers)
@@ -55,12 +56,14 @@ def cost_tables(case: Case) -> Tables:
 
 
 Offers = Mapping[str, Mapping[str, TokenPrice]]
-"""By workload and route."""
+"""The mean price of a request, by workload and route."""
 
 
 def token_offers(case: Case) -> Offers:
-    """The mean price of a request on each API route that may serve a workload, request by request
-    (`evidence.offers.token_offer`)."""
+    """The mean price of a request on each API route that may serve a workload.
+
+    Each request of the workload is priced (`evidence.offers.token_offer`).
+    """
     return {
         name: {
             route: token_offer(case.study, route, case.traffic.of(name))
@@ -72,7 +75,7 @@ def token_offers(case: Case) -> Offers:
 
 
 def offers_by_workload(offers: Offers) -> dict[str, dict[str, dict[str, Any]]]:
-    """Offers as data."""
+    """Offers as dictionaries, by workload and route, as results hold them."""
     return {
         name: {route: asdict(offer) for route, offer in of_name.items()}
         for name, of_name in offers.items()
@@ -80,13 +83,13 @@ def offers_by_workload(offers: Offers) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def models_of(case: Case, workload: str) -> dict[str, PricedModel]:
-    """The models of a workload's token-billed routes, by route, as `price_requests` takes them."""
+    """The models of a workload's token-billed routes, by route, for `price_requests`."""
     routes = {name: case.study.routes[name] for name in contenders(case.study)[workload]}
     return {n: priced_model(spec) for n, spec in routes.items() if isinstance(spec, ApiRoute)}
 
 
 def usage_of(case: Case, offers: Offers) -> pd.DataFrame:
-    """How each workload would use the routes that have an offer: `breakdown.request_usage`."""
+    """The usage of each route with an offer: `breakdown.request_usage`."""
     pairs = [(name, route) for name, of_name in offers.items() for route in of_name]
     return request_usage(case.study, pairs)
 
@@ -94,11 +97,11 @@ def usage_of(case: Case, offers: Offers) -> pd.DataFrame:
 def api_bills(
     case: Case, offers: Offers | None = None, usage: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """What each API route that may serve a workload bills a month, at today's prices and volumes.
+    """The monthly bill of each API route that may serve a workload, at today's prices and volumes.
 
-    usage: `usage_of`, or one that was changed.
-    Columns: workload, route, arm, current, usd_per_request, usd_per_mtok (over the tokens that the
-    workload counts), month_usd, scheduled_change (the largest announced change of price, a share).
+    usage: `usage_of`, or a changed copy of it.
+    Columns: workload, route, arm, current, usd_per_request, usd_per_mtok (per million tokens as the
+    workload counts them), month_usd, scheduled_change (the largest announced price change, share).
     """
     offers = token_offers(case) if offers is None else offers
     usage = usage_of(case, offers) if usage is None else usage
@@ -120,7 +123,7 @@ def api_bills(
 
 
 def largest_bill(bills: pd.DataFrame) -> str:
-    """The workload whose bill on today's route is largest; if none has one, the first.
+    """The workload with the largest bill on today's route; the first workload if none has a bill.
 
     bills: `api_bills`.
     """
@@ -129,10 +132,10 @@ def largest_bill(bills: pd.DataFrame) -> str:
 
 
 def scheduled_bills(case: Case, bills: pd.DataFrame, usage: pd.DataFrame) -> pd.DataFrame:
-    """A month's bill from each day on which an announced price begins.
+    """The monthly bill from each day on which an announced price takes effect.
 
-    bills: `api_bills` of this usage. Columns: workload, route, effective, month_usd. What tools
-    cost stays.
+    bills: `api_bills` of this usage. Columns: workload, route, effective, month_usd. The cost of
+    tools does not change.
     """
     tool_usd = usage["tool_usd"] * usage["requests_per_month"]
     rows = []
@@ -147,10 +150,10 @@ def scheduled_bills(case: Case, bills: pd.DataFrame, usage: pd.DataFrame) -> pd.
 
 
 def output_tokens(study: Study) -> pd.DataFrame:
-    """How much each route that may serve writes for a request, fleets among them.
+    """The output tokens per request on each route that may serve a workload, fleets included.
 
     Columns: workload, route, model, output_tokens (of a request, reasoning included), ratio, low,
-    high (over the tokens that the workload counts: value, P10 and P90), grade, source.
+    high (over the output tokens of today's model: value, P10 and P90), grade, source.
     """
     rows = []
     for name, routes in contenders(study).items():
@@ -174,10 +177,11 @@ def output_tokens(study: Study) -> pd.DataFrame:
 
 
 def accepted_answer_costs(results: Results) -> pd.DataFrame:
-    """Cost per accepted answer of each scored route, and of today's on the same items.
+    """The cost per accepted answer of each scored route, and of today's on the same items.
 
-    Columns: workload, pair (the scored route: two rows, today's and its own), route, current,
-    benchmark (whose items), usd_per_request, acceptance (share), usd_per_accepted_answer.
+    Columns: workload, pair (the scored route; it has two rows, today's and its own), route,
+    current, benchmark (the source of the items), usd_per_request, acceptance (share),
+    usd_per_accepted_answer.
     """
     bills = {
         (r["workload"], r["route"]): r["usd_per_request"]
@@ -204,11 +208,10 @@ def accepted_answer_costs(results: Results) -> pd.DataFrame:
 
 
 def cost_controls(case: Case, offers: Offers) -> pd.DataFrame:
-    """The controls of each workload that runs on an API today, largest saving first within it.
+    """The cost controls of each workload that runs on an API today, largest saving first.
 
-    offers: by workload and route. A fleet of one's own is paid for by the hour: a control frees
-    nothing there until a replica can go, so such a workload has no row.
-    Columns: workload, route, then those of `cost.control_savings`.
+    A workload on a fleet has no row: a fleet is paid by the hour, so a control saves nothing until
+    a replica can go. Columns: workload, route, then those of `cost.control_savings`.
     """
     figures = bundled_figures()
     parts = []
@@ -226,7 +229,7 @@ def cost_controls(case: Case, offers: Offers) -> pd.DataFrame:
 
 
 def _use(case: Case, name: str) -> Use:
-    """How a workload uses its API today, tenants as the log names them."""
+    """How a workload uses its API today; the largest tenant is known only from a log."""
     workload = case.study.workloads[name]
     intake = workload.intake
     logged = name not in case.traffic.simulated
@@ -245,15 +248,15 @@ NOT_STATED = "not stated"
 
 
 def rate_limit_rows(case: Case) -> list[dict[str, Any]]:
-    """The busiest minute of each workload on each API route against what the route lets through.
+    """The busiest minute of each workload on each API route against the route's rate limit.
 
-    A route carries what it carries today and the workload, all of it, as if they had their peaks
-    together. No rows where no route of the study states a limit.
+    A route carries the whole workload on top of what it carries today, as if their peaks coincided.
+    No rows if no route of the study states a limit.
 
     Rows: workload, route, counted (requests, tokens, or "not stated": the rest is null), per_minute
-    (what is let through), busiest_p10, busiest_p50, busiest_p90 (a minute, today), p_reached_today,
-    from_month_p10, from_month_p50, from_month_p90 (month, from 1, in which it is reached; null: not
-    within the horizon), beside (other workloads on the route).
+    (the limit), busiest_p10, busiest_p50, busiest_p90 (per minute, today), p_reached_today,
+    from_month_p10, from_month_p50, from_month_p90 (month, from 1, in which the limit is reached;
+    null: not within the horizon), beside (other workloads on the route).
     """
     routes = case.study.routes
     if not any(isinstance(spec, ApiRoute) and spec.rate_limit for spec in routes.values()):
@@ -305,7 +308,7 @@ def _keys(of: str) -> list[str]:
 
 
 def _busiest(case: Case, name: str, route: str, counted: str) -> FloatArray:
-    """What the busiest minute of each month asks of a route for a workload. (n, months)."""
+    """The requests or tokens in the busiest minute of each month, for a workload. (n, months)."""
     study = case.study
     d = draws_with_paths(study, name, inputs(study, name, route, None))
     months, bursts = study.months, _bursts(case, name)
@@ -323,7 +326,7 @@ def _busiest(case: Case, name: str, route: str, counted: str) -> FloatArray:
 
 
 def _bursts(case: Case, name: str) -> Burstiness:
-    """The log's own where it covers a week, else those of the published shape."""
+    """The burstiness of the log if it covers a week, else that of the published shape."""
     if not covers_week(case, name):
         return published_burstiness(case.study.workloads[name].traffic.hours)
     times = case.traffic.of(name)["ts_start"]

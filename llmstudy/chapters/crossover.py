@@ -1,4 +1,4 @@
-"""Chapter 06: where the answer changes, how sure that is, and which inputs decide it."""
+"""Chapter 06: where the answer changes, how certain that is, and which inputs decide it."""
 
 from collections.abc import Callable, Mapping
 from functools import cache, partial
@@ -10,7 +10,7 @@ import pandas as pd
 
 from llmstudy import simulate
 from llmstudy.decide.claims import claims_by_workload
-from llmstudy.decide.routes import standing
+from llmstudy.decide.routes import handicaps
 from llmstudy.evidence.case import Case, Results, Tables, permissions, rows_of
 from llmstudy.figure import FloatArray
 from llmstudy.measures import cost
@@ -38,10 +38,10 @@ from llmstudy.tables import Rows
 
 
 def crossover_tables(case: Case, results: Results) -> Tables:
-    """Savings of every permitted move, crossovers of every pair of arms and from today's route,
-    what decides them, what to measure next, and the volumes at which each advisor would move.
+    """Savings of every permitted move, crossovers, what decides them, and what to measure next.
 
-    results: of chapters 02 to 05.
+    Crossovers are those of every pair of arms and those from today's route. `claims` has the volume
+    at which each advisor would move. results: of chapters 02 to 05.
     """
     study, cost, hosting = case.study, results["02_cost"], results["05_self_hosting"]
     offers = market(cost, hosting, results["04_quality"])
@@ -73,7 +73,7 @@ def crossover_tables(case: Case, results: Results) -> Tables:
         "month_usd": month,
         "stay_parts": stay_parts(study, offers, month),
         "cost_items": cost_items(study, offers, projection.best_fleet_moves(study, savings)),
-        **drivers.driver_tables(study, offers, futures, savings, standing(results)),
+        **drivers.driver_tables(study, offers, futures, savings, handicaps(results)),
         **information_tables(study, offers, futures, results["04_quality"]),
         "claims": claims_by_workload(study, results),
     }
@@ -89,12 +89,15 @@ _ARM_PAIRS = (
 def _pairs(
     study: Study, cost: Mapping[str, Any], hosting: Mapping[str, Any], able: pd.DataFrame
 ) -> list[tuple[str, str, str]]:
-    """(workload, from route, to route) of every pair of arms: the route that stands for an arm is
-    today's, else the cheapest at today's volume that may serve the workload."""
+    """(workload, from route, to route) of every pair of arms.
+
+    An arm is represented by today's route, else by the permitted route that is cheapest at today's
+    volume.
+    """
     bills = pd.DataFrame([*cost["bills"], *hosting["fleets"]])
-    standing = able.merge(bills[["workload", "route", "month_usd"]], on=["workload", "route"])
-    standing = standing.sort_values(["current", "month_usd"], ascending=[False, True])
-    best = standing.groupby(["workload", "arm"], sort=False)["route"].first().to_dict()
+    priced = able.merge(bills[["workload", "route", "month_usd"]], on=["workload", "route"])
+    priced = priced.sort_values(["current", "month_usd"], ascending=[False, True])
+    best = priced.groupby(["workload", "arm"], sort=False)["route"].first().to_dict()
     return [
         (name, best[name, cheap], best[name, other])
         for name in study.workloads
@@ -104,9 +107,9 @@ def _pairs(
 
 
 def simulated_futures(case: Case, results: Results, name: str, route: str) -> pd.DataFrame:
-    """One move in each simulated future, a row per future: what was drawn, and what came of it.
+    """One move in each simulated future, a row per future: its inputs and its outcome.
 
-    results: of chapters 02, 04 and 05. Columns: the uncertain inputs of the move, by their names
+    results: of chapters 02, 04 and 05. Columns: the uncertain inputs of the move by name
     (`tables.inputs`), then stay_usd and move_usd (over the horizon, discounted), saving_usd, and
     pays_from_month (from 1; inf: never within the horizon).
     """
@@ -124,11 +127,10 @@ def simulated_futures(case: Case, results: Results, name: str, route: str) -> pd
 
 
 def uncertain_inputs(case: Case, results: Results, name: str, route: str) -> pd.DataFrame:
-    """The uncertain inputs of a move: input, place, value, low, high, unit, distribution, grade,
-    source.
+    """The uncertain inputs of a move.
 
-    results: of chapters 02, 04 and 05. low and high: the ends of the range, or the P10 and P90 of
-    a log-normal one.
+    results: of chapters 02, 04 and 05. Columns: input, place, value, low, high (the ends of the
+    range; of a log-normal one P10 and P90), unit, distribution, grade, source.
     """
     _, uncertain = _uncertain(case, results, name, route)
     rows = [
@@ -140,7 +142,7 @@ def uncertain_inputs(case: Case, results: Results, name: str, route: str) -> pd.
 
 
 def _uncertain(case: Case, results: Results, name: str, route: str) -> tuple[Market, Inputs]:
-    """What every route charges, and the inputs of a move that vary between futures."""
+    """The prices of all routes, and the inputs of a move that vary between futures."""
     offers = market(results["02_cost"], results["05_self_hosting"], results["04_quality"])
     entries = pair_inputs(case.study, offers, name, route)
     return offers, {key: each for key, each in entries.items() if each[1].uncertain}
@@ -167,7 +169,7 @@ def _from_today(
     serving: list[tuple[str, str]],
     volumes: Callable[[str, str, str], tuple[FloatArray, Draws]],
 ) -> list[dict[str, Any]]:
-    """The crossover from today's route to each other one, where today's is billed by the token.
+    """The crossover from today's route to each other one, if today's is billed by the token.
 
     volumes: `_volumes` of this study.
     """
@@ -192,7 +194,7 @@ def _from_today(
 def _volumes(
     study: Study, offers: Market, name: str, from_route: str, to_route: str
 ) -> tuple[FloatArray, Draws]:
-    """The volume, in each draw, from which one route is cheaper than another, and the draws."""
+    """The volume from which one route is cheaper than another, in each draw, and the draws."""
     inputs_ = marginal_inputs(study, offers, name, to_route)
     # two routes off today's vendor count tokens alike: they serve models of one kind
     other = marginal_inputs(study, offers, name, from_route)
@@ -210,7 +212,7 @@ def _band(draws: FloatArray) -> dict[str, float | None]:
 
 
 def _curves(study: Study, offers: Market, serving: list[tuple[str, str]]) -> list[dict[str, Any]]:
-    """Mean monthly cost of each route that may serve against constant volume, with its 80 % band.
+    """The mean monthly cost of each permitted route by constant volume, with its 80 % range.
 
     A fleet's cost includes its team, unless other fleets pay for it today.
     """
@@ -241,9 +243,9 @@ def _curves(study: Study, offers: Market, serving: list[tuple[str, str]]) -> lis
 def routes_that_matter(
     study: Study, results: Mapping[str, Any], name: str, favoured: str | None = None
 ) -> tuple[Rows, Rows]:
-    """Curves and crossovers of today's route, of the one of each arm to which a move saves most,
-    and of the favoured one.
+    """Curves and crossovers of the routes worth drawing.
 
+    Those are today's route, the best move of each arm, and the favoured route.
     results: of this chapter.
     """
     savings = sorted(rows_of(results["savings"], workload=name), key=itemgetter("saving_p50_usd"))
@@ -259,8 +261,10 @@ def routes_that_matter(
 def _month_totals(
     study: Study, offers: Market, cost: Mapping[str, Any], hosting: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Bills over all workloads when nothing moves: what this month's invoices say, at the study's
-    own volumes, and the draws over the horizon with all that staying costs. usd."""
+    """The cost of staying, over all workloads: this month's bills, and the whole horizon. usd.
+
+    The horizon's draws include all costs of staying.
+    """
     today = month_by_workload(study, cost, hosting)
     stay = stay_draws(study, offers)
     total = sum(stay.values(), np.zeros((N_DRAWS, study.months)))

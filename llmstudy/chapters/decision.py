@@ -27,18 +27,21 @@ from llmstudy.text import usd
 
 
 def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tables:
-    """Triggers, the five questions, the verdicts and the phases. results: by chapter name."""
+    """The verdicts, the triggers, the plan and all tables of the source memo.
+
+    results: of chapters 02 to 06, by name.
+    """
     study = case.study
     routes = route_table(study, results)
     verdicts = verdicts_of(study, routes)
     moves = [name for name, v in verdicts.items() if v.decision == "move"]
     open_ = [name for name, v in verdicts.items() if v.decision == "undecided"]
     offers = market(results["02_cost"], results["05_self_hosting"], results["04_quality"])
-    watched = trigger_rows(case, results)
+    triggers = trigger_rows(case, results)
     tables = {
         "routes": routes,
         **criteria_tables(case, results, routes),
-        "triggers": watched,
+        "triggers": triggers,
         "verdicts": {
             name: _with_limits(results, name, _with_intake(study, name, v))
             for name, v in verdicts.items()
@@ -47,7 +50,7 @@ def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tab
         **_amounts(study, offers, "saving", {n: verdicts[n].target for n in moves}),
         **_amounts(study, offers, "at_stake", {n: verdicts[n].target for n in open_}),
         "options": options(study, offers, routes, verdicts),
-        **timing_tables(study, offers, results, watched),
+        **timing_tables(study, offers, results, triggers),
         "log_backtest": log_backtest(case, results),
     }
     tables["phases"] = _phases(study, results, verdicts, tables)
@@ -57,7 +60,7 @@ def decision_tables(case: Case, results: Mapping[str, Mapping[str, Any]]) -> Tab
 
 
 def _with_intake(study: Study, name: str, verdict: Verdict) -> dict[str, Any]:
-    """A verdict as data, with the workload's unanswered questions ahead of what to collect."""
+    """A verdict as a dictionary, with the workload's open questions first in what to collect."""
     at = f"workloads.{name}."
     open_ = [p.removeprefix(at).split(".")[-1] for p in study.unknown() if p.startswith(at)]
     row = verdict.row()
@@ -69,7 +72,7 @@ def _with_intake(study: Study, name: str, verdict: Verdict) -> dict[str, Any]:
 
 
 def _with_limits(results: Results, name: str, row: dict[str, Any]) -> dict[str, Any]:
-    """A verdict as data, with the rate limit to ask for on the routes that it names."""
+    """A verdict as a dictionary, with the rate limits to request on the routes that it names."""
     tiers = higher_tiers(results["02_cost"]["rate_limits"], name, [row["route"], row["target"]])
     collect, reasons = ([asdict(tier[i]) for tier in tiers] for i in (0, 1))
     return row | {"collect": [*row["collect"], *collect], "reasons": [*row["reasons"], *reasons]}
@@ -78,7 +81,7 @@ def _with_limits(results: Results, name: str, row: dict[str, Any]) -> dict[str, 
 def _amounts(
     study: Study, offers: Market, name: str, targets: Mapping[str, str | None]
 ) -> dict[str, Any]:
-    """A saving on the plan's dates, and what it would be were every move begun today."""
+    """A saving on the plan's dates, and the same if every move began today."""
     return {
         name: _portfolio(study, offers, targets),
         f"{name}_if_now": _portfolio(study, offers.begun_now, targets),
@@ -88,7 +91,7 @@ def _amounts(
 def _portfolio(
     study: Study, offers: Market, targets: Mapping[str, str | None]
 ) -> dict[str, float] | None:
-    """Saving when every named workload moves to its target: p10, p50, p90, p_positive. usd."""
+    """The saving if every workload moves to its target: p10, p50, p90, p_positive. usd."""
     total = portfolio_saving(study, offers, {n: r for n, r in targets.items() if r})
     if total is None:
         return None
@@ -98,13 +101,15 @@ def _portfolio(
 def options(
     study: Study, offers: Market, routes: pd.DataFrame, verdicts: Mapping[str, Verdict]
 ) -> list[dict[str, Any]]:
-    """What could be done instead, each at its cost over the horizon: nothing, the verdict, the plan
-    (what is undecided moves too, on its dates, as if it had passed), or all that may move to one
-    arm (each workload on the permitted route of that arm that saves most).
+    """The options and their cost over the horizon.
 
-    beyond_verdict_usd: what it costs more than the verdict, draw by draw, to the cent: what is the
-    same differs in the last digits of its sums. What it costs to find out (items asked for, the
-    phases before a move) is in none of them.
+    They are: stay; the verdict; the plan (undecided moves too, on their dates, as if they had
+    passed); and for each arm, all workloads that may move there, on the route that saves most.
+
+    Rows: option, workloads_moved, cost_usd, saving_usd, beyond_verdict_usd (cost above that of the
+    verdict, per draw, rounded to the cent since equal sums differ in their last digits), inferior,
+    unproven, unmeasured, late, slow (names of workloads). The cost of finding out (items, the
+    phases before a move) is in no option.
     """
     worth = discount_draws(study)
     stay = np.sum([(p * worth).sum(axis=1) for p in stay_draws(study, offers).values()], axis=0)
@@ -127,7 +132,7 @@ def options(
     today = {name: workload.current_route for name, workload in study.workloads.items()}
     rows: list[dict[str, Any]] = []
     chosen = portfolio_saving(study, offers, plans["verdict"])
-    gained = np.zeros_like(stay) if chosen is None else chosen
+    verdict_saving = np.zeros_like(stay) if chosen is None else chosen
     for option, targets in plans.items():
         saving = portfolio_saving(study, offers, targets)
         if saving is None and option not in ("stay", "verdict"):
@@ -140,7 +145,7 @@ def options(
                 "workloads_moved": sorted(targets),
                 "cost_usd": spread(cost),
                 "saving_usd": spread(stay - cost),
-                "beyond_verdict_usd": spread(np.round(gained - (stay - cost), 2)),
+                "beyond_verdict_usd": spread(np.round(verdict_saving - (stay - cost), 2)),
                 "inferior": [n for n, verdict in quality.items() if verdict == "inferior"],
                 "unproven": [n for n, verdict in quality.items() if verdict == "unproven"],
                 "unmeasured": _first_tokens(routes, today | targets, "undecided"),
@@ -152,21 +157,21 @@ def options(
 
 
 def _first_tokens(routes: pd.DataFrame, serving: Mapping[str, str], verdict: str) -> list[str]:
-    """Workloads of whose first token on these routes a verdict holds."""
+    """The workloads whose first token has this verdict on these routes."""
     served = routes[routes["route"] == routes["workload"].map(serving)]
     return sorted(served.loc[served["latency"] == verdict, "workload"])
 
 
 def _slow(routes: pd.DataFrame, serving: Mapping[str, str]) -> list[str]:
-    """Workloads whose answers begin late on these routes, by what is measured or stated."""
+    """The workloads whose answers begin late on these routes, as measured or stated."""
     served = routes[routes["route"] == routes["workload"].map(serving)].to_dict("records")
     return sorted(r["workload"] for r in served if r["latency"] == "misses" or answers_late(r))
 
 
 def _quality_of(routes: pd.DataFrame, name: str, route: str) -> str:
-    """Quality of a move: inferior, proven, or else unproven.
+    """The quality of a move: inferior, proven or unproven.
 
-    What holds the margin on evidence below the grade that the study asks for is unproven too.
+    A margin kept on evidence below the grade that the study requires is unproven too.
     """
     row = routes[(routes["workload"] == name) & (routes["route"] == route)].iloc[0]
     if row["quality"] == "inferior":
@@ -177,11 +182,11 @@ def _quality_of(routes: pd.DataFrame, name: str, route: str) -> str:
 def _phases(
     study: Study, results: Results, verdicts: Mapping[str, Verdict], tables: Tables
 ) -> pd.DataFrame:
-    """The plan with its costs, which never exceed what they could release.
+    """The phases with their costs, capped at what they could save.
 
-    Evaluation costs its figure times the share of workloads that are undecided, or their golden
-    items where those cost more; migration what the moves of this verdict cost. tables: saving and
-    at_stake. `note` says where a cost was capped, and by what.
+    Evaluation costs its figure times the share of undecided workloads, or their golden items if
+    those cost more; migration costs what the moves of this verdict cost. tables: saving and
+    at_stake. Column `note`: whether a cost was capped, and by what.
     """
     moves = [name for name, v in verdicts.items() if v.decision == "move"]
     open_ = [name for name, v in verdicts.items() if v.decision == "undecided"]
@@ -208,7 +213,7 @@ def _phases(
 
 
 def _ends(figures: Sequence[Figure]) -> FloatArray:
-    """Sum of the figures: value, low, high. (3,)."""
+    """The sums of the figures' values, lows and highs. (3,)."""
     each = [(f.value, *f.ends) for f in figures]
     return np.sum(each, axis=0) if each else np.zeros(3)
 
@@ -216,10 +221,12 @@ def _ends(figures: Sequence[Figure]) -> FloatArray:
 def capped_costs(
     costs: FloatArray, study: Study, results: Results, tables: Tables
 ) -> tuple[FloatArray, list[str | None]]:
-    """The costs of the phases, those before a move no higher than they are worth, with the reason.
+    """The costs of the phases, with those before a move capped at what they are worth.
 
-    Together they cost at most P90 of what the moves save and of what better evidence could release,
-    where there is any; one that would cost more than all bills of the horizon is not worth it.
+    costs: (3, 3), a row per phase of value, low and high, in USD. Together the first two cost at
+    most P90 of what the moves save plus what better evidence could release, if there is any; a
+    phase that would cost more than all bills of the horizon is left out.
+    Returns: the costs, and a note per phase that was capped, else None.
     """
     month = results["06_crossover"]["month_usd"]
     billed = month["today_by_workload"].keys() >= study.workloads.keys()

@@ -9,14 +9,15 @@ from llmstudy.chapters.quality import difference_figures
 from llmstudy.evidence import findings
 from llmstudy.evidence.case import Case, Tables, contenders, week_load
 from llmstudy.simulate.inputs import output_ratio
-from llmstudy.study.snapshot import kept
+from llmstudy.study.snapshot import to_json
 
 
 def evidence_tables(case: Case) -> Tables:
-    """Traffic by workload, the log, price findings, open questions and the ledger.
+    """Traffic by workload, the log, open questions, price findings and the ledger.
 
-    `study` is the study as it is assessed, each figure in full and the log's own in place: a later
-    run is compared with it.
+    Returns: `workloads` (`workload_table`), those of `log_tables`, `unknown` (paths of open
+    questions), `findings` (`price_findings`), `figures` (`ledger`), and `study`, the study as
+    assessed, with every figure in full, to which a later run is compared.
     """
     return {
         "workloads": workload_table(case),
@@ -24,12 +25,12 @@ def evidence_tables(case: Case) -> Tables:
         "unknown": case.study.unknown(),
         "findings": price_findings(case),
         "figures": ledger(case),
-        "study": kept(case.study),
+        "study": to_json(case.study),
     }
 
 
 def workload_table(case: Case) -> pd.DataFrame:
-    """Each workload with its volume, its lengths, its peak and the grade of what is known of them.
+    """Each workload with its volume, lengths, peak and their grades.
 
     Columns: workload, task, requests_per_month, input_tokens, output_tokens, peak_to_mean,
     volume_grade, tokens_grade, requests_seen (logged or drawn), traffic (measured, simulated).
@@ -55,14 +56,14 @@ def workload_table(case: Case) -> pd.DataFrame:
 
 
 def weekly_load(case: Case) -> pd.DataFrame:
-    """Requests of each workload in each hour of a week: workload, hour, requests_per_s."""
+    """The load of each workload by hour of the week: workload, hour, requests_per_s."""
     return pd.concat([week_load(case, name).assign(workload=name) for name in case.study.workloads])
 
 
 def log_tables(case: Case) -> Tables:
-    """What was read of the log: `log` (counts), `quarantine`, `set_aside`, `warnings`.
+    """What the importer read from the log: `log` (counts), `quarantine`, `set_aside`, `warnings`.
 
-    The quarantine holds the number of a row and the reason against it, never its text.
+    The quarantine has the number of each rejected row and the reason, never its text.
     """
     traffic = case.traffic
     quarantine = pd.DataFrame(traffic.quarantined, columns=["row", "reason"])  # empty without a log
@@ -81,7 +82,7 @@ def log_tables(case: Case) -> Tables:
 
 
 def price_findings(case: Case) -> list[dict[str, Any]]:
-    """What a reader must know of the prices used: severity, subject, sentence, effective."""
+    """What a reader must know about the prices: rows of severity, subject, sentence, effective."""
     return [asdict(finding) for finding in findings.findings_of(case.study)]
 
 

@@ -1,4 +1,4 @@
-"""What does a chapter find? One sentence per chapter, computed from its results."""
+"""The findings of each chapter: sentences computed from its results, shown as headings."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -15,17 +15,17 @@ Results = Mapping[str, Any]
 
 
 def _rows(table: Rows) -> list[Any]:
-    """A result table as rows, whether it is still a frame or was written already."""
+    """A result table as rows, from a frame or from written results."""
     return list(io.plain(table)) if isinstance(table, pd.DataFrame) else list(table)
 
 
 def grades(ledger: Rows, part: str) -> str:
-    """The grades of the figures of a ledger whose name holds a part, for the note of a chart."""
+    """The grades of the figures of a ledger whose name contains part, for the note of a chart."""
     return ", ".join(sorted({row["grade"] for row in _rows(ledger) if part in row["name"]}))
 
 
 def traffic(workloads: Rows) -> str:
-    """The grade of the requests, for the note of a chart. workloads: the table of chapter 01."""
+    """The grades of the requests, for the note of a chart. workloads: the table of chapter 01."""
     grades_seen = dict.fromkeys(row["traffic"] for row in _rows(workloads))
     return f"requests: {listed([*grades_seen])}"
 
@@ -45,7 +45,7 @@ def evidence(results: Results) -> str:
 
 
 def cost(results: Results) -> str:
-    """Where today's money goes."""
+    """Today's token bill, and the workload with most of it."""
     now = [row for row in _rows(results["bills"]) if row["current"]]
     total = sum(row["month_usd"] for row in now)
     if not now:
@@ -56,7 +56,7 @@ def cost(results: Results) -> str:
 
 
 def controls(results: Results) -> str:
-    """Which control of today's bill saves most."""
+    """Which cost control saves most of today's bill."""
     priced = [row for row in _rows(results["controls"]) if row["saving_usd"] is not None]
     spared = [row for row in priced if row["control"] != "cap on loops"]
     if not spared or max(row["saving_usd"] for row in spared) <= 0:
@@ -70,7 +70,7 @@ def controls(results: Results) -> str:
 
 
 def latency(results: Results) -> str:
-    """How many first-token targets are met, missed, or open."""
+    """How many TTFT targets are met, missed or undecided."""
     rows = _rows(results["latency"])
     tally = {v: sum(row["verdict"] == v for row in rows) for v in ("meets", "misses", "undecided")}
     straddling = sum(row["verdict"] == "undecided" and row["grade"] == "measured" for row in rows)
@@ -82,7 +82,7 @@ def latency(results: Results) -> str:
 
 
 def probes(results: Results) -> str:
-    """Which routes were probed, and what their runs are too short for."""
+    """Which routes were probed, and which percentiles need more requests."""
     rows = _rows(results["probes"])
     if not rows:
         return "No route of this study has been probed."
@@ -103,7 +103,7 @@ def probes(results: Results) -> str:
 
 
 def measured_requests(samples: pd.DataFrame) -> str:
-    """How many requests were measured, or what is missing.
+    """How many requests were measured, or what it takes to measure some.
 
     samples: as `chapters.latency.measured_requests`.
     """
@@ -141,7 +141,7 @@ def _undersized(row: Mapping[str, Any]) -> str:
 
 
 def quality(results: Results) -> str:
-    """How many candidates are good enough."""
+    """How many scored candidates keep their margin."""
     # routes of a workload that rest on the same items are one comparison
     rows = {(row["workload"], row["source"], row["n"]): row for row in _rows(results["quality"])}
     scored = [row["verdict"] for row in rows.values() if row["verdict"] != "none"]
@@ -166,14 +166,14 @@ def hosting(results: Results) -> str:
 
 
 def sizing(results: Results) -> list[str]:
-    """What a reader must know of the replay: arrivals, limits, hours left out; and what failed."""
+    """Notes on the replay (arrivals, limits, hours left out) and the routes that failed."""
     notes = [f"{r['workload']} on {r['route']}: {r['note']}" for r in results["sizing_notes"]]
     notes += [f"{r['workload']} on {r['route']}: {r['reason']}" for r in results["unsized"]]
     return notes or ["No fleet could be replayed."]
 
 
 def own_gpu(results: Results) -> str:
-    """What of the serving points was measured on a GPU of ours, and what was not and why."""
+    """Which serving points were measured on our own GPU, and which settings were not, and why."""
     rows, now = results["own_runs"], results["own_source"] == "this run"
     if rows:
         points = count(sum(row["points"] for row in rows))
@@ -201,7 +201,7 @@ def own_gpu(results: Results) -> str:
 
 
 def crossover(results: Results) -> str:
-    """How often self-hosting never pays."""
+    """From which volume self-hosting is cheaper, or how often it never is."""
     fleets = [row for row in results["crossover"] if row["to_arm"] == "self_hosted"]
     if not fleets:
         return "No permitted route is self-hosted, so there is no crossover to look for"
@@ -220,7 +220,7 @@ def crossover(results: Results) -> str:
 
 
 def best_move(move: Mapping[str, Any]) -> str:
-    """What the lead workload's best move saves. move: its row of savings."""
+    """What the lead workload's best move saves. move: its row of `savings`."""
     ends = span(move["saving_p10_usd"], move["saving_p90_usd"], usd)
     return (
         f"Moving {move['workload']} to {move['route']} saves {usd(move['saving_p50_usd'])} over "
@@ -229,7 +229,7 @@ def best_move(move: Mapping[str, Any]) -> str:
 
 
 def payback(results: Results) -> str:
-    """How many moves pay for themselves, and which one soonest."""
+    """How many moves pay for themselves, and which one first."""
     rows = results["savings"]
     if not rows:
         return "No move can be priced, so that none can pay"
@@ -243,7 +243,7 @@ def payback(results: Results) -> str:
 
 
 def drivers(sensitivity: Mapping[str, Any]) -> str:
-    """Which input decides a move most. sensitivity: a row of chapter 06's table."""
+    """Which input decides a move most. sensitivity: a row of chapter 06's table `sensitivity`."""
     most = min(sensitivity["inputs"], key=lambda row: row["rank"])
     name = opening(named("input", most["input"]))
     low, high = sorted((most["low_usd"], most["high_usd"]))
@@ -257,11 +257,11 @@ def claims(results: Results) -> str:
     if not named_volumes:
         return "No advisor's volume can be put in tokens here"
     ends = span(min(named_volumes), max(named_volumes), count)
-    return f"The advisors would move at {ends} tokens a month, by who is asked and what is priced"
+    return f"The advisors would move at {ends} tokens a month, depending on advisor and model"
 
 
 def futures(drawn: pd.DataFrame) -> str:
-    """In how many simulated futures a move pays.
+    """In how many simulated futures a move pays off.
 
     drawn: as `chapters.crossover.simulated_futures`.
     """
@@ -275,7 +275,7 @@ def futures(drawn: pd.DataFrame) -> str:
 
 
 def measure_next(results: Results) -> str:
-    """What to measure next, or that nothing is worth it."""
+    """What to measure next, or that nothing is worth its cost."""
     row = results["measure_next"]
     if row is not None:
         what = f"{row['workload']}, {row['measurement']}"
@@ -285,12 +285,12 @@ def measure_next(results: Results) -> str:
         what = f"{open_[0]['workload']}, {open_[0]['measurement']}"
         return f"Whether to measure takes more draws to tell: {what}"
     if not results["worth"]:
-        return "There is no permitted move, so there is nothing to measure for"
-    return "No measurement is worth what it costs: decide on what is known"
+        return "There is no permitted move, so there is nothing to measure"
+    return "No measurement is worth its cost: decide on what is known"
 
 
 def rules(results: Results) -> str:
-    """What the rules of thumb would have cost."""
+    """What the rules of thumb would have cost compared with hindsight."""
     rows = [row for row in results["regret"] if row["buyer"] == "named_model"]
     if not rows:
         return opening(f"{results['timing']['reason']}, so that no rule is on trial")
@@ -315,18 +315,18 @@ _BLIND_POLICIES = {
     "never": "Never moving",
     "best month set in advance": "Moving in the best month set in advance",
 }
-"""The policies that watch nothing; the best of them is the baseline of waiting and watching."""
+"""The policies that do not watch; the best of them is the baseline of waiting and watching."""
 
 
 def waiting(results: Results) -> str:
-    """What waiting and watching saves against the best that can be done without.
+    """What waiting and watching saves against the best policy that does not watch.
 
-    Each saving against committing now has its interval; that of the difference of two of them is
-    taken at its widest, so that a gain is stated only where no pairing of the ends could undo it.
+    The interval of the difference between two savings is taken at its widest, so that a gain is
+    stated only if it is certain whatever their correlation.
     """
     rows = [row for row in results["waiting"] if row["buyer"] == "named_model"]
     if not rows:
-        return "There is no commitment to wait with"
+        return "There is no commitment to wait for"
     base = min((row for row in rows if row["policy"] in _BLIND_POLICIES), key=_mean_cost)
     watching = [row for row in rows if row["policy"] not in (*_BLIND_POLICIES, "hindsight")]
     cost, months = usd(base["mean_cost_usd"]), results["timing"]["months"]
@@ -344,7 +344,7 @@ def _mean_cost(row: Mapping[str, Any]) -> float:
 
 
 def triggers(results: Results) -> str:
-    """What has fired."""
+    """Which triggers have fired, and how many cannot be judged."""
     rows = results["triggers"]
     fired = [f"{row['id']} on {row['workload']}" for row in rows if row["status"] == "fired"]
     blind = sum(row["status"] == "unknown" for row in rows)
@@ -353,14 +353,14 @@ def triggers(results: Results) -> str:
 
 
 def verdicts(results: Results) -> str:
-    """What is to be done."""
+    """The overall verdict, and the tally of decisions."""
     decisions = [v["decision"] for v in results["verdicts"].values()]
     tally = [f"{decisions.count(d)} {d}" for d in ("move", "stay", "undecided") if d in decisions]
     return f"{named('overall', results['overall'])}: {listed(tally)}"
 
 
 def tradeoffs(results: Results) -> str:
-    """Where this study's figures and the source memo's can be compared, and where they part."""
+    """How many of the source memo's figures this study agrees with, and which it does not."""
     compared = [row for row in results["tradeoffs"] if row["agrees"] != "not comparable"]
     if not compared:
         return "None of the memo's trade-offs can be compared with a figure of this study"
@@ -387,7 +387,7 @@ def intake(results: Results) -> str:
 
 
 def risks(results: Results) -> str:
-    """Which risks show already, and how many nobody watches."""
+    """Which risks are active, and how many have no live evidence."""
     rows = results["risks"]
     active = [f"{row['id']} ({row['live']})" for row in rows if row["state"] == "active"]
     blind = sum(row["state"] == "no live evidence" for row in rows)
@@ -396,7 +396,7 @@ def risks(results: Results) -> str:
 
 
 def alternatives(results: Results) -> str:
-    """Which alternatives this study's facts ask for."""
+    """For which alternatives the conditions are met, open or not met."""
     parts = []
     for verdict in ("met", "open", "not met"):
         names = [row["alternative"] for row in results["alternatives"] if row["verdict"] == verdict]
@@ -406,7 +406,7 @@ def alternatives(results: Results) -> str:
 
 
 def plan(results: Results) -> str:
-    """Which phase the work is in, and what it waits for."""
+    """How many gates are passed, and which one the current phase waits for."""
     gates = results["plan_gates"]
     passed = sum(row["state"] == "passed" for row in gates)
     progress = f"{passed} of {len(gates)} gates are passed"
@@ -419,7 +419,7 @@ def plan(results: Results) -> str:
 
 
 def first_moves(results: Results) -> str:
-    """What moves first, and what stays."""
+    """Which workloads move first by the source memo's rule, and which stay."""
     rows = results["first_moves"]
     of = {v3: [row["workload"] for row in rows if row["v3"] == v3] for v3 in ("moves", "stays")}
     moves, stays = of["moves"], of["stays"]
@@ -443,7 +443,7 @@ def canary(results: Results) -> str:
 
 
 def panel(results: Results) -> str:
-    """How many lenses would move, what this memo does, and how far the advisors agree."""
+    """How many advisors' rules would move now, what this memo does, and how far they agree."""
     rows, whole = results["panel"], results["agreement"][0]
     n = sum(row["decides"] == "now" for row in rows)
     memo = "leaves the API for a workload" if whole["this_memo"] == "now" else "does not yet"
@@ -456,7 +456,7 @@ def panel(results: Results) -> str:
 
 
 def disagreements(results: Results) -> str:
-    """Which of the advisors' disagreements this study settles."""
+    """Which of the advisors' disagreements this study settles, and which stay open."""
     rows = results["disagreements"]
     open_ = [row["id"] for row in rows if not row["holds"]]
     settled = [f"{row['id']} ({row['holds']})" for row in rows if row["holds"]]
@@ -467,7 +467,7 @@ def disagreements(results: Results) -> str:
 
 
 def criteria(results: Results) -> str:
-    """How many scores can be given, what each arm fails, and what privacy bars."""
+    """How many scores can be given, how often each arm fails, and what privacy bars."""
     rows = results["criteria"]
     scored = [row for row in rows if row["score"] is not None]
     failed = Counter(row["arm"] for row in scored if row["score"] == 0)
@@ -484,7 +484,7 @@ def criteria(results: Results) -> str:
 
 
 def portability(results: Results) -> str:
-    """How free today's routes are, and how long leaving them takes."""
+    """The portability of today's routes, and how long leaving them takes."""
     now = [row for row in results["portability"] if row["current"]]
     least = min(row["score_low"] for row in now)
     most = max(row["score_high"] for row in now)
@@ -498,7 +498,7 @@ def portability(results: Results) -> str:
 
 
 def contracts(results: Results) -> str:
-    """Which contracts the data need, and which of those are not in force or end first."""
+    """How many needed contracts are in force, which are not, and which one ends first."""
     needed = [row for row in results["contracts"] if row["needed_by"]]
     if not needed:
         return "No contract is known to be needed for these data"
@@ -519,7 +519,7 @@ def contracts(results: Results) -> str:
 
 
 def team(results: Results) -> str:
-    """Whether the team for a fleet is there, and what it would cost and take."""
+    """Whether there is a team for a fleet, what it would cost and how long it takes to build."""
     gate = results["team"]
     if not gate["asked_by"]:
         return "No workload has a self-hosted route, so that no team is needed"
@@ -532,7 +532,7 @@ def team(results: Results) -> str:
 
 
 def source_memo_costs(costs: pd.DataFrame) -> str:
-    """From which volume self-hosting is cheaper by the source memo's table, and by ours.
+    """From which volume self-hosting is cheaper in the source memo's table, and in ours.
 
     costs: the table `t1` of chapter 09.
     """
@@ -559,7 +559,7 @@ def source_memo_prices(claims: pd.DataFrame) -> str:
 
 
 def calculators(rows: pd.DataFrame, parts: pd.DataFrame) -> str:
-    """How far the usual calculator's break-even lies from ours, and what it mostly leaves out.
+    """How far the usual calculator's break-even is from ours, and what it mostly leaves out.
 
     rows, parts: the tables `calculators` and `attribution` of chapter 09.
     """

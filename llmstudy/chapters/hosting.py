@@ -1,4 +1,4 @@
-"""Chapter 05: every self-hosted route sized for its workload."""
+"""Chapter 05: every self-hosted route sized and priced for its workload."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -9,11 +9,7 @@ import pandas as pd
 
 from llmstudy import simulate
 from llmstudy.chapters.evidence import weekly_load
-from llmstudy.chapters.sizing import (
-    PeakFleets,
-    peak_fleets,
-    sustained_utilisation,
-)
+from llmstudy.chapters.sizing import PeakFleets, sustained_utilisation
 from llmstudy.evidence import findings, gpu_hours
 from llmstudy.evidence.case import Case, Tables, covers_week
 from llmstudy.evidence.offers import FleetOffer, fitted_curve, serving_points
@@ -26,21 +22,14 @@ from llmstudy.text import count
 from llmstudy.units import HOURS_PER_MONTH
 
 
-def hosting_tables(case: Case, fits: pd.DataFrame | None = None) -> Tables:
-    """Fits of the serving curve, and each self-hosted route that may serve a workload sized for it.
+def hosting_tables(case: Case, peaks: PeakFleets) -> Tables:
+    """Fits of the serving curve, and each self-hosted route sized and priced for its workload.
 
-    fits: `capacity.serving_fits` of the study's seed, where the caller has them already.
-    Raises: ValueError that names the route, for a model, GPU, precision, engine or host of which
-    nothing is known. That a route cannot serve a workload is no error but a row of `failures`.
-    """
-    fits = capacity.serving_fits(seed=case.study.seed) if fits is None else fits
-    return fleet_tables(case, fits, peak_fleets(case, fits))
-
-
-def fleet_tables(case: Case, fits: pd.DataFrame, peaks: PeakFleets) -> Tables:
-    """The fleets of `peak_fleets` with what they cost: `fleets`, and why others can serve nothing.
-
-    fits: as `capacity.serving_fits`. Returns: what `hosting_tables` does.
+    peaks: `sizing.peak_fleets` of the case.
+    Returns: `week` (`evidence.weekly_load`), `serving_fit` (`capacity.serving_fits`), `fleets` (a
+    row per fleet: replicas, utilisation, USD a month and per request), `failures` (workload, route,
+    reason: the route cannot serve the workload), `owned` (`owned_hours`), `offers` (by workload and
+    route) and `figures` (rows of the ledger).
     """
     study = case.study
     fleets, failures = [], []
@@ -69,7 +58,7 @@ def fleet_tables(case: Case, fits: pd.DataFrame, peaks: PeakFleets) -> Tables:
         fleets.append(_fleet(study, name, route, offer) | _operating_point(peak.point) | grades)
     return {
         "week": weekly_load(case),
-        "serving_fit": fits,
+        "serving_fit": capacity.serving_fits(seed=study.seed),
         "fleets": fleets,
         "failures": failures,
         "owned": owned_hours(study),
@@ -79,7 +68,8 @@ def fleet_tables(case: Case, fits: pd.DataFrame, peaks: PeakFleets) -> Tables:
 
 
 def owned_hours(study: Study) -> list[dict[str, Any]]:
-    """Of what an hour of each route's owned GPUs consists, as `gpu_hours.owned_hour_parts`."""
+    """The cost of an hour of each route's owned GPUs, part by part:
+    `gpu_hours.owned_hour_parts`."""
     return [
         row
         for name, route in study.routes.items()
@@ -112,7 +102,7 @@ def _fleet(study: Study, name: str, route: str, offer: FleetOffer) -> dict[str, 
     d = simulate.central(figures_of(inputs(study, name, route, offer)))
     requests = workload.intake.requests.value
     mean_per_s = requests / (HOURS_PER_MONTH * 3600)
-    # of requests as the user counts them: failed attempts take the rest
+    # in user requests: failed attempts use the rest
     capacity_requests_per_s = offer.fleet.capacity_requests_per_s / (1 + workload.retry_share.value)
     carries, rent = (x.item() for x in simulate.fleet_unit(offer.fleet, d, 1))
     running = int(capacity.replicas(requests, carries, 1.0, offer.fleet.spare, minimum=1))
@@ -143,11 +133,11 @@ def _fleet(study: Study, name: str, route: str, offer: FleetOffer) -> dict[str, 
 
 
 def serving_curve(study: Study, fleet: Mapping[str, Any]) -> dict[str, Any]:
-    """Measured points and fitted curve behind a fleet, as `charts.serving_curve` takes them.
+    """The measured points and fitted curve behind a fleet, as arguments of `charts.serving_curve`.
 
-    One prompt and answer length can be drawn at a time: the measured pair closest to the
-    workload's own in log distance. The target is judged at the workload's own lengths: it is in the
-    chart only where they are the same. fleet: a row of `fleets`.
+    A chart shows one pair of prompt and answer lengths: the measured pair closest to the workload's
+    own, in log distance. The target applies to the workload's own lengths, so it is shown only if
+    the two pairs are the same. fleet: a row of `fleets`.
     """
     workload, spec = fleet["workload"], study.routes[fleet["route"]]
     assert isinstance(spec, SelfHostedRoute)

@@ -1,4 +1,4 @@
-"""Chapter 03: the first token of every route against its target, and what probes saw of it."""
+"""Chapter 03: the TTFT of every route against its target, and what probes measured."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ from llmstudy.study import ApiRoute
 
 
 def latency_tables(case: Case, hosting: Mapping[str, Any]) -> Tables:
-    """First tokens against their targets, whole answers, and what probes saw.
+    """TTFT against its target, TPOT, whole answers, and the probes.
 
     hosting: the results of chapter 05.
     Returns: `latency` (`first_token_rows`), `answers` (`answer_rows`), `tpot` (`pace_rows`), and
@@ -41,15 +41,15 @@ def latency_tables(case: Case, hosting: Mapping[str, Any]) -> Tables:
 
 
 def first_token_rows(case: Case, hosting: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """First-token latency of each route that may serve, and today's, against its target.
+    """The p95 TTFT of each route that may serve, and of today's, against its target.
 
-    Only a measurement can meet a target. A claim leaves it undecided, unless even the best case
-    that it states lies above the target: then it misses, as a self-hosted route does that was not
-    probed and cannot serve the workload at all. Today's log goes before a probe, a probe before a
-    claim or the serving curve. A probe in closed loop leaves its first
-    token undecided: a request is sent when another is answered, so that nothing shows of the wait
-    that arrivals of their own would bring about. A probe of another model, of other lengths or too
-    old (`probes.unlike`) is not comparable, and counts as none.
+    Only a measurement can meet a target. A claim leaves it undecided, unless even its best case is
+    above the target; then the route misses it, and so does an unprobed self-hosted route that
+    cannot serve the workload at all. Today's log takes precedence over a probe, and a probe over a
+    claim or the serving curve. A closed-loop probe leaves the TTFT undecided: a request is sent
+    only when another is answered, so it does not show the queueing of independent arrivals. A probe
+    of another model, of other lengths or too old (`probes.unlike`) is not comparable and is
+    ignored.
 
     Rows: workload, route, arm, target_s, ttft_p95_s, low_s, high_s (null: unknown), verdict (meets,
     misses, undecided), grade, source.
@@ -61,7 +61,7 @@ def first_token_rows(case: Case, hosting: Mapping[str, Any]) -> list[dict[str, A
         workload, spec = case.study.workloads[name], case.study.routes[route]
         target_s = workload.slo.ttft_p95.value
         if route == workload.current_route and _logs_first_token(case, name):
-            ttft = _of_estimate(_logged(case, name), target_s, "request log")
+            ttft = _of_estimate(_log_p95(case, name), target_s, "request log")
         elif probe is not None:
             ttft = _of_estimate(probe.estimate_s("ttft_ms", "p95"), target_s, "probe")
             if probe.closed_loop:
@@ -79,9 +79,9 @@ def first_token_rows(case: Case, hosting: Mapping[str, Any]) -> list[dict[str, A
 
 
 def pace_rows(case: Case) -> list[dict[str, Any]]:
-    """The pace after the first token of each route that was probed, against its target.
+    """The p95 TPOT of each probed route against its target.
 
-    Rows: as `first_token_rows`, tpot_p95_s in place of ttft_p95_s.
+    Rows: as `first_token_rows`, with tpot_p95_s in place of ttft_p95_s.
     """
     rows = []
     for name, route, probe in _routes(case):
@@ -94,21 +94,21 @@ def pace_rows(case: Case) -> list[dict[str, Any]]:
 
 
 def _routes(case: Case) -> Iterator[tuple[str, str, RouteProbe | None]]:
-    """Each workload with each route that may serve it, and its probe."""
+    """Each workload with each route that may serve it, and the probe of that, if any."""
     for name, routes in contenders(case.study).items():
         for route in routes:
             yield name, route, case.probe_of(name, route)
 
 
 def measured_requests(case: Case) -> pd.DataFrame:
-    """The requests whose latencies were measured, in the order sent: today's log and the probes.
+    """The requests whose latencies were measured, in the order sent: of today's log and of probes.
 
-    A log's request is one that was streamed or failed. A probe stands under each workload that it
-    tells of (`Case.probe_of`), unless today's log does.
+    Of a log, those that were streamed or failed. A probe is listed under each workload that it
+    applies to (`Case.probe_of`), unless today's log is.
 
     Returns: one row per request and workload: workload, route, source ("request log", "probe"),
     day, run (of a probe), ok, ttft_s, tpot_s, e2e_s, ttft_slo_s, tpot_slo_s (the workload's
-    targets). Nothing measured gives no rows.
+    targets).
     """
     frames = []
     for name, route, probe in _routes(case):
@@ -138,20 +138,20 @@ _MEASURED = [
 def answer_rows(
     case: Case, first: Sequence[Mapping[str, Any]], hosting: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """How long a whole answer takes on each route, which writes as much as its own model does.
+    """How long a whole answer takes on each route, with answers as long as its own model's.
 
-    E2E = TTFT + TPOT x (N - 1), N being the mean output tokens, reasoning among them. TTFT is the
-    p95 of `latency`, or the least that it can be; TPOT is the p95 of a probe, else the pace of the
-    fleet at its operating point, else the workload's target. No verdict rests on it.
+    E2E = TTFT + TPOT x (N - 1), with N the mean output tokens, reasoning included. TTFT is the p95
+    of `latency`, or its lower bound; TPOT is the p95 of a probe, else that of the fleet at its
+    operating point, else the workload's target. No verdict rests on it.
 
-    A stated first token is not known to have waited for the reasoning. Where the route's model
-    reasons and today's does not, `first_answer_s` adds what it writes beyond today's answer, at
-    that pace; elsewhere it is the TTFT. A measured one has waited already, so that of a route that
-    reasons the E2E here is then an upper bound.
+    A stated TTFT may not include the time to reason. If the route's model reasons and today's does
+    not, `first_answer_s` adds the time for the tokens beyond today's answer at that TPOT; otherwise
+    it is the TTFT. A measured TTFT includes the reasoning already, so the E2E of a route that
+    reasons is then an upper bound.
 
-    first: rows of `latency`. Rows: workload, route, output_tokens, pace_s, pace_source,
-    first_answer_s, e2e_s, low_s, high_s (over the P10 and P90 of the ratio), grade (of the least
-    certain part); times are null where no TTFT is known.
+    first: rows of `latency`. Rows: workload, route, output_tokens, pace_s (TPOT), pace_source,
+    first_answer_s, e2e_s, low_s, high_s (over the P10 and P90 of the ratio of output tokens), grade
+    (of the least certain part); times are null if no TTFT is known.
     """
     paces = {(f["workload"], f["route"]): f["tpot_s"] for f in hosting["fleets"]}
     rows = []
@@ -173,8 +173,8 @@ def answer_rows(
             None if start_s is None else start_s + max(counted.value * x - 1, 0) * pace_s
             for x in ends
         ]
-        waited = row["grade"] == "measured" or not _adds_reasoning(case, name, route)
-        beyond = 0.0 if waited else max(ratio.value - 1, 0.0) * counted.value
+        complete = row["grade"] == "measured" or not _adds_reasoning(case, name, route)
+        beyond = 0.0 if complete else max(ratio.value - 1, 0.0) * counted.value
         rows.append(
             {
                 "workload": name,
@@ -193,7 +193,7 @@ def answer_rows(
 
 
 def _adds_reasoning(case: Case, name: str, route: str) -> bool:
-    """Whether a route's model reasons before it answers and that of today's route does not."""
+    """Whether a route's model reasons before it answers and today's does not."""
     routes = case.study.routes
     specs = (routes[route], routes[case.study.workloads[name].current_route])
     then, now = (length_of(spec.model, spec.reasoning).reasons for spec in specs)
@@ -202,7 +202,7 @@ def _adds_reasoning(case: Case, name: str, route: str) -> bool:
 
 @dataclass(frozen=True)
 class _P95:
-    """A p95 in seconds with its range, its verdict on the target, its grade and source."""
+    """A p95 in seconds with its range, verdict on the target, grade and source."""
 
     value: float | None
     low: float | None
@@ -236,7 +236,8 @@ def _logs_first_token(case: Case, name: str) -> bool:
     return bool(case.traffic.of(name)["ttft_s"].notna().any())
 
 
-def _logged(case: Case, name: str) -> QuantileEstimate:
+def _log_p95(case: Case, name: str) -> QuantileEstimate:
+    """The p95 TTFT of a workload's log, in s, with an interval for dependent requests."""
     requests = _streamed(case, name)
     unit, consecutive = units(requests)
     return dependent_quantile_interval(
@@ -245,35 +246,33 @@ def _logged(case: Case, name: str) -> QuantileEstimate:
 
 
 def _streamed(case: Case, name: str) -> pd.DataFrame:
-    """The requests of a log that were streamed or failed, in the order sent."""
+    """The logged requests that were streamed or failed, in the order sent."""
     requests = case.traffic.of(name).sort_values("ts_start", kind="stable")
     streamed = requests[requests["ttft_s"].notna() | ~requests["ok"]]
     return streamed.rename(columns={"latency_s": "e2e_s"})
 
 
 def _of_claim(claim: Figure, target_s: float) -> _P95:
-    verdict = _claim_verdict(claim, target_s)
-    return _P95(claim.value, claim.low, claim.high, verdict, claim.grade, "study file")
-
-
-def _claim_verdict(claim: Figure, target_s: float) -> str:
-    """A claim whose best case misses is out, whatever its grade; only a measured one can meet."""
-    soonest_s, latest_s = claim.ends
-    if soonest_s > target_s:
-        return "misses"
+    """A stated p95. If its best case is late it misses, whatever its grade; only a measured one can
+    meet its target."""
+    best_s, worst_s = claim.ends
     measured = claim.grade in ("measured", "recorded")
-    return "meets" if measured and latest_s <= target_s else "undecided"
+    verdict = "meets" if measured and worst_s <= target_s else "undecided"
+    if best_s > target_s:
+        verdict = "misses"
+    return _P95(claim.value, claim.low, claim.high, verdict, claim.grade, "study file")
 
 
 # --- probes ---------------------------------------------------------------------------------
 
 
 def probe_tables(case: Case) -> Tables:
-    """What was probed, where the first token goes, and which percentiles need more requests.
+    """The probes, where the TTFT goes, and which percentiles need more requests.
 
-    In `probes` the model of the route stands beside that of the endpoint: one model has several
-    names; `not_comparable` says of which workloads it does not tell, and why. A p95 of too few
-    requests is null.
+    Returns: `probes` (a row per probed route; model of the route and of the endpoint, since a model
+    has several names; not_comparable: the workloads that the probe does not apply to, and why; a
+    p95 of too few requests is null), `ttft_parts` (the stages of the TTFT), `undersized` (route,
+    metric, percentile, requests, requests_needed, unit, units).
     """
     probes, parts, undersized = [], [], []
     serves = contenders(case.study)
@@ -286,7 +285,7 @@ def probe_tables(case: Case) -> Tables:
         other = [not_comparable(route, name, why) for name, why in reasons.items()]
         probes.append(
             {"route": route, "model": case.study.routes[route].model}
-            | _probed(probe)
+            | _summary(probe)
             | {"not_comparable": ". ".join(other) or None}
         )
         stages = decomposition(probe.samples)
@@ -305,7 +304,8 @@ def probe_tables(case: Case) -> Tables:
     }
 
 
-def _probed(probe: RouteProbe) -> dict[str, Any]:
+def _summary(probe: RouteProbe) -> dict[str, Any]:
+    """The size, load, latencies and dates of a route's probe runs."""
     percentiles = {
         f"{metric.removesuffix('_ms')}_{percentile}_s": probe.estimate_s(metric, percentile)
         for metric in ("ttft_ms", "tpot_ms")

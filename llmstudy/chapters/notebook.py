@@ -1,7 +1,7 @@
-"""What does a notebook need besides prose? A place for its results, and ways to show them.
+"""What a notebook needs besides prose: a place for its results, and ways to show them.
 
-A chapter computes nothing. What it shows is the same text whenever the results are the same, so
-that `nbval` can compare it; text from a study or a log is escaped before it is shown.
+Nothing is computed here. The same results always show the same text, so that `nbval` can compare
+it; text from a study or a log is escaped before it is shown.
 """
 
 import json
@@ -20,19 +20,19 @@ from llmstudy import charts, io, paths, tables
 from llmstudy.chapters import BEFORE_MEMO
 from llmstudy.study import Study, load
 from llmstudy.study.document import mapping
-from llmstudy.study.snapshot import kept
+from llmstudy.study.snapshot import to_json
 
 
 class ChapterError(ValueError):
-    """A chapter that lacks what an earlier one of the same study should have written."""
+    """A chapter needs results that no earlier chapter of the same study has written."""
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """One notebook at work: its name, the study it is about and the folder that its run fills.
+    """An open notebook: its name, its study and the folder that its run fills.
 
-    The committed reference is read and never written: `make reference` executes into a folder of
-    its own and renames that.
+    The committed reference is read and never written: `make reference` executes into another folder
+    and renames it.
     """
 
     name: str
@@ -41,22 +41,22 @@ class Chapter:
 
     @cached_property
     def study_sha256(self) -> str:
-        """SHA-256 of the study with its figures, which every result carries."""
-        return sha256(io.dumps(kept(self.study)).encode()).hexdigest()
+        """SHA-256 of the study with its figures, stored with every result."""
+        return sha256(io.dumps(to_json(self.study)).encode()).hexdigest()
 
     def read(self, name: str) -> dict[str, Any]:
         """The results of an earlier chapter of this study, as it wrote them.
 
-        In a folder of `outputs/notebooks`, where a notebook lands that is executed alone, those of
-        the committed reference stand in for them, if they are of this study; else they are computed
-        here, and the page says so.
-        Raises: ChapterError if that chapter has not run yet in another folder, or ran on another
-        study.
+        In a notebook that is executed by itself (a folder of `outputs/notebooks`), the committed
+        reference is used if it is of this study; else the results are computed here, and the page
+        says so.
+        Raises: ChapterError if the notebook is part of a run in which that chapter has no results
+        of this study.
         """
-        if (there := self._written(name)) is not None:
-            return there
+        if (results := self._written(name)) is not None:
+            return results
         if self._alone:
-            self.say(f"Computed here, as {name} was not executed for this study: its results.")
+            self.say(f"The results of {name} are computed here, as it was not executed yet.")
             return self._computed(name)
         file = self.run / "results" / f"{name}.json"
         changed = "are of another study, or of this one before a change,"
@@ -68,11 +68,11 @@ class Chapter:
 
     @property
     def _alone(self) -> bool:
-        """Whether the notebook was executed for itself."""
+        """Whether the notebook is executed by itself."""
         return self.run.parent == paths.outputs() / "notebooks"
 
     def _written(self, name: str) -> dict[str, Any] | None:
-        """What a chapter wrote for this study, if it did."""
+        """The results that a chapter wrote for this study, or None."""
         for folder in [self.run, paths.reference()] if self._alone else [self.run]:
             file = folder / "results" / f"{name}.json"
             results = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
@@ -81,19 +81,21 @@ class Chapter:
         return None
 
     def _computed(self, name: str) -> dict[str, Any]:
-        from llmstudy.chapters.all import with_results  # every chapter: most need none
+        from llmstudy.chapters.all import (
+            chapter_results,  # it imports every chapter: most need none
+        )
         from llmstudy.evidence.case import open_case
 
-        there = {n: results for n in BEFORE_MEMO if (results := self._written(n)) is not None}
-        results = with_results(open_case(self.study), name, there)
-        for chapter in results.keys() - there:
+        earlier = {n: results for n in BEFORE_MEMO if (results := self._written(n)) is not None}
+        results = chapter_results(open_case(self.study), [name], earlier)
+        for chapter in results.keys() - earlier:
             replace(self, name=chapter).write(results[chapter])
         return results[name]
 
     def write(self, results: Mapping[str, Any]) -> dict[str, Any]:
-        """Keeps the chapter's results as `results/NAME.json`, for later chapters and other tools.
+        """Writes the chapter's results to `results/NAME.json`, for later chapters and other tools.
 
-        Returns: the results as any later chapter will read them.
+        Returns: the results as later chapters read them.
         Raises: ValueError as `io.plain` does: write None, not NaN.
         """
         text = io.dumps({"study_sha256": self.study_sha256, **results})
@@ -105,9 +107,9 @@ class Chapter:
             io.write(self.run / name, content)
 
     def show(self, name: str, chart: charts.Chart | None) -> None:
-        """Shows a chart with its text alternative, and keeps it as `charts/NAME.svg`.
+        """Shows a chart with its text alternative, and writes it to `charts/NAME.svg`.
 
-        A chart that has nothing to show (None) is left out.
+        A chart of None, which has nothing to show, is left out.
         """
         if chart is None:
             return
@@ -117,10 +119,10 @@ class Chapter:
         _display({"image/svg+xml": drawing, "text/plain": chart.alt}, alt)
 
     def table(self, name: str, rows: pd.DataFrame | list[dict[str, Any]]) -> None:
-        """Shows a table as `llmstudy.tables` has it, and keeps all of it as `tables/NAME.csv`.
+        """Shows a table as described in `llmstudy.tables`, and writes it to `tables/NAME.csv`.
 
-        Without a row it says so, or shows and keeps nothing, as the table's description has it.
-        Raises: KeyError for a table that is not described.
+        For a table without rows, its description says whether a sentence says so or nothing is
+        shown. Raises: KeyError for a table that is not described.
         """
         frame, described = io.columns(pd.DataFrame(rows)), tables.tables()[name]
         if not frame.empty or described.says_none:
@@ -132,36 +134,38 @@ class Chapter:
             self.say(f"{described.caption}: none.")
 
     def keep(self, frame: pd.DataFrame, name: str) -> None:
-        """Keeps a table as `tables/NAME.csv` without showing it."""
+        """Writes a table to `tables/NAME.csv` without showing it."""
         self._save(f"tables/{name}.csv", io.csv(frame))
 
     def heading(self, text: str) -> None:
-        """Shows a finding as a heading of the third level. text: plain, as `say` takes it."""
+        """Shows a finding as a heading of the third level. text: plain, as for `say`."""
         _display({"text/markdown": f"### {_literal(text)}"})
 
     def say(self, text: str) -> None:
-        """Shows prose: plain text, in which `$` is a dollar, `<b>` no tag and `[a](b)` no link."""
+        """Shows plain text as prose: `$`, `<b>` and `[a](b)` are shown as they are."""
         _display({"text/markdown": _literal(text)})
 
     def bullets(self, texts: Iterable[str]) -> None:
-        """Shows a list, one point per text. texts: plain, as `say` takes them."""
+        """Shows a bulleted list, one bullet per text. texts: plain, as for `say`."""
         _display({"text/markdown": "\n".join(f"- {_literal(text)}" for text in texts)})
 
     def html(self, fragment: str) -> None:
-        """Shows HTML as it stands: whoever composed it has escaped what came from outside."""
+        """Shows HTML as it is: the caller has escaped text from outside."""
         _display({"text/html": fragment})
 
     def page(
         self,
         pieces: Iterable[tuple[str, str]],
-        drawn: Mapping[str, charts.Chart | None],
+        by_name: Mapping[str, charts.Chart | None],
         sliders: str,
     ) -> None:
-        """Shows the pieces of a page in their order: ("html", HTML), ("chart", the name of one of
-        those drawn) or ("sliders", "")."""
+        """Shows the pieces of a page in order.
+
+        pieces: ("html", HTML), ("chart", a name in `by_name`) or ("sliders", "").
+        """
         for what, piece in pieces:
             if what == "chart":
-                self.show(piece, drawn[piece])
+                self.show(piece, by_name[piece])
             else:
                 self.html(sliders if what == "sliders" else piece)
 
@@ -174,7 +178,7 @@ _MARKUP = re.compile(
 
 
 def _literal(text: str) -> str:
-    """Text as Markdown that shows it as it is, on one line.
+    """Markdown that shows a text as it is, on one line.
 
     >>> _literal("[x](http://a) costs $5")
     '&#91;x&#93;(http&#58;//a) costs &#36;5'
@@ -192,22 +196,22 @@ def open_chapter(
 ) -> Chapter:
     """The chapter that a notebook's first cell opens.
 
-    study: a study file, relative to the current folder or to the project's root, or a study, such
-    as `chapter.study.with_({...})`. run: the folder that the run fills, likewise, made if it is
-    missing; without it one in `outputs/notebooks` that no other study file shares, nor the same
-    file with other overrides. overrides: as `Study.with_`, or the mapping as YAML writes it.
+    study: a study file, relative to the current folder or the project's root, or a study, such as
+    `chapter.study.with_({...})`. run: the folder that the run fills, also relative, created if
+    missing; by default a folder in `outputs/notebooks` for this study file and these overrides.
+    overrides: as in `Study.with_`, or the mapping as YAML text.
     Raises: StudyError if the study cannot be used.
     """
     if isinstance(overrides, str):
         overrides = mapping(overrides)
     if isinstance(study, Study):
         loaded = study.with_(overrides)
-        place = io.dumps(kept(loaded))
+        place = io.dumps(to_json(loaded))
     else:
         loaded = load(study, overrides)
         place = str(paths.resolve(study).resolve())
         if overrides:
-            place += io.dumps(kept(loaded)["overrides"])
+            place += io.dumps(to_json(loaded)["overrides"])
     folder = Path(run)
     if not run:
         short = sha256(place.encode()).hexdigest()[:6]

@@ -1,4 +1,4 @@
-"""Chapter 04: is a candidate good enough, on the same items as today's route?"""
+"""Chapter 04: is a candidate good enough, judged on the same items as today's route?"""
 
 from typing import Any, Literal, NamedTuple
 
@@ -20,13 +20,13 @@ def quality_tables(case: Case) -> Tables:
 
 
 def quality_verdicts(study: Study) -> pd.DataFrame:
-    """Paired verdict of each candidate that may serve, with the items still needed.
+    """The paired verdict of each candidate that may serve, with the items still needed.
 
-    `benchmark` names the items, `closeness` says whether they are own ones, or near to or far from
-    the task (`quality.benchmark`): a far benchmark leaves a candidate undecided, whatever it shows.
-    `low` and `high` are the ends of the test's own interval, `alpha` is its level (null: nothing
-    scored); `plan` says what `n_needed` rests on, `next_alpha` is the level at which those items
-    are tested, and `pass_mark` the lowest difference with which they pass (null: none does).
+    Columns, among others: benchmark (the source of the items), closeness (own items, or near to or
+    far from the task, see `quality.benchmark`; a far benchmark leaves a candidate undecided), low
+    and high (the interval of the test), alpha (its level; null: not scored), n_needed (own items
+    for a decision), plan (what n_needed rests on), next_alpha (the level at which those items are
+    tested), pass_mark (the lowest difference that passes; null: none does).
     """
     levels = test_levels(study)
     rows: list[dict[str, Any]] = []
@@ -45,12 +45,12 @@ def quality_verdicts(study: Study) -> pd.DataFrame:
 
 
 def paired_items(study: Study) -> pd.DataFrame:
-    """The paired counts that the verdicts rest on: one row per scored candidate that may serve.
+    """The paired counts behind the verdicts: one row per scored candidate that may serve.
 
-    Returns: workload, route, benchmark (as `quality.paired_table` names it, or the study its own
+    Returns: workload, route, benchmark (its name in `quality.paired_table`, or in the study for own
     items), closeness; items by who answered them correctly: n, both, only_proprietary (today's),
     only_open (the candidate's), neither; discordance_share, difference, margin (shares), next_alpha
-    (the level at which further items are tested). Nothing scored gives no rows.
+    (the level at which further items are tested).
     """
     levels, rows = test_levels(study), []
     for (name, route), level in levels.items():
@@ -86,7 +86,7 @@ _PAIRED = [
 
 
 class Levels(NamedTuple):
-    """One-sided levels: of a comparison's test (None: nothing scored), and of its next one."""
+    """One-sided levels of a comparison's test (None: not scored) and of the following one."""
 
     test: float | None
     following: float
@@ -95,20 +95,20 @@ class Levels(NamedTuple):
 def test_levels(study: Study) -> dict[tuple[str, str], Levels]:
     """The levels at which each candidate is tested: (workload, route) -> levels.
 
-    A family is what one memo claims together: that a candidate holds its margin, for each workload
-    and model scored on evidence that may bear a move. `quality.ALPHA` is shared out by Holm over
-    these, so that a memo claims any of them falsely with alpha at most, however many there are.
-    What nobody has scored claims nothing, nor does a public pair that is far from the task, or
-    where a move must rest on items of one's own: each is planned for as one claim more beside those
-    that have not passed, and such a pair is judged on its own. Of its part each claim spends what
-    `quality.look_share` leaves to the look at hand. A public pair is looked at once; one's own
-    items begin at their first look. Routes that rest on the same counts are one claim.
+    One memo makes a family of claims: that a candidate keeps its margin, for each workload and
+    model scored on evidence good enough to move on. Holm's method splits `quality.ALPHA` over these
+    claims, so that a memo makes any false claim with probability alpha at most. Unscored candidates
+    make no claim; nor do public pairs that are far from the task, or where a move must rest on own
+    items. Each of those is planned as one more claim beside those that have not passed, and such a
+    pair is judged by itself. `quality.look_share` splits the level of a claim over repeated looks;
+    a public pair gets one look, own items start with their first. Routes with the same counts are
+    one claim.
 
-    Whoever scores one candidate a memo has a first look in each: of five that all lose the whole
-    margin, some memo then claims one falsely in 5.5 % of studies. A fixed sequence by stake would
-    test each at the whole of alpha, but one candidate that fails bars all after it; Holm over all
-    seven candidates, scored or not, asks for 1,363 items where this asks for 857. All three are
-    simulated in `benchmarks/families.py`.
+    If a study scores one new candidate per memo, each gets a first look: with five candidates that
+    all lose the whole margin, some memo makes a false claim in 5.5 % of studies. A fixed sequence
+    by stake would test each at the full alpha, but one failure blocks all that follow; Holm over
+    all seven candidates, scored or not, needs 1,363 items instead of 857. `benchmarks/families.py`
+    simulates all three.
 
     Source: Hochberg & Tamhane (1987), Multiple Comparison Procedures, section 1.2, for the family.
     """
@@ -118,7 +118,7 @@ def test_levels(study: Study) -> dict[tuple[str, str], Levels]:
         workload = study.workloads[name]
         for route in candidates:
             evidence = evidence_of[name, route] = workload.quality.evidence.get(route)
-            if evidence and _bears_a_move(workload, evidence):
+            if evidence and _supports_a_move(workload, evidence):
                 claim = (name, counts_of(evidence), evidence.looks)
                 claims.setdefault(claim, []).append((name, route))
     shares = [quality.look_share(looks) for _, _, looks in claims]
@@ -145,15 +145,15 @@ def test_levels(study: Study) -> dict[tuple[str, str], Levels]:
 
 
 def closeness(workload: Workload, evidence: PairedEvidence) -> Literal["own", "near", "far"]:
-    """How close the items of some evidence are to what the workload asks."""
+    """How close the items of paired evidence are to the workload's task."""
     if evidence.is_own:
         return "own"
     return "near" if quality.benchmark(evidence.benchmark, workload.task).near else "far"
 
 
-def _bears_a_move(workload: Workload, evidence: PairedEvidence) -> bool:
-    """Whether a move may rest on some evidence: own items, or public ones where the study says so
-    and they ask what the workload asks."""
+def _supports_a_move(workload: Workload, evidence: PairedEvidence) -> bool:
+    """Whether a move may rest on this evidence: own items, or public items near the task if the
+    study allows them."""
     close = closeness(workload, evidence)
     return close == "own" or (close == "near" and workload.quality.lowest_grade == "published")
 
@@ -217,11 +217,11 @@ def _grade(evidence: PairedEvidence) -> Grade:
 def _plan(
     counts: quality.PairedCounts, test: quality.NonInferiority, alpha: float, *, is_own: bool
 ) -> tuple[int, str]:
-    """How many items of one's own would decide, and for which true difference that is planned.
+    """The number of own items that would decide, and the true difference that it is planned for.
 
-    A public pair is only a proxy. Its difference is planned for where it is clear of the margin by
-    a quarter of the margin: nearer than that the number runs away, for a difference that one's own
-    items may well not show.
+    A public pair is only a proxy. Its difference is used if it is clear of the margin by a quarter
+    of the margin: any closer, the number of items explodes for a difference that own items may not
+    show at all.
     """
     margin, difference = test.margin_share, counts.difference
     points = f"{100 * difference:+.1f} points"
@@ -246,7 +246,7 @@ def _plan(
 
 
 def difference_figures(study: Study) -> dict[str, Figure]:
-    """The paired differences that the verdicts rest on, for the ledger: share, test interval."""
+    """The paired differences behind the verdicts, for the ledger: shares with test intervals."""
     figures = {}
     levels = test_levels(study)
     for name, (_, *candidates) in contenders(study).items():

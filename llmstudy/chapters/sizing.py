@@ -1,7 +1,7 @@
 """Chapter 05: every self-hosted route replayed over a week, static, scheduled and autoscaled.
 
-Where `hosting` sizes a fleet by a formula, this follows requests through it: what they wait, what
-the fleet could carry, and what it would leave to an API.
+`hosting` sizes a fleet by a formula; this replays its requests one by one: how long they wait, what
+the fleet can carry, and what a smaller fleet would leave to an API.
 """
 
 from collections.abc import Mapping
@@ -27,32 +27,32 @@ from llmstudy.simulate.inputs import figures_of, inputs
 from llmstudy.study import SelfHostedRoute, Workload
 
 BOOT_S = 300.0
-"""From order to readiness: a node at hand, 70 to 140 GB of weights read, graphs captured. Assumed;
-time your own."""
+"""From order to readiness on an available node: 70 to 140 GB of weights read, graphs captured.
+Assumed; measure your own."""
 
 GPU_MTBF_H = 16_384 * 54 * 24 / 419
-"""Of one GPU, all causes of an interrupted job: 419 in 54 days on 16,384 H100. Source: Llama Team
-(2024), arXiv 2407.21783."""
+"""Mean hours between failures of one GPU: 419 interruptions in 54 days on 16,384 H100. Source:
+Llama Team (2024), arXiv 2407.21783."""
 
 MTTR_S = 3600.0
-"""Until a failed replica serves again, its boot included. Assumed."""
+"""Time until a failed replica serves again, including its boot. Assumed."""
 
 SUSTAINED_SIZES = (1, 4)
-"""Fleet sizes whose sustainable utilisation is always reported: volumes grow."""
+"""Fleet sizes whose sustainable utilisation is always reported, since volumes grow."""
 
 SPLIT_SIZES = 6
-"""Fleets of the base-load split at most; beyond, sizes at even steps."""
+"""Largest number of fleet sizes in the base-load split; for larger fleets in even steps."""
 
 SPLIT_REQUESTS = 100_000
-"""Requests replayed for each of them, but for the fewest hours."""
+"""Requests replayed for each of these sizes, in the fewest hours."""
 
 
 @dataclass(frozen=True)
 class PeakFleet:
-    """A self-hosted route in a workload's busiest hour: what serves, what comes, how many it takes.
+    """A self-hosted route in a workload's busiest hour: its service, traffic and replicas.
 
-    replicas: the fewest that hold the SLO. sustained: the highest rate within it, requests per
-    second, of that many replicas and of each of `SUSTAINED_SIZES`.
+    replicas: the fewest that meet the SLO. sustained: the highest rate within the SLO, in requests
+    per second, for that many replicas and for each of `SUSTAINED_SIZES`.
     """
 
     offer: offers.FleetOffer
@@ -64,13 +64,13 @@ class PeakFleet:
 
 
 PeakFleets = Mapping[tuple[str, str], PeakFleet | CannotServe]
-"""(workload, route) of every self-hosted route that may serve a workload -> its fleet, or why none
-can."""
+"""(workload, route) of every self-hosted route that may serve a workload -> its fleet, or why it
+cannot serve."""
 
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A self-hosted route for a workload: its fleet, and what that costs."""
+    """A self-hosted route for a workload, with the monthly cost of a replica and of the team."""
 
     workload: str
     route: str
@@ -80,12 +80,11 @@ class _Candidate:
     owned: bool
 
 
-def peak_fleets(case: Case, fits: pd.DataFrame) -> PeakFleets:
+def peak_fleets(case: Case) -> PeakFleets:
     """The busiest hour of every self-hosted route that may serve a workload, replayed.
 
-    fits: as `capacity.serving_fits`, for the range of capacity; only its centre is replayed.
-    Raises: ValueError that names the route, for a model, GPU, precision, engine or host of which
-    nothing is known.
+    The replay takes the central estimate of capacity; its range rests on the error of the fits.
+    Raises: ValueError that names the route if its model, GPU, precision, engine or host is unknown.
     """
     fleets: dict[tuple[str, str], PeakFleet | CannotServe] = {}
     curves: dict[str, offers.RouteCurve] = {}
@@ -97,7 +96,7 @@ def peak_fleets(case: Case, fits: pd.DataFrame) -> PeakFleets:
             try:
                 if route not in curves:
                     curves[route] = offers.route_curve(spec)
-                fleets[name, route] = _peak_fleet(case, name, spec, curves[route], fits)
+                fleets[name, route] = _peak_fleet(case, name, spec, curves[route])
             except CannotServe as error:
                 fleets[name, route] = error
             except ValueError as error:
@@ -106,10 +105,10 @@ def peak_fleets(case: Case, fits: pd.DataFrame) -> PeakFleets:
 
 
 def _peak_fleet(
-    case: Case, name: str, spec: SelfHostedRoute, fitted: offers.RouteCurve, fits: pd.DataFrame
+    case: Case, name: str, spec: SelfHostedRoute, fitted: offers.RouteCurve
 ) -> PeakFleet:
     workload, seed = case.study.workloads[name], case.study.seed
-    offer, point = offers.fleet_offer(case.study, workload, spec, fitted, fits)
+    offer, point = offers.fleet_offer(case.study, workload, spec, fitted)
     service, traffic = _service(workload, spec, fitted, point), traffic_for(case, name, spec)
     most = sizing.smallest_replicas(service, traffic, float(traffic.requests_per_s.max()), seed)
     sizes = sorted({*SUSTAINED_SIZES, most})
@@ -132,14 +131,12 @@ def _service(
 
 
 def sizing_tables(case: Case, peaks: PeakFleets) -> Tables:
-    """Fleets of every self-hosted route that may serve a workload, replayed on its traffic.
+    """The fleets of every self-hosted route that may serve a workload, replayed on its traffic.
 
-    Tables: `fleet_sizing` (a row per kind of fleet), `replicas_week` (per hour), `base_load` (per
-    size of a fleet backed by an API), `sustainable` (the share of capacity that a fleet of each
-    size carries in its peak hour), `unsized` (workload, route, reason), `sizing_notes` (workload,
-    route, note).
-
-    peaks: as `peak_fleets`.
+    peaks: as `peak_fleets`. Returns: `fleet_sizing` (a row per kind of fleet), `replicas_week` (a
+    row per hour), `base_load` (a row per size of a fleet backed by an API), `sustainable` (the
+    share of capacity that a fleet of each size carries in its peak hour), `unsized` (workload,
+    route, reason), `sizing_notes` (workload, route, note).
     """
     tables: dict[str, list[pd.DataFrame]] = {
         name: [] for name in ("fleet_sizing", "replicas_week", "base_load", "sustainable")
@@ -152,7 +149,8 @@ def sizing_tables(case: Case, peaks: PeakFleets) -> Tables:
             unsized.append({**key, "reason": str(peak)})
             continue
         candidate = _candidate(case, name, route, peak)
-        replayed = _replayed(candidate, bills, case.study.seed, _months_requests(case, name))
+        requests_month = case.study.workloads[name].intake.requests.value
+        replayed = _replayed(candidate, bills, case.study.seed, requests_month)
         for table, rows in replayed.items():
             tables[table].append(pd.DataFrame(rows).assign(**key))
         sampled = int(pd.DataFrame(replayed["fleet_sizing"])["simulated_hours"].min())
@@ -165,15 +163,11 @@ def sizing_tables(case: Case, peaks: PeakFleets) -> Tables:
 
 
 def _keyed(parts: list[pd.DataFrame]) -> pd.DataFrame:
-    """The parts one below the other, workload and route first."""
+    """The parts in one table, with workload and route as the first columns."""
     if not parts:
         return pd.DataFrame(columns=["workload", "route"])
     whole = pd.concat(parts, ignore_index=True)
     return whole[["workload", "route", *whole.columns.drop(["workload", "route"])]]
-
-
-def _months_requests(case: Case, name: str) -> float:
-    return case.study.workloads[name].intake.requests.value
 
 
 def _candidate(case: Case, name: str, route: str, peak: PeakFleet) -> _Candidate:
@@ -194,12 +188,13 @@ def _candidate(case: Case, name: str, route: str, peak: PeakFleet) -> _Candidate
 
 
 def sustained_utilisation(case: Case, spec: SelfHostedRoute, peak: PeakFleet) -> Figure:
-    """Highest utilisation of a fleet's busiest hour within the SLO, by replay; the bills use it.
+    """The highest utilisation of a fleet's busiest hour within the SLO, by replay; the bills use
+    it.
 
-    The value is that of the fleet which today's peak needs; the range spans fleets of the sizes
-    replayed, since a small one sustains less, and the P10 to P90 of measured over predicted TTFT.
-    Where the study sets a limit of its own, no value lies above it.
-    Raises: CannotServe where no load is within the SLO.
+    The value is for the fleet that today's peak needs. The range covers fleets of the replayed
+    sizes, since small fleets sustain less, and P10 to P90 of measured over predicted TTFT. A limit
+    that the study sets caps them all.
+    Raises: CannotServe if no load is within the SLO.
     """
     service, most = peak.service, peak.replicas
     capacity_per_s = service.capacity_requests_per_s
@@ -224,7 +219,7 @@ def sustained_utilisation(case: Case, spec: SelfHostedRoute, peak: PeakFleet) ->
     )
     limit = case.study.self_hosting.target_utilisation
     most_share = 1.0 if limit is None else limit.value
-    # where none is sustained, no search tells it from the finest step
+    # if nothing is sustained, the search cannot tell it from its finest step
     low, value, high = (
         min(max(share, 0.5**sizing.SEARCH_STEPS), most_share)
         for share in (min(*shares.values(), slow), shares[most], max(*shares.values(), fast))
@@ -239,11 +234,11 @@ def sustained_utilisation(case: Case, spec: SelfHostedRoute, peak: PeakFleet) ->
 
 
 def traffic_for(case: Case, name: str, spec: SelfHostedRoute) -> sizing.Traffic:
-    """A workload's week: its log's own where that covers one, else its shape at its own level.
+    """A workload's week: the log's own if it covers one, else the published shape at its volume.
 
-    Lengths are always those of its requests, logged or drawn, answers as long as the route's model
-    makes them. A cached part that the log does not tell is the study's share. The rates are of
-    attempts, those that fail included.
+    Prompts are as long as its requests, logged or simulated; answers are as long as the route's
+    model writes them. If the log does not have the cached tokens, the study's share is used. Rates
+    count attempts, including those that fail.
     """
     rows, workload = case.traffic.of(name), case.study.workloads[name]
     ratio = output_tokens_ratio(case.study, workload, spec).value
@@ -258,7 +253,7 @@ def traffic_for(case: Case, name: str, spec: SelfHostedRoute) -> sizing.Traffic:
         shape = sizing.published_burstiness(workload.traffic.hours)
         return sizing.Traffic(attempts_per_s, *lengths, shape)
     times = rows["ts_start"]
-    # the longest stretch alone: a hole in the log would pass for a lull
+    # only the longest stretch: a gap in the log would look like a lull
     covered = stretches(times)
     longest = (covered["end"] - covered["start"]).to_numpy().argmax()
     start, end = covered["start"].iloc[longest], covered["end"].iloc[longest]
@@ -302,7 +297,7 @@ def _replayed(
         sizing.autoscaled(needed, spare, BOOT_S, aim),
     )
     mtbf_s = 3600 * GPU_MTBF_H / service.tensor_parallel
-    # where one replica is enough the three are the same fleet, and one replay tells of all
+    # with one replica the three kinds are the same fleet, and one replay does for all
     weeks = {
         plan.kind: sizing.replay_week(service, traffic, plan, seed, mtbf_s, MTTR_S)
         for plan in (plans if most > 1 else plans[:1])
@@ -321,7 +316,7 @@ def _replayed(
 def _fleet_row(candidate: _Candidate, kind: str, week: sizing.WeekOutcome) -> dict[str, Any]:
     replica_hour_usd = candidate.replica_month_usd / 730
     most = int(np.ceil(week.replicas.max() - 1e-9))
-    # what is owned is paid for all week, whether a schedule or a queue asks for it or not
+    # owned GPUs are paid for all week, whether they are in use or not
     paid_hours = most * len(week.replicas) if candidate.owned else week.replica_hours
     return {
         "kind": kind,
@@ -341,7 +336,7 @@ def _fleet_row(candidate: _Candidate, kind: str, week: sizing.WeekOutcome) -> di
 def _base_load(
     candidate: _Candidate, bills: pd.DataFrame, seed: int, requests_month: float
 ) -> pd.DataFrame | list[dict[str, Any]]:
-    """Bills of fleets of each size backed by an API: today's, or else the cheapest that may serve.
+    """The bills of a fleet of each size backed by an API: today's, else the cheapest permitted one.
 
     usd_month_fleet: rent, and the team as soon as there is a replica.
     """
@@ -372,15 +367,15 @@ def _base_load(
 
 
 def _notes(case: Case, name: str, candidate: _Candidate, hours: int) -> list[str]:
-    """Notes on arrivals, batch limit, hours replayed and prices."""
+    """Sentences on arrivals, the batch limit, the hours replayed and prices."""
     bursts = candidate.peak.traffic.burstiness
-    whence = (
+    origin = (
         "the log's own week"
         if candidate.peak.traffic.logged is not None
         else (f"drawn: hours of {case.study.workloads[name].traffic.hours}")
     )
     notes = [
-        f"Arrivals: {whence}; the rate varies by {bursts.cv_10min:.0%} from ten minutes to ten "
+        f"Arrivals: {origin}; the rate varies by {bursts.cv_10min:.0%} from ten minutes to ten "
         f"minutes and by {bursts.cv_10s:.0%} from ten seconds to ten seconds beyond Poisson.",
         f"At most {candidate.peak.service.engine.max_num_seqs} requests run at once on a replica; "
         f"a boot takes {BOOT_S:.0f} s (assumed).",

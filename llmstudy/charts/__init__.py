@@ -1,15 +1,15 @@
 """What does the evidence look like? One function per chart.
 
 Each takes result tables and returns a `Chart`; none computes a result. The title is the finding,
-built from the table; labels are on the marks instead of in a legend; colour never carries a
-meaning alone; the last line is the grade of the evidence.
+built from the table; labels are on the marks instead of in a legend; colour never carries meaning
+alone; the last line is the grade of the evidence.
 
-`cost` has the charts of what a month costs, `crossover` those of when another route pays,
-`distributions` how requests, their bills and waits vary, `hosting` those of fleets and their
-capacity, `measures` those of today's bills and first tokens, `quality` those of answers, `criteria`
-that of the six criteria, `plan` those of triggers and phases, `risks` that of risks, `information`
-those of what decides, what to measure and whether to wait. `style` is the look of them all,
-`drawing` places the labels, `tables` refuses what cannot be drawn.
+`cost` has the charts of monthly costs, `crossover` of when another route pays off, `distributions`
+of how requests, their bills and latencies vary, `hosting` of fleets and their capacity, `measures`
+of today's bills and TTFT, `quality` of paired comparisons, `criteria` of the six criteria, `panel`
+of the advisors, `plan` of triggers and phases, `risks` of the risk register, `information` of what
+decides, what to measure and whether to wait. `style` is their common look, `drawing` places labels,
+`tables` checks the tables.
 """
 
 from llmstudy.charts.cost import calculator_bridge, cost_items, projection, source_memo_costs
@@ -54,9 +54,9 @@ from llmstudy.charts.style import (
     SMALL_PT,
     Chart,
     Look,
-    lettered,
     svg,
     use_style,
+    with_text,
 )
 
 __all__ = [
@@ -80,7 +80,6 @@ __all__ = [
     "heldout_errors",
     "hourly_load",
     "information_bars",
-    "lettered",
     "measured_waits",
     "month_bills",
     "p_cheaper_by_month",
@@ -105,4 +104,5 @@ __all__ = [
     "use_style",
     "waiting_costs",
     "week_load",
+    "with_text",
 ]

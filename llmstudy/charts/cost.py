@@ -1,4 +1,4 @@
-"""What does a month cost, and the horizon, and why does the usual calculator differ?"""
+"""What do a month and the horizon cost, and why does the usual calculator differ?"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -40,11 +40,11 @@ GRADES: dict[str, Any] = {  # filled: observed or published; hatched: assumed or
 
 @of_rows
 def projection(table: pd.DataFrame, today: str, note: str) -> Chart:
-    """What each arm has cost by each horizon, with its range.
+    """The cumulative cost of each arm at each horizon, with its range.
 
     table: one row per workload ("all" for their sum), arm and horizon: workload, arm, months,
-    p10_usd, p50_usd, p90_usd (cumulative); what staying costs ("stay") is today's arm, whose own
-    cheaper routes are another question. today: the arm of today's route.
+    p10_usd, p50_usd, p90_usd (cumulative). The arm "stay" stands for today's arm; other routes of
+    that arm are left out. today: the arm of today's route.
     """
     need("table", table, "workload arm months p10_usd p50_usd p90_usd")
     if (table["arm"] == "stay").any():
@@ -60,7 +60,7 @@ def projection(table: pd.DataFrame, today: str, note: str) -> Chart:
     for ax, (workload, _) in zip(axes, panels, strict=True):
         ax.set_ylabel(wrap(workload, 1.2))
     axes[-1].set_xticks(range(len(months)), labels=[f"by month {count(m)}" for m in months])
-    axes[-1].set_xlabel("USD spent since today: median, with its 80 % range")
+    axes[-1].set_xlabel("USD spent from today on: median and 80 % range")
     for ax, its in zip(axes, labels, strict=True):
         spread(figure, ax, its)
     facts = [
@@ -72,7 +72,7 @@ def projection(table: pd.DataFrame, today: str, note: str) -> Chart:
 
 
 def _cheapest(table: pd.DataFrame, month: str) -> str:
-    """The cheapest arm at the last horizon; of several workloads, on how many."""
+    """A title: the cheapest arm at the last horizon; of several workloads, on how many."""
     total = table[table["workload"] == "all"] if (table["workload"] == "all").any() else table
     if len(total["workload"].unique()) == 1:
         first, *rest = (row for _, row in numbered(total.sort_values("p50_usd", kind="stable")))
@@ -88,7 +88,7 @@ def _cheapest(table: pd.DataFrame, month: str) -> str:
 
 
 def _horizons(ax: Axes, rows: pd.DataFrame, months: Sequence[float]) -> list[Annotation]:
-    """Draws the arms of one workload side by side at each horizon. Returns their names."""
+    """Draws the arms of one workload side by side at each horizon. Returns: their labels."""
     low, high = rows["p10_usd"].min(), rows["p90_usd"].max()
     if low > 0 and high > 30 * low:
         ax.set(yscale="log", ylim=(low / 1.5, high * (high / low) ** 0.2))
@@ -113,10 +113,10 @@ def _horizons(ax: Axes, rows: pd.DataFrame, months: Sequence[float]) -> list[Ann
 
 @of_rows
 def calculator_bridge(items: pd.DataFrame, totals: Rows, subject: str) -> Chart | None:
-    """How the answer of the usual web calculator becomes ours, item by item.
+    """The difference between the usual web calculator's monthly cost and ours, item by item.
 
     items: item, shapley_usd (of either sign). totals, one row: calculator_month_usd, our_month_usd.
-    Raises: ValueError if a table lacks columns, or the items do not lead from one to the other.
+    Raises: ValueError if a table lacks columns, or the items do not add up to the difference.
     """
     if not len(totals):
         return None
@@ -132,8 +132,8 @@ def calculator_bridge(items: pd.DataFrame, totals: Rows, subject: str) -> Chart 
     sums = np.cumsum(amounts[:-1])
     if abs(sums[-1] - amounts[-1]) > 0.001 * np.abs(amounts).max():
         raise ValueError(
-            f"{subject}: the steps lead to {usd(sums[-1])} a month, the end is {usd(amounts[-1])}: "
-            "add the step that is missing."
+            f"{subject}: the items add up to {usd(sums[-1])} a month, not to {usd(amounts[-1])}: "
+            "add the missing item."
         )
     words = [f"+{usd(x)}" if x > 0 else usd(x) for x in amounts[1:-1]]
     words = [usd(amounts[0]), *words, usd(amounts[-1])]
@@ -156,13 +156,13 @@ def calculator_bridge(items: pd.DataFrame, totals: Rows, subject: str) -> Chart 
     room = 0.03 * (high - low) or 1.0
     ax.set_xlim(low - room, high + room)
     even_ticks(ax.xaxis)
-    ax.set_xlabel("USD a month (■ added to the calculator's sum, ▨ taken from it)")
+    ax.set_xlabel("USD a month (■ added to the calculator's sum, ▨ subtracted from it)")
     readings = "; ".join(f"{step}: {word}" for step, word in zip(steps, words, strict=True))
     return finish(figure, f"{title}. {readings}.")
 
 
 def _step(kind: str, amount: float) -> dict[str, Any]:
-    """The fill of a bar of the bridge."""
+    """The fill of one bar of the bridge."""
     if kind != "add":
         return {"fc": PALE}
     return {"fc": GREY} if amount > 0 else {"fc": "white", "hatch": "////"}
@@ -170,7 +170,7 @@ def _step(kind: str, amount: float) -> dict[str, Any]:
 
 @of_rows
 def cost_items(table: pd.DataFrame, subject: str) -> Chart | None:
-    """What a month consists of on each side, with the items that a price per GPU or token hides.
+    """The monthly cost of each side by item, with those that a price per GPU or token leaves out.
 
     table: item, usd_month, side (self_hosted, api), grade.
     """
@@ -213,7 +213,7 @@ def cost_items(table: pd.DataFrame, subject: str) -> Chart | None:
 
 
 def _month(rows: pd.DataFrame) -> str:
-    """The total of a side and the share of all items but the largest, which is the first row."""
+    """The total of a side, and the share of all items but the largest (the first row)."""
     total, largest = rows["usd_month"].sum(), rows.iloc[0]
     if total <= 0 or len(rows) == 1:
         return usd(total)
@@ -226,7 +226,7 @@ def source_memo_costs(table: pd.DataFrame) -> Chart:
 
     table: tokens_per_month; memo_api_usd, memo_hosting_low_usd, memo_hosting_most_usd;
     mix_api_usd, our_hosting_low_usd, our_hosting_high_usd; memo_cheaper, our_cheaper (api,
-    self_hosted, or either where the ranges meet).
+    self_hosted, or either if the ranges overlap).
     """
     ours = "mix_api_usd our_hosting_low_usd our_hosting_high_usd our_cheaper"
     memos = "memo_api_usd memo_hosting_low_usd memo_hosting_most_usd memo_cheaper"

@@ -13,7 +13,7 @@ from llmstudy.charts.style import ACCENT, GREY, INK, PALE, WIDTH_IN, Chart
 from llmstudy.charts.tables import look_of, need, numbered, of_rows, once
 
 FIRM = ("measured", "recorded", "published")
-"""Grades that rest on no judgement and no second-hand page."""
+"""Grades that rest on neither judgement nor a second-hand source."""
 
 MOST = 4
 """The best score of the scale."""
@@ -27,8 +27,8 @@ def criteria(scores: pd.DataFrame) -> Chart:
     """Scores of every workload and arm on every criterion: the darker, the better.
 
     scores: one row per cell: id, criterion, workload, arm, score (0 to 4; null: no evidence), grade
-    (null: nothing was read), overridden (whether privacy bars the arm).
-    Raises: ValueError if the table lacks columns or rows, or holds a cell twice.
+    (null: no route), overridden (whether privacy bars the arm).
+    Raises: ValueError if the table lacks columns or rows, or has a cell twice.
     """
     need("scores", scores, "id criterion workload arm score grade overridden")
     once("scores", scores, "id workload arm")
@@ -39,8 +39,8 @@ def criteria(scores: pd.DataFrame) -> Chart:
     at_column = {id_: x for x, id_ in enumerate(heads["id"])}
     title = _title(table)
     note = (
-        "0: fails outright · 4: holds with room · ?: no evidence that carries a score · "
-        "word: the worst grade it rests on"
+        "0: fails outright · 4: met with room to spare · ?: not enough evidence for a score · "
+        "word: the weakest grade behind it"
     )
     figure = blank(title, note, 0.95 + 0.36 * len(at_row))
     ax = figure.subplots()
@@ -65,7 +65,7 @@ def criteria(scores: pd.DataFrame) -> Chart:
 
 
 def _title(table: pd.DataFrame) -> str:
-    """How many scores have evidence, of what grade, how many fail, and what privacy bars."""
+    """A title: how many scores have evidence and of what grade, and how many arms fail."""
     scored = table[table["score"].notna()]
     firm = scored["grade"].isin(FIRM).sum()
     title = (
@@ -84,7 +84,7 @@ def _title(table: pd.DataFrame) -> str:
 
 
 def _cell(ax: Axes, at: tuple[int, int], row: Any, width_in: float) -> str:
-    """Draws one score on its ground, with its grade; returns it in words."""
+    """Draws one score with its grade. Returns: both in words."""
     scored, barred = pd.notna(row.score), bool(row.overridden)
     alarm = barred or (scored and row.score == 0)
     grade = "" if pd.isna(row.grade) else str(row.grade)

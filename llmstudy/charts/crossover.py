@@ -1,4 +1,4 @@
-"""From which volume, quality or month on does another route pay, and with which probability?"""
+"""From which volume, quality margin or month does another route pay off, and how probably?"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -36,13 +36,13 @@ from llmstudy.text import count, never_or, share, span, usd
 def cost_against_volume(
     curves: pd.DataFrame, crossovers: Rows, today: str, volume_now: float, months: int, note: str
 ) -> Chart | None:
-    """What each route costs a month as volume grows, and from where on it is cheaper than today's.
+    """The monthly cost of each route by volume, and the volume from which it beats today's.
 
-    curves, of one workload and the routes to draw: workload, arm, route, requests_per_month,
-    p10_usd, p50_usd, p90_usd (the mean of `months` at this volume throughout). crossovers, of those
-    routes: route, requests_per_month (spread; null: never), p_never (share). today: today's route.
-    volume_now: requests a month, within the curves.
-    None where a route is free, which has no place on a logarithmic axis.
+    curves, for one workload and the routes to draw: workload, arm, route, requests_per_month,
+    p10_usd, p50_usd, p90_usd (a mean month over `months` at this constant volume). crossovers, of
+    those routes: route, requests_per_month (spread; null: never), p_never (share). today: today's
+    route. volume_now: requests a month, within the curves.
+    None if a route is free: a logarithmic axis has no zero.
     Raises: ValueError if a table lacks columns, or the curves do not reach volume_now.
     """
     need("curves", curves, "workload arm route requests_per_month p10_usd p50_usd p90_usd")
@@ -103,7 +103,7 @@ def cost_against_volume(
 
 
 def _crossings(crossovers: Rows) -> dict[str, Any]:
-    """The row of each route, with its percentiles."""
+    """The crossovers by route, with their percentiles."""
     if not len(crossovers):
         return {}
     table = with_percentiles(crossovers, "requests_per_month")
@@ -112,7 +112,7 @@ def _crossings(crossovers: Rows) -> dict[str, Any]:
 
 
 def _costs(costs: list[tuple[float, str]], today: str) -> str:
-    """What today's route costs, and the others from the cheapest to the dearest."""
+    """The cost of today's route, and the range of the others."""
     now = [f"{route} costs {usd(cost)}" for cost, route in costs if route == today]
     others = [cost for cost, route in costs if route != today]
     if others:
@@ -121,7 +121,7 @@ def _costs(costs: list[tuple[float, str]], today: str) -> str:
 
 
 def _range(row: Any) -> str:
-    """A crossover in words, with its range."""
+    """A crossover and its range, in words."""
     never = f"never cheaper than today's route in {share(row.p_never)} of simulated futures"
     if np.isnan(row.p50):
         return never
@@ -131,7 +131,7 @@ def _range(row: Any) -> str:
 
 
 def _from(row: Any) -> str:
-    """A crossover in the fewest words, with no line break in the last of them."""
+    """A crossover in a few words, without a line break in the last ones."""
     never = f"never in {share(row.p_never)}".replace(" ", "\xa0")
     if np.isnan(row.p50):
         return never
@@ -139,7 +139,7 @@ def _from(row: Any) -> str:
 
 
 def _crossover(ax: Axes, curve: pd.DataFrame, row: Any) -> None:
-    """Draws a crossover on its route's curve, with a thick line from p10 to p90."""
+    """Draws a crossover on its route's curve, as a thick line from P10 to P90."""
     look, ends = look_of(curve["arm"].iloc[0]), ax.get_xlim()
     left, right = np.clip(np.nan_to_num([row.p10, row.p90], nan=np.inf), *ends)
     if left < right:
@@ -152,14 +152,14 @@ def _crossover(ax: Axes, curve: pd.DataFrame, row: Any) -> None:
 
 
 def _at(curve: pd.DataFrame, column: str, requests: Any) -> Any:
-    """A column of a curve at a volume, or at several, interpolated log-log."""
+    """A column of a curve at one volume or several, by log-log interpolation."""
     x, y = np.log(curve["requests_per_month"]), np.log(curve[column])
     return np.exp(np.interp(np.log(requests), x, y))
 
 
 @of_rows
 def p_never(crossover: pd.DataFrame) -> Chart:
-    """Probability that a move never pays, by workload and pair of arms.
+    """The probability that a move never pays off, by workload and pair of arms.
 
     crossover: workload, from_arm, to_arm, p_never (share), requests_per_month (spread; null:
     never).
@@ -187,18 +187,20 @@ def p_never(crossover: pd.DataFrame) -> Chart:
         right_label(ax, y, moves[y], look.color)
     name_rows(ax, list(table["workload"]))
     ax.set_xlim(0, 100)
-    ax.set_xlabel("% of simulated futures in which the move never pays; median in requests a month")
+    ax.set_xlabel(
+        "% of simulated futures in which the move never pays off (median: requests a month)"
+    )
     readings = zip(table["workload"], moves, facts, strict=True)
     return finish(figure, f"{title}. {'; '.join(f'{w}, {m}: {f}' for w, m, f in readings)}.")
 
 
 @of_rows
 def crossover_claims(bands: pd.DataFrame, claims: Rows, subject: str, note: str) -> Chart | None:
-    """Published claims of the volume from which a move pays, above our own bands.
+    """Published claims of the volume from which a move pays off, above our own ranges.
 
     bands: from_route, to_route, tokens_per_month (spread; null: never), p_never.
-    claims: who, claim, low, high (tokens a month, equal for a single figure; low null: no volume
-    follows from it; high null: or more), unit_note (how it was converted).
+    claims: who, claim, low, high (tokens a month, equal for a single figure; low null: it gives no
+    volume; high null: no upper end), unit_note (how it was converted).
     """
     if not len(claims):
         return None
@@ -232,13 +234,13 @@ def crossover_claims(bands: pd.DataFrame, claims: Rows, subject: str, note: str)
 
 
 def _meets(claim: Any, bands: pd.DataFrame) -> bool:
-    """Whether a claim and one of the bands have a volume in common."""
+    """Whether a claim overlaps one of the bands."""
     high = np.inf if np.isnan(claim.high) else claim.high
     return bool(((bands["p10"] <= high) & (claim.low <= bands["p90"].fillna(np.inf))).any())
 
 
 def _earliest(bands: pd.DataFrame) -> str:
-    """The lowest median crossover, as the second half of a title."""
+    """The lowest median crossover, for the second half of a title."""
     paying = bands.dropna(subset="p50").sort_values("p50", kind="stable")
     if paying.empty:
         return "ours are reached in less than half of the simulated futures"
@@ -247,7 +249,7 @@ def _earliest(bands: pd.DataFrame) -> str:
 
 
 def _claim(ax: Axes, y: int, n: int, row: Any, far: float) -> str:
-    """Draws a claim, with its shadow over the bands below, which end at row n."""
+    """Draws a claim, shaded down to row n across the bands below it. Returns: it in words."""
     if np.isnan(row.low):
         fact = "no volume follows"
     else:
@@ -266,7 +268,7 @@ def _claim(ax: Axes, y: int, n: int, row: Any, far: float) -> str:
 
 
 def _band(ax: Axes, y: int, row: Any, far: float) -> str:
-    """Draws one of our crossovers."""
+    """Draws one of our crossovers. Returns: it in words."""
     never = f"never in {share(row.p_never)}"
     if np.isnan(row.p10):
         right_label(ax, y, f"{never} of futures")
@@ -285,11 +287,12 @@ def _band(ax: Axes, y: int, row: Any, far: float) -> str:
 def p_cheaper_heat(
     table: pd.DataFrame, subject: str, now: float, line_share: float, note: str
 ) -> Chart:
-    """Probability that a move is cheaper, by volume and by quality margin.
+    """The probability that a move is cheaper, by volume and quality margin.
 
     table: one row per pair: requests_per_month (above zero), quality_margin (share), p_cheaper
-    (share; null: unknown). now: today's requests a month. line_share: the study's probability line.
-    Raises: ValueError if the table lacks columns or rows, holds a pair twice or misses now.
+    (share; null: unknown). now: today's requests a month. line_share: the study's threshold of the
+    probability.
+    Raises: ValueError if the table lacks columns or rows, has a pair twice or does not reach now.
     """
     need("table", table, "requests_per_month quality_margin p_cheaper")
     once("table", table, "requests_per_month quality_margin")
@@ -300,7 +303,7 @@ def p_cheaper_heat(
     if not 0 < volumes[0] <= now <= volumes[-1]:
         raise ValueError(
             f"{subject}: table runs from {count(volumes[0])} to {count(volumes[-1])} requests a "
-            f"month; it must start above zero and hold today's {count(now)}: compute it anew."
+            f"month: give volumes above zero that include today's {count(now)}."
         )
     at = float(np.interp(np.log(now), np.log(volumes), np.arange(len(volumes)) + 0.5))
     today = p[:, int(at)]
@@ -337,12 +340,12 @@ def p_cheaper_heat(
 
 
 def _extent(p: Any) -> str:
-    """The lowest to the highest of some shares."""
+    """The range of some shares, in words."""
     return "an unknown share" if np.isnan(p).all() else span(np.nanmin(p), np.nanmax(p), share)
 
 
 def _reached(grid: pd.DataFrame, line_share: float) -> str:
-    """The lowest volume, and there the smallest margin, that reaches the line."""
+    """The lowest volume that reaches the threshold, and the smallest margin there."""
     passing = grid >= line_share
     if not passing.any(axis=None):
         return f"{share(line_share)} is reached nowhere"
@@ -353,7 +356,7 @@ def _reached(grid: pd.DataFrame, line_share: float) -> str:
 
 
 def _outline(ax: Axes, inside: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
-    """Draws the border between the cells inside and the others."""
+    """Draws the border around the cells that are inside."""
     y, x = np.nonzero(inside[:, 1:] != inside[:, :-1])
     ax.vlines(x + 1, y, y + 1, color=INK, lw=1.8)
     y, x = np.nonzero(inside[1:] != inside[:-1])
@@ -362,10 +365,10 @@ def _outline(ax: Axes, inside: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
 
 @of_rows
 def p_cheaper_by_month(table: pd.DataFrame, line_share: float, note: str) -> Chart:
-    """Probability that each route is cheaper than today's, month by month.
+    """The probability that each route is cheaper than today's, by month.
 
-    table: workload, route, month (from now), p_cheaper (share). line_share: the study's probability
-    line, from which on we move.
+    table: workload, route, month (from now), p_cheaper (share). line_share: the study's threshold
+    of the probability, from which a move is worth it.
     """
     need("table", table, "workload route month p_cheaper")
     once("table", table, "workload route month")
@@ -401,7 +404,7 @@ def p_cheaper_by_month(table: pd.DataFrame, line_share: float, note: str) -> Cha
 
 
 def _soonest(table: pd.DataFrame, pairs: Sequence[Any], firsts: Sequence[Any], line: str) -> str:
-    """How many routes reach the line, and which one first."""
+    """A title: how many routes reach the threshold, and which one first."""
     months = [np.inf if first is None else first for first in firsts]
     n = int(np.isfinite(months).sum())
     title = (
@@ -416,6 +419,6 @@ def _soonest(table: pd.DataFrame, pairs: Sequence[Any], firsts: Sequence[Any], l
 
 
 def _first_month(rows: pd.DataFrame, line_share: float) -> float | None:
-    """The first month at or above the line, of rows in order of time."""
+    """The first month at or above the threshold; rows in order of time."""
     reached = rows.loc[rows["p_cheaper"] >= line_share, "month"]
     return None if reached.empty else float(reached.iloc[0])

@@ -1,6 +1,6 @@
-"""How do requests, their bills, their waits and their answers vary? Drawn with seaborn.
+"""How do requests, their costs, latencies and answers vary? Drawn with seaborn.
 
-Each takes the frame that a notebook shows, however many rows it has: what is drawn are quantiles.
+Each chart takes the frame that a notebook shows, with any number of rows: it draws quantiles.
 """
 
 from typing import Any
@@ -33,12 +33,12 @@ BOX: Any = {
     "linewidth": 1.0,
     "linecolor": INK,
 }
-"""A box over the middle half, whiskers from the fifth to the ninety-fifth percentile."""
+"""Box from the 25th to the 75th percentile, whiskers from the 5th to the 95th."""
 
 
 @of_rows
 def token_lengths(requests: pd.DataFrame, note: str) -> Chart:
-    """Tokens of prompts and answers of each workload.
+    """The lengths of prompts and answers of each workload, in tokens.
 
     requests: workload, input_tokens, output_tokens; failures without tokens are left out.
     """
@@ -76,7 +76,7 @@ def token_lengths(requests: pd.DataFrame, note: str) -> Chart:
 
 @of_rows
 def hourly_load(week: pd.DataFrame, note: str) -> Chart:
-    """Requests of each workload over the hours of a week, against its own mean.
+    """The load of each workload by hour of the week, relative to its own mean.
 
     week: workload, hour (0 to 167 from Monday midnight UTC), requests_per_s.
     """
@@ -108,9 +108,9 @@ def hourly_load(week: pd.DataFrame, note: str) -> Chart:
 
 @of_rows
 def request_bills(priced: pd.DataFrame, workload: str, note: str) -> Chart:
-    """What single requests of a workload cost on each route.
+    """The cost of single requests of a workload on each route.
 
-    priced: route, usd (of a request), one row per request and route.
+    priced: route, usd (per request), one row per request and route.
     """
     need("priced", priced, "route usd")
     per_1k = priced.assign(usd=1000 * priced["usd"])
@@ -126,7 +126,7 @@ def request_bills(priced: pd.DataFrame, workload: str, note: str) -> Chart:
     ax = figure.subplots()
     positive = per_1k[per_1k["usd"] > 0]
     sns.boxplot(positive, x="usd", y="route", order=names, ax=ax, log_scale=True, **BOX)
-    ax.set(xlabel="USD per 1,000 requests, each priced singly", ylabel="")
+    ax.set(xlabel="USD per 1,000 requests (each request priced by itself)", ylabel="")
     log_ticks(ax.xaxis)
     label_rows(ax, [wrap(name, 1.9) for name in names])
     facts = []
@@ -139,10 +139,10 @@ def request_bills(priced: pd.DataFrame, workload: str, note: str) -> Chart:
 
 @of_rows
 def measured_waits(samples: pd.DataFrame, note: str) -> Chart | None:
-    """First tokens that were measured: the share of requests answered within each time.
+    """The distribution of measured TTFT: the share of requests answered within each time.
 
-    samples: workload, route, ok, ttft_s, ttft_slo_s; a failure is never answered. None where no
-    first token was timed.
+    samples: workload, route, ok, ttft_s, ttft_slo_s; a failure counts as never answered. None if
+    no first token was timed.
     """
     need("samples", samples, "workload route ok ttft_s ttft_slo_s")
     timed = samples[samples["ttft_s"].notna() | ~samples["ok"].astype(bool)]
@@ -156,7 +156,7 @@ def measured_waits(samples: pd.DataFrame, note: str) -> Chart | None:
         met = float((rows["ok"].astype(bool) & (rows["ttft_s"] <= target_s)).mean())
         facts.append((met, f"{workload} on {route}: {share(met)} within {target_s:g} s"))
         labels.append(f"{wrap(str(workload), 1.5, lines=1)}\n{wrap(str(route), 1.5, lines=1)}")
-    title = f"First tokens in time: {min(facts)[1]}, the lowest of {count(len(facts))} shares"
+    title = f"First tokens within target: {min(facts)[1]} is the lowest of {count(len(facts))}"
     figure = blank(title, note, 0.9 + 0.75 * len(pairs))
     axes = np.atleast_1d(figure.subplots(len(pairs), 1, sharex=True))
     for ax, ((_, rows), label, look) in zip(
@@ -165,7 +165,7 @@ def measured_waits(samples: pd.DataFrame, note: str) -> Chart | None:
         _waits(ax, rows, label, look[0])
     axes[0].set_xscale("log")
     log_ticks(axes[-1].xaxis)
-    axes[-1].set_xlabel("seconds to the first token (red: target)")
+    axes[-1].set_xlabel("time to first token, s (red: target)")
     top_label(axes[0], float(pairs[0][1]["ttft_slo_s"].iloc[0]), "target", ACCENT)
     return finish(figure, f"{title}. {'; '.join(fact for _, fact in facts)}.")
 
@@ -186,10 +186,10 @@ def _waits(ax: Axes, rows: pd.DataFrame, label: str, color: str) -> None:
 
 @of_rows
 def subject_differences(pairs: pd.DataFrame, note: str) -> Chart | None:
-    """How far the difference between two models depends on the subject that is asked about.
+    """How the difference in accuracy between two models varies by subject.
 
-    pairs: benchmark, model_proprietary, model_open, subject, difference (share). Those scored on
-    fewer than ten subjects are left out.
+    pairs: benchmark, model_proprietary, model_open, subject, difference (share). Pairs with fewer
+    than ten subjects are left out.
     """
     need("pairs", pairs, "benchmark model_proprietary model_open subject difference")
     table = pairs.assign(

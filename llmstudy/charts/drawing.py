@@ -1,4 +1,4 @@
-"""Figures, rows, ticks and labels of every chart: where does each label go?"""
+"""Figures, rows, ticks and labels of every chart, and where each label goes."""
 
 import re
 from bisect import bisect_left
@@ -19,11 +19,11 @@ from llmstudy.text import usd
 
 
 def blank(title: str, note: str, height_in: float) -> Figure:
-    """An empty figure with its finding on top and its evidence below, both over the whole width.
+    """An empty figure with the title on top and the note below, both over the whole width.
 
-    Made without pyplot, which would keep it in memory. height_in: with one line of title and note.
+    Not made with pyplot, which would keep it in memory. height_in: with a one-line title and note.
     """
-    head = wrap(_unbroken(title), WIDTH_IN - 0.4, 9, lines=4, weight="bold")
+    head = wrap(_with_units(title), WIDTH_IN - 0.4, 9, lines=4, weight="bold")
     foot = wrap(note, WIDTH_IN - 0.4, lines=3)
     height_in += 0.15 * head.count("\n") + 0.12 * foot.count("\n")
     figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
@@ -34,9 +34,9 @@ def blank(title: str, note: str, height_in: float) -> Figure:
 
 
 def finish(figure: Figure, alt: str) -> Chart:
-    """The finished chart: laid out here, or matplotlib would do it anew at every drawing.
+    """The finished chart, laid out once so that matplotlib does not do it at every drawing.
 
-    Its note, with the grades, is part of the text for a reader who cannot see it.
+    The note, with the grades, is appended to the text alternative.
     """
     _lay_out(figure)
     figure.set_layout_engine("none")
@@ -53,7 +53,7 @@ def _lay_out(figure: Figure) -> None:
 def wrap(
     text: str, width_in: float, size: float = SMALL_PT, lines: int = 2, weight: str = "normal"
 ) -> str:
-    """Text broken to a width, at spaces and after hyphens; cut when it takes too many lines."""
+    """Text wrapped to a width, at spaces and after hyphens, and cut after some lines."""
     font = FontProperties(family=STYLE["font.family"], size=size, weight=weight)
 
     def fits(line: str) -> bool:
@@ -83,24 +83,24 @@ def wrap(
 
 
 def plain_usd(x: float) -> str:
-    """Money where the axis already says USD."""
+    """An amount without its currency, for an axis that says USD."""
     return usd(x).replace("USD ", "")
 
 
-def _unbroken(text: str) -> str:
-    """Text with no line break allowed between a number and its unit."""
+def _with_units(text: str) -> str:
+    """Text with no-break spaces between numbers and their units."""
     return re.sub(r"(?<=\bUSD) | (?=%)", "\xa0", text)
 
 
 def name_rows(ax: Axes, names: Sequence[str], seconds: Sequence[str] | None = None) -> None:
-    """Names the rows 0, 1, ... from the top down, with a second line each if there are any.
+    """Names the rows 0, 1, ... from the top down. seconds: a second line for each name.
 
-    Without one, a name is not repeated where the row above has the same.
+    Without second lines, a name is not repeated if the row above has the same.
     """
     if seconds is None:
         above = ["", *names[:-1]]
         labels = [
-            "" if name == last else wrap(_unbroken(name), 1.5)
+            "" if name == last else wrap(_with_units(name), 1.5)
             for name, last in zip(names, above, strict=True)
         ]
     else:
@@ -112,7 +112,7 @@ def name_rows(ax: Axes, names: Sequence[str], seconds: Sequence[str] | None = No
 
 
 def label_rows(ax: Axes, labels: Sequence[str]) -> None:
-    """Sets labels, unwrapped, beside the rows 0, 1, ... from the top down."""
+    """Sets labels beside the rows 0, 1, ... from the top down, without wrapping them."""
     ax.set_yticks(range(len(labels)), labels=labels)
     ax.set_ylim(len(labels) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0, pad=7)
@@ -120,7 +120,7 @@ def label_rows(ax: Axes, labels: Sequence[str]) -> None:
 
 
 def log_ticks(axis: Axis) -> None:
-    """Ticks of a logarithmic axis: the fewer decades, the more of them."""
+    """Sets the ticks of a logarithmic axis: the fewer decades, the more ticks."""
     low, high = axis.get_view_interval()
     decades = np.log10(high / low)
     subs = (1,) if decades >= 2.6 else (1, 2, 5) if decades >= 0.7 else tuple(range(1, 10))
@@ -130,7 +130,7 @@ def log_ticks(axis: Axis) -> None:
 
 
 def even_ticks(axis: Axis) -> None:
-    """Ticks of an axis with even steps: about five, at round numbers."""
+    """Sets about five ticks of a linear axis, at round numbers."""
     axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axis.set_major_formatter(FuncFormatter(tick))
 
@@ -143,7 +143,7 @@ def tick(x: float, _: int | None = None) -> str:
 
 
 def top_label(ax: Axes, x: float, text: str, color: str = INK) -> None:
-    """Words above the axes at x, not beyond their ends. Call it once the limits of x are set."""
+    """Writes text above the axes at x, within their width. Set the limits of x first."""
     pixel = ax.get_xaxis_transform().transform((x, 0))
     at = ax.transAxes.inverted().transform(pixel)[0]
     ax.annotate(
@@ -158,12 +158,12 @@ def top_label(ax: Axes, x: float, text: str, color: str = INK) -> None:
 
 
 def whisker(ax: Axes, y: float, low: float, high: float, color: str = INK) -> None:
-    """An interval along x, with a cap at each end."""
+    """Draws an interval along x, with a cap at each end."""
     ax.plot([low, high], [y, y], "|-", color=color, lw=1.2, ms=6, mew=1.2)
 
 
 def beside(ax: Axes, x: float, y: float, text: str, left: bool) -> None:
-    """Words next to a mark."""
+    """Writes text next to a mark, left or right of it."""
     ax.annotate(
         text,
         (x, y),
@@ -178,7 +178,7 @@ def beside(ax: Axes, x: float, y: float, text: str, left: bool) -> None:
 def above(
     ax: Axes, x: float, y: float, text: str, color: str = INK, weight: str = "normal"
 ) -> None:
-    """Words over a mark."""
+    """Writes text above a mark."""
     ax.annotate(
         text,
         (x, y),
@@ -195,7 +195,7 @@ def above(
 def right_label(
     ax: Axes, y: float, text: str, color: str = INK, leader: bool = False
 ) -> Annotation:
-    """Words at the right of the axes, at the height of y; with a leader if they may be moved."""
+    """Writes text right of the axes at y; with a leader line if `spread` may move it."""
     line = {"arrowstyle": "-", "color": color, "lw": 0.5, "relpos": (-0.05, 0.5)}
     line |= {"patchA": None, "shrinkA": 0, "shrinkB": 0}  # nothing to clip, which is slow
     return ax.annotate(
@@ -211,9 +211,9 @@ def right_label(
 
 
 def spread(figure: Figure, ax: Axes, labels: Sequence[Annotation]) -> None:
-    """Moves labels up or down until none covers another, by the least squares of the moves.
+    """Moves labels up or down until none overlaps another, with the least squares of the moves.
 
-    With a fixed order and gaps between them that is isotonic regression.
+    For a fixed order and gaps between labels that is isotonic regression.
     """
     _lay_out(figure)
     boxes = [Text.get_window_extent(label) for label in labels]

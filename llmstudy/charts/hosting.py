@@ -1,4 +1,4 @@
-"""What can a fleet carry, how many replicas does the week take, and how many are spare?"""
+"""What can a fleet carry, how many replicas does a week need, and how many are spare?"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,9 +26,9 @@ from llmstudy.charts.tables import need, numbered, of_rows
 from llmstudy.text import count, share, span, usd
 
 HELDOUT_GOAL = 0.08
-"""Limit of the median held-out error of a curve from eight points."""
+"""Goal for the median held-out error of a curve fitted to eight points."""
 
-FLEETS = {  # mark in words, colour, width: one may lie on another, and both must be seen
+FLEETS = {  # mark in labels, colour, width: lines may overlap, and all must be visible
     "static": ("▬", PALE, 5.0),
     "scheduled": ("━", GREY, 2.4),
     "autoscaled": ("─", INK, 0.9),
@@ -40,8 +40,8 @@ def week_load(hours: pd.DataFrame, fleet: Mapping[str, Any], note: str) -> Chart
     """The week's load on a fleet, its capacity, and its spare replicas.
 
     hours: hour (0 to 167, from Monday 00:00), requests_per_s. fleet: workload, replicas (rented),
-    spare (of them, beyond those that the busiest hour takes), capacity_requests_per_s (of one
-    replica at its SLO), utilisation (share), week_logged.
+    spare (replicas beyond those that the busiest hour needs), capacity_requests_per_s (of one
+    replica within its SLO), utilisation (share), week_logged.
     """
     need("hours", hours, "hour requests_per_s")
     workload, replicas = fleet["workload"], fleet["replicas"]
@@ -59,7 +59,7 @@ def week_load(hours: pd.DataFrame, fleet: Mapping[str, Any], note: str) -> Chart
     )
     figure = blank(title, note, 2.6)
     ax = figure.subplots()
-    # the last hour lasts an hour too
+    # the last step is an hour wide, like the others
     edge, steps = [*hours["hour"], hours["hour"].iloc[-1] + 1], [*load, load.iloc[-1]]
     ax.fill_between(edge, steps, step="post", color=PALE, lw=0)
     ax.step(edge, steps, where="post", color=INK, lw=1)
@@ -85,7 +85,7 @@ def week_load(hours: pd.DataFrame, fleet: Mapping[str, Any], note: str) -> Chart
 
 
 def _week_ticks(ax: Axes) -> None:
-    """An axis of 168 hours, the days named between their midnights."""
+    """Sets up an axis of 168 hours, with the days named between their midnights."""
     ax.set_xticks(range(0, 169, 24), labels=[])
     days = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
     ax.set_xticks(range(12, 168, 24), labels=days, minor=True)
@@ -95,10 +95,10 @@ def _week_ticks(ax: Axes) -> None:
 
 @of_rows
 def replicas_week(table: pd.DataFrame, gpus_per_replica: int, subject: str, note: str) -> Chart:
-    """Replicas of each kind of fleet over the week, and the load that needs them.
+    """Replicas of each kind of fleet over the week, and the load.
 
-    table: one row per hour: hour (0 to 167, from Monday 00:00), requests_per_s, and the replicas
-    of that hour (a mean need not be whole): static, scheduled, autoscaled.
+    table: one row per hour: hour (0 to 167, from Monday 00:00), requests_per_s, and the mean
+    replicas in that hour of each kind: static, scheduled, autoscaled.
     """
     need("table", table, "hour requests_per_s static scheduled autoscaled")
     hours = table.sort_values("hour", kind="stable")
@@ -106,12 +106,12 @@ def replicas_week(table: pd.DataFrame, gpus_per_replica: int, subject: str, note
     static = gpu_hours["static"]
     title = (
         f"{subject}: a static fleet takes {count(static)} GPU-hours a week; a schedule "
-        f"{_spared(static, gpu_hours['scheduled'])}, autoscaling "
-        f"{_spared(static, gpu_hours['autoscaled'])}"
+        f"{_against_static(static, gpu_hours['scheduled'])}, autoscaling "
+        f"{_against_static(static, gpu_hours['autoscaled'])}"
     )
     figure = blank(title, note, 2.9)
     top, strip = figure.subplots(2, sharex=True, height_ratios=[2, 1])
-    edge = [*hours["hour"], hours["hour"].iloc[-1] + 1]  # the last hour lasts an hour too
+    edge = [*hours["hour"], hours["hour"].iloc[-1] + 1]  # the last step is an hour wide too
     labels = []
     for fleet, (mark, color, width) in FLEETS.items():
         replicas = [*hours[fleet], hours[fleet].iloc[-1]]
@@ -140,22 +140,22 @@ def replicas_week(table: pd.DataFrame, gpus_per_replica: int, subject: str, note
     )
 
 
-def _spared(static: float, other: float) -> str:
-    """GPU-hours of a fleet beside those of a static one, in words."""
+def _against_static(static: float, other: float) -> str:
+    """The GPU-hours of a fleet against those of a static one, in words."""
     if other == static:
-        return "spares none"
+        return "saves none"
     hours = (
         f"{count(abs(static - other))}{f' ({share(abs(1 - other / static))})' if static else ''}"
     )
-    return f"spares {hours}" if other < static else f"takes {hours} more"
+    return f"saves {hours}" if other < static else f"takes {hours} more"
 
 
 @of_rows
 def base_load_split(table: pd.DataFrame, subject: str, note: str) -> Chart:
-    """What a month costs when so many replicas carry the base load and the API takes the rest.
+    """The monthly cost if a fleet of each size carries the base load and an API the rest.
 
     table: one row per number of replicas: replicas, fleet_share, api_share (of the requests),
-    usd_month_fleet, usd_month_api, usd_month (their sum), none below zero.
+    usd_month_fleet, usd_month_api, usd_month (their sum), all at least zero.
     """
     need("table", table, "replicas fleet_share api_share usd_month_fleet usd_month_api usd_month")
     table = table.sort_values("replicas", ignore_index=True, kind="stable")
@@ -179,14 +179,14 @@ def base_load_split(table: pd.DataFrame, subject: str, note: str) -> Chart:
         above(ax, i, below.max(), words, weight="bold" if i == best else "normal")
     ax.set(xlim=(-0.6, last + 0.6), ylim=(0, 1.25 * table["usd_month"].max() or 1))
     ax.set_xticks(range(0, last + 1, step), labels=table["replicas"][::step])
-    ax.set(xlabel="replicas of our own (▨ fleet, ▒ API for the rest)", ylabel="USD a month")
+    ax.set(xlabel="own replicas (▨ fleet, ▒ API for the rest)", ylabel="USD a month")
     even_ticks(ax.yaxis)
-    top_label(ax, -0.6, "over each bar: USD a month, share of requests on the fleet", GREY)
+    top_label(ax, -0.6, "above each bar: USD a month, share of requests on the fleet", GREY)
     return finish(figure, f"{title}. {'; '.join(sums)}.")
 
 
 def _split(row: Any) -> str:
-    """The share of requests on a fleet of so many replicas."""
+    """The share of requests that a fleet of this size serves, in words."""
     if row.replicas == 0:
         return "the API alone"
     replicas = f"{row.replicas:g} {'replica' if row.replicas == 1 else 'replicas'}"
@@ -204,13 +204,13 @@ def serving_curve(
     error_share: float,
     note: str,
 ) -> Chart:
-    """How TPOT grows with the requests in flight, at one pair of lengths.
+    """TPOT against the requests in flight, for one pair of prompt and answer lengths.
 
     points: concurrency, tpot_ms, output_tokens_per_s_per_gpu as measured, fitted (bool: the curve
-    was fitted to it; otherwise held out). curve: the same columns without fitted.
-    lengths: tokens of the prompt and of the answer that all of this holds for. slo_tpot_ms: the
-    workload's, None where these lengths are not its own: nothing is judged there.
-    chosen_concurrency: the operating point, on the curve. error_share: of the curve.
+    was fitted to the point; else it was held out). curve: the same columns without fitted.
+    lengths: tokens of prompt and answer. slo_tpot_ms: the workload's SLO; None if the lengths are
+    not those of the workload, so that nothing is judged. chosen_concurrency: the operating point on
+    the curve. error_share: of the curve.
     Raises: ValueError if a table lacks rows or columns, or the curve does not reach the point.
     """
     need("points", points, "concurrency tpot_ms output_tokens_per_s_per_gpu fitted")
@@ -243,7 +243,7 @@ def serving_curve(
     top = 1.1 * max(slo_tpot_ms or 0, points["tpot_ms"].max(), curve["tpot_ms"].max())
     left, right = min(low, points["concurrency"].min()), max(high, points["concurrency"].max())
     ax.set(xscale="log", xlim=(left / 1.1, right * 1.1), ylim=(0, top), ylabel="TPOT (ms)")
-    ax.set_xlabel("concurrency: requests in flight per replica, log scale (● fitted, ○ held out)")
+    ax.set_xlabel("requests in flight per replica, log scale (● fitted, ○ held out)")
     log_ticks(ax.xaxis)
     ax.vlines(chosen_concurrency, tpot_ms, top, color=INK, lw=0.8, linestyle=":")
     ax.plot(chosen_concurrency, tpot_ms, "D", color=ACCENT, ms=7, zorder=3)
@@ -263,11 +263,11 @@ def serving_curve(
 
 
 @of_rows
-def heldout_errors(table: pd.DataFrame, goal_share: float = HELDOUT_GOAL) -> Chart:
+def heldout_errors(table: pd.DataFrame) -> Chart:
     """Error of the fitted serving curve on points held out of the fit, by group.
 
-    table: one row per group, all fitted in one way: model, gpu, precision, engine_version, n_fit
-    (points), median_abs_error_share, p90_abs_error_share. goal_share: for the median of groups.
+    table: one row per group: model, gpu, precision, engine_version, n_fit (points),
+    median_abs_error_share, p90_abs_error_share. The goal is `HELDOUT_GOAL`.
     """
     need(
         "table",
@@ -279,24 +279,24 @@ def heldout_errors(table: pd.DataFrame, goal_share: float = HELDOUT_GOAL) -> Cha
         f"{r.model} · {r.gpu} · {r.precision} · {r.engine_version}" for _, r in numbered(table)
     ]
     errors = table["median_abs_error_share"]
-    within = f"{(errors <= goal_share).sum()} of {len(table)} serving groups"
+    within = f"{(errors <= HELDOUT_GOAL).sum()} of {len(table)} serving groups"
     note = "points: published (vLLM)"
     title = (
-        f"The median group errs {share(errors.median())} on points held out, "
-        f"{'within' if errors.median() <= goal_share else 'beyond'} the goal of "
-        f"{share(goal_share)}; {within} meet it, the worst errs {share(errors.max())}"
+        f"The error on held-out points is {share(errors.median())} for the median group, "
+        f"{'within' if errors.median() <= HELDOUT_GOAL else 'beyond'} the goal of "
+        f"{share(HELDOUT_GOAL)}; {within} meet it, the worst has {share(errors.max())}"
     )
     figure = blank(title, note, 0.9 + 0.19 * len(table))
     ax = figure.subplots()
-    middle, far = max(errors.max(), goal_share), table["p90_abs_error_share"].max()
+    middle, far = max(errors.max(), HELDOUT_GOAL), table["p90_abs_error_share"].max()
     right = 100 * max(1.2 * middle, min(1.05 * far, 3 * middle))  # one wild p90 hides no median
-    ax.axvline(100 * goal_share, color=ACCENT, linestyle="--", lw=1.2, zorder=0)
+    ax.axvline(100 * HELDOUT_GOAL, color=ACCENT, linestyle="--", lw=1.2, zorder=0)
     facts = []
     for y, row in numbered(table):
         median, p90 = 100 * row.median_abs_error_share, 100 * row.p90_abs_error_share
         ax.hlines(y, median, min(p90, right), color=GREY)
         ax.plot(min(p90, right), y, ">" if p90 > right else "|", color=GREY, ms=5, clip_on=False)
-        face = INK if row.median_abs_error_share <= goal_share else "white"
+        face = INK if row.median_abs_error_share <= HELDOUT_GOAL else "white"
         ax.plot(median, y, "o", color=INK, mfc=face, ms=4.5, clip_on=False)
         fact = f"{share(row.median_abs_error_share)}, p90 {share(row.p90_abs_error_share)}"
         facts.append(f"{fact}, {row.n_fit:g} points")
@@ -304,7 +304,7 @@ def heldout_errors(table: pd.DataFrame, goal_share: float = HELDOUT_GOAL) -> Cha
     label_rows(ax, [wrap(name, 2.4, lines=1) for name in names])
     ax.set(xlim=(0, right))
     even_ticks(ax.xaxis)
-    ax.set_xlabel("absolute error of throughput, % (● median, ○ beyond the goal, — to p90)")
-    top_label(ax, 100 * goal_share, f"goal {share(goal_share)}", ACCENT)
+    ax.set_xlabel("absolute error of throughput, % (● median, ○ median beyond the goal, — to p90)")
+    top_label(ax, 100 * HELDOUT_GOAL, f"goal {share(HELDOUT_GOAL)}", ACCENT)
     readings = "; ".join(f"{name}: {fact}" for name, fact in zip(names, facts, strict=True))
     return finish(figure, f"{title}. {readings}.")

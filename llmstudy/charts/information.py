@@ -1,4 +1,4 @@
-"""Which inputs decide, and which of them is worth measuring?"""
+"""Which inputs decide, which are worth measuring, and is waiting worth it?"""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ from llmstudy.tables import named
 from llmstudy.text import count, opening, share, span, usd
 
 HINDSIGHT = "hindsight"
-"""The policy that knows the future, and cannot be followed."""
+"""The policy that knows the future, which nobody can follow."""
 
 WORTH: dict[str, Any] = {
     "measure": {"fc": GREY},
@@ -38,12 +38,12 @@ WORTH: dict[str, Any] = {
 def tornado(
     sensitivity: pd.DataFrame, base_usd: float, subject: str, note: str, most: int = 8
 ) -> Chart:
-    """Which inputs decide: the outcome at the low and the high end of each of the strongest.
+    """Which inputs decide most: the outcome at the low and the high end of each.
 
     sensitivity: input, low_usd, high_usd (the outcome at the input's low and high end),
     total_effect, total_effect_error (Sobol index and the half-width of its interval).
-    base_usd: the outcome with every input at its median. subject: the outcome, as a noun. most:
-    inputs that are shown.
+    base_usd: the outcome with every input at its median. subject: the outcome, as a noun. most: the
+    number of inputs to show.
     """
     need("sensitivity", sensitivity, "input low_usd high_usd total_effect total_effect_error")
     table = sensitivity.sort_values(
@@ -83,10 +83,10 @@ def tornado(
 
 @of_rows
 def p_never_drivers(table: pd.DataFrame, note: str) -> Chart:
-    """Which inputs decide whether a move ever pays: P(never) at each one's ends, eight strongest.
+    """The eight inputs that decide most whether a move ever pays off, by P(never) at their ends.
 
-    table: input, p_never_low_bin, p_never_high_bin (share of futures, in its lowest and its highest
-    bin), spread (how far the input moves P(never), share), low, high (interval of the spread).
+    table: input, p_never_low_bin, p_never_high_bin (share of futures, in the input's lowest and
+    highest bin), spread (how far the input moves P(never), share), low, high (its interval).
     """
     need("table", table, "input p_never_low_bin p_never_high_bin spread low high")
     table = table.sort_values("spread", ascending=False, ignore_index=True, kind="stable").head(8)
@@ -119,7 +119,7 @@ def p_never_drivers(table: pd.DataFrame, note: str) -> Chart:
     right_label(ax, -0.85, "by how many points", GREY)
     ax.set_xlim(0, 100)
     ax.set_xlabel(
-        "% of simulated futures in which it never pays (○ where the input is lowest, ● highest)"
+        "% of simulated futures in which it never pays off (○ input at its lowest, ● highest)"
     )
     readings = zip(table["input"], facts, spreads, strict=True)
     return finish(
@@ -130,7 +130,7 @@ def p_never_drivers(table: pd.DataFrame, note: str) -> Chart:
 
 @of_rows
 def information_bars(table: pd.DataFrame) -> Chart:
-    """What each measurement would be worth to the decision, against what it costs: the best twelve.
+    """The value of each measurement to the decision, against its cost: the best twelve.
 
     table, the best first: workload, measurement, value_usd, low_usd, high_usd (its interval),
     cost_usd, verdict (measure, undecided, not worth it).
@@ -154,7 +154,7 @@ def information_bars(table: pd.DataFrame) -> Chart:
     high = table[["value_usd", "high_usd", "cost_usd"]].to_numpy(dtype=float).max()
     ax.set_xlim(min(0, table["low_usd"].min()), 1.05 * high or 1)
     even_ticks(ax.xaxis)
-    ax.set_xlabel("USD: bar with interval, what knowing is worth; tall tick, what measuring costs")
+    ax.set_xlabel("USD (bar with interval: value of the measurement; red tick: its cost)")
     readings = "; ".join(
         f"{name}, {fact} (interval {span(row.low_usd, row.high_usd, usd)})".replace("\n", " ")
         for name, fact, (_, row) in zip(names, facts, numbered(table), strict=True)
@@ -163,7 +163,7 @@ def information_bars(table: pd.DataFrame) -> Chart:
 
 
 def _measure_next(table: pd.DataFrame) -> str:
-    """What to measure next, or that nothing is worth measuring."""
+    """A title: what to measure next, or that nothing is worth measuring."""
     paying = table[table["verdict"] == "measure"]
     row = (paying if len(paying) else table).iloc[0]
     sums = f"worth {usd(row.value_usd)}, costs {usd(row.cost_usd)}"
@@ -176,12 +176,12 @@ def _measure_next(table: pd.DataFrame) -> str:
 
 @of_rows
 def waiting_costs(table: pd.DataFrame, note: str) -> Chart:
-    """Cost of committing now, of waiting to see, of never moving, and of hindsight.
+    """The cost of committing now, of waiting and watching, of never moving, and with hindsight.
 
     table: policy, mean_cost_usd, low_usd, high_usd (interval of the mean), saving_vs_now_usd,
-    saving_low_usd, saving_high_usd (its own interval, paired, so narrower), p_never (share of
-    futures in which the policy never moves). The policy "hindsight" is out of reach.
-    Raises: ValueError if the table lacks columns or rows, or holds hindsight alone.
+    saving_low_usd, saving_high_usd (its own paired, narrower interval), p_never (share of futures
+    in which the policy never moves). The policy "hindsight" cannot be followed. Raises: ValueError
+    if the table lacks columns or rows, or has hindsight only.
     """
     need(
         "table",
@@ -195,7 +195,8 @@ def waiting_costs(table: pd.DataFrame, note: str) -> Chart:
     facts = []
     for y, row in numbered(table):
         whisker(ax, y, row.low_usd, row.high_usd)
-        ax.plot(row.mean_cost_usd, y, "o", color=INK, mfc=_face(row), ms=5)
+        face = "white" if row.policy == HINDSIGHT else INK
+        ax.plot(row.mean_cost_usd, y, "o", color=INK, mfc=face, ms=5)
         cost, moves = usd(row.mean_cost_usd), f"never moves in {share(row.p_never)}"
         right_label(ax, y, f"{cost}, {moves}\n{_saving(row)}")
         reach = span(row.low_usd, row.high_usd, usd)
@@ -206,20 +207,16 @@ def waiting_costs(table: pd.DataFrame, note: str) -> Chart:
         ax.axvline(cost, color=GREY, lw=0.8, linestyle=":", zorder=0)
         top_label(ax, cost, "now", GREY)
     even_ticks(ax.xaxis)
-    ax.set_xlabel("mean cost over the horizon, USD, with its interval (○ out of reach)")
+    ax.set_xlabel("mean cost over the horizon, USD, with its interval (○ cannot be followed)")
     return finish(figure, f"{title}. Against committing now, {'; '.join(facts)}.")
 
 
-def _face(row: Any) -> str:
-    return "white" if row.policy == HINDSIGHT else INK
-
-
 def _best_policy(table: pd.DataFrame) -> str:
-    """Which policy costs least of those within reach, and whether it is sure to beat now."""
+    """A title: the policy that costs least, and whether it surely beats committing now."""
     is_hindsight = table["policy"] == HINDSIGHT
     feasible, hindsight = table[~is_hindsight], table[is_hindsight]
     if feasible.empty:
-        raise ValueError("table holds hindsight alone: add a policy that can be followed.")
+        raise ValueError("table has hindsight only: add a policy that can be followed.")
     best = feasible.iloc[int(feasible["mean_cost_usd"].argmin())]
     if best.saving_low_usd > 0:
         title = f"{opening(best.policy)} costs least: against committing now it {_saving(best)}"
@@ -231,7 +228,7 @@ def _best_policy(table: pd.DataFrame) -> str:
 
 
 def _saving(row: Any) -> str:
-    """What a policy saves against committing now, with its interval."""
+    """The saving of a policy against committing now, with its interval, in words."""
     saved, low, high = row.saving_vs_now_usd, row.saving_low_usd, row.saving_high_usd
     if saved == low == high == 0:
         return "saves nothing"
@@ -242,7 +239,7 @@ def _saving(row: Any) -> str:
 
 @of_rows
 def convergence(table: pd.DataFrame) -> Chart:
-    """Were enough futures simulated? The chance that a move is cheaper, against their number.
+    """Whether enough futures were simulated: the probability of being cheaper by their number.
 
     table: workload, route, n (futures), estimate, low, high (shares).
     """

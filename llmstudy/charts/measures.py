@@ -1,4 +1,4 @@
-"""What does each route cost today, and how soon does its first token come?"""
+"""What does each route cost today, and how fast is its first token?"""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ TARGETS = {"meets": INK, "undecided": "white", "misses": ACCENT}  # face of the 
 
 @of_rows
 def month_bills(bills: pd.DataFrame, note: str) -> Chart:
-    """This month's bill of each token-billed route, today's route beside what could replace it.
+    """The monthly bill of each token-billed route, today's route beside the others.
 
     bills: workload, route, arm, current, month_usd.
     """
@@ -44,14 +44,14 @@ def month_bills(bills: pd.DataFrame, note: str) -> Chart:
 
 
 def _cheapest(part: pd.DataFrame) -> float | None:
-    """The lowest bill of a workload's other routes, where it lies below today's."""
+    """The lowest bill of a workload's other routes if it is below today's, else None."""
     today = part.loc[part["current"], "month_usd"]
     lowest = part.loc[~part["current"], "month_usd"].min()
     return float(lowest) if len(today) and lowest < today.iloc[0] else None
 
 
 def _bill(ax: Axes, y: int, row: Any) -> str:
-    """Draws one bill; returns it in words."""
+    """Draws one bill. Returns: it in words."""
     look = look_of(row.arm)
     face = look.color if row.current else "white"
     ax.plot(row.month_usd, y, look.marker, mec=look.color, mfc=face, ms=6)
@@ -62,7 +62,7 @@ def _bill(ax: Axes, y: int, row: Any) -> str:
 
 @of_rows
 def first_tokens(latency: pd.DataFrame) -> Chart:
-    """The first token of each route at the p95 against its target.
+    """The p95 TTFT of each route against its target.
 
     latency: workload, route, target_s, ttft_p95_s, low_s, high_s (null: unknown), verdict (meets,
     misses, undecided), grade.
@@ -71,7 +71,7 @@ def first_tokens(latency: pd.DataFrame) -> Chart:
     times = ["target_s", "ttft_p95_s", "low_s", "high_s"]
     table = by_workload(latency).astype(dict.fromkeys(times, float))
     tally = [f"{count(int(n))} {v}" for v in TARGETS if (n := (table["verdict"] == v).sum())]
-    note = "A range that nobody measured meets no target; a best case that is late misses it."
+    note = "An unmeasured range never meets a target, and misses it if even its best case is late."
     title = f"First token at the p95 against its target: {', '.join(tally)}"
     figure = blank(title, note, 1.0 + 0.36 * len(table))
     ax = figure.subplots()
@@ -82,13 +82,13 @@ def first_tokens(latency: pd.DataFrame) -> Chart:
     facts = [_first_token(ax, y, row) for y, row in numbered(table)]
     name_rows(ax, list(table["workload"]), list(table["route"]))
     log_ticks(ax.xaxis)
-    ax.set_xlabel("seconds to the first token at the p95 (red: target; arrow: no upper end known)")
+    ax.set_xlabel("p95 time to first token, s (red: target; arrow: upper end unknown)")
     readings = zip(table["workload"], table["route"], facts, strict=True)
     return finish(figure, f"{title}. {'; '.join(f'{w}, {r}: {f}' for w, r, f in readings)}.")
 
 
 def _first_token(ax: Axes, y: int, row: Any) -> str:
-    """Draws one route's target and range; returns them in words."""
+    """Draws one route's target and range. Returns: both in words."""
     face = look_up("a verdict", row.verdict, TARGETS)
     ax.plot([row.target_s] * 2, [y - 0.3, y + 0.3], color=ACCENT, lw=1.6)
     if np.isfinite(row.low_s) and np.isfinite(row.high_s):

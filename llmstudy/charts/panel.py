@@ -1,4 +1,4 @@
-"""Which advisor decides what, when would each switch, and what would following it cost?"""
+"""What does each advisor's rule decide, when would it switch, and what would it cost?"""
 
 from typing import Any
 
@@ -29,24 +29,24 @@ ALL = "all"
 """The column of all workloads together."""
 
 MEMO = "This memo"
-"""The row of what this memo decides, below the advisors."""
+"""The row of this memo's own decisions, below the advisors."""
 
-_MOST_WORDS = 6  # columns; of more, only the marks have room, and names stand on end
+_MOST_WORDS = 6  # columns; with more, cells have room for marks only, and names are rotated
 _MARK_IN = 0.13
 _GRID_IN = 3.9
 _UPRIGHT_IN = 1.2
-"""Room for the names of workloads that stand on end."""
+"""Room for rotated names of workloads."""
 
 
 @of_rows
 def panel(lenses: pd.DataFrame, by_workload: Rows, agreement: Rows, note: str) -> Chart:
-    """The advisors' answers per workload, beside the regret of their rules (what
-    each costs above hindsight) and the month of the switch.
+    """The advisors' answers per workload, with the regret of their rules (their cost above
+    hindsight) and the month of the switch.
 
-    lenses: lens, decides (now, later, no, unknown), switch_month_p50 (null: never in most futures),
-    p_never, regret_usd with its interval regret_low_usd and regret_high_usd (all null: not on
-    trial), in the order to show. by_workload: lens, workload, decides. agreement: workload,
-    this_memo (what this memo decides on it; `ALL`: on all together).
+    lenses, in the order to show: lens, decides (now, later, no, unknown), switch_month_p50 (null:
+    never in most futures), p_never, regret_usd with its interval regret_low_usd and regret_high_usd
+    (all null: not back-tested). by_workload: lens, workload, decides. agreement: workload (`ALL`:
+    all together), this_memo (this memo's decision).
     """
     trial = "switch_month_p50 p_never regret_usd regret_low_usd regret_high_usd"
     need("lenses", lenses, f"lens decides {trial}")
@@ -67,12 +67,12 @@ def panel(lenses: pd.DataFrame, by_workload: Rows, agreement: Rows, note: str) -
     heads = [wrap(name, width_in - 0.04, lines=lines) for name in columns]
     head_in = 0.13 * max(head.count("\n") + 1 for head in heads) if upright else _UPRIGHT_IN
     figure = blank(title, note, 0.5 + head_in + 0.21 * len(table))
-    tried = bool(table["regret_usd"].notna().any())
-    widths = [_GRID_IN * min(1, len(columns) / 5), 0.7] if tried else [1.0]
+    has_regret = bool(table["regret_usd"].notna().any())
+    widths = [_GRID_IN * min(1, len(columns) / 5), 0.7] if has_regret else [1.0]
     axes = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
     row_answers = _grid(axes[0], table, answers, columns)
     axes[0].set_xticks(range(len(columns)), labels=heads, rotation=0 if upright else 90)
-    costs = _regrets(axes[1], table) if tried else [""] * len(table)
+    costs = _regrets(axes[1], table) if has_regret else [""] * len(table)
     facts = [
         f"{row.lens}: {row_answers[y]}{'; ' if costs[y] else ''}{costs[y]}"
         for y, row in numbered(table)
@@ -81,7 +81,7 @@ def panel(lenses: pd.DataFrame, by_workload: Rows, agreement: Rows, note: str) -
 
 
 def _grid(ax: Axes, table: pd.DataFrame, answers: pd.DataFrame, columns: list[str]) -> list[str]:
-    """Draws each answer in its cell; returns the answers of each row in words."""
+    """Draws each answer in its cell. Returns: the answers of each row in words."""
     decisions = answers.set_index(["lens", "workload"])["decides"]
     upright, room = len(columns) <= _MOST_WORDS, _GRID_IN / len(columns)
     row_answers = []
@@ -110,7 +110,7 @@ def _grid(ax: Axes, table: pd.DataFrame, answers: pd.DataFrame, columns: list[st
 
 
 def _regrets(ax: Axes, table: pd.DataFrame) -> list[str]:
-    """Draws each regret with its interval and the month of the switch; returns them in words."""
+    """Draws each regret with its interval and the month of the switch. Returns: them in words."""
     readings = []
     for y, row in numbered(table):
         if np.isnan(row.regret_usd):
@@ -136,22 +136,22 @@ def _regrets(ax: Axes, table: pd.DataFrame) -> list[str]:
 
 
 def _when(row: Any) -> str:
-    """The month in which a rule switches in the middle one of the simulated futures."""
+    """The median month of a rule's switch over the simulated futures, in words."""
     if np.isnan(row.switch_month_p50):
         return "never"
     return "at once" if row.switch_month_p50 == 0 else f"month {count(row.switch_month_p50)}"
 
 
 def _title(table: pd.DataFrame, answers: pd.DataFrame) -> str:
-    """How many advisors would move today, and whose rule has the least regret."""
+    """A title: how many advisors' rules would move now, and which has the least regret."""
     overall = answers[(answers["workload"] == ALL) & answers["lens"].isin(table["lens"])]
-    tried = table.dropna(subset="regret_usd")
-    judged = overall if tried.empty else overall[overall["lens"].isin(tried["lens"])]
+    tested = table.dropna(subset="regret_usd")
+    judged = overall if tested.empty else overall[overall["lens"].isin(tested["lens"])]
     n = judged["decides"].value_counts()
     title = f"{n.get('now', 0) or 'None'} of {len(judged)} advisors' rules would move now"
     if blind := n.get("unknown", 0):
         title += f", {blind} cannot tell"
-    if tried.empty:
+    if tested.empty:
         return title
-    best = tried.sort_values("regret_usd", kind="stable").iloc[0]
+    best = tested.sort_values("regret_usd", kind="stable").iloc[0]
     return f"{title}; {best['lens']} loses least against hindsight, {usd(best['regret_usd'])}"

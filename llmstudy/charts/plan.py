@@ -1,4 +1,4 @@
-"""What should make us move, and in which order?"""
+"""Which triggers have fired, what does the plan look like, and what would each rule cost?"""
 
 from datetime import date
 from typing import Any
@@ -77,7 +77,7 @@ def trigger_status(triggers: pd.DataFrame) -> Chart:
 
 
 def _cell(ax: Axes, at: tuple[int, int], row: Any, width_in: float) -> str:
-    """Draws one trigger in its cell; returns it in words."""
+    """Draws one trigger in its cell. Returns: it in words."""
     fired, has_value = row.status == "fired", row.status in ("fired", "pending", "armed")
     word, fact = look_up("a status", row.status, STATUS), ""
     if row.status != "not_applicable":
@@ -105,8 +105,10 @@ def _cell(ax: Axes, at: tuple[int, int], row: Any, width_in: float) -> str:
 
 
 def _quantity(value: float | None, unit: str) -> str:
-    """A trigger's value or threshold, to three digits: with fewer, a value just past its threshold
-    would look equal. A share is in per cent."""
+    """A trigger's value or threshold to three digits, a share in per cent.
+
+    With fewer digits, a value just past its threshold would look equal to it.
+    """
     if value is None or pd.isna(value):
         return "?"
     if unit == "share":
@@ -116,7 +118,7 @@ def _quantity(value: float | None, unit: str) -> str:
 
 @of_rows
 def phase_timeline(phases: pd.DataFrame, gates: Rows, decide_by: date) -> Chart:
-    """The plan: each phase from start to end, with the gate that closes it and that gate's state.
+    """The plan: each phase from start to end, with its exit gate and the state of that.
 
     phases: phase, title, start, end (dates), exit_gate, exit_state, owner. gates: phase, at, state,
     gate. decide_by: the day of the decision.
@@ -164,7 +166,7 @@ def phase_timeline(phases: pd.DataFrame, gates: Rows, decide_by: date) -> Chart:
 
 
 def _closing(phase: Any, gates: pd.DataFrame) -> str:
-    """The state of a phase's exit, and up to two of the gates that are in that state."""
+    """The state of a phase's exit, and up to two gates in that state."""
     open_gates: list[str] = []
     if phase.exit_state != "passed":
         exits = gates[(gates["phase"] == phase.phase) & (gates["at"] == "exit")]
@@ -178,11 +180,11 @@ def _day(day: date) -> str:
 
 @of_rows
 def regret_bars(table: pd.DataFrame, note: str) -> Chart:
-    """What each trigger rule would have cost against the switch that hindsight would have made.
+    """The cost of each trigger rule above hindsight.
 
     table: rule, advisor, regret_usd (mean over the futures), regret_low_usd, regret_high_usd (its
-    interval), false_alarm_share, missed_share, switch_share (of futures), delay_months (late; below
-    zero: early; null: nothing to time), improved (bool: chosen by the back-test).
+    interval), false_alarm_share, missed_share, switch_share (of futures), delay_months (negative:
+    early; null: nothing to time), improved (bool: chosen by the back-test).
     """
     table = table.rename(columns={"regret_low_usd": "low_usd", "regret_high_usd": "high_usd"})
     need(
@@ -216,12 +218,12 @@ def regret_bars(table: pd.DataFrame, note: str) -> Chart:
     ax.set_xlim(1.1 * low, high + 0.2 * (high - low) or 1)
     even_ticks(ax.xaxis)
     star = "; ★ improved by the back-test" if table["improved"].any() else ""
-    ax.set_xlabel(f"mean regret against hindsight, USD, with its interval{star}")
+    ax.set_xlabel(f"mean cost above hindsight (regret), USD, with its interval{star}")
     return finish(figure, f"{title}. {'; '.join(facts)}.")
 
 
 def _least_regret(table: pd.DataFrame) -> str:
-    """The rule of least regret, of rows in order of regret, and how many may be as good."""
+    """A title: the rule with the least regret, and how many may be as good. Rows by regret."""
     best, worst = table.iloc[0], table.iloc[-1]
     least, star = usd(best.regret_usd), ", the improved rule," if best.improved else ""
     title = f"{best.rule} ({best.advisor}){star} loses least against hindsight, {least}"
@@ -233,7 +235,7 @@ def _least_regret(table: pd.DataFrame) -> str:
 
 
 def _alarms(row: Any) -> tuple[str, str]:
-    """The errors of a rule, and when it switches."""
+    """The errors of a rule, and when it switches, in words."""
     late = "late" if row.delay_months >= 0 else "early"
     delay = "" if np.isnan(row.delay_months) else f", {count(abs(row.delay_months))} months {late}"
     return (

@@ -20,10 +20,10 @@ VERDICT_MARKS = {  # marker, edge, face
 
 @of_rows
 def quality_forest(verdicts: pd.DataFrame) -> Chart:
-    """Difference in quality per comparison, a route's minus today's, against each row's margin.
+    """The difference in quality of each comparison, a route minus today's, against its margin.
 
     verdicts: workload, route, difference, low, high, margin (shares; difference null: no paired
-    items yet), verdict (non-inferior, inferior, undecided), grade, benchmark (whose
+    items yet), verdict (non-inferior, inferior, undecided), grade, benchmark (the source of the
     items; null without any).
     """
     need("verdicts", verdicts, "workload route difference low high margin verdict grade benchmark")
@@ -52,7 +52,7 @@ def quality_forest(verdicts: pd.DataFrame) -> Chart:
 
 
 def _difference(ax: Axes, y: int, row: Any) -> str:
-    """Draws one comparison: its margin, its interval and its verdict."""
+    """Draws one comparison with margin, interval and verdict. Returns: it in words."""
     margin = -100 * row.margin
     ax.plot([margin, margin], [y - 0.3, y + 0.3], color=ACCENT, lw=1.6)
     if np.isnan(row.difference):

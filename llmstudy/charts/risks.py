@@ -1,4 +1,4 @@
-"""Which risks weigh most, and which of them are active already?"""
+"""Which risks weigh most, and which of them are active?"""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from llmstudy.tables import LEVELS, Rows
 
 
 class _Mark(NamedTuple):
-    """How a state is drawn: it differs by shape and weight too, for a reader without colour."""
+    """The look of a state; shape and weight differ too, for readers without colour."""
 
     shape: str
     color: str
@@ -36,7 +36,7 @@ _NAMES_IN = 0.9
 
 
 class _Entry(NamedTuple):
-    """A risk in a cell, broken to its width."""
+    """A risk in a cell, wrapped to its width."""
 
     text: str
     mark: _Mark
@@ -44,10 +44,10 @@ class _Entry(NamedTuple):
 
 @of_rows
 def risk_register(risks: pd.DataFrame, indicators: Rows) -> Chart:
-    """The register as a grid of likelihood against impact, each risk marked by its state.
+    """The risk register as a grid of likelihood and impact, each risk marked by its state.
 
     risks: id, risk, likelihood and impact (low to high; empty: not rated), state (active, warning,
-    quiet, no live evidence), live (the evidence of it, in words). indicators: state, grade.
+    quiet, no live evidence), live (its evidence in words). indicators: state, grade.
     """
     need("risks", risks, "id risk likelihood impact state live")
     once("risks", risks, "id")
@@ -63,7 +63,7 @@ def risk_register(risks: pd.DataFrame, indicators: Rows) -> Chart:
         ]
         for y in likelihoods
     ]
-    if len(unrated):  # spread over the columns, of which none is theirs
+    if len(unrated):  # spread over all columns, since none is theirs
         parts = np.array_split(np.arange(len(unrated)), len(impacts))
         cells.append([_entries(unrated.iloc[part], width_in) for part in parts])
     names = [*likelihoods, *([UNRATED] if len(unrated) else [])]
@@ -74,8 +74,8 @@ def risk_register(risks: pd.DataFrame, indicators: Rows) -> Chart:
     grades = {
         row.grade for _, row in numbered(pd.DataFrame(indicators)) if row.state != "no evidence"
     }
-    note = f"likelihood and impact: the source memo's · what is seen: {', '.join(sorted(grades))}"
-    figure = blank(title, f"{legend} · {note if grades else note + 'nothing'}", 0.9 + tops[-1])
+    note = f"likelihood and impact: the source memo's · indicators: {', '.join(sorted(grades))}"
+    figure = blank(title, f"{legend} · {note if grades else note + 'no evidence'}", 0.9 + tops[-1])
     ax = figure.subplots()
     for y, row in enumerate(cells):
         for x, cell in enumerate(row):
@@ -96,7 +96,7 @@ def risk_register(risks: pd.DataFrame, indicators: Rows) -> Chart:
 
 
 def _levels(rated: pd.DataFrame, column: str) -> list[str]:
-    """The levels that a rating uses, least first; an unknown one is refused."""
+    """The levels that a rating uses, lowest first. Raises: ValueError for an unknown one."""
     order = {level: i for i, level in enumerate(LEVELS)}
     return sorted(set(rated[column]), key=lambda level: look_up("a level", level, order))
 
@@ -106,20 +106,20 @@ def _entries(risks: pd.DataFrame, width_in: float) -> list[_Entry]:
     entries = []
     for _, row in numbered(risks):
         mark = look_up("a state", row.state, MARKS)
-        # bold words are wider than the ones that a line is measured by
+        # bold text is wider than the text that `wrap` measures
         text = wrap(f"{mark.shape} {row.id} {row.risk}", width_in - 0.25, lines=3)
         entries.append(_Entry(text, mark))
     return sorted(entries, key=lambda entry: list(MARKS.values()).index(entry.mark))
 
 
 def _height(cell: list[_Entry]) -> float:
-    """In inches, of all lines of a cell."""
+    """The height of a cell with all of its lines, in inches."""
     lines = sum(entry.text.count("\n") + 1 for entry in cell)
     return _LINE_IN * max(lines, 1) + 2 * _MARGIN_IN
 
 
 def _write(ax: Axes, cell: list[_Entry], left: float, top: float) -> None:
-    """The risks of one cell, from the top down."""
+    """Writes the risks of one cell, from the top down."""
     y = top + _MARGIN_IN
     for entry in cell:
         ax.text(
@@ -136,7 +136,7 @@ def _write(ax: Axes, cell: list[_Entry], left: float, top: float) -> None:
 
 
 def _finding(risks: pd.DataFrame) -> str:
-    """How many risks are active, and which."""
+    """A title: how many risks are active, and which."""
     tally = risks["state"].value_counts()
     active = risks.loc[risks["state"] == "active", "id"]
     which = f" ({', '.join(active)})" if len(active) else ""

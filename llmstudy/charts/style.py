@@ -1,4 +1,4 @@
-"""What do our charts look like? Sizes, colours and fonts, and the figure as SVG."""
+"""The look of all charts: sizes, colours and fonts, and the figure as SVG."""
 
 import re
 import warnings
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 
 class Chart(NamedTuple):
-    """A drawing, and the same finding in words for a reader who cannot see it."""
+    """A figure, and its text alternative for a reader who cannot see it."""
 
     figure: Figure
     alt: str
@@ -21,7 +21,7 @@ class Chart(NamedTuple):
 
 @dataclass(frozen=True)
 class Look:
-    """How an arm is named and drawn: by line and marker too, for a reader without colour."""
+    """The name and look of an arm; line and marker differ too, for readers without colour."""
 
     name: str
     color: str
@@ -33,10 +33,10 @@ WIDTH_IN = 6.85
 SMALL_PT = 8.0
 INK, GREY, PALE = "#222222", "#6b6b6b", "#d4d4d4"
 ACCENT = "#b2182b"
-"""Limits and alarms: a margin, an SLO, a deadline, a fired trigger. Nothing else is red."""
+"""The colour of limits and alarms: a margin, an SLO, a deadline, a fired trigger."""
 
 ON_WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
-"""A background for labels that a line would cross."""
+"""A background for labels that lines would cross."""
 
 ARMS = {
     "proprietary_api": Look("proprietary API", "#111111", "-", "o"),
@@ -44,7 +44,7 @@ ARMS = {
     "self_hosted": Look("self-hosted", "#B8520A", "-.", "D"),
 }
 
-LINES = [  # colour, line, marker: for one route among many, which has no `Look`
+LINES = [  # colour, line, marker: for routes, which have no `Look`
     (INK, "-", "o"),
     (INK, "--", "s"),
     (GREY, "-", "D"),
@@ -82,7 +82,7 @@ STYLE: Any = {
 
 
 def use_style() -> None:
-    """Applies the house style to matplotlib. Done once, when this module is imported."""
+    """Applies the common style to matplotlib. Importing this module does it once."""
     mpl.rcParams.update(STYLE)
     warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)  # see `svg`
 
@@ -91,18 +91,19 @@ use_style()
 
 
 def svg(figure: Figure) -> str:
-    """The figure as SVG: the same text for the same figure, whatever the day or the kernel.
+    """The figure as SVG; the same figure always gives the same text.
 
-    Words are outlines, which look alike everywhere. Those with letters that matplotlib's font lacks
-    or would set in the wrong order (Chinese, Arabic, emoji) are text, for the reader's own fonts.
+    Words are drawn as outlines, which look the same everywhere. Words with letters that
+    matplotlib's font lacks or would set in the wrong order (Chinese, Arabic, emoji) stay text, for
+    the reader's own fonts.
 
     >>> svg(Figure()).startswith("<?xml")
     True
     """
     drawing = StringIO()
-    with mpl.rc_context(STYLE):  # a notebook may have set a style of its own since
+    with mpl.rc_context(STYLE):  # a notebook may have set its own style since
         figure.savefig(drawing, format="svg", metadata={"Date": None})
-    return lettered(drawing.getvalue(), _foreign)
+    return with_text(drawing.getvalue(), _needs_other_font)
 
 
 _OUTLINES = re.compile(
@@ -116,8 +117,11 @@ _NO_FONT = "LastResort"
 """The font of matplotlib's empty boxes."""
 
 
-def lettered(drawing: str, chosen: Callable[[str, str], bool]) -> str:
-    """A drawing of `svg` with some of its words as text. chosen: of (words, their outlines)."""
+def with_text(drawing: str, chosen: Callable[[str, str], bool]) -> str:
+    """An SVG of `svg` with some of its words as text instead of outlines.
+
+    chosen: takes words and their outlines, and returns whether they become text.
+    """
 
     def words(match: re.Match[str]) -> str:
         text, style, place, scale, outlines = match.groups()
@@ -134,5 +138,5 @@ def lettered(drawing: str, chosen: Callable[[str, str], bool]) -> str:
     return _OUTLINES.sub(words, drawing)
 
 
-def _foreign(text: str, outlines: str) -> bool:
+def _needs_other_font(text: str, outlines: str) -> bool:
     return _NO_FONT in outlines or any(bidirectional(c) in ("R", "AL") for c in text)

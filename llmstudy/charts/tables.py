@@ -1,4 +1,4 @@
-"""Can this table be drawn, and in which order? Checks that every chart begins with."""
+"""Checks of the tables that charts take, and the order of their rows."""
 
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -17,7 +17,7 @@ P = ParamSpec("P")
 def of_rows(
     draw: Callable[Concatenate[pd.DataFrame, P], Chart | None],
 ) -> Callable[Concatenate[Rows, P], Chart | None]:
-    """A chart that takes a result table as it is, and is None where the table has no row."""
+    """Lets a chart take a result table as rows or frame; without rows the chart is None."""
 
     @wraps(draw)
     def drawn(rows: Rows, /, *args: P.args, **kwargs: P.kwargs) -> Chart | None:
@@ -28,7 +28,7 @@ def of_rows(
 
 
 def need(name: str, table: pd.DataFrame, columns: str) -> None:
-    """Refuses a table without the chart's columns, or without rows."""
+    """Checks that a table has these columns, and rows. Raises: ValueError if not."""
     missing = [column for column in columns.split() if column not in table.columns]
     if missing:
         raise ValueError(f"{name} lacks {', '.join(missing)}: give it the columns {columns}.")
@@ -37,31 +37,31 @@ def need(name: str, table: pd.DataFrame, columns: str) -> None:
 
 
 def once(name: str, table: pd.DataFrame, columns: str) -> None:
-    """Refuses a table with two rows for one mark."""
+    """Checks that no two rows have the same values in columns. Raises: ValueError if they do."""
     twice = table[table.duplicated(columns.split())]
     if len(twice):
         which = ", ".join(str(twice[column].iloc[0]) for column in columns.split())
-        raise ValueError(f"{name} holds {which} more than once: keep one row of each {columns}.")
+        raise ValueError(f"{name} has {which} more than once: give it one row per {columns}.")
 
 
 def numbered(table: pd.DataFrame) -> list[tuple[int, Any]]:
-    """Each row with its number from the top."""
+    """The rows, each with its number from the top."""
     return list(enumerate(table.itertuples()))
 
 
 def by_workload(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a workload together, workloads in order of appearance."""
+    """The table with the rows of a workload together, workloads in order of appearance."""
     group = table.groupby("workload", sort=False).ngroup()
     return table.iloc[np.argsort(group, kind="stable")].reset_index(drop=True)
 
 
 def look_of(name: str) -> Look:
-    """How an arm is named and drawn."""
+    """The name and look of an arm. Raises: ValueError for an unknown one."""
     return look_up("an arm", name, ARMS)
 
 
 def look_up(kind: str, name: str, names: Mapping[str, T]) -> T:
-    """The value of a name. Raises: ValueError for an unknown one, with those that are known."""
+    """The value of a name. Raises: ValueError that lists the names, for an unknown one."""
     if name not in names:
         raise ValueError(f'"{name}" is not {kind}: write one of {", ".join(names)}.')
     return names[name]

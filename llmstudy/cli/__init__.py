@@ -1,7 +1,7 @@
-"""The commands. Each reads what it is pointed at, calls the package and prints; it decides nothing.
+"""The commands. Each reads its input, calls the package and prints.
 
-One module per command; `terminal` is how all of them speak. Libraries are imported inside the
-commands, so that `llmstudy --help` answers at once.
+One module per command; `terminal` has the input and output that they share. Libraries are imported
+inside the commands, so that `llmstudy --help` answers at once.
 """
 
 import signal
@@ -68,12 +68,12 @@ def _llmstudy(
     ```
 
     Every command takes `--json`: then stdout holds one JSON document and nothing else; messages
-    go to stderr. A mistake in what you gave ends with exit code 2 and one sentence per fault.
+    go to stderr. A mistake in the input ends with exit code 2 and one sentence per fault.
     """
 
 
 def main() -> None:
-    """What the `llmstudy` command runs. A signal that ends it ends its children first."""
+    """Runs the `llmstudy` command. A signal that ends it ends its child processes first."""
     for ending in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, ending, None)
         if number and signal.getsignal(number) == signal.SIG_DFL:  # not under nohup

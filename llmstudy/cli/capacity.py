@@ -35,7 +35,7 @@ _LEVEL = 0.95
 
 @app.callback()
 def _capacity() -> None:
-    """A group of commands, even with one in it."""
+    """Makes `capacity` a group of commands."""
 
 
 @app.command()
@@ -50,15 +50,15 @@ def fit(
     n_points: Annotated[
         int, typer.Option("--points", help="Configurations to fit on, four or more.", metavar="N")
     ] = 8,
-    seed: Annotated[int, typer.Option(help="For ties, and the random choices to compare.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the random choices.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Fit a serving curve to a few points of each model and GPU, and judge it on all others.
 
-    The points are chosen for information: which configurations they are counts, what was measured
-    there does not. Each model, GPU, precision and engine version (and KV cache type, where a column
-    kv_dtype names it) is a group of its own; a group of an unknown model or GPU, or with too few
-    points, is named and left out. Repeats of a configuration are pooled.
+    The points are chosen for the information that their configurations give, without a look at what
+    was measured there. Each model, GPU, precision and engine version (and KV cache type, where a
+    column kv_dtype names it) is a group of its own; a group of an unknown model or GPU, or with too
+    few points, is named and left out. Repeats of a configuration are pooled.
 
     The curve is judged by its throughput at the measured TTFT, and TTFT by itself: predicted over
     measured, the median above its P10 and P90. In the table, `random` is the error from as many
@@ -110,13 +110,13 @@ def fit(
 
 
 def _nothing(path: Path, left_out: "Sequence[LeftOut]") -> str:
-    """Why no group of the file can be fitted, the first of the reasons in full."""
+    """Why no group of the file can be fitted, with the first reason in full."""
     first = left_out[0]
     return f"{path}: none of {len(left_out)} groups can be fitted; {_name(first)}: {first.reason}"
 
 
 def _row(group: "GroupFit") -> dict[str, Any]:
-    """A group for a program."""
+    """A group as JSON."""
     from dataclasses import asdict
 
     parameters = {
@@ -179,9 +179,9 @@ def _show(
         )
     )
     console.print(
-        f"From {groups[0].n_fit} points chosen for information the curve misses the others by "
-        f"{share(median)}, from as many chosen at random by {share(at_random)} (median "
-        f"of the medians of {len(groups)} groups)."
+        f"A curve fitted to {groups[0].n_fit} points chosen for information is off by "
+        f"{share(median)} on the others; fitted to as many random points, by {share(at_random)} "
+        f"(median of the medians of {len(groups)} groups)."
     )
     console.print(_worst(groups[0]))
     for group in left_out:
@@ -210,7 +210,7 @@ def _show(
 
 
 def _table(title: str, columns: Sequence[str], rows: "Sequence[Sequence[str]]") -> Any:
-    """A table of which only the column `group` gives way where the terminal is narrow."""
+    """A table; where the terminal is narrow, only the column `group` wraps."""
     from rich.table import Table
 
     table = Table(title=f"\n{title}", title_justify="left", box=None)
@@ -225,23 +225,23 @@ def _table(title: str, columns: Sequence[str], rows: "Sequence[Sequence[str]]") 
 
 
 def _label(model: str, *rest: str) -> str:
-    """A group on two lines, its model without the name of who published it."""
+    """A group on two lines, its model without the publisher."""
     return f"{model.rpartition('/')[2]}\n{' '.join(rest)}"
 
 
 def _worst(group: "GroupFit") -> str:
-    """The error of the worst group, and what is doubtful among its points."""
+    """The error of the worst group, and the flags of its points."""
     from llmstudy import text
 
     every = text.share(group.all_points_median_abs_error_share)
     sentence = (
-        f"Worst: {_name(group)}, missed by {text.share(group.median_abs_error_share)}; a curve "
-        f"through all its points misses them by {every}."
+        f"Worst: {_name(group)}, off by {text.share(group.median_abs_error_share)}; a curve fitted "
+        f"to all its points is off by {every}."
     )
     doubts = "; ".join(f"{n} x {flag}" for flag, n in group.flags.items())
     if not doubts:
         return sentence
-    return f"{sentence} Doubtful among its {group.n_rows} points: {doubts}."
+    return f"{sentence} Flagged among its {group.n_rows} points: {doubts}."
 
 
 def _name(group: "GroupFit | LeftOut") -> str:

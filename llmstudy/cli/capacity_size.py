@@ -1,4 +1,4 @@
-"""`llmstudy capacity size`: how many replicas a study's traffic takes."""
+"""`llmstudy capacity size`: how many replicas a study's traffic needs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,12 +18,12 @@ def size(
     """Replay each workload's traffic on every self-hosted route that may serve it.
 
     Arrivals are the log's own where it covers a week, else drawn from published shapes with their
-    bursts. For each route: the smallest fleet that meets the SLO in the peak hour, and its spare;
-    the same by hour of the week, and autoscaled; for each its latency, utilisation and GPU-hours;
-    the utilisation at which a fleet of each size still meets the SLO; the share that a smaller
-    fleet would serve with an API for the peaks, and what both cost a month.
+    bursts. For each route: the smallest fleet that meets the SLO in the peak hour, with its spare;
+    a fleet scheduled by the hour of the week, and an autoscaled one; the latency, utilisation and
+    GPU-hours of each; the utilisation at which a fleet of each size still meets the SLO; and how a
+    smaller fleet would share the work with an API at the peaks, with the monthly cost of both.
 
-    Exit codes: 0 done, even where a route cannot serve (the reason is in its row); 2 the study
+    Exit codes: 0 done, even if a route cannot serve (its row gives the reason); 2 the study
     cannot be used.
 
     ```
@@ -41,28 +41,24 @@ def size(
     is null; `reason` says why a route cannot serve, and is null where it can.
     """
     with mistakes(as_json):
-        import pandas as pd
-
         from llmstudy.chapters.sizing import peak_fleets, sizing_tables
         from llmstudy.evidence.case import open_case
-        from llmstudy.measures.capacity.hardware import GROUP
         from llmstudy.study import load
 
         case = open_case(load(study))
-        # no table shows the range of capacity, which rests on the error of the fits
-        tables = sizing_tables(case, peak_fleets(case, pd.DataFrame(columns=GROUP)))
+        tables = sizing_tables(case, peak_fleets(case))
     rows = _rows(tables)
     if as_json:
         print_json({"study": case.study.study, "workloads": rows})
         return
     if not rows:
-        say("No workload has a self-hosted route that may serve it: nothing to size.")
+        say("No self-hosted route may serve any workload: there is nothing to size.")
     for row in rows:
         _show(row)
 
 
 def _rows(tables: "dict[str, pd.DataFrame]") -> list[dict[str, Any]]:
-    """One row for each workload and route, its tables inside."""
+    """A row for each workload and route, with its tables."""
     key = ["workload", "route"]
 
     def of(table: str, pair: tuple[str, str]) -> "list[dict[str, Any]]":
@@ -118,7 +114,7 @@ def _show(row: dict[str, Any]) -> None:
     shares = (
         f"{x['replicas']}: {x['utilisation_share']:.0%}" for x in row["sustainable_utilisation"]
     )
-    console.print(f"Share of capacity that so many replicas carry in SLO: {', '.join(shares)}")
+    console.print(f"Highest utilisation within the SLO, by number of replicas: {', '.join(shares)}")
     if row["base_load_split"]:
         _show_split(console, row["base_load_split"])
     for note in row["notes"]:

@@ -1,4 +1,4 @@
-"""`llmstudy check`: for CI, whether somebody must act."""
+"""`llmstudy check`: tells CI whether somebody must act."""
 
 import json
 from datetime import date, datetime
@@ -34,30 +34,30 @@ def check(
     on: Annotated[
         datetime | None,
         typer.Option(
-            help="The day to judge at. [default: today]", formats=["%Y-%m-%d"], metavar="DATE"
+            help="The date to check for. [default: today]", formats=["%Y-%m-%d"], metavar="DATE"
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell CI whether a trigger fired, the budget is exceeded or the evidence went stale.
+    """Tell CI whether a trigger fired, the budget is exceeded or evidence is stale.
 
-    Triggers and the month's bill are judged on the day, with that day's prices and contracts.
+    Triggers and the month's bill are judged with the prices and contracts of the date.
     With a log, utilisation (G1) and latency (G2) are judged by its whole weeks, Monday to Sunday
-    UTC: they fire when their condition has lasted `thresholds.sustained` weeks in a row, and stand
-    down when it stays below a lower level for as long, so that one bad day fires nothing.
+    UTC: they fire when their condition has lasted `thresholds.sustained` weeks in a row, and are
+    reset when it stays below a lower level for as long, so that one bad day fires nothing.
 
     Evidence is stale when a figure or price of the study has expired, a contract has run out, or
     the study file, its log or probe runs, the bundled data, a notebook, the code, the lock file or
-    the version of the package is not what the last run used, or own items were judged again and
-    `looks` did not count it. The headline is recomputed on the inputs of the day and compared with
-    the last run's: the difference is by how much a new run would move it.
+    the version of the package is not what the last run used, or your own items were judged again
+    and `looks` did not count it. The headline is recomputed from the inputs of the date and
+    compared with the last run's: the difference is what a new run would change.
 
-    A note names a model of today that would bill less than every candidate of its arm. It changes
-    no exit code; it reads the pinned price list, and nothing from the network.
+    A note names a model on sale that would cost less than every candidate of its arm. It changes
+    no exit code, and is read from the bundled price list, not from the network.
 
     Exit codes: 0 nothing to do; 2 the study, log or run cannot be used; 3 a trigger fired or
-    today's routes cost more a month than `thresholds.month_budget`; 4 evidence is stale, which
-    wins over 3: renew it and run again before you act on a trigger.
+    today's routes cost more a month than `thresholds.month_budget`; 4 evidence is stale, even
+    if 3 holds too: renew it and run again before you act on a trigger.
 
     The canonical columns of a log are `ts_start`, `workload`, `provider`, `model_served`,
     `input_tokens`, `output_tokens` and `ok`; where known also `request_id`, `tenant`,
@@ -112,7 +112,9 @@ def _last(name: str, run: Path | None) -> "Last | None":
         made_of = json.loads(record.read_text(encoding="utf-8"))
         made_of["package"]
     except (OSError, ValueError, KeyError, TypeError):
-        raise ValueError(f"{record} does not say what a run was made of: name a run.") from None
+        raise ValueError(
+            f"{record} does not list what the run was made from: give --run another folder."
+        ) from None
     try:
         return Last(made_of, read_run(folder))
     except ValueError as error:
@@ -123,7 +125,7 @@ _READERS = {".csv": "read_csv", ".jsonl": "read_json", ".parquet": "read_parquet
 
 
 def _with_log(study: "Study", path: Path) -> "Study":
-    """The study with another log; without one of its own, that log has the canonical columns."""
+    """The study with another log: in the format of its own or, without one, the canonical one."""
     from llmstudy.study import Log
 
     if study.requests:
@@ -131,7 +133,9 @@ def _with_log(study: "Study", path: Path) -> "Study":
     elif path.suffix in _READERS:
         log = Log(path=path, format=path.suffix[1:], columns=_canonical_columns(path))
     else:
-        raise ValueError(f"{path}: a log ends in {', '.join(_READERS)}; rename or convert it.")
+        raise ValueError(
+            f"{path}: the name of a log must end in {', '.join(_READERS)}; rename or convert it."
+        )
     return study.model_copy(update={"requests": log})
 
 

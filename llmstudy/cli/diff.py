@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 SAME, CHANGED = 0, 3
-"""Exit codes: as `llmstudy check`, 3 says that somebody must act."""
+"""Exit codes; as in `llmstudy check`, 3 means that somebody must act."""
 
 
 def diff(
@@ -22,15 +22,15 @@ def diff(
 ) -> None:
     """Say what has changed between two runs of a study, and which input moved the headline.
 
-    Shown are the recommendation and the headline with its range, then and now; by how much each
+    It shows the recommendation and the headline with its range, then and now; by how much each
     changed input moved it; the assumptions, triggers and files that changed; and the earlier run's
     forecast of each month against what was billed since (`invoices` in the study, or its log).
 
     The studies of both runs are mixed input by input and assessed again. Up to ten changed inputs
     share the move by Shapley's value, which takes 2^n mixtures: seconds for three, minutes for ten.
-    Of more inputs each is changed alone, and the ten that move most are named. Either way the parts
-    add up to the whole. Data files, log and package are today's in every mixture: what they moved
-    is the part `data and code`.
+    With more inputs each is changed alone, and the ten that move most are named. Either way the
+    parts add up to the whole. Data files, log and package are today's in every mixture: what they
+    moved is the part `data and code`.
 
     Exit codes: 0 the recommendation is the same; 2 a folder is no run, or of another study; 3 the
     recommendation for some workload has changed.
@@ -48,7 +48,7 @@ def diff(
     {months: [{month, workload, p10_usd, p50_usd, p90_usd, actual_usd, error_usd, error_share,
     inside, source, summed}], summary: [{workload, months, inside, coverage_share, coverage_low,
     coverage_high, bias_usd, bias_share, mean_abs_error_share}], not_compared: [{month, workload,
-    reason}]}}`; null is what a run lacks or what cannot be stated.
+    reason}]}}`; null where a run has no value or none can be stated.
     """
     with mistakes(as_json):
         from llmstudy.compare.runs import compared
@@ -104,7 +104,9 @@ def _show(changes: Mapping[str, Any]) -> None:
     for sentence in changes["looks"]:
         console.print(sentence)
     if changes["made_of"]:
-        console.print(f"Changed underneath: {', '.join(row['what'] for row in changes['made_of'])}")
+        console.print(
+            f"Changed data and code: {', '.join(row['what'] for row in changes['made_of'])}"
+        )
     _show_months(console, changes["forecast"])
     for sentence in forecast_sentences(changes["forecast"]):
         console.print(sentence)
@@ -157,7 +159,7 @@ def _table(
     rows: list[tuple[str, ...]],
     marked: list[bool] | None = None,
 ) -> None:
-    """A table, its marked rows in bold; without rows, one line that says so."""
+    """A table, its marked rows in bold; without rows, the title and "none"."""
     from rich.table import Table
 
     if not rows:
@@ -173,7 +175,7 @@ def _table(
 
 
 def _stated(side: Mapping[str, Any] | None) -> str:
-    """A figure with its range, grade and source; or another answer as it stands."""
+    """A figure with its range, grade and source; or the text of another answer."""
     if side is None:
         return "not there"
     if "text" in side:

@@ -1,6 +1,6 @@
 """`llmstudy doctor`: what this machine lacks, and which command adds it.
 
-The requirements are read from the package's metadata, so that they stand once, in pyproject.toml.
+The requirements are read from the package's metadata, so that pyproject.toml alone states them.
 """
 
 import os
@@ -28,18 +28,20 @@ ADDS = {
 
 @dataclass(frozen=True)
 class Part:
-    """Something that the machine has or lacks. found: its version, path or fault. mend: the command
-    that adds it, "" where none is needed."""
+    """Something that the machine has or lacks.
+
+    detail: its version, its path, or what is wrong. command: what to type to add it, "" if nothing.
+    """
 
     name: str
     ok: bool
-    found: str
-    mend: str = ""
+    detail: str
+    command: str = ""
 
 
 @dataclass(frozen=True)
 class Report:
-    """Without the core nothing runs; without an extra, or a tool of the machine, less does."""
+    """core: needed by every command. extras, machine: each makes more commands or formats work."""
 
     core: tuple[Part, ...]
     extras: tuple[Part, ...]
@@ -52,7 +54,7 @@ class Report:
 
 
 def examine(outputs: Path) -> Report:
-    """Looks at this interpreter and machine. outputs: the folder that runs are written to."""
+    """Examines this interpreter and machine. outputs: the folder that runs are written to."""
     requirements = [Requirement(line) for line in requires("llmstudy") or []]
     core = [requirement for requirement in requirements if _applies(requirement, "")]
     return Report(
@@ -78,14 +80,14 @@ def _python() -> Part:
 
 def _package(requirement: Requirement) -> Part:
     name, needed = requirement.name, requirement.specifier
-    mend = f"pip install '{name}{needed}'"
+    command = f"pip install '{name}{needed}'"
     try:
         installed = version(name)
     except PackageNotFoundError:
-        return Part(name, False, f"missing, needs {needed}", mend)
+        return Part(name, False, f"missing, needs {needed}", command)
     if needed.contains(installed, prereleases=True):
         return Part(name, True, installed)
-    return Part(name, False, f"{installed}, needs {needed}", mend)
+    return Part(name, False, f"{installed}, needs {needed}", command)
 
 
 def _extra(extra: str, requirements: Iterable[Requirement]) -> Part:
@@ -96,7 +98,7 @@ def _extra(extra: str, requirements: Iterable[Requirement]) -> Part:
     if not lacking:
         return Part(extra, True, "installed")
     names = ", ".join(part.name for part in lacking)
-    wanted = " ".join(part.mend.removeprefix("pip install ") for part in lacking)
+    wanted = " ".join(part.command.removeprefix("pip install ") for part in lacking)
     return Part(extra, False, f"lacks {names}", f"pip install {wanted}")
 
 
@@ -107,7 +109,7 @@ def _pdf() -> Part:
     try:
         from llmstudy.run.pages import why_no_pdf
     except ImportError as error:
-        return Part("PDF", False, f"cannot be tried: {error}")
+        return Part("PDF", False, f"cannot be checked: {error}")
     why = why_no_pdf()
     return Part("PDF", not why, why or "pango is installed")
 
@@ -156,11 +158,11 @@ def _show(title: str, parts: "tuple[Part, ...]", adds: dict[str, str] | None = N
     typer.echo(f"{title}:")
     for part in parts:
         mark = "ok  " if part.ok else "--  "
-        state = part.found
+        state = part.detail
         if "`" not in state:  # a command to copy stays on its line
             state = textwrap.fill(state, 58, break_on_hyphens=False).replace("\n", f"\n{'':<21}")
         typer.echo(f"  {mark}{part.name:<14} {state}")
         if adds and not part.ok:
             typer.echo(f"{'':<21}adds {adds[part.name]}")
-        if part.mend:
-            typer.echo(f"{'':<21}{part.mend}")
+        if part.command:
+            typer.echo(f"{'':<21}{part.command}")

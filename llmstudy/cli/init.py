@@ -40,7 +40,7 @@ def init(
     ] = None,
     ttft_p95: Annotated[
         str | None,
-        typer.Option(help="2/6 Limit of the TTFT at the p95: '800 ms' or '2 s'.", metavar="TIME"),
+        typer.Option(help="2/6 Limit on the p95 TTFT: '800 ms' or '2 s'.", metavar="TIME"),
     ] = None,
     data_class: Annotated[
         str | None,
@@ -57,7 +57,7 @@ def init(
     ] = None,
     gpu_platform: Annotated[
         str | None,
-        typer.Option(help="6/6 Kubernetes with GPUs runs already: yes or no.", metavar="YES/NO"),
+        typer.Option(help="6/6 Do you run Kubernetes with GPUs: yes or no.", metavar="YES/NO"),
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="The study's name. [default: the folder's]")
@@ -65,7 +65,7 @@ def init(
     as_of: Annotated[
         datetime | None,
         typer.Option(
-            help="The day to judge prices at. [default: today]",
+            help="The date whose prices apply. [default: today]",
             formats=["%Y-%m-%d"],
             metavar="DATE",
         ),
@@ -76,7 +76,7 @@ def init(
             "--ci",
             metavar="",
             help="Also write .github/workflows/llmstudy.yml, which runs the study every month. "
-            "Where DIR/study.yaml is there already, write only that.",
+            "If DIR/study.yaml exists already, write only the workflow.",
         ),
     ] = False,
     install: Annotated[
@@ -92,8 +92,8 @@ def init(
     """Ask six questions and write DIR/study.yaml, ready to run.
 
     On a terminal it asks for each answer that no option gives; an empty answer is `unknown`.
-    Without a terminal every missing answer is `unknown`: it takes a wide prior, and comes first in
-    the list of evidence to collect. Numbers may end in k, M or B.
+    Without a terminal every missing answer is `unknown`: it takes a wide prior, and heads the list
+    of evidence to collect. Numbers may end in k, M or B.
 
     Monthly tokens and the last invoice suffice: at list prices the two give the split of the tokens
     into input and output. A study file is never overwritten.
@@ -101,9 +101,9 @@ def init(
     With `--ci` the repository that holds DIR gets a GitHub Actions workflow. Once a month, and when
     asked for, it executes the study, publishes the memo as an artefact, and fails when a trigger
     fires or evidence is stale on the newest log in DIR/logs. It installs llmstudy from `--install`:
-    no package index is assumed to have it. A wheel must lie in that repository, or have a URL.
+    no package index is assumed to have it. A wheel must be in that repository, or have a URL.
 
-    Exit codes: 0 written; 2 an answer cannot be used, or a file is there already.
+    Exit codes: 0 written; 2 an answer cannot be used, or a file exists already.
 
     ```
     llmstudy init acme
@@ -157,10 +157,10 @@ def init(
 
 def _refuse(file: Path, name: str) -> None:
     if file.exists():
-        raise ValueError(f"{file} is there already: remove it, or name another folder.")
+        raise ValueError(f"{file} exists already: remove it, or name another folder.")
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
         raise ValueError(
-            f'"{name}" cannot name a study: give --name in lower-case letters, digits, - and _.'
+            f'"{name}" is no name for a study: give --name in lower-case letters, digits, - and _.'
         )
 
 
@@ -175,7 +175,7 @@ def _answers(options: Mapping[str, str | None]) -> dict[str, Any]:
         text = options[question.field]
         if text is not None:
             answers[question.field] = _read(question, text)
-        elif interactive() and _open(question.field, options, answers):
+        elif interactive() and _must_ask(question.field, options, answers):
             answers[question.field] = _ask(question)
     return answers
 
@@ -187,8 +187,8 @@ def _read(question: "Question", text: str) -> Any:
         raise ValueError(f"--{question.field.replace('_', '-')} {error}") from None
 
 
-def _open(field: str, options: Mapping[str, str | None], answers: Mapping[str, Any]) -> bool:
-    """Whether the question is still open: an invoice stands in for the tokens of a request."""
+def _must_ask(field: str, options: Mapping[str, str | None], answers: Mapping[str, Any]) -> bool:
+    """Whether to ask this question: an invoice replaces the tokens of a request."""
     if field in ("input_tokens", "output_tokens"):
         return not (options["monthly_tokens"] or options["invoice_usd"])
     if field == "monthly_tokens":
@@ -229,7 +229,7 @@ def _compose(name: str, as_of: date, answers: dict[str, Any]) -> "Starter":
 
 
 def _write(file: Path, starter: "Starter") -> list[str]:
-    """Writes what loads, and nothing else. Returns the questions still open."""
+    """Writes the file, provided that it loads. Returns the paths that are still unknown."""
     from llmstudy import study
 
     with tempfile.TemporaryDirectory() as folder:
@@ -256,7 +256,7 @@ def _show(file: Path, summary: Mapping[str, Any], flow: Path | None, steps: list
     if flow:
         typer.echo(f"Wrote {flow}: commit it; put each log into {file.parent / 'logs'}.")
     if summary["unknown"]:
-        typer.echo("Still unknown, and taken from wide priors:")
+        typer.echo("Unknown so far, each with a wide prior:")
         for path in summary["unknown"]:
             typer.echo(f"  {path}")
     typer.echo("Next:")

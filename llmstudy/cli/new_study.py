@@ -1,7 +1,7 @@
-"""What is in a first study file whose author has answered six questions, or fewer?
+"""Composes a first study file from the answers to six questions, or fewer.
 
-A missing answer is `unknown`, which takes a wide prior. Monthly tokens and the invoice for
-them stand in for requests and tokens per request: at list prices the two give the split between
+A missing answer becomes `unknown`, which takes a wide prior. Monthly tokens and the invoice for
+them can replace requests and tokens per request: at list prices the two give the split between
 input and output. Nothing is written here; `compose` returns the text.
 """
 
@@ -30,9 +30,9 @@ UNKNOWN = "unknown"
 
 
 def number(text: str) -> float:
-    """A number above zero as people type it.
+    """Reads a number above zero, as people type it.
 
-    Raises: ValueError if it is none.
+    Raises: ValueError if the text is anything else.
 
     >>> number("1,200,000"), number("2.5B"), number("8.4k")
     (1200000.0, 2500000000.0, 8400.0)
@@ -42,7 +42,7 @@ def number(text: str) -> float:
     )
     value = float(match[1].replace(",", "").replace("_", "")) * _SCALES[match[2]] if match else 0.0
     if value <= 0:
-        raise ValueError(f'is "{text}", which is no number above zero. Write 1200000 or 1.2M.')
+        raise ValueError(f'is "{text}", not a number above zero. Write 1200000 or 1.2M.')
     return value
 
 
@@ -79,13 +79,13 @@ QUESTIONS = (
     Question("output_tokens", "    How many output tokens per request?", number),
     Question("monthly_tokens", "    How many tokens did last month's invoice bill?", number),
     Question("invoice_usd", "    What did they cost, in USD?", number),
-    Question("ttft_p95", "2/6 Limit of the time to first token at the p95, such as 800 ms?", _time),
+    Question("ttft_p95", "2/6 Limit on the p95 time to first token, such as 800 ms?", _time),
     Question(
         "data_class",
         f"3/6 Most sensitive data ({', '.join(DATA_CLASSES)})?",
         partial(_one_of, DATA_CLASSES),
     ),
-    Question("peak_to_mean", "4/6 How much busier is the peak hour than the mean one?", number),
+    Question("peak_to_mean", "4/6 Requests of the peak hour over those of the mean hour?", number),
     Question("context", "5/6 How many tokens of context must fit?", number),
     Question(
         "gpu_platform",
@@ -120,7 +120,7 @@ class Answers:
 
 
 class InvoiceError(ValueError):
-    """Monthly tokens and an invoice that do not fit together, or not with the other answers."""
+    """Monthly tokens and an invoice that contradict each other or the other answers."""
 
 
 # --- volume and tokens from an invoice ------------------------------------------------------
@@ -145,10 +145,10 @@ def input_share(
     usd_per_mtok = invoice_usd / monthly_tokens * 1e6
     low, high = sorted((input_usd, output_usd))
     if rate.has_time_of_day or isclose(low, high):
-        why = "changes with the hour" if rate.has_time_of_day else "is one for input and output"
+        why = "changes by the hour" if rate.has_time_of_day else "is the same for input and output"
         raise InvoiceError(
             f"the price of {rate.model} {why}, so an invoice cannot tell input from output: "
-            "give the tokens in and out of a request instead."
+            "give the input and output tokens of a request instead."
         )
     if not low <= usd_per_mtok <= high:
         raise InvoiceError(
@@ -161,7 +161,7 @@ def input_share(
 
 @dataclass(frozen=True)
 class _Volume:
-    """Requests a month and tokens of a request. None: unknown."""
+    """Requests per month, and tokens per request. None: unknown."""
 
     requests: Figure | None
     input_tokens: Figure | None
@@ -180,10 +180,10 @@ def _volume(answers: Answers, rate: ApiRate) -> _Volume:
             _stated(answers.output_tokens, "tokens/request", answers.as_of),
         )
     if answers.monthly_tokens is None or answers.invoice_usd is None:
-        raise InvoiceError("monthly tokens and the invoice for them only help together: give both.")
+        raise InvoiceError("monthly tokens are used only with the invoice for them: give both.")
     if answers.input_tokens is not None or answers.output_tokens is not None:
         raise InvoiceError(
-            "give either the tokens in and out of a request, or monthly tokens with their invoice."
+            "give the input and output tokens of a request, or monthly tokens with their invoice."
         )
     return _billed(answers, rate, answers.monthly_tokens, answers.invoice_usd)
 
@@ -224,7 +224,7 @@ def _assumed(value: float, unit: str, source: str, as_of: date) -> Figure:
 
 
 def _month_usd(arm: str, rate: ApiRate, volume: _Volume) -> float:
-    """Today's bill by the file, with the middle of the prior for what is unknown."""
+    """Today's bill by the study file; an unknown answer counts as the middle of its prior."""
     per_token = TokenPrice(
         arm,
         uncached_input_usd=rate.input_usd_per_mtok / 1e6,
@@ -256,12 +256,12 @@ def _central(figure: str) -> float:
 # --- the text -------------------------------------------------------------------------------
 
 PROVIDER, MODEL = "openai", "gpt-4o"
-"""Stand-in for today's model where no answer names it; the file says so too."""
+"""Assumed where no answer names today's model; the file says so too."""
 
 OPEN_FAMILIES = re.compile(
     r"llama|qwen|deepseek|gpt-oss|mixtral|gemma|kimi|glm-|minimax|nemotron|olmo|phi-", re.IGNORECASE
 )
-"""Names of models whose weights are open: served by a host, they are the arm `hosted_open`."""
+"""Names of models with open weights; a route to one of these has the arm `hosted_open`."""
 
 _HOSTED = ("together", "meta-llama/Meta-Llama-3.1-70B-Instruct-Turbo")
 _HOSTED_ROUTE, _SELF_HOSTED_ROUTE = "together-llama-3.1-70b", "h200-llama-3.1-70b"
@@ -278,7 +278,7 @@ class Starter:
 
 
 def compose(answers: Answers) -> Starter:
-    """The first study file: today's route, one host of open weights, one fleet of one's own.
+    """Composes the file: today's route, one host of open weights, one self-hosted fleet.
 
     Raises: PriceError if the model has no list price, InvoiceError if the invoice does not fit it,
     ValueError if only one of provider and model is given or an invoice comes without them.
@@ -289,7 +289,7 @@ def compose(answers: Answers) -> Starter:
     4000
     """
     if (answers.provider is None) != (answers.model is None):
-        raise ValueError("a provider and its model go together: give both, or neither.")
+        raise ValueError("the answers name a provider or a model, not both: give both, or neither.")
     if answers.model is None and answers.invoice_usd is not None:
         raise ValueError("which model is the invoice for? Give its provider and name.")
     provider, model = answers.provider or PROVIDER, answers.model or MODEL
@@ -310,8 +310,8 @@ def compose(answers: Answers) -> Starter:
         month_usd=month_usd,
         budget_usd=_rounded_up(1.5 * month_usd),
         contracts=permission.missing or ("dpa",),
-        bill_note="" if volume.complete else ", taking the middle of the prior where unknown",
-        route_note="" if answers.model else f": nobody said which it is, {model} stands in",
+        bill_note="" if volume.complete else ", with the middle of the prior for what is unknown",
+        route_note="" if answers.model else f": not named, so {model} is assumed",
     )
     return Starter(text, month_usd, _notes(answers, permission))
 
@@ -339,7 +339,7 @@ def _route(provider: str, model: str, arm: str) -> dict[str, Any]:
 
 
 def _paired_with(model: str) -> str | None:
-    """The name under which a model was scored against the candidates' weights, if it was."""
+    """The name of a model in the published scores against the candidates' weights, if any."""
     table = quality.paired_table()
     scored = table[
         (table["benchmark"] == "zeroeval_gsm")
@@ -374,7 +374,7 @@ def _written(figure: Figure | None) -> str:
 
 
 def _rounded_up(x: float) -> str:
-    """To two digits, upwards.
+    """Rounds up to two digits.
 
     >>> _rounded_up(7_187), _rounded_up(150), _rounded_up(0)
     ('7200', '150', '0')
@@ -388,7 +388,7 @@ def _rounded_up(x: float) -> str:
 def _notes(answers: Answers, permission: privacy.Permission) -> tuple[str, ...]:
     notes = []
     if answers.model is None:
-        notes.append(f"Nobody said which model answers today: {PROVIDER}/{MODEL} stands in.")
+        notes.append(f"Today's model is not named: the file assumes {PROVIDER}/{MODEL}.")
     if permission.missing:
         notes.append(
             f"{permission.reason}: record what you have signed under `contracts`, "

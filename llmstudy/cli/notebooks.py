@@ -1,4 +1,4 @@
-"""`llmstudy notebooks`: the chapters as notebooks of your own, to read, change and execute."""
+"""`llmstudy notebooks`: copies the chapters, to read, change and execute."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,14 +17,14 @@ def notebooks(
 ) -> None:
     """Copy the chapters and the panel of sliders into DIR, to open in JupyterLab.
 
-    Each runs from any folder, in JupyterLab or under papermill. Its cell of parameters names the
-    study: `params/default.yaml` is the bundled one; put the path of your own in its place. A
-    chapter reads what those before it have written: execute them in their order. `llmstudy run`
+    Each runs from any folder, in JupyterLab or under papermill. Its parameter cell names the study:
+    replace `params/default.yaml`, the bundled one, by the path of your own. A chapter reads what
+    earlier chapters wrote: execute them in order. `llmstudy run`
     executes the bundled chapters, not these.
 
-    A file in DIR that differs from the one to copy is never overwritten, and then none is copied.
+    If a file in DIR differs from the one to copy, nothing is copied.
 
-    Exit codes: 0 the notebooks are there; 2 one of them differs, or DIR cannot be written.
+    Exit codes: 0 copied; 2 one of them differs, or DIR cannot be written.
 
     ```
     llmstudy notebooks chapters
@@ -46,14 +46,14 @@ def notebooks(
         ]
         if other:
             raise ValueError(
-                f"{folder} has its own {', '.join(other)}: move what you changed, or name another "
-                "folder."
+                f"{folder} has other versions of {', '.join(other)}: move them away, or give "
+                "another folder."
             )
         for name, content in bundled.items():
             write(folder / name, content)
     command = f"jupyter lab {folder}"
     if find_spec("jupyterlab") is None:
-        say("JupyterLab is missing here: `llmstudy doctor` names the command that adds it.")
+        say("JupyterLab is not installed: `llmstudy doctor` names the command that adds it.")
     if as_json:
         print_json({"folder": str(folder), "notebooks": list(bundled), "next": command})
     else:

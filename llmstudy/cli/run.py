@@ -1,22 +1,16 @@
-"""`llmstudy run`: from a study file to the memo."""
+"""`llmstudy run`: executes a study and writes its memo."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from llmstudy.cli.terminal import AsJson, mistakes, print_json, say, stop
+from llmstudy.cli.terminal import AsJson, Fresh, OutFolder, mistakes, print_json, say, stop
 
 
 def run(
     study: Annotated[Path, typer.Argument(help="The study file.", metavar="STUDY")],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of all studies' runs. [default: outputs, in the current folder]",
-            metavar="DIR",
-        ),
-    ] = None,
+    out: OutFolder = None,
     assignments: Annotated[
         list[str] | None,
         typer.Option(
@@ -37,39 +31,36 @@ def run(
     previous: Annotated[
         Path | None,
         typer.Option(
-            help="The run whose memo this one follows and says what has changed since. "
-            "[default: the study's latest run in the same folder that can be compared, or the one "
-            "that it followed where nothing has changed since]",
+            help="The run to compare with: the memo states what has changed since. "
+            "[default: the study's latest comparable run in the same folder or, if nothing has "
+            "changed since that, the one before it]",
             metavar="RUN",
         ),
     ] = None,
-    fresh: Annotated[
-        bool,
-        typer.Option(
-            "--fresh", metavar="", help="Execute every chapter, also where nothing has changed."
-        ),
-    ] = False,
+    fresh: Fresh = False,
     as_json: AsJson = False,
 ) -> None:
     """Execute the chapters of a study and write the memo.
 
     The run appears whole as `DIR/<study>/<run>/`, or not at all: `memo.html`, `memo.pdf` (where
     pango is installed), every chapter, its charts and tables, `results.json` for programs and
-    `provenance.json` with what it was made from. The last line on stdout is the memo's path.
+    `provenance.json`, which lists what it was made from. The last line on stdout is the memo's
+    path.
 
-    A chapter whose notebook, code, data, study, log and packages are those of an earlier run is not
-    executed: what it wrote then is taken from `~/.cache/llmstudy` (or `$XDG_CACHE_HOME/llmstudy`),
+    A chapter is not executed if its notebook, code, data, study, log and packages are the same as
+    in an earlier run: its output is taken from `~/.cache/llmstudy` (or `$XDG_CACHE_HOME/llmstudy`),
     which may be removed at any time. `--fresh` executes it. `reused` in `provenance.json` names
     the run that executed each.
 
     With `--probe` the points of a short sweep are recorded in the run's folder `probes`. It
     takes minutes for each route that this machine can serve; without a GPU the chapter says so.
 
-    What `--set` gives is checked as the study file is, stands in the memo and in
-    `provenance.json`, and goes before what a log measured; no later memo follows such a run.
+    An assumption from `--set` is checked like the study file, listed in the memo and in
+    `provenance.json`, and overrides what a log measured; no later run compares itself with this
+    one.
 
-    The memo says what has changed since the previous run, also written as `results/diff.json`: the
-    same study, data, seed and previous run give the same bytes.
+    The changes since the previous run are also in `results/diff.json`. The same study, data, seed
+    and previous run give the same bytes.
 
     Exit codes: 0 done; 1 a chapter failed: which one, where and why; 2 the study file, a log or
     probe run that it names, or the previous run cannot be used.

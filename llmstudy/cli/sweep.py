@@ -1,43 +1,40 @@
-"""`llmstudy sweep`: many studies, and the page that compares them."""
+"""`llmstudy sweep`: runs many studies and compares them on one page."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from llmstudy.cli.terminal import AsJson, mistakes, print_json, say
+from llmstudy.cli.terminal import AsJson, Fresh, OutFolder, mistakes, print_json, say
 
 
 def sweep(
     studies: Annotated[list[Path], typer.Argument(help="The study files.", metavar="STUDY...")],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of all studies' runs. [default: outputs, in the current folder]",
-            metavar="DIR",
-        ),
-    ] = None,
+    out: OutFolder = None,
     memos: Annotated[
         bool,
         typer.Option(
             "--memos/--no-memos",
             metavar="",
-            help="Whether every study becomes a full run whose memo the page links to, or only "
-            "the same figures, some ten times sooner.",
+            help="Write a run with a memo for every study and link to it; or only compute the "
+            "same figures, about ten times faster.",
         ),
     ] = True,
+    fresh: Fresh = False,
     as_json: AsJson = False,
 ) -> None:
     """Run many studies and compare them on one page.
 
     The page has a row per study: its verdict, this month's bill, what staying costs, what moves
-    save or better evidence could, which triggers fired, what to collect first, and the way to its
-    memo. Amounts are added up only where they may be. It appears whole as `DIR/portfolio-ID/`, with
-    `portfolio.html`, `portfolio.csv` and `portfolio.json`, beside the runs of the studies. The last
-    line on stdout is the page's path.
+    save or better evidence could save, which triggers fired, what to collect first, and a link to
+    its memo. Amounts are added up only where that is valid. It appears whole as
+    `DIR/portfolio-ID/`, with `portfolio.html`, `portfolio.csv` and `portfolio.json`, beside the
+    runs of the studies. The last line on stdout is the page's path.
 
-    Studies run side by side on this machine's cores. On a cluster, call `llmstudy.run.sweep.sweep`
-    under `joblib.parallel_config("dask")`, with a folder that all workers share.
+    Studies run side by side on this machine's cores; stderr has a line for each that has ended. A
+    run takes unchanged chapters from earlier runs, as `llmstudy run` does, unless `--fresh` is
+    given. On a cluster, call `llmstudy.run.sweep.sweep` under `joblib.parallel_config("dask")`,
+    with a folder that all workers share.
 
     Exit codes: 0 done; 1 a study failed: its row says why, and the others are there; 2 a study file
     cannot be used, and nothing was run.
@@ -45,6 +42,7 @@ def sweep(
     ```
     llmstudy sweep studies/*.yaml
     llmstudy sweep studies/*.yaml --out /srv/studies --json
+    llmstudy sweep studies/*.yaml --fresh
     llmstudy sweep studies/*.yaml --no-memos
     ```
 
@@ -66,8 +64,8 @@ def sweep(
         at_once = max(1, cores // AT_ONCE) if memos else cores  # a run has AT_ONCE processes
         if len(studies) > 1:
             say(f"{len(studies)} studies, {min(at_once, len(studies))} at a time.")
-        with joblib.parallel_config("loky", n_jobs=at_once, verbose=10):  # says what is done
-            portfolio = portfolios.sweep(studies, out, memos)
+        with joblib.parallel_config("loky", n_jobs=at_once):
+            portfolio = portfolios.sweep(studies, out, memos, fresh=fresh)
     for row in portfolio.failures:
         say(f"{row.study} failed: {row.error}")
     if as_json:

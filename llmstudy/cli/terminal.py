@@ -1,8 +1,9 @@
-"""How every command speaks: answers on stdout, messages on stderr, mistakes in one sentence."""
+"""What all commands share: results on stdout, messages on stderr, one sentence per mistake."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -18,19 +19,34 @@ AsJson = Annotated[
     ),
 ]
 
+OutFolder = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of all studies' runs. [default: outputs, in the current folder]",
+        metavar="DIR",
+    ),
+]
+
+Fresh = Annotated[
+    bool,
+    typer.Option(
+        "--fresh", metavar="", help="Execute every chapter, even where nothing has changed."
+    ),
+]
+
 
 def interactive() -> bool:
-    """Whether a person is there to answer."""
+    """Whether stdin is a terminal, so that a person can answer."""
     return sys.stdin.isatty()
 
 
 def say(text: str) -> None:
-    """A message to the person who watches."""
+    """Prints a message on stderr."""
     typer.echo(printable(text), err=True)
 
 
 def printable(text: str) -> str:
-    r"""Text from anywhere as a terminal may show it: what would steer it is written as in JSON.
+    r"""Text that is safe on a terminal: control characters are written as in JSON.
 
     >>> print(printable("a\x1b[31mb"))
     a\u001b[31mb
@@ -39,7 +55,7 @@ def printable(text: str) -> str:
 
 
 def ask(question: str) -> str:
-    """One line from the person; empty means `unknown`. The question too stays off stdout."""
+    """Asks on stderr and reads one line from stdin; an empty one is `unknown`."""
     typer.echo(f"{question} [unknown]: ", nl=False, err=True)
     line = sys.stdin.readline()
     if not line:
@@ -48,14 +64,14 @@ def ask(question: str) -> str:
 
 
 def print_json(value: Any) -> None:
-    """The answer to a program. value: whatever `io.plain` takes."""
+    """Prints JSON on stdout. value: anything that `io.plain` accepts."""
     from llmstudy import io
 
     typer.echo(printable(io.dumps(value)), nl=False)
 
 
 def stop(faults: str, exit_code: int, as_json: bool) -> NoReturn:
-    """Ends the command with its faults, one sentence a line."""
+    """Ends the command and prints the faults, one sentence per line."""
     say(faults)
     if as_json:
         print_json({"exit_code": exit_code, "errors": faults.splitlines()})

@@ -1,7 +1,7 @@
-"""How does a study run by itself every month? As a GitHub Actions workflow in its own repository.
+"""A GitHub Actions workflow that runs a study every month, in the study's own repository.
 
 The workflow executes the study on the newest log, publishes the memo and fails when somebody must
-act. It calls the commands as anybody would; nothing is decided here.
+act. It only calls the commands.
 """
 
 import json
@@ -17,13 +17,13 @@ from llmstudy import paths
 PLACE = Path(".github", "workflows", "llmstudy.yml")
 
 PACKAGES = "libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
-"""What a PDF needs beside Python, as Ubuntu calls it."""
+"""Ubuntu packages that a PDF needs."""
 
 
 def planned(study: Path) -> Path:
     """Where the workflow of a study file is to be written: in the git repository that holds it.
 
-    Raises: ValueError if there is none, or if a workflow is there already.
+    Raises: ValueError if there is none, or if it has the workflow already.
     """
     folder = study.parent.resolve()
     root = next(
@@ -31,20 +31,20 @@ def planned(study: Path) -> Path:
     )
     if root is None:
         raise ValueError(
-            f"{study.parent} is in no git repository, so no workflow can run: `git init` the "
-            "folder that is to become one, then give --ci again."
+            f"{study.parent} is not in a git repository, so no workflow can run: `git init` a "
+            "folder that holds it, then give --ci again."
         )
     file = root / PLACE
     if file.exists():
-        raise ValueError(f"{file} is there already: remove it, or leave out --ci.")
+        raise ValueError(f"{file} exists already: remove it, or leave out --ci.")
     return file
 
 
 def requirement(install: str, root: Path) -> str:
-    """What the workflow of a repository gives to `pip install`.
+    """The argument of `pip install` in the workflow of a repository.
 
     install: a git URL, or the path or URL of a wheel; "" for where this package was installed from.
-    Raises: ValueError if GitHub could install nothing from there.
+    Raises: ValueError if GitHub cannot install from there.
 
     >>> requirement("https://git.example/you/llmstudy.git", Path())
     'git+https://git.example/you/llmstudy.git'
@@ -64,7 +64,7 @@ def requirement(install: str, root: Path) -> str:
 
 
 def _origin() -> str:
-    """Where this package was installed from, as pip noted; of a clone, its remote and commit."""
+    """Where pip installed this package from; for a clone, its remote and commit."""
     try:
         record = json.loads(distribution("llmstudy").read_text("direct_url.json") or "{}")
     except PackageNotFoundError:
@@ -90,12 +90,12 @@ def _origin() -> str:
 
 
 def _address(source: str) -> str:
-    """A git address as a URL, where git writes `git@host:path`; any other as it is."""
+    """An address as a URL, where git writes `git@host:path`."""
     return re.sub(r"^([\w.-]+@[\w.-]+):", r"ssh://\1/", source)
 
 
 def text(study: Path, root: Path, install: str) -> str:
-    """The workflow of a study file in a repository. install: what `pip install` gets there."""
+    """The text of the workflow of a study file. install: the argument of `pip install`."""
     from jinja2 import Environment, StrictUndefined
 
     place = (study.parent.resolve() / study.name).relative_to(root)  # the file may be a link

@@ -1,3 +1,1 @@
-"""Two runs side by side: what changed and why, and the forecast of the one against the bills of the
-other.
-"""
+"""Two runs compared: what changed and why, and the forecast of the first against later bills."""

@@ -1,23 +1,24 @@
-"""What has changed between two runs of a study, and which input moved the headline by how much?
+"""What has changed between two runs of a study, and by how much did each input move the headline?
 
-`diff` takes two `Run`s and, for the attribution, what replays a study. Its document, which
-`llmstudy diff --json` prints and a run with a previous one keeps as `results/diff.json`:
+`diff` takes two `Run`s and, for the attribution, a function that replays a study. It returns the
+document that `llmstudy diff --json` prints, and that a run with a previous one writes to
+`results/diff.json`:
 
 - `then`, `now`: {run_id, study, as_of}
-- `same_recommendation`: whether every workload has the decision and the target that it had
+- `same_recommendation`: whether every workload has the same decision, route and target as before
 - `recommendation`: per workload {workload, then, now, changed}; then and now are
   {decision, route, target}, or null where a run lacks the workload
 - `headline`: {then, now, kind, then_usd, now_usd, moved_usd}; then and now are
-  {kind, p10, p50, p90} or null where the number cannot be stated; `kind` is the amount that is
-  compared, which counts as 0 in a run that has none of it
+  {kind, p10, p50, p90} or null if the number cannot be stated; `kind` is the amount that is
+  compared, which counts as 0 in a run without it
 - `attribution`: {method, inputs, why_not}; method is `shapley`, `one at a time` or null, inputs
   are {input, moved_usd}, largest first, and add up to `headline.moved_usd`
-- `assumptions`: {name, then, now}, each {value, low, high, unit, grade, source} or, for what is no
-  figure, {text}; null where a run lacks it
-- `triggers`: {workload, id, name, then, now}, of those whose status changed
-- `looks`: a sentence for each comparison whose items were judged again without being counted
+- `assumptions`: {name, then, now}, each {value, low, high, unit, grade, source} or, for what is not
+  a figure, {text}; null if a run does not have it
+- `triggers`: {workload, id, name, then, now}, for triggers whose status changed
+- `looks`: a sentence for each comparison whose items were judged again without counting a look
 - `made_of`: {what, then, now}: data files, log, notebooks, code, lock and package that differ, by
-  their hash or version
+  hash or version
 - `forecast`: the previous run's forecast against actual bills, as `llmstudy.compare.forecast`, or
   null
 
@@ -36,20 +37,20 @@ from llmstudy.study import Study
 from llmstudy.study.snapshot import Leaf, blended, changed_inputs, leaves
 
 MOST_FOR_SHAPLEY = 10
-"""Changed inputs up to which all 2^n mixtures are replayed."""
+"""Largest number of changed inputs for which all 2^n mixtures are replayed."""
 
 DATA_AND_CODE = "data and code"
-"""What no replay can change back: data files, the log's requests, notebooks and the package."""
+"""What a replay cannot change back: data files, the log's requests, notebooks and the package."""
 
 Amount = Callable[[Study, Kind], float]
-"""The median of one kind of amount for a study, on today's data and code; 0 where it has none."""
+"""Takes a study and a kind of amount; returns its median on today's data and code, 0 if none."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run as stored.
+    """A stored run.
 
-    results: `results.json`. chapters: results of each chapter, by its name. made_of: its
+    results: its `results.json`. chapters: the results of each chapter, by name. made_of: its
     `provenance.json`. study: as it was assessed, or None with the reason in `no_study`.
     """
 
@@ -68,10 +69,11 @@ def diff(
     why_not: str = "",
     forecast: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What has changed from one run to a later one, as the module's docstring says.
+    """What has changed from one run to a later one; see the module's docstring for its form.
 
-    amount: for the attribution; None where nothing can be replayed, and `why_not` says why.
-    Raises: ValueError if they are not runs of one study.
+    amount: for the attribution; None if nothing can be replayed, with the reason in `why_not`.
+    forecast: as from `compare.forecast.against_actual`.
+    Raises: ValueError if the runs are of different studies.
     """
     names = [run.results["study"] for run in (then, now)]
     if names[0] != names[1]:
@@ -79,13 +81,13 @@ def diff(
             f"{then.run_id} is a run of {names[0]} and {now.run_id} of {names[1]}: compare two "
             "runs of one study."
         )
-    recommended = list(_recommendations(then, now))
+    recommendation = list(_recommendations(then, now))
     headline = _headlines(then, now)
     return {
         "then": _named(then),
         "now": _named(now),
-        "same_recommendation": not any(row["changed"] for row in recommended),
-        "recommendation": recommended,
+        "same_recommendation": not any(row["changed"] for row in recommendation),
+        "recommendation": recommendation,
         "headline": headline,
         "attribution": _attribution(then, now, headline, amount, why_not),
         "assumptions": list(_assumptions(then, now)),
@@ -121,23 +123,23 @@ _COURSE = ("decision", "route", "target")
 
 
 def headline_of(run: Run) -> dict[str, Any] | None:
-    """The number that leads the run's memo: kind, p10, p50, p90. None if it cannot be stated,
-    because a workload of today has no bill."""
+    """The headline of the run's memo: kind, p10, p50, p90; None if a workload has no bill today."""
     billed = run.chapters["06_crossover"]["month_usd"]["today_by_workload"]
     stated = set(run.results["verdict"]["workloads"]) <= set(billed)
     return leading(amounts_of(run)) if stated else None
 
 
 def amounts_of(run: Run) -> dict[Kind, Spread | None]:
-    """The amounts of a run over the horizon, None for a kind that it has none of."""
+    """The amounts of a run over the horizon; None for a kind that it does not have."""
     return {kind: run.results[f"{kind}_usd"] for kind in KINDS}
 
 
 def compared(
     then: Mapping[Kind, Spread | None], now: Mapping[Kind, Spread | None]
 ) -> tuple[Kind, float, float]:
-    """The kind in which the amounts of two runs are compared, the first that leads in either, and
-    its two medians, 0 where a run has none of it. usd.
+    """The kind of amount in which two runs are compared, and its two medians. usd.
+
+    It is the first kind that either run has; the median is 0 in a run without it.
 
     >>> stay, stake = dict.fromkeys(KINDS) | {"stay": {"p50": 9.0}}, {"p50": 2.0}
     >>> compared(stay, {**stay, "at_stake": stake})
@@ -174,11 +176,11 @@ def _triggers(then: Run, now: Run) -> Iterator[dict[str, Any]]:
 
 
 def uncounted_looks(then: Study | None, now: Study | None) -> list[str]:
-    """A sentence for each comparison on own items that was judged again and not counted as a look.
+    """A sentence for each comparison on own items that was judged again without counting a look.
 
-    Counts that changed are another look; the same counts are the same look. Tested at the level of
-    an earlier look they would pass by luck more often than `quality.ALPHA` allows. None stands for
-    a run whose study cannot be read; it has no counts.
+    Changed counts are another look, unchanged counts are the same look. Tested at the level of an
+    earlier look, they would pass by luck more often than `quality.ALPHA` allows. None: the study
+    cannot be read, so it has no counts.
     """
     before, sentences = _item_counts(then), []
     for pair, (counts, looks) in _item_counts(now).items():
@@ -196,7 +198,7 @@ def uncounted_looks(then: Study | None, now: Study | None) -> list[str]:
 
 
 def _item_counts(study: Study | None) -> dict[tuple[str, str, str], tuple[tuple[int, ...], int]]:
-    """Counts and looks of each pair of models with own items, by workload and models."""
+    """The counts and looks of own items, by workload and pair of models."""
     return {
         (name, evidence.model_proprietary, evidence.model_open): (evidence.counts, evidence.looks)
         for name, workload in (study.workloads.items() if study else ())
@@ -211,7 +213,7 @@ _FIGURE_FIELDS = ("value", "low", "high", "unit", "grade", "source")
 
 
 def _assumptions(then: Run, now: Run) -> Iterator[dict[str, Any]]:
-    """The figures of either ledger and the other answers of the studies, where they differ."""
+    """The figures of the ledgers, and other answers of the studies, that differ."""
     before, after = _stated(then), _stated(now)
     for name in dict.fromkeys([*after, *before]):
         was, is_ = before.get(name), after.get(name)
@@ -244,7 +246,7 @@ def _plain(leaf: Leaf) -> str:
 def made_of_changes(
     then: Mapping[str, Any], now: Mapping[str, Any]
 ) -> Iterator[dict[str, str | None]]:
-    """What two runs are made of that differs: {what, then, now}, each a hash or a version."""
+    """The inputs of two runs that differ: {what, then, now}, each a hash or a version."""
     before, after = run_inputs(then), run_inputs(now)
     for what in sorted(before.keys() | after.keys()):
         if before.get(what) != after.get(what):
@@ -283,17 +285,17 @@ def _attribution(
 
 
 def _beyond_rounding(rest: float, headline: Mapping[str, Any]) -> bool:
-    """Whether the rest is more than the rounding of the stored amounts."""
+    """Whether the rest exceeds the rounding of the stored amounts."""
     largest = max(abs(headline["then_usd"]), abs(headline["now_usd"]), 1.0)
     return bool(abs(rest) > 1e-8 * largest)
 
 
 def attributed(value: breakdown.Value, names: list[str]) -> tuple[str, dict[str, float]]:
-    """What each changed input moved the value by, and the method.
+    """The method, and by how much each changed input moved the value.
 
-    Up to ten inputs share the move by Shapley's value. Of more, each is changed alone, the ten that
-    move most are named, and what is left of the whole move is one entry: the others, and what all
-    of them do together. Either way the entries add up to value(all) - value(none).
+    Up to ten inputs share the difference by Shapley's value. Of more inputs each is changed alone;
+    the ten with the largest effect are named, and one more entry has the rest: the others, and the
+    interaction of all. Either way the entries add up to value(all) - value(none).
 
     >>> method, moved = attributed(lambda taken: len(taken) ** 2, [f"x{i}" for i in range(11)])
     >>> method, len(moved), sum(moved.values())
@@ -314,7 +316,7 @@ def attributed(value: breakdown.Value, names: list[str]) -> tuple[str, dict[str,
 
 
 def course(verdict: Mapping[str, Any] | None, name: Callable[[Any], str] = str) -> str:
-    """A verdict in a few words. name: writes the name of a route.
+    """A verdict in a few words. name: formats the name of a route.
 
     >>> course({"decision": "move", "route": "b", "target": "b"}), course(None)
     ('move to b', 'not in the study')
@@ -337,7 +339,7 @@ LEADS = {
 
 
 def headline_text(headline: Mapping[str, Any] | None) -> str:
-    """A headline with its range.
+    """A headline with its range, in words.
 
     >>> headline_text({"kind": "stay", "p10": 8e5, "p50": 1e6, "p90": 1.3e6})
     'cost of staying USD 1.0M (80 % range USD 0.8M to 1.3M)'

@@ -1,8 +1,8 @@
-"""Was the last memo right about the bill? Its forecast of each month against the bills.
+"""Was the last memo right about the bill? Its monthly forecasts against the bills.
 
-A run forecasts what each month from its day will be billed, with an 80 % range (`monthly_bills` of
-chapter 06). A calendar month lies across two such months: it gets of each its days. The error of a
-forecast is the bill less its forecast median.
+A run forecasts the bill of each month from its own day on, with an 80 % range (`monthly_bills` of
+chapter 06). A calendar month overlaps two such months and takes its days from each. The error of a
+forecast is the bill minus the forecast median.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ from llmstudy.study import Invoice
 from llmstudy.units import HOURS_PER_MONTH, month_start
 
 NOMINAL_COVERAGE = 0.8
-"""Share of months that should lie in their range: it runs from the 10th to the 90th percentile."""
+"""Share of months that should be in their range, which is P10 to P90."""
 
 _DAYS_PER_MONTH = HOURS_PER_MONTH / 24
 _ENDS = ("p10_usd", "p50_usd", "p90_usd")
@@ -31,18 +31,18 @@ def against_actual(
 ) -> dict[str, Any] | None:
     """Each month's bill against its forecast, and how good the forecasts were.
 
-    forecasts: rows of `simulate.invoices.monthly_bills`. as_of: the day they were made.
-    then_routes, now_routes: workload -> its route on that day, and while the bills came. bills: a
-    month has one of each workload, and one of all of them (`workload` None), at most.
+    forecasts: rows of `simulate.invoices.monthly_bills`. as_of: the day of the forecasts.
+    then_routes, now_routes: workload -> its route on that day, and when the bills were issued.
+    bills: per month at most one of each workload, and one of all workloads (`workload` None).
 
     Returns: None without a bill to compare, else
     - `months`: rows {month, workload, p10_usd, p50_usd, p90_usd, actual_usd, error_usd,
-      error_share, inside, source, summed}; summed: whether the ends of several forecasts were
-      added up, which is exact only where they come out high or low together
+      error_share, inside, source, summed}; summed: whether the ranges of several forecasts were
+      added up, which is exact only if they are perfectly correlated
     - `summary`: rows {workload, months, inside, coverage_share, coverage_low, coverage_high,
       bias_usd, bias_share, mean_abs_error_share}, one per workload, then for all; bias is the mean
-      error, over the mean forecast as a share; the interval of coverage is Clopper and Pearson's
-      at 95 %, of months as if independent
+      error, as a share of the mean forecast; the interval of coverage is Clopper and Pearson's at
+      95 %, for independent months
     - `not_compared`: rows {month, workload, reason}
 
     Source: Hyndman and Athanasopoulos (2021), Forecasting: Principles and Practice, 3rd ed., 5.8-9.
@@ -71,7 +71,7 @@ def _forecasts(
     then_routes: Mapping[str, str],
     now_routes: Mapping[str, str],
 ) -> tuple[list[Mapping[str, Any]], str]:
-    """The rows that forecast a bill, or why there are none."""
+    """The forecasts of a bill, or why there are none."""
     by_place = {(row["workload"], row["route"]): row for row in forecasts}
     if workload is None and dict(then_routes) == dict(now_routes) and (None, None) in by_place:
         return [by_place[None, None]], ""
@@ -85,7 +85,7 @@ def _forecasts(
 
 
 def _days(as_of: date, bill: Invoice, horizon: int) -> dict[int, int]:
-    """Days of a calendar month in each month of the forecast; none if part of it lies outside.
+    """Days of a calendar month in each month of the forecast; empty if any day is outside.
 
     >>> bill = Invoice(month="2026-12", usd=1, source="invoice")
     >>> _days(date(2026, 11, 23), bill, 24), _days(date(2026, 12, 2), bill, 24)
@@ -143,7 +143,7 @@ def _summary(workload: str | None, rows: Sequence[Mapping[str, Any]]) -> dict[st
 
 
 def forecast_sentences(forecast: Mapping[str, Any] | None) -> list[str]:
-    """How good the last forecasts were, a sentence per workload; for a memo.
+    """How good the last forecasts were, a sentence per workload, for a memo.
 
     >>> forecast_sentences(None)
     ['No month has been billed since the last memo: its forecast cannot be checked yet.']

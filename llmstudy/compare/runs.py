@@ -1,7 +1,7 @@
-"""How does a run compare with an earlier one? Reads what a comparison needs and replays the rest.
+"""Compares a run with an earlier one, replaying the study for the attribution.
 
-The replay uses today's package and data and the later run's log: the effect of the earlier run's
-own, which cannot be brought back, is the rest of the attribution.
+The replay uses today's package and data and the later run's log. The effect of the earlier run's
+own package, data and log cannot be replayed, and is the rest of the attribution.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,9 +20,9 @@ from llmstudy.study.snapshot import changed_inputs
 
 
 def compared(then: Run, now: Run, progress: bool = False) -> dict[str, Any]:
-    """The difference of two runs, as `diff.diff`, with the forecast compared with actual bills.
+    """The difference between two runs, as `diff.diff`, and the earlier forecast against the bills.
 
-    progress: whether to show, on stderr, how far the attribution is.
+    progress: whether to show the progress of the attribution on stderr.
     Raises: ValueError as `diff.diff`.
     """
     case, why_not = _case(now)
@@ -41,7 +41,7 @@ def compared(then: Run, now: Run, progress: bool = False) -> dict[str, Any]:
 
 
 def _case(run: Run) -> tuple[Case | None, str]:
-    """The run's study with its requests, or None and why they cannot be had."""
+    """The run's study with its requests, or None and the reason."""
     study = run.study
     if study is None:
         return None, run.no_study
@@ -54,13 +54,13 @@ def _case(run: Run) -> tuple[Case | None, str]:
 
 
 def _mixtures(then: Study, now: Study) -> int:
-    """How many studies an attribution replays."""
+    """The number of studies that an attribution replays."""
     n = len(changed_inputs(then, now))
     return int(2**n) if n <= MOST_FOR_SHAPLEY else n + 2
 
 
 def _forecast(then: Run, now: Run, case: Case | None) -> dict[str, Any] | None:
-    """The earlier run's forecast against invoices, and against the log where there is none."""
+    """The earlier run's forecast against invoices, and for months without one against the log."""
     rows = then.chapters["06_crossover"].get("monthly_bills")
     if rows is None or then.study is None or now.study is None:
         return None

@@ -1,4 +1,4 @@
-"""Chapter 07: the four advisors on the same evidence, and their disagreements judged by it."""
+"""Chapter 07: the four advisors' rules on this study, and their disagreements."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from llmstudy.decide import panel
 from llmstudy.decide.disagreements import resolutions
 from llmstudy.decide.plan import ALL
-from llmstudy.decide.waiting import cured_by_an_api, todays_signals
+from llmstudy.decide.waiting import todays_signals, with_other_api
 from llmstudy.evidence.case import Case, Results, Tables, rows_of
 from llmstudy.study import ApiRoute, Study
 
@@ -14,10 +14,10 @@ from llmstudy.study import ApiRoute, Study
 def panel_tables(case: Case, results: Results, tables: Tables) -> dict[str, Any]:
     """What each advisor's rule decides, when it would switch, and what following it would cost.
 
-    Returns: `panel` (a row for each lens: what it decides on all workloads together, the month of
-    its switch and its regret in the futures of the move on trial, and whether this memo agrees),
-    `panel_workloads` (the same decision for each workload alone), `agreement` (by workload: how
-    far the advisors agree) and `disagreements` (D1 to D4).
+    Returns: `panel` (a row per lens: its decision for all workloads together, whether this memo
+    agrees, and the month of its switch and its regret in the back-test), `panel_workloads` (its
+    decision for each workload alone), `agreement` (by workload: how far the advisors agree) and
+    `disagreements` (D1 to D4).
     """
     study = case.study
     groups: dict[str, list[str]] = {ALL: list(study.workloads)}
@@ -36,11 +36,11 @@ def panel_tables(case: Case, results: Results, tables: Tables) -> dict[str, Any]
         for name in study.workloads
         for row in answers[name].to_dict("records")
     ]
-    trial = _on_trial(study, results, tables)
+    trial = _backtests(study, results, tables)
     rows = [
         row
         | {"agrees": panel.agrees(row["decides"], leaves[ALL])}
-        | _share_agreed(rows_of(by_workload, lens=row["lens"]))
+        | _agreement_with_memo(rows_of(by_workload, lens=row["lens"]))
         | trial.get(row["lens"], dict.fromkeys(_TRIAL))
         for row in answers[ALL].to_dict("records")
     ]
@@ -58,7 +58,7 @@ def panel_tables(case: Case, results: Results, tables: Tables) -> dict[str, Any]
 
 
 def _leaves(tables: Tables) -> dict[str, bool]:
-    """Whether the verdict is off the proprietary API, of each workload and of any of them."""
+    """Whether the verdict leaves the proprietary API, for each workload and (`ALL`) for any."""
     off = {
         name: v["route"] is not None and v["arm"] != "proprietary_api"
         for name, v in tables["verdicts"].items()
@@ -66,8 +66,8 @@ def _leaves(tables: Tables) -> dict[str, bool]:
     return {ALL: any(off.values()), **off}
 
 
-def _share_agreed(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """On how many of the workloads that a lens can judge it decides as this memo does."""
+def _agreement_with_memo(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How many workloads a lens can judge, and on how many it decides as this memo does."""
     judged = [row for row in rows if row["agrees"] != "unknown"]
     agreed = sum(row["agrees"] == "yes" for row in judged)
     return {"workloads_agreed": agreed, "workloads_judged": len(judged)}
@@ -79,17 +79,17 @@ def _share_agreed(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def facts_of(
     study: Study, results: Results, tables: Tables, names: Sequence[str]
 ) -> dict[str, float | None]:
-    """What the advisors' rules ask, of some workloads together, today.
+    """The facts that the advisors' rules read, for some workloads together, today.
 
-    Bills and volumes are summed, of utilisation the fullest counts. What rests on an intake
-    question without an answer is None: a rule of thumb is not fired by a prior.
+    Bills and volumes are summed; the highest utilisation counts. What rests on an unanswered intake
+    question is None: a prior must not trigger a rule of thumb.
     """
     rows = [row for row in tables["triggers"] if row["workload"] in names]
     volume = _volumes(study, names)
     spend = None if volume is None else _bill(results, names)
     return {
-        **todays_signals(rows, cured_by_an_api(results)),
-        **_utilisation(rows, volume_known=volume is not None),
+        **todays_signals(rows, with_other_api(results)),
+        **_utilisation(rows, has_volume=volume is not None),
         "api_usd_month": spend,
         "api_usd_year": None if spend is None else 12 * spend,
         **(volume or dict.fromkeys(_VOLUMES)),
@@ -100,7 +100,7 @@ _VOLUMES = ("requests_month", "tokens_month", "tokens_month_in_12_months")
 
 
 def _volumes(study: Study, names: Sequence[str]) -> dict[str, float] | None:
-    """Requests and tokens a month, and tokens in a year at the stated growth; None: unanswered."""
+    """Requests and tokens a month, and tokens a month in a year; None if a question is open."""
     total = dict.fromkeys(_VOLUMES, 0.0)
     for name in names:
         workload = study.workloads[name]
@@ -120,13 +120,13 @@ def _volumes(study: Study, names: Sequence[str]) -> dict[str, float] | None:
 
 
 def _bill(results: Results, names: Sequence[str]) -> float:
-    """A month on today's routes, as far as they bill by the token. usd."""
+    """The monthly token bill of some workloads on today's routes. usd."""
     bills = rows_of(results["02_cost"]["bills"], current=True)
     return float(sum(row["month_usd"] for row in bills if row["workload"] in names))
 
 
 def _price(study: Study, results: Results, names: Sequence[str]) -> float | None:
-    """What today's routes bill a million tokens, over some workloads; None: none bills by token."""
+    """USD per million tokens on today's API routes of some workloads; None if none is an API."""
     billed = [
         name
         for name in names
@@ -139,18 +139,18 @@ def _price(study: Study, results: Results, names: Sequence[str]) -> float | None
     return 1e6 * _bill(results, billed) / tokens if billed else None
 
 
-def _utilisation(rows: Sequence[Mapping[str, Any]], volume_known: bool) -> dict[str, float | None]:
-    """The highest utilisation over its break-even (G1); 0 where no fleet could serve at all."""
+def _utilisation(rows: Sequence[Mapping[str, Any]], has_volume: bool) -> dict[str, float | None]:
+    """The highest utilisation over its break-even (G1); 0 if no fleet can serve."""
     g1 = [row for row in rows if row["id"] == "G1"]
     ratios = [row["value"] / row["threshold"] for row in g1 if row["threshold"] and row["value"]]
     blind = any(row["status"] == "unknown" for row in g1)
     ratio = max(ratios, default=0.0)
-    if not volume_known:
+    if not has_volume:
         return {"utilisation_over_break_even": None}
     return {"utilisation_over_break_even": None if blind and ratio < 1 else ratio}
 
 
-# --- the move on trial ----------------------------------------------------------------------
+# --- the back-test ----------------------------------------------------------------------
 
 _TRIAL = (
     "trial_rule",
@@ -166,10 +166,10 @@ _TRIAL = (
 )
 
 
-def _on_trial(study: Study, results: Results, tables: Tables) -> dict[str, dict[str, Any]]:
-    """The back-test of each lens, by the rule for the price of the models that would be left.
+def _backtests(study: Study, results: Results, tables: Tables) -> dict[str, dict[str, Any]]:
+    """The back-test of each lens, by its rule at the price of the models that would be left.
 
-    None of it where no fleet may serve any workload: then no rule is on trial.
+    Empty if no fleet may serve any workload: then no rule can be tested.
     """
     targets = list(tables["timing"]["targets"])
     if not targets:

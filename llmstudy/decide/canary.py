@@ -1,12 +1,13 @@
-"""How much traffic must a canary see at each step before the next may begin, and what ends it?
+"""How much traffic does each step of a canary need, and what ends the canary?
 
 A step sends a random share of the requests to the new route and compares shares (accepted answers,
-failures, late first tokens) with the requests that stay behind. The rule that ends it: each request
-multiplies the evidence of a metric against the new route (`evidence`), and the step is rolled back
-as soon as one metric's reaches 1 / alpha. Evidence against a route that is no worse is 1 at most in
-the mean, whenever one looks (an e-process), so that it may be read after every request: by Ville's
-inequality it ever reaches 1 / alpha with chance alpha at most. All tests of a canary together raise
-a false alarm no more often than `FALSE_ALARM_SHARE`: it is split evenly over steps and metrics.
+failures, late first tokens) with the requests that stay on today's route. Each request multiplies
+the evidence of a metric against the new route (`evidence`), and the step is rolled back as soon as
+the evidence of one metric reaches 1 / alpha. If the new route is no worse, the mean evidence is at
+most 1 whenever one looks (an e-process), so it may be read after every request: by Ville's
+inequality it reaches 1 / alpha at any time with probability alpha at most. All tests of a canary
+together raise a false alarm with probability `FALSE_ALARM_SHARE` at most, which is split evenly
+over steps and metrics.
 """
 
 from collections.abc import Mapping
@@ -21,34 +22,36 @@ from llmstudy import paths
 from llmstudy.figure import FloatArray
 
 POWER = 0.8
-"""Chance that a step sees a loss of the whole margin, as for golden sets (`quality`)."""
+"""Probability that a step detects a loss of the whole margin, as for golden sets (`quality`)."""
 
 FALSE_ALARM_SHARE = 0.05
-"""Chance that a canary of an equally good route is rolled back at any step, at most."""
+"""Largest probability that a canary of an equally good route is rolled back at any step."""
 
 _FEWEST_EXPECTED = 10  # of the rarer outcome on a bad route, for the normal approximation to hold
 
 _LEAST_SHARE = 1e-4
-"""No outcome is taken to be rarer: a probability of 0 would make one event decisive."""
+"""Lowest probability of an outcome: 0 would make a single event decisive."""
 
 
 def canary_steps() -> pd.DataFrame:
-    """The steps: step, share (of the traffic), source."""
+    """The canary steps: step, share (of the traffic), source."""
     return pd.read_csv(paths.data("canary_steps.csv"))
 
 
 def canary_metrics() -> pd.DataFrame:
-    """What a step is judged by: metric, worse (lower or higher), watches, owner, source."""
+    """The metrics that a step is judged by: metric, worse (lower or higher), watches, owner,
+    source."""
     return pd.read_csv(paths.data("canary_metrics.csv"))
 
 
 def step_alpha() -> float:
-    """Chance of a false alarm that one metric has in one step: evidence of 1 / alpha ends it."""
+    """The false-alarm probability alpha of one metric in one step, which evidence of 1 / alpha
+    ends."""
     return FALSE_ALARM_SHARE / (len(canary_metrics()) * len(canary_steps()))
 
 
 class Weights(NamedTuple):
-    """What one request adds to the logarithm of the evidence, by its side and its outcome."""
+    """What one request adds to the logarithm of the evidence, by its route and outcome."""
 
     canary_yes: float
     canary_no: float
@@ -57,17 +60,17 @@ class Weights(NamedTuple):
 
 
 def evidence_weights(baseline_share: float, degraded_share: float, traffic_share: float) -> Weights:
-    """The weights of a step that looks for a degradation of one metric.
+    """The weights of a step that tests one metric for a degradation.
 
     baseline_share, degraded_share: of requests with the outcome, on today's route and on a new one
     that is just bad enough to be rolled back. traffic_share: of the step. The weights are the log
     likelihood ratio of "the canary has the degraded share, the others the baseline" to "all have
-    one share", taken where the two mix alike. That a request's mean factor is 1 whatever the one
-    share is, even when it changes from hour to hour, rests on the random split and not on the
-    baseline, which decides only how soon a degradation is seen. At all of the traffic nothing is
-    left to compare with, and the baseline is taken as known from the steps before.
+    the same share", the traffic-weighted mean of the two. The mean factor of a request is 1 for any
+    common share, even one that changes from hour to hour, because of the random split; the baseline
+    only decides how soon a degradation is seen. At full traffic there is nothing to compare with,
+    and the baseline is taken as known from the earlier steps.
 
-    Raises: ValueError for a share out of range, or no degradation to see.
+    Raises: ValueError for a share out of range, or without a degradation.
     Source: Turner, Ly & Gruenwald (2024), Statistical Planning and Inference 230:106116 (two-sample
     e-variables); at the full traffic Wald (1945), Annals of Mathematical Statistics 16:117-186.
 
@@ -76,7 +79,7 @@ def evidence_weights(baseline_share: float, degraded_share: float, traffic_share
     """
     p0, p1, s = baseline_share, degraded_share, traffic_share
     if not (0 < p0 < 1 and 0 < p1 < 1) or p0 == p1:
-        raise ValueError(f"shares {p0:g} and {p1:g}: give two different ones between 0 and 1")
+        raise ValueError(f"shares {p0:g} and {p1:g}: give two different shares between 0 and 1")
     if not 0 < s <= 1:
         raise ValueError(f"a step of {s:g} of the traffic: give a share up to 1")
     mixed = s * p1 + (1 - s) * p0 if s < 1 else p0
@@ -92,8 +95,8 @@ def evidence(
 ) -> FloatArray:
     """Evidence against the new route so far: an e-value, 1 before the first request.
 
-    canary, stays: requests with the outcome, and all requests, of either side; numbers or arrays of
-    one shape, whose shape the result has.
+    canary, stays: (requests with the outcome, all requests) on the new and on today's route;
+    numbers or arrays of one shape, which is that of the result.
 
     >>> weights = evidence_weights(0.95, 0.92, 0.5)
     >>> round(float(evidence(weights, canary=(1840, 2000), stays=(1900, 2000))))
@@ -116,15 +119,14 @@ def canary_requests(
     alpha: float,
     power: float = POWER,
 ) -> int:
-    """Requests to send to the new route so that a step sees the degradation with the given power.
+    """Requests to the new route with which a step detects the degradation with the given power.
 
-    Parameters as of `evidence_weights`. alpha: the step is rolled back at evidence of 1 / alpha.
-    The power is that of one reading after the last request; whoever reads more often sees it
-    sooner. With mean m and standard deviation d of a request's weight on a degraded route, N
-    requests of both sides reach log(1 / alpha) with the power where N m - log(1 / alpha) = z d
-    sqrt(N).
+    Parameters as in `evidence_weights`. alpha: the step is rolled back at evidence of 1 / alpha.
+    The power is that of one reading after the last request; reading more often detects it sooner.
+    If a request's weight on a degraded route has mean m and standard deviation d, N requests in all
+    reach log(1 / alpha) with this power where N m - log(1 / alpha) = z d sqrt(N).
 
-    Raises: ValueError for a share, level or power out of range, or no degradation to see.
+    Raises: ValueError for a share, level or power out of range, or without a degradation.
 
     >>> canary_requests(0.95, 0.92, traffic_share=0.5, alpha=0.05)
     1569
@@ -146,8 +148,8 @@ def alarm_gap(
 ) -> float:
     """By how much n canary requests must be worse than the others to be rolled back.
 
-    A difference of shares, positive: where the evidence reaches 1 / alpha if the requests that stay
-    have the baseline's share exactly.
+    Returns: a positive difference of shares, at which the evidence reaches 1 / alpha if the
+    requests on today's route have exactly the baseline share.
 
     >>> round(alarm_gap(0.95, 0.92, 0.5, 1569, 0.05), 4)
     0.0218
@@ -163,17 +165,17 @@ def alarm_gap(
 def canary_plan(
     requests_per_day: float, margin_share: float, baselines: Mapping[str, float]
 ) -> pd.DataFrame:
-    """The steps of one workload's canary: how many requests and days each takes, and what ends it.
+    """The steps of one workload's canary: the requests and days of each, and what ends it.
 
-    margin_share: the loss to be detected, the same for every metric, since each is a share of
-    requests that did not go well. baselines: metric -> share on today's route.
+    margin_share: the loss to detect, the same for every metric, since each is a share of requests
+    that went wrong. baselines: metric -> share on today's route.
 
-    Returns: one row per step: step, traffic_share, requests (to the new route, by the metric that
-    needs most), needs_most (that metric), days (whole ones, so that every hour counts),
-    days_so_far, alpha (of each test: evidence of 1 / alpha ends the step), power, and of each
-    metric `<metric>_requests` and `<metric>_alarm_gap` (so much worse than today's route after all
-    requests, the step is rolled back; None of what is as bad as it can be already).
-    Raises: ValueError without traffic, if a baseline is missing, none of them could get worse, or
+    Returns: one row per step: step, traffic_share, requests (to the new route, for the metric that
+    needs most), needs_most (that metric), days (whole days, so that every hour of the day is in),
+    days_so_far, alpha (of each test: evidence of 1 / alpha ends the step), power, and for each
+    metric `<metric>_requests` and `<metric>_alarm_gap` (if it is worse than today's route by this
+    much after all requests, the step is rolled back; None if it cannot get worse).
+    Raises: ValueError without traffic, if a baseline is missing, if no metric could get worse, or
     as `canary_requests`.
 
     >>> plan = canary_plan(80_000, 0.03, {"acceptance": 0.9, "errors": 0.01,
@@ -185,7 +187,7 @@ def canary_plan(
     if requests_per_day <= 0:
         raise ValueError(f"{requests_per_day:g} requests a day: a canary needs traffic")
     if absent := [name for name in metrics["metric"] if name not in baselines]:
-        raise ValueError(f"canary: no baseline of {', '.join(absent)}; give today's share of each")
+        raise ValueError(f"canary: no baseline for {', '.join(absent)}; give today's share of each")
     alpha = step_alpha()
     worse = dict(zip(metrics["metric"], metrics["worse"], strict=True))
     rows: list[dict[str, Any]] = []
@@ -200,7 +202,7 @@ def canary_plan(
         n = max(needs.values())
         if not n:
             raise ValueError(
-                "canary: no share could get worse than it is; there is nothing to test"
+                "canary: no metric could get worse, so nothing can be tested: check the baselines"
             )
         gaps = {m: alarm_gap(*pair, share, n, alpha) if pair else None for m, pair in pairs.items()}
         days = ceil(n / (requests_per_day * share))
@@ -216,9 +218,9 @@ def canary_plan(
 
 
 def fitting(plan: pd.DataFrame, longest_days: float) -> pd.DataFrame:
-    """The steps with which a canary ends in time: all of them, or from the first small enough.
+    """The steps of a canary that fits in some days: all of them, or all from a later step on.
 
-    plan: as `canary_plan`. Where none fits, the step at full traffic is the whole canary.
+    plan: as `canary_plan`. If none fits, the step at full traffic is the whole canary.
 
     >>> plan = pd.DataFrame({"traffic_share": [0.01, 0.5, 1.0], "days": [90, 20, 10]})
     >>> fitting(plan, 70)["traffic_share"].tolist()
@@ -230,7 +232,7 @@ def fitting(plan: pd.DataFrame, longest_days: float) -> pd.DataFrame:
 
 
 def degradation(baseline_share: float, margin_share: float, worse: str) -> tuple[float, float]:
-    """The baseline and the share that is worse by the margin, neither quite 0 nor 1."""
+    """The baseline and the share that is worse by the margin, both kept off 0 and 1."""
     moved = baseline_share - margin_share if worse == "lower" else baseline_share + margin_share
     baseline, degraded = (
         min(max(x, _LEAST_SHARE), 1 - _LEAST_SHARE) for x in (baseline_share, moved)

@@ -1,4 +1,4 @@
-"""At how many tokens a month would each advisor move a workload? Three units, one axis."""
+"""At how many tokens a month would each advisor move a workload? Their three units, in one."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,13 +15,16 @@ _DAYS_PER_MONTH = HOURS_PER_MONTH / 24
 
 
 def crossover_claims() -> pd.DataFrame:
-    """Every volume or spend at which an advisor would move: who, claim, low, high, unit, baseline,
-    source. baseline: frontier, mini, or any where the advisor names no model."""
+    """Every volume or spend at which an advisor would move, as in `crossover_claims.csv`.
+
+    Columns: who, claim, low, high, unit, baseline (frontier, mini, or any if the advisor names no
+    model), source.
+    """
     return pd.read_csv(paths.data("crossover_claims.csv"))
 
 
 def api_bill(results: Results, workload: str) -> Mapping[str, Any] | None:
-    """Today's bill where it is a token bill, else the cheapest that the workload could have.
+    """Today's bill if it is a token bill, else the cheapest token bill of the workload, else None.
 
     results: of chapter 02.
     """
@@ -30,7 +33,7 @@ def api_bill(results: Results, workload: str) -> Mapping[str, Any] | None:
 
 
 def claims_by_workload(study: Study, results: Results) -> pd.DataFrame:
-    """The advisors' thresholds in tokens a month of each workload that an API could bill.
+    """The advisors' thresholds in tokens a month, for each workload that an API could bill.
 
     results: of chapter 02. Columns: as `claims_in_tokens`, workload, route.
     """
@@ -46,14 +49,14 @@ def claims_by_workload(study: Study, results: Results) -> pd.DataFrame:
 def claims_in_tokens(
     claims: pd.DataFrame, tokens_per_request: float, usd_per_request: float
 ) -> pd.DataFrame:
-    """The advisors' thresholds as tokens a month of a workload with this mix and price.
+    """The advisors' thresholds in tokens a month, for a workload with these lengths and this price.
 
     claims: as `crossover_claims`, in tokens/month, tokens/day, requests/month, USD/month or
-    USD/year. tokens_per_request: input and output. usd_per_request: today's bill of a request; a
-    claim in USD of a request that costs nothing is never reached (NaN).
-    Returns: who, claim, low, high (tokens/month), unit_note (how it was turned into tokens),
-    baseline, source.
-    Raises: ValueError for another unit, or a mix or price that is none.
+    USD/year. tokens_per_request: input and output. usd_per_request: today's bill per request; if it
+    is 0, a claim in USD is never reached (NaN).
+    Returns: who, claim, low, high (tokens/month), unit_note (how it was converted), baseline,
+    source.
+    Raises: ValueError for another unit, no tokens per request, or a negative price.
 
     >>> spend = pd.DataFrame([{"who": "Architect", "claim": "API spend", "low": 1e4, "high": 1e4,
     ...                        "unit": "USD/month", "baseline": "any", "source": "G"}])
@@ -61,7 +64,9 @@ def claims_in_tokens(
     [2732000000.0]
     """
     if not (tokens_per_request > 0 and usd_per_request >= 0):
-        raise ValueError("claims_in_tokens: give tokens above 0 and a bill of at least 0 a request")
+        raise ValueError(
+            "claims_in_tokens: give tokens per request above 0 and a bill of 0 or more"
+        )
     per_usd = tokens_per_request / usd_per_request if usd_per_request else float("nan")
     at_price = f"at USD {usd_per_request:.4g} and {tokens_per_request:,.0f} tokens a request"
     factors = {

@@ -1,8 +1,8 @@
-"""Which contracts does a route bring, which does its data need, and until when are they valid?
+"""Which contracts does a route have, which ones do its data need, and until when are they valid?
 
 The checklist of the source memo (C5, S12): retention, opt-out from training, region, DPA, BAA and
-SOC 2. What a class of data needs is `privacy_matrix.csv` (T3). Nothing here permits or refuses a
-route: `llmstudy.measures.privacy` does.
+SOC 2. `privacy_matrix.csv` (T3) has what a data class needs. Whether a route is permitted is
+decided by `llmstudy.measures.privacy`, not here.
 """
 
 from collections.abc import Collection, Mapping
@@ -21,14 +21,14 @@ ITEMS: Mapping[str, str] = {
     "soc2": "SOC 2",
     "mnpi_approval": "MNPI approval",
 }
-"""Kind of a contract in a study -> item of the checklist."""
+"""The kinds of contract in a study, each with its item of the checklist."""
 
 State = Literal["in force", "expired", "missing", "not required", "unknown"]
 
 
 @dataclass(frozen=True)
 class Item:
-    """One line of a route's checklist. days_left: to the last day; below zero once it is past."""
+    """One line of a route's checklist. days_left: to the last valid day; negative once expired."""
 
     kind: str
     item: str
@@ -39,9 +39,9 @@ class Item:
 
 
 def needs(data_class: str, arm: str, matrix: pd.DataFrame) -> tuple[str, ...]:
-    """The kinds of contract that a class of data needs on an arm.
+    """The kinds of contract that a data class needs on an arm.
 
-    matrix: as `privacy.privacy_matrix()`. Raises: ValueError for a pair that the matrix lacks.
+    matrix: as `privacy.privacy_matrix()`. Raises: ValueError if it has no row for the pair.
 
     >>> from llmstudy.measures.privacy import privacy_matrix
     >>> needs("eu_strict", "hosted_open", privacy_matrix())
@@ -61,9 +61,8 @@ def checklist(
 ) -> list[Item]:
     """Every item of a route's checklist on a day.
 
-    valid_until: kind -> last day it holds. needed_by: kind -> the workloads whose data need it.
-    unclassified: whether the route carries data that nobody has classified, so that a missing item
-    may or may not be needed.
+    valid_until: kind -> last valid day. needed_by: kind -> the workloads whose data need it.
+    unclassified: whether the route carries unclassified data, so that a missing item may be needed.
 
     >>> items = checklist({"baa": date(2026, 10, 31)}, {"baa": ["chat"]}, False, date(2026, 11, 23))
     >>> [(i.item, i.state, i.days_left) for i in items if i.state != "not required"]

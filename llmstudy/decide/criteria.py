@@ -1,16 +1,16 @@
 """How does each arm do on the six criteria of the source memo (C1 to C6)?
 
-One scale for all six, and one rule for each that binds it to evidence:
+All six share one scale, and each has one rule that ties its score to evidence:
 
-4     holds with room to spare
-3     holds
+4     met with room to spare
+3     met
 2     even: evidence on both sides of the line, or today's own bill, the baseline of the others
-1     short of the line, in a way that could be mended
-0     far short of it, or barred
-null  no evidence that carries a score: a claim, a prior, an unanswered question
+1     not met, in a way that could be fixed
+0     far from met, or barred
+null  no evidence for a score: a claim, a prior, an unanswered question
 
-A vendor's or the source memo's claim is no evidence, whatever it says. Scores of different criteria
-are not added up: privacy bars an arm whatever the others say, and then each of its rows says so.
+A claim by a vendor or the source memo is no evidence. Scores of different criteria are not added
+up: privacy bars an arm whatever the others say, and then each of its rows says so.
 """
 
 from dataclasses import dataclass
@@ -38,18 +38,18 @@ CRITERIA = {
 
 @dataclass(frozen=True)
 class Score:
-    """A score on the scale above, and the fact that earned it."""
+    """A score on the scale above, and the fact behind it in words."""
 
     score: int | None
     verdict: str
 
 
 def best_route(routes: pd.DataFrame) -> pd.Series | None:
-    """The permitted route of an arm that its evidence speaks for most; None where none may serve.
+    """The permitted route of an arm with the best evidence; None if none is permitted.
 
-    A route that can serve before one that cannot; then one that keeps its quality (today's own, or
-    not inferior) before one that nobody has scored, and that before an inferior one; then the one
-    that saves most. routes: those of one workload and arm, with `ROUTE_COLUMNS`.
+    Routes that can serve come first; among them those that keep their quality (today's own, or not
+    inferior), then unscored ones, then inferior ones; among equals the one that saves most.
+    routes: those of one workload and arm, with `ROUTE_COLUMNS`.
     """
     open_ = routes[routes["permitted"].astype(bool)]
     if open_.empty:
@@ -67,11 +67,11 @@ def best_route(routes: pd.DataFrame) -> pd.Series | None:
 def latency(
     verdict: str, grade: str, p95_s: tuple[float | None, float | None], target_s: float
 ) -> Score:
-    """C1: the p95 of the first token against its target, as chapter 03 judged it.
+    """C1: the p95 TTFT against its target, as chapter 03 judged it.
 
     verdict: meets, misses, undecided. p95_s: low and high end (None: among failures, or unknown;
-    of a fleet that was not probed the low one is a bound). 4 and 0 where the interval's far end
-    lies beyond half, or twice, the target.
+    the low end of an unprobed fleet is a bound). Scores 4 if the high end is at most half the
+    target, and 0 if the low end is more than twice the target.
     """
     low, high = p95_s
     target = f"against {count(1000 * target_s)} ms"
@@ -99,12 +99,12 @@ def cost(
     savings: Any,
     lines: Lines,
 ) -> Score:
-    """C2: what moving to the route saves over the horizon, against the study's two lines.
+    """C2: what moving to the route saves over the horizon, against the study's two thresholds.
 
     savings: p_cheaper, saving_p50_usd and the same against cheaper equals, as in `ROUTE_COLUMNS`.
-    Cheaper in enough draws: 4 where the move pays against both buyers who stay, 3 where not. Dearer
-    in as many: 0 with a loss of at least the line, 1 without. Between them, and for today's own
-    bill, 2.
+    Cheaper in enough draws scores 4 if the move pays against both buyers who stay, else 3. Dearer
+    in as many draws scores 0 if the loss reaches the threshold of a saving, else 1. Anything in
+    between, and today's own bill, scores 2.
     """
     if not sized:
         return Score(None, "no bill can be stated: it cannot be sized at its targets")
@@ -145,16 +145,15 @@ def customisation(
     tuning: str,
     claimed_gain: float,
 ) -> Score:
-    """C3: does the arm answer well enough, or can it be made to?
+    """C3: does the arm answer well enough, or can it be tuned to?
 
-    quality: baseline, non-inferior, inferior, undecided or none, from paired items. benchmark:
-    whose items. insufficient:
-    whether prompting and retrieval are proven to be (yes, no, unknown). tuning: `fine_tuning` of
-    `arm_facts()`: yes where weights can be tuned freely. claimed_gain: the most that tuning is
-    claimed to add (share).
-    Today's route scores 3 where prompting suffices; where it does not, 2 with free tuning and 1
-    without. A candidate scores 3 when not inferior, 4 when it can be tuned besides where that is
-    needed; inferior, 1 where the claimed gain would close the gap and the arm is free to tune.
+    quality: baseline, non-inferior, inferior, undecided or none, from paired items. benchmark: the
+    source of the items. difference, margin: shares. insufficient: whether prompting and retrieval
+    are proven insufficient (yes, no, unknown). tuning: `fine_tuning` of `arm_facts()`; yes if
+    weights can be tuned freely. claimed_gain: the most that tuning is claimed to add (share).
+    Today's route scores 3 if prompting suffices; else 2 with free tuning and 1 without. A candidate
+    scores 3 if it is not inferior, and 4 if it can also be tuned and needs to be; an inferior one
+    scores 1 if the claimed gain would close the gap and it is free to tune, else 0.
     """
     free = tuning == "yes"
     if quality == "baseline":
@@ -190,9 +189,9 @@ def cannot_serve() -> Score:
 
 
 def lock_in(low: float, high: float) -> Score:
-    """C4: the portability score, 0 to 100, in five equal bands.
+    """C4: the portability score, from 0 to 100, in five equal bands.
 
-    null where its ends lie more than one band apart: too much is unknown.
+    null if its ends are more than one band apart: too much is unknown.
     """
     least, most = (min(4, int(points // 20)) for points in (low, high))
     sentence = f"portability {span(low, high, count)} of 100"
@@ -212,8 +211,8 @@ def privacy(
 ) -> Score:
     """C5: may the data go there, and for how long?
 
-    signable: a contract would do. ends: the first day on which a needed contract ends; None where
-    none is needed. until: the end of the horizon.
+    signable: signing a contract would permit it. ends: the first day on which a needed contract
+    ends; None if none is needed. until: the end of the horizon.
     """
     if not permitted:
         return Score(1 if signable else 0, f"barred: {reason}")
@@ -227,7 +226,7 @@ def privacy(
 
 
 def team(needs_engineers: bool, readiness: Readiness) -> Score:
-    """C6: the readiness gate, where the arm takes engineers at all."""
+    """C6: the readiness of the team, if the arm takes ML engineers at all."""
     if not needs_engineers:
         return Score(4, "takes no ML engineers")
     if readiness.verdict == "ready":
@@ -238,5 +237,5 @@ def team(needs_engineers: bool, readiness: Readiness) -> Score:
 
 
 def arm_facts() -> pd.DataFrame:
-    """What each arm lets one tune, and whom it needs: by arm, columns as in `arm_facts.csv`."""
+    """What can be tuned on each arm, and whom it needs: by arm, columns as in `arm_facts.csv`."""
     return pd.read_csv(paths.data("arm_facts.csv")).set_index("arm")

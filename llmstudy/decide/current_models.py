@@ -1,9 +1,9 @@
-"""Would a model of today serve a workload for less, and is it as good on a public benchmark?
+"""Would a current model serve a workload for less, and is it as good on a public benchmark?
 
-The rule for *best* stands here and nowhere else: of an arm, the cheapest dated model of the price
-list whose score on a benchmark near the task lies within the workload's margin of today's model.
-Where no such benchmark has both, a model is *not yet compared*. A score is a reason to compare on
-items of one's own; it is unpaired, and proves nothing.
+The rule for the *best* model of an arm: the cheapest dated model of the price list whose score on a
+benchmark near the task is within the workload's margin of the model in use. Without a benchmark
+that has both, a model is *not yet compared*. A score is only a reason to compare on own items: it
+is unpaired, and proves nothing.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,13 +26,13 @@ from llmstudy.text import share, usd
 ApiArm = Literal["proprietary_api", "hosted_open"]
 
 NEWEST_MONTHS = 18
-"""Age up to which a model counts as one of today; assumed: an API model lives about as long."""
+"""Age up to which a model counts as current. Assumed: API models live about as long."""
 
-WORTH_A_WORD_SHARE = 0.95
-"""Share of the cheapest route's bill above which a cheaper model is not worth a word."""
+MENTION_BELOW_SHARE = 0.95
+"""Share of the cheapest route's bill above which a cheaper model is not worth mentioning."""
 
 LISTED = "a listed model"
-"""Stands among a study's routes for one that is none of them."""
+"""Name of a route that is added to a study to price a model outside it."""
 
 ARM_OF_WEIGHTS: Mapping[str, ApiArm] = {"open": "hosted_open", "proprietary": "proprietary_api"}
 _IN_WORDS = {"hosted_open": "hosted", "proprietary_api": "proprietary"}
@@ -40,7 +40,7 @@ _IN_WORDS = {"hosted_open": "hosted", "proprietary_api": "proprietary"}
 
 @dataclass(frozen=True)
 class Score:
-    """What two models scored on one benchmark, a share each. setting: the model's, if any."""
+    """The scores of a model and today's on one benchmark, as shares. setting: how it was run."""
 
     benchmark: str
     model: float
@@ -49,7 +49,7 @@ class Score:
 
     @property
     def difference(self) -> float:
-        """By how much the model lies above today's."""
+        """The model's score minus today's."""
         return self.model - self.today
 
 
@@ -59,9 +59,10 @@ def _bundled(name: str) -> pd.DataFrame:
 
 
 def current_models(on: date) -> pd.DataFrame:
-    """The models of at most 18 months on a day: model, arm, dated, dated_by, source.
+    """The models that are at most 18 months old on a day.
 
-    Source: `data/current_models.csv`; the price list has no dates.
+    Columns: model, arm, dated, dated_by, source. Source: `data/current_models.csv`, since the price
+    list has no release dates.
     """
     table = _bundled("current_models.csv")
     table = table.assign(dated=pd.to_datetime(table["dated"]))
@@ -71,7 +72,7 @@ def current_models(on: date) -> pd.DataFrame:
 
 
 def compared(model: str, today: str, task: str | None = None) -> Score | None:
-    """Both models' scores on a benchmark, near the task where one is named; None: not yet compared.
+    """The scores of two models on one benchmark, near the task if given; None: not yet compared.
 
     >>> compared("gpt-oss-120b", "gpt-4o", "chat") is None
     True
@@ -81,14 +82,14 @@ def compared(model: str, today: str, task: str | None = None) -> Score | None:
     """
     for key, rows in _bundled("benchmark_scores.csv").groupby("benchmark", sort=True):
         benchmark = quality.benchmark(str(key), task or "reasoning")
-        scored, before = _scored(rows, model), _scored(rows, today)
-        if (benchmark.near or task is None) and scored and before:
-            return Score(benchmark.name, scored[0], before[0], scored[1])
+        run, todays_run = _pass_share(rows, model), _pass_share(rows, today)
+        if (benchmark.near or task is None) and run and todays_run:
+            return Score(benchmark.name, run[0], todays_run[0], run[1])
     return None
 
 
-def _scored(rows: pd.DataFrame, name: str) -> tuple[float, str] | None:
-    """A model's share of items passed on one benchmark, and the setting it was run with."""
+def _pass_share(rows: pd.DataFrame, name: str) -> tuple[float, str] | None:
+    """The share of items that a model passed on one benchmark, and the setting of the run."""
     runs = rows[rows["model"].map(lambda scored: prices.same_weights(scored, name))]
     if runs.empty:
         return None
@@ -98,7 +99,7 @@ def _scored(rows: pd.DataFrame, name: str) -> tuple[float, str] | None:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model of today at its cheapest host. served: whether a route of the arm has it already."""
+    """A current model at its cheapest host. served: whether a route of the arm has it already."""
 
     model: str
     route: ApiRoute
@@ -107,15 +108,15 @@ class Candidate:
     score: Score | None
 
     def worse_than(self, margin_share: float) -> bool:
-        """Whether a benchmark near the task places it below the margin."""
+        """Whether a benchmark near the task places it below the margin (a share)."""
         return self.score is not None and self.score.difference < -margin_share
 
 
 def candidates(study: Study, name: str, arm: ApiArm) -> list[Candidate]:
-    """Models of today that fit a workload's context, cheapest first.
+    """Current models that fit a workload's context, cheapest first.
 
-    By what a request of the workload's mean lengths costs at the list's price; of two hosts of one
-    price the one that the study buys from already.
+    Ranked by the list price of a request of the workload's mean lengths; of two hosts with one
+    price, the one that the study already buys from.
     """
     bought = {route.provider for route in study.routes.values() if isinstance(route, ApiRoute)}
     workload = study.workloads[name]
@@ -142,7 +143,7 @@ def candidates(study: Study, name: str, arm: ApiArm) -> list[Candidate]:
 
 
 def best(ranked: list[Candidate], margin_share: float) -> Candidate | None:
-    """The cheapest of some candidates that is compared and lies within the margin, if any does."""
+    """The cheapest of some candidates that is compared and within the margin, if any."""
     return next((c for c in ranked if c.score and not c.worse_than(margin_share)), None)
 
 
@@ -153,11 +154,11 @@ _BEST = (
 
 
 def best_models(study: Study) -> pd.DataFrame:
-    """The best model of today for each workload and API arm, or that none is compared yet.
+    """The best current model for each workload and API arm.
 
     Columns: workload, arm, model and provider (null: not yet compared), served (whether a route of
-    the arm has it), benchmark, setting, score and score_today (shares), usd_per_request (at the
-    list's price, for a request of mean lengths), verdict.
+    the arm has it), benchmark, setting, score and score_today (shares), usd_per_request (list
+    price of a request of mean lengths), verdict (best, not yet compared).
     """
     rows = []
     for name, workload in study.workloads.items():
@@ -176,10 +177,10 @@ def best_models(study: Study) -> pd.DataFrame:
 
 
 def cheaper_models(case: Case, bills: Iterable[Mapping[str, Any]]) -> list[str]:
-    """One sentence for each workload and arm of which a model of today would beat every route.
+    """A sentence for each workload and arm where a current model is cheaper than every route.
 
-    The cheapest one that no benchmark near the task places below the margin. bills: of chapter 02;
-    an arm without a route that may serve is left out, since nothing there is beaten.
+    It names the cheapest model that no benchmark near the task places below the margin. bills: of
+    chapter 02; an arm without a permitted route has nothing to compare with and is left out.
     """
     billed = list(bills)
     sentences = []
@@ -198,7 +199,7 @@ def cheaper_models(case: Case, bills: Iterable[Mapping[str, Any]]) -> list[str]:
             if not ranked:
                 continue
             month_usd = _month_usd(case, name, ranked[0].route)
-            if month_usd <= WORTH_A_WORD_SHARE * cheapest["month_usd"]:
+            if month_usd <= MENTION_BELOW_SHARE * cheapest["month_usd"]:
                 sentences.append(_sentence(name, ranked[0], month_usd, cheapest))
     return sentences
 
@@ -231,7 +232,7 @@ def _route(arm: ApiArm, workload: Workload, place: prices.Listing) -> ApiRoute:
 
 
 def _usd(study: Study, workload: Workload, route: ApiRoute) -> float:
-    """What one request of the workload's mean lengths costs, part of its prompt cached."""
+    """The cost of a request of the workload's mean lengths, at its cached share. USD."""
     intake = workload.intake
     request = {
         "ts_start": pd.Timestamp(study.as_of, tz="UTC"),
@@ -244,7 +245,7 @@ def _usd(study: Study, workload: Workload, route: ApiRoute) -> float:
 
 
 def _month_usd(case: Case, name: str, route: ApiRoute) -> float:
-    """What a month of a workload would cost on a route, billed as chapter 02 bills."""
+    """The monthly bill of a workload on a route, computed as in chapter 02. USD."""
     routes = {**case.study.routes, LISTED: route}
     study = case.study.model_copy(update={"routes": routes})
     offer = offers.token_offer(study, LISTED, case.traffic.of(name))

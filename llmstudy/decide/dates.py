@@ -1,8 +1,8 @@
 """On which day may each move begin, and what comes before it?
 
-The plan's date of a move: the decision, the gateway where calls do not pass one yet, and the items
-that still have to prove its quality. Its ramp follows, then the canary at the workload's own
-volume, and only then does it save anything.
+A move begins after the decision, the gateway (if calls do not go through one yet) and the labelling
+of the items that still have to prove its quality. Its ramp follows, then the canary at the
+workload's own volume; only then does it save anything.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,17 +22,17 @@ from llmstudy.tables import Rows
 from llmstudy.units import HOURS_PER_MONTH, months_until
 
 _WORST_ACCEPTANCE = 0.5
-"""Of an acceptance that nobody knows: no other share takes as many requests to test."""
+"""Stands for an unknown acceptance share: no other share takes as many requests to test."""
 
 _LATE_AT_TARGET = 0.05
-"""Share of first tokens later than a p95 that lies on its target."""
+"""Share of late first tokens when the p95 is exactly at its target."""
 
 
 def move_dates(case: Case, quality: Rows) -> list[dict[str, Any]]:
     """When each move may begin. quality: chapter 04's table.
 
-    A quality that is proven needs no items; those of several workloads are labelled side by side,
-    each by its own experts. Where today's route may not see the data, nothing is waited for.
+    Proven quality needs no more items. Workloads are labelled in parallel, each by its own experts.
+    If today's route may not see the data, the move waits for nothing.
 
     Returns rows: workload, route, gateway_weeks, items (still to be labelled), label_weeks, begins
     (date), start_months (from `as_of`), canary_days (before full traffic), canary_months.
@@ -71,8 +71,10 @@ def move_dates(case: Case, quality: Rows) -> list[dict[str, Any]]:
 
 
 def move_windows(study: Study, rows: Sequence[Mapping[str, Any]]) -> dict[str, Window]:
-    """The windows of moves, their ramps at the stated length. rows: of `move_dates`, one for each
-    workload, as chapter 04 wrote them."""
+    """The windows of moves, by workload, with ramps of the stated length.
+
+    rows: of `move_dates`, one per workload, as chapter 04 wrote them.
+    """
     windows = {}
     for row in rows:
         begins = date.fromisoformat(row["begins"])
@@ -84,7 +86,7 @@ def move_windows(study: Study, rows: Sequence[Mapping[str, Any]]) -> dict[str, W
 
 
 def _items_left(row: Mapping[str, Any]) -> int:
-    """Items of one's own that a candidate's quality still needs; none where it is settled."""
+    """The own items that a candidate's quality still needs; 0 if it is settled."""
     scored = {**row, "quality": row["verdict"], "quality_grade": row["grade"]}
     if is_proven(scored) or row["verdict"] == "inferior":
         return 0
@@ -95,7 +97,7 @@ def _items_left(row: Mapping[str, Any]) -> int:
 def canary(case: Case, name: str, row: Mapping[str, Any]) -> pd.DataFrame:
     """The canary of a move at the workload's own volume, as `decide.canary.canary_plan`.
 
-    row: of chapter 04's table, whose acceptance is taken where the pair was scored.
+    row: of chapter 04's table; its acceptance is used if the pair was scored.
     """
     workload = case.study.workloads[name]
     accepted = row["acceptance_current"]
@@ -109,7 +111,7 @@ def canary(case: Case, name: str, row: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _error_share(case: Case, name: str) -> float:
-    """Failures of the log where there is one, none of many taken for one; else the retries."""
+    """The failure share of the log (at least one failure), or the retry share without a log."""
     if name in case.traffic.simulated:
         return case.study.workloads[name].retry_share.value
     ok = case.traffic.of(name)["ok"].to_numpy(dtype=bool)

@@ -1,4 +1,4 @@
-"""Chapter 07: the panel's four disagreements (D1 to D4), each judged on this study's evidence."""
+"""Chapter 07: the advisors' four disagreements (D1 to D4), judged on this study's evidence."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -14,7 +14,7 @@ from llmstudy.study import ApiRoute
 from llmstudy.text import count, opening, span, usd
 
 Trial = Mapping[str, Mapping[str, Any]]
-"""The back-test of each lens, by its name; empty where no rule is on trial."""
+"""The back-test of each lens, by the lens's name; empty if no rule is tested."""
 
 _CLAIM_S = 1.0
 """The Challenger's claim for the p95 of an API's first token: below a second."""
@@ -23,7 +23,7 @@ _CLAIM_S = 1.0
 def resolutions(
     case: Case, results: Results, tables: Tables, trial: Trial
 ) -> dict[str, Resolution]:
-    """What this study says of each disagreement, by its id."""
+    """What this study says about each disagreement, by its id. trial: as `Trial`."""
     return {
         "D1": _first_or_hybrid(tables, trial),
         "D2": _tails(case, results),
@@ -36,7 +36,7 @@ def resolutions(
 
 
 def _first_or_hybrid(tables: Tables, trial: Trial) -> Resolution:
-    """Never moving against moving when measured utilisation, latency or residency says so."""
+    """D1: never moving against moving when measured utilisation, latency or residency says so."""
     if not trial:
         evidence = f"{tables['timing']['reason']}, so that no rule is on trial"
         sides = dict.fromkeys(("API only", "hybrid by plan"), _cost(None, ""))
@@ -61,12 +61,12 @@ def _first_or_hybrid(tables: Tables, trial: Trial) -> Resolution:
 def _cost(
     value: float | None, against: str, low: float | None = None, high: float | None = None
 ) -> Fact:
-    """What acting on one side costs, in USD, and above what; None: not priced."""
+    """What acting on one side costs, in USD above `against`; None: not priced."""
     return Fact(value, "USD", "simulated", "", against, low, high)
 
 
 _NOTHING_SPENT = 0.0, 0.0
-"""Both ends of what costs nothing."""
+"""Low and high of a cost of zero."""
 
 
 def _regret(row: Mapping[str, Any]) -> Fact:
@@ -84,7 +84,7 @@ def _priced(side: str, cost: Fact) -> str:
 
 
 def _tails(case: Case, results: Results) -> Resolution:
-    """The first token of today's APIs at the p95 and p99, as a log or a probe measured it."""
+    """D2: the p95 and p99 TTFT of today's APIs, as measured by a log or a probe."""
     tails = {name: _tail(case, name) for name in case.study.workloads if _on_api(case, name)}
     supported = {
         name: tail for name, tail in tails.items() if tail is not None and tail[0].supported
@@ -126,7 +126,7 @@ def _on_api(case: Case, name: str) -> bool:
 
 
 def _tail(case: Case, name: str) -> tuple[QuantileEstimate, QuantileEstimate] | None:
-    """p95 and p99 of the first token on today's route, in s, failures as the longest of all."""
+    """The p95 and p99 TTFT of today's route, in s, with failures at +inf; None if not measured."""
     requests = case.traffic.of(name)
     if requests["ttft_s"].notna().any():
         streamed = requests[requests["ttft_s"].notna() | ~requests["ok"]]
@@ -148,7 +148,7 @@ def _seconds(p95: QuantileEstimate, p99: QuantileEstimate) -> str:
 
 
 def _cost_of_leaving(case: Case, results: Results) -> Fact:
-    """What it costs to put every workload that is on an API on its best fleet, one by one."""
+    """What it costs to move every workload on an API to its best fleet, one by one."""
     best: dict[str, Mapping[str, Any]] = {}
     for row in rows_of(results["06_crossover"]["savings"], arm="self_hosted"):
         name, saved = row["workload"], row["saving_p50_usd"]
@@ -170,11 +170,11 @@ _UNITS = {
     "Architect": ("USD a month", "Architect"),
     "Challenger": ("requests a month", "Challenger low"),
 }
-"""The unit in which an advisor puts the crossover, and the lens that acts on it."""
+"""The unit in which each advisor states the crossover, and the lens that acts on it."""
 
 
 def _crossover(results: Results, trial: Trial) -> Resolution:
-    """Where our crossovers to a fleet lie, whose claims they hold, and which unit varies least."""
+    """D3: our crossovers to a fleet, the claims that they match, and the unit that varies least."""
     rows = [
         row
         for row in results["06_crossover"]["crossover"]
@@ -216,7 +216,7 @@ def _band(row: Mapping[str, Any]) -> str:
 
 
 def _claims_within(results: Results, rows: list[Any]) -> list[str]:
-    """Advisors of whom a claim, in tokens a month, meets the 80 % band of a workload, and where."""
+    """The advisors' claims in tokens a month that overlap the 80 % band of a workload."""
     claims = []
     for row in rows:
         low, high = (row["tokens_per_month"][end] for end in ("p10", "p90"))
@@ -227,7 +227,7 @@ def _claims_within(results: Results, rows: list[Any]) -> list[str]:
 
 
 def _in_units(results: Results, rows: list[Any]) -> dict[str, list[float]]:
-    """The median crossover of each workload, in each unit."""
+    """The median crossover of each workload, by unit."""
     prices = {
         (row["workload"], row["route"]): row["usd_per_request"]
         for row in results["02_cost"]["bills"]
@@ -245,7 +245,7 @@ def _in_units(results: Results, rows: list[Any]) -> dict[str, list[float]]:
 
 
 def _privacy(tables: Tables) -> Resolution:
-    """What privacy rules out here before any cost is read, and which verdicts it makes."""
+    """D4: what privacy rules out before any cost is considered, and which verdicts it forces."""
     routes = tables["routes"]
     barred = routes[~routes["permitted"]]
     forced = [
@@ -285,7 +285,8 @@ def _today(routes: Any, name: str) -> str:
 
 
 def disagreements_in_words(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """D1 to D4: what each advisor holds, what holds here, and what each side would have cost.
+    """D1 to D4 as a page shows them: each advisor's view, what holds here, and what each side
+    costs.
 
     rows: of `disagreements`.
     """

@@ -1,4 +1,4 @@
-"""Chapter 07: the plan. Its gates as they stand today, its work and what that costs."""
+"""Chapter 07: the plan. The state of its gates today, its work items and their cost."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -31,21 +31,21 @@ from llmstudy.study.lines import lines_of, meets_lines
 from llmstudy.text import allowed_loss, count, share, usd
 
 CANARY_ITEM = "canary up to full traffic"
-"""What `phase_items.csv` calls the canaries."""
+"""The name of the canaries in `phase_items.csv`."""
 
 _FULL_TRAFFIC = 0.95
-"""Share of the last week's requests at which a move is done: the fallback takes the rest."""
+"""Share of last week's requests at which a move is complete: the fallback takes the rest."""
 
 _REVISIT = timedelta(weeks=13), timedelta(weeks=26)
-"""How long after the decision it is reviewed. Source: MEMO V2, every 3-6 months."""
+"""Earliest and latest review after the decision. Source: MEMO V2, every 3-6 months."""
 
 
 def plan_tables(case: Case, results: Results, tables: Tables) -> dict[str, Any]:
-    """The plan's tables.
+    """The tables of the plan.
 
-    Returns: `plan_gates` and `plan_items` (see `decide.plan`), `phases` with what their gates say
-    together (entry_state, exit_state), `first_moves` (see `decide.moves`) and `canary`
-    (steps of each move and of each favoured candidate, see `decide.canary`).
+    Returns: `plan_gates` and `plan_items` (see `decide.plan`), `phases` with the state of their
+    gates (entry_state, exit_state), `first_moves` (see `decide.moves`) and `canary` (the steps of
+    each move and favoured candidate, see `decide.canary`).
     """
     study = case.study
     judged = gates(tables["phases"], judged_gates(case, tables))
@@ -75,7 +75,7 @@ def _route_row(tables: Tables, workload: str, route: str) -> Any:
 
 
 def judged_gates(case: Case, tables: Tables) -> dict[str, dict[str, Judged]]:
-    """What each gate rests on as it stands today, against what is needed."""
+    """The evidence of each gate today against what is needed, by the gate's name and workload."""
     targets = targets_of(tables)
     judges = {
         "G1-G6": _fired,
@@ -90,7 +90,7 @@ def judged_gates(case: Case, tables: Tables) -> dict[str, dict[str, Judged]]:
     }
     of_study = {
         "decision": _signed(case.study),
-        "log": _logged(case),
+        "log": _have_logs(case),
         "second_vendor": _second_vendor(case.study, tables),
         "G3": _contracts(tables),
         "log_weeks": _log_weeks(case),
@@ -106,12 +106,12 @@ def judged_gates(case: Case, tables: Tables) -> dict[str, dict[str, Judged]]:
 def _gate(
     state: GateState, value: float | None, needed: float | None, unit: str, words: str
 ) -> Judged:
-    """A gate on what the organisation's own records say."""
+    """A gate that rests on the organisation's own records."""
     return Judged(state, Fact(value, unit, "measured", "", words), needed)
 
 
 def _over(states: Mapping[str, GateState], what: str, unit: str, *more: str) -> Judged:
-    """A gate that every workload must pass. what: what those do that pass it, in words."""
+    """A gate that every workload must pass. what: a verb phrase for the workloads that pass."""
     passing = [name for name, state in states.items() if state == "passed"]
     lacking = [name for name in states if name not in passing]
     words = f"{len(passing)} of {len(states)} workloads {what}"
@@ -122,7 +122,7 @@ def _over(states: Mapping[str, GateState], what: str, unit: str, *more: str) -> 
 
 
 def _signed(study: Study) -> Judged:
-    """Signed when the study says so; failed when it was superseded or its day has gone by."""
+    """Passed if the study is decided; failed if it was superseded or its decision is overdue."""
     late = study.as_of > study.decide_by
     open_: GateState = "failed" if late or study.status == "superseded" else "open"
     state: GateState = "passed" if study.status == "decided" else open_
@@ -130,7 +130,7 @@ def _signed(study: Study) -> Judged:
     return _gate(state, None, None, "", words)
 
 
-def _logged(case: Case) -> Judged:
+def _have_logs(case: Case) -> Judged:
     names = case.study.workloads
     states: dict[str, GateState] = {
         name: "open" if name in case.traffic.simulated else "passed" for name in names
@@ -139,7 +139,7 @@ def _logged(case: Case) -> Judged:
 
 
 def _second_vendor(study: Study, tables: Tables) -> Judged:
-    """Of how many workloads two vendors at least may see the data and hold the context."""
+    """Whether at least two vendors may see the data of each workload and fit its context."""
     table = tables["routes"]
     able = table[table["permitted"] & table["fits_context"]]
     states: dict[str, GateState] = {}
@@ -151,8 +151,9 @@ def _second_vendor(study: Study, tables: Tables) -> Judged:
 
 
 def _behind_gateway(study: Study, states: Mapping[str, GateState], what: str, unit: str) -> Judged:
-    """A gate that every workload must pass, behind a gateway: as the study states it of its calls,
-    so that none passes where there is no gateway or nobody has said so."""
+    """A gate that every workload must pass, and that needs its calls to go through a gateway.
+
+    Without a gateway, or where the study does not state one, no workload passes."""
     answers = {name: study.workloads[name].portability.behind_gateway for name in states}
     behind: dict[str, GateState] = {"yes": "passed", "unknown": "unknown", "no": "open"}
     combined = {name: worst([state, behind[answers[name]]]) for name, state in states.items()}
@@ -180,7 +181,7 @@ def _contracts(tables: Tables) -> Judged:
 
 
 def _log_weeks(case: Case) -> Judged:
-    """Whole weeks of log of each workload against those for which a trigger must hold."""
+    """Whether each workload has as many whole weeks of log as a trigger must hold for."""
     needed = max(1, ceil(case.study.thresholds.sustained.value))
     table = case.traffic.summary
     spans = dict(zip(table["workload"], table["span_h"], strict=True)) if len(table) else {}
@@ -196,7 +197,7 @@ def _log_weeks(case: Case) -> Judged:
 
 
 def _golden_set(tables: Tables) -> Judged:
-    """Whether any verdict still asks for items of one's own."""
+    """Whether any verdict still needs golden items."""
     needs = _golden_items(tables)
     states: dict[str, GateState] = {
         name: "open" if name in needs else "passed" for name in tables["verdicts"]
@@ -207,7 +208,7 @@ def _golden_set(tables: Tables) -> Judged:
 
 
 def _golden_items(tables: Tables) -> dict[str, tuple[int, float]]:
-    """Golden items that the favoured route of each verdict needs, and their cost."""
+    """The golden items that the favoured route of each verdict needs, and their cost. (n, usd)."""
     return {
         name: (c["n"], c["usd"])
         for name, v in tables["verdicts"].items()
@@ -278,12 +279,12 @@ def _quality(case: Case, tables: Tables, name: str, route: str) -> Judged:
 
 
 def _answered_by(rows: pd.DataFrame, model: str) -> pd.Series:
-    """Which of the logged requests a model answered."""
+    """Which logged requests a model answered, as a mask."""
     return rows["model_served"].map(lambda name: same_model(name, model)).astype(bool)
 
 
 def _canary_share(case: Case, tables: Tables, name: str, route: str) -> Judged:
-    """Share of the last week's requests that the new route's model answered, and how well."""
+    """The share of last week's requests that the new route's model answered, and how well."""
     if name in case.traffic.simulated:
         words = "no log shows who answers"
         return _gate("open", None, _FULL_TRAFFIC, "share of requests", words)
@@ -299,8 +300,8 @@ def _canary_share(case: Case, tables: Tables, name: str, route: str) -> Judged:
     return _gate(state, part, _FULL_TRAFFIC, "share of requests", words)
 
 
-def _gone_wrong(rows: pd.DataFrame, target_s: float) -> dict[str, pd.Series]:
-    """Which of the requests failed, and which timed first tokens came after the target."""
+def _failures_and_delays(rows: pd.DataFrame, target_s: float) -> dict[str, pd.Series]:
+    """Which requests failed, and which timed first tokens were later than the target, as masks."""
     late = rows["ttft_s"].dropna() > target_s
     return {"failures": ~rows["ok"].astype(bool), "late first tokens": late}
 
@@ -308,8 +309,8 @@ def _gone_wrong(rows: pd.DataFrame, target_s: float) -> dict[str, pd.Series]:
 def _canary_result(case: Case, name: str, canary: pd.DataFrame) -> tuple[GateState, str]:
     """Whether a canary at full traffic fails or answers late more often than today's route.
 
-    By the rule of `decide.canary` for its last step, on the metrics that a log has: failures and
-    first tokens. Unknown where the log holds no request of today's route.
+    By the rule of `decide.canary` for the last step, on the metrics in a log: failures and TTFT.
+    Unknown if the log has no request to today's route.
     """
     workload = case.study.workloads[name]
     rows = case.traffic.of(name)
@@ -317,7 +318,9 @@ def _canary_result(case: Case, name: str, canary: pd.DataFrame) -> tuple[GateSta
     if today.empty:
         return "unknown", "the log holds no request of today's route to hold them against"
     limit = 1 / step_alpha()
-    befores, afters = (_gone_wrong(part, workload.slo.ttft_p95.value) for part in (today, canary))
+    befores, afters = (
+        _failures_and_delays(part, workload.slo.ttft_p95.value) for part in (today, canary)
+    )
     against = []
     for what, before in befores.items():
         after = afters[what]
@@ -337,7 +340,7 @@ def _canary_result(case: Case, name: str, canary: pd.DataFrame) -> tuple[GateSta
 
 
 def _fallback(case: Case, tables: Tables, name: str, route: str) -> Judged:
-    """Whether another model than today's has ever answered: an unused fallback is untested."""
+    """Whether a model other than today's has ever answered: an unused fallback is untested."""
     if name in case.traffic.simulated:
         return _gate("open", None, 1, "requests", "no log shows a fallback")
     rows = case.traffic.of(name)
@@ -348,7 +351,7 @@ def _fallback(case: Case, tables: Tables, name: str, route: str) -> Judged:
 
 
 def _ab_test(study: Study, targets: Mapping[str, str]) -> Judged:
-    """Own paired counts of a moved workload that are dated half a year after the decision."""
+    """Whether a moved workload has own paired counts dated half a year after the decision."""
     due = study.decide_by + _REVISIT[1]
     pairs = [study.workloads[name].quality.evidence.get(route) for name, route in targets.items()]
     dated = [pair.as_of for pair in pairs if pair and pair.as_of and pair.as_of >= due]
@@ -367,7 +370,7 @@ def _revisit(study: Study) -> Judged:
 
 
 def _stops(study: Study, tables: Tables) -> list[Stop]:
-    """What may not be sent where it goes today, from the day on which the evidence was judged."""
+    """Workloads whose data may not go to today's route, to be stopped from `as_of` on."""
     table, owners = tables["routes"], {row["id"]: row["owner"] for row in tables["triggers"]}
     barred = table[table["current"] & ~table["permitted"]]
     return [
@@ -377,7 +380,7 @@ def _stops(study: Study, tables: Tables) -> list[Stop]:
 
 
 def _fired_steps(tables: Tables) -> list[TriggerStep]:
-    """The step of every trigger that has fired, for its owner."""
+    """The next step of every fired trigger, with its owner."""
     steps = trigger_table().set_index("id")["step"]
     return [
         TriggerStep(row["id"], row["workload"], row["owner"], steps[row["id"]], row["evidence"])
@@ -390,7 +393,7 @@ def _fired_steps(tables: Tables) -> list[TriggerStep]:
 
 
 def _item_costs(study: Study, tables: Tables) -> dict[str, list[ItemCost]]:
-    """What figures split of the phases: golden items by workload, and each move's one-off cost."""
+    """The item costs that figures give: golden items by workload, and the one-off cost of moves."""
     price = study.usd_per_golden_item
     low, high = price.ends
     golden = [
@@ -406,7 +409,7 @@ def _item_costs(study: Study, tables: Tables) -> dict[str, list[ItemCost]]:
 
 
 def _canary_note(steps: pd.DataFrame, longest_days: float) -> str | None:
-    """How long the canaries take against the longest one, and where to begin instead."""
+    """How long each canary takes; if longer than allowed, at which step to begin instead."""
     notes = []
     for name, canary in steps.groupby("workload", sort=False):
         days = canary["days"].sum()

@@ -1,4 +1,4 @@
-"""The six questions of intake (MEMO T7): what was answered, and what to ask first."""
+"""The six intake questions (MEMO T7): the answers so far, and what to ask first."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,15 +13,15 @@ from llmstudy.text import count
 
 
 def intake_fields() -> list[str]:
-    """The fields of a study that answer the six questions, in their order."""
+    """The study fields that answer the six questions, in order."""
     return " ".join(pd.read_csv(paths.data("intake_questions.csv"))["fields"]).split()
 
 
 def intake_rows(study: Study, results: Results) -> pd.DataFrame:
     """T7: the six questions of every workload, as `intake`.
 
-    How far an answer moves the saving is the swing of the workload's best move between the ends of
-    the answer's range, from the sensitivity analysis of chapter 06.
+    An answer moves the saving by the swing of the workload's best move between the ends of the
+    answer's range, from the sensitivity analysis of chapter 06.
     """
     moves = {
         (about["workload"], row["input"]): abs(row["high_usd"] - row["low_usd"])
@@ -50,13 +50,13 @@ def _answer(workload: Workload, name: str, field: str) -> dict[str, Any]:
 
 
 def intake(answers: pd.DataFrame, moves_usd: Mapping[tuple[str, str], float]) -> pd.DataFrame:
-    """T7: every question of every workload; the unknown ones in the order in which to ask them.
+    """T7: every question of every workload, with the order in which to ask the open ones.
 
     answers: workload, field, answer, grade, source, unknown (bool).
-    moves_usd: by workload and field, how far the saving moves over the answer's range; an answer
-    that is not there is a gate or decides nothing by itself.
+    moves_usd: by workload and field, how far the saving moves over the answer's range. A field that
+    is missing is a gate, or moves no saving by itself.
     Returns: workload, id, question, field, answer, grade, source, unknown, decides, moves_usd
-    (None where not there), rank (1 is to be asked first; None where the answer is known).
+    (None: missing), rank (1: ask first; None: the answer is known).
     """
     table = pd.read_csv(paths.data("intake_questions.csv"))
     questions = table.assign(field=table["fields"].str.split()).explode("field")

@@ -1,7 +1,7 @@
-"""What a fact means when it is held against a line.
+"""What a fact means against a threshold, which is called its line here.
 
-A line is a threshold of the memo or of the study. What is not known is never below it, and what is
-only assumed neither fires a trigger nor calms a risk: only evidence does.
+A line comes from the source memo or from the study. An unknown value is never below its line, and a
+value that is only assumed neither fires a trigger nor calms a risk: that takes evidence.
 """
 
 import operator
@@ -33,12 +33,11 @@ _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True)
 class Fact:
-    """What is known of one thing in a study.
+    """One fact about a study.
 
-    value, low, high: in `unit`, yes as 1 and no as 0; None where not known. A high of infinity
-    makes low a bound. grade: of the least certain figure in it. basis: the results, figures or
-    table that it is read from. sentence: the same in a few words. source: of a figure that is
-    itself quoted.
+    value, low, high: in `unit`, with yes as 1 and no as 0; None if unknown. If high is infinite,
+    low is a lower bound. grade: of the least certain figure behind it. basis: the results, figures
+    or table it comes from. sentence: the fact in a few words. source: of a quoted figure.
     """
 
     value: float | None
@@ -52,7 +51,7 @@ class Fact:
 
     @classmethod
     def of(cls, figure: Figure, basis: str, sentence: str = "") -> Self:
-        """A figure of the study as a fact."""
+        """A figure of the study, as a fact."""
         return cls(
             figure.value,
             figure.unit,
@@ -66,7 +65,7 @@ class Fact:
 
     @property
     def ends(self) -> tuple[float, float] | None:
-        """Low and high, the value where it has no range; None where nothing is known.
+        """Low and high, or the value twice if it has no range; None if unknown.
 
         >>> Fact(2.0, "FTE", "assumed", "").ends, Fact(None, "FTE", "assumed", "").ends
         ((2.0, 2.0), None)
@@ -77,16 +76,16 @@ class Fact:
 
 
 NOTHING = Fact(None, "", "assumed", "")
-"""The fact where a study has none."""
+"""Stands for a fact that a study does not have."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A fact held against a line.
+    """A fact and how it compares with its line.
 
-    state: in the words of its table. line: in the unit of the fact; None where it has none, or
-    none is known. weeks: for how many whole weeks of a log, up to the last, the fact has reached
-    its line; None where it is no weekly one.
+    state: in the words of the table that it is for. line: in the unit of the fact; None if there is
+    none or it is unknown. weeks: for how many whole weeks of a log, up to the last one, the fact
+    has been at its line; None if it is not judged by weeks.
     """
 
     state: str
@@ -96,22 +95,22 @@ class Judged:
 
 
 def holds(value: float | None, sign: str, line: float) -> Truth:
-    """Whether a condition holds.
+    """Whether `value sign line` holds; unknown if the value is None.
 
-    Raises: ValueError for a sign that is none of >, >=, <, <=, ==.
+    Raises: ValueError if the sign is not one of >, >=, <, <=, ==.
 
     >>> holds(3, ">=", 2), holds(1, ">=", 2), holds(None, ">=", 2)
     ('true', 'false', 'unknown')
     """
     if sign not in _OPERATORS:
-        raise ValueError(f"{sign!r} compares nothing: write one of {', '.join(_OPERATORS)}.")
+        raise ValueError(f"{sign!r} is no comparison: use one of {', '.join(_OPERATORS)}.")
     if value is None:
         return "unknown"
     return "true" if _OPERATORS[sign](value, line) else "false"
 
 
 def any_of(truths: Iterable[Truth]) -> Truth:
-    """Whether one of some conditions holds, as far as that is known.
+    """Whether at least one condition holds.
 
     >>> any_of(["false", "unknown"]), any_of(["true", "unknown"])
     ('unknown', 'true')
@@ -121,7 +120,9 @@ def any_of(truths: Iterable[Truth]) -> Truth:
 
 
 def state(fact: Fact, sign: str, warning: float, active: float) -> State:
-    """What an indicator's fact means against its two lines. sign: `>=` or `<=`, the bad side.
+    """The state of a risk indicator from its fact and its two lines.
+
+    sign: `>=` or `<=`, whichever is the bad side. A fact that is only assumed warns at most.
 
     >>> from dataclasses import replace
     >>> fact = Fact(0.3, "share", "published", "")
@@ -130,19 +131,19 @@ def state(fact: Fact, sign: str, warning: float, active: float) -> State:
     >>> state(replace(fact, value=0.0, grade="assumed"), ">=", 0.1, 0.2)
     'no evidence'
     """
-    bears = fact.grade in FIRING_GRADES
+    is_evidence = fact.grade in FIRING_GRADES
     if holds(fact.value, sign, active) == "true":
-        return "active" if bears else "warning"
+        return "active" if is_evidence else "warning"
     if holds(fact.value, sign, warning) == "true":
         return "warning"
-    return "quiet" if bears and fact.value is not None else "no evidence"
+    return "quiet" if is_evidence and fact.value is not None else "no evidence"
 
 
 def status(value: float | None, line: float | None, grade: Grade, sign: str = ">=") -> Status:
-    """Status of a trigger from its fact.
+    """The status of a trigger from the value of its fact.
 
-    Fired when evidence of a firing grade reaches the line; pending on weaker evidence; armed below
-    it; unknown without a fact or a line.
+    Fired if evidence of a firing grade reaches the line; pending on weaker evidence; armed below
+    the line; unknown without a value or a line.
 
     >>> status(0.35, 0.30, "measured"), status(0.35, 0.30, "assumed"), status(None, 0.3, "measured")
     ('fired', 'pending', 'unknown')
@@ -155,9 +156,9 @@ def status(value: float | None, line: float | None, grade: Grade, sign: str = ">
 
 
 def likely(probability: float, required: float) -> Truth:
-    """A condition judged by draws: true or false where enough of them say so, else unknown.
+    """Whether a condition holds, judged by the share of draws in which it does.
 
-    required: share of the draws, more than a half.
+    required: the share of draws that must agree, above one half; else unknown.
 
     >>> likely(0.97, 0.8), likely(0.5, 0.8), likely(0.1, 0.8)
     ('true', 'unknown', 'false')
@@ -170,10 +171,10 @@ def likely(probability: float, required: float) -> Truth:
 def position(
     claim: tuple[float | None, float | None], ours: tuple[float, float] | None
 ) -> Position | None:
-    """Where our own range lies against a claimed one; None where either gives no number.
+    """Where our own range lies relative to a claimed one; None if either has no number.
 
-    claim: low and high; a high of None is open upwards. inside: all of our range; partly: they
-    overlap. Ranges that touch overlap.
+    claim: low and high; a high of None has no upper end. inside: all of our range lies in the
+    claim; partly: they overlap. Ranges that touch overlap.
 
     >>> position((0.05, 0.3), (0.06, 0.2)), position((0, 1), (0.5, 1.5)), position((0, 1), (2, 3))
     ('inside', 'partly', 'above')

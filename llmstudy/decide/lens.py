@@ -1,4 +1,4 @@
-"""The Challenger's table of six criteria, and which arm this study's evidence favours on each."""
+"""The Challenger's table of six criteria, and the arm that this study's evidence favours."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ from llmstudy.study import Study
 _ARMS = ("proprietary_api", "self_hosted")
 
 _READY = {"ready": "neither", "short": "proprietary_api", "unknown": "undecided"}
-"""Which arm the gate of the team favours, by its verdict."""
+"""The arm that the team's readiness favours, by its verdict."""
 
 _CHEAPER = {"true": "self_hosted", "false": "proprietary_api", "unknown": "undecided"}
 
@@ -21,13 +21,14 @@ _CHEAPER = {"true": "self_hosted", "false": "proprietary_api", "unknown": "undec
 def favoured(
     study: Study, results: Results, facts: Mapping[str, Fact]
 ) -> dict[str, tuple[str, str]]:
-    """Which of the two arms this study's evidence favours, by criterion, where it has any."""
+    """The arm that this study's evidence favours and that evidence, by criterion, if there is
+    any."""
     savings = "06_crossover: savings"
     favoured = {
         "cost": ("no evidence", savings),
         "team": (_READY[readiness_of(study).verdict], "07_triggers_and_routing: team"),
     }
-    # by the move to a fleet that is likeliest to pay
+    # by the move to a fleet that is most likely to pay off
     if rows := rows_of(results["06_crossover"]["savings"], arm="self_hosted"):
         best = max(row["p_cheaper"] for row in rows)
         favoured["cost"] = _CHEAPER[likely(best, study.thresholds.probability.value)], savings
@@ -44,7 +45,7 @@ def favoured(
 
 
 def _faster(verdicts: Mapping[str, set[str]]) -> str:
-    """Which arm meets every target where the other misses one; both or neither is neither."""
+    """The arm that meets every target while the other misses one, or neither, or undecided."""
     meets = {arm: outcomes == {"meets"} for arm, outcomes in verdicts.items()}
     misses = {arm: "misses" in outcomes for arm, outcomes in verdicts.items()}
     if meets["proprietary_api"] and misses["self_hosted"]:
@@ -57,10 +58,10 @@ def _faster(verdicts: Mapping[str, set[str]]) -> str:
 def challenger_lens(favoured: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
     """The Challenger's table of six criteria, with the arm that this study's evidence favours.
 
-    favoured: by criterion, the arm (or `neither`, `undecided`) and the evidence; a criterion that
-    is not there has no evidence.
-    Returns: criterion, title, proprietary_api, self_hosted (its words), favours (our reading of
-    them), source, study_favours, agrees (yes, no, open), evidence.
+    favoured: by criterion, the arm (or `neither`, `undecided`) and the evidence; a missing
+    criterion has no evidence.
+    Returns: criterion, title, proprietary_api, self_hosted (the Challenger's words), favours (our
+    reading of them), source, study_favours, agrees (yes, no, open), evidence.
     """
     table = pd.read_csv(paths.data("challenger_lens.csv"), keep_default_na=False)
     ours = [favoured.get(str(name), ("no evidence", "")) for name in table["criterion"]]

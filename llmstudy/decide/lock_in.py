@@ -1,7 +1,7 @@
-"""Chapter 07: how hard each workload's vendor is to leave, and which contracts each route brings.
+"""Chapter 07: how hard each workload's vendor is to leave, and which contracts each route has.
 
-The study says how calls are made; who is paid what comes from the bills, who answered from the log,
-what was retired or repriced from dated tables.
+The study states how calls are made; bills tell who is paid, the log tells who answered, and dated
+tables tell what was retired or repriced.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,12 +24,13 @@ from llmstudy.text import count, span
 
 
 def contract_ends(route: Route) -> dict[str, date]:
-    """Kind -> last day it holds; of two of one kind, that which holds longest."""
+    """The kinds of contract of a route, each with its last valid day (the latest one)."""
     return {c.kind: c.valid_until for c in sorted(route.contracts, key=lambda c: c.valid_until)}
 
 
 def contract_rows(study: Study) -> list[dict[str, Any]]:
-    """The checklist of every API route, and of a self-hosted one the items that its data need."""
+    """The contract checklist of every API route; of self-hosted routes only what their data
+    need."""
     matrix = privacy.privacy_matrix()
     rows = []
     for name, route in study.routes.items():
@@ -49,13 +50,15 @@ def contract_rows(study: Study) -> list[dict[str, Any]]:
 
 
 def vendor(route: Route) -> str:
-    """Who is paid: the provider of an API, or who has the GPUs."""
+    """Who is paid for a route: the provider of an API, or the host of the GPUs."""
     return route.provider if isinstance(route, ApiRoute) else route.host
 
 
 def price_changes(until: date) -> pd.DataFrame:
-    """Listed changes that take effect by a day: provider ("" for GPU rents), item, effective,
-    factor (after over before)."""
+    """Listed price changes that take effect by a day.
+
+    Columns: provider ("" for GPU rents), item, effective, factor (after over before).
+    """
     table = pd.read_csv(paths.data("price_changes.csv"))
     table = table[table["kind"].isin(["api", "gpu"]) & (table["effective"] <= until.isoformat())]
     return pd.DataFrame(
@@ -69,10 +72,11 @@ def price_changes(until: date) -> pd.DataFrame:
 
 
 def vendor_rows(case: Case, results: Results) -> list[dict[str, Any]]:
-    """Every vendor of a route: what it is paid, what it answered, and the prices that it changed.
+    """Every vendor of a route: its share of spend and of requests, and its price changes.
 
-    spend_share: of this month's bills (null: one of them is unknown). requests_share: of the
-    log (null: no log). largest_factor, smallest_factor: listed price after over before.
+    Rows: vendor, workloads (that run there today), spend_share (of this month's bills; null: a bill
+    is unknown), requests_share (of the log; null: no log), listed_changes, largest_factor,
+    smallest_factor (listed price, after over before), last_change.
     """
     study = case.study
     spent = _spend(study, results)
@@ -104,9 +108,9 @@ def vendor_rows(case: Case, results: Results) -> list[dict[str, Any]]:
 def _spend(
     study: Study, results: Results, workload: str = "", route: str = ""
 ) -> dict[str, float] | None:
-    """Share of this month's bills by vendor; None where a bill is unknown.
+    """The share of this month's bills by vendor; None if a bill is unknown.
 
-    With workload and route: were the workload's bill paid to that route's vendor.
+    With workload and route: as if that workload's bill were paid to that route's vendor.
     """
     bills = results["06_crossover"]["month_usd"]["today_by_workload"]
     if set(bills) != set(study.workloads) or not any(bills.values()):
@@ -115,7 +119,7 @@ def _spend(
     for name, spec in study.workloads.items():
         to = vendor(study.routes[route if name == workload else spec.current_route])
         paid[to] = paid.get(to, 0.0) + bills[name]
-    # added up in the order of the parts, so that who is paid everything has a share of exactly 1
+    # summed in the same order as the parts, so that a sole vendor has a share of exactly 1
     total = sum(bills[name] for name in study.workloads)
     return {to: usd / total for to, usd in paid.items()}
 
@@ -126,15 +130,16 @@ def _spend(
 def portability_tables(
     case: Case, results: Results, serving: Mapping[str, list[str]], routes: pd.DataFrame
 ) -> Tables:
-    """The score of today's route and of the others in `serving`, its parts, and what leaving takes.
+    """The portability of routes, its parts, and the effort of leaving today's.
 
     serving: workload -> routes to score, today's among them. routes: as `routes.route_table`.
+    Returns: `portability`, `portability_parts`, `switching`, `vendors` (`vendor_rows`).
     """
     study = case.study
     vendors = {row["vendor"]: row for row in vendor_rows(case, results)}
     scores, parts, switches = [], [], []
-    for name, scored in serving.items():
-        for route in scored:
+    for name, own in serving.items():
+        for route in own:
             ties = _ties(study, results, name, route, routes, vendors)
             points = portability.score_parts(ties, portability.parts_table())
             place = {"workload": name, "route": route, "arm": study.routes[route].arm}
@@ -187,10 +192,10 @@ def _ties(
 
 
 def _elsewhere(calls: Portability, arm: str) -> Portability:
-    """How calls would be made at another vendor, as far as today's way tells.
+    """How calls would be made at another vendor, as far as today's calls tell.
 
-    What is ours (a gateway, versioned prompts) goes along. A server of our own reads plain schemas
-    and has no feature that is another's; elsewhere only what is portable today is known to stay so.
+    What is ours (a gateway, versioned prompts) stays. A server of our own takes plain JSON schemas
+    and has no vendor-specific features; elsewhere only what is portable today is sure to stay so.
     """
     if arm == "self_hosted":
         plain = {"tool_schemas": "json_schema", "structured_output": "json_schema"}
@@ -208,7 +213,7 @@ def _elsewhere(calls: Portability, arm: str) -> Portability:
 
 
 def _retires(route: Route) -> date | None:
-    """The listed day of a list-priced model; a negotiated route is no row of the list."""
+    """The listed retirement of a list-priced model; negotiated routes are not in the list."""
     if not isinstance(route, ApiRoute) or route.price is not None:
         return None
     return prices.retirement(route.provider, route.model)
@@ -243,7 +248,7 @@ def _score(
 
 
 def _switch(ties: portability.Ties) -> dict[str, Any]:
-    """Working days to leave today's route as it is, and were its calls behind an abstraction."""
+    """Working days to leave today's route, as it is and with its calls behind an abstraction."""
     table = portability.effort_table()
     today = portability.switching_days(ties, table)
     behind = portability.switching_days(replace(ties, behind_gateway="yes"), table)
@@ -262,7 +267,7 @@ def _switch(ties: portability.Ties) -> dict[str, Any]:
 
 
 def points_by_part(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """The points that each route earns, part by part, out of the most that it could.
+    """The points that each route earns, with a column per part, as a page shows them.
 
     rows: of `portability_parts`.
     """
@@ -275,9 +280,9 @@ def points_by_part(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def contracts_by_route(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """The checklist of every route: its state item by item, with the days left on it.
+    """The checklist of every route, with a column per item: its state and days left.
 
-    rows: of `contracts`.
+    A star marks an item that the data need. rows: of `contracts`.
     """
     cells: dict[str, dict[str, str]] = {}
     for row in rows:

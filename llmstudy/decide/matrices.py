@@ -1,7 +1,7 @@
-"""The source memo's tables on this study: each row of a CSV is a fact and its line.
+"""The source memo's tables for this study: each row of a CSV names a fact and its threshold.
 
-T5 to T9, the Challenger's lens, the three key trade-offs and the claims on the criteria. What the
-study does not know says so, and no row claims more than the grade of its fact bears.
+T5 to T9, the Challenger's lens, the three key trade-offs and the claims on the criteria. What is
+unknown says so, and no row claims more than the grade of its fact allows.
 """
 
 import math
@@ -34,7 +34,7 @@ def matrix_tables(grounds: Grounds) -> Tables:
         "price_rise": study.thresholds.price_rise.value,
         "format_failures": study.thresholds.format_failure.value,
     }
-    watched, asked = indicators(facts, lines), conditions(facts)
+    indicator_rows, condition_rows = indicators(facts, lines), conditions(facts)
     return {
         "five_questions": five_questions(facts),
         "tradeoffs": tradeoffs(facts),
@@ -42,17 +42,17 @@ def matrix_tables(grounds: Grounds) -> Tables:
         "challenger_lens": challenger_lens(favoured(study, grounds.results, facts)),
         "criteria_claims": judged_claims(facts),
         "intake": intake_rows(study, grounds.results),
-        "risks": register(watched),
-        "risk_indicators": watched,
-        "alternatives": alternatives(asked),
-        "alternative_conditions": asked,
-        "open_models": _compared(open_models()),
+        "risks": register(indicator_rows),
+        "risk_indicators": indicator_rows,
+        "alternatives": alternatives(condition_rows),
+        "alternative_conditions": condition_rows,
+        "open_models": _with_scores(open_models()),
         "best_models": current_models.best_models(study),
     }
 
 
-def _compared(models: pd.DataFrame) -> pd.DataFrame:
-    """The open models named then with what their successors score against them."""
+def _with_scores(models: pd.DataFrame) -> pd.DataFrame:
+    """The open models of the source memo with the scores of their successors against theirs."""
     scores = [
         current_models.compared(new, old)
         for new, old in zip(models["priced_as"], models["named_then"], strict=True)
@@ -72,24 +72,25 @@ _ANSWERS: Mapping[Truth, str] = {"true": "yes", "false": "no", "unknown": "unkno
 
 
 def five_questions(facts: FactsByName) -> dict[str, Any]:
-    """T6: the five questions answered, and what they come to. Reported; never overrides privacy.
+    """T6: the answers to the five questions, and their verdict. It never overrides privacy.
 
-    Returns: rows (id, question, source, answer, evidence, grade, basis) and verdict.
+    Returns: rows (id, question, source, answer, evidence, grade, basis) and verdict
+    (`five_questions_verdict`).
     """
     table = pd.read_csv(paths.data("five_questions.csv"))
-    asked = [facts[name] for name in table["quantity"]]
-    lines = zip(asked, table["operator"], table["threshold"], strict=True)
+    answers = [facts[name] for name in table["quantity"]]
+    lines = zip(answers, table["operator"], table["threshold"], strict=True)
     rows = table[["id", "question", "source"]].assign(
         answer=[_ANSWERS[holds(fact.value, sign, line)] for fact, sign, line in lines],
-        evidence=[fact.sentence for fact in asked],
-        grade=[fact.grade for fact in asked],
-        basis=[fact.basis for fact in asked],
+        evidence=[fact.sentence for fact in answers],
+        grade=[fact.grade for fact in answers],
+        basis=[fact.basis for fact in answers],
     )
     return {"rows": rows, "verdict": five_questions_verdict(list(rows["answer"]))}
 
 
 def five_questions_verdict(answers: Sequence[str]) -> str:
-    """T6's rule: three or more "no" mean API; where the unknown ones could tip it, undecided.
+    """T6's rule: "api" with three "no" or more; "undecided" if unknown answers could get there.
 
     >>> five_questions_verdict(["no", "no", "no", "yes", "unknown"])
     'api'
@@ -106,12 +107,12 @@ _AGREES = {None: "not comparable", "below": "lower", "above": "higher"}
 
 
 def tradeoffs(facts: FactsByName) -> pd.DataFrame:
-    """T5: a row per dimension and arm. facts: by `<dimension>.<arm>`; one that is not there is not
-    computed.
+    """T5: a row per dimension and arm.
 
-    Returns: dimension, title, arm, memo (its words; empty for hosted open weights, of which it has
-    no column), memo_low, memo_high, value, low, high, unit, said, agrees, grade, evidence, source.
-    Raises: ValueError for a fact in another unit than the dimension's.
+    facts: by `<dimension>.<arm>`; a missing one leaves its figures empty. Returns: dimension,
+    title, arm, memo (the source memo's words; it has no column for hosted open weights), memo_low,
+    memo_high, value, low, high, unit, sentence, agrees, grade, evidence, source. Raises: ValueError
+    for a fact in another unit than the dimension's.
     """
     table = pd.read_csv(paths.data("tradeoffs.csv"), keep_default_na=False)
     claims = {(row["dimension"], row["arm"]): row for row in table.to_dict("records")}
@@ -122,7 +123,7 @@ def tradeoffs(facts: FactsByName) -> pd.DataFrame:
             memo, fact = claims.get((dimension, arm), {}), facts.get(f"{dimension}.{arm}", NOTHING)
             if unit and fact.value is not None and fact.unit != unit:
                 raise ValueError(f"{dimension} is in {unit}, not in {fact.unit}.")
-            # a dimension without a unit is told in words
+            # a dimension without a unit has words and no number
             number = fact if unit and fact.value is not None else None
             ends = tuple(_number(memo.get(end, "")) for end in ("low", "high"))
             where = position((ends[0], ends[1]), number.ends if number else None)
@@ -138,7 +139,7 @@ def tradeoffs(facts: FactsByName) -> pd.DataFrame:
                     "low": number.low if number else None,
                     "high": number.high if number else None,
                     "unit": unit,
-                    "said": fact.sentence,
+                    "sentence": fact.sentence,
                     "agrees": _AGREES.get(where, "agrees"),
                     "grade": number.grade if number else None,
                     "evidence": fact.basis,
@@ -153,10 +154,10 @@ def _number(text: str) -> float | None:
 
 
 def key_tradeoffs(facts: FactsByName) -> pd.DataFrame:
-    """The trade-offs in the order of the source memo, each with what is gained and what it costs.
+    """The key trade-offs in the source memo's order, each with what is gained and what it costs.
 
-    Returns: id, tradeoff, option, gains, gives_up (in words), and for either side `gain_<column>`
-    and `price_<column>`: figure (what is counted), value, low, high, unit, grade; and source.
+    Returns: id, tradeoff, option, gains, gives_up (in words), source, and for both sides
+    `gain_<column>` and `price_<column>`: figure (the quantity), value, low, high, unit, grade.
     """
     table = pd.read_csv(paths.data("key_tradeoffs.csv"))
     rows = []
@@ -172,7 +173,7 @@ def key_tradeoffs(facts: FactsByName) -> pd.DataFrame:
 
 
 def tradeoffs_in_words(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """The three key trade-offs, with this study's figure on either side.
+    """The three key trade-offs with this study's figure for each side, as a page shows them.
 
     rows: of `key_tradeoffs`.
     """
@@ -191,7 +192,7 @@ def tradeoffs_in_words(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def _in_words(row: Mapping[str, Any], side: str) -> str:
-    """One side's figure with its range, unit, meaning and grade."""
+    """The figure of one side with its range, unit, meaning and grade."""
     value, low, high, unit, grade = (
         row[f"{side}_{key}"] for key in ("value", "low", "high", "unit", "grade")
     )
@@ -211,17 +212,20 @@ _OUTSIDE = {"below": "outside", "above": "outside"}
 
 
 def criteria_claims() -> pd.DataFrame:
-    """The source memo's claims on the criteria: id, criterion, arm, who, claim, low, high, unit,
-    fact, source. low and high are null where it gives no number, fact where we have none."""
+    """The source memo's claims on the criteria, as in `criteria_claims.csv`.
+
+    Columns: id, criterion, arm, who, claim, low, high (null: no number claimed), unit, fact (null:
+    the study has none), source.
+    """
     return pd.read_csv(paths.data("criteria_claims.csv"))
 
 
 def judged_claims(facts: FactsByName) -> list[dict[str, Any]]:
-    """Every claim with our own range where there is one that is not the memo's own figure.
+    """Every claim beside our own range, if the study has one that is not the memo's own figure.
 
-    Rows: id, criterion, arm, who, claim, unit, claim_low, claim_high, ours_low, ours_high (null: a
-    bound), placed (inside: all of our range; partly; outside; or why not), ours (what our range is
-    of), grade, source.
+    Rows: id, criterion, arm, who, claim, unit, claim_low, claim_high, ours_low, ours_high (null: no
+    upper end), placed (of our range: inside the claim, partly, outside; or why it is not compared),
+    ours (what our range is of), grade, source.
     """
     rows = []
     for claim in criteria_claims().astype(object).to_dict("records"):
@@ -263,18 +267,19 @@ _WORST_FIRST: tuple[State, ...] = ("active", "warning", "quiet")
 
 
 def indicator_table() -> pd.DataFrame:
-    """What is watched: name, asks, unit, operator, warning, active (null: the study's), source."""
+    """The risk indicators: name, asks, unit, operator, warning, active (null: the study's),
+    source."""
     return pd.read_csv(paths.data("risk_indicators.csv"))
 
 
 def indicators(facts: FactsByName, lines: Mapping[str, float]) -> pd.DataFrame:
-    """Every indicator with what it reads and what that means.
+    """Every risk indicator with its value and state.
 
-    facts: by indicator name. lines: where the study itself draws a line, by indicator name; a
-    warning comes at half of it.
-    Returns: name, asks, value, unit, operator, warning, threshold, state, grade, evidence, said,
-    source.
-    Raises: ValueError for an indicator without a line; KeyError for one without a fact.
+    facts: by indicator name. lines: thresholds that the study sets, by indicator name; the warning
+    level is half of it.
+    Returns: name, asks, value, unit, operator, warning, threshold, state, grade, evidence,
+    sentence, source.
+    Raises: ValueError for an indicator without a threshold; KeyError for one without a fact.
     """
     rows = []
     for row in indicator_table().to_dict("records"):
@@ -282,7 +287,9 @@ def indicators(facts: FactsByName, lines: Mapping[str, float]) -> pd.DataFrame:
         warning, active = float(row["warning"]), float(row["active"])
         if math.isnan(active):
             if name not in lines:
-                raise ValueError(f"{name} has no line: data/risk_indicators.csv leaves it open.")
+                raise ValueError(
+                    f"{name} has no threshold: data/risk_indicators.csv leaves it to the study."
+                )
             warning, active = lines[name] / 2, lines[name]
         rows.append(
             {
@@ -296,7 +303,7 @@ def indicators(facts: FactsByName, lines: Mapping[str, float]) -> pd.DataFrame:
                 "state": state(fact, sign, warning, active),
                 "grade": fact.grade,
                 "evidence": fact.basis,
-                "said": fact.sentence,
+                "sentence": fact.sentence,
                 "source": row["source"],
             }
         )
@@ -304,26 +311,29 @@ def indicators(facts: FactsByName, lines: Mapping[str, float]) -> pd.DataFrame:
 
 
 def risk_sources() -> pd.DataFrame:
-    """The rows of the source memo in its own words: id, advisor, path, risk, likelihood, impact,
-    mitigation, source. A rating that it does not give is empty."""
+    """The source memo's risks in its own words, as in `risk_sources.csv`.
+
+    Columns: id, advisor, path, risk, likelihood, impact, mitigation, source. A rating that the memo
+    does not give is empty.
+    """
     return pd.read_csv(paths.data("risk_sources.csv"), keep_default_na=False)
 
 
 def register(indicators: pd.DataFrame) -> pd.DataFrame:
-    """The risks of the five voices merged without loss, each with the state of what watches it.
+    """The risk register: the risks of all advisors, merged, each with the state of its indicators.
 
-    Returns: id, path, risk, likelihood and impact (the highest that an advisor gives; empty: none
-    does), mitigation, advisors, source_ids, indicators, owner, measure (ours, in short), state (the
-    worst of its indicators), live.
+    indicators: as `indicators`. Returns: id, path, risk, likelihood and impact (the highest rating
+    of an advisor; empty: none rates it), mitigation, advisors, source_ids, indicators, owner,
+    measure (ours, in short), state (the worst of its indicators), live (their sentences).
     """
     sources = risk_sources().set_index("id")
     by_name = {str(row["name"]): row for row in indicators.to_dict("records")}
     rows = []
     for risk in pd.read_csv(paths.data("risks.csv"), keep_default_na=False).to_dict("records"):
         own = sources.loc[str(risk["source_ids"]).split()]
-        watched = [by_name[name] for name in str(risk["indicators"]).split()]
-        states = {row["state"] for row in watched}
-        live = [str(row["said"]) for row in watched if row["state"] != "no evidence"]
+        watching = [by_name[name] for name in str(risk["indicators"]).split()]
+        states = {row["state"] for row in watching}
+        live = [str(row["sentence"]) for row in watching if row["state"] != "no evidence"]
         rows.append(
             {
                 "id": risk["id"],
@@ -350,37 +360,38 @@ def _highest(levels: "pd.Series[str]") -> str:
 
 # --- T9: the alternatives ---------------------------------------------------------------------
 
-_NEVER_ASKED = Fact(None, "", "assumed", "no study is asked this")
+_NO_FACT = Fact(None, "", "assumed", "no study is asked this")
 
 
 def conditions(facts: FactsByName) -> pd.DataFrame:
-    """Every condition for choosing an alternative, on this study's facts.
+    """Every condition for choosing an alternative, judged on this study's facts.
 
-    facts: by quantity; a quantity that is not among them is unknown.
+    facts: by quantity; a missing quantity is unknown.
     Returns: alternative, group, condition, quantity, operator, threshold, unit, counts (yes or no),
     source, value, holds (true, false, unknown), grade, evidence.
     """
     table = pd.read_csv(paths.data("alternative_conditions.csv"))
-    asked = [facts.get(str(quantity), _NEVER_ASKED) for quantity in table["quantity"]]
-    lines = zip(asked, table["operator"], table["threshold"], strict=True)
+    own = [facts.get(str(quantity), _NO_FACT) for quantity in table["quantity"]]
+    lines = zip(own, table["operator"], table["threshold"], strict=True)
     return table.assign(
         # objects, so that None stays None among numbers
-        value=pd.Series([fact.value for fact in asked], dtype=object),
+        value=pd.Series([fact.value for fact in own], dtype=object),
         holds=[holds(fact.value, str(sign), float(line)) for fact, sign, line in lines],
-        grade=[fact.grade for fact in asked],
-        evidence=[fact.basis for fact in asked],
+        grade=[fact.grade for fact in own],
+        evidence=[fact.basis for fact in own],
     )
 
 
 def alternatives(conditions: pd.DataFrame) -> pd.DataFrame:
-    """Each alternative with whether the conditions for choosing it are met.
+    """Each alternative, and whether the conditions for choosing it are met.
 
-    Its conditions stand in groups: a group holds when any of its conditions does, and an
-    alternative is to be chosen when all of its groups hold. What the memo tells beside them (a
-    budget of another company, a usual time) is judged and shown, but does not count.
+    Conditions come in groups: a group holds if any of its conditions does, and an alternative is to
+    be chosen if all of its groups hold. Conditions that do not count (another company's budget, a
+    usual duration) are judged and shown only.
 
-    Returns: id, alternative, arm, what, pros, cons, advisor, source, verdict (met, not met, open),
-    fails (conditions of the groups that do not hold) and open (of those that are not known).
+    conditions: as `conditions`. Returns: id, alternative, arm, what, pros, cons, advisor, source,
+    verdict (met, not met, open), fails (the conditions of groups that do not hold) and open (the
+    unknown conditions).
     """
     table = pd.read_csv(paths.data("alternatives.csv"))
     rows = []
@@ -403,8 +414,8 @@ def alternatives(conditions: pd.DataFrame) -> pd.DataFrame:
 
 
 def open_models() -> pd.DataFrame:
-    """The open models that the memo names, with a successor that is priced today beside each.
+    """The open models that the source memo names, each with a successor that is priced today.
 
-    named_then, successor, provider and priced_as (its name in the price list), note, source.
+    Columns: named_then, successor, provider, priced_as (its name in the price list), note, source.
     """
     return pd.read_csv(paths.data("open_models.csv"))

@@ -1,9 +1,8 @@
-"""What moves first, what stays, and with how much traffic is each step of a move tried (MEMO V3)?
+"""What moves first, what stays, and how much traffic does each canary step take (MEMO V3)?
 
-A workload's class is the source memo's: what is privacy-sensitive, or frequent and simple, moves;
-complex reasoning and long contexts stay; the rest is open. Within a class, workloads are
-put in order by value and risk without weights: none stands before one that is better on every
-count.
+The classes are the source memo's: privacy-sensitive workloads move, and so do frequent and simple
+ones; complex reasoning and long contexts stay; the rest is open. Within a class, workloads are
+ranked by value and risk without weights: none comes before one that is better on every count.
 """
 
 from collections.abc import Mapping
@@ -22,38 +21,19 @@ MOVES, OPEN, STAYS = "moves", "open", "stays"
 
 _FIRST_TASKS = frozenset({"classification", "extraction", "summarisation", "routing"})
 
-WORKLOAD_COLUMNS = (
-    "workload",
-    "task",
-    "complexity",
-    "data_class",
-    "on_api",
-    "barred",
-    "long_context",
-    "requests_per_month",
-    "crossover_requests",
-    "target",
-    "saving_p50_usd",
-    "p_cheaper",
-    "proven",
-    "quality",
-    "latency",
-    "exposed",
-    "unknowns",
-)
-"""What `first_moves` reads of each workload. on_api: it runs on a proprietary API today; barred:
-today's route may not see its data; long_context: no open model here holds it; crossover_requests:
-the volume from which open weights or a fleet are cheaper (None: never, or no such route); target:
-the candidate route, or None; exposed: regulated data would go to a third party on it; unknowns:
-intake questions without an answer."""
-
 
 def first_moves(workloads: pd.DataFrame) -> pd.DataFrame:
     """The workloads in the order in which they should move.
 
-    workloads: one row each with `WORKLOAD_COLUMNS`.
-    Returns: those, with v3 (moves, open, stays), because, risks (in words), risk_count, front
-    (1: no other of its class is better on saving, chance and risk together) and rank, in order.
+    workloads, one row each: workload, task, complexity, data_class, on_api (it runs on a
+    proprietary API today), barred (today's route may not see its data), long_context (no open model
+    here fits it), requests_per_month, crossover_requests (the volume from which open weights or a
+    fleet are cheaper; None: never, or no such route), target (the candidate route, or None),
+    saving_p50_usd, p_cheaper, proven, quality, latency, exposed (regulated data would go to a third
+    party on the target), unknowns (open intake questions).
+    Returns: the same rows with v3 (moves, open, stays), because, risks (in words), risk_count,
+    front (1: no other workload of its class is better on saving, probability and risk together) and
+    rank, in order of rank.
     """
     table = workloads.copy()
     rows = table.to_dict("records")
@@ -72,7 +52,7 @@ def first_moves(workloads: pd.DataFrame) -> pd.DataFrame:
 
 
 def _class(row: Mapping[Any, Any]) -> tuple[str, str]:
-    """V3's class of a workload, and why. Privacy goes first: it may override the rest (C5)."""
+    """V3's class of a workload, and why. Privacy comes first, as it may override the rest (C5)."""
     if row["barred"]:
         return MOVES, f"privacy: today's route may not see its data ({row['data_class']})"
     if not row["on_api"]:
@@ -98,7 +78,7 @@ def _class(row: Mapping[Any, Any]) -> tuple[str, str]:
 
 
 def _risks(row: Mapping[Any, Any]) -> list[str]:
-    """What speaks for caution, one word group each: they are counted, and none weighs more."""
+    """Reasons for caution, a phrase each; they are counted, all with the same weight."""
     flags = {
         "not a simple task": row["complexity"] != "low" or row["task"] not in _FIRST_TASKS,
         "complex reasoning": row["complexity"] == "high" or row["task"] == "reasoning",
@@ -114,7 +94,7 @@ def _risks(row: Mapping[Any, Any]) -> list[str]:
 
 
 def _fronts(group: pd.DataFrame) -> pd.Series:
-    """Non-dominated fronts of (saving, chance, risk). Source: Goldberg (1989), section 5.6."""
+    """Non-dominated fronts of (saving, probability, risk). Source: Goldberg (1989), section 5.6."""
     left, front = group.assign(risk_count=-group["risk_count"]), 1
     fronts = pd.Series(0, index=group.index)
     while len(left):
@@ -129,7 +109,7 @@ def _fronts(group: pd.DataFrame) -> pd.Series:
 
 
 def targets_of(tables: Tables) -> dict[str, str]:
-    """Workloads that move, or may once evidence is collected, with the route."""
+    """The workloads that move, or may move once evidence is collected, and their target route."""
     return {name: v["target"] for name, v in tables["verdicts"].items() if v["target"]}
 
 
@@ -137,10 +117,9 @@ def targets_of(tables: Tables) -> dict[str, str]:
 
 
 def first_move_rows(study: Study, results: Results, tables: Tables) -> pd.DataFrame:
-    """The workloads in the order in which they should move: see `first_moves`.
+    """`first_moves` of a study, with each workload's decision and whether it agrees with its class.
 
-    With the verdict of each (decision), and agrees: whether it is what the source memo's class
-    says. Where the class is open, any verdict agrees.
+    Any decision agrees with the class `open`.
     """
     table = first_moves(pd.DataFrame(_workloads(study, results, tables)))
     same = table["v3"].map({MOVES: "move", STAYS: "stay"}) == table["decision"]
@@ -148,7 +127,7 @@ def first_move_rows(study: Study, results: Results, tables: Tables) -> pd.DataFr
 
 
 def _workloads(study: Study, results: Results, tables: Tables) -> list[dict[str, Any]]:
-    """What `first_moves` reads of each workload."""
+    """The rows that `first_moves` reads."""
     table, rows = tables["routes"], []
     for name, workload in study.workloads.items():
         routes = table[table["workload"] == name]
@@ -183,7 +162,7 @@ def _workloads(study: Study, results: Results, tables: Tables) -> list[dict[str,
 
 
 def _candidate(routes: pd.DataFrame, target: str | None) -> Any:
-    """The route that the verdict favours, else the permitted one that saves most; None without."""
+    """The row of the verdict's target, else of the permitted route that saves most, else None."""
     if target is not None:
         return routes[routes["route"] == target].iloc[0]
     able = routes[
@@ -194,7 +173,7 @@ def _candidate(routes: pd.DataFrame, target: str | None) -> Any:
 
 
 def _crossover(results: Results, name: str) -> float | None:
-    """The lowest median volume from which open weights or a fleet beat today's arm."""
+    """The lowest median volume from which open weights or a fleet beat a proprietary API."""
     volumes = [
         row["requests_per_month"]["p50"]
         for row in rows_of(results["06_crossover"]["crossover"], workload=name)
@@ -207,12 +186,13 @@ def _crossover(results: Results, name: str) -> float | None:
 
 
 def canary_rows(case: Case, results: Results, tables: Tables) -> pd.DataFrame:
-    """The canary of each move and of each favoured candidate, at the workload's own volume.
+    """The canary of each move and favoured candidate, at the workload's own volume.
 
-    Columns: workload, route, those of `canary_plan`, acceptance_grade (assumed: not scored, taken
-    at the share that takes most requests) and rollback, the rule in words. No rows without a move.
-    Where today's route may not see the data, no part of the traffic may stay on it: the one step is
-    that of the full traffic, and a failure stops it instead of sending it back.
+    Columns: workload, route, those of `canary_plan`, acceptance_grade (assumed: the pair was not
+    scored, and its acceptance is set to the share that takes most requests) and rollback (the rule
+    in words). No move gives no rows.
+    If today's route may not see the data, no traffic may stay on it: the one step is that at full
+    traffic, and a failure stops the workload instead of sending it back.
     """
     parts = []
     for name, route in targets_of(tables).items():
@@ -238,7 +218,7 @@ def canary_rows(case: Case, results: Results, tables: Tables) -> pd.DataFrame:
 
 
 def _rollback(row: Mapping[Any, Any], target_s: float, may_return: bool) -> str:
-    """The rule of one step, and what it comes to when all of its requests are in."""
+    """The rollback rule of one step, and what it means once all of its requests are in."""
     undo = "back" if may_return else "stop, since today's route may not see the data,"
     worse = {
         "acceptance": "fewer answers are accepted",
@@ -255,5 +235,5 @@ def _rollback(row: Mapping[Any, Any], target_s: float, may_return: bool) -> str:
 
 
 def _points(gap: float) -> str:
-    """A difference of shares to the tenth of a point: a margin is a few points."""
+    """A difference of shares, to a tenth of a percentage point: a margin is a few points."""
     return f"{100 * gap:.1f} points"

@@ -1,8 +1,8 @@
-"""What would each of the four advisors decide here, and who of them is right (MEMO D1-D4)?
+"""What would each of the four advisors decide here, and which of them is right (MEMO D1-D4)?
 
-The same facts are put to each advisor's own rule. Where an advisor gave a range, its low and its
-high end answer apart. The four disagreements are questions of fact: each is judged on this
-study's evidence, and is open where there is none.
+Each advisor's own rule gets the same facts. If an advisor gave a range, its low and its high end
+answer separately: each is a lens. The four disagreements are questions of fact: each is judged on
+this study's evidence, and stays open if there is none.
 """
 
 from collections.abc import Mapping
@@ -15,28 +15,28 @@ from scipy.stats import t as student_t
 
 from llmstudy import paths
 from llmstudy.decide.judge import Fact
-from llmstudy.decide.triggers.rules import advisor_rules, lens
+from llmstudy.decide.triggers.rules import WORDS, advisor_rules, lens
 from llmstudy.text import count
 
 Answer = Literal["now", "later", "no", "unknown"]
-"""now: leave the proprietary API today; later: its conditions hold, but its window has not ended;
-unknown: no condition is met, and one cannot be judged."""
+"""now: leave the proprietary API today; later: a condition is met, but the rule still waits;
+unknown: no condition is met, and at least one cannot be judged."""
 
 ADVISORS = ("Strategist", "Challenger", "Analyst", "Architect")
 
 SPLIT = "split"
-"""The answer of an advisor whose ends do not agree."""
+"""The answer of an advisor whose lenses disagree."""
 
 
 # --- each advisor's rule --------------------------------------------------------------------
 
 
 def lenses(usd_per_mtok: float | None) -> pd.DataFrame:
-    """The lenses and the rule that each looks through at a price of today's model: lens, advisor,
-    end (low, high, forecast, or empty), rule, source.
+    """The lenses, and the rule of each at the price of today's model.
 
-    usd_per_mtok: billed a million tokens; None (nothing is billed by the token): the rules for
-    frontier models, which are the first to move.
+    usd_per_mtok: the bill per million tokens; None if nothing is billed by the token, which takes
+    the rules for frontier models, as they move first.
+    Returns: lens, advisor, end (low, high, forecast, or empty), rule, source.
 
     >>> lenses(0.15).query("advisor == 'Analyst'")["rule"].tolist()
     ['analyst_mini', 'analyst_mini', 'analyst_ten_billion']
@@ -49,12 +49,12 @@ def lenses(usd_per_mtok: float | None) -> pd.DataFrame:
 
 
 def answers(facts: Mapping[str, float | None], usd_per_mtok: float | None) -> pd.DataFrame:
-    """What each lens says of one workload, or of all of them together, today.
+    """What each lens says today about one workload, or about all of them together.
 
-    facts: by the names of `triggers.column_of`, yes as 1 and no as 0, None where nobody knows.
+    facts: by the names of `rules.column_of`, yes as 1 and no as 0, None if unknown.
     Returns: lens, advisor, end, rule, written (the rule in words), decides (an `Answer`), because,
     not_before_month, grade, source.
-    Raises: ValueError if a fact is absent.
+    Raises: ValueError if a fact is missing.
     """
     rules = advisor_rules()
     lens_rows = lenses(usd_per_mtok)
@@ -78,17 +78,16 @@ def answers(facts: Mapping[str, float | None], usd_per_mtok: float | None) -> pd
 
 
 def written(conditions: pd.DataFrame) -> str:
-    """A rule as the source memo words it: any one of its conditions suffices.
+    """A rule in the source memo's words; any one of its conditions suffices.
 
     >>> rules = advisor_rules()
     >>> written(rules[rules["rule"] == "challenger_low"])
     'queries above 100M requests/month, not before month 6'
     """
-    words = {">=": "at or above", ">": "above"}
     parts = []
     for row in conditions.to_dict("records"):
         ahead = f" within {row['lookahead_months']} months" if row["lookahead_months"] else ""
-        level = f" {words[row['operator']]} {count(row['level'])} {row['unit']}"
+        level = f" {WORDS[row['operator']]} {count(row['level'])} {row['unit']}"
         parts.append(row["says"] + ("" if row["unit"] == "yes or no" else level) + ahead)
     first = int(conditions["not_before_month"].iloc[0])
     return " or ".join(parts) + (f", not before month {first}" if first else "")
@@ -104,7 +103,7 @@ def _answer(would_move: str, not_before_month: int) -> Answer:
 
 
 def today(answer: str) -> str:
-    """What an answer comes to today: now, no or unknown. What is to be done later is not done now.
+    """What an answer means today: now, no or unknown. A "later" is a "no" today.
 
     >>> today("later"), today("unknown")
     ('no', 'unknown')
@@ -113,7 +112,7 @@ def today(answer: str) -> str:
 
 
 def of_advisors(lens_answers: pd.DataFrame) -> dict[str, str]:
-    """Each advisor's answer today; `SPLIT` where its ends differ. lens_answers: from `answers`."""
+    """Each advisor's answer today; `SPLIT` if its lenses differ. lens_answers: from `answers`."""
     by_advisor = {}
     for advisor in ADVISORS:
         distinct = {
@@ -125,8 +124,10 @@ def of_advisors(lens_answers: pd.DataFrame) -> dict[str, str]:
 
 
 def agreement(lens_answers: pd.DataFrame) -> dict[str, Any]:
-    """How far the advisors agree: pairs, judged (neither is unknown), agree, agree_share (of those
-    judged; None without any). A split advisor agrees with nobody. lens_answers: from `answers`.
+    """How many pairs of advisors agree. A split advisor agrees with nobody.
+
+    lens_answers: from `answers`. Returns: pairs, judged (pairs without an unknown answer), agree,
+    agree_share (of the judged ones; None if there are none).
     """
     pairs = list(combinations(of_advisors(lens_answers).values(), 2))
     judged = [pair for pair in pairs if "unknown" not in pair]
@@ -136,7 +137,7 @@ def agreement(lens_answers: pd.DataFrame) -> dict[str, Any]:
 
 
 def agrees(answer: str, leaves: bool) -> Literal["yes", "no", "unknown"]:
-    """Whether an answer is this study's own. leaves: its verdict is off the proprietary API.
+    """Whether an answer agrees with this study. leaves: whether its verdict leaves the API.
 
     >>> agrees("later", False), agrees("now", False), agrees("unknown", True)
     ('yes', 'no', 'unknown')
@@ -147,7 +148,7 @@ def agrees(answer: str, leaves: bool) -> Literal["yes", "no", "unknown"]:
 
 
 def standard_error(low: float, high: float, n: int) -> float:
-    """Of a mean over n paths, from its 95 % Student interval.
+    """The standard error of a mean over n paths, from its 95 % Student interval.
 
     >>> round(standard_error(-1.96, 1.96, 1_000_000), 3)
     1.0
@@ -160,10 +161,11 @@ def standard_error(low: float, high: float, n: int) -> float:
 
 @dataclass(frozen=True)
 class Resolution:
-    """What this study says of a disagreement.
+    """What this study says about a disagreement.
 
-    holds: the sides that are right here; none: open. costs: what acting on each side costs, in USD
-    above what the fact's sentence names; without a value where it is not priced.
+    says: the evidence in words. holds: the sides that are right here; empty if open. costs: what
+    acting on each side costs, in USD above what the fact's sentence names; a value of None is not
+    priced.
     """
 
     says: str
@@ -174,7 +176,7 @@ class Resolution:
 
 
 def cheapest_of(costs: Mapping[str, Fact]) -> tuple[str, ...]:
-    """The side that costs least; none where the intervals of the two cheapest meet, or one lacks.
+    """The side that costs least; none if the two cheapest intervals overlap, or a cost is missing.
 
     >>> a, b, c = (Fact(x, "USD", "simulated", "", "", x - 1, x + 1) for x in (3, 6, 4))
     >>> cheapest_of({"a": a, "b": b}), cheapest_of({"a": a, "c": c})
@@ -192,17 +194,17 @@ def cheapest_of(costs: Mapping[str, Fact]) -> tuple[str, ...]:
 
 
 def disagreements(resolutions: Mapping[str, Resolution]) -> pd.DataFrame:
-    """D1 to D4: what each advisor holds, and what this study says of it.
+    """D1 to D4: each advisor's view, and what this study says about it.
 
     resolutions: by id. Returns: id, question, a column for each advisor (in lower case), says,
-    holds (sides, with semicolons between them; null: open), resolution, grade, costs (side, usd,
-    low_usd, high_usd, against).
-    Raises: ValueError where a disagreement has no resolution.
+    holds (the sides that are right, separated by semicolons; null: open), resolution, grade, costs
+    (side, usd, low_usd, high_usd, against).
+    Raises: ValueError if a disagreement has no resolution.
     """
     rows = []
     for id_, views in pd.read_csv(paths.data("disagreements.csv")).groupby("id", sort=False):
         if id_ not in resolutions:
-            raise ValueError(f"{id_} has no resolution: give one, open if nothing is known")
+            raise ValueError(f"{id_} has no resolution: add one, even if it is open.")
         view = dict(zip(views["advisor"], views["holds"], strict=True))
         resolved = resolutions[str(id_)]
         rows.append(

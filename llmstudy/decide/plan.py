@@ -1,8 +1,8 @@
 """In which phases is a decision carried out, and what must be true before each (MEMO V2)?
 
-The gates, work items and their order are data; the state of each gate today comes from the
-study. A gate is *passed* when its evidence says so, *failed* when the evidence speaks against it,
-*unknown* where nobody has checked, and *open* while its work is still to be done.
+Gates, work items and their order are data; the state of each gate today comes from the study. A
+gate is *passed* if its evidence says so, *failed* if the evidence speaks against it, *unknown* if
+nobody has checked, and *open* while its work is still to be done.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,18 +21,19 @@ GateState = Literal["passed", "open", "unknown", "failed"]
 _FROM_BEST: tuple[GateState, ...] = ("passed", "open", "unknown", "failed")
 
 ALL = "all"
-"""Stands for the workload of a gate or an item that is about the whole study."""
+"""The workload of a gate or item that is about the whole study."""
 
 
 @cache
 def phase_table() -> pd.DataFrame:
-    """The phases of MEMO V2 with their weeks from the decision, as `phases.csv` has them."""
+    """The phases of MEMO V2, with their weeks from the decision, as in `phases.csv`."""
     return pd.read_csv(paths.data("phases.csv"))
 
 
 @dataclass(frozen=True)
 class Window:
-    """When a workload's labels may begin, its move, and full traffic on the new route."""
+    """The day on which a workload's labelling may begin, its move, and full traffic on the
+    route."""
 
     labels: date
     begins: date
@@ -40,7 +41,7 @@ class Window:
 
 
 _DRILL = timedelta(weeks=2)
-"""The fallback drill after the last canary, as long as in `phase_items.csv`."""
+"""The fallback drill after the last canary takes as long as in `phase_items.csv`."""
 
 
 def phases(
@@ -51,9 +52,9 @@ def phases(
 ) -> pd.DataFrame:
     """V2 as a dated plan from the day of the decision.
 
-    moves: workloads whose verdict is to move; candidates: undecided ones. windows: of those that
-    have a route to move to. Evaluation lasts until the last candidate may move, and migration from
-    the first move until the last one is served; what no window dates keeps V2's own weeks.
+    moves: workloads whose verdict is to move; candidates: undecided ones. windows: of the workloads
+    with a route to move to. Evaluation ends when the last candidate may move; migration lasts from
+    the first move until the last one has full traffic. Phases without a window keep V2's weeks.
 
     Returns: phase, title, start, end, entry_gate, exit_gate, work_items, owner, cost_figure, scope.
     """
@@ -76,12 +77,13 @@ def phases(
 
 
 def _on(plan: pd.DataFrame, phase: int, week: int) -> date:
-    """The day in a plan of a week of V2: as far into its phase as there, or as long after it."""
+    """The day in a plan of a week of V2: at the same relative place in its phase, or as long
+    after."""
     frame = phase_table().set_index("phase")
     first, last = int(frame["start_week"][phase]), int(frame["end_week"][phase])
     dates = plan[plan["phase"] == phase].iloc[0]
-    passed = min(max((week - first) / (last - first), 0), 1)
-    days = round(passed * (dates["end"] - dates["start"]).days)
+    elapsed_share = min(max((week - first) / (last - first), 0), 1)
+    days = round(elapsed_share * (dates["end"] - dates["start"]).days)
     begins: date = dates["start"]
     return begins + timedelta(days=days, weeks=max(week - last, 0))
 
@@ -90,7 +92,7 @@ def _on(plan: pd.DataFrame, phase: int, week: int) -> date:
 
 
 def worst(states: Iterable[GateState]) -> GateState:
-    """The state of gates that must all be passed; passed where there is none.
+    """The joint state of gates that must all be passed; passed if there are none.
 
     >>> worst(["passed", "open"]), worst(["unknown", "open"]), worst([])
     ('open', 'unknown', 'passed')
@@ -99,7 +101,7 @@ def worst(states: Iterable[GateState]) -> GateState:
 
 
 def best(states: Iterable[GateState]) -> GateState:
-    """The state of gates of which one suffices; open where there is none.
+    """The joint state of gates of which one suffices; open if there are none.
 
     >>> best(["failed", "passed"]), best(["failed", "unknown"]), best([])
     ('passed', 'unknown', 'open')
@@ -110,18 +112,19 @@ def best(states: Iterable[GateState]) -> GateState:
 def gates(plan: pd.DataFrame, judged: Mapping[str, Mapping[str, Judged]]) -> pd.DataFrame:
     """Every gate with its state today.
 
-    plan: as `phases`, which begin on the day of the decision. judged: what each gate rests on
-    (column `rests_on` of `phase_gates.csv`), against what is needed, by workload, or under
-    `ALL` where it is about the whole study.
+    plan: as `phases`. judged: the evidence of each gate (column `rests_on` of `phase_gates.csv`)
+    against what is needed, by workload, or under `ALL` if it is about the whole study.
 
-    Returns: phase, at (entry, exit), workload, one_of (of gates with the same words one
+    Returns: phase, at (entry, exit), workload, one_of (one of the gates with the same text
     suffices), gate, rests_on, due, state, value, needed, unit, grade, evidence, source.
     Raises: ValueError for a gate that `judged` lacks.
     """
     rows = []
     for about in pd.read_csv(paths.data("phase_gates.csv")).to_dict("records"):
         if about["rests_on"] not in judged:
-            raise ValueError(f'the gate "{about["gate"]}" rests on {about["rests_on"]}: give it')
+            raise ValueError(
+                f'the gate "{about["gate"]}" needs {about["rests_on"]}, which is missing: give it.'
+            )
         for workload, gate in judged[about["rests_on"]].items():
             rows.append(
                 {
@@ -153,11 +156,11 @@ def _due(plan: pd.DataFrame, gate: Mapping[Any, Any]) -> date:
 
 
 def passage(table: pd.DataFrame, phase: int, at: str) -> GateState:
-    """Whether a phase may be entered, or is done: what its gates say together.
+    """Whether a phase may be entered, or is complete: the joint state of its gates.
 
-    table: from `gates`. All gates of the study must be passed, and those of one workload at least:
-    a phase begins with the first workload that is ready. Where gates are about single workloads and
-    none is named, there is nothing to begin with, and the passage is open.
+    table: from `gates`. at: entry or exit. All gates of the study must be passed, and those of at
+    least one workload: a phase begins with the first workload that is ready. If gates are about
+    single workloads and there is none, there is nothing to begin with, and the result is open.
     """
     rows = table[(table["phase"] == phase) & (table["at"] == at)]
     of_study = rows[rows["workload"] == ALL]
@@ -177,7 +180,7 @@ def _is_about_workloads(phase: int, at: str) -> bool:
 
 
 def _of_workload(rows: pd.DataFrame) -> GateState:
-    """One workload's gates: all of them, but of those with the same words in one_of one."""
+    """The joint state of one workload's gates; one of those with the same `one_of` suffices."""
     alone = rows["one_of"].isna()
     chosen = [best(group["state"]) for _, group in rows[~alone].groupby("one_of")]
     return worst([*rows.loc[alone, "state"], *chosen])
@@ -188,7 +191,7 @@ def _of_workload(rows: pd.DataFrame) -> GateState:
 
 @dataclass(frozen=True)
 class ItemCost:
-    """What one item costs, for a workload or `ALL`, and on what that rests. Unit: usd."""
+    """The cost of one item, for a workload or `ALL`, and what it rests on. Unit: usd."""
 
     scope: str
     usd: float
@@ -199,7 +202,7 @@ class ItemCost:
 
 @dataclass(frozen=True)
 class TriggerStep:
-    """What a trigger that fired on a workload asks for, of whom, and on which evidence."""
+    """The next step of a trigger that fired on a workload, its owner and its evidence."""
 
     id: str
     workload: str
@@ -210,7 +213,7 @@ class TriggerStep:
 
 @dataclass(frozen=True)
 class Stop:
-    """Data of a workload that may not go on to a route, from which day, and why."""
+    """A workload that must stop sending data to a route, from which day, and why."""
 
     workload: str
     route: str
@@ -225,20 +228,18 @@ def items(
     fired: Sequence[TriggerStep] = (),
     stops: Sequence[Stop] = (),
 ) -> pd.DataFrame:
-    """The work of each phase, dated, and its cost as far as figures split it.
+    """The work items of each phase, with dates and costs as far as figures split them.
 
-    plan: phases with phase, start, end, owner, cost_usd, cost_low_usd, cost_high_usd, note; one
-    that costs nothing and says why has no work but for triggers. costs: by the
-    column `costs` of `phase_items.csv`; an item with a cost for several workloads has a row for
-    each, one without any has one row and no cost of its own. fired: triggers, whose steps are work
-    of the first phase. stops: the plan's first steps, which wait for no decision.
+    plan: phases with phase, start, end, owner, cost_usd, cost_low_usd, cost_high_usd, note. A phase
+    that costs nothing and says why has no items except triggers. costs: by the column `costs` of
+    `phase_items.csv`; an item has a row per cost, or one row without a cost. fired: triggers, whose
+    steps are work of the first phase. stops: the first items, which wait for no decision.
 
     Returns: phase, item, scope, owner, start, end, cost_usd, cost_low_usd, cost_high_usd, rests_on,
-    note, source; and for each phase whose figure is not used up by its items one row more, the work
-    that has no figure of its own. Each phase's costs then sum to its own, unless its items cost
-    more than its figure, which the note of that row says; so do the ends, where what the figure
-    leaves rises with it. Items that vary more than their figure leave least at the high end: the
-    row's range then holds what is left at either.
+    note, source. A phase whose cost exceeds that of its items gets one more row for the rest, so
+    that the costs of its items sum to the phase's own; if the items cost more than the phase, the
+    note of that row says so. If the items vary more than the phase, the range of the rest spans
+    what is left at either end.
     """
     nothing = dict.fromkeys(("cost_usd", "cost_low_usd", "cost_high_usd", "rests_on"))
     phase = plan.iloc[0]
@@ -299,7 +300,7 @@ def items(
 
 
 def _rest(phase: Mapping[Any, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """What a phase's figure leaves for the items without one; None where it leaves nothing."""
+    """The row for what a phase's cost leaves to items without a cost; None if nothing is left."""
     priced = [r for r in rows if r["phase"] == phase["phase"] and r["cost_usd"] is not None]
     ends = ("cost_usd", "cost_low_usd", "cost_high_usd")
     left = {end: phase[end] - sum(row[end] for row in priced) for end in ends}

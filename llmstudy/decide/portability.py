@@ -1,9 +1,9 @@
 """How hard is it to leave a vendor, and how exposed is a workload while it stays (MEMO C4, S11)?
 
-A score from 0 (tied) to 100 (free to go), added up from parts that each earn a share of their
-points; parts, points and the source memo's dimension of each stand in `portability_parts.csv`. What
-nobody knows earns anything from none to all of its points, so that it widens the score to a range
-instead of counting as good.
+A score from 0 (locked in) to 100 (free to go) is the sum of parts that each earn a share of their
+points; `portability_parts.csv` has the parts, their points and the source memo's dimension. An
+unknown part earns anything from none to all of its points: it widens the score to a range instead
+of counting as good.
 """
 
 import re
@@ -19,23 +19,23 @@ Answer = Literal["yes", "no", "unknown"]
 Schemas = Literal["none", "json_schema", "provider_specific", "unknown"]
 
 MANY_FEATURES = 3
-"""Features of one vendor alone from which on their part earns nothing."""
+"""Number of vendor-specific features from which their part earns no points."""
 
 ENOUGH_VENDORS = 2
-"""Other vendors with a permitted route from which on their part earns all."""
+"""Number of other vendors with a permitted route from which their part earns all points."""
 
 WEEK_DAYS = 5
-"""Working days of the one-week switch that the source memo promises."""
+"""Working days of the source memo's one-week switch."""
 
 
 @dataclass(frozen=True)
 class Ties:
-    """What ties one workload to one route; None where unknown.
+    """What ties one workload to one route; None if unknown.
 
     own_weights: the route serves weights that are on one's own disk. days_to_retirement: of the
-    route's model, where a day is listed. spend_share: of all spend, what goes to the route's
-    vendor. largest_rise: the vendor's largest listed price after over before, 1 where only falls
-    are listed; worst_rise: that of any vendor.
+    route's model, if its retirement is listed. spend_share: share of all spend that goes to the
+    route's vendor. largest_rise: the vendor's largest listed price change, after over before, 1 if
+    only falls are listed. worst_rise: the largest of any vendor.
     """
 
     behind_gateway: Answer
@@ -55,7 +55,7 @@ class Ties:
 
 
 class Earned(NamedTuple):
-    """The least and the most share of its points that a part earns, and why."""
+    """The lowest and highest share of its points that a part may earn, and why."""
 
     low: float
     high: float
@@ -63,7 +63,7 @@ class Earned(NamedTuple):
 
 
 def is_pinned(model: str) -> bool:
-    """Whether a proprietary model's name stands for one version: a date or number at its end.
+    """Whether a proprietary model's name is pinned to one version: it ends in a date or number.
 
     >>> is_pinned("gpt-4o-2024-08-06"), is_pinned("claude-sonnet-4-20250514"), is_pinned("gpt-4o")
     (True, True, False)
@@ -72,15 +72,15 @@ def is_pinned(model: str) -> bool:
 
 
 def parts_table() -> pd.DataFrame:
-    """The parts of the score: part, points, dimension, asks, source. The points sum to 100."""
+    """The parts of the score: part, points (they sum to 100), dimension, asks, source."""
     return pd.read_csv(paths.data("portability_parts.csv"))
 
 
 def score_parts(ties: Ties, table: pd.DataFrame) -> pd.DataFrame:
-    """The score part by part; the score is the sum of each column of points.
+    """The score part by part; the sums of low and high are the range of the score.
 
-    table: as `parts_table()`. Returns: part, dimension, points (what could be earned), low, high
-    (points earned), why. Raises: KeyError for a part that has no rule.
+    table: as `parts_table()`. Returns: part, dimension, points (at most), low, high (points
+    earned), why. Raises: KeyError for a part without a rule.
     """
     earned = _earned(ties)
     rows = [earned[part] for part in table["part"]]
@@ -131,7 +131,7 @@ def _schemas(form: Schemas, of: str) -> Earned:
 
 
 def _retirement(ties: Ties) -> Earned:
-    """All points where the model outlives the horizon, fewer the sooner it goes."""
+    """All points if the model outlives the horizon, and fewer the sooner it retires."""
     if ties.own_weights:
         return Earned(1, 1, "own weights are not retired by others")
     if ties.days_to_retirement is None:
@@ -146,7 +146,7 @@ def _vendors(others: int) -> Earned:
 
 
 def _price_changes(ties: Ties) -> Earned:
-    """A price that doubled earns half; an unlisted vendor may repeat the worst of all."""
+    """Half the points for a price that doubled; an unlisted vendor may match the worst rise."""
     if ties.largest_rise is None:
         return Earned(1 / ties.worst_rise, 1, "no change of this vendor is listed")
     earned = 1 / max(1.0, ties.largest_rise)
@@ -159,7 +159,7 @@ def _price_changes(ties: Ties) -> Earned:
 
 @dataclass(frozen=True)
 class Switch:
-    """Working days to leave a route. The ends add up the ends of every task."""
+    """Working days to leave a route; low and high are the sums over its tasks."""
 
     low_days: float
     mid_days: float
@@ -168,22 +168,22 @@ class Switch:
 
     @property
     def within_a_week(self) -> Answer:
-        """Whether the source memo's one-week switch holds."""
+        """Whether the switch takes at most a week, as the source memo says."""
         if self.high_days <= WEEK_DAYS:
             return "yes"
         return "no" if self.low_days > WEEK_DAYS else "unknown"
 
 
 def effort_table() -> pd.DataFrame:
-    """What each task of a switch takes: part, low_days to high_days, work, grade, source."""
+    """The effort of each task of a switch: part, low_days to high_days, work, grade, source."""
     return pd.read_csv(paths.data("switching_effort.csv"))
 
 
 def switching_days(ties: Ties, table: pd.DataFrame) -> Switch:
-    """Working days that leaving the route takes, task by task. table: as `effort_table()`.
+    """Working days that leaving the route takes, summed over tasks. table: as `effort_table()`.
 
-    A task that may or may not be needed (its question is unknown) counts nothing at the low end,
-    half its middle, and all of its high end. Of unknown features one may be in use.
+    A task whose need is unknown adds nothing to the low end, half to the middle and all to the high
+    end. If the features are unknown, one may be in use.
     """
     counts = {"yes": 1.0, "no": 0.0}
 

@@ -1,4 +1,4 @@
-"""What do the chapters say of each route of each workload, and what is the verdict on it?"""
+"""The results of all chapters for each route of each workload, and the verdicts on them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -19,10 +19,11 @@ from llmstudy.text import count, share
 def higher_tiers(
     rows: Iterable[Mapping[str, Any]], name: str, routes: Iterable[str | None]
 ) -> list[tuple[Collect, Reason]]:
-    """What to ask for, and why, where the busiest minute may outgrow a route of the verdict.
+    """The higher rate-limit tiers to request, and why: the busiest minute may reach a limit.
 
-    rows: as `rate_limit_rows`. Of a route's limits the one that is reached first counts, in the
-    tenth of the draws that reach it first. A route that states no limit has none.
+    rows: as `rate_limit_rows`. routes: those of the verdict. Of a route's limits the one that is
+    reached first counts (at P10 of the month in which it is reached). A route without a stated
+    limit has none.
     """
     tiers = []
     for route in dict.fromkeys(route for route in routes if route):
@@ -57,9 +58,9 @@ Rows = pd.DataFrame | Sequence[Mapping[str, Any]]
 
 
 def verdicts_of(study: Study, routes: pd.DataFrame) -> dict[str, verdicts.Verdict]:
-    """The verdict on each workload, by the study's own lines. routes: as `route_table`."""
+    """The verdict on each workload, by the study's thresholds. routes: as `route_table`."""
     lines = lines_of(study)
-    # plain rows, made once: of a handful, a table's own operations take most of the time
+    # plain dictionaries: on a handful of rows, data-frame operations take most of the time
     rows: list[Any] = routes.to_dict("records")
     return {
         name: verdicts.verdict([row for row in rows if row["workload"] == name], lines)
@@ -68,7 +69,8 @@ def verdicts_of(study: Study, routes: pd.DataFrame) -> dict[str, verdicts.Verdic
 
 
 def route_table(study: Study, results: Results) -> pd.DataFrame:
-    """One row per workload and route with the results of every chapter that `verdict` reads."""
+    """One row per workload and route, with `verdicts.ROUTE_COLUMNS`. results: of chapters 03 to
+    06."""
     crossing = results["06_crossover"]
     key = ["workload", "route"]
     # without candidates these lists are empty, and an empty list has no columns
@@ -83,17 +85,19 @@ def route_table(study: Study, results: Results) -> pd.DataFrame:
 
 
 def first_answers(timed: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Chapter 03's latency rows, each with the moment at which its answer begins."""
+    """Chapter 03's latency rows, each with `first_answer_s`. timed: results of chapter 03."""
     begins = {(row["workload"], row["route"]): row["first_answer_s"] for row in timed["answers"]}
     return [
         row | {"first_answer_s": begins[row["workload"], row["route"]]} for row in timed["latency"]
     ]
 
 
-def standing(results: Results) -> dict[tuple[str, str], int]:
-    """How far a route stands behind the others of its workload before any saving is read, by
-    (workload, route): 1 where its answer begins late by what is stated, 2 where its quality is
-    inferior, 3 where it misses its target. results: of chapters 03 and 04."""
+def handicaps(results: Results) -> dict[tuple[str, str], int]:
+    """How far a route ranks behind the others of its workload, whatever it saves.
+
+    By (workload, route): 3 if it misses its target, 2 if its quality is inferior, 1 if its stated
+    answer begins late, else 0. results: of chapters 03 and 04.
+    """
     ranks: dict[tuple[str, str], int] = {}
     for row in first_answers(results["03_latency"]):
         late = verdicts.answers_late(row | {"latency": row["verdict"]})
@@ -112,11 +116,11 @@ def gates(
     latency: Rows,
     failures: Sequence[Mapping[str, Any]],
 ) -> pd.DataFrame:
-    """What a verdict reads of each route beside the savings.
+    """The columns that a verdict reads of each route, without the savings.
 
-    allowed: as `case.permissions`. quality, latency: of chapters 04 and 03; a route without a row
-    is not scored, or not timed; first_answer_s may stand beside a latency. failures: of chapter 05,
-    the fleets that cannot be sized.
+    allowed: as `case.permissions`. quality, latency: tables of chapters 04 and 03, the latter with
+    first_answer_s if known; a route without a row is not scored, or not timed. failures: of chapter
+    05, the fleets that cannot be sized.
     """
     key = ["workload", "route"]
     scored = [*key, "verdict", "grade", "lowest_grade", "n", "looks", "n_needed", "pass_mark"]
@@ -160,17 +164,18 @@ def gates(
 
 
 def with_savings(table: pd.DataFrame, savings: pd.DataFrame) -> pd.DataFrame:
-    """The table of routes that `verdict` reads. table: as `gates`.
+    """The table of routes that `verdict` reads: `gates` with the savings of each move.
 
-    savings: workload, route, saving_p10_usd, saving_p50_usd, saving_p90_usd, p_cheaper and the same
-    against a buyer of equal quality, p_cheaper_same_quality and saving_same_quality_usd, NaN where
-    there is one way to stay. A move without a row has no known cost.
+    table: as `gates`. savings: workload, route, saving_p10_usd, saving_p50_usd, saving_p90_usd,
+    p_cheaper, and against a buyer of equal quality p_cheaper_same_quality and
+    saving_same_quality_usd (NaN: there is only one way to stay). A move without a row has no known
+    cost.
     """
     table = table.merge(savings, on=["workload", "route"], how="left")
     sized, ends = table.pop("sized"), table.pop("ends")
     table["sized"] = np.where(table["current"], sized, table["p_cheaper"].notna())
     table["ends"] = ends
-    # who is on no proprietary API has one way to stay
+    # off the proprietary APIs there is only one way to stay
     for equal, named in (
         ("p_cheaper_same_quality", "p_cheaper"),
         ("saving_same_quality_usd", "saving_p50_usd"),

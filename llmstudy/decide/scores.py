@@ -1,9 +1,8 @@
-"""Chapter 07: the six criteria of every workload and arm, each score with what it rests on.
+"""Chapter 07: the six criteria of every workload and arm, each score with its evidence.
 
-`llmstudy.decide.criteria` scores; here each score gets its evidence, the grade of the
-worst figure in it, and the names under which ledger and results hold it. A line that the study
-draws (a target, a margin, a threshold) is a choice and has no grade, unless it is a prior for an
-unanswered question.
+`decide.criteria` has the rules; here each score gets the evidence it rests on, by its name in the
+ledger or the results, and the grade of the weakest figure. A threshold that the study sets (a
+target, a margin) is a choice without a grade, unless it is a prior for an unanswered question.
 """
 
 from dataclasses import dataclass
@@ -31,41 +30,27 @@ ARMS: tuple[str, ...] = get_args(ArmName)
 def criteria_tables(case: Case, results: Results, routes: pd.DataFrame) -> Tables:
     """C1 to C6 per workload and arm, and the tables that they rest on.
 
-    routes: as `routes.route_table`. Returns: criteria, contracts, portability and its parts,
-    switching, vendors and team.
+    routes: as `routes.route_table`. Returns: `criteria` (id, criterion, workload, arm, route, score
+    from 0 to 4 or null, grade, verdict, overridden, rests_on), `contracts`, `portability`,
+    `portability_parts`, `switching`, `vendors` and `team`.
     """
-    best = {
-        (name, arm): criteria.best_route(
-            routes[(routes["workload"] == name) & (routes["arm"] == arm)]
-        )
+    of_arm = {
+        (name, arm): routes[(routes["workload"] == name) & (routes["arm"] == arm)]
         for name in case.study.workloads
         for arm in ARMS
     }
-    serving = {
-        name: list(
-            dict.fromkeys(
-                [workload.current_route]
-                + [
-                    str(row["route"])
-                    for (w, _), row in best.items()
-                    if w == name and row is not None
-                ]
-            )
-        )
-        for name, workload in case.study.workloads.items()
-    }
+    best = {key: criteria.best_route(own) for key, own in of_arm.items()}
+    serving: dict[str, list[str]] = {}  # today's route, and the best of each arm
+    for name, workload in case.study.workloads.items():
+        favoured = (best[name, arm] for arm in ARMS)
+        names = [workload.current_route, *(str(r["route"]) for r in favoured if r is not None)]
+        serving[name] = list(dict.fromkeys(names))
     lock_in = portability_tables(case, results, serving, routes)
     evidence = _Evidence(case, results, lock_in["portability"])
     rows = [
         row
         for (name, arm), route in best.items()
-        for row in _rows(
-            evidence,
-            name,
-            arm,
-            route,
-            routes[(routes["workload"] == name) & (routes["arm"] == arm)],
-        )
+        for row in _rows(evidence, name, arm, route, of_arm[name, arm])
     ]
     return {
         "criteria": rows,
@@ -77,7 +62,7 @@ def criteria_tables(case: Case, results: Results, routes: pd.DataFrame) -> Table
 
 @dataclass(frozen=True)
 class _Evidence:
-    """The evidence that scores rest on."""
+    """The evidence that scores rest on. portability: rows of its table."""
 
     case: Case
     results: Results
@@ -85,7 +70,7 @@ class _Evidence:
 
     @cached_property
     def ledger(self) -> dict[str, str]:
-        """Grade of every figure by its name in the ledger."""
+        """The grade of every figure, by its name in the ledger."""
         study = self.case.study
         figures: dict[str, Figure] = {**study.figures(), **findings.rate_figures(study)}
         sized = {row["name"]: row["grade"] for row in self.results["05_self_hosting"]["figures"]}
@@ -98,7 +83,7 @@ class _Evidence:
 
 @dataclass(frozen=True)
 class _Scored:
-    """A score with what it rests on, and the worst grade in it."""
+    """A score with the evidence it rests on and the weakest grade of that."""
 
     score: Score
     grade: str
@@ -113,8 +98,8 @@ def _rows(
 ) -> list[dict[str, Any]]:
     """C1 to C6 of a workload on an arm. route: its best permitted route. of_arm: all of its routes.
 
-    Privacy overrides: where the arm has routes and none may see the data, the other criteria say
-    so instead of being scored.
+    Privacy overrides the other criteria: if no route of the arm may see the data, they are not
+    scored and say why.
     """
     place = {"workload": name, "arm": arm, "route": None if route is None else route["route"]}
     if of_arm.empty:
@@ -155,7 +140,7 @@ def _row(
 
 
 def _served(evidence: _Evidence, name: str, route: "pd.Series[Any]") -> dict[str, _Scored]:
-    """C1 to C3; a route whose context is too short was neither timed, priced nor scored."""
+    """C1 to C3. A route whose context is too short has no latency, price or quality to score."""
     if not route["fits_context"]:
         rests = (
             f"routes.{route['route']}.context_tokens",

@@ -1,7 +1,7 @@
-"""Is the team there that a fleet needs, and what would it cost (MEMO C6, T4)?
+"""Is there a team that can run a fleet, and what would it cost (MEMO C6, T4)?
 
-A gate, not a price: what a fleet's staff costs is in its bill already. The engineers at hand
-are compared with the study's own staffing figure and the source memo's headcount; the larger need
+A gate, not a price: the cost of a fleet's staff is already in its bill. The available engineers are
+compared with the study's own staffing figure and the source memo's headcount; the larger need
 counts.
 """
 
@@ -20,7 +20,7 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True)
 class Readiness:
-    """Engineers at hand against those needed. Unit: FTE; short_low, short_high: how many lack."""
+    """Available engineers against those needed. Unit: FTE. short_low, short_high: the shortfall."""
 
     engineers: float
     need_low: float
@@ -48,7 +48,7 @@ def roles() -> pd.DataFrame:
 
 
 def headcount(table: pd.DataFrame) -> Span:
-    """The heads of all roles together. table: as `roles()`.
+    """The headcount of all roles together, low and high. table: as `roles()`.
 
     >>> headcount(roles())
     (2.5, 5.0)
@@ -57,11 +57,11 @@ def headcount(table: pd.DataFrame) -> Span:
 
 
 def readiness(engineers: float, staffing: Span, heads: Span) -> Readiness:
-    """Whether the engineers at hand suffice for a fleet.
+    """Whether the available engineers suffice for a fleet.
 
-    staffing: what the study says that a fleet takes; heads: what the source memo says; low and
-    high, FTE. Ready where they reach the upper end of both, short where they miss the lower end of
-    either, unknown between.
+    staffing, heads: the FTE that a fleet takes by the study and by the source memo, low and high.
+    Ready if the engineers reach the upper end of both, short if they miss the lower end of either,
+    unknown in between.
 
     >>> readiness(1, (1, 2.5), (2.5, 5)).sentence
     'short by 1.5 to 4: 1 experienced engineer, 2.5 to 5 needed'
@@ -75,7 +75,8 @@ def readiness(engineers: float, staffing: Span, heads: Span) -> Readiness:
 
 
 def yearly_usd(heads: Span, usd_per_fte: Span) -> Span:
-    """Salaries of a team a year: few at the lowest pay to many at the highest. usd.
+    """Yearly salaries of a team: the fewest heads at the lowest pay to the most at the highest.
+    usd.
 
     >>> yearly_usd((2.5, 5.0), (150e3, 250e3))
     (375000.0, 1250000.0)
@@ -84,16 +85,18 @@ def yearly_usd(heads: Span, usd_per_fte: Span) -> Span:
 
 
 def readiness_of(study: Study) -> Readiness:
-    """The engineers of a study against its own staffing figure and the source memo's heads."""
+    """`readiness` of a study's engineers against its staffing figure and the source memo's
+    heads."""
     heads = headcount(roles())
     return readiness(study.team.experienced_ml_engineers, study.self_hosting.fte.ends, heads)
 
 
 def team_table(study: Study) -> dict[str, Any]:
-    """C6: the gate, the heads and what they cost a year, the ramp, and what an API saves of them.
+    """C6: the gate, the headcount and its yearly cost, the ramp, and the staffing that an API
+    saves.
 
-    asked_by: the workloads with a self-hosted route; without any the gate decides nothing. The ramp
-    is 0 where the team is there. saved: the staffing that no API route takes.
+    asked_by: the workloads with a self-hosted route; without any, the gate decides nothing. The
+    ramp is 0 if the team is ready. saved_fte: the staffing that an API route does not take.
     """
     staffing, salary = study.self_hosting.fte, study.team.usd_per_fte_year
     gate = readiness_of(study)

@@ -1,11 +1,13 @@
-"""What should be done, workload by workload and overall, and for which reasons?
+"""What should be done, per workload and overall, and why?
 
-Input is one table of routes per workload with the measures of each; output is data: a verdict with
-its reasons and what to collect.
-Privacy filters first; then a route must fit, not be known to miss its latency, keep its quality,
-and save enough in enough of the draws, against both buyers who stay. Every move goes through a
-canary, which must show what has not been measured. A verdict that its evidence cannot carry is
-*undecided* and says what would settle it.
+The input is one table of routes per workload with the measures of each; the output is data: a
+verdict with its reasons and the evidence to collect.
+
+Privacy filters first. Then a route must fit the context, not be known to miss its latency target,
+keep its quality, and save enough in enough draws, both against a buyer who stays on today's model
+and against one who moves on to cheaper equal models. Every move goes through a canary, which must
+show what has not been measured. A verdict that the evidence does not support is *undecided* and
+says what would settle it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -50,25 +52,27 @@ ROUTE_COLUMNS = (
     "saving_same_quality_usd",
     "p_cheaper_same_quality",
 )
-"""What `verdict` reads of each route. same_model: it runs today's model; missing: contracts to
-sign; self_hosting: whether a fleet of one's own may see the data, whether the table has one or not;
-sized: whether its cost is known; ends: the day its model retires within the horizon, or None.
-quality: baseline, non-inferior, inferior, undecided, none; benchmark: whose items; closeness: of
-these to the task (own, near, far); looks: how often the items were judged before; latency: meets,
-misses, undecided; target_s: for the first token; first_answer_s: when its answer begins by what is
-stated, after what it reasons first, or None; savings over the horizon against staying on today's
-named model, and the median one and its chance against a buyer who stays and moves on to each
-cheaper model of equal quality."""
+"""The columns that `verdict` reads of each route.
+
+same_model: it runs today's model. missing: contracts to sign. self_hosting: whether the data may go
+to a fleet of one's own, with or without one in the table. sized: whether its cost is known. ends:
+the day its model retires within the horizon (ISO), or None. quality: baseline, non-inferior,
+inferior, undecided, none. benchmark: the source of the items. closeness: of the items to the task
+(own, near, far). looks: how often the items were judged before. latency: meets, misses, undecided.
+target_s: for the first token. first_answer_s: the stated time to the first answer token, reasoning
+included, or None. saving_*_usd, p_cheaper: over the horizon against staying on today's named model.
+*_same_quality: the median saving and its probability against a buyer who moves on to each cheaper
+model of equal quality."""
 
 Row = Mapping[str, Any]
-"""One row of the table of routes."""
+"""One row of the table of routes, with `ROUTE_COLUMNS`."""
 
 _GRADE_RANK = {"measured": 0, "recorded": 1, "published": 2}
 
 
 @dataclass(frozen=True)
 class Reason:
-    """One fact that a verdict rests on: what kind, about which route, in one sentence."""
+    """One reason for a verdict: its kind, the route it is about, and a sentence."""
 
     code: str
     route: str
@@ -77,7 +81,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class Collect:
-    """Evidence that could change a verdict, how much of it, and what it costs."""
+    """Evidence to collect that could change a verdict: its kind, how much, and its cost in USD."""
 
     what: str
     n: int | None
@@ -87,7 +91,10 @@ class Collect:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Where a workload runs until further evidence, and why."""
+    """Where a workload runs until there is better evidence, and why.
+
+    arm, route, contract: where it runs. target: the route to move to, or that evidence may favour.
+    """
 
     arm: str
     decision: Literal["stay", "move", "undecided"]
@@ -98,7 +105,7 @@ class Verdict:
     reasons: list[Reason] = field(default_factory=list)
 
     def row(self) -> dict[str, Any]:
-        """The verdict as plain data."""
+        """The verdict as a dictionary."""
         return asdict(self)
 
 
@@ -109,11 +116,11 @@ def verdict(routes: Iterable[Row], lines: Lines) -> Verdict:
     Raises: ValueError unless exactly one route is current.
     """
     rows = [_judged(row, lines) for row in routes]
-    now = [row for row in rows if row["current"]]
-    if len(now) != 1:
-        raise ValueError(f"{len(now)} current routes: a workload has exactly one.")
-    current, others = now[0], [row for row in rows if not row["current"]]
-    # one whose answer begins late by what is stated is likely to fail its probe
+    todays = [row for row in rows if row["current"]]
+    if len(todays) != 1:
+        raise ValueError(f"{len(todays)} current routes: a workload has exactly one.")
+    current, others = todays[0], [row for row in rows if not row["current"]]
+    # a route whose stated answer begins late is likely to fail its probe
     able = sorted(
         (row for row in others if row["usable"]), key=lambda row: (answers_late(row), -_saving(row))
     )
@@ -138,7 +145,7 @@ def verdict(routes: Iterable[Row], lines: Lines) -> Verdict:
 
 
 def _what_ends(current: Row) -> list[tuple[Collect, Reason]]:
-    """Why staying is not open: today's model retires, today's fleet cannot carry the load, or
+    """Why staying is not an option: today's model retires, today's fleet cannot carry the load, or
     today's route misses its first-token target."""
     name, ends = str(current["route"]), []
     if isinstance(current["ends"], str):
@@ -156,7 +163,7 @@ def _what_ends(current: Row) -> list[tuple[Collect, Reason]]:
 
 
 def is_proven(row: Any) -> bool:
-    """Whether a route holds its quality on evidence that may bear a move.
+    """Whether a route keeps its quality, shown by evidence good enough to move on.
 
     row: quality, quality_grade and lowest_grade, as in `ROUTE_COLUMNS`.
     """
@@ -166,9 +173,9 @@ def is_proven(row: Any) -> bool:
 
 
 def pays(row: Any, lines: Lines) -> bool:
-    """Whether a move meets the lines against both buyers who stay: the one on today's named model
-    and the one who moves on to each cheaper model of equal quality.
+    """Whether a move saves enough, surely enough, against both buyers who stay.
 
+    One stays on today's named model, the other moves on to each cheaper model of equal quality.
     row: the savings of `ROUTE_COLUMNS`.
     """
     return meets_lines(row["p_cheaper"], row["saving_p50_usd"], lines) and meets_lines(
@@ -177,7 +184,7 @@ def pays(row: Any, lines: Lines) -> bool:
 
 
 def _judged(row: Row, lines: Lines) -> Row:
-    """The row with what follows from it alone: usable, proven, pays, promising."""
+    """The row with usable, proven, pays and promising, which follow from it alone."""
     proven, paid = is_proven(row), pays(row, lines)
     enough = row["saving_p50_usd"] >= lines.saving_usd
     likely = enough and row["p_cheaper"] >= 0.5 and row["quality"] != "inferior"
@@ -198,11 +205,11 @@ def _to(row: Row, collect: list[Collect], reasons: list[Reason]) -> Verdict:
 
 
 def _forced(current: Row, rows: list[Row], reasons: list[Reason], lines: Lines) -> Verdict:
-    """What to do when today's route may not see the data.
+    """The verdict when today's route may not see the data.
 
-    Another route of the same arm that may and answers in time is taken, today's model first. Else,
-    where a contract would do, signing it is the open question, and the workload does not change arm
-    for want of a signature. Only data that the arm may never see go to another arm.
+    Move to another permitted route of the same arm that answers in time, today's model first. If
+    there is none but a contract would do, signing it is the open question: a workload does not
+    change arm for want of a signature. Only data that the arm may never see go to another arm.
     """
     name = str(current["route"])
     reasons = [Reason("privacy", name, f"{name}: {current['permission_reason']}"), *reasons]
@@ -224,24 +231,24 @@ def _forced(current: Row, rows: list[Row], reasons: list[Reason], lines: Lines) 
         )
         return _to(first, _labelled_items(first, lines), reasons)
     signable = sorted((r for r in rows if len(r["missing"])), key=lambda r: not r["current"])
-    lacking: dict[tuple[str, ...], list[str]] = {}  # what is missing -> routes: one cure each
+    lacking: dict[tuple[str, ...], list[str]] = {}  # missing contracts -> routes, one remedy each
     for row in signable:
         lacking.setdefault(tuple(row["missing"]), []).append(str(row["route"]))
-    cures = [
+    remedies = [
         f"{' or '.join(routes)}: sign {', '.join(map(contract_name, kinds))}"
         for kinds, routes in lacking.items()
     ]
     if current["self_hosting"]:
-        cures.append(_self_hosting(name, rows))
-    elif not cures:
-        cures = [f"{name}: name a route that may see these data; none here may"]
-    collect = [Collect("contract", None, None, cure) for cure in cures]
+        remedies.append(_self_hosting(name, rows))
+    elif not remedies:
+        remedies = [f"{name}: name a route that may see these data; none here may"]
+    collect = [Collect("contract", None, None, remedy) for remedy in remedies]
     arm = signable[0]["arm"] if signable else "self_hosted"
     return Verdict(arm, "undecided", None, "none in force", None, collect, reasons)
 
 
 def _self_hosting(name: str, rows: list[Row]) -> str:
-    """How data that may stay inside come to do so: on a route of the study, or on one to name."""
+    """How to self-host data that may stay inside: on a route of the study, or on one to name."""
     fleets = [row for row in rows if row["arm"] == "self_hosted" and not row["current"]]
     ready = [row for row in fleets if row["usable"] and row["quality"] != "inferior"]
     if ready:
@@ -250,7 +257,7 @@ def _self_hosting(name: str, rows: list[Row]) -> str:
 
 
 def _labelled_items(row: Row, lines: Lines) -> list[Collect]:
-    """Evidence for a forced move: the route it leaves may not be asked again."""
+    """Evidence for a forced move: scored on the new route alone, as the old one may not be used."""
     if row["proven"]:
         return []
     name, n = str(row["route"]), int(row["items_needed"])
@@ -259,7 +266,7 @@ def _labelled_items(row: Row, lines: Lines) -> list[Collect]:
 
 
 def _reasons(row: Row, lines: Lines) -> list[Reason]:
-    """What speaks for or against one candidate. An excluded one says why, and no more."""
+    """Reasons for or against one candidate; for an excluded one, only why it is excluded."""
     name = str(row["route"])
     if not row["permitted"]:
         return [Reason("privacy", name, f"{name}: {row['permission_reason']}")]
@@ -287,7 +294,7 @@ def _cost(row: Row, lines: Lines) -> str:
 
 
 def against_equals(row: Any) -> str:
-    """Why a move that pays against standing still does not pay against moving on. row: as `pays`.
+    """Why a move that pays against staying put does not pay against moving on. row: as `pays`.
 
     >>> against_equals({"p_cheaper_same_quality": 0.4, "saving_same_quality_usd": -9e3})[-67:]
     'cheaper in 40 % of simulated futures, losing USD 9.0k at the median'
@@ -334,17 +341,17 @@ def _missing_evidence(row: Row, lines: Lines) -> list[Collect]:
 
 
 def answers_late(row: Any) -> bool:
-    """Whether a route's answer begins after its target by what is stated, and nothing is measured:
-    a model that reasons first answers late.
+    """Whether an unmeasured route's answer begins after its target, by its stated times.
 
-    row: latency, target_s, first_answer_s, as in `ROUTE_COLUMNS`.
+    A model that reasons first answers late. row: latency, target_s, first_answer_s, as in
+    `ROUTE_COLUMNS`.
     """
     begins = row["first_answer_s"]
     return bool(row["latency"] == "undecided" and pd.notna(begins) and begins > row["target_s"])
 
 
 def _probe(row: Row) -> str:
-    """What to probe, and why it may fail."""
+    """A sentence on what to probe, and why the probe may fail."""
     ask = f"{row['route']}: probe its first token at your load"
     if not answers_late(row):
         return ask
@@ -355,8 +362,7 @@ def _probe(row: Row) -> str:
 def overall(verdicts: Mapping[str, Verdict]) -> str:
     """The verdict over all workloads that have a route.
 
-    api_first: all of them run on proprietary APIs, or none has a route; hybrid: some do; off_api:
-    none does.
+    api_first: all run on proprietary APIs, or none has a route; hybrid: some do; off_api: none do.
 
     >>> stay = Verdict("proprietary_api", "stay", "gpt-4o", "none needed", None)
     >>> overall({"chat": stay})

@@ -1,8 +1,8 @@
-"""Chapter 07: when should self-hosting begin? What waiting is worth, and the rules on trial.
+"""Chapter 07: when should self-hosting begin? The value of waiting, and the rules back-tested.
 
-One move is on trial: the workloads that are best self-hosted together, each on the route that
-saves most, begun in one month or never. It is played through simulated futures that are longer than
-the study's horizon, since a move that begins late must have time to pay.
+One move is tested: the workloads that are best self-hosted together, each on the route that saves
+most, all begun in the same month or never. It runs through simulated futures that are longer than
+the study's horizon, since a move that begins late must have time to pay off.
 """
 
 from collections.abc import Collection, Mapping
@@ -24,7 +24,7 @@ from llmstudy.simulate.waiting import switch_costs
 from llmstudy.study import Study
 
 FEWEST_MONTHS = 36
-"""Length of a simulated future, at least, and a year beyond the study's horizon."""
+"""Shortest length of a simulated future, which also exceeds the study's horizon by a year."""
 
 N_PATHS = 4000
 
@@ -34,7 +34,7 @@ WAITS = (3, 6, 12)
 """Months to wait before choosing (source memo: revisit every 3-6 months; 6-12 month window)."""
 
 SHORT_COMMITMENT = 6
-"""Months for which a fleet on demand is tried before it may be left again."""
+"""Months for which an on-demand fleet is tried before it may be left again."""
 
 FOLDS = 5
 
@@ -46,15 +46,15 @@ SUBSET_PATHS = 400
 def timing_tables(
     study: Study, offers: Market, results: Results, trigger_rows: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """The value of waiting, the rules' regret, and a better threshold; empty where none may move.
+    """The value of waiting, the regret of each rule, and a better threshold.
 
-    What a fleet would cost is taken as known each month, as from a quote and a probe.
+    The cost of a fleet is taken as known each month, as from a quote and a probe.
 
-    Returns: `timing` (workloads and routes of the move, months, paths, or why there is none),
+    Returns: `timing` (the workloads and routes of the move, months, paths; or why there is none),
     `waiting` (by buyer and policy), `regret` (by buyer and rule), `improved` (by buyer: the
-    threshold of the ratio of bills that the back-test finds, with its regret out of sample),
-    `reversal` (what leaving again costs, by months since the move), `lens` (what each rule would
-    decide today).
+    threshold of the ratio of bills that the back-test finds, with its out-of-sample regret),
+    `reversal` (the cost of leaving again, by months since the move), `lens` (what each rule would
+    decide today). All but `timing` are empty if no workload may move.
     """
     months = max(FEWEST_MONTHS, study.months + 12)
     length = {"months": months, "paths": N_PATHS}
@@ -64,8 +64,8 @@ def timing_tables(
         about = {"targets": {}, "reason": "no workload can move to a self-hosted route"}
         names = ("waiting", "regret", "improved", "reversal", "lens")
         return {"timing": about | length, **{table: [] for table in names}}
-    watched = [row for row in trigger_rows if row["workload"] in targets]
-    signals = todays_signals(watched, cured_by_an_api(results))
+    own_triggers = [row for row in trigger_rows if row["workload"] in targets]
+    signals = todays_signals(own_triggers, with_other_api(results))
     tables: dict[str, Any] = {"waiting": [], "regret": [], "improved": []}
     for buyer in BUYERS:
         future = futures_of_moves(study, offers, targets, months, N_PATHS, buyer)
@@ -83,12 +83,11 @@ def timing_tables(
 def _best_together(
     study: Study, offers: Market, targets: Mapping[str, str], months: int
 ) -> dict[str, str]:
-    """Those of the targets that are best moved together: with the largest gain in hindsight.
+    """The targets that are best moved together: those with the largest gain in hindsight.
 
-    Grown from the best one by the one that adds most, as long as one adds anything.
-
-    Nobody would move a workload that loses in every future; where even the best set gains nothing
-    in any, the one that loses least is on trial.
+    Starts from the best one and adds the one that gains most, as long as any gains. Nobody would
+    move a workload that loses in every future; if no set gains in any future, the one that loses
+    least is tested.
     """
 
     def gain(names: tuple[str, ...]) -> tuple[float, float]:
@@ -110,7 +109,7 @@ def _best_together(
 
 
 def month_before(path: FloatArray) -> FloatArray:
-    """The month before each month of a path: what is known when it begins. (n, months).
+    """The value of the month before each month, as known when a month begins. (n, months).
 
     >>> month_before(np.array([[1.0, 2.0, 3.0]])).tolist()
     [[1.0, 1.0, 2.0]]
@@ -132,11 +131,11 @@ def _waiting(
 
 
 def _leaving(study: Study, targets: Mapping[str, str], future: Futures) -> FloatArray:
-    """Cost of a move made now on demand, by the month in which it is left again for today's route.
+    """Cost of a move made now on demand, by the month in which it is reversed. (n, months) usd.
 
-    Nothing is reserved, so that every hour costs the price on demand; the way there costs what it
-    costs at any time, dual running included, and the way back what moving to today's arm costs.
-    Cards that are owned cannot be tried on demand: they are carried to the end of their life.
+    Nothing is reserved, so every hour costs the on-demand price. Moving costs what it always does,
+    dual running included, and moving back costs what a move to today's arm does. Owned GPUs cannot
+    be tried on demand: their cost is carried to the end of their life.
     """
     months = future.months
     go = sum((part.on_demand() for part in future.reserved), future.go_usd)
@@ -151,18 +150,16 @@ def _leaving(study: Study, targets: Mapping[str, str], future: Futures) -> Float
 
 
 def _way_back_usd(study: Study, targets: Mapping[str, str]) -> float:
-    """What it costs once to return every workload to the arm of today's route."""
+    """The one-off cost of moving every workload back to the arm of today's route. usd."""
     arms = [study.routes[study.workloads[name].current_route].arm for name in targets]
     return sum(study.moving[arm].cost.value for arm in arms)
 
 
 def _reversal(study: Study, targets: Mapping[str, str], future: Futures) -> list[dict[str, Any]]:
-    """What leaving the fleets again costs: what is owed for the rest of a term, and the way back.
+    """The cost of leaving the fleets again: what is owed for the rest of a term, and moving back.
 
-    At the day of leaving, undiscounted: what a contract or a purchase binds.
-
-    Rows: months (since the move), unused_p10_usd, unused_p50_usd, unused_p90_usd, back_usd, usd
-    (median in all).
+    As of the day of leaving, undiscounted. Rows: months (since the move), unused_p10_usd,
+    unused_p50_usd, unused_p90_usd, back_usd, usd (median in all).
     """
     rows = []
     for months in WAITS:
@@ -178,13 +175,13 @@ def _null(x: Any) -> Any:
     return None if isinstance(x, float) and not np.isfinite(x) else x
 
 
-# --- the rules on trial -------------------------------------------------------------------------
+# --- the rules back-tested ------------------------------------------------------------------------
 
 Signals = Mapping[str, float | None]
 
 
-def cured_by_an_api(results: Results) -> set[str]:
-    """The workloads whose data another API or host may see: no block there calls for a fleet."""
+def with_other_api(results: Results) -> set[str]:
+    """The workloads that another API or host may serve: a compliance block needs no fleet there."""
     return {
         row["workload"]
         for row in rows_of(results["06_crossover"]["permissions"], permitted=True)
@@ -192,18 +189,17 @@ def cured_by_an_api(results: Results) -> set[str]:
     }
 
 
-def todays_signals(
-    trigger_rows: list[dict[str, Any]], cured: Collection[str] = frozenset()
-) -> Signals:
-    """Today's signals that no bill shows: yes 1, no 0, None where unknown.
+def todays_signals(trigger_rows: list[dict[str, Any]], other_api: Collection[str]) -> Signals:
+    """Today's signals that do not follow from bills: yes 1, no 0, None if unknown.
 
-    Over several workloads one that says yes is enough, and one that is unknown leaves a no open. Of
-    a compliance block the `cured` workloads say nothing: they need another API, not a fleet.
+    Over several workloads one yes suffices, and an unknown one leaves a no open. trigger_rows: of
+    `triggers.today`. other_api: workloads whose compliance block does not count, since another API
+    would do (`with_other_api`).
     """
 
-    def any_fired(of: str, spared: Collection[str] = ()) -> float | None:
+    def any_fired(of: str, except_for: Collection[str] = ()) -> float | None:
         rows = rows_of(trigger_rows, id=of)
-        statuses = {row["status"] for row in rows if row["workload"] not in spared}
+        statuses = {row["status"] for row in rows if row["workload"] not in except_for}
         if "fired" in statuses:
             return 1.0
         return None if "unknown" in statuses else 0.0
@@ -221,7 +217,7 @@ def todays_signals(
     return {
         "ttft_p95_s": max(waits, default=None),
         "ttft_p95_missed": any_fired("G2"),
-        "compliance_block": any_fired("G3", cured),
+        "compliance_block": any_fired("G3", other_api),
         "model_retires": float(bool(retires)),
         "quality_ceiling": any_fired("G5"),
         "format_failure_over_limit": largest("G6"),
@@ -230,13 +226,14 @@ def todays_signals(
 
 
 def _money_signals(study: Study, future: Futures) -> dict[str, FloatArray]:
-    """The signals that follow from bills and volumes, as known when each month begins."""
+    """The signals that follow from bills and volumes, as known when each month begins. (n,
+    months)."""
     stay, go, tokens = future.stay_usd, future.with_team(), future.tokens
     return {
         "api_usd_month": month_before(stay),
         "api_usd_year": 12 * month_before(stay),
         "tokens_month": month_before(tokens),
-        "tokens_month_in_12_months": _ahead(study, month_before(tokens)),
+        "tokens_month_in_12_months": _forecast(study, month_before(tokens)),
         "requests_month": month_before(future.requests),
         # a fleet is busier than at break-even exactly when it costs less than the bill it replaces
         "utilisation_over_break_even": month_before(stay / go),
@@ -244,25 +241,25 @@ def _money_signals(study: Study, future: Futures) -> dict[str, FloatArray]:
     }
 
 
-def _ahead(study: Study, tokens: FloatArray, months: int = 12) -> FloatArray:
-    """A forecast from the growth of the last six months; at first from the study's own growth.
+def _forecast(study: Study, tokens: FloatArray) -> FloatArray:
+    """Tokens a month in a year, at the growth of the last six months. (n, months).
 
-    tokens: (n, months), as of `month_before`.
+    In the first months at the study's own growth. tokens: (n, months), as from `month_before`.
     """
     stated = [workload.growth.value for workload in study.workloads.values()]
     growth = np.full(tokens.shape, 1 + float(np.mean(stated)))
     for month in range(3, tokens.shape[1]):
         back = min(month - 1, 6)  # the first two columns are one month
         growth[:, month] = (tokens[:, month] / tokens[:, month - back]) ** (1 / back)
-    return np.asarray(tokens * growth**months)
+    return np.asarray(tokens * growth**12)
 
 
 def _trial(
     study: Study, future: Futures, costs: FloatArray, today: Signals, buyer: Buyer
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Regret of each rule, and of the threshold of the ratio of bills that the back-test finds.
+    """The regret of each rule, and of the threshold of the ratio of bills that the back-test finds.
 
-    The threshold is compared with the best of the rules and benchmarks on these same futures.
+    The threshold is compared with the best of the rules and benchmarks on the same futures.
     """
     money = _money_signals(study, future)
     constant = {
@@ -313,7 +310,7 @@ def _trial(
 
 
 def _lens(study: Study, future: Futures, today: Signals) -> pd.DataFrame:
-    """What each rule would decide today, on the medians of the first month."""
+    """What each rule would decide today, from the medians of the first month."""
     money = {
         name: float(np.median(path[:, 0])) for name, path in _money_signals(study, future).items()
     }

@@ -1,4 +1,4 @@
-"""The study with its traffic read, and which route may serve what: where every chapter starts."""
+"""A study with its traffic, and which route may serve which workload."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,42 +25,45 @@ Results = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Case:
-    """A study with its traffic read: where every chapter starts."""
+    """A study with its traffic, from which every chapter starts."""
 
     study: Study
     traffic: Traffic
 
     @cached_property
     def probes(self) -> Mapping[str, RouteProbe]:
-        """The probe runs of each route that names some. Raises: ValueError as `probes_of`."""
+        """The probe runs by route. Raises: ValueError as `probes_of`."""
         return probes_of(self.study)
 
     def probe_of(self, workload: str, route: str) -> RouteProbe | None:
-        """The probe of a route, where it has one that is comparable with the workload."""
+        """The probe of a route; None if it has none that is comparable with the workload."""
         probe = self.probes.get(route)
         return None if probe is None or unlike(probe, self.study, route, workload) else probe
 
     @property
     def requests(self) -> pd.DataFrame:
-        """Every request that the study rests on, logged or drawn: the canonical table."""
+        """All requests, logged or simulated, as a canonical table."""
         return self.traffic.requests
 
     def grade_of(self, workload: str) -> str:
-        """Grade of a workload's traffic."""
+        """The grade of a workload's traffic: measured or simulated."""
         return "simulated" if workload in self.traffic.simulated else "measured"
 
 
 def open_case(study: Study) -> Case:
-    """Reads or draws the traffic, and puts what a log measured in place of what was assumed."""
+    """Reads or simulates the traffic of a study, and replaces its assumptions by the log's figures.
+
+    Raises: ValueError as `traffic.traffic_of`.
+    """
     requests = traffic.traffic_of(study)
     return Case(traffic.measured(study, requests), requests)
 
 
 def contenders(study: Study) -> dict[str, tuple[str, ...]]:
-    """The routes of each workload that are worth a measure: workload -> routes, today's first.
+    """The routes to compare: workload -> routes, today's first.
 
-    Today's route is billed, so it is always one; a candidate is one if it may see the workload's
-    data and its context is long enough.
+    Today's route is always included; a candidate is if it may process the workload's data and its
+    context is long enough.
     """
     table = permissions(study)
     open_ = table[table["current"] | (table["permitted"] & table["fits_context"])]
@@ -68,15 +71,17 @@ def contenders(study: Study) -> dict[str, tuple[str, ...]]:
 
 
 def covers_week(case: Case, name: str) -> bool:
-    """Whether a workload's log holds every hour of the week."""
+    """Whether a workload's log covers every hour of the week."""
     summary = case.traffic.summary
     return len(summary) > 0 and bool(summary.set_index("workload")["covers_week"].get(name, False))
 
 
 def week_load(case: Case, workload: str) -> pd.DataFrame:
-    """Requests per second in each of 168 hours: the log's where it covers a week, else the first
-    week of the workload's published shape, stretched to its own peak. Columns: hour,
-    requests_per_s."""
+    """Requests per second in each of the 168 hours of a week. Columns: hour, requests_per_s.
+
+    From the log if it covers a week, else the first week of the workload's published shape, scaled
+    to the workload's volume and peak.
+    """
     if covers_week(case, workload):
         hours = hour_of_week(case.traffic.of(workload))
         return hours.rename(columns={"hour_of_week": "hour"})
@@ -84,7 +89,7 @@ def week_load(case: Case, workload: str) -> pd.DataFrame:
     shape = hourly_shape(spec.traffic.hours).head(168)
     mean_per_s = spec.intake.requests.value / (HOURS_PER_MONTH * 3600)
     relative = shape["relative_to_mean"] / shape["relative_to_mean"].mean()
-    # stretched about its mean, so that its busiest hour is the study's own
+    # scaled about its mean, so that the busiest hour is that of the study
     stretch = (spec.intake.peak_to_mean.value - 1) / (relative.max() - 1)
     relative = (1 + (relative - 1) * stretch).clip(lower=0.0)
     relative /= relative.mean()
@@ -92,15 +97,19 @@ def week_load(case: Case, workload: str) -> pd.DataFrame:
 
 
 def rows_of(table: Any, **cells: Any) -> list[dict[str, Any]]:
-    """The rows of a list of rows that have these cells: column=value."""
+    """The rows of a table (list of dicts) whose columns have these values.
+
+    >>> rows_of([{"arm": "api", "usd": 1}, {"arm": "gpu", "usd": 2}], arm="gpu")
+    [{'arm': 'gpu', 'usd': 2}]
+    """
     return [row for row in table if all(row[k] == v for k, v in cells.items())]
 
 
 def permissions(study: Study) -> pd.DataFrame:
-    """Whether each route may see each workload's data, and its context is long enough. No costs.
+    """Whether each route may process each workload's data, and whether its context is long enough.
 
-    Columns: workload, route, arm, current, permitted, contract, permission_reason, missing,
-    fits_context, self_hosting (whether a fleet of one's own may see the data, named here or not).
+    Columns: workload, route, arm, current, permitted, contract, permission_reason, missing (kinds
+    of contract), fits_context, self_hosting (whether any self-hosted route may process the data).
     """
     matrix = privacy.privacy_matrix()
     rows = []
@@ -108,7 +117,7 @@ def permissions(study: Study) -> pd.DataFrame:
         by_arm = matrix[matrix["data_class"] == workload.intake.data_class].set_index("arm")
         for route in workload.routes:
             spec = study.routes[route]
-            # of two contracts of one kind the one that holds longest counts
+            # of two contracts of one kind the one with the latest end counts
             by_end = sorted(spec.contracts, key=lambda contract: contract.valid_until)
             contracts = {str(c.kind): c.valid_until for c in by_end}
             permission = privacy.permission(
@@ -138,7 +147,7 @@ def permissions(study: Study) -> pd.DataFrame:
 
 
 def retires_within_horizon(study: Study, route_name: str) -> date | None:
-    """The day on which a list-priced route's model retires, if the horizon reaches it."""
+    """The day on which a list-priced route's model retires; None if not within the horizon."""
     route = study.routes[route_name]
     if not isinstance(route, ApiRoute) or route.price is not None:
         return None

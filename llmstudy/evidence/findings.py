@@ -1,4 +1,4 @@
-"""What must a reader know of the figures used? Ends of prices, retirements, age, and the ledger."""
+"""Findings on the prices and probes of a study, and the ledger of its figures."""
 
 import pandas as pd
 
@@ -10,8 +10,7 @@ from llmstudy.units import month_start
 
 
 def findings_of(study: Study) -> list[prices.Finding]:
-    """What a reader must know of the prices used: ends of introductory rates, retirements, age; and
-    the age of probe runs.
+    """Findings on the prices and probes used: price changes, retirements, old quotes, old probes.
 
     Raises: ValueError as `probes.probes_of`.
     """
@@ -20,10 +19,10 @@ def findings_of(study: Study) -> list[prices.Finding]:
     for route in study.routes.values():
         if isinstance(route, ApiRoute) and route.price is None:
             findings += prices.price_findings(route.provider, route.model, study.as_of, until)
-    table, listed = prices.gpu_prices(), _listed_rents(study)
+    table, quotes_used = prices.gpu_prices(), _quotes_used(study)
     offers = zip(table["gpu"], table["provider"], table["commitment"], strict=True)
-    is_paid = [offer in listed for offer in offers]
-    # the spread is of the whole market; age and doubt concern only prices that are paid
+    is_paid = [offer in quotes_used for offer in offers]
+    # the spread is that of the whole market; other findings only for prices that are paid
     rented = {
         r.gpu for r in study.routes.values() if isinstance(r, SelfHostedRoute) and r.rented_from
     }
@@ -35,33 +34,33 @@ def findings_of(study: Study) -> list[prices.Finding]:
     return list(dict.fromkeys(findings))
 
 
-def _listed_rents(study: Study) -> set[tuple[str, str, str]]:
-    """GPU, host and commitment of each hour that a route pays by the list, not by its own quote.
+def _quotes_used(study: Study) -> set[tuple[str, str, str]]:
+    """GPU, host and commitment of the listed quotes that routes are priced by.
 
-    What a reservation costs is a share of the same hour on demand.
+    A reservation is priced as a share of the on-demand quote.
     """
-    rents = set()
+    quotes = set()
     for route in study.routes.values():
         if not isinstance(route, SelfHostedRoute) or route.rented_from is None:
             continue
         assert route.commitment is not None
         spot = route.commitment.spot.value
         if route.on_demand_quote is None and spot < 1:
-            rents.add((route.gpu, route.rented_from, "on_demand"))
+            quotes.add((route.gpu, route.rented_from, "on_demand"))
         if spot:
-            rents.add((route.gpu, route.rented_from, "spot"))
-    return rents
+            quotes.add((route.gpu, route.rented_from, "spot"))
+    return quotes
 
 
 def ledger(figures: dict[str, Figure]) -> pd.DataFrame:
-    """The table of figures: name, value, low, high, unit, grade, source, as_of, expires."""
+    """The figures as a table: name, value, low, high, unit, grade, source, as_of, expires."""
     rows = [{**figure.row(), "name": name} for name, figure in figures.items()]
     columns = ["name", "value", "low", "high", "unit", "grade", "source", "as_of", "expires"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def rate_figures(study: Study) -> dict[str, Figure]:
-    """The list prices of every API route, as figures that expire with the next dated change."""
+    """List prices of the API routes by path, as figures that expire with the next dated change."""
     figures: dict[str, Figure] = {}
     for name, route in study.routes.items():
         if not isinstance(route, ApiRoute) or route.price is not None:

@@ -1,4 +1,4 @@
-"""What does an hour of a route's GPUs cost, rented or owned, and in which range?"""
+"""The cost of an hour of a route's GPUs, rented or owned, with its range."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -18,10 +18,10 @@ from llmstudy.study import Commitment, OwnedGpus, SelfHostedRoute, bundled_figur
 
 
 def gpu_hour(route: SelfHostedRoute, spot_rerun_share: float) -> Figure:
-    """What an hour of one GPU costs today, with its range. Unit: USD.
+    """Cost of an hour of one GPU today, with its range. Unit: USD/h.
 
-    spot_rerun_share: hours on spot GPUs that are paid again after an interruption.
-    Raises: ValueError for a GPU or a host of which no price is known.
+    spot_rerun_share: share of spot hours that are paid again after an interruption.
+    Raises: ValueError for a GPU or host without a price.
     """
     if route.owned is not None:
         return _owned_hour(route)
@@ -34,7 +34,7 @@ def gpu_hour(route: SelfHostedRoute, spot_rerun_share: float) -> Figure:
 
 
 def reserved_share(route: SelfHostedRoute) -> float:
-    """The part of the rent whose price is fixed for a term; none where nothing is rented."""
+    """Share of the rent that is reserved for a term; 0 if the GPUs are owned."""
     mix = route.commitment
     if mix is None or not mix.reserved.value:
         return 0.0
@@ -43,7 +43,7 @@ def reserved_share(route: SelfHostedRoute) -> float:
 
 
 def term_months(route: SelfHostedRoute) -> int:
-    """Months for which the price of an hour is fixed: a reservation's term, or a card's life."""
+    """Months of a reservation's term, or of an owned GPU's life."""
     if route.owned is not None:
         return round(route.owned.life.value)
     assert route.commitment is not None
@@ -51,20 +51,20 @@ def term_months(route: SelfHostedRoute) -> int:
 
 
 def _on_demand(route: SelfHostedRoute, host: str) -> Figure:
-    """The list's price of an hour on demand, or the study's own quote in its place."""
+    """The on-demand price: the study's own quote, or else the listed one."""
     quote = route.on_demand_quote
     if quote is None:
         return prices.gpu_price(route.gpu, host, "on_demand")
-    # named as in the list: the draws are of its reserved discount, which is the same for all routes
+    # named as the listed price, so that all routes share the draws of the reserved discount
     return replace(quote, name=f"gpu_price {route.gpu} {host} on_demand")
 
 
 def _rent(route: SelfHostedRoute, host: str, mix: Commitment, spot_rerun_share: float) -> Figure:
-    """Mean rent of a GPU-hour today under a commitment mix, with a range.
+    """Mean rent of a GPU-hour today under a mix of commitments, with a range.
 
-    An hour on spot GPUs is paid once and a share more, since an interruption loses work. The range
-    is that of the reserved discount, which no price list states; the price paths hold how rents
-    move. Where a part is reserved, the grade of the rent is that of the discount.
+    A spot hour costs a share more, since work is lost at interruptions. The range comes from the
+    reserved discount, which no price list states; how rents move later is drawn as a price path. If
+    a part is reserved, the grade is that of the discount.
     """
     quote = _on_demand(route, host)
     spot = prices.gpu_price(route.gpu, host, "spot").value if mix.spot.value else 0.0
@@ -116,7 +116,7 @@ _OWNED = {
 
 
 def capital_share(route: SelfHostedRoute) -> float:
-    """The part of an owned GPU's hour that is capital, paid until its life ends; 0 if rented."""
+    """Share of capital in the cost of an owned GPU's hour; 0 if rented."""
     if route.owned is None:
         return 0.0
     parts = owned_gpu_hour_parts(_gpu(_figures(route)))
@@ -124,11 +124,11 @@ def capital_share(route: SelfHostedRoute) -> float:
 
 
 def owned_hour_parts(name: str, route: SelfHostedRoute) -> list[dict[str, Any]]:
-    """The parts of the cost of an hour of a route's owned GPU; no rows where its GPUs are rented.
+    """The parts of the cost of an hour of an owned GPU; no rows if the GPUs are rented.
 
-    name: the route's. Rows: route, part, usd_per_gpu_hour, low_usd, high_usd, grade (the weakest of
-    the figures that its range comes from), decided_by (the figure that moves it most), source (of
-    that figure).
+    name: of the route. Rows: route, part, usd_per_gpu_hour, low_usd, high_usd, grade (the worst of
+    the figures behind the range), decided_by (the figure that moves the part most), source (of that
+    figure).
     """
     if route.owned is None:
         return []
@@ -157,7 +157,7 @@ def owned_hour_parts(name: str, route: SelfHostedRoute) -> list[dict[str, Any]]:
 
 
 def _owned_hour(route: SelfHostedRoute) -> Figure:
-    """An hour of an owned GPU, with the range of all that it is made of."""
+    """Cost of an hour of an owned GPU, with the range from all its inputs."""
     figures = _figures(route)
     spread = _spread(lambda gpu: float(owned_usd_per_gpu_hour(gpu)), figures)
     price, life = figures["price_usd"], figures["life_months"]
@@ -181,8 +181,8 @@ def _figures(route: SelfHostedRoute) -> dict[str, Figure]:
     """Field of `OwnedGpu` -> figure. The rated power is the card's own where none is stated."""
     owned = route.owned
     assert owned is not None
-    stated = {field: getattr(owned, key) for field, key in _OWNED.items()}
-    return {**stated, "power_w": owned.power or _rated_power(owned, route.gpu)}
+    figures = {field: getattr(owned, key) for field, key in _OWNED.items()}
+    return {**figures, "power_w": owned.power or _rated_power(owned, route.gpu)}
 
 
 def _rated_power(owned: OwnedGpus, gpu: str) -> Figure:
@@ -199,13 +199,13 @@ def _rated_power(owned: OwnedGpus, gpu: str) -> Figure:
 
 
 def _gpu(figures: Mapping[str, Figure], **changes: float) -> OwnedGpu:
-    """A GPU at the stated value of each figure, but for these changes."""
+    """A GPU at the value of each figure, except for these changes."""
     values: dict[str, float] = {field: figure.value for field, figure in figures.items()}
     return OwnedGpu(**(values | changes))
 
 
 class _Spread(NamedTuple):
-    """A value with its range, the weakest grade in it, and the figure that moves it most."""
+    """A value with its range, the worst grade behind it, and the figure that moves it most."""
 
     value: float
     low: float
@@ -215,20 +215,20 @@ class _Spread(NamedTuple):
 
 
 def _spread(usd: Callable[[OwnedGpu], float], figures: Mapping[str, Figure]) -> _Spread:
-    """How far a cost moves when each figure goes to the ends of its range, one at a time.
+    """Range of a cost when each figure goes to the ends of its range, one at a time.
 
-    The moves to one side are added in quadrature, as for independent figures: all at their worst
-    end at once is far too unlikely. Source: JCGM 100:2008 (GUM), 5.1.2.
+    Moves to one side are added in quadrature, as for independent figures. Source: JCGM 100:2008
+    (GUM), 5.1.2.
     """
     value = usd(_gpu(figures))
     moves: dict[str, tuple[float, float]] = {}
     for field, figure in figures.items():
-        reached = (figure.low, figure.high) if figure.uncertain else ()
-        ends = [value, *(usd(_gpu(figures, **{field: x})) for x in reached if x is not None)]
+        extremes = (figure.low, figure.high) if figure.uncertain else ()
+        ends = [value, *(usd(_gpu(figures, **{field: x})) for x in extremes if x is not None)]
         moves[field] = (value - min(ends), max(ends) - value)
-    moved = {field: figures[field] for field, move in moves.items() if max(move) > 0}
+    movers = [figures[field] for field, move in moves.items() if max(move) > 0]
     decided_by = max(moves, key=lambda field: sum(moves[field]))
-    grades = [figure.grade for figure in moved.values()] or [figures[decided_by].grade]
+    grades = [figure.grade for figure in movers] or [figures[decided_by].grade]
     return _Spread(
         value,
         value - hypot(*(down for down, _ in moves.values())),

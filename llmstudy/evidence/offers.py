@@ -1,7 +1,7 @@
-"""What does each route of a study charge, by the token or by the replica?
+"""The offer of each route: price per token on an API, capacity and price of a replica on a fleet.
 
-Every request is priced singly on every API route, and each self-hosted route is sized from measured
-serving points.
+Every request is priced on its own on every API route, and each self-hosted route is sized from
+measured serving points.
 """
 
 from collections.abc import Iterable
@@ -27,9 +27,9 @@ from llmstudy.units import month_start
 
 
 def token_offer(study: Study, route_name: str, requests: pd.DataFrame) -> TokenPrice:
-    """What an API route charges for these requests, today and after each scheduled change.
+    """The mean price of these requests on an API route, today and after each scheduled change.
 
-    Raises: PriceError for a price that cannot be given without guessing.
+    requests: a canonical table. Raises: PriceError for a price that could only be guessed.
     """
     route = study.routes[route_name]
     assert isinstance(route, ApiRoute)
@@ -49,7 +49,10 @@ def token_offer(study: Study, route_name: str, requests: pd.DataFrame) -> TokenP
 
 
 def billed(study: Study, route_name: str, requests: pd.DataFrame, on: date) -> pd.DataFrame:
-    """The bill of each request on a route: input_usd, output_usd, by the model that answers it."""
+    """The bill of each request on a route: input_usd, output_usd, with the index of `requests`.
+
+    Logged requests that another model answered are billed at that model's list price.
+    """
     parts = _by_model(study, route_name, requests)
     bills = [priced(route, requests.loc[index], on) for route, index in parts]
     return pd.concat(bills).reindex(requests.index)
@@ -58,8 +61,11 @@ def billed(study: Study, route_name: str, requests: pd.DataFrame, on: date) -> p
 def _by_model(
     study: Study, route_name: str, requests: pd.DataFrame
 ) -> list[tuple[ApiRoute, "pd.Index[Any]"]]:
-    """Which requests are billed as what: all as the route, but for those of today's log that
-    another model answered, each at that model's list price where it has one."""
+    """The requests by the route that they are billed as.
+
+    Usually all by this route; logged requests of today's route that another model answered are
+    billed at that model's list price where there is one.
+    """
     route = study.routes[route_name]
     assert isinstance(route, ApiRoute)
     current = {name for name, w in study.workloads.items() if w.current_route == route_name}
@@ -76,12 +82,12 @@ def _by_model(
 
 
 def priced(route: ApiRoute, requests: pd.DataFrame, on: date) -> pd.DataFrame:
-    """The bill of each request: input_usd, output_usd, with what its region costs."""
+    """The bill of each request: input_usd, output_usd, with the regional premium."""
     return prices.bill_requests(requests, priced_model(route), on)
 
 
 def priced_model(route: ApiRoute) -> prices.PricedModel:
-    """A route's model with its negotiated price, if any, and with what its region costs."""
+    """A route's model with its negotiated price, if any, and its regional premium."""
     rates = route.price
     return prices.PricedModel(
         route.provider,
@@ -95,8 +101,10 @@ def priced_model(route: ApiRoute) -> prices.PricedModel:
 def scheduled_prices(
     study: Study, route_name: str, requests: pd.DataFrame
 ) -> list[tuple[date, float]]:
-    """Days within the horizon on which a route's price changes, as announced, and its price from
-    then on over today's, for this mix of tokens and models, none of them cached."""
+    """The announced price changes of a route within the horizon: day, and price over today's.
+
+    The price is that of these requests, with nothing cached.
+    """
     uncached = requests.assign(cached_input_tokens=0, cache_write_tokens=0)
     until = month_start(study.as_of, study.months)
     days = {
@@ -118,25 +126,27 @@ def scheduled_prices(
 
 
 def _month_factors(study: Study, steps: list[tuple[date, float]]) -> tuple[float, ...]:
-    """Price of each month over today's, by the days before and after a change that falls in it; and
-    that of all months after the horizon."""
+    """Price of each month of the horizon over today's, and last that of all later months.
+
+    A month with a change is weighted by the days before and after it.
+    """
     grid = [month_start(study.as_of, m) for m in range(study.months + 1)]
     within = [
-        sum(_last(steps, begins + timedelta(days=day)) for day in range((ends - begins).days))
+        sum(_factor_on(steps, begins + timedelta(days=day)) for day in range((ends - begins).days))
         / (ends - begins).days
         for begins, ends in pairwise(grid)
     ]
-    return (*within, _last(steps, grid[-1]))
+    return (*within, _factor_on(steps, grid[-1]))
 
 
 _LENGTHS = (0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
-"""Lengths of a prompt over today's at which a model with price thresholds is priced."""
+"""Prompt lengths over today's at which a model with context tiers is priced."""
 
 
 def _context_factors(
     study: Study, route_name: str, requests: pd.DataFrame
 ) -> tuple[tuple[float, float, float], ...]:
-    """What longer prompts cost a token, as `TokenPrice.context_factors`; none without tiers."""
+    """Prices at other prompt lengths, as `TokenPrice.context_factors`; empty without tiers."""
     list_priced = [r for r, _ in _by_model(study, route_name, requests) if r.price is None]
     rates = (prices.rate(r.provider, r.model, study.as_of, r.tier) for r in list_priced)
     if not any(rate.has_context_tiers for rate in rates):
@@ -156,20 +166,17 @@ def _context_factors(
     )
 
 
-def _last(steps: Iterable[tuple[date, float]], on: date) -> float:
-    value = 1.0
-    for day, factor in steps:
-        if day <= on:
-            value = factor
-    return value
+def _factor_on(steps: Iterable[tuple[date, float]], on: date) -> float:
+    """The price on a day over today's, after the steps up to it; 1 before the first."""
+    return next((factor for day, factor in reversed([*steps]) if day <= on), 1.0)
 
 
 @dataclass(frozen=True)
 class FleetOffer:
-    """A self-hosted route sized for a workload: what a replica carries and costs, with ranges.
+    """A self-hosted route sized for a workload: capacity and cost of a replica, with ranges.
 
-    target_utilisation: how full the fleet may be in its busiest hour, a bundled assumption until
-    a replay of the workload's traffic takes its place.
+    target_utilisation: utilisation of the fleet in its busiest hour, a bundled assumption until it
+    is replaced by that of a replay of the workload's traffic.
     """
 
     fleet: Fleet
@@ -179,7 +186,7 @@ class FleetOffer:
 
 
 _CACHED_SHARES = tuple(tenths / 10 for tenths in range(11))
-"""Cached shares of the input at which a fleet is solved, beside the study's own."""
+"""Cached shares of the input at which capacity is solved, beside the study's own."""
 
 
 def fleet_offer(
@@ -187,25 +194,23 @@ def fleet_offer(
     workload: Workload,
     route: SelfHostedRoute,
     fitted: "RouteCurve",
-    fits: pd.DataFrame,
 ) -> tuple[FleetOffer, capacity.Capacity]:
-    """What one replica of a self-hosted route carries within a workload's SLO, and its GPUs' hour.
+    """Sizes one replica of a self-hosted route for a workload: capacity within the SLO, and cost.
 
-    Its answers are as long as its own model's (`output_tokens`).
+    Answers have the length that the route's own model writes (`output_tokens`).
 
-    Returns the offer, and the operating point that it was solved at.
-
-    fitted: the route's `route_curve`. fits: as `capacity.serving_fits()`, for the curve's error.
+    fitted: the route's `route_curve`.
+    Returns: the offer, and the operating point that it was solved at.
     Raises: capacity.CannotServe if the model does not fit its GPUs or cannot meet the SLO at all;
-    ValueError for a model, GPU, precision, engine or host of which nothing is known.
+    ValueError for an unknown model, GPU, precision, engine or host.
     """
-    curve, drawn = fitted.curve, fitted.drawn
+    curve, from_prior = fitted.curve, fitted.from_prior
     workload = as_answered_by(study, workload, route)
     tokens_in, tokens_out = workload.intake.input_tokens.value, workload.intake.output_tokens.value
 
     tpot_s, ttft_s = workload.slo.tpot_p95.value, workload.slo.ttft_p95.value
     size, cached = route.tensor_parallel, workload.cached_input_share.value
-    # the first token of a prompt that nothing is cached of must be in time as well
+    # the first token must be in time for a prompt that is not cached at all, too
     cold = capacity.capacity_at_slo(curve, tokens_in, tokens_out, tpot_s, size, ttft_s)
 
     def at(
@@ -218,8 +223,8 @@ def fleet_offer(
         return capacity.capacity_at_slo(of, *lengths, tpot_s, size, cached_share=cached_share)
 
     centre = at(1, 1)
-    # one spread to the better side only: on the other it might not serve at all
-    better = [at(1, 1, of=capacity.one_spread_better(curve, name)) for name in drawn]
+    # one spread to the better side only: on the other side it might not serve at all
+    better = [at(1, 1, of=capacity.one_spread_better(curve, name)) for name in from_prior]
     rises = [log(point.requests_per_s / centre.requests_per_s) for point in better]
     shorter = 0.75  # only shorter: a longer request might not fit at all
 
@@ -246,7 +251,7 @@ def fleet_offer(
             cached_factors=tuple(zip(cached_shares, factors, strict=True)),
         ),
         capacity_factor=_capacity_factor(
-            route, curve, workload, centre, fits, dict(zip(drawn, rises, strict=True))
+            fitted, workload, route.tensor_parallel, centre, rises, study.seed
         ),
         usd_per_gpu_hour=gpu_hours.gpu_hour(route, study.self_hosting.spot_rerun.value),
         target_utilisation=bundled_figures()["self_hosting.target_utilisation"],
@@ -255,19 +260,20 @@ def fleet_offer(
 
 
 class RouteCurve(NamedTuple):
-    """The curve that a route is sized by, and the points of its model, GPU, precision and engine.
+    """The serving curve that a route is sized by, and its measured points.
 
-    curve: `fitted_curve`, or one with the prior of other groups where its points contradict the
-    prior without determining a parameter (`capacity.within_prior`). drawn: names of those.
+    curve: `fitted_curve`, but with the prior's value of each parameter that the points move away
+    from the prior without determining it (`capacity.within_prior`). from_prior: names of those
+    parameters.
     """
 
     points: pd.DataFrame
     curve: capacity.ServingCurve
-    drawn: tuple[str, ...]
+    from_prior: tuple[str, ...]
 
 
 def route_curve(route: SelfHostedRoute) -> RouteCurve:
-    """Fits the curve of a route. Raises: ValueError where nothing is known of it."""
+    """Fits the curve of a route. Raises: ValueError if there are no points of it."""
     points = serving_points(route)
     return RouteCurve(points, *capacity.within_prior(_fitted(route, points), points))
 
@@ -289,37 +295,36 @@ def serving_points(route: SelfHostedRoute) -> pd.DataFrame:
 
 
 def _capacity_factor(
-    route: SelfHostedRoute,
-    curve: capacity.ServingCurve,
+    fitted: RouteCurve,
     workload: Workload,
+    tensor_parallel: int,
     point: capacity.Capacity,
-    fits: pd.DataFrame,
-    drawn: dict[str, float],
+    rises: list[float],
+    seed: int,
 ) -> Figure:
-    """How far true capacity may lie from the curve's, as a factor.
+    """Range of the true capacity over the curve's, as a factor.
 
-    Inside the measured hull the held-out error; outside it wider, by how far outside; without a
-    held-out error the error of an untested model (`capacity.scope`). point: where the fleet is
-    solved. drawn: what one spread of each
-    parameter drawn from the prior adds to the logarithm of capacity.
+    Inside the measured range the held-out error of the curve; outside it wider, by how far outside;
+    without a held-out error the error of an untested model (`capacity.scope`). point: where the
+    fleet is solved. rises: what one spread of each parameter that was taken from the prior adds to
+    the logarithm of capacity. seed: of the splits that the held-out error comes from.
     """
-    group = ["model", "gpu", "precision", "engine_version"]
-    key = [route.model, route.gpu, route.precision, route.engine_version]
-    match = fits[(fits[group] == key).all(axis=1)]
-    error = None if match.empty else float(match.iloc[0]["median_abs_error_share"])
+    fit = capacity.serving_fit(fitted.points, seed=seed)
+    error = fit["median_abs_error_share"] if fit else None
     intake = workload.intake
     lengths = (intake.input_tokens.value, intake.output_tokens.value)
     scope = capacity.scope(
-        curve,
+        fitted.curve,
         error,
         point.concurrency,
         *lengths,
-        route.tensor_parallel,
-        prior_error_share=float(ndtri(0.75)) * hypot(*drawn.values()),
+        tensor_parallel,
+        prior_error_share=float(ndtri(0.75)) * hypot(*rises),
     )
-    grade: Grade = "assumed" if scope.outside or error is None or drawn else "published"
+    from_prior = fitted.from_prior
+    grade: Grade = "assumed" if scope.outside or error is None or from_prior else "published"
     why = scope.why
-    if drawn:
-        names = ", ".join(name.removesuffix("_s").replace("_", " ") for name in drawn)
-        why += f"; drawn from other models, whom the points contradict without proof: {names}"
+    if from_prior:
+        names = ", ".join(name.removesuffix("_s").replace("_", " ") for name in from_prior)
+        why += f"; taken from other models, since the points do not determine them: {names}"
     return Figure("", 1.0, "factor", scope.low, scope.high, "lognormal", grade, why)

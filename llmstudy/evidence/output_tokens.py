@@ -1,12 +1,12 @@
-"""How many tokens does a model answer with, over the model whose answers were counted?
+"""Estimates a model's output tokens over those of the model whose answers were counted.
 
-Two models do not bill alike for one request. What goes in differs by the tokenizer alone, since
-the text is the same (`api_use.tokenizer`). What comes out differs by how much a model writes,
-reasoning included, and by its tokenizer: one ratio stands for all of it, here.
+Two models bill different tokens for the same request. Input differs only by the tokenizer, since
+the text is the same (`api_use.tokenizer`). Output differs by the tokenizer and by how much a model
+writes, reasoning included; one ratio covers both.
 
-A published benchmark gives tokens per case (`data/output_tokens.csv`). Of a model that it lacks,
-only its kind is known: whether it reasons before it answers (`data/reasoning_models.csv`), and how
-far models of that kind lie apart. Each side of a ratio is one or the other.
+A published benchmark gives tokens per case (`data/output_tokens.csv`). A model that it lacks is
+treated as any model of its kind, with the spread of that kind: models that reason before they
+answer, or that do not (`data/reasoning_models.csv`).
 """
 
 from dataclasses import dataclass, replace
@@ -27,8 +27,10 @@ _BENCHMARK = "the aider polyglot benchmark"
 
 @dataclass(frozen=True)
 class Length:
-    """The length of a model's answers: the logarithm of its tokens per case, mean and standard
-    deviation. reasons: yes, no or unknown. measured: by the benchmark, else only its kind is known.
+    """Length of a model's answers: mean and standard deviation of log tokens per case.
+
+    reasons: whether it reasons before it answers: yes, no or unknown. measured: whether the
+    benchmark has the model; else the figures are those of its kind.
     """
 
     log_mean: float
@@ -52,12 +54,14 @@ def _reasoning_models() -> dict[str, str]:
 
 @cache
 def length_of(model: str, reasons: str = "unknown") -> Length:
-    """How much a model writes. reasons: whether it reasons as it is run: yes, no or unknown.
+    """Estimates the length of a model's answers.
 
-    A measured model stands for all its measured settings, unless `reasons` says which; their spread
-    is the uncertainty of the setting. A reasoning model that was measured at one effort may run at
-    another: it has the spread that other models have between efforts. A model that was not measured
-    is any model of its kind, and where the kind is unknown either is as likely.
+    reasons: whether it reasons on its route: yes, no or unknown.
+
+    For a measured model, all its measured settings that agree with `reasons` count, and their
+    spread is the uncertainty. A reasoning model measured at one effort gets the spread that other
+    models show between efforts. A model that was not measured is any model of its kind; if the kind
+    is unknown, both are equally likely.
 
     >>> gpt5, llama = length_of("gpt-5"), length_of("meta-llama/Llama-3.1-70B")
     >>> gpt5.measured, round(exp(gpt5.log_mean)), llama.measured, llama.reasons
@@ -86,15 +90,17 @@ def length_of(model: str, reasons: str = "unknown") -> Length:
 
 
 def _between_efforts() -> float:
-    """Standard deviation of the logarithm of tokens per case between settings of one reasoning
-    model, pooled over the models of which several were measured."""
+    """Standard deviation of log tokens per case between settings of a reasoning model.
+
+    Pooled over the models with several settings.
+    """
     by_model = _benchmark().query("reasoning == 'yes'").groupby("model")["log_tokens"]
-    free = by_model.size() - 1
-    return float(((by_model.var() * free).sum() / free.sum()) ** 0.5)
+    freedom = by_model.size() - 1
+    return float(((by_model.var() * freedom).sum() / freedom.sum()) ** 0.5)
 
 
 def _of_a_kind(reasons: str) -> tuple[float, float]:
-    """Mean and standard deviation of the logarithm of tokens per case among models of a kind."""
+    """Mean and standard deviation of log tokens per case among models of a kind."""
     logs = [_benchmark().query("reasoning == @kind")["log_tokens"] for kind in ("yes", "no")]
     moments = dict(zip(("yes", "no"), ((x.mean(), x.std(ddof=1)) for x in logs), strict=True))
     if reasons in moments:
@@ -105,18 +111,18 @@ def _of_a_kind(reasons: str) -> tuple[float, float]:
 
 
 def ratio_of(route: Length, counted: Length, output_tokens: float) -> Figure:
-    """Output tokens of a route over those of the model that was counted, for one workload.
+    """Output tokens of a route's model over those of the counted model, for one workload.
 
-    Log-normal: its logarithm is the difference of the two lengths, and its variance the sum of
-    theirs and of what the benchmark's ratio does not say of another task
-    (`output_tokens.task_spread`, a standard deviation as a factor). Low and high are the P10 and
-    the P90. Published where the benchmark has both models, else assumed.
+    Log-normal: the logarithm is the difference of the two lengths, with the variances of both and
+    of the step from the benchmark to another task (`output_tokens.task_spread`, a standard
+    deviation given as a factor). Low and high are the P10 and P90. Grade: published if the
+    benchmark has both models, else assumed.
 
-    Reasoning does not shrink with the answer. Where the route may reason and the counted model does
-    not, the high end is therefore at least that of an answer with the fewest reasoning tokens that
-    are usual (`output_tokens.least_reasoning`).
+    Reasoning does not shrink with the answer. If the route may reason and the counted model does
+    not, the high end is at least that of an answer with the least usual number of reasoning tokens
+    (`output_tokens.least_reasoning`).
 
-    output_tokens: of one answer as counted.
+    route, counted: as `length_of`. output_tokens: of one answer of the counted model.
 
     >>> ratio = ratio_of(length_of("gpt-5"), length_of("kimi-k2"), 211)
     >>> ratio.grade, round(ratio.value, 2), round(ratio.low, 1), round(ratio.high, 1)
@@ -146,11 +152,12 @@ def ratio_of(route: Length, counted: Length, output_tokens: float) -> Figure:
 
 
 def output_tokens_ratio(study: Study, workload: Workload, route: Route) -> Figure:
-    """Output tokens of a route over those that the workload counts: exactly 1 on today's route, the
-    study's own ratio where it states one, 1 for the model that was counted, else `ratio_of`.
+    """Output tokens of a route over those that the workload states.
 
-    What was counted are the answers of the log's model, else of today's route's. The figure's name
-    is that of the model, so that two routes of one model share their draws.
+    The workload's tokens are those of the log's model, or else of today's route. The ratio is
+    exactly 1 on today's route and for the counted model, the study's own where it states one, and
+    else estimated by `ratio_of`. The figure is named after the model, so that two routes of one
+    model share their draws.
     """
     today = study.routes[workload.current_route]
     counted, reasons = today.model, today.reasoning
@@ -166,15 +173,19 @@ def output_tokens_ratio(study: Study, workload: Workload, route: Route) -> Figur
 
 
 def one_model(a: str, b: str) -> bool:
-    """Whether two names, of any two hosts, are of one model."""
+    """Whether two names, possibly at different hosts, mean the same model.
+
+    >>> one_model("meta-llama/Llama-3.1-70B", "meta.llama3-1-70b-instruct-v1:0")
+    True
+    """
     return model_key(a) == model_key(b)
 
 
 def as_answered_by(study: Study, workload: Workload, route: Route) -> Workload:
-    """The workload with the output tokens that a route writes, at the ratio's value."""
+    """The workload with the output tokens of a route's model, at the value of its ratio."""
     ratio = output_tokens_ratio(study, workload, route).value
     tokens = workload.intake.output_tokens
     low, high = (None if x is None else x * ratio for x in (tokens.low, tokens.high))
-    written = replace(tokens, value=tokens.value * ratio, low=low, high=high)
-    intake = workload.intake.model_copy(update={"output_tokens": written})
+    scaled = replace(tokens, value=tokens.value * ratio, low=low, high=high)
+    intake = workload.intake.model_copy(update={"output_tokens": scaled})
     return workload.model_copy(update={"intake": intake})

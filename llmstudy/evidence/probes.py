@@ -1,7 +1,7 @@
-"""Which measured runs of its endpoints does a study name, and are they evidence for it?
+"""The probe runs that a study names for its routes, and whether they are comparable with workloads.
 
-A run enters a study only if its audit finds it valid. Several runs of a route are one sample of
-one load, whose independent units are days, or else runs.
+A run counts only if its audit finds it valid. Several runs of a route are one sample under one
+load, whose independent units are days, or else runs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,17 +24,17 @@ from llmstudy.study import SelfHostedRoute, Study
 from llmstudy.text import count
 
 OLD_DAYS = 180
-"""Age from which a run is in doubt; assumed: providers change models and hardware within months."""
+"""Age above which a run no longer counts. Assumed: models and hardware change within months."""
 
 LENGTH_RATIOS = {"input_tokens": 1.5, "output_tokens": 2.0}
-"""Mean tokens of a run and of a workload, the larger to the smaller, beyond which the run is not
-comparable with the workload; assumed. Reading the prompt is most of a first token and takes time in
-proportion to it; longer answers share the server with more others, and slow each by less."""
+"""Highest ratio of the mean tokens of a run and of a workload, either way, at which they are
+comparable. Assumed: most of the time to a first token is spent on the prompt, in proportion to its
+length, whereas the length of answers changes latency by less."""
 
 
 @dataclass(frozen=True)
 class RouteProbe:
-    """The runs of one route, by the name of their folder, each found valid by its audit."""
+    """The valid runs of one route, by the name of their folder."""
 
     runs: Mapping[str, Run]
 
@@ -50,26 +50,27 @@ class RouteProbe:
 
     @property
     def closed_loop(self) -> bool:
-        """Whether each request waited for another's answer: its wait before that is in no TTFT."""
+        """Whether the load was a closed loop: a wait before dispatch is then not part of TTFT."""
         facts = next(iter(self.runs.values())).facts
         return bool((facts.get("load") or {}).get("process") == "closed")
 
     @property
     def endpoint_models(self) -> tuple[str, ...]:
-        """The models that requests named, by their names at the endpoints."""
+        """The model names that were requested."""
         endpoints = [run.facts.get("endpoint") or {} for run in self.runs.values()]
         return tuple(dict.fromkeys(str(endpoint.get("model")) for endpoint in endpoints))
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Every name of the model: as requested, as answered, and of the weights served."""
+        """All names of the model: as requested, as in the answers, and of the weights served."""
         serving = [(run.facts.get("serving") or {}).get("model") for run in self.runs.values()]
         served = self.samples["served_model"].dropna().astype(str)
         return tuple(dict.fromkeys([*self.endpoint_models, *served, *filter(None, serving)]))
 
     def mean_tokens(self, column: str) -> float | None:
-        """Mean of `input_tokens` or `output_tokens` of an answer: the server's count, or else as
-        requested; None without either.
+        """Mean `input_tokens` or `output_tokens` of the answers.
+
+        By the server's count, or else as requested; None without either.
         """
         answered = self.measured[self.measured["ok"]]
         for source in (column, f"asked_{column}"):
@@ -105,7 +106,7 @@ class RouteProbe:
         )
 
     def needed(self, metric: str, percentile: str) -> "Needed | None":
-        """What would support a percentile, None where it is supported."""
+        """What a percentile lacks to be supported; None if it is supported."""
         estimate = self.estimate_s(metric, percentile)
         if estimate.supported:
             return None
@@ -120,10 +121,10 @@ class RouteProbe:
 
 
 def unlike(probe: RouteProbe, study: Study, route: str, workload: str) -> tuple[str, ...]:
-    """Why the runs of a route are not comparable with a workload on it; empty where they are.
+    """Reasons why the runs of a route are not comparable with a workload; empty if they are.
 
-    They must be of the route's model, of lengths like the workload's on it (`LENGTH_RATIOS`; a
-    length that is unknown in the study is not compared) and not too old (`OLD_DAYS`).
+    They must be of the route's model, of similar lengths (`LENGTH_RATIOS`; lengths that the study
+    answers `unknown` are not compared) and not too old (`OLD_DAYS`).
     """
     spec = study.routes[route]
     intake = as_answered_by(study, study.workloads[workload], spec).intake
@@ -148,10 +149,10 @@ def unlike(probe: RouteProbe, study: Study, route: str, workload: str) -> tuple[
 
 
 def probes_of(study: Study) -> dict[str, RouteProbe]:
-    """The probe runs of every route that names some.
+    """The probe runs of a study by route.
 
-    Raises: ValueError naming study, route and folder, for a folder that is no run, a run that its
-    audit finds invalid or that is younger than the study, and for runs of different loads.
+    Raises: ValueError that names study, route and folder, for a folder that is not a run, a run
+    that is invalid or later than the study's day, and runs under different loads.
     """
     probes = {}
     for name, route in study.routes.items():
@@ -164,7 +165,7 @@ def probes_of(study: Study) -> dict[str, RouteProbe]:
 
 
 def _name(folders: tuple[Path, ...], folder: Path) -> str:
-    """The folder's own name, with its parent's where two runs are called the same."""
+    """The folder's name, with its parent's if two runs have the same name."""
     namesakes = [other for other in folders if other.name == folder.name]
     return folder.name if len(namesakes) == 1 else f"{folder.parent.name}/{folder.name}"
 
@@ -179,18 +180,18 @@ def _usable(where: str, folder: Path, study: Study) -> Run:
     verdict = audit(run)
     if not verdict.valid:
         raise ValueError(
-            f"{where}: the run in {folder} is invalid: {'; '.join(verdict.reasons)}. Nothing may "
-            "rest on it: probe again, or take it out of the study."
+            f"{where}: the run in {folder} is invalid: {'; '.join(verdict.reasons)}. Probe "
+            "again, or remove it from the study."
         )
     if not run.facts.get("started_at"):
         raise ValueError(
             f"{where}: the run in {folder} does not say when it began: add `started_at` to its "
-            "run.json, or take it out of the study."
+            "run.json, or remove it from the study."
         )
     if _day(run) > study.as_of:
         raise ValueError(
             f"{where}: the run in {folder} is of {_day(run)}, after the study's day: set as_of to "
-            f"{_day(run)} or later, or take it out of the study."
+            f"{_day(run)} or later, or remove it from the study."
         )
     return run
 
@@ -198,8 +199,8 @@ def _usable(where: str, folder: Path, study: Study) -> Run:
 def _check_alike(where: str, runs: Mapping[str, Run], folders: int) -> None:
     if len(runs) < folders:
         raise ValueError(
-            f"{where} names one folder twice, or two of one name: runs count as independent, so "
-            "name each once."
+            f"{where} names a folder twice, or two with the same name: runs count as independent, "
+            "so name each once."
         )
     conditions = {name: _conditions(run.facts) for name, run in runs.items()}
     for what in _conditions({}):
@@ -209,13 +210,13 @@ def _check_alike(where: str, runs: Mapping[str, Run], folders: int) -> None:
                 f"{name} ({value or 'not known'})" for name, value in values.items()
             )
             raise ValueError(
-                f"{where} names runs of different {what}, which have no percentile in common: "
-                f"{listing}. Keep those of one."
+                f"{where} names runs with different {what}, which cannot share a percentile: "
+                f"{listing}. Keep those that agree."
             )
 
 
 def _conditions(facts: Mapping[str, Any]) -> dict[str, str]:
-    """What the runs of one route must share, in words, by its plural."""
+    """Conditions that all runs of a route must share: plural name -> value of this run."""
     endpoint, lengths = facts.get("endpoint") or {}, facts.get("lengths") or {}
     serving = facts.get("serving") or {}
     return {
@@ -228,7 +229,7 @@ def _conditions(facts: Mapping[str, Any]) -> dict[str, str]:
 
 
 def load_text(facts: Mapping[str, Any]) -> str:
-    """The load of a run in a few words: process, rate or concurrency, mean lengths, shared prefix.
+    """The load of a run in words: process, rate or concurrency, mean lengths, shared prefix.
 
     >>> load_text({"load": {"process": "poisson", "rate_per_s": 4.0},
     ...             "lengths": {"input_tokens": 1155.0, "output_tokens": 211.0}})
@@ -257,11 +258,11 @@ def load_text(facts: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Needed:
-    """What an unsupported percentile lacks: requests, or another day or run.
+    """What an unsupported percentile lacks: more requests, or more days or runs.
 
-    unit: what counts as independent ("days", "runs", "requests"), of which there are `units`.
-    requests: like these, that would bound the percentile on both sides; None where they would not
-    do, as days or runs are too few, or where there is none to go by.
+    unit: what counts as independent ("days", "runs", "requests"); units: how many there are.
+    requests: total that would bound the percentile on both sides; None if more days or runs are
+    needed instead, or if there are no requests to extrapolate from.
     """
 
     unit: str
@@ -270,12 +271,12 @@ class Needed:
 
 
 FEW_UNITS = 5
-"""Days or runs below which more of them are needed and not more requests; assumed: a variance of
-fewer is known to a factor of three or worse."""
+"""Fewest days or runs to estimate a variance from; assumed: with fewer it is uncertain by a factor
+of three or more, so that more of them are needed, not more requests."""
 
 
 def needed(estimate: PercentileEstimate, percentile: str, unit: str, units: int) -> Needed:
-    """What would bound a percentile on both sides.
+    """What is needed to bound a percentile on both sides.
 
     >>> short = PercentileEstimate(None, 0.2, 0.9, 40, False, 20.0)
     >>> needed(short, "p95", "requests", 40).requests
@@ -290,8 +291,7 @@ def needed(estimate: PercentileEstimate, percentile: str, unit: str, units: int)
 
 
 def probe_findings(study: Study) -> list[Finding]:
-    """A warning for each route whose newest probe run is old at the study's day, or not comparable
-    with a workload that may run on it.
+    """Warnings on probe runs that are too old or not comparable with a workload of their route.
 
     Raises: ValueError as `probes_of`.
     """
@@ -313,7 +313,7 @@ def probe_findings(study: Study) -> list[Finding]:
 
 
 def not_comparable(route: str, workload: str, reasons: Sequence[str]) -> str:
-    """The sentence, without its full stop, that says why a probe is not used for a workload."""
+    """Why a probe is not used for a workload, as a sentence without its full stop."""
     return f"The probe of {route} is not comparable with {workload}: {'; '.join(reasons)}"
 
 

@@ -1,6 +1,4 @@
-"""Which requests does a study rest on? Its log where it names one, drawn from published shapes
-where not.
-"""
+"""The requests that a study rests on: its log, or simulated ones where it has none."""
 
 from dataclasses import dataclass, replace
 from datetime import date
@@ -17,23 +15,24 @@ from llmstudy.study import ApiRoute, LogMapping, Study, Workload
 from llmstudy.text import listed, share
 
 DRAWN_REQUESTS = 2000
-"""Requests drawn per workload without a log: the mean bill is then within 2 % of the mix's own."""
+"""Simulated requests per workload: their mean bill is within 2 % of that of the whole mix."""
 
 MOST_LOST_SHARE = 0.05
-"""Share of a log's rows, or of their tokens, that may be unusable before the rest misleads."""
+"""Highest share of a log's rows, or of its tokens, that may be unusable."""
 
 FEWEST_FOR_A_RANGE = 100
-"""Requests of a workload below which the range of its mean tokens is the study's, not the log's."""
+"""Least requests of a workload for a range of mean tokens from the log instead of the study's."""
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """The requests that a study rests on. `simulated` names the workloads that were drawn.
+    """The requests that a study rests on.
 
-    quarantined: `row` and `reason` of each row set aside, without its text, which may be private
-    while results are passed on. rows_lost: those of them whose request is in no other row.
-    set_aside: what they are and do, in a sentence, if there are any. warnings: what the log cannot
-    tell, and what looks wrong in it.
+    simulated: names of the workloads without a log. quarantined: `row` and `reason` of each row set
+    aside, without its text, since results are shared and the text may be private. rows_lost: how
+    many of them have a request that is in no other row. set_aside: a sentence on them, if there are
+    any.
+    warnings: sentences on what the log cannot show and what looks wrong in it.
     """
 
     requests: pd.DataFrame
@@ -47,7 +46,7 @@ class Traffic:
 
     @property
     def lost_share(self) -> float:
-        """Requests in unusable rows against those in usable ones."""
+        """Requests lost in unusable rows, over those in usable rows."""
         usable = self.rows_read - len(self.quarantined)
         return self.rows_lost / usable if usable else 0.0
 
@@ -57,40 +56,40 @@ class Traffic:
 
 
 def traffic_of(study: Study) -> Traffic:
-    """The study's log where it names one, and requests drawn from published shapes elsewhere.
+    """Reads the study's log, and simulates requests of the workloads that it lacks.
 
-    Raises: ValueError if the log cannot be read, holds no usable row or too many unusable ones,
-    sums requests up in buckets, or names a workload that the study lacks.
+    Raises: ValueError if the log cannot be read, has no usable row or too many unusable ones, has
+    sums over many requests in its rows, or names a workload that the study lacks.
     """
     log_ = _log(study)
     logged = log_.accepted
     present = set(logged["workload"].unique()) if len(logged) else set()
-    if strange := present - set(study.workloads):
+    if unknown := present - set(study.workloads):
         raise ValueError(
             f"{study.requests.path if study.requests else ''}: the log holds the workload "
-            f"{sorted(strange)[0]!r}, which is not under workloads: {', '.join(study.workloads)}."
+            f"{sorted(unknown)[0]!r}, which is not under workloads: {', '.join(study.workloads)}."
         )
     missing = [name for name in study.workloads if name not in present]
-    drawn = [_drawn(study, name) for name in missing]
-    requests = pd.concat([*([logged] if len(logged) else []), *drawn], ignore_index=True)
-    measured = summary.summarise(logged) if len(logged) else pd.DataFrame()
+    simulated = [_simulated(study, name) for name in missing]
+    requests = pd.concat([*([logged] if len(logged) else []), *simulated], ignore_index=True)
+    logged_summary = summary.summarise(logged) if len(logged) else pd.DataFrame()
     warnings = (
         (
-            *summary.sufficiency(measured),
-            *_thinness(measured),
+            *summary.sufficiency(logged_summary),
+            *_thinness(logged_summary),
             *plausible.doubts(logged),
             *_substitutes(study, logged),
         )
-        if len(measured)
+        if len(logged_summary)
         else ()
     )
     return Traffic(
         requests=requests,
         quarantined=log_.quarantined[["row", "reason"]],
         rows_read=log_.rows_read,
-        summary=measured,
+        summary=logged_summary,
         simulated=tuple(missing),
-        warnings=(*warnings, *_undated(measured, study.as_of)),
+        warnings=(*warnings, *_undated(logged_summary, study.as_of)),
         rows_lost=len(log_.lost),
         set_aside=_set_aside(log_),
     )
@@ -120,14 +119,14 @@ def _log(study: Study) -> importers.Log:
 
 
 def _unusable(read: importers.Log, longest_tokens: int) -> str | None:
-    """Why the log cannot stand for its requests; None if it can.
+    """Why too much of the log is unusable; None if it is not.
 
-    longest_tokens: more of them in an unusable row are no measure of what is lost.
+    longest_tokens: unusable rows with more tokens do not count as lost tokens.
     """
     if not read.rows_read:
-        return "the log holds no rows; give one with requests, or leave `requests` out."
+        return "the log has no rows: give one with requests, or leave `requests` out."
     lost = read.lost
-    cure = "mend the rows, or declare under `requests.columns` which column holds what."
+    cure = "correct the rows, or map their columns under `requests.columns`."
     if read.accepted.empty:
         often = read.quarantined["reason"].value_counts().index[0]
         return (
@@ -152,7 +151,7 @@ def _unusable(read: importers.Log, longest_tokens: int) -> str | None:
 
 
 def _set_aside(read: importers.Log) -> tuple[str, ...]:
-    """A sentence on the rows that were set aside, and why."""
+    """A sentence on the rows that were set aside, if any."""
     if read.quarantined.empty:
         return ()
     reasons = (
@@ -170,7 +169,7 @@ def _set_aside(read: importers.Log) -> tuple[str, ...]:
 
 
 def _undated(measured: pd.DataFrame, as_of: date) -> list[str]:
-    """A warning where the log goes on after the study's day."""
+    """A warning if the log ends after the study's day."""
     last = measured["last"].max().date() if len(measured) else as_of
     if last <= as_of:
         return []
@@ -180,7 +179,7 @@ def _undated(measured: pd.DataFrame, as_of: date) -> list[str]:
     ]
 
 
-def _drawn(study: Study, name: str) -> pd.DataFrame:
+def _simulated(study: Study, name: str) -> pd.DataFrame:
     workload = study.workloads[name]
     route = study.routes[workload.current_route]
     rng = np.random.default_rng([study.seed, *name.encode()])
@@ -200,14 +199,14 @@ def _drawn(study: Study, name: str) -> pd.DataFrame:
 
 
 def measured(study: Study, traffic: Traffic) -> Study:
-    """The study with the log's own figures in place of its assumptions, where there is a log.
+    """The study with the log's figures in place of its assumptions; itself without a log.
 
-    Tokens and volume become measured, and so do cached and retried shares that the log has, at the
-    day on which the log ends. A log shorter than a week covers unknown hours of it, so its volume
-    keeps a range as wide as the study's weekly shape allows; unusable rows widen it upwards, holes
-    in the log downwards. The model that answered most of it is the one whose output tokens were
-    counted. Too few requests give only a mean: the range stays the study's, widened to hold it.
-    What was set for this run (`Study.with_`) stays as it was set.
+    Tokens and volume become measured figures, and so do the cached and retried shares if the log
+    has them, as of the last day of the log. The hours of a log shorter than a week may be busy or
+    quiet ones, so its volume gets the range of the study's weekly shape; unusable rows widen the
+    range upwards, holes downwards. `answered_by` becomes the model that answered most requests. Too
+    few requests give only a mean, and the study's range is widened to include it. Values set for
+    this run (`Study.with_`) are not replaced.
     """
     if traffic.summary.empty:
         return study
@@ -221,7 +220,7 @@ def measured(study: Study, traffic: Traffic) -> Study:
 
 
 def _answered_by(study: Study, workload: Workload, requests: pd.DataFrame) -> str | None:
-    """The listed model that answered most of a workload's log, where it is not today's route's."""
+    """The listed model that answered most logged requests; None if it is that of today's route."""
     route = study.routes[workload.current_route]
     for key, rows in requests.groupby(["provider", "model_served"]):
         provider, model = map(str, key)
@@ -276,13 +275,13 @@ def _mean_columns(side: str) -> list[str]:
 
 
 def _is_thin(row: "pd.Series[Any]") -> bool:
-    """Whether the log of a workload is too small for a range of its mean tokens."""
+    """Whether a workload has too few logged requests for a range of its mean tokens."""
     ends = row[[*_mean_columns("input"), *_mean_columns("output")]].astype(float)
     return bool(row["requests"] < FEWEST_FOR_A_RANGE or not np.isfinite(ends).all())
 
 
 def _thinness(measured: pd.DataFrame) -> list[str]:
-    """A sentence for each workload whose log is too small: what stays as the study has it."""
+    """A sentence for each workload with too few logged requests: which figures stay the study's."""
     sentences = []
     for _, row in measured.iterrows():
         if _is_thin(row):
@@ -313,7 +312,7 @@ def _measured_volume(
 
 
 def other_model(route: ApiRoute, provider: str, model: str, on: date) -> ApiRoute | None:
-    """The route with another model that answered, if prices list it; None for its own model."""
+    """The route with the model that answered; None if it is the route's own or in no price list."""
     name = model.rpartition("/")[2]
     if prices.same_model(name, route.model):
         return None
@@ -327,7 +326,7 @@ def other_model(route: ApiRoute, provider: str, model: str, on: date) -> ApiRout
 
 
 def _substitutes(study: Study, logged: pd.DataFrame) -> list[str]:
-    """Which models other than the route's answered a log's requests, and how they are billed."""
+    """Sentences on other models that answered logged requests, and how those are billed."""
     sentences = []
     for name, requests in logged.groupby("workload"):
         route = study.routes[study.workloads[str(name)].current_route]

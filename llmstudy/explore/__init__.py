@@ -1,5 +1,4 @@
-"""The analyst's panel: `panel` opens it in a notebook, `page` shows an outcome beside the base
-case."""
+"""The analyst's panel of sliders: `panel` opens it in a notebook, `page` draws an outcome."""
 
 from llmstudy.explore.panel import Panel, open_panel
 

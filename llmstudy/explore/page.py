@@ -1,7 +1,7 @@
-"""How is an outcome shown beside the base case? Tables and charts as HTML and SVG text.
+"""An outcome next to the base case: tables and charts as HTML and SVG text.
 
-Text and no figure object, since a slider draws anew with every step. The base is always marked:
-hollow where the setting is filled.
+Text is faster than matplotlib figures, and a slider redraws at every step. Filled marks are the
+setting, hollow marks the base case.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,12 +34,12 @@ LEVERS: dict[Lever, tuple[str, Callable[[float], str]]] = {
     "team": ("engineers of the fleet", lambda x: f"{x:.2g} times"),
     "margin": ("quality margin", lambda x: f"{100 * x:+.1f} points"),
 }
-"""What a lever is called, and how a value of it is written."""
+"""The name of each lever, and how its value is formatted."""
 
 
 @dataclass(frozen=True)
 class View:
-    """All that the page shows of one setting."""
+    """Everything that the page shows for one setting."""
 
     outcome: Outcome
     crossovers: Crossovers
@@ -47,13 +47,13 @@ class View:
 
 
 def view(prepared: Prepared, changes: Changes = BASE) -> View:
-    """What the page shows under changes. Raises: ValueError as `answer`."""
+    """Computes what the page shows under changes. Raises: ValueError as `answer`."""
     outcome = answer(prepared, changes)
     return View(outcome, crossovers(prepared, outcome), break_evens_of(prepared, outcome))
 
 
 def page(now: View, base: View) -> str:
-    """Headline, verdicts, charts and break-evens of one setting, beside the base case."""
+    """The page for one setting: headline, verdicts, charts and break-evens, with the base case."""
     parts = (
         headline(now.outcome, base.outcome),
         verdicts(now.outcome, base.outcome),
@@ -67,35 +67,40 @@ def page(now: View, base: View) -> str:
 
 
 def headline(now: Outcome, base: Outcome) -> str:
-    """The decisions, what staying costs, and how far these are from the base case."""
+    """The decisions, the cost of staying, and their difference from the base case."""
     decided = [w.verdict.decision for w in now.workloads.values()]
     tally = ", ".join(f"{decided.count(d)} {d}" for d in ("move", "stay", "undecided"))
     answers = [named("overall", outcome.overall) for outcome in (now, base)]
-    was = "as at base" if now.overall == base.overall else f"at base {answers[1]}"
+    was = "as in the base case" if now.overall == base.overall else f"base case: {answers[1]}"
     cost, before = now.stay_month_usd, base.stay_month_usd
-    cost_text = f"Staying costs {usd(cost)} in the first month, {_delta(cost - before)} the base."
-    changed = escape(", ".join(now.turned(base)))
-    turned = f" Changed: {changed}." if changed else " No verdict changes."
-    return (
-        f'<p role="status"><strong>{answers[0]}</strong> ({was}): {tally}. {cost_text}{turned}</p>'
-    )
+    cost_text = f"Staying costs {usd(cost)} in the first month, {_delta(cost - before)} base case."
+    changed = escape(", ".join(now.different(base)))
+    cost_text += f" Changed: {changed}." if changed else " No verdict changes."
+    return f'<p role="status"><strong>{answers[0]}</strong> ({was}): {tally}. {cost_text}</p>'
 
 
 def _delta(usd_: float) -> str:
-    return "as at" if abs(usd_) < 0.5 else f"{usd(abs(usd_))} {'above' if usd_ > 0 else 'below'}"
+    if abs(usd_) < 0.5:
+        return "as in the"
+    return f"{usd(abs(usd_))} {'above' if usd_ > 0 else 'below'} the"
 
 
 def verdicts(now: Outcome, base: Outcome) -> str:
-    """A row per workload: verdict, the move that saves most, and its difference to the base."""
-    head = ["workload", "verdict", "at base", "best move", "saving over the horizon (80 % range)"]
-    head += ["against base", "chance of being cheaper", "a month now", "a month moved"]
-    head += ["to settle it"]
+    """A row per workload: its verdict, the move that saves most, and the difference from base."""
+    head = ["workload", "verdict", "base case", "best move", "saving over the horizon (80 % range)"]
+    head += [
+        "change from base",
+        "probability of being cheaper",
+        "month today",
+        "month after the move",
+    ]
+    head += ["evidence to collect"]
     rows = []
     for name, workload in now.workloads.items():
         then, best = base.workloads[name], workload.best
         cells = [name, workload.course, then.course]
         if best is None or not workload.routes:
-            cells += ["none permitted or priced", *[""] * 5]
+            cells += ["none is permitted and priced", *[""] * 5]
         else:
             saved = best.saving_usd
             before = then.of(best.route)
@@ -113,21 +118,22 @@ def verdicts(now: Outcome, base: Outcome) -> str:
 
 
 def break_evens(now: View) -> str:
-    """Where each lever, by itself, turns a move: where it begins or ceases to save enough."""
+    """The values of each lever at which a move starts or stops paying, the others as set."""
     rows = [
         [name, turn.route, LEVERS[turn.lever][0], _turns(turn)]
         for name, turns in now.break_evens.items()
         for turn in turns
     ]
-    return _table("Break-evens, the other levers as set", ("workload", "move", "lever", "at"), rows)
+    head = ("workload", "move", "lever", "break-even")
+    return _table("Break-evens, with the other levers as set", head, rows)
 
 
 def _turns(turn: BreakEven) -> str:
     if turn.at is None and turn.lever == "margin":
-        return "no paired items that would turn it"
+        return "no paired items to judge it by"
     if turn.at is None:
-        return "turns at no value in its range"
-    what = "holds the margin" if turn.lever == "margin" else "pays"
+        return "none in its range"
+    what = "keeps the margin" if turn.lever == "margin" else "pays off"
     side = "above" if turn.passes_above else "below"
     return f"{what} {side} {LEVERS[turn.lever][1](turn.at)}"
 
@@ -152,7 +158,7 @@ _WIDTH, _LEFT, _RIGHT, _ROW = 860, 330, 20, 20
 
 
 class Mark(NamedTuple):
-    """One row of a chart: a value with its range, and where the base case has it."""
+    """One row of a chart: a value with its range, and the base case."""
 
     label: str
     color: str
@@ -164,7 +170,7 @@ class Mark(NamedTuple):
 
 
 def savings_chart(now: Outcome, base: Outcome) -> str:
-    """What the favoured route of each arm saves over the horizon, with its 80 % range."""
+    """The saving of each arm's favoured route over the horizon, with its 80 % range."""
     rows = []
     for name, workload in now.workloads.items():
         for route in (r for r in workload.favoured if not r.stays):
@@ -173,12 +179,12 @@ def savings_chart(now: Outcome, base: Outcome) -> str:
             marks = (saved["p50"], saved["p10"], saved["p90"], was)
             rows.append(Mark(f"{name}: {route.route}", ARMS[route.arm].color, *marks))
     pays = sum(r.passes for w in now.workloads.values() for r in w.favoured if not r.stays)
-    title = f"{pays} of {len(rows)} favoured moves save enough, and surely enough"
+    title = f"{pays} of {len(rows)} favoured moves save enough with enough probability"
     return _chart(title, "saving over the horizon, USD", rows, usd, zero=True)
 
 
 def months_chart(now: Outcome, base: Outcome) -> str:
-    """The first month's bill on today's route and on the favoured route of each arm."""
+    """The first month's bill on today's route and on each arm's favoured route."""
     rows = []
     for name, workload in now.workloads.items():
         for route in workload.favoured:
@@ -192,13 +198,13 @@ def months_chart(now: Outcome, base: Outcome) -> str:
         for route in workload.favoured
         if route.arm == "self_hosted"
     ]
-    least = f"; the least with a fleet and its team {usd(min(fleets_usd))}" if fleets_usd else ""
+    least = f"; the cheapest fleet with its team {usd(min(fleets_usd))}" if fleets_usd else ""
     title = f"Staying costs {usd(now.stay_month_usd)} in the first month{least}"
-    return _chart(title, "bill of the first month as if moved, USD (log scale)", rows, usd)
+    return _chart(title, "bill of the first month if already moved, USD (log scale)", rows, usd)
 
 
 def volumes_chart(now: View, base: View) -> str:
-    """The monthly volume from which each arm is cheaper than today's API, and the volume now."""
+    """The monthly volume from which each arm is cheaper than today's API, and today's volume."""
     rows, beyond = [], 0
     for (name, route), (low, value, high) in now.crossovers.items():
         cost = now.outcome.workloads[name].of(route)
@@ -207,17 +213,17 @@ def volumes_chart(now: View, base: View) -> str:
         marks = (value, low, high, was[1] if was else None, requests)
         rows.append(Mark(f"{name}: {route}", ARMS[cost.arm].color, *marks))
         beyond += value is None or value > requests
-    title = f"The volume now is short of the crossover on {beyond} of {len(rows)} favoured routes"
-    axis = "requests a month (log scale); bar: volume now"
+    title = f"The volume is below the crossover for {beyond} of {len(rows)} favoured routes"
+    axis = "requests a month (log scale); bar: volume at this setting"
     return _chart(title, axis, rows, count)
 
 
 def _chart(
     title: str, axis: str, rows: Sequence[Mark], fmt: Callable[[float], str], *, zero: bool = False
 ) -> str:
-    """Rows of marks on one axis, linear about zero or else by ratio; each value in words too.
+    """Rows of marks on one axis, each with its value in words; empty text without rows.
 
-    Nothing where there is no row: a study without candidates, say.
+    zero: a linear axis that includes zero, else a logarithmic one.
     """
     if not rows:
         return ""
@@ -274,7 +280,7 @@ def _text(
 
 
 def _ticks(low: float, high: float, zero: bool) -> list[float]:
-    """A few round values: steps of 1, 2 or 5 about zero, else powers of ten and their 2 and 5."""
+    """A few round values: linear steps of 1, 2 or 5, or powers of ten with their 2 and 5."""
     if not zero:
         tens = [10.0**k for k in range(floor(log10(low)), floor(log10(high)) + 1)]
         within = [p for p in tens if low <= p <= high]

@@ -1,7 +1,7 @@
-"""How does an analyst turn the levers? A panel of sliders with linked charts, for JupyterLab.
+"""A panel of sliders with linked charts, for JupyterLab.
 
-The charts are text in an `HTML` widget: with ipykernel 7 a cell that shows an `Output` widget, and
-so `interact`, now and then hangs a headless run (nbclient issue 312).
+The charts are text in an `HTML` widget: with ipykernel 7, a cell that shows an `Output` widget (as
+`interact` does) sometimes hangs a headless run (nbclient issue 312).
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import ipywidgets as w
 
 from llmstudy import paths
 from llmstudy.answer import BASE, SLO_FACTORS, Changes, Prepared, prepare, save
-from llmstudy.chapters.all import measured
+from llmstudy.chapters.all import MEASURES, chapter_results
 from llmstudy.evidence.case import open_case
 from llmstudy.explore.page import page, view
 from llmstudy.study import load
@@ -27,10 +27,10 @@ _LAYOUT = {"width": "34rem"}
 
 
 class Panel:
-    """Sliders over a prepared study. `view` is what a notebook shows.
+    """Sliders over a prepared study. `view` is the widget that a notebook shows.
 
-    folder: where a setting is saved; the study file's own unless given. Every slider stands at the
-    base case until it is moved; `changes` is where they stand now.
+    folder: where a setting is saved; by default that of the study file. The sliders start at the
+    base case; `changes` is their current setting.
     """
 
     def __init__(self, base: Prepared, study_file: str | Path, folder: Path | None = None) -> None:
@@ -46,14 +46,14 @@ class Panel:
         for lever in self.levers.values():
             lever.observe(self._moved, names="value")
         self.reset.on_click(lambda _: self.to_base())
-        self.save.on_click(lambda _: self.keep())
+        self.save.on_click(lambda _: self.save_setting())
         buttons = w.HBox([self.reset, self.save])
         self.view = w.VBox([*self.levers.values(), buttons, self.status, self.page])
         self._draw()
 
     @property
     def changes(self) -> Changes:
-        """The setting of the levers."""
+        """The current setting of the levers."""
         at: dict[str, Any] = {name: lever.value for name, lever in self.levers.items()}
         if at.get("reserved") == _reserved(self._base):
             at["reserved"] = BASE.reserved
@@ -64,7 +64,7 @@ class Panel:
         return Changes(**at)
 
     def to_base(self) -> None:
-        """Puts every lever back, and draws once."""
+        """Resets every lever to the base case, and draws once."""
         self._quiet = True
         for name, lever in _levers(self._base).items():
             self.levers[name].value = lever.value
@@ -72,8 +72,8 @@ class Panel:
         self.status.value = ""
         self._draw()
 
-    def keep(self) -> None:
-        """Saves the setting as a study file, or says why that cannot be."""
+    def save_setting(self) -> None:
+        """Saves the setting as a study file, or shows why it cannot be saved."""
         try:
             file = save(self._study_file, self.changes, self._folder / MY_CASE)
         except (ValueError, OSError) as error:
@@ -90,42 +90,38 @@ class Panel:
         self.page.value = page(view(self._base, self.changes), self._at_base)
 
 
-def open_panel(
-    study_file: str | Path,
-    note: Callable[[str], None] = print,
-    slo_factors: tuple[float, ...] = SLO_FACTORS,
-) -> Panel:
-    """A panel on a study file: prices it, sizes its fleets at each setting of the targets.
+def open_panel(study_file: str | Path, note: Callable[[str], None] = print) -> Panel:
+    """A panel on a study file: prices its routes, and sizes its fleets at each setting of the SLO.
 
-    Takes some seconds for each fleet and setting, and says so through `note`.
+    It takes some seconds for each fleet and setting; note: shows a message that says so.
     Raises: StudyError, ValueError as `llmstudy run`.
     """
     study = load(study_file)
-    note(f"Pricing {study.study}; its fleets are sized at {len(slo_factors)} settings of targets.")
+    note(f"Pricing {study.study} and sizing its fleets for {len(SLO_FACTORS)} settings of the SLO.")
     case = open_case(study)
-    return Panel(prepare(case, measured(case), slo_factors), study_file)
+    return Panel(prepare(case, chapter_results(case, MEASURES), SLO_FACTORS), study_file)
 
 
 # --- the levers ---------------------------------------------------------------------------------
 
 
 def _levers(base: Prepared) -> dict[str, Any]:
-    """A slider for each lever that the study has, at its base case."""
+    """A slider at the base case for each lever that applies to the study."""
     fte = base.study.self_hosting.fte.value
     least = min(x.quality.margin.value for x in base.study.workloads.values())
     levers = {
-        "volume": _by_ratio("Volume, times the base", -1.5, 1.5),
-        "growth": _slider("Growth, points a month added", 0.0, -5.0, 10.0, 0.5),
+        "volume": _by_ratio("Volume, factor", -1.5, 1.5),
+        "growth": _slider("Growth, points per month added", 0.0, -5.0, 10.0, 0.5),
         "slo": w.SelectionSlider(
             options=[(f"{x:g} times", x) for x in base.sized],
             value=BASE.slo,
-            description="Targets (SLO)",
+            description="Latency targets, factor",
             continuous_update=False,
             style=_WIDE,
             layout=_LAYOUT,
         ),
-        "gpu_price": _by_ratio("GPU price, times the base", -0.7, 0.5),
-        "reserved": _slider("GPU hours reserved, share", _reserved(base), 0.0, 1.0, 0.05),
+        "gpu_price": _by_ratio("GPU price, factor", -0.7, 0.5),
+        "reserved": _slider("Reserved GPU hours, share", _reserved(base), 0.0, 1.0, 0.05),
         "api_route": w.Dropdown(
             options=[NO_CHOICE, *_api_routes(base)],
             value=NO_CHOICE,
@@ -133,8 +129,8 @@ def _levers(base: Prepared) -> dict[str, Any]:
             style=_WIDE,
             layout=_LAYOUT,
         ),
-        "margin": _slider("Quality margin, points added", 0.0, _fewest(least), 10.0, 0.5),
-        "team": _by_ratio(f"Engineers, times {fte:g} FTE", -0.6, 0.6),
+        "margin": _slider("Quality margin, points added", 0.0, _lowest_step(least), 10.0, 0.5),
+        "team": _by_ratio(f"Engineers, factor on {fte:g} FTE", -0.6, 0.6),
     }
     if _reserved(base) is None:
         del levers["reserved"]
@@ -155,7 +151,7 @@ def _slider(label: str, value: float | None, low: float, high: float, step: floa
 
 
 def _by_ratio(label: str, low: float, high: float) -> Any:
-    """A slider between powers of ten, whose base case is 1."""
+    """A logarithmic slider between powers of ten, with base case 1."""
     return w.FloatLogSlider(
         value=1.0,
         base=10,
@@ -170,14 +166,14 @@ def _by_ratio(label: str, low: float, high: float) -> Any:
     )
 
 
-def _fewest(margin_share: float) -> float:
-    """The lowest setting, in half points, that leaves every workload a margin."""
+def _lowest_step(margin_share: float) -> float:
+    """The lowest step, in half points, that leaves every workload a margin above zero."""
     halves = int(200 * margin_share - 1e-9)
     return -min(halves / 2, 3.0)
 
 
 def _reserved(base: Prepared) -> float | None:
-    """The reserved share of the study's rented hours, the first route's; None without any."""
+    """The reserved share of rented GPU hours of the first route that has one; None without any."""
     mixes = [getattr(route, "commitment", None) for route in base.study.routes.values()]
     return next((mix.reserved.value for mix in mixes if mix is not None), None)
 

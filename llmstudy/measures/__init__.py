@@ -1,4 +1,4 @@
-"""What an analyst measures: cost, latency, quality, privacy, capacity, and the summary of a log.
+"""Measures of cost, latency, quality, privacy and capacity, and the summary of a log.
 
-Arrays and data frames in, data frames and small records out. Nothing here knows a study.
+Arrays and data frames go in, data frames and small records come out. Nothing here needs a study.
 """

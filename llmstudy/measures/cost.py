@@ -1,12 +1,12 @@
-"""What does a workload cost a month on each arm, and what would each control save of it?
+"""The monthly cost of a workload on each arm, and what each cost control would save.
 
 An API bills every request by its tokens. Self-hosting costs whole replicas for every hour of the
 month, busy or not, and the people who run them. All functions take numbers or arrays that
 broadcast.
 
-The controls of MEMO S10 (token budgets, compressed context, caching, retries, tenant quotas, a cap
-on requests that would multiply in loops) each change one input and are priced on the requests as
-they are: savings that touch the same tokens do not add up.
+Each control of MEMO S10 (token budgets, compressed context, caching, retries, tenant quotas, a cap
+on loops of requests) changes one input and is priced on today's requests, so that savings on the
+same tokens do not add up.
 """
 
 from collections.abc import Mapping
@@ -29,8 +29,7 @@ class TokenPrice:
     it is, `written_input_usd` when all of it is written to the cache. `month_factors` holds the
     scheduled price of each month against today's, the last one for all later ones.
     `context_factors` holds what longer prompts cost where a model charges more beyond a threshold:
-    length over today's (ascending), and the price of a token that goes in and of one that comes out
-    over today's.
+    length over today's (ascending), price of an input token and of an output token over today's.
     """
 
     arm: str
@@ -58,9 +57,9 @@ class TokenPrice:
         """
         if not self.context_factors:
             return np.ones_like(longer), np.ones_like(longer)
-        lengths, read, written = np.array(self.context_factors).T
-        at = np.log(longer)
-        return np.interp(at, np.log(lengths), read), np.interp(at, np.log(lengths), written)
+        lengths, input_factors, output_factors = np.array(self.context_factors).T
+        at, known = np.log(longer), np.log(lengths)
+        return np.interp(at, known, input_factors), np.interp(at, known, output_factors)
 
 
 def token_price(
@@ -72,14 +71,14 @@ def token_price(
     month_factors: tuple[float, ...],
     context_factors: tuple[tuple[float, float, float], ...] = (),
 ) -> TokenPrice:
-    """Mean bill of a request from requests that were priced singly.
+    """Mean bill of a request, from requests that were each priced on their own.
 
     requests: input_tokens, output_tokens. uncached, cached, written: input_usd, output_usd of the
     same requests with none of the input in the cache, all read from it, and all written to it.
     Raises: ValueError if there are no requests.
     """
     if requests.empty:
-        raise ValueError("no requests: a mean bill needs at least one priced request")
+        raise ValueError("no requests: a mean bill needs at least one")
     return TokenPrice(
         arm=arm,
         uncached_input_usd=float(uncached["input_usd"].mean()),
@@ -101,7 +100,7 @@ def api_usd_per_request(
     cache_write_share: Number = 0.0,
     retry_share: Number = 0.0,
 ) -> Number:
-    """Bill of one request that the user counts, retries included. Unit: usd.
+    """Mean bill of a request, with its retries. Unit: usd.
 
     price: a `TokenPrice`, or a frame with its columns, the rest then series with its index. Shares
     are of the input: read from the cache, and written to it; together at most 1.
@@ -127,14 +126,14 @@ def api_usd_per_request(
 
 
 def month_bills(prices: pd.DataFrame, usage: pd.DataFrame) -> pd.DataFrame:
-    """What each route bills a workload for a request and for a month, before any price changes.
+    """Bill of a request and of a month on each route, before any price changes.
 
     prices: the columns of `TokenPrice`, one row per route. usage: with the same index,
     requests_per_month, input_tokens and output_tokens of a request as the route counts them,
     cached_input_share and cache_write_share (of the input), retry_share (of the requests), tool_usd
     (of a request).
     Returns: with that index, usd_per_request and month_usd.
-    Raises: ValueError if the two frames have not the same index.
+    Raises: ValueError if the two frames have different indexes.
 
     >>> route = pd.Index(["gpt-4o"], name="route")
     >>> prices = pd.DataFrame({"uncached_input_usd": 0.0029, "cached_input_usd": 0.00145,
@@ -179,7 +178,7 @@ def replica_month_usd(
 def requests_per_replica(
     capacity_requests_per_s: Number, peak_to_mean: Number, target_utilisation: Number
 ) -> Number:
-    """Requests a month that one replica carries within its SLO, the peak hour included.
+    """Requests a month that one replica can serve within its SLO, also in the peak hour.
 
     peak_to_mean: of the busiest clock hour. target_utilisation: the share of capacity that a
     replica sustains in that hour, bursts included: a ten-minute peak would count them twice.
@@ -213,7 +212,10 @@ def usd_per_accepted_answer(usd_per_request: Number, acceptance_share: Number) -
     0.00625
     """
     if np.any(np.asarray(acceptance_share) <= 0):
-        raise ValueError("no answer is accepted: an accepted answer has no cost then")
+        raise ValueError(
+            "acceptance_share is 0: without accepted answers there is no cost of one; leave the "
+            "route out"
+        )
     return usd_per_request / acceptance_share
 
 
@@ -245,9 +247,10 @@ CONTROLS = {
 
 @dataclass(frozen=True)
 class Use:
-    """How a workload uses its API today. Requests a month, mean tokens of a request, shares.
+    """How a workload uses its API today.
 
-    largest_tenant_share: of the requests; None where the log names no tenants.
+    requests: a month. input_tokens, output_tokens: mean of a request. largest_tenant_share: share
+    of the requests; None if the log names no tenants.
     """
 
     requests: float
@@ -272,10 +275,10 @@ class Use:
 
 
 def controlled(use: Use, control: str, to: float) -> tuple[Use, Use] | None:
-    """Usage without and with a control set to `to`; None for a quota where no tenants are logged.
+    """Usage without and with a control at the setting `to`; None for a quota without tenants.
 
-    A control never makes things worse: a larger cached share, or a retry share below the budget,
-    stays as it is. Without the cap on loops requests would multiply by `to`.
+    A control never raises cost: a cached share above the setting, or a retry share below it, stays
+    as it is. Without the cap on loops requests would multiply by `to`.
 
     >>> use = Use(1e6, 1000, 200, 0.2, 0.0, 0.04, None)
     >>> without, under = controlled(use, "caching", 0.5)
@@ -298,13 +301,13 @@ def controlled(use: Use, control: str, to: float) -> tuple[Use, Use] | None:
             return None
         over = max(use.largest_tenant_share - to, 0.0)
         return use, replace(use, requests=use.requests * (1 - over))
-    raise ValueError(f'"{control}" is no control: write one of {", ".join(CONTROLS)}.')
+    raise ValueError(f'"{control}" is not a control: use one of {", ".join(CONTROLS)}.')
 
 
 def control_savings(price: TokenPrice, use: Use, figures: Mapping[str, Figure]) -> pd.DataFrame:
     """Monthly saving of each control, at the value of its setting and over its range.
 
-    figures: by name, those of `CONTROLS`.
+    figures: name -> figure, with all names in `CONTROLS`.
     Returns: control, to (its setting), unit, saving_usd, saving_low_usd, saving_high_usd (null for
     a quota where no tenants are logged), share_of_bill (null too where the bill is 0), grade.
     """
@@ -330,7 +333,7 @@ def control_savings(price: TokenPrice, use: Use, figures: Mapping[str, Figure]) 
 
 
 def largest_tenant_share(requests: pd.DataFrame) -> float | None:
-    """Share of the requests that the busiest tenant makes; None where no row names one.
+    """Share of the requests that the busiest tenant makes; None if no row names a tenant.
 
     >>> largest_tenant_share(pd.DataFrame({"tenant": ["a", "a", "b", None]}))
     0.6666666666666666
@@ -357,8 +360,8 @@ class Reservation:
         needed_usd: the hours that each month needs, at today's mean price. market: price of an hour
         over today's. start: months from now until the first term begins. (n, months) each.
 
-        The first month of a term settles how many hours are reserved and at which price, and they
-        are paid to its end, needed or not. What a month needs beyond them it pays on demand.
+        The first month of a term sets how many hours are reserved and at which price; they are paid
+        to the end of the term, needed or not. Further hours are paid on demand.
 
         >>> needed, market = np.array([[8.0, 16.0, 4.0, 4.0]]), np.ones((1, 4))
         >>> Reservation(0.6, 0.5, term_months=3).rent_usd(needed, market).round(9).tolist()
@@ -375,10 +378,10 @@ class Reservation:
         return needed_usd * (1 - self.share + self.share / self.price_share)
 
     def signed(self, months: int, start: float = 0) -> npt.NDArray[np.int64]:
-        """The month in which the term of each month was signed, (months,).
+        """The month in which the current term of each month was signed, (months,).
 
         The first term is signed in the month in which the move begins, `start` months from now;
-        months before it are priced as if it had begun now.
+        earlier months are priced as if it began now.
 
         >>> Reservation(0.6, 0.5, term_months=2).signed(8, start=3.5).tolist()
         [0, 0, 2, 3, 3, 5, 5, 7]
@@ -390,15 +393,15 @@ class Reservation:
 
 @dataclass(frozen=True)
 class Fleet:
-    """What the cost of a self-hosted route rests on: one replica's capacity and its hours' price.
+    """A self-hosted route: capacity of one replica, and how its hours are paid for.
 
     Capacity changes with the mean lengths as a power law around the lengths it was solved for
-    (elasticities by finite difference of the serving curve). `cached_factors` holds what it is at
-    other shares of the input read from a cache: share (ascending), and capacity over the one
-    solved; a fleet's cache is taken to be as warm as an API's. The `reserved_` parts and the term
+    (elasticities by finite difference of the serving curve). `cached_factors`: at other shares of
+    the input read from a cache, share (ascending) and capacity over the one solved; a fleet's cache
+    is assumed to be as warm as an API's. The `reserved_` parts and the term
     are those of its `Reservation`. `capital_share` is the part of an owned GPU's hour that was
-    bought, for `term_months`: 0 where GPUs are rented. What is owned keeps its price, and a card
-    that was bought for a busy month stays.
+    bought, for `term_months`: 0 where GPUs are rented. Owned
+    GPUs keep their price, and a GPU bought for a busy month stays.
     """
 
     capacity_requests_per_s: float

@@ -1,6 +1,7 @@
-"""How slow is it, and is the sample large enough to say so? Percentiles with their intervals.
+"""Percentiles of latency with their intervals, and whether the sample supports them.
 
-The one dictionary of metrics. t0 is the moment at which the schedule wanted the request sent (in
+The definitions of all latency metrics. t0 is the moment at which the schedule wanted the request
+sent (in
 closed loop: its dispatch). A chunk carries content when it has answer text or token ids; t_k is the
 k-th content chunk, T the last one. N is answer tokens = output_tokens - reasoning_tokens.
 
@@ -44,7 +45,7 @@ from llmstudy.text import listed
 IntArray = npt.NDArray[np.int64]
 
 METRICS = ("ttft_s", "tpot_s", "e2e_s", "latency_s")
-"""What a table shows where no metric is named."""
+"""The metrics of a table if none is named."""
 
 PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
@@ -60,7 +61,7 @@ class QuantileEstimate:
 
     `estimate` is None when the quantile falls among the failures or there is no sample. `high` is
     +inf when it falls among the failures, or beyond the largest of too few samples; `low` is 0 when
-    there are too few samples below. `supported`: n is large enough for both ends to be observed.
+    too few samples are below it. `supported`: n is large enough for both ends to be observed.
     """
 
     estimate: float | None
@@ -162,7 +163,7 @@ def batches(n: int) -> IntArray:
 def dependent_quantile_interval(
     x: FloatArray, unit: IntArray, q: float, level: float = 0.95, consecutive: bool = True
 ) -> PercentileEstimate:
-    """Quantile q with an interval that takes units, not requests, for independent.
+    """Quantile q with an interval that takes units, not requests, as independent.
 
     The effective number of requests is the number of independent ones whose share of latencies up
     to the estimate would vary as much as it does between units. The ranks that enclose the quantile
@@ -189,16 +190,18 @@ def dependent_quantile_interval(
     """
     naive = quantile_interval(x, q, level)
     if len(unit) != len(x):
-        raise ValueError(f"{len(unit)} unit labels for {len(x)} latencies: give one for each")
+        raise ValueError(
+            f"{len(unit)} unit labels for {len(x)} latencies: give one for each latency"
+        )
     if naive.n == 0:
         return PercentileEstimate(None, 0.0, inf, 0, False, 0.0)
     n, ordered = naive.n, np.sort(np.asarray(x, dtype=float))
-    # a percentile among failures: what varies is the share that fails
+    # for a percentile among failures the share of failures varies
     within = np.isfinite(x) if naive.estimate is None else x <= naive.estimate
     n_effective = _effective_n(within, unit, level, consecutive)
     m = max(floor(n_effective), 1)
     below = binom.ppf([(1 - level) / 2, (1 + level) / 2], m, q)
-    # the rank at the same expected height among n: rank r of m lies at r / (m + 1)
+    # ranks among m are scaled to n: the expected quantile of rank r of m is r / (m + 1)
     framed = np.concatenate([[0.0], ordered, [inf]])
     low = floor(below[0] * (n + 1) / (m + 1) + 1e-9)
     high = ceil((below[1] + 1) * (n + 1) / (m + 1) - 1e-9)
@@ -237,10 +240,10 @@ def _effective_n(
 
 
 def units(samples: pd.DataFrame) -> tuple[IntArray, bool]:
-    """The outermost level with two units or more, and whether its units follow each other in a run.
+    """Labels of the independent units of the samples, and whether they follow each other in a run.
 
-    samples: in scheduled order; columns `day` and `run` are optional. Days, else runs, else batches
-    of consecutive requests.
+    samples: in scheduled order; columns `day` and `run` are optional. Units are days if there are
+    two or more, else runs, else batches of consecutive requests.
 
     >>> units(pd.DataFrame({"run": ["a", "b", "b"]}))
     (array([0, 1, 1]), False)
@@ -377,9 +380,9 @@ def latencies(samples: pd.DataFrame, metric: str) -> FloatArray:
 def _checked(
     samples: pd.DataFrame, by: Sequence[str], metrics: Iterable[str] | None
 ) -> tuple[pd.DataFrame, list[str], list[str]]:
-    """Samples with `ok`, and the names of columns that they have."""
+    """Samples with `ok`, and the columns of `by` and of metrics, all checked."""
     if not isinstance(samples, pd.DataFrame):
-        raise ValueError(f"samples: a {type(samples).__name__} is no DataFrame of requests")
+        raise ValueError(f"samples is a {type(samples).__name__}: give a DataFrame of requests")
     by = [by] if isinstance(by, str) else list(by)
     metrics = [metrics] if isinstance(metrics, str) else list(metrics or ())
     present = [name for name in METRICS if name in samples]
@@ -393,15 +396,15 @@ def _checked(
         raise ValueError(f"samples lack {missing}: they have {list(samples.columns)}")
     if "ok" not in samples:
         warnings.warn(
-            "samples have no `ok`: all count as answered, so that failures are left out",
+            "samples have no `ok`: all requests count as answered",
             stacklevel=3,
         )
         samples = samples.assign(ok=True)
     if samples["ok"].isna().any():
-        raise ValueError("samples with a null `ok`: say of each request whether it succeeded")
+        raise ValueError("samples have a null `ok`: give True or False for each request")
     if (wrong := ~samples["ok"].isin([True, False])).any():
         first = samples["ok"][wrong].iloc[0]
-        raise ValueError(f"samples whose `ok` is {first!r}: write True or False")
+        raise ValueError(f"samples have {first!r} in `ok`: give True or False")
     return samples, by, metrics
 
 
@@ -415,11 +418,11 @@ def _groups(samples: pd.DataFrame, by: list[str]) -> Iterator[tuple[pd.DataFrame
 
 
 def _latencies(x: FloatArray) -> FloatArray:
-    """x as a float array; refuses values that cannot be latencies."""
+    """x as a float array. Raises: ValueError for NaN or negative values."""
     x = np.asarray(x, dtype=float)
     if not (x >= 0).all():
         raise ValueError(
-            "latencies must be zero or more, +inf for a failure: NaN or negative found"
+            "latencies must be 0 or more, and +inf for a failure: there are NaN or negative ones"
         )
     return x
 

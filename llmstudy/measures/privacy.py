@@ -1,7 +1,7 @@
-"""May this route process this data at all? (MEMO C5, T3)
+"""Whether a route may process a class of data at all (MEMO C5, T3).
 
-Checked before cost, latency and quality: a route without the contract that its data class needs is
-out, whatever it saves. Open weights at a host are third-party processing and need the same
+This comes before cost, latency and quality: a route without a contract that the data class needs is
+excluded, whatever it saves. Open weights at a host are third-party processing and need the same
 contracts as a proprietary API.
 """
 
@@ -14,12 +14,15 @@ import pandas as pd
 from llmstudy import paths
 
 REGULATED = frozenset({"eu_strict", "government", "mnpi", "phi"})
-"""Data classes under a law or a regulator (T3)."""
+"""Data classes that are regulated (MEMO T3)."""
 
 
 @dataclass(frozen=True)
 class Permission:
-    """Whether a route may serve a data class, and why."""
+    """Whether a route may process a data class, and why.
+
+    missing: kinds of contract that are needed and not in force. contract: those in force, in words.
+    """
 
     permitted: bool
     missing: tuple[str, ...]
@@ -28,7 +31,7 @@ class Permission:
 
 
 def privacy_matrix() -> pd.DataFrame:
-    """T3 as a table: data_class, arm, permitted (yes or no), needs (contracts), rule, source."""
+    """MEMO T3 as a table: data_class, arm, permitted (yes, no), needs (contracts), rule, source."""
     return pd.read_csv(paths.data("privacy_matrix.csv"), keep_default_na=False)
 
 
@@ -40,10 +43,10 @@ def permission(
     matrix: pd.DataFrame,
     current: bool = False,
 ) -> Permission:
-    """Whether a route on an arm may serve a data class on a day.
+    """Whether a route on an arm may process a data class on a day.
 
-    contracts: kind -> its last day. matrix: as `privacy_matrix()`. current: whether the data go
-    there today; data that nobody has classified may stay where they are.
+    contracts: kind -> its last day. matrix: as `privacy_matrix()`. current: whether the data
+    already go there; unclassified data may stay where they are.
     Raises: ValueError for a pair that the matrix lacks.
 
     >>> baa = {"baa": date(2027, 6, 30)}
@@ -78,7 +81,7 @@ def permission(
 
 
 def contract_name(kind: str) -> str:
-    """A kind of contract as one writes it.
+    """The usual spelling of a kind of contract.
 
     >>> contract_name("baa"), contract_name("no_training")
     ('BAA', 'no training')

@@ -1,8 +1,8 @@
-"""Is the open model good enough? Paired comparisons of two models on the same items.
+"""Whether a candidate is good enough: paired comparisons of two models on the same items.
 
 A difference is always b minus a: a is the model in use (proprietary), b the candidate (open).
 Counts go in, numbers come out; only `paired_table`, `same_weights_hosts`, `paired_counts`,
-`benchmark` and `audit` read a file, and it is one of the bundled tables.
+`benchmark` and `audit` read files, which are bundled tables.
 """
 
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ from llmstudy import paths
 from llmstudy.figure import FloatArray, Interval
 
 ALPHA = 0.05
-"""Highest chance that a memo calls any candidate non-inferior that is not: over all its claims
-(`holm_levels`), however often each comparison is judged (`look_share`)."""
+"""Highest chance that a memo wrongly calls any candidate non-inferior, over all its comparisons
+(`holm_levels`) and however often each is judged (`look_share`)."""
 
 IMPLAUSIBLE = 0.001
-"""p-value under which a below-chance score accuses the scorer; a benchmark has dozens of rows."""
+"""p-value below which a score under chance is blamed on the scorer, not the model."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ class PairedCounts:
     flag: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse negative counts and an empty set of items."""
+        """Checks for negative counts and for no items."""
         cells = (self.both, self.only_a, self.only_b, self.neither)
         if min(cells) < 0:
-            raise ValueError(f"paired counts {cells} hold a negative number: count items again")
+            raise ValueError(f"paired counts {cells} have a negative number: count the items again")
         if sum(cells) == 0:
             raise ValueError("no items: a paired comparison needs at least one scored by both")
 
@@ -97,9 +97,9 @@ class NonInferiority:
 
 
 def wilson(successes: float, n: float, level: float = 0.95) -> Interval:
-    """Share of successes with Wilson's score interval, which never leaves [0, 1].
+    """Share of successes with Wilson's score interval, which stays within [0, 1].
 
-    Numbers that are not whole stand for dependent trials: their effective number.
+    Fractional numbers are allowed: effective numbers of dependent trials.
     Raises: ValueError if there are no trials, or not 0 <= successes <= n.
     Source: Wilson (1927), JASA 22:209-212.
 
@@ -427,7 +427,7 @@ def _check_margin(margin_share: float, alpha: float) -> None:
 
 
 def check_alpha(alpha: float) -> None:
-    """Refuses a level that no one-sided test has. Raises: ValueError."""
+    """Checks the level of a one-sided test. Raises: ValueError unless 0 < alpha < 0.5."""
     if not (isinstance(alpha, Real) and 0 < alpha < 0.5):
         raise ValueError(f"alpha {alpha}: give a one-sided level between 0 and 0.5")
 
@@ -453,13 +453,13 @@ def new_subject_interval(
 ) -> pd.DataFrame:
     """The difference to expect on a subject not yet measured: a random-effects prediction interval.
 
-    A public benchmark is a proxy for somebody's own task; the spread between its subjects, and not
-    its number of items, says how good a proxy.
+    A public benchmark is a proxy for your own task; the spread between its subjects, not the number
+    of its items, shows how good a proxy it is.
 
     subjects: one row per subject, columns as `paired_table`: those of `by`, n, only_proprietary,
     only_open (items).
-    Returns: one row per group of at least 3 subjects; fewer tell nothing of their spread: the
-    columns of `by`, subjects, difference (mean over subjects), low, high (of a new subject), spread
+    Returns: one row per group of at least 3 subjects (fewer give no spread): the columns of `by`,
+    subjects, difference (mean over subjects), low, high (of a new subject), spread
     (standard deviation between subjects), all shares.
     Raises: ValueError if a column is missing.
     Source: DerSimonian & Laird (1986), Controlled Clinical Trials 7:177-188; interval: Higgins,
@@ -506,11 +506,11 @@ def _random_effects(subjects: pd.DataFrame, level: float) -> dict[str, float]:
 
 
 def noise_floor(repeats: pd.DataFrame) -> pd.DataFrame:
-    """The difference that chance makes where nothing changed: one model, the same items, two runs.
+    """The noise floor: the difference between two runs of one model on the same items, by chance.
 
     The 95 % half-width z sqrt(psi / n) of the difference between two runs on a benchmark's items,
-    so that a difference between models can be stated as a multiple of it. floor: for discordance
-    psi pooled over the pairs of runs; low and high: for the pair that agrees most and least.
+    to compare a difference between models with. floor: for discordance psi pooled over the pairs of
+    runs; low and high: for the pair that agrees most and least.
 
     repeats: one row per pair of runs, columns as `same_weights_hosts`: benchmark, n, only_a,
     only_b (items).
@@ -541,13 +541,13 @@ def _check_columns(table: pd.DataFrame, columns: Sequence[str]) -> None:
 
 
 def audit(counts: PairedCounts, choices: int | None) -> list[str]:
-    """Lists the reasons to doubt these counts, in plain sentences; empty where there are none.
+    """Reasons to doubt these counts, as sentences; empty if there are none.
 
-    Reasons: a score below guessing, which is the scorer's fault and not the model's; two models
-    that differ on no more items than one model does on two hosts (where such runs are bundled for
-    the benchmark); and a warning that came with the data.
+    Reasons: a score below guessing, which points to the scorer; two models that differ on no more
+    items than one model does at two hosts (if such runs are bundled for the benchmark); a warning
+    that came with the data.
 
-    choices: answers offered per item (4 in MMLU, 10 in MMLU-Pro); None when answers are free.
+    choices: answers offered per item (4 in MMLU, 10 in MMLU-Pro); None for free answers.
 
     >>> audit(PairedCounts(3, 5, 83, 179, model_a="gpt-4"), choices=4)
     ['gpt-4 answers 8 of 270 correctly, below guessing among 4 (p = 2e-23): suspect its scorer.']
@@ -564,7 +564,7 @@ def audit(counts: PairedCounts, choices: int | None) -> list[str]:
                 )
     hosts = same_weights_hosts()
     hosts = hosts[hosts["benchmark"] == counts.benchmark]
-    # without hosts NaN, which no share is at most
+    # NaN without such runs: the comparison below is then False
     most = ((hosts["only_a"] + hosts["only_b"]) / hosts["n"]).max()
     if counts.discordance_share <= most:
         sentences.append(
@@ -583,7 +583,7 @@ def paired_table() -> pd.DataFrame:
     """All bundled paired counts: one row per benchmark, subject, scorer and pair of models.
 
     Columns: benchmark, subject, scorer, model_proprietary, model_open, n, both, only_proprietary,
-    only_open, neither (items), source, commit, licence, flag ("" when nothing is known against it).
+    only_open, neither (items), source, commit, licence, flag (a warning, or "").
 
     >>> paired_table()["benchmark"].nunique()
     6
@@ -630,7 +630,9 @@ def paired_counts(
             raise ValueError(f"no paired counts with {column} {value!r}; closest here: {close}")
         rows = rows[rows[column] == value]
     if len(rows) > 1:
-        raise ValueError(f"{benchmark} {subject} was scored twice: choose {sorted(rows['scorer'])}")
+        raise ValueError(
+            f"{benchmark} {subject} has several scorers: choose one of {sorted(rows['scorer'])}"
+        )
     row = rows.iloc[0]
     return PairedCounts(
         both=int(row["both"]),
@@ -649,7 +651,7 @@ def paired_counts(
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A public benchmark: its name, what it asks, and whether that is near to a class of task."""
+    """A public benchmark: its name, the questions it asks, and whether they are near to a task."""
 
     name: str
     asks: str
@@ -658,11 +660,12 @@ class Benchmark:
 
 
 def benchmark(key: str, task: str) -> Benchmark:
-    """Describes a benchmark of the bundled counts, and whether it is near to a class of task.
+    """Describes a bundled benchmark, and whether its questions are near to a class of task.
 
-    A benchmark that is not near tells nothing of the task: neither that a model is good enough nor
-    that it is not.
+    Results on a benchmark that is not near say nothing about the task, neither for nor against a
+    model.
 
+    key: name in `data/benchmarks.csv`. task: as in a study's workload, such as chat or reasoning.
     Raises: ValueError for a benchmark that `data/benchmarks.csv` lacks.
 
     >>> benchmark("zeroeval_gsm", "chat").near, benchmark("zeroeval_gsm", "reasoning").near
@@ -670,7 +673,7 @@ def benchmark(key: str, task: str) -> Benchmark:
     """
     rows = _read("benchmarks.csv").set_index("benchmark")
     if key not in rows.index:
-        raise ValueError(f"data/benchmarks.csv lacks the benchmark {key!r}: say what it is near")
+        raise ValueError(f"data/benchmarks.csv lacks the benchmark {key!r}: add a row for it")
     row = rows.loc[key]
     return Benchmark(
         str(row["name"]), str(row["asks"]), bool(row[task] == "near"), str(row["reason"])

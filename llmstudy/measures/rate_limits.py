@@ -1,7 +1,7 @@
-"""When does traffic reach a provider's limits per minute?
+"""When traffic reaches a provider's limits per minute.
 
-Providers count minutes, price lists count months. Between the two stand the peak hour, the bursts
-within it and the growth over the horizon.
+Limits are per minute, volumes per month: between them are the peak hour, the bursts within it and
+growth over the horizon.
 """
 
 from math import sqrt
@@ -12,7 +12,7 @@ from scipy.stats import gamma
 from llmstudy.figure import FloatArray
 
 _ONE_IN_SIXTY = 59 / 60
-"""The busiest minute of an hour is the one that one minute in sixty lies above."""
+"""The busiest minute of an hour is taken as the quantile that one minute in sixty exceeds."""
 
 
 def minute_cv(cv_10min: float, cv_10s: float) -> float:
@@ -30,7 +30,7 @@ def minute_cv(cv_10min: float, cv_10s: float) -> float:
 def busiest_minute(
     per_minute: FloatArray, size_mean: FloatArray, size_cv: float, burst_cv: float
 ) -> FloatArray:
-    """Load of the busiest minute of an hour, in the unit of a request's size. Any one shape.
+    """Load of the busiest minute of an hour, in units of a request's size. Arrays broadcast.
 
     per_minute: mean requests a minute of that hour. size_mean, size_cv: mean and coefficient of
     variation of a request's size (1 and 0 for a limit on requests, its tokens for one on tokens).
@@ -51,7 +51,7 @@ def busiest_minute(
 
 
 def reached_from(load: FloatArray, limit: float) -> FloatArray:
-    """The first month, from 1, in which a limit is reached; inf: in none. (n, months) -> (n,).
+    """The first month, from 1, in which load reaches the limit; inf if none. (n, months) -> (n,).
 
     >>> reached_from(np.array([[5.0, 9.0, 12.0], [1.0, 1.0, 1.0]]), 10.0).tolist()
     [3.0, inf]

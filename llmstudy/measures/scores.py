@@ -1,4 +1,4 @@
-"""Is the candidate good enough, from a table of scores? One call from scores to verdict.
+"""Judges from a table of scores whether a candidate is good enough, in one call.
 
 Both models answer the same items. Scores of 0 and 1 are counted and judged as in `quality`; graded
 scores by the mean of their paired differences, on the scale of the scores.
@@ -21,8 +21,8 @@ from llmstudy.measures.quality import ALPHA, PairedCounts
 from llmstudy.text import count
 
 STRAY_SHARE = 0.05
-"""Share of scores outside 0..1, among scores of 0 and 1, up to which they are faults (-1 for "not
-judged") and not a scale."""
+"""Among scores of 0 and 1, a share of others up to this are faults (such as -1 for "not judged"),
+while more of them mean a graded scale."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -31,10 +31,10 @@ class QualityComparison:
 
     low, high: its interval of level 1 - 2 alpha. p_value: one-sided, of the hypothesis that the
     candidate is worse by the margin or more; wilcoxon_p: the same by Wilcoxon's signed ranks, of
-    graded scores. pass_mark: the lowest difference with which as many items as these pass; None
-    where none does. n_needed: items that settle an undecided verdict with a power of 80 % if the
-    difference is as observed; None where it is settled, or where no number would settle it. Of
-    binary scores, the four counts of items by who is right, and the share on which one alone is.
+    graded scores. pass_mark: the lowest difference that passes with this number of items; None if
+    none does. n_needed: items that would settle an undecided verdict with a power of 80 % if the
+    difference is as observed; None if it is settled, or no number would settle it. For binary
+    scores also the four counts of items by who is right, and the share on which exactly one is.
 
     >>> scores = pd.DataFrame({"today": [1, 1, 1, 0], "open": [1, 1, 0, 0]})
     >>> compare_quality(scores, "today", "open", margin=0.05).frame()[["verdict", "both", "n"]]
@@ -86,17 +86,17 @@ def compare_quality(
     """Judges from scores whether the candidate is less than the margin worse than the baseline.
 
     Non-inferior where the whole interval of level 1 - 2 alpha lies above -margin, inferior where it
-    lies below, undecided otherwise. alpha holds for one comparison that is judged once; of several,
-    adjust the p-values with `holm`.
+    lies below, undecided otherwise. alpha holds for one comparison that is judged once; for
+    several, adjust the p-values with `holm`.
 
     scores: a row for each item, with a column of scores of each of the two models (and `item`,
     where there is one); or a row for each item and model, in the columns `item`, model and score.
     Higher is better. Scores that are all 0, 1 or bool are binary and have Tango's interval; all
     others are graded and have the paired t interval. margin: in the unit of the scores, a share for
     binary ones.
-    Raises: ValueError that names the first items that are scored on one side only, twice, in words,
-    or outside 0..1 among binary scores; or for columns that are absent, no items, a margin or alpha
-    out of range, and graded scores whose differences do not vary.
+    Raises: ValueError that names the first items scored by one model only, twice, with text, or
+    outside 0..1 among binary scores; also for missing columns, no items, a margin or alpha out of
+    range, and graded scores whose differences do not vary.
     Source: binary, as `non_inferiority`; graded, Student's t on paired differences, with the size
     of Guenther (1981), The American Statistician 35:243-244.
 
@@ -105,15 +105,15 @@ def compare_quality(
     open against today: non-inferior, -0.02 [-0.0586, +0.00687] on 100 items, margin 0.06, p = 0.046
     """
     if not isinstance(scores, pd.DataFrame):
-        raise ValueError(f"scores: a {type(scores).__name__} is no DataFrame of scores")
+        raise ValueError(f"scores is a {type(scores).__name__}: give a DataFrame of scores")
     if baseline == candidate or not isinstance(baseline, str) or not isinstance(candidate, str):
         raise ValueError(
             f"baseline {baseline!r}, candidate {candidate!r}: name two models, or their columns"
         )
     pairs = _numbers(_pairs(scores, baseline, candidate, item))
     judge = _binary if _is_binary(pairs) else _graded
-    judged = judge(pairs[baseline].to_numpy(), pairs[candidate].to_numpy(), margin, alpha)
-    return QualityComparison(str(baseline), str(candidate), **judged)
+    comparison = judge(pairs[baseline].to_numpy(), pairs[candidate].to_numpy(), margin, alpha)
+    return QualityComparison(str(baseline), str(candidate), **comparison)
 
 
 def _binary(a: FloatArray, b: FloatArray, margin: float, alpha: float) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def _binary(a: FloatArray, b: FloatArray, margin: float, alpha: float) -> dict[s
 
 def _graded(a: FloatArray, b: FloatArray, margin: float, alpha: float) -> dict[str, Any]:
     if not (isinstance(margin, Real) and 0 < margin < np.inf):
-        raise ValueError(f"margin {margin}: give the loss that is tolerated, above 0")
+        raise ValueError(f"margin {margin}: give the largest loss allowed, above 0")
     quality.check_alpha(alpha)
     differences = b - a
     n, mean = len(differences), float(differences.mean())
@@ -154,13 +154,13 @@ def _graded(a: FloatArray, b: FloatArray, margin: float, alpha: float) -> dict[s
     spread = float(differences.std(ddof=1))
     error, above = spread / sqrt(n), mean + margin
     half = float(student_t.ppf(1 - alpha, n - 1)) * error
-    decided = "non-inferior" if above > half else "inferior" if above < -half else "undecided"
+    verdict = "non-inferior" if above > half else "inferior" if above < -half else "undecided"
     n_needed, z = None, float(norm.ppf(1 - alpha))
-    if decided == "undecided" and abs(above) > 1e-9 * spread:
+    if verdict == "undecided" and abs(above) > 1e-9 * spread:
         n_needed = ceil(((z + norm.ppf(0.8)) * spread / above) ** 2 + z**2 / 2)
     return {
         "scale": "graded",
-        "verdict": decided,
+        "verdict": verdict,
         "difference": mean,
         "low": mean - half,
         "high": mean + half,
@@ -211,21 +211,21 @@ def _pairs(scores: pd.DataFrame, baseline: str, candidate: str, item: str) -> pd
 
 def _numbers(pairs: pd.DataFrame) -> pd.DataFrame:
     numbers: pd.DataFrame = pairs.astype(object).apply(pd.to_numeric, errors="coerce").astype(float)
-    unread = ~np.isfinite(numbers.to_numpy()).all(axis=1)
+    not_numbers = ~np.isfinite(numbers.to_numpy()).all(axis=1)
     _refuse(
-        pairs.index[unread],
-        "with a score that is no number: write 0 and 1, or the grade",
+        pairs.index[not_numbers],
+        "with a score that is not a number: write 0 and 1, or the grade",
     )
     return numbers
 
 
 def _is_binary(pairs: pd.DataFrame) -> bool:
-    """Whether the scores are 0 and 1. Raises: ValueError for a few that stray from these."""
+    """Whether the scores are 0 and 1. Raises: ValueError for a few that are outside."""
     whole, outside = pairs.isin([0, 1]), (pairs < 0) | (pairs > 1)
     if (whole | outside).all(axis=None) and outside.to_numpy().mean() <= STRAY_SHARE:
         rows = pairs.index[outside.any(axis=1)]
         _refuse(
-            rows, "scored outside 0..1 among scores of 0 and 1: mend them, or grade from 0 to 1"
+            rows, "scored outside 0..1 among scores of 0 and 1: correct them, or grade from 0 to 1"
         )
     return bool(whole.all(axis=None))
 

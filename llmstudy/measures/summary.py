@@ -1,7 +1,7 @@
-"""What does a log show, and what can it not show?
+"""Summarises a log, and says what it is too short or too sparse to show.
 
-Means come with an interval over blocks of time, not requests: the requests of one afternoon
-resemble each other, and an interval that took them as independent would be too narrow.
+Means have an interval over blocks of time, not over requests: requests of one afternoon are alike,
+and an interval that took them as independent would be too narrow.
 """
 
 from typing import Any
@@ -12,9 +12,8 @@ from scipy.stats import t as student_t
 
 from llmstudy.figure import Interval
 from llmstudy.requests.plausible import grain, stretches
-from llmstudy.units import HOURS_PER_MONTH
+from llmstudy.units import HOURS_PER_MONTH, HOURS_PER_WEEK
 
-HOURS_PER_WEEK = 168
 P95_REQUESTS = 72  # fewest for a two-sided 95 % interval about a 95th percentile
 FAILURE_REQUESTS = 3_000  # if 1 in 1,000 fails, 3,000 without a failure have a chance of 5 %
 
@@ -27,20 +26,20 @@ def summarise(requests: pd.DataFrame) -> pd.DataFrame:
     """Summarises a log, one row per workload.
 
     requests: a canonical table.
-    Returns: workload, requests, last (time of the last one), span_h (the time covered: first
-    request to last without the log's holes, and one mean gap more, so that requests / span_h is the
-    rate), hole_share (of the time from first to last), covers_week (whether each hour of the week
-    is covered, at least in part, and the times tell the hour), requests_per_month (of 730 h, at
-    that rate), for input and output tokens, of the requests that have any,
+    Returns: workload, requests, last (time of the last one), span_h (the time covered: from first
+    to last without the holes of the log, plus one mean gap, so that requests / span_h is the rate),
+    hole_share (of the time from first to last), covers_week (whether each hour of the week is
+    covered, at least in part, and times are exact to the hour), requests_per_month (of 730 h, at
+    that rate), for input and output tokens, over the requests that have any,
     `<side>_tokens_mean`, `_mean_low`, `_mean_high` (95 % interval), `_p50` and `_p95` (null under
     72 requests), cached_input_share (of the input whose cached part is logged; null if none is),
     failed_share, retry_share (attempts beyond the requests, over them; null where the log shows no
     failure), peak_to_mean_hour (of clock hours; null under 48 h), peak_to_mean_10min (null under 20
-    min). What needs a span is null for a single request. Among few requests a peak is mostly
-    chance.
+    min). Figures that need a span are null for a single request. With few requests a peak is
+    mostly chance.
 
-    A failed attempt is counted once: with `failed_attempts`, in the retry share, where the log
-    tells the attempts of a request apart; elsewhere it is a row, and with that in the requests.
+    A failed attempt counts once: in the retry share if the log gives the attempts of a request in
+    `failed_attempts`, and else as a request, since it is a row.
     Raises: ValueError if there are no requests.
 
     >>> log = pd.DataFrame({
@@ -62,7 +61,7 @@ def summarise(requests: pd.DataFrame) -> pd.DataFrame:
 
 
 def sufficiency(summary: pd.DataFrame) -> list[str]:
-    """Lists what the log is too short or too sparse to show, as plain sentences.
+    """Sentences on what the log is too short or too sparse to show.
 
     summary: from `summarise`.
 
@@ -94,7 +93,7 @@ collect at least 168 hours.'
 
 
 def hour_of_week(requests: pd.DataFrame) -> pd.DataFrame:
-    """Mean rate in each hour of the week, over all requests given.
+    """Mean rate of the requests in each hour of the week.
 
     requests: a canonical table whose span covers each hour of the week.
     Returns: 168 rows: hour_of_week (0 is Monday 00:00 to 01:00 UTC), requests_per_s.
@@ -107,7 +106,7 @@ def hour_of_week(requests: pd.DataFrame) -> pd.DataFrame:
     times = requests["ts_start"]
     if requests.empty or not _covers_week(times):
         raise ValueError(
-            f"{len(times)} requests over {_span(times) / _HOUR:.1f} h cover no whole week; an "
+            f"{len(times)} requests over {_span(times) / _HOUR:.1f} h do not cover a week: an "
             f"hour-of-week profile needs {HOURS_PER_WEEK} h of log"
         )
     covered = stretches(times)
@@ -115,7 +114,7 @@ def hour_of_week(requests: pd.DataFrame) -> pd.DataFrame:
     hours = pd.date_range(times.min().floor("h"), covered["end"].iloc[-1].floor("h"), freq="h")
     until, observed = hours + _HOUR, pd.TimedeltaIndex([0] * len(hours))
     for start, end in zip(covered["start"], covered["end"], strict=True):
-        # the first and the last hour of a stretch are seen in part only
+        # the first and the last hour of a period are covered in part
         part = until.where(until < end, end) - hours.where(hours > start, start)
         observed += part.where(part > pd.Timedelta(0), pd.Timedelta(0))
     counts = times.dt.floor("h").value_counts().reindex(hours, fill_value=0)
@@ -170,7 +169,7 @@ def _retry_share(requests: pd.DataFrame) -> float:
 
 
 def _token_summary(requests: pd.DataFrame, column: str) -> dict[str, Any]:
-    # a failure without tokens has none to be counted, not none used
+    # a failure without token counts says nothing about tokens
     counted = requests["ok"] | (requests[column] > 0)
     rows = requests[counted] if counted.any() else requests
     weight = weights(rows)
@@ -188,9 +187,9 @@ def _token_summary(requests: pd.DataFrame, column: str) -> dict[str, Any]:
 def _mean_interval(
     values: "pd.Series[Any]", weight: "pd.Series[Any]", times: "pd.Series[Any]"
 ) -> Interval:
-    """The mean with a 95 % interval that takes blocks of time for independent, not requests.
+    """The mean with a 95 % interval that takes blocks of time, not requests, as independent.
 
-    Blocks are days, hours or 10 minutes: the longest of which the span holds ten, else its tenths.
+    Blocks are days, hours or 10 minutes: the longest of which the span has ten, else its tenths.
     Linearised variance of a ratio of block totals: Cochran (1977), Sampling Techniques, ch. 9A.
     """
     mean, span = float(np.average(values, weights=weight)), _span(times)
@@ -207,9 +206,9 @@ def _mean_interval(
 
 
 def _span(times: "pd.Series[Any]") -> pd.Timedelta:
-    """The time covered, and one mean gap more for each stretch, as its last request too opens one.
+    """The time covered, plus one mean gap for each period, since its last request starts one too.
 
-    Times cut to the day cover all of it.
+    Times that are given to the day cover whole days.
     """
     if len(times) < 2:
         return pd.Timedelta(0)
@@ -238,7 +237,7 @@ def span(times: "pd.Series[Any]", grain_: str = "request") -> pd.Timedelta:
 
 
 def _missing(covered: pd.DataFrame) -> pd.Timedelta:
-    """The time between stretches."""
+    """The time between the covered periods."""
     return pd.Timedelta(covered["end"].iloc[-1] - covered["start"].iloc[0]) - _length(covered)
 
 
@@ -248,9 +247,9 @@ def _length(covered: pd.DataFrame) -> pd.Timedelta:
 
 
 def _covers_week(times: "pd.Series[Any]") -> bool:
-    """Whether the clock hours covered are all of a week's; a week's log seldom spans 168.0.
+    """Whether all clock hours of a week are covered; a week's log rarely spans exactly 168 h.
 
-    Times cut to the day tell of no hour.
+    Times that are given to the day cover no known hour.
     """
     if times.min() < times.max() and grain(times) % _DAY == pd.Timedelta(0):
         return False

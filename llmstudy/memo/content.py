@@ -1,8 +1,8 @@
-"""Which of a study's results does the memo show, and what does it make of them?
+"""The memo's own tables: which results of a study it shows, in which order.
 
-The memo's own chapter writes these tables as its results, so that each number in the memo has a
-place that a reader can look up and a program can read. No HTML here, and no sentence: the words are
-in `memo.html.j2`.
+Chapter 08 writes these tables as its results, so that each number in the memo has a place that a
+reader can look up and a program can read. There is no HTML and no sentence here: the words are in
+`memo.html.j2`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,23 +21,23 @@ from llmstudy.study.lines import lines_of
 from llmstudy.tables import named
 
 RANGE_SHARE = 0.9 - 0.1
-"""Share of the futures that a range holds: from the 10th to the 90th percentile."""
+"""Share of futures within a range, which is P10 to P90."""
 
 MOST_WORKLOADS, MOST_ASSUMPTIONS, MOST_RISKS, MOST_STEPS, MOST_CHANGES = 8, 5, 6, 6, 3
-"""Rows of the memo's tables before its appendix: two pages hold them."""
+"""The most rows of the memo's tables before the appendix, to fit on two pages."""
 
 MOST_ROWS = 9
-"""Rows of an appendix table that grows with the study; chapters 06 and 07 hold all of them."""
+"""The most rows of an appendix table that grows with the study; chapters 06 and 07 have all."""
 
 SOON_AFTER = timedelta(days=183)
-"""A contract that ends within half a year of a move is to be renewed before it."""
+"""A contract that ends within half a year of the start of a move must be renewed before it."""
 
 REVIEW_AFTER = timedelta(days=91)
-"""When the study is run again: MEMO V2 asks for every three to six months."""
+"""Time until the study is run again: MEMO V2 asks for every three to six months."""
 
 WITHIN_REACH = 10
-"""Multiple of today's volume up to which a crossover is a threshold worth watching: the horizon of
-a study is short of it at any growth that the source memo speaks of."""
+"""Multiple of today's volume up to which a crossover is worth watching: no growth rate in the
+source memo reaches more within a study's horizon."""
 
 
 def memo_tables(facts: Facts) -> dict[str, Any]:
@@ -79,12 +79,13 @@ def memo_tables(facts: Facts) -> dict[str, Any]:
 
 
 def course(facts: Facts) -> dict[str, Any]:
-    """What is recommended in one line: the first of these kinds that applies.
+    """The recommendation in short: its kind, and the workloads that it is about.
 
-    barred: no permitted route for some workload; forced: some must leave today's route; move: some
-    moves pay and are proven; evaluate: evidence may open a move; unmet: today's route cannot stay
-    and nothing here can take its place; answer: intake questions are open; stay. then: the arms to
-    which a gate may open; lead: the workload whose move saves most; next: the one that may follow.
+    kind is the first of these that applies: barred (some workload has no permitted route), forced
+    (some workload must leave today's route), move (some moves pay off and are proven), evaluate
+    (evidence may open a move), unmet (today's route cannot stay and nothing can replace it), answer
+    (intake questions are open), stay. then: the arms that evidence may open. lead: the workload
+    whose move saves most. next: the workload that may follow.
     """
     moves, open_ = facts.deciding("move"), _promising(facts)
     forced = [name for name in moves if facts.forced(name)]
@@ -127,7 +128,7 @@ def course(facts: Facts) -> dict[str, Any]:
 
 
 def _promising(facts: Facts) -> list[str]:
-    """Undecided workloads with a route that evidence may open, the largest saving first."""
+    """Undecided workloads with a route that evidence may favour, the largest saving first."""
     open_ = [name for name in facts.deciding("undecided") if facts.verdicts[name]["target"]]
 
     def gain(name: str) -> float:
@@ -149,7 +150,7 @@ def _may_stay_inside(facts: Facts, name: str) -> bool:
 
 
 def _extra(facts: Facts) -> dict[str, float] | None:
-    """What moves that must be made cost more than staying, where they save nothing."""
+    """The extra cost of forced moves over staying; None if they save. usd."""
     saving = facts.decided["saving"]
     if saving is None or saving["p50"] >= 0:
         return None
@@ -157,7 +158,7 @@ def _extra(facts: Facts) -> dict[str, float] | None:
 
 
 def _confidence(facts: Facts, scored: Mapping[str, Any]) -> dict[str, Any]:
-    """The level of confidence, and what it counts. scored: as `_scored`."""
+    """The level of confidence, and the counts behind it. scored: as `_scored`."""
     rows = facts.chapters["01_evidence"]["workloads"]
     return {
         "level": facts.confidence()[0],
@@ -169,7 +170,7 @@ def _confidence(facts: Facts, scored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _scored(facts: Facts) -> dict[str, Any]:
-    """Scored comparisons, those that hold the margin, those on own questions, those that wait."""
+    """Counts of comparisons: scored, passed, failed, on own questions, and waiting for scores."""
     table = facts.comparisons()
     scored = table[table["verdict"] != "none"]
     return {
@@ -184,8 +185,8 @@ def _scored(facts: Facts) -> dict[str, Any]:
 
 
 def workload_rows(facts: Facts) -> list[dict[str, Any]]:
-    """Every workload, the largest bill first: where it runs, where it goes, from when, what that
-    saves, and what is missing."""
+    """A row per workload, the largest bill first: where it runs, its move, its saving, what is
+    missing."""
     bills = facts.crossing["month_usd"]["today_by_workload"]
     rows = [_workload(facts, name) for name in facts.verdicts]
     return sorted(rows, key=lambda row: -bills.get(row["workload"], 0.0))
@@ -195,7 +196,7 @@ def _workload(facts: Facts, name: str) -> dict[str, Any]:
     verdict, today = facts.verdicts[name], facts.study.workloads[name].current_route
     target = verdict["target"]
     move = _route(facts, name, target)
-    collected = {what: [c for c in verdict["collect"] if c["what"] == what] for what in _COLLECTED}
+    collect = verdict["collect"]
     savings = facts.rows("06_crossover", "savings", workload=name)
     best = max(savings, key=lambda row: row["p_cheaper"], default=None)
     return {
@@ -217,39 +218,39 @@ def _workload(facts: Facts, name: str) -> dict[str, Any]:
         "first_answer_s": move and move["first_answer_s"],
         "target_s": move and move["target_s"],
         "renew_by": _renew_by(facts, name, target),
-        "contracts": [c["sentence"] for c in collected["contract"]],
-        "ends": [c["sentence"] for c in verdict["collect"] if _is_about(c, today)],
-        "unknown": sum(c["n"] or 0 for c in collected["intake"]),
+        "contracts": [c["sentence"] for c in collect if c["what"] == "contract"],
+        "ends": [c["sentence"] for c in collect if _ends_route(c, today)],
+        "unknown": sum(c["n"] or 0 for c in collect if c["what"] == "intake"),
         "best": {"route": best["route"], "p_cheaper": best["p_cheaper"]} if best else None,
     }
 
 
-_COLLECTED = ("contract", "intake")
+def _ends_route(collect: Mapping[str, Any], route: str) -> bool:
+    """Whether evidence to collect is about why today's route cannot stay.
 
-
-def _is_about(collect: Mapping[str, Any], route: str) -> bool:
-    """Whether it says why a route of today cannot stay: its model ends, or it misses a target."""
+    Its model retires, it misses a target, or it has no known capacity.
+    """
     why = ("successor", "latency", "probe")
     return collect["what"] in why and str(collect["sentence"]).startswith(f"{route}:")
 
 
 def _route(facts: Facts, name: str, target: str | None) -> Mapping[str, Any] | None:
-    """Chapter 07's row of the route that a workload moves to; None where it stays."""
+    """Chapter 07's row of the route that a workload may move to; None if it stays."""
     if target is None or target == facts.study.workloads[name].current_route:
         return None
     return facts.rows("07_triggers_and_routing", "routes", workload=name, route=target)[0]
 
 
 def _saving(move: Mapping[str, Any] | None) -> dict[str, float] | None:
-    """What a move saves on the plan's date."""
+    """The saving of a move on the plan's date: p10, p50, p90. usd."""
     if move is None:
         return None
     return {end: move[f"saving_{end}_usd"] for end in ("p10", "p50", "p90")}
 
 
 def _renew_by(facts: Facts, name: str, target: str | None) -> str | None:
-    """The day on which the first contract that a move needs ends, where that is soon after it
-    begins; else None."""
+    """The day on which the first contract that a move needs ends, if that is soon after its start,
+    else None."""
     begins = _begins(facts, name, target)
     if begins is None:
         return None
@@ -269,7 +270,7 @@ def _begins(facts: Facts, name: str, target: str | None) -> str | None:
 
 
 def _phases(facts: Facts) -> list[dict[str, Any]]:
-    """The phases, each with the gates that close it: passed, and in all."""
+    """The phases, each with its number of exit gates and of those passed."""
     gates = facts.decided.get("plan_gates", [])
     rows = []
     for phase in facts.decided["phases"]:
@@ -280,8 +281,11 @@ def _phases(facts: Facts) -> list[dict[str, Any]]:
 
 
 def _ask(facts: Facts, workloads: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The one amount to approve, the most that the phases up to the moves decided on may cost, and
-    the own questions in it: those to score first, and those of moves whose saving is not sure."""
+    """The one amount to approve, and what it pays for.
+
+    It is the high end of the costs of all phases. first, later: the own questions to score first,
+    and those of moves whose saving is not certain. contracts, ends: sentences.
+    """
     phases = facts.decided["phases"]
     parts = [
         {"title": row["title"], "usd": row["cost_high_usd"]}
@@ -314,8 +318,10 @@ def _questions_of(facts: Facts, rows: Sequence[Mapping[str, Any]]) -> dict[str, 
 
 
 def _changes(facts: Facts, workloads: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Thresholds that can happen, the nearest to a decision first, each with who watches it and
-    until when it is known."""
+    """The events that would change the recommendation, the most relevant first.
+
+    Each has its kind, the owner who watches it and a date.
+    """
     return [
         *_ways_back(facts),
         *_quality_marks(workloads, facts),
@@ -325,7 +331,7 @@ def _changes(facts: Facts, workloads: Sequence[Mapping[str, Any]]) -> list[dict[
 
 
 def _ways_back(facts: Facts) -> list[dict[str, Any]]:
-    """What would undo the moves of this memo, the forced ones first; of many one line each kind."""
+    """What would reverse the moves of this memo, forced ones first; at most one row per kind."""
     rows: list[dict[str, Any]] = []
     moves, review = facts.deciding("move"), (facts.study.as_of + REVIEW_AFTER).isoformat()
     if forced := [name for name in moves if facts.forced(name)]:
@@ -368,8 +374,8 @@ def _quality_marks(workloads: Sequence[Mapping[str, Any]], facts: Facts) -> list
 
 
 def _volume_mark(facts: Facts) -> list[dict[str, Any]]:
-    """The volume from which self-hosting the lead workload is cheaper than today's route, where
-    that is within reach in most futures."""
+    """The volume from which self-hosting the lead workload is cheaper than today's route, if it is
+    within reach in most futures."""
     lead = facts.lead
     if facts.todays_arm(lead) == "self_hosted":
         return []
@@ -406,8 +412,10 @@ def _price_mark(facts: Facts) -> dict[str, Any]:
 
 
 def _announced(facts: Facts, names: Sequence[str]) -> list[dict[str, Any]]:
-    """What an announced price makes of a month's bill of today's routes: workload, effective,
-    now_usd, then_usd."""
+    """The monthly bill of today's routes after an announced price change.
+
+    Rows: workload, effective, now_usd, then_usd.
+    """
     bills = facts.crossing["month_usd"]["today_by_workload"]
     return [
         {
@@ -427,7 +435,7 @@ def _announced(facts: Facts, names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _options(facts: Facts, kind: str) -> list[dict[str, Any]]:
-    """The options in the memo's order; one that is the same as a row above it is left out.
+    """The options in the memo's order, without those that equal a row above.
 
     kind: of the `course`.
     """
@@ -446,8 +454,10 @@ def _options(facts: Facts, kind: str) -> list[dict[str, Any]]:
 
 
 def _break_even(facts: Facts) -> dict[str, Any] | None:
-    """The input most likely to turn the lead's move; of equally likely ones the one whose turning
-    point is nearest to its value today."""
+    """The input that most probably turns the verdict on the lead's move, and the value at which.
+
+    Of equally probable ones, the one whose turning point is nearest to its value today.
+    """
     sensitivity = facts.sensitivity()
     if sensitivity is None:
         return None
@@ -468,11 +478,11 @@ def _break_even(facts: Facts) -> dict[str, Any] | None:
 
 
 _STATED = ("requests", "growth", "input_tokens", "output_tokens", "peak_to_mean")
-"""The inputs of a bill, for a study with no move whose inputs could be ranked."""
+"""The inputs of a bill, for a study without a move whose inputs are ranked."""
 
 
 def _assumptions(facts: Facts) -> list[dict[str, Any]]:
-    """The inputs that decide most, with value, range, effect, grade, source and date."""
+    """The inputs that decide most, each with value, range, effect, grade, source and date."""
     sensitivity = facts.sensitivity()
     name = sensitivity["workload"] if sensitivity else facts.lead
     ranked = sensitivity["inputs"] if sensitivity else [{"input": short} for short in _STATED]
@@ -499,12 +509,12 @@ def _assumption(facts: Facts, row: Mapping[str, Any], figure: Figure) -> dict[st
 _SEVERITY = {"": 1, "low": 0, "low-medium": 1, "medium": 2, "medium-high": 3, "high": 4}
 _STATES = ("active", "warning", "quiet", "no live evidence")
 _ALWAYS = ("R01", "R04", "R06", "R14")
-"""Price, outage, quality drift and people: a memo without one of them would be asked for it."""
+"""Price, outage, quality drift and people: readers expect these risks in every memo."""
 
 
 def _risks(facts: Facts) -> list[dict[str, Any]]:
-    """The risks of the arms in play: those that are always asked for, then the live ones, the most
-    severe first."""
+    """The risks of the arms in use or considered: those always shown, then others by state and
+    severity."""
     routes = [v[key] for v in facts.verdicts.values() for key in ("route", "target")]
     arms = {facts.study.routes[route].arm for route in routes if route}
     paths_ = {"both", *({"self_hosted"} & arms), *({"proprietary_api"} if arms else ())}
@@ -535,8 +545,8 @@ def _tuning(facts: Facts) -> dict[str, Any]:
 def _steps(
     facts: Facts, workloads: Sequence[Mapping[str, Any]], ask: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """Who does what by when, the most urgent kept and in the order of their days: kind, owner, by,
-    and what the kind needs."""
+    """The next steps by date, the most urgent ones only: kind, owner, by, and more for some
+    kinds."""
     study = facts.study
     first, second, third = facts.decided["phases"]
     decided = study.decide_by.isoformat()
@@ -557,7 +567,7 @@ def _steps(
     add("log", first["owner"], first["end"])
     for row in facts.fired():
         if row["id"] == "G3" and row["workload"] in stops:
-            continue  # the step that stops it stands above
+            continue  # the step that stops it is above
         label = f"{row['id']} fired: "
         items = facts.decided.get("plan_items", [])
         asks = [i for i in items if i["item"].startswith(label) and i["scope"] == row["workload"]]
@@ -604,8 +614,10 @@ def verdict_rows(facts: Facts) -> list[dict[str, Any]]:
 
 
 def _compared_routes(facts: Facts, name: str) -> list[str]:
-    """The routes whose reasons explain why nothing is favoured: the one that saves most, and
-    today's route, which alone counts where it may not see the data."""
+    """The routes whose reasons explain why nothing is favoured: the best one, and today's.
+
+    If today's route may not see the data, only that counts.
+    """
     moves = facts.decided.get("first_moves", [])
     best = [row["target"] for row in moves if row["workload"] == name]
     staying = facts.verdicts[name]["route"] is not None
@@ -614,12 +626,13 @@ def _compared_routes(facts: Facts, name: str) -> list[str]:
 
 
 def _why_not_now(facts: Facts) -> dict[str, Any] | None:
-    """The advisors' rules that say "now" beside this memo's: mean cost above hindsight of each."""
+    """The advisors' rules that say "now" against this memo's: the mean cost above hindsight of
+    each."""
     rows = facts.rows("07_triggers_and_routing", "regret", buyer="named_model")
     by_rule = {row["rule"]: row for row in rows}
     panel = facts.decided.get("panel", [])
     now = [row for row in panel if row["decides"] == "now"]
-    if not rows:  # nothing was tried on simulated futures
+    if not rows:  # no rule was back-tested
         return None
     ours_usd = by_rule["triggers"]["regret_usd"]
     triggers = trigger_table()
@@ -637,8 +650,8 @@ def _why_not_now(facts: Facts) -> dict[str, Any] | None:
 
 
 def _roadmap(facts: Facts) -> list[dict[str, Any]]:
-    """The systems that this plan needs: what each is for, its phase and owner, and how far it is by
-    the gate that rests on it (`source_memo_systems.csv`)."""
+    """The systems that this plan needs (`source_memo_systems.csv`): phase, owner, and progress by
+    the gate that rests on each."""
     systems = pd.read_csv(paths.data("source_memo_systems.csv"), keep_default_na=False)
     lines = pd.read_csv(paths.data("source_memo_lines.csv")).set_index("id")["line"]
     phases = {row["phase"]: row for row in facts.decided["phases"]}
@@ -658,8 +671,8 @@ def _roadmap(facts: Facts) -> list[dict[str, Any]]:
 
 
 def _crossovers(facts: Facts) -> list[dict[str, Any]]:
-    """The crossovers in the order of the study, those of the largest bills alone where all are too
-    many."""
+    """The crossovers in the order of the study; if there are too many, those of the largest
+    bills."""
     rows = list(facts.crossing["crossover"])
     bills = facts.crossing["month_usd"]["today_by_workload"]
     by_bill = sorted(rows, key=lambda row: -bills.get(row["workload"], 0.0))[:MOST_ROWS]

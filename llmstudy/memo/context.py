@@ -1,5 +1,5 @@
-"""The facts of a memo: the study and the results of its chapters, with the few choices that the
-memo makes among them (which workload leads, how sure we are). No HTML here.
+"""The facts of a memo: the study and the results of its chapters, and the choices that the memo
+makes among them (which workload leads, how confident it is). There is no HTML here.
 """
 
 import json
@@ -14,51 +14,51 @@ from llmstudy.chapters.notebook import Chapter
 from llmstudy.evidence.case import rows_of
 from llmstudy.figure import Figure
 from llmstudy.study import Study
-from llmstudy.study.snapshot import restored
+from llmstudy.study.snapshot import from_json
 from llmstudy.tables import inputs
 from llmstudy.text import listed
 
 
 @dataclass(frozen=True)
 class Facts:
-    """A study and the results of its chapters, by chapter name, as their JSON reads."""
+    """A study and the results of its chapters, by chapter name, as read from JSON."""
 
     study: Study
     chapters: Mapping[str, Mapping[str, Any]]
 
     def with_results(self, name: str, results: Mapping[str, Any]) -> "Facts":
-        """The facts with one more chapter's results."""
+        """The facts with the results of one more chapter."""
         return Facts(self.study, {**self.chapters, name: results})
 
     @property
     def decided(self) -> Mapping[str, Any]:
-        """Results of the last analysis chapter."""
+        """The results of chapter 07."""
         return self.chapters["07_triggers_and_routing"]
 
     @property
     def crossing(self) -> Mapping[str, Any]:
-        """Results of the crossover chapter."""
+        """The results of chapter 06."""
         return self.chapters["06_crossover"]
 
     @property
     def verdicts(self) -> Mapping[str, Mapping[str, Any]]:
-        """Verdict of each workload, in the study's order."""
+        """The verdict of each workload, in the study's order."""
         verdicts: Mapping[str, Mapping[str, Any]] = self.decided["verdicts"]
         return verdicts
 
     def deciding(self, decision: str) -> list[str]:
-        """Workloads with this decision: stay, move or undecided."""
+        """The workloads with this decision: stay, move or undecided."""
         return [name for name, v in self.verdicts.items() if v["decision"] == decision]
 
     @property
     def unknown(self) -> list[str]:
-        """Intake questions answered `unknown`, by path."""
+        """The paths of intake questions answered `unknown`."""
         return list(self.chapters["01_evidence"]["unknown"])
 
     @property
     def lead(self) -> str:
-        """The workload that the memo shows: the one whose move saves most (the favoured one, once
-        there are verdicts), else the one with the largest bill."""
+        """The workload that the memo leads with: the one whose move saves most, else the one with
+        the largest bill. Once there are verdicts, only favoured moves count."""
         decided = self.verdicts if BEFORE_MEMO[-1] in self.chapters else None
         gains: dict[str, float] = {}
         for row in self.crossing["savings"]:
@@ -74,32 +74,33 @@ class Facts:
         return list(rows_of(self.chapters[chapter][name], **values))
 
     def todays_arm(self, workload: str) -> str:
-        """The arm of a workload's route of today."""
+        """The arm of today's route of a workload."""
         return self.study.routes[self.study.workloads[workload].current_route].arm
 
     @property
     def best_move(self) -> Mapping[str, Any] | None:
-        """The saving of the lead workload's best move, whose drivers chapter 06 ranks; None without
-        one."""
+        """The savings row of the lead workload's best move, whose drivers chapter 06 ranks, or
+        None."""
         ranked = self.rows("06_crossover", "sensitivity", workload=self.lead)
         place = {"workload": self.lead, "route": ranked[0]["route"]} if ranked else None
         return self.rows("06_crossover", "savings", **place)[0] if place else None
 
     @property
     def self_hosted_move(self) -> Mapping[str, Any] | None:
-        """The self-hosted move that comes nearest to paying."""
+        """The self-hosted move with the largest saving (or smallest loss), or None."""
         rows = self.rows("06_crossover", "savings", arm="self_hosted")
         return max(rows, key=lambda row: row["saving_p50_usd"], default=None)
 
     @property
     def least_settled(self) -> Mapping[str, Any] | None:
-        """The self-hosted move whose probability of ever paying is nearest to a half."""
+        """The self-hosted move whose probability of ever paying off is nearest to one half, or
+        None."""
         rows = [row for row in self.crossing["never"] if row["inputs"]]
         return min(rows, key=lambda row: abs(row["p_never"]["estimate"] - 0.5), default=None)
 
     @property
     def busiest_fleet(self) -> Mapping[str, Any] | None:
-        """The sized fleet with the highest mean utilisation, where any can serve."""
+        """The sized fleet with the highest mean utilisation, or None."""
         rows = self.rows("05_self_hosting", "fleets")
         return max(rows, key=lambda row: row["utilisation"], default=None)
 
@@ -113,7 +114,7 @@ class Facts:
 
     @property
     def futures_note(self) -> str:
-        """Number, length and priors of the back-test's simulated futures, or why there are none."""
+        """The number and length of the back-test's simulated futures, or why there are none."""
         about = self.decided["timing"]
         if about["reason"]:
             return str(about["reason"])
@@ -121,8 +122,8 @@ class Facts:
         return f"simulated: {length}, priors as graded"
 
     def sensitivity(self) -> Mapping[str, Any] | None:
-        """The sensitivity of the saving of the lead workload's best move; None where that is not
-        the move that the verdict favours."""
+        """The sensitivity of the saving of the lead workload's best move; None if the verdict
+        favours another move."""
         row = next(iter(self.rows("06_crossover", "sensitivity", workload=self.lead)), None)
         if row is None or BEFORE_MEMO[-1] not in self.chapters:
             return row
@@ -130,11 +131,11 @@ class Facts:
 
     @property
     def flips(self) -> list[Mapping[str, Any]]:
-        """The inputs that can turn a verdict on cost, each with the value at which it does."""
+        """The inputs that can turn a verdict on cost, each with the value at which they do."""
         return [row for row in self.crossing["flips"] if row["flips_at"] is not None]
 
     def table(self, chapter: str, name: str) -> pd.DataFrame:
-        """A table of a chapter."""
+        """A table of a chapter, as a data frame."""
         return pd.DataFrame(self.chapters[chapter][name])
 
     def forced(self, workload: str) -> bool:
@@ -146,11 +147,11 @@ class Facts:
         )
 
     def comparisons(self) -> pd.DataFrame:
-        """The quality verdicts of routes that may serve, one row per comparison; every count of
-        comparisons is a count of these rows.
+        """The quality verdicts of permitted routes, one row per comparison; counts of comparisons
+        are counts of these rows.
 
-        Routes of a workload that rest on the same items share a row, and so do those without any;
-        `routes` lists them, `route` names them in short.
+        Routes of a workload with the same items share a row, and so do those without any; `routes`
+        lists them, `route` names them in short.
         """
         columns = ["workload", "route", "verdict", "grade", "n", "n_needed", "margin", "source"]
         columns += ["difference", "low", "high", "benchmark", "closeness"]
@@ -164,7 +165,7 @@ class Facts:
         return lines
 
     def largest_comparisons(self, most: int) -> pd.DataFrame:
-        """Of the comparisons that are scored, those of the workloads with the largest bills."""
+        """The scored comparisons of the workloads with the largest bills; at most this many."""
         table = self.comparisons()
         bills = self.crossing["month_usd"]["today_by_workload"]
         scored = table[table["verdict"] != "none"]
@@ -173,11 +174,11 @@ class Facts:
         return scored.loc[sorted(largest)].reset_index(drop=True)
 
     def fired(self) -> list[Mapping[str, Any]]:
-        """Triggers that have fired."""
+        """The triggers that have fired."""
         return [row for row in self.decided["triggers"] if row["status"] == "fired"]
 
     def questions(self, workload: str) -> int:
-        """Own questions to score on a workload's favoured route and on today's."""
+        """The number of own questions to score on a workload's favoured route and today's."""
         verdict = self.verdicts[workload]
         for item in verdict["collect"]:
             mine = verdict["target"] and item["sentence"].startswith(f"{verdict['target']}:")
@@ -186,7 +187,7 @@ class Facts:
         return 0
 
     def questions_to_score(self) -> tuple[int, float]:
-        """Those of all undecided workloads, and what scoring them costs. (questions, usd)."""
+        """The own questions of all undecided workloads, and their cost. (questions, usd)."""
         n = sum(map(self.questions, self.deciding("undecided")))
         return n, n * self.study.usd_per_golden_item.value
 
@@ -195,10 +196,11 @@ class Facts:
         return next(str(r["owner"]) for r in self.decided["triggers"] if r["id"] == trigger)
 
     def month_usd(self, routes: Mapping[str, str], on: str = "") -> float | None:
-        """A month of these workloads on these routes, at today's volumes and the prices of a day
-        (ISO; by default today's, before any announced change). usd.
+        """The monthly cost of workloads on routes, at today's volumes; None if a bill is unknown.
+        usd.
 
-        Fleets share one team. None where a bill is not known.
+        routes: workload -> route. on: the day of the prices (ISO); by default before any announced
+        change. Fleets share one team.
         """
         rows = [*self.chapters["02_cost"]["bills"], *self.chapters["05_self_hosting"]["fleets"]]
         bills = {(row["workload"], row["route"]): row for row in rows}
@@ -213,18 +215,18 @@ class Facts:
         return sum(months.values()) - sum(teams) + max(teams, default=0.0)
 
     def _scheduled(self, pairs: Iterable[tuple[str, str]]) -> list[Mapping[str, Any]]:
-        """The announced bills of workloads on routes, in the order of their days."""
+        """The bills of workloads on routes after announced price changes, by date."""
         chosen = set(pairs)
         rows = self.chapters["02_cost"]["scheduled"]
         announced = [row for row in rows if (row["workload"], row["route"]) in chosen]
         return sorted(announced, key=lambda row: str(row["effective"]))
 
     def waiting_usd(self, decision: str) -> list[dict[str, Any]] | None:
-        """What a month costs more without the moves of workloads with this decision: from today,
-        and from each day on which an announced price changes that.
+        """The extra monthly cost without the moves of workloads with this decision.
 
-        Today's bill less the one on their targets, at today's volumes; at least nothing. Rows:
-        since (ISO date), usd, bill_usd (today's routes). None where one of the bills is not known.
+        Today's bill minus the bill on their targets, at today's volumes, at least 0: from today,
+        and from each day on which an announced price changes it. Rows: since (ISO date), usd,
+        bill_usd (of today's routes). None if a bill is unknown.
         """
         today = {
             name: self.study.workloads[name].current_route
@@ -245,18 +247,18 @@ class Facts:
         return rows
 
     def stops(self) -> list[Mapping[str, Any]]:
-        """Workloads whose data may not go to today's route: rows of `permissions`."""
+        """The workloads whose data may not go to today's route, as rows of `permissions`."""
         return self.rows("06_crossover", "permissions", current=True, permitted=False)
 
     def barred(self) -> list[str]:
-        """Workloads that no permitted route can serve today."""
+        """The workloads that no permitted route can serve today."""
         return [name for name, v in self.verdicts.items() if v["route"] is None]
 
     def confidence(self) -> tuple[str, str]:
-        """How far the verdict can be trusted, and why: (level, reason).
+        """The confidence in the verdict, and why: (level, reason).
 
-        High when volumes rest on a log that can size a fleet and every comparison on own items;
-        moderate when one of the two holds; else low.
+        High if all volumes come from a log long enough to size a fleet and all comparisons are on
+        own items; moderate if one of the two is so; else low.
         """
         rows = self.chapters["01_evidence"]["workloads"]
         logged = sum(row["traffic"] == "measured" for row in rows)
@@ -273,18 +275,18 @@ class Facts:
         return level, listed(why)
 
     def requests_per_month(self, workload: str) -> float:
-        """Volume of a workload: the log's where there is one, else the study's."""
+        """The volume of a workload, from the log if there is one, else from the study."""
         rows = self.chapters["01_evidence"]["workloads"]
         return float(next(r["requests_per_month"] for r in rows if r["workload"] == workload))
 
     def unbilled(self) -> list[str]:
-        """Workloads whose bill today cannot be stated: no capacity of their fleet is known."""
+        """The workloads without a bill today, since the capacity of their fleet is unknown."""
         return [
             n for n in self.verdicts if n not in self.crossing["month_usd"]["today_by_workload"]
         ]
 
     def ending(self) -> list[str]:
-        """Models of today that retire and must be replaced whatever else is decided."""
+        """Sentences on models in use that retire and must be replaced whatever else is decided."""
         return [
             item["sentence"]
             for verdict in self.verdicts.values()
@@ -293,19 +295,20 @@ class Facts:
         ]
 
     def stated(self, name: str) -> Mapping[str, Any]:
-        """The ledger's row of a figure, by its path in the study.
+        """The ledger row of a figure, by its path in the study.
 
         Raises: StopIteration if the ledger has none.
         """
         return next(r for r in self.chapters["01_evidence"]["figures"] if r["name"] == name)
 
     def ledger(self) -> pd.DataFrame:
-        """Every figure that the memo rests on: assumptions, prices, pairs, rents and capacities."""
+        """Every figure behind the memo: assumptions, prices, paired results, rents and
+        capacities."""
         tables = [self.chapters[name]["figures"] for name in ("01_evidence", "05_self_hosting")]
         return pd.DataFrame([row for rows in tables for row in rows])
 
     def figure(self, short: str, workload: str) -> Figure | None:
-        """The ledger's figure behind an input, where it states one."""
+        """The figure behind an input, from the ledger; None if it has none."""
         sensitivity = self.sensitivity()
         route = sensitivity["route"] if sensitivity else ""
         arm = self.study.routes[route].arm if route else ""
@@ -320,15 +323,15 @@ class Facts:
 
 
 def volume_note(row: Mapping[str, Any]) -> str:
-    """The grades of the volume and the requests of a row. row: of `workloads` or `fleets`."""
+    """The grades of volume and requests, as a note. row: of `workloads` or `fleets`."""
     requests = "simulated from published figures" if row["traffic"] == "simulated" else "measured"
     return f"volume: {row['volume_grade']} · requests: {requests}"
 
 
 def read_facts(chapter: Chapter, names: Iterable[str] = ()) -> Facts:
-    """The facts that a chapter goes on from: all earlier chapters, or those named.
+    """The facts from earlier chapters: those named, or all.
 
-    All of them come with the change against the previous run, where the run has kept one.
+    All of them include the change since the previous run, if there is one.
     """
     chapters = {name: chapter.read(name) for name in names or BEFORE_MEMO}
     changes = chapter.run / "results" / "diff.json"
@@ -338,9 +341,11 @@ def read_facts(chapter: Chapter, names: Iterable[str] = ()) -> Facts:
 
 
 def facts_of(study: Study, chapters: Mapping[str, Mapping[str, Any]]) -> Facts:
-    """The facts of a study file and its results, with what a log measured in place of what the file
-    assumes, where the results hold chapter 01."""
+    """The facts of a study and its results, with the log's figures in place of assumed ones.
+
+    The latter come from the results of chapter 01, if they are among them.
+    """
     if "01_evidence" in chapters:
-        assessed = restored(chapters["01_evidence"]["study"])
+        assessed = from_json(chapters["01_evidence"]["study"])
         study = study.model_copy(update={"workloads": assessed.workloads})
     return Facts(study, chapters)

@@ -1,7 +1,7 @@
-"""How do results become the memo's HTML? By one template, `memo.html.j2`, that names their places.
+"""Renders the memo's HTML from the results, by the template `memo.html.j2`.
 
-Here is what the template may call besides `Figures`: names, units, parts of a quotation. A piece of
-text that names no place in the results is refused where it has a digit (`figures.refused`).
+Besides `Figures`, the template may call what is defined here: names, units, parts of a quotation.
+Text that names no place in the results must not have a digit (`figures.checked`).
 """
 
 import re
@@ -33,8 +33,8 @@ PARTS = {
     "scheduled": "for announced prices",
     "prompts": "for growing prompts",
     "drift": "for the trend of prices",
-    "upkeep": "for keeping up with new versions and retirements",
-    "spread": "because growth and prices may exceed their middle values",
+    "upkeep": "for following new versions and retirements",
+    "spread": "because growth and prices may exceed their medians",
     "discount": "for discounting",
 }
 
@@ -44,7 +44,7 @@ def parts(facts: Facts) -> list[tuple[str, str]]:
     ("sliders", "").
 
     facts: of all chapters, the memo's own included.
-    Raises: KeyError, TypeError where the template writes what the results do not hold.
+    Raises: KeyError, TypeError if the template writes something that is not in the results.
     """
     page = _template().render(**_context(facts))
     pieces: list[tuple[str, str]] = []
@@ -57,11 +57,11 @@ def parts(facts: Facts) -> list[tuple[str, str]]:
 
 
 def provenance(made: Mapping[str, Any]) -> str:
-    """The inputs of the run, and the command to repeat it: the end of the memo.
+    """The last section of the memo: the inputs of the run, and the command to repeat it.
 
     made: command, seed, package, python, git_sha, git_dirty, study_sha256, lock_sha256 and
-    data_sha256 (by file), as `provenance.json` holds them in full. They are not in the notebook,
-    whose text must be the same at every commit.
+    data_sha256 (by file), as in `provenance.json`. They are not in the notebook, whose text must be
+    the same at every commit.
     """
     code = str(made["git_sha"] or "not in git")[:12]
     if made["git_dirty"]:
@@ -82,13 +82,14 @@ def provenance(made: Mapping[str, Any]) -> str:
 
 @cache
 def environment() -> Environment:
-    """The template's environment: it escapes, and refuses what is not there or has no place."""
+    """The template's environment: it escapes text, and raises for missing values and typed
+    numbers."""
     made = Environment(
         loader=FileSystemLoader(TEMPLATE.parent),
         autoescape=True,
         extensions=["jinja2.ext.do"],
         undefined=StrictUndefined,
-        finalize=figures.refused,
+        finalize=figures.checked,
     )
     made.filters |= {"listed": listed, "token": figures.token, "quoted_names": names}
     made.globals |= {
@@ -113,7 +114,7 @@ def _template() -> Any:
 
 
 def _context(facts: Facts) -> dict[str, Any]:
-    """What a memo's template reads: the figures, and the few things that are chosen by."""
+    """The variables of the template: figures, and values to choose words by."""
     figs = Figures(facts.chapters, facts.study.as_of.isoformat())
 
     def row(place: str) -> Row:
@@ -185,7 +186,7 @@ def _three_digits(x: float, beside: float | None = None) -> str:
 
 
 def first_clause(source: str, most: int = 48) -> str:
-    """The beginning of a source up to a mark between clauses, or between words where it is long.
+    """The first clause of a source, cut between words if it is long.
 
     >>> first_clause("monthly growth of an established product; public SaaS reports")
     'monthly growth of an established product'
@@ -199,7 +200,7 @@ def first_clause(source: str, most: int = 48) -> str:
 
 
 def _side(row: Row, side: str) -> Markup:
-    """The figure behind one side of a trade-off, in brackets, where the study has one."""
+    """The figure for one side of a trade-off, in brackets, if the study has one."""
     value, unit, what = (row[f"{side}_{key}"] for key in ("value", "unit", "figure"))
     if value is None:
         return Markup("")

@@ -1,8 +1,8 @@
-"""Where does a number in the memo come from? From a place in the results, which it names.
+"""Numbers in the memo come from the results, by their place.
 
-A place is a JSON pointer (RFC 6901) into the results of a chapter, which its number stands for:
+A place is a JSON pointer (RFC 6901) into the results of a chapter, which is given by its number:
 `07#/at_stake/p50`. The memo's template writes numbers, ranges, dates and quotations by their place
-(`Figures`); a number that was typed or computed on the way has none, and `refused` lets none pass.
+(`Figures`); `checked` raises for a number that was typed, or computed in the template.
 """
 
 import re
@@ -45,7 +45,7 @@ def points(x: float) -> str:
 
 
 def day(text: str) -> str:
-    """A date as leadership reads it.
+    """A date in words.
 
     >>> day("2027-01-05")
     '5 Jan 2027'
@@ -55,9 +55,7 @@ def day(text: str) -> str:
 
 
 def resolve(place: str, results: Results) -> Any:
-    """The result at a place.
-
-    Raises: KeyError if there is none.
+    """The result at a place. Raises: KeyError if there is none.
 
     >>> resolve("02_cost#/bills/0/usd", {"02_cost": {"bills": [{"usd": 0.5}]}})
     0.5
@@ -90,9 +88,9 @@ def _key(token: str) -> str:
 
 
 class Figures:
-    """The results of a run, as the memo's template writes them.
+    """The results of a run, for the memo's template.
 
-    results: by chapter name. as_of: the study's day (ISO), for what has none of its own.
+    results: by chapter name. as_of: the study's day (ISO), for results without a date of their own.
 
     >>> f = Figures({"02_cost": {"bills": [{"usd": 0.5}, {"usd": 4.0}]}}, "2026-11-23")
     >>> f.get("02#/bills/1/usd"), [row.at for row in f.rows("02#/bills")]
@@ -107,19 +105,19 @@ class Figures:
         self._weakest = _weakest(results)
 
     def whole(self, place: str) -> str:
-        """A place with its chapter's name in full."""
+        """A place with the full name of its chapter."""
         chapter, hash_, pointer = place.partition("#")
         return f"{self._chapters.get(chapter, chapter)}{hash_}{pointer}"
 
     def get(self, place: str) -> Any:
-        """The result at a place: to choose words by, not to write.
+        """The result at a place, to choose words by; use `fig` and others to write it.
 
         Raises: KeyError as `resolve` does.
         """
         return resolve(self.whole(place), self.results)
 
     def rows(self, place: str, **values: Any) -> list["Row"]:
-        """The rows of a table that have these values in these columns, each with its place."""
+        """The rows of a table with these values in these columns, each with its place."""
         whole, table = self.whole(place), self.get(place)
         keys = table if isinstance(table, Mapping) else range(len(table))
         rows = [Row(self, f"{whole}/{token(str(key))}", table[key]) for key in keys]
@@ -128,7 +126,7 @@ class Figures:
     # ---- as HTML --------------------------------------------------------------------------------
 
     def fig(self, place: str, fmt: Format = count) -> Markup:
-        """A number at its place, or how many a list there has.
+        """The number at a place, or the length of a list there.
 
         Raises: KeyError as `resolve` does; TypeError if there is no number.
         """
@@ -137,9 +135,9 @@ class Figures:
         return self._bound(place, fmt(_number(value, place)), value)
 
     def range(self, place: str, fmt: Format = count) -> Markup:
-        """A range, its ends bound each to its own place.
+        """A range, with each end bound to its own place.
 
-        place: of what has p10 and p90, or low and high. An end that is null reads "never".
+        place: of a mapping with p10 and p90, or low and high. An end of null is written "never".
         """
         node = self.get(place)
         ends = ("p10", "p90") if "p10" in node else ("low", "high")
@@ -156,16 +154,16 @@ class Figures:
         return begun + Markup(" to ") + ended
 
     def on(self, place: str) -> Markup:
-        """A date at its place."""
+        """The date at a place."""
         text = str(self.get(place))
         return Markup('<time class="figure" datetime="{}" data-figure="{}">{}</time>').format(
             text[:10], self.whole(place), day(text)
         )
 
     def quote(self, place: str, part: str | None = None) -> Markup:
-        """A text of the results as it stands, or a part of it, bound to its place.
+        """The text at a place, or a part of it, bound to that place.
 
-        Raises: KeyError as `resolve` does; TypeError if there is no text, or not this part of it.
+        Raises: KeyError as `resolve` does; TypeError if there is no text, or it lacks this part.
         """
         text = self.get(place)
         if not isinstance(text, str) or (part is not None and part not in text):
@@ -180,10 +178,10 @@ class Figures:
         ).format(f"{value:.10g}", self.whole(place), self.behind(place), text)
 
     def behind(self, place: str) -> str:
-        """Grade, source, chapter and date of a result, in words.
+        """The grade, source, chapter and date of a result, in words.
 
-        They are those of the nearest row above it that has them; what has no grade gets the weakest
-        one among the figures of its workload, or of all.
+        They come from the nearest row above that has them. Without a grade, it is the weakest one
+        among the figures of the workload, or of the study.
         """
         whole = self.whole(place)
         nodes, steps = _path(whole, self.results), whole.partition("#")[2].split("/")
@@ -204,7 +202,7 @@ class Figures:
 
 
 class Row(Mapping[str, Any]):
-    """A row of a table with its place: its values to choose by, and the same values as HTML."""
+    """A row of a table with its place: values to choose words by, and methods to write them."""
 
     def __init__(self, figures: Figures, at: str, values: Mapping[str, Any]) -> None:
         self.figures, self.at, self._values = figures, at, values
@@ -223,7 +221,7 @@ class Row(Mapping[str, Any]):
         return self.figures.rows(f"{self.at}/{key}", **values)
 
     def fig(self, key: str, fmt: Format = count) -> Markup:
-        """As `Figures.fig`; key: a column, or a path below the row."""
+        """As `Figures.fig`. key: a column, or a path below the row."""
         return self.figures.fig(f"{self.at}/{key}", fmt)
 
     def range(self, key: str, fmt: Format = count) -> Markup:
@@ -250,7 +248,7 @@ def _number(value: Any, place: str) -> float:
 
 
 def _weakest(results: Results) -> dict[str, str]:
-    """The weakest grade that a workload rests on, by its name; under "" that of the whole study."""
+    """The weakest grade of each workload, by its name; under "" that of the whole study."""
     evidence = results.get("01_evidence", {})
     grades: dict[str, str] = {}
     for row in evidence.get("workloads", []):
@@ -261,24 +259,24 @@ def _weakest(results: Results) -> dict[str, str]:
     return grades
 
 
-# ---- what may stand in the page without a place -------------------------------------------------
+# ---- text without a place -------------------------------------------------
 
 
 def owner_text(text: str) -> Markup:
-    """Words of the study's owner, escaped: a name, a question, a person.
+    """Text from the study, escaped: a name, a question, a person.
 
-    They are in a `bdi` element, and nothing else is: so the lint can leave them out of the memo's
-    own words, and text that runs from the right stays in its place.
+    It is in a `bdi` element, and nothing else is: so the lint can tell it from the memo's own
+    words, and right-to-left text stays in its place.
     """
     return Markup("<bdi>{}</bdi>").format(text)
 
 
 FREE = re.compile(r"\b[CTGDSVQIR]\d{1,2}\b|\bp(?:50|90|95|99)\b|\b(?:chapter )?0\d(?:[_ ]\w+)*\b")
-"""Where a digit is no number: an ID, a percentile's name, a chapter."""
+"""Text whose digits are no number: an ID, the name of a percentile, a chapter."""
 
 
-def refused(value: Any) -> Any:
-    """What a template may write: HTML and words. `finalize` of its environment.
+def checked(value: Any) -> Any:
+    """A value that the template writes, if it is HTML or words. The environment's `finalize`.
 
     Raises: TypeError for a number, or for text with a digit, that names no place in the results.
     """
@@ -286,14 +284,14 @@ def refused(value: Any) -> Any:
         return value
     if not isinstance(value, str) or re.search(r"\d", FREE.sub("", value)):
         raise TypeError(
-            f"{value!r} has no place in the results: write it with fig, range, on or quote, and a "
-            "name of the study's with name."
+            f"{value!r} names no place in the results: write it with fig, range, on or quote, or "
+            "with name if it is a name from the study."
         )
     return value
 
 
 def names(items: Sequence[str], most: int = 3) -> Markup:
-    """Names of the study's as prose; of more than `most`, the first ones and that there are others.
+    """Names from the study as a list in prose; after `most` of them, "others".
 
     >>> names(["chat", "search"])
     Markup('<bdi>chat</bdi> and <bdi>search</bdi>')

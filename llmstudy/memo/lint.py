@@ -1,9 +1,8 @@
-"""Does a memo keep its rules? The template holds no number of its own, the page keeps its budget.
+"""Checks the rules of a memo: no typed number in the template, and the sections of the page.
 
-That each number and quotation is what the results hold at its place is the work of
-`llmstudy.memo.figures`, which writes them by their place. What is left to check is what was typed:
-`template_faults` reads the template's source, as an author wrote it, and `check` the finished page,
-which is not published where it breaks a rule.
+`llmstudy.memo.figures` makes sure that each number and quotation is the result at its place.
+`template_faults` checks the source of the template for typed numbers; `check` checks the finished
+page, which is not published if it breaks a rule.
 """
 
 import re
@@ -19,22 +18,22 @@ REQUIRED = (
     *("options", "drivers", "assumptions", "risks", "people", "next-steps"),
     *("appendix", "verdicts", "quality", "roadmap", "since-last", "method", "provenance"),
 )
-"""The sections that a memo has, in their order (DESIGN.md 9)."""
+"""The sections of a memo, in order (DESIGN.md 9)."""
 
 MEMO_PAGES, APPENDIX_PAGES = 2, 4
 MEMO_WORDS, RECOMMENDATION_WORDS = 1_100, 130
 MEMO_CHARTS, MEMO_TABLES = 2, 6
 ROWS = {"workloads": (1, 8), "options": (1, 6), "assumptions": (1, 5), "next-steps": (1, 6)}
-"""The budget (research/notebooks.md 5, PAGE_ONE.md): the most words, charts and tables before the
-appendix, and the fewest and most rows of a table."""
+"""The budget of a memo: the most words, charts and tables before the appendix, and the fewest and
+most rows of a table (research/notebooks.md 5, PAGE_ONE.md)."""
 
 
 class LintError(ValueError):
-    """A memo that must not be published, with each fault on a line of its own."""
+    """A memo that must not be published; each fault is on its own line."""
 
 
 def check(page: str) -> None:
-    """Refuses a memo that breaks a rule. page: the memo as HTML.
+    """Checks a memo against its rules. page: the memo as HTML.
 
     Raises: LintError with all faults.
     """
@@ -43,10 +42,10 @@ def check(page: str) -> None:
 
 
 def page_faults(memo: int, appendix: int) -> list[str]:
-    """What exceeds the pages that a memo may have.
+    """Sentences on what exceeds the number of pages.
 
-    Like the words, charts and tables of `length_faults` it is a note to whoever runs the study:
-    many workloads and long names take room, and nothing is refused for them.
+    Like those of `length_faults`, they are notes to whoever runs the study and stop nothing: many
+    workloads and long names take space.
     """
     faults_ = []
     if memo > MEMO_PAGES:
@@ -57,13 +56,13 @@ def page_faults(memo: int, appendix: int) -> list[str]:
 
 
 def faults(page: str) -> list[str]:
-    """Every rule that a page breaks, each as a sentence; empty where it keeps them all."""
+    """A sentence for every rule that a page breaks."""
     main = _main(page)
     return [*_order(main), *_rows(main)]
 
 
 def length_faults(page: str) -> list[str]:
-    """What exceeds the words, charts and tables that a memo may have before its appendix."""
+    """Sentences on what exceeds the budget of words, charts and tables before the appendix."""
     return list(_budget(_main(page)))
 
 
@@ -71,7 +70,7 @@ def length_faults(page: str) -> list[str]:
 
 
 def _main(page: str) -> Tag:
-    """The page's main part, without the what-if sliders, whose text comes from a grid of theirs."""
+    """The main part of the page, without the what-if sliders, whose text comes from a grid."""
     soup = BeautifulSoup(page, "html.parser")
     for unread in soup.select("script, style, #what-if"):
         unread.decompose()
@@ -89,9 +88,7 @@ def _order(main: Tag) -> list[str]:
         return [f"the section {section} is missing" for section in missing]
     required = [section for section in sections if section in REQUIRED]
     if required != list(REQUIRED):
-        return [
-            f"the sections stand in the order {', '.join(required)}; write {', '.join(REQUIRED)}"
-        ]
+        return [f"the sections are in the order {', '.join(required)}; write {', '.join(REQUIRED)}"]
     return []
 
 
@@ -102,8 +99,7 @@ def _before_appendix(main: Tag, selector: str) -> list[Tag]:
 
 
 def _words(tags: Sequence[Tag]) -> int:
-    """Words of the memo's own: neither the owner's, nor quoted from the results, nor figures in
-    columns of figures."""
+    """The memo's own words: not those from the study, nor quotations, nor columns of figures."""
     n = 0
     for tag in tags:
         copy = BeautifulSoup(str(tag), "html.parser")
@@ -141,7 +137,7 @@ def _rows(main: Tag) -> Iterator[str]:
 # --- the template ---------------------------------------------------------------------------------
 
 _LIKELY = re.compile(r"\b(?:un)?likely\b|\bchance\b|\balmost certain\b")
-"""Words that a probability must stand behind: the memo counts futures in their place."""
+"""Words for probabilities: the memo must count futures instead."""
 
 _JINJA = re.compile(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}", re.DOTALL)
 _STRING = re.compile(r"""(["'])((?:(?!\1).)*)\1""")
@@ -149,11 +145,10 @@ _MARKUP = re.compile(r"<!--.*?-->|<[^>]*>", re.DOTALL)
 
 
 def template_faults(source: str) -> list[str]:
-    """What a template types that it must take from the results: a digit, a word for a likelihood,
-    money that is not written as USD.
+    """Sentences on what a template types that must come from the results.
 
-    Read are the text between its expressions and the strings within them that have a space, which
-    are prose; the others are places, columns and names.
+    That is a digit, a word for a probability, or money that is not written as USD. The text between
+    expressions is checked, and strings within them that have a space, which are prose.
 
     >>> template_faults('<p>{{ fig("07#/saving/p50", usd) }} of 3 draws</p>')
     ["'of 3 draws' holds a number that names no place"]

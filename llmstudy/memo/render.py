@@ -1,7 +1,7 @@
-"""How does an executed notebook look on screen and on paper? One file that needs nothing else.
+"""Turns an executed notebook into one self-contained HTML file, and that into a PDF.
 
-A page contains its styles and its pictures, so that it can be mailed and archived, and every
-picture has a text alternative. The same notebook gives the same bytes, as HTML and as PDF.
+A page contains its styles and pictures, so that it can be mailed and archived, and every picture
+has a text alternative. The same notebook gives the same bytes, as HTML and as PDF.
 """
 
 import base64
@@ -24,13 +24,13 @@ from llmstudy import charts
 from llmstudy.memo.script import SOURCE
 
 HIDDEN_TAGS = {"parameters", "injected-parameters", "setup"}
-"""Cells that a reader of the page does not need."""
+"""Tags of cells that a reader of the page does not need."""
 
 _FOLDER = Path(__file__).parent
 
 
 class RenderError(ValueError):
-    """A notebook with an output that a page cannot show, or a page that loads from outside."""
+    """An output that a page cannot show, or a page that loads something from outside."""
 
 
 class PdfError(ValueError):
@@ -38,10 +38,10 @@ class PdfError(ValueError):
 
 
 def chapter_html(nb: NotebookNode, title: str, links: Mapping[str, str]) -> str:
-    """A chapter as a page: prose and every output, the code folded, each heading with an address.
+    """A chapter as a page: prose and all outputs, with folded code and linkable headings.
 
-    links: text -> address, for the bar on top; the one that reads as the title is this page.
-    A figure whose `data-figure` names its chapter leads to that chapter's page, which lies beside.
+    links: text -> address, for the navigation bar; the one whose text is the title is this page.
+    A figure whose `data-figure` names a chapter links to the page of that chapter.
     Raises: RenderError if a picture has no text alternative, an output has no form that can be
     shown, or the page would load something from outside.
     """
@@ -49,10 +49,10 @@ def chapter_html(nb: NotebookNode, title: str, links: Mapping[str, str]) -> str:
 
 
 def memo_html(nb: NotebookNode) -> str:
-    """The memo as a page: the text and outputs of the notebook, none of its code.
+    """The memo as a page: the text and outputs of the notebook, without code.
 
-    Its title is the notebook's one heading of the first level.
-    Raises: RenderError as `chapter_html` does, and if there is no such heading.
+    Its title is the notebook's heading of the first level.
+    Raises: RenderError as `chapter_html`, and if there is no such heading.
     """
     page = _page(nb, "memo", "", {})
     heading = re.search(r"<h1\b[^>]*>(.*?)</h1>", page, re.DOTALL)
@@ -75,9 +75,9 @@ def _page(nb: NotebookNode, kind: str, title: str, links: Mapping[str, str]) -> 
     css = (_FOLDER / "memo.css").read_text(encoding="utf-8")
     resources = {"kind": kind, "title": title, "links": dict(links), "css": css, "script": SOURCE}
     page: str = exporter.from_notebook_node(nb, resources)[0]
-    page = _outlined(page)
+    page = _with_anchors(page)
     if kind == "chapter":
-        page = _followable(page)
+        page = _FIGURE.sub(r'<a class="made" href="\2.html">\g<0></a>', page)
         if page.count("<table") + page.count('class="chart"') > MOST_SHOWN:
             page = _folded(_with_contents(page))
         page = _light(page)
@@ -86,12 +86,12 @@ def _page(nb: NotebookNode, kind: str, title: str, links: Mapping[str, str]) -> 
     return page
 
 
-# ---- headings, and where figures come from ------------------------------------------------------
+# ---- headings, and links of figures ------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading of a page: its level from 1, its address in the page, and its words."""
+    """A heading of a page: its level (from 1), its anchor, and its text."""
 
     level: int
     anchor: str
@@ -102,7 +102,7 @@ _HEADING = re.compile(r"<h([1-6])([^>]*)>(.*?)</h\1>", re.DOTALL)
 
 
 def headings(page: str) -> list[Heading]:
-    """The headings of a page that was made here, in its order.
+    """The headings of a page that was made here, in order.
 
     >>> headings('<h1 id="stay">Stay?</h1><p>x</p><h2 id="b">A &amp; <i>B</i></h2>')
     [Heading(level=1, anchor='stay', text='Stay?'), Heading(level=2, anchor='b', text='A & B')]
@@ -117,11 +117,11 @@ def _words(content: str) -> str:
     return html.unescape(re.sub(r"<[^>]+>", "", content)).strip()
 
 
-def _outlined(page: str) -> str:
-    """The page with an address at each heading, and with no level skipped.
+def _with_anchors(page: str) -> str:
+    """The page with an anchor at each heading, and without skipped heading levels.
 
-    A notebook sets its findings at the third level, below parts that a chapter may not have; who
-    hears a page finds the way by its levels.
+    Notebooks set findings at the third level, below parts that a chapter may not have; screen
+    readers navigate by levels.
     """
     levels = sorted({"1", *(level for level, _, _ in _HEADING.findall(page))})
     taken = set(re.findall(r'<[^>]* id="([^"]+)"', page))
@@ -138,19 +138,15 @@ def _outlined(page: str) -> str:
 
 
 _FIGURE = re.compile(r'<(data|span|time)\b[^>]* data-figure="(\d\d_\w+)#.*?</\1>', re.DOTALL)
-
-
-def _followable(page: str) -> str:
-    """The page with each figure linked to the chapter that made it."""
-    return _FIGURE.sub(r'<a class="made" href="\2.html">\g<0></a>', page)
+"""A figure and the chapter that computed it, to which a chapter's page links it."""
 
 
 MOST_SHOWN = 12
-"""Tables and charts beyond which a page has a bar with its contents, and parts that fold."""
+"""Number of tables and charts beyond which a page has a table of contents and folds."""
 
 
 def _with_contents(page: str) -> str:
-    """The page with a bar of its contents below the title."""
+    """The page with a table of contents below the title."""
     below = headings(page)[1:]
     entries = "\n".join(f'<li><a href="#{h.anchor}">{html.escape(h.text)}</a></li>' for h in below)
     bar = (
@@ -181,7 +177,7 @@ def _folded(page: str) -> str:
 
 
 def _light(page: str) -> str:
-    """The page with its charts at 60 % of their size: no comments, and numbers to a hundredth."""
+    """The page with its charts compressed to 60 %: no comments, and numbers to a hundredth."""
 
     def chart(match: re.Match[str]) -> str:
         drawing = base64.b64decode(match[2]).decode()
@@ -205,7 +201,7 @@ _SHORTER = {
     re.compile("DejaVuSans-Bold-"): "B",
     re.compile("DejaVuSans-"): "D",
 }
-"""What stands in a drawing of matplotlib's, and what stands for it."""
+"""Patterns in the SVG of matplotlib, and what replaces them."""
 
 
 # ---- outputs of a cell --------------------------------------------------------------------------
@@ -219,7 +215,7 @@ def _markdown(source: str) -> str:
 def _output(output: NotebookNode) -> str:
     """One output in its best form. Raises: RenderError if it has none.
 
-    Only text on stderr is left out: it is for whoever runs the notebook.
+    Text on stderr is left out: it is for whoever runs the notebook.
     """
     if output.output_type == "stream":
         return "" if output.name == "stderr" else f"<pre>{html.escape(output.text)}</pre>"
@@ -257,17 +253,16 @@ _FORMS: dict[str, Callable[[NotebookNode, str], str]] = {
     "text/markdown": lambda output, form: _markdown(output.data[form]),
     "text/plain": lambda output, form: f"<pre>{html.escape(output.data[form])}</pre>",
 }
-"""How each form of an output is shown, best first."""
+"""The forms of an output, best first, and how each is shown."""
 
 
-# ---- complete in itself -------------------------------------------------------------------------
+# ---- self-contained -------------------------------------------------------------------------
 
 
 def external_references(page: str) -> list[str]:
-    """Addresses that a page would load when it is opened, in the order they stand in it.
+    """The addresses that a page would load when it is opened, in order.
 
-    Links that a reader may follow are not loaded and not listed; nor are data: addresses and places
-    in the page itself.
+    Links, data: addresses and anchors in the page itself are not listed.
 
     >>> external_references('<img src="a.png"><a href="b.html">b</a><p style="background:url(c)">')
     ['a.png', 'c']
@@ -326,17 +321,17 @@ def check_pdf() -> None:
 
 
 def pdf(page: str, path: Path) -> int:
-    """Writes a page as `paper` does. Returns: its number of pages."""
+    """Writes a page as a PDF, see `paper`. Returns: its number of pages."""
     return sum(paper(page, path))
 
 
 def paper(page: str, path: Path, most: tuple[int, int] | None = None) -> tuple[int, int]:
     """Writes a page as a tagged PDF/UA-1 file for A4 paper; the same page gives the same bytes.
 
-    It is set in fonts that come with matplotlib: a page breaks alike on every machine. Letters that
-    those lack come from this machine's fonts, or are empty boxes.
-    most: pages before its appendix and of it, beyond which it is set smaller.
-    Returns: the number of pages before its appendix (all of them without one), and of the rest.
+    Its fonts come with matplotlib, so that pages break the same way on every machine; letters that
+    they lack come from this machine's fonts, or are empty boxes.
+    most: pages before the appendix and in it, beyond which the text is set smaller.
+    Returns: the number of pages before the appendix (all without one), and in it.
     Raises: PdfError as `check_pdf` does.
     """
     check_pdf()
@@ -344,16 +339,16 @@ def paper(page: str, path: Path, most: tuple[int, int] | None = None) -> tuple[i
     from weasyprint.text.fonts import FontConfiguration
     from weasyprint.urls import URLFetcher
 
-    # without HarfBuzz-Subset, fontTools stamps each font with the moment, or with this
+    # without HarfBuzz-Subset, fontTools writes the time into each font, or this value
     os.environ.setdefault("SOURCE_DATE_EPOCH", "0")
     fonts = FontConfiguration()
     files = URLFetcher(allowed_protocols={"file"})
     inside_only = URLFetcher(allowed_protocols={"data"}, fail_on_errors=True)
     appendix = re.search(r'<h[1-6] id="([^"]+)"[^>]*class="appendix"', page)
     look = CSS(string=_font_faces(), font_config=fonts, url_fetcher=files)
-    lettered = _lettered(page)
+    with_text = _with_chart_text(page)
     for size in ("", _SMALLER) if most else ("",):
-        sized = lettered.replace("</head>", f"{size}</head>", 1)
+        sized = with_text.replace("</head>", f"{size}</head>", 1)
         document = HTML(string=sized, url_fetcher=inside_only).render(
             font_config=fonts, stylesheets=[look], pdf_variant="pdf/ua-1"
         )
@@ -377,16 +372,16 @@ _SMALLER = """<style>
 </style>"""
 
 
-def _lettered(page: str) -> str:
+def _with_chart_text(page: str) -> str:
     """The page with the words of its charts as text.
 
-    A reader can then search and copy them, the file is a third as long, and it is drawn twice as
-    fast. On screen they stay outlines: an SVG that is shown as a picture cannot bring its font.
+    They can then be searched and copied, the file is a third of the size and renders twice as fast.
+    On screen they stay outlines: an SVG that is shown as a picture cannot bring its font.
     """
 
     def chart(match: re.Match[str]) -> str:
         drawing = base64.b64decode(match[2]).decode()
-        words = charts.lettered(drawing, lambda text, outlines: True)
+        words = charts.with_text(drawing, lambda text, outlines: True)
         return match[1] + base64.b64encode(words.encode()).decode()
 
     return _DRAWING.sub(chart, page)

@@ -1,6 +1,6 @@
-"""Which script may a page run? The one behind the what-if sliders, and no other.
+"""The only script that a page may run: the one behind the what-if sliders.
 
-A page's policy names it by its hash, so that nothing that a study or a log smuggled in would run.
+A page's security policy names it by its hash, so that no script from a study or a log can run.
 """
 
 import base64

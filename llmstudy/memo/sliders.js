@@ -1,11 +1,11 @@
-/* Looks up the setting in the grid, by the places of the sliders; it computes nothing. */
+/* Looks up the setting of the sliders in the grid; computes nothing. */
 (function () {
   "use strict";
   var root = document.getElementById("what-if");
   var data = JSON.parse(root.querySelector('script[type="application/json"]').textContent);
   var inputs = [].slice.call(root.querySelectorAll("input"));
   var outputs = root.querySelectorAll("output");
-  var said = root.querySelector(".what-if-said");
+  var summary = root.querySelector(".what-if-summary");
   var cells = root.querySelectorAll("tbody td");
   function show() {
     var place = 0;
@@ -16,7 +16,7 @@
       place = place * data.values[i].length + at;
     });
     var row = data.rows[place];
-    said.textContent = data.text[row[0]];
+    summary.textContent = data.text[row[0]];
     for (var k = 0; k < cells.length; k++) cells[k].textContent = data.text[row[k + 1]];
   }
   inputs.forEach(function (input) { input.addEventListener("input", show); });

@@ -1,8 +1,8 @@
-"""How does a reader of the memo ask what if? Sliders that work in an attachment, from a grid.
+"""The what-if sliders of the memo, which work in an e-mail attachment.
 
-Every setting that the sliders can reach is computed beforehand by the function behind the analyst's
-panel, so that nothing is computed, interpolated or fetched where the memo is read. Without scripts
-the base case is there as text; on paper the sliders are left out.
+Every setting of the sliders is computed beforehand by the function behind the analyst's panel, so
+that nothing is computed, interpolated or fetched where the memo is read. Without scripts, the base
+case is shown as text; on paper, the sliders are left out.
 """
 
 import json
@@ -18,13 +18,13 @@ from llmstudy.tables import named
 from llmstudy.text import share, signed_usd, span, usd
 
 VOLUMES = (0.25, 0.5, 1.0, 2.0, 4.0, 10.0)
-"""Volumes of the sliders, over today's."""
+"""Settings of the volume, as factors on today's."""
 
 GPU_PRICES = (0.5, 0.75, 1.0, 1.5)
-"""Prices of a GPU hour on demand, over today's."""
+"""Settings of the on-demand price of a GPU hour, as factors on today's."""
 
 MARGIN_STEPS = (-0.02, -0.01, 0.0, 0.02, 0.05)
-"""Steps of the quality margin; those that would leave a workload none are left out."""
+"""Steps added to the quality margin, as shares; see `margins`."""
 
 _NAMES = ("volume", "gpu_price", "margin")
 
@@ -38,14 +38,14 @@ def grid(base: Prepared) -> list[Changes]:
 
 
 def margins(base: Prepared) -> tuple[float, ...]:
-    """The steps that leave every workload a quality margin between nothing and all."""
+    """The steps that leave every workload a quality margin between 0 and 1."""
     stated = [workload.quality.margin.value for workload in base.study.workloads.values()]
     fits = [step for step in MARGIN_STEPS if min(stated) + step > 1e-9 and max(stated) + step < 1]
     return tuple(fits)
 
 
 def what_if_html(base: Prepared) -> str:
-    """The sliders, their grid and the base case, as one piece of HTML that needs nothing else."""
+    """The sliders, their grid and the base case, as self-contained HTML."""
     outcomes = [answer(base, changes) for changes in grid(base)]
     at_base = next(outcome for outcome in outcomes if outcome.changes == BASE)
     text = embedded(grid_data(base, outcomes, at_base))
@@ -55,7 +55,7 @@ def what_if_html(base: Prepared) -> str:
         f'<section id="what-if" class="what-if" aria-label="What if">{_STYLE}<h3>What if</h3>'
         f'<div class="what-if-levers" hidden>{sliders}'
         '<button type="button">Back to the base case</button></div>'
-        f'<p class="what-if-said" aria-live="polite">{escape(_summary(at_base, at_base))}</p>'
+        f'<p class="what-if-summary" aria-live="polite">{escape(_summary(at_base, at_base))}</p>'
         f'<div class="table" role="region" tabindex="0" aria-label="{_CAPTION}">'
         f"<table><caption>{_CAPTION}</caption><thead><tr>{_HEAD}</tr></thead>"
         f"<tbody>{rows}</tbody></table></div>"
@@ -65,7 +65,7 @@ def what_if_html(base: Prepared) -> str:
 
 
 def embedded(data: dict[str, Any]) -> str:
-    """JSON that is safe within a script element, whatever the names in it are.
+    """JSON that is safe within a script element, whatever names it contains.
 
     >>> embedded({"text": ["<!--<script>"]})
     '{"text":["\\\\u003c!--\\\\u003cscript>"]}'
@@ -75,8 +75,11 @@ def embedded(data: dict[str, Any]) -> str:
 
 
 def grid_data(base: Prepared, outcomes: Sequence[Outcome], at_base: Outcome) -> dict[str, Any]:
-    """The data of the script: the values of each lever, the places of the base case, and each
-    setting's sentence and cells. `text` has each text once, and `rows` their places in it."""
+    """The data for the script.
+
+    values: of each lever. base: the positions of the base case. text: each distinct text once.
+    rows: for each setting, the positions in text of its sentence and cells.
+    """
     values = {"volume": VOLUMES, "gpu_price": GPU_PRICES, "margin": margins(base)}
     places: dict[str, int] = {}
 
@@ -107,8 +110,8 @@ _HEAD = "".join(
         "Verdict",
         "Best move",
         "Saving (80 % range)",
-        "Against base",
-        "Chance",
+        "Change from base",
+        "P(cheaper)",
         "Best fleet saves",
     )
 )
@@ -116,8 +119,8 @@ _HEAD = "".join(
 _CAPTION = "Each workload at these settings"
 
 _NOTE = (
-    "Volume and margin are those of every workload, the price is that of a GPU hour on demand; all "
-    "else is as in the study. Every setting was worked out with the memo."
+    "Volume and margin apply to every workload, the price is that of a GPU hour on demand; "
+    "the rest is as in the study. Every setting was computed with the memo."
 )
 
 _LABELS = {
@@ -134,17 +137,17 @@ def _value(name: str, x: float) -> str:
 
 
 def _summary(outcome: Outcome, at_base: Outcome) -> str:
-    turned, overall = outcome.turned(at_base), named("overall", outcome.overall)
+    changed, overall = outcome.different(at_base), named("overall", outcome.overall)
     cost = f"staying costs {usd(outcome.stay_month_usd)} in the first month"
     if outcome.changes == BASE:
         return f"Base case. {overall}; {cost}."
-    difference = f"Changed against base: {', '.join(turned)}" if turned else "No verdict changes"
-    return f"{overall}; {cost} (base {usd(at_base.stay_month_usd)}). {difference}."
+    difference = f"Changed from base: {', '.join(changed)}" if changed else "No verdict changes"
+    return f"{overall}; {cost} (base case {usd(at_base.stay_month_usd)}). {difference}."
 
 
 def _cells(outcome: Outcome, at_base: Outcome) -> dict[str, tuple[str, ...]]:
-    """Workload -> verdict, best move, saving with its range, difference to the base, chance, and
-    what the best fleet saves: the one that a GPU's price moves."""
+    """Workload -> verdict, best move, saving with its range, change from base, probability of being
+    cheaper, and the saving of the best fleet, which the GPU price affects."""
     cells: dict[str, tuple[str, ...]] = {}
     for name, workload in outcome.workloads.items():
         best = workload.best

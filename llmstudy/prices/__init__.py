@@ -1,9 +1,9 @@
-"""What does a request cost at an API, what does a GPU hour cost, and until when?
+"""Prices of API requests and of GPU hours on a given date.
 
-`api` reads the price lists of APIs and the dated changes of a rate, `billing` prices requests at
-them; `gpu` has quotes for rented GPUs and the cost of owned ones. All raise `PriceError` rather
-than guess, and list changes and doubts as `Finding`s, judged at the date that the caller gives.
-`model_names` compares names of models. Nothing here reads a clock or the network.
+`api` reads the price lists of APIs and the dated changes of a rate, `billing` prices requests with
+them; `gpu` has quotes for rented GPUs and the cost of owned ones; `model_names` compares names of
+models. All raise `PriceError` rather than guess, and report changes and doubtful prices as
+`Finding`s for the date that the caller gives. Nothing here reads the clock or the network.
 """
 
 from llmstudy.prices.api import (

@@ -1,8 +1,8 @@
-"""What does a request cost at an API, and until when?
+"""List prices of API models on a date, and their dated changes.
 
 Prices come from `genai-prices`, pinned and offline, behind a strict wrapper: where the package
-falls back without notice (an unknown tier, a date before the tier's rows, a loose model match),
-this module raises `PriceError`.
+silently falls back (for an unknown tier, a date before the tier's rows, a loose model match), this
+module raises `PriceError`.
 """
 
 import re
@@ -43,12 +43,12 @@ from llmstudy.prices.model_names import same_weights
 _PROVIDERS = {provider.id: provider for provider in genai_prices.data.providers}
 
 _TIER_KEYS = {"processing", "service_tier", "speed"}
-"""The request-context keys of genai-prices that mean a service tier; others are routes or tools."""
+"""The request-context keys of genai-prices for a service tier; others are routes or tools."""
 
 TOKEN_PRICES = ("input_mtok", "cache_read_mtok", "cache_write_mtok", "output_mtok")
 
 _BEYOND_TOKENS = ("requests_kcount", "output_reasoning_mtok", "output_citation_mtok")
-"""Charges of every request that token counts do not show."""
+"""Charges that do not follow from the counts of input and output tokens."""
 
 # What may follow a model's name and still name that model: the rest of a date, then versions.
 _VERSION = re.compile(r"(\d{4})?([-@](\d{2,}|v\d+(:\d+)?|preview|exp))*")
@@ -57,15 +57,15 @@ Severity = Literal["info", "warning", "stale"]
 
 
 class PriceError(ValueError):
-    """A price that cannot be given without guessing."""
+    """A price that could only be guessed."""
 
 
 @dataclass(frozen=True)
 class Finding:
     """A change, a doubt or a retirement that affects a price.
 
-    stale: the price must not be used any more. warning: it will change, or looks wrong.
-    info: it moved, or varies. `effective` is the day of the change, where there is one.
+    severity: stale, the price must no longer be used; warning, it will change or looks wrong; info,
+    it has changed or varies. effective: the day of the change, where there is one.
     """
 
     severity: Severity
@@ -78,8 +78,8 @@ class Finding:
 class ApiRate:
     """A model's rate on a day: USD per million tokens, at midnight UTC, in the lowest context tier.
 
-    A model without a cached rate bills cached tokens as input. `expires` is the day of the next
-    dated change. `data_sha256` identifies the price data that the rate was read from.
+    Cached tokens are billed as input by a model without a cached rate. expires: the day of the next
+    dated change. data_sha256: hash of the price data.
     """
 
     provider: str
@@ -101,27 +101,27 @@ class ApiRate:
 def prices_of_day(
     provider: str, model: str, on: date, tier: str = "standard"
 ) -> list[tuple[timedelta, ModelPrice]]:
-    """The prices of a day in order, each with the time since midnight UTC at which it begins.
+    """The prices of a day in order, each with its start as time since midnight UTC.
 
     Raises: PriceError for an unknown provider, model or tier, with the nearest names; a tier
     without rows at `on`; a model that bills more than tokens.
     """
-    listed = _find_model(provider, model)
-    windows, dates = _windows(listed), _dated(listed)
+    entry = _find_model(provider, model)
+    windows, dates = _windows(entry), _start_days(entry)
     if windows and dates and on < dates[-1]:
         raise PriceError(
-            f"{listed.id} has peak-hour rates that are known from {dates[-1]}, not on {on}: "
-            "price at a later date"
+            f"{entry.id} has peak-hour rates from {dates[-1]} on, but none on {on}: "
+            "choose a later date"
         )
     # Every window in the pinned data is given in UTC.
     edges = {edge for window in windows for edge in (window.start_time, window.end_time)}
     midnight = _midnight(on)
     moments = sorted({midnight, *(datetime.combine(on, edge, UTC) for edge in edges)})
-    return [(moment - midnight, _price_at(listed, moment, tier)) for moment in moments]
+    return [(moment - midnight, _price_at(entry, moment, tier)) for moment in moments]
 
 
 def check_listed(provider: str, model: str, on: date, tier: str = "standard") -> None:
-    """Checks that requests to a model can be priced on a day.
+    """Checks that requests to a model can be priced on a day. Returns nothing.
 
     Raises: PriceError as `prices_of_day`.
     """
@@ -137,22 +137,22 @@ def rate(provider: str, model: str, on: date, tier: str = "standard") -> ApiRate
     >>> argon.input_usd_per_mtok, argon.output_usd_per_mtok, argon.expires.isoformat()
     (2.0, 10.0, '2026-12-01')
     """
-    listed = _find_model(provider, model)
-    price = _price_at(listed, _midnight(on), tier)
+    entry = _find_model(provider, model)
+    price = _price_at(entry, _midnight(on), tier)
     changes = scheduled_changes(provider, model, after=on, until=date.max, tier=tier)
     data_file = Path(genai_prices.data.__file__)
     return ApiRate(
         provider=provider,
         model=model,
-        matched_id=listed.id,
+        matched_id=entry.id,
         tier=tier,
         on=on,
         input_usd_per_mtok=_base_usd(price, "input_mtok"),
         cached_input_usd_per_mtok=_base_usd(price, "cache_read_mtok"),
         output_usd_per_mtok=_base_usd(price, "output_mtok"),
         has_context_tiers=len(_context_sizes(price)) > 1,
-        has_time_of_day=bool(_windows(listed)),
-        deprecated=bool(listed.deprecated),
+        has_time_of_day=bool(_windows(entry)),
+        deprecated=bool(entry.deprecated),
         expires=None if changes.empty else changes["effective"].iloc[0],
         package_version=version("genai-prices"),
         data_sha256=sha256(data_file.read_bytes()).hexdigest(),
@@ -162,12 +162,12 @@ def rate(provider: str, model: str, on: date, tier: str = "standard") -> ApiRate
 def scheduled_changes(
     provider: str, model: str, after: date, until: date, tier: str = "standard"
 ) -> pd.DataFrame:
-    """The dated changes of a model's rate later than `after` and not later than `until`.
+    """The dated changes of a model's rate after the day `after`, up to and including `until`.
 
     Returns one row per change, in order: effective (date), input_before, input_after,
     output_before, output_after (USD per million tokens, lowest context tier, midnight UTC),
-    change_share (of the token rate, cached ones included, that moves furthest) and reason. Of a
-    tier whose rates are listed from a day on, only the changes after that day.
+    change_share (relative change of the token rate that changes most, cached rates included) and
+    reason. A tier whose rates are listed from some day on has only the changes after that day.
     Raises: PriceError as `prices_of_day`.
 
     >>> scheduled_changes("google", "gemini-3.8-flash", date(2026, 11, 20), date(2027, 6, 30))[
@@ -175,19 +175,19 @@ def scheduled_changes(
     ... ].values.tolist()
     [[datetime.date(2027, 1, 1), 0.75, 1.5, 1.0, 'introductory rate ends']]
     """
-    listed = _find_model(provider, model)
+    entry = _find_model(provider, model)
     rows = []
-    first_day = _first_day(_of_tier(listed, tier))
-    for day in _dated(listed):
+    first_day = _first_day(_of_tier(entry, tier))
+    for day in _start_days(entry):
         if not max(after, first_day) < day <= until:
             continue
-        before = _price_at(listed, _midnight(day - timedelta(days=1)), tier)
-        now = _price_at(listed, _midnight(day), tier)
-        change_share = _largest_move(before, now)
+        before = _price_at(entry, _midnight(day - timedelta(days=1)), tier)
+        now = _price_at(entry, _midnight(day), tier)
+        change_share = _largest_change(before, now)
         if change_share:
             inputs = _base_usd(before, "input_mtok"), _base_usd(now, "input_mtok")
             outputs = _base_usd(before, "output_mtok"), _base_usd(now, "output_mtok")
-            reason = _reason(listed, change_share, inputs, outputs)
+            reason = _reason(entry, change_share, inputs, outputs)
             rows.append((day, *inputs, *outputs, change_share, reason))
     return pd.DataFrame(
         rows,
@@ -204,10 +204,10 @@ def scheduled_changes(
 
 
 def price_findings(provider: str, model: str, on: date, until: date) -> list[Finding]:
-    """Findings about a model's standard price on `on`, for a plan until `until`.
+    """Findings on a model's standard price on the day `on`, for a plan that ends on `until`.
 
-    Changes in the window and retirements are warnings (stale once the model is retired), changes
-    in the 365 days up to `on` are information.
+    Changes between the two days and retirements are warnings (stale if already retired); changes in
+    the 365 days up to `on` are information.
 
     Source: genai-prices' dated rows and deprecated flags; data/model_retirements.csv.
 
@@ -215,14 +215,14 @@ def price_findings(provider: str, model: str, on: date, until: date) -> list[Fin
     >>> f.severity, f.effective.isoformat()
     ('warning', '2026-12-01')
     """
-    listed = _find_model(provider, model)
-    subject = f"{provider}/{listed.id}"
+    entry = _find_model(provider, model)
+    subject = f"{provider}/{entry.id}"
     coming = scheduled_changes(provider, model, after=on, until=until)
     past = scheduled_changes(provider, model, after=on - timedelta(days=365), until=on)
     deprecated = Finding("warning", subject, f"{subject} is marked as deprecated.")
     return [
-        *_retirement_findings(listed, provider, on, until),
-        *([deprecated] if listed.deprecated else []),
+        *_retirement_findings(entry, provider, on, until),
+        *([deprecated] if entry.deprecated else []),
         *_change_findings("warning", subject, coming),
         *_change_findings("info", subject, past),
     ]
@@ -254,19 +254,19 @@ def _change_findings(severity: Severity, subject: str, changes: pd.DataFrame) ->
 
 
 def retirement(provider: str, model: str) -> date | None:
-    """The day on which a model is retired, where one is listed for it.
+    """The day on which a model retires; None if no day is listed.
 
     Raises: PriceError for an unknown provider or model.
 
     >>> retirement("anthropic", "claude-sonnet-4-5")
     datetime.date(2026, 11, 30)
     """
-    days = [row["retires"] for row in _listed(_find_model(provider, model), provider)]
+    days = [row["retires"] for row in _retirement_rows(_find_model(provider, model), provider)]
     return min((date.fromisoformat(day) for day in days if day), default=None)
 
 
-def _listed(model: ModelInfo, provider: str) -> list[dict[str, str]]:
-    """The rows of the retirement calendar for a model."""
+def _retirement_rows(model: ModelInfo, provider: str) -> list[dict[str, str]]:
+    """The rows of data/model_retirements.csv for a model."""
     table = pd.read_csv(paths.data("model_retirements.csv"), dtype=str, keep_default_na=False)
     rows = [{str(k): str(v) for k, v in row.items()} for row in table.to_dict("records")]
     of_provider = [row for row in rows if row["provider"] == provider]
@@ -275,7 +275,7 @@ def _listed(model: ModelInfo, provider: str) -> list[dict[str, str]]:
 
 def _retirement_findings(model: ModelInfo, provider: str, on: date, until: date) -> list[Finding]:
     findings = []
-    for row in _listed(model, provider):
+    for row in _retirement_rows(model, provider):
         subject = " on ".join(filter(None, [f"{provider}/{row['model']}", row["place"]]))
         source = f"({row['source']} {row['source_version']})"
         if not row["retires"]:
@@ -293,11 +293,11 @@ def _retirement_findings(model: ModelInfo, provider: str, on: date, until: date)
 
 
 _RESELLERS = ("openrouter", "huggingface_", "github-copilot", "cursor", "quicksilverpro")
-"""Resellers, which pass requests on to hosts that are listed too."""
+"""Resellers: they pass requests on to hosts that have listings of their own."""
 
 
 class Listing(NamedTuple):
-    """A model under its name at a provider; context_tokens: None where the list does not say."""
+    """A model's name at one provider. context_tokens: longest context, None where not listed."""
 
     provider: str
     model: str
@@ -306,9 +306,9 @@ class Listing(NamedTuple):
 
 @cache
 def listings(model: str, on: date) -> tuple[Listing, ...]:
-    """Providers that sell a model's weights by the token on a day.
+    """The providers that sell a model's weights by the token on a day.
 
-    Without resellers, and without prices that the list itself copied from one.
+    Resellers are left out, and so are prices that genai-prices copied from one.
 
     >>> [each.provider for each in listings("gpt-oss-120b", date(2026, 11, 23))][:3]
     ['aws', 'baseten', 'cerebras']
@@ -329,17 +329,22 @@ def listings(model: str, on: date) -> tuple[Listing, ...]:
     return tuple(places)
 
 
-# --- The strict wrapper around genai-prices -------------------------------------------------------
+# --- the strict wrapper around genai-prices -------------------------------------------------------
 
 
 def _find_model(provider: str, model: str) -> ModelInfo:
-    """The model that genai-prices would match, if it matches by name and not by resemblance."""
+    """The model that genai-prices matches, if by name and not by resemblance.
+
+    Raises: PriceError with the nearest names.
+    """
     if provider not in _PROVIDERS:
         raise PriceError(f"genai-prices has no provider {provider!r}{_close(provider, _PROVIDERS)}")
     catalogue = _PROVIDERS[provider]
     reference = model.lower()
     if reference.endswith("latest"):
-        raise PriceError(f"{provider}/{model} is an alias that moves: name the model it stands for")
+        raise PriceError(
+            f"{provider}/{model} is an alias that changes: name the model that it stands for now"
+        )
     match = next((each for each in catalogue.models if each.is_match(reference)), None)
     if match is not None and any(
         reference.startswith(name) and _VERSION.fullmatch(reference[len(name) :])
@@ -352,12 +357,12 @@ def _find_model(provider: str, model: str) -> ModelInfo:
     elsewhere = match is None and catalogue.find_model(
         reference, all_providers=[*_PROVIDERS.values()]
     )
-    owner = "; another provider prices it: name that one if you pay its rates" if elsewhere else ""
+    owner = "; another provider lists it: name that one if you pay its rates" if elsewhere else ""
     raise PriceError(f"{provider} lists no model {model!r}{_close(model, names)}{owner}")
 
 
 def _names(model: ModelInfo) -> list[str]:
-    """The model's id and the names and prefixes, not the patterns, in its match logic."""
+    """A model's id, and the names and prefixes (not patterns) of its match logic."""
     clauses = list(_clauses(model.match))
     equals = [each.equals for each in clauses if isinstance(each, ClauseEquals)]
     prefixes = [each.starts_with for each in clauses if isinstance(each, ClauseStartsWith)]
@@ -378,7 +383,10 @@ def _close(name: str, names: Iterable[str]) -> str:
 
 
 def _price_at(model: ModelInfo, moment: datetime, tier: str) -> ModelPrice:
-    """The prices at a moment in UTC, refused where they would leave something out."""
+    """The prices at a moment in UTC.
+
+    Raises: PriceError if tokens have no price, or requests are billed for more than tokens.
+    """
     price = model.get_prices(moment, _context(model, moment, tier))
     if price.input_mtok is None or price.output_mtok is None:
         raise PriceError(f"{model.id} has no price per input and output token on {moment:%Y-%m-%d}")
@@ -392,7 +400,10 @@ def _price_at(model: ModelInfo, moment: datetime, tier: str) -> ModelPrice:
 
 
 def _context(model: ModelInfo, moment: datetime, tier: str) -> dict[str, str]:
-    """The request context that selects a tier, refused where it would select the standard rate."""
+    """The request context that selects a tier.
+
+    Raises: PriceError where genai-prices would fall back to the standard rate.
+    """
     if tier == "standard":
         return {}
     rows = _of_tier(model, tier)
@@ -401,15 +412,14 @@ def _context(model: ModelInfo, moment: datetime, tier: str) -> dict[str, str]:
         raise PriceError(f"{model.id} has no {tier!r} rate; it has: {offered}")
     if not any(row.constraint is None or row.constraint.active(moment) for row in rows):
         raise PriceError(
-            f"the {tier} rate of {model.id} is known from {_first_day(rows)}, not on "
-            f"{moment:%Y-%m-%d}: "
-            "price at a later date"
+            f"the {tier} rate of {model.id} is listed from {_first_day(rows)} on, not on "
+            f"{moment:%Y-%m-%d}: choose a later date"
         )
     return rows[0].when
 
 
 def _tiers(model: ModelInfo) -> list[tuple[str, PriceVariant]]:
-    """The service tiers of a model beside the standard one, each with a row of its rates."""
+    """The service tiers of a model other than the standard one, each with one of its rates."""
     return [
         (value, row)
         for row in model.price_variants or []
@@ -423,23 +433,25 @@ def _of_tier(model: ModelInfo, tier: str) -> list[PriceVariant]:
 
 
 def _first_day(rows: list[PriceVariant]) -> date:
-    """The first day of a tier's rates; `date.min` where they hold on any."""
+    """The first day of a tier's rates; `date.min` where they have no start."""
     always = any(row.constraint is None for row in rows)
     return date.min if always else min(_start_dates(rows), default=date.min)
 
 
-def _conditional(model: ModelInfo) -> list[ConditionalPrice]:
+def _conditional_prices(model: ModelInfo) -> list[ConditionalPrice]:
     return [] if isinstance(model.prices, ModelPrice) else model.prices
 
 
 def _windows(model: ModelInfo) -> list[TimeOfDateConstraint]:
-    constraints = [row.constraint for row in _conditional(model)]
+    constraints = [row.constraint for row in _conditional_prices(model)]
     return [each for each in constraints if isinstance(each, TimeOfDateConstraint)]
 
 
-def _dated(model: ModelInfo) -> list[date]:
-    """The days on which any row of the model begins, in order."""
-    return sorted({*_start_dates(_conditional(model)), *_start_dates(model.price_variants or [])})
+def _start_days(model: ModelInfo) -> list[date]:
+    """The start days of all rates of a model, in order."""
+    return sorted(
+        {*_start_dates(_conditional_prices(model)), *_start_dates(model.price_variants or [])}
+    )
 
 
 def _start_dates(rows: Iterable[ConditionalPrice | PriceVariant]) -> list[date]:
@@ -451,24 +463,27 @@ def _midnight(on: date) -> datetime:
     return datetime.combine(on, time.min, UTC)
 
 
-# --- Arithmetic on prices -------------------------------------------------------------------------
+# --- arithmetic on prices -------------------------------------------------------------------------
 
 
 def token_rate(price: ModelPrice, key: str, input_tokens: FloatArray) -> FloatArray:
-    """The rate for prompts of these sizes. A long prompt lifts the rate of all its tokens."""
-    listed = _token_price(price, key)
-    if isinstance(listed, Decimal):
-        return np.full(input_tokens.shape, float(listed))
-    ladder = np.array([listed.base, *(tier.price for tier in listed.tiers)], dtype=float)
-    return np.asarray(ladder[np.searchsorted([tier.start for tier in listed.tiers], input_tokens)])
+    """USD per million tokens for prompts of these sizes, any shape.
+
+    Beyond a threshold the higher rate applies to all tokens of the prompt, not only to those above.
+    """
+    rates = _token_price(price, key)
+    if isinstance(rates, Decimal):
+        return np.full(input_tokens.shape, float(rates))
+    ladder = np.array([rates.base, *(tier.price for tier in rates.tiers)], dtype=float)
+    return np.asarray(ladder[np.searchsorted([tier.start for tier in rates.tiers], input_tokens)])
 
 
 def _token_price(price: ModelPrice, key: str) -> Decimal | TieredPrices:
-    """The price under a key; cached tokens without a price of their own are billed as input."""
+    """The price under a key, the input price where cached tokens have none of their own."""
     price_of_key: Decimal | TieredPrices | None = getattr(price, key)
-    listed = price.input_mtok if price_of_key is None else price_of_key
-    assert listed is not None  # _price_at has refused a price without input or output
-    return listed
+    billed_as = price.input_mtok if price_of_key is None else price_of_key
+    assert billed_as is not None  # _price_at has refused a price without input or output
+    return billed_as
 
 
 def _base_usd(price: ModelPrice, key: str) -> float:
@@ -477,15 +492,15 @@ def _base_usd(price: ModelPrice, key: str) -> float:
 
 def _context_sizes(*prices: ModelPrice) -> list[int]:
     """The smallest prompt in each context tier, in tokens."""
-    listed = [_token_price(price, key) for price in prices for key in TOKEN_PRICES]
-    tiers = [tier for each in listed if isinstance(each, TieredPrices) for tier in each.tiers]
+    rates = [_token_price(price, key) for price in prices for key in TOKEN_PRICES]
+    tiers = [tier for each in rates if isinstance(each, TieredPrices) for tier in each.tiers]
     return sorted({0, *(tier.start + 1 for tier in tiers)})
 
 
-def _largest_move(before: ModelPrice, now: ModelPrice) -> float:
-    """The relative change of the token rate, in any context tier, that moves furthest."""
+def _largest_change(before: ModelPrice, now: ModelPrice) -> float:
+    """The relative change of the token rate that changes most, in any context tier."""
     sizes = np.array(_context_sizes(before, now), dtype=float)
-    was = np.concatenate([token_rate(before, key, sizes) for key in TOKEN_PRICES])
-    now_is = np.concatenate([token_rate(now, key, sizes) for key in TOKEN_PRICES])
-    moves = now_is[was > 0] / was[was > 0] - 1
-    return float(max(moves, key=abs, default=0.0))
+    earlier = np.concatenate([token_rate(before, key, sizes) for key in TOKEN_PRICES])
+    later = np.concatenate([token_rate(now, key, sizes) for key in TOKEN_PRICES])
+    changes = later[earlier > 0] / earlier[earlier > 0] - 1
+    return float(max(changes, key=abs, default=0.0))

@@ -1,6 +1,7 @@
-"""What would these requests cost on any model, at a list's price or a negotiated one?
+"""Prices requests on any model, at list or negotiated prices.
 
-Each request is priced singly, because a sum of requests passes thresholds that no request reaches.
+Each request is priced on its own, because a sum of requests would exceed the context thresholds of
+a price list that no single request reaches.
 """
 
 import math
@@ -27,13 +28,13 @@ _BILL_COLUMNS = ["model", "input_usd", "output_usd", "usd"]
 
 @dataclass(frozen=True)
 class PricedModel:
-    """A model and the price that its requests are billed at.
+    """A model and the price of its requests.
 
     tier: of the provider's list. usd_per_mtok: a negotiated price in place of the list's, in USD
-    per million tokens of input (cache writes too), cached input and output; provider and model may
-    then be any. factor: what a region adds, 1.1 for 10 %.
+    per million tokens of input (cache writes included), cached input and output; provider and model
+    need not be on the list then. factor: on the whole price, 1.1 for a regional premium of 10 %.
 
-    Raises: PriceError for a price that is not three numbers from zero up, or a factor not above it.
+    Raises: PriceError unless usd_per_mtok is three numbers of at least 0 and factor is above 0.
 
     >>> PricedModel("openai", "gpt-4o", usd_per_mtok=(2.0, 1.0, 8.0)).tier
     'standard'
@@ -46,11 +47,11 @@ class PricedModel:
     factor: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse a price that nobody charges."""
+        """Checks the price and the factor."""
         rates = (1.0, 1.0, 1.0) if self.usd_per_mtok is None else self.usd_per_mtok
         numbers = (*rates, self.factor) if isinstance(rates, tuple | list) else ()
-        sound = all(isinstance(each, Real) and 0 <= each < math.inf for each in numbers)
-        if len(numbers) != 4 or not sound or not self.factor:
+        valid = all(isinstance(each, Real) and 0 <= each < math.inf for each in numbers)
+        if len(numbers) != 4 or not valid or not self.factor:
             raise PriceError(
                 f"{self.provider}/{self.model}: usd_per_mtok {self.usd_per_mtok}, factor "
                 f"{self.factor}: give USD per million tokens of input, cached input and output, "
@@ -58,7 +59,7 @@ class PricedModel:
             )
 
     def prices_of_day(self, on: date) -> list[tuple[timedelta, ModelPrice]]:
-        """The prices of a day, each with the time since midnight UTC at which it begins."""
+        """The prices of a day in order, each with its start as time since midnight UTC."""
         if self.usd_per_mtok is None:
             return prices_of_day(self.provider, self.model, on, self.tier)
         rates = (Decimal(float(rate)) for rate in self.usd_per_mtok)
@@ -70,21 +71,21 @@ Models = str | Iterable[str] | Mapping[str, str | PricedModel]
 
 
 def price_requests(requests: pd.DataFrame, models: Models, on: date | str) -> pd.DataFrame:
-    """Prices each request on each model, at its own time of day on the date `on`.
+    """Prices each request on each model, at its own time of day, with the prices of the day `on`.
 
-    Cache writes are billed at the short-lived (5 min) rate. Tool and search fees are not included.
+    Cache writes are billed at the rate for 5 minutes. Fees for tools and search are not included.
 
     requests: input_tokens and output_tokens, and where logged cached_input_tokens and
     cache_write_tokens (parts of input_tokens) and ts_start (timezone-aware). Cache tokens that are
-    not logged count as 0, and a warning says so; without ts_start, a model whose price depends on
-    the time of day is billed as at midnight UTC, with a warning. models: "provider/model", a list
+    not logged count as 0, with a warning; without ts_start, a model whose price depends on the time
+    of day is billed as at midnight UTC, with a warning. models: "provider/model", a list
     of those, or name -> "provider/model" or `PricedModel`. on: a date, or "2026-11-20".
     Returns: one row per request and model, in the order of models, then of requests: the columns
     and the index of `requests`, and model (its name), input_usd, output_usd, usd. So
     `.pivot(columns="model", values="usd")` has a row per request.
-    Raises: PriceError for a date, column, token count or time of day that cannot be, an unknown
-    provider, model or tier (with the nearest names), a tier without rates at `on`, or a model that
-    bills more than tokens.
+    Raises: PriceError for an invalid date, column, token count or time of day; an unknown provider,
+    model or tier (with the nearest names); a tier without rates at `on`; a model that bills more
+    than tokens.
     Source: genai-prices 0.2.3, `ModelInfo.get_prices` and `calc_unit_price`.
 
     >>> requests = pd.DataFrame({"input_tokens": [2_000, 900], "cached_input_tokens": [0, 500],
@@ -97,28 +98,28 @@ def price_requests(requests: pd.DataFrame, models: Models, on: date | str) -> pd
     """
     if not isinstance(requests, pd.DataFrame):
         raise PriceError(
-            f"requests: a {type(requests).__name__} is no DataFrame: give one row per request, "
+            f"requests is a {type(requests).__name__}, not a DataFrame: give one row per request, "
             "such as read_log(...).accepted"
         )
     day = _day(on)
-    named = _named_models(models, day)
-    if taken := [name for name in _BILL_COLUMNS if name in requests]:
+    model_of = _models_by_name(models, day)
+    if clashes := [name for name in _BILL_COLUMNS if name in requests]:
         raise PriceError(
-            f"the requests have {listed(taken)} already: rename before pricing, such as "
+            f"the requests already have {listed(clashes)}: rename before pricing, such as "
             'requests.rename(columns={"model": "model_served"})'
         )
     counted = requests.assign(**_cache_tokens(requests))
     if "ts_start" not in requests:
-        timed = [name for name, model in named.items() if len(model.prices_of_day(day)) > 1]
+        timed = [name for name, model in model_of.items() if len(model.prices_of_day(day)) > 1]
         if timed:
             warnings.warn(
                 f"the requests have no ts_start: {listed(timed)} is priced as at midnight UTC, "
-                "and costs more or less at other hours",
+                "and its price differs at other hours",
                 stacklevel=2,
             )
         counted["ts_start"] = pd.Timestamp(day, tz="UTC")
     parts = []
-    for name, model in named.items():
+    for name, model in model_of.items():
         bill = bill_requests(counted, model, day)
         parts.append(requests.assign(model=name, **bill, usd=bill.sum(axis=1)))
     return pd.concat(parts)
@@ -153,7 +154,7 @@ def _bill(price: ModelPrice, tokens: FloatArray) -> FloatArray:
     return np.column_stack([input_usd, output * usd_per_mtok["output_mtok"]]) / 1e6
 
 
-# --- Checks of what comes in ----------------------------------------------------------------------
+# --- checks of the arguments ----------------------------------------------------------------------
 
 
 def _day(on: date | str) -> date:
@@ -164,25 +165,25 @@ def _day(on: date | str) -> date:
     try:
         return date.fromisoformat(str(on))
     except ValueError:
-        raise PriceError(f"on: {on!r} is no date: write it as 2026-11-20") from None
+        raise PriceError(f"on is {on!r}, which is not a date: write it as 2026-11-20") from None
 
 
-def _named_models(models: Models, on: date) -> dict[str, PricedModel]:
-    """Name -> model. Raises: PriceError for anything that names none."""
+def _models_by_name(models: Models, on: date) -> dict[str, PricedModel]:
+    """Name -> model. Raises: PriceError if there are none."""
     if isinstance(models, Mapping):
-        named = dict(models)
+        entries: dict[str, str | PricedModel] = dict(models)
     elif isinstance(models, Iterable):
-        named = {each: each for each in ([models] if isinstance(models, str) else models)}
+        entries = {each: each for each in ([models] if isinstance(models, str) else models)}
     else:
-        named = {}
-    if not named or not all(isinstance(each, str | PricedModel) for each in named.values()):
+        entries = {}
+    if not entries or not all(isinstance(each, str | PricedModel) for each in entries.values()):
         raise PriceError(
-            f'models: {models!r} names none: give "openai/gpt-4o", a list of such names, or a '
-            "mapping from a name of your own to one of them or to a PricedModel"
+            f'models is {models!r}, which names none: give "openai/gpt-4o", a list of such names, '
+            "or a mapping from a name of your own to one of them or to a PricedModel"
         )
     return {
         str(name): each if isinstance(each, PricedModel) else _listed_model(each, on)
-        for name, each in named.items()
+        for name, each in entries.items()
     }
 
 
@@ -196,28 +197,28 @@ def _listed_model(text: str, on: date) -> PricedModel:
 
 
 def _cache_tokens(requests: pd.DataFrame) -> pd.DataFrame:
-    """The cache columns, 0 where they are not logged, with one warning that says so."""
+    """The cache columns, with 0 for what is not logged and one warning about it."""
     logged = requests.reindex(columns=_CACHE_COLUMNS)
     gaps = logged.isna().sum()
     if gaps.any():
         rows = [f"{name} of {n:,} requests" for name, n in gaps.items() if n]
         warnings.warn(
-            f"{listed(rows)} not logged: counted as 0, so that nothing of them is billed at the "
-            "rates of a cache",
+            f"{listed(rows)} not logged: counted as 0, so all their input is billed at the "
+            "uncached rate",
             stacklevel=3,
         )
     return logged.where(logged.notna(), 0)
 
 
 def _token_counts(requests: pd.DataFrame) -> FloatArray:
-    """(n, 4) counts in the order of _TOKEN_COLUMNS."""
+    """Token counts in the order of _TOKEN_COLUMNS, (n, 4). Raises: PriceError for invalid ones."""
     columns = _columns(requests, _TOKEN_COLUMNS)
     try:
         tokens = columns.to_numpy(dtype=float, na_value=np.nan)
     except (TypeError, ValueError) as error:
         raise PriceError(f"token counts must be numbers: {error}") from None
-    counted = np.isfinite(tokens) & (tokens >= 0)
-    _refuse(requests, ~counted.all(axis=1), "a missing or negative token count")
+    valid = np.isfinite(tokens) & (tokens >= 0)
+    _refuse(requests, ~valid.all(axis=1), "a missing or negative token count")
     overfull = tokens[:, 1] + tokens[:, 2] > tokens[:, 0]
     _refuse(requests, overfull, "fewer input_tokens than cached and cache-write tokens within them")
     return tokens
@@ -239,7 +240,7 @@ def _time_of_day(requests: pd.DataFrame) -> pd.TimedeltaIndex:
 def _columns(requests: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     missing = [name for name in names if name not in requests.columns]
     if missing:
-        raise PriceError(f"the requests lack {', '.join(missing)}: add the column as logged")
+        raise PriceError(f"the requests lack {', '.join(missing)}: add these columns")
     return requests[names]
 
 
@@ -248,5 +249,5 @@ def _refuse(requests: pd.DataFrame, wrong: npt.NDArray[np.bool_], fault: str) ->
         first = requests.index[wrong][0]
         raise PriceError(
             f"{wrong.sum()} of {len(requests)} requests have {fault} (first: row {first}): "
-            "mend or quarantine them"
+            "correct them or leave them out"
         )

@@ -1,6 +1,6 @@
-"""What does a GPU hour cost, and which quotes are doubtful?
+"""The cost of a GPU hour, rented or owned, and findings on doubtful quotes.
 
-Quotes come from `data/gpu_prices.csv`; their age is judged at the date that the caller gives.
+Quotes come from `data/gpu_prices.csv`; their age is counted at the date that the caller gives.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from llmstudy.units import HOURS_PER_MONTH
 _OFFER = ["gpu", "provider", "region", "commitment"]
 
 _REGIONAL_RATIO = 1.6
-"""Suspect rows of the SkyPilot catalogue of GCP differ by 1.7 and 2.3 times between regions."""
+"""Between regions. Suspect rows of SkyPilot's catalogue of GCP differ by factors of 1.7 and 2.3."""
 
 RESERVED_PRICE_SHARE = Figure(
     "reserved_price_share",
@@ -37,10 +37,10 @@ RESERVED_PRICE_SHARE = Figure(
 
 
 def gpu_prices() -> pd.DataFrame:
-    """Rents of GPUs, one quote per row: data/gpu_prices.csv.
+    """Quotes for rented GPUs, one per row of data/gpu_prices.csv.
 
-    Returns gpu, provider, region, usd_per_gpu_hour, commitment (on_demand, spot, reserved_1y),
-    as_of (timestamp; a month counts from its first day, an unknown date is missing), as_of_note,
+    Columns: gpu, provider, region, usd_per_gpu_hour, commitment (on_demand, spot, reserved_1y),
+    as_of (timestamp; a month is its first day, an unknown date is missing), as_of_note,
     grade, source, licence. The provider `market` is a mean or index over providers.
 
     >>> gpu_prices().query("gpu == 'l4'")["usd_per_gpu_hour"].tolist()
@@ -53,10 +53,9 @@ def gpu_prices() -> pd.DataFrame:
 def gpu_price(gpu: str, provider: str, commitment: str, region: str | None = None) -> Figure:
     """The rent of one GPU, USD per hour, with its range over all providers.
 
-    The range is that of the same GPU and commitment. Of several quotes for one offer the newest
-    counts and, at equal dates (one GPU or a node of eight), the cheapest; `source` names the quote.
-
-    Raises: PriceError when no quote matches, or quotes from several regions do.
+    The range covers all quotes for that GPU and commitment. Of several quotes for one offer the
+    newest is taken and, at equal dates (one GPU or a node of eight), the cheapest.
+    Raises: PriceError if no quote matches, or if quotes from several regions do.
 
     >>> h100 = gpu_price("h100_sxm", "verda", "on_demand")
     >>> h100.value, h100.low, h100.high
@@ -70,10 +69,10 @@ def gpu_price(gpu: str, provider: str, commitment: str, region: str | None = Non
         quotes = quotes[quotes["region"] == region]
     offer = f"{gpu} {provider} {commitment}" + (f" {region}" if region else "")
     if quotes.empty:
-        raise PriceError(f"no GPU price for {offer}; there is: {_listing(prices, of_gpu)}")
+        raise PriceError(f"no GPU price for {offer}; available: {_listing(prices, of_gpu)}")
     regions = sorted(set(quotes["region"]))
     if len(regions) > 1:
-        raise PriceError(f"{offer} is priced in several regions, name one: {', '.join(regions)}")
+        raise PriceError(f"{offer} has prices in several regions: name one of {', '.join(regions)}")
     quote = quotes.sort_values("usd_per_gpu_hour", kind="stable").iloc[0]
     return Figure(
         name=f"gpu_price {offer}",
@@ -89,14 +88,14 @@ def gpu_price(gpu: str, provider: str, commitment: str, region: str | None = Non
 
 
 def gpu_price_findings(prices: pd.DataFrame, on: date, max_age_days: int = 180) -> list[Finding]:
-    """Findings about a table of GPU prices, judged on `on`: wrong, old, undated, far apart.
+    """Findings on GPU prices on the day `on`.
 
-    A spot price above its on-demand price and a provider whose regions differ by more than 1.6
-    times are warnings; quotes older than `max_age_days` are stale and undated ones a warning; the
-    spread of on-demand prices over providers is information. Quotes that a newer one of the same
-    offer replaces are not judged.
+    Warnings: a spot price above its on-demand price, a provider whose regions differ by a factor
+    above 1.6, quotes without a date. Stale: quotes older than `max_age_days`. Information: the
+    spread of on-demand prices over providers. Quotes replaced by a newer one of the same offer are
+    left out.
 
-    Parameters: prices with the columns of `gpu_prices`.
+    prices: columns as `gpu_prices`.
 
     >>> [f.sentence for f in gpu_price_findings(gpu_prices().query("gpu == 'l40s'"),
     ...                                         date(2026, 11, 23)) if f.severity == "info"]
@@ -112,7 +111,7 @@ def gpu_price_findings(prices: pd.DataFrame, on: date, max_age_days: int = 180) 
 
 
 def _current(prices: pd.DataFrame) -> pd.DataFrame:
-    """The quotes that no newer quote of the same offer replaces."""
+    """The newest quotes of each offer."""
     newest = prices.groupby(_OFFER)["as_of"].transform("max")
     return prices[newest.isna() | (prices["as_of"] == newest)]
 
@@ -214,8 +213,9 @@ def committed_usd_per_gpu_hour(
 class OwnedGpu:
     """A GPU that is bought, with its part of the server. Numbers, or arrays that broadcast.
 
-    price_usd: of the card. server, spares, residual, maintenance (a year): shares of it, of the
-    card, and of all that is bought. power_w: rated, of which load_share is drawn on the mean.
+    price_usd: of the card. server_share: server over card. spares_share: spare cards over cards in
+    use. residual_share, maintenance_share_per_year: of the whole purchase. power_w: rated;
+    load_share: mean power over rated.
     """
 
     price_usd: Number
@@ -232,19 +232,19 @@ class OwnedGpu:
     colocation_usd_per_kw_month: Number
 
     @property
-    def bought_usd(self) -> Number:
-        """Price of a serving card: the card, its part of the server, and of the spares."""
+    def purchase_usd(self) -> Number:
+        """Price of a card in use with its part of the server and of the spares, usd."""
         return self.price_usd * (1 + self.server_share) * (1 + self.spares_share)
 
 
 def capital_month_usd(
-    bought_usd: Number, residual_usd: Number, months: Number, share_per_year: Number
+    purchase_usd: Number, residual_usd: Number, months: Number, share_per_year: Number
 ) -> Number:
-    """Monthly cost of a purchase over its life, the cost of capital included.
+    """Monthly cost of a purchase over its life, cost of capital included. Unit: usd a month.
 
-    The month's payment of an annuity whose present value is the price less that of the residual; at
-    no cost of capital it is straight-line depreciation. Payments fall due at the end of each month,
-    and a year's rate is (1 + i)^12 - 1 for the monthly i.
+    The payment of an annuity whose present value is the price less that of the residual; without a
+    cost of capital it is straight-line depreciation. Payments are due at the end of each month, and
+    the yearly rate is (1 + i)^12 - 1 for the monthly rate i.
     Source: capital recovery with salvage, Park, Contemporary Engineering Economics, ch. 6:
     (P - S) * i / (1 - (1 + i)^-n) + S * i.
 
@@ -260,33 +260,33 @@ def capital_month_usd(
     recovery = np.where(
         monthly > 0, safe / np.where(discount > 0, discount, 1.0), 1 / np.asarray(months)
     )
-    month_usd = (bought_usd - residual_usd) * recovery + residual_usd * monthly
+    month_usd = (purchase_usd - residual_usd) * recovery + residual_usd * monthly
     return month_usd if np.ndim(month_usd) else float(month_usd)
 
 
 def owned_gpu_hour_parts(gpu: OwnedGpu) -> dict[str, Number]:
     """The parts of an owned GPU's cost per hour: part -> usd per GPU-hour.
 
-    Every hour of its life bears the same, in use or not. Source: Barroso, Hoelzle and Ranganathan,
-    The Datacenter as a Computer, 3rd ed., ch. 6: depreciation with interest, maintenance, energy
-    times PUE, and space by the kilowatt.
+    The cost is spread over all hours of its life, in use or not. Source: Barroso, Hoelzle and
+    Ranganathan, The Datacenter as a Computer, 3rd ed., ch. 6: depreciation with interest,
+    maintenance, energy times PUE, and space by the kilowatt.
     """
-    bought = gpu.bought_usd
-    residual = gpu.residual_share * bought
-    written_off = (bought - residual) / gpu.life_months
-    capital = capital_month_usd(bought, residual, gpu.life_months, gpu.capital_share_per_year)
+    purchase = gpu.purchase_usd
+    residual = gpu.residual_share * purchase
+    depreciation = (purchase - residual) / gpu.life_months
+    capital = capital_month_usd(purchase, residual, gpu.life_months, gpu.capital_share_per_year)
     kilowatt = gpu.power_w / 1000
     return {
-        "depreciation": written_off / HOURS_PER_MONTH,
-        "cost of capital": (capital - written_off) / HOURS_PER_MONTH,
-        "maintenance": gpu.maintenance_share_per_year * bought / 12 / HOURS_PER_MONTH,
+        "depreciation": depreciation / HOURS_PER_MONTH,
+        "cost of capital": (capital - depreciation) / HOURS_PER_MONTH,
+        "maintenance": gpu.maintenance_share_per_year * purchase / 12 / HOURS_PER_MONTH,
         "electricity and cooling": kilowatt * gpu.load_share * gpu.pue * gpu.usd_per_kwh,
         "colocation": kilowatt * gpu.colocation_usd_per_kw_month / HOURS_PER_MONTH,
     }
 
 
 def owned_usd_per_gpu_hour(gpu: OwnedGpu) -> Number:
-    """Cost of an hour of an owned GPU over its life, busy or not. Unit: usd.
+    """Cost of an hour of an owned GPU, averaged over its life, in use or not. Unit: usd.
 
     >>> card = OwnedGpu(30_000, 0.4, 0.0, 48, 0.1, 0.08, 0.05, 1260, 0.7, 1.4, 0.09, 184)
     >>> round(owned_usd_per_gpu_hour(card), 2)

@@ -1,4 +1,4 @@
-"""Do two names mean the same model? Providers and gateways spell a model's name differently."""
+"""Compares names of models, which providers and gateways spell differently."""
 
 import re
 from functools import cache
@@ -9,7 +9,7 @@ _PROVIDER = re.compile(
     r"|(?:[a-z][a-z-]*\.)+(?=[a-z]))"  # us.anthropic.claude-...
 )
 _NO_VERSION = re.compile(r"(?:-v?\d+:\d+|:(?:free|nitro|floor|latest)|-latest)$")
-"""Bedrock's revision of a listing, OpenRouter's variants, and the alias of the newest."""
+"""Bedrock's revisions, OpenRouter's variants and the alias `latest`."""
 
 _SNAPSHOT = re.compile(
     r"[-@_](?:(20\d\d[-.]?(?:0[1-9]|1[0-2])[-.]?(?:0[1-9]|[12]\d|3[01]))(?!\d)"  # 2024-08-06
@@ -23,10 +23,10 @@ _TUNING = re.compile(r"^meta-|-(?:instruct|chat|it|hf|base)(?=-|$)")
 
 
 def same_model(a: str, b: str) -> bool:
-    """Whether two names are of one model: provider's prefix, case and punctuation apart.
+    """Whether two names mean the same model, whatever the provider's prefix, case and punctuation.
 
-    A name without a date is the same model as any dated snapshot of it; two dates are two models.
-    An alias of one's own choosing (an Azure deployment) is another name.
+    A name without a date matches any dated snapshot; two different dates are two models. A custom
+    alias, such as an Azure deployment, does not match.
 
     >>> same_model("gpt-4o", "openai/gpt-4o-2024-08-06"), same_model("GPT-4o", "gpt-4o-mini")
     (True, False)
@@ -40,7 +40,7 @@ def same_model(a: str, b: str) -> bool:
 
 
 def same_weights(a: str, b: str) -> bool:
-    """Whether two names are of weights of one shape: tuned or not, in the words of any host.
+    """Whether two names mean weights of the same shape, whether tuned or not.
 
     >>> same_weights("meta-llama/Llama-3.1-70B", "Meta-Llama-3.1-70B-Instruct")
     True
@@ -48,25 +48,25 @@ def same_weights(a: str, b: str) -> bool:
     return same_model(*(_TUNING.sub("", _parts(name)[0]) for name in (a, b)))
 
 
-_SERVED = re.compile(r"(?<=\db)-(?:instant|turbo|versatile|fp8|fp4|bf16|awq)$")
-"""How weights are served, which does not change what they answer."""
+_SERVING = re.compile(r"(?<=\db)-(?:instant|turbo|versatile|fp8|fp4|bf16|awq)$")
+"""Suffixes for how a host serves the weights, which do not name another model."""
 
 
 @cache
 def model_key(name: str) -> str:
-    """One key of a model for all its hosts: date, tuning, how it is served, punctuation apart.
+    """One key for a model at all hosts: its name without date, tuning, serving and punctuation.
 
     >>> model_key("meta-llama/Meta-Llama-3.1-70B-Instruct-Turbo")
     'llama3170b'
     >>> model_key("meta.llama3-1-70b-instruct-v1:0"), model_key("openai/gpt-4o-2024-08-06")
     ('llama3170b', 'gpt4o')
     """
-    return _SERVED.sub("", _TUNING.sub("", _parts(name)[0])).replace("-", "")
+    return _SERVING.sub("", _TUNING.sub("", _parts(name)[0])).replace("-", "")
 
 
 @cache
 def _parts(name: str) -> tuple[str, str]:
-    """A model's bare name, and the digits of its snapshot's date where it has one."""
+    """A model's name without prefix and date, and the digits of its snapshot's date or ""."""
     bare = _NO_VERSION.sub("", _PROVIDER.sub("", name.strip().lower().rstrip("/")))
     snapshot = _SNAPSHOT.search(bare)
     date = re.sub(r"\D", "", snapshot[1] or snapshot[2]) if snapshot else ""

@@ -10,7 +10,7 @@ from llmstudy.figure import FloatArray
 
 
 def poisson_s(rate_per_s: float, n: int, rng: np.random.Generator) -> FloatArray:
-    """Arrivals of users who do not know of each other. Shape (n,), rising.
+    """Arrivals of users independent of each other, as times. Shape (n,), rising.
 
     Raises: ValueError if the rate is not above 0 or n is below 1.
 
@@ -80,7 +80,7 @@ def replay_s(started: "pd.Series[pd.Timestamp]", time_scale: float) -> FloatArra
     [0.0, 1.0]
     """
     if started.empty:
-        raise ValueError("no request to replay: the log holds none")
+        raise ValueError("the log has no request to replay: give another log")
     if not time_scale > 0:
         raise ValueError(f"time scale {time_scale:g}: give it above 0; 2 is twice as fast")
     ordered = started.sort_values(kind="stable")

@@ -7,16 +7,16 @@ Failed requests do not make a run invalid: they are +inf in its percentiles.
 
 Statistical checks (rate_asked, gaps, dispersion, lag1, drift): a correct run fails each once in
 1,000 times, whatever its length, so that at most one correct run in 200 is refused and must be
-repeated. Each detects a fault, named at its limit; a run too short to show that fault nine times in
-ten does not pass: the check is unknown, and gives the requests that it takes. The simulations
-behind both numbers are in tests/probe/test_probe_audit_rates.py.
+repeated. Each detects a fault, named at its limit; where a run is too short to show that fault nine
+times in ten, the check is unknown and states how many requests it takes. The simulations behind
+both numbers are in tests/probe/test_probe_audit_rates.py.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, floor
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,22 +35,6 @@ from llmstudy.probe.run import (
     chunk_gaps_s,
     with_metrics,
 )
-
-
-class Limit(NamedTuple):
-    """The limit of a check. needed: the run is invalid, too, when the check cannot be made.
-
-    loads: processes to which the check applies, by the times at which requests were sent; empty:
-    all, and without such times.
-    """
-
-    limit: float
-    unit: str
-    side: Literal["at most", "at least"]
-    needed: bool
-    why: str
-    loads: frozenset[str] = frozenset()
-
 
 CHANCE = 1e-3
 """Highest share of correct runs that a statistical check refuses."""
@@ -80,10 +64,10 @@ SPREAD_GAPS = 10
 
 DRIFT_REQUESTS, DRIFT_INDEPENDENT = 240, 200
 """Requests that show a first quarter slower by half (its logarithms scatter by 0.3), and the
-effective number of independent ones: fewer cannot be told from the swings of a queue."""
+effective number of independent ones: fewer look like the swings of a queue."""
 
 TIMER_S = 0.002
-"""Lateness of a timer on a busy shared host that is no fault of the client."""
+"""Lateness of a timer on a busy shared host, for which the client is not to blame."""
 
 TEMPLATE_TOKENS = 32
 """Tokens that a chat template may add to a prompt, and that all prompts then share; assumed, after
@@ -92,7 +76,7 @@ the 8 to 20 of common templates and two cache blocks of 16."""
 BY_ITSELF = ("stop", "eos", "eos_token", "end_turn", "stop_sequence")
 """Finish reasons of a model that ended its answer itself."""
 
-UNSENT = "the file does not say when its requests were sent"
+UNSENT = "the file has no times at which its requests were sent"
 
 BUSY_SHARE = 0.9
 """Share of a closed loop's users that must have a request in flight; one may be between two."""
@@ -104,33 +88,28 @@ not bounded: of 200 correct runs of 400 requests the largest ratio was 6.3 in M/
 utilisation, and 10.2 at 90 %."""
 
 LONGEST_RUN_S = 30 * 86_400.0
-"""No time of a run is later after its start: a larger one has another origin."""
+"""Longest time after a run's start: a larger one has another origin."""
 
 
-def _limits() -> dict[str, Limit]:
+def _limits() -> dict[str, Any]:
     table = pd.read_csv(paths.data("probe_audit.csv"), keep_default_na=False)
-    return {
-        row["check"]: Limit(
-            row["limit"],
-            row["unit"],
-            row["side"],
-            row["needed"] == "yes",
-            row["why"],
-            frozenset(row["loads"].split()),
-        )
-        for row in table.to_dict("records")
-    }
+    table = table.assign(needed=table["needed"] == "yes", loads=table["loads"].str.split())
+    return {str(row.check): row for row in table.itertuples(index=False)}
 
 
-LIMITS: Mapping[str, Limit] = _limits()
-"""The checks by name, in the order in which they are reported: data/probe_audit.csv."""
+LIMITS: Mapping[str, Any] = _limits()
+"""The rows of data/probe_audit.csv by check, in the order in which they are reported.
+
+limit, unit, side ("at most", "at least"), why; needed: the run is invalid, too, when the check
+cannot be made; loads: processes to which the check applies, by the times at which requests were
+sent; empty: all, and without such times."""
 
 
 class Finding(NamedTuple):
-    """The value that a check measured. None: it could not be made, and `evidence` says why.
+    """The value that a check measured; None where it could not be made, with `evidence` on why.
 
     limit: where this run allows another than the table. passes: where more than the value decides.
-    short_of: requests that it takes to pass; a run with fewer may fail, and is unknown otherwise.
+    short_of: requests that it takes to pass; with fewer the check fails or is unknown.
     """
 
     value: float | None
@@ -138,6 +117,9 @@ class Finding(NamedTuple):
     limit: float | None = None
     passes: bool | None = None
     short_of: int | None = None
+
+
+CHECK_COLUMNS = ["check", "value", "limit", "unit", "status", "why"]
 
 
 @dataclass(frozen=True)
@@ -186,12 +168,11 @@ def audit(run: Run) -> Audit:
         rows.append((name, finding.value, limit, rule.unit, status, evidence))
     if view.answered.empty:  # the cause of whatever else is wrong
         reasons = [r for r in reasons if r.startswith(("complete: ", "answered: "))]
-    columns = ["check", "value", "limit", "unit", "status", "why"]
-    checks = pd.DataFrame(rows, columns=columns).astype({"value": float, "limit": float})
+    checks = pd.DataFrame(rows, columns=CHECK_COLUMNS).astype({"value": float, "limit": float})
     return Audit(not reasons, tuple(reasons), checks)
 
 
-def _status(finding: Finding, limit: float, rule: Limit) -> str:
+def _status(finding: Finding, limit: float, rule: Any) -> str:
     if finding.value is None:
         return "unknown"
     within = finding.value <= limit if rule.side == "at most" else finding.value >= limit
@@ -292,7 +273,7 @@ class _RunView:
 def _complete(run: _RunView) -> Finding:
     ended, planned = run.facts.get("ended"), run.load.get("n")
     if planned is None and ended is None:
-        return Finding(None, "neither the planned number nor how the run ended is known")
+        return Finding(None, "the run lacks its planned number of requests and how it ended")
     missing = 0 if planned is None else planned - len(run.measured)
     gap = f"{missing} of the planned requests have no row"
     if ended == AT_SPEND_CAP:  # nothing that was sent is missing
@@ -351,7 +332,9 @@ def _own_errors(run: _RunView) -> Finding | None:
         error.str.match(r"http_4") & ~error.isin(["http_408", "http_429"])
     )
     share = float(is_client_error.mean())
-    return Finding(share, f"{share:.1%} of the requests failed on the way or were refused as wrong")
+    return Finding(
+        share, f"{share:.1%} of the requests failed on the way or were refused as faulty"
+    )
 
 
 @_check
@@ -367,10 +350,10 @@ def _served_model(run: _RunView) -> Finding | None:
     right = [m for m in served.index if not names or any(same_model(m, name) for name in names)]
     one = [m for m in right if same_model(m, right[0])]  # two snapshots are two models
     by_model = ", ".join(f"{n} by {model}" for model, n in served.items())
-    evidence = f"{requested or 'a model'} was asked for, and the answers are {by_model}"
+    evidence = f"{requested or 'a model'} was requested, and the answers are {by_model}"
     if len(served) == 1 and not right:
         evidence += (
-            f"; where {requested} is only an alias of that model, write the model's own name as "
+            f"; where {requested} is an alias of that model, write the model's own name as "
             "serving.model in the run's run.json"
         )
     return Finding(int(served.drop(one).sum()), evidence)
@@ -383,7 +366,7 @@ def _served_model(run: _RunView) -> Finding | None:
 def _process(run: _RunView) -> Finding:
     processes = ("poisson", "gamma", "constant", "replay", "ramp", "closed")
     if run.process in processes:
-        return Finding(0, f"{run.process} arrivals were asked for")
+        return Finding(0, f"{run.process} arrivals were requested")
     return Finding(None, f"the arrival process is {run.process!r}, none of {', '.join(processes)}")
 
 
@@ -391,25 +374,27 @@ def _process(run: _RunView) -> Finding:
 def _concurrency(run: _RunView) -> Finding | None:
     users = run.load.get("concurrency")
     if not users:
-        return Finding(None, "the number of users is not known")
+        return Finding(None, "the number of users is not recorded")
     if run.measured.empty or run.measured["done_s"].isna().all():
-        return Finding(None, "no request's end is known")
+        return Finding(None, "no request has a time of its end")
     most, busy = min(users, len(run.measured)), max(floor(BUSY_SHARE * users), 1)
     reached = int(run.in_flight_at(run.measured["dispatched_s"]).max())
     if reached < BUSY_SHARE * most:
-        evidence = f"at most {reached} of {users} users ever had a request under way"
+        evidence = f"at most {reached} of {users} users had a request in flight"
         return Finding(reached / most, evidence, passes=False)
     share = run.share_beside(min(busy, most))
-    return Finding(share, f"{share:.0%} of the waiting fell when {busy} or more of {users} waited")
+    return Finding(
+        share, f"{share:.0%} of the waiting was in times when {busy} or more of {users} waited"
+    )
 
 
 @_check
 def _rate(run: _RunView) -> Finding | None:
     realised, scheduled = _per_s(run.dispatched_s), _per_s(run.scheduled_s)
     if realised is None or scheduled is None:
-        return Finding(None, "it takes two requests at different times to make a rate")
+        return Finding(None, "a rate takes two requests at different times")
     requested = run.load.get("rate_per_s") if run.process == "constant" else None
-    against = {"scheduled": scheduled} | ({"asked": requested} if requested else {})
+    against = {"scheduled": scheduled} | ({"requested": requested} if requested else {})
     what, other = max(against.items(), key=lambda item: abs(realised / item[1] - 1))
     off = abs(realised / other - 1)
     evidence = f"{realised:.4g} requests/s were sent where {other:.4g} were {what}"
@@ -434,12 +419,12 @@ def _shape(run: _RunView) -> float | None:
 def _rate_asked(run: _RunView) -> Finding | None:
     shape, rate, n_gaps = _shape(run), run.load.get("rate_per_s"), len(run.scheduled_s) - 1
     if not shape or not rate or n_gaps < 1:
-        return Finding(None, "the rate or burstiness asked for is not known")
+        return Finding(None, "the requested rate or burstiness is not recorded")
     span = np.ptp(run.scheduled_s)
     below = gamma.cdf(span, n_gaps * shape, scale=1 / (rate * shape))
     p = float(2 * min(below, 1 - below))
     per_s = n_gaps / span if span else np.inf
-    evidence = f"{per_s:.4g} requests/s were scheduled where {rate:.4g} were asked, p {p:.2g}"
+    evidence = f"{per_s:.4g} requests/s were scheduled where {rate:.4g} were requested, p {p:.2g}"
     return Finding(p, evidence, short_of=_short_of(n_gaps, ceil(RATE_GAPS / shape)))
 
 
@@ -459,7 +444,7 @@ def _random_gaps(
     """
     shape = _shape(run)
     if not shape:
-        return Finding(None, "the burstiness asked for is not known")
+        return Finding(None, "the requested burstiness is not recorded")
     findings = []
     for times_s, is_sent in ((run.scheduled_s, False), (run.dispatched_s, True)):
         gaps = np.diff(times_s)
@@ -583,14 +568,16 @@ def _dispatch_lag(run: _RunView) -> Finding | None:
     if run.measured.empty:
         return None
     if not run.has_schedule:
-        return Finding(None, "the schedule is not recorded apart from the sending")
+        return Finding(None, "the schedule is not recorded, only the sending")
     lag = run.lag_s[~run.held_by_cap]
     if not len(lag):
         return Finding(None, "the cap on concurrency held every request")
     p99, ttft = float(np.quantile(lag, 0.99)), run.answered["ttft_s"].dropna()
     slow = float(ttft.quantile(0.99)) if len(ttft) else 0.0
     limit = max(LIMITS["dispatch_lag"].limit, slow / 10)
-    return Finding(p99, f"one request in a hundred left {1000 * p99:.1f} ms late or later", limit)
+    return Finding(
+        p99, f"one request in a hundred was sent {1000 * p99:.1f} ms late or later", limit
+    )
 
 
 @_check
@@ -657,7 +644,7 @@ def _mismatch(answered: pd.DataFrame, requested: str, counted: str, what: str) -
     if counted_rows.empty:
         return Finding(None, f"the server counts no {what} tokens")
     ratio = float(counted_rows[counted].sum() / counted_rows[requested].sum())
-    evidence = f"the server counted {ratio:.3g} {what} tokens for each one asked"
+    evidence = f"the server counted {ratio:.3g} {what} tokens for each requested one"
     return Finding(abs(ratio - 1), evidence)
 
 
@@ -672,7 +659,9 @@ def _content_tokens(run: _RunView) -> Finding | None:
     # the token that ends an answer is billed and has no text
     allowed = (0.02 * counted["answer_tokens"]).clip(lower=1)
     share = float(((in_chunks - counted["answer_tokens"]).abs() > allowed).mean())
-    return Finding(share, f"{share:.1%} of the answers hold other tokens than the server counted")
+    return Finding(
+        share, f"{share:.1%} of the answers hold other numbers of tokens than the server counted"
+    )
 
 
 @_check
@@ -720,7 +709,7 @@ def _cached_input(run: _RunView) -> Finding:
     if queries:
         shares.append(counters.get("vllm:prefix_cache_hits_total", 0.0) / queries)
     if not shares:
-        return Finding(None, "the server does not say what it read from its cache")
+        return Finding(None, "the server does not report what it read from its cache")
     on_purpose = (run.facts.get("lengths") or {}).get("shared_prefix_share") or 0.0
     excess = max(*shares, 0.0) - on_purpose
     mean_tokens = run.answered["input_tokens"].mean()
@@ -815,4 +804,6 @@ def _detrended(y: FloatArray) -> FloatArray:
 def _resumed(run: _RunView) -> Finding | None:
     if not run.facts.get("resumed"):
         return None
-    return Finding(None, "the run was killed and resumed: of the client only the last part is told")
+    return Finding(
+        None, "the run was killed and resumed: facts of the client cover its last part only"
+    )

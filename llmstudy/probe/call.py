@@ -20,6 +20,12 @@ _RETRIED_STATUS = {408, 409, 429}
 _DETAIL_CHARACTERS = 300
 """Length to which a server's error message is cut."""
 
+_OF_ANSWER = (
+    *("content_tokens", "error", "finish_reason", "served_model", "fingerprint"),
+    *("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens"),
+)
+"""Attributes of an answer that its sample repeats."""
+
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0
 
 _DURATION = (
@@ -32,7 +38,7 @@ _WAIT = re.compile(
     rf"(?P<wait>(?:{_DURATION}\W*)+|\d+(?:\.\d+)?)",
     re.I,
 )
-"""How servers word a wait: "Please try again in 1m3.5s", "retry after 13 seconds",
+"""The wait in a server's message: "Please try again in 1m3.5s", "retry after 13 seconds",
 `"retryDelay": "34s"`, `"retry_after": 20`."""
 
 
@@ -48,9 +54,9 @@ async def call(
     """Sends one request now, and again where the server allows it; never raises for a failure.
 
     message: `endpoint.message(request)`, built before so that its cost is not measured. start:
-    perf_counter at the run's start. A retry waits as long as Retry-After says, else 0.5 s doubling
-    to 8 s with jitter; the user waits too, so it all counts. Once content has come nothing is sent
-    again. The timeout is that of the logical request.
+    perf_counter at the run's start. A retry waits for the time in Retry-After, else 0.5 s doubling
+    to 8 s with jitter; users wait too, so it all counts. Once content has come nothing is sent
+    again. timeout_s: of the logical request, its retries included.
 
     Returns: the sample, and the server's message of a failure, to show and not to store.
     """
@@ -173,27 +179,17 @@ def _sample(
         headers_s=since(answer.headers_at),
         first_reasoning_s=since(answer.reasoning_at),
         content_times_s=[at - start for at in answer.content_at],
-        content_tokens=answer.content_tokens,
         done_s=since(answer.ended_at),
         ok=answer.error is None,
-        error=answer.error,
         http_status=answer.status,
-        finish_reason=answer.finish_reason,
         asked_input_tokens=request.input_tokens,
         asked_output_tokens=request.output_tokens,
-        input_tokens=answer.input_tokens,
-        cached_input_tokens=answer.cached_input_tokens,
-        output_tokens=answer.output_tokens,
-        reasoning_tokens=answer.reasoning_tokens,
-        dns_s=opening.dns_s if opening else None,
-        tcp_s=opening.tcp_s if opening else None,
-        tls_s=opening.tls_s if opening else None,
         server_queue_s=queue,
         server_prefill_s=prefill,
         server_processing_s=_number(processing, 1e-3),
-        served_model=answer.served_model,
-        fingerprint=answer.fingerprint,
         prefix_group=request.prefix_group,
+        **{name: getattr(answer, name) for name in _OF_ANSWER},
+        **(vars(opening) if opening else {}),
     )
 
 

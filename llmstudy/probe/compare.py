@@ -1,8 +1,8 @@
 """Is b faster than a, and how many requests does it take to decide that?
 
 Two runs of one plan send the same prompts at the same times: request i of one is paired with
-request i of the other, so that the effect of a hard prompt or of a burst cancels out. Compared is a
-percentile, as the ratio b / a: below 1, b is faster. The verdict may be undecided.
+request i of the other, so that the effect of a hard prompt or of a burst cancels out. The measure
+is the ratio of a percentile, b / a: below 1, b is faster. The verdict may be undecided.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ RESAMPLES = 1000
 FEWEST_BLOCKS = 10
 """As for batches, fewer make the interval erratic (Schmeiser 1982)."""
 
-POWER = 0.8
+LEVEL, POWER = 0.95, 0.8
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,10 @@ class Comparison:
         if self.ratio is None:
             return f"{what} cannot be compared: it lies among failures"
         high = "unbounded" if isinf(self.high) else f"{self.high:.2f}"
-        settle = f"; {self.n_needed} pairs would settle it" if self.n_needed else ""
+        needs = f"; it takes {self.n_needed} pairs to decide" if self.n_needed else ""
         return (
             f"{self.verdict}, {what} {self.ratio:.2f} times as long (95 % interval {self.low:.2f} "
-            f"to {high}, {self.n_pairs} pairs, margin {self.margin_share:.0%}){settle}"
+            f"to {high}, {self.n_pairs} pairs, margin {self.margin_share:.0%}){needs}"
         )
 
 
@@ -84,7 +84,6 @@ def compare(
     metric: Metric = "ttft",
     percentile: Percentile = "p95",
     margin_share: float = 0.0,
-    level: float = 0.95,
     seed: int = 0,
 ) -> Comparison:
     """Compares two endpoints: b is better, worse, or undecided, with an interval of the ratio.
@@ -116,18 +115,22 @@ def compare(
     if len(pairs) == 1:
         # a tail has too few requests to show what neighbours share: the median shows it too
         block = max(block_length(pairs[0].difference(p)) for p in (q, 0.5))
-        low, high = _bootstrap(pairs[0], q, block, level, np.random.default_rng(seed))
+        low, high = _bootstrap(pairs[0], q, block, np.random.default_rng(seed))
     else:
         block = 1
-        ratio, low, high = _between_runs(pairs, q, level)
+        ratio, low, high = _between_runs(pairs, q)
     values = min(len(p.a.x) for p in pairs), min(len(p.b.x) for p in pairs)
-    enough = min(values) * len(pairs) >= percentile_minimum_n(q, level)
-    verdict = _verdict(low, high, margin_share) if enough else "undecided"
+    enough = min(values) * len(pairs) >= percentile_minimum_n(q)
+    verdict: Verdict = "undecided"
+    if enough and high < 1 / (1 + margin_share):
+        verdict = "better"
+    elif enough and low > 1 + margin_share:
+        verdict = "worse"
     n_needed = None
     if verdict == "undecided" and isfinite(ratio) and ratio > 0:
-        n_needed = _needed(ratio, low, high, n, margin_share, level)
+        n_needed = _needed(ratio, low, high, n, margin_share)
         if not enough:
-            n_needed = max(n_needed or 0, percentile_minimum_n(q, level))
+            n_needed = max(n_needed or 0, percentile_minimum_n(q))
     return Comparison(
         metric,
         percentile,
@@ -198,7 +201,7 @@ def _paired(a: Run, b: Run, metric: Metric) -> _Paired:
     if not len(paired) or any(is_undefined):
         raise ValueError(
             f"no pair of requests has {metric} on both sides: answers of one token, without a "
-            "count of tokens, or held back in a buffer have none; choose another metric"
+            "count of tokens, or that waited in a buffer have none; choose another metric"
         )
     sides = []
     for side in values:
@@ -277,11 +280,11 @@ def block_length(z: FloatArray) -> int:
 
 
 def _bootstrap(
-    pair: _Paired, q: float, block: int, level: float, rng: np.random.Generator
+    pair: _Paired, q: float, block: int, rng: np.random.Generator
 ) -> tuple[float, float]:
     n, draws = pair.n, ceil(pair.n / block)
     # ends are widened as t is wider than the normal, with as many degrees as there are blocks
-    tail = float(norm.cdf(student_t.ppf((1 - level) / 2, max(draws - 1, 1))))
+    tail = float(norm.cdf(student_t.ppf((1 - LEVEL) / 2, max(draws - 1, 1))))
     ratios = []
     at_once = max(1, 2_000_000 // max(len(pair.a.x), len(pair.b.x)))
     for begin in range(0, RESAMPLES, at_once):
@@ -304,13 +307,13 @@ def _bootstrap(
     return low, high
 
 
-def _between_runs(pairs: Sequence[_Paired], q: float, level: float) -> tuple[float, float, float]:
+def _between_runs(pairs: Sequence[_Paired], q: float) -> tuple[float, float, float]:
     """The geometric mean of the ratios of the pairs of runs, and its interval."""
     ratios = [_ratio(_quantile(p.b.x, q), _quantile(p.a.x, q)) for p in pairs]
     if not all(isfinite(r) and r > 0 for r in ratios):
         return nan, 0.0, inf
     logs, k = np.log(ratios), len(ratios)
-    half = student_t.ppf((1 + level) / 2, k - 1) * logs.std(ddof=1) / sqrt(k)
+    half = student_t.ppf((1 + LEVEL) / 2, k - 1) * logs.std(ddof=1) / sqrt(k)
     mean, low, high = np.exp([logs.mean(), logs.mean() - half, logs.mean() + half]).tolist()
     return mean, low, high
 
@@ -327,20 +330,12 @@ def _ratio(b: float, a: float) -> float:
     return b / a
 
 
-def _verdict(low: float, high: float, margin_share: float) -> Verdict:
-    if high < 1 / (1 + margin_share):
-        return "better"
-    return "worse" if low > 1 + margin_share else "undecided"
-
-
-def _needed(
-    ratio: float, low: float, high: float, n: int, margin_share: float, level: float
-) -> int | None:
+def _needed(ratio: float, low: float, high: float, n: int, margin_share: float) -> int | None:
     """Pairs whose interval would clear the margin with `POWER`: its width goes with 1 / sqrt(n)."""
     beyond_margin = abs(log(ratio)) - log1p(margin_share)
     if beyond_margin <= 0 or low <= 0 or not isfinite(high):
         return None
-    z = float(norm.ppf((1 + level) / 2))
+    z = float(norm.ppf((1 + LEVEL) / 2))
     error = (log(high) - log(low)) / (2 * z)
     return max(ceil(n * ((z + float(norm.ppf(POWER))) * error / beyond_margin) ** 2), n + 1)
 
@@ -352,21 +347,19 @@ def _needed(
 class Spread:
     """The spread of latencies. log_sd: standard deviation of their logarithm (taken as normal).
 
-    dependence: requests per effective independent request, at least 1. shared: the correlation
-    between the two sides of a pair, which cancels out in an A/B comparison.
+    dependence: requests per effective independent request, at least 1.
     """
 
     log_sd: float
     dependence: float
-    shared: float = 0.0
     source: str = "assumed"
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
-        if not (self.log_sd > 0 and self.dependence >= 1 and 0 <= self.shared < 1):
+        if not (self.log_sd > 0 and self.dependence >= 1):
             raise ValueError(
-                f"log_sd {self.log_sd:g}, dependence {self.dependence:g}, shared {self.shared:g}: "
-                "give a log_sd above 0, a dependence of 1 or more, and shared from 0 to below 1"
+                f"log_sd {self.log_sd:g}, dependence {self.dependence:g}: give a log_sd above 0 "
+                "and a dependence of 1 or more"
             )
 
 
@@ -392,16 +385,14 @@ def pilot_spread(pilot: Run, metric: Metric = "ttft") -> Spread:
     effective = dependent_quantile_interval(x, batches(len(x)), 0.5).n_effective
     dependence = max(len(x) / effective, 1.0)
     spread = log(high / low) / (2 * float(norm.ppf(0.75)))
-    return Spread(spread, dependence, 0.0, f"pilot of {len(x)} values")
+    return Spread(spread, dependence, f"pilot of {len(x)} values")
 
 
 def plan(
     spread: Spread = ASSUMED,
-    percentiles: Sequence[Percentile] = ("p50", "p95", "p99"),
     half_width_share: float = 0.1,
     difference_share: float = 0.15,
     power: float = POWER,
-    level: float = 0.95,
     rate_per_s: float | None = None,
     usd_per_request: float | None = None,
 ) -> pd.DataFrame:
@@ -412,7 +403,7 @@ def plan(
     difference_share, detected with `power`; requests of both sides together).
     Returns: goal, percentile, requests, minutes (at rate_per_s, sides one after the other), usd,
     assumes. Null where rate or price is not given.
-    Raises: ValueError if a share is not above 0, or power or level not between 0 and 1.
+    Raises: ValueError if a share is not above 0, or power not between 0 and 1.
     Source: variance of a quantile q(1 - q) / (n f^2) with the density f of a log-normal: Serfling
     (1980), Approximation Theorems, 2.3.3; degrees of freedom of the batches as in `latency`.
 
@@ -420,25 +411,24 @@ def plan(
     >>> table.loc[table["goal"] == "difference", ["percentile", "requests"]].values.tolist()
     [['p50', 2078], ['p95', 5908], ['p99', 18436]]
     """
-    if not (half_width_share > 0 and difference_share > 0 and 0 < power < 1 and 0 < level < 1):
-        raise ValueError("give shares above 0, and power and level between 0 and 1")
-    z = float(norm.ppf((1 + level) / 2))
-    wider = float(student_t.ppf((1 + level) / 2, BATCHES - 1)) / z
+    if not (half_width_share > 0 and difference_share > 0 and 0 < power < 1):
+        raise ValueError("give shares above 0, and a power between 0 and 1")
+    z = float(norm.ppf((1 + LEVEL) / 2))
+    wider = float(student_t.ppf((1 + LEVEL) / 2, BATCHES - 1)) / z
     each = f"log sd {spread.log_sd:.2f}, {spread.dependence:.1f} requests per independent one"
     rows = []
-    for percentile in percentiles:
-        q = PERCENTILES[percentile]
+    for percentile, q in PERCENTILES.items():
         # of the log percentile, times n
         density = float(norm.pdf(norm.ppf(q))) / spread.log_sd
         variance = spread.dependence * q * (1 - q) / density**2
-        apart = 2 * (1 - spread.shared) * variance
         goals = {
-            "supported": percentile_minimum_n(q, level) * spread.dependence * wider**2,
+            "supported": percentile_minimum_n(q) * spread.dependence * wider**2,
             "interval": variance * (wider * z / log1p(half_width_share)) ** 2,
-            "difference": apart
+            "difference": 2
+            * variance
             * ((wider * z + float(norm.ppf(power))) / log1p(difference_share)) ** 2,
         }
-        least = percentile_minimum_n(q, level)
+        least = percentile_minimum_n(q)
         for goal, requests in goals.items():
             sides = 2 if goal == "difference" else 1
             total = sides * ceil(max(requests, least))

@@ -147,7 +147,7 @@ class _Proxy:
 
 
 class Connections:
-    """The connections to one origin: opened when none is free, kept for the next request.
+    """The connections to one origin: opened when none is free, and reused.
 
     HTTPS goes through a tunnel of the proxy that HTTPS_PROXY names, unless NO_PROXY exempts the
     host. Plain HTTP goes straight to its host.
@@ -155,9 +155,7 @@ class Connections:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"{url!r} is no address of an endpoint: write https://HOST/v1")
-        self._host = parts.hostname
+        self._host = parts.hostname or ""
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._port = parts.port or (443 if self._tls else 80)
         self._proxy = _proxy(f"{self._host}:{self._port}") if self._tls else None
@@ -177,7 +175,7 @@ class Connections:
         return await self.open()
 
     def give_back(self, connection: Connection) -> None:
-        """Keeps a connection for the next request, unless it is spoilt."""
+        """Frees a connection for the next request, or ends it where it cannot be reused."""
         if connection.reusable:
             self._free.append(connection)
         else:
@@ -221,7 +219,7 @@ class Connections:
             entries = await asyncio.shield(self._lookup)
         except (OSError, UnicodeError) as error:
             self._lookup = None
-            raise OSError(f"{self._host} was not found: {error}") from error
+            raise OSError(f"{self._host} has no address: {error}") from error
         places: list[_Place] = [(place[0], place[4]) for place in entries]
         same_family = [place for place in places if place[0] == places[0][0]]
         others = [place for place in places if place not in same_family]

@@ -37,20 +37,20 @@ def probe_endpoint(
     out: Path | str | None = None,
     resume: bool = False,
     say: Callable[[str], None] = print,
-    tell: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
     **options: Any,
 ) -> Probe:
-    """Sends a load to an endpoint and measures every answer from the moment it was wanted.
+    """Sends a load to an endpoint and measures every answer from its scheduled time.
 
     Give `rate_per_s` (open loop: what users do), `concurrency` (closed loop: what throughput tests
-    do) or `replay` with `log`. Two requests before the load show whether the key, the model, the
-    address and the fields are right, and how the endpoint counts tokens. Works in a notebook.
+    do) or `replay` with `log`. Two requests before the load check the key, the model, the address
+    and the fields, and measure how the endpoint counts tokens. Works in a notebook.
 
     url: address up to /v1, as an OpenAI client takes it. model: as the endpoint names it. vllm: the
-    server is vLLM: force the answers' length, read its own counters. out: folder in which each
-    finished request is written at once; None: memory alone. resume: finish the killed run in `out`,
-    with the settings and the seed that it began with. say: gets the cost before the start. tell:
-    gets the progress about twice a second.
+    server is vLLM: force the answers' length, read its own counters. out: folder to which each
+    request is written as soon as it finishes; None: memory alone. resume: finish the killed run in
+    `out`, with the settings and the seed that it began with. say: receives the cost before the
+    start, as a line. on_progress: receives a `Progress` about twice a second.
 
     Returns: `samples`, a row per request; `points`, one row with percentiles, their intervals and
     the verdict of the audit; `audit`.
@@ -71,7 +71,7 @@ def probe_endpoint(
     load = opened(load)
     announce(load, price, limits, say)
     folder = None if out is None else Path(out)
-    return probe_of([run(endpoint, load, limits, price, folder, resume, tell, vllm)], folder)
+    return probe_of([run(endpoint, load, limits, price, folder, resume, on_progress, vllm)], folder)
 
 
 def default_folder(url: str) -> Path:
@@ -81,21 +81,21 @@ def default_folder(url: str) -> Path:
 
 
 def announce(load: Load, price: TokenPrice, limits: Limits, say: Callable[[str], None]) -> None:
-    """Says before the start what a load costs at most. Raises: ValueError without a spend cap."""
+    """Prints the highest cost of a load before it. Raises: ValueError without a spend cap."""
     if price == FREE:
         return
     if limits.max_spend_usd is None:
-        raise ValueError("requests are billed: say with --max-spend how many USD at most")
+        raise ValueError("requests are billed: set --max-spend, the most that they may cost in USD")
     load_plan = plan_of(load)
     say(
-        f"This costs at most USD {estimated_usd(load_plan, price):.2f}, and USD "
+        f"This costs at most USD {estimated_usd(load_plan, price):.2f}, plus USD "
         f"{checks_usd(load_plan, price):.2g} for the two requests before each load. It stops at "
         f"USD {limits.max_spend_usd:.2f}."
     )
 
 
 def opened(load: Load) -> Load:
-    """The load with the accepted requests of its log's file. Raises: ValueError if it has none."""
+    """The load with its log read, where that is a file. Raises: ValueError if it has no request."""
     if not isinstance(load.log, str | Path):
         return load
     from llmstudy.requests.importers import read_log
@@ -175,15 +175,15 @@ def run(
     price: TokenPrice = FREE,
     folder: Path | None = None,
     resume: bool = False,
-    tell: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
     is_vllm: bool = False,
 ) -> Run:
     """Sends two short requests to calibrate, then the load; as `load.run_load`.
 
-    A complete run that is to be resumed is returned as it is, and nothing is sent.
+    With resume, a run that is complete already is returned as it is, and nothing is sent.
 
     is_vllm: the server is vLLM: answers get the requested length, tokens are counted chunk by
-    chunk, and the growth of the server's counters becomes a fact of the run.
+    chunk, and the increase of the server's counters becomes a fact of the run.
     Raises: ValueError with the server's message if the endpoint does not answer; or if a server
     taken for vLLM has no counters.
     """
@@ -199,14 +199,14 @@ def run(
     cap_usd = limits.max_spend_usd
     if cap_usd is not None and checks_usd(load_plan, price) > cap_usd:
         raise ValueError(
-            f"the two requests before the load may cost USD {checks_usd(load_plan, price):.2g} by "
-            f"themselves, and --max-spend is USD {cap_usd:g}: raise it"
+            f"the two requests before the load alone may cost USD "
+            f"{checks_usd(load_plan, price):.2g}, and --max-spend is USD {cap_usd:g}: raise it"
         )
     load_plan, connection = calibrate(endpoint, load_plan, min(limits.timeout_s, 120.0))
     facts["connection"] = connection
     if not connection["streamed"]:
         facts["notes"] = [f"{endpoint.host} does not stream: {NOT_STREAMED}"]
-    options = (limits, load.concurrency, price, folder, resume, tell)
+    options = (limits, load.concurrency, price, folder, resume, on_progress)
     if not is_vllm:
         return run_load(endpoint, load_plan, facts, *options)
     engine = {"engine": "vllm", "engine_version": engine_version(endpoint.base_url)}

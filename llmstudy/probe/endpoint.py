@@ -2,7 +2,7 @@
 
 Any endpoint that speaks OpenAI's chat completions or completions: OpenAI, Azure, the compatible
 interfaces of Anthropic and Google, hosts of open weights, vLLM, a LiteLLM proxy. A key is named by
-its environment variable, read when a request is built, and kept nowhere.
+its environment variable, read when a request is built, and stored nowhere.
 """
 
 import json
@@ -20,12 +20,12 @@ Api = Literal["chat", "completions"]
 _AZURE = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
 
 _SECRET_CHARACTERS = 6
-"""A header's value may be a word; one shorter than this is no secret."""
+"""Fewest characters of a secret; a shorter value of a header is a word."""
 
 TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 
 DROPPABLE = (*TOKEN_LIMITS, "stream_options", "return_token_ids")
-"""Fields of our requests that some servers refuse, and that a request can do without."""
+"""Optional fields of our requests, which some servers refuse."""
 
 
 @dataclass(frozen=True)
@@ -70,20 +70,20 @@ class Endpoint:
     )
 
     def __post_init__(self) -> None:
-        """Refuse what would fail at every request, or leak a credential."""
+        """Refuse an endpoint that would fail at every request, or leak a credential."""
         if self.api not in ("chat", "completions"):
             raise ValueError(f"api {self.api!r}: write chat or completions")
         parts = urlsplit(self.base_url)
         harmless = re.fullmatch(r"(api-version=[\w.-]*)?", parts.query) and not parts.fragment
         if "@" in parts.netloc or not harmless:
             raise ValueError(
-                "the endpoint's address holds a credential, or what may be one: leave out all but "
-                "host, path and api-version, put the key in an environment variable and name that "
-                "with --key-env, or send it with --header"
+                "the endpoint's address may hold a credential: give only host, path and "
+                "api-version, put the key in an environment variable and name that with --key-env, "
+                "or send it with --header"
             )
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(
-                f"{self.base_url!r} is no address of an endpoint: write https://HOST/v1"
+                f"{self.base_url!r} is not the address of an endpoint: write https://HOST/v1"
             )
         if self.key_env and not os.environ.get(self.key_env):
             raise ValueError(f"{self.key_env} is not set: put the endpoint's key in it")
@@ -112,7 +112,7 @@ class Endpoint:
         }
 
     def redacted(self, text: str) -> str:
-        """A server's message without the secrets that it may repeat."""
+        """A server's message without any secret that it repeats."""
         for secret in (*self._credentials.values(), *self.headers.values()):
             if len(secret := secret.removeprefix("Bearer ")) >= _SECRET_CHARACTERS:
                 text = text.replace(secret, "[secret]")
@@ -131,7 +131,7 @@ class Endpoint:
 
     @property
     def token_limit(self) -> str | None:
-        """The field in which an answer's limit goes; None where all that could hold it are dropped.
+        """The field that limits an answer; None where both fields for it are dropped.
 
         OpenAI's reasoning models refuse the older name; others do not know the newer one.
         """

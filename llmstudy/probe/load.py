@@ -2,7 +2,7 @@
 
 Open loop: every request goes out at its scheduled time, whether earlier ones are answered or not.
 Closed loop: a fixed number of users, each sending its next request when its last is answered. A
-delay on the client's side (a cap, a rate limit) is part of its user's wait.
+delay in the client (a cap, a rate limit) counts as latency.
 """
 
 import asyncio
@@ -62,7 +62,7 @@ class Progress:
     finished: int
     failed: int
     elapsed_s: float
-    asked_per_s: float | None
+    scheduled_per_s: float | None
     realised_per_s: float
     ttft_p50_s: float | None
     ttft_p95_s: float | None
@@ -78,15 +78,15 @@ def run_load(
     price: TokenPrice = FREE,
     folder: Path | None = None,
     resume: bool = False,
-    tell: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
 ) -> Run:
     """Sends the plan and returns the run; with a folder, each finished request is on disk at once.
 
     facts: `load`, `lengths` and `serving` as in `probe.run`; the rest is added here. workers: users
     of a closed loop; None for an open loop, whose requests have scheduled times. resume: send only
-    the unfinished requests of a killed run's folder. tell: called about twice a second. Requests
-    are sent from a separate thread, so that this works inside a notebook. An interrupt (Ctrl-C)
-    ends the run with the requests finished by then.
+    the unfinished requests of a killed run's folder. on_progress: receives a `Progress` about twice
+    a second. Requests are sent from a separate thread, so that this works inside a notebook. An
+    interrupt (Ctrl-C) ends the run with the requests finished by then.
 
     Raises: ValueError if the folder holds a run already, or another plan's; if a plan without
     scheduled times is to be sent without workers, or one with them by workers; if the spend is
@@ -114,11 +114,10 @@ def run_load(
         "resumed": bool(finished),
     }
     spend = {"estimated_usd": estimated_usd(plan, price), "cap_usd": limits.max_spend_usd}
-    with run.recording(folder, facts, resume) if folder else nullcontext() as recording:
-        save = recording.append if recording else None
-        sending = _Sending(endpoint, plan, limits, workers, budget, finished, save)
+    with run.recording(folder, facts, resume) if folder else nullcontext() as append:
+        sending = _Sending(endpoint, plan, limits, workers, budget, finished, append)
         try:
-            _run_beside(sending, tell)
+            _run_beside(sending, on_progress)
         except BaseException as error:
             sending.ended = f"stopped: {error or type(error).__name__}"
             raise
@@ -126,8 +125,8 @@ def run_load(
             facts["ended"] = sending.ended
             facts["client"] = sending.client()
             facts["spend"] = {**spend, "spent_usd": budget.spent_usd}
-            if recording:
-                recording.state(facts)
+            if folder:
+                run.restate(folder, facts)
     return Run(table(sending.samples), facts)
 
 
@@ -140,25 +139,22 @@ def _check(
         raise ValueError("the plan has no scheduled times: give the number of workers")
     if workers is not None and (workers < 1 or timed.any()):
         raise ValueError(
-            f"{workers} workers: a closed loop needs at least one, and a plan with no scheduled "
-            "times"
+            f"{workers} workers: give a closed loop at least one, and a plan without times"
         )
     if limits.max_spend_usd is None:
         return
     if price == FREE:
         raise ValueError(
-            "the spend is capped but has no price: give what a token costs (--price), or leave out "
-            "the cap (--max-spend)"
+            "the spend is capped but tokens have no price: give --price, or leave out --max-spend"
         )
     if endpoint.token_limit is None:
         raise ValueError(
-            "the spend is capped but no field is left to limit an answer in: drop max_tokens or "
+            "the spend is capped but no field is left that limits an answer: drop max_tokens or "
             "max_completion_tokens, not both"
         )
     if plan.schedule["output_tokens"].isna().any():
         raise ValueError(
-            "the spend is capped but an answer may have any length: give output_tokens, the most "
-            "that it may hold"
+            "the spend is capped but answers have no limit: give output_tokens, their most tokens"
         )
 
 
@@ -167,9 +163,9 @@ def calibrate(
 ) -> tuple[Plan, dict[str, Any]]:
     """Scales the plan's prompts to the endpoint's tokenizer, by two short requests.
 
-    A prompt of many words and one of few: their difference gives the tokens of a word. Their
-    answers have the median of the plan's limits, and are read to their ends. A refused key, an
-    unknown model, a missing server or a failing stream show here, before the load.
+    One has a prompt of few words, the other of many: the difference gives the tokens per word.
+    Their answers are limited to the median of the plan's limits, and read to their ends. A refused
+    key, an unknown model, a missing server or a failing stream shows here, before the load.
 
     Returns: the plan, and facts: dns_s, tcp_s, tls_s, served_model, fingerprint, input_tokens and
     output_tokens (of both together), `streamed` (whether the answers came as streams).
@@ -231,19 +227,19 @@ def _thread(work: Callable[[], Any], outcome: Future[Any]) -> threading.Thread:
     return thread
 
 
-def _run_beside(sending: "_Sending", tell: Callable[[Progress], None] | None) -> None:
+def _run_beside(sending: "_Sending", on_progress: Callable[[Progress], None] | None) -> None:
     """Runs to the end, reporting progress; an interrupt ends the run but keeps its record."""
     outcome: Future[None] = Future()
     thread = _thread(sending.run, outcome)
     try:
         while not outcome.done():
             thread.join(_PROGRESS_EVERY_S)
-            if tell is not None:
-                tell(sending.progress())
+            if on_progress is not None:
+                on_progress(sending.progress())
     except KeyboardInterrupt:
         sending.interrupt()
     except BaseException:
-        sending.interrupt()  # `tell` has failed: let nothing run on unnoticed
+        sending.interrupt()  # `on_progress` has failed: let nothing run on unnoticed
         thread.join()
         raise
     thread.join()
@@ -277,7 +273,7 @@ def begun(folder: Path, plan: Plan, facts: dict[str, Any]) -> tuple[dict[str, An
     if changed:
         raise ValueError(
             f"{folder} holds a run with another {' and '.join(changed)}: resume it with the "
-            "settings it began with, seed included"
+            "settings that it began with, seed included"
         )
     return before, samples
 
@@ -293,12 +289,12 @@ class _Sending:
         workers: int | None,
         budget: Budget,
         finished: list[Sample],
-        save: Callable[[Sample], None] | None,
+        append: Callable[[Sample], None] | None,
     ) -> None:
         self.samples = list(finished)
         self.ended = "complete"
         self._endpoint, self._plan, self._limits = endpoint, plan, limits
-        self._workers, self._budget, self._save = workers, budget, save
+        self._workers, self._budget, self._append = workers, budget, append
         self._connections = Connections(endpoint.base_url)
         self._start = perf_counter()
         self._n_sent, self._n_failed = len(finished), 0
@@ -424,8 +420,8 @@ class _Sending:
                 raise
         self._budget.settle(request, sample)
         self.samples.append(sample)
-        if self._save is not None:
-            self._save(sample)
+        if self._append is not None:
+            self._append(sample)
         if not sample.ok:
             self._n_failed += 1
             self._first_failure = self._first_failure or f"{sample.error}: {detail}".rstrip(": ")
@@ -505,7 +501,7 @@ class _Sending:
             finished=len(self.samples),
             failed=self._n_failed,
             elapsed_s=elapsed_s,
-            asked_per_s=None if self._workers else n_due / elapsed_s,
+            scheduled_per_s=None if self._workers else n_due / elapsed_s,
             realised_per_s=self._n_sent / elapsed_s,
             ttft_p50_s=p50,
             ttft_p95_s=p95,

@@ -26,7 +26,7 @@ METRICS = ("ttft_ms", "tpot_ms", "itl_ms", "e2e_ms")
 EXTRA_METRICS = ("reasoning_ttft_ms", "client_queue_ms")
 
 
-def metrics_table(samples: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+def metrics_table(samples: pd.DataFrame) -> pd.DataFrame:
     """The p50, p95 and p99 of each metric over the measured requests, with their intervals.
 
     samples: columns of `Sample`, of one run or of several with columns `run` and optionally `day`.
@@ -36,9 +36,9 @@ def metrics_table(samples: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     Returns: one row per metric and percentile: metric (`ttft_ms`, `tpot_ms`, `itl_ms`, `e2e_ms`;
     `reasoning_ttft_ms` and `client_queue_ms` where there were any), percentile, estimate (NaN among
     failures or where n is too small), low, high, n, n_undefined (answered requests without the
-    metric), n_effective, supported. The n of ITL counts gaps, many of one request: an estimate of
-    it needs six requests, too, and the support of n_effective. Of the other metrics an unsupported
-    estimate is given, with an interval that is not bounded.
+    metric), n_effective, supported. The n of ITL counts gaps, many of one request: its estimate
+    also needs six requests and the support of n_effective. Other metrics have an unsupported
+    estimate too, with an interval that is not bounded.
     """
     measured = with_metrics(samples[samples["phase"] == "measure"])
     order = [c for c in ("day", "run", "index") if c in measured]
@@ -47,12 +47,12 @@ def metrics_table(samples: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for metric, sample in _latencies_ms(measured, unit).items():
         for name, q in PERCENTILES.items():
-            quantile = dependent_quantile_interval(sample.x, sample.unit, q, level, consecutive)
-            enough = quantile.n >= percentile_minimum_n(q, level)
+            quantile = dependent_quantile_interval(
+                sample.x, sample.unit, q, consecutive=consecutive
+            )
+            enough = quantile.n >= percentile_minimum_n(q)
             if metric == "itl_ms":
-                enough = quantile.supported and sample.n_requests >= percentile_minimum_n(
-                    0.5, level
-                )
+                enough = quantile.supported and sample.n_requests >= percentile_minimum_n(0.5)
             rows.append(
                 {
                     "metric": metric,
@@ -84,7 +84,7 @@ def _latencies_ms(measured: pd.DataFrame, unit: IntArray) -> Mapping[str, Latenc
     def defined(x: FloatArray) -> Latencies:
         defined_rows = (
             x >= 0
-        )  # times that contradict each other define none; the audit refuses such a run
+        )  # negative where times contradict each other; the audit refuses such a run
         n = int(defined_rows.sum())
         return Latencies(1000 * x[defined_rows], unit[defined_rows], n, len(x) - n)
 
@@ -118,7 +118,7 @@ def _gaps_ms(measured: pd.DataFrame, unit: IntArray) -> Latencies:
     return Latencies(1000 * x[defined], of_unit[defined], behind, n_without)
 
 
-def metrics(run: Run | pd.DataFrame, level: float = 0.95) -> dict[str, Any]:
+def metrics(run: Run | pd.DataFrame) -> dict[str, Any]:
     """The metrics of a run, or of the samples of several, as plain JSON values.
 
     Returns: by metric: p50, p95, p99 (null where n is too small or it falls among the failures),
@@ -138,7 +138,7 @@ def metrics(run: Run | pd.DataFrame, level: float = 0.95) -> dict[str, Any]:
     samples = run.samples if isinstance(run, Run) else run
     measured = samples[samples["phase"] == "measure"]
     by_metric: dict[str, Any] = {}
-    for row in metrics_table(samples, level).itertuples():
+    for row in metrics_table(samples).itertuples():
         estimate, low, high = (float(v) for v in (row.estimate, row.low, row.high))  # type: ignore[arg-type]
         of_metric = by_metric.setdefault(str(row.metric), {"n_effective": {}, "supported": {}})
         of_metric[row.percentile] = estimate if isfinite(estimate) else None
@@ -166,6 +166,10 @@ TTFT_PARTS = (
 )
 
 
+_TIMED = ["client_queue", "retry_wait", "dns", "tcp", "tls", "server_queue", "server_prefill"]
+"""The parts that a sample holds by themselves, in the order of time."""
+
+
 def decomposition(samples: pd.DataFrame) -> pd.DataFrame:
     """The parts of TTFT, over the measured requests that were answered.
 
@@ -178,39 +182,25 @@ def decomposition(samples: pd.DataFrame) -> pd.DataFrame:
     before the first token; one that exceeds the rest of the TTFT is not used.
 
     samples: columns of `Sample`. A reused connection has no look-up and no set-up, which count as
-    0; a part that no request gives is unknown. Where some requests give the server's parts, the
+    0; a part that no request has is unknown. Where some requests have the server's parts, the
     others are left out.
     Returns: one row per part in the order of time, then `ttft`: part, median_ms, mean_share (of
     TTFT), n. Null: unknown.
     """
     answered = with_metrics(samples[(samples["phase"] == "measure") & samples["ok"]])
-    answered = answered[answered["ttft_s"].notna()]
-    parts_s = answered.rename(columns={"client_queue_s": "client_queue"}).assign(
-        retry_wait=answered["retry_wait_s"],
-        **{
-            part: answered[f"{part}_s"].fillna(0.0)
-            for part in ("dns", "tcp", "tls")
-            if answered[f"{part}_s"].notna().any()
-        },
-        **{
-            part: answered[f"{part}_s"]
-            for part in ("server_queue", "server_prefill")
-            if answered[f"{part}_s"].notna().any()
-        },
-    )
-    parts = [part for part in TTFT_PARTS if part in parts_s]
-    if not {"server_queue", "server_prefill"} & set(parts):
-        header_s, rest_s = (
-            answered["server_processing_s"],
-            parts_s["ttft_s"] - parts_s[parts].sum(axis=1),
-        )
-        if (fits := header_s <= rest_s).any():
-            parts_s["server_processing"] = header_s.where(fits)
-            parts.append("server_processing")
-    parts_s = parts_s.dropna(subset=parts)
-    parts_s["network_and_other"] = parts_s["ttft_s"] - parts_s[parts].sum(axis=1)
-    parts_s = parts_s.rename(columns={"ttft_s": "ttft"})
-    total, n = parts_s["ttft"].sum(), len(parts_s)
+    answered = answered[answered["ttft_s"].notna()].reset_index(drop=True)
+    parts_s = answered[[f"{part}_s" for part in _TIMED]].set_axis(_TIMED, axis=1)
+    given = ["client_queue", "retry_wait", *(p for p in _TIMED[2:] if parts_s[p].notna().any())]
+    parts_s = parts_s[given].fillna(dict.fromkeys(("dns", "tcp", "tls"), 0.0))
+    header_s, rest_s = answered["server_processing_s"], answered["ttft_s"] - parts_s.sum(axis=1)
+    fits = header_s <= rest_s
+    if fits.any() and not {"server_queue", "server_prefill"} & {*given}:
+        parts_s["server_processing"] = header_s.where(fits)
+    complete = parts_s.notna().all(axis=1)
+    parts_s, ttft_s = parts_s[complete], answered["ttft_s"][complete]
+    rest_s = ttft_s - parts_s.sum(axis=1)
+    parts_s = parts_s.assign(network_and_other=rest_s, ttft=ttft_s)
+    total, n = ttft_s.sum(), len(parts_s)
     rows = [
         {
             "part": part,

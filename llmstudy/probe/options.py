@@ -1,8 +1,8 @@
-"""The options of a probe, each declared once: functions and commands both take them from here.
+"""The options of a probe, each declared once for the function and the command.
 
 `Endpoint` in `llmstudy.probe.endpoint` is one of these dataclasses too. A field's name is the
 keyword of the function; its flag is the name without its unit (`timeout_s`: `--timeout`), unless
-another is given. Nothing here loads a library that takes its time.
+another is given. Nothing here loads a slow library.
 """
 
 import json
@@ -39,9 +39,9 @@ def option(
 ) -> Any:
     """A field of an options dataclass.
 
-    unit: of a number that the command takes with its unit, such as "800 ms". cli, parse: the type
-    that the command takes where it is not the field's, and how that becomes the field's. secret:
-    the value is not shown.
+    unit: of a number that the command takes with its unit, such as "800 ms". cli: the type of the
+    command's value where it is not the field's. parse: makes the field's value of it. secret: the
+    value is not shown.
     """
     how = {"help": help, "flag": flag, "metavar": metavar, "least": least, "most": most}
     metadata = {**how, "unit": unit, "cli": cli, "parse": parse}
@@ -69,9 +69,7 @@ def built(kinds: Sequence[type], values: Mapping[str, Any]) -> list[Any]:
     """An instance of each dataclass from keywords that are mixed. Raises: TypeError for others."""
     names = [{each.name for each in fields(kind)} for kind in kinds]
     if unknown := set(values) - set().union(*names):
-        raise TypeError(
-            f"no option is called {', '.join(sorted(unknown))}: see the function's help"
-        )
+        raise TypeError(f"unknown option {', '.join(sorted(unknown))}: see the function's help")
     return [
         kind(**{name: value for name, value in values.items() if name in own})
         for kind, own in zip(kinds, names, strict=True)
@@ -110,7 +108,7 @@ def json_object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise ValueError(f"is no JSON: {error}") from error
+        raise ValueError(f"is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise ValueError("must be a JSON object, such as '{\"temperature\": 0}'")
     return value
@@ -293,11 +291,11 @@ class Load(Prompts):
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Where a run holds back or stops. None sets no limit.
+    """The limits at which a run waits or stops; None sets no limit.
 
-    A rate limit is met by spacing requests out (tokens: input and the output allowed). A server
-    that fails now and then is measured, one that is gone is not: hence both conditions of
-    `max_errors`. A request's time limit includes its retries.
+    A rate limit spaces requests out (tokens: input and the output allowed). A server that fails now
+    and then is measured, one that is gone is not: hence both conditions of `max_errors`. A
+    request's time limit includes its retries.
     """
 
     panel: ClassVar = "Limits"
@@ -315,7 +313,7 @@ class Limits:
     max_retries: int = option(2, "Retries of one request.", least=0)
 
     def __post_init__(self) -> None:
-        """Refuse a limit that would let nothing through."""
+        """Refuse a limit of 0, which would stop every request."""
         for name, value in asdict(self).items():
             if value is None or 0 < value < inf or (value == 0 and name == "max_retries"):
                 continue
@@ -377,7 +375,7 @@ class SLO:
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:
-    """The rates that a search may try, and how far it goes."""
+    """The range of a search, and how long it goes on."""
 
     panel: ClassVar = "The search"
 

@@ -1,8 +1,8 @@
-"""The requests of a run: lengths from a log or fixed, prompts that no prefix cache has.
+"""The requests of a run: lengths from a log or fixed, prompts that are in no prefix cache.
 
-A prompt is random common words, or random token ids for a server without a tokenizer. It begins
-differently from every other, in this run and in any with another seed, so that no prefix cache
-shortens a measurement; prompts share a prefix only where the design says so.
+A prompt is random common words, or random token ids for a server without a tokenizer. Each begins
+differently, in this run and in any with another seed, so that no prefix cache shortens a
+measurement; prompts share a prefix only where the plan does.
 """
 
 from collections.abc import Callable, Iterator
@@ -133,7 +133,9 @@ def plan(
     if seed < 0:
         raise ValueError(f"seed {seed}: give one of 0 or more")
     if not 0 <= warmup_n < n:
-        raise ValueError(f"{warmup_n} requests of warm-up leave nothing of {n} to measure")
+        raise ValueError(
+            f"{warmup_n} requests of warm-up leave none of {n} to measure: give fewer of them"
+        )
     if not 0 <= shared_prefix_share < 1 or prefix_groups < 1:
         raise ValueError(
             f"shared prefix of {shared_prefix_share:g} of the input in {prefix_groups} groups: "
@@ -165,13 +167,13 @@ def fixed_lengths(n: int, input_tokens: int, output_tokens: int | None) -> pd.Da
 def logged_lengths(requests: pd.DataFrame, n: int, rng: np.random.Generator) -> pd.DataFrame:
     """Draws lengths of n requests from a log, input and output together. requests: canonical table.
 
-    Requests that failed or have no output are not drawn.
-    Raises: ValueError if none is left.
+    Requests that failed or have no output are left out.
+    Raises: ValueError if there is no other.
     """
     answered = requests[requests["ok"] & (requests["output_tokens"] > 0)]
     answered = answered[answered["input_tokens"] > 0]
     if answered.empty:
-        raise ValueError("the log has no answered request to take lengths from")
+        raise ValueError("the log has no answered request with its tokens: give another log")
     drawn = answered.iloc[rng.integers(len(answered), size=n)]
     return drawn[["input_tokens", "output_tokens"]].astype(float).reset_index(drop=True)
 

@@ -1,43 +1,39 @@
-"""Advice for a refused first request: what to change in the command."""
+"""Advice on a failure: what to change in the command."""
 
 import re
-from collections.abc import Mapping
+from functools import cache
+from typing import Literal
 from urllib.parse import urljoin, urlsplit
 
+import pandas as pd
+
+from llmstudy import paths
 from llmstudy.probe.endpoint import DROPPABLE, TOKEN_LIMITS, Endpoint
 
 _UNKNOWN = (
     "unsupported|not support|unknown|unrecogni[sz]|not permitted|extra|unexpected|not allowed"
+    "|invalid|additional|deprecated|forbidden|removed"
 )
-_UNKNOWN += "|invalid|additional|deprecated|forbidden|removed"
 _TOO_LOW = "higher|increase|too (low|small|short)|minimum|at least|greater than|>="
 _TOO_HIGH = "too (large|high|big|long|many)|at most|maximum|exceed|less than|<="
 
-_BY_TEXT: Mapping[str, str] = {
-    r"https port|https server|answers in tls": "Write https:// in the address",
-    r"wrong_version|record_layer|wrong version|http_request|unexpected_eof|packet length": (
-        "The port may not speak TLS: write http:// in the address"
-    ),
-    r"did not open|ssl handshake": (
-        "Check host and port: nothing answers there, or it does not speak TLS and http:// is right"
-    ),
-    r"certificate": (
-        "Name the file of its certificate's authority in SSL_CERT_FILE, or write the host as its "
-        "certificate has it"
-    ),
-    r"^http_401|^http_403": "Check the key, and name its variable with --key-env",
-    r"^http_404|^http_405": "Check the address, which ends before /chat, and the model's name",
-    r"^rate_limited": "Wait; or keep to its limits with --rpm and --tpm",
-    r"^filtered": "Have its filter let random words pass, of which the prompts consist",
-    r"^http_5|^server_error": "Try again when the server is well",
-    r"^timeout": "Give it more time with --timeout",
-    r"^malformed.*html": (
-        "That is a web page: check the address, up to /v1, and what stands before the endpoint"
-    ),
-    r"^empty: reasoning": "Let it write more with --output-tokens",
-    r"^cut: it ended": "Ask what ends its streams, the server or a proxy before it",
-}
-"""Advice by a pattern in the kind of failure and the server's message. The first match counts."""
+
+@cache
+def _table(where: str) -> list[tuple[re.Pattern[str], str]]:
+    """Patterns in the text of a failure and what to change: data/failure_advice.csv."""
+    table = pd.read_csv(paths.data("failure_advice.csv"))
+    rows = table.loc[table["where"] == where, ["pattern", "advice"]].itertuples(index=False)
+    return [(re.compile(pattern), advice) for pattern, advice in rows]
+
+
+def advice_on(where: Literal["endpoint", "vllm"], text: str) -> str | None:
+    """What to change about a failure with this text: the first of the table that matches.
+
+    >>> advice_on("vllm", "main.py: error: unrecognized arguments: --fast").partition(":")[0]
+    'this version of vLLM has no flag --fast'
+    """
+    matches = ((pattern.search(text), advice) for pattern, advice in _table(where))
+    return next((advice.format(**match.groupdict()) for match, advice in matches if match), None)
 
 
 def advice(endpoint: Endpoint, error: str, detail: str) -> str:
@@ -56,9 +52,7 @@ def advice(endpoint: Endpoint, error: str, detail: str) -> str:
         return field
     if error == "connection" and endpoint.base_url.startswith("http://") and "EOF" in detail:
         return "If the port expects TLS, write https:// in the address"
-    text = f"{error}: {detail}"
-    fitting = (words for about, words in _BY_TEXT.items() if re.search(about, text, re.I | re.S))
-    return next(fitting, "Check address, model and key")
+    return advice_on("endpoint", f"{error}: {detail}") or "Check address, model and key"
 
 
 def _field(endpoint: Endpoint, error: str, detail: str) -> str:
@@ -78,9 +72,8 @@ def _field(endpoint: Endpoint, error: str, detail: str) -> str:
             return f"Leave {name} out of --body"
         if name in DROPPABLE:
             other = [x for x in TOKEN_LIMITS if x not in (name, *endpoint.drop)]
-            instead = (
-                f", and the limit goes as {other[0]}" if name in TOKEN_LIMITS and other else ""
-            )
+            is_limit = name in TOKEN_LIMITS and other
+            instead = f", and the limit goes as {other[0]}" if is_limit else ""
             return f"Send it without: --drop {name}{instead}"
     return ""
 

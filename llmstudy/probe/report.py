@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from llmstudy.probe.audit import Audit, audit
+from llmstudy.probe.audit import audit
 from llmstudy.probe.metrics import decomposition, metrics
 from llmstudy.probe.run import Run
 
@@ -15,7 +15,7 @@ RECORDED = (
 """The facts of a run that its report repeats."""
 
 
-def report(run: Run, judged: Audit | None = None) -> dict[str, Any]:
+def report(run: Run) -> dict[str, Any]:
     """A run as plain JSON values.
 
     Returns: tool, started_at, ended, resumed, endpoint, load, lengths, serving, client, connection,
@@ -29,7 +29,7 @@ def report(run: Run, judged: Audit | None = None) -> dict[str, Any]:
     counts = {name: metrics_by_name.pop(name) for name in ("n", "failed_share")}
     return {
         **{name: run.facts.get(name) for name in RECORDED},
-        "audit": (judged or audit(run)).as_json(),
+        "audit": audit(run).as_json(),
         "metrics": metrics_by_name,
         **counts,
         "errors": measured["error"].value_counts().to_dict(),

@@ -1,6 +1,5 @@
-"""What a probe measured: its requests, its points, and whether they can be trusted."""
+"""The result of a probe: its requests, its points, and the verdict of its audit."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from llmstudy.probe.audit import Audit, audit
+from llmstudy.probe import recorded
+from llmstudy.probe.audit import CHECK_COLUMNS, Audit, audit
 from llmstudy.probe.importers import read_results
 from llmstudy.probe.metrics import metrics_table
 from llmstudy.probe.run import COLUMNS, FACTS, Run, read
@@ -88,7 +88,7 @@ def _point(run: Run, judgement: Audit) -> dict[str, Any]:
 
 
 def read_run(path: Path | str, tool: str | None = None, benchmark: str | None = None) -> Run:
-    """A run of ours, or another tool's results. Raises: ValueError if it is neither."""
+    """Reads a run of ours or another tool's results. Raises: ValueError if it is neither."""
     path = Path(path)
     if (path / FACTS).exists():
         return read(path)
@@ -98,7 +98,7 @@ def read_run(path: Path | str, tool: str | None = None, benchmark: str | None = 
 def read_probe(
     path: Path | str, *, tool: str | None = None, benchmark: str | int | None = None
 ) -> Probe:
-    """Reads what was measured before, by this tool or by another.
+    """Reads an earlier probe, of this tool or of another.
 
     path: a folder that a probe wrote, with one run or several in it; a recorded GPU run, as those
     in `data/probes`; or the result file of a load tool. tool, benchmark: as `read_results`.
@@ -117,27 +117,21 @@ def read_probe(
         return probe_of([read(run) for run in runs], path)
     if (path / "points.csv").exists():
         return _recorded(path)
-    name = None if benchmark is None else str(benchmark)
-    return probe_of([read_results(path, tool, name)], path)
+    return probe_of([read_results(path, tool, benchmark)], path)
 
 
 def _recorded(folder: Path) -> Probe:
-    """A recorded GPU run, of which points are kept and no requests; see `vllm.recorded`."""
-    try:
-        points = pd.read_csv(folder / "points.csv")
-        provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{folder} is no recorded probe run: {error}") from error
+    """A recorded GPU run, which has points and no requests."""
+    run = recorded.read(folder)
     medians = {f"{metric}_median_ms": f"{metric}_p50_ms" for metric in ("ttft", "tpot")}
-    points = points.rename(columns=medians).assign(valid=True, findings="")
+    points = run["points"].rename(columns=medians).assign(valid=True, findings="")
     refused = [
         {**row, "variant": setting["label"], "valid": False, "findings": row["reasons"]}
-        for setting in provenance["settings"]
+        for setting in run["settings"]
         for row in setting["invalid"]
     ]
     if refused:
         points = pd.concat([points, pd.DataFrame(refused)], ignore_index=True)
     reasons = tuple(f"{row['variant']}: {row['findings']}" for row in refused)
-    columns = ["check", "value", "limit", "unit", "status", "why"]
-    judgement = Audit(not reasons, reasons, pd.DataFrame(columns=columns))
+    judgement = Audit(not reasons, reasons, pd.DataFrame(columns=CHECK_COLUMNS))
     return Probe(pd.DataFrame(columns=COLUMNS), points, judgement, folder)

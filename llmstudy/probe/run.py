@@ -32,13 +32,12 @@ The facts of a run, None where not recorded:
 """
 
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from math import isfinite, nan
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TextIO
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -204,7 +203,7 @@ def with_metrics(samples: pd.DataFrame) -> pd.DataFrame:
 
 
 class _Pace(NamedTuple):
-    """tokens_after: those that came after the first delivery, NaN where no count tells."""
+    """tokens_after: those that came after the first delivery, NaN without a count."""
 
     tokens_after: float
     buffered: bool
@@ -216,8 +215,8 @@ def _pace(
 ) -> _Pace:
     """The pace of one answer's chunks.
 
-    A server that sends several tokens in a chunk and counts them only at the end does not tell how
-    many were in the first: taken as many as in the others, where there are ten or more.
+    Where a server sends several tokens in a chunk and counts them only at the end, the first chunk
+    is taken to have as many as the others, if there are ten or more.
     """
     n = len(times_s)
     if n < 2:
@@ -276,36 +275,19 @@ AT_SPEND_CAP = "stopped: another request could pass the spend cap"
 """The end of a run that lacks only the requests beyond its spend cap."""
 
 
-class Recording:
-    """The open folder of a run: samples are appended to it, facts replaced in it."""
-
-    def __init__(self, folder: Path, lines: TextIO) -> None:
-        self.folder = folder
-        self._lines = lines
-
-    def append(self, sample: Sample) -> None:
-        """Writes one finished request; it survives the death of this process."""
-        times = [_cell(time) for time in sample.content_times_s]
-        row = {**vars(sample), "content_times_s": times}
-        self._lines.write(json.dumps(row, separators=(",", ":"), allow_nan=False) + "\n")
-        self._lines.flush()
-
-    def state(self, facts: Mapping[str, Any]) -> None:
-        """Replaces the facts in one step."""
-        restate(self.folder, facts)
-
-
 def restate(folder: Path, facts: Mapping[str, Any]) -> None:
     """Replaces the facts of a run's folder in one step."""
-    draft = folder / f".{FACTS}.partial"
-    draft.write_text(io.dumps(dict(facts)), encoding="utf-8")
-    os.replace(draft, folder / FACTS)
+    io.write(folder / FACTS, io.dumps(dict(facts)))
 
 
 @contextmanager
-def recording(folder: Path, facts: Mapping[str, Any], resume: bool = False) -> Iterator[Recording]:
+def recording(
+    folder: Path, facts: Mapping[str, Any], resume: bool = False
+) -> Iterator[Callable[[Sample], None]]:
     """Opens a run's folder for writing; its facts are there before the first request.
 
+    Yields: a function that appends a finished request, which then survives the death of this
+    process.
     Raises: ValueError if the folder holds a run already and is not to be resumed.
     """
     if (folder / FACTS).exists() and not resume:
@@ -314,15 +296,21 @@ def recording(folder: Path, facts: Mapping[str, Any], resume: bool = False) -> I
     if resume:
         _end_last_line(folder / SAMPLES)
     with (folder / SAMPLES).open("a", encoding="utf-8") as lines:
-        opened = Recording(folder, lines)
-        opened.state(facts)
-        yield opened
+        restate(folder, facts)
+
+        def append(sample: Sample) -> None:
+            times = [_cell(time) for time in sample.content_times_s]
+            row = {**vars(sample), "content_times_s": times}
+            lines.write(json.dumps(row, separators=(",", ":"), allow_nan=False) + "\n")
+            lines.flush()
+
+        yield append
 
 
 def read(folder: Path) -> Run:
     """Reads a run from its folder. A last line cut short by a kill is left out.
 
-    Raises: ValueError that names the file and line that is no part of a run.
+    Raises: ValueError that names the file and line that cannot be read.
     """
     facts, samples = read_samples(folder)
     return Run(table(samples), facts)
@@ -348,13 +336,13 @@ def read_samples(folder: Path) -> tuple[dict[str, Any], list[Sample]]:
         except (ValueError, TypeError, KeyError) as error:
             keys = ", ".join(field.name for field in fields(Sample))
             raise ValueError(
-                f"{lines_file}:{number} is no sample: {error}. Its keys must be {keys}"
+                f"{lines_file}:{number} is not a sample: {error}. Its keys must be {keys}"
             ) from error
     return facts, samples
 
 
 def _end_last_line(file: Path) -> None:
-    """Drops a line that a kill cut short, so that the next begins at its own start."""
+    """Removes a line that a kill cut short, so that the next one begins on a line of its own."""
     if not file.exists():
         return
     text = file.read_bytes()
@@ -365,9 +353,9 @@ def _end_last_line(file: Path) -> None:
 
 def write(folder: Path, run: Run) -> None:
     """Writes a whole run to a folder. Raises: ValueError if the folder has one."""
-    with recording(folder, run.facts) as opened:
+    with recording(folder, run.facts) as append:
         for row in run.samples.to_dict("records"):
-            opened.append(Sample(**{str(name): _cell(value) for name, value in row.items()}))
+            append(Sample(**{str(name): _cell(value) for name, value in row.items()}))
 
 
 def _cell(value: Any) -> Any:

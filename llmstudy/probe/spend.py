@@ -1,4 +1,4 @@
-"""Estimates the cost of a run, adds it up, and holds back requests beyond the spend cap."""
+"""Estimates the cost of a run, adds it up, and stops requests that could pass the spend cap."""
 
 import ipaddress
 from dataclasses import astuple, dataclass
@@ -49,10 +49,10 @@ _PROVIDERS = {
 
 
 def token_price(endpoint: Endpoint, billing: Billing, is_ours: bool = False) -> TokenPrice:
-    """The price of requests: as given, by the price list, or nothing on a private machine.
+    """The price of requests: as given, from the price list, or 0 on a private machine.
 
-    A private machine to which a key or header goes may be a gateway to one that bills, unless
-    is_ours. Raises: ValueError where the price is unknown.
+    A private machine that takes a key or header may be a gateway to one that bills, unless is_ours.
+    Raises: ValueError where no price is given or listed.
     """
     provider = billing.provider or _PROVIDERS.get(endpoint.host)
     if billing.price is not None:
@@ -68,10 +68,10 @@ def token_price(endpoint: Endpoint, billing: Billing, is_ours: bool = False) -> 
     private = _is_private(endpoint.host)
     if private and (is_ours or not (endpoint.key_env or endpoint.headers)):
         return FREE
-    behind = ", or what it hands them on to with their key," if private else ""
+    behind = ", or of the provider that it forwards to," if private else ""
     raise ValueError(
-        f"nothing is known of what {endpoint.host}{behind} bills: give --price IN,OUT (USD per "
-        "million tokens; 0,0 if it bills nothing), or --provider as the price list names it"
+        f"the price of {endpoint.host}{behind} is missing: give --price IN,OUT (USD per million "
+        "tokens; 0,0 if it is free), or --provider as the price list names it"
     )
 
 

@@ -56,8 +56,8 @@ _MESSAGES = ("message", "msg", "detail", "error_message", "error_msg", "errorMes
 _GOOD_CODES = (None, "", 0, 200, "0", "200", "ok", "OK", "success", "Success")
 
 _BEGINNING_BYTES = 65_536
-"""Kept of a body that is no stream, for the error message: more than is shown, since it is cut only
-after the keys in it have been redacted."""
+"""Length of a body that is no stream, for the error message: longer than is shown, since it is cut
+only after the keys in it are redacted."""
 
 
 class Answer:
@@ -314,7 +314,7 @@ class Answer:
     def _count(self, usage: Mapping[str, Any], has_content: bool) -> None:
         """Tokens of this chunk, from a count that the server repeats as it goes.
 
-        Tokens without text, as for half a character, count with the next text.
+        Tokens without text, such as half a character, count with the next text.
         """
         if self._content_tokens is None:
             return
@@ -449,7 +449,7 @@ class _Decoder:
 
 
 class _Tags:
-    """Separates an answer from the reasoning that a model writes between tags before it.
+    """Separates an answer from the reasoning between tags before it.
 
     opened: the text began with a tag. Of the last piece: thinks, whether it has reasoning, and
     retracts, whether it closed what no tag had opened, so that all text before was reasoning.

@@ -1,7 +1,7 @@
-"""Draws requests from published shapes, where there is no log.
+"""Simulates requests from published shapes, where there is no log.
 
-A shape gives the load in each hour of whole weeks, a mix the lengths of requests; a study gives the
-number of requests and their mean tokens. Drawn requests are marked as simulated in `source`, and
+A shape gives the load in each hour of whole weeks, a mix the token counts of requests; a study
+gives the number of requests and their mean tokens. Simulated requests are marked in `source` and
 have no latencies.
 """
 
@@ -13,8 +13,7 @@ import pandas as pd
 
 from llmstudy import paths
 from llmstudy.requests.schema import conform
-
-HOURS_PER_WEEK = 168
+from llmstudy.units import HOURS_PER_WEEK
 
 _MIXES = {"azure_conversation_2023": "azure_conversation_2023_tokens.csv"}
 
@@ -28,10 +27,10 @@ _SHAPES = {
 
 
 def token_mix(name: str) -> pd.DataFrame:
-    """How many tokens requests have, input and output jointly.
+    """The joint distribution of input and output tokens of requests.
 
     name: `azure_conversation_2023`: a chat service, 19,366 requests of one hour.
-    Returns: one row per quantile cell (12 of input by 8 of output within it): trace, requests,
+    Returns: one row per quantile cell (12 of input, each with 8 of output): trace, requests,
     input_tokens_mean, input_tokens_min, input_tokens_max, the same of output, source, licence.
     Raises: ValueError if there is no mix of that name.
 
@@ -45,11 +44,11 @@ def token_mix(name: str) -> pd.DataFrame:
 
 
 def hourly_shape(name: str) -> pd.DataFrame:
-    """How load moves from hour to hour.
+    """The load in each hour over its mean.
 
     name: `servegen-m-large`, `servegen-m-mid`, `servegen-m-small` (services shared by many tenants,
-    two weeks) or `ragpulse` (a university's assistant, one week). Hour 0 is where the
-    trace begins; the table does not give its weekday or time of day.
+    two weeks) or `ragpulse` (a university's assistant, one week). Hour 0 is the
+    start of the trace, whose weekday and time of day are not known.
     Returns: one row per hour: trace, hour, relative_to_mean, source, licence.
     Raises: ValueError if there is no shape of that name.
 
@@ -80,19 +79,19 @@ def draw_requests(
     model: str,
     rng: np.random.Generator,
 ) -> pd.DataFrame:
-    """A canonical table of n simulated requests over the weeks of a shape, all answered.
+    """Simulates n answered requests over the weeks of a shape, as a canonical table.
 
     mix, shape: from `token_mix` and `hourly_shape`. start: with its time zone; hour 0 of the shape.
-    input_tokens_mean, output_tokens_mean: of the workload, at least 1; the mix is stretched to
-    them. cached_input_share: part of each request's input read from the cache, 0 to 1.
+    input_tokens_mean, output_tokens_mean: of the workload, at least 1; the mix is scaled to
+    them. cached_input_share: share of each request's input read from the cache, 0 to 1.
 
     Input and output are drawn together from the cells of the mix, by their counts. Arrivals are a
-    Poisson process with the rate of the shape, given that there are n: within an hour they are
-    milder than real traffic, whose peak in 10 minutes is up to 1.7 times that of the hour
-    (`traffic_shape.csv`). Nothing is written to the cache and nothing spent on reasoning.
+    Poisson process with the rate of the shape, conditional on n; within an hour they are less
+    bursty than real traffic, whose 10-minute peak is up to 1.7 times that of the hour
+    (`traffic_shape.csv`). No tokens are written to the cache or spent on reasoning.
 
-    Raises: ValueError if a number is out of its range, start has no zone, or the shape is not of
-    whole weeks.
+    Raises: ValueError if a number is out of its range, start has no time zone, or the shape does
+    not cover whole weeks.
 
     >>> requests = draw_requests(
     ...     token_mix("azure_conversation_2023"), hourly_shape("ragpulse"), 1_000,
@@ -103,8 +102,8 @@ def draw_requests(
     """
     _check_draw(shape, n, start, input_tokens_mean, output_tokens_mean, cached_input_share)
     cells = mix.iloc[rng.choice(len(mix), size=n, p=mix["requests"] / mix["requests"].sum())]
-    input_tokens = _stretched(_tokens(cells, "input", rng), mix, "input", input_tokens_mean)
-    output_tokens = _stretched(_tokens(cells, "output", rng), mix, "output", output_tokens_mean)
+    input_tokens = _scaled(_tokens(cells, "input", rng), mix, "input", input_tokens_mean)
+    output_tokens = _scaled(_tokens(cells, "output", rng), mix, "output", output_tokens_mean)
     source = (
         f"simulated from published figures: {mix['trace'].iloc[0]} tokens, "
         f"{shape['trace'].iloc[0]} hours"
@@ -138,24 +137,26 @@ def _check_draw(
     cached_input_share: float,
 ) -> None:
     if n < 1:
-        raise ValueError(f"draw_requests: n is {n}; draw at least one request")
+        raise ValueError(f"draw_requests: n is {n}: draw at least one request")
     if start.tzinfo is None:
-        raise ValueError(f"draw_requests: start {start} has no time zone; add one, such as UTC")
+        raise ValueError(f"draw_requests: start {start} has no time zone: add one, such as UTC")
     if min(input_tokens_mean, output_tokens_mean) < 1:
         raise ValueError(
             f"draw_requests: means of {input_tokens_mean:g} input and {output_tokens_mean:g} "
-            f"output tokens; give at least 1 each"
+            f"output tokens: give at least 1 each"
         )
     if not 0 <= cached_input_share <= 1:
-        raise ValueError(f"draw_requests: cached_input_share is {cached_input_share:g}, not 0 to 1")
+        raise ValueError(
+            f"draw_requests: cached_input_share is {cached_input_share:g}: give a share from 0 to 1"
+        )
     if len(shape) == 0 or len(shape) % HOURS_PER_WEEK:
-        raise ValueError(f"draw_requests: the shape has {len(shape)} hours; give whole weeks")
+        raise ValueError(f"draw_requests: the shape has {len(shape)} hours: give whole weeks")
 
 
 def _tokens(cells: pd.DataFrame, side: str, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """Tokens of one request per cell, within its range and with its mean.
 
-    Uniform below the mean and uniform above it, with the one weight of the two that keeps the mean.
+    Uniform below the mean and uniform above it, weighted so that the mean is that of the cell.
     """
     low, mean, high = (
         cells[f"{side}_tokens_{end}"].to_numpy(dtype=float) for end in ("min", "mean", "max")
@@ -165,17 +166,17 @@ def _tokens(cells: pd.DataFrame, side: str, rng: np.random.Generator) -> npt.NDA
     return np.asarray(mean + (edge - mean) * rng.random(len(cells)))
 
 
-def _stretched(
+def _scaled(
     tokens: npt.NDArray[np.float64], mix: pd.DataFrame, side: str, mean: float
 ) -> npt.NDArray[np.int64]:
-    """The tokens with another mean. A request of one token stays so: none falls below it."""
+    """The tokens scaled about 1 to another mean, so that none falls below one token."""
     mix_mean = np.average(mix[f"{side}_tokens_mean"], weights=mix["requests"])
     stretched = 1 + (tokens - 1) * (mean - 1) / (mix_mean - 1)
     return np.asarray(np.rint(stretched), dtype=np.int64)
 
 
 def _arrivals_s(shape: pd.DataFrame, n: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Sorted times since the start: given their number, Poisson arrivals are independent draws."""
+    """Sorted seconds since the start: of a given number, Poisson arrivals are independent draws."""
     until = np.concatenate([[0.0], np.cumsum(shape["relative_to_mean"])])
     hours = np.interp(rng.random(n) * until[-1], until, np.arange(len(until)))
     return np.sort(3_600 * hours)

@@ -1,4 +1,4 @@
-"""How does a log become the canonical table without losing a row?
+"""Imports a log into the canonical table without losing a row.
 
 The fields that a format or a declaration names are read as text into one table; what their values
 mean is settled over all of it (`values`); then SQL casts them and checks the rules of `schema`. A
@@ -44,7 +44,7 @@ _IN_MEMORY_BYTES = 1 << 26
 
 @dataclass(frozen=True)
 class Log:
-    """An imported log: each row read is in one of the two tables.
+    """An imported log: each row read is in exactly one of the two tables.
 
     accepted: the canonical table. quarantined: `file`, `row` (from 1: the line of a text file, the
     row of another), `raw` (its text where it cannot be parsed, else its fields), `reason` (in
@@ -72,11 +72,11 @@ class Log:
         return self.quarantined[self.quarantined["reason"] == plausible.NO_USAGE]
 
     def __post_init__(self) -> None:
-        """Refuse an import that lost a row or made one up."""
+        """Checks that no row was lost or made up."""
         in_tables = len(self.accepted) + len(self.quarantined)
         if in_tables != self.rows_read:
             raise ValueError(
-                f"{self.rows_read} rows read but {in_tables} in the tables: a fault of the importer"
+                f"{self.rows_read} rows read, but {in_tables} in the tables: please report it"
             )
 
 

@@ -1,9 +1,8 @@
-"""Which readable rows of a log would mislead, and what must a reader know of the rest?
+"""Finds rows of a log that would mislead although each is valid by itself.
 
-A row that is wrong by itself breaks a rule of `schema`. This module finds what only the other rows
-show: a time far from theirs, a line delivered twice, several attempts of one call, a silence that
-is a hole in the log. Rows are never altered without notice: a row set aside has its reason, a
-doubtful one its sentence.
+A row that is invalid by itself breaks a rule of `schema`. Here rows are judged beside each other: a
+time far from all others, a line delivered twice, several attempts of one call, a gap in the log. No
+row is changed silently: one that is set aside has a reason, and a doubtful one gives a sentence.
 """
 
 from collections.abc import Sequence
@@ -19,40 +18,40 @@ from llmstudy.requests.schema import NAMES
 from llmstudy.text import count, listed, share
 
 FEWEST_FOR_A_STRAY = 10
-"""Rows from which a single time far from all others is an error, and a long silence a hole."""
+"""Least number of rows from which a single distant time is an error and a long silence a gap."""
 
 STRAY_GAP = pd.Timedelta(days=30)
-"""Least distance of a stray time; it is also farther away than the other rows last."""
+"""Least distance of a stray time; it also exceeds the time that the other rows span."""
 
 SHORTEST_HOLE = pd.Timedelta(hours=72)
-"""A silence no longer than this may be a weekend or a holiday."""
+"""A silence up to this length may be a weekend or a holiday."""
 
 HOLE_TO_MEAN_GAP, HOLE_TO_THIRD_GAP = 20, 1.5
-"""A hole is longer than the mean gap and the third longest silence by these factors."""
+"""A hole exceeds the mean silence and the third longest one by these factors."""
 
 SHORTEST_STRETCH = pd.Timedelta(hours=24)
-"""Requests that come in shorter bursts are silent between them by their nature."""
+"""Least length of covered time between holes: requests in shorter bursts pause anyway."""
 
 LONGEST_CALL = pd.Timedelta(hours=1)
 """Attempts of one call start within it: six time-outs of 10 minutes, the clients' usual limit."""
 
 MOST_ATTEMPTS = 20
-"""An id that more rows share within a call is no id, but a placeholder."""
+"""An id that more rows of one call share is a placeholder, not an id."""
 
 FEWEST_TOKENS_MEAN = 3
-"""A mean input below this is not of prompts: a number was cut, such as 1.267 for 1,267."""
+"""A lower mean input cannot be prompts: numbers were misread, such as 1.267 for 1,267."""
 
 BUCKET_TOKENS_MEAN = 20_000
-"""Mean tokens of rows on whole hours from which each row is a sum over many requests."""
+"""Mean tokens from which rows whose times are whole hours are sums over many requests."""
 
 FASTEST_TOKENS_PER_S = 10_000
-"""Faster than any server writes: such an answer comes from a gateway's cache."""
+"""No server writes faster: such an answer comes from a gateway's cache."""
 
 LONGEST_MEDIAN_LATENCY_S = 600
-"""A median latency above it is in another unit."""
+"""A higher median latency must be in another unit."""
 
 DOUBTFUL_SHARE = 0.01
-"""Share of a workload's requests from which something odd is worth a sentence."""
+"""Share of a workload's requests from which an oddity is reported."""
 
 NO_CHAT = "no chat or completion, by its model or operation"
 REPEAT = "delivered again: the same as an earlier row"
@@ -124,8 +123,8 @@ def set_aside(connection: Connection, longest_tokens: int) -> None:
 def _strays_sql(connection: Connection) -> str:
     """SQL cases against times that are an error of a clock or of an empty field.
 
-    At either end at most one row in a hundred (of 10 rows and more at most one), farther from the
-    others than `STRAY_GAP` and than these last.
+    At either end at most one row in a hundred (of 10 to 99 rows at most one) is a stray: farther
+    from the others than `STRAY_GAP` and than the time that these span.
     """
     sound = "FROM judged WHERE reason IS NULL"
     [(n,)] = connection.sql(f"SELECT count(*) {sound}").fetchall()
@@ -149,7 +148,7 @@ def _strays_sql(connection: Connection) -> str:
 
 
 def too_long(longest_tokens: int) -> str:
-    """Reason against a request longer than any model in question can take."""
+    """The reason against a request longer than any model in question accepts."""
     return (
         f"its tokens exceed the longest context of any route, {longest_tokens:,}: a sum of many "
         "requests, another unit, or a context to correct"
@@ -226,16 +225,16 @@ def _pairs(sizes: pd.DataFrame) -> float:
 
 
 def grain(times: "pd.Series[Any]") -> pd.Timedelta:
-    """The longest unit that all times are whole multiples of: 1 us, or 0 where all are alike."""
+    """The longest unit of which all times are whole multiples: at least 1 us, 0 for no times."""
     since_epoch = (times - pd.Timestamp(0, tz="UTC")) // _US
     return int(np.gcd.reduce(since_epoch.to_numpy(dtype=np.int64))) * _US
 
 
 def stretches(times: "pd.Series[Any]") -> pd.DataFrame:
-    """The stretches of time that a workload's log covers, in order: start and end.
+    """The periods that a workload's log covers, in order: start and end.
 
-    Between them are its holes: silences longer than `SHORTEST_HOLE` that nothing in the rest of the
-    log resembles. Requests that come in bursts leave one stretch.
+    Between them are holes: silences longer than `SHORTEST_HOLE` and much longer than any others in
+    the log. A log whose requests come in bursts is one period.
     """
     ordered = times.sort_values(kind="stable").reset_index(drop=True)
     gaps = ordered.diff().fillna(pd.Timedelta(0))
@@ -259,7 +258,7 @@ def stretches(times: "pd.Series[Any]") -> pd.DataFrame:
 
 
 def bucket(requests: pd.DataFrame) -> str | None:
-    """Why rows look like sums over an hour or a day; None where they are single requests.
+    """Why rows look like sums over an hour or a day; None if they are single requests.
 
     requests: a canonical table.
     """
@@ -280,7 +279,7 @@ def bucket(requests: pd.DataFrame) -> str | None:
 
 
 def doubts(requests: pd.DataFrame) -> list[str]:
-    """Lists what looks wrong with the requests of a log: a sentence per workload and doubt.
+    """Sentences on what looks wrong in a log, one per workload and oddity.
 
     requests: a canonical table.
     """

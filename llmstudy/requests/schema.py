@@ -1,4 +1,4 @@
-"""The canonical table that every log is converted to, and the rules of its rows.
+"""The canonical table that every log is converted to, and the rules for its rows.
 
 One row is one *logical* request, however many attempts a gateway made for it. Tokens are counted as
 billed: `input_tokens` includes cached and cache-write tokens, `output_tokens` includes reasoning
@@ -68,7 +68,7 @@ REQUIRED = [column.name for column in COLUMNS if column.required]
 
 
 class Invariant(NamedTuple):
-    """A rule for each row: `holds` in SQL (null passes), `breach` in words."""
+    """A rule for rows. holds: the condition in SQL (null passes); breach: the fault in words."""
 
     holds: str
     breach: str
@@ -112,11 +112,11 @@ BREACH_SQL = f"""CASE {
 
 
 def conform(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame as a canonical table: every column, in order, typed, every rule kept.
+    """The frame as a canonical table: all columns, in order and typed, with every rule checked.
 
     frame: the required columns and any of the others; a column that is absent becomes null.
     Returns: a copy with the columns of `COLUMNS` and the index 0, 1, 2...
-    Raises: ValueError if a column is unknown or absent, a value is not of its type (a token count
+    Raises: ValueError if a column is unknown or missing, a value is not of its type (a token count
     with a fraction, a time without a zone), or a row breaks a rule.
 
     >>> conform(pd.DataFrame({
@@ -129,19 +129,19 @@ def conform(frame: pd.DataFrame) -> pd.DataFrame:
     if unknown := [name for name in frame.columns if name not in NAMES]:
         raise ValueError(f"requests: unknown columns {unknown}; the table has {', '.join(NAMES)}")
     if absent := [name for name in REQUIRED if name not in frame.columns]:
-        raise ValueError(f"requests: columns {absent} are absent; add them, they are required")
+        raise ValueError(f"requests: columns {absent} are missing: add them, they are required")
     typed = pd.DataFrame({column.name: _typed(frame, column) for column in COLUMNS})
     with duckdb.connect() as connection:
         breaches = connection.sql(f"SELECT {BREACH_SQL} AS breach FROM typed").df()["breach"]
     if breaches.notna().any():
         row = int(breaches.notna().to_numpy().argmax())
         raise ValueError(
-            f"requests: row {row} of {len(typed)}: {breaches[row]}; mend it at its source"
+            f"requests: row {row} of {len(typed)}: {breaches[row]}: correct it in the log"
         )
     return typed.astype({column.name: column.dtype for column in COLUMNS})
 
 
-# A rule must be able to see a null, and a cast must not round: both need the nullable types.
+# nullable types: the rules must see nulls, and a cast must not round
 _NULLABLE = {"int64": "Int64", "bool": "boolean"}
 
 

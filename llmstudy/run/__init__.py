@@ -1,9 +1,11 @@
-"""How is a study executed? From a study file to a folder with the memo and all it rests on.
+"""Executes a study: from a study file to a folder with the memo and everything behind it.
 
-`chapters.py` runs the notebooks in order and keeps a run whole; `notebook.py` executes one in a
-process of its own and `kernel.py` is what happens in there; `reuse.py` takes what an earlier run
-made of the same inputs; `pages.py` makes the pages, `provenance.py` says what a run was made of,
-`reference.py` keeps the outputs that tests compare.
+`chapters.py` runs the notebooks in order, and writes a run completely or not at all; `notebook.py`
+executes one in its own process, and `kernel.py` is what runs in that; `progress.py` reports
+progress; `reuse.py` takes unchanged chapters from earlier runs; `pages.py` makes the pages;
+`provenance.py` records the inputs of a run; `record.py` has the schema of `results.json` and reads
+earlier runs; `check.py` judges a study on a later day; `reference.py` makes the outputs that tests
+compare; `sweep/` runs many studies.
 """
 
 from llmstudy.run.chapters import (

@@ -1,15 +1,14 @@
-"""How does a study become a memo? The chapters in order, two at a time, into one folder.
+"""Runs the chapters of a study in order, two at a time, into one folder.
 
-A run is there in full or not at all: it is written to a draft that is renamed at the end, and one
-that fails leaves the last good run as it was.
+A run is written completely or not at all: it goes to a draft folder that is renamed at the end, and
+a run that fails leaves the last good one as it was.
 """
 
 import json
 import re
 import shlex
-import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from llmstudy.chapters import READS
 from llmstudy.run import leftovers, provenance
 from llmstudy.run.errors import NotebookError
 from llmstudy.run.notebook import Execution, load_libraries
+from llmstudy.run.progress import reporting
 from llmstudy.run.reuse import Desk
 
 if TYPE_CHECKING:
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 
 
 AT_ONCE = 2
-"""Notebooks that run side by side: a third makes all of them slower on a machine of two cores."""
+"""Notebooks that run in parallel: a third makes all of them slower on a machine with two cores."""
 
 CELL_TIMEOUT_S = 300.0
 
 PROBING, PROBING_TIMEOUT_S = "05_self_hosting", 7200.0
-"""The chapter that takes the parameter `probe`, and its cells' limit when it measures on a GPU."""
+"""The chapter with the parameter `probe`, and the time limit of its cells when it uses a GPU."""
 
 CHAPTERS = {name: READS[name] for name in sorted(READS, key=lambda name: name != PROBING)}
-"""Each chapter, and those whose results it reads. The longest stands first: it is begun first."""
+"""Each chapter, and those whose results it reads. The longest is first, so that it starts first."""
 
 _FILES = {
     "memo": "memo.html",
@@ -55,16 +55,16 @@ _RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 
 
 class RunError(ValueError):
-    """A run that did not reach its end: which chapter, which cell, and why."""
+    """A run that failed; the message names the chapter, the cell and the reason."""
 
 
 @dataclass(frozen=True)
 class RunResult:
     """A finished run.
 
-    paths: memo, index, results, figures, provenance, and pdf where one could be made; otherwise
-    `note` names the command that adds it. It also says where the PDF is longer than it should be,
-    and which items were judged again without being counted.
+    paths: memo, index, results, figures, provenance, and pdf if one could be made. note: empty, or
+    sentences on how to get a PDF, on a PDF that is too long, and on items that were judged again
+    without counting a look.
     """
 
     run_id: str
@@ -84,22 +84,22 @@ def run_study(
 ) -> RunResult:
     """Executes the chapters of a study and renders the memo, in `out/STUDY/RUN-ID/`.
 
-    A chapter that an earlier run executed on the same inputs is not executed again: what it wrote
-    is taken from the user's cache (see `reuse`), and `reused` in `provenance.json` names that run.
+    A chapter that an earlier run executed on the same inputs is not executed again: its outputs are
+    taken from the user's cache (see `reuse`), and `reused` in `provenance.json` names that run.
 
-    out: by default `outputs` in the current folder. progress: whether to show it, on stderr.
-    probe: as `chapters.probes.own_tables`. previous: the folder of the run whose memo this follows:
-    by default the study's latest in `out` that can be compared and in which nothing was set or,
-    where nothing has changed since that one, the run that it followed. What has changed is written
-    as `results/diff.json` (see `llmstudy.compare.diff`) before the memo is. overrides: what to set
-    in place of what the study has, as `Study.with_`. fresh: whether to execute every chapter.
+    out: by default `outputs` in the current folder. progress: whether to show it on stderr. probe:
+    whether chapter 05 measures this machine's GPU first. previous: the folder of the run that this
+    memo is compared with; by default the study's latest comparable run in `out` without overrides
+    or, if nothing has changed since, the run that that one was compared with. The changes are
+    written to `results/diff.json` (see `llmstudy.compare.diff`) before the memo is. overrides:
+    values in place of the study's, as `Study.with_`. fresh: whether to execute every chapter.
     Raises: StudyError if the study cannot be used, ValueError if its log, a probe run that it names
-    or the previous run cannot, and then nothing is written; RunError if a chapter fails, and then
-    all that was written is kept in `out/STUDY/failed-RUN-ID/`.
+    or the previous run cannot (in these cases nothing is written); RunError if a chapter fails
+    (everything written so far is then in `out/STUDY/failed-RUN-ID/`).
     """
     started = datetime.now(UTC)
     from llmstudy.study import load
-    from llmstudy.study.snapshot import kept
+    from llmstudy.study.snapshot import to_json
 
     study, file = load(study_path, overrides), paths.resolve(study_path).absolute()
     home = Path(out or "outputs").absolute() / study.study
@@ -115,17 +115,17 @@ def run_study(
         run_id,
         CHAPTERS,
         parameters,
-        [provenance.of_all_chapters(inputs), kept(study)],
+        [provenance.of_all_chapters(inputs), to_json(study)],
         lambda: provenance.state(file, study) == state,
         set(CHAPTERS) if fresh else {PROBING} if probe else set(),
     )
     if not all(desk.has(name) for name, needs in CHAPTERS.items() if not needs):
         load_libraries()
-    # imported while the server imports the chapters' libraries: neither is quick
+    # imported in parallel with the server's imports, since both are slow
     from llmstudy.run import pages
     from llmstudy.run.record import paths_of
 
-    # the chapters' inputs are read first: a fault in them is reported before any chapter runs
+    # the inputs are read first, so that faults are reported before any chapter runs
     if study.requests:
         from llmstudy.evidence.traffic import traffic_of
 
@@ -135,13 +135,13 @@ def run_study(
 
         probes_of(study)
     assignments = {path: json.dumps(x) for path, x in (overrides or {}).items()}
-    twin = None if previous or overrides else _latest_of(home, inputs)
-    then = None if twin else _previous(previous, study.study, out)
+    same_inputs = None if previous or overrides else _latest_of(home, inputs)
+    then = None if same_inputs else _previous(previous, study.study, out)
     inputs |= {"paths": {"study": file, **paths_of(study)}}
 
     def begin(name: str) -> Execution | None:
         if name == "08_memo":
-            inputs["previous"] = _keep_changes(then, twin, draft, run_id, study, inputs)
+            inputs["previous"] = _write_changes(then, same_inputs, draft, run_id, study, inputs)
         if desk.take(name):
             return None
         load_libraries()
@@ -151,19 +151,19 @@ def run_study(
         seconds: dict[str, float] = {}
         with closing(executed(begin, progress, desk.close)) as rounds:
             first = next(rounds)
-            note = pages.why_no_pdf()  # loads what draws it, while the first chapter runs
+            note = pages.why_no_pdf()  # loads the PDF libraries while the first chapter runs
             for ended in chain([first], rounds):
                 for name, took_s in ended.items():
                     if took_s is not None:
                         seconds[name] = took_s
                         pages.write_chapter(draft, name, sorted(CHAPTERS))
-                        desk.keep(name)
-        pages.write_results(draft, "08_memo")
+                        desk.store(name)
+        pages.write_results(draft)
         command = f"llmstudy run {study_path}" + (" --probe" if probe else "")
         command += f" --previous {previous}" if previous else ""
         command += "".join(f" --set {shlex.quote(f'{k}={v}')}" for k, v in assignments.items())
         origin = {"seed": study.seed, "command": command, "overrides": assignments, **inputs}
-        n_pages, long = pages.write_memo(draft, "08_memo", origin, not note, fresh)
+        n_pages, long = pages.write_memo(draft, origin, not note, fresh)
         record = {
             "run_id": run_id,
             "study": study.study,
@@ -184,7 +184,7 @@ def run_study(
 
 
 def latest_run(study_name: str, out: str | Path | None = None) -> Path | None:
-    """The folder of a study's last finished run in which nothing was set, or None.
+    """The folder of a study's latest finished run without overrides, or None.
 
     study_name: the study's `study` key.
     """
@@ -198,7 +198,7 @@ def _latest(home: Path) -> Path | None:
 
 
 def _overrides(run: Path) -> Any:
-    """What was set for a run, beside its study file."""
+    """The overrides of a run, or None."""
     try:
         return _record(run).get("overrides")
     except (OSError, ValueError, AttributeError):  # whoever reads the run says what is wrong
@@ -210,12 +210,12 @@ def _record(run: Path) -> Any:
 
 
 def _check_owner(home: Path, study: Path) -> None:
-    """Refuses a folder that belongs to another study: a copied file has its original's name."""
-    taken = [paths.outputs() / name for name in ("reference", "example", "notebooks")]
-    if home in [folder.absolute() for folder in taken]:
+    """Raises ValueError if a folder belongs to another study: a copied file keeps its name."""
+    reserved = [paths.outputs() / name for name in ("reference", "example", "notebooks")]
+    if home in [folder.absolute() for folder in reserved]:
         raise ValueError(
-            f"{study}: study: {home.name} is the name of a folder that this "
-            "project keeps for itself: give the study another."
+            f"{study}: study: {home.name} is the name of a folder that this project uses "
+            "itself: give the study another name."
         )
     try:
         record = _record(_latest(home) or home)
@@ -234,15 +234,15 @@ def _check_owner(home: Path, study: Path) -> None:
 
 
 def _previous(folder: Path | None, study_name: str, out: str | Path | None) -> "Run | None":
-    """The run to compare with: the one in `folder`, else the latest if it can be read."""
+    """The run to compare with: the one in folder, else the latest one that can be read."""
     from llmstudy.run.record import read_run
 
     if folder is not None:
         run = read_run(folder)
         if run.results["study"] != study_name:
             raise ValueError(
-                f"{folder} is a run of {run.results['study']}, not of {study_name}: a memo "
-                "follows one of its own study."
+                f"{folder} is a run of {run.results['study']}, not of {study_name}: give a run of "
+                "the same study."
             )
         return run
     latest = latest_run(study_name, out)
@@ -253,7 +253,7 @@ def _previous(folder: Path | None, study_name: str, out: str | Path | None) -> "
 
 
 def _latest_of(home: Path, inputs: Mapping[str, Any]) -> Path | None:
-    """The latest run in a study's folder, if it was made of these inputs."""
+    """The latest run in a study's folder if it has the same inputs, else None."""
     latest = _latest(home)
     try:
         return (
@@ -263,37 +263,37 @@ def _latest_of(home: Path, inputs: Mapping[str, Any]) -> Path | None:
         return None
 
 
-def _keep_changes(
+def _write_changes(
     then: "Run | None",
-    twin: Path | None,
+    same_inputs: Path | None,
     draft: Path,
     run_id: str,
     study: "Study",
     inputs: Mapping[str, Any],
 ) -> str | None:
-    """Writes what has changed since the previous run, for the memo to read. Returns: that run.
+    """Writes what has changed since the previous run, for the memo. Returns: the ID of that run.
 
-    twin: the latest run, if it was made of the same inputs. Where its chapters found the same, this
-    memo is the same, and follows the run that the twin's follows.
+    same_inputs: the latest run if it has the same inputs. If its results are the same too, so is
+    the memo, which is then compared with the same previous run.
     """
     changes = draft / "results" / "diff.json"
-    if twin and all(
-        (twin / "results" / file.name).read_bytes() == file.read_bytes()
+    if same_inputs and all(
+        (same_inputs / "results" / file.name).read_bytes() == file.read_bytes()
         for file in draft.glob("results/*.json")
     ):
-        if (twin / "results" / changes.name).is_file():
-            io.write(changes, (twin / "results" / changes.name).read_bytes())
-        followed: str | None = _record(twin).get("previous")
-        return followed
+        if (same_inputs / "results" / changes.name).is_file():
+            io.write(changes, (same_inputs / "results" / changes.name).read_bytes())
+        previous: str | None = _record(same_inputs).get("previous")
+        return previous
     from llmstudy.compare.runs import compared
     from llmstudy.run.record import read_run, run_under_way
 
-    if twin:
-        then = read_run(twin)
+    if same_inputs:
+        then = read_run(same_inputs)
     if then is None:
         return None
     difference = compared(then, run_under_way(draft, run_id, study, inputs))
-    difference["now"]["run_id"] = None  # it names a moment, and results must not
+    difference["now"]["run_id"] = None  # it has a time in it, which results must not
     io.write(changes, io.dumps(difference))
     return then.run_id
 
@@ -308,18 +308,18 @@ def executed(
 ) -> Generator[dict[str, float | None]]:
     """Executes all chapters, and yields whenever some have begun or ended.
 
-    begin: begins a chapter; it returns None for one that need not be executed. close: is called
-    when an execution is over, well or not, before a chapter that waits for it begins.
-    Yields: the chapters that ended before those now running began, and the seconds each took; None
-    for one that was not executed. Close it to end what still runs.
-    Raises: RunError naming chapter and cell.
+    begin: begins a chapter, or returns None if it need not be executed. close: called when an
+    execution has ended, even if it failed, before any chapter that depends on it begins.
+    Yields: the chapters that have ended since the last yield, with the seconds each took (None: not
+    executed). Close the generator to stop what still runs.
+    Raises: RunError that names chapter and cell.
     """
     order = TopologicalSorter(CHAPTERS)
     order.prepare()
     ready: list[str] = []
     running: dict[str, tuple[Execution, float]] = {}
     ended: dict[str, float | None] = {}
-    with _progress(progress) as tell:
+    with reporting(len(CHAPTERS), progress) as tell:
         try:
             while order.is_active():
                 ready += order.get_ready()
@@ -332,7 +332,7 @@ def executed(
                         ended[name] = None
                         order.done(name)
                         ready += order.get_ready()
-                tell(running, ended)
+                tell(running, {name: _outcome(took_s) for name, took_s in ended.items()})
                 yield ended
                 ended = {}
                 if running:
@@ -340,7 +340,7 @@ def executed(
                 for name in [name for name, (execution, _) in running.items() if execution.over]:
                     ended[name] = _end(name, *running.pop(name), close)
                     order.done(name)
-            tell(running, ended)
+            tell(running, {name: _outcome(took_s) for name, took_s in ended.items()})
             yield ended
         finally:
             for name, (execution, _) in running.items():
@@ -368,32 +368,8 @@ def _end(name: str, execution: Execution, began: float, close: Callable[[str], N
     return round(time.monotonic() - began, 3)
 
 
-_Tell = Callable[[Iterable[str], Mapping[str, float | None]], None]
-
-
-@contextmanager
-def _progress(visible: bool) -> Iterator[_Tell]:
-    """Says on stderr which chapters run and have ended: off a terminal, in a line for each."""
-    if visible and not sys.stderr.isatty():
-        yield _lines
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
-
-    look = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), "{task.description}")
-    with Progress(*look, console=Console(stderr=True), transient=True, disable=not visible) as bar:
-        task = bar.add_task("", total=len(CHAPTERS))
-
-        def update(running: Iterable[str], ended: Mapping[str, float | None]) -> None:
-            bar.update(task, advance=len(ended), description=", ".join(running))
-
-        yield update
-
-
-def _lines(running: Iterable[str], ended: Mapping[str, float | None]) -> None:
-    for name, took_s in ended.items():
-        how = "unchanged since an earlier run" if took_s is None else f"executed in {took_s:.0f} s"
-        print(f"{name}: {how}", file=sys.stderr, flush=True)
+def _outcome(took_s: float | None) -> str:
+    return "unchanged since an earlier run" if took_s is None else f"executed in {took_s:.0f} s"
 
 
 # ---- whole or not at all ------------------------------------------------------------------------
@@ -405,7 +381,7 @@ def _whole(draft: Path, final: Path) -> Iterator[None]:
     try:
         draft.mkdir(parents=True)
     except FileExistsError:
-        raise RunError(f"A run {final.name} of this study is under way: wait for it.") from None
+        raise RunError(f"A run {final.name} of this study is in progress: wait for it.") from None
     try:
         with leftovers.locked(draft):
             yield
@@ -419,7 +395,7 @@ def _whole(draft: Path, final: Path) -> Iterator[None]:
 
 
 def _settle(draft: Path, final: Path) -> Path:
-    """Renames a draft, in its notebooks too: their parameters name the folder."""
+    """Renames a draft, also within its notebooks, whose parameters name the folder."""
     for notebook in draft.glob("notebooks/*.ipynb"):
         text = notebook.read_text(encoding="utf-8")
         notebook.write_text(text.replace(str(draft), str(final)), encoding="utf-8")

@@ -1,9 +1,9 @@
-"""Has anything happened since the study was made that somebody must act on? For CI.
+"""Has anything happened since the last run that somebody must act on? For CI.
 
-Three things: a trigger has fired, the month's bill has passed the budget, or the evidence that the
-study rests on has gone stale. Triggers and bill are judged on a given day, with that day's prices
-and contracts; evidence by whether it is still valid on that day. A condition that a log shows week
-by week fires a trigger once it has lasted `thresholds.sustained` weeks.
+That is one of three: a trigger has fired, the monthly bill exceeds the budget, or the evidence of
+the study is stale. Triggers and bill are judged on a given day, with the prices and contracts of
+that day; evidence by whether it is still valid then. A condition that a log shows by week fires a
+trigger once it has lasted `thresholds.sustained` weeks.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from typing import Any
 
 from llmstudy import io
 from llmstudy.answer import Outcome, answer, prepare
-from llmstudy.chapters.all import measured
+from llmstudy.chapters.all import MEASURES, chapter_results
 from llmstudy.compare.diff import (
     Run,
     amounts_of,
@@ -34,14 +34,14 @@ from llmstudy.study.fields import LAST_DAY
 from llmstudy.text import signed_usd
 
 NOTHING, ACT, STALE = 0, 3, 4
-"""Exit codes. Stale evidence wins: no trigger judged on it can be relied on."""
+"""Exit codes. Stale evidence takes precedence: triggers judged on it are not reliable."""
 
 _ORDER = ("fired", "pending", "armed", "unknown", "not_applicable")
 
 
 @dataclass(frozen=True)
 class Stale:
-    """Evidence that must not be used any more, or that is not what the last run used."""
+    """Evidence that is no longer valid, or that has changed since the last run."""
 
     what: str
     sentence: str
@@ -49,24 +49,23 @@ class Stale:
 
 @dataclass(frozen=True)
 class Budget:
-    """The month's bill of today's routes against the study's limit. usd."""
+    """The monthly bill of today's routes against the study's limit. usd."""
 
     month_usd: float
     limit_usd: float
 
     @property
     def exceeded(self) -> bool:
-        """Whether the bill lies above the limit."""
+        """Whether the bill is above the limit."""
         return self.month_usd > self.limit_usd
 
 
 @dataclass(frozen=True)
 class Headline:
-    """The number that leads the memo, in the last run and recomputed on the inputs of the day.
+    """The headline of the memo in the last run, and recomputed with the inputs of the day.
 
-    then, now: {kind, p10, p50, p90}, usd over the horizon, or None where it cannot be stated.
-    moved_usd: from the one median to the other, in the amount that leads; None, with the reason in
-    `why_not`, where they cannot be compared.
+    then, now: {kind, p10, p50, p90}, usd over the horizon, or None if unknown. moved_usd: the
+    difference between the medians; None if they cannot be compared, with the reason in `why_not`.
     """
 
     then: Mapping[str, Any] | None
@@ -76,7 +75,7 @@ class Headline:
 
     @property
     def sentence(self) -> str:
-        """The move in words."""
+        """The difference in words."""
         if self.moved_usd is None:
             return f"The headline is not compared: {self.why_not}."
         then, now = headline_text(self.then), headline_text(self.now)
@@ -88,7 +87,7 @@ class Headline:
 
 @dataclass(frozen=True)
 class Last:
-    """The last run: what it was made of, and the run in full or why it cannot be read."""
+    """The last run: its inputs, and the run itself or why it cannot be read."""
 
     made_of: Mapping[str, Any]
     run: Run | None
@@ -97,9 +96,10 @@ class Last:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The result of a check. triggers: rows of `triggers.Trigger` with `name`, fired ones first.
+    """The result of a check.
 
-    headline: None where there is no run to compare with.
+    triggers: rows as from `triggers.today.trigger_rows`, fired ones first. headline: None if there
+    is no run to compare with.
     """
 
     study: str
@@ -117,7 +117,7 @@ class CheckResult:
         return STALE if self.stale else ACT if fired or self.budget.exceeded else NOTHING
 
     def row(self) -> dict[str, Any]:
-        """The result as JSON holds it."""
+        """The result as a dictionary, for JSON."""
         budget = {"month_usd": self.budget.month_usd, "limit_usd": self.budget.limit_usd}
         return {
             "exit_code": self.exit_code,
@@ -132,9 +132,9 @@ class CheckResult:
 
 
 def on_day(study: Study, day: date) -> Study:
-    """The study as it stands on a day, without the routes that no workload names.
+    """The study on a later day, without the routes that no workload names.
 
-    Raises: ValueError if the day lies before the study's own, or beyond `fields.LAST_DAY`.
+    Raises: ValueError if the day is before the study's own, or after `fields.LAST_DAY`.
     """
     if day > LAST_DAY:
         raise ValueError(f"{study.study} cannot be checked on {day}: give a day up to {LAST_DAY}.")
@@ -151,12 +151,12 @@ def on_day(study: Study, day: date) -> Study:
 def check(study: Study, case: Case, last: Last | None, made_of: Mapping[str, Any]) -> CheckResult:
     """Triggers, budget and evidence of a study on the day of its case.
 
-    case: `on_day(study, day)` opened, with the log that is to be judged. last: the run to compare
-    with, None without any. made_of: what a run would be made of now.
+    case: `open_case(on_day(study, day))`, with the log to judge. last: the run to compare with, or
+    None. made_of: the inputs of a run today, as `provenance.made_of`.
     """
     assessed, on = on_day(study, study.as_of), case.study.as_of
-    results = measured(case)
-    # of chapter 06 only what needs no draws
+    results = chapter_results(case, MEASURES)
+    # of chapter 06 only what takes no simulation
     crossing = {"06_crossover": io.plain({"permissions": permissions(case.study)})}
     rows = io.plain(trigger_rows(case, {**results, **crossing}), "triggers")
     findings = findings_of(case.study)
@@ -183,7 +183,7 @@ def check(study: Study, case: Case, last: Last | None, made_of: Mapping[str, Any
 
 
 def headline(last: Last, case: Case, results: Mapping[str, Mapping[str, Any]]) -> Headline:
-    """The last run's headline against the same number on the case's own inputs.
+    """The last run's headline against the same number with the inputs of the case.
 
     results: of chapters 02 to 05.
     """
@@ -193,16 +193,16 @@ def headline(last: Last, case: Case, results: Mapping[str, Mapping[str, Any]]) -
 
 
 def moved_headline(then: Run, now: Outcome) -> Headline:
-    """A run's headline and today's, and how far one is from the other.
+    """A run's headline and today's, and the difference between them.
 
-    Where the two lead with different amounts they are compared in the one that leads first, which
-    counts as 0 where it is not there.
+    If the two are different kinds of amount, the first kind that either has is compared, and counts
+    as 0 where it is missing.
     """
     before, after = headline_of(then), now.headline
     if before is None:
-        return Headline(None, after, None, "the last run could not bill every workload")
+        return Headline(None, after, None, "a workload had no known bill in the last run")
     if after is None:
-        why_not = f"no bill is known of {', '.join(now.unbilled)} any more"
+        why_not = f"the bill of {', '.join(now.unbilled)} is no longer known"
         return Headline(before, None, None, why_not)
     _, was, is_ = compared(amounts_of(then), now.amounts)
     return Headline(before, after, is_ - was, "")
@@ -214,8 +214,8 @@ def moved_headline(then: Run, now: Outcome) -> Headline:
 def stale_evidence(study: Study, on: date, findings: Iterable[Finding]) -> list[Stale]:
     """Evidence that was valid on the study's own day and is not on the day `on`.
 
-    Figures whose `expires` has come, prices found stale, and contracts that have run out since.
-    findings: `findings.findings_of` at the day `on`.
+    Figures that have expired, stale prices, and contracts that have ended since. findings:
+    `findings.findings_of` on that day.
     """
     return [
         *_expired(study, on),
@@ -252,11 +252,11 @@ def _lapsed(study: Study, on: date) -> list[Stale]:
 
 
 def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Stale]:
-    """What differs between the inputs of a run and today's, one by one.
+    """The inputs that differ between a run and today, one by one.
 
-    Study file, log, probe runs, files in data/, notebooks, code, lock and version of the package.
-    then, now: `run.provenance.made_of`, or the part of it to compare: a key that only one of them
-    has is left out (older runs have no hash of their log).
+    They are the study file, log, probe runs, files in data/, notebooks, code, lock and package
+    version. then, now: as `run.provenance.made_of`, or the part of it to compare; a key that only
+    one of them has is ignored (older runs have no hash of their log).
 
     >>> [stale] = changes({"package": "0.1.0", "data_sha256": {"a.csv": "1f"}},
     ...                   {"package": "0.1.0", "data_sha256": {"a.csv": "2e"}})
@@ -273,7 +273,7 @@ def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Stale]:
 
 
 def judged_again(last: Last, study: Study) -> list[Stale]:
-    """Comparisons on own items that are judged again and not counted as looks."""
+    """Comparisons on own items that were judged again without counting a look."""
     before = last.run.study if last.run else None
     return [Stale("looks", sentence) for sentence in uncounted_looks(before, study)]
 

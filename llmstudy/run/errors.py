@@ -2,4 +2,4 @@
 
 
 class NotebookError(ValueError):
-    """A notebook that did not run to its end: which cell, and why."""
+    """A notebook that failed; the message names the cell and the reason."""

@@ -1,8 +1,8 @@
-"""How does a kernel run one notebook? Forked from this process, driven by papermill.
+"""Runs one notebook in a kernel that is forked from this process, driven by papermill.
 
-The kernel is this very interpreter with everything imported here, not a registered one that may be
-another. Its sockets lie in a folder of its own: ports can be taken by a kernel that starts at the
-same moment, and a shared socket path mixes up the kernels' messages.
+The kernel is this interpreter with everything that is imported here, not a registered one that may
+be different. Its sockets are in their own folder: another kernel that starts at the same time can
+take a port, and a shared socket path mixes up the messages of kernels.
 """
 
 import multiprocessing
@@ -29,11 +29,11 @@ START_TIMEOUT_S = 60
 
 
 def execute(source: Path, target: Path, parameters: Mapping[str, Any], timeout_s: float) -> None:
-    """Executes a notebook in target's folder and writes it to target, as far as it came.
+    """Executes a notebook in target's folder and writes it to target, even if it fails.
 
-    parameters: values for its cell tagged `parameters`, which must name every one of them.
-    timeout_s: for each cell.
-    Raises: NotebookError saying which cell failed and why, in one sentence.
+    parameters: values for its cell tagged `parameters`, which must set each of them. timeout_s: per
+    cell.
+    Raises: NotebookError that says in one sentence which cell failed and why.
     """
     if missing := _unknown(source, parameters):
         raise NotebookError(f"its cell tagged `parameters` does not set {' and '.join(missing)}")
@@ -61,7 +61,7 @@ def execute(source: Path, target: Path, parameters: Mapping[str, Any], timeout_s
 
 
 class _Kernel(AsyncKernelManager):
-    """A manager of the kernel process forked here, where its parent class launches a command."""
+    """A manager of the kernel process that is forked here; its parent class launches a command."""
 
     process: BaseProcess
     has_kernel = True
@@ -113,14 +113,14 @@ def _cells(notebook: Path) -> list[Any]:
 
 
 def _unknown(source: Path, parameters: Mapping[str, Any]) -> list[str]:
-    """Parameters that the notebook does not name; papermill would set them and nobody read them."""
+    """The parameters that the notebook does not use; papermill would set them to no effect."""
     tagged = [c.source for c in _cells(source) if "parameters" in c.metadata.get("tags", [])]
     named = set(re.findall(r"^(\w+)\b[^=\n]*=", "\n".join(tagged[:1]), re.MULTILINE))
     return sorted(set(parameters) - named)
 
 
 def _last_cell(target: Path) -> str:
-    """The last cell that was begun, as a reader of the notebook finds it."""
+    """The last cell that was begun: its number and first line."""
     begun = [
         cell for cell in _cells(target) if cell.metadata.get("papermill", {}).get("start_time")
     ]

@@ -1,7 +1,7 @@
-"""Which folders did a run that was killed leave behind? Each contains a lock.
+"""Removes the folders that killed runs have left behind, which their locks tell.
 
-The system frees a lock when the process that holds it ends, however it ends: a folder whose lock
-can be taken is a dead run's. Where there are no such locks (Windows), nothing is removed.
+The operating system releases a lock when its process ends, for whatever reason: a folder whose lock
+can be acquired belongs to a dead run. On systems without such locks (Windows), nothing is removed.
 """
 
 import os
@@ -18,12 +18,13 @@ except ImportError:  # Windows
 
 _LOCK = ".lock"
 SOCKET_BYTES = 60
-"""Of a temporary folder's name: a socket's whole path may have 107, and ours need the rest."""
+"""Longest name of a temporary folder: a socket's path may have 107 bytes, and ours need the
+rest."""
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Marks a folder as alive for the time of the block; the mark is gone at its end."""
+    """Marks a folder as in use within the block."""
     with (folder / _LOCK).open("w") as lock:
         if fcntl:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -34,17 +35,17 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def clear(parent: Path, pattern: str) -> None:
-    """Removes the folders of dead runs among those in `parent` whose name has the pattern."""
+    """Removes the folders of dead runs in parent whose name matches the pattern."""
     for lock in parent.glob(f"{pattern}/{_LOCK}") if fcntl else ():
         try:
             with lock.open("w") as stream:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(lock.parent, ignore_errors=True)
-        except OSError:  # it is alive, or somebody else's
+        except OSError:  # it is in use, or belongs to another user
             continue
 
 
 def short_temporary_folder() -> None:
-    """Lets this process and its children use /tmp where TMPDIR is too long for a socket's path."""
+    """Makes this process and its children use /tmp if TMPDIR is too long for a socket's path."""
     if len(os.fsencode(tempfile.gettempdir())) > SOCKET_BYTES and os.access("/tmp", os.W_OK):
         os.environ["TMPDIR"] = tempfile.tempdir = "/tmp"

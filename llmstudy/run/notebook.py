@@ -1,8 +1,8 @@
-"""How are notebooks executed side by side? Each in a process of its own, with its libraries loaded.
+"""Executes notebooks in parallel, each in its own process with preloaded libraries.
 
-Importing pandas, scipy and matplotlib takes a notebook longer than its own cells do. So one server
-process imports them once, and every execution is forked from it: fresh state at a fraction of a
-second. Where processes cannot be forked (Windows), each imports for itself.
+Importing pandas, scipy and matplotlib takes longer than most notebooks. One server process imports
+them once, and every execution is forked from it: a fresh state in a fraction of a second. On
+systems without fork (Windows), each process imports for itself.
 """
 
 import os
@@ -40,13 +40,13 @@ LIBRARIES = [
     "llmstudy.memo.document",
     "llmstudy.run.record",
 ]
-"""What chapters import. The server keeps it: code that is edited later needs a new process."""
+"""What chapters import. The server loads it once: code that is edited later needs a new process."""
 
 
 class Execution:
-    """One notebook under execution. `target` gets the executed notebook, as far as it came.
+    """A notebook that is being executed into target.
 
-    timeout_s: for each cell.
+    target gets the notebook even if it fails. timeout_s: per cell.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class Execution:
 
     @property
     def over(self) -> bool:
-        """Whether it has ended, well or not."""
+        """Whether it has ended, successfully or not."""
         return not self._process.is_alive()
 
     def finish(self) -> None:
-        """Waits for the end. Raises: NotebookError if the notebook did not run to its end."""
+        """Waits for the end. Raises: NotebookError if the notebook failed."""
         self._process.join()
         try:
             fault = self._report.recv()
@@ -76,16 +76,16 @@ class Execution:
             raise NotebookError(fault)
 
     def stop(self) -> None:
-        """Ends the execution, and its kernel with it."""
+        """Ends the execution and its kernel."""
         self._process.terminate()
         self._process.join()
 
 
 def load_libraries() -> None:
-    """Lets the server begin its imports; the caller need not wait for them."""
+    """Starts the imports of the server, without waiting for them."""
     leftovers.short_temporary_folder()
     leftovers.clear(Path(tempfile.gettempdir()), "llmstudy-*")
-    # two notebooks at once: the waiting of a second thread costs more than it saves
+    # two notebooks run at once: a second thread each costs more in waiting than it saves
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if _METHOD == "forkserver":
         forkserver.set_forkserver_preload(LIBRARIES)
@@ -118,7 +118,7 @@ def _work(
 
 
 def _end_with_caller() -> None:
-    """Ends this process when the one that started it is gone: killed, that one could not do so."""
+    """Ends this process once its caller has gone, since a killed caller cannot do so."""
     caller = parent_process()
     assert caller is not None
     caller.join()

@@ -1,4 +1,4 @@
-"""What does a reader open? The pages of a run, and the files that other programs read."""
+"""Writes the pages of a run, and the files that other programs read."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -15,9 +15,12 @@ from llmstudy.memo import document, lint, render
 from llmstudy.run import provenance, reuse
 from llmstudy.study import Study
 
+MEMO = "08_memo"
+"""The chapter that is the memo."""
+
 
 def why_no_pdf() -> str:
-    """Why this machine can make no PDF, with the command to install what it lacks; else empty."""
+    """Why this machine cannot make a PDF, with the command that installs what is missing; or ""."""
     try:
         render.check_pdf()
     except render.PdfError as error:
@@ -26,9 +29,9 @@ def why_no_pdf() -> str:
 
 
 def write_chapter(folder: Path, name: str, chapters: Iterable[str]) -> None:
-    """The executed chapter as `NAME.html`, with links to the others.
+    """Writes an executed chapter to `NAME.html`, with links to the others.
 
-    Raises: RenderError as `render.chapter_html` does.
+    Raises: RenderError as `render.chapter_html`.
     """
     try:
         page = render.chapter_html(_notebook(folder, name), _title(name), _links(chapters))
@@ -38,18 +41,18 @@ def write_chapter(folder: Path, name: str, chapters: Iterable[str]) -> None:
 
 
 def write_memo(
-    folder: Path, name: str, inputs: Mapping[str, Any], with_pdf: bool, fresh: bool = True
+    folder: Path, inputs: Mapping[str, Any], with_pdf: bool, fresh: bool
 ) -> tuple[int | None, str]:
-    """The memo chapter as `memo.html`, and as `memo.pdf` if asked.
+    """Writes the memo chapter to `memo.html`, and to `memo.pdf` if wanted.
 
-    inputs: of the run, as in its provenance; they close the memo. They are not in the notebook,
-    whose text must be the same at every commit. fresh: whether to draw the PDF even if an earlier
-    run drew the same page.
-    Returns: pages of the PDF (None without one), and what makes it longer than it should be.
-    Raises: RenderError as `render.memo_html` does, LintError if the memo breaks a rule of its own;
-    what was written can then be looked at.
+    inputs: of the run, as in its provenance; they end the memo. They are not in the notebook, whose
+    text must be the same at every commit. fresh: whether to draw the PDF even if an earlier run
+    drew the same page.
+    Returns: the pages of the PDF (None without one), and a note if the memo is too long.
+    Raises: RenderError as `render.memo_html`, LintError if the memo breaks a rule; the files are
+    then there to look at.
     """
-    notebook = _notebook(folder, name)
+    notebook = _notebook(folder, MEMO)
     notebook.cells.append(_html_cell(document.provenance(inputs)))
     page = render.memo_html(notebook)
     io.write(folder / "memo.html", page)
@@ -61,39 +64,39 @@ def write_memo(
 
 
 def _paper(folder: Path, page: str, inputs: Mapping[str, Any], fresh: bool) -> tuple[int, int]:
-    """`memo.pdf` of a page. Returns: as `render.paper`."""
+    """Writes `memo.pdf`, or takes it from the cache. Returns: as `render.paper`."""
     key = reuse.key("memo.pdf", page, provenance.of_all_chapters(inputs))
-    drawn = None if fresh else reuse.take(key, folder)
-    if drawn is None:
-        drawn = render.paper(page, folder / "memo.pdf", (lint.MEMO_PAGES, lint.APPENDIX_PAGES))
-        reuse.keep(key, folder, ["memo.pdf"], drawn)
-    before_appendix, rest = drawn
+    lengths = None if fresh else reuse.take(key, folder)
+    if lengths is None:
+        lengths = render.paper(page, folder / "memo.pdf", (lint.MEMO_PAGES, lint.APPENDIX_PAGES))
+        reuse.store(key, folder, ["memo.pdf"], lengths)
+    before_appendix, rest = lengths
     return before_appendix, rest
 
 
-def write_results(folder: Path, name: str) -> None:
-    """`results.json` from the memo chapter's results, and `figures.csv`, the ledger of figures.
+def write_results(folder: Path) -> None:
+    """Writes `results.json` from the memo chapter's results, and `figures.csv`, the ledger.
 
     Raises: ValueError if the chapters wrote no such results or no table `figures`.
     """
     try:
-        memo = json.loads((folder / "results" / f"{name}.json").read_text(encoding="utf-8"))
+        memo = json.loads((folder / "results" / f"{MEMO}.json").read_text(encoding="utf-8"))
         io.write(folder / "results.json", io.dumps(memo["results"]))
         io.write(folder / "figures.csv", (folder / "tables" / "figures.csv").read_bytes())
     except (FileNotFoundError, KeyError) as error:
         raise ValueError(
-            f"{name} must write `results` and some chapter the table `figures`, but {error} is "
+            f"{MEMO} must write `results`, and a chapter the table `figures`, but {error} is "
             "missing."
         ) from None
 
 
 def write_provenance(folder: Path, record: Mapping[str, Any]) -> None:
-    """`provenance.json`: the inputs of the run, and how it was made."""
+    """Writes `provenance.json`: the inputs of the run, and how it was made."""
     io.write(folder / "provenance.json", io.dumps(record))
 
 
 def write_index(folder: Path, study: Study, chapters: Iterable[str]) -> None:
-    """`index.html`: the memo, the findings of each chapter, and all other files of the run."""
+    """Writes `index.html`: the memo, the findings of each chapter, and all files of the run."""
     files = {
         "Charts": _names(folder, "charts/*.svg"),
         "Tables": _names(folder, "tables/*.csv"),
@@ -107,7 +110,7 @@ def write_index(folder: Path, study: Study, chapters: Iterable[str]) -> None:
         f'<p class="source">Study {escape(study.study)} · {escape(study.company)} · '
         f"evidence as of {study.as_of.isoformat()}</p>",
         f"<h2>The memo</h2><ul>{_memos(folder)}</ul>",
-        "<h2>The chapters, and what each found</h2>",
+        "<h2>The chapters and their findings</h2>",
         *(_chapter_entry(folder, name) for name in chapters if f"{name}.html" not in _MEMOS),
         "<h2>Files</h2>",
         *(f"<h3>{part}</h3><p>{_listed(names)}</p>" for part, names in files.items() if names),
@@ -139,7 +142,7 @@ def _memos(folder: Path) -> str:
 
 
 def _chapter_entry(folder: Path, name: str) -> str:
-    """A chapter's question, which leads to its page, and its findings, each to its own place."""
+    """A chapter's question and findings, linked to its page."""
     page = f"{name}.html"
     headings = render.headings((folder / page).read_text(encoding="utf-8"))
     question = headings[0].text if headings else _title(name)

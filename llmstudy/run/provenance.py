@@ -1,4 +1,4 @@
-"""The inputs of a run: hashes of all that a result can depend on, and the code's version."""
+"""The inputs of a run: hashes of everything that a result can depend on, and the code version."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def fingerprint(notebook: Path) -> str:
-    """SHA-256 of a notebook's cells: their kind, source and tags, but not what they put out."""
+    """SHA-256 of a notebook's cells: their type, source and tags, but not their outputs."""
     cells = [
         (cell["cell_type"], "".join(cell["source"]), sorted(cell["metadata"].get("tags", [])))
         for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]
@@ -28,7 +28,7 @@ def fingerprint(notebook: Path) -> str:
 
 
 def run_id(started: datetime, inputs: Mapping[str, Any]) -> str:
-    """The moment in UTC, and six hex digits of the hash of the run's inputs; sorts by time.
+    """The time in UTC and six hex digits of the hash of the run's inputs; IDs sort by time.
 
     >>> from datetime import UTC
     >>> run_id(datetime(2026, 11, 23, 20, 5, tzinfo=UTC), {"study_sha256": "ab"})
@@ -40,10 +40,10 @@ def run_id(started: datetime, inputs: Mapping[str, Any]) -> str:
 
 
 def input_files(file: Path, study: "Study") -> dict[str, list[Path]]:
-    """The files that a run of a study file depends on, by what they are to it.
+    """The files that a run of a study file depends on, by kind.
 
-    Returns: study, log and probes, where the study names any; data, code and notebooks of the
-    package.
+    Returns: study, log and probes (if the study names any), and the package's data, code and
+    notebooks.
     """
     package, data = Path(__file__).parents[1], paths.data()
     probes = {folder for route in study.routes.values() for folder in route.probe}
@@ -81,8 +81,10 @@ def made_of(file: Path, study: "Study") -> dict[str, Any]:
 
 
 def state(file: Path, study: "Study") -> list[tuple[str, int, int]]:
-    """The files that every chapter may depend on, their times of change and sizes: seen sooner than
-    their hashes that they are as they were."""
+    """The files that every chapter may depend on, with modification times and sizes.
+
+    Comparing these is faster than comparing hashes.
+    """
     files = (
         f for what, some in input_files(file, study).items() if what != "notebooks" for f in some
     )
@@ -90,8 +92,10 @@ def state(file: Path, study: "Study") -> list[tuple[str, int, int]]:
 
 
 def of_all_chapters(made: Mapping[str, Any]) -> list[Any]:
-    """What every chapter may depend on, of what a run is made of, and what else there is here: the
-    machine, and the packages that Python finds, by their folders of metadata, which say versions.
+    """What every chapter may depend on: inputs of the run, the machine, and installed packages.
+
+    made: as `made_of`. Packages are told by the names of their metadata folders, which have
+    versions.
     """
     inputs = {
         key: made[key] for key in made if key not in ("git_sha", "git_dirty", "notebooks_sha256")
@@ -101,7 +105,7 @@ def of_all_chapters(made: Mapping[str, Any]) -> list[Any]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """The files of a folder and those below it, without what is compiled, hidden or bundled."""
+    """The files in a folder and below, except compiled, hidden and bundled ones."""
     below = ((file, file.relative_to(folder).parts) for file in folder.rglob("*"))
     return sorted(
         file
@@ -112,7 +116,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _sha256_of_all(files: Sequence[Path]) -> str:
-    """One hash of files: of what is in each, and of its place among the others."""
+    """One hash of the contents and relative paths of files."""
     root = os.path.commonpath([file.parent for file in files])
     hashes = {file.relative_to(root).as_posix(): sha256(file) for file in files}
     return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()

@@ -1,9 +1,8 @@
-"""What is in `results.json`, and how is an earlier run's folder read?
+"""The schema of `results.json`, and how an earlier run is read from its folder.
 
-The schema is versioned: a field may be added under the same version, but never change its meaning.
+The schema is versioned: fields may be added within a version, but never change their meaning.
 `null` means never (within the stated horizon and volume cap), or unknown; there is no NaN and no
-Infinity. `llmstudy.run.record.schema()` is the JSON Schema. Its tables are described in
-`llmstudy.tables`.
+Infinity. `schema()` returns the JSON Schema; its tables are described in `llmstudy.tables`.
 """
 
 import json
@@ -15,7 +14,7 @@ from pydantic import Field, create_model
 
 from llmstudy.compare.diff import Run, diff
 from llmstudy.study import Study
-from llmstudy.study.snapshot import restored
+from llmstudy.study.snapshot import from_json
 from llmstudy.tables import Record, Spread, record, tables
 
 VERSION = "1.0"
@@ -24,7 +23,7 @@ Arm = Literal["proprietary_api", "hosted_open", "self_hosted"]
 
 
 class ReasonRecord(Record):
-    """One fact that a verdict rests on."""
+    """One reason for a verdict."""
 
     code: str = Field(description="privacy, context, latency, cost, quality or rate limit")
     route: str
@@ -60,12 +59,12 @@ class VerdictRecord(Record):
 
 
 class LogRecord(Record):
-    """What was read of the request log; all 0 without one."""
+    """What was read from the request log; all 0 without one."""
 
     rows_read: int
     rows_accepted: int
     rows_quarantined: int
-    rows_lost: int = Field(description="quarantined rows whose request no other row holds")
+    rows_lost: int = Field(description="quarantined rows whose request is in no other row")
     reasons: dict[str, int] = Field(description="quarantined rows by the reason against them")
     set_aside: list[str]
     warnings: list[str]
@@ -100,10 +99,10 @@ class _Head(Record):
 
 
 _TEAM = "team"
-"""The one table that is a single row."""
+"""The only table with a single row."""
 
 _PLACES = {"worth": "measurements"}
-"""The key of a table in `results.json`, if not its own name."""
+"""The keys of tables in `results.json` that differ from their names."""
 
 _TABLES: Mapping[str, Any] = {
     _PLACES.get(name, name): (record(name) if name == _TEAM else list[record(name)], ...)  # type: ignore[misc]
@@ -115,9 +114,9 @@ Results = create_model("Results", __base__=_Head, __doc__="One run of one study.
 
 
 def assemble(study: Study, chapters: Mapping[str, Mapping[str, Any]]) -> Record:
-    """The results of a run from those of its chapters (by name, as their JSON reads).
+    """The results of a run, from the results of its chapters (by name, as read from JSON).
 
-    `diff`, what has changed since the previous run, may stand among them: it is no result.
+    `diff`, what has changed since the previous run, may be among them and is ignored.
     """
     decided = chapters["07_triggers_and_routing"]
     crossing, evidence = chapters["06_crossover"], chapters["01_evidence"]
@@ -161,12 +160,12 @@ def assemble(study: Study, chapters: Mapping[str, Mapping[str, Any]]) -> Record:
 
 
 def _picked(rows: Iterable[Mapping[str, Any]], names: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """The rows without the columns that are not promised."""
+    """The rows with only these columns."""
     return ({name: row[name] for name in names} for row in rows)
 
 
 def _in_spreads(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of savings with its percentiles in spreads, as `results.json` has them."""
+    """A row of savings with its percentiles as spreads, as in `results.json`."""
     ends = ("p10", "p50", "p90")
     return {
         **row,
@@ -193,24 +192,24 @@ READ = ("01_evidence", "05_self_hosting", "06_crossover")
 
 
 def read_run(folder: Path) -> Run:
-    """A finished run. Raises: ValueError if the folder does not hold one that can be read."""
+    """Reads a finished run. Raises: ValueError if the folder has none that can be read."""
     try:
         results, made_of = (_json(folder / f"{name}.json") for name in ("results", "provenance"))
         chapters = {name: _json(folder / "results" / f"{name}.json") for name in READ}
         run_id = str(made_of["run_id"])
         study, no_study = _study(chapters, made_of, f"the run {run_id}")
         run = Run(run_id, results, chapters, made_of, study, no_study)
-        diff(run, run, None)  # reads all that a comparison with another run reads
+        diff(run, run, None)  # reads everything that a comparison reads
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{folder} is not a run that can be compared ({_fault(error)}): give a folder that "
-            "`llmstudy run` made."
+            f"{folder} is not a run that can be compared ({_fault(error)}): give a folder written "
+            "by `llmstudy run`."
         ) from None
     return run
 
 
 def run_under_way(folder: Path, run_id: str, study: Study, made_of: Mapping[str, Any]) -> Run:
-    """A run whose memo is still to be written: all its chapters but that one are there."""
+    """A run before its memo is written: all chapters but that one have results."""
     chapters = {
         file.stem: _json(file) for file in folder.glob("results/*.json") if file.stem[:2].isdigit()
     }
@@ -220,7 +219,7 @@ def run_under_way(folder: Path, run_id: str, study: Study, made_of: Mapping[str,
 
 
 def paths_of(study: Study) -> dict[str, Any]:
-    """The paths of a study's log and probe runs, for `provenance.json`: no result has a path."""
+    """The paths of a study's log and probe runs, for `provenance.json`; results have no paths."""
     log = study.requests.path.absolute() if study.requests else None
     probes = {name: [p.absolute() for p in r.probe] for name, r in study.routes.items() if r.probe}
     return {"log": log, "probes": probes}
@@ -233,7 +232,7 @@ def _study(
     if snapshot is None:
         return None, f"{which} was made before runs kept their study"
     try:
-        return _placed(restored(snapshot), made_of.get("paths") or {}), ""
+        return _placed(from_json(snapshot), made_of.get("paths") or {}), ""
     except ValueError as error:
         return None, f"{which}: {str(error).rstrip('.')}"
 

@@ -1,7 +1,7 @@
-"""Which outputs of the chapters do tests compare with? The notebooks in `outputs/reference/`.
+"""Makes the executed notebooks in `outputs/reference/`, which tests compare with.
 
-They keep their outputs, which `nbval` compares with a fresh execution, but nothing that changes
-from one execution to the next: executing them again changes no file.
+`nbval` compares their outputs with a fresh execution. They contain nothing that changes from one
+execution to the next, so that executing them again changes no file.
 """
 
 import shutil
@@ -35,7 +35,7 @@ def execute_reference(progress: bool = True) -> Path:
         for ended in rounds:
             for name in ended:
                 notebook: Any = nbformat.read(folder / f"{name}.ipynb", as_version=4)  # type: ignore[no-untyped-call]
-                text: str = nbformat.writes(_lasting(notebook))  # type: ignore[no-untyped-call]
+                text: str = nbformat.writes(_stable(notebook))  # type: ignore[no-untyped-call]
                 io.write(folder / f"{name}.ipynb", text + "\n")
         fingerprints = {
             name: provenance.fingerprint(paths.notebooks() / f"{name}.ipynb")
@@ -47,7 +47,7 @@ def execute_reference(progress: bool = True) -> Path:
 
 @contextmanager
 def _replaced(folder: Path) -> Iterator[Path]:
-    """A draft that becomes the folder once it is whole; if it fails, the folder is as it was."""
+    """A draft that replaces the folder once it is complete; on failure the folder stays."""
     draft = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(draft, ignore_errors=True)
     try:
@@ -58,7 +58,7 @@ def _replaced(folder: Path) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _lasting(notebook: Any) -> Any:
+def _stable(notebook: Any) -> Any:
     """The notebook without clock times, random ids, versions and warnings."""
     for key in ("papermill", "widgets"):
         notebook.metadata.pop(key, None)

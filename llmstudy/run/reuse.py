@@ -1,8 +1,8 @@
-"""Which chapters need no execution? Those whose inputs are those of an earlier run.
+"""Reuses the chapters of earlier runs that had the same inputs.
 
-What a chapter wrote is kept in the user's cache folder, under the hash of all that it can depend
-on: one ZIP file each, the newest of them up to 200 MB in all. A file that is broken counts as none,
-and where nothing can be written nothing is kept: no run fails for its cache.
+The outputs of a chapter are stored in the user's cache folder under the hash of everything that it
+can depend on: one ZIP file per chapter, the most recently used ones up to 200 MB. Broken files are
+ignored, and if nothing can be written nothing is stored: no run fails because of its cache.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ _BROKEN = (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error, Runt
 
 
 def take(key: str, folder: Path) -> Any:
-    """Writes the files kept under a key into a folder. Returns: their origin; None without them."""
+    """Extracts the files stored under a key into a folder. Returns: their origin, or None."""
     try:
         file = _file(key)
         with ZipFile(file) as packed:
@@ -36,14 +36,14 @@ def take(key: str, folder: Path) -> Any:
     except _BROKEN:
         return None
     with suppress(OSError):
-        os.utime(file)  # the last used is the last to go
+        os.utime(file)  # the least recently used file is removed first
     for name, content in contents.items():
         write(folder / name, content)
     return origin
 
 
-def keep(key: str, folder: Path, names: Iterable[str], origin: Any) -> None:
-    """Keeps files of a folder under a key, with what is to be known of their origin."""
+def store(key: str, folder: Path, names: Iterable[str], origin: Any) -> None:
+    """Stores files of a folder under a key. origin: what `take` returns with them."""
     packed = BytesIO()
     with ZipFile(packed, "w", ZIP_DEFLATED) as target:
         for name in sorted(names):
@@ -59,7 +59,7 @@ def _file(key: str) -> Path:
 
 
 def _trim(home: Path) -> None:
-    """Removes what is beyond the newest `MOST_BYTES`."""
+    """Removes the least recently used files beyond `MOST_BYTES`."""
     used = 0
     by_age = [(file.stat(), file) for file in home.iterdir()]
     for status, file in sorted(by_age, key=lambda entry: -entry[0].st_mtime):
@@ -69,15 +69,15 @@ def _trim(home: Path) -> None:
 
 
 def key(*parts: Any) -> str:
-    """The SHA-256 of parts that JSON can write."""
+    """The SHA-256 of parts that can be written as JSON."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 class Desk:
-    """Where the chapters of one run work: each in a folder of its own within the run's draft.
+    """The chapters of one run, each in its own working folder within the run's draft.
 
-    There a chapter finds the results of the chapters that it reads, by way of others too, and
-    nothing else: so it is known what it depends on, and what it wrote.
+    The folder has the results of the chapters that it reads, directly or indirectly, and nothing
+    else: so it is certain what a chapter depends on, and what it wrote.
     """
 
     def __init__(
@@ -90,24 +90,25 @@ class Desk:
         unchanged: Callable[[], bool],
         fresh: Container[str],
     ) -> None:
-        """chapters: each with those whose results it reads. parameters: of their notebooks, but for
-        the folder that they write to. inputs: all that every chapter may depend on. unchanged:
-        whether that is still as it was. fresh: the chapters that are to be executed anyhow.
+        """chapters: each with those whose results it reads. parameters: of their notebooks, except
+        the folder that they write to. inputs: what every chapter may depend on. unchanged: whether
+        those inputs are still the same. fresh: the chapters to execute in any case.
         """
         self._draft, self._run_id, self._chapters = draft, run_id, chapters
         self._parameters, self._inputs = dict(parameters), inputs
         self._unchanged, self._fresh = unchanged, fresh
         self.reused: dict[str, str] = {}
-        """The chapters that were taken from earlier runs, and the run that executed each."""
+        """The chapters taken from earlier runs, each with the ID of the run that executed it."""
         self._keys: dict[str, str] = {}
         self._wrote: dict[str, list[str]] = {}
 
     def has(self, name: str) -> bool:
-        """Whether the chapter seems to be there."""
+        """Whether the chapter seems to be in the cache."""
         return name not in self._fresh and _file(self._key(name)).is_file()
 
     def take(self, name: str) -> bool:
-        """Takes the chapter from an earlier run, if one executed it on the same inputs."""
+        """Takes the chapter from an earlier run with the same inputs. Returns: whether there was
+        one."""
         self._keys[name] = self._key(name)
         origin = None if name in self._fresh else take(self._keys[name], self._draft)
         if origin is None:
@@ -117,7 +118,7 @@ class Desk:
         return True
 
     def open(self, name: str) -> dict[str, Any]:
-        """Lays out what the chapter reads. Returns: the parameters of its notebook."""
+        """Prepares the chapter's folder. Returns: the parameters of its notebook."""
         own = self._own(name)
         for file in self._read_by(name):
             write(own / file, (self._draft / file).read_bytes())
@@ -125,7 +126,7 @@ class Desk:
         return self._parameters | {"run": str(own)}
 
     def close(self, name: str) -> None:
-        """Puts what the chapter wrote with the rest of the run."""
+        """Moves what the chapter wrote to the run's draft."""
         own, read = self._own(name), self._read_by(name)
         files = [f.relative_to(own).as_posix() for f in own.rglob("*") if f.is_file()]
         self._wrote[name] = [file for file in files if file not in read]
@@ -135,13 +136,13 @@ class Desk:
         shutil.rmtree(own)
         self._rename(name, own, self._draft)
 
-    def keep(self, name: str) -> None:
-        """Keeps an executed chapter, with its page, for later runs."""
+    def store(self, name: str) -> None:
+        """Stores an executed chapter with its page, for later runs."""
         if self._key(name) != self._keys[name] or not self._unchanged():
-            return  # edited meanwhile: what it was executed on, nobody can say
+            return  # edited meanwhile, so it is uncertain which inputs it was executed on
         names = [*self._wrote[name], f"notebooks/{name}.ipynb", f"{name}.html"]
         origin = {"run_id": self._run_id, "folder": str(self._draft)}
-        keep(self._keys[name], self._draft, names, origin)
+        store(self._keys[name], self._draft, names, origin)
 
     def _key(self, name: str) -> str:
         read = {file: sha256(self._draft / file) for file in self._read_by(name)}
@@ -152,7 +153,7 @@ class Desk:
         return self._draft / f".{name}"
 
     def _read_by(self, name: str) -> list[str]:
-        """The results that a chapter reads, and what has changed where it is the last."""
+        """The result files that a chapter reads; the last chapter also reads `diff.json`."""
         reads: set[str] = set()
         new = set(self._chapters[name])
         while new:
@@ -164,7 +165,7 @@ class Desk:
         return [file for file in files if (self._draft / file).is_file()]
 
     def _rename(self, name: str, old: str | Path, new: Path) -> None:
-        """Lets the executed notebook, whose parameters name a folder, name another."""
+        """Replaces a folder in the executed notebook, whose parameters name it."""
         notebook = self._draft / "notebooks" / f"{name}.ipynb"
         if notebook.is_file():
             text = notebook.read_text(encoding="utf-8")

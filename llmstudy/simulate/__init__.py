@@ -1,16 +1,16 @@
-"""How sure are we? Draws of every uncertain input, and what they make of the costs.
+"""Monte Carlo: draws of every uncertain input, and the costs that follow from them.
 
-Every figure is drawn from a named uniform stream (common random numbers): what is one thing to two
-routes or workloads has one stream and so the same draws, and adding a figure moves no other.
+Every figure is drawn from a named uniform stream (common random numbers). A figure that two routes
+or workloads share has one stream, and so the same draws; adding a figure changes no other draws.
 
-`inputs` lists the uncertain inputs of a route; `draws` draws them, with the paths of prices and
-volumes; `bills` makes the bill of each month, `reuse` only what another input has changed of it;
-`futures` makes the bill of a move in each future, `projection` says what each arm will have cost,
-`breakdown` of what a bill consists; `crossover` finds the volume from which another route is
-cheaper, and where each input flips the answer; `ranking` ranks the inputs that decide and `drivers`
-those of a study; `sufficiency` says whether the draws suffice; `information` values what could be
-measured next and `measurements` what a study could measure; `waiting` values waiting, `invoices`
-predicts the invoices, `quality` draws paired differences.
+`inputs` lists the uncertain inputs of a route; `draws` draws them, and the paths of prices and
+volumes; `bills` computes the bill of each month, and `reuse` avoids computing unchanged parts
+again; `futures` gives the bills of a move in each future, `projection` the cumulative cost of each
+arm, `breakdown` the items of a bill; `crossover` finds the volume from which another route is
+cheaper, and the value of each input at which the answer flips; `ranking` ranks inputs by their
+effect, and `drivers` those of a study; `sufficiency` checks whether there are enough draws;
+`information` gives the value of a measurement, and `measurements` those of a study; `waiting` gives
+the value of waiting, `invoices` predicts invoices, `quality` draws paired differences.
 """
 
 from llmstudy.simulate.bills import (
@@ -34,7 +34,7 @@ from llmstudy.simulate.bills import (
     fleet_rent_usd,
     fleet_unit,
     month_usd,
-    move_saving_usd,
+    move_saving,
     move_terms,
     moved_share,
     of_today,
@@ -108,7 +108,7 @@ __all__ = [
     "follow",
     "measure_next",
     "month_usd",
-    "move_saving_usd",
+    "move_saving",
     "move_terms",
     "moved_share",
     "never_by_input",

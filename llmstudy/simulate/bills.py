@@ -1,12 +1,12 @@
-"""What does each month cost on a route, in every draw?
+"""The bill of each month on a route, in every draw.
 
 An API bills each request, and needs an evaluation when its provider updates a model and a migration
-when it retires one. A failed attempt costs either arm what an answer does: an API bills its tokens,
-a fleet computes them. A fleet bills whole replicas, busy or not, a part of one for staging, and its
-upgrades; the team that runs all fleets is billed apart, because no single workload owns it.
+when it retires one. A failed attempt costs as much as an answer on either arm. A fleet costs whole
+replicas, busy or not, replicas for staging, and upgrades; the team that runs all fleets is added
+separately, because no single workload owns it.
 
-Shapes: (n,) for an input, (n, months) for a path. Inputs named `path_` are factors on the trend
-(see `paths`); where they are absent the trend holds.
+Shapes: (n,) for an input, (n, months) for a path. Inputs whose name begins with `path_` are factors
+on the trend (see `draws`), 1 where they are missing.
 """
 
 from collections.abc import Callable
@@ -45,17 +45,17 @@ def volume(requests: FloatArray, growth: FloatArray, months: int) -> FloatArray:
 
 
 START, CANARY = "start", "canary"
-"""Inputs of a move that the plan gives: months from now until it begins (0 without), the same in
-all draws, and months of canary between its ramp and full traffic."""
+"""Inputs of a move from the plan: months from now until it begins, the same in all draws (0 if
+missing), and months of canary between its ramp and full traffic."""
 
 
 def starts(d: Draws) -> float:
-    """Months from now until the move begins: its one-off cost and its team fall due then."""
+    """Months from now until the move begins, when its one-off cost is paid and its team starts."""
     return float(d[START][0]) if START in d else 0.0
 
 
 def served_from(d: Draws) -> FloatArray:
-    """Months from now until the new route serves all: begun, ramp and canary over. (n,)."""
+    """Months from now until the new route serves all traffic, after ramp and canary. (n,)."""
     return np.asarray(starts(d) + d["ramp"] + d.get(CANARY, 0.0))
 
 
@@ -100,8 +100,8 @@ def prompt_and_answer_usd(
 def usd_per_request(price: TokenPrice, d: Draws, months: int) -> FloatArray:
     """API bill per request in each month: today's, drifted, with scheduled changes. (n, months).
 
-    Prompts grow from month to month, past a model's price thresholds too; what a request's tools
-    cost does not drift.
+    Prompts grow from month to month, also across a model's context tiers; the cost of tools does
+    not drift.
     """
     input_usd, output_usd = (
         usd[:, None] for usd in prompt_and_answer_usd(price, d, d["retry_share"])
@@ -117,7 +117,7 @@ def usd_per_request(price: TokenPrice, d: Draws, months: int) -> FloatArray:
 def price_factor(price: TokenPrice, d: Draws, months: int) -> FloatArray:
     """The list price of each month over today's: trend, jumps, scheduled changes. (n, months).
 
-    A change counts from its day on; after the last month whose schedule is known, its price stays.
+    Scheduled changes count from their day; after the last month of the schedule the price stays.
     """
     factors = np.asarray(price.month_factors)
     scheduled = factors[np.minimum(np.arange(months), len(factors) - 1)]
@@ -132,22 +132,22 @@ def prompt_lengths(d: Draws, months: int) -> FloatArray:
 
 
 def api_month_usd(arm: str, d: Draws) -> FloatArray:
-    """What a workload on an API costs a month beside its requests. (n,) usd.
+    """Monthly cost of a workload on an API beside its requests. (n,) usd.
 
-    Evaluation at the provider's updates, throughput bought ahead, and forced migrations.
+    Evaluation at the provider's updates, provisioned throughput, and forced migrations.
     """
     return np.asarray(d["api_evaluation"] / 12 + d["provisioned"] + forced_month_usd(arm, d))
 
 
 def forced_month_usd(arm: str, d: Draws) -> FloatArray:
-    """Migrations that retirements force, each once in a model's life, by the month. (n,) usd."""
+    """Monthly cost of the migrations that retirements force, one per model life. (n,) usd."""
     return np.asarray(d[f"migration_{arm}"] / d[f"model_life_{arm}"])
 
 
 def fleet_unit(fleet: Fleet, d: Draws, months: int) -> tuple[FloatArray, FloatArray]:
-    """Requests a month that one replica carries, (n, months), and its rent at today's price, (n,).
+    """Requests a month that one replica can serve, (n, months), and its rent today, (n,) usd.
 
-    Requests are counted as the user does; the attempts that fail load the replica beside them.
+    Failed attempts take capacity too, but are not counted as requests.
     """
     capacity = (
         fleet.capacity_requests_per_s
@@ -164,9 +164,9 @@ def fleet_unit(fleet: Fleet, d: Draws, months: int) -> tuple[FloatArray, FloatAr
 
 
 def rent_market(fleet: Fleet, d: Draws, months: int) -> FloatArray:
-    """Price of a GPU hour in each month over today's: its trend, and its path about it.
+    """Price of a GPU hour in each month over today's: trend and path. (n, months), or (1, months).
 
-    What is owned does not follow the market. (n, months), or (1, months).
+    Owned GPUs do not follow the market.
     """
     if fleet.capital_share:
         return np.ones((1, months))
@@ -174,15 +174,17 @@ def rent_market(fleet: Fleet, d: Draws, months: int) -> FloatArray:
 
 
 def fleet_month_usd(d: Draws) -> FloatArray:
-    """What a fleet costs a month beside its replicas and its team. (n,) usd."""
+    """Monthly cost of a fleet beside its replicas and its team. (n,) usd."""
     upkeep = d["upgrades"] * d["upgrade_usd"] + d["fine_tuning"]
     return np.asarray(d["observability"] + upkeep / 12)
 
 
 @dataclass(frozen=True)
 class TokenBill:
-    """What an API route bills, with the volume left open. per_request: (n, months); fixed: (n,)
-    usd a month."""
+    """The bill of an API route for any volume.
+
+    per_request: (n, months) usd; fixed: (n,) usd a month.
+    """
 
     per_request: FloatArray
     fixed: FloatArray
@@ -194,9 +196,9 @@ class TokenBill:
 
 @dataclass(frozen=True)
 class FleetBill:
-    """What a fleet bills, with the volume left open.
+    """The bill of a fleet for any volume.
 
-    carries: requests a month that one replica carries, (n, months). rent: of a replica at today's
+    carries: requests a month that one replica can serve, (n, months). rent: of a replica at today's
     price, (n,). market: price of a GPU hour over today's, as `rent_market`. staging: replicas that
     serve no user; fixed: usd a month beside the rent; (n,) each. start: months from now until the
     first term is signed.
@@ -215,14 +217,14 @@ class FleetBill:
         return np.asarray(self.rent_usd(requests) + self.fixed[:, None])
 
     def rent_usd(self, requests: FloatArray) -> FloatArray:
-        """Rent of the whole replicas that a volume takes, and of staging. (n, months) usd."""
+        """Rent of the whole replicas that a volume needs, and of staging. (n, months) usd."""
         needed = self.needed_usd(requests)
         return self.fleet.reservation.rent_usd(needed, self.market, self.start)
 
     def needed_usd(self, requests: FloatArray) -> FloatArray:
-        """The hours that each month needs at today's price, nothing reserved. (n, months) usd.
+        """Cost of the hours that each month needs at today's price. (n, months) usd.
 
-        A card that was bought for a busy month stays.
+        An owned GPU that was bought for a busy month stays.
         """
         running = replicas(requests, self.carries, 1.0, self.fleet.spare, minimum=1)
         if self.fleet.capital_share:
@@ -234,9 +236,9 @@ Bill = TokenBill | FleetBill
 
 
 def bill(offer: Offer, d: Draws, months: int) -> Bill:
-    """What a route bills in every draw and month, whatever the volume.
+    """The bill of a route in every draw and month, for any volume.
 
-    A fleet's bill holds no salaries: one team runs every fleet, so no single workload pays it.
+    A fleet's bill excludes the team, since one team runs all fleets.
     """
     if isinstance(offer, TokenPrice):
         return TokenBill(usd_per_request(offer, d, months), api_month_usd(offer.arm, d))
@@ -252,31 +254,31 @@ def month_usd(offer: Offer, d: Draws, requests: FloatArray, months: int) -> Floa
 
 
 def fleet_rent_usd(fleet: Fleet, d: Draws, requests: FloatArray, months: int) -> FloatArray:
-    """Rent of the whole replicas that a volume takes, and of staging. (n, months) usd."""
+    """Rent of the whole replicas that a volume needs, and of staging. (n, months) usd."""
     fleet_bill = bill(fleet, d, months)
     assert isinstance(fleet_bill, FleetBill)
     return fleet_bill.rent_usd(requests)
 
 
 def staff_month_usd(d: Draws) -> FloatArray:
-    """What the team that runs all fleets costs a month: salaries, on-call, reviews. (n,) usd."""
+    """Monthly cost of the team that runs all fleets: salaries, on-call, reviews. (n,) usd."""
     return np.asarray(d["fte"] * d["usd_per_fte_year"] / 12 + d["on_call"] + d["security"] / 12)
 
 
 TODAY = "today_"
-"""Prefix of the inputs that only today's route has: its own rent, capacity and tokens."""
+"""Prefix of the inputs that today's route has of its own: rent, capacity, tokens."""
 
 
 def of_today(d: Draws) -> dict[str, FloatArray]:
-    """The draws for the bill of today's route, with its own rent and capacity in place."""
+    """The draws for the bill of today's route, with its own rent, capacity and tokens."""
     todays = {name.removeprefix(TODAY): x for name, x in d.items() if name.startswith(TODAY)}
     return {name: x for name, x in d.items() if name != START} | todays
 
 
 def discount(d: Draws, months: int) -> FloatArray:
-    """Present value of a dollar of each month's bill. (n, months); 1 where d has no rate.
+    """Present value of a dollar of each month's bill. (n, months); 1 if d has no rate.
 
-    A month is paid for at its end; `discount_rate` is a year's, compounded.
+    A month is paid at its end; `discount_rate` is yearly, compounded.
 
     >>> discount({"discount_rate": np.array([0.21])}, 24)[0, [5, 11, 23]].round(4).tolist()
     [0.9091, 0.8264, 0.683]
@@ -286,7 +288,7 @@ def discount(d: Draws, months: int) -> FloatArray:
 
 
 def worth_today(rate: FloatArray, months: float | npt.NDArray[Any]) -> FloatArray:
-    """Present value of a dollar paid that many months from now. rate: a year's.
+    """Present value of a dollar paid in so many months. rate: yearly.
 
     >>> worth_today(np.array([0.21]), 6.0).round(4).tolist()
     [0.9091]
@@ -300,7 +302,7 @@ def discount_once(rate: FloatArray, months: int) -> FloatArray:
 
 
 def dual_months(d: Draws, months: int) -> FloatArray:
-    """Months for which both routes are paid; none where no month is served in full. (n,)."""
+    """Months for which both routes are paid; 0 if no month is served in full. (n,)."""
     return np.asarray(d["dual_running"] * (np.ceil(served_from(d)) < months))
 
 
@@ -312,13 +314,13 @@ def at_cutover(bills: FloatArray, served_from: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True)
 class Terms:
-    """Weights of both bills and of the team, month by month, in the saving of a move: start, ramp,
-    canary, dual running and discount in one. The saving is linear in both bills.
+    """Monthly weights of both bills and of the team in the saving of a move, linear in them.
 
-    stay, go: weights of the bill of today's route and of the new one, (n, months). team: of a month
-    of the team, 1 where the move spares it and -1 where it needs it, (n or 1, months). once_usd:
-    paid as the move begins, `start` months from now, (n,); 0 if that is after the horizon.
-    served_from: months from now until the new route serves all, (n,).
+    They combine start, ramp, canary, dual running and discount. stay, go: weights of the bills of
+    today's route and of the new one, (n, months). team: weight of the team, positive where the move
+    saves it and negative where it needs it, (n or 1, months). once_usd: paid when the move begins,
+    `start` months from now, (n,); 0 after the horizon. served_from: months from now until the new
+    route serves all traffic, (n,).
     """
 
     start: float
@@ -331,9 +333,10 @@ class Terms:
     def saving_usd(
         self, stay_usd: FloatArray, go_usd: FloatArray, team_usd: FloatArray
     ) -> FloatArray:
-        """What moving saves over the horizon against staying; negative when it loses. (n,) usd.
+        """Saving of the move over the horizon; negative if it costs more. (n,) usd.
 
-        stay_usd, go_usd: bills of both routes, (n, months). team_usd: a month of the team, (n,).
+        stay_usd, go_usd: bills of both routes, (n, months). team_usd: monthly cost of the team,
+        (n,).
         """
         stay, go = (
             np.einsum("ij,ij->i", self.stay, stay_usd),
@@ -344,7 +347,7 @@ class Terms:
     def saving_by_month(
         self, stay_usd: FloatArray, go_usd: FloatArray, team_usd: FloatArray
     ) -> FloatArray:
-        """What moving has saved by the end of each month, as `saving_usd`. (n, months) usd."""
+        """Saving of the move up to the end of each month, as `saving_usd`. (n, months) usd."""
         saved = self.stay * stay_usd - self.go * go_usd + self.team * team_usd[:, None]
         if self.start < saved.shape[1]:
             saved[:, int(self.start)] -= self.once_usd
@@ -362,13 +365,13 @@ def move_terms(
 ) -> Terms:
     """The terms of a move that begins `start` months from now.
 
-    The current route is paid until ramp and canary are over. For the months of dual running both
-    are paid; there are none where no month is served in full. A new fleet (team 1) needs the team
-    from the beginning of the move, since people are hired before the first request moves; a fleet
-    that is given up (team -1) needs it until the last request has moved; 0: neither.
+    The current route is paid until ramp and canary are over. During dual running both are paid,
+    unless no month is served in full. A new fleet (team 1) needs the team from the beginning of the
+    move, since people are hired first; a fleet that is given up (team -1) needs it until the last
+    request has moved; 0: neither.
 
-    ramp_months (canary included), dual_running: months; moving_usd: paid once; rate: of discount, a
-    year's. (n,) each; rate may be (1,).
+    ramp_months (canary included), dual_running: months. moving_usd: paid once. rate: yearly, of
+    discount. (n,) each; rate may be (1,).
     """
     served = start + ramp_months
     worth = discount({"discount_rate": rate}, months)
@@ -397,16 +400,13 @@ def terms(current: Offer, challenger: Offer, d: Draws, months: int) -> Terms:
     )
 
 
-def move_saving_usd(current: Offer, challenger: Offer, d: Draws, months: int) -> FloatArray:
-    """What moving saves over the horizon against staying, staff included. (n,) usd.
-
-    The workload pays or saves the whole team; where other fleets need the team too, set `fte` to 0.
-    """
-    return move_saving(current, challenger, months)(d)
-
-
 def move_saving(current: Offer, challenger: Offer, months: int) -> Callable[[Draws], FloatArray]:
-    """`move_saving_usd` of any draws: from one call to the next, what still holds is reused."""
+    """A function of draws: what moving saves over the horizon against staying. (n,) usd.
+
+    The saving includes the team, which the workload pays or spares as a whole; where other fleets
+    need the team too, set `fte` to 0. From one call to the next, parts of the bills whose draws are
+    the same arrays are reused.
+    """
     requests = reused(lambda d: volumes(d, months))
     todays = reused(lambda d: bill(current, d, months))
     new = reused(lambda d: bill(challenger, d, months))

@@ -1,16 +1,14 @@
-"""What does a bill consist of, and how much of the difference between two does each change explain?
+"""The items of a bill, and the part of each change in the difference between two answers.
 
-Each line is an item of research cost.md 5.1 and 5.2 at its stated value, with the grade of the
-figure that decides it; what is paid once is spread over the horizon.
+`cost_items` lists the items of research cost.md 5.1 and 5.2 at their values, with the grade of the
+figure that decides each; one-off costs are spread over the horizon.
 
-From this month's bill to what staying costs over the horizon: a reader who multiplies the bill by
-the months finds less than the memo says. What lies between stands here part by part, so that the
-parts add up to the whole.
+`stay_parts` goes from this month's bill to the cost of staying over the horizon, which is more than
+the bill times the months; the parts sum to the whole.
 
-Two answers differ in several items: each has a value in the first world and one in the second. A
-`value` gives the answer when the named items are taken from the second world and the rest from the
-first. `in_order` changes one item after another, as a reader would; `shapley` does not depend on
-the order. Both add up to the whole difference.
+Two answers differ in several items. A `value` function gives the answer with some items changed and
+the rest unchanged. `in_order` changes one item after another; `shapley` does not depend on the
+order. Both sum to the whole difference.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -45,11 +43,11 @@ from llmstudy.study import ApiRoute, Study
 
 
 def cost_items(study: Study, offers: Market, moves: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The first month of each workload on today's route and on the route of its move, item by item.
+    """The bill of the first month on today's route and on the route of a move, item by item.
 
     moves: workload -> route. Rows: workload, route, side (api or self_hosted), item, usd_month,
-    grade. Items of a side add up to its bill of the month, once-only costs spread over the horizon
-    included; a fleet's hold the whole team.
+    grade. The items of a side sum to its monthly bill, with one-off costs spread over the horizon;
+    a fleet's include the whole team.
     """
     rows = []
     for name, target in moves.items():
@@ -84,18 +82,18 @@ def cost_items(study: Study, offers: Market, moves: Mapping[str, str]) -> list[d
 
 
 Items = dict[str, tuple[Any, str]]
-"""Item -> usd a month, and the inputs whose grade it bears ("": a list price)."""
+"""Item -> usd a month, and the inputs that give its grade ("": a list price)."""
 
 
 def _grade(figures: Mapping[str, Figure], decide: str, today: bool) -> str:
-    """The grade of the least certain of the inputs that decide, of those that are uncertain."""
+    """The worst grade of the inputs of an item: of the first, and of others that are uncertain."""
     names = [TODAY + x if today and TODAY + x in figures else x for x in decide.split()]
     grades = [figures[x].grade for x in names if x == names[0] or figures[x].uncertain]
     return least_certain(grades) if grades else "published"
 
 
 def _premium(study: Study, route: str) -> float:
-    """What a route's region costs, as a factor that is in its prices already."""
+    """The regional premium of a route, a factor that its prices already include."""
     spec = study.routes[route]
     return (
         spec.regional_premium.value if isinstance(spec, ApiRoute) and spec.regional_premium else 1
@@ -161,20 +159,20 @@ PARTS = {
     ),
     "discount": (),
 }
-"""What changes after this month -> the inputs behind it. `scheduled`: announced prices;
+"""Part of the change after this month -> the inputs behind it. `scheduled`: announced prices;
 `discount`: later months are worth less."""
 
 _UNCHANGED = {"drift_proprietary_api": 1.0, "drift_hosted_open": 1.0, "drift_gpu": 1.0}
-"""Value of an input when its part is left out, where that is not 0."""
+"""Value of an input if its part is left out, where that is not 0."""
 
 
 def stay_parts(study: Study, offers: Market, month: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What staying costs over the horizon, part by part. month: `month_usd` of chapter 06.
+    """The cost of staying over the horizon, part by part. month: `month_usd` of chapter 06.
 
-    `today` is this month's bill times the months; the parts between are each one's share of what
-    the stated values add (Shapley: no order of change is favoured); `spread` is what the middle of
-    the draws lies above the stated values, where ranges are wider upwards and prices jump.
-    Rows: part, usd; they sum to the median of the draws.
+    `today` is this month's bill times the months; the parts of `PARTS` are the effects of changes
+    at the stated values (Shapley); `spread` is the median of the draws less the cost at the stated
+    values, since ranges are wider upwards and prices jump. Rows: part, usd; they sum to the median
+    of the draws.
     """
     flat = month["today"] * study.months
     shares = shapley(lambda parts: _stay_usd(study, offers, month, parts), list(PARTS))
@@ -187,7 +185,7 @@ def stay_parts(study: Study, offers: Market, month: Mapping[str, Any]) -> list[d
 def _stay_usd(
     study: Study, offers: Market, month: Mapping[str, Any], parts: frozenset[str]
 ) -> float:
-    """Bills over the horizon at the stated values, with what these parts change. usd."""
+    """Bills over the horizon at the stated values, with only these parts of `PARTS`. usd."""
     fleets = todays_fleets(study) & set(month["today_by_workload"])
     rate = study.discount_rate.value if "discount" in parts else 0.0
     worth = discount({"discount_rate": np.array([rate])}, study.months)
@@ -198,7 +196,7 @@ def _stay_usd(
         if isinstance(offer, TokenPrice) and "scheduled" not in parts:
             offer = replace(offer, month_factors=(1.0,))
         entries = inputs(study, name, route, offers.fleets.get((name, route)))
-        d = {short: np.array([figure.value]) for short, (_, figure) in entries.items()}
+        d = draws.central(figures_of(entries))
         for short in (s for part, names in PARTS.items() if part not in parts for s in names):
             d[short] = np.array([_UNCHANGED.get(short, 0.0)])
         bills = month_usd(offer, d, volumes(d, study.months), study.months)
@@ -209,14 +207,14 @@ def _stay_usd(
 
 
 Value = Callable[[frozenset[str]], float]
-"""The answer when these items are taken from the second world."""
+"""The answer with these items changed."""
 
 
 def shapley(value: Value, items: Sequence[str]) -> dict[str, float]:
-    """Each item's share of value(all) - value(none), the mean over all orders of change.
+    """Each item's part of value(all) - value(none), as the mean over all orders of change.
 
-    The only attribution that sums to the whole, gives alike items the same and an item that never
-    matters nothing, and adds up over sums of values. Takes 2^n calls of `value` for n items.
+    It is the only attribution that sums to the whole, treats equal items equally, gives an item
+    without effect 0, and is additive over values. Takes 2^n calls of `value` for n items.
 
     Raises: ValueError if an item is named twice.
     Source: Shapley (1953), Contributions to the Theory of Games II, 307-317.
@@ -227,7 +225,7 @@ def shapley(value: Value, items: Sequence[str]) -> dict[str, float]:
     {'price': 15.0, 'volume': 25.0}
     """
     _refuse_duplicates(items)
-    values = {subset: value(subset) for subset in _subsets(items)}
+    values = {subset: value(subset) for subset in subsets(items)}
     n = len(items)
 
     def share(item: str) -> float:
@@ -243,7 +241,7 @@ def shapley(value: Value, items: Sequence[str]) -> dict[str, float]:
 
 
 def in_order(value: Value, items: Sequence[str]) -> dict[str, float]:
-    """What each item adds when they are changed one after another, in the order given.
+    """The effect of each item when they are changed one after another, in the order given.
 
     Raises: ValueError if an item is named twice.
 
@@ -257,7 +255,12 @@ def in_order(value: Value, items: Sequence[str]) -> dict[str, float]:
     return {item: steps[k + 1] - steps[k] for k, item in enumerate(items)}
 
 
-def _subsets(items: Sequence[str]) -> list[frozenset[str]]:
+def subsets(items: Sequence[str]) -> list[frozenset[str]]:
+    """All subsets of the items, small ones first.
+
+    >>> [sorted(subset) for subset in subsets(["price", "volume"])]
+    [[], ['price'], ['volume'], ['price', 'volume']]
+    """
     sizes = range(len(items) + 1)
     return [frozenset(chosen) for size in sizes for chosen in combinations(items, size)]
 
@@ -268,7 +271,7 @@ def _refuse_duplicates(items: Sequence[str]) -> None:
 
 
 def request_usage(study: Study, pairs: Iterable[tuple[str, str]]) -> pd.DataFrame:
-    """How each workload would use a route, by its central figures.
+    """Usage of a route by each workload, at the values of its figures.
 
     pairs: workload and route. Returns: indexed by workload and route: requests_per_month,
     input_tokens and output_tokens (of a request, as the route's own model counts and writes them),
@@ -299,7 +302,7 @@ _SHARES = ("cached_input_share", "cache_write_share", "retry_share")
 def price_frame(
     offers: Mapping[str, Mapping[str, TokenPrice]], usage: pd.DataFrame
 ) -> pd.DataFrame:
-    """The prices of routes as `month_bills` takes them, at the prompt lengths of a usage.
+    """Prices of routes for `cost.month_bills`, at the prompt lengths of a usage.
 
     offers: by workload and route. usage: `request_usage` of the same.
     Returns: indexed as usage: the columns of `TokenPrice`.
@@ -308,9 +311,11 @@ def price_frame(
     for name, route in usage.index:
         price = offers[name][route]
         longer = np.array([usage.loc[(name, route), "input_tokens"] / price.input_tokens])
-        read, written = (float(factor[0]) for factor in price.at_lengths(longer))
-        inputs_usd = {f"{k}_input_usd": getattr(price, f"{k}_input_usd") * read for k in _INPUTS}
-        rows.append(asdict(price) | inputs_usd | {"output_usd": price.output_usd * written})
+        input_factor, output_factor = (float(x[0]) for x in price.at_lengths(longer))
+        inputs_usd = {
+            f"{k}_input_usd": getattr(price, f"{k}_input_usd") * input_factor for k in _INPUTS
+        }
+        rows.append(asdict(price) | inputs_usd | {"output_usd": price.output_usd * output_factor})
     return pd.DataFrame(rows, index=usage.index)
 
 

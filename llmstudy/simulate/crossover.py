@@ -1,14 +1,14 @@
-"""From where is another route cheaper, and which value of each input flips the verdict?
+"""The volume from which another route is cheaper, and input values at which a verdict flips.
 
-A volume, a month or a number of tokens from which it is cheaper; infinite means never.
+An infinite volume means never.
 
-One input is set to a value in all draws while the others are drawn as usual, the same draws for
-every value (common random numbers), so that the verdict is a plain function of that value. Its sign
-is read on a grid, and every change of sign between two neighbours is narrowed down.
+To find a flip, one input is set to a value in all draws while the others keep their draws (common
+random numbers), so that the verdict is a function of that value. It is evaluated on a grid, and
+every change between two neighbours is narrowed down by bisection.
 
-About 2,000 draws are enough: an input takes some 70 readings of the margin, which with 18 inputs
-are 1,200 runs of the model. Against 8,000 draws, a saving's thresholds near an input's range then
-lay up to 4 % off, those far outside it up to 14 %.
+About 2,000 draws are enough: an input takes some 70 evaluations, which for 18 inputs are 1,200 runs
+of the model. Compared with 8,000 draws, thresholds near an input's range then differ by up to 4 %,
+those far outside by up to 14 %.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,14 +37,14 @@ def crossover_requests_per_month(
 ) -> FloatArray:
     """Smallest constant volume from which the challenger stays cheaper over the horizon. (n,).
 
-    Infinite means never: there is no volume up to `cap` from which it stays cheaper. Volume is
-    constant here, so that the answer compares with a month of the log; growth enters the
-    saving instead, and so does its scatter. A fleet pays the team of `d`, from the beginning of the
-    move, and its replicas carry what they do on average while prompts grow.
+    Infinite means never: there is no volume up to `cap` from which it stays cheaper. The volume is
+    constant here, so that it can be compared with a month of the log; growth and scatter of the
+    volume are part of the saving instead. A fleet pays the team of `d` from the beginning of the
+    move, and the capacity of its replicas is the mean over the horizon while prompts grow.
     """
     move = terms(current, challenger, d, months)
     saved_usd = move.stay * usd_per_request(current, of_today(d), months)
-    # what staying costs whatever the volume is spared from the month of the move
+    # fixed costs of staying are saved from the month of the move
     fixed = move.once_usd - move.stay.sum(axis=1) * api_month_usd(current.arm, d)
     paid_months = move.go.sum(axis=1)
     if isinstance(challenger, TokenPrice):
@@ -226,10 +226,10 @@ def turning_point(
     tolerance_share: float,
     size: float,
 ) -> float:
-    """Where a verdict that differs at two values turns: the middle of two values at which it does,
-    not further apart than a share of the larger, or of `size`. above: the verdict at `high`.
+    """The value between low and high at which a verdict changes, by bisection.
 
-    By hand: a library's root is one end of this bracket, and both are the proof of a turn.
+    Returns: the middle of two values with different verdicts that are not farther apart than
+    tolerance_share of the larger, or of `size`. above: the verdict at `high`.
 
     >>> turning_point(lambda x: x > 3, 0.0, 8.0, True, tolerance_share=0.001, size=1.0)
     3.0009765625

@@ -1,9 +1,9 @@
-"""Draws of a figure, the same uniforms for the same thing, and the paths of prices and volumes.
+"""Draws of figures from named streams, and paths of prices and volumes.
 
-A named model keeps its list price and now and then jumps. At equal quality prices fall in steps,
-for a buyer who moves each time. The rent of a GPU wanders both ways, and so does a month's volume.
-Every path is a factor on the trend, (n, months), and comes from a named stream: the same thing has
-the same path in every workload. Prices begin at 1; a volume scatters from the first month on.
+The list price of a named model is constant between occasional jumps. At equal quality prices fall
+in steps, for a buyer who moves each time. GPU rents and monthly volumes move both ways. Every path
+is a factor on the trend, (n, months), from a named stream, so that all workloads share it. Price
+paths begin at 1; a volume scatters from the first month on.
 """
 
 from collections.abc import Mapping
@@ -21,8 +21,9 @@ Draws = Mapping[str, FloatArray]
 
 @lru_cache(maxsize=1024)
 def draw(figure: Figure, stream: str, n: int, seed: int) -> FloatArray:
-    """Draws of a figure from its distribution, by the uniforms of a named stream. (n,), read-only:
-    cached, so that all callers share one array.
+    """Draws of a figure by the uniforms of a named stream, (n,).
+
+    The array is cached and read-only, since all callers share it.
 
     >>> share = Figure("", 0.2, "share", 0.0, 0.6, "triangular")
     >>> cached, retries = (draw(share, stream, 4, seed=1) for stream in ("cached", "retries"))
@@ -35,28 +36,28 @@ def draw(figure: Figure, stream: str, n: int, seed: int) -> FloatArray:
 
 
 def central(figures: Mapping[str, Figure]) -> dict[str, FloatArray]:
-    """Every figure at its stated value, as one draw: (1,) arrays for a point estimate."""
+    """Every figure at its value, as arrays (1,), for a point estimate."""
     return {name: np.array([figure.value]) for name, figure in figures.items()}
 
 
 def band(draws: FloatArray, shares: tuple[float, ...] = (0.1, 0.5, 0.9)) -> list[float | None]:
-    """Quantiles of draws that may be infinite; None where the quantile is "never".
+    """Quantiles of draws that may be infinite; None for an infinite quantile ("never").
 
     >>> band(np.array([1.0, 2.0, 3.0, np.inf]), (0.25, 0.9))
     [1.0, None]
     """
     ordered = np.sort(draws)
-    # the draw itself, not a mean of two: half of "never" is still never
+    # a draw itself, not a mean of two: a mean with "never" would be infinite too
     picks = [ordered[max(0, int(np.ceil(p * len(ordered))) - 1)] for p in shares]
     return [float(x) if np.isfinite(x) else None for x in picks]
 
 
 PATH = "path_"
-"""Prefix of the inputs that are paths, (n, months); a path that is absent is 1 throughout."""
+"""Prefix of the inputs that are paths, (n, months); a missing path is 1 throughout."""
 
 
 PATH_INPUTS = ("jumps", "gpu_volatility", "volatility")
-"""The inputs that say how far paths leave their trend."""
+"""The inputs that give the volatility of the paths."""
 
 
 def noise(stream: str, n: int, months: int, seed: int) -> FloatArray:
@@ -72,7 +73,7 @@ def noise(stream: str, n: int, months: int, seed: int) -> FloatArray:
 def jumps(
     per_year: FloatArray, factor: Figure, uniforms: FloatArray, sizes: FloatArray
 ) -> FloatArray:
-    """A price that holds, and jumps by a drawn factor in a drawn month. (n, months).
+    """A price that jumps by a random factor in random months and is constant between. (n, months).
 
     per_year: jumps a year, (n,). factor: the size of a jump. uniforms, sizes: (n, months), for
     whether a month jumps and by how much. At most one jump a month, none in the first.
@@ -90,7 +91,7 @@ def jumps(
 
 
 def wander(volatility_per_year: FloatArray, uniforms: FloatArray) -> FloatArray:
-    """A rent that moves both ways: a random walk in logarithms whose mean stays 1. (n, months).
+    """A rent that is a random walk in logarithms with mean 1. (n, months).
 
     volatility_per_year: standard deviation of the change of the logarithm over a year, (n,).
     Source: geometric Brownian motion, Hull, Options, Futures and Other Derivatives, ch. 14.
@@ -105,7 +106,7 @@ def wander(volatility_per_year: FloatArray, uniforms: FloatArray) -> FloatArray:
 
 
 def scatter(volatility_per_month: FloatArray, uniforms: FloatArray) -> FloatArray:
-    """Volumes that scatter about their trend from month to month, with mean 1. (n, months)."""
+    """Monthly volumes over their trend: independent log-normal factors with mean 1. (n, months)."""
     sigma = volatility_per_month[:, None]
     return np.asarray(np.exp(sigma * _normal(uniforms) - sigma**2 / 2))
 
@@ -116,9 +117,8 @@ def same_quality(
     """The lowest price of equal quality, as models appear that reach it cheaper. (n, months).
 
     factor_per_year: price a year later over today's, (n,). switches_per_year: how many such models
-    appear a year, (n,); each brings the price to where the trend then stands, and until the next
-    one it stays there. So it follows the trend in steps and never runs ahead of it. Whether a buyer
-    moves is decided in `follow`.
+    appear a year, (n,). Each brings the price down to the trend, where it stays until the next one,
+    so that it follows the trend in steps. `follow` decides whether a buyer moves.
 
     >>> same_quality(np.array([0.5]), np.array([1e9]), np.full((1, 13), 0.5))[0, 12]
     np.float64(0.5)
@@ -132,15 +132,15 @@ def same_quality(
 def follow(
     named: FloatArray, market: FloatArray, bill_usd: FloatArray, switch_usd: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """What a buyer pays who moves whenever the saving over the rest of the horizon covers the cost.
+    """The price paid by a buyer who moves whenever the rest of the horizon repays the move.
 
     named: price of today's model over today's, market: lowest price of equal quality, (n, months)
     each. bill_usd: the bill of each month at today's price, (n, months). switch_usd: cost of one
     move, (n,). Returns: the factor paid, (n, months), and the cost of the moves made in each month,
     (n, months) usd.
 
-    A buyer knows this month's prices and bill and takes the rest of the horizon to be like it. The
-    model that was moved to keeps its price until the next move, whatever the market does.
+    The buyer knows the prices and the bill of the current month and assumes that they stay. The
+    price of the model moved to is constant until the next move.
 
     >>> named, market = np.ones((1, 3)), np.array([[1.0, 0.5, 0.5]])
     >>> paid, moves = follow(named, market, np.full((1, 3), 100.0), np.array([80.0]))
@@ -149,19 +149,19 @@ def follow(
     """
     n, months = market.shape
     paid, moves = named.copy(), np.zeros((n, months))
-    price_followed = np.full(n, np.nan)  # the price of the model that was moved to
+    followed_price = np.full(n, np.nan)  # the price of the model that the buyer moved to
     for month in range(1, months):
-        now = np.where(np.isnan(price_followed), named[:, month], price_followed)
+        now = np.where(np.isnan(followed_price), named[:, month], followed_price)
         gain = (now - market[:, month]) * bill_usd[:, month] * (months - month)
-        moved = gain > switch_usd
-        price_followed = np.where(moved, market[:, month], price_followed)
-        paid[:, month] = np.where(moved, market[:, month], now)
-        moves[:, month] = np.where(moved, switch_usd, 0.0)
+        moves_now = gain > switch_usd
+        followed_price = np.where(moves_now, market[:, month], followed_price)
+        paid[:, month] = np.where(moves_now, market[:, month], now)
+        moves[:, month] = np.where(moves_now, switch_usd, 0.0)
     return paid, moves
 
 
 def path(d: Draws, name: str, months: int) -> FloatArray:
-    """The path of that name, cut to so many months; 1 throughout where there is none."""
+    """The path of that name in the first months, (n, months); 1 throughout if it is missing."""
     factors = d.get(PATH + name)
     return np.ones((1, months)) if factors is None else factors[:, :months]
 
@@ -169,11 +169,11 @@ def path(d: Draws, name: str, months: int) -> FloatArray:
 def drawn_paths(
     d: Mapping[str, FloatArray], factor: Figure, workload: str, months: int, seed: int
 ) -> dict[str, FloatArray]:
-    """The paths that belong to draws: input name -> (n, months).
+    """The paths for draws: input name -> (n, months).
 
-    d: needs PATH_INPUTS, (n,) each. factor: the size of a jump. List prices of providers jump
-    together and rents wander together, each workload's volume alone. The history of hosted prices
-    is in their trend, so that they do not jump beside it.
+    d: needs PATH_INPUTS, (n,) each. factor: the size of a jump. All proprietary prices jump
+    together and all rents move together; each workload's volume moves by itself. Hosted prices do
+    not jump: their past changes are in their trend.
     """
     n = len(d["jumps"])
 

@@ -1,7 +1,7 @@
-"""Which inputs decide a study, at which value the answer flips, and whether the draws suffice.
+"""The inputs that decide a study, the values at which the answer flips, and the number of draws.
 
-Every table covers two moves of each workload: the one that saves most, and the self-hosted one that
-saves most where that is another.
+Every table covers two moves of each workload: the one that saves most and, if it is another, the
+self-hosted one that saves most.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,7 +36,7 @@ N_PAWN = 2000
 """Draws of the rank-based indices: 200 in each of their ten slides."""
 
 N_FLIPS = 600
-"""Draws on which a threshold is solved: their noise moves it by some per cent."""
+"""Draws on which a threshold is solved: their noise moves it by a few per cent."""
 
 MOST_FLIPS = 8
 """Inputs whose thresholds are solved: those with the largest total effect."""
@@ -55,10 +55,10 @@ def driver_tables(
     savings: pd.DataFrame,
     behind: Mapping[tuple[str, str], int] | None = None,
 ) -> dict[str, Any]:
-    """What decides the saving of each workload's moves.
+    """The inputs that decide the saving of each workload's moves.
 
-    behind: how far a route of a workload stands behind the others whatever it saves, by (workload,
-    route): one is a workload's best only where none stands before it.
+    behind: by (workload, route), the rank of a route before its saving counts: lower ranks are
+    better, and 0 is the default.
 
     Returns: `sensitivity` (Sobol indices of each best move; base_usd: its saving with every input
     at its median, about which the inputs swing it), `pawn` (of the move that saves most
@@ -110,7 +110,7 @@ def _leading_moves(best: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 class _Ranking(NamedTuple):
-    """The inputs of a move as `ranking.sensitivity` ranks them, and its saving at their medians."""
+    """The inputs as ranked by `ranking.sensitivity`, and the saving with all at their medians."""
 
     inputs: pd.DataFrame
     base_usd: float
@@ -133,7 +133,7 @@ def _ranked(study: Study, offers: Market, name: str, route: str) -> _Ranking:
 def _saving_of(
     study: Study, offers: Market, name: str, route: str, inputs: Inputs
 ) -> Callable[[draws.Draws], FloatArray]:
-    """The saving of a move as a function of the draws of its inputs, aliases not among them."""
+    """The saving of a move as a function of the draws of its inputs without aliases."""
     current = offers.priced(name, study.workloads[name].current_route)
     challenger, aliases = offers.priced(name, route), _aliases(inputs)
     of_every_input = bills.move_saving(current, challenger, study.months)
@@ -145,9 +145,9 @@ def _saving_of(
 
 
 def _aliases(inputs: Inputs) -> dict[str, str]:
-    """Inputs that are one figure of the study under a second name: name -> the first name.
+    """Inputs that are the same figure as an earlier one: name -> name of the earlier one.
 
-    What a move to another API costs is also what a retirement costs the one who stays.
+    The cost of a move to another API, for example, is also the cost of a forced migration.
     """
     first: dict[str, str] = {}
     aliases = {}
@@ -172,13 +172,13 @@ _PATHS = {
     "gpu": "path of GPU rents",
     "requests": "scatter of the volume",
 }
-"""Path -> its label in a ranking, where its mean stands for it."""
+"""Path -> its label in a ranking, where it is represented by its mean."""
 
 
-def _drawn(
+def _draws_and_paths(
     study: Study, offers: Market, name: str, route: str, n: int
 ) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
-    """The inputs that a move depends on, and the mean of each path that it follows. (n,) each."""
+    """Draws of the inputs that a move depends on, and the mean of each of its paths. (n,) each."""
     used = _used(study, name, route)
     arms = {study.routes[study.workloads[name].current_route].arm, study.routes[route].arm}
     followed = {"requests", *(arms & {"proprietary_api"})}
@@ -195,7 +195,7 @@ def _pawn(
 ) -> list[dict[str, Any]]:
     """Which inputs and paths move the distribution of a move's saving, on the draws themselves."""
     saving_usd = futures[name, route].saving_usd()[:N_PAWN]
-    inputs, paths = _drawn(study, offers, name, route, len(saving_usd))
+    inputs, paths = _draws_and_paths(study, offers, name, route, len(saving_usd))
     ranking = pawn(inputs | paths, saving_usd, study.seed).to_dict("records")
     return [{"workload": name, "route": route} | {str(k): v for k, v in r.items()} for r in ranking]
 
@@ -203,7 +203,7 @@ def _pawn(
 def _never(study: Study, offers: Market, futures: Moves, name: str, route: str) -> dict[str, Any]:
     """Which inputs decide that a move never pays within the horizon."""
     never = np.isinf(futures[name, route].pays_from_month())
-    inputs, paths = _drawn(study, offers, name, route, len(never))
+    inputs, paths = _draws_and_paths(study, offers, name, route, len(never))
     ranking = never_by_input(inputs | paths, never, study.seed)
     return {
         "workload": name,
@@ -271,12 +271,14 @@ def _chances(study: Study, offers: Market, name: str, route: str) -> list[dict[s
     return rows
 
 
-# --- are there draws enough? --------------------------------------------------------------------
+# --- are there enough draws? --------------------------------------------------------------------
 
 
 def _convergence(futures: Moves, moves: list[tuple[str, str]]) -> list[dict[str, Any]]:
-    """The probability that a move is cheaper, as the draws double; of the move where it is nearest
-    to 50 %, whose error is the largest."""
+    """The probability that a move is cheaper, as the number of draws doubles.
+
+    For the move whose probability is nearest to 50 %, where the error is largest.
+    """
     if not moves:
         return []
     chances = {move: futures[move].saving_usd() > 0 for move in moves}

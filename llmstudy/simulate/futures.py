@@ -1,7 +1,7 @@
-"""What would it cost to move in this month or that one? The simulated futures of a move.
+"""Simulated futures of a move, which may begin in any month.
 
 A future is one draw of all inputs, month by month. The value of waiting, the back-test of triggers
-and the month from which another route is cheaper rest on futures.
+and the month from which a move pays are computed from futures.
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,16 +28,16 @@ from llmstudy.simulate.inputs import (
 from llmstudy.study import Study
 
 Buyer = Literal["named_model", "same_quality"]
-"""How a buyer stays: on today's named model, or on each cheaper model of equal quality in turn."""
+"""How a buyer stays on an API: with today's named model, or each cheaper one of equal quality."""
 
 
 @dataclass(frozen=True)
 class Reserved:
-    """A fleet's hours, of which a part is reserved for a term from the month of the move.
+    """The hours of a fleet, of which a part is reserved for terms from the month of the move.
 
     usd: the hours that each month needs at today's price, (n, months). market: price of a GPU hour
-    over today's, (n, months). owned: usd is the capital in cards that were bought, their term is
-    their life, and their price does not follow the market.
+    over today's, (n, months). owned: usd is the capital cost of owned GPUs, whose term is their
+    life and whose price does not follow the market.
     """
 
     usd: FloatArray
@@ -53,9 +53,9 @@ class Reserved:
         return late - now
 
     def on_demand(self) -> FloatArray:
-        """What the same hours cost more on demand, with nothing reserved. (n, months) usd.
+        """Extra cost of the same hours on demand, with nothing reserved. (n, months) usd.
 
-        0 for owned cards, which have no price on demand.
+        0 for owned GPUs, which have no price on demand.
         """
         if self.owned:
             return np.zeros(self.usd.shape)
@@ -63,9 +63,9 @@ class Reserved:
         return by_the_hour - self.terms.rent_usd(self.usd, self.market)
 
     def unused_usd(self, months_in: int) -> FloatArray:
-        """What is still owed when a fleet is left so many months after it was begun now. (n,) usd.
+        """Amount still owed if a fleet that begins now is left after so many months. (n,) usd.
 
-        Owned cards are paid to the end of their life: an earlier sale is not counted.
+        Owned GPUs are paid to the end of their life, with no earlier sale.
         """
         months_left = -months_in % self.terms.term_months
         if self.owned:
@@ -80,13 +80,12 @@ class Reserved:
 class Futures:
     """Bills of staying and of having moved, in every draw and month. usd, (n, months).
 
-    go_usd: of a move that begins in the first month. requests, tokens: of each month. price: of a
+    go_usd: for a move that begins in the first month. requests, tokens: of each month. price: of a
     token on today's route, over today's price (1 on a fleet). once_usd, ramp_months (canary
-    included), dual_months: of the move, (n,). start_months: from now to the day on which the plan
-    lets it begin. team_usd: of a month of the team, (n,): it is paid from the beginning of the move
-    (`team` 1), spared as the move proceeds (-1), or neither (0).
-    reserved: one for each fleet that is bound to a term. discount_rate: a year's, (n,): bills are
-    as they fall due, and sums over months are present values.
+    included), dual_months: of the move, (n,). start_months: from now to the plan's first day of the
+    move. team_usd: monthly cost of the team, (n,), which is added from the beginning of the move
+    (`team` 1), saved as the move proceeds (-1), or neither (0). reserved: one for each fleet with a
+    term. discount_rate: yearly, (n,); bills are not discounted, sums over months are.
     """
 
     stay_usd: FloatArray
@@ -132,8 +131,8 @@ class Futures:
     def saving_by_month(self) -> FloatArray:
         """What the move has saved by the end of each month, one-off costs included. (n, months).
 
-        It begins on the plan's day. In the last month this is the saving over the horizon, which
-        is nothing where the move begins after it.
+        The move begins on the plan's day. The last month gives the saving over the horizon, which
+        is 0 if the move begins after it.
         """
         terms, go_usd = self.terms(self.start_months), self._moved_usd(self.start_months)
         return terms.saving_by_month(self.stay_usd, go_usd, self.team_usd)
@@ -155,15 +154,16 @@ class Futures:
     def switch_costs(self) -> FloatArray:
         """Cost of the horizon when the move begins at the start of month t. (n, months + 1) usd.
 
-        The last column never moves. A move that begins late still pays its one-off cost in full,
-        so that none pays in the last months: read it with a horizon that is long enough.
+        In the last column the move never begins. A late move still pays its one-off cost in full,
+        so
+        that none pays in the last months: use a long enough horizon.
         """
         stay = (self.stay_usd * self.discount).sum(axis=1)
         costs = [stay - self.saving_usd(start) for start in range(self.months)]
         return np.column_stack([*costs, stay])
 
     def pays_from_month(self) -> FloatArray:
-        """The first month by whose end the move has earned back what it cost, for good.
+        """The first month by whose end the move has paid back its cost for good.
 
         Months count from 1, and inf means never within the horizon. (n,).
         """
@@ -181,11 +181,11 @@ def futures_of_routes(
     n: int,
     buyer: Buyer = "named_model",
 ) -> dict[str, Futures]:
-    """The futures in which one workload, and no other, moves to each of the routes.
+    """The futures of one workload that moves alone: route -> futures.
 
-    The move pays or spares the team where no other workload has a fleet today: a move to a fleet
-    pays it, a move away from the only fleet spares it.
-    Raises: ValueError where the workload's route of today, or one of the routes, has no offer.
+    If no other workload has a fleet today, a move to a fleet adds the cost of the team, and a move
+    away from the only fleet saves it.
+    Raises: ValueError if the workload's current route, or one of the routes, has no offer.
     """
     today = study.workloads[name].current_route
     current, paths = offers.priced(name, today), paths_of(study, name, n, months)
@@ -244,11 +244,12 @@ def futures_of_moves(
     n: int,
     buyer: Buyer = "named_model",
 ) -> Futures:
-    """The futures in which workloads on APIs move to fleets, all when the last of them may begin.
+    """The futures in which several workloads move to fleets, when the last of them may begin.
 
-    targets: workload -> route. One team runs all fleets, and what their platform costs once is paid
-    for the first: the others pay what a move to hosted open weights costs.
-    Raises: ValueError without a target, where one is no fleet, or as `futures_of_routes`.
+    targets: workload -> route. One team runs all fleets. The platform is paid once, by the first
+    move; the others cost as much as a move to hosted open weights.
+    Raises: ValueError without targets, for a target that is not self-hosted, or as
+    `futures_of_routes`.
     """
     arms = {study.routes[route].arm for route in targets.values()}
     if arms != {"self_hosted"}:
@@ -285,7 +286,7 @@ def _next_move(study: Study, first_usd: FloatArray, start: float = 0.0) -> Float
 
 
 class Part(NamedTuple):
-    """One move of several: its terms, and what it saves with the team left out. (n,) usd."""
+    """One of several moves: its route and terms, and its saving without the team, (n,) usd."""
 
     route: str
     terms: bills.Terms
@@ -293,11 +294,11 @@ class Part(NamedTuple):
 
 
 def saving_together(study: Study, moves: Mapping[str, Part]) -> FloatArray | None:
-    """Saving over the horizon when all these workloads move. (n,) usd, or None without a move.
+    """Saving over the horizon if all these workloads move. (n,) usd, or None without a move.
 
-    One team runs all fleets: it is paid once in every month in which any workload has one. What the
-    platform of the fleets costs once is paid by the first workload that gets one, if none has.
-    moves: workload -> its move, of which further fleets pay the platform too.
+    One team runs all fleets and is paid in every month in which any workload has one. If there is
+    no fleet today, the first workload that gets one pays for the platform.
+    moves: workload -> its move, with the cost of the platform.
     """
     if not moves:
         return None
@@ -319,9 +320,9 @@ def saving_together(study: Study, moves: Mapping[str, Part]) -> FloatArray | Non
 
 
 def portfolio_saving(study: Study, offers: Market, targets: Mapping[str, str]) -> FloatArray | None:
-    """Saving over the horizon when each workload moves to its target, as `saving_together`.
+    """Saving over the horizon if each workload moves to its target, as `saving_together`.
 
-    targets: workload -> route; those that are not priced on both routes stay.
+    targets: workload -> route; workloads without an offer on both routes stay.
     """
     parts = {}
     for name, route in targets.items():
@@ -344,12 +345,12 @@ def followed(
     requests: FloatArray,
     named: FloatArray,
 ) -> tuple[FloatArray, FloatArray]:
-    """Bills of a buyer who moves on to each cheaper model of equal quality that repays the move,
-    and the price paid over today's. (n, months) each.
+    """Bills of a buyer who moves to each cheaper model of equal quality that repays the move.
 
-    bill: of today's model, whose arm it is; d: its draws. requests, named: volume, and price of
+    arm, bill, d: of today's model: its arm, bill and draws. requests, named: volume, and price of
     today's model over today's, (n, months) each.
-    Costs beside the tokens stay the same, but a retirement forces no buyer who has moved on.
+    Returns: bills in usd, and price paid over today's, (n, months) each. Costs beside the tokens
+    stay the same, except that after a move there are no forced migrations.
     """
     assert isinstance(bill, bills.TokenBill)
     spec, (n, months) = study.price_paths, requests.shape

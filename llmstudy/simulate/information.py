@@ -1,12 +1,12 @@
-"""What is it worth to know more before deciding, and which measurement should be bought next?
+"""The value of information: of knowing more before deciding, and which measurement to buy next.
 
-Net benefit is a table of draws by actions, in usd, larger is better: the negative cost of each
-route, say. What a measurement would tell is one value, or a few, per draw. Its worth is what is
-gained on average by choosing after it instead of now:
+Net benefit is a table of draws by actions, in usd, larger is better, such as the negative cost of
+each route. A measurement is one value, or a few, per draw. Its worth is the mean gain from choosing
+after it instead of now:
 
-- the inputs themselves: perfect information on them (EVPPI);
-- a summary that a finite sample would give, simulated from each draw's inputs: the value of that
-  sample (EVSI). For 200 golden items draw the paired counts from the drawn shares; for a day of
+- with the inputs themselves: perfect information on them (EVPPI);
+- with a summary of a finite sample, simulated from each draw's inputs: the value of that sample
+  (EVSI). For 200 golden items draw the paired counts from the drawn shares; for a day of
   logs the drawn mean plus its noise; for a probe the drawn capacity times its error.
 
 Draws are taken to be independent rows, and to hold all that is known today. All intervals are of
@@ -48,7 +48,7 @@ _POWERS = np.array([0.0, 0.5, 1.0])
 
 
 def evpi(net_benefit_usd: FloatArray, level: float = 0.95) -> Interval:
-    """Expected value of perfect information: no measurement, of anything, is worth more.
+    """Expected value of perfect information, which no measurement can exceed.
 
     net_benefit_usd: (n_draws, n_actions). The interval is of the Monte Carlo error: a normal one
     on the paired gain of each draw.
@@ -67,7 +67,7 @@ def evpi(net_benefit_usd: FloatArray, level: float = 0.95) -> Interval:
 def value_of_information(
     net_benefit_usd: FloatArray, learned: FloatArray, level: float = 0.95
 ) -> Interval:
-    """Expected gain in usd from choosing after `learned` is known, instead of now: EVPPI and EVSI.
+    """Expected gain in usd from choosing after `learned` is measured instead of now: EVPPI or EVSI.
 
     The gain of every action over today's best is regressed on what is learned, on nine tenths of
     the draws; on the other tenth the action with the best fitted gain is chosen, and its realised
@@ -105,7 +105,7 @@ def value_of_information(
     ]
     # (models, n, m) each
     out_of_sample, in_sample = (np.concatenate(of) for of in zip(*fits, strict=True))
-    # first, before the models: nothing is learned, and today's best action is chosen
+    # the first model ignores what is learned and chooses today's best action
     payoffs = np.vstack([np.zeros(len(gains)), gains[rows, out_of_sample.argmax(axis=2)]])
     by_fold = np.array([payoffs[:, fold].sum(axis=1) for fold in folds])
     out_of_sample_usd = np.empty(len(gains))
@@ -141,13 +141,13 @@ def against_cost(value: Interval, cost_usd: float) -> dict[str, Any]:
 
 
 def measure_next(worth: pd.DataFrame) -> pd.Series | None:
-    """The row of `against_cost` to buy next; None when nothing is surely worth measuring."""
+    """The row of `against_cost` to buy next; None if no measurement is surely worth its cost."""
     buys = worth[worth["verdict"] == "measure"]
     return None if buys.empty else buys.nlargest(1, "net_usd").iloc[0]
 
 
 def _gains(net_benefit_usd: FloatArray) -> FloatArray:
-    """Net benefit of every action over that of the action which is best today."""
+    """Net benefit of every action over that of today's best action."""
     table = np.asarray(net_benefit_usd, dtype=float)
     if table.ndim != 2 or len(table) < _MIN_DRAWS:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Which inputs does the cost of a route or a move depend on, and what are their draws?"""
+"""The uncertain inputs of a route or a move, and their draws."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -28,10 +28,10 @@ N_DRAWS = 4000
 
 
 _OF_A_FLEET = ("usd_per_gpu_hour", "capacity_factor", "target_utilisation", "overhead_share")
-"""The inputs that each fleet has of its own."""
+"""The inputs that differ between fleets."""
 
 _TEAM = ("fte", "usd_per_fte_year", "on_call", "security")
-"""The inputs of what the team costs that runs all fleets."""
+"""The inputs of the cost of the team that runs all fleets."""
 
 
 Inputs = dict[str, tuple[str, Figure]]
@@ -39,7 +39,10 @@ Inputs = dict[str, tuple[str, Figure]]
 
 
 def inputs(study: Study, name: str, route: str, offer: FleetOffer | None) -> Inputs:
-    """Every figure that the cost of a workload on a route depends on."""
+    """Every figure that the cost of a workload on a route depends on.
+
+    offer: of a self-hosted route, or None.
+    """
     workload, at = study.workloads[name], f"workloads.{name}"
     route_spec = study.routes[route]
     computed = {
@@ -50,12 +53,12 @@ def inputs(study: Study, name: str, route: str, offer: FleetOffer | None) -> Inp
         TODAY + "output_tokens_ratio": ("", _SAME_TOKENS),
     }
     if isinstance(route_spec, SelfHostedRoute) and route_spec.owned is not None:
-        # a host is part of what was bought
+        # the host machine is part of the purchase
         path = f"routes.{route}.owned.overhead_share"
         computed["overhead_share"] = (path, route_spec.owned.overhead_share)
     if offer is not None:
         computed["usd_per_gpu_hour"] = (f"routes.{route}.rent", offer.usd_per_gpu_hour)
-        # one curve errs alike for all workloads that it serves
+        # the error of a curve is the same for all workloads that it serves
         computed["capacity_factor"] = (f"routes.{route}.capacity", offer.capacity_factor)
         sustained = offer.target_utilisation
         computed["target_utilisation"] = (f"{at}.routes.{route}.utilisation", sustained)
@@ -65,14 +68,14 @@ def inputs(study: Study, name: str, route: str, offer: FleetOffer | None) -> Inp
         if spec.name in computed:
             entries[spec.name] = computed[spec.name]
         elif spec.stated_in == "workload":
-            entries[spec.name] = (f"{at}.{place}", _stated(workload, place))
+            entries[spec.name] = (f"{at}.{place}", _figure_at(workload, place))
         elif spec.stated_in == "study":
-            entries[spec.name] = (place, _stated(study, place))
+            entries[spec.name] = (place, _figure_at(study, place))
     return entries
 
 
-def _stated(part: Study | Workload, path: str) -> Figure:
-    """The figure at a path of a study or workload, without listing all of them, which is slow."""
+def _figure_at(part: Study | Workload, path: str) -> Figure:
+    """The figure at a path of a study or workload; faster than `Study.figures`."""
     node: Any = part
     for key in path.split("."):
         node = node[key] if isinstance(node, Mapping) else getattr(node, key)
@@ -84,7 +87,7 @@ _SAME_TOKENS = Figure("", 1.0, "factor", source="the model of today's route")
 
 
 def output_ratio(study: Study, name: str, route: str) -> tuple[str, Figure]:
-    """Output tokens of a route over those that a workload counts, with its path in the ledger."""
+    """Output tokens of a route over those that the workload states: ledger path and figure."""
     spec = study.routes[route]
     figure = output_tokens_ratio(study, study.workloads[name], spec)
     at = f"routes.{route}.output_tokens_ratio"
@@ -92,8 +95,10 @@ def output_ratio(study: Study, name: str, route: str) -> tuple[str, Figure]:
 
 
 def _tokenizer(study: Study, current: str, route: str) -> tuple[str, Figure]:
-    """Tokens of a prompt on a route over those on today's: tokenizers differ between vendors, and a
-    model keeps its own at every host."""
+    """Prompt tokens on a route over those on today's.
+
+    Tokenizers differ between vendors, but a model has the same at every host.
+    """
     today, candidate = study.routes[current], study.routes[route]
     same_tokenizer = one_model(today.model, candidate.model) or (
         isinstance(today, ApiRoute)
@@ -116,10 +121,10 @@ def figures_of(entries: Inputs) -> dict[str, Figure]:
 
 
 def draws_of(entries: Inputs, n: int, seed: int) -> draws.Draws:
-    """Draws of each input: (n,) each.
+    """Draws of each input, (n,) each.
 
-    A figure with a name (a bundled one, a quoted rent) is one thing wherever it is used, so its
-    name is that of its stream; any other has the stream of its path.
+    A figure with a name (a bundled one, a quoted rent) has a stream of that name, and so the same
+    draws wherever it is used; any other has the stream of its path.
     """
     return {
         short: draws.draw(figure, figure.name or path, n, seed)
@@ -149,9 +154,10 @@ Starts = Mapping[tuple[str, str], tuple[float, float]]
 
 @dataclass(frozen=True)
 class Market:
-    """What every route charges every workload, by the results of the cost and hosting chapters.
+    """The offers of all routes to all workloads, from the results of the cost and hosting chapters.
 
-    starts: when each move begins by the plan's dates; one that is not in it begins now.
+    tokens, fleets: by (workload, route). starts: when each move begins by the plan's dates; a move
+    that is not in it begins now.
     """
 
     tokens: Mapping[tuple[str, str], TokenPrice]
@@ -159,12 +165,12 @@ class Market:
     starts: Starts = field(default_factory=dict)
 
     def offer(self, workload: str, route: str) -> Offer | None:
-        """The offer of a route, or None where it cannot serve the workload at all."""
+        """The offer of a route; None if it cannot serve the workload or is not priced."""
         fleet = self.fleets.get((workload, route))
         return fleet.fleet if fleet else self.tokens.get((workload, route))
 
     def priced(self, workload: str, route: str) -> Offer:
-        """The offer of a route. Raises: ValueError where it cannot serve the workload at all."""
+        """The offer of a route. Raises: ValueError if it has none for the workload."""
         offer = self.offer(workload, route)
         if offer is None:
             raise ValueError(
@@ -174,7 +180,7 @@ class Market:
 
     @property
     def begun_now(self) -> "Market":
-        """The same where every move begins today; its canary takes as long."""
+        """The same market with every move beginning today; canaries take as long."""
         now = {pair: (0.0, canary) for pair, (_, canary) in self.starts.items()}
         return replace(self, starts=now)
 
@@ -182,9 +188,9 @@ class Market:
 def market(
     cost: Mapping[str, Any], hosting: Mapping[str, Any], quality: Mapping[str, Any] | None = None
 ) -> Market:
-    """The offers back from the results of chapters 02 and 05, and the dates of chapter 04.
+    """The market from the results of chapters 02 and 05, and the dates of chapter 04.
 
-    Without chapter 04 every move begins now, at full traffic once its ramp is over.
+    Without chapter 04 every move begins now and has no canary.
     """
     tokens = {
         (name, route): TokenPrice.of(row)
@@ -209,7 +215,7 @@ def market(
 
 
 def todays_fleets(study: Study) -> set[str]:
-    """The workloads whose current route is a fleet, sized or not: they share one team."""
+    """The workloads whose current route is self-hosted: they share one team."""
     return {
         name
         for name, workload in study.workloads.items()
@@ -218,11 +224,12 @@ def todays_fleets(study: Study) -> set[str]:
 
 
 def marginal_inputs(study: Study, offers: Market, name: str, route: str) -> Inputs:
-    """The inputs of a route as this workload alone would pay for it.
+    """The inputs of the marginal cost of a workload on a route.
 
-    One team runs all fleets. Where another workload is on a fleet today, the team stays whatever
-    this workload does: its inputs are 0, and a further fleet has the one-off cost of any move to
-    open weights.
+    One team runs all fleets. If another workload is on a fleet today, the team is paid whatever
+    this
+    workload does: its inputs are 0 here, and a further fleet costs as much once as any move to open
+    weights.
     """
     entries = inputs(study, name, route, offers.fleets.get((name, route)))
     if (name, route) in offers.starts:
@@ -235,13 +242,13 @@ def marginal_inputs(study: Study, offers: Market, name: str, route: str) -> Inpu
                 path,
                 Figure("", 0.0, figure.unit, source="the team of today's fleets"),
             )
-        if study.routes[route].arm == "self_hosted":  # and so is their platform
+        if study.routes[route].arm == "self_hosted":  # and their platform is there too
             entries["moving_cost"] = ("moving.hosted_open.cost", study.moving["hosted_open"].cost)
     return entries
 
 
 def pair_inputs(study: Study, offers: Market, name: str, route: str) -> Inputs:
-    """The inputs of a move: the candidate's, and where today's route is a fleet its own too."""
+    """The inputs of a move: those of the candidate, and of today's route if it is a fleet."""
     entries = marginal_inputs(study, offers, name, route)
     current = study.workloads[name].current_route
     todays_fleet = offers.fleets.get((name, current))
@@ -254,8 +261,11 @@ def pair_inputs(study: Study, offers: Market, name: str, route: str) -> Inputs:
 def month_by_workload(
     study: Study, cost: Mapping[str, Any], hosting: Mapping[str, Any]
 ) -> dict[str, float]:
-    """This month's bill of each workload on its route of today, by the results of chapters 02 and
-    05, where it is known. usd. One team runs all fleets, shared out in equal parts."""
+    """This month's bill of each workload on today's route, usd, by chapters 02 and 05.
+
+    The team that runs all fleets is divided equally among them. Workloads without a bill are left
+    out.
+    """
     month = {
         row["workload"]: row["month_usd"]
         for row in [*cost["bills"], *hosting["fleets"]]
@@ -263,16 +273,16 @@ def month_by_workload(
     }
     staff = [row["staff_month_usd"] for row in hosting["fleets"] if row["workload"] in month]
     fleets = todays_fleets(study) & set(month)
-    for name in fleets:  # each fleet's own month holds the whole of the team
+    for name in fleets:  # each fleet's own bill includes the whole team
         month[name] -= staff[0] * (1 - 1 / len(fleets))
     return month
 
 
 def stay_draws(study: Study, offers: Market) -> dict[str, FloatArray]:
-    """Bills of today's routes when nothing moves: workload -> (n_draws, n_months) usd.
+    """Bills of today's routes if nothing moves: workload -> (n_draws, n_months) usd.
 
-    The team that runs today's fleets is shared out among them in equal parts, so that the bills
-    add up to what the company pays. A route that cannot be sized has no bill.
+    The team that runs today's fleets is divided equally among them, so that the bills sum to what
+    the company pays. A workload whose route has no offer is left out.
     """
     bills = {}
     for name, workload in study.workloads.items():
@@ -288,19 +298,19 @@ def stay_draws(study: Study, offers: Market) -> dict[str, FloatArray]:
 
 
 def team_draws(study: Study, offers: Market, name: str, n: int = N_DRAWS) -> FloatArray:
-    """A workload's part of a month of the team that runs today's fleets; 0 where it has no fleet.
+    """A workload's part of the monthly cost of the team; 0 if it has no fleet today.
 
-    (n,) usd, or (1,) where it is 0.
+    (n,) usd, or (1,) if 0.
     """
     fleets = todays_fleets(study)
-    sized = {w for w in fleets if offers.offer(w, study.workloads[w].current_route)}
-    return staff_draws(study, n) / len(sized) if name in sized else np.zeros(1)
+    with_offer = {w for w in fleets if offers.offer(w, study.workloads[w].current_route)}
+    return staff_draws(study, n) / len(with_offer) if name in with_offer else np.zeros(1)
 
 
 def staff_draws(study: Study, n: int = N_DRAWS) -> FloatArray:
-    """Draws of what the team of the fleets costs a month. (n,) usd."""
+    """Draws of the monthly cost of the team that runs the fleets. (n,) usd."""
     places = {name: tables.inputs()[name].place for name in _TEAM}
-    staff = {name: (place, _stated(study, place)) for name, place in places.items()}
+    staff = {name: (place, _figure_at(study, place)) for name, place in places.items()}
     return staff_month_usd(draws_of(staff, n, study.seed))
 
 

@@ -1,7 +1,7 @@
-"""What will the invoices say, month by month, and what would a log's months have been billed?
+"""Predicts the invoice of each month, and computes those of the months in a log.
 
-An invoice holds what a provider charges: tokens, tools and throughput bought ahead on an API; GPUs
-on a fleet. What staying costs beyond that (evaluations, migrations, a team) is in no invoice.
+An invoice has what a provider charges: tokens, tools and provisioned throughput on an API; GPUs on
+a fleet. Other costs (evaluations, migrations, a team) are in no invoice.
 """
 
 from collections.abc import Iterable
@@ -23,13 +23,13 @@ _ENDS = (0.1, 0.5, 0.9)
 
 
 def monthly_bills(study: Study, offers: Market, candidates: pd.DataFrame) -> list[dict[str, Any]]:
-    """What each month of the horizon will be billed on each route, with its 80 % range.
+    """The invoice of each month of the horizon on each route, with its 80 % range.
 
-    candidates: workload, route of each permitted move. Bills are as they fall due, not discounted;
-    a candidate's holds today's route until its canary is over, for a move that begins on the plan's
-    day, without the months that are paid twice. Rows: workload and route (both null: all workloads
-    on today's routes), p10_usd, p50_usd, p90_usd: lists, one number per month. A workload whose
-    route of today has no offer has no row, and then there is no row of all workloads.
+    candidates: workload, route of each permitted move. Bills are not discounted. A
+    candidate's includes today's route until its canary is over, for a move that begins on the
+    plan's day, without dual running. Rows: workload and route (both null: all workloads on today's
+    routes), p10_usd, p50_usd, p90_usd: lists, one number per month. A workload whose current route
+    has no offer has no row, and then there is no row of all workloads.
     """
     rows, total = [], np.zeros((N_DRAWS, study.months))
     billed = 0
@@ -49,7 +49,7 @@ def monthly_bills(study: Study, offers: Market, candidates: pd.DataFrame) -> lis
 
 
 def _invoiced(study: Study, offers: Market, name: str, route: str) -> tuple[FloatArray, FloatArray]:
-    """The bill of each month if served in full, and the share that is served. (n, months) each."""
+    """The bill of each month if it serves everything, and the share served. (n, months) each."""
     months, offer = study.months, offers.priced(name, route)
     d = draws_with_paths(study, name, pair_inputs(study, offers, name, route))
     if route == study.workloads[name].current_route:
@@ -69,7 +69,7 @@ def _row(name: str | None, route: str | None, bills: FloatArray) -> dict[str, An
 
 
 def logged_bills(case: Case) -> list[Invoice]:
-    """What each whole calendar month of the log would be billed by list or negotiated price.
+    """The bill of each whole calendar month of the log, at list or negotiated prices.
 
     A month is whole if the log begins before its second day, ends after its last but one (UTC) and
     has no hole between.
@@ -99,7 +99,7 @@ def _months(case: Case, name: str) -> Iterable[Invoice]:
     )
     times, covered = rows["ts_start"], stretches(rows["ts_start"])
     day = pd.Timedelta(days=1)
-    # a month of a time zone's wall clock is none of UTC's
+    # months are those of UTC
     months = times.dt.tz_convert("UTC").dt.tz_localize(None).dt.to_period("M")
     for month, part in rows.groupby(months):
         begins, ends = (

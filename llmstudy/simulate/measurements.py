@@ -1,9 +1,10 @@
-"""What would it be worth to measure next?
+"""The worth of each measurement that a study could make next.
 
-Two kinds of measurement, valued apart. Paired items decide whether a candidate may move at all:
-their worth is the saving that a passed test releases, less what a wrongly passed one costs. A log,
-a probe or a quote makes the costs more certain: its worth is what choosing after it gains over
-choosing now, with quality taken as proven, which is the most that it could be worth.
+Two kinds of measurement are valued separately. Paired items decide whether a candidate may move at
+all: they are worth the saving of a move that passes, less the cost of one that passes wrongly. A
+log,
+a probe or a quote makes costs more certain: it is worth the gain from choosing after it instead of
+now, with quality taken as proven, which is an upper bound.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,15 +28,17 @@ from llmstudy.simulate.quality import (
 )
 from llmstudy.simulate.sufficiency import estimate
 from llmstudy.study import Study, bundled_figures
+from llmstudy.study.lines import lines_of, meets_lines
 
 GOLDEN_ITEMS = 200
-"""A batch of labelled items, beside the numbers that the plans of chapter 04 ask for."""
+"""Items in a batch, beside the numbers that chapter 04 asks for."""
 
 _ERROR = {"log": 0.05, "probe": 0.07, "quote": 0.0, "tokens": 0.06}
-"""Standard error, in logarithms, of what a measurement says of its inputs. A probe: eight points
-fit a curve whose median held-out error is 4.5 % (median over groups of `capacity.fit_groups`), over
-0.67 for a standard deviation. A log: a week of one month's variation. A count of output tokens: 300
-prompts whose answers vary as much as they are long, 1 / sqrt(300). Assumed."""
+"""Standard error, in logarithms, of what a measurement gives for its inputs. Assumed. probe: a
+curve from eight points has a median held-out error of 4.5 % (median over groups of
+`capacity.fit_groups`), over 0.67 for a standard deviation. log: a week of a month's variation.
+tokens: 300 answers whose
+lengths have a coefficient of variation of 1, 1 / sqrt(300)."""
 
 _OF_A_LOG = ("requests", "input_tokens", "output_tokens", "cached_input_share", "peak_to_mean")
 """The inputs that another week of log measures."""
@@ -44,14 +47,14 @@ _OF_A_LOG = ("requests", "input_tokens", "output_tokens", "cached_input_share", 
 def information_tables(
     study: Study, offers: Market, futures: Moves, quality: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What each measurement is worth against its cost, the best first, and the one to buy next.
+    """The worth of each measurement against its cost, best first, and the one to buy next.
 
     Returns: `worth` (workload, measurement, inputs, value_usd, low_usd, high_usd, cost_usd,
-    net_usd, verdict: measure, not worth it or undecided; is_bound: the value is that of
-    perfect information, which is as much as it could be), `measure_next` (the row to buy
+    net_usd, verdict: measure, not worth it or undecided; is_bound: the value is the
+    upper bound, that of perfect information), `measure_next` (the row to buy
     first, or None),
-    `evpi` (workload, usd with the interval of the draws: perfect knowledge of everything that a
-    cost rests on).
+    `evpi` (workload, usd with the interval of the draws: the value of perfect information on all
+    costs).
     """
     worth, perfect = [], []
     for name in study.workloads:
@@ -96,10 +99,10 @@ _COLUMNS = (
 def _items(
     study: Study, name: str, saved: Mapping[str, FloatArray], quality: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """What a batch of labelled items, scored on every candidate still open, would be worth.
+    """The worth of batches of labelled items, scored on every candidate whose test is open.
 
-    One set of items serves all candidates. Beside a candidate that may move already, it is worth
-    only what it adds to that one's expected saving.
+    One set of items serves all candidates. If a candidate may move already, only the gain over its
+    expected saving counts.
     """
     rows = rows_of(quality["quality"], workload=name)
     open_ = [row for row in rows if row["route"] in saved and _is_open(study, row)]
@@ -138,7 +141,7 @@ def _row(
 
 
 def _is_open(study: Study, row: Mapping[str, Any]) -> bool:
-    """Whether a test on one's own items could still settle a candidate."""
+    """Whether a test on own items could still settle a candidate."""
     proven = row["verdict"] in ("non-inferior", "inferior")
     final_grade = row["grade"] == "measured" or row["lowest_grade"] == "published"
     return not (proven and final_grade)
@@ -152,12 +155,12 @@ def _released(
     n: int,
     already: float = 0.0,
 ) -> FloatArray:
-    """What a test of n items gains in each draw over what may move already. (n_draws,) usd.
+    """The gain from a test of n items in each draw, over what may move already. (n_draws,) usd.
 
     A candidate passes as in `quality.non_inferiority`, at its level in chapter 04; of those that
     pass and whose cost meets the study's lines, the one with the largest expected saving moves, if
-    that is more than is saved `already`. One that passed although its true difference lies beyond
-    the margin is found out and left again: it costs the way there and back. Normal approximation of
+    that is more than is saved `already`. One that passes although its true difference exceeds the
+    margin is reversed later, which costs the move and the move back. Normal approximation of
     the paired difference, whose variance is (discordance - difference^2) / n (Tango 1998).
     """
     margin = study.workloads[name].quality.margin.value
@@ -180,11 +183,8 @@ def _released(
 
 
 def _worth_moving(study: Study, saved: FloatArray) -> bool:
-    """Whether a move passes the lines on cost that the verdict draws."""
-    lines = study.thresholds
-    return bool(
-        np.median(saved) >= lines.saving.value and (saved > 0).mean() >= lines.probability.value
-    )
+    """Whether a saving, (n_draws,) usd, reaches the study's thresholds for a move."""
+    return meets_lines(float((saved > 0).mean()), float(np.median(saved)), lines_of(study))
 
 
 def _discordance(study: Study, name: str, route: str) -> float:
@@ -203,8 +203,8 @@ def _costs(
     benefit: FloatArray,
     perfect: Interval,
 ) -> list[dict[str, Any]]:
-    """What a week of log, a count of each candidate's output tokens, and a probe and a quote for
-    each self-hosted route would be worth.
+    """The worth of measurements of cost: a week of log, a count of each candidate's output tokens,
+    and a probe and a quote for each self-hosted route.
 
     A log, a probe and a count of a candidate's output tokens on logged prompts measure their inputs
     with an error (`_ERROR`), a quote gives the rent exactly. A log is bought once for all

@@ -1,5 +1,4 @@
-"""What will each arm have cost in half a year, a year and at the horizon, and when is a move
-cheaper?"""
+"""Cumulative cost of each arm over the horizon, and the month from which a move pays."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -17,7 +16,7 @@ from llmstudy.simulate.quality import acceptance_draws, items_named
 from llmstudy.study import Study
 
 AFTER_MONTHS = (6, 12, 24)
-"""Months after which a projection is read (MEMO.md S9), beside the horizon itself."""
+"""Months of the projection (MEMO S9), beside the horizon itself."""
 
 
 Moves = Mapping[tuple[str, str], Futures]
@@ -44,12 +43,12 @@ def move_futures(
 
 
 def savings_table(study: Study, futures: Moves) -> pd.DataFrame:
-    """What each move saves over the horizon, with what probability, and from which month it pays.
+    """Saving of each move over the horizon, its probability, and the month from which it pays.
 
     Columns: workload, route, arm, saving_p10_usd, saving_p50_usd, saving_p90_usd, p_cheaper,
-    p_cheaper_team_there (where other fleets pay for the team), pays_from_month_p10, _p50, _p90
-    (the month, from 1, by whose end the move has earned back what it cost, for good; null: never),
-    p_never_pays (share of draws in which it has not by the horizon's end).
+    p_cheaper_team_there (if other fleets pay for the team), pays_from_month_p10, _p50, _p90
+    (the month, from 1, by whose end the move has paid back its cost for good; null: never),
+    p_never_pays (share of draws in which it has not by the end of the horizon).
     """
     rows = []
     for (name, route), future in futures.items():
@@ -62,7 +61,7 @@ def savings_table(study: Study, futures: Moves) -> pd.DataFrame:
                 "arm": study.routes[route].arm,
                 **{f"saving_{key}_usd": usd for key, usd in spread(saving_usd).items()},
                 "p_cheaper": float((saving_usd > 0).mean()),
-                "p_cheaper_team_there": _team_there(future, saving_usd),
+                "p_cheaper_team_there": _p_cheaper_team_there(future, saving_usd),
                 **{f"pays_from_month_{key}": month for key, month in months.items()},
                 "p_never_pays": float(np.isinf(from_month).mean()),
             }
@@ -90,8 +89,8 @@ def best_fleet_moves(study: Study, savings: pd.DataFrame | list[dict[str, Any]])
     }
 
 
-def _team_there(future: Futures, saving_usd: FloatArray) -> float:
-    """Probability that a move is cheaper where other fleets pay for the team."""
+def _p_cheaper_team_there(future: Futures, saving_usd: FloatArray) -> float:
+    """Probability that a move is cheaper if other fleets pay for the team."""
     if future.team <= 0:
         return float((saving_usd > 0).mean())
     months = (begun_share(future.start_months, future.months) * future.discount).sum(axis=1)
@@ -99,11 +98,12 @@ def _team_there(future: Futures, saving_usd: FloatArray) -> float:
 
 
 def by_buyer(study: Study, named: Moves, same_quality: Moves) -> list[dict[str, Any]]:
-    """Probability that a move off a proprietary model is cheaper, against both ways to stay.
+    """Probability that leaving a proprietary model is cheaper than each of the two ways to stay.
 
-    named: staying on today's named model at its list price. same_quality: moving on to each cheaper
-    model of equal quality. Rows: workload, route, arm, p_cheaper_named, p_cheaper_same_quality, and
-    the median saving against each. Only moves away from a proprietary API have a row.
+    named: futures with a buyer who keeps today's named model at its list price. same_quality: with
+    one who moves to each cheaper model of equal quality. Rows: workload, route, arm,
+    p_cheaper_named, p_cheaper_same_quality, and the median saving against each. Only moves away
+    from a proprietary API have a row.
     """
     rows = []
     for (name, route), future in named.items():
@@ -161,8 +161,7 @@ def _ends(
 
 
 def accepted_answers(study: Study, futures: Moves) -> list[dict[str, Any]]:
-    """Cost of an accepted answer on each scored route and on today's, quality and cost drawn
-    together, and the probability that the route's is the lower.
+    """Cost of an accepted answer on each scored route and on today's, with its range.
 
     Bills of the first month, as if moved already, a fleet's team included; acceptance from the same
     paired items for both. Rows: workload, route, benchmark (whose items), today_p10_usd,
@@ -190,8 +189,10 @@ def accepted_answers(study: Study, futures: Moves) -> list[dict[str, Any]]:
 
 
 def cheaper_by_month(study: Study, futures: Moves) -> list[dict[str, Any]]:
-    """P(a move has paid for itself by the end of each month). Rows: workload, route, arm, month,
-    p_cheaper."""
+    """P(a move has paid back its cost by the end of each month).
+
+    Rows: workload, route, arm, month, p_cheaper.
+    """
     rows = []
     for (name, route), future in futures.items():
         paid = (future.saving_by_month() > 0).mean(axis=0)

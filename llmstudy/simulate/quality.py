@@ -1,6 +1,4 @@
-"""How much better or worse is a candidate's quality, in every draw? From the counts of paired
-items.
-"""
+"""Draws of a candidate's quality against today's, from counts of paired items."""
 
 from zlib import crc32
 
@@ -16,14 +14,14 @@ the bundled pairs."""
 
 
 def items_named(workload: Workload, evidence: PairedEvidence) -> str:
-    """The owner of the items that some evidence rests on, to follow "items of"."""
+    """Whose items the evidence rests on, to follow "items of"."""
     if evidence.is_own:
         return f"our own ({evidence.benchmark})"
     return quality.benchmark(evidence.benchmark, workload.task).name
 
 
 def counts_of(evidence: PairedEvidence) -> quality.PairedCounts:
-    """The counts that a study names: its own, or bundled ones."""
+    """The counts of the evidence: the study's own, or bundled ones."""
     if evidence.counts is not None:
         return quality.PairedCounts(
             *evidence.counts, model_a=evidence.model_proprietary, model_b=evidence.model_open
@@ -34,9 +32,9 @@ def counts_of(evidence: PairedEvidence) -> quality.PairedCounts:
 
 
 def quality_stream(study: Study, name: str, route: str) -> str:
-    """The stream that a route's quality on a workload is drawn from.
+    """The name of the stream that a route's quality on a workload is drawn from.
 
-    Routes that rest on the same pair serve the same model, so that their difference is one.
+    Routes with evidence on the same pair of models share it, since their quality is the same.
     """
     evidence = study.workloads[name].quality.evidence.get(route)
     if evidence is None:
@@ -57,11 +55,11 @@ def acceptance_draws(study: Study, name: str, route: str, n: int) -> tuple[Float
 
 
 def difference_draws(study: Study, name: str, route: str, n: int) -> FloatArray:
-    """Draws of what a candidate's accuracy on our own task lies above today's. (n,) shares.
+    """Draws of a candidate's accuracy less today's, on the workload's own task. (n,) shares.
 
-    From own items: the posterior of their counts. From a public pair: that, and how far one's own
-    task may lie from a public subject (`quality.proxy_spread`). With no pair: that spread about no
-    difference, an assumption in the absence of evidence.
+    With own items: the posterior of their counts. With a public pair: that, plus the spread between
+    a public subject and the own task (`quality.proxy_spread`). Without evidence: that spread about
+    a difference of 0, as an assumption.
     """
     evidence = study.workloads[name].quality.evidence.get(route)
     rng = np.random.default_rng([study.seed, crc32(quality_stream(study, name, route).encode())])

@@ -1,11 +1,10 @@
-"""Which inputs decide, and which differ beyond doubt from each other and from no effect?
+"""Ranks the inputs by their effect on an outcome, with intervals.
 
-`sensitivity` ranks by Sobol indices what decides the size of an outcome; `pawn` by its whole
-distribution, from existing draws, where a tail is heavy or an outcome infinite ("never").
-What decides whether there is an outcome at all is ranked apart: `never_by_input`, from existing
-draws.
+`sensitivity` ranks by Sobol indices, by the variance of the outcome; `pawn` by its whole
+distribution, from existing draws, for heavy tails or infinite outcomes ("never"). `never_by_input`
+ranks the inputs by their effect on the probability of "never", from existing draws.
 
-Every ranking comes with the ranks that its intervals allow: see `possible_ranks`.
+Every ranking has the ranks that its intervals allow: see `possible_ranks`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -35,8 +34,8 @@ def possible_ranks(low: FloatArray, high: FloatArray) -> tuple[IntArray, IntArra
     """Best and worst rank that each interval allows; rank 1 is the largest value. (k,), (k,).
 
     The best rank is one more than the number of inputs whose whole interval lies above, the worst
-    is k less the number whose whole interval lies below. Inputs whose intervals overlap so have a
-    rank that either could have, and no order between them should be stated.
+    is k less the number whose whole interval lies below. Inputs whose intervals overlap can have
+    each other's ranks, and no order between them should be stated.
     Source: Klein, Wright & Wieczorek (2020), JRSS C, doi 10.1111/rssc.12402. Each interval has
     95 % coverage by itself; two of them are apart by chance in less than 5 % of cases.
 
@@ -58,7 +57,7 @@ def sensitivity(
     n: int,
     seed: int,
 ) -> pd.DataFrame:
-    """Which inputs decide: Sobol indices of an outcome over the uncertain figures.
+    """Sobol indices of an outcome over the uncertain figures.
 
     figures: name -> Figure; certain ones stay at their value. outcome: draws -> (n,). n: a power of
     two.
@@ -90,7 +89,7 @@ def sensitivity(
 
 
 def at_medians(figures: Mapping[str, Figure], outcome: Callable[[Draws], FloatArray]) -> float:
-    """The outcome with every input at its median: what `sensitivity` swings about.
+    """The outcome with every input at its median, the base of the swings of `sensitivity`.
 
     >>> at_medians({"a": Figure("", 2.0, "USD", 1.0, 3.0, "uniform")}, lambda d: 5 * d["a"])
     10.0
@@ -106,7 +105,7 @@ def _uncertain(figures: Mapping[str, Figure]) -> list[str]:
 def _uniforms(names: list[str], n: int, seed: int) -> FloatArray:
     """Points of the design: n blocks of A, one row per input with that input from B, then B.
 
-    By hand: `SALib.sample.sobol`, whose points these are, takes a loop over all of them.
+    The same points as `SALib.sample.sobol`, which loops over all of them and is slower.
     """
     k, every = len(names), np.arange(len(names))
     base = qmc.Sobol(d=2 * k, seed=seed).random(n)
@@ -126,17 +125,17 @@ def _at(figures: Mapping[str, Figure], names: list[str], u: FloatArray) -> dict[
 
 
 def _indices(names: list[str], results: FloatArray, seed: int) -> pd.DataFrame:
-    if np.ptp(results) == 0:  # nothing decides what does not vary; its indices would be 0/0
+    if np.ptp(results) == 0:  # the indices of a constant outcome would be 0/0
         indices = dict.fromkeys(("S1", "ST", "ST_conf"), np.zeros(len(names)))
     else:
         indices = sobol_analyze.analyze(
             _problem(names),
             results,
             calc_second_order=False,
-            seed=seed or 1,  # SALib takes 0 for none, and would draw anew in every run
+            seed=seed or 1,  # SALib takes 0 as no seed
             num_resamples=100,
         )
-    # differences of sums: beyond six decimals they are another processor's
+    # differences of sums: beyond six decimals they vary between processors
     parts = (np.round(indices[name], 6) for name in ("S1", "ST", "ST_conf"))
     return pd.DataFrame(dict(zip(_INDICES, (names, *parts), strict=True)))
 
@@ -163,7 +162,7 @@ _MINIMUM_PER_SLIDE = 20
 def pawn(
     draws: Mapping[str, FloatArray], outcome: FloatArray, seed: int, slides: int = 10
 ) -> pd.DataFrame:
-    """Which inputs move the distribution of an outcome, from existing draws.
+    """PAWN indices: effects of inputs on the distribution of an outcome, from existing draws.
 
     The index of an input is the median, over slides of equal probability of that input, of the
     Kolmogorov-Smirnov distance between the outcome within the slide and overall: 0 when the input
@@ -205,7 +204,7 @@ def pawn(
 
 
 def _varying(draws: Mapping[str, FloatArray], outcome: npt.NDArray[np.generic]) -> list[str]:
-    """Names of the inputs that vary, after a check that all draws can be paired."""
+    """Names of the inputs that vary. Raises: ValueError if draws do not match or are NaN."""
     for name, x in {**draws, "the outcome": np.asarray(outcome, dtype=float)}.items():
         if len(x) != len(outcome):
             raise ValueError(f"{name} has {len(x)} draws, the outcome {len(outcome)}: pair them")
@@ -245,7 +244,7 @@ def _cross_fitted(slide: IntArray, level: IntArray, half: BoolArray) -> float:
 
 
 def _dummy(slides: list[IntArray], level: IntArray, rng: np.random.Generator) -> float:
-    """95 % quantile of the largest index when no input has to do with the outcome."""
+    """95 % quantile of the largest index if no input has an effect on the outcome."""
     ones = np.ones(len(level))
     largest = [
         max((_index(rng.permutation(x), level, ones) for x in slides), default=0.0)
@@ -259,10 +258,10 @@ def _dummy(slides: list[IntArray], level: IntArray, rng: np.random.Generator) ->
 
 @dataclass(frozen=True)
 class NeverRanking:
-    """Which inputs decide whether it is "never".
+    """Inputs ranked by their effect on the probability of "never".
 
-    p_never: with its 95 % interval over the draws. reason: why there is nothing to rank, and then
-    `inputs` has no rows; "" when there is. inputs: one row per input, largest effect first.
+    p_never: with its 95 % interval over the draws. reason: why there is nothing to rank, in which
+    case `inputs` has no rows; else "". inputs: one row per input, largest effect first.
     """
 
     p_never: Interval
@@ -310,7 +309,7 @@ _PERMUTATIONS = 4_999
 def never_by_input(
     draws: Mapping[str, FloatArray], is_never: BoolArray, seed: int, bins: int = 5
 ) -> NeverRanking:
-    """Which inputs move P(never), from existing draws.
+    """Ranks inputs by their effect on P(never), from existing draws.
 
     draws: name -> (n,) independent inputs. is_never: (n,).
     Returns inputs with columns input, spread (largest less smallest P(never) over the bins), low,

@@ -1,7 +1,7 @@
-"""Which parts of a result have to be worked out again when one input has changed?
+"""Avoids computing parts of a result again whose inputs have not changed.
 
-The search for a threshold reads the margin of a move thousands of times and changes one input
-between two readings; most of both bills rests on the others.
+The search for a threshold evaluates the saving of a move thousands of times and changes one input
+each time, on which most parts of the bills do not depend.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -14,9 +14,9 @@ T = TypeVar("T")
 
 
 def reused(part: Callable[[Draws], T]) -> Callable[[Draws], T]:
-    """The same function of draws, which gives its last result again where that still holds.
+    """A function of draws that returns its last result if it still holds.
 
-    It holds where each of the draws that the function read is the same array as then.
+    It holds if every array that the function read is the same object as in the last call.
 
     >>> import numpy as np
     >>> a, b = np.ones(2), np.zeros(2)
@@ -37,7 +37,7 @@ def reused(part: Callable[[Draws], T]) -> Callable[[Draws], T]:
 
 
 class _Reads(Mapping[str, FloatArray]):
-    """Draws, and which of them were read so far. read: name -> array, None where there is none."""
+    """Draws that record which were read. read: name -> array, None if missing."""
 
     def __init__(self, draws: Draws) -> None:
         self._draws = draws

@@ -1,6 +1,6 @@
-"""From which volume is one route cheaper than another? Two costs with ranges, and no study.
+"""The volume from which one route is cheaper than another, from two costs with ranges.
 
-A month stands for all: growth, price changes, the move itself and its dates are what a study adds
+All months are alike here; with a study, growth, price changes and the move itself are added
 (`crossover.crossover_requests_per_month`).
 """
 
@@ -20,17 +20,17 @@ Range = float | tuple[float, float, float]
 """A number, or (low, value, high): the ends and the peak of a triangular distribution."""
 
 MOST_REQUESTS = 1e12
-"""Requests a month beyond which a crossover is none."""
+"""Largest crossover in requests a month; beyond it the answer is "never"."""
 
 
 @dataclass(frozen=True)
 class RouteCost:
-    """What a route costs a month: for each request, for each whole replica, and in any case.
+    """The monthly cost of a route: per request, per whole replica, and fixed.
 
-    usd_per_request: the mean bill of a request. usd_per_replica_month: rent of a replica for every
-    hour of a month, of which each carries requests_per_replica within its SLO in a month, the peak
-    hour included, and `spare` run beside those. usd_per_month: team, support and whatever else does
-    not follow the volume. All but spare are a number or (low, value, high).
+    usd_per_request: mean bill of a request. usd_per_replica_month: rent of a replica for all hours
+    of a month. requests_per_replica: requests a month that a replica can serve within its SLO, also
+    in the peak hour. spare: replicas beyond those. usd_per_month: team, support and other costs
+    that do not depend on volume. All but spare are a number or (low, value, high).
 
     Raises: ValueError for a number below zero, a value outside its range, a replica that carries
     nothing, or a route that costs nothing.
@@ -48,21 +48,21 @@ class RouteCost:
     spare: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse a cost that nobody has."""
+        """Checks the costs."""
         ends = {name: figure.ends for name, figure in self.figures().items()}
         if ends.pop("requests_per_replica", (1.0, 1.0))[0] <= 0 or self.spare < 0:
             raise ValueError("requests_per_replica must be above 0, and spare not below it")
         if not any(high for _, high in ends.values()):
             raise ValueError(
-                "a route that costs nothing: give usd_per_request, or a replica's rent"
+                "the route costs nothing: give usd_per_request, or the rent of a replica"
             )
         if (ends["usd_per_replica_month"][1] > 0) != (self.requests_per_replica is not None):
             raise ValueError("a fleet needs both usd_per_replica_month and requests_per_replica")
 
     def figures(self) -> dict[str, Figure]:
         """The costs and the capacity by name, each with its range."""
-        given = {each.name: getattr(self, each.name) for each in fields(self)[:-1]}
-        return {name: _figure(name, x) for name, x in given.items() if x is not None}
+        ranges = {each.name: getattr(self, each.name) for each in fields(self)[:-1]}
+        return {name: _figure(name, x) for name, x in ranges.items() if x is not None}
 
     def draws(self, side: Literal["a", "b"], n: int, seed: int) -> Draws:
         """Draws of each figure, (n,), independent of those of the other side."""
@@ -77,16 +77,16 @@ class RouteCost:
         return np.asarray(usd + replicas * d["usd_per_replica_month"][:, None])
 
 
-def _figure(name: str, given: Range) -> Figure:
-    numbers = given if isinstance(given, tuple | list) else (given, given, given)
-    if len(numbers) != 3 or not all(isinstance(x, Real) and x >= 0 for x in numbers):
-        raise ValueError(f"{name} is {given!r}: give a number or (low, value, high), from 0 up")
+def _figure(name: str, x: Range) -> Figure:
+    numbers = x if isinstance(x, tuple | list) else (x, x, x)
+    if len(numbers) != 3 or not all(isinstance(each, Real) and each >= 0 for each in numbers):
+        raise ValueError(f"{name} is {x!r}: give a number or (low, value, high), from 0 up")
     low, value, high = numbers
     return Figure(name, value, "", low, high, "triangular")
 
 
 class Crossover(NamedTuple):
-    """The volume from which b is cheaper, and the month's bill of both routes by volume.
+    """The volume from which b is cheaper, and the monthly bills of both routes by volume.
 
     table: one row: p10, p50, p90 (requests a month; NaN where that quantile is never), p_never.
     curves: one row per volume: requests_per_month; a_p10_usd, a_p50_usd, a_p90_usd, and so for b
@@ -122,7 +122,7 @@ def crossover(
     """
     if not (isinstance(a, RouteCost) and isinstance(b, RouteCost)):
         raise ValueError(
-            "a and b are routes: give each as a RouteCost, such as RouteCost(usd_per_request=0.005)"
+            "a and b must each be a RouteCost, such as RouteCost(usd_per_request=0.005)"
         )
     if a.requests_per_replica is not None:
         raise ValueError("a is a fleet: give the API as a, and the fleet that may replace it as b")

@@ -1,8 +1,7 @@
-"""Are there draws enough? Each statistic with its interval as the number of draws doubles.
+"""Checks whether there are enough draws: a statistic with its interval as their number doubles.
 
-Monte Carlo draws are independent, so the intervals have closed forms that neither a bootstrap nor
-batch means improve on. Draws of a scrambled Sobol sequence are not: give independent scrambles as
-rows, and the interval is taken between them.
+Monte Carlo draws are independent, so the intervals have closed forms. Draws of a scrambled Sobol
+sequence are not: give independent scrambles as rows, and the interval is taken between rows.
 """
 
 from math import ceil, inf, isfinite, nan, sqrt
@@ -17,7 +16,7 @@ from llmstudy.figure import FloatArray, Interval
 from llmstudy.measures.quality import wilson
 
 Stat = Literal["mean", "share", "p10", "p50", "p90"]
-"""What is estimated. share: of an outcome of zeros and ones, such as `x > 0` or "never"."""
+"""The statistic. share: of ones in an outcome of zeros and ones, such as `x > 0`."""
 
 _QUANTILES = {"p10": 0.1, "p50": 0.5, "p90": 0.9}
 
@@ -59,7 +58,7 @@ def _mean(x: FloatArray, level: float) -> Interval:
 
 
 def _quantile(ordered: FloatArray, q: float, level: float) -> Interval:
-    """The draw itself, not a mean of two: half of "never" is still never."""
+    """A quantile as one of the draws, which may be infinite ("never"), with its interval."""
     n = len(ordered)
     below = binom.ppf([(1 - level) / 2, (1 + level) / 2], n, q).astype(int)
     framed = np.concatenate([[-inf], ordered, [inf]])  # rank k is framed[k]
@@ -107,11 +106,11 @@ def _over_replicates(outcome: FloatArray, stat: Stat, level: float) -> Interval:
 
 
 def enough(outcome: FloatArray, stat: Stat, half_width: float, level: float = 0.95) -> int | None:
-    """Draws with which half of the statistic's interval is no longer than `half_width`.
+    """Number of draws with which half of the statistic's interval is at most `half_width`.
 
     Extrapolated from all the draws given, of which there should be hundreds, by the law of
     1/sqrt(n): n * (half / half_width)^2. outcome: (n,) independent draws. half_width: in its unit.
-    None where no number of draws will do: the statistic is, or may be, infinite.
+    Returns: None if no number of draws is enough, since the statistic is or may be infinite.
     Raises: as `estimate`, or if half_width is not above zero.
 
     >>> enough(np.random.default_rng(1).normal(size=4_000), "mean", 0.01)

@@ -1,4 +1,4 @@
-"""What is it worth to wait, and by which rule should the switch be made?
+"""The value of waiting, and of rules that decide when to switch.
 
 A switch is made once, at the start of some month, or never. Its cost is a table `(n_paths,
 n_months + 1)` in usd: what a path costs over the whole horizon when the switch is made at the start
@@ -6,8 +6,8 @@ of month t, and in the last column when it never is. What is known at the start 
 nothing later, is the state: `(n_paths, n_months, k)`.
 
 Rules are fitted on one half of the paths (every other row) and judged on the other half, each half
-in turn. A fitted rule is at best as good as the best rule, so that waiting is, on average, never
-made to look better than it is. Paths are independent rows; costs are discounted already.
+in turn. A fitted rule is at best as good as the best rule, so that the value of waiting is, on
+average, not overstated. Paths are independent rows; costs are discounted already.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,11 +45,11 @@ def switch_costs(
 ) -> FloatArray:
     """Cost over the horizon by the month of the switch; last column: never. (n, months + 1) usd.
 
-    before_usd, after_usd: (n, months), the month's cost on the old and on the new side. switch_usd:
-    what the switch itself costs, for all, by path (n, 1) or by path and month (n, months).
+    before_usd, after_usd: monthly cost before and after the switch, (n, months). switch_usd: cost
+    of the switch itself, a number, by path (n, 1) or by path and month (n, months).
 
-    For a commitment that can be left again swap the sides and add the first move: the costs by
-    month of leaving, for `value_of_waiting`, are move_usd + switch_costs(after, before, exit_usd).
+    For a commitment that can be left again, swap the two and add the first move: the costs by month
+    of leaving, for `value_of_waiting`, are move_usd + switch_costs(after, before, exit_usd).
 
     >>> api, fleet = np.array([[5.0, 5.0, 5.0]]), np.array([[4.0, 3.0, 2.0]])
     >>> switch_costs(api, fleet, 4.0).tolist()

@@ -1,7 +1,7 @@
-"""What did the source memo say of cost, and what does the usual web calculator say?
+"""The source memo's claims on cost and the usual web calculator, for comparison with a study.
 
-Chapter 09 reproduces both in the open, from `data/source_memo_*.csv` and `data/web_calculator.csv`.
-Here is what its cells call: `claims` prices the memo's models, serves its GPUs and judges its
-claims; `calculator` lays the calculator's assumptions beside a study's and takes their difference
-apart. What the advisors' rules would decide of a study is in `decide`.
+Chapter 09 reproduces both from `data/source_memo_*.csv` and `data/web_calculator.csv`, with the
+functions here: `claims` looks up prices and throughput for the memo's claims and compares them;
+`calculator` compares the calculator's assumptions with a study's and attributes the difference.
+What the advisors' rules would decide is in `decide`.
 """

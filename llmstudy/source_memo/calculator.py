@@ -1,19 +1,18 @@
-"""What does the usual web calculator leave out, and what does each omission make of its answer?
+"""What the usual web calculator leaves out, and how each omission changes its answer.
 
-Its formula: GPUs x hourly price x hours for self-hosting, tokens x blended list price for the API,
-and a break-even volume that is the first divided by the second. Throughput is a vendor's peak and
-utilisation is typed in. Both it and this study are one model of two bills, whose fields are listed
-in `data/web_calculator.csv`; they differ in what stands in the fields.
+The formula of such pages: GPUs x hourly price x hours for self-hosting, tokens x blended list price
+for the API, and a break-even volume that is the first over the price of a token. Throughput is a
+vendor's peak and utilisation is typed in. The calculator and this study use the same model of two
+bills, with the fields listed in `data/web_calculator.csv`, but other values in them.
 
-A frame of such bills has, in each row, requests_per_month and those fields: requests_per_s_per_gpu
-is what a busy GPU carries; target_utilisation is that of the busiest hour, peak_to_mean times the
-mean; a fleet that does not follow the volume keeps the size that it has at requests_per_month. The
-price factors are the mean month of the horizon against today; accepted_ratio is the self-hosted
-route's share of accepted answers against the API's.
+A frame of such bills has requests_per_month and those fields in each row. requests_per_s_per_gpu:
+throughput of a fully used GPU. target_utilisation: of the busiest hour, whose load is peak_to_mean
+times the mean. follows_volume: 1, or 0 for a fleet that always has the size that it needs at
+requests_per_month. The price factors: mean price over the horizon over today's. accepted_ratio:
+share of accepted answers on the self-hosted route over the API's.
 """
 
 from collections.abc import Mapping
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,7 @@ from llmstudy.measures.cost import (
     usd_per_accepted_answer,
 )
 from llmstudy.simulate import drift, stepped_crossover
-from llmstudy.simulate.breakdown import in_order, shapley
+from llmstudy.simulate.breakdown import in_order, shapley, subsets
 from llmstudy.study import SelfHostedRoute, Study
 from llmstudy.units import HOURS_PER_MONTH
 
@@ -40,26 +39,32 @@ MONTH_S = HOURS_PER_MONTH * 3600
 
 
 def assumptions() -> pd.DataFrame:
-    """What the formula of such pages assumes: item, field, unit, value, low, high, claim, source.
+    """The assumptions of such pages: item, field, unit, value, low, high, claim, source.
 
-    item: what a difference in this field is counted as. value: empty where it is the workload's.
+    item: the item of the attribution that the field belongs to. value: empty where the workload's
+    own value is used.
     """
     return pd.read_csv(paths.data("web_calculator.csv"))
 
 
 def fields_by_item() -> dict[str, list[str]]:
-    """The fields of `assumptions` by their item, in the order of presentation."""
+    """Item of the attribution -> its fields, in the order of `assumptions`.
+
+    >>> fields_by_item()["idle"]
+    ['peak_to_mean', 'target_utilisation']
+    """
     fields = assumptions().groupby("item", sort=False)["field"].agg(list)
-    return {str(item): own for item, own in fields.items()}
+    return {str(item): names for item, names in fields.items()}
 
 
 Columns = Mapping[str, FloatArray]
 
 
 def fleet_month_usd(bills: pd.DataFrame) -> FloatArray:
-    """What each fleet costs a month for as many accepted answers as the API gives. (n,), usd.
+    """Monthly cost of each fleet for as many accepted answers as the API gives. (n,) usd.
 
-    Staff and the rest included, at the mean month's prices.
+    Team and upkeep included, at the mean prices over the horizon. bills: as in the module's
+    docstring.
     Raises: ValueError if a route has no accepted answer.
     """
     b = _columns(bills)
@@ -67,16 +72,19 @@ def fleet_month_usd(bills: pd.DataFrame) -> FloatArray:
 
 
 def api_month_usd(bills: pd.DataFrame) -> FloatArray:
-    """The API's bill at the mean month's prices. (n,), usd a month."""
+    """Monthly bill of the API at the mean prices over the horizon. (n,) usd.
+
+    bills: as in the module's docstring.
+    """
     b = _columns(bills)
     return b["requests_per_month"] * _usd_per_request(b) + b["api_other_month_usd"]
 
 
 def break_even_requests(bills: pd.DataFrame, cap: float) -> FloatArray:
-    """Requests a month from which the fleet stays cheaper; infinite if it never does up to `cap`.
+    """Requests a month from which the fleet stays cheaper; infinite if never up to `cap`. (n,).
 
-    A fleet that does not follow the volume gives the web formula, fixed cost / price per request.
-    (n,).
+    A fleet that does not follow the volume gives the web formula: fixed cost / price per request.
+    bills: as in the module's docstring.
     """
     b = _columns(bills)
     per_request = _usd_per_request(b) * b["accepted_ratio"]
@@ -102,18 +110,18 @@ def _columns(bills: pd.DataFrame) -> Columns:
 
 
 def _requests_per_s(b: Columns) -> FloatArray:
-    """What a busy replica carries."""
+    """Requests per second of a fully used replica."""
     return b["requests_per_s_per_gpu"] * b["gpus_per_replica"]
 
 
 def _rent_usd(b: Columns) -> FloatArray:
-    """A replica's month."""
+    """Monthly rent of a replica."""
     hour = b["usd_per_gpu_hour"] * b["gpu_price_factor"]
     return np.asarray(replica_month_usd(hour, b["gpus_per_replica"], b["overhead_share"]))
 
 
 def _month_usd(b: Columns) -> FloatArray:
-    """A fleet's month at today's volume, each answer taken as accepted."""
+    """Monthly cost of a fleet at today's volume, if every answer is accepted."""
     peak = b["requests_per_month"] / MONTH_S * b["peak_to_mean"]
     needed = replicas(peak, _requests_per_s(b), b["target_utilisation"], spare=0, minimum=1)
     return (needed + b["spare"]) * _rent_usd(b) + b["staff_month_usd"] + b["other_month_usd"]
@@ -134,17 +142,17 @@ _NUMBERS = (
 
 
 def fleets_beside_apis(study: Study, results: Results) -> pd.DataFrame:
-    """Each sized fleet beside the API's bill of its workload, by this study's figures.
+    """Each sized fleet beside the API's bill for its workload, by this study's figures.
 
-    results: of chapters 02, 04 and 05. The API is today's route, or else the cheapest that the
-    workload could have. `other_month_usd` is a fleet's month without its rent and its staff.
-    Returns: a frame of bills with workload, route, and what a calculator would be given: model,
-    gpu, tokens_per_request, listed_usd_per_1000_requests (NaN: no API may serve the workload),
-    on_demand_usd_per_gpu_hour; gpus, month_usd as chapter 05 has them; quality_scored.
+    results: of chapters 02, 04 and 05. The API is today's route, or else the cheapest permitted
+    one. other_month_usd: a fleet's monthly cost without rent and team.
+    Returns: a frame of bills with workload, route, and the inputs of a calculator: model, gpu,
+    tokens_per_request, listed_usd_per_1000_requests (NaN: no API may serve the workload),
+    on_demand_usd_per_gpu_hour; gpus and month_usd as in chapter 05; quality_scored.
     """
-    sized = results["05_self_hosting"]["fleets"]
+    fleet_rows = results["05_self_hosting"]["fleets"]
     numbers = [*_NUMBERS, *assumptions()["field"]]
-    rows = [_beside_api(study, results, row) for row in sized]
+    rows = [_beside_api(study, results, row) for row in fleet_rows]
     fleets = pd.DataFrame(rows, columns=[*_NAMES, *numbers]).astype(dict.fromkeys(numbers, float))
     now = fleets.assign(api_price_factor=1.0, gpu_price_factor=1.0, accepted_ratio=1.0)
     return fleets.assign(other_month_usd=fleets["month_usd"] - fleet_month_usd(now))
@@ -177,7 +185,7 @@ def _beside_api(study: Study, results: Results, fleet: Mapping[str, Any]) -> dic
 
 
 def _api(study: Study, results: Results, fleet: Mapping[str, Any]) -> dict[str, Any]:
-    """The API's side of the month; NaN where no API may serve the workload."""
+    """The fields of the API's bill; NaN where no API may serve the workload."""
     name, intake = fleet["workload"], study.workloads[fleet["workload"]].intake
     bill = api_bill(results, name)
     if bill is None:
@@ -201,12 +209,12 @@ def _api(study: Study, results: Results, fleet: Mapping[str, Any]) -> dict[str, 
 
 
 def _mean_drift(study: Study, yearly: float, scheduled: FloatArray | float = 1.0) -> float:
-    """The mean month's price over the horizon, against today's."""
+    """Mean price over the horizon, over today's."""
     return float((drift(np.array([yearly]), study.months)[0] * scheduled).mean())
 
 
 def _accepted_ratio(results: Results, fleet: Mapping[str, Any]) -> float | None:
-    """Accepted answers of the fleet's model for each of today's route; None where not scored."""
+    """Accepted answers of the fleet's model over those of today's route; None if not scored."""
     at = {key: fleet[key] for key in ("workload", "route")}
     for row in rows_of(results["04_quality"]["quality"], **at):
         if row["acceptance_current"] and row["acceptance_route"]:
@@ -217,48 +225,49 @@ def _accepted_ratio(results: Results, fleet: Mapping[str, Any]) -> float | None:
 # ---- the difference, item by item ---------------------------------------------------------------
 
 
-def attribution(typed: pd.DataFrame, ours: pd.DataFrame, cap: float) -> pd.DataFrame:
-    """The difference between the calculator's answers and ours, item by item.
+def attribution(calculator: pd.DataFrame, ours: pd.DataFrame, cap: float) -> pd.DataFrame:
+    """Attributes the difference between the calculator's answers and ours to items.
 
-    typed, ours: frames of the same bills with workload and route. Columns: workload, route, item;
-    for the fleet's month both attributions: in_order_usd (items changed one after another as in
-    `assumptions`) and shapley_usd (over all orders); saving_usd, Shapley's for the API's bill less
-    the fleet's; break_even_factor, by which the item multiplies the break-even volume (Shapley's
-    for its logarithm; never counts as `cap`); and break_even_after, the volume in requests a month
-    once this item and those above are ours (NaN: never). Sums of the usd columns and the product of
-    the factors are the whole differences.
+    calculator, ours: frames of the same bills with workload and route. Returns: workload, route,
+    item; for the fleet's monthly cost in_order_usd (items changed one after another in the order of
+    `assumptions`) and shapley_usd (mean over all orders); saving_usd (Shapley, of the API's bill
+    less the fleet's); break_even_factor, by which the item multiplies the break-even volume
+    (Shapley, of its logarithm; "never" counts as `cap`); break_even_after, the break-even in
+    requests a month with this item and those above changed (NaN: never). The usd columns sum to the
+    whole difference, and the factors multiply to it.
     """
-    pairs = zip(typed.to_dict("records"), ours.to_dict("records"), strict=True)
+    pairs = zip(calculator.to_dict("records"), ours.to_dict("records"), strict=True)
     parts = [
-        _attributed(a, b, cap).assign(workload=b["workload"], route=b["route"]) for a, b in pairs
+        _attribution(a, b, cap).assign(workload=b["workload"], route=b["route"]) for a, b in pairs
     ]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def _attributed(typed: Mapping[Any, Any], ours: Mapping[Any, Any], cap: float) -> pd.DataFrame:
+def _attribution(
+    calculator: Mapping[Any, Any], ours: Mapping[Any, Any], cap: float
+) -> pd.DataFrame:
     fields = fields_by_item()
-    moved = [item for item, own in fields.items() if any(typed[f] != ours[f] for f in own)]
-    sizes = range(len(moved) + 1)
-    subsets = [frozenset(chosen) for size in sizes for chosen in combinations(moved, size)]
+    items = list(fields)
+    unequal = [item for item, own in fields.items() if any(calculator[f] != ours[f] for f in own)]
+    changes = subsets(unequal)
     mixed = {
-        field: [(ours if item in changed else typed)[field] for changed in subsets]
+        field: [(ours if item in changed else calculator)[field] for changed in changes]
         for item, own in fields.items()
         for field in own
     }
     bills = pd.DataFrame({**mixed, "requests_per_month": ours["requests_per_month"]})
     fleet, volume = fleet_month_usd(bills), break_even_requests(bills, cap)
-    month = dict(zip(subsets, fleet, strict=True))
-    saving = dict(zip(subsets, api_month_usd(bills) - fleet, strict=True))
-    volumes = dict(zip(subsets, volume, strict=True))
-    logarithm = dict(zip(subsets, np.log(np.clip(volume, 1.0, cap)), strict=True))
-    items = list(fields)
-    upto = [frozenset(moved) & frozenset(items[: k + 1]) for k in range(len(items))]
+    month = dict(zip(changes, fleet, strict=True))
+    saving = dict(zip(changes, api_month_usd(bills) - fleet, strict=True))
+    volumes = dict(zip(changes, volume, strict=True))
+    logarithm = dict(zip(changes, np.log(np.clip(volume, 1.0, cap)), strict=True))
+    upto = [frozenset(unequal) & frozenset(items[: k + 1]) for k in range(len(items))]
     table = pd.DataFrame(
         {
-            "in_order_usd": in_order(month.__getitem__, moved),
-            "shapley_usd": shapley(month.__getitem__, moved),
-            "saving_usd": shapley(saving.__getitem__, moved),
-            "break_even_factor": shapley(logarithm.__getitem__, moved),
+            "in_order_usd": in_order(month.__getitem__, unequal),
+            "shapley_usd": shapley(month.__getitem__, unequal),
+            "saving_usd": shapley(saving.__getitem__, unequal),
+            "break_even_factor": shapley(logarithm.__getitem__, unequal),
         },
         index=pd.Index(items, name="item"),
     ).fillna(0.0)

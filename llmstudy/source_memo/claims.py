@@ -1,4 +1,4 @@
-"""Do the source memo's claims of prices and rates hold at list prices and on our serving curves?"""
+"""Compares the source memo's claims with list prices and with our serving curves."""
 
 from dataclasses import replace
 from datetime import date
@@ -20,28 +20,28 @@ from llmstudy.measures.capacity import (
 from llmstudy.prices import rate
 
 MEMO_DATE = date(2025, 6, 1)
-"""The memo bears no date. Its prices (GPT-4o, Claude Sonnet 4, p4d before the cut of June 2025)
+"""The memo has no date, but its prices (GPT-4o, Claude Sonnet 4, p4d before the cut of June 2025)
 are those of mid-2025."""
 
 GPUS_PER_NODE = 8
-"""A p4d.24xlarge is eight A100 of 40 GB (AWS EC2 P4 instances); none of 80 GB is sold singly."""
+"""A p4d.24xlarge has eight A100 of 40 GB (AWS EC2 P4); none of 80 GB is sold one by one."""
 
 MODEL = "meta-llama/Llama-3.1-70B"
 
 MEASURED_ON = ("h100_sxm", "h200_sxm")
-"""The GPUs whose FP8 points of the model are bundled, of the same family of engines."""
+"""The GPUs with bundled FP8 points of the model."""
 
 UNTESTED_SHARE = 0.5
-"""Plus or minus: the honest default for an untested configuration (cost.md 4.2)."""
+"""Error either way of an untested configuration (cost.md 4.2)."""
 
 ROUNDING_SHARE = 0.05
-"""The memo's figures are rounded and most carry a tilde: within this they are the same."""
+"""Figures within this share are equal: the memo's are rounded, and most have a tilde."""
 
 
 def list_prices(models: pd.DataFrame) -> pd.DataFrame:
-    """The models with their list prices, USD per million tokens: input_usd, output_usd.
+    """Adds list prices in USD per million tokens: input_usd, output_usd.
 
-    models: provider, model, on (a day). Raises: PriceError for a model without a price that day.
+    models: columns provider, model, on (a day). Raises: PriceError for a model without a price.
 
     >>> mini = pd.DataFrame({"provider": ["openai"], "model": ["gpt-4o-mini"], "on": [MEMO_DATE]})
     >>> list_prices(mini)[["input_usd", "output_usd"]].values.tolist()
@@ -55,16 +55,16 @@ def list_prices(models: pd.DataFrame) -> pd.DataFrame:
 
 
 def serving_rates(replicas: pd.DataFrame) -> pd.DataFrame:
-    """What a replica of the 70B carries by our serving curves, between their low and their high.
+    """The throughput of a replica of the 70B model by our serving curves, with its range.
 
-    A GPU that was measured has its own curve. No point on an A100 is bundled: the curves of H100
-    and H200 are transferred to its data sheet, plus and minus `UNTESTED_SHARE`, since no transfer
-    to Ampere or to INT4 was ever tested against a measurement; the grade is *assumed*.
+    A GPU that was measured has its own curve. No points on an A100 are bundled: for it the curves
+    of H100 and H200 are combined with its data sheet, with a range of `UNTESTED_SHARE` either way
+    and the grade *assumed*, since no such transfer to Ampere or INT4 was checked by measurement.
 
     replicas: gpu, gpus, precision, input_tokens, output_tokens, tpot_slo_s (NaN: no latency target,
     as many requests at once as the KV cache holds).
-    Returns: the replicas with requests_per_s_low, requests_per_s_high, outside (what lies beyond
-    the measured) and grade. Raises: CannotServe where one cannot run, or not within its target.
+    Returns: the replicas with requests_per_s_low, requests_per_s_high, outside (settings beyond the
+    measured) and grade. Raises: CannotServe if one cannot run, or not within its target.
     """
     return replicas.join(pd.DataFrame([_rates(row) for row in replicas.to_dict("records")]))
 
@@ -75,8 +75,10 @@ def _rates(row: dict[Any, Any]) -> dict[str, Any]:
     rates, outside = [], [] if measured else ["gpu", "precision"]
     for name in [card.gpu] if measured else MEASURED_ON:
         curve = fit_serving_curve(serving_points(MODEL, name, "fp8"), shape, gpu(name), "fp8")
-        rate_, beyond = _most(replace(curve, gpu=card, precision=row["precision"]), row)
-        rates.append(rate_)
+        requests_per_s, beyond = _max_rate(
+            replace(curve, gpu=card, precision=row["precision"]), row
+        )
+        rates.append(requests_per_s)
         outside += beyond
     share = 0.0 if measured else UNTESTED_SHARE
     return {
@@ -87,8 +89,8 @@ def _rates(row: dict[Any, Any]) -> dict[str, Any]:
     }
 
 
-def _most(curve: ServingCurve, row: dict[Any, Any]) -> tuple[float, tuple[str, ...]]:
-    """The most requests/s of a replica within its target, and what lies outside the measured."""
+def _max_rate(curve: ServingCurve, row: dict[Any, Any]) -> tuple[float, tuple[str, ...]]:
+    """Highest requests/s of a replica within its target, and the settings beyond the measured."""
     lengths = row["input_tokens"], row["output_tokens"]
     if row["tpot_slo_s"] > 0:
         at_slo = capacity_at_slo(curve, *lengths, row["tpot_slo_s"], row["gpus"])
@@ -98,7 +100,9 @@ def _most(curve: ServingCurve, row: dict[Any, Any]) -> tuple[float, tuple[str, .
 
 
 def memory_fits(replicas: pd.DataFrame) -> pd.DataFrame:
-    """Does the 70B fit? replicas: gpu, gpus, precision. Adds kv_gib, left for the KV cache, or why.
+    """Adds whether the 70B model fits: fits, kv_gib (left for the KV cache) and why (it does not).
+
+    replicas: columns gpu, gpus, precision.
 
     >>> cards = pd.DataFrame({"gpu": ["a100_40gb_sxm", "a100_80gb_sxm"], "gpus": 1})
     >>> memory_fits(cards.assign(precision="int4"))["fits"].tolist()
@@ -116,11 +120,11 @@ def memory_fits(replicas: pd.DataFrame) -> pd.DataFrame:
 
 
 def agreement(claims: pd.DataFrame) -> pd.DataFrame:
-    """Adds `agrees`: does the range of each claim agree with ours of the same figure?
+    """Adds `agrees`: whether the range of each claim agrees with ours.
 
-    claims: claim_low, claim_high; ours_low, ours_high (infinite: never; NaN: nothing bundled speaks
-    of it). yes where all of our range lies within the claim, or a claimed point within our range
-    (either within its rounding); partly where they overlap; no where they do not; not checkable.
+    claims: claim_low, claim_high; ours_low, ours_high (infinite: never; NaN: no bundled data).
+    agrees: yes if our range lies within the claimed one, or a claimed value within our range (both
+    up to rounding); partly if the ranges overlap; no if they do not; else not checkable.
 
     >>> claims = pd.DataFrame({"claim_low": [2.0, 2.0], "claim_high": 5.0, "ours_low": [2.2, 6.0]})
     >>> agreement(claims.assign(ours_high=7.0))["agrees"].tolist()

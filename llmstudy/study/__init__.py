@@ -1,12 +1,12 @@
-"""What question is being decided, on which assumptions: the study file.
+"""The study file: the question to decide, and the assumptions that the answer rests on.
 
 A study is one YAML file. Every assumption in it is a value with its unit, range, source, date and
-grade, or names a bundled figure. Anything unclear is refused with the file, the line and the way
-to mend it: an unknown key, a missing unit, a value outside its range, an unanswered question.
+grade, or names a bundled figure. An unknown key, a missing unit, a value outside its range or an
+unanswered question is an error that names the file, the line and how to correct it.
 
-`figures` reads one assumption; `schema` has the blocks of a study, `study` the whole of it and the
-rules between them; `faults` turns what is wrong into a sentence; `loading` reads a file. What the
-log or a price list adds to a study is in `evidence`.
+`figures` reads one assumption; `schema` has the blocks of a study, `study` the whole study and the
+rules between blocks; `faults` turns an error of validation into a sentence; `loading` reads a file,
+`snapshot` saves a study as JSON. What the log or a price list adds to a study is in `evidence`.
 """
 
 from llmstudy.study.faults import StudyError

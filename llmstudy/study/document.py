@@ -1,9 +1,9 @@
-"""What does a study file hold, line by line, before it is checked as a study?
+"""Reads YAML with its line numbers, before it is checked as a study.
 
-YAML may hold more than a study needs: objects by tag, values that hold themselves, names with a
-line break, characters that steer a terminal. All of that is refused with its line. What is left is
-text, whole numbers, decimals, yes and no, lists, and mappings whose keys are text as it was
-written. A line break or a tab inside a value becomes a space, as YAML itself folds plain text.
+YAML allows more than a study needs: objects by tag, values that contain themselves, names with a
+line break, control characters. Those are errors with their line. What is left is text, whole
+numbers, decimals, yes and no, lists, and mappings whose keys are text as it was written. A line
+break or a tab inside a value becomes a space, as YAML itself folds plain text.
 """
 
 import re
@@ -24,11 +24,11 @@ from ruamel.yaml.tag import Tag
 from llmstudy.text import excerpt, unshowable
 
 MOST_BYTES, MOST_VALUES, DEEPEST, MOST_DIGITS = 1_000_000, 100_000, 30, 50
-"""Far beyond any study: forty workloads on twelve routes hold 70 kB and some 5,000 values."""
+"""Limits far beyond any study: forty workloads on twelve routes take 70 kB and 5,000 values."""
 
 
 class DocumentError(ValueError):
-    """Something that a study file may not hold. line: from 1."""
+    """Something that a study file must not contain. line: from 1."""
 
     def __init__(self, line: int, sentence: str) -> None:
         super().__init__(sentence)
@@ -36,13 +36,14 @@ class DocumentError(ValueError):
 
 
 def read(file: Path) -> Any:
-    """The document in a YAML file, with ruamel's marks of each line.
+    """The document in a YAML file, in ruamel's types, which know their lines.
 
-    Raises: DocumentError with one sentence; OSError if the file cannot be read.
+    Raises: DocumentError; OSError if the file cannot be read.
     """
     if (size := file.stat().st_size) > MOST_BYTES:
         raise DocumentError(
-            1, f"the file holds {size / 1e6:,.1f} MB, but a study at most {MOST_BYTES / 1e6:g} MB."
+            1,
+            f"the file has {size / 1e6:,.1f} MB, but a study has at most {MOST_BYTES / 1e6:g} MB.",
         )
     raw = file.read_bytes()
     try:
@@ -68,7 +69,7 @@ def _document(text: str) -> Any:
             else (f"{error.character:#x}")
         )
         raise DocumentError(
-            line, f"the character {character} may not stand in YAML: remove it."
+            line, f"the character {character} is not allowed in YAML: remove it."
         ) from None
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -76,9 +77,9 @@ def _document(text: str) -> Any:
 
 
 def parsed(assignments: Iterable[str]) -> dict[str, Any]:
-    """Assignments `path=value` as a mapping, each value read as a study file's would be.
+    """A mapping from assignments `path=value`, each value read as in a study file.
 
-    Raises: ValueError for one that is none.
+    Raises: ValueError for text that is not an assignment.
 
     >>> parsed(["workloads.chat.growth=6 %/month", "routes.h200.tensor_parallel=4"])
     {'workloads.chat.growth': '6 %/month', 'routes.h200.tensor_parallel': 4}
@@ -93,9 +94,9 @@ def parsed(assignments: Iterable[str]) -> dict[str, Any]:
 
 
 def mapping(text: str) -> dict[str, Any]:
-    """A mapping of paths to values as YAML or JSON writes it; an empty text holds none.
+    """A mapping of paths to values from YAML or JSON; an empty text gives an empty one.
 
-    Raises: ValueError for a text that is none.
+    Raises: ValueError for text that is not a mapping.
 
     >>> mapping('{"workloads.chat.growth": "6 %/month"}')
     {'workloads.chat.growth': '6 %/month'}
@@ -107,7 +108,7 @@ def mapping(text: str) -> dict[str, Any]:
 
 
 def _value(text: str, what: str) -> Any:
-    """What a text holds as YAML. Raises: ValueError that names what it is of."""
+    """The value of a YAML text. Raises: ValueError that begins with `what`."""
     try:
         return plain(_document(text))
     except DocumentError as error:
@@ -118,16 +119,18 @@ def _problem(error: MarkedYAMLError) -> str:
     problem = str(error.problem)
     if isinstance(error, DuplicateKeyError):
         key = re.search(r'duplicate key "(.*?)"', problem)
-        return f"the key {excerpt(key[1]) if key else ''} stands twice: keep one of the two."
+        return f"the key {excerpt(key[1]) if key else ''} is there twice: keep one of the two."
     if "maximum depth" in problem:
-        return f"lists and mappings lie more than {DEEPEST} deep in each other: a study needs ten."
+        return f"lists and mappings are nested more than {DEEPEST} deep: a study needs ten levels."
     if "another document" in problem:
-        return "a second document begins here: a study is one, so remove the line of dashes."
+        return (
+            "a second document begins here: a study is one document, so remove the line of dashes."
+        )
     return f"{excerpt(problem, 150)} (not valid YAML)."
 
 
 class _Composer(Composer):
-    """Refuses what a study may not hold where it stands, and leaves dates and keys as text."""
+    """Refuses what a study must not contain, with its line, and reads dates and keys as text."""
 
     def __init__(self, loader: Any = None) -> None:
         super().__init__(loader)
@@ -144,7 +147,7 @@ class _Composer(Composer):
         node = super().compose_node(parent, index)
         is_key = isinstance(parent, MappingNode) and index is None
         if is_key and not isinstance(node, ScalarNode):
-            raise DocumentError(line, "a key must be one name: put it in quotes if it is one.")
+            raise DocumentError(line, "a key must be a name: if this is one, put it in quotes.")
         if isinstance(node, ScalarNode):
             _check_text(node, line, is_key)
         return node
@@ -156,7 +159,7 @@ _BREAK = re.compile(r"\s*[\t\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
 
 
 def _check_text(node: ScalarNode, line: int, is_key: bool) -> None:
-    """Refuses a scalar that no page could show, and makes a date, or any key, plain text."""
+    """Refuses text that cannot be shown, and makes a date or a key plain text."""
     kind = str(node.ctag)
     if kind in _NUMBERS and len(node.value) > MOST_DIGITS:
         raise DocumentError(
@@ -169,25 +172,25 @@ def _check_text(node: ScalarNode, line: int, is_key: bool) -> None:
     if is_key and _BREAK.search(node.value):
         raise DocumentError(
             line,
-            f"the name {excerpt(repr(node.value))} holds a line break or a tab: a name is "
-            "one line.",
+            f"the name {excerpt(repr(node.value))} has a line break or a tab: write it on one "
+            "line.",
         )
     text = _BREAK.sub(" ", node.value)
-    # JSON escapes what lies beyond U+FFFF as a pair, which is one character
+    # JSON escapes a character beyond U+FFFF as a surrogate pair
     node.value = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
     for character in node.value:
         if unshowable(character):
             raise DocumentError(
                 line,
-                f"{excerpt(ascii(node.value))} holds the character U+{ord(character):04X}, "
-                "which no page can show: remove it.",
+                f"{excerpt(ascii(node.value))} has the character U+{ord(character):04X}, "
+                "which cannot be shown: remove it.",
             )
 
 
 def plain(document: Any) -> Any:
-    """ruamel's types as plain ones, which pydantic checks strictly.
+    """The document in Python's own types, which pydantic checks strictly.
 
-    Raises: DocumentError where aliases make it too large, or a value holds itself.
+    Raises: DocumentError if aliases make it too large or a value contains itself.
     """
     return _plain(document, count(1), 1)
 
@@ -197,14 +200,14 @@ def _plain(node: Any, values: Iterator[int], depth: int) -> Any:
         line = node.lc.line + 1 if hasattr(node, "lc") else 1
         raise DocumentError(
             line,
-            "its aliases (such as *name) repeat one another, or themselves, without end: write out "
-            "what they stand for.",
+            "its aliases (such as *name) repeat one another or themselves without end: write out "
+            "the values they stand for.",
         )
     if isinstance(node, Mapping):
         return {str(key): _plain(value, values, depth + 1) for key, value in node.items()}
     if isinstance(node, list):
         return [_plain(value, values, depth + 1) for value in node]
-    if isinstance(node, ScalarBoolean):  # a bool with an anchor, which is an int to Python
+    if isinstance(node, ScalarBoolean):  # a bool with an anchor, which ruamel reads as an int
         return bool(node)
     if isinstance(node, bool) or node is None:
         return node

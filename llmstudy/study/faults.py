@@ -1,4 +1,4 @@
-"""What is wrong with a study, and how is it mended? One sentence per fault."""
+"""Turns an error of validation into a sentence: what is wrong, and how to correct it."""
 
 from collections.abc import Sequence
 from typing import Any, Final, get_args
@@ -7,15 +7,15 @@ from llmstudy.study.schema import ArmName
 from llmstudy.text import excerpt
 
 BETWEEN_BLOCKS: Final = "between_blocks"
-"""Type of pydantic's error for a rule between blocks: its message is the whole sentence."""
+"""Type of a pydantic error that a rule between blocks raises: its message is a whole sentence."""
 
 
 class StudyError(ValueError):
-    """A study that cannot be used: one sentence per fault, with file and line where it has them."""
+    """A study that cannot be used: one sentence per fault, with file and line where known."""
 
 
 def sentence(fault: Any) -> tuple[Sequence[Any], str]:
-    """One pydantic fault: the keys of the file at which it stands, and a sentence."""
+    """The keys of the file at which a pydantic error stands, and the error as a sentence."""
     keys = _keys(fault["loc"])
     return keys, fault["msg"] if fault["type"] == BETWEEN_BLOCKS else _wrong(keys, fault)
 
@@ -24,7 +24,7 @@ _ARMS = get_args(ArmName)
 
 
 def _keys(location: Sequence[Any]) -> list[Any]:
-    """The keys of the file that lead to a fault.
+    """The keys of the file that lead to an error.
 
     pydantic adds two keys: `[key]` where the key itself is wrong, and a route's arm, by which it
     chose the route's class.
@@ -37,15 +37,15 @@ def _keys(location: Sequence[Any]) -> list[Any]:
 
 _QUESTIONS = {
     "requests": "how many requests a month?",
-    "input_tokens": "how many input tokens has a request?",
-    "output_tokens": "how many output tokens has an answer?",
-    "ttft_p95": "which p95 of the first token must be met?",
+    "input_tokens": "how many input tokens does a request have?",
+    "output_tokens": "how many output tokens does an answer have?",
+    "ttft_p95": "what is the target for the p95 time to first token?",
     "data_class": "how sensitive is the data?",
-    "peak_to_mean": "how much busier is the peak hour than the mean one?",
+    "peak_to_mean": "how many times the mean load is that of the peak hour?",
     "context_tokens": "how many tokens of context are needed?",
     "gpu_platform": "do you already run Kubernetes with GPUs?",
 }
-"""Questions about a workload, which may be answered `unknown`."""
+"""Intake questions, each of which may be answered `unknown`."""
 
 
 _KINDS = {
@@ -58,11 +58,11 @@ _KINDS = {
     "model": "a mapping: write `key: value` lines below it",
     "tuple": "a list: write `- ` before each of its entries",
 }
-"""First word of pydantic's type of a fault -> what must stand there."""
+"""First word of pydantic's error type -> what the value must be."""
 
 
 def _wrong(keys: Sequence[Any], fault: Any) -> str:
-    """What is wrong with the last of these keys, and how to mend it."""
+    """What is wrong with the value at these keys, and how to correct it."""
     name = ".".join(excerpt(str(key)) if str(key).strip() else f'"{key}"' for key in keys)
     value, context, kind = fault["input"], fault.get("ctx", {}), fault["type"]
     text = _value_text(value)
@@ -75,9 +75,9 @@ def _wrong(keys: Sequence[Any], fault: Any) -> str:
         case "missing":
             return f"{name} is missing: add it."
         case "extra_forbidden":
-            return f"{name} is not a key that a study knows. Remove or correct it."
+            return f"{name} is not a key of a study: remove or correct it."
         case "literal_error" if fault["loc"][-1] == "[key]":
-            return f"{name} is not a key that a study knows. Use one of {context['expected']}."
+            return f"{name} is not a key of a study: use one of {context['expected']}."
         case "literal_error":
             return f"{name} is {text}, but must be one of {context['expected']}."
         case "greater_than_equal":
@@ -106,7 +106,7 @@ def _wrong(keys: Sequence[Any], fault: Any) -> str:
 
 
 def _value_text(value: Any) -> str:
-    """A value as its author would name it."""
+    """A value as its author wrote it."""
     if value is None or isinstance(value, bool):
         return "empty" if value is None else str(value).lower()
     if isinstance(value, dict | list):

@@ -1,7 +1,7 @@
-"""How are names, sentences, days, paths and whole numbers written in a study?
+"""Types of the names, sentences, days, paths and whole numbers of a study.
 
-Strictly: true is no number, 20261101 no day, and an empty name no name. A message here is what
-follows a value's path in a sentence; `loading` puts file, line and path before it.
+They are strict: true is not a number, 20261101 is not a date, and a name is not empty. An error
+message here follows the value's path in a sentence; `loading` puts file, line and path before it.
 """
 
 import re
@@ -14,19 +14,19 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from llmstudy.text import excerpt
 
 NAME_LENGTH, TEXT_LENGTH = 80, 500
-"""Characters: a name must fit a chart or a table, a text a page."""
+"""Characters at most, so that a name fits a chart and a text fits a page."""
 
 LAST_DAY = date(2100, 12, 31)
-"""The latest day that a study may be as of, or be checked on."""
+"""The latest day of a study or of a check."""
 
 _RESERVED = {"all"}
-"""What tables and charts call all workloads together."""
+"""Names that tables and charts use for all workloads together."""
 
 
 def day(value: Any) -> date:
-    """A day as YAML, JSON or a caller gives it.
+    """A date from text such as 2026-11-01; a date is returned as it is.
 
-    Raises: ValueError for what is not written as 2026-11-01, or is in no calendar.
+    Raises: ValueError for any other spelling, and for a day that does not exist.
 
     >>> day("2026-11-01").year
     2026
@@ -51,15 +51,15 @@ def _near(value: date) -> date:
 
 def _not_blank(text: str) -> str:
     if not text.strip():
-        raise ValueError("is empty: write it, or leave the key out where it may be left out.")
+        raise ValueError("is empty: fill it in, or remove the key if it is optional.")
     return text
 
 
 def _name(name: str) -> str:
     if name != name.strip() or not name.strip("."):
         raise ValueError(
-            f'is "{name}", but a name is neither empty nor dots alone, and begins and ends with '
-            "no space."
+            f'is "{name}", but a name must not be empty or dots alone, or begin or end with '
+            "a space."
         )
     return name
 
@@ -74,7 +74,7 @@ def _path(value: Any) -> Any:
     if isinstance(value, Path) or (isinstance(value, str) and value.strip()):
         return value
     raise ValueError(
-        f"is {excerpt(repr(value))}, which is no path: write that of a file in quotes."
+        f"is {excerpt(repr(value))}, which is not a path: write the path of a file in quotes."
     )
 
 

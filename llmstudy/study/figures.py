@@ -1,7 +1,7 @@
-"""How is one quantity written in a study, with its range and source?
+"""Reads one quantity of a study, with its range and source, as a `Figure` in its internal unit.
 
-Each way to write one becomes a `Figure` in the unit used inside. The messages are what follows the
-quantity's path in a sentence; `loading` puts file, line and path before them.
+An error message here follows the quantity's path in a sentence; `loading` puts file, line and path
+before it.
 """
 
 import csv
@@ -22,12 +22,16 @@ _REQUIRED = {"value", "unit", "source", "as_of", "grade"}
 _ALLOWED = _REQUIRED | {"range", "distribution", "expires"}
 
 MOST = 1e15
-"""No quantity of a study is larger: sums and products would leave the range of floats."""
+"""Largest value of a quantity: sums and products of larger ones could overflow a float."""
 
 
 @cache
 def bundled_figures() -> Mapping[str, Figure]:
-    """The figures of `data/assumptions.csv` by name, which a study may use as `{figure: NAME}`."""
+    """The figures of `data/assumptions.csv` by name, which a study may use as `{figure: NAME}`.
+
+    >>> bundled_figures()["drift.gpu"].unit
+    'factor/year'
+    """
     with paths.data("assumptions.csv").open(newline="") as file:
         return {row["name"]: _bundled(row) for row in csv.DictReader(file)}
 
@@ -49,11 +53,11 @@ def _bundled(row: Mapping[str, Any]) -> Figure:
 def quantity(
     unit: str, low: float = 0.0, high: float = MOST, unknown: str | None = None
 ) -> BeforeValidator:
-    """A validator that turns what a study writes into a `Figure` in `unit`.
+    """A validator that reads a quantity as a `Figure` in `unit`.
 
-    Accepts `"400 ms"`; `{value, unit, range, distribution, source, as_of, grade, expires}`;
-    `{figure: NAME}` for a bundled figure; and `unknown`, where `unknown` names the wide prior to
-    take. Value and range must lie in [low, high].
+    It accepts `"400 ms"`; `{value, unit, range, distribution, source, as_of, grade, expires}`;
+    `{figure: NAME}` for a bundled figure; and the answer `unknown`, for which the bundled
+    figure named by the argument `unknown` is a wide prior. Value and range must lie in [low, high].
 
     >>> quantity("s", high=3600).func("400 ms").value
     0.4
@@ -84,18 +88,17 @@ def _figure(entry: Any, unit: str) -> Figure:
     if not isinstance(entry, Mapping):
         raise ValueError(f"is not a quantity. {units.examples(1, unit)}")
     if set(entry) == {"figure"}:
-        return _named(str(entry["figure"]), unit)
+        return _bundled_figure(str(entry["figure"]), unit)
     return _long_form(entry, unit)
 
 
-def _named(name: str, unit: str) -> Figure:
+def _bundled_figure(name: str, unit: str) -> Figure:
     figure = bundled_figures().get(name)
     if figure is None:
         alike = (n for n, f in bundled_figures().items() if f.unit == unit)
         names = ", ".join(n for n in alike if not n.startswith("unknown.")) or "none"
         raise ValueError(
-            f'names the figure "{excerpt(name)}", which is not bundled. '
-            f"In {unit} there is: {names}."
+            f'names the figure "{excerpt(name)}", which is not bundled. Those in {unit}: {names}.'
         )
     if figure.unit != unit:
         raise ValueError(f'names the figure "{name}" in {figure.unit}, but needs {unit}.')
@@ -103,12 +106,12 @@ def _named(name: str, unit: str) -> Figure:
 
 
 def _long_form(entry: Mapping[str, Any], unit: str) -> Figure:
-    if strange := set(entry) - _ALLOWED:
+    if unknown := set(entry) - _ALLOWED:
         raise ValueError(
-            f"has the unknown key {excerpt(repr(min(strange)))}. Use {', '.join(sorted(_ALLOWED))}."
+            f"has the unknown key {excerpt(repr(min(unknown)))}. Use {', '.join(sorted(_ALLOWED))}."
         )
     if missing := {key for key in _REQUIRED if entry.get(key) in (None, "")}:
-        raise ValueError(f"lacks {', '.join(sorted(missing))}: an assumption must say all of them.")
+        raise ValueError(f"lacks {', '.join(sorted(missing))}: add what an assumption must have.")
     if entry["grade"] not in GRADES:
         raise ValueError(
             f"has the grade {excerpt(repr(entry['grade']))}. Use one of {', '.join(GRADES)}."
@@ -146,8 +149,8 @@ def _ends(ends: Any) -> tuple[float, float]:
 def _number(number: Any, what: str) -> float:
     if isinstance(number, bool) or not isinstance(number, int | float):
         raise ValueError(
-            f"has the {what} {excerpt(repr(number))}, which is not a number. Write digits, "
-            "decimals after a point; the unit stands in `unit`."
+            f"has the {what} {excerpt(repr(number))}, which is not a number. Write digits "
+            "with a decimal point; the unit belongs in `unit`."
         )
     return float(number)
 
@@ -155,7 +158,7 @@ def _number(number: Any, what: str) -> float:
 def _source(text: Any) -> str:
     if not isinstance(text, str) or not text.strip():
         raise ValueError(
-            f"has the source {excerpt(repr(text))}, which is no text: write it in quotes."
+            f"has the source {excerpt(repr(text))}, which is not text: write it in quotes."
         )
     if len(text) > TEXT_LENGTH:
         raise ValueError(
@@ -175,7 +178,7 @@ _FIGURE = {field.name for field in fields(Figure)}
 
 
 def with_figures(node: Any) -> Any:
-    """A study's values with a `Figure` wherever a mapping has the keys of one."""
+    """A study's values with a `Figure` in place of each mapping that has the keys of one."""
     if isinstance(node, Mapping):
         if set(node) == _FIGURE:
             days = {key: _iso_day(node[key]) for key in ("as_of", "expires")}

@@ -1,4 +1,4 @@
-"""The lines that an organisation draws for a move."""
+"""The thresholds of cost that a move must reach."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,11 @@ from llmstudy.study.study import Study
 
 @dataclass(frozen=True)
 class Lines:
-    """Where the organisation draws its lines. probability: share; saving: usd over the horizon."""
+    """An organisation's thresholds for a move.
+
+    probability: least chance that the move is cheaper, a share. saving_usd: least median saving
+    over the horizon. usd_per_item: cost of labelling one golden item.
+    """
 
     probability: float
     saving_usd: float
@@ -15,7 +19,7 @@ class Lines:
 
 
 def lines_of(study: Study) -> Lines:
-    """The lines that the study draws for a move."""
+    """The thresholds that the study states."""
     return Lines(
         study.thresholds.probability.value,
         study.thresholds.saving.value,
@@ -24,5 +28,5 @@ def lines_of(study: Study) -> Lines:
 
 
 def meets_lines(p_cheaper: float, saving_p50_usd: float, lines: Lines) -> bool:
-    """Whether the probability and the median of a saving reach the lines."""
+    """Whether the chance of being cheaper (a share) and the median saving (usd) reach them."""
     return p_cheaper >= lines.probability and saving_p50_usd >= lines.saving_usd

@@ -1,4 +1,4 @@
-"""Is this file a study, and if not, where and why not?"""
+"""Reads and checks a study file."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,17 +12,15 @@ from llmstudy.study.faults import StudyError, sentence
 from llmstudy.study.study import Study, disagreements
 
 MOST_FAULTS = 30
-"""Sentences that an error lists."""
+"""Faults that one error lists at most."""
 
 
 def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Study:
-    """The study in a YAML file, checked in full.
+    """Reads a study from a YAML file and checks all of it.
 
-    overrides: what to set in place of what the file has, as `Study.with_`.
-
-    Relative paths inside the file are relative to the file. A log's may be a folder: the file in
-    it whose name sorts last is then read, such as 2026-11.parquet.
-
+    path: of the file; paths inside it are relative to it. If the path of its log is a folder, the
+    file whose name sorts last is read, such as 2026-11.parquet. overrides: values to set in place
+    of the file's, as `Study.with_`.
     Raises: StudyError with one line per fault, `file:line: sentence`.
 
     >>> load(paths.params("default.yaml")).study
@@ -32,36 +30,43 @@ def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Study:
     if not file.is_file():
         if (file / "study.yaml").is_file():
             raise StudyError(f"{path} is a folder: name the study in it, {path / 'study.yaml'}.")
-        raise StudyError(f"{path}: no such study file. Make one with `llmstudy init DIR`.")
+        raise StudyError(f"{path}: no such study file. Create one with `llmstudy init DIR`.")
     try:
         tree = document.read(file)
         values = document.plain(tree)
     except document.DocumentError as error:
         raise StudyError(f"{path}:{error.line}: {error}") from None
     if not isinstance(values, dict):
-        raise StudyError(f"{path}:1: a study file is a mapping of keys; this one is empty or not.")
+        raise StudyError(
+            f"{path}:1: a study file is a mapping of keys, but this one is empty or has no keys."
+        )
 
-    def refused(faults: Iterable[tuple[Sequence[Any], str]]) -> StudyError:
+    def study_error(faults: Iterable[tuple[Sequence[Any], str]]) -> StudyError:
         lines = [f"{path}:{_line(tree, keys)}: {sentence}" for keys, sentence in faults]
         lines = list(dict.fromkeys(lines))
         if len(lines) > MOST_FAULTS:
             rest = len(lines) - MOST_FAULTS
-            lines[MOST_FAULTS:] = [f"{path}:1: {rest:,} more faults are not listed."]
+            lines[MOST_FAULTS:] = [f"{path}:1: {rest:,} more faults."]
         return StudyError("\n".join(lines))
 
     if "overrides" in values:
-        where = [(("overrides",), "overrides is not a key of a study file: write what it sets.")]
-        raise refused(where)
+        where = [
+            (
+                ("overrides",),
+                "overrides is not a key of a study file: write the values where they belong.",
+            )
+        ]
+        raise study_error(where)
     try:
         study = Study.model_validate(values)
     except ValidationError as error:
-        raise refused(map(sentence, error.errors())) from None
+        raise study_error(map(sentence, error.errors())) from None
     if faults := list(disagreements(study)):
-        raise refused(faults)
+        raise study_error(faults)
     try:
-        study = _placed(study, file.parent)
+        study = _with_paths_from(study, file.parent)
     except OSError as error:
-        raise refused([(("requests", "path"), f"requests.path: {error.strerror}.")]) from None
+        raise study_error([(("requests", "path"), f"requests.path: {error.strerror}.")]) from None
     try:
         return study.with_(overrides) if overrides else study
     except StudyError as error:
@@ -70,8 +75,8 @@ def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Study:
         ) from None
 
 
-def _placed(study: Study, folder: Path) -> Study:
-    """The study with its relative paths taken from the folder of its file."""
+def _with_paths_from(study: Study, folder: Path) -> Study:
+    """The study with its relative paths resolved from the folder of its file."""
     log = study.requests
     if log:
         log = log.model_copy(update={"path": _newest(folder / log.path)})
@@ -83,13 +88,13 @@ def _placed(study: Study, folder: Path) -> Study:
 
 
 def _newest(path: Path) -> Path:
-    """The file itself; of a folder of logs the file whose name sorts last: git keeps no times."""
+    """The file, or of a folder the file whose name sorts last: git keeps no file times."""
     logs = path.iterdir() if path.is_dir() else []
     return max((file for file in logs if not file.name.startswith(".")), default=path)
 
 
 def _line(tree: Any, location: Sequence[Any]) -> int:
-    """Line (from 1) of the deepest key of a location that the file has."""
+    """Line (from 1) of the deepest of these keys that the file has."""
     node, line = tree, 1
     for key in location:
         try:

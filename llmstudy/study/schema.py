@@ -1,7 +1,6 @@
-"""Which keys does each block of a study have, and how must they agree?
+"""The blocks of a study file: their keys, and the rules within a block.
 
-Each class is one block of the file, and holds the rules inside it; those between blocks are with
-`Study`, the whole of them.
+Each class is one block of the file. The whole study, and the rules between blocks, are in `study`.
 """
 
 import re
@@ -39,7 +38,7 @@ def _none_if_unknown(value: Any) -> Any:
 
 
 def bundled(name: str) -> Any:
-    """A field that takes a bundled figure where the study says nothing."""
+    """A field whose default is a bundled figure."""
     return Field(default_factory=lambda: bundled_figures()[name])
 
 
@@ -49,10 +48,10 @@ def one_or_more(value: Any) -> Any:
 
 
 def slug(name: str) -> str:
-    """A name that may be a folder. Raises: ValueError for any other."""
+    """Checks that a name can be the name of a folder. Raises: ValueError if not."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
         raise ValueError(
-            f'is "{excerpt(name)}", but a name has lower-case letters, digits, - and _ only.'
+            f'is "{excerpt(name)}", but a name has only lower-case letters, digits, - and _.'
         )
     return name
 
@@ -76,13 +75,13 @@ DataClass = Literal["consumer", "enterprise", "phi", "mnpi", "government", "eu_s
 ArmName = Literal["proprietary_api", "hosted_open", "self_hosted"]
 Source = Annotated[str, Field(max_length=TEXT_LENGTH)]
 ProbeRuns = Annotated[tuple[Place, ...], BeforeValidator(one_or_more)]
-"""Folders of runs of `llmstudy probe endpoint`, all of one load; a single one may stand alone."""
+"""Folders of runs of `llmstudy probe endpoint` under one load; a single one needs no list."""
 Keys = tuple[str, ...]
 """The keys of a file that lead to a value, outermost first."""
 
 
 class Strict(BaseModel):
-    """A block of a study: it is not changed, and has no key of its own making."""
+    """A block of a study: it is frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
@@ -91,9 +90,10 @@ class Strict(BaseModel):
 
 
 class Intake(Strict):
-    """The Strategist's six questions (MEMO T7); the p95 target, the second, stands in `slo`.
+    """The Strategist's six intake questions (MEMO T7); the second, the p95 target, is in `Slo`.
 
-    peak_to_mean: of the busiest clock hour, never of a shorter peak: `cost.requests_per_replica`.
+    peak_to_mean: load of the busiest clock hour over the mean load, never of a shorter peak (see
+    `cost.requests_per_replica`).
     """
 
     requests: Annotated[Figure, quantity("requests/month", 1, 1e12, unknown="unknown.requests")]
@@ -110,9 +110,9 @@ class Intake(Strict):
 
 
 class Slo(Strict):
-    """What the user must get: time to the first token and pace after it, both at the p95.
+    """Latency targets: time to the first token, and per output token after it, both at the p95.
 
-    Where nobody waits for the answer, the first token may take hours: only then can a batch serve.
+    If nobody waits for the answer, the first token may take hours, which only a batch tier needs.
     """
 
     ttft_p95: Annotated[Figure, quantity("s", 1e-3, 2 * 86_400, unknown="unknown.ttft_p95")]
@@ -120,14 +120,14 @@ class Slo(Strict):
 
 
 class Traffic(Strict):
-    """Published shapes that requests are drawn from when there is no log."""
+    """Published token counts and hourly loads that requests are drawn from without a log."""
 
     tokens: Literal["azure_conversation_2023"] = "azure_conversation_2023"
     hours: Literal["servegen-m-large", "servegen-m-mid", "servegen-m-small", "ragpulse"]
 
 
 class PairedEvidence(Strict):
-    """Which paired counts speak for a route: rows of `data/paired_counts.csv`, or own counts."""
+    """The evidence on a candidate's quality: a row of `data/paired_counts.csv`, or own counts."""
 
     benchmark: Text
     subject: Text = "all"
@@ -136,13 +136,15 @@ class PairedEvidence(Strict):
     counts: tuple[Count, Count, Count, Count] | None = Field(
         default=None, description="both right, only current, only candidate, neither"
     )
-    looks: Count = Field(default=0, description="how often fewer of these items were judged before")
+    looks: Count = Field(
+        default=0, description="how many times a part of these items was judged before"
+    )
     source: Source = ""
     as_of: Day | None = None
 
     @property
     def is_own(self) -> bool:
-        """Whether the items are one's own, with counts in the study."""
+        """Whether the counts are of one's own items."""
         return self.counts is not None
 
     @model_validator(mode="after")
@@ -150,19 +152,19 @@ class PairedEvidence(Strict):
         if self.counts is None:
             if self.looks:
                 raise ValueError(
-                    f"says looks: {self.looks}, but a public pair is judged once: give your own "
+                    f"has looks: {self.looks}, but a public pair is judged once: give your own "
                     "counts, or leave looks out."
                 )
             return self
         if missing := [key for key in ("source", "as_of") if not getattr(self, key)]:
-            raise ValueError(f"lacks {' and '.join(missing)}: own counts must say both.")
+            raise ValueError(f"lacks {' and '.join(missing)}: your own counts need both.")
         if not any(self.counts):
-            raise ValueError("counts no items: a pair needs at least one.")
+            raise ValueError("has no items in its counts: a pair needs at least one.")
         return self
 
 
 class Quality(Strict):
-    """How much worse an answer may get, and what a move must rest on."""
+    """The non-inferiority margin of a workload, and the evidence on its candidates."""
 
     margin: Share
     lowest_grade: Literal["measured", "published"]
@@ -179,7 +181,7 @@ class Quality(Strict):
 
 
 Schemas = Literal["none", "json_schema", "provider_specific", "unknown"]
-"""How calls state the expected format: not at all, in JSON Schema, or in a vendor's own form."""
+"""How calls specify a format: not at all, in JSON Schema, or in a vendor's own form."""
 
 ProviderFeature = Literal[
     "assistants",
@@ -194,7 +196,7 @@ ProviderFeature = Literal[
 
 
 class Portability(Strict):
-    """What ties a workload's calls to today's vendor (MEMO C4, S11); left out, it is unknown."""
+    """What ties a workload's calls to today's vendor (MEMO C4, S11); unknown where left out."""
 
     behind_gateway: Answer = "unknown"
     provider_features: Annotated[
@@ -236,7 +238,7 @@ class Workload(Strict):
 
     @property
     def routes(self) -> tuple[str, ...]:
-        """Current route first, then the candidates."""
+        """The current route, then the candidates."""
         return (self.current_route, *self.candidates)
 
     @model_validator(mode="after")
@@ -244,8 +246,8 @@ class Workload(Strict):
         for route in self.routes:
             if self.routes.count(route) > 1:
                 raise ValueError(
-                    f'names the route "{route}" more than once: candidates are routes other than '
-                    "the current one, each once."
+                    f'names the route "{route}" more than once: list each candidate once, and '
+                    "leave out the current route."
                 )
         return self
 
@@ -254,14 +256,14 @@ class Workload(Strict):
 
 
 class Contract(Strict):
-    """A signed agreement that a route brings, and the last day it holds."""
+    """A signed agreement with the provider of a route, and its last day."""
 
     kind: Literal["dpa", "baa", "no_training", "no_retention", "soc2", "eu_region", "mnpi_approval"]
     valid_until: Day
 
 
 class TokenRates(Strict):
-    """A negotiated price, for a route that the public price list lacks."""
+    """A negotiated price, in place of the price list's."""
 
     input: Annotated[Figure, quantity("USD/Mtok")]
     cached_input: Annotated[Figure, quantity("USD/Mtok")]
@@ -269,7 +271,7 @@ class TokenRates(Strict):
 
 
 class RateLimit(Strict):
-    """What a provider lets this account send in a minute; tokens are those of prompt and answer."""
+    """A provider's limits per minute for this account; tokens are those of prompt and answer."""
 
     requests_per_minute: Annotated[Figure, quantity("requests/min", 1)] | None = None
     tokens_per_minute: Annotated[Figure, quantity("tokens/min", 1)] | None = None
@@ -278,19 +280,19 @@ class RateLimit(Strict):
     def _names_a_limit(self) -> "RateLimit":
         if self.requests_per_minute is None and self.tokens_per_minute is None:
             raise ValueError(
-                "names no limit: give requests_per_minute, tokens_per_minute or both; where "
-                "neither is known leave rate_limit out."
+                "has no limit: give requests_per_minute, tokens_per_minute or both; if "
+                "neither is known, leave rate_limit out."
             )
         return self
 
 
 class _Route(Strict):
-    """What a route of any arm may say of its model's answers.
+    """Keys of a route on any arm.
 
-    reasoning: whether the model reasons before it answers, as this route runs it; left out, the
-    model's default. output_tokens_ratio: tokens of its answers, reasoning included, over those that
-    the workload counts (the log's, or those of today's route); left out, the estimate of
-    `evidence.output_tokens`.
+    reasoning: whether the model reasons before it answers on this route; by default as the model
+    does. output_tokens_ratio: output tokens of its answers, reasoning included, over those of the
+    answers that the workload's output_tokens were counted on (the log's, or today's route's); by
+    default estimated by `evidence.output_tokens`.
     """
 
     reasoning: Answer = "unknown"
@@ -298,15 +300,15 @@ class _Route(Strict):
 
 
 _SOONEST_BATCH_S = 60
-"""The shortest time to the first token of a batch: half of them take 7 minutes (see the figure
-latency.batch_ttft_p95)."""
+"""The shortest plausible time to the first token of a batch: half of them take 7 minutes (see the
+figure latency.batch_ttft_p95)."""
 
 
 class ApiRoute(_Route):
     """A route that is billed by the token: a proprietary API, or open weights at a host.
 
-    regional_premium: what processing within one region costs over the price per token. A batch
-    answers within hours, at a lower price: it misses every target that is shorter.
+    regional_premium: factor on the price per token for processing within one region. tier: a batch
+    answers within hours at a lower price, so it misses every shorter target.
     """
 
     arm: Literal["proprietary_api", "hosted_open"]
@@ -325,7 +327,7 @@ class ApiRoute(_Route):
     @classmethod
     def _is_listed(cls, premium: Figure | None) -> Figure | None:
         if premium is not None and premium.uncertain:
-            raise ValueError("has a range, but a premium stands on a price list: give the value.")
+            raise ValueError("has a range, but a premium is listed: give its value alone.")
         return premium
 
     @model_validator(mode="after")
@@ -333,14 +335,14 @@ class ApiRoute(_Route):
         soonest, _ = self.ttft_p95.ends
         if self.tier == "batch" and soonest < _SOONEST_BATCH_S:
             raise ValueError(
-                f"is of the batch tier with a first token after {soonest:g} s, but a batch is "
-                "answered within hours: write ttft_p95: {figure: latency.batch_ttft_p95}."
+                f"is of the batch tier with a first token after {soonest:g} s, but a batch "
+                "answers within hours: write ttft_p95: {figure: latency.batch_ttft_p95}."
             )
         return self
 
 
 class Commitment(Strict):
-    """How the rented GPUs are paid for; the shares must sum to 1. A reservation lasts one term."""
+    """How the hours of rented GPUs are paid for: shares that sum to 1, and a reservation's term."""
 
     on_demand: Share
     reserved: Share
@@ -353,17 +355,17 @@ class Commitment(Strict):
     def _sums_to_one(self) -> "Commitment":
         total = self.on_demand.value + self.reserved.value + self.spot.value
         if abs(total - 1) > 1e-6:
-            raise ValueError(f"sums to {total:.0%}, but the three shares must make 100 %.")
+            raise ValueError(f"sums to {total:.0%}, but the three shares must sum to 100 %.")
         return self
 
 
 class OwnedGpus(Strict):
-    """GPUs that are bought: what an hour of one costs for as long as it is kept, busy or not.
+    """GPUs that are bought: what makes up the cost of an hour of one, busy or not.
 
-    price: of one card. server, spares, residual, maintenance: shares of what is bought. life:
-    months over which it is written off. power: rated, with the card's part of the server (default:
-    the card's own times a bundled factor); load is the share of it that is drawn on the mean.
-    overhead_share: on top of that, in place of `self_hosting.overhead_share`, which holds a host.
+    price: of one card. server, spares, residual, maintenance (a year): shares of the purchase.
+    life: months over which it is written off. power: rated, with the card's part of the server (by
+    default the card's own times a bundled factor); load: mean power over the rated. overhead_share:
+    added to the rest, in place of `self_hosting.overhead_share`, which includes a host machine.
     """
 
     price: Annotated[Figure, quantity("USD/GPU", 1)]
@@ -384,7 +386,7 @@ class OwnedGpus(Strict):
 
 
 class SelfHostedRoute(_Route):
-    """A route on GPUs under vLLM, rented or owned, sized from measured serving points."""
+    """A route on rented or owned GPUs under vLLM, sized from measured serving points."""
 
     arm: Literal["self_hosted"]
     model: Text
@@ -406,12 +408,12 @@ class SelfHostedRoute(_Route):
     @classmethod
     def _is_one_offer(cls, quote: Figure | None) -> Figure | None:
         if quote is not None and quote.uncertain:
-            raise ValueError("has a range, but a quote is one offer: give the value.")
+            raise ValueError("has a range, but a quote is one price: give its value alone.")
         return quote
 
     @property
     def host(self) -> str:
-        """Who runs the machines: whom they are rented from, or `own`."""
+        """The provider that the GPUs are rented from, or `own`."""
         return self.rented_from or "own"
 
     @model_validator(mode="after")
@@ -421,14 +423,14 @@ class SelfHostedRoute(_Route):
         quoted = [] if self.on_demand_quote is None else ["on_demand_quote"]
         if self.owned is not None and (present := [*present, *quoted]):
             raise ValueError(
-                f"is owned and has {' and '.join(present)} as well: GPUs are rented or owned; keep "
-                "one of the two."
+                f"has `owned` and {' and '.join(present)} as well: GPUs are rented or owned, so "
+                "keep one of the two."
             )
         if self.owned is None and len(present) < len(rented):
             missing = [key for key in rented if key not in present]
             raise ValueError(
-                f"lacks {' and '.join(missing)}: say whom its GPUs are rented from and how they "
-                "are paid for, or that they are owned."
+                f"lacks {' and '.join(missing)}: name the provider of its GPUs and how they are "
+                "paid for, or give `owned`."
             )
         return self
 
@@ -440,7 +442,7 @@ Route = Annotated[ApiRoute | SelfHostedRoute, Field(discriminator="arm")]
 
 
 class Invoice(Strict):
-    """What a calendar month was billed, for one workload or (without one) for all of them."""
+    """The amount billed for a calendar month, for one workload or, if none is named, for all."""
 
     month: Annotated[str, BeforeValidator(_month), Field(description="as 2026-11")]
     usd: float = Field(strict=True, ge=0, le=MOST, allow_inf_nan=False)
@@ -460,14 +462,14 @@ class Invoice(Strict):
 
 
 class Team(Strict):
-    """Who could run a model service (C6, T4)."""
+    """The engineers who could run a model service, and their cost (MEMO C6, T4)."""
 
     experienced_ml_engineers: Count
     usd_per_fte_year: Annotated[Figure, quantity("USD/year")]
 
 
 class PriceDrift(Strict):
-    """The trend of prices, as a factor a year, for what each arm buys."""
+    """The trend of prices on each arm, as a factor a year."""
 
     proprietary_api: Factor
     hosted_open: Factor
@@ -475,10 +477,10 @@ class PriceDrift(Strict):
 
 
 class PricePaths(Strict):
-    """How prices leave their trend: a named model's jumps, a GPU's rent moves both ways.
+    """How prices move about their trend: a named model's jumps, and the volatility of GPU rents.
 
-    same_quality is the other way to stay on an API: price a year later at equal quality, for a
-    buyer who moves to each cheaper model that is worth the cost of moving.
+    same_quality: price of equal quality a year later over today's, for a buyer who stays on an API
+    but moves to each cheaper model that repays the move; switches: such models a year.
     """
 
     jumps: Annotated[Figure, quantity("jumps/year", 0, 12)] = bundled("named_model.jumps")
@@ -491,12 +493,12 @@ class PricePaths(Strict):
 
 
 class SelfHosting(Strict):
-    """What self-hosting costs beyond the GPUs (research cost.md 5.1)."""
+    """What self-hosting costs beside the GPUs (research cost.md 5.1)."""
 
     fte: Annotated[Figure, quantity("FTE")]
     overhead_share: Share
     target_utilisation: Annotated[Figure, quantity("share", 0.05, 1)] | None = Field(
-        default=None, description="a limit of one's own beside what the replay sustains"
+        default=None, description="a limit beside what the replay sustains"
     )
     spare_replicas: int = Field(strict=True, ge=0, le=1000)
     staging_replicas: Annotated[Figure, quantity("replicas", 0, 100)] = bundled(
@@ -513,7 +515,7 @@ class SelfHosting(Strict):
 
 
 class ApiUse(Strict):
-    """What a workload on an API costs beyond its tokens (research cost.md 5.2)."""
+    """What a workload on an API costs beside its tokens (research cost.md 5.2)."""
 
     evaluation: YearUsd = bundled("api.evaluation_usd")
     model_life: Months = bundled("api.model_life")
@@ -525,14 +527,14 @@ class ApiUse(Strict):
 
 
 class Moving(Strict):
-    """One-off cost of moving one workload, and months until it is served there."""
+    """One-off cost of moving one workload, and months of ramp until the new route serves it."""
 
     cost: Usd
     ramp: Months
 
 
 class Thresholds(Strict):
-    """Where this organisation draws its lines."""
+    """The thresholds of this organisation for a move and for its triggers."""
 
     month_budget: Annotated[Figure, quantity("USD/month")]
     probability: Annotated[Figure, quantity("share", 0.5, 1)]

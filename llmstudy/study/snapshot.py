@@ -1,11 +1,12 @@
-"""How is a study saved in full, so that a later run can be compared or mixed with it?
+"""Saves a study in full, so that a later run can be compared with it, input by input.
 
 A study file names bundled figures and takes defaults, both of which change with the package. A
-snapshot holds every figure with its range, source and date, and the log's own where there is one.
+snapshot holds every figure with its range, source and date, and those measured in the log.
 
-Two studies can be mixed, input by input. An input is the smallest part that can change alone: one
-figure or answer; a route as a whole; which routes a workload names and what evidence it has on
-them; and all that the log says of a workload. What bears on no amount is no input.
+To attribute a change of the answer, two studies are mixed. An input is the smallest part that can
+change alone: one figure or answer; a route as a whole; the routes that a workload names with its
+evidence on them; and all figures of a workload that come from the log. Fields that change no amount
+are not inputs.
 """
 
 from collections.abc import Mapping
@@ -21,30 +22,30 @@ from llmstudy.study.figures import with_figures
 from llmstudy.study.study import Study
 
 
-def kept(study: Study) -> dict[str, Any]:
-    """A study as JSON holds it; of the paths to logs and probes the names only, as it is passed on.
+def to_json(study: Study) -> dict[str, Any]:
+    """A study as JSON values. Of the paths to logs and probes only the file names: it is shared.
 
     >>> from llmstudy import paths
     >>> from llmstudy.study import load
     >>> study = load(paths.params("default.yaml"))
-    >>> kept(study)["horizon"]["value"], restored(kept(study)) == study
+    >>> to_json(study)["horizon"]["value"], from_json(to_json(study)) == study
     (24.0, True)
     """
     plain: dict[str, Any] = io.plain(_named_only(study.model_dump()))
     return plain
 
 
-def restored(plain: Mapping[str, Any]) -> Study:
-    """The study that `kept` wrote down.
+def from_json(plain: Mapping[str, Any]) -> Study:
+    """The study that `to_json` gave.
 
-    Raises: ValueError if this version of the package does not know its keys.
+    Raises: ValueError if it was saved by a version of the package with other keys.
     """
     try:
         return Study.model_validate(with_figures(plain))
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
         raise ValueError(
-            f"the saved study has another form at {where or 'its root'}: it was written by "
+            f"the saved study has an unknown form at {where or 'its root'}: it was written by "
             "another version of llmstudy; run it again."
         ) from None
 
@@ -62,49 +63,51 @@ def _named_only(node: Any) -> Any:
 InputPath = tuple[str, ...]
 
 Leaf = Any
-"""A figure, a text, number, date or None, or a list of such."""
+"""A figure, text, number, date or None, or a list of these."""
 
-_NO_NUMBER = {"study", "question", "company", "owner", "decider", "status", "decide_by"}
-_NO_NUMBER |= {"version", "decided_on", "superseded_by", "requests", "invoices"}
-_NO_NUMBER |= {"overrides"}
-"""Blocks that bear on no amount. The log's figures stand in the study already."""
+_CHANGES_NO_AMOUNT = {"study", "question", "company", "owner", "decider", "status", "decide_by"}
+_CHANGES_NO_AMOUNT |= {"version", "decided_on", "superseded_by", "requests", "invoices"}
+_CHANGES_NO_AMOUNT |= {"overrides"}
+"""Blocks that change no amount. The figures from the log are in the study already."""
 
 
 def leaves(study: Study) -> dict[InputPath, Leaf]:
-    """Every value of a study by the keys that lead to it, but for what bears on no amount."""
+    """Every value of a study that may change an amount, by the keys that lead to it."""
     leaf_of = _leaves(with_figures(study.model_dump()))
-    return {path: leaf for path, leaf in leaf_of.items() if path[0] not in _NO_NUMBER}
+    return {path: leaf for path, leaf in leaf_of.items() if path[0] not in _CHANGES_NO_AMOUNT}
 
 
 def changed_inputs(then: Study, now: Study) -> list[str]:
     """The inputs in which two studies differ, in the order of the file.
 
-    A figure has changed where its distribution has, or its grade: not for another source or date. A
-    route that one of them lacks is no input of its own: a workload names it.
+    A figure has changed if its distribution or its grade has, not if only its source or date has. A
+    route that only one of them has is part of the input of the workload that names it.
     """
     before, after = leaves(then), leaves(now)
     common = set(then.routes) & set(now.routes)
     changes = [
         _input(path, before, after)
         for path in dict.fromkeys([*after, *before])
-        if _essence(before.get(path, _ABSENT)) != _essence(after.get(path, _ABSENT))
+        if _without_source(before.get(path, _ABSENT)) != _without_source(after.get(path, _ABSENT))
         and (path[0] != "routes" or path[1] in common)
     ]
     return list(dict.fromkeys(changes))
 
 
 def blended(then: Study, now: Study, chosen: frozenset[str]) -> Study:
-    """The first study with the chosen inputs from the second. chosen: of `changed_inputs`.
+    """The first study with some inputs of the second. chosen: among `changed_inputs`.
 
-    It names no log, and no figure in it expires: neither bears on an amount.
+    It has no log and its figures do not expire, since neither changes an amount.
     """
     before, after = leaves(then), leaves(now)
-    tree: dict[str, Any] = then.model_dump(include=_NO_NUMBER - {"requests", "invoices"})
+    tree: dict[str, Any] = then.model_dump(include=_CHANGES_NO_AMOUNT - {"requests", "invoices"})
     tree["workloads"] = {}
     for path in dict.fromkeys([*after, *before]):
         source = after if _input(path, before, after) in chosen else before
         if path[0] == "routes" and path[1] not in (then.routes if source is before else now.routes):
-            source = after if source is before else before  # no workload names it: no amount moves
+            source = (
+                after if source is before else before
+            )  # no workload names the route, so either study will do
         if path in source:
             _put(tree, path, source[path])
     return Study.model_validate(tree)
@@ -134,18 +137,18 @@ def _input(
             return ".".join(path[:2])  # only one of the studies has it
         if path[2] in ("current_route", "candidates") or path[2:4] == ("quality", "evidence"):
             return f"workloads.{name}.routes"
-        if any(_logged(each.get(path)) for each in (before, after)):
+        if any(_is_from_log(each.get(path)) for each in (before, after)):
             return f"the log of {name}"
-    # a block that only one of them fills stands there as a whole
+    # a block that only one of the studies has is one input
     shorter = [path[:k] for k in range(1, len(path)) if path[:k] in before or path[:k] in after]
     return ".".join(shorter[0] if shorter else path)
 
 
-def _logged(leaf: Leaf) -> bool:
+def _is_from_log(leaf: Leaf) -> bool:
     return isinstance(leaf, Figure) and leaf.source.startswith("log:")
 
 
-def _essence(leaf: Leaf) -> Any:
+def _without_source(leaf: Leaf) -> Any:
     if isinstance(leaf, Figure):
         return replace(leaf, source="", as_of=None, expires=None)
     return leaf

@@ -1,9 +1,9 @@
 """The whole study: its blocks, the rules between them, and a copy of it on other assumptions.
 
-A rule between blocks says at which keys of the file it is broken. `disagreements` are those with
-the calendar and with the tables that price and score what a study names: checked when a file is
-loaded or an assumption is set, not when a run's saved study is read, since a later price list may
-have dropped a model, and a mixture of two studies may hold a figure that is newer than its day.
+A rule between blocks gives the keys of the file at which it is broken. `disagreements` checks a
+study against the calendar, the price lists and the tables of paired counts: when a file is loaded
+or an assumption is set, but not when a run's saved study is read, since a later price list may have
+dropped a model, and a mixture of two studies may have a figure that is newer than its day.
 """
 
 from collections.abc import Iterator, Mapping
@@ -41,14 +41,14 @@ from llmstudy.text import excerpt
 
 
 class Override(Strict):
-    """What was set for a run in place of what the study file has."""
+    """A value that was set for a run, and the one that it replaces, both as text."""
 
     value: str
     instead_of: str
 
 
 SET = "set for this run"
-"""Source of a figure that was set by its value alone."""
+"""Source of a figure that was set for a run without naming one."""
 
 
 class Study(Strict):
@@ -87,7 +87,7 @@ class Study(Strict):
     routes: dict[Name, Route]
     workloads: dict[WorkloadName, Workload]
     overrides: dict[str, Override] = Field(
-        default={}, description="by path: what was set for this run, beside the study file"
+        default={}, description="by path: values set for this run in place of the study file's"
     )
 
     @property
@@ -104,9 +104,9 @@ class Study(Strict):
     def with_(self, overrides: Mapping[str, Any]) -> "Study":
         """A copy on other assumptions, checked as a study file is.
 
-        overrides: path in the study file -> what would stand there: `"6 %/month"`, a mapping with
-        value, unit, range and source, an answer, a list of candidates. A quantity that is given by
-        its value alone has no range. What is set goes before what a log measured.
+        overrides: path in the study file -> the value as the file would have it: `"6 %/month"`, a
+        mapping with value, unit, range and source, an answer, a list of candidates. A quantity
+        given by its value alone has no range. It takes precedence over what a log measured.
         Raises: StudyError with a sentence per fault.
 
         >>> from llmstudy import paths
@@ -120,10 +120,10 @@ instead_of='4 %/month')})
         tree = with_figures(self.model_dump(exclude={"overrides"}))
         places, records = {}, dict(self.overrides)
         for path, value in overrides.items():
-            node, key, keys = _place(tree, path)
+            node, key, keys = _locate(tree, path)
             before = None if isinstance(node, dict) and key not in node else node[key]
-            first = records[path].instead_of if path in records else _written(before)
-            records[path] = Override(value=_written(value), instead_of=first)
+            first = records[path].instead_of if path in records else _as_text(before)
+            records[path] = Override(value=_as_text(value), instead_of=first)
             places[keys] = node[key] = value
         tree["overrides"] = {path: record.model_dump() for path, record in records.items()}
         try:
@@ -138,16 +138,16 @@ instead_of='4 %/month')})
             if figure.source == "study file" and any(
                 keys[: len(place)] == place for place in places
             ):
-                node, key, _ = _place(tree, ".".join(keys))
+                node, key, _ = _locate(tree, ".".join(keys))
                 node[key] = replace(figure, source=SET)
         return Study.model_validate(tree)
 
     def is_set(self, path: str) -> bool:
-        """Whether an assumption, or the block that it stands in, was set for this run."""
+        """Whether an assumption, or a block that contains it, was set for this run."""
         return any(path == each or path.startswith(f"{each}.") for each in self.overrides)
 
     def figures(self) -> dict[str, Figure]:
-        """Every assumption by its path in the file, as a ledger reads them."""
+        """Every assumption by its path in the file."""
         return {".".join(keys): figure for keys, figure in self.figures_by_keys().items()}
 
     def figures_by_keys(self) -> dict[Keys, Figure]:
@@ -156,22 +156,22 @@ instead_of='4 %/month')})
 
     def unknown(self) -> list[str]:
         """Paths of the intake questions answered `unknown`."""
-        paths_ = [p for p, figure in self.figures().items() if figure.name.startswith("unknown.")]
+        unknown = [p for p, figure in self.figures().items() if figure.name.startswith("unknown.")]
         for name, workload in self.workloads.items():
             intake = workload.intake
             for question in ("data_class", "gpu_platform"):
                 if getattr(intake, question) == "unknown":
-                    paths_.append(f"workloads.{name}.intake.{question}")
+                    unknown.append(f"workloads.{name}.intake.{question}")
         if self.prompting_and_retrieval_insufficient == "unknown":
-            paths_.append("prompting_and_retrieval_insufficient")
-        return paths_
+            unknown.append("prompting_and_retrieval_insufficient")
+        return unknown
 
 
-def _place(tree: Any, path: str) -> tuple[Any, Any, Keys]:
-    """Where a path leads: the mapping or list that holds its last key, that key, and all keys.
+def _locate(tree: Any, path: str) -> tuple[Any, Any, Keys]:
+    """The mapping or list that a path leads to, its last key in it, and all its keys.
 
-    A name such as gemini-1.5 may hold a dot.
-    Raises: StudyError where the study has no such place, naming what it has.
+    A name such as gemini-1.5 may contain a dot.
+    Raises: StudyError if the study has no such path, with the names that it has.
     """
     node, rest = tree, path
     keys: list[str] = []
@@ -190,7 +190,7 @@ def _place(tree: Any, path: str) -> tuple[Any, Any, Keys]:
             if not (key.isdigit() and int(key) < len(node)):
                 raise StudyError(f"{path}: {there} is a list of {len(node)}, counted from 0.")
         else:
-            raise StudyError(f"{path}: {there} is {_written(node)}: set {there} as a whole.")
+            raise StudyError(f"{path}: {there} is {_as_text(node)}: set {there} as a whole.")
         rest = rest[len(key) + 1 :]
         keys.append(key)
         at = int(key) if isinstance(node, list) else key
@@ -199,8 +199,8 @@ def _place(tree: Any, path: str) -> tuple[Any, Any, Keys]:
         node = node[at]
 
 
-def _written(value: Any) -> str:
-    """A value as a reader would write it."""
+def _as_text(value: Any) -> str:
+    """A value as text, with its unit."""
     if isinstance(value, Figure):
         if value.unit.startswith("share"):
             return f"{100 * value.value:g} %{value.unit.removeprefix('share')}"
@@ -225,7 +225,7 @@ def _figures(node: Any, keys: Keys = ()) -> Iterator[tuple[Keys, Figure]]:
 
 
 def _misnamed(study: Study) -> Iterator[tuple[Keys, str]]:
-    """Names that another block does not know, with the keys under which they stand."""
+    """Names that are not defined in the block that they refer to, with their keys."""
     for arm in get_args(ArmName):
         if arm not in study.moving:
             yield ("moving",), f"moving.{arm} is missing: what would moving there cost?"
@@ -270,27 +270,27 @@ def _misbilled(study: Study) -> Iterator[tuple[Keys, str]]:
                 f"{at} is of {invoice.month}, which is not over on {study.as_of}: leave it out.",
             )
         if (invoice.month, name) in billed:
-            yield ("invoices",), f"{at} bills {invoice.month} once more: sum its invoices up."
+            yield ("invoices",), f"{at} bills {invoice.month} again: give the sum of its invoices."
         billed.add((invoice.month, name))
 
 
 def _unsigned(study: Study) -> Iterator[tuple[Keys, str]]:
-    """Fields that a decision state needs or rules out: its day, and the memo that replaced it."""
+    """Fields that the status needs or rules out: the day of the decision, the memo's successor."""
     if study.status == "decided" and study.decided_on is None:
-        yield ("status",), "status is decided, but decided_on is missing: on which day?"
+        yield ("status",), "status is decided, but decided_on is missing: add the day."
     if study.status == "draft" and study.decided_on is not None:
-        yield ("status",), "status is draft, but decided_on names a day: write decided."
+        yield ("status",), "status is draft, but decided_on has a day: write status: decided."
     if study.status == "superseded" and not study.superseded_by:
         yield (
             ("status",),
-            "status is superseded, but superseded_by is missing: which memo replaced this one?",
+            "status is superseded, but superseded_by is missing: name the memo that replaced it.",
         )
     if study.superseded_by and study.status != "superseded":
-        yield ("status",), "superseded_by names a memo, so that status must be superseded."
+        yield ("status",), "superseded_by names a memo, so status must be superseded."
 
 
 def _expired(study: Study) -> Iterator[tuple[Keys, str]]:
-    """Figures that must not be used any more at the study's day."""
+    """Figures that have expired on the study's day."""
     for keys, figure in _figures(study):
         if figure.expires is not None and figure.expires <= study.as_of:
             yield (
@@ -301,7 +301,7 @@ def _expired(study: Study) -> Iterator[tuple[Keys, str]]:
 
 
 def _located(faults: list[tuple[Keys, str]]) -> ValidationError:
-    """Faults between blocks, as pydantic reports those of one key: each with its place."""
+    """Faults between blocks as an error of pydantic's, each with its keys."""
     return ValidationError.from_exception_data(
         "Study",
         [
@@ -317,16 +317,16 @@ def _located(faults: list[tuple[Keys, str]]) -> ValidationError:
 
 
 def disagreements(study: Study) -> Iterator[tuple[Keys, str]]:
-    """Each fault as a sentence, with the keys of the file under which it stands."""
+    """Conflicts with the calendar, price lists and paired counts: keys of the file, a sentence."""
     if not study.workloads:
-        yield ("workloads",), "workloads names none: a study needs at least one."
+        yield ("workloads",), "workloads is empty: a study needs at least one."
     yield from _untimely(study)
     yield from _unpriced(study)
     yield from _unscored(study)
 
 
 def _untimely(study: Study) -> Iterator[tuple[Keys, str]]:
-    """Days that lie on the wrong side of the study's own."""
+    """Days before or after the study's own that must not be."""
     day = study.as_of
     if study.status == "draft" and study.decide_by < day:
         yield (
@@ -349,8 +349,8 @@ def _untimely(study: Study) -> Iterator[tuple[Keys, str]]:
 
 
 def _unpriced(study: Study) -> Iterator[tuple[Keys, str]]:
-    """Models of routes in use that no price list has, and that bring no price of their own."""
-    from llmstudy.prices import PriceError, check_listed  # loads the price lists, which takes long
+    """Routes in use whose model is in no price list, and that state no price."""
+    from llmstudy.prices import PriceError, check_listed  # slow to import: it loads the price lists
 
     for name in dict.fromkeys(n for w in study.workloads.values() for n in w.routes):
         route = study.routes[name]
@@ -366,7 +366,7 @@ def _unpriced(study: Study) -> Iterator[tuple[Keys, str]]:
 
 
 def _unscored(study: Study) -> Iterator[tuple[Keys, str]]:
-    """Pairs of models that no bundled table has, and that bring no counts of their own."""
+    """Evidence on pairs that are in no bundled table, and that states no counts."""
     from llmstudy.measures.quality import paired_counts
 
     for name, workload in study.workloads.items():

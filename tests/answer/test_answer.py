@@ -18,7 +18,7 @@ from llmstudy.answer import (
     with_quotes,
 )
 from llmstudy.answer.prepared import setting
-from llmstudy.chapters.all import measured
+from llmstudy.chapters.all import MEASURES, chapter_results
 from llmstudy.chapters.quality import quality_tables
 from llmstudy.evidence.case import Case, open_case, permissions
 from llmstudy.figure import Figure
@@ -130,7 +130,7 @@ def test_the_changed_study_run_from_its_file_agrees_with_the_slider(base, tmp_pa
     changes = Changes(volume=2.0, growth=0.01, gpu_price=0.7, reserved=0.2, team=0.5)
     slider = answer(base, changes)
     study = load(save(paths.params("default.yaml"), changes, tmp_path / "my-case.yaml"))
-    found = measured(open_case(study))
+    found = chapter_results(open_case(study), MEASURES)
     offers = market(found["02_cost"], found["05_self_hosting"], found["04_quality"])
     able = permissions(study)
     able = able[able["permitted"] & able["fits_context"] & ~able["current"]]
@@ -225,7 +225,7 @@ def test_a_saving_is_that_of_the_model_of_the_sensitivity(base):
     for name, route in [("extraction", OWN), ("extraction", "openai-gpt-6-luna")]:
         d = base.draws(base.study, base.base, name, route)
         current, offer = base.base.offer(name, "openai-gpt-4o"), base.base.offer(name, route)
-        wanted = simulate.move_saving_usd(current, offer, d, base.study.months)
+        wanted = simulate.move_saving(current, offer, base.study.months)(d)
         (move,) = (move for move in at.moves[name] if move.route == route)
         assert move.saving_usd() == pytest.approx(wanted)
 

@@ -31,7 +31,7 @@ def test_a_quote_takes_the_place_of_the_list_under_the_same_discount(variant):
         (
             "on_demand_quote: {value: 2, unit: USD/h, range: [1, 3], source: host, "
             "as_of: 2026-11-01, grade: published}",
-            "a quote is one offer",
+            "a quote is one price",
         ),
     ],
 )
@@ -43,5 +43,5 @@ def test_a_quote_without_a_unit_or_with_a_range_is_refused(variant, written, sai
 def test_gpus_that_are_owned_have_no_quote(variant):
     owned = "owned: {price: 30000 USD/GPU}\n    on_demand_quote: 2 USD/h"
     mix = "rented_from: nebius\n    commitment: {on_demand: 40 %, reserved: 60 %, spot: 0 %}"
-    with pytest.raises(ValueError, match="is owned and has on_demand_quote as well"):
+    with pytest.raises(ValueError, match="has `owned` and on_demand_quote as well"):
         load(variant("default", (mix, owned)))

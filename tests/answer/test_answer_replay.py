@@ -7,7 +7,7 @@ import pytest
 
 from llmstudy import paths, study
 from llmstudy.answer import Replay, answer, prepare
-from llmstudy.chapters.all import measured
+from llmstudy.chapters.all import MEASURES, chapter_results
 from llmstudy.evidence import case
 from llmstudy.evidence.case import Case, open_case
 from llmstudy.evidence.traffic import traffic_of
@@ -15,7 +15,7 @@ from llmstudy.figure import Figure
 from llmstudy.simulate import inputs
 from llmstudy.simulate.futures import portfolio_saving
 from llmstudy.simulate.invoices import logged_bills, monthly_bills
-from llmstudy.study.snapshot import kept, restored
+from llmstudy.study.snapshot import from_json, to_json
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def small():
 def answer_of(of):
     """The answer of a study on tables that are made anew."""
     case = open_case(of)
-    return answer(prepare(case, measured(case)))
+    return answer(prepare(case, chapter_results(case, MEASURES)))
 
 
 def test_the_quick_answer_is_that_of_the_reference_run(base, reference):
@@ -143,7 +143,7 @@ def test_a_whole_month_of_a_log_is_billed_by_its_tokens_at_list_price(logged, fa
 def test_a_study_that_was_kept_with_its_logs_figures_is_replayed_on_the_log(logged):
     """As `llmstudy diff` does it: the figures stand in the study, and nothing is measured twice."""
     case = open_case(logged)
-    later = restored(kept(case.study)).model_copy(update={"requests": logged.requests})
+    later = from_json(to_json(case.study)).model_copy(update={"requests": logged.requests})
     replay = Replay(Case(later, traffic_of(later)))
     anew = answer_of(logged)
     unlogged = later.model_copy(update={"requests": None})  # as a mixture of two studies is
@@ -169,7 +169,7 @@ def test_a_target_below_every_stated_best_case_leaves_no_api_favoured(target_ms)
         update={"workloads": {"support-chat": chat.model_copy(update={"slo": slo})}}
     )
     case = open_case(tight)
-    results = measured(case)
+    results = chapter_results(case, MEASURES)
     rows = results["03_latency"]["latency"]
     apis = [row for row in rows if row["arm"] != "self_hosted"]
     assert {row["verdict"] for row in apis} == {"misses"}

@@ -58,7 +58,7 @@ def test_without_scripts_the_base_case_is_read_and_no_slider_shown(attachment, b
     page = chromium.new_context(java_script_enabled=False).new_page()
     page.goto(attachment)
     assert not page.locator("input[type=range]").first.is_visible()
-    assert "Base case" in page.locator(".what-if-said").inner_text()
+    assert "Base case" in page.locator(".what-if-summary").inner_text()
     page.close()
 
 

@@ -14,7 +14,8 @@ from llmstudy.chapters.cost import accepted_answer_costs
 from llmstudy.chapters.crossover import crossover_tables, routes_that_matter
 from llmstudy.chapters.hosting import hosting_tables
 from llmstudy.chapters.latency import latency_tables
-from llmstudy.decide.routes import route_table, standing, verdicts_of
+from llmstudy.chapters.sizing import peak_fleets
+from llmstudy.decide.routes import handicaps, route_table, verdicts_of
 from llmstudy.decide.triggers.today import trigger_rows
 from llmstudy.decide.verdicts import ROUTE_COLUMNS, answers_late
 from llmstudy.evidence.case import open_case, permissions, week_load
@@ -152,7 +153,8 @@ def test_utilisation_is_an_output_below_what_the_peak_hour_leaves(assessed, name
 
 def test_without_a_spare_a_fleet_still_pays_for_the_replicas_it_is_said_to_run(variant):
     study = load(variant("source_memo", ("spare_replicas: 1", "spare_replicas: 0")))
-    [row] = hosting_tables(open_case(study))["fleets"]
+    case = open_case(study)
+    [row] = hosting_tables(case, peak_fleets(case))["fleets"]
     gpu_month = row["usd_per_gpu_hour"] * 730 * (1 + study.self_hosting.overhead_share.value)
     assert row["rent_month_usd"] == pytest.approx(row["gpus"] * gpu_month)
 
@@ -307,7 +309,7 @@ def test_routes_and_workloads_share_the_draws_of_what_they_have_in_common(assess
 @every_study
 def test_the_inputs_that_decide_are_told_for_the_best_move_largest_first(assessed, name):
     results = assessed(name).results
-    found, behind = results[CROSSOVER], standing(results)
+    found, behind = results[CROSSOVER], handicaps(results)
     for deciding in found["sensitivity"]:
         rivals = [row for row in found["savings"] if row["workload"] == deciding["workload"]]
         best = min(

@@ -26,10 +26,10 @@ def test_the_best_buy_is_told_with_its_worth_and_its_cost():
 @pytest.mark.parametrize(
     ("verdicts", "said"),
     [
-        ([], "There is no permitted move, so there is nothing to measure for"),
+        ([], "There is no permitted move, so there is nothing to measure"),
         (
             ["not worth it", "not worth it"],
-            "No measurement is worth what it costs: decide on what is known",
+            "No measurement is worth its cost: decide on what is known",
         ),
         (
             ["not worth it", "undecided", "undecided"],
@@ -144,7 +144,7 @@ def test_a_wait_that_is_surely_cheaper_is_told_though_another_may_save_more():
 def test_what_another_buyer_would_do_is_not_told():
     other = waited("optimal stopping", 1e5, buyer="same_quality")
     assert waiting_said(NOW, HINDSIGHT, other, waited("never", 3e6)).endswith("can be shown")
-    assert waiting_said(other) == "There is no commitment to wait with"
+    assert waiting_said(other) == "There is no commitment to wait for"
 
 
 # ---- every study that ships

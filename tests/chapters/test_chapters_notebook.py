@@ -97,7 +97,7 @@ def test_a_lone_notebook_of_another_study_computes_what_it_reads_and_says_so(mon
     changed = study.with_({"workloads.extraction.intake.requests": "3e6 requests/month"})
     chapter = open_chapter("03_latency", changed)
     bills = {row["route"]: row for row in chapter.read("02_cost")["bills"]}
-    assert "02&#95;cost was not executed" in shown[0]["text/markdown"]
+    assert "02&#95;cost are computed here, as it was not executed" in shown[0]["text/markdown"]
     assert chapter.read("02_cost")["bills"]
     assert len(shown) == 1  # written the first time, and read the second
     of_default = json.loads(written)["bills"]
@@ -201,7 +201,7 @@ def test_a_page_shows_words_and_per_cent_where_the_file_keeps_names_and_shares(c
     chapter.table("regret", [row])
     head, cell = cells(shown[0][0]["text/html"])
     said = dict(zip(head, (text.replace("\u00a0", " ") for text in cell), strict=True))
-    assert said["who stays"] == "keeps the named model"
+    assert said["buyer"] == "keeps the named model"
     assert said["rule"] == "move now"
     assert (said["false alarms"], said["missed"], said["switches"]) == ("83 %", "–", "100 %")
     kept = pd.read_csv(chapter.run / "tables" / "regret.csv")

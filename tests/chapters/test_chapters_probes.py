@@ -5,8 +5,9 @@ Every run here is simulated: arrivals and latencies drawn from a seed, so that t
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from math import ceil, exp
-from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -15,23 +16,24 @@ import pytest
 from scipy.stats import binom
 from typer.testing import CliRunner
 
+import llmstudy
 from llmstudy import io, paths
 from llmstudy.chapters import findings, sizing
 from llmstudy.chapters import notebook as chapters
 from llmstudy.chapters.evidence import evidence_tables
 from llmstudy.chapters.latency import latency_tables, measured_requests
 from llmstudy.chapters.notebook import open_chapter
-from llmstudy.chapters.probes import own_tables
+from llmstudy.chapters.probes import gpu_settings, own_tables
 from llmstudy.cli import app
 from llmstudy.evidence import offers
 from llmstudy.evidence.case import open_case
 from llmstudy.measures import capacity
 from llmstudy.measures.capacity.sizing import peak, week
 from llmstudy.measures.latency import latency_table, slo_attainment
+from llmstudy.probe import recorded
 from llmstudy.probe import run as probe_run
+from llmstudy.probe.metrics import metrics
 from llmstudy.probe.run import COLUMNS, Run
-from llmstudy.probe.vllm import recorded
-from llmstudy.probe.vllm import sweep as sweeps
 from llmstudy.run import check
 from llmstudy.study import load
 
@@ -344,7 +346,7 @@ def test_an_invalid_run_ends_llmstudy_run_with_exit_2_and_nothing_is_written(
     assert done.exit_code == 2
     assert f"default: routes.{HOSTED}.probe: the run in " in done.stderr
     assert f"runs/{HOSTED}-0 is invalid: rate_asked: " in done.stderr
-    assert "probe again, or take it out of the study" in done.stderr
+    assert "Probe again, or remove it from the study" in done.stderr
     assert not (tmp_path / "out").exists()
 
 
@@ -360,29 +362,29 @@ def test_an_invalid_run_ends_llmstudy_check_too(probed):
     [
         ([simulated(day="2026-11-24")], "is of 2026-11-24, after the study's day: set as_of to"),
         ([bent(simulated(), started_at=None)], "does not say when it began"),
-        ([simulated(), simulated(2, rate=8.0)], "runs of different loads, which have no percenti"),
+        ([simulated(), simulated(2, rate=8.0)], "runs with different loads"),
         (
             [simulated(), bent(simulated(2), endpoint={"base_url": "simulated", "model": "mini"})],
-            r"runs of different models.*-0 \(Llama-3.1-70B-Instruct\).*-1 \(mini\)",
+            r"runs with different models.*-0 \(Llama-3.1-70B-Instruct\).*-1 \(mini\)",
         ),
         (
             [simulated(), bent(simulated(2), endpoint={"base_url": "elsewhere"})],
-            "runs of different endpoints",
+            "runs with different endpoints",
         ),
         (
             [
                 simulated(),
                 bent(simulated(2), lengths=LENGTHS | {"shared_prefix_share": 0.9}),
             ],
-            "runs of different loads.*90 % of the input shared",
+            "runs with different loads.*90 % of the input shared",
         ),
         (
             [simulated(), bent(simulated(2), lengths=LENGTHS | {"source": "log.csv"})],
-            "runs of different sources of lengths",
+            "runs with different sources of lengths",
         ),
         (
             [simulated(), bent(simulated(2), serving={"weights": "dummy"})],
-            "runs of different weights",
+            "runs with different weights",
         ),
     ],
     ids=["future", "undated", "loads", "models", "endpoints", "shared", "lengths", "weights"],
@@ -403,7 +405,7 @@ def test_one_run_named_twice_is_not_two(variant, tmp_path):
     probe_run.write(tmp_path / "run", simulated())
     line = MODEL_OF[API]
     study = load(variant("default", (line, f"{line}    probe: [run, run]\n")))
-    with pytest.raises(ValueError, match="names one folder twice"):
+    with pytest.raises(ValueError, match="names a folder twice"):
         _ = open_case(study).probes
 
 
@@ -515,10 +517,10 @@ def made_points(n=5):
 def made_sweep(points, bench=True):
     beside = pd.DataFrame([{"concurrency": 8, "ttft_ms_ratio": 1.02, "tpot_ms_ratio": 0.99}])
     serving = points[["model", "precision", "tensor_parallel", "prefix_caching", "weights"]]
-    return sweeps.Sweep(
+    return recorded.Sweep(
         label="llama fp8 tp2",
         points=points,
-        metrics=[],
+        metrics=[metrics(simulated()) | {"failed_share": 0.0}] * len(points),
         invalid=pd.DataFrame(),
         bench=beside if bench else pd.DataFrame(),
         serving=serving.iloc[0].to_dict(),
@@ -540,7 +542,7 @@ def bundle(tmp_path, monkeypatch):
 @pytest.fixture
 def no_gpu(monkeypatch):
     facts = {"gpu": None, "gpus": None, "gpu_note": "NVML finds no NVIDIA driver"}
-    monkeypatch.setattr("llmstudy.probe.vllm.gpu_facts", lambda: facts)
+    monkeypatch.setattr("llmstudy.chapters.probes.gpu_facts", lambda: facts)
 
 
 @pytest.fixture
@@ -582,78 +584,112 @@ def test_without_a_gpu_chapter_05_says_so_and_shows_the_recorded_runs(told, bund
     assert PUBLISHED not in page
     assert "5 points were recorded by our own probe on h200&#95;sxm" in page
     assert "with dummy weights" in page
-    row = page[page.index("Runs of our own probe on a GPU") :].split("</table>")[0]
+    row = page[page.index("Runs of our own probe on GPUs") :].split("</table>")[0]
     assert all(f">{cell}<" in row for cell in ("0.26.0", "60\u00a0%", "0.99", "1.02", "dummy"))
 
 
 @pytest.fixture
 def two_h200(monkeypatch):
+    """A machine with two GPUs whose every point is measured at once; the servers it started."""
     facts = {"gpu": "h200_sxm", "gpus": 2, "gpu_note": None}
-    for module in ("llmstudy.probe.vllm", "llmstudy.probe.vllm.sweep"):
+    for module in ("llmstudy.chapters.probes", "llmstudy.probe.vllm.sweep"):
         monkeypatch.setattr(f"{module}.gpu_facts", lambda: facts)
-    asked = []
+    started = []
 
-    def sweep(variant, points, folder, *, seed, keep):
-        asked.append((variant, points))
-        made = made_sweep(made_points(), bench=False)
-        keep(made)
+    def sweep(variant, points, folder, *, on_point, **_):
+        started.append((variant, points))
+        made = replace(made_sweep(made_points(), bench=False), label=variant.label)
+        on_point(made)
         return made
 
-    monkeypatch.setattr(sweeps, "sweep", sweep)
-    return asked
+    monkeypatch.setattr("llmstudy.probe.vllm.probe.sweep", sweep)
+    return started
 
 
-def test_on_a_gpu_the_routes_that_fit_are_measured_and_kept_with_the_run(
-    bundle, two_h200, tmp_path
+@pytest.fixture
+def measured(monkeypatch, tmp_path):
+    """The tables of the cell of chapter 05 that measures, of the default study."""
+    monkeypatch.setattr(chapters, "_display", lambda data, metadata=None: None)
+    cells = nbformat.read(paths.notebooks() / "05_self_hosting.ipynb", as_version=4).cells
+    sources = {cell.id: cell.source for cell in cells}
+
+    def execute(**options):
+        scope = {}
+        exec(sources["05-self-hosting-02"], scope)
+        chapter = open_chapter("05_self_hosting", str(DEFAULT), str(tmp_path / "run"))
+        scope |= {"chapter": chapter, "case": open_case(chapter.study), "probe": True}
+        probe_vllm = partial(llmstudy.probe_vllm, **options)
+        scope["llmstudy"] = SimpleNamespace(probe_vllm=probe_vllm)
+        exec(sources["05-self-hosting-probe"], scope)
+        return scope["own"]
+
+    return execute
+
+
+def test_on_a_gpu_the_routes_that_fit_are_measured_and_recorded_with_the_run(
+    bundle, two_h200, measured, tmp_path
 ):
-    run = tmp_path / "run"
-    found = own_tables(open_case(load(DEFAULT)), "gpu", run)
+    own = measured()
     [(variant, points)] = two_h200
-    assert Path(variant.model).name == "llama-3.1-70b"
+    assert variant.model.name == "llama-3.1-70b"
+    assert variant.label == OWN
     assert "--quantization fp8 --tensor-parallel-size 2" in " ".join(variant.flags)
     assert set(points["input_tokens"]) == {1155, 2000}  # of the two workloads that it may serve
     assert len(points) == 5
     assert points["seconds"].max() <= 60
-    assert len(list((run / "probes").glob("*/points.csv"))) == 1
+    assert len(list((tmp_path / "run" / "probes").glob("*/points.csv"))) == 1
     assert not (bundle / "probes").exists()
-    assert found["own_source"] == "this run"
-    skipped = " ".join(row["reason"] for row in found["own_skipped"])
+    assert own["own_source"] == "this run"
+    skipped = " ".join(row["reason"] for row in own["own_skipped"])
     for model in ("nvidia/Llama-3.1-8B-Instruct-FP8", "openai/gpt-oss-120b"):
         assert f"data/model_configs has no {model}" in skipped
-    assert "5 points were measured in this run on h200_sxm" in findings.own_gpu(found)
+    assert "5 points were measured in this run on h200_sxm" in findings.own_gpu(own)
 
 
-def test_a_server_that_fails_is_a_reason_and_what_it_measured_is_kept(
-    bundle, two_h200, tmp_path, monkeypatch
+def test_a_server_that_fails_is_a_reason_and_what_it_measured_is_recorded(
+    bundle, two_h200, measured, monkeypatch
 ):
-    def fails(variant, points, folder, *, seed, keep):
-        made = replace(made_sweep(made_points(2), bench=False), failed="vLLM stopped: no memory.")
-        keep(made)
+    def fails(variant, points, folder, *, on_point, **_):
+        made = made_sweep(made_points(2), bench=False)
+        made = replace(made, label=variant.label, failed="vLLM stopped: no memory.")
+        on_point(made)
         return made
 
-    monkeypatch.setattr(sweeps, "sweep", fails)
-    found = own_tables(open_case(load(DEFAULT)), "gpu", tmp_path / "run")
-    assert len(found["own_points"]) == 2
-    reasons = [row["reason"] for row in found["own_skipped"]]
+    monkeypatch.setattr("llmstudy.probe.vllm.probe.sweep", fails)
+    own = measured()
+    assert len(own["own_points"]) == 2
+    reasons = [row["reason"] for row in own["own_skipped"]]
     assert f"{OWN} was not measured to its end: vLLM stopped: no memory." in reasons
 
 
+def test_an_invalid_point_is_a_reason(bundle, two_h200, measured, monkeypatch):
+    def refuses(variant, points, folder, *, on_point, **_):
+        made = replace(made_sweep(made_points(2), bench=False), label=variant.label)
+        made.invalid = pd.DataFrame([{"concurrency": 8, "reasons": "lag: the client was late"}])
+        on_point(made)
+        return made
+
+    monkeypatch.setattr("llmstudy.probe.vllm.probe.sweep", refuses)
+    reasons = [row["reason"] for row in measured()["own_skipped"]]
+    assert f"{OWN} at concurrency 8 is invalid: lag: the client was late." in reasons
+
+
 def test_a_route_whose_points_all_take_too_long_is_skipped_with_its_reason(
-    bundle, two_h200, tmp_path, monkeypatch
+    bundle, two_h200, measured
 ):
-    monkeypatch.setattr("llmstudy.chapters.probes.LONGEST_POINT_S", 2.0)
-    found = own_tables(open_case(load(DEFAULT)), "gpu", tmp_path / "run")
+    skipped = measured(max_point_s=2.0)["own_skipped"]
     assert two_h200 == []
-    assert any("candidates that take less than 2 s" in r["reason"] for r in found["own_skipped"])
+    assert any("candidates that take less than 2 s" in row["reason"] for row in skipped)
 
 
 def test_a_route_that_needs_more_gpus_is_skipped_with_its_reason(bundle, two_h200, monkeypatch):
     one = {"gpu": "h200_sxm", "gpus": 1, "gpu_note": None}
-    monkeypatch.setattr("llmstudy.probe.vllm.gpu_facts", lambda: one)
-    found = own_tables(open_case(load(DEFAULT)), "gpu", bundle / "run")
-    assert two_h200 == []
-    assert any("takes 2 GPUs, and this machine has 1" in r["reason"] for r in found["own_skipped"])
-    assert PUBLISHED in findings.own_gpu(found)
+    monkeypatch.setattr("llmstudy.chapters.probes.gpu_facts", lambda: one)
+    settings = gpu_settings(open_case(load(DEFAULT)))
+    own = own_tables(settings, None, bundle / "run")
+    assert settings["reason"].notna().all()
+    assert any("takes 2 GPUs, and this machine has 1" in r["reason"] for r in own["own_skipped"])
+    assert PUBLISHED in findings.own_gpu(own)
 
 
 def test_recorded_points_move_the_curve_of_their_group_and_no_other(bundle):
@@ -674,7 +710,11 @@ def test_chapter_03_shows_the_probes_and_their_models(told, probed, hosting, tmp
     open_chapter("05_self_hosting", str(study), str(tmp_path / "run")).write(hosting)
     page = told("03_latency", study)
     assert f"Probed: {HOSTED}, with 400 requests in 1 run, each found valid by its audit." in page
-    for caption in ("Routes probed", "Pace at the p95", "Where the first token goes"):
+    for caption in (
+        "Routes probed",
+        "Time per output token at the p95",
+        "What the time to the first token",
+    ):
         assert f"<caption>{caption}" in page
     assert "Llama-3.1-70B-Instruct" in page
     assert "poisson, 5 per s, 1500 in, 220 out" in page

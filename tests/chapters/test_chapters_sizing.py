@@ -16,7 +16,6 @@ from llmstudy.evidence.case import open_case, week_load
 from llmstudy.evidence.offers import fleet_offer, route_curve
 from llmstudy.figure import Figure
 from llmstudy.measures.capacity import capacity_at_slo
-from llmstudy.measures.capacity.hardware import GROUP
 from llmstudy.measures.capacity.sizing import WeekOutcome, peak
 
 FLEET = "h200-llama-3.1-70b"
@@ -47,7 +46,7 @@ def tables(case, peaks):
 
 
 def fleets(case):
-    return peak_fleets(case, pd.DataFrame(columns=GROUP))
+    return peak_fleets(case)
 
 
 def test_each_fleet_is_there_once_with_its_week(tables):
@@ -121,13 +120,7 @@ def test_a_fleet_is_sized_for_answers_as_long_as_its_own_models(case):
     assert long.output_tokens.mean() == pytest.approx(3 * plain.output_tokens.mean(), rel=0.01)
     assert np.array_equal(long.input_tokens, plain.input_tokens)
     offers = [
-        fleet_offer(
-            case.study,
-            case.study.workloads["product"],
-            spec,
-            route_curve(spec),
-            pd.DataFrame(columns=GROUP),
-        )
+        fleet_offer(case.study, case.study.workloads["product"], spec, route_curve(spec))
         for spec in (fleet, verbose)
     ]
     (short, _), (slow, at) = offers

@@ -215,7 +215,7 @@ def test_every_item_has_its_bar_and_an_assumption_is_hatched():
         ),
         (
             lambda: charts.calculator_bridge(BRIDGE.drop(index=3), sums(12_000, 33_000), "chat"),
-            "chat: the steps lead to USD 19k a month, the end is USD 33k: add the step",
+            "chat: the items add up to USD 19k a month, not to USD 33k: add the missing",
         ),
         (lambda: charts.cost_items(ITEMS.assign(side="cloud"), "x"), '"cloud" is not a side'),
         (lambda: charts.cost_items(ITEMS.assign(grade="sure"), "x"), '"sure" is not a grade'),

@@ -185,7 +185,7 @@ def test_another_line_gives_another_finding():
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (lambda: charts.p_cheaper_heat(heat(), "x", 1e9, 0.8, ""), "hold today's 1.0B: compute"),
+        (lambda: charts.p_cheaper_heat(heat(), "x", 1e9, 0.8, ""), "include today's 1.0B"),
         (
             lambda: charts.p_cheaper_heat(heat().assign(requests_per_month=0), "x", 0, 0.8, ""),
             "more than once",
@@ -194,7 +194,7 @@ def test_another_line_gives_another_finding():
             lambda: charts.p_cheaper_heat(
                 heat().replace({"requests_per_month": {1e5: 0.0}}), "x", 1e6, 0.8, ""
             ),
-            "must start above zero",
+            "give volumes above zero",
         ),
         (
             lambda: charts.p_cheaper_by_month(pd.concat([by_month(PAIRS)] * 2), 0.8, ""),

@@ -90,12 +90,12 @@ class TestCharts(ChartTests):
     says = (
         (
             "week",
-            "a static fleet takes 1,680 GPU-hours a week; a schedule spares 840 (50 %)",
+            "a static fleet takes 1,680 GPU-hours a week; a schedule saves 840 (50 %)",
             "Replicas: static 5; scheduled 1 to 4; autoscaled 1 to 4",
         ),
         (
             "week_alike",
-            "a schedule spares none, autoscaling spares none",
+            "a schedule saves none, autoscaling saves none",
             "The load is at most 0 requests",
         ),
         ("week_more", "autoscaling takes 39k (231 %) more", "static 100"),
@@ -107,10 +107,10 @@ class TestCharts(ChartTests):
         ("split_one", "the API alone is cheapest at USD 0", "the API alone USD 0"),
         (
             "errors",
-            "The median group errs 9.8 % on points held out, beyond the goal of 8 %; 6 of 14",
+            "The error on held-out points is 9.8 % for the median group, beyond the goal of 8 %",
             "Llama-3.1-17B · H100 · fp8 · vllm 0.10.2: 3.2 %, p90 9 %, 8 points",
         ),
-        ("errors_one", "errs 0 % on points held out, within the goal of 8 %", "0 %, p90 0 %"),
+        ("errors_one", "is 0 % for the median group, within the goal of 8 %", "0 %, p90 0 %"),
     )
     notes = dict.fromkeys(["week", "split"], NOTE)
 

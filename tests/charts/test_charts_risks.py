@@ -15,7 +15,7 @@ INDICATORS = [
     {"state": "active", "grade": "published"},
     {"state": "no evidence", "grade": "assumed"},
 ]
-NOTE = "likelihood and impact: the source memo's · what is seen: published"
+NOTE = "likelihood and impact: the source memo's · indicators: published"
 LONG = (
     "somebody who knows the one fleet that serves it all leaves before anybody else has learnt it"
 )

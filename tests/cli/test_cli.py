@@ -240,8 +240,8 @@ def test_check_compares_with_the_latest_run_of_the_study(variant, monkeypatch, t
     [
         (["--on", "2026-11-22"], "cannot be checked on 2026-11-22"),
         (["--log", "gone.csv"], "gone.csv: there is no such file"),
-        (["--log", "log.txt"], "a log ends in .csv, .jsonl, .parquet"),
-        (["--run", "nowhere"], "does not say what a run was made of"),
+        (["--log", "log.txt"], "the name of a log must end in .csv, .jsonl, .parquet"),
+        (["--run", "nowhere"], "does not list what the run was made from"),
     ],
 )
 def test_check_refuses_what_it_cannot_use(options, says):
@@ -260,9 +260,7 @@ def test_an_unknown_key_ends_with_file_and_line_and_no_traceback(variant, comman
     line = file.read_text().splitlines().index("statu: draft") + 1
     done = llmstudy_(command, file)
     assert done.exit_code == 2
-    assert done.stderr == (
-        f"{file}:{line}: statu is not a key that a study knows. Remove or correct it.\n"
-    )
+    assert done.stderr == (f"{file}:{line}: statu is not a key of a study: remove or correct it.\n")
     assert done.stdout == ""
     assert list(Path().iterdir()) == []
 
@@ -278,7 +276,7 @@ def test_a_folder_that_cannot_be_made_is_a_mistake_and_no_traceback():
 def test_a_study_that_is_not_there_is_a_mistake_that_names_init(command):
     done = llmstudy_(command, "gone.yaml", "--json")
     assert done.exit_code == 2
-    assert "no such study file. Make one with `llmstudy init DIR`" in done.stderr
+    assert "no such study file. Create one with `llmstudy init DIR`" in done.stderr
     assert strict_json(done.stdout)["exit_code"] == 2
 
 
@@ -407,21 +405,21 @@ def test_init_never_overwrites():
     Path("acme/study.yaml").write_text("mine")
     done = llmstudy_("init", "acme", "--requests", "5")
     assert done.exit_code == 2
-    assert "acme/study.yaml is there already" in done.stderr
+    assert "acme/study.yaml exists already" in done.stderr
     assert Path("acme/study.yaml").read_text() == "mine"
 
 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--requests", "many"], '--requests is "many", which is no number above zero'),
+        (["--requests", "many"], '--requests is "many", not a number above zero'),
         (["--ttft-p95", "800"], "--ttft-p95 is 800, but a unit is missing"),
         (["--data-class", "top"], '--data-class is "top", but must be one of'),
         (["--gpu-platform", "maybe"], '--gpu-platform is "maybe", but must be one of yes, no'),
         (["--peak-to-mean", "0.5"], "peak_to_mean is 0.5 factor, but must be 1 to 100"),
         (["--provider", "openai", "--model", "gpt-4oo"], "openai lists no model 'gpt-4oo'"),
-        (["--monthly-tokens", "1B"], "only help together"),
-        (["--name", "Acme Corp"], '"Acme Corp" cannot name a study'),
+        (["--monthly-tokens", "1B"], "used only with the invoice"),
+        (["--name", "Acme Corp"], '"Acme Corp" is no name for a study'),
     ],
 )
 def test_init_leaves_nothing_behind_when_an_answer_cannot_be_used(options, says):
@@ -462,7 +460,7 @@ def test_a_notebook_that_was_changed_is_not_overwritten_and_none_is_copied(tmp_p
     (tmp_path / "02_cost.ipynb").write_text("mine")
     done = llmstudy_("notebooks", tmp_path)
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
-    assert "has its own 02_cost.ipynb" in done.stderr
+    assert "has other versions of 02_cost.ipynb" in done.stderr
     assert [file.name for file in tmp_path.glob("*.ipynb")] == ["02_cost.ipynb"]
     assert (tmp_path / "02_cost.ipynb").read_text() == "mine"
 
@@ -497,8 +495,8 @@ def test_doctor_names_a_missing_extra_and_its_command_and_exits_0(missing):
     assert done.exit_code == found["exit_code"] == 0
     extras = {part["name"]: part for part in found["extras"]}
     assert set(extras) == {"lab", "gpu", "test"}
-    assert extras["test"]["found"] == "lacks pytest"
-    assert extras["test"]["mend"] == "pip install 'pytest>=9'"
+    assert extras["test"]["detail"] == "lacks pytest"
+    assert extras["test"]["command"] == "pip install 'pytest>=9'"
     assert all(part["ok"] for part in found["core"])
 
 

@@ -110,7 +110,7 @@ def test_all_published_points_are_fitted_and_shown():
     said = " ".join(result.stdout.split())
     assert "(median of the medians of 19 groups)" in said
     assert "Worst: " in said
-    assert "a curve through all its points misses them by" in said
+    assert "a curve fitted to all its points is off by" in said
     assert said.count("Left out: ") == 5
     assert "Fitted on one GPU, judged on another of its family" in said
     assert "nan" not in said
@@ -163,7 +163,7 @@ def test_rows_of_another_engine_setting_are_set_aside_and_counted(points, write)
     found = document(write(points.assign(prefix_caching=cached)))
     assert "3 rows are set aside: prefix_caching is true" in found["notes"]
     assert found["groups"][0]["n_rows"] == len(points) - 3
-    assert "lora is true; none is left" in refusal(write(points.assign(lora="true")))
+    assert "lora is true; none are left" in refusal(write(points.assign(lora="true")))
 
 
 @pytest.mark.parametrize("column", ["model", "engine_version", "tensor_parallel", "tpot_ms"])
@@ -198,15 +198,15 @@ def test_a_cell_that_cannot_be_used_is_named_with_its_row(points, write, column,
 
 def test_files_that_hold_no_points_are_refused_by_name(points, write, tmp_path):
     missing = tmp_path / "none.csv"
-    assert refusal(missing) == f"{missing}: there is no such file; check the path of the points"
+    assert refusal(missing) == f"{missing}: there is no such file: check the path of the points"
     assert "there is no such file" in refusal(tmp_path)
     empty = tmp_path / "empty.csv"
     empty.touch()
     assert refusal(empty) == f"{empty} is empty: give a CSV file with a header and points"
-    assert "holds no points: add a row" in refusal(write(points.head(0)))
+    assert "has no points: add a row" in refusal(write(points.head(0)))
     picture = tmp_path / "picture.csv"
     picture.write_bytes(b"\x89PNG\r\n\x1a\n\xff\xfe")
-    assert f"{picture} is no CSV file in UTF-8" in refusal(picture)
+    assert f"{picture} is not a CSV file in UTF-8" in refusal(picture)
 
 
 def test_too_few_or_too_many_points_are_refused(points, write):

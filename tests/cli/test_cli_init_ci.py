@@ -226,7 +226,7 @@ def test_the_last_memo_that_can_be_had_is_fetched_and_none_is_no_mistake(program
 @pytest.mark.parametrize(
     ("code", "says"),
     [
-        (0, "Nothing has happened that somebody must act on."),
+        (0, "Nobody needs to act."),
         (3, "A trigger fired, or the budget is exceeded: somebody must act."),
         (4, "Evidence is stale: renew it and run again before you act on a trigger."),
         (2, "The study could not be checked."),
@@ -293,7 +293,7 @@ def test_answers_for_a_study_that_is_there_are_refused_and_nothing_is_written():
     init("acme")
     done = init("acme", "--ci", "--requests", "5")
     assert (done.exit_code, PLACE.exists()) == (2, False)
-    assert "acme/study.yaml is there already" in done.stderr
+    assert "acme/study.yaml exists already" in done.stderr
 
 
 def test_a_workflow_is_never_overwritten():
@@ -301,7 +301,7 @@ def test_a_workflow_is_never_overwritten():
     PLACE.write_text("mine")
     done = init("acme", "--ci")
     assert (done.exit_code, PLACE.read_text()) == (2, "mine")
-    assert "llmstudy.yml is there already" in done.stderr
+    assert "llmstudy.yml exists already" in done.stderr
     assert not Path("acme").exists()
 
 
@@ -309,7 +309,7 @@ def test_outside_git_nothing_is_written(tmp_path_factory, monkeypatch):
     monkeypatch.chdir(tmp_path_factory.mktemp("bare"))
     done = init("acme", "--ci")
     assert done.exit_code == 2
-    assert "is in no git repository" in done.stderr
+    assert "is not in a git repository" in done.stderr
     assert list(Path().iterdir()) == []
 
 

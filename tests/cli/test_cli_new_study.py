@@ -108,18 +108,18 @@ def test_an_invoice_that_no_split_explains_is_refused_with_the_prices_that_bound
 @pytest.mark.parametrize(
     ("answers", "says"),
     [
-        ({"monthly_tokens": 1e9}, "only help together"),
-        ({"invoice_usd": 4e3}, "only help together"),
-        (BILLED | {"input_tokens": 900.0}, "give either"),
+        ({"monthly_tokens": 1e9}, "used only with the invoice"),
+        ({"invoice_usd": 4e3}, "used only with the invoice"),
+        (BILLED | {"input_tokens": 900.0}, "give the input and output"),
         ({"provider": "grok"}, "no provider"),
         (BILLED | {"provider": None, "model": None}, "which model is the invoice for"),
-        ({"model": None}, "go together"),
+        ({"model": None}, "not both"),
         ({"model": "gpt-4oo"}, "close to it"),
-        (BILLED | {"provider": "deepseek", "model": "deepseek-chat"}, "changes with the hour"),
+        (BILLED | {"provider": "deepseek", "model": "deepseek-chat"}, "changes by the hour"),
         (
             BILLED
             | {"provider": "together", "model": "meta-llama/Meta-Llama-3.1-70B-Instruct-Turbo"},
-            "one for input and output",
+            "the same for input and output",
         ),
         (BILLED | {"requests": 1e9}, "less than one token"),
     ],
@@ -140,7 +140,7 @@ def test_no_answers_make_a_study_with_every_question_open(loaded):
         "requests", "input_tokens", "output_tokens", "ttft_p95", "data_class", "peak_to_mean",
         "context_tokens", "gpu_platform", "prompting_and_retrieval_insufficient",
     }  # fmt: skip
-    assert any("stands in" in note for note in made.notes)
+    assert any("assumes" in note for note in made.notes)
 
 
 def test_every_answer_arrives_in_the_study(loaded):
@@ -220,7 +220,7 @@ def test_a_number_may_end_in_its_scale(text, value):
 
 @pytest.mark.parametrize("text", ["", "0", "-3", "many", "1.2T", "nan", "inf", "$5"])
 def test_anything_else_is_refused_with_an_example(text):
-    with pytest.raises(ValueError, match=r"no number above zero. Write 1200000 or 1.2M"):
+    with pytest.raises(ValueError, match=r"not a number above zero. Write 1200000 or 1.2M"):
         number(text)
 
 

@@ -15,7 +15,7 @@ from llmstudy import io, paths, study
 from llmstudy.cli import app
 from llmstudy.compare.diff import DATA_AND_CODE, Run, attributed, diff, headline_of, uncounted_looks
 from llmstudy.run.record import read_run
-from llmstudy.study.snapshot import blended, changed_inputs, kept, leaves, restored
+from llmstudy.study.snapshot import blended, changed_inputs, from_json, leaves, to_json
 
 SHIPPED = ("default", "hyperscale", "regulated", "source_memo")
 
@@ -45,22 +45,22 @@ def scaled(of, name, key, factor):
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_study_that_was_kept_is_the_same_study(studies, name):
-    plain = json.loads(io.dumps(kept(studies[name])))
-    assert leaves(restored(plain)) == leaves(studies[name])
+    plain = json.loads(io.dumps(to_json(studies[name])))
+    assert leaves(from_json(plain)) == leaves(studies[name])
 
 
 def test_what_is_kept_names_no_folder(default):
     log = study.Log(path=Path("/srv/secret/log.csv"), format="csv")
-    text = io.dumps(kept(default.model_copy(update={"requests": log})))
+    text = io.dumps(to_json(default.model_copy(update={"requests": log})))
     assert "log.csv" in text
     assert "secret" not in text
 
 
 def test_a_study_of_another_form_is_refused_by_the_place(default):
-    plain = kept(default)
+    plain = to_json(default)
     del plain["team"]
-    with pytest.raises(ValueError, match=r"another form at team: .* another version"):
-        restored(plain)
+    with pytest.raises(ValueError, match=r"an unknown form at team: .* another version"):
+        from_json(plain)
 
 
 def test_a_mixture_of_all_is_the_second_study_and_of_none_the_first(studies):
@@ -144,7 +144,7 @@ def run_of(of, amount_usd, run_id="1", **changes):
     }
     figures = [{**figure.row(), "name": name} for name, figure in of.figures().items()]
     chapters = {
-        "01_evidence": {"figures": io.plain(figures), "study": kept(of)},
+        "01_evidence": {"figures": io.plain(figures), "study": to_json(of)},
         "05_self_hosting": {"figures": []},
         "06_crossover": {"month_usd": {"today_by_workload": dict.fromkeys(workloads, 1.0)}},
     }

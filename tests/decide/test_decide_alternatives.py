@@ -119,7 +119,7 @@ def test_a_condition_with_money_stands_on_the_line_that_it_names(shared):
 
 
 def test_a_sign_that_compares_nothing_is_an_error_that_says_so():
-    with pytest.raises(ValueError, match="write one of"):
+    with pytest.raises(ValueError, match="use one of"):
         holds(1.0, "~", 2.0)
 
 

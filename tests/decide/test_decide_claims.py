@@ -35,7 +35,7 @@ def test_spend_on_a_free_request_is_never_reached():
 
 @pytest.mark.parametrize("tokens", [0.0, -1.0, float("nan")])
 def test_a_request_of_no_tokens_is_refused(tokens):
-    with pytest.raises(ValueError, match="tokens above 0"):
+    with pytest.raises(ValueError, match="tokens per request above 0"):
         claims_in_tokens(crossover_claims(), tokens, 0.005)
 
 

@@ -127,7 +127,7 @@ def test_the_model_of_the_sensitivity_begins_on_the_same_day(case, offers, route
     study, at = case.study, replace(offers, starts={("extraction", route): (start, canary)})
     d = draws_with_paths(study, "extraction", pair_inputs(study, at, "extraction", route))
     current, offer = (at.offer("extraction", r) for r in ("openai-gpt-4o", route))
-    wanted = simulate.move_saving_usd(current, offer, d, study.months)
+    wanted = simulate.move_saving(current, offer, study.months)(d)
     assert portfolio_saving(study, at, {"extraction": route}) == pytest.approx(wanted)
 
 

@@ -111,7 +111,7 @@ def test_no_volume_beyond_the_studys_cap_is_compared(case, chapters, decided):
         for row in chapters["06_crossover"]["curves"]
         if row["workload"] == "extraction" and row["requests_per_month"] <= 1e9
     ]
-    said = rows.loc["marginal_high_volume", "said"]
+    said = rows.loc["marginal_high_volume", "sentence"]
     assert all(count(max(volumes)) in text for text in said)
 
 
@@ -137,7 +137,7 @@ def test_the_quality_gap_is_that_of_the_paired_counts(found, chapters):
     ]
     assert row["value"] == paired[0]["difference"]
     assert row["grade"] == paired[0]["grade"] == "published"
-    assert "1,319 paired items" in row["said"]
+    assert "1,319 paired items" in row["sentence"]
 
 
 def test_a_figure_that_is_not_computed_claims_no_grade(found):
@@ -271,7 +271,7 @@ def test_the_largest_rise_is_the_doubling_that_the_bills_know(found, chapters):
     ]
     assert row["value"] == max(factors) - 1 == 1.0
     assert row["state"] == "active"
-    assert "gemini-4-argon" in row["said"]
+    assert "gemini-4-argon" in row["sentence"]
 
 
 def test_the_largest_vendor_is_who_is_paid_most(found, case, chapters):

@@ -142,7 +142,7 @@ def test_an_indicator_without_reading_or_line_is_an_error_that_names_it():
     del some["engineers"]
     with pytest.raises(KeyError, match="engineers"):
         risks.indicators(some, {"price_rise": 0.2, "format_failures": 0.02})
-    with pytest.raises(ValueError, match="format_failures has no line"):
+    with pytest.raises(ValueError, match="format_failures has no threshold"):
         risks.indicators(readings(), {"price_rise": 0.2})
 
 

@@ -69,7 +69,7 @@ def test_a_figure_stands_beside_the_words_with_its_grade_and_evidence():
     found = {"upfront_cost.self_hosted": usd(30_000.0, 20_000.0, 40_000.0, "published")}
     row = cell(tradeoffs(found), "upfront_cost", "self_hosted")
     assert (row["value"], row["low"], row["high"]) == (30_000, 20_000, 40_000)
-    assert (row["grade"], row["evidence"], row["said"]) == ("published", "phases", "phase 1")
+    assert (row["grade"], row["evidence"], row["sentence"]) == ("published", "phases", "phase 1")
     assert (row["memo_low"], row["agrees"]) == (50_000, "lower")
     assert row["memo"].startswith("USD 50K")
     assert cell(tradeoffs(found), "upfront_cost", "hosted_open")["memo"] == ""
@@ -84,7 +84,7 @@ def test_a_dimension_without_a_unit_is_told_in_words():
     answer = Fact(1.0, "yes or no", "measured", "study", "insufficient: yes")
     table = tradeoffs({"customisation.proprietary_api": answer})
     row = cell(table, "customisation", "proprietary_api")
-    assert (row["value"], row["grade"], row["said"]) == (None, None, "insufficient: yes")
+    assert (row["value"], row["grade"], row["sentence"]) == (None, None, "insufficient: yes")
 
 
 def test_the_lens_says_where_this_study_sees_what_the_challenger_sees():

@@ -33,7 +33,7 @@ def future(priced):
 @pytest.fixture(scope="module")
 def signals(default):
     rows = default.results[DECISION]["triggers"]
-    return decide_waiting.todays_signals([row for row in rows if row["workload"] in FLEETS])
+    return decide_waiting.todays_signals([row for row in rows if row["workload"] in FLEETS], ())
 
 
 def calm(signals):
@@ -117,7 +117,7 @@ def test_no_rule_decides_by_what_is_still_to_come(priced, future, signals, month
 def test_a_forecast_of_steady_growth_compounds_it(priced, growth):
     study, _ = priced
     path = 5e8 * (1 + growth) ** np.arange(24.0)[None, :]
-    told = decide_waiting._ahead(study, decide_waiting.month_before(path))
+    told = decide_waiting._forecast(study, decide_waiting.month_before(path))
     for month in range(3, 24):
         assert told[0, month] == pytest.approx(path[0, month - 1] * (1 + growth) ** 12), month
 
@@ -125,7 +125,7 @@ def test_a_forecast_of_steady_growth_compounds_it(priced, growth):
 def test_a_forecast_without_a_past_takes_the_growth_of_the_study(priced):
     study, _ = priced
     expected = 1 + np.mean([w.growth.value for w in study.workloads.values()])
-    told = decide_waiting._ahead(study, decide_waiting.month_before(np.full((2, 12), 7.0)))
+    told = decide_waiting._forecast(study, decide_waiting.month_before(np.full((2, 12), 7.0)))
     assert told[:, 0] == pytest.approx(7.0 * expected**12)
 
 
@@ -144,7 +144,7 @@ def test_bills_and_volumes_are_told_in_the_units_of_the_rules(priced):
         trigger_rules.column_of(row)
         for row in trigger_rules.conditions_of(trigger_rules.advisor_rules())
     }
-    told_today = set(decide_waiting.todays_signals([]))
+    told_today = set(decide_waiting.todays_signals([], ()))
     assert wanted == (set(found) | told_today)
 
 
@@ -174,7 +174,7 @@ def fact(id_, status, value=None, threshold=None, evidence=""):
 )
 def test_over_workloads_one_yes_is_enough_and_one_unknown_leaves_a_no_open(statuses, expected):
     rows = [fact("G3", status) for status in statuses]
-    assert decide_waiting.todays_signals(rows)["compliance_block"] == expected
+    assert decide_waiting.todays_signals(rows, ())["compliance_block"] == expected
 
 
 @pytest.mark.parametrize(("cured", "expected"), [((), 1.0), (("chat",), 0.0), (("other",), 1.0)])
@@ -197,7 +197,7 @@ def test_a_workload_is_cured_by_a_permitted_api_that_is_long_enough_and_not_toda
         row("today's", current=True),
         row("too short", fits=False),
     ]
-    assert decide_waiting.cured_by_an_api({"06_crossover": {"permissions": rows}}) == {"cured"}
+    assert decide_waiting.with_other_api({"06_crossover": {"permissions": rows}}) == {"cured"}
 
 
 def test_signals_of_today_are_the_worst_of_the_workloads():
@@ -209,7 +209,7 @@ def test_signals_of_today_are_the_worst_of_the_workloads():
         fact("G4", "fired", 0.3, 0.2, "gpt-4o retires on 2027-01-01"),
         fact("G5", "armed"),
     ]
-    found = decide_waiting.todays_signals(rows)
+    found = decide_waiting.todays_signals(rows, ())
     assert found["ttft_p95_s"] == 0.9
     assert found["ttft_p95_missed"] == 1.0
     assert found["format_failure_over_limit"] == pytest.approx(0.5)

@@ -18,7 +18,7 @@ from llmstudy.evidence.offers import route_curve, token_offer
 from llmstudy.evidence.output_tokens import output_tokens_ratio
 from llmstudy.evidence.traffic import measured, traffic_of
 from llmstudy.figure import Figure
-from llmstudy.measures.capacity import CannotServe, serving_fits
+from llmstudy.measures.capacity import CannotServe, serving_fit
 from llmstudy.measures.cost import api_usd_per_request
 from llmstudy.study import OwnedGpus, TokenRates, load
 from llmstudy.units import month_start
@@ -41,11 +41,6 @@ def default():
 @pytest.fixture(scope="module")
 def drawn(default):
     return traffic_of(default)
-
-
-@pytest.fixture(scope="module")
-def fits(default):
-    return serving_fits(seed=default.seed)
 
 
 # ---- traffic
@@ -210,7 +205,7 @@ def test_a_log_of_which_no_row_is_usable_is_refused_with_the_commonest_reason(lo
 
 
 def test_a_log_without_rows_is_refused(logged_rows):
-    with pytest.raises(ValueError, match=r"log.csv: the log holds no rows"):
+    with pytest.raises(ValueError, match=r"log.csv: the log has no rows"):
         traffic_of(logged_rows(0))
 
 
@@ -544,8 +539,8 @@ def certain(figure, value):
     return replace(figure, value=value, low=value, high=value)
 
 
-def fleet_offer(study, workload, route, fits):
-    return offers.fleet_offer(study, workload, route, route_curve(route), fits)
+def fleet_offer(study, workload, route):
+    return offers.fleet_offer(study, workload, route, route_curve(route))
 
 
 def at_lengths(workload, tokens_in, tokens_out):
@@ -562,12 +557,12 @@ def at_lengths(workload, tokens_in, tokens_out):
     )
 
 
-def test_elasticities_foretell_the_capacity_at_other_lengths(default, fits):
+def test_elasticities_foretell_the_capacity_at_other_lengths(default):
     workload, route = default.workloads["extraction"], default.routes[H200_70B]
-    fleet = fleet_offer(default, workload, route, fits)[0].fleet
+    fleet = fleet_offer(default, workload, route)[0].fleet
     for longer_in, longer_out in [(1.1, 1.0), (0.9, 1.0), (1.0, 1.15), (1.0, 0.85), (1.15, 0.9)]:
         solved, _ = fleet_offer(default, at_lengths(workload, 2000 * longer_in, 250 * longer_out),
-                                route, fits)  # fmt: skip
+                                route)  # fmt: skip
         foretold = (
             fleet.capacity_requests_per_s
             * longer_in**fleet.input_elasticity
@@ -581,41 +576,39 @@ def test_elasticities_foretell_the_capacity_at_other_lengths(default, fits):
 @pytest.mark.parametrize(
     ("name", "route"), [("classification", "h200-llama-3.1-8b"), ("extraction", H200_70B)]
 )
-def test_a_fleet_carries_at_another_cached_share_what_is_solved_for_it(default, fits, name, route):
+def test_a_fleet_carries_at_another_cached_share_what_is_solved_for_it(default, name, route):
     workload, spec = default.workloads[name], default.routes[route]
-    fleet = fleet_offer(default, workload, spec, fits)[0].fleet
+    fleet = fleet_offer(default, workload, spec)[0].fleet
     for cached in (0.0, 0.05, 0.33, 0.6, 0.85, 1.0):
         other = certain(workload.cached_input_share, cached)
         there = workload.model_copy(update={"cached_input_share": other})
-        solved = fleet_offer(default, there, spec, fits)[0].fleet
+        solved = fleet_offer(default, there, spec)[0].fleet
         found = fleet.capacity_requests_per_s * fleet.cached_factor(np.array([cached]))
         assert found[0] == pytest.approx(solved.capacity_requests_per_s, rel=0.04)
     assert fleet.cached_factor(np.array([0.6]))[0] > 1.3
 
 
-def test_capacity_has_the_error_of_its_curve_inside_the_measured_range_and_more_outside(
-    default, fits
-):
+def test_capacity_has_the_error_of_its_curve_inside_the_measured_range_and_more_outside(default):
     workload, route = default.workloads["support-chat"], default.routes[H200_70B]
-    inside, point = fleet_offer(default, at_lengths(workload, 1024, 1024), route, fits)
+    inside, point = fleet_offer(default, at_lengths(workload, 1024, 1024), route)
     assert point.inside_hull
-    held_out = fits[(fits["model"] == route.model) & (fits["gpu"] == route.gpu)].iloc[0]
+    held_out = serving_fit(route_curve(route).points, seed=default.seed)
     u = np.random.default_rng(3).random(20_000)
     errors = np.abs(inside.capacity_factor.quantile(u) - 1)
     assert np.median(errors) == pytest.approx(held_out["median_abs_error_share"], rel=0.05)
-    outside, point = fleet_offer(default, at_lengths(workload, 1155, 211), route, fits)
+    outside, point = fleet_offer(default, at_lengths(workload, 1155, 211), route)
     assert not point.inside_hull
     assert outside.capacity_factor.low < inside.capacity_factor.low < 1
     assert outside.capacity_factor.high > inside.capacity_factor.high > 1
     assert outside.capacity_factor.grade == "assumed"
 
 
-def test_rent_is_the_mean_of_the_commitments_within_its_range(default, fits):
+def test_rent_is_the_mean_of_the_commitments_within_its_range(default):
     quotes = pd.read_csv(paths.data("gpu_prices.csv"))
     nebius = quotes.query("gpu == 'h200_sxm' and provider == 'nebius'").set_index("commitment")
     on_demand = nebius.loc["on_demand", "usd_per_gpu_hour"]
     route = default.routes[H200_70B]
-    rent = fleet_offer(default, default.workloads["extraction"], route, fits)[0].usd_per_gpu_hour
+    rent = fleet_offer(default, default.workloads["extraction"], route)[0].usd_per_gpu_hour
     assert 0.4 * on_demand < rent.low < rent.value < rent.high
     assert rent.value < on_demand
     everything = route.commitment.on_demand
@@ -629,17 +622,17 @@ def test_rent_is_the_mean_of_the_commitments_within_its_range(default, fits):
             )
         }
     )
-    found, _ = fleet_offer(default, default.workloads["extraction"], dear, fits)
+    found, _ = fleet_offer(default, default.workloads["extraction"], dear)
     assert found.usd_per_gpu_hour.value == pytest.approx(on_demand)
 
 
-def test_an_owned_fleet_carries_what_a_rented_one_does_at_its_own_price(default, fits):
+def test_an_owned_fleet_carries_what_a_rented_one_does_at_its_own_price(default):
     workload, rented = default.workloads["extraction"], default.routes[H200_70B]
     price = Figure("", 36_000.0, "USD/GPU", source="a quote", as_of=default.as_of)
     gone = {"rented_from": None, "commitment": None, "owned": OwnedGpus(price=price)}
     owned = rented.model_copy(update=gone)
-    theirs, _ = fleet_offer(default, workload, rented, fits)
-    found, _ = fleet_offer(default, workload, owned, fits)
+    theirs, _ = fleet_offer(default, workload, rented)
+    found, _ = fleet_offer(default, workload, owned)
     assert found.usd_per_gpu_hour == gpu_hours.gpu_hour(owned, 0.0)
     assert (found.fleet.reserved_share, found.fleet.term_months) == (0.0, 48)
     assert found.fleet.capital_share == gpu_hours.capital_share(owned)
@@ -665,17 +658,17 @@ def test_a_regional_premium_is_on_every_part_of_the_price_in_every_month(default
     assert premium.month_factors == pytest.approx(plain.month_factors)
 
 
-def test_a_quote_without_a_date_stays_without_one(default, fits):
-    rent = fleet_offer(default, default.workloads["extraction"], default.routes[H200_70B], fits)[
+def test_a_quote_without_a_date_stays_without_one(default):
+    rent = fleet_offer(default, default.workloads["extraction"], default.routes[H200_70B])[
         0
     ].usd_per_gpu_hour
     assert rent.as_of is None
 
 
-def test_a_request_too_long_for_its_gpus_is_a_finding_and_not_a_number(default, fits):
+def test_a_request_too_long_for_its_gpus_is_a_finding_and_not_a_number(default):
     endless = at_lengths(default.workloads["extraction"], 2_000_000, 250)
     with pytest.raises(CannotServe, match="70B"):
-        fleet_offer(default, endless, default.routes[H200_70B], fits)
+        fleet_offer(default, endless, default.routes[H200_70B])
 
 
 def test_a_curve_is_fitted_to_the_points_of_its_own_engine(default):

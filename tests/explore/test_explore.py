@@ -119,7 +119,7 @@ def test_a_study_without_fleets_or_without_candidates_has_a_page(base, candidate
     crossings = {pair: x for pair, x in at_base.crossovers.items() if pair[1] in candidates}
     now = View(replace(at_base.outcome, workloads=left), crossings, {})
     shown = page(now, at_base)
-    assert "with a fleet" not in shown
+    assert "the cheapest fleet" not in shown
     assert shown.count("<svg") == (3 if candidates else 1)
 
 
@@ -168,7 +168,7 @@ def test_the_notebook_holds_no_logic_and_no_typed_figure(notebook):
 
 
 def test_what_the_notebook_calls_opens_a_panel(monkeypatch, base):
-    monkeypatch.setattr(explore_panel, "measured", lambda case: {})
+    monkeypatch.setattr(explore_panel, "chapter_results", lambda case, names: {})
     monkeypatch.setattr(explore_panel, "prepare", lambda case, results, factors: base)
     said = []
     assert open_panel(STUDY, said.append).changes == BASE

@@ -78,7 +78,7 @@ def test_no_control_makes_the_bill_larger(control, to):
 
 
 def test_an_unknown_control_is_refused():
-    with pytest.raises(ValueError, match='"prayer" is no control'):
+    with pytest.raises(ValueError, match='"prayer" is not a control'):
         controlled(USE, "prayer", 0.5)
 
 

@@ -240,7 +240,7 @@ def test_without_groups_or_metrics_all_requests_and_every_latency_are_shown(samp
 
 def test_samples_without_outcomes_count_as_answered_and_a_warning_says_so(samples):
     answered = samples[samples["ok"]]
-    with pytest.warns(UserWarning, match="no `ok`: all count as answered") as warned:
+    with pytest.warns(UserWarning, match="no `ok`: all requests count as answered") as warned:
         bare = latency_table(answered.drop(columns="ok"))
     assert warned[0].filename == __file__
     pd.testing.assert_frame_equal(bare, latency_table(answered))
@@ -259,10 +259,13 @@ def test_samples_without_outcomes_count_as_answered_and_a_warning_says_so(sample
         (lambda s: slo_verdict(quantile_interval(np.array([1.0]), 0.5), np.nan), "finite limit"),
         (lambda s: latency_table(s, ["arm"], ["e2e_s"]), r"lack \['e2e_s'\]"),
         (lambda s: latency_table(s.assign(ok=None), ["arm"], ["ttft_s"]), "null `ok`"),
-        (lambda s: latency_table(s.assign(ok="false")), "`ok` is 'false': write True or False"),
+        (
+            lambda s: latency_table(s.assign(ok="false")),
+            "samples have 'false' in `ok`: give True or False",
+        ),
         (lambda s: latency_table(s[["arm", "ok"]]), "none of ttft_s, tpot_s, e2e_s and latency_s"),
         (lambda s: latency_table(s.assign(ttft_s="soon")), "ttft_s must hold numbers"),
-        (lambda s: latency_table(s["ttft_s"]), "a Series is no DataFrame"),
+        (lambda s: latency_table(s["ttft_s"]), "samples is a Series"),
         (lambda s: latency_table(s, by="route"), r"lack \['route'\]"),
         (lambda s: slo_attainment(s), 'give one for each metric, such as limits={"ttft_s": 0.5}'),
         (lambda s: slo_attainment(s, limits=0.5), "give one for each metric"),

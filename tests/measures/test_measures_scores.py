@@ -121,8 +121,8 @@ def changed(row, column, value):
     [
         (changed(3, "open", None), r"1 item without a score of open: .* \(first: q3\)"),
         (changed(3, "today", np.nan), r"1 item without a score of today: .* \(first: q3\)"),
-        (changed(3, "open", "good"), r"1 item with a score that is no number: .* \(first: q3\)"),
-        (changed(3, "open", np.inf), r"1 item with a score that is no number"),
+        (changed(3, "open", "good"), r"1 item with a score that is not a number: .* \(first: q3\)"),
+        (changed(3, "open", np.inf), r"1 item with a score that is not a number"),
         (changed(3, "open", -1), r"1 item scored outside 0..1 .* \(first: q3\)"),
         (changed(3, "item_id", "q4"), r"1 item scored twice .* \(first: q4\)"),
         (changed(3, "item_id", None), "1 item without item_id"),
@@ -137,7 +137,7 @@ def changed(row, column, value):
         (BINARY.rename(columns={"open": "llama"}), r"they have \['item_id', 'today', 'llama'\]"),
         (GRADED.assign(open=GRADED["today"] + 1), "differ by 1 on each of 80 items"),
         (GRADED[:1], "on each of 1 items"),
-        ({"today": [1], "open": [1]}, "a dict is no DataFrame"),
+        ({"today": [1], "open": [1]}, "scores is a dict"),
     ],
 )
 def test_scores_that_cannot_be_compared_are_named_and_nothing_is_dropped(scores, message):

@@ -174,7 +174,7 @@ def test_the_week_profile_finds_the_weekend_wherever_the_log_begins():
 
 
 def test_a_week_profile_needs_a_week():
-    with pytest.raises(ValueError, match=r"100 requests over 100\.0 h cover no whole week"):
+    with pytest.raises(ValueError, match=r"100 requests over 100\.0 h do not cover a week"):
         hour_of_week(_log(_every("1h", 100)))
 
 

@@ -13,7 +13,7 @@ from llmstudy.memo.context import Facts
 from llmstudy.memo.document import environment, parts, provenance
 from llmstudy.memo.figures import resolve
 from llmstudy.study import load
-from llmstudy.study.snapshot import restored
+from llmstudy.study.snapshot import from_json
 from tests.memo.shared import LEAD, MADE, answer, barred, copied, finished, page_of, stay
 
 
@@ -176,7 +176,7 @@ def hostile(facts):
     names = {thing: f"{HOSTILE[:39]} {thing}"[:80].strip() for thing in things}
     chapters = renamed(dict(facts.chapters), names)
     words = dict.fromkeys(("question", "company", "owner", "decider"), HOSTILE)
-    return Facts(restored(chapters["01_evidence"]["study"]).model_copy(update=words), chapters)
+    return Facts(from_json(chapters["01_evidence"]["study"]).model_copy(update=words), chapters)
 
 
 def test_the_owners_own_words_break_no_rule(hostile):
@@ -223,7 +223,7 @@ def test_a_memo_tells_its_state(facts, state, status):
     [
         ("status: draft", "status: decided", "decided_on is missing"),
         ("status: draft", "status: superseded", "superseded_by is missing"),
-        ("status: draft", "status: draft\ndecided_on: 2026-12-01", "write decided"),
+        ("status: draft", "status: draft\ndecided_on: 2026-12-01", "write status: decided"),
         ("status: draft", "status: draft\nsuperseded_by: v2", "must be superseded"),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 from bs4 import BeautifulSoup
 from markupsafe import Markup
 
-from llmstudy.memo.figures import Figures, names, of_100, owner_text, refused, resolve, token
+from llmstudy.memo.figures import Figures, checked, names, of_100, owner_text, resolve, token
 from llmstudy.text import share, usd
 
 GROWTH = {"name": "growth", "value": 0.04, "grade": "assumed", "source": "a guess"}
@@ -190,14 +190,14 @@ def test_the_nearest_row_with_a_grade_counts():
 )
 def test_what_names_no_place_is_refused(value):
     with pytest.raises(TypeError, match="no place in the results"):
-        refused(value)
+        checked(value)
 
 
 @pytest.mark.parametrize(
     "value", ["words", "R14", "the p95", "chapter 07", "01 evidence", Markup("<b>7</b>")]
 )
 def test_words_names_of_ids_and_html_are_not_refused(value):
-    assert refused(value) == value
+    assert checked(value) == value
 
 
 def test_words_of_the_owner_are_escaped_and_marked():

@@ -44,7 +44,7 @@ def test_sections_stand_in_their_order():
     assert lint.faults(sections(REQUIRED)) == []
     first, second, *rest = REQUIRED
     (fault,) = lint.faults(sections([first, rest[0], second, *rest[1:]]))
-    assert "stand in the order" in fault
+    assert "are in the order" in fault
 
 
 def test_a_section_more_than_the_required_ones_is_free():

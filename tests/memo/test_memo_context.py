@@ -8,7 +8,7 @@ from llmstudy import paths
 from llmstudy.memo import context as facts_module
 from llmstudy.memo.context import Facts
 from llmstudy.study import load
-from llmstudy.study.snapshot import kept
+from llmstudy.study.snapshot import to_json
 from tests.memo.shared import LEAD, barred, copied, forced, move
 
 TODAY = {"support-chat": 6000.0, "classification": 900.0, "extraction": 5000.0}
@@ -137,7 +137,7 @@ def test_the_facts_are_of_the_study_as_its_log_leaves_it(study):
     )
     logged = study.workloads["extraction"].model_copy(update={"intake": intake})
     assessed = study.model_copy(update={"workloads": study.workloads | {"extraction": logged}})
-    facts = facts_module.facts_of(study, {"01_evidence": {"study": kept(assessed)}})
+    facts = facts_module.facts_of(study, {"01_evidence": {"study": to_json(assessed)}})
     assert facts.study == assessed
     assert facts_module.facts_of(study, {}).study == study
 

@@ -52,7 +52,7 @@ def test_every_setting_of_the_grid_is_what_the_function_answers(base, data):
             assert chance == share(workload.best.p_cheaper)
             own = [r.saving_usd["p50"] for r in workload.routes if r.arm == "self_hosted"]
             assert fleet == (usd(max(own)) if own else "no fleet")
-        turned += "Changed against base" in said
+        turned += "Changed from base" in said
     assert 0 < turned < len(data["rows"])
 
 

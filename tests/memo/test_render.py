@@ -313,7 +313,7 @@ def test_no_heading_stands_alone_at_the_foot_of_a_page(paper, tmp_path):
 
 
 def test_the_words_of_a_chart_are_text_on_paper():
-    page = render._lettered(memo_html(notebook(cell(picture(chart())))))
+    page = render._with_chart_text(memo_html(notebook(cell(picture(chart())))))
     code = re.search(r'image/svg\+xml;base64,([^"]+)', page)[1]
     drawing = soup(base64.b64decode(code).decode().partition("?>")[2])
     words = [text.get_text() for text in drawing.find_all("text")]

@@ -102,7 +102,7 @@ def test_no_requests_have_an_empty_bill():
         ({"output_tokens": "many"}, "token counts must be numbers"),
         ({"ts_start": pd.Timestamp("2026-11-20")}, "not times with one timezone"),
         ({"ts_start": [pd.NaT, pd.Timestamp("2026-11-20", tz=UTC)]}, "no ts_start"),
-        ({"model": "gpt-4o"}, 'model already: rename .* "model_served"'),
+        ({"model": "gpt-4o"}, 'already have model: rename .* "model_served"'),
     ],
 )
 def test_a_request_that_cannot_be_is_an_error(change, message):
@@ -113,9 +113,9 @@ def test_a_request_that_cannot_be_is_an_error(change, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"on": "20 November"}, "on: '20 November' is no date: write it as 2026-11-20"),
-        ({"on": pd.NaT}, "NaT is no date"),
-        ({"on": None}, "None is no date"),
+        ({"on": "20 November"}, "on is '20 November', which is not a date: write it as 2026-11-20"),
+        ({"on": pd.NaT}, "NaT, which is not a date"),
+        ({"on": None}, "None, which is not a date"),
         ({"models": "gpt-4o"}, 'names no provider: write "provider/model", such as openai/gpt-4o'),
         ({"models": ["openai/gpt4o"]}, "openai lists no model 'gpt4o'; close to it: gpt-4o"),
         ({"models": "openia/gpt-4o"}, "no provider 'openia'; close to it: openai"),
@@ -124,7 +124,7 @@ def test_a_request_that_cannot_be_is_an_error(change, message):
         ({"models": {"ours": 3}}, "names none"),
         ({"requests": TOKENS.drop(columns="output_tokens")}, "the requests lack output_tokens"),
         ({"requests": pd.DataFrame()}, "the requests lack input_tokens, output_tokens"),
-        ({"requests": "log.csv"}, "a str is no DataFrame"),
+        ({"requests": "log.csv"}, "is a str, not a DataFrame"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:cached_input_tokens of")

@@ -38,9 +38,9 @@ def test_the_newest_quote_of_an_offer_counts_and_then_the_cheapest():
 
 
 def test_a_gpu_price_that_is_not_listed_is_an_error_that_says_what_is():
-    with pytest.raises(PriceError, match=r"there is: a10, .*h100_sxm"):
+    with pytest.raises(PriceError, match=r"available: a10, .*h100_sxm"):
         gpu_price("h1000", "aws", "on_demand")
-    with pytest.raises(PriceError, match="there is: h100_nvl azure us on_demand"):
+    with pytest.raises(PriceError, match="available: h100_nvl azure us on_demand"):
         gpu_price("h100_nvl", "aws", "on_demand")
     with pytest.raises(PriceError, match="no GPU price for h100_sxm aws on_demand eu-west-1"):
         gpu_price("h100_sxm", "aws", "on_demand", region="eu-west-1")
@@ -52,7 +52,7 @@ def test_a_price_in_several_regions_needs_the_region(monkeypatch):
         ("h100", "aws", "west", "on_demand", 7.0, "2026-11-01"),
     )
     monkeypatch.setattr(gpu, "gpu_prices", lambda: table)
-    with pytest.raises(PriceError, match="name one: east, west"):
+    with pytest.raises(PriceError, match="name one of east, west"):
         gpu_price("h100", "aws", "on_demand")
     assert gpu_price("h100", "aws", "on_demand", "west").value == 7.0
 

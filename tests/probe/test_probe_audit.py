@@ -309,7 +309,7 @@ def test_more_tokens_than_asked_are_never_stopped_by_itself(reason):
     run = changed(honest(), finish_reason=reason, output_tokens=24.0, content_tokens=None)
     found = audit(run)
     assert failed_checks(found) == {"output_tokens"}
-    assert "3 output tokens for each one asked" in found.reasons[0]
+    assert "3 output tokens for each requested one" in found.reasons[0]
 
 
 def served(*names, asked="gpt-4o", **facts):

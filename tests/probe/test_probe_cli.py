@@ -118,7 +118,7 @@ def test_an_unknown_host_needs_a_price_and_nothing_is_sent():
     place = ("endpoint", "https://example.com/v1", "--model", "m")
     done = probe(*place, "--rate", 1, "--input-tokens", 5)
     assert done.exit_code == 2
-    assert "nothing is known of what example.com bills" in done.output
+    assert "the price of example.com is missing: give --price" in done.output
 
 
 def test_a_server_of_ones_own_that_takes_a_key_may_be_a_gateway_and_needs_a_price(
@@ -129,7 +129,7 @@ def test_a_server_of_ones_own_that_takes_a_key_may_be_a_gateway_and_needs_a_pric
     for given in (("--key-env", "MY_KEY"), ("--header", "x-key: $MY_KEY")):
         done = quick(mock, "--rate", 40, *given)
         assert done.exit_code == 2
-        assert "0,0 if it bills nothing" in done.output
+        assert "0,0 if it is free" in done.output
     assert len(mock.truth()) == asked
 
 
@@ -143,7 +143,7 @@ def test_a_server_of_ones_own_that_takes_a_key_may_be_a_gateway_and_needs_a_pric
         (("--price", "1,1", "--max-spend", "inf"), "spend_usd is inf: give a limit above 0"),
         (("--price", "1,1", "--max-spend", "0"), "spend_usd is 0: give a limit above 0"),
         (("--price", "1,1", "--max-spend", "-1"), "spend_usd is -1: give a limit above 0"),
-        (("--price", "0,0", "--max-spend", "1"), "give what a token costs (--price), or leave out"),
+        (("--price", "0,0", "--max-spend", "1"), "give --price, or leave out"),
     ],
 )
 def test_a_price_or_cap_that_limits_nothing_is_refused(mock, words, says):
@@ -177,7 +177,7 @@ def test_a_server_that_is_not_there_is_one_sentence_and_leaves_nothing(tmp_path)
         ((), "give one of --rate, --concurrency and --replay"),
         (("--rate", 1, "--concurrency", 2), "give one of --rate, --concurrency and --replay"),
         (("--rate", 1, "--arrivals", "weekly"), "write poisson, gamma, constant or ramp"),
-        (("--rate", 1, "--body", "{"), "--body is no JSON"),
+        (("--rate", 1, "--body", "{"), "--body is not JSON"),
         (("--rate", 1, "--header", "X"), "write 'NAME: value'"),
         (("--rate", 1, "--drop", "model"), "--drop model: only max_tokens, max_completion_tokens"),
         (("--rate", 1, "--timeout", "5"), "a unit is missing"),
@@ -209,7 +209,7 @@ def test_a_buffered_run_says_that_its_pace_is_unknown_and_is_compared_by_nothing
     assert "100% of the answers came in one piece" in done.output
     refused = probe("compare", plain, late, "--metric", "tpot")
     assert refused.exit_code == 2
-    assert "held back in a buffer" in re.sub(r"\s+", " ", refused.output)
+    assert "waited in a buffer" in re.sub(r"\s+", " ", refused.output)
 
 
 def test_a_killed_run_is_reported_as_it_is_and_finished(mock, tmp_path):

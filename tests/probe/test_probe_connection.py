@@ -379,5 +379,5 @@ def test_a_proxy_of_another_kind_is_refused_without_its_password(monkeypatch):
 
 def test_an_address_without_a_host_is_refused():
     for url in ("localhost:8000/v1", "ftp://host/v1", "https:///v1"):
-        with pytest.raises(ValueError, match="no address of an endpoint"):
-            Connections(url)
+        with pytest.raises(ValueError, match="not the address of an endpoint"):
+            Endpoint(url, "m")

@@ -177,7 +177,7 @@ def test_a_dropped_field_is_not_sent_and_is_a_fact_of_the_run():
 
 def test_a_spend_cap_needs_a_limit_that_is_sent(timed):
     endpoint = Endpoint("http://h/v1", "m", drop=("max_tokens", "max_completion_tokens"))
-    with pytest.raises(ValueError, match="no field is left to limit an answer in"):
+    with pytest.raises(ValueError, match="no field is left that limits an answer"):
         run_load(endpoint, timed([0]), {}, Limits(max_spend_usd=1), price=TokenPrice(1, 1, 1))
 
 
@@ -283,7 +283,7 @@ def test_a_header_given_replaces_ours_whatever_its_case(key):
     ],
 )
 def test_an_address_with_a_credential_is_refused_without_repeating_it(url):
-    with pytest.raises(ValueError, match="holds a credential") as error:
+    with pytest.raises(ValueError, match="may hold a credential") as error:
         Endpoint(url, "m")
     assert KEY not in str(error.value)
 

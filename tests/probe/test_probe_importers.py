@@ -24,7 +24,7 @@ from llmstudy.probe.run import COLUMNS, Run, chunk_gaps_s, with_metrics
 
 
 def serve(**changes):
-    """Three requests, wanted at 100, 101, 102 and sent 0.01, 0.02, 0.03 later; the last failed."""
+    """Three requests, due at 100, 101, 102 and sent 0.01, 0.02, 0.03 later; the last failed."""
     return {
         "date": "20261123-132028",
         "endpoint_type": "openai",
@@ -56,7 +56,7 @@ def serve(**changes):
 
 
 def timings(start, **changes):
-    """A request wanted at `start`: sent 0.01 s later, first token at 0.11 s, last at 0.41 s."""
+    """A request scheduled at `start`: sent 0.01 s later, first token at 0.11 s, last at 0.41 s."""
     return {
         "targeted_start": start,
         "queued": start - 1,
@@ -230,7 +230,7 @@ def ratios(run, quantity):
 # ------------------------------------------------------------------------------ vllm bench serve
 
 
-def test_vllm_latencies_count_from_when_the_request_was_wanted(written):
+def test_vllm_latencies_count_from_the_scheduled_time(written):
     found = metrics(read_results(written(serve())))
     assert found["scheduled_s"].tolist() == pytest.approx([0.0, 1.0, 2.0])
     assert found["client_queue_s"].tolist() == pytest.approx([0.01, 0.02, 0.03])
@@ -329,7 +329,7 @@ def test_vllm_appended_results_are_read_one_by_one(written):
 
 
 def test_vllm_lists_of_unequal_length_are_refused(written):
-    with pytest.raises(ValueError, match="lists of one length"):
+    with pytest.raises(ValueError, match="lists differ in length"):
         read_results(written(serve(ttfts=[0.1, 0.2])))
 
 
@@ -394,7 +394,7 @@ def test_vllm_file_without_times_of_sending_gives_its_latencies_and_no_arrivals(
     checks = audit(run).checks.set_index("check")["status"]
     arrivals = ["rate", "rate_asked", "gaps", "dispersion", "lag1", "repeated_gaps"]
     assert set(checks[[*arrivals, "dispatch_lag"]]) == {"unknown"}
-    assert any("rate: unknown, the file does not say when" in r for r in audit(run).reasons)
+    assert any("rate: unknown, the file has no times at which" in r for r in audit(run).reasons)
 
 
 def test_vllm_file_with_the_end_of_each_answer_alone_gives_ttft_tpot_and_e2e(written):
@@ -541,7 +541,7 @@ def test_guidellm_targets_near_the_epoch_become_a_burst_at_the_start(written):
     run = read_results(written(guidellm([*lost, timings(1005.0)])))
     assert run.samples["scheduled_s"].tolist() == pytest.approx([0.0, 0.0, 0.0, 5.0])
     assert metrics(run)["ttft_s"].max() < 1
-    assert any("3 of 4 requests were wanted before the run" in n for n in run.facts["notes"])
+    assert any("3 of 4 requests were scheduled before the run" in n for n in run.facts["notes"])
 
 
 def test_guidellm_in_closed_loop_counts_from_the_dispatch(written):
@@ -830,7 +830,7 @@ def test_a_tool_is_told_by_content_and_a_wrong_name_is_refused(written, tool):
     assert read_results(path).facts["tool"]["name"] == tool
     assert read_results(path, tool).facts == read_results(path).facts
     for other in set(TOOLS) - {tool}:
-        with pytest.raises(ValueError, match=f"told by keys: {other}"):
+        with pytest.raises(ValueError, match=f"by their keys: {other}"):
             read_results(path, other)
 
 
@@ -853,7 +853,7 @@ def test_what_is_no_file_no_json_or_no_tool_says_so(tmp_path):
     with pytest.raises(ValueError, match=r"cut\.jsonl:2 is not JSON"):
         read_results(tmp_path / "cut.jsonl")
     with pytest.raises(
-        ValueError, match="'ab' is not known: choose one of sglang-bench-serving, vllm"
+        ValueError, match="'ab' is not one that we read: choose one of sglang-bench-serving, vllm"
     ):
         read_results(tmp_path / "cut.jsonl", "ab")
 

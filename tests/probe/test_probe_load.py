@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic, perf_counter, sleep
@@ -13,14 +14,14 @@ from time import monotonic, perf_counter, sleep
 import numpy as np
 import pytest
 
-from llmstudy.probe import design, load
+from llmstudy.probe import design, load, run
 from llmstudy.probe.call import call
 from llmstudy.probe.connection import Connections
 from llmstudy.probe.endpoint import Endpoint, Request
 from llmstudy.probe.load import run_load
 from llmstudy.probe.options import Limits, Load
 from llmstudy.probe.prompts import fixed_lengths, plan
-from llmstudy.probe.run import AT_SPEND_CAP, Recording, read, with_metrics
+from llmstudy.probe.run import AT_SPEND_CAP, read, with_metrics
 from llmstudy.probe.spend import TokenPrice
 
 
@@ -217,7 +218,7 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_sent(mock, ask, time
     cases = [
         (untimed(3), {}, "no scheduled times"),
         (untimed(3), {"workers": 0}, "0 workers"),
-        (timed([0, 1]), {"workers": 2}, "a plan with no scheduled times"),
+        (timed([0, 1]), {"workers": 2}, "a plan without times"),
         (timed([0, 1]), {"limits": Limits(max_spend_usd=1)}, "no price: .*--price.*--max-spend"),
         (timed([0, 1], output_tokens=None),
          {"limits": Limits(max_spend_usd=1), "price": PRICE}, "give output_tokens"),
@@ -236,17 +237,24 @@ class DiskFullError(OSError):
 
 
 @pytest.mark.parametrize("workers", [None, 3])
-def test_a_sample_that_cannot_be_kept_ends_the_run_with_its_error(
+def test_a_sample_that_cannot_be_written_ends_the_run_with_its_error(
     mock, ask, timed, tmp_path, monkeypatch, workers
 ):
-    kept = []
+    recording, samples = run.recording, []
 
-    def full(self, sample):
-        if len(kept) == 4:
-            raise DiskFullError(28, "No space left on device")
-        kept.append(sample)
+    @contextmanager
+    def on_a_full_disk(*arguments):
+        with recording(*arguments) as append:
 
-    monkeypatch.setattr(Recording, "append", full)
+            def full(sample):
+                if len(samples) == 4:
+                    raise DiskFullError(28, "No space left on device")
+                samples.append(sample)
+                append(sample)
+
+            yield full
+
+    monkeypatch.setattr(run, "recording", on_a_full_disk)
     plan_ = timed(0.05 * np.arange(400)) if workers is None else untimed(400)
     began = monotonic()
     with pytest.raises(DiskFullError, match="No space left"):
@@ -285,7 +293,13 @@ def test_an_interrupt_ends_the_run_and_not_its_record(mock, ask, timed, tmp_path
     plan_ = timed(0.05 * np.arange(2_000)) if workers is None else untimed(2_000)
     endpoint = ask(mock, ttft_ms=40, itl_ms=40)
     run = run_load(
-        endpoint, plan_, {}, workers=workers, price=PRICE, folder=tmp_path / "run", tell=interrupt
+        endpoint,
+        plan_,
+        {},
+        workers=workers,
+        price=PRICE,
+        folder=tmp_path / "run",
+        on_progress=interrupt,
     )
     assert run.facts["ended"] == "stopped: interrupted"
     assert 3 <= len(run.samples) < 2_000
@@ -302,7 +316,7 @@ def test_an_error_of_who_is_told_ends_the_run_and_leaves_nothing_running(mock_se
 
     with mock_server.running(ttft_ms=50) as server:
         with pytest.raises(BrokenPipeError):
-            run_load(ask(server), untimed(5_000), {}, workers=2, tell=told)
+            run_load(ask(server), untimed(5_000), {}, workers=2, on_progress=told)
         sent = len(server.truth())
         sleep(0.3)
         assert len(server.truth()) == sent
@@ -428,7 +442,7 @@ def test_it_runs_where_an_event_loop_runs_already_as_in_a_notebook(mock, ask):
 
 def test_progress_tells_of_what_was_sent_and_came_back(mock, ask, timed):
     told = []
-    run = run_load(ask(mock, ttft_ms=20), timed(0.1 * np.arange(14)), {}, tell=told.append)
+    run = run_load(ask(mock, ttft_ms=20), timed(0.1 * np.arange(14)), {}, on_progress=told.append)
     assert len(told) >= 2
     last = told[-1]
     assert (last.planned, last.sent, last.finished, last.failed) == (14, 14, 14, 0)

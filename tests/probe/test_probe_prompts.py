@@ -154,7 +154,7 @@ def test_a_log_without_an_answer_has_no_lengths():
         ({"scheduled_s": np.array([0.0, 2.0, 1.0])}, "not in order"),
         ({"scheduled_s": np.array([-1.0, 0.0, 1.0])}, "not in order"),
         ({"scheduled_s": np.array([0.0, np.nan, 1.0])}, "not in order"),
-        ({"warmup_n": 3}, "leave nothing of 3"),
+        ({"warmup_n": 3}, "leave none of 3"),
         ({"shared_prefix_share": 1.0}, "shared prefix of 1"),
         ({"shared_prefix_share": 0.5, "prefix_groups": 0}, "at least one group"),
         ({"seed": -1}, "seed -1"),

@@ -81,7 +81,7 @@ def test_a_recorded_gpu_run_gives_its_points_and_no_requests():
 
 
 def test_an_option_that_there_is_not_is_named_and_every_other_is_in_the_help():
-    with pytest.raises(TypeError, match="no option is called rate:"):
+    with pytest.raises(TypeError, match="unknown option rate:"):
         llmstudy.probe_endpoint("http://127.0.0.1:9/v1", "m", rate=2)
     for function in (llmstudy.probe_endpoint, llmstudy.search_rate, llmstudy.probe_vllm):
         names = inspect.signature(function).parameters

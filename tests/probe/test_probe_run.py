@@ -121,7 +121,7 @@ def test_an_unknown_pace_is_null_named_and_ranks_nowhere():
     assert "100% of the answers came in one piece" in row["why"]
     for metric in ("tpot", "itl"):
         for pair in ((run, run_of(plain)), (run_of(plain), run)):
-            with pytest.raises(ValueError, match="held back in a buffer"):
+            with pytest.raises(ValueError, match="waited in a buffer"):
                 compare(*pair, metric, "p50")
     with pytest.raises(ValueError, match="100% of the answers have no tpot_s"):
         slo_margin(run.samples, SLO(tpot_s=0.05))

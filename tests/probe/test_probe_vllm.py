@@ -6,7 +6,6 @@ does. The real one is in `tests/vllm`.
 
 import json
 import re
-import socket
 import stat
 import sys
 import time
@@ -25,10 +24,10 @@ from typer.testing import CliRunner
 
 from llmstudy.cli import app
 from llmstudy.measures.capacity import gpu, model_shape, serving_points
-from llmstudy.probe import server_metrics, vllm
+from llmstudy.probe import recorded, server_metrics, vllm
 from llmstudy.probe.options import Settings
 from llmstudy.probe.run import Run, Sample, table
-from llmstudy.probe.vllm import hardware, log, probe, recorded, server
+from llmstudy.probe.vllm import hardware, log, probe, server
 from llmstudy.probe.vllm import sweep as sweeps
 
 TINY = {
@@ -134,31 +133,35 @@ def is_running(pid):
 # the child
 
 
+def serve(folder, flags=(), **options):
+    return vllm.serve(folder, flags, **{"log": folder / "vllm.log", **options})
+
+
 def test_a_server_is_ready_says_what_it_is_and_leaves_no_process(tiny, fake):
-    told = []
-    with vllm.serve(tiny, ["--max-model-len=1024"], python=fake, progress=told.append) as running:
+    lines = []
+    with serve(tiny, ["--max-model-len=1024"], python=fake, say=lines.append) as running:
         worker = int((tiny / "worker").read_text())
         assert is_running(worker)
         assert server_metrics.read_counters(running.base_url)["vllm:prompt_tokens_total"] == 7
     assert not is_running(worker)
     assert running.model == "tiny"
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/v1", running.base_url)
-    said = running.serving
-    assert said["weights"] == "dummy"
-    assert said["engine_version"] == "0.32.0"
-    assert said["model_config"] == TINY
-    assert (said["precision"], said["kv_dtype"], said["quantization"]) == ("fp32", "fp32", None)
-    assert (said["tensor_parallel"], said["max_model_len"]) == (1, 1024)
-    assert said["prefix_caching"] is True
-    assert said["enforce_eager"] is True
-    assert said["kv_cache_tokens"] == 524_288
-    assert {"gpu", "driver", "gpu_note"} <= set(said)
-    assert re.fullmatch(r"vLLM: .* \(0 s\)", told[0])
-    assert told[-1].startswith("vLLM: ready after ")
+    facts = running.serving
+    assert facts["weights"] == "dummy"
+    assert facts["engine_version"] == "0.32.0"
+    assert facts["model_config"] == TINY
+    assert (facts["precision"], facts["kv_dtype"], facts["quantization"]) == ("fp32", "fp32", None)
+    assert (facts["tensor_parallel"], facts["max_model_len"]) == (1, 1024)
+    assert facts["prefix_caching"] is True
+    assert facts["enforce_eager"] is True
+    assert facts["kv_cache_tokens"] == 524_288
+    assert {"gpu", "driver", "gpu_note"} <= set(facts)
+    assert re.fullmatch(r"vLLM: .* \(0 s\)", lines[0])
+    assert lines[-1].startswith("vLLM: ready after ")
 
 
 def test_a_bare_config_is_served_with_random_weights_and_token_ids(tiny, fake):
-    with vllm.serve(tiny, python=fake):
+    with serve(tiny, python=fake):
         words = (tiny / "argv").read_text()
     assert "--host 127.0.0.1" in words
     assert "--load-format dummy --skip-tokenizer-init" in words
@@ -167,7 +170,7 @@ def test_a_bare_config_is_served_with_random_weights_and_token_ids(tiny, fake):
 def test_weights_and_tokenizer_are_used_where_they_are(tiny, fake):
     (tiny / "model.safetensors").write_bytes(b"")
     (tiny / "tokenizer.json").write_text("{}")
-    with vllm.serve(tiny, python=fake) as running:
+    with serve(tiny, python=fake) as running:
         words = (tiny / "argv").read_text()
     assert running.serving["weights"] == "real"
     assert "dummy" not in words
@@ -175,8 +178,9 @@ def test_weights_and_tokenizer_are_used_where_they_are(tiny, fake):
 
 
 def test_a_server_that_ignores_every_request_to_stop_is_killed(tiny, fake, monkeypatch):
-    monkeypatch.setattr(server, "_PATIENCE_S", {"ask": 0.5, "tell": 0.5, "kill": 10.0})
-    with vllm.serve(tiny, python=fake, env={"FAKE": "stubborn"}):
+    monkeypatch.setattr(server, "_PATIENCE_S", {"interrupt": 0.5, "terminate": 0.5, "kill": 10.0})
+    monkeypatch.setenv("FAKE", "stubborn")
+    with serve(tiny, python=fake):
         worker = int((tiny / "worker").read_text())
     assert not is_running(worker)
 
@@ -184,7 +188,7 @@ def test_a_server_that_ignores_every_request_to_stop_is_killed(tiny, fake, monke
 def test_an_error_in_the_block_stops_the_server_and_is_passed_on(tiny, fake):
     with (
         pytest.raises(KeyError, match="mine"),
-        vllm.serve(tiny, python=fake),
+        serve(tiny, python=fake),
     ):
         raise KeyError("mine")
     assert not is_running(int((tiny / "worker").read_text()))
@@ -194,9 +198,9 @@ def test_an_error_in_the_block_stops_the_server_and_is_passed_on(tiny, fake):
 def test_a_server_that_dies_in_use_is_told_apart_from_the_error_it_causes(tiny, fake, what_dies):
     with (
         pytest.raises(vllm.ServerFailed, match=r"stopped while it was in use.*memory is full"),
-        vllm.serve(tiny, python=fake) as running,
+        serve(tiny, python=fake) as running,
     ):
-        server_metrics._get(running.base_url.replace("/v1", f"/{what_dies}"), 5)
+        server_metrics.page(running.base_url, f"/{what_dies}")
     assert not is_running(int((tiny / "worker").read_text()))
 
 
@@ -213,19 +217,22 @@ def test_a_server_that_dies_in_use_is_told_apart_from_the_error_it_causes(tiny, 
         ("Error while finding module specification (ModuleNotFoundError: No module named 'vllm')",
          "extra `gpu`"),
         ("ModuleNotFoundError: No module named 'flashinfer'", "VLLM_USE_FLASHINFER_SAMPLER=0"),
-        ("OSError: [Errno 98] Address already in use", "port=0"),
+        ("OSError: [Errno 98] Address already in use", "another program took the port"),
         ("World size (4) is larger than the number of available GPUs (1)", "lower it"),
         ("RuntimeError: Failed to infer device type", "nvidia-smi"),
         ("ValueError: Available memory on node 0 (11/12 GiB) on kv cache allocation is less than "
          "requested memory for kv (99 GiB)", "VLLM_CPU_KVCACHE_SPACE"),
         ("something\nValueError: a cause of its own", "ValueError: a cause of its own"),
-        ("nothing of use", "does not say why"),
+        ("nothing of use", "its log has no error"),
     ],
 )  # fmt: skip
-def test_a_server_that_does_not_start_says_what_to_change(tiny, fake, says, what_to_do):
+def test_a_server_that_does_not_start_says_what_to_change(
+    tiny, fake, says, what_to_do, monkeypatch
+):
+    monkeypatch.setenv("FAKE", f"says {says}")
     with (
         pytest.raises(vllm.ServerFailed, match=re.escape(what_to_do)) as failed,
-        vllm.serve(tiny, python=fake, env={"FAKE": f"says {says}"}),
+        serve(tiny, python=fake),
     ):
         pass
     first, *_, last = str(failed.value).splitlines()
@@ -233,42 +240,32 @@ def test_a_server_that_does_not_start_says_what_to_change(tiny, fake, says, what
     assert last == says.splitlines()[-1]
 
 
-def test_a_killed_server_is_explained_by_memory(tiny, fake):
+def test_a_killed_server_is_explained_by_memory(tiny, fake, monkeypatch):
+    monkeypatch.setenv("FAKE", "killed")
     with (
         pytest.raises(vllm.ServerFailed, match="the system killed it"),
-        vllm.serve(tiny, python=fake, env={"FAKE": "killed"}),
+        serve(tiny, python=fake),
     ):
         pass
 
 
-def test_a_server_that_is_not_ready_in_time_is_stopped(tiny, fake, tmp_path):
-    kept = tmp_path / "logs" / "vllm.log"
+def test_a_server_that_is_not_ready_in_time_is_stopped(tiny, fake, tmp_path, monkeypatch):
+    monkeypatch.setenv("FAKE", "hangs")
+    monkeypatch.setattr(server, "_READY_S", 2.0)
+    log_file = tmp_path / "logs" / "vllm.log"
     with (
         pytest.raises(vllm.ServerFailed, match="was not ready after"),
-        vllm.serve(tiny, python=fake, env={"FAKE": "hangs"}, timeout_s=2, log=kept),
+        serve(tiny, python=fake, log=log_file),
     ):
         pass
     assert not is_running(int((tiny / "worker").read_text()))
-    assert "Initializing a V1 LLM engine" in kept.read_text()
-
-
-def test_a_taken_port_is_told_before_anything_starts(tiny, fake):
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        port = other.getsockname()[1]
-        with (
-            pytest.raises(ValueError, match=f"port {port} cannot be used.*port=0"),
-            vllm.serve(tiny, python=fake, port=port),
-        ):
-            pass
-    assert not (tiny / "argv").exists()
+    assert "Initializing a V1 LLM engine" in log_file.read_text()
 
 
 def test_missing_vllm_names_the_extra(tiny, monkeypatch):
     monkeypatch.setattr(server, "find_spec", lambda name: None)
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(ValueError, match="the extra gpu"), vllm.serve(tiny):
+    with pytest.raises(ValueError, match="the extra gpu"), serve(tiny):
         pass
 
 
@@ -291,7 +288,7 @@ def test_progress_follows_the_log():
         "INFO Using cache directory: c for vLLM's torch.compile",
         "Capturing CUDA graphs (decode, FULL): 100%",
     ]
-    seen = [log.doing("\n".join(lines[:n])) for n in range(len(lines) + 1)]
+    seen = [log.start_step("\n".join(lines[:n])) for n in range(len(lines) + 1)]
     assert seen == [
         "importing its modules",
         "starting the engine",
@@ -344,26 +341,26 @@ def test_other_architectures_are_refused_not_miscounted(kind):
 
 def test_a_mixture_without_weights_is_refused(tiny, fake):
     (tiny / "config.json").write_text(json.dumps({**TINY, "num_local_experts": 8}))
-    with pytest.raises(ValueError, match="mixture of experts"), vllm.serve(tiny, python=fake):
+    with pytest.raises(ValueError, match="mixture of experts"), serve(tiny, python=fake):
         pass
     (tiny / "model.safetensors").write_bytes(b"")
     assert vllm.weights(tiny) == "real"
     with (
         pytest.raises(ValueError, match="mixture of experts"),
-        vllm.serve(tiny, ["--load-format", "dummy"], python=fake),
+        serve(tiny, ["--load-format", "dummy"], python=fake),
     ):
         pass
 
 
 def test_a_folder_without_a_config_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"no readable config\.json"):
+    with pytest.raises(ValueError, match=r"config\.json that can be read"):
         vllm.read_config(tmp_path)
     with pytest.raises(ValueError, match=r"llama-3\.1-70b, llama-3\.1-8b"):
         vllm.bundled_model("gpt-5")
 
 
 def test_an_adapter_has_two_matrices_per_projection_of_the_stated_size(tiny, tmp_path):
-    folder = vllm.random_adapter(tiny, tmp_path / "adapter", rank=4)
+    folder = vllm.random_adapter(tiny, tmp_path / "adapter")
     raw = (folder / "adapter_model.safetensors").read_bytes()
     length = int.from_bytes(raw[:8], "little")
     header = json.loads(raw[8 : 8 + length])
@@ -376,23 +373,39 @@ def test_an_adapter_has_two_matrices_per_projection_of_the_stated_size(tiny, tmp
         end = end_
     assert len(raw) == 8 + length + end
     stem = "base_model.model.model.layers.1.self_attn.k_proj.lora_"
-    assert header[f"{stem}A.weight"]["shape"] == [4, 64]
-    assert header[f"{stem}B.weight"]["shape"] == [32, 4]
-    assert json.loads((folder / "adapter_config.json").read_text())["r"] == 4
+    assert header[f"{stem}A.weight"]["shape"] == [16, 64]
+    assert header[f"{stem}B.weight"]["shape"] == [32, 16]
+    assert json.loads((folder / "adapter_config.json").read_text())["r"] == 16
 
 
-def test_variants_are_every_combination_each_with_its_flags():
-    found = vllm.variants(
-        ["a", "b"], ["none", "fp8"], [1, 2], prefix_caching=[False, True], adapters=[None, "lo"]
-    )
-    assert len(found) == len({v.label for v in found}) == 32
-    heaviest = found[-1]
-    assert heaviest.label == "b fp8 tp2 prefix-caching lora"
+def test_variants_are_every_combination_each_with_its_flags(tiny, tmp_path):
+    on_off = [False, True]
+    axes = {"quantization": ["none", "fp8"], "tensor_parallel": [1, 2]}
+    settings = Settings(**axes, prefix_caching=on_off, lora=on_off)
+    every = [variant for variant, _ in probe._variants([tiny, tiny], settings, tmp_path)]
+    assert len(every) == 32
+    assert len({variant.label for variant in every}) == 16
+    heaviest = every[-1]
+    assert heaviest.label == "tiny fp8 tp2 prefix-caching lora"
     assert heaviest.request_model == "adapter"
     assert " ".join(heaviest.flags) == (
         "--quantization fp8 --tensor-parallel-size 2 --enable-prefix-caching "
-        "--enable-lora --max-lora-rank 16 --lora-modules adapter=lo"
+        f"--enable-lora --max-lora-rank 16 --lora-modules adapter={tmp_path / 'adapter-tiny'}"
     )
+
+
+def test_a_frame_names_each_server_with_its_own_settings(tiny, tmp_path):
+    frame = pd.DataFrame(
+        [
+            {"label": "short", "model": str(tiny), "tensor_parallel": 2, "lengths": [(64, 16)]},
+            {"label": "long", "model": str(tiny), "tensor_parallel": 1, "lengths": [(512, 16)]},
+        ]
+    )
+    every = list(probe._variants(frame, Settings(quantization=["fp8"]), tmp_path))
+    assert [(v.label, v.quantization, v.tensor_parallel, lengths) for v, lengths in every] == [
+        ("short", "fp8", 2, [(64, 16)]),
+        ("long", "fp8", 1, [(512, 16)]),
+    ]
 
 
 # the counters
@@ -432,27 +445,32 @@ def test_no_label_however_odd_changes_a_value(rows):
 def test_a_run_is_the_difference_of_two_readings(monkeypatch):
     later = METRICS.replace("} 3.0", "} 13.0").replace('_sum{engine="0"} 0.5', "_sum{} 0.75")
     pages = iter([METRICS, later.replace('_count{engine="0"} 2.0', "_count{} 3.0")])
-    monkeypatch.setattr(server_metrics, "_get", lambda url, timeout_s: next(pages))
-    with server_metrics.counters("http://127.0.0.1:1/v1") as grown:
-        assert grown == {}
-    view = server_metrics.server_view(grown)
-    assert view["input_tokens"] == 10
-    assert view["ttft_s"] == 0.25
-    assert view["queue_s"] is None
-    assert view["prefix_cache_hit_share"] is None
+    monkeypatch.setattr(server_metrics, "page", lambda base_url, path: next(pages))
+    with server_metrics.counters("http://127.0.0.1:1/v1") as increase:
+        assert increase == {}
+    assert increase == {
+        "vllm:prompt_tokens_total": 10,
+        "vllm:time_to_first_token_seconds_count": 1,
+        "vllm:time_to_first_token_seconds_sum": 0.25,
+    }
 
 
-def test_a_restarted_server_is_an_error():
-    with pytest.raises(ValueError, match="restarted"):
-        server_metrics.growth({"a": 2.0}, {"a": 1.0})
+def test_a_restarted_server_is_an_error(monkeypatch):
+    pages = iter([METRICS, METRICS.replace("} 3.0", "} 2.0")])
+    monkeypatch.setattr(server_metrics, "page", lambda base_url, path: next(pages))
+    with (
+        pytest.raises(ValueError, match="restarted"),
+        server_metrics.counters("http://127.0.0.1:1/v1"),
+    ):
+        pass
 
 
 def test_a_server_that_is_not_there_or_not_vllm_is_named(tiny, fake):
     with pytest.raises(ValueError, match=r"127\.0\.0\.1:9/metrics does not answer"):
-        server_metrics.read_counters("http://127.0.0.1:9/v1/", timeout_s=1)
+        server_metrics.read_counters("http://127.0.0.1:9/v1/")
     with pytest.raises(ValueError, match="is no address"):
         server_metrics.read_counters("127.0.0.1")
-    with vllm.serve(tiny, python=fake) as running, pytest.raises(ValueError, match="404"):
+    with serve(tiny, python=fake) as running, pytest.raises(ValueError, match="404"):
         server_metrics.read_counters(running.base_url + "/elsewhere")
 
 
@@ -708,7 +726,7 @@ def stand_in(tiny, monkeypatch):
     @contextmanager
     def serve(model, flags, **_):
         serving = {"gpu": None, "gpu_product": None, "device": "cpu", "model_config": TINY}
-        yield vllm.Server("http://127.0.0.1:9/v1", "tiny", serving, 0.0, tiny / "log")
+        yield vllm.Server("http://127.0.0.1:9/v1", "tiny", serving)
 
     def measure(server, variant, point, folder, seed):
         made = closed_loop(int(point["concurrency"]), int(point["n_requests"]))
@@ -720,8 +738,7 @@ def stand_in(tiny, monkeypatch):
     monkeypatch.setattr(sweeps, "_measure", measure)
     monkeypatch.setattr(sweeps, "audit", lambda run: types.SimpleNamespace(valid=True, reasons=()))
     monkeypatch.setattr(sweeps, "_bench", lambda *_: {"n": 16})
-    [variant] = vllm.variants([tiny])
-    return variant
+    return vllm.Variant(tiny)
 
 
 def test_each_point_is_handed_over_when_it_is_measured_and_a_kill_loses_none(
@@ -743,7 +760,7 @@ def test_each_point_is_handed_over_when_it_is_measured_and_a_kill_loses_none(
             points,
             tmp_path / "runs",
             seed=0,
-            keep=lambda done: recorded.write(tmp_path / "recorded", [done], began),
+            on_point=lambda made: recorded.write(tmp_path / "recorded", [made], began),
         )
     [run] = recorded.recorded_runs(tmp_path / "recorded")
     assert run["points"]["concurrency"].tolist() == [1, 2]
@@ -804,9 +821,8 @@ def test_the_default_points_of_each_setting_fit_a_call_of_ten_minutes(monkeypatc
     default = Settings()
     n_points, longest_s, pairs = default.max_points, default.max_point_s, default.lengths
     for name, quantized in [("8b", "none"), ("8b", "fp8"), ("70b", "fp8")]:
-        [variant] = vllm.variants([vllm.bundled_model(f"llama-3.1-{name}")], [quantized])
-        config = vllm.read_config(variant.model)
-        table = sweeps.levels(config, variant, pairs, 256, n_points, longest_s)
+        variant = vllm.Variant(vllm.bundled_model(f"llama-3.1-{name}"), quantized)
+        table = sweeps.levels(variant, pairs, 256, n_points, longest_s)
         assert table["seconds"].sum() + 180 < 600
         assert len(table) >= 5
 
@@ -854,7 +870,7 @@ def test_where_every_setting_fails_the_reason_is_the_mistake(stand_in, tiny, tmp
 def test_offline_hands_every_setting_to_the_engine_and_claims_no_audit(tiny, tmp_path, monkeypatch):
     asked = []
 
-    def engine_points(model, batches, taken, given, arguments, *, adapter, progress):
+    def engine_points(model, batches, taken, given, arguments, *, adapter, say):
         asked.append((arguments, adapter))
         return pd.DataFrame([{"concurrency": 1, "input_tokens": taken, "output_tokens": given}])
 

@@ -158,9 +158,9 @@ def test_the_same_seed_draws_the_same_requests():
     [
         ({"n": 0}, "n is 0"),
         ({"start": datetime.fromisoformat("2026-11-02")}, "has no time zone"),
-        ({"output_tokens_mean": 0.5}, "0.5 output tokens; give at least 1"),
-        ({"cached_input_share": 40}, "cached_input_share is 40, not 0 to 1"),
-        ({"shape": hourly_shape("ragpulse").head(100)}, "has 100 hours; give whole weeks"),
+        ({"output_tokens_mean": 0.5}, "0.5 output tokens: give at least 1"),
+        ({"cached_input_share": 40}, "cached_input_share is 40: give a share"),
+        ({"shape": hourly_shape("ragpulse").head(100)}, "has 100 hours: give whole weeks"),
     ],
 )
 def test_a_draw_that_makes_no_sense_is_refused(changed, message):

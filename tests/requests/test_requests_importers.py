@@ -124,7 +124,7 @@ def test_each_row_of_a_dirty_jsonl_is_accepted_or_quarantined(tmp_path_factory, 
 
 
 def test_a_log_that_lost_a_row_cannot_be_made():
-    with pytest.raises(ValueError, match="3 rows read but 2 in the tables"):
+    with pytest.raises(ValueError, match="3 rows read, but 2 in the tables"):
         Log(pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [1]}), 3)
 
 
@@ -414,14 +414,14 @@ GOOD = f"when,in,out\n{TIME},1,1\n"
             "ok='maybe' is not an answer or a failure",
         ),
         (GOOD, "csv", COLUMNS, {**CONSTANTS, "ts_start": TIME}, "both mapped and constant"),
-        ("when,in,in,out\n", "csv", COLUMNS, CONSTANTS, "'in', which is there 2 times"),
+        ("when,in,in,out\n", "csv", COLUMNS, CONSTANTS, "'in', which the log has 2 times"),
         ("", "csv", COLUMNS, CONSTANTS, "ts_start is mapped to 'when'"),
         (
             '{"in": 1, "out": 2}',
             "jsonl",
             COLUMNS,
             CONSTANTS,
-            "'when', which is there 0 times",
+            "'when', which the log has 0 times",
         ),
         (GOOD, "parquet", COLUMNS, CONSTANTS, "cannot be read as Parquet"),
     ],
@@ -489,10 +489,10 @@ def test_the_ending_of_a_file_tells_its_format(tmp_path):
         (
             FRAME,
             {"columns": {**COLUMNS, "input_tokens": "i"}, "constants": CONSTANTS},
-            "there 0 times",
+            "the log has 0 times",
         ),
-        (FRAME, {"columns": ["when"]}, "columns and constants are mappings"),
-        ([1, 2], {}, "a list is no log"),
+        (FRAME, {"columns": ["when"]}, "columns and constants must be mappings"),
+        ([1, 2], {}, "a list is not a log"),
     ],
 )
 def test_a_mistake_in_the_call_is_one_sentence(tmp_path, source, arguments, message):

@@ -71,5 +71,5 @@ def test_a_broken_rule_is_an_error_that_says_where_and_which(changed, reason):
 
 
 def test_an_absent_required_column_is_named():
-    with pytest.raises(ValueError, match=r"columns \['ok'\] are absent"):
+    with pytest.raises(ValueError, match=r"columns \['ok'\] are missing"):
         conform(_frame().drop(columns="ok"))

@@ -426,11 +426,11 @@ def test_the_cache_keeps_what_was_used_last(cache, monkeypatch, tmp_path):
     (tmp_path / "a").write_bytes(random.Random(1).randbytes(1000))
     monkeypatch.setattr(reuse, "MOST_BYTES", 4000)
     for n, key in enumerate("vwx"):
-        reuse.keep(key, tmp_path, ["a"], n)
+        reuse.store(key, tmp_path, ["a"], n)
         os.utime(cache / f"{key}.zip", (n, n))
     assert reuse.take("v", tmp_path / "taken") == 0
     assert (tmp_path / "taken" / "a").read_bytes() == (tmp_path / "a").read_bytes()
-    reuse.keep("y", tmp_path, ["a"], 3)
+    reuse.store("y", tmp_path, ["a"], 3)
     assert {file.stem for file in cache.iterdir()} == {"v", "x", "y"}
     assert reuse.take("w", tmp_path) is None
 

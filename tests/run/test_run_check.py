@@ -272,8 +272,8 @@ def test_the_headline_moves_in_the_amount_that_leads(then, today, moved):
 @pytest.mark.parametrize(
     ("then", "today", "why"),
     [
-        (last(billed=()), now(), "the last run could not bill every workload"),
-        (last(), now(unbilled=("chat",)), "no bill is known of chat any more"),
+        (last(billed=()), now(), "a workload had no known bill in the last run"),
+        (last(), now(unbilled=("chat",)), "the bill of chat is no longer known"),
     ],
 )
 def test_a_headline_that_cannot_be_stated_is_not_compared_and_says_why(then, today, why):

@@ -81,6 +81,13 @@ def test_the_command_runs_each_study_to_the_memo_of_a_run_alone_and_says_which_f
     first, lost = portfolio["studies"]
     assert "gone.csv" in lost["error"]
     assert f"lost failed: {lost['error']}" in done.stderr
+    ended = [
+        line
+        for line in done.stderr.splitlines()
+        if re.search(r": (done in|failed after) \d+ s$", line)
+    ]
+    assert sorted(line.partition(":")[0] for line in ended) == ["lost", "source_memo"]
+    assert "Parallel" not in done.stderr  # joblib's own lines
     html, memo = Path(portfolio["portfolio"]), Path(first["memo"])
     assert memo.parent.parent == tmp_path / "out" / "source_memo"
     (link,) = re.findall(r'href="([^"#]+)"', html.read_text())
@@ -113,7 +120,7 @@ def test_a_wrong_study_is_refused_before_any_is_run(variant, tmp_path):
 
 def test_two_studies_of_one_name_are_refused_since_their_runs_would_mix(variant):
     again = variant("source_memo")
-    with pytest.raises(StudyError, match=r"called source_memo, as that of .* name one of them"):
+    with pytest.raises(StudyError, match=r"called source_memo, as that of .* rename one of them"):
         planned([paths.params("source_memo.yaml"), again])
 
 
@@ -131,6 +138,16 @@ def test_a_run_that_dies_says_how(files, monkeypatch, tmp_path):
     monkeypatch.setattr("sys.executable", str(dies))
     (row,) = sweep(files[:1], tmp_path / "out").rows
     assert row.error == "Its run ended with exit code 137: Killed"
+
+
+def test_fresh_reaches_every_run(files, monkeypatch, tmp_path):
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "$*" >&2\nexit 1\n')
+    python.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(python))
+    for fresh in (False, True):
+        (row,) = sweep(files[:1], tmp_path / f"out-{fresh}", fresh=fresh).rows
+        assert row.error.endswith("--fresh") is fresh
 
 
 def test_a_portfolio_is_there_whole_or_not_at_all(files, monkeypatch, tmp_path):
@@ -288,7 +305,7 @@ def test_a_move_that_costs_is_not_drawn_as_a_saving(rows):
     costs = replace(rows[0], saving_usd={"p10": -3e3, "p50": -2.4e3, "p90": -1e3})
     chart = page.comparison([costs])
     assert "moves cost USD 100 a month" in chart.alt
-    assert chart.alt.startswith("No study has found a move that could save")
+    assert chart.alt.startswith("No study has a move that could save")
     shown = [text.get_text() for text in chart.figure.axes[0].texts]
     assert shown == ["staying USD 100", "moves cost USD 100"]
 

@@ -169,7 +169,7 @@ def test_one_stream_moves_figures_together_and_another_stream_or_seed_draws_apar
 def test_moving_to_the_same_price_loses_the_cost_of_moving_in_every_draw():
     same = {"tokenizer": np.ones(1_000), "output_tokens_ratio": np.ones(1_000)}
     d = {**some_draws(1_000, seed=4), **same, "dual_running": np.zeros(1_000)}
-    saved = simulate.move_saving_usd(GPT_4O, GPT_4O, d, MONTHS)
+    saved = simulate.move_saving(GPT_4O, GPT_4O, MONTHS)(d)
     assert saved == pytest.approx(-d["moving_cost"], abs=1e-3)
 
 
@@ -278,7 +278,7 @@ def test_a_saving_is_what_a_loop_over_the_months_adds_up_to(current, challenger)
         months_of_one_draw(current, challenger, {name: x[i] for name, x in d.items()})
         for i in range(40)
     ]
-    found = simulate.move_saving_usd(current, challenger, d, MONTHS)
+    found = simulate.move_saving(current, challenger, MONTHS)(d)
     assert found == pytest.approx(np.array(by_hand), rel=1e-9, abs=1e-3)
 
 
@@ -355,7 +355,7 @@ def test_a_discounted_crossover_is_where_the_discounted_saving_is_nought():
     d = draws(discount_rate=0.15, moving_cost=40_000.0, ramp=2.5, dual_running=0.5)
     volume = simulate.crossover_requests_per_month(GPT_4O, MINI, d, MONTHS, 1e12)
     at = {**d, "requests": volume}
-    assert simulate.move_saving_usd(GPT_4O, MINI, at, MONTHS)[0] == pytest.approx(0.0, abs=1e-6)
+    assert simulate.move_saving(GPT_4O, MINI, MONTHS)(at)[0] == pytest.approx(0.0, abs=1e-6)
     undiscounted = draws(moving_cost=40_000.0, ramp=2.5, dual_running=0.5)
     cheap = simulate.crossover_requests_per_month(GPT_4O, MINI, undiscounted, MONTHS, 1e12)
     assert cheap[0] < volume[0]
@@ -467,7 +467,7 @@ def test_at_the_crossover_the_saving_of_a_steady_volume_changes_sign(challenger)
     met = {name: x[reached] for name, x in d.items()}
 
     def saved(requests):
-        return simulate.move_saving_usd(GPT_4O, challenger, {**met, "requests": requests}, MONTHS)
+        return simulate.move_saving(GPT_4O, challenger, MONTHS)({**met, "requests": requests})
 
     found, start = volumes[reached], 0.0
     if isinstance(challenger, cost.Fleet):  # what loses may be a part of the last replica alone

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from llmstudy import simulate
-from llmstudy.decide.routes import standing
+from llmstudy.decide.routes import handicaps
 from llmstudy.simulate import bills, crossover, drivers
 from llmstudy.simulate.futures import portfolio_saving
 from llmstudy.simulate.inputs import N_DRAWS, draws_of, market, pair_inputs, paths_of
@@ -26,7 +26,7 @@ def default(assessed):
 
 def in_order(found):
     """The savings as the verdict ranks them: by what stands against a route, then by its size."""
-    behind = standing(found.results)
+    behind = handicaps(found.results)
     table = pd.DataFrame(found.results[CROSSOVER]["savings"])
     ranks = [behind.get(pair, 0) for pair in zip(table["workload"], table["route"], strict=True)]
     table = table.assign(behind=ranks)
@@ -68,7 +68,7 @@ def savings_at(priced, name, route, held):
     d |= paths_of(study, name, drivers.N_FLIPS)
     d |= {key: np.full(drivers.N_FLIPS, value) for key, value in held.items()}
     current = offers.offer(name, study.workloads[name].current_route)
-    return simulate.move_saving_usd(current, offers.offer(name, route), d, study.months)
+    return simulate.move_saving(current, offers.offer(name, route), study.months)(d)
 
 
 def meets_both_lines(study, saved):
@@ -250,7 +250,7 @@ def test_where_one_input_alone_varies_it_explains_everything(priced, monkeypatch
 
 def test_pawn_reads_each_saving_beside_the_inputs_it_came_from(priced):
     study, offers = priced
-    inputs, paths = drivers._drawn(study, offers, "extraction", LUNA, 500)
+    inputs, paths = drivers._draws_and_paths(study, offers, "extraction", LUNA, 500)
     saved = portfolio_saving(study, offers, {"extraction": LUNA})[:500]
     assert spearmanr(inputs["requests"], saved).statistic > 0.25
     shuffled = np.roll(inputs["requests"], 1)
@@ -260,13 +260,13 @@ def test_pawn_reads_each_saving_beside_the_inputs_it_came_from(priced):
 
 def test_a_path_that_no_route_of_the_move_follows_is_not_ranked(priced):
     study, offers = priced
-    of_fleet = drivers._drawn(study, offers, "extraction", FLEET, 50)[1]
+    of_fleet = drivers._draws_and_paths(study, offers, "extraction", FLEET, 50)[1]
     assert set(of_fleet) == {
         "jumps of the proprietary price",
         "path of GPU rents",
         "scatter of the volume",
     }
-    of_host = drivers._drawn(study, offers, "extraction", HOSTED, 50)[1]
+    of_host = drivers._draws_and_paths(study, offers, "extraction", HOSTED, 50)[1]
     assert set(of_host) == {"jumps of the proprietary price", "scatter of the volume"}
 
 

@@ -35,7 +35,7 @@ def test_with_no_path_a_move_saves_what_the_model_of_the_sensitivity_says(priced
     drawn = draws_with_paths(study, "extraction", pair_inputs(study, offers, "extraction", route))
     d = {name: x for name, x in drawn.items() if not name.startswith(simulate.PATH)}
     current, offer = (offers.offer("extraction", r) for r in ("openai-gpt-4o", route))
-    assert found == pytest.approx(simulate.move_saving_usd(current, offer, d, study.months))
+    assert found == pytest.approx(simulate.move_saving(current, offer, study.months)(d))
 
 
 def rent(held, i, month, signed):

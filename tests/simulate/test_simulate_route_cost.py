@@ -78,7 +78,7 @@ def test_ranges_of_both_routes_are_drawn_independently():
         (lambda: RouteCost(usd_per_replica_month=5_000), "needs both usd_per_replica_month and"),
         (lambda: RouteCost(0.1, requests_per_replica=1e6), "needs both usd_per_replica_month and"),
         (lambda: RouteCost(0, 5_000, requests_per_replica=0), "above 0"),
-        (lambda: crossover(0.005, FLEET), "give each as a RouteCost"),
+        (lambda: crossover(0.005, FLEET), "must each be a RouteCost"),
         (lambda: crossover(FLEET, API), "a is a fleet: give the API as a"),
         (lambda: crossover(API, FLEET, volumes=[0]), "each above 0"),
     ],

@@ -127,7 +127,7 @@ def test_web_formula_rents_another_gpu_from_the_token_that_no_longer_fits():
         ("requests_per_s_per_gpu", 0.0, "capacity above 0"),
         ("target_utilisation", 0.0, "must be a share in"),
         ("target_utilisation", 1.1, "must be a share in"),
-        ("accepted_ratio", 0.0, "no answer is accepted"),
+        ("accepted_ratio", 0.0, "without accepted answers"),
     ],
 )
 def test_web_formula_refuses_what_is_no_input(field, value, message):

@@ -98,7 +98,7 @@ FAULTS = [
     horizon("unknown", 'horizon is "unknown"', id="unknown where it is not legal"),
     horizon(
         "{figure: nope}",
-        'names the figure "nope", which is not bundled. In months there is: self_hosting.ramp',
+        'names the figure "nope", which is not bundled. Those in months: self_hosting.ramp',
         id="bad figure name",
     ),
     horizon(
@@ -165,14 +165,14 @@ FAULTS = [
         "{on_demand: 40 %",
         "{on_demand: 50 %",
         "{on_demand: 50 %",
-        "routes.h200-llama-3.1-70b.commitment sums to 110%, but the three shares must make 100 %",
+        "routes.h200-llama-3.1-70b.commitment sums to 110%, but the three shares must sum to 100 %",
         id="shares not summing to 1",
     ),
     pytest.param(
         "seed: 20261123",
         "seed: 1\nseed: 2",
         "seed: 2",
-        "the key seed stands twice: keep one of the two",
+        "the key seed is there twice: keep one of the two",
         id="duplicate YAML key",
     ),
     pytest.param(
@@ -182,7 +182,7 @@ FAULTS = [
         "study: source_memo",
         "study: My Study",
         "study: My",
-        'study is "My Study", but a name has lower-case letters',
+        'study is "My Study", but a name has only lower-case letters',
         id="name",
     ),
     pytest.param(
@@ -259,35 +259,35 @@ FAULTS = [
         "seed: 20261123",
         "seed: \x07",
         "seed: \x07",
-        "the character 0x7 may not stand in YAML",
+        "the character 0x7 is not allowed in YAML",
         id="control character",
     ),
     pytest.param(
         COMMITMENT,
         f"{COMMITMENT}    owned: {OWNED}\n",
         "h200-llama-3.1-70b:",
-        "routes.h200-llama-3.1-70b is owned and has rented_from and commitment as well",
+        "routes.h200-llama-3.1-70b has `owned` and rented_from and commitment as well",
         id="rented and owned",
     ),
     pytest.param(
         COMMITMENT,
         "",
         "h200-llama-3.1-70b:",
-        "routes.h200-llama-3.1-70b lacks commitment: say whom its GPUs are rented from",
+        "routes.h200-llama-3.1-70b lacks commitment: name the provider of its GPUs",
         id="neither rented nor owned",
     ),
     pytest.param(
         "    model: gpt-4o\n",
         "    model: gpt-4o\n    rate_limit: {}\n",
         "rate_limit:",
-        "routes.openai-gpt-4o.rate_limit names no limit",
+        "routes.openai-gpt-4o.rate_limit has no limit",
         id="rate limit of nothing",
     ),
     pytest.param(
         "    model: gpt-4o\n",
         f"    model: gpt-4o\n    regional_premium: {PREMIUM}\n",
         "regional_premium:",
-        "routes.openai-gpt-4o.regional_premium has a range, but a premium stands on a price list",
+        "routes.openai-gpt-4o.regional_premium has a range, but a premium is listed",
         id="premium with a range",
     ),
     pytest.param(
@@ -322,14 +322,14 @@ FAULTS = [
         "benchmark: zeroeval_gsm\n",
         "benchmark: own\n          counts: [90, 5, 9, 10]\n",
         "together-llama-3.1-70b: &llama70b",
-        "together-llama-3.1-70b lacks source and as_of: own counts must say both",
+        "together-llama-3.1-70b lacks source and as_of: your own counts need both",
         id="own counts from nowhere",
     ),
     pytest.param(
         "benchmark: zeroeval_gsm\n",
         f"benchmark: own\n          {OWN.replace('90, 5, 9, 10', '0, 0, 0, 0')}\n",
         "together-llama-3.1-70b: &llama70b",
-        "together-llama-3.1-70b counts no items",
+        "together-llama-3.1-70b has no items in its counts",
         id="own counts of nothing",
     ),
     pytest.param(
@@ -450,7 +450,9 @@ def test_every_intake_question_must_be_answered(variant, question):
 def test_a_file_that_is_no_mapping_is_refused(tmp_path, text):
     file = tmp_path / "empty.yaml"
     file.write_text(text)
-    assert faults(file) == [(1, "a study file is a mapping of keys; this one is empty or not.")]
+    assert faults(file) == [
+        (1, "a study file is a mapping of keys, but this one is empty or has no keys.")
+    ]
 
 
 def test_the_folder_of_a_study_is_told_from_the_study_itself(tmp_path):
@@ -460,7 +462,7 @@ def test_the_folder_of_a_study_is_told_from_the_study_itself(tmp_path):
 
 
 def test_a_missing_file_is_named_with_the_way_to_make_one(tmp_path):
-    with pytest.raises(StudyError, match=r"nope.yaml: no such study file. Make one with"):
+    with pytest.raises(StudyError, match=r"nope.yaml: no such study file. Create one with"):
         load(tmp_path / "nope.yaml")
 
 

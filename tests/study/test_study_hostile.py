@@ -46,20 +46,20 @@ REFUSED = {
     "a bad merge": (BASE + "<<: 5\n", "merging", "<<"),
     "a second document": (BASE + "---\nx: 1\n", "a second document begins here", "---"),
     "a tab": (BASE.replace(SEED, "\t" + SEED), "cannot start any token", SEED),
-    "a key that is a list": (BASE + "? [a, b]\n: c\n", "a key must be one name", "? [a"),
-    "a key twice": (BASE.replace(SEED, f"seed: 1\n{SEED}"), "the key seed stands twice", SEED),
+    "a key that is a list": (BASE + "? [a, b]\n: c\n", "a key must be a name", "? [a"),
+    "a key twice": (BASE.replace(SEED, f"seed: 1\n{SEED}"), "the key seed is there twice", SEED),
     "no key": (BASE + "z\n", "not valid YAML", None),
-    "a control character": (BASE.replace(SEED, "seed: \x07"), "0x7 may not stand", "seed:"),
+    "a control character": (BASE.replace(SEED, "seed: \x07"), "0x7 is not allowed", "seed:"),
     "an escape": (BASE.replace(QUESTION, r'question: "\e[31mred"'), "U+001B", "question:"),
     "half a character": (BASE.replace(QUESTION, r'question: "\ud800"'), "U+D800", "question:"),
     "text turned around": (BASE.replace(QUESTION, r'question: "a\u202eb"'), "U+202E", "question:"),
-    "a name of two lines": (BASE.replace("  product:", r'  "a\nb":'), "is one line", "a\\nb"),
-    "an empty name": (BASE.replace("  product:", '  "":'), "neither empty nor dots", '"":'),
-    "a name in blanks": (BASE.replace("  product:", '  " a":'), "begins and ends with", '" a":'),
+    "a name of two lines": (BASE.replace("  product:", r'  "a\nb":'), "on one line", "a\\nb"),
+    "an empty name": (BASE.replace("  product:", '  "":'), "must not be empty or dots", '"":'),
+    "a name in blanks": (BASE.replace("  product:", '  " a":'), "begin or end with", '" a":'),
     "the name of all": (BASE.replace("  product:", "  all:"), "all workloads", "  all:"),
     "a long name": (BASE.replace("  product:", f"  {'x' * 81}:"), "81 characters", "xxx:"),
     "a long study": (BASE.replace("study: source_memo", f"study: {'x' * 300}"), "300", "study:"),
-    "no workload": (without("workloads") + "workloads: {}\n", "names none", "workloads:"),
+    "no workload": (without("workloads") + "workloads: {}\n", "at least one", "workloads:"),
     "empty workloads": (without("workloads") + "workloads:\n", "is empty, but", "workloads:"),
     "listed workloads": (without("workloads") + "workloads: [a]\n", "is a list, but", "workloads:"),
     "true for a number": (BASE.replace(SEED, "seed: true"), "seed is true, but", "seed:"),
@@ -92,7 +92,7 @@ REFUSED = {
             "horizon: 24 months",
             "horizon: {value: 24, unit: months, source: [a, b], as_of: 2026-11-01, grade: assumed}",
         ),
-        "is no text",
+        "is not text",
         "horizon:",
     ),
     "an absurd quantity": (
@@ -115,13 +115,13 @@ REFUSED = {
         "no paired counts with benchmark 'nope'",
         None,
     ),
-    "no path": (BASE + "requests: {path: '', format: csv}\n", "is no path", "requests:"),
+    "no path": (BASE + "requests: {path: '', format: csv}\n", "is not a path", "requests:"),
     "a long path": (f"{BASE}requests: {{path: {'x' * 400}, format: csv}}\n", "too long", None),
-    "a large file": ("#" + "x" * 1_000_001, "MB, but a study at most", None),
+    "a large file": ("#" + "x" * 1_000_001, "MB, but a study has at most", None),
     "UTF-16": (BASE.encode("utf-16"), "not UTF-8 text", None),
     "Latin-1": (BASE.replace(QUESTION, "question: é").encode("latin-1"), "UTF-8", "question:"),
     "nothing": ("", "a mapping of keys", None),
-    "zeros": ("\0\0", "0x0 may not stand", None),
+    "zeros": ("\0\0", "0x0 is not allowed", None),
 }  # fmt: skip
 
 
@@ -147,7 +147,7 @@ def test_the_faults_of_a_hopeless_file_are_not_all_listed(tmp_path):
     with pytest.raises(StudyError) as refused:
         load(file)
     *shown, rest = str(refused.value).splitlines()
-    assert (len(shown), rest.rpartition(": ")[2]) == (30, "70 more faults are not listed.")
+    assert (len(shown), rest.rpartition(": ")[2]) == (30, "70 more faults.")
 
 
 ACCEPTED = {

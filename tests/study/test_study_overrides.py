@@ -5,7 +5,7 @@ import pytest
 from llmstudy import paths
 from llmstudy.evidence.case import open_case
 from llmstudy.study import StudyError, load
-from llmstudy.study.snapshot import changed_inputs, kept, restored
+from llmstudy.study.snapshot import changed_inputs, from_json, to_json
 from llmstudy.study.study import SET
 
 DEFAULT = paths.params("default.yaml")
@@ -52,7 +52,7 @@ def test_what_was_set_first_is_compared_with_the_file_when_it_is_set_again():
 
 def test_a_study_with_overrides_is_saved_and_read_back():
     study = load(DEFAULT, {GROWTH: "6 %/month"})
-    assert restored(kept(study)) == study
+    assert from_json(to_json(study)) == study
 
 
 def test_a_name_with_a_dot_and_a_list_are_places_too():

@@ -11,9 +11,11 @@ import pytest
 
 from llmstudy.probe import server_metrics, vllm
 from llmstudy.probe.run import Sample, table
-from llmstudy.probe.server_metrics import _get, parse_counters
+from llmstudy.probe.server_metrics import parse_counters
 
 TOKENS = 12
+
+HIT_TOKENS, LOOKED_UP = "vllm:prefix_cache_hits_total", "vllm:prefix_cache_queries_total"
 
 WITH_PROMETHEUS_CLIENT = """
 import json, sys
@@ -72,6 +74,16 @@ def complete(running, index, prompt):
     )
 
 
+def serve(folder, flags=(), **options):
+    return vllm.serve(folder, flags, log=folder / "vllm.log", **options)
+
+
+@pytest.fixture(autouse=True)
+def small_machine(cpu, monkeypatch):
+    for name, value in cpu.env.items():
+        monkeypatch.setenv(name, value)
+
+
 def processes():
     """Process group and command of all that run, as `ps` tells; zombies do not."""
     lines = subprocess.check_output(
@@ -89,30 +101,34 @@ def groups_serving(folder):
 def test_a_real_server_is_measured_agrees_with_its_counters_and_leaves_nothing(
     vllm_python, cpu, tiny, tmp_path, run_there
 ):
-    told = []
+    lines = []
     flags = [*cpu.flags, "--max-model-len", "1024"]
-    with vllm.serve(tiny, flags, python=vllm_python, env=cpu.env, progress=told.append) as running:
-        said = running.serving
-        assert said["weights"] == "dummy"
-        assert (said["engine_version"], said["device"]) == ("0.32.0", "cpu")
-        assert (said["precision"], said["kv_dtype"], said["tensor_parallel"]) == ("fp32", "fp32", 1)
-        assert (said["prefix_caching"], said["max_model_len"]) == (True, 1024)
-        assert said["kv_cache_tokens"] > 1024
-        assert "vLLM: importing its modules (0 s)" in told
-        assert any("starting the engine" in line for line in told)
+    with serve(tiny, flags, python=vllm_python, say=lines.append) as running:
+        facts = running.serving
+        assert facts["weights"] == "dummy"
+        assert (facts["engine_version"], facts["device"]) == ("0.32.0", "cpu")
+        assert (facts["precision"], facts["kv_dtype"], facts["tensor_parallel"]) == (
+            "fp32",
+            "fp32",
+            1,
+        )
+        assert (facts["prefix_caching"], facts["max_model_len"]) == (True, 1024)
+        assert facts["kv_cache_tokens"] > 1024
+        assert "vLLM: importing its modules (0 s)" in lines
+        assert any("starting the engine" in line for line in lines)
 
         complete(running, 0, [5] * 300)
-        with server_metrics.counters(running.base_url) as grown:
+        with server_metrics.counters(running.base_url) as increase:
             samples = table(
                 [complete(running, i, list(range(100 * i, 100 * i + 300))) for i in range(1, 9)]
             )
-        view = server_metrics.server_view(grown)
-        assert view["requests"] == 8
-        assert view["input_tokens"] == 8 * 300
-        assert view["output_tokens"] == 8 * TOKENS
-        assert view["preemptions"] == 0
-        assert view["prefix_cache_hit_share"] == 0
-        both = server_metrics.against_server(samples, grown).set_index("metric")
+        assert increase["vllm:e2e_request_latency_seconds_count"] == 8
+        assert increase["vllm:prompt_tokens_total"] == 8 * 300
+        assert increase["vllm:generation_tokens_total"] == 8 * TOKENS
+        assert increase["vllm:num_preemptions_total"] == 0
+        assert increase[LOOKED_UP] > 0
+        assert increase[HIT_TOKENS] == 0
+        both = server_metrics.against_server(samples, increase).set_index("metric")
         requests = both.loc[["ttft_s", "e2e_s"]]
         assert (requests["client_n"] == requests["server_n"]).all()
         # a busy server puts two tokens into one chunk, whose gap the client cannot see
@@ -125,10 +141,10 @@ def test_a_real_server_is_measured_agrees_with_its_counters_and_leaves_nothing(
 
         with server_metrics.counters(running.base_url) as again:
             complete(running, 9, list(range(100, 400)))
-        assert server_metrics.server_view(again)["prefix_cache_hit_share"] > 0.5
+        assert again[HIT_TOKENS] > 0.5 * again[LOOKED_UP]
 
         page = tmp_path / "metrics"
-        page.write_text(_get(running.base_url.removesuffix("/v1") + "/metrics", 10))
+        page.write_text(server_metrics.page(running.base_url, "/metrics"))
         assert parse_counters(page.read_text()) == run_there(WITH_PROMETHEUS_CLIENT, str(page))
         (group,) = groups_serving(tiny)
         assert sum(member == group for member, _ in processes()) >= 3  # server, engine, worker
@@ -137,10 +153,10 @@ def test_a_real_server_is_measured_agrees_with_its_counters_and_leaves_nothing(
 
 def test_chat_and_a_random_lora_adapter_are_served(vllm_python, cpu, tiny_with_tokenizer, tmp_path):
     adapter = vllm.random_adapter(tiny_with_tokenizer, tmp_path / "adapter")
-    (lora,) = vllm.variants([tiny_with_tokenizer], adapters=[adapter])
+    lora = vllm.Variant(tiny_with_tokenizer, adapter=adapter)
     flags = [*cpu.flags, "--max-model-len", "1024", *lora.flags]
     body = {"messages": [{"role": "user", "content": "request 7"}], "max_tokens": 16}
-    with vllm.serve(lora.model, flags, python=vllm_python, env=cpu.env) as running:
+    with serve(lora.model, flags, python=vllm_python) as running:
         assert running.serving["weights"] == "dummy"
         assert running.serving["prefix_caching"] is False
         texts = {}
@@ -161,10 +177,14 @@ def test_chat_and_a_random_lora_adapter_are_served(vllm_python, cpu, tiny_with_t
         (["--max-model-len", "1024"], {"VLLM_CPU_KVCACHE_SPACE": "100000"}, "machine's memory"),
     ],
 )
-def test_a_real_failure_says_what_to_change(vllm_python, cpu, tiny, flags, env, what_to_do):
+def test_a_real_failure_says_what_to_change(
+    vllm_python, cpu, tiny, flags, env, what_to_do, monkeypatch
+):
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
     with (
         pytest.raises(vllm.ServerFailed) as failed,
-        vllm.serve(tiny, [*cpu.flags, *flags], python=vllm_python, env=cpu.env | env),
+        serve(tiny, [*cpu.flags, *flags], python=vllm_python),
     ):
         pass
     assert what_to_do in str(failed.value).splitlines()[0]
@@ -174,6 +194,6 @@ def test_a_real_failure_says_what_to_change(vllm_python, cpu, tiny, flags, env, 
 def test_an_interpreter_without_vllm_is_told_so(tiny):
     with (
         pytest.raises(vllm.ServerFailed, match="add the extra `gpu`"),
-        vllm.serve(tiny, python=sys.executable),
+        serve(tiny, python=sys.executable),
     ):
         pass

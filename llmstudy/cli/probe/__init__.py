@@ -1,7 +1,7 @@
-"""`llmstudy probe`: measure an endpoint, or read what another tool measured.
+"""`llmstudy probe`: measures an endpoint, or reads what another tool measured.
 
-`commands` has them all; `options` makes their options from the dataclasses that the functions of
-`llmstudy.probe` take; `show` prints tables and progress.
+`commands` has all commands; `options` makes their options from the dataclasses that the functions
+of `llmstudy.probe` accept; `show` prints tables and progress.
 """
 
 import typer
@@ -16,8 +16,8 @@ app = typer.Typer(
     help="""Measure an endpoint, and say whether the measurement can be trusted.
 
 Every request of a run is stored, with the times at which it was due, sent and answered; an audit
-then judges whether the load was the one specified. A run that it finds invalid is printed all the
-same, ends with exit code 3, and is refused by a memo.
+then judges whether the load was the one specified. An invalid run is printed too, ends with exit
+code 3, and is not accepted in a memo.
 
 ```
 llmstudy probe plan --rate 2                             how many requests, how long, what it costs
@@ -25,7 +25,7 @@ llmstudy probe endpoint https://api.openai.com/v1 --model gpt-4o --key-env OPENA
     --rate 2 --requests 500 --input-tokens 1200 --output-tokens 200 --max-spend 5
 llmstudy probe search http://localhost:8000/v1 --model m --slo-ttft "1 s" --from 1 --to 64
 llmstudy probe vllm data/model_configs/llama-3.1-8b      throughput of this machine's GPU
-llmstudy probe import results.json                       another tool's run, by our dictionary
+llmstudy probe import results.json                       another tool's run, with our metrics
 llmstudy probe compare runs/today runs/candidate         better, worse or undecided
 ```
 """,

@@ -24,7 +24,7 @@ def endpoint(
         bool,
         typer.Option(
             "--vllm",
-            help="The server is vLLM: force the answers' length, read its own counters.",
+            help="The server is vLLM: fix the length of answers, read its own counters.",
             rich_help_panel="The endpoint",
         ),
     ] = False,
@@ -42,16 +42,16 @@ def endpoint(
     as_json: AsJson = False,
     **options: Any,
 ) -> None:
-    """Send a load to an endpoint and measure every answer from the moment it was wanted.
+    """Send a load to an endpoint and time every answer from the moment its request was due.
 
-    Give `--rate` (open loop: what users do), `--concurrency` (closed loop: what throughput
-    tests do) or `--replay` with `--log`. Before the load, two requests show whether the key, the
+    Give `--rate` (open loop, like users), `--concurrency` (closed loop, like throughput tests) or
+    `--replay` with `--log`. Before the load, two requests show whether the key, the
     model, the address and the fields are right, and how the endpoint counts tokens.
 
     Each finished request is on disk at once, as `DIR/samples.jsonl`; a killed run is finished with
     `--resume` or reported as it is with `llmstudy probe import DIR`.
 
-    Exit codes: 0 a valid run; 2 it could not begin, and why; 3 the audit finds the run invalid.
+    Exit codes: 0 a valid run; 2 it could not start; 3 the audit finds the run invalid.
 
     JSON: `{run, tool, started_at, ended, endpoint, load, audit: {valid, reasons, checks}, metrics:
     {ttft_ms, tpot_ms, itl_ms, e2e_ms: {p50, p95, p99, n, ...}}, n, failed_share, errors,
@@ -62,12 +62,10 @@ def endpoint(
         from llmstudy.probe.design import default_folder, probe_endpoint
 
         values = given(options, Endpoint, Load, Limits, Billing)
-        if resume and out is None:
-            raise ValueError("--resume needs --out and --seed of the run: see its run.json")
-        folder = out or default_folder(url)
+        folder = out if resume else out or default_folder(url)
         how: dict[str, Any] = {"vllm": vllm, "out": folder, "resume": resume, "say": say}
-        with show.progress(not as_json or interactive()) as tell:
-            probe = probe_endpoint(url, model, **how, tell=tell, **values)
+        with show.progress(not as_json or interactive()) as on_progress:
+            probe = probe_endpoint(url, model, **how, on_progress=on_progress, **values)
     say(f"Every request is in {folder}")
     _finish(probe.runs[0], as_json, {"run": str(folder)})
 
@@ -85,14 +83,14 @@ def search(
 ) -> None:
     """Find the highest rate of Poisson arrivals at which enough requests are good.
 
-    A request is good when it meets every limit given, the first token timed from the moment at
-    which the schedule wanted the request sent. Rates are doubled until one fails, then bisected;
+    A request is good when it meets every limit given, with the first token timed from the moment at
+    which the request was due. Rates are doubled until one fails, then bisected;
     each step goes on until its interval separates passing from failing. Then the knee: the rate
     from which more load yields little throughput. Every step is a run with its own audit; an
     invalid one ends the search, and so does the spend cap: the steps so far are then printed.
 
-    Exit codes: 0 done, resolved or not (it says which); 2 it could not begin; 3 a step's audit
-    finds it invalid, and why.
+    Exit codes: 0 done, resolved or not (it says which); 2 it could not start; 3 the audit finds a
+    step invalid.
 
     JSON: `{passing_per_s, failing_per_s, goodput_per_s, stopped, n_requests, steps: [...], knee,
     audit: {valid, reasons}, metrics, runs}`; metrics are those of the run at the passing rate.
@@ -103,8 +101,8 @@ def search(
 
         values = given(options, Endpoint, SLO, Rates, Prompts, Limits, Billing)
         folder = out or default_folder(url)
-        with show.progress(not as_json or interactive()) as tell:
-            probe = search_rate(url, model, out=folder, say=say, tell=tell, **values)
+        with show.progress(not as_json or interactive()) as on_progress:
+            probe = search_rate(url, model, out=folder, say=say, on_progress=on_progress, **values)
     _print(probe.report, as_json, show.search)
     _end_invalid(probe.audit.reasons)
 
@@ -135,17 +133,17 @@ def vllm(
     """Start vLLM with each setting and measure the few points that a capacity plan needs.
 
     A folder with nothing but `config.json` is served with random weights: a dense model is as fast
-    with those as with its own, and every figure says so. Points are chosen for their information on
-    the serving curve per second of GPU time. Each is a closed loop with its own audit; a point
-    whose audit fails is named and left out. Each is recorded as soon as it is measured: a setting
-    that fails, or a kill, loses none before it. To measure a server that runs already, use
-    `llmstudy probe endpoint`.
+    with those as with its own, and every figure is marked so. Points are chosen for their
+    information on the serving curve per second of GPU time. Each is a closed loop with its own
+    audit; a point whose audit fails is named and left out. Each is recorded as soon as it is
+    measured: a setting that fails, or a kill, loses none before it. To measure a server that runs
+    already, use `llmstudy probe endpoint`.
 
     With --offline each batch is sent at once and awaited: throughput only. There are no arrivals to
     audit, so that audit.valid is null, and such points are never recorded.
 
-    Exit codes: 0 done; 2 it could not begin, or a setting failed, and why: the others are measured
-    and printed; 3 a point's audit finds it invalid.
+    Exit codes: 0 done; 2 it could not start, or a setting failed (the others are measured and
+    printed); 3 the audit finds a point invalid.
 
     JSON: `{settings: [{label, serving, failed, points: [{..., metrics}], invalid: [...], bench:
     [...]}], left_out: [{label, reason}], audit: {valid, reasons}, runs}`; with --offline
@@ -158,10 +156,13 @@ def vllm(
         values = given(options, Settings)
         folder = out or default_folder("vllm")
         probe = probe_vllm(models, out=folder, record=record, say=say, **values)
+        settings = probe.report["settings"]
+        failed = [f"{each['label']}: {each['failed']}" for each in settings if each.get("failed")]
+        if failed and not any(each["points"] or each["invalid"] for each in settings):
+            raise ValueError("\n".join(failed))
     _print(probe.report, as_json, show.settings)
-    failed = [each for each in probe.report["settings"] if each.get("failed")]
-    for each in failed:
-        say(f"Failed: {each['label']}: {each['failed']}")
+    for reason in failed:
+        say(f"Failed: {reason}")
     if failed:
         raise typer.Exit(BAD_INPUT)
     if probe.report["audit"]["valid"] is False:
@@ -179,7 +180,7 @@ def import_(
     ] = None,
     benchmark: Annotated[
         str | None,
-        typer.Option(help="Which, where the file holds several: number from 0, or name."),
+        typer.Option(help="Which benchmark, if the file holds several: number from 0, or name."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write it as a run to this folder.", metavar="DIR")
@@ -191,7 +192,7 @@ def import_(
     Knows `vllm bench serve`, `throughput` and `latency`, SGLang's `bench_serving`, guidellm
     (version 2 of its file), aiperf, genai-perf, inference-perf, genai-bench and llmperf, and our
     own runs, killed ones too. The same audit runs on all of them: a file without the time of each
-    request cannot be audited, and is invalid. What the tool published stands beside what we derive,
+    request cannot be audited, and is invalid. The tool's own figures are shown beside ours,
     with the reason where the two are not comparable.
 
     Exit codes: 0 a valid run; 2 no such file or format; 3 the audit finds the run invalid.
@@ -233,7 +234,7 @@ def compare(
     invalid.
 
     JSON: `{metric, percentile, a_ms, b_ms, ratio, low, high, n_pairs, verdict, n_needed, audit:
-    {valid, reasons}, ...}`; a high of null is not bounded.
+    {valid, reasons}, ...}`; a `high` of null means unbounded.
     """
     with mistakes(as_json):
         from llmstudy.probe.audit import audit
@@ -277,8 +278,8 @@ def plan(
 ) -> None:
     """Say how many requests a percentile, its interval or a comparison needs, before any is sent.
 
-    Without a pilot the scatter is assumed, and the table says so. With `--rate` it says how long
-    that takes, with a price and token counts what it costs.
+    Without a pilot the scatter is assumed, as the table says. `--rate` adds how long it takes, a
+    price with token counts what it costs.
 
     Exit codes: 0 done; 2 bad input.
 
@@ -303,12 +304,12 @@ def plan(
             usd_per_request=usd,
         )
         rows = rows_of(table)
-    words = {
+    names = {
         "supported": "print it with its interval",
         "interval": f"know it to {half_width:.0%}",
-        "difference": f"find {difference:.0%} between two runs",
+        "difference": f"detect {difference:.0%} between two runs",
     }
-    _print({"goals": rows}, as_json, lambda _: show.goals(rows, words))
+    _print({"goals": rows}, as_json, lambda _: show.goals(rows, names))
 
 
 def _finish(run: Any, as_json: bool, more: dict[str, Any]) -> None:
@@ -323,15 +324,15 @@ def _finish(run: Any, as_json: bool, more: dict[str, Any]) -> None:
     _end_invalid(reasons)
 
 
-def _print(document: dict[str, Any], as_json: bool, show_it: Any) -> None:
+def _print(document: dict[str, Any], as_json: bool, show_text: Any) -> None:
     if as_json:
         print_json(document)
     else:
-        show_it(document)
+        show_text(document)
 
 
 def _end_invalid(reasons: Any) -> None:
-    """Ends the command with exit code 3 if the audit has reasons, which it prints."""
+    """Prints the reasons of the audit; if there are any, ends the command with exit code 3."""
     for reason in reasons:
         say(f"Invalid: {reason}")
     if reasons:

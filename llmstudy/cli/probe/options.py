@@ -20,9 +20,9 @@ Model = Annotated[
 
 
 def takes(*kinds: type, without: tuple[str, ...] = ()) -> Callable[[_Command], _Command]:
-    """Gives a command an option for each field of these dataclasses; it gets them as `**options`.
+    """Decorator: an option for each field of these dataclasses, passed on as `**options`.
 
-    What the user wrote becomes the values of the fields by `given`.
+    `given` turns the options into values of the fields.
     """
 
     def decorate(command: _Command) -> _Command:
@@ -66,7 +66,7 @@ def _parameter(kind: Any, each: Field[Any]) -> Parameter:
 
 
 def given(options: Mapping[str, Any], *kinds: type) -> dict[str, Any]:
-    """The values that a user gave, as the fields of the dataclasses have them.
+    """The options that the user gave, as values of the dataclasses' fields.
 
     Raises: ValueError that names the option.
     """

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def progress(visible: bool) -> Iterator[Callable[["Progress"], None] | None]:
-    """A line on stderr with the state of a run."""
+    """Shows a line on stderr with the state of a run."""
     if not visible:
         yield None
         return
@@ -22,8 +22,8 @@ def progress(visible: bool) -> Iterator[Callable[["Progress"], None] | None]:
 
     with Live(console=Console(stderr=True), transient=True, auto_refresh=False) as live:
 
-        def tell(now: "Progress") -> None:
-            target = "" if now.asked_per_s is None else f" of {now.asked_per_s:.2f}"
+        def on_progress(now: "Progress") -> None:
+            target = "" if now.scheduled_per_s is None else f" of {now.scheduled_per_s:.2f}"
             first = (
                 "-"
                 if now.ttft_p50_s is None
@@ -38,7 +38,7 @@ def progress(visible: bool) -> Iterator[Callable[["Progress"], None] | None]:
                 refresh=True,
             )
 
-        yield tell
+        yield on_progress
 
 
 def run(report: Mapping[str, Any]) -> None:
@@ -52,7 +52,7 @@ def run(report: Mapping[str, Any]) -> None:
         f"{report['n']} requests measured"
         + (f", {failed:.1%} failed" if failed else ", none failed" if report["n"] else "")
         + (f"; ended: {report['ended']}" if report["ended"] else "")
-        + ("; killed in between, and resumed" if report.get("resumed") else "")
+        + ("; killed and resumed" if report.get("resumed") else "")
     )
     for note in report.get("notes") or []:
         console.print(f"- {note}", markup=False)
@@ -64,7 +64,7 @@ def run(report: Mapping[str, Any]) -> None:
         latencies.add_row(metric.removesuffix("_ms"), *cells, str(row["n"]))
     console.print(latencies)
     if report["ttft_parts"]:
-        parts = Table("part of TTFT", "median, ms", "share of TTFT", title="Where it goes")
+        parts = Table("part of TTFT", "median, ms", "share of TTFT", title="Parts of TTFT")
         for row in report["ttft_parts"]:
             if row["mean_share"]:  # neither unknown nor 0
                 parts.add_row(row["part"], _ms(row["median_ms"]), f"{row['mean_share']:.0%}")
@@ -87,7 +87,7 @@ def run(report: Mapping[str, Any]) -> None:
 def _published(rows: list[Mapping[str, Any]]) -> Any:
     from rich.table import Table
 
-    heads = ("quantity", "", "published, ms", "by our dictionary, ms", "comparable")
+    heads = ("quantity", "", "published, ms", "our metric, ms", "comparable")
     table = Table(*heads, title="The tool's own figures")
     last = ""
     for row in rows:
@@ -178,17 +178,17 @@ def settings(report: Mapping[str, Any]) -> None:
         say(f"{word}: {reason}")
 
 
-def goals(rows: Sequence[Mapping[str, Any]], words: Mapping[str, str]) -> None:
-    """Prints how many requests each goal needs. words: of each goal."""
+def goals(rows: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> None:
+    """Prints how many requests each goal needs. names: the text of each goal."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("to", "percentile", "requests", "minutes", "USD")
+    table = Table("goal", "percentile", "requests", "minutes", "USD")
     for row in rows:
         minutes, usd = (
             "-" if row[name] is None else f"{row[name]:.3g}" for name in ("minutes", "usd")
         )
-        table.add_row(words[row["goal"]], row["percentile"], str(row["requests"]), minutes, usd)
+        table.add_row(names[row["goal"]], row["percentile"], str(row["requests"]), minutes, usd)
     console = Console()
     console.print(table)
-    console.print(f"Takes: {rows[0]['assumes']}.")
+    console.print(f"Assumes: {rows[0]['assumes']}.")

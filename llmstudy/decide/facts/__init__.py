@@ -1,4 +1,4 @@
-"""Every named fact of a study, each once: what the memo's matrices hold against their lines."""
+"""Every named fact of a study, each once: the memo's matrices compare these with thresholds."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -86,27 +86,27 @@ FACTS: Mapping[str, Callable[[Grounds], Fact]] = {
     "customisation.proprietary_api": team.prompting_insufficient,
     "team.self_hosted": team.staffing_beside_engineers,
 }
-"""How each fact is read, by its name."""
+"""The function that reads each fact, by the fact's name."""
 
 
 class Facts(Mapping[str, Fact]):
-    """The facts of a study by name, each read when it is first asked for."""
+    """The facts of a study by name; each is computed on first access."""
 
     def __init__(self, grounds: Grounds) -> None:
-        """grounds: what the facts are read from."""
+        """grounds: the evidence that the facts are computed from."""
         self._grounds = grounds
-        self._read: dict[str, Fact] = {}
+        self._facts: dict[str, Fact] = {}
 
     def __getitem__(self, name: str) -> Fact:
-        """The fact of a name. Raises: KeyError for a name without one."""
-        if name not in self._read:
-            self._read[name] = FACTS[name](self._grounds)
-        return self._read[name]
+        """The fact of this name. Raises: KeyError if there is none."""
+        if name not in self._facts:
+            self._facts[name] = FACTS[name](self._grounds)
+        return self._facts[name]
 
     def __iter__(self) -> Iterator[str]:
-        """The names, in their order."""
+        """Iterates over the names, in the order of `FACTS`."""
         return iter(FACTS)
 
     def __len__(self) -> int:
-        """How many names there are."""
+        """The number of names."""
         return len(FACTS)

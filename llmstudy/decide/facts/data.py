@@ -1,4 +1,4 @@
-"""Facts of the data: what is regulated, what may go where, and by which contracts."""
+"""Facts about data: what is regulated, where it may go, and under which contracts."""
 
 from collections.abc import Callable
 from datetime import date
@@ -25,32 +25,32 @@ def regulated(grounds: Grounds) -> Fact:
 
 
 def sensitive(grounds: Grounds) -> Fact:
-    """Workloads whose data are more than those of a consumer product."""
+    """The number of workloads whose data are more sensitive than consumer data."""
     return _workloads_with(grounds, lambda data_class: data_class != "consumer")
 
 
 def forbidden(grounds: Grounds) -> Fact:
-    """Workloads whose data may go to no API at all."""
+    """The number of workloads whose data may go to no API at all."""
     matrix = privacy_matrix()
     never = matrix[(matrix["arm"] == "proprietary_api") & (matrix["permitted"] == "no")]
     return _workloads_with(grounds, set(never["data_class"]).__contains__)
 
 
 def residency(grounds: Grounds) -> Fact:
-    """Workloads whose data must stay in a place."""
+    """The number of workloads with strict data residency."""
     return _workloads_with(grounds, _STRICT_RESIDENCY.__contains__)
 
 
-def _workloads_with(grounds: Grounds, is_one: Callable[[str], bool]) -> Fact:
-    """How many workloads hold data of a kind; not known while there is none and a class is open."""
+def _workloads_with(grounds: Grounds, matches: Callable[[str], bool]) -> Fact:
+    """The number of workloads whose data class matches; None if none does but one is unknown."""
     classes = [w.intake.data_class for w in grounds.study.workloads.values()]
-    n = sum(is_one(data_class) for data_class in classes if data_class != "unknown")
+    n = sum(matches(data_class) for data_class in classes if data_class != "unknown")
     value = None if not n and "unknown" in classes else float(n)
     return stated(value, "workloads", "workloads: intake.data_class")
 
 
 def missing_contracts(grounds: Grounds) -> Fact:
-    """Contracts that today's routes lack for their data."""
+    """The number of contracts that today's routes lack for their data."""
     rows = rows_of(grounds.results["06_crossover"]["permissions"], current=True)
     lacking = {r["workload"]: max(1, len(r["missing"])) for r in rows if not r["permitted"]}
     classes = {w.intake.data_class for w in grounds.study.workloads.values()}
@@ -62,7 +62,7 @@ def missing_contracts(grounds: Grounds) -> Fact:
 
 
 def contract_months(grounds: Grounds) -> Fact:
-    """Months until the first contract of today's routes ends; negative where it has ended."""
+    """Months until the first contract of today's routes ends; negative if it has ended."""
     days: dict[str, date] = {
         f"{contract.kind} of {name}": contract.valid_until
         for name, route in grounds.todays.items()
@@ -78,9 +78,9 @@ def contract_months(grounds: Grounds) -> Fact:
 
 
 def control_needed(grounds: Grounds) -> Fact:
-    """Workloads that need what only a fleet of one's own gives: latency or privacy is missed.
+    """The number of workloads that need their own fleet, since latency or privacy is missed.
 
-    high: with those of which it is not known.
+    high: including workloads for which that is unknown.
     """
     rows = [row for row in grounds.decided["triggers"] if row["id"] in ("G2", "G3")]
     fired = {row["workload"] for row in rows if row["status"] == "fired"}
@@ -92,7 +92,7 @@ def control_needed(grounds: Grounds) -> Fact:
 
 
 def workloads_permitted(grounds: Grounds, arm: ArmName) -> Fact:
-    """Share of the workloads with a route of the arm on which one of them may see the data."""
+    """The share of the workloads with a route of the arm that have a permitted one."""
     rows = rows_of(grounds.results["06_crossover"]["permissions"], arm=arm)
     names, basis = {row["workload"] for row in rows}, "06_crossover: permissions"
     if not names:

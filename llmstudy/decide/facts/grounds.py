@@ -1,4 +1,4 @@
-"""What facts are read from."""
+"""The evidence that facts are computed from."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from llmstudy.study import ApiRoute, Route, SelfHostedRoute, Study
 
 @dataclass(frozen=True)
 class Grounds:
-    """A study, the results of the chapters before, and the tables of chapter 07 so far."""
+    """A study, the results of earlier chapters, and the tables of chapter 07 so far."""
 
     case: Case
     results: Results
@@ -22,7 +22,7 @@ class Grounds:
 
     @property
     def study(self) -> Study:
-        """The study, with what its log measured in place of what was assumed."""
+        """The study, with figures measured by its log in place of assumed ones."""
         return self.case.study
 
     @property
@@ -33,19 +33,19 @@ class Grounds:
 
     @property
     def named_routes(self) -> dict[str, Route]:
-        """The routes that a workload names, by name."""
+        """The routes that any workload names, by name."""
         names = (name for w in self.study.workloads.values() for name in w.routes)
         return {name: self.study.routes[name] for name in names}
 
     @property
     def logged(self) -> pd.DataFrame:
-        """The requests that a log holds; those drawn are no evidence of what went wrong."""
+        """The logged requests; simulated ones are no evidence of failures."""
         requests = self.case.traffic.requests
         return requests[~requests["workload"].isin(self.case.traffic.simulated)]
 
     @property
     def volume_grades(self) -> list[Grade]:
-        """Grade of each workload's requests a month."""
+        """The grade of each workload's volume."""
         return [w.intake.requests.grade for w in self.study.workloads.values()]
 
     def arm_of(self, route: str) -> str:
@@ -54,24 +54,25 @@ class Grounds:
 
     @property
     def compared_workload(self) -> str | None:
-        """The workload on which most arms can be compared; of several, that of the largest bill."""
+        """The workload on which most arms can be compared; of several, the one with the largest
+        bill."""
         rows = [*self.results["02_cost"]["bills"], *self.results["05_self_hosting"]["fleets"]]
         names = {row["workload"] for row in rows}
         todays = self.results["06_crossover"]["month_usd"]["today_by_workload"]
 
-        def standing(name: str) -> tuple[int, float]:
+        def arms_and_bill(name: str) -> tuple[int, float]:
             arms = {self.arm_of(row["route"]) for row in rows_of(rows, workload=name)}
             return len(arms), todays.get(name) or 0.0
 
-        return max(sorted(names), key=standing) if names else None
+        return max(sorted(names), key=arms_and_bill) if names else None
 
     def is_billed_by_token(self, workload: str) -> bool:
-        """Whether a workload's route of today is an API."""
+        """Whether today's route of a workload is an API."""
         current = self.study.workloads[workload].current_route
         return isinstance(self.study.routes[current], ApiRoute)
 
     def todays_bill(self, workload: str) -> float | None:
-        """USD a month of a workload's route of today; None where it has no bill."""
+        """The bill of a workload on today's route, in USD a month; None if it has none."""
         place = {"workload": workload, "route": self.study.workloads[workload].current_route}
         rows = rows_of(self.results["02_cost"]["bills"], **place)
         rows += rows_of(self.results["05_self_hosting"]["fleets"], **place)
@@ -79,14 +80,14 @@ class Grounds:
 
 
 def stated(value: float | None, unit: str, basis: str, sentence: str = "") -> Fact:
-    """What the organisation states of itself, or leaves open."""
+    """A fact that the organisation states about itself; a value of None is left open."""
     return Fact(value, unit, "assumed" if value is None else "measured", basis, sentence)
 
 
 def ranged(
     values: Iterable[float | None], unit: str, grade: Grade, basis: str, sentence: str
 ) -> Fact:
-    """The range of several values; nothing is known where none of them is."""
+    """A fact that is the range of several values; None where all of them are None."""
     each = [x for x in values if x is not None]
     low, high = (min(each), max(each)) if each else (None, None)
     return Fact(None, unit, grade, basis, sentence, low, high)

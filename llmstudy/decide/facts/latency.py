@@ -1,4 +1,4 @@
-"""Facts of latency: what is asked for, and what was measured on either side."""
+"""Facts about latency: the targets, and what was measured on APIs and fleets."""
 
 from dataclasses import replace
 
@@ -9,9 +9,9 @@ from llmstudy.text import count
 
 
 def tightest_first_token(grounds: Grounds) -> Fact:
-    """The tightest target for the p95 of the first token, in s; not known while one is unknown.
+    """The tightest target for the p95 of the TTFT, in s; None while any target is unknown.
 
-    low, high: the tightest of those that are stated.
+    low, high: the tightest of the stated targets.
     """
     targets = {name: w.slo.ttft_p95 for name, w in grounds.study.workloads.items()}
     name, target = min(targets.items(), key=lambda x: x[1].value)
@@ -28,7 +28,7 @@ def tightest_first_token(grounds: Grounds) -> Fact:
 
 
 def tightest_answer(grounds: Grounds) -> Fact:
-    """The tightest target for a mean answer, first token and pace together, in s."""
+    """The tightest target for a whole answer of mean length, TTFT and TPOT together, in s."""
     seconds = [
         w.slo.ttft_p95.value + w.slo.tpot_p95.value * w.intake.output_tokens.value
         for w in grounds.study.workloads.values()
@@ -39,13 +39,13 @@ def tightest_answer(grounds: Grounds) -> Fact:
     return ranged([min(seconds)] if seconds else [], "s", "assumed", "workloads: slo", words)
 
 
-def _probed(grounds: Grounds, arm: str) -> list[float | None]:
+def _probe_p50s(grounds: Grounds, arm: str) -> list[float | None]:
     probes = grounds.results["03_latency"]["probes"]
     return [row["ttft_p50_s"] for row in probes if grounds.arm_of(row["route"]) == arm]
 
 
 def api_p50(grounds: Grounds) -> Fact:
-    """The median first token of today's APIs in the log, and of APIs that were probed, in s."""
+    """The median TTFT of today's APIs in the log, and of probed APIs, in s."""
     logged = [
         float(requests["ttft_s"].median())
         for name, workload in grounds.study.workloads.items()
@@ -54,20 +54,20 @@ def api_p50(grounds: Grounds) -> Fact:
         for requests in [grounds.case.traffic.of(name)]
         if requests["ttft_s"].notna().any()
     ]
-    seconds = [*logged, *_probed(grounds, "proprietary_api")]
+    seconds = [*logged, *_probe_p50s(grounds, "proprietary_api")]
     return ranged(seconds, "s", "measured", "03_latency: latency", "log and probes, p50")
 
 
 def api_p95(grounds: Grounds) -> Fact:
-    """The p95 of the first token of APIs, as a log or a probe measured it, in s."""
+    """The p95 TTFT of APIs as measured by the log or a probe, in s."""
     rows = rows_of(grounds.results["03_latency"]["latency"], arm="proprietary_api")
     seconds = [row["ttft_p95_s"] for row in rows if row["grade"] in ("measured", "recorded")]
     return ranged(seconds, "s", "measured", "03_latency: latency", "log and probes, p95")
 
 
 def fleet_p50(grounds: Grounds) -> Fact:
-    """The median first token of fleets that were probed, else the serving curve's bound, in s."""
-    seconds = _probed(grounds, "self_hosted")
+    """The median TTFT of probed fleets, else the lower bound of the serving curve, in s."""
+    seconds = _probe_p50s(grounds, "self_hosted")
     words = "probes of self-hosted routes, p50"
     if seconds:
         return ranged(seconds, "s", "measured", "03_latency: probes", words)

@@ -1,4 +1,4 @@
-"""Facts of the log: what went wrong in it."""
+"""Facts from the request log: volume, retries, failures, outages."""
 
 import pandas as pd
 
@@ -14,13 +14,13 @@ _BASIS = "request log"
 
 
 def logged_requests(grounds: Grounds) -> Fact:
-    """Requests that the log holds."""
+    """The number of requests in the log."""
     traffic = grounds.case.traffic
     return stated(traffic.rows_read - len(traffic.quarantined) or None, "requests", _BASIS)
 
 
 def retry_share(grounds: Grounds) -> Fact:
-    """The largest share of a workload's requests that is sent again."""
+    """The highest retry share of any workload."""
     name, workload = max(grounds.study.workloads.items(), key=lambda x: x[1].retry_share.value)
     figure = workload.retry_share
     words = f"{share(figure.value)} of requests are sent again"
@@ -28,7 +28,7 @@ def retry_share(grounds: Grounds) -> Fact:
 
 
 def failed_share(grounds: Grounds) -> Fact:
-    """Share of the logged requests that got no answer."""
+    """The share of logged requests that failed."""
     if not _shows_failures(grounds.logged):
         return Fact(None, "share", "simulated", _BASIS, "no log that keeps failures")
     failed = 1 - float(grounds.logged["ok"].mean())
@@ -36,7 +36,7 @@ def failed_share(grounds: Grounds) -> Fact:
 
 
 def outage_minutes(grounds: Grounds) -> Fact:
-    """Minutes a month in which at least half of the logged requests failed."""
+    """Minutes of outage a month: those in which at least half of the logged requests failed."""
     minutes = minutes_failing(grounds.logged) if _shows_failures(grounds.logged) else None
     if minutes is None:
         return Fact(None, "minutes/month", "simulated", _BASIS, "no log that keeps failures")
@@ -45,15 +45,19 @@ def outage_minutes(grounds: Grounds) -> Fact:
 
 
 def _shows_failures(requests: pd.DataFrame) -> bool:
-    """Whether a log shows failures; one so long without any has probably dropped them."""
+    """Whether a log records failures: a long log without a single one has probably dropped them."""
     return len(requests) > 0 and (len(requests) < FAILURE_REQUESTS or not requests["ok"].all())
 
 
-def minutes_failing(requests: pd.DataFrame, fewest: int = 5) -> float | None:
+_FEWEST_PER_MINUTE = 5
+"""Requests below which a minute cannot show an outage."""
+
+
+def minutes_failing(requests: pd.DataFrame) -> float | None:
     """Minutes a month (of 730 h) in which at least half of the requests failed.
 
-    requests: ts_start and ok of logged ones. fewest: requests without which a minute says nothing;
-    None where no minute has so many.
+    requests: ts_start and ok of logged requests. Only minutes with at least five requests count;
+    None where there is no such minute.
 
     >>> log = pd.DataFrame({"ts_start": pd.date_range("2026-11-02", periods=7300 * 6, freq="10s",
     ...                                               tz="UTC"), "ok": True})
@@ -62,14 +66,14 @@ def minutes_failing(requests: pd.DataFrame, fewest: int = 5) -> float | None:
     30.0
     """
     by_minute = requests["ok"].groupby(requests["ts_start"].dt.floor(_MINUTE)).agg(["size", "mean"])
-    judged = by_minute[by_minute["size"] >= fewest]
+    judged = by_minute[by_minute["size"] >= _FEWEST_PER_MINUTE]
     if judged.empty:
         return None
     return float((judged["mean"] <= 0.5).mean() * HOURS_PER_MONTH * 60)
 
 
 def format_failures(grounds: Grounds) -> Fact:
-    """The largest share of a workload's answers that breaks the format."""
+    """The highest format failure share of any workload."""
     counted = {
         name: workload.format_failure_share
         for name, workload in grounds.study.workloads.items()

@@ -1,4 +1,4 @@
-"""Facts of quality: how far open models lie from today's route on paired items."""
+"""Facts about quality: how open models compare with today's route on paired items."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,18 +13,19 @@ from llmstudy.text import count
 _BASIS = "04_quality: quality"
 
 
-def bearing_grade(row: Mapping[str, Any]) -> Grade:
-    """The grade of a scored pair, assumed where the study asks for better or its benchmark is far.
+def decision_grade(row: Mapping[str, Any]) -> Grade:
+    """The grade of a scored pair as evidence for a decision.
 
-    row: of chapter 04's table.
+    Assumed if the study requires measured items and these are not, or if the benchmark is far from
+    the task. row: of chapter 04's table.
     """
-    bears = row["grade"] == "measured" or row["lowest_grade"] == "published"
+    suffices = row["grade"] == "measured" or row["lowest_grade"] == "published"
     grade: Grade = row["grade"]
-    return grade if bears and row["closeness"] != "far" else "assumed"
+    return grade if suffices and row["closeness"] != "far" else "assumed"
 
 
 def _scored(grounds: Grounds) -> list[dict[str, Any]]:
-    """The rows of open candidates that were scored."""
+    """Chapter 04's rows of open candidates that were scored."""
     rows = grounds.results["04_quality"]["quality"]
     return [
         row
@@ -34,7 +35,7 @@ def _scored(grounds: Grounds) -> list[dict[str, Any]]:
 
 
 def gap(grounds: Grounds) -> Fact:
-    """The workload whose best scored open candidate is furthest behind, in its own margins."""
+    """The quality gap of the workload whose best open candidate is furthest behind, in margins."""
     best: dict[str, dict[str, Any]] = {}
     for row in _scored(grounds):
         before = best.get(row["workload"])
@@ -46,11 +47,11 @@ def gap(grounds: Grounds) -> Fact:
     margins = -worst["difference"] / worst["margin"]
     points = f"{abs(100 * worst['difference']):.2g} points {'behind' if margins > 0 else 'ahead'}"
     words = f"{worst['route']} is {points} on {worst['workload']}, on {worst['benchmark']}"
-    return Fact(margins, "margins", bearing_grade(worst), _BASIS, words)
+    return Fact(margins, "margins", decision_grade(worst), _BASIS, words)
 
 
 def unscored_share(grounds: Grounds) -> Fact:
-    """Share of the workloads without golden items of their own."""
+    """The share of workloads without golden items of their own."""
     rows = rows_of(grounds.results["04_quality"]["quality"], grade="measured")
     names = set(grounds.study.workloads)
     lacking = names - {row["workload"] for row in rows if row["n"]}
@@ -59,7 +60,7 @@ def unscored_share(grounds: Grounds) -> Fact:
 
 
 def open_models_behind(grounds: Grounds) -> Fact:
-    """How far open models lie behind today's route on paired items, as shares."""
+    """How far open models are behind today's route on paired items, as shares."""
     rows = _scored(grounds)
     named = ", ".join(sorted({row["benchmark"] for row in rows}))
     words = f"open routes behind today's on paired items of {named}"
@@ -68,7 +69,7 @@ def open_models_behind(grounds: Grounds) -> Fact:
 
 
 def best_of_arm(grounds: Grounds, arm: ArmName) -> Fact:
-    """The best scored candidate of the arm against today's route, on paired items."""
+    """The best scored candidate of an arm minus today's route, on paired items."""
     name = grounds.compared_workload
     if name is None:
         return Fact(None, "share", "assumed", "")

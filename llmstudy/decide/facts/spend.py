@@ -1,4 +1,4 @@
-"""Facts of the spend: what is billed, what a fleet takes, and what could be saved."""
+"""Facts about spend: today's bills, the cost of a fleet, and what could be saved."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,14 +21,14 @@ def spend_year(grounds: Grounds) -> Fact:
 
 
 def at_stake(grounds: Grounds) -> Fact:
-    """What the verdict saves and what better evidence could release, in USD over the horizon."""
+    """The saving of the verdict plus what better evidence could release. USD over the horizon."""
     amounts = (grounds.decided["saving"], grounds.decided["at_stake"])
     usd = sum(amount["p50"] for amount in amounts if amount)
     return Fact(usd, "USD", least_certain(grounds.volume_grades), "saving, at_stake")
 
 
 def token_bill(grounds: Grounds) -> Fact:
-    """Today's bill by the token, in USD a month."""
+    """Today's token bill, in USD a month."""
     rows = rows_of(grounds.results["02_cost"]["bills"], current=True)
     bills = [row["month_usd"] for row in rows if grounds.is_billed_by_token(row["workload"])]
     grade = least_certain(grounds.volume_grades)
@@ -37,14 +37,14 @@ def token_bill(grounds: Grounds) -> Fact:
 
 
 def platform_cost(grounds: Grounds) -> Fact:
-    """What moving to a fleet costs once, which an API spares, in USD."""
+    """The one-off cost of moving to a fleet, which an API avoids. USD."""
     figure = grounds.study.moving["self_hosted"].cost
     words = "one-off cost of a fleet's platform, spared"
     return Fact.of(figure, "moving.self_hosted.cost", words)
 
 
 def fixed_cost(grounds: Grounds) -> Fact:
-    """A month of the cheapest fleet of each workload that has one; one team runs them all. USD."""
+    """The monthly cost of the cheapest fleet of each workload, all run by one team. USD."""
     cheapest: dict[str, Mapping[str, Any]] = {}
     for row in grounds.results["05_self_hosting"]["fleets"]:
         best = cheapest.get(row["workload"])
@@ -63,7 +63,7 @@ def fixed_cost(grounds: Grounds) -> Fact:
 
 
 def utilisation(grounds: Grounds) -> Fact:
-    """The fleet that comes nearest to paying, against its break-even: as G1 judges it."""
+    """Utilisation over break-even (trigger G1) of the fleet that is nearest to paying off."""
     rows = rows_of(grounds.decided["triggers"], id="G1")
     rows = [row for row in rows if row["value"] and row["threshold"]]
     if not rows:
@@ -76,14 +76,14 @@ def utilisation(grounds: Grounds) -> Fact:
 
 
 def upgrades(grounds: Grounds) -> Fact:
-    """Upgrades of a fleet's model with their tests, in USD a year."""
+    """The cost of upgrading a fleet's model and testing it, in USD a year."""
     spec = grounds.study.self_hosting
     usd = [x * y for x, y in zip(spec.upgrades.ends, spec.upgrade.ends, strict=True)]
     return ranged(usd, "USD/year", spec.upgrade.grade, "self_hosting", "upgrades, tested")
 
 
 def watching(grounds: Grounds) -> Fact:
-    """Observability and on-call pay of a fleet, in USD a month."""
+    """The cost of observability and on-call pay of a fleet, in USD a month."""
     spec = grounds.study.self_hosting
     usd = [x + y for x, y in zip(spec.observability.ends, spec.on_call.ends, strict=True)]
     grade = least_certain({spec.observability.grade, spec.on_call.grade})
@@ -94,7 +94,7 @@ def watching(grounds: Grounds) -> Fact:
 
 
 def usd_per_request_today(grounds: Grounds, arm: ArmName) -> Fact:
-    """USD per request on today's route of the arm, or else on its cheapest candidate."""
+    """USD per request on an arm: on today's route if it is of the arm, else on its cheapest one."""
     name, unit = grounds.compared_workload, "USD/request"
     if name is None:
         return Fact(None, unit, "assumed", "")
@@ -118,9 +118,9 @@ def usd_per_request_today(grounds: Grounds, arm: ArmName) -> Fact:
 
 
 def usd_per_request_at_high_volume(grounds: Grounds, arm: ArmName) -> Fact:
-    """USD per request at the largest volume of chapter 06's curves up to the study's cap.
+    """USD per request on an arm at the largest volume of chapter 06's curves within the cap.
 
-    Median and 80 % range, of today's route or else of the one that is cheapest there.
+    Median and 80 % range, on today's route if it is of the arm, else on the cheapest one there.
     """
     name, unit, basis = grounds.compared_workload, "USD/request", "06_crossover: curves"
     if name is None:
@@ -138,7 +138,8 @@ def usd_per_request_at_high_volume(grounds: Grounds, arm: ArmName) -> Fact:
 
 
 def upfront(grounds: Grounds, arm: ArmName) -> Fact:
-    """The foundation, which every arm needs; beside it, off the API, evaluation and one move."""
+    """The upfront cost of an arm: the foundation phase; off the API also evaluation and one
+    move."""
     phases = bundled_figures()
     parts, basis, words = [phases["phase.foundation_usd"]], "phases", "phase 1"
     if arm != "proprietary_api":
@@ -150,7 +151,8 @@ def upfront(grounds: Grounds, arm: ArmName) -> Fact:
 
 
 def operations(grounds: Grounds, arm: ArmName) -> Fact:
-    """USD a month beside tokens and rent: upkeep and team of a fleet, evaluation of an API."""
+    """Monthly cost besides tokens and rent: upkeep and team of a fleet, evaluation of an API.
+    USD."""
     name, unit = grounds.compared_workload, "USD/month"
     if name is None:
         return Fact(None, unit, "assumed", "")

@@ -1,4 +1,4 @@
-"""Facts of the team: who is there, who is needed, and how long a move takes."""
+"""Facts about the team: who is available, who is needed, and how long a move takes."""
 
 from dataclasses import replace
 
@@ -9,14 +9,14 @@ from llmstudy.study import ArmName
 
 
 def engineers(grounds: Grounds) -> Fact:
-    """Experienced engineers who could run a fleet."""
+    """The number of experienced engineers who could run a fleet."""
     n = grounds.study.team.experienced_ml_engineers
     words = f"{n} experienced {'engineer' if n == 1 else 'engineers'}"
     return stated(n, "engineers", "team.experienced_ml_engineers", words)
 
 
 def prompting_insufficient(grounds: Grounds) -> Fact:
-    """Whether prompting and retrieval are proven insufficient, as the study states."""
+    """Whether the study states that prompting and retrieval are proven insufficient."""
     basis = "prompting_and_retrieval_insufficient"
     answer = grounds.study.prompting_and_retrieval_insufficient
     value = {"yes": 1.0, "no": 0.0}.get(answer)
@@ -26,25 +26,25 @@ def prompting_insufficient(grounds: Grounds) -> Fact:
 
 
 def gpu_platform(grounds: Grounds) -> Fact:
-    """Whether Kubernetes or GPUs run in production already."""
+    """Whether Kubernetes with GPUs already runs in production."""
     answers = {w.intake.gpu_platform for w in grounds.study.workloads.values()}
     value = 1.0 if "yes" in answers else None if "unknown" in answers else 0.0
     return stated(value, "yes or no", "workloads: intake.gpu_platform")
 
 
 def staffing(grounds: Grounds) -> Fact:
-    """FTE that a fleet takes, by the study."""
+    """The FTE that a fleet takes, by the study."""
     figure = grounds.study.self_hosting.fte
     return Fact.of(figure, "self_hosting.fte", "the study's staffing of a fleet")
 
 
 def staffing_beside_engineers(grounds: Grounds) -> Fact:
-    """FTE that a fleet takes, beside the engineers at hand in words."""
+    """The FTE that a fleet takes, with the available engineers as its sentence."""
     return replace(staffing(grounds), sentence=engineers(grounds).sentence)
 
 
 def headcount_cost(grounds: Grounds) -> Fact:
-    """USD a year for the source memo's heads at the study's salaries."""
+    """The cost of the source memo's headcount at the study's salaries, in USD a year."""
     salary = grounds.study.team.usd_per_fte_year
     ends = team.yearly_usd(team.headcount(team.roles()), salary.ends)
     words = "its own heads at the study's salaries"
@@ -52,6 +52,6 @@ def headcount_cost(grounds: Grounds) -> Fact:
 
 
 def ramp(grounds: Grounds, arm: ArmName) -> Fact:
-    """Months until the first workload is moved to an arm."""
+    """Months until the first workload has moved to an arm."""
     figure = grounds.study.moving[arm].ramp
     return Fact.of(figure, f"moving.{arm}.ramp", "the study's months until moved")

@@ -1,4 +1,4 @@
-"""Facts of the vendors: who is paid, who else could serve, and what they announce."""
+"""Facts about vendors: who is paid, who else could serve, and what they have announced."""
 
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -18,16 +18,17 @@ from llmstudy.text import share
 
 
 def vendor_share(grounds: Grounds) -> Fact:
-    """How much of today's bill goes to one vendor."""
+    """The largest share of today's bill that goes to one vendor."""
     return _largest_share(grounds, vendor)
 
 
 def model_share(grounds: Grounds) -> Fact:
-    """How much of today's bill goes to one model."""
+    """The largest share of today's bill that goes to one model."""
     return _largest_share(grounds, lambda route: route.model)
 
 
 def _largest_share(grounds: Grounds, payee: Callable[[Route], str]) -> Fact:
+    """The payee with the largest share of today's bill. payee: names who is paid for a route."""
     usd: dict[str, float] = {}
     grades: list[Grade] = []
     for name, workload in grounds.study.workloads.items():
@@ -46,7 +47,7 @@ def _largest_share(grounds: Grounds, payee: Callable[[Route], str]) -> Fact:
 
 
 def covered_bill(grounds: Grounds) -> Fact:
-    """Share of today's bill whose workload another vendor, or a fleet, may serve as a fallback."""
+    """The share of today's bill whose workload has a fallback at another vendor or on a fleet."""
     table = pd.DataFrame(grounds.decided["routes"])
     bills = grounds.results["06_crossover"]["month_usd"]
     able = table[table["permitted"] & table["fits_context"]]
@@ -65,19 +66,19 @@ def covered_bill(grounds: Grounds) -> Fact:
 
 
 def fleet_candidates(grounds: Grounds) -> Fact:
-    """Self-hosted routes among the candidates."""
+    """The number of self-hosted routes among the candidates."""
     n = sum(route.arm == "self_hosted" for route in grounds.named_routes.values())
     return stated(n, "routes", "workloads: candidates")
 
 
 def api_vendors(grounds: Grounds) -> Fact:
-    """Vendors of proprietary APIs that are priced against each other."""
+    """The number of proprietary API vendors among the routes of the workloads."""
     apis = [r for r in grounds.named_routes.values() if r.arm == "proprietary_api"]
     return stated(len({vendor(route) for route in apis}), "vendors", "workloads: candidates")
 
 
 def vendors_of_arm(grounds: Grounds, arm: ArmName) -> Fact:
-    """How many vendors there are to turn to: named by the study, or quoting its GPUs."""
+    """The number of vendors of an arm: those in the study, or those that quote its GPUs."""
     routes = [r for r in grounds.study.routes.values() if r.arm == arm]
     if arm == "self_hosted":
         quoted, gpus = prices.gpu_prices(), gpus_of(routes)
@@ -93,8 +94,10 @@ def vendors_of_arm(grounds: Grounds, arm: ArmName) -> Fact:
 
 
 def routes_to_run(grounds: Grounds) -> Fact:
-    """Routes to keep up at once, should every move and favoured candidate come true: today's, as
-    the fallback, and the new ones. low: today's alone."""
+    """The number of routes to operate at once if every move and favoured candidate goes ahead.
+
+    Today's routes stay as the fallback. low: today's routes only.
+    """
     today = {workload.current_route for workload in grounds.study.workloads.values()}
     new = {v["target"] for v in grounds.decided["verdicts"].values() if v["target"]}
     most = len(today | new)
@@ -104,8 +107,10 @@ def routes_to_run(grounds: Grounds) -> Fact:
 
 
 def moves_off_api(grounds: Grounds) -> Fact:
-    """Workloads that run or shall run off the proprietary APIs; not known where better evidence of
-    a move that is still open could add one."""
+    """The number of workloads that run, or should move, off the proprietary APIs.
+
+    None if there is none yet but better evidence on an undecided move could add one.
+    """
     verdicts = grounds.decided["verdicts"].values()
     off = sum(v["arm"] != "proprietary_api" for v in verdicts)
     targets = [v["target"] for v in verdicts if v["decision"] == "undecided" and v["target"]]
@@ -118,7 +123,8 @@ def moves_off_api(grounds: Grounds) -> Fact:
 
 
 def price_rise(grounds: Grounds) -> Fact:
-    """The largest rise of a price of this study's vendors: seen in a year, or dated in the plan."""
+    """The largest price rise of this study's vendors: in the past year, or announced in the
+    horizon."""
     study = grounds.study
     routes = [r for r in study.routes.values() if isinstance(r, ApiRoute) and r.price is None]
     since = study.as_of - timedelta(days=365)
@@ -136,7 +142,7 @@ def price_rise(grounds: Grounds) -> Fact:
 
 
 def _listed_changes(providers: set[str], since: date, until: date) -> pd.DataFrame:
-    """Bundled changes of any model of these vendors: item, before, after."""
+    """Bundled price changes of any model of these vendors. Columns: item, before, after."""
     table = pd.read_csv(paths.data("price_changes.csv"), dtype={"effective": str})
     own = table["provider"].isin(providers) & (table["kind"] == "api")
     # ISO text, some of it without a day, which sorts as dates do
@@ -145,7 +151,7 @@ def _listed_changes(providers: set[str], since: date, until: date) -> pd.DataFra
 
 
 def _dated_changes(route: ApiRoute, since: date, until: date) -> pd.DataFrame:
-    """Dated changes of a route's own model in the price list: item, before, after."""
+    """Scheduled price changes of a route's own model. Columns: item, before, after."""
     changes = prices.scheduled_changes(route.provider, route.model, since, until, route.tier)
     sides = [
         changes[[f"{side}_before", f"{side}_after"]].set_axis(["before", "after"], axis=1)
@@ -155,7 +161,7 @@ def _dated_changes(route: ApiRoute, since: date, until: date) -> pd.DataFrame:
 
 
 def retirements(grounds: Grounds) -> Fact:
-    """Today's routes whose model retires within the horizon."""
+    """The number of today's routes whose model retires within the horizon."""
     ends = {n: case.retires_within_horizon(grounds.study, n) for n in grounds.todays}
     gone = [f"{name} retires on {day}" for name, day in ends.items() if day is not None]
     basis = "data/model_retirements.csv"
@@ -166,7 +172,7 @@ def retirements(grounds: Grounds) -> Fact:
 
 
 def gpu_price_spread(grounds: Grounds) -> Fact:
-    """By which factor hosts differ in the price of a GPU of this study."""
+    """The price of a GPU at the dearest host over that at the cheapest, for the widest spread."""
     gpus, table = gpus_of(grounds.study.routes.values()), prices.gpu_prices()
     widest, basis = widest_spread(table[table["gpu"].isin(gpus)]), "data/gpu_prices.csv"
     if widest is None:
@@ -177,7 +183,9 @@ def gpu_price_spread(grounds: Grounds) -> Fact:
 
 
 def widest_spread(gpu_prices: pd.DataFrame) -> tuple[str, float] | None:
-    """The GPU whose hosts differ most on demand, and by which factor. None with one host each.
+    """The GPU whose on-demand price varies most between hosts, and the factor.
+
+    None if no GPU has two hosts.
 
     gpu_prices: gpu, provider, commitment, usd_per_gpu_hour.
     """
@@ -193,7 +201,7 @@ def widest_spread(gpu_prices: pd.DataFrame) -> tuple[str, float] | None:
 
 
 def days_to_leave(grounds: Grounds) -> Fact:
-    """Days that leaving today's routes takes behind an abstraction."""
+    """Days to leave today's routes if calls went through an abstraction layer."""
     behind = ("behind_low_days", "behind_high_days")
     days = [row[end] for row in grounds.decided["switching"] for end in behind]
     words = "leaving today's routes, were they behind an abstraction"
@@ -201,7 +209,7 @@ def days_to_leave(grounds: Grounds) -> Fact:
 
 
 def points_earned(grounds: Grounds, arm: ArmName, dimension: str) -> Fact:
-    """Share of a portability dimension's points that the routes of an arm earn."""
+    """The share of a portability dimension's points that the routes of an arm earn."""
     parts = pd.DataFrame(grounds.decided["portability_parts"])
     own = parts[(parts["dimension"] == dimension) & (parts["arm"] == arm)]
     earned = own.groupby(["workload", "route"])[["points", "low", "high"]].sum()

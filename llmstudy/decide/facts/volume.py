@@ -1,4 +1,4 @@
-"""Facts of the volume: how many tokens there are, and how fast they grow."""
+"""Facts about volume: how many tokens there are, and how fast they grow."""
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +20,10 @@ _TOKEN_INPUTS = ("requests", "growth", "input_tokens", "output_tokens", "prompt_
 
 
 def ten_billion_tokens(grounds: Grounds) -> Fact:
-    """Whether the study passes 10B tokens a month within a year.
+    """Whether volume passes 10B tokens a month within a year.
 
-    Yes or no where as many draws say so as the study asks for; not known where a workload's
-    volume is not.
+    Yes or no if enough draws agree (`thresholds.probability`), else unknown; unknown too if the
+    volume of a workload is.
     """
     workloads = grounds.study.workloads.values()
     tokens = tokens_in(grounds.study, _MONTHS)
@@ -43,7 +43,7 @@ def ten_billion_tokens(grounds: Grounds) -> Fact:
 
 
 def tokens_in(study: Study, months: int) -> FloatArray:
-    """Tokens of a month some months on, over all workloads when nothing moves. (n_draws,)."""
+    """Tokens a month after some months, summed over workloads, when nothing moves. (n_draws,)."""
     total = np.zeros(1)
     for name, workload in study.workloads.items():
         figures = inputs(study, name, workload.current_route, None)
@@ -57,7 +57,7 @@ def tokens_in(study: Study, months: int) -> FloatArray:
 
 
 def token_growth(grounds: Grounds) -> Fact:
-    """Tokens of a month at the end of the horizon over today's."""
+    """Tokens a month at the end of the horizon over tokens a month today."""
     workloads = list(grounds.study.workloads.values())
     factor = growth_factor(
         [w.intake.requests.value for w in workloads],
@@ -73,7 +73,7 @@ def token_growth(grounds: Grounds) -> Fact:
 
 
 def prompt_growth(grounds: Grounds) -> Fact:
-    """Tokens of a month's prompts at the end of the horizon over today's, at today's volume."""
+    """Prompt tokens a month at the end of the horizon over today's, at today's volume."""
     workloads = list(grounds.study.workloads.values())
     nothing = np.zeros(len(workloads))
     factor = growth_factor(
@@ -97,7 +97,10 @@ def growth_factor(
     prompt_growth: npt.ArrayLike,
     months: int,
 ) -> float:
-    """Tokens of a month over today's, some months on. Arrays: (n_workloads,); growth: a month.
+    """Tokens a month after some months over tokens a month today.
+
+    requests, input_tokens, output_tokens: (n_workloads,), a month and per request today. growth,
+    prompt_growth: (n_workloads,), share per month.
 
     >>> round(growth_factor([1e6], [1000], [0], [0.1], [0.0], 24), 2)
     9.85
@@ -110,6 +113,6 @@ def growth_factor(
 
 
 def kinds_of_task(grounds: Grounds) -> Fact:
-    """Distinct kinds of task among the workloads."""
+    """The number of distinct kinds of task among the workloads."""
     tasks = {w.task for w in grounds.study.workloads.values()}
     return stated(len(tasks), "kinds", "workloads: task")

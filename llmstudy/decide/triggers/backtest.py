@@ -1,9 +1,9 @@
-"""What would a rule have cost, against someone who knew the future?
+"""What would a rule have cost compared with hindsight?
 
-Input is the total cost of each simulated future for each month in which the switch could begin, and
-the month in which a rule begins it. The regret of a rule is what it costs above the cheapest month
-of that same path. Intervals are those of a mean over independent paths: they tell how precise the
-simulation is, not how well it describes the world.
+The input is the total cost of each simulated future (path) for each month in which the switch could
+begin, and the month in which a rule begins it. The regret of a rule is what it costs above the
+cheapest month of the same path. Intervals are those of a mean over independent paths: they tell how
+precise the simulation is, not how well it describes the world.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,9 +22,9 @@ from llmstudy.figure import FloatArray, Interval, first_least
 def hindsight(switch_costs: FloatArray) -> IntArray:
     """The cheapest month to begin the switch on each path; n_months means never. (n_paths,).
 
-    switch_costs: (n_paths, n_months + 1) usd over the horizon when the switch begins at the start
-    of each month, never in the last column. Of months that cost the same the earliest is taken, but
-    a switch that saves nothing is none: never wins every tie.
+    switch_costs: (n_paths, n_months + 1) usd over the horizon if the switch begins at the start of
+    each month; the last column is never. Ties go to the earliest month, but never wins every tie: a
+    switch that saves nothing is none.
 
     >>> hindsight(np.array([[5.0, 3.0, 3.0, 4.0], [5.0, 4.0, 6.0, 4.0]]))
     array([1, 3])
@@ -35,21 +35,18 @@ def hindsight(switch_costs: FloatArray) -> IntArray:
 
 
 def backtest(switch_costs: FloatArray, switches: Mapping[str, IntArray]) -> pd.DataFrame:
-    """What each rule costs against hindsight, with `always_now` and `never` beside the rules.
+    """What each rule, and the benchmarks `always_now` and `never`, cost against hindsight.
 
-    switch_costs: as `hindsight` takes it, finite. switches: rule -> (n_paths,) months, as `decide`
-    gives them.
+    switch_costs: as for `hindsight`, finite. switches: rule -> (n_paths,) months, as from `decide`.
 
-    Returns: one row per rule: rule, benchmark (whether it is one of those two), regret_usd with its
-    95 % interval regret_low_usd and regret_high_usd, regret_p50_usd, regret_p90_usd (an observed
-    path's, nothing interpolated), false_alarm_share (of all paths: switched where never switching
-    was cheapest) and false_alarm_usd (the mean regret there), missed_share and missed_usd (never
-    switched where a switch was cheapest), delay_months (median of the rule's month less the
-    cheapest one, where both switch; positive: late), switch_share, switch_month_p50 (median over
-    all paths, an observed path's; null: never in most of them), n_paths. What has no path to take
-    a mean over is null.
-    Raises: ValueError for fewer than two paths, a cost that is not finite, a month that is none, or
-    a rule named as a benchmark is.
+    Returns: one row per rule: rule, benchmark (whether it is one), regret_usd with its 95 %
+    interval regret_low_usd and regret_high_usd, regret_p50_usd, regret_p90_usd (of an observed
+    path), false_alarm_share (of all paths: it switched although never switching was cheapest) and
+    false_alarm_usd (the mean regret of those), missed_share and missed_usd (it never switched
+    although a switch was cheapest), delay_months (median of its month minus the cheapest one, if
+    both switch; positive: late), switch_share, switch_month_p50 (median over all paths; null: never
+    in most of them), n_paths. A mean over no path is null. Raises: ValueError for fewer than two
+    paths, an infinite cost, a month out of range, or a rule with the name of a benchmark.
 
     >>> costs = np.array([[9.0, 5.0, 7.0, 8.0], [9.0, 9.0, 9.0, 4.0]])
     >>> outcomes = backtest(costs, {"spend": np.array([2, 1])})
@@ -59,8 +56,8 @@ def backtest(switch_costs: FloatArray, switches: Mapping[str, IntArray]) -> pd.D
     switch_costs = _checked(switch_costs)
     n_paths, never = len(switch_costs), switch_costs.shape[1] - 1
     benchmarks = {"always_now": np.zeros(n_paths, int), "never": np.full(n_paths, never)}
-    if taken := sorted(benchmarks.keys() & switches.keys()):
-        raise ValueError(f"backtest: a rule is named {taken[0]!r}, as a benchmark is; rename it")
+    if both := sorted(benchmarks.keys() & switches.keys()):
+        raise ValueError(f"backtest: rule {both[0]!r} has the name of a benchmark; rename it")
     best = hindsight(switch_costs)
     return pd.DataFrame(
         [
@@ -129,7 +126,7 @@ def _regret(switch_costs: FloatArray, months: IntArray) -> FloatArray:
 
 
 def _mean(x: FloatArray, inflation: float = 1.0) -> Interval:
-    """The mean over paths with its 95 % Student interval, its variance times `inflation`."""
+    """The mean over paths with its 95 % Student interval. inflation: a factor on its variance."""
     error = np.sqrt(inflation * x.var(ddof=1) / len(x))
     half = student_t.ppf(0.975, len(x) - 1) * error
     return Interval(float(x.mean()), float(x.mean() - half), float(x.mean() + half))
@@ -143,10 +140,10 @@ class ImprovedThreshold:
     """The rule "switch once the signal has been at `level` for `periods`", chosen by back-test.
 
     level, periods: chosen on all paths; a level of inf means never. in_sample_usd: mean regret on
-    the paths they were chosen on, which flatters them. out_of_sample_usd: mean regret when each
+    the paths they were chosen on, which is too optimistic. out_of_sample_usd: mean regret if each
     path is judged by the threshold chosen on other paths. improvement_usd: what that saves against
-    the baseline, path by path. by_fold: (level, periods) chosen without each fold: how far they
-    lie apart says how well the paths know the threshold.
+    the baseline, path by path. by_fold: (level, periods) chosen without each fold; their spread
+    shows how well the paths determine the threshold.
     """
 
     level: float
@@ -157,11 +154,11 @@ class ImprovedThreshold:
     by_fold: tuple[tuple[float, int], ...]
 
 
-def candidate_levels(signal: FloatArray, n: int = 40) -> FloatArray:
-    """Levels worth trying: quantiles of what the signal is anywhere, and inf, which is never. (m,).
+def candidate_levels(signal: FloatArray, n: int) -> FloatArray:
+    """Levels to try: n quantiles of the whole signal, and inf, which means never. (m,).
 
-    signal: (n_paths, n_months), NaN where unknown. Costs have no part in it, so that nothing of
-    what is to be judged enters the choice of what is tried.
+    signal: (n_paths, n_months), NaN where unknown. The choice must not depend on the costs, which
+    are what is to be judged.
     Raises: ValueError if the signal is unknown throughout.
 
     >>> candidate_levels(np.array([[1.0, 2.0, 3.0, np.nan]]), n=3).tolist()
@@ -170,7 +167,7 @@ def candidate_levels(signal: FloatArray, n: int = 40) -> FloatArray:
     values = np.asarray(signal, dtype=float)
     values = values[np.isfinite(values)]
     if not len(values):
-        raise ValueError("the signal is unknown throughout: it has no levels to try")
+        raise ValueError("the signal is unknown throughout, so there are no levels to try.")
     levels = np.quantile(values, np.linspace(0, 1, n), method="inverted_cdf")
     return np.append(np.unique(levels), np.inf)
 
@@ -184,19 +181,17 @@ def improved_threshold(
     folds: int,
     rng: np.random.Generator,
 ) -> ImprovedThreshold:
-    """The threshold and duration of least mean regret, and what they save on other paths.
+    """The threshold and duration with the least mean regret, and what they save on other paths.
 
-    signal: (n_paths, n_months), NaN where unknown. switch_costs: as `hindsight` takes it. baseline:
-    (n_paths,) months of the rule to be improved, or of a benchmark. levels, periods: what is tried.
+    signal: (n_paths, n_months), NaN where unknown. switch_costs: as for `hindsight`. baseline:
+    (n_paths,) months of the rule to improve on, or of a benchmark. levels, periods: the candidates.
     folds: each is judged by what is best on the others; 2 trains on one half and tests on the
-    other, both ways. Of candidates that cost the same the one with the higher level is taken, then
-    the shorter one: it switches less.
+    other, both ways. Ties go to the higher level, then to the shorter duration: it switches less.
 
-    The thresholds of two folds were chosen on paths that they share, which ties the folds together:
-    taken for independent, their interval held 0 in 84 to 92 % of cases in which nothing was to be
-    gained (500 cases of 400 paths, 5 folds). It is widened for that by Nadeau and Bengio's
-    correction, and then held it in 98 to 99.6 % (10 folds: 95 to 98 %): rather too wide than too
-    short.
+    The thresholds of two folds are chosen on overlapping paths, so the folds are not independent.
+    If they are treated as such, the 95 % interval contains 0 in 84 to 92 % of cases without any
+    gain (500 cases of 400 paths, 5 folds). Nadeau and Bengio's correction widens it: then it
+    contains 0 in 98 to 99.6 % (10 folds: 95 to 98 %), which errs on the safe side.
     Raises: ValueError if the shapes differ, or there are fewer than 2 folds or 2 paths to a fold.
     Source: Nadeau & Bengio (2003), Machine Learning 52:239-281, section 3, with k test sets of n/k:
     the variance s^2/n of a mean becomes s^2/n * (1 + k / (k - 1)).

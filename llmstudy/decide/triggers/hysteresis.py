@@ -1,12 +1,11 @@
-"""Has a signal lasted long enough to act on, and been away long enough to stand down?
+"""Has a signal lasted long enough to fire a trigger, or been gone long enough to release it?
 
-A trigger fires when its signal holds at or above a level for w periods (weeks, months) in a row,
-and is released only when it stays below a lower level for w in a row: one bad week does not fire
-it, one good week does not calm it.
+A trigger fires once its signal has been at or above a level for w periods (weeks, months) in a row,
+and is released once it has been below a lower level for w periods in a row: one bad week does not
+fire it, one good week does not release it.
 
-NaN means unknown. An unknown period is passed over: it neither counts towards a run nor
-breaks one, and the trigger stays as it was. So an unknown period never fires and never releases,
-and w periods in a row are w known ones.
+NaN means unknown. Unknown periods are skipped: they neither count towards a run nor break one, and
+never fire or release a trigger.
 """
 
 import numpy as np
@@ -19,11 +18,11 @@ IntArray = npt.NDArray[np.int64]
 
 
 def sustained_level(signal: FloatArray, periods: int) -> FloatArray:
-    """The highest level at which the signal has held for the last `periods` known periods.
+    """The highest level that the signal has kept for the last `periods` known periods.
 
-    signal: (n_paths, n_periods). Returns the same shape: the least of the last known values; -inf
-    in an unknown period, and while fewer are known.
-    Raises: ValueError if the signal is not of two dimensions or periods is below 1.
+    signal: (n_paths, n_periods). Returns the same shape: the minimum of the last known values; -inf
+    in an unknown period, and before enough periods are known.
+    Raises: ValueError if the signal does not have two dimensions or periods is below 1.
 
     >>> sustained_level(np.array([[3.0, 5.0, np.nan, 4.0, 9.0]]), periods=2)
     array([[-inf,   3., -inf,   4.,   4.]])
@@ -32,7 +31,7 @@ def sustained_level(signal: FloatArray, periods: int) -> FloatArray:
     if signal.ndim != 2:
         raise ValueError(f"a signal of shape {signal.shape}: give (n_paths, n_periods)")
     if periods < 1:
-        raise ValueError(f"periods is {periods}: a signal holds for at least one period")
+        raise ValueError(f"periods is {periods}, but must be 1 or more.")
     by_period = np.ascontiguousarray(signal.T)
     levels = np.empty(by_period.shape)
     last = np.full((periods, len(signal)), -np.inf)
@@ -48,8 +47,9 @@ def sustained(
 ) -> BoolArray:
     """Whether the trigger is fired in each period, as known at its end. (n_paths, n_periods).
 
-    signal: (n_paths, n_periods), NaN where unknown. It fires when the signal is at or above
-    fire_level for `periods` in a row, and is released when it is below release_level for as many.
+    signal: (n_paths, n_periods), NaN if unknown. The trigger fires once the signal has been at or
+    above fire_level for `periods` in a row, and is released once it has been below release_level
+    for as many.
     Raises: ValueError unless release_level < fire_level, or as `sustained_level`.
 
     >>> sustained(np.array([[3.0, 3.0, 1.0, 3.0, 1.0, 1.0]]), 3.0, 2.0, periods=2).tolist()
@@ -57,8 +57,8 @@ def sustained(
     """
     if not release_level < fire_level:
         raise ValueError(
-            f"released below {release_level:g} but fired at {fire_level:g}: a trigger is released "
-            "at a lower level than it fires at"
+            f"the release level {release_level:g} is not below the fire level {fire_level:g}: "
+            "lower it."
         )
     fires = sustained_level(signal, periods) >= fire_level
     releases = -sustained_level(-np.asarray(signal, dtype=float), periods) < release_level
@@ -71,9 +71,9 @@ def sustained(
 
 
 def first_fired(signal: FloatArray, fire_level: float, periods: int) -> IntArray:
-    """The first period in which the trigger is fired; n_periods where it never is. (n_paths,).
+    """The first period in which the trigger is fired; n_periods if never. (n_paths,).
 
-    The level of release has no part in it: what has never fired cannot be released.
+    This does not depend on the release level: what has never fired cannot be released.
     Raises: ValueError as `sustained_level`.
 
     >>> first_fired(np.array([[3.0, 1.0, 3.0, 3.0], [3.0, 1.0, 3.0, 1.0]]), 3.0, periods=2)
@@ -83,13 +83,14 @@ def first_fired(signal: FloatArray, fire_level: float, periods: int) -> IntArray
 
 
 def first(happens: BoolArray) -> IntArray:
-    """The first period in which something happens; n_periods where it never does. (n_paths,)."""
+    """The first period in which something happens; n_periods if it never does. (n_paths,)."""
     never = np.ones((len(happens), 1), dtype=bool)  # what never happens does so after the last
     return np.asarray(np.argmax(np.hstack([happens, never]), axis=1))
 
 
 def periods_sustained(signal: FloatArray, level: float) -> IntArray:
-    """For how many known periods up to the last the signal has been at the level. (n_paths,).
+    """The number of known periods, up to the last, for which the signal has kept the level.
+    (n_paths,).
 
     >>> signal = np.array([[9.0, 1.0, 4.0, np.nan, 5.0], [9.0, 9.0, 9.0, 9.0, 1.0]])
     >>> periods_sustained(signal, level=4.0)

@@ -1,8 +1,8 @@
-"""What would each advisor's rule do, on facts of today and on paths of the future?
+"""What would each advisor's rule do, on today's facts and on simulated futures?
 
-The rules are data: `data/advisor_rules.csv`, one row per condition, as the source memo words them.
-Any one condition of a rule suffices. Where an advisor gave a range, its low and its high end are
-two rules. An alert calls for attention and moves nothing.
+The rules are data: `data/advisor_rules.csv` has one row per condition, in the source memo's words.
+Any one condition of a rule suffices. If an advisor gave a range, its low and its high end are two
+rules. An alert calls for attention and moves nothing.
 """
 
 import operator
@@ -18,15 +18,17 @@ from llmstudy.figure import FloatArray
 from llmstudy.text import count
 
 _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {">=": operator.ge, ">": operator.gt}
-_WORDS = {">=": "at or above", ">": "above"}
+WORDS = {">=": "at or above", ">": "above"}
 _RANGED = ("level", "not_before_month")
 _HIGH = [f"{name}_high" for name in _RANGED]
 
 
 def trigger_table() -> pd.DataFrame:
-    """What the triggers G1 to G6 are: id, name, asks, unit, owner, moves_to, step (to be taken once
-    it has fired), source, and of those that are judged by the weeks of a log release_share (of the
-    threshold) and release_source."""
+    """The triggers G1 to G6, as in `triggers.csv`.
+
+    Columns: id, name, asks, unit, owner, moves_to, step (to take once it has fired), source, and
+    for those judged by the weeks of a log release_share (of the threshold) and release_source.
+    """
     return pd.read_csv(paths.data("triggers.csv"))
 
 
@@ -53,10 +55,10 @@ def advisor_rules() -> pd.DataFrame:
 
 
 def column_of(condition: Mapping[str, Any]) -> str:
-    """The name of the signal that a condition reads: one that looks ahead reads a forecast.
+    """The name of the signal that a condition reads: a forecast if the condition looks ahead.
 
-    A forecast must be made from what is known in its month, such as today's growth compounded; the
-    path's own future would flatter the rule.
+    A forecast must use only what is known in its month, such as today's growth compounded; the
+    path's own future would make the rule look too good.
 
     >>> column_of({"signal": "tokens_month", "lookahead_months": 12})
     'tokens_month_in_12_months'
@@ -66,13 +68,13 @@ def column_of(condition: Mapping[str, Any]) -> str:
 
 
 def decide(rules: pd.DataFrame, signals: Mapping[str, FloatArray]) -> dict[str, IntArray]:
-    """The month at whose start each rule switches, on each path; n_months means never.
+    """The month at whose start each rule switches on each path; n_months means never. (n_paths,).
 
     rules: from `advisor_rules`; alerts switch nothing and are left out. signals: by the names of
-    `column_of`, (n_paths, n_months) each: as known when the month begins, yes as 1 and no
-    as 0, NaN where nobody knows. A rule switches in the first month in which one of its conditions
-    has held for `sustained_periods` in a row, and not before `not_before_month` (0: at once).
-    Raises: ValueError if a signal is absent, not of the others' shape, or an operator is unknown.
+    `column_of`, (n_paths, n_months) each, as known when the month begins, yes as 1 and no as 0, NaN
+    if unknown. A rule switches in the first month in which one of its conditions has held for
+    `sustained_periods` in a row, but not before `not_before_month` (0: at once).
+    Raises: ValueError if a signal is missing, has another shape, or an operator is unknown.
 
     >>> spend = np.array([[8e3, 11e3, 12e3], [1e3, 1e3, 1e3]])
     >>> rule = advisor_rules().query("rule == 'architect' and condition == 'spend'")
@@ -88,13 +90,13 @@ def decide(rules: pd.DataFrame, signals: Mapping[str, FloatArray]) -> dict[str, 
 
 
 def lens(rules: pd.DataFrame, facts: Mapping[str, float | None]) -> pd.DataFrame:
-    """What each rule says of today: one row per rule.
+    """What each rule says today, a row per rule.
 
-    facts: by the names of `column_of`, yes as 1 and no as 0, None where nobody knows.
-    Returns: rule, advisor, kind, would_move (yes, no, unknown: no condition is met but one cannot
-    be judged; always no for an alert), raised (the same of its conditions, alert or not), because
-    (conditions that are met, or else how each stands), not_before_month, grade, source.
-    Raises: ValueError if a fact is absent or an operator is unknown.
+    facts: by the names of `column_of`, yes as 1 and no as 0, None if unknown.
+    Returns: rule, advisor, kind, would_move (yes; no; unknown: no condition is met, but one cannot
+    be judged; always no for an alert), raised (the same for its conditions, alert or not), because
+    (the conditions that are met, or else how each compares), not_before_month, grade, source.
+    Raises: ValueError if a fact is missing or an operator is unknown.
 
     >>> table = lens(advisor_rules().query("advisor == 'Challenger'"),
     ...              {"requests_month": 12e6, "api_usd_year": None})
@@ -125,7 +127,7 @@ def lens(rules: pd.DataFrame, facts: Mapping[str, float | None]) -> pd.DataFrame
 
 def _check(rules: pd.DataFrame, facts: Mapping[str, Any]) -> None:
     if unknown := sorted(set(rules["operator"]) - set(_OPERATORS)):
-        raise ValueError(f"rules: operators {unknown}; use {', '.join(_OPERATORS)}")
+        raise ValueError(f"rules: unknown operators {unknown}; use {', '.join(_OPERATORS)}")
     columns = dict.fromkeys(column_of(row) for row in conditions_of(rules))
     if absent := [name for name in columns if name not in facts]:
         raise ValueError(
@@ -133,20 +135,20 @@ def _check(rules: pd.DataFrame, facts: Mapping[str, Any]) -> None:
         )
     shapes = {name: np.shape(facts[name]) for name in columns}
     if len(set(shapes.values())) > 1:
-        raise ValueError(f"rules: signals of several shapes, {shapes}; bring them to one")
+        raise ValueError(f"rules: signals have different shapes, {shapes}; give them one shape")
 
 
 def _met(condition: Mapping[str, Any], signals: Mapping[str, FloatArray]) -> BoolArray:
-    """In which months a condition has been met for long enough. (n_paths, n_months)."""
+    """The months in which a condition has been met for long enough. (n_paths, n_months)."""
     levels = sustained_level(signals[column_of(condition)], int(condition["sustained_periods"]))
-    # -inf, which is unknown, is above no level
+    # -inf stands for unknown, and is above no level
     met = _OPERATORS[condition["operator"]](levels, condition["level"])
     met[:, : int(condition["not_before_month"])] = False
     return np.asarray(met)
 
 
 def _today(conditions: pd.DataFrame, facts: Mapping[str, float | None]) -> tuple[str, str]:
-    """Whether any condition is met today, and the sentence that says so."""
+    """Whether any condition is met today, and a sentence about it."""
     met, unmet, blind = [], [], []
     for row in conditions_of(conditions):
         fact = facts[column_of(row)]
@@ -167,10 +169,10 @@ def _sentence(condition: Mapping[str, Any], fact: float, negated: str) -> str:
     says, unit = condition["says"], condition["unit"]
     if unit == "yes or no":
         return f"{says}: {'no' if negated else 'yes'}"
-    level = f"{_WORDS[condition['operator']]} {count(condition['level'])}"
+    level = f"{WORDS[condition['operator']]} {count(condition['level'])}"
     return f"{says} {count(fact)}, {negated}{level} {unit}"
 
 
 def conditions_of(rules: pd.DataFrame) -> list[dict[str, Any]]:
-    """The conditions of a table of rules, one by one."""
+    """The conditions of a table of rules, as dictionaries."""
     return [{str(name): cell for name, cell in row.items()} for row in rules.to_dict("records")]

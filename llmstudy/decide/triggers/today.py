@@ -1,7 +1,7 @@
-"""Chapter 07: the facts behind the triggers G1 to G6.
+"""Chapter 07: the state of the triggers G1 to G6 today.
 
-G1 and G2 are judged week by week where there is a log: sustained over whole weeks, with hysteresis,
-so that no single bad day fires them. The others are facts that hold or do not.
+With a log, G1 and G2 are judged week by week: sustained over whole weeks, with hysteresis, so that
+no single bad day fires them. The others are facts that hold or do not.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from llmstudy.decide.facts.quality import bearing_grade
+from llmstudy.decide.facts.quality import decision_grade
 from llmstudy.decide.judge import Fact, Judged, Status, status
 from llmstudy.decide.triggers import hysteresis, rules, weekly
 from llmstudy.evidence import case
@@ -29,7 +29,10 @@ _WEEK_S = 168 * 3600
 
 @dataclass(frozen=True)
 class _Evidence:
-    """The evidence that the triggers read. weeks: `weekly.weekly_signals` of the log, if any."""
+    """The evidence that the triggers read. weeks: `weekly.weekly_signals` of the log, if any.
+
+    release_share: by trigger, the share of its threshold below which it is released.
+    """
 
     case: Case
     results: Results
@@ -38,7 +41,7 @@ class _Evidence:
 
     @property
     def weeks_needed(self) -> int:
-        """For how many whole weeks a signal must hold."""
+        """The number of whole weeks for which a signal must hold."""
         return max(1, ceil(self.case.study.thresholds.sustained.value))
 
     def week_column(self, name: str, column: str) -> FloatArray:
@@ -47,7 +50,8 @@ class _Evidence:
 
 
 def trigger_rows(case: Case, results: Results) -> list[dict[str, Any]]:
-    """G1 to G6 of every workload, on the facts of the chapters."""
+    """G1 to G6 of every workload. results: of chapters 02 to 05, and `permissions` of chapter
+    06."""
     judges = {
         "G1": _utilisation,
         "G2": _latency,
@@ -83,17 +87,17 @@ def trigger_rows(case: Case, results: Results) -> list[dict[str, Any]]:
 
 
 def _weeks_of_log(case: Case) -> pd.DataFrame:
-    """The whole weeks of what was logged; what was drawn is no evidence of any week."""
+    """The whole weeks of the logged requests; simulated ones are no evidence."""
     requests = case.traffic.requests
     return weekly.weekly_signals(requests[~requests["workload"].isin(case.traffic.simulated)])
 
 
 def log_backtest(case: Case, results: Results) -> list[dict[str, Any]]:
-    """In which week of the log each advisor's rule would have fired, had it been watched.
+    """The week of the log in which each advisor's rule would have fired.
 
-    Over all logged workloads together, at the bill of each request on today's route. Rows: rule,
-    advisor, week (its Monday; null: in none), not_judged (what the log does not tell), weeks (whole
-    ones in the log). No rows without a log that covers a whole week.
+    Over all logged workloads together, with each request billed on today's route. Rows: rule,
+    advisor, week (its Monday; null: never), not_judged (conditions that the log cannot tell), weeks
+    (whole weeks in the log). No rows without a log that covers a whole week.
     """
     requests = case.traffic.requests
     logged = requests[~requests["workload"].isin(case.traffic.simulated)]
@@ -131,24 +135,25 @@ def log_backtest(case: Case, results: Results) -> list[dict[str, Any]]:
 
 
 class _Sustained(NamedTuple):
-    """A weekly signal against its level: whether it fires, for how many weeks, and a sentence."""
+    """A weekly signal against its level: whether it fires, for how many weeks, and in words."""
 
     fired: bool
     weeks: int
     sentence: str
 
     def status(self, over: bool) -> Status:
-        """Status of a trigger that must hold for weeks. over: it is over its line now."""
+        """The status of a trigger that must hold for weeks. over: whether it is over its line
+        now."""
         return "fired" if self.fired else "pending" if over else "armed"
 
 
 def _sustained(
     evidence: _Evidence, id_: str, signal: FloatArray, level: float, release: float
 ) -> _Sustained:
-    """Whether a trigger stands fired at the end of the log's last whole week.
+    """Whether a trigger is fired at the end of the log's last whole week.
 
-    signal: (n_weeks,), one workload's. level, release: where it fires, and below which it stands
-    down; from the threshold and the share of it in `triggers.csv`.
+    signal: (n_weeks,), of one workload. level, release: the level at which it fires, and the one
+    below which it is released, from the threshold and `release_share` in `triggers.csv`.
     """
     needed = evidence.weeks_needed
     path = signal[None, :]
@@ -164,12 +169,12 @@ def _sustained(
 
 
 def _last(x: FloatArray) -> float | None:
-    """The latest week's value, where there is a finite one."""
+    """The latest week's value if it is finite, else None."""
     return float(x[-1]) if len(x) and np.isfinite(x[-1]) else None
 
 
 def _utilisation(evidence: _Evidence, name: str) -> Judged:
-    """G1: mean utilisation of the sized fleet against the one at which it beats today's bill."""
+    """G1: the mean utilisation of the sized fleet against that at which it beats today's bill."""
     case, results, basis = evidence.case, evidence.results, "05_self_hosting: fleets"
     fleets = rows_of(results["05_self_hosting"]["fleets"], workload=name)
     bills = rows_of(results["02_cost"]["bills"], workload=name, current=True)
@@ -179,7 +184,7 @@ def _utilisation(evidence: _Evidence, name: str) -> Judged:
     fleet = min(fleets, key=lambda row: row["month_usd"])
     full = fleet["capacity_requests_per_s"] * fleet["replicas"] * HOURS_PER_MONTH * 3600
     billed = bills[0]["usd_per_request"]
-    # a free route is never beaten, however busy the fleet
+    # no fleet beats a free route, however busy it is
     line = break_even_utilisation(fleet["month_usd"], full, billed) if billed else None
     intake = case.study.workloads[name].intake
     words = f"{fleet['replicas']} replicas at today's volume"
@@ -187,7 +192,7 @@ def _utilisation(evidence: _Evidence, name: str) -> Judged:
         words = "volume unknown: the prior's median"
     fact = Fact(fleet["utilisation"], "share", "assumed", basis, words)
     if name in case.traffic.simulated or line is None:
-        # no log: a volume that was only stated holds for no week
+        # without a log, a stated volume holds for no week
         status_ = status(fact.value, line, "assumed")
         if status_ == "pending":
             words += "; over its line, its weeks not yet logged"
@@ -208,10 +213,10 @@ def _utilisation(evidence: _Evidence, name: str) -> Judged:
 
 
 def _latency(evidence: _Evidence, name: str) -> Judged:
-    """G2: the p95 of the first token against its target.
+    """G2: the p95 TTFT against its target.
 
-    A measurement fires it, or a published best case above the target. Of a log, a week counts when
-    the whole interval of its p95 lies above the target; of a probe, its one verdict stands.
+    A measurement fires it, or a published best case above the target. With a log, a week counts if
+    the whole interval of its p95 is above the target; with a probe, its verdict counts.
     """
     current = evidence.case.study.workloads[name].current_route
     row = rows_of(evidence.results["03_latency"]["latency"], workload=name, route=current)[0]
@@ -238,7 +243,7 @@ def _latency(evidence: _Evidence, name: str) -> Judged:
 
 
 def _privacy(evidence: _Evidence, name: str) -> Judged:
-    """G3: contracts that today's route lacks for this data class."""
+    """G3: the number of contracts that today's route lacks for the data class."""
     unit, basis = "missing contracts", "06_crossover: permissions"
     if evidence.case.study.workloads[name].intake.data_class == "unknown":
         fact = Fact(None, unit, "assumed", basis, "data not classified yet")
@@ -250,7 +255,7 @@ def _privacy(evidence: _Evidence, name: str) -> Judged:
 
 
 def _vendor(evidence: _Evidence, name: str) -> Judged:
-    """G4: the largest scheduled price rise of today's route within the horizon, or retirement."""
+    """G4: the largest scheduled price rise of today's route in the horizon, or its retirement."""
     study, line = evidence.case.study, evidence.case.study.thresholds.price_rise.value
     route = study.workloads[name].current_route
     spec, basis = study.routes[route], "02_cost: offers"
@@ -267,7 +272,7 @@ def _vendor(evidence: _Evidence, name: str) -> Judged:
 
 
 def _quality(evidence: _Evidence, name: str) -> Judged:
-    """G5: lower end of the paired difference of the best open model, above zero or not."""
+    """G5: whether the low end of the best open model's paired difference is above zero."""
     basis = "04_quality: quality"
     rows = [
         row
@@ -279,12 +284,12 @@ def _quality(evidence: _Evidence, name: str) -> Judged:
         return Judged("unknown", Fact(None, "share", "assumed", basis, "no paired items yet"), 0.0)
     best = max(rows, key=lambda row: row["low"])
     words = f"{best['route']}, {best['n']:,} {best['grade']} items of {best['benchmark']}"
-    fact = Fact(best["low"], "share", bearing_grade(best), basis, words)
+    fact = Fact(best["low"], "share", decision_grade(best), basis, words)
     return Judged(status(fact.value, 0.0, fact.grade, ">"), fact, 0.0)
 
 
 def _format(evidence: _Evidence, name: str) -> Judged:
-    """G6: share of answers that break the format, against the limit."""
+    """G6: the share of answers that break the format, against the limit."""
     line = evidence.case.study.thresholds.format_failure.value
     figure = evidence.case.study.workloads[name].format_failure_share
     basis = f"workloads.{name}.format_failure_share"

@@ -1,6 +1,6 @@
 """What does a real log say week by week, and in which week would a rule have fired?
 
-Only whole weeks count: half a week is no week's evidence. A week runs from Monday 00:00 UTC.
+Only whole weeks count. A week begins on Monday, 00:00 UTC.
 """
 
 from collections.abc import Mapping
@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from llmstudy.decide.triggers.hysteresis import BoolArray
 from llmstudy.decide.triggers.rules import column_of, conditions_of, decide
 from llmstudy.figure import FloatArray
 from llmstudy.measures.latency import quantile_interval
 from llmstudy.requests.plausible import stretches
-from llmstudy.units import HOURS_PER_MONTH
+from llmstudy.units import HOURS_PER_MONTH, HOURS_PER_WEEK
 
-HOURS_PER_WEEK = 168
 WEEKS_PER_MONTH = HOURS_PER_MONTH / HOURS_PER_WEEK
 
 _WEEK = pd.Timedelta(hours=HOURS_PER_WEEK)
@@ -28,36 +26,28 @@ _COLUMNS: Mapping[str, Any] = {
     "requests": float,
     "tokens": float,
     "spend_usd": float,
-    "failed_share": float,
     "ttft_p95_s": float,
     "ttft_p95_low_s": float,
-    "ttft_p95_high_s": float,
     "n_ttft": int,
-    "format_failure_share": float,
 }
 
 
-def weekly_signals(
-    requests: pd.DataFrame,
-    cost_usd: FloatArray | None = None,
-    format_failed: BoolArray | None = None,
-) -> pd.DataFrame:
+def weekly_signals(requests: pd.DataFrame, cost_usd: FloatArray | None = None) -> pd.DataFrame:
     """Each workload of a log in each whole ISO week that the log covers, in order.
 
-    requests: a canonical table. cost_usd, format_failed: (n_requests,) in its order, the price of
-    each request at its own time and whether its answer broke the format; None: unknown.
+    requests: a canonical table. cost_usd: (n_requests,) the price of each request at its own time;
+    None: unknown.
 
-    The log runs from the clock hour of its first request to that of its last, whatever their
-    workloads: a week within is whole. Of a week without any request, or with a hole in the log,
-    nothing is known; one without a request of this workload is a quiet one.
+    The log runs from the hour of its first request to that of its last, whatever their workloads;
+    the weeks within are whole. A week without any request, or with a gap in the log, is unknown; a
+    week without requests of one workload is a quiet week of that workload.
 
-    Returns: workload, week (its Monday), requests, tokens (input and output), spend_usd,
-    failed_share (null without requests), ttft_p95_s with its 95 % interval ttft_p95_low_s and
-    ttft_p95_high_s over n_ttft requests (streamed or failed; a failure counts as +inf, and the
-    estimate is null when it falls among the failures; nothing is known where the week's log of the
-    workload has no first token and no failure, or the workload never streams),
-    format_failure_share. No rows where no week is whole.
-    Raises: ValueError if an array is not of the length of the table.
+    Returns: workload, week (its Monday), requests, tokens (input and output), spend_usd, ttft_p95_s
+    and ttft_p95_low_s, the low end of its 95 % interval, over n_ttft requests (streamed or failed).
+    A failure counts as +inf, and a p95 among failures is null; so is the p95 of a week of the
+    workload without a first token or failure, or of a workload that never streams. No whole week
+    gives no rows.
+    Raises: ValueError if cost_usd is not as long as the table.
 
     >>> times = pd.date_range("2026-11-02", periods=15 * 24, freq="1h", tz="UTC")
     >>> log = pd.DataFrame({"ts_start": times, "workload": "chat", "ok": True, "ttft_s": 0.4,
@@ -73,12 +63,11 @@ def weekly_signals(
             "tokens": requests["input_tokens"] + requests["output_tokens"],
             "ok": requests["ok"],
             "ttft_s": requests["ttft_s"].astype(float),
-            "spend_usd": _column("cost_usd", cost_usd, len(requests)),
-            "format_failed": _column("format_failed", format_failed, len(requests)),
+            "spend_usd": _costs(cost_usd, len(requests)),
         }
     )
     weeks = _whole_weeks(requests["ts_start"])
-    logged = set(frame["week"]) - _torn(requests["ts_start"], weeks)
+    logged = set(frame["week"]) - _with_gap(requests["ts_start"], weeks)
     rows = []
     for workload, group in frame.groupby("workload"):
         streams = bool(group["ttft_s"].notna().any())
@@ -92,13 +81,15 @@ def weekly_signals(
     return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(dict(_COLUMNS))
 
 
-def _column(name: str, values: Any, n: int) -> FloatArray:
-    if values is None:
+def _costs(usd: FloatArray | None, n: int) -> FloatArray:
+    if usd is None:
         return np.full(n, np.nan)
-    column = np.asarray(values, dtype=float)
-    if column.shape != (n,):
-        raise ValueError(f"{name} is of shape {column.shape}: give one for each of {n} requests")
-    return column
+    costs = np.asarray(usd, dtype=float)
+    if costs.shape != (n,):
+        raise ValueError(
+            f"cost_usd has shape {costs.shape}: give one cost for each of {n} requests"
+        )
+    return costs
 
 
 def _monday(times: "pd.Series[Any]") -> "pd.Series[Any]":
@@ -115,42 +106,38 @@ def _whole_weeks(times: "pd.Series[Any]") -> list[pd.Timestamp]:
     return [monday for monday in mondays if begins <= monday and monday + _WEEK <= ends]
 
 
-def _torn(times: "pd.Series[Any]", weeks: list[pd.Timestamp]) -> set[pd.Timestamp]:
-    """The weeks of which a hole in the log takes more than a day."""
+def _with_gap(times: "pd.Series[Any]", weeks: list[pd.Timestamp]) -> set[pd.Timestamp]:
+    """The weeks in which a gap of the log takes more than a day."""
     covered = stretches(times)
-    holes = list(zip(covered["end"].iloc[:-1], covered["start"].iloc[1:], strict=True))
+    gaps = list(zip(covered["end"].iloc[:-1], covered["start"].iloc[1:], strict=True))
     return {
         week
         for week in weeks
-        for begins, ends in holes
+        for begins, ends in gaps
         if min(ends, week + _WEEK) - max(begins, week) > pd.Timedelta(days=1)
     }
 
 
 def _week(requests: pd.DataFrame, streams: bool) -> dict[str, Any]:
-    """One week of one workload, of which the log holds `requests`."""
+    """The signals of one workload in one week. requests: those of the week. streams: it streams."""
     # a failed request has no first token: it counts as +inf where the workload streams at all
     seconds = requests["ttft_s"].where(requests["ok"], np.inf).dropna()
     p95 = quantile_interval(seconds.to_numpy(dtype=float) if streams else np.empty(0), 0.95)
-    timed = p95.n > 0
     return {
         "requests": len(requests),
         "tokens": requests["tokens"].sum(),
         "spend_usd": requests["spend_usd"].sum(skipna=False),
-        "failed_share": 1 - requests["ok"].mean() if len(requests) else np.nan,
         "ttft_p95_s": p95.estimate,
-        "ttft_p95_low_s": p95.low if timed else np.nan,
-        "ttft_p95_high_s": p95.high if timed else np.nan,
+        "ttft_p95_low_s": p95.low if p95.n else np.nan,
         "n_ttft": p95.n,
-        "format_failure_share": requests["format_failed"].mean(),
     }
 
 
 def log_signals(weeks: pd.DataFrame) -> dict[str, FloatArray]:
-    """The signals of the rules that a log holds, at the rate of each week. (n_workloads, n_weeks).
+    """The signals of the rules that a log has, at each week's rate. (n_workloads, n_weeks).
 
-    weeks: from `weekly_signals`; workloads in the order in which they stand there. A week counts as
-    168 of a month's 730 hours. A p95 that falls among the failures is inf.
+    weeks: from `weekly_signals`; workloads in order of name. A week is 168 of a month's 730 hours.
+    A p95 among the failures is inf.
     """
 
     def path(column: str) -> FloatArray:
@@ -172,19 +159,16 @@ def fired_weeks(
     rules: pd.DataFrame,
     weeks: pd.DataFrame,
     sustained_weeks: int,
-    extra_signals: Mapping[str, FloatArray] | None = None,
 ) -> pd.DataFrame:
-    """In which week of a log each rule would have fired, had it been watched: per rule, workload.
+    """The week of a log in which each rule would have fired for each workload.
 
     rules: from `advisor_rules`. weeks: from `weekly_signals`; for the company as a whole, of
-    requests whose workload is one and the same. sustained_weeks: for how long a condition must
-    hold, in place of the rule's months; that a rule waits before its first move has no part here.
-    extra_signals: by the names of `column_of`, (n_workloads, n_weeks), the workloads in the order
-    of their names.
+    requests that all have one workload. sustained_weeks: for how long a condition must hold, in
+    place of the rule's months; `not_before_month` is ignored here.
 
-    Returns: rule, advisor, workload, week (Monday of the week at whose end it fires; NaT: it does
-    not), not_judged (conditions on signals that neither the log nor `extra_signals` has, in words).
-    No rows where no week is whole.
+    Returns: rule, advisor, workload, week (the Monday of the week at whose end it fires; NaT:
+    never), not_judged (conditions on signals that a log does not have, in words). No whole week
+    gives no rows.
     """
     columns = ["rule", "advisor", "workload", "week", "not_judged"]
     if weeks.empty:
@@ -192,7 +176,7 @@ def fired_weeks(
     names = sorted(weeks["workload"].unique())
     mondays = sorted(weeks["week"].unique())
     unknown = np.full((len(names), len(mondays)), np.nan)
-    signals = {**log_signals(weeks), **(extra_signals or {})}
+    signals = log_signals(weeks)
     says = {column_of(row): row["says"] for row in conditions_of(rules)}
     signals |= {column: unknown for column in says if column not in signals}
     weekly = rules.assign(sustained_periods=sustained_weeks, not_before_month=0)

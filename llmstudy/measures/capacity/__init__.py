@@ -1,13 +1,13 @@
-"""How much traffic does one replica carry within its SLO, and how many replicas does that take?
+"""Capacity of a replica within its SLO, and the number of replicas that traffic needs.
 
 `hardware` has the shapes of models and the data sheets of GPUs, and loads the published points,
 `points` reads a table of others; `curve` is the serving curve, which predicts TPOT and the room for
 KV cache, `first_token` the TTFT under load; `choose` has the prior and chooses the points to
 measure; `fit` fits a curve's parameters to measured points, with intervals, and flags doubtful
-points; `judge` tests it on points that it was not fitted to, and on other GPUs, and learns the
-prior; `scope` gives the range of its error at an operating point; `plan` sizes a fleet by formula:
-capacity within the SLO, replicas, utilisation. `replay` follows every request through a fleet,
-`slo` tells who waits too long, and `sizing` sizes fleets by it; import these by their own names.
+points; `judge` tests it on points that it was not fitted to, and on other GPUs; `scope` gives the
+range of its error at an operating point; `plan` sizes a fleet by formula: capacity within the SLO,
+replicas, utilisation. `replay` follows every request through a fleet, `slo` compares the latencies
+with the targets, and `sizing` sizes fleets by replay; import these three by their own names.
 
 What a GPU hour costs is in `prices`, what a fleet costs in `cost`, measured latency in `latency`.
 No GPU is touched here and no endpoint called.
@@ -61,7 +61,7 @@ from llmstudy.measures.capacity.judge import (
     LeftOut,
     fit_groups,
     heldout_error,
-    learnt_prior,
+    serving_fit,
     serving_fits,
     throughput_error_share,
     transfer_error,
@@ -105,7 +105,6 @@ __all__ = [
     "gpu_fit",
     "guessed_curve",
     "heldout_error",
-    "learnt_prior",
     "log_tpot_slopes",
     "model_shape",
     "one_spread_better",
@@ -116,6 +115,7 @@ __all__ = [
     "requests_per_s",
     "roofline",
     "scope",
+    "serving_fit",
     "serving_fits",
     "serving_points",
     "throughput_error_share",

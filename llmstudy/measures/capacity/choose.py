@@ -1,7 +1,7 @@
-"""Which few configurations are worth measuring? Those that determine all the others best.
+"""Chooses the few configurations to measure that determine all others best.
 
-No measurement goes in: the prior of an engine's parameters, and its spread, show where a
-measurement reduces the uncertainty most.
+The choice needs no measurements: the prior of an engine's parameters shows where a measurement
+reduces the uncertainty most.
 """
 
 from collections.abc import Mapping
@@ -25,11 +25,11 @@ PARAMETERS = ("bandwidth_efficiency", "flop_efficiency", "step_overhead_s", "tp_
 class Prior:
     """The prior of an engine's parameters, from the groups measured so far.
 
-    centre: of PARAMETERS, of a dense model of 60 layers: each layer launches kernels and adds up
-    what its GPUs found, so that overheads grow with their number. spread: one standard deviation
-    between groups, of the log odds of an efficiency and of the logarithm of an overhead, so that no
-    draw and no fit leaves (0, 1) or falls to 0. experts_flop_efficiency: the centre for a mixture
-    of experts, whose small products fill the arithmetic less.
+    centre: values of PARAMETERS for a dense model of 60 layers; overheads grow with the number of
+    layers, each of which launches kernels and an all-reduce. spread: one standard deviation between
+    groups, of the log odds of an efficiency and of the logarithm of an overhead, so that
+    efficiencies stay in (0, 1) and overheads above 0. experts_flop_efficiency: the centre for a
+    mixture of experts, whose small matrix products use the arithmetic less.
     """
 
     centre: tuple[float, ...]
@@ -38,13 +38,13 @@ class Prior:
 
     def parameters(self, shape: ModelShape, spreads: npt.ArrayLike = 0.0) -> dict[str, Any]:
         """A model's parameters at `spreads` from the centre: one number, or one per parameter."""
-        at = to_line(self._centre(shape)) + np.asarray(self.spread) * np.asarray(spreads)
-        return dict(zip(PARAMETERS, from_line(at).tolist(), strict=True))
+        at = to_unbounded(self._centre(shape)) + np.asarray(self.spread) * np.asarray(spreads)
+        return dict(zip(PARAMETERS, from_unbounded(at).tolist(), strict=True))
 
     def spreads(self, curve: ServingCurve) -> FloatArray:
         """Distance of each parameter of a curve from the centre, in spreads, (4,)."""
-        parameters = to_line(np.array([getattr(curve, name) for name in PARAMETERS]))
-        return np.asarray((parameters - to_line(self._centre(curve.shape))) / self.spread)
+        parameters = to_unbounded(np.array([getattr(curve, name) for name in PARAMETERS]))
+        return np.asarray((parameters - to_unbounded(self._centre(curve.shape))) / self.spread)
 
     def _centre(self, shape: ModelShape) -> FloatArray:
         bandwidth, flops, step_s, tp_s = self.centre
@@ -53,14 +53,14 @@ class Prior:
         return np.array([bandwidth, flops, step_s * of_60, tp_s * of_60])
 
 
-def to_line(parameters: FloatArray) -> FloatArray:
-    """Log odds of the efficiencies and logarithms of the overheads; (..., 4) both."""
+def to_unbounded(parameters: FloatArray) -> FloatArray:
+    """Log odds of the efficiencies, logarithms of the overheads. (..., 4) -> (..., 4)."""
     shares, overheads = parameters[..., :2], parameters[..., 2:]
     return np.concatenate([logit(shares), np.log(overheads)], axis=-1)
 
 
-def from_line(values: FloatArray) -> FloatArray:
-    """The inverse of `to_line`."""
+def from_unbounded(values: FloatArray) -> FloatArray:
+    """The inverse of `to_unbounded`."""
     return np.concatenate([expit(values[..., :2]), np.exp(values[..., 2:])], axis=-1)
 
 
@@ -69,12 +69,13 @@ PRIOR = Prior(
     spread=(0.93, 0.45, 1.4, 1.2),
     experts_flop_efficiency=0.18,
 )
-"""An engine before any measurement: `learnt_prior` of the bundled points. In a fit it is so weak
-(`PRIOR_WEIGHT`) that a few points outweigh it: it only settles what they leave open, such as the
-overhead per doubling of GPUs when all share one tensor parallelism."""
+"""An engine before any measurement: mean and spread of the curves of the bundled points (a test
+derives both). In a fit it is so weak (`PRIOR_WEIGHT`) that a few points outweigh it: it only
+settles what they leave open, such as the overhead per doubling of GPUs when all have one tensor
+parallelism."""
 
 PRIOR_WEIGHT = 0.02
-"""Residual of log TPOT that weighs as much as a parameter one spread from the prior."""
+"""Residual of log TPOT that counts as much as a parameter one spread from the prior."""
 
 SETTING = ["concurrency", "input_tokens", "output_tokens", "tensor_parallel"]
 """Arguments of `ServingCurve.tpot_s`, in their order."""
@@ -106,7 +107,7 @@ def guessed_curve(
 
 
 def one_spread_better(curve: ServingCurve, name: str) -> ServingCurve:
-    """The curve with one parameter moved by one spread of `PRIOR` to where it serves more."""
+    """The curve with one parameter moved by one spread of `PRIOR` towards more throughput."""
     is_it = np.array(PARAMETERS) == name
     sign = 1 if name.endswith("_efficiency") else -1
     return replace(curve, **PRIOR.parameters(curve.shape, PRIOR.spreads(curve) + sign * is_it))
@@ -121,15 +122,14 @@ def choose_points(
 ) -> npt.NDArray[np.int64]:
     """Chooses the candidates whose measurement determines TPOT best over all candidates.
 
-    One after the other the candidate that leaves the least variance of log TPOT, averaged over all
-    candidates, when the parameters are as uncertain as `PRIOR` says and the truth strays from the
-    curve as a smooth Gaussian process of the settings. Without that last part the design would
-    trust the curve wholly, and measure only at its corners.
+    Greedily: each is the candidate that leaves the least variance of log TPOT, averaged over all
+    candidates, given the uncertainty of the parameters in `PRIOR` and a smooth Gaussian process for
+    the misfit of the curve. Without the misfit the design would measure only at the corners.
 
     On the bundled points, against configurations chosen at random and judged on the same others:
     4.4 % against 4.7 % from 8 points, 4.5 % against 6.0 % from 5 (median of the groups' medians).
 
-    curve: of the engine, such as `guessed_curve`.
+    curve: of the engine, such as `guessed_curve` before any measurement.
     candidates: columns as SETTING; their order does not matter. seed: decides between equals.
     Returns: positions in `candidates`, best first; the first k are the choice of k.
     Raises: ValueError with more points than candidates.
@@ -169,8 +169,8 @@ def log_tpot_slopes(
     """
     where = [np.asarray(points[name], dtype=float) for name in SETTING]
     moves = _STEP_SPREADS * np.eye(len(PARAMETERS))
-    at = to_line(np.array([getattr(curve, name) for name in PARAMETERS]))
-    ends = from_line(at + np.asarray(prior.spread) * np.vstack([moves, -moves]))
+    at = to_unbounded(np.array([getattr(curve, name) for name in PARAMETERS]))
+    ends = from_unbounded(at + np.asarray(prior.spread) * np.vstack([moves, -moves]))
     # one curve per row of ends: each parameter is a column, which broadcasts against the points
     moved: dict[str, Any] = dict(zip(PARAMETERS, ends.T[:, :, None], strict=True))
     higher, lower = np.split(np.log(replace(curve, **moved).tpot_s(*where)), 2)

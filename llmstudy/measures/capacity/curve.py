@@ -1,10 +1,10 @@
-"""How long does a token take, and how many requests fit beside the weights?
+"""The serving curve: time per output token, throughput and room for KV cache.
 
 A serving curve is a roofline with four parameters: the shares of memory bandwidth and of
 arithmetic that the engine attains, and two overheads per step. `fit` finds them.
 
-Of TTFT it gives the lower bound, the time to prefill one prompt on an idle replica; `first_token`
-gives what was measured above that.
+For TTFT it gives only a lower bound, the time to prefill one prompt on an idle replica;
+`first_token` is fitted to measured TTFT.
 """
 
 from collections.abc import Mapping
@@ -21,16 +21,16 @@ MEMORY_UTILISATION_SHARE = 0.92
 """The share of GPU memory that vLLM 0.22 and later takes (`gpu_memory_utilization`)."""
 
 ENGINE_OVERHEAD_BYTES = 3.5e9
-"""Per GPU: CUDA context, captured graphs and activations. Assumed; read vLLM's start-up log."""
+"""Per GPU: CUDA context, captured graphs and activations. Assumed; see vLLM's start-up log."""
 
 
 @dataclass(frozen=True)
 class Hull:
-    """The range of what was measured: within it the curve interpolates, beyond it extrapolates.
+    """The range of the measured settings: the curve interpolates inside and extrapolates outside.
 
-    concurrency_by_size: lowest and highest on each tensor-parallel size. lengths: the (input,
-    output) token pairs, on any size, since lengths carry over: fitted without a pair on one size,
-    the curve misses it there by 6.0 %, configurations left out at random by 4.6 % (median of the
+    concurrency_by_size: lowest and highest concurrency per tensor-parallel size. lengths: measured
+    (input, output) token pairs on any size, since lengths carry over between sizes: the error on a
+    pair left out on one size is 6.0 %, on configurations left out at random 4.6 % (median of the
     medians of 15 bundled groups).
     """
 
@@ -39,12 +39,12 @@ class Hull:
 
     @property
     def concurrency(self) -> tuple[int, int]:
-        """The lowest and highest measured on any size."""
+        """The lowest and highest concurrency measured on any size."""
         lows, highs = zip(*self.concurrency_by_size.values(), strict=True)
         return min(lows), max(highs)
 
     def concurrency_at(self, tensor_parallel: int) -> tuple[int, int]:
-        """The lowest and highest measured on this size; on any size where this one was not."""
+        """The lowest and highest concurrency on this size, or on any if this was not measured."""
         return self.concurrency_by_size.get(tensor_parallel, self.concurrency)
 
     def outside(
@@ -52,9 +52,8 @@ class Hull:
     ) -> tuple[str, ...]:
         """Names of the settings that lie outside what was measured.
 
-        Lengths are inside the convex hull of the measured pairs, in logarithms; of pairs on a line
-        that is the line between them. Both are named where each is in its range but the pair is
-        outside.
+        Lengths are inside if they lie in the convex hull of the measured pairs, in logarithms. Both
+        are named if each is in its range but the pair is outside.
 
         >>> hull = Hull({1: (4, 32), 2: (8, 64)}, ((1024, 1024), (1024, 8192), (8192, 1024)))
         >>> hull.outside(concurrency=48, input_tokens=1155, output_tokens=211, tensor_parallel=1)
@@ -100,8 +99,8 @@ class Hull:
 class ServingCurve:
     """TPOT and throughput of one model on one GPU type under one engine version.
 
-    concurrency counts the requests running at once on one replica, which spans `tensor_parallel`
-    GPUs. Arguments of the methods are arrays that broadcast; returns have the shape they make.
+    concurrency: requests running at once on one replica, which has `tensor_parallel` GPUs.
+    Arguments of the methods are arrays that broadcast; results have the broadcast shape.
     `residual_share` is the median absolute error of TPOT on the `n_fit` configurations fitted; the
     error elsewhere is `heldout_error`.
     """
@@ -137,7 +136,7 @@ class ServingCurve:
         cache = batch * self.shape.kv_cache_bytes(context, self.kv_value_bytes)
         cache = cache / self.shape.kv_shards(gpus)
         flops = 2 * self.shape.active_params * batch / gpus
-        busy_s = np.maximum((weights + cache) / self._bytes_per_s, flops / self._flops_per_s)
+        busy_s = np.maximum((weights + cache) / self.bytes_per_s, flops / self.flops_per_s)
         return np.asarray(busy_s + self.overhead_s(gpus))
 
     def prefill_s(
@@ -148,8 +147,8 @@ class ServingCurve:
     ) -> FloatArray:
         """Seconds to read one prompt on an idle replica: a lower bound of TTFT.
 
-        Reading is a step like any other and pays the overhead of one: without it the bundled groups
-        are missed by 5.0 % from 8 chosen points, with it by 4.5 % (mean of the groups' medians).
+        The prompt takes one step, with its overhead: without the overhead the error on the bundled
+        groups is 5.0 % from 8 chosen points, with it 4.5 % (mean of the groups' medians).
 
         cached_share: the share of the prompt found in the prefix cache.
         """
@@ -157,7 +156,7 @@ class ServingCurve:
         fresh = np.asarray(input_tokens, dtype=float) * (1 - np.asarray(cached_share, dtype=float))
         weights = self.shape.params_read(fresh) * bytes_per_weight(self.precision) / gpus
         flops = self.shape.prefill_flops(input_tokens, cached_share) / gpus
-        busy_s = np.maximum(weights / self._bytes_per_s, flops / self._flops_per_s)
+        busy_s = np.maximum(weights / self.bytes_per_s, flops / self.flops_per_s)
         return np.asarray(busy_s + self.overhead_s(gpus))
 
     def tpot_s(
@@ -196,7 +195,7 @@ class ServingCurve:
         tensor_parallel: npt.ArrayLike,
         cached_share: npt.ArrayLike = 0.0,
     ) -> FloatArray:
-        """Throughput of one replica that is never idle: no TTFT allows more.
+        """Highest throughput of one replica, when it is never idle.
 
         In N steps and C prefills each of the C running requests is replaced once, the step that
         gives a first token included: C / (N step + C prefill). By Little's law this is a TTFT of
@@ -215,9 +214,9 @@ class ServingCurve:
         tensor_parallel: npt.ArrayLike,
         ttft_s: npt.ArrayLike,
     ) -> FloatArray:
-        """Throughput at a TTFT that was measured, or at `prefill_s` for an upper bound.
+        """Throughput at a measured TTFT, or an upper bound at a TTFT of `prefill_s`.
 
-        Never above `max_requests_per_s`, which a TTFT from an idle replica would exceed.
+        Capped at `max_requests_per_s`, which the TTFT of an idle replica would exceed.
         """
         where = (concurrency, input_tokens, output_tokens, tensor_parallel)
         rate = requests_per_s(concurrency, output_tokens, ttft_s, self.tpot_s(*where))
@@ -232,7 +231,7 @@ class ServingCurve:
     ) -> npt.NDArray[np.int64]:
         """Requests whose whole KV cache fits beside the weights; 0 where the weights do not fit.
 
-        Prompts are taken as unshared: a prefix cache makes room for more.
+        Assumes that no prompts are shared: with a prefix cache more fit.
         """
         tokens = np.asarray(input_tokens, dtype=float) + np.asarray(output_tokens, dtype=float)
         gpus = np.asarray(tensor_parallel, dtype=float)
@@ -242,19 +241,22 @@ class ServingCurve:
         return np.asarray(np.floor(np.maximum(room, 0) / per_gpu), dtype=np.int64)
 
     def overhead_s(self, tensor_parallel: npt.ArrayLike) -> FloatArray:
-        """Seconds of a step beside reading and arithmetic: t0 + t1 log2(GPUs).
+        """Overhead of a step beside memory and arithmetic: t0 + t1 log2(GPUs), in seconds.
 
-        A tree of all-reduces. Terms that grow less, such as a ring's 2 (G - 1) / G, carry MiniMax
-        from four H100 to eight H200 better, but miss held-out points of most groups by more.
+        The logarithm is that of a tree of all-reduces. Terms that grow more slowly, such as a
+        ring's 2 (G - 1) / G, predict MiniMax on eight H200 from four H100 better, but held-out
+        points of most groups worse.
         """
         return np.asarray(self.step_overhead_s + self.tp_overhead_s * np.log2(tensor_parallel))
 
     @property
-    def _bytes_per_s(self) -> float:
+    def bytes_per_s(self) -> float:
+        """Memory bandwidth that one GPU attains."""
         return self.bandwidth_efficiency * self.gpu.hbm_gb_per_s * 1e9
 
     @property
-    def _flops_per_s(self) -> float:
+    def flops_per_s(self) -> float:
+        """Arithmetic that one GPU attains, in operations per second."""
         return self.flop_efficiency * self.gpu.flops_per_s(self.precision)
 
 
@@ -276,15 +278,15 @@ def requests_per_s(
 
 
 def _distance(point: FloatArray, corners: FloatArray) -> float:
-    """From the point (2,) to the convex hull of the corners (n, 2)."""
-    strict = 1e3  # how much more than distance a sum of weights other than 1 counts
+    """Distance of the point (2,) from the convex hull of the corners (n, 2)."""
+    strict = 1e3  # penalty on weights that do not sum to 1
     sides = np.vstack([corners.T, np.full(len(corners), strict)])
     weights, _ = nnls(sides, np.append(point, strict))
     return float(np.linalg.norm(corners.T @ (weights / weights.sum()) - point))
 
 
 class CannotServe(ValueError):  # noqa: N818 - a finding, not a fault
-    """A replica that cannot serve at all: a finding about it, not an error in the input."""
+    """A replica cannot serve the requests at all: a finding, not an error in the input."""
 
 
 def gpu_fit(shape: ModelShape, gpu: Gpu, precision: str, tensor_parallel: int) -> float:

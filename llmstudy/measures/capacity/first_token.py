@@ -1,11 +1,11 @@
-"""How long until the first token, on an engine under load?
+"""Time to first token of an engine under load, fitted to measurements.
 
-A serving curve bounds the time from below by one prompt read alone. Measured times are longer:
-prompts wait for each other, and for what the engine does between steps. They follow the time to
-take a prompt in and the requests outstanding as powers, the share of its time that the engine
-spends on the prompts of others, and a factor for each engine. To take a prompt in is to read it on
-the GPUs, and what its tokens cost beside them (HTTP, tokenising, scheduling), which no further GPU
-makes shorter: of a small model it is most of the time.
+A serving curve gives only a lower bound: the time to prefill one prompt alone. Measured times are
+longer, since prompts wait for each other and for the engine's other work. They follow a power of
+the intake time, a power of the requests outstanding, the share of time that the engine spends on
+other prompts, and a factor for each engine. Intake time is the prefill on the GPUs plus a cost per
+token on the host (HTTP, tokenising, scheduling), which more GPUs do not reduce and which dominates
+for small models.
 """
 
 from dataclasses import dataclass, replace
@@ -21,17 +21,16 @@ from llmstudy.measures.capacity.fit import configuration, usable_points
 INTAKE_POWER = 0.65
 LOAD_POWER = 0.31
 HOST_S_PER_TOKEN = 8e-6
-"""By least squares of log TTFT over all bundled points, with a constant for each group. Learnt
-without a group they serve it as well: its points are missed as far as with it."""
+"""Fitted by least squares of log TTFT to all bundled points, with a constant for each group. Fitted
+without a group, they predict it as well as with it."""
 
 _LEAST_SPREAD = (0.83, 1.3)
-"""P10 and P90 of measured over predicted TTFT over all bundled points: the least range of an engine
-with few points."""
+"""P10 and P90 of measured over predicted TTFT on all bundled points: the narrowest range used."""
 
 
 @dataclass(frozen=True)
 class FirstToken:
-    """TTFT of one engine: `scale` (time to take in the prompt)^0.65 times its `waiting`.
+    """TTFT of one engine: `scale` (intake time)^0.65 times `waiting`.
 
     scale: seconds^0.35. low, high: P10 and P90 of measured over predicted.
     """
@@ -73,7 +72,8 @@ def reading_per_step(
 ) -> FloatArray:
     """Share of a step's time that reading the prompt of one other request takes.
 
-    A prompt is read once in as many steps as its answer has tokens. The step is of one request.
+    A prompt is read once per as many steps as its answer has tokens. The step is that of a single
+    request.
     """
     reading_s = curve.prefill_s(input_tokens, tensor_parallel, cached_share)
     step_s = curve.decode_step_s(1, input_tokens, output_tokens, tensor_parallel)
@@ -83,8 +83,8 @@ def reading_per_step(
 def waiting(outstanding: npt.ArrayLike, reading_per_step: npt.ArrayLike) -> FloatArray:
     """TTFT under load over TTFT on an idle replica. Arrays broadcast.
 
-    outstanding^0.31 (1 + the share of the time that goes to the prompts of the others). That share
-    is smaller beside long answers, since prompts then arrive seldom.
+    outstanding^0.31 (1 + share of time spent on other prompts). The share is smaller with long
+    answers, since prompts then arrive rarely.
 
     >>> waiting([1, 64, 64], [0.01, 0.0, 0.01]).round(2).tolist()
     [1.0, 3.63, 5.03]

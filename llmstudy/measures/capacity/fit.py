@@ -1,5 +1,4 @@
-"""Which serving curve fits the measured points, how certain are its parameters, and which points
-are doubtful?
+"""Fits a serving curve to measured points, with intervals, and flags doubtful points.
 
 Not modelled: pipeline parallelism, speculative decoding, and loads beyond the KV memory, where
 requests queue and are pre-empted. `usable_points` drops the last kind and `flags` names it.
@@ -32,7 +31,7 @@ CONFIGURATION = [*SETTING, "moe_ep", "attention_dp"]
 """Points that are equal in all of these are repeats of one measurement."""
 
 _OUTLIER_SHARE = 0.05
-"""Residuals of log TPOT above this count linearly: a bad point must not bend the curve.
+"""Residuals of log TPOT above this count linearly, so that a bad point does not bend the curve.
 
 The MiniMax points on H200, 20 to 40 % of noise on a fifth of them, are missed by 4.6 % from 8 and
 4.7 % from 5 in the median, and by plain squares by 6.0 and 5.8 %; at 10 to 15 % the two are alike.
@@ -41,13 +40,13 @@ for points out of order with their neighbours miss the bundled groups or a kind 
 few chosen settings have a neighbour to be out of order with.
 """
 
-# Of a parameter in spreads of its prior: more than five to eight points determine, and fewer than
-# BLAS kernels agree on.
+# Of a parameter in spreads of its prior: finer than five to eight points determine it, and coarser
+# than the differences between BLAS kernels.
 _FITTED_DECIMALS = 2
 _CONTRADICTS_SPREADS = 2.0
-"""From the prior: one group in twenty lies beyond."""
+"""Distance from the prior, in spreads, that one group in twenty exceeds."""
 
-_FITTED_DIGITS = 6  # and no more of a parameter: an exponential differs in the last
+_FITTED_DIGITS = 6  # significant: the last digits of an exponential differ between processors
 
 
 def roofline(
@@ -56,7 +55,7 @@ def roofline(
     """The physical limit: all bandwidth, all arithmetic, no overhead; nothing is fitted.
 
     points: as `serving_points`, of one model, GPU type, precision and engine version.
-    Raises: ValueError when columns or times are missing or the points are of something else.
+    Raises: ValueError if columns or times are missing, or the points are of another group.
     """
     needed = [*GROUP, *CONFIGURATION, "ttft_ms", "tpot_ms"]
     if missing := [column for column in needed if column not in points]:
@@ -71,7 +70,9 @@ def roofline(
         )
     group, expected = groups.iloc[0].tolist(), [shape.model, gpu.gpu, precision]
     if group[:3] != expected:
-        raise ValueError(f"serving points are of {group[:3]}, not of {expected}: pass those")
+        raise ValueError(
+            f"serving points are of {group[:3]}, not of {expected}: pass points of the latter"
+        )
     return ServingCurve(
         shape=shape,
         gpu=gpu,
@@ -91,14 +92,13 @@ def roofline(
 def usable_points(
     points: pd.DataFrame, shape: ModelShape, gpu: Gpu, precision: str, kv_value_bytes: float = 2.0
 ) -> pd.DataFrame:
-    """Selects the configurations that the model covers, one row each: repeats are pooled.
+    """Selects the points that the curve can describe, one row per configuration.
 
-    Dropped: more requests than the KV memory holds (queueing and pre-emption). Attention data
-    parallelism over all GPUs of the replica splits requests between them rather than heads, so that
-    each reads as many bytes: such points lie on the curve of the others (fitted without them, it
-    misses them by 1.6 to 7.8 % in the median of each bundled group) and are kept; over fewer GPUs
-    than all it is another parallelism, and dropped. Where `attention_dp` is empty the source did
-    not record it: 1, vLLM's default, is taken. Repeats are pooled by their geometric mean.
+    Dropped: more requests than the KV memory holds (queueing and pre-emption), and attention data
+    parallelism over only part of the replica's GPUs. Over all of them it splits requests instead of
+    heads, so that each GPU reads as many bytes: such points lie on the curve of the others (fitted
+    without them, its median error on them is 1.6 to 7.8 % per bundled group) and are used. An empty
+    `attention_dp` means 1, vLLM's default. Repeats are pooled by their geometric mean.
 
     Columns: those of GROUP and CONFIGURATION, ttft_ms, tpot_ms: again serving points.
     """
@@ -113,7 +113,7 @@ def usable_points(
 
 
 def covered(points: pd.DataFrame) -> "pd.Series[bool]":
-    """Which points have a parallelism that the model covers."""
+    """Whether each point has a parallelism that the curve can describe."""
     ranks = points["attention_dp"].fillna(1)
     return (ranks == 1) | (ranks == points["tensor_parallel"])
 
@@ -121,11 +121,10 @@ def covered(points: pd.DataFrame) -> "pd.Series[bool]":
 def fit_serving_curve(
     points: pd.DataFrame, shape: ModelShape, gpu: Gpu, precision: str, kv_value_bytes: float = 2.0
 ) -> ServingCurve:
-    """Fits the serving curve that passes closest to the measured TPOT of `usable_points`.
+    """Fits a serving curve to the measured TPOT of `usable_points`.
 
-    Robust least squares on log TPOT: efficiencies in (0.05, 1], overheads at least 0. Five to eight
-    configurations that differ in concurrency, prompt length and tensor parallelism are enough;
-    `heldout_error` says how good.
+    Robust least squares on log TPOT, with a weak prior. Five to eight configurations that differ in
+    concurrency, prompt length and tensor parallelism are enough; `heldout_error` gives the error.
 
     points: as `serving_points`, of one model, GPU type, precision and engine version.
     kv_value_bytes: 2 for a BF16 cache, vLLM's default for most checkpoints; 1 for FP8.
@@ -154,14 +153,14 @@ def parameter_intervals(
     """Each fitted parameter with its interval.
 
     Student's t, from the residuals and slopes of log TPOT at the curve, in log odds and logarithms.
-    A parameter of which the points tell less than the other groups has the interval of `PRIOR`,
-    stretched to its estimate; so has every one with four configurations, where nothing is left to
-    judge noise by.
+    A parameter that the points determine less than the prior does has the interval of `PRIOR`,
+    extended to its estimate; with four configurations all have, since nothing is left to estimate
+    the noise from.
 
     curve: as `fit_serving_curve` found it. points: those it was fitted to, or their usable ones.
     Returns: by parameter name, in the order of PARAMETERS.
     Source: Huber (1981), Robust Statistics, section 7.6, for the noise under a robust loss. In
-    simulations with normal noise of 3 and 6 % and with heavy tails the 95 % intervals hold the
+    simulations with normal noise of 3 and 6 % and with heavy tails the 95 % intervals cover the
     truth in 88 to 100 of 100 fits to 5, 8 and 16 configurations (in the median, 98).
 
     >>> from llmstudy.measures.capacity import serving_points
@@ -177,20 +176,19 @@ def parameter_intervals(
     spare, error = _standard_errors(curve, used)
     reach = np.round(float(stdtrit(max(spare, 1), (1 + level) / 2)) * error, _FITTED_DECIMALS)
     of_prior = float(ndtri((1 + level) / 2))
-    learnt = error < 1  # of the points more than of the other groups
-    low = np.where(learnt, at - reach, np.minimum(at, -of_prior))
-    high = np.where(learnt, at + reach, np.maximum(at, of_prior))
+    determined = error < 1  # better than by the prior
+    low = np.where(determined, at - reach, np.minimum(at, -of_prior))
+    high = np.where(determined, at + reach, np.maximum(at, of_prior))
     lows, highs = (PRIOR.parameters(curve.shape, ends) for ends in (low, high))
     return {name: Interval(getattr(curve, name), lows[name], highs[name]) for name in PARAMETERS}
 
 
 def within_prior(curve: ServingCurve, points: pd.DataFrame) -> tuple[ServingCurve, tuple[str, ...]]:
-    """Resets to the prior the parameters that its points move but do not determine.
+    """Resets to the prior the parameters that the points move from it without determining them.
 
-    A parameter that lies more than two spreads from the prior, although the points determine it
-    less than the other groups do, is no measurement: points of one wave of requests, or of cached
-    prompts, which pay for no reading, give such a fit. It takes the prior's centre, and the others
-    are fitted again. A parameter that the points leave open is at the prior already.
+    A parameter more than two spreads from the prior that the points determine less than the prior
+    does is not to be trusted: points of a single wave of requests, or of cached prompts, give such
+    a fit. It gets the prior's centre, and the others are fitted again.
 
     curve: as `fit_serving_curve` found it. points: those it was fitted to, or their usable ones.
     Returns: the curve, and the names of the parameters reset, in the order of PARAMETERS.
@@ -213,7 +211,7 @@ def within_prior(curve: ServingCurve, points: pd.DataFrame) -> tuple[ServingCurv
 def _standard_errors(curve: ServingCurve, used: pd.DataFrame) -> tuple[int, FloatArray]:
     """Points beyond one per parameter, and each parameter's standard error in spreads, (4,).
 
-    Infinite where no point is left to judge noise by. used: as `usable_points`.
+    The error is infinite if no point is left to estimate the noise from. used: as `usable_points`.
     """
     spare = len(used) - len(PARAMETERS)
     if spare < 1:
@@ -227,12 +225,11 @@ def _standard_errors(curve: ServingCurve, used: pd.DataFrame) -> tuple[int, Floa
 
 
 def flags(points: pd.DataFrame, kv_value_bytes: float = 2.0) -> pd.DataFrame:
-    """Lists doubtful points before a fit: one row per point and reason. Columns: point_id, flag.
+    """Lists doubtful points: one row per point and reason. Columns: point_id, flag.
 
-    TPOT below the roofline (with such a cache and uniform routing), or below it with the prompts of
-    others read in between, as under steady load; more tokens than the GPUs' arithmetic can read and
-    write; more requests than the memory holds; repeats more than 50 % apart; a higher TPOT than the
-    same configuration has under more load. Nothing is dropped here.
+    Reasons: TPOT below the roofline, alone or with other prompts read in between as under steady
+    load; more tokens than the GPUs' arithmetic allows; more requests than the memory holds; repeats
+    more than 50 % apart; a higher TPOT than under more load. No points are dropped here.
 
     points: as `serving_points`, any number of groups. kv_value_bytes: as in `fit_serving_curve`.
     """
@@ -300,7 +297,7 @@ def _robust_to_points(squares: FloatArray) -> FloatArray:
 
 
 def _doubts(points: pd.DataFrame, kv_value_bytes: float) -> Iterator[tuple["pd.Series[bool]", str]]:
-    """Each reason to doubt, with a mask of the points that have it."""
+    """A mask of doubtful points and the reason, for each reason."""
     tpot = points["tpot_ms"]
     alike = [*GROUP, *CONFIGURATION]
     repeats = points.groupby(alike, dropna=False)["tpot_ms"]
@@ -342,7 +339,7 @@ def _doubts(points: pd.DataFrame, kv_value_bytes: float) -> Iterator[tuple["pd.S
 
 
 def _flops_per_s(points: pd.DataFrame, shape: ModelShape) -> FloatArray:
-    """Arithmetic of each GPU at the measured throughput if every prompt is read in full."""
+    """Operations per second of each GPU at the measured throughput, if prompts are not cached."""
     prompt, output = points["input_tokens"], points["output_tokens"]
     ttft_s, tpot_s = points["ttft_ms"] / 1e3, points["tpot_ms"] / 1e3
     rate = requests_per_s(points["concurrency"], output, ttft_s, tpot_s)

@@ -1,7 +1,6 @@
-"""What does a model need of a GPU, what does the GPU provide, and what was measured of the pair?
+"""Shapes of models, data sheets of GPUs, and measurements of vLLM, from bundled tables.
 
-Architectures, data sheets and published measurements: each a row of a bundled table. Bytes and
-arithmetic per token follow from the architecture alone; nothing is fitted.
+Bytes and arithmetic per token follow from a model's architecture; nothing here is fitted.
 """
 
 from dataclasses import dataclass
@@ -17,10 +16,10 @@ from llmstudy import paths
 from llmstudy.figure import FloatArray
 
 BYTES_PER_WEIGHT = {"bf16": 2.0, "fp8": 1.0, "fp4": 0.5625, "int4": 0.5625}
-"""With scales: NVFP4 keeps an 8-bit scale per 16 weights, INT4 a 16-bit scale per 32."""
+"""Scales included: NVFP4 has an 8-bit scale per 16 weights, INT4 a 16-bit scale per 32."""
 
 GROUP = ["model", "gpu", "precision", "engine_version"]
-"""One serving curve each: parameters do not carry over from one engine version to the next."""
+"""Columns of which each combination has its own serving curve."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,8 @@ class ModelShape:
     def params_read(self, tokens: npt.ArrayLike) -> FloatArray:
         """Parameters that one step over `tokens` reads. tokens: any shape; returns the same.
 
-        A mixture of experts reads its shared part and each expert that a token is routed to.
-        Routing is taken as uniform and independent: skewed routing touches fewer.
+        A mixture of experts reads its shared part and each expert that a token is routed to, with
+        uniform and independent routing; skewed routing would read fewer.
 
         >>> gpt_oss = model_shape("openai/gpt-oss-120b")
         >>> (gpt_oss.params_read([1, 8, 64]) / 1e9).round(1).tolist()
@@ -86,14 +85,14 @@ class ModelShape:
         return np.asarray(values_per_layer * value_bytes * layer_tokens)
 
     def kv_shards(self, tensor_parallel: npt.ArrayLike) -> FloatArray:
-        """Over how many GPUs a sequence's cache is spread; beyond its KV heads it is copied."""
+        """GPUs that a sequence's cache is split over; beyond its KV heads it is copied."""
         shards = 1 if self.kv_lora_rank else self.kv_heads
         return np.asarray(np.minimum(np.asarray(tensor_parallel, dtype=float), shards))
 
     def prefill_flops(
         self, input_tokens: npt.ArrayLike, cached_share: npt.ArrayLike = 0.0
     ) -> FloatArray:
-        """Operations to read one prompt, of which `cached_share` is already in the cache.
+        """Floating-point operations to read one prompt, of which `cached_share` is in the cache.
 
         Source: 2 per active parameter and token, Pope et al. (2022), section 2; causal attention
         4 x heads x head size per pair of tokens, half of all pairs.
@@ -111,7 +110,7 @@ class ModelShape:
 
 @dataclass(frozen=True)
 class Gpu:
-    """One GPU's data sheet; rates are dense, None where the GPU has no such unit."""
+    """The data sheet of a GPU; rates are dense, None if the GPU lacks such a unit."""
 
     gpu: str
     memory_gib: float
@@ -122,10 +121,10 @@ class Gpu:
     power_w: float
 
     def flops_per_s(self, precision: str) -> float:
-        """Peak arithmetic for weights of this precision.
+        """Peak operations per second for weights of this precision.
 
-        A precision without arithmetic units is unpacked to BF16 before it is multiplied, as
-        vLLM does for FP4 on Hopper, FP8 on Ampere and INT4 everywhere.
+        Weights of a precision without arithmetic units are converted to BF16 first, as vLLM does
+        for FP4 on Hopper, FP8 on Ampere and INT4 everywhere.
 
         >>> gpu("h100_sxm").flops_per_s("fp4") == gpu("h100_sxm").flops_per_s("bf16")
         True
@@ -136,7 +135,7 @@ class Gpu:
 
 
 def bytes_per_weight(precision: str) -> float:
-    """Bytes that a stored weight takes, its scale included.
+    """Bytes per stored weight, scales included. Raises: ValueError for an unknown precision.
 
     >>> bytes_per_weight("fp8")
     1.0
@@ -149,7 +148,7 @@ def bytes_per_weight(precision: str) -> float:
 
 
 def model_shape(name: str) -> ModelShape:
-    """A model of `data/model_shapes.csv`, by its name there.
+    """A model of `data/model_shapes.csv`, by name. Raises: ValueError if it is not there.
 
     >>> model_shape("openai/gpt-oss-120b").experts
     128
@@ -166,7 +165,7 @@ def model_shape(name: str) -> ModelShape:
 
 
 def gpu(name: str) -> Gpu:
-    """A GPU of `data/gpu_specs.csv`, by its name there.
+    """A GPU of `data/gpu_specs.csv`, by name. Raises: ValueError if it is not there.
 
     >>> gpu("h200_sxm").hbm_gb_per_s
     4800
@@ -174,6 +173,10 @@ def gpu(name: str) -> Gpu:
     row = _row("gpu_specs.csv", "gpu", name)
     return Gpu(**{key: row[key] for key in Gpu.__dataclass_fields__})
 
+
+SPECIAL = ("prefix_caching", "lora", "enforce_eager", "above_limit")
+"""Columns of this package's probe. Where one is true, the point is of another engine than the one
+that a curve is fitted to, or wrong, since it lies above the roofline."""
 
 _FAMILY = {
     "l4": "ada",
@@ -189,7 +192,7 @@ _FAMILY = {
 
 
 def gpu_family(name: str) -> str:
-    """The architecture of a GPU; a GPU without an entry is a family of its own.
+    """The architecture of a GPU; its own name if it is not listed.
 
     Source: the vendor's names. RTX PRO 6000, Blackwell too, has other tensor cores and no NVLink.
 
@@ -211,9 +214,9 @@ def serving_points(
     Columns: model, gpu, engine, engine_version ("not recorded" where the source has none),
     precision, gemm_quant, input_tokens, output_tokens, concurrency, tensor_parallel, attention_dp
     (empty: not recorded), moe_ep, ttft_ms, tpot_ms, measured, point_id, source, licence.
-    KV cache type, prefix caching and arrival process of the published ones were not recorded.
+    Of the published points, KV cache type, prefix caching and arrival process were not recorded.
 
-    Raises: ValueError when nothing matches, with what there is.
+    Raises: ValueError if nothing matches, with the groups that there are.
 
     >>> len(serving_points("meta-llama/Llama-3.1-70B", gpu="h100_sxm"))
     17
@@ -225,7 +228,7 @@ def serving_points(
     if match.empty:
         available = points[GROUP].drop_duplicates().agg(" ".join, axis=1)
         raise ValueError(
-            f"no serving points for {' '.join(names.values())}; there are: {'; '.join(available)}"
+            f"no serving points for {' '.join(names.values())}; available: {'; '.join(available)}"
         )
     return match.reset_index(drop=True)
 
@@ -248,13 +251,8 @@ def _measured_points() -> pd.DataFrame:
 
 
 def _plain(points: pd.DataFrame) -> pd.DataFrame:
-    """Recorded points that a model's curve may be fitted to.
-
-    Points with prefix caching, an adapter, eager execution or a smaller KV cache are of other
-    engines, and a point above the roofline is wrong.
-    """
-    special = ("prefix_caching", "lora", "enforce_eager", "above_limit")
-    other = pd.DataFrame({c: points[c].eq(True) for c in special if c in points}).any(axis=1)
+    """Recorded points that a curve may be fitted to: none of `SPECIAL`, KV cache of 16 bits."""
+    other = pd.DataFrame({c: points[c].eq(True) for c in SPECIAL if c in points}).any(axis=1)
     kv_bits = points["kv_dtype"].isin(["bf16", "fp16", "auto"])
     return points[~other & kv_bits]
 
@@ -269,7 +267,7 @@ def published_throughput() -> pd.DataFrame:
 
 
 def _row(file: str, column: str, name: str) -> dict[str, Any]:
-    """The row of a bundled table that bears this name, its empty cells as None."""
+    """The row of a bundled table with this name, its empty cells as None."""
     by_name = {row[column]: row for row in _rows(paths.data(file))}
     if name not in by_name:
         raise ValueError(

@@ -1,7 +1,7 @@
-"""How far does a curve fitted to a few points miss the other points, and those of another GPU?
+"""Held-out error of a curve fitted to a few points, and its error on another GPU.
 
-Every group (model, GPU type, precision, engine version and KV cache type) is judged alone, on
-configurations that its fit did not see.
+Every group (model, GPU type, precision, engine version and KV cache type) is judged separately, on
+configurations that were not used in its fit.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,16 +16,12 @@ import pandas as pd
 from llmstudy.cache import on_disk
 from llmstudy.figure import FloatArray, Interval
 from llmstudy.measures.capacity.choose import (
-    NOISE_SHARE,
     PARAMETERS,
     PRIOR,
     SETTING,
     Prior,
     choose_points,
-    from_line,
     guessed_curve,
-    log_tpot_slopes,
-    to_line,
 )
 from llmstudy.measures.capacity.curve import ServingCurve, requests_per_s
 from llmstudy.measures.capacity.first_token import fit_first_token
@@ -55,9 +51,9 @@ _MIN_HELDOUT = 3
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Error of throughput on configurations that the fit did not see, over repeated splits.
+    """Error of throughput on held-out configurations, over repeated splits.
 
-    n_heldout: the fewest that any split held out.
+    n_heldout: least number held out by any split.
     """
 
     n_fit: int
@@ -75,8 +71,8 @@ class GroupFit:
     n_rows: measurements of the group; n_heldout: configurations judged. The random error is the
     median over fits to as many points chosen at random; the error of all points is that of a curve
     fitted to all of them, which no choice of points improves. ttft_ratio: predicted over measured
-    TTFT on those judged, the median from P10 to P90. `flags` counts the measurements by what is
-    doubtful of them: they are not dropped.
+    TTFT on those judged, the median from P10 to P90. `flags`: number of measurements by reason for
+    doubt; they are not dropped.
     """
 
     model: str
@@ -98,7 +94,7 @@ class GroupFit:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A group that was not fitted, and why."""
+    """A group that could not be fitted, and why."""
 
     model: str
     gpu: str
@@ -111,8 +107,8 @@ class LeftOut:
 def throughput_error_share(curve: ServingCurve, points: pd.DataFrame) -> FloatArray:
     """|predicted / measured - 1| of throughput, one per point, both at the measured TTFT.
 
-    points: any configurations of the curve's model, of its own GPU type or of another (to judge a
-    transfer, `dataclasses.replace` the curve's gpu first).
+    points: configurations of the curve's model and GPU (for points of another GPU,
+    `dataclasses.replace` the curve's gpu first).
     """
     batch, output = points["concurrency"], points["output_tokens"]
     ttft_s, tpot_s = points["ttft_ms"] / 1e3, points["tpot_ms"] / 1e3
@@ -130,11 +126,11 @@ def heldout_error(
     repeats: int = 5,
     kv_value_bytes: float = 2.0,
 ) -> HeldOut:
-    """How far a curve fitted to `n_fit` random configurations misses the others.
+    """Error of a curve fitted to `n_fit` random configurations, on the others.
 
-    The median and maximum run over the held-out configurations of all `repeats` splits; one that
-    differs from a fitted one in expert or attention parallelism only is not held out.
-    Raises: ValueError when fewer than three settings would be held out.
+    Median and maximum are over the held-out configurations of all `repeats` splits; one that
+    differs from a fitted one only in expert or attention parallelism is not held out.
+    Raises: ValueError if fewer than three settings would be held out.
     """
     used = usable_points(points, shape, gpu, precision, kv_value_bytes)
     limit = roofline(points, shape, gpu, precision, kv_value_bytes)
@@ -144,22 +140,33 @@ def heldout_error(
 
 
 def serving_fits(n_fit: int = 8, seed: int = 0) -> pd.DataFrame:
-    """Fits each group of the bundled points: its parameters, and their error.
+    """Fits each group of the bundled points: one row of `serving_fit` per group that has one."""
+    fits = [serving_fit(points, n_fit, seed) for _, points in serving_points().groupby(GROUP)]
+    return pd.DataFrame([fit for fit in fits if fit])
+
+
+def serving_fit(points: pd.DataFrame, n_fit: int = 8, seed: int = 0) -> dict[str, Any]:
+    """Fits the points of one group: the curve's parameters, and its error on points held out.
 
     The error comes from five random splits of `n_fit` configurations against the rest, the
-    parameters and residual from all usable configurations (`n_used`). Random, and not chosen for
-    information as in `fit_groups`, since a study asks for any configuration and not only for those
-    that a good choice leaves: it is the larger and the steadier figure. KV caches are taken as
-    BF16, since the source does not record them. Groups with fewer than `n_fit` + 3 usable settings
-    have no row.
+    parameters and residual from all usable configurations (`n_used`). The splits are random, and
+    not chosen for information as in `fit_groups`: a study may ask for any configuration, not only
+    for those that a good choice leaves, and this error is the larger and the steadier one. The KV
+    cache is taken as BF16, since the source does not record it.
 
-    Columns: model, gpu, precision, engine_version, n_fit, n_heldout, median_abs_error_share,
+    points: as `serving_points`, of one model, GPU type, precision and engine version.
+    Returns: model, gpu, precision, engine_version, n_fit, n_heldout, median_abs_error_share,
     p90_abs_error_share, max_abs_error_share, n_used, residual_share, bandwidth_efficiency,
-    flop_efficiency, step_overhead_s, tp_overhead_s.
+    flop_efficiency, step_overhead_s, tp_overhead_s; empty with fewer than `n_fit` + 3 usable
+    settings.
+
+    >>> points = serving_points("openai/gpt-oss-120b", "h200_sxm", engine_version="0.18.0")
+    >>> fit = serving_fit(points)
+    >>> fit["n_used"], round(fit["median_abs_error_share"], 3)
+    (37, 0.037)
     """
-    judged = on_disk(_serving_fit)
-    rows = [judged(*group, n_fit, seed) for group in groups(serving_points())]
-    return pd.DataFrame([row for row in rows if row])
+    [(key, group, shape, card)] = groups(points.reset_index(drop=True))
+    return on_disk(_serving_fit)(key, group, shape, card, n_fit, seed)
 
 
 def _serving_fit(
@@ -170,7 +177,7 @@ def _serving_fit(
     n_fit: int,
     seed: int,
 ) -> dict[str, Any]:
-    """One row of `serving_fits`; empty where the points are too few."""
+    """As `serving_fit`, of a group with its shape and GPU."""
     used = usable_points(points, shape, card, key["precision"])
     limit = roofline(points, shape, card, key["precision"])
     if _too_few(points, used, limit, n_fit):
@@ -224,52 +231,6 @@ def fit_groups(
     return sorted(fitted, key=lambda g: -g.median_abs_error_share), left_out
 
 
-def learnt_prior(points: pd.DataFrame) -> Prior:
-    """Learns centre and spread of an engine's parameters from the groups of these points.
-
-    Each model on each GPU type counts once, with the mean of its groups; of a group only the
-    parameters that its own points determine, at the noise of a careful measurement, to within one
-    unit of log odds, or for an overhead within the prior's centre.
-
-    points: as `serving_points`. Returns: two digits of each figure.
-    Raises: ValueError unless two or more dense models and two or more mixtures determine each.
-    """
-    rows = []
-    for key, group, shape, card in groups(points):
-        used = usable_points(group, shape, card, key["precision"])
-        if len(used) <= len(PARAMETERS):
-            continue
-        curve = fit_usable(used, roofline(group, shape, card, key["precision"]))
-        slopes = log_tpot_slopes(curve, used) / PRIOR.spread
-        information = slopes.T @ slopes / NOISE_SHARE**2 + np.eye(len(PARAMETERS)) / 25
-        error = np.sqrt(np.diag(np.linalg.inv(information)))
-        at = to_line(np.array([getattr(curve, name) for name in PARAMETERS]))
-        at[2:] -= np.log(shape.layers / 60)
-        # a small overhead is determined in seconds, and its logarithm is not
-        error[2:] *= np.minimum(np.exp(at[2:]) / PRIOR.centre[2:], 1)
-        determined = error < 1
-        parameters = dict(zip(PARAMETERS, np.where(determined, at, np.nan), strict=True))
-        rows.append(
-            {"model": key["model"], "gpu": key["gpu"], "mixture": shape.experts > 0} | parameters
-        )
-    pairs = pd.DataFrame(rows).groupby(["mixture", "model", "gpu"])[list(PARAMETERS)].mean()
-    flops = pairs["flop_efficiency"].groupby("mixture")
-    centre, spread = pairs.mean(), pairs.std()
-    centre["flop_efficiency"] = flops.mean()[False]
-    spread["flop_efficiency"] = float(
-        np.sqrt(((pairs["flop_efficiency"] - flops.transform("mean")) ** 2).mean())
-    )
-    if not (np.isfinite(centre).all() and np.isfinite(spread).all()):
-        raise ValueError("too few groups determine a parameter: keep the prior, or measure more")
-    dense = from_line(centre.to_numpy())
-    mixed = from_line(np.array([0.0, flops.mean()[True], 0.0, 0.0]))[1]
-    return Prior(
-        centre=tuple(float(f"{x:.2g}") for x in dense),
-        spread=tuple(float(f"{x:.2g}") for x in spread),
-        experts_flop_efficiency=float(f"{mixed:.2g}"),
-    )
-
-
 def transfer_error(
     points: pd.DataFrame, other: pd.DataFrame, kv_value_bytes: float = 2.0
 ) -> FloatArray:
@@ -289,11 +250,11 @@ def transfer_error(
     """
     both_groups = [*groups(points), *groups(other)]
     if len(both_groups) != 2 or points.empty or other.empty:
-        raise ValueError("a transfer is from one group to one other: pass the points of each")
+        raise ValueError("a transfer is from one group to another: pass the points of each")
     (key, home, shape, card), (away_key, away, _, away_card) = both_groups
     if {**key, "gpu": ""} != {**away_key, "gpu": ""}:
         raise ValueError(
-            f"a transfer is to another GPU only, and {list(key.values())} differs from "
+            f"a transfer changes only the GPU, but {list(key.values())} differs from "
             f"{list(away_key.values())} in more than that"
         )
     curve = fit_serving_curve(home, shape, card, key["precision"], kv_value_bytes)
@@ -352,7 +313,7 @@ def _transfer(home: pd.DataFrame, away: pd.DataFrame) -> dict[str, Any]:
 
 
 def _related(points: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    """The points of each two GPU types of one family, both ways."""
+    """The points of each ordered pair of GPU types of one family."""
     cards = {str(card): some for card, some in points.groupby("gpu")}
     for home, away in permutations(cards, 2):
         if gpu_family(home) == gpu_family(away):
@@ -360,7 +321,7 @@ def _related(points: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]
 
 
 def _key(points: pd.DataFrame) -> dict[str, str]:
-    """What all points of a group share."""
+    """The values that all points of a group share."""
     return {name: str(points[name].iloc[0]) for name in GROUP}
 
 

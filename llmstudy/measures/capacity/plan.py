@@ -1,4 +1,4 @@
-"""How much traffic does one replica carry within its SLO, and how many replicas does that take?
+"""Sizes a fleet by formula: capacity within the SLO, replicas and utilisation.
 
 Utilisation is an output of traffic, SLO and whole replicas, never an input.
 """
@@ -15,13 +15,13 @@ from llmstudy.measures.capacity.curve import CannotServe, ServingCurve, gpu_fit
 
 @dataclass(frozen=True)
 class Capacity:
-    """The most that one replica carries within its SLO.
+    """Capacity of one replica within its SLO.
 
-    `ttft_lower_bound_s` is the time to read one prompt on an idle replica: measured TTFT is higher.
-    `requests_per_s` is that of a replica that is never idle, and so somewhat high (in the median by
-    0 to 4 % on each group of `serving_fits`).
-    `limited_by`: tpot (the SLO), kv_memory, or hull (no higher concurrency was measured).
-    `outside`: the settings outside the measured range, where the figure is extrapolated.
+    `ttft_lower_bound_s`: time to read one prompt on an idle replica; measured TTFT is higher.
+    `requests_per_s`: of a replica that is never idle, and so somewhat too high (in the median by 0
+    to 4 % on each group of `serving_fits`). `limited_by`: tpot (the SLO), kv_memory, or hull (no
+    higher concurrency was measured). `outside`: the settings outside the measured range, where the
+    figure is extrapolated.
     """
 
     concurrency: int
@@ -46,14 +46,14 @@ def capacity_at_slo(
     """The highest concurrency whose TPOT meets the SLO, and the load that one replica then carries.
 
     Never above the highest concurrency measured on that tensor-parallel size, nor above the KV
-    memory. The SLO is compared with mean TPOT; its percentiles are higher. TTFT is only bounded
-    below: a `ttft_slo_s` that prefill alone exceeds is refused, one that it meets is not promised.
+    memory. The SLO is compared with mean TPOT; its percentiles are higher. For TTFT there is
+    only a lower bound: a `ttft_slo_s` below the prefill time is an error, but meeting it is no
+    guarantee.
 
-    cached_share: the share of each prompt in the prefix cache, which spares its arithmetic but not
-    its memory. An upper bound of what a prefix cache saves; the share that a provider bills as
-    cached applies here only when the fleet's cache is as warm as theirs.
+    cached_share: share of each prompt in the prefix cache, which saves its arithmetic but not its
+    memory. A provider's billed share of cached input applies only if the fleet's cache is as warm.
     Raises: CannotServe when weights or one request do not fit or one request alone misses the SLO;
-    ValueError when an SLO or `cached_share` is no such quantity.
+    ValueError for an SLO or `cached_share` out of range.
 
     >>> from llmstudy.measures.capacity import fit_serving_curve, gpu, model_shape, serving_points
     >>> points = serving_points("meta-llama/Llama-3.1-70B", "h200_sxm", "fp8")
@@ -63,7 +63,7 @@ def capacity_at_slo(
     >>> capacity.concurrency, capacity.limited_by, capacity.inside_hull
     (46, 'tpot', True)
     """
-    # in this form the test refuses a NaN too
+    # written so that NaN is refused as well
     for name, slo_s in (("tpot_slo_s", tpot_slo_s), ("ttft_slo_s", ttft_slo_s)):
         if slo_s is not None and not slo_s > 0:
             raise ValueError(f"capacity_at_slo: {name} is {slo_s:g}: give seconds above 0, as 0.05")
@@ -129,7 +129,7 @@ def replicas(
         np.asarray(x, dtype=float)
         for x in (peak_requests_per_s, capacity_requests_per_s, target_utilisation)
     )
-    # in this form the test refuses a NaN too
+    # written so that NaN is refused as well
     if not ((peak >= 0).all() and (capacity > 0).all()):
         raise ValueError(
             "replicas: the peak must be at least 0 and the capacity above 0 requests/s"

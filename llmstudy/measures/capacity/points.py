@@ -1,11 +1,11 @@
-"""Reads a table of serving points, and refuses cells that a fit cannot use."""
+"""Reads a table of serving points, and checks that a fit can use its cells."""
 
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from llmstudy.measures.capacity.hardware import GROUP
+from llmstudy.measures.capacity.hardware import GROUP, SPECIAL
 
 _COUNTS = ["input_tokens", "output_tokens", "concurrency", "tensor_parallel"]
 _TIMES = ["ttft_ms", "tpot_ms"]
@@ -13,12 +13,8 @@ _RANKS = ["attention_dp", "moe_ep"]
 _KV_VALUE_BYTES = {"": 2.0, "auto": 2.0, "bf16": 2.0, "bfloat16": 2.0, "fp16": 2.0, "float16": 2.0}
 _KV_VALUE_BYTES |= {"fp8": 1.0, "fp8_e4m3": 1.0, "fp8_e5m2": 1.0}
 
-_SPECIAL = ["prefix_caching", "lora", "enforce_eager", "above_limit"]
-"""Columns of this package's probe: where true, the point is of another engine than the one that a
-curve is fitted to, or above the roofline."""
-
 _EMPTY = {"precision": "bf16", "engine_version": "not recorded"}
-"""What an empty cell means: weights of which no quantisation is recorded have none."""
+"""Meaning of an empty cell: weights without a recorded precision are not quantised."""
 
 
 def read_points(path: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -30,8 +26,7 @@ def read_points(path: Path) -> tuple[pd.DataFrame, list[str]]:
     package's probe writes of prefix caching, adapters, eager execution and points above the
     roofline: such points are set aside.
 
-    Returns: the points with kv_value_bytes, and sentences on the defaults for empty cells and the
-    rows set aside.
+    Returns: the points with kv_value_bytes, and notes on empty cells and on rows set aside.
     Raises: ValueError that names the file, the row (the header is row 1) and the column.
     """
     table = _text(path)
@@ -42,7 +37,7 @@ def read_points(path: Path) -> tuple[pd.DataFrame, list[str]]:
             f"{'them' if len(missing) > 1 else 'it'}, as in data/vllm_serving_points.csv"
         )
     if table.empty:
-        raise ValueError(f"{path} holds no points: add a row for each measurement")
+        raise ValueError(f"{path} has no points: add a row for each measurement")
     notes = []
     for column in GROUP:
         empty = table[column] == ""
@@ -58,7 +53,7 @@ def read_points(path: Path) -> tuple[pd.DataFrame, list[str]]:
     )
     if "point_id" not in points:
         points["point_id"] = [f"row {row}" for row in points.index]
-    special = {name: table[name].str.lower() == "true" for name in _SPECIAL if name in table}
+    special = {name: table[name].str.lower() == "true" for name in SPECIAL if name in table}
     aside = pd.DataFrame(special, index=table.index).any(axis=1)
     notes += [
         f"{rows.sum()} rows are set aside: {name} is true"
@@ -66,21 +61,21 @@ def read_points(path: Path) -> tuple[pd.DataFrame, list[str]]:
         if rows.any()
     ]
     if aside.all():
-        raise ValueError(f"{path}: {'; '.join(notes)}; none is left: measure plain points")
+        raise ValueError(f"{path}: {'; '.join(notes)}; none are left: measure plain points")
     return points[~aside].reset_index(drop=True), notes
 
 
 def _text(path: Path) -> pd.DataFrame:
     """The cells as text, by row number in the file."""
     if not path.is_file():
-        raise ValueError(f"{path}: there is no such file; check the path of the points")
+        raise ValueError(f"{path}: there is no such file: check the path of the points")
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
     except pd.errors.EmptyDataError:
         raise ValueError(f"{path} is empty: give a CSV file with a header and points") from None
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
         wrong = str(error).strip().splitlines()[-1]
-        raise ValueError(f"{path} is no CSV file in UTF-8: {wrong}") from None
+        raise ValueError(f"{path} is not a CSV file in UTF-8: {wrong}") from None
     table.index = pd.RangeIndex(2, len(table) + 2)
     stripped: pd.DataFrame = table.apply(lambda cells: cells.str.strip())
     return stripped

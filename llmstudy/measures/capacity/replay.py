@@ -1,7 +1,7 @@
-"""How long do users wait when this traffic meets a fleet of a given size?
+"""Replays requests on a fleet, to find how long users wait.
 
-Every request is followed through queue, prompt and answer, on replicas that batch continuously and
-whose steps take as long as the fitted serving curve says. What is simulated:
+Every request is followed through queue, prompt and answer, on replicas with continuous batching
+whose steps take the time of the fitted serving curve. What is simulated:
 
 - The router sends a request to the replica with the fewest outstanding, at most `max_num_seqs`
   each. A request that finds all of them full waits at the router, first come first served, or goes
@@ -10,18 +10,17 @@ whose steps take as long as the fitted serving curve says. What is simulated:
   `max_batched_tokens`; its time is the curve's decode step plus the curve's prefill of what it
   reads, so reading a prompt stalls the answers beside it. Prompts read together share their
   overhead. Each cache is read at its mean length, as in the curve.
-- A prompt found in the prefix cache spares arithmetic, not memory.
+- A prompt in the prefix cache saves arithmetic, not memory.
 - A request is admitted only when its whole KV cache, answer included, fits beside the others', so
   none is pre-empted. vLLM admits on the prompt and pre-empts when answers outgrow the memory: it
   runs a few more at once near the limit, and makes some of them wait twice.
-- A replica takes `boot_s` to start. The requests of one that fails start again elsewhere; its
-  outage includes the boot, and it is paid for. One that is released ends its answers first.
-
+- A replica takes `boot_s` to start. Requests of a failed replica start again elsewhere; its outage
+  includes the boot, and is paid for. A replica that is released finishes its answers first.
 - With a `FirstToken` the first token comes no sooner than measured under as many requests
-  outstanding: steps alone give .28 of the measured TTFT in the median, since real engines let
-  prompts wait for each other.
+  outstanding: the steps alone give 0.28 of the measured TTFT in the median, since prompts wait for
+  each other in real engines.
 
-Left out: the time on the network and tokenising. The router does not know how long answers will be.
+Not simulated: network and tokenising. The router does not know how long answers will be.
 
 Time jumps from event to event: between two of them a replica's batch does not change, and so
 neither does the time of a step. A prompt's last chunk gives the first token. Source of the schedule
@@ -49,7 +48,7 @@ MAX_BATCHED_TOKENS = 8192
 """vLLM's default for its server on GPUs of 70 GiB and more (`max_num_batched_tokens`)."""
 
 ACCOUNT_S = 600.0
-"""Seconds of a window of the account of replicas."""
+"""Seconds of a window in the account of paid replicas."""
 
 
 class Requests(NamedTuple):
@@ -137,7 +136,7 @@ class Outcome(NamedTuple):
     """Outcome of every request (n,), replica (r,) and window of ten minutes (w,).
 
     first_s, finish_s: times of the first and last token, inf when never. replica: -1 when never
-    served. taken_s, outstanding: when a replica admitted it, and the requests there with it.
+    served. admitted_s, outstanding: when a replica admitted it, and the requests there with it.
     paid_s: replica-seconds in each window, booting, idle and failed ones included.
     """
 
@@ -150,7 +149,7 @@ class Outcome(NamedTuple):
     most_kv_share: FloatArray
     most_running: IntArray
     paid_s: FloatArray
-    taken_s: FloatArray
+    admitted_s: FloatArray
     outstanding: IntArray
 
 
@@ -179,9 +178,8 @@ def engine(
         )
     shape, gpus = curve.shape, tensor_parallel
     gpu_fit(shape, curve.gpu, curve.precision, gpus)
-    read_s = bytes_per_weight(curve.precision) / gpus / _bytes_per_s(curve)
-    flops_per_s = curve.flop_efficiency * curve.gpu.flops_per_s(curve.precision)
-    flop_s = 1 / gpus / flops_per_s
+    read_s = bytes_per_weight(curve.precision) / gpus / curve.bytes_per_s
+    flop_s = 1 / gpus / curve.flops_per_s
     full = shape.layers - shape.sliding_layers
     pair_flops = 4 * shape.heads * shape.head_dim
     untouched = (shape.experts - shape.experts_per_token) / max(shape.experts, 1)
@@ -224,7 +222,7 @@ def requests_on(
     if not (np.isfinite(arrival).all() and (np.diff(arrival) >= 0).all() and (arrival >= 0).all()):
         raise ValueError("requests_on: arrivals must be finite, sorted and at least 0 s")
     if not ((inputs >= 1).all() and (outputs >= 1).all() and (cached >= 0).all()):
-        raise ValueError("requests_on: give at least 1 token in and out, and none below 0 cached")
+        raise ValueError("requests_on: input and output need at least 1 token, cached at least 0")
     shape, gpus = curve.shape, float(tensor_parallel)
     shards = float(shape.kv_shards(gpus))
     mean = shape.kv_cache_bytes(inputs + outputs / 2, curve.kv_value_bytes)
@@ -243,15 +241,11 @@ def requests_on(
         input_tokens=np.ascontiguousarray(inputs),
         cached_tokens=cached,
         output_tokens=np.ascontiguousarray(outputs),
-        kv_read_s=mean / shards / _bytes_per_s(curve),
+        kv_read_s=mean / shards / curve.bytes_per_s,
         kv_share=whole / shards / room,
         first_token_s=first_token_s,
         reading_per_step=beside,
     )
-
-
-def _bytes_per_s(curve: ServingCurve) -> float:
-    return curve.bandwidth_efficiency * curve.gpu.hbm_gb_per_s * 1e9
 
 
 def draw_outages(
@@ -292,7 +286,7 @@ def fleet(
     if len(counts) != len(times) or times[0] != 0 or (np.diff(times) <= 0).any():
         raise ValueError("fleet: give as many times as numbers of replicas, rising from 0 s")
     if (counts < 0).any():
-        raise ValueError("fleet: a number of replicas is below 0")
+        raise ValueError("fleet: a number of replicas is below 0: give 0 or more")
     down = np.empty((0, 3))
     if outages is not None:
         down = outages[["start_s", "end_s", "replica"]].to_numpy(dtype=float)
@@ -328,7 +322,7 @@ def _record(**names: str) -> npt.DTypeLike:
 
 
 _REQUEST = _record(
-    f8="arrival_s kv_read_s kv_share first_s finish_s taken_s",
+    f8="arrival_s kv_read_s kv_share first_s finish_s admitted_s",
     i8="input_tokens cached_tokens output_tokens replica attempts outstanding following",
     bool="overflowed",
 )
@@ -377,16 +371,16 @@ _LOOP: list[Callable[..., Any]] = []
 
 
 def _in_loop(part: Part) -> Part:
-    """Marks a function that `_compiled` compiles."""
+    """Marks a function for `_compiled`."""
     _LOOP.append(part)
     return part
 
 
 @cache
 def _compiled() -> Callable[..., None]:
-    """The loop as machine code, since a week of traffic has millions of events.
+    """The event loop as machine code, since a week of traffic has millions of events.
 
-    Compiled at the first replay: numba takes long to import, and most commands replay nothing.
+    Compiled at the first replay, since numba is slow to import and most commands replay nothing.
     """
     from numba import njit
 
@@ -428,7 +422,7 @@ def _append(queue: Any, requests: Records, i: int) -> None:
 
 
 @_in_loop
-def _take(queue: Any, requests: Records) -> int:
+def _pop(queue: Any, requests: Records) -> int:
     i: int = queue.head
     queue.head = requests[i].following
     queue.waiting -= 1
@@ -444,7 +438,7 @@ def _finish(it: Any, request: Any, now: float) -> None:
 
 @_in_loop
 def _end_steps(it: Any, rows: IntArray, requests: Records, now: float) -> None:
-    """Ends the steps at hand: tokens are written, prompts read, requests finished."""
+    """Ends the current steps: tokens are written, prompts read, requests finished."""
     it.clock += it.steps
     it.busy_s += now - it.began_s
     it.steps = 0
@@ -472,10 +466,11 @@ def _end_steps(it: Any, rows: IntArray, requests: Records, now: float) -> None:
 
 
 @_in_loop
-def _read(it: Any, rows: IntArray, requests: Records, engine: Engine) -> tuple[int, float]:
-    """Fills a step with prompts. Returns: their tokens, and the seconds of arithmetic for them.
+def _fill_step(it: Any, rows: IntArray, requests: Records, engine: Engine) -> tuple[int, float]:
+    """Fills a step with prompts. Returns: tokens to read, and seconds of arithmetic for them.
 
-    A prompt is admitted when its whole cache, answer included, has room beside those that run.
+    A prompt is admitted if the KV cache of its request, answer included, fits beside the running
+    ones.
     """
     budget = engine.max_batched_tokens - it.writing
     tokens, arithmetic_s = 0, 0.0
@@ -483,7 +478,7 @@ def _read(it: Any, rows: IntArray, requests: Records, engine: Engine) -> tuple[i
         if it.partial == NONE:
             if it.waiting == 0 or it.kv_share + requests[it.head].kv_share > FULL:
                 break
-            it.partial = _take(it, requests)
+            it.partial = _pop(it, requests)
             it.position = requests[it.partial].cached_tokens
             it.kv_share += requests[it.partial].kv_share
             it.most_kv_share = max(it.most_kv_share, it.kv_share)
@@ -502,10 +497,10 @@ def _read(it: Any, rows: IntArray, requests: Records, engine: Engine) -> tuple[i
 
 @_in_loop
 def _begin_steps(it: Any, rows: IntArray, requests: Records, engine: Engine, now: float) -> None:
-    """Begins a step that reads prompts, or else the steps until the next answer ends."""
+    """Begins one step if it reads prompts, or else all steps until the next answer ends."""
     tokens, arithmetic_s = 0, 0.0
     if it.waiting > 0 or it.partial != NONE:
-        tokens, arithmetic_s = _read(it, rows, requests, engine)
+        tokens, arithmetic_s = _fill_step(it, rows, requests, engine)
     it.reading = tokens > 0
     if it.reading:
         it.steps = 1
@@ -527,15 +522,15 @@ def _begin_steps(it: Any, rows: IntArray, requests: Records, engine: Engine, now
 @_in_loop
 def _admit(it: Any, r: int, requests: Records, now: float, i: int) -> None:
     it.outstanding += 1
-    requests[i].replica, requests[i].outstanding, requests[i].taken_s = r, it.outstanding, now
+    requests[i].replica, requests[i].outstanding, requests[i].admitted_s = r, it.outstanding, now
     _append(it, requests, i)
 
 
 @_in_loop
 def _route(state: _State, now: float, i: int) -> None:
-    """Hands a request to the replica with the fewest outstanding, which sees it after its step.
+    """Sends a request to the replica with the fewest outstanding, which reads it after its step.
 
-    Where all are full, to the router's queue.
+    If all are full, it waits at the router, or goes to the API.
     """
     requests, replicas, engine = state.requests, state.replicas, state.engine
     best, fewest = NONE, engine.max_num_seqs
@@ -564,7 +559,7 @@ def _route(state: _State, now: float, i: int) -> None:
 
 
 @_in_loop
-def _go_on(state: _State, r: int, now: float) -> None:
+def _advance(state: _State, r: int, now: float) -> None:
     """A replica has booted, recovered or ended its steps: it admits requests and begins anew."""
     it, router = state.replicas[r], state.replicas[len(state.replicas) - 1]
     rows, requests, engine = state.lists[r], state.requests, state.engine
@@ -573,7 +568,7 @@ def _go_on(state: _State, r: int, now: float) -> None:
     else:
         _end_steps(it, rows, requests, now)
     while it.state == UP and router.waiting > 0 and it.outstanding < engine.max_num_seqs:
-        _admit(it, r, requests, now, _take(router, requests))
+        _admit(it, r, requests, now, _pop(router, requests))
     _begin_steps(it, rows, requests, engine, now)
     if it.state == DRAINING and it.outstanding == 0:
         it.state = OFF
@@ -645,7 +640,7 @@ def _scale(state: _State, target: int, now: float) -> None:
 def _autoscale(
     state: _State, now: float, quiet_since_s: float, most_desired: int
 ) -> tuple[float, int]:
-    """Scales to the requests in flight; to fewer replicas only after a cool-down.
+    """Scales by the requests in flight, down only after a cool-down.
 
     Returns: since when fewer were desired, and the most desired since then.
     """
@@ -706,7 +701,7 @@ def _run(state: _State, changes: FloatArray, outages: FloatArray) -> None:
         if now == inf:
             break
         if event_s == now:
-            _go_on(state, next_r, now)
+            _advance(state, next_r, now)
             if replicas[next_r].state != OFF:
                 continue
         elif outage_s == now:
@@ -734,10 +729,10 @@ def _run(state: _State, changes: FloatArray, outages: FloatArray) -> None:
 def replay(
     requests: Requests, engine: Engine, fleet: Fleet, until_s: float | None = None
 ) -> Outcome:
-    """Follow every request through the fleet. Deterministic.
+    """Follows every request through the fleet. Deterministic.
 
-    until_s: end of the account of replicas; that of the last window with an arrival unless given.
-    A request whose cache exceeds a replica's memory is never served.
+    until_s: end of the account of paid replicas; by default that of the last window with an
+    arrival. A request whose cache exceeds a replica's memory is never served.
 
     >>> from llmstudy.measures.capacity import fit_serving_curve, gpu, model_shape, serving_points
     >>> points = serving_points("meta-llama/Llama-3.1-70B", "h200_sxm", "fp8")
@@ -764,7 +759,7 @@ def replay(
     paid_s = np.zeros(round(until_s / ACCOUNT_S))
     state = _State(book, replicas, lists, paid_s, engine, fleet.rules)
     _compiled()(state, fleet.changes, fleet.outages)
-    of_request = ("first_s", "finish_s", "replica", "attempts", "overflowed", "taken_s")
+    of_request = ("first_s", "finish_s", "replica", "attempts", "overflowed", "admitted_s")
     of_replica = ("busy_s", "most_kv_share", "most_running")
     return Outcome(
         **{name: book[name] for name in (*of_request, "outstanding")},

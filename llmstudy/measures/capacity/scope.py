@@ -1,4 +1,4 @@
-"""Does a serving curve cover an operating point, and how wrong may it be there?"""
+"""The range of a serving curve's error at an operating point, measured or not."""
 
 from dataclasses import dataclass
 from math import exp, log, sqrt
@@ -9,24 +9,25 @@ from llmstudy.measures.capacity.curve import ServingCurve
 from llmstudy.measures.capacity.hardware import gpu_family
 
 ERROR_PER_DOUBLING = 0.08
-"""Growth of a curve's median error per doubling outside what was measured. The bundled groups,
-each fitted to part of its points and judged on those beyond, are missed by 6 to 12 % at one
-doubling, 6 to 15 % at two, 15 to 25 % at four. So wide, the 80 % range holds 90 % of the points
-beyond in tensor parallelism, 97 % in concurrency."""
+"""Growth of a curve's median error per doubling outside what was measured. On the bundled groups,
+each fitted to some of its points and judged on those beyond, the error is 6 to 12 % at one
+doubling, 6 to 15 % at two, 15 to 25 % at four. The 80 % range then covers 90 % of the points beyond
+in tensor
+parallelism, 97 % in concurrency."""
 
 UNTESTED_ERROR = log(1.5) * ndtri(0.75) / ndtri(0.9)
-"""The median error whose 80 % range is about plus 50 %: what an untested model, precision, KV cache
-type, engine version or family of GPU deserves (the published 8B points were missed by as much when
-predicted from the 70B: research, section 4.2)."""
+"""The median error whose 80 % range reaches plus 50 %, for an untested model, precision, KV cache
+type, engine version or family of GPU (the error on the published 8B points when predicted from the
+70B: research, section 4.2)."""
 
 RELATED_GPU_ERROR = 0.15
-"""Of a curve carried to another GPU of its family: `transfers` finds 5 to 16 % in the bundled
-groups."""
+"""Median error of a curve on another GPU of its family: 5 to 16 % on the bundled groups
+(`transfers`)."""
 
 
 @dataclass(frozen=True)
 class Scope:
-    """How far the truth may lie from a serving curve at one operating point.
+    """The range of the true throughput around a serving curve at one operating point.
 
     low, high: factors on the curve's throughput, the 10th and 90th percentile of a log-normal
     distribution around 1. outside: the settings that were not measured. `doublings_outside`: the
@@ -55,13 +56,13 @@ def scope(
     engine_version: str | None = None,
     kv_value_bytes: float | None = None,
 ) -> Scope:
-    """The range of true over predicted throughput, wider the further from what was measured.
+    """The range of true over predicted throughput, wider the farther from what was measured.
 
-    Errors of different causes add as variances: that on configurations held out, that of each
-    doubling outside the hull, that of everything the curve was not fitted to.
+    Errors add as variances: on held-out configurations, per doubling outside the hull, and for each
+    property that differs from the fitted one.
 
-    curve: as fitted, not carried. heldout_error_share: median absolute error, as `heldout_error`
-    gives it; None where too few points could be held out, which counts as untested.
+    curve: as fitted, for its own GPU. heldout_error_share: median absolute error, as
+    `heldout_error` gives it; None where too few points could be held out, which counts as untested.
     prior_error_share: median error that the parameters drawn from the prior add
     (`within_prior`).
     model, gpu, precision, engine_version, kv_value_bytes: what will run; None: as the curve's.
@@ -110,7 +111,7 @@ def scope(
 
 
 def _why(error: float | None, outside: tuple[str, ...], doublings: float) -> str:
-    """Where the range comes from, for a reader of the memo."""
+    """The reason for the range, in words for the memo."""
     held_out = (
         "too few points to hold any out"
         if error is None

@@ -1,4 +1,4 @@
-"""Are the requests of a replay answered in time?"""
+"""Compares the latencies of a replay with an SLO."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from llmstudy.measures.capacity.replay import Outcome, Requests
 
 @dataclass(frozen=True)
 class Slo:
-    """The SLO of 95 of 100 requests: seconds to the first token, and per token after it."""
+    """Targets at the p95: seconds to the first token, and per output token after it."""
 
     ttft_p95_s: float
     tpot_p95_s: float
@@ -24,13 +24,13 @@ def request_table(requests: Requests, outcome: Outcome) -> pd.DataFrame:
     """One row per request: arrival_s, ttft_s, tpot_s, e2e_s, replica, attempts, overflowed.
 
     As in `latency`: a request that never finishes has latency +inf; TPOT is null under two tokens.
-    From the moment that a replica admits a request, TTFT is no less than measured with so many
-    outstanding, and the answer ends as much later.
+    From the moment a replica admits a request, TTFT is at least the one measured with as many
+    requests outstanding, and the answer ends later by the difference.
     """
     arrival_s, output = requests.arrival_s, requests.output_tokens
     finished = np.isfinite(outcome.finish_s)
-    later = waiting(outcome.outstanding, requests.reading_per_step)
-    least_s = outcome.taken_s + requests.first_token_s * later
+    slowdown = waiting(outcome.outstanding, requests.reading_per_step)
+    least_s = outcome.admitted_s + requests.first_token_s * slowdown
     first_s = np.where(finished, np.maximum(outcome.first_s, least_s), inf)
     later_s = np.where(finished, first_s, 0) - np.where(finished, outcome.first_s, 0)
     ttft_s = first_s - arrival_s
@@ -53,7 +53,9 @@ def request_table(requests: Requests, outcome: Outcome) -> pd.DataFrame:
 def percentiles(
     values: npt.ArrayLike, shares: Sequence[float], weights: npt.ArrayLike | None = None
 ) -> list[float]:
-    """Quantiles at these shares, each an observed value; +inf among failures.
+    """Quantiles at these shares (0..1), each an observed value; +inf among failures.
+
+    weights: of the values; None: equal. Returns NaN for no values.
 
     >>> percentiles([1.0, 2.0, 3.0, float("inf")], [0.5, 0.95])
     [2.0, inf]

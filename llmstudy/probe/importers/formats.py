@@ -1,11 +1,11 @@
-"""Finds the tool of a result file by its content, never by its name, and reads the file."""
+"""Recognises the tool of a result file by its content, never by its name, and reads it."""
 
 from pathlib import Path
 from typing import Any
 
 from llmstudy.probe.importers.mapping import formats
 from llmstudy.probe.importers.reader import Reader
-from llmstudy.probe.importers.result_file import ResultFile, UnreadableError, documents
+from llmstudy.probe.importers.result_file import UnreadableError, documents
 from llmstudy.probe.importers.tools import READERS
 from llmstudy.probe.run import Run
 
@@ -32,37 +32,37 @@ def read_results(
     """
     path = Path(path)
     if tool is not None and tool not in TOOLS:
-        raise ValueError(f"tool {tool!r} is not known: choose one of {', '.join(TOOLS)}")
-    results = documents(path)
-    keys = _keys(results[0])
+        raise ValueError(f"tool {tool!r} is not one that we read: choose one of {', '.join(TOOLS)}")
+    contents = documents(path)
+    keys = _keys(contents[0])
     every = [(how, *each) for how in formats().values() for each in how.keys]
     fitting = next((each for each in every if each[2] <= keys), None)
     if fitting is None or tool not in (None, fitting[0].tool):
-        is_no = (
-            "no result file of a tool that we read"
-            if fitting is None
-            else (f"a result of {fitting[0].tool} and not of {tool}")
+        kind = (
+            f"a result of {fitting[0].tool} and not of {tool}"
+            if fitting
+            else "no result file of a tool that we read"
         )
-        telltales = "; ".join(
+        by_keys = "; ".join(
             f"{how.tool} by {', '.join(sorted(names))}"
             for how, _, names in every
             if tool in (None, how.tool)
         )
-        raise UnreadableError(f"{path} is {is_no}, told by keys: {telltales}")
+        raise UnreadableError(f"{path} is {kind}. Files are recognised by their keys: {by_keys}")
     how, file_is, _ = fitting
     reader = READERS.get((how.tool, file_is), Reader)
     if benchmark is not None and not reader.several:
         raise UnreadableError(
             f"{path} is of {how.tool}, whose files hold one result: leave out --benchmark"
         )
-    file = ResultFile(path, results, None if benchmark is None else str(benchmark))
+    number_or_name = None if benchmark is None else str(benchmark)
     try:
-        return reader(how, file, file_is).read()
+        return reader(how, path, contents, file_is, number_or_name).read()
     except UnreadableError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
         raise UnreadableError(
-            f"{path} looks like a result of {how.tool} but is not of the format we read: "
+            f"{path} looks like a result of {how.tool} but its format is another than we read: "
             f"{type(error).__name__} {error}"
         ) from error
 

@@ -21,7 +21,7 @@ from llmstudy.probe.run import Sample
 
 PER_SECOND = {"s": 1.0, "sec": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 IN_FILE = "in the file"
-"""The unit of a value stands beside it, or once for the whole file."""
+"""The unit is beside each value, or stated once for the whole file."""
 
 _STATISTICS = {"s": "mean|avg|median|p50|p95|p99", "p": r"mean|avg|median|p?\d+(?:\.\d+)?"}
 _OURS = {"avg": "mean", "median": "p50"}
@@ -41,7 +41,7 @@ class Place:
         return any(at(document, path)[0] for path in self.paths)
 
     def of(self, document: Any) -> Any:
-        """The value; None where there is none."""
+        """The value; None without one."""
         value = next((v for there, v in (at(document, p) for p in self.paths) if there), None)
         if not self.values:
             return value
@@ -49,7 +49,7 @@ class Place:
 
 
 def at(document: Any, path: str) -> tuple[bool, Any]:
-    """Whether a path leads anywhere in a document, and to what.
+    """Whether a document has a path, and the value there.
 
     >>> at({"a": [{"b": 7}]}, "a.0.b"), at({"a": 1}, "a.b")
     ((True, 7), (False, None))
@@ -119,7 +119,7 @@ def _format(tool: str, table: pd.DataFrame) -> Format:
 
 @dataclass(frozen=True)
 class Clock:
-    """The clock of a file. unit: of times that do not say it; measured_from: the warm-up's end."""
+    """The clock of a file. unit: of times without one; measured_from: the warm-up's end."""
 
     origin: float = 0
     unit: str = "s"
@@ -127,9 +127,9 @@ class Clock:
 
 
 def moments(how: Format, request: Any, closed: bool, began: float | None) -> tuple[Any, Any]:
-    """When a request was wanted and when it was sent, as the file has it; None, never sent.
+    """The times at which a request was scheduled and sent, as the file has them; None: never sent.
 
-    In a closed loop nothing is scheduled. began: no request was wanted before.
+    A closed loop has no schedule. began: the run's start, before which nothing was scheduled.
     """
     place = how.request.get("sent_at", Place())
     if place.paths and "lists" not in how.run and not place.is_in(request):
@@ -138,15 +138,15 @@ def moments(how: Format, request: Any, closed: bool, began: float | None) -> tup
     if sent is None or closed:
         return sent, sent
     queued = how.request.get("queued", Place()).of(request)
-    wanted = how.request.get("scheduled_at", Place()).of(request)
-    wanted = sent - (queued or 0) if wanted is None else wanted
-    return (wanted if began is None or wanted >= began else began), sent
+    scheduled = how.request.get("scheduled_at", Place()).of(request)
+    scheduled = sent - (queued or 0) if scheduled is None else scheduled
+    return (scheduled if began is None or scheduled >= began else began), sent
 
 
 def sample_of(
-    how: Format, index: int, request: Any, wanted: Any, sent: Any, clock: Clock
+    how: Format, index: int, request: Any, scheduled: Any, sent: Any, clock: Clock
 ) -> Sample:
-    """A request's document as a sample. wanted, sent: as `moments`; 0 on the clock of a request."""
+    """A request's document as a sample. scheduled, sent: as `moments`; None counts as 0."""
 
     def of(name: str) -> Any:
         return how.request.get(name, Place()).of(request)
@@ -171,14 +171,16 @@ def sample_of(
     ok = ok and ("status" not in how.request or status == "completed")
     sent_s = 0.0 if sent is None else since("sent_at", sent) or 0.0
     unit = how.request["sent_at"].unit if "sent_at" in how.request else "s"
-    wanted_s = sent_s if wanted is None else float((wanted - clock.origin) / PER_SECOND[unit])
+    scheduled_s = (
+        sent_s if scheduled is None else float((scheduled - clock.origin) / PER_SECOND[unit])
+    )
     warm = of("phase") == "warmup"
     if clock.measured_from is not None and sent is not None:
-        warm = max(wanted, sent) < clock.measured_from
+        warm = max(scheduled, sent) < clock.measured_from
     sample = Sample(
         index,
         "warmup" if warm else "measure",
-        wanted_s,
+        scheduled_s,
         sent_s,
         headers_s=since("headers_at"),
         first_reasoning_s=since("reasoning_at"),
@@ -238,14 +240,14 @@ def _split(how: Format, name: str) -> list[str]:
 
 @cache
 def tool_metrics() -> pd.DataFrame:
-    """The figures of each tool, with their units and what may be compared with ours."""
+    """The figures of each tool, with their units and whether they may be compared with ours."""
     return pd.read_csv(paths.data("load_tool_metrics.csv"), keep_default_na=False)
 
 
 def published(how: Format, document: Any, unit: str) -> list[dict[str, Any]]:
     """The figures of a tool's summary: {name, statistic, value, unit}, in ms or per_s.
 
-    unit: of the times of a file that says it once.
+    unit: of the times, in a file that states it once.
     """
     metrics = tool_metrics()
     units = dict(metrics.loc[metrics["tool"] == how.tool, ["name", "unit"]].to_numpy().tolist())
@@ -276,8 +278,8 @@ def published(how: Format, document: Any, unit: str) -> list[dict[str, Any]]:
 
 
 def _numbers(document: Any, at: str = "") -> dict[str, Any]:
-    """The finite numbers of a document, and units, by path; lists are left out, and so are the
-    statistics of nothing."""
+    """The finite numbers of a document, and units, by path, without lists and without the
+    statistics of a count of 0."""
     figures: dict[str, Any] = {}
     if not isinstance(document, dict) or document.get("count") == 0:
         return figures

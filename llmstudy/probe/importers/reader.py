@@ -1,35 +1,55 @@
-"""Reads a run from a result file: what the table of formats says, and where a tool takes more."""
+"""Reads a run from a result file by the table of formats; subclasses add the rules of a tool."""
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
 from llmstudy.probe.importers.mapping import Clock, Format, at, moments, published, sample_of
-from llmstudy.probe.importers.result_file import ResultFile, documents, earliest, imported
-from llmstudy.probe.run import PER_REQUEST, Run, Sample
+from llmstudy.probe.importers.result_file import UnreadableError, documents, earliest
+from llmstudy.probe.run import PER_REQUEST, Run, Sample, table
+
+_FACTS = {
+    "endpoint": "base_url model api engine engine_version",
+    "load": "process rate_per_s burstiness concurrency n warmup_n seed time_scale",
+    "lengths": "source input_tokens output_tokens shared_prefix_share",
+    "client": "wall_s cpu_share loop_lag_p50_s loop_lag_p99_s loop_lag_max_s",
+    "spend": "estimated_usd cap_usd spent_usd",
+}
+"""The facts of a run that have parts, as in `llmstudy.probe.run`."""
+
+LATEST_S = 1e12
+"""No time of a run is farther from its start; such a one is no number."""
 
 
 class Reader:
-    """Reads the files of a tool. A subclass adds what no table can say.
+    """Reads the files of a tool. A subclass adds rules that are not in the table.
 
-    file_is: whether the file's documents are those of requests ("request") or of the run ("run").
+    path: the file. contents: its documents, those of requests (file_is "request") or of the run
+    ("run"). benchmark: the result to read, by number from 0 or name; None: the file has one.
     requests, run: the documents, an empty one where there is none. facts: by part and name.
     """
 
     several = False
     """Whether a file may hold several results, of which one is read."""
 
-    def __init__(self, how: Format, file: ResultFile, file_is: str) -> None:
-        self.how, self.file = how, file
+    def __init__(
+        self, how: Format, path: Path, contents: list[Any], file_is: str, benchmark: str | None
+    ) -> None:
+        self.how, self.path, self.benchmark = how, path, benchmark
         self.notes: list[str] = []
         self.samples: list[Sample] = []
         self.facts: dict[str, Any] = {}
         self.run: Any = {}
         self.requests: list[Any] = []
         if file_is == "request":
-            self.requests = self._listed(file.documents)
+            self.requests = self._listed(contents)
             self.run = next(iter(self._beside("request", "run")), {})
         else:
-            self.run = file.documents if self.several else file.document
+            if len(contents) > 1 and not self.several:
+                raise UnreadableError(f"{path} holds {len(contents)} lines: give one result")
+            self.run = contents if self.several else contents[0]
             self.requests = self._listed(self._beside("run", "request"))
 
     def read(self) -> Run:
@@ -50,13 +70,51 @@ class Reader:
         else:
             self.notes.append(self.how.without_requests)
         self.finish()
-        return imported(
-            self.how.tool,
-            self.samples,
-            self.facts,
-            clock=self.facts.get("clock", "monotonic"),
-            published=published(self.how, self.run, self.facts.get("unit") or "s"),
-            notes=self.notes,
+        return Run(table([_with_numbers(sample) for sample in self.samples]), self._run_facts())
+
+    def _run_facts(self) -> dict[str, Any]:
+        """The facts of the run; those that the file does not give are None."""
+        given = self.facts
+        started = given.get("started_unix_s")
+        facts: dict[str, Any] = {
+            "schema_version": "1",
+            "tool": {"name": self.how.tool, "version": given.get("tool.version")},
+            "started_at": datetime.fromtimestamp(started, UTC).isoformat() if started else None,
+            "ended": given.get("ended", "complete"),
+            "serving": {},
+            "server_counters": {},
+            "clock": given.get("clock", "monotonic"),
+            "published": published(self.how, self.run, given.get("unit") or "s"),
+            "notes": self.notes,
+        }
+        finite = {
+            name: None if isinstance(value, float) and not isfinite(value) else value
+            for name, value in given.items()
+        }
+        for part, names in _FACTS.items():
+            facts[part] = {name: finite.get(f"{part}.{name}") for name in names.split()}
+        return facts
+
+    def one_of(self, results: Sequence[Any], names: Sequence[str]) -> Any:
+        """The result named by `benchmark`. names: of the results, in their order.
+
+        Raises: UnreadableError if there are several and none was named, or no such one.
+        """
+        if self.benchmark is None and len(results) == 1:
+            return results[0]
+        benchmark = (self.benchmark or "").strip().lower()
+        fitting = [
+            result
+            for i, (result, name) in enumerate(zip(results, names, strict=True))
+            if benchmark in (str(i), name.lower())
+        ]
+        if len(fitting) == 1:
+            return fitting[0]
+        listed = ", ".join(f"{i} ({name})" for i, name in enumerate(names))
+        by = "number, since names recur," if len(fitting) > 1 else "number or name"
+        raise UnreadableError(
+            f"{self.path} holds {len(results)} benchmark{'' if len(results) == 1 else 's'}: "
+            f"{listed}. Name one by its {by} with --benchmark"
         )
 
     def choose(self) -> None:
@@ -69,10 +127,10 @@ class Reader:
                 self.requests += listed
 
     def load(self) -> None:
-        """Sets the facts of the load that take a rule."""
+        """Sets the facts of the load that need a rule."""
 
     def finish(self) -> None:
-        """Adds notes on what the samples show."""
+        """Adds notes on the samples."""
 
     def _sample(self) -> None:
         """Sets `samples`; requests that were never sent are left out of `requests`."""
@@ -90,12 +148,12 @@ class Reader:
         elif timed:
             facts["clock"] = PER_REQUEST
         self.requests = [each for *_, each in timed]
-        origin = earliest([wanted for wanted, *_ in timed if wanted is not None])
+        origin = earliest([scheduled for scheduled, *_ in timed if scheduled is not None])
         measured_from = facts.get("measured_from") or began
         clock = Clock(origin, facts.get("unit") or "s", measured_from)
         self.samples = [
-            sample_of(how, index, each, wanted, sent, clock)
-            for index, (wanted, sent, each) in enumerate(timed)
+            sample_of(how, index, each, scheduled, sent, clock)
+            for index, (scheduled, sent, each) in enumerate(timed)
         ]
         if "phase" in how.request or measured_from is not None:
             facts["load.warmup_n"] = sum(sample.phase == "warmup" for sample in self.samples)
@@ -103,11 +161,11 @@ class Reader:
             facts["started_unix_s"] = origin / (1e9 if how.request["sent_at"].unit == "ns" else 1)
 
     def _beside(self, this: str, other: str) -> list[Any]:
-        """The documents of the file that the tool writes beside this one; none without it."""
+        """The documents of the file that the tool writes beside this one, if it is there."""
         ends = self.how.beside
-        if not ends or (not str(self.file.path).endswith(ends[this]) and this == "run"):
+        if not ends or (not str(self.path).endswith(ends[this]) and this == "run"):
             return []
-        file = Path(str(self.file.path).removesuffix(ends[this]) + ends[other])
+        file = Path(str(self.path).removesuffix(ends[this]) + ends[other])
         return documents(file) if file.is_file() else []
 
     @staticmethod
@@ -115,3 +173,19 @@ class Reader:
         """Requests, one document each or all in one list."""
         first = documents[0] if len(documents) == 1 else None
         return list(first if isinstance(first, list) else documents)
+
+
+def _with_numbers(sample: Sample) -> Sample:
+    """A sample whose times are numbers or NaN; with a NaN in the file it has no dispatch.
+
+    The audit then refuses the run, whichever time it was.
+    """
+    times = ("scheduled_s", "dispatched_s", "headers_s", "first_reasoning_s", "done_s")
+    times_s = [getattr(sample, name) for name in times if getattr(sample, name) is not None]
+    sample.content_times_s = [t if abs(t) < LATEST_S else nan for t in sample.content_times_s]
+    if all(abs(time) < LATEST_S for time in times_s):
+        return sample
+    for name in times[2:]:
+        setattr(sample, name, None)
+    sample.scheduled_s = sample.dispatched_s = nan
+    return sample

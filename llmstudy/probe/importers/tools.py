@@ -1,4 +1,4 @@
-"""What no table can say of a tool's result files.
+"""The rules of each tool's result files that data/probe_formats.csv cannot hold.
 
 vLLM's `bench serve` and SGLang's `bench_serving`, which grew into one another, write lists with a
 value per request. vLLM counts a chunk if it has `choices`, so on the chat API the opening chunk,
@@ -7,9 +7,8 @@ request with one chunk more proves the role chunk, and it opens every stream of 
 prove a closing chunk without text as well; on the completions API, which has no roles, one more
 proves that. SGLang's tool times only chunks with text.
 
-A start-up race of guidellm can leave the first wanted times near 1970; such requests were sent at
-once, and are taken as wanted when the run began, so that the arrivals show the burst that they
-were.
+A start-up race of guidellm can leave the first scheduled times near 1970; such requests were sent
+at once, and count as scheduled when the run began, so that the arrivals show that burst.
 """
 
 from collections.abc import Mapping
@@ -38,16 +37,16 @@ class ServingBench(Reader):
     several = True
     again = "`sglang.bench_serving` again with --output-details"
     """The command that writes each request."""
-    counted = "the number asked for"
+    counter = "the requested number"
 
     def choose(self) -> None:
-        """Takes the result that was asked for, and its lists apart."""
+        """Takes the result that is named, and splits its lists by request."""
         names = []
         for each in self.run:
             called = each.get("label") or each.get("tag") or each.get("backend")
             cap = each.get("max_concurrency")
             names.append(f"{called}@{each.get('request_rate')}" + (f"x{cap}" if cap else ""))
-        self.run = self.file.one_of(self.run, names)
+        self.run = self.one_of(self.run, names)
         listed = self.how.run["lists"].paths[0].split()
         lists = {name: self.run[name] for name in listed if self.run.get(name) is not None}
         missing = [name for name in ("ttfts", "output_lens") if name not in lists]
@@ -61,7 +60,7 @@ class ServingBench(Reader):
         lengths = {name: len(values) for name, values in lists.items()}
         if len(set(lengths.values())) > 1:
             raise UnreadableError(
-                f"{self.file.path}: lists of one length each are needed, found {lengths}"
+                f"{self.path}: its lists differ in length ({lengths}): give a complete result file"
             )
         for values in zip(*lists.values(), strict=True):
             request = dict(zip(lists, values, strict=True))
@@ -74,7 +73,7 @@ class ServingBench(Reader):
             self.requests.append(request)
 
     def load(self) -> None:
-        """Names the arrivals in our words."""
+        """Names the arrival process as `probe.run` does."""
         run, facts = self.run, self.facts
         burstiness = float(run.get("burstiness", 1.0))
         cap = run.get("max_concurrency")
@@ -102,7 +101,7 @@ class ServingBench(Reader):
             pass
 
     def finish(self) -> None:
-        """Says what is missing."""
+        """Notes what is missing."""
         if self.missing:
             self.notes = [
                 f"Per-request times are missing ({', '.join(self.missing)}): nothing can be "
@@ -110,15 +109,15 @@ class ServingBench(Reader):
             ]
         else:
             self.notes.append(
-                "Requests were wanted at start_times less queue_times; how late the tool woke to "
-                "its own schedule is not in the file."
+                "Requests were scheduled at start_times less queue_times; how late the tool was "
+                "against its own schedule is not in the file."
                 if "start_times" in self.run
                 else "When requests were sent is not in the file: arrivals cannot be audited, and "
                 "latencies count from the dispatch."
             )
             self.notes.append(
-                f"Token counts are the server's where it sent usage, else {self.counted}: the file "
-                "does not say which."
+                f"Token counts are the server's where it sent usage, else {self.counter}: the file "
+                "does not state which."
             )
             self.leave_out()
         if "date" in self.run:
@@ -127,14 +126,14 @@ class ServingBench(Reader):
             )
 
     def leave_out(self) -> None:
-        """Leaves out chunks without text, which are vLLM's alone."""
+        """Leaves out chunks without text, which only vLLM's file has."""
 
 
 class VllmBench(ServingBench):
     """vLLM's `bench serve`."""
 
     again = "`vllm bench serve` again with --save-result --save-detailed"
-    counted = "the client's"
+    counter = "the client's"
 
     def leave_out(self) -> None:
         """Leaves out the chunks that open and close every stream."""
@@ -174,13 +173,13 @@ class Guidellm(Reader):
     several = True
 
     def choose(self) -> None:
-        """Takes the benchmark that was asked for."""
+        """Takes the benchmark that is named."""
         [self.document] = self.run
         metadata = self.document.get("metadata") or {}
         if metadata.get("version") != 2:
             schema = metadata.get("version") or "before 2 (guidellm 0.7 or older)"
             raise UnreadableError(
-                f"{self.file.path} is a guidellm result of schema {schema}: schema 2 is read. Run "
+                f"{self.path} is a guidellm result of schema {schema}: schema 2 is read. Run "
                 "the benchmark again with guidellm 0.8."
             )
         self.facts["tool.version"] = metadata.get("guidellm_version")
@@ -189,12 +188,12 @@ class Guidellm(Reader):
             strategy = each["config"]["strategy"]
             size = strategy.get("rate") or strategy.get("streams")
             names.append(f"{strategy['type_']}@{size}" if size else str(strategy["type_"]))
-        self.run = self.file.one_of(benchmarks, names)
+        self.run = self.one_of(benchmarks, names)
         super().choose()
         self.n = len(self.requests)
 
     def load(self) -> None:
-        """Takes the users of a closed loop from its strategy, and what was asked for."""
+        """Takes the users of a closed loop from its strategy, and the requested lengths."""
         strategy = self.run["config"]["strategy"]
         if strategy["type_"] == "synchronous":
             self.facts["load.concurrency"] = 1
@@ -210,7 +209,7 @@ class Guidellm(Reader):
         self.facts["lengths.source"] = "fixed" if fixed else data.get("kind")
 
     def finish(self) -> None:
-        """Counts what is not as it seems."""
+        """Notes requests that are missing, unsent or scheduled too early."""
         totals = self.run["metrics"].get("request_totals") or {}
         if left_out := max(0, (totals.get("total") or 0) - self.n):
             self.facts["load.n"] = (self.facts["load.n"] or 0) + left_out
@@ -222,11 +221,11 @@ class Guidellm(Reader):
             self.notes.append(f"{unsent} requests were never sent and are left out.")
         if self.facts["load.process"] != "closed":
             began = self.facts["began"]
-            wanted = [moments(self.how, each, False, None)[0] for each in self.requests]
-            if n_early := sum(at < began for at in wanted):
+            scheduled = [moments(self.how, each, False, None)[0] for each in self.requests]
+            if n_early := sum(at < began for at in scheduled):
                 self.notes.append(
-                    f"{n_early} of {len(self.requests)} requests were wanted before the run began "
-                    "(a race in the tool's start): they are taken as wanted at its beginning."
+                    f"{n_early} of {len(self.requests)} requests were scheduled before the run "
+                    "began (a race in the tool's start): they count as scheduled at its beginning."
                 )
         _note_cancelled(self, " when it stopped")
 
@@ -252,20 +251,18 @@ class Aiperf(Reader):
         }
         data = (config.get("datasets") or [{}])[0]
         prompts = data.get("prompts") or {}
-        asked = {"input": prompts.get("isl") or {}, "output": prompts.get("osl") or {}}
-        fixed = all(each.get("mean") and not each.get("stddev") for each in asked.values())
+        lengths = {"input": prompts.get("isl") or {}, "output": prompts.get("osl") or {}}
+        fixed = all(each.get("mean") and not each.get("stddev") for each in lengths.values())
         self.facts["lengths.source"] = "fixed" if fixed else data.get("type")
-        for part, each in asked.items():
+        for part, each in lengths.items():
             self.facts[f"lengths.{part}_tokens"] = each.get("mean")
 
     def finish(self) -> None:
-        """Says what the records lack."""
+        """Notes what the records lack."""
         if not self.samples:
             return
         if not self.run:
-            self.notes.append(
-                "The summary is not beside the records: how the load was made is not known."
-            )
+            self.notes.append("The summary is not beside the records: the load is not described.")
         _note_uncounted(self)
         _note_cancelled(self)
 
@@ -274,7 +271,7 @@ class GenaiPerf(Reader):
     """genai-perf, aiperf's predecessor: a summary alone."""
 
     def load(self) -> None:
-        """Tells an open loop from a closed one; a model may be in a list."""
+        """Sets the process of an open loop to None; takes a model out of its list."""
         if self.facts.get("load.rate_per_s"):
             self.facts["load.process"] = None
         models = self.facts.get("endpoint.model") or [None]
@@ -287,7 +284,7 @@ class PerfAnalyzer(Reader):
     def read(self) -> Run:
         """Refuses it."""
         raise UnreadableError(
-            f"{self.file.path} is the raw profile that perf_analyzer writes for genai-perf, which "
+            f"{self.path} is the raw profile that perf_analyzer writes for genai-perf, which "
             "is not read: give profile_export_genai_perf.json, or measure with its successor aiperf"
         )
 
@@ -296,7 +293,7 @@ class InferencePerf(Reader):
     """inference-perf: requests, and summaries of the run and its stages beside them."""
 
     def finish(self) -> None:
-        """Says what the requests lack."""
+        """Notes what the requests lack."""
         _note_uncounted(self)
 
 
@@ -335,4 +332,4 @@ READERS: Mapping[tuple[str, str], type[Reader]] = {
     ("llmperf", "request"): Llmperf,
     ("llmperf", "run"): Llmperf,
 }
-"""The tools of which a table does not say all, by what a file's documents are."""
+"""Readers of the tools that need rules, by the kind of a file's documents."""

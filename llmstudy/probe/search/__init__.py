@@ -10,11 +10,10 @@ from llmstudy.probe.options import SLO
 from llmstudy.probe.search.goodput import Goodput, Measure, max_goodput, slo_margin
 from llmstudy.probe.search.knee import Knee, backlog_growth, knee, load_point
 from llmstudy.probe.search.levels import sweep_candidates, sweep_levels
-from llmstudy.probe.search.points import Audited, serving_point, steady_state
+from llmstudy.probe.search.points import serving_point, steady_state
 
 __all__ = [
     "SLO",
-    "Audited",
     "Goodput",
     "Knee",
     "Measure",

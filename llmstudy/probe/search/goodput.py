@@ -30,11 +30,11 @@ class EndOfSearch(Exception):  # noqa: N818 - how a search may end, which is no 
 
 @dataclass(frozen=True)
 class Goodput:
-    """The highest rate within an SLO, as far as it was resolved.
+    """The highest rate within an SLO, and how closely it was narrowed down.
 
     passing_per_s: the highest rate measured to meet the target, None if none did. failing_per_s:
     the lowest measured to miss it, None if none did. The highest rate within the SLO lies between
-    them; rates in between that the request cap left unresolved are in `steps`. goodput_per_s: good
+    them; rates in between that the request cap left open are in `steps`. goodput_per_s: good
     requests per second at the passing rate, 0 without one. steps: level, n, attainment_share, low,
     high, effective_n, verdict, in the order measured. stopped: why the search ended, "resolved",
     "unresolved", "passes at the highest rate", "fails at the lowest rate", "max_requests", or the
@@ -94,10 +94,10 @@ def max_goodput(
     """The highest offered rate at which the share of good requests meets the SLO's target.
 
     Doubles the rate from `low` until one fails, then bisects on a logarithmic scale until passing
-    and failing rates lie within `resolution_share` of each other. A step goes on sampling, in runs
-    that double from `n_first` to `n_cap` in all, until the interval of its attainment excludes the
+    and failing rates lie within `resolution_share` of each other. A step samples, in runs that
+    double from `n_first` to `n_cap` in all, until the interval of its attainment excludes the
     target; at the cap, or when `max_requests` leaves no further run of `n_first`, it is unresolved,
-    and the search narrows the sides that it left open.
+    and the search goes on below and above it.
 
     The interval is Wilson's at 95 % over all looks of a step (Bonferroni), for the effective
     number of requests: those in one queue are late together. Before the first miss their clumping
@@ -175,7 +175,9 @@ def _looks(measure: Measure, level: float, slo: SLO, n_first: int, n_cap: int) -
         n = min(max(n_first, n_sent), n_cap - n_sent)
         measured = measure(level, n).measured.sort_values("scheduled_s", kind="stable")
         if measured.empty:
-            raise ValueError(f"a run of {n} requests at level {level:g} measured none: see why")
+            raise ValueError(
+                f"a run of {n} requests at level {level:g} measured none: look at its errors"
+            )
         n_sent += n
         margins.append(slo_margin(measured, slo))
         every = np.concatenate(margins)

@@ -23,12 +23,13 @@ _KNEE_P_VALUE = 0.01
 class Knee:
     """The load at which throughput stops growing with it.
 
-    level: the knee, with its 95 % interval low to high; None where none was found. slope_before,
-    slope_after: throughput gained per unit of level. p_value: of a straight line, if no knee were
-    there. overloaded_from: the lowest level whose backlog was growing for certain, None if none.
+    saturation: whether there is such a load. level: that load, with its 95 % interval low to high;
+    None without one. slope_before, slope_after: throughput gained per unit of level. p_value: of a
+    straight line, if there were no knee. overloaded_from: the lowest level whose backlog certainly
+    grew, None if none.
     """
 
-    found: bool
+    saturation: bool
     level: float | None
     low: float | None
     high: float | None
@@ -65,34 +66,32 @@ def backlog_growth(run: Run) -> Interval:
 
 
 def load_point(level: float, run: Run) -> dict[str, float]:
-    """A row for `knee`: level, throughput_per_s, latency_s, growth_per_s, growth_low_per_s.
+    """A row for `knee`: level, throughput_per_s, latency_s, growth_low_per_s.
 
     Throughput counts the requests that succeeded between the first and the last measured arrival:
     ramp-up and drain are outside. Latency is the median E2E latency, failures as +inf.
     """
     samples, measured = run.samples, with_metrics(run.measured)
     start, end = measured["scheduled_s"].min(), measured["scheduled_s"].max()
-    growth = backlog_growth(run)
     finished = samples["ok"] & samples["done_s"].between(start, end)
     return {
         "level": level,
         "throughput_per_s": float(finished.sum() / (end - start)),
         "latency_s": float(np.median(np.where(measured["ok"], measured["e2e_s"], inf))),
-        "growth_per_s": growth.estimate,
-        "growth_low_per_s": growth.low,
+        "growth_low_per_s": backlog_growth(run).low,
     }
 
 
 def knee(points: pd.DataFrame) -> Knee:
     """The level from which throughput gains less than half of what it gained per level before.
 
-    Least squares over two straight lines that meet, and over where they meet. Whether they beat
-    one line is an F-test with its distribution simulated, since the break is sought too: under one
-    line with even, normal errors that depends on the levels alone. The interval holds the breaks
-    that fit nearly as well (profile likelihood, F with 1 and n - 4 degrees of freedom).
+    Least squares fits two straight lines that meet, and the point where they meet. An F-test
+    decides whether they beat one line; its distribution is simulated, since the break is fitted
+    too: under one line with even, normal errors it depends on the levels alone. The interval holds
+    the breaks that fit nearly as well (profile likelihood, F with 1 and n - 4 degrees of freedom).
 
-    points: level, throughput_per_s, latency_s, and growth_low_per_s where known (`load_point`); a
-    level may be measured more than once.
+    points: level, throughput_per_s, latency_s, and growth_low_per_s where it is measured
+    (`load_point`); a level may be measured more than once.
     Raises: ValueError with fewer than six points or five levels, or a value that is not finite.
     Source: Hudson (1966), JASA 61:1097-1129, for the fit; Andrews (1993), Econometrica 61:821-856,
     for the test.
@@ -102,7 +101,7 @@ def knee(points: pd.DataFrame) -> Knee:
     >>> points = pd.DataFrame({"level": load, "latency_s": load, "throughput_per_s":
     ...                        np.minimum(load, 6.0) + wobble})
     >>> bend = knee(points)
-    >>> bend.found, round(bend.level, 1)
+    >>> bend.saturation, round(bend.level, 1)
     (True, 6.0)
     """
     points = points.sort_values("level", kind="stable")
@@ -150,14 +149,14 @@ def knee(points: pd.DataFrame) -> Knee:
             f"(p = {p_value:.2g}); median latency {before_s:.2g} s up to it, {after_s:.2g} s past"
         )
     elif p_value >= _KNEE_P_VALUE:
-        why = f"throughput is straight as far as these points tell (p = {p_value:.2g})"
+        why = f"throughput is a straight line as far as these points show (p = {p_value:.2g})"
     else:
         why = (
-            f"throughput bends at {at:g}, but a unit of load gains {after:.2g} requests/s past it "
-            f"and {before:.2g} before it: no less than half"
+            f"throughput bends at {at:g}, but a unit of load still gains at least half as much: "
+            f"{after:.2g} requests/s past it, {before:.2g} before it"
         )
     if overloaded is not None:
-        why += f"; from {overloaded:g} requests pile up for as long as the load lasts"
+        why += f"; from {overloaded:g} on, the queue grows for as long as the load lasts"
     return Knee(
         has_knee,
         at if has_knee else None,

@@ -17,34 +17,39 @@ from llmstudy.measures.capacity import (
 )
 
 FEWEST_REQUESTS = 12
-"""Fewest of a point, however slow: the audit needs six answered, and the interval of a median six
-between ramp-up and drain."""
+"""Fewest requests of a point, however slow: the audit needs six answered ones, and the interval of
+a median needs six between ramp-up and drain."""
+
+TPOT_SPREAD_SHARE = 0.05
+"""Standard deviation over mean of TPOT between requests of one length; assumed."""
+
+HALF_WIDTH_SHARE = 0.02
+"""Half the interval of a point's median TPOT that its requests are to reach, over the median."""
 
 
 def sweep_candidates(
     curve: ServingCurve,
     lengths: Sequence[tuple[int, int]],
     max_concurrency: int,
-    tensor_parallel: Sequence[int] = (1,),
+    tensor_parallel: int,
 ) -> pd.DataFrame:
-    """Points to choose from: each length pair and size at concurrency 1, 2, 4 and on.
+    """Points to choose from: each length pair at concurrency 1, 2, 4 and on.
 
     The last is `max_concurrency`, or the most that the KV memory allows. Columns:
     concurrency, input_tokens, output_tokens, tensor_parallel.
     Raises: ValueError when not one request fits.
     """
     rows = []
-    for size in tensor_parallel:
-        for input_tokens, output_tokens in lengths:
-            room = int(curve.max_concurrency(input_tokens, output_tokens, size))
-            top = min(max_concurrency, room)
-            doubled = {2**k for k in range(top.bit_length())}
-            at = sorted(doubled | {top}) if top else []
-            rows += [(level, input_tokens, output_tokens, size) for level in at]
+    for input_tokens, output_tokens in lengths:
+        room = int(curve.max_concurrency(input_tokens, output_tokens, tensor_parallel))
+        top = min(max_concurrency, room)
+        doubled = {2**k for k in range(top.bit_length())}
+        at = sorted(doubled | {top}) if top else []
+        rows += [(level, input_tokens, output_tokens, tensor_parallel) for level in at]
     if not rows:
         raise ValueError(
-            f"not one request of {list(lengths)} fits {curve.shape.model} on {curve.gpu.gpu}: give "
-            "more GPUs, shorter requests or fewer bytes per weight"
+            f"no request of the lengths {list(lengths)} fits {curve.shape.model} on "
+            f"{curve.gpu.gpu}: give more GPUs, shorter requests or fewer bytes per weight"
         )
     return pd.DataFrame(rows, columns=SETTING)
 
@@ -52,34 +57,30 @@ def sweep_candidates(
 def sweep_levels(
     curve: ServingCurve,
     candidates: pd.DataFrame,
-    n_points: int = 6,
-    max_point_s: float = 900.0,
-    tpot_spread_share: float = 0.05,
-    half_width_share: float = 0.02,
+    n_points: int,
+    max_point_s: float,
 ) -> pd.DataFrame:
     """Chooses the points that determine the serving curve best for the GPU time they take.
 
-    Those with the most information on the four parameters per GPU second: the determinant of the
-    curve's Jacobian crossed with itself, to the power 1/4, over the seconds (D-optimality, by
+    They carry the most information on the four parameters per GPU second: the determinant of the
+    curve's Jacobian times its transpose, to the power 1/4, over the seconds (D-optimality, by
     exchange from a greedy start). But first each length pair has a point, or two where that leaves
     two of `n_points` over, each tensor-parallel size its lowest and highest concurrency, and each
     third of the concurrencies (logarithmic) a point: beyond the ends the curve would extrapolate,
     and between them it is not quite true.
 
     Requests per point: two concurrencies of ramp-up and drain, which `steady_state` cuts, and
-    between them at least one concurrency and enough for a median TPOT within `half_width_share`.
+    between them at least one concurrency and enough for a median TPOT within `HALF_WIDTH_SHARE`.
 
     curve: of the engine before it is measured, as `guessed_curve`, or fitted to a similar one.
     candidates: as `sweep_candidates`. max_point_s: points that cannot even send three times their
     concurrency, and `FEWEST_REQUESTS`, in that time are left out, others send fewer requests.
-    tpot_spread_share: standard deviation over mean of TPOT between requests of one length; 0.05 is
-    assumed.
     Returns: the chosen rows, by size, lengths and concurrency, with n_requests, seconds,
     gpu_seconds, half_width_share (expected); fewer than `n_points` where no more are in time.
     Raises: ValueError with fewer than four candidates in time, or n_points below four.
     Source: Atkinson, Donev & Tobias (2007), Optimum Experimental Designs, with SAS, ch. 9-12.
     """
-    priced = _price(curve, candidates, max_point_s, tpot_spread_share, half_width_share)
+    priced = _priced(curve, candidates, max_point_s)
     n_points = min(n_points, len(priced))
     if n_points < len(PARAMETERS):
         raise ValueError(
@@ -119,21 +120,15 @@ def sweep_levels(
     return priced.iloc[chosen].sort_values(order, kind="stable")
 
 
-def _price(
-    curve: ServingCurve,
-    candidates: pd.DataFrame,
-    max_point_s: float,
-    tpot_spread_share: float,
-    half_width_share: float,
-) -> pd.DataFrame:
+def _priced(curve: ServingCurve, candidates: pd.DataFrame, max_point_s: float) -> pd.DataFrame:
     """The candidates that can be measured in time, with requests and time for each."""
     level, prompt, output, size = (candidates[name].to_numpy(dtype=float) for name in SETTING)
     where = (level, prompt, output, size)
     rate = curve.max_requests_per_s(*where)
     one_s = curve.prefill_s(prompt, size) + curve.tpot_s(*where) * output
     # standard error of a median of n normal values: sqrt(pi / 2) spreads over sqrt(n)
-    for_width = norm.ppf(0.975) * sqrt(np.pi / 2) * tpot_spread_share
-    steady = np.maximum(level, np.ceil((for_width / half_width_share) ** 2))
+    for_width = norm.ppf(0.975) * sqrt(np.pi / 2) * TPOT_SPREAD_SHARE
+    steady = np.maximum(level, np.ceil((for_width / HALF_WIDTH_SHARE) ** 2))
     in_time = np.floor(rate * (max_point_s - one_s))
     n = np.minimum(2 * level + steady, in_time)
     seconds = n / rate + one_s

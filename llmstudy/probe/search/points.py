@@ -1,7 +1,6 @@
 """Turns a closed-loop run in steady state into a row for the capacity fit."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,26 +8,13 @@ import pandas as pd
 from llmstudy.probe.run import Run, with_metrics
 
 
-class Audited(Protocol):
-    """The part of an audit that this module needs."""
-
-    @property
-    def valid(self) -> bool:
-        """Whether the run is valid."""
-
-    @property
-    def reasons(self) -> Sequence[str]:
-        """Why it is not."""
-
-
 def steady_state(run: Run) -> pd.DataFrame:
     """The measured requests of a closed loop that ran from start to end beside C - 1 others.
 
-    Those dispatched after all C workers were first busy, and done by the time that one goes idle:
-    when a request ends after the last dispatch. What comes before finds free
-    capacity and starts in one burst, what comes after has ever fewer beside it. Of requests that
-    differ in length the long ones straddle the ends more often: keep lengths fixed, or the run many
-    requests long.
+    Those dispatched after all C workers were first busy, and done before the first of them goes
+    idle: when a request ends after the last dispatch. Earlier ones have free capacity and start in
+    one burst, later ones run beside ever fewer. Where lengths differ, the long ones straddle the
+    ends more often: keep lengths fixed, or the run many requests long.
 
     Raises: ValueError if the run is no closed loop, or too short for any such request.
     """
@@ -58,25 +44,20 @@ def steady_state(run: Run) -> pd.DataFrame:
     )
 
 
-def serving_point(run: Run, audit: Audited | None = None) -> dict[str, Any]:
+def serving_point(run: Run) -> dict[str, Any]:
     """A closed-loop run as one row of `capacity.serving_points`.
 
     ttft_ms and tpot_ms are means over `steady_state`, because Little's law, by which throughput
-    follows from them, holds for means. Bundled points are means too, as far as can be told: their
-    publisher takes its other measured TTFT and TPOT from the `mean_ttft` and `mean_tpot` of the
-    same benchmark, over 10 requests per worker, ramp-up and drain included. Tokens are means of the
-    server's counts, what was asked for where it gave none.
+    follows from them, holds for means. Bundled points seem to be means too: their publisher takes
+    its other TTFT and TPOT from the `mean_ttft` and `mean_tpot` of the same benchmark, over 10
+    requests per worker, ramp-up and drain included. Tokens are means of the server's counts, or of
+    the requested numbers where it counts none.
 
     Columns: those of `capacity.serving_points`, and ttft_median_ms, tpot_median_ms, n (requests in
-    steady state), kv_dtype, prefix_caching, lora, enforce_eager (None: not known), variant (the
+    steady state), kv_dtype, prefix_caching, lora, enforce_eager (None: not recorded), variant (the
     setting's label, which is part of point_id), arrival_process, warmup_requests, weights.
-    Raises: ValueError if the audit finds the run invalid, a fact or a time is missing, or as
-    `steady_state`.
+    Raises: ValueError if a fact or a time is missing, or as `steady_state`.
     """
-    if audit is not None and not audit.valid:
-        raise ValueError(
-            f"the run is invalid and gives no serving point: {'; '.join(audit.reasons)}"
-        )
     endpoint, load, serving = (
         run.facts.get(part) or {} for part in ("endpoint", "load", "serving")
     )
@@ -93,8 +74,8 @@ def serving_point(run: Run, audit: Audited | None = None) -> dict[str, Any]:
     }
     if missing := [name for name, value in facts.items() if value is None]:
         raise ValueError(
-            f"the run does not say {', '.join(missing)}: a serving point needs these, so state "
-            "them in `serving` or `endpoint` of run.json"
+            f"the run lacks {', '.join(missing)}, which a serving point needs: write them in "
+            "`serving` or `endpoint` of run.json"
         )
     steady = with_metrics(steady_state(run))
     if steady["ttft_s"].isna().all() or steady["tpot_s"].isna().all():

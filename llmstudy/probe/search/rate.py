@@ -31,17 +31,17 @@ def search_rate(
     *,
     out: Path | str | None = None,
     say: Callable[[str], None] = print,
-    tell: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
     **options: Any,
 ) -> Probe:
     """Finds the highest rate of Poisson arrivals at which enough requests are good.
 
-    A request is good when it meets every limit given, the first token timed from the moment at
-    which the schedule wanted the request sent. Rates are doubled until one fails, then bisected;
-    each step goes on until its interval separates passing from failing. An invalid step ends the
-    search, and so does the spend cap: the steps so far are then the result.
+    A request is good when it meets every limit, timed from its scheduled time. Rates are doubled
+    until one fails, then bisected; each step goes on until its interval separates passing from
+    failing. An invalid step ends the search, and so does the spend cap: the steps so far are then
+    the result.
 
-    url, model, out, say, tell: as `probe_endpoint`.
+    url, model, out, say, on_progress: as `probe_endpoint`.
 
     Returns: one point per run, those of one rate being looks at it; in `report`: `passing_per_s`,
     `failing_per_s`, `goodput_per_s`, `stopped`, `steps`, `knee`, as `search.Goodput` and `Knee`.
@@ -75,7 +75,7 @@ def search_rate(
         here = f"the step at {rate:.3g} requests/s"
         try:
             limits_left = replace(limits, max_spend_usd=left_usd)
-            step_run = run(endpoint, step, limits_left, price, place, tell=tell)
+            step_run = run(endpoint, step, limits_left, price, place, on_progress=on_progress)
         except ValueError as error:
             if not runs:
                 raise

@@ -5,9 +5,8 @@
 - `engine`: the engine in this process, for a batch or for arrivals, without a server.
 - `hardware`: the GPUs of this machine, and their utilisation.
 - `limits`: measured points as a share of the data sheet's limit.
-- `variants`: settings to compare, as labels and flags.
-- `probe`: every setting of some models; `sweep`: the points of one, one after the other;
-  `recorded`: the runs in `data/probes`.
+- `variants`: a setting to measure, as its label and flags.
+- `probe`: every setting of some models; `sweep`: the points of one, one after the other.
 
 vLLM comes with the extra `gpu`. It is imported where it is used, so that all the rest, reading a
 running server included, works without it.
@@ -18,7 +17,7 @@ from llmstudy.probe.vllm.hardware import GpuUse, gpu_facts, gpu_use
 from llmstudy.probe.vllm.limits import roofline_share
 from llmstudy.probe.vllm.model import bundled_model, random_adapter, read_config, shape_of, weights
 from llmstudy.probe.vllm.server import Server, ServerFailed, serve
-from llmstudy.probe.vllm.variants import Variant, variants
+from llmstudy.probe.vllm.variants import Variant
 
 __all__ = [
     "GpuUse",
@@ -35,6 +34,5 @@ __all__ = [
     "roofline_share",
     "serve",
     "shape_of",
-    "variants",
     "weights",
 ]

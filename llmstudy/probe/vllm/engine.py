@@ -35,7 +35,7 @@ def engine_points(
     *,
     adapter: Path | None = None,
     seed: int = 0,
-    progress: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> pd.DataFrame:
     """Throughput and latency of the engine for each batch size: all requests at once, then wait.
 
@@ -61,7 +61,7 @@ def engine_points(
     rng, vocab = np.random.default_rng(seed), read_config(model)["vocab_size"]
     lora = None if adapter is None else _lora_request(adapter)
     rows = []
-    progress("vLLM: starting the engine")
+    say("vLLM: starting the engine")
     with _offline_engine(vllm, arguments) as llm:
 
         def generate(batch: int, tokens: int) -> tuple[float, list[Any]]:
@@ -95,7 +95,7 @@ def engine_points(
                     "weights": weights(model, arguments["load_format"]),
                 }
             )
-            progress(f"vLLM: batch {batch}: {written / seconds:.0f} tokens/s")
+            say(f"vLLM: batch {batch}: {written / seconds:.0f} tokens/s")
     return pd.DataFrame(rows)
 
 

@@ -6,10 +6,11 @@ either, or without a driver, the facts are None and a note says why: nothing her
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
+from statistics import fmean
 from typing import Any
 
 _MODULES = ("pynvml", "vllm.third_party.pynvml")
@@ -34,14 +35,16 @@ GPU_NAMES = {
 
 @dataclass
 class GpuUse:
-    """Readings of the GPUs. One number per reading; a list per GPU. Empty without NVML."""
+    """Readings of the GPUs, one for each card and time. Empty without NVML."""
 
+    readings: int = 0
+    """Times at which all cards were read."""
+    utilisation_share: list[float] = field(default_factory=list)
+    """Of the last sampling period, the share in which a kernel ran: not how full the GPU was."""
+    memory_gib: list[float] = field(default_factory=list)
+    power_w: list[float] = field(default_factory=list)
     note: str | None = None
     """Why there are no readings, or what broke them off."""
-    utilisation_share: list[list[float]] = field(default_factory=list)
-    """Of the last sampling period, the share in which a kernel ran: not how full the GPU was."""
-    memory_gib: list[list[float]] = field(default_factory=list)
-    power_w: list[list[float]] = field(default_factory=list)
 
     def summary(self) -> dict[str, Any]:
         """Means and peaks over time and GPUs, each of one GPU.
@@ -49,22 +52,16 @@ class GpuUse:
         Returns: readings, utilisation_mean_share, memory_peak_gib, power_mean_w, power_peak_w,
         note. None where nothing was read.
 
-        >>> GpuUse(power_w=[[300.0], [500.0]]).summary()["power_mean_w"]
+        >>> GpuUse(power_w=[300.0, 500.0]).summary()["power_mean_w"]
         400.0
         """
-
-        def every(readings: list[list[float]]) -> list[float]:
-            return [value for row in readings for value in row]
-
-        def mean(values: list[float]) -> float | None:
-            return sum(values) / len(values) if values else None
-
+        utilisation, power = self.utilisation_share, self.power_w
         return {
-            "readings": len(self.power_w),
-            "utilisation_mean_share": mean(every(self.utilisation_share)),
-            "memory_peak_gib": max(every(self.memory_gib), default=None),
-            "power_mean_w": mean(every(self.power_w)),
-            "power_peak_w": max(every(self.power_w), default=None),
+            "readings": self.readings,
+            "utilisation_mean_share": fmean(utilisation) if utilisation else None,
+            "memory_peak_gib": max(self.memory_gib, default=None),
+            "power_mean_w": fmean(power) if power else None,
+            "power_peak_w": max(power, default=None),
             "note": self.note,
         }
 
@@ -98,8 +95,10 @@ def gpu_facts() -> dict[str, Any]:
                 "gpu_product": products[0],
                 "gpus": len(handles),
                 "gpu_memory_gib": nvml.nvmlDeviceGetMemoryInfo(handles[0]).total / 2**30,
-                "power_limit_w": _or_none(nvml, "nvmlDeviceGetEnforcedPowerLimit", handles[0], 1e3),
-                "mig": _mig(nvml, handles[0]),
+                "power_limit_w": _if_given(
+                    nvml, lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handles[0]) / 1e3
+                ),
+                "mig": _if_given(nvml, lambda: bool(nvml.nvmlDeviceGetMigMode(handles[0])[0])),
                 "driver": _text(nvml.nvmlSystemGetDriverVersion()),
                 "cuda": f"{cuda // 1000}.{cuda % 1000 // 10}",
             }
@@ -131,7 +130,7 @@ def gpu_use(period_s: float = 1.0) -> Iterator[GpuUse]:
 
 
 class _NoGpuError(Exception):
-    """NVML is not there, or knows no GPU."""
+    """NVML is missing, or has no GPU."""
 
 
 def _read(use: GpuUse, stop: threading.Event, period_s: float) -> None:
@@ -139,15 +138,14 @@ def _read(use: GpuUse, stop: threading.Event, period_s: float) -> None:
     try:
         with _nvml() as (nvml, handles):
             while True:
-                memory = [nvml.nvmlDeviceGetMemoryInfo(handle).used / 2**30 for handle in handles]
-                power = [nvml.nvmlDeviceGetPowerUsage(handle) / 1e3 for handle in handles]
-                use.memory_gib.append(memory)
-                use.power_w.append(power)
+                use.memory_gib += [nvml.nvmlDeviceGetMemoryInfo(h).used / 2**30 for h in handles]
+                use.power_w += [nvml.nvmlDeviceGetPowerUsage(h) / 1e3 for h in handles]
+                use.readings += 1
                 try:
-                    busy = [nvml.nvmlDeviceGetUtilizationRates(h).gpu / 100 for h in handles]
-                    use.utilisation_share.append(busy)
-                except nvml.NVMLError as error:  # a MIG slice tells no utilisation
-                    use.note = f"NVML tells no utilisation: {error}"
+                    rates = [nvml.nvmlDeviceGetUtilizationRates(h) for h in handles]
+                    use.utilisation_share += [rate.gpu / 100 for rate in rates]
+                except nvml.NVMLError as error:  # of a MIG slice there is none
+                    use.note = f"NVML gives no utilisation: {error}"
                 if stop.wait(period_s):
                     return
     except _NoGpuError as error:
@@ -195,18 +193,10 @@ def _visible(nvml: Any) -> list[Any]:
     ]
 
 
-def _mig(nvml: Any, handle: Any) -> bool | None:
-    """Is the GPU partitioned? None where it cannot be."""
+def _if_given(nvml: Any, reading: Callable[[], Any]) -> Any:
+    """A reading that some cards do not give; None of these."""
     try:
-        return bool(nvml.nvmlDeviceGetMigMode(handle)[0])
-    except nvml.NVMLError:
-        return None
-
-
-def _or_none(nvml: Any, function: str, handle: Any, divisor: float) -> float | None:
-    """A reading that some cards do not give."""
-    try:
-        return float(getattr(nvml, function)(handle)) / divisor
+        return reading()
     except nvml.NVMLError:
         return None
 

@@ -4,8 +4,10 @@ import re
 import signal
 from typing import Any
 
-# What the server is doing, by a line of the log; the last line that matches counts.
-_DOING = (
+from llmstudy.probe.refusals import advice_on
+
+# Steps of the start by a line of the log; the last line that matches counts.
+_STEPS = (
     ("Initializing a V1 LLM engine", "starting the engine"),
     ("Starting to load model", "loading the weights"),
     ("Loading weights took", "measuring memory"),
@@ -14,69 +16,6 @@ _DOING = (
     ("KV cache size", "warming up"),
     ("Capturing CUDA graphs", "capturing CUDA graphs"),
     ("Starting vLLM server", "opening the port"),
-)
-
-# Why a server did not start, by what its log says, and what to change; the first that matches.
-_CAUSES = (
-    (r"No module named '?vllm\b", "vLLM is not installed in that Python: add the extra `gpu`"),
-    (
-        r"No module named '?flashinfer\b",
-        "this vLLM takes FlashInfer for granted and it is not installed: install it, or set "
-        "VLLM_USE_FLASHINFER_SAMPLER=0 for vLLM's own sampler",
-    ),
-    (
-        r"unrecognized arguments: (?P<what>.*)",
-        "this version of vLLM has no flag {what}: leave it out or spell it as in `vllm serve "
-        "--help=all`",
-    ),
-    (
-        r"Free memory on device .* is less than desired GPU memory utilization",
-        "another process holds part of the GPU's memory: stop it, or lower "
-        "--gpu-memory-utilization",
-    ),
-    (
-        r"No available memory for the cache blocks",
-        "the weights leave no memory for the KV cache: raise --gpu-memory-utilization, serve with "
-        "--quantization fp8, or spread over more GPUs with --tensor-parallel-size",
-    ),
-    (
-        r"is needed, which is larger than the available KV cache memory",
-        "one request of the full length does not fit in the KV cache: lower --max-model-len, raise "
-        "--gpu-memory-utilization, or use --kv-cache-dtype fp8",
-    ),
-    (
-        r"CUDA out of memory|OutOfMemoryError|CUBLAS_STATUS_ALLOC_FAILED",
-        "the GPU's memory is full: lower --gpu-memory-utilization (room for activations and CUDA "
-        "graphs), --max-model-len or --max-num-seqs; or serve with --quantization fp8 or a larger "
-        "--tensor-parallel-size",
-    ),
-    (
-        r"Available memory on node .* is less than|[Cc]an(no|')t allocate memory|MemoryError"
-        r"|std::bad_alloc",
-        "this machine's memory is full: lower --max-model-len or --max-num-seqs, on a CPU also "
-        "VLLM_CPU_KVCACHE_SPACE, or serve a smaller model",
-    ),
-    (
-        r"is greater than the derived max_model_len",
-        "--max-model-len is beyond what the model's config.json allows: lower it",
-    ),
-    (
-        r"World size .* is larger than the number of available GPUs",
-        "--tensor-parallel-size asks for more GPUs than there are: lower it",
-    ),
-    (
-        r"must be divisible by tensor parallel size",
-        "--tensor-parallel-size must divide the model's attention heads: take 1, 2, 4 or 8",
-    ),
-    (
-        r"Failed to infer device type|No CUDA GPUs are available|Found no NVIDIA driver",
-        "vLLM finds no GPU: check `nvidia-smi` and CUDA_VISIBLE_DEVICES",
-    ),
-    (r"[Aa]ddress already in use", "the port was taken meanwhile: choose another, or port=0"),
-    (
-        r"LocalEntryNotFoundError|OfflineModeIsEnabled|Can't load the configuration of",
-        "the model is not on this machine, and nothing is downloaded here: name a local folder",
-    ),
 )
 
 # The engine's own line with all its settings, defaults resolved.
@@ -92,7 +31,7 @@ _QUANTIZED = {
 
 
 def engine_settings(log: str) -> dict[str, Any]:
-    """The settings that the engine resolved, from its log. None where it does not say.
+    """The settings that the engine resolved, from its log; None where they are not in it.
 
     >>> line = "LLM engine (v0.26.0) with config: dtype=torch.bfloat16, tensor_parallel_size=2, "
     >>> facts = engine_settings(line + "quantization=fp8, kv_cache_dtype=auto")
@@ -133,20 +72,19 @@ def engine_settings(log: str) -> dict[str, Any]:
 
 
 def cause(log: str, exit_code: int | None = None) -> str:
-    """Why vLLM failed, in a sentence that says what to change. exit_code: None, it still ran.
+    """Why vLLM failed and what to change, in a sentence. exit_code: None while it still runs.
 
     >>> cause("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB").split(":")[0]
     "the GPU's memory is full"
     """
-    for pattern, sentence in _CAUSES:
-        if match := re.search(pattern, log):
-            return sentence.format(**match.groupdict())
+    if advice := advice_on("vllm", log):
+        return advice
     if exit_code == -signal.SIGKILL:
         return (
             "the system killed it, most likely for this machine's memory: free some, or lower "
             "--max-model-len and --max-num-seqs"
         )
-    return first_error(log) or "its log does not say why"
+    return first_error(log) or "its log has no error"
 
 
 def first_error(log: str) -> str | None:
@@ -160,10 +98,9 @@ def first_error(log: str) -> str | None:
     return next((match[0].strip() for match in matches if match), None)
 
 
-def doing(log: str) -> str:
-    """What the server is doing, by the last step in its log."""
-    steps = [(log.rfind(sign), step) for sign, step in _DOING]
-    at, step = max(steps)
+def start_step(log: str) -> str:
+    """The step of its start that the server is at, by the last one in its log."""
+    at, step = max((log.rfind(sign), step) for sign, step in _STEPS)
     return step if at >= 0 else "importing its modules"
 
 

@@ -25,6 +25,9 @@ OFFLINE = {
 }
 """The environment that keeps vLLM offline. The user's variables take precedence."""
 
+LORA_RANK = 16
+"""Rank of the random adapters."""
+
 _WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pt", "*.gguf")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tekken.json", "vocab.json")
 _EXPERT_COUNTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
@@ -38,7 +41,7 @@ _PROJECTIONS = {
 def bundled_model(name: str) -> Path:
     """A folder of `data/model_configs`: the published configuration of a model, no weights.
 
-    Raises: ValueError naming those there are.
+    Raises: ValueError for another name, with those that are there.
 
     >>> read_config(bundled_model("llama-3.1-8b"))["num_hidden_layers"]
     32
@@ -60,7 +63,7 @@ def read_config(model: Path | str) -> dict[str, Any]:
         config = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(
-            f"{model} is no model folder: it has no readable config.json. Name a folder that has"
+            f"{model} is no model's folder: name one with a config.json that can be read"
         ) from error
     except ValueError as error:
         raise ValueError(f"{file} is not JSON: {error}") from error
@@ -72,7 +75,7 @@ def read_config(model: Path | str) -> dict[str, Any]:
 def weights(model: Path | str, load_format: str | None = None) -> Literal["real", "dummy"]:
     """Are the folder's weights served, or random ones?
 
-    load_format: as vLLM is told; None: random if the folder has no weights.
+    load_format: of vLLM; None: random if the folder has no weights.
     Raises: ValueError for a mixture of experts without weights: random routing is not its own.
 
     >>> weights(bundled_model("llama-3.1-8b"))
@@ -85,7 +88,7 @@ def weights(model: Path | str, load_format: str | None = None) -> Literal["real"
     if is_mixture(config):
         raise ValueError(
             f"{model} is a mixture of experts without its weights: random weights route tokens "
-            "unlike its own, so its speed would be another. Add the weights, or take a dense model"
+            "in another way, at another speed. Add the weights, or take a dense model"
         )
     return "dummy"
 
@@ -147,13 +150,13 @@ def shape_of(config: Mapping[str, Any], model: str) -> ModelShape:
     )
 
 
-def random_adapter(model: Path | str, folder: Path, rank: int = 16, seed: int = 0) -> Path:
+def random_adapter(model: Path | str, folder: Path) -> Path:
     """Writes a LoRA adapter of random values for all projections of a dense model like Llama.
 
     What an adapter costs depends on its rank and on where it sits, not on its values; these are
     large enough to be seen in the answers of random weights, which are about 0.001.
 
-    folder: made; 16-bit values, 84 MB for Llama-3.1-8B at rank 16. Returns the folder.
+    folder: is made; 16-bit values, 84 MB for Llama-3.1-8B. Returns the folder.
     """
     config = read_config(model)
     shape = shape_of(config, str(model))
@@ -168,14 +171,14 @@ def random_adapter(model: Path | str, folder: Path, rank: int = 16, seed: int = 
         "up_proj": (hidden, inner),
         "down_proj": (inner, hidden),
     }
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     tensors = {}
     for layer in range(shape.layers):
         for block, names in _PROJECTIONS.items():
             for name in names:
                 size_in, size_out = sizes[name]
                 stem = f"base_model.model.model.layers.{layer}.{block}.{name}"
-                for half, dims in (("A", (rank, size_in)), ("B", (size_out, rank))):
+                for half, dims in (("A", (LORA_RANK, size_in)), ("B", (size_out, LORA_RANK))):
                     values = rng.standard_normal(dims, dtype=np.float32)
                     tensors[f"{stem}.lora_{half}.weight"] = values.astype(np.float16)
     folder.mkdir(parents=True, exist_ok=True)
@@ -184,8 +187,8 @@ def random_adapter(model: Path | str, folder: Path, rank: int = 16, seed: int = 
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
         "base_model_name_or_path": Path(model).name,
-        "r": rank,
-        "lora_alpha": rank,
+        "r": LORA_RANK,
+        "lora_alpha": LORA_RANK,
         "bias": "none",
         "target_modules": list(sizes),
     }

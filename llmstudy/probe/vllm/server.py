@@ -10,30 +10,32 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException
 from importlib.util import find_spec
 from itertools import pairwise
-from json import loads
 from pathlib import Path
 from typing import Any
 
+from llmstudy.probe.server_metrics import engine_version, page
 from llmstudy.probe.vllm.hardware import gpu_facts
-from llmstudy.probe.vllm.log import cause, doing, engine_settings, first_error
+from llmstudy.probe.vllm.log import cause, engine_settings, first_error, start_step
 from llmstudy.probe.vllm.model import OFFLINE, has_tokenizer, read_config, weights
 
 HOST = "127.0.0.1"
 
 _CLI = "vllm.entrypoints.cli.main"
 _TAIL_LINES = 15
-_PATIENCE_S = {"die": 2.0, "ask": 20.0, "tell": 5.0, "kill": 10.0}
+_READY_S = 1800.0
+"""Longest start of a server."""
+
+_PATIENCE_S = {"die": 2.0, "interrupt": 20.0, "terminate": 5.0, "kill": 10.0}
+"""Waits for a server to end, by itself or after each signal."""
 
 
-class ServerFailed(ValueError):  # noqa: N818 - the server's failure, told to the user
+class ServerFailed(ValueError):  # noqa: N818 - a failure of the server, not of this program
     """vLLM did not start, or stopped while it was in use. The message ends with its log."""
 
 
@@ -44,8 +46,6 @@ class Server:
     base_url: str
     model: str
     serving: dict[str, Any]
-    start_s: float
-    log: Path
 
 
 @contextmanager
@@ -53,58 +53,51 @@ def serve(
     model: Path | str,
     flags: Sequence[str] = (),
     *,
-    port: int = 0,
+    log: Path,
     python: Path | str | None = None,
-    env: Mapping[str, str] | None = None,
-    log: Path | None = None,
-    progress: Callable[[str], None] = lambda line: None,
-    timeout_s: float = 1800.0,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Server]:
-    """A vLLM server for the time of the block, on loopback.
+    """Runs a vLLM server on a free port of loopback for the time of the block.
 
     model: a folder. With `config.json` alone it is served with random weights, and without a
-    tokenizer with token ids only; the facts say `weights: "dummy"`. flags: further arguments of
-    `vllm serve`. port: 0 takes a free one. python: an interpreter that has vLLM; else this one,
-    else the command `vllm`. env: added to this process' environment and to what keeps vLLM
-    offline. log: where the server's output is kept; else it is dropped in the end. progress: is
-    told in a line what the server is doing. timeout_s: until it is ready.
+    tokenizer with token ids only; the facts then have `weights: "dummy"`. flags: further arguments
+    of `vllm serve`. log: file of the server's output. python: an interpreter that has vLLM; else
+    this one, else the command `vllm`. say: receives a line for each step of the start.
 
-    The facts in `Server.serving` are the engine's own words, None where it does not say: engine,
+    The facts in `Server.serving` are those in the engine's log, None where it is silent: engine,
     engine_version, model, model_config, weights, precision ("bf16", "fp8", ...; "fp32" or the
-    quantisation's name where capacity knows none), quantization, kv_dtype, tensor_parallel,
+    quantisation's name where capacity has none), quantization, kv_dtype, tensor_parallel,
     prefix_caching, max_model_len, kv_cache_tokens, enforce_eager, device, flags, start_s, and those
     of `gpu_facts`.
 
-    Raises: ValueError if the port is taken, vLLM is not installed, or the model cannot be measured
-    so; ServerFailed, with the cause, what to change and the log's tail, if the server ends by
-    itself or is not ready in time.
+    Raises: ValueError if vLLM is not installed or the model cannot be measured so; ServerFailed,
+    with the cause, what to change and the log's tail, if the server ends by itself or is not ready
+    in half an hour.
     """
     words = [*command(python), "serve", str(model)]
     chosen = _chosen_flags(model, flags)
-    port = _free_port(port)
+    port = _free_port()
+    base_url = f"http://{HOST}:{port}/v1"
     words += ["--host", HOST, "--port", str(port), *chosen]
-    with ExitStack() as stack:
-        if log is None:
-            log = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "vllm.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        output = stack.enter_context(log.open("wb"))
-        started = time.monotonic()
+    log.parent.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    with log.open("wb") as output:
         child = subprocess.Popen(
             words,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**OFFLINE, **os.environ, **(env or {})},
+            env={**OFFLINE, **os.environ},
             start_new_session=True,
         )
-        stack.callback(_stop, child)
-        _wait_until_ready(child, port, log, progress, started + timeout_s)
+    try:
+        _wait_until_ready(child, base_url, log, say, started)
         name = str(_value(chosen, "--served-model-name"))
         start_s = round(time.monotonic() - started, 1)
-        progress(f"vLLM: ready after {start_s:.0f} s")
+        say(f"vLLM: ready after {start_s:.0f} s")
         facts = {
             "engine": "vllm",
-            "engine_version": _version(port),
+            "engine_version": engine_version(base_url),
             "model": name,
             "model_config": read_config(model),
             "weights": weights(model, _value(chosen, "--load-format")),
@@ -113,17 +106,21 @@ def serve(
             "start_s": start_s,
             **gpu_facts(),
         }
+        error: Exception | None = None
         try:
-            yield Server(f"http://{HOST}:{port}/v1", name, facts, start_s, log)
-        except Exception as error:
-            # its connections end a moment before the process does
+            yield Server(base_url, name, facts)
+        except Exception as raised:
+            error = raised
             with suppress(subprocess.TimeoutExpired):
+                # its connections end a moment before the process does
                 child.wait(_PATIENCE_S["die"])
-            if _died(child, log):
-                raise _failure("stopped while it was in use", child, log) from error
-            raise
-        if _died(child, log):
-            raise _failure("stopped while it was in use", child, log)
+        # the server outlives its engine by some seconds
+        if child.poll() is not None or "EngineDeadError" in _read(log):
+            raise _failure("stopped while it was in use", child, log) from error
+        if error is not None:
+            raise error
+    finally:
+        _stop(child)
 
 
 def command(python: Path | str | None) -> list[str]:
@@ -160,61 +157,34 @@ def _value(flags: Sequence[str], name: str) -> str | None:
     return dict(pairwise(flags)).get(name)
 
 
-def _free_port(port: int) -> int:
-    """The port, or for 0 one that is free. Raises ValueError if something listens on it."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise ValueError(
-                f"port {port} cannot be used ({error.strerror}): another server listens on it? "
-                "Stop that, choose another port, or take port=0 for a free one"
-            ) from error
-        return int(probe.getsockname()[1])
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        return int(listener.getsockname()[1])
 
 
 def _wait_until_ready(
     child: "subprocess.Popen[bytes]",
-    port: int,
+    base_url: str,
     log: Path,
-    progress: Callable[[str], None],
-    deadline: float,
+    say: Callable[[str], None],
+    started: float,
 ) -> None:
     """Returns once /health answers; reports every new step, and the same one every 10 s."""
-    started, reported, reported_at = time.monotonic(), "", -10.0
+    reported, reported_at_s = "", -10.0
     while child.poll() is None:
-        now = time.monotonic()
-        if _get(port, "/health") is not None:
+        with suppress(ValueError):
+            page(base_url, "/health")
             return
-        if now > deadline:
-            raise _failure(f"was not ready after {now - started:.0f} s", child, log)
-        step = doing(_read(log))
-        if step != reported or now - reported_at >= 10:
-            progress(f"vLLM: {step} ({now - started:.0f} s)")
-            reported, reported_at = step, now
+        elapsed_s = time.monotonic() - started
+        if elapsed_s > _READY_S:
+            raise _failure(f"was not ready after {elapsed_s:.0f} s", child, log)
+        step = start_step(_read(log))
+        if step != reported or elapsed_s - reported_at_s >= 10:
+            say(f"vLLM: {step} ({elapsed_s:.0f} s)")
+            reported, reported_at_s = step, elapsed_s
         time.sleep(0.5)
     raise _failure("did not start", child, log)
-
-
-def _get(port: int, path: str) -> str | None:
-    """The server's answer; None while it gives none."""
-    connection = HTTPConnection(HOST, port, timeout=5)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        text = answer.read().decode()
-        return text if answer.status == 200 else None
-    except (OSError, HTTPException):
-        return None
-    finally:
-        connection.close()
-
-
-def _version(port: int) -> str | None:
-    """The engine's version; None where the server does not say."""
-    answer = _get(port, "/version")
-    return str(loads(answer).get("version")) if answer else None
 
 
 def _stop(child: "subprocess.Popen[bytes]") -> None:
@@ -224,8 +194,8 @@ def _stop(child: "subprocess.Popen[bytes]") -> None:
     """
     child.send_signal(signal.SIGINT)  # to the parent alone: it ends its engine in order
     with suppress(subprocess.TimeoutExpired):
-        child.wait(_PATIENCE_S["ask"])
-    for kill_signal, way in ((signal.SIGTERM, "tell"), (signal.SIGKILL, "kill")):
+        child.wait(_PATIENCE_S["interrupt"])
+    for kill_signal, way in ((signal.SIGTERM, "terminate"), (signal.SIGKILL, "kill")):
         if not _runs(child.pid):
             break
         with suppress(ProcessLookupError):
@@ -249,11 +219,6 @@ def _runs(group: int) -> bool:
         if int(member_of) == group and state not in "ZX":
             return True
     return False
-
-
-def _died(child: "subprocess.Popen[bytes]", log: Path) -> bool:
-    """Has the server ended, or its engine, which it outlives by some seconds?"""
-    return child.poll() is not None or "EngineDeadError" in _read(log)
 
 
 def _failure(what: str, child: "subprocess.Popen[bytes]", log: Path) -> ServerFailed:

@@ -11,7 +11,6 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from llmstudy.probe.importers import read_results
 from llmstudy.probe.load import run_load
 from llmstudy.probe.metrics import metrics
 from llmstudy.probe.options import Limits, Load
+from llmstudy.probe.recorded import Sweep
 from llmstudy.probe.report import rows_of
 from llmstudy.probe.run import Run
 from llmstudy.probe.search import (
@@ -42,33 +42,11 @@ from llmstudy.probe.vllm.model import OFFLINE, read_config, shape_of
 from llmstudy.probe.vllm.server import Server, ServerFailed, command, serve
 from llmstudy.probe.vllm.variants import Variant
 
-_SETTING = ["concurrency", "input_tokens", "output_tokens"]
+_POINT = ["concurrency", "input_tokens", "output_tokens"]
 _BENCH, _BENCH_LOG = "vllm_bench.json", "vllm_bench.log"
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """The measured points of one setting.
-
-    points: serving points, as `search.serving_point`, with the readings of card and server, and
-    shares of the roofline where the card has a data sheet. invalid: points that the audit refused
-    or that gave no serving point, and failures of `vllm bench`, with their reasons.
-    metrics: of each point in steady state, as `metrics.metrics`, in the same order. bench: `vllm
-    bench serve` beside our probe. serving: the server's facts, none if it never was ready. failed:
-    why it ended before its last point, None if it did not.
-    """
-
-    label: str
-    points: pd.DataFrame
-    metrics: list[dict[str, Any]]
-    invalid: pd.DataFrame
-    bench: pd.DataFrame
-    serving: dict[str, Any]
-    failed: str | None = None
-
-
 def levels(
-    config: Mapping[str, Any],
     variant: Variant,
     lengths: Sequence[tuple[int, int]],
     max_concurrency: int,
@@ -83,24 +61,21 @@ def levels(
     card = _card()
     if card is None:
         raise ValueError(
-            f"nothing is known of this machine's GPU ({gpu_facts()['gpu_note']}): name the points "
-            "with --concurrency"
+            f"this machine has no GPU with a data sheet ({gpu_facts()['gpu_note']}): name the "
+            "points with --concurrency"
         )
-    shape = shape_of(config, variant.label)
-    size = int(_flag(variant, "--tensor-parallel-size", "1"))
-    precision = "fp8" if _flag(variant, "--quantization", "") == "fp8" else "bf16"
-    gpu_fit(shape, card, precision, size)
+    shape = shape_of(read_config(variant.model), variant.label)
+    precision = "fp8" if variant.quantization == "fp8" else "bf16"
+    gpu_fit(shape, card, precision, variant.tensor_parallel)
     curve = guessed_curve(shape, card, precision, "")
-    candidates = sweep_candidates(curve, lengths, max_concurrency, [size])
+    candidates = sweep_candidates(curve, lengths, max_concurrency, variant.tensor_parallel)
     return sweep_levels(curve, candidates, n_points, max_point_s)
 
 
-def named_levels(
-    concurrency: Sequence[int], lengths: Sequence[tuple[int, int]], n_per_worker: int = 4
-) -> pd.DataFrame:
+def named_levels(concurrency: Sequence[int], lengths: Sequence[tuple[int, int]]) -> pd.DataFrame:
     """Points at each concurrency and length pair, with requests enough for steady state."""
-    rows = [(c, i, o, max(n_per_worker * c, 16)) for i, o in lengths for c in concurrency]
-    return pd.DataFrame(rows, columns=[*_SETTING, "n_requests"])
+    rows = [(c, i, o, max(4 * c, 16)) for i, o in lengths for c in concurrency]
+    return pd.DataFrame(rows, columns=[*_POINT, "n_requests"])
 
 
 def sweep(
@@ -111,114 +86,102 @@ def sweep(
     seed: int,
     bench_at: int | None = None,
     python: Path | None = None,
-    env: Mapping[str, str] | None = None,
     flags: Sequence[str] = (),
-    tell: Callable[[str], None] = lambda line: None,
-    keep: Callable[[Sweep], None] = lambda sweep: None,
+    say: Callable[[str], None] = lambda line: None,
+    on_point: Callable[[Sweep], None] = lambda made: None,
 ) -> Sweep:
     """Starts a server with the variant's settings, measures each point on it, and stops it.
 
-    points: concurrency, input_tokens, output_tokens, n_requests, one row each. folder: keeps every
-    run, the server's log and what `vllm bench` wrote. seed: of the prompts. bench_at: row of the
-    one point that `vllm bench serve` repeats on the same server. python, env, flags: as `serve`.
-    keep: is handed what there is after each point, `failed` until the last is done.
+    points: concurrency, input_tokens, output_tokens, n_requests, one row each. folder: of the runs,
+    the server's log and the result of `vllm bench`. seed: of the prompts. bench_at: row of the
+    one point that `vllm bench serve` repeats on the same server. python, flags: as `serve`. say:
+    receives the progress in lines. on_point: receives the sweep after each point, with `failed` set
+    until the last is done.
     A server that fails, or cannot be started, raises nothing: the reason is in `failed`.
     """
-    so_far = not_begun(variant.label, "stopped before its last point")
+    made = Sweep(variant.label, failed="stopped before its last point")
     longest = int((points["input_tokens"] + points["output_tokens"]).max())
     widest = int(points["concurrency"].max())
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            model = speaking(Path(variant.model), Path(scratch) / Path(variant.model).name)
+            model = with_tokenizer(variant.model, Path(scratch) / variant.model.name)
             name = read_config(model).get("_name_or_path") or model.name
             size = ["--max-model-len", str(longest + 8), "--max-num-seqs", str(max(widest, 8))]
             with serve(
                 model,
                 [*variant.flags, *size, "--served-model-name", name, *flags],
-                python=python,
-                env=env,
                 log=folder / "vllm.log",
-                progress=tell,
+                python=python,
+                say=say,
             ) as server:
-                so_far = replace(so_far, serving=_serving(server, variant))
+                made.serving = _serving(server, variant)
                 _warm(server, variant, points)
                 for number, point in enumerate(rows_of(points)):
-                    tell(f"{variant.label}: {_describe(point)}")
+                    say(
+                        f"{variant.label}: concurrency {point['concurrency']}, "
+                        f"{point['input_tokens']} in, {point['output_tokens']} out, "
+                        f"{point['n_requests']} requests"
+                    )
                     place = folder / f"point-{number:02d}"
                     point_run = _measure(server, variant, point, place, seed + number)
-                    so_far = _with_point(so_far, point, point_run)
-                    keep(so_far)
+                    _add_point(made, point, point_run)
+                    on_point(made)
                     if number == bench_at:
-                        tell(f"{variant.label}: vllm bench serve at the same point")
-                        so_far = _with_bench(
-                            so_far, server, model, point, place, point_run, python, env
-                        )
-                        keep(so_far)
-        so_far = replace(so_far, failed=None)
+                        say(f"{variant.label}: vllm bench serve at the same point")
+                        _add_bench(made, server, model, point, place, point_run, python)
+                        on_point(made)
+        made.failed = None
     except ValueError as error:
-        tell(f"{variant.label} failed: {error}")
-        # what follows the first line is the log, which is kept
-        so_far = replace(so_far, failed=str(error).partition("\n")[0])
-    keep(so_far)
-    return so_far
+        say(f"{variant.label} failed: {error}")
+        # what follows the first line is in the server's log
+        made.failed = str(error).partition("\n")[0]
+    on_point(made)
+    return made
 
 
-def not_begun(label: str, failed: str) -> Sweep:
-    """A setting without any measured point, and the reason."""
-    none = pd.DataFrame()
-    return Sweep(label, none, [], invalid=none, bench=none, serving={}, failed=failed)
-
-
-def _describe(point: Mapping[str, Any]) -> str:
-    return (
-        f"concurrency {point['concurrency']}, {point['input_tokens']} in, "
-        f"{point['output_tokens']} out, {point['n_requests']} requests"
-    )
-
-
-def _with_point(so_far: Sweep, point: Mapping[str, Any], point_run: Run) -> Sweep:
-    """The sweep with one more point, or with the reasons why its run gave none."""
-    judged = audit(point_run)
-    if not judged.valid:
-        return _with_invalid(so_far, point, "; ".join(judged.reasons))
+def _add_point(made: Sweep, point: Mapping[str, Any], point_run: Run) -> None:
+    """Adds a point to a sweep, or the reasons why its run gave none."""
+    judgement = audit(point_run)
+    if not judgement.valid:
+        _refuse(made, point, "; ".join(judgement.reasons))
+        return
     try:
         row = pd.DataFrame([serving_point(point_run) | _server_side(point_run)])
         if (card := _card()) is not None:
-            row = _against_limit(row, so_far.serving, card)
+            row = _against_limit(row, made.serving, card)
         # failures are in no steady state, but must be reported
         failed_share = float((~point_run.measured["ok"]).mean())
         latencies = metrics(steady_state(point_run)) | {"failed_share": failed_share}
     except ValueError as error:
-        return _with_invalid(so_far, point, str(error))
-    points = pd.concat([so_far.points, row], ignore_index=True)
-    return replace(so_far, points=points, metrics=[*so_far.metrics, latencies])
+        _refuse(made, point, str(error))
+        return
+    made.add("points", row)
+    made.metrics.append(latencies)
 
 
-def _with_bench(
-    so_far: Sweep,
+def _refuse(made: Sweep, point: Mapping[str, Any], reasons: str) -> None:
+    made.add("invalid", {name: point[name] for name in _POINT} | {"reasons": reasons})
+
+
+def _add_bench(
+    made: Sweep,
     server: Server,
     model: Path,
     point: Mapping[str, Any],
     folder: Path,
     ours: Run,
     python: Path | None,
-    env: Mapping[str, str] | None,
-) -> Sweep:
-    """The sweep with `vllm bench serve` at a point, or with the reason why it failed."""
+) -> None:
+    """Adds `vllm bench serve` at a point to a sweep, or the reason why it failed."""
     try:
-        figures = _bench(server, model, point, folder, ours, python, env)
+        figures = _bench(server, model, point, folder, ours, python)
     except ValueError as error:
-        return _with_invalid(so_far, point, str(error))
-    row = pd.DataFrame([{name: point[name] for name in _SETTING} | figures])
-    return replace(so_far, bench=pd.concat([so_far.bench, row], ignore_index=True))
+        _refuse(made, point, str(error))
+    else:
+        made.add("bench", {name: point[name] for name in _POINT} | figures)
 
 
-def _with_invalid(so_far: Sweep, point: Mapping[str, Any], reasons: str) -> Sweep:
-    row = pd.DataFrame([{name: point[name] for name in _SETTING} | {"reasons": reasons}])
-    return replace(so_far, invalid=pd.concat([so_far.invalid, row], ignore_index=True))
-
-
-def speaking(model: Path, folder: Path) -> Path:
+def with_tokenizer(model: Path, folder: Path) -> Path:
     """A model's folder with a tokenizer that has a word for each token id, and nothing to learn.
 
     `vllm bench` needs text, and a bare configuration has no tokenizer. Words that are ids go
@@ -248,12 +211,6 @@ def speaking(model: Path, folder: Path) -> Path:
     return folder
 
 
-def _endpoint(server: Server, variant: Variant) -> Endpoint:
-    name = variant.request_model or server.model
-    body = {"ignore_eos": True, "temperature": 0}
-    return Endpoint(server.base_url, name, "completions", body=body)
-
-
 def _run(
     server: Server,
     variant: Variant,
@@ -261,7 +218,10 @@ def _run(
     seed: int,
     folder: Path | None = None,
 ) -> Run:
-    """A closed loop at a point: token ids in, answers of the asked length out."""
+    """A closed loop at a point: token ids in, answers of the set length out."""
+    model = variant.request_model or server.model
+    body = {"ignore_eos": True, "temperature": 0}
+    endpoint = Endpoint(server.base_url, model, "completions", body=body)
     limits = Limits(max_retries=0, max_errors=None)
     load = Load(
         requests=int(point["n_requests"]),
@@ -274,9 +234,7 @@ def _run(
     )
     plan = plan_of(load)
     facts = {**facts_of(load, plan, limits), "serving": _serving(server, variant)}
-    return run_load(
-        _endpoint(server, variant), plan, facts, limits, load.concurrency, folder=folder
-    )
+    return run_load(endpoint, plan, facts, limits, load.concurrency, folder=folder)
 
 
 def _serving(server: Server, variant: Variant) -> dict[str, Any]:
@@ -301,27 +259,25 @@ def _measure(
     server: Server, variant: Variant, point: Mapping[str, Any], folder: Path, seed: int
 ) -> Run:
     """The run of a point, with the readings of server and card."""
-    with gpu_use() as use, counters(server.base_url) as counted:
+    with gpu_use() as use, counters(server.base_url) as growth:
         point_run = _run(server, variant, point, seed, folder)
-    facts = {**point_run.facts, "server_counters": counted, "gpu_use": use.summary()}
+    facts = {**point_run.facts, "server_counters": growth, "gpu_use": use.summary()}
     run.restate(folder, facts)
     return Run(point_run.samples, facts)
 
 
 def _server_side(point_run: Run) -> dict[str, Any]:
     """A point's card readings, and the difference between the server's means and the client's."""
-    use, counted = point_run.facts["gpu_use"], point_run.facts["server_counters"]
-    rows = against_server(point_run.samples, counted).to_dict("records")
-    by_metric = {row["metric"]: row for row in rows}
+    use, growth = point_run.facts["gpu_use"], point_run.facts["server_counters"]
+    both = against_server(point_run.samples, growth).set_index("metric")
     return {
         "gpu_utilisation_share": use["utilisation_mean_share"],
         "gpu_memory_gib": use["memory_peak_gib"],
         "gpu_power_w": use["power_mean_w"],
-        "preemptions": counted.get("vllm:num_preemptions_total"),
+        "preemptions": growth.get("vllm:num_preemptions_total"),
         "client_cpu_share": point_run.facts["client"]["cpu_share"],
-        "client_minus_server_ttft_ms": 1e3 * by_metric["ttft_s"]["client_minus_server_s"],
-        "client_over_server_itl": by_metric["itl_s"]["client_mean_s"]
-        / by_metric["itl_s"]["server_mean_s"],
+        "client_minus_server_ttft_ms": 1e3 * both["client_minus_server_s"]["ttft_s"],
+        "client_over_server_itl": both["client_mean_s"]["itl_s"] / both["server_mean_s"]["itl_s"],
     }
 
 
@@ -332,7 +288,6 @@ def _bench(
     folder: Path,
     ours: Run,
     python: Path | None,
-    env: Mapping[str, str] | None,
 ) -> dict[str, Any]:
     """Medians of `vllm bench serve` at the same point, and of this probe as a ratio to them."""
     options = {
@@ -357,7 +312,7 @@ def _bench(
     with log.open("wb") as output:
         ended = subprocess.run(
             [*command(python), "bench", "serve", *words, *switches],
-            env={**OFFLINE, **os.environ, **(env or {})},
+            env={**OFFLINE, **os.environ},
             stdout=output,
             stderr=subprocess.STDOUT,
             check=False,
@@ -391,8 +346,3 @@ def _against_limit(points: pd.DataFrame, serving: Mapping[str, Any], card: Gpu) 
 def _card() -> Gpu | None:
     name = gpu_facts()["gpu"]
     return None if name is None else gpu(name)
-
-
-def _flag(variant: Variant, name: str, default: str) -> str:
-    flags = list(variant.flags)
-    return flags[flags.index(name) + 1] if name in flags else default

@@ -1,9 +1,10 @@
-"""Settings of the engine to compare, as labels and as flags of a server or an engine."""
+"""A setting of the engine to measure, as its label and as flags of a server or an engine."""
 
-from collections.abc import Sequence
-from itertools import pairwise, product
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
+
+from llmstudy.probe.vllm.model import LORA_RANK
 
 ADAPTER = "adapter"
 """Requests that name this model go through the LoRA adapter."""
@@ -11,77 +12,71 @@ ADAPTER = "adapter"
 Quantization = Literal["none", "fp8"]
 
 
-class Variant(NamedTuple):
-    """One server to start. request_model: what requests name, None for the served model."""
+@dataclass(frozen=True)
+class Variant:
+    """One server or engine to start: a model with one value of each setting.
 
-    label: str
-    model: Path | str
-    flags: tuple[str, ...]
-    request_model: str | None
+    model: a folder. adapter: folder of a LoRA adapter, None for none (`random_adapter` makes one).
+    name: a label of the caller's own.
 
-
-def variants(
-    models: Sequence[Path | str],
-    quantization: Sequence[Quantization] = ("none",),
-    tensor_parallel: Sequence[int] = (1,),
-    prefix_caching: Sequence[bool] = (False,),
-    adapters: Sequence[Path | str | None] = (None,),
-    max_lora_rank: int = 16,
-) -> list[Variant]:
-    """Every combination of the axes, as a label and the flags of `serve`.
-
-    Prefix caching is vLLM's default; here its flag is always given, so that a recorded run shows
-    it. adapters: folders of LoRA adapters, None for without (`random_adapter` makes one).
-
-    >>> [(v.label, v.flags) for v in variants(["llama-3.1-8b"], ["none", "fp8"])]
-    ... # doctest: +NORMALIZE_WHITESPACE
-    [('llama-3.1-8b', ('--no-enable-prefix-caching',)),
-     ('llama-3.1-8b fp8', ('--quantization', 'fp8', '--no-enable-prefix-caching'))]
+    >>> Variant(Path("llama-3.1-8b"), "fp8", 2, adapter=Path("lora")).label
+    'llama-3.1-8b fp8 tp2 lora'
     """
-    if not all(size >= 1 for size in tensor_parallel):
-        raise ValueError(f"tensor_parallel {list(tensor_parallel)}: a size is a number of GPUs")
-    combinations = []
-    axes = product(models, quantization, tensor_parallel, prefix_caching, adapters)
-    for model, quantized, size, caches, adapter in axes:
-        label, flags = [Path(model).name], []
-        if quantized != "none":
-            label.append(quantized)
-            flags += ["--quantization", quantized]
-        if size > 1:
-            label.append(f"tp{size}")
-            flags += ["--tensor-parallel-size", str(size)]
-        if caches:
-            label.append("prefix-caching")
-        flags.append("--enable-prefix-caching" if caches else "--no-enable-prefix-caching")
-        if adapter is not None:
-            label.append("lora")
-            flags += ["--enable-lora", "--max-lora-rank", str(max_lora_rank)]
-            flags += ["--lora-modules", f"{ADAPTER}={adapter}"]
-        combinations.append(
-            Variant(" ".join(label), model, tuple(flags), ADAPTER if adapter else None)
-        )
-    return combinations
 
+    model: Path
+    quantization: Quantization = "none"
+    tensor_parallel: int = 1
+    prefix_caching: bool = False
+    adapter: Path | None = None
+    name: str | None = None
 
-def engine_arguments(variant: Variant) -> tuple[dict[str, Any], Path | None]:
-    """The variant's flags as arguments of the engine in this process, and its LoRA adapter.
+    def __post_init__(self) -> None:
+        """Refuse what no server can be started with."""
+        if self.quantization not in ("none", "fp8"):
+            raise ValueError(f"quantization {self.quantization!r}: write none or fp8")
+        if self.tensor_parallel < 1:
+            raise ValueError(f"tensor_parallel {self.tensor_parallel}: give a number of GPUs")
 
-    >>> [variant] = variants(["m"], ["fp8"], [2], [True], ["lora"])
-    >>> arguments, adapter = engine_arguments(variant)
-    >>> arguments  # doctest: +NORMALIZE_WHITESPACE
-    {'tensor_parallel_size': 2, 'enable_prefix_caching': True, 'quantization': 'fp8',
-     'enable_lora': True, 'max_lora_rank': 16}
-    >>> str(adapter)
-    'lora'
-    """
-    flags = dict(pairwise(variant.flags))
-    arguments: dict[str, Any] = {
-        "tensor_parallel_size": int(flags.get("--tensor-parallel-size", 1)),
-        "enable_prefix_caching": "--enable-prefix-caching" in variant.flags,
-    }
-    if "--quantization" in flags:
-        arguments["quantization"] = flags["--quantization"]
-    if "--lora-modules" not in flags:
-        return arguments, None
-    arguments |= {"enable_lora": True, "max_lora_rank": int(flags["--max-lora-rank"])}
-    return arguments, Path(flags["--lora-modules"].removeprefix(f"{ADAPTER}="))
+    @property
+    def label(self) -> str:
+        """The model's folder and every setting that is not the default, unless named."""
+        parts = {
+            self.model.name: True,
+            self.quantization: self.quantization != "none",
+            f"tp{self.tensor_parallel}": self.tensor_parallel > 1,
+            "prefix-caching": self.prefix_caching,
+            "lora": self.adapter is not None,
+        }
+        return self.name or " ".join(part for part, applies in parts.items() if applies)
+
+    @property
+    def request_model(self) -> str | None:
+        """The model that requests name; None for the one that is served."""
+        return ADAPTER if self.adapter else None
+
+    @property
+    def flags(self) -> list[str]:
+        """Flags of `vllm serve`. Prefix caching, vLLM's default, is always stated."""
+        flags = []
+        if self.quantization != "none":
+            flags += ["--quantization", self.quantization]
+        if self.tensor_parallel > 1:
+            flags += ["--tensor-parallel-size", str(self.tensor_parallel)]
+        flags.append(f"--{'' if self.prefix_caching else 'no-'}enable-prefix-caching")
+        if self.adapter is not None:
+            flags += ["--enable-lora", "--max-lora-rank", str(LORA_RANK)]
+            flags += ["--lora-modules", f"{ADAPTER}={self.adapter}"]
+        return flags
+
+    @property
+    def engine_args(self) -> dict[str, Any]:
+        """The same as arguments of the engine in this process; the adapter goes with requests."""
+        arguments: dict[str, Any] = {
+            "tensor_parallel_size": self.tensor_parallel,
+            "enable_prefix_caching": self.prefix_caching,
+        }
+        if self.quantization != "none":
+            arguments["quantization"] = self.quantization
+        if self.adapter is not None:
+            arguments |= {"enable_lora": True, "max_lora_rank": LORA_RANK}
+        return arguments

@@ -1,11 +1,11 @@
-"""How do many studies compare, and how are they, or many draws, computed in parallel?
+"""Runs and compares many studies, or many draws, in parallel.
 
-`studies` runs many studies in parallel and stores them as one portfolio; `portfolio` has the row of
-each and the totals that may be stated; `page` is what leadership reads; `blocks` spreads the draws
-of one outcome.
+`studies` runs many studies in parallel and writes them as one portfolio; `portfolio` has the row of
+each study, and the totals that make sense; `page` is the page for leadership; `blocks` splits the
+draws of one outcome.
 
-All parallel work goes through `joblib`: on this machine by default, and on a cluster wherever the
-caller says so, for example `with joblib.parallel_config("dask"): sweep(files, shared_folder)`.
+All parallel work uses `joblib`: by default on this machine, or on a cluster if the caller says so,
+for example `with joblib.parallel_config("dask"): sweep(files, shared_folder)`.
 """
 
 from llmstudy.run.sweep.blocks import in_blocks

@@ -1,4 +1,4 @@
-"""How are more draws made than one processor can make in time? In blocks, each with its seed."""
+"""Computes many draws in parallel, in blocks with a seed each."""
 
 from collections.abc import Callable
 
@@ -15,10 +15,10 @@ def in_blocks(
     seed: int,
     n_jobs: int | None = None,
 ) -> FloatArray:
-    """Outcomes of many draws, made in parallel and returned in order.
+    """Outcomes of many draws, computed in parallel and returned in order.
 
-    The same values whatever the number of workers and whichever `joblib` backend is active: the
-    seed of a block depends on `seed` and its place alone.
+    The values do not depend on the number of workers or the `joblib` backend: the seed of a block
+    depends only on `seed` and the position of the block.
 
     outcome: (seed, n) -> (n, ...), picklable: a function of a module, or a `functools.partial` of
     one. n_draws, block: all draws, and those of one call; the last block may be shorter. n_jobs:

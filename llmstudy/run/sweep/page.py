@@ -1,4 +1,4 @@
-"""What does leadership read of a portfolio? One page, and the same rows for other programs."""
+"""The page of a portfolio for leadership, and the same rows for other programs."""
 
 import base64
 import os
@@ -56,7 +56,7 @@ def html(rows: Sequence[Row], summed: Totals) -> str:
 
 
 def heading(rows: Sequence[Row]) -> str:
-    """The finding on top of the page.
+    """The title of the page.
 
     >>> heading([Row("a", "Acme", "?", "2026-11-23", 24, month_usd=1.0, overall="hybrid")])
     '1 study: none recommends a move'
@@ -64,7 +64,7 @@ def heading(rows: Sequence[Row]) -> str:
     finished = [r for r in rows if not r.error]
     n = f"{len(rows)} {'study' if len(rows) == 1 else 'studies'}"
     if not finished:
-        return f"{n}: none came to its end"
+        return f"{n}: none finished"
     moving = sum(_decides(r, "move") for r in finished)
     waiting = sum(_decides(r, "undecided") for r in finished)
     move = f"{moving or 'none'} recommend{'s' if moving <= 1 else ''} a move"
@@ -77,7 +77,7 @@ def _decides(row: Row, decision: str) -> bool:
 
 
 def _findings(rows: Sequence[Row]) -> Iterator[str]:
-    """What a reader must know before the table, a sentence each."""
+    """The findings above the table, a sentence each."""
     if lost := [r.study for r in rows if r.error]:
         verb = "study" if len(lost) == 1 else "studies"
         yield f"{len(lost)} {verb} failed and is not in any figure: {listed(lost)}."
@@ -117,10 +117,10 @@ def relative(file: Path, folder: Path) -> str:
 
 
 def comparison(rows: Sequence[Row]) -> Chart | None:
-    """What staying costs a month in each study, and what moves or better evidence would save of it.
+    """The monthly cost of staying in each study, and what moves or better evidence would save.
 
-    On one logarithmic axis, since studies differ by orders of magnitude, and by the month, since
-    their horizons differ. None where no study has a bill.
+    On one logarithmic axis, since studies differ by orders of magnitude, and per month, since their
+    horizons differ. None if no study has a bill.
     """
     billed = [row for row in rows if row.stay_usd and row.stay_usd["p10"] > 0]
     if not billed:
@@ -134,7 +134,7 @@ def comparison(rows: Sequence[Row]) -> Chart | None:
     ax = figure.subplots()
     ax.set_xscale("log")
     ax.set_xlim(*_limits(billed))
-    facts = [f"{row.study}: {', '.join(_drawn(ax, y, row))}" for y, row in enumerate(billed)]
+    facts = [f"{row.study}: {', '.join(_amounts(ax, y, row))}" for y, row in enumerate(billed)]
     ax.set_xlabel("USD a month")
     log_ticks(ax.xaxis)
     name_rows(
@@ -144,7 +144,7 @@ def comparison(rows: Sequence[Row]) -> Chart | None:
 
 
 def _title(rows: Sequence[Row]) -> str:
-    """Where most of a bill can be saved: by a recommended move, or else by better evidence."""
+    """A title: where the largest share of a bill can be saved, by moves or else by evidence."""
     for name, what in (("saving_usd", "Moves save"), ("at_stake_usd", "Evidence could save")):
         shares = {
             row.study: getattr(row, name)["p50"] / row.stay_usd["p50"]
@@ -155,11 +155,11 @@ def _title(rows: Sequence[Row]) -> str:
             best = max(shares, key=lambda study: shares[study])
             most = " most" if len(rows) > 1 else ""
             return f"{what}{most} in {best}: {text.share(shares[best])} of what staying costs"
-    return "No study has found a move that could save"
+    return "No study has a move that could save"
 
 
 def _confidences(rows: Sequence[Row]) -> str:
-    """Studies by the confidence in their evidence, the best first."""
+    """The studies by confidence in their evidence, highest first."""
     studies = {
         level: [row.study for row in rows if row.confidence == level]
         for level in ("high", "moderate", "low")
@@ -167,7 +167,7 @@ def _confidences(rows: Sequence[Row]) -> str:
     return "; ".join(f"{level} in {listed(names)}" for level, names in studies.items() if names)
 
 
-_MARKS = (  # amount, place in the row, face of the dot, words before the amount
+_MARKS = (  # amount, offset in the row, face of the dot, words before the amount
     ("stay_usd", -0.25, GREY, "staying"),
     ("saving_usd", 0.0, INK, "moves save"),
     ("at_stake_usd", 0.25, "white", "evidence could save"),
@@ -180,14 +180,14 @@ def _monthly(row: Row, name: str) -> tuple[float, float, float] | None:
 
 
 def _limits(rows: Sequence[Row]) -> tuple[float, float]:
-    """Ends of the axis: every positive end of a range is on it, with room for words."""
+    """The limits of the axis: they include every positive amount, with room for labels."""
     usd = [x for row in rows for name, *_ in _MARKS for x in _monthly(row, name) or () if x > 0]
     decades = max(1.0, np.log10(max(usd) / min(usd)))
     return min(usd) / 10 ** (0.04 * decades), max(usd) * 10 ** (0.35 * decades)
 
 
-def _drawn(ax: Axes, y: int, row: Row) -> Iterator[str]:
-    """Draws the amounts of one study; yields them in words. A log axis has no place for a loss."""
+def _amounts(ax: Axes, y: int, row: Row) -> Iterator[str]:
+    """Draws the amounts of one study; yields them in words. A log axis cannot show a loss."""
     edge = ax.get_xlim()[0]
     for name, shift, face, words in _MARKS:
         amounts = _monthly(row, name)
@@ -216,7 +216,7 @@ def _picture(chart: Chart | None) -> dict[str, str] | None:
 
 
 def csv(rows: Sequence[Row]) -> str:
-    """One line per study, unrounded; several values in one cell are separated by `; `."""
+    """The rows as CSV, unrounded; several values in one cell are separated by `; `."""
     amounts = ("stay_usd", "saving_usd", "at_stake_usd")
     lines = [
         {

@@ -1,6 +1,6 @@
-"""What is the outcome of each study, and which of their figures may be added up?
+"""The row of each study in a portfolio, and the totals that make sense.
 
-Pure: from the results of a study's chapters to a row, and from rows to totals.
+Pure functions: from the results of a study's chapters to a row, and from rows to totals.
 """
 
 from collections import Counter
@@ -41,13 +41,13 @@ class Fired:
 
 @dataclass(frozen=True)
 class Row:
-    """One study of a portfolio. Where it failed, `error` says why and nothing else is known.
+    """One study of a portfolio. If it failed, `error` says why and its outcome is missing.
 
-    confidence, evidence: how far the verdict can be trusted, and the evidence behind it in words.
+    confidence, evidence: the confidence in the verdict, and the reason for it in words.
     month_usd: this month's bill at the median; stay_usd: over the horizon when nothing moves;
     saving_usd: of the recommended moves, None where there is none; at_stake_usd: what better
-    evidence could release. unbilled: workloads whose bill cannot be stated and is in no amount.
-    runs_fleets: whether it has, or may move to, GPUs that a team of ours runs. memo: its path.
+    evidence could release. unbilled: workloads whose bill is unknown and in no amount. runs_fleets:
+    whether it uses, or may move to, GPUs that our own team runs. memo: its path.
     """
 
     study: str
@@ -115,10 +115,10 @@ def _range(amount: Mapping[str, float] | None) -> Range | None:
 
 
 def _collect(facts: Facts) -> list[str]:
-    """The evidence to collect first, in the order of the memo's next steps."""
+    """What to collect first, in the order of the memo's next steps."""
     steps = []
     if facts.unknown:
-        # the same question about several workloads is one to answer
+        # the same question about several workloads counts once
         questions = dict.fromkeys(path.split(".")[-1].replace("_", " ") for path in facts.unknown)
         n = len(questions)
         steps.append(f"Answer {count(n)} open question{_s(n)}: {listed([*questions])}")
@@ -139,17 +139,17 @@ def _s(n: int) -> str:
     return "" if n == 1 else "s"
 
 
-# ---- what may be added up -----------------------------------------------------------------------
+# ---- totals -----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over a portfolio. An amount that may not be added is None, and `why_not` says why.
+    """Sums over a portfolio. An amount that must not be added is None, and `why_not` says why.
 
-    A range is the sum of the studies' quantiles, which is exact where they come out high or low
-    together (a price trend moves all of them alike); the more they differ, the narrower it is.
-    Source: Dhaene et al. (2002), Insurance: Mathematics and Economics 31:3-33, theorem 5: quantiles
-    of comonotonic risks add up.
+    A range is the sum of the studies' quantiles, which is exact if they are perfectly correlated
+    (as under a common price trend); otherwise the true range is narrower. Source: Dhaene et al.
+    (2002), Insurance: Mathematics and Economics 31:3-33, theorem 5: quantiles of comonotonic risks
+    add up.
     """
 
     month_usd: float | None = None
@@ -160,11 +160,11 @@ class Totals:
 
 
 def totals(rows: Sequence[Row]) -> Totals:
-    """The sums over all studies, of what may be added.
+    """The sums over all studies, as far as they make sense.
 
-    Nothing is added where a sum would lack a study or a bill, count a workload twice, or pay one
-    team of a company more than once; amounts over the horizon only where it is the same.
-    A study without a move saves nothing by moving, and counts as 0.
+    There is no sum if it would lack a study or a bill, count a workload twice, or pay one team of a
+    company more than once; amounts over the horizon are added only if all horizons are the same. A
+    study without a move counts as 0.
 
     >>> a = Row("a", "Acme", "?", "2026-11-23", 24, month_usd=100.0)
     >>> b = Row("b", "Bolt", "?", "2026-11-23", 12, month_usd=50.0)
@@ -191,12 +191,12 @@ def totals(rows: Sequence[Row]) -> Totals:
 
 
 def _barriers(rows: Sequence[Row]) -> list[str]:
-    """Why nothing at all may be added, a sentence each."""
+    """Why nothing can be added, a sentence each."""
     barriers = []
     if lost := [r.study for r in rows if r.error]:
         barriers.append(f"A total would lack {listed(lost)}, which failed.")
     if open_ := [f"{listed(list(r.unbilled))} in {r.study}" for r in rows if r.unbilled]:
-        barriers.append(f"The bill of {listed(open_)} cannot be stated.")
+        barriers.append(f"The bill of {listed(open_)} is unknown.")
     if len(days := sorted({r.as_of for r in rows if not r.error})) > 1:
         barriers.append(f"The studies are priced at different days, from {days[0]} to {days[-1]}.")
     studies = Counter((r.company, course.workload) for r in rows for course in r.workloads)
@@ -204,9 +204,7 @@ def _barriers(rows: Sequence[Row]) -> list[str]:
         barriers.append(f"More than one study holds {listed(twice)}, which would count twice.")
     teams = Counter(r.company for r in rows if r.runs_fleets)
     if companies := sorted(company for company, n in teams.items() if n > 1):
-        barriers.append(
-            f"Each study of {listed(companies)} pays for a team that one company has once."
-        )
+        barriers.append(f"Each study of {listed(companies)} pays for the same team of one company.")
     return barriers
 
 

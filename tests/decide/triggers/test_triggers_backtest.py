@@ -240,4 +240,4 @@ def test_a_search_that_cannot_be_honest_is_refused():
     with pytest.raises(ValueError, match="one month less"):
         tried(spend[:, 1:], costs, never, 2, np.random.default_rng(1))
     with pytest.raises(ValueError, match="unknown throughout"):
-        candidate_levels(np.full((2, 3), np.nan))
+        candidate_levels(np.full((2, 3), np.nan), 20)

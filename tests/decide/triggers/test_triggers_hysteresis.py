@@ -121,9 +121,9 @@ def test_a_p95_among_the_failures_is_above_every_level():
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: sustained(np.ones((1, 2)), 1.0, 1.0, 1), "released at a lower level"),
-        (lambda: sustained(np.ones((1, 2)), 1.0, NAN, 1), "released at a lower level"),
-        (lambda: first_fired(np.ones((1, 2)), 1.0, 0), "at least one period"),
+        (lambda: sustained(np.ones((1, 2)), 1.0, 1.0, 1), "is not below the fire level"),
+        (lambda: sustained(np.ones((1, 2)), 1.0, NAN, 1), "is not below the fire level"),
+        (lambda: first_fired(np.ones((1, 2)), 1.0, 0), "must be 1 or more"),
         (lambda: first_fired(np.ones(3), 1.0, 1), r"\(n_paths, n_periods\)"),
     ],
 )

@@ -64,26 +64,24 @@ def test_each_week_is_what_a_loop_over_the_requests_counts():
         ok=ok,
         ttft_s=ttft,
     )
-    usd, broken = rng.gamma(1, 0.01, n), rng.random(n) < 0.02
-    found = weekly_signals(requests, usd, broken)
+    usd = rng.gamma(1, 0.01, n)
+    found = weekly_signals(requests, usd)
     weeks = defaultdict(list)
-    for row, cost, bad in zip(requests.to_dict("records"), usd, broken, strict=True):
+    for row, cost in zip(requests.to_dict("records"), usd, strict=True):
         year, week, _ = row["ts_start"].isocalendar()
-        weeks[row["workload"], (year, week)].append((row, cost, bad))
+        weeks[row["workload"], (year, week)].append((row, cost))
     # from Friday before the first Monday to the Friday 32 days after it: four whole weeks
     assert sorted(set(found["week"])) == [MONDAY + pd.Timedelta(weeks=k) for k in range(4)]
     assert len(found) == 8
     for row in found.to_dict("records"):
         own = weeks[row["workload"], row["week"].isocalendar()[:2]]
         assert row["requests"] == len(own)
-        assert row["tokens"] == sum(r["input_tokens"] + r["output_tokens"] for r, _, _ in own)
-        assert row["spend_usd"] == pytest.approx(sum(cost for _, cost, _ in own))
-        assert row["failed_share"] == pytest.approx(sum(not r["ok"] for r, _, _ in own) / len(own))
-        assert row["format_failure_share"] == pytest.approx(sum(b for *_, b in own) / len(own))
-        firsts = [r["ttft_s"] if r["ok"] else math.inf for r, _, _ in own]
+        assert row["tokens"] == sum(r["input_tokens"] + r["output_tokens"] for r, _ in own)
+        assert row["spend_usd"] == pytest.approx(sum(cost for _, cost in own))
+        firsts = [r["ttft_s"] if r["ok"] else math.inf for r, _ in own]
         p95 = quantile_interval(np.array([x for x in firsts if not math.isnan(x)]), 0.95)
         assert (row["ttft_p95_s"], row["ttft_p95_low_s"]) == (p95.estimate, p95.low)
-        assert (row["ttft_p95_high_s"], row["n_ttft"]) == (p95.high, p95.n)
+        assert row["n_ttft"] == p95.n
 
 
 @pytest.mark.parametrize(
@@ -126,7 +124,7 @@ def test_a_week_without_any_request_may_be_a_hole_and_one_without_a_workloads_ow
     found = weekly_signals(table(both, workload=names, ttft_s=0.4), np.ones(len(both)))
     chat = found[found["workload"] == "chat"].reset_index(drop=True)
     assert chat.loc[1, ["requests", "tokens", "spend_usd"]].tolist() == [0, 0, 0]
-    assert chat.loc[1, ["failed_share", "ttft_p95_s", "ttft_p95_low_s"]].isna().all()
+    assert chat.loc[1, ["ttft_p95_s", "ttft_p95_low_s"]].isna().all()
 
 
 def test_a_week_of_failures_is_slow_where_the_workload_streams_and_unknown_where_it_never_does():
@@ -142,7 +140,7 @@ def test_a_week_of_failures_is_slow_where_the_workload_streams_and_unknown_where
 
 
 def test_a_cost_for_other_requests_is_refused():
-    with pytest.raises(ValueError, match="cost_usd is of shape"):
+    with pytest.raises(ValueError, match="cost_usd has shape"):
         weekly_signals(table(every(60, 1)), np.ones(3))
 
 
@@ -179,15 +177,6 @@ def test_a_rule_would_have_fired_in_the_week_at_whose_end_its_signal_had_held():
     assert first(company, 1)["not_judged"].tolist() == [
         "first token at the p95; compliance block; proven quality ceiling"
     ]
-
-
-def test_what_the_log_does_not_hold_can_be_told():
-    weeks = weekly_signals(table(every(60, 4)))
-    block = np.array([[0.0, 1.0, 1.0, 1.0]])
-    found = fired_weeks(advisor_rules(), weeks, 2, {"compliance_block": block})
-    fired = found.set_index("rule")["week"].dropna()
-    assert set(fired.index) == {"architect", "strategist", "triggers"}
-    assert set(fired) == {MONDAY + pd.Timedelta(weeks=2)}
 
 
 def test_a_log_without_a_whole_week_fires_nothing():

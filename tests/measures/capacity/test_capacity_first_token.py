@@ -101,7 +101,7 @@ def closed_loop(curve, row, first_token):
     size = int(row["tensor_parallel"])
     requests = requests_on(curve, size, np.zeros(n), inputs, outputs, first_token=first_token)
     found = replay(requests, engine(curve, size, c), fleet(1))
-    ttft_s = request_table(requests, found)["ttft_s"] - found.taken_s
+    ttft_s = request_table(requests, found)["ttft_s"] - found.admitted_s
     return float(ttft_s[2 * c :].mean())  # without the start, when all come at once
 
 

@@ -78,7 +78,7 @@ def test_it_says_which_target_asks_for_the_last_replica(truth, rate, lengths, ta
         (lambda log: 20.0, {}, "input_tokens and output_tokens"),
         (lambda log: 0.0, {"input_tokens": 10, "output_tokens": 10}, "above 0 requests/s"),
         (lambda log: log.drop(columns="input_tokens"), {}, "lacks input_tokens"),
-        (lambda log: log.head(50), {}, "covers no hour"),
+        (lambda log: log.head(50), {}, "shorter than an hour"),
         (lambda log: log, {}, "first_token=fit_first_token"),
     ],
 )

@@ -6,15 +6,18 @@ import pytest
 
 from llmstudy.measures.capacity import (
     GROUP,
+    PARAMETERS,
     PRIOR,
     SETTING,
+    Prior,
     fit_groups,
     fit_serving_curve,
     gpu,
     guessed_curve,
     heldout_error,
-    learnt_prior,
+    log_tpot_slopes,
     model_shape,
+    roofline,
     serving_fits,
     serving_points,
     throughput_error_share,
@@ -22,6 +25,8 @@ from llmstudy.measures.capacity import (
     transfers,
     usable_points,
 )
+from llmstudy.measures.capacity.choose import NOISE_SHARE, from_unbounded, to_unbounded
+from llmstudy.measures.capacity.fit import fit_usable, groups
 
 LLAMA_70B = model_shape("meta-llama/Llama-3.1-70B")
 H100, H200 = gpu("h100_sxm"), gpu("h200_sxm")
@@ -170,8 +175,54 @@ def test_fewer_points_than_parameters_are_refused(synthetic_points):
 # the prior, learnt from other groups
 
 
+def prior_of(points: pd.DataFrame) -> Prior:
+    """Centre and spread of an engine's parameters over the groups of these points.
+
+    Each model on each GPU type counts once, with the mean of its groups; of a group only the
+    parameters that its own points determine, at the noise of a careful measurement, to within one
+    unit of log odds, or for an overhead within the prior's centre.
+
+    points: as `serving_points`. Returns: two digits of each figure.
+    Raises: ValueError unless two or more dense models and two or more mixtures determine each.
+    """
+    rows = []
+    for key, group, shape, card in groups(points):
+        used = usable_points(group, shape, card, key["precision"])
+        if len(used) <= len(PARAMETERS):
+            continue
+        curve = fit_usable(used, roofline(group, shape, card, key["precision"]))
+        slopes = log_tpot_slopes(curve, used) / PRIOR.spread
+        information = slopes.T @ slopes / NOISE_SHARE**2 + np.eye(len(PARAMETERS)) / 25
+        error = np.sqrt(np.diag(np.linalg.inv(information)))
+        at = to_unbounded(np.array([getattr(curve, name) for name in PARAMETERS]))
+        at[2:] -= np.log(shape.layers / 60)
+        # a small overhead is determined in seconds, and its logarithm is not
+        error[2:] *= np.minimum(np.exp(at[2:]) / PRIOR.centre[2:], 1)
+        determined = error < 1
+        parameters = dict(zip(PARAMETERS, np.where(determined, at, np.nan), strict=True))
+        rows.append(
+            {"model": key["model"], "gpu": key["gpu"], "mixture": shape.experts > 0} | parameters
+        )
+    pairs = pd.DataFrame(rows).groupby(["mixture", "model", "gpu"])[list(PARAMETERS)].mean()
+    flops = pairs["flop_efficiency"].groupby("mixture")
+    centre, spread = pairs.mean(), pairs.std()
+    centre["flop_efficiency"] = flops.mean()[False]
+    spread["flop_efficiency"] = float(
+        np.sqrt(((pairs["flop_efficiency"] - flops.transform("mean")) ** 2).mean())
+    )
+    if not (np.isfinite(centre).all() and np.isfinite(spread).all()):
+        raise ValueError("too few groups determine a parameter: keep the prior, or measure more")
+    dense = from_unbounded(centre.to_numpy())
+    mixed = from_unbounded(np.array([0.0, flops.mean()[True], 0.0, 0.0]))[1]
+    return Prior(
+        centre=tuple(float(f"{x:.2g}") for x in dense),
+        spread=tuple(float(f"{x:.2g}") for x in spread),
+        experts_flop_efficiency=float(f"{mixed:.2g}"),
+    )
+
+
 def test_the_prior_is_what_the_bundled_points_show():
-    found = learnt_prior(serving_points())
+    found = prior_of(serving_points())
     assert found.centre == pytest.approx(PRIOR.centre, rel=0.1)
     assert found.spread == pytest.approx(PRIOR.spread, rel=0.25)
     assert found.experts_flop_efficiency == pytest.approx(PRIOR.experts_flop_efficiency, rel=0.1)
@@ -181,9 +232,7 @@ def test_the_prior_is_what_the_bundled_points_show():
 def points_and_priors():
     """The points of each model on each GPU, with the prior learnt from all others."""
     points = serving_points()
-    return [
-        (own, learnt_prior(points.drop(own.index))) for _, own in points.groupby(["model", "gpu"])
-    ]
+    return [(own, prior_of(points.drop(own.index))) for _, own in points.groupby(["model", "gpu"])]
 
 
 @pytest.mark.parametrize(("n_fit", "goal"), [(8, 0.12), (5, 0.15)])
@@ -267,10 +316,10 @@ def test_a_curve_carried_to_the_gpu_whose_points_it_made_misses_nothing(syntheti
 def test_a_transfer_changes_the_gpu_and_nothing_else(synthetic_points):
     points = synthetic_points(12)
     other = points.assign(gpu="h100_sxm", engine_version="0.99")
-    with pytest.raises(ValueError, match=r"another GPU only, and .* in more than that"):
+    with pytest.raises(ValueError, match=r"changes only the GPU, but .* in more than that"):
         transfer_error(points, other)
     for table in (pd.concat([points, other]), points.head(0)):
-        with pytest.raises(ValueError, match="from one group to one other"):
+        with pytest.raises(ValueError, match="from one group to another"):
             transfer_error(points, table)
 
 

@@ -1,10 +1,9 @@
-"""How many replicas does this traffic take, hour by hour, and what should an API carry instead?
+"""Sizes fleets by replaying requests (`llmstudy.measures.capacity.replay`).
 
 `load` draws the traffic of a peak or of a week, as bursty as measured; `peak` finds the smallest
-fleet that holds the SLO in the peak hour, and the utilisation that it sustains; `week` replays
+fleet that meets the SLO in the peak hour, and the utilisation that it sustains; `week` replays
 static, scheduled and autoscaled fleets over a week; `split` sends the overflow of a small fleet to
-an API; `fleet` sizes one in a call. All of it replays requests
-(`llmstudy.measures.capacity.replay`) and knows neither prices nor studies.
+an API; `fleet` sizes a fleet in one call. Nothing here needs prices or a study.
 """
 
 from llmstudy.measures.capacity.sizing.fleet import size_fleet

@@ -1,4 +1,4 @@
-"""How many replicas and GPUs does this traffic take, and what binds?"""
+"""Sizes a fleet for a log or a rate in one call, by replay."""
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from llmstudy.measures.capacity.sizing.peak import CELL, Service, peak_table, sm
 from llmstudy.measures.capacity.slo import Slo, percentiles
 
 TRACE = "servegen-m-mid"
-"""The published trace as whose requests a rate without a log comes in bursts."""
+"""The published trace that gives the burstiness of a rate without a log."""
 
 
 def size_fleet(
@@ -30,21 +30,21 @@ def size_fleet(
     first_token: FirstToken | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """The smallest fleet that answers the busiest hour within its targets, by replay.
+    """The smallest fleet that meets its targets in the busiest hour, by replay.
 
-    requests: a log (ts_start, input_tokens, output_tokens, and cached_input_tokens where it is
-    logged), whose busiest hour counts and whose bursts are replayed; or the requests per second of
-    the busiest hour, with their lengths in `input_tokens` and `output_tokens`, a number each or a
-    sample of pairs. ttft_s, tpot_s: targets of 95 of 100 requests, in seconds. spare: replicas
-    beyond need. first_token: as `fit_first_token`; by default fitted to the bundled points of the
-    curve's engine.
+    requests: a log (ts_start, input_tokens, output_tokens, optionally cached_input_tokens), of
+    which the busiest hour is replayed with the bursts of the log; or the requests per second of the
+    busiest hour, with lengths in `input_tokens` and `output_tokens` (a number each, or a sample of
+    pairs).
+    ttft_s, tpot_s: targets at the p95, in seconds. spare: replicas beyond need. first_token: as
+    `fit_first_token`; by default fitted to the bundled points of the curve's engine.
 
     Returns: one row: replicas (spares included), gpus, peak_requests_per_s,
-    replica_requests_per_s (what one carries that is never idle), peak_utilisation_share (of all
-    replicas), ttft_p95_s and tpot_p95_s with no spare at work, binds: which of the targets one
-    replica fewer would miss, or "nothing" where one replica is enough.
-    Raises: CannotServe where no fleet of such replicas can; ValueError for a log or lengths that
-    say too little, or without points for the first token.
+    replica_requests_per_s (capacity of a replica that is never idle), peak_utilisation_share (of
+    all replicas), ttft_p95_s and tpot_p95_s without the spares, binds: the targets that one replica
+    fewer would miss, or "nothing" if one replica is enough.
+    Raises: CannotServe if no fleet of such replicas meets them; ValueError for too short a log,
+    missing lengths, or no points for the first token.
 
     >>> from llmstudy.measures.capacity import fit_serving_curve, gpu, model_shape, serving_points
     >>> points = serving_points("meta-llama/Llama-3.1-70B", "h200_sxm", "fp8")
@@ -56,7 +56,7 @@ def size_fleet(
     [{'replicas': 5, 'gpus': 10, 'binds': 'ttft'}]
     """
     if isinstance(requests, pd.DataFrame):
-        traffic = _logged(requests)
+        traffic = _traffic_of_log(requests)
     elif requests > 0 and input_tokens is not None and output_tokens is not None:
         lengths = np.broadcast_arrays(*np.atleast_1d(input_tokens, output_tokens))
         inputs, outputs = (np.maximum(np.round(x), 1).astype(np.int64) for x in lengths)
@@ -88,7 +88,7 @@ def size_fleet(
         waits = {"ttft": table["ttft_s"], "tpot": table["tpot_s"].dropna()}
         return {name: percentiles(x, [0.95])[0] for name, x in waits.items() if len(x)}
 
-    limits, reached = {"ttft": ttft_s, "tpot": tpot_s}, p95_s(cell)
+    limits, attained = {"ttft": ttft_s, "tpot": tpot_s}, p95_s(cell)
     fewer = p95_s(cell - 1) if cell > 1 else {}
     return pd.DataFrame(
         {
@@ -97,14 +97,14 @@ def size_fleet(
             "peak_requests_per_s": peak_per_s,
             "replica_requests_per_s": point.requests_per_s,
             "peak_utilisation_share": peak_per_s / ((needed + spare) * point.requests_per_s),
-            "ttft_p95_s": reached["ttft"],
-            "tpot_p95_s": reached.get("tpot"),
+            "ttft_p95_s": attained["ttft"],
+            "tpot_p95_s": attained.get("tpot"),
             "binds": " and ".join(n for n, x in fewer.items() if x > limits[n]) or "nothing",
         }
     )
 
 
-def _logged(requests: pd.DataFrame) -> Traffic:
+def _traffic_of_log(requests: pd.DataFrame) -> Traffic:
     """The busiest hour of a log, with its lengths and bursts."""
     needed = ["ts_start", "input_tokens", "output_tokens"]
     if missing := [name for name in needed if name not in requests]:
@@ -112,7 +112,9 @@ def _logged(requests: pd.DataFrame) -> Traffic:
     times = requests["ts_start"]
     since_s = (times - times.min().floor("h")).dt.total_seconds().to_numpy()
     if not len(since_s) or since_s.max() - since_s.min() < 3000:
-        raise ValueError("size_fleet: the log covers no hour: give more, or the peak's rate")
+        raise ValueError(
+            "size_fleet: the log is shorter than an hour: give a longer one, or a rate"
+        )
     inputs, outputs = (
         np.maximum(requests[name].to_numpy(dtype=np.int64), 1) for name in needed[1:]
     )
@@ -131,6 +133,6 @@ def _bundled_first_token(curve: ServingCurve) -> FirstToken:
     except ValueError:
         raise ValueError(
             f"size_fleet: no points of {curve.shape.model} on {curve.gpu.gpu} are bundled: give "
-            "first_token=fit_first_token(curve, points), with those that you fitted"
+            "first_token=fit_first_token(curve, points), with the points that you fitted"
         ) from None
     return fit_first_token(curve, points)

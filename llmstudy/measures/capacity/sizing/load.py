@@ -1,8 +1,8 @@
 """Draws arrivals that are as bursty as real traffic.
 
-Poisson arrivals at an hourly rate are milder than what services see: within an hour the rate itself
-moves. Here it moves twice, from ten minutes to ten minutes and from ten seconds to ten seconds, by
-gamma factors of mean 1 whose coefficients of variation come from the log, or from published traces.
+Real traffic is burstier than Poisson arrivals at an hourly rate, since the rate varies within the
+hour. Here it varies between windows of ten minutes and of ten seconds, by gamma factors of mean 1
+whose coefficients of variation come from the log or from published traces.
 """
 
 from dataclasses import dataclass
@@ -25,8 +25,11 @@ SHORT_S = 10.0
 
 @dataclass(frozen=True)
 class Burstiness:
-    """Coefficients of variation of the rate, beyond Poisson: of ten-minute windows within the hour,
-    and of ten-second windows within ten minutes."""
+    """Coefficients of variation of the rate beyond Poisson.
+
+    cv_10min: of ten-minute windows within the hour; cv_10s: of ten-second windows within ten
+    minutes.
+    """
 
     cv_10min: float
     cv_10s: float
@@ -55,9 +58,9 @@ def draw(
     """Draws requests over windows of `window_s` at these mean rates (n,), in requests per second.
 
     A Poisson process whose rate is modulated (Cox, 1955, J. R. Stat. Soc. B 17:129-164). The
-    factors of the windows are a stratified sample, so that even few windows have their share of
-    bursts; lengths are drawn in whole rows. With the same seed, another rate gives the same
-    requests at other times.
+    factors of the windows are a stratified sample, so that a few windows have bursts too; input and
+    output lengths are drawn together. With the same seed, another rate gives the same requests at
+    other times.
 
     Returns: arrival_s (sorted, from 0), input_tokens, output_tokens, cached_tokens.
     """
@@ -94,10 +97,10 @@ def _stratified(n: int, cv: float, rng: np.random.Generator) -> FloatArray:
 
 
 def burstiness_of(arrival_s: npt.ArrayLike) -> Burstiness:
-    """The burstiness of a log, by the excess of the variance of counts over Poisson's.
+    """The burstiness of a log, from the variance of counts in excess of Poisson's.
 
-    arrival_s: (n,) times in seconds, from the full hour. Windows are compared within their hour,
-    and ten seconds within their ten minutes, so that the shape of the day does not enter.
+    arrival_s: (n,) seconds since a full hour. Windows are compared within their hour (or ten
+    minutes), so that the daily pattern has no effect.
     Source: a mixed Poisson count has variance m + (cv m)^2; Cox and Lewis (1966), The Statistical
     Analysis of Series of Events, section 7.2.
 
@@ -123,9 +126,9 @@ def _excess_cv(counts: npt.NDArray[np.int64]) -> float:
 def published_burstiness(shape: str) -> Burstiness:
     """The burstiness of a published trace. shape: as `requests.draw.hourly_shape`.
 
-    Ten minutes: the coefficient with which the busiest of all ten-minute windows is as likely above
-    as below the one observed (`traffic_shape.csv`), given the trace's hours. Ten seconds: that
-    of the Azure 2023 conversation hour, the one trace bundled at that grain.
+    cv_10min: the value at which the busiest ten-minute window is equally likely to be above or
+    below the observed one (`traffic_shape.csv`), given the hourly load of the trace. cv_10s: that
+    of the Azure 2023 conversation hour, the only bundled trace with that resolution.
     Raises: ValueError for a shape whose peaks are not in the table.
 
     >>> published_burstiness("ragpulse").cv_10min > published_burstiness("servegen-m-mid").cv_10min
@@ -137,7 +140,7 @@ def published_burstiness(shape: str) -> Burstiness:
         raise ValueError(f"the ten-minute peak of {shape!r} is not in data/traffic_shape.csv")
     row = match.iloc[0]
     relative = hourly_shape(shape)["relative_to_mean"].to_numpy()
-    # ServeGen's services have thousands of requests in ten minutes: Poisson's part is negligible
+    # with ServeGen's thousands of requests in ten minutes the Poisson part is negligible
     per_window = row["requests"] / row["span_h"] / 6 if pd.notna(row["requests"]) else inf
 
     def surplus(cv: float) -> float:

@@ -1,9 +1,8 @@
-"""How many replicas does the peak hour take, and which utilisation may a fleet reach?
+"""The replicas that the peak hour needs, and the utilisation that a fleet sustains in it.
 
-The replayed peak lasts until its percentiles are precise. A fleet too large to replay in seconds
-is replayed as one of its equal parts (`CELL`): with balanced routing each part gets its share of
-the traffic. The queue of a part is a little longer than the whole fleet's, so the answer errs on
-the safe side.
+The replayed peak is long enough for precise percentiles. A fleet too large to replay in seconds is
+replayed as one of its equal parts (`CELL`), each with its share of the traffic. The queue of a part
+is slightly longer than that of the whole fleet, so the result errs on the safe side.
 """
 
 from collections.abc import Sequence
@@ -33,13 +32,13 @@ PEAK_REQUESTS = 80_000
 """Requests of a replayed peak: its p95 is then within a few percent, bursts included."""
 
 FEWEST_WINDOWS = 12
-"""Windows of ten minutes that a replayed peak has at least; shorter ones where it is busy."""
+"""Least number of windows in a replayed peak: of ten minutes, or shorter where it is busy."""
 
 MOST_WINDOWS = 5_000
-"""Windows of ten minutes that a replayed peak has at most, where requests seldom overlap."""
+"""Largest number of ten-minute windows in a replayed peak, where requests rarely overlap."""
 
 SHORTEST_WINDOW_S = 30.0
-"""Of a busy peak: long enough for a burst beyond capacity to build a queue."""
+"""Least length of a window: long enough for a burst beyond capacity to build a queue."""
 
 CELL = 32
 """Fewest replicas of the part that stands for a larger fleet."""
@@ -50,9 +49,10 @@ SEARCH_STEPS = 7
 
 @dataclass(frozen=True)
 class Service:
-    """A replica and its SLO. capacity_requests_per_s: as `capacity_at_slo`.
+    """A replica and its SLO.
 
-    first_token: as measured; None: from the replay's steps alone, which is too early.
+    capacity_requests_per_s: as `capacity_at_slo`. first_token: fitted to measured TTFT; None: TTFT
+    from the replay's steps alone, which is too short.
     """
 
     curve: ServingCurve
@@ -89,10 +89,10 @@ class Service:
 def smallest_replicas(
     service: Service, traffic: Traffic, peak_requests_per_s: float, seed: int
 ) -> int:
-    """The fewest replicas that hold the SLO while the peak lasts: at least 1, without spares.
+    """The fewest replicas that meet the SLO at the peak: at least 1, without spares.
 
-    By bisection: more replicas never wait longer on the same arrivals, but for rounding.
-    Raises: CannotServe where no number of replicas would do.
+    By bisection, since with more replicas the same arrivals never wait longer, up to rounding.
+    Raises: CannotServe if no number of replicas is enough.
     """
     enough = peak_requests_per_s / service.capacity_requests_per_s
     parts = max(1, int(enough / CELL))
@@ -119,7 +119,7 @@ def smallest_replicas(
 
 @on_disk
 def sustained_requests_per_s(service: Service, traffic: Traffic, replicas: int, seed: int) -> float:
-    """The highest rate at which a number of replicas holds the SLO; 0 where no rate does.
+    """The highest rate at which a number of replicas meets the SLO; 0 if no rate does.
 
     By bisection, to 1 % of the fleet's capacity.
     """
@@ -140,15 +140,15 @@ def sustainable_utilisation(
 ) -> FloatArray:
     """The utilisation that fleets of these sizes sustain in the peak hour within their SLO.
 
-    Small fleets sustain less: a burst meets fewer replicas, and one more request is a larger part
-    of what they run. Returns shares of `capacity_requests_per_s` times replicas, (len(replicas),).
+    Small fleets sustain less, since bursts average out over fewer replicas. Returns: shares of
+    `capacity_requests_per_s` times replicas, (len(replicas),).
     """
     rates = np.array([sustained_requests_per_s(service, traffic, n, seed) for n in replicas])
     return rates / (np.asarray(replicas) * service.capacity_requests_per_s)
 
 
 def holds_at(service: Service, traffic: Traffic, replicas: int, rate: float, seed: int) -> bool:
-    """Whether a number of replicas holds the SLO at a steady rate of requests per second."""
+    """Whether a number of replicas meets the SLO at a steady rate of requests per second."""
     return holds(peak_table(service, traffic, replicas, rate, seed), service.slo)
 
 
@@ -157,8 +157,8 @@ def peak_table(
 ) -> pd.DataFrame:
     """The `request_table` of a number of replicas at a steady rate of requests per second.
 
-    A rate that would take more than `MOST_WINDOWS`, at a load of under a fiftieth of one replica,
-    is raised to the rate that does not: it errs on the safe side, by next to nothing.
+    A rate so low that it would need more than `MOST_WINDOWS`, at a load below 2 % of one replica,
+    is raised until it does not, which errs slightly on the safe side.
     """
     idle = 0.02 * service.capacity_requests_per_s
     rate = max(rate, min(idle, PEAK_REQUESTS / 4 / (MOST_WINDOWS * WINDOW_S)))

@@ -1,7 +1,7 @@
-"""What if a small fleet carries the base load and an API the peaks?
+"""Splits traffic between a small fleet for the base load and an API for the peaks.
 
-A fleet serves what it has room for within its SLO; requests that would queue go to the API at once.
-The API also stands in for a failed replica, so such a fleet needs no spare.
+The fleet serves as many requests as it can within its SLO; requests that would queue go to the API
+at once. The API also replaces a failed replica, so such a fleet needs no spare.
 """
 
 from collections.abc import Sequence
@@ -20,13 +20,13 @@ from llmstudy.measures.capacity.sizing.week import replay_week, static
 from llmstudy.measures.capacity.slo import holds
 
 OVERLOAD = 1.5
-"""Load over capacity at which a replica is taken as always full."""
+"""Load over capacity at which a replica is always full."""
 
 
 def in_flight_limit(service: Service, traffic: Traffic, seed: int, n: int = 20_000) -> int:
-    """The most requests in flight at which a replica that is always full holds the SLO, or 1.
+    """The most requests in flight at which a replica that is always full meets the SLO, or 1.
 
-    By bisection over the router's limit, on n requests of one and a half times the capacity.
+    By bisection over the router's limit, on n requests at `OVERLOAD` times the capacity.
     """
     rates = np.full(12, OVERLOAD * service.capacity_requests_per_s)
     arrivals = draw(traffic, rates, n / rates.sum(), seed)
@@ -47,7 +47,7 @@ def in_flight_limit(service: Service, traffic: Traffic, seed: int, n: int = 20_0
 def base_load_split(
     service: Service, traffic: Traffic, replicas: Sequence[int], seed: int, most_requests: int
 ) -> pd.DataFrame:
-    """The shares of a week that fleet and API serve, for fleets of each size backed by an API.
+    """The shares of a week's requests that fleet and API serve, for each size of the fleet.
 
     Columns: replicas, fleet_share, api_share (of the requests), slo_attainment_share (of those
     that the fleet serves), utilisation.
@@ -83,7 +83,7 @@ def cheapest_split(
 ) -> tuple[FloatArray, FloatArray, int]:
     """The monthly bills of fleet and API for each size, and the index of the cheapest sum.
 
-    replicas, api_share: (k,). usd_month_fixed is paid as soon as there is a replica: the team.
+    replicas, api_share: (k,). usd_month_fixed: cost of the team, paid if there is any replica.
 
     >>> rent, api, best = cheapest_split([0, 1, 2], [1, 0.2, 0.01], 1e6, 2000, 500, 0.004)
     >>> rent.tolist(), api.round().tolist(), best

@@ -1,12 +1,11 @@
-"""Over a week, how long do users wait for a fleet, how busy is it, and which hours are paid for?
+"""Replays a fleet over a week: latency, utilisation, and the replica-hours that are paid for.
 
 Three kinds of fleet: static (sized for the peak hour), scheduled (sized for the load of each hour
-of the week, ordered a boot time ahead), autoscaled (on requests in flight, between the spare and
-the static size).
+of the week, ordered a boot time ahead), autoscaled (by requests in flight, up to the static size).
 
-A week of more requests than `WEEK_REQUESTS` is not thinned, since a thin load on a large fleet is
-another load: whole hours are replayed, the busiest and others at even ranks of load, each after the
-last `RUN_IN_S` of the hour before it, and each stands for the hours nearest to it in load.
+If a week has more requests than `WEEK_REQUESTS`, a sample of whole hours is replayed: the busiest
+and others at even ranks of load, each after the last `RUN_IN_S` of the hour before it. Each stands
+for the hours nearest to it in load. Thinning the requests instead would change the load.
 """
 
 from collections.abc import Sequence
@@ -30,16 +29,16 @@ from llmstudy.measures.capacity.replay import (
 from llmstudy.measures.capacity.sizing.load import WINDOW_S, Traffic, draw
 from llmstudy.measures.capacity.sizing.peak import CELL, Service
 from llmstudy.measures.capacity.slo import summary
+from llmstudy.units import HOURS_PER_WEEK
 
-HOURS_PER_WEEK = 168
 WEEK_REQUESTS = 300_000
-"""Most requests replayed per fleet and week, as long as `FEWEST_HOURS` fit."""
+"""Most requests replayed per fleet and week, unless `FEWEST_HOURS` need more."""
 
 FEWEST_HOURS = 6
 """Fewest hours of a sampled week."""
 
 RUN_IN_S = 1200.0
-"""Before a sampled hour, and not counted: longer than a boot and a cool-down."""
+"""Seconds replayed before a sampled hour and not counted: longer than a boot and a cool-down."""
 
 HOUR_S = 3600.0
 
@@ -48,7 +47,7 @@ HOUR_S = 3600.0
 class Plan:
     """Replicas in each hour of the week, (168,), spares included.
 
-    With an autoscaler they are only those that each stretch of the replay begins with.
+    With an autoscaler these are only the replicas at the start of each replayed stretch.
     """
 
     kind: str
@@ -59,10 +58,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class WeekOutcome:
-    """A fleet's week. replicas: paid for in each hour, mean, (168,).
+    """A fleet's week.
 
-    latency: as `replay.summary`. utilisation: mean load over the capacity paid for; busy_share: of
-    the time paid for, the part spent in steps of any size.
+    replicas: mean number paid for in each hour, (168,). latency: as `slo.summary`. utilisation:
+    mean load over the capacity paid for. busy_share: share of the time paid for that was spent in
+    steps.
     """
 
     replicas: FloatArray
@@ -90,14 +90,14 @@ def scheduled(needed: IntArray, spare: int, boot_s: float) -> Plan:
 
 
 def autoscaled(needed: IntArray, spare: int, boot_s: float, outstanding_per_replica: float) -> Plan:
-    """Between one replica and those of the peak, and spares, following the requests in flight."""
+    """From one replica to those of the peak, plus spares, by the requests in flight."""
     most = int(needed.max())
     rule = Autoscaler(outstanding_per_replica, 1 + spare, most + spare, spare)
     return Plan("autoscaled", needed + spare, boot_s, rule)
 
 
 def ladder(most: int) -> list[int]:
-    """Sizes of fleets between which all sizes up to `most` are interpolated: 1, 2, 3, 4, 6, 8 ...
+    """Fleet sizes up to `most` between which others are interpolated: 1, 2, 3, 4, 6, 8 ...
 
     >>> ladder(10)
     [1, 2, 3, 4, 6, 8, 10]
@@ -109,11 +109,11 @@ def ladder(most: int) -> list[int]:
 def needed_by_hour(
     requests_per_s: FloatArray, replicas: Sequence[int], sustained_requests_per_s: npt.ArrayLike
 ) -> IntArray:
-    """The fewest replicas that hold the SLO in each hour, at least 1 and at most the last size.
+    """The fewest replicas that meet the SLO in each hour: at least 1, at most the last size.
 
     requests_per_s: (168,). replicas, sustained_requests_per_s: (k,) from 1 up, as `ladder` and
     `sustained_requests_per_s`; between the sizes utilisation is interpolated. The last size is
-    taken to carry the peak.
+    assumed to be enough for the peak.
 
     >>> needed_by_hour(np.array([0.0, 1.9, 2.0, 9.0]), [1, 2, 4], [1.0, 2.0, 4.0]).tolist()
     [1, 2, 2, 4]
@@ -172,9 +172,10 @@ def replay_week(
     overflow: bool = False,
     most_requests: int = WEEK_REQUESTS,
 ) -> WeekOutcome:
-    """Replay a fleet over a week of traffic.
+    """Replays a fleet over a week of traffic.
 
-    mtbf_s, mttr_s: of a replica. overflow: a request that finds every replica full goes to an API.
+    mtbf_s, mttr_s: mean time between failures and to repair, of a replica. overflow: a request that
+    finds every replica full goes to an API.
     """
     most = int(plan.replicas.max())
     parts = max(1, most // CELL)
@@ -244,7 +245,7 @@ def _arrivals(
 def _fleet(
     plan: Plan, stretch: _Stretch, parts: int, outages: pd.DataFrame, overflow: bool
 ) -> Fleet:
-    """The part of the fleet that is replayed, from the first hour of the stretch."""
+    """The replayed part of the fleet, from the first hour of the stretch."""
     needed = -(-plan.replicas // parts)
     if plan.autoscaler is not None:
         rule = plan.autoscaler
