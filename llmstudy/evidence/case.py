@@ -83,8 +83,9 @@ def week_load(case: Case, workload: str) -> pd.DataFrame:
     to the workload's volume and peak.
     """
     if covers_week(case, workload):
-        hours = hour_of_week(case.traffic.of(workload))
-        return hours.rename(columns={"hour_of_week": "hour"})
+        hours = hour_of_week(case.traffic.of(workload)).rename(columns={"hour_of_week": "hour"})
+        hours["requests_per_s"] *= case.traffic.per_row.get(workload, 1.0)
+        return hours
     spec = case.study.workloads[workload]
     shape = hourly_shape(spec.traffic.hours).head(168)
     mean_per_s = spec.intake.requests.value / (HOURS_PER_MONTH * 3600)

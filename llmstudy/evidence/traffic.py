@@ -1,6 +1,7 @@
 """The requests that a study rests on: its log, or simulated ones where it has none."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -13,6 +14,10 @@ from llmstudy.measures import summary
 from llmstudy.requests import draw, importers, plausible
 from llmstudy.study import ApiRoute, LogMapping, Study, Workload
 from llmstudy.text import listed, share
+from llmstudy.units import HOURS_PER_MONTH
+
+UNKNOWN = "unknown"
+"""Name of a workload, provider or model that the log does not tell."""
 
 DRAWN_REQUESTS = 2000
 """Simulated requests per workload: their mean bill is within 2 % of that of the whole mix."""
@@ -31,7 +36,7 @@ class Traffic:
     simulated: names of the workloads without a log. quarantined: `row` and `reason` of each row set
     aside, without its text, since results are shared and the text may be private. rows_lost: how
     many of them have a request that is in no other row. set_aside: a sentence on them, if there are
-    any.
+    any. per_row: requests that a row of a workload stands for, 1 where it is not there.
     warnings: sentences on what the log cannot show and what looks wrong in it.
     """
 
@@ -43,6 +48,7 @@ class Traffic:
     warnings: tuple[str, ...]
     rows_lost: int = 0
     set_aside: tuple[str, ...] = ()
+    per_row: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def lost_share(self) -> float:
@@ -63,21 +69,33 @@ def traffic_of(study: Study) -> Traffic:
     """
     log_ = _log(study)
     logged = log_.accepted
+    place = study.requests.path if study.requests else ""
+    if (logged["workload"] == UNKNOWN).any() if len(logged) else False:
+        raise ValueError(
+            f"{place}: the log does not say to which workload a request belongs: state "
+            "`requests.workload`, or map its column under `requests.columns`."
+        )
     present = set(logged["workload"].unique()) if len(logged) else set()
     if unknown := present - set(study.workloads):
         raise ValueError(
-            f"{study.requests.path if study.requests else ''}: the log holds the workload "
+            f"{place}: the log holds the workload "
             f"{sorted(unknown)[0]!r}, which is not under workloads: {', '.join(study.workloads)}."
         )
     missing = [name for name in study.workloads if name not in present]
+    logged_summary = _summary(log_)
+    per_row = _per_row(log_, logged_summary)
+    if log_.grain == "bucket" and len(logged):
+        known = _with_summary(study, logged_summary, 0.0)
+        logged = pd.concat([_simulated(known, str(name)) for name in sorted(present)])
+    else:
+        logged = _single(logged)
     simulated = [_simulated(study, name) for name in missing]
     requests = pd.concat([*([logged] if len(logged) else []), *simulated], ignore_index=True)
-    logged_summary = summary.summarise(logged) if len(logged) else pd.DataFrame()
     warnings = (
         (
             *summary.sufficiency(logged_summary),
             *_thinness(logged_summary),
-            *plausible.doubts(logged),
+            *(plausible.doubts(logged) if log_.grain == "request" else [_BUCKETS]),
             *_substitutes(study, logged),
         )
         if len(logged_summary)
@@ -90,9 +108,55 @@ def traffic_of(study: Study) -> Traffic:
         summary=logged_summary,
         simulated=tuple(missing),
         warnings=(*warnings, *_undated(logged_summary, study.as_of)),
-        rows_lost=len(log_.lost),
+        rows_lost=len(log_.lost) - len(log_.uncounted),
         set_aside=_set_aside(log_),
+        per_row=per_row,
     )
+
+
+_BUCKETS = (
+    "The log sums requests up: volume, mean tokens and cached share are measured; how long single "
+    "requests are and when in a bucket they come is simulated."
+)
+
+
+def _summary(log_: importers.Log) -> pd.DataFrame:
+    """The summary of each workload; requests without token counts add to the volume of all."""
+    if log_.accepted.empty:
+        return pd.DataFrame()
+    table = summary.summarise(log_.accepted, log_.grain)
+    beside = summary.weights(log_.uncounted).sum() / summary.weights(log_.accepted).sum()
+    return table.assign(requests_per_month=table["requests_per_month"] * (1 + beside))
+
+
+def _per_row(log_: importers.Log, logged_summary: pd.DataFrame) -> dict[str, float]:
+    """Requests that a row of each workload stands for, where rows are a sample of them."""
+    single = log_.uncounted.empty and (
+        log_.accepted.empty or log_.accepted["n_requests"].isna().all()
+    )
+    if single or logged_summary.empty or log_.grain == "bucket":
+        return {}
+    rows = log_.accepted["workload"].value_counts()
+    at = logged_summary.set_index("workload")
+    hours = at["requests_per_month"] / HOURS_PER_MONTH * at["span_h"]
+    return {str(name): float(hours[name] / rows[name]) for name in at.index if hours[name] > 0}
+
+
+def _single(logged: pd.DataFrame) -> pd.DataFrame:
+    """Rows as single requests: a sampled one with its own tokens, drawn as often as it counts."""
+    if logged.empty or logged["n_requests"].isna().all():
+        return logged
+    weight = summary.weights(logged)
+    tokens = [str(name) for name in logged if str(name).endswith("_tokens")]
+    each = logged.assign(
+        **{name: (logged[name] / weight).round().astype(logged[name].dtype) for name in tokens},
+        n_requests=np.nan,
+    )
+    if (weight == weight.iloc[0]).all():
+        return each
+    places = (np.arange(len(each)) + 0.5) / len(each) * weight.sum()
+    drawn = each.iloc[np.searchsorted(weight.cumsum().to_numpy(), places)]
+    return drawn.reset_index(drop=True)
 
 
 def _log(study: Study) -> importers.Log:
@@ -106,6 +170,8 @@ def _log(study: Study) -> importers.Log:
         key: getattr(log_, key) for key in LogMapping.model_fields if key in log_.model_fields_set
     }
     constants = {**declared.pop("constants", {}), **constants}
+    if len(study.workloads) == 1 and "workload" not in {*constants, *declared.get("columns", {})}:
+        constants["workload"] = next(iter(study.workloads))
     read = importers.read_log(
         log_.path, log_.format, constants=constants, longest_tokens=longest, **declared
     )
@@ -113,9 +179,24 @@ def _log(study: Study) -> importers.Log:
     reasons = read.quarantined["reason"].astype(str)
     reasons = reasons.str.replace(r"(?s) is '.*', not ", " is not ", regex=True)
     read = replace(read, quarantined=read.quarantined.assign(reason=reasons))
-    if fault := _unusable(read, longest) or plausible.bucket(read.accepted):
+    fault = _unusable(read, longest)
+    if read.grain == "request":
+        fault = fault or plausible.bucket(read.accepted)
+    if fault:
         raise ValueError(f"{log_.path}: {fault}")
-    return read
+    return replace(read, accepted=_named(study, read.accepted))
+
+
+def _named(study: Study, logged: pd.DataFrame) -> pd.DataFrame:
+    """The requests with the names of today's routes where the log does not say who answered."""
+    names = logged[["provider", "model_served"]].copy()
+    for name, workload in study.workloads.items():
+        route = study.routes[workload.current_route]
+        seller = route.provider if isinstance(route, ApiRoute) else route.host
+        own = logged["workload"] == name
+        for column, value in (("provider", seller), ("model_served", route.model)):
+            names.loc[own & (names[column] == UNKNOWN), column] = value
+    return logged.assign(**names)
 
 
 def _unusable(read: importers.Log, longest_tokens: int) -> str | None:
@@ -125,7 +206,7 @@ def _unusable(read: importers.Log, longest_tokens: int) -> str | None:
     """
     if not read.rows_read:
         return "the log has no rows: give one with requests, or leave `requests` out."
-    lost = read.lost
+    lost = read.lost.drop(read.uncounted.index)
     cure = "correct the rows, or map their columns under `requests.columns`."
     if read.accepted.empty:
         often = read.quarantined["reason"].value_counts().index[0]
@@ -161,7 +242,7 @@ def _set_aside(read: importers.Log) -> tuple[str, ...]:
         .sort_values(ascending=False, kind="stable")
     )
     why = listed([f"{n:,} because {reason}" for reason, n in reasons.head(3).items()])
-    n, usable = len(read.lost), len(read.accepted)
+    n, usable = len(read.lost) - len(read.uncounted), len(read.accepted)
     more = f"; the volume may be {share(n / usable)} higher for them" if n else ""
     return (
         f"Set aside: {len(read.quarantined):,} of {read.rows_read:,} rows of the log, {why}{more}.",
@@ -210,12 +291,19 @@ def measured(study: Study, traffic: Traffic) -> Study:
     """
     if traffic.summary.empty:
         return study
-    workloads = dict(study.workloads)
-    for _, row in traffic.summary.iterrows():
-        name = str(row["workload"])
-        workload = _with_log(study, name, row, traffic.lost_share)
+    workloads = dict(_with_summary(study, traffic.summary, traffic.lost_share).workloads)
+    for name in traffic.summary["workload"]:
+        workload = workloads[name]
         answered_by = _answered_by(study, workload, traffic.of(name)) or workload.answered_by
         workloads[name] = workload.model_copy(update={"answered_by": answered_by})
+    return study.model_copy(update={"workloads": workloads})
+
+
+def _with_summary(study: Study, table: pd.DataFrame, lost_share: float) -> Study:
+    workloads = dict(study.workloads)
+    for _, row in table.iterrows():
+        name = str(row["workload"])
+        workloads[name] = _with_log(study, name, row, lost_share)
     return study.model_copy(update={"workloads": workloads})
 
 
@@ -300,14 +388,15 @@ def _measured_volume(
 ) -> Figure:
     rate = row["requests_per_month"]
     low, high = rate * (1 - row["hole_share"]), rate * (1 + lost_share)
-    if not row["covers_week"]:
+    if not (row["covers_week"] or row["whole_days"]):
         shape = draw.hourly_shape(workload.traffic.hours)["relative_to_mean"]
         low, high = low / shape.quantile(0.9), high / shape.quantile(0.1)
         source += f", its hours of the week unknown: scaled by {workload.traffic.hours}"
     unit = "requests/month"
     if low == high:
         return Figure("", rate, unit, grade="measured", source=source, as_of=as_of)
-    kind: Distribution = "triangular" if row["covers_week"] else "lognormal"
+    exact = row["covers_week"] or row["whole_days"]
+    kind: Distribution = "triangular" if exact else "lognormal"
     return Figure("", rate, unit, low, high, kind, "measured", source, as_of)
 
 

@@ -22,14 +22,16 @@ _HOUR = pd.Timedelta(hours=1)
 _TEN_MINUTES = pd.Timedelta(minutes=10)
 
 
-def summarise(requests: pd.DataFrame) -> pd.DataFrame:
+def summarise(requests: pd.DataFrame, grain_: str = "request") -> pd.DataFrame:
     """Summarises a log, one row per workload.
 
-    requests: a canonical table.
+    requests: a canonical table; a row counts as often as `n_requests` says. grain_: "bucket" where
+    rows sum up the requests of an hour or a day: then they have no peak.
     Returns: workload, requests, last (time of the last one), span_h (the time covered: from first
     to last without the holes of the log, plus one mean gap, so that requests / span_h is the rate),
     hole_share (of the time from first to last), covers_week (whether each hour of the week is
-    covered, at least in part, and times are exact to the hour), requests_per_month (of 730 h, at
+    covered, at least in part, and times are exact to the hour), whole_days (whether seven days and
+    more are covered, and times are of the day alone), requests_per_month (of 730 h, at
     that rate), for input and output tokens, over the requests that have any,
     `<side>_tokens_mean`, `_mean_low`, `_mean_high` (95 % interval), `_p50` and `_p95` (null under
     72 requests), cached_input_share (of the input whose cached part is logged; null if none is),
@@ -54,7 +56,7 @@ def summarise(requests: pd.DataFrame) -> pd.DataFrame:
         raise ValueError("no requests: a summary needs at least one; see the quarantine")
     return pd.DataFrame(
         [
-            {"workload": workload, **_summary(of_workload)}
+            {"workload": workload, **_summary(of_workload, grain_)}
             for workload, of_workload in requests.groupby("workload")
         ]
     )
@@ -127,29 +129,35 @@ def hour_of_week(requests: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"hour_of_week": totals.index, "requests_per_s": rate.to_numpy()})
 
 
-def _summary(requests: pd.DataFrame) -> dict[str, Any]:
+def _summary(requests: pd.DataFrame, grain_: str) -> dict[str, Any]:
     times = requests["ts_start"]
-    span = _span(times)
-    span_h = span / _HOUR
+    covered = span(times, grain_)
+    span_h = covered / _HOUR
     cached = requests["cached_input_tokens"]
     of_input = requests["input_tokens"][cached.notna()].sum()
     weight = weights(requests)
     n = weight.sum()
+    by_time = grain_ == "request"
     return {
         "requests": round(n),
         "last": times.max(),
         "span_h": span_h,
         "hole_share": _missing(stretches(times)) / max(times.max() - times.min(), _HOUR),
-        "covers_week": _covers_week(times),
+        "covers_week": grain_ == "request" and _covers_week(times),
+        "whole_days": covered >= 7 * _DAY and grain(times) % _DAY == pd.Timedelta(0),
         "requests_per_month": n / span_h * HOURS_PER_MONTH if span_h else np.nan,
         **_token_summary(requests, "input_tokens"),
         **_token_summary(requests, "output_tokens"),
         "cached_input_share": cached.sum() / of_input if of_input else np.nan,
         "failed_share": weight[~requests["ok"]].sum() / n,
         "retry_share": _retry_share(requests),
-        "peak_to_mean_hour": _peak_to_mean(times, _HOUR) if span >= 48 * _HOUR else np.nan,
+        "peak_to_mean_hour": _peak_to_mean(times, _HOUR)
+        if by_time and covered >= 48 * _HOUR
+        else np.nan,
         "peak_to_mean_10min": (
-            _peak_to_mean(times, _TEN_MINUTES) if span >= 2 * _TEN_MINUTES else np.nan
+            _peak_to_mean(times, _TEN_MINUTES)
+            if by_time and covered >= 2 * _TEN_MINUTES
+            else np.nan
         ),
     }
 

@@ -273,8 +273,8 @@ def whole(container: Container, columns: Sequence[str], inner: str | None) -> st
         head = file.read(4)
     packed = "gzip" if head.startswith(_GZIP) else "zstd" if head == _ZSTD else "none"
     lines = (  # a line is a field of a CSV file without columns, quotes or null
-        f"read_csv({path}, columns = {{'line': 'VARCHAR'}}, delim = '\x1e', quote = '', escape = '',"
-        f" nullstr = '\x1d', header = false, auto_detect = false, strict_mode = false,"
+        f"read_csv({path}, columns = {{'line': 'VARCHAR'}}, delim = '\x1e', quote = '',"
+        f" escape = '', nullstr = '\x1d', header = false, auto_detect = false, strict_mode = false,"
         f" max_line_size = {LONGEST_LINE}, compression = '{packed}')"
     )
     records = f"SELECT trim(line, E' \t\r\n') AS raw FROM {lines} WHERE raw <> ''"

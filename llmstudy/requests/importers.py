@@ -120,7 +120,7 @@ def read_log(
     """
     columns, constants = columns or {}, constants or {}
     if not (isinstance(columns, Mapping) and isinstance(constants, Mapping)):
-        raise ValueError('columns and constants are mappings, such as {"ts_start": "created_at"}')
+        raise ValueError('columns and constants must be mappings, such as {"ts_start": "created_at"}')
     given = {name: _as_constant(value) for name, value in constants.items()}
     declared = _mapping(columns, given, meaning)
     files = _opened(source, format)
@@ -161,7 +161,7 @@ def _opened(
         return [containers.of_frame(source)]
     paths = [source] if isinstance(source, str | Path) else source
     if not isinstance(paths, Sequence) or not all(isinstance(path, str | Path) for path in paths):
-        raise ValueError(f"a {type(source).__name__} is no log: give the path of a file or a frame")
+        raise ValueError(f"a {type(source).__name__} is not a log: give the path of a file or a frame")
     kind = format if format in formats.CONTAINERS else None
     return [containers.opened(path, kind) for path in containers.files_of(paths)]
 
@@ -316,7 +316,7 @@ def _absent(name: str, field: str, times: int, container: Container) -> str:
     names = [" ".join(excerpt(each).split()) for each in containers.names_of(container)]
     columns = excerpt(", ".join(names), 500)
     return (
-        f"{name} is mapped to {field!r}, which is there {times} times; map it to one of: "
+        f"{name} is mapped to {field!r}, which the log has {times} times: map it to one of "
         f"{columns or 'it has no columns'}"
     )
 

@@ -110,7 +110,7 @@ def _months(case: Case, name: str) -> Iterable[Invoice]:
             attempts = 1 + part["failed_attempts"].fillna(0).astype("int64")
             yield Invoice(
                 month=str(month),
-                usd=float((usd * attempts).sum()),
+                usd=float((usd * attempts).sum()) * case.traffic.per_row.get(name, 1.0),
                 source=f"log: {len(part):,} requests at the price of their month",
                 workload=name,
             )

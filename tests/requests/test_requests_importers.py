@@ -484,7 +484,7 @@ def test_the_ending_of_a_file_tells_its_format(tmp_path):
         (
             FRAME,
             {"columns": {**COLUMNS, "ok": "fine"}},
-            "ok is mapped to 'fine', which is there 0 times",
+            "ok is mapped to 'fine', which the log has 0 times",
         ),
         (
             FRAME,
