@@ -275,7 +275,8 @@ def whole(container: Container, columns: Sequence[str], inner: str | None) -> st
     lines = (  # a line is a field of a CSV file whose delimiter and null stand in no text
         f"read_csv({path}, columns = {{'line': 'VARCHAR'}}, delim = '\x1c\x1d\x1e\x1f',"
         f" nullstr = '\x1f\x1e\x1d\x1c', quote = '', escape = '', header = false,"
-        f" auto_detect = false, strict_mode = false, max_line_size = {LONGEST_LINE}, compression = '{packed}')"
+        f" auto_detect = false, strict_mode = false, max_line_size = {LONGEST_LINE},"
+        f" compression = '{packed}')"
     )
     records = f"SELECT trim(line, E' \t\r\n\x1e') AS raw FROM {lines} WHERE raw <> ''"
     return _json_table(f"(SELECT row_number() OVER () AS row, raw FROM ({records}))", columns)
