@@ -12,7 +12,8 @@ from llmstudy import prices
 from llmstudy.figure import Distribution, Figure
 from llmstudy.measures import summary
 from llmstudy.requests import draw, importers, plausible
-from llmstudy.study import ApiRoute, LogMapping, Study, Workload
+from llmstudy.requests.mapping import LogMapping
+from llmstudy.study import ApiRoute, Study, Workload
 from llmstudy.text import listed, share
 from llmstudy.units import HOURS_PER_MONTH
 

@@ -7,8 +7,8 @@ from ruamel.yaml import YAML
 
 from llmstudy import paths
 from llmstudy.requests.containers import Container, has_field, names_of, within
+from llmstudy.requests.mapping import LogFormat, LogMapping
 from llmstudy.requests.values import QuestionError
-from llmstudy.study.log import LogFormat, LogMapping
 from llmstudy.text import excerpt, listed
 
 CONTAINERS = ("csv", "jsonl", "parquet")

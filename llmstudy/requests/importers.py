@@ -26,6 +26,7 @@ from pydantic import ValidationError
 
 from llmstudy.requests import containers, formats, plausible, values
 from llmstudy.requests.containers import Container, literal
+from llmstudy.requests.mapping import LogFormat, LogMapping
 from llmstudy.requests.schema import (
     BREACH_SQL,
     COLUMNS,
@@ -34,7 +35,6 @@ from llmstudy.requests.schema import (
     NAMES,
     conform,
 )
-from llmstudy.study.log import LogFormat, LogMapping
 from llmstudy.text import excerpt
 
 _QUARANTINE = ["file", "row", "raw", "reason", "tokens", "n_requests"]
@@ -96,7 +96,7 @@ def read_log(
     columns: column of `schema` -> its field in the log: a name, a path into nested fields
     (`usage.prompt_tokens`), a JSON Pointer, or several of these, of which the first that is filled
     counts. constants: column -> its value in every row, for what the log does not say. meaning:
-    what else `study.log.LogMapping` declares, such as `thousands="."` or `units={"latency_s":
+    what else `mapping.LogMapping` declares, such as `thousands="."` or `units={"latency_s":
     "ms"}`. longest_tokens: input and output of the longest request that can have been answered.
 
     A time is ISO 8601 (without a zone it is UTC; digits below 1 us are cut), a date as Excel writes
@@ -120,7 +120,9 @@ def read_log(
     """
     columns, constants = columns or {}, constants or {}
     if not (isinstance(columns, Mapping) and isinstance(constants, Mapping)):
-        raise ValueError('columns and constants must be mappings, such as {"ts_start": "created_at"}')
+        raise ValueError(
+            'columns and constants must be mappings, such as {"ts_start": "created_at"}'
+        )
     given = {name: _as_constant(value) for name, value in constants.items()}
     declared = _mapping(columns, given, meaning)
     files = _opened(source, format)
@@ -161,7 +163,9 @@ def _opened(
         return [containers.of_frame(source)]
     paths = [source] if isinstance(source, str | Path) else source
     if not isinstance(paths, Sequence) or not all(isinstance(path, str | Path) for path in paths):
-        raise ValueError(f"a {type(source).__name__} is not a log: give the path of a file or a frame")
+        raise ValueError(
+            f"a {type(source).__name__} is not a log: give the path of a file or a frame"
+        )
     kind = format if format in formats.CONTAINERS else None
     return [containers.opened(path, kind) for path in containers.files_of(paths)]
 

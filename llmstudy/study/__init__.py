@@ -12,7 +12,7 @@ rules between blocks; `faults` turns an error of validation into a sentence; `lo
 from llmstudy.study.faults import StudyError
 from llmstudy.study.figures import bundled_figures, quantity
 from llmstudy.study.loading import load
-from llmstudy.study.log import Log, LogFormat, LogMapping
+from llmstudy.study.log import Log
 from llmstudy.study.schema import (
     ApiRoute,
     ArmName,
@@ -49,8 +49,6 @@ __all__ = [
     "Intake",
     "Invoice",
     "Log",
-    "LogFormat",
-    "LogMapping",
     "Moving",
     "Override",
     "OwnedGpus",
