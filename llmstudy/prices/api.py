@@ -120,6 +120,17 @@ def prices_of_day(
     return [(moment - midnight, _price_at(listed, moment, tier)) for moment in moments]
 
 
+def days_of_change(provider: str, model: str) -> list[date]:
+    """The days on which a rate of a model begins, of any tier, in order.
+
+    Raises: PriceError for an unknown provider or model.
+
+    >>> [day.isoformat() for day in days_of_change("google", "gemini-3.8-flash")][-1]
+    '2027-01-01'
+    """
+    return _dated(_find_model(provider, model))
+
+
 def check_listed(provider: str, model: str, on: date, tier: str = "standard") -> None:
     """Checks that requests to a model can be priced on a day.
 
@@ -150,7 +161,7 @@ def rate(provider: str, model: str, on: date, tier: str = "standard") -> ApiRate
         input_usd_per_mtok=_base_usd(price, "input_mtok"),
         cached_input_usd_per_mtok=_base_usd(price, "cache_read_mtok"),
         output_usd_per_mtok=_base_usd(price, "output_mtok"),
-        has_context_tiers=len(_context_sizes(price)) > 1,
+        has_context_tiers=len(context_sizes(price)) > 1,
         has_time_of_day=bool(_windows(listed)),
         deprecated=bool(listed.deprecated),
         expires=None if changes.empty else changes["effective"].iloc[0],
@@ -475,8 +486,8 @@ def _base_usd(price: ModelPrice, key: str) -> float:
     return float(token_rate(price, key, np.zeros(1))[0])
 
 
-def _context_sizes(*prices: ModelPrice) -> list[int]:
-    """The smallest prompt in each context tier, in tokens."""
+def context_sizes(*prices: ModelPrice) -> list[int]:
+    """The smallest prompt in each context tier of any of the prices, in tokens; the first is 0."""
     listed = [_token_price(price, key) for price in prices for key in TOKEN_PRICES]
     tiers = [tier for each in listed if isinstance(each, TieredPrices) for tier in each.tiers]
     return sorted({0, *(tier.start + 1 for tier in tiers)})
@@ -484,7 +495,7 @@ def _context_sizes(*prices: ModelPrice) -> list[int]:
 
 def _largest_move(before: ModelPrice, now: ModelPrice) -> float:
     """The relative change of the token rate, in any context tier, that moves furthest."""
-    sizes = np.array(_context_sizes(before, now), dtype=float)
+    sizes = np.array(context_sizes(before, now), dtype=float)
     was = np.concatenate([token_rate(before, key, sizes) for key in TOKEN_PRICES])
     now_is = np.concatenate([token_rate(now, key, sizes) for key in TOKEN_PRICES])
     moves = now_is[was > 0] / was[was > 0] - 1
