@@ -201,6 +201,7 @@ def _intervals(
     """
     ranks, delay = _ranks(n.to_numpy(), level, metric), _delay(metric)
     large = n > _ROWS_AT_ONCE
+    values = groups.astype(object).where(groups.notna(), None).to_numpy()
     is_group = " AND ".join(f"{sql} IS NOT DISTINCT FROM ?" for sql in keys.values())
     others = " AND ".join([where, *[f"NOT ({is_group})"] * int(large.sum())])
     connection.register("ranks", ranks.assign(n=n).drop_duplicates("n"))
@@ -210,13 +211,13 @@ def _intervals(
         f" FROM log WHERE {others} GROUP BY ALL"
     )
     query = f"SELECT {', '.join(keys)}, {statistics} FROM ({ordered}) JOIN ranks ON len(delays) = n"
-    parts = [connection.execute(query, groups[large].to_numpy().ravel().tolist()).df()]
+    parts = [connection.execute(query, values[large].ravel().tolist()).df()]
     for place in np.flatnonzero(large).tolist():
         levels = ((ranks.iloc[place] - 0.5) / n[place]).tolist()
         query = f"SELECT quantile_disc({delay}, {levels}) FROM log WHERE {where} AND {is_group}"
-        [[values]] = connection.execute(query, groups.iloc[place].tolist()).fetchall()
+        [[delays]] = connection.execute(query, values[place].tolist()).fetchall()
         parts.append(
-            groups.iloc[[place]].assign(**dict(zip(ranks.columns.map(str), values, strict=True)))
+            groups.iloc[[place]].assign(**dict(zip(ranks.columns.map(str), delays, strict=True)))
         )
     statistics_of = groups.merge(pd.concat(parts), how="left").set_index(groups.index)
     return statistics_of[list(ranks)].where(n > 0)
