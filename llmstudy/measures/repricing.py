@@ -102,12 +102,18 @@ def _relation(source: Source, connection: Connection) -> Any:
     )
 
 
+def weighted(connection: Connection) -> bool:
+    """Whether a row of a log that is `opened` stands for more or less than one request."""
+    return connection.execute("SELECT count(n_requests) > 0 FROM log").fetchall() == [(True,)]
+
+
 @dataclass(frozen=True)
 class Pricing:
     """The rates of a log, in a table of its database, and the SQL that finds those of a row.
 
     table: the rates, whose table in the database has a row for every name of the log: key, name
-    (its place in `table.names`), self_hosted, negotiated, and the rates. key: SQL over `log`.
+    (its place in `table.names`), self_hosted, negotiated, and the rates in USD per token. key: SQL
+    over `log`.
     """
 
     table: RateTable
@@ -134,9 +140,11 @@ def pricing(
     flags = ["self_hosted", "negotiated"]
     frame[flags] = table.names[flags].to_numpy(dtype=bool)[frame["name"]]
     numbers = ", ".join(
-        f"CASE WHEN NOT isnan({name}) THEN {name} END::DOUBLE AS {name}"
+        f"CASE WHEN NOT isnan({name}) THEN {name} / 1e6 END::DOUBLE AS {name}"
         for name in table.rates.columns
     )
+    if prod(table.places) < 1 << 31:
+        frame["key"] = frame["key"].astype("int32")
     connection.execute(
         f"CREATE TABLE {rates} AS SELECT key, name, self_hosted, negotiated, {numbers} FROM frame"
     )
@@ -186,10 +194,10 @@ def _key_sql(table: RateTable, model: str) -> str:
     digits += [
         " + ".join(f"({test})::INT" for test in tests) or "0" for tests in (days, times, sizes)
     ]
-    key = "0"
+    key = "0" if prod(table.places) < 1 << 31 else "0::BIGINT"
     for digit, places in zip(digits, table.places, strict=True):
         key = f"({key} * {places} + {digit})"
-    return f"{key}::BIGINT"
+    return key
 
 
 CACHE_RATES = {
@@ -204,11 +212,10 @@ CACHE_RATES = {
 def usd_sql(variant: str = "own", cache: str = "billed", rates: str = "rates") -> str:
     """SQL for the bill of a row, in USD, at one of `VARIANTS` and one of `CACHE_RATES`."""
     read, written = (f"{rates}.{variant}_{part}" if part else "0" for part in CACHE_RATES[cache])
-    uncached = "(input_tokens - coalesce(cached_input_tokens, 0) - coalesce(cache_write_tokens, 0))"
+    cached, created = "coalesce(cached_input_tokens, 0)", "coalesce(cache_write_tokens, 0)"
     return (
-        f"(({uncached} * {rates}.{variant}_input + coalesce(cached_input_tokens, 0) * {read}"
-        f" + coalesce(cache_write_tokens, 0) * {written}) / 1e6"
-        f" + output_tokens * {rates}.{variant}_output / 1e6)"
+        f"((input_tokens - {cached} - {created}) * {rates}.{variant}_input + {cached} * {read}"
+        f" + {created} * {written} + output_tokens * {rates}.{variant}_output)"
     )
 
 
@@ -230,7 +237,7 @@ def reprice(requests: pd.DataFrame, prices: Prices | None = None) -> pd.DataFram
     ...     "model_served": ["gpt-4o", "our-gpt", "llama-3.1-70b"],
     ...     "input_tokens": 1_000, "cached_input_tokens": 400, "output_tokens": 100})
     >>> bills = reprice(log, prices={"azure.ai.openai/our-gpt": "openai/gpt-4o-mini"})
-    >>> bills["priced_as"].tolist(), bills["usd"].tolist(), bills["unpriced"].dropna().tolist()
+    >>> bills["priced_as"].tolist(), bills["usd"].round(6).tolist(), bills["unpriced"].dropna().tolist()
     (['openai/gpt-4o', 'openai/gpt-4o-mini', nan], [0.003, 0.00018, nan], ['self-hosted'])
     """
     if not isinstance(requests, pd.DataFrame):

@@ -13,12 +13,14 @@ from duckdb import DuckDBPyConnection as Connection
 from scipy.stats import binom
 
 from llmstudy.measures.latency import PERCENTILES, IntArray, percentile_minimum_n
-from llmstudy.measures.repricing import DAY_US, Source, opened, pricing, usd_sql
+from llmstudy.measures.repricing import DAY_US, Source, opened, pricing, usd_sql, weighted
 from llmstudy.prices.served import Prices
 from llmstudy.requests.schema import NAMES
 from llmstudy.text import listed
 
 METRICS = ("latency_s", "ttft_s")
+
+_RAW = (*METRICS, "failed_rows")
 
 PERIODS = {
     "hour": "us // 3600000000 * 3600000000",
@@ -36,12 +38,13 @@ def summary_by(
     by: Sequence[str] = ("workload",),
     prices: Prices | None = None,
     level: float | None = 0.95,
+    metrics: Sequence[str] = METRICS,
 ) -> pd.DataFrame:
     """Sums up the requests of each group: volume, tokens, cost, failures and latencies.
 
     source: a canonical table, as a frame or as Parquet files. by: columns of it, and "hour", "day"
     or "month" (UTC). prices: what is billed for a name of the log, as `reprice`. level: of the
-    intervals; None leaves them out, which takes half the time.
+    intervals; None leaves them out, which takes half the time. metrics: latency_s, ttft_s or both.
     Returns: one row per group, in order: the columns of by (periods as the time at which they
     begin), requests, input_tokens, output_tokens, cached_input_share (of the input whose cached
     part is logged; null if none is), usd (at the list price of each request's own time, tier and
@@ -74,7 +77,8 @@ def summary_by(
         connection.execute("SET preserve_insertion_order = false")
         rate_key = pricing(connection, prices).key
         parts = [
-            _part(connection, keys, rate_key, where, level) for where in _parts(connection, keys)
+            _part(connection, keys, rate_key, where, metrics, level)
+            for where in _parts(connection, keys)
         ]
     summary = pd.concat(parts).sort_values(list(keys), ignore_index=True)
     spans = {x: pd.to_datetime(summary[x], unit="us", utc=True) for x in by if x in PERIODS}
@@ -113,14 +117,15 @@ def _part(
     keys: Mapping[str, str],
     rate_key: str,
     where: str,
+    metrics: Sequence[str],
     level: float | None,
 ) -> pd.DataFrame:
     """The summary of the groups in a part of the log."""
-    sums = _sums(connection, keys, rate_key, where)
-    metrics = [f"{metric}_{kind}" for metric in METRICS for kind in ("quantiles", "answered")]
-    parts: list[Any] = [sums.drop(columns=[*metrics, "failed_rows"])]
-    for metric in METRICS:
-        n = _observed(sums, metric)
+    sums = _sums(connection, keys, rate_key, where, metrics)
+    parts: list[Any] = [sums[[name for name in sums if not str(name).startswith(_RAW)]]]
+    for metric in metrics:
+        # failed requests alone do not make a metric that no answer has
+        n = sums[f"{metric}_n"].where(sums[f"{metric}_n"] > sums["failed_rows"], 0)
         parts += [n, _quantiles(sums, metric, n, level or 0.95)]
         if level is not None:
             groups = sums[list(keys)]
@@ -135,43 +140,44 @@ def _delay(metric: str) -> str:
 
 
 def _sums(
-    connection: Connection, keys: Mapping[str, str], rate_key: str, where: str
+    connection: Connection,
+    keys: Mapping[str, str],
+    rate_key: str,
+    where: str,
+    metrics: Sequence[str],
 ) -> pd.DataFrame:
     levels = list(PERCENTILES.values())
-    delays = ", ".join(
-        f"quantile_disc({_delay(metric)}, {levels}) AS {metric}_quantiles,"
-        f" count({metric}) FILTER (ok) AS {metric}_answered"
-        for metric in METRICS
-    )
-    selected = ", ".join(
-        [
-            _selected(keys),
-            "sum(n)::DOUBLE AS requests",
-            "sum(input_tokens)::DOUBLE AS input_tokens",
-            "sum(output_tokens)::DOUBLE AS output_tokens",
-            "sum(cached_input_tokens) / sum(input_tokens) FILTER (cached_input_tokens IS NOT NULL)"
-            " AS cached_input_share",
-            f"sum({usd_sql()}) AS usd",
-            "coalesce(sum(n) FILTER (own_input IS NULL), 0)::DOUBLE AS unpriced_requests",
-            "coalesce(sum(n) FILTER (NOT ok), 0) / sum(n) AS failed_share",
-            "count(*) FILTER (NOT ok) AS failed_rows",
-            delays,
-        ]
-    )
+    # a filter on an aggregate takes longer than the aggregate: most rows stand for one request
+    whole, priced, failed = "count(*)", "count(own_input)", "sum((NOT ok)::INT)"
+    if weighted(connection):
+        whole, priced = "sum(n)", "coalesce(sum(n) FILTER (own_input IS NOT NULL), 0)"
+        failed = "sum(CASE WHEN ok THEN 0 ELSE n END)"
+    selected = [
+        _selected(keys),
+        f"{whole}::DOUBLE AS requests",
+        "sum(input_tokens)::DOUBLE AS input_tokens",
+        "sum(output_tokens)::DOUBLE AS output_tokens",
+        "sum(cached_input_tokens)"
+        " / sum(CASE WHEN cached_input_tokens IS NOT NULL THEN input_tokens END)"
+        " AS cached_input_share",
+        f"sum({usd_sql()}) AS usd",
+        f"({whole} - {priced})::DOUBLE AS unpriced_requests",
+        f"{failed} / {whole} AS failed_share",
+        "sum((NOT ok)::INT)::BIGINT AS failed_rows",
+    ]
+    for metric in metrics:
+        delay = _delay(metric)
+        selected.append(f"quantile_disc({delay}, {levels}) AS {metric}_quantiles")
+        selected.append(f"count({delay}) AS {metric}_n")
     sums: pd.DataFrame = connection.sql(
-        f"SELECT {selected} FROM log JOIN rates ON key = {rate_key} WHERE {where} GROUP BY ALL"
+        f"SELECT {', '.join(selected)} FROM log JOIN rates ON key = {rate_key} WHERE {where}"
+        " GROUP BY ALL"
     ).df()
     return sums
 
 
 def _selected(keys: Mapping[str, str]) -> str:
     return ", ".join(f"{sql} AS {name}" for name, sql in keys.items())
-
-
-def _observed(sums: pd.DataFrame, metric: str) -> "pd.Series[Any]":
-    """Requests with a metric and failed ones; 0 where no answer has the metric."""
-    answered = sums[f"{metric}_answered"]
-    return (answered + sums["failed_rows"]).where(answered > 0, 0).rename(f"{metric}_n")
 
 
 def _quantiles(sums: pd.DataFrame, metric: str, n: "pd.Series[Any]", level: float) -> pd.DataFrame:
