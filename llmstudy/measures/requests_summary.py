@@ -29,8 +29,8 @@ PERIODS = {
 }
 """Spans of UTC by which requests can be grouped, in SQL: the microsecond at which one begins."""
 
-_ROWS_AT_ONCE = 12_000_000
-"""Rows whose latencies are in memory at a time: some 600 MB."""
+_ROWS_AT_ONCE = 20_000_000
+"""Rows whose latencies are in memory at a time: less than 1 GB."""
 
 
 def summary_by(
