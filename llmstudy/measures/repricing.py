@@ -32,6 +32,8 @@ NEEDED = ("ts_start", "provider", "model_served", "input_tokens", "output_tokens
 
 DAY_US = 86_400_000_000
 
+_ROW = "_llmstudy_row"
+
 _MEMORY_LIMIT = "1600MiB"
 """For the tables of a query; what is larger goes through a file."""
 
@@ -76,27 +78,30 @@ def opened(source: Source) -> Iterator[Connection]:
                 f"ts_start has type {types['ts_start']}, not times with a zone: convert it with "
                 "pd.to_datetime(..., utc=True)"
             )
-        absent = [
-            f"{'true' if column.name == 'ok' else 'NULL'}::{_SQL_TYPES[column.dtype]}"
+        columns = [
+            column.name
+            if column.name in types
+            else f"{'true' if column.name == 'ok' else 'NULL'}::{_SQL_TYPES[column.dtype]}"
             f" AS {column.name}"
             for column in COLUMNS
-            if column.name not in types
         ]
         n_requests = "n_requests" if "n_requests" in types else "NULL"
-        columns = ", ".join(
-            ["*", *absent, f"coalesce({n_requests}, 1) AS n", "epoch_us(ts_start) AS us"]
-        )
-        connection.execute(f"CREATE VIEW log AS SELECT {columns} FROM source")
+        columns += [f"coalesce({n_requests}, 1) AS n", "epoch_us(ts_start) AS us"]
+        columns += [_ROW] if _ROW in types else []
+        connection.execute(f"CREATE VIEW log AS SELECT {', '.join(columns)} FROM source")
         yield connection
 
 
 def _relation(source: Source, connection: Connection) -> Any:
     if isinstance(source, pd.DataFrame):
         return connection.from_df(source)
-    if isinstance(source, str | Path):
-        return connection.read_parquet(str(source))
-    if isinstance(source, Sequence) and source:
-        return connection.read_parquet([str(each) for each in source])
+    files = [source] if isinstance(source, str | Path) else source
+    if isinstance(files, Sequence) and files:
+        try:
+            return connection.read_parquet([str(each) for each in files])
+        except duckdb.Error as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{listed([str(each) for each in files])}: {reason}") from None
     raise ValueError(
         f"a {type(source).__name__} is no table of requests: give a DataFrame or a Parquet file"
     )
@@ -244,14 +249,14 @@ def reprice(requests: pd.DataFrame, prices: Prices | None = None) -> pd.DataFram
     """
     if not isinstance(requests, pd.DataFrame):
         raise ValueError(f"a {type(requests).__name__} is no DataFrame: give one row per request")
-    if requests.empty:
+    if requests.empty and set(NEEDED) <= set(requests):
         return requests.assign(priced_as=pd.Series(dtype=object), usd=0.0, unpriced=None)
-    rows = requests.assign(_row=np.arange(len(requests)))
+    rows = requests.assign(**{_ROW: np.arange(len(requests))})
     with opened(rows) as connection:
         rates = pricing(connection, prices)
         bills = connection.sql(
             f"SELECT {usd_sql()} AS usd, name FROM log JOIN rates ON key = {rates.key}"
-            " ORDER BY _row"
+            f" ORDER BY {_ROW}"
         ).fetchnumpy()
     names, name = rates.table.names, bills["name"]
     reason = names["reason"].where(~names["self_hosted"], "self-hosted").astype(object)
