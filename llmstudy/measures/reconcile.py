@@ -324,11 +324,16 @@ def _against_invoice(period: _Period, usd_per_unit: float, currency: str) -> lis
         sentence = f"The rest of the invoice of {stated} agrees with what the tokens cost, to 1 %."
         add("agrees", sums["requests"], beside, sums["usd"], sentence)
     else:
-        more = "more" if left > 0 else "less"
+        more = left > 0
+        look = (
+            "usage outside this log, fees of tools and storage, and taxes"
+            if more
+            else "credits, discounts, and a price of your own"
+        )
         sentence = (
-            f"The invoice of {stated} is {usd(abs(left))} ({share(abs(left) / amount)}) {more} "
-            "than the tokens cost, for a reason that is none of these: look for usage outside "
-            "this log, fees of tools and storage, credits, discounts and taxes."
+            f"The invoice of {stated} is {usd(abs(left))} ({share(abs(left) / amount)} of it) "
+            f"{'more' if more else 'less'} than the tokens cost, for a reason that is none of "
+            f"these: look for {look}."
         )
         add("unknown", sums["requests"], beside, sums["usd"], sentence)
     return rows

@@ -1,6 +1,6 @@
 """How long does a log of many million requests take to price and sum up? Against a bare scan.
 
-    .venv/bin/python benchmarks/requests.py [--rows 1e6 --rows 1e7 --rows 2e7] [--polars PYTHON]
+    .venv/bin/python benchmarks/requests [--rows 1e6 --rows 1e7 --rows 2e7] [--polars PYTHON]
 
 Requests of 50 tenants, 12 workloads and 8 models over 90 days are written to Parquet, then grouped
 by tenant, workload and day with exact p50, p95 and p99, every request re-priced. The floor is
