@@ -3,7 +3,7 @@
 `import llmstudy` offers by name what an analyst calls, without a study file: numbers, arrays and
 DataFrames go in and come out. Each has an example that runs: see `help(llmstudy.latency_table)`.
 
-- requests: `read_log`, `price_requests`, `PricedModel`
+- requests: `read_log`, `price_requests`, `PricedModel`, `reprice`, `summary_by`, `reconcile`
 - latency: `latency_table`, `slo_attainment`, `quantile_interval`, `percentile_minimum_n`
 - quality: `compare_quality`, which gives a `QualityComparison`, `items_needed`, `PairedCounts`,
   `paired_difference`, `non_inferiority`, `holm`, `noise_floor`, `new_subject_interval`
@@ -40,6 +40,9 @@ except PackageNotFoundError:  # a folder on PYTHONPATH, as on a host where nothi
 _MODULES = {
     "requests.importers": ("read_log",),
     "prices": ("price_requests", "PricedModel"),
+    "measures.repricing": ("reprice",),
+    "measures.requests_summary": ("summary_by",),
+    "measures.reconcile": ("reconcile",),
     "probe.latency": ("latency_table", "slo_attainment"),
     "measures.latency": ("quantile_interval", "percentile_minimum_n"),
     "measures.quality": (

@@ -341,3 +341,16 @@ def test_slopes_are_the_exponents_of_a_power_law(montecarlo):
     (found,) = montecarlo.slopes(rows)
     exponents = [found[f"{x}_in_{y}"] for x in ("cpu_s", "peak_mb") for y in ("draws", "months")]
     assert exponents == pytest.approx([1, 0.5, 2, 0])
+
+
+# ---- requests
+
+
+def test_a_generated_log_is_canonical_and_sums_up_alike_by_hand(tmp_path):
+    bench = opened("requests/__main__.py", "requests_benchmark")
+    bench.generate(tmp_path, 2_000, rows_a_file=1_500)
+    files = f"{tmp_path}/*.parquet"
+    assert len(list(tmp_path.iterdir())) == 2
+    groups = {name: step(files) for name, step in bench.STEPS.items() if name != "scan"}
+    assert len(set(groups.values())) == 1
+    assert bench.scan(files) == 1

@@ -120,6 +120,17 @@ def prices_of_day(
     return [(moment - midnight, _price_at(entry, moment, tier)) for moment in moments]
 
 
+def days_of_change(provider: str, model: str) -> list[date]:
+    """The days on which a rate of a model begins, of any tier, in order.
+
+    Raises: PriceError for an unknown provider or model.
+
+    >>> [day.isoformat() for day in days_of_change("google", "gemini-3.8-flash")][-1]
+    '2027-01-01'
+    """
+    return _start_days(_find_model(provider, model))
+
+
 def check_listed(provider: str, model: str, on: date, tier: str = "standard") -> None:
     """Checks that requests to a model can be priced on a day. Returns nothing.
 
@@ -150,7 +161,7 @@ def rate(provider: str, model: str, on: date, tier: str = "standard") -> ApiRate
         input_usd_per_mtok=_base_usd(price, "input_mtok"),
         cached_input_usd_per_mtok=_base_usd(price, "cache_read_mtok"),
         output_usd_per_mtok=_base_usd(price, "output_mtok"),
-        has_context_tiers=len(_context_sizes(price)) > 1,
+        has_context_tiers=len(context_sizes(price)) > 1,
         has_time_of_day=bool(_windows(entry)),
         deprecated=bool(entry.deprecated),
         expires=None if changes.empty else changes["effective"].iloc[0],
@@ -490,7 +501,7 @@ def _base_usd(price: ModelPrice, key: str) -> float:
     return float(token_rate(price, key, np.zeros(1))[0])
 
 
-def _context_sizes(*prices: ModelPrice) -> list[int]:
+def context_sizes(*prices: ModelPrice) -> list[int]:
     """The smallest prompt in each context tier, in tokens."""
     rates = [_token_price(price, key) for price in prices for key in TOKEN_PRICES]
     tiers = [tier for each in rates if isinstance(each, TieredPrices) for tier in each.tiers]
@@ -499,7 +510,7 @@ def _context_sizes(*prices: ModelPrice) -> list[int]:
 
 def _largest_change(before: ModelPrice, now: ModelPrice) -> float:
     """The relative change of the token rate that changes most, in any context tier."""
-    sizes = np.array(_context_sizes(before, now), dtype=float)
+    sizes = np.array(context_sizes(before, now), dtype=float)
     earlier = np.concatenate([token_rate(before, key, sizes) for key in TOKEN_PRICES])
     later = np.concatenate([token_rate(now, key, sizes) for key in TOKEN_PRICES])
     changes = later[earlier > 0] / earlier[earlier > 0] - 1

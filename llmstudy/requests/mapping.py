@@ -10,7 +10,7 @@ def _one_or_more(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else [value]
 
 
-Text = Annotated[str, Field(min_length=1, max_length=300)]
+Text = Annotated[str, Field(min_length=1, max_length=600)]
 Fields = Annotated[tuple[Text, ...], BeforeValidator(_one_or_more)]
 """Names of a field, as it is called in one version or another; the first that is filled counts."""
 
