@@ -135,11 +135,13 @@ def number(text: str, marks: Signs) -> str:
 FEW = 0.05
 """Share of a file's values that are errors in their rows, not how its times are written."""
 
-SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "ticks": 1e-7}
+SECONDS = {"days": 86_400.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "ticks": 1e-7}
 USD = {"usd": 1.0, "cents": 1e-2, "nano-usd": 1e-9}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TICKS_1970 = 621_355_968_000_000_000
 """Ticks of 100 ns from the year 1, as .NET counts them, to 1970."""
+_DAYS_2018, _DAYS_2200 = 43_101, 109_575
+"""Days from 1899-12-30, as spreadsheets count them."""
 
 _CLOCKS = (
     "",
@@ -254,23 +256,26 @@ def clock(fields: Sequence[str], mapping: LogMapping, table: str, connection: Co
         both = r"^(\d{1,2})[/-](\d{1,2})"
         return f"max(TRY_CAST(regexp_extract({text}, '{both}', {nth}) AS INT)) FILTER ({slashed})"
 
-    [(n, relative, highest, slashes, first, second, example, dots, named, untidy)] = connection.sql(
-        f"SELECT count({text}), count(*) FILTER ({number} < 1e8), max({number}),"
+    [(n, relative, lowest, highest, slashes, *seen, dots, named, untidy)] = connection.sql(
+        f"SELECT count({text}), count(*) FILTER ({number} < 1e8), min({number}), max({number}),"
         f" count(*) FILTER ({slashed}), {part(1)}, {part(2)}, any_value({text}) FILTER ({slashed}),"
         f" any_value({text}) FILTER ({dotted}),"
         f" count(*) FILTER (regexp_matches({text}, '{_NAMED}')),"
         f" count(*) FILTER (regexp_matches({text}, '{_UNTIDY}')) FROM {table}"
     ).fetchall()
     if n and relative == n and (highest or 0) > 0 and not unit:
+        is_excel = lowest >= _DAYS_2018 and highest <= _DAYS_2200
+        day, unit_ = ("1899-12-30", "days") if is_excel else ("2026-11-02", "ms")
         raise QuestionError(
             f"{fields[0]} counts from a moment that the log does not name (its highest is "
-            f"{highest:g}): declare `time_origin: 2026-11-02T00:00:00` and its unit, such as "
-            "`units: {ts_start: ms}`, under `requests`, or as arguments"
+            f"{highest:g}): declare `time_origin: {day}T00:00:00` and its unit, such as "
+            f"`units: {{ts_start: {unit_}}}`, under `requests`, or as arguments"
         )
     forms: list[str] = list(_NAMED_FORMS) if named else []
     if dots:
         forms += _forms(f"%d.%m.{_year(dots)}")
     if slashes > FEW * n:
+        first, second, example = seen
         sign, year = "/" if "/" in example else "-", _year(example)
         day_first, month_first = (sign.join(x) for x in (("%d", "%m", year), ("%m", "%d", year)))
         if first > 12 and second > 12:

@@ -14,7 +14,7 @@ Fields = Annotated[tuple[Text, ...], BeforeValidator(one_or_more)]
 Values = dict[Text, tuple[Text, ...]]
 """Values of a field, by its name."""
 
-Unit = Literal["s", "ms", "us", "ns", "ticks", "usd", "cents", "nano-usd"]
+Unit = Literal["days", "s", "ms", "us", "ns", "ticks", "usd", "cents", "nano-usd"]
 
 
 class LogMapping(Strict):

@@ -103,6 +103,14 @@ def test_times_from_an_unnamed_moment_are_asked_about(tmp_path):
     ]
 
 
+def test_days_of_a_spreadsheet_are_asked_about_with_what_they_count_from(tmp_path):
+    days = ["46328.375", "46329.5"]
+    with pytest.raises(ValueError, match="time_origin: 1899-12-30T00:00:00"):
+        _times(tmp_path, days)
+    meaning = {"time_origin": "1899-12-30T00:00:00", "units": {"ts_start": "days"}}
+    assert _times(tmp_path, days, **meaning).accepted["ts_start"][0] == pd.Timestamp(TIME)
+
+
 def test_a_time_without_a_zone_is_of_the_declared_one(tmp_path):
     read = _times(
         tmp_path, ["2026-07-01 12:00:00", "2026-12-01T12:00:00Z"], time_zone="Europe/Rome"
