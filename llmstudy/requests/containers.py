@@ -272,12 +272,13 @@ def whole(container: Container, columns: Sequence[str], inner: str | None) -> st
     with container.path.open("rb") as file:
         head = file.read(4)
     packed = "gzip" if head.startswith(_GZIP) else "zstd" if head == _ZSTD else "none"
-    lines = (  # a line is a field of a CSV file without columns, quotes or null
-        f"read_csv({path}, columns = {{'line': 'VARCHAR'}}, delim = '\x1e', quote = '',"
-        f" escape = '', nullstr = '\x1d', header = false, auto_detect = false, strict_mode = false,"
-        f" max_line_size = {LONGEST_LINE}, compression = '{packed}')"
+    lines = (  # a line is a field of a CSV file whose delimiter and null stand in no text
+        f"read_csv({path}, columns = {{'line': 'VARCHAR'}}, delim = '\x1c\x1d\x1e\x1f',"
+        f" nullstr = '\x1f\x1e\x1d\x1c', quote = '', escape = '', header = false,"
+        f" auto_detect = false, strict_mode = false, max_line_size = {LONGEST_LINE},"
+        f" compression = '{packed}')"
     )
-    records = f"SELECT trim(line, E' \t\r\n') AS raw FROM {lines} WHERE raw <> ''"
+    records = f"SELECT trim(line, E' \t\r\n\x1e') AS raw FROM {lines} WHERE raw <> ''"
     return _json_table(f"(SELECT row_number() OVER () AS row, raw FROM ({records}))", columns)
 
 
@@ -348,7 +349,7 @@ def _bounded(records: Iterator[tuple[int, str]]) -> Iterator[pd.DataFrame]:
 
 def _json_lines(container: Container) -> Iterator[tuple[int, str]]:
     with _text(container.path, container.encoding) as file:
-        lines = (line.strip(" \t\r\n") for line in file)
+        lines = (line.strip(" \t\r\n\x1e") for line in file)
         yield from enumerate((line for line in lines if line), 1)
 
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmstudy import paths
-from llmstudy.requests import containers, formats
+from llmstudy.requests import containers, formats, plausible
 from llmstudy.requests.importers import read_log
 from llmstudy.requests.schema import INPUTS, NAMES
 from llmstudy.study.log import LogMapping
@@ -280,6 +280,9 @@ def _encodings():
         "documents over lines": documents.encode(),
         "page": json.dumps({"data": records, "error": None}).encode(),
         "page over lines": json.dumps({"data": records}, indent=2).encode(),
+        "a sequence of RFC 7464": b"".join(
+            b"\x1e" + line.encode() for line in text.splitlines(keepends=True)
+        ),
         "blank lines": text.replace("\n", "\n\n").encode(),
     }
 
@@ -554,6 +557,25 @@ def test_any_value_in_any_field_is_read_or_refused(tmp_path_factory, sample, val
     text = "\n".join(json.dumps(each) for each in records)
     raw = text.encode("utf-8", "surrogatepass")
     _survives(tmp_path_factory.getbasetemp() / "values", raw, _format(sample))
+
+
+MARKS = st.text("\x00\x0b\x0c\x1c\x1d\x1e\x1f\x85\u2028\ufeff\"\\ {},'\té", max_size=5)
+
+
+@SMALL
+@given(
+    lines=st.lists(MARKS | MARKS.map(lambda text: json.dumps({"ts": text}, ensure_ascii=False))),
+    end=st.sampled_from(["\n", "\r\n"]),
+)
+def test_no_line_is_lost_whatever_signs_are_in_it(tmp_path_factory, lines, end):
+    sound = json.dumps({"ts": "2026-11-02T09:00:00Z", "in": 10, "out": 5})
+    path = tmp_path_factory.getbasetemp() / "lines.jsonl"
+    path.write_bytes(end.join([sound, *lines, sound]).encode())
+    columns = {"ts_start": "ts", "input_tokens": "in", "output_tokens": "out"}
+    log = read_log(path, "jsonl", columns)
+    blank = sum(not line.strip(" \t\r\n\x1e") for line in lines)
+    assert log.rows_read == len(lines) + 2 - blank
+    assert len(log.accepted) + int((log.quarantined["reason"] == plausible.REPEAT).sum()) == 2
 
 
 @SMALL
