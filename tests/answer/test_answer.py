@@ -203,7 +203,7 @@ def test_choosing_an_api_model_leaves_its_arm_that_one_candidate(base):
 
 
 def test_targets_that_were_not_sized_are_refused_with_those_that_were(base):
-    with pytest.raises(ValueError, match="not sized: take one of 1"):
+    with pytest.raises(ValueError, match="not sized for targets of 2 times"):
         answer(base, Changes(slo=2.0))
 
 

@@ -136,7 +136,7 @@ def test_the_words_follow_the_numbers():
         ("{month: 2026-10, usd: 1}", r"invoices\.1\.source is missing"),
         ("{month: 2026-11, usd: 1, source: x}", r"2026-11, which is not over on 2026-11-23"),
         ("{month: 2026-10, usd: 1, source: x, workload: search}", r'"search", which is not under'),
-        ("{month: 2026-09, usd: 1, source: x}", r"bills 2026-09 once more"),
+        ("{month: 2026-09, usd: 1, source: x}", r"bills 2026-09 again"),
     ],
 )
 def test_an_invoice_that_cannot_be_right_is_refused_where_it_stands(variant, invoice, says):

@@ -210,7 +210,7 @@ def test_a_study_without_a_move_adds_nothing_to_the_saving():
     ("other", "why"),
     [
         ({"error": "it broke"}, "A total would lack b, which failed."),
-        ({"unbilled": ("chat",)}, "The bill of chat in b cannot be stated."),
+        ({"unbilled": ("chat",)}, "The bill of chat in b is unknown."),
         ({"as_of": "2026-12-01"}, "different days, from 2026-11-23 to 2026-12-01"),
         ({"company": "a Inc"}, "More than one study holds chat of a Inc"),
     ],
@@ -226,7 +226,7 @@ def test_one_team_of_a_company_is_not_paid_twice():
     search = (Course("search", "stay", "gpu", None, False),)
     found = totals([a_row("a", **own), a_row("b", **own, workloads=search)])
     assert found.month_usd is None
-    assert found.why_not == ("Each study of Acme pays for a team that one company has once.",)
+    assert found.why_not == ("Each study of Acme pays for the one team of its company.",)
 
 
 def test_different_horizons_leave_only_the_months_to_add():

@@ -204,7 +204,7 @@ def _barriers(rows: Sequence[Row]) -> list[str]:
         barriers.append(f"More than one study holds {listed(twice)}, which would count twice.")
     teams = Counter(r.company for r in rows if r.runs_fleets)
     if companies := sorted(company for company, n in teams.items() if n > 1):
-        barriers.append(f"Each study of {listed(companies)} pays for the same team of one company.")
+        barriers.append(f"Each study of {listed(companies)} pays for the one team of its company.")
     return barriers
 
 
