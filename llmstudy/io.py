@@ -12,7 +12,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import date
 from pathlib import Path
@@ -183,3 +183,10 @@ def sha256(file: Path) -> str:
     """SHA-256 of a file's bytes."""
     with file.open("rb") as stream:  # a log may be larger than the memory
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_of_all(files: Sequence[Path]) -> str:
+    """One SHA-256 of the contents of files, and of their paths below the folder of all."""
+    root = os.path.commonpath([file.parent for file in files])
+    hashes = {file.relative_to(root).as_posix(): sha256(file) for file in files}
+    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()

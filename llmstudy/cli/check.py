@@ -121,37 +121,12 @@ def _last(name: str, run: Path | None) -> "Last | None":
         return Last(made_of, None, str(error).rstrip("."))
 
 
-_READERS = {".csv": "read_csv", ".jsonl": "read_json", ".parquet": "read_parquet"}
-
-
 def _with_log(study: "Study", path: Path) -> "Study":
-    """The study with another log: in the format of its own or, without one, the canonical one."""
+    """The study with another log, read as its own was; without one, in whatever format it is."""
     from llmstudy.study import Log
 
-    if study.requests:
-        log = study.requests.model_copy(update={"path": path})
-    elif path.suffix in _READERS:
-        log = Log(path=path, format=path.suffix[1:], columns=_canonical_columns(path))
-    else:
-        raise ValueError(
-            f"{path}: the name of a log must end in {', '.join(_READERS)}; rename or convert it."
-        )
-    return study.model_copy(update={"requests": log})
-
-
-def _canonical_columns(path: Path) -> dict[str, str]:
-    import duckdb
-
-    from llmstudy.requests.schema import NAMES
-
-    if not path.is_file():
-        raise ValueError(f"{path}: there is no such file; check the path of the log")
-    with duckdb.connect() as connection:
-        try:
-            present = getattr(connection, _READERS[path.suffix])(str(path)).columns
-        except duckdb.Error as error:
-            raise ValueError(f"{path}: {str(error).splitlines()[0]}") from None
-    return {name: name for name in NAMES if name in present}
+    own = study.requests or Log(path=path)
+    return study.model_copy(update={"requests": own.model_copy(update={"path": path})})
 
 
 # --- what a person reads --------------------------------------------------------------------

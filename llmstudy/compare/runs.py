@@ -13,7 +13,7 @@ from llmstudy.compare import forecast
 from llmstudy.compare.diff import MOST_FOR_SHAPLEY, Run, diff
 from llmstudy.evidence.case import Case
 from llmstudy.evidence.traffic import traffic_of
-from llmstudy.io import sha256
+from llmstudy.requests.containers import log_files, log_sha256
 from llmstudy.simulate.invoices import logged_bills
 from llmstudy.study import Invoice, Study
 from llmstudy.study.snapshot import changed_inputs
@@ -46,9 +46,9 @@ def _case(run: Run) -> tuple[Case | None, str]:
     if study is None:
         return None, run.no_study
     log = study.requests.path if study.requests else None
-    if log and not log.is_file():
+    if log and not log_files(log):
         return None, f"the log of the run {run.run_id} is gone ({log.name})"
-    if log and sha256(log) != run.made_of.get("log_sha256"):
+    if log and log_sha256(log) != run.made_of.get("log_sha256"):
         return None, f"the log of the run {run.run_id} has changed since ({log.name})"
     return Case(study, traffic_of(study)), ""
 

@@ -27,6 +27,7 @@ import pandas as pd
 import zstandard
 from duckdb import DuckDBPyConnection as Connection
 
+from llmstudy.io import sha256, sha256_of_all
 from llmstudy.text import excerpt
 
 VECTOR_ROWS = 2_048  # DuckDB's unit of work
@@ -90,6 +91,20 @@ def files_of(source: str | Path | Sequence[str | Path]) -> list[Path]:
     if not of_log:
         raise ValueError(f"{source}: no file of a log is in it; name the file or its folder")
     return of_log
+
+
+def log_files(path: Path) -> list[Path]:
+    """The files of a log; none where it is gone."""
+    try:
+        return files_of(path)
+    except ValueError:
+        return []
+
+
+def log_sha256(path: Path) -> str | None:
+    """The SHA-256 of a log of one file, and of all its files together; None where it is gone."""
+    files = log_files(path)
+    return sha256(files[0]) if len(files) == 1 else sha256_of_all(files) if files else None
 
 
 def _is_marker(path: Path, root: Path | None = None) -> bool:

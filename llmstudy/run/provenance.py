@@ -2,17 +2,17 @@
 
 import hashlib
 import json
-import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmstudy import __version__, paths
-from llmstudy.io import sha256
+from llmstudy.io import sha256, sha256_of_all
+from llmstudy.requests.containers import log_files, log_sha256
 
 if TYPE_CHECKING:
     from llmstudy.study import Study
@@ -49,7 +49,7 @@ def input_files(file: Path, study: "Study") -> dict[str, list[Path]]:
     probes = {folder for route in study.routes.values() for folder in route.probe}
     return {
         "study": [file],
-        "log": [study.requests.path] if study.requests and study.requests.path.is_file() else [],
+        "log": log_files(study.requests.path) if study.requests else [],
         "probes": [f for folder in sorted(probes) for f in _files(folder)],
         "data": _files(data),
         "code": _files(package),
@@ -71,10 +71,10 @@ def made_of(file: Path, study: "Study") -> dict[str, Any]:
         "python": platform.python_version(),
         **_git(),
         "study_sha256": sha256(file),
-        "log_sha256": next(map(sha256, files["log"]), None),
-        "probes_sha256": _sha256_of_all(files["probes"]) if files["probes"] else None,
+        "log_sha256": log_sha256(study.requests.path) if study.requests else None,
+        "probes_sha256": sha256_of_all(files["probes"]) if files["probes"] else None,
         "data_sha256": {f.relative_to(paths.data()).as_posix(): sha256(f) for f in files["data"]},
-        "code_sha256": _sha256_of_all(files["code"]),
+        "code_sha256": sha256_of_all(files["code"]),
         "notebooks_sha256": {f.stem: fingerprint(f) for f in files["notebooks"]},
         "lock_sha256": sha256(lock) if lock.is_file() else None,
     }
@@ -113,13 +113,6 @@ def _files(folder: Path) -> list[Path]:
         if not any(part[0] == "." or part in ("__pycache__", "_bundled") for part in parts)
         and file.is_file()
     )
-
-
-def _sha256_of_all(files: Sequence[Path]) -> str:
-    """One hash of the contents and relative paths of files."""
-    root = os.path.commonpath([file.parent for file in files])
-    hashes = {file.relative_to(root).as_posix(): sha256(file) for file in files}
-    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
 
 
 def _git() -> dict[str, Any]:
