@@ -243,6 +243,7 @@ def _texts(
         "CREATE TABLE texts (file INTEGER, row BIGINT, raw VARCHAR, problem VARCHAR,"
         f" skipped VARCHAR, source VARCHAR, {columns})"
     )
+    connection.execute("CREATE TABLE starts (file INTEGER, start BIGINT)")
     present: set[str] = set(mapping.constants)
     root = _root(files) if len(files) > 1 else None
     for number, container in enumerate(files):
@@ -274,6 +275,7 @@ def _texts(
             f"INSERT INTO texts SELECT {number}, row, raw, problem, {skipped},"
             f" {literal(source)}, {selected} FROM"
         )
+        connection.execute(f"INSERT INTO starts SELECT {number}, count(*) FROM texts")
         try:
             if table := containers.whole(container, read, chosen.records):
                 connection.execute(f"{insert} {table}")
@@ -529,7 +531,9 @@ def _judged_sql(fields: set[str], mapping: LogMapping, casts: Mapping[str, str],
             f" THEN {literal(plausible.UNTRACED)}"
         )
     return (
-        f"WITH typed AS (SELECT *, rowid AS n, {typed} FROM texts),"
+        "WITH numbered AS (SELECT * REPLACE (coalesce(row, texts.rowid - start + 1) AS row),"
+        " texts.rowid AS n FROM texts JOIN starts USING (file)),"
+        f" typed AS (SELECT *, {typed} FROM numbered),"
         f" derived AS (SELECT *, {columns} FROM typed)"
         " SELECT n, file, row,"
         f" coalesce(raw, {_fields_json(fields)}) AS raw,"
