@@ -71,13 +71,16 @@ def test_help_names_every_command_and_every_option_with_a_word_on_each():
         "doctor",
         "probe",
         "capacity",
+        "requests",
     }
     probes = root.commands["probe"].commands
     assert set(probes) == {"endpoint", "search", "plan", "compare", "vllm", "import"}
     assert all(name in first_page for name in root.commands)
     capacities = root.commands["capacity"].commands
     assert set(capacities) == {"fit", "size"}
-    groups = {"probe": probes, "capacity": capacities}
+    logs = root.commands["requests"].commands
+    assert set(logs) >= {"import", "formats"}
+    groups = {"probe": probes, "capacity": capacities, "requests": logs}
     commands = {name: command for name, command in root.commands.items() if name not in groups}
     commands |= {f"{g} {name}": c for g, of in groups.items() for name, c in of.items()}
     for name, command in commands.items():
@@ -240,7 +243,7 @@ def test_check_compares_with_the_latest_run_of_the_study(variant, monkeypatch, t
     [
         (["--on", "2026-11-22"], "cannot be checked on 2026-11-22"),
         (["--log", "gone.csv"], "gone.csv: there is no such file"),
-        (["--log", "log.txt"], "the name of a log must end in .csv, .jsonl, .parquet"),
+        (["--log", "log.txt"], "log.txt: there is no such file"),
         (["--run", "nowhere"], "does not list what the run was made from"),
     ],
 )
