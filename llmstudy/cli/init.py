@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmstudy.cli import workflow
+from llmstudy.cli.requests import Declared, declarations
 from llmstudy.cli.terminal import AsJson, ask, interactive, mistakes, print_json, printable, say
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def init(
             metavar="FILE...",
         ),
     ] = None,
+    declared: Declared = [],  # noqa: B006
     provider: Annotated[
         str | None, typer.Option(help="Today's provider, such as openai, anthropic or google.")
     ] = None,
@@ -129,6 +131,7 @@ def init(
     ```
     llmstudy init acme
     llmstudy init acme --log logs/*.jsonl
+    llmstudy init acme --log export.csv --set thousands=.
     llmstudy init acme --provider openai --model gpt-4o --monthly-tokens 1.2B --invoice-usd 4800
     llmstudy init acme --requests 1.2M --input-tokens 1155 --output-tokens 211 \\
         --ttft-p95 '800 ms' --data-class enterprise --peak-to-mean 2 --gpu-platform no
@@ -154,6 +157,8 @@ def init(
     with mistakes(as_json):
         flow = workflow.planned(file) if ci else None
         source = workflow.requirement(install, flow.parents[2]) if flow else ""
+        if declared and not log:
+            raise ValueError("--set says what a log means: name the log with --log.")
         if more and not log:
             raise ValueError(f"{more[0]} is one argument too many: name files of a log with --log.")
         if flow and file.exists() and not any([*options.values(), log]):
@@ -163,7 +168,8 @@ def init(
         else:
             _refuse(file, called := name or folder.resolve().name)
             day = as_of.date() if as_of else date.today()
-            reading = _reading([*(log or []), *(more or [])], folder, options, (called, day))
+            files = [*(log or []), *(more or [])]
+            reading = _reading(files, declared, folder, options, (called, day))
             answers = _answers(options, reading.answered if reading else frozenset())
             starter = _compose(called, day, answers, reading)
             if flow:  # where nothing can be written, no study is left without its workflow
@@ -267,7 +273,11 @@ def _compose(
 
 
 def _reading(
-    files: list[str], folder: Path, options: Mapping[str, str | None], named: tuple[str, date]
+    files: list[str],
+    declared: list[str],
+    folder: Path,
+    options: Mapping[str, str | None],
+    named: tuple[str, date],
 ) -> "Reading | None":
     """The log that these files are, if any; named: the study's name and day."""
     if not files:
@@ -280,7 +290,7 @@ def _reading(
             "the log gives the tokens: leave out --monthly-tokens and --invoice-usd, or --log."
         )
     given = {q.field: _read(q, answer) for q in QUESTIONS if (answer := options[q.field])}
-    return logged.reading_of(files, folder, Answers(*named, **given))
+    return logged.reading_of(files, declarations(declared), folder, Answers(*named, **given))
 
 
 def _log_summary(reading: "Reading") -> dict[str, Any]:
@@ -314,8 +324,13 @@ def _show_log(log: Mapping[str, Any]) -> None:
     rows = log["rows_read"]
     typer.echo(f"Read as {log['format']}: {rows:,} rows, {log['requests']:,.0f} requests.")
     for reason, n in log["set_aside"].items():
-        typer.echo(printable(f"Set aside: {n:,} rows ({text.share(n / rows)}): {reason}"))
-    typer.echo(f"Workloads, by {log['by']}; confirm them and their task:")
+        typer.echo(
+            printable(f"Set aside: {n:,} of {rows:,} rows ({text.share(n / rows)}): {reason}.")
+        )
+    if log["by"] == "none":
+        typer.echo("One workload: no field of the log parts its requests into a few classes.")
+    else:
+        typer.echo(f"Workloads, by {log['by']}; confirm them and their task:")
     for row in log["workloads"]:
         model = f"{row['provider']}/{row['model']}" if row["model"] else "no listed model"
         typer.echo(

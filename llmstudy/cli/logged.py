@@ -9,14 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
+from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from llmstudy import prices, text
 from llmstudy.cli import new_study
 from llmstudy.cli.new_study import Answers, LoggedWorkload, StudyLog
 from llmstudy.evidence.traffic import Traffic, measured, traffic_of
+from llmstudy.figure import Figure
 from llmstudy.prices.served import served_model
 from llmstudy.requests import formats, propose
 from llmstudy.requests.containers import files_of
@@ -51,18 +54,21 @@ class Reading:
         return fields | model | {"monthly_tokens", "invoice_usd"}
 
 
-def reading_of(sources: Sequence[str], folder: Path, answers: Answers) -> Reading:
+def reading_of(
+    sources: Sequence[str], declared: Mapping[str, Any], folder: Path, answers: Answers
+) -> Reading:
     """Reads the log of a study in `folder`.
 
-    answers: those given by hand, which win over the log.
+    declared: what the log means, as under `requests` in a study. answers: those given by hand,
+    which win over the log.
     Raises: ValueError if the log cannot be read or used, or if no one path names its files.
     """
     place = one_path(sources)
     source = str(place)
-    log = read_log(source)
+    log = read_log(source, **declared)
     if log.accepted.empty:
         raise ValueError(f"{source}: none of its {log.rows_read:,} rows is a request.")
-    proposal = propose.proposed(source, log)
+    proposal = propose.proposed(source, log, declared)
     log = proposal.log
     table = proposal.workloads
     if len(table) == 1:
@@ -75,27 +81,37 @@ def reading_of(sources: Sequence[str], folder: Path, answers: Answers) -> Readin
         workload, note = _workload(row, log, answers)
         workloads.append(workload)
         notes += note
+    meaning = {key: value for key, value in declared.items() if key != "format"}
+    if proposal.fields:
+        fields = proposal.fields[0] if len(proposal.fields) == 1 else list(proposal.fields)
+        meaning["columns"] = {**meaning.get("columns", {}), "workload": fields}
+    elif len(table) == 1 and "workload" not in meaning.get("columns", {}):
+        meaning["workload"] = str(table["workload"][0])
     named = StudyLog(
-        str(place),
-        _format_key(log.format),
-        log.format,
-        str(table["by"][0]),
-        proposal.fields,
-        tuple(workloads),
+        path=str(place),
+        format=str(declared.get("format") or _format_key(log.format)),
+        title=log.format,
+        by=str(table["by"][0]),
+        meaning=meaning,
+        workloads=tuple(workloads),
     )
     study = new_study.draft(new_study.compose(answers, named).text)
     traffic = traffic_of(study)
     known = measured(study, traffic)
     relative = Path(os.path.relpath(place, folder.resolve())).as_posix()
     each = tuple(replace(w, figures=_figures(known, w.name)) for w in workloads)
+    by_hand = {name for name in FIGURES if getattr(answers, name) is not None}
+    used = tuple(
+        replace(w, figures={k: f for k, f in w.figures.items() if k not in by_hand}) for w in each
+    )
     return Reading(
-        replace(named, path=relative, workloads=each),
+        replace(named, path=relative, workloads=used),
         rows=log.rows_read,
-        requests=float(table["requests"].sum()),
+        requests=float(table["requests"].sum() + log.uncounted["n_requests"].fillna(1.0).sum()),
         set_aside=_reasons(traffic),
         unknown=log.unknown,
         proposal=table,
-        warnings=(*notes, *traffic.warnings),
+        warnings=(*notes, *_replaced(answers, each), *traffic.warnings),
     )
 
 
@@ -187,19 +203,45 @@ def _served(
             "another."
         )
         return (listed.provider, spelt), (note,) if unlisted else ()
-    note = f"No price list has what answered the requests of {name}, {text.listed(unlisted)}."
-    return None, (note,) if unlisted else ()
+    note = f"The log does not name the model that answered the requests of {name}"
+    if unlisted:
+        note = f"No price list has what answered the requests of {name}, {text.listed(unlisted)}"
+    return None, (f"{note}: give --provider and --model, or correct `routes`.",)
 
 
-def _figures(known: Study, name: str) -> dict[str, Any]:
+def _replaced(answers: Answers, workloads: Sequence[LoggedWorkload]) -> tuple[str, ...]:
+    """A sentence for each answer given by hand that a run takes from the log all the same."""
+    return tuple(
+        f"{name} is written as you gave it, but a run takes what the log measures; to have yours, "
+        f"add --set workloads.{workloads[0].name}.intake.{name}=... to `llmstudy run`."
+        for name in FIGURES
+        if getattr(answers, name) is not None and any(name in each.figures for each in workloads)
+    )
+
+
+def _figures(known: Study, name: str) -> dict[str, Figure]:
     workload = known.workloads[name]
-    figures = {key: getattr(workload.intake, key) for key in FIGURES}
-    figures |= {key: getattr(workload, key) for key in SHARES}
+    holders = {**dict.fromkeys(FIGURES, workload.intake), **dict.fromkeys(SHARES, workload)}
+    figures = {key: (type(holder), getattr(holder, key)) for key, holder in holders.items()}
     return {
         key: figure
-        for key, figure in figures.items()
+        for key, (model, figure) in figures.items()
         if figure.grade == "measured" and figure.source.startswith("log: ")
+        if _fits(figure, model.model_fields[key])
     }
+
+
+def _fits(figure: Figure, field: FieldInfo) -> bool:
+    """Whether a study file may hold this figure: a peak of a thousand times the mean it may not."""
+    entry = {key: getattr(figure, key) for key in ("value", "unit", "source", "as_of", "grade")}
+    if figure.low is not None:
+        entry["range"] = [figure.low, figure.high]
+    reader: TypeAdapter[Any] = TypeAdapter(Annotated[Any, *field.metadata])
+    try:
+        reader.validate_python(entry)
+    except ValidationError:
+        return False
+    return True
 
 
 def _reasons(traffic: Traffic) -> dict[str, int]:

@@ -146,22 +146,17 @@ class LoggedWorkload:
 class StudyLog:
     """A log as a study names it.
 
-    path: relative to the study file. format: by its name, with title as users call it. fields: of
-    the log that tell the workloads, told by `by`; none where the format maps them. workloads: at
-    least one, the largest first.
+    path: relative to the study file. format: by its name, with title as users call it. by: what
+    tells the workloads. meaning: the other keys of `requests`, such as columns. workloads: at least
+    one, the largest first.
     """
 
     path: str
     format: str
     title: str
     by: str
-    fields: tuple[str, ...]
+    meaning: Mapping[str, Any]
     workloads: tuple[LoggedWorkload, ...]
-
-    @property
-    def columns(self) -> str:
-        """The key `columns` of the study, as JSON."""
-        return json.dumps({"workload": self.fields[0] if len(self.fields) == 1 else self.fields})
 
 
 class InvoiceError(ValueError):

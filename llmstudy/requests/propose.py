@@ -5,10 +5,10 @@ the next month's. The shape of the tokens alone is no such field.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 from ruamel.yaml import YAML
@@ -114,35 +114,45 @@ _NO_NAMES = (UNKNOWN, "all")
 """Not told, and what tables of a study call all its workloads together."""
 
 
-def proposed(source: str | Path | Sequence[str | Path], log: Log) -> Proposal:
+def proposed(
+    source: str | Path | Sequence[str | Path], log: Log, declared: Mapping[str, Any]
+) -> Proposal:
     """The workloads of a log: its own, else those of the first field that parts it well, else one.
 
     Fields are tried by kind: tag, prompt name, route (the model or alias that was asked for),
     operation. One parts the log well if each request has it, and it has 2 to `MOST_CLASSES` values
     of at least `LEAST_SHARE` each.
 
-    source: where `log` was read from, with its format detected.
+    source, declared: where `log` was read from, and the keywords of `read_log` it was read with.
     Raises: ValueError as `read_log`.
     """
     own = workloads_of(log.accepted, "the log's own workload")
     if is_usable(own):
         return Proposal((), log, own)
-    for by, fields in _candidates(source):
+    columns, format = declared.get("columns", {}), declared.get("format")
+    for by, fields in _candidates(source, format):
         try:
-            tried = read_log(source, columns={"workload": fields})
+            again = {**declared, "columns": {**columns, "workload": fields}}
+            tried = read_log(source, **again)
         except ValueError:
             continue  # a field that some files lack tells no workload
         table = workloads_of(tried.accepted, by)
         if is_usable(table) and len(table) > 1 and table["share"].min() >= LEAST_SHARE:
             return Proposal(fields, tried, table)
     whole = log.accepted.assign(workload=UNKNOWN)
-    return Proposal((), log, workloads_of(whole, "one, for want of a field that parts the log"))
+    return Proposal((), log, workloads_of(whole, "none"))
 
 
-def _candidates(source: str | Path | Sequence[str | Path]) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _candidates(
+    source: str | Path | Sequence[str | Path], format: str | None
+) -> Iterator[tuple[str, tuple[str, ...]]]:
     """What may tell the workloads of a log: its kind, and its fields that the first file has."""
-    files = [containers.opened(path) for path in containers.files_of(source)]
-    chosen = formats.chosen(files, None, LogMapping())
+    kind = format if format in formats.CONTAINERS else None
+    files = [containers.opened(path, kind) for path in containers.files_of(source)]
+    try:
+        chosen = formats.chosen(files, format, LogMapping())
+    except ValueError:  # of usual names, but for those that are declared
+        chosen = formats.bundled()[formats.GENERIC]
     first = next((file for file in files if file.sample), files[0])
     if chosen.records:
         first = containers.within(first, chosen.records)
