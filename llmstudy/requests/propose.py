@@ -56,7 +56,7 @@ def workloads_of(requests: pd.DataFrame, by: str) -> pd.DataFrame:
 
     requests: a canonical table with its workloads in `workload`. by: what tells them, such as tag.
     Returns: workload, by, requests, share (of all requests), input_tokens_mean, output_tokens_mean
-    (per answered request), task (as the name suggests, or unknown).
+    (per answered request, 0 where none is), task (as the name suggests, or unknown).
 
     >>> table = pd.DataFrame({
     ...     "workload": ["triage", "triage", "triage", "recap"], "ok": True, "n_requests": None,
@@ -84,8 +84,10 @@ def workloads_of(requests: pd.DataFrame, by: str) -> pd.DataFrame:
             "by": by,
             "requests": sums["requests"],
             "share": sums["requests"] / weight.sum(),
-            "input_tokens_mean": sums["input_tokens"] / sums["answered"],
-            "output_tokens_mean": sums["output_tokens"] / sums["answered"],
+            **{
+                f"{side}_tokens_mean": (sums[f"{side}_tokens"] / sums["answered"]).fillna(0.0)
+                for side in ("input", "output")
+            },
             "task": sums["workload"].map(_task),
         }
     )

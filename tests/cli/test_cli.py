@@ -71,6 +71,7 @@ def test_help_names_every_command_and_every_option_with_a_word_on_each():
         "doctor",
         "probe",
         "capacity",
+        "requests",
     }
     probes = root.commands["probe"].commands
     assert set(probes) == {"endpoint", "search", "plan", "compare", "vllm", "import"}
@@ -78,6 +79,7 @@ def test_help_names_every_command_and_every_option_with_a_word_on_each():
     capacities = root.commands["capacity"].commands
     assert set(capacities) == {"fit", "size"}
     groups = {"probe": probes, "capacity": capacities}
+    groups["requests"] = root.commands["requests"].commands
     commands = {name: command for name, command in root.commands.items() if name not in groups}
     commands |= {f"{g} {name}": c for g, of in groups.items() for name, c in of.items()}
     for name, command in commands.items():
