@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from io import StringIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,10 +41,27 @@ def test_what_a_study_is_said_to_hold_it_may_hold(example, tmp_path):
 def test_the_study_that_is_made_with_flags_is_made(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     lines = (line for _, text in BLOCKS for line in text.splitlines())
-    (shown,) = [line for line in lines if "llmstudy init acme --" in line]
+    (shown,) = [line for line in lines if "llmstudy init acme --monthly" in line]
     done = CliRunner().invoke(app, [*shlex.split(shown)[1:], "--as-of", "2026-11-23"])
     assert (done.exit_code, done.stderr) == (0, "")
     assert "acme/study.yaml: today's bill is about USD 8.4k a month" in done.stdout
+
+
+def test_the_log_leads_to_a_study_by_the_first_command_shown_after_make(tmp_path, monkeypatch):
+    made, own = [text for kind, text in BLOCKS if not kind][:2]
+    assert made.startswith("make memo")
+    first, then = (line.partition("#")[0].split() for line in own.splitlines())
+    (tmp_path / "logs").mkdir()
+    sample = paths.ROOT / "tests/requests/samples/litellm.jsonl"
+    lines = sample.read_text(encoding="utf-8").splitlines(keepends=True)
+    for name, part in {"october": lines[:4], "november": lines[4:]}.items():
+        (tmp_path / f"logs/{name}.jsonl").write_text("".join(part), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    typed = [x for each in first[1:] for x in (sorted(map(str, Path().glob(each))) or [each])]
+    done = CliRunner().invoke(app, [*typed, "--as-of", "2026-11-23"])
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert f"Next:\n  {' '.join(then)}\n" in done.stdout
+    assert study.load(then[-1]).requests.path == Path("acme/../logs/*.jsonl")
 
 
 def test_every_command_is_in_the_table_and_the_table_names_no_other():

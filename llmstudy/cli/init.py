@@ -1,8 +1,7 @@
-"""`llmstudy init`: six questions, one study file, and on request the workflow that runs it."""
+"""`llmstudy init`: six questions or a log, one study file, and on request a workflow to run it."""
 
 import re
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmstudy.cli import workflow
-from llmstudy.cli.terminal import AsJson, ask, interactive, mistakes, print_json, say
+from llmstudy.cli.requests import Declared, declarations
+from llmstudy.cli.terminal import AsJson, ask, interactive, mistakes, print_json, printable, say
 
 if TYPE_CHECKING:
+    from llmstudy.cli.logged import Reading
     from llmstudy.cli.new_study import Question, Starter
 
 
@@ -20,6 +21,19 @@ def init(
     folder: Annotated[
         Path, typer.Argument(help="Folder for the study, made if need be.", metavar="DIR")
     ],
+    more: Annotated[
+        list[str] | None,
+        typer.Argument(help="Further files of --log, as a shell makes them of *.", metavar="FILE"),
+    ] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Your request log, from any gateway: files, a folder or a glob. It answers the "
+            "questions on model, volume, tokens and peak; an answer given here wins.",
+            metavar="FILE...",
+        ),
+    ] = None,
+    declared: Declared = [],  # noqa: B006
     provider: Annotated[
         str | None, typer.Option(help="Today's provider, such as openai, anthropic or google.")
     ] = None,
@@ -89,7 +103,7 @@ def init(
     ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Ask six questions and write DIR/study.yaml, ready to run.
+    """Ask six questions, or read a log, and write DIR/study.yaml, ready to run.
 
     On a terminal it asks for each answer that no option gives; an empty answer is `unknown`.
     Without a terminal every missing answer is `unknown`: it takes a wide prior, and heads the list
@@ -98,15 +112,26 @@ def init(
     Monthly tokens and the last invoice suffice: at list prices the two give the split of the tokens
     into input and output. A study file is never overwritten.
 
+    With `--log` the log is read first, whatever gateway wrote it (`llmstudy requests formats`). The
+    study names it, proposes its workloads, and takes today's models and the *measured* figures from
+    it; confirm the workloads and their tasks. What the log cannot tell is asked, or `unknown`.
+
     With `--ci` the repository that holds DIR gets a GitHub Actions workflow. Once a month, and when
     asked for, it executes the study, publishes the memo as an artefact, and fails when a trigger
-    fires or evidence is stale on the newest log in DIR/logs. It installs llmstudy from `--install`:
+    fires or evidence is stale on the logs in DIR/logs. It installs llmstudy from `--install`:
     no package index is assumed to have it. A wheel must be in that repository, or have a URL.
 
-    Exit codes: 0 written; 2 an answer cannot be used, or a file exists already.
+    Exit codes: 0 written; 2 an answer or the log cannot be used, or a file exists already.
+
+    JSON: `{study, month_usd, unknown: [path], notes: [sentence], next: [command]}`; with `--log`
+    also `log: {format, path, rows_read, requests, set_aside: {reason: rows}, by, workloads:
+    [{workload, requests, share, input_tokens_mean, output_tokens_mean, task, provider, model}],
+    measured: [path], not_told: [column], confirm: [path]}`; with `--ci` also `workflow`.
 
     ```
     llmstudy init acme
+    llmstudy init acme --log logs/*.jsonl
+    llmstudy init acme --log export.csv --set thousands=.
     llmstudy init acme --provider openai --model gpt-4o --monthly-tokens 1.2B --invoice-usd 4800
     llmstudy init acme --requests 1.2M --input-tokens 1155 --output-tokens 211 \\
         --ttft-p95 '800 ms' --data-class enterprise --peak-to-mean 2 --gpu-platform no
@@ -132,17 +157,28 @@ def init(
     with mistakes(as_json):
         flow = workflow.planned(file) if ci else None
         source = workflow.requirement(install, flow.parents[2]) if flow else ""
-        if flow and file.exists() and not any(options.values()):
+        if declared and not log:
+            raise ValueError("--set says what a log means: name the log with --log.")
+        if more and not log:
+            raise ValueError(f"{more[0]} is one argument too many: name files of a log with --log.")
+        if flow and file.exists() and not any([*options.values(), log]):
             from llmstudy.study import load
 
             summary: dict[str, Any] = {"unknown": load(file).unknown()}
         else:
             _refuse(file, called := name or folder.resolve().name)
-            starter = _compose(called, as_of.date() if as_of else date.today(), _answers(options))
+            day = as_of.date() if as_of else date.today()
+            files = [*(log or []), *(more or [])]
+            reading = _reading(files, declared, folder, options, (called, day))
+            answers = _answers(options, reading.answered if reading else frozenset())
+            starter = _compose(called, day, answers, reading)
             if flow:  # where nothing can be written, no study is left without its workflow
                 flow.parent.mkdir(parents=True, exist_ok=True)
             unknown = _write(file, starter)
-            summary = {"month_usd": starter.month_usd, "unknown": unknown, "notes": starter.notes}
+            notes = [*starter.notes, *(reading.warnings if reading else ())]
+            summary = {"month_usd": starter.month_usd, "unknown": unknown, "notes": notes}
+            if reading:
+                summary["log"] = _log_summary(reading)
         if flow:
             flow.parent.mkdir(parents=True, exist_ok=True)
             with flow.open("x", encoding="utf-8") as target:
@@ -167,7 +203,8 @@ def _refuse(file: Path, name: str) -> None:
 # --- answers --------------------------------------------------------------------------------
 
 
-def _answers(options: Mapping[str, str | None]) -> dict[str, Any]:
+def _answers(options: Mapping[str, str | None], answered: Set[str]) -> dict[str, Any]:
+    """The answers by option, and on a terminal those asked for; `answered`: not to be asked."""
     from llmstudy.cli.new_study import QUESTIONS
 
     answers: dict[str, Any] = {}
@@ -175,7 +212,11 @@ def _answers(options: Mapping[str, str | None]) -> dict[str, Any]:
         text = options[question.field]
         if text is not None:
             answers[question.field] = _read(question, text)
-        elif interactive() and _must_ask(question.field, options, answers):
+        elif (
+            interactive()
+            and question.field not in answered
+            and _must_ask(question.field, options, answers)
+        ):
             answers[question.field] = _ask(question)
     return answers
 
@@ -211,12 +252,15 @@ def _value(question: "Question", text: str) -> Any:
     return None if text == "unknown" else question.read(text)
 
 
-def _compose(name: str, as_of: date, answers: dict[str, Any]) -> "Starter":
+def _compose(
+    name: str, as_of: date, answers: dict[str, Any], reading: "Reading | None"
+) -> "Starter":
     from llmstudy.cli import new_study
 
     while True:
         try:
-            return new_study.compose(new_study.Answers(name, as_of, **answers))
+            given = new_study.Answers(name, as_of, **answers)
+            return new_study.compose(given, reading.log if reading else None)
         except new_study.InvoiceError as error:
             if not interactive():
                 raise
@@ -225,21 +269,94 @@ def _compose(name: str, as_of: date, answers: dict[str, Any]) -> "Starter":
             answers |= {q.field: _ask(q) for q in new_study.QUESTIONS if q.field in billed}
 
 
+# --- the log --------------------------------------------------------------------------------
+
+
+def _reading(
+    files: list[str],
+    declared: list[str],
+    folder: Path,
+    options: Mapping[str, str | None],
+    named: tuple[str, date],
+) -> "Reading | None":
+    """The log that these files are, if any; named: the study's name and day."""
+    if not files:
+        return None
+    from llmstudy.cli import logged
+    from llmstudy.cli.new_study import QUESTIONS, Answers
+
+    if options["monthly_tokens"] or options["invoice_usd"]:
+        raise ValueError(
+            "the log gives the tokens: leave out --monthly-tokens and --invoice-usd, or --log."
+        )
+    given = {q.field: _read(q, answer) for q in QUESTIONS if (answer := options[q.field])}
+    return logged.reading_of(files, declarations(declared), folder, Answers(*named, **given))
+
+
+def _log_summary(reading: "Reading") -> dict[str, Any]:
+    workloads = reading.log.workloads
+    return {
+        "format": reading.log.title,
+        "path": reading.log.path,
+        "rows_read": reading.rows,
+        "requests": reading.requests,
+        "set_aside": reading.set_aside,
+        "by": reading.log.by,
+        "workloads": [
+            {**row, "provider": each.provider, "model": each.model}
+            for row, each in zip(
+                reading.proposal.drop(columns="by").to_dict("records"), workloads, strict=True
+            )
+        ],
+        "measured": [
+            f"workloads.{each.name}.{'' if figure.endswith('_share') else 'intake.'}{figure}"
+            for each in workloads
+            for figure in each.figures
+        ],
+        "not_told": list(reading.unknown),
+        "confirm": [f"workloads.{each.name}.task" for each in workloads],
+    }
+
+
+def _show_log(log: Mapping[str, Any]) -> None:
+    from llmstudy import text
+
+    rows = log["rows_read"]
+    typer.echo(f"Read as {log['format']}: {rows:,} rows, {log['requests']:,.0f} requests.")
+    for reason, n in log["set_aside"].items():
+        typer.echo(
+            printable(f"Set aside: {n:,} of {rows:,} rows ({text.share(n / rows)}): {reason}.")
+        )
+    if log["by"] == "none":
+        typer.echo("One workload: no field of the log parts its requests into a few classes.")
+    else:
+        typer.echo(f"Workloads, by {log['by']}; confirm them and their task:")
+    for row in log["workloads"]:
+        model = f"{row['provider']}/{row['model']}" if row["model"] else "no listed model"
+        typer.echo(
+            printable(
+                f"  {row['workload']}: {text.share(row['share'])} of the requests, "
+                f"{row['input_tokens_mean']:,.0f} tokens in, {row['output_tokens_mean']:,.0f} out, "
+                f"{model}, task {row['task']}"
+            )
+        )
+    for row in log["workloads"]:
+        place = f"workloads.{row['workload']}."
+        paths = [path for path in log["measured"] if path.startswith(place)]
+        names = text.listed([path.rpartition(".")[2] for path in paths]) or "nothing"
+        typer.echo(printable(f"Measured for {row['workload']}: {names}."))
+    if log["not_told"]:
+        typer.echo(f"The log does not tell {text.listed(log['not_told'])}.")
+
+
 # --- the file -------------------------------------------------------------------------------
 
 
 def _write(file: Path, starter: "Starter") -> list[str]:
     """Writes the file, provided that it loads. Returns the paths that are still unknown."""
-    from llmstudy import study
+    from llmstudy.cli import new_study
 
-    with tempfile.TemporaryDirectory() as folder:
-        draft = Path(folder, file.name)
-        draft.write_text(starter.text, encoding="utf-8")
-        try:
-            unknown = study.load(draft).unknown()
-        except study.StudyError as error:
-            # the draft is gone, so its line numbers help nobody
-            raise ValueError(re.sub(r"^.*?:\d+: ", "", str(error), flags=re.MULTILINE)) from None
+    unknown = new_study.draft(starter.text).unknown()
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("x", encoding="utf-8") as target:
         target.write(starter.text)
@@ -249,6 +366,8 @@ def _write(file: Path, starter: "Starter") -> list[str]:
 def _show(file: Path, summary: Mapping[str, Any], flow: Path | None, steps: list[str]) -> None:
     from llmstudy import text
 
+    if "log" in summary:
+        _show_log(summary["log"])
     if "month_usd" in summary:
         typer.echo(f"Wrote {file}: today's bill is about {text.usd(summary['month_usd'])} a month.")
         for note in summary["notes"]:

@@ -1,18 +1,21 @@
-"""Composes a first study file from the answers to six questions, or fewer.
+"""Composes a first study file from the answers to six questions, or fewer, and from a log.
 
 A missing answer becomes `unknown`, which takes a wide prior. Monthly tokens and the invoice for
 them can replace requests and tokens per request: at list prices the two give the split between
-input and output. Nothing is written here; `compose` returns the text.
+input and output. A log gives its workloads, with today's model and the measured figures of each.
+Nothing is written here; `compose` returns the text.
 """
 
 import json
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import partial
 from importlib.resources import files
 from math import ceil, floor, isclose, log10
+from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from jinja2 import Environment, StrictUndefined
@@ -22,7 +25,7 @@ from llmstudy.figure import Figure
 from llmstudy.measures import privacy, quality
 from llmstudy.measures.cost import TokenPrice, api_usd_per_request
 from llmstudy.prices import ApiRate
-from llmstudy.study import DataClass, bundled_figures
+from llmstudy.study import DataClass, Study, StudyError, bundled_figures, load
 
 UNKNOWN = "unknown"
 
@@ -119,6 +122,43 @@ class Answers:
     gpu_platform: str | None = None
 
 
+@dataclass(frozen=True)
+class LoggedWorkload:
+    """What a log tells of one workload.
+
+    provider, model: those that served most of its requests, as the price list calls them; None if
+    it lists none. share: of the log's requests. longest_tokens: input and output of its longest
+    request. shape: its tokens, in words. task: None if its name does not tell. figures: measured,
+    by the last part of their path in a study; what is not there, the log does not tell.
+    """
+
+    name: str = "product"
+    provider: str | None = None
+    model: str | None = None
+    share: float = 1.0
+    longest_tokens: float = 0.0
+    shape: str = ""
+    task: str | None = None
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StudyLog:
+    """A log as a study names it.
+
+    path: relative to the study file. format: by its name, with title as users call it. by: what
+    tells the workloads. meaning: the other keys of `requests`, such as columns. workloads: at least
+    one, the largest first.
+    """
+
+    path: str
+    format: str
+    title: str
+    by: str
+    meaning: Mapping[str, Any]
+    workloads: tuple[LoggedWorkload, ...]
+
+
 class InvoiceError(ValueError):
     """Monthly tokens and an invoice that contradict each other or the other answers."""
 
@@ -172,12 +212,16 @@ class _Volume:
         return None not in (self.requests, self.input_tokens, self.output_tokens)
 
 
-def _volume(answers: Answers, rate: ApiRate) -> _Volume:
+def _volume(answers: Answers, rate: ApiRate, logged: LoggedWorkload) -> _Volume:
     if answers.monthly_tokens is None and answers.invoice_usd is None:
+        requests = answers.requests and answers.requests * logged.share
         return _Volume(
-            _stated(answers.requests, "requests/month", answers.as_of),
-            _stated(answers.input_tokens, "tokens/request", answers.as_of),
-            _stated(answers.output_tokens, "tokens/request", answers.as_of),
+            _stated(requests, "requests/month", answers.as_of) or logged.figures.get("requests"),
+            *(
+                _stated(getattr(answers, side), "tokens/request", answers.as_of)
+                or logged.figures.get(side)
+                for side in ("input_tokens", "output_tokens")
+            ),
         )
     if answers.monthly_tokens is None or answers.invoice_usd is None:
         raise InvoiceError("monthly tokens are used only with the invoice for them: give both.")
@@ -223,8 +267,11 @@ def _assumed(value: float, unit: str, source: str, as_of: date) -> Figure:
     return Figure("", value, unit, grade="assumed", source=source, as_of=as_of)
 
 
-def _month_usd(arm: str, rate: ApiRate, volume: _Volume) -> float:
-    """Today's bill by the study file; an unknown answer counts as the middle of its prior."""
+def _month_usd(arm: str, rate: ApiRate, volume: _Volume, shares: Mapping[str, Figure]) -> float:
+    """Today's bill by the study file; an unknown answer counts as the middle of its prior.
+
+    shares: measured, cached_input_share and retry_share.
+    """
     per_token = TokenPrice(
         arm,
         uncached_input_usd=rate.input_usd_per_mtok / 1e6,
@@ -243,8 +290,8 @@ def _month_usd(arm: str, rate: ApiRate, volume: _Volume) -> float:
         per_token,
         value(volume.input_tokens, "unknown.input_tokens"),
         value(volume.output_tokens, "unknown.output_tokens"),
-        cached_input_share=_central("traffic.cached_input_share"),
-        retry_share=_central("traffic.retry_share"),
+        cached_input_share=value(shares.get("cached_input_share"), "traffic.cached_input_share"),
+        retry_share=value(shares.get("retry_share"), "traffic.retry_share"),
     )
     return float(usd_per_request) * value(volume.requests, "unknown.requests")
 
@@ -277,9 +324,10 @@ class Starter:
     notes: tuple[str, ...]
 
 
-def compose(answers: Answers) -> Starter:
-    """Composes the file: today's route, one host of open weights, one self-hosted fleet.
+def compose(answers: Answers, log: StudyLog | None = None) -> Starter:
+    """Composes the file: today's routes, one host of open weights, one self-hosted fleet.
 
+    log: a request log, which gives the workloads and what no answer gives.
     Raises: PriceError if the model has no list price, InvoiceError if the invoice does not fit it,
     ValueError if only one of provider and model is given or an invoice comes without them.
 
@@ -292,28 +340,82 @@ def compose(answers: Answers) -> Starter:
         raise ValueError("the answers name a provider or a model, not both: give both, or neither.")
     if answers.model is None and answers.invoice_usd is not None:
         raise ValueError("which model is the invoice for? Give its provider and name.")
-    provider, model = answers.provider or PROVIDER, answers.model or MODEL
-    rate = prices.rate(provider, model, answers.as_of)
-    arm = "hosted_open" if OPEN_FAMILIES.search(model) else "proprietary_api"
-    volume = _volume(answers, rate)
-    month_usd = _month_usd(arm, rate, volume)
-    permission = privacy.permission(
-        answers.data_class or UNKNOWN, arm, {}, answers.as_of, privacy.privacy_matrix()
-    )
+    logged = log.workloads if log else (LoggedWorkload(),)
+    workloads = [_Composed.of(answers, each) for each in logged]
+    routes = {each.route["route"]: each.route for each in workloads}
+    longest = max([answers.context or 0, *(each.longest_tokens for each in logged)])
+    month_usd = sum(each.month_usd for each in workloads)
+    complete = all(each.volume.complete for each in workloads)
     text = _template().render(
-        **_route(provider, model, arm),
-        **_intake(answers, volume),
+        log=log,
+        routes=[*routes.values()],
+        workloads=[each.block | each.route for each in workloads],
+        hosted=any(_HOSTED_ROUTE in each.route["candidates"] for each in workloads)
+        and _HOSTED_ROUTE,
+        self_hosted=_SELF_HOSTED_ROUTE,
         name=json.dumps(answers.name),
         as_of=answers.as_of,
         decide_by=answers.as_of + timedelta(days=30),
         seed=f"{answers.as_of:%Y%m%d}",
+        # today's route holds what it serves today
+        context_tokens=f"{max(longest, _USUAL_CONTEXT_TOKENS):.0f}",
         month_usd=month_usd,
         budget_usd=_rounded_up(1.5 * month_usd),
-        contracts=permission.missing or ("dpa",),
-        bill_note="" if volume.complete else ", with the middle of the prior for what is unknown",
-        route_note="" if answers.model else f": not named, so {model} is assumed",
+        bill_note="" if complete else ", with the middle of the prior for what is unknown",
     )
-    return Starter(text, month_usd, _notes(answers, permission))
+    return Starter(text, month_usd, tuple(dict.fromkeys(n for w in workloads for n in w.notes)))
+
+
+@dataclass(frozen=True)
+class _Composed:
+    """A workload of the file: its route today, the values of its keys, its bill (usd a month)."""
+
+    route: dict[str, Any]
+    block: dict[str, Any]
+    volume: _Volume
+    month_usd: float
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, answers: Answers, logged: LoggedWorkload) -> "_Composed":
+        if answers.model is None:
+            answers = replace(answers, provider=logged.provider, model=logged.model)
+        provider, model = answers.provider or PROVIDER, answers.model or MODEL
+        rate = prices.rate(provider, model, answers.as_of)
+        arm = "hosted_open" if OPEN_FAMILIES.search(model) else "proprietary_api"
+        volume = _volume(answers, rate, logged)
+        permission = privacy.permission(
+            answers.data_class or UNKNOWN, arm, {}, answers.as_of, privacy.privacy_matrix()
+        )
+        route = _route(provider, model, arm) | {
+            "contracts": permission.missing or ("dpa",),
+            "route_note": "" if answers.model else f": not named, so {model} is assumed",
+        }
+        block = {
+            **_intake(answers, volume, logged),
+            "workload": json.dumps(logged.name, ensure_ascii=False) if logged.shape
+            else logged.name,
+            "shape": logged.shape,
+            "task": logged.task or "chat",
+            "assumed_task": bool(logged.shape) and logged.task is None,
+        }  # fmt: skip
+        month_usd = _month_usd(arm, rate, volume, logged.figures)
+        return cls(route, block, volume, month_usd, _notes(answers, permission))
+
+
+def draft(text: str) -> Study:
+    """Loads the text of a study file, whose log has an absolute path if it is to be read.
+
+    Raises: ValueError with what keeps it from loading.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "study.yaml")
+        file.write_text(text, encoding="utf-8")
+        try:
+            return load(file)
+        except StudyError as error:
+            # the draft is gone, so its line numbers help nobody
+            raise ValueError(re.sub(r"^.*?:\d+: ", "", str(error), flags=re.MULTILINE)) from None
 
 
 def _template() -> Any:
@@ -331,8 +433,6 @@ def _route(provider: str, model: str, arm: str) -> dict[str, Any]:
         "provider": json.dumps(provider),
         "model": json.dumps(model),
         "ttft_figure": f"latency.{'api' if arm == 'proprietary_api' else 'hosted'}_ttft_p95",
-        "hosted": hosted[0] if hosted else None,
-        "self_hosted": _SELF_HOSTED_ROUTE,
         "candidates": [*hosted, _SELF_HOSTED_ROUTE],
         "paired_with": _paired_with(model),
     }
@@ -349,26 +449,37 @@ def _paired_with(model: str) -> str | None:
     return next((name for name in scored if dated.fullmatch(name)), None)
 
 
-def _intake(answers: Answers, volume: _Volume) -> dict[str, str]:
+def _intake(answers: Answers, volume: _Volume, logged: LoggedWorkload) -> dict[str, str]:
+    measured = logged.figures
+    peak_to_mean = _stated(answers.peak_to_mean, "x", answers.as_of)
+    shares = {
+        name: _written(measured[name]) if name in measured else f"{{figure: traffic.{name}}}"
+        for name in ("cached_input_share", "retry_share")
+    }
     return {
         "requests": _written(volume.requests),
         "input_tokens": _written(volume.input_tokens),
         "output_tokens": _written(volume.output_tokens),
         "ttft_p95": json.dumps(answers.ttft_p95 or UNKNOWN),
         "data_class": answers.data_class or UNKNOWN,
-        "peak_to_mean": _written(_stated(answers.peak_to_mean, "x", answers.as_of)),
+        "peak_to_mean": _written(peak_to_mean or measured.get("peak_to_mean")),
         "needed_context_tokens": _written(_stated(answers.context, "tokens", answers.as_of)),
-        # today's route holds what it serves today
-        "context_tokens": f"{max(answers.context or 0, _USUAL_CONTEXT_TOKENS):.0f}",
         "gpu_platform": json.dumps(answers.gpu_platform or UNKNOWN),
+        **shares,
     }
 
 
 def _written(figure: Figure | None) -> str:
     if figure is None:
         return UNKNOWN
+    ends = ""
+    if figure.low is not None and figure.high is not None and figure.low < figure.high:
+        ends = f"range: [{figure.low:.6g}, {figure.high:.6g}], "
+        if figure.distribution != "triangular":
+            ends += f"distribution: {figure.distribution}, "
     return (
-        f"{{value: {figure.value:.6g}, unit: {figure.unit}, source: {json.dumps(figure.source)}, "
+        f"{{value: {figure.value:.6g}, unit: {figure.unit}, {ends}"
+        f"source: {json.dumps(figure.source)}, "
         f"as_of: {figure.as_of}, grade: {figure.grade}}}"
     )
 

@@ -79,7 +79,7 @@ def import_(
         from llmstudy.measures.log_totals import log_totals
         from llmstudy.requests.importers import read_log, write_log
 
-        log = read_log(list(files), format, **_declarations(declared))
+        log = read_log(list(files), format, **declarations(declared))
         totals = log_totals(log, price_as, on or _today())
         written = write_log(log, out)
     reasons = _reasons(log)
@@ -133,7 +133,7 @@ def _today() -> str:
     return datetime.now(UTC).date().isoformat()
 
 
-def _declarations(settings: list[str]) -> dict[str, Any]:
+def declarations(settings: list[str]) -> dict[str, Any]:
     """`units.latency_s=ms` as `{"units": {"latency_s": "ms"}}`."""
     from llmstudy.study.document import parsed
 

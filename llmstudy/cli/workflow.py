@@ -1,6 +1,6 @@
 """A GitHub Actions workflow that runs a study every month, in the study's own repository.
 
-The workflow executes the study on the newest log, publishes the memo and fails when somebody must
+The workflow executes the study on its logs, publishes the memo and fails when somebody must
 act. It only calls the commands.
 """
 

@@ -79,18 +79,12 @@ def _with_paths_from(study: Study, folder: Path) -> Study:
     """The study with its relative paths resolved from the folder of its file."""
     log = study.requests
     if log:
-        log = log.model_copy(update={"path": _newest(folder / log.path)})
+        log = log.model_copy(update={"path": folder / log.path})
     routes = {
         name: route.model_copy(update={"probe": tuple(folder / run for run in route.probe)})
         for name, route in study.routes.items()
     }
     return study.model_copy(update={"requests": log, "routes": routes})
-
-
-def _newest(path: Path) -> Path:
-    """The file, or of a folder the file whose name sorts last: git keeps no file times."""
-    logs = path.iterdir() if path.is_dir() else []
-    return max((file for file in logs if not file.name.startswith(".")), default=path)
 
 
 def _line(tree: Any, location: Sequence[Any]) -> int:

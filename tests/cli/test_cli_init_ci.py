@@ -16,7 +16,6 @@ from jsonschema import Draft7Validator
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
-from llmstudy import study
 from llmstudy.cli import app
 from llmstudy.cli import workflow as flow
 from llmstudy.memo import render
@@ -244,27 +243,19 @@ def test_the_run_ends_as_the_check_does_and_its_summary_says_why(programs, code,
     assert "Stale: the price has expired." in summary
 
 
-def test_the_newest_log_is_the_one_that_is_judged(programs):
+def test_all_logs_of_the_folder_are_judged_together(programs):
     stand_in, run = programs
     init("acme", "--ci")
     Path("acme/logs").mkdir()
-    for name in ("2026-11.parquet", "2026-09.parquet", ".gitkeep", "2026-10.parquet"):
-        Path("acme/logs", name).touch()
     stand_in("llmstudy")
-    _, calls = run("Check")
-    assert calls == ["llmstudy check acme/study.yaml --log acme/logs/2026-11.parquet"]
-
-
-def test_a_study_that_names_the_folder_reads_its_newest_log(variant):
-    """So that the run and the check rest on the same log."""
-    text = variant("default").read_text()
-    log = "requests: {path: logs, format: parquet, provider: openai}\n"
-    Path("logs").mkdir()
-    Path("study.yaml").write_text(text + log)
-    assert study.load("study.yaml").requests.path == Path("logs")
-    for name in ("2026-11.parquet", "2026-09.parquet", ".gitkeep"):
-        Path("logs", name).touch()
-    assert study.load("study.yaml").requests.path == Path("logs/2026-11.parquet")
+    for name in (".gitkeep", "2026-11.parquet", "2026-09.parquet"):
+        Path("acme/logs", name).touch()
+        _, calls = run("Check")
+    assert calls == [
+        "llmstudy check acme/study.yaml",
+        "llmstudy check acme/study.yaml --log acme/logs",
+        "llmstudy check acme/study.yaml --log acme/logs",
+    ]
 
 
 def test_the_repository_is_the_one_that_holds_the_study():
