@@ -79,7 +79,9 @@ def _with_paths_from(study: Study, folder: Path) -> Study:
     """The study with its relative paths resolved from the folder of its file."""
     log = study.requests
     if log:
-        log = log.model_copy(update={"path": folder / log.path})
+        path = folder / log.path
+        path.is_dir()  # raises OSError for a name that no file can have
+        log = log.model_copy(update={"path": path})
     routes = {
         name: route.model_copy(update={"probe": tuple(folder / run for run in route.probe)})
         for name, route in study.routes.items()

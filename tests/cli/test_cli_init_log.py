@@ -181,9 +181,10 @@ def test_one_path_names_the_files_of_a_log_and_no_other():
     files = {name: str(write(name, [])) for name in names}
     here = Path.cwd()
     assert one_path([files["x/2026-10.jsonl"]]) == here / "x/2026-10.jsonl"
-    assert one_path(["x"]) == one_path(names[:2]) == here / "x/*.jsonl"
+    assert one_path(["x"]) == here / "x"
+    assert one_path(names[:2]) == here / "x/*.jsonl"
     assert one_path(["x/*-1*"]) == here / "x/*-1*"
-    assert one_path(["y"]) == here / "y/**/*.parquet"
+    assert one_path(["y/a=1", "y/a=2"]) == here / "y/**/*.parquet"
     with pytest.raises(ValueError, match="a study has one path for its log"):
         one_path([files["x/2026-10.jsonl"], files["y/a=1/p.parquet"]])
 
