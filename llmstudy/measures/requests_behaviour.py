@@ -83,9 +83,10 @@ def behaviour_by(
     or where times are not exact to one); dispersion_1min (variance over mean of the requests of a
     minute: 1 where they come independently at a steady rate); growth_per_month with `_low` and
     `_high` (as `monthly_growth`); tenant_share_largest and tenant_share_largest_5 (of the requests
-    with a tenant); fallback_share and alias_share (of those with a requested model: the first asked
-    for a listed model and were served by another; the second asked under a name that is on no price
-    list, which cannot tell); tool_calls_per_request and requests_per_session.
+    with a tenant); alias_share (of the requests with a requested model, those that asked under a
+    name that is on no price list and is not that of the model that served); fallback_share (of the
+    others, those that another model served than was asked for; null if there are no others);
+    tool_calls_per_request and requests_per_session.
     Raises: ValueError as `summary_by`.
 
     >>> log = pd.DataFrame({"ts_start": pd.to_datetime(["2026-11-20T09:00Z"] * 4),
@@ -197,13 +198,19 @@ def _fallbacks(connection: Connection, listed: Mapping[tuple[Any, Any], Any]) ->
             rows["provider"], rows["asked"], rows["served"], strict=True
         )
     ]
-    shares = rows["n"] / rows.groupby("place")["n"].transform("sum")
+    by_kind = pd.DataFrame(
+        {
+            kind: rows["n"].where(pd.Series(kinds, rows.index, object) == kind, 0.0)
+            for kind in ("same", "fallback", "alias")
+        },
+        dtype=float,
+    )
+    by_kind = by_kind.groupby(rows["place"]).sum()
+    told = by_kind["same"] + by_kind["fallback"]
     return pd.DataFrame(
         {
-            f"{kind}_share": shares.where(pd.Series(kinds, rows.index, object) == kind, 0.0)
-            .groupby(rows["place"])
-            .sum()
-            for kind in ("fallback", "alias")
+            "fallback_share": by_kind["fallback"] / told.where(told > 0),
+            "alias_share": by_kind["alias"] / (told + by_kind["alias"]),
         }
     )
 
