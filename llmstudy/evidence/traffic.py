@@ -38,7 +38,8 @@ class Traffic:
     aside, without its text, since results are shared and the text may be private. rows_lost: how
     many of them have a request that is in no other row. set_aside: a sentence on them, if there are
     any. per_row: requests that a row of a workload stands for, 1 where it is not there.
-    warnings: sentences on what the log cannot show and what looks wrong in it.
+    warnings: sentences on what the log cannot show and what looks wrong in it. logged: the rows of
+    the log as they are, of which `requests` has single requests; empty without one.
     """
 
     requests: pd.DataFrame
@@ -50,6 +51,7 @@ class Traffic:
     rows_lost: int = 0
     set_aside: tuple[str, ...] = ()
     per_row: Mapping[str, float] = field(default_factory=dict)
+    logged: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def lost_share(self) -> float:
@@ -112,6 +114,7 @@ def traffic_of(study: Study) -> Traffic:
         rows_lost=len(log_.lost) - len(log_.uncounted),
         set_aside=_set_aside(log_),
         per_row=per_row,
+        logged=log_.accepted,
     )
 
 
