@@ -223,10 +223,15 @@ def invoices(amounts: Sequence[str]) -> float | dict[str, float] | None:
 def difference(rows: pd.DataFrame) -> str:
     """What the log's cost differs by from the tokens' price, and the largest cause."""
     of_log = rows[rows["against"] == "log"]
-    logged, repriced = of_log["billed_usd"].sum(), of_log["repriced_usd"].sum()
+    compared = of_log[~of_log["kind"].isin(["not logged", "unpriced", "self-hosted"])]
+    if compared.empty:
+        return "No request has both a cost in the log and a list price: nothing can be compared."
+    part = compared["requests"].sum() / of_log["requests"].sum()
+    logged, repriced = compared["billed_usd"].sum(), compared["repriced_usd"].sum()
     gap = logged - repriced
-    largest = of_log["kind"].iloc[int(np.abs(of_log["difference_usd"].to_numpy()).argmax())]
-    same = f"The log has {usd(logged)}, and its tokens cost {usd(repriced)}"
+    largest = compared["kind"].iloc[int(np.abs(compared["difference_usd"].to_numpy()).argmax())]
+    of = "" if part == 1 else f"For {share(part)} of the requests the two can be compared. "
+    same = f"{of}The log has {usd(logged)}, and its tokens cost {usd(repriced)}"
     if abs(gap) <= 0.005 * max(logged, repriced):
         return f"{same}: the two agree."
     return (

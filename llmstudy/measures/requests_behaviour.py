@@ -83,10 +83,10 @@ def behaviour_by(
     or where times are not exact to one); dispersion_1min (variance over mean of the requests of a
     minute: 1 where they come independently at a steady rate); growth_per_month with `_low` and
     `_high` (as `monthly_growth`); tenant_share_largest and tenant_share_largest_5 (of the requests
-    with a tenant); alias_share (of the requests with a requested model, those that asked under a
-    name that is on no price list and is not that of the model that served); fallback_share (of the
-    others, those that another model served than was asked for; null if there are no others);
-    tool_calls_per_request and requests_per_session.
+    with a tenant; null by tenant); alias_share (of the requests with a requested model, those that
+    asked under a name that is on no price list and is not that of the model that served);
+    fallback_share (of the others, those that another model served than was asked for; null if there
+    are no others); tool_calls_per_request and requests_per_session.
     Raises: ValueError as `summary_by`.
 
     >>> log = pd.DataFrame({"ts_start": pd.to_datetime(["2026-11-20T09:00Z"] * 4),
@@ -138,7 +138,7 @@ def _part(
         _errors(connection, totals["requests"]),
         totals.drop(columns="requests"),
         _timing(connection),
-        tenants if "tenant" not in keys else tenants[[]],
+        tenants * np.nan if "tenant" in keys else tenants,
         _fallbacks(connection, listed),
     ]
     table: pd.DataFrame = pd.concat(columns, axis=1)

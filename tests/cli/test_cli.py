@@ -69,6 +69,7 @@ def test_help_names_every_command_and_every_option_with_a_word_on_each():
         "diff",
         "notebooks",
         "doctor",
+        "requests",
         "probe",
         "capacity",
     }
@@ -77,7 +78,9 @@ def test_help_names_every_command_and_every_option_with_a_word_on_each():
     assert all(name in first_page for name in root.commands)
     capacities = root.commands["capacity"].commands
     assert set(capacities) == {"fit", "size"}
-    groups = {"probe": probes, "capacity": capacities}
+    logs = root.commands["requests"].commands
+    assert set(logs) == {"import", "summary", "reconcile", "formats"}
+    groups = {"probe": probes, "capacity": capacities, "requests": logs}
     commands = {name: command for name, command in root.commands.items() if name not in groups}
     commands |= {f"{g} {name}": c for g, of in groups.items() for name, c in of.items()}
     for name, command in commands.items():

@@ -181,3 +181,14 @@ def test_a_group_that_is_no_column_is_one_sentence(priced_log):
     result = requests("summary", *priced_log, "--by", "colour", "--json")
     assert result.exit_code == 2
     assert "colour is no column" in json.loads(result.stdout)["errors"][0]
+
+
+def test_a_log_without_costs_cannot_be_reconciled_and_says_so(log):
+    document = json.loads(requests("reconcile", log, "--json").stdout)
+    assert document["sentence"].endswith("nothing can be compared.")
+
+
+def test_a_summary_by_tenant_has_no_share_of_tenants(priced_log):
+    result = requests("summary", *priced_log, "--by", "tenant", "--set", "constants.tenant=a")
+    assert result.exit_code == 0, result.output
+    assert "The log does not tell attempts" in " ".join(result.stdout.split())
