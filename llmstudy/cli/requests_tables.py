@@ -38,10 +38,6 @@ def _seconds(x: float) -> str:
     return f"{x:.3g}"
 
 
-def _percent(x: float) -> str:
-    return share(x) if x >= 0 else f"-{share(-x)}"
-
-
 Cell = tuple[str, str, Callable[[float], str]]
 
 _TABLES: dict[str, list[Cell]] = {
@@ -49,13 +45,13 @@ _TABLES: dict[str, list[Cell]] = {
         ("requests", "requests", count),
         ("input tokens", "input_tokens", count),
         ("output", "output_tokens", count),
-        ("cached", "cached_input_share", _percent),
+        ("cached", "cached_input_share", share),
         ("cost", "usd", usd),
         ("no price", "unpriced_requests", count),
     ],
     "Failures and retries": [
-        ("failed", "failed_share", _percent),
-        ("retries", "retry_share", _percent),
+        ("failed", "failed_share", share),
+        ("retries", "retry_share", share),
         ("cost of retries", "retry_usd", usd),
     ],
     "Busiest window over the mean one, variance over mean by minute, growth a month": [
@@ -63,15 +59,15 @@ _TABLES: dict[str, list[Cell]] = {
         ("1 min", "peak_to_mean_1min", _number),
         ("1 h", "peak_to_mean_1h", _number),
         ("dispersion", "dispersion_1min", _number),
-        ("growth", "growth_per_month", _percent),
-        ("from", "growth_per_month_low", _percent),
-        ("to", "growth_per_month_high", _percent),
+        ("growth", "growth_per_month", share),
+        ("from", "growth_per_month_low", share),
+        ("to", "growth_per_month_high", share),
     ],
     "Tenants, served models, tools and sessions": [
-        ("largest", "tenant_share_largest", _percent),
-        ("largest 5", "tenant_share_largest_5", _percent),
-        ("fallback", "fallback_share", _percent),
-        ("alias", "alias_share", _percent),
+        ("largest", "tenant_share_largest", share),
+        ("largest 5", "tenant_share_largest_5", share),
+        ("fallback", "fallback_share", share),
+        ("alias", "alias_share", share),
         ("tool calls", "tool_calls_per_request", _number),
         ("a session", "requests_per_session", _number),
     ],

@@ -80,7 +80,7 @@ def behaviour_by(
     requests of the commonest three); retry_share (attempts beyond the first, over the requests
     whose attempts the log gives); retry_usd (failed attempts that used tokens, at the price of
     their request); peak_to_mean_10s, _1min and _1h (of windows of the clock; null under 48 of them,
-    or where times are not exact to one); dispersion_1min (variance over mean of the requests of a
+    where times are not exact to one, and of a sampled log); dispersion_1min (variance over mean of the requests of a
     minute: 1 where they come independently at a steady rate); growth_per_month with `_low` and
     `_high` (as `monthly_growth`); tenant_share_largest and tenant_share_largest_5 (of the requests
     with a tenant; null by tenant); alias_share (of the requests with a requested model, those that
@@ -173,12 +173,14 @@ def _timing(connection: Connection) -> pd.DataFrame:
 
 def _timing_of(times: "pd.Series[Any]", weight: "pd.Series[Any]") -> dict[str, float]:
     covered, exact_to = span(times), grain(times)
+    # a sampled row stands for requests that came at other times; a bucket for those of its minutes
+    counted = bool((weight == 1).all()) or exact_to >= pd.Timedelta(minutes=1)
     row: dict[str, float] = {}
     for name, seconds in WINDOWS.items():
         window = pd.Timedelta(seconds=seconds)
         n = covered / window
         counts = weight.groupby(times.dt.floor(window)).sum()
-        shown = n >= _FEWEST_WINDOWS and exact_to <= window
+        shown = counted and n >= _FEWEST_WINDOWS and exact_to <= window
         row[f"peak_to_mean_{name}"] = counts.max() / (weight.sum() / n) if shown else np.nan
         if name == "1min":
             squares, mean = float((counts**2).sum()), weight.sum() / n if n else np.nan

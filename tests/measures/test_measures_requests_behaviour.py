@@ -115,3 +115,9 @@ def test_times_of_a_day_have_no_peak_but_a_growth():
 def test_a_route_is_a_group():
     rows = requests_table(log(), ["route"])
     assert rows["route"].tolist() == ["openai/gpt-4o-2024-08-06", "openai/gpt-4o-mini"]
+
+
+def test_a_sampled_log_has_no_peak_and_its_requests_count_by_weight():
+    sampled = behaviour_by(log(n_requests=10.0), []).iloc[0]
+    assert sampled[["peak_to_mean_10s", "peak_to_mean_1h", "dispersion_1min"]].isna().all()
+    assert sampled["requests_per_session"] == pytest.approx(60_000 / 900, rel=0.01)
