@@ -80,11 +80,11 @@ def behaviour_by(
     requests of the commonest three); retry_share (attempts beyond the first, over the requests
     whose attempts the log gives); retry_usd (failed attempts that used tokens, at the price of
     their request); peak_to_mean_10s, _1min and _1h (of windows of the clock; null under 48 of them,
-    where times are not exact to one, and of a sampled log); dispersion_1min (variance over mean of the requests of a
-    minute: 1 where they come independently at a steady rate); growth_per_month with `_low` and
-    `_high` (as `monthly_growth`); tenant_share_largest and tenant_share_largest_5 (of the requests
-    with a tenant; null by tenant); alias_share (of the requests with a requested model, those that
-    asked under a name that is on no price list and is not that of the model that served);
+    where times are not exact to one, and of a sampled log); dispersion_1min (variance over mean of
+    the requests of a minute: 1 where they come independently at a steady rate); growth_per_month
+    with `_low` and `_high` (as `monthly_growth`); tenant_share_largest and tenant_share_largest_5
+    (of the requests with a tenant; null by tenant); alias_share (of the requests with a requested
+    model, those that asked under a name that is on no price list and is not that of the model that served);
     fallback_share (of the others, those that another model served than was asked for; null if there
     are no others); tool_calls_per_request and requests_per_session.
     Raises: ValueError as `summary_by`.
