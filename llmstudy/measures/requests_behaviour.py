@@ -84,7 +84,7 @@ def behaviour_by(
     the requests of a minute: 1 where they come independently at a steady rate); growth_per_month
     with `_low` and `_high` (as `monthly_growth`); tenant_share_largest and tenant_share_largest_5
     (of the requests with a tenant; null by tenant); alias_share (of the requests with a requested
-    model, those that asked under a name that is on no price list and is not that of the model that served);
+    model, those that asked under a name that is on no price list and is not the served model's);
     fallback_share (of the others, those that another model served than was asked for; null if there
     are no others); tool_calls_per_request and requests_per_session.
     Raises: ValueError as `summary_by`.
@@ -175,11 +175,13 @@ def _timing_of(times: "pd.Series[Any]", weight: "pd.Series[Any]") -> dict[str, f
     covered, exact_to = span(times), grain(times)
     # a sampled row stands for requests that came at other times; a bucket for those of its minutes
     counted = bool((weight == 1).all()) or exact_to >= pd.Timedelta(minutes=1)
+    us = (times - pd.Timestamp(0, tz="UTC")).to_numpy() // np.timedelta64(1, "us")  # in order
     row: dict[str, float] = {}
     for name, seconds in WINDOWS.items():
         window = pd.Timedelta(seconds=seconds)
         n = covered / window
-        counts = weight.groupby(times.dt.floor(window)).sum()
+        begins = np.flatnonzero(np.diff(us // (seconds * 1_000_000), prepend=-1))
+        counts = np.add.reduceat(weight.to_numpy(), begins)
         shown = counted and n >= _FEWEST_WINDOWS and exact_to <= window
         row[f"peak_to_mean_{name}"] = counts.max() / (weight.sum() / n) if shown else np.nan
         if name == "1min":
