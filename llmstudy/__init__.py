@@ -3,7 +3,8 @@
 `import llmstudy` offers by name what an analyst calls, without a study file: numbers, arrays and
 DataFrames go in and come out. Each has an example that runs: see `help(llmstudy.latency_table)`.
 
-- requests: `read_log`, `price_requests`, `PricedModel`, `reprice`, `summary_by`, `reconcile`
+- requests: `read_log`, `price_requests`, `PricedModel`, `reprice`, `summary_by`,
+  `behaviour_by`, `requests_table` (both in one), `reconcile`
 - latency: `latency_table`, `slo_attainment`, `quantile_interval`, `percentile_minimum_n`
 - quality: `compare_quality`, which gives a `QualityComparison`, `items_needed`, `PairedCounts`,
   `paired_difference`, `non_inferiority`, `holm`, `noise_floor`, `new_subject_interval`
@@ -42,6 +43,7 @@ _MODULES = {
     "prices": ("price_requests", "PricedModel"),
     "measures.repricing": ("reprice",),
     "measures.requests_summary": ("summary_by",),
+    "measures.requests_behaviour": ("behaviour_by", "requests_table"),
     "measures.reconcile": ("reconcile",),
     "probe.latency": ("latency_table", "slo_attainment"),
     "measures.latency": ("quantile_interval", "percentile_minimum_n"),

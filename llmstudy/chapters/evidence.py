@@ -3,13 +3,25 @@
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from llmstudy.chapters.quality import difference_figures
 from llmstudy.evidence import findings
 from llmstudy.evidence.case import Case, Tables, contenders, week_load
+from llmstudy.evidence.offers import priced_model
+from llmstudy.measures.reconcile import reconcile
+from llmstudy.measures.requests_behaviour import behaviour_by
+from llmstudy.measures.requests_summary import summary_by
+from llmstudy.measures.summary import weights
+from llmstudy.prices import PricedModel
 from llmstudy.simulate.inputs import output_ratio
+from llmstudy.study import ApiRoute
 from llmstudy.study.snapshot import to_json
+from llmstudy.text import share
+
+MOST_TENANTS = 10
+"""Tenants of a workload that have a row of their own, the largest."""
 
 
 def evidence_tables(case: Case) -> Tables:
@@ -63,7 +75,9 @@ def weekly_load(case: Case) -> pd.DataFrame:
 def log_tables(case: Case) -> Tables:
     """What the importer read from the log: `log` (counts), `quarantine`, `set_aside`, `warnings`.
 
-    The quarantine has the number of each rejected row and the reason, never its text.
+    The quarantine has the number of each rejected row and the reason, never its text. Where the
+    study has a log, also `request_groups` and `request_behaviour` (`group_tables`) and
+    `reconciliation` (`reconciliation`).
     """
     traffic = case.traffic
     quarantine = pd.DataFrame(traffic.quarantined, columns=["row", "reason"])  # empty without a log
@@ -78,6 +92,71 @@ def log_tables(case: Case) -> Tables:
         "quarantine": quarantine,
         "set_aside": list(traffic.set_aside),
         "warnings": list(traffic.warnings),
+        **({} if traffic.logged.empty else group_tables(case)),
+        **({} if traffic.logged.empty else {"reconciliation": reconciliation(case)}),
+    }
+
+
+def group_tables(case: Case) -> Tables:
+    """What the log amounts to by workload, and by its largest tenants where it names them.
+
+    Returns: `request_groups` (`summary_by`, at the study's negotiated prices) and
+    `request_behaviour` (`behaviour_by`), both with workload and tenant ("all", or one of the
+    largest ten of a workload). Upper ends of latencies that fall among the failures are null.
+    """
+    logged, billed = case.traffic.logged, _negotiated(case)
+    by = ["workload", "tenant"]
+    requests = weights(logged).groupby([logged[name] for name in by]).sum()
+    rank = requests.groupby("workload").rank(method="first", ascending=False)
+    largest = rank.index[rank <= MOST_TENANTS]
+    of_tenants = logged[pd.MultiIndex.from_frame(logged[by]).isin(largest)]
+    tables = {}
+    for name, measure in (("request_groups", summary_by), ("request_behaviour", behaviour_by)):
+        rows = [measure(logged, ["workload"], billed).assign(tenant="all")]
+        if len(of_tenants):
+            rows.append(measure(of_tenants, by, billed))
+        table = pd.concat(rows).sort_values("workload", kind="stable", ignore_index=True)
+        table.insert(1, "tenant", table.pop("tenant"))
+        tables[name] = table.replace([np.inf, -np.inf], np.nan)
+    errors = tables["request_behaviour"]["errors"]
+    tables["request_behaviour"]["errors"] = [
+        ", ".join(f"{each['error'] or 'no reason logged'} {share(each['share'])}" for each in row)
+        for row in errors
+    ]
+    return tables
+
+
+def reconciliation(case: Case) -> pd.DataFrame:
+    """Why the log's cost, and the study's invoices, differ from what the tokens cost.
+
+    Invoices are those of months that the log touches, of all workloads or of one.
+    Returns: the rows of `reconcile`; against names the workload of an invoice that has one.
+    """
+    logged, billed, invoices = case.traffic.logged, _negotiated(case), case.study.invoices
+    tables = []
+    for workload in dict.fromkeys([None, *(invoice.workload for invoice in invoices)]):
+        of = logged if workload is None else logged[logged["workload"] == workload]
+        months = set(of["ts_start"].dt.strftime("%Y-%m"))
+        amounts = {
+            invoice.month: invoice.usd
+            for invoice in invoices
+            if invoice.workload == workload and invoice.month in months and invoice.usd
+        }
+        if workload is None:
+            tables.append(reconcile(of, amounts or None, prices=billed))
+        elif amounts:
+            rows = reconcile(of, amounts, prices=billed)
+            of_invoice = rows[rows["against"] != "log"]
+            tables.append(of_invoice.assign(against=of_invoice["against"] + f" of {workload}"))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _negotiated(case: Case) -> dict[str, str | PricedModel]:
+    """The study's own prices, by provider and model as its routes name them."""
+    return {
+        f"{route.provider}/{route.model}": priced_model(route)
+        for route in case.study.routes.values()
+        if isinstance(route, ApiRoute) and (route.price or route.regional_premium)
     }
 
 

@@ -62,6 +62,8 @@ def _llmstudy(
     llmstudy check acme/study.yaml tell CI when a trigger fires or evidence goes stale
     llmstudy diff RUN_A RUN_B      say what changed between two runs, and which input moved it
     llmstudy requests import auto LOG  read any gateway's log into one table of requests
+    llmstudy requests summary LOG  sum a log up, by workload, tenant, route or day
+    llmstudy requests reconcile LOG    compare logged cost and invoices with the tokens' price
     llmstudy notebooks DIR         copy the chapters, to change and execute them in JupyterLab
     llmstudy probe endpoint URL    measure an endpoint, audited; more under `llmstudy probe`
     llmstudy doctor                say what this machine lacks

@@ -20,6 +20,8 @@ app = typer.Typer(
 ```
 llmstudy requests formats
 llmstudy requests import auto logs/*.jsonl --out requests.parquet
+llmstudy requests summary requests.parquet --by workload,day
+llmstudy requests reconcile requests.parquet --invoice 2026-11=1840.20
 ```
 """,
 )
@@ -36,6 +38,9 @@ Declared = Annotated[
         metavar="KEY=VALUE",
     ),
 ]
+
+
+Format = Annotated[str, typer.Option(help="auto, or a name of `llmstudy requests formats`.")]
 
 
 @app.callback()
@@ -95,6 +100,100 @@ def import_(
     for name, value in asdict(totals).items():
         typer.echo(f"{name:22} {'unknown' if value is None else f'{value:,.6g}'}")
     say(f"Written: {', '.join(map(str, written))}")
+
+
+@app.command()
+def summary(
+    files: Files,
+    by: Annotated[
+        str,
+        typer.Option(
+            help="Columns of a request, `route`, and `hour`, `day` or `month` (UTC), parted by "
+            "commas.",
+            metavar="NAMES",
+        ),
+    ] = "workload",
+    format: Format = "auto",
+    declared: Declared = [],  # noqa: B006
+    as_json: AsJson = False,
+) -> None:
+    """Sum up a log: volume, cost, failures, latencies, peaks, growth, tenants and fallbacks.
+
+    FILE is a log of any format, or the table that `llmstudy requests import` wrote. Cost is that of
+    the tokens at the list price of each request's own time and served model. Intervals are 95 %.
+
+    Exit codes: 0 done; 2 the log cannot be read, or can be read in two ways.
+
+    JSON: `{sentence, by: [name], unknown: [what no group tells], groups: [{the names of by,
+    requests, input_tokens, output_tokens, cached_input_share, usd, unpriced_requests, failed_share,
+    errors: [{error, share}], retry_share, retry_usd, latency_s_n, latency_s_p50, latency_s_p50_low,
+    latency_s_p50_high (and p95, p99, and ttft_s), peak_to_mean_10s, peak_to_mean_1min,
+    peak_to_mean_1h, dispersion_1min, growth_per_month, growth_per_month_low, growth_per_month_high,
+    tenant_share_largest, tenant_share_largest_5, fallback_share, alias_share,
+    tool_calls_per_request, requests_per_session}]}`; null is what the log does not tell or has too
+    few requests for, and the upper end of a latency that falls among the failures.
+    """
+    with mistakes(as_json):
+        from llmstudy.cli import requests_tables
+        from llmstudy.measures.requests_behaviour import requests_table
+        from llmstudy.requests.importers import requests_of
+
+        names = [name.strip() for name in by.split(",") if name.strip()]
+        requests = requests_of(list(files), format, **_declarations(declared))
+        rows = requests_table(requests, names)
+    if as_json:
+        print_json(requests_tables.document(rows, names))
+        return
+    requests_tables.show(rows, names)
+
+
+@app.command()
+def reconcile(
+    files: Files,
+    invoice: Annotated[
+        list[str],
+        typer.Option(
+            help="What was invoiced, for all months of the log or for one, `2026-11=1840.20`; may "
+            "be given several times.",
+            metavar="[MONTH=]AMOUNT",
+        ),
+    ] = [],  # noqa: B006
+    currency: Annotated[str, typer.Option(help="Of the invoice.", metavar="CODE")] = "USD",
+    usd_per_unit: Annotated[
+        float, typer.Option(help="USD for one unit of that currency.", metavar="RATE")
+    ] = 1.0,
+    provider: Annotated[
+        str | None, typer.Option(help="Compare its requests alone, as the log names it.")
+    ] = None,
+    format: Format = "auto",
+    declared: Declared = [],  # noqa: B006
+    as_json: AsJson = False,
+) -> None:
+    """Compare the cost in a log, and invoices, with what its tokens cost, and name the causes.
+
+    FILE is a log of any format, or the table that `llmstudy requests import` wrote. Every request
+    is priced again from its tokens, at its own time and served model.
+
+    Exit codes: 0 done; 2 the log or an invoice cannot be read.
+
+    JSON: `{sentence, rows: [{against: log or invoice MONTH, kind, requests, billed_usd,
+    repriced_usd, difference_usd, sentence}]}`.
+    """
+    with mistakes(as_json):
+        from llmstudy.cli import requests_tables
+        from llmstudy.measures import reconcile as reconciling
+        from llmstudy.requests.importers import requests_of
+
+        amounts = requests_tables.invoices(invoice)
+        if currency != "USD" and usd_per_unit == 1.0:
+            raise ValueError(f"--usd-per-unit: state how many USD one {currency} is")
+        requests = requests_of(list(files), format, **_declarations(declared))
+        rows = reconciling.reconcile(requests, amounts, usd_per_unit, currency, provider)
+    sentence = requests_tables.difference(rows)
+    if as_json:
+        print_json({"sentence": sentence, "rows": rows})
+        return
+    requests_tables.show_lines([sentence, *reconciling.lines(rows)])
 
 
 @app.command()

@@ -38,7 +38,8 @@ class Traffic:
     aside, without its text, since results are shared and the text may be private. rows_lost: how
     many of them have a request that is in no other row. set_aside: a sentence on them, if there are
     any. per_row: requests that a row of a workload stands for, 1 where it is not there.
-    warnings: sentences on what the log cannot show and what looks wrong in it.
+    warnings: sentences on what the log cannot show and what looks wrong in it. logged: the rows of
+    the log as they are, of which `requests` has single requests; empty without one.
     """
 
     requests: pd.DataFrame
@@ -50,6 +51,7 @@ class Traffic:
     rows_lost: int = 0
     set_aside: tuple[str, ...] = ()
     per_row: Mapping[str, float] = field(default_factory=dict)
+    logged: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def lost_share(self) -> float:
@@ -112,6 +114,7 @@ def traffic_of(study: Study) -> Traffic:
         rows_lost=len(log_.lost) - len(log_.uncounted),
         set_aside=_set_aside(log_),
         per_row=per_row,
+        logged=log_.accepted,
     )
 
 
@@ -284,7 +287,8 @@ def measured(study: Study, traffic: Traffic) -> Study:
     """The study with the log's figures in place of its assumptions; itself without a log.
 
     Tokens and volume become measured figures, and so do the cached and retried shares if the log
-    has them, as of the last day of the log. The hours of a log shorter than a week may be busy or
+    has them, as of the last day of the log; from four weeks on also the growth and the peak of a
+    week, with their intervals. The hours of a log shorter than a week may be busy or
     quiet ones, so its volume gets the range of the study's weekly shape; unusable rows widen the
     range upwards, holes downwards. `answered_by` becomes the model that answered most requests. Too
     few requests give only a mean, and the study's range is widened to include it. Values set for
@@ -340,11 +344,15 @@ def _with_log(study: Study, name: str, row: "pd.Series[Any]", lost_share: float)
     }
     if np.isfinite(row["requests_per_month"]):
         intake["requests"] = _measured_volume(workload, row, lost_share, source, as_of)
-    if row["covers_week"]:
+    if pd.notna(row["peak_to_mean_week"]):
+        intake["peak_to_mean"] = _with_interval(row, "peak_to_mean_week", "factor", source)
+    elif row["covers_week"]:
         intake["peak_to_mean"] = Figure(
             "", row["peak_to_mean_hour"], "factor", grade="measured", source=source, as_of=as_of
         )
     shares = {}
+    if pd.notna(row["growth_per_month"]):
+        shares["growth"] = _with_interval(row, "growth_per_month", "share/month", source)
     for share_ in ("cached_input_share", "retry_share"):
         if pd.notna(row[share_]):
             shares[share_] = Figure(
@@ -357,6 +365,19 @@ def _with_log(study: Study, name: str, row: "pd.Series[Any]", lost_share: float)
     intake = unset(intake, f"workloads.{name}.intake")
     updates = {"intake": workload.intake.model_copy(update=intake)}
     return workload.model_copy(update=updates | unset(shares, f"workloads.{name}"))
+
+
+def _with_interval(row: "pd.Series[Any]", column: str, unit: str, source: str) -> Figure:
+    """A figure of the log with its 95 % interval, within what a study may state."""
+    least, most = (-0.5, 1.0) if unit == "share/month" else (1.0, 100.0)
+    value, low, high = (
+        float(np.clip(row[name], least, most))
+        for name in (column, f"{column}_low", f"{column}_high")
+    )
+    if low == high:
+        return Figure("", value, unit, grade="measured", source=source, as_of=row["last"].date())
+    kind: Distribution = "triangular"
+    return Figure("", value, unit, low, high, kind, "measured", source, row["last"].date())
 
 
 def _mean_columns(side: str) -> list[str]:

@@ -29,6 +29,9 @@ PERIODS = {
 }
 """Spans of UTC by which requests can be grouped, in SQL: the microsecond at which one begins."""
 
+ROUTE = {"route": "concat(provider, '/', model_served)"}
+"""Who served a request with what, in SQL."""
+
 _ROWS_AT_ONCE = 20_000_000
 """Rows whose latencies are in memory at a time: less than 1 GB."""
 
@@ -42,9 +45,10 @@ def summary_by(
 ) -> pd.DataFrame:
     """Sums up the requests of each group: volume, tokens, cost, failures and latencies.
 
-    source: a canonical table, as a frame or as Parquet files. by: columns of it, and "hour", "day"
-    or "month" (UTC). prices: what is billed for a name of the log, as `reprice`. level: of the
-    intervals; None leaves them out, which takes half the time. metrics: latency_s, ttft_s or both.
+    source: a canonical table, as a frame or as Parquet files. by: columns of it, "route"
+    ("openai/gpt-4o", as the log names them), and "hour", "day" or "month" (UTC). prices: what is
+    billed for a name of the log, as `reprice`. level: of the intervals; None leaves them out, which
+    takes half the time. metrics: latency_s, ttft_s or both.
     Returns: one row per group, in order: the columns of by (periods as the time at which they
     begin), requests, input_tokens, output_tokens, cached_input_share (of the input whose cached
     part is logged; null if none is), usd (at the list price of each request's own time, tier and
@@ -69,27 +73,44 @@ def summary_by(
        requests   usd  latency_s_p95  latency_s_p95_low  latency_s_p95_high
     0     100.0  0.35           95.0               90.0               100.0
     """
-    by = [by] if isinstance(by, str) else list(by)
-    if unknown := [name for name in by if name not in (*NAMES, *PERIODS)]:
-        raise ValueError(f"by: {listed(unknown)} is no column: use {', '.join((*NAMES, *PERIODS))}")
-    keys = {name: PERIODS.get(name, name) for name in by} or {_ALL: "true"}
+    keys = group_keys(by)
     with opened(source) as connection:
         connection.execute("SET preserve_insertion_order = false")
         rate_key = pricing(connection, prices).key
-        parts = [
+        tables = [
             _part(connection, keys, rate_key, where, metrics, level)
-            for where in _parts(connection, keys)
+            for where in parts(connection, keys)
         ]
-    summary = pd.concat(parts).sort_values(list(keys), ignore_index=True)
-    spans = {x: pd.to_datetime(summary[x], unit="us", utc=True) for x in by if x in PERIODS}
-    return summary.assign(**spans).drop(columns=_ALL, errors="ignore")
+    return in_order(pd.concat(tables), keys)
 
 
 _ALL = "all_requests"
 """The key of the one group where requests are not grouped."""
 
 
-def _parts(connection: Connection, keys: Mapping[str, str]) -> list[str]:
+def group_keys(by: str | Sequence[str]) -> dict[str, str]:
+    """The SQL over a log of each name by which requests are grouped.
+
+    Raises: ValueError if by names no column.
+
+    >>> group_keys("workload"), group_keys([])
+    ({'workload': 'workload'}, {'all_requests': 'true'})
+    """
+    by = [by] if isinstance(by, str) else list(by)
+    places = (*NAMES, *ROUTE, *PERIODS)
+    if unknown := [name for name in by if name not in places]:
+        raise ValueError(f"by: {listed(unknown)} is no column: use {', '.join(places)}")
+    return {name: (ROUTE | PERIODS).get(name, name) for name in by} or {_ALL: "true"}
+
+
+def in_order(groups: pd.DataFrame, keys: Mapping[str, str]) -> pd.DataFrame:
+    """The rows of all groups in the order of their keys, periods as the time they begin at."""
+    rows = groups.sort_values(list(keys), ignore_index=True)
+    starts = {x: pd.to_datetime(rows[x], unit="us", utc=True) for x in keys if x in PERIODS}
+    return rows.assign(**starts).drop(columns=_ALL, errors="ignore")
+
+
+def parts(connection: Connection, keys: Mapping[str, str]) -> list[str]:
     """Conditions in SQL that cut a log at groups' edges, to parts whose latencies fit in memory.
 
     Parts are stretches of time where groups are, so that a file in order of time is read once.
@@ -122,15 +143,15 @@ def _part(
 ) -> pd.DataFrame:
     """The summary of the groups in a part of the log."""
     sums = _sums(connection, keys, rate_key, where, metrics)
-    parts: list[Any] = [sums[[name for name in sums if not str(name).startswith(_RAW)]]]
+    columns: list[Any] = [sums[[name for name in sums if not str(name).startswith(_RAW)]]]
     for metric in metrics:
         # failed requests alone do not make a metric that no answer has
         n = sums[f"{metric}_n"].where(sums[f"{metric}_n"] > sums["failed_rows"], 0)
-        parts += [n, _quantiles(sums, metric, n, level or 0.95)]
+        columns += [n, _quantiles(sums, metric, n, level or 0.95)]
         if level is not None:
             groups = sums[list(keys)]
-            parts.append(_intervals(connection, keys, where, groups, metric, n, level))
-    summary: pd.DataFrame = pd.concat(parts, axis=1)
+            columns.append(_intervals(connection, keys, where, groups, metric, n, level))
+    summary: pd.DataFrame = pd.concat(columns, axis=1)
     return summary
 
 
@@ -153,7 +174,7 @@ def _sums(
         whole, priced = "sum(n)", "coalesce(sum(n) FILTER (own_input IS NOT NULL), 0)"
         failed = "sum(CASE WHEN ok THEN 0 ELSE n END)"
     selected = [
-        _selected(keys),
+        keys_sql(keys),
         f"{whole}::DOUBLE AS requests",
         "sum(input_tokens)::DOUBLE AS input_tokens",
         "sum(output_tokens)::DOUBLE AS output_tokens",
@@ -176,7 +197,8 @@ def _sums(
     return sums
 
 
-def _selected(keys: Mapping[str, str]) -> str:
+def keys_sql(keys: Mapping[str, str]) -> str:
+    """SQL that selects the keys under their names."""
     return ", ".join(f"{sql} AS {name}" for name, sql in keys.items())
 
 
@@ -213,19 +235,19 @@ def _intervals(
     connection.register("ranks", ranks.assign(n=n).drop_duplicates("n"))
     statistics = ", ".join(f"delays[{name}] AS {name}" for name in ranks)
     ordered = (
-        f"SELECT {_selected(keys)}, list_sort(list({delay}) FILTER ({delay} IS NOT NULL)) AS delays"
+        f"SELECT {keys_sql(keys)}, list_sort(list({delay}) FILTER ({delay} IS NOT NULL)) AS delays"
         f" FROM log WHERE {others} GROUP BY ALL"
     )
     query = f"SELECT {', '.join(keys)}, {statistics} FROM ({ordered}) JOIN ranks ON len(delays) = n"
-    parts = [connection.execute(query, values[large].ravel().tolist()).df()]
+    tables = [connection.execute(query, values[large].ravel().tolist()).df()]
     for place in np.flatnonzero(large).tolist():
         levels = ((ranks.iloc[place] - 0.5) / n[place]).tolist()
         query = f"SELECT quantile_disc({delay}, {levels}) FROM log WHERE {where} AND {is_group}"
         [[delays]] = connection.execute(query, values[place].tolist()).fetchall()
-        parts.append(
+        tables.append(
             groups.iloc[[place]].assign(**dict(zip(ranks.columns.map(str), delays, strict=True)))
         )
-    statistics_of = groups.merge(pd.concat(parts), how="left").set_index(groups.index)
+    statistics_of = groups.merge(pd.concat(tables), how="left").set_index(groups.index)
     return statistics_of[list(ranks)].where(n > 0)
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.stats import t as student_t
 
 from llmstudy.figure import Interval
+from llmstudy.measures.growth import FEWEST_DAYS, monthly_growth, weekly_peak
 from llmstudy.requests.plausible import grain, stretches
 from llmstudy.units import HOURS_PER_MONTH, HOURS_PER_WEEK
 
@@ -37,8 +38,9 @@ def summarise(requests: pd.DataFrame, grain_: str = "request") -> pd.DataFrame:
     72 requests), cached_input_share (of the input whose cached part is logged; null if none is),
     failed_share, retry_share (attempts beyond the requests, over them; null where the log shows no
     failure), peak_to_mean_hour (of clock hours; null under 48 h), peak_to_mean_10min (null under 20
-    min). Figures that need a span are null for a single request. With few requests a peak is
-    mostly chance.
+    min), growth_per_month with `_low` and `_high` (as `monthly_growth`) and peak_to_mean_week with
+    `_low` and `_high` (as `weekly_peak`), null under four weeks. Figures that need a span are null
+    for a single request. With few requests a peak is mostly chance.
 
     A failed attempt counts once: in the retry share if the log gives the attempts of a request in
     `failed_attempts`, and else as a request, since it is a row.
@@ -80,6 +82,11 @@ collect at least 168 hours.'
             sentences.append(
                 f"{row['span_h']:,.1f} hours of log for {row['workload']} cannot size a fleet: "
                 f"they hold {lacking} and no trend; collect at least {HOURS_PER_WEEK} hours."
+            )
+        elif pd.isna(row.get("growth_per_month", 0.0)):
+            sentences.append(
+                f"{row['span_h'] / 24:,.0f} days of log for {row['workload']} show no growth: the "
+                f"study's own stands in; collect at least {FEWEST_DAYS} days without a hole."
             )
         if row["failed_share"] == 0 and row["requests"] >= FAILURE_REQUESTS:
             sentences.append(
@@ -159,7 +166,21 @@ def _summary(requests: pd.DataFrame, grain_: str) -> dict[str, Any]:
             if by_time and covered >= 2 * _TEN_MINUTES
             else np.nan
         ),
+        **ends("growth_per_month", monthly_growth(times, weight)),
+        **ends("peak_to_mean_week", weekly_peak(times) if by_time else None),
     }
+
+
+def ends(name: str, interval: Interval | None) -> dict[str, float]:
+    """An interval as three columns of a table, null where there is none.
+
+    >>> ends("growth", Interval(0.02, 0.01, 0.03))
+    {'growth': 0.02, 'growth_low': 0.01, 'growth_high': 0.03}
+    """
+    estimate, low, high = (
+        (interval.estimate, interval.low, interval.high) if interval else (np.nan,) * 3
+    )
+    return {name: estimate, f"{name}_low": low, f"{name}_high": high}
 
 
 def weights(requests: pd.DataFrame) -> "pd.Series[Any]":

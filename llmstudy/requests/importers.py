@@ -197,6 +197,28 @@ def _check_names(mapping: LogMapping) -> None:
         )
 
 
+def requests_of(
+    source: str | Path | Sequence[str | Path], format: str | None = None, **declared: Any
+) -> list[Path] | pd.DataFrame:
+    """The requests of a log: files that `write_log` wrote as they are, any other log once read.
+
+    source, format, declared: as `read_log`. Returns: what `summary_by` and `reconcile` take.
+    Raises: ValueError as `read_log`, or if no row of the log is a request.
+    """
+    files = containers.files_of(source)
+    if format in (None, "auto") and not declared and all(map(_is_table, files)):
+        return files
+    log = read_log(source, format, **declared)
+    if log.accepted.empty:
+        raise ValueError(f"none of its {log.rows_read:,} rows is a request: see the quarantine")
+    return log.accepted
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file has the columns of `schema`, and no others."""
+    return path.suffix == ".parquet" and set(containers.opened(path, None).fields) == set(NAMES)
+
+
 def write_log(log: Log, out: str | Path) -> list[Path]:
     """Writes the requests of a log as Parquet, and beside them what was set aside, with reasons.
 

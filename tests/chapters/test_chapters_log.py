@@ -67,3 +67,17 @@ def test_what_the_log_does_not_say_of_the_cache_the_study_does_and_the_memo_is_t
     [warning] = [w for w in logged.results[EVIDENCE]["warnings"] if "cache" in w]
     assert "the study's own share stands in" in warning
     assert logged.case.study.workloads["support-chat"].cached_input_share.grade == "assumed"
+
+
+def test_the_log_is_summed_up_by_workload_and_without_tenants_by_nothing_else(logged):
+    (group,) = logged.results[EVIDENCE]["request_groups"]
+    assert (group["workload"], group["tenant"], group["requests"]) == (
+        "support-chat",
+        "all",
+        19_366,
+    )
+    (behaviour,) = logged.results[EVIDENCE]["request_behaviour"]
+    assert behaviour["peak_to_mean_1min"] > 1
+    assert behaviour["growth_per_month"] is behaviour["tenant_share_largest"] is None
+    (row,) = logged.results[EVIDENCE]["reconciliation"]
+    assert (row["against"], row["kind"], row["requests"]) == ("log", "not logged", 19_366)

@@ -102,3 +102,93 @@ def test_formats_are_listed_with_what_they_cannot_tell():
     assert rows["openai_usage"]["grain"] == "bucket"
     assert "latency_s" in rows["openai_usage"]["unknown"]
     assert "litellm" in requests("formats").stdout
+
+
+@pytest.fixture
+def priced_log(tmp_path):
+    """Two workloads of 100 requests, one of them with cached input billed in full by the log."""
+    lines = ["at,use,in,cached,out,usd,took,model"]
+    for i in range(200):
+        use, cached, usd = ("chat", 0, 0.0035) if i % 2 else ("tagging", 400, 0.0035)
+        lines.append(
+            f"2026-11-0{1 + i // 50}T09:{i % 50:02}:11Z,{use},1000,{cached},100,{usd},{i},gpt-4o"
+        )
+    path = tmp_path / "priced.csv"
+    path.write_text("\n".join(lines))
+    fields = "ts_start=at workload=use input_tokens=in cached_input_tokens=cached output_tokens=out"
+    fields += " logged_usd=usd latency_s=took model_served=model"
+    declared = [x for field in fields.split() for x in ("--set", f"columns.{field}")]
+    return [path, *declared, "--set", "constants.provider=openai"]
+
+
+def test_a_summary_has_a_row_for_each_group_and_null_for_what_is_not_told(priced_log):
+    document = json.loads(requests("summary", *priced_log, "--json").stdout)
+    assert [group["workload"] for group in document["groups"]] == ["chat", "tagging"]
+    chat, tagging = document["groups"]
+    assert (chat["requests"], chat["usd"]) == (100, pytest.approx(0.35))
+    assert tagging["usd"] == pytest.approx(0.30)
+    assert chat["latency_s_p50_low"] < chat["latency_s_p50"] < chat["latency_s_p50_high"]
+    assert chat["ttft_s_p50"] is chat["retry_share"] is chat["growth_per_month"] is None
+    assert "tenants" in document["unknown"]
+    assert document["sentence"].startswith("200 requests, USD 0.65 at list prices, 0 % failed")
+
+
+def test_a_summary_fits_eighty_columns_and_says_what_is_missing(priced_log):
+    result = requests("summary", *priced_log, "--by", "workload,route,day")
+    assert result.exit_code == 0, result.output
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    assert "Growth needs 28 days of log" in result.stdout
+    assert "The log does not tell attempts" in " ".join(result.stdout.split())
+
+
+def test_the_table_that_import_wrote_gives_what_its_log_gives(priced_log, tmp_path):
+    out = tmp_path / "requests.parquet"
+    assert requests("import", "auto", *priced_log, "--out", out).exit_code == 0
+    for command in ("summary", "reconcile"):
+        of_log = json.loads(requests(command, *priced_log, "--json").stdout)
+        assert json.loads(requests(command, out, "--json").stdout) == of_log
+
+
+def test_reconcile_names_the_cause_and_holds_an_invoice_against_the_month(priced_log):
+    result = requests("reconcile", *priced_log, "--json", "--invoice", "2026-11=5")
+    document = json.loads(result.stdout)
+    assert "USD 0.050 more in the log; the largest cause is cache" in document["sentence"]
+    causes = {(row["against"], row["kind"]): row for row in document["rows"]}
+    assert causes["log", "cache"]["difference_usd"] == pytest.approx(0.05)
+    assert any(against == "invoice 2026-11" for against, _ in causes)
+    printed = requests("reconcile", *priced_log).stdout
+    assert printed.startswith("The log has USD 0.70, and its tokens cost USD 0.65")
+    assert max(map(len, printed.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--invoice", "much"], "'much' has no amount"),
+        (["--invoice", "1", "--invoice", "2"], "one for each month"),
+        (["--invoice", "2026=1"], '"2026" is no month'),
+        (["--invoice", "5", "--currency", "EUR"], "how many USD one EUR is"),
+        (["--provider", "azure"], "provider 'azure' has no request"),
+    ],
+)
+def test_an_invoice_that_cannot_be_read_is_one_sentence(priced_log, arguments, message):
+    result = requests("reconcile", *priced_log, *arguments, "--json")
+    assert result.exit_code == 2
+    assert message in json.loads(result.stdout)["errors"][0]
+
+
+def test_a_group_that_is_no_column_is_one_sentence(priced_log):
+    result = requests("summary", *priced_log, "--by", "colour", "--json")
+    assert result.exit_code == 2
+    assert "colour is no column" in json.loads(result.stdout)["errors"][0]
+
+
+def test_a_log_without_costs_cannot_be_reconciled_and_says_so(log):
+    document = json.loads(requests("reconcile", log, "--json").stdout)
+    assert document["sentence"].endswith("nothing can be compared.")
+
+
+def test_a_summary_by_tenant_has_no_share_of_tenants(priced_log):
+    result = requests("summary", *priced_log, "--by", "tenant", "--set", "constants.tenant=a")
+    assert result.exit_code == 0, result.output
+    assert "The log does not tell attempts" in " ".join(result.stdout.split())

@@ -105,6 +105,23 @@ def test_a_log_of_a_week_answers_what_was_unknown(logged):
     assert answered == {"requests", "input_tokens", "output_tokens", "peak_to_mean"}
 
 
+def test_four_weeks_of_log_give_the_growth_and_the_peak_and_fewer_change_neither(logged):
+    study = logged(days=29)
+    workload = measured(study, traffic_of(study)).workloads["product"]
+    for figure in (workload.growth, workload.intake.peak_to_mean):
+        assert figure.grade == "measured"
+        assert figure.source.startswith("log: 696 requests")
+    assert workload.growth.low < 0 < workload.growth.high
+    short = logged(days=27)
+    traffic = traffic_of(short)
+    assert measured(short, traffic).workloads["product"].growth == (
+        short.workloads["product"].growth
+    )
+    assert "27 days of log for product show no growth" in traffic.warnings[0]
+    stated = study.with_({"workloads.product.growth": "3 %/month"})
+    assert measured(stated, traffic_of(stated)).workloads["product"].growth.value == 0.03
+
+
 @pytest.mark.parametrize("ids", [False, True], ids=["rows alone", "calls with ids"])
 def test_a_failed_attempt_is_billed_once_whether_it_is_a_row_or_told_by_its_id(
     variant, tmp_path, ids

@@ -1,0 +1,228 @@
+"""How do the requests of a log behave, by workload, tenant, route or day?
+
+Errors, retries and what they cost, peaks and dispersion, growth, tenants, fallbacks, tools and
+sessions, beside the volume and the latencies of `summary_by`. What a log does not tell is null,
+never zero.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from duckdb import DuckDBPyConnection as Connection
+
+from llmstudy.measures.growth import monthly_growth
+from llmstudy.measures.repricing import Source, opened, pricing, usd_sql
+from llmstudy.measures.requests_summary import group_keys, in_order, keys_sql, parts, summary_by
+from llmstudy.measures.summary import ends, span
+from llmstudy.prices.model_names import same_model
+from llmstudy.prices.served import Prices
+from llmstudy.requests.plausible import grain
+
+WINDOWS = {"10s": 10, "1min": 60, "1h": 3600}
+"""Windows of the clock for peaks, in seconds."""
+
+_FEWEST_WINDOWS = 48
+"""Windows that a log covers before its busiest one is compared with the mean one."""
+
+_TOP_ERRORS = 3
+
+_SUMS = {
+    "requests": "sum(n)",
+    "retry_share": "sum(coalesce(attempts - 1, failed_attempts))"
+    " / sum(n) FILTER (attempts IS NOT NULL OR failed_attempts IS NOT NULL)",
+    "retry_usd": "sum(usd * failed_attempts)",
+    "tool_calls_per_request": "sum(tool_calls) / sum(n) FILTER (tool_calls IS NOT NULL)",
+    "requests_per_session": "sum(n) FILTER (session_id IS NOT NULL)"
+    " / nullif(count(DISTINCT session_id), 0)",
+}
+
+_TENANTS = """SELECT place, max(n) / sum(n) AS tenant_share_largest,
+    sum(n) FILTER (rank <= 5) / sum(n) AS tenant_share_largest_5 FROM (
+        SELECT place, sum(n) AS n,
+            row_number() OVER (PARTITION BY place ORDER BY sum(n) DESC) AS rank
+        FROM part WHERE tenant IS NOT NULL GROUP BY place, tenant
+    ) GROUP BY place"""
+
+
+def requests_table(
+    source: Source,
+    by: str | Sequence[str] = ("workload",),
+    prices: Prices | None = None,
+    level: float | None = 0.95,
+) -> pd.DataFrame:
+    """Sums up and describes the requests of each group: `summary_by` and `behaviour_by` in one.
+
+    source, by, prices, level: as `summary_by`. Returns: one row per group, the columns of both.
+    Raises: ValueError as `summary_by`.
+
+    >>> log = pd.DataFrame({"ts_start": pd.to_datetime(["2026-11-20T09:00Z"] * 100),
+    ...     "workload": "chat", "provider": "openai", "model_served": "gpt-4o",
+    ...     "input_tokens": 1_000, "output_tokens": 100, "failed_attempts": [1] + [0] * 99})
+    >>> requests_table(log)[["workload", "requests", "usd", "retry_share", "retry_usd"]]
+      workload  requests   usd  retry_share  retry_usd
+    0     chat     100.0  0.35         0.01     0.0035
+    """
+    keys = [by] if isinstance(by, str) else list(by)
+    rows = summary_by(source, by, prices, level)
+    behaviour = behaviour_by(source, by, prices).drop(columns=keys)
+    return pd.concat([rows, behaviour], axis=1)
+
+
+def behaviour_by(
+    source: Source, by: str | Sequence[str] = ("workload",), prices: Prices | None = None
+) -> pd.DataFrame:
+    """Describes the requests of each group: errors, retries, peaks, growth, tenants, fallbacks.
+
+    source, by, prices: as `summary_by`.
+    Returns: one row per group, in order: the columns of by; errors (error and share of the
+    requests of the commonest three); retry_share (attempts beyond the first, over the requests
+    whose attempts the log gives); retry_usd (failed attempts that used tokens, at the price of
+    their request); peak_to_mean_10s, _1min and _1h (of windows of the clock; null under 48 of them,
+    where times are not exact to one, and of a sampled log); dispersion_1min (variance over mean of
+    the requests of a minute: 1 where they come independently at a steady rate); growth_per_month
+    with `_low` and `_high` (as `monthly_growth`); tenant_share_largest and tenant_share_largest_5
+    (of the requests with a tenant; null by tenant); alias_share (of the requests with a requested
+    model, those that asked under a name that is on no price list and is not the served model's);
+    fallback_share (of the others, those that another model served than was asked for; null if there
+    are no others); tool_calls_per_request and requests_per_session.
+    Raises: ValueError as `summary_by`.
+
+    >>> log = pd.DataFrame({"ts_start": pd.to_datetime(["2026-11-20T09:00Z"] * 4),
+    ...     "workload": "chat", "provider": "openai", "model_requested": "gpt-4o",
+    ...     "model_served": ["gpt-4o-2024-08-06"] * 3 + ["gpt-4o-mini"], "input_tokens": 1_000,
+    ...     "output_tokens": 100, "ok": [True] * 3 + [False], "error": [None] * 3 + ["timeout"]})
+    >>> row = behaviour_by(log).iloc[0]
+    >>> row["errors"], float(row["fallback_share"]), float(row["retry_share"])
+    ([{'error': 'timeout', 'share': 0.25}], 0.25, nan)
+    """
+    keys = group_keys(by)
+    with opened(source) as connection:
+        rate_key = pricing(connection, prices).key
+        asked = pricing(connection, prices, model="model_requested", rates="asked").table.names
+        listed = dict(zip(zip(asked["provider"], asked["model"], strict=True), asked["priced_as"],
+                          strict=True))  # fmt: skip
+        tables = [
+            _part(connection, keys, rate_key, where, listed) for where in parts(connection, keys)
+        ]
+    return in_order(pd.concat(tables), keys)
+
+
+def _part(
+    connection: Connection,
+    keys: Mapping[str, str],
+    rate_key: str,
+    where: str,
+    listed: Mapping[tuple[Any, Any], Any],
+) -> pd.DataFrame:
+    """The groups in a part of the log; `place` is the number of a group."""
+    connection.execute(
+        "CREATE OR REPLACE TABLE groups AS SELECT row_number() OVER () AS place, * FROM"
+        f" (SELECT DISTINCT {keys_sql(keys)} FROM log WHERE {where})"
+    )
+    names = {f"key_{name}": sql for name, sql in keys.items()}
+    same = " AND ".join(f"groups.{name} IS NOT DISTINCT FROM key_{name}" for name in keys)
+    connection.execute(
+        f"CREATE OR REPLACE VIEW part AS SELECT place, rows.* FROM (SELECT log.*,"
+        f" {usd_sql()} AS usd, {keys_sql(names)} FROM log JOIN rates ON key = {rate_key}"
+        f" WHERE {where}) AS rows JOIN groups ON {same}"
+    )
+    groups = connection.table("groups").df().set_index("place")
+    sums = ", ".join(f"({sql})::DOUBLE AS {name}" for name, sql in _SUMS.items())
+    totals = connection.sql(f"SELECT place, {sums} FROM part GROUP BY place").df()
+    totals = totals.set_index("place")
+    tenants = connection.sql(_TENANTS).df().set_index("place").astype(float)
+    columns = [
+        groups,
+        _errors(connection, totals["requests"]),
+        totals.drop(columns="requests"),
+        _timing(connection),
+        tenants * np.nan if "tenant" in keys else tenants,
+        _fallbacks(connection, listed),
+    ]
+    table: pd.DataFrame = pd.concat(columns, axis=1)
+    return table
+
+
+def _errors(connection: Connection, requests: "pd.Series[Any]") -> "pd.Series[Any]":
+    counts = connection.sql(
+        "SELECT place, error, sum(n) AS n FROM part WHERE NOT ok GROUP BY ALL"
+        " ORDER BY place, n DESC, error"
+    ).df()
+    counts["share"] = counts["n"] / requests.reindex(counts["place"]).to_numpy()
+    counts["error"] = counts["error"].astype(object).where(counts["error"].notna(), None)
+    rows = {
+        place: of_group.head(_TOP_ERRORS)[["error", "share"]].to_dict("records")
+        for place, of_group in counts.groupby("place")
+    }
+    return pd.Series([rows.get(place, []) for place in requests.index], requests.index, object,
+                     name="errors")  # fmt: skip
+
+
+def _timing(connection: Connection) -> pd.DataFrame:
+    """Peaks, dispersion and growth of each group."""
+    rows = connection.sql("SELECT place, ts_start, n FROM part ORDER BY place, ts_start").df()
+    return pd.DataFrame(
+        {
+            place: _timing_of(of_group["ts_start"], of_group["n"].astype(float))
+            for place, of_group in rows.groupby("place")
+        }
+    ).T
+
+
+def _timing_of(times: "pd.Series[Any]", weight: "pd.Series[Any]") -> dict[str, float]:
+    covered, exact_to = span(times), grain(times)
+    # a sampled row stands for requests that came at other times; a bucket for those of its minutes
+    counted = bool((weight == 1).all()) or exact_to >= pd.Timedelta(minutes=1)
+    us = (times - pd.Timestamp(0, tz="UTC")).to_numpy() // np.timedelta64(1, "us")  # in order
+    row: dict[str, float] = {}
+    for name, seconds in WINDOWS.items():
+        window = pd.Timedelta(seconds=seconds)
+        n = covered / window
+        begins = np.flatnonzero(np.diff(us // (seconds * 1_000_000), prepend=-1))
+        counts = np.add.reduceat(weight.to_numpy(), begins)
+        shown = counted and n >= _FEWEST_WINDOWS and exact_to <= window
+        row[f"peak_to_mean_{name}"] = counts.max() / (weight.sum() / n) if shown else np.nan
+        if name == "1min":
+            squares, mean = float((counts**2).sum()), weight.sum() / n if n else np.nan
+            row["dispersion_1min"] = (squares - n * mean**2) / (n - 1) / mean if shown else np.nan
+    return row | ends("growth_per_month", monthly_growth(times, weight))
+
+
+def _fallbacks(connection: Connection, listed: Mapping[tuple[Any, Any], Any]) -> pd.DataFrame:
+    """Shares served by another model than was asked for, and asked for by an alias."""
+    rows = connection.sql(
+        "SELECT place, provider, model_requested AS asked, model_served AS served, sum(n) AS n"
+        " FROM part WHERE model_requested IS NOT NULL GROUP BY ALL"
+    ).df()
+    kinds = [
+        _kind(asked, served, listed.get((provider, asked)))
+        for provider, asked, served in zip(
+            rows["provider"], rows["asked"], rows["served"], strict=True
+        )
+    ]
+    by_kind = pd.DataFrame(
+        {
+            kind: rows["n"].where(pd.Series(kinds, rows.index, object) == kind, 0.0)
+            for kind in ("same", "fallback", "alias")
+        },
+        dtype=float,
+    )
+    by_kind = by_kind.groupby(rows["place"]).sum()
+    told = by_kind["same"] + by_kind["fallback"]
+    return pd.DataFrame(
+        {
+            "fallback_share": by_kind["fallback"] / told.where(told > 0),
+            "alias_share": by_kind["alias"] / (told + by_kind["alias"]),
+        }
+    )
+
+
+def _kind(asked: str, served: str, priced_as: Any) -> str:
+    """Whether a name that was asked for is the model that served, another one, or an alias."""
+    if same_model(asked, served):
+        return "same"
+    if not isinstance(priced_as, str):
+        return "alias"
+    return "same" if same_model(priced_as, served) else "fallback"
