@@ -139,7 +139,7 @@ def summary(
         from llmstudy.requests.importers import requests_of
 
         names = [name.strip() for name in by.split(",") if name.strip()]
-        requests = requests_of(list(files), format, **_declarations(declared))
+        requests = requests_of(list(files), format, **declarations(declared))
         rows = requests_table(requests, names)
     if as_json:
         print_json(requests_tables.document(rows, names))
@@ -187,7 +187,7 @@ def reconcile(
         amounts = requests_tables.invoices(invoice)
         if currency != "USD" and usd_per_unit == 1.0:
             raise ValueError(f"--usd-per-unit: state how many USD one {currency} is")
-        requests = requests_of(list(files), format, **_declarations(declared))
+        requests = requests_of(list(files), format, **declarations(declared))
         rows = reconciling.reconcile(requests, amounts, usd_per_unit, currency, provider)
     sentence = requests_tables.difference(rows)
     if as_json:
