@@ -113,6 +113,9 @@ def set_aside(connection: Connection, longest_tokens: int) -> None:
         " WHERE n NOT IN (SELECT n FROM attempts)"
         f" UNION ALL SELECT n, {', '.join(NAMES)} FROM ({_CALLS_SQL})",
         f"INSERT INTO marks SELECT n, {literal(ATTEMPT)} FROM attempts WHERE NOT is_outcome",
+        # a log that shows attempts shows that the other requests took one
+        "UPDATE accepted SET attempts = 1 WHERE attempts IS NULL"
+        " AND EXISTS (FROM attempts WHERE NOT is_outcome)",
         "CREATE TABLE aside AS SELECT judged.* REPLACE (marks.reason AS reason)"
         " FROM judged JOIN marks USING (n)",
     )

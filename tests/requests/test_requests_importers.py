@@ -245,10 +245,19 @@ def test_attempts_of_one_call_count_once_with_the_outcome_of_the_last(tmp_path, 
     assert calls["ok"].to_dict() == {"a": True, "b": False}
     assert calls["input_tokens"].to_dict() == {"a": 700, "b": 0}
     assert calls["failed_attempts"].to_dict() == {"a": 2, "b": 1}
+    assert calls["attempts"].to_dict() == {"a": 3, "b": 2}
     assert (calls["ts_start"] == pd.Timestamp(TIME)).all()
     assert calls["latency_s"].to_dict() == pytest.approx({"a": 2.9, "b": 1.2})
     assert log.quarantined["row"].tolist() == [2, 3, 4]
     assert log.lost.empty
+
+
+def test_a_log_that_shows_attempts_shows_which_requests_took_one(tmp_path):
+    rows = [("a", 0, "false", "", 0.1), ("a", 1, "true", 700, 0.9), ("b", 0, "true", 10, 0.1)]
+    calls = _attempts(tmp_path, rows).accepted.set_index("request_id")
+    assert calls["attempts"].to_dict() == {"a": 2, "b": 1}
+    alone = _attempts(tmp_path, rows[1:]).accepted
+    assert alone["attempts"].isna().all()
 
 
 def test_distinct_requests_that_share_an_id_are_all_counted(tmp_path):
