@@ -33,7 +33,7 @@ from llmstudy.text import excerpt
 VECTOR_ROWS = 2_048  # DuckDB's unit of work
 BATCH_ROWS = 49 * VECTOR_ROWS
 BATCH_CHARACTERS = 1 << 26  # of JSON text handed over at a time
-LONGEST_LINE = 1 << 27  # bytes of a line of JSON
+LONGEST_LINE = 1 << 24  # bytes of a line of JSON that DuckDB reads; its buffers grow with it
 LONGEST_FIELD = 1 << 24  # characters in a CSV field that carries a prompt; Python's limit is 2^17
 SAMPLE_RECORDS = 200
 """Records of a file that its format is judged by."""
