@@ -106,7 +106,7 @@ def set_aside(connection: Connection, longest_tokens: int) -> None:
     for step in steps:
         connection.execute(step)
     named_only = "" if _repeats_unnamed(alike, connection) else "WHERE has_id"
-    steps = (
+    calls_ = (
         f"INSERT INTO marks SELECT n, {literal(REPEAT)} FROM repeats {named_only}",
         f"CREATE TABLE attempts AS {_ATTEMPTS_SQL}",
         f"CREATE TABLE accepted AS SELECT n, {', '.join(NAMES)} FROM sound"
@@ -119,7 +119,7 @@ def set_aside(connection: Connection, longest_tokens: int) -> None:
         "CREATE TABLE aside AS SELECT judged.* REPLACE (marks.reason AS reason)"
         " FROM judged JOIN marks USING (n)",
     )
-    for step in steps:
+    for step in calls_:
         connection.execute(step)
 
 
