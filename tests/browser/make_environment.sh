@@ -23,7 +23,7 @@ browser() {
   return 1
 }
 
-if ! test -e "$done" || test requirements-lab.lock -nt "$done"; then
+if ! test -e "$done" || test requirements.lock -nt "$done" || test requirements-lab.lock -nt "$done"; then
   test -x "$folder/bin/python" || "$python" -m venv "$folder"
   test -x "$folder/bin/uv" || "$folder/bin/python" -m pip install --quiet --disable-pip-version-check uv
   install() { "$folder/bin/uv" pip install --quiet --python "$folder/bin/python" "$@"; }
