@@ -123,7 +123,7 @@ def test_every_step_of_the_workflow_does_its_work(environment, repository):
 
     done = run(check["run"], check=False)
     summary = (repository / "summary.md").read_text()
-    says = {0: "Nothing has happened", 3: "A trigger fired", 4: "Evidence is stale"}
+    says = {0: "Nobody needs to act", 3: "A trigger fired", 4: "Evidence is stale"}
     assert summary.startswith(f"**{says[done.returncode]}")
     assert "G1" in summary
     assert "acme on 20" in summary
