@@ -231,8 +231,9 @@ def capped_costs(
     month = results["06_crossover"]["month_usd"]
     billed = month["today_by_workload"].keys() >= study.workloads.keys()
     parts = {row["part"]: row["usd"] for row in results["06_crossover"]["stay_parts"]}
-    upkeep = parts.get("upkeep", 0.0)  # work of ours, on no bill
-    bills = month["horizon"]["p50"] - upkeep if billed else np.inf
+    # upkeep is on no bill, and where bills are small the spread is that of upkeep
+    on_bills = (amount for part, amount in parts.items() if part not in ("upkeep", "spread"))
+    bills = sum(on_bills) if billed else np.inf
     amounts = [tables[key]["p90"] for key in ("saving", "at_stake") if tables[key] is not None]
     worth = sum(max(usd_, 0.0) for usd_ in amounts)
     notes: list[str | None] = [None] * len(costs)

@@ -306,7 +306,7 @@ class TestCharts(ChartTests):
         (
             "cost",
             "at today's 1.2M requests a month openai-gpt-4o costs USD 6.0k, the others USD 1.0k to "
-            "30k (mean month over 24 months)",
+            "30k (mean month over 24 months, with upkeep)",
             "h200-llama-3.1-70b USD 30k",
         ),
         (
