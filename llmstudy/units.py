@@ -12,6 +12,9 @@ HOURS_PER_MONTH = 730.0
 
 HOURS_PER_WEEK = 168
 
+DAY_US = 86_400_000_000
+"""Microseconds of a day."""
+
 _MONTH_S = HOURS_PER_MONTH * 3600
 
 UNITS: dict[str, dict[str, float]] = {

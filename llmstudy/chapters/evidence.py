@@ -13,8 +13,8 @@ from llmstudy.evidence.offers import priced_model
 from llmstudy.measures.reconcile import reconcile
 from llmstudy.measures.requests_behaviour import behaviour_by
 from llmstudy.measures.requests_summary import summary_by
-from llmstudy.measures.summary import weights
 from llmstudy.prices import PricedModel
+from llmstudy.requests.schema import weights
 from llmstudy.simulate.inputs import output_ratio
 from llmstudy.study import ApiRoute
 from llmstudy.study.snapshot import to_json

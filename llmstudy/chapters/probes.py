@@ -31,13 +31,13 @@ def gpu_settings(case: Case) -> pd.DataFrame:
     """
     columns = ["label", "model", "quantization", "tensor_parallel", "lengths", "reason"]
     facts = gpu_facts()
-    rows = [
-        _server(case, name, route, facts)
-        for name, route in case.study.routes.items()
-        if isinstance(route, SelfHostedRoute)
-    ]
-    if facts["gpu"] is None:
-        rows = [{"reason": f"No GPU is measured here ({facts['gpu_note']})."}]
+    rows: list[dict[str, Any]] = [{"reason": f"No GPU is measured here ({facts['gpu_note']})."}]
+    if facts["gpu"] is not None:
+        rows = [
+            _server(case, name, route, facts)
+            for name, route in case.study.routes.items()
+            if isinstance(route, SelfHostedRoute)
+        ]
     return pd.DataFrame(rows, columns=columns, dtype=object)
 
 

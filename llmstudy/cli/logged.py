@@ -18,12 +18,14 @@ from pydantic.fields import FieldInfo
 from llmstudy import prices, text
 from llmstudy.cli import new_study
 from llmstudy.cli.new_study import Answers, LoggedWorkload, StudyLog
-from llmstudy.evidence.traffic import Traffic, measured, traffic_of
+from llmstudy.cli.requests import reasons
+from llmstudy.evidence.traffic import measured, traffic_of
 from llmstudy.figure import Figure
 from llmstudy.prices.served import served_model
 from llmstudy.requests import formats, propose
-from llmstudy.requests.containers import files_of
+from llmstudy.requests.files import files_of
 from llmstudy.requests.importers import Log, read_log
+from llmstudy.requests.schema import UNKNOWN, weights
 from llmstudy.study import Study
 
 FIGURES = ("requests", "input_tokens", "output_tokens", "peak_to_mean")
@@ -73,7 +75,7 @@ def reading_of(
     table = proposal.workloads
     if len(table) == 1:
         name = str(table["workload"][0])
-        table = table.assign(workload="product" if name == propose.UNKNOWN else name)
+        table = table.assign(workload="product" if name == UNKNOWN else name)
         log = replace(log, accepted=log.accepted.assign(workload=table["workload"][0]))
     workloads: list[LoggedWorkload] = []
     notes: list[str] = []
@@ -107,8 +109,8 @@ def reading_of(
     return Reading(
         replace(named, path=relative, workloads=used),
         rows=log.rows_read,
-        requests=float(table["requests"].sum() + log.uncounted["n_requests"].fillna(1.0).sum()),
-        set_aside=_reasons(traffic),
+        requests=float(table["requests"].sum() + weights(log.uncounted).sum()),
+        set_aside=reasons(traffic.quarantined),
         unknown=log.unknown,
         proposal=table,
         warnings=(*notes, *_replaced(answers, each), *traffic.warnings),
@@ -153,7 +155,7 @@ def _workload(
     row: Mapping[Any, Any], log: Log, answers: Answers
 ) -> tuple[LoggedWorkload, tuple[str, ...]]:
     requests = log.accepted[log.accepted["workload"] == row["workload"]]
-    weight = requests["n_requests"].astype(float).fillna(1.0)
+    weight = weights(requests)
     longest = (requests["input_tokens"] + requests["output_tokens"]) / weight
     name = str(row["workload"])
     served, note = (None, ()) if answers.model else _served(name, requests, weight, answers.as_of)
@@ -169,7 +171,7 @@ def _workload(
         share=float(row["share"]),
         longest_tokens=float(longest.max()),
         shape=shape,
-        task=None if row["task"] == propose.UNKNOWN else str(row["task"]),
+        task=None if row["task"] == UNKNOWN else str(row["task"]),
     )
     return workload, note
 
@@ -179,13 +181,13 @@ def _served(
 ) -> tuple[tuple[str, str] | None, tuple[str, ...]]:
     """The listed model that served most of a workload's requests, and a note if others served more.
 
-    A model is told by provider and name, as the price list has them.
+    A model is its provider and name, as the price list has them.
     """
     answered = requests["ok"].astype(bool)
     rows = requests[answered] if answered.any() else requests
     counts = weight.groupby([rows["provider"], rows["model_served"]]).sum().sort_values()
     unlisted = []
-    for provider, model in [key for key in counts.index[::-1] if key[1] != propose.UNKNOWN]:
+    for provider, model in [key for key in counts.index[::-1] if key[1] != UNKNOWN]:
         try:
             listed = served_model(provider, model, as_of)
         except prices.PriceError:
@@ -240,8 +242,3 @@ def _fits(figure: Figure, field: FieldInfo) -> bool:
     except ValidationError:
         return False
     return True
-
-
-def _reasons(traffic: Traffic) -> dict[str, int]:
-    counts = traffic.quarantined["reason"].value_counts()
-    return {str(reason): int(n) for reason, n in counts.items()}

@@ -8,6 +8,8 @@ import typer
 from llmstudy.cli.terminal import AsJson, mistakes, print_json, say
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from llmstudy.measures.log_totals import Totals
     from llmstudy.requests.importers import Log
 
@@ -87,13 +89,11 @@ def import_(
         log = read_log(list(files), format, **declarations(declared))
         totals = log_totals(log, price_as, on or _today())
         written = write_log(log, out)
-    reasons = _reasons(log)
-    summary = _summary(log, totals, reasons)
     if as_json:
-        print_json({**summary, "out": written})
+        print_json({**_summary(log, totals), "out": written})
         return
     say(f"{log.format}: {log.rows_read:,} rows read, {totals.logical_requests:,.0f} requests.")
-    for reason, n in reasons.items():
+    for reason, n in reasons(log.quarantined).items():
         say(f"Set aside: {n:,} ({n / log.rows_read:.1%}), {reason}.")
     if log.unknown:
         say(f"The log does not tell {', '.join(log.unknown)}.")
@@ -246,13 +246,13 @@ def declarations(settings: list[str]) -> dict[str, Any]:
     return declared
 
 
-def _reasons(log: "Log") -> dict[str, int]:
-    """Rows that were set aside, by reason."""
-    counts = log.quarantined["reason"].value_counts()
+def reasons(quarantined: "pd.DataFrame") -> dict[str, int]:
+    """Rows that were set aside, by reason, the most frequent first."""
+    counts = quarantined["reason"].value_counts()
     return {str(reason): int(n) for reason, n in counts.items()}
 
 
-def _summary(log: "Log", totals: "Totals", reasons: dict[str, int]) -> dict[str, Any]:
+def _summary(log: "Log", totals: "Totals") -> dict[str, Any]:
     from dataclasses import asdict
 
     numbers = asdict(totals)
@@ -262,7 +262,7 @@ def _summary(log: "Log", totals: "Totals", reasons: dict[str, int]) -> dict[str,
         "rows_read": log.rows_read,
         "attempts": int(log.accepted["attempts"].fillna(1).sum()),
         "logical_requests": requests,
-        "quarantined": reasons,
+        "quarantined": reasons(log.quarantined),
         "unknown": list(log.unknown),
         "totals": numbers,
     }

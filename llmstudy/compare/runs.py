@@ -13,7 +13,7 @@ from llmstudy.compare import forecast
 from llmstudy.compare.diff import MOST_FOR_SHAPLEY, Run, diff
 from llmstudy.evidence.case import Case
 from llmstudy.evidence.traffic import traffic_of
-from llmstudy.requests.containers import log_files, log_sha256
+from llmstudy.requests.files import log_files, log_sha256
 from llmstudy.simulate.invoices import logged_bills
 from llmstudy.study import Invoice, Study
 from llmstudy.study.snapshot import changed_inputs

@@ -13,12 +13,9 @@ from llmstudy.figure import Distribution, Figure
 from llmstudy.measures import summary
 from llmstudy.requests import draw, importers, plausible
 from llmstudy.requests.mapping import LogMapping
+from llmstudy.requests.schema import UNKNOWN, weights
 from llmstudy.study import ApiRoute, Study, Workload
 from llmstudy.text import listed, share
-from llmstudy.units import HOURS_PER_MONTH
-
-UNKNOWN = "unknown"
-"""Name of a workload, provider or model that the log does not tell."""
 
 DRAWN_REQUESTS = 2000
 """Simulated requests per workload: their mean bill is within 2 % of that of the whole mix."""
@@ -73,12 +70,12 @@ def traffic_of(study: Study) -> Traffic:
     log_ = _log(study)
     logged = log_.accepted
     place = study.requests.path if study.requests else ""
-    if (logged["workload"] == UNKNOWN).any() if len(logged) else False:
+    present = set(logged["workload"].unique()) if len(logged) else set()
+    if UNKNOWN in present:
         raise ValueError(
             f"{place}: the log does not say to which workload a request belongs: state "
             "`requests.workload`, or map its column under `requests.columns`."
         )
-    present = set(logged["workload"].unique()) if len(logged) else set()
     if unknown := present - set(study.workloads):
         raise ValueError(
             f"{place}: the log holds the workload "
@@ -86,7 +83,7 @@ def traffic_of(study: Study) -> Traffic:
         )
     missing = [name for name in study.workloads if name not in present]
     logged_summary = _summary(log_)
-    per_row = _per_row(log_, logged_summary)
+    per_row = _per_row(log_)
     if log_.grain == "bucket" and len(logged):
         known = _with_summary(study, logged_summary, 0.0)
         logged = pd.concat([_simulated(known, str(name)) for name in sorted(present)])
@@ -129,28 +126,27 @@ def _summary(log_: importers.Log) -> pd.DataFrame:
     if log_.accepted.empty:
         return pd.DataFrame()
     table = summary.summarise(log_.accepted, log_.grain)
-    beside = summary.weights(log_.uncounted).sum() / summary.weights(log_.accepted).sum()
-    return table.assign(requests_per_month=table["requests_per_month"] * (1 + beside))
+    return table.assign(requests_per_month=table["requests_per_month"] * _with_uncounted(log_))
 
 
-def _per_row(log_: importers.Log, logged_summary: pd.DataFrame) -> dict[str, float]:
-    """Requests that a row of each workload stands for, where rows are a sample of them."""
-    single = log_.uncounted.empty and (
-        log_.accepted.empty or log_.accepted["n_requests"].isna().all()
-    )
-    if single or logged_summary.empty or log_.grain == "bucket":
+def _with_uncounted(log_: importers.Log) -> float:
+    """All requests of a log over those with token counts."""
+    return float(1 + weights(log_.uncounted).sum() / weights(log_.accepted).sum())
+
+
+def _per_row(log_: importers.Log) -> dict[str, float]:
+    """Requests that a row of each workload stands for, where that is not one."""
+    if log_.accepted.empty or log_.grain == "bucket":
         return {}
-    rows = log_.accepted["workload"].value_counts()
-    at = logged_summary.set_index("workload")
-    hours = at["requests_per_month"] / HOURS_PER_MONTH * at["span_h"]
-    return {str(name): float(hours[name] / rows[name]) for name in at.index if hours[name] > 0}
+    each = weights(log_.accepted).groupby(log_.accepted["workload"]).mean() * _with_uncounted(log_)
+    return {str(name): n for name, n in each.items() if n != 1}
 
 
 def _single(logged: pd.DataFrame) -> pd.DataFrame:
     """Rows as single requests: a sampled one with its own tokens, drawn as often as it counts."""
     if logged.empty or logged["n_requests"].isna().all():
         return logged
-    weight = summary.weights(logged)
+    weight = weights(logged)
     tokens = [str(name) for name in logged if str(name).endswith("_tokens")]
     each = logged.assign(
         **{name: (logged[name] / weight).round().astype(logged[name].dtype) for name in tokens},
@@ -410,14 +406,14 @@ def _measured_volume(
 ) -> Figure:
     rate = row["requests_per_month"]
     low, high = rate * (1 - row["hole_share"]), rate * (1 + lost_share)
-    if not (row["covers_week"] or row["whole_days"]):
+    exact = row["covers_week"] or row["whole_days"]
+    if not exact:
         shape = draw.hourly_shape(workload.traffic.hours)["relative_to_mean"]
         low, high = low / shape.quantile(0.9), high / shape.quantile(0.1)
         source += f", its hours of the week unknown: scaled by {workload.traffic.hours}"
     unit = "requests/month"
     if low == high:
         return Figure("", rate, unit, grade="measured", source=source, as_of=as_of)
-    exact = row["covers_week"] or row["whole_days"]
     kind: Distribution = "triangular" if exact else "lognormal"
     return Figure("", rate, unit, low, high, kind, "measured", source, as_of)
 

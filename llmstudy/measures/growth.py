@@ -10,14 +10,13 @@ import pandas as pd
 from scipy.stats import t as student_t
 
 from llmstudy.figure import FloatArray, Interval
-from llmstudy.requests.plausible import grain, stretches
-from llmstudy.units import HOURS_PER_MONTH
+from llmstudy.requests.plausible import grain, microseconds, stretches
+from llmstudy.units import DAY_US, HOURS_PER_MONTH
 
 FEWEST_DAYS = 28
 """Days of log for a growth or a range of weekly peaks."""
 
-_DAY_US = 86_400_000_000
-_HOUR_US = _DAY_US // 24
+_HOUR_US = DAY_US // 24
 _DAYS_PER_WEEK = 7
 
 
@@ -74,23 +73,23 @@ def _days(
     none = np.zeros(0)
     if len(times) < 2 or times.max() - times.min() < pd.Timedelta(days=FEWEST_DAYS - 2):
         return none, none, none
-    us = _microseconds(times)
+    us = microseconds(times)
     first, covered = int(us.min()), stretches(times)
-    starts, ends = (_microseconds(covered[name]) - first for name in ("start", "end"))
-    unit = _microseconds_of(grain(times))
+    starts, ends = (microseconds(covered[name]) - first for name in ("start", "end"))
+    unit = grain(times) // pd.Timedelta(microseconds=1)
     gap = (ends - starts).sum() / max(len(times) - len(covered), 1)
     ends = ends + int(max(gap, unit if unit % _HOUR_US == 0 else 0))
-    number = np.arange(-(-int(ends[-1]) // _DAY_US))
+    number = np.arange(-(-int(ends[-1]) // DAY_US))
     part = np.zeros(len(number))
     for start, end in zip(starts, ends, strict=True):
         part += np.clip(
-            np.minimum(end, (number + 1) * _DAY_US) - np.maximum(start, number * _DAY_US), 0, None
+            np.minimum(end, (number + 1) * DAY_US) - np.maximum(start, number * DAY_US), 0, None
         )
     counts = np.bincount(
-        (us - first) // _DAY_US, None if weight is None else weight, minlength=len(number)
+        (us - first) // DAY_US, None if weight is None else weight, minlength=len(number)
     )
-    whole = part >= _DAY_US - _HOUR_US
-    return number[whole].astype(float), counts[whole].astype(float), part[whole] / _DAY_US
+    whole = part >= DAY_US - _HOUR_US
+    return number[whole].astype(float), counts[whole].astype(float), part[whole] / DAY_US
 
 
 def _slope(
@@ -130,7 +129,7 @@ def weekly_peak(times: "pd.Series[Any]", level: float = 0.95) -> Interval | None
     weeks = week[days == _DAYS_PER_WEEK].astype(int)
     if len(weeks) < FEWEST_DAYS // _DAYS_PER_WEEK:
         return None
-    us = _microseconds(times)
+    us = microseconds(times)
     hours = 24 * _DAYS_PER_WEEK
     counts = np.bincount((us - us.min()) // _HOUR_US, minlength=(int(week.max()) + 1) * hours)
     by_week = counts[: len(counts) // hours * hours].reshape(-1, hours)[weeks]
@@ -139,11 +138,3 @@ def weekly_peak(times: "pd.Series[Any]", level: float = 0.95) -> Interval | None
     half = student_t.ppf((1 + level) / 2, n - 1) * peaks.std(ddof=1) / np.sqrt(n)
     mean = float(peaks.mean())
     return Interval(mean, max(1.0, mean - half), mean + half)
-
-
-def _microseconds(times: "pd.Series[Any]") -> Any:
-    return (times - pd.Timestamp(0, tz="UTC")).to_numpy() // np.timedelta64(1, "us")
-
-
-def _microseconds_of(length: pd.Timedelta) -> int:
-    return length // pd.Timedelta(microseconds=1)

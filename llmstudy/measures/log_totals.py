@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from llmstudy import prices
-from llmstudy.measures.summary import span, weights
+from llmstudy.measures.summary import span
+from llmstudy.requests.schema import weights
 from llmstudy.units import HOURS_PER_MONTH
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def log_totals(log: "Log", price_as: str | None = None, on: date | str | None = 
     if requests.empty:
         raise ValueError(f"none of its {log.rows_read:,} rows is a request: see the quarantine")
     weight = weights(requests)
-    beside = float(log.uncounted["n_requests"].fillna(1.0).sum())
+    beside = float(weights(log.uncounted).sum())
     n = float(weight.sum()) + beside
     covered = span(requests["ts_start"], log.grain) / pd.Timedelta(hours=1)
     # the time is that of the rows; what stands beside them fell into it
@@ -68,13 +69,13 @@ def log_totals(log: "Log", price_as: str | None = None, on: date | str | None = 
 
     used = {side: requests["ok"] | (requests[f"{side}_tokens"] > 0) for side in ("input", "output")}
     cached = requests["cached_input_tokens"]
-    told = used["input"] & cached.notna()
+    logged = used["input"] & cached.notna()
     sums = {
         "input_tokens": total("input_tokens", used["input"]),
         "output_tokens": total("output_tokens", used["output"]),
         "cached_input_tokens": None
-        if "cached_input_tokens" in log.unknown or not told.any()
-        else total("cached_input_tokens", told),
+        if "cached_input_tokens" in log.unknown or not logged.any()
+        else total("cached_input_tokens", logged),
     }
     failed = None
     if "ok" not in log.unknown:

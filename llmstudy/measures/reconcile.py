@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 from duckdb import DuckDBPyConnection as Connection
 
-from llmstudy.measures.repricing import DAY_US, Source, opened, pricing, usd_sql
+from llmstudy.measures.repricing import Source, opened, pricing, usd_sql
 from llmstudy.prices.served import Prices
 from llmstudy.requests.containers import literal
 from llmstudy.text import count, listed, share, usd
+from llmstudy.units import DAY_US
 
 AGREES_SHARE = 0.005
 """Logged and re-priced cost agree within this share: gateways round."""

@@ -21,16 +21,15 @@ from duckdb import DuckDBPyConnection as Connection
 
 from llmstudy.prices.served import Prices, RateTable, rate_table
 from llmstudy.requests.containers import literal
-from llmstudy.requests.schema import COLUMNS
+from llmstudy.requests.schema import COLUMNS, SQL_TYPES
 from llmstudy.text import listed
+from llmstudy.units import DAY_US
 
 Source = pd.DataFrame | str | Path | Sequence[str | Path]
 """A canonical table: a frame, a Parquet file, several, or a pattern such as "logs/*.parquet"."""
 
 NEEDED = ("ts_start", "provider", "model_served", "input_tokens", "output_tokens")
 """Columns without which no request has a price; the others may be absent, which is not logged."""
-
-DAY_US = 86_400_000_000
 
 _ROW = "_llmstudy_row"
 
@@ -39,15 +38,6 @@ _MEMORY_LIMIT = "1600MiB"
 
 _FEW_NAMES = 1_000
 """Up to so many pairs of names all are priced, which is faster than looking which ones occur."""
-
-_SQL_TYPES = {
-    "string": "VARCHAR",
-    "int64": "BIGINT",
-    "Int64": "BIGINT",
-    "float64": "DOUBLE",
-    "bool": "BOOLEAN",
-    "datetime64[us, UTC]": "TIMESTAMPTZ",
-}
 
 
 @contextmanager
@@ -81,7 +71,7 @@ def opened(source: Source) -> Iterator[Connection]:
         columns = [
             column.name
             if column.name in types
-            else f"{'true' if column.name == 'ok' else 'NULL'}::{_SQL_TYPES[column.dtype]}"
+            else f"{'true' if column.name == 'ok' else 'NULL'}::{SQL_TYPES[column.dtype]}"
             f" AS {column.name}"
             for column in COLUMNS
         ]

@@ -18,7 +18,7 @@ from llmstudy.measures.requests_summary import group_keys, in_order, keys_sql, p
 from llmstudy.measures.summary import ends, span
 from llmstudy.prices.model_names import same_model
 from llmstudy.prices.served import Prices
-from llmstudy.requests.plausible import grain
+from llmstudy.requests.plausible import grain, microseconds
 
 WINDOWS = {"10s": 10, "1min": 60, "1h": 3600}
 """Windows of the clock for peaks, in seconds."""
@@ -175,7 +175,7 @@ def _timing_of(times: "pd.Series[Any]", weight: "pd.Series[Any]") -> dict[str, f
     covered, exact_to = span(times), grain(times)
     # a sampled row stands for requests that came at other times; a bucket for those of its minutes
     counted = bool((weight == 1).all()) or exact_to >= pd.Timedelta(minutes=1)
-    us = (times - pd.Timestamp(0, tz="UTC")).to_numpy() // np.timedelta64(1, "us")  # in order
+    us = microseconds(times)  # in order
     row: dict[str, float] = {}
     for name, seconds in WINDOWS.items():
         window = pd.Timedelta(seconds=seconds)
@@ -210,11 +210,11 @@ def _fallbacks(connection: Connection, listed: Mapping[tuple[Any, Any], Any]) ->
         dtype=float,
     )
     by_kind = by_kind.groupby(rows["place"]).sum()
-    told = by_kind["same"] + by_kind["fallback"]
+    listed_names = by_kind["same"] + by_kind["fallback"]
     return pd.DataFrame(
         {
-            "fallback_share": by_kind["fallback"] / told.where(told > 0),
-            "alias_share": by_kind["alias"] / (told + by_kind["alias"]),
+            "fallback_share": by_kind["fallback"] / listed_names.where(listed_names > 0),
+            "alias_share": by_kind["alias"] / (listed_names + by_kind["alias"]),
         }
     )
 

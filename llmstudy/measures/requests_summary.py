@@ -13,10 +13,11 @@ from duckdb import DuckDBPyConnection as Connection
 from scipy.stats import binom
 
 from llmstudy.measures.latency import PERCENTILES, IntArray, percentile_minimum_n
-from llmstudy.measures.repricing import DAY_US, Source, opened, pricing, usd_sql, weighted
+from llmstudy.measures.repricing import Source, opened, pricing, usd_sql, weighted
 from llmstudy.prices.served import Prices
 from llmstudy.requests.schema import NAMES
 from llmstudy.text import listed
+from llmstudy.units import DAY_US
 
 METRICS = ("latency_s", "ttft_s")
 

@@ -13,6 +13,7 @@ from scipy.stats import t as student_t
 from llmstudy.figure import Interval
 from llmstudy.measures.growth import FEWEST_DAYS, monthly_growth, weekly_peak
 from llmstudy.requests.plausible import grain, stretches
+from llmstudy.requests.schema import weights
 from llmstudy.units import HOURS_PER_MONTH, HOURS_PER_WEEK
 
 P95_REQUESTS = 72  # fewest for a two-sided 95 % interval about a 95th percentile
@@ -181,13 +182,6 @@ def ends(name: str, interval: Interval | None) -> dict[str, float]:
         (interval.estimate, interval.low, interval.high) if interval else (np.nan,) * 3
     )
     return {name: estimate, f"{name}_low": low, f"{name}_high": high}
-
-
-def weights(requests: pd.DataFrame) -> "pd.Series[Any]":
-    """Requests that each row of a canonical table stands for: 1 unless `n_requests` says more."""
-    if "n_requests" not in requests:
-        return pd.Series(1.0, index=requests.index)
-    return requests["n_requests"].astype(float).fillna(1.0)
 
 
 def _retry_share(requests: pd.DataFrame) -> float:

@@ -2,7 +2,7 @@
 
 A log is one file or many: JSON Lines, a JSON array or document, CSV with any delimiter, Parquet,
 each also packed (gzip, zstd) and in UTF-16. A reader hands over batches of records, each with its
-row, its raw text and the fault where it cannot be parsed; `texts_sql` says how a field is taken
+row, its raw text and the fault where it cannot be parsed; `field_sql` says how a field is taken
 from them.
 """
 
@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from glob import glob
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, TextIO, cast
@@ -27,11 +26,9 @@ import pandas as pd
 import zstandard
 from duckdb import DuckDBPyConnection as Connection
 
-from llmstudy.io import sha256, sha256_of_all
 from llmstudy.text import excerpt
 
-VECTOR_ROWS = 2_048  # DuckDB's unit of work
-BATCH_ROWS = 49 * VECTOR_ROWS
+BATCH_ROWS = 100_000
 BATCH_CHARACTERS = 1 << 26  # of JSON text handed over at a time
 LONGEST_LINE = 1 << 24  # bytes of a line of JSON that DuckDB reads; its buffers grow with it
 LONGEST_FIELD = 1 << 24  # characters in a CSV field that carries a prompt; Python's limit is 2^17
@@ -66,63 +63,25 @@ class Container:
         return places
 
 
-# --- files -----------------------------------------------------------------------------------
-
-
-def files_of(source: str | Path | Sequence[str | Path]) -> list[Path]:
-    """The files of a log, in order: a file, a folder with all that is in it, a glob, or several.
-
-    Markers beside the parts of a log (`_SUCCESS`, `.crc` and other hidden files) are no part of it.
-    Raises: ValueError if one is absent, or there is none.
-    """
-    files: list[Path] = []
-    for each in [source] if isinstance(source, str | Path) else source:
-        path = Path(each)
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.is_file() and not _is_marker(p, path))
-        elif path.is_file():
-            inside = [path]
-        else:
-            inside = sorted(Path(p) for p in glob(str(each), recursive=True) if Path(p).is_file())
-            if not inside:
-                raise ValueError(f"{path}: there is no such file; check the path of the log")
-        files += inside
-    of_log = [path for path in dict.fromkeys(files) if not _is_marker(path) or len(files) == 1]
-    if not of_log:
-        raise ValueError(f"{source}: no file of a log is in it; name the file or its folder")
-    return of_log
-
-
-def log_files(path: Path) -> list[Path]:
-    """The files of a log; none where it is gone."""
-    try:
-        return files_of(path)
-    except ValueError:
-        return []
-
-
-def log_sha256(path: Path) -> str | None:
-    """The SHA-256 of a log of one file, and of all its files together; None where it is gone."""
-    files = log_files(path)
-    return sha256(files[0]) if len(files) == 1 else sha256_of_all(files) if files else None
-
-
-def _is_marker(path: Path, root: Path | None = None) -> bool:
-    names = path.relative_to(root).parts if root else (path.name,)
-    return any(name.startswith((".", "_")) and "=" not in name for name in names)
-
+# --- files ---------------------------------------------------------------------------------
 
 _BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
-def _bytes(path: Path) -> IO[bytes]:
-    """The bytes of a file, unpacked."""
+def _packing(path: Path) -> str:
+    """How a file is packed, as DuckDB calls it."""
     with path.open("rb") as file:
         head = file.read(4)
-    if head.startswith(_GZIP):
+    return "gzip" if head.startswith(_GZIP) else "zstd" if head == _ZSTD else "none"
+
+
+def _bytes(path: Path) -> IO[bytes]:
+    """The bytes of a file, unpacked."""
+    packing = _packing(path)
+    if packing == "gzip":
         return cast("IO[bytes]", gzip.open(path))
-    if head == _ZSTD:
+    if packing == "zstd":
         stream = zstandard.ZstdDecompressor().stream_reader(
             path.open("rb"), read_across_frames=True, closefd=True
         )
@@ -165,7 +124,7 @@ def opened(path: Path, kind: str | None = None) -> Container:
     container = Container(path, kind, (), (), encoding, parts=parts)
     records = _json_values(container) if kind == "json" else _json_lines(container)
     sample = [_object(raw) for _, raw in islice(records, SAMPLE_RECORDS)]
-    return Container(path, kind, (), tuple(x for x in sample if x), encoding, parts=parts)
+    return replace(container, sample=tuple(x for x in sample if x))
 
 
 def _is_utf8(head: bytes) -> bool:
@@ -194,31 +153,32 @@ def _object(raw: str) -> dict[str, Any] | None:
 def _opened_csv(path: Path, encoding: str, parts: tuple[tuple[str, str], ...]) -> Container:
     with _text(path, encoding, newline="") as file:
         first = file.readline(LONGEST_FIELD)
-        stated = re.fullmatch(r"sep=(.)\s*", first)  # as Excel writes it before the header
-        delimiter = stated[1] if stated else _delimiter(first)
+    stated = re.fullmatch(r"sep=(.)\s*", first)  # as Excel writes it before the header
+    delimiter = stated[1] if stated else _delimiter(first)
     with _text(path, encoding, newline="") as file:
+        if stated:
+            file.readline()
+        reader = csv.reader(file, delimiter=delimiter)
         try:
-            if stated:
-                file.readline()
-            header = next(csv.reader(file, delimiter=delimiter), [])
-            if any(mark in name for name in header for mark in "\0\ufffd"):
-                raise ValueError(
-                    f"{path}:1: the header is not UTF-8 text: unpack or convert the file, or "
-                    "correct `requests.format`"
-                )
-            rows = islice(csv.reader(file, delimiter=delimiter), SAMPLE_RECORDS)
-            sample = tuple(dict(zip(header, row, strict=False)) for row in rows if row)
+            header = tuple(next(reader, []))
         except csv.Error as error:
-            if "header" in locals():
-                sample = ()
-            else:
-                raise ValueError(
-                    f"{path}:1: the header cannot be read as CSV ({error}): mend it, or correct "
-                    "`requests.format`"
-                ) from None
-    preamble = int(bool(stated))
-    fields = tuple(header)
-    return Container(path, "csv", fields, sample, encoding, delimiter, None, parts, preamble)
+            raise ValueError(
+                f"{path}:1: the header cannot be read as CSV ({error}): mend it, or correct "
+                "`requests.format`"
+            ) from None
+        if any(mark in name for name in header for mark in "\0\ufffd"):
+            raise ValueError(
+                f"{path}:1: the header is not UTF-8 text: unpack or convert the file, or correct "
+                "`requests.format`"
+            )
+        try:
+            rows = [row for row in islice(reader, SAMPLE_RECORDS) if row]
+        except csv.Error:
+            rows = []  # the reader of the rows puts the faulty one aside
+    sample = tuple(dict(zip(header, row, strict=False)) for row in rows)
+    return Container(
+        path, "csv", header, sample, encoding, delimiter, parts=parts, preamble=int(bool(stated))
+    )
 
 
 def _delimiter(header: str) -> str:
@@ -285,14 +245,11 @@ def whole(container: Container, columns: Sequence[str], inner: str | None) -> st
         )
     if container.kind != "jsonl" or inner or container.encoding != "utf-8-sig":
         return None
-    with container.path.open("rb") as file:
-        head = file.read(4)
-    packed = "gzip" if head.startswith(_GZIP) else "zstd" if head == _ZSTD else "none"
     lines = (  # a line is a field of a CSV file whose delimiter and null stand in no text
         f"read_csv({path}, columns = {{'line': 'VARCHAR'}}, delim = '\x1c\x1d\x1e\x1f',"
         f" nullstr = '\x1f\x1e\x1d\x1c', quote = '', escape = '', header = false,"
         f" auto_detect = false, strict_mode = false, max_line_size = {LONGEST_LINE},"
-        f" compression = '{packed}')"
+        f" compression = '{_packing(container.path)}')"
     )
     # to trim every line takes longer than to parse it
     signs = "' \t\r\x1e'"

@@ -26,6 +26,7 @@ from pydantic import ValidationError
 
 from llmstudy.requests import containers, formats, plausible, values
 from llmstudy.requests.containers import Container, literal
+from llmstudy.requests.files import files_of
 from llmstudy.requests.mapping import LogFormat, LogMapping
 from llmstudy.requests.schema import (
     BREACH_SQL,
@@ -33,6 +34,8 @@ from llmstudy.requests.schema import (
     INPUTS,
     MOST_TOKENS,
     NAMES,
+    SQL_TYPES,
+    UNKNOWN,
     conform,
 )
 from llmstudy.text import excerpt
@@ -49,8 +52,8 @@ class Log:
     accepted: the canonical table. quarantined: `file`, `row` (from 1: the line of a text file, the
     row of another), `raw` (its text where it cannot be parsed, else its fields), `reason` (in
     words), `tokens` (in and out, null unless both can be read), `n_requests`. format: the name of
-    the format it was read as. unknown: columns that the log does not tell. notes: what a reader of
-    the numbers must know, in sentences. grain: request, or bucket where a row sums up many.
+    the format it was read as. unknown: columns that the log does not tell. grain: request, or
+    bucket where a row sums up many.
     """
 
     accepted: pd.DataFrame
@@ -58,7 +61,6 @@ class Log:
     rows_read: int
     format: str = "generic"
     unknown: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
     grain: str = "request"
 
     @property
@@ -91,7 +93,7 @@ def read_log(
     """Reads a log into the canonical table.
 
     source: a file, a folder with all its files, a glob, several of these, or a frame with a row for
-    each request. format: a name of `formats.FORMATS`, or None or "auto" to tell it by the fields;
+    each request. format: a name of `formats.bundled`, or None or "auto" to tell it by the fields;
     `csv`, `jsonl` and `parquet` read nothing but the columns that are named.
     columns: column of `schema` -> its field in the log: a name, a path into nested fields
     (`usage.prompt_tokens`), a JSON Pointer, or several of these, of which the first that is filled
@@ -134,7 +136,7 @@ def read_log(
             mapping = formats.joined(chosen, declared)
             _check_names(mapping)
             fields = _texts(files, chosen, mapping, declared, connection)
-            return _judged(name, fields, chosen, mapping, longest_tokens, connection)
+            return _judged(fields, chosen, mapping, longest_tokens, connection)
         except values.QuestionError as question:
             raise ValueError(f"{name}: {question}") from None
 
@@ -167,7 +169,7 @@ def _opened(
             f"a {type(source).__name__} is not a log: give the path of a file or a frame"
         )
     kind = format if format in formats.CONTAINERS else None
-    return [containers.opened(path, kind) for path in containers.files_of(paths)]
+    return [containers.opened(path, kind) for path in files_of(paths)]
 
 
 def _root(files: Sequence[Container]) -> Path:
@@ -190,11 +192,8 @@ def _connection(files: Sequence[Container], stack: ExitStack) -> Connection:
 
 
 def _check_names(mapping: LogMapping) -> None:
-    places = {*mapping.columns, *mapping.constants}
-    if unknown := sorted(places - {*NAMES, *INPUTS}):
-        raise values.QuestionError(
-            f"unknown columns {unknown}; map to {', '.join((*NAMES, *INPUTS))}"
-        )
+    if unknown := sorted({*mapping.columns, *mapping.constants} - {*_DTYPES}):
+        raise values.QuestionError(f"unknown columns {unknown}; map to {', '.join(_DTYPES)}")
 
 
 def requests_of(
@@ -205,7 +204,7 @@ def requests_of(
     source, format, declared: as `read_log`. Returns: what `summary_by` and `reconcile` take.
     Raises: ValueError as `read_log`, or if no row of the log is a request.
     """
-    files = containers.files_of(source)
+    files = files_of(source)
     if format in (None, "auto") and not declared and all(map(_is_table, files)):
         return files
     log = read_log(source, format, **declared)
@@ -245,7 +244,9 @@ def write_log(log: Log, out: str | Path) -> list[Path]:
 _NO_IDS = ("", "null", "none", "nan", "-", "0", "n/a", "undefined", "unknown", str(UUID(int=0)))
 """What stands in a column of ids where there is none."""
 
-_FIELDS = [*(name for name in NAMES if name != "source"), *INPUTS]
+_DTYPES = {column.name: column.dtype for column in (*COLUMNS, *INPUTS)}
+
+_FIELDS = [name for name in _DTYPES if name != "source"]
 
 
 def _texts(
@@ -323,9 +324,7 @@ def _text_sql(
     if declared and container.fields and (n := container.fields.count(fields[0])) > 1:
         raise values.QuestionError(_absent(name, fields[0], n, container))
     there = [each for each in fields if containers.has_field(each, container)]
-    if declared and not there and container.sample:
-        raise values.QuestionError(_absent(name, fields[0], 0, container))
-    if declared and not there and container.fields is not None and container.kind == "csv":
+    if declared and not there and (container.sample or container.kind == "csv"):
         raise values.QuestionError(_absent(name, fields[0], 0, container))
     # what the first records lack, later ones may have; a header says it all
     tried = there if container.fields else fields
@@ -380,45 +379,32 @@ _WORDING = {
     "bool": "an answer or a failure",
     "datetime64[us, UTC]": "a time (ISO 8601, or a number since 1970)",
 }
-_DTYPES = {column.name: column.dtype for column in COLUMNS} | {
-    "ended": "datetime64[us, UTC]",
-    "first_token_at": "datetime64[us, UTC]",
-    "failure": "string",
-    "streamed": "bool",
-    "latency_ms": "float64",
-    "ttft_ms": "float64",
-    "requests": "float64",
-    "sampling_share": "float64",
-}
 
 
 def _judged(
-    name: str,
     fields: set[str],
     chosen: LogFormat,
     mapping: LogMapping,
     longest_tokens: int,
     connection: Connection,
 ) -> Log:
-    casts = _casts(name, fields, mapping, connection)
+    casts = _casts(fields, mapping, connection)
     [(rows_read,)] = connection.sql("SELECT count(*) FROM texts").fetchall()
-    _refuse_unfit_constants(name, mapping, casts)
+    _refuse_unfit_constants(mapping, casts, connection)
     connection.execute(
         f"CREATE TABLE judged AS {_judged_sql(fields, mapping, casts, chosen.grain)}"
     )
     plausible.set_aside(connection, longest_tokens)
     table = connection.sql(f"SELECT {', '.join(NAMES)} FROM accepted ORDER BY n").df()
     aside = connection.sql(f"SELECT {', '.join(_QUARANTINE)} FROM aside ORDER BY n").df()
-    log = Log(
+    return Log(
         conform(table),
         aside.astype({"raw": "string", "reason": "string"}),
         int(rows_read),
         chosen.title,
         _unknown(fields, chosen.grain),
-        (),
         chosen.grain,
     )
-    return log
 
 
 def _unknown(fields: set[str], grain: str) -> tuple[str, ...]:
@@ -434,9 +420,7 @@ def _unknown(fields: set[str], grain: str) -> tuple[str, ...]:
     return tuple(sorted(name for name, sources in told_by.items() if not sources & fields))
 
 
-def _casts(
-    name: str, fields: set[str], mapping: LogMapping, connection: Connection
-) -> dict[str, str]:
+def _casts(fields: set[str], mapping: LogMapping, connection: Connection) -> dict[str, str]:
     """SQL for the value of each field, from its text."""
     numeric = {
         field: "whole" if _DTYPES[field] in ("int64", "Int64") else "any"
@@ -465,14 +449,14 @@ def _casts(
     return casts
 
 
-def _refuse_unfit_constants(name: str, mapping: LogMapping, casts: Mapping[str, str]) -> None:
+def _refuse_unfit_constants(
+    mapping: LogMapping, casts: Mapping[str, str], connection: Connection
+) -> None:
     for field, value in mapping.constants.items():
         if field == "source":
             continue
         sql = casts[field].replace(f"{field}_text", literal(value))
-        with duckdb.connect() as connection:
-            fits = connection.execute(f"SELECT ({sql}) IS NOT NULL").fetchall() == [(True,)]
-        if not fits:
+        if connection.execute(f"SELECT ({sql}) IS NOT NULL").fetchall() != [(True,)]:
             raise values.QuestionError(
                 f"constant {field}={value!r} is not {_WORDING[_DTYPES[field]]}"
             )
@@ -529,14 +513,14 @@ def _judged_sql(fields: set[str], mapping: LogMapping, casts: Mapping[str, str],
         else "NULL",
     }
     for name in ("workload", "provider", "model_served"):
-        special[name] = f"coalesce(t_{name}, 'unknown')"
+        special[name] = f"coalesce(t_{name}, {literal(UNKNOWN)})"
     made_id = "source || ':' || row"
     no_id = f"lower(t_request_id) IN ({', '.join(map(literal, _NO_IDS))})"
     for name in {*mapping.empty_is_zero} & fields:
         special[name] = f"coalesce({special.get(name, f't_{name}')}, 0)"
     special["request_id"] = f"CASE WHEN {no_id} THEN NULL ELSE t_request_id END"
     columns = ", ".join(
-        f"{special.get(name, f't_{name}')}::{_SQL_TYPES[dtype]} AS {name}"
+        f"{special.get(name, f't_{name}')}::{SQL_TYPES[dtype]} AS {name}"
         for name, dtype, *_ in COLUMNS
         if name != "source"
     )
@@ -567,16 +551,6 @@ def _judged_sql(fields: set[str], mapping: LogMapping, casts: Mapping[str, str],
         f" coalesce(request_id, {made_id}) AS request_id,"
         f" {', '.join(n for n in NAMES if n != 'request_id')} FROM derived"
     )
-
-
-_SQL_TYPES = {
-    "string": "VARCHAR",
-    "int64": "BIGINT",
-    "Int64": "BIGINT",
-    "float64": "DOUBLE",
-    "bool": "BOOLEAN",
-    "datetime64[us, UTC]": "TIMESTAMPTZ",
-}
 
 
 def _fields_json(fields: set[str]) -> str:

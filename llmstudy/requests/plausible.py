@@ -229,8 +229,13 @@ def _pairs(sizes: pd.DataFrame) -> float:
 
 def grain(times: "pd.Series[Any]") -> pd.Timedelta:
     """The longest unit of which all times are whole multiples: at least 1 us, 0 for no times."""
-    since_epoch = (times - pd.Timestamp(0, tz="UTC")) // _US
-    return int(np.gcd.reduce(since_epoch.to_numpy(dtype=np.int64))) * _US
+    return int(np.gcd.reduce(microseconds(times))) * _US
+
+
+def microseconds(times: "pd.Series[Any]") -> Any:
+    """Times with a zone as whole microseconds since 1970."""
+    since = (times - pd.Timestamp(0, tz="UTC")) // _US
+    return since.to_numpy(dtype=np.int64)
 
 
 def stretches(times: "pd.Series[Any]") -> pd.DataFrame:

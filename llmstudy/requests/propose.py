@@ -15,17 +15,16 @@ from ruamel.yaml import YAML
 
 from llmstudy import paths
 from llmstudy.requests import containers, formats
+from llmstudy.requests.files import files_of
 from llmstudy.requests.importers import Log, read_log
 from llmstudy.requests.mapping import LogFormat, LogMapping
+from llmstudy.requests.schema import UNKNOWN, weights
 
 MOST_CLASSES = 8
 """More classes than these are customers or sessions, not workloads."""
 
 LEAST_SHARE = 0.02
 """Least share of the requests that a proposed workload has."""
-
-UNKNOWN = "unknown"
-"""Workload of a request whose log does not tell it; and a task that no name tells."""
 
 _TASKS = {
     "summarisation": r"summar|digest|tl;?dr|recap",
@@ -66,7 +65,7 @@ def workloads_of(requests: pd.DataFrame, by: str) -> pd.DataFrame:
     0   triage   0.75             1000.0  classification
     1    recap   0.25             8000.0   summarisation
     """
-    weight = requests["n_requests"].astype(float).fillna(1.0)
+    weight = weights(requests)
     answered = requests["ok"].astype(bool)
     counts = pd.DataFrame(
         {
@@ -100,7 +99,7 @@ def _task(name: str) -> str:
 
 
 def is_usable(workloads: pd.DataFrame) -> bool:
-    """Whether a study can name each of these workloads: all are told, and are not too many.
+    """Whether a study can name each of these workloads: none is unknown, and they are not too many.
 
     >>> is_usable(pd.DataFrame({"workload": ["triage", "unknown"]}))
     False
@@ -113,7 +112,7 @@ def is_usable(workloads: pd.DataFrame) -> bool:
 
 
 _NO_NAMES = (UNKNOWN, "all")
-"""Not told, and what tables of a study call all its workloads together."""
+"""What stands for no workload, and what tables of a study call all of them together."""
 
 
 def proposed(
@@ -150,7 +149,7 @@ def _candidates(
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     """What may tell the workloads of a log: its kind, and its fields that the first file has."""
     kind = format if format in formats.CONTAINERS else None
-    files = [containers.opened(path, kind) for path in containers.files_of(source)]
+    files = [containers.opened(path, kind) for path in files_of(source)]
     try:
         chosen = formats.chosen(files, format, LogMapping())
     except ValueError:  # of usual names, but for those that are declared

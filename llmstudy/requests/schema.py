@@ -51,20 +51,34 @@ COLUMNS = (
     Column("source", "string", True, "file or trace that the row comes from"),
 )
 
-INPUTS = {
-    "ended": "end of the request",
-    "first_token_at": "time of the first token",
-    "failure": "a field that is filled only where the request failed",
-    "streamed": "whether the answer was streamed",
-    "latency_ms": "latency_s in milliseconds",
-    "ttft_ms": "ttft_s in milliseconds",
-    "requests": "requests that a bucket sums up",
-    "sampling_share": "share of the requests that the log samples",
-}
+INPUTS = (
+    Column("ended", "datetime64[us, UTC]", False, "end of the request"),
+    Column("first_token_at", "datetime64[us, UTC]", False, "time of the first token"),
+    Column("failure", "string", False, "a field that is filled only where the request failed"),
+    Column("streamed", "bool", False, "whether the answer was streamed"),
+    Column("latency_ms", "float64", False, "latency_s in milliseconds"),
+    Column("ttft_ms", "float64", False, "ttft_s in milliseconds"),
+    Column("requests", "float64", False, "requests that a bucket sums up"),
+    Column("sampling_share", "float64", False, "share of the requests that the log samples"),
+)
 """Fields of a log that columns are worked out from, beside those that are columns themselves."""
 
 NAMES = [column.name for column in COLUMNS]
 REQUIRED = [column.name for column in COLUMNS if column.required]
+
+
+SQL_TYPES = {
+    "string": "VARCHAR",
+    "int64": "BIGINT",
+    "Int64": "BIGINT",
+    "float64": "DOUBLE",
+    "bool": "BOOLEAN",
+    "datetime64[us, UTC]": "TIMESTAMPTZ",
+}
+"""Type of a column in SQL, by its dtype."""
+
+UNKNOWN = "unknown"
+"""Name of a workload, a provider or a model that the log does not tell."""
 
 
 class Invariant(NamedTuple):
@@ -109,6 +123,13 @@ BREACH_SQL = f"""CASE {
     " ".join(f"WHEN NOT ({rule.holds}) THEN '{rule.breach}'" for rule in INVARIANTS)
 } END"""
 """SQL over the canonical columns: the first rule that a row breaks, in words, or null."""
+
+
+def weights(requests: pd.DataFrame) -> "pd.Series[Any]":
+    """Requests that each row of a canonical table stands for: 1 unless `n_requests` says more."""
+    if "n_requests" not in requests:
+        return pd.Series(1.0, index=requests.index)
+    return requests["n_requests"].astype(float).fillna(1.0)
 
 
 def conform(frame: pd.DataFrame) -> pd.DataFrame:

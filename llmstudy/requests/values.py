@@ -52,10 +52,8 @@ def signs(fields: dict[str, str], mapping: LogMapping, table: str, connection: C
     Raises: QuestionError with the question.
     """
     if mapping.decimal or mapping.thousands:
-        thousands = mapping.thousands or ""
-        other = {",": ".", ".": ","}.get(mapping.decimal or "", "")
-        decimal = mapping.decimal or (", "[0] if thousands == "." else ".")
-        return Signs(decimal, thousands or other)
+        decimal = mapping.decimal or ("," if mapping.thousands == "." else ".")
+        return Signs(decimal, mapping.thousands or {",": ".", ".": ","}[decimal])
     counts = _sign_counts(fields, table, connection)
     if not any(counts[f"{name}_{sign}"] for name in fields for sign in ("dot", "comma")):
         spaced = any(counts[f"{name}_spaced"] for name in fields)

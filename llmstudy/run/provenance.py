@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmstudy import __version__, paths
 from llmstudy.io import sha256, sha256_of_all
-from llmstudy.requests.containers import log_files, log_sha256
+from llmstudy.requests.files import log_files, log_sha256
 
 if TYPE_CHECKING:
     from llmstudy.study import Study

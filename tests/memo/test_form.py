@@ -15,7 +15,7 @@ from bs4.element import Tag
 
 from llmstudy.charts import ACCENT, ARMS, GREY
 from llmstudy.charts.style import INK
-from llmstudy.memo import render
+from llmstudy.memo import lint, render
 from llmstudy.run import CHAPTERS
 
 PAGES = ["index", "memo", *sorted(CHAPTERS)]
@@ -211,6 +211,12 @@ def paper(reference_pages, tmp_path_factory):
     for hidden in soup.select(HIDDEN):
         hidden.decompose()
     return soup, *((folder / name).read_bytes() for name in ("a.pdf", "b.pdf"))
+
+
+def test_the_memo_of_the_default_study_fits_on_its_pages(paper, reference_pages, tmp_path):
+    page = (reference_pages / "memo.html").read_text(encoding="utf-8")
+    pages = render.paper(page, tmp_path / "a.pdf", (lint.MEMO_PAGES, lint.APPENDIX_PAGES))
+    assert lint.page_faults(*pages) == []
 
 
 def objects(pdf: bytes) -> bytes:

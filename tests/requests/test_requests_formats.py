@@ -202,8 +202,11 @@ def test_a_sample_is_of_its_own_format_and_of_no_other(sample):
 @pytest.mark.parametrize("name", formats.bundled())
 def test_a_format_names_columns_that_there_are_and_its_source(name):
     each = formats.bundled()[name]
-    assert {*each.columns, *each.constants, *each.units, *each.empty_is_zero} <= {*NAMES, *INPUTS}
-    assert {*each.unknown} <= {*NAMES, *INPUTS}
+    assert {*each.columns, *each.constants, *each.units, *each.empty_is_zero} <= {
+        *NAMES,
+        *(column.name for column in INPUTS),
+    }
+    assert {*each.unknown} <= {*NAMES, *(column.name for column in INPUTS)}
     assert "" not in (each.title, each.source)
     excluded = {*each.input_excludes, *each.output_excludes}
     assert excluded <= {*each.columns}
