@@ -23,7 +23,7 @@ _PACKAGE = Path(__file__).parent
 _SOURCES = ("*.py", "measures/**/*.py", "requests/**/*.py", "prices/**/*.py", "tables/**/*.py")
 """The code that `measures` may import: its own and that of the layers below."""
 
-_LIBRARIES = ("numba", "numpy", "pandas", "scipy")
+_LIBRARIES = ("duckdb", "numba", "numpy", "pandas", "scipy")
 _DIGEST_BYTES = 32
 
 
@@ -59,13 +59,13 @@ def _name(function: Callable[..., Any], args: Any, kwargs: Any) -> str:
 
     module = vars(sys.modules[function.__module__])
     numbers = {n: x for n, x in module.items() if n.isupper() and isinstance(x, int | float)}
-    dependencies = (function.__module__, args, kwargs, numbers, _code())
+    dependencies = (function.__module__, args, kwargs, numbers, code())
     return f"{function.__name__.strip('_')}-{joblib.hash(dependencies)}.pickle"
 
 
 @cache
-def _code() -> str:
-    """SHA-256 of the sources and of the libraries' versions."""
+def code() -> str:
+    """SHA-256 of the sources below `measures`, and of the libraries' versions."""
     files = sorted(file for pattern in _SOURCES for file in _PACKAGE.glob(pattern))
     versions = [library.version for name in _LIBRARIES for library in distributions(name=name)]
     return hashlib.sha256("".join([*map(io.sha256, files), *versions]).encode()).hexdigest()

@@ -21,9 +21,8 @@ class Replay:
     """
 
     def __init__(self, case: Case) -> None:
-        logged = ~case.traffic.requests["workload"].isin(case.traffic.simulated)
-        self._logged = replace(case.traffic, requests=case.traffic.requests[logged], simulated=())
-        self._names = set(self._logged.requests["workload"])
+        self._logged = replace(case.traffic, simulated={})
+        self._names = set(self._logged.logged["workload"])
         self._tables: dict[str, Results] = {}
 
     def median_usd(self, study: Study, kind: Kind) -> float:
@@ -50,7 +49,7 @@ class Replay:
         """The logged requests of a workload, else requests simulated for it."""
         if name not in self._names:
             return traffic.traffic_of(alone.model_copy(update={"requests": None}))
-        return replace(self._logged, requests=self._logged.of(name))
+        return replace(self._logged, logged=self._logged.of(name))
 
 
 _NOT_PRICED = {"growth", "volatility", "prompt_growth", "cache_write_share"}

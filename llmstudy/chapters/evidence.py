@@ -1,6 +1,7 @@
 """Chapter 01: the traffic, the log, the figures with their grades, and the open questions."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,11 @@ from llmstudy.evidence import findings
 from llmstudy.evidence.case import Case, Tables, contenders, week_load
 from llmstudy.evidence.offers import priced_model
 from llmstudy.measures.reconcile import reconcile
-from llmstudy.measures.requests_behaviour import behaviour_by
+from llmstudy.measures.repricing import opened
+from llmstudy.measures.requests_behaviour import behaviour_by, largest_tenants
 from llmstudy.measures.requests_summary import summary_by
 from llmstudy.prices import PricedModel
-from llmstudy.requests.schema import weights
+from llmstudy.requests.containers import literal
 from llmstudy.simulate.inputs import output_ratio
 from llmstudy.study import ApiRoute
 from llmstudy.study.snapshot import to_json
@@ -92,8 +94,8 @@ def log_tables(case: Case) -> Tables:
         "quarantine": quarantine,
         "set_aside": list(traffic.set_aside),
         "warnings": list(traffic.warnings),
-        **({} if traffic.logged.empty else group_tables(case)),
-        **({} if traffic.logged.empty else {"reconciliation": reconciliation(case)}),
+        **({} if traffic.file is None else group_tables(case)),
+        **({} if traffic.file is None else {"reconciliation": reconciliation(case)}),
     }
 
 
@@ -104,17 +106,18 @@ def group_tables(case: Case) -> Tables:
     `request_behaviour` (`behaviour_by`), both with workload and tenant ("all", or one of the
     largest ten of a workload). Upper ends of latencies that fall among the failures are null.
     """
-    logged, billed = case.traffic.logged, _negotiated(case)
+    file, billed = _file(case), _negotiated(case)
     by = ["workload", "tenant"]
-    requests = weights(logged).groupby([logged[name] for name in by]).sum()
-    rank = requests.groupby("workload").rank(method="first", ascending=False)
-    largest = rank.index[rank <= MOST_TENANTS]
-    of_tenants = logged[pd.MultiIndex.from_frame(logged[by]).isin(largest)]
+    largest = largest_tenants(file, MOST_TENANTS)
+    of_tenants = " OR ".join(
+        f"(workload = {literal(workload)} AND tenant IN ({', '.join(map(literal, tenants))}))"
+        for workload, tenants in largest.items()
+    )
     tables = {}
     for name, measure in (("request_groups", summary_by), ("request_behaviour", behaviour_by)):
-        rows = [measure(logged, ["workload"], billed).assign(tenant="all")]
-        if len(of_tenants):
-            rows.append(measure(of_tenants, by, billed))
+        rows = [measure(file, ["workload"], billed).assign(tenant="all")]
+        if largest:
+            rows.append(measure(file, by, billed, where=of_tenants))
         table = pd.concat(rows).sort_values("workload", kind="stable", ignore_index=True)
         table.insert(1, "tenant", table.pop("tenant"))
         tables[name] = table.replace([np.inf, -np.inf], np.nan)
@@ -126,26 +129,38 @@ def group_tables(case: Case) -> Tables:
     return tables
 
 
+def _file(case: Case) -> Path:
+    """The log of a case, as Parquet."""
+    assert case.traffic.file is not None
+    return case.traffic.file
+
+
+def _months(file: Path, where: str) -> set[str]:
+    with opened(file, where) as connection:
+        months = connection.execute("SELECT DISTINCT strftime(ts_start, '%Y-%m') FROM log")
+        return {month for (month,) in months.fetchall()}
+
+
 def reconciliation(case: Case) -> pd.DataFrame:
     """Why the log's cost, and the study's invoices, differ from what the tokens cost.
 
     Invoices are those of months that the log touches, of all workloads or of one.
     Returns: the rows of `reconcile`; against names the workload of an invoice that has one.
     """
-    logged, billed, invoices = case.traffic.logged, _negotiated(case), case.study.invoices
+    file, billed, invoices = _file(case), _negotiated(case), case.study.invoices
     tables = []
     for workload in dict.fromkeys([None, *(invoice.workload for invoice in invoices)]):
-        of = logged if workload is None else logged[logged["workload"] == workload]
-        months = set(of["ts_start"].dt.strftime("%Y-%m"))
+        where = "true" if workload is None else f"workload = {literal(workload)}"
+        months = _months(file, where)
         amounts = {
             invoice.month: invoice.usd
             for invoice in invoices
             if invoice.workload == workload and invoice.month in months and invoice.usd
         }
         if workload is None:
-            tables.append(reconcile(of, amounts or None, prices=billed))
+            tables.append(reconcile(file, amounts or None, prices=billed))
         elif amounts:
-            rows = reconcile(of, amounts, prices=billed)
+            rows = reconcile(file, amounts, prices=billed, where=where)
             of_invoice = rows[rows["against"] != "log"]
             tables.append(of_invoice.assign(against=of_invoice["against"] + f" of {workload}"))
     return pd.concat(tables, ignore_index=True)

@@ -24,7 +24,8 @@ from llmstudy.figure import Figure
 from llmstudy.prices.served import served_model
 from llmstudy.requests import formats, propose
 from llmstudy.requests.files import files_of
-from llmstudy.requests.importers import Log, read_log
+from llmstudy.requests.importers import Log
+from llmstudy.requests.log_table import log_table
 from llmstudy.requests.schema import UNKNOWN, weights
 from llmstudy.study import Study
 
@@ -67,7 +68,7 @@ def reading_of(
     """
     place = one_path(sources)
     source = str(place)
-    log = read_log(source, **declared)
+    log: Log = log_table(source, **declared)
     if log.accepted.empty:
         raise ValueError(f"{source}: none of its {log.rows_read:,} rows is a request.")
     proposal = propose.proposed(source, log, declared)

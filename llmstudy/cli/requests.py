@@ -83,12 +83,13 @@ def import_(
     with mistakes(as_json):
         from dataclasses import asdict
 
-        from llmstudy.measures.log_totals import log_totals
-        from llmstudy.requests.importers import read_log, write_log
+        from llmstudy.measures.log_totals import COLUMNS, log_totals
+        from llmstudy.requests.importers import imported
 
-        log = read_log(list(files), format, **declarations(declared))
-        totals = log_totals(log, price_as, on or _today())
-        written = write_log(log, out)
+        with imported(list(files), format, **declarations(declared)) as table:
+            log = table.read(COLUMNS)
+            totals = log_totals(log, price_as, on or _today())
+            written = table.write(out)
     if as_json:
         print_json({**_summary(log, totals), "out": written})
         return
@@ -136,7 +137,7 @@ def summary(
     with mistakes(as_json):
         from llmstudy.cli import requests_tables
         from llmstudy.measures.requests_behaviour import requests_table
-        from llmstudy.requests.importers import requests_of
+        from llmstudy.requests.log_table import requests_of
 
         names = [name.strip() for name in by.split(",") if name.strip()]
         requests = requests_of(list(files), format, **declarations(declared))
@@ -182,7 +183,7 @@ def reconcile(
     with mistakes(as_json):
         from llmstudy.cli import requests_tables
         from llmstudy.measures import reconcile as reconciling
-        from llmstudy.requests.importers import requests_of
+        from llmstudy.requests.log_table import requests_of
 
         amounts = requests_tables.invoices(invoice)
         if currency != "USD" and usd_per_unit == 1.0:

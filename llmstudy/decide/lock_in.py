@@ -80,8 +80,7 @@ def vendor_rows(case: Case, results: Results) -> list[dict[str, Any]]:
     """
     study = case.study
     spent = _spend(study, results)
-    requests = case.traffic.requests
-    logged = requests.loc[~requests["workload"].isin(case.traffic.simulated), "provider"]
+    logged = case.traffic.logged["provider"]
     changes = price_changes(units.month_start(study.as_of, study.months))
     rows = []
     for name in dict.fromkeys(vendor(route) for route in study.routes.values()):

@@ -42,7 +42,7 @@ class Case:
 
     @property
     def requests(self) -> pd.DataFrame:
-        """All requests, logged or simulated, as a canonical table."""
+        """All requests, logged or simulated; a row of a log is one."""
         return self.traffic.requests
 
     def grade_of(self, workload: str) -> str:

@@ -1,19 +1,23 @@
 """The requests that a study rests on: its log, or simulated ones where it has none."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import union_categoricals
 
 from llmstudy import prices
 from llmstudy.figure import Distribution, Figure
 from llmstudy.measures import summary
-from llmstudy.requests import draw, importers, plausible
+from llmstudy.requests import draw, plausible
+from llmstudy.requests.importers import Log
+from llmstudy.requests.log_table import LogTable, log_table
 from llmstudy.requests.mapping import LogMapping
-from llmstudy.requests.schema import UNKNOWN, weights
+from llmstudy.requests.schema import UNKNOWN, empty, weights
 from llmstudy.study import ApiRoute, Study, Workload
 from llmstudy.text import listed, share
 
@@ -31,24 +35,25 @@ FEWEST_FOR_A_RANGE = 100
 class Traffic:
     """The requests that a study rests on.
 
-    simulated: names of the workloads without a log. quarantined: `row` and `reason` of each row set
-    aside, without its text, since results are shared and the text may be private. rows_lost: how
-    many of them have a request that is in no other row. set_aside: a sentence on them, if there are
-    any. per_row: requests that a row of a workload stands for, 1 where it is not there.
-    warnings: sentences on what the log cannot show and what looks wrong in it. logged: the rows of
-    the log as they are, of which `requests` has single requests; empty without one.
+    logged: the requests of the log, in order of workload and time, each row a single one; empty
+    without a log. simulated: workload without a log -> requests drawn for it. quarantined: `row`
+    and `reason` of each row set aside, without its text, since results are shared and the text may
+    be private. rows_lost: how many of them have a request that is in no other row. set_aside: a
+    sentence on them, if there are any. per_row: requests that a row of a workload stands for, 1
+    where it is not there. warnings: sentences on what the log cannot show and what looks wrong in
+    it. file: the rows of the log as they are, as Parquet; None without one.
     """
 
-    requests: pd.DataFrame
+    logged: pd.DataFrame
+    simulated: Mapping[str, pd.DataFrame]
     quarantined: pd.DataFrame
     rows_read: int
     summary: pd.DataFrame
-    simulated: tuple[str, ...]
     warnings: tuple[str, ...]
     rows_lost: int = 0
     set_aside: tuple[str, ...] = ()
     per_row: Mapping[str, float] = field(default_factory=dict)
-    logged: pd.DataFrame = field(default_factory=pd.DataFrame)
+    file: Path | None = None
 
     @property
     def lost_share(self) -> float:
@@ -56,9 +61,30 @@ class Traffic:
         usable = self.rows_read - len(self.quarantined)
         return self.rows_lost / usable if usable else 0.0
 
+    @property
+    def requests(self) -> pd.DataFrame:
+        """The requests of all workloads, logged or simulated."""
+        parts = [each for each in (self.logged, *self.simulated.values()) if len(each)]
+        if len(parts) == 1:
+            return parts[0]
+        names = self.logged.select_dtypes("category").columns
+        joined = {
+            name: union_categoricals([part[name].astype("category") for part in parts])
+            for name in names
+        }
+        others = [part.drop(columns=names) for part in parts]
+        return pd.concat(others, ignore_index=True).assign(**joined)
+
     def of(self, workload: str) -> pd.DataFrame:
-        """The requests of one workload."""
-        return self.requests.loc[self.requests["workload"] == workload]
+        """The requests of one workload, logged or simulated."""
+        if workload in self.simulated:
+            return self.simulated[workload]
+        own = (self.logged["workload"] == workload).to_numpy()
+        if not own.any():
+            return self.logged.iloc[:0]
+        rows = slice(int(own.argmax()), len(own) - int(own[::-1].argmax()))
+        # a slice is no copy
+        return self.logged.iloc[rows] if own[rows].all() else self.logged[own]
 
 
 def traffic_of(study: Study) -> Traffic:
@@ -70,27 +96,24 @@ def traffic_of(study: Study) -> Traffic:
     log_ = _log(study)
     logged = log_.accepted
     place = study.requests.path if study.requests else ""
-    present = set(logged["workload"].unique()) if len(logged) else set()
+    present = sorted(map(str, logged["workload"].unique())) if len(logged) else []
     if UNKNOWN in present:
         raise ValueError(
             f"{place}: the log does not say to which workload a request belongs: state "
             "`requests.workload`, or map its column under `requests.columns`."
         )
-    if unknown := present - set(study.workloads):
+    if unknown := [name for name in present if name not in study.workloads]:
         raise ValueError(
             f"{place}: the log holds the workload "
-            f"{sorted(unknown)[0]!r}, which is not under workloads: {', '.join(study.workloads)}."
+            f"{unknown[0]!r}, which is not under workloads: {', '.join(study.workloads)}."
         )
     missing = [name for name in study.workloads if name not in present]
     logged_summary = _summary(log_)
-    per_row = _per_row(log_)
     if log_.grain == "bucket" and len(logged):
-        known = _with_summary(study, logged_summary, 0.0)
-        logged = pd.concat([_simulated(known, str(name)) for name in sorted(present)])
+        sized = _with_summary(study, logged_summary, 0.0)
+        logged = pd.concat([_simulated(sized, name) for name in present], ignore_index=True)
     else:
         logged = _single(logged)
-    simulated = [_simulated(study, name) for name in missing]
-    requests = pd.concat([*([logged] if len(logged) else []), *simulated], ignore_index=True)
     warnings = (
         (
             *summary.sufficiency(logged_summary),
@@ -102,16 +125,16 @@ def traffic_of(study: Study) -> Traffic:
         else ()
     )
     return Traffic(
-        requests=requests,
+        logged=logged,
+        simulated={name: _simulated(study, name) for name in missing},
         quarantined=log_.quarantined[["row", "reason"]],
         rows_read=log_.rows_read,
         summary=logged_summary,
-        simulated=tuple(missing),
         warnings=(*warnings, *_undated(logged_summary, study.as_of)),
         rows_lost=len(log_.lost) - len(log_.uncounted),
         set_aside=_set_aside(log_),
-        per_row=per_row,
-        logged=log_.accepted,
+        per_row=_per_row(log_),
+        file=log_.file if isinstance(log_, LogTable) else None,
     )
 
 
@@ -121,7 +144,7 @@ _BUCKETS = (
 )
 
 
-def _summary(log_: importers.Log) -> pd.DataFrame:
+def _summary(log_: Log) -> pd.DataFrame:
     """The summary of each workload; requests without token counts add to the volume of all."""
     if log_.accepted.empty:
         return pd.DataFrame()
@@ -129,12 +152,12 @@ def _summary(log_: importers.Log) -> pd.DataFrame:
     return table.assign(requests_per_month=table["requests_per_month"] * _with_uncounted(log_))
 
 
-def _with_uncounted(log_: importers.Log) -> float:
+def _with_uncounted(log_: Log) -> float:
     """All requests of a log over those with token counts."""
     return float(1 + weights(log_.uncounted).sum() / weights(log_.accepted).sum())
 
 
-def _per_row(log_: importers.Log) -> dict[str, float]:
+def _per_row(log_: Log) -> dict[str, float]:
     """Requests that a row of each workload stands for, where that is not one."""
     if log_.accepted.empty or log_.grain == "bucket":
         return {}
@@ -159,9 +182,9 @@ def _single(logged: pd.DataFrame) -> pd.DataFrame:
     return drawn.reset_index(drop=True)
 
 
-def _log(study: Study) -> importers.Log:
+def _log(study: Study) -> Log:
     if study.requests is None:
-        return importers.Log(pd.DataFrame(), pd.DataFrame(columns=["row", "reason"]), 0)
+        return Log(empty(), pd.DataFrame(columns=["row", "reason"]), 0)
     log_ = study.requests
     names = {"workload": log_.workload, "provider": log_.provider, "model_served": log_.model}
     constants = {column: name for column, name in names.items() if name is not None}
@@ -172,34 +195,27 @@ def _log(study: Study) -> importers.Log:
     constants = {**declared.pop("constants", {}), **constants}
     if len(study.workloads) == 1 and "workload" not in {*constants, *declared.get("columns", {})}:
         constants["workload"] = next(iter(study.workloads))
-    read = importers.read_log(
-        log_.path, log_.format, constants=constants, longest_tokens=longest, **declared
+    read = log_table(
+        log_.path, log_.format, longest, _served(study), constants=constants, **declared
     )
-    # a reason quotes the cell that it is about: "input_tokens is 'many', not a whole number"
-    reasons = read.quarantined["reason"].astype(str)
-    reasons = reasons.str.replace(r"(?s) is '.*', not ", " is not ", regex=True)
-    read = replace(read, quarantined=read.quarantined.assign(reason=reasons))
     fault = _unusable(read, longest)
     if read.grain == "request":
         fault = fault or plausible.bucket(read.accepted)
     if fault:
         raise ValueError(f"{log_.path}: {fault}")
-    return replace(read, accepted=_named(study, read.accepted))
+    return read
 
 
-def _named(study: Study, logged: pd.DataFrame) -> pd.DataFrame:
-    """The requests with the names of today's routes where the log does not say who answered."""
-    names = logged[["provider", "model_served"]].copy()
-    for name, workload in study.workloads.items():
-        route = study.routes[workload.current_route]
-        seller = route.provider if isinstance(route, ApiRoute) else route.host
-        own = logged["workload"] == name
-        for column, value in (("provider", seller), ("model_served", route.model)):
-            names.loc[own & (names[column] == UNKNOWN), column] = value
-    return logged.assign(**names)
+def _served(study: Study) -> dict[str, tuple[str, str]]:
+    """The provider and the model of today's route of each workload, for a log without them."""
+    routes = {name: study.routes[w.current_route] for name, w in study.workloads.items()}
+    return {
+        name: (route.provider if isinstance(route, ApiRoute) else route.host, route.model)
+        for name, route in routes.items()
+    }
 
 
-def _unusable(read: importers.Log, longest_tokens: int) -> str | None:
+def _unusable(read: Log, longest_tokens: int) -> str | None:
     """Why too much of the log is unusable; None if it is not.
 
     longest_tokens: unusable rows with more tokens do not count as lost tokens.
@@ -231,7 +247,7 @@ def _unusable(read: importers.Log, longest_tokens: int) -> str | None:
     )
 
 
-def _set_aside(read: importers.Log) -> tuple[str, ...]:
+def _set_aside(read: Log) -> tuple[str, ...]:
     """A sentence on the rows that were set aside, if any."""
     if read.quarantined.empty:
         return ()

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from llmstudy.requests.importers import Log
 
 
+COLUMNS = (
+    *("ts_start", "input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens"),
+    *("ok", "attempts", "n_requests"),
+)
+"""The columns of a log that its totals need."""
+
+
 @dataclass(frozen=True)
 class Totals:
     """A log in numbers; None is what it does not tell, never zero.

@@ -92,6 +92,7 @@ def reconcile(
     currency: str = "USD",
     provider: str | None = None,
     prices: Prices | None = None,
+    where: str = "true",
 ) -> pd.DataFrame:
     """Names what the logged cost, and an invoice, differ by from the tokens' own price.
 
@@ -99,7 +100,7 @@ def reconcile(
     frame or Parquet files. invoice: its amount for all months that the log touches, or month
     ("2026-11") -> amount, of which other months are left out; in the currency, at usd_per_unit.
     provider: whose requests are compared, as the log names it; None is all, but an invoice comes
-    from one. prices: as `reprice`, such as negotiated ones.
+    from one. prices: as `reprice`, such as negotiated ones. where: as `summary_by`.
     Returns: one row per cause: against ("log", or "invoice" and its month), kind, requests,
     billed_usd (logged or invoiced), repriced_usd, difference_usd (billed less re-priced) and a
     sentence. The differences against the log add up to logged less re-priced, those against each
@@ -118,7 +119,7 @@ def reconcile(
     '1 request: logged with cached input charged in full; the log has USD 0.00050 more.'
     """
     periods = None
-    with opened(requests) as connection:
+    with opened(requests, where) as connection:
         reasons = _judge(connection, provider, prices)
         rows = _against_log(connection, reasons)
         if invoice is not None:

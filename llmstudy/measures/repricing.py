@@ -41,11 +41,11 @@ _FEW_NAMES = 1_000
 
 
 @contextmanager
-def opened(source: Source) -> Iterator[Connection]:
+def opened(source: Source, where: str = "true") -> Iterator[Connection]:
     """Opens a log as the table `log` of a database: the columns of `schema`, null where absent.
 
     A row stands for `n` requests (1 where n_requests is null), and lies `us` microseconds after
-    1970. Without `ok` every request counts as answered.
+    1970. Without `ok` every request counts as answered. where: the SQL condition of the rows.
     Raises: ValueError if the source is no table, or lacks one of `NEEDED`.
     """
     with (
@@ -54,7 +54,7 @@ def opened(source: Source) -> Iterator[Connection]:
     ):
         connection.execute(f"SET temp_directory = '{folder}'")
         connection.execute(f"SET memory_limit = '{_MEMORY_LIMIT}'")
-        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
         _relation(source, connection).create_view("source")
         described = connection.execute("DESCRIBE source").fetchall()
         types = {str(name): str(kind) for name, kind, *_ in described}
@@ -78,7 +78,8 @@ def opened(source: Source) -> Iterator[Connection]:
         n_requests = "n_requests" if "n_requests" in types else "NULL"
         columns += [f"coalesce({n_requests}, 1) AS n", "epoch_us(ts_start) AS us"]
         columns += [_ROW] if _ROW in types else []
-        connection.execute(f"CREATE VIEW log AS SELECT {', '.join(columns)} FROM source")
+        selected = f"SELECT {', '.join(columns)} FROM source WHERE {where}"
+        connection.execute(f"CREATE VIEW log AS {selected}")
         yield connection
 
 

@@ -71,11 +71,14 @@ def requests_table(
 
 
 def behaviour_by(
-    source: Source, by: str | Sequence[str] = ("workload",), prices: Prices | None = None
+    source: Source,
+    by: str | Sequence[str] = ("workload",),
+    prices: Prices | None = None,
+    where: str = "true",
 ) -> pd.DataFrame:
     """Describes the requests of each group: errors, retries, peaks, growth, tenants, fallbacks.
 
-    source, by, prices: as `summary_by`.
+    source, by, prices, where: as `summary_by`.
     Returns: one row per group, in order: the columns of by; errors (error and share of the
     requests of the commonest three); retry_share (attempts beyond the first, over the requests
     whose attempts the log gives); retry_usd (failed attempts that used tokens, at the price of
@@ -98,7 +101,7 @@ def behaviour_by(
     ([{'error': 'timeout', 'share': 0.25}], 0.25, nan)
     """
     keys = group_keys(by)
-    with opened(source) as connection:
+    with opened(source, where) as connection:
         rate_key = pricing(connection, prices).key
         asked = pricing(connection, prices, model="model_requested", rates="asked").table.names
         listed = dict(zip(zip(asked["provider"], asked["model"], strict=True), asked["priced_as"],
@@ -107,6 +110,29 @@ def behaviour_by(
             _part(connection, keys, rate_key, where, listed) for where in parts(connection, keys)
         ]
     return in_order(pd.concat(tables), keys)
+
+
+def largest_tenants(source: Source, most: int) -> dict[str, list[str]]:
+    """The tenants with the most requests of each workload that names its tenants.
+
+    source: as `summary_by`. most: tenants of a workload.
+
+    >>> log = pd.DataFrame({"ts_start": pd.to_datetime(["2026-11-20T09:00Z"] * 3),
+    ...     "workload": "chat", "provider": "openai", "model_served": "gpt-4o",
+    ...     "tenant": ["a", "b", "b"], "input_tokens": 1_000, "output_tokens": 100})
+    >>> largest_tenants(log, 1)
+    {'chat': ['b']}
+    """
+    with opened(source) as connection:
+        rows = connection.execute(
+            "SELECT workload, tenant FROM (SELECT workload, tenant, sum(n) AS n FROM log WHERE"
+            " tenant IS NOT NULL GROUP BY workload, tenant) QUALIFY row_number() OVER"
+            f" (PARTITION BY workload ORDER BY n DESC, tenant) <= {most} ORDER BY ALL"
+        ).fetchall()
+    tenants: dict[str, list[str]] = {}
+    for workload, tenant in rows:
+        tenants.setdefault(workload, []).append(tenant)
+    return tenants
 
 
 def _part(

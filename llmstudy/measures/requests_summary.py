@@ -43,13 +43,15 @@ def summary_by(
     prices: Prices | None = None,
     level: float | None = 0.95,
     metrics: Sequence[str] = METRICS,
+    where: str = "true",
 ) -> pd.DataFrame:
     """Sums up the requests of each group: volume, tokens, cost, failures and latencies.
 
     source: a canonical table, as a frame or as Parquet files. by: columns of it, "route"
     ("openai/gpt-4o", as the log names them), and "hour", "day" or "month" (UTC). prices: what is
     billed for a name of the log, as `reprice`. level: of the intervals; None leaves them out, which
-    takes half the time. metrics: latency_s, ttft_s or both.
+    takes half the time. metrics: latency_s, ttft_s or both. where: an SQL condition over columns of
+    the table, for some of its requests.
     Returns: one row per group, in order: the columns of by (periods as the time at which they
     begin), requests, input_tokens, output_tokens, cached_input_share (of the input whose cached
     part is logged; null if none is), usd (at the list price of each request's own time, tier and
@@ -75,7 +77,7 @@ def summary_by(
     0     100.0  0.35           95.0               90.0               100.0
     """
     keys = group_keys(by)
-    with opened(source) as connection:
+    with opened(source, where) as connection:
         connection.execute("SET preserve_insertion_order = false")
         rate_key = pricing(connection, prices).key
         tables = [

@@ -12,8 +12,8 @@ reason, not the text.
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,13 +34,14 @@ from llmstudy.requests.schema import (
     INPUTS,
     MOST_TOKENS,
     NAMES,
+    REQUIRED,
     SQL_TYPES,
     UNKNOWN,
-    conform,
 )
 from llmstudy.text import excerpt
 
-_QUARANTINE = ["file", "row", "raw", "reason", "tokens", "n_requests"]
+_FEW_NAMES = 100_000
+"""A column of text with at most so many different values keeps each in memory once."""
 _IN_MEMORY_BYTES = 1 << 26
 """Above so many bytes of log the work is done in a file, not in memory."""
 
@@ -120,6 +121,73 @@ def read_log(
     >>> log.rows_read, len(log.accepted), log.quarantined[["row", "reason"]].to_numpy().tolist()
     (2, 1, [[2, "input_tokens is 'many', not a whole number"]])
     """
+    with imported(source, format, columns, constants, longest_tokens, **meaning) as log:
+        return log.read()
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A log in a database: its requests in the table `accepted`, what was set aside in `aside`.
+
+    accepted: the canonical columns, and n, the place of a row in the log. aside: the columns of
+    `Log.quarantined`, and n. The fields are as those of `Log`.
+    """
+
+    connection: Connection
+    rows_read: int
+    format: str
+    unknown: tuple[str, ...]
+    grain: str
+
+    def read(self, columns: Sequence[str] = NAMES) -> Log:
+        """The log as frames, with all columns of the canonical table or some."""
+        return Log(
+            _frame(self.connection, columns),
+            self.quarantined(),
+            self.rows_read,
+            self.format,
+            self.unknown,
+            self.grain,
+        )
+
+    def quarantined(self) -> pd.DataFrame:
+        """The rows that were set aside, in order."""
+        aside: pd.DataFrame = self.connection.sql("SELECT * EXCLUDE n FROM aside ORDER BY n").df()
+        return aside.astype({"raw": "string", "reason": "string"})
+
+    def write(self, out: str | Path) -> list[Path]:
+        """Writes the requests as Parquet, and beside them what was set aside, with reasons.
+
+        Returns: the files. A file is there whole or not at all. Attempts that another row speaks
+        for are in the second, with their fields as JSON.
+        """
+        path = Path(out)
+        aside = path.with_name(f"{path.stem}.quarantine.parquet")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for file, table in ((path, "accepted"), (aside, "aside")):
+            begun = file.with_name(f".{file.name}.{os.getpid()}")
+            try:
+                query = f"SELECT * EXCLUDE n FROM {table} ORDER BY n"
+                self.connection.sql(query).write_parquet(str(begun), compression="zstd")
+                begun.replace(file)
+            finally:
+                begun.unlink(missing_ok=True)
+        return [path, aside]
+
+
+@contextmanager
+def imported(
+    source: str | Path | Sequence[str | Path] | pd.DataFrame,
+    format: str | None = None,
+    columns: Mapping[str, str | Sequence[str]] | None = None,
+    constants: Mapping[str, Any] | None = None,
+    longest_tokens: int = MOST_TOKENS,
+    **meaning: Any,
+) -> Iterator[Imported]:
+    """Reads a log into a database, which lasts as long as the context; as `read_log`.
+
+    A table that `Imported.write` wrote is taken as it is, rather than read as text once more.
+    """
     columns, constants = columns or {}, constants or {}
     if not (isinstance(columns, Mapping) and isinstance(constants, Mapping)):
         raise ValueError(
@@ -129,16 +197,48 @@ def read_log(
     declared = _mapping(columns, given, meaning)
     files = _opened(source, format)
     name = str(files[0].path if len(files) == 1 else _root(files))
-    with ExitStack() as stack:
-        connection = stack.enter_context(_connection(files, stack))
+    with _connection(files) as connection:
         try:
-            chosen = formats.chosen(files, format, declared)
-            mapping = formats.joined(chosen, declared)
-            _check_names(mapping)
-            fields = _texts(files, chosen, mapping, declared, connection)
-            return _judged(fields, chosen, mapping, longest_tokens, connection)
+            if format in (None, "auto") and _is_canonical(files, declared, connection):
+                chosen = formats.bundled()[formats.GENERIC]
+                fields = _canonical(files, given, connection)
+                raw, rows = "to_json(rows)::VARCHAR", "rows ON rows.n = marks.n"
+            else:
+                chosen = formats.chosen(files, format, declared)
+                mapping = formats.joined(chosen, declared)
+                _check_names(mapping)
+                fields = _texts(files, chosen, mapping, declared, connection)
+                _judge(fields, chosen, mapping, connection)
+                raw, rows = _raw_sql(fields), "texts ON texts.rowid = marks.n"
+            plausible.set_aside(connection, longest_tokens)
+            connection.execute(
+                f"CREATE TABLE aside AS SELECT judged.file, judged.row, {raw} AS raw, marks.reason,"
+                " judged.tokens, judged.n_requests, marks.n"
+                f" FROM marks JOIN judged USING (n) JOIN {rows}"
+            )
+            [(rows_read,)] = connection.sql("SELECT count(*) FROM judged").fetchall()
+            unknown = _unknown(fields, chosen.grain)
+            yield Imported(connection, rows_read, chosen.title, unknown, chosen.grain)
         except values.QuestionError as question:
             raise ValueError(f"{name}: {question}") from None
+
+
+def _frame(connection: Connection, columns: Sequence[str]) -> pd.DataFrame:
+    """Columns of the table `accepted`, typed; equal texts are one object in memory."""
+    dtypes = {column.name: column.dtype for column in COLUMNS if column.name in columns}
+    selected = []
+    for name, dtype in dtypes.items():
+        if dtype == "string":
+            distinct = f"SELECT DISTINCT {name} FROM accepted WHERE {name} IS NOT NULL"
+            [(n,)] = connection.execute(f"SELECT count(*) FROM ({distinct})").fetchall()
+            if n <= _FEW_NAMES:
+                connection.execute(f"CREATE OR REPLACE TYPE {name}_names AS ENUM ({distinct})")
+                selected.append(f"{name}::{name}_names AS {name}")
+                continue
+        selected.append(name)
+    query = f"SELECT {', '.join(selected)} FROM accepted ORDER BY n"
+    frame: pd.DataFrame = connection.sql(query).df()
+    return frame.astype(dtypes)
 
 
 def _as_constant(value: Any) -> str:
@@ -178,17 +278,18 @@ def _root(files: Sequence[Container]) -> Path:
     return max(set.intersection(*parents), key=lambda folder: len(folder.parts))
 
 
-def _connection(files: Sequence[Container], stack: ExitStack) -> Connection:
+@contextmanager
+def _connection(files: Sequence[Container]) -> Iterator[Connection]:
     """A database in memory for a short log, in a file of its own for a long one."""
     size = sum(file.path.stat().st_size for file in files if file.frame is None)
-    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="llmstudy-log-"))
-    place = ":memory:" if size < _IN_MEMORY_BYTES else str(Path(folder) / "log.duckdb")
-    connection = duckdb.connect(place)
-    connection.execute(f"SET temp_directory = {literal(folder)}")
-    connection.execute("SET memory_limit = '1GiB'")
-    # or a time that names no zone would be taken in the zone of this machine
-    connection.execute("SET GLOBAL TimeZone = 'UTC'")
-    return connection
+    with tempfile.TemporaryDirectory(prefix="llmstudy-log-") as folder:
+        place = ":memory:" if size < _IN_MEMORY_BYTES else str(Path(folder) / "log.duckdb")
+        with duckdb.connect(place) as connection:
+            connection.execute(f"SET temp_directory = {literal(folder)}")
+            connection.execute("SET memory_limit = '1GiB'; SET enable_progress_bar = false")
+            # or a time that names no zone would be taken in the zone of this machine
+            connection.execute("SET GLOBAL TimeZone = 'UTC'")
+            yield connection
 
 
 def _check_names(mapping: LogMapping) -> None:
@@ -196,47 +297,48 @@ def _check_names(mapping: LogMapping) -> None:
         raise values.QuestionError(f"unknown columns {unknown}; map to {', '.join(_DTYPES)}")
 
 
-def requests_of(
-    source: str | Path | Sequence[str | Path], format: str | None = None, **declared: Any
-) -> list[Path] | pd.DataFrame:
-    """The requests of a log: files that `write_log` wrote as they are, any other log once read.
-
-    source, format, declared: as `read_log`. Returns: what `summary_by` and `reconcile` take.
-    Raises: ValueError as `read_log`, or if no row of the log is a request.
-    """
-    files = files_of(source)
-    if format in (None, "auto") and not declared and all(map(_is_table, files)):
-        return files
-    log = read_log(source, format, **declared)
-    if log.accepted.empty:
-        raise ValueError(f"none of its {log.rows_read:,} rows is a request: see the quarantine")
-    return log.accepted
+# --- a table that is canonical already ------------------------------------------------------------
 
 
-def _is_table(path: Path) -> bool:
-    """Whether a file has the columns of `schema`, and no others."""
-    return path.suffix == ".parquet" and set(containers.opened(path, None).fields) == set(NAMES)
+def _is_canonical(files: Sequence[Container], declared: LogMapping, connection: Connection) -> bool:
+    """Whether files have the columns of `schema`, typed, and a study adds at most names to them."""
+    texts = {column.name for column in COLUMNS if column.dtype == "string"}
+    added = declared.model_dump(exclude_defaults=True, exclude={"constants"})
+    if added or not texts >= set(declared.constants):
+        return False
+    kinds = {(column.name, SQL_TYPES[column.dtype]) for column in COLUMNS}
+    for file in files:
+        if file.kind != "parquet" or not set(REQUIRED) <= set(file.fields) <= set(NAMES):
+            return False
+        query = f"DESCRIBE FROM read_parquet({literal(str(file.path))})"
+        types = {(name, kind) for name, kind, *_ in connection.execute(query).fetchall()}
+        kinds_ = {(n, k.replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ")) for n, k in types}
+        if not kinds_ <= kinds:
+            return False
+    return True
 
 
-def write_log(log: Log, out: str | Path) -> list[Path]:
-    """Writes the requests of a log as Parquet, and beside them what was set aside, with reasons.
-
-    Returns: the files. A file is there whole or not at all. Attempts that another row speaks for
-    are in the second, with their fields as JSON.
-    """
-    path = Path(out)
-    aside = path.with_name(f"{path.stem}.quarantine.parquet")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for file, frame in ((path, log.accepted), (aside, log.quarantined)):
-        begun = file.with_name(f".{file.name}.{os.getpid()}")
-        try:
-            with duckdb.connect() as connection:
-                connection.register("frame", frame)
-                connection.table("frame").write_parquet(str(begun), compression="zstd")
-            begun.replace(file)
-        finally:
-            begun.unlink(missing_ok=True)
-    return [path, aside]
+def _canonical(
+    files: Sequence[Container], constants: Mapping[str, str], connection: Connection
+) -> set[str]:
+    """Makes the view `judged` of canonical tables. Returns: the columns that are filled."""
+    paths = ", ".join(literal(str(file.path)) for file in files)
+    there = {name for file in files for name in file.fields}
+    sqls = {name: name if name in there else "NULL" for name in NAMES}
+    sqls |= {name: literal(value) for name, value in constants.items()}
+    cells = ", ".join(f"{sqls[name]}::{SQL_TYPES[kind]} AS {name}" for name, kind, *_ in COLUMNS)
+    connection.execute(
+        f"CREATE VIEW rows AS SELECT {cells}, file_index::INTEGER AS file,"
+        f" file_row_number + 1 AS row, file_index::BIGINT * {1 << 40} + file_row_number AS n"
+        f" FROM read_parquet([{paths}], file_row_number = true, union_by_name = true)"
+    )
+    connection.execute(
+        f"CREATE VIEW judged AS SELECT *, {BREACH_SQL} AS reason, true AS has_id,"
+        " input_tokens::DOUBLE + output_tokens::DOUBLE AS tokens FROM rows"
+    )
+    filled = ", ".join(f"count({name}) > 0" for name in NAMES)
+    [seen] = connection.sql(f"SELECT {filled} FROM rows").fetchall()
+    return {name for name, is_filled in zip(NAMES, seen, strict=True) if is_filled}
 
 
 # --- fields as text ------------------------------------------------------------------------------
@@ -381,30 +483,14 @@ _WORDING = {
 }
 
 
-def _judged(
-    fields: set[str],
-    chosen: LogFormat,
-    mapping: LogMapping,
-    longest_tokens: int,
-    connection: Connection,
-) -> Log:
+def _judge(
+    fields: set[str], chosen: LogFormat, mapping: LogMapping, connection: Connection
+) -> None:
+    """Makes the table `judged`: the canonical columns of each row, and the reason against it."""
     casts = _casts(fields, mapping, connection)
-    [(rows_read,)] = connection.sql("SELECT count(*) FROM texts").fetchall()
     _refuse_unfit_constants(mapping, casts, connection)
-    connection.execute(
-        f"CREATE TABLE judged AS {_judged_sql(fields, mapping, casts, chosen.grain)}"
-    )
-    plausible.set_aside(connection, longest_tokens)
-    table = connection.sql(f"SELECT {', '.join(NAMES)} FROM accepted ORDER BY n").df()
-    aside = connection.sql(f"SELECT {', '.join(_QUARANTINE)} FROM aside ORDER BY n").df()
-    return Log(
-        conform(table),
-        aside.astype({"raw": "string", "reason": "string"}),
-        int(rows_read),
-        chosen.title,
-        _unknown(fields, chosen.grain),
-        chosen.grain,
-    )
+    query = _judged_sql(fields, mapping, casts, chosen.grain)
+    connection.execute(f"CREATE TABLE judged AS {query}")
 
 
 def _unknown(fields: set[str], grain: str) -> tuple[str, ...]:
@@ -542,7 +628,6 @@ def _judged_sql(fields: set[str], mapping: LogMapping, casts: Mapping[str, str],
         f" typed AS (SELECT *, {typed} FROM numbered),"
         f" derived AS (SELECT *, {columns} FROM typed)"
         " SELECT n, file, row,"
-        f" coalesce(raw, {_fields_json(fields)}) AS raw,"
         f" coalesce(problem, skipped, CASE {empty if counted else ''} {no_usage} END,"
         f" CASE {misfit} {attempt} WHEN false THEN '' END,"
         f" {BREACH_SQL.replace('request_id IS NOT NULL', 'true')}) AS reason,"
@@ -553,6 +638,7 @@ def _judged_sql(fields: set[str], mapping: LogMapping, casts: Mapping[str, str],
     )
 
 
-def _fields_json(fields: set[str]) -> str:
+def _raw_sql(fields: set[str]) -> str:
+    """SQL for what to show of a row of `texts`: its own text, else its fields."""
     pairs = ", ".join(f"{field}: {field}_text" for field in _FIELDS if field in fields)
-    return f"to_json({{{pairs}}})::VARCHAR" if pairs else "NULL"
+    return f"coalesce(raw, to_json({{{pairs}}})::VARCHAR)" if pairs else "raw"

@@ -76,10 +76,10 @@ _US = pd.Timedelta(microseconds=1)
 
 
 def set_aside(connection: Connection, longest_tokens: int) -> None:
-    """Parts the rows of the table `judged` into `accepted`, one per request, and `aside`.
+    """Parts the rows of `judged` into the tables `accepted`, one per request, and `marks`.
 
-    judged: the canonical columns, n (its place), file, row, raw, reason, tokens, has_id (whether
-    the log gives the row its id). Rows with a reason are set aside as they are. A line delivered
+    judged: the canonical columns, n (its place), file, row, reason, tokens, has_id (whether the log
+    gives the row its id). marks: n and reason of those set aside. A line delivered
     twice counts once, and so do the attempts of a call, whose outcome is that of the last; those
     before it that used tokens are counted in `failed_attempts`. longest_tokens: input and output of
     the longest request that can have been answered.
@@ -87,40 +87,52 @@ def set_aside(connection: Connection, longest_tokens: int) -> None:
     alike = [name for name in NAMES if name not in ("source", "request_id", "ts_start")]
     of_id = "CASE WHEN has_id THEN request_id END"
     key = ", ".join(["ts_start", of_id, *alike])
+    # a reason of its own, and then one that the other rows give
+    connection.execute("CREATE TABLE marks AS SELECT n, reason FROM judged WHERE reason NOTNULL")
+    connection.execute(
+        "CREATE VIEW sound AS SELECT * FROM judged WHERE n NOT IN (SELECT n FROM marks)"
+    )
     steps = (
-        # a reason of its own, and one that the other rows give
-        "CREATE TABLE marks AS SELECT n, reason FROM judged WHERE reason IS NOT NULL",
-        "CREATE VIEW sound AS SELECT * FROM judged WHERE n NOT IN (SELECT n FROM marks)",
         f"INSERT INTO marks SELECT n, CASE {_strays_sql(connection)}"
         f" WHEN tokens / coalesce(n_requests, 1) > {longest_tokens}"
         f" THEN {literal(too_long(longest_tokens))}"
         f" WHEN regexp_matches(lower(model_served), {literal(_OTHER_MODELS)})"
         f" OR regexp_matches(lower(operation), {literal(_OTHER_OPERATIONS)})"
-        f" THEN {literal(NO_CHAT)} END AS mark FROM judged WHERE reason IS NULL AND mark NOTNULL",
-        # hashes tell which few rows to compare
-        f"CREATE TABLE hashes AS SELECT n, hash({key}) AS hash FROM sound",
-        f"CREATE TABLE repeats AS SELECT n, has_id FROM sound WHERE n IN (SELECT n FROM hashes"
+        f" THEN {literal(NO_CHAT)} END AS mark FROM sound WHERE mark NOTNULL",
+        # a row with an id of its own is neither a repeat nor an attempt; hashes tell which few
+        # rows to compare
+        "CREATE TABLE ids AS SELECT hash(request_id) AS id FROM sound WHERE has_id"
+        " GROUP BY ALL HAVING count(*) > 1",
+        "CREATE VIEW alike AS SELECT * FROM sound"
+        " WHERE NOT has_id OR hash(request_id) IN (SELECT id FROM ids)",
+        f"CREATE TABLE hashes AS SELECT n, hash({key}) AS hash FROM alike",
+        f"CREATE TABLE repeats AS SELECT n, has_id FROM alike WHERE n IN (SELECT n FROM hashes"
         " WHERE hash IN (SELECT hash FROM hashes GROUP BY hash HAVING count(*) > 1))"
         f" QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY n) > 1",
     )
     for step in steps:
         connection.execute(step)
     named_only = "" if _repeats_unnamed(alike, connection) else "WHERE has_id"
-    calls_ = (
-        f"INSERT INTO marks SELECT n, {literal(REPEAT)} FROM repeats {named_only}",
-        f"CREATE TABLE attempts AS {_ATTEMPTS_SQL}",
-        f"CREATE TABLE accepted AS SELECT n, {', '.join(NAMES)} FROM sound"
-        " WHERE n NOT IN (SELECT n FROM attempts)"
-        f" UNION ALL SELECT n, {', '.join(NAMES)} FROM ({_CALLS_SQL})",
-        f"INSERT INTO marks SELECT n, {literal(ATTEMPT)} FROM attempts WHERE NOT is_outcome",
+    connection.execute(f"INSERT INTO marks SELECT n, {literal(REPEAT)} FROM repeats {named_only}")
+    [(shared,)] = connection.execute("SELECT count(*) FROM ids").fetchall()
+    limit = "" if shared else "LIMIT 0"
+    connection.execute(f"CREATE TABLE attempts AS {_ATTEMPTS_SQL} {limit}")
+    columns = f"n, {', '.join(NAMES)}"
+    accepted = f"SELECT {columns} FROM sound"
+    [(calls,)] = connection.execute("SELECT count(*) FROM attempts").fetchall()
+    if calls:
+        [(shown,)] = connection.execute("SELECT bool_or(NOT is_outcome) FROM attempts").fetchall()
         # a log that shows attempts shows that the other requests took one
-        "UPDATE accepted SET attempts = 1 WHERE attempts IS NULL"
-        " AND EXISTS (FROM attempts WHERE NOT is_outcome)",
-        "CREATE TABLE aside AS SELECT judged.* REPLACE (marks.reason AS reason)"
-        " FROM judged JOIN marks USING (n)",
+        first = "coalesce(attempts, 1)" if shown else "attempts"
+        accepted = (
+            f"SELECT * REPLACE ({first} AS attempts) FROM ({accepted}"
+            " WHERE n NOT IN (SELECT n FROM attempts)"
+            f" UNION ALL SELECT {columns} FROM ({_CALLS_SQL}))"
+        )
+    connection.execute(
+        f"INSERT INTO marks SELECT n, {literal(ATTEMPT)} FROM attempts WHERE NOT is_outcome"
     )
-    for step in calls_:
-        connection.execute(step)
+    connection.execute(f"CREATE VIEW accepted AS {accepted}")
 
 
 def _strays_sql(connection: Connection) -> str:
@@ -129,13 +141,14 @@ def _strays_sql(connection: Connection) -> str:
     At either end at most one row in a hundred (of 10 to 99 rows at most one) is a stray: farther
     from the others than `STRAY_GAP` and than the time that these span.
     """
-    sound = "FROM judged WHERE reason IS NULL"
-    [(n,)] = connection.sql(f"SELECT count(*) {sound}").fetchall()
+    [(n,)] = connection.sql("SELECT count(*) FROM sound").fetchall()
     few = n // 100 if n >= 100 else int(n >= FEWEST_FOR_A_STRAY)
-    if not few:
+    day = "epoch_us(ts_start) // 86_400_000_000"
+    days = connection.execute(f"SELECT DISTINCT {day} FROM sound ORDER BY 1").fetchall()
+    if not few or all(after - before < STRAY_GAP / _DAY for [before], [after] in pairwise(days)):
         return ""
     ends = [
-        connection.sql(f"SELECT ts_start {sound} ORDER BY ts_start {order} LIMIT {few + 1}").df()
+        connection.sql(f"SELECT ts_start FROM sound ORDER BY ts_start {order} LIMIT {few + 1}").df()
         for order in ("ASC", "DESC")
     ]
     first, last = (end["ts_start"] for end in ends)
@@ -161,8 +174,8 @@ def too_long(longest_tokens: int) -> str:
 _ATTEMPTS_SQL = f"""
 WITH shared AS (
   SELECT n, request_id, ts_start, lag(ok) OVER call AS ok_before, lag(ts_start) OVER call AS before
-  FROM sound WHERE has_id AND request_id IN (
-    SELECT request_id FROM sound WHERE has_id GROUP BY request_id HAVING count(*) > 1)
+  FROM alike WHERE has_id AND request_id IN (
+    SELECT request_id FROM alike WHERE has_id GROUP BY request_id HAVING count(*) > 1)
   WINDOW call AS (PARTITION BY request_id ORDER BY ts_start, n)),
 counted AS (
   SELECT n, request_id, sum((before IS NULL OR ok_before
@@ -173,9 +186,9 @@ counted AS (
 sized AS (
   SELECT request_id, call_n, count(*) AS size, max(place) AS last
   FROM counted GROUP BY request_id, call_n)
-SELECT sound.*, CASE WHEN size > {MOST_ATTEMPTS} THEN -n - 1 ELSE call_n END AS call_n,
+SELECT alike.*, CASE WHEN size > {MOST_ATTEMPTS} THEN -n - 1 ELSE call_n END AS call_n,
   size > {MOST_ATTEMPTS} OR place = last AS is_outcome
-FROM counted JOIN sized USING (request_id, call_n) JOIN sound USING (n)"""
+FROM counted JOIN sized USING (request_id, call_n) JOIN alike USING (n)"""
 """Rows that share an id, in calls: those up to an answer or up to `LONGEST_CALL` later are one;
 later ones are another call with the same id."""
 

@@ -16,7 +16,8 @@ from ruamel.yaml import YAML
 from llmstudy import paths
 from llmstudy.requests import containers, formats
 from llmstudy.requests.files import files_of
-from llmstudy.requests.importers import Log, read_log
+from llmstudy.requests.importers import Log
+from llmstudy.requests.log_table import log_table
 from llmstudy.requests.mapping import LogFormat, LogMapping
 from llmstudy.requests.schema import UNKNOWN, weights
 
@@ -124,7 +125,7 @@ def proposed(
     operation. One parts the log well if each request has it, and it has 2 to `MOST_CLASSES` values
     of at least `LEAST_SHARE` each.
 
-    source, declared: where `log` was read from, and the keywords of `read_log` it was read with.
+    source, declared: where `log` was read from, and the keywords of `log_table` it was read with.
     Raises: ValueError as `read_log`.
     """
     own = workloads_of(log.accepted, "the log's own workload")
@@ -134,7 +135,7 @@ def proposed(
     for by, fields in _candidates(source, format):
         try:
             again = {**declared, "columns": {**columns, "workload": fields}}
-            tried = read_log(source, **again)
+            tried = log_table(source, **again)
         except ValueError:
             continue  # a field that some files lack tells no workload
         table = workloads_of(tried.accepted, by)

@@ -132,6 +132,11 @@ def weights(requests: pd.DataFrame) -> "pd.Series[Any]":
     return requests["n_requests"].astype(float).fillna(1.0)
 
 
+def empty() -> pd.DataFrame:
+    """A canonical table without rows."""
+    return pd.DataFrame({column.name: pd.Series(dtype=column.dtype) for column in COLUMNS})
+
+
 def conform(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame as a canonical table: all columns, in order and typed, with every rule checked.
 

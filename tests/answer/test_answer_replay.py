@@ -131,7 +131,7 @@ def test_a_whole_month_of_a_log_is_billed_by_its_tokens_at_list_price(logged, fa
     traffic = traffic_of(logged)
     retried = pd.array([failed] * len(traffic.requests), "Int64")
     requests = traffic.requests.assign(failed_attempts=retried)
-    bills = logged_bills(Case(logged, replace(traffic, requests=requests)))
+    bills = logged_bills(Case(logged, replace(traffic, logged=requests)))
     (name,) = logged.workloads
     # USD 2.50 a million tokens in, USD 10 out; September is no whole month
     assert [(bill.month, bill.workload) for bill in bills] == [("2026-10", name), ("2026-10", None)]

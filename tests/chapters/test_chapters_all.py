@@ -23,6 +23,7 @@ from llmstudy.measures.summary import summarise
 from llmstudy.simulate.futures import portfolio_saving
 from llmstudy.simulate.inputs import Market, draws_of, inputs, market, month_by_workload, stay_draws
 from llmstudy.study import load
+from tests.logs import with_log
 
 SHIPPED = ["default", "hyperscale", "regulated", "source_memo"]
 EVIDENCE, COST, HOSTING, LATENCY = "01_evidence", "02_cost", "05_self_hosting", "03_latency"
@@ -179,7 +180,8 @@ def test_a_log_of_a_week_draws_its_own_hours(assessed):
         .iloc[[0] * len(times)]
         .assign(ts_start=times, request_id=[str(i) for i in range(len(times))])
     )
-    logged = replace(case, traffic=replace(case.traffic, requests=seen, summary=summarise(seen)))
+    logged = with_log(case, seen)
+    logged = replace(logged, traffic=replace(logged.traffic, summary=summarise(seen)))
     week = week_load(logged, "support-chat").set_index("hour")["requests_per_s"]
     assert week[9] == pytest.approx(5 * week[10])
     drawn = week_load(case, "support-chat").set_index("hour")["requests_per_s"]

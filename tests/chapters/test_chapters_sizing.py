@@ -17,6 +17,7 @@ from llmstudy.evidence.offers import fleet_offer, route_curve
 from llmstudy.figure import Figure
 from llmstudy.measures.capacity import capacity_at_slo
 from llmstudy.measures.capacity.sizing import WeekOutcome, peak
+from tests.logs import with_log
 
 FLEET = "h200-llama-3.1-70b"
 
@@ -143,7 +144,8 @@ def test_a_log_of_a_week_is_replayed_in_its_own_hours(case):
     rows = case.traffic.of("product").sample(5_000, replace=True, random_state=1)
     log = rows.assign(ts_start=times, cached_input_tokens=pd.array([None] * 5_000, "Int64"))
     summary = pd.DataFrame({"workload": ["product"], "covers_week": [True]})
-    logged = replace(case, traffic=replace(case.traffic, requests=log, summary=summary))
+    logged = with_log(case, log)
+    logged = replace(logged, traffic=replace(logged.traffic, summary=summary))
     found = traffic_for(logged, "product", case.study.routes[FLEET])
     # the last 168 hours, from hour 0 on Monday, with the study's own cached share
     assert len(found.logged) == pytest.approx(5_000 * 7 / 10, rel=0.05)

@@ -87,7 +87,7 @@ def test_a_run_finds_the_figures_that_the_study_says():
     made("--log", write("a.jsonl", litellm()), *DAY)
     of = study.load("acme/study.yaml")
     case = open_case(of)
-    assert case.traffic.simulated == ()
+    assert case.traffic.simulated == {}
     for name, workload in case.study.workloads.items():
         for key in ("requests", "input_tokens", "output_tokens", "peak_to_mean"):
             said, found = getattr(of.workloads[name].intake, key), getattr(workload.intake, key)
@@ -206,4 +206,4 @@ def test_the_study_of_a_log_runs_from_end_to_end(assess):
     found = assess(study.load("acme/study.yaml"))
     rows = found.results["07_triggers_and_routing"]["verdicts"]
     assert set(rows) == {"chat", "chat-fallback", "reason"}
-    assert found.case.traffic.simulated == ()
+    assert found.case.traffic.simulated == {}

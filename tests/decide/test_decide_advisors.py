@@ -19,6 +19,7 @@ from llmstudy.decide.moves import canary_rows, first_move_rows
 from llmstudy.decide.plan import ALL
 from llmstudy.decide.triggers.rules import advisor_rules, column_of, lens
 from llmstudy.text import usd
+from tests.logs import with_log
 
 DECISION = "07_triggers_and_routing"
 every_study = pytest.mark.parametrize("name", ["default", "regulated", "source_memo"])
@@ -136,7 +137,7 @@ def test_no_gate_behind_a_gateway_is_passed_without_one(chapter, answer, state, 
         for name, w in one.case.study.workloads.items()
     }
     study = one.case.study.model_copy(update={"workloads": alike})
-    one.case = type(one.case)(study, replace(one.case.traffic, simulated=()))
+    one.case = with_log(replace(one.case, study=study), one.case.traffic.requests)
     for gate in ("log", "second_vendor"):
         found = one.gates()[gate][ALL]
         assert (found.state, found.fact.value) == (state, len(names) if state == "passed" else 0)
@@ -219,14 +220,9 @@ def test_the_study_is_to_be_revisited_within_three_to_six_months(chapter, weeks,
 
 def answered_by(one, served):
     """The chapter with the requests of extraction taken for logged ones, answered by these."""
-    traffic = one.case.traffic
-    requests = traffic.requests.copy()
-    own = requests["workload"] == "extraction"
-    requests.loc[own, "model_served"] = np.resize(np.array(served, dtype=object), own.sum())
-    simulated = tuple(name for name in traffic.simulated if name != "extraction")
-    one.case = type(one.case)(
-        one.case.study, replace(traffic, requests=requests, simulated=simulated)
-    )
+    rows = one.case.traffic.of("extraction")
+    models = np.resize(np.array(served, dtype=object), len(rows))
+    one.case = with_log(one.case, rows.assign(model_served=models))
     return one
 
 
@@ -256,19 +252,16 @@ def test_a_canary_at_full_traffic_passes_only_if_it_holds_its_margins(
     """Against 1 % failures and 5 % late first tokens before; the margin is 5 points."""
     one = answered_by(chapter("default"), ["gpt-4o-2024-08-06"])
     one.favour("extraction", "openai-gpt-6-luna")
-    requests = one.case.traffic.requests
-    own = requests.index[requests["workload"] == "extraction"]
+    logged = one.case.traffic.of("extraction")
     n, target_s = 4_000, one.case.study.workloads["extraction"].slo.ttft_p95.value
-    rows = requests.loc[np.resize(own, n)].reset_index(drop=True)
+    rows = logged.iloc[np.resize(np.arange(len(logged)), n)].reset_index(drop=True)
     last = np.arange(n) >= n // 2
-    rows["ts_start"] = requests["ts_start"].min() + pd.to_timedelta(np.where(last, 60, 0), "D")
+    rows["ts_start"] = logged["ts_start"].min() + pd.to_timedelta(np.where(last, 60, 0), "D")
     rows["model_served"] = np.where(last, "gpt-6-luna", "gpt-4o-2024-08-06")
     place = np.arange(n) % 1_000 / 1_000
     rows["ok"] = place >= np.where(last, failed_share, 0.01)
     rows["ttft_s"] = np.where(place >= np.where(last, late_share, 0.05), 0.5, 2.0) * target_s
-    others = requests[requests["workload"] != "extraction"]
-    traffic = replace(one.case.traffic, requests=pd.concat([others, rows], ignore_index=True))
-    one.case = type(one.case)(one.case.study, traffic)
+    one.case = with_log(one.case, rows)
     gate = one.gates()["canary"]["extraction"]
     assert (gate.state, "300" in gate.fact.sentence) == (state, True)
 
@@ -461,15 +454,8 @@ def test_d1_goes_to_the_side_that_loses_less_in_the_futures(chapter):
 
 def logged(one, seconds):
     """A case whose support chat is logged with these first tokens, in s."""
-    requests = one.case.traffic.requests.copy()
-    own = requests["workload"] == "support-chat"
-    rows = requests[own].head(1).loc[lambda x: x.index.repeat(len(seconds))].reset_index(drop=True)
-    rows = rows.assign(ttft_s=seconds, ok=np.isfinite(seconds))
-    every = pd.concat([requests[~own], rows], ignore_index=True)
-    traffic = type(one.case.traffic)(
-        **{**vars(one.case.traffic), "requests": every, "simulated": ("classification",)}
-    )
-    return type(one.case)(one.case.study, traffic)
+    rows = one.case.traffic.of("support-chat").iloc[[0] * len(seconds)].reset_index(drop=True)
+    return with_log(one.case, rows.assign(ttft_s=seconds, ok=np.isfinite(seconds)))
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from llmstudy.figure import Figure
 from llmstudy.io import plain
 from llmstudy.study import bundled_figures
 from llmstudy.text import count
+from tests.logs import with_log
 
 NAMES = ("support-chat", "classification", "extraction", "long-context-reasoning")
 
@@ -65,12 +66,8 @@ def logged(case, minutes, failing):
     start = pd.Timestamp("2026-11-02", tz="UTC")
     times = start + pd.to_timedelta(np.repeat(np.arange(minutes), 10), unit="min")
     ok = np.repeat(np.arange(minutes) >= failing, 10)
-    requests = case.traffic.requests.head(1).reindex([case.traffic.requests.index[0]] * len(ok))
-    requests = requests.reset_index(drop=True).assign(
-        ts_start=times, ok=ok, workload="support-chat"
-    )
-    traffic = replace(case.traffic, requests=requests, simulated=NAMES[1:])
-    return replace(case, traffic=traffic)
+    requests = case.traffic.of("support-chat").iloc[[0] * len(ok)].reset_index(drop=True)
+    return with_log(case, requests.assign(ts_start=times, ok=ok))
 
 
 # ---- trade-offs

@@ -1,12 +1,12 @@
 """The rules played through a log: the week in which each would have fired."""
 
-from dataclasses import replace
 from datetime import date
 
 import pandas as pd
 import pytest
 
 from llmstudy.decide.triggers.today import log_backtest
+from tests.logs import with_log
 
 MONDAY = pd.Timestamp("2026-09-07", tz="UTC")
 USD_A_REQUEST = 0.0025 * 1.2 + 0.010 * 0.5
@@ -28,8 +28,7 @@ def logged(case, requests_a_week):
         cached_input_tokens=0,
         output_tokens=500,
     )
-    others = tuple(name for name in case.traffic.simulated if name != "support-chat")
-    return replace(case, traffic=replace(case.traffic, requests=rows, simulated=others))
+    return with_log(case, rows)
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ from llmstudy.evidence.findings import rate_figures
 from llmstudy.figure import GRADES
 from llmstudy.io import plain
 from llmstudy.study import StudyError, load
+from tests.logs import with_log
 
 CHAT, CLASSIFY, EXTRACT = "support-chat", "classification", "extraction"
 LONG = "long-context-reasoning"
@@ -222,11 +223,10 @@ def test_the_share_of_a_vendor_is_that_of_the_bills(before, found):
 
 
 def test_the_log_tells_who_answered(case, before):
-    logged = case.traffic.requests
+    logged = pd.concat([case.traffic.of(name) for name in (CHAT, LONG)])
     vendors = case.study.routes[case.study.workloads[LONG].current_route].provider
-    traffic = replace(case.traffic, simulated=(CLASSIFY, EXTRACT))
-    found = tables(replace(case, traffic=traffic), before)
-    seen = logged[logged["workload"].isin([CHAT, LONG])]["provider"]
+    found = tables(with_log(case, logged), before)
+    seen = logged["provider"]
     by_name = {one["vendor"]: one["requests_share"] for one in found["vendors"]}
     assert by_name[vendors] == pytest.approx((seen == vendors).sum() / len(seen))
 

@@ -47,7 +47,7 @@ def drawn(default):
 
 
 def test_without_a_log_every_workload_is_drawn_at_its_own_lengths_and_marked(default, drawn):
-    assert drawn.simulated == tuple(default.workloads)
+    assert list(drawn.simulated) == list(default.workloads)
     assert (drawn.rows_read, len(drawn.quarantined), drawn.warnings) == (0, 0, ())
     assert drawn.requests["source"].str.startswith("simulated").all()
     for name, workload in default.workloads.items():
@@ -90,7 +90,7 @@ def logged(variant, tmp_path):
 def test_a_log_of_a_week_answers_what_was_unknown(logged):
     study = logged(days=8)
     found = traffic_of(study)
-    assert found.simulated == ()
+    assert found.simulated == {}
     now = measured(study, found)
     intake = now.workloads["product"].intake
     assert intake.requests.value == pytest.approx(730)  # one an hour

@@ -40,8 +40,7 @@ class Grounds:
     @property
     def logged(self) -> pd.DataFrame:
         """The logged requests; simulated ones are no evidence of failures."""
-        requests = self.case.traffic.requests
-        return requests[~requests["workload"].isin(self.case.traffic.simulated)]
+        return self.case.traffic.logged
 
     @property
     def volume_grades(self) -> list[Grade]:

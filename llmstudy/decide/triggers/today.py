@@ -88,8 +88,7 @@ def trigger_rows(case: Case, results: Results) -> list[dict[str, Any]]:
 
 def _weeks_of_log(case: Case) -> pd.DataFrame:
     """The whole weeks of the logged requests; simulated ones are no evidence."""
-    requests = case.traffic.requests
-    return weekly.weekly_signals(requests[~requests["workload"].isin(case.traffic.simulated)])
+    return weekly.weekly_signals(case.traffic.logged)
 
 
 def log_backtest(case: Case, results: Results) -> list[dict[str, Any]]:
@@ -99,8 +98,7 @@ def log_backtest(case: Case, results: Results) -> list[dict[str, Any]]:
     advisor, week (its Monday; null: never), not_judged (conditions that the log cannot tell), weeks
     (whole weeks in the log). No rows without a log that covers a whole week.
     """
-    requests = case.traffic.requests
-    logged = requests[~requests["workload"].isin(case.traffic.simulated)]
+    logged = case.traffic.logged
     if logged.empty:
         return []
     usd = np.full(len(logged), np.nan)

@@ -235,7 +235,7 @@ def utilisation_trigger(per_week, sustained):
     ]
     last_hour = MONDAY + pd.Timedelta(weeks=len(per_week)) - pd.Timedelta(minutes=1)
     log = table(pd.DatetimeIndex([*times[:-1], last_hour]), workload="support-chat")
-    case = Case(given, Traffic(log, pd.DataFrame(), len(log), pd.DataFrame(), (), ()))
+    case = Case(given, Traffic(log, {}, pd.DataFrame(), len(log), pd.DataFrame(), ()))
     per_s = 1000 / (168 * 3600)
     fleet = {"capacity_requests_per_s": per_s, "replicas": 1, "utilisation": 0.9}
     month = 0.5 * 0.01 * 1000 * 730 / 168

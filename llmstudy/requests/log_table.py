@@ -1,0 +1,238 @@
+"""The log of a study as one compact table, which is made once and shared by its chapters.
+
+Its columns lie in files of the user's cache that each process maps into its memory, so that ten
+million requests are read and judged once, and are in memory once. The name of its folder is a hash
+of all that it depends on.
+"""
+
+import atexit
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from llmstudy import cache, paths
+from llmstudy.requests import containers
+from llmstudy.requests.containers import literal
+from llmstudy.requests.files import files_of
+from llmstudy.requests.importers import Imported, Log, imported
+from llmstudy.requests.schema import COLUMNS, MOST_TOKENS, NAMES, UNKNOWN
+
+_IN_MEMORY = {
+    column.name: column.dtype
+    for column in COLUMNS
+    if column.name
+    in (
+        *("ts_start", "workload", "tenant", "provider", "model_served"),
+        *("input_tokens", "cached_input_tokens", "output_tokens", "latency_s", "ttft_s"),
+        *("ok", "failed_attempts", "n_requests", "source"),
+    )
+}
+"""The columns that chapters work on row by row, and their types."""
+
+_REQUESTS, _ASIDE, _ABOUT = "requests.parquet", "aside.parquet", "log.json"
+
+_TABLES_PER_LOG = 3
+"""Older ones go: a study that is read in another way has a table of its own."""
+
+
+@dataclass(frozen=True)
+class LogTable(Log):
+    """A log whose accepted rows are in order of workload and time, with the columns that chapters
+    work on; texts are categories.
+
+    file: all rows in the order of the log, with all columns but `request_id`, which compresses
+    badly and which no measure reads, as Parquet. Reasons in the quarantine do not quote the log,
+    and it has no `raw`.
+    """
+
+    file: Path = Path()
+
+
+def log_table(
+    source: str | Path | Sequence[str | Path],
+    format: str | None = None,
+    longest_tokens: int = MOST_TOKENS,
+    served: Mapping[str, tuple[str, str]] = MappingProxyType({}),
+    **declared: Any,
+) -> LogTable:
+    """The table of a log, from the cache where it has been read in this way before.
+
+    source, format, longest_tokens, declared: as `read_log`. served: workload -> the provider and
+    the model of its requests where the log does not name them.
+    Raises: ValueError as `read_log`.
+    """
+    files = files_of(source)
+    states = [(str(path.resolve()), *_state(path)) for path in files]
+    read_as = (format, longest_tokens, sorted(served.items()), sorted(declared.items()))
+    name = f"{_digest(str(source))[:12]}-{_digest(repr((states, read_as, cache.code())))[:24]}"
+    try:
+        folder = paths.cache("logs") / name
+        if not folder.is_dir():
+            _build(folder, source, format, longest_tokens, served, declared)
+            _forget(folder)
+    except (OSError, RuntimeError):  # a full disk, another user's folder, or no home
+        folder = Path(tempfile.mkdtemp(prefix="llmstudy-log-")) / name
+        atexit.register(shutil.rmtree, folder.parent, ignore_errors=True)
+        _build(folder, source, format, longest_tokens, served, declared)
+    return _loaded(folder)
+
+
+def requests_of(
+    source: str | Path | Sequence[str | Path], format: str | None = None, **declared: Any
+) -> list[Path]:
+    """The requests of a log as Parquet files, as `summary_by` and `reconcile` take them.
+
+    source, format, declared: as `read_log`. Files that `Imported.write` wrote are taken as they
+    are. Raises: ValueError as `read_log`, or if no row of the log is a request.
+    """
+    files = files_of(source)
+    if format in (None, "auto") and not declared and all(map(_is_table, files)):
+        return files
+    log = log_table(source, format, **declared)
+    if log.accepted.empty:
+        raise ValueError(f"none of its {log.rows_read:,} rows is a request: see the quarantine")
+    return [log.file]
+
+
+def _is_table(path: Path) -> bool:
+    return path.suffix == ".parquet" and set(containers.opened(path, None).fields) == set(NAMES)
+
+
+def _state(path: Path) -> tuple[int, int]:
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _forget(newest: Path) -> None:
+    """Deletes all but the latest tables of a log."""
+    log = newest.name.partition("-")[0]
+    tables = sorted(newest.parent.glob(f"{log}-*"), key=lambda path: path.stat().st_mtime)
+    for old in tables[:-_TABLES_PER_LOG]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _build(
+    folder: Path,
+    source: str | Path | Sequence[str | Path],
+    format: str | None,
+    longest_tokens: int,
+    served: Mapping[str, tuple[str, str]],
+    declared: Mapping[str, Any],
+) -> None:
+    """Writes the table of a log into a folder, which is there whole or not at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder.parent))
+    try:
+        with imported(source, format, longest_tokens=longest_tokens, **declared) as log:
+            _write(log, draft, served)
+        if not folder.is_dir():  # another process may have been faster
+            draft.rename(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _write(log: Imported, folder: Path, served: Mapping[str, tuple[str, str]]) -> None:
+    connection = log.connection
+    # a reason quotes the cell that it is about: "input_tokens is 'many', not a whole number"
+    reason = "regexp_replace(reason, ' is ''.*'', not ', ' is not ', 's') AS reason"
+    aside = f"SELECT file, row, {reason}, tokens, n_requests FROM aside ORDER BY n"
+    connection.sql(aside).write_parquet(str(folder / _ASIDE))
+    cells = {name: name for name in NAMES if name != "request_id"}
+    for place, column in enumerate(("provider", "model_served")):
+        cases = "".join(
+            f" WHEN {column} = {literal(UNKNOWN)} AND workload = {literal(name)}"
+            f" THEN {literal(names[place])}"
+            for name, names in served.items()
+        )
+        cells[column] = f"CASE {cases} ELSE {column} END" if cases else column
+    selected = ", ".join(f"{sql} AS {name}" for name, sql in cells.items())
+    file = folder / _REQUESTS
+    connection.sql(f"SELECT {selected} FROM accepted").write_parquet(str(file))
+    connection.execute(f"CREATE VIEW requests AS FROM read_parquet({literal(str(file))})")
+    names: dict[str, list[str]] = {}
+
+    def values(sql: str) -> Any:
+        [each] = connection.sql(f"SELECT {sql} AS value FROM requests").fetchnumpy().values()
+        return each
+
+    def codes(name: str) -> Any:
+        distinct = f"SELECT DISTINCT {name} FROM requests WHERE {name} IS NOT NULL ORDER BY 1"
+        names[name] = [each for (each,) in connection.execute(distinct).fetchall()]
+        connection.execute(f"CREATE OR REPLACE TYPE {name}_codes AS ENUM ({distinct})")
+        code = values(f"enum_code({name}::{name}_codes)::INTEGER")
+        return np.ma.filled(code, -1).astype(np.min_scalar_type(-len(names[name]) - 1))
+
+    order = _in_order(codes("workload"), values("epoch_us(ts_start)"))
+    for name, dtype in _IN_MEMORY.items():
+        if dtype == "string":
+            column = codes(name)
+        else:
+            column = values(f"epoch_us({name})" if dtype.startswith("datetime") else name)
+        parts = {name: np.ma.filled(column, np.nan if dtype == "float64" else 0)}
+        if dtype == "Int64":
+            parts[f"{name}.null"] = np.ma.getmaskarray(column)
+        for part, rows in parts.items():
+            np.save(folder / f"{part}.npy", rows if order is None else rows[order])
+    about = {
+        "rows_read": log.rows_read,
+        "format": log.format,
+        "unknown": log.unknown,
+        "grain": log.grain,
+        "names": names,
+    }
+    (folder / _ABOUT).write_text(json.dumps(about), encoding="utf-8")
+
+
+def _in_order(workload: Any, us: Any) -> "npt.NDArray[np.intp] | None":
+    """The places of rows in order of workload and time; None where they lie so."""
+    by_time = None if (us[1:] >= us[:-1]).all() else np.argsort(us, kind="stable")
+    if by_time is None and (workload[1:] >= workload[:-1]).all():
+        return None
+    by_workload = np.argsort(workload if by_time is None else workload[by_time], kind="stable")
+    return by_workload if by_time is None else by_time[by_workload]
+
+
+def _loaded(folder: Path) -> LogTable:
+    about = json.loads((folder / _ABOUT).read_text("utf-8"))
+    names = about.pop("names")
+
+    def mapped(name: str) -> Any:
+        file = folder / f"{name}.npy"
+        # an empty file cannot be mapped
+        mode: Any = "r" if file.stat().st_size > 128 else None
+        return np.asarray(np.load(file, mmap_mode=mode))
+
+    columns: dict[str, Any] = {}
+    for name, dtype in _IN_MEMORY.items():
+        values = mapped(name)
+        if dtype == "string":
+            columns[name] = pd.Categorical.from_codes(values, names[name], validate=False)
+        elif dtype.startswith("datetime"):
+            columns[name] = pd.DatetimeIndex(values.view("M8[us]")).tz_localize("UTC")
+        elif dtype == "Int64":
+            columns[name] = pd.arrays.IntegerArray(values, mapped(f"{name}.null"))
+        else:
+            columns[name] = values
+    with duckdb.connect() as connection:
+        aside = connection.read_parquet(str(folder / _ASIDE)).df()
+    return LogTable(
+        pd.DataFrame(columns, copy=False),
+        aside.astype({"reason": "string"}),
+        file=folder / _REQUESTS,
+        **about | {"unknown": tuple(about["unknown"])},
+    )
