@@ -38,19 +38,31 @@ def on_disk(function: Callable[P, R]) -> Callable[P, R]:
     @wraps(function)
     def cached(*args: P.args, **kwargs: P.kwargs) -> R:
         name = _name(function, args, kwargs)
-        with suppress(Exception):  # missing, truncated or not readable
-            entry = (paths.cache("fits") / name).read_bytes()
-            digest, content = entry[:_DIGEST_BYTES], entry[_DIGEST_BYTES:]
-            if hashlib.sha256(content).digest() == digest:
-                result: R = pickle.loads(content)
-                return result
-        result = function(*args, **kwargs)
-        content = pickle.dumps(result)
-        with suppress(OSError, RuntimeError):  # a full disk, another user's folder, or no home
-            io.write(paths.cache("fits") / name, hashlib.sha256(content).digest() + content)
-        return result
+        try:
+            folder = paths.cache("fits")
+        except RuntimeError:  # no home
+            return function(*args, **kwargs)
+        return in_file(folder / name, lambda: function(*args, **kwargs))
 
     return cached
+
+
+def in_file(path: Path, compute: Callable[[], R]) -> R:
+    """The result that a file holds, else what `compute` gives, which the file holds from then on.
+
+    The file's name, or that of its folder, tells all that the result depends on.
+    """
+    with suppress(Exception):  # missing, truncated or not readable
+        entry = path.read_bytes()
+        digest, content = entry[:_DIGEST_BYTES], entry[_DIGEST_BYTES:]
+        if hashlib.sha256(content).digest() == digest:
+            result: R = pickle.loads(content)
+            return result
+    result = compute()
+    content = pickle.dumps(result)
+    with suppress(OSError):  # a full disk, or another user's folder
+        io.write(path, hashlib.sha256(content).digest() + content)
+    return result
 
 
 def _name(function: Callable[..., Any], args: Any, kwargs: Any) -> str:

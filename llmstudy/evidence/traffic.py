@@ -14,7 +14,6 @@ from llmstudy import prices
 from llmstudy.figure import Distribution, Figure
 from llmstudy.measures import summary
 from llmstudy.requests import draw, plausible
-from llmstudy.requests.importers import Log
 from llmstudy.requests.log_table import LogTable, log_table
 from llmstudy.requests.mapping import LogMapping
 from llmstudy.requests.schema import UNKNOWN, empty, weights
@@ -118,7 +117,11 @@ def traffic_of(study: Study) -> Traffic:
         (
             *summary.sufficiency(logged_summary),
             *_thinness(logged_summary),
-            *(plausible.doubts(logged) if log_.grain == "request" else [_BUCKETS]),
+            *(
+                log_.once("doubts", lambda: plausible.doubts(logged))
+                if log_.grain == "request"
+                else [_BUCKETS]
+            ),
             *_substitutes(study, logged),
         )
         if len(logged_summary)
@@ -134,7 +137,7 @@ def traffic_of(study: Study) -> Traffic:
         rows_lost=len(log_.lost) - len(log_.uncounted),
         set_aside=_set_aside(log_),
         per_row=_per_row(log_),
-        file=log_.file if isinstance(log_, LogTable) else None,
+        file=log_.file,
     )
 
 
@@ -144,20 +147,20 @@ _BUCKETS = (
 )
 
 
-def _summary(log_: Log) -> pd.DataFrame:
+def _summary(log_: LogTable) -> pd.DataFrame:
     """The summary of each workload; requests without token counts add to the volume of all."""
     if log_.accepted.empty:
         return pd.DataFrame()
-    table = summary.summarise(log_.accepted, log_.grain)
+    table = log_.once("summary", lambda: summary.summarise(log_.accepted, log_.grain))
     return table.assign(requests_per_month=table["requests_per_month"] * _with_uncounted(log_))
 
 
-def _with_uncounted(log_: Log) -> float:
+def _with_uncounted(log_: LogTable) -> float:
     """All requests of a log over those with token counts."""
     return float(1 + weights(log_.uncounted).sum() / weights(log_.accepted).sum())
 
 
-def _per_row(log_: Log) -> dict[str, float]:
+def _per_row(log_: LogTable) -> dict[str, float]:
     """Requests that a row of each workload stands for, where that is not one."""
     if log_.accepted.empty or log_.grain == "bucket":
         return {}
@@ -182,9 +185,9 @@ def _single(logged: pd.DataFrame) -> pd.DataFrame:
     return drawn.reset_index(drop=True)
 
 
-def _log(study: Study) -> Log:
+def _log(study: Study) -> LogTable:
     if study.requests is None:
-        return Log(empty(), pd.DataFrame(columns=["row", "reason"]), 0)
+        return LogTable(empty(), pd.DataFrame(columns=["row", "reason"]), 0)
     log_ = study.requests
     names = {"workload": log_.workload, "provider": log_.provider, "model_served": log_.model}
     constants = {column: name for column, name in names.items() if name is not None}
@@ -215,7 +218,7 @@ def _served(study: Study) -> dict[str, tuple[str, str]]:
     }
 
 
-def _unusable(read: Log, longest_tokens: int) -> str | None:
+def _unusable(read: LogTable, longest_tokens: int) -> str | None:
     """Why too much of the log is unusable; None if it is not.
 
     longest_tokens: unusable rows with more tokens do not count as lost tokens.
@@ -247,7 +250,7 @@ def _unusable(read: Log, longest_tokens: int) -> str | None:
     )
 
 
-def _set_aside(read: Log) -> tuple[str, ...]:
+def _set_aside(read: LogTable) -> tuple[str, ...]:
     """A sentence on the rows that were set aside, if any."""
     if read.quarantined.empty:
         return ()

@@ -20,6 +20,7 @@ from typing import Any
 from uuid import UUID
 
 import duckdb
+import numpy as np
 import pandas as pd
 from duckdb import DuckDBPyConnection as Connection
 from pydantic import ValidationError
@@ -152,7 +153,7 @@ class Imported:
 
     def quarantined(self) -> pd.DataFrame:
         """The rows that were set aside, in order."""
-        aside: pd.DataFrame = self.connection.sql("SELECT * EXCLUDE n FROM aside ORDER BY n").df()
+        aside: pd.DataFrame = self.connection.sql("SELECT * EXCLUDE n FROM aside").df()
         return aside.astype({"raw": "string", "reason": "string"})
 
     def write(self, out: str | Path) -> list[Path]:
@@ -167,7 +168,7 @@ class Imported:
         for file, table in ((path, "accepted"), (aside, "aside")):
             begun = file.with_name(f".{file.name}.{os.getpid()}")
             try:
-                query = f"SELECT * EXCLUDE n FROM {table} ORDER BY n"
+                query = f"SELECT * EXCLUDE n FROM {table}"
                 self.connection.sql(query).write_parquet(str(begun), compression="zstd")
                 begun.replace(file)
             finally:
@@ -214,7 +215,7 @@ def imported(
             connection.execute(
                 f"CREATE TABLE aside AS SELECT judged.file, judged.row, {raw} AS raw, marks.reason,"
                 " judged.tokens, judged.n_requests, marks.n"
-                f" FROM marks JOIN judged USING (n) JOIN {rows}"
+                f" FROM marks JOIN judged USING (n) JOIN {rows} ORDER BY marks.n"
             )
             [(rows_read,)] = connection.sql("SELECT count(*) FROM judged").fetchall()
             unknown = _unknown(fields, chosen.grain)
@@ -226,19 +227,22 @@ def imported(
 def _frame(connection: Connection, columns: Sequence[str]) -> pd.DataFrame:
     """Columns of the table `accepted`, typed; equal texts are one object in memory."""
     dtypes = {column.name: column.dtype for column in COLUMNS if column.name in columns}
-    selected = []
-    for name, dtype in dtypes.items():
-        if dtype == "string":
-            distinct = f"SELECT DISTINCT {name} FROM accepted WHERE {name} IS NOT NULL"
-            [(n,)] = connection.execute(f"SELECT count(*) FROM ({distinct})").fetchall()
-            if n <= _FEW_NAMES:
-                connection.execute(f"CREATE OR REPLACE TYPE {name}_names AS ENUM ({distinct})")
-                selected.append(f"{name}::{name}_names AS {name}")
-                continue
-        selected.append(name)
-    query = f"SELECT {', '.join(selected)} FROM accepted ORDER BY n"
-    frame: pd.DataFrame = connection.sql(query).df()
-    return frame.astype(dtypes)
+    return pd.DataFrame(
+        {name: _cells(connection, name, dtype) for name, dtype in dtypes.items()}, copy=False
+    ).astype(dtypes)
+
+
+def _cells(connection: Connection, name: str, dtype: str) -> Any:
+    if dtype == "string":
+        distinct = f"SELECT DISTINCT {name} FROM accepted WHERE {name} IS NOT NULL"
+        [(n,)] = connection.execute(f"SELECT count(*) FROM ({distinct})").fetchall()
+        if n <= _FEW_NAMES:
+            connection.execute(f"CREATE OR REPLACE TYPE {name}_names AS ENUM ({distinct})")
+            return connection.sql(f"SELECT {name}::{name}_names AS cell FROM accepted").df()["cell"]
+    if dtype == "Int64":
+        cells = connection.sql(f"SELECT {name} AS cell FROM accepted").fetchnumpy()["cell"]
+        return pd.arrays.IntegerArray(np.ma.getdata(cells), np.ma.getmaskarray(cells))
+    return connection.sql(f"SELECT {name} AS cell FROM accepted").df()["cell"]
 
 
 def _as_constant(value: Any) -> str:

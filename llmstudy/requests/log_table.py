@@ -10,11 +10,11 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import numpy as np
@@ -27,6 +27,8 @@ from llmstudy.requests.containers import literal
 from llmstudy.requests.files import files_of
 from llmstudy.requests.importers import Imported, Log, imported
 from llmstudy.requests.schema import COLUMNS, MOST_TOKENS, NAMES, UNKNOWN
+
+R = TypeVar("R")
 
 _IN_MEMORY = {
     column.name: column.dtype
@@ -56,7 +58,13 @@ class LogTable(Log):
     and it has no `raw`.
     """
 
-    file: Path = Path()
+    file: Path | None = None
+
+    def once(self, name: str, compute: Callable[[], R]) -> R:
+        """What `compute` gives for this table alone; it is stored beside it under the name."""
+        if self.file is None:
+            return compute()
+        return cache.in_file(self.file.with_name(f"{name}.pickle"), compute)
 
 
 def log_table(
@@ -100,7 +108,7 @@ def requests_of(
     if format in (None, "auto") and not declared and all(map(_is_table, files)):
         return files
     log = log_table(source, format, **declared)
-    if log.accepted.empty:
+    if log.accepted.empty or log.file is None:
         raise ValueError(f"none of its {log.rows_read:,} rows is a request: see the quarantine")
     return [log.file]
 
@@ -150,7 +158,7 @@ def _write(log: Imported, folder: Path, served: Mapping[str, tuple[str, str]]) -
     connection = log.connection
     # a reason quotes the cell that it is about: "input_tokens is 'many', not a whole number"
     reason = "regexp_replace(reason, ' is ''.*'', not ', ' is not ', 's') AS reason"
-    aside = f"SELECT file, row, {reason}, tokens, n_requests FROM aside ORDER BY n"
+    aside = f"SELECT file, row, {reason}, tokens, n_requests FROM aside"
     connection.sql(aside).write_parquet(str(folder / _ASIDE))
     cells = {name: name for name in NAMES if name != "request_id"}
     for place, column in enumerate(("provider", "model_served")):

@@ -76,7 +76,7 @@ _US = pd.Timedelta(microseconds=1)
 
 
 def set_aside(connection: Connection, longest_tokens: int) -> None:
-    """Parts the rows of `judged` into the tables `accepted`, one per request, and `marks`.
+    """Parts the rows of `judged` into `accepted`, one per request and in order, and `marks`.
 
     judged: the canonical columns, n (its place), file, row, reason, tokens, has_id (whether the log
     gives the row its id). marks: n and reason of those set aside. A line delivered
@@ -132,7 +132,8 @@ def set_aside(connection: Connection, longest_tokens: int) -> None:
     connection.execute(
         f"INSERT INTO marks SELECT n, {literal(ATTEMPT)} FROM attempts WHERE NOT is_outcome"
     )
-    connection.execute(f"CREATE VIEW accepted AS {accepted}")
+    kind, order = ("TABLE", " ORDER BY n") if calls else ("VIEW", "")
+    connection.execute(f"CREATE {kind} accepted AS {accepted}{order}")
 
 
 def _strays_sql(connection: Connection) -> str:
