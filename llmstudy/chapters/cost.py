@@ -64,14 +64,15 @@ def token_offers(case: Case) -> Offers:
 
     Each request of the workload is priced (`evidence.offers.token_offer`).
     """
-    return {
-        name: {
-            route: token_offer(case.study, route, case.traffic.of(name))
+    offers = {}
+    for name, routes in contenders(case.study).items():
+        requests = case.traffic.of(name)
+        offers[name] = {
+            route: token_offer(case.study, route, requests)
             for route in routes
             if case.study.routes[route].arm != "self_hosted"
         }
-        for name, routes in contenders(case.study).items()
-    }
+    return offers
 
 
 def offers_by_workload(offers: Offers) -> dict[str, dict[str, dict[str, Any]]]:
@@ -139,13 +140,13 @@ def scheduled_bills(case: Case, bills: pd.DataFrame, usage: pd.DataFrame) -> pd.
     """
     tool_usd = usage["tool_usd"] * usage["requests_per_month"]
     rows = []
-    for bill in bills.to_dict("records"):
-        name, route = str(bill["workload"]), str(bill["route"])
-        tools = float(tool_usd[name, route])
-        for day, factor in scheduled_prices(case.study, route, case.traffic.of(name)):
-            month_usd = (bill["month_usd"] - tools) * factor + tools
-            row = {"workload": name, "route": route, "effective": day, "month_usd": month_usd}
-            rows.append(row)
+    for name, of_name in bills.groupby("workload", sort=False):
+        requests = case.traffic.of(str(name))
+        for route, bill_usd in zip(of_name["route"], of_name["month_usd"], strict=True):
+            tools = float(tool_usd[name, route])
+            for day, factor in scheduled_prices(case.study, route, requests):
+                month_usd = (bill_usd - tools) * factor + tools
+                rows.append((name, route, day, month_usd))
     return pd.DataFrame(rows, columns=["workload", "route", "effective", "month_usd"])
 
 
