@@ -88,8 +88,20 @@ def trigger_rows(case: Case, results: Results) -> list[dict[str, Any]]:
 
 def _weeks_of_log(case: Case) -> pd.DataFrame:
     """The whole weeks of the logged requests; simulated ones are no evidence."""
-    requests = case.traffic.requests
-    return weekly.weekly_signals(requests[~requests["workload"].isin(case.traffic.simulated)])
+    return weekly.weekly_signals(_logged(case))
+
+
+def _logged(case: Case) -> pd.DataFrame:
+    """The logged requests: what their weeks and their bill depend on."""
+    requests = case.traffic.requests[_OF_WEEKS]
+    simulated = requests["workload"].isin(case.traffic.simulated)
+    return requests[~simulated] if simulated.any() else requests
+
+
+_OF_WEEKS = [
+    *("workload", "ts_start", "input_tokens", "cached_input_tokens", "output_tokens"),
+    *("ttft_s", "ok"),
+]
 
 
 def log_backtest(case: Case, results: Results) -> list[dict[str, Any]]:
@@ -99,8 +111,7 @@ def log_backtest(case: Case, results: Results) -> list[dict[str, Any]]:
     advisor, week (its Monday; null: never), not_judged (conditions that the log cannot tell), weeks
     (whole weeks in the log). No rows without a log that covers a whole week.
     """
-    requests = case.traffic.requests
-    logged = requests[~requests["workload"].isin(case.traffic.simulated)]
+    logged = _logged(case)
     if logged.empty:
         return []
     usd = np.full(len(logged), np.nan)
@@ -108,17 +119,16 @@ def log_backtest(case: Case, results: Results) -> list[dict[str, Any]]:
         offer = results["02_cost"]["offers"][name].get(workload.current_route)
         in_workload = (logged["workload"] == name).to_numpy()
         if offer and in_workload.any():
-            price = TokenPrice.of(offer)
-            rows = logged[in_workload]
             tokens_in, tokens_out, cached = (
-                rows[column].to_numpy(dtype=float, na_value=0.0)
+                logged.loc[in_workload, column].to_numpy(dtype=float, na_value=0.0)
                 for column in ("input_tokens", "output_tokens", "cached_input_tokens")
             )
             cached_share = cached / np.maximum(tokens_in, 1.0)
             usd[in_workload] = np.asarray(
-                api_usd_per_request(price, tokens_in, tokens_out, cached_share)
+                api_usd_per_request(TokenPrice.of(offer), tokens_in, tokens_out, cached_share)
             )
-    weeks = weekly.weekly_signals(logged.assign(workload="all"), usd)
+    together = pd.Categorical(["all"]).repeat(len(logged))
+    weeks = weekly.weekly_signals(logged.assign(workload=together), usd)
     needed = max(1, ceil(case.study.thresholds.sustained.value))
     fired = weekly.fired_weeks(rules.advisor_rules(), weeks, needed)
     n_weeks = weeks["week"].nunique() if len(weeks) else 0
