@@ -64,14 +64,15 @@ def token_offers(case: Case) -> Offers:
 
     Each request of the workload is priced (`evidence.offers.token_offer`).
     """
-    return {
-        name: {
-            route: token_offer(case.study, route, case.traffic.of(name))
+    offers = {}
+    for name, routes in contenders(case.study).items():
+        requests = case.traffic.of(name)
+        offers[name] = {
+            route: token_offer(case.study, route, requests)
             for route in routes
             if case.study.routes[route].arm != "self_hosted"
         }
-        for name, routes in contenders(case.study).items()
-    }
+    return offers
 
 
 def offers_by_workload(offers: Offers) -> dict[str, dict[str, dict[str, Any]]]:
@@ -139,13 +140,13 @@ def scheduled_bills(case: Case, bills: pd.DataFrame, usage: pd.DataFrame) -> pd.
     """
     tool_usd = usage["tool_usd"] * usage["requests_per_month"]
     rows = []
-    for bill in bills.to_dict("records"):
-        name, route = str(bill["workload"]), str(bill["route"])
-        tools = float(tool_usd[name, route])
-        for day, factor in scheduled_prices(case.study, route, case.traffic.of(name)):
-            month_usd = (bill["month_usd"] - tools) * factor + tools
-            row = {"workload": name, "route": route, "effective": day, "month_usd": month_usd}
-            rows.append(row)
+    for name, of_name in bills.groupby("workload", sort=False):
+        requests = case.traffic.of(str(name))
+        for route, bill_usd in zip(of_name["route"], of_name["month_usd"], strict=True):
+            tools = float(tool_usd[name, route])
+            for day, factor in scheduled_prices(case.study, route, requests):
+                month_usd = (bill_usd - tools) * factor + tools
+                rows.append((name, route, day, month_usd))
     return pd.DataFrame(rows, columns=["workload", "route", "effective", "month_usd"])
 
 
@@ -261,7 +262,8 @@ def rate_limit_rows(case: Case) -> list[dict[str, Any]]:
     routes = case.study.routes
     if not any(isinstance(spec, ApiRoute) and spec.rate_limit for spec in routes.values()):
         return []
-    busiest = cache(partial(_busiest, case))  # of a workload on its route beside many others
+    # of a workload on its route beside many others
+    busiest = cache(partial(_busiest, case, cache(partial(_irregularity, case))))
     return [
         row
         for name, served in contenders(case.study).items()
@@ -307,27 +309,36 @@ def _keys(of: str) -> list[str]:
     return [f"{of}_{end}" for end in ("p10", "p50", "p90")]
 
 
-def _busiest(case: Case, name: str, route: str, counted: str) -> FloatArray:
+def _busiest(
+    case: Case,
+    irregularity: Callable[[str], tuple[float, Burstiness]],
+    name: str,
+    route: str,
+    counted: str,
+) -> FloatArray:
     """The requests or tokens in the busiest minute of each month, for a workload. (n, months)."""
     study = case.study
     d = draws_with_paths(study, name, inputs(study, name, route, None))
-    months, bursts = study.months, _bursts(case, name)
+    months, (tokens_cv, bursts) = study.months, irregularity(name)
     sent = simulate.volumes(d, months) * (1 + d["retry_share"][:, None])
     per_minute = sent * d["peak_to_mean"][:, None] / (HOURS_PER_MONTH * 60)
     size, size_cv = np.ones_like(per_minute), 0.0
     if counted == "tokens":
         prompts = (d["input_tokens"] * d["tokenizer"])[:, None] * simulate.prompt_lengths(d, months)
         size = prompts + simulate.answer_tokens(d)[:, None]
-        rows = case.traffic.of(name)
-        tokens = (rows["input_tokens"] + rows["output_tokens"]).to_numpy(dtype=float)
-        size_cv = float(tokens.std() / tokens.mean()) if tokens.mean() else 0.0
+        size_cv = tokens_cv
     burst_cv = rate_limits.minute_cv(bursts.cv_10min, bursts.cv_10s)
     return rate_limits.busiest_minute(per_minute, size, size_cv, burst_cv)
 
 
-def _bursts(case: Case, name: str) -> Burstiness:
-    """The burstiness of the log if it covers a week, else that of the published shape."""
+def _irregularity(case: Case, name: str) -> tuple[float, Burstiness]:
+    """The coefficient of variation of the tokens of a request, and the burstiness of the log if it
+    covers a week, else that of the published shape."""
+    rows = case.traffic.of(name)
+    tokens = (rows["input_tokens"] + rows["output_tokens"]).to_numpy(dtype=float)
+    tokens_cv = float(tokens.std() / tokens.mean()) if tokens.mean() else 0.0
     if not covers_week(case, name):
-        return published_burstiness(case.study.workloads[name].traffic.hours)
-    times = case.traffic.of(name)["ts_start"]
-    return burstiness_of((times - times.min().floor("h")).dt.total_seconds().to_numpy())
+        return tokens_cv, published_burstiness(case.study.workloads[name].traffic.hours)
+    times = rows["ts_start"]
+    since_s = (times - times.min().floor("h")).dt.total_seconds().to_numpy()
+    return tokens_cv, burstiness_of(since_s)

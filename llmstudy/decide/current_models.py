@@ -241,7 +241,8 @@ def _usd(study: Study, workload: Workload, route: ApiRoute) -> float:
         "cache_write_tokens": 0.0,
         "output_tokens": intake.output_tokens.value,
     }
-    return float(offers.priced(route, pd.DataFrame([request]), study.as_of).sum().sum())
+    model = offers.priced_model(route)
+    return sum(prices.bill_total(pd.DataFrame([request]), model, study.as_of))
 
 
 def _month_usd(case: Case, name: str, route: ApiRoute) -> float:

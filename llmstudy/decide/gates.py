@@ -278,9 +278,13 @@ def _quality(case: Case, tables: Tables, name: str, route: str) -> Judged:
     return Judged(state, fact, needed)
 
 
+_ANSWER = ["ts_start", "model_served", "ttft_s", "ok"]
+
+
 def _answered_by(rows: pd.DataFrame, model: str) -> pd.Series:
     """Which logged requests a model answered, as a mask."""
-    return rows["model_served"].map(lambda name: same_model(name, model)).astype(bool)
+    names = rows["model_served"]
+    return names.isin([name for name in names.unique() if same_model(name, model)])
 
 
 def _canary_share(case: Case, tables: Tables, name: str, route: str) -> Judged:
@@ -288,7 +292,7 @@ def _canary_share(case: Case, tables: Tables, name: str, route: str) -> Judged:
     if name in case.traffic.simulated:
         words = "no log shows who answers"
         return _gate("open", None, _FULL_TRAFFIC, "share of requests", words)
-    rows, model = case.traffic.of(name), case.study.routes[route].model
+    rows, model = case.traffic.of(name)[_ANSWER], case.study.routes[route].model
     week = rows[rows["ts_start"] >= rows["ts_start"].max() - pd.Timedelta(weeks=1)]
     new = _answered_by(week, model)
     part = float(new.mean())
@@ -313,7 +317,7 @@ def _canary_result(case: Case, name: str, canary: pd.DataFrame) -> tuple[GateSta
     Unknown if the log has no request to today's route.
     """
     workload = case.study.workloads[name]
-    rows = case.traffic.of(name)
+    rows = case.traffic.of(name)[_ANSWER]
     today = rows[_answered_by(rows, case.study.routes[workload.current_route].model)]
     if today.empty:
         return "unknown", "the log holds no request of today's route to hold them against"

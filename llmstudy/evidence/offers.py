@@ -1,17 +1,18 @@
 """The offer of each route: price per token on an API, capacity and price of a replica on a fleet.
 
-Every request is priced on its own on every API route, and each self-hosted route is sized from
-measured serving points.
+Every request is priced on every API route, in its own context tier and hour, and each self-hosted
+route is sized from measured serving points.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from itertools import pairwise
+from itertools import pairwise, product
 from math import hypot, log
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy.special import ndtri
 
@@ -31,59 +32,97 @@ def token_offer(study: Study, route_name: str, requests: pd.DataFrame) -> TokenP
 
     requests: a canonical table. Raises: PriceError for a price that could only be guessed.
     """
-    route = study.routes[route_name]
-    assert isinstance(route, ApiRoute)
-    tokens = requests.assign(cache_write_tokens=0)
-    uncached = tokens.assign(cached_input_tokens=0)
-    cached = tokens.assign(cached_input_tokens=tokens["input_tokens"])
-    written = uncached.assign(cache_write_tokens=tokens["input_tokens"])
+    arm = study.routes[route_name].arm
+    parts = billed_as(study, route_name, requests)
     return token_price(
-        route.arm,
+        arm,
         requests,
-        billed(study, route_name, uncached, study.as_of),
-        billed(study, route_name, cached, study.as_of),
-        billed(study, route_name, written, study.as_of),
-        _month_factors(study, scheduled_prices(study, route_name, requests)),
-        _context_factors(study, route_name, uncached),
+        billed(parts, study.as_of),
+        billed([part.all_in("cached_input_tokens") for part in parts], study.as_of),
+        billed([part.all_in("cache_write_tokens") for part in parts], study.as_of),
+        _month_factors(study, _scheduled(study, parts)),
+        _context_factors(study, parts),
     )
 
 
-def billed(study: Study, route_name: str, requests: pd.DataFrame, on: date) -> pd.DataFrame:
-    """The bill of each request on a route: input_usd, output_usd, with the index of `requests`.
+class Part(NamedTuple):
+    """Requests and the route that they are billed as.
 
-    Logged requests that another model answered are billed at that model's list price.
+    columns: of the requests, as `prices.bill_total` takes them. weight: (n,) how often each counts;
+    once if None.
     """
-    parts = _by_model(study, route_name, requests)
-    bills = [priced(route, requests.loc[index], on) for route, index in parts]
-    return pd.concat(bills).reindex(requests.index)
+
+    route: ApiRoute
+    columns: Mapping[str, Any]
+    weight: Any = None
+
+    def all_in(self, column: str) -> "Part":
+        """The part with all of its input in one of the cache columns."""
+        return self._replace(columns={**self.columns, column: self.columns["input_tokens"]})
 
 
-def _by_model(
-    study: Study, route_name: str, requests: pd.DataFrame
-) -> list[tuple[ApiRoute, "pd.Index[Any]"]]:
+def billed(parts: Iterable[Part], on: date) -> prices.Bill:
+    """The bill of all parts together, with the regional premium."""
+    bills = [
+        prices.bill_total(part.columns, priced_model(part.route), on, part.weight) for part in parts
+    ]
+    return prices.Bill(*map(sum, zip(*bills, strict=True)))
+
+
+def billed_as(
+    study: Study,
+    route_name: str,
+    requests: pd.DataFrame,
+    cached_input_tokens: Any = 0,
+    weight: Any = None,
+) -> list[Part]:
     """The requests by the route that they are billed as.
 
     Usually all by this route; logged requests of today's route that another model answered are
-    billed at that model's list price where there is one.
+    billed at that model's list price where there is one. cached_input_tokens: (n,) or a number.
+    weight: (n,) how often each request counts; once if None.
     """
     route = study.routes[route_name]
     assert isinstance(route, ApiRoute)
+    names = [name for name in ("ts_start", "input_tokens", "output_tokens") if name in requests]
+    columns = {name: requests[name] for name in names}
+    cache = {"cached_input_tokens": cached_input_tokens, "cache_write_tokens": 0}
+    whole = Part(route, columns | cache, weight)
     current = {name for name, w in study.workloads.items() if w.current_route == route_name}
     if "workload" not in requests or not current:
-        return [(route, requests.index)]
-    logged = requests[requests["workload"].isin(current)]
-    route_requests, parts = requests.index, []
-    for (provider, model), rows in logged.groupby(["provider", "model_served"]):
-        other = other_model(route, str(provider), str(model), study.as_of)
+        return [whole]
+    logged = requests["workload"].isin(current).to_numpy()
+    if not logged.any():
+        return [whole]
+    provider, model = (
+        requests[name].astype("category").cat for name in ("provider", "model_served")
+    )
+    pairs = list(product(map(str, provider.categories), map(str, model.categories)))
+    pair = provider.codes.to_numpy(np.intp)
+    pair *= len(model.categories)
+    pair += model.codes.to_numpy()
+    routes, part_of_pair = [route], np.zeros(len(pairs), np.int16)
+    for i in np.flatnonzero(np.bincount(pair)):
+        other = other_model(route, *pairs[i], study.as_of)
         if other is not None:
-            route_requests = route_requests.difference(rows.index, sort=False)
-            parts.append((other, rows.index))
-    return [(route, route_requests), *parts] if len(route_requests) or not parts else parts
+            part_of_pair[i] = len(routes)
+            routes.append(other)
+    if len(routes) == 1:
+        return [whole]
+    number = part_of_pair[pair] * logged
+    del pair
+    parts = [_rows(whole, number == i)._replace(route=each) for i, each in enumerate(routes)]
+    return [part for part in parts if len(part.columns["input_tokens"])]
 
 
-def priced(route: ApiRoute, requests: pd.DataFrame, on: date) -> pd.DataFrame:
-    """The bill of each request: input_usd, output_usd, with the regional premium."""
-    return prices.bill_requests(requests, priced_model(route), on)
+def _rows(part: Part, chosen: "npt.NDArray[np.bool_]") -> Part:
+    """Some of the requests of a part. chosen: (n,)."""
+    columns = {
+        name: column if np.ndim(column) == 0 else pd.Series(column.array[chosen])
+        for name, column in part.columns.items()
+    }
+    weight = None if part.weight is None else part.weight[chosen]
+    return part._replace(columns=columns, weight=weight)
 
 
 def priced_model(route: ApiRoute) -> prices.PricedModel:
@@ -105,11 +144,14 @@ def scheduled_prices(
 
     The price is that of these requests, with nothing cached.
     """
-    uncached = requests.assign(cached_input_tokens=0, cache_write_tokens=0)
+    return _scheduled(study, billed_as(study, route_name, requests))
+
+
+def _scheduled(study: Study, parts: list[Part]) -> list[tuple[date, float]]:
     until = month_start(study.as_of, study.months)
     days = {
         day
-        for route, _ in _by_model(study, route_name, requests)
+        for route in (part.route for part in parts)
         if route.price is None
         for day in prices.scheduled_changes(
             route.provider, route.model, study.as_of, until, route.tier
@@ -117,12 +159,8 @@ def scheduled_prices(
     }
     if not days:
         return []
-
-    def bill(on: date) -> float:
-        return float(billed(study, route_name, uncached, on).sum().sum())
-
-    today = bill(study.as_of)
-    return [(day, bill(day) / today) for day in sorted(days)]
+    today = sum(billed(parts, study.as_of))
+    return [(day, sum(billed(parts, day)) / today) for day in sorted(days)]
 
 
 def _month_factors(study: Study, steps: list[tuple[date, float]]) -> tuple[float, ...]:
@@ -143,19 +181,23 @@ _LENGTHS = (0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 """Prompt lengths over today's at which a model with context tiers is priced."""
 
 
-def _context_factors(
-    study: Study, route_name: str, requests: pd.DataFrame
-) -> tuple[tuple[float, float, float], ...]:
+def _context_factors(study: Study, parts: list[Part]) -> tuple[tuple[float, float, float], ...]:
     """Prices at other prompt lengths, as `TokenPrice.context_factors`; empty without tiers."""
-    list_priced = [r for r, _ in _by_model(study, route_name, requests) if r.price is None]
-    rates = (prices.rate(r.provider, r.model, study.as_of, r.tier) for r in list_priced)
+    routes = [part.route for part in parts if part.route.price is None]
+    rates = [prices.rate(r.provider, r.model, study.as_of, r.tier) for r in routes]
     if not any(rate.has_context_tiers for rate in rates):
         return ()
+    if not any(rate.has_time_of_day for rate in rates):
+        parts = [_by_length(part) for part in parts]
 
     def bill(length_factor: float) -> "pd.Series[float]":
-        prompts = (requests["input_tokens"] * length_factor).round().astype("int64")
-        usd = billed(study, route_name, requests.assign(input_tokens=prompts), study.as_of).sum()
-        return usd / pd.Series({"input_usd": prompts.sum(), "output_usd": 1})
+        longer = [_longer(part, length_factor) for part in parts]
+        prompts = sum(
+            np.sum(part.columns["input_tokens"] * (1 if part.weight is None else part.weight))
+            for part in longer
+        )
+        usd: pd.Series[float] = pd.Series(billed(longer, study.as_of)) / np.array([prompts, 1])
+        return usd
 
     today = bill(1.0).replace(0, np.nan)
     factors = {
@@ -164,6 +206,20 @@ def _context_factors(
     return tuple(
         (length_factor, float(f.iloc[0]), float(f.iloc[1])) for length_factor, f in factors.items()
     )
+
+
+def _by_length(part: Part) -> Part:
+    """The part with one row for all requests of a length: where no price depends on the hour, their
+    bill is as often that of their mean answer."""
+    columns = part.columns
+    of_length = columns["output_tokens"].groupby(columns["input_tokens"]).agg(["size", "mean"])
+    tokens = {"input_tokens": of_length.index.to_numpy(), "output_tokens": of_length["mean"]}
+    return part._replace(columns={**columns, **tokens}, weight=of_length["size"].to_numpy())
+
+
+def _longer(part: Part, factor: float) -> Part:
+    prompts = np.round(part.columns["input_tokens"] * factor).astype("int64")
+    return part._replace(columns={**part.columns, "input_tokens": prompts})
 
 
 def _factor_on(steps: Iterable[tuple[date, float]], on: date) -> float:

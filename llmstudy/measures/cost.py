@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from llmstudy.figure import Figure, FloatArray, Number
+from llmstudy.prices import Bill
 from llmstudy.units import HOURS_PER_MONTH
 
 
@@ -65,29 +66,30 @@ class TokenPrice:
 def token_price(
     arm: str,
     requests: pd.DataFrame,
-    uncached: pd.DataFrame,
-    cached: pd.DataFrame,
-    written: pd.DataFrame,
+    uncached: Bill,
+    cached: Bill,
+    written: Bill,
     month_factors: tuple[float, ...],
     context_factors: tuple[tuple[float, float, float], ...] = (),
 ) -> TokenPrice:
-    """Mean bill of a request, from requests that were each priced on their own.
+    """Mean bill of a request, from the bills of all of them.
 
-    requests: input_tokens, output_tokens. uncached, cached, written: input_usd, output_usd of the
-    same requests with none of the input in the cache, all read from it, and all written to it.
+    requests: input_tokens, output_tokens. uncached, cached, written: bills of these requests with
+    none of the input in the cache, all read from it, and all written to it.
     Raises: ValueError if there are no requests.
     """
     if requests.empty:
         raise ValueError("no requests: a mean bill needs at least one")
+    n = len(requests)
     return TokenPrice(
         arm=arm,
-        uncached_input_usd=float(uncached["input_usd"].mean()),
-        cached_input_usd=float(cached["input_usd"].mean()),
-        output_usd=float(uncached["output_usd"].mean()),
+        uncached_input_usd=uncached.input_usd / n,
+        cached_input_usd=cached.input_usd / n,
+        output_usd=uncached.output_usd / n,
         input_tokens=float(requests["input_tokens"].mean()),
         output_tokens=float(requests["output_tokens"].mean()),
         month_factors=month_factors,
-        written_input_usd=float(written["input_usd"].mean()),
+        written_input_usd=written.input_usd / n,
         context_factors=context_factors,
     )
 

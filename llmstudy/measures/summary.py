@@ -12,8 +12,8 @@ from scipy.stats import t as student_t
 
 from llmstudy.figure import Interval
 from llmstudy.measures.growth import FEWEST_DAYS, monthly_growth, weekly_peak
-from llmstudy.requests.plausible import grain, stretches
-from llmstudy.requests.schema import weights
+from llmstudy.requests.plausible import grain, microseconds, stretches
+from llmstudy.requests.schema import by_workload, weights
 from llmstudy.units import HOURS_PER_MONTH, HOURS_PER_WEEK
 
 P95_REQUESTS = 72  # fewest for a two-sided 95 % interval about a 95th percentile
@@ -60,7 +60,7 @@ def summarise(requests: pd.DataFrame, grain_: str = "request") -> pd.DataFrame:
     return pd.DataFrame(
         [
             {"workload": workload, **_summary(of_workload, grain_)}
-            for workload, of_workload in requests.groupby("workload")
+            for workload, of_workload in by_workload(requests)
         ]
     )
 
@@ -194,16 +194,19 @@ def _retry_share(requests: pd.DataFrame) -> float:
 def _token_summary(requests: pd.DataFrame, column: str) -> dict[str, Any]:
     # a failure without token counts says nothing about tokens
     counted = requests["ok"] | (requests[column] > 0)
-    rows = requests[counted] if counted.any() else requests
+    rows = requests[[name for name in (column, "ts_start", "n_requests") if name in requests]]
+    if counted.any() and not counted.all():
+        rows = rows[counted]
     weight = weights(rows)
     tokens = rows[column] / weight
     mean = _mean_interval(tokens, weight, rows["ts_start"])
+    p50, p95 = np.quantile(tokens, [0.5, 0.95])
     return {
         f"{column}_mean": mean.estimate,
         f"{column}_mean_low": mean.low,
         f"{column}_mean_high": mean.high,
-        f"{column}_p50": tokens.quantile(0.5),
-        f"{column}_p95": tokens.quantile(0.95) if len(tokens) >= P95_REQUESTS else np.nan,
+        f"{column}_p50": p50,
+        f"{column}_p95": p95 if len(tokens) >= P95_REQUESTS else np.nan,
     }
 
 
@@ -219,8 +222,10 @@ def _mean_interval(
     if not span:
         return Interval(mean, np.nan, np.nan)
     block = next((b for b in (_DAY, _HOUR, _TEN_MINUTES) if span >= 10 * b), span / 10)
-    residuals = (weight * (values - mean)).groupby((times - times.min()) // block).sum()
-    n_blocks = len(residuals)
+    us, block_us = microseconds(times), block // pd.Timedelta(microseconds=1)
+    number = (us - us.min()) // block_us
+    residuals = np.bincount(number, weight * (values - mean))
+    n_blocks = int((np.bincount(number) > 0).sum())
     if n_blocks < 2:
         return Interval(mean, np.nan, np.nan)
     error = np.sqrt(n_blocks / (n_blocks - 1) * (residuals**2).sum()) / weight.sum()

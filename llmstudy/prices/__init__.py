@@ -19,7 +19,7 @@ from llmstudy.prices.api import (
     retirement,
     scheduled_changes,
 )
-from llmstudy.prices.billing import PricedModel, bill_requests, price_requests
+from llmstudy.prices.billing import Bill, PricedModel, bill_requests, bill_total, price_requests
 from llmstudy.prices.gpu import (
     RESERVED_PRICE_SHARE,
     gpu_price,
@@ -31,12 +31,14 @@ from llmstudy.prices.model_names import same_model, same_weights
 __all__ = [
     "RESERVED_PRICE_SHARE",
     "ApiRate",
+    "Bill",
     "Finding",
     "Listing",
     "PriceError",
     "PricedModel",
     "Severity",
     "bill_requests",
+    "bill_total",
     "check_listed",
     "gpu_price",
     "gpu_price_findings",

@@ -1,7 +1,8 @@
 """Prices requests on any model, at list or negotiated prices.
 
 Each request is priced on its own, because a sum of requests would exceed the context thresholds of
-a price list that no single request reaches.
+a price list that no single request reaches. The bill of many is taken from the sums of their tokens
+within each context tier and each window of the day, where all pay the same rates.
 """
 
 import math
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from numbers import Real
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +20,21 @@ import pandas as pd
 from genai_prices.types import ModelPrice
 
 from llmstudy.figure import FloatArray
-from llmstudy.prices.api import TOKEN_PRICES, PriceError, listings, prices_of_day, token_rate
+from llmstudy.prices.api import (
+    TOKEN_PRICES,
+    PriceError,
+    context_sizes,
+    listings,
+    prices_of_day,
+    token_rate,
+)
 from llmstudy.text import listed
+from llmstudy.units import DAY_US
 
 _CACHE_COLUMNS = ["cached_input_tokens", "cache_write_tokens"]
 _TOKEN_COLUMNS = ["input_tokens", *_CACHE_COLUMNS, "output_tokens"]
 _BILL_COLUMNS = ["model", "input_usd", "output_usd", "usd"]
+_US = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -133,19 +144,69 @@ def bill_requests(requests: pd.DataFrame, model: PricedModel, on: date) -> pd.Da
     Raises: PriceError as `price_requests`.
     """
     prices, tokens = model.prices_of_day(on), _token_counts(requests)
-    usd = _bill(prices[0][1], tokens)
+    usd = _bill(prices[0][1], tokens[:, 0], tokens)
     if len(prices) > 1:
-        time_of_day = _time_of_day(requests)
+        time_of_day = _time_of_day_us(requests)
         for start, price in prices[1:]:  # a later price of the day overwrites
-            since = time_of_day >= pd.Timedelta(start)
-            usd[since] = _bill(price, tokens[since])
+            since = time_of_day >= start // _US
+            usd[since] = _bill(price, tokens[since, 0], tokens[since])
     return pd.DataFrame(usd, requests.index, columns=["input_usd", "output_usd"]) * model.factor
 
 
-def _bill(price: ModelPrice, tokens: FloatArray) -> FloatArray:
-    """tokens: (n, 4) in the order of _TOKEN_COLUMNS. Returns (n, 2): USD of input and of output."""
+class Bill(NamedTuple):
+    """The bill of requests together. Unit: usd."""
+
+    input_usd: float
+    output_usd: float
+
+
+Columns = pd.DataFrame | Mapping[str, Any]
+"""Columns of requests by name; in a mapping a number stands for a column of it."""
+
+
+def bill_total(
+    requests: Columns, model: PricedModel, on: date, weight: npt.ArrayLike | None = None
+) -> Bill:
+    """The bill of all requests together on one model: the sum of `bill_requests`.
+
+    requests: the columns that `bill_requests` needs, a frame or a mapping of series. weight: (n,)
+    how often each request counts; once if None.
+    Raises: PriceError as `bill_requests`.
+
+    >>> tokens = {"input_tokens": pd.Series([2_000, 900]), "output_tokens": pd.Series([300, 50])}
+    >>> none_cached = tokens | {"cached_input_tokens": 0, "cache_write_tokens": 0}
+    >>> bill_total(none_cached, PricedModel("openai", "gpt-4o"), date(2026, 11, 20))
+    Bill(input_usd=0.00725, output_usd=0.0035)
+    """
+    prices, tokens = model.prices_of_day(on), _token_columns(requests)
+    counted = None if weight is None else np.asarray(weight)
+    sizes = np.array(context_sizes(*(price for _, price in prices)))
+    n_cells = len(prices) * len(sizes)
+    if n_cells > 1:
+        cell = np.searchsorted(sizes[1:] - 1, tokens[0])
+        if len(prices) > 1:
+            starts = [start // _US for start, _ in prices[1:]]
+            window = np.searchsorted(starts, _time_of_day_us(requests), side="right")
+            window *= len(sizes)
+            cell += window
+    # (cells, 4): those of a window of the day lie together, one per context tier
+    sums = np.empty((n_cells, len(tokens)))
+    for i, each in enumerate(tokens):
+        times = each if counted is None else each * counted
+        sums[:, i] = np.bincount(cell, times, n_cells) if n_cells > 1 else times.sum()
+    usd = [
+        _bill(price, sizes, of_window)
+        for (_, price), of_window in zip(prices, np.split(sums, len(prices)), strict=True)
+    ]
+    input_usd, output_usd = np.sum(usd, axis=(0, 1)) * model.factor
+    return Bill(float(input_usd), float(output_usd))
+
+
+def _bill(price: ModelPrice, prompts: npt.NDArray[Any], tokens: FloatArray) -> FloatArray:
+    """prompts: (n,) sizes that the rates are those of. tokens: (n, 4) in the order of
+    _TOKEN_COLUMNS. Returns (n, 2): USD of input and of output."""
     total, cached, written, output = tokens.T
-    usd_per_mtok = {key: token_rate(price, key, total) for key in TOKEN_PRICES}
+    usd_per_mtok = {key: token_rate(price, key, prompts) for key in TOKEN_PRICES}
     input_usd = (
         (total - cached - written) * usd_per_mtok["input_mtok"]
         + cached * usd_per_mtok["cache_read_mtok"]
@@ -214,40 +275,62 @@ def _token_counts(requests: pd.DataFrame) -> FloatArray:
     """Token counts in the order of _TOKEN_COLUMNS, (n, 4). Raises: PriceError for invalid ones."""
     columns = _columns(requests, _TOKEN_COLUMNS)
     try:
-        tokens = columns.to_numpy(dtype=float, na_value=np.nan)
+        tokens = pd.DataFrame(columns).to_numpy(dtype=float, na_value=np.nan)
     except (TypeError, ValueError) as error:
         raise PriceError(f"token counts must be numbers: {error}") from None
     valid = np.isfinite(tokens) & (tokens >= 0)
-    _refuse(requests, ~valid.all(axis=1), "a missing or negative token count")
+    _refuse(requests.index, ~valid.all(axis=1), "a missing or negative token count")
     overfull = tokens[:, 1] + tokens[:, 2] > tokens[:, 0]
-    _refuse(requests, overfull, "fewer input_tokens than cached and cache-write tokens within them")
+    fault = "fewer input_tokens than cached and cache-write tokens within them"
+    _refuse(requests.index, overfull, fault)
     return tokens
 
 
-def _time_of_day(requests: pd.DataFrame) -> pd.TimedeltaIndex:
-    """Time since midnight UTC at which each request started."""
-    started = _columns(requests, ["ts_start"])["ts_start"]
+def _token_columns(requests: Columns) -> "list[npt.NDArray[Any]]":
+    """Token counts in the order of _TOKEN_COLUMNS, (n,) each. Raises: PriceError as
+    `_token_counts`."""
+    named = _columns(requests, _TOKEN_COLUMNS)
+    shape = np.shape(named["input_tokens"])
+    try:
+        tokens = [np.broadcast_to(_numbers(each), shape) for each in named.values()]
+        total, cached, written, _ = tokens
+        valid = all(each.min(initial=0) >= 0 and each.max(initial=0) < np.inf for each in tokens)
+        valid = valid and not (cached + written > total).any()
+    except (TypeError, ValueError):
+        valid = False
+    if not valid:
+        _token_counts(pd.DataFrame(named))  # it names the first row that is wrong
+    return tokens
+
+
+def _numbers(column: Any) -> "npt.NDArray[Any]":
+    values = column.to_numpy() if isinstance(column, pd.Series) else np.asarray(column)
+    return values if values.dtype.kind in "iuf" else values.astype(float)
+
+
+def _time_of_day_us(requests: Columns) -> "npt.NDArray[np.int64]":
+    """Microseconds since midnight UTC at which each request started."""
+    started = pd.Series(_columns(requests, ["ts_start"])["ts_start"])
     if not isinstance(started.dtype, pd.DatetimeTZDtype):
         raise PriceError(
             f"ts_start has type {started.dtype}, not times with one timezone: "
             "convert it with pd.to_datetime(..., utc=True)"
         )
-    _refuse(requests, started.isna().to_numpy(), "no ts_start")
-    utc = pd.DatetimeIndex(started).tz_convert("UTC")
-    return utc - utc.normalize()
+    _refuse(started.index, started.isna().to_numpy(), "no ts_start")
+    return pd.DatetimeIndex(started).as_unit("us").asi8 % DAY_US
 
 
-def _columns(requests: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    missing = [name for name in names if name not in requests.columns]
+def _columns(requests: Columns, names: list[str]) -> dict[str, Any]:
+    missing = [name for name in names if name not in requests]
     if missing:
         raise PriceError(f"the requests lack {', '.join(missing)}: add these columns")
-    return requests[names]
+    return {name: requests[name] for name in names}
 
 
-def _refuse(requests: pd.DataFrame, wrong: npt.NDArray[np.bool_], fault: str) -> None:
+def _refuse(rows: "pd.Index[Any]", wrong: npt.NDArray[np.bool_], fault: str) -> None:
     if wrong.any():
-        first = requests.index[wrong][0]
+        first = rows[wrong][0]
         raise PriceError(
-            f"{wrong.sum()} of {len(requests)} requests have {fault} (first: row {first}): "
+            f"{wrong.sum()} of {len(rows)} requests have {fault} (first: row {first}): "
             "correct them or leave them out"
         )

@@ -14,7 +14,7 @@ import pandas as pd
 from duckdb import DuckDBPyConnection as Connection
 
 from llmstudy.requests.containers import literal
-from llmstudy.requests.schema import NAMES
+from llmstudy.requests.schema import NAMES, by_workload
 from llmstudy.text import count, listed, share
 
 FEWEST_FOR_A_STRAY = 10
@@ -247,9 +247,9 @@ def grain(times: "pd.Series[Any]") -> pd.Timedelta:
 
 
 def microseconds(times: "pd.Series[Any]") -> Any:
-    """Times with a zone as whole microseconds since 1970."""
-    since = (times - pd.Timestamp(0, tz="UTC")) // _US
-    return since.to_numpy(dtype=np.int64)
+    """Times with a zone as whole microseconds since 1970, (n,). No copy: not to be written to."""
+    index = pd.DatetimeIndex(times)
+    return (index if index.unit == "us" else index.as_unit("us")).asi8
 
 
 def stretches(times: "pd.Series[Any]") -> pd.DataFrame:
@@ -258,22 +258,34 @@ def stretches(times: "pd.Series[Any]") -> pd.DataFrame:
     Between them are holes: silences longer than `SHORTEST_HOLE` and much longer than any others in
     the log. A log whose requests come in bursts is one period.
     """
-    ordered = times.sort_values(kind="stable").reset_index(drop=True)
-    gaps = ordered.diff().fillna(pd.Timedelta(0))
-    whole = pd.DataFrame({"start": ordered.iloc[:1], "end": ordered.iloc[-1:].to_numpy()})
-    if len(ordered) < FEWEST_FOR_A_STRAY:
+    us = microseconds(times)
+    if not times.is_monotonic_increasing:
+        us = np.sort(us)
+    whole = _periods(us[:1], us[-1:], times.dtype)
+    if len(us) < FEWEST_FOR_A_STRAY:
         return whole
+    gaps = np.diff(us)
     limit = max(
-        SHORTEST_HOLE,
-        HOLE_TO_MEAN_GAP * gaps.mean(),
-        HOLE_TO_THIRD_GAP * gaps.nlargest(3).iloc[-1],
+        SHORTEST_HOLE // _US,
+        HOLE_TO_MEAN_GAP * (us[-1] - us[0]) / len(us),
+        HOLE_TO_THIRD_GAP * np.partition(gaps, -3)[-3],
     )
-    part = (gaps > limit).cumsum()
-    parts = ordered.groupby(part).agg(["min", "max", "size"])
-    steady = parts["max"] - parts["min"] >= SHORTEST_STRETCH
-    if not (steady | (parts["size"] <= len(ordered) / 100)).all():
+    ends = np.flatnonzero(gaps > limit)
+    first, last = np.append(0, ends + 1), np.append(ends, len(us) - 1)
+    steady = us[last] - us[first] >= SHORTEST_STRETCH // _US
+    if not (steady | (last - first < len(us) / 100)).all():
         return whole
-    return pd.DataFrame({"start": parts["min"], "end": parts["max"]}).reset_index(drop=True)
+    return _periods(us[first], us[last], times.dtype)
+
+
+def _periods(start_us: Any, end_us: Any, dtype: Any) -> pd.DataFrame:
+    ends = {"start": start_us, "end": end_us}
+    return pd.DataFrame(
+        {
+            name: pd.DatetimeIndex(us.view("M8[us]"), tz="UTC").astype(dtype)
+            for name, us in ends.items()
+        }
+    )
 
 
 # --- what is doubtful ------------------------------------------------------------------------
@@ -307,8 +319,8 @@ def doubts(requests: pd.DataFrame) -> list[str]:
     """
     return [
         sentence
-        for name, rows in requests.groupby("workload")
-        for sentence in (*_silences(str(name), rows["ts_start"]), *_oddities(str(name), rows))
+        for name, rows in by_workload(requests)
+        for sentence in (*_silences(name, rows["ts_start"]), *_oddities(name, rows))
     ]
 
 
@@ -334,7 +346,8 @@ def _silences(name: str, times: "pd.Series[Any]") -> list[str]:
 
 
 def _oddities(name: str, requests: pd.DataFrame) -> list[str]:
-    answered = requests[requests["ok"]]
+    names = ["input_tokens", "cached_input_tokens", "output_tokens", "latency_s"]
+    answered = requests.loc[requests["ok"], names]
     n, input_tokens = len(answered), answered["input_tokens"]
     if not n:
         return []

@@ -5,9 +5,11 @@ billed: `input_tokens` includes cached and cache-write tokens, `output_tokens` i
 tokens. Null means not logged, never zero.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import duckdb
+import numpy as np
 import pandas as pd
 from pandas.api.types import pandas_dtype
 
@@ -135,6 +137,23 @@ def weights(requests: pd.DataFrame) -> "pd.Series[Any]":
 def empty() -> pd.DataFrame:
     """A canonical table without rows."""
     return pd.DataFrame({column.name: pd.Series(dtype=column.dtype) for column in COLUMNS})
+
+
+def by_workload(requests: pd.DataFrame) -> "Iterator[tuple[str, pd.DataFrame]]":
+    """The requests of each workload in order of name, without a copy where they lie together.
+
+    >>> log = pd.DataFrame({"workload": ["chat", "chat", "search"], "output_tokens": [10, 20, 30]})
+    >>> [(name, rows["output_tokens"].tolist()) for name, rows in by_workload(log)]
+    [('chat', [10, 20]), ('search', [30])]
+    """
+    names = requests["workload"].astype("category").cat
+    codes = names.codes.to_numpy()
+    together = bool((codes[1:] >= codes[:-1]).all())
+    for i, name in enumerate(names.categories):
+        begins, ends = np.searchsorted(codes, [i, i + 1]) if together else (0, 0)
+        rows = requests.iloc[begins:ends] if together else requests[codes == i]
+        if len(rows):
+            yield str(name), rows
 
 
 def conform(frame: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from llmstudy.evidence.case import Case
-from llmstudy.evidence.offers import billed
+from llmstudy.evidence.offers import billed, billed_as
 from llmstudy.figure import FloatArray
 from llmstudy.measures.cost import TokenPrice
 from llmstudy.requests.plausible import stretches
@@ -20,6 +20,12 @@ from llmstudy.simulate.inputs import N_DRAWS, Market, draws_with_paths, pair_inp
 from llmstudy.study import ApiRoute, Invoice, Study
 
 _ENDS = (0.1, 0.5, 0.9)
+
+_BILLED = [
+    *("ts_start", "workload", "provider", "model_served"),
+    *("input_tokens", "cached_input_tokens", "output_tokens", "failed_attempts"),
+]
+"""What the bill of a logged request depends on."""
 
 
 def monthly_bills(study: Study, offers: Market, candidates: pd.DataFrame) -> list[dict[str, Any]]:
@@ -91,26 +97,26 @@ def logged_bills(case: Case) -> list[Invoice]:
 
 def _months(case: Case, name: str) -> Iterable[Invoice]:
     rows, workload = case.traffic.of(name), case.study.workloads[name]
-    share = workload.cached_input_share.value
-    assumed = (rows["input_tokens"] * share).round()
-    rows = rows.assign(
-        cached_input_tokens=rows["cached_input_tokens"].fillna(assumed).astype("int64"),
-        cache_write_tokens=0,
-    )
     times, covered = rows["ts_start"], stretches(rows["ts_start"])
     day = pd.Timedelta(days=1)
     # months are those of UTC
-    months = times.dt.tz_convert("UTC").dt.tz_localize(None).dt.to_period("M")
-    for month, part in rows.groupby(months):
+    first, last = (at.tz_convert("UTC").tz_localize(None) for at in (times.min(), times.max()))
+    for month in pd.period_range(first, last, freq="M"):
         begins, ends = (
             pd.Timestamp(x, tz="UTC") for x in (month.start_time, (month + 1).start_time)
         )
-        if ((covered["start"] <= begins + day) & (covered["end"] >= ends - day)).any():
-            usd = billed(case.study, workload.current_route, part, begins.date()).sum(axis=1)
+        within = (times >= begins) & (times < ends)
+        whole = (covered["start"] <= begins + day) & (covered["end"] >= ends - day)
+        if whole.any() and within.any():
+            part = rows.loc[within, _BILLED]
+            assumed = (part["input_tokens"] * workload.cached_input_share.value).round()
+            cached = part["cached_input_tokens"].fillna(assumed).astype("int64")
             attempts = 1 + part["failed_attempts"].fillna(0).astype("int64")
+            parts = billed_as(case.study, workload.current_route, part, cached, attempts)
+            usd = sum(billed(parts, begins.date()))
             yield Invoice(
                 month=str(month),
-                usd=float((usd * attempts).sum()) * case.traffic.per_row.get(name, 1.0),
+                usd=usd * case.traffic.per_row.get(name, 1.0),
                 source=f"log: {len(part):,} requests at the price of their month",
                 workload=name,
             )

@@ -1,5 +1,7 @@
 """Rate limits of a study's routes, and what its verdict asks for."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -98,10 +100,11 @@ def test_of_two_limits_the_one_that_is_reached_first_is_told():
 
 def test_prompts_that_grow_use_up_tokens_but_no_requests(study):
     case = limited(study, requests=1e9, tokens=1e12, growth=0.0)
+    of_log = partial(of_study._irregularity, case)
     ratio = {
         counted: np.median(asked[:, -1] / asked[:, 0])
         for counted in ("requests", "tokens")
-        for asked in [of_study._busiest(case, "homework-help", ROUTE, counted)]
+        for asked in [of_study._busiest(case, of_log, "homework-help", ROUTE, counted)]
     }
     assert ratio["requests"] == pytest.approx(1.0, abs=0.02)
     assert ratio["tokens"] > 1.02

@@ -20,6 +20,7 @@ from llmstudy.evidence.traffic import measured, traffic_of
 from llmstudy.figure import Figure
 from llmstudy.measures.capacity import CannotServe, serving_fit
 from llmstudy.measures.cost import api_usd_per_request
+from llmstudy.prices import PricedModel, bill_requests
 from llmstudy.study import OwnedGpus, TokenRates, load
 from llmstudy.units import month_start
 
@@ -510,6 +511,59 @@ def test_requests_are_priced_singly_so_that_their_sum_is_the_bill(default, drawn
     assert offer.cached_input_usd == pytest.approx(offer.uncached_input_usd / 2)
 
 
+@pytest.mark.parametrize("labels", ["string", "category"])
+@pytest.mark.parametrize("model", ["gpt-4o", "gemini-2.5-pro", "deepseek-v4-flash"])
+def test_an_offer_is_the_mean_of_the_bills_of_each_request(default, model, labels):
+    rng, n = np.random.default_rng(9), 3_000
+    starts = pd.Timestamp("2026-11-02", tz="UTC") + pd.to_timedelta(rng.random(n) * 28, unit="D")
+    log = pd.DataFrame(
+        {
+            "ts_start": starts.as_unit("us"),
+            "workload": "support-chat",
+            "provider": "openai",
+            # the last is on no list, and billed as the route
+            "model_served": rng.choice([model, "gpt-6-luna", "our-own"], n),
+            "input_tokens": rng.lognormal(11.5, 1, n).astype(int),
+            "output_tokens": rng.integers(0, 900, n),
+        }
+    )
+    names = ["workload", "provider", "model_served"]
+    route, provider = "openai-gpt-4o", {"g": "google", "d": "deepseek"}.get(model[0], "openai")
+    provider = "openai" if model.startswith("gpt") else provider
+    spec = default.routes[route].model_copy(update={"provider": provider, "model": model})
+    study = default.model_copy(update={"routes": {**default.routes, route: spec}})
+    offer = token_offer(study, route, log.astype(dict.fromkeys(names, labels)))
+
+    def bills(length_factor=1.0, cached=0.0, written=0.0):
+        tokens = (log["input_tokens"] * length_factor).round().astype(int)
+        changed = log.assign(
+            input_tokens=tokens,
+            cached_input_tokens=tokens * cached,
+            cache_write_tokens=tokens * written,
+        )
+        luna = log["model_served"] == "gpt-6-luna"
+        parts = [
+            bill_requests(changed[~luna], PricedModel(provider, model), study.as_of),
+            bill_requests(changed[luna], PricedModel("openai", "gpt-6-luna"), study.as_of),
+        ]
+        return pd.concat(parts).sum(), tokens.sum()
+
+    def about(usd):
+        return pytest.approx(usd / n, rel=1e-12)
+
+    (none, tokens), (read, _), (written, _) = bills(), bills(cached=1), bills(written=1)
+    assert offer.uncached_input_usd == about(none["input_usd"])
+    assert offer.output_usd == about(none["output_usd"])
+    assert offer.cached_input_usd == about(read["input_usd"])
+    assert offer.written_input_usd == about(written["input_usd"])
+    for length_factor, input_factor, output_factor in offer.context_factors:
+        longer, many = bills(length_factor)
+        per_token = longer["input_usd"] / many / (none["input_usd"] / tokens)
+        assert input_factor == pytest.approx(per_token, rel=1e-9)
+        assert output_factor == pytest.approx(longer["output_usd"] / none["output_usd"], rel=1e-9)
+    assert len(offer.context_factors) == 12  # gpt-6-luna has tiers
+
+
 def test_a_negotiated_price_bills_as_the_same_list_price_does():
     study = load(paths.params("regulated.yaml"))
     listed, negotiated = (token_offer(study, f"{x}-gpt-4o", AZURE) for x in ("openai", "azure"))
@@ -697,7 +751,7 @@ def test_a_curve_is_fitted_to_the_points_of_its_own_engine(default):
 
 def test_prompts_that_grow_past_a_price_threshold_are_billed_beyond_it():
     from llmstudy import simulate
-    from llmstudy.evidence.offers import priced
+    from llmstudy.evidence.offers import priced_model
 
     rng = np.random.default_rng(1)
     lengths = rng.lognormal(np.log(75_000), 0.6, 4_000).astype(int)  # about 90,000 on the mean
@@ -721,7 +775,8 @@ def test_prompts_that_grow_past_a_price_threshold_are_billed_beyond_it():
     billed = simulate.usd_per_request(offer, d, 25)[0]
     for month in (0, 6, 12, 24):
         longer = (requests["input_tokens"] * 1.02**month).round().astype("int64")
-        exact = priced(gemini, requests.assign(input_tokens=longer), study.as_of)
+        grown = requests.assign(input_tokens=longer)
+        exact = bill_requests(grown, priced_model(gemini), study.as_of)
         assert billed[month] == pytest.approx(exact.sum(axis=1).mean(), rel=0.005)
     flat = simulate.usd_per_request(replace(offer, context_factors=()), d, 25)[0]
     assert flat[24] < 0.85 * billed[24]

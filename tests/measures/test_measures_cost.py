@@ -14,6 +14,7 @@ from llmstudy.measures.cost import (
     usd_per_accepted_answer,
     usd_per_million_tokens,
 )
+from llmstudy.prices import Bill
 from llmstudy.prices.gpu import (
     OwnedGpu,
     capital_month_usd,
@@ -40,11 +41,9 @@ def offer(model, requests=AZURE):
     per_input, per_cached, per_output, _ = LIST_PRICES[model]
 
     def bill(usd_per_mtok):
-        return pd.DataFrame(
-            {
-                "input_usd": requests["input_tokens"] * usd_per_mtok / 1e6,
-                "output_usd": requests["output_tokens"] * per_output / 1e6,
-            }
+        tokens = requests.sum()
+        return Bill(
+            tokens["input_tokens"] * usd_per_mtok / 1e6, tokens["output_tokens"] * per_output / 1e6
         )
 
     parts = [bill(usd) for usd in (per_input, per_cached, 1.25 * per_input)]
@@ -85,9 +84,9 @@ def test_a_bill_takes_arrays_as_it_takes_numbers():
 
 
 def test_no_requests_is_an_error_that_says_so():
-    none = AZURE.head(0)
+    free = Bill(0.0, 0.0)
     with pytest.raises(ValueError, match="no requests"):
-        token_price("proprietary_api", none, none, none, none, (1.0,))
+        token_price("proprietary_api", AZURE.head(0), free, free, free, (1.0,))
 
 
 @given(st.floats(0.1, 20), st.floats(0.3, 1), st.floats(0.1, 20), shares, shares)

@@ -3,6 +3,7 @@ import importlib.metadata
 from datetime import UTC, date, datetime, timedelta
 
 import genai_prices.data
+import numpy as np
 import pandas as pd
 import pytest
 from genai_prices import Usage, calc_price
@@ -16,6 +17,7 @@ from llmstudy.prices import (
     PricedModel,
     PriceError,
     bill_requests,
+    bill_total,
     price_findings,
     rate,
     scheduled_changes,
@@ -127,7 +129,9 @@ def requests_of_any_size(draw):
 @given(requests=st.lists(requests_of_any_size(), min_size=1, max_size=8))
 def test_every_request_costs_what_genai_prices_says(provider, model, context, requests):
     tier = next(iter(context.values()), "standard")
-    bill = bill_requests(pd.DataFrame(requests), PricedModel(provider, model, tier), NOV_20)
+    priced = PricedModel(provider, model, tier)
+    bill = bill_requests(pd.DataFrame(requests), priced, NOV_20)
+    sums = np.zeros(2)
     for row, (_, billed) in zip(requests, bill.iterrows(), strict=True):
         usage = Usage(
             input_tokens=row["input_tokens"],
@@ -144,6 +148,8 @@ def test_every_request_costs_what_genai_prices_says(provider, model, context, re
         )
         assert billed["input_usd"] == pytest.approx(float(theirs.input_price), rel=1e-12)
         assert billed["output_usd"] == pytest.approx(float(theirs.output_price), rel=1e-12)
+        sums += [float(theirs.input_price), float(theirs.output_price)]
+    assert [*bill_total(pd.DataFrame(requests), priced, NOV_20)] == pytest.approx(sums, rel=1e-12)
 
 
 # --- The traps of genai-prices: each an error or a visible fact, never a silent default -----------

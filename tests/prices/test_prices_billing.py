@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from llmstudy.prices import PricedModel, PriceError, price_requests
+from llmstudy.prices import PricedModel, PriceError, bill_requests, bill_total, price_requests
 
 NOV_20 = date(2026, 11, 20)
 LOG = pd.DataFrame(
@@ -89,6 +89,57 @@ def test_a_date_is_a_date_a_time_or_iso_text(on):
     assert later > before
 
 
+MODELS = (
+    PricedModel("openai", "gpt-4o", tier="batch"),
+    PricedModel("openai", "gpt-4o", usd_per_mtok=(2.0, 0.5, 8.0), factor=1.1),
+    PricedModel("google", "gemini-2.5-pro", factor=1.1),  # with context tiers
+    PricedModel("openai", "gpt-6-luna"),
+    PricedModel("deepseek", "deepseek-v4-flash"),  # by the hour
+)
+
+
+def drawn(n=5_000):
+    rng = np.random.default_rng(5)
+    prompts = rng.choice([0, 1, 200_000, 200_001, 272_000, 272_001], n)
+    prompts = np.where(rng.random(n) < 0.2, prompts, rng.integers(0, 400_000, n))
+    cached = rng.integers(0, prompts + 1)
+    seconds = np.where(rng.random(n) < 0.2, 3_600 * rng.integers(0, 24, n), rng.random(n) * 86_400)
+    return pd.DataFrame(
+        {
+            "ts_start": pd.Timestamp("2026-11-20", tz="Asia/Kolkata")
+            + pd.to_timedelta(seconds, unit="s"),
+            "input_tokens": prompts,
+            "cached_input_tokens": pd.array(cached, dtype="Int64"),
+            "cache_write_tokens": pd.array(rng.integers(0, prompts - cached + 1), dtype="Int64"),
+            "output_tokens": rng.integers(0, 9_000, n),
+        },
+        index=rng.permutation(n),
+    )
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.model)
+def test_the_bill_of_all_is_the_sum_of_the_bills_of_each(model):
+    log = drawn()
+    each = bill_requests(log, model, NOV_20)
+    assert [*bill_total(log, model, NOV_20)] == pytest.approx(each.sum().tolist(), rel=1e-12)
+    often = np.random.default_rng(6).integers(0, 4, len(log))
+    weighted = each.mul(often, axis=0).sum().tolist()
+    assert [*bill_total(log, model, NOV_20, often)] == pytest.approx(weighted, rel=1e-12)
+    none = log.assign(cached_input_tokens=0, cache_write_tokens=0)
+    columns = {**{name: log[name] for name in log}, "cached_input_tokens": 0}
+    columns["cache_write_tokens"] = 0
+    uncached = bill_requests(none, model, NOV_20).sum().tolist()
+    assert [*bill_total(columns, model, NOV_20)] == pytest.approx(uncached, rel=1e-12)
+    assert bill_total(log[:0], model, NOV_20) == (0, 0)
+
+
+def test_the_bill_of_all_needs_the_columns_of_the_bills_of_each():
+    with pytest.raises(PriceError, match="the requests lack cached_input_tokens, cache_write"):
+        bill_total(TOKENS, MODELS[0], NOV_20)
+    with pytest.raises(PriceError, match="the requests lack ts_start"):
+        bill_total(LOG.drop(columns="ts_start"), MODELS[-1], NOV_20)
+
+
 def test_no_requests_have_an_empty_bill():
     assert price_requests(LOG[:0], "openai/gpt-4o", NOV_20)["usd"].sum() == 0
 
@@ -108,6 +159,9 @@ def test_no_requests_have_an_empty_bill():
 def test_a_request_that_cannot_be_is_an_error(change, message):
     with pytest.raises(PriceError, match=message):
         price_requests(LOG.assign(**change), "deepseek/deepseek-v4-flash", NOV_20)
+    if "model" not in change:
+        with pytest.raises(PriceError, match=message):
+            bill_total(LOG.assign(**change), PricedModel("deepseek", "deepseek-v4-flash"), NOV_20)
 
 
 @pytest.mark.parametrize(

@@ -106,17 +106,16 @@ def log_backtest(case: Case, results: Results) -> list[dict[str, Any]]:
         offer = results["02_cost"]["offers"][name].get(workload.current_route)
         in_workload = (logged["workload"] == name).to_numpy()
         if offer and in_workload.any():
-            price = TokenPrice.of(offer)
-            rows = logged[in_workload]
             tokens_in, tokens_out, cached = (
-                rows[column].to_numpy(dtype=float, na_value=0.0)
+                logged.loc[in_workload, column].to_numpy(dtype=float, na_value=0.0)
                 for column in ("input_tokens", "output_tokens", "cached_input_tokens")
             )
             cached_share = cached / np.maximum(tokens_in, 1.0)
             usd[in_workload] = np.asarray(
-                api_usd_per_request(price, tokens_in, tokens_out, cached_share)
+                api_usd_per_request(TokenPrice.of(offer), tokens_in, tokens_out, cached_share)
             )
-    weeks = weekly.weekly_signals(logged.assign(workload="all"), usd)
+    together = pd.Categorical(["all"]).repeat(len(logged))
+    weeks = weekly.weekly_signals(logged.assign(workload=together), usd)
     needed = max(1, ceil(case.study.thresholds.sustained.value))
     fired = weekly.fired_weeks(rules.advisor_rules(), weeks, needed)
     n_weeks = weeks["week"].nunique() if len(weeks) else 0

@@ -7,18 +7,21 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from llmstudy.decide.triggers.rules import column_of, conditions_of, decide
 from llmstudy.figure import FloatArray
 from llmstudy.measures.latency import quantile_interval
-from llmstudy.requests.plausible import stretches
-from llmstudy.units import HOURS_PER_MONTH, HOURS_PER_WEEK
+from llmstudy.requests.plausible import microseconds, stretches
+from llmstudy.units import DAY_US, HOURS_PER_MONTH, HOURS_PER_WEEK
 
 WEEKS_PER_MONTH = HOURS_PER_MONTH / HOURS_PER_WEEK
 
 _WEEK = pd.Timedelta(hours=HOURS_PER_WEEK)
 _HOUR = pd.Timedelta(hours=1)
+_A_MONDAY = pd.Timestamp("1970-01-05", tz="UTC")
+_A_MONDAY_US, _WEEK_US = 4 * DAY_US, 7 * DAY_US
 
 _COLUMNS: Mapping[str, Any] = {
     "workload": "object",
@@ -56,46 +59,50 @@ def weekly_signals(requests: pd.DataFrame, cost_usd: FloatArray | None = None) -
     >>> signals[["requests", "tokens", "spend_usd", "ttft_p95_s"]].round(2).to_numpy().tolist()
     [[168.0, 168000.0, 1.68, 0.4], [168.0, 168000.0, 1.68, 0.4]]
     """
-    frame = pd.DataFrame(
-        {
-            "workload": requests["workload"].astype("object"),
-            "week": _monday(requests["ts_start"]),
-            "tokens": requests["input_tokens"] + requests["output_tokens"],
-            "ok": requests["ok"],
-            "ttft_s": requests["ttft_s"].astype(float),
-            "spend_usd": _costs(cost_usd, len(requests)),
-        }
-    )
-    weeks = _whole_weeks(requests["ts_start"])
-    logged = set(frame["week"]) - _with_gap(requests["ts_start"], weeks)
+    costs, weeks = _costs(cost_usd, len(requests)), _whole_weeks(requests["ts_start"])
+    names = requests["workload"].astype("category").cat
+    week = (microseconds(requests["ts_start"]) - _A_MONDAY_US) // _WEEK_US
+    first = week.min() if len(week) else 0
+    week -= first
+    n_weeks = int(week.max(initial=0)) + 1
+    # the requests of each workload and week, one after the other
+    week += n_weeks * names.codes.to_numpy(np.int64)
+    order = slice(None) if _ascends(week) else np.argsort(week, kind="stable")
+    tokens = (requests["input_tokens"] + requests["output_tokens"]).to_numpy()[order]
+    failed = ~requests["ok"].to_numpy(dtype=bool)[order]
+    ttft_s, costs = requests["ttft_s"].to_numpy(dtype=float)[order], costs[order]
+    edges = np.searchsorted(week[order], np.arange(n_weeks * len(names.categories) + 1))
+    some = np.diff(edges).reshape(-1, n_weeks) > 0
+    gaps = _with_gap(requests["ts_start"], weeks)
     rows = []
-    for workload, group in frame.groupby("workload"):
-        streams = bool(group["ttft_s"].notna().any())
-        by_week = dict(list(group.groupby("week")))
-        for week in weeks:
-            logged_week = by_week.get(week, group.iloc[:0])
-            signals = (
-                _week(logged_week, streams) if week in logged else {"requests": np.nan, "n_ttft": 0}
-            )
-            rows.append({"workload": workload, "week": week} | signals)
+    for i, name in enumerate(names.categories):
+        if not some[i].any():
+            continue
+        begins = i * n_weeks
+        streams = not np.isnan(ttft_s[edges[begins] : edges[begins + n_weeks]]).all()
+        for monday in weeks:
+            signals: dict[str, Any] = {"requests": np.nan, "n_ttft": 0}
+            at = (monday - _A_MONDAY) // _WEEK - first
+            if some[:, at].any() and monday not in gaps:
+                part = slice(edges[begins + at], edges[begins + at + 1])
+                signals = _week(tokens[part], costs[part], ttft_s[part], failed[part], streams)
+            rows.append({"workload": name, "week": monday} | signals)
     return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(dict(_COLUMNS))
+
+
+def _ascends(numbers: "npt.NDArray[np.int64]") -> bool:
+    return bool((numbers[1:] >= numbers[:-1]).all())
 
 
 def _costs(usd: FloatArray | None, n: int) -> FloatArray:
     if usd is None:
-        return np.full(n, np.nan)
+        return np.broadcast_to(np.nan, n)
     costs = np.asarray(usd, dtype=float)
     if costs.shape != (n,):
         raise ValueError(
             f"cost_usd has shape {costs.shape}: give one cost for each of {n} requests"
         )
     return costs
-
-
-def _monday(times: "pd.Series[Any]") -> "pd.Series[Any]":
-    into_week = pd.to_timedelta(times.dt.day_of_week, unit="D")
-    mondays: pd.Series[Any] = times.dt.floor("D") - into_week
-    return mondays
 
 
 def _whole_weeks(times: "pd.Series[Any]") -> list[pd.Timestamp]:
@@ -118,15 +125,21 @@ def _with_gap(times: "pd.Series[Any]", weeks: list[pd.Timestamp]) -> set[pd.Time
     }
 
 
-def _week(requests: pd.DataFrame, streams: bool) -> dict[str, Any]:
-    """The signals of one workload in one week. requests: those of the week. streams: it streams."""
+def _week(
+    tokens: "npt.NDArray[Any]",
+    costs: FloatArray,
+    ttft_s: FloatArray,
+    failed: "npt.NDArray[np.bool_]",
+    streams: bool,
+) -> dict[str, Any]:
+    """The signals of one workload in one week, from its requests. streams: the workload does."""
     # a failed request has no first token: it counts as +inf where the workload streams at all
-    seconds = requests["ttft_s"].where(requests["ok"], np.inf).dropna()
-    p95 = quantile_interval(seconds.to_numpy(dtype=float) if streams else np.empty(0), 0.95)
+    seconds = np.where(failed, np.inf, ttft_s) if streams else np.empty(0)
+    p95 = quantile_interval(seconds[~np.isnan(seconds)], 0.95)
     return {
-        "requests": len(requests),
-        "tokens": requests["tokens"].sum(),
-        "spend_usd": requests["spend_usd"].sum(skipna=False),
+        "requests": len(tokens),
+        "tokens": tokens.sum(),
+        "spend_usd": costs.sum(),
         "ttft_p95_s": p95.estimate,
         "ttft_p95_low_s": p95.low if p95.n else np.nan,
         "n_ttft": p95.n,

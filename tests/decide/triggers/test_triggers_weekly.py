@@ -66,6 +66,10 @@ def test_each_week_is_what_a_loop_over_the_requests_counts():
     )
     usd = rng.gamma(1, 0.01, n)
     found = weekly_signals(requests, usd)
+    ordered = requests.assign(usd=usd).sort_values(["workload", "ts_start"])
+    ordered = ordered.astype({"workload": "category"})
+    alike = weekly_signals(ordered.drop(columns="usd"), ordered["usd"].to_numpy())
+    pd.testing.assert_frame_equal(alike, found)
     weeks = defaultdict(list)
     for row, cost in zip(requests.to_dict("records"), usd, strict=True):
         year, week, _ = row["ts_start"].isocalendar()

@@ -108,8 +108,8 @@ def burstiness_of(arrival_s: npt.ArrayLike) -> Burstiness:
     Burstiness(cv_10min=0.0, cv_10s=0.0)
     """
     times = np.asarray(arrival_s, dtype=float)
-    hours = int(times.max() // 3600) + 1
-    counts, _ = np.histogram(times, bins=np.arange(0, 3600 * hours + 1, SHORT_S))
+    windows = (int(times.max() // 3600) + 1) * round(3600 / SHORT_S)
+    counts = np.bincount((times // SHORT_S).astype(np.int64), minlength=windows)
     short = counts.reshape(-1, round(WINDOW_S / SHORT_S))
     return Burstiness(_excess_cv(short.sum(axis=1).reshape(-1, 6)), _excess_cv(short))
 
