@@ -12,10 +12,10 @@ import gzip
 import io
 import json
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, TextIO, cast
@@ -53,6 +53,12 @@ class Container:
     frame: pd.DataFrame | None = None
     parts: tuple[tuple[str, str], ...] = ()
     preamble: int = 0
+
+    @cached_property
+    def header(self) -> dict[str, str]:
+        """Its columns by their names as `simple` has them, without names that several bear."""
+        times = Counter(map(simple, self.fields))
+        return {simple(name): name for name in self.fields if times[simple(name)] == 1}
 
     @cached_property
     def spellings(self) -> dict[str, str]:
@@ -216,6 +222,8 @@ def of_frame(frame: pd.DataFrame) -> Container:
 def within(container: Container, inner: str) -> Container:
     """A container of documents whose sample is the records that lie in them; see `batches`."""
     names = _list_names(inner)
+    if not any(names[0] in record for record in container.sample):
+        return container
     try:
         sample = [x for document in container.sample for x in _members(document, names)]
     except RecursionError:
@@ -286,11 +294,14 @@ def batches(
 
 def _json_table(records: str, columns: Sequence[str]) -> str:
     """SQL for the records of a table with row and raw, as `batches` has them."""
+    pointers = ", ".join(map(literal, columns))
+    # to ask first whether it is JSON would parse each record twice
+    texts = f"CASE WHEN raw[1] = '{{' THEN try(json_extract_string(raw, [{pointers}])) END"
     return (
-        f"(SELECT row, CASE WHEN object IS NULL THEN raw END AS raw, {_PROBLEM_SQL},"
-        f" list_transform(json_extract_string(object, [{', '.join(map(literal, columns))}]),"
-        f" lambda text: {_filled('text')}) AS x"
-        f" FROM (SELECT row, raw, {_OBJECT_SQL} AS object FROM {records}))"
+        "(SELECT row, CASE WHEN texts IS NULL THEN raw END AS raw,"
+        " CASE WHEN texts IS NULL THEN 'not a JSON object on one line' END AS problem,"
+        f" list_transform(texts, lambda text: CASE WHEN {_MAY_BE_PADDED} THEN {_filled('text')}"
+        f" ELSE text END) AS x FROM (SELECT row, raw, {texts} AS texts FROM {records}))"
     )
 
 
@@ -307,8 +318,8 @@ def _filled(text: str) -> str:
     )
 
 
-_OBJECT_SQL = "CASE WHEN raw[1] = '{' AND json_valid(raw) THEN raw END"
-_PROBLEM_SQL = "CASE WHEN object IS NULL THEN 'not a JSON object on one line' END AS problem"
+_MAY_BE_PADDED = "strlen(text) <= 4 OR contains(text, ' ') OR length(text) < strlen(text)"
+"""SQL for whether a text may have spaces around it, of any kind, or stand for nothing."""
 
 
 def _bounded(records: Iterator[tuple[int, str]]) -> Iterator[pd.DataFrame]:
@@ -562,10 +573,7 @@ def _sum_sql(parts: Sequence[str]) -> str | None:
 
 def _header(container: Container, field: str) -> str | None:
     """The column of a header that a name means: as written, else in any case and spacing."""
-    if field in container.fields:
-        return field
-    plain = [name for name in container.fields if simple(name) == simple(field)]
-    return plain[0] if len(plain) == 1 else None
+    return field if field in container.fields else container.header.get(simple(field))
 
 
 def _place(name: str, columns: list[str]) -> int:
@@ -574,6 +582,7 @@ def _place(name: str, columns: list[str]) -> int:
     return columns.index(name)
 
 
+@cache
 def simple(name: str) -> str:
     """A name without case, spaces and signs: `Prompt Tokens` is `prompt_tokens`."""
     return re.sub(r"[^\w]|_", "", name.casefold())
