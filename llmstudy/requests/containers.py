@@ -245,7 +245,7 @@ def whole(container: Container, columns: Sequence[str], inner: str | None) -> st
     if container.kind == "parquet":
         with duckdb.connect() as connection:
             types = dict(_types(connection, f"read_parquet({path})"))
-        texts = (_filled(f"{_as_text(name, types[name])}::VARCHAR") for name in columns)
+        texts = (_as_text(name, types[name]) for name in columns)
         values = "".join(f", {text} AS c{n}" for n, text in enumerate(texts))
         return (
             f"(SELECT file_row_number + 1 AS row, NULL AS raw, NULL AS problem{values}"
@@ -509,8 +509,15 @@ def _types(connection: Connection, file: str) -> Iterator[tuple[str, str]]:
 
 
 def _as_text(name: str, kind: str) -> str:
+    """SQL for the text of a typed column; only one of text may be padded, or say `null`."""
     nested = kind.startswith(("STRUCT", "MAP")) or kind.endswith("[]")
-    return f"to_json({quoted(name)})" if nested else quoted(name)
+    text = f"to_json({quoted(name)})::VARCHAR" if nested else f"{quoted(name)}::VARCHAR"
+    if kind in ("FLOAT", "DOUBLE"):
+        return f"nullif({text}, 'nan')"
+    return text if kind in _TYPED else _filled(text)
+
+
+_TYPED = ("BOOLEAN", "INTEGER", "BIGINT", "UUID", "DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE")
 
 
 def _frame_batches(container: Container, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
@@ -543,7 +550,8 @@ def field_sql(field: str, container: Container, columns: list[str]) -> str | Non
     """
     at = _header(container, field)
     if at is not None:
-        return _filled(f"c{_place(at, columns)}")
+        text = f"c{_place(at, columns)}"
+        return text if container.kind == "parquet" else _filled(text)
     if " + " in field:
         parts = [field_sql(part, container, columns) for part in field.split(" + ")]
         return _sum_sql([part for part in parts if part is not None])
@@ -553,12 +561,15 @@ def field_sql(field: str, container: Container, columns: list[str]) -> str | Non
     for cut in range(len(names) - 1, 0, -1):
         head = _header(container, ".".join(names[:cut]))
         if head is not None:
-            column = f"c{_place(head, columns)}"
-            valid = f"CASE WHEN json_valid({column}) THEN {column} END"
-            return _filled(f"json_extract_string({valid}, {literal(_pointer(names[cut:]))})")
+            return _within(f"c{_place(head, columns)}", names[cut:])
     if field in dict(container.parts):
         return literal(dict(container.parts)[field])
     return None
+
+
+def _within(text: str, names: Sequence[str]) -> str:
+    """SQL for the text at a path of JSON; null where that is no JSON."""
+    return _filled(f"try(json_extract_string({text}, {literal(_pointer(names))}))")
 
 
 def _sum_sql(parts: Sequence[str]) -> str | None:
@@ -594,9 +605,7 @@ def _json_sql(field: str, container: Container, pointers: list[str]) -> str:
     names = _names(field)
     seen = [value for record in container.sample for value in [record.get(names[0])] if value]
     if len(names) > 1 and seen and isinstance(seen[0], str):
-        inner = f"x[{_place(_pointer(names[:1]), pointers) + 1}]"
-        valid = f"CASE WHEN json_valid({inner}) THEN {inner} END"
-        return _filled(f"json_extract_string({valid}, {literal(_pointer(names[1:]))})")
+        return _within(f"x[{_place(_pointer(names[:1]), pointers) + 1}]", names[1:])
     forms = _pointers(field)  # each that is looked for takes its time
     if not any(field in record for record in container.sample):
         forms = forms[-1:]
