@@ -19,7 +19,7 @@ UNKNOWN = "?"
 _TOLD_BY = {
     "cached_input_share": "which input came from the cache",
     "usd": "a model with a list price",
-    "retry_share": "attempts",
+    "attempts_per_request": "attempts",
     "ttft_s_n": "the time to the first token",
     "latency_s_n": "latency",
     "tenant_share_largest": "tenants",
@@ -51,7 +51,8 @@ _TABLES: dict[str, list[Cell]] = {
     ],
     "Failures and retries": [
         ("failed", "failed_share", share),
-        ("retries", "retry_share", share),
+        ("retries billed", "retry_share", share),
+        ("attempts a request", "attempts_per_request", _number),
         ("cost of retries", "retry_usd", usd),
     ],
     "Busiest window over the mean one, variance over mean by minute, growth a month": [
