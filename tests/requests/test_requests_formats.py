@@ -52,8 +52,8 @@ TRUTHS = {
         4, 350, 410_000, 110_000, 4_000, 61_000, None, 0, None, None, 1.5215, "2026-11-02 00:00:00"
     ),
     "langfuse.jsonl": Truth(6, 5, 5200, 1536, 100, 700, 30, 1, 15.5, 0.5, 0.01786),
-    "helicone.csv": Truth(5, 5, 5200, 1536, 100, 700, None, 1, 15.5, 0.5, 0.0197702),
-    "helicone_export.jsonl": Truth(5, 5, 5200, 1536, 100, 700, None, 1, 15.5, 0.5, 0.0197702),
+    "helicone.csv": Truth(6, 5, 5200, 1536, 100, 700, None, 1, 15.5, 0.5, 0.0197702),
+    "helicone_export.jsonl": Truth(6, 5, 5200, 1536, 100, 700, None, 1, 15.5, 0.5, 0.0197702),
     "portkey.jsonl": Truth(5, 5, 5200, None, None, 700, None, 1, 15.5, None, 0.01611),
     "openrouter.csv": Truth(5, 5, 5200, 1536, None, 700, 30, 1, 15.5, 0.5, 0.01611),
     "otel-otlp.jsonl": Truth(7, 5, 5200, 1536, None, 700, 30, 1, 15.5, 0.5, None),
@@ -239,6 +239,13 @@ def test_a_fallback_keeps_the_model_that_was_asked_for_and_the_one_that_answered
         second = read_log(SAMPLES / sample).accepted.iloc[1]
         assert (second["model_requested"], second["model_served"]) == ("chat", "gpt-4o")
         assert (second["attempts"], second["latency_s"]) == (2, 4.0)
+
+
+@pytest.mark.parametrize("sample", ["helicone.csv", "helicone_export.jsonl"])
+def test_what_the_gateway_answered_from_its_own_cache_is_no_request(sample):
+    aside = read_log(SAMPLES / sample).quarantined
+    assert aside["row"].tolist() == [7 if sample.endswith("csv") else 6]
+    assert aside["reason"].isin(plausible.NOTHING_LOST).all()
 
 
 def test_a_call_that_is_delivered_twice_counts_once(tmp_path):
