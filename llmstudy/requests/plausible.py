@@ -54,6 +54,8 @@ DOUBTFUL_SHARE = 0.01
 """Share of a workload's requests from which an oddity is reported."""
 
 NO_CHAT = "no chat or completion, by its model or operation"
+CACHE_HIT = "answered from the gateway's own cache: no provider was asked"
+OTHER_CALL = "a span or a call of another kind than a chat or completion"
 REPEAT = "delivered again: the same as an earlier row"
 ATTEMPT = "an attempt of a call of which another row holds the outcome"
 
@@ -61,7 +63,7 @@ EMPTY = "a bucket without requests"
 UNTRACED = "a failed attempt without tokens: no id tells whether another row holds the answer"
 NO_USAGE = "answered, but its tokens are not in the log"
 
-NOTHING_LOST = (NO_CHAT, REPEAT, ATTEMPT, EMPTY, UNTRACED)
+NOTHING_LOST = (NO_CHAT, CACHE_HIT, OTHER_CALL, REPEAT, ATTEMPT, EMPTY, UNTRACED)
 """Reasons against rows that hold no request, or one that is in another row."""
 
 _OTHER_MODELS = r"embed|rerank|moderation|whisper|tts|dall-?e|transcri"
@@ -121,6 +123,16 @@ def set_aside(connection: Connection, longest_tokens: int) -> None:
     )
     for step in calls_:
         connection.execute(step)
+
+
+def left_out(field: str) -> str:
+    """The reason against a row that a mapping's `only` or `without` leaves out by a field.
+
+    >>> left_out("cache_hit"), left_out("operation")
+    ("answered from the gateway's own cache: no provider was asked", \
+'a span or a call of another kind than a chat or completion')
+    """
+    return CACHE_HIT if "cache" in field else OTHER_CALL
 
 
 def _strays_sql(connection: Connection) -> str:
