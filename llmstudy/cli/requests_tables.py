@@ -17,6 +17,7 @@ WIDTH = 80
 UNKNOWN = "?"
 
 _TOLD_BY = {
+    "requests": "the number of requests",
     "cached_input_share": "which input came from the cache",
     "usd": "a model with a list price",
     "attempts_per_request": "attempts",
@@ -89,7 +90,11 @@ def document(rows: pd.DataFrame, by: Sequence[str]) -> dict[str, Any]:
 
 def sentence(rows: pd.DataFrame, by: Sequence[str]) -> str:
     """What a log amounts to, in one sentence."""
-    requests = rows["requests"].sum()
+    requests = rows["requests"].sum(skipna=False)
+    if np.isnan(requests):
+        tokens = [count(rows[f"{side}_tokens"].sum()) for side in ("input", "output")]
+        cost = f", {usd(rows['usd'].sum())} at list prices" if rows["usd"].notna().any() else ""
+        return f"{tokens[0]} tokens in and {tokens[1]} out{cost}, of requests that no one counted."
     failed = (rows["failed_share"] * rows["requests"]).sum() / requests
     cost = f"{usd(rows['usd'].sum())} at list prices" if rows["usd"].notna().any() else "no cost"
     unpriced = rows["unpriced_requests"].sum()

@@ -215,7 +215,7 @@ def _against_log(connection: Connection, reasons: Mapping[int, str]) -> list[tup
 
 
 def _requests(n: float) -> str:
-    return f"{count(n)} request{'' if n == 1 else 's'}"
+    return f"{count(n)} request{'' if n == 1 else 's'}" if n else "Requests that no one counted"
 
 
 def _difference(amount: float) -> str:

@@ -127,9 +127,9 @@ def _part(
     names = {f"key_{name}": sql for name, sql in keys.items()}
     same = " AND ".join(f"groups.{name} IS NOT DISTINCT FROM key_{name}" for name in keys)
     connection.execute(
-        f"CREATE OR REPLACE VIEW part AS SELECT place, rows.* FROM (SELECT log.*,"
-        f" {usd_sql()} AS usd, {keys_sql(names)} FROM log JOIN rates ON key = {rate_key}"
-        f" WHERE {where}) AS rows JOIN groups ON {same}"
+        "CREATE OR REPLACE VIEW part AS SELECT place, rows.* FROM"
+        f" (SELECT log.* REPLACE (nullif(n, 0) AS n), {usd_sql()} AS usd, {keys_sql(names)}"
+        f" FROM log JOIN rates ON key = {rate_key} WHERE {where}) AS rows JOIN groups ON {same}"
     )
     groups = connection.table("groups").df().set_index("place")
     sums = ", ".join(f"({sql})::DOUBLE AS {name}" for name, sql in _SUMS.items())
@@ -179,7 +179,8 @@ def _timing(connection: Connection) -> pd.DataFrame:
 def _timing_of(times: "pd.Series[Any]", weight: "pd.Series[Any]") -> dict[str, float]:
     covered, exact_to = span(times), grain(times)
     # a sampled row stands for requests that came at other times; a bucket for those of its minutes
-    counted = bool((weight == 1).all()) or exact_to >= pd.Timedelta(minutes=1)
+    known = bool(weight.notna().all())
+    counted = known and (bool((weight == 1).all()) or exact_to >= pd.Timedelta(minutes=1))
     row: dict[str, float] = {}
     for name, seconds in WINDOWS.items():
         window = pd.Timedelta(seconds=seconds)
@@ -190,7 +191,8 @@ def _timing_of(times: "pd.Series[Any]", weight: "pd.Series[Any]") -> dict[str, f
         if name == "1min":
             squares, mean = float((counts**2).sum()), weight.sum() / n if n else np.nan
             row["dispersion_1min"] = (squares - n * mean**2) / (n - 1) / mean if shown else np.nan
-    return row | ends("growth_per_month", monthly_growth(times, weight))
+    growth = monthly_growth(times, weight) if known else None
+    return row | ends("growth_per_month", growth)
 
 
 def _fallbacks(connection: Connection, listed: Mapping[tuple[Any, Any], Any]) -> pd.DataFrame:

@@ -94,7 +94,7 @@ def set_aside(connection: Connection, longest_tokens: int) -> None:
         "CREATE TABLE marks AS SELECT n, reason FROM judged WHERE reason IS NOT NULL",
         "CREATE VIEW sound AS SELECT * FROM judged WHERE n NOT IN (SELECT n FROM marks)",
         f"INSERT INTO marks SELECT n, CASE {_strays_sql(connection)}"
-        f" WHEN tokens / coalesce(n_requests, 1) > {longest_tokens}"
+        f" WHEN tokens > {longest_tokens} * coalesce(n_requests, 1) AND coalesce(n_requests, 1) > 0"
         f" THEN {literal(too_long(longest_tokens))}"
         f" WHEN regexp_matches(lower(model_served), {literal(_OTHER_MODELS)})"
         f" OR regexp_matches(lower(operation), {literal(_OTHER_OPERATIONS)})"

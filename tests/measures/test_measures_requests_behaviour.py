@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 
 import llmstudy.measures.requests_summary as module
+from llmstudy.cli.requests_tables import sentence
 from llmstudy.measures.requests_behaviour import behaviour_by, requests_table
 from llmstudy.measures.summary import summarise
+from llmstudy.requests.schema import conform
 
 START = pd.Timestamp("2026-09-01", tz="UTC")
 
@@ -134,6 +136,20 @@ def test_both_summaries_have_the_same_retries(counts):
     one, other = behaviour_by(frame).iloc[0]["retry_share"], summarise(frame)["retry_share"][0]
     assert one == pytest.approx(other, nan_ok=True)
     assert np.isnan(one) == (counts == {"ok": True})
+
+
+def test_a_bucket_that_does_not_count_its_requests_has_tokens_and_a_bill_but_no_number():
+    hours = pd.date_range(START, periods=24 * 40, freq="h")
+    frame = log(len(hours), ts_start=hours, workload="chat", ok=True, input_tokens=60_000_000)
+    frame = frame.assign(model_served="gemini-2.5-pro", provider="google", output_tokens=1_000_000)
+    frame = conform(frame.assign(n_requests=0.0, request_id=frame.index, source="usage"))
+    row = requests_table(frame).iloc[0]
+    assert row["input_tokens"] == 60_000_000 * len(hours)
+    assert row["usd"] == pytest.approx((60 * 1.25 + 1 * 10) * len(hours))  # prompts below 200,000
+    unknown = ["requests", "unpriced_requests", "failed_share", "growth_per_month"]
+    unknown += ["peak_to_mean_1h", "requests_per_session", "tenant_share_largest", "retry_share"]
+    assert row[unknown].isna().all()
+    assert sentence(requests_table(frame), ["workload"]).endswith("that no one counted.")
 
 
 def test_a_route_is_a_group():
