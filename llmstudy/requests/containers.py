@@ -13,8 +13,8 @@ import io
 import json
 import re
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
@@ -42,6 +42,7 @@ class Container:
 
     fields: its columns, where it has a header. preamble: lines before it. sample: the first records
     as nested mappings. parts: fields that the path of a hive folder gives, `day=2026-11-02/`.
+    texts: SQL for the text of each column of Parquet, and of each field of a nested one, by path.
     """
 
     path: Path
@@ -53,6 +54,7 @@ class Container:
     frame: pd.DataFrame | None = None
     parts: tuple[tuple[str, str], ...] = ()
     preamble: int = 0
+    texts: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def header(self) -> dict[str, str]:
@@ -199,6 +201,9 @@ def _opened_parquet(path: Path, parts: tuple[tuple[str, str], ...]) -> Container
         try:
             relation = connection.sql(f"SELECT * FROM read_parquet({literal(str(path))})")
             names = tuple(relation.columns)
+            texts: dict[str, str] = {}
+            for name, kind in zip(names, relation.types, strict=True):
+                _note_texts(quoted(name), kind, _pointer([name]), texts)
             rows = relation.project("to_json(COLUMNS(*))::VARCHAR").limit(SAMPLE_RECORDS).fetchall()
         except duckdb.Error as error:
             raise ValueError(
@@ -209,7 +214,7 @@ def _opened_parquet(path: Path, parts: tuple[tuple[str, str], ...]) -> Container
         {name: json.loads(text) for name, text in zip(names, row, strict=True) if text is not None}
         for row in rows
     )
-    return Container(path, "parquet", names, sample, parts=parts)
+    return Container(path, "parquet", names, sample, parts=parts, texts=texts)
 
 
 def of_frame(frame: pd.DataFrame) -> Container:
@@ -243,10 +248,7 @@ def whole(container: Container, columns: Sequence[str], inner: str | None) -> st
     """
     path = literal(str(container.path))
     if container.kind == "parquet":
-        with duckdb.connect() as connection:
-            types = dict(_types(connection, f"read_parquet({path})"))
-        texts = (_as_text(name, types[name]) for name in columns)
-        values = "".join(f", {text} AS c{n}" for n, text in enumerate(texts))
+        values = "".join(f", {container.texts[name]} AS c{n}" for n, name in enumerate(columns))
         return (
             f"(SELECT file_row_number + 1 AS row, NULL AS raw, NULL AS problem{values}"
             f" FROM read_parquet({path}, file_row_number = true))"
@@ -503,21 +505,21 @@ def _csv_records(
         yield lines.number, raw, problem, *values
 
 
-def _types(connection: Connection, file: str) -> Iterator[tuple[str, str]]:
-    for name, kind, *_ in connection.execute(f"DESCRIBE SELECT * FROM {file}").fetchall():
-        yield name, kind
-
-
-def _as_text(name: str, kind: str) -> str:
-    """SQL for the text of a typed column; only one of text may be padded, or say `null`."""
-    nested = kind.startswith(("STRUCT", "MAP")) or kind.endswith("[]")
-    text = f"to_json({quoted(name)})::VARCHAR" if nested else f"{quoted(name)}::VARCHAR"
-    if kind in ("FLOAT", "DOUBLE"):
-        return f"nullif({text}, 'nan')"
-    return text if kind in _TYPED else _filled(text)
-
-
-_TYPED = ("BOOLEAN", "INTEGER", "BIGINT", "UUID", "DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE")
+def _note_texts(value: str, kind: Any, pointer: str, texts: dict[str, str]) -> None:
+    """Notes the text of a typed value and of its fields; only text may be padded, or say `null`."""
+    text = f"{value}::VARCHAR"
+    if kind.id in ("struct", "map", "list", "array"):
+        text = f"to_json({value})::VARCHAR"
+    elif kind.id == "null":
+        text = "NULL::VARCHAR"
+    elif kind.id in ("float", "double"):
+        text = f"nullif({text}, 'nan')"
+    elif kind.id in ("varchar", "blob", "enum"):
+        text = _filled(text)
+    texts[pointer] = text
+    for name, inner in kind.children if kind.id == "struct" else ():
+        place = f"{pointer}{_pointer([name])}"
+        _note_texts(f"struct_extract({value}, {literal(name)})", inner, place, texts)
 
 
 def _frame_batches(container: Container, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
@@ -550,8 +552,9 @@ def field_sql(field: str, container: Container, columns: list[str]) -> str | Non
     """
     at = _header(container, field)
     if at is not None:
-        text = f"c{_place(at, columns)}"
-        return text if container.kind == "parquet" else _filled(text)
+        if container.kind == "parquet":
+            return f"c{_place(_pointer([at]), columns)}"
+        return _filled(f"c{_place(at, columns)}")
     if " + " in field:
         parts = [field_sql(part, container, columns) for part in field.split(" + ")]
         return _sum_sql([part for part in parts if part is not None])
@@ -561,7 +564,12 @@ def field_sql(field: str, container: Container, columns: list[str]) -> str | Non
     for cut in range(len(names) - 1, 0, -1):
         head = _header(container, ".".join(names[:cut]))
         if head is not None:
-            return _within(f"c{_place(head, columns)}", names[cut:])
+            if container.kind != "parquet":
+                return _within(f"c{_place(head, columns)}", names[cut:])
+            path = _pointer([head, *names[cut:]])
+            if path in container.texts:
+                return f"c{_place(path, columns)}"
+            return _within(f"c{_place(_pointer([head]), columns)}", names[cut:])
     if field in dict(container.parts):
         return literal(dict(container.parts)[field])
     return None
@@ -640,9 +648,9 @@ def has_field(field: str, container: Container) -> bool:
         if _header(container, field) is not None or field in dict(container.parts):
             return True
         head, *rest = _names(field)
-        return bool(rest) and any(
-            _has(_loaded(record.get(_header(container, head) or head)), rest)
-            for record in container.sample
+        head = _header(container, head) or head
+        return _pointer([head, *rest]) in container.texts or any(
+            bool(rest) and _has(_loaded(record.get(head)), rest) for record in container.sample
         )
     return _is_there(field, container) or _as_written(field, container) != field
 

@@ -336,6 +336,20 @@ def test_parquet_of_a_sample_reads_as_the_sample(tmp_path, sample):
     assert _read(read_log(path)) == pytest.approx(TRUTHS[sample])
 
 
+def test_a_nested_field_of_parquet_is_read_where_the_first_rows_lack_it(tmp_path):
+    path = tmp_path / "log.parquet"
+    duckdb.sql(
+        "COPY (SELECT 'c' || i AS litellm_call_id, 1793000000 + i AS startTime, 'openai' AS"
+        " custom_llm_provider, 0.01 AS response_cost, 10 AS prompt_tokens, 5 AS completion_tokens,"
+        " 'gpt-4o' AS model, CASE WHEN i < 300 THEN 'success' ELSE 'failure' END AS status,"
+        " CASE WHEN i >= 300 THEN {'error_class': ' Timeout ', 'n': i} END AS error_information"
+        f" FROM range(301) t(i) ORDER BY i) TO '{path}' (FORMAT parquet)"
+    )
+    log = read_log(path)
+    assert log.accepted["error"].dropna().tolist() == ["Timeout"]
+    assert log.accepted["logged_usd"].sum() == pytest.approx(3.01)
+
+
 def _recased(record, case):
     if isinstance(record, dict):
         return {case(name): _recased(value, case) for name, value in record.items()}
