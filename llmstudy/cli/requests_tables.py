@@ -17,9 +17,10 @@ WIDTH = 80
 UNKNOWN = "?"
 
 _TOLD_BY = {
+    "requests": "the number of requests",
     "cached_input_share": "which input came from the cache",
     "usd": "a model with a list price",
-    "retry_share": "attempts",
+    "attempts_per_request": "attempts",
     "ttft_s_n": "the time to the first token",
     "latency_s_n": "latency",
     "tenant_share_largest": "tenants",
@@ -51,7 +52,8 @@ _TABLES: dict[str, list[Cell]] = {
     ],
     "Failures and retries": [
         ("failed", "failed_share", share),
-        ("retries", "retry_share", share),
+        ("retries billed", "retry_share", share),
+        ("attempts a request", "attempts_per_request", _number),
         ("cost of retries", "retry_usd", usd),
     ],
     "Busiest window over the mean one, variance over mean by minute, growth a month": [
@@ -88,7 +90,11 @@ def document(rows: pd.DataFrame, by: Sequence[str]) -> dict[str, Any]:
 
 def sentence(rows: pd.DataFrame, by: Sequence[str]) -> str:
     """What a log amounts to, in one sentence."""
-    requests = rows["requests"].sum()
+    requests = rows["requests"].sum(skipna=False)
+    if np.isnan(requests):
+        tokens = [count(rows[f"{side}_tokens"].sum()) for side in ("input", "output")]
+        cost = f", {usd(rows['usd'].sum())} at list prices" if rows["usd"].notna().any() else ""
+        return f"{tokens[0]} tokens in and {tokens[1]} out{cost}, of requests that no one counted."
     failed = (rows["failed_share"] * rows["requests"]).sum() / requests
     cost = f"{usd(rows['usd'].sum())} at list prices" if rows["usd"].notna().any() else "no cost"
     unpriced = rows["unpriced_requests"].sum()

@@ -8,7 +8,7 @@ the days that the log does not cover is held against the same causes, for all re
 """
 
 from calendar import monthrange
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -99,8 +99,9 @@ def reconcile(
     requests: as `reprice`, with logged_usd and, where there are any, model_requested and ok; a
     frame or Parquet files. invoice: its amount for all months that the log touches, or month
     ("2026-11") -> amount, of which other months are left out; in the currency, at usd_per_unit.
-    provider: whose requests are compared, as the log names it; None is all, but an invoice comes
-    from one. prices: as `reprice`, such as negotiated ones. where: as `summary_by`.
+    provider: whose requests are compared, as the log names it; None is all, and an invoice is then
+    also held against what each of several providers bills alone. prices: as `reprice`, such as
+    negotiated ones. where: as `summary_by`.
     Returns: one row per cause: against ("log", or "invoice" and its month), kind, requests,
     billed_usd (logged or invoiced), repriced_usd, difference_usd (billed less re-priced) and a
     sentence. The differences against the log add up to logged less re-priced, those against each
@@ -118,15 +119,16 @@ def reconcile(
     >>> rows["sentence"].iloc[-1]
     '1 request: logged with cached input charged in full; the log has USD 0.00050 more.'
     """
-    periods = None
+    periods, providers = None, []
     with opened(requests, where) as connection:
         reasons = _judge(connection, provider, prices)
         rows = _against_log(connection, reasons)
         if invoice is not None:
-            months = connection.sql(_MONTHS).df()
+            providers = _providers(connection)
+            months = connection.sql(_months_sql(_totals(providers))).df()
             periods = _periods(invoice, usd_per_unit, months)
     for period in periods or ():
-        rows += _against_invoice(period, usd_per_unit, currency)
+        rows += _against_invoice(period, providers, usd_per_unit, currency)
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
@@ -214,7 +216,7 @@ def _against_log(connection: Connection, reasons: Mapping[int, str]) -> list[tup
 
 
 def _requests(n: float) -> str:
-    return f"{count(n)} request{'' if n == 1 else 's'}"
+    return f"{count(n)} request{'' if n == 1 else 's'}" if n else "Requests that no one counted"
 
 
 def _difference(amount: float) -> str:
@@ -237,12 +239,30 @@ _TOTALS = {
 }
 """What all requests of a month come to at the price of a cause, in SQL and in words."""
 
-_MONTHS = f"""SELECT strftime(make_timestamp(us), '%Y-%m') AS month, sum(n)::DOUBLE AS requests,
-    count(*) AS rows, min(us) AS first, max(us) AS last, count(DISTINCT us // {DAY_US}) AS days,
-    coalesce(sum(usd), 0) AS usd, sum(n) FILTER (kind = 'unpriced')::DOUBLE AS unpriced,
-    coalesce(sum(logged_usd) FILTER (kind = 'unpriced'), 0) AS unpriced_usd,
-    {", ".join(f"coalesce({sql}, 0) AS {name}" for name, (sql, _) in _TOTALS.items())}
-    FROM judged GROUP BY 1 ORDER BY 1"""
+
+def _providers(connection: Connection) -> list[str]:
+    """Who bills the requests, the largest bill first; empty unless several do."""
+    billed = connection.sql(
+        "SELECT provider FROM judged WHERE usd > 0 GROUP BY 1 ORDER BY sum(usd) DESC, 1"
+    ).fetchall()
+    return [str(name) for (name,) in billed] if len(billed) > 1 else []
+
+
+def _totals(providers: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """`_TOTALS`, and what each of several providers bills alone."""
+    return _TOTALS | {
+        f"provider_{i}": (f"sum(usd) FILTER (provider = {literal(name)})", f"at {name} alone")
+        for i, name in enumerate(providers)
+    }
+
+
+def _months_sql(totals: Mapping[str, tuple[str, str]]) -> str:
+    sums = ", ".join(f"coalesce({sql}, 0) AS {name}" for name, (sql, _) in totals.items())
+    return f"""SELECT strftime(make_timestamp(us), '%Y-%m') AS month, sum(n)::DOUBLE AS requests,
+        count(*) AS rows, min(us) AS first, max(us) AS last, count(DISTINCT us // {DAY_US}) AS days,
+        coalesce(sum(usd), 0) AS usd, sum(n) FILTER (kind = 'unpriced')::DOUBLE AS unpriced,
+        coalesce(sum(logged_usd) FILTER (kind = 'unpriced'), 0) AS unpriced_usd,
+        {sums} FROM judged GROUP BY 1 ORDER BY 1"""
 
 
 class _Period(NamedTuple):
@@ -287,7 +307,10 @@ def _edge_us(month: str, after: int) -> float:
     return (first + timedelta(days=days)).timestamp() * 1e6
 
 
-def _against_invoice(period: _Period, usd_per_unit: float, currency: str) -> list[tuple[Any, ...]]:
+def _against_invoice(
+    period: _Period, providers: Sequence[str], usd_per_unit: float, currency: str
+) -> list[tuple[Any, ...]]:
+    totals = _totals(providers)
     sums, amount = period.sums, period.amount * usd_per_unit
     stated = usd(amount)
     if currency != "USD" or usd_per_unit != 1:
@@ -311,12 +334,13 @@ def _against_invoice(period: _Period, usd_per_unit: float, currency: str) -> lis
         sentence = f"{_requests(sums['unpriced'])}: without a price, and counted as logged."
         add("unpriced", sums["unpriced"], sums["unpriced_usd"], 0.0, sentence)
     left = amount - logged * scale
-    gaps = {name: scale * (sums[name] - sums["usd"]) for name in _TOTALS}
+    gaps = {name: scale * (sums[name] - sums["usd"]) for name in totals}
     name = min(gaps, key=lambda name: abs(left - gaps[name]))
     if abs(left) > INVOICE_SHARE * amount and abs(left - gaps[name]) <= INVOICE_SHARE * amount:
         kind = CAUSES[int(name[6:])].kind if name.startswith("cause_") else name
+        kind = "other providers" if name.startswith("provider_") else kind
         sentence = (
-            f"The invoice of {stated} is within 1 % of what the requests cost {_TOTALS[name][1]}: "
+            f"The invoice of {stated} is within 1 % of what the requests cost {totals[name][1]}: "
             f"{usd(abs(gaps[name]))} {'more' if gaps[name] > 0 else 'less'}."
         )
         add(kind, sums["requests"], gaps[name], 0.0, sentence)
@@ -332,6 +356,8 @@ def _against_invoice(period: _Period, usd_per_unit: float, currency: str) -> lis
             if more
             else "credits, discounts, and a price of your own"
         )
+        if not more and providers:
+            look += f", or name its `provider`: {' or '.join(providers)}"
         sentence = (
             f"The invoice of {stated} is {usd(abs(left))} ({share(abs(left) / amount)} of it) "
             f"{'more' if more else 'less'} than the tokens cost, for a reason that is none of "

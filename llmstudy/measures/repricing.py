@@ -186,7 +186,8 @@ def _key_sql(table: RateTable, model: str) -> str:
     ]
     days = [f"us >= {(day - date(1970, 1, 1)).days * DAY_US}" for day in table.days]
     times = [f"us % {DAY_US} >= {round(each.total_seconds() * 1e6)}" for each in table.times]
-    sizes = [f"input_tokens > {size} * n" for size in table.sizes]
+    # of a bucket that does not count its requests no one knows whether they were long
+    sizes = [f"n > 0 AND input_tokens > {size} * n" for size in table.sizes]
     digits += [
         " + ".join(f"({test})::INT" for test in tests) or "0" for tests in (days, times, sizes)
     ]

@@ -15,10 +15,10 @@ from duckdb import DuckDBPyConnection as Connection
 from llmstudy.measures.growth import monthly_growth
 from llmstudy.measures.repricing import Source, opened, pricing, usd_sql
 from llmstudy.measures.requests_summary import group_keys, in_order, keys_sql, parts, summary_by
-from llmstudy.measures.summary import ends, span
+from llmstudy.measures.summary import ends, peak_to_mean, retry_share, span, windows
 from llmstudy.prices.model_names import same_model
 from llmstudy.prices.served import Prices
-from llmstudy.requests.plausible import grain, microseconds
+from llmstudy.requests.plausible import grain
 
 WINDOWS = {"10s": 10, "1min": 60, "1h": 3600}
 """Windows of the clock for peaks, in seconds."""
@@ -30,8 +30,10 @@ _TOP_ERRORS = 3
 
 _SUMS = {
     "requests": "sum(n)",
-    "retry_share": "sum(coalesce(attempts - 1, failed_attempts))"
-    " / sum(n) FILTER (attempts IS NOT NULL OR failed_attempts IS NOT NULL)",
+    "failed_attempts": "coalesce(sum(n * failed_attempts), 0)",
+    "is_shown": "bool_or(NOT ok) OR count(failed_attempts) > 0",
+    "attempts_per_request": "sum(n * coalesce(attempts, 1 + failed_attempts))"
+    " / sum(n) FILTER (coalesce(attempts, failed_attempts) IS NOT NULL)",
     "retry_usd": "sum(usd * failed_attempts)",
     "tool_calls_per_request": "sum(tool_calls) / sum(n) FILTER (tool_calls IS NOT NULL)",
     "requests_per_session": "sum(n) FILTER (session_id IS NOT NULL)"
@@ -79,17 +81,18 @@ def behaviour_by(
     """Describes the requests of each group: errors, retries, peaks, growth, tenants, fallbacks.
 
     source, by, prices, where: as `summary_by`.
-    Returns: one row per group, in order: the columns of by; errors (error and share of the
-    requests of the commonest three); retry_share (attempts beyond the first, over the requests
-    whose attempts the log gives); retry_usd (failed attempts that used tokens, at the price of
-    their request); peak_to_mean_10s, _1min and _1h (of windows of the clock; null under 48 of them,
-    where times are not exact to one, and of a sampled log); dispersion_1min (variance over mean of
-    the requests of a minute: 1 where they come independently at a steady rate); growth_per_month
-    with `_low` and `_high` (as `monthly_growth`); tenant_share_largest and tenant_share_largest_5
-    (of the requests with a tenant; null by tenant); alias_share (of the requests with a requested
-    model, those that asked under a name that is on no price list and is not the served model's);
-    fallback_share (of the others, those that another model served than was asked for; null if there
-    are no others); tool_calls_per_request and requests_per_session.
+    Returns: one row per group, in order: the columns of by; errors (error and share of the requests
+    of the commonest three); retry_share (as `summary.retry_share`); attempts_per_request (of the
+    requests whose attempts the log gives, those without tokens too); retry_usd (failed attempts
+    that used tokens, at the price of their request); peak_to_mean_10s, _1min and _1h (of windows of
+    the clock; null under 48 of them, where times are not exact to one, and of a sampled log);
+    dispersion_1min (variance over mean of the requests of a minute: 1 where they come independently
+    at a steady rate); growth_per_month with `_low` and `_high` (as `monthly_growth`);
+    tenant_share_largest and tenant_share_largest_5 (of the requests with a tenant; null by tenant);
+    alias_share (of the requests with a requested model, those that asked under a name that is on no
+    price list and is not the served model's); fallback_share (of the others, those that another
+    model served than was asked for; null if there are no others); tool_calls_per_request and
+    requests_per_session.
     Raises: ValueError as `summary_by`.
 
     >>> log = pd.DataFrame({"ts_start": pd.to_datetime(["2026-11-20T09:00Z"] * 4),
@@ -98,7 +101,7 @@ def behaviour_by(
     ...     "output_tokens": 100, "ok": [True] * 3 + [False], "error": [None] * 3 + ["timeout"]})
     >>> row = behaviour_by(log).iloc[0]
     >>> row["errors"], float(row["fallback_share"]), float(row["retry_share"])
-    ([{'error': 'timeout', 'share': 0.25}], 0.25, nan)
+    ([{'error': 'timeout', 'share': 0.25}], 0.25, 0.0)
     """
     keys = group_keys(by)
     with opened(source, where) as connection:
@@ -150,14 +153,16 @@ def _part(
     names = {f"key_{name}": sql for name, sql in keys.items()}
     same = " AND ".join(f"groups.{name} IS NOT DISTINCT FROM key_{name}" for name in keys)
     connection.execute(
-        f"CREATE OR REPLACE VIEW part AS SELECT place, rows.* FROM (SELECT log.*,"
-        f" {usd_sql()} AS usd, {keys_sql(names)} FROM log JOIN rates ON key = {rate_key}"
-        f" WHERE {where}) AS rows JOIN groups ON {same}"
+        "CREATE OR REPLACE VIEW part AS SELECT place, rows.* FROM"
+        f" (SELECT log.* REPLACE (nullif(n, 0) AS n), {usd_sql()} AS usd, {keys_sql(names)}"
+        f" FROM log JOIN rates ON key = {rate_key} WHERE {where}) AS rows JOIN groups ON {same}"
     )
     groups = connection.table("groups").df().set_index("place")
     sums = ", ".join(f"({sql})::DOUBLE AS {name}" for name, sql in _SUMS.items())
     totals = connection.sql(f"SELECT place, {sums} FROM part GROUP BY place").df()
     totals = totals.set_index("place")
+    shown = totals.pop("failed_attempts"), totals["requests"], totals.pop("is_shown") == 1
+    totals.insert(1, "retry_share", retry_share(*shown))
     tenants = connection.sql(_TENANTS).df().set_index("place").astype(float)
     columns = [
         groups,
@@ -200,20 +205,20 @@ def _timing(connection: Connection) -> pd.DataFrame:
 def _timing_of(times: "pd.Series[Any]", weight: "pd.Series[Any]") -> dict[str, float]:
     covered, exact_to = span(times), grain(times)
     # a sampled row stands for requests that came at other times; a bucket for those of its minutes
-    counted = bool((weight == 1).all()) or exact_to >= pd.Timedelta(minutes=1)
-    us = microseconds(times)  # in order
+    known = bool(weight.notna().all())
+    counted = known and (bool((weight == 1).all()) or exact_to >= pd.Timedelta(minutes=1))
     row: dict[str, float] = {}
     for name, seconds in WINDOWS.items():
         window = pd.Timedelta(seconds=seconds)
         n = covered / window
-        begins = np.flatnonzero(np.diff(us // (seconds * 1_000_000), prepend=-1))
-        counts = np.add.reduceat(weight.to_numpy(), begins)
+        counts = windows(times, weight, window)
         shown = counted and n >= _FEWEST_WINDOWS and exact_to <= window
-        row[f"peak_to_mean_{name}"] = counts.max() / (weight.sum() / n) if shown else np.nan
+        row[f"peak_to_mean_{name}"] = peak_to_mean(counts, n) if shown else np.nan
         if name == "1min":
             squares, mean = float((counts**2).sum()), weight.sum() / n if n else np.nan
             row["dispersion_1min"] = (squares - n * mean**2) / (n - 1) / mean if shown else np.nan
-    return row | ends("growth_per_month", monthly_growth(times, weight))
+    growth = monthly_growth(times, weight) if known else None
+    return row | ends("growth_per_month", growth)
 
 
 def _fallbacks(connection: Connection, listed: Mapping[tuple[Any, Any], Any]) -> pd.DataFrame:

@@ -53,13 +53,13 @@ def summary_by(
     takes half the time. metrics: latency_s, ttft_s or both. where: an SQL condition over columns of
     the table, for some of its requests.
     Returns: one row per group, in order: the columns of by (periods as the time at which they
-    begin), requests, input_tokens, output_tokens, cached_input_share (of the input whose cached
-    part is logged; null if none is), usd (at the list price of each request's own time, tier and
-    served model; null where no request has one), unpriced_requests (without a price, self-hosted
-    ones among them), failed_share, and for latency_s and ttft_s `<metric>_n` (requests that have
-    it, and failed ones, which count as longer than any) and `_p50`, `_p95`, `_p99`, each null where
-    n is too small for its interval or it falls among the failures, with `_low` and `_high` (+inf
-    where it may fall among the failures).
+    begin), requests (null where a bucket does not count its own), input_tokens, output_tokens,
+    cached_input_share (of the input whose cached part is logged; null if none is), usd (at the list
+    price of each request's own time, tier and served model; null where no request has one),
+    unpriced_requests (without a price, self-hosted ones among them), failed_share, and for
+    latency_s and ttft_s `<metric>_n` (requests that have it, and failed ones, which count as longer
+    than any) and `_p50`, `_p95`, `_p99`, each null where n is too small for its interval or it
+    falls among the failures, with `_low` and `_high` (+inf where it may fall among the failures).
 
     The intervals assume no distribution, and that the requests of a group are independent of each
     other: within a day or an hour they may resemble each other, and the intervals are then too
@@ -174,19 +174,22 @@ def _sums(
     # a filter on an aggregate takes longer than the aggregate: most rows stand for one request
     whole, priced, failed = "count(*)", "count(own_input)", "sum((NOT ok)::INT)"
     if weighted(connection):
-        whole, priced = "sum(n)", "coalesce(sum(n) FILTER (own_input IS NOT NULL), 0)"
+        whole, priced = (
+            "CASE WHEN min(n) > 0 THEN sum(n) END",
+            "coalesce(sum(n) FILTER (own_input IS NOT NULL), 0)",
+        )
         failed = "sum(CASE WHEN ok THEN 0 ELSE n END)"
     selected = [
         keys_sql(keys),
-        f"{whole}::DOUBLE AS requests",
+        f"({whole})::DOUBLE AS requests",
         "sum(input_tokens)::DOUBLE AS input_tokens",
         "sum(output_tokens)::DOUBLE AS output_tokens",
         "sum(cached_input_tokens)"
         " / sum(CASE WHEN cached_input_tokens IS NOT NULL THEN input_tokens END)"
         " AS cached_input_share",
         f"sum({usd_sql()}) AS usd",
-        f"({whole} - {priced})::DOUBLE AS unpriced_requests",
-        f"{failed} / {whole} AS failed_share",
+        f"(({whole}) - {priced})::DOUBLE AS unpriced_requests",
+        f"{failed} / ({whole}) AS failed_share",
         "sum((NOT ok)::INT)::BIGINT AS failed_rows",
     ]
     for metric in metrics:

@@ -33,15 +33,14 @@ def summarise(requests: pd.DataFrame, grain_: str = "request") -> pd.DataFrame:
     to last without the holes of the log, plus one mean gap, so that requests / span_h is the rate),
     hole_share (of the time from first to last), covers_week (whether each hour of the week is
     covered, at least in part, and times are exact to the hour), whole_days (whether seven days and
-    more are covered, and times are of the day alone), requests_per_month (of 730 h, at
-    that rate), for input and output tokens, over the requests that have any,
-    `<side>_tokens_mean`, `_mean_low`, `_mean_high` (95 % interval), `_p50` and `_p95` (null under
-    72 requests), cached_input_share (of the input whose cached part is logged; null if none is),
-    failed_share, retry_share (attempts beyond the requests, over them; null where the log shows no
-    failure), peak_to_mean_hour (of clock hours; null under 48 h), peak_to_mean_10min (null under 20
-    min), growth_per_month with `_low` and `_high` (as `monthly_growth`) and peak_to_mean_week with
-    `_low` and `_high` (as `weekly_peak`), null under four weeks. Figures that need a span are null
-    for a single request. With few requests a peak is mostly chance.
+    more are covered, and times are of the day alone), requests_per_month (of 730 h, at that rate),
+    for input and output tokens, over the requests that have any, `<side>_tokens_mean`, `_mean_low`,
+    `_mean_high` (95 % interval), `_p50` and `_p95` (null under 72 requests), cached_input_share (of
+    the input whose cached part is logged; null if none is), failed_share, retry_share (as the
+    function), peak_to_mean_hour (of clock hours; null under 48 h), peak_to_mean_10min (null under
+    20 min), growth_per_month with `_low` and `_high` (as `monthly_growth`) and peak_to_mean_week
+    with `_low` and `_high` (as `weekly_peak`), null under four weeks. Figures that need a span are
+    null for a single request. With few requests a peak is mostly chance.
 
     A failed attempt counts once: in the retry share if the log gives the attempts of a request in
     `failed_attempts`, and else as a request, since it is a row.
@@ -158,15 +157,19 @@ def _summary(requests: pd.DataFrame, grain_: str) -> dict[str, Any]:
         **_token_summary(requests, "output_tokens"),
         "cached_input_share": cached.sum() / of_input if of_input else np.nan,
         "failed_share": weight[~requests["ok"]].sum() / n,
-        "retry_share": _retry_share(requests),
-        "peak_to_mean_hour": _peak_to_mean(times, _HOUR)
-        if by_time and covered >= 48 * _HOUR
-        else np.nan,
-        "peak_to_mean_10min": (
-            _peak_to_mean(times, _TEN_MINUTES)
-            if by_time and covered >= 2 * _TEN_MINUTES
-            else np.nan
+        "retry_share": float(
+            retry_share(
+                (weight * requests["failed_attempts"]).sum(),
+                n,
+                not requests["ok"].all() or requests["failed_attempts"].notna().any(),
+            )
         ),
+        **{
+            f"peak_to_mean_{name}": peak_to_mean(windows(times, weight, window), covered / window)
+            if by_time and covered >= fewest * window
+            else np.nan
+            for name, window, fewest in (("hour", _HOUR, 48), ("10min", _TEN_MINUTES, 2))
+        },
         **ends("growth_per_month", monthly_growth(times, weight)),
         **ends("peak_to_mean_week", weekly_peak(times) if by_time else None),
     }
@@ -184,11 +187,18 @@ def ends(name: str, interval: Interval | None) -> dict[str, float]:
     return {name: estimate, f"{name}_low": low, f"{name}_high": high}
 
 
-def _retry_share(requests: pd.DataFrame) -> float:
-    beyond = requests["failed_attempts"]
-    if requests["ok"].all() and beyond.isna().all():
-        return float("nan")
-    return float(beyond.sum() / len(requests))
+def retry_share(failed_attempts: Any, requests: Any, is_shown: Any) -> Any:
+    """What retries add to a bill: the failed attempts that used tokens, over the requests.
+
+    failed_attempts, requests: their numbers, of a log or of each of its groups. is_shown: whether
+    it has a failure, or the attempts of a request; else nobody knows, and the share is null. In a
+    log with failures but without attempts it is 0, since each failed attempt is a row of its own,
+    which is a request.
+
+    >>> float(retry_share(1, 100, True)), float(retry_share(0, 100, False))
+    (0.01, nan)
+    """
+    return np.where(is_shown, failed_attempts, np.nan) / requests
 
 
 def _token_summary(requests: pd.DataFrame, column: str) -> dict[str, Any]:
@@ -289,8 +299,30 @@ def _covers_week(times: "pd.Series[Any]") -> bool:
     return len(covered) == HOURS_PER_WEEK
 
 
-def _peak_to_mean(times: "pd.Series[Any]", window: pd.Timedelta) -> float:
-    """Requests in the busiest window of the clock over those in a mean window."""
-    busiest = times.dt.floor(window).value_counts().max()
+def windows(times: "pd.Series[Any]", weight: "pd.Series[Any]", window: pd.Timedelta) -> Any:
+    """Requests in each window of the clock that has any, in order: (n_windows,).
+
+    weight: requests that each row stands for.
+
+    >>> times = pd.Series(pd.to_datetime(["2026-11-02T09:00Z", "2026-11-02T09:59Z"]))
+    >>> windows(times, pd.Series([1.0, 2.0]), pd.Timedelta(hours=1)).tolist()
+    [3.0]
+    """
+    us = microseconds(times)
+    order = np.argsort(us, kind="stable")
+    begins = np.flatnonzero(
+        np.diff(us[order] // (window // pd.Timedelta(microseconds=1)), prepend=-1)
+    )
+    return np.add.reduceat(weight.to_numpy(dtype=float)[order], begins)
+
+
+def peak_to_mean(counts: Any, n_windows: float) -> float:
+    """Requests in the busiest window of the clock over those in a mean one of n_windows.
+
+    counts: from `windows`.
+
+    >>> peak_to_mean(np.array([1.0, 3.0]), 2)
+    1.5
+    """
     # even requests over a part of the last window would have a peak below their mean
-    return max(1.0, float(busiest / (len(times) * (window / _span(times)))))
+    return max(1.0, float(counts.max() / (counts.sum() / n_windows)))

@@ -12,10 +12,10 @@ import gzip
 import io
 import json
 import re
-from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, TextIO, cast
@@ -42,6 +42,7 @@ class Container:
 
     fields: its columns, where it has a header. preamble: lines before it. sample: the first records
     as nested mappings. parts: fields that the path of a hive folder gives, `day=2026-11-02/`.
+    texts: SQL for the text of each column of Parquet, and of each field of a nested one, by path.
     """
 
     path: Path
@@ -53,6 +54,13 @@ class Container:
     frame: pd.DataFrame | None = None
     parts: tuple[tuple[str, str], ...] = ()
     preamble: int = 0
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def header(self) -> dict[str, str]:
+        """Its columns by their names as `simple` has them, without names that several bear."""
+        times = Counter(map(simple, self.fields))
+        return {simple(name): name for name in self.fields if times[simple(name)] == 1}
 
     @cached_property
     def spellings(self) -> dict[str, str]:
@@ -193,6 +201,9 @@ def _opened_parquet(path: Path, parts: tuple[tuple[str, str], ...]) -> Container
         try:
             relation = connection.sql(f"SELECT * FROM read_parquet({literal(str(path))})")
             names = tuple(relation.columns)
+            texts: dict[str, str] = {}
+            for name, kind in zip(names, relation.types, strict=True):
+                _note_texts(quoted(name), kind, _pointer([name]), texts)
             rows = relation.project("to_json(COLUMNS(*))::VARCHAR").limit(SAMPLE_RECORDS).fetchall()
         except duckdb.Error as error:
             raise ValueError(
@@ -203,7 +214,7 @@ def _opened_parquet(path: Path, parts: tuple[tuple[str, str], ...]) -> Container
         {name: json.loads(text) for name, text in zip(names, row, strict=True) if text is not None}
         for row in rows
     )
-    return Container(path, "parquet", names, sample, parts=parts)
+    return Container(path, "parquet", names, sample, parts=parts, texts=texts)
 
 
 def of_frame(frame: pd.DataFrame) -> Container:
@@ -216,6 +227,8 @@ def of_frame(frame: pd.DataFrame) -> Container:
 def within(container: Container, inner: str) -> Container:
     """A container of documents whose sample is the records that lie in them; see `batches`."""
     names = _list_names(inner)
+    if not any(names[0] in record for record in container.sample):
+        return container
     try:
         sample = [x for document in container.sample for x in _members(document, names)]
     except RecursionError:
@@ -235,10 +248,7 @@ def whole(container: Container, columns: Sequence[str], inner: str | None) -> st
     """
     path = literal(str(container.path))
     if container.kind == "parquet":
-        with duckdb.connect() as connection:
-            types = dict(_types(connection, f"read_parquet({path})"))
-        texts = (_filled(f"{_as_text(name, types[name])}::VARCHAR") for name in columns)
-        values = "".join(f", {text} AS c{n}" for n, text in enumerate(texts))
+        values = "".join(f", {container.texts[name]} AS c{n}" for n, name in enumerate(columns))
         return (
             f"(SELECT file_row_number + 1 AS row, NULL AS raw, NULL AS problem{values}"
             f" FROM read_parquet({path}, file_row_number = true))"
@@ -286,11 +296,14 @@ def batches(
 
 def _json_table(records: str, columns: Sequence[str]) -> str:
     """SQL for the records of a table with row and raw, as `batches` has them."""
+    pointers = ", ".join(map(literal, columns))
+    # to ask first whether it is JSON would parse each record twice
+    texts = f"CASE WHEN raw[1] = '{{' THEN try(json_extract_string(raw, [{pointers}])) END"
     return (
-        f"(SELECT row, CASE WHEN object IS NULL THEN raw END AS raw, {_PROBLEM_SQL},"
-        f" list_transform(json_extract_string(object, [{', '.join(map(literal, columns))}]),"
-        f" lambda text: {_filled('text')}) AS x"
-        f" FROM (SELECT row, raw, {_OBJECT_SQL} AS object FROM {records}))"
+        "(SELECT row, CASE WHEN texts IS NULL THEN raw END AS raw,"
+        " CASE WHEN texts IS NULL THEN 'not a JSON object on one line' END AS problem,"
+        f" list_transform(texts, lambda text: CASE WHEN {_MAY_BE_PADDED} THEN {_filled('text')}"
+        f" ELSE text END) AS x FROM (SELECT row, raw, {texts} AS texts FROM {records}))"
     )
 
 
@@ -307,8 +320,8 @@ def _filled(text: str) -> str:
     )
 
 
-_OBJECT_SQL = "CASE WHEN raw[1] = '{' AND json_valid(raw) THEN raw END"
-_PROBLEM_SQL = "CASE WHEN object IS NULL THEN 'not a JSON object on one line' END AS problem"
+_MAY_BE_PADDED = "strlen(text) <= 4 OR contains(text, ' ') OR length(text) < strlen(text)"
+"""SQL for whether a text may have spaces around it, of any kind, or stand for nothing."""
 
 
 def _bounded(records: Iterator[tuple[int, str]]) -> Iterator[pd.DataFrame]:
@@ -492,14 +505,21 @@ def _csv_records(
         yield lines.number, raw, problem, *values
 
 
-def _types(connection: Connection, file: str) -> Iterator[tuple[str, str]]:
-    for name, kind, *_ in connection.execute(f"DESCRIBE SELECT * FROM {file}").fetchall():
-        yield name, kind
-
-
-def _as_text(name: str, kind: str) -> str:
-    nested = kind.startswith(("STRUCT", "MAP")) or kind.endswith("[]")
-    return f"to_json({quoted(name)})" if nested else quoted(name)
+def _note_texts(value: str, kind: Any, pointer: str, texts: dict[str, str]) -> None:
+    """Notes the text of a typed value and of its fields; only text may be padded, or say `null`."""
+    text = f"{value}::VARCHAR"
+    if kind.id in ("struct", "map", "list", "array"):
+        text = f"to_json({value})::VARCHAR"
+    elif kind.id == "null":
+        text = "NULL::VARCHAR"
+    elif kind.id in ("float", "double"):
+        text = f"nullif({text}, 'nan')"
+    elif kind.id in ("varchar", "blob", "enum"):
+        text = _filled(text)
+    texts[pointer] = text
+    for name, inner in kind.children if kind.id == "struct" else ():
+        place = f"{pointer}{_pointer([name])}"
+        _note_texts(f"struct_extract({value}, {literal(name)})", inner, place, texts)
 
 
 def _frame_batches(container: Container, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
@@ -532,6 +552,8 @@ def field_sql(field: str, container: Container, columns: list[str]) -> str | Non
     """
     at = _header(container, field)
     if at is not None:
+        if container.kind == "parquet":
+            return f"c{_place(_pointer([at]), columns)}"
         return _filled(f"c{_place(at, columns)}")
     if " + " in field:
         parts = [field_sql(part, container, columns) for part in field.split(" + ")]
@@ -542,12 +564,20 @@ def field_sql(field: str, container: Container, columns: list[str]) -> str | Non
     for cut in range(len(names) - 1, 0, -1):
         head = _header(container, ".".join(names[:cut]))
         if head is not None:
-            column = f"c{_place(head, columns)}"
-            valid = f"CASE WHEN json_valid({column}) THEN {column} END"
-            return _filled(f"json_extract_string({valid}, {literal(_pointer(names[cut:]))})")
+            if container.kind != "parquet":
+                return _within(f"c{_place(head, columns)}", names[cut:])
+            path = _pointer([head, *names[cut:]])
+            if path in container.texts:
+                return f"c{_place(path, columns)}"
+            return _within(f"c{_place(_pointer([head]), columns)}", names[cut:])
     if field in dict(container.parts):
         return literal(dict(container.parts)[field])
     return None
+
+
+def _within(text: str, names: Sequence[str]) -> str:
+    """SQL for the text at a path of JSON; null where that is no JSON."""
+    return _filled(f"try(json_extract_string({text}, {literal(_pointer(names))}))")
 
 
 def _sum_sql(parts: Sequence[str]) -> str | None:
@@ -562,10 +592,7 @@ def _sum_sql(parts: Sequence[str]) -> str | None:
 
 def _header(container: Container, field: str) -> str | None:
     """The column of a header that a name means: as written, else in any case and spacing."""
-    if field in container.fields:
-        return field
-    plain = [name for name in container.fields if simple(name) == simple(field)]
-    return plain[0] if len(plain) == 1 else None
+    return field if field in container.fields else container.header.get(simple(field))
 
 
 def _place(name: str, columns: list[str]) -> int:
@@ -574,6 +601,7 @@ def _place(name: str, columns: list[str]) -> int:
     return columns.index(name)
 
 
+@cache
 def simple(name: str) -> str:
     """A name without case, spaces and signs: `Prompt Tokens` is `prompt_tokens`."""
     return re.sub(r"[^\w]|_", "", name.casefold())
@@ -585,9 +613,7 @@ def _json_sql(field: str, container: Container, pointers: list[str]) -> str:
     names = _names(field)
     seen = [value for record in container.sample for value in [record.get(names[0])] if value]
     if len(names) > 1 and seen and isinstance(seen[0], str):
-        inner = f"x[{_place(_pointer(names[:1]), pointers) + 1}]"
-        valid = f"CASE WHEN json_valid({inner}) THEN {inner} END"
-        return _filled(f"json_extract_string({valid}, {literal(_pointer(names[1:]))})")
+        return _within(f"x[{_place(_pointer(names[:1]), pointers) + 1}]", names[1:])
     forms = _pointers(field)  # each that is looked for takes its time
     if not any(field in record for record in container.sample):
         forms = forms[-1:]
@@ -622,9 +648,9 @@ def has_field(field: str, container: Container) -> bool:
         if _header(container, field) is not None or field in dict(container.parts):
             return True
         head, *rest = _names(field)
-        return bool(rest) and any(
-            _has(_loaded(record.get(_header(container, head) or head)), rest)
-            for record in container.sample
+        head = _header(container, head) or head
+        return _pointer([head, *rest]) in container.texts or any(
+            bool(rest) and _has(_loaded(record.get(head)), rest) for record in container.sample
         )
     return _is_there(field, container) or _as_written(field, container) != field
 

@@ -54,6 +54,8 @@ DOUBTFUL_SHARE = 0.01
 """Share of a workload's requests from which an oddity is reported."""
 
 NO_CHAT = "no chat or completion, by its model or operation"
+CACHE_HIT = "answered from the gateway's own cache: no provider was asked"
+OTHER_CALL = "a span or a call of another kind than a chat or completion"
 REPEAT = "delivered again: the same as an earlier row"
 ATTEMPT = "an attempt of a call of which another row holds the outcome"
 
@@ -61,7 +63,7 @@ EMPTY = "a bucket without requests"
 UNTRACED = "a failed attempt without tokens: no id tells whether another row holds the answer"
 NO_USAGE = "answered, but its tokens are not in the log"
 
-NOTHING_LOST = (NO_CHAT, REPEAT, ATTEMPT, EMPTY, UNTRACED)
+NOTHING_LOST = (NO_CHAT, CACHE_HIT, OTHER_CALL, REPEAT, ATTEMPT, EMPTY, UNTRACED)
 """Reasons against rows that hold no request, or one that is in another row."""
 
 _OTHER_MODELS = r"embed|rerank|moderation|whisper|tts|dall-?e|transcri"
@@ -94,7 +96,7 @@ def set_aside(connection: Connection, longest_tokens: int) -> None:
     )
     steps = (
         f"INSERT INTO marks SELECT n, CASE {_strays_sql(connection)}"
-        f" WHEN tokens / coalesce(n_requests, 1) > {longest_tokens}"
+        f" WHEN tokens > {longest_tokens} * coalesce(n_requests, 1) AND coalesce(n_requests, 1) > 0"
         f" THEN {literal(too_long(longest_tokens))}"
         f" WHEN regexp_matches(lower(model_served), {literal(_OTHER_MODELS)})"
         f" OR regexp_matches(lower(operation), {literal(_OTHER_OPERATIONS)})"
@@ -134,6 +136,16 @@ def set_aside(connection: Connection, longest_tokens: int) -> None:
     )
     kind, order = ("TABLE", " ORDER BY n") if calls else ("VIEW", "")
     connection.execute(f"CREATE {kind} accepted AS {accepted}{order}")
+
+
+def left_out(field: str) -> str:
+    """The reason against a row that a mapping's `only` or `without` leaves out by a field.
+
+    >>> left_out("cache_hit"), left_out("operation")
+    ("answered from the gateway's own cache: no provider was asked", \
+'a span or a call of another kind than a chat or completion')
+    """
+    return CACHE_HIT if "cache" in field else OTHER_CALL
 
 
 def _strays_sql(connection: Connection) -> str:

@@ -48,7 +48,12 @@ COLUMNS = (
     Column("error", "string", False, "why there was no answer, in the log's own word"),
     Column("attempts", "Int64", False, "attempts that the gateway made"),
     Column("failed_attempts", "Int64", False, "attempts before the last that used tokens"),
-    Column("n_requests", "float64", False, "requests that the row stands for; null is one"),
+    Column(
+        "n_requests",
+        "float64",
+        False,
+        "requests that the row stands for; null is one, and 0 a bucket that does not count its own",
+    ),
     Column("logged_usd", "float64", False, "cost as the log has it, never used unreconciled"),
     Column("source", "string", True, "file or trace that the row comes from"),
 )
@@ -103,7 +108,8 @@ INVARIANTS = (
     ),
     Invariant(f"least({_TOKENS}) >= 0", "a token count is below zero"),
     Invariant(
-        f"greatest({_TOKENS}) <= {MOST_TOKENS} * coalesce(n_requests, 1)",
+        f"greatest({_TOKENS}) <= {MOST_TOKENS} * coalesce(n_requests, 1)"
+        " OR coalesce(n_requests, 1) = 0",
         f"a token count is above {MOST_TOKENS:,}, more than any model takes",
     ),
     Invariant(
@@ -116,7 +122,7 @@ INVARIANTS = (
         "reasoning tokens exceed the output tokens they are part of",
     ),
     Invariant("least(latency_s, ttft_s) >= 0", "a duration is below zero"),
-    Invariant("n_requests > 0", "it stands for no request"),
+    Invariant("n_requests >= 0", "it stands for less than no request"),
     Invariant("failed_attempts >= 0", "a count of attempts is below zero"),
     Invariant("ttft_s <= latency_s", "the first token comes after the last: ttft_s > latency_s"),
 )
@@ -128,7 +134,10 @@ BREACH_SQL = f"""CASE {
 
 
 def weights(requests: pd.DataFrame) -> "pd.Series[Any]":
-    """Requests that each row of a canonical table stands for: 1 unless `n_requests` says more."""
+    """Requests that each row of a canonical table stands for: 1 unless `n_requests` says more.
+
+    It is 0 for a bucket that does not count its requests: its tokens are known, their number not.
+    """
     if "n_requests" not in requests:
         return pd.Series(1.0, index=requests.index)
     return requests["n_requests"].astype(float).fillna(1.0)

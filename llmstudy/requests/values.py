@@ -54,6 +54,11 @@ def signs(fields: dict[str, str], mapping: LogMapping, table: str, connection: C
     if mapping.decimal or mapping.thousands:
         decimal = mapping.decimal or ("," if mapping.thousands == "." else ".")
         return Signs(decimal, mapping.thousands or {",": ".", ".": ","}[decimal])
+    marked = _marked(fields, table, connection)
+    fields = {name: kind for name, kind in fields.items() if any(name in x for x in marked)}
+    dots, commas, _ = marked
+    if dots and not commas and not any(fields[name] == "whole" for name in dots):
+        return Signs()
     counts = _sign_counts(fields, table, connection)
     if not any(counts[f"{name}_{sign}"] for name in fields for sign in ("dot", "comma")):
         spaced = any(counts[f"{name}_spaced"] for name in fields)
@@ -82,6 +87,17 @@ def signs(fields: dict[str, str], mapping: LogMapping, table: str, connection: C
                     "`requests`, or as an argument"
                 )
     return Signs()
+
+
+def _marked(fields: dict[str, str], table: str, connection: Connection) -> list[set[str]]:
+    """The fields in which there is a dot, a comma, a space."""
+    parts = [f"bool_or(contains({name}_text, '{mark}'))" for mark in "., " for name in fields]
+    if not parts:
+        return [set(), set(), set()]
+    [seen] = connection.sql(f"SELECT {', '.join(parts)} FROM {table}").fetchall()
+    n = len(fields)
+    return [{name for name, there in zip(fields, seen[i * n :], strict=False) if there}
+            for i in range(3)]  # fmt: skip
 
 
 def _sign_counts(fields: dict[str, str], table: str, connection: Connection) -> dict[str, Any]:

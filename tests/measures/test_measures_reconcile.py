@@ -209,6 +209,18 @@ def test_one_providers_requests_are_compared_with_its_invoice():
     assert rows.index.tolist() == ["agrees"]
 
 
+def test_an_invoice_of_one_of_several_providers_is_told_from_the_rest():
+    other = log(provider="anthropic", model_served="claude-sonnet-4-5")
+    both, own = pd.concat([whole_november(), other]), whole_november()["logged_usd"].sum()
+    rows = kinds(reconcile(both, own), "invoice 2026-11")
+    assert rows.index.tolist() == ["other providers", "agrees"]
+    assert "at openai alone" in rows["sentence"].iloc[0]
+    left_out = rows.loc["other providers", "difference_usd"]
+    assert left_out == pytest.approx(-reprice(other)["usd"].sum())
+    rows = kinds(reconcile(both, own / 2), "invoice 2026-11")
+    assert "name its `provider`: openai or anthropic" in rows.loc["unknown", "sentence"]
+
+
 def test_a_parquet_file_is_reconciled_as_the_frame_is(tmp_path):
     import duckdb
 

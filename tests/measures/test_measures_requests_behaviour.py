@@ -5,7 +5,10 @@ import pandas as pd
 import pytest
 
 import llmstudy.measures.requests_summary as module
+from llmstudy.cli.requests_tables import sentence
 from llmstudy.measures.requests_behaviour import behaviour_by, requests_table
+from llmstudy.measures.summary import summarise
+from llmstudy.requests.schema import conform
 
 START = pd.Timestamp("2026-09-01", tz="UTC")
 
@@ -110,6 +113,43 @@ def test_times_of_a_day_have_no_peak_but_a_growth():
     row = behaviour_by(log(60, ts_start=days, workload="chat", n_requests=growing)).iloc[0]
     assert row[["peak_to_mean_10s", "peak_to_mean_1min", "peak_to_mean_1h"]].isna().all()
     assert row["growth_per_month_low"] < 0.1 < row["growth_per_month_high"]
+
+
+def test_retries_are_billed_where_they_used_tokens_and_counted_where_they_did_not():
+    # of 4 requests one took 3 attempts, of which one failed attempt used tokens
+    frame = log(4, workload="chat", ok=True).assign(
+        attempts=pd.array([3, 1, 1, 1], "Int64"),
+        failed_attempts=pd.array([1, None, None, None], "Int64"),
+    )
+    row = behaviour_by(frame).iloc[0]
+    assert (row["retry_share"], row["attempts_per_request"]) == (1 / 4, 6 / 4)
+    frame["cached_input_tokens"] = pd.array([0] * 4, "Int64")
+    assert summarise(frame)["retry_share"].tolist() == [1 / 4]
+
+
+@pytest.mark.parametrize("counts", [{"ok": True}, {"ok": [True, False] * 20}, {}])
+def test_both_summaries_have_the_same_retries(counts):
+    frame = log(40, workload="chat", n_requests=np.tile([1.0, 4.0], 20)).assign(**counts)
+    frame["cached_input_tokens"] = pd.array([0] * 40, "Int64")
+    if counts:
+        frame["failed_attempts"] = pd.array([None] * 40, "Int64")
+    one, other = behaviour_by(frame).iloc[0]["retry_share"], summarise(frame)["retry_share"][0]
+    assert one == pytest.approx(other, nan_ok=True)
+    assert np.isnan(one) == (counts == {"ok": True})
+
+
+def test_a_bucket_that_does_not_count_its_requests_has_tokens_and_a_bill_but_no_number():
+    hours = pd.date_range(START, periods=24 * 40, freq="h")
+    frame = log(len(hours), ts_start=hours, workload="chat", ok=True, input_tokens=60_000_000)
+    frame = frame.assign(model_served="gemini-2.5-pro", provider="google", output_tokens=1_000_000)
+    frame = conform(frame.assign(n_requests=0.0, request_id=frame.index, source="usage"))
+    row = requests_table(frame).iloc[0]
+    assert row["input_tokens"] == 60_000_000 * len(hours)
+    assert row["usd"] == pytest.approx((60 * 1.25 + 1 * 10) * len(hours))  # prompts below 200,000
+    unknown = ["requests", "unpriced_requests", "failed_share", "growth_per_month"]
+    unknown += ["peak_to_mean_1h", "requests_per_session", "tenant_share_largest", "retry_share"]
+    assert row[unknown].isna().all()
+    assert sentence(requests_table(frame), ["workload"]).endswith("that no one counted.")
 
 
 def test_a_route_is_a_group():

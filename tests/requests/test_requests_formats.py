@@ -52,8 +52,8 @@ TRUTHS = {
         4, 350, 410_000, 110_000, 4_000, 61_000, None, 0, None, None, 1.5215, "2026-11-02 00:00:00"
     ),
     "langfuse.jsonl": Truth(6, 5, 5200, 1536, 100, 700, 30, 1, 15.5, 0.5, 0.01786),
-    "helicone.csv": Truth(5, 5, 5200, 1536, 100, 700, None, 1, 15.5, 0.5, 0.0197702),
-    "helicone_export.jsonl": Truth(5, 5, 5200, 1536, 100, 700, None, 1, 15.5, 0.5, 0.0197702),
+    "helicone.csv": Truth(6, 5, 5200, 1536, 100, 700, None, 1, 15.5, 0.5, 0.0197702),
+    "helicone_export.jsonl": Truth(6, 5, 5200, 1536, 100, 700, None, 1, 15.5, 0.5, 0.0197702),
     "portkey.jsonl": Truth(5, 5, 5200, None, None, 700, None, 1, 15.5, None, 0.01611),
     "openrouter.csv": Truth(5, 5, 5200, 1536, None, 700, 30, 1, 15.5, 0.5, 0.01611),
     "otel-otlp.jsonl": Truth(7, 5, 5200, 1536, None, 700, 30, 1, 15.5, 0.5, None),
@@ -241,6 +241,13 @@ def test_a_fallback_keeps_the_model_that_was_asked_for_and_the_one_that_answered
         assert (second["attempts"], second["latency_s"]) == (2, 4.0)
 
 
+@pytest.mark.parametrize("sample", ["helicone.csv", "helicone_export.jsonl"])
+def test_what_the_gateway_answered_from_its_own_cache_is_no_request(sample):
+    aside = read_log(SAMPLES / sample).quarantined
+    assert aside["row"].tolist() == [7 if sample.endswith("csv") else 6]
+    assert aside["reason"].isin(plausible.NOTHING_LOST).all()
+
+
 def test_a_call_that_is_delivered_twice_counts_once(tmp_path):
     rows = (SAMPLES / "litellm.jsonl").read_text().splitlines()
     path = tmp_path / "log.jsonl"
@@ -327,6 +334,20 @@ def test_parquet_of_a_sample_reads_as_the_sample(tmp_path, sample):
         source = f"read_csv('{SAMPLES / sample}', all_varchar = true)"
     duckdb.sql(f"COPY (SELECT * FROM {source}) TO '{path}' (FORMAT parquet)")
     assert _read(read_log(path)) == pytest.approx(TRUTHS[sample])
+
+
+def test_a_nested_field_of_parquet_is_read_where_the_first_rows_lack_it(tmp_path):
+    path = tmp_path / "log.parquet"
+    duckdb.sql(
+        "COPY (SELECT 'c' || i AS litellm_call_id, 1793000000 + i AS startTime, 'openai' AS"
+        " custom_llm_provider, 0.01 AS response_cost, 10 AS prompt_tokens, 5 AS completion_tokens,"
+        " 'gpt-4o' AS model, CASE WHEN i < 300 THEN 'success' ELSE 'failure' END AS status,"
+        " CASE WHEN i >= 300 THEN {'error_class': ' Timeout ', 'n': i} END AS error_information"
+        f" FROM range(301) t(i) ORDER BY i) TO '{path}' (FORMAT parquet)"
+    )
+    log = read_log(path)
+    assert log.accepted["error"].dropna().tolist() == ["Timeout"]
+    assert log.accepted["logged_usd"].sum() == pytest.approx(3.01)
 
 
 def _recased(record, case):

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from llmstudy.requests.schema import COLUMNS, NAMES, REQUIRED, conform
+from llmstudy.requests.schema import COLUMNS, NAMES, REQUIRED, conform, weights
 
 
 def _frame(**changed):
@@ -25,6 +25,15 @@ def test_a_conformed_table_has_every_column_in_order_and_type():
     assert [(name, str(table[name].dtype)) for name in table] == [
         (column.name, column.dtype) for column in COLUMNS
     ]
+
+
+def test_tokens_are_held_against_the_longest_context_but_not_in_a_bucket_without_a_count():
+    tokens = {"input_tokens": [60_000_000, 396]}
+    for n_requests in ([None, None], [5, None]):
+        with pytest.raises(ValueError, match="above 10,000,000"):
+            conform(_frame(**tokens, n_requests=n_requests))
+    assert weights(conform(_frame(**tokens, n_requests=[0, None]))).tolist() == [0, 1]
+    assert weights(conform(_frame(**tokens, n_requests=[6, None]))).tolist() == [6, 1]
 
 
 def test_an_empty_frame_conforms():
