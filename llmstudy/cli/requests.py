@@ -93,7 +93,9 @@ def import_(
     if as_json:
         print_json({**_summary(log, totals), "out": written})
         return
-    say(f"{log.format}: {log.rows_read:,} rows read, {totals.logical_requests:,.0f} requests.")
+    n = totals.logical_requests
+    requests = "an unknown number of" if n is None else f"{n:,.0f}"
+    say(f"{log.format}: {log.rows_read:,} rows read, {requests} requests.")
     for reason, n in reasons(log.quarantined).items():
         say(f"Set aside: {n:,} ({n / log.rows_read:.1%}), {reason}.")
     if log.unknown:
@@ -127,8 +129,8 @@ def summary(
 
     JSON: `{sentence, by: [name], unknown: [what no group tells], groups: [{the names of by,
     requests, input_tokens, output_tokens, cached_input_share, usd, unpriced_requests, failed_share,
-    errors: [{error, share}], retry_share, retry_usd, latency_s_n, latency_s_p50, latency_s_p50_low,
-    latency_s_p50_high (and p95, p99, and ttft_s), peak_to_mean_10s, peak_to_mean_1min,
+    errors: [{error, share}], retry_share, attempts_per_request, retry_usd, latency_s_n,
+    latency_s_p50, latency_s_p50_low, latency_s_p50_high (and p95, p99, and ttft_s), peak_to_mean_10s, peak_to_mean_1min,
     peak_to_mean_1h, dispersion_1min, growth_per_month, growth_per_month_low, growth_per_month_high,
     tenant_share_largest, tenant_share_largest_5, fallback_share, alias_share,
     tool_calls_per_request, requests_per_session}]}`; null is what the log does not tell or has too

@@ -225,6 +225,11 @@ def _unusable(read: LogTable, longest_tokens: int) -> str | None:
     """
     if not read.rows_read:
         return "the log has no rows: give one with requests, or leave `requests` out."
+    if "n_requests" in read.unknown:
+        return (
+            "the log does not count its requests: give one that does, or state the volume and the "
+            "tokens a request and leave `requests` out."
+        )
     lost = read.lost.drop(read.uncounted.index)
     cure = "correct the rows, or map their columns under `requests.columns`."
     if read.accepted.empty:

@@ -35,7 +35,7 @@ class Totals:
     leaves it open, between usd_low (all of the input read from the cache) and usd_high (none).
     """
 
-    logical_requests: float
+    logical_requests: float | None
     requests_per_month: float | None
     input_tokens: float | None
     cached_input_tokens: float | None
@@ -64,6 +64,10 @@ def log_totals(log: "Log", price_as: str | None = None, on: date | str | None = 
     if requests.empty:
         raise ValueError(f"none of its {log.rows_read:,} rows is a request: see the quarantine")
     weight = weights(requests)
+    counted = bool((weight > 0).all())
+    # a bucket that does not count its requests is billed as if they were short
+    tokens = requests["input_tokens"] + requests["output_tokens"]
+    weight = weight.where(weight > 0, (tokens / 10_000).clip(lower=1.0))
     beside = float(weights(log.uncounted).sum())
     n = float(weight.sum()) + beside
     covered = span(requests["ts_start"], log.grain) / pd.Timedelta(hours=1)
@@ -71,8 +75,8 @@ def log_totals(log: "Log", price_as: str | None = None, on: date | str | None = 
     month = n / covered * HOURS_PER_MONTH if covered else None
 
     def total(column: str, of: "pd.Series[bool]") -> float | None:
-        counted = float(weight[of].sum())
-        return float(requests[column][of].sum()) / counted * n if counted else None
+        of_weight = float(weight[of].sum())
+        return float(requests[column][of].sum()) / of_weight * n if of_weight else None
 
     used = {side: requests["ok"] | (requests[f"{side}_tokens"] > 0) for side in ("input", "output")}
     cached = requests["cached_input_tokens"]
@@ -91,7 +95,8 @@ def log_totals(log: "Log", price_as: str | None = None, on: date | str | None = 
     if price_as is not None and on is not None and month is not None:
         low, high = _month_usd(requests, weight, used, price_as, on, month)
         bills = {"usd": high if np.isclose(low, high) else None, "usd_low": low, "usd_high": high}
-    return Totals(n, month, failed_share=failed, **sums, **bills)
+    requests_, per_month = (n, month) if counted else (None, None)
+    return Totals(requests_, per_month, failed_share=failed, **sums, **bills)
 
 
 def _month_usd(

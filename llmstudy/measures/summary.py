@@ -308,12 +308,12 @@ def windows(times: "pd.Series[Any]", weight: "pd.Series[Any]", window: pd.Timede
     >>> windows(times, pd.Series([1.0, 2.0]), pd.Timedelta(hours=1)).tolist()
     [3.0]
     """
-    us = microseconds(times)
-    order = np.argsort(us, kind="stable")
-    begins = np.flatnonzero(
-        np.diff(us[order] // (window // pd.Timedelta(microseconds=1)), prepend=-1)
-    )
-    return np.add.reduceat(weight.to_numpy(dtype=float)[order], begins)
+    place = microseconds(times) // (window // pd.Timedelta(microseconds=1))
+    n = weight.to_numpy(dtype=float)
+    if (place[1:] < place[:-1]).any():
+        order = np.argsort(place, kind="stable")
+        place, n = place[order], n[order]
+    return np.add.reduceat(n, np.flatnonzero(np.diff(place, prepend=place[0] - 1)))
 
 
 def peak_to_mean(counts: Any, n_windows: float) -> float:

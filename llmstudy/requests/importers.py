@@ -55,7 +55,8 @@ class Log:
     row of another), `raw` (its text where it cannot be parsed, else its fields), `reason` (in
     words), `tokens` (in and out, null unless both can be read), `n_requests`. format: the name of
     the format it was read as. unknown: columns that the log does not tell. grain: request, or
-    bucket where a row sums up many.
+    bucket where a row sums up many. parted: rows that are in the tables twice, since they count
+    answered and failed requests beside each other.
     """
 
     accepted: pd.DataFrame
@@ -64,6 +65,7 @@ class Log:
     format: str = "generic"
     unknown: tuple[str, ...] = ()
     grain: str = "request"
+    parted: int = 0
 
     @property
     def lost(self) -> pd.DataFrame:
@@ -78,7 +80,7 @@ class Log:
     def __post_init__(self) -> None:
         """Checks that no row was lost or made up."""
         in_tables = len(self.accepted) + len(self.quarantined)
-        if in_tables != self.rows_read:
+        if in_tables != self.rows_read + self.parted:
             raise ValueError(
                 f"{self.rows_read} rows read, but {in_tables} in the tables: please report it"
             )
@@ -139,6 +141,7 @@ class Imported:
     format: str
     unknown: tuple[str, ...]
     grain: str
+    parted: int
 
     def read(self, columns: Sequence[str] = NAMES) -> Log:
         """The log as frames, with all columns of the canonical table or some."""
@@ -149,6 +152,7 @@ class Imported:
             self.format,
             self.unknown,
             self.grain,
+            self.parted,
         )
 
     def quarantined(self) -> pd.DataFrame:
@@ -210,16 +214,19 @@ def imported(
                 _check_names(mapping)
                 fields = _texts(files, chosen, mapping, declared, connection)
                 _judge(fields, chosen, mapping, connection)
-                raw, rows = _raw_sql(fields), "texts ON texts.rowid = marks.n"
+                raw = _raw_sql(fields)
+                rows = "texts ON texts.rowid = greatest(marks.n, -marks.n - 1)"
             plausible.set_aside(connection, longest_tokens)
             connection.execute(
                 f"CREATE TABLE aside AS SELECT judged.file, judged.row, {raw} AS raw, marks.reason,"
                 " judged.tokens, judged.n_requests, marks.n"
                 f" FROM marks JOIN judged USING (n) JOIN {rows} ORDER BY marks.n"
             )
-            [(rows_read,)] = connection.sql("SELECT count(*) FROM judged").fetchall()
+            [(read, parted)] = connection.sql(
+                "SELECT count(*) FILTER (n >= 0), count(*) FILTER (n < 0) FROM judged"
+            ).fetchall()
             unknown = _unknown(fields, chosen.grain)
-            yield Imported(connection, rows_read, chosen.title, unknown, chosen.grain)
+            yield Imported(connection, read, chosen.title, unknown, chosen.grain, parted)
         except values.QuestionError as question:
             raise ValueError(f"{name}: {question}") from None
 
@@ -470,7 +477,7 @@ def _skipped_sql(
             if allowed == ("*",):
                 among = f"{sql} IS NOT NULL"
             cases.append(
-                f"WHEN {'NOT ' if wanted else ''}{among} THEN {literal(plausible.NO_CHAT)}"
+                f"WHEN {'NOT ' if wanted else ''}{among} THEN {literal(plausible.left_out(field))}"
             )
     return f"CASE {' '.join(cases)} END" if cases else "NULL"
 
@@ -501,7 +508,7 @@ def _unknown(fields: set[str], grain: str) -> tuple[str, ...]:
     """The columns that a log with these fields does not tell."""
     told_by = {
         "cached_input_tokens": {"cached_input_tokens"},
-        "ok": {"ok", "failure"},
+        "ok": {"ok", "failure", "failed_requests"},
         "latency_s": {"latency_s", "latency_ms", "ended"},
         "ttft_s": {"ttft_s", "ttft_ms", "first_token_at"},
     }
@@ -578,7 +585,9 @@ def _judged_sql(fields: set[str], mapping: LogMapping, casts: Mapping[str, str],
             else value
         )
 
-    ok = "t_ok" if "ok" in fields else "true"
+    parts, ok = "typed", "t_ok" if "ok" in fields else "true"
+    if "failed_requests" in fields:
+        parts, ok = _parted_sql("typed"), "coalesce(t_ok, true)"
     if "failure" in fields:
         ok = f"({ok} AND t_failure IS NULL)"
     unused = f"NOT {ok} AND "
@@ -600,11 +609,11 @@ def _judged_sql(fields: set[str], mapping: LogMapping, casts: Mapping[str, str],
         "error": f"CASE WHEN NOT {ok} THEN t_error END",
         "n_requests": stands_for
         if {"n_requests", "requests", "sampling_share"} & fields
-        else "NULL",
+        else ("0" if grain == "bucket" else "NULL"),
     }
     for name in ("workload", "provider", "model_served"):
         special[name] = f"coalesce(t_{name}, {literal(UNKNOWN)})"
-    made_id = "source || ':' || row"
+    made_id = "source || ':' || row || CASE WHEN n < 0 THEN ':failed' ELSE '' END"
     no_id = f"lower(t_request_id) IN ({', '.join(map(literal, _NO_IDS))})"
     for name in {*mapping.empty_is_zero} & fields:
         special[name] = f"coalesce({special.get(name, f't_{name}')}, 0)"
@@ -618,8 +627,11 @@ def _judged_sql(fields: set[str], mapping: LogMapping, casts: Mapping[str, str],
         "WHEN ok AND input_tokens_text IS NULL AND output_tokens_text IS NULL"
         f" THEN {literal(plausible.NO_USAGE)}"
     )
-    counted = grain == "bucket" and "requests" in fields
-    empty = f"WHEN requests_text IS NULL OR t_requests = 0 THEN {literal(plausible.EMPTY)}"
+    counted = {"requests", "n_requests"} & fields
+    nothing = "coalesce(t_n_requests, t_requests) = 0"
+    if grain == "bucket" and "requests" in fields:
+        nothing += " OR requests_text IS NULL"
+    empty = f"WHEN {nothing} THEN {literal(plausible.EMPTY)}"
     attempt = ""
     if mapping.failed_rows == "attempts" and "calls" not in fields:
         attempt = (
@@ -630,7 +642,7 @@ def _judged_sql(fields: set[str], mapping: LogMapping, casts: Mapping[str, str],
         "WITH numbered AS (SELECT * REPLACE (coalesce(row, texts.rowid - start + 1) AS row),"
         " texts.rowid AS n FROM texts JOIN starts USING (file)),"
         f" typed AS (SELECT *, {typed} FROM numbered),"
-        f" derived AS (SELECT *, {columns} FROM typed)"
+        f" derived AS (SELECT *, {columns} FROM {parts})"
         " SELECT n, file, row,"
         f" coalesce(problem, skipped, CASE {empty if counted else ''} {no_usage} END,"
         f" CASE {misfit} {attempt} WHEN false THEN '' END,"
@@ -639,6 +651,17 @@ def _judged_sql(fields: set[str], mapping: LogMapping, casts: Mapping[str, str],
         f" request_id IS NOT NULL AS has_id,"
         f" coalesce(request_id, {made_id}) AS request_id,"
         f" {', '.join(n for n in NAMES if n != 'request_id')} FROM derived"
+    )
+
+
+def _parted_sql(table: str) -> str:
+    """SQL for typed rows, of which the failed requests of a bucket are a row of their own."""
+    none = [name for name in _FIELDS if name.endswith("_tokens")] + ["logged_usd"]
+    nulls = ", ".join(f"NULL AS {kind}" for name in none for kind in (f"t_{name}", f"{name}_text"))
+    return (
+        f"(FROM {table} UNION ALL SELECT * REPLACE ({nulls}, t_failed_requests AS t_requests,"
+        " failed_requests_text AS requests_text, false AS t_ok, -n - 1 AS n)"
+        f" FROM {table} WHERE t_failed_requests > 0)"
     )
 
 

@@ -201,6 +201,7 @@ def _write(log: Imported, folder: Path, served: Mapping[str, tuple[str, str]]) -
         "format": log.format,
         "unknown": log.unknown,
         "grain": log.grain,
+        "parted": log.parted,
         "names": names,
     }
     (folder / _ABOUT).write_text(json.dumps(about), encoding="utf-8")

@@ -66,6 +66,7 @@ INPUTS = (
     Column("latency_ms", "float64", False, "latency_s in milliseconds"),
     Column("ttft_ms", "float64", False, "ttft_s in milliseconds"),
     Column("requests", "float64", False, "requests that a bucket sums up"),
+    Column("failed_requests", "float64", False, "requests that a bucket counts beside, as failed"),
     Column("sampling_share", "float64", False, "share of the requests that the log samples"),
 )
 """Fields of a log that columns are worked out from, beside those that are columns themselves."""

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmstudy import paths
+from llmstudy.measures.log_totals import log_totals
 from llmstudy.requests import containers, formats, plausible
 from llmstudy.requests.importers import read_log
 from llmstudy.requests.mapping import LogMapping
@@ -49,7 +50,7 @@ TRUTHS = {
     "litellm.jsonl": Truth(8, 5, 5200, 1536, None, 700, 30, 1, 15.5, 0.5, 0.01611),
     "litellm_spendlogs.csv": Truth(7, 5, 5200, 1536, None, 700, 30, 1, 15.5, 0.5, 0.01611),
     "litellm_daily.csv": Truth(
-        4, 350, 410_000, 110_000, 4_000, 61_000, None, 0, None, None, 1.5215, "2026-11-02 00:00:00"
+        4, 360, 410_000, 110_000, 4_000, 61_000, None, 1, None, None, 1.5215, "2026-11-02 00:00:00"
     ),
     "langfuse.jsonl": Truth(6, 5, 5200, 1536, 100, 700, 30, 1, 15.5, 0.5, 0.01786),
     "helicone.csv": Truth(6, 5, 5200, 1536, 100, 700, None, 1, 15.5, 0.5, 0.0197702),
@@ -69,7 +70,7 @@ TRUTHS = {
     ),
     "anthropic_messages.jsonl": Truth(5, 5, 5200, 1536, 100, 700, None, 1, 15.5, 0.5, None),
     "anthropic_usage.json": Truth(
-        2, 2, 170_000, 30_000, 6_000, 25_000, None, 0, None, None, None, "2026-11-02 00:00:00"
+        2, 0, 170_000, 30_000, 6_000, 25_000, None, 0, None, None, None, "2026-11-02 00:00:00"
     ),
     "gemini.jsonl": Truth(5, 5, 5200, 1536, None, 700, 30, 1, 15.5, None, None),
     "bedrock.jsonl": Truth(5, 5, 5200, 1536, 100, 700, None, 1, 14.5, None, None),
@@ -214,7 +215,7 @@ def test_a_format_names_columns_that_there_are_and_its_source(name):
 
 TOLD_BY = {
     "cached_input_tokens": {"cached_input_tokens"},
-    "ok": {"ok", "failure"},
+    "ok": {"ok", "failure", "failed_requests"},
     "latency_s": {"latency_s", "latency_ms", "ended"},
     "ttft_s": {"ttft_s", "ttft_ms", "first_token_at"},
     "model_served": {"model_served"},
@@ -241,11 +242,34 @@ def test_a_fallback_keeps_the_model_that_was_asked_for_and_the_one_that_answered
         assert (second["attempts"], second["latency_s"]) == (2, 4.0)
 
 
+def test_the_failed_requests_of_a_day_are_a_part_of_its_own():
+    log = read_log(SAMPLES / "litellm_daily.csv")
+    failed = log.accepted[~log.accepted["ok"]]
+    assert failed[["n_requests", "input_tokens", "output_tokens"]].to_numpy().tolist() == [
+        [10, 0, 0]
+    ]
+    assert log.accepted["request_id"].is_unique
+    assert log_totals(log).failed_share == pytest.approx(10 / 360)
+
+
+def test_a_bucket_of_a_usage_report_has_its_tokens_however_many_and_no_number(tmp_path):
+    text = (SAMPLES / "anthropic_usage.json").read_text()
+    path = tmp_path / "usage.json"
+    path.write_text(text.replace("84000", "84000000").replace("30000,", "30000000,"))
+    totals = log_totals(read_log(path), "anthropic/claude-sonnet-4-5", "2026-11-29")
+    assert (totals.logical_requests, totals.requests_per_month) == (None, None)
+    tokens = (totals.input_tokens, totals.cached_input_tokens, totals.output_tokens)
+    assert tokens == pytest.approx((84_000_000 + 30_000_000 + 6_000 + 50_000, 30_000_000, 25_000))
+    # a day at USD 3 in, 0.30 cached, 3.75 written and 15 out for a million, prompts being short
+    day = 84.05 * 3 + 30 * 0.3 + 0.006 * 3.75 + 0.025 * 15
+    assert totals.usd == pytest.approx(day * 730 / 24, rel=1e-3)
+
+
 @pytest.mark.parametrize("sample", ["helicone.csv", "helicone_export.jsonl"])
 def test_what_the_gateway_answered_from_its_own_cache_is_no_request(sample):
     aside = read_log(SAMPLES / sample).quarantined
     assert aside["row"].tolist() == [7 if sample.endswith("csv") else 6]
-    assert aside["reason"].isin(plausible.NOTHING_LOST).all()
+    assert aside["reason"].tolist() == [plausible.CACHE_HIT]
 
 
 def test_a_call_that_is_delivered_twice_counts_once(tmp_path):
