@@ -130,9 +130,10 @@ def summary(
     JSON: `{sentence, by: [name], unknown: [what no group tells], groups: [{the names of by,
     requests, input_tokens, output_tokens, cached_input_share, usd, unpriced_requests, failed_share,
     errors: [{error, share}], retry_share, attempts_per_request, retry_usd, latency_s_n,
-    latency_s_p50, latency_s_p50_low, latency_s_p50_high (and p95, p99, and ttft_s), peak_to_mean_10s, peak_to_mean_1min,
-    peak_to_mean_1h, dispersion_1min, growth_per_month, growth_per_month_low, growth_per_month_high,
-    tenant_share_largest, tenant_share_largest_5, fallback_share, alias_share,
+    latency_s_p50, latency_s_p50_low, latency_s_p50_high (and p95, p99, and ttft_s),
+    peak_to_mean_10s, peak_to_mean_1min, peak_to_mean_1h, dispersion_1min, growth_per_month,
+    growth_per_month_low, growth_per_month_high, tenant_share_largest, tenant_share_largest_5,
+    fallback_share, alias_share,
     tool_calls_per_request, requests_per_session}]}`; null is what the log does not tell or has too
     few requests for, and the upper end of a latency that falls among the failures.
     """

@@ -14,7 +14,7 @@ from llmstudy.figure import Interval
 from llmstudy.measures.growth import FEWEST_DAYS, monthly_growth, weekly_peak
 from llmstudy.requests.plausible import grain, microseconds, stretches
 from llmstudy.requests.schema import by_workload, weights
-from llmstudy.units import HOURS_PER_MONTH, HOURS_PER_WEEK
+from llmstudy.units import DAY_US, HOURS_PER_MONTH, HOURS_PER_WEEK
 
 P95_REQUESTS = 72  # fewest for a two-sided 95 % interval about a 95th percentile
 FAILURE_REQUESTS = 3_000  # if 1 in 1,000 fails, 3,000 without a failure have a chance of 5 %
@@ -126,9 +126,10 @@ def hour_of_week(requests: pd.DataFrame) -> pd.DataFrame:
         # the first and the last hour of a period are covered in part
         part = until.where(until < end, end) - hours.where(hours > start, start)
         observed += part.where(part > pd.Timedelta(0), pd.Timedelta(0))
-    counts = times.dt.floor("h").value_counts().reindex(hours, fill_value=0)
+    hour = microseconds(times) // (DAY_US // 24)
+    counts = np.bincount(hour - hour.min(), minlength=len(hours))
     totals = (
-        pd.DataFrame({"requests": counts.to_numpy(), "observed_s": observed.total_seconds()})
+        pd.DataFrame({"requests": counts, "observed_s": observed.total_seconds()})
         .groupby(hours.day_of_week * 24 + hours.hour)
         .sum()
     )

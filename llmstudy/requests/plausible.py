@@ -276,13 +276,11 @@ def stretches(times: "pd.Series[Any]") -> pd.DataFrame:
     whole = _periods(us[:1], us[-1:], times.dtype)
     if len(us) < FEWEST_FOR_A_STRAY:
         return whole
+    limit = max(SHORTEST_HOLE // _US, HOLE_TO_MEAN_GAP * (us[-1] - us[0]) / len(us))
     gaps = np.diff(us)
-    limit = max(
-        SHORTEST_HOLE // _US,
-        HOLE_TO_MEAN_GAP * (us[-1] - us[0]) / len(us),
-        HOLE_TO_THIRD_GAP * np.partition(gaps, -3)[-3],
-    )
-    ends = np.flatnonzero(gaps > limit)
+    if not (gaps > limit).any():
+        return whole
+    ends = np.flatnonzero(gaps > max(limit, HOLE_TO_THIRD_GAP * np.partition(gaps, -3)[-3]))
     first, last = np.append(0, ends + 1), np.append(ends, len(us) - 1)
     steady = us[last] - us[first] >= SHORTEST_STRETCH // _US
     if not (steady | (last - first < len(us) / 100)).all():
