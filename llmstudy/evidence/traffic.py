@@ -16,7 +16,7 @@ from llmstudy.measures import summary
 from llmstudy.requests import draw, plausible
 from llmstudy.requests.log_table import LogTable, log_table
 from llmstudy.requests.mapping import LogMapping
-from llmstudy.requests.schema import UNKNOWN, empty, weights
+from llmstudy.requests.schema import UNKNOWN, by_workload, empty, weights
 from llmstudy.study import ApiRoute, Study, Workload
 from llmstudy.text import listed, share
 
@@ -335,12 +335,18 @@ def _with_summary(study: Study, table: pd.DataFrame, lost_share: float) -> Study
 def _answered_by(study: Study, workload: Workload, requests: pd.DataFrame) -> str | None:
     """The listed model that answered most logged requests; None if it is that of today's route."""
     route = study.routes[workload.current_route]
-    for key, rows in requests.groupby(["provider", "model_served"]):
-        provider, model = map(str, key)
-        if isinstance(route, ApiRoute) and len(rows) > len(requests) / 2:
+    for (provider, model), part in _models_served(requests).items():
+        if isinstance(route, ApiRoute) and part > 1 / 2:
             other = other_model(route, provider, model, study.as_of)
             return other.model if other else None
     return None
+
+
+def _models_served(requests: pd.DataFrame) -> dict[Any, float]:
+    """The share of requests that each provider and model answered."""
+    names = ["provider", "model_served"]
+    counts = requests[names].groupby(names, observed=True).size()
+    return {key: n / len(requests) for key, n in counts.to_dict().items()}
 
 
 def _with_log(study: Study, name: str, row: "pd.Series[Any]", lost_share: float) -> Workload:
@@ -459,11 +465,9 @@ def other_model(route: ApiRoute, provider: str, model: str, on: date) -> ApiRout
 def _substitutes(study: Study, logged: pd.DataFrame) -> list[str]:
     """Sentences on other models that answered logged requests, and how those are billed."""
     sentences = []
-    for name, requests in logged.groupby("workload"):
-        route = study.routes[study.workloads[str(name)].current_route]
-        for key, rows in requests.groupby(["provider", "model_served"]):
-            provider, model = map(str, key)
-            part = len(rows) / len(requests)
+    for name, requests in by_workload(logged):
+        route = study.routes[study.workloads[name].current_route]
+        for (provider, model), part in _models_served(requests).items():
             if part < plausible.DOUBTFUL_SHARE or prices.same_model(model, route.model):
                 continue
             if not isinstance(route, ApiRoute):

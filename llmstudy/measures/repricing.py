@@ -33,7 +33,7 @@ NEEDED = ("ts_start", "provider", "model_served", "input_tokens", "output_tokens
 
 _ROW = "_llmstudy_row"
 
-_MEMORY_LIMIT = "1600MiB"
+_MEMORY_LIMIT = "1GiB"
 """For the tables of a query; what is larger goes through a file."""
 
 _FEW_NAMES = 1_000

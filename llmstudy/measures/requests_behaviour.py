@@ -6,6 +6,7 @@ never zero.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pandas as pd
 from duckdb import DuckDBPyConnection as Connection
 
 from llmstudy.measures.growth import monthly_growth
-from llmstudy.measures.repricing import Source, opened, pricing, usd_sql
+from llmstudy.measures.repricing import Source, opened, pricing, usd_sql, weighted
 from llmstudy.measures.requests_summary import group_keys, in_order, keys_sql, parts, summary_by
 from llmstudy.measures.summary import ends, peak_to_mean, retry_share, span, windows
 from llmstudy.prices.model_names import same_model
@@ -193,20 +194,24 @@ def _errors(connection: Connection, requests: "pd.Series[Any]") -> "pd.Series[An
 
 def _timing(connection: Connection) -> pd.DataFrame:
     """Peaks, dispersion and growth of each group."""
-    rows = connection.sql("SELECT place, ts_start, n FROM part ORDER BY place, ts_start").df()
-    return pd.DataFrame(
-        {
-            place: _timing_of(of_group["ts_start"], of_group["n"].astype(float))
-            for place, of_group in rows.groupby("place")
-        }
-    ).T
+    n = ", n::DOUBLE AS n" if weighted(connection) else ""
+    rows = connection.sql(f"SELECT place, us{n} FROM part ORDER BY place, us").fetchnumpy()
+    place, us, weight = rows["place"], rows["us"], rows.get("n")
+    begins = np.flatnonzero(np.diff(place, prepend=-1))
+    timing = {}
+    for first, after in pairwise([*begins, len(place)]):
+        times = pd.Series(pd.DatetimeIndex(us[first:after].view("M8[us]"), tz="UTC"))
+        of_group = None if weight is None else pd.Series(np.ma.filled(weight[first:after], np.nan))
+        timing[place[first]] = _timing_of(times, of_group)
+    return pd.DataFrame(timing).T
 
 
-def _timing_of(times: "pd.Series[Any]", weight: "pd.Series[Any]") -> dict[str, float]:
+def _timing_of(times: "pd.Series[Any]", weight: "pd.Series[Any] | None") -> dict[str, float]:
     covered, exact_to = span(times), grain(times)
     # a sampled row stands for requests that came at other times; a bucket for those of its minutes
-    known = bool(weight.notna().all())
-    counted = known and (bool((weight == 1).all()) or exact_to >= pd.Timedelta(minutes=1))
+    numbered = weight is None or bool(weight.notna().all())
+    single = weight is None or bool((weight == 1).all())
+    counted = numbered and (single or exact_to >= pd.Timedelta(minutes=1))
     row: dict[str, float] = {}
     for name, seconds in WINDOWS.items():
         window = pd.Timedelta(seconds=seconds)
@@ -215,9 +220,9 @@ def _timing_of(times: "pd.Series[Any]", weight: "pd.Series[Any]") -> dict[str, f
         shown = counted and n >= _FEWEST_WINDOWS and exact_to <= window
         row[f"peak_to_mean_{name}"] = peak_to_mean(counts, n) if shown else np.nan
         if name == "1min":
-            squares, mean = float((counts**2).sum()), weight.sum() / n if n else np.nan
+            squares, mean = float((counts**2).sum()), counts.sum() / n if n else np.nan
             row["dispersion_1min"] = (squares - n * mean**2) / (n - 1) / mean if shown else np.nan
-    growth = monthly_growth(times, weight) if known else None
+    growth = monthly_growth(times, weight) if numbered else None
     return row | ends("growth_per_month", growth)
 
 

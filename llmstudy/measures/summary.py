@@ -300,21 +300,22 @@ def _covers_week(times: "pd.Series[Any]") -> bool:
     return len(covered) == HOURS_PER_WEEK
 
 
-def windows(times: "pd.Series[Any]", weight: "pd.Series[Any]", window: pd.Timedelta) -> Any:
+def windows(times: "pd.Series[Any]", weight: "pd.Series[Any] | None", window: pd.Timedelta) -> Any:
     """Requests in each window of the clock that has any, in order: (n_windows,).
 
-    weight: requests that each row stands for.
+    weight: requests that each row stands for; None where that is one.
 
     >>> times = pd.Series(pd.to_datetime(["2026-11-02T09:00Z", "2026-11-02T09:59Z"]))
     >>> windows(times, pd.Series([1.0, 2.0]), pd.Timedelta(hours=1)).tolist()
     [3.0]
     """
     place = microseconds(times) // (window // pd.Timedelta(microseconds=1))
-    n = weight.to_numpy(dtype=float)
+    n = None if weight is None else weight.to_numpy(dtype=float)
     if (place[1:] < place[:-1]).any():
         order = np.argsort(place, kind="stable")
-        place, n = place[order], n[order]
-    return np.add.reduceat(n, np.flatnonzero(np.diff(place, prepend=place[0] - 1)))
+        place, n = place[order], None if n is None else n[order]
+    begins = np.flatnonzero(np.diff(place, prepend=place[0] - 1))
+    return np.diff(begins, append=len(place)) if n is None else np.add.reduceat(n, begins)
 
 
 def peak_to_mean(counts: Any, n_windows: float) -> float:
