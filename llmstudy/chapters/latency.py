@@ -20,6 +20,7 @@ from llmstudy.measures.latency import (
 )
 from llmstudy.probe.metrics import decomposition
 from llmstudy.probe.run import with_metrics
+from llmstudy.requests.schema import stacked
 from llmstudy.study import ApiRoute
 
 
@@ -115,7 +116,7 @@ def measured_requests(case: Case) -> pd.DataFrame:
         workload = case.study.workloads[name]
         place = {"workload": name, "route": route}
         if route == workload.current_route and _logs_first_token(case, name):
-            samples = _streamed(case, name).assign(**place, source="request log")
+            samples = _labelled(_streamed(case, name), place | {"source": "request log"})
         elif probe is not None:
             order = ["day", "run", "index"]
             samples = with_metrics(probe.measured).sort_values(order, kind="stable")
@@ -125,12 +126,13 @@ def measured_requests(case: Case) -> pd.DataFrame:
         slo = workload.slo
         targets = {"ttft_slo_s": slo.ttft_p95.value, "tpot_slo_s": slo.tpot_p95.value}
         samples = samples.assign(**targets).reindex(columns=_MEASURED)
-        frames.append(samples.astype({"day": object, "run": object}))
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=_MEASURED)
+        frames.append(samples.astype(dict.fromkeys(_LABELS, "category")))
+    return stacked(frames) if frames else pd.DataFrame(columns=_MEASURED)
 
 
+_LABELS = ("workload", "route", "source", "day", "run")
 _MEASURED = [
-    *("workload", "route", "source", "day", "run", "ok", "ttft_s", "tpot_s", "e2e_s"),
+    *(*_LABELS, "ok", "ttft_s", "tpot_s", "e2e_s"),
     *("ttft_slo_s", "tpot_slo_s"),
 ]
 
@@ -247,9 +249,22 @@ def _log_p95(case: Case, name: str) -> QuantileEstimate:
 
 def _streamed(case: Case, name: str) -> pd.DataFrame:
     """The logged requests that were streamed or failed, in the order sent."""
-    requests = case.traffic.of(name).sort_values("ts_start", kind="stable")
-    streamed = requests[requests["ttft_s"].notna() | ~requests["ok"]]
-    return streamed.rename(columns={"latency_s": "e2e_s"})
+    requests = case.traffic.of(name)[["ts_start", "ok", "ttft_s", "latency_s"]]
+    if not requests["ts_start"].is_monotonic_increasing:
+        requests = requests.sort_values("ts_start", kind="stable")
+    streamed = requests["ttft_s"].notna() | ~requests["ok"]
+    requests = requests if streamed.all() else requests[streamed]
+    return requests.rename(columns={"latency_s": "e2e_s"})
+
+
+def _labelled(samples: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
+    """Samples with a column for each label, which takes one byte a row."""
+    zeros: Any = np.zeros(len(samples), np.int8)
+    columns = {
+        key: pd.Categorical.from_codes(zeros, dtype=pd.CategoricalDtype([label]))
+        for key, label in labels.items()
+    }
+    return samples.assign(**columns)
 
 
 def _of_claim(claim: Figure, target_s: float) -> _P95:

@@ -35,6 +35,9 @@ BOX: Any = {
 }
 """Box from the 25th to the 75th percentile, whiskers from the 5th to the 95th."""
 
+_GRID = np.linspace(0, 1, 201)
+"""Quantiles that are drawn: those of the box are among them, so that it is that of all rows."""
+
 
 @of_rows
 def token_lengths(requests: pd.DataFrame, note: str) -> Chart:
@@ -44,21 +47,28 @@ def token_lengths(requests: pd.DataFrame, note: str) -> Chart:
     """
     need("requests", requests, "workload input_tokens output_tokens")
     sides = {"input_tokens": "prompt", "output_tokens": "answer"}
-    used = requests[(requests[[*sides]] > 0).any(axis=1)].astype(dict.fromkeys(sides, float))
-    by_workload = used.groupby("workload", sort=False)[[*sides]]
-    middle, high = by_workload.quantile(0.5), by_workload.quantile(0.95)
-    stretch = high["input_tokens"] / middle["input_tokens"]
+    names = list(requests["workload"].unique())
+    middle, high, boxes = {}, {}, []
+    for name in names:
+        lengths = requests.loc[requests["workload"] == name, [*sides]].astype(float)
+        lengths = lengths[(lengths > 0).any(axis=1)]
+        middle[name], high[name] = (lengths.quantile(q) for q in (0.5, 0.95))
+        # on a logarithmic scale there is no 0
+        spread = {
+            x: np.quantile(lengths[x][lengths[x] > 0], _GRID) for x in sides if lengths[x].any()
+        }
+        boxes.append(pd.DataFrame(spread).assign(workload=name))
+    lines = pd.concat(boxes, ignore_index=True)
+    stretch = pd.Series({x: high[x]["input_tokens"] / middle[x]["input_tokens"] for x in names})
     widest = stretch.idxmax()
     title = (
         f"One prompt in twenty of {widest} is at least {stretch.max():.1f} times as long as its "
         "median"
     )
-    names = list(middle.index)
     figure = blank(title, note, 1.1 + 0.32 * len(names))
     axes = figure.subplots(1, 2, sharey=True)
     for ax, (column, side) in zip(axes, sides.items(), strict=True):
-        positive = used[used[column] > 0]
-        sns.boxplot(positive, x=column, y="workload", order=names, ax=ax, log_scale=True, **BOX)
+        sns.boxplot(lines, x=column, y="workload", order=names, ax=ax, log_scale=True, **BOX)
         ax.set(xlabel=f"tokens of a {side}".replace("a answer", "an answer"), ylabel="")
         log_ticks(ax.xaxis)
     name_rows(axes[0], names)
@@ -66,7 +76,7 @@ def token_lengths(requests: pd.DataFrame, note: str) -> Chart:
     facts = [
         f"{name}: "
         + ", ".join(
-            f"{side} median {count(middle[column][name])}, p95 {count(high[column][name])} tokens"
+            f"{side} median {count(middle[name][column])}, p95 {count(high[name][column])} tokens"
             for column, side in sides.items()
         )
         for name in names
@@ -145,8 +155,9 @@ def measured_waits(samples: pd.DataFrame, note: str) -> Chart | None:
     no first token was timed.
     """
     need("samples", samples, "workload route ok ttft_s ttft_slo_s")
-    timed = samples[samples["ttft_s"].notna() | ~samples["ok"].astype(bool)]
-    pairs = [(key, rows) for key, rows in timed.groupby(["workload", "route"], sort=False)]
+    timed = samples["ttft_s"].notna() | ~samples["ok"].astype(bool)
+    drawn = samples.loc[timed, ["workload", "route", "ok", "ttft_s", "ttft_slo_s"]]
+    pairs = list(drawn.groupby(["workload", "route"], sort=False, observed=True))
     pairs = [(key, rows) for key, rows in pairs if rows["ttft_s"].notna().any()]
     if not pairs:
         return None
@@ -172,7 +183,7 @@ def measured_waits(samples: pd.DataFrame, note: str) -> Chart | None:
 
 def _waits(ax: Axes, rows: pd.DataFrame, label: str, color: str) -> None:
     seconds = rows["ttft_s"].where(rows["ok"].astype(bool), np.inf).astype(float)
-    grid = np.quantile(seconds, np.linspace(0, 1, 201), method="inverted_cdf")
+    grid = np.quantile(seconds, _GRID, method="inverted_cdf")
     answered = grid[np.isfinite(grid)]
     weights = np.full(len(answered), 1.0)
     sns.ecdfplot(x=answered, weights=weights, ax=ax, color=color, lw=1.2)

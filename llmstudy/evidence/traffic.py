@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import union_categoricals
 
 from llmstudy import prices
 from llmstudy.figure import Distribution, Figure
@@ -16,7 +15,7 @@ from llmstudy.measures import summary
 from llmstudy.requests import draw, plausible
 from llmstudy.requests.log_table import LogTable, log_table
 from llmstudy.requests.mapping import LogMapping
-from llmstudy.requests.schema import UNKNOWN, by_workload, empty, weights
+from llmstudy.requests.schema import UNKNOWN, by_workload, empty, stacked, weights
 from llmstudy.study import ApiRoute, Study, Workload
 from llmstudy.text import listed, share
 
@@ -63,16 +62,7 @@ class Traffic:
     @property
     def requests(self) -> pd.DataFrame:
         """The requests of all workloads, logged or simulated."""
-        parts = [each for each in (self.logged, *self.simulated.values()) if len(each)]
-        if len(parts) == 1:
-            return parts[0]
-        names = self.logged.select_dtypes("category").columns
-        joined = {
-            name: union_categoricals([part[name].astype("category") for part in parts])
-            for name in names
-        }
-        others = [part.drop(columns=names) for part in parts]
-        return pd.concat(others, ignore_index=True).assign(**joined)
+        return stacked([self.logged, *self.simulated.values()])
 
     def of(self, workload: str) -> pd.DataFrame:
         """The requests of one workload, logged or simulated."""

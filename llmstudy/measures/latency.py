@@ -112,9 +112,11 @@ def quantile_interval(x: FloatArray, q: float, level: float = 0.95) -> QuantileE
     >>> quantile_interval(np.arange(1.0, 101.0), 0.95)
     QuantileEstimate(estimate=95.0, low=90.0, high=100.0, n=100, supported=True)
     """
-    minimum = percentile_minimum_n(q, level)
-    ordered = np.sort(_latencies(x))
-    n = len(ordered)
+    return _of_ordered(np.sort(_latencies(x)), q, level)
+
+
+def _of_ordered(ordered: FloatArray, q: float, level: float) -> QuantileEstimate:
+    minimum, n = percentile_minimum_n(q, level), len(ordered)
     if n == 0:
         return QuantileEstimate(None, 0.0, inf, 0, False)
     below = binom.ppf([(1 - level) / 2, (1 + level) / 2], n, q).astype(int)
@@ -188,14 +190,21 @@ def dependent_quantile_interval(
     >>> p50.estimate, p50.low, p50.high, round(p50.n_effective, 1)
     (0.4, 0.0, inf, 1.9)
     """
-    naive = quantile_interval(x, q, level)
+    return _of_units(x, np.sort(_latencies(x)), unit, q, level, consecutive)
+
+
+def _of_units(
+    x: FloatArray, ordered: FloatArray, unit: IntArray, q: float, level: float, consecutive: bool
+) -> PercentileEstimate:
+    """`dependent_quantile_interval` of latencies that are given in the order of their size too."""
     if len(unit) != len(x):
         raise ValueError(
             f"{len(unit)} unit labels for {len(x)} latencies: give one for each latency"
         )
+    naive = _of_ordered(ordered, q, level)
     if naive.n == 0:
         return PercentileEstimate(None, 0.0, inf, 0, False, 0.0)
-    n, ordered = naive.n, np.sort(np.asarray(x, dtype=float))
+    n = naive.n
     # for a percentile among failures the share of failures varies
     within = np.isfinite(x) if naive.estimate is None else x <= naive.estimate
     n_effective = _effective_n(within, unit, level, consecutive)
@@ -219,10 +228,11 @@ def _effective_n(
     within: npt.NDArray[np.bool_], unit: IntArray, level: float, consecutive: bool
 ) -> float:
     """Independent requests whose share within a limit would vary as it does between units."""
-    unit = np.unique(unit, return_inverse=True)[1]
-    n, k = len(within), int(unit.max()) + 1
-    share = within.mean()
-    residuals = np.bincount(unit, within, k) - share * np.bincount(unit, minlength=k)
+    first, n, share = int(unit.min()), len(within), within.mean()
+    requests = np.bincount(unit - first)
+    used = requests > 0  # some labels may have no request
+    residuals = np.bincount(unit - first, within)[used] - share * requests[used]
+    k = len(residuals)
     spread = float(residuals @ residuals)
     if k < 2:
         return 1.0
@@ -287,16 +297,17 @@ def latency_table(
     2        p99       NaN  4          0.25
     """
     samples, by, metrics = _checked(samples, by, metrics)
+    needed = [name for name in (*by, *metrics, "ok", "day", "run") if name in samples]
     rows = []
-    for group, place in _groups(samples, by):
+    for group, place in _groups(samples[list(dict.fromkeys(needed))], by):
         unit, consecutive = units(group)
         for metric in metrics:
             x = latencies(group, metric)
             defined = ~np.isnan(x)
+            x, of_unit = x[defined], unit[defined]
+            ordered = np.sort(_latencies(x))
             for name, q in PERCENTILES.items():
-                estimate = dependent_quantile_interval(
-                    x[defined], unit[defined], q, level, consecutive
-                )
+                estimate = _of_units(x, ordered, of_unit, q, level, consecutive)
                 row = {"metric": metric, "percentile": name, **asdict(estimate)}
                 failed = {"failed_share": float((~group["ok"].astype(bool)).mean())}
                 rows.append(place | row | {"n_undefined": int((~defined).sum())} | failed)
@@ -402,7 +413,7 @@ def _checked(
         samples = samples.assign(ok=True)
     if samples["ok"].isna().any():
         raise ValueError("samples have a null `ok`: give True or False for each request")
-    if (wrong := ~samples["ok"].isin([True, False])).any():
+    if samples["ok"].dtype != bool and (wrong := ~samples["ok"].isin([True, False])).any():
         first = samples["ok"][wrong].iloc[0]
         raise ValueError(f"samples have {first!r} in `ok`: give True or False")
     return samples, by, metrics

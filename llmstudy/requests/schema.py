@@ -5,13 +5,13 @@ billed: `input_tokens` includes cached and cache-write tokens, `output_tokens` i
 tokens. Null means not logged, never zero.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import duckdb
 import numpy as np
 import pandas as pd
-from pandas.api.types import pandas_dtype
+from pandas.api.types import pandas_dtype, union_categoricals
 
 
 class Column(NamedTuple):
@@ -142,6 +142,32 @@ def weights(requests: pd.DataFrame) -> "pd.Series[Any]":
     if "n_requests" not in requests:
         return pd.Series(1.0, index=requests.index)
     return requests["n_requests"].astype(float).fillna(1.0)
+
+
+def stacked(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Frames of requests below each other, their categories joined.
+
+    >>> chat, search = ({"workload": pd.Categorical([name])} for name in ("chat", "search"))
+    >>> stacked([pd.DataFrame(chat), pd.DataFrame(search)])["workload"].tolist()
+    ['chat', 'search']
+    """
+    frames = [part for part in parts if len(part)]
+    if len(frames) < 2:
+        return frames[0] if frames else empty()
+    names = {name for part in frames for name in part.select_dtypes("category")}
+    joined = {
+        name: union_categoricals([_categories(part[name]) for part in frames])
+        for name in map(str, frames[0])
+        if name in names
+    }
+    others = [part.drop(columns=list(joined)) for part in frames]
+    table = pd.concat(others, ignore_index=True).assign(**joined)
+    return table[list(frames[0])]
+
+
+def _categories(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    column = column.astype("category")
+    return column.cat.set_categories(column.cat.categories.astype(object))
 
 
 def empty() -> pd.DataFrame:
