@@ -22,6 +22,9 @@ from llmstudy.study import ApiRoute
 from llmstudy.study.snapshot import to_json
 from llmstudy.text import share
 
+MOST_ROWS_ASIDE = 1_000
+"""Rows of the quarantine that are listed; `llmstudy requests import` writes all of them."""
+
 MOST_TENANTS = 10
 """Tenants of a workload that have a row of their own, the largest."""
 
@@ -77,21 +80,25 @@ def weekly_load(case: Case) -> pd.DataFrame:
 def log_tables(case: Case) -> Tables:
     """What the importer read from the log: `log` (counts), `quarantine`, `set_aside`, `warnings`.
 
-    The quarantine has the number of each rejected row and the reason, never its text. Where the
-    study has a log, also `request_groups` and `request_behaviour` (`group_tables`) and
-    `reconciliation` (`reconciliation`).
+    The quarantine has the number of a rejected row and the reason, never its text: at most
+    `MOST_ROWS_ASIDE`, of every reason some; `reasons` of `log` counts all. Where the study has a
+    log, also `request_groups` and `request_behaviour` (`group_tables`) and `reconciliation`
+    (`reconciliation`).
     """
     traffic = case.traffic
-    quarantine = pd.DataFrame(traffic.quarantined, columns=["row", "reason"])  # empty without a log
+    aside = pd.DataFrame(traffic.quarantined, columns=["row", "reason"])  # empty without a log
+    # of a reason that a hundred thousand rows have, a few show what is wrong
+    seen = aside.groupby("reason", sort=False).cumcount()
+    first = seen.sort_values(kind="stable").index[:MOST_ROWS_ASIDE].sort_values()
     return {
         "log": {
             "rows_read": traffic.rows_read,
             "rows_accepted": traffic.rows_read - len(traffic.quarantined),
             "rows_quarantined": len(traffic.quarantined),
             "rows_lost": traffic.rows_lost,
-            "reasons": {str(k): int(n) for k, n in quarantine["reason"].value_counts().items()},
+            "reasons": {str(k): int(n) for k, n in aside["reason"].value_counts().items()},
         },
-        "quarantine": quarantine,
+        "quarantine": aside.loc[first].reset_index(drop=True),
         "set_aside": list(traffic.set_aside),
         "warnings": list(traffic.warnings),
         **({} if traffic.file is None else group_tables(case)),

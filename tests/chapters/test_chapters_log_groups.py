@@ -1,14 +1,16 @@
 """Chapter 01 on a study with a log: its groups, their behaviour, and the invoices of the study."""
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import nbformat
+import pandas as pd
 import pytest
 
 import llmstudy.chapters.notebook as notebook
 from llmstudy import paths
-from llmstudy.chapters.evidence import evidence_tables, group_tables, reconciliation
+from llmstudy.chapters.evidence import evidence_tables, group_tables, log_tables, reconciliation
 from llmstudy.evidence.case import open_case
 from llmstudy.io import plain
 from llmstudy.study import load
@@ -84,3 +86,16 @@ def test_the_notebook_shows_what_the_results_hold_and_nothing_without_a_log(
         assert written[name] == tables[name]
     bare = evidence_tables(open_case(load(paths.params("source_memo.yaml"))))
     assert not {"request_groups", "request_behaviour", "reconciliation"} & set(bare)
+
+
+def test_a_thousand_rows_of_the_quarantine_are_listed_and_each_reason_with_them(assessed):
+    """A log of millions may have hundreds of thousands of rows that cannot be used."""
+    case = assessed("default").case
+    reasons = ["often"] * 5_000 + ["seldom"] * 3 + ["once"]
+    aside = pd.DataFrame({"row": range(1, len(reasons) + 1), "reason": reasons})
+    traffic = replace(case.traffic, quarantined=aside, rows_read=len(aside))
+    tables = log_tables(replace(case, traffic=traffic))
+    listed = tables["quarantine"]
+    assert listed["reason"].value_counts().to_dict() == {"often": 996, "seldom": 3, "once": 1}
+    assert listed["row"].is_monotonic_increasing
+    assert tables["log"]["reasons"] == {"often": 5_000, "seldom": 3, "once": 1}
