@@ -1,16 +1,20 @@
 """How long does a log of many million requests take to price and sum up? Against a bare scan.
 
     .venv/bin/python benchmarks/requests [--rows 1e6 --rows 1e7 --rows 2e7] [--polars PYTHON]
+    .venv/bin/python benchmarks/requests --study-rows 1e7
 
 Requests of 50 tenants, 12 workloads and 8 models over 90 days are written to Parquet, then grouped
 by tenant, workload and day with exact p50, p95 and p99, every request re-priced. The floor is
 DuckDB's scan of the same columns in the same run. Each step is a process of its own, so that its
 peak is its own; processor time is the one to compare, since a shared machine stretches the clock.
+With --study-rows a study is made of such a log, and one whole `llmstudy run` of it is measured.
 """
 
 import argparse
 import json
+import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -177,6 +181,23 @@ def run(step: str, files: str, repeats: int, polars: str | None) -> dict[str, fl
     return {name: median(each[name] for each in runs) for name in runs[0]}
 
 
+def whole_run(rows: int) -> None:
+    """Prints time and peak of `llmstudy run` on a study of a log, nothing read before."""
+    with tempfile.TemporaryDirectory(prefix="llmstudy-requests-") as folder:
+        (Path(folder) / "log").mkdir()
+        generate(Path(folder) / "log", rows)
+        caches = os.environ | {"XDG_CACHE_HOME": f"{folder}/cache"}
+        command = [sys.executable, "-m", "llmstudy"]
+        for step in (["init", "acme", "--log", "log"], ["run", "acme/study.yaml"]):
+            shutil.rmtree(Path(folder) / "cache" / "llmstudy" / "logs", ignore_errors=True)
+            began = time.perf_counter()
+            subprocess.run([*command, *step], cwd=folder, env=caches, check=True)
+            took_s = time.perf_counter() - began
+            # the largest of all processes so far; `init` is smaller than the run
+            peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+            print(f"{step[0]}, {rows:,} rows: {took_s:.0f} s, {peak:.2f} GiB in one process")
+
+
 def main() -> None:
     """Prints a table for each number of rows, and how the time grows with them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -184,12 +205,15 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--polars", metavar="PYTHON", help="an interpreter that has polars")
     parser.add_argument("--pandas-rows", type=float, default=2e7, help="the most that pandas gets")
+    parser.add_argument("--study-rows", type=float, help="of a log for a whole run")
     parser.add_argument("--json", help="a file for the figures")
     parser.add_argument("--step", help=argparse.SUPPRESS)
     parser.add_argument("--files", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.step:
         return measured(given.step, given.files)
+    if given.study_rows:
+        return whole_run(int(given.study_rows))
     report = {}
     for rows in sorted(int(each) for each in given.rows or [2e7]):
         with tempfile.TemporaryDirectory(prefix="llmstudy-requests-") as folder:
