@@ -89,7 +89,7 @@ def log_table(
         if not folder.is_dir():
             _build(folder, source, format, longest_tokens, served, declared)
             _forget(folder)
-    except (OSError, RuntimeError):  # a full disk, another user's folder, or no home
+    except (OSError, RuntimeError, duckdb.IOException):  # a full disk, or no folder of one's own
         folder = Path(tempfile.mkdtemp(prefix="llmstudy-log-")) / name
         atexit.register(shutil.rmtree, folder.parent, ignore_errors=True)
         _build(folder, source, format, longest_tokens, served, declared)

@@ -140,7 +140,7 @@ def test_a_fleet_is_sized_for_answers_as_long_as_its_own_models(case):
 def test_a_log_of_a_week_is_replayed_in_its_own_hours(case):
     rng = np.random.default_rng(1)
     start = pd.Timestamp("2026-11-05T07:30Z")  # a Thursday
-    times = start + pd.to_timedelta(np.sort(rng.uniform(0, 10 * 86_400, 5_000)), "s")
+    times = start + pd.to_timedelta(np.sort(rng.uniform(0, 10 * 86_400, 5_000)), "s").floor("us")
     rows = case.traffic.of("product").sample(5_000, replace=True, random_state=1)
     log = rows.assign(ts_start=times, cached_input_tokens=pd.array([None] * 5_000, "Int64"))
     summary = pd.DataFrame({"workload": ["product"], "covers_week": [True]})

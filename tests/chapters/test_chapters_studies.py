@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from llmstudy import prices
 from llmstudy.chapters.latency import latency_tables
 from llmstudy.evidence import offers
 
@@ -153,7 +154,7 @@ def test_a_batch_costs_half_and_serves_only_where_nobody_waits(hyperscale):
     study = hyperscale.case.study
     requests = hyperscale.case.traffic.of("school-reports")
     half, whole = (
-        offers.priced(route, requests, study.as_of).sum().sum()
+        prices.bill_requests(requests, offers.priced_model(route), study.as_of).sum().sum()
         for route in (study.routes[batch], study.routes["openai-gpt-6-luna"])
     )
     assert half == pytest.approx(whole / 2)
