@@ -81,9 +81,9 @@ def log_tables(case: Case) -> Tables:
     """What the importer read from the log: `log` (counts), `quarantine`, `set_aside`, `warnings`.
 
     The quarantine has the number of a rejected row and the reason, never its text: at most
-    `MOST_ROWS_ASIDE`, of every reason some; `reasons` of `log` counts all. Where the study has a
-    log, also `request_groups` and `request_behaviour` (`group_tables`) and `reconciliation`
-    (`reconciliation`).
+    `MOST_ROWS_ASIDE`, one of each reason before a second of any; `log` counts all in `reasons`.
+    Where the study has a log, also `request_groups` and `request_behaviour` (`group_tables`) and
+    `reconciliation` (`reconciliation`).
     """
     traffic = case.traffic
     aside = pd.DataFrame(traffic.quarantined, columns=["row", "reason"])  # empty without a log
@@ -101,8 +101,11 @@ def log_tables(case: Case) -> Tables:
         "quarantine": aside.loc[first].reset_index(drop=True),
         "set_aside": list(traffic.set_aside),
         "warnings": list(traffic.warnings),
-        **({} if traffic.file is None else group_tables(case)),
-        **({} if traffic.file is None else {"reconciliation": reconciliation(case)}),
+        **(
+            {}
+            if traffic.file is None
+            else group_tables(case) | {"reconciliation": reconciliation(case)}
+        ),
     }
 
 

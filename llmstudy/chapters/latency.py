@@ -114,15 +114,15 @@ def measured_requests(case: Case) -> pd.DataFrame:
     frames = []
     for name, route, probe in _routes(case):
         workload = case.study.workloads[name]
-        place = {"workload": name, "route": route}
         if route == workload.current_route and _logs_first_token(case, name):
-            samples = _labelled(_streamed(case, name), place | {"source": "request log"})
+            samples, source = _streamed(case, name), "request log"
         elif probe is not None:
             order = ["day", "run", "index"]
             samples = with_metrics(probe.measured).sort_values(order, kind="stable")
-            samples = samples.assign(**place, source="probe")
+            source = "probe"
         else:
             continue
+        samples = _labelled(samples, {"workload": name, "route": route, "source": source})
         slo = workload.slo
         targets = {"ttft_slo_s": slo.ttft_p95.value, "tpot_slo_s": slo.tpot_p95.value}
         samples = samples.assign(**targets).reindex(columns=_MEASURED)

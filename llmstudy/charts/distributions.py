@@ -47,18 +47,16 @@ def token_lengths(requests: pd.DataFrame, note: str) -> Chart:
     """
     need("requests", requests, "workload input_tokens output_tokens")
     sides = {"input_tokens": "prompt", "output_tokens": "answer"}
-    names = list(requests["workload"].unique())
     middle, high, boxes = {}, {}, []
-    for name in names:
-        lengths = requests.loc[requests["workload"] == name, [*sides]].astype(float)
-        lengths = lengths[(lengths > 0).any(axis=1)]
+    for key, rows in requests.groupby("workload", sort=False, observed=True)[[*sides]]:
+        name, lengths = str(key), rows[(rows > 0).any(axis=1)].astype(float)
         middle[name], high[name] = (lengths.quantile(q) for q in (0.5, 0.95))
         # on a logarithmic scale there is no 0
         spread = {
             x: np.quantile(lengths[x][lengths[x] > 0], _GRID) for x in sides if lengths[x].any()
         }
         boxes.append(pd.DataFrame(spread).assign(workload=name))
-    lines = pd.concat(boxes, ignore_index=True)
+    lines, names = pd.concat(boxes, ignore_index=True), list(middle)
     stretch = pd.Series({x: high[x]["input_tokens"] / middle[x]["input_tokens"] for x in names})
     widest = stretch.idxmax()
     title = (

@@ -15,7 +15,7 @@ from llmstudy.measures import summary
 from llmstudy.requests import draw, plausible
 from llmstudy.requests.log_table import LogTable, log_table
 from llmstudy.requests.mapping import LogMapping
-from llmstudy.requests.schema import UNKNOWN, by_workload, empty, stacked, weights
+from llmstudy.requests.schema import UNKNOWN, by_workload, empty, of_workload, stacked, weights
 from llmstudy.study import ApiRoute, Study, Workload
 from llmstudy.text import listed, share
 
@@ -68,12 +68,7 @@ class Traffic:
         """The requests of one workload, logged or simulated."""
         if workload in self.simulated:
             return self.simulated[workload]
-        own = (self.logged["workload"] == workload).to_numpy()
-        if not own.any():
-            return self.logged.iloc[:0]
-        rows = slice(int(own.argmax()), len(own) - int(own[::-1].argmax()))
-        # a slice is no copy
-        return self.logged.iloc[rows] if own[rows].all() else self.logged[own]
+        return of_workload(self.logged, workload)
 
 
 def traffic_of(study: Study) -> Traffic:

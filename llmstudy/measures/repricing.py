@@ -5,7 +5,6 @@ own under a number that SQL works out from its row, so that a price costs no cal
 may be a DataFrame, or Parquet files that are read in batches, whatever their size.
 """
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from duckdb import DuckDBPyConnection as Connection
 
 from llmstudy.prices.served import Prices, RateTable, rate_table
 from llmstudy.requests.containers import literal
+from llmstudy.requests.database import database
 from llmstudy.requests.schema import COLUMNS, SQL_TYPES
 from llmstudy.text import listed
 from llmstudy.units import DAY_US
@@ -32,9 +32,6 @@ NEEDED = ("ts_start", "provider", "model_served", "input_tokens", "output_tokens
 """Columns without which no request has a price; the others may be absent, which is not logged."""
 
 _ROW = "_llmstudy_row"
-
-_MEMORY_LIMIT = "1GiB"
-"""For the tables of a query; what is larger goes through a file."""
 
 _FEW_NAMES = 1_000
 """Up to so many pairs of names all are priced, which is faster than looking which ones occur."""
@@ -48,13 +45,7 @@ def opened(source: Source, where: str = "true") -> Iterator[Connection]:
     1970. Without `ok` every request counts as answered. where: the SQL condition of the rows.
     Raises: ValueError if the source is no table, or lacks one of `NEEDED`.
     """
-    with (
-        tempfile.TemporaryDirectory(prefix="llmstudy-log-") as folder,
-        duckdb.connect() as connection,
-    ):
-        connection.execute(f"SET temp_directory = '{folder}'")
-        connection.execute(f"SET memory_limit = '{_MEMORY_LIMIT}'")
-        connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
+    with database() as connection:
         _relation(source, connection).create_view("source")
         described = connection.execute("DESCRIBE source").fetchall()
         types = {str(name): str(kind) for name, kind, *_ in described}

@@ -6,6 +6,7 @@ from functools import cache
 from ruamel.yaml import YAML
 
 from llmstudy import paths
+from llmstudy.io import sha256_of_all
 from llmstudy.requests.containers import Container, has_field, names_of, within
 from llmstudy.requests.mapping import LogFormat, LogMapping
 from llmstudy.requests.values import QuestionError
@@ -29,6 +30,12 @@ def bundled() -> dict[str, LogFormat]:
     """
     files = sorted(paths.data("log_formats").glob("*.yaml"))
     return {file.stem: LogFormat(**YAML(typ="safe").load(file)) for file in files}
+
+
+@cache
+def sha256() -> str:
+    """The SHA-256 of the mappings together."""
+    return sha256_of_all(sorted(paths.data("log_formats").glob("*.yaml")))
 
 
 def chosen(files: Sequence[Container], name: str | None, declared: LogMapping) -> LogFormat:

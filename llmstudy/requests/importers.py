@@ -11,7 +11,6 @@ reason, not the text.
 """
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from pydantic import ValidationError
 
 from llmstudy.requests import containers, formats, plausible, values
 from llmstudy.requests.containers import Container, literal
+from llmstudy.requests.database import database
 from llmstudy.requests.files import files_of
 from llmstudy.requests.mapping import LogFormat, LogMapping
 from llmstudy.requests.schema import (
@@ -145,20 +145,18 @@ class Imported:
 
     def read(self, columns: Sequence[str] = NAMES) -> Log:
         """The log as frames, with all columns of the canonical table or some."""
+        aside: pd.DataFrame = self.connection.sql("SELECT * EXCLUDE n FROM aside").df()
+        dtypes = {column.name: column.dtype for column in COLUMNS if column.name in columns}
+        cells = {x: column_of(self.connection, "accepted", x, dtypes[x]) for x in dtypes}
         return Log(
-            _frame(self.connection, columns),
-            self.quarantined(),
+            pd.DataFrame(cells, copy=False).astype(dtypes),
+            aside.astype({"raw": "string", "reason": "string"}),
             self.rows_read,
             self.format,
             self.unknown,
             self.grain,
             self.parted,
         )
-
-    def quarantined(self) -> pd.DataFrame:
-        """The rows that were set aside, in order."""
-        aside: pd.DataFrame = self.connection.sql("SELECT * EXCLUDE n FROM aside").df()
-        return aside.astype({"raw": "string", "reason": "string"})
 
     def write(self, out: str | Path) -> list[Path]:
         """Writes the requests as Parquet, and beside them what was set aside, with reasons.
@@ -202,7 +200,8 @@ def imported(
     declared = _mapping(columns, given, meaning)
     files = _opened(source, format)
     name = str(files[0].path if len(files) == 1 else _root(files))
-    with _connection(files) as connection:
+    size = sum(file.path.stat().st_size for file in files if file.frame is None)
+    with database(in_file=size >= _IN_MEMORY_BYTES) as connection:
         try:
             if format in (None, "auto") and _is_canonical(files, declared, connection):
                 chosen = formats.bundled()[formats.GENERIC]
@@ -231,25 +230,19 @@ def imported(
             raise ValueError(f"{name}: {question}") from None
 
 
-def _frame(connection: Connection, columns: Sequence[str]) -> pd.DataFrame:
-    """Columns of the table `accepted`, typed; equal texts are one object in memory."""
-    dtypes = {column.name: column.dtype for column in COLUMNS if column.name in columns}
-    return pd.DataFrame(
-        {name: _cells(connection, name, dtype) for name, dtype in dtypes.items()}, copy=False
-    ).astype(dtypes)
-
-
-def _cells(connection: Connection, name: str, dtype: str) -> Any:
+def column_of(connection: Connection, table: str, name: str, dtype: str) -> Any:
+    """A column of a canonical table, typed; equal texts are one object in memory."""
+    cells = connection.sql(f"SELECT {name} AS cell FROM {table}")
+    if dtype == "Int64":
+        values_ = cells.fetchnumpy()["cell"]
+        return pd.arrays.IntegerArray(np.ma.getdata(values_), np.ma.getmaskarray(values_))
     if dtype == "string":
-        distinct = f"SELECT DISTINCT {name} FROM accepted WHERE {name} IS NOT NULL"
+        distinct = f"SELECT DISTINCT {name} FROM {table} WHERE {name} IS NOT NULL ORDER BY 1"
         [(n,)] = connection.execute(f"SELECT count(*) FROM ({distinct})").fetchall()
         if n <= _FEW_NAMES:
             connection.execute(f"CREATE OR REPLACE TYPE {name}_names AS ENUM ({distinct})")
-            return connection.sql(f"SELECT {name}::{name}_names AS cell FROM accepted").df()["cell"]
-    if dtype == "Int64":
-        cells = connection.sql(f"SELECT {name} AS cell FROM accepted").fetchnumpy()["cell"]
-        return pd.arrays.IntegerArray(np.ma.getdata(cells), np.ma.getmaskarray(cells))
-    return connection.sql(f"SELECT {name} AS cell FROM accepted").df()["cell"]
+            cells = connection.sql(f"SELECT {name}::{name}_names AS cell FROM {table}")
+    return cells.df()["cell"]
 
 
 def _as_constant(value: Any) -> str:
@@ -287,20 +280,6 @@ def _root(files: Sequence[Container]) -> Path:
     """The folder that all files are in."""
     parents = [set(file.path.parents) for file in files]
     return max(set.intersection(*parents), key=lambda folder: len(folder.parts))
-
-
-@contextmanager
-def _connection(files: Sequence[Container]) -> Iterator[Connection]:
-    """A database in memory for a short log, in a file of its own for a long one."""
-    size = sum(file.path.stat().st_size for file in files if file.frame is None)
-    with tempfile.TemporaryDirectory(prefix="llmstudy-log-") as folder:
-        place = ":memory:" if size < _IN_MEMORY_BYTES else str(Path(folder) / "log.duckdb")
-        with duckdb.connect(place) as connection:
-            connection.execute(f"SET temp_directory = {literal(folder)}")
-            connection.execute("SET memory_limit = '1GiB'; SET enable_progress_bar = false")
-            # or a time that names no zone would be taken in the zone of this machine
-            connection.execute("SET GLOBAL TimeZone = 'UTC'")
-            yield connection
 
 
 def _check_names(mapping: LogMapping) -> None:

@@ -22,10 +22,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from llmstudy import cache, paths
-from llmstudy.requests import containers
+from llmstudy.requests import containers, formats
 from llmstudy.requests.containers import literal
 from llmstudy.requests.files import files_of
-from llmstudy.requests.importers import Imported, Log, imported
+from llmstudy.requests.importers import Imported, Log, column_of, imported
+from llmstudy.requests.plausible import microseconds
 from llmstudy.requests.schema import COLUMNS, MOST_TOKENS, NAMES, UNKNOWN
 
 R = TypeVar("R")
@@ -80,10 +81,11 @@ def log_table(
     the model of its requests where the log does not name them.
     Raises: ValueError as `read_log`.
     """
-    files = files_of(source)
-    states = [(str(path.resolve()), *_state(path)) for path in files]
+    files = [(str(path.resolve()), path.stat()) for path in files_of(source)]
+    states = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in files]
     read_as = (format, longest_tokens, sorted(served.items()), sorted(declared.items()))
-    name = f"{_digest(str(source))[:12]}-{_digest(repr((states, read_as, cache.code())))[:24]}"
+    code = (cache.code(), formats.sha256())
+    name = f"{_digest(str(source))[:12]}-{_digest(repr((states, read_as, code)))[:24]}"
     try:
         folder = paths.cache("logs") / name
         if not folder.is_dir():
@@ -115,11 +117,6 @@ def requests_of(
 
 def _is_table(path: Path) -> bool:
     return path.suffix == ".parquet" and set(containers.opened(path, None).fields) == set(NAMES)
-
-
-def _state(path: Path) -> tuple[int, int]:
-    stat = path.stat()
-    return stat.st_size, stat.st_mtime_ns
 
 
 def _digest(text: str) -> str:
@@ -173,29 +170,21 @@ def _write(log: Imported, folder: Path, served: Mapping[str, tuple[str, str]]) -
     connection.sql(f"SELECT {selected} FROM accepted").write_parquet(str(file))
     connection.execute(f"CREATE VIEW requests AS FROM read_parquet({literal(str(file))})")
     names: dict[str, list[str]] = {}
-
-    def values(sql: str) -> Any:
-        [each] = connection.sql(f"SELECT {sql} AS value FROM requests").fetchnumpy().values()
-        return each
-
-    def codes(name: str) -> Any:
-        distinct = f"SELECT DISTINCT {name} FROM requests WHERE {name} IS NOT NULL ORDER BY 1"
-        names[name] = [each for (each,) in connection.execute(distinct).fetchall()]
-        connection.execute(f"CREATE OR REPLACE TYPE {name}_codes AS ENUM ({distinct})")
-        code = values(f"enum_code({name}::{name}_codes)::INTEGER")
-        return np.ma.filled(code, -1).astype(np.min_scalar_type(-len(names[name]) - 1))
-
-    order = _in_order(codes("workload"), values("epoch_us(ts_start)"))
+    workload = column_of(connection, "requests", "workload", "string").cat.codes.to_numpy()
+    order = _in_order(workload, microseconds(column_of(connection, "requests", "ts_start", "")))
     for name, dtype in _IN_MEMORY.items():
+        column = column_of(connection, "requests", name, dtype)
         if dtype == "string":
-            column = codes(name)
+            column = column.astype("category").cat
+            names[name], columns = column.categories.tolist(), {name: column.codes.to_numpy()}
+        elif dtype == "Int64":
+            columns = {name: column.to_numpy("int64", na_value=0), f"{name}.null": column.isna()}
+        elif dtype.startswith("datetime"):
+            columns = {name: microseconds(column)}
         else:
-            column = values(f"epoch_us({name})" if dtype.startswith("datetime") else name)
-        parts = {name: np.ma.filled(column, np.nan if dtype == "float64" else 0)}
-        if dtype == "Int64":
-            parts[f"{name}.null"] = np.ma.getmaskarray(column)
-        for part, rows in parts.items():
-            np.save(folder / f"{part}.npy", rows if order is None else rows[order])
+            columns = {name: column.to_numpy(dtype)}
+        for part, values in columns.items():
+            np.save(folder / f"{part}.npy", values if order is None else values[order])
     about = {
         "rows_read": log.rows_read,
         "format": log.format,

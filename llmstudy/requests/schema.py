@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import duckdb
-import numpy as np
 import pandas as pd
 from pandas.api.types import pandas_dtype, union_categoricals
 
@@ -182,14 +181,17 @@ def by_workload(requests: pd.DataFrame) -> "Iterator[tuple[str, pd.DataFrame]]":
     >>> [(name, rows["output_tokens"].tolist()) for name, rows in by_workload(log)]
     [('chat', [10, 20]), ('search', [30])]
     """
-    names = requests["workload"].astype("category").cat
-    codes = names.codes.to_numpy()
-    together = bool((codes[1:] >= codes[:-1]).all())
-    for i, name in enumerate(names.categories):
-        begins, ends = np.searchsorted(codes, [i, i + 1]) if together else (0, 0)
-        rows = requests.iloc[begins:ends] if together else requests[codes == i]
-        if len(rows):
-            yield str(name), rows
+    for name in sorted(map(str, requests["workload"].unique())):
+        yield name, of_workload(requests, name)
+
+
+def of_workload(requests: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The requests of one workload, without a copy where they lie together."""
+    own = (requests["workload"] == name).to_numpy()
+    if not own.any():
+        return requests.iloc[:0]
+    rows = slice(int(own.argmax()), len(own) - int(own[::-1].argmax()))
+    return requests.iloc[rows] if own[rows].all() else requests[own]
 
 
 def conform(frame: pd.DataFrame) -> pd.DataFrame:

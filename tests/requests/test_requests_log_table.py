@@ -75,6 +75,9 @@ def test_a_log_is_read_once_and_again_when_it_or_its_meaning_changes(log, monkey
     os.utime(log, ns=(1, 1))
     assert log_table.log_table(log).rows_read == N + 1
     assert len(reads) == 3
+    monkeypatch.setattr(log_table.formats, "sha256", lambda: "another mapping")
+    log_table.log_table(log)
+    assert len(reads) == 4
 
 
 def test_only_the_latest_tables_of_a_log_stay(log):
