@@ -181,8 +181,8 @@ def by_workload(requests: pd.DataFrame) -> "Iterator[tuple[str, pd.DataFrame]]":
     >>> [(name, rows["output_tokens"].tolist()) for name, rows in by_workload(log)]
     [('chat', [10, 20]), ('search', [30])]
     """
-    for name in sorted(map(str, requests["workload"].unique())):
-        yield name, of_workload(requests, name)
+    for name in sorted(requests["workload"].unique(), key=str):
+        yield str(name), of_workload(requests, name)
 
 
 def of_workload(requests: pd.DataFrame, name: str) -> pd.DataFrame:
