@@ -57,6 +57,7 @@ def answers(documents: Sequence[Document]) -> Iterator[Answer]:
         units[text(_of(score, "trace_id")), text(_of(score, "observation_id"))].append(
             (file, score)
         )
+    sources = _sources(export)
     for (trace, observation), scores in units.items():
         columns = _columns(export, trace, observation)
         if columns["item_id"] is None:
@@ -65,7 +66,8 @@ def answers(documents: Sequence[Document]) -> Iterator[Answer]:
                 "observations or the dataset's runs beside the scores"
             )
         run = text(_of(export.runs.get(trace), "dataset_run_name"))
-        yield Answer(columns, _scores(trace, [each for _, each in scores]), scores[0][0], run)
+        own = _scores(trace, [each for _, each in scores], sources)
+        yield Answer(columns, own, scores[0][0], run)
 
 
 def _records(document: Document) -> list[_Record]:
@@ -160,11 +162,18 @@ def _columns(export: _Export, trace: str | None, observation: str | None) -> _Re
     }
 
 
-def _scores(trace: str | None, records: Sequence[_Record]) -> dict[str, Score]:
-    """The scores by name, with their source where one name has several."""
+def _sources(export: _Export) -> dict[str, set[str | None]]:
+    """Where the scores of each name come from: EVAL, ANNOTATION or API."""
     sources: dict[str, set[str | None]] = defaultdict(set)
-    for record in records:
+    for _, record in export.scores:
         sources[str(text(record.get("name")))].add(text(record.get("source")))
+    return sources
+
+
+def _scores(
+    trace: str | None, records: Sequence[_Record], sources: Mapping[str, set[str | None]]
+) -> dict[str, Score]:
+    """The scores by name, with their source where one name has several."""
     scores: dict[str, Score] = {}
     for record in records:
         name, value = str(text(record.get("name"))), record.get("value")
